@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Transport addresses and prefixes, IPv4 and IPv6: parse, print, compare, hash, classify,
+ * canonicalise.
+ *
+ * A struct addr is a sockaddr that can be handed to the kernel as it is. An IPv4 address inside an
+ * IPv6 one (mapped, compatible, NAT64 64:ff9b::/96, 6to4, Teredo) hides its real target from a rule
+ * list; addr_canonical() brings every spelling to the address that would really be reached, so
+ * that a rule is matched once, against one form (RFC 6890, RFC 4291 2.5.5, 6052, 3056, 4380).
+ */
+#pragma once
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include "common/defs.h"
+#include "common/text.h"
+
+struct addr {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in4;
+		struct sockaddr_in6 in6;
+	};
+};
+
+#define ADDR_STRLEN 64 /* "[v6%scope]:port" with NUL */
+
+static inline sa_family_t addr_family(const struct addr *a) /* AF_UNSPEC if unset */
+{
+	return a->sa.sa_family;
+}
+socklen_t addr_len(const struct addr *a); /* of the sockaddr */
+struct addr addr_v4(uint32_t host_order_ip, uint16_t port);
+struct addr addr_v6(const uint8_t ip[16], uint16_t port);
+int addr_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct addr *ret_a);
+uint16_t addr_port(const struct addr *a);
+void addr_set_port(struct addr *a, uint16_t port);
+const uint8_t *addr_ip(const struct addr *a, size_t *ret_n); /* 4 or 16 bytes, network order */
+
+/* "192.0.2.1", "192.0.2.1:3478", "2001:db8::1", "[2001:db8::1]:3478"; numeric only.
+ * Without a port, default_port is set. 0 or -EINVAL. */
+int addr_parse(struct text t, uint16_t default_port, struct addr *ret_a);
+const char *addr_print(const struct addr *a, char buf[static ADDR_STRLEN]);	 /* with port */
+const char *addr_print_ip(const struct addr *a, char buf[static ADDR_STRLEN]); /* without, no brackets */
+
+bool addr_equal(const struct addr *a, const struct addr *b);	/* family, address, port */
+bool addr_equal_ip(const struct addr *a, const struct addr *b); /* family, address */
+int addr_compare(const struct addr *a, const struct addr *b);	/* total order, for sorting */
+
+/* The address that is really meant: ::ffff:a.b.c.d, ::a.b.c.d, 64:ff9b::/96, 2002::/16 and
+ * 2001:0::/32 (the client's address, un-obfuscated) become IPv4; all else is kept. Scope and flow
+ * label are dropped. The port stays. */
+struct addr addr_canonical(const struct addr *a);
+
+enum addr_class {
+	ADDR_GLOBAL,
+	ADDR_UNSPECIFIED,   /* 0.0.0.0/8, :: */
+	ADDR_LOOPBACK,	    /* 127/8, ::1 */
+	ADDR_LINK_LOCAL,    /* 169.254/16, fe80::/10 */
+	ADDR_PRIVATE,	    /* RFC 1918 */
+	ADDR_SHARED,	    /* CGNAT 100.64/10 (RFC 6598) */
+	ADDR_UNIQUE_LOCAL,  /* fc00::/7, and site-local fec0::/10 */
+	ADDR_MULTICAST,	    /* 224/4, ff00::/8 */
+	ADDR_BROADCAST,	    /* 255.255.255.255 */
+	ADDR_DOCUMENTATION, /* 192.0.2/24, 198.51.100/24, 203.0.113/24, 2001:db8::/32, 3fff::/20 */
+	ADDR_RESERVED,	    /* 192.0.0/24, 192.88.99/24, 198.18/15, 240/4, 100::/64, other of RFC 6890 */
+	ADDR_CLASSES
+};
+enum addr_class addr_classify(const struct addr *a); /* canonicalises first */
+const char *addr_class_name(enum addr_class c);	     /* "loopback", "private (RFC 1918)" … */
+
+struct prefix {
+	struct addr a; /* host bits zero, port 0 */
+	uint8_t bits;
+};
+#define PREFIX_STRLEN 64
+/* "10.0.0.0/8", "2001:db8::/32", or a bare address (full length). Host bits set: -EINVAL. */
+int prefix_parse(struct text t, struct prefix *ret_p);
+const char *prefix_print(const struct prefix *p, char buf[static PREFIX_STRLEN]);
+/* Compares bits only; the caller canonicalises first. Families never match each other. */
+bool prefix_contains(const struct prefix *p, const struct addr *a);

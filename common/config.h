@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Configuration: YAML files read against schema tables.
+ *
+ * One row per key: name, type, range, unit, default, help, whether a reload applies it, and the
+ * offset in the struct that receives the value. The same rows give parsing, `stile check`, the
+ * reference page and completions. Unknown and duplicate keys and bad values are errors with
+ * file:line:column and "did you mean"; all errors are collected, not only the first. conf.d/X.yaml
+ * beside the file is merged in name order (maps by key, lists appended, a scalar set twice is an
+ * error that names both places). Aliases and anchors, tags and merge keys are refused; depth, size
+ * and number of nodes are bounded.
+ *
+ * Every secret key NAME also exists as NAME_file (a path; one trailing newline is dropped; "cred:X"
+ * reads $CREDENTIALS_DIRECTORY/X).
+ */
+#pragma once
+#include <stdio.h>
+#include "common/addr.h"
+#include "common/text.h"
+
+struct cfg_row;
+
+struct cfg_schema {
+	const char *name; /* "turn.user": for messages and the reference */
+	const struct cfg_row *rows;
+	size_t n_rows;
+	size_t size; /* of the struct it fills */
+};
+
+/* How one kind of value is read, printed and freed. dst points to `size` zeroed bytes. parse writes
+ * a sentence into err and returns -EINVAL when the text is not such a value. */
+struct cfg_type {
+	const char *name; /* "duration" */
+	size_t size;
+	const char *example; /* "30s" */
+	int (*parse)(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n);
+	void (*print)(const struct cfg_row *row, const void *src, struct sb *out);
+	void (*free)(void *dst); /* NULL if it owns nothing */
+};
+extern const struct cfg_type cfg_bool;	   /* bool */
+extern const struct cfg_type cfg_u64;	   /* uint64_t, min..max */
+extern const struct cfg_type cfg_string;   /* char *, owned; min..max length in bytes */
+extern const struct cfg_type cfg_path;	   /* char *, owned; relative paths are taken from the file's folder */
+extern const struct cfg_type cfg_enum;	   /* unsigned: position in row->choices */
+extern const struct cfg_type cfg_duration; /* uint64_t ms */
+extern const struct cfg_type cfg_size;	   /* uint64_t bytes */
+extern const struct cfg_type cfg_bitrate;  /* uint64_t bit/s, UINT64_MAX unlimited */
+extern const struct cfg_type cfg_count;	   /* uint64_t, "unlimited" = UINT64_MAX */
+extern const struct cfg_type cfg_ip;	   /* struct addr, port 0 */
+extern const struct cfg_type cfg_addr;	   /* struct addr with port */
+extern const struct cfg_type cfg_prefix;   /* struct prefix */
+extern const struct cfg_type cfg_ports;	   /* struct cfg_port_range "49152-65535" or one port */
+extern const struct cfg_type cfg_endpoint; /* struct cfg_endpoint "tls:0.0.0.0:5349" */
+extern const struct cfg_type cfg_hostport; /* struct cfg_hostport "stun.example.net:3478" */
+
+struct cfg_port_range {
+	uint16_t first, last;
+};
+struct cfg_endpoint {
+	unsigned proto; /* position in row->choices, e.g. {"udp","tcp","tls","dtls",NULL} */
+	struct addr at;
+};
+struct cfg_hostport {
+	char *host; /* owned; name or numeric address without brackets */
+	uint16_t port;
+};
+struct cfg_list {
+	void *items; /* n items of the type's or sub-schema's size */
+	size_t n;
+};
+
+enum {
+	CFG_LIST = 1 << 0,     /* the value is a list; dst is a struct cfg_list */
+	CFG_REQUIRED = 1 << 1,
+	CFG_RELOAD = 1 << 2,   /* a reload applies it without a restart */
+	CFG_SECRET = 1 << 3,   /* never printed; NAME_file exists */
+	CFG_OPTIONAL_MAP = 1 << 4, /* dst is a pointer, NULL while the map is absent */
+};
+
+struct cfg_row {
+	const char *name;
+	const struct cfg_type *type;	/* of the value or of each item; NULL for a map */
+	const struct cfg_schema *sub;	/* for a map, or a list of maps */
+	size_t offset;
+	unsigned flags;
+	uint64_t min, max;		/* both 0: no limit */
+	const char *const *choices;	/* enum and endpoint, NULL-terminated */
+	const char *def;		/* default as it would be written; NULL: none (zeroed) */
+	const char *unit;		/* shown in the reference */
+	const char *help;		/* one sentence */
+};
+#define CFG_AT(type, member) .offset = offsetof(type, member)
+
+struct cfg_error {
+	char file[256];
+	unsigned line, column; /* 1-based; 0: the file as a whole */
+	char text[384];	       /* "unknown key 'relam' in turn; did you mean 'realm'?" */
+};
+
+struct cfg; /* a parsed configuration: values, their places, the errors */
+
+struct cfg_root {
+	const struct cfg_schema *schema;  /* its rows are the sections this program reads */
+	const char *const *other_sections; /* NULL-terminated: allowed, not read here */
+};
+/* Reads path and its conf.d. 0, or -errno with at least one error to show. *ret_cfg is set in both
+ * cases (unless -ENOMEM). */
+int cfg_load(const char *path, const struct cfg_root *root, struct cfg **ret_cfg);
+int cfg_load_text(struct text yaml, const char *name, const struct cfg_root *root, struct cfg **ret_cfg);
+struct cfg *cfg_free(struct cfg *c); /* the values too */
+DEFINE_CLEANUP(struct cfg, cfg_free)
+const void *cfg_values(const struct cfg *c); /* the struct of root->schema; valid until cfg_free */
+size_t cfg_n_errors(const struct cfg *c);
+const struct cfg_error *cfg_error(const struct cfg *c, size_t i);
+/* "turn.realm", "turn.users[2].name" → the place it was set; false if it was not set. */
+bool cfg_where(const struct cfg *c, const char *key_path, const char **ret_file, unsigned *ret_line);
+/* Checks beyond one row (a service's own): adds an error at the place of key_path, or of its nearest
+ * parent that was set. */
+void cfg_add_error(struct cfg *c, const char *key_path, const char *fmt, ...) _printf_(3, 4);
+/* Prints all errors, one per line "file:line:column: text"; returns their number. */
+size_t cfg_print_errors(const struct cfg *c, FILE *to);
+/* Validates one value by its row, as the store and the console need it: same errors as in a file. */
+int cfg_check_value(const struct cfg_row *row, struct text value, char *err, size_t err_n);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Batched datagram I/O: recvmmsg with UDP_GRO into one arena per thread, and an output queue that
+ * groups datagrams by socket, source, destination, size and marking and hands them to the kernel once
+ * per loop pass as UDP_SEGMENT runs through sendmmsg.
+ *
+ * 92 % of a relay's time is in the kernel's UDP path, one packet at a time; the lever is to hand it
+ * several at once. Received bytes stay in the arena, are forwarded in place, and stay valid until
+ * the queue is flushed; the arena flushes the queue itself before it would reuse a slot that is still
+ * referenced. Nothing is allocated, copied or locked per packet. Order within one (socket,
+ * destination) is kept. GSO and GRO are probed once; on EINVAL/EIO a run is resent plainly and
+ * GSO is switched off; nothing is sent twice.
+ */
+#pragma once
+#include <sys/uio.h>
+#include "common/addr.h"
+#include "common/loop.h"
+
+enum {
+	DGRAM_BATCH = 64,	/* messages per system call */
+	DGRAM_HEADROOM = 64,	/* writable bytes in front of every received datagram */
+	DGRAM_MAX = 65535,
+};
+
+/* IP header fields carried across a relay. -1: unknown (receive) or leave to the socket (send). */
+struct dgram_mark {
+	int16_t tos; /* DSCP and ECN byte / traffic class */
+	int16_t ttl; /* TTL / hop limit */
+	int8_t df;   /* 1 set DF, 0 allow fragmentation, -1 socket's default */
+};
+#define DGRAM_MARK_NONE ((struct dgram_mark){ -1, -1, -1 })
+
+struct dgram {
+	uint8_t *data; /* DGRAM_HEADROOM bytes before it may be written; not for later segments of a GRO run */
+	size_t len;
+	struct addr from;
+	struct addr local; /* the address it was sent to (IP_PKTINFO); port of the socket; AF_UNSPEC if unknown */
+	struct dgram_mark mark;
+	bool first_of_run; /* headroom is writable; later segments' 4 bytes before data belong to their predecessor */
+};
+
+struct dgram_io; /* arena and output queue: one per loop */
+
+struct dgram_io_stats {
+	uint64_t rx, rx_calls, rx_gro_runs, tx, tx_calls, tx_gso_runs, tx_dropped, tx_errors;
+	bool gro, gso;
+};
+
+struct dgram_options {
+	bool no_gro, no_gso;
+};
+int dgram_io_new(struct loop *l, const struct dgram_options *opt, struct dgram_io **ret_io); /* registers its pass hook */
+struct dgram_io *dgram_io_free(struct dgram_io *io);
+const struct dgram_io_stats *dgram_io_stats(const struct dgram_io *io);
+DEFINE_CLEANUP(struct dgram_io, dgram_io_free)
+
+struct dgram_socket_options {
+	bool reuseport;	 /* listeners: one socket per worker */
+	bool freebind;	 /* bind to an address that is not there yet */
+	bool pktinfo;	 /* report dgram.local */
+	bool gro;	 /* let the kernel aggregate */
+	bool recv_mark;	 /* report TOS and TTL */
+	bool recv_err;	 /* IP_RECVERR: ICMP errors come through dgram_recv_errors() */
+	bool v6only;	 /* IPv6 sockets are always v6only unless this is false on purpose */
+	int rcvbuf, sndbuf; /* bytes; 0: default */
+};
+/* Non-blocking, close-on-exec, bound UDP socket; 0 or -errno (EADDRINUSE, EADDRNOTAVAIL, EACCES …). */
+int dgram_socket(const struct addr *bind_to, const struct dgram_socket_options *opt, int *ret_fd);
+
+/* Drains up to one batch from fd and calls fn for each datagram (GRO runs are split into their
+ * segments). Returns the number of datagrams, 0 if there was nothing, or -errno for a socket that is
+ * broken. Level-triggered: what remains is reported in the next pass. */
+int dgram_recv(struct dgram_io *io, int fd, uint16_t local_port,
+	       void (*fn)(const struct dgram *d, void *arg), void *arg);
+
+/* One ICMP error taken from the socket's error queue. */
+struct dgram_error {
+	struct addr to;		/* where our datagram had gone */
+	struct addr offender;	/* who answered */
+	uint8_t icmp_type, icmp_code;
+	bool v6;
+	uint32_t info;		/* MTU for "too big" */
+};
+int dgram_recv_errors(int fd, void (*fn)(const struct dgram_error *e, void *arg), void *arg);
+
+/* Queues head+body as one datagram. body (and head, if head_n > 0) must stay valid until the flush:
+ * arena memory, or static, or owned by something that outlives this pass. Queue full: flushes. */
+void dgram_send(struct dgram_io *io, int fd, const struct addr *to, const struct addr *from,
+		const void *head, size_t head_n, const void *body, size_t body_n, struct dgram_mark mark);
+/* The same for bytes that do not outlive the call (protocol answers): copied into the arena. */
+void dgram_send_copy(struct dgram_io *io, int fd, const struct addr *to, const struct addr *from,
+		     const void *body, size_t body_n, struct dgram_mark mark);
+void dgram_flush(struct dgram_io *io);
+/* Call before fd is closed: sends or drops whatever is still queued for it. */
+void dgram_forget(struct dgram_io *io, int fd);

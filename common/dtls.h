@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DTLS 1.2 sessions without sockets: datagrams in, datagrams and application records out.
+ *
+ * The listener holds no memory for a source that has not returned its cookie (RFC 6347 4.2.1;
+ * the cookie is a MAC over the source address under a rotating key). A ClientHello with a good
+ * cookie becomes a session. Retransmission runs on the timers of the loop given.
+ */
+#pragma once
+#include "common/addr.h"
+#include "common/loop.h"
+#include "common/tls.h"
+
+struct dtls_ops {
+	/* Sends one datagram to the peer (of a session, or during the cookie exchange). */
+	void (*send)(const struct addr *to, const struct addr *from, const void *p, size_t n, void *arg);
+};
+
+struct dtls_listener;
+struct dtls_session;
+
+int dtls_listener_new(struct loop *l, struct tls_ctx *ctx, const struct dtls_ops *ops, void *arg,
+		      struct dtls_listener **ret_l);
+struct dtls_listener *dtls_listener_free(struct dtls_listener *l);
+/* A datagram from an address without a session. 0: answered with a cookie request, or dropped;
+ * 1: *ret_s is a new session (the caller owns it, keeps it by (peer, local) and feeds it from now on). */
+int dtls_listener_input(struct dtls_listener *l, const struct addr *peer, const struct addr *local,
+			const void *p, size_t n, struct dtls_session **ret_s);
+
+struct dtls_session_ops {
+	void (*on_open)(struct dtls_session *s, void *arg);
+	void (*on_data)(struct dtls_session *s, uint8_t *p, size_t n, void *arg); /* one record */
+	void (*on_close)(struct dtls_session *s, int err, const char *why, void *arg); /* once; may free s */
+};
+void dtls_session_bind(struct dtls_session *s, const struct dtls_session_ops *ops, void *arg);
+int dtls_client_new(struct loop *l, struct tls_ctx *ctx, const char *server_name,
+		    const struct addr *peer, const struct dtls_ops *ops, void *ops_arg,
+		    const struct dtls_session_ops *sops, void *arg, struct dtls_session **ret_s);
+void dtls_session_input(struct dtls_session *s, const void *p, size_t n);
+int dtls_session_send(struct dtls_session *s, const void *p, size_t n); /* 0, -ENOTCONN, -EMSGSIZE, -EIO */
+struct dtls_session *dtls_session_free(struct dtls_session *s); /* sends close_notify if open */
+const struct addr *dtls_session_peer(const struct dtls_session *s);
+const struct addr *dtls_session_local(const struct dtls_session *s);
+SSL *dtls_session_ssl(const struct dtls_session *s);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Header names of text protocols (SIP, HTTP-like heads): one table per protocol, looked up without
+ * regard to case. A seeded-free perfect-enough hash finds a candidate row, the name confirms it, so
+ * a crafted name can never be taken for another header. Compact forms (SIP) are part of the row.
+ */
+#pragma once
+#include "common/text.h"
+
+enum {
+	HDR_SINGLE = 1 << 0, /* at most once in a message */
+	HDR_LIST = 1 << 1,   /* comma-separated values may share a line */
+};
+struct header_row {
+	const char *name;
+	char compact; /* 0: none */
+	uint8_t flags;
+	uint16_t id;  /* > 0; unique in the table */
+};
+struct header_table {
+	const struct header_row *rows;
+	uint16_t n_rows;
+	uint16_t *slots; /* built by header_table_init, 4× rounded up to a power of two */
+	uint16_t mask;
+};
+int header_table_init(struct header_table *t, const struct header_row *rows, uint16_t n_rows);
+void header_table_deinit(struct header_table *t);
+const struct header_row *header_find(const struct header_table *t, struct text name); /* NULL: unknown */

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Event loop glue over libevent: one struct loop per thread, with its timers, its mailbox, and
+ * hooks that run once per pass (the place to flush batched output).
+ *
+ * A loop belongs to the thread that runs it. The only function that another thread may call is
+ * loop_post(); loop_stop() and all else are for the owner. One pass is: wait, run what is
+ * ready, run the mailbox, run due timers, run the pass hooks. loop_now() is read once a pass, so the
+ * packet path never asks the clock.
+ *
+ * Workers are loops with a thread each; they share nothing and talk by mail.
+ */
+#pragma once
+#include <pthread.h>
+#include "common/list.h"
+#include "common/timers.h"
+
+struct loop;
+struct event_base;
+
+int loop_new(struct loop **ret_loop);
+struct loop *loop_free(struct loop *l);
+int loop_run(struct loop *l); /* until loop_stop(); 0 or -errno */
+void loop_stop(struct loop *l);
+uint64_t loop_now(const struct loop *l);	/* ms, CLOCK_MONOTONIC, of this pass */
+struct timers *loop_timers(struct loop *l);
+struct event_base *loop_base(struct loop *l);	/* for libraries that bring their own events */
+uint64_t loop_passes(const struct loop *l);	/* heartbeat: relaxed atomic, any thread may read */
+DEFINE_CLEANUP(struct loop, loop_free)
+
+static inline void loop_timer_set(struct loop *l, struct timer *t, uint64_t delay_ms)
+{
+	timers_set(loop_timers(l), t, loop_now(l) + delay_ms);
+}
+
+/* A descriptor being watched, level-triggered. Lives inside its owner. */
+enum { IO_READ = 1, IO_WRITE = 2 };
+struct io {
+	struct loop *loop;
+	struct event *ev;
+	int fd;
+	int events;
+	void (*ready)(struct io *io, int events);
+};
+int io_start(struct io *io, struct loop *l, int fd, int events, void (*ready)(struct io *, int));
+int io_change(struct io *io, int events); /* 0: keep, but watch nothing */
+void io_stop(struct io *io);		  /* does not close fd; harmless twice or on a zeroed struct */
+
+/* A signal, delivered in the loop (main loop only). */
+int loop_on_signal(struct loop *l, int signo, void (*fn)(int signo, void *arg), void *arg);
+
+/* Runs at the end of every pass while linked. */
+struct pass_hook {
+	struct list node;
+	void (*run)(struct pass_hook *h);
+};
+void loop_add_hook(struct loop *l, struct pass_hook *h);
+void loop_remove_hook(struct pass_hook *h);
+
+/* A message to a loop. Owned by the receiver once posted; deliver() frees or keeps it. */
+struct mail {
+	struct mail *next;
+	void (*deliver)(struct mail *m, struct loop *l);
+};
+void loop_post(struct loop *l, struct mail *m); /* thread-safe, never blocks on the receiver, in order per sender */
+
+/* Worker threads. setup runs in the new thread before its loop runs, teardown after it stopped. */
+struct worker {
+	unsigned index;
+	struct loop *loop;
+	pthread_t thread;
+	void *state; /* of the service */
+};
+struct worker_ops {
+	int (*setup)(struct worker *w, void *arg);
+	void (*teardown)(struct worker *w, void *arg);
+};
+struct workers {
+	unsigned n;
+	struct worker *w;
+	const struct worker_ops *ops;
+	void *arg;
+};
+unsigned workers_default_count(void); /* usable cores (affinity), at least 1 */
+/* All are set up when it returns 0; on failure none runs and the setup's error is returned. */
+int workers_start(struct workers *ws, unsigned n, const struct worker_ops *ops, void *arg);
+void workers_stop(struct workers *ws); /* stops, joins, frees */
+/* Runs fn in each worker in turn or at once, waits for all: for rare control work, from the main loop only. */
+void workers_call(struct workers *ws, void (*fn)(struct worker *w, void *arg), void *arg);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every service's main() shares: options, instance names, configuration with its errors, log,
+ * control socket, signals, privileges, readiness and watchdog.
+ *
+ * Order of a start: options → configuration (exit 2 with all errors shown) → log → the service's
+ * open() (binds ports while still privileged) → privileges dropped → start() → ready. SIGTERM/SIGINT →
+ * drain() up to its limit → stop; a second one stops at once. SIGHUP → reload(). Exit 0 only after a
+ * clean stop, 1 for a failed start, 2 for a bad configuration.
+ */
+#pragma once
+#include <sys/types.h>
+#include "common/config.h"
+#include "common/control.h"
+#include "common/log.h"
+#include "common/loop.h"
+#include "common/metrics.h"
+#include "common/store.h"
+
+/* "/run/stile/stile-turn@lab.sock" and friends. */
+struct instance {
+	char program[32];
+	char name[64];	     /* "" or NAME of --instance: letters, digits, - and _ */
+	char full[100];	     /* program or program@name */
+	char runtime_dir[256]; /* --runtime-dir, $RUNTIME_DIRECTORY, /run/stile (root) or $XDG_RUNTIME_DIR/stile */
+	char socket_path[512];
+};
+int instance_init(struct instance *i, const char *program, const char *name, const char *runtime_dir,
+		  char *err, size_t err_n);
+
+struct log_section { /* schema cfg_log_schema: the log section, and its override in each service's section */
+	unsigned level, format;
+	char *dir;
+	uint64_t max_size, keep;
+	bool delete_daily;
+};
+extern const struct cfg_schema cfg_log_schema;
+struct store_section {
+	char *path; /* folder */
+};
+extern const struct cfg_schema cfg_store_schema;
+
+struct service;
+
+struct service_ops {
+	const char *program; /* "stile-turn" */
+	const char *summary; /* for --help */
+	const struct cfg_root *config;
+	/* Further checks of the parsed values; adds errors to c. Also used by `stile check`. */
+	void (*check)(struct cfg *c);
+	/* The log settings that hold for this service: base section and its own override merged. */
+	void (*log_config)(const void *values, struct log_config *ret_lc);
+	const char *(*store_path)(const void *values); /* folder, or NULL if the service has no store */
+	/* Each returns 0 or a negative errno after writing a sentence into err. */
+	int (*open)(struct service *s, char *err, size_t err_n);  /* still privileged */
+	int (*start)(struct service *s, char *err, size_t err_n); /* privileges gone */
+	/* c is the new configuration; on 0 the service has taken it (s->cfg is replaced after). */
+	int (*reload)(struct service *s, struct cfg *c, char *err, size_t err_n);
+	bool (*drain)(struct service *s); /* true: nothing left, stop now */
+	void (*stop)(struct service *s);
+	bool (*alive)(struct service *s); /* every worker moved since the last call; feeds the watchdog */
+};
+
+struct service {
+	const struct service_ops *ops;
+	struct instance instance;
+	const char *config_path;
+	struct cfg *cfg;
+	struct loop *loop;
+	struct control_server *control;
+	struct store *store;
+	void *state; /* of the service */
+	int64_t started_at; /* unix ms */
+	int64_t reloaded_at; /* unix ms; 0: never */
+	char reload_error[512]; /* of the last reload; "" if it went well: shown by status */
+	const char *user, *group; /* to drop to when started as root: --user, default "stile" if it exists */
+};
+int service_main(const struct service_ops *ops, int argc, char **argv);
+void service_stop(struct service *s); /* as SIGTERM does */
+
+/* Pieces of it, for tests and for other programs. */
+int privileges_drop(const char *user, const char *group, char *err, size_t err_n); /* also no_new_privs, keeps no capability */
+void ready_notify(const char *state); /* sd_notify; "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=…" */

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: objects that administrators change while a service runs (users, jobs, routes …).
+ *
+ * One SQLite database per service instance, that service its only writer, on a store thread with
+ * group commit: calls queue an operation and return; the outcome comes back by mail to the loop that
+ * asked, after the commit that makes it durable. Every object has a kind, a key, a JSON body and
+ * a revision; a write names the revision that it changes (0: create, STORE_ANY: whatever is there),
+ * else it is refused with STORE_CONFLICT. The audit row (who, when, before, after) is written in the
+ * same transaction; any change can be undone by its audit number. Validation is the caller's (by the
+ * schema rows). Behind a vtable of named operations, so that another engine can follow.
+ */
+#pragma once
+#include <jansson.h>
+#include "common/loop.h"
+
+enum store_result { /* positive module codes */
+	STORE_OK,
+	STORE_NOT_FOUND,
+	STORE_EXISTS,
+	STORE_CONFLICT, /* the revision is another one by now */
+	STORE_NEWER,	/* the database was written by a newer version */
+	STORE_CORRUPT,
+	STORE_LOCKED,	/* another process has it */
+	STORE_FULL,	/* disk full or I/O error; nothing was changed */
+};
+#define STORE_ANY UINT64_MAX
+const char *store_result_text(enum store_result r);
+
+struct store;
+
+struct store_options {
+	const char *path; /* of the database file; its folder must exist. ":memory:" for tests */
+};
+/* Opens and migrates; blocking, at start only. err gets a sentence. 0, -errno or a store_result. */
+int store_open(const struct store_options *o, char *err, size_t err_n, struct store **ret_s);
+struct store *store_close(struct store *s); /* finishes what is queued */
+DEFINE_CLEANUP(struct store, store_close)
+
+struct store_object {
+	const char *kind, *key;
+	json_t *body;
+	uint64_t revision;
+	int64_t changed_at; /* unix ms */
+};
+
+/* Reads at start, blocking, before any loop runs: all objects of a kind, in key order. */
+int store_load(struct store *s, const char *kind, void (*fn)(const struct store_object *o, void *arg), void *arg);
+
+struct store_outcome {
+	int result; /* store_result or -errno */
+	uint64_t revision; /* new revision after a put */
+	uint64_t audit;	   /* number of the audit row */
+	json_t *rows;	   /* for reads: array; borrowed */
+};
+typedef void (*store_done_fn)(const struct store_outcome *o, void *arg); /* in loop l */
+
+/* body is taken. who: "uid 0 (root)", "file", "console alice". */
+int store_put(struct store *s, struct loop *l, const char *kind, const char *key, uint64_t revision,
+	      json_t *body, const char *who, store_done_fn done, void *arg);
+int store_delete(struct store *s, struct loop *l, const char *kind, const char *key, uint64_t revision,
+		 const char *who, store_done_fn done, void *arg);
+int store_list(struct store *s, struct loop *l, const char *kind, const char *after_key, unsigned limit,
+	       store_done_fn done, void *arg); /* rows: {key, revision, changed_at, body} */
+int store_audit(struct store *s, struct loop *l, uint64_t before, unsigned limit, store_done_fn done,
+		void *arg); /* rows, newest first: {audit, at, who, kind, key, before, after, revision} */
+int store_undo(struct store *s, struct loop *l, uint64_t audit, const char *who, store_done_fn done, void *arg);

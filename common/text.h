@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Text slices: a pointer and a length into somebody else's buffer, never NUL-terminated, never
+ * owned. Tokenizers and strict number parsers for configuration, heads and command lines, the
+ * bounded string builder, and base64/hex.
+ */
+#pragma once
+#include <stdarg.h>
+#include "common/defs.h"
+
+struct text {
+	const char *p;
+	size_t n;
+};
+
+#define TEXT(lit) ((struct text){ (lit), sizeof(lit) - 1 })
+#define TEXT_FMT(t) (int)(t).n, (t).p /* for "%.*s" in messages; not for anything a stranger chose in logs */
+struct text text_of(const char *s); /* NULL gives an empty slice */
+
+bool text_eq(struct text a, struct text b);
+bool text_ieq(struct text a, struct text b); /* ASCII case-insensitive, never by locale */
+bool text_starts(struct text t, struct text prefix);
+struct text text_trim(struct text t); /* blanks and tabs at both ends */
+struct text text_drop(struct text t, size_t n);
+/* Cuts *rest at the first sep: returns what stood before; *rest becomes what follows, or empty with
+ * p == NULL when there was no separator (so a loop is: while (rest.p) { part = text_cut(&rest, ','); }). */
+struct text text_cut(struct text *rest, char sep);
+ptrdiff_t text_find(struct text t, char c); /* -1 if not there */
+char *text_dup(struct text t);		    /* malloc'd, NUL-terminated; NULL if out of memory */
+bool text_is_utf8(struct text t);
+size_t text_distance(struct text a, struct text b); /* edit distance, bounded; for "did you mean" */
+
+/* Strict: the whole slice, no sign, no blanks, no overflow. 0 or -EINVAL/-ERANGE. */
+int text_u64(struct text t, uint64_t *ret_v);
+int text_u64_hex(struct text t, uint64_t *ret_v);
+/* "500ms" "30s" "5m" "2h" "7d", a bare number is seconds; result in milliseconds. */
+int text_duration(struct text t, uint64_t *ret_ms);
+/* "10", "64KB" "10MB" "2GB" (powers of 1000) "64KiB" "10MiB" (powers of 1024); bytes. */
+int text_size(struct text t, uint64_t *ret_bytes);
+/* "64kbit/s" "2Mbit/s" "1Gbit/s", bare = bit/s; "unlimited" gives UINT64_MAX. */
+int text_bitrate(struct text t, uint64_t *ret_bits_per_s);
+
+/* String builder over a caller's buffer: always NUL-terminated, truncation latches. */
+struct sb {
+	char *p;
+	size_t n, cap;
+	bool truncated;
+};
+static inline struct sb sb_init(char *buf, size_t cap)
+{
+	struct sb b = { .p = buf, .cap = cap };
+	if (cap)
+		buf[0] = 0;
+	return b;
+}
+void sb_text(struct sb *b, struct text t);
+void sb_str(struct sb *b, const char *s);
+void sb_char(struct sb *b, char c);
+void sb_fmt(struct sb *b, const char *fmt, ...) _printf_(2, 3);
+void sb_duration(struct sb *b, uint64_t ms); /* "2h 5m", "350 ms": for people */
+void sb_size(struct sb *b, uint64_t bytes);  /* "10.4 MB" */
+
+/* 0 or -EINVAL (bad character or padding), -ENOSPC. *ret_n is the number of bytes. */
+int hex_decode(struct text t, uint8_t *out, size_t cap, size_t *ret_n);
+void hex_encode(const void *p, size_t n, char *out /* 2n+1 */);
+int base64_decode(struct text t, uint8_t *out, size_t cap, size_t *ret_n);
+#define BASE64_LEN(n) ((((n) + 2) / 3) * 4)
+void base64_encode(const void *p, size_t n, char *out /* BASE64_LEN(n)+1 */);
+void base64url_encode(const void *p, size_t n, char *out /* no padding */);

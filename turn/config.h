@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The `turn` section as a struct, and its schema rows (turn/config.c). Plain values only; what is
+ * compiled from them (credentials, rules, limits) is in turn/policy.h.
+ */
+#pragma once
+#include "common/config.h"
+#include "common/service.h"
+
+enum turn_listen_proto { TURN_LISTEN_UDP, TURN_LISTEN_TCP, TURN_LISTEN_TLS, TURN_LISTEN_DTLS };
+
+struct turn_user_section {
+	char *name, *password; /* password is CFG_SECRET: password_file works too */
+};
+struct turn_secret_section {
+	char *id, *secret;
+};
+struct turn_config {
+	char *realm;
+	struct cfg_list listen; /* struct cfg_endpoint */
+	char *certificate, *key;
+	struct {
+		struct cfg_list addresses; /* struct addr, port 0; empty: the addresses of the listeners or of this machine */
+		struct cfg_list external;  /* struct addr: public address of the one at the same place above */
+		struct cfg_port_range ports;
+	} relay;
+	char *password;		 /* the simple case: one password, any user name */
+	struct cfg_list users;	 /* struct turn_user_section */
+	struct cfg_list secrets; /* struct turn_secret_section: time-limited REST credentials */
+	struct {
+		struct cfg_list allow, deny; /* struct prefix */
+	} peers;
+	struct {
+		uint64_t allocations, allocations_per_user; /* UINT64_MAX unlimited */
+		uint64_t permissions_per_allocation, channels_per_allocation;
+		uint64_t bitrate, bitrate_per_user; /* bit/s */
+		uint64_t connections, connections_per_address; /* TCP, TLS and DTLS clients */
+		uint64_t unauthenticated_bitrate; /* excess of unauthenticated replies over their requests, per source prefix */
+	} limits;
+	struct {
+		uint64_t default_ms, max_ms; /* 600 s, 3600 s */
+		uint64_t nonce_ms;
+	} lifetime;
+	uint64_t workers; /* 0: one per core */
+	char *software;	  /* SOFTWARE attribute; "" sends none */
+	struct log_section *log; /* override; NULL if absent */
+};
+struct turn_root { /* what stile-turn reads of stile.yaml */
+	struct log_section log;
+	struct store_section store;
+	struct cfg_list stun_servers; /* struct cfg_hostport */
+	struct turn_config turn;
+};
+extern const struct cfg_schema turn_config_schema; /* fills struct turn_config */
+extern const struct cfg_root turn_cfg_root;	   /* fills struct turn_root */
+/* Checks beyond one row: a credential source exists, TLS listeners have a certificate and key that load
+ * and match, no two listeners on one address, prefixes sane, external as many as addresses … */
+void turn_config_check(struct cfg *c);

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The TURN server's protocol core (RFC 8656, 5766, and STUN Binding of RFC 8489), one per worker: bytes
+ * and time in, bytes and events out. It does no I/O: ways to clients are struct turn_path, relay
+ * sockets come from turn_relay_ops, time from the timers it is given. Not thread-safe: a worker owns its
+ * server, allocations and timers; what is shared (policy, totals, own relay ports) is immutable or atomic.
+ *
+ *   client datagram or frame → turn_input()      → paths' send, relay's send
+ *   peer datagram            → turn_peer_input() → path's send
+ *   connection gone          → turn_path_gone()
+ */
+#pragma once
+#include "common/dgram.h"
+#include "common/metrics.h"
+#include "common/timers.h"
+#include "turn/policy.h"
+
+struct turn_server;
+struct turn_alloc;
+struct turn_relay; /* the edge's relay socket */
+
+enum turn_proto { TURN_UDP, TURN_TCP, TURN_TLS, TURN_DTLS };
+
+struct turn_path;
+/* One const row per client transport; lives in the edge. */
+struct turn_transport {
+	enum turn_proto proto;
+	const char *name;  /* "udp" "tcp" "tls" "dtls" */
+	bool stream;	   /* ChannelData is padded to 4, the connection's end ends the allocation */
+	/* head and body as one datagram or one frame. stable: body stays valid until the pass's flush (it is
+	 * arena memory), so it need not be copied. Errors (full, gone) are counted by the edge. */
+	void (*send)(const struct turn_path *p, const void *head, size_t head_n, const void *body,
+		     size_t body_n, struct dgram_mark mark, bool stable);
+	void (*close)(const struct turn_path *p); /* stream: close the connection after what is queued; may be NULL */
+};
+struct turn_path { /* a value; copied into the allocation */
+	const struct turn_transport *transport;
+	void *handle; /* UDP: the listener's socket; else the connection or session */
+	struct addr client, local;
+};
+
+struct turn_relay_ops {
+	/* A socket bound to exactly this address and port. 0, -EADDRINUSE (another port is tried),
+	 * -EADDRNOTAVAIL, -EMFILE … */
+	int (*open)(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r);
+	void (*close)(struct turn_relay *r);
+	void (*send)(struct turn_relay *r, const struct addr *peer, const void *p, size_t n,
+		     struct dgram_mark mark, bool stable);
+};
+
+struct turn_totals;	 /* limits counted over all workers: turn/totals.h */
+struct turn_refusals;	 /* ring of recent refusals for `stile turn why`: turn/refusals.h */
+
+struct turn_server_options {
+	unsigned worker;
+	struct timers *timers;
+	struct turn_policy *policy; /* referenced */
+	struct turn_totals *totals; /* shared, outlives the server */
+	const struct turn_relay_ops *relay;
+	void *edge;
+	struct metrics *metrics; /* rows of turn/metrics.h */
+	const struct stun_nonces *nonces; /* shared key material, rotated by the edge's main loop through turn_server_set_nonces */
+	uint64_t (*unix_s)(void); /* wall clock, for REST expiry; a test gives its own */
+};
+int turn_server_new(const struct turn_server_options *o, uint64_t now, struct turn_server **ret_s);
+struct turn_server *turn_server_free(struct turn_server *s); /* ends all allocations */
+DEFINE_CLEANUP(struct turn_server, turn_server_free)
+void turn_server_set_policy(struct turn_server *s, struct turn_policy *p); /* reload: referenced */
+void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n);
+
+/* One datagram, or one frame of a stream (turn_frame_length), from a client; p may be forwarded in
+ * place (it stays valid until the flush when stable). now: of this pass. */
+void turn_input(struct turn_server *s, const struct turn_path *from, uint8_t *p, size_t n,
+		struct dgram_mark mark, bool stable, uint64_t now);
+/* One datagram from a peer on the allocation's relay socket; 4 bytes in front of p are writable when
+ * headroom. */
+void turn_peer_input(struct turn_alloc *a, const struct addr *peer, uint8_t *p, size_t n,
+		     struct dgram_mark mark, bool headroom, uint64_t now);
+/* ICMP error on the relay socket: recorded; the ICMP attribute of RFC 8656 comes with issue 2. */
+void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t now);
+void turn_path_gone(struct turn_server *s, const struct turn_path *p); /* connection or session closed */
+
+/* On a stream: length of the next STUN message or padded ChannelData frame; 0 if fewer than 4 bytes are
+ * there, -EBADMSG if it is neither. *ret_payload: without padding. */
+ssize_t turn_frame_length(const uint8_t *p, size_t n, size_t *ret_payload);
+
+/* Sessions, for the control socket: a snapshot in creation order, paged by id. */
+struct turn_session_info {
+	uint64_t id; /* worker number in the low 8 bits */
+	char user[256];
+	const char *transport;
+	struct addr client, local, relay;
+	uint64_t created_ms, expires_ms; /* on the timers' clock */
+	uint64_t packets_up, bytes_up, packets_down, bytes_down; /* up: client to peer */
+	unsigned permissions, channels;
+};
+void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned limit,
+			  void (*fn)(const struct turn_session_info *i, void *arg), void *arg);
+bool turn_server_kill(struct turn_server *s, uint64_t id); /* ends the allocation; false if there is none */
+unsigned turn_server_count(const struct turn_server *s);

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Limits counted over all workers: allocations in total and per account, bytes per second in total
+ * and per account, the live relay ports of this server (so that two clients of one server may reach each
+ * other while the rest of its addresses stays refused), and the budget of unauthenticated answers.
+ *
+ * Off the packet path counts are atomics behind a sharded lock; on it a worker uses leases: some bytes
+ * taken from the atomic total at once and spent locally. Fixed-size tables where strangers choose the
+ * keys.
+ */
+#pragma once
+#include "common/addr.h"
+#include "common/hash.h"
+
+struct turn_totals;
+struct turn_account; /* counters of one account; lives while it has allocations */
+
+struct turn_totals *turn_totals_new(void);
+struct turn_totals *turn_totals_free(struct turn_totals *t);
+DEFINE_CLEANUP(struct turn_totals, turn_totals_free)
+
+enum turn_limit { TURN_LIMIT_OK, TURN_LIMIT_TOTAL, TURN_LIMIT_ACCOUNT, TURN_LIMIT_NO_MEMORY };
+/* Counts one more allocation of the account; on TURN_LIMIT_OK *ret_a must be given back. */
+enum turn_limit turn_totals_take(struct turn_totals *t, const char *account, uint64_t max_total,
+				 uint64_t max_account, struct turn_account **ret_a);
+void turn_totals_give(struct turn_totals *t, struct turn_account *a);
+/* Takes up to want bytes of this millisecond's allowance (token buckets of one second's burst over the
+ * account and the total); returns how many were granted. Rates in bit/s, UINT64_MAX unlimited. */
+uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64_t rate_total,
+			   uint64_t rate_account, uint64_t want, uint64_t now_ms);
+uint64_t turn_totals_allocations(const struct turn_totals *t);
+
+/* Live relay sockets of all workers: a bitmap of ports per own address, readable without a lock. */
+void turn_totals_relay_opened(struct turn_totals *t, const struct addr *at);
+void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at);
+bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at);
+
+/* One worker's budget of unauthenticated answers: a table of fixed size, keyed by source prefix (IPv4
+ * /24, IPv6 /48); only the bytes by which an answer exceeds its request are charged. */
+struct turn_budget;
+struct turn_budget *turn_budget_new(void);
+struct turn_budget *turn_budget_free(struct turn_budget *b);
+bool turn_budget_charge(struct turn_budget *b, const struct addr *source, size_t request, size_t answer,
+			uint64_t rate_bits, uint64_t now_ms);

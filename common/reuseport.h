@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which socket of a SO_REUSEPORT group gets a client: a classic BPF program that maps source
+ * address and port to a position in the group, so that the choice depends on nothing but the
+ * client and the group's size (the kernel's own choice also moves with every bind and close).
+ */
+#pragma once
+#include <sys/socket.h>
+#include "common/defs.h"
+
+/* fd: any socket of the group, after all n are bound (their order of binding is their position).
+ * 0 or -errno. A group of one needs none and is left alone. */
+int reuseport_steer(int fd, sa_family_t family, unsigned n);

@@ -6,7 +6,8 @@
  * A loop belongs to the thread that runs it. The only function that another thread may call is
  * loop_post(); loop_stop() and all else are for the owner. One pass is: wait, run what is
  * ready, run the mailbox, run due timers, run the pass hooks. loop_now() is read once a pass, so the
- * packet path never asks the clock.
+ * packet path never asks the clock. Before its first wait a loop runs the last three, so what was
+ * posted, timed or queued before loop_run() is not left lying.
  *
  * Workers are loops with a thread each; they share nothing and talk by mail.
  */
@@ -49,7 +50,8 @@ void io_stop(struct io *io);		  /* does not close fd; harmless twice or on a zer
 /* A signal, delivered in the loop (main loop only). */
 int loop_on_signal(struct loop *l, int signo, void (*fn)(int signo, void *arg), void *arg);
 
-/* Runs at the end of every pass while linked. */
+/* Runs at the end of every pass while linked; the latest added runs first, so what was there first (the
+ * datagram queue) sees the output of those added after it. A hook may remove any hook. */
 struct pass_hook {
 	struct list node;
 	void (*run)(struct pass_hook *h);
@@ -57,14 +59,19 @@ struct pass_hook {
 void loop_add_hook(struct loop *l, struct pass_hook *h);
 void loop_remove_hook(struct pass_hook *h);
 
-/* A message to a loop. Owned by the receiver once posted; deliver() frees or keeps it. */
+/* A message to a loop. Owned by the receiver once posted; deliver() frees or keeps it. drop() is called
+ * instead by loop_free() for what is still in the box; NULL if there is nothing to free. Between workers
+ * that is only mail posted by a teardown: all else is delivered before any teardown begins. */
 struct mail {
 	struct mail *next;
 	void (*deliver)(struct mail *m, struct loop *l);
+	void (*drop)(struct mail *m);
 };
 void loop_post(struct loop *l, struct mail *m); /* thread-safe, never blocks on the receiver, in order per sender */
 
-/* Worker threads. setup runs in the new thread before its loop runs, teardown after it stopped. */
+/* Worker threads. setup runs in the new thread before its loop runs, one worker after the other in the
+ * order of their index; teardown after all loops have stopped. Signals stay with the main thread. */
+struct workers_sync;
 struct worker {
 	unsigned index;
 	struct loop *loop;
@@ -80,10 +87,12 @@ struct workers {
 	struct worker *w;
 	const struct worker_ops *ops;
 	void *arg;
+	struct workers_sync *sync; /* private */
 };
 unsigned workers_default_count(void); /* usable cores (affinity), at least 1 */
 /* All are set up when it returns 0; on failure none runs and the setup's error is returned. */
 int workers_start(struct workers *ws, unsigned n, const struct worker_ops *ops, void *arg);
 void workers_stop(struct workers *ws); /* stops, joins, frees */
-/* Runs fn in each worker in turn or at once, waits for all: for rare control work, from the main loop only. */
+/* Runs fn in each worker, one after the other (arg needs no lock), and waits for it: for rare control
+ * work, from the thread that started the workers only. */
 void workers_call(struct workers *ws, void (*fn)(struct worker *w, void *arg), void *arg);

@@ -79,6 +79,7 @@ void turn_peer_input(struct turn_alloc *a, const struct addr *peer, uint8_t *p, 
 /* ICMP error on the relay socket: recorded; the ICMP attribute of RFC 8656 comes with issue 2. */
 void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t now);
 void turn_path_gone(struct turn_server *s, const struct turn_path *p); /* connection or session closed */
+bool turn_path_in_use(struct turn_server *s, const struct turn_path *p); /* an allocation hangs on it */
 
 /* On a stream: length of the next STUN message or padded ChannelData frame; 0 if fewer than 4 bytes are
  * there, -EBADMSG if it is neither. *ret_payload: without padding. */

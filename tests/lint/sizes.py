@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Small, with a hard tail: a function has at most 80 lines and 6 parameters, a file at most 600 lines.
+
+An exception is a line in tests/lint/size-exceptions.txt, "path  reason" or "path:function  reason";
+one that is no longer needed is a complaint too, so the list cannot rot."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from csource import functions, main, our_files, read  # noqa: E402
+
+MAX_FUNCTION_LINES = 80
+MAX_PARAMETERS = 6
+MAX_FILE_LINES = 600
+EXCEPTIONS = "tests/lint/size-exceptions.txt"
+
+
+def exceptions(root):
+    """{name: reason}, and the complaints about lines without a reason."""
+    rows, bad = {}, []
+    if os.path.isfile(os.path.join(root, EXCEPTIONS)):
+        for n, line in enumerate(read(root, EXCEPTIONS).splitlines(), 1):
+            fields = line.split(None, 1)
+            if not fields or line.startswith("#"):
+                continue
+            if len(fields) < 2:
+                bad.append(f"{EXCEPTIONS}:{n}: {fields[0]} is excepted without a reason")
+            rows[fields[0]] = n
+    return rows, bad
+
+
+def too_big(root):
+    """(key of the exception list, complaint) of everything over a limit."""
+    for name in our_files(root, (".c", ".h", ".def", ".py", ".sh", ".js")):
+        text = read(root, name)
+        lines = text.count("\n")
+        if lines > MAX_FILE_LINES:
+            yield name, f"{name}:1: {lines} lines; a file has at most {MAX_FILE_LINES}"
+        if not name.endswith((".c", ".h")):
+            continue
+        for f in functions(text):
+            key = f"{name}:{f.name}"
+            if f.lines > MAX_FUNCTION_LINES:
+                yield key, f"{name}:{f.line}: {f.name}() has {f.lines} lines; at most {MAX_FUNCTION_LINES}"
+            if f.params > MAX_PARAMETERS:
+                yield key, f"{name}:{f.line}: {f.name}() has {f.params} parameters; at most " \
+                           f"{MAX_PARAMETERS}, then a struct"
+
+
+def check(root):
+    allowed, bad = exceptions(root)
+    yield from bad
+    used = set()
+    for key, complaint in too_big(root):
+        if key in allowed:
+            used.add(key)
+        else:
+            yield complaint
+    for key in sorted(set(allowed) - used):
+        yield f"{EXCEPTIONS}:{allowed[key]}: {key} is within the limits; drop the exception"
+
+
+if __name__ == "__main__":
+    main(check, "size limits")

@@ -10,8 +10,9 @@
  */
 #pragma once
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/socket.h>
-#include "common/defs.h"
+#include "common/hash.h"
 #include "common/text.h"
 
 struct addr {
@@ -42,13 +43,38 @@ int addr_parse(struct text t, uint16_t default_port, struct addr *ret_a);
 const char *addr_print(const struct addr *a, char buf[static ADDR_STRLEN]);	 /* with port */
 const char *addr_print_ip(const struct addr *a, char buf[static ADDR_STRLEN]); /* without, no brackets */
 
-bool addr_equal(const struct addr *a, const struct addr *b);	/* family, address, port */
-bool addr_equal_ip(const struct addr *a, const struct addr *b); /* family, address */
-int addr_compare(const struct addr *a, const struct addr *b);	/* total order, for sorting */
+/* Family, address, port, and the scope (which only the kernel's link-local addresses carry). */
+static inline bool addr_equal(const struct addr *a, const struct addr *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family)
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->in4.sin_port == b->in4.sin_port && a->in4.sin_addr.s_addr == b->in4.sin_addr.s_addr;
+	if (a->sa.sa_family == AF_INET6)
+		return a->in6.sin6_port == b->in6.sin6_port && a->in6.sin6_scope_id == b->in6.sin6_scope_id &&
+		       memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) == 0;
+	return true; /* both unset */
+}
+/* Family and address; a peer's address from the wire has no scope, so it does not count. */
+static inline bool addr_equal_ip(const struct addr *a, const struct addr *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family)
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->in4.sin_addr.s_addr == b->in4.sin_addr.s_addr;
+	return a->sa.sa_family != AF_INET6 || memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) == 0;
+}
+int addr_compare(const struct addr *a, const struct addr *b); /* total order, for sorting; 0 if addr_equal */
+
+/* Hashes of what addr_equal and addr_equal_ip compare, and of a pair of addresses (a five-tuple
+ * without its protocol). */
+uint64_t addr_hash(const struct hash_seed *s, const struct addr *a);
+uint64_t addr_hash_ip(const struct hash_seed *s, const struct addr *a);
+uint64_t addr_hash_pair(const struct hash_seed *s, const struct addr *a, const struct addr *b);
 
 /* The address that is really meant: ::ffff:a.b.c.d, ::a.b.c.d, 64:ff9b::/96, 2002::/16 and
- * 2001:0::/32 (the client's address, un-obfuscated) become IPv4; all else is kept. Scope and flow
- * label are dropped. The port stays. */
+ * 2001:0::/32 (the client's address, un-obfuscated) become IPv4; all else is kept, :: and ::1 too.
+ * Scope and flow label are dropped. The port stays. */
 struct addr addr_canonical(const struct addr *a);
 
 enum addr_class {
@@ -62,7 +88,7 @@ enum addr_class {
 	ADDR_MULTICAST,	    /* 224/4, ff00::/8 */
 	ADDR_BROADCAST,	    /* 255.255.255.255 */
 	ADDR_DOCUMENTATION, /* 192.0.2/24, 198.51.100/24, 203.0.113/24, 2001:db8::/32, 3fff::/20 */
-	ADDR_RESERVED,	    /* 192.0.0/24, 192.88.99/24, 198.18/15, 240/4, 100::/64, other of RFC 6890 */
+	ADDR_RESERVED,	    /* 192.0.0/24, 192.88.99/24, 198.18/15, 240/4, 2001::/23, IPv6 outside 2000::/3 */
 	ADDR_CLASSES
 };
 enum addr_class addr_classify(const struct addr *a); /* canonicalises first */

@@ -8,6 +8,8 @@
  * Nothing here allocates or owns memory.
  */
 #pragma once
+#include <endian.h>
+#include <string.h>
 #include "common/defs.h"
 
 struct rd {
@@ -17,7 +19,7 @@ struct rd {
 
 static inline struct rd rd_init(const void *p, size_t n)
 {
-	return (struct rd){ .pos = p, .end = (const uint8_t *)p + n };
+	return (struct rd){ .pos = p, .end = n ? (const uint8_t *)p + n : p };
 }
 const uint8_t *rd_take(struct rd *r, size_t n); /* the only one that advances; NULL and latch if short */
 uint8_t rd_u8(struct rd *r);			/* 0 after failure, like all below */
@@ -39,7 +41,7 @@ struct wr {
 
 static inline struct wr wr_init(void *p, size_t n)
 {
-	return (struct wr){ .start = p, .pos = p, .end = (uint8_t *)p + n };
+	return (struct wr){ .start = p, .pos = p, .end = n ? (uint8_t *)p + n : p };
 }
 uint8_t *wr_take(struct wr *w, size_t n); /* room for n bytes, or NULL and latch */
 void wr_u8(struct wr *w, uint8_t v);
@@ -58,10 +60,28 @@ static inline size_t wr_len(const struct wr *w)
 }
 
 /* Unaligned loads and stores for the packet path, where the bounds are already proven. */
-uint16_t load_be16(const void *p);
-uint32_t load_be32(const void *p);
-void store_be16(void *p, uint16_t v);
-void store_be32(void *p, uint32_t v);
+static inline uint16_t load_be16(const void *p)
+{
+	uint16_t v;
+	memcpy(&v, p, sizeof v);
+	return be16toh(v);
+}
+static inline uint32_t load_be32(const void *p)
+{
+	uint32_t v;
+	memcpy(&v, p, sizeof v);
+	return be32toh(v);
+}
+static inline void store_be16(void *p, uint16_t v)
+{
+	v = htobe16(v);
+	memcpy(p, &v, sizeof v);
+}
+static inline void store_be32(void *p, uint32_t v)
+{
+	v = htobe32(v);
+	memcpy(p, &v, sizeof v);
+}
 
 /* True if both runs are equal; takes the same time whatever they hold. For MACs and secrets. */
 bool bytes_equal_ct(const void *a, const void *b, size_t n);

@@ -1,3 +1,250 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * Text slices and the bounded string builder. See text.h; numbers with units are in text_number.c,
+ * hex and base64 in text_codec.c.
+ *
+ * Case is folded for ASCII only and never by locale. A slice may hold any byte, NUL included, and
+ * may be empty with p == NULL, so nothing here uses the C string functions on one.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "common/text.h"
+
+static unsigned char lower(char c)
+{
+	return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
+struct text text_of(const char *s)
+{
+	return (struct text){ .p = s, .n = s ? strlen(s) : 0 };
+}
+
+bool text_eq(struct text a, struct text b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool text_ieq(struct text a, struct text b)
+{
+	if (a.n != b.n)
+		return false;
+	for (size_t i = 0; i < a.n; i++)
+		if (lower(a.p[i]) != lower(b.p[i]))
+			return false;
+	return true;
+}
+
+bool text_starts(struct text t, struct text prefix)
+{
+	return t.n >= prefix.n && text_eq((struct text){ t.p, prefix.n }, prefix);
+}
+
+struct text text_trim(struct text t)
+{
+	while (t.n > 0 && (t.p[0] == ' ' || t.p[0] == '\t'))
+		t = text_drop(t, 1);
+	while (t.n > 0 && (t.p[t.n - 1] == ' ' || t.p[t.n - 1] == '\t'))
+		t.n--;
+	return t;
+}
+
+struct text text_drop(struct text t, size_t n)
+{
+	n = MIN(n, t.n);
+	return n > 0 ? (struct text){ t.p + n, t.n - n } : t;
+}
+
+ptrdiff_t text_find(struct text t, char c)
+{
+	const char *at = t.n > 0 ? memchr(t.p, c, t.n) : NULL;
+	return at ? at - t.p : -1;
+}
+
+struct text text_cut(struct text *rest, char sep)
+{
+	struct text part = *rest;
+	ptrdiff_t at = text_find(part, sep);
+	if (at < 0) {
+		*rest = (struct text){ 0 };
+	} else {
+		part.n = (size_t)at;
+		*rest = text_drop(*rest, part.n + 1);
+	}
+	return part;
+}
+
+char *text_dup(struct text t)
+{
+	char *s = malloc(t.n + 1);
+	if (!s)
+		return NULL;
+	if (t.n > 0)
+		memcpy(s, t.p, t.n);
+	s[t.n] = 0;
+	return s;
+}
+
+/* Bytes of the UTF-8 sequence that starts at p, or 0 if it is not one. RFC 3629 section 4: no overlong
+ * forms, no surrogates, nothing above U+10FFFF; all of that shows in the second byte's range. */
+static size_t utf8_sequence(const unsigned char *p, size_t n)
+{
+	unsigned char lo = 0x80, hi = 0xbf;
+	size_t want = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+	if (want == 0 || want > n)
+		return 0;
+	if (p[0] == 0xe0)
+		lo = 0xa0;
+	else if (p[0] == 0xed)
+		hi = 0x9f;
+	else if (p[0] == 0xf0)
+		lo = 0x90;
+	else if (p[0] == 0xf4)
+		hi = 0x8f;
+	if (want > 1 && (p[1] < lo || p[1] > hi))
+		return 0;
+	for (size_t i = 2; i < want; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return want;
+}
+
+bool text_is_utf8(struct text t)
+{
+	for (size_t i = 0, step; i < t.n; i += step) {
+		step = utf8_sequence((const unsigned char *)t.p + i, t.n - i);
+		if (step == 0)
+			return false;
+	}
+	return true;
+}
+
+/* Optimal string alignment: insertions, deletions, substitutions and swapped neighbours cost 1 each
+ * (swapped letters are the most frequent typing error). Three rows of the usual matrix. */
+size_t text_distance(struct text a, struct text b)
+{
+	uint8_t rows[3][TEXT_DISTANCE_MAX + 1];
+	if (a.n > TEXT_DISTANCE_MAX || b.n > TEXT_DISTANCE_MAX)
+		return MAX(a.n, b.n);
+	for (size_t j = 0; j <= b.n; j++)
+		rows[0][j] = (uint8_t)j;
+	for (size_t i = 1; i <= a.n; i++) {
+		uint8_t *now = rows[i % 3], *above = rows[(i + 2) % 3], *above2 = rows[(i + 1) % 3];
+		now[0] = (uint8_t)i;
+		for (size_t j = 1; j <= b.n; j++) {
+			unsigned best = MIN(above[j], now[j - 1]) + 1u;
+			best = MIN(best, above[j - 1] + (a.p[i - 1] != b.p[j - 1] ? 1u : 0u));
+			if (i > 1 && j > 1 && a.p[i - 1] == b.p[j - 2] && a.p[i - 2] == b.p[j - 1])
+				best = MIN(best, above2[j - 2] + 1u);
+			now[j] = (uint8_t)best;
+		}
+	}
+	return rows[a.n % 3][b.n];
+}
+
+/* The text was cut at b->n: drops a UTF-8 sequence that lost its end, so that what was valid stays
+ * valid (log lines and JSON are made with this). */
+static void sb_cut(struct sb *b)
+{
+	size_t i = b->n;
+	b->truncated = true;
+	while (i > 0 && b->n - i < 3 && ((unsigned char)b->p[i - 1] & 0xc0) == 0x80)
+		i--;
+	if (i == 0)
+		return;
+	unsigned char lead = (unsigned char)b->p[i - 1];
+	size_t want = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+	if (want > b->n - i + 1)
+		b->n = i - 1;
+	b->p[b->n] = 0;
+}
+
+void sb_text(struct sb *b, struct text t)
+{
+	if (b->cap == 0 || b->truncated) { /* after a cut nothing more may follow: it would hide the hole */
+		b->truncated |= t.n > 0;
+		return;
+	}
+	size_t n = MIN(t.n, b->cap - 1 - b->n);
+	if (n > 0)
+		memcpy(b->p + b->n, t.p, n);
+	b->n += n;
+	b->p[b->n] = 0;
+	if (n < t.n)
+		sb_cut(b);
+}
+
+void sb_str(struct sb *b, const char *s)
+{
+	sb_text(b, text_of(s));
+}
+
+void sb_char(struct sb *b, char c)
+{
+	sb_text(b, (struct text){ &c, 1 });
+}
+
+void sb_fmt(struct sb *b, const char *fmt, ...)
+{
+	va_list ap;
+	size_t room = b->cap - b->n;
+	if (b->cap == 0 || b->truncated) {
+		b->truncated = true;
+		return;
+	}
+	va_start(ap, fmt);
+	int n = vsnprintf(b->p + b->n, room, fmt, ap);
+	va_end(ap);
+	if (n < 0) { /* only for an impossible conversion: leave what was there */
+		b->p[b->n] = 0;
+		b->truncated = true;
+	} else if ((size_t)n >= room) {
+		b->n = b->cap - 1;
+		sb_cut(b);
+	} else {
+		b->n += (size_t)n;
+	}
+}
+
+void sb_duration(struct sb *b, uint64_t ms)
+{
+	static const struct {
+		uint64_t big, small; /* ms */
+		char big_name, small_name;
+	} rows[] = {
+		{ 86400000, 3600000, 'd', 'h' },
+		{ 3600000, 60000, 'h', 'm' },
+		{ 60000, 1000, 'm', 's' },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (ms < rows[i].big)
+			continue;
+		sb_fmt(b, "%llu%c", (unsigned long long)(ms / rows[i].big), rows[i].big_name);
+		ms = ms % rows[i].big / rows[i].small;
+		if (ms > 0)
+			sb_fmt(b, " %llu%c", (unsigned long long)ms, rows[i].small_name);
+		return;
+	}
+	if (ms < 1000)
+		sb_fmt(b, "%u ms", (unsigned)ms);
+	else if (ms < 10000 && ms % 1000 >= 100)
+		sb_fmt(b, "%u.%u s", (unsigned)(ms / 1000), (unsigned)(ms % 1000 / 100));
+	else
+		sb_fmt(b, "%u s", (unsigned)(ms / 1000));
+}
+
+void sb_size(struct sb *b, uint64_t bytes)
+{
+	static const char *const units[] = { "KB", "MB", "GB", "TB", "PB", "EB" };
+	uint64_t tenth = 100; /* of the unit, in bytes */
+	size_t i = 0;
+	if (bytes < 1000) {
+		sb_fmt(b, "%u B", (unsigned)bytes);
+		return;
+	}
+	/* the next unit as soon as this one would be rounded to 1000.0 */
+	for (; i + 1 < ARRAY_LEN(units) && bytes / tenth >= 9999 + (bytes % tenth < tenth / 2); i++)
+		tenth *= 1000;
+	uint64_t tenths = bytes / tenth + (bytes % tenth >= tenth / 2);
+	sb_fmt(b, "%llu.%llu %s", (unsigned long long)(tenths / 10), (unsigned long long)(tenths % 10), units[i]);
+}

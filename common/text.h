@@ -28,7 +28,10 @@ struct text text_cut(struct text *rest, char sep);
 ptrdiff_t text_find(struct text t, char c); /* -1 if not there */
 char *text_dup(struct text t);		    /* malloc'd, NUL-terminated; NULL if out of memory */
 bool text_is_utf8(struct text t);
-size_t text_distance(struct text a, struct text b); /* edit distance, bounded; for "did you mean" */
+/* Edit distance for "did you mean"; swapped neighbours count as one edit. The work is bounded: a text
+ * longer than TEXT_DISTANCE_MAX is as far from everything as it is long. */
+enum { TEXT_DISTANCE_MAX = 64 };
+size_t text_distance(struct text a, struct text b);
 
 /* Strict: the whole slice, no sign, no blanks, no overflow. 0 or -EINVAL/-ERANGE. */
 int text_u64(struct text t, uint64_t *ret_v);
@@ -40,7 +43,8 @@ int text_size(struct text t, uint64_t *ret_bytes);
 /* "64kbit/s" "2Mbit/s" "1Gbit/s", bare = bit/s; "unlimited" gives UINT64_MAX. */
 int text_bitrate(struct text t, uint64_t *ret_bits_per_s);
 
-/* String builder over a caller's buffer: always NUL-terminated, truncation latches. */
+/* String builder over a caller's buffer: always NUL-terminated, truncation latches (a UTF-8 sequence
+ * is never cut in its middle, and nothing is added behind a cut). */
 struct sb {
 	char *p;
 	size_t n, cap;

@@ -18,19 +18,34 @@
 struct turn_server;
 struct turn_alloc;
 struct turn_relay; /* the edge's relay socket */
+struct turn_held;  /* the edge's socket that is bound, but belongs to no allocation yet */
 
 enum turn_proto { TURN_UDP, TURN_TCP, TURN_TLS, TURN_DTLS };
 
+struct turn_packet { /* a datagram or a stream's frame that came in; may be forwarded in place */
+	uint8_t *data;
+	size_t n;
+	struct dgram_mark mark;
+	bool stable;   /* stays valid until the pass's flush (it is arena memory), so it need not be copied */
+	bool headroom; /* the 4 bytes in front of data may be written */
+};
+struct turn_out { /* head and body: one datagram, or one frame (padded already) */
+	const void *head; /* at most 64 bytes, on the caller's stack: always copied by the edge */
+	size_t head_n;	  /* 0: none */
+	const void *body;
+	size_t body_n;
+	struct dgram_mark mark;
+	bool stable; /* body stays valid until the pass's flush */
+};
 struct turn_path;
 /* One const row per client transport; lives in the edge. */
 struct turn_transport {
 	enum turn_proto proto;
 	const char *name;  /* "udp" "tcp" "tls" "dtls" */
 	bool stream;	   /* ChannelData is padded to 4, the connection's end ends the allocation */
-	/* head and body as one datagram or one frame. stable: body stays valid until the pass's flush (it is
-	 * arena memory), so it need not be copied. Errors (full, gone) are counted by the edge. */
-	void (*send)(const struct turn_path *p, const void *head, size_t head_n, const void *body,
-		     size_t body_n, struct dgram_mark mark, bool stable);
+	/* Errors (full, gone) are counted by the edge, which never calls back into the core from here: a
+	 * connection found dead is reported later, through turn_path_gone(). */
+	void (*send)(const struct turn_path *p, const struct turn_out *o);
 	void (*close)(const struct turn_path *p); /* stream: close the connection after what is queued; may be NULL */
 };
 struct turn_path { /* a value; copied into the allocation */
@@ -46,8 +61,15 @@ struct turn_relay_ops {
 	void (*close)(struct turn_relay *r);
 	void (*send)(struct turn_relay *r, const struct addr *peer, const void *p, size_t n,
 		     struct dgram_mark mark, bool stable);
+	/* The sibling port of EVEN-PORT: bound now, watched by nobody (what arrives is lost), and handed out by
+	 * token to an allocation of any worker. hold() fails as open() does; adopt() takes h if it
+	 * returns 0; drop() closes it. Called from any worker, so h knows only its descriptor. */
+	int (*hold)(void *edge, const struct addr *at, struct turn_held **ret_h);
+	int (*adopt)(void *edge, struct turn_alloc *a, struct turn_held *h, struct turn_relay **ret_r);
+	void (*drop)(struct turn_held *h);
 };
 
+struct turn_reservations; /* sockets held for RESERVATION-TOKEN, over all workers: turn/reservations.h */
 struct turn_totals;	 /* limits counted over all workers: turn/totals.h */
 struct turn_refusals;	 /* ring of recent refusals for `stile turn why`: turn/refusals.h */
 
@@ -56,6 +78,7 @@ struct turn_server_options {
 	struct timers *timers;
 	struct turn_policy *policy; /* referenced */
 	struct turn_totals *totals; /* shared, outlives the server */
+	struct turn_reservations *reservations; /* shared, outlives the server */
 	const struct turn_relay_ops *relay;
 	void *edge;
 	struct metrics *metrics; /* rows of turn/metrics.h */
@@ -68,14 +91,11 @@ DEFINE_CLEANUP(struct turn_server, turn_server_free)
 void turn_server_set_policy(struct turn_server *s, struct turn_policy *p); /* reload: referenced */
 void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n);
 
-/* One datagram, or one frame of a stream (turn_frame_length), from a client; p may be forwarded in
- * place (it stays valid until the flush when stable). now: of this pass. */
-void turn_input(struct turn_server *s, const struct turn_path *from, uint8_t *p, size_t n,
-		struct dgram_mark mark, bool stable, uint64_t now);
-/* One datagram from a peer on the allocation's relay socket; 4 bytes in front of p are writable when
- * headroom. */
-void turn_peer_input(struct turn_alloc *a, const struct addr *peer, uint8_t *p, size_t n,
-		     struct dgram_mark mark, bool headroom, uint64_t now);
+/* One datagram, or one frame of a stream (turn_frame_length; padded or not), from a client. now: of
+ * this pass, on the clock of the timers. */
+void turn_input(struct turn_server *s, const struct turn_path *from, const struct turn_packet *pk, uint64_t now);
+/* One datagram from a peer on the allocation's relay socket. */
+void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct turn_packet *pk, uint64_t now);
 /* ICMP error on the relay socket: recorded; the ICMP attribute of RFC 8656 comes with issue 2. */
 void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t now);
 void turn_path_gone(struct turn_server *s, const struct turn_path *p); /* connection or session closed */

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edge of stile-turn: sockets, connections and sessions around the protocol core. Internal to
+ * turn/edge_*.c, turn/worker.c, turn/service.c and turn/verbs.c.
+ *
+ * The main thread binds every listener once per worker (SO_REUSEPORT) while it is still privileged;
+ * each worker then owns its sockets, connections, allocations and timers, and shares only what is
+ * immutable (policy, TLS contexts) or atomic (totals, clients, metrics).
+ */
+#pragma once
+#include "common/dgram.h"
+#include "common/dtls.h"
+#include "common/service.h"
+#include "common/stream.h"
+#include "turn/clients.h"
+#include "turn/server.h"
+#include "turn/totals.h"
+
+enum {
+	TURN_UNUSED_MS = 30000,	 /* a connection without an allocation is closed after this long */
+	TURN_MAX_OWN = 64,	 /* own addresses that are known */
+	TURN_STREAM_OUT = 512 << 10, /* what a client that does not read may make us hold */
+	TURN_MAX_FRAME = 65535 + 4 + 3,
+};
+
+struct turn_listener_spec {
+	enum turn_listen_proto proto;
+	struct addr at;
+	int *fds; /* one per worker; -1 once a worker owns it */
+};
+
+struct turn_service {
+	struct service *svc;
+	unsigned n_workers;
+	struct turn_listener_spec *listeners;
+	size_t n_listeners;
+	struct tls_ctx *tls, *dtls;
+	struct addr own[TURN_MAX_OWN];
+	size_t n_own;
+	struct addr relay[TURN_MAX_OWN]; /* relay addresses, given or found */
+	size_t n_relay;
+	struct turn_policy *policy;
+	struct turn_totals *totals;
+	struct turn_clients *clients;
+	struct metrics *metrics;
+	struct stun_nonces nonces;
+	struct timer nonce_timer;
+	struct workers workers;
+	uint64_t *passes; /* of each worker at the last look of the watchdog */
+	struct turn_users *users; /* made in the store: turn/users.h */
+	bool draining;
+};
+
+/* One listener's socket in one worker. */
+struct turn_udp {
+	struct io io;
+	struct turn_worker *worker;
+	const struct turn_transport *transport; /* of what arrives: UDP, or DTLS below */
+	struct addr at;
+	bool wildcard; /* answers must name the address they leave from */
+	struct dtls_listener *dtls; /* NULL: plain UDP */
+	bool dead;
+};
+
+struct turn_worker {
+	struct turn_service *ts;
+	unsigned index;
+	struct loop *loop;
+	struct dgram_io *dgram;
+	struct turn_server *server;
+	struct turn_policy *policy; /* referenced */
+	struct turn_udp *udp;
+	size_t n_udp;
+	struct turn_acceptor *acceptors;
+	size_t n_acceptors;
+	struct list conns;    /* struct turn_conn */
+	struct htable sessions; /* struct turn_dtls_session, by client and local address */
+	struct hash_seed seed;
+	struct timer heartbeat; /* so that an idle worker still moves */
+	uint8_t scratch[TURN_MAX_FRAME + 64];
+};
+
+/* edge_udp.c */
+extern const struct turn_relay_ops turn_udp_relay_ops;
+int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_listener_spec *spec);
+void turn_udp_close(struct turn_udp *u);
+void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n);
+
+/* edge_stream.c */
+struct turn_acceptor;
+int turn_acceptors_open(struct turn_worker *w);
+void turn_acceptors_close(struct turn_worker *w);
+void turn_conns_close(struct turn_worker *w);
+
+/* edge_dtls.c */
+int turn_dtls_open(struct turn_udp *u, struct tls_ctx *ctx);
+void turn_dtls_input(struct turn_udp *u, const struct dgram *d);
+void turn_dtls_close(struct turn_worker *w);
+
+/* worker.c */
+extern const struct worker_ops turn_worker_ops;
+bool turn_client_admit(struct turn_worker *w, const struct addr *from); /* counts and says why not */
+
+/* verbs.c */
+void turn_add_verbs(struct turn_service *ts);
+
+/* own_addresses.c: addresses of this machine, and the relay addresses when none is configured. */
+size_t turn_own_addresses(struct addr *out, size_t cap);
+int turn_relay_addresses(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n);

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DTLS clients: one UDP socket per listener and worker; an address gets a session only after it has
+ * returned its cookie (common/dtls), and is counted against its address from then on. Sessions are
+ * found by client and local address; one without an allocation is closed after TURN_UNUSED_MS.
+ */
+#include <errno.h>
+#include <string.h>
+#include "turn/edge.h"
+#include "turn/log_msgs.h"
+#include "turn/metrics.h"
+
+struct turn_dtls_session {
+	struct hnode node;
+	struct turn_worker *worker;
+	struct dtls_session *dtls;
+	struct addr client, local;
+	struct timer unused;
+};
+
+struct session_key {
+	const struct addr *client, *local;
+};
+
+static void session_send(const struct turn_path *p, const void *head, size_t head_n, const void *body,
+			 size_t body_n, struct dgram_mark mark, bool stable)
+{
+	struct turn_dtls_session *s = p->handle;
+	struct turn_worker *w = s->worker;
+
+	(void)mark;
+	(void)stable;
+	if (head_n + body_n > sizeof w->scratch)
+		return;
+	if (head_n) {
+		memcpy(w->scratch, head, head_n);
+		if (body_n)
+			memcpy(w->scratch + head_n, body, body_n);
+		body = w->scratch;
+		body_n += head_n;
+	}
+	if (dtls_session_send(s->dtls, body, body_n) < 0)
+		metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_CLIENT_SLOW, 1);
+}
+
+static const struct turn_transport transport_dtls = {
+	.proto = TURN_DTLS,
+	.name = "dtls",
+	.send = session_send,
+};
+
+static struct turn_path session_path(struct turn_dtls_session *s)
+{
+	return (struct turn_path){ &transport_dtls, s, s->client, s->local };
+}
+
+static uint64_t session_hash(struct turn_worker *w, const struct addr *client, const struct addr *local)
+{
+	uint8_t key[2 * (16 + 2)] = { 0 };
+	size_t n;
+	const uint8_t *ip = addr_ip(client, &n);
+	uint16_t port = addr_port(client);
+
+	memcpy(key, ip, n);
+	memcpy(key + 16, &port, 2);
+	ip = addr_ip(local, &n);
+	port = addr_port(local);
+	memcpy(key + 18, ip, n);
+	memcpy(key + 34, &port, 2);
+	return hash_bytes(&w->seed, key, sizeof key);
+}
+
+static bool session_eq(const struct hnode *n, const void *key)
+{
+	const struct turn_dtls_session *s = container_of(n, struct turn_dtls_session, node);
+	const struct session_key *k = key;
+
+	return addr_equal(&s->client, k->client) && addr_equal(&s->local, k->local);
+}
+
+static void session_free(struct turn_dtls_session *s)
+{
+	struct turn_worker *w = s->worker;
+	struct turn_path path = session_path(s);
+
+	turn_path_gone(w->server, &path);
+	timer_stop(&s->unused);
+	htable_remove(&w->sessions, &s->node);
+	dtls_session_free(s->dtls);
+	turn_clients_leave(w->ts->clients, &s->client);
+	free(s);
+}
+
+static void on_unused(struct timer *t, uint64_t now)
+{
+	struct turn_dtls_session *s = container_of(t, struct turn_dtls_session, unused);
+	struct turn_path path = session_path(s);
+
+	(void)now;
+	if (turn_path_in_use(s->worker->server, &path)) {
+		loop_timer_set(s->worker->loop, &s->unused, TURN_UNUSED_MS);
+		return;
+	}
+	session_free(s);
+}
+
+static void on_data(struct dtls_session *d, uint8_t *p, size_t n, void *arg)
+{
+	struct turn_dtls_session *s = arg;
+	struct turn_path path = session_path(s);
+
+	(void)d;
+	turn_input(s->worker->server, &path, p, n, DGRAM_MARK_NONE, false, loop_now(s->worker->loop));
+}
+
+static void on_close(struct dtls_session *d, int err, const char *why, void *arg)
+{
+	struct turn_dtls_session *s = arg;
+
+	(void)d;
+	if (err)
+		log_emit(&MSG_TURN_CONN_FAILED, LF_ADDR("client", &s->client), LF_STR("transport", "dtls"),
+			 LF_ERRNO("error", err), LF_STR("why", why));
+	session_free(s);
+}
+
+static const struct dtls_session_ops session_ops = {
+	.on_data = on_data,
+	.on_close = on_close,
+};
+
+static void listener_send(const struct addr *to, const struct addr *from, const void *p, size_t n, void *arg)
+{
+	turn_udp_send_raw(arg, to, from, p, n);
+}
+
+static const struct dtls_ops dtls_io = { .send = listener_send };
+
+int turn_dtls_open(struct turn_udp *u, struct tls_ctx *ctx)
+{
+	return dtls_listener_new(u->worker->loop, ctx, &dtls_io, u, &u->dtls);
+}
+
+/* The session's dtls is owned from here on, also on failure. */
+static void session_new(struct turn_worker *w, struct dtls_session *dtls, const struct addr *client,
+			const struct addr *local)
+{
+	struct turn_dtls_session *s = NULL;
+
+	if (turn_client_admit(w, client)) {
+		s = calloc(1, sizeof *s);
+		if (!s || htable_insert(&w->sessions, &s->node, session_hash(w, client, local)) < 0) {
+			turn_clients_leave(w->ts->clients, client);
+			free(s);
+			s = NULL;
+		}
+	}
+	if (!s) {
+		dtls_session_free(dtls);
+		return;
+	}
+	s->worker = w;
+	s->dtls = dtls;
+	s->client = *client;
+	s->local = *local;
+	s->unused.fire = on_unused;
+	loop_timer_set(w->loop, &s->unused, TURN_UNUSED_MS);
+	dtls_session_bind(dtls, &session_ops, s);
+}
+
+void turn_dtls_input(struct turn_udp *u, const struct dgram *d)
+{
+	struct turn_worker *w = u->worker;
+	const struct addr *local = u->wildcard ? &d->local : &u->at;
+	struct session_key key = { &d->from, local };
+	struct hnode *n = htable_find(&w->sessions, session_hash(w, &d->from, local), session_eq, &key);
+	struct dtls_session *fresh = NULL;
+
+	if (n)
+		dtls_session_input(container_of(n, struct turn_dtls_session, node)->dtls, d->data, d->len);
+	else if (dtls_listener_input(u->dtls, &d->from, local, d->data, d->len, &fresh) == 1)
+		session_new(w, fresh, &d->from, local);
+}
+
+static bool close_one(struct hnode *n, void *arg)
+{
+	(void)arg;
+	session_free(container_of(n, struct turn_dtls_session, node));
+	return true;
+}
+
+void turn_dtls_close(struct turn_worker *w)
+{
+	htable_each(&w->sessions, close_one, NULL);
+}

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TCP and TLS clients: connections that carry STUN messages and padded ChannelData frames
+ * (RFC 8656 3.? and 12.5). A connection costs bounded memory, is counted against its address before
+ * its handshake, and is closed when it holds no allocation for TURN_UNUSED_MS. A client that does not
+ * read loses packets (as UDP would), not the server its memory.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "turn/edge.h"
+#include "turn/log_msgs.h"
+#include "turn/metrics.h"
+
+struct turn_acceptor {
+	struct acceptor *acceptor;
+	struct turn_worker *worker;
+	enum turn_listen_proto proto;
+	struct addr at;
+};
+
+struct turn_conn {
+	struct list node;
+	struct turn_worker *worker;
+	struct stream *stream;
+	const struct turn_transport *transport;
+	struct addr client, local;
+	struct timer unused; /* fires while the connection holds no allocation */
+	uint64_t frames;
+};
+
+static void conn_send(const struct turn_path *p, const void *head, size_t head_n, const void *body,
+		      size_t body_n, struct dgram_mark mark, bool stable)
+{
+	static const uint8_t zero[4];
+	struct turn_conn *c = p->handle;
+	size_t pad = -(head_n + body_n) & 3; /* STUN is a multiple of 4 anyway; ChannelData is padded */
+	struct iovec v[3] = {
+		{ (void *)head, head_n },
+		{ (void *)body, body_n },
+		{ (void *)zero, pad },
+	};
+
+	(void)mark;
+	(void)stable;
+	if (stream_writev(c->stream, v, ARRAY_LEN(v)) < 0)
+		metric_add(c->worker->ts->metrics, c->worker->index, TURN_M_DROPS, TURN_DROP_CLIENT_SLOW, 1);
+}
+
+static void conn_close_later(const struct turn_path *p)
+{
+	stream_finish(((struct turn_conn *)p->handle)->stream);
+}
+
+static const struct turn_transport transport_tcp = {
+	.proto = TURN_TCP, .name = "tcp", .stream = true, .send = conn_send, .close = conn_close_later,
+};
+static const struct turn_transport transport_tls = {
+	.proto = TURN_TLS, .name = "tls", .stream = true, .send = conn_send, .close = conn_close_later,
+};
+
+static struct turn_path conn_path(struct turn_conn *c)
+{
+	return (struct turn_path){ c->transport, c, c->client, c->local };
+}
+
+static void conn_free(struct turn_conn *c)
+{
+	struct turn_path path = conn_path(c);
+
+	turn_path_gone(c->worker->server, &path);
+	timer_stop(&c->unused);
+	list_unlink(&c->node);
+	stream_free(c->stream);
+	turn_clients_leave(c->worker->ts->clients, &c->client);
+	free(c);
+}
+
+static void on_unused(struct timer *t, uint64_t now)
+{
+	struct turn_conn *c = container_of(t, struct turn_conn, unused);
+	struct turn_path path = conn_path(c);
+
+	(void)now;
+	if (turn_path_in_use(c->worker->server, &path)) {
+		loop_timer_set(c->worker->loop, &c->unused, TURN_UNUSED_MS);
+		return;
+	}
+	metric_add(c->worker->ts->metrics, c->worker->index, TURN_M_DROPS, TURN_DROP_CONN_UNUSED, 1);
+	conn_free(c);
+}
+
+static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
+{
+	struct turn_conn *c = arg;
+	struct turn_path path = conn_path(c);
+	uint64_t now = loop_now(c->worker->loop);
+	size_t used = 0;
+
+	while (used < n) {
+		size_t payload;
+		ssize_t frame = turn_frame_length(p + used, n - used, &payload);
+
+		if (frame < 0) { /* no way to find the next frame: the stream is lost */
+			metric_add(c->worker->ts->metrics, c->worker->index, TURN_M_DROPS, TURN_DROP_BAD_FRAME, 1);
+			log_emit(&MSG_TURN_CONN_GARBAGE, LF_ADDR("client", &c->client),
+				 LF_STR("transport", c->transport->name));
+			stream_finish(s);
+			return n;
+		}
+		if (frame == 0 || (size_t)frame > n - used)
+			break;
+		c->frames++;
+		turn_input(c->worker->server, &path, p + used, payload, DGRAM_MARK_NONE, false, now);
+		used += (size_t)frame;
+	}
+	return used;
+}
+
+static void on_close(struct stream *s, int err, const char *why, void *arg)
+{
+	struct turn_conn *c = arg;
+
+	(void)s;
+	if (err && c->frames == 0)
+		log_emit(&MSG_TURN_CONN_FAILED, LF_ADDR("client", &c->client), LF_STR("transport", c->transport->name),
+			 LF_ERRNO("error", err), LF_STR("why", why));
+	conn_free(c);
+}
+
+static const struct stream_ops conn_ops = {
+	.on_data = on_data,
+	.on_close = on_close,
+};
+
+static int conn_new(struct turn_acceptor *a, int fd, const struct addr *peer, const struct addr *local)
+{
+	struct turn_worker *w = a->worker;
+	struct turn_conn *c = calloc(1, sizeof *c);
+	bool tls = a->proto == TURN_LISTEN_TLS;
+	int r;
+
+	if (!c) {
+		close(fd);
+		return -ENOMEM;
+	}
+	c->worker = w;
+	c->transport = tls ? &transport_tls : &transport_tcp;
+	c->client = *peer;
+	c->local = *local;
+	c->unused.fire = on_unused;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	r = stream_new(w->loop, fd,
+		       &(struct stream_options){ .tls = tls ? w->ts->tls : NULL, .max_in = TURN_MAX_FRAME + 1,
+						 .max_out = TURN_STREAM_OUT },
+		       &conn_ops, c, &c->stream);
+	if (r < 0) {
+		free(c);
+		return r;
+	}
+	list_append(&w->conns, &c->node);
+	loop_timer_set(w->loop, &c->unused, TURN_UNUSED_MS);
+	return 0;
+}
+
+static void on_accept(int fd, const struct addr *peer, const struct addr *local, void *arg)
+{
+	struct turn_acceptor *a = arg;
+
+	if (!turn_client_admit(a->worker, peer)) {
+		close(fd);
+		return;
+	}
+	if (conn_new(a, fd, peer, local) < 0)
+		turn_clients_leave(a->worker->ts->clients, peer);
+}
+
+static void on_accept_error(int err, void *arg)
+{
+	struct turn_acceptor *a = arg;
+
+	log_emit(&MSG_TURN_ACCEPT_FAILED, LF_ADDR("listener", &a->at), LF_ERRNO("error", err));
+}
+
+static const struct acceptor_ops acceptor_ops = {
+	.on_accept = on_accept,
+	.on_error = on_accept_error,
+};
+
+int turn_acceptors_open(struct turn_worker *w)
+{
+	struct turn_service *ts = w->ts;
+
+	w->acceptors = calloc(ts->n_listeners ? ts->n_listeners : 1, sizeof *w->acceptors);
+	if (!w->acceptors)
+		return -ENOMEM;
+	for (size_t i = 0; i < ts->n_listeners; i++) {
+		struct turn_listener_spec *spec = &ts->listeners[i];
+		struct turn_acceptor *a = &w->acceptors[w->n_acceptors];
+
+		if (spec->proto != TURN_LISTEN_TCP && spec->proto != TURN_LISTEN_TLS)
+			continue;
+		*a = (struct turn_acceptor){ .worker = w, .proto = spec->proto, .at = spec->at };
+		int fd = spec->fds[w->index];
+		spec->fds[w->index] = -1; /* the acceptor owns it, also when it fails */
+		int r = acceptor_new(w->loop, fd, &acceptor_ops, a, &a->acceptor);
+		if (r < 0)
+			return r;
+		w->n_acceptors++;
+	}
+	return 0;
+}
+
+void turn_acceptors_close(struct turn_worker *w)
+{
+	for (size_t i = 0; i < w->n_acceptors; i++)
+		acceptor_free(w->acceptors[i].acceptor);
+	free(w->acceptors);
+	w->acceptors = NULL;
+	w->n_acceptors = 0;
+}
+
+void turn_conns_close(struct turn_worker *w)
+{
+	list_for_each_safe(it, &w->conns)
+		conn_free(list_entry(it, struct turn_conn, node));
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * UDP at the edge: listeners' sockets and relay sockets, both drained in batches by
+ * common/dgram. Received bytes stay in the arena and are forwarded in place; output leaves at the end
+ * of the loop's pass. What comes in on a DTLS listener goes to edge_dtls.c.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "turn/edge.h"
+
+enum { LISTENER_BUFFER = 4 << 20, RELAY_BUFFER = 0 /* the system's default: there are many */ };
+
+/* ---- clients ---- */
+
+static void udp_send(const struct turn_path *p, const void *head, size_t head_n, const void *body,
+		     size_t body_n, struct dgram_mark mark, bool stable)
+{
+	struct turn_udp *u = p->handle;
+	struct turn_worker *w = u->worker;
+	const struct addr *from = u->wildcard ? &p->local : NULL;
+
+	if (stable) {
+		dgram_send(w->dgram, u->io.fd, &p->client, from, head, head_n, body, body_n, mark);
+		return;
+	}
+	if (head_n) {
+		if (head_n + body_n > sizeof w->scratch)
+			return;
+		memcpy(w->scratch, head, head_n);
+		if (body_n)
+			memcpy(w->scratch + head_n, body, body_n);
+		body = w->scratch;
+		body_n += head_n;
+	}
+	dgram_send_copy(w->dgram, u->io.fd, &p->client, from, body, body_n, mark);
+}
+
+static const struct turn_transport transport_udp = {
+	.proto = TURN_UDP,
+	.name = "udp",
+	.send = udp_send,
+};
+
+void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n)
+{
+	dgram_send_copy(u->worker->dgram, u->io.fd, to, u->wildcard ? from : NULL, p, n, DGRAM_MARK_NONE);
+}
+
+static void on_client_datagram(const struct dgram *d, void *arg)
+{
+	struct turn_udp *u = arg;
+	struct turn_path path;
+
+	if (u->dtls) {
+		turn_dtls_input(u, d);
+		return;
+	}
+	path = (struct turn_path){ &transport_udp, u, d->from, u->wildcard ? d->local : u->at };
+	turn_input(u->worker->server, &path, d->data, d->len, d->mark, true, loop_now(u->worker->loop));
+}
+
+static void on_listener_ready(struct io *io, int events)
+{
+	struct turn_udp *u = container_of(io, struct turn_udp, io);
+
+	(void)events;
+	(void)dgram_recv(u->worker->dgram, io->fd, addr_port(&u->at), on_client_datagram, u);
+}
+
+int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_listener_spec *spec)
+{
+	int fd = spec->fds[w->index], r;
+
+	u->worker = w;
+	u->transport = &transport_udp;
+	u->at = spec->at;
+	u->wildcard = addr_classify(&spec->at) == ADDR_UNSPECIFIED;
+	u->io.fd = -1;
+	if (spec->proto == TURN_LISTEN_DTLS && (r = turn_dtls_open(u, w->ts->dtls)) < 0)
+		return r;
+	r = io_start(&u->io, w->loop, fd, IO_READ, on_listener_ready);
+	if (r < 0)
+		return r;
+	u->io.fd = fd;
+	spec->fds[w->index] = -1;
+	return 0;
+}
+
+void turn_udp_close(struct turn_udp *u)
+{
+	if (u->io.fd < 0)
+		return;
+	dtls_listener_free(u->dtls);
+	u->dtls = NULL;
+	io_stop(&u->io);
+	dgram_forget(u->worker->dgram, u->io.fd);
+	close(u->io.fd);
+	u->io.fd = -1;
+}
+
+/* ---- relay sockets ---- */
+
+struct turn_relay {
+	struct io io;
+	struct turn_worker *worker;
+	struct turn_alloc *alloc;
+	uint16_t port;
+};
+
+static void on_peer_datagram(const struct dgram *d, void *arg)
+{
+	struct turn_relay *r = arg;
+
+	turn_peer_input(r->alloc, &d->from, d->data, d->len, d->mark, d->first_of_run,
+			loop_now(r->worker->loop));
+}
+
+static void on_peer_error(const struct dgram_error *e, void *arg)
+{
+	struct turn_relay *r = arg;
+
+	turn_peer_error(r->alloc, e, loop_now(r->worker->loop));
+}
+
+static void on_relay_ready(struct io *io, int events)
+{
+	struct turn_relay *r = container_of(io, struct turn_relay, io);
+
+	(void)events;
+	/* Nothing to read although we were woken: what is there is in the error queue. */
+	if (dgram_recv(r->worker->dgram, io->fd, r->port, on_peer_datagram, r) <= 0)
+		(void)dgram_recv_errors(io->fd, on_peer_error, r);
+}
+
+static int relay_watch(struct turn_worker *w, struct turn_alloc *a, int fd, uint16_t port, struct turn_relay **ret_r)
+{
+	struct turn_relay *r = calloc(1, sizeof *r);
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->worker = w;
+	r->alloc = a;
+	r->port = port;
+	err = io_start(&r->io, w->loop, fd, IO_READ, on_relay_ready);
+	if (err < 0) {
+		free(r);
+		return err;
+	}
+	*ret_r = r;
+	return 0;
+}
+
+static int relay_bind(const struct addr *at, int *ret_fd)
+{
+	return dgram_socket(at, &(struct dgram_socket_options){ .gro = true, .recv_mark = true, .recv_err = true,
+								.v6only = true, .rcvbuf = RELAY_BUFFER }, ret_fd);
+}
+
+static int relay_open(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r)
+{
+	int fd, r = relay_bind(at, &fd);
+
+	if (r < 0)
+		return r;
+	r = relay_watch(edge, a, fd, addr_port(at), ret_r);
+	if (r < 0)
+		close(fd);
+	return r;
+}
+
+static void relay_close(struct turn_relay *r)
+{
+	io_stop(&r->io);
+	dgram_forget(r->worker->dgram, r->io.fd);
+	close(r->io.fd);
+	free(r);
+}
+
+static void relay_send(struct turn_relay *r, const struct addr *peer, const void *p, size_t n,
+		       struct dgram_mark mark, bool stable)
+{
+	if (stable)
+		dgram_send(r->worker->dgram, r->io.fd, peer, NULL, NULL, 0, p, n, mark);
+	else
+		dgram_send_copy(r->worker->dgram, r->io.fd, peer, NULL, p, n, mark);
+}
+
+const struct turn_relay_ops turn_udp_relay_ops = {
+	.open = relay_open,
+	.close = relay_close,
+	.send = relay_send,
+};

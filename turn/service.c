@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of stile-turn: open binds every listener (once per worker) and loads the certificate while
+ * still privileged; start compiles the policy and starts the workers; reload swaps the policy.
+ */
+#include "turn/service.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/reuseport.h"
+#include "turn/log_msgs.h"
+#include "turn/metrics.h"
+#include "turn/users.h"
+
+enum { NONCE_TICK_MS = 60000, MAX_WORKERS = 250 /* a worker's number is one byte in ids */ };
+
+static const struct turn_root *root_of(const struct cfg *c)
+{
+	return cfg_values(c);
+}
+
+static const char *const proto_names[] = { "udp", "tcp", "tls", "dtls" };
+
+/* ---- open: privileged ---- */
+
+static int bind_one(const struct turn_listener_spec *spec, int *ret_fd)
+{
+	if (spec->proto == TURN_LISTEN_UDP || spec->proto == TURN_LISTEN_DTLS)
+		return dgram_socket(&spec->at,
+				    &(struct dgram_socket_options){
+					    .reuseport = true, .gro = true, .v6only = true, .recv_mark = true,
+					    .pktinfo = addr_classify(&spec->at) == ADDR_UNSPECIFIED,
+					    .rcvbuf = 4 << 20, .sndbuf = 4 << 20 },
+				    ret_fd);
+	return stream_listen_socket(&spec->at, &(struct listen_options){ .reuseport = true, .v6only = true }, ret_fd);
+}
+
+static int bind_error(const struct turn_listener_spec *spec, int r, char *err, size_t err_n)
+{
+	char at[ADDR_STRLEN];
+	const char *advice = r == -EADDRINUSE ? "another program has this port; see: ss -lunpt" :
+			     r == -EADDRNOTAVAIL ? "this machine does not have that address; see: ip address" :
+			     r == -EACCES ? "ports below 1024 need root or CAP_NET_BIND_SERVICE" : "";
+
+	snprintf(err, err_n, "cannot listen on %s:%s: %s%s%s", proto_names[spec->proto], addr_print(&spec->at, at),
+		 strerror(-r), *advice ? "; " : "", advice);
+	return r;
+}
+
+/* A port that another program holds with SO_REUSEPORT and our uid would be shared, not refused:
+ * so the first bind of each listener is made without it, as a question. */
+static int probe_free(const struct turn_listener_spec *spec)
+{
+	bool udp = spec->proto == TURN_LISTEN_UDP || spec->proto == TURN_LISTEN_DTLS;
+	int fd, r = udp ? dgram_socket(&spec->at, &(struct dgram_socket_options){ .v6only = true }, &fd) :
+			  stream_listen_socket(&spec->at, &(struct listen_options){ .v6only = true }, &fd);
+
+	if (r == 0)
+		close(fd);
+	return r;
+}
+
+static int open_listener(struct turn_service *ts, struct turn_listener_spec *spec, char *err, size_t err_n)
+{
+	int r = probe_free(spec);
+
+	spec->fds = malloc(ts->n_workers * sizeof *spec->fds);
+	if (!spec->fds)
+		return -ENOMEM;
+	for (unsigned i = 0; i < ts->n_workers; i++)
+		spec->fds[i] = -1;
+	for (unsigned i = 0; i < ts->n_workers && r == 0; i++)
+		r = bind_one(spec, &spec->fds[i]);
+	if (r < 0)
+		return bind_error(spec, r, err, err_n);
+	r = reuseport_steer(spec->fds[0], addr_family(&spec->at), ts->n_workers);
+	if (r < 0) /* the kernel's own choice will do */
+		log_emit(&MSG_TURN_STEER_FAILED, LF_ADDR("listener", &spec->at), LF_ERRNO("error", r));
+	return 0;
+}
+
+static int load_certificates(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
+{
+	static const char *const alpn[] = { "stun.turn", "stun.nat-discovery", NULL };
+	char why[TLS_ERRLEN];
+	bool want_tls = false, want_dtls = false;
+	int r = 0;
+
+	for (size_t i = 0; i < ts->n_listeners; i++) {
+		want_tls |= ts->listeners[i].proto == TURN_LISTEN_TLS;
+		want_dtls |= ts->listeners[i].proto == TURN_LISTEN_DTLS;
+	}
+	struct tls_options o = { .cert_file = cfg->certificate, .key_file = cfg->key, .alpn = alpn };
+	if (want_tls)
+		r = tls_ctx_new(&o, why, &ts->tls);
+	o.dtls = true;
+	if (want_dtls && r == 0)
+		r = tls_ctx_new(&o, why, &ts->dtls);
+	if (r < 0)
+		snprintf(err, err_n, "%s", why);
+	return r;
+}
+
+static void service_free(struct turn_service *ts);
+
+static int turn_open(struct service *s, char *err, size_t err_n)
+{
+	const struct turn_config *cfg = &root_of(s->cfg)->turn;
+	const struct cfg_endpoint *at = cfg->listen.items;
+	struct turn_service *ts = calloc(1, sizeof *ts);
+	int r = 0;
+
+	snprintf(err, err_n, "%s", strerror(ENOMEM));
+	if (!ts)
+		return -ENOMEM;
+	s->state = ts;
+	ts->svc = s;
+	ts->n_workers = cfg->workers ? (unsigned)MIN(cfg->workers, MAX_WORKERS) : MIN(workers_default_count(), MAX_WORKERS);
+	ts->passes = calloc(ts->n_workers, sizeof *ts->passes);
+	ts->listeners = calloc(cfg->listen.n ? cfg->listen.n : 1, sizeof *ts->listeners);
+	if (!ts->listeners || !ts->passes)
+		return -ENOMEM;
+	ts->n_own = turn_own_addresses(ts->own, ARRAY_LEN(ts->own));
+	for (size_t i = 0; i < cfg->listen.n && r == 0; i++) {
+		ts->listeners[i] = (struct turn_listener_spec){ .proto = at[i].proto, .at = at[i].at };
+		ts->n_listeners = i + 1;
+		r = open_listener(ts, &ts->listeners[i], err, err_n);
+	}
+	if (r == 0)
+		r = load_certificates(ts, cfg, err, err_n);
+	if (r == 0)
+		r = turn_relay_addresses(ts, cfg, err, err_n);
+	return r;
+}
+
+/* ---- policy ---- */
+
+static int build_policy(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n,
+			struct turn_policy **ret_p)
+{
+	struct turn_config found = *cfg; /* shallow: the policy copies what it keeps */
+	struct addr own[2 * TURN_MAX_OWN];
+	const struct addr *external = cfg->relay.external.items;
+	size_t n_extra, n_own = ts->n_own;
+	const struct turn_extra_user *extra = turn_users_list(ts->users, &n_extra);
+
+	found.relay.addresses = (struct cfg_list){ ts->relay, ts->n_relay };
+	int r = turn_policy_new(&found, extra, n_extra, err, err_n, ret_p);
+	if (r != 0)
+		return r < 0 ? r : -EINVAL;
+	memcpy(own, ts->own, n_own * sizeof *own);
+	for (size_t i = 0; i < cfg->relay.external.n && n_own < ARRAY_LEN(own); i++)
+		own[n_own++] = external[i];
+	for (size_t i = 0; i < ts->n_relay && n_own < ARRAY_LEN(own); i++)
+		own[n_own++] = ts->relay[i];
+	turn_policy_set_own(*ret_p, own, n_own);
+	return 0;
+}
+
+static void give_policy(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+
+	turn_policy_unref(w->policy);
+	w->policy = turn_policy_ref(arg);
+	turn_server_set_policy(w->server, arg);
+}
+
+static int rebuild(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
+{
+	struct turn_policy *fresh;
+	int r = build_policy(ts, cfg, err, err_n, &fresh);
+
+	if (r < 0)
+		return r;
+	turn_policy_unref(ts->policy);
+	ts->policy = fresh;
+	workers_call(&ts->workers, give_policy, fresh);
+	return 0;
+}
+
+int turn_service_rebuild(struct turn_service *ts, char *err, size_t err_n)
+{
+	return rebuild(ts, &root_of(ts->svc->cfg)->turn, err, err_n);
+}
+
+/* ---- nonces: one set of keys for all workers, rotated here ---- */
+
+static void give_nonces(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+
+	turn_server_set_nonces(w->server, arg);
+}
+
+static void on_nonce_tick(struct timer *t, uint64_t now)
+{
+	struct turn_service *ts = container_of(t, struct turn_service, nonce_timer);
+	uint64_t before = ts->nonces.rotated_at;
+
+	stun_nonces_tick(&ts->nonces, now);
+	if (ts->nonces.rotated_at != before)
+		workers_call(&ts->workers, give_nonces, &ts->nonces);
+	loop_timer_set(ts->svc->loop, &ts->nonce_timer, NONCE_TICK_MS);
+}
+
+/* ---- start: privileges are gone ---- */
+
+static void log_started(struct turn_service *ts)
+{
+	for (size_t i = 0; i < ts->n_listeners; i++)
+		log_emit(&MSG_TURN_LISTENING, LF_STR("transport", proto_names[ts->listeners[i].proto]),
+			 LF_ADDR("address", &ts->listeners[i].at), LF_U64("workers", ts->n_workers));
+	for (size_t i = 0; i < ts->n_relay; i++) {
+		char ip[ADDR_STRLEN];
+		log_emit(&MSG_TURN_RELAYING, LF_STR("address", addr_print_ip(&ts->relay[i], ip)));
+	}
+}
+
+static int start_shared(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
+{
+	int r;
+
+	snprintf(err, err_n, "%s", strerror(ENOMEM));
+	ts->totals = turn_totals_new();
+	ts->clients = turn_clients_new();
+	if (!ts->totals || !ts->clients)
+		return -ENOMEM;
+	if ((r = metrics_new(turn_metric_rows, TURN_METRICS, ts->n_workers, &ts->metrics)) < 0)
+		return r;
+	ts->nonces.lifetime_ms = cfg->lifetime.nonce_ms;
+	if ((r = stun_nonces_init(&ts->nonces, loop_now(ts->svc->loop))) < 0) {
+		snprintf(err, err_n, "no random numbers to be had");
+		return r;
+	}
+	if ((r = turn_users_new(ts->svc->store, &ts->users)) < 0) {
+		snprintf(err, err_n, "cannot read the users of the store: %s", strerror(-r));
+		return r;
+	}
+	return build_policy(ts, cfg, err, err_n, &ts->policy);
+}
+
+static int turn_start(struct service *s, char *err, size_t err_n)
+{
+	struct turn_service *ts = s->state;
+	int r = start_shared(ts, &root_of(s->cfg)->turn, err, err_n);
+
+	if (r < 0)
+		return r;
+	if ((r = workers_start(&ts->workers, ts->n_workers, &turn_worker_ops, ts)) < 0) {
+		snprintf(err, err_n, "cannot start the workers: %s", strerror(-r));
+		return r;
+	}
+	ts->nonce_timer.fire = on_nonce_tick;
+	loop_timer_set(s->loop, &ts->nonce_timer, NONCE_TICK_MS);
+	turn_add_verbs(ts);
+	turn_users_add_verbs(ts);
+	log_started(ts);
+	return 0;
+}
+
+/* ---- reload, stop ---- */
+
+/* Users, secrets, limits, peer rules and lifetimes are swapped; what needs new sockets says so. */
+static int turn_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
+{
+	struct turn_service *ts = s->state;
+
+	return rebuild(ts, &root_of(c)->turn, err, err_n);
+}
+
+static bool turn_drain(struct service *s)
+{
+	(void)s;
+	return true; /* sessions end with the server in this version; drain comes with issue 2 */
+}
+
+static void turn_stop(struct service *s)
+{
+	struct turn_service *ts = s->state;
+
+	if (!ts)
+		return;
+	timer_stop(&ts->nonce_timer);
+	if (ts->workers.n)
+		workers_stop(&ts->workers);
+	service_free(ts);
+	s->state = NULL;
+}
+
+static void service_free(struct turn_service *ts)
+{
+	for (size_t i = 0; i < ts->n_listeners; i++) {
+		for (unsigned w = 0; ts->listeners[i].fds && w < ts->n_workers; w++)
+			if (ts->listeners[i].fds[w] >= 0)
+				close(ts->listeners[i].fds[w]);
+		free(ts->listeners[i].fds);
+	}
+	free(ts->listeners);
+	free(ts->passes);
+	turn_policy_unref(ts->policy);
+	turn_users_free(ts->users);
+	metrics_free(ts->metrics);
+	turn_clients_free(ts->clients);
+	turn_totals_free(ts->totals);
+	tls_ctx_unref(ts->tls);
+	tls_ctx_unref(ts->dtls);
+	bytes_wipe(&ts->nonces, sizeof ts->nonces);
+	free(ts);
+}
+
+static bool turn_alive(struct service *s)
+{
+	struct turn_service *ts = s->state;
+	bool all = true;
+
+	for (unsigned i = 0; i < ts->workers.n; i++) {
+		uint64_t passes = loop_passes(ts->workers.w[i].loop);
+		all &= passes != ts->passes[i];
+		ts->passes[i] = passes;
+	}
+	return all;
+}
+
+static void turn_log_config(const void *values, struct log_config *ret_lc)
+{
+	const struct turn_root *root = values;
+	const struct log_section *l = root->turn.log ? root->turn.log : &root->log;
+
+	*ret_lc = (struct log_config){ .level = l->level, .dir = l->dir, .max_size = l->max_size,
+				       .keep = (unsigned)l->keep, .delete_daily = l->delete_daily, .json = l->format };
+}
+
+static const char *turn_store_path(const void *values)
+{
+	return ((const struct turn_root *)values)->store.path;
+}
+
+const struct service_ops turn_service_ops = {
+	.program = "stile-turn",
+	.summary = "STUN/TURN server for unified-communications and WebRTC clients (RFC 8489, 8656, 5389, 5766)",
+	.config = &turn_cfg_root,
+	.check = turn_config_check,
+	.log_config = turn_log_config,
+	.store_path = turn_store_path,
+	.open = turn_open,
+	.start = turn_start,
+	.reload = turn_reload,
+	.drain = turn_drain,
+	.stop = turn_stop,
+	.alive = turn_alive,
+};

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Control verbs of stile-turn: status, sessions, kill, credentials, metrics. What a worker owns is asked
+ * for by workers_call, which runs in the worker; the answer is put together in the main loop.
+ */
+#include <errno.h>
+#include <string.h>
+#include "turn/edge.h"
+#include "turn/service.h"
+#include "turn/users.h"
+
+enum { PAGE = 200, PAGE_MAX = 1000, CREDENTIAL_TTL_S = 86400, CREDENTIAL_TTL_MAX_S = 365 * 86400 };
+
+static const char *const listen_names[] = { "udp", "tcp", "tls", "dtls" };
+
+static int set_addr(json_t *o, const char *key, const struct addr *a)
+{
+	char buf[ADDR_STRLEN];
+
+	return json_object_set_new(o, key, json_string(addr_print(a, buf)));
+}
+
+/* ---- turn.status ---- */
+
+static json_t *listeners_json(const struct turn_service *ts)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < ts->n_listeners; i++) {
+		json_t *row = json_pack("{s:s}", "transport", listen_names[ts->listeners[i].proto]);
+		set_addr(row, "address", &ts->listeners[i].at);
+		json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
+static json_t *relays_json(const struct turn_service *ts, const struct turn_config *cfg)
+{
+	const struct addr *external = cfg->relay.external.items;
+	json_t *rows = json_array();
+	char buf[ADDR_STRLEN];
+
+	for (size_t i = 0; i < ts->n_relay; i++) {
+		json_t *row = json_pack("{s:s}", "address", addr_print_ip(&ts->relay[i], buf));
+		if (i < cfg->relay.external.n)
+			json_object_set_new(row, "external", json_string(addr_print_ip(&external[i], buf)));
+		json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
+struct io_sum {
+	struct dgram_io_stats s;
+	bool gro, gso; /* in every worker */
+};
+
+static void add_io(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+	struct io_sum *sum = arg;
+	const struct dgram_io_stats *s = dgram_io_stats(w->dgram);
+
+	sum->s.rx += s->rx;
+	sum->s.rx_calls += s->rx_calls;
+	sum->s.tx += s->tx;
+	sum->s.tx_calls += s->tx_calls;
+	sum->s.tx_dropped += s->tx_dropped;
+	sum->s.tx_errors += s->tx_errors;
+	sum->gro &= s->gro;
+	sum->gso &= s->gso;
+}
+
+static json_t *prefixes_json(const struct cfg_list *l)
+{
+	const struct prefix *p = l->items;
+	json_t *rows = json_array();
+	char buf[PREFIX_STRLEN];
+
+	for (size_t i = 0; i < l->n; i++)
+		json_array_append_new(rows, json_string(prefix_print(&p[i], buf)));
+	return rows;
+}
+
+static void verb_status(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct turn_service *ts = arg;
+	const struct turn_config *cfg = turn_policy_config(ts->policy);
+	struct io_sum sum = { .gro = true, .gso = true };
+	size_t n_extra;
+
+	(void)args;
+	(void)turn_users_list(ts->users, &n_extra);
+	workers_call(&ts->workers, add_io, &sum);
+	control_reply(rq, json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
+		"realm", cfg->realm, "listeners", listeners_json(ts), "relay_addresses", relays_json(ts, cfg),
+		"relay_port_first", (int)cfg->relay.ports.first, "relay_port_last", (int)cfg->relay.ports.last,
+		"workers", (int)ts->n_workers,
+		"allocations", (json_int_t)turn_totals_allocations(ts->totals),
+		"allocations_limit", cfg->limits.allocations == UINT64_MAX ? (json_int_t)-1 : (json_int_t)cfg->limits.allocations,
+		"connections", (json_int_t)turn_clients_count(ts->clients),
+		"password", cfg->password != NULL, "users", (json_int_t)(cfg->users.n + n_extra),
+		"secrets", (json_int_t)cfg->secrets.n, "peers_allowed", prefixes_json(&cfg->peers.allow),
+		"peers_denied", prefixes_json(&cfg->peers.deny),
+		"io", "gro", sum.gro, "gso", sum.gso, "received", (json_int_t)sum.s.rx,
+		"receive_calls", (json_int_t)sum.s.rx_calls, "sent", (json_int_t)sum.s.tx, "send_calls",
+		(json_int_t)sum.s.tx_calls, "send_dropped", (json_int_t)sum.s.tx_dropped, "send_errors",
+		(json_int_t)sum.s.tx_errors));
+}
+
+/* ---- turn.sessions: pages in order of (worker, age); the cursor is the last id ---- */
+
+struct page {
+	json_t *rows;
+	unsigned left;
+	uint64_t after; /* id to go on behind, within worker `worker` */
+	unsigned worker;
+	uint64_t now;
+};
+
+static unsigned worker_of(uint64_t id)
+{
+	return (unsigned)(id & 0xff);
+}
+
+static void add_session(const struct turn_session_info *i, void *arg)
+{
+	struct page *pg = arg;
+	json_t *row = json_pack("{s:I, s:s%, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "id", (json_int_t)i->id,
+		"user", i->user, strlen(i->user), "transport", i->transport,
+		"age_ms", (json_int_t)(pg->now - i->created_ms),
+		"remaining_ms", (json_int_t)(i->expires_ms > pg->now ? i->expires_ms - pg->now : 0),
+		"packets_up", (json_int_t)i->packets_up, "bytes_up", (json_int_t)i->bytes_up,
+		"packets_down", (json_int_t)i->packets_down, "bytes_down", (json_int_t)i->bytes_down,
+		"permissions", (int)i->permissions, "channels", (int)i->channels);
+
+	if (!row)
+		return;
+	set_addr(row, "client", &i->client);
+	set_addr(row, "local", &i->local);
+	set_addr(row, "relay", &i->relay);
+	json_array_append_new(pg->rows, row);
+	pg->left--;
+}
+
+static void add_sessions(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+	struct page *pg = arg;
+
+	if (w->index < pg->worker || pg->left == 0)
+		return;
+	pg->now = loop_now(w->loop);
+	turn_server_sessions(w->server, w->index == pg->worker ? pg->after : 0, pg->left, add_session, pg);
+}
+
+static void verb_sessions(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct turn_service *ts = arg;
+	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
+	const json_t *cursor = json_object_get(args, "cursor");
+	struct page pg = { .left = limit > 0 ? (unsigned)MIN(limit, PAGE_MAX) : PAGE };
+	unsigned asked = pg.left;
+
+	if (cursor) {
+		pg.after = (uint64_t)json_integer_value(cursor);
+		pg.worker = worker_of(pg.after);
+	}
+	pg.rows = json_array();
+	workers_call(&ts->workers, add_sessions, &pg);
+	json_t *result = json_pack("{s:O}", "rows", pg.rows);
+	size_t n = json_array_size(pg.rows);
+	if (pg.left == 0 && n == asked) /* there may be more */
+		json_object_set(result, "cursor", json_object_get(json_array_get(pg.rows, n - 1), "id"));
+	json_decref(pg.rows);
+	control_reply(rq, result);
+}
+
+/* ---- turn.kill ---- */
+
+struct kill {
+	uint64_t id;
+	bool done;
+};
+
+static void kill_session(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+	struct kill *k = arg;
+
+	if (w->index == worker_of(k->id))
+		k->done = turn_server_kill(w->server, k->id);
+}
+
+static void verb_kill(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct turn_service *ts = arg;
+	const json_t *id = json_object_get(args, "id");
+	struct kill k = { .id = (uint64_t)json_integer_value(id) };
+
+	if (!json_is_integer(id)) {
+		control_fail(rq, "bad-request", "stile turn sessions shows the ids", "id must be a number");
+		return;
+	}
+	workers_call(&ts->workers, kill_session, &k);
+	if (k.done)
+		control_reply(rq, json_pack("{s:I}", "killed", (json_int_t)k.id));
+	else
+		control_fail(rq, "not-found", "stile turn sessions", "there is no session %llu", (unsigned long long)k.id);
+}
+
+/* ---- turn.credentials ---- */
+
+static const struct turn_secret_section *find_secret(const struct turn_config *cfg, const char *id)
+{
+	const struct turn_secret_section *s = cfg->secrets.items;
+
+	for (size_t i = 0; i < cfg->secrets.n; i++)
+		if (!id || strcmp(s[i].id, id) == 0)
+			return &s[i];
+	return NULL;
+}
+
+static void verb_credentials(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct turn_service *ts = arg;
+	const struct turn_config *cfg = turn_policy_config(ts->policy);
+	const char *name = json_string_value(json_object_get(args, "name"));
+	const char *secret_id = json_string_value(json_object_get(args, "secret"));
+	json_int_t ttl = json_integer_value(json_object_get(args, "ttl"));
+	const char *mac = json_string_value(json_object_get(args, "mac"));
+	const struct turn_secret_section *s = find_secret(cfg, secret_id);
+	char user[300], password[128];
+
+	if (!s) {
+		control_fail(rq, "not-found", "write: turn.secrets: [ { id: 2026a, secret: … } ]",
+			     secret_id ? "there is no secret %s" : "no shared secret is configured", secret_id);
+		return;
+	}
+	ttl = ttl > 0 ? MIN(ttl, CREDENTIAL_TTL_MAX_S) : CREDENTIAL_TTL_S;
+	uint64_t expiry = (uint64_t)time(NULL) + (uint64_t)ttl;
+	int r = turn_mint_credential(mac && strcmp(mac, "sha256") == 0 ? STUN_MAC_SHA256 : STUN_MAC_SHA1,
+				     text_of(s->secret), text_of(name ? name : "user"), expiry, user, sizeof user,
+				     password, sizeof password);
+	if (r != 0) {
+		control_fail(rq, "bad-request", NULL, "cannot make a credential for this name");
+		return;
+	}
+	control_reply(rq, json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:o}", "username", user, "password", password, "ttl",
+				    (json_int_t)ttl, "expires", (json_int_t)expiry, "secret", s->id, "realm",
+				    cfg->realm, "listeners", listeners_json(ts)));
+	bytes_wipe(password, sizeof password);
+}
+
+static void verb_metrics(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct turn_service *ts = arg;
+	bool text = json_is_true(json_object_get(args, "text"));
+
+	if (!text) {
+		control_reply(rq, metrics_json(ts->metrics));
+		return;
+	}
+	char *t = metrics_prometheus(ts->metrics);
+	control_reply(rq, json_pack("{s:s}", "text", t ? t : ""));
+	free(t);
+}
+
+static const struct control_verb verbs[] = {
+	{ "turn.status", CONTROL_VIEWER, verb_status, "listeners, relay addresses, credential sources, counts" },
+	{ "turn.sessions", CONTROL_VIEWER, verb_sessions, "{limit, cursor}: allocations with their five-tuple, bytes and lifetime" },
+	{ "turn.kill", CONTROL_OPERATOR, verb_kill, "{id}: ends one allocation" },
+	{ "turn.credentials", CONTROL_OPERATOR, verb_credentials, "{name, ttl, secret, mac}: mints a time-limited credential" },
+	{ "turn.metrics", CONTROL_VIEWER, verb_metrics, "{text}: counters, as JSON or as Prometheus text" },
+};
+
+void turn_add_verbs(struct turn_service *ts)
+{
+	control_add_verbs(ts->svc->control, verbs, ARRAY_LEN(verbs), ts);
+}

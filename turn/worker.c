@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One worker of stile-turn: a thread with its loop, its sockets, its protocol core and its clients.
+ * Set up in the thread that will run it; torn down there too, clients first, sockets last.
+ */
+#include <errno.h>
+#include "turn/edge.h"
+#include "turn/log_msgs.h"
+#include "turn/metrics.h"
+
+enum { HEARTBEAT_MS = 1000 };
+
+static uint64_t wall_clock_s(void)
+{
+	return (uint64_t)time(NULL);
+}
+
+static void on_heartbeat(struct timer *t, uint64_t now)
+{
+	struct turn_worker *w = container_of(t, struct turn_worker, heartbeat);
+
+	(void)now;
+	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
+}
+
+bool turn_client_admit(struct turn_worker *w, const struct addr *from)
+{
+	const struct turn_config *cfg = turn_policy_config(w->policy);
+	enum turn_client_verdict v = turn_clients_enter(w->ts->clients, from, cfg->limits.connections,
+							cfg->limits.connections_per_address);
+
+	if (v == TURN_CLIENT_OK)
+		return true;
+	metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_CONN_LIMIT, 1);
+	log_emit(v == TURN_CLIENT_ADDRESS ? &MSG_TURN_CONN_LIMIT_ADDRESS : &MSG_TURN_CONN_LIMIT,
+		 LF_ADDR("client", from));
+	return false;
+}
+
+static int open_udp(struct turn_worker *w)
+{
+	struct turn_service *ts = w->ts;
+
+	w->udp = calloc(ts->n_listeners ? ts->n_listeners : 1, sizeof *w->udp);
+	if (!w->udp)
+		return -ENOMEM;
+	for (size_t i = 0; i < ts->n_listeners; i++) {
+		struct turn_listener_spec *spec = &ts->listeners[i];
+		if (spec->proto != TURN_LISTEN_UDP && spec->proto != TURN_LISTEN_DTLS)
+			continue;
+		int r = turn_udp_open(w, &w->udp[w->n_udp], spec);
+		if (r < 0)
+			return r;
+		w->n_udp++;
+	}
+	return 0;
+}
+
+static int open_core(struct turn_worker *w)
+{
+	struct turn_service *ts = w->ts;
+	struct turn_server_options o = {
+		.worker = w->index,
+		.timers = loop_timers(w->loop),
+		.policy = w->policy,
+		.totals = ts->totals,
+		.relay = &turn_udp_relay_ops,
+		.edge = w,
+		.metrics = ts->metrics,
+		.nonces = &ts->nonces,
+		.unix_s = wall_clock_s,
+	};
+
+	return turn_server_new(&o, loop_now(w->loop), &w->server);
+}
+
+static void teardown(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+
+	(void)arg;
+	if (!w)
+		return;
+	timer_stop(&w->heartbeat);
+	turn_acceptors_close(w);
+	if (w->server) {
+		turn_conns_close(w);
+		turn_dtls_close(w);
+	}
+	w->server = turn_server_free(w->server);
+	for (size_t i = 0; i < w->n_udp; i++)
+		turn_udp_close(&w->udp[i]);
+	free(w->udp);
+	dgram_io_free(w->dgram);
+	htable_deinit(&w->sessions);
+	turn_policy_unref(w->policy);
+	free(w);
+	wk->state = NULL;
+}
+
+static int setup(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = calloc(1, sizeof *w);
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	wk->state = w;
+	w->ts = arg;
+	w->index = wk->index;
+	w->loop = wk->loop;
+	w->policy = turn_policy_ref(w->ts->policy);
+	w->seed = hash_seed_random();
+	list_init(&w->conns);
+	htable_init(&w->sessions);
+	w->heartbeat.fire = on_heartbeat;
+	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
+	if ((r = dgram_io_new(w->loop, NULL, &w->dgram)) < 0 || (r = open_core(w)) < 0 ||
+	    (r = open_udp(w)) < 0 || (r = turn_acceptors_open(w)) < 0) {
+		teardown(wk, arg);
+		return r;
+	}
+	return 0;
+}
+
+const struct worker_ops turn_worker_ops = { .setup = setup, .teardown = teardown };

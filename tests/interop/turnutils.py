@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""coturn's own clients: turnutils_uclient over every transport, and the two STUN clients.
+
+turnutils_uclient exits with 0 even when every packet is lost, so only its counts are believed. Modes
+that fail against coturn itself (TLS client to client, -T -P, mobility over TCP) are not asked for."""
+import contextlib
+import re
+import subprocess
+import time
+
+from harness import PASSWORD, SECRET, USER, Failed, Skipped, run
+
+TRANSPORTS = {"udp": [], "tcp": ["-t"], "tls": ["-t", "-S"], "dtls": ["-S"]}
+MESSAGES = "20"
+
+
+def judge(out):
+    """Raises unless uclient's last figures say that everything sent came back."""
+    counts = re.findall(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)\n", out)
+    lost = re.findall(r"Total lost packets (\d+)", out)
+    if not counts or not lost:
+        errors = [line for line in out.splitlines() if re.search(r"error|cannot|fail|\b4\d\d\b", line, re.I)]
+        raise Failed("no result; said: " + " / ".join((errors or out.strip().splitlines() or ["nothing"])[-3:]))
+    sent, received = map(int, counts[-1])
+    if sent == 0 or sent != received or lost[-1] != "0":
+        raise Failed(f"sent {sent}, received {received}, lost {lost[-1]}")
+
+
+def uclient(server, host, transport, options, login=None):
+    port = server.tls_port if transport in ("tls", "dtls") else server.port
+    login = login or ["-u", USER, "-w", PASSWORD]
+    return run(["turnutils_uclient", "-c", "-n", MESSAGES, "-z", "10", "-p", str(port), *login,
+                *TRANSPORTS[transport], *options, host], timeout=60)[1]
+
+
+@contextlib.contextmanager
+def echo_peer(server, host):
+    """coturn's echo server, one per case so that cases can run side by side."""
+    port = next(server.peer_ports)
+    peer = subprocess.Popen(["turnutils_peer", "-L", host, "-p", str(port)], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(0.3)
+        if peer.poll() is not None:
+            raise Failed(f"turnutils_peer did not start on {host} port {port}")
+        yield ["-e", host, "-r", str(port)]
+    finally:
+        peer.kill()
+        peer.wait()
+
+
+def need_ipv6(server, *hosts):
+    if any(":" in h for h in hosts) and not server.ipv6:
+        raise Skipped("this machine has no IPv6 on loopback")
+
+
+def relayed_echo(transport, host, peer_host, options):
+    def case(server):
+        need_ipv6(server, host, peer_host)
+        family = ["-x"] if ":" in peer_host else []
+        with echo_peer(server, peer_host) as peer:
+            judge(uclient(server, host, transport, [*peer, *family, *options]))
+    return case
+
+
+def client_to_client(transport, host, options):
+    def case(server):
+        need_ipv6(server, host)
+        judge(uclient(server, host, transport, ["-y", *(["-x"] if ":" in host else []), *options]))
+    return case
+
+
+def rest_secret(transport):
+    def case(server):
+        judge(uclient(server, "127.0.0.1", transport, ["-y"], ["-u", USER, "-W", SECRET]))
+    return case
+
+
+def refused(login):
+    """The same client with credentials that are wrong: the relay must not carry a thing."""
+    def case(server):
+        try:
+            judge(uclient(server, "127.0.0.1", "udp", ["-y"], login))
+        except Failed as e:
+            if "no result" in str(e):
+                return
+            raise Failed(f"expected a refusal, not this: {e}") from None
+        raise Failed("the server relayed for wrong credentials")
+    return case
+
+
+def stunclient(host):
+    def case(server):
+        need_ipv6(server, host)
+        out = run(["turnutils_stunclient", "-p", str(server.port), host])[1]
+        if not re.search(r"UDP reflexive addr: " + re.escape(host) + r":\d+", out):
+            raise Failed("no reflexive address in: " + " / ".join(out.split("\n")[-4:]))
+    return case
+
+
+def classic_stun(server):
+    """The RFC 3489 client: its first test, which every STUN server answers."""
+    source = next(server.peer_ports)
+    out = run(["stun", f"127.0.0.1:{server.port}", "1", "-v", "-p", str(source)])[1]
+    if f"mappedAddr=127.0.0.1:{source}" not in out or "ok=1" not in out:
+        raise Failed("no mapped address in: " + " / ".join(out.strip().split("\n")[-4:]))
+
+
+def lost_packets_are_seen(server):
+    """The judge itself: an echo from a port where nobody listens must not pass."""
+    try:
+        judge(uclient(server, "127.0.0.1", "udp", ["-e", "127.0.0.1", "-r", str(next(server.peer_ports))]))
+    except Failed as e:
+        if "received 0" in str(e):
+            return
+        raise
+    raise Failed("uclient's figures passed although nobody echoed")
+
+
+V4, V6 = "127.0.0.1", "::1"
+
+
+def matrix():
+    """(name, short form too, case) of everything for a server with named users."""
+    for transport in TRANSPORTS:
+        for how, options in (("channels", []), ("send", ["-s"])):
+            for host in (V4, V6):
+                family = "ipv6" if host == V6 else "ipv4"
+                yield f"uclient {transport} {how} {family}", True, relayed_echo(transport, host, host, options)
+    for transport in ("udp", "tcp", "dtls"):
+        for host in (V4, V6):
+            family = "ipv6" if host == V6 else "ipv4"
+            yield (f"uclient client to client {transport} {family}", transport == "udp" or host == V4,
+                   client_to_client(transport, host, []))
+    yield "uclient ipv6 relay for an ipv4 client", True, relayed_echo("udp", V4, V6, [])
+    yield "uclient ipv4 relay asked for by name", True, client_to_client("udp", V4, ["-X"])
+    yield "uclient 1200-byte messages", True, client_to_client("udp", V4, ["-l", "1200"])
+    yield "uclient odd length, padded channels", True, client_to_client("udp", V4, ["-D", "-l", "101"])
+    yield "uclient odd length over tcp", True, relayed_echo("tcp", V4, V4, ["-l", "101"])
+    yield "uclient extra requests", True, client_to_client("udp", V4, ["-G"])
+    yield "uclient negative tests", False, client_to_client("udp", V4, ["-N"])
+    yield "uclient ten clients at once", False, client_to_client("udp", V4, ["-m", "10"])
+    yield "uclient with a wrong password", True, refused(["-u", USER, "-w", "not-" + PASSWORD])
+    yield "uclient with an unknown user", True, refused(["-u", "mallory", "-w", PASSWORD])
+    yield "turnutils_stunclient ipv4", True, stunclient(V4)
+    yield "turnutils_stunclient ipv6", True, stunclient(V6)
+    yield "stun (RFC 3489 client)", True, classic_stun
+    yield "lost packets are seen", False, lost_packets_are_seen
+
+
+def secret_matrix():
+    """The same for a server with a REST secret."""
+    for transport in ("udp", "tcp", "dtls"):
+        yield f"uclient REST secret {transport}", transport == "udp", rest_secret(transport)
+    yield "uclient with a wrong REST secret", True, refused(["-u", USER, "-W", "not-" + SECRET])

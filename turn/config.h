@@ -31,7 +31,8 @@ struct turn_config {
 		struct cfg_list allow, deny; /* struct prefix */
 	} peers;
 	struct {
-		uint64_t allocations, allocations_per_user; /* UINT64_MAX unlimited */
+		uint64_t allocations, allocations_per_user; /* UINT64_MAX unlimited; per user 0: not written,
+							     * the policy resolves it */
 		uint64_t permissions_per_allocation, channels_per_allocation;
 		uint64_t bitrate, bitrate_per_user; /* bit/s */
 		uint64_t connections, connections_per_address; /* TCP, TLS and DTLS clients */
@@ -56,3 +57,7 @@ extern const struct cfg_root turn_cfg_root;	   /* fills struct turn_root */
 /* Checks beyond one row: a credential source exists, TLS listeners have a certificate and key that load
  * and match, no two listeners on one address, prefixes sane, external as many as addresses … */
 void turn_config_check(struct cfg *c);
+/* What is allowed but probably not meant (the whole internet as peers, a short secret): calls fn with the
+ * key and a sentence for each, and returns their number. */
+size_t turn_config_warnings(const struct turn_config *t,
+			    void (*fn)(const char *key_path, const char *text, void *arg), void *arg);

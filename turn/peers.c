@@ -1,3 +1,123 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * May a client reach this peer? The address is brought to the one that is really meant, once, whatever
+ * its spelling (mapped, compatible, NAT64, 6to4, Teredo), and then asked in this order; the first
+ * that knows decides:
+ *
+ *   turn.peers.deny    refused, also the server's own relay sockets
+ *   turn.peers.allow   allowed, also the server's own addresses
+ *   own addresses      only the port of a live relay socket (the caller looks it up, per packet)
+ *   class of address   everything that is not a global unicast address is refused
+ *
+ * A denied prefix is also compared with the address as it was written, so that one can deny 2002::/16;
+ * an allowed one never is, for a spelling must not lift a rule.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "turn/policy_inside.h"
+
+static const struct prefix *match(const struct cfg_list *list, const struct addr *a)
+{
+	const struct prefix *prefixes = list->items;
+
+	for (size_t i = 0; i < list->n; i++) {
+		if (prefix_contains(&prefixes[i], a))
+			return &prefixes[i];
+	}
+	return NULL;
+}
+
+static bool among(const struct addr *list, size_t n, const struct addr *a)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (addr_equal_ip(&list[i], a))
+			return true;
+	}
+	return false;
+}
+
+struct ruling {
+	const struct prefix *deny, *allow; /* the rule that decided; NULL: neither list did */
+	struct addr real;
+};
+
+static struct ruling rule_on(const struct turn_policy *p, const struct addr *peer)
+{
+	struct ruling r = { .real = addr_canonical(peer) };
+
+	r.deny = match(&p->cfg.peers.deny, &r.real);
+	if (!r.deny)
+		r.deny = match(&p->cfg.peers.deny, peer);
+	if (!r.deny)
+		r.allow = match(&p->cfg.peers.allow, &r.real);
+	return r;
+}
+
+static struct turn_verdict by_prefix(bool allowed, const char *list, const struct prefix *rule)
+{
+	struct turn_verdict v = { .allowed = allowed };
+	char text[PREFIX_STRLEN];
+
+	snprintf(v.rule, sizeof(v.rule), "turn.peers.%s %s", list, prefix_print(rule, text));
+	return v;
+}
+
+struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct addr *peer)
+{
+	struct ruling r = rule_on(p, peer);
+	struct turn_verdict v = { .allowed = false };
+	enum addr_class class;
+
+	if (r.deny)
+		return by_prefix(false, "deny", r.deny);
+	if (r.allow)
+		return by_prefix(true, "allow", r.allow);
+	if (among(p->own, p->n_own, &r.real) || among(p->machine, p->n_machine, &r.real)) {
+		snprintf(v.rule, sizeof(v.rule), "an address of this server, refused by default");
+		return v;
+	}
+	class = addr_classify(&r.real);
+	v.allowed = class == ADDR_GLOBAL;
+	snprintf(v.rule, sizeof(v.rule), "%s, %s by default", addr_class_name(class),
+		 v.allowed ? "allowed" : "refused");
+	return v;
+}
+
+bool turn_policy_is_own(const struct turn_policy *p, const struct addr *peer)
+{
+	struct ruling r = rule_on(p, peer);
+
+	return !r.deny && !r.allow && among(p->own, p->n_own, &r.real);
+}
+
+/* Adds what is not there yet, canonical and without port. */
+static int add_addresses(struct addr **list, size_t *n_list, const struct addr *add, size_t n)
+{
+	struct addr *grown;
+
+	if (!n)
+		return 0;
+	grown = realloc(*list, (*n_list + n) * sizeof(**list));
+	if (!grown)
+		return -ENOMEM;
+	*list = grown;
+	for (size_t i = 0; i < n; i++) {
+		struct addr a = addr_canonical(&add[i]);
+
+		addr_set_port(&a, 0);
+		if (!among(grown, *n_list, &a))
+			grown[(*n_list)++] = a;
+	}
+	return 0;
+}
+
+int turn_policy_set_own(struct turn_policy *p, const struct addr *own, size_t n)
+{
+	return add_addresses(&p->own, &p->n_own, own, n);
+}
+
+int turn_policy_set_machine(struct turn_policy *p, const struct addr *machine, size_t n)
+{
+	return add_addresses(&p->machine, &p->n_machine, machine, n);
+}

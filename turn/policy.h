@@ -22,7 +22,10 @@ int turn_policy_new(const struct turn_config *cfg, const struct turn_extra_user 
 struct turn_policy *turn_policy_ref(struct turn_policy *p);
 struct turn_policy *turn_policy_unref(struct turn_policy *p);
 DEFINE_CLEANUP(struct turn_policy, turn_policy_unref)
-const struct turn_config *turn_policy_config(const struct turn_policy *p); /* a deep copy of the values */
+/* A deep copy of the values: limits.allocations_per_user is resolved (never 0); without password, users,
+ * secrets (they are compiled, and wiped with the policy) and log. */
+const struct turn_config *turn_policy_config(const struct turn_policy *p);
+bool turn_policy_has_users(const struct turn_policy *p); /* named ones: then USERHASH can be offered */
 
 /* ---- credentials ---- */
 enum turn_auth { /* positive codes: why a credential was refused; each has a row with its text */
@@ -33,7 +36,8 @@ enum turn_auth { /* positive codes: why a credential was refused; each has a row
 	TURN_AUTH_WRONG_REALM,
 	TURN_AUTH_BAD_USERNAME,	    /* not valid UTF-8 / not allowed by the profile / too long */
 	TURN_AUTH_UNKNOWN_USERHASH,
-	TURN_AUTH_BAD_ALGORITHM,    /* PASSWORD-ALGORITHM not offered, or list altered (bid-down) */
+	TURN_AUTH_BAD_ALGORITHM,    /* PASSWORD-ALGORITHM not offered, or list altered (bid-down): 400 */
+	TURN_AUTH_NO_MEMORY,	    /* not the client's fault: 508, or no answer */
 	TURN_AUTH_CODES
 };
 const char *turn_auth_text(enum turn_auth a);
@@ -44,7 +48,8 @@ struct turn_identity {
 	uint64_t expires_unix; /* REST: 0 otherwise */
 };
 /* Checks the integrity of a request that has USERNAME or USERHASH, REALM and a good nonce. On
- * TURN_AUTH_OK *ret_key is a new reference to the key that matched (kept by the allocation). */
+ * TURN_AUTH_OK *ret_key is a new reference to the key that matched (kept by the allocation); otherwise it
+ * is left alone. *ret_id is always set, as far as it is known: a refusal's log line wants the user. */
 enum turn_auth turn_policy_authenticate(const struct turn_policy *p, const struct stun_msg *m, uint64_t unix_s,
 					struct turn_identity *ret_id, struct turn_key **ret_key,
 					uint64_t *ret_detail);
@@ -52,11 +57,14 @@ enum turn_auth turn_policy_authenticate(const struct turn_policy *p, const struc
 struct turn_key;
 struct turn_key *turn_key_ref(struct turn_key *k);
 struct turn_key *turn_key_unref(struct turn_key *k);
-/* True if m is signed with this very key: the quick way for requests of an existing allocation. */
+/* True if m is signed with this very key, and the algorithm it claims is the key's: the quick way for
+ * requests of an existing allocation. False: turn_policy_authenticate() knows the reason. */
 bool turn_key_check(struct turn_key *k, const struct stun_msg *m);
-void turn_key_sign(struct turn_key *k, struct stun_writer *sw, const struct stun_msg *request); /* MI or MI-SHA256 as the request */
+/* MI or MI-SHA256 as the request. Out of memory: the writer fails, so no unsigned answer goes out. */
+void turn_key_sign(struct turn_key *k, struct stun_writer *sw, const struct stun_msg *request);
 
-/* Mints time-limited credentials: user = "<unix expiry>:<name>", password = base64 HMAC(secret, user). */
+/* Mints time-limited credentials: user = "<unix expiry>:<name>", password = base64 HMAC(secret, user).
+ * Without a name the user is the expiry alone. 0, -ENOSPC, -ENOMEM. */
 int turn_mint_credential(enum stun_mac mac, struct text secret, struct text name, uint64_t expiry_unix,
 			 char *user, size_t user_n, char *password, size_t password_n);
 
@@ -65,8 +73,15 @@ struct turn_verdict {
 	bool allowed;
 	char rule[96]; /* "private (RFC 1918), refused by default", "turn.peers.deny 10.0.0.0/8" … */
 };
-/* May this peer be reached? The port matters: an own address is a legal peer only with the port of
- * a live relay socket (checked by the caller through turn_own_relay). */
+/* May this peer be reached, whatever its port? Deny rules, then allow rules, then the machine's
+ * addresses, then the class of the address; every spelling is brought to one first. */
 struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct addr *peer);
-bool turn_policy_is_own(const struct turn_policy *p, const struct addr *peer); /* an own or external address, any port */
-void turn_policy_set_own(struct turn_policy *p, const struct addr *own, size_t n); /* before it is shared */
+/* True if the peer is an address of our relay sockets (or an external one of them) and no rule decides
+ * about it: then it is a legal peer on the ports of live relay sockets only, checked per packet with
+ * turn_totals_is_relay(). Ask this first; if it is false, turn_policy_peer() decides. */
+bool turn_policy_is_own(const struct turn_policy *p, const struct addr *peer);
+/* Before the policy is shared. Addresses that relay sockets are bound to, when the configuration leaves
+ * them to us (turn.relay.addresses and .external are known anyway); and all other addresses of this
+ * machine, which are refused by default. 0 or -ENOMEM. */
+int turn_policy_set_own(struct turn_policy *p, const struct addr *own, size_t n);
+int turn_policy_set_machine(struct turn_policy *p, const struct addr *machine, size_t n);

@@ -1,3 +1,323 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * Counts over all workers. Two locks are never held at once.
+ *
+ * Accounts stand in a table of SHARDS parts, each with its lock, taken only when an allocation
+ * begins or ends. Rates are one atomic word per account and one for the total (turn/rate.h); a worker
+ * takes a lease of some bytes from both at once, so the packet path touches neither lock nor shared
+ * line. Live relay ports are bitmaps per own address: added under a lock, never removed, read without
+ * one; their number is bounded and an address beyond it is simply not known as a relay.
+ *
+ * An account is freed with its last allocation. Only one that has overdrawn its rate by then stays
+ * until the debt is gone (at most a second), else allocate–burst–delete in a loop would have a fresh
+ * allowance each time; the number of such debtors is bounded too.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include "common/list.h"
+#include "turn/rate.h"
+#include "turn/totals.h"
+
+enum {
+	SHARDS = 64,
+	DEBTORS_PER_SHARD = 256,
+	PORT_WORDS = 65536 / 64,
+};
+
+struct turn_account {
+	struct hnode node;	  /* in its shard, by name */
+	struct list debtor;	  /* in shard->debtors while it has no allocation but a debt */
+	struct shard *shard;
+	uint64_t allocations;	  /* under the shard's lock */
+	_Atomic uint64_t spent_until_ns;
+	char name[];
+};
+
+struct shard {
+	_Alignas(64) pthread_mutex_t lock;
+	struct htable accounts;
+	struct list debtors; /* oldest first */
+	unsigned n_debtors;
+};
+
+struct relay_map {
+	struct addr at; /* canonical; the port is not looked at */
+	_Atomic uint64_t ports[PORT_WORDS];
+};
+
+struct turn_totals {
+	struct hash_seed seed;
+	struct shard shards[SHARDS];
+	_Alignas(64) _Atomic uint64_t allocations;
+	_Alignas(64) _Atomic uint64_t spent_until_ns;
+	_Atomic uint64_t now_ns; /* of the latest lease: what a debt is compared with */
+	_Alignas(64) pthread_mutex_t maps_lock;
+	_Atomic unsigned n_maps; /* released after maps[n_maps - 1] is complete */
+	struct relay_map *maps[TURN_TOTALS_RELAY_ADDRESSES];
+};
+
+struct turn_totals *turn_totals_new(void)
+{
+	struct turn_totals *t = aligned_alloc(64, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	memset(t, 0, sizeof(*t));
+	t->seed = hash_seed_random();
+	pthread_mutex_init(&t->maps_lock, NULL);
+	for (size_t i = 0; i < SHARDS; i++) {
+		pthread_mutex_init(&t->shards[i].lock, NULL);
+		htable_init(&t->shards[i].accounts);
+		list_init(&t->shards[i].debtors);
+	}
+	return t;
+}
+
+/* Shard's lock held, or nobody else there. */
+static void account_free(struct turn_account *a)
+{
+	struct shard *s = a->shard;
+
+	if (a->debtor.next != &a->debtor)
+		s->n_debtors--;
+	list_unlink(&a->debtor);
+	htable_remove(&s->accounts, &a->node);
+	free(a);
+}
+
+static bool free_each(struct hnode *n, void *arg)
+{
+	(void)arg;
+	account_free(container_of(n, struct turn_account, node));
+	return true;
+}
+
+struct turn_totals *turn_totals_free(struct turn_totals *t)
+{
+	if (!t)
+		return NULL;
+	for (size_t i = 0; i < SHARDS; i++) {
+		htable_each(&t->shards[i].accounts, free_each, NULL);
+		htable_deinit(&t->shards[i].accounts);
+		pthread_mutex_destroy(&t->shards[i].lock);
+	}
+	for (unsigned i = 0; i < t->n_maps; i++)
+		free(t->maps[i]);
+	pthread_mutex_destroy(&t->maps_lock);
+	free(t);
+	return NULL;
+}
+
+/* ---- accounts ---- */
+
+static bool account_is(const struct hnode *n, const void *name)
+{
+	return strcmp(container_of(n, struct turn_account, node)->name, name) == 0;
+}
+
+/* Lock held. Debts grow older in the order of the list, roughly: the first that still owes ends it. */
+static void forget_paid_debts(struct turn_totals *t, struct shard *s)
+{
+	uint64_t now = atomic_load_explicit(&t->now_ns, memory_order_relaxed);
+
+	while (!list_empty(&s->debtors)) {
+		struct turn_account *a = list_entry(s->debtors.next, struct turn_account, debtor);
+
+		if (s->n_debtors <= DEBTORS_PER_SHARD && atomic_load(&a->spent_until_ns) > now)
+			return;
+		account_free(a);
+	}
+}
+
+/* Lock held. Finds the account or makes it, and counts one allocation. */
+static enum turn_limit account_take(struct shard *s, uint64_t hash, const char *name, uint64_t max,
+				    struct turn_account **ret_a)
+{
+	struct hnode *n = htable_find(&s->accounts, hash, account_is, name);
+	struct turn_account *a = n ? container_of(n, struct turn_account, node) : NULL;
+
+	if ((a ? a->allocations : 0) >= max)
+		return TURN_LIMIT_ACCOUNT;
+	if (!a) {
+		size_t len = strlen(name) + 1;
+
+		a = calloc(1, sizeof(*a) + len);
+		if (!a)
+			return TURN_LIMIT_NO_MEMORY;
+		memcpy(a->name, name, len);
+		list_init(&a->debtor);
+		a->shard = s;
+		if (htable_insert(&s->accounts, &a->node, hash) < 0) {
+			free(a);
+			return TURN_LIMIT_NO_MEMORY;
+		}
+	} else if (!list_empty(&a->debtor)) {
+		list_unlink(&a->debtor);
+		s->n_debtors--;
+	}
+	a->allocations++;
+	*ret_a = a;
+	return TURN_LIMIT_OK;
+}
+
+static bool take_of_total(struct turn_totals *t, uint64_t max)
+{
+	uint64_t n = atomic_load(&t->allocations);
+
+	do {
+		if (n >= max)
+			return false;
+	} while (!atomic_compare_exchange_weak(&t->allocations, &n, n + 1));
+	return true;
+}
+
+enum turn_limit turn_totals_take(struct turn_totals *t, const char *account, uint64_t max_total,
+				 uint64_t max_account, struct turn_account **ret_a)
+{
+	uint64_t hash = hash_bytes(&t->seed, account, strlen(account));
+	struct shard *s = &t->shards[(hash >> 32) % SHARDS];
+	enum turn_limit r;
+
+	if (!take_of_total(t, max_total))
+		return TURN_LIMIT_TOTAL;
+	pthread_mutex_lock(&s->lock);
+	forget_paid_debts(t, s);
+	r = account_take(s, hash, account, max_account, ret_a);
+	pthread_mutex_unlock(&s->lock);
+	if (r != TURN_LIMIT_OK)
+		atomic_fetch_sub(&t->allocations, 1);
+	return r;
+}
+
+void turn_totals_give(struct turn_totals *t, struct turn_account *a)
+{
+	struct shard *s;
+
+	if (!a)
+		return;
+	s = a->shard;
+	pthread_mutex_lock(&s->lock);
+	forget_paid_debts(t, s);
+	if (--a->allocations == 0) {
+		if (atomic_load(&a->spent_until_ns) > atomic_load(&t->now_ns)) {
+			list_append(&s->debtors, &a->debtor);
+			s->n_debtors++;
+		} else {
+			account_free(a);
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	atomic_fetch_sub(&t->allocations, 1);
+}
+
+uint64_t turn_totals_allocations(const struct turn_totals *t)
+{
+	return atomic_load(&t->allocations);
+}
+
+/* ---- rates ---- */
+
+static uint64_t bucket_take(_Atomic uint64_t *bucket, uint64_t rate, uint64_t want, uint64_t now)
+{
+	uint64_t old = atomic_load_explicit(bucket, memory_order_relaxed), from, got;
+
+	if (rate == RATE_UNLIMITED)
+		return want;
+	do {
+		from = MAX(old, now);
+		if (from - now >= RATE_BURST_NS)
+			return 0;
+		got = MIN(want, rate_bytes(now + RATE_BURST_NS - from, rate));
+		if (!got)
+			return 0;
+	} while (!atomic_compare_exchange_weak(bucket, &old, from + rate_cost_ns(got, rate)));
+	return got;
+}
+
+/* What one bucket granted and the other could not match. Rounding is in the bucket's disfavour. */
+static void bucket_give(_Atomic uint64_t *bucket, uint64_t rate, uint64_t bytes)
+{
+	uint64_t ns;
+
+	if (rate == RATE_UNLIMITED || !bytes)
+		return;
+	ns = rate_cost_ns(bytes, rate);
+	atomic_fetch_sub(bucket, ns ? ns - 1 : 0);
+}
+
+uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64_t rate_total,
+			   uint64_t rate_account, uint64_t want, uint64_t now_ms)
+{
+	uint64_t now = now_ms * RATE_NS_PER_MS, mine, got;
+
+	if (rate_total == RATE_UNLIMITED && rate_account == RATE_UNLIMITED)
+		return want;
+	atomic_store_explicit(&t->now_ns, now, memory_order_relaxed);
+	mine = bucket_take(&a->spent_until_ns, rate_account, want, now);
+	got = mine ? bucket_take(&t->spent_until_ns, rate_total, mine, now) : 0;
+	bucket_give(&a->spent_until_ns, rate_account, mine - got);
+	return got;
+}
+
+/* ---- live relay ports ---- */
+
+static struct relay_map *map_find(const struct turn_totals *t, const struct addr *canonical)
+{
+	unsigned n = atomic_load_explicit(&t->n_maps, memory_order_acquire);
+
+	for (unsigned i = 0; i < n; i++) {
+		if (addr_equal_ip(&t->maps[i]->at, canonical))
+			return t->maps[i];
+	}
+	return NULL;
+}
+
+static struct relay_map *map_get(struct turn_totals *t, const struct addr *canonical)
+{
+	struct relay_map *m = map_find(t, canonical);
+
+	if (m)
+		return m;
+	pthread_mutex_lock(&t->maps_lock);
+	m = map_find(t, canonical); /* another worker may have been first */
+	if (!m && t->n_maps < TURN_TOTALS_RELAY_ADDRESSES) {
+		m = calloc(1, sizeof(*m));
+		if (m) {
+			m->at = *canonical;
+			t->maps[t->n_maps] = m;
+			atomic_store_explicit(&t->n_maps, t->n_maps + 1, memory_order_release);
+		}
+	}
+	pthread_mutex_unlock(&t->maps_lock);
+	return m;
+}
+
+void turn_totals_relay_opened(struct turn_totals *t, const struct addr *at)
+{
+	struct addr a = addr_canonical(at);
+	struct relay_map *m = map_get(t, &a);
+	unsigned port = addr_port(&a);
+
+	if (m)
+		atomic_fetch_or(&m->ports[port / 64], 1ull << (port % 64));
+}
+
+void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at)
+{
+	struct addr a = addr_canonical(at);
+	struct relay_map *m = map_find(t, &a);
+	unsigned port = addr_port(&a);
+
+	if (m)
+		atomic_fetch_and(&m->ports[port / 64], ~(1ull << (port % 64)));
+}
+
+bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at)
+{
+	struct addr a = addr_canonical(at);
+	const struct relay_map *m = map_find(t, &a);
+	unsigned port = addr_port(&a);
+
+	return m && atomic_load_explicit(&m->ports[port / 64], memory_order_relaxed) >> (port % 64) & 1;
+}

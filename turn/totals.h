@@ -12,6 +12,10 @@
 #include "common/addr.h"
 #include "common/hash.h"
 
+/* How many own addresses can have relay sockets that other clients of this server reach; sockets on
+ * more are refused as peers, nothing else. */
+enum { TURN_TOTALS_RELAY_ADDRESSES = 64 };
+
 struct turn_totals;
 struct turn_account; /* counters of one account; lives while it has allocations */
 
@@ -30,7 +34,9 @@ uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64
 			   uint64_t rate_account, uint64_t want, uint64_t now_ms);
 uint64_t turn_totals_allocations(const struct turn_totals *t);
 
-/* Live relay sockets of all workers: a bitmap of ports per own address, readable without a lock. */
+/* Live relay sockets of all workers: a bitmap of ports per own address, readable without a lock. Any
+ * spelling of an address means the same. A socket that clients know by an external address is recorded
+ * under both. */
 void turn_totals_relay_opened(struct turn_totals *t, const struct addr *at);
 void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at);
 bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at);
@@ -40,5 +46,7 @@ bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at);
 struct turn_budget;
 struct turn_budget *turn_budget_new(void);
 struct turn_budget *turn_budget_free(struct turn_budget *b);
+DEFINE_CLEANUP(struct turn_budget, turn_budget_free)
+/* False: this answer must not be sent, and nothing was charged. One second's worth may go at once. */
 bool turn_budget_charge(struct turn_budget *b, const struct addr *source, size_t request, size_t answer,
 			uint64_t rate_bits, uint64_t now_ms);

@@ -8,8 +8,9 @@
  * several at once. Received bytes stay in the arena, are forwarded in place, and stay valid until
  * the queue is flushed; the arena flushes the queue itself before it would reuse a slot that is still
  * referenced. Nothing is allocated, copied or locked per packet. Order within one (socket,
- * destination) is kept. GSO and GRO are probed once; on EINVAL/EIO a run is resent plainly and
- * GSO is switched off; nothing is sent twice.
+ * destination) is kept. GSO and GRO are probed once; a run that the kernel refuses (EINVAL, EIO: a
+ * route that cannot) is resent plainly in its place, and after many refusals in a row GSO rests for a
+ * while, so that one destination cannot switch it off for all; nothing is sent twice.
  */
 #pragma once
 #include <sys/uio.h>
@@ -42,7 +43,7 @@ struct dgram {
 struct dgram_io; /* arena and output queue: one per loop */
 
 struct dgram_io_stats {
-	uint64_t rx, rx_calls, rx_gro_runs, tx, tx_calls, tx_gso_runs, tx_dropped, tx_errors;
+	uint64_t rx, rx_calls, rx_gro_runs, rx_truncated, tx, tx_calls, tx_gso_runs, tx_dropped, tx_errors;
 	bool gro, gso;
 };
 
@@ -60,7 +61,8 @@ struct dgram_socket_options {
 	bool pktinfo;	 /* report dgram.local */
 	bool gro;	 /* let the kernel aggregate */
 	bool recv_mark;	 /* report TOS and TTL */
-	bool recv_err;	 /* IP_RECVERR: ICMP errors come through dgram_recv_errors() */
+	bool recv_err;	 /* IP_RECVERR: ICMP errors come through dgram_recv_errors(), which the owner must call
+			  * whenever the socket is readable: a waiting error keeps it so */
 	bool v6only;	 /* IPv6 sockets are always v6only unless this is false on purpose */
 	int rcvbuf, sndbuf; /* bytes; 0: default */
 };
@@ -69,7 +71,9 @@ int dgram_socket(const struct addr *bind_to, const struct dgram_socket_options *
 
 /* Drains up to one batch from fd and calls fn for each datagram (GRO runs are split into their
  * segments). Returns the number of datagrams, 0 if there was nothing, or -errno for a socket that is
- * broken. Level-triggered: what remains is reported in the next pass. */
+ * broken. Level-triggered: what remains is reported in the next pass. Not to be called from fn. A
+ * datagram is referenced until the flush only if it was given to dgram_send; else it lives as long as
+ * fn. */
 int dgram_recv(struct dgram_io *io, int fd, uint16_t local_port,
 	       void (*fn)(const struct dgram *d, void *arg), void *arg);
 

@@ -242,6 +242,8 @@ static void hooks_run_each_pass_and_the_first_added_runs_last(void **state)
 	assert_int_equal(b.n, 2);
 	assert_true(b.order < a.order);
 	assert_int_equal(loop_passes(l), 2);
+	loop_remove_hook(&a.h);
+	loop_remove_hook(&b.h);
 }
 
 static void a_hook_may_remove_itself_and_the_one_that_is_next(void **state)
@@ -265,6 +267,7 @@ static void a_hook_may_remove_itself_and_the_one_that_is_next(void **state)
 	assert_int_equal(loop_run(l), 0);
 	assert_int_equal(a.n, 1);
 	assert_int_equal(c.n, 2);
+	loop_remove_hook(&c.h);
 }
 
 /* ---- mail ---- */

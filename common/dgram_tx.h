@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The output queue behind dgram.h: groups datagrams by socket and destination, cuts each group into
+ * runs and hands them to the kernel. Private to common/ and its tests, which put their own system
+ * calls below it.
+ *
+ * The queue keeps pointers to bodies, never bodies. Order within one (socket, destination) is the
+ * order of tx_add(); between destinations it is not kept.
+ */
+#pragma once
+#include "common/dgram.h"
+
+enum {
+	TX_QUEUE = 1024,       /* datagrams; beyond it the queue flushes itself */
+	TX_RUN_SEGMENTS = 64,  /* UDP_MAX_SEGMENTS of the kernels we meet */
+	TX_RUN_BYTES = 65000,  /* below 65,535 with headers */
+	TX_REFUSALS = 16,      /* runs refused without one taken: no GSO for a while */
+	TX_GSO_PAUSE = 4096,   /* datagrams until GSO is tried again */
+};
+
+/* The system calls, as const rows so that a test can stand in for the kernel. */
+struct tx_sys {
+	/* As sendmmsg(2), but returns -errno. */
+	int (*send)(int fd, struct mmsghdr *msgs, unsigned n, void *arg);
+	/* Sets IP_MTU_DISCOVER to mode, returns what it was or -errno. */
+	int (*set_pmtu)(int fd, bool v6, int mode, void *arg);
+};
+extern const struct tx_sys tx_kernel;
+
+struct tx_queue;
+/* Counts into stats, and keeps stats->gso up to date: it starts as what the probe said. */
+int tx_queue_new(const struct tx_sys *sys, void *arg, struct dgram_io_stats *stats,
+		 struct tx_queue **ret_q);
+struct tx_queue *tx_queue_free(struct tx_queue *q); /* drops what is queued */
+DEFINE_CLEANUP(struct tx_queue, tx_queue_free)
+
+struct tx_datagram {
+	int fd;
+	const struct addr *to, *from; /* copied; from may be NULL */
+	struct iovec head, body;      /* head.iov_len may be 0 */
+	struct dgram_mark mark;
+};
+bool tx_full(const struct tx_queue *q);
+void tx_add(struct tx_queue *q, const struct tx_datagram *d); /* flushes first if full */
+void tx_flush(struct tx_queue *q);

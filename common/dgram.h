@@ -21,6 +21,7 @@ enum {
 	DGRAM_BATCH = 64,	/* messages per system call */
 	DGRAM_HEADROOM = 64,	/* writable bytes in front of every received datagram */
 	DGRAM_MAX = 65535,
+	DGRAM_HEAD = 4,		/* the longest head dgram_send takes */
 };
 
 /* IP header fields carried across a relay. -1: unknown (receive) or leave to the socket (send). */
@@ -87,8 +88,9 @@ struct dgram_error {
 };
 int dgram_recv_errors(int fd, void (*fn)(const struct dgram_error *e, void *arg), void *arg);
 
-/* Queues head+body as one datagram. body (and head, if head_n > 0) must stay valid until the flush:
- * arena memory, or static, or owned by something that outlives this pass. Queue full: flushes. */
+/* Queues head+body as one datagram. body must stay valid until the flush: arena memory, or static, or
+ * owned by something that outlives this pass; head (at most DGRAM_HEAD bytes, may be none) is copied into
+ * the queue. Queue full: flushes. */
 void dgram_send(struct dgram_io *io, int fd, const struct addr *to, const struct addr *from,
 		const void *head, size_t head_n, const void *body, size_t body_n, struct dgram_mark mark);
 /* The same for bytes that do not outlive the call (protocol answers): copied into the arena. */

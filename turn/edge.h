@@ -8,11 +8,13 @@
  * immutable (policy, TLS contexts) or atomic (totals, clients, metrics).
  */
 #pragma once
+#include <string.h>
 #include "common/dgram.h"
 #include "common/dtls.h"
 #include "common/service.h"
 #include "common/stream.h"
 #include "turn/clients.h"
+#include "turn/reservations.h"
 #include "turn/server.h"
 #include "turn/totals.h"
 
@@ -42,6 +44,7 @@ struct turn_service {
 	struct turn_policy *policy;
 	struct turn_totals *totals;
 	struct turn_clients *clients;
+	struct turn_reservations *reservations;
 	struct metrics *metrics;
 	struct stun_nonces nonces;
 	struct timer nonce_timer;
@@ -79,6 +82,19 @@ struct turn_worker {
 	struct timer heartbeat; /* so that an idle worker still moves */
 	uint8_t scratch[TURN_MAX_FRAME + 64];
 };
+
+/* Head and body in w->scratch, one after the other; returns the length. Nothing the core sends is longer
+ * than a datagram. */
+static inline size_t turn_out_join(struct turn_worker *w, const struct turn_out *o)
+{
+	size_t head = MIN(o->head_n, sizeof w->scratch), body = MIN(o->body_n, sizeof w->scratch - head);
+
+	if (head)
+		memcpy(w->scratch, o->head, head);
+	if (body)
+		memcpy(w->scratch + head, o->body, body);
+	return head + body;
+}
 
 /* edge_udp.c */
 extern const struct turn_relay_ops turn_udp_relay_ops;

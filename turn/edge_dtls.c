@@ -22,24 +22,13 @@ struct session_key {
 	const struct addr *client, *local;
 };
 
-static void session_send(const struct turn_path *p, const void *head, size_t head_n, const void *body,
-			 size_t body_n, struct dgram_mark mark, bool stable)
+static void session_send(const struct turn_path *p, const struct turn_out *o)
 {
 	struct turn_dtls_session *s = p->handle;
 	struct turn_worker *w = s->worker;
+	size_t n = turn_out_join(w, o);
 
-	(void)mark;
-	(void)stable;
-	if (head_n + body_n > sizeof w->scratch)
-		return;
-	if (head_n) {
-		memcpy(w->scratch, head, head_n);
-		if (body_n)
-			memcpy(w->scratch + head_n, body, body_n);
-		body = w->scratch;
-		body_n += head_n;
-	}
-	if (dtls_session_send(s->dtls, body, body_n) < 0)
+	if (dtls_session_send(s->dtls, w->scratch, n) < 0)
 		metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_CLIENT_SLOW, 1);
 }
 
@@ -110,7 +99,8 @@ static void on_data(struct dtls_session *d, uint8_t *p, size_t n, void *arg)
 	struct turn_path path = session_path(s);
 
 	(void)d;
-	turn_input(s->worker->server, &path, p, n, DGRAM_MARK_NONE, false, loop_now(s->worker->loop));
+	turn_input(s->worker->server, &path, &(struct turn_packet){ .data = p, .n = n, .mark = DGRAM_MARK_NONE },
+		   loop_now(s->worker->loop));
 }
 
 static void on_close(struct dtls_session *d, int err, const char *why, void *arg)

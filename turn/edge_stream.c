@@ -31,20 +31,14 @@ struct turn_conn {
 	uint64_t frames;
 };
 
-static void conn_send(const struct turn_path *p, const void *head, size_t head_n, const void *body,
-		      size_t body_n, struct dgram_mark mark, bool stable)
+static void conn_send(const struct turn_path *p, const struct turn_out *o)
 {
-	static const uint8_t zero[4];
 	struct turn_conn *c = p->handle;
-	size_t pad = -(head_n + body_n) & 3; /* STUN is a multiple of 4 anyway; ChannelData is padded */
-	struct iovec v[3] = {
-		{ (void *)head, head_n },
-		{ (void *)body, body_n },
-		{ (void *)zero, pad },
+	struct iovec v[] = {
+		{ (void *)o->head, o->head_n },
+		{ (void *)o->body, o->body_n },
 	};
 
-	(void)mark;
-	(void)stable;
 	if (stream_writev(c->stream, v, ARRAY_LEN(v)) < 0)
 		metric_add(c->worker->ts->metrics, c->worker->index, TURN_M_DROPS, TURN_DROP_CLIENT_SLOW, 1);
 }
@@ -113,7 +107,8 @@ static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 		if (frame == 0 || (size_t)frame > n - used)
 			break;
 		c->frames++;
-		turn_input(c->worker->server, &path, p + used, payload, DGRAM_MARK_NONE, false, now);
+		turn_input(c->worker->server, &path,
+			   &(struct turn_packet){ .data = p + used, .n = payload, .mark = DGRAM_MARK_NONE }, now);
 		used += (size_t)frame;
 	}
 	return used;

@@ -10,31 +10,20 @@
 #include <unistd.h>
 #include "turn/edge.h"
 
-enum { LISTENER_BUFFER = 4 << 20, RELAY_BUFFER = 0 /* the system's default: there are many */ };
-
 /* ---- clients ---- */
 
-static void udp_send(const struct turn_path *p, const void *head, size_t head_n, const void *body,
-		     size_t body_n, struct dgram_mark mark, bool stable)
+static void udp_send(const struct turn_path *p, const struct turn_out *o)
 {
 	struct turn_udp *u = p->handle;
 	struct turn_worker *w = u->worker;
 	const struct addr *from = u->wildcard ? &p->local : NULL;
 
-	if (stable) {
-		dgram_send(w->dgram, u->io.fd, &p->client, from, head, head_n, body, body_n, mark);
+	if (o->stable && o->head_n <= DGRAM_HEAD) {
+		dgram_send(w->dgram, u->io.fd, &p->client, from, o->head, o->head_n, o->body, o->body_n, o->mark);
 		return;
 	}
-	if (head_n) {
-		if (head_n + body_n > sizeof w->scratch)
-			return;
-		memcpy(w->scratch, head, head_n);
-		if (body_n)
-			memcpy(w->scratch + head_n, body, body_n);
-		body = w->scratch;
-		body_n += head_n;
-	}
-	dgram_send_copy(w->dgram, u->io.fd, &p->client, from, body, body_n, mark);
+	size_t n = turn_out_join(w, o);
+	dgram_send_copy(w->dgram, u->io.fd, &p->client, from, w->scratch, n, o->mark);
 }
 
 static const struct turn_transport transport_udp = {
@@ -48,9 +37,16 @@ void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct a
 	dgram_send_copy(u->worker->dgram, u->io.fd, to, u->wildcard ? from : NULL, p, n, DGRAM_MARK_NONE);
 }
 
+static struct turn_packet packet_of(const struct dgram *d)
+{
+	return (struct turn_packet){ .data = d->data, .n = d->len, .mark = d->mark, .stable = true,
+				     .headroom = d->first_of_run };
+}
+
 static void on_client_datagram(const struct dgram *d, void *arg)
 {
 	struct turn_udp *u = arg;
+	struct turn_packet packet = packet_of(d);
 	struct turn_path path;
 
 	if (u->dtls) {
@@ -58,7 +54,7 @@ static void on_client_datagram(const struct dgram *d, void *arg)
 		return;
 	}
 	path = (struct turn_path){ &transport_udp, u, d->from, u->wildcard ? d->local : u->at };
-	turn_input(u->worker->server, &path, d->data, d->len, d->mark, true, loop_now(u->worker->loop));
+	turn_input(u->worker->server, &path, &packet, loop_now(u->worker->loop));
 }
 
 static void on_listener_ready(struct io *io, int events)
@@ -112,9 +108,9 @@ struct turn_relay {
 static void on_peer_datagram(const struct dgram *d, void *arg)
 {
 	struct turn_relay *r = arg;
+	struct turn_packet packet = packet_of(d);
 
-	turn_peer_input(r->alloc, &d->from, d->data, d->len, d->mark, d->first_of_run,
-			loop_now(r->worker->loop));
+	turn_peer_input(r->alloc, &d->from, &packet, loop_now(r->worker->loop));
 }
 
 static void on_peer_error(const struct dgram_error *e, void *arg)
@@ -156,7 +152,7 @@ static int relay_watch(struct turn_worker *w, struct turn_alloc *a, int fd, uint
 static int relay_bind(const struct addr *at, int *ret_fd)
 {
 	return dgram_socket(at, &(struct dgram_socket_options){ .gro = true, .recv_mark = true, .recv_err = true,
-								.v6only = true, .rcvbuf = RELAY_BUFFER }, ret_fd);
+								.v6only = true }, ret_fd);
 }
 
 static int relay_open(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r)
@@ -188,8 +184,50 @@ static void relay_send(struct turn_relay *r, const struct addr *peer, const void
 		dgram_send_copy(r->worker->dgram, r->io.fd, peer, NULL, p, n, mark);
 }
 
+/* ---- held sockets: the sibling port of EVEN-PORT ---- */
+
+struct turn_held {
+	int fd;
+	uint16_t port;
+};
+
+static int relay_hold(void *edge, const struct addr *at, struct turn_held **ret_h)
+{
+	struct turn_held *h = malloc(sizeof *h);
+	int r;
+
+	(void)edge;
+	if (!h)
+		return -ENOMEM;
+	h->port = addr_port(at);
+	if ((r = relay_bind(at, &h->fd)) < 0) {
+		free(h);
+		return r;
+	}
+	*ret_h = h;
+	return 0;
+}
+
+static int relay_adopt(void *edge, struct turn_alloc *a, struct turn_held *h, struct turn_relay **ret_r)
+{
+	int r = relay_watch(edge, a, h->fd, h->port, ret_r);
+
+	if (r == 0)
+		free(h);
+	return r;
+}
+
+static void relay_drop(struct turn_held *h)
+{
+	close(h->fd);
+	free(h);
+}
+
 const struct turn_relay_ops turn_udp_relay_ops = {
 	.open = relay_open,
 	.close = relay_close,
 	.send = relay_send,
+	.hold = relay_hold,
+	.adopt = relay_adopt,
+	.drop = relay_drop,
 };

@@ -225,7 +225,8 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
 	ts->totals = turn_totals_new();
 	ts->clients = turn_clients_new();
-	if (!ts->totals || !ts->clients)
+	ts->reservations = ts->totals ? turn_reservations_new(&turn_udp_relay_ops, ts->totals) : NULL;
+	if (!ts->totals || !ts->clients || !ts->reservations)
 		return -ENOMEM;
 	if ((r = metrics_new(turn_metric_rows, TURN_METRICS, ts->n_workers, &ts->metrics)) < 0)
 		return r;
@@ -303,6 +304,7 @@ static void service_free(struct turn_service *ts)
 	turn_users_free(ts->users);
 	metrics_free(ts->metrics);
 	turn_clients_free(ts->clients);
+	turn_reservations_free(ts->reservations);
 	turn_totals_free(ts->totals);
 	tls_ctx_unref(ts->tls);
 	tls_ctx_unref(ts->dtls);

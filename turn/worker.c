@@ -64,6 +64,7 @@ static int open_core(struct turn_worker *w)
 		.timers = loop_timers(w->loop),
 		.policy = w->policy,
 		.totals = ts->totals,
+		.reservations = ts->reservations,
 		.relay = &turn_udp_relay_ops,
 		.edge = w,
 		.metrics = ts->metrics,

@@ -9,6 +9,7 @@
  * (except MESSAGE-INTEGRITY-SHA256 and FINGERPRINT), as RFC 8489 14.5–14.7 say.
  */
 #pragma once
+#include <sys/types.h>
 #include "common/addr.h"
 #include "common/bytes.h"
 #include "common/text.h"
@@ -108,6 +109,8 @@ enum stun_shape {
 	STUN_SHAPE_BYTES, STUN_SHAPE_TEXT, STUN_SHAPE_ADDRESS, STUN_SHAPE_XOR_ADDRESS, STUN_SHAPE_U32,
 	STUN_SHAPE_U64, STUN_SHAPE_FLAG, STUN_SHAPE_ERROR, STUN_SHAPE_TYPES,
 };
+/* Where an attribute stands: a row is read only while its place is behind the last ordered one. */
+enum stun_order { STUN_BODY, STUN_INTEGRITY, STUN_INTEGRITY_SHA256, STUN_LAST };
 enum { STUN_IN_REQUEST = 1, STUN_IN_INDICATION = 2, STUN_IN_SUCCESS = 4, STUN_IN_ERROR = 8, STUN_IN_ANY = 15 };
 struct stun_attr_row {
 	enum stun_attr id;
@@ -115,7 +118,9 @@ struct stun_attr_row {
 	const char *name;
 	enum stun_shape shape;
 	uint16_t min, max; /* length of the value */
+	uint8_t unit;	   /* the length is a multiple of it */
 	uint8_t where;	   /* classes in which it means something; elsewhere it is ignored */
+	enum stun_order order;
 	bool repeat;
 	const char *clause; /* "RFC 8489 14.3" */
 };
@@ -154,6 +159,13 @@ static inline bool stun_has(const struct stun_msg *m, enum stun_attr a)
 	return m->attr[a].p != NULL;
 }
 
+/* The types a 420 must name: unknown ones, and known comprehension-required ones that stand where they
+ * mean something but are not in the receiver's set. `understood` is made of STUN_BIT()s. */
+_Static_assert(STUN_ATTRS <= 64, "a set of attributes is one word");
+#define STUN_BIT(a) (UINT64_C(1) << (a))
+unsigned stun_not_understood(const struct stun_msg *m, uint64_t understood,
+			     uint16_t ret_types[static STUN_MAX_UNKNOWN]);
+
 /* RFC 7983: what the first byte of a datagram (or of a TCP frame) announces. */
 enum stun_demux { DEMUX_STUN, DEMUX_CHANNEL_DATA, DEMUX_DTLS, DEMUX_ZRTP, DEMUX_RTP, DEMUX_OTHER };
 enum stun_demux stun_demux(uint8_t first_byte);
@@ -171,16 +183,18 @@ int stun_get_u32(const struct stun_msg *m, enum stun_attr a, uint32_t *ret_v);
 int stun_get_u64(const struct stun_msg *m, enum stun_attr a, uint64_t *ret_v);
 int stun_get_text(const struct stun_msg *m, enum stun_attr a, struct text *ret_t);
 int stun_get_error(const struct stun_msg *m, unsigned *ret_code, struct text *ret_reason);
+int stun_get_address_error(const struct stun_msg *m, sa_family_t *ret_family, unsigned *ret_code,
+			   struct text *ret_reason); /* RFC 8656 18.12 */
 /* All occurrences of a repeatable address attribute, in order: *it = 0 to begin; 0, -ENOENT at the end,
  * -EBADMSG. */
 int stun_next_addr(const struct stun_msg *m, enum stun_attr a, size_t *it, struct addr *ret_a);
-/* Next occurrence of any attribute by type, raw (before integrity): for tests, dumps, unknown ones. */
+/* The next attribute, raw, up to the integrity attribute or the fingerprint: *it = 0 to begin; 0 or
+ * -ENOENT. For tests, dumps, unknown ones. */
 int stun_next_attr(const struct stun_msg *m, size_t *it, uint16_t *ret_type, struct stun_value *ret_v);
 
 /* Writer: begin, attributes, integrity, fingerprint, end. Latches like wr. */
 struct stun_writer {
 	struct wr w;
-	const uint8_t *tid; /* inside the written header */
 	bool rfc3489;
 };
 void stun_begin(struct stun_writer *sw, void *buf, size_t cap, enum stun_method m, enum stun_class c,
@@ -193,6 +207,7 @@ void stun_put_u64(struct stun_writer *sw, enum stun_attr a, uint64_t v);
 void stun_put_text(struct stun_writer *sw, enum stun_attr a, struct text t);
 void stun_put_flag(struct stun_writer *sw, enum stun_attr a);
 void stun_put_error(struct stun_writer *sw, unsigned code, const char *reason);
+void stun_put_address_error(struct stun_writer *sw, sa_family_t family, unsigned code, const char *reason);
 void stun_put_unknown(struct stun_writer *sw, const uint16_t *types, unsigned n);
 void stun_put_raw(struct stun_writer *sw, uint16_t type, const void *p, size_t n); /* any type: tests */
 /* Length of the finished message, or -ENOSPC. Patches the header's length. */

@@ -108,7 +108,7 @@ static bool rest_parse(struct text user, uint64_t *ret_expiry, struct text *ret_
 	return true;
 }
 
-static int try_secret(struct attempt *at, const struct policy_secret *s)
+static int try_secret(struct attempt *at, const struct turn_secret_section *s)
 {
 	static const enum stun_mac macs[] = { STUN_MAC_SHA1, STUN_MAC_SHA256 };
 	char password[REST_PASSWORD_SIZE];
@@ -125,22 +125,24 @@ static int try_secret(struct attempt *at, const struct policy_secret *s)
 
 static enum turn_auth by_secret(struct attempt *at)
 {
+	const struct cfg_list *list = &at->p->cfg.secrets;
+	const struct turn_secret_section *secrets = list->items;
 	struct text name;
 	uint64_t expiry;
 	int r = 0;
 	size_t i;
 
-	if (!at->p->n_secrets || !rest_parse(text_of(at->id->user), &expiry, &name))
+	if (!list->n || !rest_parse(text_of(at->id->user), &expiry, &name))
 		return TURN_AUTH_UNKNOWN_USER;
-	for (i = 0; i < at->p->n_secrets; i++) {
-		r = try_secret(at, &at->p->secrets[i]);
+	for (i = 0; i < list->n; i++) {
+		r = try_secret(at, &secrets[i]);
 		if (r != 0)
 			break;
 	}
 	if (r != 1)
 		return auth_of(r);
 	snprintf(at->id->account, sizeof(at->id->account), "%.*s", TEXT_FMT(name));
-	snprintf(at->id->secret_id, sizeof(at->id->secret_id), "%s", at->p->secrets[i].id);
+	snprintf(at->id->secret_id, sizeof(at->id->secret_id), "%s", secrets[i].id);
 	at->id->expires_unix = expiry;
 	if (at->unix_s <= expiry)
 		return TURN_AUTH_OK;

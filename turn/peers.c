@@ -6,7 +6,8 @@
  *
  *   turn.peers.deny    refused, also the server's own relay sockets
  *   turn.peers.allow   allowed, also the server's own addresses
- *   own addresses      only the port of a live relay socket (the caller looks it up, per packet)
+ *   relay addresses    only the ports of live relay sockets (the caller looks them up, per packet)
+ *   own addresses      refused
  *   class of address   everything that is not a global unicast address is refused
  *
  * A denied prefix is also compared with the address as it was written, so that one can deny 2002::/16;
@@ -73,7 +74,7 @@ struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct a
 		return by_prefix(false, "deny", r.deny);
 	if (r.allow)
 		return by_prefix(true, "allow", r.allow);
-	if (among(p->own, p->n_own, &r.real) || among(p->machine, p->n_machine, &r.real)) {
+	if (among(p->own, p->n_own, &r.real) || among(p->relay, p->n_relay, &r.real)) {
 		snprintf(v.rule, sizeof(v.rule), "an address of this server, refused by default");
 		return v;
 	}
@@ -88,7 +89,7 @@ bool turn_policy_is_own(const struct turn_policy *p, const struct addr *peer)
 {
 	struct ruling r = rule_on(p, peer);
 
-	return !r.deny && !r.allow && among(p->own, p->n_own, &r.real);
+	return !r.deny && !r.allow && among(p->relay, p->n_relay, &r.real);
 }
 
 /* Adds what is not there yet, canonical and without port. */
@@ -112,12 +113,17 @@ static int add_addresses(struct addr **list, size_t *n_list, const struct addr *
 	return 0;
 }
 
+int policy_set_relay(struct turn_policy *p)
+{
+	const struct cfg_list *lists[] = { &p->cfg.relay.addresses, &p->cfg.relay.external };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(lists); i++)
+		r = add_addresses(&p->relay, &p->n_relay, lists[i]->items, lists[i]->n);
+	return r;
+}
+
 int turn_policy_set_own(struct turn_policy *p, const struct addr *own, size_t n)
 {
 	return add_addresses(&p->own, &p->n_own, own, n);
-}
-
-int turn_policy_set_machine(struct turn_policy *p, const struct addr *machine, size_t n)
-{
-	return add_addresses(&p->machine, &p->n_machine, machine, n);
 }

@@ -6,6 +6,7 @@
  *
  * Users of the store stand beside those of the file; if both know a name, the file's counts.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -128,28 +129,6 @@ static int add_users(struct turn_policy *p, const struct cfg_list *file, const s
 	return r;
 }
 
-static int add_secrets(struct turn_policy *p, const struct cfg_list *file)
-{
-	const struct turn_secret_section *secrets = file->items;
-
-	if (!file->n)
-		return 0;
-	p->secrets = calloc(file->n, sizeof(*p->secrets));
-	if (!p->secrets)
-		return -ENOMEM;
-	for (; p->n_secrets < file->n; p->n_secrets++) {
-		struct policy_secret *s = &p->secrets[p->n_secrets];
-
-		s->id = text_dup(text_of(secrets[p->n_secrets].id));
-		s->secret = text_dup(text_of(secrets[p->n_secrets].secret));
-		if (!s->id || !s->secret) {
-			p->n_secrets++; /* half of it is there and must be freed */
-			return -ENOMEM;
-		}
-	}
-	return 0;
-}
-
 static int set_password(struct turn_policy *p, const char *password, char *err, size_t err_n)
 {
 	int r = password ? prepare(password, PREPARED_MAX, &p->password) : 0;
@@ -181,6 +160,44 @@ static int copy_list(const struct cfg_list *in, size_t item, struct cfg_list *re
 	return 0;
 }
 
+/* Users and secrets are pairs of strings: the second is the secret. */
+struct pair {
+	char *first, *second;
+};
+static_assert(sizeof(struct pair) == sizeof(struct turn_user_section) &&
+	      sizeof(struct pair) == sizeof(struct turn_secret_section), "both are two strings");
+
+static int copy_pairs(const struct cfg_list *in, struct cfg_list *ret_out)
+{
+	const struct pair *from = in->items;
+	struct pair *to;
+	int r = 0;
+
+	*ret_out = (struct cfg_list){ 0 };
+	if (!in->n)
+		return 0;
+	ret_out->items = to = calloc(in->n, sizeof(*to));
+	if (!to)
+		return -ENOMEM;
+	ret_out->n = in->n;
+	for (size_t i = 0; i < in->n; i++) {
+		r |= copy_string(from[i].first, &to[i].first);
+		r |= copy_string(from[i].second, &to[i].second);
+	}
+	return r;
+}
+
+static void free_pairs(struct cfg_list *list)
+{
+	struct pair *pairs = list->items;
+
+	for (size_t i = 0; i < list->n; i++) {
+		free(pairs[i].first);
+		wipe_free(pairs[i].second);
+	}
+	free(pairs);
+}
+
 static int copy_values(struct turn_config *to, const struct turn_config *from)
 {
 	int r = 0;
@@ -193,6 +210,9 @@ static int copy_values(struct turn_config *to, const struct turn_config *from)
 	r |= copy_string(from->certificate, &to->certificate);
 	r |= copy_string(from->key, &to->key);
 	r |= copy_string(from->software, &to->software);
+	r |= copy_string(from->password, &to->password);
+	r |= copy_pairs(&from->users, &to->users);
+	r |= copy_pairs(&from->secrets, &to->secrets);
 	r |= copy_list(&from->listen, sizeof(struct cfg_endpoint), &to->listen);
 	r |= copy_list(&from->relay.addresses, sizeof(struct addr), &to->relay.addresses);
 	r |= copy_list(&from->relay.external, sizeof(struct addr), &to->relay.external);
@@ -209,6 +229,9 @@ static void free_values(struct turn_config *c)
 	free(c->certificate);
 	free(c->key);
 	free(c->software);
+	wipe_free(c->password);
+	free_pairs(&c->users);
+	free_pairs(&c->secrets);
 	free(c->listen.items);
 	free(c->relay.addresses.items);
 	free(c->relay.external.items);
@@ -237,12 +260,8 @@ static int compile(struct turn_policy *p, const struct turn_config *cfg, const s
 	if (r == 0)
 		r = add_users(p, &cfg->users, extra, n_extra, err, err_n);
 	if (r == 0)
-		r = add_secrets(p, &cfg->secrets);
-	if (r == 0)
-		r = turn_policy_set_own(p, p->cfg.relay.addresses.items, p->cfg.relay.addresses.n);
-	if (r == 0)
-		r = turn_policy_set_own(p, p->cfg.relay.external.items, p->cfg.relay.external.n);
-	if (r == 0 && !p->password && !p->n_users && !p->n_secrets)
+		r = policy_set_relay(p);
+	if (r == 0 && !p->password && !p->n_users && !p->cfg.secrets.n)
 		r = refuse(err, err_n, "there is no password, user or secret: nobody could use the server");
 	return r;
 }
@@ -285,15 +304,10 @@ struct turn_policy *turn_policy_unref(struct turn_policy *p)
 		free(p->users[i].name);
 		wipe_free(p->users[i].password);
 	}
-	for (size_t i = 0; i < p->n_secrets; i++) {
-		free(p->secrets[i].id);
-		wipe_free(p->secrets[i].secret);
-	}
 	free(p->users);
-	free(p->secrets);
 	wipe_free(p->password);
+	free(p->relay);
 	free(p->own);
-	free(p->machine);
 	for (size_t i = 0; i < ARRAY_LEN(p->digest); i++)
 		EVP_MD_free(p->digest[i]);
 	free_values(&p->cfg);

@@ -22,8 +22,7 @@ int turn_policy_new(const struct turn_config *cfg, const struct turn_extra_user 
 struct turn_policy *turn_policy_ref(struct turn_policy *p);
 struct turn_policy *turn_policy_unref(struct turn_policy *p);
 DEFINE_CLEANUP(struct turn_policy, turn_policy_unref)
-/* A deep copy of the values: limits.allocations_per_user is resolved (never 0); without password, users,
- * secrets (they are compiled, and wiped with the policy) and log. */
+/* A deep copy of the values, without log; limits.allocations_per_user is resolved (never 0). */
 const struct turn_config *turn_policy_config(const struct turn_policy *p);
 bool turn_policy_has_users(const struct turn_policy *p); /* named ones: then USERHASH can be offered */
 
@@ -76,12 +75,11 @@ struct turn_verdict {
 /* May this peer be reached, whatever its port? Deny rules, then allow rules, then the machine's
  * addresses, then the class of the address; every spelling is brought to one first. */
 struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct addr *peer);
-/* True if the peer is an address of our relay sockets (or an external one of them) and no rule decides
- * about it: then it is a legal peer on the ports of live relay sockets only, checked per packet with
+/* True if the peer is turn.relay.addresses or .external (in any spelling) and no rule decides about it:
+ * then it is a legal peer on the ports of live relay sockets only, checked per packet with
  * turn_totals_is_relay(). Ask this first; if it is false, turn_policy_peer() decides. */
 bool turn_policy_is_own(const struct turn_policy *p, const struct addr *peer);
-/* Before the policy is shared. Addresses that relay sockets are bound to, when the configuration leaves
- * them to us (turn.relay.addresses and .external are known anyway); and all other addresses of this
- * machine, which are refused by default. 0 or -ENOMEM. */
+/* Before the policy is shared: all addresses of this machine, which are refused by default. The relay
+ * addresses are taken from the configuration given to turn_policy_new(), where the edge has filled them
+ * in if the administrator did not. 0 or -ENOMEM. */
 int turn_policy_set_own(struct turn_policy *p, const struct addr *own, size_t n);
-int turn_policy_set_machine(struct turn_policy *p, const struct addr *machine, size_t n);

@@ -17,28 +17,25 @@ struct policy_user {
 	uint8_t userhash[STUN_USERHASH_LEN];
 };
 
-struct policy_secret {
-	char *id, *secret;
-};
-
 struct turn_policy {
 	_Atomic unsigned refs;
-	struct turn_config cfg; /* own copy, without credentials and log */
+	struct turn_config cfg; /* own copy, without log; its secrets are wiped when freed */
 	struct hash_seed seed;	/* strangers choose the names that are looked up */
 	struct policy_user *users;
 	size_t n_users;
 	struct htable by_name, by_hash;
-	struct policy_secret *secrets;
-	size_t n_secrets;
 	char *password; /* prepared; NULL if there is none */
-	struct addr *own;
-	size_t n_own; /* canonical, port 0: relay sockets are bound to them */
-	struct addr *machine;
-	size_t n_machine;
+	struct addr *relay; /* canonical, port 0: where relay sockets are, or are seen from outside */
+	size_t n_relay;
+	struct addr *own; /* the same for all addresses of the machine */
+	size_t n_own;
 	EVP_MD *digest[STUN_ALG_SHA256 + 1]; /* by enum stun_algorithm */
 };
 
 enum { POLICY_NAME_MAX = 255 }; /* bytes of a user name, prepared: what struct turn_identity holds */
+
+/* peers.c: relay addresses of p->cfg into p->relay. 0 or -ENOMEM. */
+int policy_set_relay(struct turn_policy *p);
 
 /* policy.c */
 struct policy_user *policy_user_find(const struct turn_policy *p, struct text prepared_name);

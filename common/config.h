@@ -10,8 +10,11 @@
  * error that names both places). Aliases and anchors, tags and merge keys are refused; depth, size
  * and number of nodes are bounded.
  *
+ * A key without a value ("realm:", "~", "null") is an empty list or an empty map where one is
+ * expected, and an error for everything else, texts too: a forgotten password must not become "".
+ *
  * Every secret key NAME also exists as NAME_file (a path; one trailing newline is dropped; "cred:X"
- * reads $CREDENTIALS_DIRECTORY/X).
+ * reads $CREDENTIALS_DIRECTORY/X, which works for every path).
  */
 #pragma once
 #include <stdio.h>
@@ -27,8 +30,9 @@ struct cfg_schema {
 	size_t size; /* of the struct it fills */
 };
 
-/* How one kind of value is read, printed and freed. dst points to `size` zeroed bytes. parse writes
- * a sentence into err and returns -EINVAL when the text is not such a value. */
+/* How one kind of value is read, printed and freed. dst points to `size` zeroed bytes. When the text
+ * is not such a value, parse returns -EINVAL and writes a sentence without its subject into err
+ * ("must be 0..64, not '99'"), leaving dst as it was. */
 struct cfg_type {
 	const char *name; /* "duration" */
 	size_t size;
@@ -83,11 +87,14 @@ struct cfg_row {
 	const struct cfg_schema *sub;	/* for a map, or a list of maps */
 	size_t offset;
 	unsigned flags;
-	uint64_t min, max;		/* both 0: no limit */
+	uint64_t min, max;		/* both 0: no limit; max 0: no upper one. In what the type stores (ms, bytes,
+					 * bit/s); "unlimited" needs a max of 0 or UINT64_MAX */
 	const char *const *choices;	/* enum and endpoint, NULL-terminated */
-	const char *def;		/* default as it would be written; NULL: none (zeroed) */
-	const char *unit;		/* shown in the reference */
+	const char *def;		/* default as it would be written, a list's items separated by ','; NULL: none
+					 * (zeroed). It holds when the key is absent, not for an empty list */
+	const char *unit;		/* shown in the reference and in range errors */
 	const char *help;		/* one sentence */
+	uint16_t default_port;		/* addr, endpoint, hostport; 0: a port must be written */
 };
 #define CFG_AT(type, member) .offset = offsetof(type, member)
 
@@ -119,5 +126,14 @@ bool cfg_where(const struct cfg *c, const char *key_path, const char **ret_file,
 void cfg_add_error(struct cfg *c, const char *key_path, const char *fmt, ...) _printf_(3, 4);
 /* Prints all errors, one per line "file:line:column: text"; returns their number. */
 size_t cfg_print_errors(const struct cfg *c, FILE *to);
+/* What should be known but stops nothing: a secret's file that everyone can read, a conf.d/X.yml. */
+size_t cfg_n_warnings(const struct cfg *c);
+const struct cfg_error *cfg_warning(const struct cfg *c, size_t i);
 /* Validates one value by its row, as the store and the console need it: same errors as in a file. */
 int cfg_check_value(const struct cfg_row *row, struct text value, char *err, size_t err_n);
+
+/* For the tests of each schema: every row makes sense by itself (name, offset, overlap, range, help)
+ * and its default passes its own check. 0, or -EINVAL and the first fault as a sentence. */
+int cfg_schema_selftest(const struct cfg_schema *schema, char *err, size_t err_n);
+/* The reference page's tables, made from the rows. 0 or -EIO. */
+int cfg_reference_markdown(const struct cfg_schema *schema, FILE *to);

@@ -66,13 +66,19 @@ struct log_config {
 	bool json;
 };
 /* Before log_open() lines go to stderr at level info. err gets a sentence; -errno. Opens a new
- * file before the old one is let go, so a failed reopen keeps the old log. */
+ * file before the old one is let go, so a failed reopen keeps the old log. log_open, log_reopen and
+ * log_close belong to one thread; a second log_open replaces the settings. A file made by root gets
+ * the owner of its folder, so that the log still rotates when the privileges are gone. */
 int log_open(const struct log_config *c, char *err, size_t err_n);
+int log_check(const struct log_config *c, char *err, size_t err_n); /* would log_open() work? Leaves nothing behind */
 int log_reopen(char *err, size_t err_n); /* SIGHUP after logrotate */
 void log_set_level(enum log_level l);	 /* live */
 enum log_level log_get_level(void);
 void log_flush(void);			 /* waits until all that was emitted is written */
 void log_close(void);			 /* flush, stop the thread; later lines go to stderr */
-/* Renders one line (no newline) as the writer would; for tests and for rings that keep recent lines. */
+enum { LOG_LINE_MAX = 4096, LOG_FIELD_MAX = 512 }; /* bytes of a rendered line, of a rendered value */
+/* Renders one line (no newline) as the writer would, for tests and for rings that keep recent lines.
+ * Returns its length; NUL-terminated. Fields that do not fit are left out and a mark says so: n of
+ * at least 512 holds any message's own words, less may cut them (and the JSON). */
 size_t log_render(char *buf, size_t n, const struct log_msg *m, const struct log_field *fields,
 		  int64_t unix_ms, bool json);

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The messages of common/, one row each in log_msgs.def. */
+#pragma once
+#include "common/log.h"
+
+#define MSG(name, id_, level_, text_, advice_) extern const struct log_msg MSG_##name;
+#include "common/log_msgs.def"
+#undef MSG

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One event → one line that is safe to show, to grep and to parse, whatever a stranger put into its
+ * fields.
+ *
+ * Escaped in values: control bytes, quotes, backslashes, bytes that are not UTF-8, and the characters
+ * that reorder or hide text on a terminal (C1 controls, bidirectional marks). A value is cut at
+ * LOG_FIELD_MAX, a line at its buffer; both leave a mark. Nothing here is a format string but our own.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "common/log.h"
+
+static const char ellipsis[] = "\xe2\x80\xa6";
+enum { ELLIPSIS = sizeof(ellipsis) - 1 };
+
+/* ---- characters ---- */
+
+/* Bytes of the UTF-8 character at p and its code point; 0 if there is none. */
+static size_t decode(const unsigned char *p, size_t left, uint32_t *ret_c)
+{
+	static const struct {
+		unsigned char mask, lead;
+		uint32_t least;
+	} forms[] = { { 0x80, 0x00, 0 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 } };
+	for (size_t n = 1; n <= ARRAY_LEN(forms) && n <= left; n++) {
+		if ((p[0] & forms[n - 1].mask) != forms[n - 1].lead)
+			continue;
+		uint32_t c = p[0] & (unsigned char)~forms[n - 1].mask;
+		for (size_t i = 1; i < n; i++) {
+			if ((p[i] & 0xc0) != 0x80)
+				return 0;
+			c = c << 6 | (p[i] & 0x3f);
+		}
+		if (c < forms[n - 1].least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+			return 0;
+		*ret_c = c;
+		return n;
+	}
+	return 0;
+}
+
+/* Characters that change what a reader sees around them. */
+static bool is_unsafe(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || (c >= 0x200b && c <= 0x200f) ||
+	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || c == '"' || c == '\\';
+}
+
+/* One character (or one bad byte) of a value, escaped. Returns the bytes it took. */
+static size_t escape(const unsigned char *p, size_t left, bool json, struct sb *out)
+{
+	uint32_t c = 0;
+	size_t n = decode(p, left, &c);
+	if (n == 0) { /* in JSON too it is these four characters: JSON has no bytes */
+		sb_fmt(out, "%s%02x", json ? "\\\\x" : "\\x", *p);
+		return 1;
+	}
+	if (!is_unsafe(c))
+		sb_text(out, (struct text){ (const char *)p, n });
+	else if (c == '"' || c == '\\')
+		sb_fmt(out, "\\%c", (char)c);
+	else if (json)
+		sb_fmt(out, "\\u%04x", (unsigned)c); /* all of them lie below U+10000 */
+	else
+		for (size_t i = 0; i < n; i++)
+			sb_fmt(out, "\\x%02x", p[i]);
+	return n;
+}
+
+static bool needs_quotes(struct text t)
+{
+	for (size_t i = 0, n; i < t.n; i += n) {
+		uint32_t c = 0;
+		n = decode((const unsigned char *)t.p + i, t.n - i, &c);
+		if (n == 0 || is_unsafe(c) || c == ' ' || c == '=' || c == 0xa0 || c == 0x3000)
+			return true;
+	}
+	return t.n == 0;
+}
+
+static void put_text(struct text t, bool json, struct sb *out)
+{
+	bool quote = json || t.n > LOG_FIELD_MAX || needs_quotes(t);
+	size_t start = out->n;
+	if (quote)
+		sb_char(out, '"');
+	for (size_t i = 0; i < t.n;) {
+		char one[32];
+		struct sb b = sb_init(one, sizeof(one));
+		i += escape((const unsigned char *)t.p + i, t.n - i, json, &b);
+		if (out->n - start + b.n + ELLIPSIS + 1 > LOG_FIELD_MAX && (i < t.n || quote)) {
+			sb_str(out, ellipsis);
+			break;
+		}
+		sb_text(out, (struct text){ one, b.n });
+	}
+	if (quote)
+		sb_char(out, '"');
+}
+
+/* ---- fields ---- */
+
+static void put_u64(uint64_t v, bool json, struct sb *out)
+{
+	/* Beyond 2^63 many JSON readers give up: then it is a text. */
+	const char *q = json && v > INT64_MAX ? "\"" : "";
+	sb_fmt(out, "%s%" PRIu64 "%s", q, v, q);
+}
+
+static void put_errno(int64_t e, bool json, struct sb *out)
+{
+	char buf[128];
+	int64_t positive = e < 0 && e != INT64_MIN ? -e : e;
+	int number = positive >= 0 && positive < 100000 ? (int)positive : 0;
+	put_text(text_of(strerror_r(number, buf, sizeof(buf))), json, out); /* the GNU one: returns the text */
+}
+
+static void put_value(const struct log_field *f, bool json, struct sb *out)
+{
+	char buf[ADDR_STRLEN];
+	switch (f->type) {
+	case LF_TYPE_TEXT:
+		put_text(f->text, json, out);
+		break;
+	case LF_TYPE_ADDR:
+		put_text(f->addr ? text_of(addr_print(f->addr, buf)) : TEXT("none"), json, out);
+		break;
+	case LF_TYPE_U64:
+		put_u64(f->u64, json, out);
+		break;
+	case LF_TYPE_I64:
+		sb_fmt(out, "%" PRId64, f->i64);
+		break;
+	case LF_TYPE_BOOL:
+		sb_str(out, f->b ? "true" : "false");
+		break;
+	case LF_TYPE_ERRNO:
+		put_errno(f->i64, json, out);
+		break;
+	case LF_END:
+		break;
+	}
+}
+
+static void put_time(int64_t unix_ms, struct sb *out)
+{
+	struct tm tm = { 0 };
+	int ms = (int)(unix_ms % 1000);
+	time_t t = unix_ms / 1000;
+	if (ms < 0) {
+		ms += 1000;
+		t--;
+	}
+	if (gmtime_r(&t, &tm))
+		sb_fmt(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+		       tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
+}
+
+static void put_head(const struct log_msg *m, int64_t unix_ms, bool json, struct sb *out)
+{
+	sb_str(out, json ? "{\"time\":\"" : "");
+	put_time(unix_ms, out);
+	if (!json) {
+		sb_fmt(out, " %s %s %s", log_level_name(m->level), m->id, m->text);
+		return;
+	}
+	sb_fmt(out, "\",\"level\":\"%s\",\"id\":\"%s\",\"text\":", log_level_name(m->level), m->id);
+	put_text(text_of(m->text), true, out);
+}
+
+size_t log_render(char *buf, size_t n, const struct log_msg *m, const struct log_field *fields, int64_t unix_ms,
+		  bool json)
+{
+	static const char cut_json[] = ",\"cut\":true}", cut_text[] = " cut=true";
+	struct sb b = sb_init(buf, n);
+	size_t reserve = sizeof(cut_json);
+	bool cut = false;
+	if (n == 0)
+		return 0;
+	put_head(m, unix_ms, json, &b);
+	for (const struct log_field *f = fields; f && f->type != LF_END; f++) {
+		char one[LOG_FIELD_MAX + 128];
+		struct sb v = sb_init(one, sizeof(one));
+		sb_fmt(&v, json ? ",\"%s\":" : " %s=", f->key);
+		put_value(f, json, &v);
+		if (v.truncated || b.n + v.n + reserve > n)
+			cut = true;
+		else
+			sb_text(&b, (struct text){ one, v.n });
+	}
+	if (json)
+		sb_str(&b, cut ? cut_json : "}");
+	else if (cut)
+		sb_str(&b, cut_text);
+	return b.n;
+}

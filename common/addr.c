@@ -223,9 +223,10 @@ uint64_t addr_hash_ip(const struct hash_seed *s, const struct addr *a)
 
 uint64_t addr_hash_pair(const struct hash_seed *s, const struct addr *a, const struct addr *b)
 {
-	uint8_t key[2 * KEY_MAX];
-	size_t n = put_key(a, key);
-	return hash_bytes(s, key, n + put_key(b, key + n));
+	uint8_t key[1 + 2 * KEY_MAX];
+	size_t n = put_key(a, key + 1);
+	key[0] = (uint8_t)n; /* where the second one begins */
+	return hash_bytes(s, key, 1 + n + put_key(b, key + 1 + n));
 }
 
 /* True if the first `bits` bits of both are equal. */

@@ -1,3 +1,167 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * The `turn` section of stile.yaml as schema rows: every key with its type, range, default and what an
+ * administrator needs to know. Plain values only; what must hold between several of them is in
+ * turn/config_check.c, what is compiled from them in turn/policy.c.
+ *
+ * Names and meanings of the keys are promised to administrators: they grow, they do not change.
+ */
+#include "turn/config.h"
+
+/* Row of a member of a map inside struct turn_config: offsets are counted from the map's own struct. */
+#define IN(map, member)                                                                            \
+	.offset = offsetof(struct turn_config, map.member) - offsetof(struct turn_config, map)
+#define SIZE_OF(map) sizeof(((struct turn_config *)NULL)->map)
+#define SCHEMA(n, r, s) { .name = (n), .rows = (r), .n_rows = ARRAY_LEN(r), .size = (s) }
+
+/* In the order of enum turn_listen_proto. */
+static const char *const protocols[] = { "udp", "tcp", "tls", "dtls", NULL };
+
+/* clang-format off */
+static const struct cfg_row user_rows[] = {
+	{ .name = "name", .type = &cfg_string, CFG_AT(struct turn_user_section, name),
+	  .flags = CFG_REQUIRED | CFG_RELOAD, .min = 1, .max = 255,
+	  .help = "User name that the client presents." },
+	{ .name = "password", .type = &cfg_string, CFG_AT(struct turn_user_section, password),
+	  .flags = CFG_REQUIRED | CFG_RELOAD | CFG_SECRET, .min = 1, .max = 255,
+	  .help = "Password of this user." },
+};
+static const struct cfg_schema user_schema = SCHEMA("turn.users", user_rows, sizeof(struct turn_user_section));
+
+static const struct cfg_row secret_rows[] = {
+	{ .name = "id", .type = &cfg_string, CFG_AT(struct turn_secret_section, id),
+	  .flags = CFG_REQUIRED | CFG_RELOAD, .min = 1, .max = 63,
+	  .help = "Name of this secret in the log and for `stile credentials`; never sent to clients." },
+	{ .name = "secret", .type = &cfg_string, CFG_AT(struct turn_secret_section, secret),
+	  .flags = CFG_REQUIRED | CFG_RELOAD | CFG_SECRET, .min = 1, .max = 1024,
+	  .help = "Secret shared with the service that hands out time-limited credentials (user \"<unix expiry>:<name>\", "
+		  "password base64 of HMAC-SHA1 or HMAC-SHA256); at least 16 random characters. Several "
+		  "secrets are valid side by side, so that they can be changed without a gap." },
+};
+static const struct cfg_schema secret_schema = SCHEMA("turn.secrets", secret_rows, sizeof(struct turn_secret_section));
+
+static const struct cfg_row relay_rows[] = {
+	{ .name = "addresses", .type = &cfg_ip, IN(relay, addresses), .flags = CFG_LIST,
+	  .help = "Addresses of this machine that relay sockets are bound to. Default: the addresses of the listeners; "
+		  "for 0.0.0.0 or :: the address that packets to the internet leave from." },
+	{ .name = "external", .type = &cfg_ip, IN(relay, external), .flags = CFG_LIST,
+	  .help = "Behind 1:1 NAT: the public address of each of turn.relay.addresses, in the same order; clients are "
+		  "told these." },
+	{ .name = "ports", .type = &cfg_ports, IN(relay, ports), .min = 1024, .max = 65535, .def = "49152-65535",
+	  .help = "UDP ports for relay sockets, one per allocation, taken at random; the firewall must let them in." },
+};
+static const struct cfg_schema relay_schema = SCHEMA("turn.relay", relay_rows, SIZE_OF(relay));
+
+static const struct cfg_row peers_rows[] = {
+	{ .name = "allow", .type = &cfg_prefix, IN(peers, allow), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Prefixes that clients may reach although they are refused by default (everything that is not a "
+		  "public unicast address: loopback, private, link-local, multicast …, and this server's own addresses). "
+		  "IPv4 addresses hidden in IPv6 ones are compared as IPv4." },
+	{ .name = "deny", .type = &cfg_prefix, IN(peers, deny), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Prefixes that clients may not reach; a denied prefix beats an allowed one, whichever is longer." },
+};
+static const struct cfg_schema peers_schema = SCHEMA("turn.peers", peers_rows, SIZE_OF(peers));
+
+static const struct cfg_row limits_rows[] = {
+	{ .name = "allocations", .type = &cfg_count, IN(limits, allocations), .flags = CFG_RELOAD,
+	  .min = 1, .def = "10000", .unit = "allocations",
+	  .help = "Allocations in total; each takes one relay port and one file descriptor." },
+	{ .name = "allocations_per_user", .type = &cfg_count, IN(limits, allocations_per_user), .flags = CFG_RELOAD,
+	  .min = 1, .unit = "allocations",
+	  .help = "Allocations of one user name (with time-limited credentials: the name behind the expiry). Default: "
+		  "20, but unlimited when turn.password is set: the user name is free then, so a limit per name would stop "
+		  "clients that share one and nobody who wants around it; turn.limits.allocations still holds. "
+		  "A browser takes two or three per connection and network interface." },
+	{ .name = "permissions_per_allocation", .type = &cfg_count, IN(limits, permissions_per_allocation),
+	  .flags = CFG_RELOAD, .min = 1, .max = 65535, .def = "200", .unit = "peers",
+	  .help = "Peer addresses that one allocation may talk to at a time." },
+	{ .name = "channels_per_allocation", .type = &cfg_count, IN(limits, channels_per_allocation),
+	  .flags = CFG_RELOAD, .min = 1, .max = 4096, .def = "200", .unit = "channels",
+	  .help = "Channels of one allocation at a time." },
+	{ .name = "bitrate", .type = &cfg_bitrate, IN(limits, bitrate), .flags = CFG_RELOAD,
+	  .min = 64000, .def = "unlimited", .unit = "bit/s",
+	  .help = "Relayed traffic in total, both directions together; one second's worth may go at once, what exceeds "
+		  "it is dropped." },
+	{ .name = "bitrate_per_user", .type = &cfg_bitrate, IN(limits, bitrate_per_user), .flags = CFG_RELOAD,
+	  .min = 64000, .def = "unlimited", .unit = "bit/s",
+	  .help = "Relayed traffic of one user name, both directions together; as turn.limits.bitrate." },
+	{ .name = "connections", .type = &cfg_count, IN(limits, connections), .flags = CFG_RELOAD,
+	  .min = 1, .def = "10000", .unit = "connections",
+	  .help = "TCP, TLS and DTLS clients in total, with or without an allocation." },
+	{ .name = "connections_per_address", .type = &cfg_count, IN(limits, connections_per_address),
+	  .flags = CFG_RELOAD, .min = 1, .def = "100", .unit = "connections",
+	  .help = "TCP, TLS and DTLS clients from one address; raise it if many clients share one public address." },
+	{ .name = "unauthenticated_bitrate", .type = &cfg_bitrate, IN(limits, unauthenticated_bitrate),
+	  .flags = CFG_RELOAD, .min = 8000, .def = "64kbit/s", .unit = "bit/s",
+	  .help = "What unauthenticated answers may exceed their requests by, per source prefix (IPv4 /24, IPv6 /48) and "
+		  "worker, so that forged requests cannot turn this server against somebody; requests that carry a valid "
+		  "nonce are not counted." },
+};
+static const struct cfg_schema limits_schema = SCHEMA("turn.limits", limits_rows, SIZE_OF(limits));
+
+static const struct cfg_row lifetime_rows[] = {
+	{ .name = "default", .type = &cfg_duration, IN(lifetime, default_ms), .flags = CFG_RELOAD,
+	  .min = 1000, .max = 86400000, .def = "600s",
+	  .help = "Lifetime of an allocation whose client does not ask for one, between two refreshes." },
+	{ .name = "max", .type = &cfg_duration, IN(lifetime, max_ms), .flags = CFG_RELOAD,
+	  .min = 1000, .max = 86400000, .def = "3600s",
+	  .help = "Longest lifetime a client can ask for." },
+	{ .name = "nonce", .type = &cfg_duration, IN(lifetime, nonce_ms), .flags = CFG_RELOAD,
+	  .min = 1000, .max = 86400000, .def = "600s",
+	  .help = "How long a nonce is accepted; clients then get a new one by themselves (438 Stale Nonce)." },
+};
+static const struct cfg_schema lifetime_schema = SCHEMA("turn.lifetime", lifetime_rows, SIZE_OF(lifetime));
+
+static const struct cfg_row turn_rows[] = {
+	{ .name = "realm", .type = &cfg_string, CFG_AT(struct turn_config, realm), .min = 1, .max = 127, .def = "stile",
+	  .help = "Realm of the credentials; usually the domain. Passwords that clients have saved as a hash are bound "
+		  "to it." },
+	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct turn_config, listen), .flags = CFG_LIST,
+	  .choices = protocols, .def = "udp:0.0.0.0:3478, tcp:0.0.0.0:3478",
+	  .help = "Where clients connect: udp, tcp, tls or dtls, address and port, in the order they are recommended to "
+		  "clients. tls and dtls need a certificate. For networks that let out only web traffic: \"tls:0.0.0.0:443\"." },
+	{ .name = "certificate", .type = &cfg_path, CFG_AT(struct turn_config, certificate), .flags = CFG_RELOAD,
+	  .help = "PEM file with the certificate for tls and dtls listeners, followed by its chain." },
+	{ .name = "key", .type = &cfg_path, CFG_AT(struct turn_config, key), .flags = CFG_RELOAD,
+	  .help = "PEM file with the certificate's private key." },
+	{ .name = "relay", .sub = &relay_schema, CFG_AT(struct turn_config, relay),
+	  .help = "Relay sockets." },
+	{ .name = "password", .type = &cfg_string, CFG_AT(struct turn_config, password),
+	  .flags = CFG_RELOAD | CFG_SECRET, .min = 1, .max = 255,
+	  .help = "One password for all clients, with any user name: the simple case of one UC server. Names that stand "
+		  "in turn.users keep their own password." },
+	{ .name = "users", .sub = &user_schema, CFG_AT(struct turn_config, users), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Named users, each with a password; more can be added while the server runs." },
+	{ .name = "secrets", .sub = &secret_schema, CFG_AT(struct turn_config, secrets), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Shared secrets of time-limited credentials (the TURN REST API that WebRTC services use)." },
+	{ .name = "peers", .sub = &peers_schema, CFG_AT(struct turn_config, peers), .flags = CFG_RELOAD,
+	  .help = "Which addresses clients may reach through the relay, on top of the safe defaults." },
+	{ .name = "limits", .sub = &limits_schema, CFG_AT(struct turn_config, limits), .flags = CFG_RELOAD,
+	  .help = "What clients may use; every limit has its own error, counter and log line." },
+	{ .name = "lifetime", .sub = &lifetime_schema, CFG_AT(struct turn_config, lifetime), .flags = CFG_RELOAD,
+	  .help = "How long allocations and nonces live." },
+	{ .name = "workers", .type = &cfg_u64, CFG_AT(struct turn_config, workers), .max = 250, .def = "0",
+	  .unit = "threads", .help = "Worker threads; 0: one per core." },
+	{ .name = "software", .type = &cfg_string, CFG_AT(struct turn_config, software), .flags = CFG_RELOAD,
+	  .max = 127, .def = "Stile", .help = "SOFTWARE attribute of answers; \"\" sends none." },
+	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct turn_config, log), .flags = CFG_OPTIONAL_MAP | CFG_RELOAD,
+	  .help = "Log settings of stile-turn alone, instead of those of the log section." },
+};
+const struct cfg_schema turn_config_schema = SCHEMA("turn", turn_rows, sizeof(struct turn_config));
+
+static const struct cfg_row root_rows[] = {
+	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct turn_root, log), .flags = CFG_RELOAD,
+	  .help = "Where and how much the services log." },
+	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct turn_root, store),
+	  .help = "Where objects are kept that are made while the services run." },
+	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct turn_root, stun_servers),
+	  .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "STUN servers outside of this network, to find one's own public address." },
+	{ .name = "turn", .sub = &turn_config_schema, CFG_AT(struct turn_root, turn),
+	  .help = "The STUN and TURN server." },
+};
+/* clang-format on */
+static const struct cfg_schema root_schema = SCHEMA("stile.yaml", root_rows, sizeof(struct turn_root));
+
+static const char *const others[] = { "tunnel", "agent", "sip", "console", NULL };
+const struct cfg_root turn_cfg_root = { .schema = &root_schema, .other_sections = others };

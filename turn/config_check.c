@@ -1,3 +1,460 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * What must hold between several keys of the `turn` section, and between it and this machine: run by
+ * the service before it starts, by a reload and by `stile check`. Every fault is added with its place
+ * and a sentence that says what to write; nothing stops at the first one.
+ *
+ * A value that its own row refused is empty here and has its error already, so empty ones are
+ * passed over.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "common/tls.h"
+#include "stun/auth.h"
+#include "turn/config.h"
+#include "turn/totals.h"
+
+enum { WEAK_SECRET = 16, WEAK_PASSWORD = 8 };
+
+struct path {
+	char s[64];
+};
+
+/* "turn.users[2].name"; member NULL: the item itself. */
+static struct path item(const char *list, size_t i, const char *member)
+{
+	struct path p;
+
+	snprintf(p.s, sizeof(p.s), "turn.%s[%zu]%s%s", list, i, member ? "." : "", member ? member : "");
+	return p;
+}
+
+/* ---- credentials ---- */
+
+static void check_a_source_exists(struct cfg *c, const struct turn_config *t)
+{
+	const char *file;
+	unsigned line;
+
+	if (t->password || t->users.n || t->secrets.n)
+		return;
+	if (cfg_where(c, "turn.password", &file, &line) || cfg_where(c, "turn.password_file", &file, &line))
+		return; /* written, but bad: that has its own error */
+	cfg_add_error(c, "turn", "no password, users or secrets in turn: nobody could use the server. Write one of: "
+		      "password: …   users: [ {name: alice, password: …} ]   secrets: [ {id: 2026a, secret: …} ]");
+}
+
+/* Adds an error if the text cannot be prepared; else writes what clients' bytes are compared with. */
+static bool check_prepared(struct cfg *c, const char *key, const char *what, const char *s, char *out, size_t cap)
+{
+	size_t n;
+
+	if (stun_opaque_string(text_of(s), out, cap - 1, &n) != 0) {
+		cfg_add_error(c, key, "%s holds characters that the OpaqueString profile (RFC 8265) forbids, such as "
+			      "control characters or invalid UTF-8", what);
+		return false;
+	}
+	out[n] = 0;
+	return true;
+}
+
+static void check_password(struct cfg *c, const char *key, const char *password)
+{
+	char prepared[1024];
+
+	if (password)
+		check_prepared(c, key, "this password", password, prepared, sizeof(prepared));
+	bytes_wipe(prepared, sizeof(prepared));
+}
+
+struct named { /* an item of a list, by its name */
+	char name[512];
+	size_t i;
+};
+
+static int compare_named(const void *a, const void *b)
+{
+	const struct named *x = a, *y = b;
+	int d = strcmp(x->name, y->name);
+
+	return d ? d : (x->i > y->i) - (x->i < y->i);
+}
+
+/* Says of each later one of equal names where the first stands. Sorts. */
+static void check_twice(struct cfg *c, struct named *names, size_t n, const char *list, const char *member,
+			const char *what)
+{
+	const char *file;
+	unsigned line = 0;
+
+	qsort(names, n, sizeof(*names), compare_named);
+	for (size_t i = 1, first = 0; i < n; i++) {
+		if (strcmp(names[i].name, names[first].name) != 0) {
+			first = i;
+			continue;
+		}
+		cfg_where(c, item(list, names[first].i, member).s, &file, &line);
+		cfg_add_error(c, item(list, names[i].i, member).s, "two %s are called '%s'; the first stands in line %u",
+			      what, names[i].name, line);
+	}
+}
+
+static void check_users(struct cfg *c, const struct turn_config *t)
+{
+	const struct turn_user_section *users = t->users.items;
+	struct named *names = calloc(t->users.n + 1, sizeof(*names));
+	size_t n = 0;
+
+	for (size_t i = 0; names && i < t->users.n; i++) {
+		struct path key = item("users", i, "name");
+
+		check_password(c, item("users", i, "password").s, users[i].password);
+		if (!users[i].name ||
+		    !check_prepared(c, key.s, "this user name", users[i].name, names[n].name, sizeof(names[n].name)))
+			continue;
+		if (strlen(names[n].name) > 255)
+			cfg_add_error(c, key.s, "this user name is longer than 255 bytes once it is normalised");
+		names[n++].i = i;
+	}
+	if (names)
+		check_twice(c, names, n, "users", "name", "users");
+	else
+		cfg_add_error(c, "turn.users", "out of memory");
+	free(names);
+}
+
+static void check_secrets(struct cfg *c, const struct turn_config *t)
+{
+	const struct turn_secret_section *secrets = t->secrets.items;
+	struct named *names = calloc(t->secrets.n + 1, sizeof(*names));
+	size_t n = 0;
+
+	for (size_t i = 0; names && i < t->secrets.n; i++) {
+		if (!secrets[i].id)
+			continue;
+		snprintf(names[n].name, sizeof(names[n].name), "%s", secrets[i].id);
+		names[n++].i = i;
+	}
+	if (names)
+		check_twice(c, names, n, "secrets", "id", "secrets");
+	else
+		cfg_add_error(c, "turn.secrets", "out of memory");
+	free(names);
+}
+
+static void check_realm(struct cfg *c, const struct turn_config *t)
+{
+	char prepared[512];
+
+	if (!t->realm || !check_prepared(c, "turn.realm", "the realm", t->realm, prepared, sizeof(prepared)))
+		return;
+	if (strcmp(prepared, t->realm) != 0)
+		cfg_add_error(c, "turn.realm", "clients would hash the realm in its normal form; write it so: '%s'", prepared);
+	else if (strchr(t->realm, '"') || strchr(t->realm, '\\'))
+		cfg_add_error(c, "turn.realm", "the realm must not hold quotes or backslashes: clients differ in how they "
+			      "hash it");
+}
+
+/* ---- addresses ---- */
+
+static void list_machine(int family, struct sb *out)
+{
+	struct ifaddrs *all;
+	char text[ADDR_STRLEN];
+
+	if (getifaddrs(&all) < 0)
+		return;
+	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+		struct addr a;
+		socklen_t len = family == AF_INET ? sizeof(a.in4) : sizeof(a.in6);
+
+		if (i->ifa_addr && i->ifa_addr->sa_family == family && addr_from_sockaddr(i->ifa_addr, len, &a) == 0)
+			sb_fmt(out, "%s%s", out->n ? ", " : "", addr_print_ip(&a, text));
+	}
+	freeifaddrs(all);
+}
+
+/* Tries it: what can be bound counts (net.ipv4.ip_nonlocal_bind lets in addresses that move between
+ * machines). Port 0, so a running server is not in the way. */
+static void check_bindable(struct cfg *c, const char *key, const struct addr *at)
+{
+	struct addr any_port = *at;
+	char ip[ADDR_STRLEN], have[256];
+	struct sb list = sb_init(have, sizeof(have));
+	int fd = socket(addr_family(at), SOCK_DGRAM | SOCK_CLOEXEC, 0), r;
+
+	addr_set_port(&any_port, 0);
+	r = fd < 0 || bind(fd, &any_port.sa, addr_len(&any_port)) < 0 ? errno : 0;
+	if (fd >= 0)
+		close(fd);
+	addr_print_ip(at, ip);
+	if (r == EADDRNOTAVAIL) {
+		list_machine(addr_family(at), &list);
+		cfg_add_error(c, key, "%s is no address of this machine, which has: %s%s", ip, have[0] ? have : "none of this kind",
+			      list.truncated ? " …" : "");
+	} else if (r) {
+		cfg_add_error(c, key, "%s cannot be used on this machine: %s", ip, strerror(r));
+	}
+}
+
+static bool on_udp(const struct cfg_endpoint *e)
+{
+	return e->proto == TURN_LISTEN_UDP || e->proto == TURN_LISTEN_DTLS;
+}
+
+static void check_listeners(struct cfg *c, const struct turn_config *t)
+{
+	const struct cfg_endpoint *l = t->listen.items;
+	const char *file;
+	unsigned line;
+	char text[ADDR_STRLEN];
+
+	if (!t->listen.n && cfg_where(c, "turn.listen", &file, &line))
+		cfg_add_error(c, "turn.listen", "no listener: write at least one, such as \"udp:0.0.0.0:3478\"");
+	for (size_t i = 0; i < t->listen.n; i++) {
+		if (addr_family(&l[i].at) == AF_UNSPEC)
+			continue;
+		check_bindable(c, item("listen", i, NULL).s, &l[i].at);
+		for (size_t k = 0; k < i && addr_port(&l[i].at); k++) {
+			if (!addr_equal(&l[k].at, &l[i].at) || on_udp(&l[k]) != on_udp(&l[i]))
+				continue;
+			cfg_add_error(c, item("listen", i, NULL).s, "two listeners on %s port %s", on_udp(&l[i]) ? "UDP" : "TCP",
+				      addr_print(&l[i].at, text));
+			break;
+		}
+	}
+}
+
+static void check_relay_addresses(struct cfg *c, const struct turn_config *t)
+{
+	const struct addr *a = t->relay.addresses.items;
+	char text[ADDR_STRLEN];
+
+	if (t->relay.addresses.n > TURN_TOTALS_RELAY_ADDRESSES)
+		cfg_add_error(c, "turn.relay.addresses", "at most %d relay addresses are possible", TURN_TOTALS_RELAY_ADDRESSES);
+	for (size_t i = 0; i < t->relay.addresses.n; i++) {
+		struct path key = item("relay.addresses", i, NULL);
+		enum addr_class class = addr_classify(&a[i]);
+
+		if (addr_family(&a[i]) == AF_UNSPEC)
+			continue;
+		if (class == ADDR_UNSPECIFIED || class == ADDR_MULTICAST || class == ADDR_BROADCAST) {
+			cfg_add_error(c, key.s, "clients are told this address, so it must be one of this machine's, not %s; leave "
+				      "turn.relay.addresses out to have it found", addr_print_ip(&a[i], text));
+			continue;
+		}
+		check_bindable(c, key.s, &a[i]);
+		for (size_t k = 0; k < i; k++) {
+			if (addr_equal_ip(&a[k], &a[i]))
+				cfg_add_error(c, key.s, "%s stands twice", addr_print_ip(&a[i], text));
+		}
+	}
+}
+
+static void check_external(struct cfg *c, const struct turn_config *t)
+{
+	const struct cfg_list *ours = &t->relay.addresses, *theirs = &t->relay.external;
+	const struct addr *a = ours->items, *e = theirs->items;
+
+	if (!theirs->n)
+		return;
+	if (theirs->n != ours->n) {
+		cfg_add_error(c, "turn.relay.external", "turn.relay.external names %zu addresses, turn.relay.addresses %zu: "
+			      "each relay address needs its own external one, in the same order", theirs->n, ours->n);
+		return;
+	}
+	for (size_t i = 0; i < theirs->n; i++) {
+		if (addr_family(&a[i]) != addr_family(&e[i]) && addr_family(&a[i]) && addr_family(&e[i]))
+			cfg_add_error(c, item("relay.external", i, NULL).s, "the relay address and its external one must both be "
+				      "IPv4 or both IPv6");
+	}
+}
+
+/* Whether a relay socket could want this very address. */
+static bool relays_on(const struct turn_config *t, const struct addr *listener)
+{
+	const struct addr *a = t->relay.addresses.items;
+
+	for (size_t i = 0; i < t->relay.addresses.n; i++) {
+		if (addr_equal_ip(&a[i], listener) ||
+		    (addr_classify(listener) == ADDR_UNSPECIFIED && addr_family(&a[i]) == addr_family(listener)))
+			return true;
+	}
+	return !t->relay.addresses.n;
+}
+
+static void check_relay_ports(struct cfg *c, const struct turn_config *t)
+{
+	const struct cfg_endpoint *l = t->listen.items;
+
+	for (size_t i = 0; i < t->listen.n; i++) {
+		unsigned port = addr_port(&l[i].at);
+
+		if (port && on_udp(&l[i]) && port >= t->relay.ports.first && port <= t->relay.ports.last &&
+		    relays_on(t, &l[i].at))
+			cfg_add_error(c, "turn.relay.ports", "relay ports %u-%u include port %u of a listener; choose a range "
+				      "without it, such as 49152-65535", t->relay.ports.first, t->relay.ports.last, port);
+	}
+}
+
+static void check_peers(struct cfg *c, const struct turn_config *t)
+{
+	const struct prefix *allow = t->peers.allow.items;
+	char text[PREFIX_STRLEN];
+
+	for (size_t i = 0; i < t->peers.allow.n; i++) {
+		struct addr real = addr_canonical(&allow[i].a);
+
+		if (addr_family(&allow[i].a) == AF_INET6 && addr_family(&real) == AF_INET)
+			cfg_add_error(c, item("peers.allow", i, NULL).s, "%s hides IPv4 addresses and is compared as IPv4, so it "
+				      "would never match; write the IPv4 prefix", prefix_print(&allow[i], text));
+	}
+}
+
+/* ---- files ---- */
+
+static void check_certificate(struct cfg *c, const struct turn_config *t)
+{
+	_cleanup_(tls_ctx_unrefp) struct tls_ctx *ctx = NULL;
+	const struct cfg_endpoint *l = t->listen.items;
+	struct tls_options o = { .cert_file = t->certificate, .key_file = t->key };
+	char err[TLS_ERRLEN], text[ADDR_STRLEN];
+	const char *proto;
+	size_t i = 0;
+	int r;
+
+	while (i < t->listen.n && l[i].proto != TURN_LISTEN_TLS && l[i].proto != TURN_LISTEN_DTLS)
+		i++;
+	if (i == t->listen.n)
+		return;
+	proto = l[i].proto == TURN_LISTEN_TLS ? "tls" : "dtls";
+	if (!t->certificate || !t->key) {
+		cfg_add_error(c, t->certificate ? "turn.certificate" : t->key ? "turn.key" : item("listen", i, NULL).s,
+			      "listener %s:%s needs turn.certificate and turn.key; %s missing", proto,
+			      addr_print(&l[i].at, text),
+			      t->certificate ? "the key is" : t->key ? "the certificate is" : "both are");
+		return;
+	}
+	r = tls_ctx_new(&o, err, &ctx);
+	if (r < 0)
+		cfg_add_error(c, r == -EKEYREJECTED ? "turn.key" : "turn.certificate", "%s", err);
+}
+
+static void check_log_dir(struct cfg *c, const struct turn_root *root)
+{
+	const char *dir = root->turn.log ? root->turn.log->dir : root->log.dir;
+	const char *key = root->turn.log && root->turn.log->dir ? "turn.log.dir" : "log.dir";
+	const struct passwd *me;
+	struct stat st;
+
+	if (!dir || !*dir)
+		return;
+	if (stat(dir, &st) < 0) {
+		cfg_add_error(c, key, "the log directory %s cannot be used: %s; make it, or leave the key out to log to the "
+			      "standard error output", dir, strerror(errno));
+	} else if (!S_ISDIR(st.st_mode)) {
+		cfg_add_error(c, key, "%s is not a directory; the log file is made inside of log.dir", dir);
+	} else if (faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) < 0) {
+		int e = errno;
+
+		me = getpwuid(geteuid());
+		cfg_add_error(c, key, "user %s cannot write into the log directory %s: %s", me ? me->pw_name : "?", dir,
+			      strerror(e));
+	}
+}
+
+static void check_lifetimes(struct cfg *c, const struct turn_config *t)
+{
+	if (t->lifetime.default_ms > t->lifetime.max_ms && t->lifetime.max_ms)
+		cfg_add_error(c, "turn.lifetime.default", "the default lifetime of %llu s is longer than turn.lifetime.max of "
+			      "%llu s", (unsigned long long)(t->lifetime.default_ms / 1000),
+			      (unsigned long long)(t->lifetime.max_ms / 1000));
+}
+
+/* ---- what is probably not meant ---- */
+
+struct warner {
+	void (*fn)(const char *key_path, const char *text, void *arg);
+	void *arg;
+	size_t n;
+};
+
+static _printf_(3, 4) void warn(struct warner *w, const char *key, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	w->n++;
+	w->fn(key, text, w->arg);
+}
+
+static void warn_peers(struct warner *w, const struct turn_config *t)
+{
+	const struct prefix *allow = t->peers.allow.items, *deny = t->peers.deny.items;
+	char a[PREFIX_STRLEN], d[PREFIX_STRLEN];
+
+	for (size_t i = 0; i < t->peers.allow.n; i++) {
+		struct path key = item("peers.allow", i, NULL);
+
+		if (!allow[i].bits)
+			warn(w, key.s, "%s lets clients reach every address, this machine's own and the local network's "
+			     "included", prefix_print(&allow[i], a));
+		for (size_t k = 0; k < t->peers.deny.n; k++) {
+			if (deny[k].bits <= allow[i].bits && prefix_contains(&deny[k], &allow[i].a))
+				warn(w, key.s, "%s is never allowed: turn.peers.deny %s beats it", prefix_print(&allow[i], a),
+				     prefix_print(&deny[k], d));
+		}
+	}
+}
+
+size_t turn_config_warnings(const struct turn_config *t,
+			    void (*fn)(const char *key_path, const char *text, void *arg), void *arg)
+{
+	struct warner w = { .fn = fn, .arg = arg };
+	const struct turn_user_section *users = t->users.items;
+	const struct turn_secret_section *secrets = t->secrets.items;
+
+	if (t->password && strlen(t->password) < WEAK_PASSWORD)
+		warn(&w, "turn.password", "a password of less than %d characters is soon guessed", WEAK_PASSWORD);
+	for (size_t i = 0; i < t->users.n; i++) {
+		if (users[i].password && strlen(users[i].password) < WEAK_PASSWORD)
+			warn(&w, item("users", i, "password").s, "a password of less than %d characters is soon guessed",
+			     WEAK_PASSWORD);
+	}
+	for (size_t i = 0; i < t->secrets.n; i++) {
+		if (secrets[i].secret && strlen(secrets[i].secret) < WEAK_SECRET)
+			warn(&w, item("secrets", i, "secret").s, "a secret of less than %d characters can be guessed from one "
+			     "credential", WEAK_SECRET);
+	}
+	warn_peers(&w, t);
+	return w.n;
+}
+
+void turn_config_check(struct cfg *c)
+{
+	const struct turn_root *root = cfg_values(c);
+	const struct turn_config *t = &root->turn;
+
+	check_a_source_exists(c, t);
+	check_password(c, "turn.password", t->password);
+	check_users(c, t);
+	check_secrets(c, t);
+	check_realm(c, t);
+	check_listeners(c, t);
+	check_certificate(c, t);
+	check_relay_addresses(c, t);
+	check_external(c, t);
+	check_relay_ports(c, t);
+	check_peers(c, t);
+	check_lifetimes(c, t);
+	check_log_dir(c, root);
+}

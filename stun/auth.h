@@ -52,7 +52,10 @@ size_t stun_nonce_make(const struct stun_nonces *n, const struct addr *client, s
 enum stun_nonce_state stun_nonce_check(const struct stun_nonces *n, struct text nonce, const struct addr *client,
 				       struct text realm, uint64_t now_ms, uint64_t *ret_age_ms);
 uint32_t stun_nonce_features(struct text nonce); /* a client reads the server's bits; 0 without the cookie */
+
 /* PASSWORD-ALGORITHMS as we offer it (SHA-256, MD5), and reading one chosen algorithm. */
 void stun_put_password_algorithms(struct stun_writer *sw);
+void stun_put_password_algorithm(struct stun_writer *sw, enum stun_algorithm alg); /* a client's choice */
+/* 0; -ENOENT absent, -EBADMSG malformed, -ENOTSUP an algorithm (or parameters) we do not know. */
 int stun_get_password_algorithm(const struct stun_msg *m, enum stun_algorithm *ret_alg);
 bool stun_password_algorithms_equal_ours(const struct stun_msg *m); /* bid-down protection */

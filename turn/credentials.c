@@ -14,7 +14,7 @@
 #include <openssl/hmac.h>
 #include <stdio.h>
 #include <string.h>
-#include "turn/policy_inside.h"
+#include "turn/policy_priv.h"
 
 static const char *const auth_texts[TURN_AUTH_CODES] = {
 	[TURN_AUTH_OK] = "accepted",
@@ -81,12 +81,12 @@ static enum turn_auth unknown(struct attempt *at, enum turn_auth code)
 
 /* ---- time-limited credentials ---- */
 
-#define REST_PASSWORD_SIZE (BASE64_LEN(EVP_MAX_MD_SIZE) + 1)
+#define REST_PASSWORD_SIZE (BASE64_LEN(STUN_MI256_LEN) + 1)
 
 static int rest_password(enum stun_mac mac, struct text secret, struct text user, char out[static REST_PASSWORD_SIZE])
 {
 	const EVP_MD *md = mac == STUN_MAC_SHA256 ? EVP_sha256() : EVP_sha1();
-	uint8_t sum[EVP_MAX_MD_SIZE];
+	uint8_t sum[STUN_MI256_LEN]; /* the longer of both */
 	unsigned n = 0;
 
 	if (secret.n > INT32_MAX ||
@@ -238,19 +238,23 @@ enum turn_auth turn_policy_authenticate(const struct turn_policy *p, const struc
 }
 
 int turn_mint_credential(enum stun_mac mac, struct text secret, struct text name, uint64_t expiry_unix,
-			 char *user, size_t user_n, char *password, size_t password_n)
+			 struct turn_minted *ret_m)
 {
-	struct sb u = sb_init(user, user_n), pw = sb_init(password, password_n);
-	char made[REST_PASSWORD_SIZE];
+	struct turn_minted m;
+	struct sb user = sb_init(m.user, sizeof(m.user));
+	char password[REST_PASSWORD_SIZE];
 	int r;
 
-	sb_fmt(&u, "%llu%s", (unsigned long long)expiry_unix, name.n ? ":" : "");
-	sb_text(&u, name);
-	if (u.truncated || u.n > POLICY_NAME_MAX)
+	sb_fmt(&user, "%llu%s", (unsigned long long)expiry_unix, name.n ? ":" : "");
+	sb_text(&user, name);
+	if (user.truncated)
 		return -ENOSPC;
-	r = rest_password(mac, secret, (struct text){ u.p, u.n }, made);
-	if (r == 0)
-		sb_str(&pw, made);
-	bytes_wipe(made, sizeof(made));
-	return r < 0 ? r : pw.truncated ? -ENOSPC : 0;
+	r = rest_password(mac, secret, (struct text){ user.p, user.n }, password);
+	if (r == 0) {
+		snprintf(m.password, sizeof(m.password), "%s", password);
+		*ret_m = m;
+	}
+	bytes_wipe(password, sizeof(password));
+	bytes_wipe(&m, sizeof(m));
+	return r;
 }

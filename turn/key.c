@@ -7,7 +7,7 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "turn/policy_inside.h"
+#include "turn/policy_priv.h"
 
 struct turn_key {
 	unsigned refs;

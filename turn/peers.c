@@ -16,7 +16,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "turn/policy_inside.h"
+#include "turn/policy_priv.h"
 
 static const struct prefix *match(const struct cfg_list *list, const struct addr *a)
 {

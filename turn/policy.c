@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "turn/policy_inside.h"
+#include "turn/policy_priv.h"
 
 /* What limits.allocations_per_user is when nobody wrote it. */
 enum { ALLOCATIONS_PER_USER = 20 };

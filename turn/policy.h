@@ -63,9 +63,12 @@ bool turn_key_check(struct turn_key *k, const struct stun_msg *m);
 void turn_key_sign(struct turn_key *k, struct stun_writer *sw, const struct stun_msg *request);
 
 /* Mints time-limited credentials: user = "<unix expiry>:<name>", password = base64 HMAC(secret, user).
- * Without a name the user is the expiry alone. 0, -ENOSPC, -ENOMEM. */
+ * Without a name the user is the expiry alone. 0, -ENOSPC (name too long), -ENOMEM. */
+struct turn_minted {
+	char user[256], password[64];
+};
 int turn_mint_credential(enum stun_mac mac, struct text secret, struct text name, uint64_t expiry_unix,
-			 char *user, size_t user_n, char *password, size_t password_n);
+			 struct turn_minted *ret_m);
 
 /* ---- peers ---- */
 struct turn_verdict {

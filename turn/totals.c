@@ -235,15 +235,11 @@ static uint64_t bucket_take(_Atomic uint64_t *bucket, uint64_t rate, uint64_t wa
 	return got;
 }
 
-/* What one bucket granted and the other could not match. Rounding is in the bucket's disfavour. */
-static void bucket_give(_Atomic uint64_t *bucket, uint64_t rate, uint64_t bytes)
+/* The other bucket let through less than this one had granted. */
+static void bucket_give(_Atomic uint64_t *bucket, uint64_t rate, uint64_t granted, uint64_t used)
 {
-	uint64_t ns;
-
-	if (rate == RATE_UNLIMITED || !bytes)
-		return;
-	ns = rate_cost_ns(bytes, rate);
-	atomic_fetch_sub(bucket, ns ? ns - 1 : 0);
+	if (rate != RATE_UNLIMITED && granted > used)
+		atomic_fetch_sub(bucket, rate_cost_ns(granted, rate) - rate_cost_ns(used, rate));
 }
 
 uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64_t rate_total,
@@ -256,7 +252,7 @@ uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64
 	atomic_store_explicit(&t->now_ns, now, memory_order_relaxed);
 	mine = bucket_take(&a->spent_until_ns, rate_account, want, now);
 	got = mine ? bucket_take(&t->spent_until_ns, rate_total, mine, now) : 0;
-	bucket_give(&a->spent_until_ns, rate_account, mine - got);
+	bucket_give(&a->spent_until_ns, rate_account, mine, got);
 	return got;
 }
 

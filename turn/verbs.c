@@ -229,7 +229,7 @@ static void verb_credentials(struct control_request *rq, const json_t *args, voi
 	json_int_t ttl = json_integer_value(json_object_get(args, "ttl"));
 	const char *mac = json_string_value(json_object_get(args, "mac"));
 	const struct turn_secret_section *s = find_secret(cfg, secret_id);
-	char user[300], password[128];
+	struct turn_minted made;
 
 	if (!s) {
 		control_fail(rq, "not-found", "write: turn.secrets: [ { id: 2026a, secret: … } ]",
@@ -239,16 +239,15 @@ static void verb_credentials(struct control_request *rq, const json_t *args, voi
 	ttl = ttl > 0 ? MIN(ttl, CREDENTIAL_TTL_MAX_S) : CREDENTIAL_TTL_S;
 	uint64_t expiry = (uint64_t)time(NULL) + (uint64_t)ttl;
 	int r = turn_mint_credential(mac && strcmp(mac, "sha256") == 0 ? STUN_MAC_SHA256 : STUN_MAC_SHA1,
-				     text_of(s->secret), text_of(name ? name : "user"), expiry, user, sizeof user,
-				     password, sizeof password);
+				     text_of(s->secret), text_of(name ? name : "user"), expiry, &made);
 	if (r != 0) {
 		control_fail(rq, "bad-request", NULL, "cannot make a credential for this name");
 		return;
 	}
-	control_reply(rq, json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:o}", "username", user, "password", password, "ttl",
+	control_reply(rq, json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:o}", "username", made.user, "password", made.password, "ttl",
 				    (json_int_t)ttl, "expires", (json_int_t)expiry, "secret", s->id, "realm",
 				    cfg->realm, "listeners", listeners_json(ts)));
-	bytes_wipe(password, sizeof password);
+	bytes_wipe(&made, sizeof made);
 }
 
 static void verb_metrics(struct control_request *rq, const json_t *args, void *arg)

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile check: reads the configuration as the services do and shows every error with its place. A
+ * section is judged by the program that it belongs to, and only if it is there.
+ */
+#include <errno.h>
+#include <string.h>
+#include "cli/command.h"
+#include "common/config.h"
+#include "turn/config.h"
+
+/* One row per service: its section, how it reads the file, what else it checks. */
+static const struct {
+	const char *program, *section;
+	const struct cfg_root *root;
+	void (*check)(struct cfg *c);
+} services[] = {
+	{ "stile-turn", "turn", &turn_cfg_root, turn_config_check },
+};
+
+static int reference(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(services); i++)
+		cfg_reference_markdown(services[i].root->schema, stdout);
+	return 0;
+}
+
+static json_t *errors_json(const struct cfg *cfg)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < cfg_n_errors(cfg); i++) {
+		const struct cfg_error *e = cfg_error(cfg, i);
+		json_array_append_new(rows, json_pack("{s:s, s:i, s:i, s:s}", "file", e->file, "line", (int)e->line,
+						      "column", (int)e->column, "text", e->text));
+	}
+	return rows;
+}
+
+static int check_one(struct cli *cli, size_t i, json_t *result)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	const char *file;
+	unsigned line;
+	int r = cfg_load(cli_config_path(cli), services[i].root, &cfg);
+
+	if (!cfg)
+		return cli_fail(cli, "%s: %s", cli_config_path(cli), strerror(-r));
+	bool there = cfg_where(cfg, services[i].section, &file, &line);
+	if (r == 0 && there)
+		services[i].check(cfg);
+	size_t n = cfg_n_errors(cfg);
+	if (cli_has(cli, "json"))
+		json_array_append_new(result, json_pack("{s:s, s:b, s:o}", "program", services[i].program, "configured",
+							there, "errors", errors_json(cfg)));
+	else if (n)
+		cfg_print_errors(cfg, stderr);
+	else
+		print_check(cli, true, services[i].program, there ? "its section is good" : "has no section here and would not start");
+	return n ? EXIT_USAGE : 0;
+}
+
+static int run_check(struct cli *cli)
+{
+	json_t *result = json_array();
+	int r = 0;
+
+	if (cli_has(cli, "reference")) {
+		json_decref(result);
+		return reference();
+	}
+	if (!cli_has(cli, "json"))
+		printf("%s\n", cli_config_path(cli));
+	for (size_t i = 0; i < ARRAY_LEN(services); i++) {
+		int one = check_one(cli, i, result);
+		r = one ? one : r;
+	}
+	if (cli_has(cli, "json"))
+		print_json(result);
+	json_decref(result);
+	return r;
+}
+
+static const struct option_row check_options[] = {
+	{ "reference", 0, NULL, "print every key with type, default and help, as Markdown" },
+};
+
+static const struct command rows[] = {
+	{ "check", "", "check the configuration",
+	  "Reads the file and its conf.d as the services do. Each error is shown as file:line:column with what is\n"
+	  "wrong and, for a name that is not known, what was probably meant. Exit 2 if there is one.",
+	  check_options, ARRAY_LEN(check_options), 0, 0, run_check },
+};
+const struct command_table check_commands = { rows, ARRAY_LEN(rows) };

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stile tool's commands: one row each. Usage, help and (later) completions and man pages come
+ * from these rows; a command's run() gets its options parsed against its own table.
+ *
+ * Exit codes: 0 all went well, 1 something failed (the reason was printed), 2 wrong usage or a bad
+ * configuration.
+ */
+#pragma once
+#include <jansson.h>
+#include <stdio.h>
+#include "common/control.h"
+#include "common/defs.h"
+
+enum { EXIT_FAILED = 1, EXIT_USAGE = 2, CLI_MAX_OPTIONS = 32, CLI_MAX_WORDS = 16 };
+
+struct option_row {
+	const char *name; /* "ttl": --ttl */
+	char letter;	  /* 'c': -c; 0: none */
+	const char *value; /* "TIME"; NULL: a switch */
+	const char *help;
+};
+
+struct cli { /* a parsed command line */
+	const struct command *command;
+	const char *words[CLI_MAX_WORDS]; /* what is neither option nor value */
+	unsigned n_words;
+	const char *values[CLI_MAX_OPTIONS]; /* by position in the command's table, then the common one; "" for a switch that is on */
+	bool color; /* stdout is a terminal that takes it */
+};
+
+struct command {
+	const char *name; /* "turn sessions" */
+	const char *words; /* "[HOST]" */
+	const char *summary;
+	const char *help; /* paragraphs, or NULL */
+	const struct option_row *options;
+	unsigned n_options;
+	unsigned min_words, max_words;
+	int (*run)(struct cli *cli);
+};
+
+/* Each file of commands ends in a table of rows. */
+struct command_table {
+	const struct command *rows;
+	size_t n;
+};
+extern const struct command_table check_commands, service_commands, turn_commands, test_commands, bench_commands;
+
+/* NULL if not given; "" for a switch that was. The name is one of the command's or of the common rows:
+ * config, instance, runtime-dir, json. */
+const char *cli_option(const struct cli *c, const char *name);
+static inline bool cli_has(const struct cli *c, const char *name)
+{
+	return cli_option(c, name) != NULL;
+}
+const char *cli_config_path(const struct cli *c); /* --config, or /etc/stile/stile.yaml */
+/* Numbers and times given to options: 0, or EXIT_USAGE after saying what is wrong. */
+int cli_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t *v);
+int cli_time(const struct cli *c, const char *name, uint64_t *ms);
+
+/* Prints "stile COMMAND: …" on stderr; returns EXIT_FAILED. */
+int cli_fail(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
+
+/* Control sockets. */
+int cli_connect(struct cli *c, const char *program, struct control_client **ret_client); /* 0 or exit code, said why */
+/* One call: 0 and *ret_result, or the exit code after printing text and hint. args is taken. */
+int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t *args, json_t **ret_result);
+const char *cli_runtime_dir(const struct cli *c);
+
+/* Tables for people: columns aligned, numbers right, cut to the terminal's width. */
+enum column_kind { COL_TEXT, COL_COUNT, COL_BYTES, COL_MS, COL_BOOL };
+struct column {
+	const char *key;    /* in the row's object */
+	const char *title;
+	enum column_kind kind;
+};
+void print_table(FILE *f, const struct column *cols, unsigned n_cols, const json_t *rows);
+void print_json(const json_t *j); /* one document, indented, newline */
+/* "✔ text" or "✘ text", coloured on a terminal. */
+void print_check(const struct cli *c, bool good, const char *what, const char *detail);
+void print_clean(FILE *f, const char *s); /* without control characters: names that strangers chose */

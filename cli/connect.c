@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tool's way to a service: its control socket, and one call with its error shown in words.
+ */
+#include <errno.h>
+#include <string.h>
+#include "cli/command.h"
+#include "common/service.h"
+
+enum { TIMEOUT_MS = 10000 };
+
+const char *cli_runtime_dir(const struct cli *c)
+{
+	static struct instance i;
+	char err[256];
+
+	return instance_init(&i, "stile", NULL, cli_option(c, "runtime-dir"), err, sizeof err) < 0 ? "/run/stile" : i.runtime_dir;
+}
+
+int cli_connect(struct cli *c, const char *program, struct control_client **ret_client)
+{
+	struct instance i;
+	char err[256];
+	int r = instance_init(&i, program, cli_option(c, "instance"), cli_option(c, "runtime-dir"), err, sizeof err);
+
+	if (r < 0)
+		return cli_fail(c, "%s", err);
+	r = control_connect(i.socket_path, TIMEOUT_MS, ret_client);
+	if (r == 0)
+		return 0;
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return cli_fail(c, "%s is not running (no control socket at %s)\nStart it, or point to its folder with --runtime-dir",
+				i.full, i.socket_path);
+	if (r == -EACCES)
+		return cli_fail(c, "no access to %s: run as root or as a member of the group stile", i.socket_path);
+	return cli_fail(c, "cannot talk to %s at %s: %s", i.full, i.socket_path, strerror(-r));
+}
+
+int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t *args, json_t **ret_result)
+{
+	json_t *error = NULL;
+	int r = control_call(cl, verb, args, ret_result, &error);
+
+	if (r == 0)
+		return 0;
+	if (r == CONTROL_ERROR) {
+		const char *text = json_string_value(json_object_get(error, "text"));
+		const char *hint = json_string_value(json_object_get(error, "hint"));
+		cli_fail(c, "%s%s%s", text ? text : "refused", hint && *hint ? "\n" : "", hint ? hint : "");
+		json_decref(error);
+		return EXIT_FAILED;
+	}
+	return cli_fail(c, "no answer from the service: %s", strerror(-r));
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the tool prints: tables, JSON, checklists. Texts that a stranger may have chosen (user names)
+ * reach the terminal without control characters.
+ */
+#include <string.h>
+#include "cli/command.h"
+#include "common/text.h"
+
+enum { CELL = 64, MAX_COLUMNS = 16 };
+
+void print_clean(FILE *f, const char *s)
+{
+	for (; *s; s++)
+		fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, f);
+}
+
+void print_json(const json_t *j)
+{
+	json_dumpf(j, stdout, JSON_INDENT(2));
+	fputc('\n', stdout);
+}
+
+void print_check(const struct cli *c, bool good, const char *what, const char *detail)
+{
+	const char *on = !c->color ? "" : good ? "\033[32m" : "\033[31m";
+
+	printf("  %s%s%s %-18s ", on, good ? "✔" : "✘", c->color ? "\033[0m" : "", what);
+	print_clean(stdout, detail);
+	fputc('\n', stdout);
+	fflush(stdout);
+}
+
+static void cell_text(const struct column *col, const json_t *v, char out[static CELL])
+{
+	struct sb b = sb_init(out, CELL);
+
+	if (!v || json_is_null(v)) {
+		sb_char(&b, '-');
+		return;
+	}
+	switch (col->kind) {
+	case COL_TEXT:
+		if (json_is_string(v))
+			sb_str(&b, json_string_value(v));
+		else
+			sb_fmt(&b, "%lld", (long long)json_integer_value(v));
+		break;
+	case COL_COUNT:
+		sb_fmt(&b, "%lld", (long long)json_integer_value(v));
+		break;
+	case COL_BYTES:
+		sb_size(&b, (uint64_t)json_integer_value(v));
+		break;
+	case COL_MS:
+		sb_duration(&b, (uint64_t)json_integer_value(v));
+		break;
+	case COL_BOOL:
+		sb_str(&b, json_is_true(v) ? "yes" : "no");
+		break;
+	}
+}
+
+/* Printed width: UTF-8 continuation bytes take no column. */
+static int width_of(const char *s)
+{
+	int n = 0;
+
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+static void print_cell(FILE *f, const char *s, int width, bool right, bool last)
+{
+	int pad = width - width_of(s);
+
+	if (right)
+		fprintf(f, "%*s", pad, "");
+	print_clean(f, s);
+	if (!right && !last)
+		fprintf(f, "%*s", pad, "");
+	fputs(last ? "\n" : "  ", f);
+}
+
+void print_table(FILE *f, const struct column *cols, unsigned n_cols, const json_t *rows)
+{
+	int width[MAX_COLUMNS] = { 0 };
+	char cell[CELL];
+	size_t i;
+	json_t *row;
+
+	for (unsigned c = 0; c < n_cols; c++)
+		width[c] = width_of(cols[c].title);
+	json_array_foreach(rows, i, row)
+		for (unsigned c = 0; c < n_cols; c++) {
+			cell_text(&cols[c], json_object_get(row, cols[c].key), cell);
+			width[c] = MAX(width[c], width_of(cell));
+		}
+	for (unsigned c = 0; c < n_cols; c++)
+		print_cell(f, cols[c].title, width[c], cols[c].kind != COL_TEXT, c + 1 == n_cols);
+	json_array_foreach(rows, i, row)
+		for (unsigned c = 0; c < n_cols; c++) {
+			cell_text(&cols[c], json_object_get(row, cols[c].key), cell);
+			print_cell(f, cell, width[c], cols[c].kind != COL_TEXT, c + 1 == n_cols);
+		}
+}

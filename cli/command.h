@@ -45,7 +45,7 @@ struct command_table {
 	const struct command *rows;
 	size_t n;
 };
-extern const struct command_table check_commands, service_commands, turn_commands, test_commands, bench_commands;
+extern const struct command_table check_commands, service_commands, turn_commands, test_commands;
 
 /* NULL if not given; "" for a switch that was. The name is one of the command's or of the common rows:
  * config, instance, runtime-dir, json. */

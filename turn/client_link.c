@@ -310,6 +310,11 @@ const struct addr *turn_link_local(const struct turn_link *l)
 	return &l->local;
 }
 
+SSL *turn_link_ssl(const struct turn_link *l)
+{
+	return l->dtls ? dtls_session_ssl(l->dtls) : l->stream ? stream_ssl(l->stream) : NULL;
+}
+
 const char *turn_proto_name(enum turn_proto p)
 {
 	return protos[p].name;

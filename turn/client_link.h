@@ -34,6 +34,7 @@ struct turn_link *turn_link_free(struct turn_link *l);
 int turn_link_send(struct turn_link *l, const void *p, size_t n); /* 0, -ENOBUFS, -ENOTCONN … */
 bool turn_link_is_stream(const struct turn_link *l);
 const struct addr *turn_link_local(const struct turn_link *l);
+SSL *turn_link_ssl(const struct turn_link *l); /* NULL: not encrypted, or not open yet */
 const char *turn_proto_name(enum turn_proto p); /* "udp" "tcp" "tls" "dtls" */
 int turn_proto_parse(struct text t, enum turn_proto *ret_p);
 uint16_t turn_proto_default_port(enum turn_proto p); /* 3478, 5349 */

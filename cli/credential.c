@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds or makes a credential. The configuration file is preferred: whoever may read it needs no server.
+ */
+#include "cli/credential.h"
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "common/config.h"
+#include "turn/policy.h"
+
+enum { TEST_TTL_S = 300 };
+
+static void copy(char *out, size_t n, const char *s)
+{
+	snprintf(out, n, "%s", s ? s : "");
+}
+
+static int mint(struct cli *cli, const char *secret, const char *name, uint64_t ttl_s, bool sha256, struct credential *c)
+{
+	c->expires = (uint64_t)time(NULL) + ttl_s;
+	if (turn_mint_credential(sha256 ? STUN_MAC_SHA256 : STUN_MAC_SHA1, text_of(secret), text_of(name), c->expires,
+				 c->user, sizeof c->user, c->password, sizeof c->password) != 0)
+		return cli_fail(cli, "cannot make a credential for '%s': the name is too long", name);
+	return 0;
+}
+
+static const struct turn_secret_section *pick_secret(const struct turn_config *cfg, const char *id)
+{
+	const struct turn_secret_section *s = cfg->secrets.items;
+
+	for (size_t i = 0; i < cfg->secrets.n; i++)
+		if (!id || strcmp(s[i].id, id) == 0)
+			return &s[i];
+	return NULL;
+}
+
+static int mint_from_file(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	const char *id = cli_option(cli, "secret");
+
+	if (cfg_load(cli_config_path(cli), &turn_cfg_root, &cfg) < 0) {
+		if (cfg)
+			cfg_print_errors(cfg, stderr);
+		return EXIT_USAGE;
+	}
+	const struct turn_config *turn = &((const struct turn_root *)cfg_values(cfg))->turn;
+	const struct turn_secret_section *s = pick_secret(turn, id);
+	if (!s)
+		return cli_fail(cli, id ? "%s has no secret with the id %s" : "%s has no turn.secrets%s\nwrite: turn: { secrets: [ { id: 2026a, secret: … } ] }",
+				cli_config_path(cli), id ? id : "");
+	copy(ret_c->realm, sizeof ret_c->realm, turn->realm);
+	return mint(cli, s->secret, name, ttl_s, sha256, ret_c);
+}
+
+static int mint_by_server(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	const char *id = cli_option(cli, "secret");
+	json_t *result, *args;
+	int r = cli_connect(cli, "stile-turn", &cl);
+
+	if (r)
+		return r;
+	args = json_pack("{s:s, s:I, s:s}", "name", name, "ttl", (json_int_t)ttl_s, "mac", sha256 ? "sha256" : "sha1");
+	if (id)
+		json_object_set_new(args, "secret", json_string(id));
+	r = cli_call(cli, cl, "turn.credentials", args, &result);
+	if (r)
+		return r;
+	copy(ret_c->user, sizeof ret_c->user, json_string_value(json_object_get(result, "username")));
+	copy(ret_c->password, sizeof ret_c->password, json_string_value(json_object_get(result, "password")));
+	copy(ret_c->realm, sizeof ret_c->realm, json_string_value(json_object_get(result, "realm")));
+	ret_c->expires = (uint64_t)json_integer_value(json_object_get(result, "expires"));
+	json_decref(result);
+	return 0;
+}
+
+int credential_mint(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c)
+{
+	*ret_c = (struct credential){ 0 };
+	if (access(cli_config_path(cli), R_OK) == 0)
+		return mint_from_file(cli, name, ttl_s, sha256, ret_c);
+	return mint_by_server(cli, name, ttl_s, sha256, ret_c);
+}
+
+static int from_options(struct cli *cli, struct credential *c)
+{
+	const char *user = cli_option(cli, "user"), *password = cli_option(cli, "password");
+	const char *secret = cli_option(cli, "shared-secret");
+
+	if (secret) {
+		copy(c->source, sizeof c->source, "minted from --shared-secret");
+		return mint(cli, secret, user ? user : "stile-test", TEST_TTL_S, false, c);
+	}
+	if (!user || !password)
+		return cli_fail(cli, "give both --user and --password, or --shared-secret");
+	copy(c->user, sizeof c->user, user);
+	copy(c->password, sizeof c->password, password);
+	copy(c->source, sizeof c->source, "given by --user");
+	return 0;
+}
+
+int credential_for_test(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c)
+{
+	*ret_c = (struct credential){ 0 };
+	if (cli_has(cli, "user") || cli_has(cli, "password") || cli_has(cli, "shared-secret"))
+		return from_options(cli, ret_c);
+	if (!cfg)
+		return cli_fail(cli, "no credentials: give --user and --password, or --shared-secret, or a configuration by -c");
+	if (cfg->password) {
+		copy(ret_c->user, sizeof ret_c->user, "stile-test");
+		copy(ret_c->password, sizeof ret_c->password, cfg->password);
+		copy(ret_c->source, sizeof ret_c->source, "turn.password");
+		return 0;
+	}
+	if (cfg->users.n) {
+		const struct turn_user_section *u = cfg->users.items;
+		copy(ret_c->user, sizeof ret_c->user, u->name);
+		copy(ret_c->password, sizeof ret_c->password, u->password);
+		copy(ret_c->source, sizeof ret_c->source, "the first of turn.users");
+		return 0;
+	}
+	const struct turn_secret_section *s = pick_secret(cfg, NULL);
+	if (!s)
+		return cli_fail(cli, "%s has no password, users or secrets in turn:", cli_config_path(cli));
+	copy(ret_c->source, sizeof ret_c->source, "minted from the first of turn.secrets");
+	return mint(cli, s->secret, "stile-test", TEST_TTL_S, false, ret_c);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A credential for a TURN server, wherever it comes from: options, the configuration file, the running
+ * server.
+ */
+#pragma once
+#include "cli/command.h"
+#include "turn/config.h"
+
+struct credential {
+	char user[300], password[300], realm[300];
+	uint64_t expires; /* unix seconds; 0: does not expire */
+	char source[64];  /* "turn.password of /etc/stile/stile.yaml": for the checklist */
+};
+
+/* A time-limited one: by the file's secrets if the file can be read, else by the server's verb. 0 or the
+ * exit code after saying why. */
+int credential_mint(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c);
+/* Any that works for tests: --user/--password, --shared-secret, or from the file: password, a user,
+ * a secret (in this order). cfg may be NULL. */
+int credential_for_test(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c);

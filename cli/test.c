@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile test turn: a TURN server tried with real traffic on every transport, as a checklist with the
+ * reason of each failure. Mints or finds its own credentials.
+ */
+#include <netdb.h>
+#include <string.h>
+#include "cli/command.h"
+#include "cli/credential.h"
+#include "cli/turn_probe.h"
+#include "common/bytes.h"
+#include "common/config.h"
+
+enum { STEP_MS = 5000, MAX_TARGETS = 16 };
+
+struct target {
+	enum turn_proto proto;
+	struct addr at;
+};
+
+struct plan {
+	struct cli *cli;
+	struct cfg *cfg;
+	const struct turn_config *turn; /* NULL: no configuration was read */
+	const char *host;
+	struct credential cred;
+	struct target target[MAX_TARGETS];
+	unsigned n;
+	json_t *report; /* with --json */
+	unsigned good, bad;
+};
+
+/* ---- what to try ---- */
+
+static int resolve(struct plan *pl, uint16_t port, struct addr *ret_a)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM }, *found;
+	int r = getaddrinfo(pl->host, NULL, &hints, &found);
+
+	if (r)
+		return cli_fail(pl->cli, "cannot resolve %s: %s", pl->host, gai_strerror(r));
+	r = addr_from_sockaddr(found->ai_addr, found->ai_addrlen, ret_a);
+	freeaddrinfo(found);
+	addr_set_port(ret_a, port);
+	return r < 0 ? cli_fail(pl->cli, "%s has no usable address", pl->host) : 0;
+}
+
+static void add_target(struct plan *pl, enum turn_proto proto, struct addr at)
+{
+	if (pl->n < MAX_TARGETS)
+		pl->target[pl->n++] = (struct target){ proto, at };
+}
+
+/* Each listener of the configuration; a wildcard is reached at --host's address, or loopback. */
+static int targets_from_config(struct plan *pl)
+{
+	const struct cfg_endpoint *l = pl->turn->listen.items;
+
+	for (size_t i = 0; i < pl->turn->listen.n; i++) {
+		struct addr at = l[i].at;
+		uint16_t port = addr_port(&at);
+		if (pl->host) {
+			int r = resolve(pl, port, &at);
+			if (r)
+				return r;
+		} else if (addr_classify(&at) == ADDR_UNSPECIFIED) {
+			at = addr_family(&at) == AF_INET ? addr_v4(INADDR_LOOPBACK, port) :
+							   addr_v6((const uint8_t *)&in6addr_loopback, port);
+		}
+		add_target(pl, (enum turn_proto)l[i].proto, at); /* the same order: udp, tcp, tls, dtls */
+	}
+	return 0;
+}
+
+static int targets_from_options(struct plan *pl)
+{
+	struct text rest = text_of(cli_option(pl->cli, "transport"));
+	uint64_t port = 0, tls_port = 0;
+	int r = cli_number(pl->cli, "port", 1, 65535, &port);
+
+	if (!r)
+		r = cli_number(pl->cli, "tls-port", 1, 65535, &tls_port);
+	if (!rest.p)
+		rest = TEXT("udp,tcp,tls,dtls");
+	while (!r && rest.p) {
+		struct text name = text_cut(&rest, ',');
+		enum turn_proto proto;
+		struct addr at;
+		if (turn_proto_parse(text_trim(name), &proto) < 0) {
+			fprintf(stderr, "stile test turn: --transport is a list of udp, tcp, tls, dtls; not '%.*s'\n", TEXT_FMT(name));
+			return EXIT_USAGE;
+		}
+		bool secure = proto == TURN_TLS || proto == TURN_DTLS;
+		uint64_t p = secure ? tls_port : port;
+		r = resolve(pl, p ? (uint16_t)p : turn_proto_default_port(proto), &at);
+		if (!r)
+			add_target(pl, proto, at);
+	}
+	return r;
+}
+
+/* ---- trying it ---- */
+
+static json_t *result_json(const struct turn_probe_result *res)
+{
+	json_t *steps = json_array();
+
+	for (unsigned i = 0; i < PROBE_STEPS; i++)
+		if (res->done[i])
+			json_array_append_new(steps, json_pack("{s:s, s:b, s:f, s:s}", "step", turn_probe_step_names[i], "ok",
+							       res->good[i], "ms", res->ms[i], "text", res->text[i]));
+	return steps;
+}
+
+static void show(struct plan *pl, const struct target *t, const struct turn_probe_result *res)
+{
+	char what[64], at[ADDR_STRLEN], line[320];
+
+	if (pl->report) {
+		json_array_append_new(pl->report, json_pack("{s:s, s:s, s:o}", "transport", turn_proto_name(t->proto), "address",
+							    addr_print(&t->at, at), "steps", result_json(res)));
+		return;
+	}
+	printf("%s %s\n", turn_proto_name(t->proto), addr_print(&t->at, at));
+	for (unsigned i = 0; i < PROBE_STEPS; i++) {
+		if (!res->done[i])
+			continue;
+		snprintf(what, sizeof what, "%s %s", turn_proto_name(t->proto), turn_probe_step_names[i]);
+		if (res->good[i])
+			snprintf(line, sizeof line, "%s (%.1f ms)", res->text[i], res->ms[i]);
+		else
+			snprintf(line, sizeof line, "%s", res->text[i]);
+		print_check(pl->cli, res->good[i], what, line);
+	}
+}
+
+static int try_target(struct plan *pl, const struct target *t)
+{
+	struct turn_probe_result res;
+	uint64_t packets = 50;
+	const char *ca = cli_option(pl->cli, "ca");
+	int r = cli_number(pl->cli, "packets", 1, 100000, &packets);
+
+	if (r)
+		return r;
+	/* A server of this machine is trusted by the very certificate that its configuration names. */
+	if (!ca && pl->turn && !pl->host)
+		ca = pl->turn->certificate;
+	struct turn_probe_options o = { .proto = t->proto, .server = t->at, .server_name = pl->host ? pl->host : "localhost",
+					.verify = !cli_has(pl->cli, "insecure"), .ca_file = ca, .user = pl->cred.user,
+					.password = pl->cred.password, .packets = (unsigned)packets, .step_ms = STEP_MS };
+	r = turn_probe(&o, &res);
+	if (r < 0)
+		return cli_fail(pl->cli, "%s", strerror(-r));
+	show(pl, t, &res);
+	for (unsigned i = 0; i < PROBE_STEPS; i++) {
+		pl->good += res.done[i] && res.good[i];
+		pl->bad += res.done[i] && !res.good[i];
+	}
+	return 0;
+}
+
+static int run_plan(struct plan *pl)
+{
+	int r = credential_for_test(pl->cli, pl->turn, &pl->cred);
+
+	if (r)
+		return r;
+	r = pl->turn && !cli_has(pl->cli, "transport") && !cli_has(pl->cli, "port") ? targets_from_config(pl) : targets_from_options(pl);
+	if (r)
+		return r;
+	if (!pl->report)
+		printf("as user %s (%s)\n", pl->cred.user, pl->cred.source);
+	for (unsigned i = 0; i < pl->n && !r; i++)
+		r = try_target(pl, &pl->target[i]);
+	if (r)
+		return r;
+	if (pl->report) {
+		json_t *j = json_pack("{s:O, s:i, s:i}", "transports", pl->report, "good", (int)pl->good, "bad", (int)pl->bad);
+		print_json(j);
+		json_decref(j);
+	} else if (pl->bad) {
+		printf("%u checks good, %u failed\n", pl->good, pl->bad);
+	} else {
+		printf("all %u checks are good\n", pl->good);
+	}
+	return pl->bad ? EXIT_FAILED : 0;
+}
+
+static int run_test_turn(struct cli *cli)
+{
+	struct plan pl = { .cli = cli, .host = cli->n_words ? cli->words[0] : NULL };
+	bool own_credentials = cli_has(cli, "user") || cli_has(cli, "shared-secret");
+	int r = 0;
+
+	if (!pl.host || cli_has(cli, "config") || !own_credentials) {
+		if (cfg_load(cli_config_path(cli), &turn_cfg_root, &pl.cfg) == 0)
+			pl.turn = &((const struct turn_root *)cfg_values(pl.cfg))->turn;
+		else if (pl.cfg)
+			cfg_print_errors(pl.cfg, stderr);
+	}
+	if (!pl.host && !pl.turn)
+		r = cli_fail(cli, "name a HOST, or the configuration of this machine's server by -c FILE");
+	if (cli_has(cli, "json"))
+		pl.report = json_array();
+	if (!r)
+		r = run_plan(&pl);
+	bytes_wipe(&pl.cred, sizeof pl.cred);
+	json_decref(pl.report);
+	cfg_free(pl.cfg);
+	return r;
+}
+
+static const struct option_row turn_options[] = {
+	{ "transport", 't', "LIST", "udp,tcp,tls,dtls (default: the configuration's listeners, or all four)" },
+	{ "port", 'p', "PORT", "for udp and tcp (default 3478)" },
+	{ "tls-port", 0, "PORT", "for tls and dtls (default 5349)" },
+	{ "user", 'u', "NAME", "user name" },
+	{ "password", 0, "WORD", "its password" },
+	{ "shared-secret", 0, "WORD", "mint a credential from this secret of the REST API" },
+	{ "ca", 0, "FILE", "trust this certificate" },
+	{ "insecure", 'k', NULL, "do not check the server's certificate" },
+	{ "packets", 'n', "N", "packets for each echo (default 50)" },
+};
+
+static const struct command rows[] = {
+	{ "test turn", "[HOST]", "try a STUN/TURN server with real traffic",
+	  "On each transport: connect (TLS with its certificate), Binding, two allocations, an echo through Send\n"
+	  "indications, an echo through ChannelData, a look whether the server's own loopback is guarded, release.\n"
+	  "Without HOST the server of this machine's configuration is tried, with credentials from there. Any TURN\n"
+	  "server can be tried with --user and --password.",
+	  turn_options, ARRAY_LEN(turn_options), 0, 1, run_test_turn },
+};
+const struct command_table test_commands = { rows, ARRAY_LEN(rows) };

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile turn …: sessions, kill, users; and stile credentials.
+ */
+#include <errno.h>
+#include <string.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+#include "cli/command.h"
+#include "cli/credential.h"
+#include "common/bytes.h"
+#include "common/text.h"
+
+/* ---- sessions ---- */
+
+static const struct column session_columns[] = {
+	{ "id", "ID", COL_COUNT },	  { "user", "USER", COL_TEXT },
+	{ "transport", "VIA", COL_TEXT }, { "client", "CLIENT", COL_TEXT },
+	{ "relay", "RELAY", COL_TEXT },	  { "packets_up", "PKT UP", COL_COUNT },
+	{ "bytes_up", "UP", COL_BYTES },  { "packets_down", "PKT DOWN", COL_COUNT },
+	{ "bytes_down", "DOWN", COL_BYTES }, { "age_ms", "AGE", COL_MS },
+	{ "remaining_ms", "REMAINING", COL_MS },
+};
+
+static int all_sessions(struct cli *cli, struct control_client *cl, uint64_t limit, json_t *rows)
+{
+	json_t *cursor = NULL, *result = NULL;
+	int r = 0;
+
+	do {
+		json_t *args = json_pack("{s:I}", "limit", (json_int_t)MIN(limit - json_array_size(rows), 1000));
+		if (cursor)
+			json_object_set(args, "cursor", cursor);
+		json_decref(result);
+		result = NULL;
+		r = cli_call(cli, cl, "turn.sessions", args, &result);
+		if (r)
+			break;
+		json_array_extend(rows, json_object_get(result, "rows"));
+		cursor = json_object_get(result, "cursor");
+	} while (cursor && json_array_size(rows) < limit);
+	json_decref(result);
+	return r;
+}
+
+static int run_sessions(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	uint64_t limit = 1000;
+	json_t *rows = json_array();
+	int r = cli_number(cli, "limit", 1, 1000000, &limit);
+
+	if (!r)
+		r = cli_connect(cli, "stile-turn", &cl);
+	if (!r)
+		r = all_sessions(cli, cl, limit, rows);
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(rows);
+	else if (r == 0 && json_array_size(rows))
+		print_table(stdout, session_columns, ARRAY_LEN(session_columns), rows);
+	else if (r == 0)
+		printf("no sessions\n");
+	json_decref(rows);
+	return r;
+}
+
+/* ---- one verb, one line ---- */
+
+static int simple_call(struct cli *cli, const char *verb, json_t *args, const char *done)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *result = NULL;
+	int r = cli_connect(cli, "stile-turn", &cl);
+
+	if (r) {
+		json_decref(args);
+		return r;
+	}
+	r = cli_call(cli, cl, verb, args, &result);
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0)
+		printf("%s\n", done);
+	json_decref(result);
+	return r;
+}
+
+static int run_kill(struct cli *cli)
+{
+	uint64_t id;
+	char done[64];
+
+	if (text_u64(text_of(cli->words[0]), &id) < 0) {
+		fprintf(stderr, "stile turn kill: ID is a number; stile turn sessions shows it\n");
+		return EXIT_USAGE;
+	}
+	snprintf(done, sizeof done, "session %llu is ended", (unsigned long long)id);
+	return simple_call(cli, "turn.kill", json_pack("{s:I}", "id", (json_int_t)id), done);
+}
+
+/* ---- users ---- */
+
+static const struct column user_columns[] = {
+	{ "name", "USER", COL_TEXT }, { "from", "FROM", COL_TEXT }, { "locked", "SET IN FILE", COL_BOOL },
+};
+
+static int run_user_list(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *result = NULL;
+	int r = cli_connect(cli, "stile-turn", &cl);
+
+	if (!r)
+		r = cli_call(cli, cl, "turn.user.list", NULL, &result);
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0 && json_array_size(json_object_get(result, "rows")))
+		print_table(stdout, user_columns, ARRAY_LEN(user_columns), json_object_get(result, "rows"));
+	else if (r == 0)
+		printf("no users\n");
+	json_decref(result);
+	return r;
+}
+
+/* From the terminal without echo, or the first line of standard input. */
+static int read_password(char *out, size_t n)
+{
+	struct termios old, quiet;
+	bool terminal = tcgetattr(STDIN_FILENO, &old) == 0;
+
+	if (terminal) {
+		fprintf(stderr, "Password: ");
+		quiet = old;
+		quiet.c_lflag &= ~(tcflag_t)ECHO;
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	}
+	char *got = fgets(out, (int)n, stdin);
+	if (terminal) {
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
+		fputc('\n', stderr);
+	}
+	if (!got)
+		return -EIO;
+	out[strcspn(out, "\n")] = 0;
+	return out[0] ? 0 : -EINVAL;
+}
+
+static int run_user_put(struct cli *cli)
+{
+	char password[256], done[300];
+
+	if (read_password(password, sizeof password) < 0)
+		return cli_fail(cli, "no password was given (it is read from the terminal or from standard input)");
+	snprintf(done, sizeof done, "user %s may use the server now", cli->words[0]);
+	int r = simple_call(cli, "turn.user.put", json_pack("{s:s, s:s}", "name", cli->words[0], "password", password), done);
+	bytes_wipe(password, sizeof password);
+	return r;
+}
+
+static int run_user_delete(struct cli *cli)
+{
+	char done[300];
+
+	snprintf(done, sizeof done, "user %s is deleted", cli->words[0]);
+	return simple_call(cli, "turn.user.delete", json_pack("{s:s}", "name", cli->words[0]), done);
+}
+
+/* ---- credentials ---- */
+
+static int run_credentials(struct cli *cli)
+{
+	struct credential cred;
+	uint64_t ttl = 86400000;
+	int r = cli_time(cli, "ttl", &ttl);
+	const char *mac = cli_option(cli, "mac");
+
+	if (r)
+		return r;
+	if (mac && strcmp(mac, "sha1") && strcmp(mac, "sha256")) {
+		fprintf(stderr, "stile credentials: --mac is sha1 or sha256\n");
+		return EXIT_USAGE;
+	}
+	r = credential_mint(cli, cli->n_words ? cli->words[0] : "user", ttl / 1000, mac && strcmp(mac, "sha256") == 0, &cred);
+	if (r)
+		return r;
+	if (cli_has(cli, "json")) {
+		json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:s}", "username", cred.user, "password", cred.password, "ttl",
+				      (json_int_t)(ttl / 1000), "expires", (json_int_t)cred.expires, "realm", cred.realm);
+		print_json(j);
+		json_decref(j);
+	} else {
+		char when[64];
+		time_t t = (time_t)cred.expires;
+		strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S %Z", localtime(&t));
+		printf("username %s\npassword %s\nvalid until %s\n", cred.user, cred.password, when);
+	}
+	bytes_wipe(&cred, sizeof cred);
+	return 0;
+}
+
+static const struct option_row sessions_options[] = {
+	{ "limit", 'n', "N", "show at most N (default 1000)" },
+};
+static const struct option_row credentials_options[] = {
+	{ "ttl", 't', "TIME", "how long it is valid (default 24h)" },
+	{ "secret", 's', "ID", "which of turn.secrets (default the first)" },
+	{ "mac", 0, "NAME", "sha1 (default, what every client's server library makes) or sha256" },
+};
+
+static const struct command rows[] = {
+	{ "turn sessions", "", "the allocations: user, five-tuple, relay address, bytes, lifetime",
+	  "UP is from the client to its peers. The five-tuple is VIA, CLIENT and the server's own address (with --json).",
+	  sessions_options, ARRAY_LEN(sessions_options), 0, 0, run_sessions },
+	{ "turn kill", "ID", "end one allocation", NULL, NULL, 0, 1, 1, run_kill },
+	{ "turn user list", "", "users of the file and of the store", NULL, NULL, 0, 0, 0, run_user_list },
+	{ "turn user add", "NAME", "make a user; the password is asked for, or read from standard input", NULL, NULL, 0, 1, 1,
+	  run_user_put },
+	{ "turn user passwd", "NAME", "change a user's password", NULL, NULL, 0, 1, 1, run_user_put },
+	{ "turn user delete", "NAME", "delete a user", NULL, NULL, 0, 1, 1, run_user_delete },
+	{ "credentials", "[NAME]", "mint a time-limited TURN credential from turn.secrets",
+	  "The form is that of the REST API for TURN: username \"expiry:name\", password base64(HMAC(secret, username)).\n"
+	  "Made from the configuration file if it can be read, else by the running server.",
+	  credentials_options, ARRAY_LEN(credentials_options), 0, 1, run_credentials },
+};
+const struct command_table turn_commands = { rows, ARRAY_LEN(rows) };

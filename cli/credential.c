@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/bytes.h"
 #include "common/config.h"
 #include "turn/policy.h"
 
@@ -18,10 +19,15 @@ static void copy(char *out, size_t n, const char *s)
 
 static int mint(struct cli *cli, const char *secret, const char *name, uint64_t ttl_s, bool sha256, struct credential *c)
 {
+	struct turn_minted minted;
+
 	c->expires = (uint64_t)time(NULL) + ttl_s;
 	if (turn_mint_credential(sha256 ? STUN_MAC_SHA256 : STUN_MAC_SHA1, text_of(secret), text_of(name), c->expires,
-				 c->user, sizeof c->user, c->password, sizeof c->password) != 0)
+				 &minted) != 0)
 		return cli_fail(cli, "cannot make a credential for '%s': the name is too long", name);
+	copy(c->user, sizeof c->user, minted.user);
+	copy(c->password, sizeof c->password, minted.password);
+	bytes_wipe(&minted, sizeof minted);
 	return 0;
 }
 

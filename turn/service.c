@@ -140,22 +140,16 @@ static int build_policy(struct turn_service *ts, const struct turn_config *cfg, 
 			struct turn_policy **ret_p)
 {
 	struct turn_config found = *cfg; /* shallow: the policy copies what it keeps */
-	struct addr own[2 * TURN_MAX_OWN];
-	const struct addr *external = cfg->relay.external.items;
-	size_t n_extra, n_own = ts->n_own;
+	size_t n_extra;
 	const struct turn_extra_user *extra = turn_users_list(ts->users, &n_extra);
 
 	found.relay.addresses = (struct cfg_list){ ts->relay, ts->n_relay };
 	int r = turn_policy_new(&found, extra, n_extra, err, err_n, ret_p);
-	if (r != 0)
-		return r < 0 ? r : -EINVAL;
-	memcpy(own, ts->own, n_own * sizeof *own);
-	for (size_t i = 0; i < cfg->relay.external.n && n_own < ARRAY_LEN(own); i++)
-		own[n_own++] = external[i];
-	for (size_t i = 0; i < ts->n_relay && n_own < ARRAY_LEN(own); i++)
-		own[n_own++] = ts->relay[i];
-	turn_policy_set_own(*ret_p, own, n_own);
-	return 0;
+	if (r == 0 && (r = turn_policy_set_own(*ret_p, ts->own, ts->n_own)) < 0) {
+		turn_policy_unref(*ret_p);
+		snprintf(err, err_n, "%s", strerror(-r));
+	}
+	return r > 0 ? -EINVAL : r;
 }
 
 static void give_policy(struct worker *wk, void *arg)

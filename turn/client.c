@@ -221,7 +221,8 @@ static int request_send(struct turn_client *c, struct request *rq)
 		return (int)n;
 	/* The key is not given to the transaction: a 401 or 438 carries no integrity, so the answer
 	 * is judged in on_tx_done. */
-	return stun_tx_new(c->o.timers, c->o.now(c->o.arg), buf, (size_t)n, c->o.stream, NULL, &tx_ops, rq, &rq->tx);
+	const struct stun_tx_options o = { .timers = c->o.timers, .reliable = c->o.stream, .ops = &tx_ops, .arg = rq };
+	return stun_tx_new(&o, c->o.now(c->o.arg), buf, (size_t)n, &rq->tx);
 }
 
 static int request_start(struct turn_client *c, enum stun_method m, struct peer *p, uint32_t lifetime_s, unsigned tries)

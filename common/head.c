@@ -1,3 +1,238 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * Heads, line by line, in one pass; see head.h. The lines' bytes are skipped eight at a time until
+ * something stands there that is not plain text, and only that is looked at.
+ *
+ * What a header means is not this file's business: a value is a slice, trimmed, and its grammar
+ * belongs to whoever asks for it.
+ */
+#include <string.h>
+#include "common/head.h"
+
+const char *head_error_text(enum head_error e)
+{
+	static const char *const texts[] = {
+		[HEAD_OK] = "ok",
+		[HEAD_INCOMPLETE] = "incomplete",
+		[HEAD_TOO_LONG] = "head too long",
+		[HEAD_BAD_START_LINE] = "malformed start line",
+		[HEAD_BAD_LINE_END] = "bare CR or LF",
+		[HEAD_BAD_NAME] = "malformed header name",
+		[HEAD_BAD_VALUE] = "control character",
+		[HEAD_DUPLICATE] = "header given twice",
+		[HEAD_TOO_MANY] = "too many headers",
+	};
+	return (unsigned)e < ARRAY_LEN(texts) ? texts[e] : "unknown";
+}
+
+/* RFC 9110 5.6.2, one bit per byte value; RFC 3261's token is a part of it. */
+static bool is_token_char(char c)
+{
+	static const uint32_t bits[8] = {
+		0x00000000, /* controls */
+		0x03ff6cfa, /* ! # $ % & ' * + - . 0-9 */
+		0xc7fffffe, /* A-Z ^ _ */
+		0x57ffffff, /* ` a-z | ~ */
+	};
+	unsigned char u = (unsigned char)c;
+	return bits[u / 32] >> u % 32 & 1;
+}
+
+bool head_is_token(struct text t)
+{
+	for (size_t i = 0; i < t.n; i++)
+		if (!is_token_char(t.p[i]))
+			return false;
+	return t.n > 0;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static bool is_control(char c)
+{
+	return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
+}
+
+/* Position of the first control character (or a little before it: a tab stops here, too), or n. */
+static size_t skip_plain(struct text t, size_t i)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones * 0x80;
+	for (; t.n - i >= 8; i += 8) {
+		uint64_t w, del;
+		memcpy(&w, t.p + i, sizeof w);
+		del = w ^ ones * 0x7f;
+		/* some byte below 0x20, or some byte of del zero; bytes from 0x80 on are plain */
+		if ((((w - ones * 0x20) & ~w) | ((del - ones) & ~del)) & highs)
+			break;
+	}
+	while (i < t.n && !is_control(t.p[i]))
+		i++;
+	return i;
+}
+
+/* Is the character at i the second half of a quoted-pair? So if an odd number of \ precedes it. */
+static bool is_escaped(struct text t, size_t i)
+{
+	size_t n = 0;
+	while (n < i && t.p[i - 1 - n] == '\\')
+		n++;
+	return n % 2 == 1;
+}
+
+/* Cuts the next line, without its CRLF, off rest. */
+static enum head_error next_line(struct text *rest, unsigned flags, struct text *ret_line)
+{
+	for (size_t i = 0;; i++) {
+		i = skip_plain(*rest, i);
+		if (i == rest->n)
+			return HEAD_INCOMPLETE;
+		if (rest->p[i] == '\n')
+			return HEAD_BAD_LINE_END;
+		if (rest->p[i] == '\r') {
+			if (i + 1 == rest->n)
+				return HEAD_INCOMPLETE;
+			if (rest->p[i + 1] != '\n')
+				return HEAD_BAD_LINE_END;
+			*ret_line = (struct text){ rest->p, i };
+			*rest = text_drop(*rest, i + 2);
+			return HEAD_OK;
+		}
+		if (!(flags & HEAD_ESCAPES) || !is_escaped(*rest, i))
+			return HEAD_BAD_VALUE;
+	}
+}
+
+/* The next header with all its folded lines. An empty line is never continued: it ends the head. */
+static enum head_error next_header(struct text *rest, unsigned flags, struct text *ret_line)
+{
+	struct text line, more;
+	enum head_error e = next_line(rest, flags, &line);
+	if (e != HEAD_OK)
+		return e;
+	while ((flags & HEAD_FOLDING) && line.n > 0) {
+		if (rest->n == 0)
+			return HEAD_INCOMPLETE; /* the next byte decides */
+		if (!is_blank(rest->p[0]))
+			break;
+		e = next_line(rest, flags, &more);
+		if (e != HEAD_OK)
+			return e;
+		line.n = (size_t)(more.p + more.n - line.p);
+	}
+	*ret_line = line;
+	return HEAD_OK;
+}
+
+/* Blanks, and the line ends of folded lines, which are the only ones in a value. */
+static struct text trim_value(struct text t)
+{
+	while (t.n > 0 && (is_blank(t.p[0]) || t.p[0] == '\r' || t.p[0] == '\n'))
+		t = text_drop(t, 1);
+	while (t.n > 0 && (is_blank(t.p[t.n - 1]) || t.p[t.n - 1] == '\r' || t.p[t.n - 1] == '\n'))
+		t.n--;
+	return t;
+}
+
+static enum head_error parse_header(struct text line, unsigned flags, struct head_field *ret_f)
+{
+	size_t n = 0, colon;
+	while (n < line.n && is_token_char(line.p[n]))
+		n++;
+	colon = n;
+	while ((flags & HEAD_COLON_BLANKS) && colon < line.n && is_blank(line.p[colon]))
+		colon++;
+	if (n == 0 || colon == line.n || line.p[colon] != ':')
+		return HEAD_BAD_NAME;
+	*ret_f = (struct head_field){ .name = { line.p, n }, .value = trim_value(text_drop(line, colon + 1)) };
+	return HEAD_OK;
+}
+
+enum head_error head_parse(struct text buf, const struct header_table *t, unsigned flags, size_t max_length,
+			   struct head_field *fields, unsigned cap, struct head *ret_head)
+{
+	struct head h = { .fields = fields, .cap = cap };
+	struct text rest = { buf.p, MIN(buf.n, max_length) }, line;
+	uint64_t seen[HEADER_TABLE_MAX / 64] = { 0 };
+	const enum head_error at_end = buf.n >= max_length ? HEAD_TOO_LONG : HEAD_INCOMPLETE;
+	enum head_error e = next_line(&rest, 0, &h.start_line);
+	if (e != HEAD_OK)
+		return e == HEAD_INCOMPLETE ? at_end : e;
+	if (h.start_line.n == 0 || is_blank(h.start_line.p[0]))
+		return HEAD_BAD_START_LINE;
+	while ((e = next_header(&rest, flags, &line)) == HEAD_OK && line.n > 0) {
+		if (h.n_fields == cap)
+			return HEAD_TOO_MANY;
+		struct head_field *f = &fields[h.n_fields++];
+		e = parse_header(line, flags, f);
+		if (e != HEAD_OK)
+			return e;
+		f->row = header_find(t, f->name);
+		if (!f->row || !(f->row->flags & HDR_SINGLE))
+			continue;
+		size_t row = (size_t)(f->row - t->rows);
+		if (seen[row / 64] >> row % 64 & 1)
+			return HEAD_DUPLICATE;
+		seen[row / 64] |= UINT64_C(1) << row % 64;
+	}
+	if (e != HEAD_OK)
+		return e == HEAD_INCOMPLETE ? at_end : e;
+	h.length = (size_t)(rest.p - buf.p);
+	*ret_head = h;
+	return HEAD_OK;
+}
+
+const struct head_field *head_find(const struct head *h, uint16_t id)
+{
+	for (unsigned i = 0; i < h->n_fields; i++)
+		if (h->fields[i].row && h->fields[i].row->id == id)
+			return &h->fields[i];
+	return NULL;
+}
+
+static size_t count_digits(struct text t)
+{
+	size_t n = 0;
+	while (n < t.n && t.p[n] >= '0' && t.p[n] <= '9')
+		n++;
+	return n;
+}
+
+/* "HTTP/1.1", "SIP/2.0": the major and the minor number are there, what they are is the caller's. */
+static bool is_version(struct text t)
+{
+	struct text name = text_cut(&t, '/');
+	size_t major = count_digits(t);
+	if (!head_is_token(name) || major == 0 || major == t.n || t.p[major] != '.')
+		return false;
+	t = text_drop(t, major + 1);
+	return t.n > 0 && count_digits(t) == t.n;
+}
+
+/* No blank, no control, nothing beyond ASCII: URIs escape those. */
+static bool is_target(struct text t)
+{
+	for (size_t i = 0; i < t.n; i++)
+		if ((unsigned char)t.p[i] <= ' ' || (unsigned char)t.p[i] >= 0x7f)
+			return false;
+	return t.n > 0;
+}
+
+enum head_error head_start_words(struct text start_line, struct text ret_words[3])
+{
+	struct text rest = start_line;
+	struct text first = text_cut(&rest, ' '), second = text_cut(&rest, ' ');
+	bool status = text_find(first, '/') >= 0;
+	if (!rest.p)
+		return HEAD_BAD_START_LINE; /* fewer than three */
+	if (status && (!is_version(first) || second.n != 3 || count_digits(second) != 3))
+		return HEAD_BAD_START_LINE;
+	if (!status && (!head_is_token(first) || !is_target(second) || !is_version(rest)))
+		return HEAD_BAD_START_LINE;
+	ret_words[0] = first;
+	ret_words[1] = second;
+	ret_words[2] = rest;
+	return HEAD_OK;
+}

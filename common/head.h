@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one strict parser of heads made of a start line and headers (HTTP/1.1 per RFC 9112 without
- * obs-fold; SIP per RFC 3261 with folding), over the received buffer: it yields offsets, copies
- * nothing, allocates nothing, and never trusts a length. Bare CR or LF, NUL, blanks before the
- * colon, names that are not tokens, and single headers given twice are errors.
+ * obs-fold; SIP per RFC 3261), over the received buffer: it yields offsets, copies nothing,
+ * allocates nothing, and never trusts a length. Bare CR or LF, control characters, blanks before
+ * the colon, names that are not tokens, and single headers given twice are errors.
+ *
+ * What SIP allows beyond that is switched on by flags, never by default: in HTTP each of them is a
+ * way to smuggle a request past somebody.
  */
 #pragma once
 #include "common/header_table.h"
@@ -25,7 +28,12 @@ struct head_field {
 	struct text name, value;   /* value trimmed; folded lines still contain their CRLF + blanks */
 	const struct header_row *row; /* NULL: unknown header */
 };
-enum { HEAD_FOLDING = 1 << 0 /* accept SIP's line folding */ };
+enum {
+	HEAD_FOLDING = 1 << 0,	    /* a line that begins with a blank continues the one before it */
+	HEAD_COLON_BLANKS = 1 << 1, /* "To : x" (RFC 3261's HCOLON; RFC 4475 3.1.1.1 sends it) */
+	HEAD_ESCAPES = 1 << 2,	    /* \ and a control character but CR, LF: quoted-pair (RFC 4475 3.1.1.2) */
+	HEAD_SIP = HEAD_FOLDING | HEAD_COLON_BLANKS | HEAD_ESCAPES,
+};
 
 struct head {
 	struct text start_line;
@@ -33,10 +41,15 @@ struct head {
 	unsigned n_fields, cap;
 	size_t length; /* bytes up to and including the empty line */
 };
-/* fields: caller's array of cap entries. Returns HEAD_OK, HEAD_INCOMPLETE or the first error. */
+/* fields: caller's array of cap entries. Returns HEAD_OK, HEAD_INCOMPLETE or the first error; what it
+ * says about a beginning of a message it also says about the whole, or HEAD_INCOMPLETE. The start
+ * line is only checked for being one: a SIP server answers to a bad one, and needs the headers for
+ * that. */
 enum head_error head_parse(struct text buf, const struct header_table *t, unsigned flags, size_t max_length,
 			   struct head_field *fields, unsigned cap, struct head *ret_head);
 const struct head_field *head_find(const struct head *h, uint16_t id); /* first; NULL if none */
-/* The start line in its three words; HEAD_OK or HEAD_BAD_START_LINE. */
+/* The start line in its three words: method, target, version; or version, three digits, reason (which
+ * may be empty and hold blanks). HEAD_OK or HEAD_BAD_START_LINE. Which one it is shows in the first
+ * word: only a version holds a slash. */
 enum head_error head_start_words(struct text start_line, struct text ret_words[3]);
 bool head_is_token(struct text t); /* RFC 9110 token characters, at least one */

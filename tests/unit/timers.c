@@ -353,6 +353,11 @@ static uint64_t next_random(void)
 	return rnd >> 11;
 }
 
+static unsigned random_below(unsigned n)
+{
+	return (unsigned)(next_random() % n);
+}
+
 static void model_set(struct model *m, uint64_t deadline)
 {
 	bool passed = deadline <= model_position;
@@ -366,14 +371,14 @@ static void model_set(struct model *m, uint64_t deadline)
 
 static void random_touch(uint64_t now)
 {
-	struct model *m = &model[next_random() % N_MODEL];
+	struct model *m = &model[random_below(N_MODEL)];
 	/* near and far, on and beside the edges of the levels, sometimes in the past */
-	unsigned bits = next_random() % 34;
+	unsigned bits = random_below(34);
 	uint64_t delta = next_random() & ((UINT64_C(1) << bits) - 1);
-	if (next_random() % 4 == 0) {
+	if (random_below(4) == 0) {
 		m->set = false;
 		timer_stop(&m->t);
-	} else if (next_random() % 8 == 0) {
+	} else if (random_below(8) == 0) {
 		model_set(m, now - MIN(now, delta));
 	} else {
 		model_set(m, now + delta);
@@ -394,8 +399,8 @@ static void model_fire(struct timer *t, uint64_t now)
 	m->set = false;
 	model_fired++;
 	model_position = MAX(model_position, m->deadline);
-	for (unsigned n = next_random() % 3; n > 0; n--)
-		random_touch(next_random() % 4 == 0 ? now : m->deadline);
+	for (unsigned n = random_below(3); n > 0; n--)
+		random_touch(random_below(4) == 0 ? now : m->deadline);
 }
 
 static void random_run(uint64_t seed)
@@ -407,9 +412,9 @@ static void random_run(uint64_t seed)
 	for (size_t i = 0; i < N_MODEL; i++)
 		model[i] = (struct model){ .t = { .fire = model_fire } };
 	for (int step = 0; step < 10000; step++) {
-		for (unsigned n = next_random() % 4; n > 0; n--)
+		for (unsigned n = random_below(4); n > 0; n--)
 			random_touch(now);
-		now += next_random() & ((UINT64_C(1) << next_random() % 26) - 1);
+		now += next_random() & ((UINT64_C(1) << random_below(26)) - 1);
 		uint64_t next = timers_next(model_ts);
 		for (size_t i = 0; i < N_MODEL; i++) {
 			assert_int_equal(model[i].set, timer_is_set(&model[i].t));

@@ -47,6 +47,8 @@ struct command_table {
 };
 extern const struct command_table check_commands, service_commands, turn_commands, test_commands;
 
+int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
+
 /* NULL if not given; "" for a switch that was. The name is one of the command's or of the common rows:
  * config, instance, runtime-dir, json. */
 const char *cli_option(const struct cli *c, const char *name);

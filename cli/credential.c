@@ -10,7 +10,7 @@
 #include "common/config.h"
 #include "turn/policy.h"
 
-enum { TEST_TTL_S = 300 };
+enum { TEST_TTL_S = 300, CLIENT_TTL_S = 86400 };
 
 static void copy(char *out, size_t n, const char *s)
 {
@@ -108,6 +108,35 @@ static int from_options(struct cli *cli, struct credential *c)
 	return 0;
 }
 
+/* What the configuration offers, in the order in which an administrator would hand it out. */
+static int from_config(struct cli *cli, const struct turn_config *cfg, const char *name, uint64_t ttl_s, struct credential *c)
+{
+	if (cfg->password) {
+		copy(c->user, sizeof c->user, name);
+		copy(c->password, sizeof c->password, cfg->password);
+		copy(c->source, sizeof c->source, "turn.password");
+		return 0;
+	}
+	if (cfg->users.n) {
+		const struct turn_user_section *u = cfg->users.items;
+		copy(c->user, sizeof c->user, u->name);
+		copy(c->password, sizeof c->password, u->password);
+		copy(c->source, sizeof c->source, "the first of turn.users");
+		return 0;
+	}
+	const struct turn_secret_section *s = pick_secret(cfg, NULL);
+	if (!s)
+		return cli_fail(cli, "%s has no password, users or secrets in turn:", cli_config_path(cli));
+	copy(c->source, sizeof c->source, "minted from the first of turn.secrets");
+	return mint(cli, s->secret, name, ttl_s, false, c);
+}
+
+int credential_for_client(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c)
+{
+	*ret_c = (struct credential){ 0 };
+	return from_config(cli, cfg, "stile", CLIENT_TTL_S, ret_c);
+}
+
 int credential_for_test(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c)
 {
 	*ret_c = (struct credential){ 0 };
@@ -115,22 +144,5 @@ int credential_for_test(struct cli *cli, const struct turn_config *cfg, struct c
 		return from_options(cli, ret_c);
 	if (!cfg)
 		return cli_fail(cli, "no credentials: give --user and --password, or --shared-secret, or a configuration by -c");
-	if (cfg->password) {
-		copy(ret_c->user, sizeof ret_c->user, "stile-test");
-		copy(ret_c->password, sizeof ret_c->password, cfg->password);
-		copy(ret_c->source, sizeof ret_c->source, "turn.password");
-		return 0;
-	}
-	if (cfg->users.n) {
-		const struct turn_user_section *u = cfg->users.items;
-		copy(ret_c->user, sizeof ret_c->user, u->name);
-		copy(ret_c->password, sizeof ret_c->password, u->password);
-		copy(ret_c->source, sizeof ret_c->source, "the first of turn.users");
-		return 0;
-	}
-	const struct turn_secret_section *s = pick_secret(cfg, NULL);
-	if (!s)
-		return cli_fail(cli, "%s has no password, users or secrets in turn:", cli_config_path(cli));
-	copy(ret_c->source, sizeof ret_c->source, "minted from the first of turn.secrets");
-	return mint(cli, s->secret, "stile-test", TEST_TTL_S, false, ret_c);
+	return from_config(cli, cfg, "stile-test", TEST_TTL_S, ret_c);
 }

@@ -16,6 +16,8 @@ struct credential {
 /* A time-limited one: by the file's secrets if the file can be read, else by the server's verb. 0 or the
  * exit code after saying why. */
 int credential_mint(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c);
+/* For a client to paste: the password with a plain name, the first user, or a day's credential. */
+int credential_for_client(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c);
 /* Any that works for tests: --user/--password, --shared-secret, or from the file: password, a user,
  * a secret (in this order). cfg may be NULL. */
 int credential_for_test(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c);

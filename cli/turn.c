@@ -218,6 +218,9 @@ static const struct command rows[] = {
 	  run_user_put },
 	{ "turn user passwd", "NAME", "change a user's password", NULL, NULL, 0, 1, 1, run_user_put },
 	{ "turn user delete", "NAME", "delete a user", NULL, NULL, 0, 1, 1, run_user_delete },
+	{ "turn snippet", "[HOST]", "what a WebRTC page needs to use this server: iceServers, ready to paste",
+	  "The URLs stand in the order of turn.listen. HOST is the name or address that clients use; without it the\n"
+	  "external address, or a listener's.", NULL, 0, 0, 1, run_snippet },
 	{ "credentials", "[NAME]", "mint a time-limited TURN credential from turn.secrets",
 	  "The form is that of the REST API for TURN: username \"expiry:name\", password base64(HMAC(secret, username)).\n"
 	  "Made from the configuration file if it can be read, else by the running server.",

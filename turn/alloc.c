@@ -1,3 +1,287 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * The life of an allocation: made with its sockets, put into service, prolonged, ended. It is found by
+ * its five-tuple through a keyed hash of the client's address and port, which a stranger chooses; the
+ * rest of the tuple is compared. A second connection from the same address and port is another one
+ * if its handle differs, even while the first is still being torn down.
+ *
+ * Relay ports are asked of the kernel after our own bitmap of live ones, and a bounded number of
+ * times, so that an exhausted range costs no storm of system calls.
+ */
+#include "turn/alloc.h"
+#include <errno.h>
+#include <string.h>
+
+enum { OPEN_TRIES = 256 }; /* ports asked of the kernel for one relay socket */
+
+/* ---- the table ---- */
+
+static uint64_t tuple_hash(const struct turn_server *s, const struct turn_path *p)
+{
+	uint8_t key[20];
+	size_t n;
+	const uint8_t *ip = addr_ip(&p->client, &n);
+
+	memcpy(key, ip, n);
+	store_be16(key + n, addr_port(&p->client));
+	key[n + 2] = (uint8_t)p->transport->proto;
+	return hash_bytes(&s->seed, key, n + 3);
+}
+
+static bool same_tuple(const struct hnode *n, const void *key)
+{
+	const struct turn_path *a = &container_of(n, struct turn_alloc, node)->path, *b = key;
+
+	return a->transport == b->transport && addr_equal(&a->client, &b->client) &&
+	       addr_equal(&a->local, &b->local) &&
+	       (a->handle == b->handle || a->transport->proto == TURN_UDP);
+}
+
+struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct turn_path *from)
+{
+	struct hnode *n = htable_find(&s->by_tuple, tuple_hash(s, from), same_tuple, from);
+	return n ? container_of(n, struct turn_alloc, node) : NULL;
+}
+
+/* ---- birth and death ---- */
+
+struct turn_alloc *turn_alloc_new(struct turn_server *s, const struct turn_path *from,
+				  const char *user)
+{
+	size_t n = strlen(user) + 1;
+	struct turn_alloc *a = calloc(1, sizeof *a + n);
+
+	if (!a)
+		return NULL;
+	a->server = s;
+	a->path = *from;
+	a->dry_at = UINT64_MAX;
+	list_init(&a->in_order);
+	memcpy(a->user, user, n);
+	return a;
+}
+
+void turn_alloc_close(struct turn_alloc *a, unsigned family)
+{
+	struct turn_server *s = a->server;
+
+	if (!a->relay[family])
+		return;
+	turn_totals_relay_closed(s->o.totals, &a->at[family]);
+	turn_totals_relay_closed(s->o.totals, &a->public_at[family]);
+	s->o.relay->close(steal_ptr(&a->relay[family]));
+}
+
+struct turn_alloc *turn_alloc_free(struct turn_alloc *a)
+{
+	if (!a)
+		return NULL;
+	for (unsigned f = 0; f < TURN_FAMILIES; f++)
+		turn_alloc_close(a, f);
+	timer_stop(&a->expiry);
+	list_unlink(&a->in_order);
+	htable_remove(&a->server->by_tuple, &a->node);
+	turn_channels_deinit(&a->channels);
+	turn_permissions_deinit(&a->permissions);
+	turn_totals_give(a->server->o.totals, a->account);
+	turn_key_unref(a->key);
+	free(a);
+	return NULL;
+}
+
+/* ---- relay sockets ---- */
+
+static struct addr public_of(const struct turn_config *cfg, const struct addr *at)
+{
+	const struct addr *inside = cfg->relay.addresses.items, *outside = cfg->relay.external.items;
+
+	for (size_t i = 0; i < cfg->relay.addresses.n && i < cfg->relay.external.n; i++)
+		if (addr_equal_ip(&inside[i], at)) {
+			struct addr a = outside[i];
+			addr_set_port(&a, addr_port(at));
+			return a;
+		}
+	return *at;
+}
+
+static enum turn_refusal refusal_of(int r)
+{
+	switch (r) {
+	case 0: return TURN_ACCEPTED;
+	case -ENOSPC:
+	case -ERANGE:
+	case -EADDRINUSE:
+	case -EADDRNOTAVAIL: return TURN_REFUSE_PORTS;
+	case -EIO: return TURN_REFUSE_INTERNAL;
+	default: return TURN_REFUSE_RESOURCES;
+	}
+}
+
+static void took(struct turn_alloc *a, const struct addr *at)
+{
+	unsigned f = turn_family(at);
+
+	a->at[f] = *at;
+	a->public_at[f] = public_of(a->server->cfg, at);
+	turn_totals_relay_opened(a->server->o.totals, &a->at[f]);
+	turn_totals_relay_opened(a->server->o.totals, &a->public_at[f]);
+}
+
+/* One port, and with a pair the one above. */
+static int open_port(struct turn_alloc *a, const struct addr *at, struct turn_reservation *pair)
+{
+	const struct turn_server_options *o = &a->server->o;
+	struct turn_relay **relay = &a->relay[turn_family(at)];
+	int r = o->relay->open(o->edge, a, at, relay);
+
+	if (r < 0 || !pair)
+		return r;
+	pair->at = *at;
+	addr_set_port(&pair->at, (uint16_t)(addr_port(at) + 1));
+	pair->public_at = public_of(a->server->cfg, &pair->at);
+	r = o->relay->hold(o->edge, &pair->at, &pair->held);
+	if (r < 0)
+		o->relay->close(steal_ptr(relay));
+	return r;
+}
+
+static int open_address(struct turn_alloc *a, const struct addr *ip, const struct turn_open *o)
+{
+	struct turn_server *s = a->server;
+	struct turn_port_walk walk;
+	struct addr at = *ip;
+	uint16_t port;
+	int r = turn_port_walk_init(&walk, s->cfg->relay.ports, o->parity);
+
+	for (unsigned tries = 0; r == 0 && tries < OPEN_TRIES;) {
+		r = turn_port_walk_next(&walk, &port);
+		if (r < 0)
+			return r;
+		addr_set_port(&at, port);
+		if (turn_totals_is_relay(s->o.totals, &at))
+			continue;
+		r = open_port(a, &at, o->pair);
+		if (r == 0) {
+			took(a, &at);
+			return 0;
+		}
+		if (r == -EADDRINUSE || r == -EACCES)
+			r = 0;
+		tries++;
+	}
+	return r < 0 ? r : -ENOSPC;
+}
+
+/* The i-th relay address to try for this family: the configured ones, the one that the client came
+ * to first; without any, the one that it came to. */
+static const struct addr *candidate(const struct turn_server *s, const struct turn_path *from,
+				    unsigned family, size_t i)
+{
+	const struct addr *list = s->cfg->relay.addresses.items;
+	size_t n = s->cfg->relay.addresses.n, first = 0;
+
+	if (n == 0)
+		return i == 0 && addr_family(&from->local) != AF_UNSPEC &&
+				       turn_family(&from->local) == family &&
+				       addr_classify(&from->local) != ADDR_UNSPECIFIED ?
+			       &from->local :
+			       NULL;
+	for (size_t k = 0; k < n; k++)
+		if (addr_equal_ip(&list[k], &from->local))
+			first = k;
+	for (size_t k = 0; k < n; k++) {
+		const struct addr *a = &list[(first + k) % n];
+		if (turn_family(a) == family && i-- == 0)
+			return a;
+	}
+	return NULL;
+}
+
+bool turn_alloc_can_open(const struct turn_server *s, const struct turn_path *from, unsigned family)
+{
+	return candidate(s, from, family, 0) != NULL;
+}
+
+enum turn_refusal turn_alloc_open(struct turn_alloc *a, const struct turn_open *o)
+{
+	const struct addr *ip;
+	int r = -EADDRNOTAVAIL;
+
+	for (size_t i = 0; (ip = candidate(a->server, &a->path, o->family, i)) != NULL; i++) {
+		r = open_address(a, ip, o);
+		if (r != -EADDRNOTAVAIL && r != -ENOSPC)
+			break;
+	}
+	return refusal_of(r);
+}
+
+enum turn_refusal turn_alloc_adopt(struct turn_alloc *a, struct turn_reservation *res)
+{
+	const struct turn_server_options *o = &a->server->o;
+	int r = o->relay->adopt(o->edge, a, res->held, &a->relay[turn_family(&res->at)]);
+
+	if (r < 0)
+		return refusal_of(r);
+	res->held = NULL;
+	took(a, &res->at);
+	return TURN_ACCEPTED;
+}
+
+/* ---- in service ---- */
+
+static void on_expired(struct timer *t, uint64_t now)
+{
+	turn_alloc_end(container_of(t, struct turn_alloc, expiry), TURN_END_EXPIRED, now);
+}
+
+static const struct addr *any_public(const struct turn_alloc *a)
+{
+	return &a->public_at[a->relay[TURN_V4] ? TURN_V4 : TURN_V6];
+}
+
+int turn_alloc_start(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
+{
+	struct turn_server *s = a->server;
+	int r = htable_insert(&s->by_tuple, &a->node, tuple_hash(s, &a->path));
+
+	if (r < 0)
+		return r;
+	a->id = s->next_id++ << 8 | (s->o.worker & 0xff);
+	a->created = now;
+	a->expiry.fire = on_expired;
+	timers_set(s->o.timers, &a->expiry, now + lifetime_ms);
+	list_append(&s->allocs, &a->in_order);
+	s->n_allocs++;
+	turn_count(s, TURN_M_ALLOCATIONS, 0, 1);
+	turn_count(s, TURN_M_ALLOCATIONS_CREATED, a->path.transport->proto, 1);
+	log_emit(&MSG_TURN_ALLOC_CREATED, LF_U64("id", a->id), LF_STR("user", a->user),
+		 LF_STR("transport", a->path.transport->name), LF_ADDR("client", &a->path.client),
+		 LF_ADDR("local", &a->path.local), LF_ADDR("relay", any_public(a)),
+		 LF_U64("lifetime_s", lifetime_ms / 1000));
+	return 0;
+}
+
+void turn_alloc_refresh(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
+{
+	timers_set(a->server->o.timers, &a->expiry, now + lifetime_ms);
+}
+
+void turn_alloc_end(struct turn_alloc *a, enum turn_end why, uint64_t now)
+{
+	static const char *const causes[TURN_ENDS] = {
+		[TURN_END_EXPIRED] = "expired",	    [TURN_END_RELEASED] = "released by the client",
+		[TURN_END_DISCONNECTED] = "connection closed", [TURN_END_KILLED] = "ended by an administrator",
+		[TURN_END_STOPPED] = "server stopped",
+	};
+	struct turn_server *s = a->server;
+
+	s->n_allocs--;
+	turn_count(s, TURN_M_ALLOCATIONS, 0, -1);
+	turn_count(s, TURN_M_ALLOCATIONS_ENDED, why, 1);
+	log_emit(&MSG_TURN_ALLOC_ENDED, LF_U64("id", a->id), LF_STR("cause", causes[why]),
+		 LF_STR("user", a->user), LF_ADDR("client", &a->path.client), LF_ADDR("relay", any_public(a)),
+		 LF_U64("seconds", now > a->created ? (now - a->created) / 1000 : 0),
+		 LF_U64("packets_up", a->packets[TURN_UP]), LF_U64("bytes_up", a->bytes[TURN_UP]),
+		 LF_U64("packets_down", a->packets[TURN_DOWN]), LF_U64("bytes_down", a->bytes[TURN_DOWN]));
+	turn_alloc_free(a);
+}

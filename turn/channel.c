@@ -1,3 +1,186 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * The channels of one allocation: an array and two indexes over it, by number and by peer. Clients count
+ * their numbers up from 0x4000; a multiplication by a secret odd number spreads them, so that
+ * nobody can choose numbers that collide. An ended channel is forgotten when room is needed.
+ */
+#include "turn/channel.h"
+#include "turn/alloc.h"
+
+void turn_channels_deinit(struct turn_channels *cs)
+{
+	free(cs->v);
+	turn_index_deinit(&cs->by_number);
+	turn_index_deinit(&cs->by_peer);
+	*cs = (struct turn_channels){ 0 };
+}
+
+static uint32_t number_hash(const struct turn_server *s, uint16_t number)
+{
+	return (number * s->number_spread) >> 16;
+}
+
+static uint32_t peer_hash(const struct turn_server *s, const struct addr *peer)
+{
+	uint8_t key[18];
+	size_t n;
+	const uint8_t *ip = addr_ip(peer, &n);
+
+	memcpy(key, ip, n);
+	store_be16(key + n, addr_port(peer));
+	return (uint32_t)hash_bytes(&s->seed, key, n + 2);
+}
+
+static struct turn_channel *find_number(const struct turn_alloc *a, uint16_t number)
+{
+	const struct turn_channels *cs = &a->channels;
+
+	for (uint32_t at = number_hash(a->server, number), pos;
+	     (pos = turn_index_at(&cs->by_number, at)) != 0; at++)
+		if (cs->v[pos - 1].number == number)
+			return &cs->v[pos - 1];
+	return NULL;
+}
+
+/* Two entries of one peer can be there if the older has expired; the live one counts. */
+static struct turn_channel *find_peer(const struct turn_alloc *a, const struct addr *peer, uint64_t now)
+{
+	const struct turn_channels *cs = &a->channels;
+	uint32_t hash = peer_hash(a->server, peer);
+
+	for (uint32_t at = hash, pos; (pos = turn_index_at(&cs->by_peer, at)) != 0; at++) {
+		struct turn_channel *c = &cs->v[pos - 1];
+		if (c->hash == hash && c->expires > now && addr_equal(&c->peer, peer))
+			return c;
+	}
+	return NULL;
+}
+
+const struct turn_channel *turn_channel_by_number(const struct turn_alloc *a, uint16_t number,
+						  uint64_t now)
+{
+	const struct turn_channel *c = find_number(a, number);
+	return c && c->expires > now ? c : NULL;
+}
+
+const struct turn_channel *turn_channel_by_peer(const struct turn_alloc *a,
+						const struct addr *peer, uint64_t now)
+{
+	return a->channels.n ? find_peer(a, peer, now) : NULL;
+}
+
+unsigned turn_channels_count(const struct turn_alloc *a, uint64_t now)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < a->channels.n; i++)
+		n += a->channels.v[i].expires > now;
+	return n;
+}
+
+void turn_channels_permit(struct turn_alloc *a, const struct addr *peer, bool own, uint64_t until)
+{
+	for (unsigned i = 0; i < a->channels.n; i++) {
+		struct turn_channel *c = &a->channels.v[i];
+		if (addr_equal_ip(&c->peer, peer)) {
+			c->permitted = until;
+			c->own = own;
+		}
+	}
+}
+
+static void index_all(struct turn_alloc *a)
+{
+	struct turn_channels *cs = &a->channels;
+
+	turn_index_clear(&cs->by_number);
+	turn_index_clear(&cs->by_peer);
+	for (unsigned i = 0; i < cs->n; i++) {
+		turn_index_put(&cs->by_number, number_hash(a->server, cs->v[i].number), i);
+		turn_index_put(&cs->by_peer, cs->v[i].hash, i);
+	}
+}
+
+static void forget_expired(struct turn_alloc *a, uint64_t now)
+{
+	struct turn_channels *cs = &a->channels;
+	uint16_t kept = 0;
+
+	for (unsigned i = 0; i < cs->n; i++)
+		if (cs->v[i].expires > now)
+			cs->v[kept++] = cs->v[i];
+	if (kept == cs->n)
+		return;
+	cs->n = kept;
+	index_all(a);
+}
+
+/* Room for one more. An index that has grown is empty, so both are filled before an error is told. */
+static enum turn_refusal reserve(struct turn_alloc *a, uint64_t now)
+{
+	struct turn_channels *cs = &a->channels;
+	uint64_t limit = MIN(a->server->cfg->limits.channels_per_allocation, (uint64_t)TURN_INDEX_MAX);
+
+	if (cs->n == cs->cap || cs->n >= limit)
+		forget_expired(a, now);
+	if (cs->n >= limit)
+		return TURN_REFUSE_CHANNELS;
+	if (cs->n == cs->cap) {
+		unsigned cap = MAX(1u, MIN(2u * cs->cap, (unsigned)TURN_INDEX_MAX));
+		struct turn_channel *v = realloc(cs->v, cap * sizeof *v);
+		if (!v)
+			return TURN_REFUSE_RESOURCES;
+		cs->v = v;
+		cs->cap = (uint16_t)cap;
+	}
+	int by_number = turn_index_reserve(&cs->by_number, cs->n + 1u);
+	int by_peer = turn_index_reserve(&cs->by_peer, cs->n + 1u);
+	if (by_number > 0 || by_peer > 0)
+		index_all(a);
+	return by_number < 0 || by_peer < 0 ? TURN_REFUSE_RESOURCES : TURN_ACCEPTED;
+}
+
+static enum turn_refusal add(struct turn_alloc *a, uint16_t number, const struct addr *peer,
+			     uint64_t now)
+{
+	struct turn_channels *cs = &a->channels;
+
+	if (find_number(a, number)) /* expired: bound anew, maybe to another peer */
+		forget_expired(a, now);
+	enum turn_refusal r = reserve(a, now);
+	if (r != TURN_ACCEPTED)
+		return r;
+	cs->v[cs->n] = (struct turn_channel){ .peer = *peer,
+					      .number = number,
+					      .hash = peer_hash(a->server, peer),
+					      .expires = now + TURN_CHANNEL_MS };
+	turn_index_put(&cs->by_number, number_hash(a->server, number), cs->n);
+	turn_index_put(&cs->by_peer, cs->v[cs->n].hash, cs->n);
+	cs->n++;
+	turn_count(a->server, TURN_M_CHANNELS, 0, 1);
+	return TURN_ACCEPTED;
+}
+
+enum turn_refusal turn_channel_bind(struct turn_request *q, uint16_t number,
+				    const struct addr *peer, bool own)
+{
+	struct turn_alloc *a = q->alloc;
+	struct turn_channel *c = find_number(a, number), *other = find_peer(a, peer, q->now);
+	enum turn_refusal r;
+
+	if (c && c->expires <= q->now)
+		c = NULL;
+	if (c && !addr_equal(&c->peer, peer))
+		return turn_because(q, TURN_REFUSE_CHANNEL, "its number is bound to another peer");
+	if (other && other->number != number)
+		return turn_because(q, TURN_REFUSE_CHANNEL, "the peer is bound to another number");
+	r = turn_permissions_reserve(a, turn_permission_find(a, peer, q->now) ? 0 : 1, q->now);
+	if (r == TURN_ACCEPTED && !c)
+		r = add(a, number, peer, q->now);
+	if (r != TURN_ACCEPTED)
+		return r;
+	if (c)
+		c->expires = q->now + TURN_CHANNEL_MS;
+	turn_permission_set(a, peer, own, q->now);
+	return TURN_ACCEPTED;
+}

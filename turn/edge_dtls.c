@@ -72,7 +72,7 @@ static void session_free(struct turn_dtls_session *s)
 	struct turn_worker *w = s->worker;
 	struct turn_path path = session_path(s);
 
-	turn_path_gone(w->server, &path);
+	turn_path_gone(w->server, &path, loop_now(w->loop));
 	timer_stop(&s->unused);
 	htable_remove(&w->sessions, &s->node);
 	dtls_session_free(s->dtls);

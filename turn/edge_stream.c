@@ -64,7 +64,7 @@ static void conn_free(struct turn_conn *c)
 {
 	struct turn_path path = conn_path(c);
 
-	turn_path_gone(c->worker->server, &path);
+	turn_path_gone(c->worker->server, &path, loop_now(c->worker->loop));
 	timer_stop(&c->unused);
 	list_unlink(&c->node);
 	stream_free(c->stream);

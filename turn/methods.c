@@ -1,3 +1,185 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * The methods of STUN and TURN that this server answers, one row each, and their handlers; Allocate
+ * has a file of its own. A handler changes nothing before it knows that it will succeed. Receiving the
+ * same request twice does the same as once (RFC 8656 5).
+ */
+#include <string.h>
+#include "turn/alloc.h"
+
+/* ---- Binding ---- */
+
+/* A client of RFC 3489 wants the address in the clear, and ours beside it. */
+static void put_3489(const struct turn_request *q, struct stun_writer *sw)
+{
+	stun_put_addr(sw, STUN_A_MAPPED_ADDRESS, &q->from->client);
+	if (addr_family(&q->from->local) == AF_UNSPEC)
+		return;
+	stun_put_addr(sw, STUN_A_SOURCE_ADDRESS, &q->from->local);
+	stun_put_addr(sw, STUN_A_CHANGED_ADDRESS, &q->from->local); /* there is no other one */
+}
+
+static enum turn_refusal on_binding(struct turn_request *q)
+{
+	struct stun_writer sw;
+
+	turn_answer_begin(q, &sw);
+	if (q->m->rfc3489)
+		put_3489(q, &sw);
+	else
+		stun_put_addr(&sw, STUN_A_XOR_MAPPED_ADDRESS, &q->from->client);
+	turn_answer_send(q, &sw);
+	return TURN_ACCEPTED;
+}
+
+/* ---- Refresh ---- */
+
+static void answer_lifetime(struct turn_request *q, uint64_t ms)
+{
+	struct stun_writer sw;
+
+	turn_answer_begin(q, &sw);
+	stun_put_u32(&sw, STUN_A_LIFETIME, (uint32_t)(ms / 1000));
+	turn_answer_send(q, &sw);
+}
+
+/* REQUESTED-ADDRESS-FAMILY: which of two relay addresses is meant (RFC 8656 7.3). */
+static enum turn_refusal refresh_family(struct turn_request *q, bool *ret_one, unsigned *ret_family)
+{
+	const struct stun_value *v = &q->m->attr[STUN_A_REQUESTED_ADDRESS_FAMILY];
+
+	*ret_one = v->p != NULL;
+	if (!v->p)
+		return TURN_ACCEPTED;
+	*ret_family = v->p[0] == 2 ? TURN_V6 : TURN_V4;
+	if (v->n == 0 || v->p[0] < 1 || v->p[0] > 2 || !q->alloc->relay[*ret_family])
+		return turn_because(q, TURN_REFUSE_PEER_FAMILY, "REQUESTED-ADDRESS-FAMILY");
+	return TURN_ACCEPTED;
+}
+
+static void release(struct turn_request *q, bool one, unsigned family)
+{
+	struct turn_alloc *a = q->alloc;
+
+	answer_lifetime(q, 0);
+	q->alloc = NULL;
+	if (one && a->relay[TURN_V4] && a->relay[TURN_V6])
+		turn_alloc_close(a, family);
+	else
+		turn_alloc_end(a, TURN_END_RELEASED, q->now);
+}
+
+static enum turn_refusal on_refresh(struct turn_request *q)
+{
+	uint64_t ms;
+	uint32_t asked_s;
+	unsigned family = TURN_V4;
+	bool one;
+	enum turn_refusal r;
+
+	if (!q->alloc)
+		return TURN_REFUSE_NO_ALLOCATION;
+	r = refresh_family(q, &one, &family);
+	if (r != TURN_ACCEPTED)
+		return r;
+	if (stun_get_u32(q->m, STUN_A_LIFETIME, &asked_s) == 0 && asked_s == 0) {
+		release(q, one, family);
+		return TURN_ACCEPTED;
+	}
+	ms = turn_lifetime(q->s->cfg, q->m);
+	turn_alloc_refresh(q->alloc, ms, q->now);
+	answer_lifetime(q, ms);
+	return TURN_ACCEPTED;
+}
+
+/* ---- CreatePermission ---- */
+
+static void answer_empty(struct turn_request *q)
+{
+	struct stun_writer sw;
+
+	turn_answer_begin(q, &sw);
+	turn_answer_send(q, &sw);
+}
+
+/* All addresses are judged before one is installed. */
+static enum turn_refusal judge_peers(struct turn_request *q, unsigned *ret_new)
+{
+	uint64_t limit = q->s->cfg->limits.permissions_per_allocation;
+	size_t it = 0;
+	struct addr peer;
+	unsigned n = 0, fresh = 0;
+	bool own;
+	int r;
+
+	while ((r = stun_next_addr(q->m, STUN_A_XOR_PEER_ADDRESS, &it, &peer)) == 0) {
+		enum turn_refusal no = turn_peer_check(q, &peer, &own);
+		if (no != TURN_ACCEPTED)
+			return no;
+		if (++n > limit)
+			return TURN_REFUSE_PERMISSIONS;
+		fresh += !turn_permission_find(q->alloc, &peer, q->now);
+	}
+	if (r == -EBADMSG)
+		return turn_because(q, TURN_REFUSE_MALFORMED, "XOR-PEER-ADDRESS");
+	if (n == 0)
+		return turn_because(q, TURN_REFUSE_MISSING, "XOR-PEER-ADDRESS");
+	*ret_new = fresh;
+	return TURN_ACCEPTED;
+}
+
+static enum turn_refusal on_create_permission(struct turn_request *q)
+{
+	size_t it = 0;
+	struct addr peer;
+	unsigned fresh = 0;
+	enum turn_refusal r;
+
+	if (!q->alloc)
+		return TURN_REFUSE_NO_ALLOCATION;
+	r = judge_peers(q, &fresh);
+	if (r == TURN_ACCEPTED)
+		r = turn_permissions_reserve(q->alloc, fresh, q->now);
+	if (r != TURN_ACCEPTED)
+		return r;
+	while (stun_next_addr(q->m, STUN_A_XOR_PEER_ADDRESS, &it, &peer) == 0)
+		turn_permission_set(q->alloc, &peer, turn_policy_is_own(q->s->policy, &peer), q->now);
+	answer_empty(q);
+	return TURN_ACCEPTED;
+}
+
+/* ---- ChannelBind ---- */
+
+static enum turn_refusal on_channel_bind(struct turn_request *q)
+{
+	uint32_t v;
+	struct addr peer;
+	bool own;
+	enum turn_refusal r;
+
+	if (!q->alloc)
+		return TURN_REFUSE_NO_ALLOCATION;
+	if (stun_get_u32(q->m, STUN_A_CHANNEL_NUMBER, &v) < 0 ||
+	    stun_get_addr(q->m, STUN_A_XOR_PEER_ADDRESS, &peer) < 0)
+		return turn_because(q, TURN_REFUSE_MISSING, "CHANNEL-NUMBER or XOR-PEER-ADDRESS");
+	uint16_t number = (uint16_t)(v >> 16);
+	if (number < TURN_CHANNEL_FIRST || number > TURN_CHANNEL_LAST)
+		return turn_because(q, TURN_REFUSE_CHANNEL, "its number is not in 0x4000-0x4FFF");
+	r = turn_peer_check(q, &peer, &own);
+	if (r != TURN_ACCEPTED)
+		return r;
+	if (own && !turn_totals_is_relay(q->s->o.totals, &peer))
+		return TURN_REFUSE_OWN_PEER;
+	r = turn_channel_bind(q, number, &peer, own);
+	if (r == TURN_ACCEPTED)
+		answer_empty(q);
+	return r;
+}
+
+const struct turn_method turn_methods[TURN_METHODS] = {
+	[TURN_METHOD_BINDING] = { STUN_BINDING, true, on_binding },
+	[TURN_METHOD_ALLOCATE] = { STUN_ALLOCATE, false, turn_on_allocate },
+	[TURN_METHOD_REFRESH] = { STUN_REFRESH, false, on_refresh },
+	[TURN_METHOD_CREATE_PERMISSION] = { STUN_CREATE_PERMISSION, false, on_create_permission },
+	[TURN_METHOD_CHANNEL_BIND] = { STUN_CHANNEL_BIND, false, on_channel_bind },
+};

@@ -1,3 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * Rows of the counters in the order of enum turn_metric, and the label values in the order of the
+ * enums that index them. The values of refusals and auth results are short forms of their rows'
+ * texts; a unit test holds that none is missing.
+ */
+#include "turn/metrics.h"
+#include "turn/alloc.h"
+#include "turn/core.h"
+#include "turn/refusals.h"
+
+/* clang-format off */
+static const char *const protos[] = {
+	[TURN_UDP] = "udp", [TURN_TCP] = "tcp", [TURN_TLS] = "tls", [TURN_DTLS] = "dtls", NULL,
+};
+static const char *const ends[TURN_ENDS + 1] = {
+	[TURN_END_EXPIRED] = "expired", [TURN_END_RELEASED] = "released", [TURN_END_DISCONNECTED] = "disconnected",
+	[TURN_END_KILLED] = "killed", [TURN_END_STOPPED] = "stopped",
+};
+static const char *const methods[] = {
+	[TURN_METHOD_BINDING] = "binding", [TURN_METHOD_ALLOCATE] = "allocate", [TURN_METHOD_REFRESH] = "refresh",
+	[TURN_METHOD_CREATE_PERMISSION] = "create_permission", [TURN_METHOD_CHANNEL_BIND] = "channel_bind", NULL,
+};
+static const char *const auths[TURN_AUTH_CODES + 1] = {
+	[TURN_AUTH_OK] = "ok", [TURN_AUTH_UNKNOWN_USER] = "unknown_user", [TURN_AUTH_WRONG_PASSWORD] = "wrong_password",
+	[TURN_AUTH_EXPIRED] = "expired", [TURN_AUTH_WRONG_REALM] = "wrong_realm", [TURN_AUTH_BAD_USERNAME] = "bad_username",
+	[TURN_AUTH_UNKNOWN_USERHASH] = "unknown_userhash", [TURN_AUTH_BAD_ALGORITHM] = "bad_algorithm", [TURN_AUTH_NO_MEMORY] = "no_memory",
+};
+static const char *const drops[TURN_DROPS + 1] = {
+	[TURN_DROP_NOT_TURN] = "not_turn", [TURN_DROP_MALFORMED] = "malformed", [TURN_DROP_FINGERPRINT] = "fingerprint",
+	[TURN_DROP_UNEXPECTED] = "unexpected", [TURN_DROP_NO_ALLOCATION] = "no_allocation",
+	[TURN_DROP_NO_CHANNEL] = "no_channel", [TURN_DROP_NO_PERMISSION] = "no_permission",
+	[TURN_DROP_PEER_UNWANTED] = "peer_unwanted", [TURN_DROP_OWN_ADDRESS] = "own_address",
+	[TURN_DROP_BITRATE] = "bitrate", [TURN_DROP_BUDGET] = "unauthenticated_budget", [TURN_DROP_TTL] = "ttl",
+	[TURN_DROP_TOO_BIG] = "too_big", [TURN_DROP_BAD_FRAME] = "bad_frame",
+	[TURN_DROP_CLIENT_SLOW] = "client_slow", [TURN_DROP_CONN_LIMIT] = "connection_limit",
+	[TURN_DROP_CONN_UNUSED] = "connection_unused",
+};
+static const char *const ways[] = { [TURN_UP] = "to_peer", [TURN_DOWN] = "to_client", NULL };
+
+const struct metric_row turn_metric_rows[TURN_METRICS] = {
+	[TURN_M_ALLOCATIONS] = { "stile_turn_allocations", METRIC_GAUGE, "Allocations alive", NULL, NULL, NULL },
+	[TURN_M_ALLOCATIONS_CREATED] = { "stile_turn_allocations_created_total", METRIC_COUNTER,
+		"Allocations created, by the client's transport", "transport", protos, NULL },
+	[TURN_M_ALLOCATIONS_ENDED] = { "stile_turn_allocations_ended_total", METRIC_COUNTER,
+		"Allocations ended, by cause", "cause", ends, NULL },
+	[TURN_M_PERMISSIONS] = { "stile_turn_permissions_created_total", METRIC_COUNTER, "Permissions created", NULL, NULL, NULL },
+	[TURN_M_CHANNELS] = { "stile_turn_channels_bound_total", METRIC_COUNTER, "Channels bound", NULL, NULL, NULL },
+	[TURN_M_REQUESTS] = { "stile_turn_requests_total", METRIC_COUNTER, "Requests received, by method", "method", methods, NULL },
+	[TURN_M_SUCCESSES] = { "stile_turn_successes_total", METRIC_COUNTER, "Requests answered with success, by method", "method", methods, NULL },
+	[TURN_M_REFUSALS] = { "stile_turn_refusals_total", METRIC_COUNTER, "Requests refused, by reason", "reason", turn_refusal_labels, NULL },
+	[TURN_M_AUTH] = { "stile_turn_auth_total", METRIC_COUNTER, "Credentials checked, by result", "result", auths, NULL },
+	[TURN_M_DROPS] = { "stile_turn_drops_total", METRIC_COUNTER, "Packets and connections dropped, by reason", "reason", drops, NULL },
+	[TURN_M_PACKETS] = { "stile_turn_relayed_packets_total", METRIC_COUNTER, "Packets relayed, by direction", "direction", ways, NULL },
+	[TURN_M_BYTES] = { "stile_turn_relayed_bytes_total", METRIC_COUNTER, "Payload bytes relayed, by direction", "direction", ways, NULL },
+	[TURN_M_PEER_ERRORS] = { "stile_turn_peer_errors_total", METRIC_COUNTER, "ICMP errors that peers answered with", NULL, NULL, NULL },
+};
+/* clang-format on */

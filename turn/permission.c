@@ -1,3 +1,157 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * The permissions of one allocation: an array and an index over it by keyed hash of the address. The
+ * address is the one that packets carry, so what comes back from a peer is found as it was permitted;
+ * the rules see through every spelling of it (turn/peers.c).
+ */
+#include "turn/permission.h"
+#include <stdio.h>
+#include "turn/alloc.h"
+
+void turn_permissions_deinit(struct turn_permissions *ps)
+{
+	free(ps->v);
+	turn_index_deinit(&ps->by_ip);
+	*ps = (struct turn_permissions){ 0 };
+}
+
+static uint32_t ip_hash(const struct turn_server *s, const struct addr *peer)
+{
+	size_t n;
+	const uint8_t *ip = addr_ip(peer, &n);
+	return (uint32_t)hash_bytes(&s->seed, ip, n);
+}
+
+static struct turn_permission *find(const struct turn_alloc *a, const struct addr *peer,
+				    uint32_t hash)
+{
+	const struct turn_permissions *ps = &a->permissions;
+	size_t n;
+	const uint8_t *ip = addr_ip(peer, &n);
+
+	for (uint32_t at = hash, pos; (pos = turn_index_at(&ps->by_ip, at)) != 0; at++) {
+		struct turn_permission *p = &ps->v[pos - 1];
+		if (p->hash == hash && p->family == turn_family(peer) && memcmp(p->ip, ip, n) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+const struct turn_permission *turn_permission_find(const struct turn_alloc *a,
+						   const struct addr *peer, uint64_t now)
+{
+	if (a->permissions.n == 0)
+		return NULL;
+	const struct turn_permission *p = find(a, peer, ip_hash(a->server, peer));
+	return p && p->expires > now ? p : NULL;
+}
+
+unsigned turn_permissions_count(const struct turn_alloc *a, uint64_t now)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < a->permissions.n; i++)
+		n += a->permissions.v[i].expires > now;
+	return n;
+}
+
+static void index_all(struct turn_permissions *ps)
+{
+	turn_index_clear(&ps->by_ip);
+	for (unsigned i = 0; i < ps->n; i++)
+		turn_index_put(&ps->by_ip, ps->v[i].hash, i);
+}
+
+static void forget_expired(struct turn_permissions *ps, uint64_t now)
+{
+	uint16_t kept = 0;
+
+	for (unsigned i = 0; i < ps->n; i++)
+		if (ps->v[i].expires > now)
+			ps->v[kept++] = ps->v[i];
+	if (kept == ps->n)
+		return;
+	ps->n = kept;
+	index_all(ps);
+}
+
+static int make_room(struct turn_permissions *ps, unsigned total)
+{
+	int r;
+
+	if (total > ps->cap) {
+		unsigned cap = MAX(total, MIN(2u * ps->cap, (unsigned)TURN_INDEX_MAX));
+		struct turn_permission *v = realloc(ps->v, cap * sizeof *v);
+		if (!v)
+			return -ENOMEM;
+		ps->v = v;
+		ps->cap = (uint16_t)cap;
+	}
+	r = turn_index_reserve(&ps->by_ip, total);
+	if (r > 0)
+		index_all(ps);
+	return MIN(r, 0);
+}
+
+enum turn_refusal turn_permissions_reserve(struct turn_alloc *a, unsigned n, uint64_t now)
+{
+	struct turn_permissions *ps = &a->permissions;
+	uint64_t limit = MIN(a->server->cfg->limits.permissions_per_allocation, (uint64_t)TURN_INDEX_MAX);
+
+	if (n == 0)
+		return TURN_ACCEPTED;
+	if (ps->n + n > ps->cap || (uint64_t)ps->n + n > limit)
+		forget_expired(ps, now);
+	if ((uint64_t)ps->n + n > limit)
+		return TURN_REFUSE_PERMISSIONS;
+	return make_room(ps, ps->n + n) < 0 ? TURN_REFUSE_RESOURCES : TURN_ACCEPTED;
+}
+
+void turn_permission_set(struct turn_alloc *a, const struct addr *peer, bool own, uint64_t now)
+{
+	struct turn_permissions *ps = &a->permissions;
+	uint32_t hash = ip_hash(a->server, peer);
+	struct turn_permission *p = find(a, peer, hash);
+
+	if (!p) {
+		size_t n;
+		const uint8_t *ip = addr_ip(peer, &n);
+		p = &ps->v[ps->n];
+		*p = (struct turn_permission){ .hash = hash, .family = (uint8_t)turn_family(peer) };
+		memcpy(p->ip, ip, n);
+		turn_index_put(&ps->by_ip, hash, ps->n++);
+	}
+	if (p->expires <= now)
+		turn_count(a->server, TURN_M_PERMISSIONS, 0, 1);
+	p->own = own;
+	p->expires = now + TURN_PERMISSION_MS;
+	turn_channels_permit(a, peer, own, p->expires);
+}
+
+/* ::ffff:a.b.c.d and ::a.b.c.d are no addresses that an IPv6 packet can be sent to. */
+static bool is_disguised_v4(const struct addr *a)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff }, compatible[12] = { 0 };
+	size_t n;
+	const uint8_t *ip = addr_ip(a, &n);
+
+	return n == 16 && (memcmp(ip, mapped, 12) == 0 || memcmp(ip, compatible, 12) == 0);
+}
+
+enum turn_refusal turn_peer_check(struct turn_request *q, const struct addr *peer, bool *ret_own)
+{
+	char text[ADDR_STRLEN];
+	bool own = turn_policy_is_own(q->s->policy, peer);
+
+	if (!own) {
+		struct turn_verdict v = turn_policy_peer(q->s->policy, peer);
+		if (!v.allowed) {
+			snprintf(q->why, sizeof q->why, "%s: %s", addr_print_ip(peer, text), v.rule);
+			return TURN_REFUSE_PEER;
+		}
+	}
+	if (!q->alloc->relay[turn_family(peer)] || is_disguised_v4(peer))
+		return turn_because(q, TURN_REFUSE_PEER_FAMILY, addr_print_ip(peer, text));
+	*ret_own = own;
+	return TURN_ACCEPTED;
+}

@@ -1,3 +1,188 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * One worker's server: made, reloaded, freed; and the first look at what a client sends (RFC 7983):
+ * ChannelData goes to the packet path, a STUN request to turn/request.c, a Send indication to the
+ * packet path, and the rest is dropped and counted. Malformed requests get 400 if their header is
+ * good; everything else that is not understood gets silence.
+ */
+#include <errno.h>
+#include <string.h>
+#include "common/bytes.h"
+#include "turn/alloc.h"
+
+bool turn_gate_pass(struct turn_gate *g, uint64_t now, uint64_t *ret_suppressed)
+{
+	if (g->second != now / 1000) {
+		g->second = now / 1000;
+		g->n = 0;
+	}
+	if (g->n >= TURN_GATE_LINES) {
+		g->suppressed++;
+		return false;
+	}
+	g->n++;
+	*ret_suppressed = g->suppressed;
+	g->suppressed = 0;
+	return true;
+}
+
+/* ---- policy ---- */
+
+/* 50 ms of the lower rate, so that no worker hoards what others could use. */
+static uint64_t lease_size(uint64_t rate_a, uint64_t rate_b)
+{
+	uint64_t bytes = MIN(rate_a, rate_b) / 8 / 20;
+	return MIN(MAX(bytes, UINT64_C(1500)), UINT64_C(65536));
+}
+
+void turn_server_set_policy(struct turn_server *s, struct turn_policy *p)
+{
+	struct turn_policy *old = s->policy;
+
+	s->policy = turn_policy_ref(p);
+	s->cfg = turn_policy_config(p);
+	s->rates = s->cfg->limits.bitrate != UINT64_MAX || s->cfg->limits.bitrate_per_user != UINT64_MAX;
+	s->lease_bytes = lease_size(s->cfg->limits.bitrate, s->cfg->limits.bitrate_per_user);
+	turn_policy_unref(old);
+}
+
+void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n)
+{
+	s->nonces = *n;
+}
+
+/* ---- birth and death ---- */
+
+static void on_reservations_due(struct timer *t, uint64_t now)
+{
+	struct turn_server *s = container_of(t, struct turn_server, reservations_due);
+	timers_set(s->o.timers, t, turn_reservations_expire(s->o.reservations, now));
+}
+
+int turn_server_new(const struct turn_server_options *o, uint64_t now, struct turn_server **ret_s)
+{
+	_cleanup_(turn_server_freep) struct turn_server *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return -ENOMEM;
+	s->o = *o;
+	s->next_id = 1;
+	s->now = now;
+	htable_init(&s->by_tuple);
+	list_init(&s->allocs);
+	s->seed = hash_seed_random();
+	s->random = s->seed.k0 ^ now;
+	s->number_spread = (uint32_t)s->seed.k1 | 1;
+	s->reservations_due.fire = on_reservations_due;
+	turn_server_set_policy(s, o->policy);
+	turn_server_set_nonces(s, o->nonces);
+	s->scratch = malloc(TURN_SCRATCH);
+	s->budget = turn_budget_new();
+	s->refusals = turn_refusals_new();
+	if (!s->scratch || !s->budget || !s->refusals)
+		return -ENOMEM;
+	*ret_s = steal_ptr(&s);
+	return 0;
+}
+
+struct turn_server *turn_server_free(struct turn_server *s)
+{
+	if (!s)
+		return NULL;
+	list_for_each_safe(it, &s->allocs)
+		turn_alloc_end(list_entry(it, struct turn_alloc, in_order), TURN_END_STOPPED, s->now);
+	timer_stop(&s->reservations_due);
+	htable_deinit(&s->by_tuple);
+	turn_refusals_free(s->refusals);
+	turn_budget_free(s->budget);
+	turn_policy_unref(s->policy);
+	free(s->scratch);
+	bytes_wipe(&s->nonces, sizeof s->nonces);
+	free(s);
+	return NULL;
+}
+
+/* ---- connections ---- */
+
+void turn_path_gone(struct turn_server *s, const struct turn_path *p, uint64_t now)
+{
+	struct turn_alloc *a = turn_alloc_find(s, p);
+
+	if (a)
+		turn_alloc_end(a, TURN_END_DISCONNECTED, now);
+}
+
+bool turn_path_in_use(struct turn_server *s, const struct turn_path *p)
+{
+	return turn_alloc_find(s, p) != NULL;
+}
+
+const struct turn_refusals *turn_server_refusals(const struct turn_server *s)
+{
+	return s->refusals;
+}
+
+/* ---- input ---- */
+
+static void on_indication(struct turn_server *s, const struct turn_path *from,
+			  const struct stun_msg *m, const struct turn_packet *pk, uint64_t now)
+{
+	if (m->method == STUN_SEND)
+		turn_on_send(s, from, m, pk, now);
+	else if (m->method != STUN_BINDING) /* that one only keeps a NAT's mapping alive */
+		turn_drop(s, TURN_DROP_UNEXPECTED);
+}
+
+static void on_request(struct turn_server *s, const struct turn_path *from, const struct stun_msg *m, uint64_t now)
+{
+	struct turn_request q = { .s = s, .from = from, .m = m, .now = now };
+	turn_request_run(&q);
+}
+
+static void on_bad_message(struct turn_server *s, const struct turn_path *from,
+			   const struct stun_msg *m, int why, uint64_t now)
+{
+	if (why == STUN_MALFORMED && m->tid && m->class == STUN_REQUEST) {
+		struct turn_request q = { .s = s, .from = from, .m = m, .now = now };
+		if (m->bad_attr < STUN_ATTRS)
+			turn_because(&q, TURN_REFUSE_MALFORMED, stun_attr_table[m->bad_attr].name);
+		turn_refuse(&q, TURN_REFUSE_MALFORMED);
+		return;
+	}
+	turn_drop(s, why == STUN_NOT_STUN	? TURN_DROP_NOT_TURN :
+		     why == STUN_BAD_FINGERPRINT ? TURN_DROP_FINGERPRINT :
+						   TURN_DROP_MALFORMED);
+}
+
+static void on_stun(struct turn_server *s, const struct turn_path *from,
+		    const struct turn_packet *pk, uint64_t now)
+{
+	struct stun_msg m;
+	int r;
+
+	m.tid = NULL;
+	r = stun_parse(pk->data, pk->n, &m);
+	if (r != STUN_OK)
+		on_bad_message(s, from, &m, r, now);
+	else if (m.class == STUN_REQUEST)
+		on_request(s, from, &m, now);
+	else if (m.class == STUN_INDICATION)
+		on_indication(s, from, &m, pk, now);
+	else
+		turn_drop(s, TURN_DROP_UNEXPECTED); /* we ask nobody */
+}
+
+void turn_input(struct turn_server *s, const struct turn_path *from, const struct turn_packet *pk,
+		uint64_t now)
+{
+	s->now = now;
+	if (pk->n == 0) {
+		turn_drop(s, TURN_DROP_NOT_TURN);
+		return;
+	}
+	switch (stun_demux(pk->data[0])) {
+	case DEMUX_CHANNEL_DATA: turn_on_channel_data(s, from, pk, now); break;
+	case DEMUX_STUN: on_stun(s, from, pk, now); break;
+	default: turn_drop(s, TURN_DROP_NOT_TURN); break;
+	}
+}

@@ -98,7 +98,8 @@ void turn_input(struct turn_server *s, const struct turn_path *from, const struc
 void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct turn_packet *pk, uint64_t now);
 /* ICMP error on the relay socket: recorded; the ICMP attribute of RFC 8656 comes with issue 2. */
 void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t now);
-void turn_path_gone(struct turn_server *s, const struct turn_path *p); /* connection or session closed */
+/* Connection or session closed: what hangs on it ends. */
+void turn_path_gone(struct turn_server *s, const struct turn_path *p, uint64_t now);
 bool turn_path_in_use(struct turn_server *s, const struct turn_path *p); /* an allocation hangs on it */
 
 /* On a stream: length of the next STUN message or padded ChannelData frame; 0 if fewer than 4 bytes are
@@ -115,7 +116,9 @@ struct turn_session_info {
 	uint64_t packets_up, bytes_up, packets_down, bytes_down; /* up: client to peer */
 	unsigned permissions, channels;
 };
-void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned limit,
+void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned limit, uint64_t now,
 			  void (*fn)(const struct turn_session_info *i, void *arg), void *arg);
-bool turn_server_kill(struct turn_server *s, uint64_t id); /* ends the allocation; false if there is none */
+bool turn_server_kill(struct turn_server *s, uint64_t id, uint64_t now); /* ends the allocation; false if there is none */
+/* Recent refusals of this worker, for `stile turn why`: turn/refusals.h lists them. */
+const struct turn_refusals *turn_server_refusals(const struct turn_server *s);
 unsigned turn_server_count(const struct turn_server *s);

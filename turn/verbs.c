@@ -150,7 +150,7 @@ static void add_sessions(struct worker *wk, void *arg)
 	if (w->index < pg->worker || pg->left == 0)
 		return;
 	pg->now = loop_now(w->loop);
-	turn_server_sessions(w->server, w->index == pg->worker ? pg->after : 0, pg->left, add_session, pg);
+	turn_server_sessions(w->server, w->index == pg->worker ? pg->after : 0, pg->left, pg->now, add_session, pg);
 }
 
 static void verb_sessions(struct control_request *rq, const json_t *args, void *arg)
@@ -188,7 +188,7 @@ static void kill_session(struct worker *wk, void *arg)
 	struct kill *k = arg;
 
 	if (w->index == worker_of(k->id))
-		k->done = turn_server_kill(w->server, k->id);
+		k->done = turn_server_kill(w->server, k->id, loop_now(w->loop));
 }
 
 static void verb_kill(struct control_request *rq, const json_t *args, void *arg)

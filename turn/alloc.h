@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An allocation (RFC 8656 5): a client's five-tuple and its relay sockets, at most one per address
+ * family, with the permissions and channels of its peers. Private to the core; the edge knows it as
+ * an opaque pointer.
+ *
+ * It belongs to its server's table and ends by turn_alloc_end() alone: expiry, Refresh with lifetime
+ * 0, the end of its connection, an administrator, or the server's end. It owns its sockets, its key and one
+ * allocation of its account. All of it, with one permission and one channel, stays below 1.5 KB.
+ */
+#pragma once
+#include "turn/channel.h"
+#include "turn/core.h"
+#include "turn/permission.h"
+#include "turn/ports.h"
+
+enum turn_end { TURN_END_EXPIRED, TURN_END_RELEASED, TURN_END_DISCONNECTED, TURN_END_KILLED, TURN_END_STOPPED, TURN_ENDS };
+
+enum { TURN_V4, TURN_V6, TURN_FAMILIES };
+static inline unsigned turn_family(const struct addr *a)
+{
+	return addr_family(a) == AF_INET6 ? TURN_V6 : TURN_V4;
+}
+
+struct turn_alloc {
+	/* what every packet touches */
+	struct hnode node; /* in by_tuple */
+	struct turn_server *server;
+	struct turn_path path;
+	struct turn_relay *relay[TURN_FAMILIES]; /* NULL: none of this family */
+	struct turn_channels channels;
+	struct turn_permissions permissions;
+	struct turn_account *account;
+	uint64_t lease, dry_at; /* bytes that may be relayed; when the totals had no more */
+	uint64_t packets[2], bytes[2]; /* by enum turn_way */
+	/* the rest */
+	struct timer expiry;
+	struct list in_order; /* in server->allocs */
+	struct turn_key *key;
+	uint64_t id, created;
+	struct addr at[TURN_FAMILIES], public_at[TURN_FAMILIES]; /* bound to; as the world sees it */
+	uint8_t tid[STUN_TID_LEN]; /* of the request that made it */
+	uint8_t token[TURN_TOKEN_LEN]; /* what that request was answered */
+	uint32_t granted_s;
+	bool has_token;
+	uint8_t family_refused, family_why; /* ADDRESS-ERROR-CODE: the family that could not be had or 0, enum turn_refusal */
+	char user[];
+};
+_Static_assert(sizeof(struct turn_alloc) <= 512, "an allocation is small");
+_Static_assert(offsetof(struct turn_alloc, expiry) <= 5 * 64, "what packets touch is in five cache lines");
+_Static_assert(sizeof(struct turn_alloc) + 256 + sizeof(struct turn_permission) + sizeof(struct turn_channel) + 64 <= 1536,
+	       "1.5 KB with the longest user name, one permission and one channel");
+
+struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct turn_path *from);
+/* Not in any table yet, no sockets; NULL: no memory. user is copied. */
+struct turn_alloc *turn_alloc_new(struct turn_server *s, const struct turn_path *from, const char *user);
+/* Of one that was never put into service: closes what it has. */
+struct turn_alloc *turn_alloc_free(struct turn_alloc *a);
+DEFINE_CLEANUP(struct turn_alloc, turn_alloc_free)
+/* Opens a relay socket of this family; pair: also holds the port above (EVEN-PORT with R). */
+struct turn_open {
+	unsigned family;
+	enum turn_parity parity;
+	struct turn_reservation *pair; /* at, public_at and held are set on success; NULL unless TURN_PORT_EVEN_PAIR */
+};
+enum turn_refusal turn_alloc_open(struct turn_alloc *a, const struct turn_open *o);
+bool turn_alloc_can_open(const struct turn_server *s, const struct turn_path *from, unsigned family);
+/* Takes over a reservation's socket; on failure it is still the caller's. */
+enum turn_refusal turn_alloc_adopt(struct turn_alloc *a, struct turn_reservation *r);
+void turn_alloc_close(struct turn_alloc *a, unsigned family); /* one relay socket of two */
+/* Into the table, the list and the timer wheel. -ENOMEM. */
+int turn_alloc_start(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now);
+void turn_alloc_refresh(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now);
+void turn_alloc_end(struct turn_alloc *a, enum turn_end why, uint64_t now);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inside of the protocol core, for its own files only: the server of one worker, and a request on
+ * its way through it. The server owns its allocations, budget, ring and scratch buffer; an answer
+ * is built in the scratch buffer and is gone with the next one.
+ */
+#pragma once
+#include "common/hash.h"
+#include "turn/metrics.h"
+#include "turn/refusals.h"
+#include "turn/reservations.h"
+#include "turn/server.h"
+#include "turn/totals.h"
+
+enum turn_method_id { /* the order of turn_methods, and of the labels in turn/metrics.c */
+	TURN_METHOD_BINDING,
+	TURN_METHOD_ALLOCATE,
+	TURN_METHOD_REFRESH,
+	TURN_METHOD_CREATE_PERMISSION,
+	TURN_METHOD_CHANNEL_BIND,
+	TURN_METHODS
+};
+
+enum {
+	TURN_SCRATCH = 65536 + 64,  /* the largest frame to a client, and some */
+	TURN_ANSWER_MAX = 2048,	    /* the largest answer: realm, nonce and software have bounds */
+	TURN_GATE_LINES = 20,	    /* log lines of one kind in a second */
+	TURN_PERMISSION_MS = 300000, /* RFC 8656 3.3 */
+	TURN_CHANNEL_MS = 600000,    /* RFC 8656 12 */
+};
+
+/* Lets TURN_GATE_LINES of one kind of log line through in a second. */
+struct turn_gate {
+	uint64_t second;
+	uint32_t n, suppressed;
+};
+/* True: log it; *ret_suppressed are those that were not, before. */
+bool turn_gate_pass(struct turn_gate *g, uint64_t now, uint64_t *ret_suppressed);
+
+struct turn_server {
+	struct turn_server_options o;
+	struct turn_policy *policy;	/* referenced */
+	const struct turn_config *cfg;	/* the policy's */
+	struct htable by_tuple;		/* struct turn_alloc */
+	struct hash_seed seed;
+	uint32_t number_spread;		/* odd: spreads channel numbers over an index */
+	uint64_t random;		/* state of transaction ids of indications */
+	bool rates;			/* a bit rate is limited */
+	uint64_t lease_bytes;		/* taken at once from the totals */
+	uint8_t *scratch;		/* TURN_SCRATCH bytes */
+	struct list allocs;		/* in creation order */
+	unsigned n_allocs;
+	uint64_t next_id;
+	uint64_t now;			/* of the last packet from a client: for the lines of a stop */
+	struct stun_nonces nonces;
+	struct turn_budget *budget;
+	struct turn_refusals *refusals;
+	struct timer reservations_due;
+	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gate, peer_error_gate;
+};
+
+static inline void turn_count(const struct turn_server *s, enum turn_metric row, unsigned label, int64_t v)
+{
+	if (s->o.metrics)
+		metric_add(s->o.metrics, s->o.worker, row, label, v);
+}
+static inline void turn_drop(const struct turn_server *s, enum turn_drop why)
+{
+	turn_count(s, TURN_M_DROPS, why, 1);
+}
+
+/* ---- requests: turn/request.c ---- */
+struct turn_request {
+	struct turn_server *s;
+	const struct turn_path *from;
+	const struct stun_msg *m;
+	struct turn_alloc *alloc;  /* of this five-tuple; NULL: none */
+	struct turn_key *key;	   /* signs the answer; owned */
+	struct turn_identity id;   /* set if the credential was looked up */
+	bool proven;		   /* the source has received something from us: no budget */
+	uint64_t now;
+	uint16_t unknown[STUN_MAX_UNKNOWN]; /* for 420 */
+	unsigned n_unknown;
+	char why[128];		   /* detail of a refusal, for the administrator */
+};
+
+struct turn_method {
+	enum stun_method method;
+	bool open; /* answered without authentication */
+	/* Answers with turn_answer_*() and returns TURN_ACCEPTED, or says why not. */
+	enum turn_refusal (*handle)(struct turn_request *q);
+};
+extern const struct turn_method turn_methods[TURN_METHODS];
+
+void turn_request_run(struct turn_request *q);
+void turn_refuse(struct turn_request *q, enum turn_refusal what);
+void turn_answer_begin(struct turn_request *q, struct stun_writer *sw);
+void turn_answer_send(struct turn_request *q, struct stun_writer *sw);
+/* Sets the detail and passes the refusal on. */
+enum turn_refusal turn_because(struct turn_request *q, enum turn_refusal what, const char *why);
+
+/* turn/allocate.c */
+enum turn_refusal turn_on_allocate(struct turn_request *q);
+uint64_t turn_lifetime(const struct turn_config *cfg, const struct stun_msg *m); /* ms, as granted; for Refresh too */
+
+/* ---- data: turn/relay_data.c ---- */
+void turn_on_channel_data(struct turn_server *s, const struct turn_path *from, const struct turn_packet *pk, uint64_t now);
+void turn_on_send(struct turn_server *s, const struct turn_path *from, const struct stun_msg *m,
+		  const struct turn_packet *pk, uint64_t now);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The counters of stile-turn: the row enum is the order of turn_metric_rows. The label of each row has
+ * a fixed set of values, whose position is the cell: an enum here, in turn/refusals.h or in
+ * turn/policy.h. There are no user or peer labels. The edge adds its own rows at the end.
+ */
+#pragma once
+#include "common/metrics.h"
+
+enum turn_metric {
+	TURN_M_ALLOCATIONS,	    /* gauge */
+	TURN_M_ALLOCATIONS_CREATED, /* by proto of the client */
+	TURN_M_ALLOCATIONS_ENDED,   /* by enum turn_end */
+	TURN_M_PERMISSIONS,	    /* created */
+	TURN_M_CHANNELS,	    /* bound */
+	TURN_M_REQUESTS,	    /* by position in turn_methods */
+	TURN_M_SUCCESSES,	    /* the same */
+	TURN_M_REFUSALS,	    /* by enum turn_refusal */
+	TURN_M_AUTH,		    /* by enum turn_auth */
+	TURN_M_DROPS,		    /* by enum turn_drop */
+	TURN_M_PACKETS,		    /* by enum turn_way */
+	TURN_M_BYTES,		    /* the same */
+	TURN_M_PEER_ERRORS,	    /* ICMP */
+	TURN_METRICS
+};
+extern const struct metric_row turn_metric_rows[TURN_METRICS];
+
+enum turn_way { TURN_UP, TURN_DOWN }; /* up: client to peer */
+
+/* Why a packet went nowhere. */
+enum turn_drop {
+	TURN_DROP_NOT_TURN,	  /* neither STUN nor ChannelData */
+	TURN_DROP_MALFORMED,	  /* a length that lies, a bad indication */
+	TURN_DROP_FINGERPRINT,
+	TURN_DROP_UNEXPECTED,	  /* a response, an unknown method or indication */
+	TURN_DROP_NO_ALLOCATION,
+	TURN_DROP_NO_CHANNEL,	  /* never bound, or expired */
+	TURN_DROP_NO_PERMISSION,  /* client to peer */
+	TURN_DROP_PEER_UNWANTED,  /* peer to client, without permission */
+	TURN_DROP_OWN_ADDRESS,	  /* an own address whose port is no live relay socket */
+	TURN_DROP_BITRATE,
+	TURN_DROP_BUDGET,	  /* an unauthenticated answer over its budget */
+	TURN_DROP_TTL,		  /* arrived with its last hop */
+	TURN_DROP_TOO_BIG,	  /* does not fit the frame to the client */
+	/* the edge's */
+	TURN_DROP_BAD_FRAME,	  /* a stream that is neither STUN nor ChannelData: closed */
+	TURN_DROP_CLIENT_SLOW,	  /* a client that does not read */
+	TURN_DROP_CONN_LIMIT,	  /* a connection over turn.limits.connections* */
+	TURN_DROP_CONN_UNUSED,	  /* a connection without an allocation, closed */
+	TURN_DROPS
+};

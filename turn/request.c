@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request's way: method, allocation, authentication (RFC 8489 9.2.4), unknown attributes (420, after the
+ * authentication as 6.3 says), handler; then an answer, or a refusal by its row.
+ *
+ * The long-term credential of a request on an existing allocation is checked with the allocation's
+ * own key first, so it goes on when the password has changed or a time-limited credential has run
+ * out: nothing that lives is cut off. An answer to a source that has not proved its address is
+ * charged to its budget; a good nonce is such a proof, for it was sent there.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "turn/alloc.h"
+
+/* ---- answers ---- */
+
+void turn_answer_begin(struct turn_request *q, struct stun_writer *sw)
+{
+	stun_begin_response(sw, q->s->scratch, TURN_ANSWER_MAX, q->m, STUN_SUCCESS);
+}
+
+static bool may_answer(struct turn_request *q, size_t n)
+{
+	if (q->proven || q->from->transport->proto != TURN_UDP)
+		return true;
+	return turn_budget_charge(q->s->budget, &q->from->client, q->m->raw_n, n,
+				  q->s->cfg->limits.unauthenticated_bitrate, q->now);
+}
+
+static void send_message(struct turn_request *q, struct stun_writer *sw)
+{
+	ssize_t n;
+
+	if (q->key)
+		turn_key_sign(q->key, sw, q->m);
+	if (q->m->has_fingerprint)
+		stun_put_fingerprint(sw);
+	n = stun_end(sw);
+	if (n < 0)
+		return; /* no memory for the signature: the client asks again */
+	if (!may_answer(q, (size_t)n)) {
+		turn_drop(q->s, TURN_DROP_BUDGET);
+		return;
+	}
+	q->from->transport->send(q->from, &(struct turn_out){ .body = q->s->scratch,
+							      .body_n = (size_t)n,
+							      .mark = DGRAM_MARK_NONE });
+}
+
+/* To an authenticated client always; else only while the answer is at most 1.6 times the request. */
+static bool has_room_for_software(const struct turn_request *q, const struct stun_writer *sw)
+{
+	size_t n = strlen(q->s->cfg->software ? q->s->cfg->software : "");
+	size_t total = wr_len(&sw->w) + 4 + ((n + 3) & ~(size_t)3) + (q->m->has_fingerprint ? 8 : 0);
+
+	return n > 0 && (q->key || 5 * total <= 8 * q->m->raw_n);
+}
+
+void turn_answer_send(struct turn_request *q, struct stun_writer *sw)
+{
+	if (has_room_for_software(q, sw))
+		stun_put_text(sw, STUN_A_SOFTWARE, text_of(q->s->cfg->software));
+	send_message(q, sw);
+}
+
+/* ---- refusals ---- */
+
+enum turn_refusal turn_because(struct turn_request *q, enum turn_refusal what, const char *why)
+{
+	snprintf(q->why, sizeof q->why, "%s", why);
+	return what;
+}
+
+/* A new nonce, and what a client needs to use it. User names are hidden only where a hash can be
+ * looked up: that takes named users. */
+static void put_challenge(struct turn_request *q, struct stun_writer *sw)
+{
+	struct turn_server *s = q->s;
+	struct text realm = text_of(s->cfg->realm);
+	char nonce[STUN_NONCE_MAX];
+	uint32_t features = STUN_FEATURE_PASSWORD_ALGORITHMS |
+			    (turn_policy_has_users(s->policy) ? STUN_FEATURE_USERNAME_ANONYMITY : 0);
+	size_t n = stun_nonce_make(&s->nonces, &q->from->client, realm, features, q->now, nonce);
+
+	stun_put_text(sw, STUN_A_REALM, realm);
+	stun_put_text(sw, STUN_A_NONCE, (struct text){ nonce, n });
+	stun_put_password_algorithms(sw);
+}
+
+static void answer_refusal(struct turn_request *q, enum turn_refusal what)
+{
+	const struct turn_refusal_row *row = &turn_refusal_rows[what];
+	struct stun_writer sw;
+
+	stun_begin_response(&sw, q->s->scratch, TURN_ANSWER_MAX, q->m, STUN_ERROR);
+	stun_put_error(&sw, row->code, row->text);
+	if (row->code == 401 || row->code == 438)
+		put_challenge(q, &sw);
+	if (row->code == 420)
+		stun_put_unknown(&sw, q->unknown, q->n_unknown);
+	send_message(q, &sw);
+}
+
+/* The user as known: of the credential, of the allocation, or as the request claims. */
+static struct text user_of(const struct turn_request *q)
+{
+	struct text t = { 0 };
+
+	if (q->id.user[0])
+		return text_of(q->id.user);
+	if (q->alloc && q->key)
+		return text_of(q->alloc->user);
+	if (q->m->tid && stun_get_text(q->m, STUN_A_USERNAME, &t) < 0)
+		t = (struct text){ 0 };
+	return t;
+}
+
+static void keep_refusal(struct turn_request *q, enum turn_refusal what)
+{
+	const struct turn_refusal_row *row = &turn_refusal_rows[what];
+	struct turn_refused r = { .at_ms = q->now, .what = what, .client = q->from->client };
+	struct text user = user_of(q);
+	struct sb reason = sb_init(r.reason, sizeof r.reason);
+	struct log_field f[9];
+	unsigned n = 0;
+	uint64_t suppressed;
+
+	memcpy(r.user, user.p ? user.p : "", MIN(user.n, sizeof r.user - 1));
+	snprintf(r.method, sizeof r.method, "%s", stun_method_name(q->m->method));
+	sb_str(&reason, row->sentence);
+	if (q->why[0])
+		sb_fmt(&reason, ": %s", q->why);
+	turn_refusals_add(q->s->refusals, &r);
+	if (!log_enabled(row->msg->level) ||
+	    !turn_gate_pass(&q->s->refusal_gates[what], q->now, &suppressed))
+		return;
+	f[n++] = LF_U64("code", row->code);
+	f[n++] = LF_STR("reason", r.reason);
+	f[n++] = LF_STR("method", r.method);
+	f[n++] = LF_TEXT("user", user);
+	f[n++] = LF_ADDR("client", &q->from->client);
+	f[n++] = LF_STR("transport", q->from->transport->name);
+	if (q->id.secret_id[0])
+		f[n++] = LF_STR("secret", q->id.secret_id);
+	if (suppressed)
+		f[n++] = LF_U64("suppressed", suppressed);
+	f[n] = (struct log_field){ .type = LF_END };
+	log_emit_fields(row->msg, f);
+}
+
+void turn_refuse(struct turn_request *q, enum turn_refusal what)
+{
+	turn_count(q->s, TURN_M_REFUSALS, what, 1);
+	answer_refusal(q, what);
+	if (turn_refusal_rows[what].msg)
+		keep_refusal(q, what);
+}
+
+/* ---- authentication ---- */
+
+static bool is_owner(const struct turn_request *q)
+{
+	struct text name;
+
+	if (!turn_key_check(q->alloc->key, q->m))
+		return false;
+	if (stun_has(q->m, STUN_A_USERHASH))
+		return true; /* the key is made of the name */
+	return stun_get_text(q->m, STUN_A_USERNAME, &name) == 0 && text_eq(name, text_of(q->alloc->user));
+}
+
+static enum turn_refusal refusal_of_auth(struct turn_request *q, enum turn_auth a, uint64_t detail)
+{
+	turn_count(q->s, TURN_M_AUTH, a, 1);
+	switch (a) {
+	case TURN_AUTH_OK: return TURN_ACCEPTED;
+	case TURN_AUTH_NO_MEMORY: return TURN_REFUSE_RESOURCES;
+	case TURN_AUTH_BAD_ALGORITHM: return turn_because(q, TURN_REFUSE_ALGORITHM, turn_auth_text(a));
+	case TURN_AUTH_EXPIRED:
+		snprintf(q->why, sizeof q->why, "%s, %llu s ago", turn_auth_text(a),
+			 (unsigned long long)detail);
+		return TURN_REFUSE_CREDENTIAL;
+	default: return turn_because(q, TURN_REFUSE_CREDENTIAL, turn_auth_text(a));
+	}
+}
+
+static enum turn_refusal check_nonce(struct turn_request *q)
+{
+	struct turn_server *s = q->s;
+	struct text nonce;
+	uint64_t age;
+
+	if (stun_get_text(q->m, STUN_A_NONCE, &nonce) < 0 ||
+	    stun_nonce_check(&s->nonces, nonce, &q->from->client, text_of(s->cfg->realm), q->now,
+			     &age) != STUN_NONCE_GOOD)
+		return TURN_REFUSE_STALE_NONCE;
+	q->proven = true;
+	return TURN_ACCEPTED;
+}
+
+static enum turn_refusal authenticate(struct turn_request *q)
+{
+	const struct stun_msg *m = q->m;
+	uint64_t detail = 0;
+	enum turn_refusal r;
+
+	if (!stun_has(m, STUN_A_MESSAGE_INTEGRITY) && !stun_has(m, STUN_A_MESSAGE_INTEGRITY_SHA256))
+		return TURN_REFUSE_CHALLENGE;
+	if ((!stun_has(m, STUN_A_USERNAME) && !stun_has(m, STUN_A_USERHASH)) ||
+	    !stun_has(m, STUN_A_REALM) || !stun_has(m, STUN_A_NONCE))
+		return turn_because(q, TURN_REFUSE_MISSING, "USERNAME, REALM or NONCE");
+	r = check_nonce(q);
+	if (r != TURN_ACCEPTED)
+		return r;
+	if (q->alloc && is_owner(q)) {
+		q->key = turn_key_ref(q->alloc->key);
+		turn_count(q->s, TURN_M_AUTH, TURN_AUTH_OK, 1);
+		return TURN_ACCEPTED;
+	}
+	r = refusal_of_auth(q, turn_policy_authenticate(q->s->policy, m, q->s->o.unix_s(), &q->id, &q->key, &detail),
+			    detail);
+	if (r != TURN_ACCEPTED || !q->alloc)
+		return r;
+	if (strcmp(q->alloc->user, q->id.user) != 0)
+		return TURN_REFUSE_OWNER;
+	turn_key_unref(q->alloc->key); /* the same user with a new password */
+	q->alloc->key = turn_key_ref(q->key);
+	return TURN_ACCEPTED;
+}
+
+/* ---- the way ---- */
+
+/* Attributes that the library knows, but that ask for what this server does not do; those of RFC 5780
+ * say so only when they ask for something. */
+static void find_unknown(struct turn_request *q)
+{
+	static const enum stun_attr not_offered[] = {
+		STUN_A_RESPONSE_ADDRESS, STUN_A_CHANGE_REQUEST, STUN_A_RESPONSE_PORT, STUN_A_PADDING,
+		STUN_A_ACCESS_TOKEN,	 STUN_A_CONNECTION_ID,
+	};
+	uint32_t change;
+
+	q->n_unknown = q->m->n_unknown;
+	memcpy(q->unknown, q->m->unknown, q->n_unknown * sizeof q->unknown[0]);
+	for (size_t i = 0; i < ARRAY_LEN(not_offered) && q->n_unknown < STUN_MAX_UNKNOWN; i++) {
+		enum stun_attr a = not_offered[i];
+		if (!stun_has(q->m, a))
+			continue;
+		if (a == STUN_A_CHANGE_REQUEST && stun_get_u32(q->m, a, &change) == 0 && change == 0)
+			continue;
+		q->unknown[q->n_unknown++] = stun_attr_table[a].type;
+	}
+}
+
+void turn_request_run(struct turn_request *q)
+{
+	enum turn_refusal r = TURN_ACCEPTED;
+	unsigned i = 0;
+
+	while (i < TURN_METHODS && turn_methods[i].method != q->m->method)
+		i++;
+	if (i == TURN_METHODS) { /* RFC 8489 6.3: silently discarded */
+		turn_drop(q->s, TURN_DROP_UNEXPECTED);
+		return;
+	}
+	turn_count(q->s, TURN_M_REQUESTS, i, 1);
+	if (!turn_methods[i].open) {
+		q->alloc = turn_alloc_find(q->s, q->from);
+		r = authenticate(q);
+	}
+	find_unknown(q);
+	if (r == TURN_ACCEPTED && q->n_unknown)
+		r = TURN_REFUSE_UNKNOWN;
+	if (r == TURN_ACCEPTED)
+		r = turn_methods[i].handle(q);
+	if (r == TURN_ACCEPTED)
+		turn_count(q->s, TURN_M_SUCCESSES, i, 1);
+	else
+		turn_refuse(q, r);
+	turn_key_unref(q->key);
+}

@@ -44,7 +44,7 @@ static void check_a_source_exists(struct cfg *c, const struct turn_config *t)
 
 	if (t->password || t->users.n || t->secrets.n)
 		return;
-	if (cfg_where(c, "turn.password", &file, &line) || cfg_where(c, "turn.password_file", &file, &line))
+	if (cfg_where(c, "turn.password", &file, &line))
 		return; /* written, but bad: that has its own error */
 	cfg_add_error(c, "turn", "no password, users or secrets in turn: nobody could use the server. Write one of: "
 		      "password: …   users: [ {name: alice, password: …} ]   secrets: [ {id: 2026a, secret: …} ]");

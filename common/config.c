@@ -15,22 +15,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "common/bytes.h"
-#include "common/config_tree.h"
+#include "common/config_priv.h"
 
 /* ---- errors and warnings ---- */
 
-/* Messages quote what stands in the file, and are shown on terminals: no control bytes, no half
- * characters at a cut. */
-static void clean(char *s)
+void cfg_clean(char *s)
 {
-	size_t n = strlen(s);
-	while (n && !text_is_utf8((struct text){ s, n }) && (s[n - 1] & 0x80))
-		s[--n] = 0;
-	for (size_t i = 0; i < n; i++)
-		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-			s[i] = '?';
-		else if ((unsigned char)s[i] == 0xc2 && (unsigned char)s[i + 1] < 0xa0)
-			s[i] = s[i + 1] = '?';
+	size_t left = strlen(s), n;
+	for (; left; s += n, left -= n) {
+		unsigned char c = (unsigned char)*s;
+		n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+		bool good = n <= left && text_is_utf8((struct text){ s, n });
+		bool control = c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)s[1] < 0xa0);
+		if (!good)
+			n = 1;
+		if (!good || control)
+			memset(s, '?', n);
+	}
 }
 
 static void _printf_(3, 0) note_v(struct cfg_notes *n, const struct cfg_mark *at, const char *fmt, va_list ap)
@@ -54,8 +55,8 @@ static void _printf_(3, 0) note_v(struct cfg_notes *n, const struct cfg_mark *at
 	struct sb file = sb_init(e->file, sizeof(e->file));
 	sb_str(&file, at->source ? at->source->name : "");
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
-	clean(e->file);
-	clean(e->text);
+	cfg_clean(e->file);
+	cfg_clean(e->text);
 }
 
 void cfg_note(struct cfg_notes *n, const struct cfg_mark *at, const char *fmt, ...)

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the schema rows give besides parsing: the reference page, and the test that the rows
- * themselves make sense. Nothing here runs while a service starts.
+ * themselves make sense.
+ *
+ * Nothing here runs while a service starts. The page is Markdown, a table per schema, in the
+ * order of the rows; its ranges come from the types' own print functions.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "common/config_tree.h"
+#include "common/config_priv.h"
 
 /* ---- self-test ---- */
 

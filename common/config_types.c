@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/bytes.h"
-#include "common/config_tree.h"
+#include "common/config_priv.h"
 
 static int _printf_(3, 4) refuse(char *err, size_t err_n, const char *fmt, ...)
 {

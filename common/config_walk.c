@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "common/bytes.h"
-#include "common/config_tree.h"
+#include "common/config_priv.h"
 
 /* Where a map is filled from: its node, or NULL and the nearest place that the file has. */
 struct place {
@@ -133,6 +133,7 @@ int cfg_parse_value(const struct cfg_row *row, struct text t, void *dst, char *e
 	if ((row->flags & CFG_SECRET) && row->type != &cfg_string)
 		snprintf(why, sizeof(why), "is not a good %s", row->type->name);
 	snprintf(err, err_n, "%s'%s' %s", row->flags & CFG_LIST ? "an item of " : "", row->name, why);
+	cfg_clean(err);
 	return -EINVAL;
 }
 

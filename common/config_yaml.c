@@ -12,7 +12,7 @@
 #include <string.h>
 #include <yaml.h>
 #include "common/bytes.h"
-#include "common/config_tree.h"
+#include "common/config_priv.h"
 
 /* ---- arena ---- */
 

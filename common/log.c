@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include "common/log_file.h"
+#include "common/log_priv.h"
 
 enum { BLOCK = 512 << 10 };
 
@@ -163,14 +163,13 @@ static bool write_round(struct log_file **file, time_t *ret_next_daily)
 	q.lost = 0;
 	pthread_mutex_unlock(&q.lock);
 	time_t now = time(NULL);
+	if (next) /* first: once log_reopen() has returned, nothing more goes to the file that was moved away */
+		*file = log_file_replace(*file, next);
 	if (n)
 		log_file_write(*file, block, n, now);
-	log_file_add_lost(*file, lost);
-	if (lost)
+	if (lost) {
+		log_file_add_lost(*file, lost);
 		log_file_write(*file, NULL, 0, now); /* only the report */
-	if (next) {
-		log_file_free(*file);
-		*file = next;
 	}
 	*ret_next_daily = log_file_daily(*file, now);
 	pthread_mutex_lock(&q.lock);

@@ -7,7 +7,7 @@
  * are counted and reported when writing works again, and never leaves half a line. Without a
  * folder it is stderr, unrotated. Knows nothing of threads: the writer in log.c is its one caller.
  */
-#include "common/log_file.h"
+#include "common/log_priv.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -204,6 +204,13 @@ struct log_file *log_file_free(struct log_file *f)
 		close(f->fd);
 	free(f);
 	return NULL;
+}
+
+struct log_file *log_file_replace(struct log_file *old, struct log_file *by)
+{
+	by->lost += old->lost;
+	log_file_free(old);
+	return by;
 }
 
 /* ---- rotation ---- */

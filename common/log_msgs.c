@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Turns the rows of log_msgs.def into objects. */
+/*
+ * The objects behind the messages of common/.
+ *
+ * Nothing is written here: each row of log_msgs.def becomes one constant.
+ */
 #include "common/log_msgs.h"
 
 #define MSG(name, id_, level_, text_, advice_)                                                     \

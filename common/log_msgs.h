@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The messages of common/, one row each in log_msgs.def. */
+/*
+ * The messages of common/ itself, one row each in log_msgs.def.
+ *
+ * Names only: the texts are in the table, and log_msgs.c owns the objects.
+ */
 #pragma once
 #include "common/log.h"
 

@@ -54,7 +54,7 @@ static size_t escape(const unsigned char *p, size_t left, bool json, struct sb *
 {
 	uint32_t c = 0;
 	size_t n = decode(p, left, &c);
-	if (n == 0) { /* in JSON too it is these four characters: JSON has no bytes */
+	if (n == 0 || c == 0) { /* in JSON too it is these four characters: it has no bytes, and readers dislike \u0000 */
 		sb_fmt(out, "%s%02x", json ? "\\\\x" : "\\x", *p);
 		return 1;
 	}

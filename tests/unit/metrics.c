@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Metrics: adding on several threads, and what Prometheus and JSON readers see. */
+/*
+ * Metrics: adding on several threads, and what Prometheus and JSON readers see.
+ *
+ * The Prometheus text is compared byte by byte: its escapes are what a scraper trips over.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -51,6 +51,9 @@ struct cfg_notes {
 	unsigned order[CFG_MAX_NOTES]; /* of the source */
 	size_t n, lost;
 };
+/* Messages quote what stands in a file and are shown on terminals: control bytes and what is not
+ * UTF-8 (a character cut in half) become question marks. */
+void cfg_clean(char *s);
 void cfg_note(struct cfg_notes *n, const struct cfg_mark *at, const char *fmt, ...) _printf_(3, 4);
 static inline bool cfg_notes_full(const struct cfg_notes *n)
 {

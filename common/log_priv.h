@@ -15,6 +15,7 @@ struct log_file *log_file_free(struct log_file *f);
 DEFINE_CLEANUP(struct log_file, log_file_free)
 /* Whole lines. What cannot be written is counted, and a line says so as soon as writing works. */
 void log_file_write(struct log_file *f, const char *lines, size_t n, time_t now);
+struct log_file *log_file_replace(struct log_file *old, struct log_file *by); /* frees old; its count of lost lines goes on */
 void log_file_add_lost(struct log_file *f, uint64_t n); /* lines that did not even get here */
 /* Empties the log when the local day has changed (delete_daily). Returns the next time at which to
  * call it, 0 if never. */

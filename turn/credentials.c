@@ -206,11 +206,13 @@ static enum turn_auth by_userhash(struct attempt *at)
 static enum turn_auth by_username(struct attempt *at)
 {
 	char prepared[POLICY_NAME_MAX + 1];
-	size_t n;
+	size_t n = 0;
+	int r = stun_get_text(at->m, STUN_A_USERNAME, &at->user);
 
-	if (stun_get_text(at->m, STUN_A_USERNAME, &at->user) != 0 ||
-	    stun_opaque_string(at->user, prepared, sizeof(prepared), &n) != 0 || n > POLICY_NAME_MAX)
-		return TURN_AUTH_BAD_USERNAME;
+	if (r == 0)
+		r = stun_opaque_string(at->user, prepared, sizeof(prepared), &n);
+	if (r < 0 || n > POLICY_NAME_MAX)
+		return r == -ENOMEM ? TURN_AUTH_NO_MEMORY : TURN_AUTH_BAD_USERNAME;
 	set_identity(at->id, (struct text){ prepared, n });
 	return by_name(at);
 }

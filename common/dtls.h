@@ -16,6 +16,9 @@ struct dtls_ops {
 	void (*send)(const struct addr *to, const struct addr *from, const void *p, size_t n, void *arg);
 };
 
+/* Installs the cookie callbacks; called by tls_ctx_new() for a DTLS server, before ctx is shared. */
+void dtls_prepare_ctx(SSL_CTX *ctx);
+
 struct dtls_listener;
 struct dtls_session;
 

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -274,6 +275,7 @@ int loop_new(struct loop **ret_loop)
 
 	if (!l)
 		return -ENOMEM;
+	(void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
 	list_init(&l->hooks);
 	list_init(&l->signals);
 	l->tick_deadline = TIMERS_NEVER;

@@ -9,7 +9,8 @@
  * packet path never asks the clock. Before its first wait a loop runs the last three, so what was
  * posted, timed or queued before loop_run() is not left lying.
  *
- * Workers are loops with a thread each; they share nothing and talk by mail.
+ * Workers are loops with a thread each; they share nothing and talk by mail. A process that has a
+ * loop ignores SIGPIPE: a peer that went away is an error of its stream.
  */
 #pragma once
 #include <pthread.h>

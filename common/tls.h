@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TLS and DTLS contexts over OpenSSL: made from a certificate and key in files, checked before use
- * (readable, parses, key matches, not expired: each with its own sentence), reference-counted so
- * that a reload swaps the context while old connections keep theirs.
+ * (readable, parses, key matches, dates: each with its own sentence), reference-counted so that a
+ * reload swaps the context while old connections keep theirs.
  *
- * TLS 1.2 and 1.3, DTLS 1.2; no compression, no renegotiation, server's cipher order.
+ * TLS 1.2 and 1.3, DTLS 1.2; no compression, no renegotiation, no session cache that strangers could
+ * fill (tickets are stateless), server's cipher order. No common ALPN protocol is not an error: a
+ * client that offers "stun.turn" to a server without ALPN, or the other way round, still connects.
  */
 #pragma once
 #include <openssl/ssl.h>
@@ -24,11 +26,16 @@ struct tls_options {
 };
 
 /* On failure writes one sentence that an administrator can act on into err, and returns -errno
- * (-ENOENT, -EACCES, -EINVAL for a bad file, -EKEYREJECTED for a key that does not match). */
+ * (-ENOENT, -EACCES, -EINVAL for a bad file, -EKEYREJECTED for a key that does not match). On success
+ * err is empty, or holds a warning: an expired or not yet valid certificate does not stop a service that
+ * has other listeners, but must be said. */
 int tls_ctx_new(const struct tls_options *opt, char err[static TLS_ERRLEN], struct tls_ctx **ret_ctx);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *c);
 struct tls_ctx *tls_ctx_unref(struct tls_ctx *c); /* NULL is fine; returns NULL */
 SSL_CTX *tls_ctx_ssl(struct tls_ctx *c);
+/* A connection of this context, in its role. A client names its server: SNI, and the name to verify
+ * (a literal address is verified as such and not sent); NULL: the chain alone is checked. */
+int tls_session_new(struct tls_ctx *c, const char *server_name, SSL **ret_ssl);
 DEFINE_CLEANUP(struct tls_ctx, tls_ctx_unref)
 
 struct tls_cert_info {
@@ -38,5 +45,7 @@ struct tls_cert_info {
 	char sha256[65]; /* fingerprint of the leaf, lower-case hex */
 };
 int tls_cert_info(const struct tls_ctx *c, struct tls_cert_info *ret_info);
-/* Latest OpenSSL error of this thread as one line; clears the queue. */
+/* First OpenSSL error of this thread since the queue was cleared, as one line; clears the queue. */
 const char *tls_error_text(char *buf, size_t n);
+/* Why a handshake of ssl failed, for the log: the verification's verdict if that was it, else the above. */
+const char *tls_failure_text(SSL *ssl, char *buf, size_t n);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Addresses and prefixes as text and as sockaddrs; see addr.h. What an address means (its class, its
- * canonical form) is in addr_class.c.
+ * Addresses and prefixes as text and as sockaddrs; see addr.h. What an address means (its class,
+ * its canonical form) is in addr_class.c.
  *
- * Parsing is strict and numeric: what inet_pton takes, a scope as a number and on link-local addresses
- * only, a port without leading zeroes. Whatever is printed here is parsed here to the same address.
+ * Parsing is strict and numeric: what inet_pton takes, a scope as a number and on link-local
+ * addresses only, a port without leading zeroes. Whatever is printed here is parsed here to the
+ * same address.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -111,7 +112,8 @@ static int parse_ip(struct text t, struct addr *ret_a)
 		return -EINVAL;
 	if (scope.p) {
 		uint64_t v;
-		if (!IN6_IS_ADDR_LINKLOCAL(&a.in6.sin6_addr) || parse_number(scope, UINT32_MAX, &v) < 0 || v == 0)
+		if (!IN6_IS_ADDR_LINKLOCAL(&a.in6.sin6_addr) ||
+		    parse_number(scope, UINT32_MAX, &v) < 0 || v == 0)
 			return -EINVAL;
 		a.in6.sin6_scope_id = (uint32_t)v;
 	}
@@ -233,7 +235,9 @@ uint64_t addr_hash_pair(const struct hash_seed *s, const struct addr *a, const s
 static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
 	unsigned whole = bits / 8, rest = bits % 8;
-	return memcmp(a, b, whole) == 0 && (rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0);
+	if (memcmp(a, b, whole) != 0)
+		return false;
+	return rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0;
 }
 
 int prefix_parse(struct text t, struct prefix *ret_p)

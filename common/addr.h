@@ -40,8 +40,9 @@ const uint8_t *addr_ip(const struct addr *a, size_t *ret_n); /* 4 or 16 bytes, n
 /* "192.0.2.1", "192.0.2.1:3478", "2001:db8::1", "[2001:db8::1]:3478"; numeric only.
  * Without a port, default_port is set. 0 or -EINVAL. */
 int addr_parse(struct text t, uint16_t default_port, struct addr *ret_a);
-const char *addr_print(const struct addr *a, char buf[static ADDR_STRLEN]);	 /* with port */
-const char *addr_print_ip(const struct addr *a, char buf[static ADDR_STRLEN]); /* without, no brackets */
+const char *addr_print(const struct addr *a, char buf[static ADDR_STRLEN]); /* with port */
+/* Without port and brackets. */
+const char *addr_print_ip(const struct addr *a, char buf[static ADDR_STRLEN]);
 
 /* Family, address, port, and the scope (which only the kernel's link-local addresses carry). */
 static inline bool addr_equal(const struct addr *a, const struct addr *b)
@@ -49,9 +50,11 @@ static inline bool addr_equal(const struct addr *a, const struct addr *b)
 	if (a->sa.sa_family != b->sa.sa_family)
 		return false;
 	if (a->sa.sa_family == AF_INET)
-		return a->in4.sin_port == b->in4.sin_port && a->in4.sin_addr.s_addr == b->in4.sin_addr.s_addr;
+		return a->in4.sin_port == b->in4.sin_port &&
+		       a->in4.sin_addr.s_addr == b->in4.sin_addr.s_addr;
 	if (a->sa.sa_family == AF_INET6)
-		return a->in6.sin6_port == b->in6.sin6_port && a->in6.sin6_scope_id == b->in6.sin6_scope_id &&
+		return a->in6.sin6_port == b->in6.sin6_port &&
+		       a->in6.sin6_scope_id == b->in6.sin6_scope_id &&
 		       memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) == 0;
 	return true; /* both unset */
 }
@@ -64,7 +67,8 @@ static inline bool addr_equal_ip(const struct addr *a, const struct addr *b)
 		return a->in4.sin_addr.s_addr == b->in4.sin_addr.s_addr;
 	return a->sa.sa_family != AF_INET6 || memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) == 0;
 }
-int addr_compare(const struct addr *a, const struct addr *b); /* total order, for sorting; 0 if addr_equal */
+/* Total order, for sorting; 0 if addr_equal. */
+int addr_compare(const struct addr *a, const struct addr *b);
 
 /* Hashes of what addr_equal and addr_equal_ip compare, and of a pair of addresses (a five-tuple
  * without its protocol). */
@@ -88,7 +92,8 @@ enum addr_class {
 	ADDR_MULTICAST,	    /* 224/4, ff00::/8 */
 	ADDR_BROADCAST,	    /* 255.255.255.255 */
 	ADDR_DOCUMENTATION, /* 192.0.2/24, 198.51.100/24, 203.0.113/24, 2001:db8::/32, 3fff::/20 */
-	ADDR_RESERVED,	    /* 192.0.0/24, 192.88.99/24, 198.18/15, 240/4, 2001::/23, IPv6 outside 2000::/3 */
+	/* 192.0.0/24, 192.88.99/24, 198.18/15, 240/4, 2001::/23, IPv6 outside 2000::/3 */
+	ADDR_RESERVED,
 	ADDR_CLASSES
 };
 enum addr_class addr_classify(const struct addr *a); /* canonicalises first */

@@ -2,11 +2,12 @@
 /*
  * What an address means: the address that it really reaches, and the class of that one.
  *
- * Two tables of prefixes, the first that matches wins. They follow IANA's special-purpose registries
- * (RFC 6890); blocks in them that happen to be routed (AS112, the anycast addresses of 192.0.0.0/24)
- * count as reserved, since nobody is to be relayed there. In IPv6 only 2000::/3 is given out as global
- * unicast (RFC 4291 section 2.4), so whatever else has no row of its own is reserved, too: that covers
- * ::ffff:0:a.b.c.d (RFC 2765), the local NAT64 prefix 64:ff9b:1::/48 (RFC 8215) and 5f00::/16.
+ * Two tables of prefixes, the first that matches wins. They follow IANA's special-purpose
+ * registries (RFC 6890); blocks in them that happen to be routed (AS112, the anycast addresses of
+ * 192.0.0.0/24) count as reserved, since nobody is to be relayed there. In IPv6 only 2000::/3 is
+ * given out as global unicast (RFC 4291 section 2.4), so whatever else has no row of its own is
+ * reserved, too: that covers ::ffff:0:a.b.c.d (RFC 2765), the local NAT64 prefix 64:ff9b:1::/48
+ * (RFC 8215) and 5f00::/16.
  */
 #include <arpa/inet.h>
 #include <endian.h>
@@ -54,7 +55,7 @@ static const struct {
 	{ 0x3fff000000000000, 20, ADDR_DOCUMENTATION },	/* RFC 9637 */
 	{ 0x2001000000000000, 23, ADDR_RESERVED },	/* IETF protocol assignments */
 	{ 0x2000000000000000,  3, ADDR_GLOBAL },
-	{ 0x0000000000000000,  0, ADDR_RESERVED },	/* 100::/64 and all that was never given out */
+	{ 0x0000000000000000,  0, ADDR_RESERVED },	/* never given out; 100::/64 */
 	/* clang-format on */
 };
 
@@ -66,11 +67,11 @@ static const struct {
 	uint8_t flip;  /* its bytes are XORed with this */
 } embedded_rows[] = {
 	/* clang-format off */
-	{ { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff }, 12, 12, 0 },	/* mapped, RFC 4291 2.5.5.2 */
-	{ { 0 }, 12, 12, 0 },						/* compatible, RFC 4291 2.5.5.1 */
+	{ { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff }, 12, 12, 0 },	/* mapped, RFC 4291 */
+	{ { 0 }, 12, 12, 0 },						/* compatible */
 	{ { 0x00, 0x64, 0xff, 0x9b }, 12, 12, 0 },			/* NAT64, RFC 6052 */
 	{ { 0x20, 0x02 }, 2, 2, 0 },					/* 6to4, RFC 3056 */
-	{ { 0x20, 0x01, 0x00, 0x00 }, 4, 12, 0xff },			/* Teredo's client, RFC 4380 4 */
+	{ { 0x20, 0x01, 0x00, 0x00 }, 4, 12, 0xff },			/* Teredo client, 4380 */
 	/* clang-format on */
 };
 
@@ -95,7 +96,8 @@ struct addr addr_canonical(const struct addr *a)
 		if (memcmp(ip, embedded_rows[i].net, embedded_rows[i].bytes) != 0)
 			continue;
 		memcpy(&v4, ip + embedded_rows[i].at, sizeof v4);
-		return addr_v4(ntohl(v4) ^ embedded_rows[i].flip * UINT32_C(0x01010101), addr_port(a));
+		uint32_t flip = embedded_rows[i].flip * UINT32_C(0x01010101);
+		return addr_v4(ntohl(v4) ^ flip, addr_port(a));
 	}
 	return addr_v6(ip, addr_port(a));
 }

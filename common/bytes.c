@@ -2,8 +2,9 @@
 /*
  * The bounded reader and writer, and the handling of secret bytes. See bytes.h for the contract.
  *
- * rd_take() and wr_take() are the only two functions that move a cursor; everything else is built on
- * them, so there is one place where a bound is checked. A cursor over nothing (NULL, 0) is legal.
+ * rd_take() and wr_take() are the only two functions that move a cursor; everything else is built
+ * on them, so there is one place where a bound is checked. A cursor over nothing (NULL, 0) is
+ * legal.
  */
 #include <errno.h>
 #include <limits.h>

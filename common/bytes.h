@@ -21,13 +21,15 @@ static inline struct rd rd_init(const void *p, size_t n)
 {
 	return (struct rd){ .pos = p, .end = n ? (const uint8_t *)p + n : p };
 }
-const uint8_t *rd_take(struct rd *r, size_t n); /* the only one that advances; NULL and latch if short */
-uint8_t rd_u8(struct rd *r);			/* 0 after failure, like all below */
+/* The only one that advances; NULL and latch if short. */
+const uint8_t *rd_take(struct rd *r, size_t n);
+uint8_t rd_u8(struct rd *r); /* 0 after failure, like all below */
 uint16_t rd_u16(struct rd *r);
 uint32_t rd_u24(struct rd *r);
 uint32_t rd_u32(struct rd *r);
 uint64_t rd_u64(struct rd *r);
-struct rd rd_sub(struct rd *r, size_t n); /* child of exactly n bytes; the parent skips them; failed if short */
+/* A child of exactly n bytes; the parent skips them; both failed if short. */
+struct rd rd_sub(struct rd *r, size_t n);
 static inline size_t rd_left(const struct rd *r)
 {
 	return r->failed ? 0 : (size_t)(r->end - r->pos);

@@ -2,11 +2,11 @@
 /*
  * SipHash-1-3 (Aumasson, Bernstein: "SipHash: a fast short-input PRF") and the incremental table.
  *
- * The table has one bucket per node when it is full and doubles then; it shrinks when seven of eight
- * buckets are empty. A change of size only allocates the new array; each later insert or remove moves
- * at most MOVE_NODES_IN buckets that hold something and looks at no more than MOVE_VISIT, which is
- * enough to be done long before the next change is due (and if it is not, that change waits).
- * Shrinking is a courtesy: if it cannot get memory, the table stays large.
+ * The table has one bucket per node when it is full and doubles then; it shrinks when seven of
+ * eight buckets are empty. A change of size only allocates the new array; each later insert or
+ * remove moves at most MOVE_NODES_IN buckets that hold something and looks at no more than
+ * MOVE_VISIT, which is enough to be done long before the next change is due (and if it is not, that
+ * change waits). Shrinking is a courtesy: if it cannot get memory, the table stays large.
  */
 #include <endian.h>
 #include <errno.h>
@@ -23,8 +23,9 @@ enum {
 struct hash_seed hash_seed_random(void)
 {
 	struct hash_seed s;
-	/* Not OpenSSL's generator: it allocates, and this must work when memory is short. Without any
-	 * randomness every table could be flooded, so there is nothing sensible to go on with. */
+	/* Not OpenSSL's generator: it allocates, and this must work when memory is short.
+	 * Without any randomness every table could be flooded, so there is nothing sensible to
+	 * go on with. */
 	if (getentropy(&s, sizeof s) < 0)
 		abort();
 	return s;
@@ -80,7 +81,8 @@ uint64_t hash_bytes(const struct hash_seed *s, const void *p, size_t n)
 	if (n >= 4)
 		sip_word(v, length | load_le(b, 4) | load_le(b + n - 4, 4) << (8 * (n - 4)));
 	else if (n > 0)
-		sip_word(v, length | b[0] | (uint64_t)b[n / 2] << (8 * (n / 2)) | (uint64_t)b[n - 1] << (8 * (n - 1)));
+		sip_word(v, length | b[0] | (uint64_t)b[n / 2] << (8 * (n / 2)) |
+				    (uint64_t)b[n - 1] << (8 * (n - 1)));
 	else
 		sip_word(v, length);
 	v[2] ^= 0xff;
@@ -220,12 +222,12 @@ struct hnode *htable_find(const struct htable *t, uint64_t hash,
 	return NULL;
 }
 
-static bool walk(struct hnode **slots, size_t n_slots, bool (*fn)(struct hnode *, void *), void *arg)
+static bool walk(struct hnode **slots, size_t n, bool (*fn)(struct hnode *, void *), void *arg)
 {
-	for (size_t i = 0; i < n_slots; i++) {
-		for (struct hnode *n = slots[i], *next; n; n = next) {
-			next = n->next; /* fn may free n */
-			if (!fn(n, arg))
+	for (size_t i = 0; i < n; i++) {
+		for (struct hnode *it = slots[i], *next; it; it = next) {
+			next = it->next; /* fn may free it */
+			if (!fn(it, arg))
 				return false;
 		}
 	}

@@ -23,10 +23,10 @@ struct hnode {
 
 struct htable {
 	struct hnode **slots, **old; /* old: being emptied while growing or shrinking */
-	size_t n_slots, n_old; /* sizes are powers of two, or 0 */
-	size_t moved;	       /* buckets of old below this one are empty */
-	size_t count;	       /* nodes */
-	bool walking;	       /* inside htable_each: the arrays stay as they are */
+	size_t n_slots, n_old;	     /* sizes are powers of two, or 0 */
+	size_t moved;		     /* buckets of old below this one are empty */
+	size_t count;		     /* nodes */
+	bool walking;		     /* inside htable_each: the arrays stay as they are */
 };
 
 void htable_init(struct htable *t);   /* no memory yet; the first insert allocates */

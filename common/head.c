@@ -146,27 +146,29 @@ static enum head_error parse_header(struct text line, unsigned flags, struct hea
 		colon++;
 	if (n == 0 || colon == line.n || line.p[colon] != ':')
 		return HEAD_BAD_NAME;
-	*ret_f = (struct head_field){ .name = { line.p, n }, .value = trim_value(text_drop(line, colon + 1)) };
+	*ret_f = (struct head_field){ .name = { line.p, n },
+				      .value = trim_value(text_drop(line, colon + 1)) };
 	return HEAD_OK;
 }
 
-enum head_error head_parse(struct text buf, const struct header_table *t, unsigned flags, size_t max_length,
+enum head_error head_parse(struct text buf, const struct head_rules *rules,
 			   struct head_field *fields, unsigned cap, struct head *ret_head)
 {
+	const struct header_table *t = rules->table;
 	struct head h = { .fields = fields, .cap = cap };
-	struct text rest = { buf.p, MIN(buf.n, max_length) }, line;
+	struct text rest = { buf.p, MIN(buf.n, rules->max_length) }, line;
 	uint64_t seen[HEADER_TABLE_MAX / 64] = { 0 };
-	const enum head_error at_end = buf.n >= max_length ? HEAD_TOO_LONG : HEAD_INCOMPLETE;
+	const enum head_error at_end = buf.n >= rules->max_length ? HEAD_TOO_LONG : HEAD_INCOMPLETE;
 	enum head_error e = next_line(&rest, 0, &h.start_line);
 	if (e != HEAD_OK)
 		return e == HEAD_INCOMPLETE ? at_end : e;
 	if (h.start_line.n == 0 || is_blank(h.start_line.p[0]))
 		return HEAD_BAD_START_LINE;
-	while ((e = next_header(&rest, flags, &line)) == HEAD_OK && line.n > 0) {
+	while ((e = next_header(&rest, rules->flags, &line)) == HEAD_OK && line.n > 0) {
 		if (h.n_fields == cap)
 			return HEAD_TOO_MANY;
 		struct head_field *f = &fields[h.n_fields++];
-		e = parse_header(line, flags, f);
+		e = parse_header(line, rules->flags, f);
 		if (e != HEAD_OK)
 			return e;
 		f->row = header_find(t, f->name);
@@ -200,7 +202,7 @@ static size_t count_digits(struct text t)
 	return n;
 }
 
-/* "HTTP/1.1", "SIP/2.0": the major and the minor number are there, what they are is the caller's. */
+/* "HTTP/1.1", "SIP/2.0": both numbers are there; what they are is the caller's matter. */
 static bool is_version(struct text t)
 {
 	struct text name = text_cut(&t, '/');

@@ -2,9 +2,9 @@
 /*
  * Header names to rows: open addressing over a table that is built once and never changes.
  *
- * The hash takes the length and four letters, without a seed: what a stranger can achieve with names
- * that collide is a walk to the next free slot of a small table that he did not fill. At most half of
- * the slots are taken (a row has two entries at most), so every walk ends.
+ * The hash takes the length and four letters, without a seed: what a stranger can achieve with
+ * names that collide is a walk to the next free slot of a small table that he did not fill. At most
+ * half of the slots are taken (a row has two entries at most), so every walk ends.
  */
 #include <errno.h>
 #include "common/header_table.h"
@@ -15,7 +15,7 @@ static uint32_t name_hash(struct text name)
 	uint32_t h = (uint32_t)name.n;
 	size_t at[4] = { 0, name.n / 3, name.n * 2 / 3, name.n - 1 };
 	for (size_t i = 0; i < ARRAY_LEN(at); i++)
-		h = h * 31 + ((unsigned char)p[at[i]] | 0x20u); /* folds case, and more: eq decides */
+		h = h * 31 + ((unsigned char)p[at[i]] | 0x20u); /* folds case and more */
 	return h * UINT32_C(0x9e3779b1) >> 16;
 }
 

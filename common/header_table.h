@@ -15,17 +15,18 @@ struct header_row {
 	const char *name;
 	char compact; /* 0: none */
 	uint8_t flags;
-	uint16_t id;  /* > 0; unique in the table */
+	uint16_t id; /* > 0; unique in the table */
 };
 enum { HEADER_TABLE_MAX = 256 }; /* rows: a parser keeps one bit for each */
 struct header_table {
 	const struct header_row *rows;
 	uint16_t n_rows;
-	uint16_t *slots; /* built by header_table_init, 4× rounded up to a power of two; row + 1, or 0 */
+	uint16_t *slots; /* 4× n_rows rounded up to a power of two; each a row + 1, or 0 */
 	uint16_t mask;
 };
 /* rows stay the caller's. -ENOMEM, or -EINVAL for a table that contradicts itself: a name, compact
  * form or id used twice, an id of 0, no rows or more than HEADER_TABLE_MAX. */
 int header_table_init(struct header_table *t, const struct header_row *rows, uint16_t n_rows);
 void header_table_deinit(struct header_table *t); /* fine on a zeroed one */
-const struct header_row *header_find(const struct header_table *t, struct text name); /* NULL: unknown */
+/* NULL: unknown. */
+const struct header_row *header_find(const struct header_table *t, struct text name);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Intrusive doubly linked list. A node that is not linked points to itself, so that unlinking
- * twice is harmless and a destructor may always call list_unlink().
+ * Intrusive doubly linked list. A node that is not linked points to itself (or is zeroed), so that
+ * unlinking twice is harmless and a destructor may always call list_unlink(). The list owns nothing:
+ * nodes live inside their owners.
  */
 #pragma once
 #include "common/defs.h"

@@ -85,28 +85,44 @@ char *text_dup(struct text t)
 	return s;
 }
 
-/* Bytes of the UTF-8 sequence that starts at p, or 0 if it is not one. RFC 3629 section 4: no overlong
- * forms, no surrogates, nothing above U+10FFFF; all of that shows in the second byte's range. */
+/*
+ * How long a UTF-8 sequence is, and what its second byte may be, by its first byte (RFC 3629 section
+ * 4): no overlong forms, no surrogates, nothing above U+10FFFF; all that shows in these two bytes.
+ */
+static const struct utf8_row {
+	unsigned char last; /* first bytes up to this one, from the row before on */
+	unsigned char n;    /* bytes; 0: no sequence begins so */
+	unsigned char lo, hi;
+} utf8_rows[] = {
+	/* clang-format off */
+	{ 0x7f, 1, 0x00, 0x00 },
+	{ 0xc1, 0, 0x00, 0x00 },
+	{ 0xdf, 2, 0x80, 0xbf },
+	{ 0xe0, 3, 0xa0, 0xbf },
+	{ 0xec, 3, 0x80, 0xbf },
+	{ 0xed, 3, 0x80, 0x9f },
+	{ 0xef, 3, 0x80, 0xbf },
+	{ 0xf0, 4, 0x90, 0xbf },
+	{ 0xf3, 4, 0x80, 0xbf },
+	{ 0xf4, 4, 0x80, 0x8f },
+	{ 0xff, 0, 0x00, 0x00 },
+	/* clang-format on */
+};
+
+/* Bytes of the UTF-8 sequence that starts at p, or 0 if it is not one. */
 static size_t utf8_sequence(const unsigned char *p, size_t n)
 {
-	unsigned char lo = 0x80, hi = 0xbf;
-	size_t want = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-	if (want == 0 || want > n)
+	const struct utf8_row *row = utf8_rows;
+	while (p[0] > row->last)
+		row++;
+	if (row->n > n)
 		return 0;
-	if (p[0] == 0xe0)
-		lo = 0xa0;
-	else if (p[0] == 0xed)
-		hi = 0x9f;
-	else if (p[0] == 0xf0)
-		lo = 0x90;
-	else if (p[0] == 0xf4)
-		hi = 0x8f;
-	if (want > 1 && (p[1] < lo || p[1] > hi))
+	if (row->n > 1 && (p[1] < row->lo || p[1] > row->hi))
 		return 0;
-	for (size_t i = 2; i < want; i++)
+	for (size_t i = 2; i < row->n; i++)
 		if ((p[i] & 0xc0) != 0x80)
 			return 0;
-	return want;
+	return row->n;
 }
 
 bool text_is_utf8(struct text t)
@@ -161,7 +177,7 @@ static void sb_cut(struct sb *b)
 
 void sb_text(struct sb *b, struct text t)
 {
-	if (b->cap == 0 || b->truncated) { /* after a cut nothing more may follow: it would hide the hole */
+	if (b->cap == 0 || b->truncated) { /* nothing may follow a cut: it would hide the hole */
 		b->truncated |= t.n > 0;
 		return;
 	}
@@ -246,5 +262,6 @@ void sb_size(struct sb *b, uint64_t bytes)
 	for (; i + 1 < ARRAY_LEN(units) && bytes / tenth >= 9999 + (bytes % tenth < tenth / 2); i++)
 		tenth *= 1000;
 	uint64_t tenths = bytes / tenth + (bytes % tenth >= tenth / 2);
-	sb_fmt(b, "%llu.%llu %s", (unsigned long long)(tenths / 10), (unsigned long long)(tenths % 10), units[i]);
+	sb_fmt(b, "%llu.%llu %s", (unsigned long long)(tenths / 10),
+	       (unsigned long long)(tenths % 10), units[i]);
 }

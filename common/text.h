@@ -14,7 +14,8 @@ struct text {
 };
 
 #define TEXT(lit) ((struct text){ (lit), sizeof(lit) - 1 })
-#define TEXT_FMT(t) (int)(t).n, (t).p /* for "%.*s" in messages; not for anything a stranger chose in logs */
+/* For "%.*s" in messages; not for anything a stranger chose in logs. */
+#define TEXT_FMT(t) (int)(t).n, (t).p
 struct text text_of(const char *s); /* NULL gives an empty slice */
 
 bool text_eq(struct text a, struct text b);
@@ -22,14 +23,15 @@ bool text_ieq(struct text a, struct text b); /* ASCII case-insensitive, never by
 bool text_starts(struct text t, struct text prefix);
 struct text text_trim(struct text t); /* blanks and tabs at both ends */
 struct text text_drop(struct text t, size_t n);
-/* Cuts *rest at the first sep: returns what stood before; *rest becomes what follows, or empty with
- * p == NULL when there was no separator (so a loop is: while (rest.p) { part = text_cut(&rest, ','); }). */
+/* Cuts *rest at the first sep: returns what stood before; *rest becomes what follows, or empty
+ * with p == NULL when there was no separator (so a loop is: while (rest.p) { part =
+ * text_cut(&rest, ','); }). */
 struct text text_cut(struct text *rest, char sep);
 ptrdiff_t text_find(struct text t, char c); /* -1 if not there */
 char *text_dup(struct text t);		    /* malloc'd, NUL-terminated; NULL if out of memory */
 bool text_is_utf8(struct text t);
-/* Edit distance for "did you mean"; swapped neighbours count as one edit. The work is bounded: a text
- * longer than TEXT_DISTANCE_MAX is as far from everything as it is long. */
+/* Edit distance for "did you mean"; swapped neighbours count as one edit. The work is bounded: a
+ * text longer than TEXT_DISTANCE_MAX is as far from everything as it is long. */
 enum { TEXT_DISTANCE_MAX = 64 };
 size_t text_distance(struct text a, struct text b);
 
@@ -43,8 +45,8 @@ int text_size(struct text t, uint64_t *ret_bytes);
 /* "64kbit/s" "2Mbit/s" "1Gbit/s", bare = bit/s; "unlimited" gives UINT64_MAX. */
 int text_bitrate(struct text t, uint64_t *ret_bits_per_s);
 
-/* String builder over a caller's buffer: always NUL-terminated, truncation latches (a UTF-8 sequence
- * is never cut in its middle, and nothing is added behind a cut). */
+/* String builder over a caller's buffer: always NUL-terminated, truncation latches (a UTF-8
+ * sequence is never cut in its middle, and nothing is added behind a cut). */
 struct sb {
 	char *p;
 	size_t n, cap;

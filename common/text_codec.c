@@ -99,7 +99,8 @@ static char *encode(const uint8_t *b, size_t n, const char *alphabet, char *out)
 
 void base64_encode(const void *p, size_t n, char *out)
 {
-	char *end = encode(p, n, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", out);
+	char *end = encode(p, n, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+			   out);
 	while ((end - out) % 4 != 0)
 		*end++ = '=';
 	*end = 0;

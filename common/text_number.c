@@ -2,9 +2,9 @@
 /*
  * Strict numbers, and numbers with a unit, from text slices.
  *
- * The whole slice must be the number: no sign, no blanks, no 0x, nothing behind it. -EINVAL is "not a
- * number", -ERANGE "a number, but too large for 64 bits". The units are tables; how a unit is spelled
- * matters, because 10Mb and 10MB are not the same thing to everyone.
+ * The whole slice must be the number: no sign, no blanks, no 0x, nothing behind it. -EINVAL is "not
+ * a number", -ERANGE "a number, but too large for 64 bits". The units are tables; how a unit is
+ * spelled matters, because 10Mb and 10MB are not the same thing to everyone.
  */
 #include <errno.h>
 #include "common/text.h"
@@ -78,8 +78,9 @@ static int parse_unit(struct text t, const struct unit *units, size_t n_units, u
 int text_duration(struct text t, uint64_t *ret_ms)
 {
 	static const struct unit units[] = {
-		{ { "", 0 }, 1000 },	      { { "ms", 2 }, 1 },	    { { "s", 1 }, 1000 },
-		{ { "m", 1 }, 60 * 1000 },    { { "h", 1 }, 3600 * 1000 }, { { "d", 1 }, 86400 * 1000 },
+		{ { "", 0 }, 1000 },	     { { "ms", 2 }, 1 },
+		{ { "s", 1 }, 1000 },	     { { "m", 1 }, 60 * 1000 },
+		{ { "h", 1 }, 3600 * 1000 }, { { "d", 1 }, 86400 * 1000 },
 	};
 	return parse_unit(t, units, ARRAY_LEN(units), ret_ms);
 }

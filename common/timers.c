@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The timer wheel. Eleven levels of 64 slots cover all 64 bits of a millisecond clock, so there is no
- * horizon and no overflow list.
+ * The timer wheel. Eleven levels of 64 slots cover all 64 bits of a millisecond clock, so there is
+ * no horizon and no overflow list.
  *
- * A timer waits at the level of the highest group of six bits in which its deadline differs from the
- * wheel's position; its slot is that group's value. So every slot of level 0 is one millisecond, every
- * timer of level N is due before every timer of level N+1, and the next slot is found in one bitmap
- * per level. When the position enters a slot of a higher level, its timers move down, in order, before
- * anything else can be set there: that keeps equal deadlines in the order in which they were set.
+ * A timer waits at the level of the highest group of six bits in which its deadline differs from
+ * the wheel's position; its slot is that group's value. So every slot of level 0 is one
+ * millisecond, every timer of level N is due before every timer of level N+1, and the next slot is
+ * found in one bitmap per level. When the position enters a slot of a higher level, its timers move
+ * down, in order, before anything else can be set there: that keeps equal deadlines in the order in
+ * which they were set.
  *
- * A deadline that the position has reached already goes to the `late` list, which the next run fires
- * first. That is also where a callback's "again, now" goes, so that every run ends.
+ * A deadline that the position has reached already goes to the `late` list, which the next run
+ * fires first. That is also where a callback's "again, now" goes, so that every run ends.
  *
- * A timer is stopped without the wheel at hand, so a bit may be set for a slot that has become empty:
- * the bitmaps are hints, the lists are the truth. The wheel owns no timer.
+ * A timer is stopped without the wheel at hand, so a bit may be set for a slot that has become
+ * empty: the bitmaps are hints, the lists are the truth. The wheel owns no timer.
  */
 #include "common/timers.h"
 
@@ -91,18 +92,24 @@ void timer_stop(struct timer *t)
 	list_unlink(&t->node);
 }
 
+/* The position's bits above this level, the slot's, and zeroes below. */
+static uint64_t slot_start(const struct timers *ts, unsigned level, unsigned index)
+{
+	unsigned shift = level * LEVEL_BITS;
+	uint64_t above = shift + LEVEL_BITS < 64 ? ts->position >> (shift + LEVEL_BITS) : 0;
+	return (above << LEVEL_BITS | index) << shift;
+}
+
 /* The slot whose timers are due first. Each timer in it is due at its start or later, and no timer
  * elsewhere before its end. */
 static bool first_slot(const struct timers *ts, struct slot_at *ret_at)
 {
 	for (unsigned level = 0; level < LEVELS; level++) {
 		for (uint64_t bits = ts->used[level]; bits; bits &= bits - 1) {
-			unsigned index = (unsigned)__builtin_ctzll(bits), shift = level * LEVEL_BITS;
+			unsigned index = (unsigned)__builtin_ctzll(bits);
 			if (list_empty(&ts->slots[level][index]))
 				continue;
-			/* the position's bits above this level, this slot's, and zeroes below */
-			uint64_t above = shift + LEVEL_BITS < 64 ? ts->position >> (shift + LEVEL_BITS) : 0;
-			*ret_at = (struct slot_at){ level, index, (above << LEVEL_BITS | index) << shift };
+			*ret_at = (struct slot_at){ level, index, slot_start(ts, level, index) };
 			return true;
 		}
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The head parser. The first byte chooses flags and limits, the rest is the message. Checked: every
- * slice lies in the buffer and is what it claims to be; a beginning of the message never gets another
- * verdict than the whole, but "incomplete"; what was parsed, written again, parses to the same.
+ * slice lies in the buffer and is what it claims to be; a beginning of the message never gets
+ * another verdict than the whole, but "incomplete"; what was parsed, written again, parses to the
+ * same.
  */
 #include <assert.h>
 #include <string.h>
@@ -11,11 +12,16 @@
 enum { MAX_FIELDS = 24 };
 
 static const struct header_row rows[] = {
-	{ "Via", 'v', HDR_LIST, 1 },	      { "From", 'f', HDR_SINGLE, 2 },
-	{ "To", 't', HDR_SINGLE, 3 },	      { "Call-ID", 'i', HDR_SINGLE, 4 },
-	{ "Contact", 'm', HDR_LIST, 5 },      { "Content-Length", 'l', HDR_SINGLE, 6 },
-	{ "Host", 0, HDR_SINGLE, 7 },	      { "Upgrade", 0, HDR_LIST, 8 },
-	{ "Connection", 0, HDR_LIST, 9 },     { "Sec-WebSocket-Key", 0, HDR_SINGLE, 10 },
+	{ "Via", 'v', HDR_LIST, 1 },
+	{ "From", 'f', HDR_SINGLE, 2 },
+	{ "To", 't', HDR_SINGLE, 3 },
+	{ "Call-ID", 'i', HDR_SINGLE, 4 },
+	{ "Contact", 'm', HDR_LIST, 5 },
+	{ "Content-Length", 'l', HDR_SINGLE, 6 },
+	{ "Host", 0, HDR_SINGLE, 7 },
+	{ "Upgrade", 0, HDR_LIST, 8 },
+	{ "Connection", 0, HDR_LIST, 9 },
+	{ "Sec-WebSocket-Key", 0, HDR_SINGLE, 10 },
 	{ "Transfer-Encoding", 0, HDR_LIST, 11 },
 };
 
@@ -51,10 +57,11 @@ static void check_head(const struct head *h, struct text in, unsigned flags)
 	}
 }
 
-static void check_round_trip(const struct head *h, const struct header_table *t, unsigned flags)
+static void check_round_trip(const struct head *h, const struct head_rules *rules)
 {
 	size_t cap = h->length + 2 * MAX_FIELDS + 8;
 	char *buf = malloc(cap);
+	const struct head_rules unlimited = { rules->table, rules->flags, cap };
 	struct head_field fields[MAX_FIELDS];
 	struct head again;
 	if (!buf)
@@ -70,7 +77,7 @@ static void check_round_trip(const struct head *h, const struct header_table *t,
 	}
 	sb_str(&b, "\r\n");
 	assert(!b.truncated);
-	assert(head_parse((struct text){ buf, b.n }, t, flags, cap, fields, MAX_FIELDS, &again) == HEAD_OK);
+	assert(head_parse((struct text){ buf, b.n }, &unlimited, fields, MAX_FIELDS, &again) == HEAD_OK);
 	assert(again.length == b.n && again.n_fields == h->n_fields);
 	assert(text_eq(again.start_line, h->start_line));
 	for (unsigned i = 0; i < h->n_fields; i++) {
@@ -81,14 +88,13 @@ static void check_round_trip(const struct head *h, const struct header_table *t,
 	free(buf);
 }
 
-static void check_beginnings(struct text in, enum head_error whole, const struct header_table *t, unsigned flags,
-			     size_t max)
+static void check_beginnings(struct text in, enum head_error whole, const struct head_rules *rules)
 {
 	struct head_field fields[MAX_FIELDS];
 	struct head h;
 	size_t step = in.n / 40 + 1; /* not each one: the input may be long */
 	for (size_t n = 0; n < in.n; n += step) {
-		enum head_error e = head_parse((struct text){ in.p, n }, t, flags, max, fields, MAX_FIELDS, &h);
+		enum head_error e = head_parse((struct text){ in.p, n }, rules, fields, MAX_FIELDS, &h);
 		assert(e == HEAD_INCOMPLETE || e == whole);
 	}
 }
@@ -103,20 +109,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (size == 0)
 		return 0;
-	unsigned flags = data[0] & HEAD_SIP;
-	size_t max = data[0] & 8 ? 100 : 65536;
+	const struct head_rules rules = { &t, data[0] & HEAD_SIP, data[0] & 8 ? 100 : 65536 };
 	char *copy = malloc(size - 1 ? size - 1 : 1); /* exactly its size: one byte too many shows */
 	if (!copy)
 		abort();
 	memcpy(copy, data + 1, size - 1);
 	struct text in = { copy, size - 1 };
-	enum head_error e = head_parse(in, &t, flags, max, fields, MAX_FIELDS, &h);
+	enum head_error e = head_parse(in, &rules, fields, MAX_FIELDS, &h);
 	if (e == HEAD_OK) {
-		assert(h.length <= max);
-		check_head(&h, in, flags);
-		check_round_trip(&h, &t, flags);
+		assert(h.length <= rules.max_length);
+		check_head(&h, in, rules.flags);
+		check_round_trip(&h, &rules);
 	}
-	check_beginnings(in, e, &t, flags, max);
+	check_beginnings(in, e, &rules);
 	free(copy);
 	return 0;
 }

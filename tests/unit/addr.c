@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Addresses (common/addr.h): text both ways, comparison and hashing, the canonical form of every
- * spelling that hides an IPv4 address, and each class at both of its ends.
+ * spelling that hides an IPv4 address, and each class at both of its ends. The tables of classes
+ * leave no gap, so that an address that changes its class is seen here.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,7 +31,8 @@ static void assert_prints(const struct addr *a, const char *want)
 
 static void text_is_parsed_and_printed(void **state)
 {
-	static const char *const rows[][3] = { /* given, with port, address alone */
+	static const char *const rows[][3] = {
+		/* given, with port, address alone */
 		{ "192.0.2.1", "192.0.2.1:3478", "192.0.2.1" },
 		{ "192.0.2.1:1", "192.0.2.1:1", "192.0.2.1" },
 		{ "192.0.2.1:0", "192.0.2.1:0", "192.0.2.1" },
@@ -65,18 +67,54 @@ static void text_is_parsed_and_printed(void **state)
 static void what_is_not_an_address_is_refused(void **state)
 {
 	static const struct text rows[] = {
-		TEXT(""),		TEXT(" "),		TEXT("localhost"),	TEXT("1.2.3"),
-		TEXT("1.2.3.4.5"),	TEXT("1.2.3.256"),	TEXT("01.2.3.4"),	TEXT("1.2.3.4:"),
-		TEXT("1.2.3.4:65536"),	TEXT("1.2.3.4:01"),	TEXT("1.2.3.4:+1"),	TEXT("1.2.3.4:-1"),
-		TEXT("1.2.3.4: 1"),	TEXT("1.2.3.4:1:2"),	TEXT("1.2.3.4 "),	TEXT(" 1.2.3.4"),
-		TEXT("1.2.3.4\0"),	TEXT("1.2.3.4\0:5"),	TEXT("0x7f.0.0.1"),	TEXT("2130706433"),
-		TEXT("127.1"),		TEXT("[1.2.3.4]:5"),	TEXT("[1.2.3.4]"),	TEXT("[::1"),
-		TEXT("::1]"),		TEXT("[::1]5"),		TEXT("[::1]:"),		TEXT("[::1]:65536"),
-		TEXT("[::1]::5"),	TEXT("[]:5"),		TEXT("[[::1]]:5"),	TEXT(":::"),
-		TEXT("1::2::3"),	TEXT("12345::"),	TEXT("1:2:3:4:5:6:7"),	TEXT("1:2:3:4:5:6:7:8:9"),
-		TEXT("::1%1"),		TEXT("fe80::1%"),	TEXT("fe80::1%0"),	TEXT("fe80::1%01"),
-		TEXT("fe80::1%eth0"),	TEXT("fe80::1%4294967296"), TEXT("1.2.3.4%1"),	TEXT("fe80::1%1%1"),
-		TEXT("::1\0"),		TEXT(":5"),		TEXT(":"),		TEXT("::ffff:1.2.3.4:5"),
+		TEXT(""),
+		TEXT(" "),
+		TEXT("localhost"),
+		TEXT("1.2.3"),
+		TEXT("1.2.3.4.5"),
+		TEXT("1.2.3.256"),
+		TEXT("01.2.3.4"),
+		TEXT("1.2.3.4:"),
+		TEXT("1.2.3.4:65536"),
+		TEXT("1.2.3.4:01"),
+		TEXT("1.2.3.4:+1"),
+		TEXT("1.2.3.4:-1"),
+		TEXT("1.2.3.4: 1"),
+		TEXT("1.2.3.4:1:2"),
+		TEXT("1.2.3.4 "),
+		TEXT(" 1.2.3.4"),
+		TEXT("1.2.3.4\0"),
+		TEXT("1.2.3.4\0:5"),
+		TEXT("0x7f.0.0.1"),
+		TEXT("2130706433"),
+		TEXT("127.1"),
+		TEXT("[1.2.3.4]:5"),
+		TEXT("[1.2.3.4]"),
+		TEXT("[::1"),
+		TEXT("::1]"),
+		TEXT("[::1]5"),
+		TEXT("[::1]:"),
+		TEXT("[::1]:65536"),
+		TEXT("[::1]::5"),
+		TEXT("[]:5"),
+		TEXT("[[::1]]:5"),
+		TEXT(":::"),
+		TEXT("1::2::3"),
+		TEXT("12345::"),
+		TEXT("1:2:3:4:5:6:7"),
+		TEXT("1:2:3:4:5:6:7:8:9"),
+		TEXT("::1%1"),
+		TEXT("fe80::1%"),
+		TEXT("fe80::1%0"),
+		TEXT("fe80::1%01"),
+		TEXT("fe80::1%eth0"),
+		TEXT("fe80::1%4294967296"),
+		TEXT("1.2.3.4%1"),
+		TEXT("fe80::1%1%1"),
+		TEXT("::1\0"),
+		TEXT(":5"),
+		TEXT(":"),
+		TEXT("::ffff:1.2.3.4:5"),
 		TEXT("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff:0000:1111:2222:3333:4444:5555:6666:7777:8888"),
 	};
 	(void)state;
@@ -90,8 +128,9 @@ static void what_is_not_an_address_is_refused(void **state)
 
 static void a_sockaddr_is_checked_and_cleaned(void **state)
 {
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(7), .sin6_flowinfo = 99,
-				    .sin6_scope_id = 3 };
+	struct sockaddr_in6 in6 = {
+		.sin6_family = AF_INET6, .sin6_port = htons(7), .sin6_flowinfo = 99, .sin6_scope_id = 3
+	};
 	struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(7) };
 	struct sockaddr_storage un = { .ss_family = AF_UNIX };
 	struct addr a = { 0 };
@@ -164,9 +203,10 @@ static int sign(int v)
 static void equality_order_and_hashes_agree(void **state)
 {
 	/* in ascending order */
-	static const char *const rows[] = { "0.0.0.0:0",   "0.0.0.0:1",	  "1.2.3.4:256", "1.2.3.4:257",
-					    "200.1.1.1:1", "[::]:0",	  "[::1]:5",	 "[::1:0]:1",
-					    "[::1:0]:500", "[fe80::1]:9", "[fe80::1%1]:9", "[fe80::1%2]:9" };
+	static const char *const rows[] = { "0.0.0.0:0",   "0.0.0.0:1",	    "1.2.3.4:256",
+					    "1.2.3.4:257", "200.1.1.1:1",   "[::]:0",
+					    "[::1]:5",	   "[::1:0]:1",	    "[::1:0]:500",
+					    "[fe80::1]:9", "[fe80::1%1]:9", "[fe80::1%2]:9" };
 	const struct hash_seed seed = { 3, 4 };
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -180,11 +220,14 @@ static void equality_order_and_hashes_agree(void **state)
 			assert_int_equal(sign(addr_compare(&a, &b)), (i > j) - (i < j));
 			assert_int_equal(addr_equal(&a, &b), i == j);
 			assert_int_equal(addr_hash(&seed, &a) == addr_hash(&seed, &b), i == j);
-			assert_int_equal(addr_hash_pair(&seed, &a, &b) == addr_hash_pair(&seed, &b, &a), i == j);
-			assert_int_equal(addr_equal_ip(&a, &b), addr_hash_ip(&seed, &a) == addr_hash_ip(&seed, &b));
+			assert_int_equal(addr_hash_pair(&seed, &a, &b) == addr_hash_pair(&seed, &b, &a),
+					 i == j);
+			assert_int_equal(addr_equal_ip(&a, &b),
+					 addr_hash_ip(&seed, &a) == addr_hash_ip(&seed, &b));
 		}
 	}
-	struct addr a = parse("[fe80::1%1]:9"), b = parse("[fe80::1]:10"), c = parse("1.2.3.4:1"), d = parse("1.2.3.4");
+	struct addr a = parse("[fe80::1%1]:9"), b = parse("[fe80::1]:10"), c = parse("1.2.3.4:1"),
+		    d = parse("1.2.3.4");
 	assert_true(addr_equal_ip(&a, &b)); /* neither port nor scope */
 	assert_true(addr_equal_ip(&c, &d));
 	assert_false(addr_equal_ip(&a, &c));
@@ -254,7 +297,8 @@ struct class_row {
 	enum addr_class class;
 };
 
-static const struct class_row v4_blocks[] = { /* without a gap, from 0.0.0.0 to the end */
+static const struct class_row v4_blocks[] = {
+	/* without a gap, from 0.0.0.0 to the end */
 	{ "0.0.0.0", "0.255.255.255", ADDR_UNSPECIFIED },
 	{ "1.0.0.0", "9.255.255.255", ADDR_GLOBAL },
 	{ "10.0.0.0", "10.255.255.255", ADDR_PRIVATE },
@@ -314,8 +358,8 @@ static void assert_class(const struct addr *a, enum addr_class want)
 {
 	char buf[ADDR_STRLEN];
 	if (addr_classify(a) != want)
-		fail_msg("%s is %s, not %s", addr_print_ip(a, buf), addr_class_name(addr_classify(a)),
-			 addr_class_name(want));
+		fail_msg("%s is %s, not %s", addr_print_ip(a, buf),
+			 addr_class_name(addr_classify(a)), addr_class_name(want));
 }
 
 static void each_class_begins_and_ends_where_it_should(void **state)
@@ -340,7 +384,8 @@ static void each_class_begins_and_ends_where_it_should(void **state)
 /* The five spellings of one IPv4 address. */
 static void spell(uint32_t ip, struct addr out[5])
 {
-	uint8_t b[16] = { [10] = 0xff, [11] = 0xff }, compatible[16] = { 0 }, nat64[16] = { 0, 0x64, 0xff, 0x9b };
+	uint8_t b[16] = { [10] = 0xff, [11] = 0xff }, compatible[16] = { 0 },
+		nat64[16] = { 0, 0x64, 0xff, 0x9b };
 	uint8_t six[16] = { 0x20, 0x02, [8] = 1 }, teredo[16] = { 0x20, 0x01, 0, 0, 1, 2, 3, 4, 0x80 };
 	for (unsigned i = 0; i < 4; i++) {
 		uint8_t v = (uint8_t)(ip >> (24 - 8 * i));
@@ -386,18 +431,38 @@ static void every_class_has_a_name(void **state)
 static void prefixes_are_parsed_and_printed(void **state)
 {
 	static const char *const rows[][2] = {
-		{ "10.0.0.0/8", "10.0.0.0/8" },	      { "0.0.0.0/0", "0.0.0.0/0" },
-		{ "192.0.2.1", "192.0.2.1/32" },      { "192.0.2.128/25", "192.0.2.128/25" },
-		{ "2001:db8::/32", "2001:db8::/32" }, { "::/0", "::/0" },
-		{ "::1", "::1/128" },		      { "2001:db8::8000:0/97", "2001:db8::8000:0/97" },
-		{ "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128" },
+		{ "10.0.0.0/8", "10.0.0.0/8" },
+		{ "0.0.0.0/0", "0.0.0.0/0" },
+		{ "192.0.2.1", "192.0.2.1/32" },
+		{ "192.0.2.128/25", "192.0.2.128/25" },
+		{ "2001:db8::/32", "2001:db8::/32" },
+		{ "::/0", "::/0" },
+		{ "::1", "::1/128" },
+		{ "2001:db8::8000:0/97", "2001:db8::8000:0/97" },
+		{ "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128",
+		  "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128" },
 	};
 	static const struct text bad[] = {
-		TEXT(""),		TEXT("/8"),	      TEXT("10.0.0.0/"),    TEXT("10.0.0.0/33"),
-		TEXT("10.0.0.0/08"),	TEXT("10.0.0.0/-1"),  TEXT("10.0.0.0/8/8"), TEXT("10.0.0.1/8"),
-		TEXT("10.0.0.0/255.0.0.0"), TEXT("10/8"),     TEXT("192.0.2.128/24"), TEXT("::/129"),
-		TEXT("2001:db8::1/127"), TEXT("[::]/0"),      TEXT("fe80::1%2"),    TEXT("fe80::%2/10"),
-		TEXT("10.0.0.0:1/8"),	TEXT(" 10.0.0.0/8"),  TEXT("10.0.0.0/8 "),  TEXT("10.0.0.0/8\0"),
+		TEXT(""),
+		TEXT("/8"),
+		TEXT("10.0.0.0/"),
+		TEXT("10.0.0.0/33"),
+		TEXT("10.0.0.0/08"),
+		TEXT("10.0.0.0/-1"),
+		TEXT("10.0.0.0/8/8"),
+		TEXT("10.0.0.1/8"),
+		TEXT("10.0.0.0/255.0.0.0"),
+		TEXT("10/8"),
+		TEXT("192.0.2.128/24"),
+		TEXT("::/129"),
+		TEXT("2001:db8::1/127"),
+		TEXT("[::]/0"),
+		TEXT("fe80::1%2"),
+		TEXT("fe80::%2/10"),
+		TEXT("10.0.0.0:1/8"),
+		TEXT(" 10.0.0.0/8"),
+		TEXT("10.0.0.0/8 "),
+		TEXT("10.0.0.0/8\0"),
 		TEXT("2001:db8::8000:0/96"),
 	};
 	(void)state;

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cursor (common/bytes.h): bounds, latching, nesting, and the handling of secret bytes. */
+/*
+ * The cursor (common/bytes.h): bounds, latching and nesting, reading what was written, and the
+ * handling of secret bytes. That a comparison takes constant time is not shown here: it is
+ * OpenSSL's.
+ */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Header tables (common/header_table.h) and the head parser (common/head.h): what is taken, what is
- * refused and with which word, byte by byte as a stream delivers it. */
+/*
+ * Header tables (common/header_table.h) and the head parser (common/head.h): what is taken, what is
+ * refused and with which word, in HTTP and in SIP, whole and byte by byte as a stream delivers it.
+ * Every message is parsed in a block of exactly its size.
+ */
 #include <errno.h>
 #include <stdarg.h>
 #include <setjmp.h>
@@ -60,9 +63,21 @@ static void names_are_found_without_regard_to_case(void **state)
 static void a_name_that_only_resembles_one_is_unknown(void **state)
 {
 	static const struct text names[] = {
-		TEXT(""),	  TEXT("Vi"),	     TEXT("Vias"),    TEXT("To\x01"), TEXT("To "),	TEXT("\x14o"),
-		TEXT("Call\rID"), TEXT("Call_ID"),   TEXT("x"),	      TEXT("Hosts"),  TEXT("Xost"),	TEXT("\x16"),
-		TEXT("Content Length"), TEXT("Content-Lengt"), TEXT("Via\0"),
+		TEXT(""),
+		TEXT("Vi"),
+		TEXT("Vias"),
+		TEXT("To\x01"),
+		TEXT("To "),
+		TEXT("\x14o"),
+		TEXT("Call\rID"),
+		TEXT("Call_ID"),
+		TEXT("x"),
+		TEXT("Hosts"),
+		TEXT("Xost"),
+		TEXT("\x16"),
+		TEXT("Content Length"),
+		TEXT("Content-Lengt"),
+		TEXT("Via\0"),
 	};
 	struct header_table zero = { 0 };
 	(void)state;
@@ -116,7 +131,9 @@ static enum head_error parse(struct text in, unsigned flags)
 	block = malloc(in.n ? in.n : 1);
 	assert_non_null(block);
 	memcpy(block, in.p, in.n);
-	enum head_error e = head_parse((struct text){ block, in.n }, &table, flags, 65536, fields, ARRAY_LEN(fields), &head);
+	const struct head_rules rules = { &table, flags, 65536 };
+	enum head_error e =
+		head_parse((struct text){ block, in.n }, &rules, fields, ARRAY_LEN(fields), &head);
 	if (e != HEAD_OK) {
 		free(block);
 		block = NULL;
@@ -188,7 +205,9 @@ static const struct verdict verdicts[] = {
 	{ TEXT(START "To: \x01\r\n\r\n"), HEAD_BAD_VALUE, HEAD_BAD_VALUE },
 	{ TEXT(START "To: a\0b\r\n\r\n"), HEAD_BAD_VALUE, HEAD_BAD_VALUE },
 	{ TEXT(START "To: a\x7f\r\n\r\n"), HEAD_BAD_VALUE, HEAD_BAD_VALUE },
-	{ TEXT(START "To: 0123456789abcdef\x1f" "0123456789\r\n\r\n"), HEAD_BAD_VALUE, HEAD_BAD_VALUE },
+	{ TEXT(START "To: 0123456789abcdef\x1f"
+		     "0123456789\r\n\r\n"),
+	  HEAD_BAD_VALUE, HEAD_BAD_VALUE },
 	{ TEXT(START "To: a\rb\r\n\r\n"), HEAD_BAD_LINE_END, HEAD_BAD_LINE_END },
 	{ TEXT(START "To: a\r\r\n\r\n"), HEAD_BAD_LINE_END, HEAD_BAD_LINE_END },
 	{ TEXT(START "To: a\nb\r\n\r\n"), HEAD_BAD_LINE_END, HEAD_BAD_LINE_END },
@@ -228,7 +247,8 @@ static void a_stream_byte_by_byte_is_incomplete_until_its_verdict(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(verdicts); i++) {
 		for (unsigned sip = 0; sip < 2; sip++) {
-			enum head_error want = sip ? verdicts[i].sip : verdicts[i].http, e = HEAD_INCOMPLETE;
+			enum head_error want = sip ? verdicts[i].sip : verdicts[i].http,
+					e = HEAD_INCOMPLETE;
 			size_t n = 0;
 			for (; n <= verdicts[i].in.n && e == HEAD_INCOMPLETE; n++)
 				e = parse((struct text){ verdicts[i].in.p, n }, sip ? HEAD_SIP : 0);
@@ -239,22 +259,28 @@ static void a_stream_byte_by_byte_is_incomplete_until_its_verdict(void **state)
 	}
 }
 
+static enum head_error parse_limited(struct text in, size_t max, struct head_field *into,
+				     unsigned cap, struct head *ret_h)
+{
+	return head_parse(in, &(struct head_rules){ &table, 0, max }, into, cap, ret_h);
+}
+
 static void the_limits_hold_exactly(void **state)
 {
 	struct text in = TEXT(START "X: 1\r\nY: 2\r\nZ: 3\r\n\r\n");
 	struct head before = { .length = 4711 }, h = before;
 	(void)state;
-	assert_int_equal(head_parse(in, &table, 0, in.n, fields, 3, &h), HEAD_OK);
+	assert_int_equal(parse_limited(in, in.n, fields, 3, &h), HEAD_OK);
 	h = before;
-	assert_int_equal(head_parse(in, &table, 0, in.n - 1, fields, 3, &h), HEAD_TOO_LONG);
-	assert_int_equal(head_parse(in, &table, 0, 5, fields, 3, &h), HEAD_TOO_LONG);
-	assert_int_equal(head_parse(in, &table, 0, 0, fields, 3, &h), HEAD_TOO_LONG);
-	assert_int_equal(head_parse(in, &table, 0, in.n, fields, 2, &h), HEAD_TOO_MANY);
-	assert_int_equal(head_parse(in, &table, 0, in.n, NULL, 0, &h), HEAD_TOO_MANY);
+	assert_int_equal(parse_limited(in, in.n - 1, fields, 3, &h), HEAD_TOO_LONG);
+	assert_int_equal(parse_limited(in, 5, fields, 3, &h), HEAD_TOO_LONG);
+	assert_int_equal(parse_limited(in, 0, fields, 3, &h), HEAD_TOO_LONG);
+	assert_int_equal(parse_limited(in, in.n, fields, 2, &h), HEAD_TOO_MANY);
+	assert_int_equal(parse_limited(in, in.n, NULL, 0, &h), HEAD_TOO_MANY);
 	in.n -= 1; /* as many bytes as allowed, and the end is still missing */
-	assert_int_equal(head_parse(in, &table, 0, in.n, fields, 3, &h), HEAD_TOO_LONG);
-	assert_int_equal(head_parse(in, &table, 0, in.n + 1, fields, 3, &h), HEAD_INCOMPLETE);
-	assert_int_equal(head_parse(text_of(NULL), &table, 0, 9, fields, 3, &h), HEAD_INCOMPLETE);
+	assert_int_equal(parse_limited(in, in.n, fields, 3, &h), HEAD_TOO_LONG);
+	assert_int_equal(parse_limited(in, in.n + 1, fields, 3, &h), HEAD_INCOMPLETE);
+	assert_int_equal(parse_limited(text_of(NULL), 9, fields, 3, &h), HEAD_INCOMPLETE);
 	assert_memory_equal(&h, &before, sizeof h); /* written only on success */
 }
 
@@ -267,7 +293,8 @@ static void start_lines_have_three_words(void **state)
 		{ TEXT("GET / HTTP/1.1"), { "GET", "/", "HTTP/1.1" } },
 		{ TEXT("!a%b sip:x@y;z SIP/7.0"), { "!a%b", "sip:x@y;z", "SIP/7.0" } },
 		{ TEXT("CONNECT a:1 HTTP/10.20"), { "CONNECT", "a:1", "HTTP/10.20" } },
-		{ TEXT("HTTP/1.1 200 Connection  established "), { "HTTP/1.1", "200", "Connection  established " } },
+		{ TEXT("HTTP/1.1 200 Connection  established "),
+		  { "HTTP/1.1", "200", "Connection  established " } },
 		{ TEXT("SIP/2.0 100 "), { "SIP/2.0", "100", "" } },
 		{ TEXT("SIP/2.0 200 \xc3\xa4"), { "SIP/2.0", "200", "\xc3\xa4" } },
 		{ TEXT(""), { 0 } },
@@ -333,7 +360,9 @@ static void control_characters_are_found_at_every_place(void **state)
 			enum head_error e = parse((struct text){ in, sizeof in - 1 }, 0);
 			bool ok = (c >= 0x20 && c != 0x7f) || c == '\t';
 			bool end = c == '\r' || c == '\n';
-			assert_int_equal(e, ok ? HEAD_OK : end ? HEAD_BAD_LINE_END : HEAD_BAD_VALUE);
+			assert_int_equal(e, ok	  ? HEAD_OK
+					    : end ? HEAD_BAD_LINE_END
+						  : HEAD_BAD_VALUE);
 		}
 	}
 }

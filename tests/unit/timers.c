@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The timer wheel (common/timers.h) on fake time, and at random against a naive model. */
+/*
+ * The timer wheel (common/timers.h) on fake time: order, jumps of days, callbacks that stop, free
+ * and set any timer, late deadlines; and at random against a naive model, an array that is searched
+ * for what should have come first.
+ */
 #include <stdarg.h>
 #include <setjmp.h>
 #include <stddef.h>
@@ -14,8 +18,8 @@ struct probe {
 	struct timer t;
 	int name;
 	struct timers *ts;
-	struct probe *other;	 /* for callbacks that touch another timer */
-	uint64_t again;		 /* what a callback sets next */
+	struct probe *other; /* for callbacks that touch another timer */
+	uint64_t again;	     /* what a callback sets next */
 };
 
 static int fired[64];
@@ -223,7 +227,8 @@ static void set_other(struct timer *t, uint64_t now)
 static void callbacks_may_stop_and_free_timers_due_in_the_same_run(void **state)
 {
 	struct timers *ts = timers_new(0);
-	struct probe a = probe(1, stop_other), b = probe(2, note), c = probe(3, wipe_other), e = probe(6, note);
+	struct probe a = probe(1, stop_other), b = probe(2, note), c = probe(3, wipe_other),
+		     e = probe(6, note);
 	struct probe *d = malloc(sizeof *d), *f = malloc(sizeof *f);
 	(void)state;
 	assert_non_null(d);
@@ -260,7 +265,8 @@ static void a_callback_may_stop_the_rest_of_the_late_ones(void **state)
 static void a_callback_may_move_another_forward_into_this_run_or_out_of_it(void **state)
 {
 	struct timers *ts = timers_new(0);
-	struct probe a = probe(1, set_other), b = probe(2, note), c = probe(3, set_other), d = probe(4, note);
+	struct probe a = probe(1, set_other), b = probe(2, note), c = probe(3, set_other),
+		     d = probe(4, note);
 	(void)state;
 	a.ts = c.ts = ts;
 	a.other = &b;
@@ -334,8 +340,9 @@ static void timers_outlive_their_wheel(void **state)
 	assert_null(timers_free(NULL));
 }
 
-/* The naive model: an array. A timer set for a moment that had passed counts from the position of then
- * and waits for the next run; everything else fires by deadline, then by the order of setting. */
+/* The naive model: an array. A timer set for a moment that had passed counts from the position
+ * of then and waits for the next run; everything else fires by deadline, then by the order of
+ * setting. */
 enum { N_MODEL = 200 };
 static struct model {
 	struct timer t;
@@ -426,7 +433,8 @@ static void random_run(uint64_t seed)
 		model_running = false;
 		model_position = now;
 		for (size_t i = 0; i < N_MODEL; i++) /* all that was due is gone */
-			assert_false(model[i].set && model[i].deadline <= now && model[i].first_run <= model_run);
+			assert_false(model[i].set && model[i].deadline <= now &&
+				     model[i].first_run <= model_run);
 	}
 	timers_free(model_ts);
 }

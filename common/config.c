@@ -154,7 +154,7 @@ int cfg_read_file(const char *path, size_t max, char **ret_p, size_t *ret_n, uns
 	char *p = malloc(cap);
 	if (!p)
 		r = -ENOMEM;
-	else if (fstat(fd, &st) < 0)
+	else if (fstat(fd, &st) < 0 || fcntl(fd, F_SETFL, 0) < 0) /* O_NONBLOCK was for the opening of a FIFO only */
 		r = -errno;
 	while (r == 0) {
 		ssize_t got = read(fd, p + n, cap - n);

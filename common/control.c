@@ -359,8 +359,11 @@ struct control_server *control_server_free(struct control_server *s)
 	io_stop(&s->listener);
 	timer_stop(&s->accept_again);
 	control_socket_close(s);
-	while (!list_empty(&s->peers))
-		peer_free(list_entry(s->peers.next, struct control_peer, node));
+	while (!list_empty(&s->peers)) {
+		struct control_peer *p = list_entry(s->peers.next, struct control_peer, node);
+		peer_write(p); /* the answer to "stop", say */
+		peer_free(p);
+	}
 	while (!list_empty(&s->doomed))
 		peer_free(list_entry(s->doomed.next, struct control_peer, node));
 	loop_remove_hook(&s->reaper);

@@ -1,3 +1,313 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * The life of a service, from main() to its exit code; service.h tells the order. Everything that
+ * can fail does so before the service says that it is ready, with one sentence that names the
+ * reason, on stderr and in the log.
+ */
+#include "common/service.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include "common/log_msgs.h"
+#include "common/service_priv.h"
+
+enum { EXIT_CLEAN = 0, EXIT_START_FAILED = 1, EXIT_BAD_CONFIG = 2 };
+enum { DRAIN_LIMIT_MS = 10000, DRAIN_TICK_MS = 100 };
+enum { SOCKET_DIR_MODE = 0755, LOG_DIR_MODE = 0750, STORE_DIR_MODE = 0700 };
+
+struct run {
+	struct service s;
+	struct account account;
+	struct watchdog watchdog;
+	struct timer drain_tick;
+	uint64_t drain_until;
+	bool logs;   /* the log is open */
+	bool opened; /* open() was called, so stop() must be */
+	bool forced; /* stopped by a second signal */
+};
+
+static int64_t unix_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* --- stopping --- */
+
+static void on_drain_tick(struct timer *t, uint64_t now)
+{
+	struct run *run = container_of(t, struct run, drain_tick);
+	struct service *s = &run->s;
+
+	if (!s->ops->drain || s->ops->drain(s)) {
+		loop_stop(s->loop);
+		return;
+	}
+	if (now >= run->drain_until) {
+		log_emit(&MSG_SERVICE_DRAIN_LIMIT, LF_U64("limit_ms", s->drain_limit_ms));
+		loop_stop(s->loop);
+		return;
+	}
+	loop_timer_set(s->loop, &run->drain_tick, DRAIN_TICK_MS);
+}
+
+void service_stop(struct service *s)
+{
+	struct run *run = container_of(s, struct run, s);
+
+	if (s->draining)
+		return;
+	s->draining = true;
+	log_emit(&MSG_SERVICE_STOPPING);
+	ready_notify("STOPPING=1\nSTATUS=stopping");
+	run->drain_until = loop_now(s->loop) + s->drain_limit_ms;
+	run->drain_tick.fire = on_drain_tick;
+	timers_set(loop_timers(s->loop), &run->drain_tick, loop_now(s->loop));
+}
+
+static void on_stop_signal(int signo, void *arg)
+{
+	struct run *run = arg;
+
+	(void)signo;
+	if (!run->s.draining) {
+		service_stop(&run->s);
+		return;
+	}
+	run->forced = true;
+	log_emit(&MSG_SERVICE_FORCED);
+	loop_stop(run->s.loop);
+}
+
+static void on_reload_signal(int signo, void *arg)
+{
+	struct run *run = arg;
+
+	(void)signo;
+	if (!run->s.draining)
+		service_reload(&run->s);
+}
+
+/* --- starting --- */
+
+static int open_log(struct run *run, char *err, size_t err_n)
+{
+	struct service *s = &run->s;
+	struct log_config lc = service_log_config(s->ops, s->instance.full, s->cfg);
+	int r = 0;
+
+	if (lc.dir && *lc.dir)
+		r = service_make_dir(lc.dir, LOG_DIR_MODE, &run->account, err, err_n);
+	if (r == 0)
+		r = privileges_borrow(&run->account, err, err_n);
+	if (r == 0)
+		r = log_open(&lc, err, err_n);
+	run->logs = r == 0;
+	return r;
+}
+
+static int open_control(struct run *run, char *err, size_t err_n)
+{
+	struct service *s = &run->s;
+	struct control_options o = { .path = s->instance.socket_path, .program = s->ops->program,
+				     .instance = s->instance.name, .version = STILE_VERSION,
+				     .mode = 0660, .group = "stile" };
+	int r;
+
+	r = service_make_dir(s->instance.runtime_dir, SOCKET_DIR_MODE, &run->account, err, err_n);
+	if (r == 0)
+		r = privileges_borrow(&run->account, err, err_n);
+	if (r == 0)
+		r = control_server_new(s->loop, &o, err, err_n, &s->control);
+	if (r == 0)
+		r = service_add_verbs(s);
+	return r;
+}
+
+static int open_store(struct run *run, char *err, size_t err_n)
+{
+	struct service *s = &run->s;
+	const char *dir = s->ops->store_path ? s->ops->store_path(cfg_values(s->cfg)) : NULL;
+	_cleanup_(freep) char *path = NULL;
+	int r;
+
+	if (!dir)
+		return 0;
+	if (asprintf(&path, "%s/%s.db", dir, s->instance.full) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	r = service_make_dir(dir, STORE_DIR_MODE, &run->account, err, err_n);
+	if (r == 0)
+		r = privileges_borrow(&run->account, err, err_n);
+	if (r == 0)
+		r = store_open(&(struct store_options){ .path = path }, err, err_n, &s->store);
+	return r > 0 ? -EIO : r;
+}
+
+static int watch_signals(struct run *run)
+{
+	static const int stops[] = { SIGTERM, SIGINT };
+	int r = 0;
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_LEN(stops) && r == 0; i++)
+		r = loop_on_signal(run->s.loop, stops[i], on_stop_signal, run);
+	return r < 0 ? r : loop_on_signal(run->s.loop, SIGHUP, on_reload_signal, run);
+}
+
+/* Every client costs a descriptor, so all that we may have are used. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+		l.rlim_cur = MIN(l.rlim_max, (rlim_t)1 << 20);
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+}
+
+/* Each step with the files that it makes; what one opens with the user's rights ends with ours. */
+static int open_files(struct run *run, char *err, size_t err_n)
+{
+	static int (*const steps[])(struct run *, char *, size_t) = { open_log, open_control, open_store };
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(steps) && r == 0; i++) {
+		r = steps[i](run, err, err_n);
+		if (privileges_return() < 0 && r == 0) {
+			snprintf(err, err_n, "cannot become root again");
+			r = -EPERM;
+		}
+	}
+	return r;
+}
+
+static int start(struct run *run, char *err, size_t err_n)
+{
+	struct service *s = &run->s;
+	int r;
+
+	snprintf(err, err_n, "out of memory");
+	privileges_confine(); /* before there are threads: they inherit it */
+	r = loop_new(&s->loop);
+	if (r == 0)
+		r = watch_signals(run);
+	if (r == 0)
+		r = open_files(run, err, err_n);
+	if (r < 0)
+		return r;
+	raise_descriptor_limit();
+	run->opened = true;
+	r = s->ops->open ? s->ops->open(s, err, err_n) : 0;
+	if (r == 0)
+		r = privileges_drop(s->user, s->group, err, err_n);
+	if (r == 0 && s->ops->start)
+		r = s->ops->start(s, err, err_n);
+	return r;
+}
+
+static int run_until_stopped(struct run *run)
+{
+	struct service *s = &run->s;
+	int r;
+
+	s->started_at = unix_ms();
+	watchdog_start(&run->watchdog, s);
+	log_emit(&MSG_SERVICE_READY, LF_STR("version", STILE_VERSION), LF_STR("config", s->config_path),
+		 LF_STR("control", s->instance.socket_path), LF_U64("pid", (uint64_t)getpid()));
+	ready_notify("READY=1\nSTATUS=running");
+	r = loop_run(s->loop);
+	watchdog_stop(&run->watchdog);
+	timer_stop(&run->drain_tick);
+	/* From here on a signal ends a stop that hangs. */
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	return r < 0 || run->forced ? EXIT_START_FAILED : EXIT_CLEAN;
+}
+
+static void start_failed(const struct run *run, const char *err)
+{
+	const struct service *s = &run->s;
+	struct log_config lc = service_log_config(s->ops, s->instance.full, s->cfg);
+
+	log_emit(&MSG_SERVICE_START_FAILED, LF_STR("reason", err));
+	if (run->logs && lc.dir && *lc.dir) /* else that was stderr already */
+		fprintf(stderr, "%s: %s\n", s->instance.full, err);
+}
+
+static int run_service(struct run *run)
+{
+	struct service *s = &run->s;
+	char err[512] = "";
+	int code;
+
+	umask(027);
+	if (start(run, err, sizeof(err)) == 0) {
+		code = run_until_stopped(run);
+	} else {
+		start_failed(run, err);
+		code = EXIT_START_FAILED;
+	}
+	if (run->opened && s->ops->stop)
+		s->ops->stop(s);
+	s->control = control_server_free(s->control); /* with the last answers */
+	s->store = store_close(s->store);
+	if (code == EXIT_CLEAN)
+		log_emit(&MSG_SERVICE_STOPPED);
+	log_close();
+	s->loop = loop_free(s->loop);
+	return code;
+}
+
+static int load(struct service *s)
+{
+	int r = service_load(s->ops, s->user, s->config_path, &s->cfg);
+
+	if (s->cfg)
+		for (size_t i = 0; i < cfg_n_warnings(s->cfg); i++) {
+			const struct cfg_error *w = cfg_warning(s->cfg, i);
+			fprintf(stderr, "%s:%u:%u: warning: %s\n", w->file, w->line, w->column, w->text);
+		}
+	if (r < 0 && s->cfg)
+		cfg_print_errors(s->cfg, stderr);
+	else if (r < 0)
+		fprintf(stderr, "%s: %s\n", s->config_path, strerror(-r));
+	return r;
+}
+
+int service_main(const struct service_ops *ops, int argc, char **argv)
+{
+	struct run run = { .s = { .ops = ops, .drain_limit_ms = DRAIN_LIMIT_MS } };
+	struct service *s = &run.s;
+	struct service_args args;
+	char err[512] = "";
+	int r, code = EXIT_BAD_CONFIG;
+
+	r = service_parse_args(ops, argc, argv, &args);
+	if (r != 0)
+		return r < 0 ? EXIT_BAD_CONFIG : EXIT_CLEAN;
+	s->config_path = args.config;
+	s->user = args.user ? args.user : service_default_user();
+	r = instance_init(&s->instance, ops->program, args.instance, args.runtime_dir, err, sizeof(err));
+	if (r == 0 && geteuid() == 0)
+		r = account_find(s->user, s->group, &run.account, err, sizeof(err));
+	if (r < 0) {
+		fprintf(stderr, "%s: %s\n", ops->program, err);
+		return EXIT_BAD_CONFIG;
+	}
+	if (load(s) == 0) {
+		code = args.check ? EXIT_CLEAN : run_service(&run);
+		if (args.check)
+			printf("%s: the configuration is good for %s\n", s->config_path, ops->program);
+	}
+	cfg_free(s->cfg);
+	return code;
+}

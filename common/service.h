@@ -3,10 +3,11 @@
  * What every service's main() shares: options, instance names, configuration with its errors, log,
  * control socket, signals, privileges, readiness and watchdog.
  *
- * Order of a start: options → configuration (exit 2 with all errors shown) → log → the service's
- * open() (binds ports while still privileged) → privileges dropped → start() → ready. SIGTERM/SIGINT →
- * drain() up to its limit → stop; a second one stops at once. SIGHUP → reload(). Exit 0 only after a
- * clean stop, 1 for a failed start, 2 for a bad configuration.
+ * Order of a start: options → configuration (exit 2 with all errors shown) → log, control socket and
+ * store (their files are the user's) → the service's open() (binds ports and reads keys while still
+ * privileged) → privileges dropped → start() → ready. SIGTERM/SIGINT → drain() up to its limit →
+ * stop; a second one stops at once. SIGHUP → log reopened, reload(). Exit 0 only after a clean stop,
+ * 1 for a failed start or a forced stop, 2 for a bad command line or configuration.
  */
 #pragma once
 #include <sys/types.h>
@@ -51,7 +52,8 @@ struct service_ops {
 	/* The log settings that hold for this service: base section and its own override merged. */
 	void (*log_config)(const void *values, struct log_config *ret_lc);
 	const char *(*store_path)(const void *values); /* folder, or NULL if the service has no store */
-	/* Each returns 0 or a negative errno after writing a sentence into err. */
+	/* Each returns 0 or a negative errno after writing a sentence into err. A failed one is followed
+	 * by stop(). */
 	int (*open)(struct service *s, char *err, size_t err_n);  /* still privileged */
 	int (*start)(struct service *s, char *err, size_t err_n); /* privileges gone */
 	/* c is the new configuration; on 0 the service has taken it (s->cfg is replaced after). */
@@ -73,10 +75,19 @@ struct service {
 	int64_t started_at; /* unix ms */
 	int64_t reloaded_at; /* unix ms; 0: never */
 	char reload_error[512]; /* of the last reload; "" if it went well: shown by status */
-	const char *user, *group; /* to drop to when started as root: --user, default "stile" if it exists */
+	/* To drop to when started as root: --user, else "stile" if it exists, else "nobody". After that,
+	 * a reload can read only what this user may read. */
+	const char *user, *group;
+	uint64_t drain_limit_ms; /* 10 s unless open() or reload() sets another */
+	bool draining;
 };
 int service_main(const struct service_ops *ops, int argc, char **argv);
 void service_stop(struct service *s); /* as SIGTERM does */
+
+/* Adds what the schema cannot know to the errors of c: ops->check(), and a log folder that cannot be
+ * written. For `stile check`; the start and every reload use it too. user may be NULL. */
+void service_check(const struct service_ops *ops, const char *user, struct cfg *c);
+const char *service_default_user(void);
 
 /* Pieces of it, for tests and for other programs. */
 int privileges_drop(const char *user, const char *group, char *err, size_t err_n); /* also no_new_privs, keeps no capability */

@@ -1,3 +1,533 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* To be written. */
-#include <stddef.h>
+/*
+ * The store's thread, its queue, and what a change means; store_engine.h is what lies beneath.
+ *
+ * Group commit: the thread takes all that is queued into one transaction, each operation behind a
+ * mark so that a refused one leaves no trace, and mails outcomes after the commit. If a failure ends the
+ * whole transaction (disk full), the operations are run again one by one, so that each has its own
+ * outcome. The revision of an object is the number of the audit row of its last change: it never
+ * comes back, not even after a delete.
+ */
+#include "common/store.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "common/log_msgs.h"
+#include "common/store_engine.h"
+#include "common/text.h"
+
+enum { MAX_QUEUE = 10000, MAX_BATCH = 512, MAX_NAME = 255, MAX_BODY = 1 << 20, MAX_ROWS = 1000 };
+
+struct store {
+	const struct store_engine *engine;
+	void *db;
+	pthread_mutex_t db_lock; /* held while db is used */
+	pthread_t thread;
+	bool running;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t wake;
+	struct list queue;
+	unsigned n_queued;
+	bool stop;
+};
+
+struct store_op {
+	struct mail mail;
+	struct list node;
+	int (*run)(struct store *s, struct store_op *op);
+	struct loop *loop;
+	store_done_fn done;
+	void *arg;
+	char *kind, *key, *who, *body; /* of the call, as far as it has them */
+	uint64_t number; /* revision or audit number */
+	unsigned limit;
+	struct store_outcome outcome;
+};
+
+const char *store_result_text(enum store_result r)
+{
+	static const char *const texts[] = {
+		[STORE_OK] = "done",
+		[STORE_NOT_FOUND] = "there is no such object",
+		[STORE_EXISTS] = "there is one of this name already",
+		[STORE_CONFLICT] = "it was changed in the meantime; look at it again and repeat the change",
+		[STORE_NEWER] = "the store was written by a newer version of this program",
+		[STORE_CORRUPT] = "the store is damaged; restore a backup",
+		[STORE_LOCKED] = "another process has the store",
+		[STORE_FULL] = "the disk is full or failing; nothing was changed",
+	};
+
+	return (unsigned)r < ARRAY_LEN(texts) ? texts[r] : "unknown result";
+}
+
+/* --- what a change means; in the store's thread, inside a transaction --- */
+
+static int64_t unix_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int change(struct store *s, struct store_op *op, struct store_change *c)
+{
+	int r;
+
+	c->at = unix_ms();
+	c->who = op->who;
+	r = s->engine->audit_add(s->db, c, &c->audit);
+	if (r == 0)
+		r = c->after ? s->engine->set(s->db, c) : s->engine->remove(s->db, c);
+	if (r == 0) {
+		op->outcome.audit = c->audit;
+		op->outcome.revision = c->after ? c->audit : 0;
+	}
+	return r;
+}
+
+static int run_put(struct store *s, struct store_op *op)
+{
+	struct store_change c = { .kind = op->kind, .key = op->key, .after = op->body };
+	_cleanup_(freep) char *before = NULL;
+	struct store_row row = { 0 };
+	int r;
+
+	r = s->engine->get(s->db, op->kind, op->key, &row);
+	c.before = before = row.body;
+	if (r == STORE_NOT_FOUND && (op->number == 0 || op->number == STORE_ANY))
+		return change(s, op, &c);
+	if (r != 0)
+		return r;
+	if (op->number == 0)
+		return STORE_EXISTS;
+	if (op->number != STORE_ANY && op->number != row.revision)
+		return STORE_CONFLICT;
+	return change(s, op, &c);
+}
+
+static int run_delete(struct store *s, struct store_op *op)
+{
+	struct store_change c = { .kind = op->kind, .key = op->key };
+	_cleanup_(freep) char *before = NULL;
+	struct store_row row = { 0 };
+	int r;
+
+	r = s->engine->get(s->db, op->kind, op->key, &row);
+	c.before = before = row.body;
+	if (r != 0)
+		return r;
+	if (op->number != STORE_ANY && op->number != row.revision)
+		return STORE_CONFLICT;
+	return change(s, op, &c);
+}
+
+static int undo(struct store *s, struct store_op *op, const struct store_past *past)
+{
+	struct store_change c = { .kind = past->kind, .key = past->key, .after = past->before,
+				  .undoes = op->number };
+	_cleanup_(freep) char *before = NULL;
+	struct store_row row = { 0 };
+	int r;
+
+	if (past->latest != op->number)
+		return STORE_CONFLICT;
+	r = s->engine->get(s->db, past->kind, past->key, &row);
+	c.before = before = row.body;
+	if (r != 0 && r != STORE_NOT_FOUND)
+		return r;
+	return change(s, op, &c);
+}
+
+static int run_undo(struct store *s, struct store_op *op)
+{
+	struct store_past past = { 0 };
+	int r;
+
+	r = s->engine->audit_get(s->db, op->number, &past);
+	if (r == 0)
+		r = undo(s, op, &past);
+	free(past.kind);
+	free(past.key);
+	free(past.before);
+	return r;
+}
+
+static int rows_new(struct store_op *op)
+{
+	json_decref(op->outcome.rows);
+	op->outcome.rows = json_array();
+	return op->outcome.rows ? 0 : -ENOMEM;
+}
+
+static int run_list(struct store *s, struct store_op *op)
+{
+	int r = rows_new(op);
+
+	return r < 0 ? r : s->engine->list(s->db, op->kind, op->key, op->limit, op->outcome.rows);
+}
+
+static int run_audit(struct store *s, struct store_op *op)
+{
+	int r = rows_new(op);
+
+	return r < 0 ? r : s->engine->audit_list(s->db, op->number, op->limit, op->outcome.rows);
+}
+
+/* --- batches --- */
+
+static void op_free(struct store_op *op)
+{
+	json_decref(op->outcome.rows);
+	free(op->kind);
+	free(op->key);
+	free(op->who);
+	free(op->body);
+	free(op);
+}
+
+static bool is_failure(int r)
+{
+	return r < 0 || r == STORE_CORRUPT || r == STORE_LOCKED || r == STORE_FULL;
+}
+
+/* Behind a mark: what is refused leaves no trace. 0, or a failure of the engine. */
+static int run_marked(struct store *s, struct store_op *op)
+{
+	const struct store_engine *e = s->engine;
+	int r;
+
+	op->outcome.revision = op->outcome.audit = 0;
+	r = e->mark(s->db);
+	if (r != 0)
+		return r;
+	op->outcome.result = op->run(s, op);
+	if (is_failure(op->outcome.result) || e->lost(s->db))
+		return op->outcome.result ? op->outcome.result : -EIO;
+	return op->outcome.result == 0 ? e->keep(s->db) : e->to_mark(s->db);
+}
+
+/* 0, or why the transaction failed: then nothing of it has happened. */
+static int try_batch(struct store *s, struct list *batch)
+{
+	int r;
+
+	r = s->engine->begin(s->db);
+	if (r != 0)
+		return r;
+	for (struct list *it = batch->next; it != batch && r == 0; it = it->next)
+		r = run_marked(s, list_entry(it, struct store_op, node));
+	if (r == 0)
+		r = s->engine->commit(s->db);
+	if (r != 0)
+		s->engine->rollback(s->db);
+	return r;
+}
+
+static void fail_op(struct store_op *op, int r)
+{
+	json_decref(op->outcome.rows);
+	op->outcome = (struct store_outcome){ .result = r };
+}
+
+static void run_one(struct store *s, struct store_op *op)
+{
+	struct list one;
+	int r;
+
+	list_init(&one);
+	list_unlink(&op->node);
+	list_append(&one, &op->node);
+	r = try_batch(s, &one);
+	list_unlink(&op->node);
+	if (r == 0)
+		return;
+	fail_op(op, r);
+	log_emit(&MSG_STORE_FAILED,
+		 LF_STR("reason", r < 0 ? strerror(-r) : store_result_text((enum store_result)r)),
+		 LF_STR("engine", s->engine->why(s->db)));
+}
+
+static void finish(struct store_op *op)
+{
+	list_unlink(&op->node);
+	if (op->loop)
+		loop_post(op->loop, &op->mail);
+	else
+		op_free(op);
+}
+
+static void run_batch(struct store *s, struct list *batch)
+{
+	bool one_by_one;
+
+	pthread_mutex_lock(&s->db_lock);
+	one_by_one = try_batch(s, batch) != 0;
+	while (!list_empty(batch)) {
+		struct store_op *op = list_entry(batch->next, struct store_op, node);
+		if (one_by_one)
+			run_one(s, op);
+		finish(op);
+	}
+	pthread_mutex_unlock(&s->db_lock);
+}
+
+/* --- the thread and its queue --- */
+
+static unsigned take_batch(struct store *s, struct list *batch)
+{
+	unsigned n;
+
+	list_init(batch);
+	pthread_mutex_lock(&s->lock);
+	while (list_empty(&s->queue) && !s->stop)
+		pthread_cond_wait(&s->wake, &s->lock);
+	for (n = 0; n < MAX_BATCH && !list_empty(&s->queue); n++) {
+		struct list *first = s->queue.next;
+		list_unlink(first);
+		list_append(batch, first);
+	}
+	s->n_queued -= n;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+static void *run_thread(void *arg)
+{
+	struct store *s = arg;
+	struct list batch;
+
+	pthread_setname_np(pthread_self(), "store");
+	while (take_batch(s, &batch))
+		run_batch(s, &batch);
+	return NULL;
+}
+
+static void deliver(struct mail *m, struct loop *l)
+{
+	struct store_op *op = container_of(m, struct store_op, mail);
+
+	(void)l;
+	if (op->done)
+		op->done(&op->outcome, op->arg);
+	op_free(op);
+}
+
+static void drop(struct mail *m)
+{
+	op_free(container_of(m, struct store_op, mail));
+}
+
+/* Takes op over, also when it fails. */
+static int enqueue(struct store *s, struct store_op *op)
+{
+	bool full;
+
+	pthread_mutex_lock(&s->lock);
+	full = s->n_queued >= MAX_QUEUE;
+	if (!full) {
+		list_append(&s->queue, &op->node);
+		s->n_queued++;
+		pthread_cond_signal(&s->wake);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (full)
+		op_free(op);
+	return full ? -EAGAIN : 0;
+}
+
+/* --- opening and closing --- */
+
+static int start_thread(struct store *s)
+{
+	sigset_t all, before;
+	int r;
+
+	sigfillset(&all); /* signals are the main thread's */
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&s->thread, NULL, run_thread, s);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	s->running = r == 0;
+	return -r;
+}
+
+int store_open(const struct store_options *o, char *err, size_t err_n, struct store **ret_s)
+{
+	_cleanup_(store_closep) struct store *s = calloc(1, sizeof(*s));
+	int r;
+
+	snprintf(err, err_n, "no memory for the store");
+	if (!s)
+		return -ENOMEM;
+	s->engine = &store_sqlite;
+	pthread_mutex_init(&s->db_lock, NULL);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->wake, NULL);
+	list_init(&s->queue);
+	r = s->engine->open(o, err, err_n, &s->db);
+	if (r != 0)
+		return r;
+	r = start_thread(s);
+	if (r < 0) {
+		snprintf(err, err_n, "cannot start the store's thread: %s", strerror(-r));
+		return r;
+	}
+	*ret_s = steal_ptr(&s);
+	return 0;
+}
+
+struct store *store_close(struct store *s)
+{
+	if (!s)
+		return NULL;
+	if (s->running) {
+		pthread_mutex_lock(&s->lock);
+		s->stop = true;
+		pthread_cond_signal(&s->wake);
+		pthread_mutex_unlock(&s->lock);
+		pthread_join(s->thread, NULL);
+	}
+	if (s->db)
+		s->engine->close(s->db);
+	pthread_cond_destroy(&s->wake);
+	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->db_lock);
+	free(s);
+	return NULL;
+}
+
+int store_load(struct store *s, const char *kind, void (*fn)(const struct store_object *o, void *arg), void *arg)
+{
+	int r;
+
+	pthread_mutex_lock(&s->db_lock);
+	r = s->engine->each(s->db, kind, fn, arg);
+	pthread_mutex_unlock(&s->db_lock);
+	return r;
+}
+
+/* --- calls --- */
+
+struct call {
+	int (*run)(struct store *s, struct store_op *op);
+	struct loop *loop;
+	store_done_fn done;
+	void *arg;
+};
+
+static bool name_is_valid(const char *name)
+{
+	return *name && strlen(name) <= MAX_NAME && text_is_utf8(text_of(name));
+}
+
+static struct store_op *op_new(const struct call *c)
+{
+	struct store_op *op = calloc(1, sizeof(*op));
+
+	if (!op)
+		return NULL;
+	op->mail.deliver = deliver;
+	op->mail.drop = drop;
+	op->run = c->run;
+	op->loop = c->loop;
+	op->done = c->done;
+	op->arg = c->arg;
+	list_init(&op->node);
+	return op;
+}
+
+/* Copies text into a field; NULL stays NULL. */
+static bool copy(char **field, const char *s)
+{
+	*field = s ? strdup(s) : NULL;
+	return *field || !s;
+}
+
+static int call_with_names(struct store *s, struct store_op *op, const char *kind, const char *key,
+			   const char *who)
+{
+	if (op && copy(&op->kind, kind) && copy(&op->key, key) && copy(&op->who, who))
+		return enqueue(s, op);
+	if (op)
+		op_free(op);
+	return -ENOMEM;
+}
+
+int store_put(struct store *s, struct loop *l, const char *kind, const char *key, uint64_t revision,
+	      json_t *body, const char *who, store_done_fn done, void *arg)
+{
+	struct store_op *op = op_new(&(struct call){ run_put, l, done, arg });
+	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
+
+	json_decref(body);
+	if (op && text && (strlen(text) > MAX_BODY || !name_is_valid(kind) || !name_is_valid(key) ||
+			   !name_is_valid(who))) {
+		free(text);
+		op_free(op);
+		return -EINVAL;
+	}
+	if (!op || !text) {
+		free(text);
+		if (op)
+			op_free(op);
+		return -ENOMEM;
+	}
+	op->body = text;
+	op->number = revision;
+	return call_with_names(s, op, kind, key, who);
+}
+
+int store_delete(struct store *s, struct loop *l, const char *kind, const char *key, uint64_t revision,
+		 const char *who, store_done_fn done, void *arg)
+{
+	struct store_op *op;
+
+	if (!name_is_valid(kind) || !name_is_valid(key) || !name_is_valid(who) || !revision)
+		return -EINVAL;
+	op = op_new(&(struct call){ run_delete, l, done, arg });
+	if (op)
+		op->number = revision;
+	return call_with_names(s, op, kind, key, who);
+}
+
+int store_undo(struct store *s, struct loop *l, uint64_t audit, const char *who, store_done_fn done, void *arg)
+{
+	struct store_op *op;
+
+	if (!name_is_valid(who) || !audit)
+		return -EINVAL;
+	op = op_new(&(struct call){ run_undo, l, done, arg });
+	if (op)
+		op->number = audit;
+	return call_with_names(s, op, NULL, NULL, who);
+}
+
+int store_list(struct store *s, struct loop *l, const char *kind, const char *after_key, unsigned limit,
+	       store_done_fn done, void *arg)
+{
+	struct store_op *op;
+
+	if (!name_is_valid(kind) || !limit)
+		return -EINVAL;
+	op = op_new(&(struct call){ run_list, l, done, arg });
+	if (op)
+		op->limit = MIN(limit, MAX_ROWS);
+	return call_with_names(s, op, kind, after_key ? after_key : "", NULL);
+}
+
+int store_audit(struct store *s, struct loop *l, uint64_t before, unsigned limit, store_done_fn done, void *arg)
+{
+	struct store_op *op;
+
+	if (!limit)
+		return -EINVAL;
+	op = op_new(&(struct call){ run_audit, l, done, arg });
+	if (op) {
+		op->number = before ? before : UINT64_MAX;
+		op->limit = MIN(limit, MAX_ROWS);
+	}
+	return call_with_names(s, op, NULL, NULL, NULL);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration that every service has, and how it is loaded: the sections log and store, the
+ * service's own checks, and what can only be known by looking at the machine (a log folder that
+ * cannot be written). The start, a reload, --check and `stile check` all come through here, so
+ * they cannot differ.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/service_priv.h"
+
+static const char *const log_levels[] = { "error", "warn", "info", "debug", "trace", NULL };
+static const char *const log_formats[] = { "text", "json", NULL };
+
+static const struct cfg_row log_rows[] = {
+	{ .name = "level", .type = &cfg_enum, CFG_AT(struct log_section, level), .flags = CFG_RELOAD,
+	  .choices = log_levels, .def = "info", .help = "Events of this weight and heavier are logged." },
+	{ .name = "dir", .type = &cfg_path, CFG_AT(struct log_section, dir), .flags = CFG_RELOAD,
+	  .help = "Folder of the log file <program>[@instance].log; without it lines go to stderr." },
+	{ .name = "max_size", .type = &cfg_size, CFG_AT(struct log_section, max_size), .flags = CFG_RELOAD,
+	  .min = 64 << 10, .max = 1ull << 40, .def = "10MB", .unit = "bytes",
+	  .help = "A log file of this size is put aside and a new one begun." },
+	{ .name = "keep", .type = &cfg_u64, CFG_AT(struct log_section, keep), .flags = CFG_RELOAD, .min = 1,
+	  .max = 1000, .def = "5", .unit = "files", .help = "How many files that were put aside are kept." },
+	{ .name = "delete_daily", .type = &cfg_bool, CFG_AT(struct log_section, delete_daily),
+	  .flags = CFG_RELOAD, .def = "false",
+	  .help = "Delete the log at midnight, for places where it may not be kept." },
+	{ .name = "format", .type = &cfg_enum, CFG_AT(struct log_section, format), .flags = CFG_RELOAD,
+	  .choices = log_formats, .def = "text", .help = "One line per event as text or as a JSON object." },
+};
+const struct cfg_schema cfg_log_schema = { "log", log_rows, ARRAY_LEN(log_rows), sizeof(struct log_section) };
+
+static const struct cfg_row store_rows[] = {
+	{ .name = "path", .type = &cfg_path, CFG_AT(struct store_section, path), .def = "/var/lib/stile",
+	  .help = "Folder of the database <program>[@instance].db with what is changed while running." },
+};
+const struct cfg_schema cfg_store_schema = { "store", store_rows, ARRAY_LEN(store_rows),
+					     sizeof(struct store_section) };
+
+struct log_config service_log_config(const struct service_ops *ops, const char *name, const struct cfg *c)
+{
+	struct log_config lc = { 0 };
+
+	ops->log_config(cfg_values(c), &lc);
+	lc.name = name;
+	return lc;
+}
+
+/* Where the log folder was set: the service's own section, or the common one. */
+static const char *log_dir_key(const struct service_ops *ops, const struct cfg *c, char *key, size_t n)
+{
+	const char *section = strncmp(ops->program, "stile-", 6) == 0 ? ops->program + 6 : ops->program;
+	const char *file;
+	unsigned line;
+
+	snprintf(key, n, "%s.log.dir", section);
+	if (!cfg_where(c, key, &file, &line))
+		snprintf(key, n, "log.dir");
+	return key;
+}
+
+const char *service_default_user(void)
+{
+	struct account a;
+	char err[128];
+
+	return account_find("stile", NULL, &a, err, sizeof(err)) == 0 ? "stile" : "nobody";
+}
+
+static int check_log(const struct log_config *lc, const char *user, char *err, size_t err_n)
+{
+	struct account a;
+	int r;
+
+	r = account_find(user ? user : service_default_user(), NULL, &a, err, err_n);
+	if (r == 0)
+		r = service_dir_usable(lc->dir, &a, err, err_n);
+	if (r < 0 || access(lc->dir, F_OK) < 0) /* not there: the start makes it */
+		return r;
+	r = privileges_borrow(&a, err, err_n);
+	if (r == 0)
+		r = log_check(lc, err, err_n);
+	privileges_return();
+	return r;
+}
+
+void service_check(const struct service_ops *ops, const char *user, struct cfg *c)
+{
+	struct log_config lc = service_log_config(ops, ops->program, c);
+	char key[64], err[384] = "";
+
+	if (ops->check)
+		ops->check(c);
+	if (lc.dir && *lc.dir && check_log(&lc, user, err, sizeof(err)) < 0)
+		cfg_add_error(c, log_dir_key(ops, c, key, sizeof(key)), "%s", err);
+}
+
+int service_load(const struct service_ops *ops, const char *user, const char *path, struct cfg **ret_cfg)
+{
+	int r;
+
+	*ret_cfg = NULL;
+	r = cfg_load(path, ops->config, ret_cfg);
+	if (r < 0)
+		return r;
+	service_check(ops, user, *ret_cfg);
+	return cfg_n_errors(*ret_cfg) ? -EINVAL : 0;
+}

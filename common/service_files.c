@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Folders that a service needs: for its control socket, its log, its store. What is missing is made
+ * and given to the user that the service will be; what is there is left as it is. The
+ * check that `stile check` makes asks the same questions and changes nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "common/service_priv.h"
+
+static int say(int r, const char *what, const char *path, char *err, size_t err_n)
+{
+	snprintf(err, err_n, "cannot %s %s: %s", what, path, strerror(-r));
+	return r;
+}
+
+static int make_one(const char *path, mode_t mode, const struct account *a, char *err, size_t err_n)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0) {
+		if (geteuid() == 0 && a->uid != 0 && lchown(path, a->uid, a->gid) < 0)
+			return say(-errno, "give to its user the folder", path, err, err_n);
+		return 0;
+	}
+	if (errno != EEXIST)
+		return say(-errno, "make the folder", path, err, err_n);
+	if (stat(path, &st) < 0)
+		return say(-errno, "use the folder", path, err, err_n);
+	return S_ISDIR(st.st_mode) ? 0 : say(-ENOTDIR, "use the folder", path, err, err_n);
+}
+
+int service_make_dir(const char *path, mode_t mode, const struct account *a, char *err, size_t err_n)
+{
+	_cleanup_(freep) char *part = strdup(path);
+	int r = 0;
+
+	if (!part)
+		return -ENOMEM;
+	for (char *slash = part; r == 0 && *slash && (slash = strchr(slash + 1, '/'));) {
+		*slash = 0;
+		r = make_one(part, 0755, a, err, err_n);
+		*slash = '/';
+	}
+	return r < 0 ? r : make_one(part, mode, a, err, err_n);
+}
+
+int service_dir_usable(const char *path, const struct account *a, char *err, size_t err_n)
+{
+	_cleanup_(freep) char *part = strdup(path);
+	bool missing = false, root = geteuid() == 0;
+	struct stat st;
+	char *slash;
+	int r;
+
+	if (!part)
+		return -ENOMEM;
+	while (stat(part, &st) < 0 && errno == ENOENT && (slash = strrchr(part, '/')) && slash != part) {
+		*slash = 0;
+		missing = true;
+	}
+	if (missing && root)
+		return 0; /* it will be made, and given to the user */
+	r = privileges_borrow(a, err, err_n);
+	if (r < 0)
+		return r;
+	if (faccessat(AT_FDCWD, part, W_OK | X_OK, AT_EACCESS) < 0)
+		r = -errno;
+	else if (stat(part, &st) == 0 && !S_ISDIR(st.st_mode))
+		r = -ENOTDIR;
+	if (r < 0)
+		snprintf(err, err_n, "%s cannot write the folder %s: %s", root ? a->name : "this user", part,
+			 strerror(-r));
+	privileges_return();
+	return r;
+}

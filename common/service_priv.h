@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the service frame share; nobody else includes it.
+ *
+ *   service.c          a service's life: start, signals, drain, stop
+ *   service_options.c  the command line and --help
+ *   service_config.c   the sections log and store, loading and checking a configuration
+ *   service_reload.c   SIGHUP
+ *   service_verbs.c    control verbs that every service has
+ *   service_notify.c   systemd: readiness and watchdog
+ *   service_files.c    folders made for the service's user
+ *   privileges.c       becoming that user
+ *   instance.c         names and paths of an instance
+ */
+#pragma once
+#include "common/service.h"
+
+/* --- service_options.c --- */
+struct service_args {
+	const char *config, *instance, *runtime_dir, *user;
+	bool check;
+};
+/* 0: go on; 1: done (--help, --version), exit 0; -EINVAL after a sentence on stderr. */
+int service_parse_args(const struct service_ops *ops, int argc, char **argv, struct service_args *ret_a);
+
+/* --- service_config.c --- */
+/* Loads and checks; 0, or -errno with all errors in *ret_cfg (NULL only without memory). */
+int service_load(const struct service_ops *ops, const char *user, const char *path, struct cfg **ret_cfg);
+struct log_config service_log_config(const struct service_ops *ops, const char *name, const struct cfg *c);
+
+/* --- privileges.c --- */
+struct account {
+	char name[64];
+	uid_t uid;
+	gid_t gid;
+};
+int account_find(const char *user, const char *group, struct account *ret_a, char *err, size_t err_n);
+/* For a process that is root: files made from here on are the account's, and what it may not do
+ * fails now instead of later. Nothing happens if it is not root or the account is root. */
+int privileges_borrow(const struct account *a, char *err, size_t err_n);
+int privileges_return(void);
+/* Takes away what only exec() could give back: no_new_privs, bounding and ambient sets. Per thread
+ * and inherited, so it comes first. */
+void privileges_confine(void);
+
+/* --- service_files.c --- */
+/* Makes path and what is missing above it; folders that it makes are given to the account if we are
+ * root. */
+int service_make_dir(const char *path, mode_t mode, const struct account *a, char *err, size_t err_n);
+/* Could service_make_dir() and a file in it succeed? Changes nothing. */
+int service_dir_usable(const char *path, const struct account *a, char *err, size_t err_n);
+
+/* --- service_reload.c --- */
+int service_reload(struct service *s); /* 0, or -errno with s->reload_error set */
+
+/* --- service_verbs.c --- */
+int service_add_verbs(struct service *s);
+
+/* --- service_notify.c --- */
+struct watchdog {
+	struct timer timer;
+	struct service *s;
+	uint64_t every_ms; /* 0: none wanted */
+	bool starved;	   /* said so already */
+};
+void watchdog_start(struct watchdog *w, struct service *s);
+void watchdog_stop(struct watchdog *w);

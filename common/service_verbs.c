@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Control verbs that every service has: its status, reload, stop, log level. What changes something
+ * is logged with who asked for it. Figures that the system does not tell (no /proc) are -1, so that
+ * status still answers.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include "common/log_msgs.h"
+#include "common/service_priv.h"
+
+static json_int_t resident_bytes(void)
+{
+	unsigned long long resident = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%*u %llu", &resident) != 1)
+		resident = 0;
+	fclose(f);
+	return (json_int_t)resident * sysconf(_SC_PAGESIZE);
+}
+
+static json_int_t open_descriptors(void)
+{
+	json_int_t n = -3; /* ".", ".." and the folder itself */
+	DIR *d = opendir("/proc/self/fd");
+
+	if (!d)
+		return -1;
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static json_int_t descriptor_limit(void)
+{
+	struct rlimit l;
+
+	return getrlimit(RLIMIT_NOFILE, &l) < 0 ? -1 : (json_int_t)l.rlim_cur;
+}
+
+static void on_status(struct control_request *rq, const json_t *args, void *arg)
+{
+	const struct service *s = arg;
+	struct timespec now;
+
+	(void)args;
+	clock_gettime(CLOCK_REALTIME, &now);
+	control_reply(rq, json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:s, s:I, s:s, s:s, s:I, s:I, s:I}",
+				    "program", s->ops->program, "instance", s->instance.name, "version",
+				    STILE_VERSION, "pid", (int)getpid(), "state",
+				    s->draining ? "draining" : "running", "started_at",
+				    (json_int_t)s->started_at, "uptime_ms",
+				    (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - s->started_at,
+				    "config", s->config_path, "reloaded_at", (json_int_t)s->reloaded_at,
+				    "reload_error", s->reload_error, "log_level",
+				    log_level_name(log_get_level()), "memory", resident_bytes(),
+				    "descriptors", open_descriptors(), "descriptors_limit",
+				    descriptor_limit()));
+}
+
+static void on_reload(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct service *s = arg;
+
+	(void)args;
+	log_emit(&MSG_SERVICE_ASKED, LF_STR("verb", "service.reload"), LF_STR("who", control_request_who(rq)));
+	if (service_reload(s) < 0)
+		control_fail(rq, "failed", "correct it and reload again; the old configuration is at work",
+			     "%s", s->reload_error);
+	else
+		control_reply(rq, json_pack("{s:I}", "reloaded_at", (json_int_t)s->reloaded_at));
+}
+
+static void on_stop(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct service *s = arg;
+
+	(void)args;
+	log_emit(&MSG_SERVICE_ASKED, LF_STR("verb", "service.stop"), LF_STR("who", control_request_who(rq)));
+	control_reply(rq, json_pack("{s:b}", "stopping", 1));
+	service_stop(s);
+}
+
+static void on_log_level(struct control_request *rq, const json_t *args, void *arg)
+{
+	const json_t *wanted = json_object_get(args, "level");
+	enum log_level level;
+
+	(void)arg;
+	if (json_object_size(args) > (wanted ? 1 : 0) || (wanted && !json_is_string(wanted))) {
+		control_fail(rq, "bad-request", "{\"level\":\"debug\"}", "\"level\" is all there is, a string");
+		return;
+	}
+	if (wanted && control_request_role(rq) < CONTROL_OPERATOR) {
+		control_fail(rq, "forbidden", NULL, "setting the log level needs the role operator");
+		return;
+	}
+	if (wanted) {
+		if (log_level_parse(text_of(json_string_value(wanted)), &level) < 0) {
+			control_fail(rq, "bad-request", NULL, "a log level is error, warn, info, debug or trace");
+			return;
+		}
+		log_set_level(level);
+		log_emit(&MSG_SERVICE_LOG_LEVEL, LF_STR("level", log_level_name(level)),
+			 LF_STR("who", control_request_who(rq)));
+	}
+	control_reply(rq, json_pack("{s:s}", "level", log_level_name(log_get_level())));
+}
+
+static const struct control_verb verbs[] = {
+	{ "service.status", CONTROL_VIEWER, on_status, "Version, uptime, last reload, memory, descriptors." },
+	{ "service.reload", CONTROL_OPERATOR, on_reload, "Reads the configuration anew, as SIGHUP does." },
+	{ "service.stop", CONTROL_ADMIN, on_stop, "Stops the service, as SIGTERM does." },
+	{ "log.level", CONTROL_VIEWER, on_log_level,
+	  "The log level; an operator sets it with \"level\" until the next reload." },
+};
+
+int service_add_verbs(struct service *s)
+{
+	return control_add_verbs(s->control, verbs, ARRAY_LEN(verbs), s);
+}

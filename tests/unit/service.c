@@ -1,0 +1,662 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The service frame as init and administrators meet it: a small service in a child process, its
+ * signals, exit codes, control verbs, readiness datagrams and what is left of its privileges. The
+ * child leaves by exit(), so that a sanitizer's leak check decides on its exit code too.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <dirent.h>
+#include <pwd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+#include "common/fd.h"
+#include "common/service.h"
+
+/* --- the service under test: it counts to a limit that its configuration sets --- */
+
+struct demo_section {
+	uint64_t number;
+	bool fail_open, fail_start, never_drained, stuck;
+};
+struct demo_root {
+	struct log_section log;
+	struct store_section store;
+	struct demo_section demo;
+};
+static const struct cfg_row demo_rows[] = {
+	{ .name = "number", .type = &cfg_u64, CFG_AT(struct demo_section, number), .min = 1, .max = 100, .def = "1",
+	  .flags = CFG_RELOAD, .help = "A number." },
+	{ .name = "fail_open", .type = &cfg_bool, CFG_AT(struct demo_section, fail_open), .def = "false", .help = "Fail." },
+	{ .name = "fail_start", .type = &cfg_bool, CFG_AT(struct demo_section, fail_start), .def = "false", .help = "Fail." },
+	{ .name = "never_drained", .type = &cfg_bool, CFG_AT(struct demo_section, never_drained), .def = "false", .help = "Wait." },
+	{ .name = "stuck", .type = &cfg_bool, CFG_AT(struct demo_section, stuck), .def = "false", .help = "Stick." },
+};
+static const struct cfg_schema demo_schema = { "demo", demo_rows, ARRAY_LEN(demo_rows), sizeof(struct demo_section) };
+static const struct cfg_row root_rows[] = {
+	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct demo_root, log), .help = "Log." },
+	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct demo_root, store), .help = "Store." },
+	{ .name = "demo", .sub = &demo_schema, CFG_AT(struct demo_root, demo), .help = "Demo." },
+};
+static const struct cfg_schema root_schema = { "", root_rows, ARRAY_LEN(root_rows), sizeof(struct demo_root) };
+static const struct cfg_root demo_cfg = { &root_schema, (const char *const[]){ "turn", NULL } };
+
+static const struct demo_section *demo_of(const struct cfg *c)
+{
+	return &((const struct demo_root *)cfg_values(c))->demo;
+}
+
+static void demo_check(struct cfg *c)
+{
+	if (demo_of(c)->number == 13)
+		cfg_add_error(c, "demo.number", "13 brings bad luck");
+}
+
+static void demo_log(const void *values, struct log_config *ret_lc)
+{
+	const struct demo_root *r = values;
+
+	*ret_lc = (struct log_config){ .level = r->log.level, .dir = r->log.dir, .max_size = r->log.max_size,
+				       .keep = (unsigned)r->log.keep, .json = r->log.format };
+}
+
+static const char *demo_store(const void *values)
+{
+	return ((const struct demo_root *)values)->store.path;
+}
+
+static int demo_open(struct service *s, char *err, size_t err_n)
+{
+	s->drain_limit_ms = 300;
+	snprintf(err, err_n, "the port is taken");
+	return demo_of(s->cfg)->fail_open ? -EADDRINUSE : 0;
+}
+
+static int demo_start(struct service *s, char *err, size_t err_n)
+{
+	snprintf(err, err_n, "no worker wants to work");
+	return demo_of(s->cfg)->fail_start ? -EAGAIN : 0;
+}
+
+static int demo_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
+{
+	(void)s;
+	snprintf(err, err_n, "77 is refused by the service itself");
+	return demo_of(c)->number == 77 ? -EINVAL : 0;
+}
+
+static bool demo_drain(struct service *s)
+{
+	return !demo_of(s->cfg)->never_drained;
+}
+
+static void demo_stop(struct service *s)
+{
+	FILE *f = getenv("DEMO_STOPPED") ? fopen(getenv("DEMO_STOPPED"), "w") : NULL;
+
+	(void)s;
+	if (f)
+		fclose(f);
+}
+
+static bool demo_alive(struct service *s)
+{
+	return !demo_of(s->cfg)->stuck;
+}
+
+static const struct service_ops demo_ops = {
+	.program = "stile-demo", .summary = "a service for tests", .config = &demo_cfg, .check = demo_check,
+	.log_config = demo_log, .store_path = demo_store, .open = demo_open, .start = demo_start,
+	.reload = demo_reload, .drain = demo_drain, .stop = demo_stop, .alive = demo_alive,
+};
+
+/* --- running it --- */
+
+struct world {
+	char dir[64], config[128], run[128], socket[160], notify[128], out[128], stopped[128];
+	int notify_fd;
+	pid_t pid;
+};
+
+static void write_config(const struct world *w, const char *demo)
+{
+	FILE *f = fopen(w->config, "w");
+
+	assert_non_null(f);
+	fprintf(f, "log: { dir: %s/log }\nstore: { path: %s/store }\ndemo: { %s }\n", w->dir, w->dir, demo);
+	assert_int_equal(fclose(f), 0);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+
+	strcpy(w->dir, "/tmp/stile-service-XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	assert_int_equal(chmod(w->dir, 0755), 0);
+	snprintf(w->config, sizeof(w->config), "%s/stile.yaml", w->dir);
+	snprintf(w->run, sizeof(w->run), "%s/run", w->dir);
+	snprintf(w->socket, sizeof(w->socket), "%s/stile-demo.sock", w->run);
+	snprintf(w->notify, sizeof(w->notify), "%s/notify", w->dir);
+	snprintf(w->out, sizeof(w->out), "%s/out", w->dir);
+	snprintf(w->stopped, sizeof(w->stopped), "%s/run/stopped", w->dir);
+	w->notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	memcpy(at.sun_path, w->notify, strlen(w->notify) + 1);
+	assert_int_equal(bind(w->notify_fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(chmod(w->notify, 0666), 0);
+	write_config(w, "number: 1");
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+	char command[96];
+
+	if (w->pid > 0) {
+		kill(w->pid, SIGKILL);
+		waitpid(w->pid, NULL, 0);
+	}
+	close(w->notify_fd);
+	snprintf(command, sizeof(command), "rm -rf %s", w->dir);
+	assert_int_equal(system(command), 0);
+	free(w);
+	return 0;
+}
+
+/* extra: NULL-terminated further arguments. */
+static void launch(struct world *w, const char *const *extra)
+{
+	char *argv[16] = { "stile-demo", "-c", w->config, "--runtime-dir", w->run };
+	int argc = 5;
+
+	while (extra && *extra)
+		argv[argc++] = (char *)*extra++;
+	fflush(NULL); /* what is buffered is not to be written twice */
+	w->pid = fork();
+	assert_true(w->pid >= 0);
+	if (w->pid)
+		return;
+	setenv("NOTIFY_SOCKET", w->notify, 1);
+	setenv("DEMO_STOPPED", w->stopped, 1);
+	if (!freopen(w->out, "w", stdout) || dup2(1, 2) < 0)
+		_exit(99);
+	exit(service_main(&demo_ops, argc, argv)); /* not _exit: a leak checker wants its turn */
+}
+
+static int exit_code(struct world *w)
+{
+	int status;
+
+	for (int i = 0; i < 1000; i++) {
+		if (waitpid(w->pid, &status, WNOHANG) == w->pid) {
+			w->pid = 0;
+			assert_true(WIFEXITED(status));
+			return WEXITSTATUS(status);
+		}
+		usleep(10000);
+	}
+	fail_msg("it does not end");
+	return -1;
+}
+
+static void assert_said(const struct world *w, const char *part)
+{
+	static char text[16384];
+	FILE *f = fopen(w->out, "r");
+	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+
+	if (f)
+		fclose(f);
+	text[n] = 0;
+	if (!strstr(text, part))
+		fail_msg("no \"%s\" in: %s", part, text);
+}
+
+/* Waits for a readiness datagram with this part. */
+static void assert_notified(const struct world *w, const char *part)
+{
+	struct pollfd p = { .fd = w->notify_fd, .events = POLLIN };
+	char text[512];
+	ssize_t n;
+
+	do {
+		if (poll(&p, 1, 10000) != 1)
+			fail_msg("no notification with %s", part);
+		n = recv(w->notify_fd, text, sizeof(text) - 1, 0);
+		assert_true(n > 0);
+		text[n] = 0;
+	} while (!strstr(text, part));
+}
+
+static json_t *call(const struct world *w, const char *verb, json_t *args, const char *want_error)
+{
+	struct control_client *c = NULL;
+	json_t *result = NULL, *error = NULL;
+	int r;
+
+	assert_int_equal(control_connect(w->socket, 5000, &c), 0);
+	r = control_call(c, verb, args, &result, &error);
+	if (want_error) {
+		assert_int_equal(r, CONTROL_ERROR);
+		assert_string_equal(json_string_value(json_object_get(error, "code")), want_error);
+		result = error;
+	} else {
+		assert_int_equal(r, 0);
+	}
+	control_client_free(c);
+	return result;
+}
+
+static void assert_status(const struct world *w, const char *key, const char *part)
+{
+	json_t *st = call(w, "service.status", NULL, NULL);
+	const char *v = json_string_value(json_object_get(st, key));
+
+	assert_non_null(v);
+	if (*part ? !strstr(v, part) : *v)
+		fail_msg("%s is \"%s\", not \"%s\"", key, v, part);
+	json_decref(st);
+}
+
+static void start(struct world *w)
+{
+	launch(w, NULL);
+	assert_notified(w, "READY=1");
+}
+
+/* --- start --- */
+
+static void a_service_becomes_ready_answers_and_stops_cleanly(void **state)
+{
+	struct world *w = *state;
+	json_t *st;
+
+	start(w);
+	st = call(w, "service.status", NULL, NULL);
+	assert_string_equal(json_string_value(json_object_get(st, "program")), "stile-demo");
+	assert_int_equal(json_integer_value(json_object_get(st, "pid")), w->pid);
+	assert_true(json_integer_value(json_object_get(st, "memory")) > 1 << 20);
+	assert_true(json_integer_value(json_object_get(st, "descriptors")) > 5);
+	assert_true(json_integer_value(json_object_get(st, "descriptors_limit")) >= 1024);
+	assert_int_equal(json_integer_value(json_object_get(st, "reloaded_at")), 0);
+	json_decref(st);
+	kill(w->pid, SIGTERM);
+	assert_notified(w, "STOPPING=1");
+	assert_int_equal(exit_code(w), 0);
+	assert_int_equal(access(w->stopped, F_OK), 0);
+	assert_int_not_equal(access(w->socket, F_OK), 0);
+}
+
+static void bad_command_lines_and_configurations_exit_with_2(void **state)
+{
+	struct world *w = *state;
+
+	launch(w, (const char *[]){ "--no-such-option", NULL });
+	assert_int_equal(exit_code(w), 2);
+	assert_said(w, "--help");
+	launch(w, (const char *[]){ "argument", NULL });
+	assert_int_equal(exit_code(w), 2);
+	launch(w, (const char *[]){ "--instance", "../up", NULL });
+	assert_int_equal(exit_code(w), 2);
+	assert_said(w, "an instance name has");
+	write_config(w, "numbre: 1, number: 500");
+	launch(w, NULL);
+	assert_int_equal(exit_code(w), 2);
+	assert_said(w, "stile.yaml:3:");
+	assert_said(w, "did you mean 'number'");
+	assert_said(w, "500");
+	write_config(w, "number: 13");
+	launch(w, NULL);
+	assert_int_equal(exit_code(w), 2);
+	assert_said(w, "bad luck");
+	unlink(w->config);
+	launch(w, NULL);
+	assert_int_equal(exit_code(w), 2);
+	assert_said(w, "stile.yaml");
+}
+
+static void check_shows_errors_and_starts_nothing(void **state)
+{
+	struct world *w = *state;
+
+	launch(w, (const char *[]){ "--check", NULL });
+	assert_int_equal(exit_code(w), 0);
+	assert_said(w, "the configuration is good");
+	assert_int_not_equal(access(w->run, F_OK), 0);
+	write_config(w, "number: 13");
+	launch(w, (const char *[]){ "--check", NULL });
+	assert_int_equal(exit_code(w), 2);
+	assert_said(w, "bad luck");
+}
+
+static void check_and_start_refuse_a_log_folder_that_cannot_be_written(void **state)
+{
+	struct world *w = *state;
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/log", w->dir);
+	fclose(fopen(path, "w")); /* a file where the folder should be */
+	launch(w, (const char *[]){ "--check", NULL });
+	assert_int_equal(exit_code(w), 2);
+	assert_said(w, "stile.yaml:1:");
+	assert_said(w, path);
+	if (geteuid() != 0)
+		return;
+	unlink(path);
+	assert_int_equal(mkdir(path, 0700), 0); /* root's, but the service will be nobody */
+	launch(w, (const char *[]){ "--user", "nobody", NULL });
+	assert_int_equal(exit_code(w), 2);
+	assert_said(w, "nobody cannot write the folder");
+}
+
+static void help_and_version_exit_with_0(void **state)
+{
+	struct world *w = *state;
+
+	launch(w, (const char *[]){ "--help", NULL });
+	assert_int_equal(exit_code(w), 0);
+	assert_said(w, "Exit codes:");
+	launch(w, (const char *[]){ "--version", NULL });
+	assert_int_equal(exit_code(w), 0);
+	assert_said(w, "stile-demo " STILE_VERSION);
+}
+
+static void a_failed_start_exits_with_1_and_its_reason(void **state)
+{
+	struct world *w = *state;
+
+	write_config(w, "fail_open: true");
+	launch(w, NULL);
+	assert_int_equal(exit_code(w), 1);
+	assert_said(w, "the port is taken");
+	assert_int_equal(access(w->stopped, F_OK), 0);
+	write_config(w, "fail_start: true");
+	launch(w, NULL);
+	assert_int_equal(exit_code(w), 1);
+	assert_said(w, "no worker wants to work");
+	launch(w, (const char *[]){ "--user", "no-such-user-here", NULL });
+	assert_int_equal(exit_code(w), geteuid() == 0 ? 2 : 1);
+	if (geteuid() == 0)
+		assert_said(w, "there is no user \"no-such-user-here\"");
+}
+
+static void a_second_instance_needs_a_name_of_its_own(void **state)
+{
+	struct world *w = *state;
+	struct world other = *w;
+
+	start(w);
+	snprintf(other.out, sizeof(other.out), "%s/out2", w->dir);
+	launch(&other, NULL);
+	assert_int_equal(exit_code(&other), 1);
+	assert_said(&other, "another stile-demo is running");
+	launch(&other, (const char *[]){ "--instance", "lab", NULL });
+	assert_notified(w, "READY=1");
+	snprintf(other.socket, sizeof(other.socket), "%s/stile-demo@lab.sock", w->run);
+	assert_status(&other, "instance", "lab");
+	kill(other.pid, SIGINT);
+	assert_int_equal(exit_code(&other), 0);
+	assert_status(w, "state", "running");
+}
+
+/* --- stop --- */
+
+static void a_stop_waits_for_the_drain_no_longer_than_its_limit(void **state)
+{
+	struct world *w = *state;
+
+	write_config(w, "never_drained: true");
+	start(w);
+	kill(w->pid, SIGTERM);
+	assert_notified(w, "STOPPING=1");
+	assert_status(w, "state", "draining");
+	assert_int_equal(exit_code(w), 0);
+	assert_int_equal(access(w->stopped, F_OK), 0);
+}
+
+static void a_second_signal_stops_at_once_and_is_no_clean_stop(void **state)
+{
+	struct world *w = *state;
+
+	write_config(w, "never_drained: true");
+	start(w);
+	kill(w->pid, SIGTERM);
+	assert_notified(w, "STOPPING=1");
+	kill(w->pid, SIGTERM);
+	assert_int_equal(exit_code(w), 1);
+	assert_int_equal(access(w->stopped, F_OK), 0);
+}
+
+static void stop_over_the_control_socket_is_answered(void **state)
+{
+	struct world *w = *state;
+	json_t *r;
+
+	start(w);
+	r = call(w, "service.stop", NULL, NULL);
+	assert_true(json_is_true(json_object_get(r, "stopping")));
+	json_decref(r);
+	assert_int_equal(exit_code(w), 0);
+}
+
+/* --- reload --- */
+
+static void a_good_reload_is_taken_and_a_bad_one_changes_nothing(void **state)
+{
+	struct world *w = *state;
+	json_t *r;
+
+	start(w);
+	write_config(w, "number: 2");
+	kill(w->pid, SIGHUP);
+	assert_notified(w, "RELOADING=1");
+	assert_notified(w, "READY=1");
+	assert_status(w, "reload_error", "");
+	write_config(w, "number: many");
+	kill(w->pid, SIGHUP);
+	assert_notified(w, "reload failed");
+	assert_status(w, "reload_error", "stile.yaml:3:");
+	write_config(w, "number: 77");
+	r = call(w, "service.reload", NULL, "failed");
+	assert_string_equal(json_string_value(json_object_get(r, "text")), "77 is refused by the service itself");
+	json_decref(r);
+	write_config(w, "number: 3");
+	r = call(w, "service.reload", NULL, NULL);
+	assert_true(json_integer_value(json_object_get(r, "reloaded_at")) > 0);
+	json_decref(r);
+	assert_status(w, "reload_error", "");
+}
+
+static void a_reload_reopens_a_log_that_was_moved_away(void **state)
+{
+	struct world *w = *state;
+	char log[128], old[128];
+
+	start(w);
+	snprintf(log, sizeof(log), "%s/log/stile-demo.log", w->dir);
+	snprintf(old, sizeof(old), "%s/log/stile-demo.old", w->dir);
+	assert_int_equal(rename(log, old), 0);
+	kill(w->pid, SIGHUP);
+	assert_notified(w, "READY=1");
+	assert_int_equal(access(log, F_OK), 0);
+}
+
+static void the_log_level_is_shown_and_set(void **state)
+{
+	struct world *w = *state;
+
+	start(w);
+	json_decref(call(w, "log.level", json_pack("{s:s}", "level", "debug"), NULL));
+	assert_status(w, "log_level", "debug");
+	json_decref(call(w, "log.level", json_pack("{s:s}", "level", "loud"), "bad-request"));
+	json_decref(call(w, "log.level", json_pack("{s:i}", "level", 3), "bad-request"));
+	json_decref(call(w, "log.level", json_pack("{s:s}", "lvl", "info"), "bad-request"));
+	assert_status(w, "log_level", "debug");
+}
+
+/* --- watchdog --- */
+
+static void the_watchdog_is_fed_only_while_the_workers_move(void **state)
+{
+	struct world *w = *state;
+	struct pollfd p = { .fd = w->notify_fd, .events = POLLIN };
+	char text[256];
+
+	setenv("WATCHDOG_USEC", "100000", 1);
+	start(w);
+	assert_notified(w, "WATCHDOG=1");
+	assert_notified(w, "WATCHDOG=1");
+	kill(w->pid, SIGTERM);
+	assert_int_equal(exit_code(w), 0);
+	while (poll(&p, 1, 0) == 1)
+		assert_true(recv(w->notify_fd, text, sizeof(text), 0) > 0);
+
+	write_config(w, "stuck: true");
+	start(w);
+	unsetenv("WATCHDOG_USEC");
+	assert_int_equal(poll(&p, 1, 400), 0);
+}
+
+/* --- privileges --- */
+
+static void assert_threads_have(pid_t pid, const char *key, const char *value)
+{
+	char path[64], line[256];
+	struct dirent *e;
+	unsigned threads = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	d = opendir(path);
+	assert_non_null(d);
+	while ((e = readdir(d))) {
+		char status[384];
+		bool seen = false;
+		FILE *f;
+
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(status, sizeof(status), "%s/%s/status", path, e->d_name);
+		f = fopen(status, "r");
+		assert_non_null(f);
+		while (fgets(line, sizeof(line), f)) {
+			if (strncmp(line, key, strlen(key)) != 0)
+				continue;
+			seen = true;
+			if (!strstr(line, value))
+				fail_msg("thread %s: %s", e->d_name, line);
+		}
+		assert_true(seen);
+		fclose(f);
+		threads++;
+	}
+	closedir(d);
+	assert_true(threads >= 2); /* the main one and at least the log's */
+}
+
+static void a_service_started_as_root_keeps_nothing_of_it_in_any_thread(void **state)
+{
+	struct world *w = *state;
+	struct passwd *pw = getpwnam("nobody");
+	char path[160], ids[64];
+	struct stat st;
+
+	if (geteuid() != 0 || !pw)
+		skip();
+	launch(w, (const char *[]){ "--user", "nobody", NULL });
+	assert_notified(w, "READY=1");
+	snprintf(ids, sizeof(ids), "\t%u\t%u\t%u", pw->pw_uid, pw->pw_uid, pw->pw_uid);
+	assert_threads_have(w->pid, "Uid:", ids);
+	snprintf(ids, sizeof(ids), "\t%u\t%u\t%u", pw->pw_gid, pw->pw_gid, pw->pw_gid);
+	assert_threads_have(w->pid, "Gid:", ids);
+	assert_threads_have(w->pid, "CapEff:", "0000000000000000");
+	assert_threads_have(w->pid, "CapPrm:", "0000000000000000");
+	assert_threads_have(w->pid, "CapBnd:", "0000000000000000");
+	assert_threads_have(w->pid, "NoNewPrivs:", "1");
+	snprintf(path, sizeof(path), "%s/log/stile-demo.log", w->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, pw->pw_uid);
+	snprintf(path, sizeof(path), "%s/store/stile-demo.db", w->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, pw->pw_uid);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(stat(w->socket, &st), 0);
+	assert_int_equal(st.st_uid, pw->pw_uid);
+	assert_int_equal(st.st_mode & 0777, 0660);
+	kill(w->pid, SIGTERM);
+	assert_int_equal(exit_code(w), 0);
+	assert_int_not_equal(access(w->socket, F_OK), 0);
+}
+
+/* --- names --- */
+
+static void instance_names_make_paths_and_bad_ones_do_not(void **state)
+{
+	static const char *const bad[] = { "a/b", "..", "a b", "a@b", "\xc3\xa4", "a.b",
+		"0123456789012345678901234567890123456789012345678901234567890123" };
+	char err[256], dir[200];
+	struct instance i;
+
+	(void)state;
+	assert_int_equal(instance_init(&i, "stile-turn", "lab", "/run/x", err, sizeof(err)), 0);
+	assert_string_equal(i.full, "stile-turn@lab");
+	assert_string_equal(i.socket_path, "/run/x/stile-turn@lab.sock");
+	assert_int_equal(instance_init(&i, "stile-turn", NULL, "/run/x", err, sizeof(err)), 0);
+	assert_string_equal(i.socket_path, "/run/x/stile-turn.sock");
+	for (size_t k = 0; k < ARRAY_LEN(bad); k++)
+		assert_int_equal(instance_init(&i, "stile-turn", bad[k], "/run/x", err, sizeof(err)), -EINVAL);
+	memset(dir, 'x', sizeof(dir) - 1);
+	dir[sizeof(dir) - 1] = 0;
+	assert_int_equal(instance_init(&i, "stile-turn", "", dir, err, sizeof(err)), -ENAMETOOLONG);
+	setenv("RUNTIME_DIRECTORY", "/run/first:/run/second", 1);
+	assert_int_equal(instance_init(&i, "stile-turn", "", NULL, err, sizeof(err)), 0);
+	assert_string_equal(i.runtime_dir, "/run/first");
+	unsetenv("RUNTIME_DIRECTORY");
+}
+
+static void the_common_schemas_are_sound(void **state)
+{
+	char err[256] = "";
+
+	(void)state;
+	if (cfg_schema_selftest(&cfg_log_schema, err, sizeof(err)) || cfg_schema_selftest(&cfg_store_schema, err, sizeof(err)))
+		fail_msg("%s", err);
+}
+
+#define IN_WORLD(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(instance_names_make_paths_and_bad_ones_do_not),
+		cmocka_unit_test(the_common_schemas_are_sound),
+		IN_WORLD(a_service_becomes_ready_answers_and_stops_cleanly),
+		IN_WORLD(bad_command_lines_and_configurations_exit_with_2),
+		IN_WORLD(check_shows_errors_and_starts_nothing),
+		IN_WORLD(check_and_start_refuse_a_log_folder_that_cannot_be_written),
+		IN_WORLD(help_and_version_exit_with_0),
+		IN_WORLD(a_failed_start_exits_with_1_and_its_reason),
+		IN_WORLD(a_second_instance_needs_a_name_of_its_own),
+		IN_WORLD(a_stop_waits_for_the_drain_no_longer_than_its_limit),
+		IN_WORLD(a_second_signal_stops_at_once_and_is_no_clean_stop),
+		IN_WORLD(stop_over_the_control_socket_is_answered),
+		IN_WORLD(a_good_reload_is_taken_and_a_bad_one_changes_nothing),
+		IN_WORLD(a_reload_reopens_a_log_that_was_moved_away),
+		IN_WORLD(the_log_level_is_shown_and_set),
+		IN_WORLD(the_watchdog_is_fed_only_while_the_workers_move),
+		IN_WORLD(a_service_started_as_root_keeps_nothing_of_it_in_any_thread),
+	};
+
+	return cmocka_run_group_tests_name("service", tests, NULL, NULL);
+}

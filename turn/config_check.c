@@ -5,15 +5,12 @@
  * and a sentence that says what to write; nothing stops at the first one.
  *
  * A value that its own row refused is empty here and has its error already, so empty ones are
- * passed over.
+ * passed over. The log folder is every service's business: common/service.h.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <ifaddrs.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "common/tls.h"
 #include "stun/auth.h"
@@ -57,7 +54,7 @@ static bool check_prepared(struct cfg *c, const char *key, const char *what, con
 
 	if (stun_opaque_string(text_of(s), out, cap - 1, &n) != 0) {
 		cfg_add_error(c, key, "%s holds characters that the OpaqueString profile (RFC 8265) forbids, such as "
-			      "control characters or invalid UTF-8", what);
+			      "invisible or unassigned ones", what);
 		return false;
 	}
 	out[n] = 0;
@@ -221,7 +218,7 @@ static void check_listeners(struct cfg *c, const struct turn_config *t)
 		if (addr_family(&l[i].at) == AF_UNSPEC)
 			continue;
 		check_bindable(c, item("listen", i, NULL).s, &l[i].at);
-		for (size_t k = 0; k < i && addr_port(&l[i].at); k++) {
+		for (size_t k = 0; k < i; k++) {
 			if (!addr_equal(&l[k].at, &l[i].at) || on_udp(&l[k]) != on_udp(&l[i]))
 				continue;
 			cfg_add_error(c, item("listen", i, NULL).s, "two listeners on %s port %s", on_udp(&l[i]) ? "UDP" : "TCP",
@@ -296,7 +293,7 @@ static void check_relay_ports(struct cfg *c, const struct turn_config *t)
 	for (size_t i = 0; i < t->listen.n; i++) {
 		unsigned port = addr_port(&l[i].at);
 
-		if (port && on_udp(&l[i]) && port >= t->relay.ports.first && port <= t->relay.ports.last &&
+		if (on_udp(&l[i]) && port >= t->relay.ports.first && port <= t->relay.ports.last &&
 		    relays_on(t, &l[i].at))
 			cfg_add_error(c, "turn.relay.ports", "relay ports %u-%u include port %u of a listener; choose a range "
 				      "without it, such as 49152-65535", t->relay.ports.first, t->relay.ports.last, port);
@@ -344,29 +341,6 @@ static void check_certificate(struct cfg *c, const struct turn_config *t)
 	r = tls_ctx_new(&o, err, &ctx);
 	if (r < 0)
 		cfg_add_error(c, r == -EKEYREJECTED ? "turn.key" : "turn.certificate", "%s", err);
-}
-
-static void check_log_dir(struct cfg *c, const struct turn_root *root)
-{
-	const char *dir = root->turn.log ? root->turn.log->dir : root->log.dir;
-	const char *key = root->turn.log && root->turn.log->dir ? "turn.log.dir" : "log.dir";
-	const struct passwd *me;
-	struct stat st;
-
-	if (!dir || !*dir)
-		return;
-	if (stat(dir, &st) < 0) {
-		cfg_add_error(c, key, "the log directory %s cannot be used: %s; make it, or leave the key out to log to the "
-			      "standard error output", dir, strerror(errno));
-	} else if (!S_ISDIR(st.st_mode)) {
-		cfg_add_error(c, key, "%s is not a directory; the log file is made inside of log.dir", dir);
-	} else if (faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) < 0) {
-		int e = errno;
-
-		me = getpwuid(geteuid());
-		cfg_add_error(c, key, "user %s cannot write into the log directory %s: %s", me ? me->pw_name : "?", dir,
-			      strerror(e));
-	}
 }
 
 static void check_lifetimes(struct cfg *c, const struct turn_config *t)
@@ -441,8 +415,7 @@ size_t turn_config_warnings(const struct turn_config *t,
 
 void turn_config_check(struct cfg *c)
 {
-	const struct turn_root *root = cfg_values(c);
-	const struct turn_config *t = &root->turn;
+	const struct turn_config *t = &((const struct turn_root *)cfg_values(c))->turn;
 
 	check_a_source_exists(c, t);
 	check_password(c, "turn.password", t->password);
@@ -456,5 +429,4 @@ void turn_config_check(struct cfg *c)
 	check_relay_ports(c, t);
 	check_peers(c, t);
 	check_lifetimes(c, t);
-	check_log_dir(c, root);
 }

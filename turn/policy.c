@@ -101,7 +101,7 @@ static int add_user(struct turn_policy *p, const char *name, const char *passwor
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
-		return refuse(err, err_n, "%s of user '%s' cannot be used: %s", u->name ? "the password" : "the name",
+		return refuse(err, err_n, "%s of user '%.100s' cannot be used: %s", u->name ? "the password" : "the name",
 			      name, r == -ENOSPC ? "it is too long" : "it holds characters that RFC 8265 forbids, or is empty");
 	prepared = text_of(u->name);
 	stun_userhash(prepared, text_of(p->cfg.realm), u->userhash);

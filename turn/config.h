@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The `turn` section as a struct, and its schema rows (turn/config.c). Plain values only; what is
- * compiled from them (credentials, rules, limits) is in turn/policy.h.
+ * The `turn` section as a struct, its schema rows (turn/config.c) and the checks between them
+ * (turn/config_check.c). Plain values only, owned by the struct cfg they were read into; what is compiled from
+ * them (credentials, rules, limits) is in turn/policy.h.
  */
 #pragma once
 #include "common/config.h"

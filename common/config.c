@@ -412,15 +412,29 @@ bool cfg_where(const struct cfg *c, const char *key_path, const char **ret_file,
 	return true;
 }
 
-void cfg_add_error(struct cfg *c, const char *key_path, const char *fmt, ...)
+static void _printf_(4, 0) add_note(const struct cfg *c, struct cfg_notes *notes, const char *key_path, const char *fmt,
+				    va_list ap)
 {
 	const struct cfg_node *nearest;
 	struct cfg_mark at = { .source = c->n_sources ? c->sources[0] : NULL };
 	find_path(c, key_path, &nearest);
 	if (nearest)
 		at = nearest->kind == CFG_NODE_TEXT ? nearest->at : nearest->key_at;
+	note_v(notes, &at, fmt, ap);
+}
+
+void cfg_add_error(struct cfg *c, const char *key_path, const char *fmt, ...)
+{
 	va_list ap;
 	va_start(ap, fmt);
-	note_v(&c->errors, &at, fmt, ap);
+	add_note(c, &c->errors, key_path, fmt, ap);
+	va_end(ap);
+}
+
+void cfg_add_warning(struct cfg *c, const char *key_path, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	add_note(c, &c->warnings, key_path, fmt, ap);
 	va_end(ap);
 }

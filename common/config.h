@@ -129,6 +129,7 @@ size_t cfg_print_errors(const struct cfg *c, FILE *to);
 /* What should be known but stops nothing: a secret's file that everyone can read, a conf.d/X.yml. */
 size_t cfg_n_warnings(const struct cfg *c);
 const struct cfg_error *cfg_warning(const struct cfg *c, size_t i);
+void cfg_add_warning(struct cfg *c, const char *key_path, const char *fmt, ...) _printf_(3, 4);
 /* Validates one value by its row, as the store and the console need it: same errors as in a file. */
 int cfg_check_value(const struct cfg_row *row, struct text value, char *err, size_t err_n);
 

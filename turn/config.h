@@ -56,9 +56,6 @@ struct turn_root { /* what stile-turn reads of stile.yaml */
 extern const struct cfg_schema turn_config_schema; /* fills struct turn_config */
 extern const struct cfg_root turn_cfg_root;	   /* fills struct turn_root */
 /* Checks beyond one row: a credential source exists, TLS listeners have a certificate and key that load
- * and match, no two listeners on one address, prefixes sane, external as many as addresses … */
+ * and match, no two listeners on one address, prefixes sane, external as many as addresses … What is allowed
+ * but probably not meant (the whole internet as peers, a short secret) is a warning. */
 void turn_config_check(struct cfg *c);
-/* What is allowed but probably not meant (the whole internet as peers, a short secret): calls fn with the
- * key and a sentence for each, and returns their number. */
-size_t turn_config_warnings(const struct turn_config *t,
-			    void (*fn)(const char *key_path, const char *text, void *arg), void *arg);

@@ -17,6 +17,7 @@
 #include "turn/config.h"
 #include "turn/totals.h"
 
+/* Shorter ones are warned of. A secret can be tried offline by whoever has one credential made with it. */
 enum { WEAK_SECRET = 16, WEAK_PASSWORD = 8 };
 
 struct path {
@@ -353,25 +354,7 @@ static void check_lifetimes(struct cfg *c, const struct turn_config *t)
 
 /* ---- what is probably not meant ---- */
 
-struct warner {
-	void (*fn)(const char *key_path, const char *text, void *arg);
-	void *arg;
-	size_t n;
-};
-
-static _printf_(3, 4) void warn(struct warner *w, const char *key, const char *fmt, ...)
-{
-	char text[256];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	w->n++;
-	w->fn(key, text, w->arg);
-}
-
-static void warn_peers(struct warner *w, const struct turn_config *t)
+static void warn_peers(struct cfg *c, const struct turn_config *t)
 {
 	const struct prefix *allow = t->peers.allow.items, *deny = t->peers.deny.items;
 	char a[PREFIX_STRLEN], d[PREFIX_STRLEN];
@@ -379,38 +362,35 @@ static void warn_peers(struct warner *w, const struct turn_config *t)
 	for (size_t i = 0; i < t->peers.allow.n; i++) {
 		struct path key = item("peers.allow", i, NULL);
 
+		if (addr_family(&allow[i].a) == AF_UNSPEC)
+			continue;
 		if (!allow[i].bits)
-			warn(w, key.s, "%s lets clients reach every address, this machine's own and the local network's "
-			     "included", prefix_print(&allow[i], a));
+			cfg_add_warning(c, key.s, "%s lets clients reach every address, this machine's own and the local "
+					"network's included", prefix_print(&allow[i], a));
 		for (size_t k = 0; k < t->peers.deny.n; k++) {
 			if (deny[k].bits <= allow[i].bits && prefix_contains(&deny[k], &allow[i].a))
-				warn(w, key.s, "%s is never allowed: turn.peers.deny %s beats it", prefix_print(&allow[i], a),
-				     prefix_print(&deny[k], d));
+				cfg_add_warning(c, key.s, "%s is never allowed: turn.peers.deny %s beats it",
+						prefix_print(&allow[i], a), prefix_print(&deny[k], d));
 		}
 	}
 }
 
-size_t turn_config_warnings(const struct turn_config *t,
-			    void (*fn)(const char *key_path, const char *text, void *arg), void *arg)
+static void warn_short(struct cfg *c, const char *key, const char *s, size_t enough)
 {
-	struct warner w = { .fn = fn, .arg = arg };
+	if (s && strlen(s) < enough)
+		cfg_add_warning(c, key, "less than %zu characters are soon guessed", enough);
+}
+
+static void warn_weak(struct cfg *c, const struct turn_config *t)
+{
 	const struct turn_user_section *users = t->users.items;
 	const struct turn_secret_section *secrets = t->secrets.items;
 
-	if (t->password && strlen(t->password) < WEAK_PASSWORD)
-		warn(&w, "turn.password", "a password of less than %d characters is soon guessed", WEAK_PASSWORD);
-	for (size_t i = 0; i < t->users.n; i++) {
-		if (users[i].password && strlen(users[i].password) < WEAK_PASSWORD)
-			warn(&w, item("users", i, "password").s, "a password of less than %d characters is soon guessed",
-			     WEAK_PASSWORD);
-	}
-	for (size_t i = 0; i < t->secrets.n; i++) {
-		if (secrets[i].secret && strlen(secrets[i].secret) < WEAK_SECRET)
-			warn(&w, item("secrets", i, "secret").s, "a secret of less than %d characters can be guessed from one "
-			     "credential", WEAK_SECRET);
-	}
-	warn_peers(&w, t);
-	return w.n;
+	warn_short(c, "turn.password", t->password, WEAK_PASSWORD);
+	for (size_t i = 0; i < t->users.n; i++)
+		warn_short(c, item("users", i, "password").s, users[i].password, WEAK_PASSWORD);
+	for (size_t i = 0; i < t->secrets.n; i++)
+		warn_short(c, item("secrets", i, "secret").s, secrets[i].secret, WEAK_SECRET);
 }
 
 void turn_config_check(struct cfg *c)
@@ -429,4 +409,6 @@ void turn_config_check(struct cfg *c)
 	check_relay_ports(c, t);
 	check_peers(c, t);
 	check_lifetimes(c, t);
+	warn_peers(c, t);
+	warn_weak(c, t);
 }

@@ -2,7 +2,8 @@
 /*
  * The objects behind the messages of common/.
  *
- * Nothing is written here: each row of log_msgs.def becomes one constant.
+ * Nothing is written here: each row of log_msgs.def becomes one constant, which log_emit() takes by
+ * its address.
  */
 #include "common/log_msgs.h"
 

@@ -2,7 +2,8 @@
 /*
  * The messages of common/ itself, one row each in log_msgs.def.
  *
- * Names only: the texts are in the table, and log_msgs.c owns the objects.
+ * Names only: the texts are in the table, log_msgs.c owns the objects, and a test holds that each
+ * id is emitted somewhere.
  */
 #pragma once
 #include "common/log.h"

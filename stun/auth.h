@@ -18,8 +18,8 @@ struct stun_key; /* one key for one MAC algorithm */
 
 /* Long-term: H(user:realm:password) by alg, used with HMAC-SHA1 or HMAC-SHA256. user and password
  * are prepared by the caller (stun_opaque_string / stun_saslprep). */
-int stun_key_long_term(enum stun_algorithm alg, enum stun_mac mac, struct text user, struct text realm,
-		       struct text password, struct stun_key **ret_k);
+int stun_key_long_term(enum stun_algorithm alg, enum stun_mac mac, struct text user,
+		       struct text realm, struct text password, struct stun_key **ret_k);
 int stun_key_short_term(enum stun_mac mac, struct text password, struct stun_key **ret_k);
 int stun_key_raw(enum stun_mac mac, const void *key, size_t n, struct stun_key **ret_k);
 struct stun_key *stun_key_free(struct stun_key *k);
@@ -39,18 +39,27 @@ int stun_saslprep(struct text in, char *out, size_t cap, size_t *ret_n);
 
 /* Stateless nonces: "obMatJos2" + base64 of 24 security-feature bits + time + MAC, keyed, bound to
  * the client's address and realm. Two keys live at a time, so that rotation breaks nobody. */
-enum { STUN_NONCE_MAX = 128, STUN_FEATURE_PASSWORD_ALGORITHMS = 1 << 0, STUN_FEATURE_USERNAME_ANONYMITY = 1 << 1 };
+enum {
+	STUN_NONCE_MAX = 128,
+	STUN_FEATURE_PASSWORD_ALGORITHMS = 1 << 0,
+	STUN_FEATURE_USERNAME_ANONYMITY = 1 << 1
+};
 struct stun_nonces {
 	uint8_t key[2][32];
 	uint64_t rotated_at, lifetime_ms, rotate_ms; /* 0: 10 min and 1 h */
 };
-enum stun_nonce_state { STUN_NONCE_GOOD, STUN_NONCE_STALE, STUN_NONCE_FOREIGN /* never ours, or another client's */ };
+enum stun_nonce_state {
+	STUN_NONCE_GOOD,
+	STUN_NONCE_STALE,
+	STUN_NONCE_FOREIGN /* never ours, or another client's */
+};
 int stun_nonces_init(struct stun_nonces *n, uint64_t now_ms);
 void stun_nonces_tick(struct stun_nonces *n, uint64_t now_ms); /* rotates keys when due */
 size_t stun_nonce_make(const struct stun_nonces *n, const struct addr *client, struct text realm,
 		       uint32_t features, uint64_t now_ms, char out[static STUN_NONCE_MAX]);
-enum stun_nonce_state stun_nonce_check(const struct stun_nonces *n, struct text nonce, const struct addr *client,
-				       struct text realm, uint64_t now_ms, uint64_t *ret_age_ms);
+enum stun_nonce_state stun_nonce_check(const struct stun_nonces *n, struct text nonce,
+				       const struct addr *client, struct text realm,
+				       uint64_t now_ms, uint64_t *ret_age_ms);
 uint32_t stun_nonce_features(struct text nonce); /* a client reads the server's bits; 0 without the cookie */
 
 /* PASSWORD-ALGORITHMS as we offer it (SHA-256, MD5), and reading one chosen algorithm. */

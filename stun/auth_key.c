@@ -12,7 +12,7 @@
 #include <openssl/md5.h>
 #include <openssl/sha.h>
 #include <string.h>
-#include "stun/key.h"
+#include "stun/key_priv.h"
 
 enum { HMAC_BLOCK = 64 }; /* of SHA-1 and SHA-256 alike */
 
@@ -100,8 +100,8 @@ static void md5_joined(struct text a, struct text b, struct text c, uint8_t *out
 	MD5_Final(out, &h);
 }
 
-int stun_key_long_term(enum stun_algorithm alg, enum stun_mac mac, struct text user, struct text realm,
-		       struct text password, struct stun_key **ret_k)
+int stun_key_long_term(enum stun_algorithm alg, enum stun_mac mac, struct text user,
+		       struct text realm, struct text password, struct stun_key **ret_k)
 {
 	uint8_t key[SHA256_DIGEST_LENGTH];
 	int r;
@@ -115,8 +115,7 @@ int stun_key_long_term(enum stun_algorithm alg, enum stun_mac mac, struct text u
 		sha256_joined(user, realm, &password, key);
 		r = stun_key_raw(mac, key, SHA256_DIGEST_LENGTH, ret_k);
 		break;
-	default:
-		return -EINVAL;
+	default: return -EINVAL;
 	}
 	bytes_wipe(key, sizeof key);
 	return r;
@@ -164,7 +163,8 @@ static void mac_sha256(const struct stun_key *k, struct text head, struct text r
 	SHA256_Final(ret_mac, &h);
 }
 
-void stun_key_mac(const struct stun_key *k, struct text head, struct text rest, uint8_t ret_mac[static STUN_MAC_MAX])
+void stun_key_mac(const struct stun_key *k, struct text head, struct text rest,
+		  uint8_t ret_mac[static STUN_MAC_MAX])
 {
 	if (k->mac == STUN_MAC_SHA1)
 		mac_sha1(k, head, rest, ret_mac);
@@ -172,7 +172,8 @@ void stun_key_mac(const struct stun_key *k, struct text head, struct text rest, 
 		mac_sha256(k, head, rest, ret_mac);
 }
 
-void stun_hmac_sha256(const void *key, size_t key_n, struct text data, uint8_t ret_mac[static STUN_MAC_MAX])
+void stun_hmac_sha256(const void *key, size_t key_n, struct text data,
+		      uint8_t ret_mac[static STUN_MAC_MAX])
 {
 	struct stun_key k;
 

@@ -6,6 +6,7 @@
  */
 #include "stun/msg.h"
 
+/* clang-format off */
 /* RFC 7983 section 7, figure 3. Ranges do not overlap; a byte in none of them is dropped. */
 static const struct {
 	uint8_t first, last;
@@ -17,6 +18,7 @@ static const struct {
 	{ 16, 19, DEMUX_ZRTP },
 	{ 128, 191, DEMUX_RTP },
 };
+/* clang-format on */
 
 enum stun_demux stun_demux(uint8_t first_byte)
 {

@@ -9,7 +9,7 @@
  */
 #include <errno.h>
 #include <string.h>
-#include "stun/key.h"
+#include "stun/key_priv.h"
 
 /* Which attribute belongs to a MAC, and how long it is when we write it. */
 static const struct {
@@ -29,7 +29,8 @@ static void message_mac(const struct stun_key *k, const uint8_t *raw, size_t off
 	memcpy(header, raw, sizeof header);
 	store_be16(header + 2, (uint16_t)(offset + 4 + n - STUN_HEADER_LEN));
 	stun_key_mac(k, (struct text){ (const char *)header, sizeof header },
-		     (struct text){ (const char *)raw + STUN_HEADER_LEN, offset - STUN_HEADER_LEN }, ret_mac);
+		     (struct text){ (const char *)raw + STUN_HEADER_LEN, offset - STUN_HEADER_LEN },
+		     ret_mac);
 }
 
 /* True if an attribute of n bytes still fits a STUN message behind what is written. */

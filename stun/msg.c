@@ -34,7 +34,8 @@ static int parse_header(struct rd *r, struct stun_msg *m)
 	if (!tid || type & 0xc000 || length % 4 || length != rd_left(r))
 		return STUN_NOT_STUN;
 	/* RFC 3489 clients know Binding requests and their responses, nothing else. */
-	if (!magic && (stun_type_method(type) != STUN_BINDING || stun_type_class(type) == STUN_INDICATION))
+	if (!magic &&
+	    (stun_type_method(type) != STUN_BINDING || stun_type_class(type) == STUN_INDICATION))
 		return STUN_NOT_STUN;
 	*m = (struct stun_msg){
 		.raw = raw,
@@ -54,12 +55,9 @@ static bool address_well_formed(struct rd value)
 {
 	rd_u8(&value);
 	switch (rd_u8(&value)) {
-	case FAMILY_V4:
-		return rd_left(&value) == 2 + 4;
-	case FAMILY_V6:
-		return rd_left(&value) == 2 + 16;
-	default:
-		return false;
+	case FAMILY_V4: return rd_left(&value) == 2 + 4;
+	case FAMILY_V6: return rd_left(&value) == 2 + 16;
+	default: return false;
 	}
 }
 
@@ -97,14 +95,9 @@ static void on_ordered(struct parse *ps, const struct stun_attr_row *row, size_t
 
 	ps->order = row->order;
 	switch (row->order) {
-	case STUN_BODY:
-		break;
-	case STUN_INTEGRITY:
-		m->mi_offset = (uint16_t)offset;
-		break;
-	case STUN_INTEGRITY_SHA256:
-		m->mi256_offset = (uint16_t)offset;
-		break;
+	case STUN_BODY: break;
+	case STUN_INTEGRITY: m->mi_offset = (uint16_t)offset; break;
+	case STUN_INTEGRITY_SHA256: m->mi256_offset = (uint16_t)offset; break;
 	case STUN_LAST:
 		m->has_fingerprint = load_be32(m->attr[row->id].p) == stun_fingerprint(m->raw, offset);
 		ps->bad_fingerprint = !m->has_fingerprint;
@@ -112,7 +105,8 @@ static void on_ordered(struct parse *ps, const struct stun_attr_row *row, size_t
 	}
 }
 
-static void on_attr(struct parse *ps, const struct stun_attr_row *row, const struct rd *value, size_t offset)
+static void on_attr(struct parse *ps, const struct stun_attr_row *row, const struct rd *value,
+		    size_t offset)
 {
 	struct stun_msg *m = ps->m;
 	struct stun_value *v = &m->attr[row->id];
@@ -200,10 +194,10 @@ static int read_addr(const struct stun_msg *m, enum stun_attr a, struct stun_val
 {
 	/* The key is what stands in the header: the cookie, then the transaction id (RFC 8489 14.2). */
 	const uint8_t *key = m->raw + 4;
-	bool xor = stun_attr_table[a].shape == STUN_SHAPE_XOR_ADDRESS;
+	bool xored = stun_attr_table[a].shape == STUN_SHAPE_XOR_ADDRESS;
 	uint8_t ip[16];
 
-	if (!xor && stun_attr_table[a].shape != STUN_SHAPE_ADDRESS)
+	if (!xored && stun_attr_table[a].shape != STUN_SHAPE_ADDRESS)
 		return -EBADMSG;
 	struct rd r = rd_init(v.p, v.n);
 	if (!address_well_formed(r))
@@ -212,7 +206,7 @@ static int read_addr(const struct stun_msg *m, enum stun_attr a, struct stun_val
 	uint16_t port = rd_u16(&r);
 	size_t n = rd_left(&r);
 	memcpy(ip, rd_take(&r, n), n);
-	if (xor) {
+	if (xored) {
 		port ^= load_be16(key);
 		for (size_t i = 0; i < n; i++)
 			ip[i] ^= key[i];
@@ -315,7 +309,8 @@ int stun_next_attr(const struct stun_msg *m, size_t *it, uint16_t *ret_type, str
 	struct rd value = rd_sub(&r, n);
 	rd_take(&r, -(size_t)n & 3);
 	const struct stun_attr_row *row = stun_attr_by_type(type);
-	if (r.failed || (row && row->order != STUN_BODY))
+	/* The body ends where the parser saw it end: a fingerprint of a wrong length, say, was ignored. */
+	if (r.failed || (row && row->order != STUN_BODY && m->attr[row->id].p == value.pos))
 		return -ENOENT;
 	*it = (size_t)(r.pos - m->raw);
 	*ret_type = type;

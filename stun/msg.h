@@ -31,13 +31,14 @@ enum stun_method {
 	STUN_DATA = 0x007,
 	STUN_CREATE_PERMISSION = 0x008,
 	STUN_CHANNEL_BIND = 0x009,
-	STUN_CONNECT = 0x00a,		/* RFC 6062 */
+	STUN_CONNECT = 0x00a, /* RFC 6062 */
 	STUN_CONNECTION_BIND = 0x00b,
 	STUN_CONNECTION_ATTEMPT = 0x00c,
 };
 static inline uint16_t stun_type(enum stun_method m, enum stun_class c)
 {
-	return (uint16_t)((m & 0x000f) | ((m & 0x0070) << 1) | ((m & 0x0f80) << 2) | ((c & 1) << 4) | ((c & 2) << 7));
+	return (uint16_t)((m & 0x000f) | ((m & 0x0070) << 1) | ((m & 0x0f80) << 2) |
+			  ((c & 1) << 4) | ((c & 2) << 7));
 }
 static inline enum stun_method stun_type_method(uint16_t t)
 {
@@ -106,12 +107,25 @@ enum stun_attr {
 
 /* What an attribute's value looks like. */
 enum stun_shape {
-	STUN_SHAPE_BYTES, STUN_SHAPE_TEXT, STUN_SHAPE_ADDRESS, STUN_SHAPE_XOR_ADDRESS, STUN_SHAPE_U32,
-	STUN_SHAPE_U64, STUN_SHAPE_FLAG, STUN_SHAPE_ERROR, STUN_SHAPE_TYPES,
+	STUN_SHAPE_BYTES,
+	STUN_SHAPE_TEXT,
+	STUN_SHAPE_ADDRESS,
+	STUN_SHAPE_XOR_ADDRESS,
+	STUN_SHAPE_U32,
+	STUN_SHAPE_U64,
+	STUN_SHAPE_FLAG,
+	STUN_SHAPE_ERROR,
+	STUN_SHAPE_TYPES,
 };
 /* Where an attribute stands: a row is read only while its place is behind the last ordered one. */
 enum stun_order { STUN_BODY, STUN_INTEGRITY, STUN_INTEGRITY_SHA256, STUN_LAST };
-enum { STUN_IN_REQUEST = 1, STUN_IN_INDICATION = 2, STUN_IN_SUCCESS = 4, STUN_IN_ERROR = 8, STUN_IN_ANY = 15 };
+enum {
+	STUN_IN_REQUEST = 1,
+	STUN_IN_INDICATION = 2,
+	STUN_IN_SUCCESS = 4,
+	STUN_IN_ERROR = 8,
+	STUN_IN_ANY = 15
+};
 struct stun_attr_row {
 	enum stun_attr id;
 	uint16_t type; /* < 0x8000: comprehension required */
@@ -127,10 +141,13 @@ struct stun_attr_row {
 extern const struct stun_attr_row stun_attr_table[STUN_ATTRS];
 const struct stun_attr_row *stun_attr_by_type(uint16_t type); /* NULL: unknown */
 
-enum stun_error_kind { /* positive module codes of stun_parse */
+/* Positive module codes of stun_parse. */
+enum stun_error_kind {
 	STUN_OK,
-	STUN_NOT_STUN,	   /* first bits, magic or length say it is something else: drop silently */
-	STUN_MALFORMED,	   /* a length that lies, a bad attribute: 400 for a request, drop for the rest */
+	/* First bits, magic or length say that it is something else: drop silently. */
+	STUN_NOT_STUN,
+	/* A length that lies, a bad attribute: 400 for a request, drop for the rest. */
+	STUN_MALFORMED,
 	STUN_BAD_FINGERPRINT,
 };
 
@@ -144,13 +161,13 @@ struct stun_msg {
 	uint16_t type;
 	enum stun_method method;
 	enum stun_class class;
-	const uint8_t *tid; /* 12 bytes */
-	bool rfc3489;	    /* no magic cookie: tid is 16 bytes at raw+4 */
+	const uint8_t *tid;		    /* 12 bytes */
+	bool rfc3489;			    /* no magic cookie: tid is 16 bytes at raw+4 */
 	struct stun_value attr[STUN_ATTRS]; /* first occurrence of each */
 	uint16_t unknown[STUN_MAX_UNKNOWN]; /* comprehension-required, unknown to us, each once */
 	uint8_t n_unknown;
 	bool has_fingerprint; /* present and right */
-	uint16_t mi_offset;	   /* of the MESSAGE-INTEGRITY attribute's header from raw; 0: absent */
+	uint16_t mi_offset;   /* of the MESSAGE-INTEGRITY attribute's header from raw; 0: absent */
 	uint16_t mi256_offset;
 	enum stun_attr bad_attr; /* for STUN_MALFORMED: which; STUN_ATTRS if the frame itself is bad */
 };
@@ -178,13 +195,15 @@ int stun_parse(const void *p, size_t n, struct stun_msg *ret_m);
 ssize_t stun_frame_length(const void *p, size_t n);
 
 /* Typed getters: 0, -ENOENT if absent, -EBADMSG if the value is not well-formed. */
-int stun_get_addr(const struct stun_msg *m, enum stun_attr a, struct addr *ret_a); /* XOR undone where it applies */
+/* The XOR of a XOR- attribute is undone. */
+int stun_get_addr(const struct stun_msg *m, enum stun_attr a, struct addr *ret_a);
 int stun_get_u32(const struct stun_msg *m, enum stun_attr a, uint32_t *ret_v);
 int stun_get_u64(const struct stun_msg *m, enum stun_attr a, uint64_t *ret_v);
 int stun_get_text(const struct stun_msg *m, enum stun_attr a, struct text *ret_t);
 int stun_get_error(const struct stun_msg *m, unsigned *ret_code, struct text *ret_reason);
+/* ADDRESS-ERROR-CODE, RFC 8656 18.12. */
 int stun_get_address_error(const struct stun_msg *m, sa_family_t *ret_family, unsigned *ret_code,
-			   struct text *ret_reason); /* RFC 8656 18.12 */
+			   struct text *ret_reason);
 /* All occurrences of a repeatable address attribute, in order: *it = 0 to begin; 0, -ENOENT at the end,
  * -EBADMSG. */
 int stun_next_addr(const struct stun_msg *m, enum stun_attr a, size_t *it, struct addr *ret_a);
@@ -197,17 +216,20 @@ struct stun_writer {
 	struct wr w;
 	bool rfc3489;
 };
-void stun_begin(struct stun_writer *sw, void *buf, size_t cap, enum stun_method m, enum stun_class c,
-		const uint8_t tid[static STUN_TID_LEN]);
-void stun_begin_response(struct stun_writer *sw, void *buf, size_t cap, const struct stun_msg *request, enum stun_class c);
+void stun_begin(struct stun_writer *sw, void *buf, size_t cap, enum stun_method m,
+		enum stun_class c, const uint8_t tid[static STUN_TID_LEN]);
+void stun_begin_response(struct stun_writer *sw, void *buf, size_t cap,
+			 const struct stun_msg *request, enum stun_class c);
 void stun_put(struct stun_writer *sw, enum stun_attr a, const void *p, size_t n);
-void stun_put_addr(struct stun_writer *sw, enum stun_attr a, const struct addr *addr); /* plain or XOR by its shape */
+/* Plain or XORed by the attribute's shape. */
+void stun_put_addr(struct stun_writer *sw, enum stun_attr a, const struct addr *addr);
 void stun_put_u32(struct stun_writer *sw, enum stun_attr a, uint32_t v);
 void stun_put_u64(struct stun_writer *sw, enum stun_attr a, uint64_t v);
 void stun_put_text(struct stun_writer *sw, enum stun_attr a, struct text t);
 void stun_put_flag(struct stun_writer *sw, enum stun_attr a);
 void stun_put_error(struct stun_writer *sw, unsigned code, const char *reason);
-void stun_put_address_error(struct stun_writer *sw, sa_family_t family, unsigned code, const char *reason);
+void stun_put_address_error(struct stun_writer *sw, sa_family_t family, unsigned code,
+			    const char *reason);
 void stun_put_unknown(struct stun_writer *sw, const uint16_t *types, unsigned n);
 void stun_put_raw(struct stun_writer *sw, uint16_t type, const void *p, size_t n); /* any type: tests */
 /* Length of the finished message, or -ENOSPC. Patches the header's length. */

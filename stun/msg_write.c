@@ -60,16 +60,16 @@ static void begin(struct stun_writer *sw, void *buf, size_t cap, uint16_t type)
 	wr_u16(&sw->w, 0); /* the length; stun_end() knows it */
 }
 
-void stun_begin(struct stun_writer *sw, void *buf, size_t cap, enum stun_method m, enum stun_class c,
-		const uint8_t tid[static STUN_TID_LEN])
+void stun_begin(struct stun_writer *sw, void *buf, size_t cap, enum stun_method m,
+		enum stun_class c, const uint8_t tid[static STUN_TID_LEN])
 {
 	begin(sw, buf, cap, stun_type(m, c));
 	wr_u32(&sw->w, STUN_MAGIC);
 	wr_bytes(&sw->w, tid, STUN_TID_LEN);
 }
 
-void stun_begin_response(struct stun_writer *sw, void *buf, size_t cap, const struct stun_msg *request,
-			 enum stun_class c)
+void stun_begin_response(struct stun_writer *sw, void *buf, size_t cap,
+			 const struct stun_msg *request, enum stun_class c)
 {
 	begin(sw, buf, cap, stun_type(request->method, c));
 	sw->rfc3489 = request->rfc3489;
@@ -95,12 +95,13 @@ void stun_put(struct stun_writer *sw, enum stun_attr a, const void *p, size_t n)
 void stun_put_addr(struct stun_writer *sw, enum stun_attr a, const struct addr *addr)
 {
 	struct open_attr o = open_attr(sw, row_of(a)->type);
-	bool xor = row_of(a)->shape == STUN_SHAPE_XOR_ADDRESS;
+	bool xored = row_of(a)->shape == STUN_SHAPE_XOR_ADDRESS;
 	sa_family_t family = addr_family(addr);
 	uint16_t port = addr_port(addr);
 	size_t n;
 
-	if ((!xor && row_of(a)->shape != STUN_SHAPE_ADDRESS) || (family != AF_INET && family != AF_INET6))
+	if ((!xored && row_of(a)->shape != STUN_SHAPE_ADDRESS) ||
+	    (family != AF_INET && family != AF_INET6))
 		sw->w.failed = true;
 	if (sw->w.failed)
 		return;
@@ -108,9 +109,9 @@ void stun_put_addr(struct stun_writer *sw, enum stun_attr a, const struct addr *
 	const uint8_t *ip = addr_ip(addr, &n);
 	wr_u8(&sw->w, 0);
 	wr_u8(&sw->w, family == AF_INET ? 1 : 2);
-	wr_u16(&sw->w, xor ? port ^ load_be16(key) : port);
+	wr_u16(&sw->w, xored ? port ^ load_be16(key) : port);
 	for (size_t i = 0; i < n; i++)
-		wr_u8(&sw->w, xor ? ip[i] ^ key[i] : ip[i]);
+		wr_u8(&sw->w, xored ? ip[i] ^ key[i] : ip[i]);
 	close_attr(sw, o);
 }
 
@@ -148,7 +149,8 @@ void stun_put_flag(struct stun_writer *sw, enum stun_attr a)
 	stun_put(sw, a, NULL, 0);
 }
 
-static void put_error(struct stun_writer *sw, enum stun_attr a, uint8_t first, unsigned code, const char *reason)
+static void put_error(struct stun_writer *sw, enum stun_attr a, uint8_t first, unsigned code,
+		      const char *reason)
 {
 	struct open_attr o = open_attr(sw, row_of(a)->type);
 	struct text t = text_of(reason);

@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "stun/key.h"
+#include "stun/key_priv.h"
 
 #define COOKIE "obMatJos2"
 enum {
@@ -28,7 +28,8 @@ enum {
 	ROTATE_MS = 60 * 60 * 1000,
 	REALM_MAX = 763, /* RFC 8489 14.9 */
 };
-_Static_assert(COOKIE_LEN + FEATURES_LEN + TIME_LEN + MAC_LEN < STUN_NONCE_MAX, "a nonce fits its buffer");
+_Static_assert(COOKIE_LEN + FEATURES_LEN + TIME_LEN + MAC_LEN < STUN_NONCE_MAX,
+	       "a nonce fits its buffer");
 
 int stun_nonces_init(struct stun_nonces *n, uint64_t now_ms)
 {
@@ -52,10 +53,11 @@ void stun_nonces_tick(struct stun_nonces *n, uint64_t now_ms)
 }
 
 /* MAC of prefix (the nonce up to its MAC) for this client and realm, as text. */
-static void mac_text(const uint8_t key[static 32], struct text prefix, const struct addr *client, struct text realm,
-		     char ret_mac[static MAC_LEN + 1])
+static void mac_text(const uint8_t key[static 32], struct text prefix, const struct addr *client,
+		     struct text realm, char ret_mac[static MAC_LEN + 1])
 {
-	uint8_t data[COOKIE_LEN + FEATURES_LEN + TIME_LEN + 1 + 1 + 2 + 16 + REALM_MAX], mac[STUN_MAC_MAX];
+	uint8_t data[COOKIE_LEN + FEATURES_LEN + TIME_LEN + 1 + 1 + 2 + 16 + REALM_MAX],
+		mac[STUN_MAC_MAX];
 	struct wr w = wr_init(data, sizeof data);
 	size_t ip_n;
 	const uint8_t *ip = addr_ip(client, &ip_n);
@@ -71,13 +73,14 @@ static void mac_text(const uint8_t key[static 32], struct text prefix, const str
 	base64url_encode(mac, MAC_BYTES, ret_mac);
 }
 
-size_t stun_nonce_make(const struct stun_nonces *n, const struct addr *client, struct text realm, uint32_t features,
-		       uint64_t now_ms, char out[static STUN_NONCE_MAX])
+size_t stun_nonce_make(const struct stun_nonces *n, const struct addr *client, struct text realm,
+		       uint32_t features, uint64_t now_ms, char out[static STUN_NONCE_MAX])
 {
 	struct sb b = sb_init(out, STUN_NONCE_MAX);
 
 	if (features) {
-		uint8_t bits[3] = { (uint8_t)(features >> 16), (uint8_t)(features >> 8), (uint8_t)features };
+		uint8_t bits[3] = { (uint8_t)(features >> 16), (uint8_t)(features >> 8),
+				    (uint8_t)features };
 		char text[BASE64_LEN(sizeof bits) + 1];
 		base64_encode(bits, sizeof bits, text);
 		sb_str(&b, COOKIE);
@@ -90,10 +93,13 @@ size_t stun_nonce_make(const struct stun_nonces *n, const struct addr *client, s
 	return b.n;
 }
 
-enum stun_nonce_state stun_nonce_check(const struct stun_nonces *n, struct text nonce, const struct addr *client,
-				       struct text realm, uint64_t now_ms, uint64_t *ret_age_ms)
+enum stun_nonce_state stun_nonce_check(const struct stun_nonces *n, struct text nonce,
+				       const struct addr *client, struct text realm,
+				       uint64_t now_ms, uint64_t *ret_age_ms)
 {
-	size_t front = nonce.n == COOKIE_LEN + FEATURES_LEN + TIME_LEN + MAC_LEN ? COOKIE_LEN + FEATURES_LEN : 0;
+	size_t front = nonce.n == COOKIE_LEN + FEATURES_LEN + TIME_LEN + MAC_LEN
+			       ? COOKIE_LEN + FEATURES_LEN
+			       : 0;
 	uint64_t issued;
 
 	if (nonce.n != front + TIME_LEN + MAC_LEN ||
@@ -111,7 +117,8 @@ enum stun_nonce_state stun_nonce_check(const struct stun_nonces *n, struct text 
 	uint64_t age = (now_ms - issued) & 0xffffffffffff;
 	if (ret_age_ms)
 		*ret_age_ms = age;
-	return age < (n->lifetime_ms ? n->lifetime_ms : LIFETIME_MS) ? STUN_NONCE_GOOD : STUN_NONCE_STALE;
+	return age < (n->lifetime_ms ? n->lifetime_ms : LIFETIME_MS) ? STUN_NONCE_GOOD
+								     : STUN_NONCE_STALE;
 }
 
 uint32_t stun_nonce_features(struct text nonce)
@@ -120,7 +127,8 @@ uint32_t stun_nonce_features(struct text nonce)
 	size_t n;
 
 	if (!text_starts(nonce, TEXT(COOKIE)) || nonce.n < COOKIE_LEN + FEATURES_LEN ||
-	    base64_decode((struct text){ nonce.p + COOKIE_LEN, FEATURES_LEN }, bits, sizeof bits, &n) < 0 || n != sizeof bits)
+	    base64_decode((struct text){ nonce.p + COOKIE_LEN, FEATURES_LEN }, bits, sizeof bits, &n) < 0 ||
+	    n != sizeof bits)
 		return 0;
 	return (uint32_t)bits[0] << 16 | (uint32_t)bits[1] << 8 | bits[2];
 }

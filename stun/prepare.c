@@ -94,7 +94,8 @@ static bool katakana_middle_dot(struct runes s, size_t i) /* A.7: some Japanese 
 {
 	(void)i;
 	for (size_t k = 0; k < s.n; k++)
-		if (has_script(s.p[k], "Hiragana") || has_script(s.p[k], "Katakana") || has_script(s.p[k], "Han"))
+		if (has_script(s.p[k], "Hiragana") || has_script(s.p[k], "Katakana") ||
+		    has_script(s.p[k], "Han"))
 			return true;
 	return false;
 }
@@ -152,7 +153,9 @@ static const struct {
 };
 
 /* RFC 8264 9.9: conjoining jamo, which Hangul syllables made unnecessary. */
-static const struct range old_hangul_jamo[] = { { 0x1100, 0x11ff }, { 0xa960, 0xa97c }, { 0xd7b0, 0xd7fb } };
+static const struct range old_hangul_jamo[] = { { 0x1100, 0x11ff },
+						{ 0xa960, 0xa97c },
+						{ 0xd7b0, 0xd7fb } };
 
 /* RFC 8264 section 8, read for the FreeformClass. What has a compatibility form is valid in it, so that
  * only ignorable, control, private and unassigned characters, surrogates and old jamo are left out. */
@@ -165,10 +168,12 @@ static bool freeform(struct runes s, size_t i)
 			return !exceptions[k].rule || exceptions[k].rule(s, i);
 	if (c >= 0x21 && c <= 0x7e)
 		return true;
-	if (IN(c, old_hangul_jamo) || uc_is_property_default_ignorable_code_point(c) || uc_is_property_not_a_character(c))
+	if (IN(c, old_hangul_jamo) || uc_is_property_default_ignorable_code_point(c) ||
+	    uc_is_property_not_a_character(c))
 		return false;
-	return uc_is_general_category_withtable(c, UC_CATEGORY_MASK_L | UC_CATEGORY_MASK_M | UC_CATEGORY_MASK_N |
-							   UC_CATEGORY_MASK_P | UC_CATEGORY_MASK_S | UC_CATEGORY_MASK_Zs);
+	return uc_is_general_category_withtable(c, UC_CATEGORY_MASK_L | UC_CATEGORY_MASK_M |
+							   UC_CATEGORY_MASK_N | UC_CATEGORY_MASK_P |
+							   UC_CATEGORY_MASK_S | UC_CATEGORY_MASK_Zs);
 }
 
 static int opaque_map(struct runes *s)
@@ -186,6 +191,7 @@ static int opaque_map(struct runes *s)
 
 /* SASLprep, by the table names of RFC 3454. */
 
+/* clang-format off */
 static const struct range table_c_1_2[] = { /* non-ASCII space, becomes a blank */
 	{ 0x00a0, 0x00a0 }, { 0x1680, 0x1680 }, { 0x2000, 0x200b }, { 0x202f, 0x202f }, { 0x205f, 0x205f }, { 0x3000, 0x3000 },
 };
@@ -202,6 +208,7 @@ static const struct range prohibited[] = {
 	{ 0x0340, 0x0341 }, { 0x200e, 0x200f }, { 0x202a, 0x202e },			   /* C.8 */
 	{ 0xe0001, 0xe0001 }, { 0xe0020, 0xe007f },					   /* C.9 */
 };
+/* clang-format on */
 
 static int sasl_map(struct runes *s)
 {
@@ -239,8 +246,10 @@ static bool bidi_allowed(struct runes s)
 static int sasl_check(struct runes s)
 {
 	for (size_t i = 0; i < s.n; i++)
-		if (IN(s.p[i], prohibited) || IN(s.p[i], table_c_1_2) || uc_is_property_not_a_character(s.p[i]) ||
-		    uc_is_general_category_withtable(s.p[i], UC_CATEGORY_MASK_Co | UC_CATEGORY_MASK_Cs | UC_CATEGORY_MASK_Cn))
+		if (IN(s.p[i], prohibited) || IN(s.p[i], table_c_1_2) ||
+		    uc_is_property_not_a_character(s.p[i]) ||
+		    uc_is_general_category_withtable(
+			    s.p[i], UC_CATEGORY_MASK_Co | UC_CATEGORY_MASK_Cs | UC_CATEGORY_MASK_Cn))
 			return -EINVAL;
 	return bidi_allowed(s) ? 0 : -EINVAL;
 }
@@ -270,7 +279,8 @@ static int encode(struct runes s, char *out, size_t cap, size_t *ret_n)
 	return 0;
 }
 
-static int normalise_and_check(const struct profile *profile, struct runes s, char *out, size_t cap, size_t *ret_n)
+static int normalise_and_check(const struct profile *profile, struct runes s, char *out, size_t cap,
+			       size_t *ret_n)
 {
 	/* libunistring's own buffer: it returns NULL for an empty string as well as for no memory. */
 	struct runes norm = { .n = 0 };

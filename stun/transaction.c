@@ -59,7 +59,8 @@ static void on_timer(struct timer *timer, uint64_t now)
 	timers_set(t->o.timers, &t->timer, now + interval(t));
 }
 
-int stun_tx_new(const struct stun_tx_options *o, uint64_t now, const void *request, size_t n, struct stun_tx **ret_t)
+int stun_tx_new(const struct stun_tx_options *o, uint64_t now, const void *request, size_t n,
+		struct stun_tx **ret_t)
 {
 	struct stun_msg m;
 

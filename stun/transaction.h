@@ -32,7 +32,8 @@ struct stun_tx_options {
 };
 /* request: a finished message, copied. 0, -ENOMEM, -EMSGSIZE above STUN_REQUEST_MAX, -EINVAL if it is no
  * well-formed request. */
-int stun_tx_new(const struct stun_tx_options *o, uint64_t now, const void *request, size_t n, struct stun_tx **ret_t);
+int stun_tx_new(const struct stun_tx_options *o, uint64_t now, const void *request, size_t n,
+		struct stun_tx **ret_t);
 struct stun_tx *stun_tx_free(struct stun_tx *t);
 /* True if m is this transaction's response (method, tid). With a key, its integrity must be right, save for
  * 401 and 438 without any, by which a server asks for (new) credentials: else it is as if never

@@ -10,15 +10,16 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(condition)                                                                                               \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			__builtin_trap();                                                                              \
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition))                                                                  \
+			__builtin_trap();                                                          \
 	} while (0)
 
 static size_t rebuild(const struct stun_msg *m, uint8_t *buf, size_t cap)
 {
-	static const enum stun_attr macs[] = { STUN_A_MESSAGE_INTEGRITY, STUN_A_MESSAGE_INTEGRITY_SHA256 };
+	static const enum stun_attr macs[] = { STUN_A_MESSAGE_INTEGRITY,
+					       STUN_A_MESSAGE_INTEGRITY_SHA256 };
 	struct stun_writer sw;
 	struct stun_value v;
 	uint16_t type;

@@ -16,6 +16,7 @@
 #define MATRIX TEXT("\xe3\x83\x9e\xe3\x83\x88\xe3\x83\xaa\xe3\x83\x83\xe3\x82\xaf\xe3\x82\xb9")
 #define REALM TEXT("example.org")
 
+/* clang-format off */
 static const uint8_t tid[STUN_TID_LEN] = { 0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae };
 static const uint8_t tid_long[STUN_TID_LEN] = { 0x78, 0xad, 0x34, 0x33, 0xc6, 0xad,
 						0x72, 0xc0, 0x29, 0xda, 0x41, 0x2e };
@@ -50,6 +51,7 @@ static const char sha256_hex[] = "000100902112a44278ad3433c6ad72c029da412e"
 				 "0014000b6578616d706c652e6f726700"
 				 "001d000400020000" /* PASSWORD-ALGORITHM SHA-256 */
 				 "001c0020b5c7bf005b6c52a21c51c5e892f81924136296cb927c43149309278cc6518e65";
+/* clang-format on */
 
 struct vector {
 	uint8_t raw[256];
@@ -191,10 +193,14 @@ static void the_long_term_request_is_read_checked_and_written_again(void **state
 
 	(void)state;
 	/* "The", soft hyphen, "M", feminine ordinal, "tr", Roman numeral nine: SASLprep gives "TheMatrIX". */
-	assert_int_equal(stun_saslprep(TEXT("The\xc2\xadM\xc2\xaatr\xe2\x85\xa8"), password, sizeof password, &n), 0);
+	assert_int_equal(stun_saslprep(TEXT("The\xc2\xadM\xc2\xaatr\xe2\x85\xa8"), password,
+				       sizeof password, &n),
+			 0);
 	assert_int_equal(n, 9);
 	assert_memory_equal(password, "TheMatrIX", 9);
-	assert_int_equal(stun_key_long_term(STUN_ALG_MD5, STUN_MAC_SHA1, MATRIX, REALM, (struct text){ password, n }, &k), 0);
+	assert_int_equal(stun_key_long_term(STUN_ALG_MD5, STUN_MAC_SHA1, MATRIX, REALM,
+					    (struct text){ password, n }, &k),
+			 0);
 
 	load(&v, long_term_hex);
 	assert_false(v.m.has_fingerprint);
@@ -223,7 +229,9 @@ static void the_sha256_request_of_rfc8489_is_read_checked_and_written_again(void
 	struct vector v;
 
 	(void)state;
-	assert_int_equal(stun_key_long_term(STUN_ALG_SHA256, STUN_MAC_SHA256, MATRIX, REALM, TEXT("TheMatrIX"), &k), 0);
+	assert_int_equal(stun_key_long_term(STUN_ALG_SHA256, STUN_MAC_SHA256, MATRIX, REALM,
+					    TEXT("TheMatrIX"), &k),
+			 0);
 	load(&v, sha256_hex);
 	stun_userhash(MATRIX, REALM, userhash);
 	assert_true(stun_has(&v.m, STUN_A_USERHASH));

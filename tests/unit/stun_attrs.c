@@ -14,7 +14,7 @@
 #include <cmocka.h>
 #include "stun/auth.h"
 
-#define V4 "00010d96c0000201"				   /* 192.0.2.1:3478 */
+#define V4 "00010d96c0000201"			      /* 192.0.2.1:3478 */
 #define V6 "00020d9620010db8000000000000000000000001" /* [2001:db8::1]:3478 */
 #define MAC16 "000102030405060708090a0b0c0d0e0f"
 
@@ -25,8 +25,8 @@ struct expect {
 	enum stun_attr id;
 	const char *name;
 	unsigned where;
-	const char *good;    /* a legal value, hex */
-	const char *bad[4];  /* illegal ones; "-" is the empty value */
+	const char *good;   /* a legal value, hex */
+	const char *bad[4]; /* illegal ones; "-" is the empty value */
 };
 
 /* clang-format off */
@@ -185,7 +185,8 @@ static enum stun_class legal_class(const struct expect *e)
 static void behind_integrity_it_does_not_count(void **state)
 {
 	const struct expect *e = *state;
-	bool fingerprint = e->id == STUN_A_FINGERPRINT, sha256 = e->id == STUN_A_MESSAGE_INTEGRITY_SHA256;
+	bool fingerprint = e->id == STUN_A_FINGERPRINT,
+	     sha256 = e->id == STUN_A_MESSAGE_INTEGRITY_SHA256;
 	struct built b;
 
 	begin(&b, legal_class(e));
@@ -346,9 +347,12 @@ static void the_longest_value_is_read_and_one_byte_more_is_not(void **state)
 		enum stun_class class;
 		size_t max;
 	} longest[] = {
-		{ STUN_A_USERNAME, STUN_REQUEST, 512 },	 { STUN_A_REALM, STUN_REQUEST, 763 },
-		{ STUN_A_NONCE, STUN_REQUEST, 763 },	 { STUN_A_ERROR_CODE, STUN_ERROR, 4 + 763 },
-		{ STUN_A_SOFTWARE, STUN_REQUEST, 763 },	 { STUN_A_ALTERNATE_DOMAIN, STUN_ERROR, 255 },
+		{ STUN_A_USERNAME, STUN_REQUEST, 512 },
+		{ STUN_A_REALM, STUN_REQUEST, 763 },
+		{ STUN_A_NONCE, STUN_REQUEST, 763 },
+		{ STUN_A_ERROR_CODE, STUN_ERROR, 4 + 763 },
+		{ STUN_A_SOFTWARE, STUN_REQUEST, 763 },
+		{ STUN_A_ALTERNATE_DOMAIN, STUN_ERROR, 255 },
 	};
 	uint8_t value[1024] = { 0, 0, 4, 0 };
 
@@ -372,7 +376,8 @@ static const struct {
 	CMUnitTestFunction run;
 } per_row[] = {
 	{ "its row says what the RFC says", its_row_says_what_the_rfc_says },
-	{ "it makes a round trip and is ignored in a wrong class", it_makes_a_round_trip_and_is_ignored_in_a_wrong_class },
+	{ "it makes a round trip and is ignored in a wrong class",
+	  it_makes_a_round_trip_and_is_ignored_in_a_wrong_class },
 	{ "behind integrity it does not count", behind_integrity_it_does_not_count },
 	{ "behind the fingerprint it spoils the message", behind_the_fingerprint_it_spoils_the_message },
 	{ "a wrong length is fatal only where comprehension is required",
@@ -397,8 +402,9 @@ int main(void)
 		if (per_row[k].run == of_two_the_first_counts && stun_attr_table[e->id].order != STUN_BODY)
 			continue;
 		snprintf(names[i], sizeof names[i], "%s: %s", e->name, per_row[k].name);
-		tests[n++] = (struct CMUnitTest){
-			.name = names[i], .test_func = per_row[k].run, .initial_state = (void *)(uintptr_t)e };
+		tests[n++] = (struct CMUnitTest){ .name = names[i],
+						  .test_func = per_row[k].run,
+						  .initial_state = (void *)(uintptr_t)e };
 	}
 	return _cmocka_run_group_tests("attributes", tests, n, NULL, NULL);
 }

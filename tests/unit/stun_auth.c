@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
-#include "stun/key.h"
+#include "stun/key_priv.h"
 
 static const uint8_t tid[STUN_TID_LEN] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
 
@@ -128,7 +128,9 @@ static void a_long_term_key_is_the_hash_of_user_realm_password(void **state)
 				   rows[i].alg == STUN_ALG_MD5 ? EVP_md5() : EVP_sha256(), NULL);
 			if (rows[i].key)
 				check_hex(raw, rows[i].key);
-			assert_int_equal(stun_key_long_term(rows[i].alg, mac, TEXT("user"), TEXT("realm"), TEXT("pass"), &k), 0);
+			assert_int_equal(stun_key_long_term(rows[i].alg, mac, TEXT("user"),
+							    TEXT("realm"), TEXT("pass"), &k),
+					 0);
 			assert_int_equal(stun_key_raw(mac, raw, n, &direct), 0);
 			stun_key_mac(k, TEXT("m"), TEXT(""), got);
 			stun_key_mac(direct, TEXT("m"), TEXT(""), want);
@@ -143,7 +145,9 @@ static void an_unknown_algorithm_makes_no_key(void **state)
 	struct stun_key *k = NULL;
 
 	(void)state;
-	assert_int_equal(stun_key_long_term((enum stun_algorithm)3, STUN_MAC_SHA1, TEXT("u"), TEXT("r"), TEXT("p"), &k), -EINVAL);
+	assert_int_equal(stun_key_long_term((enum stun_algorithm)3, STUN_MAC_SHA1, TEXT("u"),
+					    TEXT("r"), TEXT("p"), &k),
+			 -EINVAL);
 	assert_null(k);
 }
 
@@ -175,7 +179,8 @@ static void a_wrong_key_or_a_changed_byte_is_refused(void **state)
 {
 	(void)state;
 	for (enum stun_mac mac = STUN_MAC_SHA1; mac <= STUN_MAC_SHA256; mac++) {
-		_cleanup_(stun_key_freep) struct stun_key *k = key_of(mac, "secret"), *wrong = key_of(mac, "Secret");
+		_cleanup_(stun_key_freep) struct stun_key *k = key_of(mac, "secret"),
+							  *wrong = key_of(mac, "Secret");
 		struct built b;
 		begin(&b);
 		stun_put_integrity(&b.sw, k);
@@ -185,7 +190,8 @@ static void a_wrong_key_or_a_changed_byte_is_refused(void **state)
 		for (size_t bit = 0; bit < 8 * b.n; bit++) {
 			struct stun_msg m;
 			b.raw[bit / 8] ^= (uint8_t)(1 << bit % 8);
-			assert_false(stun_parse(b.raw, b.n, &m) == STUN_OK && stun_check_integrity(&m, k));
+			assert_false(stun_parse(b.raw, b.n, &m) == STUN_OK &&
+				     stun_check_integrity(&m, k));
 			b.raw[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		}
 	}
@@ -193,7 +199,8 @@ static void a_wrong_key_or_a_changed_byte_is_refused(void **state)
 
 static void a_key_checks_only_the_attribute_of_its_own_mac(void **state)
 {
-	_cleanup_(stun_key_freep) struct stun_key *sha1 = key_of(STUN_MAC_SHA1, "s"), *sha256 = key_of(STUN_MAC_SHA256, "s");
+	_cleanup_(stun_key_freep) struct stun_key *sha1 = key_of(STUN_MAC_SHA1, "s"),
+						  *sha256 = key_of(STUN_MAC_SHA256, "s");
 	struct built b;
 
 	(void)state;
@@ -210,7 +217,8 @@ static void a_key_checks_only_the_attribute_of_its_own_mac(void **state)
 
 static void both_macs_may_stand_in_one_message(void **state)
 {
-	_cleanup_(stun_key_freep) struct stun_key *sha1 = key_of(STUN_MAC_SHA1, "s"), *sha256 = key_of(STUN_MAC_SHA256, "s");
+	_cleanup_(stun_key_freep) struct stun_key *sha1 = key_of(STUN_MAC_SHA1, "s"),
+						  *sha256 = key_of(STUN_MAC_SHA256, "s");
 	struct built b;
 
 	(void)state;

@@ -87,14 +87,14 @@ static void what_is_no_stun_is_told_apart_from_bad_stun(void **state)
 	static const char *const foreign[] = {
 		"",
 		"00",
-		"000100002112a4420102030405060708090a0b",	 /* 19 bytes */
-		HEADER("4001", "0000"),				 /* first bits */
+		"000100002112a4420102030405060708090a0b", /* 19 bytes */
+		HEADER("4001", "0000"),			  /* first bits */
 		HEADER("8001", "0000"),
-		HEADER("0001", "0004"),				 /* says four more */
-		HEADER("0001", "0000") "00000000",		 /* four too many */
-		HEADER("0001", "0003") "000000",		 /* no multiple of four */
-		"00030000ffffffff0102030405060708090a0b0c",	 /* no cookie, not Binding */
-		"00110000ffffffff0102030405060708090a0b0c",	 /* no cookie, an indication */
+		HEADER("0001", "0004"),			    /* says four more */
+		HEADER("0001", "0000") "00000000",	    /* four too many */
+		HEADER("0001", "0003") "000000",	    /* no multiple of four */
+		"00030000ffffffff0102030405060708090a0b0c", /* no cookie, not Binding */
+		"00110000ffffffff0102030405060708090a0b0c", /* no cookie, an indication */
 	};
 	struct stun_msg m;
 
@@ -106,10 +106,11 @@ static void what_is_no_stun_is_told_apart_from_bad_stun(void **state)
 static void a_frame_that_lies_is_malformed_and_its_header_still_readable(void **state)
 {
 	static const char *const lies[] = {
-		HEADER("0001", "0004") "00060008",		       /* value missing */
-		HEADER("0001", "0008") "0006000561626364",	       /* value and padding too short */
+		HEADER("0001", "0004") "00060008",	   /* value missing */
+		HEADER("0001", "0008") "0006000561626364", /* value and padding too short */
 		HEADER("0001", "0008") "0006ffff61626364",
-		HEADER("0001", "000c") "00060003616263ff" "00060001",  /* the second one's padding is missing */
+		HEADER("0001", "000c") "00060003616263ff"
+				       "00060001", /* the second one's padding is missing */
 		HEADER("0001", "0004") "8022fffd",
 	};
 	struct stun_msg m;
@@ -274,7 +275,8 @@ static void a_receiver_says_which_types_it_does_not_understand(void **state)
 
 static void an_rfc_3489_client_is_read_and_answered_in_its_way(void **state)
 {
-	static const char request[] = "00010000" "000102030405060708090a0b0c0d0e0f";
+	static const char request[] = "00010000"
+				      "000102030405060708090a0b0c0d0e0f";
 	uint16_t types[] = { 0x7f01 };
 	uint8_t raw[STUN_HEADER_LEN], answer[256];
 	struct addr a = addr_v4(0xc0000201, 3478), got;
@@ -466,6 +468,22 @@ static void attributes_are_walked_raw_up_to_the_integrity(void **state)
 	assert_int_equal(stun_next_attr(&b.m, &it, &type, &v), -ENOENT);
 }
 
+static void an_ignored_fingerprint_does_not_end_the_walk(void **state)
+{
+	struct addr want = addr_v4(0xc0000201, 7), a;
+	struct built b;
+	size_t it = 0;
+
+	(void)state; /* found by fuzzing: the walk stopped where the parser had read on */
+	begin(&b, STUN_CREATE_PERMISSION, STUN_REQUEST);
+	stun_put_raw(&b.sw, 0x8028, NULL, 0);
+	stun_put_addr(&b.sw, STUN_A_XOR_PEER_ADDRESS, &want);
+	assert_int_equal(parse(&b), STUN_OK);
+	assert_false(b.m.has_fingerprint);
+	assert_int_equal(stun_next_addr(&b.m, STUN_A_XOR_PEER_ADDRESS, &it, &a), 0);
+	assert_true(addr_equal(&a, &want));
+}
+
 static void a_writer_that_runs_out_of_room_latches(void **state)
 {
 	struct addr a = addr_v4(1, 1);
@@ -562,7 +580,8 @@ static void lengths_never_wrap_at_sixteen_bits(void **state)
 
 static void on_a_stream_the_frame_length_is_known_from_the_header(void **state)
 {
-	static const uint8_t header[] = { 0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+	static const uint8_t header[] = { 0, 1, 0, 8, 0x21, 0x12, 0xa4, 0x42, 1,  2,
+					  3, 4, 5, 6, 7,    8,	  9,	10,   11, 12 };
 	static const struct {
 		unsigned at;
 		uint8_t value;
@@ -578,7 +597,8 @@ static void on_a_stream_the_frame_length_is_known_from_the_header(void **state)
 		memcpy(bad, header, sizeof header);
 		bad[wrong[i].at] = wrong[i].value;
 		for (size_t n = 0; n <= sizeof bad; n++)
-			assert_int_equal(stun_frame_length(bad, n), n < wrong[i].told_from ? 0 : -EBADMSG);
+			assert_int_equal(stun_frame_length(bad, n),
+					 n < wrong[i].told_from ? 0 : -EBADMSG);
 	}
 }
 
@@ -586,12 +606,12 @@ static void the_first_byte_tells_protocols_apart_as_in_rfc_7983(void **state)
 {
 	(void)state;
 	for (unsigned b = 0; b <= 255; b++) {
-		enum stun_demux want = b <= 3		       ? DEMUX_STUN :
-				       b >= 16 && b <= 19   ? DEMUX_ZRTP :
-				       b >= 20 && b <= 63   ? DEMUX_DTLS :
-				       b >= 64 && b <= 79   ? DEMUX_CHANNEL_DATA :
-				       b >= 128 && b <= 191 ? DEMUX_RTP :
-							      DEMUX_OTHER;
+		enum stun_demux want = b <= 3		      ? DEMUX_STUN
+				       : b >= 16 && b <= 19   ? DEMUX_ZRTP
+				       : b >= 20 && b <= 63   ? DEMUX_DTLS
+				       : b >= 64 && b <= 79   ? DEMUX_CHANNEL_DATA
+				       : b >= 128 && b <= 191 ? DEMUX_RTP
+							      : DEMUX_OTHER;
 		assert_int_equal(stun_demux((uint8_t)b), want);
 	}
 }
@@ -627,6 +647,7 @@ int main(void)
 		cmocka_unit_test(repeated_peer_addresses_come_in_their_order),
 		cmocka_unit_test(a_bad_one_among_repeated_addresses_is_malformed),
 		cmocka_unit_test(attributes_are_walked_raw_up_to_the_integrity),
+		cmocka_unit_test(an_ignored_fingerprint_does_not_end_the_walk),
 		cmocka_unit_test(a_writer_that_runs_out_of_room_latches),
 		cmocka_unit_test(the_writer_refuses_what_its_parser_would),
 		cmocka_unit_test(lengths_never_wrap_at_sixteen_bits),

@@ -9,7 +9,11 @@
 #include "stun/auth.h"
 
 #define REALM TEXT("example.org")
-enum { T0 = 1000000, MINUTE = 60000, FEATURES = STUN_FEATURE_PASSWORD_ALGORITHMS | STUN_FEATURE_USERNAME_ANONYMITY };
+enum {
+	T0 = 1000000,
+	MINUTE = 60000,
+	FEATURES = STUN_FEATURE_PASSWORD_ALGORITHMS | STUN_FEATURE_USERNAME_ANONYMITY
+};
 
 struct world {
 	struct stun_nonces nonces;
@@ -90,9 +94,11 @@ static void it_is_good_for_ten_minutes_and_then_stale(void **state)
 	assert_int_equal(check(w, T0), STUN_NONCE_GOOD);
 	assert_int_equal(check(w, T0 + 10 * MINUTE - 1), STUN_NONCE_GOOD);
 	assert_int_equal(check(w, T0 + 10 * MINUTE), STUN_NONCE_STALE);
-	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, REALM, T0 + 777, &age), STUN_NONCE_GOOD);
+	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, REALM, T0 + 777, &age),
+			 STUN_NONCE_GOOD);
 	assert_int_equal(age, 777);
-	assert_int_equal(check(w, T0 - 1), STUN_NONCE_STALE); /* from the future: the clock is not to be trusted */
+	assert_int_equal(check(w, T0 - 1),
+			 STUN_NONCE_STALE); /* from the future: the clock is not to be trusted */
 }
 
 static void its_lifetime_can_be_set(void **state)
@@ -108,12 +114,16 @@ static void for_another_address_port_or_realm_it_is_foreign(void **state)
 {
 	struct world *w = *state;
 	uint8_t ip6[16] = { [10] = 0xff, [11] = 0xff, [12] = 192, [13] = 0, [14] = 2, [15] = 1 };
-	const struct addr others[] = { addr_v4(0xc0000202, 50000), addr_v4(0xc0000201, 50001), addr_v6(ip6, 50000) };
+	const struct addr others[] = { addr_v4(0xc0000202, 50000), addr_v4(0xc0000201, 50001),
+				       addr_v6(ip6, 50000) };
 
 	for (size_t i = 0; i < ARRAY_LEN(others); i++)
-		assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &others[i], REALM, T0, NULL), STUN_NONCE_FOREIGN);
-	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, TEXT("example.orf"), T0, NULL), STUN_NONCE_FOREIGN);
-	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, TEXT(""), T0, NULL), STUN_NONCE_FOREIGN);
+		assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &others[i], REALM, T0, NULL),
+				 STUN_NONCE_FOREIGN);
+	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, TEXT("example.orf"), T0, NULL),
+			 STUN_NONCE_FOREIGN);
+	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, TEXT(""), T0, NULL),
+			 STUN_NONCE_FOREIGN);
 	assert_int_equal(check(w, T0), STUN_NONCE_GOOD);
 }
 
@@ -195,7 +205,8 @@ static void two_servers_do_not_know_each_others(void **state)
 	assert_int_equal(stun_nonces_init(&other, T0), 0);
 	assert_memory_not_equal(other.key[0], w->nonces.key[0], sizeof other.key[0]);
 	assert_memory_not_equal(other.key[0], other.key[1], sizeof other.key[0]);
-	assert_int_equal(stun_nonce_check(&other, w->nonce, &w->client, REALM, T0, NULL), STUN_NONCE_FOREIGN);
+	assert_int_equal(stun_nonce_check(&other, w->nonce, &w->client, REALM, T0, NULL),
+			 STUN_NONCE_FOREIGN);
 }
 
 static void it_works_for_ipv6_and_the_longest_realm(void **state)
@@ -208,9 +219,11 @@ static void it_works_for_ipv6_and_the_longest_realm(void **state)
 	memset(longest, 'r', sizeof longest);
 	w->client = addr_v6(ip6, 3478);
 	w->nonce.n = stun_nonce_make(&w->nonces, &w->client, realm, FEATURES, T0, w->buf);
-	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, realm, T0, NULL), STUN_NONCE_GOOD);
+	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, realm, T0, NULL),
+			 STUN_NONCE_GOOD);
 	longest[762] = 's';
-	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, realm, T0, NULL), STUN_NONCE_FOREIGN);
+	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, realm, T0, NULL),
+			 STUN_NONCE_FOREIGN);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

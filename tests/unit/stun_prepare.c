@@ -28,6 +28,7 @@ static void run(prepare_fn *prepare, const struct row *rows, size_t n_rows)
 	}
 }
 
+/* clang-format off */
 static void opaque_string_keeps_what_people_type(void **state)
 {
 	static const struct row rows[] = {
@@ -150,10 +151,12 @@ static void saslprep_refuses_what_stringprep_prohibits(void **state)
 	(void)state;
 	run(stun_saslprep, rows, ARRAY_LEN(rows));
 }
+/* clang-format on */
 
 static void both_are_stable_under_repetition(void **state)
 {
-	static const char *const inputs[] = { "caf\x65\xcc\x81", "\xe2\x84\xab\xc2\xa0", "\xef\xb7\xba", "\xc2\xaa\xe2\x85\xa8" };
+	static const char *const inputs[] = { "caf\x65\xcc\x81", "\xe2\x84\xab\xc2\xa0",
+					      "\xef\xb7\xba", "\xc2\xaa\xe2\x85\xa8" };
 	prepare_fn *const both[] = { stun_opaque_string, stun_saslprep };
 
 	(void)state;
@@ -184,7 +187,8 @@ static void a_small_buffer_and_a_huge_input_are_told(void **state)
 	assert_int_equal(stun_opaque_string((struct text){ huge, 1024 }, out, sizeof out, &n), 0);
 	assert_int_equal(n, 1024);
 	assert_int_equal(stun_opaque_string((struct text){ huge, 1025 }, out, sizeof out, &n), -ENOSPC);
-	assert_int_equal(stun_saslprep((struct text){ huge, sizeof huge }, out, sizeof out, &n), -ENOSPC);
+	assert_int_equal(stun_saslprep((struct text){ huge, sizeof huge }, out, sizeof out, &n),
+			 -ENOSPC);
 }
 
 int main(void)

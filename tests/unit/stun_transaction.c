@@ -77,7 +77,9 @@ static int teardown(void **state)
 
 static void start(struct world *w, bool reliable, const struct stun_key *key)
 {
-	struct stun_tx_options o = { .timers = w->timers, .reliable = reliable, .key = key, .ops = &ops, .arg = w };
+	struct stun_tx_options o = {
+		.timers = w->timers, .reliable = reliable, .key = key, .ops = &ops, .arg = w
+	};
 	assert_int_equal(stun_tx_new(&o, w->now, w->request, w->request_n, &w->tx), 0);
 	assert_int_equal(w->sends, 1);
 }

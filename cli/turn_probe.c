@@ -283,8 +283,11 @@ static bool step_binding(struct probe *p)
 		fail(p, "no random numbers to be had");
 	stun_begin(&sw, buf, sizeof buf, STUN_BINDING, STUN_REQUEST, tid);
 	ssize_t n = stun_end(&sw);
-	if (!p->failed && stun_tx_new(loop_timers(p->loop), loop_now(p->loop), buf, (size_t)n,
-				      turn_link_is_stream(p->end[0].link), NULL, &ops, p, &p->binding) < 0)
+	const struct stun_tx_options o = { .timers = loop_timers(p->loop),
+					   .reliable = turn_link_is_stream(p->end[0].link),
+					   .ops = &ops,
+					   .arg = p };
+	if (!p->failed && stun_tx_new(&o, loop_now(p->loop), buf, (size_t)n, &p->binding) < 0)
 		fail(p, "out of memory");
 	bool good = run_step(p, began);
 	p->binding = stun_tx_free(p->binding);

@@ -127,14 +127,26 @@ static void put_cell(FILE *to, const char *s)
 		}
 }
 
+/* The anchor that Markdown makes of a heading: dots are dropped. */
+static void put_link(FILE *to, const char *heading)
+{
+	fprintf(to, "[%s](#", heading);
+	for (; *heading; heading++)
+		if (*heading != '.')
+			fputc(*heading, to);
+	fputc(')', to);
+}
+
 static void put_type(FILE *to, const struct cfg_row *row)
 {
 	if (row->flags & CFG_LIST)
 		fputs("list of ", to);
-	if (row->sub)
-		fprintf(to, "%s, see [%s](#%s)", row->flags & CFG_LIST ? "maps" : "map", row->sub->name, row->sub->name);
-	else
+	if (row->sub) {
+		fputs(row->flags & CFG_LIST ? "maps, see " : "map, see ", to);
+		put_link(to, row->sub->name);
+	} else {
 		fputs(row->type->name, to);
+	}
 	for (size_t i = 0; row->choices && row->choices[i]; i++)
 		fprintf(to, "%s`%s`", i ? ", " : ": ", row->choices[i]);
 }
@@ -172,15 +184,33 @@ static void put_row(FILE *to, const struct cfg_row *row)
 	fputs(" |\n", to);
 }
 
-int cfg_reference_markdown(const struct cfg_schema *schema, FILE *to)
+/* Schemas that are already on the page: one that several sections share has one table. */
+struct page {
+	FILE *to;
+	const struct cfg_schema *seen[64];
+	size_t n;
+};
+
+static void put_schema(struct page *p, const struct cfg_schema *schema)
 {
-	fprintf(to, "### %s\n\n| key | type | default | range | unit | reload | meaning |\n|---|---|---|---|---|---|---|\n",
+	for (size_t i = 0; i < p->n; i++)
+		if (p->seen[i] == schema)
+			return;
+	if (p->n < ARRAY_LEN(p->seen))
+		p->seen[p->n++] = schema;
+	fprintf(p->to, "### %s\n\n| key | type | default | range | unit | reload | meaning |\n|---|---|---|---|---|---|---|\n",
 		*schema->name ? schema->name : "Sections");
 	for (size_t i = 0; i < schema->n_rows; i++)
-		put_row(to, &schema->rows[i]);
-	fputc('\n', to);
+		put_row(p->to, &schema->rows[i]);
+	fputc('\n', p->to);
 	for (size_t i = 0; i < schema->n_rows; i++)
 		if (schema->rows[i].sub)
-			cfg_reference_markdown(schema->rows[i].sub, to);
+			put_schema(p, schema->rows[i].sub);
+}
+
+int cfg_reference_markdown(const struct cfg_schema *schema, FILE *to)
+{
+	struct page p = { .to = to };
+	put_schema(&p, schema);
 	return ferror(to) ? -EIO : 0;
 }

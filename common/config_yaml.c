@@ -284,15 +284,42 @@ static int on_event(struct builder *b, const yaml_event_t *e)
 	return -EINVAL;
 }
 
-/* Whether the line is indented with a tab: YAML forbids it, and libyaml's words do not say so. */
-static bool tab_indents(struct text yaml, size_t line)
+static struct text line_of(struct text yaml, size_t line)
 {
 	for (; line > 0 && yaml.p; line--)
 		text_cut(&yaml, '\n');
-	for (size_t i = 0; i < yaml.n && (yaml.p[i] == ' ' || yaml.p[i] == '\t'); i++)
-		if (yaml.p[i] == '\t')
+	return text_cut(&yaml, '\n');
+}
+
+/* Whether the line is indented with a tab: YAML forbids it, and libyaml's words do not say so. */
+static bool tab_indents(struct text line)
+{
+	for (size_t i = 0; i < line.n && (line.p[i] == ' ' || line.p[i] == '\t'); i++)
+		if (line.p[i] == '\t')
 			return true;
 	return false;
+}
+
+/* What libyaml says, and what an administrator most probably did. */
+static const struct {
+	const char *problem, *line_holds, *hint;
+} hints[] = {
+	{ NULL, "[::", "; an address in brackets must be quoted, as \"udp:[::]:3478\"" },
+	{ NULL, "]:", "; an address in brackets must be quoted, as \"udp:[::]:3478\"" },
+	{ "found character that cannot start any token", NULL, "; quote a text that begins with %, @ or `" },
+	{ "mapping values are not allowed in this context", NULL,
+	  "; check the indentation and the ':' of the line above, and quote a text that holds ': '" },
+	{ "did not find expected key", NULL, "; check the indentation of this line" },
+	{ "could not find expected ':'", NULL, "; a key is written 'key: value'" },
+};
+
+static const char *hint_for(const char *problem, struct text line)
+{
+	for (size_t i = 0; i < ARRAY_LEN(hints); i++)
+		if (hints[i].problem ? strcmp(hints[i].problem, problem) == 0 :
+				       memmem(line.p, line.n, hints[i].line_holds, strlen(hints[i].line_holds)) != NULL)
+			return hints[i].hint;
+	return "";
 }
 
 static void note_syntax(struct builder *b, const yaml_parser_t *p, struct text yaml)
@@ -300,13 +327,14 @@ static void note_syntax(struct builder *b, const yaml_parser_t *p, struct text y
 	yaml_mark_t m = p->error == YAML_READER_ERROR ? p->mark : p->problem_mark;
 	struct cfg_mark at = mark_of(b, m);
 	const char *problem = p->problem ? p->problem : "it cannot be read";
-	if (tab_indents(yaml, m.line))
+	struct text line = line_of(yaml, m.line);
+	if (tab_indents(line))
 		cfg_note(b->t->errors, &at, "a tab in the indentation: YAML is indented with blanks");
 	else if (p->context && p->context_mark.line < m.line)
-		cfg_note(b->t->errors, &at, "not valid YAML: %s (%s that began in line %zu)", problem,
-			 p->context, p->context_mark.line + 1);
+		cfg_note(b->t->errors, &at, "not valid YAML: %s (%s that began in line %zu)%s", problem, p->context,
+			 p->context_mark.line + 1, hint_for(problem, line));
 	else
-		cfg_note(b->t->errors, &at, "not valid YAML: %s", problem);
+		cfg_note(b->t->errors, &at, "not valid YAML: %s%s", problem, hint_for(problem, line));
 }
 
 /* Runs libyaml over the text. 0, BUILD_STOP or -ENOMEM. */

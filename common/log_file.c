@@ -223,6 +223,8 @@ static void rotate(struct log_file *f)
 		empty(f);
 		return;
 	}
+	for (unsigned i = f->keep + 1; unlinkat(f->dir_fd, numbered(f, i, to), 0) == 0; i++)
+		continue; /* keep was larger before */
 	for (unsigned i = f->keep; i > 0; i--)
 		renameat(f->dir_fd, numbered(f, i - 1, from), f->dir_fd, numbered(f, i, to));
 	int fd = open_current(f, &st);

@@ -391,6 +391,20 @@ static void what_is_no_yaml_stops_its_file_with_the_place(void **state)
 		      "f:3:1: not valid YAML: found unexpected end of stream (while scanning a quoted scalar that began in line 2)\n");
 	expect_errors("turn: [a\n", "f:2:1: not valid YAML: did not find expected ',' or ']' (while parsing a flow sequence that "
 				    "began in line 1)\n");
+	expect_errors("turn:\n  listen: [udp:[::]:3478]\n",
+		      "f:2:15: not valid YAML: found unexpected ':'; an address in brackets must be quoted, as "
+		      "\"udp:[::]:3478\"\n");
+	expect_errors("turn:\n  password: @home\n",
+		      "f:2:13: not valid YAML: found character that cannot start any token; quote a text that begins with %, @ or `\n");
+	expect_errors("turn:\n  realm: a: b\n",
+		      "f:2:11: not valid YAML: mapping values are not allowed in this context; check the indentation and the ':' of "
+		      "the line above, and quote a text that holds ': '\n");
+	expect_errors("turn:\n  realm: a\n users: []\n",
+		      "f:3:2: not valid YAML: did not find expected key (while parsing a block mapping that began in line 1); check "
+		      "the indentation of this line\n");
+	expect_errors("turn:\n  realm\n  users: []\n",
+		      "f:3:8: not valid YAML: mapping values are not allowed in this context; check the indentation and the ':' of "
+		      "the line above, and quote a text that holds ': '\n");
 	expect_errors("a: b\n---\nc: d\n", "f:2:1: a second document (---) begins here; a file holds one\n");
 	expect_errors("? [a]\n: b\n", "f:1:3: a key must be a text, not a list\n");
 	expect_errors("turn:\n  realm: \"a\\0b\"\n" ALLOW, "f:2:10: a value must not hold a NUL byte\n");
@@ -742,7 +756,7 @@ static void the_reference_page_comes_from_the_rows(void **state)
 		"### turn\n\n| key | type | default |",
 		"| `realm` | text | `stile` |  |  |  | Realm. |\n",
 		"| `password`, `password_file` | text |  |  |  |  | Password. |\n",
-		"| `users` | list of maps, see [turn.users](#turn.users) |  |  |  | yes | Users. |\n",
+		"| `users` | list of maps, see [turn.users](#turnusers) |  |  |  | yes | Users. |\n",
 		"| `allow` | list of prefix | required |",
 		"| `workers` | number |  | 0–64 | threads |  | Threads. |\n",
 		"### turn.users\n",

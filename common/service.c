@@ -243,6 +243,16 @@ static void start_failed(const struct run *run, const char *err)
 		fprintf(stderr, "%s: %s\n", s->instance.full, err);
 }
 
+/* Who waits for the store learns how it went while everything still stands. */
+static void deliver_outcomes(struct service *s)
+{
+	if (!s->store || !s->loop)
+		return;
+	store_flush(s->store);
+	loop_stop(s->loop); /* so this is one pass that does not wait */
+	loop_run(s->loop);
+}
+
 static int run_service(struct run *run)
 {
 	struct service *s = &run->s;
@@ -256,6 +266,7 @@ static int run_service(struct run *run)
 		start_failed(run, err);
 		code = EXIT_START_FAILED;
 	}
+	deliver_outcomes(s);
 	if (run->opened && s->ops->stop)
 		s->ops->stop(s);
 	s->control = control_server_free(s->control); /* with the last answers */

@@ -28,7 +28,8 @@ struct store {
 	pthread_t thread;
 	bool running;
 	pthread_mutex_t lock; /* of what follows */
-	pthread_cond_t wake;
+	pthread_cond_t wake, idle;
+	bool busy; /* a batch is under way */
 	struct list queue;
 	unsigned n_queued;
 	bool stop;
@@ -283,8 +284,12 @@ static unsigned take_batch(struct store *s, struct list *batch)
 
 	list_init(batch);
 	pthread_mutex_lock(&s->lock);
+	s->busy = false;
+	if (list_empty(&s->queue))
+		pthread_cond_broadcast(&s->idle);
 	while (list_empty(&s->queue) && !s->stop)
 		pthread_cond_wait(&s->wake, &s->lock);
+	s->busy = true;
 	for (n = 0; n < MAX_BATCH && !list_empty(&s->queue); n++) {
 		struct list *first = s->queue.next;
 		list_unlink(first);
@@ -366,6 +371,7 @@ int store_open(const struct store_options *o, char *err, size_t err_n, struct st
 	pthread_mutex_init(&s->db_lock, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
+	pthread_cond_init(&s->idle, NULL);
 	list_init(&s->queue);
 	r = s->engine->open(o, err, err_n, &s->db);
 	if (r != 0)
@@ -392,6 +398,7 @@ struct store *store_close(struct store *s)
 	}
 	if (s->db)
 		s->engine->close(s->db);
+	pthread_cond_destroy(&s->idle);
 	pthread_cond_destroy(&s->wake);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->db_lock);
@@ -411,32 +418,9 @@ int store_load(struct store *s, const char *kind, void (*fn)(const struct store_
 
 /* --- calls --- */
 
-struct call {
-	int (*run)(struct store *s, struct store_op *op);
-	struct loop *loop;
-	store_done_fn done;
-	void *arg;
-};
-
 static bool name_is_valid(const char *name)
 {
-	return *name && strlen(name) <= MAX_NAME && text_is_utf8(text_of(name));
-}
-
-static struct store_op *op_new(const struct call *c)
-{
-	struct store_op *op = calloc(1, sizeof(*op));
-
-	if (!op)
-		return NULL;
-	op->mail.deliver = deliver;
-	op->mail.drop = drop;
-	op->run = c->run;
-	op->loop = c->loop;
-	op->done = c->done;
-	op->arg = c->arg;
-	list_init(&op->node);
-	return op;
+	return name && *name && strlen(name) <= MAX_NAME && text_is_utf8(text_of(name));
 }
 
 /* Copies text into a field; NULL stays NULL. */
@@ -446,88 +430,128 @@ static bool copy(char **field, const char *s)
 	return *field || !s;
 }
 
-static int call_with_names(struct store *s, struct store_op *op, const char *kind, const char *key,
-			   const char *who)
+static int op_new(int (*run)(struct store *, struct store_op *), const struct store_call *c, const char *kind,
+		  const char *key, struct store_op **ret_op)
 {
-	if (op && copy(&op->kind, kind) && copy(&op->key, key) && copy(&op->who, who))
-		return enqueue(s, op);
-	if (op)
+	struct store_op *op = calloc(1, sizeof(*op));
+
+	if (!op)
+		return -ENOMEM;
+	op->mail.deliver = deliver;
+	op->mail.drop = drop;
+	op->run = run;
+	op->loop = c->loop;
+	op->done = c->done;
+	op->arg = c->arg;
+	list_init(&op->node);
+	if (!copy(&op->kind, kind) || !copy(&op->key, key) || !copy(&op->who, c->who)) {
 		op_free(op);
-	return -ENOMEM;
+		return -ENOMEM;
+	}
+	*ret_op = op;
+	return 0;
 }
 
-int store_put(struct store *s, struct loop *l, const char *kind, const char *key, uint64_t revision,
-	      json_t *body, const char *who, store_done_fn done, void *arg)
+/* body as text; NULL with *ret_r set. */
+static char *render(json_t *body, int *ret_r)
 {
-	struct store_op *op = op_new(&(struct call){ run_put, l, done, arg });
 	char *text = body ? json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
 
 	json_decref(body);
-	if (op && text && (strlen(text) > MAX_BODY || !name_is_valid(kind) || !name_is_valid(key) ||
-			   !name_is_valid(who))) {
+	*ret_r = -ENOMEM;
+	if (text && strlen(text) > MAX_BODY) {
+		*ret_r = -EINVAL;
 		free(text);
-		op_free(op);
-		return -EINVAL;
+		text = NULL;
 	}
-	if (!op || !text) {
+	return text;
+}
+
+int store_put(struct store *s, const struct store_call *c, const char *kind, const char *key, uint64_t revision,
+	      json_t *body)
+{
+	struct store_op *op = NULL;
+	int r;
+	char *text = render(body, &r);
+
+	if (!text)
+		return r;
+	if (name_is_valid(kind) && name_is_valid(key) && name_is_valid(c->who))
+		r = op_new(run_put, c, kind, key, &op);
+	else
+		r = -EINVAL;
+	if (r < 0) {
 		free(text);
-		if (op)
-			op_free(op);
-		return -ENOMEM;
+		return r;
 	}
 	op->body = text;
 	op->number = revision;
-	return call_with_names(s, op, kind, key, who);
+	return enqueue(s, op);
 }
 
-int store_delete(struct store *s, struct loop *l, const char *kind, const char *key, uint64_t revision,
-		 const char *who, store_done_fn done, void *arg)
+int store_delete(struct store *s, const struct store_call *c, const char *kind, const char *key,
+		 uint64_t revision)
 {
-	struct store_op *op;
+	struct store_op *op = NULL;
+	int r;
 
-	if (!name_is_valid(kind) || !name_is_valid(key) || !name_is_valid(who) || !revision)
+	if (!name_is_valid(kind) || !name_is_valid(key) || !name_is_valid(c->who) || !revision)
 		return -EINVAL;
-	op = op_new(&(struct call){ run_delete, l, done, arg });
-	if (op)
-		op->number = revision;
-	return call_with_names(s, op, kind, key, who);
+	r = op_new(run_delete, c, kind, key, &op);
+	if (r < 0)
+		return r;
+	op->number = revision;
+	return enqueue(s, op);
 }
 
-int store_undo(struct store *s, struct loop *l, uint64_t audit, const char *who, store_done_fn done, void *arg)
+int store_undo(struct store *s, const struct store_call *c, uint64_t audit)
 {
-	struct store_op *op;
+	struct store_op *op = NULL;
+	int r;
 
-	if (!name_is_valid(who) || !audit)
+	if (!name_is_valid(c->who) || !audit)
 		return -EINVAL;
-	op = op_new(&(struct call){ run_undo, l, done, arg });
-	if (op)
-		op->number = audit;
-	return call_with_names(s, op, NULL, NULL, who);
+	r = op_new(run_undo, c, NULL, NULL, &op);
+	if (r < 0)
+		return r;
+	op->number = audit;
+	return enqueue(s, op);
 }
 
-int store_list(struct store *s, struct loop *l, const char *kind, const char *after_key, unsigned limit,
-	       store_done_fn done, void *arg)
+int store_list(struct store *s, const struct store_call *c, const char *kind, const char *after_key,
+	       unsigned limit)
 {
-	struct store_op *op;
+	struct store_op *op = NULL;
+	int r;
 
 	if (!name_is_valid(kind) || !limit)
 		return -EINVAL;
-	op = op_new(&(struct call){ run_list, l, done, arg });
-	if (op)
-		op->limit = MIN(limit, MAX_ROWS);
-	return call_with_names(s, op, kind, after_key ? after_key : "", NULL);
+	r = op_new(run_list, c, kind, after_key ? after_key : "", &op);
+	if (r < 0)
+		return r;
+	op->limit = MIN(limit, MAX_ROWS);
+	return enqueue(s, op);
 }
 
-int store_audit(struct store *s, struct loop *l, uint64_t before, unsigned limit, store_done_fn done, void *arg)
+int store_audit(struct store *s, const struct store_call *c, uint64_t before, unsigned limit)
 {
-	struct store_op *op;
+	struct store_op *op = NULL;
+	int r;
 
 	if (!limit)
 		return -EINVAL;
-	op = op_new(&(struct call){ run_audit, l, done, arg });
-	if (op) {
-		op->number = before ? before : UINT64_MAX;
-		op->limit = MIN(limit, MAX_ROWS);
-	}
-	return call_with_names(s, op, NULL, NULL, NULL);
+	r = op_new(run_audit, c, NULL, NULL, &op);
+	if (r < 0)
+		return r;
+	op->number = before ? before : UINT64_MAX;
+	op->limit = MIN(limit, MAX_ROWS);
+	return enqueue(s, op);
+}
+
+void store_flush(struct store *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (!list_empty(&s->queue) || s->busy)
+		pthread_cond_wait(&s->idle, &s->lock);
+	pthread_mutex_unlock(&s->lock);
 }

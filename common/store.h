@@ -8,7 +8,8 @@
  * a revision; a write names the revision that it changes (0: create, STORE_ANY: whatever is there),
  * else it is refused with STORE_CONFLICT. The audit row (who, when, before, after) is written in the
  * same transaction; any change can be undone by its audit number. Validation is the caller's (by the
- * schema rows). Behind a vtable of named operations, so that another engine can follow.
+ * schema rows). Behind a vtable of named operations (store_engine.h), so that another engine can
+ * follow. An object's revision is the number of the audit row of its last change.
  */
 #pragma once
 #include <jansson.h>
@@ -53,15 +54,30 @@ struct store_outcome {
 	uint64_t audit;	   /* number of the audit row */
 	json_t *rows;	   /* for reads: array; borrowed */
 };
-typedef void (*store_done_fn)(const struct store_outcome *o, void *arg); /* in loop l */
+typedef void (*store_done_fn)(const struct store_outcome *o, void *arg); /* in loop */
 
-/* body is taken. who: "uid 0 (root)", "file", "console alice". */
-int store_put(struct store *s, struct loop *l, const char *kind, const char *key, uint64_t revision,
-	      json_t *body, const char *who, store_done_fn done, void *arg);
-int store_delete(struct store *s, struct loop *l, const char *kind, const char *key, uint64_t revision,
-		 const char *who, store_done_fn done, void *arg);
-int store_list(struct store *s, struct loop *l, const char *kind, const char *after_key, unsigned limit,
-	       store_done_fn done, void *arg); /* rows: {key, revision, changed_at, body} */
-int store_audit(struct store *s, struct loop *l, uint64_t before, unsigned limit, store_done_fn done,
-		void *arg); /* rows, newest first: {audit, at, who, kind, key, before, after, revision} */
-int store_undo(struct store *s, struct loop *l, uint64_t audit, const char *who, store_done_fn done, void *arg);
+/* Who asks, and where the outcome goes. The loop outlives the store. done NULL (with loop NULL):
+ * nobody wants to know. */
+struct store_call {
+	struct loop *loop;
+	const char *who; /* for changes: "uid 0 (root)", "file", "console alice" */
+	store_done_fn done;
+	void *arg;
+};
+
+/* Each returns 0 if the operation is queued, and then done follows; else -EINVAL, -ENOMEM or -EAGAIN
+ * (ten thousand are queued). body is taken in any case, the rest is copied. */
+int store_put(struct store *s, const struct store_call *c, const char *kind, const char *key, uint64_t revision,
+	      json_t *body);
+int store_delete(struct store *s, const struct store_call *c, const char *kind, const char *key,
+		 uint64_t revision);
+/* rows: {key, revision, changed_at, body}, in key order behind after_key (NULL: from the first) */
+int store_list(struct store *s, const struct store_call *c, const char *kind, const char *after_key,
+	       unsigned limit);
+/* rows, newest first, with numbers below before (0: from the newest): {audit, at, who, kind, key, before,
+ * after, revision, undoes}; before or after is null where there was no object */
+int store_audit(struct store *s, const struct store_call *c, uint64_t before, unsigned limit);
+/* A change of its own that makes the object what it was before; STORE_CONFLICT if it was changed since. */
+int store_undo(struct store *s, const struct store_call *c, uint64_t audit);
+/* Waits until all that is queued is done and its mail is posted; blocking, for the end of a service. */
+void store_flush(struct store *s);

@@ -229,8 +229,8 @@ static void verb_put(struct control_request *rq, const json_t *args, void *arg)
 	bytes_wipe(prepared, sizeof prepared);
 	struct change *c = change_new(ts, rq, name, password);
 	json_t *body = json_pack("{s:s}", "password", password);
-	int r = c && body ? store_put(ts->users->store, ts->svc->loop, KIND, name, STORE_ANY, body,
-				      control_request_who(rq), on_stored, c) : -ENOMEM;
+	struct store_call call = { .loop = ts->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c };
+	int r = c && body ? store_put(ts->users->store, &call, KIND, name, STORE_ANY, body) : -ENOMEM;
 	if (r < 0) {
 		control_fail(rq, "failed", NULL, "user %s: %s", name, strerror(-r));
 		if (c)
@@ -246,8 +246,8 @@ static void verb_delete(struct control_request *rq, const json_t *args, void *ar
 	if (refused(ts, rq, name))
 		return;
 	struct change *c = change_new(ts, rq, name, NULL);
-	int r = c ? store_delete(ts->users->store, ts->svc->loop, KIND, name, STORE_ANY, control_request_who(rq),
-				 on_stored, c) : -ENOMEM;
+	struct store_call call = { .loop = ts->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c };
+	int r = c ? store_delete(ts->users->store, &call, KIND, name, STORE_ANY) : -ENOMEM;
 	if (r < 0) {
 		control_fail(rq, "failed", NULL, "user %s: %s", name, strerror(-r));
 		if (c)

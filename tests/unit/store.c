@@ -80,6 +80,8 @@ static int wait_for(struct world *w, int queued)
 	return w->last.result;
 }
 
+#define CALL(w, by) (&(struct store_call){ .loop = (w)->loop, .who = (by), .done = on_done, .arg = (w) })
+
 static json_t *body(int n)
 {
 	return json_pack("{s:i}", "n", n);
@@ -87,22 +89,22 @@ static json_t *body(int n)
 
 static int put(struct world *w, const char *key, uint64_t revision, int n)
 {
-	return wait_for(w, store_put(w->store, w->loop, "user", key, revision, body(n), "uid 0 (root)", on_done, w));
+	return wait_for(w, store_put(w->store, CALL(w, "uid 0 (root)"), "user", key, revision, body(n)));
 }
 
 static int del(struct world *w, const char *key, uint64_t revision)
 {
-	return wait_for(w, store_delete(w->store, w->loop, "user", key, revision, "uid 0 (root)", on_done, w));
+	return wait_for(w, store_delete(w->store, CALL(w, "uid 0 (root)"), "user", key, revision));
 }
 
 static int undo(struct world *w, uint64_t audit)
 {
-	return wait_for(w, store_undo(w->store, w->loop, audit, "console alice", on_done, w));
+	return wait_for(w, store_undo(w->store, CALL(w, "console alice"), audit));
 }
 
 static void list(struct world *w, const char *after, unsigned limit, size_t want)
 {
-	assert_int_equal(wait_for(w, store_list(w->store, w->loop, "user", after, limit, on_done, w)), STORE_OK);
+	assert_int_equal(wait_for(w, store_list(w->store, CALL(w, NULL), "user", after, limit)), STORE_OK);
 	assert_int_equal(json_array_size(w->last.rows), want);
 }
 
@@ -117,7 +119,7 @@ static json_int_t value_of(struct world *w, const char *key)
 	size_t i;
 	json_t *row;
 
-	assert_int_equal(wait_for(w, store_list(w->store, w->loop, "user", NULL, 1000, on_done, w)), STORE_OK);
+	assert_int_equal(wait_for(w, store_list(w->store, CALL(w, NULL), "user", NULL, 1000)), STORE_OK);
 	json_array_foreach(w->last.rows, i, row)
 		if (strcmp(json_string_value(json_object_get(row, "key")), key) == 0)
 			return json_integer_value(json_object_get(json_object_get(row, "body"), "n"));
@@ -190,14 +192,14 @@ static void one_refused_change_does_not_undo_its_neighbours(void **state)
 	/* Queued before the loop runs, so most of them share a transaction. */
 	for (int i = 0; i < 300; i++) {
 		snprintf(key, sizeof(key), "k%03d", i / 2); /* every second one exists already */
-		assert_int_equal(store_put(w->store, w->loop, "user", key, 0, body(i), "test", on_done, w), 0);
+		assert_int_equal(store_put(w->store, CALL(w, "test"), "user", key, 0, body(i)), 0);
 		w->pending++;
 	}
 	assert_int_equal(loop_run(w->loop), 0);
 	assert_int_equal(w->last.result, STORE_EXISTS);
 	list(w, NULL, 1000, 150);
 	assert_int_equal(value_of(w, "k149"), 298);
-	assert_int_equal(wait_for(w, store_audit(w->store, w->loop, 0, 1000, on_done, w)), STORE_OK);
+	assert_int_equal(wait_for(w, store_audit(w->store, CALL(w, NULL), 0, 1000)), STORE_OK);
 	assert_int_equal(json_array_size(w->last.rows), 150); /* refused ones are not in it */
 }
 
@@ -208,13 +210,13 @@ static void bad_arguments_are_refused_at_once(void **state)
 
 	memset(key, 'k', sizeof(key) - 1);
 	key[sizeof(key) - 1] = 0;
-	assert_int_equal(store_put(w->store, w->loop, "user", "", 0, body(1), "test", on_done, w), -EINVAL);
-	assert_int_equal(store_put(w->store, w->loop, "user", key, 0, body(1), "test", on_done, w), -EINVAL);
-	assert_int_equal(store_put(w->store, w->loop, "user", "\xff", 0, body(1), "test", on_done, w), -EINVAL);
-	assert_int_equal(store_put(w->store, w->loop, "user", "a", 0, NULL, "test", on_done, w), -ENOMEM);
-	assert_int_equal(store_delete(w->store, w->loop, "user", "a", 0, "test", on_done, w), -EINVAL);
-	assert_int_equal(store_undo(w->store, w->loop, 0, "test", on_done, w), -EINVAL);
-	assert_int_equal(store_list(w->store, w->loop, "user", NULL, 0, on_done, w), -EINVAL);
+	assert_int_equal(store_put(w->store, CALL(w, "test"), "user", "", 0, body(1)), -EINVAL);
+	assert_int_equal(store_put(w->store, CALL(w, "test"), "user", key, 0, body(1)), -EINVAL);
+	assert_int_equal(store_put(w->store, CALL(w, "test"), "user", "\xff", 0, body(1)), -EINVAL);
+	assert_int_equal(store_put(w->store, CALL(w, "test"), "user", "a", 0, NULL), -ENOMEM);
+	assert_int_equal(store_delete(w->store, CALL(w, "test"), "user", "a", 0), -EINVAL);
+	assert_int_equal(store_undo(w->store, CALL(w, "test"), 0), -EINVAL);
+	assert_int_equal(store_list(w->store, CALL(w, NULL), "user", NULL, 0), -EINVAL);
 }
 
 /* --- reads --- */
@@ -231,7 +233,7 @@ static void lists_come_in_pages_in_key_order(void **state)
 	assert_string_equal(key_of(w, 0), "e");
 	list(w, key_of(w, 3), 4, 2);
 	assert_string_equal(key_of(w, 1), "j");
-	assert_int_equal(wait_for(w, store_list(w->store, w->loop, "job", NULL, 4, on_done, w)), STORE_OK);
+	assert_int_equal(wait_for(w, store_list(w->store, CALL(w, NULL), "job", NULL, 4)), STORE_OK);
 	assert_int_equal(json_array_size(w->last.rows), 0);
 }
 
@@ -269,7 +271,7 @@ static void all_objects_of_a_kind_are_loaded_at_start(void **state)
 
 static json_t *audit_row(struct world *w, uint64_t before, unsigned limit, size_t row)
 {
-	assert_int_equal(wait_for(w, store_audit(w->store, w->loop, before, limit, on_done, w)), STORE_OK);
+	assert_int_equal(wait_for(w, store_audit(w->store, CALL(w, NULL), before, limit)), STORE_OK);
 	return json_array_get(w->last.rows, row);
 }
 
@@ -408,7 +410,7 @@ static void a_damaged_store_is_refused(void **state)
 
 	for (int i = 0; i < 500; i++) {
 		snprintf(key, sizeof(key), "k%d", i);
-		assert_int_equal(store_put(w->store, w->loop, "user", key, 0, body(i), "test", on_done, w), 0);
+		assert_int_equal(store_put(w->store, CALL(w, "test"), "user", key, 0, body(i)), 0);
 		w->pending++;
 	}
 	assert_int_equal(loop_run(w->loop), 0);
@@ -470,7 +472,7 @@ static void a_full_disk_refuses_changes_and_loses_none(void **state)
 	assert_int_equal(r, STORE_FULL);
 	for (int i = 0; i < 10; i++) { /* a batch, whose members are refused one by one */
 		snprintf(key, sizeof(key), "b%d", i);
-		assert_int_equal(store_put(w->store, w->loop, "user", key, 0, body(i), "test", on_done, w), 0);
+		assert_int_equal(store_put(w->store, CALL(w, "test"), "user", key, 0, body(i)), 0);
 		w->pending++;
 	}
 	assert_int_equal(loop_run(w->loop), 0);
@@ -492,7 +494,7 @@ static void closing_finishes_what_is_queued(void **state)
 
 	for (int i = 0; i < 1000; i++) {
 		snprintf(key, sizeof(key), "k%d", i);
-		assert_int_equal(store_put(w->store, NULL, "user", key, 0, body(i), "test", NULL, NULL), 0);
+		assert_int_equal(store_put(w->store, &(struct store_call){ .who = "test" }, "user", key, 0, body(i)), 0);
 	}
 	reopen(w);
 	list(w, NULL, 1000, 1000);
@@ -511,9 +513,10 @@ static void on_written(const struct store_outcome *o, void *arg);
 static void write_more(struct writer *wr)
 {
 	char key[16];
+	struct store_call c = { .loop = wr->w->loop, .who = "test", .done = on_written, .arg = wr };
 
 	snprintf(key, sizeof(key), "%08d", wr->next);
-	if (store_put(wr->w->store, wr->w->loop, "kill", key, 0, body(wr->next), "test", on_written, wr) != 0)
+	if (store_put(wr->w->store, &c, "kill", key, 0, body(wr->next)) != 0)
 		_exit(2);
 	wr->next++;
 }

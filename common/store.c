@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "common/bytes.h"
 #include "common/log_msgs.h"
 #include "common/store_engine.h"
 #include "common/text.h"
@@ -186,6 +187,8 @@ static void op_free(struct store_op *op)
 	free(op->kind);
 	free(op->key);
 	free(op->who);
+	if (op->body) /* it may hold a password */
+		bytes_wipe(op->body, strlen(op->body));
 	free(op->body);
 	free(op);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store as services use it: calls and outcomes through a loop, what revisions refuse, undo, audit,
- * and the files it must not open. Processes are killed in mid-write to see that what was acknowledged
- * is there.
+ * the files it must not open, a full disk. What a killed process leaves is in store_crash.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +13,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "common/store.h"
@@ -487,6 +485,21 @@ static void a_full_disk_refuses_changes_and_loses_none(void **state)
 	assert_int_equal(value_of(w, key), stored - 1);
 }
 
+static void after_a_flush_the_outcomes_are_in_the_mail(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(store_put(w->store, CALL(w, "test"), "user", "alice", STORE_ANY, body(i)), 0);
+		w->pending++;
+	}
+	store_flush(w->store);
+	loop_stop(w->loop); /* one pass, without waiting */
+	assert_int_equal(loop_run(w->loop), 0);
+	assert_int_equal(w->pending, 0);
+	store_flush(w->store); /* nothing to wait for */
+}
+
 static void closing_finishes_what_is_queued(void **state)
 {
 	struct world *w = *state;
@@ -498,110 +511,6 @@ static void closing_finishes_what_is_queued(void **state)
 	}
 	reopen(w);
 	list(w, NULL, 1000, 1000);
-}
-
-/* --- kill -9 --- */
-
-struct writer {
-	struct world *w;
-	int fd;
-	int next; /* number of the next put */
-};
-
-static void on_written(const struct store_outcome *o, void *arg);
-
-static void write_more(struct writer *wr)
-{
-	char key[16];
-	struct store_call c = { .loop = wr->w->loop, .who = "test", .done = on_written, .arg = wr };
-
-	snprintf(key, sizeof(key), "%08d", wr->next);
-	if (store_put(wr->w->store, &c, "kill", key, 0, body(wr->next)) != 0)
-		_exit(2);
-	wr->next++;
-}
-
-/* Acknowledged: the number of objects that must be there from now on. */
-static void on_written(const struct store_outcome *o, void *arg)
-{
-	struct writer *wr = arg;
-	static int acknowledged;
-
-	if (o->result != STORE_OK)
-		_exit(3);
-	if (!acknowledged)
-		acknowledged = wr->next - 8;
-	acknowledged++;
-	if (write(wr->fd, &acknowledged, sizeof(acknowledged)) != sizeof(acknowledged))
-		_exit(4);
-	write_more(wr);
-}
-
-static void child_writes(struct world *w, int fd, int first)
-{
-	struct writer wr = { .w = w, .fd = fd, .next = first };
-	char err[256];
-
-	w->loop = NULL;
-	if (loop_new(&w->loop) < 0 || open_store(w, err) != 0)
-		_exit(1);
-	for (int i = 0; i < 8; i++) /* eight under way, to have something in every commit */
-		write_more(&wr);
-	loop_run(w->loop);
-	_exit(5);
-}
-
-static void check_sequence(const struct store_object *o, void *arg)
-{
-	int *n = arg;
-	char key[16];
-
-	snprintf(key, sizeof(key), "%08d", *n);
-	assert_string_equal(o->key, key);
-	assert_int_equal(json_integer_value(json_object_get(o->body, "n")), *n);
-	(*n)++;
-}
-
-/* Writes for a while, is killed; the count that was acknowledged last, or `before` if none was. */
-static int write_until_killed(struct world *w, int before, useconds_t us)
-{
-	int fds[2], acknowledged = before, n, status;
-	pid_t pid;
-
-	assert_int_equal(pipe(fds), 0);
-	pid = fork();
-	if (pid == 0) {
-		close(fds[0]);
-		child_writes(w, fds[1], before);
-	}
-	close(fds[1]);
-	if (read(fds[0], &n, sizeof(n)) == sizeof(n)) /* it is at work */
-		acknowledged = n;
-	usleep(us);
-	kill(pid, SIGKILL);
-	while (read(fds[0], &n, sizeof(n)) == sizeof(n))
-		acknowledged = n;
-	close(fds[0]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status)); /* and not ended by an error of its own */
-	return acknowledged;
-}
-
-static void nothing_acknowledged_is_lost_when_the_process_is_killed(void **state)
-{
-	struct world *w = *state;
-	int present = 0, acknowledged;
-
-	w->store = store_close(w->store);
-	for (int round = 0; round < 50; round++) {
-		acknowledged = write_until_killed(w, present, (useconds_t)(round * 397 % 9000));
-		reopen(w);
-		present = 0;
-		assert_int_equal(store_load(w->store, "kill", check_sequence, &present), 0);
-		assert_true(present >= acknowledged);
-		w->store = store_close(w->store);
-	}
-	assert_true(present > 100);
 }
 
 #define IN_WORLD(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -626,8 +535,8 @@ int main(void)
 		IN_WORLD(the_file_is_for_its_owner_alone),
 		IN_WORLD(a_folder_that_is_not_there_is_an_error_with_its_name),
 		IN_WORLD(a_full_disk_refuses_changes_and_loses_none),
+		IN_WORLD(after_a_flush_the_outcomes_are_in_the_mail),
 		IN_WORLD(closing_finishes_what_is_queued),
-		IN_WORLD(nothing_acknowledged_is_lost_when_the_process_is_killed),
 	};
 
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);

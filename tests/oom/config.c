@@ -112,10 +112,14 @@ static void a_value_without_memory_is_not_called_bad(void **state)
 {
 	char err[200];
 	(void)state;
-	for (unsigned n = 1; oom_next(&n);)
-		assert_int_equal(cfg_check_value(&rows[4], TEXT("x"), err, sizeof(err)), oom_hit() ? -ENOMEM : 0);
-	for (unsigned n = 1; oom_next(&n);)
-		assert_int_equal(cfg_check_value(&rows[1], TEXT("x:1"), err, sizeof(err)), oom_hit() ? -ENOMEM : 0);
+	for (unsigned n = 1; oom_next(&n);) {
+		int r = cfg_check_value(&rows[4], TEXT("x"), err, sizeof(err));
+		assert_int_equal(r, oom_hit() ? -ENOMEM : 0);
+	}
+	for (unsigned n = 1; oom_next(&n);) {
+		int r = cfg_check_value(&rows[1], TEXT("x:1"), err, sizeof(err));
+		assert_int_equal(r, oom_hit() ? -ENOMEM : 0);
+	}
 }
 
 static void a_log_that_cannot_open_says_so_and_an_open_one_stays(void **state)
@@ -132,7 +136,8 @@ static void a_log_that_cannot_open_says_so_and_an_open_one_stays(void **state)
 			assert_true(strlen(err) > 0);
 	}
 	for (unsigned n = 1; oom_next(&n); emitted++) {
-		assert_int_equal(log_reopen(err, sizeof(err)), oom_hit() ? -ENOMEM : 0);
+		int r = log_reopen(err, sizeof(err));
+		assert_int_equal(r, oom_hit() ? -ENOMEM : 0);
 		log_emit(&m);
 	}
 	log_close();

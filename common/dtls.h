@@ -4,7 +4,9 @@
  *
  * The listener holds no memory for a source that has not returned its cookie (RFC 6347 4.2.1;
  * the cookie is a MAC over the source address under a rotating key). A ClientHello with a good
- * cookie becomes a session. Retransmission runs on the timers of the loop given.
+ * cookie becomes a session. Retransmission runs on the timers of the loop given; a handshake has ten
+ * seconds. Callbacks come from dtls_session_input() and from timers; any of them may free the session.
+ * An idle open session is its owner's to end.
  */
 #pragma once
 #include "common/addr.h"
@@ -35,13 +37,17 @@ struct dtls_session_ops {
 	void (*on_data)(struct dtls_session *s, uint8_t *p, size_t n, void *arg); /* one record */
 	void (*on_close)(struct dtls_session *s, int err, const char *why, void *arg); /* once; may free s */
 };
+/* Right after dtls_listener_input() returned 1; nothing is called back before it. */
 void dtls_session_bind(struct dtls_session *s, const struct dtls_session_ops *ops, void *arg);
+/* Sends its ClientHello before it returns. */
 int dtls_client_new(struct loop *l, struct tls_ctx *ctx, const char *server_name,
 		    const struct addr *peer, const struct dtls_ops *ops, void *ops_arg,
 		    const struct dtls_session_ops *sops, void *arg, struct dtls_session **ret_s);
 void dtls_session_input(struct dtls_session *s, const void *p, size_t n);
-int dtls_session_send(struct dtls_session *s, const void *p, size_t n); /* 0, -ENOTCONN, -EMSGSIZE, -EIO */
+/* One record in one datagram: 0, -ENOTCONN, -EMSGSIZE (over 16 KiB), -EIO. */
+int dtls_session_send(struct dtls_session *s, const void *p, size_t n);
 struct dtls_session *dtls_session_free(struct dtls_session *s); /* sends close_notify if open */
 const struct addr *dtls_session_peer(const struct dtls_session *s);
 const struct addr *dtls_session_local(const struct dtls_session *s);
 SSL *dtls_session_ssl(const struct dtls_session *s);
+DEFINE_CLEANUP(struct dtls_session, dtls_session_free)

@@ -46,7 +46,7 @@ static void put_addr(struct wr *w, const struct addr *a)
 	}
 }
 
-static bool make_cookie(const struct dtls_cookie_jar *jar, int key, uint8_t cookie[DTLS_COOKIE_LEN])
+static bool mac(const struct dtls_cookie_jar *jar, int key, uint8_t cookie[static DTLS_COOKIE_LEN])
 {
 	uint8_t ends[64];
 	struct wr w = wr_init(ends, sizeof(ends));
@@ -59,27 +59,35 @@ static bool make_cookie(const struct dtls_cookie_jar *jar, int key, uint8_t cook
 	       n == DTLS_COOKIE_LEN;
 }
 
+bool dtls_cookie_make(const struct dtls_cookie_jar *jar, uint8_t ret_cookie[static DTLS_COOKIE_LEN])
+{
+	return mac(jar, 0, ret_cookie);
+}
+
+bool dtls_cookie_check(const struct dtls_cookie_jar *jar, const uint8_t *cookie, size_t n)
+{
+	uint8_t want[DTLS_COOKIE_LEN];
+
+	for (int key = 0; key < 2 && n == DTLS_COOKIE_LEN; key++)
+		if (mac(jar, key, want) && bytes_equal_ct(want, cookie, n))
+			return true;
+	return false;
+}
+
+/* OpenSSL's callbacks; its buffer for a cookie holds 255 bytes. */
 static int on_generate(SSL *ssl, unsigned char *cookie, unsigned *ret_n)
 {
 	const struct dtls_cookie_jar *jar = SSL_get_app_data(ssl);
 
-	if (!jar || !make_cookie(jar, 0, cookie)) /* OpenSSL's buffer holds 255 bytes */
-		return 0;
 	*ret_n = DTLS_COOKIE_LEN;
-	return 1;
+	return jar && dtls_cookie_make(jar, cookie);
 }
 
 static int on_verify(SSL *ssl, const unsigned char *cookie, unsigned n)
 {
 	const struct dtls_cookie_jar *jar = SSL_get_app_data(ssl);
-	uint8_t want[DTLS_COOKIE_LEN];
 
-	if (!jar || n != DTLS_COOKIE_LEN)
-		return 0;
-	for (int key = 0; key < 2; key++)
-		if (make_cookie(jar, key, want) && bytes_equal_ct(want, cookie, n))
-			return 1;
-	return 0;
+	return jar && dtls_cookie_check(jar, cookie, n);
 }
 
 void dtls_prepare_ctx(SSL_CTX *ctx)

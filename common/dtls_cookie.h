@@ -21,4 +21,6 @@ int dtls_cookie_init(struct dtls_cookie_jar *jar, uint64_t now);
 /* Sets whom the next datagram is from; rotates the key when it is time. 0 or -EIO (no randomness). */
 int dtls_cookie_begin(struct dtls_cookie_jar *jar, const struct addr *peer, const struct addr *local,
 		      uint64_t now);
+bool dtls_cookie_make(const struct dtls_cookie_jar *jar, uint8_t ret_cookie[static DTLS_COOKIE_LEN]);
+bool dtls_cookie_check(const struct dtls_cookie_jar *jar, const uint8_t *cookie, size_t n);
 void dtls_cookie_attach(struct dtls_cookie_jar *jar, SSL *ssl); /* NULL: detach */

@@ -177,17 +177,6 @@ static enum turn_refusal open_sockets(struct turn_request *q, struct turn_alloc 
 	return TURN_ACCEPTED;
 }
 
-/* ADDRESS-ERROR-CODE (RFC 8656 18.12): family, then class and number as in ERROR-CODE, reason. */
-static void put_family_refused(struct stun_writer *sw, const struct turn_alloc *a)
-{
-	const struct turn_refusal_row *row = &turn_refusal_rows[a->family_why];
-	uint8_t v[64] = { a->family_refused, 0, (uint8_t)(row->code / 100), (uint8_t)(row->code % 100) };
-	size_t n = MIN(strlen(row->text), sizeof v - 4);
-
-	memcpy(v + 4, row->text, n);
-	stun_put(sw, STUN_A_ADDRESS_ERROR_CODE, v, 4 + n);
-}
-
 static void answer(struct turn_request *q, const struct turn_alloc *a)
 {
 	struct stun_writer sw;
@@ -200,7 +189,9 @@ static void answer(struct turn_request *q, const struct turn_alloc *a)
 	if (a->has_token)
 		stun_put(&sw, STUN_A_RESERVATION_TOKEN, a->token, sizeof a->token);
 	if (a->family_refused)
-		put_family_refused(&sw, a);
+		stun_put_address_error(&sw, a->family_refused == FAMILY_V6 ? AF_INET6 : AF_INET,
+				       turn_refusal_rows[a->family_why].code,
+				       turn_refusal_rows[a->family_why].text);
 	stun_put_addr(&sw, STUN_A_XOR_MAPPED_ADDRESS, &q->from->client);
 	turn_answer_send(q, &sw);
 }

@@ -71,15 +71,21 @@ enum turn_refusal turn_because(struct turn_request *q, enum turn_refusal what, c
 	return what;
 }
 
-/* A new nonce, and what a client needs to use it. User names are hidden only where a hash can be
- * looked up: that takes named users. */
+/* A hash of a user name can be looked up where all users are named; a client that is told so no longer
+ * sends its name, so it is not told where a secret or the one password may be its credential. */
+static bool hides_names(const struct turn_server *s)
+{
+	return turn_policy_has_users(s->policy) && !s->cfg->password && s->cfg->secrets.n == 0;
+}
+
+/* A new nonce, and what a client needs to use it. */
 static void put_challenge(struct turn_request *q, struct stun_writer *sw)
 {
 	struct turn_server *s = q->s;
 	struct text realm = text_of(s->cfg->realm);
 	char nonce[STUN_NONCE_MAX];
 	uint32_t features = STUN_FEATURE_PASSWORD_ALGORITHMS |
-			    (turn_policy_has_users(s->policy) ? STUN_FEATURE_USERNAME_ANONYMITY : 0);
+			    (hides_names(s) ? STUN_FEATURE_USERNAME_ANONYMITY : 0);
 	size_t n = stun_nonce_make(&s->nonces, &q->from->client, realm, features, q->now, nonce);
 
 	stun_put_text(sw, STUN_A_REALM, realm);
@@ -230,26 +236,26 @@ static enum turn_refusal authenticate(struct turn_request *q)
 
 /* ---- the way ---- */
 
-/* Attributes that the library knows, but that ask for what this server does not do; those of RFC 5780
- * say so only when they ask for something. */
+/* What this server does with comprehension-required attributes; the others that ask for something
+ * (RFC 5780's, ICE's, RFC 6062's, RFC 7635's) get 420. CHANGE-REQUEST asks only if a flag is set. */
 static void find_unknown(struct turn_request *q)
 {
-	static const enum stun_attr not_offered[] = {
-		STUN_A_RESPONSE_ADDRESS, STUN_A_CHANGE_REQUEST, STUN_A_RESPONSE_PORT, STUN_A_PADDING,
-		STUN_A_ACCESS_TOKEN,	 STUN_A_CONNECTION_ID,
-	};
+	uint64_t understood =
+		STUN_BIT(STUN_A_MAPPED_ADDRESS) | STUN_BIT(STUN_A_USERNAME) |
+		STUN_BIT(STUN_A_MESSAGE_INTEGRITY) | STUN_BIT(STUN_A_MESSAGE_INTEGRITY_SHA256) |
+		STUN_BIT(STUN_A_ERROR_CODE) | STUN_BIT(STUN_A_UNKNOWN_ATTRIBUTES) |
+		STUN_BIT(STUN_A_CHANNEL_NUMBER) | STUN_BIT(STUN_A_LIFETIME) |
+		STUN_BIT(STUN_A_XOR_PEER_ADDRESS) | STUN_BIT(STUN_A_DATA) | STUN_BIT(STUN_A_REALM) |
+		STUN_BIT(STUN_A_NONCE) | STUN_BIT(STUN_A_XOR_RELAYED_ADDRESS) |
+		STUN_BIT(STUN_A_REQUESTED_ADDRESS_FAMILY) | STUN_BIT(STUN_A_EVEN_PORT) |
+		STUN_BIT(STUN_A_REQUESTED_TRANSPORT) | STUN_BIT(STUN_A_DONT_FRAGMENT) |
+		STUN_BIT(STUN_A_PASSWORD_ALGORITHM) | STUN_BIT(STUN_A_USERHASH) |
+		STUN_BIT(STUN_A_XOR_MAPPED_ADDRESS) | STUN_BIT(STUN_A_RESERVATION_TOKEN);
 	uint32_t change;
 
-	q->n_unknown = q->m->n_unknown;
-	memcpy(q->unknown, q->m->unknown, q->n_unknown * sizeof q->unknown[0]);
-	for (size_t i = 0; i < ARRAY_LEN(not_offered) && q->n_unknown < STUN_MAX_UNKNOWN; i++) {
-		enum stun_attr a = not_offered[i];
-		if (!stun_has(q->m, a))
-			continue;
-		if (a == STUN_A_CHANGE_REQUEST && stun_get_u32(q->m, a, &change) == 0 && change == 0)
-			continue;
-		q->unknown[q->n_unknown++] = stun_attr_table[a].type;
-	}
+	if (stun_get_u32(q->m, STUN_A_CHANGE_REQUEST, &change) == 0 && change == 0)
+		understood |= STUN_BIT(STUN_A_CHANGE_REQUEST);
+	q->n_unknown = stun_not_understood(q->m, understood, q->unknown);
 }
 
 void turn_request_run(struct turn_request *q)

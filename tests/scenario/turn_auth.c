@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The long-term credential as the server asks for it (RFC 8489 9.2.4): challenge, nonce, old and new
+ * clients, owners, REST credentials; what strangers are told and what the administrator is.
+ */
+#include "tests/scenario/turn_world.h"
+
+static bool last_refusal(const struct turn_refused *r, void *arg)
+{
+	*(struct turn_refused *)arg = *r;
+	return false;
+}
+
+static struct turn_refused latest(struct world *w)
+{
+	struct turn_refused r = { 0 };
+
+	turn_refusals_each(turn_server_refusals(w->server), last_refusal, &r);
+	return r;
+}
+
+static void the_first_request_is_challenged_and_that_is_no_event(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(handshake(&alice), 401);
+	assert_string_equal(alice.realm, WORLD_REALM);
+	assert_true(stun_has(&alice.m, STUN_A_PASSWORD_ALGORITHMS));
+	assert_int_equal(stun_nonce_features(text_of(alice.nonce)),
+			 STUN_FEATURE_PASSWORD_ALGORITHMS | STUN_FEATURE_USERNAME_ANONYMITY);
+	assert_false(stun_has(&alice.m, STUN_A_MESSAGE_INTEGRITY));
+	assert_int_equal(latest(w).what, TURN_ACCEPTED); /* the ring is empty */
+	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_CHALLENGE), 1);
+}
+
+static void names_are_not_asked_to_hide_where_a_secret_may_be_meant(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	w->secrets[0] = (struct turn_secret_section){ (char *)"2026a", (char *)"north" };
+	w->cfg.secrets = (struct cfg_list){ w->secrets, 1 };
+	world_reload(w);
+	assert_int_equal(handshake(&alice), 401);
+	assert_int_equal(stun_nonce_features(text_of(alice.nonce)), STUN_FEATURE_PASSWORD_ALGORITHMS);
+}
+
+static void a_wrong_password_and_an_unknown_user_look_the_same_outside(void **state)
+{
+	struct world *w = *state;
+	struct client wrong = client_udp(w, "192.0.2.1:4000", "alice"), nobody = client_udp(w, "192.0.2.1:4001", "nobody");
+	struct text reason_wrong, reason_nobody;
+	unsigned code;
+
+	wrong.password = "guess";
+	assert_int_equal(allocate(&wrong), 401);
+	assert_string_equal(latest(w).reason, "the credential is not good: wrong password");
+	assert_string_equal(latest(w).user, "alice");
+	assert_int_equal(allocate(&nobody), 401);
+	assert_string_equal(latest(w).reason, "the credential is not good: unknown user name");
+	assert_int_equal(stun_get_error(&wrong.m, &code, &reason_wrong), 0);
+	assert_int_equal(stun_get_error(&nobody.m, &code, &reason_nobody), 0);
+	assert_true(text_eq(reason_wrong, reason_nobody));
+	assert_int_equal(wrong.answer_n, nobody.answer_n);
+	assert_int_equal(counted(w, TURN_M_AUTH, TURN_AUTH_WRONG_PASSWORD), 1);
+	assert_int_equal(counted(w, TURN_M_AUTH, TURN_AUTH_UNKNOWN_USER), 1);
+	assert_int_equal(w->n_relays, 0);
+}
+
+static void integrity_without_name_realm_or_nonce_is_bad(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	struct stun_key *k;
+
+	assert_int_equal(handshake(&alice), 401);
+	assert_int_equal(stun_key_short_term(STUN_MAC_SHA1, TEXT("x"), &k), 0);
+	begin(&alice, STUN_ALLOCATE);
+	stun_put_text(&alice.sw, STUN_A_USERNAME, TEXT("alice"));
+	stun_put_integrity(&alice.sw, k);
+	alice.unsigned_next = true;
+	assert_int_equal(ask(&alice), 400);
+	stun_key_free(k);
+}
+
+static void a_nonce_grows_stale_and_the_answer_has_a_new_one(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(handshake(&alice), 401);
+	world_wait(w, 600001);
+	assert_int_equal(allocate(&alice), 438);
+	assert_true(stun_has(&alice.m, STUN_A_PASSWORD_ALGORITHMS));
+	assert_int_equal(allocate(&alice), 0); /* with the new one */
+	assert_int_equal(latest(w).what, TURN_ACCEPTED);
+}
+
+static void a_nonce_is_good_for_its_client_only(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), thief = client_udp(w, "192.0.2.66:4000", "alice");
+
+	assert_int_equal(handshake(&alice), 401);
+	memcpy(thief.nonce, alice.nonce, sizeof thief.nonce);
+	memcpy(thief.realm, alice.realm, sizeof thief.realm);
+	assert_int_equal(allocate(&thief), 438);
+	memset(alice.nonce, 'x', 30);
+	alice.nonce[30] = 0;
+	assert_int_equal(allocate(&alice), 438);
+}
+
+static void an_allocation_obeys_its_owner_only(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), bob = client_udp(w, "192.0.2.1:4000", "bob");
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(handshake(&bob), 401);
+	assert_int_equal(refresh(&bob, 0), 441);
+	assert_int_equal(permit(&bob, "9.9.9.9"), 441);
+	bob.password = "guess";
+	assert_int_equal(refresh(&bob, 0), 401);
+	assert_int_equal(w->n_relays, 1);
+	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_OWNER), 2);
+}
+
+static void a_client_of_rfc_8489_uses_sha_256(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	alice.alg = STUN_ALG_SHA256;
+	assert_int_equal(allocate(&alice), 0); /* the answer's MESSAGE-INTEGRITY-SHA256 was checked */
+	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
+	assert_int_equal(refresh(&alice, 0), 0);
+}
+
+static void a_client_of_rfc_8489_may_hide_its_name(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), nobody = client_udp(w, "192.0.2.1:1", "nobody");
+
+	alice.alg = nobody.alg = STUN_ALG_SHA256;
+	alice.userhash = nobody.userhash = true;
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(refresh(&alice, -1), 0);
+	assert_int_equal(allocate(&nobody), 401);
+	assert_int_equal(counted(w, TURN_M_AUTH, TURN_AUTH_UNKNOWN_USERHASH), 1);
+}
+
+static void an_altered_list_of_algorithms_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(handshake(&alice), 401);
+	begin(&alice, STUN_ALLOCATE); /* a list without its choice: somebody took something away */
+	stun_put_u32(&alice.sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put_password_algorithms(&alice.sw);
+	assert_int_equal(ask(&alice), 400);
+	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_ALGORITHM), 1);
+	begin(&alice, STUN_ALLOCATE); /* a list that was never ours */
+	stun_put_u32(&alice.sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put(&alice.sw, STUN_A_PASSWORD_ALGORITHMS, "\0\1\0\0", 4);
+	stun_put_password_algorithm(&alice.sw, STUN_ALG_MD5);
+	assert_int_equal(ask(&alice), 400);
+}
+
+static void a_time_limited_credential_works_until_it_has_expired(void **state)
+{
+	struct world *w = *state;
+	struct turn_minted good, old;
+	struct addr peer = address("9.9.9.9:1");
+
+	w->secrets[0] = (struct turn_secret_section){ (char *)"2026a", (char *)"a shared secret" };
+	w->cfg.secrets = (struct cfg_list){ w->secrets, 1 };
+	world_reload(w);
+	assert_int_equal(turn_mint_credential(STUN_MAC_SHA1, TEXT("a shared secret"), TEXT("carol"), 1800000060, &good), 0);
+	assert_int_equal(turn_mint_credential(STUN_MAC_SHA256, TEXT("a shared secret"), TEXT("carol"), 1799999960, &old), 0);
+	struct client fresh = client_udp(w, "192.0.2.1:4000", good.user), late = client_udp(w, "192.0.2.1:4001", old.user);
+	fresh.password = good.password;
+	late.password = old.password;
+	assert_int_equal(allocate(&fresh), 0);
+	assert_int_equal(allocate(&late), 401);
+	assert_non_null(strstr(latest(w).reason, "expired, 40 s ago"));
+	begin(&fresh, STUN_CREATE_PERMISSION);
+	stun_put_addr(&fresh.sw, STUN_A_XOR_PEER_ADDRESS, &peer);
+	assert_int_equal(ask(&fresh), 0);
+}
+
+static void the_one_password_opens_for_any_name(void **state)
+{
+	struct world *w = *state;
+	struct client uc = client_udp(w, "192.0.2.1:4000", "whoever");
+
+	w->cfg.password = (char *)"one password";
+	world_reload(w);
+	uc.password = "one password";
+	assert_int_equal(allocate(&uc), 0);
+}
+
+static void a_new_password_does_not_cut_off_what_lives(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), later = client_udp(w, "192.0.2.1:4001", "alice");
+
+	assert_int_equal(allocate(&alice), 0);
+	w->users[0].password = (char *)"a new password";
+	world_reload(w);
+	assert_int_equal(refresh(&alice, -1), 0); /* with the old one */
+	assert_int_equal(allocate(&later), 401);
+	later.password = alice.password = "a new password";
+	assert_int_equal(allocate(&later), 0);
+	assert_int_equal(refresh(&alice, -1), 0); /* the new one is as good */
+	w->cfg.users.n = 0;
+	w->cfg.password = (char *)"one";
+	world_reload(w);
+	assert_int_equal(refresh(&alice, -1), 0); /* even without any */
+}
+
+static void an_answer_has_a_fingerprint_if_the_request_has(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(handshake(&alice), 401);
+	assert_false(alice.m.has_fingerprint);
+	alice.fingerprint = true;
+	assert_int_equal(allocate(&alice), 0);
+	assert_true(alice.m.has_fingerprint);
+	assert_int_equal(allocate(&alice), 437);
+	assert_true(alice.m.has_fingerprint);
+}
+
+static void after_a_change_of_keys_clients_just_ask_again(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(stun_nonces_init(&w->nonces, w->now), 0); /* as after a restart */
+	turn_server_set_nonces(w->server, &w->nonces);
+	assert_int_equal(refresh(&alice, -1), 438);
+	assert_int_equal(refresh(&alice, -1), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TALK(the_first_request_is_challenged_and_that_is_no_event),
+		TALK(names_are_not_asked_to_hide_where_a_secret_may_be_meant),
+		TALK(a_wrong_password_and_an_unknown_user_look_the_same_outside),
+		TALK(integrity_without_name_realm_or_nonce_is_bad),
+		TALK(a_nonce_grows_stale_and_the_answer_has_a_new_one),
+		TALK(a_nonce_is_good_for_its_client_only),
+		TALK(an_allocation_obeys_its_owner_only),
+		TALK(a_client_of_rfc_8489_uses_sha_256),
+		TALK(a_client_of_rfc_8489_may_hide_its_name),
+		TALK(an_altered_list_of_algorithms_is_refused),
+		TALK(a_time_limited_credential_works_until_it_has_expired),
+		TALK(the_one_password_opens_for_any_name),
+		TALK(a_new_password_does_not_cut_off_what_lives),
+		TALK(an_answer_has_a_fingerprint_if_the_request_has),
+		TALK(after_a_change_of_keys_clients_just_ask_again),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Send and Data indications (RFC 8656 11) and what a relay does to a packet on its way: hop count, DF,
+ * DSCP, sizes, counters, bit rates.
+ */
+#include "tests/scenario/turn_world.h"
+
+static void a_send_indication_without_permission_goes_nowhere(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), bob = client_udp(w, "192.0.2.2:4000", "bob");
+
+	send_to(&bob, "9.9.9.9:53", "x");
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_NO_ALLOCATION), 1);
+	assert_int_equal(allocate(&alice), 0);
+	send_to(&alice, "9.9.9.9:53", "x");
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_NO_PERMISSION), 1);
+	assert_silence(w);
+}
+
+static void send_parts(struct client *c, const char *peer, const char *data, uint16_t extra)
+{
+	static const uint8_t tid[STUN_TID_LEN] = { 9 };
+	uint8_t buf[256];
+	struct stun_writer sw;
+	struct addr a = address(peer ? peer : "9.9.9.9:1");
+
+	stun_begin(&sw, buf, sizeof buf, STUN_SEND, STUN_INDICATION, tid);
+	if (peer)
+		stun_put_addr(&sw, STUN_A_XOR_PEER_ADDRESS, &a);
+	if (data)
+		stun_put(&sw, STUN_A_DATA, data, strlen(data));
+	if (extra)
+		stun_put_raw(&sw, extra, NULL, 0);
+	raw(c, buf, (size_t)stun_end(&sw));
+}
+
+static void a_send_indication_needs_peer_and_data(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
+	send_parts(&alice, NULL, "x", 0);
+	send_parts(&alice, "9.9.9.9:53", NULL, 0);
+	send_parts(&alice, "9.9.9.9:53", "x", 0x7abc); /* something that must be understood */
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_MALFORMED), 3);
+	send_to(&alice, "9.9.9.9:53", "");
+	assert_peer_got(w, "9.9.9.9:53", "");
+}
+
+static void dont_fragment_on_a_send_indication_sets_df(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	static const uint8_t tid[STUN_TID_LEN] = { 9 };
+	uint8_t buf[256];
+	struct stun_writer sw;
+	struct addr peer = address("9.9.9.9:53");
+	struct sent s;
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
+	stun_begin(&sw, buf, sizeof buf, STUN_SEND, STUN_INDICATION, tid);
+	stun_put_addr(&sw, STUN_A_XOR_PEER_ADDRESS, &peer);
+	stun_put_flag(&sw, STUN_A_DONT_FRAGMENT);
+	stun_put(&sw, STUN_A_DATA, "x", 1);
+	turn_input(w->server, &alice.path,
+		   &(struct turn_packet){ .data = buf, .n = (size_t)stun_end(&sw), .mark = DGRAM_MARK_NONE }, w->now);
+	assert_true(take(w, &s));
+	assert_int_equal(s.mark.df, 1);
+	free(s.data);
+}
+
+static void peer_with_mark(struct world *w, const struct client *c, struct dgram_mark mark)
+{
+	uint8_t data[] = "data";
+
+	peer_sends(w, &c->relay, "9.9.9.9:53", &(struct turn_packet){ .data = data, .n = 4, .mark = mark });
+}
+
+static void a_relay_is_a_hop_and_keeps_dscp_and_ecn(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	struct sent s;
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	peer_with_mark(w, &alice, (struct dgram_mark){ .tos = 0xb9, .ttl = 61, .df = -1 });
+	assert_true(take(w, &s));
+	assert_int_equal(s.mark.tos, 0xb9);
+	assert_int_equal(s.mark.ttl, 60);
+	free(s.data);
+	peer_with_mark(w, &alice, (struct dgram_mark){ .tos = -1, .ttl = 1, .df = -1 });
+	peer_with_mark(w, &alice, (struct dgram_mark){ .tos = -1, .ttl = 0, .df = -1 });
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_TTL), 2);
+}
+
+static void the_largest_frames_pass_and_larger_ones_are_dropped(void **state)
+{
+	struct world *w = *state;
+	struct client udp = client_udp(w, "192.0.2.1:4000", "alice"), tcp = client_tcp(w, "192.0.2.1:4000", "alice");
+	uint8_t *big = calloc(1, 65536);
+	struct sent s;
+	struct turn_packet pk = { .data = big, .n = 65507, .mark = DGRAM_MARK_NONE };
+
+	assert_non_null(big);
+	assert_int_equal(allocate(&udp), 0);
+	assert_int_equal(allocate(&tcp), 0);
+	assert_int_equal(bind_channel(&udp, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(bind_channel(&tcp, 0x4000, "9.9.9.9:53"), 0);
+	peer_sends(w, &udp.relay, "9.9.9.9:53", &pk); /* with the header it is no datagram any more */
+	peer_sends(w, &udp.relay, "9.9.9.9:54", &pk);
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_TOO_BIG), 2);
+	peer_sends(w, &tcp.relay, "9.9.9.9:53", &pk);
+	assert_true(take(w, &s));
+	assert_int_equal(s.n, 65512);
+	free(s.data);
+	peer_sends(w, &tcp.relay, "9.9.9.9:54", &pk); /* as a Data indication it just fits */
+	assert_true(take(w, &s));
+	assert_int_equal(s.n, 20 + 12 + 4 + 65508);
+	free(s.data);
+	pk.n = 65503;
+	peer_sends(w, &udp.relay, "9.9.9.9:53", &pk);
+	assert_true(take(w, &s));
+	assert_int_equal(s.n, 65507);
+	free(s.data);
+	free(big);
+}
+
+static void packets_and_bytes_are_counted_each_way(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	channel_data(&alice, 0x4000, "12345");
+	send_to(&alice, "9.9.9.9:53", "123");
+	peer_says(w, &alice.relay, "9.9.9.9:53", "1234567");
+	assert_int_equal(counted(w, TURN_M_PACKETS, TURN_UP), 2);
+	assert_int_equal(counted(w, TURN_M_BYTES, TURN_UP), 8);
+	assert_int_equal(counted(w, TURN_M_PACKETS, TURN_DOWN), 1);
+	assert_int_equal(counted(w, TURN_M_BYTES, TURN_DOWN), 7);
+}
+
+static unsigned relayed_in(struct world *w, struct client *c, unsigned ms)
+{
+	static const char kilobyte[] = /* 100 times 10 */
+		"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789";
+	unsigned n = 0;
+	struct sent s;
+
+	for (unsigned i = 0; i < ms; i++) {
+		world_wait(w, 1);
+		for (unsigned k = 0; k < 5; k++) {
+			channel_data(c, 0x4000, kilobyte);
+			if (take(w, &s)) {
+				free(s.data);
+				n++;
+			}
+		}
+	}
+	return n;
+}
+
+static void a_user_is_held_to_its_bit_rate_and_another_is_not(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), bob = client_udp(w, "192.0.2.2:4000", "bob");
+
+	w->cfg.limits.bitrate_per_user = 800000; /* 100 kB/s: 1000 packets of 100 bytes */
+	world_reload(w);
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(allocate(&bob), 0);
+	assert_int_equal(bind_channel(&bob, 0x4000, "9.9.9.9:53"), 0);
+	unsigned first = relayed_in(w, &alice, 1000); /* the burst of one second, and what comes in one */
+	assert_in_range(first, 1800, 2100);
+	unsigned second = relayed_in(w, &alice, 1000);
+	assert_in_range(second, 900, 1100);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_BITRATE), 10000 - first - second);
+	assert_true(relayed_in(w, &bob, 100) == 500);
+}
+
+static void indications_are_never_answered(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	static const enum stun_method methods[] = {
+		STUN_BINDING, STUN_ALLOCATE, STUN_REFRESH, STUN_DATA, STUN_CREATE_PERMISSION, STUN_CHANNEL_BIND,
+	};
+	static const uint8_t tid[STUN_TID_LEN] = { 9 };
+	uint8_t buf[64];
+	struct stun_writer sw;
+
+	assert_int_equal(allocate(&alice), 0);
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+		stun_begin(&sw, buf, sizeof buf, methods[i], STUN_INDICATION, tid);
+		assert_int_equal(raw(&alice, buf, (size_t)stun_end(&sw)), NO_ANSWER);
+	}
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_UNEXPECTED), 5);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TALK(a_send_indication_without_permission_goes_nowhere),
+		TALK(a_send_indication_needs_peer_and_data),
+		TALK(dont_fragment_on_a_send_indication_sets_df),
+		TALK(a_relay_is_a_hop_and_keeps_dscp_and_ecn),
+		TALK(the_largest_frames_pass_and_larger_ones_are_dropped),
+		TALK(packets_and_bytes_are_counted_each_way),
+		TALK(a_user_is_held_to_its_bit_rate_and_another_is_not),
+		TALK(indications_are_never_answered),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

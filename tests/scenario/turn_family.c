@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Address families (RFC 8656 7.2, RFC 6156): an IPv6 relay for an IPv4 client and the other way round, two
+ * at once, and what is refused.
+ */
+#include "tests/scenario/turn_world.h"
+
+static void an_ipv4_client_may_have_an_ipv6_relay_and_the_other_way_round(void **state)
+{
+	struct world *w = *state;
+	struct client four = client_udp(w, "192.0.2.1:4000", "alice"), six = client_udp(w, "[2001:db8:5::1]:4000", "alice");
+
+	assert_int_equal(allocate_family(&four, 2), 0);
+	assert_int_equal(addr_family(&four.relay6), AF_INET6);
+	assert_int_equal(bind_channel(&four, 0x4000, "[2a00::9]:53"), 0);
+	channel_data(&four, 0x4000, "to six");
+	assert_peer_got(w, "[2a00::9]:53", "to six");
+	peer_says(w, &four.relay6, "[2a00::9]:54", "from six");
+	assert_client_got(&four, "[2a00::9]:54", "from six");
+	assert_int_equal(allocate(&six), 0); /* IPv4 is what one gets without asking */
+	assert_int_equal(addr_family(&six.relay), AF_INET);
+	assert_int_equal(permit(&six, "9.9.9.9"), 0);
+	send_to(&six, "9.9.9.9:53", "to four");
+	assert_peer_got(w, "9.9.9.9:53", "to four");
+}
+
+static void a_peer_of_the_other_family_is_a_mismatch(void **state)
+{
+	struct world *w = *state;
+	struct client four = client_udp(w, "192.0.2.1:4000", "alice"), six = client_udp(w, "192.0.2.2:4000", "alice");
+
+	assert_int_equal(allocate(&four), 0);
+	assert_int_equal(permit(&four, "2a00::9"), 443);
+	assert_int_equal(bind_channel(&four, 0x4000, "[2a00::9]:53"), 443);
+	assert_int_equal(allocate_family(&six, 2), 0);
+	assert_int_equal(permit(&six, "9.9.9.9"), 443);
+	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_PEER_FAMILY), 3);
+}
+
+static void a_family_that_there_is_not_is_not_supported(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate_family(&alice, 3), 440);
+	w->cfg.relay.addresses.n = 1;
+	world_reload(w);
+	assert_int_equal(allocate_family(&alice, 2), 440);
+	assert_int_equal(allocate_family(&alice, 1), 0);
+}
+
+static void without_relay_addresses_the_one_that_the_client_came_to_serves(void **state)
+{
+	struct world *w = *state;
+	struct client four = client_udp(w, "192.0.2.1:4000", "alice"), six = client_udp(w, "[2001:db8:5::1]:4000", "alice");
+
+	w->cfg.relay.addresses.n = 0;
+	world_reload(w);
+	assert_int_equal(allocate(&four), 0);
+	assert_true(addr_equal_ip(&four.relay, &four.path.local));
+	assert_int_equal(allocate(&six), 440);
+	assert_int_equal(allocate_family(&six, 2), 0);
+	assert_true(addr_equal_ip(&six.relay6, &six.path.local));
+}
+
+static unsigned allocate_both(struct client *c)
+{
+	if (!c->nonce[0])
+		assert_int_equal(handshake(c), 401);
+	begin(c, STUN_ALLOCATE);
+	stun_put_u32(&c->sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put_u32(&c->sw, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+	return read_allocation(c, ask(c));
+}
+
+static void a_dual_allocation_has_an_address_of_each_family(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate_both(&alice), 0);
+	assert_int_equal(addr_family(&alice.relay), AF_INET);
+	assert_int_equal(addr_family(&alice.relay6), AF_INET6);
+	assert_int_equal(w->n_relays, 2);
+	assert_int_equal(turn_totals_allocations(w->totals), 1);
+	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
+	assert_int_equal(permit(&alice, "2a00::9"), 0);
+	send_to(&alice, "9.9.9.9:53", "four");
+	assert_peer_got(w, "9.9.9.9:53", "four");
+	send_to(&alice, "[2a00::9]:53", "six");
+	assert_peer_got(w, "[2a00::9]:53", "six");
+	peer_says(w, &alice.relay6, "[2a00::9]:53", "six");
+	assert_client_got(&alice, "[2a00::9]:53", "six");
+}
+
+static void one_of_two_families_can_be_given_back(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate_both(&alice), 0);
+	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
+	begin(&alice, STUN_REFRESH);
+	stun_put_u32(&alice.sw, STUN_A_LIFETIME, 0);
+	stun_put_u32(&alice.sw, STUN_A_REQUESTED_ADDRESS_FAMILY, 1u << 24);
+	assert_int_equal(ask(&alice), 0);
+	assert_int_equal(w->n_relays, 1);
+	send_to(&alice, "9.9.9.9:53", "four"); /* permitted, but there is no socket any more */
+	assert_silence(w);
+	assert_int_equal(permit(&alice, "9.9.9.8"), 443);
+	assert_int_equal(permit(&alice, "2a00::9"), 0);
+	assert_int_equal(refresh(&alice, 0), 0);
+	assert_int_equal(w->n_relays, 0);
+}
+
+static void a_family_that_could_not_be_had_is_named_beside_the_one_that_could(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	sa_family_t family;
+	unsigned code;
+	struct text reason;
+
+	w->cfg.relay.addresses.n = 1;
+	world_reload(w);
+	assert_int_equal(allocate_both(&alice), 0);
+	assert_int_equal(addr_family(&alice.relay), AF_INET);
+	assert_int_equal(addr_family(&alice.relay6), AF_UNSPEC);
+	assert_int_equal(stun_get_address_error(&alice.m, &family, &code, &reason), 0);
+	assert_int_equal(family, AF_INET6);
+	assert_int_equal(code, 440);
+}
+
+static void wishes_that_exclude_each_other_are_bad(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(handshake(&alice), 401);
+	begin(&alice, STUN_ALLOCATE);
+	stun_put_u32(&alice.sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put_u32(&alice.sw, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+	stun_put_u32(&alice.sw, STUN_A_REQUESTED_ADDRESS_FAMILY, 1u << 24);
+	assert_int_equal(ask(&alice), 400);
+	begin(&alice, STUN_ALLOCATE);
+	stun_put_u32(&alice.sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put_u32(&alice.sw, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 1u << 24);
+	assert_int_equal(ask(&alice), 400);
+	begin(&alice, STUN_ALLOCATE);
+	stun_put_u32(&alice.sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put_u32(&alice.sw, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+	stun_put(&alice.sw, STUN_A_EVEN_PORT, "\x80", 1);
+	assert_int_equal(ask(&alice), 400);
+	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_CONTRADICTION), 3);
+	assert_int_equal(w->n_relays, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TALK(an_ipv4_client_may_have_an_ipv6_relay_and_the_other_way_round),
+		TALK(a_peer_of_the_other_family_is_a_mismatch),
+		TALK(a_family_that_there_is_not_is_not_supported),
+		TALK(without_relay_addresses_the_one_that_the_client_came_to_serves),
+		TALK(a_dual_allocation_has_an_address_of_each_family),
+		TALK(one_of_two_families_can_be_given_back),
+		TALK(a_family_that_could_not_be_had_is_named_beside_the_one_that_could),
+		TALK(wishes_that_exclude_each_other_are_bad),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

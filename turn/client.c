@@ -312,10 +312,6 @@ static void on_peer_success(struct turn_client *c, struct request *rq)
 
 static void on_success(struct turn_client *c, struct request *rq, const struct stun_msg *m)
 {
-	if (rq->key && !stun_check_integrity(m, rq->key)) {
-		fail(c, rq, TURN_FAIL_PROTOCOL, NULL, "its integrity is wrong: another server, or somebody in between");
-		return;
-	}
 	switch (rq->method) {
 	case STUN_ALLOCATE:
 		on_allocate_success(c, rq, m);
@@ -349,6 +345,15 @@ static bool take_challenge(struct turn_client *c, const struct request *rq, cons
 	return true;
 }
 
+static void fail_silent(struct turn_client *c, const struct request *rq, enum stun_tx_failure why)
+{
+	if (why == STUN_TX_TIMEOUT)
+		fail(c, rq, TURN_FAIL_TIMEOUT, NULL, NULL);
+	else
+		fail(c, rq, TURN_FAIL_PROTOCOL, NULL, why == STUN_TX_INTEGRITY ?
+		     "its integrity is wrong: another server, or somebody in between" : "it has an attribute we do not know");
+}
+
 static void on_tx_done(struct stun_tx *t, const struct stun_msg *m, void *arg)
 {
 	struct request *rq = arg;
@@ -356,10 +361,9 @@ static void on_tx_done(struct stun_tx *t, const struct stun_msg *m, void *arg)
 	unsigned code = 0;
 	struct text reason;
 
-	(void)t;
 	list_unlink(&rq->node);
 	if (!m) {
-		fail(c, rq, TURN_FAIL_TIMEOUT, NULL, NULL);
+		fail_silent(c, rq, stun_tx_failure(t));
 	} else if (m->class == STUN_SUCCESS) {
 		on_success(c, rq, m);
 	} else if (stun_get_error(m, &code, &reason) < 0) {

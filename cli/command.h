@@ -45,7 +45,7 @@ struct command_table {
 	const struct command *rows;
 	size_t n;
 };
-extern const struct command_table check_commands, service_commands, turn_commands, test_commands;
+extern const struct command_table check_commands, service_commands, turn_commands, test_commands, bench_commands;
 
 int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
 

@@ -11,7 +11,7 @@
 #include "common/text.h"
 
 static const struct command_table *const tables[] = {
-	&check_commands, &service_commands, &turn_commands, &test_commands,
+	&check_commands, &service_commands, &turn_commands, &test_commands, &bench_commands,
 };
 
 static const struct option_row common_options[] = {

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CPU times come from /proc: the scheduler's nanoseconds per thread where the kernel has them, clock ticks
+ * else. Host time is all that was not idle, so it includes the network stack's work in interrupts.
+ */
+#include "cli/measure.h"
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static double thread_seconds(const char *dir, const char *tid)
+{
+	char path[320];
+	unsigned long long ns = 0;
+
+	snprintf(path, sizeof path, "%s/%s/schedstat", dir, tid);
+	FILE *f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%llu", &ns) != 1)
+		ns = 0;
+	fclose(f);
+	return (double)ns / 1e9;
+}
+
+static double process_seconds(pid_t pid)
+{
+	char dir[64];
+	double sum = 0;
+
+	snprintf(dir, sizeof dir, "/proc/%d/task", (int)pid);
+	DIR *d = opendir(dir);
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (e->d_name[0] != '.')
+			sum += thread_seconds(dir, e->d_name);
+	if (d)
+		closedir(d);
+	return sum;
+}
+
+static double host_busy_seconds(void)
+{
+	unsigned long long v[8] = { 0 };
+	FILE *f = fopen("/proc/stat", "re");
+
+	if (!f)
+		return 0;
+	int n = fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]);
+	fclose(f);
+	/* user, nice, system, (idle, iowait), irq, softirq */
+	return n < 7 ? 0 : (double)(v[0] + v[1] + v[2] + v[5] + v[6]) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static uint64_t anonymous_bytes(pid_t pid)
+{
+	char path[64], line[256];
+	unsigned long long kb = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+	FILE *f = fopen(path, "re");
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "RssAnon: %llu", &kb) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return kb * 1024;
+}
+
+void usage_now(pid_t server, struct usage *ret_u)
+{
+	ret_u->server_s = server ? process_seconds(server) : 0;
+	ret_u->server_rss = server ? anonymous_bytes(server) : 0;
+	ret_u->generator_s = process_seconds(getpid());
+	ret_u->host_busy_s = host_busy_seconds();
+	ret_u->wall_s = (double)clock_ns() / 1e9;
+}
+
+static unsigned bucket_of(uint64_t ns)
+{
+	if (ns < LATENCY_SUB)
+		return (unsigned)ns;
+	unsigned log = 63 - (unsigned)__builtin_clzll(ns), shift = log - 5;
+	unsigned b = (log - 4) * LATENCY_SUB + (unsigned)((ns >> shift) & (LATENCY_SUB - 1));
+
+	return MIN(b, (unsigned)LATENCY_BUCKETS - 1);
+}
+
+static double bucket_ns(unsigned b)
+{
+	if (b < LATENCY_SUB)
+		return b;
+	unsigned log = b / LATENCY_SUB + 4;
+
+	return (double)((uint64_t)(LATENCY_SUB + b % LATENCY_SUB) << (log - 5));
+}
+
+void latency_add(struct latency *l, uint64_t ns)
+{
+	l->count++;
+	l->bucket[bucket_of(ns)]++;
+	l->max = MAX(l->max, ns);
+}
+
+double latency_us(const struct latency *l, double quantile)
+{
+	uint64_t want = (uint64_t)(quantile * (double)l->count), seen = 0;
+
+	for (unsigned b = 0; b < LATENCY_BUCKETS; b++) {
+		seen += l->bucket[b];
+		if (seen > want)
+			return bucket_ns(b) / 1e3;
+	}
+	return (double)l->max / 1e3;
+}

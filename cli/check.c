@@ -7,21 +7,21 @@
 #include <string.h>
 #include "cli/command.h"
 #include "common/config.h"
+#include "common/service.h"
 #include "turn/config.h"
 
-/* One row per service: its section, how it reads the file, what else it checks. */
+/* One row per service: the part of its operations that reads and judges the file. */
 static const struct {
-	const char *program, *section;
-	const struct cfg_root *root;
-	void (*check)(struct cfg *c);
+	const char *section;
+	struct service_ops ops;
 } services[] = {
-	{ "stile-turn", "turn", &turn_cfg_root, turn_config_check },
+	{ "turn", { .program = "stile-turn", .config = &turn_cfg_root, .check = turn_config_check, .log_config = turn_log_config } },
 };
 
 static int reference(void)
 {
 	for (size_t i = 0; i < ARRAY_LEN(services); i++)
-		cfg_reference_markdown(services[i].root->schema, stdout);
+		cfg_reference_markdown(services[i].ops.config->schema, stdout);
 	return 0;
 }
 
@@ -42,21 +42,19 @@ static int check_one(struct cli *cli, size_t i, json_t *result)
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
 	const char *file;
 	unsigned line;
-	int r = cfg_load(cli_config_path(cli), services[i].root, &cfg);
+	int r = cfg_load(cli_config_path(cli), services[i].ops.config, &cfg);
 
 	if (!cfg)
 		return cli_fail(cli, "%s: %s", cli_config_path(cli), strerror(-r));
 	bool there = cfg_where(cfg, services[i].section, &file, &line);
 	if (r == 0 && there)
-		services[i].check(cfg);
+		service_check(&services[i].ops, NULL, cfg);
 	size_t n = cfg_n_errors(cfg);
 	if (cli_has(cli, "json"))
-		json_array_append_new(result, json_pack("{s:s, s:b, s:o}", "program", services[i].program, "configured",
+		json_array_append_new(result, json_pack("{s:s, s:b, s:o}", "program", services[i].ops.program, "configured",
 							there, "errors", errors_json(cfg)));
-	else if (n)
-		cfg_print_errors(cfg, stderr);
-	else
-		print_check(cli, true, services[i].program, there ? "its section is good" : "has no section here and would not start");
+	else if (cfg_print_errors(cfg, stderr) == 0) /* warnings are printed too */
+		print_check(cli, true, services[i].ops.program, there ? "its section is good" : "has no section here and would not start");
 	return n ? EXIT_USAGE : 0;
 }
 

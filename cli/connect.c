@@ -46,7 +46,7 @@ int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t 
 	if (r == CONTROL_ERROR) {
 		const char *text = json_string_value(json_object_get(error, "text"));
 		const char *hint = json_string_value(json_object_get(error, "hint"));
-		cli_fail(c, "%s%s%s", text ? text : "refused", hint && *hint ? "\n" : "", hint ? hint : "");
+		cli_fail(c, "%s%s%s", text ? text : "refused", hint && *hint ? "\n  try: " : "", hint ? hint : "");
 		json_decref(error);
 		return EXIT_FAILED;
 	}

@@ -82,8 +82,8 @@ static void print_listeners(const json_t *own)
 static bool print_health(const struct cli *cli, const struct service_status *s)
 {
 	const char *reload_error = json_string_value(json_object_get(s->status, "reload_error"));
-	json_int_t used = json_integer_value(json_object_get(s->status, "fds_used"));
-	json_int_t limit = json_integer_value(json_object_get(s->status, "fds_limit"));
+	json_int_t used = json_integer_value(json_object_get(s->status, "descriptors"));
+	json_int_t limit = json_integer_value(json_object_get(s->status, "descriptors_limit"));
 	bool good = true;
 	char line[640];
 
@@ -111,7 +111,7 @@ static bool print_service(const struct cli *cli, const struct service_status *s)
 		return false;
 	}
 	sb_duration(&b, (uint64_t)json_integer_value(json_object_get(s->status, "uptime_ms")));
-	sb_size(&m, (uint64_t)json_integer_value(json_object_get(s->status, "memory_rss")));
+	sb_size(&m, (uint64_t)json_integer_value(json_object_get(s->status, "memory")));
 	printf("%s%s%s  %s, pid %lld, up %s, %s of memory, log level %s\n",
 	       json_string_value(json_object_get(s->status, "program")), instance && *instance ? "@" : "",
 	       instance ? instance : "", json_string_value(json_object_get(s->status, "version")),

@@ -226,7 +226,7 @@ static const struct option_row turn_options[] = {
 static const struct command rows[] = {
 	{ "test turn", "[HOST]", "try a STUN/TURN server with real traffic",
 	  "On each transport: connect (TLS with its certificate), Binding, two allocations, an echo through Send\n"
-	  "indications, an echo through ChannelData, a look whether the server's own loopback is guarded, release.\n"
+	  "indications, an echo through ChannelData, a look whether link-local peers are refused, release.\n"
 	  "Without HOST the server of this machine's configuration is tried, with credentials from there. Any TURN\n"
 	  "server can be tried with --user and --password.",
 	  turn_options, ARRAY_LEN(turn_options), 0, 1, run_test_turn },

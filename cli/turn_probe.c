@@ -152,11 +152,10 @@ static void on_permitted(struct turn_client *c, const struct addr *peer, void *a
 
 	(void)c;
 	(void)peer;
-	if (e->p->step == PROBE_GUARD) /* it should have been refused */
-		e->p->end[1].ready = false;
-	ready(e);
 	if (e->p->step == PROBE_GUARD)
-		loop_stop(e->p->loop);
+		fail(e->p, "this server relays to link-local addresses (169.254.169.254): anybody who may use it reaches what is "
+			   "meant for this machine alone; see turn.peers.allow");
+	ready(e);
 }
 
 static void on_bound(struct turn_client *c, const struct addr *peer, uint16_t channel, void *arg)
@@ -181,8 +180,7 @@ static void on_failed(struct turn_client *c, const struct turn_failure *f, void 
 	(void)c;
 	turn_failure_text(f, text, sizeof text);
 	if (e->p->step == PROBE_GUARD && f->kind == TURN_FAIL_REFUSED) {
-		snprintf(e->p->r->text[PROBE_GUARD], sizeof e->p->r->text[PROBE_GUARD],
-			 "a peer on the server's own loopback is refused: %u %s", f->code, f->reason);
+		snprintf(e->p->r->text[PROBE_GUARD], sizeof e->p->r->text[0], "a link-local peer is refused: %u %s", f->code, f->reason);
 		e->p->end[1].ready = true;
 		ready(e);
 		return;
@@ -373,21 +371,23 @@ static bool step_channel(struct probe *p)
 	return both(p, turn_client_bind) && echo(p);
 }
 
+/* Where clouds keep their machines' secrets: no server may relay there unless told to. */
+static struct addr guarded_peer(const struct probe *p)
+{
+	static const uint8_t link_local[16] = { 0xfe, 0x80, [15] = 1 };
+
+	return addr_family(&p->r->relayed) == AF_INET ? addr_v4(0xa9fea9fe /* 169.254.169.254 */, 80) : addr_v6(link_local, 80);
+}
+
 static bool step_guard(struct probe *p)
 {
-	struct addr loopback = addr_family(&p->r->relayed) == AF_INET ? addr_v4(INADDR_LOOPBACK, 9) :
-			       addr_v6((const uint8_t *)&in6addr_loopback, 9);
+	struct addr peer = guarded_peer(p);
 	double began = now_ms();
 
 	begin_step(p, PROBE_GUARD);
-	p->r->text[PROBE_GUARD][0] = 0;
-	if (turn_client_permit(p->end[0].client, &loopback) < 0)
+	if (turn_client_permit(p->end[0].client, &peer) < 0)
 		fail(p, "out of memory");
-	(void)run_step(p, began);
-	if (!p->failed && !p->r->text[PROBE_GUARD][0])
-		snprintf(p->r->text[PROBE_GUARD], sizeof p->r->text[0],
-			 "this server relays to its own loopback; unless that is wanted, take it out of turn.peers.allow");
-	return !p->failed;
+	return run_step(p, began);
 }
 
 static bool step_release(struct probe *p)

@@ -13,7 +13,7 @@ enum turn_probe_step {
 	PROBE_ALLOCATE, /* both ends */
 	PROBE_SEND,	/* echo through Send and Data indications */
 	PROBE_CHANNEL,	/* echo through ChannelData */
-	PROBE_GUARD,	/* a peer on the server's loopback must be refused */
+	PROBE_GUARD,	/* a link-local peer must be refused */
 	PROBE_RELEASE,
 	PROBE_STEPS
 };

@@ -192,18 +192,26 @@ static void on_stream_open(struct stream *s, void *arg)
 static size_t on_stream_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 {
 	struct turn_link *l = arg;
-	size_t payload;
-	ssize_t frame = turn_frame_length(p, n, &payload);
+	bool freed = false;
+	size_t used = 0;
 
-	if (frame < 0) {
-		stream_finish(s);
-		return n;
+	l->freed = &freed;
+	while (used < n && !freed) {
+		size_t payload;
+		ssize_t frame = turn_frame_length(p + used, n - used, &payload);
+		if (frame < 0) { /* no way to find the next frame */
+			stream_finish(s);
+			used = n;
+			break;
+		}
+		if (frame == 0 || (size_t)frame > n - used)
+			break;
+		l->ops->on_message(l, p + used, payload, l->arg);
+		used += (size_t)frame;
 	}
-	if (frame == 0 || (size_t)frame > n)
-		return 0;
-	/* One frame a call: on_message may free the link; the stream calls again while bytes are taken. */
-	l->ops->on_message(l, p, payload, l->arg);
-	return (size_t)frame;
+	if (!freed)
+		l->freed = NULL;
+	return used;
 }
 
 static void on_stream_close(struct stream *s, int err, const char *why, void *arg)

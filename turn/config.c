@@ -165,3 +165,17 @@ static const struct cfg_schema root_schema = SCHEMA("stile.yaml", root_rows, siz
 
 static const char *const others[] = { "tunnel", "agent", "sip", "console", NULL };
 const struct cfg_root turn_cfg_root = { .schema = &root_schema, .other_sections = others };
+
+void turn_log_config(const void *values, struct log_config *ret_lc)
+{
+	const struct turn_root *root = values;
+	const struct log_section *l = root->turn.log ? root->turn.log : &root->log;
+
+	*ret_lc = (struct log_config){ .level = l->level, .dir = l->dir, .max_size = l->max_size,
+				       .keep = (unsigned)l->keep, .delete_daily = l->delete_daily, .json = l->format };
+}
+
+const char *turn_store_path(const void *values)
+{
+	return ((const struct turn_root *)values)->store.path;
+}

@@ -59,3 +59,6 @@ extern const struct cfg_root turn_cfg_root;	   /* fills struct turn_root */
  * and match, no two listeners on one address, prefixes sane, external as many as addresses … What is allowed
  * but probably not meant (the whole internet as peers, a short secret) is a warning. */
 void turn_config_check(struct cfg *c);
+/* For struct service_ops: the log settings with this section's override, and the store's folder. */
+void turn_log_config(const void *values, struct log_config *ret_lc);
+const char *turn_store_path(const void *values);

@@ -319,20 +319,6 @@ static bool turn_alive(struct service *s)
 	return all;
 }
 
-static void turn_log_config(const void *values, struct log_config *ret_lc)
-{
-	const struct turn_root *root = values;
-	const struct log_section *l = root->turn.log ? root->turn.log : &root->log;
-
-	*ret_lc = (struct log_config){ .level = l->level, .dir = l->dir, .max_size = l->max_size,
-				       .keep = (unsigned)l->keep, .delete_daily = l->delete_daily, .json = l->format };
-}
-
-static const char *turn_store_path(const void *values)
-{
-	return ((const struct turn_root *)values)->store.path;
-}
-
 const struct service_ops turn_service_ops = {
 	.program = "stile-turn",
 	.summary = "STUN/TURN server for unified-communications and WebRTC clients (RFC 8489, 8656, 5389, 5766)",

@@ -37,6 +37,14 @@ static json_t *errors_json(const struct cfg *cfg)
 	return rows;
 }
 
+static void print_warnings(const struct cfg *cfg)
+{
+	for (size_t i = 0; i < cfg_n_warnings(cfg); i++) {
+		const struct cfg_error *w = cfg_warning(cfg, i);
+		fprintf(stderr, "%s:%u:%u: warning: %s\n", w->file, w->line, w->column, w->text);
+	}
+}
+
 static int check_one(struct cli *cli, size_t i, json_t *result)
 {
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
@@ -50,10 +58,12 @@ static int check_one(struct cli *cli, size_t i, json_t *result)
 	if (r == 0 && there)
 		service_check(&services[i].ops, NULL, cfg);
 	size_t n = cfg_n_errors(cfg);
+	if (!cli_has(cli, "json"))
+		print_warnings(cfg);
 	if (cli_has(cli, "json"))
 		json_array_append_new(result, json_pack("{s:s, s:b, s:o}", "program", services[i].ops.program, "configured",
 							there, "errors", errors_json(cfg)));
-	else if (cfg_print_errors(cfg, stderr) == 0) /* warnings are printed too */
+	else if (cfg_print_errors(cfg, stderr) == 0)
 		print_check(cli, true, services[i].ops.program, there ? "its section is good" : "has no section here and would not start");
 	return n ? EXIT_USAGE : 0;
 }

@@ -225,6 +225,8 @@ static int queue_rest(struct stream *s, const struct iovec *v, int n, size_t ski
 		size_t part = MIN(skip, v[i].iov_len);
 
 		skip -= part;
+		if (part == v[i].iov_len)
+			continue; /* all of it went, or it is empty and may have no address */
 		if (buf_append(&s->out, (const uint8_t *)v[i].iov_base + part, v[i].iov_len - part) < 0) {
 			/* Part of it may be on its way: the stream cannot go on. */
 			buf_drop(&s->out);

@@ -156,7 +156,8 @@ static ssize_t tls_writev(struct stream *s, const struct iovec *v, int n, char w
 		for (int i = 0; i < n && len < sizeof(record); i++) {
 			size_t part = MIN(v[i].iov_len, sizeof(record) - len);
 
-			memcpy(record + len, v[i].iov_base, part);
+			if (part) /* an empty part may have no address */
+				memcpy(record + len, v[i].iov_base, part);
 			len += part;
 		}
 		p = record;

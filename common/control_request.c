@@ -230,8 +230,10 @@ static void call_verb(struct control_peer *p, json_int_t id, const char *name, c
 		peer_fail(p, id, "busy", "wait for answers", "%u requests are in flight", p->n_requests);
 		return;
 	}
-	if (!args)
-		args = none = json_object();
+	if (!args) {
+		none = json_object();
+		args = none;
+	}
 	rq = args ? request_new(p, id) : NULL;
 	if (!rq) {
 		peer_fail(p, id, "failed", NULL, "out of memory");

@@ -84,7 +84,7 @@ static int bind_and_listen(const struct sockaddr_un *at, const struct control_op
 		return -errno;
 	/* Not being allowed to give it to the group is no reason not to start: only root and the
 	 * service's own user can open it then. */
-	if ((s->has_group && chown(at->sun_path, (uid_t)-1, s->group) < 0 && errno != EPERM) ||
+	if ((s->has_group && lchown(at->sun_path, (uid_t)-1, s->group) < 0 && errno != EPERM) ||
 	    chmod(at->sun_path, o->mode) < 0 || listen(fd, BACKLOG) < 0) {
 		r = -errno;
 		unlink(at->sun_path);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Folders that a service needs: for its control socket, its log, its store. What is missing is made
- * and given to the user that the service will be; what is there is left as it is. The
- * check that `stile check` makes asks the same questions and changes nothing.
+ * and given to the user that the service will be; what is there is left as it is. The check that
+ * `stile check` makes asks the same questions and changes nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,17 +18,33 @@ static int say(int r, const char *what, const char *path, char *err, size_t err_
 	return r;
 }
 
+/* As the user where it may, so that root never works in a folder whose names the user can exchange
+ * meanwhile; as root where only root may, and given to the user then. */
+static int make_as(const char *path, mode_t mode, const struct account *a, char *err, size_t err_n)
+{
+	int r;
+
+	r = privileges_borrow(a, err, err_n);
+	if (r < 0)
+		return r;
+	r = mkdir(path, mode) < 0 ? -errno : 0;
+	if (privileges_return() < 0)
+		return say(-EPERM, "become root again to make the folder", path, err, err_n);
+	if (r != -EACCES || geteuid() != 0)
+		return r == 0 || r == -EEXIST ? r : say(r, "make the folder", path, err, err_n);
+	if (mkdir(path, mode) < 0)
+		return errno == EEXIST ? -EEXIST : say(-errno, "make the folder", path, err, err_n);
+	return lchown(path, a->uid, a->gid) < 0 ? say(-errno, "give to its user the folder", path, err, err_n) : 0;
+}
+
 static int make_one(const char *path, mode_t mode, const struct account *a, char *err, size_t err_n)
 {
 	struct stat st;
+	int r;
 
-	if (mkdir(path, mode) == 0) {
-		if (geteuid() == 0 && a->uid != 0 && lchown(path, a->uid, a->gid) < 0)
-			return say(-errno, "give to its user the folder", path, err, err_n);
-		return 0;
-	}
-	if (errno != EEXIST)
-		return say(-errno, "make the folder", path, err, err_n);
+	r = make_as(path, mode, a, err, err_n);
+	if (r != -EEXIST)
+		return r;
 	if (stat(path, &st) < 0)
 		return say(-errno, "use the folder", path, err, err_n);
 	return S_ISDIR(st.st_mode) ? 0 : say(-ENOTDIR, "use the folder", path, err, err_n);
@@ -59,8 +75,13 @@ int service_dir_usable(const char *path, const struct account *a, char *err, siz
 
 	if (!part)
 		return -ENOMEM;
-	while (stat(part, &st) < 0 && errno == ENOENT && (slash = strrchr(part, '/')) && slash != part) {
-		*slash = 0;
+	/* The nearest folder that is there: what is missing would be made in it. */
+	while (stat(part, &st) < 0 && errno == ENOENT && strcmp(part, ".") != 0) {
+		slash = strrchr(part, '/');
+		if (!slash)
+			strcpy(part, "."); /* a name has at least this length */
+		else
+			slash[slash == part] = 0;
 		missing = true;
 	}
 	if (missing && root)

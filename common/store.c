@@ -91,15 +91,19 @@ static int change(struct store *s, struct store_op *op, struct store_change *c)
 	return r;
 }
 
+static void row_done(struct store_row *row)
+{
+	free(row->body);
+}
+
 static int run_put(struct store *s, struct store_op *op)
 {
 	struct store_change c = { .kind = op->kind, .key = op->key, .after = op->body };
-	_cleanup_(freep) char *before = NULL;
-	struct store_row row = { 0 };
+	_cleanup_(row_done) struct store_row row = { 0 };
 	int r;
 
 	r = s->engine->get(s->db, op->kind, op->key, &row);
-	c.before = before = row.body;
+	c.before = row.body;
 	if (r == STORE_NOT_FOUND && (op->number == 0 || op->number == STORE_ANY))
 		return change(s, op, &c);
 	if (r != 0)
@@ -114,12 +118,11 @@ static int run_put(struct store *s, struct store_op *op)
 static int run_delete(struct store *s, struct store_op *op)
 {
 	struct store_change c = { .kind = op->kind, .key = op->key };
-	_cleanup_(freep) char *before = NULL;
-	struct store_row row = { 0 };
+	_cleanup_(row_done) struct store_row row = { 0 };
 	int r;
 
 	r = s->engine->get(s->db, op->kind, op->key, &row);
-	c.before = before = row.body;
+	c.before = row.body;
 	if (r != 0)
 		return r;
 	if (op->number != STORE_ANY && op->number != row.revision)
@@ -131,14 +134,13 @@ static int undo(struct store *s, struct store_op *op, const struct store_past *p
 {
 	struct store_change c = { .kind = past->kind, .key = past->key, .after = past->before,
 				  .undoes = op->number };
-	_cleanup_(freep) char *before = NULL;
-	struct store_row row = { 0 };
+	_cleanup_(row_done) struct store_row row = { 0 };
 	int r;
 
 	if (past->latest != op->number)
 		return STORE_CONFLICT;
 	r = s->engine->get(s->db, past->kind, past->key, &row);
-	c.before = before = row.body;
+	c.before = row.body;
 	if (r != 0 && r != STORE_NOT_FOUND)
 		return r;
 	return change(s, op, &c);

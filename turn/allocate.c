@@ -146,6 +146,18 @@ static enum turn_refusal open_pair(struct turn_request *q, struct turn_alloc *a,
 	return TURN_ACCEPTED;
 }
 
+/* Nobody was told this token. */
+static void drop_reservation(struct turn_request *q, const struct turn_alloc *a)
+{
+	struct turn_server *s = q->s;
+	struct turn_reservation res;
+
+	if (!a->has_token || !turn_reservations_take(s->o.reservations, a->token, a->user, q->now, &res))
+		return;
+	s->o.relay->drop(res.held);
+	turn_totals_give(s->o.totals, res.account);
+}
+
 static enum turn_refusal open_family(struct turn_request *q, struct turn_alloc *a,
 				     struct turn_open *o, unsigned family)
 {
@@ -219,8 +231,10 @@ enum turn_refusal turn_on_allocate(struct turn_request *q)
 	memcpy(a->tid, q->m->tid, STUN_TID_LEN);
 	a->key = turn_key_ref(q->key);
 	a->granted_s = (uint32_t)(w.lifetime_ms / 1000);
-	if (turn_alloc_start(a, w.lifetime_ms, q->now) < 0)
+	if (turn_alloc_start(a, w.lifetime_ms, q->now) < 0) {
+		drop_reservation(q, a);
 		return TURN_REFUSE_RESOURCES;
+	}
 	answer(q, a);
 	a = NULL; /* in service now */
 	return TURN_ACCEPTED;

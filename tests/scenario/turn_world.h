@@ -50,7 +50,12 @@ struct world {
 	unsigned n_relays, n_held, n_closed_paths, opens;
 	int open_error;	   /* what opening a socket fails with */
 	uint16_t foreign[8]; /* ports taken by other programs */
-	bool lossy;	   /* nothing is queued: for allocation-failure tests */
+	bool lossy;	   /* nothing is queued */
+	/* For the allocation-failure tests: the nth allocation within the next input fails. */
+	unsigned fail_nth;
+	bool failed; /* it did */
+	void (*arm)(unsigned n);
+	bool (*hit)(void);
 };
 
 void world_config(struct world *w); /* a usable configuration */

@@ -28,6 +28,7 @@ struct run {
 	uint64_t drain_until;
 	bool logs;   /* the log is open */
 	bool opened; /* open() was called, so stop() must be */
+	bool as_nobody; /* for want of a better user */
 	bool forced; /* stopped by a second signal */
 };
 
@@ -205,6 +206,8 @@ static int start(struct run *run, char *err, size_t err_n)
 	if (r < 0)
 		return r;
 	raise_descriptor_limit();
+	if (run->as_nobody)
+		log_emit(&MSG_SERVICE_NOBODY);
 	run->opened = true;
 	r = s->ops->open ? s->ops->open(s, err, err_n) : 0;
 	if (r == 0)
@@ -307,6 +310,7 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 		return r < 0 ? EXIT_BAD_CONFIG : EXIT_CLEAN;
 	s->config_path = args.config;
 	s->user = args.user ? args.user : service_default_user();
+	run.as_nobody = geteuid() == 0 && !args.user && strcmp(s->user, "nobody") == 0;
 	r = instance_init(&s->instance, ops->program, args.instance, args.runtime_dir, err, sizeof(err));
 	if (r == 0 && geteuid() == 0)
 		r = account_find(s->user, s->group, &run.account, err, sizeof(err));

@@ -67,7 +67,7 @@ int service_make_dir(const char *path, mode_t mode, const struct account *a, cha
 
 int service_dir_usable(const char *path, const struct account *a, char *err, size_t err_n)
 {
-	_cleanup_(freep) char *part = strdup(path);
+	_cleanup_(freep) char *part = strdup(*path ? path : ".");
 	bool missing = false, root = geteuid() == 0;
 	struct stat st;
 	char *slash;
@@ -78,10 +78,12 @@ int service_dir_usable(const char *path, const struct account *a, char *err, siz
 	/* The nearest folder that is there: what is missing would be made in it. */
 	while (stat(part, &st) < 0 && errno == ENOENT && strcmp(part, ".") != 0) {
 		slash = strrchr(part, '/');
-		if (!slash)
-			strcpy(part, "."); /* a name has at least this length */
+		if (slash == part)
+			slash[1] = 0;
+		else if (slash)
+			slash[0] = 0;
 		else
-			slash[slash == part] = 0;
+			memcpy(part, ".", 2); /* a name has at least this length */
 		missing = true;
 	}
 	if (missing && root)

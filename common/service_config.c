@@ -71,10 +71,11 @@ const char *service_default_user(void)
 
 static int check_log(const struct log_config *lc, const char *user, char *err, size_t err_n)
 {
-	struct account a;
-	int r;
+	struct account a = { 0 };
+	int r = 0;
 
-	r = account_find(user ? user : service_default_user(), NULL, &a, err, err_n);
+	if (geteuid() == 0) /* else nobody becomes anybody */
+		r = account_find(user ? user : service_default_user(), NULL, &a, err, err_n);
 	if (r == 0)
 		r = service_dir_usable(lc->dir, &a, err, err_n);
 	if (r < 0 || access(lc->dir, F_OK) < 0) /* not there: the start makes it */

@@ -288,10 +288,11 @@ static void a_failed_start_exits_with_1_and_its_reason(void **state)
 	launch(w, NULL);
 	assert_int_equal(exit_code(w), 1);
 	assert_said(w, "no worker wants to work");
+	if (geteuid() != 0)
+		return;
 	launch(w, (const char *[]){ "--user", "no-such-user-here", NULL });
-	assert_int_equal(exit_code(w), geteuid() == 0 ? 2 : 1);
-	if (geteuid() == 0)
-		assert_said(w, "there is no user \"no-such-user-here\"");
+	assert_int_equal(exit_code(w), 2);
+	assert_said(w, "there is no user \"no-such-user-here\"");
 }
 
 static void a_second_instance_needs_a_name_of_its_own(void **state)

@@ -570,11 +570,12 @@ static void garbage_instead_of_a_client_hello_is_a_clean_close(void **state)
 		if (i % 2) /* looks like a record of a ClientHello for a while */
 			memcpy(junk, "\x16\x03\x01\x01\xfb\x01\x00\x01\xf7\x03\x03", 11);
 		fd = raw_client(sc, junk, sizeof(junk));
+		assert_int_equal(shutdown(fd, SHUT_WR), 0); /* chance may promise a longer record */
 		sc->accepted = 0;
 		free(sc->server.got);
 		sc->server = (struct end){ 0 };
 		support_run_until(sc->l, &sc->server.closed, 3000);
-		assert_int_equal(sc->server.err, EPROTO);
+		assert_true(sc->server.err == EPROTO || (i % 2 == 0 && sc->server.err == ECONNRESET));
 		assert_non_null(strstr(sc->server.why, "TLS"));
 		assert_int_equal(sc->server.opens, 0);
 		sc->server.s = stream_free(sc->server.s);

@@ -179,7 +179,8 @@ static void client_send(const void *data, size_t n, void *arg)
 	if (p->link)
 		(void)turn_link_send(p->link, data, n);
 	else
-		dgram_send_copy(p->load->dgram, p->client_io.fd, &p->load->o->server, NULL, data, n, DGRAM_MARK_NONE);
+		dgram_send_copy(p->load->dgram, &(struct dgram_route){ p->client_io.fd, &p->load->o->server, NULL, DGRAM_MARK_NONE },
+				data, n);
 }
 
 static void on_allocated(struct turn_client *c, void *arg)
@@ -313,7 +314,8 @@ static void send_up(struct pair *p, const uint8_t *payload)
 	size_t n = l->o->size;
 
 	if (!p->link) {
-		dgram_send(l->dgram, p->client_io.fd, &l->o->server, NULL, p->head, sizeof p->head, payload, n, DGRAM_MARK_NONE);
+		dgram_send(l->dgram, &(struct dgram_route){ p->client_io.fd, &l->o->server, NULL, DGRAM_MARK_NONE }, p->head,
+			   sizeof p->head, payload, n);
 		return;
 	}
 	memcpy(frame, p->head, sizeof p->head);
@@ -338,7 +340,8 @@ static void send_binding(struct pair *p, uint64_t now_ns)
 	stun_begin(&sw, buf, MAX_SIZE, STUN_BINDING, STUN_REQUEST, tid);
 	ssize_t n = stun_end(&sw);
 	if (n > 0)
-		dgram_send(l->dgram, p->client_io.fd, &l->o->server, NULL, NULL, 0, buf, (size_t)n, DGRAM_MARK_NONE);
+		dgram_send(l->dgram, &(struct dgram_route){ p->client_io.fd, &l->o->server, NULL, DGRAM_MARK_NONE }, NULL, 0, buf,
+			   (size_t)n);
 }
 
 static void send_one(struct load *l, struct pair *p, unsigned direction, uint64_t now_ns)
@@ -350,7 +353,8 @@ static void send_one(struct load *l, struct pair *p, unsigned direction, uint64_
 	else if (direction == LOAD_UP)
 		send_up(p, next_payload(l, now_ns));
 	else
-		dgram_send(l->dgram, p->peer_io.fd, &p->relayed, NULL, NULL, 0, next_payload(l, now_ns), l->o->size, DGRAM_MARK_NONE);
+		dgram_send(l->dgram, &(struct dgram_route){ p->peer_io.fd, &p->relayed, NULL, DGRAM_MARK_NONE }, NULL, 0,
+			   next_payload(l, now_ns), l->o->size);
 }
 
 static void send_burst(struct load *l, uint64_t now_ns)

@@ -440,24 +440,22 @@ static void mark_busy(struct dgram_io *io, const void *p)
 		io->busy |= UINT64_C(1) << (at / SLOT_SIZE);
 }
 
-void dgram_send(struct dgram_io *io, int fd, const struct addr *to, const struct addr *from,
-		const void *head, size_t head_n, const void *body, size_t body_n, struct dgram_mark mark)
+void dgram_send(struct dgram_io *io, const struct dgram_route *route, const void *head, size_t head_n,
+		const void *body, size_t body_n)
 {
-	struct tx_datagram d = {
-		.fd = fd, .to = to, .from = from, .mark = mark,
-		.head = { (void *)head, head_n }, .body = { (void *)body, body_n },
-	};
+	const struct tx_datagram d = { route, { (void *)head, head_n }, { (void *)body, body_n } };
 
+	if (head_n > DGRAM_HEAD || head_n + body_n > DGRAM_MAX) {
+		io->stats.tx_errors++;
+		return;
+	}
 	if (tx_full(io->tx))
 		dgram_flush(io);
-	if (head_n)
-		mark_busy(io, head);
 	mark_busy(io, body);
 	tx_add(io->tx, &d);
 }
 
-void dgram_send_copy(struct dgram_io *io, int fd, const struct addr *to, const struct addr *from,
-		     const void *body, size_t body_n, struct dgram_mark mark)
+void dgram_send_copy(struct dgram_io *io, const struct dgram_route *route, const void *body, size_t body_n)
 {
 	uint8_t *copy;
 
@@ -470,7 +468,7 @@ void dgram_send_copy(struct dgram_io *io, int fd, const struct addr *to, const s
 	copy = io->copies + io->copied;
 	memcpy(copy, body, body_n);
 	io->copied += body_n;
-	dgram_send(io, fd, to, from, NULL, 0, copy, body_n, mark);
+	dgram_send(io, route, NULL, 0, copy, body_n);
 }
 
 void dgram_flush(struct dgram_io *io)

@@ -88,14 +88,20 @@ struct dgram_error {
 };
 int dgram_recv_errors(int fd, void (*fn)(const struct dgram_error *e, void *arg), void *arg);
 
+/* Where a datagram goes, and what its IP header shall say. Read during the call only. */
+struct dgram_route {
+	int fd;
+	const struct addr *to;
+	const struct addr *from; /* our address to send from; NULL: the socket's */
+	struct dgram_mark mark;	 /* DGRAM_MARK_NONE, not zero, if nothing is asked for */
+};
 /* Queues head+body as one datagram. body must stay valid until the flush: arena memory, or static, or
  * owned by something that outlives this pass; head (at most DGRAM_HEAD bytes, may be none) is copied into
  * the queue. Queue full: flushes. */
-void dgram_send(struct dgram_io *io, int fd, const struct addr *to, const struct addr *from,
-		const void *head, size_t head_n, const void *body, size_t body_n, struct dgram_mark mark);
+void dgram_send(struct dgram_io *io, const struct dgram_route *route, const void *head, size_t head_n,
+		const void *body, size_t body_n);
 /* The same for bytes that do not outlive the call (protocol answers): copied into the arena. */
-void dgram_send_copy(struct dgram_io *io, int fd, const struct addr *to, const struct addr *from,
-		     const void *body, size_t body_n, struct dgram_mark mark);
+void dgram_send_copy(struct dgram_io *io, const struct dgram_route *route, const void *body, size_t body_n);
 void dgram_flush(struct dgram_io *io);
 /* Call before fd is closed: sends or drops whatever is still queued for it. */
 void dgram_forget(struct dgram_io *io, int fd);

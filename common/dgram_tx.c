@@ -29,7 +29,8 @@ enum {
 };
 
 struct tx_entry {
-	struct iovec head, body;
+	struct iovec body;
+	uint8_t head[DGRAM_HEAD], head_n;
 	struct addr from; /* AF_UNSPEC: the socket's own */
 	struct dgram_mark mark;
 	uint16_t next; /* in the group */
@@ -151,6 +152,7 @@ bool tx_full(const struct tx_queue *q)
 
 void tx_add(struct tx_queue *q, const struct tx_datagram *d)
 {
+	const struct addr *from = d->route->from;
 	struct tx_group *g;
 	struct tx_entry *e;
 	uint16_t i;
@@ -159,15 +161,17 @@ void tx_add(struct tx_queue *q, const struct tx_datagram *d)
 		tx_flush(q);
 	i = (uint16_t)q->n++;
 	e = &q->entry[i];
-	e->head = d->head;
+	e->head_n = (uint8_t)d->head.iov_len;
+	if (e->head_n)
+		memcpy(e->head, d->head.iov_base, e->head_n);
 	e->body = d->body;
-	e->mark = d->mark;
+	e->mark = d->route->mark;
 	e->next = NONE;
-	if (d->from && d->from->sa.sa_family == d->to->sa.sa_family)
-		e->from = *d->from;
+	if (from && from->sa.sa_family == d->route->to->sa.sa_family)
+		e->from = *from;
 	else
 		e->from.sa.sa_family = AF_UNSPEC;
-	g = group_of(q, d->fd, d->to);
+	g = group_of(q, d->route->fd, d->route->to);
 	if (g->first == NONE)
 		g->first = i;
 	else
@@ -215,7 +219,7 @@ struct tx_queue *tx_queue_free(struct tx_queue *q)
 
 static size_t entry_size(const struct tx_entry *e)
 {
-	return e->head.iov_len + e->body.iov_len;
+	return e->head_n + e->body.iov_len;
 }
 
 static bool same_mark(const struct tx_entry *a, const struct tx_entry *b)
@@ -297,8 +301,8 @@ static uint16_t put_message(struct tx_queue *q, struct tx_batch *b, struct tx_gr
 	*h = (struct msghdr){ .msg_name = &g->to.sa, .msg_namelen = addr_len(&g->to),
 			      .msg_iov = &b->iov[b->n_iov], .msg_control = b->control[b->n] };
 	for (unsigned k = 0; k < n; k++, i = q->entry[i].next) {
-		if (q->entry[i].head.iov_len)
-			b->iov[b->n_iov++] = q->entry[i].head;
+		if (q->entry[i].head_n)
+			b->iov[b->n_iov++] = (struct iovec){ q->entry[i].head, q->entry[i].head_n };
 		b->iov[b->n_iov++] = q->entry[i].body;
 	}
 	h->msg_iovlen = (size_t)(&b->iov[b->n_iov] - h->msg_iov);

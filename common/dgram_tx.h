@@ -35,10 +35,8 @@ struct tx_queue *tx_queue_free(struct tx_queue *q); /* drops what is queued */
 DEFINE_CLEANUP(struct tx_queue, tx_queue_free)
 
 struct tx_datagram {
-	int fd;
-	const struct addr *to, *from; /* copied; from may be NULL */
-	struct iovec head, body;      /* head.iov_len may be 0 */
-	struct dgram_mark mark;
+	const struct dgram_route *route; /* copied */
+	struct iovec head, body;	 /* head: at most DGRAM_HEAD bytes, copied; body: kept by pointer */
 };
 bool tx_full(const struct tx_queue *q);
 void tx_add(struct tx_queue *q, const struct tx_datagram *d); /* flushes first if full */

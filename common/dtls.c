@@ -244,19 +244,18 @@ void dtls_session_bind(struct dtls_session *s, const struct dtls_session_ops *op
 	s->arg = arg;
 }
 
-int dtls_client_new(struct loop *l, struct tls_ctx *ctx, const char *server_name, const struct addr *peer,
-		    const struct dtls_ops *ops, void *ops_arg, const struct dtls_session_ops *sops, void *arg,
-		    struct dtls_session **ret_s)
+int dtls_client_new(struct loop *l, const struct dtls_client_options *opt, const struct dtls_session_ops *ops,
+		    void *arg, struct dtls_session **ret_s)
 {
 	_cleanup_(dtls_session_freep) struct dtls_session *s = NULL;
-	int r = session_new(l, ctx, server_name, ops, ops_arg, &s);
+	int r = session_new(l, opt->ctx, opt->server_name, opt->ops, opt->ops_arg, &s);
 
 	if (r < 0)
 		return r;
-	s->wire.peer = *peer;
+	s->wire.peer = *opt->peer;
 	if (!shake(s)) /* nobody is bound yet, so nothing was called back */
 		return -EPROTO;
-	dtls_session_bind(s, sops, arg);
+	dtls_session_bind(s, ops, arg);
 	loop_timer_set(l, &s->deadline, HANDSHAKE_MS);
 	arm_resend(s);
 	*ret_s = steal_ptr(&s);

@@ -40,9 +40,15 @@ struct dtls_session_ops {
 /* Right after dtls_listener_input() returned 1; nothing is called back before it. */
 void dtls_session_bind(struct dtls_session *s, const struct dtls_session_ops *ops, void *arg);
 /* Sends its ClientHello before it returns. */
-int dtls_client_new(struct loop *l, struct tls_ctx *ctx, const char *server_name,
-		    const struct addr *peer, const struct dtls_ops *ops, void *ops_arg,
-		    const struct dtls_session_ops *sops, void *arg, struct dtls_session **ret_s);
+struct dtls_client_options {
+	struct tls_ctx *ctx;
+	const char *server_name; /* SNI and name to verify; may be NULL */
+	const struct addr *peer;
+	const struct dtls_ops *ops;
+	void *ops_arg;
+};
+int dtls_client_new(struct loop *l, const struct dtls_client_options *opt, const struct dtls_session_ops *ops,
+		    void *arg, struct dtls_session **ret_s);
 void dtls_session_input(struct dtls_session *s, const void *p, size_t n);
 /* One record in one datagram: 0, -ENOTCONN, -EMSGSIZE (over 16 KiB), -EIO. */
 int dtls_session_send(struct dtls_session *s, const void *p, size_t n);

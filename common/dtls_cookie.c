@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * DTLS cookies: HMAC-SHA-256 over address and port of both ends. Nothing is kept per client; what the
- * callbacks need hangs at the SSL for the time of one datagram.
+ * callbacks need hangs at the SSL for the time of one datagram. A key lives for two rotations: one in
+ * which it makes cookies, one in which it still accepts them.
  */
 #include "common/dtls_cookie.h"
 #include "common/bytes.h"

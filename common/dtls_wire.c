@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A BIO of one datagram. Reading takes the whole datagram, as from a socket: what does not fit is
- * cut off. Writing is sending; OpenSSL collects a flight up to the MTU before it writes.
+ * cut off. Writing is sending; OpenSSL collects a flight up to the MTU before it writes. The MTU is
+ * answered, never asked for: nothing here knows the path.
  */
 #include "common/dtls_wire.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The BIO between OpenSSL and datagrams that somebody else receives and sends: it holds at most one
- * datagram, borrowed for the time of one call. Private to the DTLS files.
+ * datagram, borrowed for the time of one call, and hands what is written to the owner's send callback.
+ * Private to the DTLS files.
  */
 #pragma once
 #include "common/dtls.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Streams: state, buffers, deadlines. Bytes are moved by a stream_wire (plain or TLS).
+ * Streams: state, input, output, deadlines. They begin in stream_open.c; bytes are moved by a stream_wire
+ * (plain or TLS).
  *
  * An idle stream holds no buffer: reads go to a buffer of the thread and are handed over in there;
  * only what on_data leaves behind is copied into a buffer of the stream's own, which grows as needed up
@@ -13,75 +14,19 @@
 #include "common/stream_priv.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 enum {
-	IN_DEFAULT = 65536 + 4,
-	OUT_DEFAULT = 256 * 1024,
-	HANDSHAKE_MS = 10 * 1000,
 	FLUSH_MS = 10 * 1000, /* for what is queued when either side has finished */
 	LINGER_MS = 2 * 1000, /* for the peer's close after ours */
 	READS_PER_PASS = 8,
-	BUF_MIN = 2048,
 	IOV_MAX_DIRECT = 64,
 };
 
 /* Of this thread; holds bytes only between a read and the return of on_data. */
-static _Thread_local uint8_t scratch[IN_DEFAULT];
-
-/* ---- buffers ---- */
-
-static void buf_drop(struct stream_buf *b)
-{
-	free(b->p);
-	*b = (struct stream_buf){ 0 };
-}
-
-static void buf_consume(struct stream_buf *b, size_t n)
-{
-	b->start += n;
-	b->n -= n;
-	if (!b->n)
-		buf_drop(b);
-}
-
-/* Room for more bytes behind what is there; the caller has checked its limit. */
-static int buf_reserve(struct stream_buf *b, size_t more)
-{
-	size_t cap = b->cap ? b->cap : BUF_MIN;
-	uint8_t *p;
-
-	if (b->start + b->n + more <= b->cap)
-		return 0;
-	if (b->start) {
-		memmove(b->p, b->p + b->start, b->n);
-		b->start = 0;
-	}
-	while (cap < b->n + more)
-		cap *= 2;
-	if (cap == b->cap)
-		return 0;
-	p = realloc(b->p, cap);
-	if (!p)
-		return -ENOMEM;
-	b->p = p;
-	b->cap = cap;
-	return 0;
-}
-
-static int buf_append(struct stream_buf *b, const void *p, size_t n)
-{
-	int r = n ? buf_reserve(b, n) : 0;
-
-	if (r < 0 || !n)
-		return r;
-	memcpy(b->p + b->start + b->n, p, n);
-	b->n += n;
-	return 0;
-}
+static _Thread_local uint8_t scratch[STREAM_IN_DEFAULT];
 
 /* ---- calling back ---- */
 
@@ -122,7 +67,7 @@ static void touch(struct stream *s)
 }
 
 /* For what is found out inside a call of the owner's: on_close comes from the loop. */
-static void fail_later(struct stream *s, int err, const char *why)
+void stream_fail_later(struct stream *s, int err, const char *why)
 {
 	if (!s->later_error) {
 		s->later_error = err;
@@ -157,10 +102,10 @@ static int wanted_events(const struct stream *s)
 	return events | (s->out.n || s->read_wants_write ? IO_WRITE : 0);
 }
 
-static void watch(struct stream *s)
+void stream_watch(struct stream *s)
 {
 	if (s->state != STREAM_CLOSED && io_change(&s->io, wanted_events(s)) < 0)
-		fail_later(s, ENOMEM, "out of memory");
+		stream_fail_later(s, ENOMEM, "out of memory");
 }
 
 /* ---- output ---- */
@@ -187,7 +132,7 @@ static bool flush(struct stream *s)
 			close_now(s, (int)-r, why);
 			return false;
 		}
-		buf_consume(&s->out, (size_t)r);
+		stream_buf_consume(&s->out, (size_t)r);
 		touch(s);
 	}
 	if (s->state == STREAM_ENDED) {
@@ -215,7 +160,7 @@ static void settle(struct stream *s)
 				return;
 		}
 	}
-	watch(s);
+	stream_watch(s);
 }
 
 /* What the kernel did not take at once. */
@@ -227,16 +172,16 @@ static int queue_rest(struct stream *s, const struct iovec *v, int n, size_t ski
 		skip -= part;
 		if (part == v[i].iov_len)
 			continue; /* all of it went, or it is empty and may have no address */
-		if (buf_append(&s->out, (const uint8_t *)v[i].iov_base + part, v[i].iov_len - part) < 0) {
+		if (stream_buf_append(&s->out, (const uint8_t *)v[i].iov_base + part, v[i].iov_len - part) < 0) {
 			/* Part of it may be on its way: the stream cannot go on. */
-			buf_drop(&s->out);
-			fail_later(s, ENOMEM, "out of memory");
+			stream_buf_drop(&s->out);
+			stream_fail_later(s, ENOMEM, "out of memory");
 			return -EPIPE;
 		}
 	}
 	if (s->out.n >= s->max_out / 2)
 		s->high = true;
-	watch(s);
+	stream_watch(s);
 	return 0;
 }
 
@@ -259,7 +204,7 @@ int stream_writev(struct stream *s, const struct iovec *v, int n)
 	if (s->state == STREAM_OPEN && !s->out.n && n <= IOV_MAX_DIRECT)
 		r = s->wire->writev(s, v, n, why);
 	if (r < 0 && r != -EAGAIN) {
-		fail_later(s, (int)-r, "writing failed");
+		stream_fail_later(s, (int)-r, "writing failed");
 		return -EPIPE;
 	}
 	if (r > 0)
@@ -286,10 +231,10 @@ static int keep_rest(struct stream *s, const uint8_t *p, size_t total, size_t re
 {
 	if (s->in.n) {
 		s->in.n = total;
-		buf_consume(&s->in, total - rest);
+		stream_buf_consume(&s->in, total - rest);
 		return 0;
 	}
-	return buf_append(&s->in, p + total - rest, rest);
+	return stream_buf_append(&s->in, p + total - rest, rest);
 }
 
 /* Hands total bytes at p to the owner. False if the stream is closed or gone. */
@@ -337,11 +282,11 @@ static int read_once(struct stream *s)
 	ssize_t r;
 
 	if (s->state != STREAM_OPEN)
-		buf_drop(&s->in); /* what comes now is only waited out */
+		stream_buf_drop(&s->in); /* what comes now is only waited out */
 	if (s->in.n) {
 		if (s->in.n >= s->max_in)
 			return 0; /* full; the owner paused it, or it would have been closed */
-		if (buf_reserve(&s->in, 1) < 0) {
+		if (stream_buf_reserve(&s->in, 1) < 0) {
 			close_now(s, ENOMEM, "out of memory");
 			return -1;
 		}
@@ -406,21 +351,9 @@ static void go_on_with_handshake(struct stream *s)
 	if (r == 0)
 		became_open(s);
 	else if (r == -EAGAIN)
-		watch(s);
+		stream_watch(s);
 	else
 		close_now(s, -r, why);
-}
-
-static void learn_addresses(struct stream *s)
-{
-	struct sockaddr_storage ss;
-	socklen_t n = sizeof(ss);
-
-	if (!getpeername(s->fd, (struct sockaddr *)&ss, &n) && (ss.ss_family == AF_INET || ss.ss_family == AF_INET6))
-		(void)addr_from_sockaddr((struct sockaddr *)&ss, n, &s->peer);
-	n = sizeof(ss);
-	if (!getsockname(s->fd, (struct sockaddr *)&ss, &n) && (ss.ss_family == AF_INET || ss.ss_family == AF_INET6))
-		(void)addr_from_sockaddr((struct sockaddr *)&ss, n, &s->local);
 }
 
 static void on_connected(struct stream *s)
@@ -434,14 +367,14 @@ static void on_connected(struct stream *s)
 		close_now(s, err, strerror(err));
 		return;
 	}
-	learn_addresses(s);
+	stream_learn_addresses(s);
 	s->state = STREAM_HANDSHAKE;
 	go_on_with_handshake(s);
 }
 
 /* ---- events ---- */
 
-static void on_ready(struct io *io, int events)
+void stream_on_ready(struct io *io, int events)
 {
 	struct stream *s = container_of(io, struct stream, io);
 
@@ -518,100 +451,14 @@ static void on_idle(struct timer *t, uint64_t now)
 	close_now(container_of(t, struct stream, idle), ETIMEDOUT, "idle for too long");
 }
 
-/* ---- life ---- */
-
-static int stream_setup(struct stream *s, const struct stream_options *opt)
+void stream_set_timers(struct stream *s)
 {
-	int r, one = 1;
-
-	s->max_in = opt->max_in ? opt->max_in : IN_DEFAULT;
-	s->max_out = opt->max_out ? opt->max_out : OUT_DEFAULT;
-	s->idle_ms = opt->idle_ms;
-	s->handshake_wants = IO_READ;
-	s->wire = opt->tls ? &stream_wire_tls : &stream_wire_plain;
 	s->deadline.fire = on_deadline;
 	s->idle.fire = on_idle;
 	s->soon.fire = on_soon;
-	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* not on Unix sockets */
-	if (opt->tls) {
-		s->tls = tls_ctx_ref(opt->tls);
-		r = tls_session_new(opt->tls, opt->server_name, &s->ssl);
-		if (r < 0)
-			return r;
-		if (SSL_set_fd(s->ssl, s->fd) != 1)
-			return -ENOMEM;
-	}
-	r = io_start(&s->io, s->loop, s->fd, 0, on_ready);
-	if (r < 0)
-		return r;
-	loop_timer_set(s->loop, &s->deadline, opt->handshake_ms ? opt->handshake_ms : HANDSHAKE_MS);
-	return 0;
 }
 
-static int stream_make(struct loop *l, int fd, const struct stream_options *opt, const struct stream_ops *ops,
-		       void *arg, struct stream **ret_s)
-{
-	static const struct stream_options defaults;
-	_cleanup_(stream_freep) struct stream *s = calloc(1, sizeof(*s));
-	int r;
-
-	if (!s) {
-		close(fd);
-		return -ENOMEM;
-	}
-	s->fd = fd;
-	s->loop = l;
-	s->ops = ops;
-	s->arg = arg;
-	s->state = STREAM_CONNECTING;
-	r = stream_setup(s, opt ? opt : &defaults);
-	if (r < 0)
-		return r;
-	*ret_s = steal_ptr(&s);
-	return 0;
-}
-
-int stream_new(struct loop *l, int fd, const struct stream_options *opt, const struct stream_ops *ops,
-	       void *arg, struct stream **ret_s)
-{
-	struct stream *s;
-	int r = stream_make(l, fd, opt, ops, arg, &s);
-
-	if (r < 0)
-		return r;
-	learn_addresses(s);
-	s->state = STREAM_HANDSHAKE;
-	loop_timer_set(l, &s->soon, 0);
-	*ret_s = s;
-	return 0;
-}
-
-int stream_connect(struct loop *l, const struct addr *to, const struct addr *bind_to,
-		   const struct stream_options *opt, const struct stream_ops *ops, void *arg,
-		   struct stream **ret_s)
-{
-	int fd = socket(addr_family(to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	struct stream *s;
-	int r;
-
-	if (fd < 0)
-		return -errno;
-	if (bind_to && bind(fd, &bind_to->sa, addr_len(bind_to)) < 0) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	r = stream_make(l, fd, opt, ops, arg, &s);
-	if (r < 0)
-		return r;
-	s->peer = *to;
-	if (connect(fd, &to->sa, addr_len(to)) < 0 && errno != EINPROGRESS && errno != EINTR)
-		fail_later(s, errno, "the connection cannot be started");
-	else
-		watch(s);
-	*ret_s = s;
-	return 0;
-}
+/* ---- the owner's side ---- */
 
 struct stream *stream_free(struct stream *s)
 {
@@ -628,8 +475,8 @@ struct stream *stream_free(struct stream *s)
 		s->ssl = NULL;
 	}
 	tls_ctx_unref(s->tls);
-	buf_drop(&s->in);
-	buf_drop(&s->out);
+	stream_buf_drop(&s->in);
+	stream_buf_drop(&s->out);
 	close(s->fd);
 	s->fd = -1;
 	s->state = STREAM_CLOSED;
@@ -652,7 +499,7 @@ void stream_finish(struct stream *s)
 void stream_pause(struct stream *s)
 {
 	s->paused = true;
-	watch(s);
+	stream_watch(s);
 }
 
 void stream_resume(struct stream *s)
@@ -663,7 +510,7 @@ void stream_resume(struct stream *s)
 	s->redeliver = true;
 	if (s->state == STREAM_OPEN)
 		loop_timer_set(s->loop, &s->soon, 0);
-	watch(s);
+	stream_watch(s);
 }
 
 int stream_fd(const struct stream *s)

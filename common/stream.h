@@ -33,6 +33,7 @@ struct stream_ops {
 struct stream_options {
 	struct tls_ctx *tls;	   /* NULL: plain. Referenced by the stream. */
 	const char *server_name;   /* client: SNI and name to verify; may be NULL */
+	const struct addr *bind_to; /* stream_connect: our end; may be NULL */
 	size_t max_in, max_out;	   /* bytes; 0: 64 KiB + 4 and 256 KiB */
 	uint64_t handshake_ms;	   /* 0: 10 s. Covers connect and TLS */
 	uint64_t idle_ms;	   /* 0: none; restarted by any byte either way */
@@ -41,10 +42,9 @@ struct stream_options {
 /* Takes over a connected or accepted non-blocking fd (closed by the stream, also on failure). */
 int stream_new(struct loop *l, int fd, const struct stream_options *opt, const struct stream_ops *ops,
 	       void *arg, struct stream **ret_s);
-/* Starts a connection; the outcome comes by on_open or on_close. bind_to may be NULL. */
-int stream_connect(struct loop *l, const struct addr *to, const struct addr *bind_to,
-		   const struct stream_options *opt, const struct stream_ops *ops, void *arg,
-		   struct stream **ret_s);
+/* Starts a connection; the outcome comes by on_open or on_close. */
+int stream_connect(struct loop *l, const struct addr *to, const struct stream_options *opt,
+		   const struct stream_ops *ops, void *arg, struct stream **ret_s);
 struct stream *stream_free(struct stream *s); /* at once, without flushing */
 void stream_finish(struct stream *s);	      /* flush what is queued, then close; on_close follows */
 int stream_write(struct stream *s, const void *p, size_t n); /* all or nothing: 0, -ENOBUFS, -EPIPE */

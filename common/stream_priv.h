@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside of streams: the state that stream.c drives, and the vtable through which it reads and writes
- * plain bytes or TLS records. Private to stream.c and stream_wire.c.
+ * Inside of streams: the state that stream.c drives, its buffers (stream_buf.c), how it begins
+ * (stream_open.c), and the vtable through which it reads and writes plain bytes or TLS records
+ * (stream_wire.c). Private to these files.
  */
 #pragma once
 #include "common/stream.h"
 
-enum { STREAM_WHY = 160 };
+enum { STREAM_WHY = 160, STREAM_IN_DEFAULT = 65536 + 4 };
 
 /* One way to move bytes over the descriptor. Errors are -errno; why is written with any error but
  * -EAGAIN, and with an end of stream. */
@@ -38,6 +39,10 @@ struct stream_buf {
 	uint8_t *p; /* NULL while empty */
 	size_t start, n, cap;
 };
+void stream_buf_drop(struct stream_buf *b);
+void stream_buf_consume(struct stream_buf *b, size_t n);
+int stream_buf_reserve(struct stream_buf *b, size_t more); /* room for more bytes behind those there */
+int stream_buf_append(struct stream_buf *b, const void *p, size_t n);
 
 struct stream {
 	const struct stream_ops *ops;
@@ -67,3 +72,11 @@ struct stream {
 	struct timer deadline, idle, soon;
 	struct addr peer, local;
 };
+
+/* What stream_open.c needs of stream.c. */
+void stream_on_ready(struct io *io, int events);
+void stream_set_timers(struct stream *s);
+void stream_watch(struct stream *s);
+/* on_close with this comes from the loop. why is static. */
+void stream_fail_later(struct stream *s, int err, const char *why);
+void stream_learn_addresses(struct stream *s);

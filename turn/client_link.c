@@ -160,9 +160,10 @@ static int dtls_open(struct turn_link *l, const struct turn_link_options *o)
 {
 	static const struct dtls_ops out = { dtls_out };
 	static const struct dtls_session_ops ops = { on_dtls_open, on_dtls_data, on_dtls_close };
+	const struct dtls_client_options client = { l->tls, o->server_name, &o->server, &out, l };
 	int r = udp_socket(l, o);
 
-	return r < 0 ? r : dtls_client_new(l->loop, l->tls, o->server_name, &o->server, &out, l, &ops, l, &l->dtls);
+	return r < 0 ? r : dtls_client_new(l->loop, &client, &ops, l, &l->dtls);
 }
 
 static void dtls_close(struct turn_link *l)
@@ -227,8 +228,9 @@ static int stream_link_open(struct turn_link *l, const struct turn_link_options 
 	static const struct stream_ops ops = { .on_open = on_stream_open, .on_data = on_stream_data,
 					       .on_close = on_stream_close };
 
-	return stream_connect(l->loop, &o->server, o->bind_to,
+	return stream_connect(l->loop, &o->server,
 			      &(struct stream_options){ .tls = l->tls, .server_name = o->server_name,
+							.bind_to = o->bind_to,
 							.max_in = 1 << 17, .max_out = 1 << 20 },
 			      &ops, l, &l->stream);
 }

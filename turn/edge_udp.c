@@ -16,14 +16,14 @@ static void udp_send(const struct turn_path *p, const struct turn_out *o)
 {
 	struct turn_udp *u = p->handle;
 	struct turn_worker *w = u->worker;
-	const struct addr *from = u->wildcard ? &p->local : NULL;
+	const struct dgram_route route = { u->io.fd, &p->client, u->wildcard ? &p->local : NULL, o->mark };
 
 	if (o->stable && o->head_n <= DGRAM_HEAD) {
-		dgram_send(w->dgram, u->io.fd, &p->client, from, o->head, o->head_n, o->body, o->body_n, o->mark);
+		dgram_send(w->dgram, &route, o->head, o->head_n, o->body, o->body_n);
 		return;
 	}
 	size_t n = turn_out_join(w, o);
-	dgram_send_copy(w->dgram, u->io.fd, &p->client, from, w->scratch, n, o->mark);
+	dgram_send_copy(w->dgram, &route, w->scratch, n);
 }
 
 static const struct turn_transport transport_udp = {
@@ -34,7 +34,9 @@ static const struct turn_transport transport_udp = {
 
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n)
 {
-	dgram_send_copy(u->worker->dgram, u->io.fd, to, u->wildcard ? from : NULL, p, n, DGRAM_MARK_NONE);
+	const struct dgram_route route = { u->io.fd, to, u->wildcard ? from : NULL, DGRAM_MARK_NONE };
+
+	dgram_send_copy(u->worker->dgram, &route, p, n);
 }
 
 static struct turn_packet packet_of(const struct dgram *d)
@@ -178,10 +180,12 @@ static void relay_close(struct turn_relay *r)
 static void relay_send(struct turn_relay *r, const struct addr *peer, const void *p, size_t n,
 		       struct dgram_mark mark, bool stable)
 {
+	const struct dgram_route route = { r->io.fd, peer, NULL, mark };
+
 	if (stable)
-		dgram_send(r->worker->dgram, r->io.fd, peer, NULL, NULL, 0, p, n, mark);
+		dgram_send(r->worker->dgram, &route, NULL, 0, p, n);
 	else
-		dgram_send_copy(r->worker->dgram, r->io.fd, peer, NULL, p, n, mark);
+		dgram_send_copy(r->worker->dgram, &route, p, n);
 }
 
 /* ---- held sockets: the sibling port of EVEN-PORT ---- */

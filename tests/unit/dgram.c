@@ -117,8 +117,8 @@ static void send_burst(struct bench *b, bool v6, unsigned n, size_t size)
 	for (unsigned i = 0; i < n; i++) {
 		fill(bytes + i * size, size, i);
 		/* Cut in two, as a relay does with its header. */
-		dgram_send(b->io, tx, &to, NULL, bytes + i * size, 4, bytes + i * size + 4, size - 4,
-			   DGRAM_MARK_NONE);
+		dgram_send(b->io, &(struct dgram_route){ tx, &to, NULL, DGRAM_MARK_NONE }, bytes + i * size, 4,
+			   bytes + i * size + 4, size - 4);
 		if (i % 100 == 99) { /* keep within the socket's buffer */
 			dgram_flush(b->io);
 			drain(b, rx, addr_port(&to), g);
@@ -181,7 +181,7 @@ static void an_empty_datagram_is_a_datagram(void **state)
 	struct got *g = calloc(1, sizeof(*g));
 
 	for (int i = 0; i < 3; i++)
-		dgram_send_copy(b->io, tx, &to, NULL, "", 0, DGRAM_MARK_NONE);
+		dgram_send_copy(b->io, &(struct dgram_route){ tx, &to, NULL, DGRAM_MARK_NONE }, "", 0);
 	dgram_flush(b->io);
 	assert_int_equal(dgram_recv(b->io, rx, addr_port(&to), note_length, g), 3);
 	assert_int_equal(g->n, 3);
@@ -200,7 +200,7 @@ static void marks_travel(struct bench *b, bool v6)
 	uint8_t p[64];
 
 	fill(p, sizeof(p), 7);
-	dgram_send_copy(b->io, tx, &to, &from, p, sizeof(p), mark);
+	dgram_send_copy(b->io, &(struct dgram_route){ tx, &to, &from, mark }, p, sizeof(p));
 	dgram_flush(b->io);
 	drain(b, rx, addr_port(&to), g);
 	assert_int_equal(g->n, 1);
@@ -228,12 +228,12 @@ static void a_wildcard_socket_answers_from_the_address_that_was_asked(void **sta
 
 	fill(p, sizeof(p), 1);
 	addr_set_port(&second, addr_port(&any));
-	dgram_send_copy(b->io, client, &second, NULL, p, sizeof(p), DGRAM_MARK_NONE);
+	dgram_send_copy(b->io, &(struct dgram_route){ client, &second, NULL, DGRAM_MARK_NONE }, p, sizeof(p));
 	dgram_flush(b->io);
 	drain(b, server, addr_port(&any), g);
 	assert_int_equal(g->n, 1);
 	assert_true(addr_equal(&g->last.local, &second));
-	dgram_send_copy(b->io, server, &g->last.from, &g->last.local, p, sizeof(p), DGRAM_MARK_NONE);
+	dgram_send_copy(b->io, &(struct dgram_route){ server, &g->last.from, &g->last.local, DGRAM_MARK_NONE }, p, sizeof(p));
 	dgram_flush(b->io);
 	drain(b, client, addr_port(&asker), g);
 	assert_int_equal(g->n, 2);
@@ -258,7 +258,7 @@ static void forward(const struct dgram *d, void *arg)
 {
 	struct relay *r = arg;
 
-	dgram_send(r->b->io, r->out, &r->to, NULL, NULL, 0, d->data, d->len, DGRAM_MARK_NONE);
+	dgram_send(r->b->io, &(struct dgram_route){ r->out, &r->to, NULL, DGRAM_MARK_NONE }, NULL, 0, d->data, d->len);
 	r->n++;
 }
 
@@ -277,7 +277,7 @@ static void forwarded_datagrams_outlive_later_receives_from_many_sockets(void **
 		fds[i] = open_socket(&at[i], &rich);
 		for (unsigned k = 0; k < 2; k++) {
 			fill(p, sizeof(p), 2 * i + k);
-			dgram_send_copy(b->io, tx, &at[i], NULL, p, sizeof(p), DGRAM_MARK_NONE);
+			dgram_send_copy(b->io, &(struct dgram_route){ tx, &at[i], NULL, DGRAM_MARK_NONE }, p, sizeof(p));
 		}
 	}
 	dgram_flush(b->io);
@@ -310,7 +310,7 @@ static void copies_may_exceed_what_the_copy_area_holds(void **state)
 
 	for (unsigned i = 0; i < 400; i++) { /* 600 kB */
 		fill(p, sizeof(p), i);
-		dgram_send_copy(b->io, tx, &to, NULL, p, sizeof(p), DGRAM_MARK_NONE);
+		dgram_send_copy(b->io, &(struct dgram_route){ tx, &to, NULL, DGRAM_MARK_NONE }, p, sizeof(p));
 		if (i % 100 == 99)
 			drain(b, rx, addr_port(&to), g);
 	}
@@ -345,7 +345,7 @@ static void the_pass_flushes_what_was_queued(void **state)
 	uint8_t p[10];
 
 	fill(p, sizeof(p), 3);
-	dgram_send_copy(b->io, tx, &to, NULL, p, sizeof(p), DGRAM_MARK_NONE);
+	dgram_send_copy(b->io, &(struct dgram_route){ tx, &to, NULL, DGRAM_MARK_NONE }, p, sizeof(p));
 	drain(b, rx, addr_port(&to), g);
 	assert_int_equal(g->n, 0);
 	loop_timer_set(b->l, &s.t, 0);
@@ -378,10 +378,10 @@ static void icmp_errors_name_the_target_and_do_not_cost_a_datagram(struct bench 
 	close(gone);
 	for (unsigned i = 0; i < 5; i++) {
 		/* Each refusal is pending on tx when the next datagram is sent. */
-		dgram_send_copy(b->io, tx, &closed, NULL, "x", 1, DGRAM_MARK_NONE);
+		dgram_send_copy(b->io, &(struct dgram_route){ tx, &closed, NULL, DGRAM_MARK_NONE }, "x", 1);
 		dgram_flush(b->io);
 		fill(p, sizeof(p), i);
-		dgram_send_copy(b->io, tx, &open, NULL, p, sizeof(p), DGRAM_MARK_NONE);
+		dgram_send_copy(b->io, &(struct dgram_route){ tx, &open, NULL, DGRAM_MARK_NONE }, p, sizeof(p));
 		dgram_flush(b->io);
 	}
 	drain(b, rx, addr_port(&open), g);

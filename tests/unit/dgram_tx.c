@@ -3,7 +3,7 @@
  * The output queue over a kernel of our own: what goes out, in which order, in how many calls, and
  * what happens when the kernel says no. Every datagram carries its serial number.
  */
-#include "support.h"
+#include "tests/unit/support.h"
 
 #include <errno.h>
 #include <netinet/udp.h>
@@ -149,15 +149,18 @@ static void add_marked(struct bench *b, int fd, uint16_t port, size_t n, const s
 	struct addr to = addr_v4(0xc0000207, port);
 	uint8_t *p = b->pool + b->used;
 	size_t cut = b->serial % 2 && n > 4 ? 4 : 0; /* every other one in two pieces */
-	struct tx_datagram d = { .fd = fd, .to = &to, .from = from, .head = { p, cut },
-				 .body = { p + cut, n - cut }, .mark = mark };
+	uint8_t head[DGRAM_HEAD]; /* the queue keeps a copy */
+	const struct dgram_route route = { fd, &to, from, mark };
+	const struct tx_datagram d = { &route, { head, cut }, { p + cut, n - cut } };
 
 	assert_true(b->used + n <= sizeof(b->pool));
 	b->used += n;
 	if (n >= 4)
 		store_be32(p, b->serial);
 	b->serial++;
+	memcpy(head, p, cut);
 	tx_add(b->q, &d);
+	memset(head, 0xee, sizeof(head));
 }
 
 static void add(struct bench *b, int fd, uint16_t port, size_t n)

@@ -3,7 +3,7 @@
  * DTLS without sockets: a client and a listener whose datagrams meet in a queue, where a test may lose,
  * repeat or forge them.
  */
-#include "support.h"
+#include "tests/unit/support.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -228,10 +228,16 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void start_client_for(struct scene *sc, const char *name)
+{
+	const struct dtls_client_options opt = { sc->client_ctx, name, &sc->server_at, &client_ops, sc };
+
+	assert_int_equal(dtls_client_new(sc->l, &opt, &session_ops, &sc->client, &sc->client.s), 0);
+}
+
 static void start_client(struct scene *sc)
 {
-	assert_int_equal(dtls_client_new(sc->l, sc->client_ctx, "turn.example.org", &sc->server_at, &client_ops, sc,
-					 &session_ops, &sc->client, &sc->client.s), 0);
+	start_client_for(sc, "turn.example.org");
 }
 
 static void meet(struct scene *sc)
@@ -378,8 +384,7 @@ static void a_wrong_name_is_refused_with_a_reason(void **state)
 {
 	struct scene *sc = *state;
 
-	assert_int_equal(dtls_client_new(sc->l, sc->client_ctx, "evil.example.org", &sc->server_at, &client_ops, sc,
-					 &session_ops, &sc->client, &sc->client.s), 0);
+	start_client_for(sc, "evil.example.org");
 	pump(sc);
 	assert_true(sc->client.closed);
 	assert_int_equal(sc->client.err, EPROTO);

@@ -3,7 +3,7 @@
  * Streams over loopback TCP, plain and TLS: both ends in one loop, one conversation per test. Each end
  * is told how to behave (how much to take, when to free itself) and remembers what happened to it.
  */
-#include "support.h"
+#include "tests/unit/support.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -184,7 +184,7 @@ static int scene_teardown(void **state)
 
 static void connect_client(struct scene *sc)
 {
-	assert_int_equal(stream_connect(sc->l, &sc->at, NULL, &sc->client_opt, &ops, &sc->client, &sc->client.s), 0);
+	assert_int_equal(stream_connect(sc->l, &sc->at, &sc->client_opt, &ops, &sc->client, &sc->client.s), 0);
 	assert_int_equal(sc->client.opens, 0);
 }
 

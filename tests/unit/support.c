@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Helpers shared by unit tests; see support.h. */
-#include "support.h"
+#include "tests/unit/support.h"
 
 #include <dirent.h>
 #include <openssl/evp.h>

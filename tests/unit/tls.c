@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TLS contexts: what is wrong with a certificate is said in a sentence, and what is right is reported. */
-#include "support.h"
+#include "tests/unit/support.h"
 
 #include <errno.h>
 #include <openssl/pem.h>

@@ -151,7 +151,8 @@ turn:
         self.write_stile_config()
         binary = os.environ.get("STILE_TURN") or os.path.join(os.environ.get("STILE_BUILD", "build"),
                                                               "turn/stile-turn")
-        return [binary, "-c", self.path("stile.yaml"), "--runtime-dir", self.folder]
+        as_root = ["--user", "root"] if os.getuid() == 0 else []  # the folder is ours; root's rights go
+        return [binary, "-c", self.path("stile.yaml"), "--runtime-dir", self.folder, *as_root]
 
     def coturn_argv(self):
         account = ["--lt-cred-mech", "-u", f"{USER}:{PASSWORD}"] if self.auth == "users" \

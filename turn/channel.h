@@ -9,7 +9,9 @@
 #include "turn/index.h"
 #include "turn/refusals.h"
 
-enum { TURN_CHANNEL_FIRST = 0x4000, TURN_CHANNEL_LAST = 0x4FFF }; /* RFC 8656 12; 0x5000 and up is reserved */
+/* RFC 5766 11 gives clients 0x4000-0x7FFF, and turnutils_uclient still takes numbers from all of it; RFC 8656 12
+ * leaves only 0x4000-0x4FFF to new ones. A server that serves both takes the elder's range. */
+enum { TURN_CHANNEL_FIRST = 0x4000, TURN_CHANNEL_LAST = 0x7FFF };
 
 struct turn_alloc;
 struct turn_request;

@@ -513,7 +513,7 @@ void turn_client_input(struct turn_client *c, uint8_t *p, size_t n)
 {
 	if (n < 4)
 		return;
-	if (stun_demux(p[0]) == DEMUX_CHANNEL_DATA)
+	if (turn_is_channel_data(p[0]))
 		input_channel(c, p, n);
 	else
 		input_stun(c, p, n);

@@ -26,18 +26,15 @@ ssize_t turn_frame_length(const uint8_t *p, size_t n, size_t *ret_payload)
 {
 	if (n < CHANNEL_HEAD)
 		return 0;
-	switch (stun_demux(p[0])) {
-	case DEMUX_CHANNEL_DATA: {
+	if (turn_is_channel_data(p[0])) {
 		size_t len = CHANNEL_HEAD + (size_t)load_be16(p + 2);
 		*ret_payload = len;
 		return (ssize_t)((len + 3) & ~(size_t)3);
 	}
-	case DEMUX_STUN: {
-		ssize_t len = stun_length(p, n);
-		if (len > 0)
-			*ret_payload = (size_t)len;
-		return len;
-	}
-	default: return -EBADMSG;
-	}
+	if (stun_demux(p[0]) != DEMUX_STUN)
+		return -EBADMSG;
+	ssize_t len = stun_length(p, n);
+	if (len > 0)
+		*ret_payload = (size_t)len;
+	return len;
 }

@@ -164,7 +164,7 @@ static enum turn_refusal on_channel_bind(struct turn_request *q)
 		return turn_because(q, TURN_REFUSE_MISSING, "CHANNEL-NUMBER or XOR-PEER-ADDRESS");
 	uint16_t number = (uint16_t)(v >> 16);
 	if (number < TURN_CHANNEL_FIRST || number > TURN_CHANNEL_LAST)
-		return turn_because(q, TURN_REFUSE_CHANNEL, "its number is not in 0x4000-0x4FFF");
+		return turn_because(q, TURN_REFUSE_CHANNEL, "its number is not in 0x4000-0x7FFF");
 	r = turn_peer_check(q, &peer, &own);
 	if (r != TURN_ACCEPTED)
 		return r;

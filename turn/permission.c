@@ -135,7 +135,10 @@ static bool is_disguised_v4(const struct addr *a)
 	size_t n;
 	const uint8_t *ip = addr_ip(a, &n);
 
-	return n == 16 && (memcmp(ip, mapped, 12) == 0 || memcmp(ip, compatible, 12) == 0);
+	struct addr real = addr_canonical(a); /* :: and ::1 begin like ::a.b.c.d, but are IPv6 */
+
+	return n == 16 && addr_family(&real) == AF_INET &&
+	       (memcmp(ip, mapped, 12) == 0 || memcmp(ip, compatible, 12) == 0);
 }
 
 enum turn_refusal turn_peer_check(struct turn_request *q, const struct addr *peer, bool *ret_own)

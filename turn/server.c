@@ -180,9 +180,10 @@ void turn_input(struct turn_server *s, const struct turn_path *from, const struc
 		turn_drop(s, TURN_DROP_NOT_TURN);
 		return;
 	}
-	switch (stun_demux(pk->data[0])) {
-	case DEMUX_CHANNEL_DATA: turn_on_channel_data(s, from, pk, now); break;
-	case DEMUX_STUN: on_stun(s, from, pk, now); break;
-	default: turn_drop(s, TURN_DROP_NOT_TURN); break;
-	}
+	if (turn_is_channel_data(pk->data[0]))
+		turn_on_channel_data(s, from, pk, now);
+	else if (stun_demux(pk->data[0]) == DEMUX_STUN)
+		on_stun(s, from, pk, now);
+	else
+		turn_drop(s, TURN_DROP_NOT_TURN);
 }

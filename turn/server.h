@@ -102,6 +102,12 @@ void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t
 void turn_path_gone(struct turn_server *s, const struct turn_path *p, uint64_t now);
 bool turn_path_in_use(struct turn_server *s, const struct turn_path *p); /* an allocation hangs on it */
 
+/* ChannelData by its first byte, as RFC 5766 11.4 says: 0b01. (stun_demux() follows RFC 7983, where only
+ * 64 to 79 are TURN's; on a TURN port nothing else claims the rest.) */
+static inline bool turn_is_channel_data(uint8_t first_byte)
+{
+	return (first_byte & 0xc0) == 0x40;
+}
 /* On a stream: length of the next STUN message or padded ChannelData frame; 0 if fewer than 4 bytes are
  * there, -EBADMSG if it is neither. *ret_payload: without padding. */
 ssize_t turn_frame_length(const uint8_t *p, size_t n, size_t *ret_payload);

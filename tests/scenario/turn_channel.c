@@ -44,12 +44,12 @@ static void on_a_stream_channel_data_is_padded(void **state)
 	struct client alice = client_tcp(w, "192.0.2.1:4000", "alice");
 
 	assert_int_equal(allocate(&alice), 0);
-	assert_int_equal(bind_channel(&alice, 0x4FFF, "9.9.9.9:53"), 0);
+	assert_int_equal(bind_channel(&alice, 0x7FFF, "9.9.9.9:53"), 0);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		channel_data(&alice, 0x4FFF, texts[i]);
+		channel_data(&alice, 0x7FFF, texts[i]);
 		assert_peer_got(w, "9.9.9.9:53", texts[i]);
 		peer_says(w, &alice.relay, "9.9.9.9:53", texts[i]);
-		assert_channel_got(&alice, 0x4FFF, texts[i]);
+		assert_channel_got(&alice, 0x7FFF, texts[i]);
 		peer_says(w, &alice.relay, "9.9.9.9:99", texts[i]);
 		assert_client_got(&alice, "9.9.9.9:99", texts[i]);
 	}
@@ -76,10 +76,9 @@ static void a_number_out_of_range_is_bad(void **state)
 
 	assert_int_equal(allocate(&alice), 0);
 	assert_int_equal(bind_channel(&alice, 0x3FFF, "9.9.9.9:53"), 400);
-	assert_int_equal(bind_channel(&alice, 0x5000, "9.9.9.9:53"), 400);
-	assert_int_equal(bind_channel(&alice, 0x7FFF, "9.9.9.9:53"), 400);
+	assert_int_equal(bind_channel(&alice, 0x8000, "9.9.9.9:53"), 400);
 	assert_int_equal(bind_channel(&alice, 0xFFFF, "9.9.9.9:53"), 400);
-	assert_int_equal(bind_channel(&alice, 0x4FFF, "9.9.9.9:53"), 0);
+	assert_int_equal(bind_channel(&alice, 0x7FFF, "9.9.9.9:53"), 0);
 }
 
 static void number_and_peer_are_both_needed(void **state)

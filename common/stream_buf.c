@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Buffers of a stream: bytes appended at one end and consumed at the other. Memory exists only while
- * there are bytes, and doubles as they grow; the limits are the caller's to check.
+ * there are bytes, and doubles as they grow. The limits are the caller's to check; pointers into a
+ * buffer hold until the next call here.
  */
 #include "common/stream_priv.h"
 

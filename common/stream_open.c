@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How streams begin: from a descriptor that somebody accepted, or as a connection of our own. Nothing
- * is called back from in here; the first step is taken by the loop.
+ * is called back from in here: the first step, be it a handshake or the report of a connect() that failed
+ * at once, is taken by the loop. The descriptor is the stream's from the call on, also if that fails.
  */
 #include "common/stream_priv.h"
 

@@ -208,6 +208,7 @@ static enum turn_refusal authenticate(struct turn_request *q)
 {
 	const struct stun_msg *m = q->m;
 	uint64_t detail = 0;
+	enum turn_auth a;
 	enum turn_refusal r;
 
 	if (!stun_has(m, STUN_A_MESSAGE_INTEGRITY) && !stun_has(m, STUN_A_MESSAGE_INTEGRITY_SHA256))
@@ -223,8 +224,8 @@ static enum turn_refusal authenticate(struct turn_request *q)
 		turn_count(q->s, TURN_M_AUTH, TURN_AUTH_OK, 1);
 		return TURN_ACCEPTED;
 	}
-	r = refusal_of_auth(q, turn_policy_authenticate(q->s->policy, m, q->s->o.unix_s(), &q->id, &q->key, &detail),
-			    detail);
+	a = turn_policy_authenticate(q->s->policy, m, q->s->o.unix_s(), &q->id, &q->key, &detail);
+	r = refusal_of_auth(q, a, detail);
 	if (r != TURN_ACCEPTED || !q->alloc)
 		return r;
 	if (strcmp(q->alloc->user, q->id.user) != 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stile bench turn: how much a TURN server relays, and what a packet costs it. JSON for scripts, a few
- * lines for people.
+ * lines for people. The load itself is made by cli/turn_load; here are its options and the report. The
+ * server's CPU time is known only if it runs on this machine.
  */
 #include <netdb.h>
 #include <string.h>

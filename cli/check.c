@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stile check: reads the configuration as the services do and shows every error with its place. A
- * section is judged by the program that it belongs to, and only if it is there.
+ * section is judged by the program that it belongs to, and only if it is there; so the one file may be
+ * checked on a machine that runs only some of the services.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tool's way to a service: its control socket, and one call with its error shown in words.
+ * The tool's way to a service: its control socket, and one call with its error shown in words. A
+ * failure is printed here with what to do about it, so that commands only pass the exit code on.
+ * Connections are the caller's and end with its cleanup attribute.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Finds or makes a credential. The configuration file is preferred: whoever may read it needs no server.
+ * Finds or makes a credential. The configuration file is preferred: whoever may read it needs no running
+ * server. What is minted is time-limited; what is copied from the file is the administrator's own and is
+ * wiped by the caller after use.
  */
 #include "cli/credential.h"
 #include <string.h>

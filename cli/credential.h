@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A credential for a TURN server, wherever it comes from: options, the configuration file, the running
- * server.
+ * server. The struct holds copies and is wiped by its owner. All functions print why they fail and
+ * return the exit code.
  */
 #pragma once
 #include "cli/command.h"

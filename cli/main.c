@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stile: the command-line tool. Finds the command's row, parses the options against its table, runs
- * it; prints help from the same rows.
+ * it; prints help from the same rows. A new command is a row in one of the tables named here and a
+ * function; nothing else knows the commands.
  */
 #include <signal.h>
 #include <stdarg.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPU times come from /proc: the scheduler's nanoseconds per thread where the kernel has them, clock ticks
- * else. Host time is all that was not idle, so it includes the network stack's work in interrupts.
+ * CPU times come from /proc: the scheduler's nanoseconds per thread. Host time is all that was not
+ * idle, so it includes the network stack's work in interrupts, and the generator's own. Memory is the
+ * process's anonymous pages, so that shared libraries do not count.
  */
 #include "cli/measure.h"
 #include <dirent.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the benchmarks measure with: CPU time of a process and of the host, memory of a process, and a
- * latency histogram of fixed size.
+ * latency histogram of fixed size that is at most 3 % off. Nothing here allocates; a failed reading of
+ * /proc is zero.
  */
 #pragma once
 #include <sys/types.h>

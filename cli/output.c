@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the tool prints: tables, JSON, checklists. Texts that a stranger may have chosen (user names)
- * reach the terminal without control characters.
+ * reach the terminal without control characters. Widths count characters, not bytes, as far as UTF-8
+ * allows without a table of wide ones.
  */
 #include <string.h>
 #include "cli/command.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands for every service: status, reload, stop, log level. What runs is what has a live control
- * socket in the runtime folder, all instances included.
+ * Commands for every service: status, reload, log level. What runs is what has a live control socket in
+ * the runtime folder, all instances included; a socket that does not answer is shown as such and makes
+ * the health line red.
  */
 #include <dirent.h>
 #include <errno.h>

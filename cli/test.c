@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stile test turn: a TURN server tried with real traffic on every transport, as a checklist with the
- * reason of each failure. Mints or finds its own credentials.
+ * reason of each failure. Finds or mints its own credentials; the traffic itself is cli/turn_probe's.
+ * Exit 1 if any check failed, so scripts may rely on it.
  */
 #include <netdb.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stile turn …: sessions, kill, users; and stile credentials.
+ * stile turn …: sessions, kill, users; and stile credentials. Each is one call of a control verb and its
+ * answer as a table or as JSON; passwords come from the terminal or from standard input, never from the
+ * command line, where every user of the machine could read them.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One transport of one TURN server, tried as a client would use it: two allocations that talk to each
- * other through the server. Blocking; runs its own loop; every wait has a deadline.
+ * other through the server. Blocking; runs its own loop; every wait has a deadline. The result holds, per
+ * step, whether it was good, how long it took, and a sentence.
  */
 #pragma once
 #include "turn/client.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sockets for a TURN client: datagrams over a connected UDP socket (DTLS on top of it where asked), or a
- * stream cut into frames by turn_frame_length. One small vtable row per kind.
+ * stream cut into frames by turn_frame_length. One small vtable row per kind. The owner may free the
+ * link in any callback but those of turn_link_new itself, which calls none.
  */
 #include "turn/client_link.h"
 #include <errno.h>

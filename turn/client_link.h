@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A way from a client to a STUN/TURN server: UDP, TCP, TLS or DTLS, as one struct that carries whole
- * messages. Used by the TURN client's callers (tests, benchmarks, later the tunnel's TURN path).
+ * messages. Used by the TURN client's callers (tests, benchmarks, later the tunnel's TURN path). Not
+ * thread-safe: it lives in one loop.
  */
 #pragma once
 #include "common/addr.h"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections per client address: a keyed hash table under a lock. See the header.
+ * Connections per client address: a keyed hash table under a lock. See the header for who counts what.
+ * Addresses are canonicalised first, so that an IPv4 client over a mapped address is the same client.
+ * The table's nodes are owned here; nobody keeps a pointer to one.
  */
 #include "turn/clients.h"
 #include <errno.h>

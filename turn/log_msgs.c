@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rows of turn/log_msgs.def, made into constants. Nothing is to be written here: a new line of the
- * log is a row of that file, and the lint test holds that somebody emits it.
+ * The rows of turn/log_msgs.def, made into constants. A new line of the log is a row of that file; this one
+ * stays as it is. The lint test holds that somebody emits each row, and a row's text is shown in
+ * the error catalogue.
  */
 #include "turn/log_msgs.h"
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stile-turn: the STUN/TURN server.
+ * stile-turn: the STUN/TURN server. All of its life is in turn/service.c and common/service; this file
+ * only gives the program its name. Options: stile-turn --help.
+ * Exit: 0 after a clean stop, 1 for a failed start, 2 for a bad configuration.
  */
 #include "turn/service.h"
 

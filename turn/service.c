@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The life of stile-turn: open binds every listener (once per worker) and loads the certificate while
- * still privileged; start compiles the policy and starts the workers; reload swaps the policy.
+ * still privileged; start compiles the policy and starts the workers; reload swaps the policy. Everything
+ * that the workers share is owned here and outlives them.
  */
 #include "turn/service.h"
 #include <errno.h>

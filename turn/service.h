@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stile-turn as a service: the operations that common/service calls, and the policy that its parts
- * rebuild together.
+ * rebuild together when users or the configuration change. Main loop only; the workers get what
+ * concerns them by workers_call.
  */
 #pragma once
 #include "turn/edge.h"

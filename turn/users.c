@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store's users and their verbs: turn.user.list, turn.user.put, turn.user.delete. A change is
- * written first, and takes effect when it is durable.
+ * written first, and takes effect when it is durable; until then the request waits. Passwords are wiped
+ * when they are let go, and never leave by a verb.
  */
 #include "turn/users.h"
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Control verbs of stile-turn: status, sessions, kill, credentials, metrics. What a worker owns is asked
- * for by workers_call, which runs in the worker; the answer is put together in the main loop.
+ * for by workers_call, which runs in the worker; the answer is put together in the main loop. Rows are
+ * copies: nothing of a worker is kept.
  */
 #include <errno.h>
 #include <string.h>

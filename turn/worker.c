@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One worker of stile-turn: a thread with its loop, its sockets, its protocol core and its clients.
- * Set up in the thread that will run it; torn down there too, clients first, sockets last.
+ * Set up in the thread that will run it; torn down there too, clients first, sockets last. Its state is
+ * touched by no other thread.
  */
 #include <errno.h>
 #include "turn/edge.h"

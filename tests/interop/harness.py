@@ -135,6 +135,7 @@ class Server:
             else f"secrets: [ {{ id: interop, secret: {SECRET} }} ]"
         with open(self.path("stile.yaml"), "w", encoding="utf-8") as f:
             f.write(f"""log: {{ level: debug, dir: "{self.folder}" }}
+store: {{ path: "{self.path('store')}" }}
 turn:
   realm: {REALM}
   listen: [{", ".join(listen)}]

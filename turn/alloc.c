@@ -45,8 +45,7 @@ struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct tur
 
 /* ---- birth and death ---- */
 
-struct turn_alloc *turn_alloc_new(struct turn_server *s, const struct turn_path *from,
-				  const char *user)
+struct turn_alloc *turn_alloc_new(struct turn_server *s, const struct turn_path *from, const char *user)
 {
 	size_t n = strlen(user) + 1;
 	struct turn_alloc *a = calloc(1, sizeof *a + n);
@@ -183,9 +182,9 @@ static const struct addr *candidate(const struct turn_server *s, const struct tu
 	if (n == 0)
 		return i == 0 && addr_family(&from->local) != AF_UNSPEC &&
 				       turn_family(&from->local) == family &&
-				       addr_classify(&from->local) != ADDR_UNSPECIFIED ?
-			       &from->local :
-			       NULL;
+				       addr_classify(&from->local) != ADDR_UNSPECIFIED
+			       ? &from->local
+			       : NULL;
 	for (size_t k = 0; k < n; k++)
 		if (addr_equal_ip(&list[k], &from->local))
 			first = k;
@@ -269,8 +268,10 @@ void turn_alloc_refresh(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now
 void turn_alloc_end(struct turn_alloc *a, enum turn_end why, uint64_t now)
 {
 	static const char *const causes[TURN_ENDS] = {
-		[TURN_END_EXPIRED] = "expired",	    [TURN_END_RELEASED] = "released by the client",
-		[TURN_END_DISCONNECTED] = "connection closed", [TURN_END_KILLED] = "ended by an administrator",
+		[TURN_END_EXPIRED] = "expired",
+		[TURN_END_RELEASED] = "released by the client",
+		[TURN_END_DISCONNECTED] = "connection closed",
+		[TURN_END_KILLED] = "ended by an administrator",
 		[TURN_END_STOPPED] = "server stopped",
 	};
 	struct turn_server *s = a->server;
@@ -279,9 +280,11 @@ void turn_alloc_end(struct turn_alloc *a, enum turn_end why, uint64_t now)
 	turn_count(s, TURN_M_ALLOCATIONS, 0, -1);
 	turn_count(s, TURN_M_ALLOCATIONS_ENDED, why, 1);
 	log_emit(&MSG_TURN_ALLOC_ENDED, LF_U64("id", a->id), LF_STR("cause", causes[why]),
-		 LF_STR("user", a->user), LF_ADDR("client", &a->path.client), LF_ADDR("relay", any_public(a)),
+		 LF_STR("user", a->user), LF_ADDR("client", &a->path.client),
+		 LF_ADDR("relay", any_public(a)),
 		 LF_U64("seconds", now > a->created ? (now - a->created) / 1000 : 0),
 		 LF_U64("packets_up", a->packets[TURN_UP]), LF_U64("bytes_up", a->bytes[TURN_UP]),
-		 LF_U64("packets_down", a->packets[TURN_DOWN]), LF_U64("bytes_down", a->bytes[TURN_DOWN]));
+		 LF_U64("packets_down", a->packets[TURN_DOWN]),
+		 LF_U64("bytes_down", a->bytes[TURN_DOWN]));
 	turn_alloc_free(a);
 }

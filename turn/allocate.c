@@ -11,10 +11,10 @@
 enum { TRANSPORT_UDP = 17, EVEN_PORT_R = 0x80, FAMILY_V4 = 1, FAMILY_V6 = 2 };
 
 struct wants {
-	bool token;	/* RESERVATION-TOKEN */
+	bool token;	 /* RESERVATION-TOKEN */
 	bool even, pair; /* EVEN-PORT, its R bit */
 	unsigned family;
-	bool both;	/* ADDITIONAL-ADDRESS-FAMILY: IPv6 beside IPv4 */
+	bool both; /* ADDITIONAL-ADDRESS-FAMILY: IPv6 beside IPv4 */
 	uint64_t lifetime_ms;
 };
 
@@ -60,9 +60,9 @@ static enum turn_refusal read_families(struct turn_request *q, struct wants *w)
 	}
 	if (w->both) /* one of the two is enough */
 		return turn_alloc_can_open(q->s, q->from, TURN_V4) ||
-				       turn_alloc_can_open(q->s, q->from, TURN_V6) ?
-			       TURN_ACCEPTED :
-			       TURN_REFUSE_FAMILY;
+				       turn_alloc_can_open(q->s, q->from, TURN_V6)
+			       ? TURN_ACCEPTED
+			       : TURN_REFUSE_FAMILY;
 	return turn_alloc_can_open(q->s, q->from, w->family) ? TURN_ACCEPTED : TURN_REFUSE_FAMILY;
 }
 

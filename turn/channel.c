@@ -63,8 +63,8 @@ const struct turn_channel *turn_channel_by_number(const struct turn_alloc *a, ui
 	return c && c->expires > now ? c : NULL;
 }
 
-const struct turn_channel *turn_channel_by_peer(const struct turn_alloc *a,
-						const struct addr *peer, uint64_t now)
+const struct turn_channel *turn_channel_by_peer(const struct turn_alloc *a, const struct addr *peer,
+						uint64_t now)
 {
 	return a->channels.n ? find_peer(a, peer, now) : NULL;
 }
@@ -140,8 +140,7 @@ static enum turn_refusal reserve(struct turn_alloc *a, uint64_t now)
 	return by_number < 0 || by_peer < 0 ? TURN_REFUSE_RESOURCES : TURN_ACCEPTED;
 }
 
-static enum turn_refusal add(struct turn_alloc *a, uint16_t number, const struct addr *peer,
-			     uint64_t now)
+static enum turn_refusal add(struct turn_alloc *a, uint16_t number, const struct addr *peer, uint64_t now)
 {
 	struct turn_channels *cs = &a->channels;
 

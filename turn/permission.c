@@ -22,8 +22,7 @@ static uint32_t ip_hash(const struct turn_server *s, const struct addr *peer)
 	return (uint32_t)hash_bytes(&s->seed, ip, n);
 }
 
-static struct turn_permission *find(const struct turn_alloc *a, const struct addr *peer,
-				    uint32_t hash)
+static struct turn_permission *find(const struct turn_alloc *a, const struct addr *peer, uint32_t hash)
 {
 	const struct turn_permissions *ps = &a->permissions;
 	size_t n;
@@ -96,7 +95,8 @@ static int make_room(struct turn_permissions *ps, unsigned total)
 enum turn_refusal turn_permissions_reserve(struct turn_alloc *a, unsigned n, uint64_t now)
 {
 	struct turn_permissions *ps = &a->permissions;
-	uint64_t limit = MIN(a->server->cfg->limits.permissions_per_allocation, (uint64_t)TURN_INDEX_MAX);
+	uint64_t limit =
+		MIN(a->server->cfg->limits.permissions_per_allocation, (uint64_t)TURN_INDEX_MAX);
 
 	if (n == 0)
 		return TURN_ACCEPTED;

@@ -8,8 +8,7 @@
 #include <errno.h>
 #include "common/bytes.h"
 
-int turn_port_walk_init(struct turn_port_walk *w, struct cfg_port_range range,
-			enum turn_parity parity)
+int turn_port_walk_init(struct turn_port_walk *w, struct cfg_port_range range, enum turn_parity parity)
 {
 	uint32_t first = range.first, last = range.last;
 

@@ -115,8 +115,10 @@ void turn_on_channel_data(struct turn_server *s, const struct turn_path *from,
 		turn_drop(s, c ? TURN_DROP_NO_PERMISSION : TURN_DROP_NO_CHANNEL);
 		return;
 	}
-	struct upward u = { &c->peer, pk->data + CHANNEL_HEAD, load_be16(pk->data + 2), pk->mark,
-			    c->own, pk->stable };
+	struct upward u = {
+		&c->peer,  pk->data + CHANNEL_HEAD, load_be16(pk->data + 2), pk->mark, c->own,
+		pk->stable
+	};
 	to_peer(a, &u, now);
 }
 
@@ -230,7 +232,6 @@ void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct
 	struct turn_server *s = a->server;
 	const struct turn_channel *c = turn_channel_by_peer(a, peer, now);
 	struct dgram_mark mark = pk->mark;
-
 
 	if (c ? c->permitted <= now : !turn_permission_find(a, peer, now)) {
 		turn_drop(s, TURN_DROP_PEER_UNWANTED);

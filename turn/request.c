@@ -172,7 +172,8 @@ static bool is_owner(const struct turn_request *q)
 		return false;
 	if (stun_has(q->m, STUN_A_USERHASH))
 		return true; /* the key is made of the name */
-	return stun_get_text(q->m, STUN_A_USERNAME, &name) == 0 && text_eq(name, text_of(q->alloc->user));
+	return stun_get_text(q->m, STUN_A_USERNAME, &name) == 0 &&
+	       text_eq(name, text_of(q->alloc->user));
 }
 
 static enum turn_refusal refusal_of_auth(struct turn_request *q, enum turn_auth a, uint64_t detail)
@@ -181,7 +182,8 @@ static enum turn_refusal refusal_of_auth(struct turn_request *q, enum turn_auth 
 	switch (a) {
 	case TURN_AUTH_OK: return TURN_ACCEPTED;
 	case TURN_AUTH_NO_MEMORY: return TURN_REFUSE_RESOURCES;
-	case TURN_AUTH_BAD_ALGORITHM: return turn_because(q, TURN_REFUSE_ALGORITHM, turn_auth_text(a));
+	case TURN_AUTH_BAD_ALGORITHM:
+		return turn_because(q, TURN_REFUSE_ALGORITHM, turn_auth_text(a));
 	case TURN_AUTH_EXPIRED:
 		snprintf(q->why, sizeof q->why, "%s, %llu s ago", turn_auth_text(a),
 			 (unsigned long long)detail);

@@ -25,8 +25,7 @@ struct turn_reservations {
 	struct turn_totals *totals;
 };
 
-struct turn_reservations *turn_reservations_new(const struct turn_relay_ops *ops,
-						struct turn_totals *t)
+struct turn_reservations *turn_reservations_new(const struct turn_relay_ops *ops, struct turn_totals *t)
 {
 	struct turn_reservations *rs = calloc(1, sizeof *rs);
 
@@ -50,7 +49,7 @@ struct turn_reservations *turn_reservations_free(struct turn_reservations *rs)
 {
 	if (!rs)
 		return NULL;
-	list_for_each_safe(it, &rs->held)
+	list_for_each_safe (it, &rs->held)
 		entry_drop(rs, list_entry(it, struct entry, node));
 	pthread_mutex_destroy(&rs->lock);
 	free(rs);
@@ -82,7 +81,7 @@ int turn_reservations_put(struct turn_reservations *rs, unsigned worker, struct 
 
 static struct entry *find(struct turn_reservations *rs, const uint8_t *token)
 {
-	list_for_each(it, &rs->held) {
+	list_for_each (it, &rs->held) {
 		struct entry *e = list_entry(it, struct entry, node);
 		if (bytes_equal_ct(e->r.token, token, TURN_TOKEN_LEN))
 			return e;
@@ -90,9 +89,8 @@ static struct entry *find(struct turn_reservations *rs, const uint8_t *token)
 	return NULL;
 }
 
-bool turn_reservations_take(struct turn_reservations *rs,
-			    const uint8_t token[static TURN_TOKEN_LEN], const char *user,
-			    uint64_t now, struct turn_reservation *ret_r)
+bool turn_reservations_take(struct turn_reservations *rs, const uint8_t token[static TURN_TOKEN_LEN],
+			    const char *user, uint64_t now, struct turn_reservation *ret_r)
 {
 	pthread_mutex_lock(&rs->lock);
 	struct entry *e = find(rs, token);

@@ -89,7 +89,7 @@ struct turn_server *turn_server_free(struct turn_server *s)
 {
 	if (!s)
 		return NULL;
-	list_for_each_safe(it, &s->allocs)
+	list_for_each_safe (it, &s->allocs)
 		turn_alloc_end(list_entry(it, struct turn_alloc, in_order), TURN_END_STOPPED, s->now);
 	timer_stop(&s->reservations_due);
 	htable_deinit(&s->by_tuple);
@@ -133,7 +133,8 @@ static void on_indication(struct turn_server *s, const struct turn_path *from,
 		turn_drop(s, TURN_DROP_UNEXPECTED);
 }
 
-static void on_request(struct turn_server *s, const struct turn_path *from, const struct stun_msg *m, uint64_t now)
+static void on_request(struct turn_server *s, const struct turn_path *from,
+		       const struct stun_msg *m, uint64_t now)
 {
 	struct turn_request q = { .s = s, .from = from, .m = m, .now = now };
 	turn_request_run(&q);
@@ -149,9 +150,9 @@ static void on_bad_message(struct turn_server *s, const struct turn_path *from,
 		turn_refuse(&q, TURN_REFUSE_MALFORMED);
 		return;
 	}
-	turn_drop(s, why == STUN_NOT_STUN	? TURN_DROP_NOT_TURN :
-		     why == STUN_BAD_FINGERPRINT ? TURN_DROP_FINGERPRINT :
-						   TURN_DROP_MALFORMED);
+	turn_drop(s, why == STUN_NOT_STUN	   ? TURN_DROP_NOT_TURN
+		     : why == STUN_BAD_FINGERPRINT ? TURN_DROP_FINGERPRINT
+						   : TURN_DROP_MALFORMED);
 }
 
 static void on_stun(struct turn_server *s, const struct turn_path *from,

@@ -34,7 +34,7 @@ void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned lim
 {
 	struct turn_session_info info;
 
-	list_for_each(it, &s->allocs) {
+	list_for_each (it, &s->allocs) {
 		const struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
 		if (a->id <= after_id)
 			continue;
@@ -47,7 +47,7 @@ void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned lim
 
 bool turn_server_kill(struct turn_server *s, uint64_t id, uint64_t now)
 {
-	list_for_each(it, &s->allocs) {
+	list_for_each (it, &s->allocs) {
 		struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
 		if (a->id != id)
 			continue;

@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum happening { STRANGER, CLIENT, SIGNED, PEER, TIME, STREAM, STREAM_SIGNED, GONE, EVENTS };
 
-static const char *const peers[] = { "9.9.9.9:53", "9.9.9.8:1", "[2a00::9]:53", "10.0.0.1:1", "198.51.100.10:50000" };
+static const char *const peers[] = { "9.9.9.9:53", "9.9.9.8:1", "[2a00::9]:53", "10.0.0.1:1",
+				     "198.51.100.10:50000" };
 
 static void look_at(struct world *w)
 {
@@ -21,7 +22,8 @@ static void look_at(struct world *w)
 	while (take(w, &s)) {
 		if (s.to_peer) {
 			bool own = turn_policy_is_own(w->policy, &s.to);
-			if (own ? !turn_totals_is_relay(w->totals, &s.to) : !turn_policy_peer(w->policy, &s.to).allowed)
+			if (own ? !turn_totals_is_relay(w->totals, &s.to)
+				: !turn_policy_peer(w->policy, &s.to).allowed)
 				abort();
 		} else if (s.n < 4 || (s.data[0] < 0x40 && stun_parse(s.data, s.n, &m) != STUN_OK)) {
 			abort();
@@ -33,7 +35,8 @@ static void look_at(struct world *w)
 static void signed_request(struct client *c, struct rd *r)
 {
 	static const enum stun_method methods[] = {
-		STUN_ALLOCATE, STUN_REFRESH, STUN_CREATE_PERMISSION, STUN_CHANNEL_BIND, STUN_BINDING, STUN_CONNECT,
+		STUN_ALLOCATE,	   STUN_REFRESH, STUN_CREATE_PERMISSION,
+		STUN_CHANNEL_BIND, STUN_BINDING, STUN_CONNECT,
 	};
 
 	begin(c, methods[rd_u8(r) % ARRAY_LEN(methods)]);
@@ -55,7 +58,10 @@ static void peer_event(struct world *w, const struct client *c, struct rd *r)
 	memcpy(block + 4, rd_take(r, n), n);
 	if (turn_totals_is_relay(w->totals, &at))
 		peer_sends(w, &at, peer,
-			   &(struct turn_packet){ .data = block + 4, .n = n, .mark = DGRAM_MARK_NONE, .headroom = n & 1 });
+			   &(struct turn_packet){ .data = block + 4,
+						  .n = n,
+						  .mark = DGRAM_MARK_NONE,
+						  .headroom = n & 1 });
 	free(block);
 }
 
@@ -68,8 +74,8 @@ static void datagram(struct client *c, struct rd *r)
 	if (!block)
 		abort();
 	memcpy(block, rd_take(r, n), n);
-	turn_input(c->w->server, &c->path, &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE },
-		   c->w->now);
+	turn_input(c->w->server, &c->path,
+		   &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE }, c->w->now);
 	free(block);
 }
 

@@ -205,7 +205,8 @@ static void requests_on_an_allocation_are_done_whole_or_not_at_all(void **state)
 static void data_needs_no_memory(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), tcp = client_tcp(w, "192.0.2.1:4000", "alice");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      tcp = client_tcp(w, "192.0.2.1:4000", "alice");
 
 	assert_int_equal(allocate(&alice), 0);
 	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:1"), 0);

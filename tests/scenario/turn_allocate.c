@@ -57,7 +57,8 @@ static void a_second_allocation_on_one_five_tuple_is_a_mismatch(void **state)
 static void the_same_client_port_on_another_transport_is_another_client(void **state)
 {
 	struct world *w = *state;
-	struct client udp = client_udp(w, "192.0.2.1:4000", "alice"), tcp = client_tcp(w, "192.0.2.1:4000", "alice");
+	struct client udp = client_udp(w, "192.0.2.1:4000", "alice"),
+		      tcp = client_tcp(w, "192.0.2.1:4000", "alice");
 
 	assert_int_equal(allocate(&udp), 0);
 	assert_int_equal(allocate(&tcp), 0);
@@ -190,7 +191,7 @@ static void relay_ports_cannot_be_foretold(void **state)
 		steps[2 + (port >= 57344)]++;
 		last = port;
 	}
-	assert_true(steps[1] <= 3);		    /* no counting up or down */
+	assert_true(steps[1] <= 3);		     /* no counting up or down */
 	assert_true(steps[2] > 10 && steps[3] > 10); /* all over the range */
 }
 
@@ -211,7 +212,8 @@ static void ports_of_other_programs_are_passed_over(void **state)
 static void a_used_up_range_is_insufficient_capacity_and_costs_no_system_calls(void **state)
 {
 	struct world *w = *state;
-	struct client one = client_udp(w, "192.0.2.1:1", "alice"), two = client_udp(w, "192.0.2.1:2", "alice"),
+	struct client one = client_udp(w, "192.0.2.1:1", "alice"),
+		      two = client_udp(w, "192.0.2.1:2", "alice"),
 		      three = client_udp(w, "192.0.2.1:3", "alice");
 
 	w->cfg.relay.ports = (struct cfg_port_range){ 50000, 50001 };

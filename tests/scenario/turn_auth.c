@@ -49,7 +49,8 @@ static void names_are_not_asked_to_hide_where_a_secret_may_be_meant(void **state
 static void a_wrong_password_and_an_unknown_user_look_the_same_outside(void **state)
 {
 	struct world *w = *state;
-	struct client wrong = client_udp(w, "192.0.2.1:4000", "alice"), nobody = client_udp(w, "192.0.2.1:4001", "nobody");
+	struct client wrong = client_udp(w, "192.0.2.1:4000", "alice"),
+		      nobody = client_udp(w, "192.0.2.1:4001", "nobody");
 	struct text reason_wrong, reason_nobody;
 	unsigned code;
 
@@ -100,7 +101,8 @@ static void a_nonce_grows_stale_and_the_answer_has_a_new_one(void **state)
 static void a_nonce_is_good_for_its_client_only(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), thief = client_udp(w, "192.0.2.66:4000", "alice");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      thief = client_udp(w, "192.0.2.66:4000", "alice");
 
 	assert_int_equal(handshake(&alice), 401);
 	memcpy(thief.nonce, alice.nonce, sizeof thief.nonce);
@@ -114,7 +116,8 @@ static void a_nonce_is_good_for_its_client_only(void **state)
 static void an_allocation_obeys_its_owner_only(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), bob = client_udp(w, "192.0.2.1:4000", "bob");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_udp(w, "192.0.2.1:4000", "bob");
 
 	assert_int_equal(allocate(&alice), 0);
 	assert_int_equal(handshake(&bob), 401);
@@ -124,6 +127,26 @@ static void an_allocation_obeys_its_owner_only(void **state)
 	assert_int_equal(refresh(&bob, 0), 401);
 	assert_int_equal(w->n_relays, 1);
 	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_OWNER), 2);
+}
+
+static void the_owners_key_does_not_go_with_another_name(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	struct stun_key *k;
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(stun_key_long_term(STUN_ALG_MD5, STUN_MAC_SHA1, TEXT("alice"),
+					    TEXT(WORLD_REALM), text_of(alice.password), &k),
+			 0);
+	begin(&alice, STUN_REFRESH);
+	stun_put_text(&alice.sw, STUN_A_USERNAME, TEXT("bob"));
+	stun_put_text(&alice.sw, STUN_A_REALM, text_of(alice.realm));
+	stun_put_text(&alice.sw, STUN_A_NONCE, text_of(alice.nonce));
+	stun_put_integrity(&alice.sw, k);
+	alice.unsigned_next = true; /* it is, already */
+	assert_int_equal(ask(&alice), 401);
+	stun_key_free(k);
 }
 
 static void a_client_of_rfc_8489_uses_sha_256(void **state)
@@ -140,7 +163,8 @@ static void a_client_of_rfc_8489_uses_sha_256(void **state)
 static void a_client_of_rfc_8489_may_hide_its_name(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), nobody = client_udp(w, "192.0.2.1:1", "nobody");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      nobody = client_udp(w, "192.0.2.1:1", "nobody");
 
 	alice.alg = nobody.alg = STUN_ALG_SHA256;
 	alice.userhash = nobody.userhash = true;
@@ -177,9 +201,14 @@ static void a_time_limited_credential_works_until_it_has_expired(void **state)
 	w->secrets[0] = (struct turn_secret_section){ (char *)"2026a", (char *)"a shared secret" };
 	w->cfg.secrets = (struct cfg_list){ w->secrets, 1 };
 	world_reload(w);
-	assert_int_equal(turn_mint_credential(STUN_MAC_SHA1, TEXT("a shared secret"), TEXT("carol"), 1800000060, &good), 0);
-	assert_int_equal(turn_mint_credential(STUN_MAC_SHA256, TEXT("a shared secret"), TEXT("carol"), 1799999960, &old), 0);
-	struct client fresh = client_udp(w, "192.0.2.1:4000", good.user), late = client_udp(w, "192.0.2.1:4001", old.user);
+	assert_int_equal(turn_mint_credential(STUN_MAC_SHA1, TEXT("a shared secret"), TEXT("carol"),
+					      1800000060, &good),
+			 0);
+	assert_int_equal(turn_mint_credential(STUN_MAC_SHA256, TEXT("a shared secret"),
+					      TEXT("carol"), 1799999960, &old),
+			 0);
+	struct client fresh = client_udp(w, "192.0.2.1:4000", good.user),
+		      late = client_udp(w, "192.0.2.1:4001", old.user);
 	fresh.password = good.password;
 	late.password = old.password;
 	assert_int_equal(allocate(&fresh), 0);
@@ -204,7 +233,8 @@ static void the_one_password_opens_for_any_name(void **state)
 static void a_new_password_does_not_cut_off_what_lives(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), later = client_udp(w, "192.0.2.1:4001", "alice");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      later = client_udp(w, "192.0.2.1:4001", "alice");
 
 	assert_int_equal(allocate(&alice), 0);
 	w->users[0].password = (char *)"a new password";
@@ -256,6 +286,7 @@ int main(void)
 		TALK(a_nonce_grows_stale_and_the_answer_has_a_new_one),
 		TALK(a_nonce_is_good_for_its_client_only),
 		TALK(an_allocation_obeys_its_owner_only),
+		TALK(the_owners_key_does_not_go_with_another_name),
 		TALK(a_client_of_rfc_8489_uses_sha_256),
 		TALK(a_client_of_rfc_8489_may_hide_its_name),
 		TALK(an_altered_list_of_algorithms_is_refused),

@@ -9,11 +9,14 @@ static void an_empty_or_foreign_datagram_is_dropped(void **state)
 {
 	struct world *w = *state;
 	struct client c = client_udp(w, "192.0.2.1:4000", "alice");
-	static const char *const texts[] = { "", "\x16\xfe\xfd", "\x80\x60rtp", "\x50\x01zz", "\xffnonsense", "\x02" };
+	static const char *const texts[] = { "",	   "\x16\xfe\xfd", "\x80\x60rtp",
+					     "\x50\x01zz", "\xffnonsense", "\x02" };
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		assert_int_equal(raw(&c, texts[i], strlen(texts[i])), NO_ANSWER);
-	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_NOT_TURN) + counted(w, TURN_M_DROPS, TURN_DROP_MALFORMED), 6);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_NOT_TURN) +
+				 counted(w, TURN_M_DROPS, TURN_DROP_MALFORMED),
+			 6);
 }
 
 static void a_message_cut_anywhere_is_refused_or_dropped(void **state)
@@ -38,7 +41,9 @@ static void channel_data_whose_length_lies_is_dropped(void **state)
 	struct world *w = *state;
 	struct client c = client_udp(w, "192.0.2.1:4000", "alice");
 	static const uint8_t lies[][8] = {
-		{ 0x40, 0, 0, 5, 1, 2, 3, 4 }, { 0x40, 0, 0xff, 0xff, 1, 2, 3, 4 }, { 0x40, 0, 0, 0, 1, 2, 3, 4 },
+		{ 0x40, 0, 0, 5, 1, 2, 3, 4 },
+		{ 0x40, 0, 0xff, 0xff, 1, 2, 3, 4 },
+		{ 0x40, 0, 0, 0, 1, 2, 3, 4 },
 	};
 
 	assert_int_equal(allocate(&c), 0);
@@ -134,7 +139,8 @@ static uint32_t next(uint32_t *seed)
 static void random_bytes_and_flipped_bits_change_nothing(void **state)
 {
 	struct world *w = *state;
-	struct client c = client_udp(w, "192.0.2.1:4000", "alice"), stranger = client_udp(w, "192.0.2.9:9", "bob");
+	struct client c = client_udp(w, "192.0.2.1:4000", "alice"),
+		      stranger = client_udp(w, "192.0.2.9:9", "bob");
 	uint8_t buf[4096];
 	uint32_t seed = 1;
 	struct sent s;
@@ -157,7 +163,8 @@ static void random_bytes_and_flipped_bits_change_nothing(void **state)
 		assert_non_null(block);
 		memcpy(block, buf, n);
 		turn_input(w->server, &stranger.path,
-			   &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE }, w->now);
+			   &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE },
+			   w->now);
 		free(block);
 		while (take(w, &s)) {
 			assert_false(s.to_peer);
@@ -184,7 +191,8 @@ static void a_million_sources_leave_nothing_behind(void **state)
 	for (uint32_t i = 0; i < 1000000; i++) {
 		from.client = addr_v4(0x20000000u + i * 977, (uint16_t)i);
 		turn_input(w->server, &from,
-			   &(struct turn_packet){ .data = c.request, .n = n, .mark = DGRAM_MARK_NONE }, w->now);
+			   &(struct turn_packet){ .data = c.request, .n = n, .mark = DGRAM_MARK_NONE },
+			   w->now);
 	}
 	w->lossy = false;
 	assert_int_equal(turn_server_count(w->server), 1);

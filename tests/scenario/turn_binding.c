@@ -7,7 +7,8 @@
 static void everybody_is_told_their_address(void **state)
 {
 	struct world *w = *state;
-	struct client c = client_udp(w, "192.0.2.1:4000", ""), six = client_udp(w, "[2001:db8:5::1]:4000", "");
+	struct client c = client_udp(w, "192.0.2.1:4000", ""),
+		      six = client_udp(w, "[2001:db8:5::1]:4000", "");
 	struct addr a;
 
 	begin(&c, STUN_BINDING);
@@ -43,7 +44,8 @@ static void a_client_of_rfc_3489_gets_its_address_in_the_clear(void **state)
 	struct world *w = *state;
 	struct client c = client_udp(w, "192.0.2.1:4000", "");
 	uint8_t request[20] = { 0, 1, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
-	uint8_t change[28] = { 0, 1, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 3, 0, 4 };
+	uint8_t change[28] = { 0, 1,  0,  8,  1,  2,  3,  4,  5, 6, 7, 8,
+			       9, 10, 11, 12, 13, 14, 15, 16, 0, 3, 0, 4 };
 	struct addr a;
 
 	assert_int_equal(raw(&c, request, sizeof request), 0);
@@ -60,8 +62,10 @@ static void a_client_of_rfc_3489_gets_its_address_in_the_clear(void **state)
 static void the_excess_of_answers_to_strangers_is_charged(void **state)
 {
 	struct world *w = *state;
-	struct client c = client_udp(w, "192.0.2.1:4000", "alice"), neighbour = client_udp(w, "192.0.2.200:9", ""),
-		      other = client_udp(w, "192.0.3.1:4000", ""), tcp = client_tcp(w, "192.0.2.1:4000", "");
+	struct client c = client_udp(w, "192.0.2.1:4000", "alice"),
+		      neighbour = client_udp(w, "192.0.2.200:9", ""),
+		      other = client_udp(w, "192.0.3.1:4000", ""),
+		      tcp = client_tcp(w, "192.0.2.1:4000", "");
 	unsigned answered = 0;
 
 	w->cfg.limits.unauthenticated_bitrate = 96 * 100; /* the excess of 100 Bindings of 20 bytes, a second */
@@ -86,6 +90,25 @@ static void the_excess_of_answers_to_strangers_is_charged(void **state)
 	assert_int_equal(ask(&neighbour), 0);
 }
 
+static void a_good_nonce_passes_before_the_budget(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(handshake(&alice), 401);
+	w->cfg.limits.unauthenticated_bitrate = 1; /* nothing at all may exceed its request now */
+	w->cfg.software = (char *)"a server with a name so long that its answers are longer than what was asked, "
+				  "by much more than the credential of the request";
+	world_reload(w);
+	assert_int_equal(allocate(&alice), 0);
+	assert_true(alice.answer_n > alice.request_n);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_BUDGET), 0);
+	strcpy(alice.nonce, "x"); /* not ours, and shorter than the one to come */
+	begin(&alice, STUN_REFRESH);
+	assert_int_equal(ask(&alice), NO_ANSWER);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_BUDGET), 1);
+}
+
 static void an_answer_that_is_no_larger_than_its_request_is_free(void **state)
 {
 	struct world *w = *state;
@@ -107,6 +130,7 @@ int main(void)
 		TALK(software_is_told_only_where_there_is_room),
 		TALK(a_client_of_rfc_3489_gets_its_address_in_the_clear),
 		TALK(the_excess_of_answers_to_strangers_is_charged),
+		TALK(a_good_nonce_passes_before_the_budget),
 		TALK(an_answer_that_is_no_larger_than_its_request_is_free),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,7 +169,8 @@ static void after_its_end_a_number_may_have_another_peer(void **state)
 static void an_unbound_number_goes_nowhere(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), bob = client_udp(w, "192.0.2.2:4000", "bob");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_udp(w, "192.0.2.2:4000", "bob");
 
 	assert_int_equal(allocate(&alice), 0);
 	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);

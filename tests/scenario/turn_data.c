@@ -8,7 +8,8 @@
 static void a_send_indication_without_permission_goes_nowhere(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), bob = client_udp(w, "192.0.2.2:4000", "bob");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_udp(w, "192.0.2.2:4000", "bob");
 
 	send_to(&bob, "9.9.9.9:53", "x");
 	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_NO_ALLOCATION), 1);
@@ -68,7 +69,8 @@ static void dont_fragment_on_a_send_indication_sets_df(void **state)
 	stun_put_flag(&sw, STUN_A_DONT_FRAGMENT);
 	stun_put(&sw, STUN_A_DATA, "x", 1);
 	turn_input(w->server, &alice.path,
-		   &(struct turn_packet){ .data = buf, .n = (size_t)stun_end(&sw), .mark = DGRAM_MARK_NONE }, w->now);
+		   &(struct turn_packet){ .data = buf, .n = (size_t)stun_end(&sw), .mark = DGRAM_MARK_NONE },
+		   w->now);
 	assert_true(take(w, &s));
 	assert_int_equal(s.mark.df, 1);
 	free(s.data);
@@ -78,7 +80,8 @@ static void peer_with_mark(struct world *w, const struct client *c, struct dgram
 {
 	uint8_t data[] = "data";
 
-	peer_sends(w, &c->relay, "9.9.9.9:53", &(struct turn_packet){ .data = data, .n = 4, .mark = mark });
+	peer_sends(w, &c->relay, "9.9.9.9:53",
+		   &(struct turn_packet){ .data = data, .n = 4, .mark = mark });
 }
 
 static void a_relay_is_a_hop_and_keeps_dscp_and_ecn(void **state)
@@ -103,7 +106,8 @@ static void a_relay_is_a_hop_and_keeps_dscp_and_ecn(void **state)
 static void the_largest_frames_pass_and_larger_ones_are_dropped(void **state)
 {
 	struct world *w = *state;
-	struct client udp = client_udp(w, "192.0.2.1:4000", "alice"), tcp = client_tcp(w, "192.0.2.1:4000", "alice");
+	struct client udp = client_udp(w, "192.0.2.1:4000", "alice"),
+		      tcp = client_tcp(w, "192.0.2.1:4000", "alice");
 	uint8_t *big = calloc(1, 65536);
 	struct sent s;
 	struct turn_packet pk = { .data = big, .n = 65507, .mark = DGRAM_MARK_NONE };
@@ -172,7 +176,8 @@ static unsigned relayed_in(struct world *w, struct client *c, unsigned ms)
 static void a_user_is_held_to_its_bit_rate_and_another_is_not(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), bob = client_udp(w, "192.0.2.2:4000", "bob");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_udp(w, "192.0.2.2:4000", "bob");
 
 	w->cfg.limits.bitrate_per_user = 800000; /* 100 kB/s: 1000 packets of 100 bytes */
 	world_reload(w);
@@ -188,12 +193,30 @@ static void a_user_is_held_to_its_bit_rate_and_another_is_not(void **state)
 	assert_true(relayed_in(w, &bob, 100) == 500);
 }
 
+static void no_allocation_hoards_what_its_user_may_send(void **state)
+{
+	struct world *w = *state;
+	struct client one = client_udp(w, "192.0.2.1:4000", "alice"),
+		      two = client_udp(w, "192.0.2.1:4001", "alice");
+
+	w->cfg.limits.bitrate_per_user = 800000;
+	world_reload(w);
+	assert_int_equal(allocate(&one), 0);
+	assert_int_equal(bind_channel(&one, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(allocate(&two), 0);
+	assert_int_equal(bind_channel(&two, 0x4000, "9.9.9.9:53"), 0);
+	channel_data(&one, 0x4000, "a little");
+	assert_peer_got(w, "9.9.9.9:53", "a little");
+	assert_true(relayed_in(w, &two, 180) > 800); /* nearly all of the burst is still there */
+}
+
 static void indications_are_never_answered(void **state)
 {
 	struct world *w = *state;
 	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
 	static const enum stun_method methods[] = {
-		STUN_BINDING, STUN_ALLOCATE, STUN_REFRESH, STUN_DATA, STUN_CREATE_PERMISSION, STUN_CHANNEL_BIND,
+		STUN_BINDING, STUN_ALLOCATE,	      STUN_REFRESH,
+		STUN_DATA,    STUN_CREATE_PERMISSION, STUN_CHANNEL_BIND,
 	};
 	static const uint8_t tid[STUN_TID_LEN] = { 9 };
 	uint8_t buf[64];
@@ -217,6 +240,7 @@ int main(void)
 		TALK(the_largest_frames_pass_and_larger_ones_are_dropped),
 		TALK(packets_and_bytes_are_counted_each_way),
 		TALK(a_user_is_held_to_its_bit_rate_and_another_is_not),
+		TALK(no_allocation_hoards_what_its_user_may_send),
 		TALK(indications_are_never_answered),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

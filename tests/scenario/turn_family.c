@@ -8,7 +8,8 @@
 static void an_ipv4_client_may_have_an_ipv6_relay_and_the_other_way_round(void **state)
 {
 	struct world *w = *state;
-	struct client four = client_udp(w, "192.0.2.1:4000", "alice"), six = client_udp(w, "[2001:db8:5::1]:4000", "alice");
+	struct client four = client_udp(w, "192.0.2.1:4000", "alice"),
+		      six = client_udp(w, "[2001:db8:5::1]:4000", "alice");
 
 	assert_int_equal(allocate_family(&four, 2), 0);
 	assert_int_equal(addr_family(&four.relay6), AF_INET6);
@@ -27,7 +28,8 @@ static void an_ipv4_client_may_have_an_ipv6_relay_and_the_other_way_round(void *
 static void a_peer_of_the_other_family_is_a_mismatch(void **state)
 {
 	struct world *w = *state;
-	struct client four = client_udp(w, "192.0.2.1:4000", "alice"), six = client_udp(w, "192.0.2.2:4000", "alice");
+	struct client four = client_udp(w, "192.0.2.1:4000", "alice"),
+		      six = client_udp(w, "192.0.2.2:4000", "alice");
 
 	assert_int_equal(allocate(&four), 0);
 	assert_int_equal(permit(&four, "2a00::9"), 443);
@@ -52,7 +54,8 @@ static void a_family_that_there_is_not_is_not_supported(void **state)
 static void without_relay_addresses_the_one_that_the_client_came_to_serves(void **state)
 {
 	struct world *w = *state;
-	struct client four = client_udp(w, "192.0.2.1:4000", "alice"), six = client_udp(w, "[2001:db8:5::1]:4000", "alice");
+	struct client four = client_udp(w, "192.0.2.1:4000", "alice"),
+		      six = client_udp(w, "[2001:db8:5::1]:4000", "alice");
 
 	w->cfg.relay.addresses.n = 0;
 	world_reload(w);

@@ -7,8 +7,10 @@
 static void a_user_has_so_many_allocations_and_no_more(void **state)
 {
 	struct world *w = *state;
-	struct client one = client_udp(w, "192.0.2.1:1", "alice"), two = client_udp(w, "192.0.2.1:2", "alice"),
-		      three = client_udp(w, "192.0.2.1:3", "alice"), bob = client_udp(w, "192.0.2.1:4", "bob");
+	struct client one = client_udp(w, "192.0.2.1:1", "alice"),
+		      two = client_udp(w, "192.0.2.1:2", "alice"),
+		      three = client_udp(w, "192.0.2.1:3", "alice"),
+		      bob = client_udp(w, "192.0.2.1:4", "bob");
 
 	w->cfg.limits.allocations_per_user = 2;
 	world_reload(w);
@@ -25,7 +27,8 @@ static void a_user_has_so_many_allocations_and_no_more(void **state)
 static void the_server_has_so_many_allocations_and_no_more(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:1", "alice"), bob = client_udp(w, "192.0.2.1:4", "bob");
+	struct client alice = client_udp(w, "192.0.2.1:1", "alice"),
+		      bob = client_udp(w, "192.0.2.1:4", "bob");
 
 	w->cfg.limits.allocations = 1;
 	world_reload(w);
@@ -97,7 +100,8 @@ static void an_allocation_has_so_many_channels_and_no_more(void **state)
 static void a_lowered_limit_holds_for_what_comes(void **state)
 {
 	struct world *w = *state;
-	struct client one = client_udp(w, "192.0.2.1:1", "alice"), two = client_udp(w, "192.0.2.1:2", "alice");
+	struct client one = client_udp(w, "192.0.2.1:1", "alice"),
+		      two = client_udp(w, "192.0.2.1:2", "alice");
 
 	assert_int_equal(allocate(&one), 0);
 	w->cfg.limits.allocations_per_user = 1;

@@ -113,19 +113,31 @@ static void without_a_peer_the_request_is_bad(void **state)
 static void dangerous_peers_are_refused_in_every_spelling(void **state)
 {
 	static const char *const v4[] = {
-		"0.0.0.0",	  "127.0.0.1", "127.9.9.9",	"169.254.1.1",	   "10.1.2.3",
-		"172.16.0.1",	  "192.168.1.1", "100.64.0.1",	"224.0.0.1",	   "255.255.255.255",
-		"192.0.2.9",	  "198.51.100.9", "203.0.113.9", "198.51.100.1",
+		"0.0.0.0",    "127.0.0.1",    "127.9.9.9",   "169.254.1.1",  "10.1.2.3",
+		"172.16.0.1", "192.168.1.1",  "100.64.0.1",  "224.0.0.1",    "255.255.255.255",
+		"192.0.2.9",  "198.51.100.9", "203.0.113.9", "198.51.100.1",
 	};
 	static const char *const v6[] = {
-		"::",	    "::1",	"fe80::1",	      "fc00::1",	       "fd12::1",   "ff02::1",
-		"2001:db8::9", "::ffff:127.0.0.1",  "::ffff:10.1.2.3",       "::127.0.0.1", "64:ff9b::7f00:1",
-		"64:ff9b::a00:1", "2002:7f00:1::1",	 "2002:a00:1::1",
+		"::",
+		"::1",
+		"fe80::1",
+		"fc00::1",
+		"fd12::1",
+		"ff02::1",
+		"2001:db8::9",
+		"::ffff:127.0.0.1",
+		"::ffff:10.1.2.3",
+		"::127.0.0.1",
+		"64:ff9b::7f00:1",
+		"64:ff9b::a00:1",
+		"2002:7f00:1::1",
+		"2002:a00:1::1",
 		"2001:0:1:2:0:0:f5ff:fffe", /* Teredo of 10.0.0.1 */
 		"::ffff:0.0.0.0",
 	};
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), six = client_udp(w, "192.0.2.2:1", "alice");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      six = client_udp(w, "192.0.2.2:1", "alice");
 
 	assert_int_equal(allocate(&alice), 0);
 	assert_int_equal(allocate_family(&six, 2), 0);
@@ -170,7 +182,8 @@ static void an_allowed_prefix_is_allowed_and_a_denied_one_denied(void **state)
 static void two_clients_of_one_server_reach_each_other_and_nothing_else_of_it(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), bob = client_udp(w, "192.0.2.2:4000", "bob");
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_udp(w, "192.0.2.2:4000", "bob");
 	char bobs[ADDR_STRLEN];
 
 	assert_int_equal(allocate(&alice), 0);

@@ -84,7 +84,8 @@ static void the_family_of_a_refresh_must_be_the_allocations(void **state)
 static void the_end_of_a_connection_ends_its_allocation_and_no_other(void **state)
 {
 	struct world *w = *state;
-	struct client alice = client_tcp(w, "192.0.2.1:4000", "alice"), bob = client_tcp(w, "192.0.2.2:4000", "bob");
+	struct client alice = client_tcp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_tcp(w, "192.0.2.2:4000", "bob");
 
 	assert_int_equal(allocate(&alice), 0);
 	assert_int_equal(allocate(&bob), 0);

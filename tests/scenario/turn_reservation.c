@@ -47,7 +47,8 @@ static void an_even_port_is_even(void **state)
 static void the_port_above_is_held_and_handed_out_by_token(void **state)
 {
 	struct world *w = *state;
-	struct client rtp = client_udp(w, "192.0.2.1:1", "alice"), rtcp = client_udp(w, "192.0.2.1:2", "alice");
+	struct client rtp = client_udp(w, "192.0.2.1:1", "alice"),
+		      rtcp = client_udp(w, "192.0.2.1:2", "alice");
 
 	assert_int_equal(allocate_even(&rtp, true), 0);
 	assert_true(rtp.has_token);
@@ -68,8 +69,10 @@ static void the_port_above_is_held_and_handed_out_by_token(void **state)
 static void a_token_is_good_once_and_for_its_user(void **state)
 {
 	struct world *w = *state;
-	struct client rtp = client_udp(w, "192.0.2.1:1", "alice"), thief = client_udp(w, "192.0.2.1:2", "bob"),
-		      rtcp = client_udp(w, "192.0.2.1:3", "alice"), again = client_udp(w, "192.0.2.1:4", "alice");
+	struct client rtp = client_udp(w, "192.0.2.1:1", "alice"),
+		      thief = client_udp(w, "192.0.2.1:2", "bob"),
+		      rtcp = client_udp(w, "192.0.2.1:3", "alice"),
+		      again = client_udp(w, "192.0.2.1:4", "alice");
 
 	assert_int_equal(allocate_even(&rtp, true), 0);
 	assert_int_equal(allocate_reserved(&thief, rtp.token), 508);
@@ -81,7 +84,8 @@ static void a_token_is_good_once_and_for_its_user(void **state)
 static void a_reservation_ends_after_30_s(void **state)
 {
 	struct world *w = *state;
-	struct client rtp = client_udp(w, "192.0.2.1:1", "alice"), rtcp = client_udp(w, "192.0.2.1:2", "alice");
+	struct client rtp = client_udp(w, "192.0.2.1:1", "alice"),
+		      rtcp = client_udp(w, "192.0.2.1:2", "alice");
 
 	assert_int_equal(allocate_even(&rtp, true), 0);
 	world_wait(w, 29999);
@@ -98,7 +102,8 @@ static void a_reservation_ends_after_30_s(void **state)
 static void a_held_port_counts_as_an_allocation_of_its_user(void **state)
 {
 	struct world *w = *state;
-	struct client one = client_udp(w, "192.0.2.1:1", "alice"), two = client_udp(w, "192.0.2.1:2", "alice");
+	struct client one = client_udp(w, "192.0.2.1:1", "alice"),
+		      two = client_udp(w, "192.0.2.1:2", "alice");
 
 	w->cfg.limits.allocations_per_user = 2;
 	world_reload(w);

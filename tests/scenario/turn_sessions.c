@@ -105,7 +105,8 @@ static void recent_refusals_say_who_and_why_newest_first(void **state)
 	turn_refusals_each(turn_server_refusals(w->server), collect, &rs);
 	assert_int_equal(rs.n, 2);
 	assert_string_equal(rs.last[0].user, "alice");
-	assert_string_equal(rs.last[0].reason, "the channel cannot be bound: its number is not in 0x4000-0x7FFF");
+	assert_string_equal(rs.last[0].reason,
+			    "the channel cannot be bound: its number is not in 0x4000-0x7FFF");
 	assert_int_equal(rs.last[0].at_ms, w->now);
 	assert_int_equal(turn_refusal_rows[rs.last[1].what].code, 403);
 	assert_non_null(strstr(rs.last[1].reason, "10.1.2.3: private (RFC 1918), refused by default"));

@@ -53,7 +53,11 @@ static void client_close(const struct turn_path *p)
 
 static const struct turn_transport fake_udp = { .proto = TURN_UDP, .name = "udp", .send = client_send };
 static const struct turn_transport fake_tcp = {
-	.proto = TURN_TCP, .name = "tcp", .stream = true, .send = client_send, .close = client_close,
+	.proto = TURN_TCP,
+	.name = "tcp",
+	.stream = true,
+	.send = client_send,
+	.close = client_close,
 };
 
 static int port_error(struct world *w, const struct addr *at)
@@ -64,13 +68,14 @@ static int port_error(struct world *w, const struct addr *at)
 	for (size_t i = 0; i < ARRAY_LEN(w->foreign); i++)
 		if (w->foreign[i] && w->foreign[i] == addr_port(at))
 			return -EADDRINUSE;
-	list_for_each(it, &w->relays)
+	list_for_each (it, &w->relays)
 		if (addr_equal(&list_entry(it, struct turn_relay, node)->at, at))
 			return -EADDRINUSE;
 	return 0;
 }
 
-static int add_relay(struct world *w, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r)
+static int add_relay(struct world *w, struct turn_alloc *a, const struct addr *at,
+		     struct turn_relay **ret_r)
 {
 	struct turn_relay *r = calloc(1, sizeof *r);
 
@@ -141,8 +146,12 @@ static void relay_drop(struct turn_held *h)
 }
 
 static const struct turn_relay_ops fake_relay = {
-	.open = relay_open, .close = relay_close, .send = relay_send,
-	.hold = relay_hold, .adopt = relay_adopt, .drop = relay_drop,
+	.open = relay_open,
+	.close = relay_close,
+	.send = relay_send,
+	.hold = relay_hold,
+	.adopt = relay_adopt,
+	.drop = relay_drop,
 };
 
 static uint64_t fake_unix_s(void)
@@ -291,12 +300,14 @@ bool take(struct world *w, struct sent *ret_s)
 
 /* ---- clients ---- */
 
-static struct client client(struct world *w, const struct turn_transport *t, const char *at, const char *user)
+static struct client client(struct world *w, const struct turn_transport *t, const char *at,
+			    const char *user)
 {
 	struct client c = { .w = w, .user = user, .password = "", .alg = STUN_ALG_MD5 };
 	bool v6 = at[0] == '[';
 
-	c.path = (struct turn_path){ t, w, address(at), address(v6 ? "[2001:db8::1]:3478" : "198.51.100.1:3478") };
+	c.path = (struct turn_path){ t, w, address(at),
+				     address(v6 ? "[2001:db8::1]:3478" : "198.51.100.1:3478") };
 	for (size_t i = 0; i < ARRAY_LEN(w->users); i++)
 		if (w->users[i].name && strcmp(w->users[i].name, user) == 0)
 			c.password = w->users[i].password;
@@ -325,8 +336,8 @@ static void hand_over(struct client *c, const void *p, size_t n)
 	w->failed = false;
 	if (w->arm)
 		w->arm(w->fail_nth);
-	turn_input(w->server, &c->path, &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE },
-		   w->now);
+	turn_input(w->server, &c->path,
+		   &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE }, w->now);
 	if (w->arm) {
 		w->failed = w->hit();
 		w->arm(0);
@@ -350,7 +361,8 @@ static struct stun_key *key_of(const struct client *c)
 	enum stun_mac mac = c->alg == STUN_ALG_SHA256 ? STUN_MAC_SHA256 : STUN_MAC_SHA1;
 
 	assert_int_equal(stun_key_long_term(c->alg, mac, text_of(c->user), text_of(c->realm),
-					    text_of(c->password), &k), 0);
+					    text_of(c->password), &k),
+			 0);
 	return k;
 }
 
@@ -407,7 +419,8 @@ static void read_challenge(struct client *c)
 {
 	struct text realm, nonce;
 
-	if (stun_get_text(&c->m, STUN_A_REALM, &realm) < 0 || stun_get_text(&c->m, STUN_A_NONCE, &nonce) < 0)
+	if (stun_get_text(&c->m, STUN_A_REALM, &realm) < 0 ||
+	    stun_get_text(&c->m, STUN_A_NONCE, &nonce) < 0)
 		return;
 	snprintf(c->realm, sizeof c->realm, "%.*s", TEXT_FMT(realm));
 	snprintf(c->nonce, sizeof c->nonce, "%.*s", TEXT_FMT(nonce));
@@ -547,11 +560,12 @@ void channel_data(struct client *c, unsigned number, const char *text)
 
 /* ---- peers ---- */
 
-void peer_sends(struct world *w, const struct addr *relay, const char *peer, const struct turn_packet *pk)
+void peer_sends(struct world *w, const struct addr *relay, const char *peer,
+		const struct turn_packet *pk)
 {
 	struct addr from = address(peer);
 
-	list_for_each(it, &w->relays) {
+	list_for_each (it, &w->relays) {
 		struct turn_relay *r = list_entry(it, struct turn_relay, node);
 		if (addr_equal(&r->at, relay)) {
 			turn_peer_input(r->alloc, &from, pk, w->now);
@@ -569,7 +583,8 @@ void peer_says(struct world *w, const struct addr *relay, const char *peer, cons
 	assert_non_null(block);
 	memcpy(block + 4, text, n);
 	peer_sends(w, relay, peer,
-		   &(struct turn_packet){ .data = block + 4, .n = n, .mark = DGRAM_MARK_NONE, .headroom = true });
+		   &(struct turn_packet){
+			   .data = block + 4, .n = n, .mark = DGRAM_MARK_NONE, .headroom = true });
 	free(block);
 }
 

@@ -52,7 +52,7 @@ static void what_is_neither_is_an_error_at_once(void **state)
 {
 	static const char *const texts[] = {
 		"\x16\x03\x01\x02", /* a TLS ClientHello */
-		"\x80\x60zz", "\xff\xff\xff\xff", "\x17zzz", "\x05zzz",
+		"\x80\x60zz",	    "\xff\xff\xff\xff", "\x17zzz", "\x05zzz",
 	};
 	uint8_t unaligned[4] = { 0, 1, 0, 5 }, no_magic[8] = { 0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x43 };
 	size_t payload;

@@ -68,10 +68,15 @@ static void a_range_without_such_a_port_is_told(void **state)
 	struct turn_port_walk w;
 
 	(void)state;
-	assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 50001, 50001 }, TURN_PORT_EVEN), -ERANGE);
-	assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 50000, 50000 }, TURN_PORT_EVEN_PAIR), -ERANGE);
-	assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 65535, 65535 }, TURN_PORT_EVEN), -ERANGE);
-	assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 0, 0 }, TURN_PORT_EVEN_PAIR), -ERANGE);
+	assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 50001, 50001 }, TURN_PORT_EVEN),
+			 -ERANGE);
+	assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 50000, 50000 },
+					     TURN_PORT_EVEN_PAIR),
+			 -ERANGE);
+	assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 65535, 65535 }, TURN_PORT_EVEN),
+			 -ERANGE);
+	assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 0, 0 }, TURN_PORT_EVEN_PAIR),
+			 -ERANGE);
 }
 
 static void first_picks_are_spread_over_the_range(void **state)
@@ -82,7 +87,9 @@ static void first_picks_are_spread_over_the_range(void **state)
 	for (unsigned i = 0; i < 16000; i++) {
 		struct turn_port_walk w;
 		uint16_t port;
-		assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 49152, 65535 }, TURN_PORT_ANY), 0);
+		assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 49152, 65535 },
+						     TURN_PORT_ANY),
+				 0);
 		assert_int_equal(turn_port_walk_next(&w, &port), 0);
 		buckets[(port - 49152) / 1024]++;
 	}

@@ -32,7 +32,8 @@ static void a_code_has_one_text_on_the_wire_whatever_the_cause(void **state)
 	for (unsigned i = 1; i < TURN_REFUSALS; i++)
 		for (unsigned k = 1; k < i; k++)
 			if (turn_refusal_rows[i].code == turn_refusal_rows[k].code)
-				assert_string_equal(turn_refusal_rows[i].text, turn_refusal_rows[k].text);
+				assert_string_equal(turn_refusal_rows[i].text,
+						    turn_refusal_rows[k].text);
 }
 
 static void what_every_handshake_has_is_no_event(void **state)
@@ -63,7 +64,9 @@ static void every_counter_has_a_label_for_every_cause(void **state)
 	for (unsigned i = 0; i < TURN_METRICS; i++) {
 		const struct metric_row *r = &turn_metric_rows[i];
 		assert_int_equal(strncmp(r->name, "stile_turn_", 11), 0);
-		assert_int_equal(r->kind == METRIC_COUNTER, strlen(r->name) > 6 && !strcmp(r->name + strlen(r->name) - 6, "_total"));
+		assert_int_equal(r->kind == METRIC_COUNTER,
+				 strlen(r->name) > 6 &&
+					 !strcmp(r->name + strlen(r->name) - 6, "_total"));
 		assert_true(r->help[0] != 0);
 	}
 }

@@ -12,7 +12,7 @@ from csource import main, our_files, read, tracked_files  # noqa: E402
 
 SPDX = "SPDX-License-Identifier: Apache-2.0"
 MIN_LINES, MAX_LINES = 3, 15
-FILLER = re.compile(r"\b(to be written|todo|fixme|xxx)\b", re.I)
+FILLER = re.compile(r"(?m)^\W*to be written\b|\b(?:TODO|FIXME|XXX)\b", re.I)
 
 
 def essay(text):
@@ -29,7 +29,7 @@ def check_c(name, text):
     lines = essay(text)
     if lines is None:
         return f"{name}:2: no essay follows the SPDX line"
-    if FILLER.search(" ".join(lines)):
+    if FILLER.search("\n".join(lines)):
         return f"{name}:2: the essay says that the file is unfinished"
     fewest = 1 if name.startswith("tests/") else MIN_LINES
     if not fewest <= len(lines) <= MAX_LINES:

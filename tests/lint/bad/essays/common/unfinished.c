@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * To be
- * TODO
- * later
+ * Rows.
+ * To be written.
+ * Later.
  */

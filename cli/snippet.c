@@ -35,16 +35,34 @@ static const char *pick_host(const struct cli *cli, const struct turn_config *cf
 	return cfg->relay.addresses.n ? addr_print_ip(&relay[0], buf) : "localhost";
 }
 
+static bool has_url(const json_t *urls, const json_t *url)
+{
+	size_t i;
+	json_t *u;
+
+	json_array_foreach(urls, i, u)
+		if (json_equal(u, url))
+			return true;
+	return false;
+}
+
+/* Each URL once: an IPv4 and an IPv6 listener of one port are the same to a client that goes by a name. */
 static json_t *urls_json(const struct turn_config *cfg, const char *host)
 {
 	const struct cfg_endpoint *l = cfg->listen.items;
 	const char *open = strchr(host, ':') ? "[" : "", *close = *open ? "]" : "";
 	json_t *urls = json_array();
 
-	for (size_t i = 0; i < cfg->listen.n; i++)
-		if (forms[l[i].proto].scheme)
-			json_array_append_new(urls, json_sprintf("%s:%s%s%s:%u?transport=%s", forms[l[i].proto].scheme, open, host,
-								 close, addr_port(&l[i].at), forms[l[i].proto].transport));
+	for (size_t i = 0; i < cfg->listen.n; i++) {
+		if (!forms[l[i].proto].scheme)
+			continue;
+		json_t *url = json_sprintf("%s:%s%s%s:%u?transport=%s", forms[l[i].proto].scheme, open, host, close,
+					   addr_port(&l[i].at), forms[l[i].proto].transport);
+		if (has_url(urls, url))
+			json_decref(url);
+		else
+			json_array_append_new(urls, url);
+	}
 	return urls;
 }
 

@@ -57,8 +57,8 @@ static int parse_numbers(struct cli *cli, struct turn_load_options *o, uint64_t 
 	o->rate = 20000;
 	o->run_ms = 5000;
 	o->warmup_ms = 500;
-	if ((r = cli_number(cli, "allocations", 1, 100000, &n)) || (r = cli_number(cli, "size", 16, 1400, &size)) ||
-	    (r = cli_number(cli, "burst", 1, 256, &burst)) || (r = cli_number(cli, "rate", 1, 100000000, &o->rate)) ||
+	if ((r = cli_number(cli, "allocations", 1, 100000, &n)) || (r = cli_number(cli, "size", LOAD_MIN_SIZE, LOAD_MAX_SIZE, &size)) ||
+	    (r = cli_number(cli, "burst", 1, LOAD_MAX_BURST, &burst)) || (r = cli_number(cli, "rate", 1, 100000000, &o->rate)) ||
 	    (r = cli_number(cli, "pid", 1, 1u << 30, &pid)) || (r = cli_number(cli, "in-flight", 1, 4096, &in_flight)) ||
 	    (r = cli_number(cli, "port", 1, 65535, port)) || (r = cli_time(cli, "time", &o->run_ms)))
 		return r;
@@ -90,57 +90,135 @@ static double per(double seconds, uint64_t n)
 	return n ? seconds * 1e6 / (double)n : 0;
 }
 
-static json_t *result_json(const struct turn_load_options *o, const struct turn_load_result *r)
+/* null where it is not known: no server process to look at, nothing that came through. */
+static void set_real(json_t *j, const char *key, bool known, double v)
 {
-	json_t *j = json_pack("{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:f}", "mode", mode_names[o->mode], "transport",
-			      turn_proto_name(o->proto), "allocations", (int)r->allocations, "size", (int)o->size, "burst",
-			      (int)o->burst, "rate_asked", (json_int_t)o->rate, "corrupt", (json_int_t)r->corrupt, "seconds", r->run_s);
+	json_object_set_new(j, key, known ? json_real(v) : json_null());
+}
 
-	if (o->mode != LOAD_ALLOCATE) {
-		json_object_set_new(j, "sent", json_integer((json_int_t)r->sent));
-		json_object_set_new(j, "received", json_integer((json_int_t)r->received));
-		json_object_set_new(j, "loss", json_real(r->sent ? 1 - (double)r->received / (double)r->sent : 0));
-		json_object_set_new(j, "pps", json_real(r->run_s > 0 ? (double)r->received / r->run_s : 0));
-		json_object_set_new(j, "latency_us", json_pack("{s:f, s:f, s:f, s:f}", "p50", latency_us(&r->latency, .5), "p90",
-				    latency_us(&r->latency, .9), "p99", latency_us(&r->latency, .99), "max",
-				    (double)r->latency.max / 1e3));
-		json_object_set_new(j, "server_cpu_us_per_packet", json_real(per(r->run.server_s, r->received)));
-		json_object_set_new(j, "host_cpu_us_per_packet", json_real(per(r->run.host_busy_s, r->received)));
-		json_object_set_new(j, "generator_cpu_us_per_packet", json_real(per(r->run.generator_s, r->received)));
-	}
-	if (o->mode != LOAD_BINDING) {
-		json_object_set_new(j, "setup_seconds", json_real(r->setup_s));
-		json_object_set_new(j, "allocations_per_second", json_real(r->setup_s > 0 ? (double)r->allocations / r->setup_s : 0));
-		json_object_set_new(j, "server_cpu_us_per_allocation", json_real(per(r->setup.server_s, r->allocations)));
-		json_object_set_new(j, "server_bytes_per_allocation",
-				    json_real(r->allocations ? ((double)r->rss_after - (double)r->rss_before) / (double)r->allocations : 0));
+static void set_count(json_t *j, const char *key, uint64_t v)
+{
+	json_object_set_new(j, key, json_integer((json_int_t)v));
+}
+
+static const char *direction_name(const struct turn_load_options *o)
+{
+	return o->directions == LOAD_UP ? "up" : o->directions == LOAD_DOWN ? "down" : "both";
+}
+
+static json_t *settings_json(const struct turn_load_options *o)
+{
+	char server[ADDR_STRLEN], peer[ADDR_STRLEN];
+	json_t *j = json_pack("{s:s, s:s, s:s, s:b, s:b}", "mode", mode_names[o->mode], "transport", turn_proto_name(o->proto),
+			      "server", addr_print(&o->server, server), "gso", !o->no_gso, "sha256", !o->no_sha256);
+
+	set_count(j, "clients", o->allocations);
+	json_object_set_new(j, "server_pid", o->server_pid ? json_integer(o->server_pid) : json_null());
+	if (o->mode != LOAD_BINDING)
+		set_count(j, "in_flight", o->in_flight);
+	if (o->mode == LOAD_ALLOCATE)
+		return j;
+	set_count(j, "burst", o->burst);
+	set_count(j, "rate_asked", o->rate);
+	if (o->mode == LOAD_RELAY) {
+		set_count(j, "size", o->size);
+		json_object_set_new(j, "direction", json_string(direction_name(o)));
+		json_object_set_new(j, "peer", json_string(addr_print_ip(&o->peer_ip, peer)));
 	}
 	return j;
 }
 
-static void print_result(const struct turn_load_options *o, const struct turn_load_result *r)
+static void add_allocations(json_t *j, const struct turn_load_options *o, const struct turn_load_result *r)
+{
+	double n = (double)MAX(r->allocations, 1);
+
+	set_count(j, "allocations", r->allocations);
+	set_real(j, "setup_seconds", true, r->setup_s);
+	set_real(j, "allocations_per_second", r->setup_s > 0, (double)r->allocations / r->setup_s);
+	set_real(j, "server_cpu_us_per_allocation", o->server_pid, per(r->setup.server_s, r->allocations));
+	set_real(j, "generator_cpu_us_per_allocation", true, per(r->setup.generator_s, r->allocations));
+	set_real(j, "server_bytes_per_allocation", o->server_pid, ((double)r->rss_after - (double)r->rss_before) / n);
+	set_real(j, "server_bytes_per_allocation_released", o->server_pid && o->mode == LOAD_ALLOCATE,
+		 ((double)r->rss_released - (double)r->rss_before) / n);
+}
+
+static void add_packets(json_t *j, const struct turn_load_options *o, const struct turn_load_result *r)
+{
+	bool some = r->received > 0;
+
+	set_real(j, "seconds", true, r->run_s);
+	set_count(j, "sent", r->sent);
+	set_count(j, "received", r->received);
+	set_count(j, "corrupt", r->corrupt);
+	set_count(j, "reordered", r->reordered);
+	set_real(j, "loss", r->sent > 0, 1 - (double)r->received / (double)MAX(r->sent, 1));
+	set_real(j, "pps", r->run_s > 0, (double)r->received / r->run_s);
+	json_object_set_new(j, "latency_us", !some ? json_null() : json_pack("{s:f, s:f, s:f, s:f}", "p50",
+			    latency_us(&r->latency, .5), "p90", latency_us(&r->latency, .9), "p99", latency_us(&r->latency, .99),
+			    "max", (double)r->latency.max / 1e3));
+	set_real(j, "server_cpu_us_per_packet", some && o->server_pid, per(r->run.server_s, r->received));
+	set_real(j, "generator_cpu_us_per_packet", some, per(r->run.generator_s, r->received));
+	set_real(j, "host_cpu_us_per_packet", some, per(r->run.host_busy_s, r->received));
+}
+
+static json_t *result_json(const struct turn_load_options *o, const struct turn_load_result *r)
+{
+	json_t *j = settings_json(o);
+
+	if (o->mode != LOAD_BINDING)
+		add_allocations(j, o, r);
+	if (o->mode != LOAD_ALLOCATE)
+		add_packets(j, o, r);
+	return j;
+}
+
+static void print_allocations(const struct turn_load_options *o, const struct turn_load_result *r)
+{
+	double n = (double)MAX(r->allocations, 1);
+
+	printf("allocations    %llu in %.3f s, %.0f/s\n", (unsigned long long)r->allocations, r->setup_s,
+	       (double)r->allocations / r->setup_s);
+	if (!o->server_pid)
+		return;
+	printf("their cost     server CPU %.1f µs each (generator's %.1f µs)\n", per(r->setup.server_s, r->allocations),
+	       per(r->setup.generator_s, r->allocations));
+	if (o->mode == LOAD_ALLOCATE)
+		printf("server memory  %.0f bytes each; %.0f still held after their release\n",
+		       ((double)r->rss_after - (double)r->rss_before) / n,
+		       ((double)r->rss_released - (double)r->rss_before) / n);
+}
+
+static void print_packets(const struct turn_load_options *o, const struct turn_load_result *r)
 {
 	char cpu[64] = "not known (give --pid)";
 
-	if (o->mode != LOAD_BINDING) {
-		if (o->server_pid)
-			snprintf(cpu, sizeof cpu, "%.1f µs each", per(r->setup.server_s, r->allocations));
-		printf("allocations    %llu in %.3f s, %.0f/s; server CPU %s\n", (unsigned long long)r->allocations, r->setup_s,
-		       (double)r->allocations / r->setup_s, cpu);
-	}
-	if (o->mode == LOAD_ALLOCATE)
-		return;
-	if (o->server_pid)
-		snprintf(cpu, sizeof cpu, "%.2f µs a packet", per(r->run.server_s, r->received));
 	printf("%-14s %llu of %llu came through (loss %.4f %%), %.0f/s over %.1f s\n",
 	       o->mode == LOAD_BINDING ? "bindings" : "packets", (unsigned long long)r->received, (unsigned long long)r->sent,
 	       r->sent ? 100 - 100.0 * (double)r->received / (double)r->sent : 0, (double)r->received / r->run_s, r->run_s);
-	printf("latency        p50 %.0f µs, p90 %.0f µs, p99 %.0f µs, most %.0f µs\n", latency_us(&r->latency, .5),
-	       latency_us(&r->latency, .9), latency_us(&r->latency, .99), (double)r->latency.max / 1e3);
-	printf("server CPU     %s; host %.2f µs (generator's %.2f µs among it)\n", cpu, per(r->run.host_busy_s, r->received),
-	       per(r->run.generator_s, r->received));
+	if (r->received)
+		printf("latency        p50 %.0f µs, p90 %.0f µs, p99 %.0f µs, most %.0f µs\n", latency_us(&r->latency, .5),
+		       latency_us(&r->latency, .9), latency_us(&r->latency, .99), (double)r->latency.max / 1e3);
+	if (o->server_pid)
+		snprintf(cpu, sizeof cpu, "%.2f µs a packet", per(r->run.server_s, r->received));
+	printf("server CPU     %s; generator %.2f µs, whole host %.2f µs\n", cpu, per(r->run.generator_s, r->received),
+	       per(r->run.host_busy_s, r->received));
 	if (r->corrupt)
-		printf("CORRUPT        %llu packets came with other bytes than were sent\n", (unsigned long long)r->corrupt);
+		printf("CORRUPT        %llu packets came with other bytes than were sent, or to somebody else\n",
+		       (unsigned long long)r->corrupt);
+	if (r->reordered)
+		printf("REORDERED      %llu packets came behind a later one of their flow, or twice\n",
+		       (unsigned long long)r->reordered);
+	if (r->run_s > 0 && (double)r->sent < 0.95 * (double)o->rate * r->run_s)
+		printf("NOT AS ASKED   the generator sent %.0f/s instead of %llu/s: it or the machine was too busy\n",
+		       (double)r->sent / r->run_s, (unsigned long long)o->rate);
+}
+
+static void print_result(const struct turn_load_options *o, const struct turn_load_result *r)
+{
+	if (o->mode != LOAD_BINDING)
+		print_allocations(o, r);
+	if (o->mode != LOAD_ALLOCATE)
+		print_packets(o, r);
 }
 
 /* The pid of this machine's server, when it is the one that is measured. */
@@ -219,15 +297,15 @@ static const struct option_row bench_options[] = {
 	{ "mode", 'm', "WORD", "relay (default), allocate, or binding" },
 	{ "transport", 't', "NAME", "udp (default), tcp, tls, dtls" },
 	{ "port", 'p', "PORT", "of the server (default 3478, or 5349 for tls and dtls)" },
-	{ "allocations", 'n', "N", "clients, each with its own sockets (default 64)" },
+	{ "allocations", 'n', "N", "clients, each with its own sockets and allocation (default 64)" },
 	{ "size", 's', "BYTES", "payload, 16 to 1400 (default 160)" },
 	{ "rate", 'r', "PPS", "packets a second over all (default 20000)" },
-	{ "burst", 'b', "N", "packets in a row for one allocation (default 1)" },
+	{ "burst", 'b', "N", "packets in a row for one allocation, 1 to 256 (default 1)" },
 	{ "direction", 'd', "WORD", "up (client to peer), down, or both (default)" },
-	{ "time", 'T', "TIME", "how long (default 5s)" },
+	{ "time", 'T', "TIME", "how long to measure, after half a second of warm-up (default 5s)" },
 	{ "peer", 0, "HOST", "address for the peers' sockets (default this machine's loopback; the server must allow it)" },
 	{ "in-flight", 0, "N", "requests at a time while allocating (default 64)" },
-	{ "no-gso", 0, NULL, "send every packet by itself" },
+	{ "no-gso", 0, NULL, "hand the kernel every packet by itself: it arrives by itself too" },
 	{ "no-sha256", 0, NULL, "authenticate with MD5 and SHA-1 only" },
 	{ "pid", 0, "PID", "the server's process, for its CPU time (default: this machine's stile-turn)" },
 	{ "user", 'u', "NAME", "user name" },
@@ -237,9 +315,15 @@ static const struct option_row bench_options[] = {
 
 static const struct command rows[] = {
 	{ "bench turn", "[HOST]", "measure a TURN server: packets, loss, latency, CPU per packet",
-	  "Makes N allocations and sends packets through them at a given rate; or measures allocations alone\n"
-	  "(--mode allocate) or STUN Bindings (--mode binding). Works against any TURN server. Only for servers that\n"
-	  "are yours: the load is real.",
+	  "Makes N allocations and sends packets through them, up (client to peer) and down, at a given rate; or\n"
+	  "measures allocations alone (--mode allocate) or STUN Bindings (--mode binding). The far end checks every\n"
+	  "packet: counted is what came whole, to the right socket. Works against any TURN server; what it costs\n"
+	  "the server is measured when its process runs on this machine. Only for servers that are yours: the load\n"
+	  "is real. The server must allow the peers' address (stile-turn: turn.peers.allow), so many allocations\n"
+	  "of one user (turn.limits.allocations_per_user), and Bindings or first requests at that rate from one\n"
+	  "address (turn.limits.unauthenticated_bitrate).\n\n"
+	  "server CPU is the process's own time. It is a measure of the server only while nothing else keeps the\n"
+	  "machine busy; compare two servers in alternating runs.",
 	  bench_options, ARRAY_LEN(bench_options), 0, 1, run_bench_turn },
 };
 const struct command_table bench_commands = { rows, ARRAY_LEN(rows) };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPU times come from /proc: the scheduler's nanoseconds per thread. Host time is all that was not
- * idle, so it includes the network stack's work in interrupts, and the generator's own. Memory is the
- * process's anonymous pages, so that shared libraries do not count.
+ * CPU times come from /proc: a process's are the scheduler's nanoseconds, summed over its threads (a thread
+ * that ended takes its time along; servers keep theirs). Host time is all that was
+ * not idle, so it includes the network stack's work in interrupts, and whatever else runs.
+ * Memory is the process's anonymous pages, so that shared libraries do not count.
  */
 #include "cli/measure.h"
 #include <dirent.h>
@@ -21,7 +22,7 @@ uint64_t clock_ns(void)
 
 static double thread_seconds(const char *dir, const char *tid)
 {
-	char path[320];
+	char path[384];
 	unsigned long long ns = 0;
 
 	snprintf(path, sizeof path, "%s/%s/schedstat", dir, tid);
@@ -49,17 +50,19 @@ static double process_seconds(pid_t pid)
 	return sum;
 }
 
-static double host_busy_seconds(void)
+/* All time of all CPUs that was not idle. The kernel measures idle time to the nanosecond, but guesses who
+ * was busy by looking once a tick: work that a millisecond's timer starts always falls between two looks. */
+static double host_busy_seconds(double wall_s)
 {
-	unsigned long long v[8] = { 0 };
+	unsigned long long idle = 0, iowait = 0;
 	FILE *f = fopen("/proc/stat", "re");
 
 	if (!f)
 		return 0;
-	int n = fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7]);
+	int n = fscanf(f, "cpu %*u %*u %*u %llu %llu", &idle, &iowait);
 	fclose(f);
-	/* user, nice, system, (idle, iowait), irq, softirq */
-	return n < 7 ? 0 : (double)(v[0] + v[1] + v[2] + v[5] + v[6]) / (double)sysconf(_SC_CLK_TCK);
+	return n < 2 ? 0 : wall_s * (double)sysconf(_SC_NPROCESSORS_ONLN) -
+			   (double)(idle + iowait) / (double)sysconf(_SC_CLK_TCK);
 }
 
 static uint64_t anonymous_bytes(pid_t pid)
@@ -82,8 +85,8 @@ void usage_now(pid_t server, struct usage *ret_u)
 	ret_u->server_s = server ? process_seconds(server) : 0;
 	ret_u->server_rss = server ? anonymous_bytes(server) : 0;
 	ret_u->generator_s = process_seconds(getpid());
-	ret_u->host_busy_s = host_busy_seconds();
 	ret_u->wall_s = (double)clock_ns() / 1e9;
+	ret_u->host_busy_s = host_busy_seconds(ret_u->wall_s);
 }
 
 static unsigned bucket_of(uint64_t ns)

@@ -11,7 +11,7 @@
 struct usage {
 	double server_s;    /* CPU of the process, all threads */
 	double generator_s; /* CPU of this process */
-	double host_busy_s; /* all CPUs, interrupts included */
+	double host_busy_s; /* all CPUs, interrupts and everybody's work included; in steps of 10 ms */
 	double wall_s;
 	uint64_t server_rss; /* bytes, anonymous */
 };

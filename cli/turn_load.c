@@ -1,58 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The generator. Over UDP it sends and receives in batches through common/dgram, so that it costs less
- * than what it measures; over the other transports it uses a turn_link per allocation. Each payload
- * carries its time of departure and a number; the far end checks its length and its fill.
+ * The stages of a load: greet the server, make the allocations, bind a channel in each, send and count
+ * (cli/turn_traffic.c), release. Each stage runs the loop until it is done or its time is over; the
+ * first failure ends them all with one sentence.
  */
-#include "cli/turn_load.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "cli/command.h"
+#include "cli/turn_load_priv.h"
 #include "common/bytes.h"
-#include "common/dgram.h"
 #include "stun/msg.h"
-#include "turn/client.h"
 
-enum { MIN_SIZE = 16, MAX_SIZE = 1400, SLOTS = 4096, DRAIN_MS = 300, SETUP_LIMIT_MS = 120000, BINDING_REPLY = 20 };
-
-struct load;
-
-struct pair { /* one allocation: a client here, a peer there */
-	struct load *load;
-	struct io client_io, peer_io; /* UDP: the client's socket; fd -1: none */
-	struct turn_link *link;	      /* the other transports */
-	struct turn_client *client;
-	struct addr peer, relayed;
-	uint8_t head[4]; /* ChannelData header for payloads of the run's size */
-	bool allocated, bound;
-};
-
-struct load {
-	const struct turn_load_options *o;
-	struct turn_load_result *r;
-	struct loop *loop;
-	struct dgram_io *dgram;
-	struct pair *pairs;
-	unsigned started, allocated, bound, released;
-	bool measuring, failed;
-	struct timer tick, stage;
-	uint64_t began_ns, due, next_pair;
-	uint8_t (*slot)[MAX_SIZE + 4]; /* payloads in flight until the flush: a ring */
-	unsigned next_slot;
-	uint32_t number;
+enum {
+	HELLO_LIMIT_MS = 3000,
+	SETUP_LIMIT_MS = 120000,
+	RELEASE_LIMIT_MS = 30000,
+	FAILED_LIMIT_MS = 1000, /* the same after a failure: the server may be gone */
+	DRAIN_MS = 300,	   /* for what is under way when the run ends */
+	SETTLE_MS = 1000,  /* for a server to give memory back after the last release */
+	BATCH_MS = 5,	   /* pause between batches of requests */
+	SPARE_FDS = 32,
+	SOCKET_BUFFER = 4 << 20, /* a generator that was held up by others must not lose what the server sent */
 };
 
 /* ---- failures and stages ---- */
 
 static void fail(struct load *l, const char *why)
 {
-	if (l->failed)
+	if (l->failed || l->leaving)
 		return;
 	l->failed = true;
 	snprintf(l->r->error, sizeof l->r->error, "%s", why);
 	loop_stop(l->loop);
+}
+
+static void fail_for(struct load *l, int error)
+{
+	fail(l, error == -EMFILE || error == -ENFILE ? "too few file descriptors; see: ulimit -n" :
+		error == -EADDRINUSE || error == -EAGAIN ?
+		"no local port is left for one more socket; see: sysctl net.ipv4.ip_local_port_range" :
+		strerror(-error));
 }
 
 static void on_stage_end(struct timer *t, uint64_t now)
@@ -73,94 +63,86 @@ static void run_for(struct load *l, uint64_t ms)
 	timer_stop(&l->stage);
 }
 
-/* ---- what arrives ---- */
+/* ---- is there a server? ---- */
 
-static void arrived(struct load *l, const uint8_t *p, size_t n, uint64_t now_ns)
+static void on_hello_send(struct stun_tx *t, const void *p, size_t n, void *arg)
 {
-	struct rd r = rd_init(p, n);
-	uint64_t sent_ns = rd_u64(&r);
+	struct load *l = arg;
 
-	if (!l->measuring || r.failed)
+	(void)t;
+	(void)turn_link_send(l->hello, p, n);
+}
+
+static void on_hello_done(struct stun_tx *t, const struct stun_msg *m, void *arg)
+{
+	struct load *l = arg;
+
+	(void)t;
+	if (!m)
 		return;
-	if (n != l->o->size || (n > MIN_SIZE && p[n - 1] != 0x5a)) {
-		l->r->corrupt++;
-		return;
-	}
-	if (sent_ns < l->began_ns)
-		return; /* of the warm-up */
-	l->r->received++;
-	latency_add(&l->r->latency, now_ns > sent_ns ? now_ns - sent_ns : 0);
+	l->greeted = true; /* by an error too: some servers want a user even for Binding */
+	loop_stop(l->loop);
 }
 
-struct batch {
-	struct pair *pair;
-	uint64_t now_ns;
-};
-
-static void on_peer_datagram(const struct dgram *d, void *arg)
+static void on_hello_open(struct turn_link *tl, void *arg)
 {
-	struct batch *b = arg;
+	static const struct stun_tx_ops ops = { on_hello_send, on_hello_done };
+	struct load *l = arg;
+	uint8_t buf[STUN_HEADER_LEN], tid[STUN_TID_LEN];
+	struct stun_writer sw;
+	const struct stun_tx_options o = { .timers = loop_timers(l->loop), .reliable = turn_link_is_stream(tl),
+					   .ops = &ops, .arg = l };
+	int r = bytes_random(tid, sizeof tid);
 
-	arrived(b->pair->load, d->data, d->len, b->now_ns);
+	stun_begin(&sw, buf, sizeof buf, STUN_BINDING, STUN_REQUEST, tid);
+	ssize_t n = stun_end(&sw);
+	if (r == 0)
+		r = n < 0 ? (int)n : stun_tx_new(&o, loop_now(l->loop), buf, (size_t)n, &l->hello_tx);
+	if (r < 0)
+		fail_for(l, r);
 }
 
-static void on_client_bytes(struct pair *p, uint8_t *data, size_t n, uint64_t now_ns)
+static void on_hello_message(struct turn_link *tl, uint8_t *p, size_t n, void *arg)
 {
-	if (n >= 4 && stun_demux(data[0]) == DEMUX_CHANNEL_DATA && p->bound) {
-		arrived(p->load, data + 4, MIN(n - 4, (size_t)load_be16(data + 2)), now_ns);
-		return;
-	}
-	if (p->client) {
-		turn_client_input(p->client, data, n);
-	} else if (p->load->measuring && n >= BINDING_REPLY && load_be16(data) == stun_type(STUN_BINDING, STUN_SUCCESS)) {
-		uint64_t sent_ns;
-		memcpy(&sent_ns, data + 8, sizeof sent_ns);
-		if (sent_ns >= p->load->began_ns) {
-			p->load->r->received++;
-			latency_add(&p->load->r->latency, now_ns - sent_ns);
-		}
-	}
-}
-
-static void on_client_datagram(const struct dgram *d, void *arg)
-{
-	struct batch *b = arg;
-
-	on_client_bytes(b->pair, d->data, d->len, b->now_ns);
-}
-
-static void on_peer_ready(struct io *io, int events)
-{
-	struct pair *p = container_of(io, struct pair, peer_io);
-	struct batch b = { p, clock_ns() };
-
-	(void)events;
-	(void)dgram_recv(p->load->dgram, io->fd, 0, on_peer_datagram, &b);
-}
-
-static void on_client_ready(struct io *io, int events)
-{
-	struct pair *p = container_of(io, struct pair, client_io);
-	struct batch b = { p, clock_ns() };
-
-	(void)events;
-	(void)dgram_recv(p->load->dgram, io->fd, 0, on_client_datagram, &b);
-}
-
-static void on_link_message(struct turn_link *tl, uint8_t *data, size_t n, void *arg)
-{
-	(void)tl;
-	on_client_bytes(arg, data, n, clock_ns());
-}
-
-static void on_link_close(struct turn_link *tl, int err, const char *why, void *arg)
-{
-	struct pair *p = arg;
-	char text[256];
+	struct load *l = arg;
+	struct stun_msg m;
 
 	(void)tl;
-	snprintf(text, sizeof text, "the connection ended: %s%s%s", strerror(err), why && *why ? ", " : "", why ? why : "");
-	fail(p->load, text);
+	if (l->hello_tx && stun_parse(p, n, &m) == STUN_OK)
+		(void)stun_tx_input(l->hello_tx, &m);
+}
+
+/* "127.0.0.1:3478 over udp: WHY". */
+static void fail_at_server(struct load *l, const char *why, const char *detail)
+{
+	char at[ADDR_STRLEN], text[256];
+
+	snprintf(text, sizeof text, "%s over %s: %s%s%s", addr_print(&l->o->server, at), turn_proto_name(l->o->proto), why,
+		 detail && *detail ? ": " : "", detail ? detail : "");
+	fail(l, text);
+}
+
+static void on_hello_close(struct turn_link *tl, int err, const char *why, void *arg)
+{
+	(void)tl;
+	fail_at_server(arg, strerror(err), why);
+}
+
+static void greet(struct load *l)
+{
+	static const struct turn_link_ops ops = { on_hello_open, on_hello_message, on_hello_close };
+	const struct turn_link_options o = { .proto = l->o->proto, .server = l->o->server,
+					     .server_name = l->o->server_name, .ops = &ops, .arg = l };
+	char err[TLS_ERRLEN] = "";
+	int r = turn_link_new(l->loop, &o, err, &l->hello);
+
+	if (r < 0)
+		fail_at_server(l, err[0] ? err : strerror(-r), NULL);
+	run_for(l, HELLO_LIMIT_MS);
+	if (!l->failed && !l->greeted)
+		fail_at_server(l, "no answer to a STUN Binding request within 3 s", NULL);
+	l->hello_tx = stun_tx_free(l->hello_tx);
+	l->hello = turn_link_free(l->hello);
 }
 
 /* ---- the clients ---- */
@@ -175,12 +157,12 @@ static uint64_t client_now(void *arg)
 static void client_send(const void *data, size_t n, void *arg)
 {
 	struct pair *p = arg;
+	const struct dgram_route to_server = { p->client_io.fd, &p->load->o->server, NULL, DGRAM_MARK_NONE };
 
 	if (p->link)
 		(void)turn_link_send(p->link, data, n);
 	else
-		dgram_send_copy(p->load->dgram, &(struct dgram_route){ p->client_io.fd, &p->load->o->server, NULL, DGRAM_MARK_NONE },
-				data, n);
+		dgram_send_copy(p->load->dgram, &to_server, data, n);
 }
 
 static void on_allocated(struct turn_client *c, void *arg)
@@ -204,18 +186,11 @@ static void on_bound(struct turn_client *c, const struct addr *peer, uint16_t ch
 	(void)peer;
 	store_be16(p->head, channel);
 	store_be16(p->head + 2, (uint16_t)p->load->o->size);
+	if (p->bound)
+		return; /* a renewal */
 	p->bound = true;
 	if (++p->load->bound == p->load->o->allocations)
 		loop_stop(p->load->loop);
-}
-
-static void on_failed(struct turn_client *c, const struct turn_failure *f, void *arg)
-{
-	struct pair *p = arg;
-	char text[256];
-
-	(void)c;
-	fail(p->load, turn_failure_text(f, text, sizeof text));
 }
 
 static void on_released(struct turn_client *c, void *arg)
@@ -224,8 +199,19 @@ static void on_released(struct turn_client *c, void *arg)
 
 	(void)c;
 	p->allocated = false;
-	if (++p->load->released == p->load->allocated)
-		loop_stop(p->load->loop);
+	p->load->released++;
+	loop_stop(p->load->loop);
+}
+
+static void on_failed(struct turn_client *c, const struct turn_failure *f, void *arg)
+{
+	struct pair *p = arg;
+	char text[256];
+
+	if (p->load->leaving)
+		on_released(c, p); /* it is gone in any case */
+	else
+		fail(p->load, turn_failure_text(f, text, sizeof text));
 }
 
 static const struct turn_client_ops client_ops = {
@@ -236,12 +222,14 @@ static const struct turn_client_ops client_ops = {
 static void begin_allocate(struct pair *p)
 {
 	const struct turn_load_options *o = p->load->o;
+	/* IPv6 is asked for, IPv4 is what a server gives unasked: old ones know no other. */
 	struct turn_client_options co = { .timers = loop_timers(p->load->loop), .now = client_now, .user = o->user,
 					  .password = o->password, .stream = p->link && turn_link_is_stream(p->link),
+					  .family = addr_family(&o->peer_ip) == AF_INET6 ? AF_INET6 : AF_UNSPEC,
 					  .no_sha256 = o->no_sha256, .ops = &client_ops, .arg = p };
 
 	if (turn_client_new(&co, &p->client) < 0 || turn_client_allocate(p->client) < 0)
-		fail(p->load, "cannot make a client: bad user name or password, or no memory");
+		fail(p->load, "cannot make a client: a user name or password that cannot be prepared, or no memory");
 }
 
 static void on_link_open(struct turn_link *tl, void *arg)
@@ -250,13 +238,31 @@ static void on_link_open(struct turn_link *tl, void *arg)
 	begin_allocate(arg);
 }
 
+static void on_link_message(struct turn_link *tl, uint8_t *data, size_t n, void *arg)
+{
+	(void)tl;
+	traffic_client_message(arg, data, n);
+}
+
+static void on_link_close(struct turn_link *tl, int err, const char *why, void *arg)
+{
+	struct pair *p = arg;
+	char text[256];
+
+	(void)tl;
+	snprintf(text, sizeof text, "a connection ended: %s%s%s", strerror(err), why && *why ? ", " : "", why ? why : "");
+	fail(p->load, text);
+}
+
 static int open_socket(struct pair *p, const struct addr *like, struct io *io, void (*ready)(struct io *, int))
 {
+	const struct dgram_socket_options opt = { .v6only = true, .gro = !p->load->o->no_gso, .rcvbuf = SOCKET_BUFFER,
+						  .sndbuf = SOCKET_BUFFER };
 	struct addr at = *like;
 	int fd, r;
 
 	addr_set_port(&at, 0);
-	r = dgram_socket(&at, &(struct dgram_socket_options){ .v6only = true, .gro = true }, &fd);
+	r = dgram_socket(&at, &opt, &fd);
 	if (r == 0 && (r = io_start(io, p->load->loop, fd, IO_READ, ready)) < 0)
 		close(fd);
 	if (r < 0)
@@ -274,17 +280,17 @@ static void start_pair(struct pair *p)
 	int r = 0;
 
 	if (o->mode == LOAD_RELAY) {
-		r = open_socket(p, &o->peer_ip, &p->peer_io, on_peer_ready);
+		r = open_socket(p, &o->peer_ip, &p->peer_io, traffic_peer_ready);
 		if (r == 0 && getsockname(p->peer_io.fd, &p->peer.sa, &len) < 0)
 			r = -errno;
 	}
 	if (r == 0 && o->proto == TURN_UDP)
-		r = open_socket(p, &any, &p->client_io, on_client_ready);
+		r = open_socket(p, &any, &p->client_io, traffic_client_ready);
 	else if (r == 0)
 		r = turn_link_new(p->load->loop, &(struct turn_link_options){ .proto = o->proto, .server = o->server,
 				  .server_name = o->server_name, .ops = &link_ops, .arg = p }, err, &p->link);
 	if (r < 0)
-		fail(p->load, err[0] ? err : r == -EMFILE ? "too few file descriptors; see: ulimit -n" : strerror(-r));
+		fail_for(p->load, r);
 	else if (!p->link && o->mode != LOAD_BINDING)
 		begin_allocate(p);
 }
@@ -295,103 +301,14 @@ static void start_more(struct load *l)
 		start_pair(&l->pairs[l->started++]);
 }
 
-/* ---- sending ---- */
-
-static uint8_t *next_payload(struct load *l, uint64_t now_ns)
+/* Binding has no allocation whose end would start the next client. */
+static void start_all(struct load *l)
 {
-	uint8_t *p = l->slot[l->next_slot++ % SLOTS];
-	struct wr w = wr_init(p, MIN_SIZE);
-
-	wr_u64(&w, now_ns);
-	wr_u32(&w, l->number++);
-	return p;
+	while (!l->failed && l->started < l->o->allocations)
+		start_pair(&l->pairs[l->started++]);
 }
 
-static void send_up(struct pair *p, const uint8_t *payload)
-{
-	struct load *l = p->load;
-	uint8_t frame[MAX_SIZE + 8];
-	size_t n = l->o->size;
-
-	if (!p->link) {
-		dgram_send(l->dgram, &(struct dgram_route){ p->client_io.fd, &l->o->server, NULL, DGRAM_MARK_NONE }, p->head,
-			   sizeof p->head, payload, n);
-		return;
-	}
-	memcpy(frame, p->head, sizeof p->head);
-	memcpy(frame + sizeof p->head, payload, n);
-	n += sizeof p->head;
-	if (turn_link_is_stream(p->link)) {
-		memset(frame + n, 0, -n & 3);
-		n += -n & 3;
-	}
-	(void)turn_link_send(p->link, frame, n);
-}
-
-static void send_binding(struct pair *p, uint64_t now_ns)
-{
-	struct load *l = p->load;
-	uint8_t *buf = l->slot[l->next_slot++ % SLOTS], tid[STUN_TID_LEN] = { 0 };
-	struct stun_writer sw;
-
-	memcpy(tid, &now_ns, sizeof now_ns); /* comes back in the answer */
-	memcpy(tid + sizeof now_ns, &l->number, sizeof l->number);
-	l->number++;
-	stun_begin(&sw, buf, MAX_SIZE, STUN_BINDING, STUN_REQUEST, tid);
-	ssize_t n = stun_end(&sw);
-	if (n > 0)
-		dgram_send(l->dgram, &(struct dgram_route){ p->client_io.fd, &l->o->server, NULL, DGRAM_MARK_NONE }, NULL, 0, buf,
-			   (size_t)n);
-}
-
-static void send_one(struct load *l, struct pair *p, unsigned direction, uint64_t now_ns)
-{
-	if (l->measuring)
-		l->r->sent++;
-	if (l->o->mode == LOAD_BINDING)
-		send_binding(p, now_ns);
-	else if (direction == LOAD_UP)
-		send_up(p, next_payload(l, now_ns));
-	else
-		dgram_send(l->dgram, &(struct dgram_route){ p->peer_io.fd, &p->relayed, NULL, DGRAM_MARK_NONE }, NULL, 0,
-			   next_payload(l, now_ns), l->o->size);
-}
-
-static void send_burst(struct load *l, uint64_t now_ns)
-{
-	uint64_t turn = l->next_pair++;
-	bool both = l->o->directions == (LOAD_UP | LOAD_DOWN);
-	struct pair *p = &l->pairs[(both ? turn / 2 : turn) % l->o->allocations];
-	unsigned direction = !both ? l->o->directions : turn & 1 ? LOAD_DOWN : LOAD_UP;
-
-	for (unsigned i = 0; i < l->o->burst; i++)
-		send_one(l, p, direction, now_ns);
-}
-
-/* Every millisecond: what is due by the rate since the run began. A generator that was held up does
- * not make up for more than 20 ms, so an overload shows as a lower rate. */
-static void on_tick(struct timer *t, uint64_t now)
-{
-	struct load *l = container_of(t, struct load, tick);
-	uint64_t now_ns = clock_ns();
-	uint64_t target = (uint64_t)((double)(now_ns - l->began_ns) / 1e9 * (double)l->o->rate);
-	uint64_t most = l->o->rate / 50 + l->o->burst;
-
-	(void)now;
-	if (target > l->due + most)
-		l->due = target - most;
-	for (unsigned flushed = 0; l->due + l->o->burst <= target; l->due += l->o->burst) {
-		send_burst(l, now_ns);
-		flushed += l->o->burst;
-		if (flushed + l->o->burst > SLOTS) { /* the slots must not be reused before they are sent */
-			dgram_flush(l->dgram);
-			flushed = 0;
-		}
-	}
-	loop_timer_set(l->loop, &l->tick, 1);
-}
-
-/* ---- the run ---- */
+/* ---- the stages ---- */
 
 static void subtract(const struct usage *a, const struct usage *b, struct usage *ret_d)
 {
@@ -404,8 +321,12 @@ static void set_up(struct load *l)
 	struct usage before, after;
 
 	usage_now(l->o->server_pid, &before);
+	if (l->o->mode == LOAD_BINDING) {
+		start_all(l);
+		return;
+	}
 	start_more(l);
-	if (l->o->mode != LOAD_BINDING)
+	if (l->allocated < l->o->allocations)
 		run_for(l, SETUP_LIMIT_MS);
 	usage_now(l->o->server_pid, &after);
 	subtract(&before, &after, &l->r->setup);
@@ -413,8 +334,8 @@ static void set_up(struct load *l)
 	l->r->rss_before = before.server_rss;
 	l->r->rss_after = after.server_rss;
 	l->r->allocations = l->allocated;
-	if (!l->failed && l->o->mode != LOAD_BINDING && l->allocated < l->o->allocations)
-		fail(l, "the server did not answer all Allocate requests in time");
+	if (!l->failed && l->allocated < l->o->allocations)
+		fail(l, "the server did not answer all Allocate requests within 2 minutes");
 }
 
 static void bind_all(struct load *l)
@@ -423,12 +344,12 @@ static void bind_all(struct load *l)
 		if (turn_client_bind(l->pairs[i].client, &l->pairs[i].peer) < 0)
 			fail(l, "no memory");
 		if (i % l->o->in_flight == l->o->in_flight - 1)
-			run_for(l, 5);
+			run_for(l, BATCH_MS);
 	}
 	if (l->bound < l->o->allocations)
 		run_for(l, SETUP_LIMIT_MS);
 	if (!l->failed && l->bound < l->o->allocations)
-		fail(l, "the server did not answer all ChannelBind requests in time");
+		fail(l, "the server did not answer all ChannelBind requests within 2 minutes");
 }
 
 static void measure(struct load *l)
@@ -450,16 +371,37 @@ static void measure(struct load *l)
 	run_for(l, DRAIN_MS);
 }
 
+/* All allocations end at the server before the sockets close, a few requests at a time: a server left
+ * with them would carry them into the next measurement. */
 static void release_all(struct load *l)
 {
-	unsigned had = l->allocated;
+	uint64_t limit_ms = l->failed ? FAILED_LIMIT_MS : RELEASE_LIMIT_MS, end = clock_ns() + limit_ms * 1000000;
+	unsigned asked = 0;
 
-	for (unsigned i = 0; i < l->started; i++)
-		if (l->pairs[i].allocated)
-			turn_client_release(l->pairs[i].client);
-	if (had)
-		run_for(l, 3000);
+	l->leaving = true;
+	l->failed = false;
+	for (unsigned i = 0; i < l->started; i++) {
+		if (!l->pairs[i].allocated)
+			continue;
+		turn_client_release(l->pairs[i].client);
+		asked++;
+		while (asked - l->released >= l->o->in_flight && clock_ns() < end)
+			run_for(l, limit_ms);
+	}
+	while (l->released < asked && clock_ns() < end)
+		run_for(l, limit_ms);
 }
+
+static void measure_released(struct load *l)
+{
+	struct usage after;
+
+	run_for(l, SETTLE_MS);
+	usage_now(l->o->server_pid, &after);
+	l->r->rss_released = after.server_rss;
+}
+
+/* ---- life ---- */
 
 static void close_pair(struct pair *p)
 {
@@ -477,6 +419,23 @@ static void close_pair(struct pair *p)
 	}
 }
 
+/* The descriptors that this load needs, before a part of them is open. */
+static int check_descriptors(const struct turn_load_options *o, struct turn_load_result *ret)
+{
+	rlim_t need = (rlim_t)o->allocations * (o->mode == LOAD_RELAY ? 2 : 1) + SPARE_FDS;
+	struct rlimit lim;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0 || lim.rlim_cur >= need)
+		return 0;
+	lim.rlim_cur = MIN(need, lim.rlim_max);
+	if (setrlimit(RLIMIT_NOFILE, &lim) == 0 && lim.rlim_cur >= need)
+		return 0;
+	snprintf(ret->error, sizeof ret->error,
+		 "%u allocations need %llu file descriptors here, and this process may have %llu; see: ulimit -Hn",
+		 o->allocations, (unsigned long long)need, (unsigned long long)lim.rlim_max);
+	return EXIT_FAILED;
+}
+
 static int load_init(struct load *l)
 {
 	int r = loop_new(&l->loop);
@@ -484,14 +443,13 @@ static int load_init(struct load *l)
 	if (r < 0 || (r = dgram_io_new(l->loop, &(struct dgram_options){ .no_gso = l->o->no_gso }, &l->dgram)) < 0)
 		return r;
 	l->pairs = calloc(l->o->allocations, sizeof *l->pairs);
-	l->slot = malloc(SLOTS * sizeof *l->slot);
+	l->slot = malloc(LOAD_MAX_BURST * sizeof *l->slot);
 	if (!l->pairs || !l->slot)
 		return -ENOMEM;
-	memset(l->slot, 0x5a, SLOTS * sizeof *l->slot);
 	for (unsigned i = 0; i < l->o->allocations; i++)
 		l->pairs[i].load = l;
-	l->tick.fire = on_tick;
 	l->stage.fire = on_stage_end;
+	traffic_init(l);
 	return 0;
 }
 
@@ -512,17 +470,21 @@ int turn_load(const struct turn_load_options *o, struct turn_load_result *ret)
 	int r;
 
 	*ret = (struct turn_load_result){ 0 };
+	if ((r = check_descriptors(o, ret)))
+		return r;
 	r = load_init(&l);
 	if (r == 0) {
-		set_up(&l);
+		greet(&l);
+		if (!l.failed)
+			set_up(&l);
 		if (o->mode == LOAD_RELAY && !l.failed)
 			bind_all(&l);
 		if (o->mode != LOAD_ALLOCATE && !l.failed)
 			measure(&l);
-		bool failed = l.failed;
-		l.failed = false;
+		r = l.failed ? EXIT_FAILED : 0;
 		release_all(&l);
-		r = failed ? EXIT_FAILED : 0;
+		if (r == 0 && o->mode == LOAD_ALLOCATE && o->server_pid)
+			measure_released(&l);
 	}
 	load_deinit(&l);
 	return r;

@@ -9,7 +9,7 @@
 #include "turn/client_link.h"
 
 enum turn_load_mode { LOAD_RELAY, LOAD_ALLOCATE, LOAD_BINDING };
-enum { LOAD_UP = 1, LOAD_DOWN = 2 };
+enum { LOAD_UP = 1, LOAD_DOWN = 2, LOAD_MIN_SIZE = 16, LOAD_MAX_SIZE = 1400, LOAD_MAX_BURST = 256 };
 
 struct turn_load_options {
 	enum turn_load_mode mode;
@@ -24,14 +24,15 @@ struct turn_load_options {
 	pid_t server_pid;   /* 0: its CPU is not known */
 	bool no_gso;	    /* send every packet by itself */
 	bool no_sha256;	    /* authenticate as an RFC 5766 client would, so that all servers do the same work */
-	bool progress;	    /* on stderr */
 };
 struct turn_load_result {
 	char error[256];
-	uint64_t allocations, sent, received, corrupt;
+	/* corrupt: other bytes than were sent, or for somebody else; reordered: behind a later one of its
+	 * flow, or twice */
+	uint64_t allocations, sent, received, corrupt, reordered;
 	double setup_s, run_s;
 	struct usage setup, run; /* differences over set-up (allocations only) and over the measured run */
-	uint64_t rss_before, rss_after; /* around the set-up */
+	uint64_t rss_before, rss_after, rss_released; /* before and after the set-up; after the release */
 	struct latency latency;
 };
 /* 0; or a negative errno, or EXIT_FAILED with ret->error. */

@@ -115,7 +115,7 @@ static void on_hello_message(struct turn_link *tl, uint8_t *p, size_t n, void *a
 /* "127.0.0.1:3478 over udp: WHY". */
 static void fail_at_server(struct load *l, const char *why, const char *detail)
 {
-	char at[ADDR_STRLEN], text[256];
+	char at[ADDR_STRLEN], text[400];
 
 	snprintf(text, sizeof text, "%s over %s: %s%s%s", addr_print(&l->o->server, at), turn_proto_name(l->o->proto), why,
 		 detail && *detail ? ": " : "", detail ? detail : "");
@@ -124,8 +124,10 @@ static void fail_at_server(struct load *l, const char *why, const char *detail)
 
 static void on_hello_close(struct turn_link *tl, int err, const char *why, void *arg)
 {
+	bool more = why && *why && strcmp(why, strerror(err)) != 0;
+
 	(void)tl;
-	fail_at_server(arg, strerror(err), why);
+	fail_at_server(arg, strerror(err), more ? why : NULL);
 }
 
 static void greet(struct load *l)
@@ -247,11 +249,12 @@ static void on_link_message(struct turn_link *tl, uint8_t *data, size_t n, void 
 static void on_link_close(struct turn_link *tl, int err, const char *why, void *arg)
 {
 	struct pair *p = arg;
+	bool more = why && *why && strcmp(why, strerror(err)) != 0;
 	char text[256];
 
 	(void)tl;
-	snprintf(text, sizeof text, "a connection ended: %s%s%s", strerror(err), why && *why ? ", " : "", why ? why : "");
-	fail(p->load, text);
+	snprintf(text, sizeof text, "a client's connection ended: %s", strerror(err));
+	fail_at_server(p->load, text, more ? why : NULL);
 }
 
 static int open_socket(struct pair *p, const struct addr *like, struct io *io, void (*ready)(struct io *, int))

@@ -18,14 +18,7 @@ enum { OPEN_TRIES = 256 }; /* ports asked of the kernel for one relay socket */
 
 static uint64_t tuple_hash(const struct turn_server *s, const struct turn_path *p)
 {
-	uint8_t key[20];
-	size_t n;
-	const uint8_t *ip = addr_ip(&p->client, &n);
-
-	memcpy(key, ip, n);
-	store_be16(key + n, addr_port(&p->client));
-	key[n + 2] = (uint8_t)p->transport->proto;
-	return hash_bytes(&s->seed, key, n + 3);
+	return addr_hash(&s->seed, &p->client);
 }
 
 static bool same_tuple(const struct hnode *n, const void *key)

@@ -22,13 +22,7 @@ static uint32_t number_hash(const struct turn_server *s, uint16_t number)
 
 static uint32_t peer_hash(const struct turn_server *s, const struct addr *peer)
 {
-	uint8_t key[18];
-	size_t n;
-	const uint8_t *ip = addr_ip(peer, &n);
-
-	memcpy(key, ip, n);
-	store_be16(key + n, addr_port(peer));
-	return (uint32_t)hash_bytes(&s->seed, key, n + 2);
+	return (uint32_t)addr_hash(&s->seed, peer);
 }
 
 static struct turn_channel *find_number(const struct turn_alloc *a, uint16_t number)

@@ -17,9 +17,7 @@ void turn_permissions_deinit(struct turn_permissions *ps)
 
 static uint32_t ip_hash(const struct turn_server *s, const struct addr *peer)
 {
-	size_t n;
-	const uint8_t *ip = addr_ip(peer, &n);
-	return (uint32_t)hash_bytes(&s->seed, ip, n);
+	return (uint32_t)addr_hash_ip(&s->seed, peer);
 }
 
 static struct turn_permission *find(const struct turn_alloc *a, const struct addr *peer, uint32_t hash)

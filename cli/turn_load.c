@@ -112,22 +112,22 @@ static void on_hello_message(struct turn_link *tl, uint8_t *p, size_t n, void *a
 		(void)stun_tx_input(l->hello_tx, &m);
 }
 
-/* "127.0.0.1:3478 over udp: WHY". */
+/* "127.0.0.1:3478 over udp: WHY: DETAIL". */
 static void fail_at_server(struct load *l, const char *why, const char *detail)
 {
-	char at[ADDR_STRLEN], text[400];
+	char at[ADDR_STRLEN], text[sizeof l->r->error];
+	struct sb b = sb_init(text, sizeof text);
 
-	snprintf(text, sizeof text, "%s over %s: %s%s%s", addr_print(&l->o->server, at), turn_proto_name(l->o->proto), why,
-		 detail && *detail ? ": " : "", detail ? detail : "");
+	sb_fmt(&b, "%s over %s: %s", addr_print(&l->o->server, at), turn_proto_name(l->o->proto), why);
+	if (detail && *detail && strcmp(detail, why) != 0)
+		sb_fmt(&b, ": %s", detail);
 	fail(l, text);
 }
 
 static void on_hello_close(struct turn_link *tl, int err, const char *why, void *arg)
 {
-	bool more = why && *why && strcmp(why, strerror(err)) != 0;
-
 	(void)tl;
-	fail_at_server(arg, strerror(err), more ? why : NULL);
+	fail_at_server(arg, strerror(err), why);
 }
 
 static void greet(struct load *l)
@@ -249,12 +249,10 @@ static void on_link_message(struct turn_link *tl, uint8_t *data, size_t n, void 
 static void on_link_close(struct turn_link *tl, int err, const char *why, void *arg)
 {
 	struct pair *p = arg;
-	bool more = why && *why && strcmp(why, strerror(err)) != 0;
-	char text[256];
 
 	(void)tl;
-	snprintf(text, sizeof text, "a client's connection ended: %s", strerror(err));
-	fail_at_server(p->load, text, more ? why : NULL);
+	fail_at_server(p->load, p->load->measuring ? "a connection ended during the run" : "a connection ended",
+		       why && *why ? why : strerror(err));
 }
 
 static int open_socket(struct pair *p, const struct addr *like, struct io *io, void (*ready)(struct io *, int))
@@ -358,16 +356,20 @@ static void bind_all(struct load *l)
 static void measure(struct load *l)
 {
 	struct usage before, after;
+	int r;
 
 	l->began_ns = clock_ns();
-	loop_timer_set(l->loop, &l->tick, 0);
+	if ((r = traffic_start(l)) < 0) {
+		fail_for(l, r);
+		return;
+	}
 	run_for(l, l->o->warmup_ms);
 	usage_now(l->o->server_pid, &before);
 	l->began_ns = clock_ns();
 	l->due = 0;
 	l->measuring = true;
 	run_for(l, l->o->run_ms);
-	timer_stop(&l->tick);
+	traffic_stop(l);
 	usage_now(l->o->server_pid, &after);
 	subtract(&before, &after, &l->r->run);
 	l->r->run_s = l->r->run.wall_s;
@@ -458,7 +460,7 @@ static int load_init(struct load *l)
 
 static void load_deinit(struct load *l)
 {
-	timer_stop(&l->tick);
+	traffic_stop(l);
 	for (unsigned i = 0; l->pairs && i < l->started; i++)
 		close_pair(&l->pairs[i]);
 	dgram_io_free(l->dgram);
@@ -469,7 +471,7 @@ static void load_deinit(struct load *l)
 
 int turn_load(const struct turn_load_options *o, struct turn_load_result *ret)
 {
-	struct load l = { .o = o, .r = ret };
+	struct load l = { .o = o, .r = ret, .pace = { .fd = -1 } };
 	int r;
 
 	*ret = (struct turn_load_result){ 0 };

@@ -37,7 +37,8 @@ struct load {
 	bool measuring, failed;
 	bool greeted; /* the server has answered */
 	bool leaving; /* what fails now is no result any more */
-	struct timer tick, stage;
+	struct timer stage;
+	struct io pace; /* a timerfd: the loop's timers are too coarse; fd -1: none */
 	struct turn_link *hello; /* asks first whether there is a server at all */
 	struct stun_tx *hello_tx;
 	uint64_t began_ns, due, next_pair;
@@ -48,7 +49,8 @@ struct load {
 
 /* turn_traffic.c */
 void traffic_init(struct load *l);
-void traffic_tick(struct timer *t, uint64_t now);
+int traffic_start(struct load *l);
+void traffic_stop(struct load *l);
 void traffic_peer_ready(struct io *io, int events);
 void traffic_client_ready(struct io *io, int events);
 void traffic_client_message(struct pair *p, uint8_t *data, size_t n);

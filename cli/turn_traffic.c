@@ -7,12 +7,21 @@
  * A payload begins with its time of departure, its number in its flow and the name of the flow; the rest
  * is fill. The far end checks all of it: a packet counts only if it came whole, to the right socket.
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 #include "cli/turn_load_priv.h"
 #include "common/bytes.h"
 #include "stun/msg.h"
 
-enum { FILL = 0x5a, CATCH_UP_PER_S = 50 /* what was missed is made up for 1/50 s */, CHANNEL_HEAD = 4 };
+enum {
+	FILL = 0x5a,
+	CHANNEL_HEAD = 4,
+	CATCH_UP_PER_S = 50,  /* what was missed is made up for 1/50 s */
+	MIN_PACE_NS = 100000, /* between wake-ups; shorter ones would cost more than they send */
+	MAX_PACE_NS = 1000000,
+};
 
 static uint32_t flow_name(const struct pair *p, unsigned direction)
 {
@@ -208,20 +217,49 @@ static void send_burst(struct load *l)
 		l->r->sent += l->o->burst;
 }
 
-/* Every millisecond: what is due by the rate since the run began. A generator that was held up does not
- * make up for more than 20 ms, so an overload shows as a lower rate. */
-void traffic_tick(struct timer *t, uint64_t now)
+/* What is due by the rate since the run began. A generator that was held up does not make up for more than
+ * 20 ms, so an overload shows as a lower rate. */
+static void on_pace(struct io *io, int events)
 {
-	struct load *l = container_of(t, struct load, tick);
-	uint64_t target = (uint64_t)((double)(clock_ns() - l->began_ns) / 1e9 * (double)l->o->rate);
-	uint64_t most = l->o->rate / CATCH_UP_PER_S + l->o->burst;
+	struct load *l = container_of(io, struct load, pace);
+	uint64_t most = l->o->rate / CATCH_UP_PER_S + l->o->burst, target, expired;
 
-	(void)now;
+	(void)events;
+	if (read(io->fd, &expired, sizeof expired) != (ssize_t)sizeof expired)
+		return; /* woken for nothing */
+	target = (uint64_t)((double)(clock_ns() - l->began_ns) / 1e9 * (double)l->o->rate);
 	if (target > l->due + most)
 		l->due = target - most;
 	for (; l->due + l->o->burst <= target; l->due += l->o->burst)
 		send_burst(l);
-	loop_timer_set(l->loop, &l->tick, 1);
+}
+
+/* One burst a wake-up where the rate allows it, as from clients that know nothing of each other. */
+int traffic_start(struct load *l)
+{
+	uint64_t ns = MIN(MAX((uint64_t)l->o->burst * 1000000000 / l->o->rate, MIN_PACE_NS), MAX_PACE_NS);
+	struct itimerspec every = { { 0, (long)ns }, { 0, (long)ns } };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	r = timerfd_settime(fd, 0, &every, NULL) < 0 ? -errno : io_start(&l->pace, l->loop, fd, IO_READ, on_pace);
+	if (r < 0) {
+		close(fd);
+		l->pace.fd = -1;
+	}
+	return r;
+}
+
+void traffic_stop(struct load *l)
+{
+	int fd = l->pace.fd;
+
+	if (fd < 0)
+		return;
+	io_stop(&l->pace);
+	close(fd);
+	l->pace.fd = -1;
 }
 
 void traffic_init(struct load *l)
@@ -229,5 +267,4 @@ void traffic_init(struct load *l)
 	memset(l->fill, FILL, sizeof l->fill);
 	for (unsigned i = 0; i < LOAD_MAX_BURST; i++)
 		memset(l->slot[i], FILL, sizeof l->slot[i]);
-	l->tick.fire = traffic_tick;
 }

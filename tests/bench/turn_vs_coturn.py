@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""stile-turn beside coturn: the same loads in alternating runs, medians, one table, a bar for each row.
+
+Each round starts both servers anew, then runs every load first on one and then on the other, the order
+changing from round to round. A run that lost, reordered or damaged packets, or whose generator could not
+keep the rate, is not a measurement: it is repeated once, and counts as missed if it fails again. Raw JSON
+of every run is kept. Exit status: 0 every bar is met, 1 one is missed, 2 the benchmark cannot run here."""
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from servers import PASSWORD, PORT, TLS_PORT, USER, Coturn, Stile, Unable, cpus, make_certificate, on_cpu  # noqa: E402
+
+ALLOWED_LOSS, KEPT_RATE = 0.001, 0.98
+RATE = 50000  # packets a second, where a row names no other
+HALF_LOAD = None  # a rate that depends on what the first round measured
+SCATTERED = ("-n", "64", "-s", "160")
+VIDEO = ("-n", "64", "-s", "1200")
+
+# name, arguments of `stile bench turn`, packets a second
+LOADS = {
+    "scattered": (SCATTERED, RATE),
+    "burst8": ((*VIDEO, "-b", "8"), RATE),
+    "burst32": ((*VIDEO, "-b", "32"), RATE),
+    "single8": ((*VIDEO, "-b", "8", "--no-gso"), RATE),
+    "allocate": (("-m", "allocate", "-n", "2000", "--no-sha256"), None),
+    "binding": (("-m", "binding", "-n", "64"), RATE),
+    "half": (SCATTERED, HALF_LOAD),
+    "tcp": (("-t", "tcp", *SCATTERED), RATE // 2),
+    "tls": (("-t", "tls", *SCATTERED), RATE // 2),
+    "dtls": (("-t", "dtls", *SCATTERED), RATE // 2),
+}
+
+# what, load, key in its JSON, unit, bar, kind of bar: "most" and "least" bound the ratio ours/coturn, "value" ours
+ROWS = (
+    ("CPU per packet, 160 B scattered", "scattered", "server_cpu_us_per_packet", "µs", 0.70, "most"),
+    ("CPU per packet, 1200 B in bursts of 8", "burst8", "server_cpu_us_per_packet", "µs", 0.30, "most"),
+    ("CPU per packet, 1200 B in bursts of 32", "burst32", "server_cpu_us_per_packet", "µs", 1 / 7, "most"),
+    ("  same, bursts of 8 arriving one by one", "single8", "server_cpu_us_per_packet", "µs", None, "most"),
+    ("CPU per allocation, 401 included", "allocate", "server_cpu_us_per_allocation", "µs", 1 / 3, "most"),
+    ("allocations per second", "allocate", "allocations_per_second", "/s", 3, "least"),
+    ("memory per allocation", "allocate", "server_bytes_per_allocation", "B", 1536, "value"),
+    ("  still held after the release", "allocate", "server_bytes_per_allocation_released", "B", 384, "value"),
+    ("CPU per Binding", "binding", "server_cpu_us_per_packet", "µs", 0.75, "most"),
+    ("latency p50 at half load", "half", "latency_us.p50", "µs", 1, "most"),
+    ("latency p99 at half load", "half", "latency_us.p99", "µs", 1, "most"),
+    ("CPU per packet over TCP, 160 B", "tcp", "server_cpu_us_per_packet", "µs", 1, "most"),
+    ("CPU per packet over TLS, 160 B", "tls", "server_cpu_us_per_packet", "µs", 1, "most"),
+    ("CPU per packet over DTLS, 160 B", "dtls", "server_cpu_us_per_packet", "µs", 1, "most"),
+)
+
+
+def value_of(result, key):
+    for part in key.split("."):
+        result = result.get(part) if isinstance(result, dict) else None
+    return result
+
+
+def median(runs, key):
+    values = [v for v in (value_of(r, key) for r in runs) if v is not None]
+    return statistics.median(values) if values else None
+
+
+class Benchmark:
+    def __init__(self, options, folder):
+        self.options = options
+        self.build = os.environ.get("STILE_BUILD", "build-release")
+        self.stile = os.path.join(self.build, "cli/stile")
+        peer_net = options.net
+        self.servers = [Stile(folder, f"{peer_net}.1", self.build), Coturn(folder, f"{peer_net}.2")]
+        self.peer = f"{peer_net}.3"
+        self.versions = {s.name: s.version() for s in self.servers}
+        self.runs = {s.name: {load: [] for load in options.loads} for s in self.servers}
+        self.spoiled = []
+
+    # ---- one run ----
+
+    def half_load(self):
+        """Half of what coturn, or the generator beside it, can do with one CPU."""
+        runs = self.runs["turnserver"].get("scattered") or []
+        cost = max((median(runs, k) or 0 for k in ("server_cpu_us_per_packet", "generator_cpu_us_per_packet")), default=0)
+        return int(0.5e6 / cost) if cost else RATE
+
+    def argv(self, server, load):
+        arguments, rate = LOADS[load]
+        port = TLS_PORT if load in ("tls", "dtls") else PORT
+        argv = [self.stile, "bench", "turn", server.host, "--json", "--port", str(port), "--pid", str(server.process.pid),
+                "--user", USER, "--password", PASSWORD, "--peer", self.peer, "--time", f"{self.options.time}ms", *arguments]
+        if load != "allocate":
+            argv += ["--rate", str(rate or self.half_load())]
+        return argv
+
+    @staticmethod
+    def flaw(result):
+        """Why this result measures nothing, or None."""
+        if "sent" not in result:
+            return None
+        if result["corrupt"]:
+            return f'{result["corrupt"]} packets damaged'
+        if result["reordered"]:
+            return f'{result["reordered"]} packets out of order'
+        if result["loss"] is None or result["loss"] > ALLOWED_LOSS:
+            return f'{100 * (result["loss"] or 1):.2f} % of the packets lost'
+        if result["sent"] < KEPT_RATE * result["rate_asked"] * result["seconds"]:
+            return f'the generator sent {result["sent"] / result["seconds"]:.0f}/s instead of {result["rate_asked"]}/s'
+        return None
+
+    def run_once(self, server, load):
+        try:
+            done = subprocess.run(self.argv(server, load), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  timeout=60 + self.options.time / 1000, check=False, preexec_fn=on_cpu(cpus()[0]))
+        except subprocess.TimeoutExpired:
+            return None, "the generator hung"
+        except OSError as e:
+            raise Unable(f"cannot start {self.stile}: {e.strerror}") from None
+        if done.returncode:
+            return None, done.stderr.strip()
+        result = json.loads(done.stdout)
+        return result, self.flaw(result)
+
+    def run(self, server, load):
+        for attempt in (1, 2):
+            result, flaw = self.run_once(server, load)
+            if not flaw:
+                self.runs[server.name][load].append(result)
+                return
+            self.spoiled.append({"server": server.name, "load": load, "attempt": attempt, "why": flaw, "result": result})
+            print(f"  {server.program}, {load}: {flaw}", file=sys.stderr)
+
+    def round(self, number):
+        order = self.servers if number % 2 else self.servers[::-1]
+        try:
+            for server in order:
+                server.start()
+            for load in self.options.loads:
+                for server in order:
+                    self.run(server, load)
+        finally:
+            for server in self.servers:
+                server.stop()
+
+    # ---- what came out ----
+
+    def row(self, row):
+        what, load, key, unit, bar, kind = row
+        ours, theirs = median(self.runs["stile"][load], key), median(self.runs["turnserver"][load], key)
+        ratio = ours / theirs if ours is not None and theirs else None
+        judged = ours if kind == "value" else ratio
+        met = None if bar is None else judged is not None and (judged >= bar if kind == "least" else judged <= bar)
+        return {"what": what, "coturn": theirs, "ours": ours, "unit": unit, "ratio": ratio, "bar": bar, "kind": kind, "met": met}
+
+    def table(self):
+        return [self.row(r) for r in ROWS if r[1] in self.options.loads]
+
+
+def number(v, unit=""):
+    if v is None:
+        return "-"
+    text = f"{v:.0f}" if abs(v) >= 100 else f"{v:.1f}" if abs(v) >= 10 else f"{v:.2f}"
+    return f"{text} {unit}" if unit else text
+
+
+def bar_text(row):
+    if row["bar"] is None:
+        return "-"
+    if row["kind"] == "value":
+        return f'≤ {row["bar"]} {row["unit"]}'
+    return ("≥ " if row["kind"] == "least" else "≤ ") + number(row["bar"])
+
+
+def print_table(rows):
+    print(f'{"":42}{"coturn":>12}{"ours":>12}{"ratio":>8}  {"bar":<10} met')
+    for r in rows:
+        verdict = "-" if r["met"] is None else "yes" if r["met"] else "NO"
+        if r["ours"] is None or r["coturn"] is None:
+            verdict += " (not measured)"
+        print(f'{r["what"]:42}{number(r["coturn"], r["unit"]):>12}{number(r["ours"], r["unit"]):>12}'
+              f'{number(r["ratio"]):>8}  {bar_text(r):<10} {verdict}')
+
+
+def machine():
+    model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo", encoding="utf-8")
+                  if line.startswith("model name")), platform.machine())
+    return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(), "load": os.getloadavg()[0],
+            "generator_cpu": cpus()[0], "server_cpu": cpus()[1]}
+
+
+def check_build(build, exploring):
+    """A figure of an unoptimised or instrumented build is none."""
+    path = os.path.join(build, "meson-info/intro-buildoptions.json")
+    try:
+        with open(path, encoding="utf-8") as f:
+            options = {o["name"]: o["value"] for o in json.load(f)}
+    except (OSError, ValueError) as e:
+        raise Unable(f"{build} is no meson build folder ({e}); run tests/bench/turn-vs-coturn.sh") from None
+    slow = options.get("optimization") in ("0", "g", "1") or options.get("b_sanitize", "none") != "none"
+    if slow and not exploring:
+        raise Unable(f"{build} is built without optimisation or with sanitizers: use STILE_BUILD, or --no-bars to explore")
+
+
+def parse_options():
+    p = argparse.ArgumentParser(prog="tests/bench/turn-vs-coturn.sh", description=__doc__.split("\n\n", maxsplit=1)[0],
+                                epilog="Loads: " + " ".join(LOADS) + ". STILE_BUILD names the build folder.")
+    p.add_argument("--rounds", type=int, metavar="N", help="rounds, each with every load on both (default 3)")
+    p.add_argument("--quick", action="store_true", help="2 rounds of short runs: a first impression")
+    p.add_argument("--no-bars", action="store_true", help="exit with 0 whatever the figures are")
+    p.add_argument("--only", metavar="LOADS", help="these loads only, separated by commas")
+    p.add_argument("--net", metavar="A.B.C", default=f"127.77.{os.getpid() % 254 + 1}",
+                   help="loopback addresses A.B.C.1 to .3 are used (default 127.77.x, x by the process)")
+    p.add_argument("--json", metavar="FILE", default=os.path.join(os.path.dirname(__file__), "results/turn-vs-coturn.json"),
+                   help="where the raw results go (default tests/bench/results/turn-vs-coturn.json)")
+    options = p.parse_args()
+    options.rounds = options.rounds or (2 if options.quick else 3)
+    options.time = 500 if options.quick else 2000
+    options.loads = options.only.split(",") if options.only else list(LOADS)
+    unknown = [name for name in options.loads if name not in LOADS]
+    if unknown or options.rounds < 1:
+        p.error(f"no such load: {unknown[0]} (there are: {' '.join(LOADS)})" if unknown else "--rounds must be at least 1")
+    return options
+
+
+def main():
+    options = parse_options()
+    folder = tempfile.mkdtemp(prefix="stile-bench-")
+    os.chmod(folder, 0o755)  # stile-turn gives up root and must still pass through
+    began = time.monotonic()
+    try:
+        check_build(os.environ.get("STILE_BUILD", "build-release"), options.no_bars)
+        make_certificate(folder)
+        bench, here = Benchmark(options, folder), machine()
+        print(f'{bench.versions["stile"]} and {bench.versions["turnserver"]}; {here["cpus"]} × {here["cpu"]}, '
+              f'Linux {here["kernel"]}, load {here["load"]:.1f}; {options.rounds} rounds of {options.time / 1000:g} s a run')
+        for n in range(1, options.rounds + 1):
+            print(f"round {n} of {options.rounds}", file=sys.stderr)
+            bench.round(n)
+    except Unable as e:
+        print(f"turn-vs-coturn: {e}", file=sys.stderr)
+        return 2
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    rows = bench.table()
+    print_table(rows)
+    os.makedirs(os.path.dirname(options.json) or ".", exist_ok=True)
+    with open(options.json, "w", encoding="utf-8") as f:
+        json.dump({"machine": here, "versions": bench.versions, "rounds": options.rounds, "run_ms": options.time,
+                   "seconds": time.monotonic() - began, "rows": rows, "runs": bench.runs, "spoiled": bench.spoiled}, f, indent=1)
+    missed = [r["what"].strip() for r in rows if r["met"] is False]
+    if missed:
+        print(f"{len(missed)} of {sum(r['met'] is not None for r in rows)} bars missed: " + "; ".join(missed))
+    return 1 if missed and not options.no_bars else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "common/text.h"
 
-enum { CELL = 64, MAX_COLUMNS = 16 };
+enum { CELL = 192, MAX_COLUMNS = 16 };
 
 void print_clean(FILE *f, const char *s)
 {

@@ -101,6 +101,41 @@ static int run_kill(struct cli *cli)
 	return simple_call(cli, "turn.kill", json_pack("{s:I}", "id", (json_int_t)id), done);
 }
 
+/* ---- why ---- */
+
+static const struct column why_columns[] = {
+	{ "ago_ms", "AGO", COL_MS },	  { "code", "CODE", COL_COUNT }, { "method", "ASKED", COL_TEXT },
+	{ "user", "USER", COL_TEXT },	  { "client", "CLIENT", COL_TEXT }, { "reason", "WHY", COL_TEXT },
+};
+
+static int run_why(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *result = NULL, *args = json_object();
+	uint64_t limit = 20;
+	int r = cli_number(cli, "limit", 1, 1000, &limit);
+
+	if (!r)
+		r = cli_connect(cli, "stile-turn", &cl);
+	if (r) {
+		json_decref(args);
+		return r;
+	}
+	json_object_set_new(args, "limit", json_integer((json_int_t)limit));
+	if (cli->n_words)
+		json_object_set_new(args, "match", json_string(cli->words[0]));
+	r = cli_call(cli, cl, "turn.why", args, &result);
+	json_t *rows = json_object_get(result, "rows");
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0 && json_array_size(rows))
+		print_table(stdout, why_columns, ARRAY_LEN(why_columns), rows);
+	else if (r == 0)
+		printf("nothing was refused lately%s%s\n", cli->n_words ? " to " : "", cli->n_words ? cli->words[0] : "");
+	json_decref(result);
+	return r;
+}
+
 /* ---- users ---- */
 
 static const struct column user_columns[] = {
@@ -204,6 +239,9 @@ static int run_credentials(struct cli *cli)
 static const struct option_row sessions_options[] = {
 	{ "limit", 'n', "N", "show at most N (default 1000)" },
 };
+static const struct option_row why_options[] = {
+	{ "limit", 'n', "N", "show at most N (default 20)" },
+};
 static const struct option_row credentials_options[] = {
 	{ "ttl", 't', "TIME", "how long it is valid (default 24h)" },
 	{ "secret", 's', "ID", "which of turn.secrets (default the first)" },
@@ -215,6 +253,9 @@ static const struct command rows[] = {
 	  "UP is from the client to its peers. The five-tuple is VIA, CLIENT and the server's own address (with --json).",
 	  sessions_options, ARRAY_LEN(sessions_options), 0, 0, run_sessions },
 	{ "turn kill", "ID", "end one allocation", NULL, NULL, 0, 1, 1, run_kill },
+	{ "turn why", "[USER|ADDRESS]", "why a request was refused: the last minutes' refusals",
+	  "The reasons are for the administrator; the client was told only the code. Without a word, everybody's.",
+	  why_options, ARRAY_LEN(why_options), 0, 1, run_why },
 	{ "turn user list", "", "users of the file and of the store", NULL, NULL, 0, 0, 0, run_user_list },
 	{ "turn user add", "NAME", "make a user; the password is asked for, or read from standard input", NULL, NULL, 0, 1, 1,
 	  run_user_put },

@@ -120,6 +120,9 @@ bool turn_client_admit(struct turn_worker *w, const struct addr *from); /* count
 /* verbs.c */
 void turn_add_verbs(struct turn_service *ts);
 
+/* why.c */
+void turn_verb_why(struct control_request *rq, const json_t *args, void *arg);
+
 /* own_addresses.c: addresses of this machine, and the relay addresses when none is configured. */
 size_t turn_own_addresses(struct addr *out, size_t cap);
 int turn_relay_addresses(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n);

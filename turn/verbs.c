@@ -270,6 +270,7 @@ static const struct control_verb verbs[] = {
 	{ "turn.sessions", CONTROL_VIEWER, verb_sessions, "{limit, cursor}: allocations with their five-tuple, bytes and lifetime" },
 	{ "turn.kill", CONTROL_OPERATOR, verb_kill, "{id}: ends one allocation" },
 	{ "turn.credentials", CONTROL_OPERATOR, verb_credentials, "{name, ttl, secret, mac}: mints a time-limited credential" },
+	{ "turn.why", CONTROL_OPERATOR, turn_verb_why, "{match, limit}: recent refusals of a user or an address, newest first" },
 	{ "turn.metrics", CONTROL_VIEWER, verb_metrics, "{text}: counters, as JSON or as Prometheus text" },
 };
 

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verb turn.why: what was refused lately, to whom and for what reason, newest first; the answer to
+ * `stile turn why USER|ADDRESS`. Each worker keeps a bounded ring; here they are merged. User names are
+ * a stranger's bytes: what is not printable becomes a question mark.
+ */
+#include <string.h>
+#include "turn/edge.h"
+#include "turn/refusals.h"
+
+enum { WHY_DEFAULT = 20, WHY_MAX = 1000, WHY_RING = 256 };
+
+struct found {
+	const char *match; /* NULL: all */
+	struct addr ip;	   /* match as an address; AF_UNSPEC if it is none */
+	struct turn_refused *list;
+	size_t n, cap;
+	uint64_t now;
+};
+
+static bool wanted(const struct found *f, const struct turn_refused *r)
+{
+	const char *colon = strchr(r->user, ':'); /* REST: "expiry:name" */
+
+	if (!f->match)
+		return true;
+	if (addr_family(&f->ip) != AF_UNSPEC)
+		return addr_port(&f->ip) ? addr_equal(&f->ip, &r->client) : addr_equal_ip(&f->ip, &r->client);
+	return strcmp(r->user, f->match) == 0 || (colon && strcmp(colon + 1, f->match) == 0);
+}
+
+static bool take(const struct turn_refused *r, void *arg)
+{
+	struct found *f = arg;
+
+	if (wanted(f, r) && f->n < f->cap)
+		f->list[f->n++] = *r;
+	return true;
+}
+
+static void take_from(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+	struct found *f = arg;
+
+	f->now = MAX(f->now, loop_now(w->loop));
+	turn_refusals_each(turn_server_refusals(w->server), take, f);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	const struct turn_refused *x = a, *y = b;
+
+	return x->at_ms < y->at_ms ? 1 : x->at_ms > y->at_ms ? -1 : 0;
+}
+
+static json_t *clean_string(const char *s)
+{
+	char out[256];
+	size_t n = 0;
+	bool utf8 = text_is_utf8(text_of(s));
+
+	for (; *s && n < sizeof out - 1; s++) {
+		unsigned char c = (unsigned char)*s;
+		out[n++] = c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8) ? '?' : (char)c;
+	}
+	out[n] = 0;
+	return json_string_nocheck(out);
+}
+
+static json_t *row_json(const struct turn_refused *r, uint64_t now)
+{
+	const struct turn_refusal_row *row = &turn_refusal_rows[r->what];
+	char client[ADDR_STRLEN];
+
+	return json_pack("{s:I, s:i, s:s, s:o, s:s, s:o}", "ago_ms", (json_int_t)(now > r->at_ms ? now - r->at_ms : 0), "code",
+			 (int)row->code, "method", r->method, "user", clean_string(r->user), "client",
+			 addr_print(&r->client, client), "reason", clean_string(r->reason));
+}
+
+void turn_verb_why(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct turn_service *ts = arg;
+	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
+	struct found f = { .match = json_string_value(json_object_get(args, "match")), .cap = (size_t)ts->n_workers * WHY_RING };
+	size_t most = limit > 0 ? (size_t)MIN(limit, WHY_MAX) : WHY_DEFAULT;
+	json_t *rows = json_array();
+
+	if (f.match && addr_parse(text_of(f.match), 0, &f.ip) < 0)
+		f.ip = (struct addr){ 0 };
+	f.list = malloc(f.cap * sizeof *f.list);
+	if (!f.list || !rows) {
+		free(f.list);
+		json_decref(rows);
+		control_fail(rq, "failed", NULL, "out of memory");
+		return;
+	}
+	workers_call(&ts->workers, take_from, &f);
+	qsort(f.list, f.n, sizeof *f.list, newest_first);
+	for (size_t i = 0; i < f.n && i < most; i++)
+		json_array_append_new(rows, row_json(&f.list[i], f.now));
+	free(f.list);
+	control_reply(rq, json_pack("{s:o}", "rows", rows));
+}

@@ -217,6 +217,20 @@ static void print_enum(const struct cfg_row *row, const void *src, struct sb *ou
 	sb_str(out, row->choices[*(const unsigned *)src]);
 }
 
+/* What a file itself may not hold cannot come in by an escape either: C1 controls, U+FFFE, U+FFFF and a byte
+ * order mark. t is UTF-8. */
+static bool has_unprintable(struct text t)
+{
+	for (size_t i = 0; i + 1 < t.n; i++) {
+		const unsigned char *c = (const unsigned char *)t.p + i;
+		if (c[0] == 0xc2 && c[1] < 0xa0)
+			return true;
+		if (c[0] == 0xef && i + 2 < t.n && ((c[1] == 0xbf && c[2] >= 0xbe) || (c[1] == 0xbb && c[2] == 0xbf)))
+			return true;
+	}
+	return false;
+}
+
 static int parse_string(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n)
 {
 	for (size_t i = 0; i < t.n; i++) {
@@ -228,6 +242,8 @@ static int parse_string(const struct cfg_row *row, struct text t, void *dst, cha
 	}
 	if (!text_is_utf8(t))
 		return refuse(err, err_n, "must be UTF-8");
+	if (has_unprintable(t))
+		return refuse(err, err_n, "must not hold control characters");
 	if (t.n == 0 && row->min > 0)
 		return refuse(err, err_n, "must not be empty");
 	if (t.n < row->min)

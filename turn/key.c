@@ -115,11 +115,14 @@ bool turn_key_check(struct turn_key *k, const struct stun_msg *m)
 	return turn_key_algorithm(m, &alg) == TURN_AUTH_OK && alg == k->alg && turn_key_matches(k, m) == 1;
 }
 
+/* RFC 8489 9.2.4: SHA-256, unless the request was "processed as though PASSWORD-ALGORITHM was MD5", whichever
+ * integrity it carried itself. */
 void turn_key_sign(struct turn_key *k, struct stun_writer *sw, const struct stun_msg *request)
 {
+	enum stun_mac mac = stun_has(request, STUN_A_PASSWORD_ALGORITHM) ? STUN_MAC_SHA256 : STUN_MAC_SHA1;
 	const struct stun_key *state;
 
-	if (state_for(k, mac_of(request), &state) < 0)
+	if (state_for(k, mac, &state) < 0)
 		sw->w.failed = true; /* no answer is better than an unsigned one */
 	else
 		stun_put_integrity(sw, state);

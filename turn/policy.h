@@ -59,7 +59,7 @@ struct turn_key *turn_key_unref(struct turn_key *k);
 /* True if m is signed with this very key, and the algorithm it claims is the key's: the quick way for
  * requests of an existing allocation. False: turn_policy_authenticate() knows the reason. */
 bool turn_key_check(struct turn_key *k, const struct stun_msg *m);
-/* MI or MI-SHA256 as the request. Out of memory: the writer fails, so no unsigned answer goes out. */
+/* MI-SHA256 if the request names its password algorithm, else MI. Out of memory: the writer fails, so no unsigned answer goes out. */
 void turn_key_sign(struct turn_key *k, struct stun_writer *sw, const struct stun_msg *request);
 
 /* Mints time-limited credentials: user = "<unix expiry>:<name>", password = base64 HMAC(secret, user).

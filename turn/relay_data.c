@@ -231,10 +231,15 @@ void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct
 {
 	struct turn_server *s = a->server;
 	const struct turn_channel *c = turn_channel_by_peer(a, peer, now);
+	const struct turn_permission *p = c ? NULL : turn_permission_find(a, peer, now);
 	struct dgram_mark mark = pk->mark;
 
-	if (c ? c->permitted <= now : !turn_permission_find(a, peer, now)) {
+	if (c ? c->permitted <= now : !p) {
 		turn_drop(s, TURN_DROP_PEER_UNWANTED);
+		return;
+	}
+	if ((c ? c->own : p->own) && !turn_totals_is_relay(s->o.totals, peer)) {
+		turn_drop(s, TURN_DROP_OWN_ADDRESS);
 		return;
 	}
 	if (!hop(&mark)) {

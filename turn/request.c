@@ -3,6 +3,9 @@
  * A request's way: method, allocation, authentication (RFC 8489 9.2.4), unknown attributes (420, after the
  * authentication as 6.3 says), handler; then an answer, or a refusal by its row.
  *
+ * The checks of 9.2.4 come in its order, so a wrong credential is 401 even when the nonce has expired; but a
+ * nonce that is not ours costs no hash and is 438 at once.
+ *
  * The long-term credential of a request on an existing allocation is checked with the allocation's
  * own key first, so it goes on when the password has changed or a time-limited credential has run
  * out: nothing that lives is cut off. An answer to a source that has not proved its address is
@@ -192,25 +195,48 @@ static enum turn_refusal refusal_of_auth(struct turn_request *q, enum turn_auth 
 	}
 }
 
-static enum turn_refusal check_nonce(struct turn_request *q)
+static enum stun_nonce_state check_nonce(struct turn_request *q)
 {
 	struct turn_server *s = q->s;
 	struct text nonce;
 	uint64_t age;
 
-	if (stun_get_text(q->m, STUN_A_NONCE, &nonce) < 0 ||
-	    stun_nonce_check(&s->nonces, nonce, &q->from->client, text_of(s->cfg->realm), q->now,
-			     &age) != STUN_NONCE_GOOD)
-		return TURN_REFUSE_STALE_NONCE;
-	q->proven = true;
+	if (stun_get_text(q->m, STUN_A_NONCE, &nonce) < 0)
+		return STUN_NONCE_FOREIGN;
+	return stun_nonce_check(&s->nonces, nonce, &q->from->client, text_of(s->cfg->realm), q->now, &age);
+}
+
+static enum turn_refusal check_credential(struct turn_request *q)
+{
+	uint64_t detail = 0;
+	enum turn_auth a;
+
+	if (q->alloc && is_owner(q)) {
+		q->key = turn_key_ref(q->alloc->key);
+		turn_count(q->s, TURN_M_AUTH, TURN_AUTH_OK, 1);
+		return TURN_ACCEPTED;
+	}
+	a = turn_policy_authenticate(q->s->policy, q->m, q->s->o.unix_s(), &q->id, &q->key, &detail);
+	return refusal_of_auth(q, a, detail);
+}
+
+/* 441 is the answer to requests on an allocation; an Allocate only learns that the five-tuple is in use
+ * (RFC 8656 19: "non-Allocate"), and then tries from another port. */
+static enum turn_refusal check_owner(struct turn_request *q)
+{
+	if (!q->alloc || q->key == q->alloc->key)
+		return TURN_ACCEPTED;
+	if (strcmp(q->alloc->user, q->id.user) != 0)
+		return q->m->method == STUN_ALLOCATE ? TURN_REFUSE_EXISTS : TURN_REFUSE_OWNER;
+	turn_key_unref(q->alloc->key); /* the same user with a new password */
+	q->alloc->key = turn_key_ref(q->key);
 	return TURN_ACCEPTED;
 }
 
 static enum turn_refusal authenticate(struct turn_request *q)
 {
 	const struct stun_msg *m = q->m;
-	uint64_t detail = 0;
-	enum turn_auth a;
+	enum stun_nonce_state nonce;
 	enum turn_refusal r;
 
 	if (!stun_has(m, STUN_A_MESSAGE_INTEGRITY) && !stun_has(m, STUN_A_MESSAGE_INTEGRITY_SHA256))
@@ -218,23 +244,16 @@ static enum turn_refusal authenticate(struct turn_request *q)
 	if ((!stun_has(m, STUN_A_USERNAME) && !stun_has(m, STUN_A_USERHASH)) ||
 	    !stun_has(m, STUN_A_REALM) || !stun_has(m, STUN_A_NONCE))
 		return turn_because(q, TURN_REFUSE_MISSING, "USERNAME, REALM or NONCE");
-	r = check_nonce(q);
-	if (r != TURN_ACCEPTED)
-		return r;
-	if (q->alloc && is_owner(q)) {
-		q->key = turn_key_ref(q->alloc->key);
-		turn_count(q->s, TURN_M_AUTH, TURN_AUTH_OK, 1);
-		return TURN_ACCEPTED;
+	nonce = check_nonce(q);
+	if (nonce == STUN_NONCE_FOREIGN) /* no work for who never heard from us */
+		return TURN_REFUSE_STALE_NONCE;
+	q->proven = nonce == STUN_NONCE_GOOD;
+	r = check_credential(q);
+	if (r == TURN_ACCEPTED && nonce == STUN_NONCE_STALE) {
+		q->key = turn_key_unref(q->key);
+		return TURN_REFUSE_STALE_NONCE;
 	}
-	a = turn_policy_authenticate(q->s->policy, m, q->s->o.unix_s(), &q->id, &q->key, &detail);
-	r = refusal_of_auth(q, a, detail);
-	if (r != TURN_ACCEPTED || !q->alloc)
-		return r;
-	if (strcmp(q->alloc->user, q->id.user) != 0)
-		return TURN_REFUSE_OWNER;
-	turn_key_unref(q->alloc->key); /* the same user with a new password */
-	q->alloc->key = turn_key_ref(q->key);
-	return TURN_ACCEPTED;
+	return r == TURN_ACCEPTED ? check_owner(q) : r;
 }
 
 /* ---- the way ---- */

@@ -43,12 +43,14 @@ void turn_server_set_policy(struct turn_server *s, struct turn_policy *p)
 	s->cfg = turn_policy_config(p);
 	s->rates = s->cfg->limits.bitrate != UINT64_MAX || s->cfg->limits.bitrate_per_user != UINT64_MAX;
 	s->lease_bytes = lease_size(s->cfg->limits.bitrate, s->cfg->limits.bitrate_per_user);
+	s->nonces.lifetime_ms = s->cfg->lifetime.nonce_ms;
 	turn_policy_unref(old);
 }
 
 void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n)
 {
 	s->nonces = *n;
+	s->nonces.lifetime_ms = s->cfg->lifetime.nonce_ms; /* the policy's, so a reload changes it */
 }
 
 /* ---- birth and death ---- */

@@ -14,7 +14,7 @@
 #include "turn/metrics.h"
 #include "turn/users.h"
 
-enum { NONCE_TICK_MS = 60000, MAX_WORKERS = 250 /* a worker's number is one byte in ids */ };
+enum { NONCE_TICK_MS = 60000, NONCE_ROTATE_MS = 3600000, MAX_WORKERS = 250 /* a worker's number is one byte in ids */ };
 
 static const struct turn_root *root_of(const struct cfg *c)
 {
@@ -162,6 +162,12 @@ static void give_policy(struct worker *wk, void *arg)
 	turn_server_set_policy(w->server, arg);
 }
 
+/* Two keys live at a time, so a nonce outlives the next rotation but not the one after it. */
+static void set_rotation(struct turn_service *ts, const struct turn_config *cfg)
+{
+	ts->nonces.rotate_ms = MAX(cfg->lifetime.nonce_ms, (uint64_t)NONCE_ROTATE_MS);
+}
+
 static int rebuild(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
 {
 	struct turn_policy *fresh;
@@ -171,6 +177,7 @@ static int rebuild(struct turn_service *ts, const struct turn_config *cfg, char 
 		return r;
 	turn_policy_unref(ts->policy);
 	ts->policy = fresh;
+	set_rotation(ts, cfg);
 	workers_call(&ts->workers, give_policy, fresh);
 	return 0;
 }
@@ -225,11 +232,11 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 		return -ENOMEM;
 	if ((r = metrics_new(turn_metric_rows, TURN_METRICS, ts->n_workers, &ts->metrics)) < 0)
 		return r;
-	ts->nonces.lifetime_ms = cfg->lifetime.nonce_ms;
 	if ((r = stun_nonces_init(&ts->nonces, loop_now(ts->svc->loop))) < 0) {
 		snprintf(err, err_n, "no random numbers to be had");
 		return r;
 	}
+	set_rotation(ts, cfg);
 	if ((r = turn_users_new(ts->svc->store, &ts->users)) < 0) {
 		snprintf(err, err_n, "cannot read the users of the store: %s", strerror(-r));
 		return r;

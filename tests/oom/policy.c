@@ -133,7 +133,7 @@ static void an_answer_that_cannot_be_signed_is_not_written(void **state)
 	assert_int_equal(make_policy(&p), 0);
 	assert_int_equal(stun_parse(in, (size_t)make_request("eve", "one-for-all", in, sizeof(in)), &m), STUN_OK);
 	assert_int_equal(turn_policy_authenticate(p, &m, 0, &id, &k, &detail), TURN_AUTH_OK);
-	m.attr[STUN_A_MESSAGE_INTEGRITY_SHA256] = m.attr[STUN_A_MESSAGE_INTEGRITY]; /* the other state is made anew */
+	m.attr[STUN_A_PASSWORD_ALGORITHM] = m.attr[STUN_A_MESSAGE_INTEGRITY]; /* the other state is made anew */
 	stun_begin_response(&sw, out, sizeof(out), &m, STUN_SUCCESS);
 	oom_arm(1);
 	turn_key_sign(k, &sw, &m);

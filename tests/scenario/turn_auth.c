@@ -98,6 +98,48 @@ static void a_nonce_grows_stale_and_the_answer_has_a_new_one(void **state)
 	assert_int_equal(latest(w).what, TURN_ACCEPTED);
 }
 
+static void how_long_a_nonce_is_good_is_the_administrators_word(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	w->cfg.lifetime.nonce_ms = 30000;
+	world_reload(w);
+	assert_int_equal(handshake(&alice), 401);
+	turn_server_set_nonces(w->server, &w->nonces); /* as after a rotation: the lifetime stays */
+	world_wait(w, 29000);
+	assert_int_equal(allocate(&alice), 0);
+	world_wait(w, 2000);
+	assert_int_equal(refresh(&alice, -1), 438);
+	assert_int_equal(refresh(&alice, -1), 0);
+}
+
+/* RFC 8489 9.2.4: name and password are judged before the nonce's age, and the answer to an old nonce
+ * changes nothing. */
+static void a_wrong_password_is_told_even_with_an_old_nonce(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      mallory = client_udp(w, "192.0.2.1:4001", "alice");
+
+	mallory.password = "guess";
+	assert_int_equal(handshake(&mallory), 401);
+	assert_int_equal(allocate(&alice), 0);
+	w->users[0].password = (char *)"a new password";
+	world_reload(w);
+	world_wait(w, 590000);
+	assert_int_equal(refresh(&alice, 3600), 0);
+	world_wait(w, 20000);
+	assert_int_equal(allocate(&mallory), 401);
+	assert_int_equal(counted(w, TURN_M_AUTH, TURN_AUTH_WRONG_PASSWORD), 1);
+	alice.password = "a new password";
+	assert_int_equal(refresh(&alice, 0), 438); /* right, but old: maybe somebody plays it again */
+	assert_false(stun_has(&alice.m, STUN_A_MESSAGE_INTEGRITY));
+	assert_int_equal(w->n_relays, 1);
+	alice.password = "password of alice"; /* still the allocation's */
+	assert_int_equal(refresh(&alice, -1), 0);
+}
+
 static void a_nonce_is_good_for_its_client_only(void **state)
 {
 	struct world *w = *state;
@@ -129,6 +171,23 @@ static void an_allocation_obeys_its_owner_only(void **state)
 	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_OWNER), 2);
 }
 
+/* RFC 8656 19: 441 is for "non-Allocate" requests. A client that comes to a five-tuple which a NAT gave to
+ * somebody else before must learn that, and try from another port. */
+static void an_allocate_on_the_five_tuple_of_another_user_is_a_mismatch(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_udp(w, "192.0.2.1:4000", "bob");
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(allocate(&bob), 437);
+	assert_true(stun_has(&bob.m, STUN_A_MESSAGE_INTEGRITY));
+	bob.tids = alice.tids - 1; /* even with the same transaction id it is not bob's to know */
+	assert_int_equal(allocate(&bob), 437);
+	assert_int_equal(w->n_relays, 1);
+	assert_int_equal(refresh(&alice, -1), 0);
+}
+
 static void the_owners_key_does_not_go_with_another_name(void **state)
 {
 	struct world *w = *state;
@@ -158,6 +217,37 @@ static void a_client_of_rfc_8489_uses_sha_256(void **state)
 	assert_int_equal(allocate(&alice), 0); /* the answer's MESSAGE-INTEGRITY-SHA256 was checked */
 	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
 	assert_int_equal(refresh(&alice, 0), 0);
+}
+
+/* RFC 8489 9.2.4, the last paragraph: the answer's integrity follows from the password algorithm. */
+static void the_answers_integrity_follows_the_password_algorithm(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	struct stun_key *sha1, *sha256;
+
+	assert_int_equal(handshake(&alice), 401);
+	assert_int_equal(stun_key_long_term(STUN_ALG_SHA256, STUN_MAC_SHA1, TEXT("alice"), TEXT(WORLD_REALM),
+					    text_of(alice.password), &sha1), 0);
+	assert_int_equal(stun_key_long_term(STUN_ALG_MD5, STUN_MAC_SHA256, TEXT("alice"), TEXT(WORLD_REALM),
+					    text_of(alice.password), &sha256), 0);
+	for (int named = 0; named < 2; named++) {
+		begin(&alice, STUN_REFRESH); /* 437, but signed */
+		stun_put_text(&alice.sw, STUN_A_USERNAME, TEXT("alice"));
+		stun_put_text(&alice.sw, STUN_A_REALM, text_of(alice.realm));
+		stun_put_text(&alice.sw, STUN_A_NONCE, text_of(alice.nonce));
+		if (named) {
+			stun_put_password_algorithms(&alice.sw);
+			stun_put_password_algorithm(&alice.sw, STUN_ALG_SHA256);
+		}
+		stun_put_integrity(&alice.sw, named ? sha1 : sha256);
+		alice.unsigned_next = true;
+		assert_int_equal(ask(&alice), 437);
+		assert_int_equal(stun_has(&alice.m, STUN_A_MESSAGE_INTEGRITY_SHA256), named);
+		assert_int_equal(stun_has(&alice.m, STUN_A_MESSAGE_INTEGRITY), !named);
+	}
+	stun_key_free(sha1);
+	stun_key_free(sha256);
 }
 
 static void a_client_of_rfc_8489_may_hide_its_name(void **state)
@@ -284,10 +374,14 @@ int main(void)
 		TALK(a_wrong_password_and_an_unknown_user_look_the_same_outside),
 		TALK(integrity_without_name_realm_or_nonce_is_bad),
 		TALK(a_nonce_grows_stale_and_the_answer_has_a_new_one),
+		TALK(how_long_a_nonce_is_good_is_the_administrators_word),
+		TALK(a_wrong_password_is_told_even_with_an_old_nonce),
 		TALK(a_nonce_is_good_for_its_client_only),
 		TALK(an_allocation_obeys_its_owner_only),
+		TALK(an_allocate_on_the_five_tuple_of_another_user_is_a_mismatch),
 		TALK(the_owners_key_does_not_go_with_another_name),
 		TALK(a_client_of_rfc_8489_uses_sha_256),
+		TALK(the_answers_integrity_follows_the_password_algorithm),
 		TALK(a_client_of_rfc_8489_may_hide_its_name),
 		TALK(an_altered_list_of_algorithms_is_refused),
 		TALK(a_time_limited_credential_works_until_it_has_expired),

@@ -200,7 +200,13 @@ static void two_clients_of_one_server_reach_each_other_and_nothing_else_of_it(vo
 	assert_int_equal(bind_channel(&alice, 0x4000, bobs), 0);
 	channel_data(&alice, 0x4000, "hello again");
 	assert_peer_got(w, bobs, "hello again");
+	peer_says(w, &alice.relay, bobs, "hello alice");
+	assert_channel_got(&alice, 0x4000, "hello alice");
+	peer_says(w, &alice.relay, "198.51.100.10:53", "I am the resolver of this machine");
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_OWN_ADDRESS), 2);
 	assert_int_equal(refresh(&bob, 0), 0); /* and the port is no relay socket any more */
+	peer_says(w, &alice.relay, bobs, "too late");
 	channel_data(&alice, 0x4000, "anybody?");
 	send_to(&alice, bobs, "anybody?");
 	assert_silence(w);

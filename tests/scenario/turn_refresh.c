@@ -10,8 +10,8 @@ static void a_refresh_prolongs_the_allocation(void **state)
 	struct world *w = *state;
 	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
 
-	w->nonces.lifetime_ms = 3600000;
-	turn_server_set_nonces(w->server, &w->nonces);
+	w->cfg.lifetime.nonce_ms = 3600000;
+	world_reload(w);
 	assert_int_equal(allocate(&alice), 0);
 	world_wait(w, 500000);
 	assert_int_equal(refresh(&alice, -1), 0);

@@ -207,7 +207,6 @@ int world_try_start(struct world *w)
 	log_set_level(LOG_LVL_ERROR);
 	list_init(&w->relays);
 	assert_int_equal(stun_nonces_init(&w->nonces, w->now), 0);
-	w->nonces.lifetime_ms = w->cfg.lifetime.nonce_ms;
 	w->timers = timers_new(w->now);
 	w->totals = turn_totals_new();
 	w->policy = policy_of(w);

@@ -488,15 +488,18 @@ static void a_key_outlives_its_policy_while_it_is_referenced(void **state)
 	assert_null(turn_key_unref(NULL));
 }
 
-static void an_answer_is_signed_as_its_request(void **state)
+/* RFC 8489 9.2.4: by the password algorithm of the request, whichever integrity that carried. */
+static void an_answer_is_signed_by_the_password_algorithm(void **state)
 {
-	static const enum stun_mac macs[] = { STUN_MAC_SHA1, STUN_MAC_SHA256 };
+	static const enum stun_algorithm algs[] = { 0, STUN_ALG_MD5, STUN_ALG_SHA256 };
 	_cleanup_(turn_policy_unrefp) struct turn_policy *p = policy_of(WITH_ALL);
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(macs); i++) {
+	for (size_t i = 0; i < 6; i++) {
 		_cleanup_(stun_key_freep) struct stun_key *theirs = NULL;
-		struct client c = { .user = "bob", .password = "one-for-all", .mac = macs[i] };
+		struct client c = { .user = "bob", .password = "one-for-all", .alg = algs[i / 2],
+				    .mac = i & 1 ? STUN_MAC_SHA256 : STUN_MAC_SHA1 };
+		enum stun_mac mac = c.alg ? STUN_MAC_SHA256 : STUN_MAC_SHA1;
 		uint8_t buf[200];
 		struct stun_writer sw;
 		struct stun_msg m;
@@ -508,10 +511,10 @@ static void an_answer_is_signed_as_its_request(void **state)
 		turn_key_sign(k, &sw, &rq.m);
 		n = stun_end(&sw);
 		assert_int_equal(stun_parse(buf, (size_t)n, &m), STUN_OK);
-		assert_int_equal(stun_has(&m, STUN_A_MESSAGE_INTEGRITY_SHA256), macs[i] == STUN_MAC_SHA256);
-		assert_int_equal(stun_has(&m, STUN_A_MESSAGE_INTEGRITY), macs[i] == STUN_MAC_SHA1);
-		assert_int_equal(stun_key_long_term(STUN_ALG_MD5, macs[i], TEXT("bob"), TEXT("example.org"),
-						    TEXT("one-for-all"), &theirs), 0);
+		assert_int_equal(stun_has(&m, STUN_A_MESSAGE_INTEGRITY_SHA256), mac == STUN_MAC_SHA256);
+		assert_int_equal(stun_has(&m, STUN_A_MESSAGE_INTEGRITY), mac == STUN_MAC_SHA1);
+		assert_int_equal(stun_key_long_term(c.alg ? c.alg : STUN_ALG_MD5, mac, TEXT("bob"),
+						    TEXT("example.org"), TEXT("one-for-all"), &theirs), 0);
 		assert_true(stun_check_integrity(&m, theirs));
 		turn_key_unref(k);
 	}
@@ -543,7 +546,7 @@ int main(void)
 		cmocka_unit_test(every_reason_has_its_text),
 		cmocka_unit_test(a_key_knows_its_own_requests_and_no_others),
 		cmocka_unit_test(a_key_outlives_its_policy_while_it_is_referenced),
-		cmocka_unit_test(an_answer_is_signed_as_its_request),
+		cmocka_unit_test(an_answer_is_signed_by_the_password_algorithm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

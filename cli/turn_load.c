@@ -23,6 +23,8 @@ enum {
 	SETTLE_MS = 1000,  /* for a server to give memory back after the last release */
 	BATCH_MS = 5,	   /* pause between batches of requests */
 	SPARE_FDS = 32,
+	MISMATCH = 437,
+	MAX_MOVES = 5,
 	SOCKET_BUFFER = 4 << 20, /* a generator that was held up by others must not lose what the server sent */
 };
 
@@ -212,6 +214,8 @@ static void on_failed(struct turn_client *c, const struct turn_failure *f, void 
 
 	if (p->load->leaving)
 		on_released(c, p); /* it is gone in any case */
+	else if (f->method == STUN_ALLOCATE && f->code == MISMATCH && p->moves++ < MAX_MOVES)
+		loop_timer_set(p->load->loop, &p->again, 0);
 	else
 		fail(p->load, turn_failure_text(f, text, sizeof text));
 }
@@ -271,29 +275,75 @@ static int open_socket(struct pair *p, const struct addr *like, struct io *io, v
 	return r;
 }
 
-static void start_pair(struct pair *p)
+static int open_client(struct pair *p, char err[static TLS_ERRLEN])
 {
 	static const struct turn_link_ops link_ops = { on_link_open, on_link_message, on_link_close };
 	const struct turn_load_options *o = p->load->o;
 	struct addr any = addr_family(&o->server) == AF_INET ? addr_v4(0, 0) : addr_v6((uint8_t[16]){ 0 }, 0);
+	const struct turn_link_options lo = { .proto = o->proto, .server = o->server, .server_name = o->server_name,
+					      .ops = &link_ops, .arg = p };
+	int r;
+
+	if (o->proto != TURN_UDP)
+		return turn_link_new(p->load->loop, &lo, err, &p->link);
+	r = open_socket(p, &any, &p->client_io, traffic_client_ready);
+	if (r == 0 && o->mode != LOAD_BINDING)
+		begin_allocate(p);
+	return r;
+}
+
+static void close_socket(struct pair *p, struct io *io)
+{
+	int fd = io->fd;
+
+	if (!io->loop || fd < 0)
+		return;
+	io_stop(io);
+	dgram_forget(p->load->dgram, fd);
+	close(fd);
+	io->fd = -1;
+}
+
+static void close_client(struct pair *p)
+{
+	p->client = turn_client_free(p->client);
+	p->link = turn_link_free(p->link);
+	close_socket(p, &p->client_io);
+}
+
+/* RFC 8656 7.4: the answer to a 437 is another local port. Servers remember a five-tuple for a while after
+ * its allocation ended, and the kernel may give one of those ports again. */
+static void on_again(struct timer *t, uint64_t now)
+{
+	struct pair *p = container_of(t, struct pair, again);
+	char err[TLS_ERRLEN] = "";
+
+	(void)now;
+	close_client(p);
+	int r = open_client(p, err);
+	if (r < 0)
+		fail_for(p->load, r);
+}
+
+static void start_pair(struct pair *p)
+{
+	const struct turn_load_options *o = p->load->o;
 	socklen_t len = sizeof p->peer;
 	char err[TLS_ERRLEN] = "";
 	int r = 0;
 
+	p->again.fire = on_again;
 	if (o->mode == LOAD_RELAY) {
 		r = open_socket(p, &o->peer_ip, &p->peer_io, traffic_peer_ready);
 		if (r == 0 && getsockname(p->peer_io.fd, &p->peer.sa, &len) < 0)
 			r = -errno;
 	}
-	if (r == 0 && o->proto == TURN_UDP)
-		r = open_socket(p, &any, &p->client_io, traffic_client_ready);
-	else if (r == 0)
-		r = turn_link_new(p->load->loop, &(struct turn_link_options){ .proto = o->proto, .server = o->server,
-				  .server_name = o->server_name, .ops = &link_ops, .arg = p }, err, &p->link);
-	if (r < 0)
+	if (r == 0)
+		r = open_client(p, err);
+	if (r < 0 && err[0])
+		fail(p->load, err);
+	else if (r < 0)
 		fail_for(p->load, r);
-	else if (!p->link && o->mode != LOAD_BINDING)
-		begin_allocate(p);
 }
 
 static void start_more(struct load *l)
@@ -410,18 +460,9 @@ static void measure_released(struct load *l)
 
 static void close_pair(struct pair *p)
 {
-	struct io *ios[] = { &p->client_io, &p->peer_io };
-
-	turn_client_free(p->client);
-	turn_link_free(p->link);
-	for (size_t i = 0; i < ARRAY_LEN(ios); i++) {
-		if (!ios[i]->loop || ios[i]->fd < 0)
-			continue;
-		int fd = ios[i]->fd;
-		io_stop(ios[i]);
-		dgram_forget(p->load->dgram, fd);
-		close(fd);
-	}
+	timer_stop(&p->again);
+	close_client(p);
+	close_socket(p, &p->peer_io);
 }
 
 /* The descriptors that this load needs, before a part of them is open. */

@@ -25,6 +25,8 @@ struct pair { /* one allocation: a client here, a peer there */
 	struct flow up, down;
 	uint8_t head[4]; /* ChannelData header for payloads of the run's size */
 	bool allocated, bound;
+	unsigned moves;	    /* to another local port, because the server still knew the last one */
+	struct timer again; /* its client must not be freed from within */
 };
 
 struct load {

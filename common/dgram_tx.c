@@ -191,7 +191,7 @@ static void empty_queue(struct tx_queue *q)
 int tx_queue_new(const struct tx_sys *sys, void *arg, struct dgram_io_stats *stats,
 		 struct tx_queue **ret_q)
 {
-	struct tx_queue *q = malloc(sizeof(*q));
+	struct tx_queue *q = calloc(1, sizeof(*q)); /* zeroed: the kernel sees the padding of control data */
 
 	if (!q)
 		return -ENOMEM;

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "common/log_priv.h"
+#include "common/privileges.h"
 
 enum { BLOCK = 512 << 10 };
 
@@ -181,6 +182,7 @@ static bool write_round(struct log_file **file, time_t *ret_next_daily)
 static void *writer_main(void *arg)
 {
 	struct log_file *file = arg;
+	privileges_thread_begins();
 	time_t next_daily = log_file_daily(file, time(NULL));
 	pthread_mutex_lock(&q.lock);
 	do

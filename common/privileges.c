@@ -6,8 +6,8 @@
  * socket and store, so that these files are the user's and a folder it may not write is found out
  * at the start. When the ports are bound, privileges_drop() gives root up for good: groups, ids (in
  * all threads), capabilities, not dumpable, and proof that the way back is closed. With "root" as
- * the user the uid stays and only the calling thread and those it starts lose their capabilities:
- * that is for containers and tests.
+ * the user, or a start as somebody else with capabilities of his, the uid stays: then every thread
+ * gives up its own, those that began before by privileges_thread_begins().
  */
 #include <cap-ng.h>
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+#include "common/privileges.h"
 #include "common/service_priv.h"
 
 /* The leak checker of sanitizer builds traces its own process, which must be dumpable for that. */
@@ -96,6 +97,21 @@ static int change_ids(const struct account *a, char *err, size_t err_n)
 	if (setuid(0) == 0 || seteuid(0) == 0)
 		return fail("root can be had again", a, err, err_n);
 	return 0;
+}
+
+static bool ids_stay; /* written before there are threads */
+
+void privileges_keep_ids(void)
+{
+	ids_stay = true;
+}
+
+void privileges_thread_begins(void)
+{
+	if (!ids_stay)
+		return;
+	capng_clear(CAPNG_SELECT_CAPS);
+	capng_apply(CAPNG_SELECT_CAPS); /* less is always allowed */
 }
 
 void privileges_confine(void)

@@ -6,6 +6,7 @@
  */
 #include "common/service.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -164,6 +165,29 @@ static int watch_signals(struct run *run)
 	return r < 0 ? r : loop_on_signal(run->s.loop, SIGHUP, on_reload_signal, run);
 }
 
+/* A SIGHUP that comes while there is nothing to catch it (logrotate at boot) waits, and kills nobody. */
+static void hold_reloads(int how)
+{
+	sigset_t hup;
+
+	sigemptyset(&hup);
+	sigaddset(&hup, SIGHUP);
+	sigprocmask(how, &hup, NULL);
+}
+
+/* Started with a standard descriptor closed, the next file opened would take its number, and lines meant
+ * for stderr would go into a socket or a database. */
+static void fill_standard_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Every client costs a descriptor, so all that we may have are used. */
 static void raise_descriptor_limit(void)
 {
@@ -198,9 +222,12 @@ static int start(struct run *run, char *err, size_t err_n)
 
 	snprintf(err, err_n, "out of memory");
 	privileges_confine(); /* before there are threads: they inherit it */
+	if (geteuid() != 0 || run->account.uid == 0)
+		privileges_keep_ids();
 	r = loop_new(&s->loop);
 	if (r == 0)
 		r = watch_signals(run);
+	hold_reloads(SIG_UNBLOCK);
 	if (r == 0)
 		r = open_files(run, err, err_n);
 	if (r < 0)
@@ -305,6 +332,8 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 	char err[512] = "";
 	int r, code = EXIT_BAD_CONFIG;
 
+	fill_standard_descriptors();
+	hold_reloads(SIG_BLOCK);
 	r = service_parse_args(ops, argc, argv, &args);
 	if (r != 0)
 		return r < 0 ? EXIT_BAD_CONFIG : EXIT_CLEAN;

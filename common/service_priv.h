@@ -42,6 +42,9 @@ int privileges_return(void);
 /* Takes away what only exec() could give back: no_new_privs, bounding and ambient sets. Per thread
  * and inherited, so it comes first. */
 void privileges_confine(void);
+/* The uid will not change at the drop (it is the account's already, or nobody's to change): threads
+ * that begin from here on give up their capabilities themselves. Before there are threads. */
+void privileges_keep_ids(void);
 
 /* --- service_files.c --- */
 /* Makes path and what is missing above it; folders that it makes are given to the account if we are

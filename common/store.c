@@ -17,6 +17,7 @@
 #include <time.h>
 #include "common/bytes.h"
 #include "common/log_msgs.h"
+#include "common/privileges.h"
 #include "common/store_engine.h"
 #include "common/text.h"
 
@@ -310,6 +311,7 @@ static void *run_thread(void *arg)
 	struct store *s = arg;
 	struct list batch;
 
+	privileges_thread_begins();
 	pthread_setname_np(pthread_self(), "store");
 	while (take_batch(s, &batch))
 		run_batch(s, &batch);

@@ -79,8 +79,10 @@ int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_l
 	if (spec->proto == TURN_LISTEN_DTLS && (r = turn_dtls_open(u, w->ts->dtls)) < 0)
 		return r;
 	r = io_start(&u->io, w->loop, fd, IO_READ, on_listener_ready);
-	if (r < 0)
+	if (r < 0) {
+		u->dtls = dtls_listener_free(u->dtls);
 		return r;
+	}
 	u->io.fd = fd;
 	spec->fds[w->index] = -1;
 	return 0;

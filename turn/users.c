@@ -231,7 +231,12 @@ static void verb_put(struct control_request *rq, const json_t *args, void *arg)
 	struct change *c = change_new(ts, rq, name, password);
 	json_t *body = json_pack("{s:s}", "password", password);
 	struct store_call call = { .loop = ts->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c };
-	int r = c && body ? store_put(ts->users->store, &call, KIND, name, STORE_ANY, body) : -ENOMEM;
+	int r = -ENOMEM;
+
+	if (c && body)
+		r = store_put(ts->users->store, &call, KIND, name, STORE_ANY, body);
+	else
+		json_decref(body);
 	if (r < 0) {
 		control_fail(rq, "failed", NULL, "user %s: %s", name, strerror(-r));
 		if (c)

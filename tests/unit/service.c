@@ -26,6 +26,7 @@
 struct world {
 	char dir[64], config[128], run[128], socket[160], notify[128], out[128], stopped[128];
 	int notify_fd;
+	bool bare; /* without standard descriptors */
 	pid_t pid;
 };
 
@@ -94,6 +95,8 @@ static void launch(struct world *w, const char *const *extra)
 	setenv("DEMO_STOPPED", w->stopped, 1);
 	if (!freopen(w->out, "w", stdout) || dup2(1, 2) < 0)
 		_exit(99);
+	for (int fd = 0; w->bare && fd <= 2; fd++)
+		close(fd);
 	exit(service_main(&demo_ops, argc, argv)); /* not _exit: a leak checker wants its turn */
 }
 
@@ -293,6 +296,39 @@ static void a_failed_start_exits_with_1_and_its_reason(void **state)
 	launch(w, (const char *[]){ "--user", "no-such-user-here", NULL });
 	assert_int_equal(exit_code(w), 2);
 	assert_said(w, "there is no user \"no-such-user-here\"");
+}
+
+static void closed_standard_descriptors_are_nobody_elses(void **state)
+{
+	struct world *w = *state;
+
+	w->bare = true;
+	start(w);
+	for (int fd = 0; fd <= 2; fd++) {
+		char path[64], target[64] = "";
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)w->pid, fd);
+		assert_true(readlink(path, target, sizeof(target) - 1) > 0);
+		assert_string_equal(target, "/dev/null");
+	}
+	kill(w->pid, SIGTERM);
+	assert_int_equal(exit_code(w), 0);
+}
+
+static void a_hangup_during_the_start_waits_for_it(void **state)
+{
+	struct world *w = *state;
+	json_t *st = NULL;
+
+	setenv("DEMO_HANGUP", "1", 1);
+	launch(w, NULL);
+	unsetenv("DEMO_HANGUP");
+	assert_notified(w, "READY=1");
+	assert_notified(w, "RELOADING=1");
+	assert_notified(w, "READY=1");
+	st = call(w, "service.status", NULL, NULL);
+	assert_true(json_integer_value(json_object_get(st, "reloaded_at")) > 0);
+	json_decref(st);
 }
 
 static void a_second_instance_needs_a_name_of_its_own(void **state)
@@ -515,6 +551,21 @@ static void a_service_started_as_root_keeps_nothing_of_it_in_any_thread(void **s
 	assert_int_not_equal(access(w->socket, F_OK), 0);
 }
 
+static void root_that_stays_root_has_no_capability_in_any_thread(void **state)
+{
+	struct world *w = *state;
+
+	if (geteuid() != 0 || THREADS_BEFORE_MAIN)
+		skip();
+	launch(w, (const char *[]){ "--user", "root", NULL });
+	assert_notified(w, "READY=1");
+	assert_threads_have(w->pid, "CapEff:", "0000000000000000");
+	assert_threads_have(w->pid, "CapPrm:", "0000000000000000");
+	assert_threads_have(w->pid, "NoNewPrivs:", "1");
+	kill(w->pid, SIGTERM);
+	assert_int_equal(exit_code(w), 0);
+}
+
 /* --- names --- */
 
 static void instance_names_make_paths_and_bad_ones_do_not(void **state)
@@ -563,6 +614,8 @@ int main(void)
 		IN_WORLD(check_and_start_refuse_a_log_folder_that_cannot_be_written),
 		IN_WORLD(help_and_version_exit_with_0),
 		IN_WORLD(a_failed_start_exits_with_1_and_its_reason),
+		IN_WORLD(closed_standard_descriptors_are_nobody_elses),
+		IN_WORLD(a_hangup_during_the_start_waits_for_it),
 		IN_WORLD(a_second_instance_needs_a_name_of_its_own),
 		IN_WORLD(a_stop_waits_for_the_drain_no_longer_than_its_limit),
 		IN_WORLD(a_second_signal_stops_at_once_and_is_no_clean_stop),
@@ -572,6 +625,7 @@ int main(void)
 		IN_WORLD(the_log_level_is_shown_and_set),
 		IN_WORLD(the_watchdog_is_fed_only_while_the_workers_move),
 		IN_WORLD(a_service_started_as_root_keeps_nothing_of_it_in_any_thread),
+		IN_WORLD(root_that_stays_root_has_no_capability_in_any_thread),
 	};
 
 	return cmocka_run_group_tests_name("service", tests, NULL, NULL);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A service that does nothing but behave as its configuration tells it to: fail at a step of the start,
- * refuse a reload, never be drained, be stuck. stop() makes the file $DEMO_STOPPED, if it is set.
+ * refuse a reload, never be drained, be stuck. stop() makes the file $DEMO_STOPPED, if it is set;
+ * $DEMO_HANGUP sends SIGHUP before there is a handler for it.
  */
 #include "tests/unit/service_demo.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 
 struct demo_section {
@@ -40,6 +42,10 @@ static const struct demo_section *demo_of(const struct cfg *c)
 
 static void demo_check(struct cfg *c)
 {
+	if (getenv("DEMO_HANGUP")) { /* while the configuration is still being read */
+		unsetenv("DEMO_HANGUP");
+		raise(SIGHUP);
+	}
 	if (demo_of(c)->number == 13)
 		cfg_add_error(c, "demo.number", "13 brings bad luck");
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "turn/client_challenge.h"
 #include "turn/server.h"
 
 enum {
@@ -46,9 +47,8 @@ struct request {
 struct turn_client {
 	struct turn_client_options o;
 	char user[MAX_TEXT], password[MAX_TEXT]; /* prepared */
-	char realm[MAX_TEXT];
-	char nonce[STUN_NONCE_MAX * 8];
-	bool sha256, challenged, allocated, releasing;
+	struct turn_challenge challenge; /* the server's last one */
+	bool challenged, allocated;
 	struct addr relayed, mapped;
 	uint32_t lifetime_s;
 	uint16_t next_channel;
@@ -102,26 +102,6 @@ static void on_tx_send(struct stun_tx *t, const void *p, size_t n, void *arg)
 	rq->client->o.ops->send(p, n, rq->client->o.arg);
 }
 
-static int make_key(struct turn_client *c, struct stun_key **ret_key)
-{
-	return stun_key_long_term(c->sha256 ? STUN_ALG_SHA256 : STUN_ALG_MD5, c->sha256 ? STUN_MAC_SHA256 : STUN_MAC_SHA1,
-				  text_of(c->user), text_of(c->realm), text_of(c->password), ret_key);
-}
-
-static void put_credentials(struct turn_client *c, struct stun_writer *sw, const struct stun_key *key)
-{
-	uint8_t alg[4] = { 0, STUN_ALG_SHA256, 0, 0 };
-
-	stun_put_text(sw, STUN_A_USERNAME, text_of(c->user));
-	stun_put_text(sw, STUN_A_REALM, text_of(c->realm));
-	stun_put_text(sw, STUN_A_NONCE, text_of(c->nonce));
-	if (c->sha256) {
-		stun_put_password_algorithms(sw);
-		stun_put(sw, STUN_A_PASSWORD_ALGORITHM, alg, sizeof alg);
-	}
-	stun_put_integrity(sw, key);
-}
-
 static void put_body(struct turn_client *c, struct stun_writer *sw, const struct request *rq)
 {
 	uint8_t transport[4] = { PROTOCOL_UDP };
@@ -157,18 +137,18 @@ static int request_send(struct turn_client *c, struct request *rq)
 	struct stun_writer sw;
 	int r = bytes_random(tid, sizeof tid);
 
-	if (r < 0 || (c->challenged && (r = make_key(c, &rq->key)) < 0))
+	if (r < 0 || (c->challenged && (r = turn_challenge_key(&c->challenge, text_of(c->user), text_of(c->password),
+							     &rq->key)) < 0))
 		return r;
 	stun_begin(&sw, buf, sizeof buf, rq->method, STUN_REQUEST, tid);
 	put_body(c, &sw, rq);
 	if (rq->key)
-		put_credentials(c, &sw, rq->key);
+		turn_challenge_sign(&c->challenge, text_of(c->user), rq->key, &sw);
 	ssize_t n = stun_end(&sw);
 	if (n < 0)
 		return (int)n;
-	/* The key is not given to the transaction: a 401 or 438 carries no integrity, so the answer
-	 * is judged in on_tx_done. */
-	const struct stun_tx_options o = { .timers = c->o.timers, .reliable = c->o.stream, .ops = &tx_ops, .arg = rq };
+	const struct stun_tx_options o = { .timers = c->o.timers, .reliable = c->o.stream, .key = rq->key,
+					   .ops = &tx_ops, .arg = rq };
 	return stun_tx_new(&o, c->o.now(c->o.arg), buf, (size_t)n, &rq->tx);
 }
 
@@ -272,24 +252,17 @@ static void on_success(struct turn_client *c, struct request *rq, const struct s
 	}
 }
 
-/* Takes realm, nonce and features of a 401 or 438; true if another try makes sense. */
-static bool take_challenge(struct turn_client *c, const struct request *rq, const struct stun_msg *m, unsigned code)
+/* 1: another try makes sense, 0: it does not, -EPROTO: the server's offer cannot be followed. */
+static int take_challenge(struct turn_client *c, const struct request *rq, const struct stun_msg *m, unsigned code)
 {
-	struct text realm, nonce;
+	int r;
 
 	if (rq->tries + 1 >= MAX_TRIES || (code == 401 && rq->key))
-		return false; /* signed and still refused: the credentials are wrong */
-	if (stun_get_text(m, STUN_A_NONCE, &nonce) < 0 || nonce.n >= sizeof c->nonce)
-		return false;
-	if (stun_get_text(m, STUN_A_REALM, &realm) == 0 && realm.n < sizeof c->realm)
-		sb_text(&(struct sb){ .p = c->realm, .cap = sizeof c->realm }, realm);
-	else if (!c->challenged)
-		return false;
-	sb_text(&(struct sb){ .p = c->nonce, .cap = sizeof c->nonce }, nonce);
-	c->sha256 = !c->o.no_sha256 && (stun_nonce_features(nonce) & STUN_FEATURE_PASSWORD_ALGORITHMS) &&
-		    stun_has(m, STUN_A_PASSWORD_ALGORITHMS) && stun_password_algorithms_equal_ours(m);
-	c->challenged = true;
-	return true;
+		return 0; /* signed and still refused: the credentials are wrong */
+	r = turn_challenge_take(&c->challenge, m, c->o.no_sha256);
+	if (r == 0)
+		c->challenged = true;
+	return r == 0 ? 1 : r == -EPROTO ? r : 0;
 }
 
 static void fail_silent(struct turn_client *c, const struct request *rq, enum stun_tx_failure why)
@@ -298,30 +271,44 @@ static void fail_silent(struct turn_client *c, const struct request *rq, enum st
 		fail(c, rq, TURN_FAIL_TIMEOUT, NULL, NULL);
 	else
 		fail(c, rq, TURN_FAIL_PROTOCOL, NULL, why == STUN_TX_INTEGRITY ?
-		     "its integrity is wrong: another server, or somebody in between" : "it has an attribute we do not know");
+		     "its integrity is wrong: another server, or somebody in between" :
+		     "it has an attribute we do not know, or is an error without a code");
 }
 
+static void on_error(struct turn_client *c, struct request *rq, const struct stun_msg *m)
+{
+	unsigned code = 0;
+	struct text reason;
+	int r = 0;
+
+	if (stun_get_error(m, &code, &reason) == 0 && (code == 401 || code == 438))
+		r = take_challenge(c, rq, m, code);
+	if (r == 0) {
+		fail(c, rq, TURN_FAIL_REFUSED, m, NULL);
+		return;
+	}
+	if (r < 0) {
+		fail(c, rq, TURN_FAIL_PROTOCOL, NULL, "it offers no password algorithm that we know, or hides its offer");
+		return;
+	}
+	r = request_start(c, rq->method, rq->peer, rq->lifetime_s, rq->tries + 1);
+	if (r < 0)
+		fail(c, rq, TURN_FAIL_LOCAL, NULL, strerror(-r));
+}
+
+/* m has a code if it is an error, and is signed if the request was: the transaction has seen to it. */
 static void on_tx_done(struct stun_tx *t, const struct stun_msg *m, void *arg)
 {
 	struct request *rq = arg;
 	struct turn_client *c = rq->client;
-	unsigned code = 0;
-	struct text reason;
 
 	list_unlink(&rq->node);
-	if (!m) {
+	if (!m)
 		fail_silent(c, rq, stun_tx_failure(t));
-	} else if (m->class == STUN_SUCCESS) {
+	else if (m->class == STUN_SUCCESS)
 		on_success(c, rq, m);
-	} else if (stun_get_error(m, &code, &reason) < 0) {
-		fail(c, rq, TURN_FAIL_PROTOCOL, NULL, "an error without a code");
-	} else if ((code == 401 || code == 438) && take_challenge(c, rq, m, code)) {
-		int r = request_start(c, rq->method, rq->peer, rq->lifetime_s, rq->tries + 1);
-		if (r < 0)
-			fail(c, rq, TURN_FAIL_LOCAL, NULL, strerror(-r));
-	} else {
-		fail(c, rq, TURN_FAIL_REFUSED, m, NULL);
-	}
+	else
+		on_error(c, rq, m);
 	request_free(rq);
 }
 
@@ -549,12 +536,12 @@ uint32_t turn_client_lifetime_s(const struct turn_client *c)
 
 const char *turn_client_realm(const struct turn_client *c)
 {
-	return c->realm;
+	return c->challenge.realm;
 }
 
 bool turn_client_uses_sha256(const struct turn_client *c)
 {
-	return c->sha256;
+	return c->challenge.algorithm == STUN_ALG_SHA256;
 }
 
 uint16_t turn_client_channel(const struct turn_client *c, const struct addr *peer)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What threads of common/ owe to the least privilege: the log's writer and the store's thread begin
- * before the service has given up its rights, and need none of them. See service_priv.h for the rest.
+ * What threads of common/ owe to the least privilege. The log's writer and the store's thread begin
+ * before the service has given up its rights, and need none of them; what the main thread drops later
+ * it drops for itself alone. How a service becomes its user is in service_priv.h.
  */
 #pragma once
 

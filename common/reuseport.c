@@ -8,6 +8,7 @@
 #include "common/reuseport.h"
 #include <errno.h>
 #include <linux/filter.h>
+#include <string.h>
 
 enum { IP4_SOURCE = 12, IP4_PORTS = 20, IP6_SOURCE_END = 20, IP6_PORTS = 40 };
 
@@ -16,8 +17,11 @@ enum { IP4_SOURCE = 12, IP4_PORTS = 20, IP6_SOURCE_END = 20, IP6_PORTS = 40 };
 
 static int attach(int fd, struct sock_filter *code, unsigned short n)
 {
-	struct sock_fprog prog = { .len = n, .filter = code };
+	struct sock_fprog prog;
 
+	memset(&prog, 0, sizeof prog); /* its padding too: valgrind looks at what the kernel is handed */
+	prog.len = n;
+	prog.filter = code;
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof prog) < 0 ? -errno : 0;
 }
 

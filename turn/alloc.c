@@ -83,19 +83,6 @@ struct turn_alloc *turn_alloc_free(struct turn_alloc *a)
 
 /* ---- relay sockets ---- */
 
-static struct addr public_of(const struct turn_config *cfg, const struct addr *at)
-{
-	const struct addr *inside = cfg->relay.addresses.items, *outside = cfg->relay.external.items;
-
-	for (size_t i = 0; i < cfg->relay.addresses.n && i < cfg->relay.external.n; i++)
-		if (addr_equal_ip(&inside[i], at)) {
-			struct addr a = outside[i];
-			addr_set_port(&a, addr_port(at));
-			return a;
-		}
-	return *at;
-}
-
 static enum turn_refusal refusal_of(int r)
 {
 	switch (r) {
@@ -114,7 +101,7 @@ static void took(struct turn_alloc *a, const struct addr *at)
 	unsigned f = turn_family(at);
 
 	a->at[f] = *at;
-	a->public_at[f] = public_of(a->server->cfg, at);
+	a->public_at[f] = turn_public_address(a->server->cfg, at);
 	turn_totals_relay_opened(a->server->o.totals, &a->at[f]);
 	turn_totals_relay_opened(a->server->o.totals, &a->public_at[f]);
 }
@@ -130,7 +117,7 @@ static int open_port(struct turn_alloc *a, const struct addr *at, struct turn_re
 		return r;
 	pair->at = *at;
 	addr_set_port(&pair->at, (uint16_t)(addr_port(at) + 1));
-	pair->public_at = public_of(a->server->cfg, &pair->at);
+	pair->public_at = turn_public_address(a->server->cfg, &pair->at);
 	r = o->relay->hold(o->edge, &pair->at, &pair->held);
 	if (r < 0)
 		o->relay->close(steal_ptr(relay));

@@ -179,3 +179,16 @@ const char *turn_store_path(const void *values)
 {
 	return ((const struct turn_root *)values)->store.path;
 }
+
+struct addr turn_public_address(const struct turn_config *cfg, const struct addr *at)
+{
+	const struct addr *inside = cfg->relay.addresses.items, *outside = cfg->relay.external.items;
+
+	for (size_t i = 0; i < cfg->relay.addresses.n && i < cfg->relay.external.n; i++)
+		if (addr_equal_ip(&inside[i], at)) {
+			struct addr a = outside[i];
+			addr_set_port(&a, addr_port(at));
+			return a;
+		}
+	return *at;
+}

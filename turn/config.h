@@ -62,3 +62,5 @@ void turn_config_check(struct cfg *c);
 /* For struct service_ops: the log settings with this section's override, and the store's folder. */
 void turn_log_config(const void *values, struct log_config *ret_lc);
 const char *turn_store_path(const void *values);
+/* What clients are told for one of our addresses: its turn.relay.external, if there is one; the port stays. */
+struct addr turn_public_address(const struct turn_config *cfg, const struct addr *at);

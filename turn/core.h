@@ -77,6 +77,7 @@ struct turn_request {
 	struct turn_alloc *alloc;  /* of this five-tuple; NULL: none */
 	struct turn_key *key;	   /* signs the answer; owned */
 	struct turn_identity id;   /* set if the credential was looked up */
+	const struct turn_path *way; /* of the answer; NULL: back where the request came from */
 	bool proven;		   /* the source has received something from us: no budget */
 	uint64_t now;
 	uint16_t unknown[STUN_MAX_UNKNOWN]; /* for 420 */
@@ -98,6 +99,11 @@ void turn_answer_begin(struct turn_request *q, struct stun_writer *sw);
 void turn_answer_send(struct turn_request *q, struct stun_writer *sw);
 /* Sets the detail and passes the refusal on. */
 enum turn_refusal turn_because(struct turn_request *q, enum turn_refusal what, const char *why);
+
+/* turn/binding.c */
+enum turn_refusal turn_on_binding(struct turn_request *q);
+/* STUN_BIT()s of RFC 5780's attributes, if this request asks where they are served. */
+uint64_t turn_binding_understood(const struct turn_request *q);
 
 /* turn/allocate.c */
 enum turn_refusal turn_on_allocate(struct turn_request *q);

@@ -14,6 +14,7 @@
 #include "common/service.h"
 #include "common/stream.h"
 #include "turn/clients.h"
+#include "turn/discovery.h"
 #include "turn/reservations.h"
 #include "turn/server.h"
 #include "turn/totals.h"
@@ -45,6 +46,7 @@ struct turn_service {
 	struct turn_totals *totals;
 	struct turn_clients *clients;
 	struct turn_reservations *reservations;
+	struct turn_discovery discovery;
 	struct metrics *metrics;
 	struct stun_nonces nonces;
 	struct timer nonce_timer;

@@ -26,10 +26,24 @@ static void udp_send(const struct turn_path *p, const struct turn_out *o)
 	dgram_send_copy(w->dgram, &route, w->scratch, n);
 }
 
+static bool udp_reply_from(const struct turn_path *p, const struct addr *local, struct turn_path *ret_p)
+{
+	const struct turn_udp *asked = p->handle;
+	struct turn_worker *w = asked->worker;
+
+	for (size_t i = 0; i < w->n_udp; i++)
+		if (!w->udp[i].dtls && addr_equal(&w->udp[i].at, local)) {
+			*ret_p = (struct turn_path){ p->transport, &w->udp[i], p->client, *local };
+			return true;
+		}
+	return false;
+}
+
 static const struct turn_transport transport_udp = {
 	.proto = TURN_UDP,
 	.name = "udp",
 	.send = udp_send,
+	.reply_from = udp_reply_from,
 };
 
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n)

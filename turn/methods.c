@@ -1,36 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The methods of STUN and TURN that this server answers, one row each, and their handlers; Allocate
- * has a file of its own. A handler changes nothing before it knows that it will succeed. Receiving the
+ * The methods of STUN and TURN that this server answers, one row each, and their handlers; Binding
+ * and Allocate have files of their own. A handler changes nothing before it knows that it will succeed. Receiving the
  * same request twice does the same as once (RFC 8656 5).
  */
 #include <string.h>
 #include "turn/alloc.h"
-
-/* ---- Binding ---- */
-
-/* A client of RFC 3489 wants the address in the clear, and ours beside it. */
-static void put_3489(const struct turn_request *q, struct stun_writer *sw)
-{
-	stun_put_addr(sw, STUN_A_MAPPED_ADDRESS, &q->from->client);
-	if (addr_family(&q->from->local) == AF_UNSPEC)
-		return;
-	stun_put_addr(sw, STUN_A_SOURCE_ADDRESS, &q->from->local);
-	stun_put_addr(sw, STUN_A_CHANGED_ADDRESS, &q->from->local); /* there is no other one */
-}
-
-static enum turn_refusal on_binding(struct turn_request *q)
-{
-	struct stun_writer sw;
-
-	turn_answer_begin(q, &sw);
-	if (q->m->rfc3489)
-		put_3489(q, &sw);
-	else
-		stun_put_addr(&sw, STUN_A_XOR_MAPPED_ADDRESS, &q->from->client);
-	turn_answer_send(q, &sw);
-	return TURN_ACCEPTED;
-}
 
 /* ---- Refresh ---- */
 
@@ -177,7 +152,7 @@ static enum turn_refusal on_channel_bind(struct turn_request *q)
 }
 
 const struct turn_method turn_methods[TURN_METHODS] = {
-	[TURN_METHOD_BINDING] = { STUN_BINDING, true, on_binding },
+	[TURN_METHOD_BINDING] = { STUN_BINDING, true, turn_on_binding },
 	[TURN_METHOD_ALLOCATE] = { STUN_ALLOCATE, false, turn_on_allocate },
 	[TURN_METHOD_REFRESH] = { STUN_REFRESH, false, on_refresh },
 	[TURN_METHOD_CREATE_PERMISSION] = { STUN_CREATE_PERMISSION, false, on_create_permission },

@@ -24,14 +24,19 @@ void turn_answer_begin(struct turn_request *q, struct stun_writer *sw)
 
 static bool may_answer(struct turn_request *q, size_t n)
 {
-	if (q->proven || q->from->transport->proto != TURN_UDP)
+	size_t asked = q->m->raw_n;
+
+	if (q->way && addr_port(&q->way->client) != addr_port(&q->from->client))
+		asked = 0; /* RESPONSE-PORT: who gets it has sent nothing */
+	else if (q->proven || q->from->transport->proto != TURN_UDP)
 		return true;
-	return turn_budget_charge(q->s->budget, &q->from->client, q->m->raw_n, n,
+	return turn_budget_charge(q->s->budget, &q->from->client, asked, n,
 				  q->s->cfg->limits.unauthenticated_bitrate, q->now);
 }
 
 static void send_message(struct turn_request *q, struct stun_writer *sw)
 {
+	const struct turn_path *way = q->way ? q->way : q->from;
 	ssize_t n;
 
 	if (q->key)
@@ -45,9 +50,9 @@ static void send_message(struct turn_request *q, struct stun_writer *sw)
 		turn_drop(q->s, TURN_DROP_BUDGET);
 		return;
 	}
-	q->from->transport->send(q->from, &(struct turn_out){ .body = q->s->scratch,
-							      .body_n = (size_t)n,
-							      .mark = DGRAM_MARK_NONE });
+	way->transport->send(way, &(struct turn_out){ .body = q->s->scratch,
+						      .body_n = (size_t)n,
+						      .mark = DGRAM_MARK_NONE });
 }
 
 /* To an authenticated client always; else only while the answer is at most 1.6 times the request. */
@@ -259,7 +264,7 @@ static enum turn_refusal authenticate(struct turn_request *q)
 /* ---- the way ---- */
 
 /* What this server does with comprehension-required attributes; the others that ask for something
- * (RFC 5780's, ICE's, RFC 6062's, RFC 7635's) get 420. CHANGE-REQUEST asks only if a flag is set. */
+ * (RFC 5780's without two addresses, ICE's, RFC 6062's, RFC 7635's) get 420. CHANGE-REQUEST asks only if a flag is set. */
 static void find_unknown(struct turn_request *q)
 {
 	uint64_t understood =
@@ -277,6 +282,7 @@ static void find_unknown(struct turn_request *q)
 
 	if (stun_get_u32(q->m, STUN_A_CHANGE_REQUEST, &change) == 0 && change == 0)
 		understood |= STUN_BIT(STUN_A_CHANGE_REQUEST);
+	understood |= turn_binding_understood(q);
 	q->n_unknown = stun_not_understood(q->m, understood, q->unknown);
 }
 

@@ -47,6 +47,9 @@ struct turn_transport {
 	 * connection found dead is reported later, through turn_path_gone(). */
 	void (*send)(const struct turn_path *p, const struct turn_out *o);
 	void (*close)(const struct turn_path *p); /* stream: close the connection after what is queued; may be NULL */
+	/* The same client from another of our listeners, which has exactly this address; false: there is none.
+	 * For RFC 5780; NULL: this transport cannot. */
+	bool (*reply_from)(const struct turn_path *p, const struct addr *local, struct turn_path *ret_p);
 };
 struct turn_path { /* a value; copied into the allocation */
 	const struct turn_transport *transport;
@@ -69,6 +72,7 @@ struct turn_relay_ops {
 	void (*drop)(struct turn_held *h);
 };
 
+struct turn_discovery;	  /* addresses of RFC 5780: turn/discovery.h */
 struct turn_reservations; /* sockets held for RESERVATION-TOKEN, over all workers: turn/reservations.h */
 struct turn_totals;	 /* limits counted over all workers: turn/totals.h */
 struct turn_refusals;	 /* ring of recent refusals for `stile turn why`: turn/refusals.h */
@@ -79,6 +83,7 @@ struct turn_server_options {
 	struct turn_policy *policy; /* referenced */
 	struct turn_totals *totals; /* shared, outlives the server */
 	struct turn_reservations *reservations; /* shared, outlives the server */
+	const struct turn_discovery *discovery; /* shared, outlives the server; NULL: not offered */
 	const struct turn_relay_ops *relay;
 	void *edge;
 	struct metrics *metrics; /* rows of turn/metrics.h */

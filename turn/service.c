@@ -14,7 +14,12 @@
 #include "turn/metrics.h"
 #include "turn/users.h"
 
-enum { NONCE_TICK_MS = 60000, NONCE_ROTATE_MS = 3600000, MAX_WORKERS = 250 /* a worker's number is one byte in ids */ };
+enum {
+	NONCE_TICK_MS = 60000,
+	NONCE_ROTATE_MS = 3600000,
+	MAX_WORKERS = 250,   /* a worker's number is one byte in ids */
+	MAX_DISCOVERY = 256, /* UDP listeners looked at for RFC 5780 */
+};
 
 static const struct turn_root *root_of(const struct cfg *c)
 {
@@ -209,15 +214,37 @@ static void on_nonce_tick(struct timer *t, uint64_t now)
 
 /* ---- start: privileges are gone ---- */
 
+static void log_discovery(const struct turn_service *ts)
+{
+	for (unsigned i = 0; i < ts->discovery.n; i++)
+		log_emit(&MSG_TURN_DISCOVERY, LF_ADDR("primary", &ts->discovery.set[i].told[0][0]),
+			 LF_ADDR("other", &ts->discovery.set[i].told[1][1]));
+	if (!ts->discovery.n)
+		log_emit(&MSG_TURN_NO_DISCOVERY);
+}
+
 static void log_started(struct turn_service *ts)
 {
 	for (size_t i = 0; i < ts->n_listeners; i++)
 		log_emit(&MSG_TURN_LISTENING, LF_STR("transport", proto_names[ts->listeners[i].proto]),
 			 LF_ADDR("address", &ts->listeners[i].at), LF_U64("workers", ts->n_workers));
+	log_discovery(ts);
 	for (size_t i = 0; i < ts->n_relay; i++) {
 		char ip[ADDR_STRLEN];
 		log_emit(&MSG_TURN_RELAYING, LF_STR("address", addr_print_ip(&ts->relay[i], ip)));
 	}
+}
+
+/* RFC 5780 is served where the UDP listeners have two addresses with the same two ports. */
+static void find_discovery(struct turn_service *ts, const struct turn_config *cfg)
+{
+	struct addr udp[MAX_DISCOVERY];
+	size_t n = 0;
+
+	for (size_t i = 0; i < ts->n_listeners && n < ARRAY_LEN(udp); i++)
+		if (ts->listeners[i].proto == TURN_LISTEN_UDP)
+			udp[n++] = ts->listeners[i].at;
+	turn_discovery_find(&ts->discovery, udp, n, cfg);
 }
 
 static int start_shared(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
@@ -225,6 +252,7 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 	int r;
 
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
+	find_discovery(ts, cfg);
 	ts->totals = turn_totals_new();
 	ts->clients = turn_clients_new();
 	ts->reservations = ts->totals ? turn_reservations_new(&turn_udp_relay_ops, ts->totals) : NULL;

@@ -66,6 +66,7 @@ static int open_core(struct turn_worker *w)
 		.policy = w->policy,
 		.totals = ts->totals,
 		.reservations = ts->reservations,
+		.discovery = &ts->discovery,
 		.relay = &turn_udp_relay_ops,
 		.edge = w,
 		.metrics = ts->metrics,

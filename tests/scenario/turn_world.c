@@ -38,7 +38,7 @@ static void keep(struct world *w, const struct sent *s, const void *head, size_t
 
 static void client_send(const struct turn_path *p, const struct turn_out *o)
 {
-	struct sent s = { .to = p->client, .mark = o->mark, .n = o->head_n + o->body_n };
+	struct sent s = { .from = p->local, .to = p->client, .mark = o->mark, .n = o->head_n + o->body_n };
 
 	assert_true(o->head_n <= 64);
 	if (p->transport->stream)
@@ -51,7 +51,15 @@ static void client_close(const struct turn_path *p)
 	((struct world *)p->handle)->n_closed_paths++;
 }
 
-static const struct turn_transport fake_udp = { .proto = TURN_UDP, .name = "udp", .send = client_send };
+static bool client_reply_from(const struct turn_path *p, const struct addr *local, struct turn_path *ret_p)
+{
+	*ret_p = *p;
+	ret_p->local = *local;
+	return true;
+}
+
+static const struct turn_transport fake_udp = { .proto = TURN_UDP, .name = "udp", .send = client_send,
+						.reply_from = client_reply_from };
 static const struct turn_transport fake_tcp = {
 	.proto = TURN_TCP,
 	.name = "tcp",
@@ -222,6 +230,7 @@ int world_try_start(struct world *w)
 	o.reservations = w->reservations;
 	o.metrics = w->metrics;
 	o.nonces = &w->nonces;
+	o.discovery = &w->discovery;
 	return turn_server_new(&o, w->now, &w->server);
 }
 

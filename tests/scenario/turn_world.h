@@ -19,12 +19,13 @@
 #include <string.h>
 #include <cmocka.h>
 #include "turn/alloc.h"
+#include "turn/discovery.h"
 
 #define WORLD_REALM "example.org"
 enum { WORLD_QUEUE = 64, NO_ANSWER = 999 };
 
 struct sent { /* what the server sent */
-	struct addr from, to; /* from: the relay socket's; to a client: to is the client's address */
+	struct addr from, to; /* from: the relay socket's or the listener's; to a client: to is the client's address */
 	bool to_peer;
 	struct dgram_mark mark;
 	size_t n;
@@ -40,6 +41,7 @@ struct world {
 	struct metrics *metrics;
 	struct turn_totals *totals;
 	struct turn_reservations *reservations;
+	struct turn_discovery discovery; /* empty, unless the test finds one */
 	struct stun_nonces nonces;
 	struct turn_policy *policy;
 	struct turn_server *server;

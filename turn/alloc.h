@@ -43,6 +43,8 @@ struct turn_alloc {
 	uint8_t token[TURN_TOKEN_LEN]; /* what that request was answered */
 	uint32_t granted_s;
 	bool has_token;
+	uint8_t icmp_sent; /* indications in icmp_second: turn/icmp.c */
+	uint32_t icmp_second;
 	uint8_t family_refused, family_why; /* ADDRESS-ERROR-CODE: the family that could not be had or 0, enum turn_refusal */
 	char user[];
 };

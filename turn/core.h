@@ -110,6 +110,7 @@ enum turn_refusal turn_on_allocate(struct turn_request *q);
 uint64_t turn_lifetime(const struct turn_config *cfg, const struct stun_msg *m); /* ms, as granted; for Refresh too */
 
 /* ---- data: turn/relay_data.c ---- */
+void turn_indication_tid(struct turn_server *s, uint8_t ret_tid[static STUN_TID_LEN]); /* a name, not a secret */
 void turn_on_channel_data(struct turn_server *s, const struct turn_path *from, const struct turn_packet *pk, uint64_t now);
 void turn_on_send(struct turn_server *s, const struct turn_path *from, const struct stun_msg *m,
 		  const struct turn_packet *pk, uint64_t now);

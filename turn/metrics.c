@@ -32,7 +32,8 @@ static const char *const drops[TURN_DROPS + 1] = {
 	[TURN_DROP_NO_CHANNEL] = "no_channel", [TURN_DROP_NO_PERMISSION] = "no_permission",
 	[TURN_DROP_PEER_UNWANTED] = "peer_unwanted", [TURN_DROP_OWN_ADDRESS] = "own_address",
 	[TURN_DROP_BITRATE] = "bitrate", [TURN_DROP_BUDGET] = "unauthenticated_budget", [TURN_DROP_TTL] = "ttl",
-	[TURN_DROP_TOO_BIG] = "too_big", [TURN_DROP_BAD_FRAME] = "bad_frame",
+	[TURN_DROP_TOO_BIG] = "too_big", [TURN_DROP_ICMP_LIMIT] = "icmp_limit",
+	[TURN_DROP_BAD_FRAME] = "bad_frame",
 	[TURN_DROP_CLIENT_SLOW] = "client_slow", [TURN_DROP_CONN_LIMIT] = "connection_limit",
 	[TURN_DROP_CONN_UNUSED] = "connection_unused",
 };

@@ -201,14 +201,20 @@ static uint64_t next_random(struct turn_server *s)
 	return z ^ z >> 31;
 }
 
+void turn_indication_tid(struct turn_server *s, uint8_t ret_tid[static STUN_TID_LEN])
+{
+	uint64_t random[2] = { next_random(s), next_random(s) };
+
+	memcpy(ret_tid, random, STUN_TID_LEN);
+}
+
 static void send_data_indication(struct turn_alloc *a, const struct addr *peer,
 				 const struct turn_packet *pk, struct dgram_mark mark)
 {
 	uint8_t head[DATA_HEAD_MAX], tid[STUN_TID_LEN];
-	uint64_t random[2] = { next_random(a->server), next_random(a->server) };
 	struct stun_writer sw;
 
-	memcpy(tid, random, sizeof tid);
+	turn_indication_tid(a->server, tid);
 	stun_begin(&sw, head, sizeof head, STUN_DATA, STUN_INDICATION, tid);
 	stun_put_addr(&sw, STUN_A_XOR_PEER_ADDRESS, peer);
 	wr_u16(&sw.w, stun_attr_table[STUN_A_DATA].type); /* its value follows from where it lies */
@@ -258,16 +264,4 @@ void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct
 		send_channel_data(a, c->number, pk, mark);
 	else
 		send_data_indication(a, peer, pk, mark);
-}
-
-void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t now)
-{
-	struct turn_server *s = a->server;
-	uint64_t suppressed;
-
-	turn_count(s, TURN_M_PEER_ERRORS, 0, 1);
-	if (log_enabled(LOG_LVL_DEBUG) && turn_gate_pass(&s->peer_error_gate, now, &suppressed))
-		log_emit(&MSG_TURN_PEER_UNREACHABLE, LF_U64("id", a->id), LF_ADDR("peer", &e->to),
-			 LF_ADDR("from", &e->offender), LF_U64("type", e->icmp_type),
-			 LF_U64("code", e->icmp_code), LF_U64("suppressed", suppressed));
 }

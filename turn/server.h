@@ -101,7 +101,7 @@ void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n);
 void turn_input(struct turn_server *s, const struct turn_path *from, const struct turn_packet *pk, uint64_t now);
 /* One datagram from a peer on the allocation's relay socket. */
 void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct turn_packet *pk, uint64_t now);
-/* ICMP error on the relay socket: recorded; the ICMP attribute of RFC 8656 comes with issue 2. */
+/* ICMP error on the relay socket: told to the client (RFC 8656 11.5) if the peer has a permission. */
 void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t now);
 /* Connection or session closed: what hangs on it ends. */
 void turn_path_gone(struct turn_server *s, const struct turn_path *p, uint64_t now);

@@ -568,19 +568,28 @@ void channel_data(struct client *c, unsigned number, const char *text)
 
 /* ---- peers ---- */
 
+static struct turn_relay *relay_at(struct world *w, const struct addr *at)
+{
+	list_for_each (it, &w->relays) {
+		struct turn_relay *r = list_entry(it, struct turn_relay, node);
+		if (addr_equal(&r->at, at))
+			return r;
+	}
+	fail_msg("no such relay socket");
+	return NULL;
+}
+
+void icmp_error(struct world *w, const struct addr *relay, const struct dgram_error *e)
+{
+	turn_peer_error(relay_at(w, relay)->alloc, e, w->now);
+}
+
 void peer_sends(struct world *w, const struct addr *relay, const char *peer,
 		const struct turn_packet *pk)
 {
 	struct addr from = address(peer);
 
-	list_for_each (it, &w->relays) {
-		struct turn_relay *r = list_entry(it, struct turn_relay, node);
-		if (addr_equal(&r->at, relay)) {
-			turn_peer_input(r->alloc, &from, pk, w->now);
-			return;
-		}
-	}
-	fail_msg("no such relay socket");
+	turn_peer_input(relay_at(w, relay)->alloc, &from, pk, w->now);
 }
 
 void peer_says(struct world *w, const struct addr *relay, const char *peer, const char *text)

@@ -112,6 +112,8 @@ void channel_data(struct client *c, unsigned number, const char *text);
 void peer_says(struct world *w, const struct addr *relay, const char *peer, const char *text);
 void peer_sends(struct world *w, const struct addr *relay, const char *peer, const struct turn_packet *pk);
 
+void icmp_error(struct world *w, const struct addr *relay, const struct dgram_error *e); /* the network says so */
+
 struct addr address(const char *text);
 bool take(struct world *w, struct sent *ret_s); /* the oldest thing sent; the caller frees data */
 void assert_silence(struct world *w);

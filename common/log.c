@@ -4,9 +4,10 @@
  * its own.
  *
  * Between them lie two blocks of half a megabyte: producers append to one under a short lock,
- * the writer takes it away whole and writes while they fill the other. A full block costs the line,
- * which is counted. A new file or new settings are handed to the writer through the same lock, so
- * that no line is lost or written twice on the way. log_render.c makes the lines.
+ * the writer takes it away whole and writes while they fill the other, all that came within GATHER_MS
+ * at once. A full block costs the line, which is counted. A new file or new settings are handed to
+ * the writer through the same lock, so that no line is lost or written twice on the way. log_render.c
+ * makes the lines.
  */
 #include "common/log.h"
 #include <errno.h>
@@ -20,7 +21,7 @@
 #include "common/log_priv.h"
 #include "common/privileges.h"
 
-enum { BLOCK = 512 << 10 };
+enum { BLOCK = 512 << 10, GATHER_MS = 2 };
 
 /* Written by the thread that owns the log's settings, read by everyone. */
 static atomic_int level = LOG_LVL_INFO;
@@ -31,6 +32,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t wake, done;
 	bool running, stop; /* running: the writer exists and takes lines */
+	bool idle;	    /* the writer waits, and nobody has woken it yet */
 	char *fill, *drain; /* two blocks; drain is the writer's while it writes */
 	size_t used;
 	uint64_t lost;
@@ -85,7 +87,7 @@ bool log_enabled(enum log_level l)
 static bool enqueue(const char *line, size_t n)
 {
 	pthread_mutex_lock(&q.lock);
-	bool running = q.running;
+	bool running = q.running, wake = running && q.idle;
 	if (running) {
 		if (BLOCK - q.used < n) {
 			q.lost++;
@@ -94,9 +96,11 @@ static bool enqueue(const char *line, size_t n)
 			q.used += n;
 		}
 		q.n_put++;
-		pthread_cond_signal(&q.wake);
+		q.idle = false;
 	}
 	pthread_mutex_unlock(&q.lock);
+	if (wake) /* without the lock, which the writer needs first of all */
+		pthread_cond_signal(&q.wake);
 	return running;
 }
 
@@ -142,12 +146,24 @@ static bool has_work(void)
 static void wait_for_work(time_t until)
 {
 	struct timespec ts = { .tv_sec = until };
-	while (!has_work()) {
-		if (!until)
-			pthread_cond_wait(&q.wake, &q.lock);
-		else if (pthread_cond_timedwait(&q.wake, &q.lock, &ts) == ETIMEDOUT)
-			return;
+	int r = 0;
+	while (!has_work() && r != ETIMEDOUT) {
+		q.idle = true;
+		r = until ? pthread_cond_timedwait(&q.wake, &q.lock, &ts) : pthread_cond_wait(&q.wake, &q.lock);
 	}
+	q.idle = false;
+}
+
+/* With the lock held. A line seldom comes alone; one write for all of a moment leaves the workers in peace,
+ * who would otherwise meet the writer at the lock with each line. */
+static void gather(void)
+{
+	const struct timespec moment = { .tv_nsec = GATHER_MS * 1000000 };
+	if (!q.used || q.stop || q.next)
+		return;
+	pthread_mutex_unlock(&q.lock);
+	(void)nanosleep(&moment, NULL);
+	pthread_mutex_lock(&q.lock);
 }
 
 /* Takes what there is, with the lock held, and writes it without. True: go on. */
@@ -185,9 +201,10 @@ static void *writer_main(void *arg)
 	privileges_thread_begins();
 	time_t next_daily = log_file_daily(file, time(NULL));
 	pthread_mutex_lock(&q.lock);
-	do
+	do {
 		wait_for_work(next_daily);
-	while (write_round(&file, &next_daily));
+		gather();
+	} while (write_round(&file, &next_daily));
 	q.running = false;
 	pthread_mutex_unlock(&q.lock);
 	log_file_free(file);

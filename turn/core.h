@@ -56,7 +56,7 @@ struct turn_server {
 	struct turn_budget *budget;
 	struct turn_refusals *refusals;
 	struct timer reservations_due;
-	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gate, peer_error_gate;
+	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gates[2], peer_error_gate;
 };
 
 static inline void turn_count(const struct turn_server *s, enum turn_metric row, unsigned label, int64_t v)

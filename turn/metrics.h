@@ -38,7 +38,8 @@ enum turn_drop {
 	TURN_DROP_NO_PERMISSION,  /* client to peer */
 	TURN_DROP_PEER_UNWANTED,  /* peer to client, without permission */
 	TURN_DROP_OWN_ADDRESS,	  /* an own address whose port is no live relay socket */
-	TURN_DROP_BITRATE,
+	TURN_DROP_BITRATE_USER,	  /* over turn.limits.bitrate_per_user */
+	TURN_DROP_BITRATE_TOTAL,  /* over turn.limits.bitrate */
 	TURN_DROP_BUDGET,	  /* an unauthenticated answer over its budget */
 	TURN_DROP_TTL,		  /* arrived with its last hop */
 	TURN_DROP_TOO_BIG,	  /* does not fit the frame to the client */

@@ -15,13 +15,17 @@ enum { CHANNEL_HEAD = 4, UDP_PAYLOAD_MAX = 65507, DATA_HEAD_MAX = 20 + 24 + 4 };
 
 /* ---- both ways ---- */
 
-static void tell_throttled(struct turn_alloc *a, uint64_t now)
+static void drop_throttled(struct turn_alloc *a, size_t n, uint64_t now)
 {
+	struct turn_server *s = a->server;
+	bool total = turn_totals_short(s->o.totals, s->cfg->limits.bitrate, n, now) == TURN_LIMIT_TOTAL;
 	uint64_t suppressed;
 
-	if (turn_gate_pass(&a->server->throttle_gate, now, &suppressed))
-		log_emit(&MSG_TURN_ALLOC_THROTTLED, LF_U64("id", a->id), LF_STR("user", a->user),
-			 LF_ADDR("client", &a->path.client), LF_U64("suppressed", suppressed));
+	turn_drop(s, total ? TURN_DROP_BITRATE_TOTAL : TURN_DROP_BITRATE_USER);
+	if (turn_gate_pass(&s->throttle_gates[total], now, &suppressed))
+		log_emit(total ? &MSG_TURN_LIMIT_BITRATE : &MSG_TURN_LIMIT_BITRATE_USER, LF_U64("id", a->id),
+			 LF_STR("user", a->user), LF_ADDR("client", &a->path.client),
+			 LF_U64("suppressed", suppressed));
 }
 
 /* Takes n bytes of what may be relayed, from the lease or a new one; payload of both directions. */
@@ -38,8 +42,7 @@ static bool spend_limited(struct turn_alloc *a, size_t n, uint64_t now)
 		return true;
 	}
 	a->dry_at = now; /* nothing more comes in this millisecond */
-	turn_drop(s, TURN_DROP_BITRATE);
-	tell_throttled(a, now);
+	drop_throttled(a, n - a->lease, now);
 	return false;
 }
 

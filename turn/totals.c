@@ -256,6 +256,17 @@ uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64
 	return got;
 }
 
+enum turn_limit turn_totals_short(const struct turn_totals *t, uint64_t rate_total, uint64_t n, uint64_t now_ms)
+{
+	uint64_t now = now_ms * RATE_NS_PER_MS;
+	uint64_t from = MAX(atomic_load_explicit(&t->spent_until_ns, memory_order_relaxed), now);
+	uint64_t left = from - now < RATE_BURST_NS ? now + RATE_BURST_NS - from : 0;
+
+	if (rate_total == RATE_UNLIMITED || rate_bytes(left, rate_total) >= n)
+		return TURN_LIMIT_ACCOUNT;
+	return TURN_LIMIT_TOTAL;
+}
+
 /* ---- live relay ports ---- */
 
 static struct relay_map *map_find(const struct turn_totals *t, const struct addr *canonical)

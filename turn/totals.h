@@ -32,6 +32,8 @@ void turn_totals_give(struct turn_totals *t, struct turn_account *a);
  * account and the total); returns how many were granted. Rates in bit/s, UINT64_MAX unlimited. */
 uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64_t rate_total,
 			   uint64_t rate_account, uint64_t want, uint64_t now_ms);
+/* Which of the two left too little: TURN_LIMIT_TOTAL if the total has no n bytes now, else TURN_LIMIT_ACCOUNT. */
+enum turn_limit turn_totals_short(const struct turn_totals *t, uint64_t rate_total, uint64_t n, uint64_t now_ms);
 uint64_t turn_totals_allocations(const struct turn_totals *t);
 
 /* Live relay sockets of all workers: a bitmap of ports per own address, readable without a lock. Any

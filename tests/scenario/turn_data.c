@@ -189,8 +189,48 @@ static void a_user_is_held_to_its_bit_rate_and_another_is_not(void **state)
 	assert_in_range(first, 1800, 2100);
 	unsigned second = relayed_in(w, &alice, 1000);
 	assert_in_range(second, 900, 1100);
-	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_BITRATE), 10000 - first - second);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_BITRATE_USER), 10000 - first - second);
 	assert_true(relayed_in(w, &bob, 100) == 500);
+}
+
+static void all_users_together_are_held_to_the_bit_rate_of_the_server(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_udp(w, "192.0.2.2:4000", "bob");
+
+	w->cfg.limits.bitrate = 800000;
+	w->cfg.limits.bitrate_per_user = 80000000;
+	world_reload(w);
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(allocate(&bob), 0);
+	assert_int_equal(bind_channel(&bob, 0x4000, "9.9.9.9:53"), 0);
+	unsigned first = relayed_in(w, &alice, 1000);
+	unsigned second = relayed_in(w, &bob, 1000);
+	assert_in_range(first, 1800, 2100);
+	assert_in_range(second, 900, 1100);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_BITRATE_TOTAL), 10000 - first - second);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_BITRATE_USER), 0);
+}
+
+static void what_comes_down_is_held_to_the_bit_rate_too(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	w->cfg.limits.bitrate_per_user = 64; /* eight bytes a second */
+	world_reload(w);
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	peer_says(w, &alice.relay, "9.9.9.9:53", "eight by");
+	assert_channel_got(&alice, 0x4000, "eight by");
+	peer_says(w, &alice.relay, "9.9.9.9:53", "x");
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_BITRATE_USER), 1);
+	world_wait(w, 1000);
+	peer_says(w, &alice.relay, "9.9.9.9:53", "x");
+	assert_channel_got(&alice, 0x4000, "x");
 }
 
 static void no_allocation_hoards_what_its_user_may_send(void **state)
@@ -240,6 +280,8 @@ int main(void)
 		TALK(the_largest_frames_pass_and_larger_ones_are_dropped),
 		TALK(packets_and_bytes_are_counted_each_way),
 		TALK(a_user_is_held_to_its_bit_rate_and_another_is_not),
+		TALK(all_users_together_are_held_to_the_bit_rate_of_the_server),
+		TALK(what_comes_down_is_held_to_the_bit_rate_too),
 		TALK(no_allocation_hoards_what_its_user_may_send),
 		TALK(indications_are_never_answered),
 	};

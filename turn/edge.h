@@ -62,6 +62,7 @@ struct turn_udp {
 	struct turn_worker *worker;
 	const struct turn_transport *transport; /* of what arrives: UDP, or DTLS below */
 	struct addr at;
+	struct dgram_mark mark; /* of what DTLS is sending; DGRAM_MARK_NONE otherwise */
 	bool wildcard; /* answers must name the address they leave from */
 	struct dtls_listener *dtls; /* NULL: plain UDP */
 	bool dead;
@@ -100,6 +101,9 @@ static inline size_t turn_out_join(struct turn_worker *w, const struct turn_out 
 
 /* edge_udp.c */
 extern const struct turn_relay_ops turn_udp_relay_ops;
+/* Lets routers fragment what is sent from here unless a datagram says otherwise (RFC 8656 14: the DF bit of
+ * what came in is not known, so it is taken to be 0). */
+void turn_udp_allow_fragments(int fd, const struct addr *at);
 int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_listener_spec *spec);
 void turn_udp_close(struct turn_udp *u);
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n);

@@ -14,7 +14,9 @@ struct turn_dtls_session {
 	struct hnode node;
 	struct turn_worker *worker;
 	struct dtls_session *dtls;
+	struct turn_udp *udp; /* the listener's socket */
 	struct addr client, local;
+	struct dgram_mark mark; /* of the datagram that is being read */
 	struct timer unused;
 };
 
@@ -28,8 +30,10 @@ static void session_send(const struct turn_path *p, const struct turn_out *o)
 	struct turn_worker *w = s->worker;
 	size_t n = turn_out_join(w, o);
 
+	s->udp->mark = o->mark; /* DTLS is a datagram on its way too: RFC 8656 14 */
 	if (dtls_session_send(s->dtls, w->scratch, n) < 0)
 		metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_CLIENT_SLOW, 1);
+	s->udp->mark = DGRAM_MARK_NONE;
 }
 
 static const struct turn_transport transport_dtls = {
@@ -99,7 +103,7 @@ static void on_data(struct dtls_session *d, uint8_t *p, size_t n, void *arg)
 	struct turn_path path = session_path(s);
 
 	(void)d;
-	turn_input(s->worker->server, &path, &(struct turn_packet){ .data = p, .n = n, .mark = DGRAM_MARK_NONE },
+	turn_input(s->worker->server, &path, &(struct turn_packet){ .data = p, .n = n, .mark = s->mark },
 		   loop_now(s->worker->loop));
 }
 
@@ -132,9 +136,10 @@ int turn_dtls_open(struct turn_udp *u, struct tls_ctx *ctx)
 }
 
 /* The session's dtls is owned from here on, also on failure. */
-static void session_new(struct turn_worker *w, struct dtls_session *dtls, const struct addr *client,
+static void session_new(struct turn_udp *u, struct dtls_session *dtls, const struct addr *client,
 			const struct addr *local)
 {
+	struct turn_worker *w = u->worker;
 	struct turn_dtls_session *s = NULL;
 
 	if (turn_client_admit(w, client)) {
@@ -150,6 +155,8 @@ static void session_new(struct turn_worker *w, struct dtls_session *dtls, const 
 		return;
 	}
 	s->worker = w;
+	s->udp = u;
+	s->mark = DGRAM_MARK_NONE;
 	s->dtls = dtls;
 	s->client = *client;
 	s->local = *local;
@@ -166,10 +173,13 @@ void turn_dtls_input(struct turn_udp *u, const struct dgram *d)
 	struct hnode *n = htable_find(&w->sessions, session_hash(w, &d->from, local), session_eq, &key);
 	struct dtls_session *fresh = NULL;
 
-	if (n)
-		dtls_session_input(container_of(n, struct turn_dtls_session, node)->dtls, d->data, d->len);
-	else if (dtls_listener_input(u->dtls, &d->from, local, d->data, d->len, &fresh) == 1)
-		session_new(w, fresh, &d->from, local);
+	if (n) {
+		struct turn_dtls_session *s = container_of(n, struct turn_dtls_session, node);
+		s->mark = d->mark;
+		dtls_session_input(s->dtls, d->data, d->len);
+	} else if (dtls_listener_input(u->dtls, &d->from, local, d->data, d->len, &fresh) == 1) {
+		session_new(u, fresh, &d->from, local);
+	}
 }
 
 static bool close_one(struct hnode *n, void *arg)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * TCP and TLS clients: connections that carry STUN messages and padded ChannelData frames
- * (RFC 8656 3.? and 12.5). A connection costs bounded memory, is counted against its address before
+ * (RFC 8656 3.1 and 12.5). A connection costs bounded memory, is counted against its address before
  * its handshake, and is closed when it holds no allocation for TURN_UNUSED_MS. A client that does not
  * read loses packets (as UDP would), not the server its memory.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,6 +28,7 @@ struct turn_conn {
 	struct stream *stream;
 	const struct turn_transport *transport;
 	struct addr client, local;
+	struct dgram_mark mark; /* of all that it relays */
 	struct timer unused; /* fires while the connection holds no allocation */
 	uint64_t frames;
 };
@@ -108,7 +110,7 @@ static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 			break;
 		c->frames++;
 		turn_input(c->worker->server, &path,
-			   &(struct turn_packet){ .data = p + used, .n = payload, .mark = DGRAM_MARK_NONE }, now);
+			   &(struct turn_packet){ .data = p + used, .n = payload, .mark = c->mark }, now);
 		used += (size_t)frame;
 	}
 	return used;
@@ -130,6 +132,29 @@ static const struct stream_ops conn_ops = {
 	.on_close = on_close,
 };
 
+/* RFC 8656 15: what leaves as UDP carries the connection's DSCP, is not ECN-capable, and begins its life
+ * here. The kernel keeps the DSCP of the client's SYN. */
+static struct dgram_mark mark_of(int fd, const struct addr *local)
+{
+	_Alignas(struct cmsghdr) uint8_t buf[128];
+	socklen_t n = sizeof buf;
+	bool v6 = addr_family(local) == AF_INET6;
+	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, tos;
+	struct dgram_mark mark = DGRAM_MARK_NONE;
+
+	if (setsockopt(fd, level, v6 ? IPV6_RECVTCLASS : IP_RECVTOS, &(int){ 1 }, sizeof(int)) < 0 ||
+	    getsockopt(fd, level, v6 ? IPV6_2292PKTOPTIONS : IP_PKTOPTIONS, buf, &n) < 0)
+		return mark;
+	struct msghdr h = { .msg_control = buf, .msg_controllen = n };
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&h); c; c = CMSG_NXTHDR(&h, c))
+		if (c->cmsg_level == level && c->cmsg_type == (v6 ? IPV6_TCLASS : IP_TOS) &&
+		    c->cmsg_len == CMSG_LEN(sizeof tos)) {
+			memcpy(&tos, CMSG_DATA(c), sizeof tos);
+			mark.tos = (int16_t)(tos & 0xfc);
+		}
+	return mark;
+}
+
 static int conn_new(struct turn_acceptor *a, int fd, const struct addr *peer, const struct addr *local)
 {
 	struct turn_worker *w = a->worker;
@@ -145,6 +170,7 @@ static int conn_new(struct turn_acceptor *a, int fd, const struct addr *peer, co
 	c->transport = tls ? &transport_tls : &transport_tcp;
 	c->client = *peer;
 	c->local = *local;
+	c->mark = mark_of(fd, local);
 	c->unused.fire = on_unused;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	r = stream_new(w->loop, fd,

@@ -5,6 +5,7 @@
  * of the loop's pass. What comes in on a DTLS listener goes to edge_dtls.c.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,7 +49,7 @@ static const struct turn_transport transport_udp = {
 
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n)
 {
-	const struct dgram_route route = { u->io.fd, to, u->wildcard ? from : NULL, DGRAM_MARK_NONE };
+	const struct dgram_route route = { u->io.fd, to, u->wildcard ? from : NULL, u->mark };
 
 	dgram_send_copy(u->worker->dgram, &route, p, n);
 }
@@ -81,12 +82,21 @@ static void on_listener_ready(struct io *io, int events)
 	(void)dgram_recv(u->worker->dgram, io->fd, addr_port(&u->at), on_client_datagram, u);
 }
 
+/* OMIT rather than DONT: it clears DF too, but the kernel still reports "fragmentation needed" for the
+ * datagrams of a Send with DONT-FRAGMENT. IPv6 is fragmented by its sender, by the path's MTU. */
+void turn_udp_allow_fragments(int fd, const struct addr *at)
+{
+	if (addr_family(at) == AF_INET)
+		(void)setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &(int){ IP_PMTUDISC_OMIT }, sizeof(int));
+}
+
 int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_listener_spec *spec)
 {
 	int fd = spec->fds[w->index], r;
 
 	u->worker = w;
 	u->transport = &transport_udp;
+	u->mark = DGRAM_MARK_NONE;
 	u->at = spec->at;
 	u->wildcard = addr_classify(&spec->at) == ADDR_UNSPECIFIED;
 	u->io.fd = -1;
@@ -98,6 +108,7 @@ int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_l
 		return r;
 	}
 	u->io.fd = fd;
+	turn_udp_allow_fragments(fd, &u->at);
 	spec->fds[w->index] = -1;
 	return 0;
 }
@@ -169,8 +180,12 @@ static int relay_watch(struct turn_worker *w, struct turn_alloc *a, int fd, uint
 
 static int relay_bind(const struct addr *at, int *ret_fd)
 {
-	return dgram_socket(at, &(struct dgram_socket_options){ .gro = true, .recv_mark = true, .recv_err = true,
-								.v6only = true }, ret_fd);
+	int r = dgram_socket(at, &(struct dgram_socket_options){ .gro = true, .recv_mark = true, .recv_err = true,
+								 .v6only = true }, ret_fd);
+
+	if (r == 0)
+		turn_udp_allow_fragments(*ret_fd, at);
+	return r;
 }
 
 static int relay_open(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r)

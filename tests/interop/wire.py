@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What only sockets show: IP header fields across the relay, ICMP errors, moved and many-worker sessions.
+
+A TURN client of a few lines, written from the RFCs and not with our library, so that both ends cannot be
+wrong together. It speaks from a socket of its own, whose options are what the cases are about."""
+import hashlib
+import hmac
+import os
+import socket
+import struct
+
+from harness import PASSWORD, REALM, USER, Failed, Skipped
+
+COOKIE = 0x2112A442
+ALLOCATE, REFRESH, SEND, DATA, PERMISSION, CHANNEL = 3, 4, 6, 7, 8, 9
+LIFETIME, PEER, PAYLOAD, RELAYED, TRANSPORT, FAMILY = 0x0D, 0x12, 0x13, 0x16, 0x19, 0x17
+DONT_FRAGMENT, ICMP = 0x1A, 0x8004
+UDP = struct.pack("!B3x", 17)
+LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+
+def attr(kind, value):
+    return struct.pack("!HH", kind, len(value)) + value + b"\0" * (-len(value) % 4)
+
+
+def message(method, kind, attrs, tid=None):
+    """kind: 0x000 request, 0x010 indication. A value that is an address is XORed."""
+    tid = tid or os.urandom(12)
+    body = b"".join(attr(k, xor_address(v, tid) if isinstance(v, tuple) else v) for k, v in attrs)
+    return struct.pack("!HHI", method | kind, len(body), COOKIE) + tid + body
+
+
+def parse(raw):
+    """(type, transaction, {attribute: its first value})"""
+    kind, length, cookie = struct.unpack_from("!HHI", raw)
+    if cookie != COOKIE or length != len(raw) - 20:
+        raise Failed("what came is no STUN message")
+    found, at = {}, 20
+    while at < len(raw):
+        a, n = struct.unpack_from("!HH", raw, at)
+        found.setdefault(a, raw[at + 4:at + 4 + n])
+        at += 4 + n + -n % 4
+    return kind, raw[8:20], found
+
+
+def xor_address(where, tid):
+    host, port = where[:2]
+    six = ":" in host
+    ip = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, host)
+    mask = struct.pack("!I", COOKIE) + tid
+    return struct.pack("!BBH", 0, 2 if six else 1, port ^ COOKIE >> 16) + bytes(a ^ b for a, b in zip(ip, mask))
+
+
+def address_of(value, tid):
+    _, family, port = struct.unpack_from("!BBH", value)
+    mask = struct.pack("!I", COOKIE) + tid
+    ip = bytes(a ^ b for a, b in zip(value[4:], mask))
+    return socket.inet_ntop(socket.AF_INET6 if family == 2 else socket.AF_INET, ip), port ^ COOKIE >> 16
+
+
+def error_code(found):
+    return found[9][2] * 100 + found[9][3] if 9 in found else 0
+
+
+class Client:
+    """One five-tuple to the server, over UDP or TCP."""
+
+    def __init__(self, server, family=socket.AF_INET, tcp=False, user=USER, password=PASSWORD, tos=None):
+        self.family, self.tcp, self.user, self.password = family, tcp, user, password
+        self.socket = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
+        self.socket.settimeout(3)
+        if tos is not None:
+            set_option(self.socket, "TOS", tos)
+        self.socket.connect((LOOPBACK[family], server.port))
+        self.realm = self.nonce = None
+        self.relay = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def exactly(self, n):
+        got = b""
+        while len(got) < n:
+            part = self.socket.recv(n - len(got))
+            if not part:
+                raise Failed("the server closed the connection")
+            got += part
+        return got
+
+    def receive(self):
+        if not self.tcp:
+            return self.socket.recv(65535)
+        head = self.exactly(4)
+        n = struct.unpack("!HH", head)[1]
+        return head + self.exactly(n + 16 if head[0] < 0x40 else n + -n % 4)
+
+    def sign(self, method, attrs, tid):
+        key = hashlib.md5(f"{self.user}:{self.realm}:{self.password}".encode()).digest()
+        raw = message(method, 0, attrs + [(6, self.user.encode()), (0x14, self.realm.encode()), (0x15, self.nonce)], tid)
+        raw = raw[:2] + struct.pack("!H", len(raw) - 20 + 24) + raw[4:]
+        return raw + attr(8, hmac.new(key, raw, hashlib.sha1).digest())
+
+    def ask(self, method, attrs):
+        """(error code or 0, attributes, transaction); goes through the challenge by itself."""
+        for _ in range(3):
+            tid = os.urandom(12)
+            self.socket.send(self.sign(method, attrs, tid) if self.nonce else message(method, 0, attrs, tid))
+            while True:
+                kind, got, found = parse(self.receive())
+                if got == tid:
+                    break
+            code = error_code(found)
+            if code not in (401, 438) or (code == 401 and self.nonce):
+                return code, found, tid
+            self.realm, self.nonce = found[0x14].decode(), found[0x15]
+        raise Failed("the server challenges without end")
+
+    def must(self, method, attrs):
+        code, found, tid = self.ask(method, attrs)
+        if code:
+            raise Failed(f"method {method} was refused with {code}")
+        return found, tid
+
+    def allocate(self, *more, transport=UDP):
+        family = [(FAMILY, struct.pack("!B3x", 2))] if self.family == socket.AF_INET6 else []
+        found, tid = self.must(ALLOCATE, [(TRANSPORT, transport), *family, *more])
+        self.relay = address_of(found[RELAYED], tid)
+        return found
+
+    def permit(self, peer):
+        self.must(PERMISSION, [(PEER, peer)])
+
+    def send_to(self, peer, data, *more):
+        self.socket.send(message(SEND, 0x10, [(PEER, peer), (PAYLOAD, data), *more]))
+
+    def data(self):
+        kind, tid, found = parse(self.receive())
+        if kind != DATA | 0x10:
+            raise Failed(f"a message of type {kind:#x} came, not a Data indication")
+        return address_of(found[PEER], tid), found
+
+
+def set_option(s, name, value):
+    six = s.family == socket.AF_INET6
+    option = {"TOS": socket.IPV6_TCLASS if six else socket.IP_TOS,
+              "TTL": socket.IPV6_UNICAST_HOPS if six else socket.IP_TTL,
+              "RECVTOS": socket.IPV6_RECVTCLASS if six else socket.IP_RECVTOS,
+              "RECVTTL": socket.IPV6_RECVHOPLIMIT if six else 12}[name]  # IP_RECVTTL has no name in Python
+    s.setsockopt(socket.IPPROTO_IPV6 if six else socket.IPPROTO_IP, option, value)
+
+
+def receive_marked(s):
+    """(data, source, TOS, TTL) of the next datagram."""
+    six = s.family == socket.AF_INET6
+    data, control, _, source = s.recvmsg(65535, 256)
+    tos = ttl = None
+    for _, kind, value in control:
+        number = value[0] if len(value) == 1 else struct.unpack("=i", value[:4])[0]
+        if kind == (socket.IPV6_TCLASS if six else socket.IP_TOS):
+            tos = number
+        elif kind == (socket.IPV6_HOPLIMIT if six else socket.IP_TTL):
+            ttl = number
+    return data, source, tos, ttl
+
+
+def peer_socket(family):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(3)
+    s.bind((LOOPBACK[family], 0))
+    for name in ("RECVTOS", "RECVTTL"):
+        set_option(s, name, 1)
+    return s
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        raise Failed(f"{what} is {got}, not {wanted}")
+
+
+def need_family(server, family):
+    if family == socket.AF_INET6 and not server.ipv6:
+        raise Skipped("this machine has no IPv6 on loopback")
+
+
+def header_fields(family):
+    """RFC 8656 14: one hop less, DSCP and ECN as they came, both ways."""
+    def case(server):
+        need_family(server, family)
+        with Client(server, family) as c, peer_socket(family) as peer:
+            for name in ("RECVTOS", "RECVTTL"):
+                set_option(c.socket, name, 1)
+            c.allocate()
+            c.permit(peer.getsockname())
+            for tos, ttl in ((0xB9, 33), (0x02, 64), (0x00, 2)):
+                set_option(c.socket, "TOS", tos)
+                set_option(c.socket, "TTL", ttl)
+                c.send_to(peer.getsockname(), b"up")
+                _, relay, got_tos, got_ttl = receive_marked(peer)
+                expect("TOS at the peer", got_tos, tos)
+                expect("TTL at the peer", got_ttl, ttl - 1)
+                set_option(peer, "TOS", tos)
+                set_option(peer, "TTL", ttl)
+                peer.sendto(b"down", relay)
+                _, _, got_tos, got_ttl = receive_marked(c.socket)
+                expect("TOS at the client", got_tos, tos)
+                expect("TTL at the client", got_ttl, ttl - 1)
+            set_option(c.socket, "TTL", 1)  # its last hop was to us
+            c.send_to(peer.getsockname(), b"dead")
+            set_option(c.socket, "TTL", 9)
+            c.send_to(peer.getsockname(), b"alive")
+            expect("what reaches the peer", receive_marked(peer)[0], b"alive")
+    return case
+
+
+def connection_fields(family):
+    """RFC 8656 15: the connection's DSCP, Not-ECT, a TTL of the server's own."""
+    def case(server):
+        need_family(server, family)
+        with Client(server, family, tcp=True, tos=0xB8) as c, peer_socket(family) as peer:
+            c.allocate()
+            c.permit(peer.getsockname())
+            c.send_to(peer.getsockname(), b"even")
+            _, relay, tos, ttl = receive_marked(peer)
+            expect("TOS at the peer", tos, 0xB8)
+            expect("TTL at the peer", ttl, 64)
+            set_option(peer, "TOS", 0x03)
+            peer.sendto(b"back", relay)
+            expect("what comes back", c.data()[1][PAYLOAD], b"back")
+    return case
+
+
+def fragment_bit(server):
+    """RFC 8656 14: DF for a Send with DONT-FRAGMENT and for nothing else, as a sniffer on loopback sees it."""
+    try:
+        sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+    except OSError:
+        raise Skipped("a packet socket needs root") from None
+    with sniffer, Client(server) as c, peer_socket(socket.AF_INET) as peer:
+        sniffer.bind(("lo", 0x0800))
+        sniffer.settimeout(3)
+        c.allocate()
+        c.permit(peer.getsockname())
+        for more, wanted in (((), 0), (((DONT_FRAGMENT, b""),), 0x4000), ((), 0)):
+            mark = os.urandom(8)
+            c.send_to(peer.getsockname(), mark, *more)
+            while True:
+                p = sniffer.recv(65535)
+                head = (p[0] & 15) * 4
+                if p[9] == 17 and struct.unpack_from("!HH", p, head) == (c.relay[1], peer.getsockname()[1]) \
+                        and p[head + 8:head + 16] == mark:
+                    break
+            expect("DF", struct.unpack_from("!H", p, 6)[0] & 0x4000, wanted)
+
+
+def unreachable_peer(family):
+    """RFC 8656 11.5: port unreachable comes back as an ICMP attribute."""
+    def case(server):
+        need_family(server, family)
+        with Client(server, family) as c:
+            with peer_socket(family) as peer:
+                closed = peer.getsockname()[:2]
+            c.allocate()
+            c.permit(closed)
+            c.send_to(closed, b"anybody?")
+            source, found = c.data()
+            expect("the peer", source, closed)
+            expect("the ICMP attribute", found.get(ICMP),
+                   bytes([0, 0, 1, 4] if family == socket.AF_INET6 else [0, 0, 3, 3]) + bytes(4))
+    return case
+
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+
+
+def matrix():
+    for name, family in (("ipv4", V4), ("ipv6", V6)):
+        yield f"wire TTL, DSCP and ECN {name}", True, header_fields(family)
+        yield f"wire DSCP of a connection {name}", True, connection_fields(family)
+        yield f"wire ICMP error {name}", True, unreachable_peer(family)
+    yield "wire DF", True, fragment_bit

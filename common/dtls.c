@@ -349,7 +349,7 @@ static int promote(struct dtls_listener *d, struct dtls_session **ret_s)
 	dtls_cookie_attach(NULL, s->ssl);
 	if (!alive) { /* no common cipher, and the like: the alert is on its way */
 		dtls_session_free(s);
-		return 0;
+		return -ECONNABORTED;
 	}
 	loop_timer_set(d->loop, &s->deadline, HANDSHAKE_MS);
 	arm_resend(s);
@@ -365,7 +365,7 @@ int dtls_listener_input(struct dtls_listener *d, const struct addr *peer, const 
 	int r;
 
 	if (!looks_like_client_hello(p, n))
-		return 0;
+		return -EPROTO;
 	if (!d->spare && (r = session_new(d->loop, d->ctx, NULL, d->ops, d->arg, &d->spare)) < 0)
 		return r;
 	local = local ? local : &unknown;
@@ -379,6 +379,7 @@ int dtls_listener_input(struct dtls_listener *d, const struct addr *peer, const 
 	d->spare->wire.local = *local;
 	d->spare->wire.in = p;
 	d->spare->wire.in_n = n;
+	d->spare->wire.wrote = false;
 	dtls_cookie_attach(&d->jar, d->spare->ssl);
 	r = DTLSv1_listen(d->spare->ssl, ignored);
 	BIO_ADDR_free(ignored);
@@ -386,7 +387,9 @@ int dtls_listener_input(struct dtls_listener *d, const struct addr *peer, const 
 		return promote(d, ret_s);
 	ERR_clear_error();
 	d->spare->wire.in = NULL;
+	if (r == 0 && d->spare->wire.wrote)
+		return 0;
 	if (r < 0)
 		d->spare = dtls_session_free(d->spare);
-	return 0;
+	return -EPROTO;
 }

@@ -18,6 +18,7 @@ static int wire_write(BIO *bio, const char *p, size_t n, size_t *ret_n)
 	struct dtls_wire *w = BIO_get_data(bio);
 
 	BIO_clear_retry_flags(bio);
+	w->wrote = true;
 	w->ops->send(&w->peer, &w->local, p, n, w->arg);
 	*ret_n = n; /* a datagram that was lost is retransmitted by the protocol, not by us */
 	return 1;

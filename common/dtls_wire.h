@@ -16,6 +16,7 @@ struct dtls_wire {
 	const uint8_t *in; /* NULL: nothing waits */
 	size_t in_n;
 	bool peek; /* reading leaves it there */
+	bool wrote; /* set by each datagram that is sent */
 };
 
 /* Gives ssl a BIO over w, which must outlive it. 0 or -ENOMEM. */

@@ -14,6 +14,7 @@
 #include "common/service.h"
 #include "common/stream.h"
 #include "turn/clients.h"
+#include "turn/core.h"
 #include "turn/discovery.h"
 #include "turn/reservations.h"
 #include "turn/server.h"
@@ -68,6 +69,9 @@ struct turn_udp {
 	bool dead;
 };
 
+/* Lines that strangers can cause at any rate: each has a gate (turn/core.h). */
+enum turn_edge_line { TURN_LINE_FAILED, TURN_LINE_GARBAGE, TURN_LINE_LIMIT, TURN_LINE_ACCEPT, TURN_EDGE_LINES };
+
 struct turn_worker {
 	struct turn_service *ts;
 	unsigned index;
@@ -83,6 +87,7 @@ struct turn_worker {
 	struct htable sessions; /* struct turn_dtls_session, by client and local address */
 	struct hash_seed seed;
 	struct timer heartbeat; /* so that an idle worker still moves */
+	struct turn_gate gates[TURN_EDGE_LINES];
 	uint8_t scratch[TURN_MAX_FRAME + 64];
 };
 
@@ -122,6 +127,14 @@ void turn_dtls_close(struct turn_worker *w);
 /* worker.c */
 extern const struct worker_ops turn_worker_ops;
 bool turn_client_admit(struct turn_worker *w, const struct addr *from); /* counts and says why not */
+bool turn_edge_may_log(struct turn_worker *w, enum turn_edge_line line, uint64_t *ret_suppressed);
+/* A connection or session that ended by an error before it was of use: counts and says why. */
+struct turn_failure {
+	const struct addr *client;
+	const char *transport, *why;
+	int error; /* positive */
+};
+void turn_client_failed(struct turn_worker *w, const struct turn_failure *f);
 
 /* verbs.c */
 void turn_add_verbs(struct turn_service *ts);

@@ -113,8 +113,7 @@ static void on_close(struct dtls_session *d, int err, const char *why, void *arg
 
 	(void)d;
 	if (err)
-		log_emit(&MSG_TURN_CONN_FAILED, LF_ADDR("client", &s->client), LF_STR("transport", "dtls"),
-			 LF_ERRNO("error", err), LF_STR("why", why));
+		turn_client_failed(s->worker, &(struct turn_failure){ &s->client, "dtls", why, err });
 	session_free(s);
 }
 
@@ -177,8 +176,20 @@ void turn_dtls_input(struct turn_udp *u, const struct dgram *d)
 		struct turn_dtls_session *s = container_of(n, struct turn_dtls_session, node);
 		s->mark = d->mark;
 		dtls_session_input(s->dtls, d->data, d->len);
-	} else if (dtls_listener_input(u->dtls, &d->from, local, d->data, d->len, &fresh) == 1) {
+		return;
+	}
+	switch (dtls_listener_input(u->dtls, &d->from, local, d->data, d->len, &fresh)) {
+	case 1:
 		session_new(u, fresh, &d->from, local);
+		break;
+	case -ECONNABORTED:
+		turn_client_failed(w, &(struct turn_failure){ &d->from, "dtls", "no common version or cipher", EPROTO });
+		break;
+	case -EPROTO:
+		metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_NOT_DTLS, 1);
+		break;
+	default: /* asked for its cookie; or no memory, and the client will ask again */
+		break;
 	}
 }
 

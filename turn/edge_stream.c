@@ -88,6 +88,17 @@ static void on_unused(struct timer *t, uint64_t now)
 	conn_free(c);
 }
 
+static void on_garbage(struct turn_conn *c)
+{
+	uint64_t suppressed;
+
+	metric_add(c->worker->ts->metrics, c->worker->index, TURN_M_DROPS, TURN_DROP_BAD_FRAME, 1);
+	if (turn_edge_may_log(c->worker, TURN_LINE_GARBAGE, &suppressed))
+		log_emit(&MSG_TURN_CONN_GARBAGE, LF_ADDR("client", &c->client),
+			 LF_STR("transport", c->transport->name), LF_U64("suppressed", suppressed));
+	stream_finish(c->stream);
+}
+
 static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 {
 	struct turn_conn *c = arg;
@@ -95,15 +106,13 @@ static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 	uint64_t now = loop_now(c->worker->loop);
 	size_t used = 0;
 
+	(void)s;
 	while (used < n) {
 		size_t payload;
 		ssize_t frame = turn_frame_length(p + used, n - used, &payload);
 
 		if (frame < 0) { /* no way to find the next frame: the stream is lost */
-			metric_add(c->worker->ts->metrics, c->worker->index, TURN_M_DROPS, TURN_DROP_BAD_FRAME, 1);
-			log_emit(&MSG_TURN_CONN_GARBAGE, LF_ADDR("client", &c->client),
-				 LF_STR("transport", c->transport->name));
-			stream_finish(s);
+			on_garbage(c);
 			return n;
 		}
 		if (frame == 0 || (size_t)frame > n - used)
@@ -122,8 +131,7 @@ static void on_close(struct stream *s, int err, const char *why, void *arg)
 
 	(void)s;
 	if (err && c->frames == 0)
-		log_emit(&MSG_TURN_CONN_FAILED, LF_ADDR("client", &c->client), LF_STR("transport", c->transport->name),
-			 LF_ERRNO("error", err), LF_STR("why", why));
+		turn_client_failed(c->worker, &(struct turn_failure){ &c->client, c->transport->name, why, err });
 	conn_free(c);
 }
 
@@ -201,8 +209,11 @@ static void on_accept(int fd, const struct addr *peer, const struct addr *local,
 static void on_accept_error(int err, void *arg)
 {
 	struct turn_acceptor *a = arg;
+	uint64_t suppressed;
 
-	log_emit(&MSG_TURN_ACCEPT_FAILED, LF_ADDR("listener", &a->at), LF_ERRNO("error", err));
+	if (turn_edge_may_log(a->worker, TURN_LINE_ACCEPT, &suppressed))
+		log_emit(&MSG_TURN_ACCEPT_FAILED, LF_ADDR("listener", &a->at), LF_ERRNO("error", err),
+			 LF_U64("suppressed", suppressed));
 }
 
 static const struct acceptor_ops acceptor_ops = {

@@ -36,7 +36,8 @@ static const char *const drops[TURN_DROPS + 1] = {
 	[TURN_DROP_TOO_BIG] = "too_big", [TURN_DROP_ICMP_LIMIT] = "icmp_limit",
 	[TURN_DROP_BAD_FRAME] = "bad_frame",
 	[TURN_DROP_CLIENT_SLOW] = "client_slow", [TURN_DROP_CONN_LIMIT] = "connection_limit",
-	[TURN_DROP_CONN_UNUSED] = "connection_unused",
+	[TURN_DROP_CONN_UNUSED] = "connection_unused", [TURN_DROP_CONN_FAILED] = "connection_failed",
+	[TURN_DROP_NOT_DTLS] = "not_dtls",
 };
 static const char *const ways[] = { [TURN_UP] = "to_peer", [TURN_DOWN] = "to_client", NULL };
 

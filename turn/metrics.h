@@ -49,5 +49,7 @@ enum turn_drop {
 	TURN_DROP_CLIENT_SLOW,	  /* a client that does not read */
 	TURN_DROP_CONN_LIMIT,	  /* a connection over turn.limits.connections* */
 	TURN_DROP_CONN_UNUSED,	  /* a connection without an allocation, closed */
+	TURN_DROP_CONN_FAILED,	  /* ended by an error before its first message: a TLS handshake, say */
+	TURN_DROP_NOT_DTLS,	  /* to a DTLS listener: of no session, and no ClientHello that opens one */
 	TURN_DROPS
 };

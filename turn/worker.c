@@ -24,17 +24,34 @@ static void on_heartbeat(struct timer *t, uint64_t now)
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
 }
 
+bool turn_edge_may_log(struct turn_worker *w, enum turn_edge_line line, uint64_t *ret_suppressed)
+{
+	return turn_gate_pass(&w->gates[line], loop_now(w->loop), ret_suppressed);
+}
+
+void turn_client_failed(struct turn_worker *w, const struct turn_failure *f)
+{
+	uint64_t suppressed;
+
+	metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_CONN_FAILED, 1);
+	if (turn_edge_may_log(w, TURN_LINE_FAILED, &suppressed))
+		log_emit(&MSG_TURN_CONN_FAILED, LF_ADDR("client", f->client), LF_STR("transport", f->transport),
+			 LF_ERRNO("error", f->error), LF_STR("why", f->why), LF_U64("suppressed", suppressed));
+}
+
 bool turn_client_admit(struct turn_worker *w, const struct addr *from)
 {
 	const struct turn_config *cfg = turn_policy_config(w->policy);
 	enum turn_client_verdict v = turn_clients_enter(w->ts->clients, from, cfg->limits.connections,
 							cfg->limits.connections_per_address);
+	uint64_t suppressed;
 
 	if (v == TURN_CLIENT_OK)
 		return true;
 	metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_CONN_LIMIT, 1);
-	log_emit(v == TURN_CLIENT_ADDRESS ? &MSG_TURN_CONN_LIMIT_ADDRESS : &MSG_TURN_CONN_LIMIT,
-		 LF_ADDR("client", from));
+	if (turn_edge_may_log(w, TURN_LINE_LIMIT, &suppressed))
+		log_emit(v == TURN_CLIENT_ADDRESS ? &MSG_TURN_CONN_LIMIT_ADDRESS : &MSG_TURN_CONN_LIMIT,
+			 LF_ADDR("client", from), LF_U64("suppressed", suppressed));
 	return false;
 }
 

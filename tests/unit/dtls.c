@@ -491,9 +491,10 @@ static void anything_but_a_client_hello_is_dropped_in_silence(void **state)
 	struct scene *sc = *state;
 	struct packet k = hello(sc, false);
 	struct dtls_session *s = NULL;
+	int r;
 
 	for (size_t n = 0; n < k.n; n++) /* cut short */
-		assert_int_equal(dtls_listener_input(sc->d, &sc->client_at, &sc->server_at, k.p, n, &s), 0);
+		assert_int_equal(dtls_listener_input(sc->d, &sc->client_at, &sc->server_at, k.p, n, &s), -EPROTO);
 	assert_int_equal(sc->sent_by_server, 0);
 	for (unsigned i = 0; i < 5000; i++) {
 		uint8_t junk[1400];
@@ -501,9 +502,10 @@ static void anything_but_a_client_hello_is_dropped_in_silence(void **state)
 
 		memcpy(junk, k.p, n);
 		assert_int_equal(bytes_random(junk + 11 + i % (n - 15), 4), 0); /* damaged */
-		assert_int_equal(dtls_listener_input(sc->d, &sc->client_at, &sc->server_at, junk, n, &s), 0);
+		r = dtls_listener_input(sc->d, &sc->client_at, &sc->server_at, junk, n, &s);
+		assert_true(r == 0 || r == -EPROTO); /* what is left may still be a ClientHello */
 		assert_int_equal(bytes_random(junk, sizeof(junk)), 0);
-		assert_int_equal(dtls_listener_input(sc->d, &sc->client_at, &sc->server_at, junk, 1400, &s), 0);
+		assert_int_equal(dtls_listener_input(sc->d, &sc->client_at, &sc->server_at, junk, 1400, &s), -EPROTO);
 		while (sc->head != sc->tail)
 			free(sc->queue[sc->head++ % QUEUE].p);
 	}

@@ -56,12 +56,12 @@ static int parse_numbers(struct cli *cli, struct turn_load_options *o, uint64_t 
 
 	o->rate = 20000;
 	o->run_ms = 5000;
-	o->warmup_ms = 500;
 	if ((r = cli_number(cli, "allocations", 1, 100000, &n)) || (r = cli_number(cli, "size", LOAD_MIN_SIZE, LOAD_MAX_SIZE, &size)) ||
 	    (r = cli_number(cli, "burst", 1, LOAD_MAX_BURST, &burst)) || (r = cli_number(cli, "rate", 1, 100000000, &o->rate)) ||
 	    (r = cli_number(cli, "pid", 1, 1u << 30, &pid)) || (r = cli_number(cli, "in-flight", 1, 4096, &in_flight)) ||
 	    (r = cli_number(cli, "port", 1, 65535, port)) || (r = cli_time(cli, "time", &o->run_ms)))
 		return r;
+	o->warmup_ms = MIN(o->run_ms / 4, 500);
 	o->allocations = (unsigned)n;
 	o->size = (unsigned)size;
 	o->burst = (unsigned)burst;
@@ -302,7 +302,7 @@ static const struct option_row bench_options[] = {
 	{ "rate", 'r', "PPS", "packets a second over all (default 20000)" },
 	{ "burst", 'b', "N", "packets in a row for one allocation, 1 to 256 (default 1)" },
 	{ "direction", 'd', "WORD", "up (client to peer), down, or both (default)" },
-	{ "time", 'T', "TIME", "how long to measure, after half a second of warm-up (default 5s)" },
+	{ "time", 'T', "TIME", "how long to measure, behind a warm-up of a quarter, at most 0.5s (default 5s)" },
 	{ "peer", 0, "HOST", "address for the peers' sockets (default this machine's loopback; the server must allow it)" },
 	{ "in-flight", 0, "N", "requests at a time while allocating (default 64)" },
 	{ "no-gso", 0, NULL, "hand the kernel every packet by itself: it arrives by itself too" },

@@ -19,7 +19,7 @@ enum {
 	SETUP_LIMIT_MS = 120000,
 	RELEASE_LIMIT_MS = 30000,
 	FAILED_LIMIT_MS = 1000, /* the same after a failure: the server may be gone */
-	DRAIN_MS = 300,	   /* for what is under way when the run ends */
+	DRAIN_MS = 150,	   /* for what is under way when the run ends */
 	SETTLE_MS = 1000,  /* for a server to give memory back after the last release */
 	BATCH_MS = 5,	   /* pause between batches of requests */
 	SPARE_FDS = 32,

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """stile-turn beside coturn: the same loads in alternating runs, medians, one table, a bar for each row.
 
-Each round starts both servers anew, then runs every load first on one and then on the other, the order
-changing from round to round. A run that lost, reordered or damaged packets, or whose generator could not
-keep the rate, is not a measurement: it is repeated once, and counts as missed if it fails again. Raw JSON
-of every run is kept. Exit status: 0 every bar is met, 1 one is missed, 2 the benchmark cannot run here."""
+Each round starts both servers anew and gives them every load in turn, A B B A, so that a machine that gets
+slower or faster does so for both. The figures are medians; the ratio is the median of the ratios of
+neighbouring runs. A run that lost, reordered or damaged packets, or whose generator could not keep the
+rate, is not a measurement: it is repeated once, and a row without any is missed. Raw JSON of every run is
+kept. Exit status: 0 every bar is met, 1 one is missed, 2 the benchmark cannot run here."""
 import argparse
 import json
 import os
@@ -22,7 +23,8 @@ from servers import PASSWORD, PORT, TLS_PORT, USER, Coturn, Stile, Unable, cpus,
 
 ALLOWED_LOSS, KEPT_RATE = 0.001, 0.98
 RATE, VIDEO_RATE = 50000, 100000  # packets a second; of video 1 Gbit/s, as where aggregation happens
-HALF_LOAD = None  # a rate that depends on what the scattered load cost before
+HALF_LOAD, HALF_LOAD_MAX = None, 100000  # a rate that depends on what the scattered load cost before
+BUSY = 0.05  # of the machine, by others: more, and the figures are no verdict
 SCATTERED = ("-n", "64", "-s", "160")
 VIDEO = ("-n", "64", "-s", "1200")
 
@@ -65,9 +67,18 @@ def value_of(result, key):
     return result
 
 
-def median(runs, key):
-    values = [v for v in (value_of(r, key) for r in runs) if v is not None]
+def median(values):
+    values = [v for v in values if v is not None]
     return statistics.median(values) if values else None
+
+
+def others_share(result):
+    """The part of the machine that neither server nor generator used during a run."""
+    if not result.get("host_cpu_us_per_packet"):
+        return None
+    used = result["server_cpu_us_per_packet"] + result["generator_cpu_us_per_packet"]
+    spare = (result["host_cpu_us_per_packet"] - used) * 1e-6 * result["received"]
+    return max(0.0, spare / (result["seconds"] * os.cpu_count()))
 
 
 class Benchmark:
@@ -85,10 +96,11 @@ class Benchmark:
     # ---- one run ----
 
     def half_load(self):
-        """Half of what coturn, or the generator beside it, can do with one CPU."""
+        """Half of what coturn, or the generator beside it, can do with one CPU; within reason."""
         runs = self.runs["turnserver"].get("scattered") or []
-        cost = max((median(runs, k) or 0 for k in ("server_cpu_us_per_packet", "generator_cpu_us_per_packet")), default=0)
-        return int(0.5e6 / cost) if cost else RATE
+        keys = ("server_cpu_us_per_packet", "generator_cpu_us_per_packet")
+        cost = max((median(r[k] for r in runs) or 0 for k in keys), default=0)
+        return min(int(0.5e6 / cost), HALF_LOAD_MAX) if cost else RATE
 
     def argv(self, server, load):
         arguments, rate = LOADS[load]
@@ -127,10 +139,11 @@ class Benchmark:
         result = json.loads(done.stdout)
         return result, self.flaw(result)
 
-    def run(self, server, load):
+    def run(self, server, load, pair):
         for attempt in (1, 2):
             result, flaw = self.run_once(server, load)
             if not flaw:
+                result["pair"] = pair
                 self.runs[server.name][load].append(result)
                 return
             self.spoiled.append({"server": server.name, "load": load, "attempt": attempt, "why": flaw, "result": result})
@@ -142,8 +155,10 @@ class Benchmark:
             for server in order:
                 server.start()
             for load in self.options.loads:
-                for server in order:
-                    self.run(server, load)
+                # Memory is that of a fresh process: allocations are measured once in its life.
+                for i, two in enumerate([order] if load == "allocate" else [order, order[::-1]]):
+                    for server in two:
+                        self.run(server, load, f"{number}.{i}")
         finally:
             for server in self.servers:
                 server.stop()
@@ -152,11 +167,15 @@ class Benchmark:
 
     def row(self, row):
         what, load, key, unit, bar, kind = row
-        ours, theirs = median(self.runs["stile"][load], key), median(self.runs["turnserver"][load], key)
-        ratio = ours / theirs if ours is not None and theirs else None
+        mine, other = ({r["pair"]: value_of(r, key) for r in self.runs[name][load]} for name in ("stile", "turnserver"))
+        ours, theirs = median(mine.values()), median(other.values())
+        ratio = median(mine[p] / other[p] for p in mine if mine[p] is not None and other.get(p))
         judged = ours if kind == "value" else ratio
         met = None if bar is None else judged is not None and (judged >= bar if kind == "least" else judged <= bar)
         return {"what": what, "coturn": theirs, "ours": ours, "unit": unit, "ratio": ratio, "bar": bar, "kind": kind, "met": met}
+
+    def others(self):
+        return median(others_share(r) for loads in self.runs.values() for runs in loads.values() for r in runs)
 
     def table(self):
         return [self.row(r) for r in ROWS if r[1] in self.options.loads]
@@ -181,7 +200,7 @@ def print_table(rows):
     print(f'{"":42}{"coturn":>12}{"ours":>12}{"ratio":>8}  {"bar":<10} met')
     for r in rows:
         verdict = "-" if r["met"] is None else "yes" if r["met"] else "NO"
-        if r["ours"] is None or r["coturn"] is None:
+        if r["ratio"] is None:
             verdict += " (not measured)"
         print(f'{r["what"]:42}{number(r["coturn"], r["unit"]):>12}{number(r["ours"], r["unit"]):>12}'
               f'{number(r["ratio"]):>8}  {bar_text(r):<10} {verdict}')
@@ -210,8 +229,8 @@ def check_build(build, exploring):
 def parse_options():
     p = argparse.ArgumentParser(prog="tests/bench/turn-vs-coturn.sh", description=__doc__.split("\n\n", maxsplit=1)[0],
                                 epilog="Loads: " + " ".join(LOADS) + ". STILE_BUILD names the build folder.")
-    p.add_argument("--rounds", type=int, metavar="N", help="rounds, each with every load on both (default 3)")
-    p.add_argument("--quick", action="store_true", help="2 rounds of short runs: a first impression")
+    p.add_argument("--rounds", type=int, metavar="N", help="rounds, each with every load twice on both (default 3)")
+    p.add_argument("--quick", action="store_true", help="one round of short runs: a first impression")
     p.add_argument("--no-bars", action="store_true", help="exit with 0 whatever the figures are")
     p.add_argument("--only", metavar="LOADS", help="these loads only, separated by commas")
     p.add_argument("--net", metavar="A.B.C", default=f"127.77.{os.getpid() % 254 + 1}",
@@ -219,8 +238,8 @@ def parse_options():
     p.add_argument("--json", metavar="FILE", default=os.path.join(os.path.dirname(__file__), "results/turn-vs-coturn.json"),
                    help="where the raw results go (default tests/bench/results/turn-vs-coturn.json)")
     options = p.parse_args()
-    options.rounds = options.rounds or (2 if options.quick else 3)
-    options.time = 500 if options.quick else 2000
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.time = 500 if options.quick else 800
     options.loads = options.only.split(",") if options.only else list(LOADS)
     unknown = [name for name in options.loads if name not in LOADS]
     if unknown or options.rounds < 1:
@@ -247,12 +266,14 @@ def main():
         return 2
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    rows = bench.table()
+    rows, others = bench.table(), bench.others()
     print_table(rows)
+    if others is not None and others > BUSY:
+        print(f"Other work took {100 * others:.0f} % of the machine during the runs: this is an impression, no verdict.")
     os.makedirs(os.path.dirname(options.json) or ".", exist_ok=True)
     with open(options.json, "w", encoding="utf-8") as f:
         json.dump({"machine": here, "versions": bench.versions, "rounds": options.rounds, "run_ms": options.time,
-                   "seconds": time.monotonic() - began, "rows": rows, "runs": bench.runs, "spoiled": bench.spoiled}, f, indent=1)
+                   "seconds": time.monotonic() - began, "others_share": others, "rows": rows, "runs": bench.runs, "spoiled": bench.spoiled}, f, indent=1)
     missed = [r["what"].strip() for r in rows if r["met"] is False]
     if missed:
         print(f"{len(missed)} of {sum(r['met'] is not None for r in rows)} bars missed: " + "; ".join(missed))

@@ -73,8 +73,8 @@ struct turn_alloc *turn_alloc_free(struct turn_alloc *a)
 	timer_stop(&a->expiry);
 	list_unlink(&a->in_order);
 	htable_remove(&a->server->by_tuple, &a->node);
-	turn_channels_deinit(&a->channels);
-	turn_permissions_deinit(&a->permissions);
+	turn_channels_deinit(a);
+	turn_permissions_deinit(a);
 	turn_totals_give(a->server->o.totals, a->account);
 	turn_key_unref(a->key);
 	free(a);

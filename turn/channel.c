@@ -7,8 +7,16 @@
 #include "turn/channel.h"
 #include "turn/alloc.h"
 
-void turn_channels_deinit(struct turn_channels *cs)
+static void uncharge(struct turn_alloc *a, unsigned n)
 {
+	turn_totals_unuse(a->server->o.totals, a->account, TURN_USE_CHANNELS, n);
+}
+
+void turn_channels_deinit(struct turn_alloc *a)
+{
+	struct turn_channels *cs = &a->channels;
+
+	uncharge(a, cs->n);
 	free(cs->v);
 	turn_index_deinit(&cs->by_number);
 	turn_index_deinit(&cs->by_peer);
@@ -105,8 +113,30 @@ static void forget_expired(struct turn_alloc *a, uint64_t now)
 			cs->v[kept++] = cs->v[i];
 	if (kept == cs->n)
 		return;
+	uncharge(a, (unsigned)cs->n - kept);
 	cs->n = kept;
 	index_all(a);
+}
+
+static enum turn_limit charge(struct turn_alloc *a)
+{
+	const struct turn_config *cfg = a->server->cfg;
+
+	return turn_totals_use(a->server->o.totals, a->account, TURN_USE_CHANNELS, 1, cfg->limits.channels,
+			       cfg->limits.channels_per_user);
+}
+
+static enum turn_refusal charge_one(struct turn_alloc *a, uint64_t now)
+{
+	enum turn_limit r = charge(a);
+
+	if (r != TURN_LIMIT_OK) {
+		forget_expired(a, now);
+		r = charge(a);
+	}
+	return r == TURN_LIMIT_OK	? TURN_ACCEPTED :
+	       r == TURN_LIMIT_ACCOUNT ? TURN_REFUSE_CHANNELS_USER :
+					 TURN_REFUSE_CHANNELS_TOTAL;
 }
 
 /* Room for one more. An index that has grown is empty, so both are filled before an error is told. */
@@ -141,6 +171,8 @@ static enum turn_refusal add(struct turn_alloc *a, uint16_t number, const struct
 	if (find_number(a, number)) /* expired: bound anew, maybe to another peer */
 		forget_expired(a, now);
 	enum turn_refusal r = reserve(a, now);
+	if (r == TURN_ACCEPTED)
+		r = charge_one(a, now);
 	if (r != TURN_ACCEPTED)
 		return r;
 	cs->v[cs->n] = (struct turn_channel){ .peer = *peer,
@@ -170,10 +202,11 @@ enum turn_refusal turn_channel_bind(struct turn_request *q, uint16_t number,
 	r = turn_permissions_reserve(a, turn_permission_find(a, peer, q->now) ? 0 : 1, q->now);
 	if (r == TURN_ACCEPTED && !c)
 		r = add(a, number, peer, q->now);
-	if (r != TURN_ACCEPTED)
-		return r;
-	if (c)
-		c->expires = q->now + TURN_CHANNEL_MS;
-	turn_permission_set(a, peer, own, q->now);
-	return TURN_ACCEPTED;
+	if (r == TURN_ACCEPTED) {
+		if (c)
+			c->expires = q->now + TURN_CHANNEL_MS;
+		turn_permission_set(a, peer, own, q->now);
+	}
+	turn_permissions_settle(a);
+	return r;
 }

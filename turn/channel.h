@@ -30,7 +30,7 @@ struct turn_channels {
 	struct turn_index by_number, by_peer;
 };
 
-void turn_channels_deinit(struct turn_channels *cs);
+void turn_channels_deinit(struct turn_alloc *a);
 /* NULL: never bound, or expired. Whether the permission lives is the caller's question. */
 const struct turn_channel *turn_channel_by_number(const struct turn_alloc *a, uint16_t number, uint64_t now);
 const struct turn_channel *turn_channel_by_peer(const struct turn_alloc *a, const struct addr *peer, uint64_t now);

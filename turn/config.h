@@ -35,6 +35,8 @@ struct turn_config {
 		uint64_t allocations, allocations_per_user; /* UINT64_MAX unlimited; per user 0: not written,
 							     * the policy resolves it */
 		uint64_t permissions_per_allocation, channels_per_allocation;
+		/* 0: not written, the policy resolves them */
+		uint64_t permissions, permissions_per_user, channels, channels_per_user;
 		uint64_t bitrate, bitrate_per_user; /* bit/s */
 		uint64_t connections, connections_per_address; /* TCP, TLS and DTLS clients */
 		uint64_t unauthenticated_bitrate; /* excess of unauthenticated replies over their requests, per source prefix */

@@ -115,12 +115,12 @@ static enum turn_refusal on_create_permission(struct turn_request *q)
 	r = judge_peers(q, &fresh);
 	if (r == TURN_ACCEPTED)
 		r = turn_permissions_reserve(q->alloc, fresh, q->now);
-	if (r != TURN_ACCEPTED)
-		return r;
-	while (stun_next_addr(q->m, STUN_A_XOR_PEER_ADDRESS, &it, &peer) == 0)
+	while (r == TURN_ACCEPTED && stun_next_addr(q->m, STUN_A_XOR_PEER_ADDRESS, &it, &peer) == 0)
 		turn_permission_set(q->alloc, &peer, turn_policy_is_own(q->s->policy, &peer), q->now);
-	answer_empty(q);
-	return TURN_ACCEPTED;
+	turn_permissions_settle(q->alloc);
+	if (r == TURN_ACCEPTED)
+		answer_empty(q);
+	return r;
 }
 
 /* ---- ChannelBind ---- */

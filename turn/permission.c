@@ -8,8 +8,20 @@
 #include <stdio.h>
 #include "turn/alloc.h"
 
-void turn_permissions_deinit(struct turn_permissions *ps)
+void turn_permissions_settle(struct turn_alloc *a)
 {
+	struct turn_permissions *ps = &a->permissions;
+
+	turn_totals_unuse(a->server->o.totals, a->account, TURN_USE_PERMISSIONS, ps->charged - ps->n);
+	ps->charged = ps->n;
+}
+
+void turn_permissions_deinit(struct turn_alloc *a)
+{
+	struct turn_permissions *ps = &a->permissions;
+
+	ps->n = 0;
+	turn_permissions_settle(a);
 	free(ps->v);
 	turn_index_deinit(&ps->by_ip);
 	*ps = (struct turn_permissions){ 0 };
@@ -59,8 +71,10 @@ static void index_all(struct turn_permissions *ps)
 		turn_index_put(&ps->by_ip, ps->v[i].hash, i);
 }
 
-static void forget_expired(struct turn_permissions *ps, uint64_t now)
+/* Nothing is reserved yet. */
+static void forget_expired(struct turn_alloc *a, uint64_t now)
 {
+	struct turn_permissions *ps = &a->permissions;
 	uint16_t kept = 0;
 
 	for (unsigned i = 0; i < ps->n; i++)
@@ -70,6 +84,7 @@ static void forget_expired(struct turn_permissions *ps, uint64_t now)
 		return;
 	ps->n = kept;
 	index_all(ps);
+	turn_permissions_settle(a);
 }
 
 static int make_room(struct turn_permissions *ps, unsigned total)
@@ -90,18 +105,38 @@ static int make_room(struct turn_permissions *ps, unsigned total)
 	return MIN(r, 0);
 }
 
+static enum turn_limit charge(struct turn_alloc *a, unsigned n)
+{
+	const struct turn_config *cfg = a->server->cfg;
+	enum turn_limit r = turn_totals_use(a->server->o.totals, a->account, TURN_USE_PERMISSIONS, n,
+					    cfg->limits.permissions, cfg->limits.permissions_per_user);
+
+	if (r == TURN_LIMIT_OK)
+		a->permissions.charged = (uint16_t)(a->permissions.charged + n);
+	return r;
+}
+
 enum turn_refusal turn_permissions_reserve(struct turn_alloc *a, unsigned n, uint64_t now)
 {
 	struct turn_permissions *ps = &a->permissions;
 	uint64_t limit =
 		MIN(a->server->cfg->limits.permissions_per_allocation, (uint64_t)TURN_INDEX_MAX);
 
+	enum turn_limit r;
+
 	if (n == 0)
 		return TURN_ACCEPTED;
 	if (ps->n + n > ps->cap || (uint64_t)ps->n + n > limit)
-		forget_expired(ps, now);
+		forget_expired(a, now);
 	if ((uint64_t)ps->n + n > limit)
 		return TURN_REFUSE_PERMISSIONS;
+	r = charge(a, n);
+	if (r != TURN_LIMIT_OK) {
+		forget_expired(a, now);
+		r = charge(a, n);
+	}
+	if (r != TURN_LIMIT_OK)
+		return r == TURN_LIMIT_ACCOUNT ? TURN_REFUSE_PERMISSIONS_USER : TURN_REFUSE_PERMISSIONS_TOTAL;
 	return make_room(ps, ps->n + n) < 0 ? TURN_REFUSE_RESOURCES : TURN_ACCEPTED;
 }
 

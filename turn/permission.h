@@ -23,15 +23,19 @@ struct turn_permission {
 struct turn_permissions {
 	struct turn_permission *v;
 	uint16_t n, cap;
+	uint16_t charged; /* to the account: n, and more only between reserve and settle */
 	struct turn_index by_ip;
 };
 
-void turn_permissions_deinit(struct turn_permissions *ps);
+void turn_permissions_deinit(struct turn_alloc *a);
 /* NULL if there is none or it has expired. */
 const struct turn_permission *turn_permission_find(const struct turn_alloc *a, const struct addr *peer, uint64_t now);
 unsigned turn_permissions_count(const struct turn_alloc *a, uint64_t now);
-/* Makes room for this many new ones, within the limit. */
+/* Makes room for this many new ones, within the limits. turn_permissions_settle() must follow, whatever
+ * became of it. */
 enum turn_refusal turn_permissions_reserve(struct turn_alloc *a, unsigned n, uint64_t now);
+/* Gives back what was reserved and not needed. */
+void turn_permissions_settle(struct turn_alloc *a);
 /* Installs or prolongs one, and so the channels to this address. Room must have been reserved. */
 void turn_permission_set(struct turn_alloc *a, const struct addr *peer, bool own, uint64_t now);
 /* May this request's allocation have this peer at all? *ret_own as in struct turn_permission. */

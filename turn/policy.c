@@ -198,6 +198,23 @@ static void free_pairs(struct cfg_list *list)
 	free(pairs);
 }
 
+static void resolve(uint64_t *limit, uint64_t allocations, uint64_t each)
+{
+	if (!*limit && __builtin_mul_overflow(allocations, each, limit))
+		*limit = UINT64_MAX;
+}
+
+/* What nobody wrote. With one password for all names a limit per name protects nothing. */
+static void resolve_limits(struct turn_config *c)
+{
+	if (!c->limits.allocations_per_user)
+		c->limits.allocations_per_user = c->password ? UINT64_MAX : ALLOCATIONS_PER_USER;
+	resolve(&c->limits.permissions, c->limits.allocations, c->limits.permissions_per_allocation);
+	resolve(&c->limits.permissions_per_user, c->limits.allocations_per_user, c->limits.permissions_per_allocation);
+	resolve(&c->limits.channels, c->limits.allocations, c->limits.channels_per_allocation);
+	resolve(&c->limits.channels_per_user, c->limits.allocations_per_user, c->limits.channels_per_allocation);
+}
+
 static int copy_values(struct turn_config *to, const struct turn_config *from)
 {
 	int r = 0;
@@ -218,8 +235,7 @@ static int copy_values(struct turn_config *to, const struct turn_config *from)
 	r |= copy_list(&from->relay.external, sizeof(struct addr), &to->relay.external);
 	r |= copy_list(&from->peers.allow, sizeof(struct prefix), &to->peers.allow);
 	r |= copy_list(&from->peers.deny, sizeof(struct prefix), &to->peers.deny);
-	if (!to->limits.allocations_per_user) /* with one password for all names a limit per name protects nothing */
-		to->limits.allocations_per_user = from->password ? UINT64_MAX : ALLOCATIONS_PER_USER;
+	resolve_limits(to);
 	return r ? -ENOMEM : 0;
 }
 

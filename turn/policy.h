@@ -22,7 +22,7 @@ int turn_policy_new(const struct turn_config *cfg, const struct turn_extra_user 
 struct turn_policy *turn_policy_ref(struct turn_policy *p);
 struct turn_policy *turn_policy_unref(struct turn_policy *p);
 DEFINE_CLEANUP(struct turn_policy, turn_policy_unref)
-/* A deep copy of the values, without log; limits.allocations_per_user is resolved (never 0). */
+/* A deep copy of the values, without log; limits that were not written are resolved (never 0). */
 const struct turn_config *turn_policy_config(const struct turn_policy *p);
 bool turn_policy_has_users(const struct turn_policy *p); /* named ones: then USERHASH can be offered */
 

@@ -44,7 +44,11 @@
 	X(REFUSE_QUOTA_USER,    T486, "user_allocations",    &MSG_TURN_LIMIT_USER,         "the user has as many allocations as allowed") \
 	X(REFUSE_QUOTA_TOTAL,   T508, "total_allocations",   &MSG_TURN_LIMIT_SERVER,       "the server has as many allocations as allowed") \
 	X(REFUSE_PERMISSIONS,   T508, "permissions",         &MSG_TURN_LIMIT_PERMISSIONS,  "the allocation has as many permissions as allowed") \
+	X(REFUSE_PERMISSIONS_USER,  T508, "user_permissions",  &MSG_TURN_LIMIT_PERMISSIONS_USER,  "the user has as many permissions as allowed") \
+	X(REFUSE_PERMISSIONS_TOTAL, T508, "total_permissions", &MSG_TURN_LIMIT_PERMISSIONS_TOTAL, "the server has as many permissions as allowed") \
 	X(REFUSE_CHANNELS,      T508, "channels",            &MSG_TURN_LIMIT_CHANNELS,     "the allocation has as many channels as allowed") \
+	X(REFUSE_CHANNELS_USER,     T508, "user_channels",     &MSG_TURN_LIMIT_CHANNELS_USER,     "the user has as many channels as allowed") \
+	X(REFUSE_CHANNELS_TOTAL,    T508, "total_channels",    &MSG_TURN_LIMIT_CHANNELS_TOTAL,    "the server has as many channels as allowed") \
 	X(REFUSE_PORTS,         T508, "relay_ports",         &MSG_TURN_LIMIT_PORTS,        "no free relay port was found") \
 	X(REFUSE_RESERVATION,   T508, "reservation",         &MSG_TURN_REFUSED_STATE,      "there is no such reservation") \
 	X(REFUSE_RESOURCES,     T508, "resources",           &MSG_TURN_LIMIT_RESOURCES,    "the system gave no socket or no memory") \

@@ -30,6 +30,7 @@ struct turn_account {
 	struct list debtor;	  /* in shard->debtors while it has no allocation but a debt */
 	struct shard *shard;
 	uint64_t allocations;	  /* under the shard's lock */
+	_Atomic uint64_t used[TURN_USES]; /* 0 again when the last allocation has ended */
 	_Atomic uint64_t spent_until_ns;
 	char name[];
 };
@@ -50,6 +51,7 @@ struct turn_totals {
 	struct hash_seed seed;
 	struct shard shards[SHARDS];
 	_Alignas(64) _Atomic uint64_t allocations;
+	_Atomic uint64_t used[TURN_USES];
 	_Alignas(64) _Atomic uint64_t spent_until_ns;
 	_Atomic uint64_t now_ns; /* of the latest lease: what a debt is compared with */
 	_Alignas(64) pthread_mutex_t maps_lock;
@@ -161,14 +163,15 @@ static enum turn_limit account_take(struct shard *s, uint64_t hash, const char *
 	return TURN_LIMIT_OK;
 }
 
-static bool take_of_total(struct turn_totals *t, uint64_t max)
+/* n more, unless that exceeds max. */
+static bool count_up(_Atomic uint64_t *counter, uint64_t n, uint64_t max)
 {
-	uint64_t n = atomic_load(&t->allocations);
+	uint64_t old = atomic_load(counter);
 
 	do {
-		if (n >= max)
+		if (old > max || n > max - old)
 			return false;
-	} while (!atomic_compare_exchange_weak(&t->allocations, &n, n + 1));
+	} while (!atomic_compare_exchange_weak(counter, &old, old + n));
 	return true;
 }
 
@@ -179,7 +182,7 @@ enum turn_limit turn_totals_take(struct turn_totals *t, const char *account, uin
 	struct shard *s = &t->shards[(hash >> 32) % SHARDS];
 	enum turn_limit r;
 
-	if (!take_of_total(t, max_total))
+	if (!count_up(&t->allocations, 1, max_total))
 		return TURN_LIMIT_TOTAL;
 	pthread_mutex_lock(&s->lock);
 	forget_paid_debts(t, s);
@@ -209,6 +212,25 @@ void turn_totals_give(struct turn_totals *t, struct turn_account *a)
 	}
 	pthread_mutex_unlock(&s->lock);
 	atomic_fetch_sub(&t->allocations, 1);
+}
+
+enum turn_limit turn_totals_use(struct turn_totals *t, struct turn_account *a, enum turn_use what, uint64_t n,
+				uint64_t max_total, uint64_t max_account)
+{
+	if (!count_up(&a->used[what], n, max_account))
+		return TURN_LIMIT_ACCOUNT;
+	if (count_up(&t->used[what], n, max_total))
+		return TURN_LIMIT_OK;
+	atomic_fetch_sub(&a->used[what], n);
+	return TURN_LIMIT_TOTAL;
+}
+
+void turn_totals_unuse(struct turn_totals *t, struct turn_account *a, enum turn_use what, uint64_t n)
+{
+	if (n == 0)
+		return;
+	atomic_fetch_sub(&a->used[what], n);
+	atomic_fetch_sub(&t->used[what], n);
 }
 
 uint64_t turn_totals_allocations(const struct turn_totals *t)

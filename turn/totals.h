@@ -28,6 +28,14 @@ enum turn_limit { TURN_LIMIT_OK, TURN_LIMIT_TOTAL, TURN_LIMIT_ACCOUNT, TURN_LIMI
 enum turn_limit turn_totals_take(struct turn_totals *t, const char *account, uint64_t max_total,
 				 uint64_t max_account, struct turn_account **ret_a);
 void turn_totals_give(struct turn_totals *t, struct turn_account *a);
+
+/* What allocations hold beside their sockets, counted the same way. */
+enum turn_use { TURN_USE_PERMISSIONS, TURN_USE_CHANNELS, TURN_USES };
+/* n more of them, or none. */
+enum turn_limit turn_totals_use(struct turn_totals *t, struct turn_account *a, enum turn_use what, uint64_t n,
+				uint64_t max_total, uint64_t max_account);
+void turn_totals_unuse(struct turn_totals *t, struct turn_account *a, enum turn_use what, uint64_t n);
+
 /* Takes up to want bytes of this millisecond's allowance (token buckets of one second's burst over the
  * account and the total); returns how many were granted. Rates in bit/s, UINT64_MAX unlimited. */
 uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64_t rate_total,

@@ -97,6 +97,88 @@ static void an_allocation_has_so_many_channels_and_no_more(void **state)
 	assert_int_equal(bind_channel(&alice, 0x4002, "9.9.9.9:3"), 0);
 }
 
+static void a_user_has_so_many_permissions_over_all_allocations(void **state)
+{
+	struct world *w = *state;
+	struct client one = client_udp(w, "192.0.2.1:1", "alice"), two = client_udp(w, "192.0.2.1:2", "alice"),
+		      bob = client_udp(w, "192.0.2.2:1", "bob");
+
+	w->cfg.limits.permissions_per_user = 3;
+	world_reload(w);
+	assert_int_equal(allocate(&one), 0);
+	assert_int_equal(allocate(&two), 0);
+	assert_int_equal(allocate(&bob), 0);
+	begin(&one, STUN_CREATE_PERMISSION); /* one address on three ports is one permission */
+	for (uint16_t port = 1; port <= 3; port++) {
+		struct addr peer = addr_v4(0x09090901, port);
+		stun_put_addr(&one.sw, STUN_A_XOR_PEER_ADDRESS, &peer);
+	}
+	assert_int_equal(ask(&one), 0);
+	assert_int_equal(permit(&one, "9.9.9.2"), 0);
+	assert_int_equal(bind_channel(&two, 0x4000, "9.9.9.1:1"), 0);
+	assert_int_equal(bind_channel(&two, 0x4001, "9.9.9.2:1"), 508);
+	assert_int_equal(permit(&one, "9.9.9.3"), 508);
+	assert_int_equal(permit(&one, "9.9.9.2"), 0); /* which is there */
+	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_PERMISSIONS_USER), 2);
+	assert_int_equal(permit(&bob, "9.9.9.9"), 0);
+	assert_int_equal(refresh(&two, 0), 0); /* gives its one back */
+	assert_int_equal(permit(&one, "9.9.9.3"), 0);
+	assert_int_equal(permit(&one, "9.9.9.4"), 508);
+	assert_int_equal(refresh(&one, 3600), 0);
+	world_wait(w, 300000); /* and those that have ended make room */
+	assert_int_equal(permit(&one, "9.9.9.4"), 0);
+}
+
+static void the_server_has_so_many_permissions_and_no_more(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:1", "alice"), bob = client_udp(w, "192.0.2.2:1", "bob");
+
+	w->cfg.limits.permissions = 2;
+	world_reload(w);
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(allocate(&bob), 0);
+	assert_int_equal(permit(&alice, "9.9.9.1"), 0);
+	assert_int_equal(permit(&bob, "9.9.9.1"), 0);
+	assert_int_equal(permit(&bob, "9.9.9.2"), 508);
+	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_PERMISSIONS_TOTAL), 1);
+	world_wait(w, 600000); /* both end */
+	assert_int_equal(w->n_relays, 0);
+	alice.nonce[0] = 0;
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(permit(&alice, "9.9.9.1"), 0);
+	assert_int_equal(permit(&alice, "9.9.9.2"), 0);
+}
+
+static void channels_of_a_user_and_of_all_are_counted_alike(void **state)
+{
+	struct world *w = *state;
+	struct client one = client_udp(w, "192.0.2.1:1", "alice"), two = client_udp(w, "192.0.2.1:2", "alice"),
+		      bob = client_udp(w, "192.0.2.2:1", "bob");
+
+	w->cfg.limits.channels_per_user = 2;
+	w->cfg.limits.channels = 3;
+	world_reload(w);
+	assert_int_equal(allocate(&one), 0);
+	assert_int_equal(allocate(&two), 0);
+	assert_int_equal(allocate(&bob), 0);
+	assert_int_equal(bind_channel(&one, 0x4000, "9.9.9.9:1"), 0);
+	assert_int_equal(bind_channel(&two, 0x4000, "9.9.9.9:1"), 0);
+	assert_int_equal(bind_channel(&two, 0x4001, "9.9.9.9:2"), 508);
+	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_CHANNELS_USER), 1);
+	assert_int_equal(bind_channel(&bob, 0x4000, "9.9.9.9:1"), 0);
+	assert_int_equal(bind_channel(&bob, 0x4001, "9.9.9.9:2"), 508);
+	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_CHANNELS_TOTAL), 1);
+	assert_int_equal(bind_channel(&two, 0x4000, "9.9.9.9:1"), 0); /* prolonged, not a second one */
+	assert_int_equal(refresh(&one, 0), 0);
+	assert_int_equal(bind_channel(&bob, 0x4001, "9.9.9.9:2"), 0);
+	assert_int_equal(refresh(&bob, 3600), 0);
+	world_wait(w, 600000);
+	bob.nonce[0] = 0;
+	assert_int_equal(handshake(&bob), 401);
+	assert_int_equal(bind_channel(&bob, 0x4002, "9.9.9.9:3"), 0); /* in the place of one that has ended */
+}
+
 static void a_lowered_limit_holds_for_what_comes(void **state)
 {
 	struct world *w = *state;
@@ -120,6 +202,9 @@ int main(void)
 		TALK(an_allocation_has_so_many_permissions_and_no_more),
 		TALK(a_request_with_too_many_peers_gets_none),
 		TALK(an_allocation_has_so_many_channels_and_no_more),
+		TALK(a_user_has_so_many_permissions_over_all_allocations),
+		TALK(the_server_has_so_many_permissions_and_no_more),
+		TALK(channels_of_a_user_and_of_all_are_counted_alike),
 		TALK(a_lowered_limit_holds_for_what_comes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,6 +153,25 @@ static void the_limit_per_user_depends_on_what_protects_it(void **state)
 	}
 }
 
+static void limits_that_nobody_wrote_follow_from_the_others(void **state)
+{
+	struct turn_user_section users[] = { { "alice", "x" } };
+	struct turn_config cfg = { .realm = "example.org", .users = { users, 1 } };
+
+	(void)state;
+	cfg.limits.allocations = UINT64_MAX;
+	cfg.limits.allocations_per_user = 20;
+	cfg.limits.permissions_per_allocation = 200;
+	cfg.limits.channels_per_allocation = 100;
+	cfg.limits.channels = 7;
+	_cleanup_(turn_policy_unrefp) struct turn_policy *p = must(&cfg, NULL, 0);
+	const struct turn_config *is = turn_policy_config(p);
+	assert_true(is->limits.permissions == UINT64_MAX);
+	assert_int_equal(is->limits.permissions_per_user, 4000);
+	assert_int_equal(is->limits.channels, 7);
+	assert_int_equal(is->limits.channels_per_user, 2000);
+}
+
 static void the_values_are_copied_to_the_last(void **state)
 {
 	char realm[] = "example.org", software[] = "Stile", password[] = "one", name[] = "alice", user_pw[] = "x", id[] = "2026",
@@ -244,6 +263,7 @@ int main(void)
 		cmocka_unit_test(many_users_are_all_found),
 		cmocka_unit_test(what_cannot_be_used_is_named),
 		cmocka_unit_test(the_limit_per_user_depends_on_what_protects_it),
+		cmocka_unit_test(limits_that_nobody_wrote_follow_from_the_others),
 		cmocka_unit_test(the_values_are_copied_to_the_last),
 		cmocka_unit_test(four_workers_share_one_policy),
 	};

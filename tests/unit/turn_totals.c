@@ -291,9 +291,32 @@ static void four_threads_keep_every_limit(void **state)
 	assert_true(g.leased <= 1000000 + 1000000 / 2);
 }
 
+static void uses_are_all_or_none_and_come_back(void **state)
+{
+	(void)state;
+	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
+	struct turn_account *a, *b;
+
+	assert_int_equal(turn_totals_take(t, "alice", 10, 10, &a), TURN_LIMIT_OK);
+	assert_int_equal(turn_totals_take(t, "bob", 10, 10, &b), TURN_LIMIT_OK);
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, 3, 5, 4), TURN_LIMIT_OK);
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, 2, 5, 4), TURN_LIMIT_ACCOUNT);
+	assert_int_equal(turn_totals_use(t, b, TURN_USE_CHANNELS, 3, 5, 4), TURN_LIMIT_TOTAL);
+	assert_int_equal(turn_totals_use(t, b, TURN_USE_CHANNELS, 2, 5, 2), TURN_LIMIT_OK); /* the 3 took nothing */
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, 1, 4, 9), TURN_LIMIT_TOTAL); /* lowered since */
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_PERMISSIONS, 4, 5, 4), TURN_LIMIT_OK); /* not the same */
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, UINT64_MAX, UINT64_MAX, UINT64_MAX), TURN_LIMIT_ACCOUNT);
+	turn_totals_unuse(t, a, TURN_USE_CHANNELS, 3);
+	turn_totals_unuse(t, a, TURN_USE_CHANNELS, 0);
+	assert_int_equal(turn_totals_use(t, b, TURN_USE_CHANNELS, 3, 5, 5), TURN_LIMIT_OK);
+	turn_totals_give(t, a);
+	turn_totals_give(t, b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(uses_are_all_or_none_and_come_back),
 		cmocka_unit_test(an_account_has_its_limit_and_others_are_not_touched),
 		cmocka_unit_test(the_total_has_its_limit),
 		cmocka_unit_test(a_refusal_by_the_account_gives_the_total_back),

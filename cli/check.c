@@ -26,12 +26,12 @@ static int reference(void)
 	return 0;
 }
 
-static json_t *errors_json(const struct cfg *cfg)
+static json_t *notes_json(const struct cfg *cfg, size_t n, const struct cfg_error *(*at)(const struct cfg *, size_t))
 {
 	json_t *rows = json_array();
 
-	for (size_t i = 0; i < cfg_n_errors(cfg); i++) {
-		const struct cfg_error *e = cfg_error(cfg, i);
+	for (size_t i = 0; i < n; i++) {
+		const struct cfg_error *e = at(cfg, i);
 		json_array_append_new(rows, json_pack("{s:s, s:i, s:i, s:s}", "file", e->file, "line", (int)e->line,
 						      "column", (int)e->column, "text", e->text));
 	}
@@ -46,10 +46,32 @@ static void print_warnings(const struct cfg *cfg)
 	}
 }
 
-static int check_one(struct cli *cli, size_t i, json_t *result)
+static void print_outcome(struct cli *cli, const char *program, const char *section, const struct cfg *cfg, bool there)
+{
+	size_t errors = cfg_n_errors(cfg), warnings = cfg_n_warnings(cfg);
+	char line[128];
+
+	print_warnings(cfg);
+	cfg_print_errors(cfg, stderr);
+	fflush(stderr);
+	if (!errors && !there) {
+		printf("  - %-18s not configured: there is no section %s\n", program, section);
+		return;
+	}
+	if (errors)
+		snprintf(line, sizeof line, "%zu error%s: it would not start", errors, errors == 1 ? "" : "s");
+	else if (warnings)
+		snprintf(line, sizeof line, "good, with %zu warning%s", warnings, warnings == 1 ? "" : "s");
+	else
+		snprintf(line, sizeof line, "good");
+	print_check(cli, !errors, program, line);
+}
+
+/* *ret_there: the file has this service's section, or could not be read well enough to tell. */
+static int check_one(struct cli *cli, size_t i, json_t *result, bool *ret_there)
 {
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
-	const char *file;
+	const char *program = services[i].ops.program, *file;
 	unsigned line;
 	int r = cfg_load(cli_config_path(cli), services[i].ops.config, &cfg);
 
@@ -57,21 +79,21 @@ static int check_one(struct cli *cli, size_t i, json_t *result)
 		return cli_fail(cli, "%s: %s", cli_config_path(cli), strerror(-r));
 	bool there = cfg_where(cfg, services[i].section, &file, &line);
 	if (r == 0 && there)
-		service_check(&services[i].ops, NULL, cfg);
-	size_t n = cfg_n_errors(cfg);
-	if (!cli_has(cli, "json"))
-		print_warnings(cfg);
+		service_check(&services[i].ops, cli_option(cli, "user"), cfg);
 	if (cli_has(cli, "json"))
-		json_array_append_new(result, json_pack("{s:s, s:b, s:o}", "program", services[i].ops.program, "configured",
-							there, "errors", errors_json(cfg)));
-	else if (cfg_print_errors(cfg, stderr) == 0)
-		print_check(cli, true, services[i].ops.program, there ? "its section is good" : "has no section here and would not start");
-	return n ? EXIT_USAGE : 0;
+		json_array_append_new(result, json_pack("{s:s, s:b, s:o, s:o}", "program", program, "configured", there, "errors",
+							notes_json(cfg, cfg_n_errors(cfg), cfg_error), "warnings",
+							notes_json(cfg, cfg_n_warnings(cfg), cfg_warning)));
+	else
+		print_outcome(cli, program, services[i].section, cfg, there);
+	*ret_there |= there || r < 0;
+	return cfg_n_errors(cfg) ? EXIT_USAGE : 0;
 }
 
 static int run_check(struct cli *cli)
 {
 	json_t *result = json_array();
+	bool there = false;
 	int r = 0;
 
 	if (cli_has(cli, "reference")) {
@@ -80,24 +102,32 @@ static int run_check(struct cli *cli)
 	}
 	if (!cli_has(cli, "json"))
 		printf("%s\n", cli_config_path(cli));
+	fflush(stdout);
 	for (size_t i = 0; i < ARRAY_LEN(services); i++) {
-		int one = check_one(cli, i, result);
+		int one = check_one(cli, i, result, &there);
 		r = one ? one : r;
 	}
 	if (cli_has(cli, "json"))
 		print_json(result);
 	json_decref(result);
+	if (!there) {
+		fprintf(stderr, "%s: no service of Stile has a section here: nothing would start\n", cli_config_path(cli));
+		return EXIT_USAGE;
+	}
 	return r;
 }
 
 static const struct option_row check_options[] = {
+	{ "user", 'u', "USER", "whom the services become when root starts them (default stile, else nobody)" },
 	{ "reference", 0, NULL, "print every key with type, default and help, as Markdown" },
 };
 
 static const struct command rows[] = {
 	{ "check", "", "check the configuration",
-	  "Reads the file and its conf.d as the services do. Each error is shown as file:line:column with what is\n"
-	  "wrong and, for a name that is not known, what was probably meant. Exit 2 if there is one.",
-	  check_options, ARRAY_LEN(check_options), 0, 0, run_check },
+	  "Reads the file and its conf.d as the services do, and looks at what they need of this machine: certificate\n"
+	  "and key, addresses, a log folder that can be written. Each error is shown as file:line:column with what is\n"
+	  "wrong and, for a name that is not known, what was probably meant. Exit 2 if there is one.\n\n"
+	  "Ports that other programs have are found at the start, not here: the service itself may be running.",
+	  check_options, ARRAY_LEN(check_options), 0, 0, run_check, WITHOUT_SERVICE },
 };
 const struct command_table check_commands = { rows, ARRAY_LEN(rows) };

@@ -38,7 +38,9 @@ struct command {
 	unsigned n_options;
 	unsigned min_words, max_words;
 	int (*run)(struct cli *cli);
+	unsigned without; /* WITHOUT_…: common options that mean nothing to it, and are refused */
 };
+enum { WITHOUT_CONFIG = 1, WITHOUT_SERVICE = 2 /* it asks no running service: no --instance, no --runtime-dir */ };
 
 /* Each file of commands ends in a table of rows. */
 struct command_table {
@@ -70,7 +72,7 @@ int cli_connect(struct cli *c, const char *program, struct control_client **ret_
 int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t *args, json_t **ret_result);
 const char *cli_runtime_dir(const struct cli *c);
 
-/* Tables for people: columns aligned, numbers right, cut to the terminal's width. */
+/* Tables for people: columns aligned, numbers right. */
 enum column_kind { COL_TEXT, COL_COUNT, COL_BYTES, COL_MS, COL_BOOL };
 struct column {
 	const char *key;    /* in the row's object */

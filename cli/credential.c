@@ -102,8 +102,10 @@ static int from_options(struct cli *cli, struct credential *c)
 		copy(c->source, sizeof c->source, "minted from --shared-secret");
 		return mint(cli, secret, user ? user : "stile-test", TEST_TTL_S, false, c);
 	}
-	if (!user || !password)
-		return cli_fail(cli, "give both --user and --password, or --shared-secret");
+	if (!user || !password) {
+		cli_fail(cli, "give both --user and --password, or --shared-secret");
+		return EXIT_USAGE;
+	}
 	copy(c->user, sizeof c->user, user);
 	copy(c->password, sizeof c->password, password);
 	copy(c->source, sizeof c->source, "given by --user");
@@ -144,7 +146,9 @@ int credential_for_test(struct cli *cli, const struct turn_config *cfg, struct c
 	*ret_c = (struct credential){ 0 };
 	if (cli_has(cli, "user") || cli_has(cli, "password") || cli_has(cli, "shared-secret"))
 		return from_options(cli, ret_c);
-	if (!cfg)
-		return cli_fail(cli, "no credentials: give --user and --password, or --shared-secret, or a configuration by -c");
+	if (!cfg) {
+		cli_fail(cli, "no credentials: give --user and --password, or --shared-secret, or a configuration by -c");
+		return EXIT_USAGE;
+	}
 	return from_config(cli, cfg, "stile-test", TEST_TTL_S, ret_c);
 }

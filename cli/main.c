@@ -22,51 +22,79 @@ static const struct option_row common_options[] = {
 	{ "json", 'j', NULL, "print JSON" },
 	{ "help", 'h', NULL, "this help" },
 };
+static const unsigned common_without[ARRAY_LEN(common_options)] = { WITHOUT_CONFIG, WITHOUT_SERVICE, WITHOUT_SERVICE };
+
+static bool common_applies(const struct command *cmd, unsigned i)
+{
+	return !cmd || !(cmd->without & common_without[i]);
+}
 
 /* ---- help ---- */
 
-static void print_options(const struct option_row *rows, unsigned n)
+static void print_option(const struct option_row *o)
 {
-	for (unsigned i = 0; i < n; i++) {
-		char left[64];
-		snprintf(left, sizeof left, "%c%c%s--%s%s%s", rows[i].letter ? '-' : ' ', rows[i].letter ? rows[i].letter : ' ',
-			 rows[i].letter ? ", " : "  ", rows[i].name, rows[i].value ? " " : "", rows[i].value ? rows[i].value : "");
-		printf("  %-28s %s\n", left, rows[i].help);
-	}
+	char left[64];
+
+	snprintf(left, sizeof left, "%c%c%s--%s%s%s", o->letter ? '-' : ' ', o->letter ? o->letter : ' ', o->letter ? ", " : "  ",
+		 o->name, o->value ? " " : "", o->value ? o->value : "");
+	printf("  %-26s %s\n", left, o->help);
 }
 
-static void print_commands(const char *group)
+/* cmd NULL: those that commands share. */
+static void print_options(const struct command *cmd)
 {
+	for (unsigned i = 0; cmd && i < cmd->n_options; i++)
+		print_option(&cmd->options[i]);
+	for (unsigned i = 0; i < ARRAY_LEN(common_options); i++)
+		if (common_applies(cmd, i))
+			print_option(&common_options[i]);
+}
+
+/* Does the command's name begin with these words, and go on? */
+static bool in_group(const struct command *cmd, const char *group)
+{
+	size_t n = strlen(group);
+
+	return strncmp(cmd->name, group, n) == 0 && cmd->name[n] == ' ';
+}
+
+static unsigned print_commands(FILE *to, const char *group)
+{
+	unsigned n = 0;
+
 	for (size_t t = 0; t < ARRAY_LEN(tables); t++)
 		for (size_t i = 0; i < tables[t]->n; i++) {
 			const struct command *cmd = &tables[t]->rows[i];
 			char left[64];
-			if (group && !text_starts(text_of(cmd->name), text_of(group)))
+			if (group && !in_group(cmd, group))
 				continue;
 			snprintf(left, sizeof left, "%s%s%s", cmd->name, cmd->words[0] ? " " : "", cmd->words);
-			printf("  %-34s %s\n", left, cmd->summary);
+			fprintf(to, "  %-29s %s\n", left, cmd->summary);
+			n++;
 		}
+	return n;
 }
 
 static int help_all(void)
 {
 	printf("stile %s - set up, watch and test the services of Stile\n\n"
 	       "Usage: stile COMMAND [WORDS] [OPTIONS]\n\nCommands:\n", STILE_VERSION);
-	print_commands(NULL);
-	printf("\nOptions of every command:\n");
-	print_options(common_options, ARRAY_LEN(common_options));
-	printf("\nstile COMMAND --help tells more. Exit: 0 good, 1 something failed, 2 wrong usage or configuration.\n");
+	print_commands(stdout, NULL);
+	printf("\nOptions of most commands (stile COMMAND --help lists a command's own):\n");
+	print_options(NULL);
+	printf("\nThe configuration, its keys and their defaults: stile check --reference, or man 5 stile.yaml.\n"
+	       "Exit status: 0 good, 1 something failed (the reason is printed), 2 wrong usage or a bad configuration.\n");
 	return 0;
 }
 
 static int help_command(const struct command *cmd)
 {
-	printf("Usage: stile %s%s%s [OPTIONS]\n\n%s.\n", cmd->name, cmd->words[0] ? " " : "", cmd->words, cmd->summary);
+	printf("Usage: stile %s%s%s [OPTIONS]\n\n%c%s.\n", cmd->name, cmd->words[0] ? " " : "", cmd->words,
+	       cmd->summary[0] & ~0x20 /* every summary begins with a small letter */, cmd->summary + 1);
 	if (cmd->help)
 		printf("\n%s\n", cmd->help);
 	printf("\nOptions:\n");
-	print_options(cmd->options, cmd->n_options);
-	print_options(common_options, ARRAY_LEN(common_options));
+	print_options(cmd);
 	return 0;
 }
 
@@ -95,44 +123,83 @@ static const struct command *find_command(int argc, char **argv, int *ret_used)
 	return best;
 }
 
-static const char *nearest(const char *wrong)
-{
-	const char *best = NULL;
-	size_t best_d = 3;
+struct guess {
+	char best[64];
+	size_t distance; /* less than this is nearer */
+};
 
+/* Takes what is meant if wrong is a misspelling of candidate, and no other word altogether. */
+static void guess_one(struct guess *g, const char *wrong, struct text candidate, struct text meant)
+{
+	size_t d = text_distance(text_of(wrong), candidate);
+
+	if (d >= g->distance || d * 3 > candidate.n + 1)
+		return;
+	g->distance = d;
+	snprintf(g->best, sizeof g->best, "%.*s", TEXT_FMT(meant));
+}
+
+/* Commands, their groups, and what follows the group: "sessions" means "turn sessions". */
+static void guess_command(struct guess *g, const char *wrong)
+{
 	for (size_t t = 0; t < ARRAY_LEN(tables); t++)
 		for (size_t i = 0; i < tables[t]->n; i++) {
-			size_t d = text_distance(text_of(wrong), text_of(tables[t]->rows[i].name));
-			if (d < best_d) {
-				best = tables[t]->rows[i].name;
-				best_d = d;
-			}
+			struct text name = text_of(tables[t]->rows[i].name);
+			ptrdiff_t space = text_find(name, ' ');
+			struct text group = { name.p, space > 0 ? (size_t)space : name.n };
+			guess_one(g, wrong, name, name);
+			guess_one(g, wrong, group, group);
+			if (space > 0)
+				guess_one(g, wrong, text_drop(name, group.n + 1), name);
 		}
-	return best;
+}
+
+/* The words of a command line up to its first option, at most n of them. */
+static void join_words(int argc, char **argv, int n, char *out, size_t cap)
+{
+	struct sb b = sb_init(out, cap);
+
+	for (int i = 0; i < argc && i < n && argv[i][0] != '-'; i++)
+		sb_fmt(&b, "%s%s", i ? " " : "", argv[i]);
+}
+
+/* "stile turn", "stile turn user --help": the commands that begin so. */
+static int show_group(int argc, char **argv, const char *group)
+{
+	bool asked = strcmp(argv[argc - 1], "--help") == 0 || strcmp(argv[argc - 1], "-h") == 0;
+
+	fprintf(asked ? stdout : stderr, "%s %s:\n", asked ? "Commands of stile" : "One word more is needed behind stile", group);
+	print_commands(asked ? stdout : stderr, group);
+	return asked ? 0 : EXIT_USAGE;
 }
 
 static int unknown_command(int argc, char **argv)
 {
-	const char *guess;
-	char joined[128];
+	struct guess g = { .distance = 3 };
+	char words[64];
 
-	for (size_t t = 0; t < ARRAY_LEN(tables); t++) /* "stile turn" alone: its commands */
-		for (size_t i = 0; i < tables[t]->n; i++)
-			if (argc == 1 && text_starts(text_of(tables[t]->rows[i].name), text_of(argv[0])) &&
-			    tables[t]->rows[i].name[strlen(argv[0])] == ' ') {
-				printf("Commands of stile %s:\n", argv[0]);
-				print_commands(argv[0]);
-				return EXIT_USAGE;
-			}
-	snprintf(joined, sizeof joined, "%s%s%s", argv[0], argc > 1 && argv[1][0] != '-' ? " " : "",
-		 argc > 1 && argv[1][0] != '-' ? argv[1] : "");
-	guess = nearest(joined);
-	if (!guess)
-		guess = nearest(argv[0]);
-	fprintf(stderr, "stile: unknown command '%s'", joined);
-	if (guess)
-		fprintf(stderr, "; did you mean '%s'?", guess);
-	fprintf(stderr, "\nstile --help lists all commands\n");
+	join_words(argc, argv, argc, words, sizeof words);
+	for (size_t t = 0; t < ARRAY_LEN(tables); t++)
+		for (size_t i = 0; words[0] && i < tables[t]->n; i++)
+			if (in_group(&tables[t]->rows[i], words))
+				return show_group(argc, argv, words);
+	if (argv[0][0] == '-') {
+		guess_one(&g, argv[0], TEXT("--help"), TEXT("--help"));
+		guess_one(&g, argv[0], TEXT("--version"), TEXT("--version"));
+		fprintf(stderr, "stile: the command comes first, its options behind it; not '%s'%s%s%s\n"
+			"stile --help lists the commands\n", argv[0], g.best[0] ? "; did you mean " : "", g.best,
+			g.best[0] ? "?" : "");
+		return EXIT_USAGE;
+	}
+	for (int n = 3; n > 0 && !g.best[0]; n--) {
+		join_words(argc, argv, n, words, sizeof words);
+		guess_command(&g, words);
+	}
+	join_words(argc, argv, 2, words, sizeof words);
+	fprintf(stderr, "stile: there is no command '");
+	print_clean(stderr, words);
+	fprintf(stderr, "'%s%s%s\nstile --help lists the commands\n", g.best[0] ? "; did you mean 'stile " : "", g.best,
+		g.best[0] ? "'?" : "");
 	return EXIT_USAGE;
 }
 
@@ -146,12 +213,16 @@ static const struct option_row *option_at(const struct command *cmd, unsigned i)
 	return i < ARRAY_LEN(common_options) ? &common_options[i] : NULL;
 }
 
+/* Its position in the command's table, then the common one; -1 if the command does not know it. */
+
 static int find_option(const struct command *cmd, struct text name, char letter)
 {
 	const struct option_row *o;
 
 	for (unsigned i = 0; (o = option_at(cmd, i)); i++)
-		if (letter ? o->letter == letter : text_eq(name, text_of(o->name)))
+		if (i >= cmd->n_options && !common_applies(cmd, i - cmd->n_options))
+			continue;
+		else if (letter ? o->letter == letter : text_eq(name, text_of(o->name)))
 			return (int)i;
 	return -1;
 }
@@ -160,6 +231,21 @@ static int bad_option(const struct command *cmd, const char *arg, const char *wh
 {
 	fprintf(stderr, "stile %s: %s %s\nstile %s --help lists the options\n", cmd->name, arg, what, cmd->name);
 	return EXIT_USAGE;
+}
+
+static int unknown_option(const struct command *cmd, const char *arg, struct text name)
+{
+	struct guess g = { .distance = 3 };
+	const struct option_row *o;
+	char wrong[64], what[128];
+
+	snprintf(wrong, sizeof wrong, "%.*s", (int)MIN(name.n, sizeof wrong - 1), name.p);
+	for (unsigned i = 0; arg[1] == '-' && (o = option_at(cmd, i)); i++)
+		if (i < cmd->n_options || common_applies(cmd, i - cmd->n_options))
+			guess_one(&g, wrong, text_of(o->name), text_of(o->name));
+	snprintf(what, sizeof what, "is not one of its options%s%s%s", g.best[0] ? "; did you mean --" : "", g.best,
+		 g.best[0] ? "?" : "");
+	return bad_option(cmd, arg, what);
 }
 
 /* One "-x", "--name", "--name=value" with its value; *i moves past a value of its own. */
@@ -172,7 +258,7 @@ static int parse_option(struct cli *c, int argc, char **argv, int *i)
 	int at = find_option(c->command, name, is_long ? 0 : arg[1]);
 
 	if (at < 0)
-		return bad_option(c->command, arg, "is not an option here");
+		return unknown_option(c->command, arg, name);
 	const struct option_row *o = option_at(c->command, (unsigned)at);
 	if (!is_long) {
 		rest = text_of(arg + 2);
@@ -254,12 +340,19 @@ int cli_time(const struct cli *c, const char *name, uint64_t *ms)
 int cli_fail(const struct cli *c, const char *fmt, ...)
 {
 	va_list ap;
+	char text[2048];
 
-	fprintf(stderr, "stile %s: ", c->command->name);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+	fprintf(stderr, "stile %s: ", c->command->name);
+	for (char *line = text, *next; line; line = next) { /* our own line breaks; nothing else that steers a terminal */
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = 0;
+		print_clean(stderr, line);
+		fputc('\n', stderr);
+	}
 	return EXIT_FAILED;
 }
 
@@ -269,6 +362,10 @@ int main(int argc, char **argv)
 	int used = 0, r;
 
 	signal(SIGPIPE, SIG_IGN);
+	if (argc > 2 && strcmp(argv[1], "help") == 0) { /* "stile help turn kill" is "stile turn kill --help" */
+		memmove(argv + 1, argv + 2, (size_t)(argc - 2) * sizeof *argv);
+		argv[argc - 1] = (char *)"--help";
+	}
 	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
 		return help_all();
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
@@ -284,8 +381,8 @@ int main(int argc, char **argv)
 	if (cli_has(&cli, "help"))
 		return help_command(cli.command);
 	if (cli.n_words < cli.command->min_words) {
-		fprintf(stderr, "Usage: stile %s %s\nstile %s --help tells more\n", cli.command->name, cli.command->words,
-			cli.command->name);
+		fprintf(stderr, "stile %s: something is missing: stile %s %s\nstile %s --help tells more\n", cli.command->name,
+			cli.command->name, cli.command->words, cli.command->name);
 		return EXIT_USAGE;
 	}
 	return cli.command->run(&cli);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include "cli/command.h"
+#include "common/log.h"
 #include "common/text.h"
 
 enum { MAX_SERVICES = 64, ASK_TIMEOUT_MS = 3000 };
@@ -36,14 +37,25 @@ static void ask(struct service_status *s)
 	control_client_free(cl);
 }
 
-static size_t find_services(const char *dir, struct service_status *out)
+/* "stile-turn@lab.sock" is of the instance "lab". */
+static bool is_instance(const char *socket_name, const char *instance)
+{
+	const char *at = strchr(socket_name, '@');
+	size_t n = strlen(instance);
+
+	return at ? strncmp(at + 1, instance, n) == 0 && strcmp(at + 1 + n, ".sock") == 0 : !n;
+}
+
+/* instance NULL: all of them. */
+static size_t find_services(const char *dir, const char *instance, struct service_status *out)
 {
 	DIR *d = opendir(dir);
 	size_t n = 0;
 
 	for (struct dirent *e; d && n < MAX_SERVICES && (e = readdir(d));) {
 		size_t len = strlen(e->d_name);
-		if (len < 6 || strcmp(e->d_name + len - 5, ".sock") || strncmp(e->d_name, "stile", 5))
+		if (len < 6 || strcmp(e->d_name + len - 5, ".sock") || strncmp(e->d_name, "stile", 5) ||
+		    (instance && !is_instance(e->d_name, instance)))
 			continue;
 		out[n] = (struct service_status){ 0 };
 		snprintf(out[n].socket, sizeof out[n].socket, "%s/%s", dir, e->d_name);
@@ -58,6 +70,9 @@ static size_t find_services(const char *dir, struct service_status *out)
 
 static void print_listeners(const json_t *own)
 {
+	json_int_t users = json_integer_value(json_object_get(own, "users"));
+	json_int_t secrets = json_integer_value(json_object_get(own, "secrets"));
+	json_int_t limit = json_integer_value(json_object_get(own, "allocations_limit"));
 	size_t i;
 	json_t *l;
 
@@ -73,30 +88,45 @@ static void print_listeners(const json_t *own)
 	}
 	printf(", ports %lld-%lld\n", (long long)json_integer_value(json_object_get(own, "relay_port_first")),
 	       (long long)json_integer_value(json_object_get(own, "relay_port_last")));
-	printf("    allocations %lld, client connections %lld, workers %lld\n",
-	       (long long)json_integer_value(json_object_get(own, "allocations")),
+	printf("    accepts     %s%lld user%s, %lld shared secret%s; realm %s\n",
+	       json_is_true(json_object_get(own, "password")) ? "one password for all, " : "", (long long)users,
+	       users == 1 ? "" : "s", (long long)secrets, secrets == 1 ? "" : "s",
+	       json_string_value(json_object_get(own, "realm")));
+	printf("    allocations %lld", (long long)json_integer_value(json_object_get(own, "allocations")));
+	if (limit > 0)
+		printf(" of %lld", (long long)limit);
+	printf(", client connections %lld, workers %lld\n",
 	       (long long)json_integer_value(json_object_get(own, "connections")),
 	       (long long)json_integer_value(json_object_get(own, "workers")));
 }
 
-/* What an administrator should know, a line each; returns whether all is well. */
-static bool print_health(const struct cli *cli, const struct service_status *s)
+/* What an administrator should know; with show, a line each. Returns whether all is well. */
+static bool check_health(const struct cli *cli, const struct service_status *s, bool show)
 {
 	const char *reload_error = json_string_value(json_object_get(s->status, "reload_error"));
+	const char *restart = json_string_value(json_object_get(s->status, "restart_needed"));
 	json_int_t used = json_integer_value(json_object_get(s->status, "descriptors"));
 	json_int_t limit = json_integer_value(json_object_get(s->status, "descriptors_limit"));
-	bool good = true;
 	char line[640];
+	bool good = true;
 
 	if (reload_error && *reload_error) {
-		snprintf(line, sizeof line, "the last reload failed, the old configuration is at work: %s", reload_error);
-		print_check(cli, false, "configuration", line);
 		good = false;
+		snprintf(line, sizeof line, "the last reload failed, the old configuration is at work: %s", reload_error);
+		if (show)
+			print_check(cli, false, "configuration", line);
+	}
+	if (restart && *restart) {
+		good = false;
+		snprintf(line, sizeof line, "changed in the file, but needs a restart: %s", restart);
+		if (show)
+			print_check(cli, false, "restart", line);
 	}
 	if (limit > 0 && used * 10 > limit * 8) {
-		snprintf(line, sizeof line, "%lld of %lld file descriptors are in use", (long long)used, (long long)limit);
-		print_check(cli, false, "descriptors", line);
 		good = false;
+		snprintf(line, sizeof line, "%lld of %lld file descriptors are in use", (long long)used, (long long)limit);
+		if (show)
+			print_check(cli, false, "descriptors", line);
 	}
 	return good;
 }
@@ -120,7 +150,7 @@ static bool print_service(const struct cli *cli, const struct service_status *s)
 	       json_string_value(json_object_get(s->status, "log_level")));
 	if (s->own)
 		print_listeners(s->own);
-	return print_health(cli, s);
+	return check_health(cli, s, true);
 }
 
 static json_t *status_json(struct service_status *s, size_t n)
@@ -140,18 +170,21 @@ static int run_status(struct cli *cli)
 {
 	struct service_status found[MAX_SERVICES];
 	const char *dir = cli_runtime_dir(cli);
-	size_t n = find_services(dir, found);
+	size_t n = find_services(dir, cli_option(cli, "instance"), found);
 	bool good = n > 0;
 
 	if (cli_has(cli, "json")) {
 		json_t *j = status_json(found, n);
 		print_json(j);
 		json_decref(j);
+		for (size_t i = 0; i < n; i++)
+			good &= found[i].status && check_health(cli, &found[i], false);
 	} else {
 		for (size_t i = 0; i < n; i++)
 			good &= print_service(cli, &found[i]);
 		if (n == 0)
-			fprintf(stderr, "no service of Stile runs (no control socket in %s)\n", dir);
+			fprintf(stderr, "no service of Stile runs%s (no control socket in %s)\n",
+				cli_has(cli, "instance") ? " under this name" : "", dir);
 		else if (good)
 			print_check(cli, true, "health", "nothing to do");
 	}
@@ -164,13 +197,17 @@ static int run_status(struct cli *cli)
 
 /* ---- verbs of one service ---- */
 
-static const char *service_word(const struct cli *cli, unsigned at)
+/* "turn" or "stile-turn" → "stile-turn"; NULL, and said why, if there is no such service. */
+static const char *service_of(const struct cli *cli, const char *word)
 {
-	static char full[64];
-	const char *w = at < cli->n_words ? cli->words[at] : known_services[0];
-
-	snprintf(full, sizeof full, "%s%s", strncmp(w, "stile-", 6) ? "stile-" : "", w);
-	return full;
+	for (size_t i = 0; i < ARRAY_LEN(known_services); i++)
+		if (strcmp(word, known_services[i]) == 0 || strcmp(word, known_services[i] + strlen("stile-")) == 0)
+			return known_services[i];
+	fprintf(stderr, "stile %s: there is no service '%s'; there is:", cli->command->name, word);
+	for (size_t i = 0; i < ARRAY_LEN(known_services); i++)
+		fprintf(stderr, " %s", known_services[i] + strlen("stile-"));
+	fputc('\n', stderr);
+	return NULL;
 }
 
 static int call_service(struct cli *cli, const char *program, const char *verb, json_t *args, json_t **ret_result)
@@ -187,27 +224,43 @@ static int call_service(struct cli *cli, const char *program, const char *verb, 
 
 static int run_reload(struct cli *cli)
 {
+	const char *program = cli->n_words ? service_of(cli, cli->words[0]) : known_services[0];
 	json_t *result;
-	const char *program = service_word(cli, 0);
-	int r = call_service(cli, program, "service.reload", NULL, &result);
+	int r = program ? call_service(cli, program, "service.reload", NULL, &result) : EXIT_USAGE;
 
 	if (r)
 		return r;
+	const char *restart = json_string_value(json_object_get(result, "restart_needed"));
 	if (cli_has(cli, "json"))
 		print_json(result);
+	else if (restart && *restart)
+		printf("%s has read its configuration again, but these keys need a restart: %s\n", program, restart);
 	else
 		printf("%s has read its configuration again\n", program);
 	json_decref(result);
 	return 0;
 }
 
+/* "log level", "log level turn", "log level debug", "log level turn debug". */
 static int run_log_level(struct cli *cli)
 {
+	const char *program = known_services[0], *level = cli->n_words ? cli->words[cli->n_words - 1] : NULL;
+	enum log_level parsed;
 	json_t *result;
-	json_t *args = cli->n_words > 1 ? json_pack("{s:s}", "level", cli->words[1]) : NULL;
-	const char *program = service_word(cli, 0);
-	int r = call_service(cli, program, "log.level", args, &result);
+	int r;
 
+	if (level && log_level_parse(text_of(level), &parsed) < 0) {
+		if (cli->n_words == 2) {
+			fprintf(stderr, "stile log level: a level is error, warn, info, debug or trace, not '%s'\n", level);
+			return EXIT_USAGE;
+		}
+		level = NULL;
+	}
+	if (cli->n_words && (cli->n_words == 2 || !level))
+		program = service_of(cli, cli->words[0]);
+	if (!program)
+		return EXIT_USAGE;
+	r = call_service(cli, program, "log.level", level ? json_pack("{s:s}", "level", level) : NULL, &result);
 	if (r)
 		return r;
 	if (cli_has(cli, "json"))
@@ -219,11 +272,16 @@ static int run_log_level(struct cli *cli)
 }
 
 static const struct command rows[] = {
-	{ "status", "", "what runs, on which addresses, and whether it is well", NULL, NULL, 0, 0, 0, run_status },
+	{ "status", "", "what runs, on which addresses, and whether it is well",
+	  "All services of this machine that have a control socket, or with --instance the ones of that name. Exit 1 if\n"
+	  "nothing runs, or if something needs your attention; then a line with ✘ says what.",
+	  NULL, 0, 0, 0, run_status, WITHOUT_CONFIG },
 	{ "reload", "[SERVICE]", "make a service read its configuration again",
-	  "The same as SIGHUP, with the outcome: a bad file leaves the old configuration at work.", NULL, 0, 0, 1, run_reload },
-	{ "log level", "[SERVICE [LEVEL]]", "show or change the log level of a running service",
-	  "Levels: error, warn, info, debug, trace. The change lasts until the next reload or restart.", NULL, 0, 0, 2,
-	  run_log_level },
+	  "The same as SIGHUP, with the outcome: a bad file leaves the old configuration at work, and keys that only a\n"
+	  "restart applies are named. Sessions go on. SERVICE is turn.",
+	  NULL, 0, 0, 1, run_reload, WITHOUT_CONFIG },
+	{ "log level", "[SERVICE] [LEVEL]", "show or change the log level of a running service",
+	  "Levels: error, warn, info, debug, trace. The change lasts until the next reload or restart. SERVICE is turn.",
+	  NULL, 0, 0, 2, run_log_level, WITHOUT_CONFIG },
 };
 const struct command_table service_commands = { rows, ARRAY_LEN(rows) };

@@ -6,6 +6,7 @@
  */
 #include <netdb.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli/command.h"
 #include "cli/credential.h"
 #include "cli/turn_probe.h"
@@ -36,14 +37,17 @@ struct plan {
 static int resolve(struct plan *pl, uint16_t port, struct addr *ret_a)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM }, *found;
-	int r = getaddrinfo(pl->host, NULL, &hints, &found);
+	const char *host = pl->host ? pl->host : "localhost", *colon = strchr(host, ':');
+	int r = getaddrinfo(host, NULL, &hints, &found);
 
+	if (r && colon && !strchr(colon + 1, ':'))
+		return cli_fail(pl->cli, "HOST is a name or an address; its port goes to --port or --tls-port, not behind a colon");
 	if (r)
-		return cli_fail(pl->cli, "cannot resolve %s: %s", pl->host, gai_strerror(r));
+		return cli_fail(pl->cli, "the name %s is not found: %s", host, gai_strerror(r));
 	r = addr_from_sockaddr(found->ai_addr, found->ai_addrlen, ret_a);
 	freeaddrinfo(found);
 	addr_set_port(ret_a, port);
-	return r < 0 ? cli_fail(pl->cli, "%s has no usable address", pl->host) : 0;
+	return r < 0 ? cli_fail(pl->cli, "%s has no usable address", host) : 0;
 }
 
 static void add_target(struct plan *pl, enum turn_proto proto, struct addr at)
@@ -52,14 +56,17 @@ static void add_target(struct plan *pl, enum turn_proto proto, struct addr at)
 		pl->target[pl->n++] = (struct target){ proto, at };
 }
 
-/* Each listener of the configuration; a wildcard is reached at --host's address, or loopback. */
-static int targets_from_config(struct plan *pl)
+/* Each listener of the configuration whose transport is wanted (a bit each); a wildcard is reached at
+ * HOST's address, or loopback. */
+static int targets_from_config(struct plan *pl, unsigned wanted)
 {
 	const struct cfg_endpoint *l = pl->turn->listen.items;
 
 	for (size_t i = 0; i < pl->turn->listen.n; i++) {
 		struct addr at = l[i].at;
 		uint16_t port = addr_port(&at);
+		if (!(wanted & 1u << l[i].proto)) /* the same order: udp, tcp, tls, dtls */
+			continue;
 		if (pl->host) {
 			int r = resolve(pl, port, &at);
 			if (r)
@@ -68,36 +75,60 @@ static int targets_from_config(struct plan *pl)
 			at = addr_family(&at) == AF_INET ? addr_v4(INADDR_LOOPBACK, port) :
 							   addr_v6((const uint8_t *)&in6addr_loopback, port);
 		}
-		add_target(pl, (enum turn_proto)l[i].proto, at); /* the same order: udp, tcp, tls, dtls */
+		add_target(pl, (enum turn_proto)l[i].proto, at);
 	}
-	return 0;
+	return pl->n ? 0 : cli_fail(pl->cli, "%s has no listener of this transport", cli_config_path(pl->cli));
 }
 
-static int targets_from_options(struct plan *pl)
+static int targets_from_options(struct plan *pl, unsigned wanted)
 {
-	struct text rest = text_of(cli_option(pl->cli, "transport"));
 	uint64_t port = 0, tls_port = 0;
 	int r = cli_number(pl->cli, "port", 1, 65535, &port);
 
 	if (!r)
 		r = cli_number(pl->cli, "tls-port", 1, 65535, &tls_port);
-	if (!rest.p)
-		rest = TEXT("udp,tcp,tls,dtls");
-	while (!r && rest.p) {
-		struct text name = text_cut(&rest, ',');
-		enum turn_proto proto;
-		struct addr at;
-		if (turn_proto_parse(text_trim(name), &proto) < 0) {
-			fprintf(stderr, "stile test turn: --transport is a list of udp, tcp, tls, dtls; not '%.*s'\n", TEXT_FMT(name));
-			return EXIT_USAGE;
-		}
+	for (unsigned proto = TURN_UDP; !r && proto <= TURN_DTLS; proto++) {
 		bool secure = proto == TURN_TLS || proto == TURN_DTLS;
 		uint64_t p = secure ? tls_port : port;
+		struct addr at;
+		if (!(wanted & 1u << proto))
+			continue;
 		r = resolve(pl, p ? (uint16_t)p : turn_proto_default_port(proto), &at);
 		if (!r)
 			add_target(pl, proto, at);
 	}
 	return r;
+}
+
+static int parse_transports(struct plan *pl, unsigned *ret_wanted)
+{
+	struct text rest = text_of(cli_option(pl->cli, "transport"));
+	unsigned wanted = 0;
+
+	if (!rest.p)
+		rest = TEXT("udp,tcp,tls,dtls");
+	while (rest.p) {
+		struct text name = text_cut(&rest, ',');
+		enum turn_proto proto;
+		if (turn_proto_parse(text_trim(name), &proto) < 0) {
+			fprintf(stderr, "stile test turn: --transport is a list of udp, tcp, tls, dtls; not '%.*s'\n", TEXT_FMT(name));
+			return EXIT_USAGE;
+		}
+		wanted |= 1u << proto;
+	}
+	*ret_wanted = wanted;
+	return 0;
+}
+
+static int find_targets(struct plan *pl)
+{
+	bool ports = cli_has(pl->cli, "port") || cli_has(pl->cli, "tls-port");
+	unsigned wanted;
+	int r = parse_transports(pl, &wanted);
+
+	if (r)
+		return r;
+	return pl->turn && !ports ? targets_from_config(pl, wanted) : targets_from_options(pl, wanted);
 }
 
 /* ---- trying it ---- */
@@ -138,18 +169,21 @@ static void show(struct plan *pl, const struct target *t, const struct turn_prob
 static int try_target(struct plan *pl, const struct target *t)
 {
 	struct turn_probe_result res;
-	uint64_t packets = 50;
+	uint64_t packets = 50, wait_ms = STEP_MS;
 	const char *ca = cli_option(pl->cli, "ca");
 	int r = cli_number(pl->cli, "packets", 1, 100000, &packets);
 
+	if (!r)
+		r = cli_time(pl->cli, "wait", &wait_ms);
 	if (r)
 		return r;
-	/* A server of this machine is trusted by the very certificate that its configuration names. */
+	/* A server of this machine is known by the very certificate that its configuration names, whatever name
+	 * that is for. */
 	if (!ca && pl->turn && !pl->host)
 		ca = pl->turn->certificate;
-	struct turn_probe_options o = { .proto = t->proto, .server = t->at, .server_name = pl->host ? pl->host : "localhost",
+	struct turn_probe_options o = { .proto = t->proto, .server = t->at, .server_name = pl->host,
 					.verify = !cli_has(pl->cli, "insecure"), .ca_file = ca, .user = pl->cred.user,
-					.password = pl->cred.password, .packets = (unsigned)packets, .step_ms = STEP_MS };
+					.password = pl->cred.password, .packets = (unsigned)packets, .step_ms = MAX(wait_ms, 1) };
 	r = turn_probe(&o, &res);
 	if (r < 0)
 		return cli_fail(pl->cli, "%s", strerror(-r));
@@ -163,11 +197,10 @@ static int try_target(struct plan *pl, const struct target *t)
 
 static int run_plan(struct plan *pl)
 {
-	int r = credential_for_test(pl->cli, pl->turn, &pl->cred);
+	int r = find_targets(pl);
 
-	if (r)
-		return r;
-	r = pl->turn && !cli_has(pl->cli, "transport") && !cli_has(pl->cli, "port") ? targets_from_config(pl) : targets_from_options(pl);
+	if (!r)
+		r = credential_for_test(pl->cli, pl->turn, &pl->cred);
 	if (r)
 		return r;
 	if (!pl->report)
@@ -181,7 +214,7 @@ static int run_plan(struct plan *pl)
 		print_json(j);
 		json_decref(j);
 	} else if (pl->bad) {
-		printf("%u checks good, %u failed\n", pl->good, pl->bad);
+		printf("%u check%s good, %u failed\n", pl->good, pl->good == 1 ? "" : "s", pl->bad);
 	} else {
 		printf("all %u checks are good\n", pl->good);
 	}
@@ -191,17 +224,19 @@ static int run_plan(struct plan *pl)
 static int run_test_turn(struct cli *cli)
 {
 	struct plan pl = { .cli = cli, .host = cli->n_words ? cli->words[0] : NULL };
-	bool own_credentials = cli_has(cli, "user") || cli_has(cli, "shared-secret");
+	bool own_credentials = cli_has(cli, "user") || cli_has(cli, "password") || cli_has(cli, "shared-secret");
+	bool asked = cli_has(cli, "config") || !pl.host;
 	int r = 0;
 
-	if (!pl.host || cli_has(cli, "config") || !own_credentials) {
+	/* Another machine's server may be tried where there is no configuration. */
+	if (asked || (!own_credentials && access(cli_config_path(cli), R_OK) == 0)) {
 		if (cfg_load(cli_config_path(cli), &turn_cfg_root, &pl.cfg) == 0)
 			pl.turn = &((const struct turn_root *)cfg_values(pl.cfg))->turn;
-		else if (pl.cfg)
-			cfg_print_errors(pl.cfg, stderr);
+		else
+			r = pl.cfg && cfg_print_errors(pl.cfg, stderr) ? EXIT_USAGE : EXIT_FAILED;
 	}
-	if (!pl.host && !pl.turn)
-		r = cli_fail(cli, "name a HOST, or the configuration of this machine's server by -c FILE");
+	if (r && !cli_has(cli, "config"))
+		fprintf(stderr, "stile test turn: name a HOST, or this machine's configuration with -c FILE\n");
 	if (cli_has(cli, "json"))
 		pl.report = json_array();
 	if (!r)
@@ -219,17 +254,21 @@ static const struct option_row turn_options[] = {
 	{ "user", 'u', "NAME", "user name" },
 	{ "password", 0, "WORD", "its password" },
 	{ "shared-secret", 0, "WORD", "mint a credential from this secret of the REST API" },
-	{ "ca", 0, "FILE", "trust this certificate" },
+	{ "ca", 0, "FILE", "trust this certificate or CA (PEM) instead of the system's" },
 	{ "insecure", 'k', NULL, "do not check the server's certificate" },
 	{ "packets", 'n', "N", "packets for each echo (default 50)" },
+	{ "wait", 'w', "TIME", "how long each step may take (default 5s)" },
 };
 
 static const struct command rows[] = {
 	{ "test turn", "[HOST]", "try a STUN/TURN server with real traffic",
-	  "On each transport: connect (TLS with its certificate), Binding, two allocations, an echo through Send\n"
-	  "indications, an echo through ChannelData, a look whether link-local peers are refused, release.\n"
-	  "Without HOST the server of this machine's configuration is tried, with credentials from there. Any TURN\n"
-	  "server can be tried with --user and --password.",
-	  turn_options, ARRAY_LEN(turn_options), 0, 1, run_test_turn },
+	  "On each transport: connect (with TLS its certificate), Binding, two allocations, an echo from one to the other\n"
+	  "through Send indications and through ChannelData, whether link-local peers are refused, release. A line for\n"
+	  "each, with the reason of a failure. Exit 1 if one failed.\n\n"
+	  "Without HOST the server of this machine's configuration is tried, on its listeners and with a credential\n"
+	  "from there. With HOST any TURN server can be tried:\n\n"
+	  "  stile test turn turn.example.org --user alice --password secret\n"
+	  "  stile test turn 192.0.2.10 --transport tls --tls-port 443 --shared-secret SECRET",
+	  turn_options, ARRAY_LEN(turn_options), 0, 1, run_test_turn, WITHOUT_SERVICE },
 };
 const struct command_table test_commands = { rows, ARRAY_LEN(rows) };

@@ -16,16 +16,23 @@
 
 /* ---- sessions ---- */
 
+/* VIA, CLIENT and SERVER are the five-tuple. */
 static const struct column session_columns[] = {
-	{ "id", "ID", COL_COUNT },	  { "user", "USER", COL_TEXT },
-	{ "transport", "VIA", COL_TEXT }, { "client", "CLIENT", COL_TEXT },
-	{ "relay", "RELAY", COL_TEXT },	  { "packets_up", "PKT UP", COL_COUNT },
-	{ "bytes_up", "UP", COL_BYTES },  { "packets_down", "PKT DOWN", COL_COUNT },
-	{ "bytes_down", "DOWN", COL_BYTES }, { "age_ms", "AGE", COL_MS },
+	{ "id", "ID", COL_COUNT },
+	{ "user", "USER", COL_TEXT },
+	{ "transport", "VIA", COL_TEXT },
+	{ "client", "CLIENT", COL_TEXT },
+	{ "local", "SERVER", COL_TEXT },
+	{ "relay", "RELAY", COL_TEXT },
+	{ "packets_up", "PKT UP", COL_COUNT },
+	{ "bytes_up", "UP", COL_BYTES },
+	{ "packets_down", "PKT DOWN", COL_COUNT },
+	{ "bytes_down", "DOWN", COL_BYTES },
+	{ "age_ms", "AGE", COL_MS },
 	{ "remaining_ms", "REMAINING", COL_MS },
 };
 
-static int all_sessions(struct cli *cli, struct control_client *cl, uint64_t limit, json_t *rows)
+static int all_sessions(struct cli *cli, struct control_client *cl, uint64_t limit, json_t *rows, bool *ret_more)
 {
 	json_t *cursor = NULL, *result = NULL;
 	int r = 0;
@@ -42,6 +49,7 @@ static int all_sessions(struct cli *cli, struct control_client *cl, uint64_t lim
 		json_array_extend(rows, json_object_get(result, "rows"));
 		cursor = json_object_get(result, "cursor");
 	} while (cursor && json_array_size(rows) < limit);
+	*ret_more = r == 0 && cursor;
 	json_decref(result);
 	return r;
 }
@@ -51,18 +59,21 @@ static int run_sessions(struct cli *cli)
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
 	uint64_t limit = 1000;
 	json_t *rows = json_array();
+	bool more = false;
 	int r = cli_number(cli, "limit", 1, 1000000, &limit);
 
 	if (!r)
 		r = cli_connect(cli, "stile-turn", &cl);
 	if (!r)
-		r = all_sessions(cli, cl, limit, rows);
+		r = all_sessions(cli, cl, limit, rows, &more);
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(rows);
 	else if (r == 0 && json_array_size(rows))
 		print_table(stdout, session_columns, ARRAY_LEN(session_columns), rows);
 	else if (r == 0)
 		printf("no sessions\n");
+	if (more)
+		fprintf(stderr, "stile turn sessions: there may be more than these %zu; --limit shows them\n", json_array_size(rows));
 	json_decref(rows);
 	return r;
 }
@@ -161,7 +172,7 @@ static int run_user_list(struct cli *cli)
 }
 
 /* From the terminal without echo, or the first line of standard input. */
-static int read_password(char *out, size_t n)
+static int read_password(char *out, size_t cap)
 {
 	struct termios old, quiet;
 	bool terminal = tcgetattr(STDIN_FILENO, &old) == 0;
@@ -172,34 +183,51 @@ static int read_password(char *out, size_t n)
 		quiet.c_lflag &= ~(tcflag_t)ECHO;
 		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
 	}
-	char *got = fgets(out, (int)n, stdin);
+	char *got = fgets(out, (int)cap, stdin);
 	if (terminal) {
 		tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
 		fputc('\n', stderr);
 	}
 	if (!got)
 		return -EIO;
-	out[strcspn(out, "\n")] = 0;
+	size_t n = strcspn(out, "\r\n");
+	if (n + 1 == cap) /* cut: a password that nobody would ever type again */
+		return -E2BIG;
+	out[n] = 0;
 	return out[0] ? 0 : -EINVAL;
 }
 
-static int run_user_put(struct cli *cli)
+static int put_user(struct cli *cli, bool create, const char *done_form)
 {
 	char password[256], done[300];
 
-	if (read_password(password, sizeof password) < 0)
-		return cli_fail(cli, "no password was given (it is read from the terminal or from standard input)");
-	snprintf(done, sizeof done, "user %s may use the server now", cli->words[0]);
-	int r = simple_call(cli, "turn.user.put", json_pack("{s:s, s:s}", "name", cli->words[0], "password", password), done);
+	int r = read_password(password, sizeof password);
+	if (r < 0)
+		return cli_fail(cli, r == -E2BIG ? "the password is too long" :
+			"no password was given (it is read from the terminal or from standard input)");
+	snprintf(done, sizeof done, "user %.200s %s", cli->words[0], done_form);
+	json_t *args = json_pack("{s:s, s:s, s:b}", "name", cli->words[0], "password", password, "create", create);
 	bytes_wipe(password, sizeof password);
-	return r;
+	if (!args)
+		return cli_fail(cli, "name and password must be UTF-8");
+	return simple_call(cli, "turn.user.put", args, done);
+}
+
+static int run_user_add(struct cli *cli)
+{
+	return put_user(cli, true, "may use the server now");
+}
+
+static int run_user_passwd(struct cli *cli)
+{
+	return put_user(cli, false, "has the new password now; sessions that are open go on");
 }
 
 static int run_user_delete(struct cli *cli)
 {
 	char done[300];
 
-	snprintf(done, sizeof done, "user %s is deleted", cli->words[0]);
+	snprintf(done, sizeof done, "user %.200s is deleted", cli->words[0]);
 	return simple_call(cli, "turn.user.delete", json_pack("{s:s}", "name", cli->words[0]), done);
 }
 
@@ -249,21 +277,35 @@ static const struct option_row credentials_options[] = {
 };
 
 static const struct command rows[] = {
-	{ "turn sessions", "", "the allocations: user, five-tuple, relay address, bytes, lifetime",
-	  "UP is from the client to its peers. The five-tuple is VIA, CLIENT and the server's own address (with --json).",
-	  sessions_options, ARRAY_LEN(sessions_options), 0, 0, run_sessions },
-	{ "turn kill", "ID", "end one allocation", NULL, NULL, 0, 1, 1, run_kill },
+	{ "turn sessions", "", "the allocations: user, five-tuple, relay address, traffic, lifetime",
+	  "VIA, CLIENT and SERVER are the five-tuple, RELAY is the address that peers see. UP is what the client sent\n"
+	  "to its peers, DOWN what came back. AGE counts from the allocation, REMAINING until it ends unless the\n"
+	  "client refreshes it. stile turn kill ID ends one.",
+	  sessions_options, ARRAY_LEN(sessions_options), 0, 0, run_sessions, WITHOUT_CONFIG },
+	{ "turn kill", "ID", "end one allocation",
+	  "ID is the number that stile turn sessions shows. The client may allocate again at once; to keep it out, delete\n"
+	  "its user or change the password first.",
+	  NULL, 0, 1, 1, run_kill, WITHOUT_CONFIG },
 	{ "turn why", "[USER|ADDRESS]", "why a request was refused: the last minutes' refusals",
 	  "The reasons are for the administrator; the client was told only the code. Without a word, everybody's.",
-	  why_options, ARRAY_LEN(why_options), 0, 1, run_why },
-	{ "turn user list", "", "users of the file and of the store", NULL, NULL, 0, 0, 0, run_user_list },
-	{ "turn user add", "NAME", "make a user; the password is asked for, or read from standard input", NULL, NULL, 0, 1, 1,
-	  run_user_put },
-	{ "turn user passwd", "NAME", "change a user's password", NULL, NULL, 0, 1, 1, run_user_put },
-	{ "turn user delete", "NAME", "delete a user", NULL, NULL, 0, 1, 1, run_user_delete },
-	{ "turn snippet", "[HOST]", "what a WebRTC page needs to use this server: iceServers, ready to paste",
+	  why_options, ARRAY_LEN(why_options), 0, 1, run_why, WITHOUT_CONFIG },
+	{ "turn user list", "", "users of the file and of the store",
+	  "A user that stands in the configuration file is changed there; the others by stile turn user.",
+	  NULL, 0, 0, 0, run_user_list, WITHOUT_CONFIG },
+	{ "turn user add", "NAME", "make a user, at once",
+	  "The password is asked for, or is the first line of standard input. The user is kept in the store of the running\n"
+	  "server and is there after a restart.",
+	  NULL, 0, 1, 1, run_user_add, WITHOUT_CONFIG },
+	{ "turn user passwd", "NAME", "change a user's password, at once",
+	  "The password is asked for, or is the first line of standard input. An open session ends when it cannot be\n"
+	  "refreshed with the new one.",
+	  NULL, 0, 1, 1, run_user_passwd, WITHOUT_CONFIG },
+	{ "turn user delete", "NAME", "delete a user of the store",
+	  "It can make no more allocations. What is open ends when it would be refreshed, or by stile turn kill.",
+	  NULL, 0, 1, 1, run_user_delete, WITHOUT_CONFIG },
+	{ "turn snippet", "[HOST]", "what a WebRTC page needs: iceServers, ready to paste",
 	  "The URLs stand in the order of turn.listen. HOST is the name or address that clients use; without it the\n"
-	  "external address, or a listener's.", NULL, 0, 0, 1, run_snippet },
+	  "external address, or a listener's.", NULL, 0, 0, 1, run_snippet, WITHOUT_SERVICE },
 	{ "credentials", "[NAME]", "mint a time-limited TURN credential from turn.secrets",
 	  "The form is that of the REST API for TURN: username \"expiry:name\", password base64(HMAC(secret, username)).\n"
 	  "Made from the configuration file if it can be read, else by the running server.",

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 #include "cli/command.h"
+#include "cli/turn_reason.h"
 #include "stun/transaction.h"
 
 const char *const turn_probe_step_names[PROBE_STEPS] = {
@@ -69,17 +70,13 @@ static void ready(struct end *e)
 static void on_deadline(struct timer *t, uint64_t now)
 {
 	struct probe *p = container_of(t, struct probe, deadline);
-	char text[128];
+	char text[256];
 
 	(void)now;
 	if (p->step == PROBE_SEND || p->step == PROBE_CHANNEL) /* judged by the count */
 		loop_stop(p->loop);
-	else if (p->step == PROBE_CONNECT && p->o->proto != TURN_TCP && p->o->proto != TURN_TLS)
-		fail(p, "no answer: the port is filtered, or nothing listens there");
-	else {
-		snprintf(text, sizeof text, "no answer within %llu s", (unsigned long long)(p->o->step_ms / 1000));
-		fail(p, text);
-	}
+	else
+		fail(p, turn_silence_reason(p->o, p->step, text, sizeof text));
 }
 
 /* Runs the loop for one step that was started; its time and outcome go to the result. */
@@ -114,9 +111,8 @@ static void on_link_close(struct turn_link *l, int err, const char *why, void *a
 	struct end *e = arg;
 	char text[256];
 
-	(void)l;
-	snprintf(text, sizeof text, "%s%s%s", why ? why : "", why && *why ? ": " : "", strerror(err));
-	fail(e->p, text);
+	const struct turn_link_end end = { err, why, turn_link_ssl(l) };
+	fail(e->p, turn_link_reason(e->p->o, e->p->step, &end, text, sizeof text));
 }
 
 static void on_message(struct turn_link *l, uint8_t *data, size_t n, void *arg)
@@ -225,7 +221,7 @@ static uint64_t client_now(void *arg)
 
 static bool step_connect(struct probe *p)
 {
-	char err[TLS_ERRLEN];
+	char err[TLS_ERRLEN], certificate[64];
 	double began = now_ms();
 
 	begin_step(p, PROBE_CONNECT);
@@ -238,12 +234,12 @@ static bool step_connect(struct probe *p)
 	}
 	if (!run_step(p, began))
 		return false;
-	SSL *ssl = NULL;
+	SSL *ssl = turn_link_ssl(p->end[0].link);
+	p->r->done[PROBE_CONNECT] = p->o->proto != TURN_UDP; /* a socket of our own proves nothing */
 	snprintf(p->r->text[PROBE_CONNECT], sizeof p->r->text[0], "%s", "connected");
-	ssl = turn_link_ssl(p->end[0].link);
 	if (ssl)
-		snprintf(p->r->text[PROBE_CONNECT], sizeof p->r->text[0], "%s, %s, certificate %s", SSL_get_version(ssl),
-			 SSL_get_cipher_name(ssl), p->o->verify ? "good" : "not checked");
+		snprintf(p->r->text[PROBE_CONNECT], sizeof p->r->text[0], "%s, %s, %s", SSL_get_version(ssl),
+			 SSL_get_cipher_name(ssl), turn_certificate_text(ssl, p->o->verify, certificate, sizeof certificate));
 	return true;
 }
 
@@ -256,11 +252,11 @@ static void binding_send(struct stun_tx *t, const void *data, size_t n, void *ar
 static void binding_done(struct stun_tx *t, const struct stun_msg *m, void *arg)
 {
 	struct probe *p = arg;
-	char a[ADDR_STRLEN];
+	char a[256];
 
 	(void)t;
 	if (!m)
-		fail(p, "no answer to Binding");
+		fail(p, turn_silence_reason(p->o, PROBE_BINDING, a, sizeof a));
 	else if (m->class != STUN_SUCCESS || stun_get_addr(m, STUN_A_XOR_MAPPED_ADDRESS, &p->r->mapped) < 0)
 		fail(p, "Binding was refused");
 	else

@@ -133,6 +133,12 @@ void cfg_add_warning(struct cfg *c, const char *key_path, const char *fmt, ...) 
 /* Validates one value by its row, as the store and the console need it: same errors as in a file. */
 int cfg_check_value(const struct cfg_row *row, struct text value, char *err, size_t err_n);
 
+/* The values of all keys that a reload does not apply, a line "key=value" each: of the start, to be compared
+ * with those of a reload. malloc'd; NULL without memory. */
+char *cfg_fixed_values(const struct cfg *c);
+/* "turn.realm, turn.listen": the keys that differ; "" if none does. */
+void cfg_fixed_changes(const char *then, const char *now, char *out, size_t n);
+
 /* For the tests of each schema: every row makes sense by itself (name, offset, overlap, range, help)
  * and its default passes its own check. 0, or -EINVAL and the first fault as a sentence. */
 int cfg_schema_selftest(const struct cfg_schema *schema, char *err, size_t err_n);

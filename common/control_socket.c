@@ -112,7 +112,8 @@ int control_socket_open(struct control_server *s, const struct control_options *
 	if (r == 0)
 		r = bind_and_listen(&at, o, s, &s->fd);
 	if (r == -EADDRINUSE)
-		snprintf(err, err_n, "another %s is running and answers at %s", o->program, o->path);
+		snprintf(err, err_n, "another %s is running and answers at %s; a second one needs a name: --instance NAME",
+			 o->program, o->path);
 	else if (r == -EEXIST)
 		snprintf(err, err_n, "%s is in the way: it is not a socket", o->path);
 	else if (r < 0)

@@ -348,10 +348,12 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 		return EXIT_BAD_CONFIG;
 	}
 	if (load(s) == 0) {
+		s->fixed = cfg_fixed_values(s->cfg);
 		code = args.check ? EXIT_CLEAN : run_service(&run);
 		if (args.check)
 			printf("%s: the configuration is good for %s\n", s->config_path, ops->program);
 	}
 	cfg_free(s->cfg);
+	free(s->fixed);
 	return code;
 }

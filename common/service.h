@@ -74,6 +74,8 @@ struct service {
 	void *state; /* of the service */
 	int64_t started_at; /* unix ms */
 	int64_t reloaded_at; /* unix ms; 0: never */
+	char *fixed; /* cfg_fixed_values() of the start */
+	char restart_needed[256]; /* keys that the file has changed since, and that only a restart applies */
 	char reload_error[512]; /* of the last reload; "" if it went well: shown by status */
 	/* To drop to when started as root: --user, else "stile" if it exists, else "nobody". After that,
 	 * a reload can read only what this user may read. */

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -65,6 +66,14 @@ int service_make_dir(const char *path, mode_t mode, const struct account *a, cha
 	return r < 0 ? r : make_one(part, mode, a, err, err_n);
 }
 
+/* Who we are, without root: "lena". */
+static const char *user_name(void)
+{
+	const struct passwd *pw = getpwuid(geteuid());
+
+	return pw ? pw->pw_name : "of this process";
+}
+
 int service_dir_usable(const char *path, const struct account *a, char *err, size_t err_n)
 {
 	_cleanup_(freep) char *part = strdup(*path ? path : ".");
@@ -91,12 +100,14 @@ int service_dir_usable(const char *path, const struct account *a, char *err, siz
 	r = privileges_borrow(a, err, err_n);
 	if (r < 0)
 		return r;
-	if (faccessat(AT_FDCWD, part, W_OK | X_OK, AT_EACCESS) < 0)
-		r = -errno;
-	else if (stat(part, &st) == 0 && !S_ISDIR(st.st_mode))
+	if (stat(part, &st) == 0 && !S_ISDIR(st.st_mode))
 		r = -ENOTDIR;
-	if (r < 0)
-		snprintf(err, err_n, "%s cannot write the folder %s: %s", root ? a->name : "this user", part,
+	else if (faccessat(AT_FDCWD, part, W_OK | X_OK, AT_EACCESS) < 0)
+		r = -errno;
+	if (r == -ENOTDIR)
+		snprintf(err, err_n, "%s is no folder", part);
+	else if (r < 0)
+		snprintf(err, err_n, "the user %s cannot write to the folder %s: %s", root ? a->name : user_name(), part,
 			 strerror(-r));
 	privileges_return();
 	return r;

@@ -40,6 +40,29 @@ static void remember(struct service *s, const struct cfg *c)
 		snprintf(s->reload_error, sizeof(s->reload_error), "%s", strerror(ENOMEM));
 }
 
+/* What the new file says and this process cannot follow; nobody may take it for applied. */
+static void note_restart(struct service *s)
+{
+	_cleanup_(freep) char *now = cfg_fixed_values(s->cfg);
+
+	if (now && s->fixed)
+		cfg_fixed_changes(s->fixed, now, s->restart_needed, sizeof(s->restart_needed));
+	if (s->restart_needed[0])
+		log_emit(&MSG_SERVICE_RESTART_NEEDED, LF_STR("keys", s->restart_needed));
+}
+
+static void log_warnings(const struct cfg *c)
+{
+	char place[320];
+
+	for (size_t i = 0; i < MIN(cfg_n_warnings(c), ERRORS_LOGGED); i++) {
+		const struct cfg_error *w = cfg_warning(c, i);
+
+		snprintf(place, sizeof(place), "%s:%u:%u", w->file, w->line, w->column);
+		log_emit(&MSG_SERVICE_CONFIG_WARNING, LF_STR("place", place), LF_STR("warning", w->text));
+	}
+}
+
 static int take(struct service *s, struct cfg **c)
 {
 	struct log_config lc;
@@ -61,6 +84,8 @@ static int take(struct service *s, struct cfg **c)
 	lc = service_log_config(s->ops, s->instance.full, s->cfg);
 	if (log_open(&lc, err, sizeof(err)) < 0) /* it was writable when it was checked */
 		log_emit(&MSG_SERVICE_LOG_REOPEN_FAILED, LF_STR("reason", err));
+	log_warnings(s->cfg);
+	note_restart(s);
 	return 0;
 }
 

@@ -52,14 +52,14 @@ static void on_status(struct control_request *rq, const json_t *args, void *arg)
 
 	(void)args;
 	clock_gettime(CLOCK_REALTIME, &now);
-	control_reply(rq, json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:s, s:I, s:s, s:s, s:I, s:I, s:I}",
+	control_reply(rq, json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I}",
 				    "program", s->ops->program, "instance", s->instance.name, "version",
 				    STILE_VERSION, "pid", (int)getpid(), "state",
 				    s->draining ? "draining" : "running", "started_at",
 				    (json_int_t)s->started_at, "uptime_ms",
 				    (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - s->started_at,
 				    "config", s->config_path, "reloaded_at", (json_int_t)s->reloaded_at,
-				    "reload_error", s->reload_error, "log_level",
+				    "reload_error", s->reload_error, "restart_needed", s->restart_needed, "log_level",
 				    log_level_name(log_get_level()), "memory", resident_bytes(),
 				    "descriptors", open_descriptors(), "descriptors_limit",
 				    descriptor_limit()));
@@ -75,7 +75,8 @@ static void on_reload(struct control_request *rq, const json_t *args, void *arg)
 		control_fail(rq, "failed", "correct it and reload again; the old configuration is at work",
 			     "%s", s->reload_error);
 	else
-		control_reply(rq, json_pack("{s:I}", "reloaded_at", (json_int_t)s->reloaded_at));
+		control_reply(rq, json_pack("{s:I, s:s}", "reloaded_at", (json_int_t)s->reloaded_at, "restart_needed",
+					    s->restart_needed));
 }
 
 static void on_stop(struct control_request *rq, const json_t *args, void *arg)

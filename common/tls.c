@@ -213,6 +213,8 @@ static int load_trust(SSL_CTX *ctx, const struct tls_options *opt, char *err)
 	if (SSL_CTX_load_verify_file(ctx, opt->ca_file) != 1)
 		return say(err, -EINVAL, "\"%s\" holds no PEM certificate of a CA: %s", opt->ca_file,
 			   tls_error_text(why, sizeof(why)));
+	if (opt->client) /* "trust this certificate" holds for a server's own one and for an intermediate too */
+		X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ctx), X509_V_FLAG_PARTIAL_CHAIN);
 	if (!opt->client)
 		SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(opt->ca_file));
 	return 0;

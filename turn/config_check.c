@@ -317,6 +317,14 @@ static void check_peers(struct cfg *c, const struct turn_config *t)
 
 /* ---- files ---- */
 
+/* Is it the key that the sentence begins with? Both files are named when they do not fit each other. */
+static bool is_about(const char *sentence, const char *key, const char *certificate)
+{
+	const char *at = strstr(sentence, key), *other = strstr(sentence, certificate);
+
+	return at && (!other || at < other);
+}
+
 static void check_certificate(struct cfg *c, const struct turn_config *t)
 {
 	_cleanup_(tls_ctx_unrefp) struct tls_ctx *ctx = NULL;
@@ -341,7 +349,9 @@ static void check_certificate(struct cfg *c, const struct turn_config *t)
 	}
 	r = tls_ctx_new(&o, err, &ctx);
 	if (r < 0)
-		cfg_add_error(c, r == -EKEYREJECTED ? "turn.key" : "turn.certificate", "%s", err);
+		cfg_add_error(c, is_about(err, t->key, t->certificate) ? "turn.key" : "turn.certificate", "%s", err);
+	else if (err[0]) /* its dates */
+		cfg_add_warning(c, "turn.certificate", "%s", err);
 }
 
 static void check_lifetimes(struct cfg *c, const struct turn_config *t)

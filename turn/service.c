@@ -30,9 +30,14 @@ static const char *const proto_names[] = { "udp", "tcp", "tls", "dtls" };
 
 /* ---- open: privileged ---- */
 
+static bool on_udp(const struct turn_listener_spec *spec)
+{
+	return spec->proto == TURN_LISTEN_UDP || spec->proto == TURN_LISTEN_DTLS;
+}
+
 static int bind_one(const struct turn_listener_spec *spec, int *ret_fd)
 {
-	if (spec->proto == TURN_LISTEN_UDP || spec->proto == TURN_LISTEN_DTLS)
+	if (on_udp(spec))
 		return dgram_socket(&spec->at,
 				    &(struct dgram_socket_options){
 					    .reuseport = true, .gro = true, .v6only = true, .recv_mark = true,
@@ -45,12 +50,15 @@ static int bind_one(const struct turn_listener_spec *spec, int *ret_fd)
 static int bind_error(const struct turn_listener_spec *spec, int r, char *err, size_t err_n)
 {
 	char at[ADDR_STRLEN];
-	const char *advice = r == -EADDRINUSE ? "another program has this port; see: ss -lunpt" :
-			     r == -EADDRNOTAVAIL ? "this machine does not have that address; see: ip address" :
-			     r == -EACCES ? "ports below 1024 need root or CAP_NET_BIND_SERVICE" : "";
+	const char *advice = r == -EADDRNOTAVAIL ? "; this machine does not have that address; see: ip address" :
+			     r == -EACCES ? "; ports below 1024 need root or CAP_NET_BIND_SERVICE" : "";
+	char who[96] = "";
 
+	if (r == -EADDRINUSE)
+		snprintf(who, sizeof who, "; another program has this port; see: ss -ln%cp 'sport = :%u'",
+			 on_udp(spec) ? 'u' : 't', addr_port(&spec->at));
 	snprintf(err, err_n, "cannot listen on %s:%s: %s%s%s", proto_names[spec->proto], addr_print(&spec->at, at),
-		 strerror(-r), *advice ? "; " : "", advice);
+		 strerror(-r), who, advice);
 	return r;
 }
 
@@ -58,8 +66,7 @@ static int bind_error(const struct turn_listener_spec *spec, int r, char *err, s
  * so the first bind of each listener is made without it, as a question. */
 static int probe_free(const struct turn_listener_spec *spec)
 {
-	bool udp = spec->proto == TURN_LISTEN_UDP || spec->proto == TURN_LISTEN_DTLS;
-	int fd, r = udp ? dgram_socket(&spec->at, &(struct dgram_socket_options){ .v6only = true }, &fd) :
+	int fd, r = on_udp(spec) ? dgram_socket(&spec->at, &(struct dgram_socket_options){ .v6only = true }, &fd) :
 			  stream_listen_socket(&spec->at, &(struct listen_options){ .v6only = true }, &fd);
 
 	if (r == 0)
@@ -142,6 +149,16 @@ static int turn_open(struct service *s, char *err, size_t err_n)
 
 /* ---- policy ---- */
 
+/* What sockets and clients' saved keys depend on stays as it was at the start, whatever a new file says. */
+static void keep_fixed(const struct turn_service *ts, struct turn_config *cfg)
+{
+	if (ts->policy) {
+		cfg->realm = turn_policy_config(ts->policy)->realm;
+		cfg->relay = turn_policy_config(ts->policy)->relay;
+	}
+	cfg->relay.addresses = (struct cfg_list){ (void *)ts->relay, ts->n_relay };
+}
+
 static int build_policy(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n,
 			struct turn_policy **ret_p)
 {
@@ -149,7 +166,7 @@ static int build_policy(struct turn_service *ts, const struct turn_config *cfg, 
 	size_t n_extra;
 	const struct turn_extra_user *extra = turn_users_list(ts->users, &n_extra);
 
-	found.relay.addresses = (struct cfg_list){ ts->relay, ts->n_relay };
+	keep_fixed(ts, &found);
 	int r = turn_policy_new(&found, extra, n_extra, err, err_n, ret_p);
 	if (r == 0 && (r = turn_policy_set_own(*ret_p, ts->own, ts->n_own)) < 0) {
 		turn_policy_unref(*ret_p);
@@ -293,7 +310,8 @@ static int turn_start(struct service *s, char *err, size_t err_n)
 
 /* ---- reload, stop ---- */
 
-/* Users, secrets, limits, peer rules and lifetimes are swapped; what needs new sockets says so. */
+/* Users, secrets, limits, peer rules and lifetimes are swapped; for the rest the frame says that it needs a
+ * restart. */
 static int turn_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct turn_service *ts = s->state;

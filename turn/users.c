@@ -8,9 +8,11 @@
 #include <errno.h>
 #include <string.h>
 #include "turn/edge.h"
+#include "turn/log_msgs.h"
 #include "turn/service.h"
 
 static const char KIND[] = "turn.user";
+enum { USER_MAX = 255, USER_CAP = 1024 };
 
 struct turn_users {
 	struct store *store;
@@ -69,12 +71,41 @@ static void unset(struct turn_users *u, const char *name)
 	u->list[at] = u->list[--u->n];
 }
 
+/* What clients' bytes are compared with (OpaqueString, RFC 8265): two spellings of a name are one user, and
+ * what the policy would refuse never comes into the store. 0, -EINVAL or -ENOMEM. */
+static int prepare_name(const char *in, char out[static USER_CAP])
+{
+	size_t n;
+	int r = in ? stun_opaque_string(text_of(in), out, USER_CAP - 1, &n) : -EINVAL;
+
+	if (r == -ENOMEM)
+		return r;
+	if (r != 0 || n == 0 || n > USER_MAX)
+		return -EINVAL;
+	out[n] = 0;
+	return 0;
+}
+
+static bool good_password(const char *password)
+{
+	char prepared[512];
+	size_t n;
+	bool good = password && stun_opaque_string(text_of(password), prepared, sizeof prepared, &n) == 0 && n > 0;
+
+	bytes_wipe(prepared, sizeof prepared);
+	return good;
+}
+
+/* One bad row of an old or damaged store must not keep the server from its other users. */
 static void on_loaded(const struct store_object *o, void *arg)
 {
 	const char *password = json_string_value(json_object_get(o->body, "password"));
+	char name[USER_CAP];
 
-	if (password)
-		(void)set(arg, o->key, password);
+	if (prepare_name(o->key, name) == 0 && good_password(password))
+		(void)set(arg, name, password);
+	else
+		log_emit(&MSG_TURN_USER_SKIPPED, LF_STR("user", o->key));
 }
 
 int turn_users_new(struct store *st, struct turn_users **ret_u)
@@ -117,8 +148,10 @@ static bool in_file(struct turn_service *ts, const char *name)
 	const struct turn_config *cfg = turn_policy_config(ts->policy);
 	const struct turn_user_section *users = cfg->users.items;
 
+	char prepared[USER_CAP];
+
 	for (size_t i = 0; i < cfg->users.n; i++)
-		if (strcmp(users[i].name, name) == 0)
+		if (prepare_name(users[i].name, prepared) == 0 && strcmp(prepared, name) == 0)
 			return true;
 	return false;
 }
@@ -155,6 +188,16 @@ static void change_free(struct change *c)
 	free(c);
 }
 
+static void store_refused(const struct change *c, int result)
+{
+	if (result == STORE_NOT_FOUND)
+		control_fail(c->rq, "not-found", "stile turn user list", "there is no user %s in the store", c->name);
+	else if (result == STORE_EXISTS || result == STORE_CONFLICT)
+		control_fail(c->rq, "exists", "stile turn user passwd changes the password", "there is a user %s already", c->name);
+	else
+		control_fail(c->rq, "failed", NULL, "user %s: %s", c->name, result > 0 ? store_result_text(result) : strerror(-result));
+}
+
 static void on_stored(const struct store_outcome *o, void *arg)
 {
 	struct change *c = arg;
@@ -162,8 +205,7 @@ static void on_stored(const struct store_outcome *o, void *arg)
 	int r = 0;
 
 	if (o->result != STORE_OK) {
-		const char *why = o->result > 0 ? store_result_text(o->result) : strerror(-o->result);
-		control_fail(c->rq, o->result == STORE_NOT_FOUND ? "not-found" : "failed", NULL, "user %s: %s", c->name, why);
+		store_refused(c, o->result);
 		change_free(c);
 		return;
 	}
@@ -199,13 +241,13 @@ static struct change *change_new(struct turn_service *ts, struct control_request
 	return c;
 }
 
-/* What both verbs refuse; true if the request was ended. */
-static bool refused(struct turn_service *ts, struct control_request *rq, const char *name)
+/* What both verbs refuse; true if the request was ended. Else name is the argument's normal form. */
+static bool refused(struct turn_service *ts, struct control_request *rq, const json_t *args, char name[static USER_CAP])
 {
-	if (!name || !*name || strlen(name) > 255)
-		control_fail(rq, "bad-request", NULL, "a user needs a name of 1 to 255 bytes");
+	if (prepare_name(json_string_value(json_object_get(args, "name")), name) < 0)
+		control_fail(rq, "bad-request", NULL, "a user name has 1 to 255 bytes, without control and invisible characters");
 	else if (in_file(ts, name))
-		control_fail(rq, "locked", "change it there and run: stile reload", "user %s is set in %s", name, ts->svc->config_path);
+		control_fail(rq, "locked", "change the file and run stile reload", "user %s is set in %s", name, ts->svc->config_path);
 	else if (!ts->users->store)
 		control_fail(rq, "failed", "set store.path", "this server runs without a store");
 	else
@@ -216,25 +258,27 @@ static bool refused(struct turn_service *ts, struct control_request *rq, const c
 static void verb_put(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
-	const char *name = json_string_value(json_object_get(args, "name"));
 	const char *password = json_string_value(json_object_get(args, "password"));
-	char prepared[512];
-	size_t n;
+	const json_t *create = json_object_get(args, "create"); /* absent: either way */
+	char name[USER_CAP];
 
-	if (refused(ts, rq, name))
+	if (refused(ts, rq, args, name))
 		return;
-	if (!password || stun_opaque_string(text_of(password), prepared, sizeof prepared, &n) != 0) {
-		control_fail(rq, "bad-request", NULL, "a password is needed, without control characters (RFC 8265 OpaqueString)");
+	if (json_is_false(create) && find(ts->users, name) < 0) {
+		control_fail(rq, "not-found", "stile turn user add makes one", "there is no user %s", name);
 		return;
 	}
-	bytes_wipe(prepared, sizeof prepared);
+	if (!good_password(password)) {
+		control_fail(rq, "bad-request", NULL, "a password has 1 to 255 bytes, without control and invisible characters");
+		return;
+	}
 	struct change *c = change_new(ts, rq, name, password);
 	json_t *body = json_pack("{s:s}", "password", password);
 	struct store_call call = { .loop = ts->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c };
 	int r = -ENOMEM;
 
 	if (c && body)
-		r = store_put(ts->users->store, &call, KIND, name, STORE_ANY, body);
+		r = store_put(ts->users->store, &call, KIND, name, json_is_true(create) ? 0 : STORE_ANY, body);
 	else
 		json_decref(body);
 	if (r < 0) {
@@ -247,9 +291,9 @@ static void verb_put(struct control_request *rq, const json_t *args, void *arg)
 static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
-	const char *name = json_string_value(json_object_get(args, "name"));
+	char name[USER_CAP];
 
-	if (refused(ts, rq, name))
+	if (refused(ts, rq, args, name))
 		return;
 	struct change *c = change_new(ts, rq, name, NULL);
 	struct store_call call = { .loop = ts->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c };
@@ -263,7 +307,7 @@ static void verb_delete(struct control_request *rq, const json_t *args, void *ar
 
 static const struct control_verb verbs[] = {
 	{ "turn.user.list", CONTROL_OPERATOR, verb_list, "users of the file and of the store, without passwords" },
-	{ "turn.user.put", CONTROL_ADMIN, verb_put, "{name, password}: makes a user or changes its password" },
+	{ "turn.user.put", CONTROL_ADMIN, verb_put, "{name, password, create}: makes a user (create true), changes its password (false), or either" },
 	{ "turn.user.delete", CONTROL_ADMIN, verb_delete, "{name}: deletes a user of the store" },
 };
 

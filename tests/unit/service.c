@@ -263,7 +263,7 @@ static void check_and_start_refuse_a_log_folder_that_cannot_be_written(void **st
 	assert_int_equal(mkdir(path, 0700), 0); /* root's, but the service will be nobody */
 	launch(w, (const char *[]){ "--user", "nobody", NULL });
 	assert_int_equal(exit_code(w), 2);
-	assert_said(w, "nobody cannot write the folder");
+	assert_said(w, "the user nobody cannot write to the folder");
 }
 
 static void help_and_version_exit_with_0(void **state)

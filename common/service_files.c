@@ -95,9 +95,8 @@ int service_dir_usable(const char *path, const struct account *a, char *err, siz
 			memcpy(part, ".", 2); /* a name has at least this length */
 		missing = true;
 	}
-	if (missing && root)
-		return 0; /* it will be made, and given to the user */
-	r = privileges_borrow(a, err, err_n);
+	/* What is missing root will make, and give to the user. */
+	r = missing && root ? 0 : privileges_borrow(a, err, err_n);
 	if (r < 0)
 		return r;
 	if (stat(part, &st) == 0 && !S_ISDIR(st.st_mode))
@@ -107,7 +106,8 @@ int service_dir_usable(const char *path, const struct account *a, char *err, siz
 	if (r == -ENOTDIR)
 		snprintf(err, err_n, "%s is no folder", part);
 	else if (r < 0)
-		snprintf(err, err_n, "the user %s cannot write to the folder %s: %s", root ? a->name : user_name(), part,
+		snprintf(err, err_n, "the user %s cannot write to the folder %s: %s",
+			 missing && root ? "root" : root ? a->name : user_name(), part,
 			 strerror(-r));
 	privileges_return();
 	return r;

@@ -60,6 +60,18 @@ static int request_start(struct turn_client *c, enum stun_method m, struct peer 
 
 /* ---- failures ---- */
 
+/* The allocation is gone, and with it all permissions and channels: nothing is kept alive any more. */
+static void on_gone(struct turn_client *c)
+{
+	c->allocated = false;
+	timer_stop(&c->refresh);
+	list_for_each(it, &c->peers) {
+		struct peer *p = list_entry(it, struct peer, node);
+		p->permitted = p->bound = false;
+		timer_stop(&p->renew);
+	}
+}
+
 static void fail(struct turn_client *c, const struct request *rq, enum turn_failure_kind kind,
 		 const struct stun_msg *m, const char *why)
 {
@@ -76,10 +88,8 @@ static void fail(struct turn_client *c, const struct request *rq, enum turn_fail
 	}
 	if (why)
 		snprintf(f.reason, sizeof f.reason, "%s", why);
-	if (rq->method == STUN_ALLOCATE || rq->method == STUN_REFRESH) {
-		c->allocated = false;
-		timer_stop(&c->refresh);
-	}
+	if (rq->method == STUN_ALLOCATE || rq->method == STUN_REFRESH)
+		on_gone(c);
 	if (c->o.ops->on_failed)
 		c->o.ops->on_failed(c, &f, c->o.arg);
 }
@@ -211,8 +221,7 @@ static void on_allocate_success(struct turn_client *c, struct request *rq, const
 static void on_refresh_success(struct turn_client *c, struct request *rq, const struct stun_msg *m)
 {
 	if (rq->lifetime_s == 0) {
-		c->allocated = false;
-		timer_stop(&c->refresh);
+		on_gone(c);
 		if (c->o.ops->on_released)
 			c->o.ops->on_released(c, c->o.arg);
 		return;
@@ -226,6 +235,8 @@ static void on_peer_success(struct turn_client *c, struct request *rq)
 	struct peer *p = rq->peer;
 	bool first_permission = !p->permitted, first_binding = !p->bound;
 
+	if (!c->allocated) /* it was asked for before the allocation went */
+		return;
 	p->permitted = true;
 	timers_set(c->o.timers, &p->renew, c->o.now(c->o.arg) + RENEW_MS);
 	if (rq->method == STUN_CHANNEL_BIND) {

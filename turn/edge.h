@@ -51,6 +51,8 @@ struct turn_service {
 	struct metrics *metrics;
 	struct stun_nonces nonces;
 	struct timer nonce_timer;
+	struct timer trim_timer; /* turn/trim.c */
+	uint64_t held_peak;	 /* most connections and allocations seen since memory was given back */
 	struct workers workers;
 	uint64_t *passes; /* of each worker at the last look of the watchdog */
 	struct turn_users *users; /* made in the store: turn/users.h */
@@ -135,6 +137,10 @@ struct turn_failure {
 	int error; /* positive */
 };
 void turn_client_failed(struct turn_worker *w, const struct turn_failure *f);
+
+/* trim.c: memory goes back to the system when a crowd has gone. */
+void turn_trim_start(struct turn_service *ts);
+void turn_trim_stop(struct turn_service *ts);
 
 /* verbs.c */
 void turn_add_verbs(struct turn_service *ts);

@@ -10,13 +10,16 @@ from world import PASSWORD, USER, Failed, Watch, counter, wait_for
 
 HANDSHAKE_S, UNUSED_S, LATE_S = 10, 30, 6
 TLS_CLIENTS, DTLS_CLIENTS, TCP_CLIENTS = 200, 50, 20
+# ASan's allocator keeps what 250 sessions gave back, and malloc_trim() (turn/trim.c) is not for it; that no
+# session is left behind says its leak check at the end.
+ASAN_TLS_KB = 24 << 10
 
 
 def everything_that_waits(server):
     hello = tls_client_hello()
     half = wire.message(wire.ALLOCATE, [(wire.TRANSPORT, wire.UDP)])[:24]
     least = {"drops.handshake": TLS_CLIENTS + DTLS_CLIENTS, "drops.connection_unused": TCP_CLIENTS}
-    with Watch(server, least, settle=UNUSED_S + LATE_S, slack_kb=4096) as watch, contextlib.ExitStack() as held:
+    with Watch(server, least, settle=2 * LATE_S, slack_kb=ASAN_TLS_KB if server.asan else 0) as watch, contextlib.ExitStack() as held:
         keep = held.enter_context
         began = time.monotonic()
         for i in range(TLS_CLIENTS):  # silent, with half a ClientHello, or with all of it but no more

@@ -5,7 +5,7 @@
  * struct talk is the way between it and one client, with an echoing peer behind the relay.
  */
 #include <errno.h>
-#include "../scenario/turn_world.h"
+#include "tests/scenario/turn_world.h"
 #include "turn/client.h"
 
 #define HERE "192.0.2.1:4000"

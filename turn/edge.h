@@ -24,7 +24,7 @@ enum {
 	TURN_UNUSED_MS = 30000,	 /* a connection without an allocation is closed after this long */
 	TURN_MAX_OWN = 64,	 /* own addresses that are known */
 	TURN_STREAM_OUT = 512 << 10, /* what a client that does not read may make us hold */
-	TURN_MAX_FRAME = 65535 + 4 + 3,
+	TURN_MAX_FRAME = 20 + 65532, /* a STUN message's header and body; ChannelData is shorter */
 };
 
 struct turn_listener_spec {

@@ -94,6 +94,7 @@ static void on_unused(struct timer *t, uint64_t now)
 		loop_timer_set(s->worker->loop, &s->unused, TURN_UNUSED_MS);
 		return;
 	}
+	metric_add(s->worker->ts->metrics, s->worker->index, TURN_M_DROPS, TURN_DROP_CONN_UNUSED, 1);
 	session_free(s);
 }
 

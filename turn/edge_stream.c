@@ -99,6 +99,15 @@ static void on_garbage(struct turn_conn *c)
 	stream_finish(c->stream);
 }
 
+/* As turn_frame_length(), but a connection cannot begin with ChannelData: it has no channel yet. What does
+ * is another protocol (HTTP begins with letters that pass for a channel), and nobody waits for its end. */
+static ssize_t next_frame(const struct turn_conn *c, const uint8_t *p, size_t n, size_t *ret_payload)
+{
+	if (c->frames == 0 && stun_demux(p[0]) != DEMUX_STUN)
+		return -EBADMSG;
+	return turn_frame_length(p, n, ret_payload);
+}
+
 static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 {
 	struct turn_conn *c = arg;
@@ -109,7 +118,7 @@ static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 	(void)s;
 	while (used < n) {
 		size_t payload;
-		ssize_t frame = turn_frame_length(p + used, n - used, &payload);
+		ssize_t frame = next_frame(c, p + used, n - used, &payload);
 
 		if (frame < 0) { /* no way to find the next frame: the stream is lost */
 			on_garbage(c);

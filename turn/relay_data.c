@@ -82,6 +82,10 @@ static void to_peer(struct turn_alloc *a, struct upward *u, uint64_t now)
 	struct turn_server *s = a->server;
 	struct turn_relay *relay = a->relay[turn_family(u->peer)];
 
+	if (u->n > UDP_PAYLOAD_MAX) { /* a stream's frame may hold more than a datagram */
+		turn_drop(s, TURN_DROP_TOO_BIG);
+		return;
+	}
 	if (!relay) { /* given up by a Refresh that named its family */
 		turn_drop(s, TURN_DROP_NO_PERMISSION);
 		return;

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-import wire
+import stunwire as wire
 from world import PASSWORD, USER, Failed, Watch, counter, wait_for
 
 SILENCE = None

@@ -12,7 +12,7 @@ import struct
 import sys
 import time
 
-import wire
+import stunwire as wire
 
 REFRESH_S, GIVE_UP_S, CHANNEL = 200, 2.0, 0x4001
 PAYLOAD = 148

@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 
-import wire
+import stunwire as wire
 from spoofed import flood
 from datagrams import server_queue
 from streams import closed
@@ -69,7 +69,7 @@ def tls_garbage(server):
     hello = tls_client_hello()
     bad = [b"GET / HTTP/1.1\r\n\r\n", bytes(100), b"\xff" * 100, wire.message(wire.BINDING) * 5, hello[:60] + os.urandom(len(hello) - 60),
            b"\x16\x03\x01\x40\x00" + bytes(0x4000), b"\x16\x03\x01\xff\xff" + bytes(70000), b"\x15\x03\x03\x00\x02\x02\x28"]
-    with Watch(server, {"drops.handshake": len(bad)}) as watch:
+    with Watch(server, {"drops.connection_failed": len(bad)}) as watch:
         for data in bad:
             with wire.dial(server.tls_port) as s:
                 try:
@@ -84,7 +84,7 @@ def tls_garbage(server):
 def tls_vanish(server):
     """Connected and gone: before a byte, within and behind the ClientHello, by FIN and by RST."""
     hello = tls_client_hello()
-    with Watch(server, {"drops.handshake": 100}) as watch:
+    with Watch(server, {"drops.connection_failed": 100}) as watch:
         for i in range(120):
             with wire.dial(server.tls_port) as s:
                 s.sendall(hello[:(0, 1, 5, 200, len(hello))[i % 5]])
@@ -117,7 +117,7 @@ def dtls_garbage(server):
     bad = [b"", b"\x16", hello[:13], hello[:25], hello[:-1], b"\x16\xfe\xfd" + b"\xff" * 60, b"\x17" + hello[1:], b"\x14\xfe\xfd" + bytes(11),
            dtls_client_hello(b"c" * 255), dtls_client_hello(b"forged cookie of twenty"), wire.message(wire.BINDING), hello + os.urandom(1200),
            hello[:14] + b"\xff\xff\xff" + hello[17:], hello[:19] + b"\0\0\5" + hello[22:], bytes(65507)]
-    with Watch(server, {"drops.no_session": 20 * 8}) as watch, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    with Watch(server, {"drops.not_dtls": 20 * 8}) as watch, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.connect(("127.0.0.1", server.tls_port))
         for _ in range(20):
             for data in bad:

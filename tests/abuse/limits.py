@@ -2,7 +2,7 @@
 """More connections than allowed, and fewer descriptors than wanted: the new are refused, the old are kept."""
 import contextlib
 
-import wire
+import stunwire as wire
 from streams import closed
 from world import PASSWORD, USER, Failed, Watch, wait_for
 

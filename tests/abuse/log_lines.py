@@ -3,7 +3,7 @@
 import re
 import time
 
-import wire
+import stunwire as wire
 from world import PASSWORD, USER, Failed, Watch, wait_for
 
 LINE = re.compile(rb"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (error|warn|info|debug|trace) [a-z]+\.[a-z.-]+ [^\x00-\x1f\x7f]*$")

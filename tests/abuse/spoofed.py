@@ -6,7 +6,7 @@ import os
 import struct
 import subprocess
 
-import wire
+import stunwire as wire
 from world import HERE, Failed, Watch, counter
 
 BUDGET_BYTES = 64000 // 8  # turn.limits.unauthenticated_bitrate, per prefix and worker and second

@@ -4,7 +4,7 @@ import socket
 import struct
 import time
 
-import wire
+import stunwire as wire
 from datagrams import server_queue
 from world import PASSWORD, USER, Failed, Watch, wait_for
 

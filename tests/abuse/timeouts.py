@@ -4,7 +4,7 @@ ten seconds, a connection without an allocation thirty."""
 import contextlib
 import time
 
-import wire
+import stunwire as wire
 from handshakes import half_dtls_handshake, tls_client_hello
 from world import PASSWORD, USER, Failed, Watch, counter, wait_for
 
@@ -18,7 +18,7 @@ ASAN_TLS_KB = 24 << 10
 def everything_that_waits(server):
     hello = tls_client_hello()
     half = wire.message(wire.ALLOCATE, [(wire.TRANSPORT, wire.UDP)])[:24]
-    least = {"drops.handshake": TLS_CLIENTS + DTLS_CLIENTS, "drops.connection_unused": TCP_CLIENTS}
+    least = {"drops.connection_failed": TLS_CLIENTS + DTLS_CLIENTS, "drops.connection_unused": TCP_CLIENTS}
     with Watch(server, least, settle=2 * LATE_S, slack_kb=ASAN_TLS_KB if server.asan else 0) as watch, contextlib.ExitStack() as held:
         keep = held.enter_context
         began = time.monotonic()
@@ -36,7 +36,7 @@ def everything_that_waits(server):
             raise Failed(f"only {held_now} connections are held to begin with")
         # The handshakes end at their time; who finished one, or needs none, stays.
         moved = lambda name: counter(server.counters(), name) - counter(watch.counters, name)  # noqa: E731
-        wait_for("the end of all unfinished handshakes", lambda: moved("drops.handshake") >= TLS_CLIENTS + DTLS_CLIENTS,
+        wait_for("the end of all unfinished handshakes", lambda: moved("drops.connection_failed") >= TLS_CLIENTS + DTLS_CLIENTS,
                  HANDSHAKE_S + LATE_S - (time.monotonic() - began), 0.2)
         tls.sendall(wire.message(wire.BINDING))
         if wire.parse(tls.recv(2048))[0] != wire.BINDING | wire.SUCCESS:

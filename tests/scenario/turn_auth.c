@@ -153,6 +153,9 @@ static void a_nonce_is_good_for_its_client_only(void **state)
 	memset(alice.nonce, 'x', 30);
 	alice.nonce[30] = 0;
 	assert_int_equal(allocate(&alice), 438);
+	alice.nonce[3] = (char)0xff; /* no text at all */
+	assert_int_equal(allocate(&alice), 438);
+	assert_int_equal(counted(w, TURN_M_AUTH, TURN_AUTH_WRONG_PASSWORD), 0); /* and nobody's password was tried */
 }
 
 static void an_allocation_obeys_its_owner_only(void **state)

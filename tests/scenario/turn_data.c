@@ -137,6 +137,67 @@ static void the_largest_frames_pass_and_larger_ones_are_dropped(void **state)
 	free(big);
 }
 
+static void what_no_data_indication_can_hold_is_dropped(void **state)
+{
+	struct world *w = *state;
+	struct client tcp = client_tcp(w, "192.0.2.1:4000", "alice");
+	uint8_t *big = calloc(1, 65536);
+	struct turn_packet pk = { .data = big, .n = 65527, .mark = DGRAM_MARK_NONE }; /* IPv6's largest */
+
+	assert_non_null(big);
+	assert_int_equal(allocate_family(&tcp, 2), 0);
+	assert_int_equal(permit(&tcp, "2a00::9"), 0);
+	peer_sends(w, &tcp.relay6, "[2a00::9]:53", &pk);
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_TOO_BIG), 1);
+	free(big);
+}
+
+static void the_last_hop_of_a_packet_to_a_peer_is_here_too(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	uint8_t frame[] = { 0x40, 0, 0, 1, 'x' };
+	struct sent s;
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	turn_input(w->server, &alice.path,
+		   &(struct turn_packet){ .data = frame, .n = 5, .mark = { .tos = -1, .ttl = 1, .df = -1 } }, w->now);
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_TTL), 1);
+	turn_input(w->server, &alice.path,
+		   &(struct turn_packet){ .data = frame, .n = 5, .mark = { .tos = -1, .ttl = 2, .df = -1 } }, w->now);
+	assert_true(take(w, &s));
+	assert_int_equal(s.mark.ttl, 1);
+	free(s.data);
+}
+
+static void an_empty_packet_is_a_packet_both_ways(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      tcp = client_tcp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(allocate(&tcp), 0);
+	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
+	send_to(&alice, "9.9.9.9:53", "");
+	assert_peer_got(w, "9.9.9.9:53", "");
+	peer_says(w, &alice.relay, "9.9.9.9:53", "");
+	assert_client_got(&alice, "9.9.9.9:53", "");
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(bind_channel(&tcp, 0x4000, "9.9.9.9:53"), 0);
+	channel_data(&alice, 0x4000, "");
+	channel_data(&tcp, 0x4000, "");
+	assert_peer_got(w, "9.9.9.9:53", "");
+	assert_peer_got(w, "9.9.9.9:53", "");
+	peer_says(w, &alice.relay, "9.9.9.9:53", "");
+	assert_channel_got(&alice, 0x4000, "");
+	peer_says(w, &tcp.relay, "9.9.9.9:53", "");
+	assert_channel_got(&tcp, 0x4000, "");
+}
+
 static void packets_and_bytes_are_counted_each_way(void **state)
 {
 	struct world *w = *state;
@@ -278,6 +339,9 @@ int main(void)
 		TALK(dont_fragment_on_a_send_indication_sets_df),
 		TALK(a_relay_is_a_hop_and_keeps_dscp_and_ecn),
 		TALK(the_largest_frames_pass_and_larger_ones_are_dropped),
+		TALK(what_no_data_indication_can_hold_is_dropped),
+		TALK(the_last_hop_of_a_packet_to_a_peer_is_here_too),
+		TALK(an_empty_packet_is_a_packet_both_ways),
 		TALK(packets_and_bytes_are_counted_each_way),
 		TALK(a_user_is_held_to_its_bit_rate_and_another_is_not),
 		TALK(all_users_together_are_held_to_the_bit_rate_of_the_server),

@@ -4,6 +4,7 @@
  * at once, and what is refused.
  */
 #include "tests/scenario/turn_world.h"
+#include <errno.h>
 
 static void an_ipv4_client_may_have_an_ipv6_relay_and_the_other_way_round(void **state)
 {
@@ -134,6 +135,29 @@ static void a_family_that_could_not_be_had_is_named_beside_the_one_that_could(vo
 	assert_int_equal(code, 440);
 }
 
+static void of_a_dual_allocation_the_second_family_alone_is_enough(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"), bob = client_udp(w, "192.0.2.1:4001", "bob");
+	sa_family_t family;
+	unsigned code;
+	struct text reason;
+
+	w->relay_addresses[0] = w->relay_addresses[1];
+	w->cfg.relay.addresses.n = 1;
+	world_reload(w);
+	assert_int_equal(allocate_both(&alice), 0);
+	assert_int_equal(addr_family(&alice.relay6), AF_INET6);
+	assert_int_equal(stun_get_address_error(&alice.m, &family, &code, &reason), 0);
+	assert_int_equal(family, AF_INET);
+	assert_int_equal(code, 440);
+	assert_int_equal(ask_again(&alice), 0); /* and again the same */
+	assert_int_equal(stun_get_address_error(&alice.m, &family, &code, &reason), 0);
+	w->open_error = -EMFILE;
+	assert_int_equal(allocate_both(&bob), 440); /* the first family's reason, if neither can be had */
+	assert_int_equal(turn_totals_allocations(w->totals), 1);
+}
+
 static void wishes_that_exclude_each_other_are_bad(void **state)
 {
 	struct world *w = *state;
@@ -168,6 +192,7 @@ int main(void)
 		TALK(a_dual_allocation_has_an_address_of_each_family),
 		TALK(one_of_two_families_can_be_given_back),
 		TALK(a_family_that_could_not_be_had_is_named_beside_the_one_that_could),
+		TALK(of_a_dual_allocation_the_second_family_alone_is_enough),
 		TALK(wishes_that_exclude_each_other_are_bad),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

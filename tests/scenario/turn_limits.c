@@ -74,6 +74,12 @@ static void a_request_with_too_many_peers_gets_none(void **state)
 		stun_put_addr(&alice.sw, STUN_A_XOR_PEER_ADDRESS, &peer);
 	}
 	assert_int_equal(ask(&alice), 508);
+	begin(&alice, STUN_CREATE_PERMISSION);
+	for (uint32_t i = 0; i < 100; i++) { /* more than there could ever be */
+		struct addr peer = addr_v4(0x09090900u + i, 1);
+		stun_put_addr(&alice.sw, STUN_A_XOR_PEER_ADDRESS, &peer);
+	}
+	assert_int_equal(ask(&alice), 508);
 	assert_int_equal(counted(w, TURN_M_PERMISSIONS, 0), 1);
 }
 

@@ -212,6 +212,34 @@ static void two_clients_of_one_server_reach_each_other_and_nothing_else_of_it(vo
 	assert_silence(w);
 }
 
+static void two_clients_meet_at_the_external_address_and_at_no_other_port_of_it(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_udp(w, "192.0.2.2:4000", "bob");
+	char bobs[ADDR_STRLEN];
+
+	w->external_addresses[0] = address("203.0.113.10");
+	w->external_addresses[1] = address("2001:db8:ffff::10");
+	w->cfg.relay.external = (struct cfg_list){ w->external_addresses, 2 };
+	world_reload(w);
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(allocate(&bob), 0);
+	assert_true(addr_equal_ip(&bob.relay, &w->external_addresses[0]));
+	addr_print(&bob.relay, bobs);
+	assert_int_equal(permit(&alice, "203.0.113.10"), 0);
+	assert_int_equal(permit(&alice, "203.0.113.11"), 403);
+	send_to(&alice, bobs, "hello bob");
+	assert_peer_got(w, bobs, "hello bob");
+	send_to(&alice, "203.0.113.10:22", "hello ssh");
+	assert_silence(w);
+	assert_int_equal(bind_channel(&alice, 0x4000, "203.0.113.10:22"), 403);
+	assert_int_equal(refresh(&bob, 0), 0);
+	send_to(&alice, bobs, "anybody?");
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_OWN_ADDRESS), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -225,6 +253,7 @@ int main(void)
 		TALK(an_ipv4_address_in_disguise_is_no_ipv6_peer),
 		TALK(an_allowed_prefix_is_allowed_and_a_denied_one_denied),
 		TALK(two_clients_of_one_server_reach_each_other_and_nothing_else_of_it),
+		TALK(two_clients_meet_at_the_external_address_and_at_no_other_port_of_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

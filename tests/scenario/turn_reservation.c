@@ -4,6 +4,7 @@
  * and counts.
  */
 #include "tests/scenario/turn_world.h"
+#include <errno.h>
 
 static unsigned allocate_even(struct client *c, bool reserve)
 {
@@ -64,6 +65,43 @@ static void the_port_above_is_held_and_handed_out_by_token(void **state)
 	assert_int_equal(permit(&rtcp, "9.9.9.9"), 0);
 	send_to(&rtcp, "9.9.9.9:9", "rtcp");
 	assert_peer_got(w, "9.9.9.9:9", "rtcp");
+}
+
+static void a_held_port_that_cannot_be_handed_over_is_let_go(void **state)
+{
+	struct world *w = *state;
+	struct client rtp = client_udp(w, "192.0.2.1:1", "alice"), rtcp = client_udp(w, "192.0.2.1:2", "alice");
+
+	assert_int_equal(allocate_even(&rtp, true), 0);
+	w->open_error = -EMFILE;
+	assert_int_equal(allocate_reserved(&rtcp, rtp.token), 508);
+	w->open_error = 0;
+	assert_int_equal(w->n_held, 0);
+	assert_int_equal(turn_totals_allocations(w->totals), 1); /* its place is free again */
+	assert_int_equal(allocate(&rtcp), 0);
+}
+
+static void no_more_ports_are_held_than_the_table_has_room_for(void **state)
+{
+	struct world *w = *state;
+	char at[32];
+
+	w->cfg.limits.allocations = w->cfg.limits.allocations_per_user = 10000;
+	world_reload(w);
+	for (unsigned i = 0; i <= TURN_RESERVATIONS_MAX; i++) {
+		snprintf(at, sizeof at, "192.0.2.1:%u", 100 + i);
+		struct client c = client_udp(w, at, "alice");
+		bool room = i < TURN_RESERVATIONS_MAX;
+		assert_int_equal(allocate_even(&c, true), room ? 0 : 508);
+		if (room)
+			assert_int_equal(refresh(&c, 0), 0);
+	}
+	assert_int_equal(w->n_held, TURN_RESERVATIONS_MAX);
+	assert_int_equal(w->n_relays, 0);
+	assert_int_equal(turn_totals_allocations(w->totals), TURN_RESERVATIONS_MAX);
+	world_wait(w, TURN_RESERVATION_MS);
+	assert_int_equal(w->n_held, 0);
+	assert_int_equal(turn_totals_allocations(w->totals), 0);
 }
 
 static void a_token_is_good_once_and_for_its_user(void **state)
@@ -158,6 +196,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TALK(an_even_port_is_even),
 		TALK(the_port_above_is_held_and_handed_out_by_token),
+		TALK(a_held_port_that_cannot_be_handed_over_is_let_go),
+		TALK(no_more_ports_are_held_than_the_table_has_room_for),
 		TALK(a_token_is_good_once_and_for_its_user),
 		TALK(a_reservation_ends_after_30_s),
 		TALK(a_held_port_counts_as_an_allocation_of_its_user),

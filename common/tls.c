@@ -142,8 +142,9 @@ static int refuse_passphrase(char *buf, int n, int rwflag, void *asked)
 	return -1;
 }
 
-static int use_key(SSL_CTX *ctx, const char *path, const char *cert_path, char *err)
+static int use_key(SSL_CTX *ctx, const struct tls_options *opt, char *err)
 {
+	const char *path = opt->key_file;
 	_cleanup_(BIO_freep) BIO *bio = NULL;
 	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
 	bool locked = false;
@@ -164,8 +165,11 @@ static int use_key(SSL_CTX *ctx, const char *path, const char *cert_path, char *
 	if (X509_check_private_key(SSL_CTX_get0_certificate(ctx), key) != 1) {
 		ERR_clear_error();
 		return say(err, -EKEYREJECTED, "the key in \"%s\" does not belong to the certificate in \"%s\"",
-			   path, cert_path);
+			   path, opt->cert_file);
 	}
+	if (opt->dtls && (EVP_PKEY_is_a(key, "ED25519") || EVP_PKEY_is_a(key, "ED448")))
+		return say(err, -EINVAL, "the key in \"%s\" is an Ed25519 or Ed448 key, with which OpenSSL speaks no "
+			   "DTLS; take an ECDSA (P-256) or RSA key, or no dtls listener", path);
 	if (SSL_CTX_use_PrivateKey(ctx, key) != 1)
 		return say(err, -EINVAL, "the key in \"%s\" cannot be used: %s", path,
 			   tls_error_text(why, sizeof(why)));
@@ -184,7 +188,7 @@ static int load_identity(SSL_CTX *ctx, const struct tls_options *opt, char *err)
 		return say(err, -EINVAL, "a key is needed for the certificate \"%s\", and none is configured",
 			   opt->cert_file);
 	r = use_certificate(ctx, opt->cert_file, err);
-	return r < 0 ? r : use_key(ctx, opt->key_file, opt->cert_file, err);
+	return r < 0 ? r : use_key(ctx, opt, err);
 }
 
 static int load_trust(SSL_CTX *ctx, const struct tls_options *opt, char *err)

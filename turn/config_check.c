@@ -339,6 +339,8 @@ static void check_certificate(struct cfg *c, const struct turn_config *t)
 		i++;
 	if (i == t->listen.n)
 		return;
+	for (size_t k = i; k < t->listen.n; k++)
+		o.dtls |= l[k].proto == TURN_LISTEN_DTLS; /* which asks more of a key than TLS */
 	proto = l[i].proto == TURN_LISTEN_TLS ? "tls" : "dtls";
 	if (!t->certificate || !t->key) {
 		cfg_add_error(c, t->certificate ? "turn.certificate" : t->key ? "turn.key" : item("listen", i, NULL).s,

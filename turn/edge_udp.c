@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include "turn/edge.h"
 
+enum { BATCHES_PER_LOOK = 16 }; /* at the error queue of a relay socket that is never empty */
+
 /* ---- clients ---- */
 
 static void udp_send(const struct turn_path *p, const struct turn_out *o)
@@ -132,6 +134,7 @@ struct turn_relay {
 	struct turn_worker *worker;
 	struct turn_alloc *alloc;
 	uint16_t port;
+	uint8_t batches; /* received; wraps */
 };
 
 static void on_peer_datagram(const struct dgram *d, void *arg)
@@ -154,8 +157,10 @@ static void on_relay_ready(struct io *io, int events)
 	struct turn_relay *r = container_of(io, struct turn_relay, io);
 
 	(void)events;
-	/* Nothing to read although we were woken: what is there is in the error queue. */
-	if (dgram_recv(r->worker->dgram, io->fd, r->port, on_peer_datagram, r) <= 0)
+	/* Nothing to read although we were woken: what is there is in the error queue. It is looked at now
+	 * and then under steady traffic too: errors wait in the same buffer as datagrams. */
+	if (dgram_recv(r->worker->dgram, io->fd, r->port, on_peer_datagram, r) <= 0 ||
+	    ++r->batches % BATCHES_PER_LOOK == 0)
 		(void)dgram_recv_errors(io->fd, on_peer_error, r);
 }
 

@@ -96,7 +96,7 @@ static int open_listener(struct turn_service *ts, struct turn_listener_spec *spe
 static int load_certificates(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
 {
 	static const char *const alpn[] = { "stun.turn", "stun.nat-discovery", NULL };
-	char why[TLS_ERRLEN];
+	char why[TLS_ERRLEN] = "";
 	bool want_tls = false, want_dtls = false;
 	int r = 0;
 
@@ -112,6 +112,8 @@ static int load_certificates(struct turn_service *ts, const struct turn_config *
 		r = tls_ctx_new(&o, why, &ts->dtls);
 	if (r < 0)
 		snprintf(err, err_n, "%s", why);
+	else if (*why)
+		log_emit(&MSG_TURN_CERTIFICATE, LF_STR("why", why));
 	return r;
 }
 

@@ -304,32 +304,42 @@ static void write_pem(const char *name, EVP_PKEY *key, X509 *cert)
 	fclose(f);
 }
 
-static int make_certificates(void **state)
+static void write_certificate(const char *name, EVP_PKEY *key, long seconds_left)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256");
 	X509 *x = X509_new();
 
-	(void)state;
-	assert_non_null(mkdtemp(folder));
 	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
 	X509_gmtime_adj(X509_getm_notBefore(x), -60);
-	X509_gmtime_adj(X509_getm_notAfter(x), 3600);
+	X509_gmtime_adj(X509_getm_notAfter(x), seconds_left);
 	X509_set_pubkey(x, key);
 	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC, (const uint8_t *)"test", -1, -1, 0);
 	X509_set_issuer_name(x, X509_get_subject_name(x));
-	assert_true(X509_sign(x, key, EVP_sha256()) > 0);
-	write_pem("cert.pem", NULL, x);
+	assert_true(X509_sign(x, key, EVP_PKEY_is_a(key, "ED25519") ? NULL : EVP_sha256()) > 0);
+	write_pem(name, NULL, x);
+	X509_free(x);
+}
+
+static int make_certificates(void **state)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256"), *other = EVP_EC_gen("P-256"), *edwards = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	write_certificate("cert.pem", key, 3600);
+	write_certificate("old.pem", key, -30);
+	write_certificate("edwards.pem", edwards, 3600);
 	write_pem("key.pem", key, NULL);
 	write_pem("other.pem", other, NULL);
-	X509_free(x);
+	write_pem("edwards.key", edwards, NULL);
 	EVP_PKEY_free(key);
 	EVP_PKEY_free(other);
+	EVP_PKEY_free(edwards);
 	return 0;
 }
 
 static int remove_certificates(void **state)
 {
-	static const char *const names[] = { "cert.pem", "key.pem", "other.pem" };
+	static const char *const names[] = { "cert.pem", "key.pem", "other.pem", "old.pem", "edwards.pem", "edwards.key" };
 	char path[100];
 
 	(void)state;
@@ -377,6 +387,26 @@ static void a_missing_key_file_is_named_in_its_line(void **state)
 	(void)state;
 	assert_int_equal(cfg_n_errors(c), 1);
 	assert_non_null(strstr(cfg_error(c, 0)->text, "none.pem"));
+}
+
+static void an_expired_certificate_is_a_warning(void **state)
+{
+	_cleanup_(cfg_freep) struct cfg *c = load(tls_yaml("tls", "old.pem", "key.pem"));
+
+	(void)state;
+	assert_int_equal(cfg_n_errors(c), 0);
+	assert_int_equal(cfg_n_warnings(c), 1);
+	assert_int_equal(cfg_warning(c, 0)->line, 4);
+	assert_non_null(strstr(cfg_warning(c, 0)->text, "expired on"));
+}
+
+/* OpenSSL 3.0 picks no cipher for such a key over DTLS, so every handshake would fail. */
+static void a_key_that_dtls_cannot_use_is_refused_for_dtls(void **state)
+{
+	(void)state;
+	expect_good(tls_yaml("tls", "edwards.pem", "edwards.key"));
+	expect(tls_yaml("dtls", "edwards.pem", "edwards.key"), 1, 5, "Ed25519");
+	expect(tls_yaml("tls:127.0.0.1:5349\", \"dtls", "edwards.pem", "edwards.key"), 1, 5, "Ed25519");
 }
 
 /* ---- warnings ---- */
@@ -430,6 +460,8 @@ int main(void)
 		cmocka_unit_test(all_faults_are_shown_at_once),
 		cmocka_unit_test(tls_needs_a_certificate_and_its_key),
 		cmocka_unit_test(a_missing_key_file_is_named_in_its_line),
+		cmocka_unit_test(an_expired_certificate_is_a_warning),
+		cmocka_unit_test(a_key_that_dtls_cannot_use_is_refused_for_dtls),
 		cmocka_unit_test(what_is_probably_not_meant_is_a_warning),
 	};
 

@@ -19,6 +19,7 @@ struct option_row {
 	char letter;	  /* 'c': -c; 0: none */
 	const char *value; /* "TIME"; NULL: a switch */
 	const char *help;
+	bool many; /* may be repeated: the values are in cli.many; one such option a command */
 };
 
 struct cli { /* a parsed command line */
@@ -26,6 +27,8 @@ struct cli { /* a parsed command line */
 	const char *words[CLI_MAX_WORDS]; /* what is neither option nor value */
 	unsigned n_words;
 	const char *values[CLI_MAX_OPTIONS]; /* by position in the command's table, then the common one; "" for a switch that is on */
+	const char *many[CLI_MAX_WORDS];
+	unsigned n_many;
 	bool color; /* stdout is a terminal that takes it */
 };
 
@@ -47,7 +50,8 @@ struct command_table {
 	const struct command *rows;
 	size_t n;
 };
-extern const struct command_table check_commands, service_commands, turn_commands, test_commands, bench_commands;
+extern const struct command_table check_commands, service_commands, turn_commands, test_commands, bench_commands,
+	netcheck_commands;
 
 int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
 

@@ -13,6 +13,7 @@
 
 static const struct command_table *const tables[] = {
 	&check_commands, &service_commands, &turn_commands, &test_commands, &bench_commands,
+	&netcheck_commands,
 };
 
 static const struct option_row common_options[] = {
@@ -274,6 +275,10 @@ static int parse_option(struct cli *c, int argc, char **argv, int *i)
 	if (!rest.p && *i + 1 >= argc)
 		return bad_option(c->command, arg, "needs a value");
 	c->values[at] = rest.p ? rest.p : argv[++*i];
+	if (o->many && c->n_many >= CLI_MAX_WORDS)
+		return bad_option(c->command, arg, "is given too often");
+	if (o->many)
+		c->many[c->n_many++] = c->values[at];
 	return 0;
 }
 

@@ -160,8 +160,7 @@ static bool any_running(const struct nat *n)
 
 /* ---- what follows from the answers ---- */
 
-/* Private and local addresses: whoever has one, or sees us with one, is in a network of ours. */
-static bool is_inside(const struct addr *a)
+bool nat_is_inside(const struct addr *a)
 {
 	enum addr_class c = addr_classify(a);
 
@@ -176,7 +175,7 @@ static bool other_is_usable(const struct nat *n)
 
 	return addr_family(other) == addr_family(server) && !addr_equal_ip(other, server) &&
 	       addr_port(other) != addr_port(server) && addr_port(other) != 0 &&
-	       (is_inside(server) || addr_classify(other) == addr_classify(server));
+	       (nat_is_inside(server) || addr_classify(other) == addr_classify(server));
 }
 
 static void judge_hello(struct nat *n)
@@ -193,7 +192,7 @@ static void judge_hello(struct nat *n)
 	r->rtt_ms = hello->rtt;
 	r->port_kept = addr_port(&r->mapped) == addr_port(&r->local) ? NAT_YES : NAT_NO;
 	n->rto = MIN(MAX(r->rtt_ms, (uint64_t)MIN_RTO_MS), (uint64_t)MAX_RTO_MS);
-	if (is_inside(&n->o.server) || is_inside(&r->mapped))
+	if (nat_is_inside(&n->o.server) || nat_is_inside(&r->mapped))
 		r->gaps |= NAT_GAP_INSIDE;
 	if (!other_is_usable(n)) {
 		r->other = (struct addr){ 0 };

@@ -94,6 +94,9 @@ struct nat *nat_free(struct nat *n);
 DEFINE_CLEANUP(struct nat, nat_free)
 void nat_input(struct nat *n, unsigned socket, const struct addr *from, const void *p, size_t len);
 
+/* Private, shared and local addresses: a server that has one is in a network of ours. */
+bool nat_is_inside(const struct addr *a);
+
 /* ---- words: stun/nat_words.c ---- */
 enum nat_type nat_type_of(bool answered, enum nat_mapping m, enum nat_filtering f, unsigned gaps);
 const char *nat_type_name(enum nat_type t);	      /* "Full Cone" */

@@ -242,7 +242,7 @@ static int run_credentials(struct cli *cli)
 
 	if (r)
 		return r;
-	if (mac && strcmp(mac, "sha1") && strcmp(mac, "sha256")) {
+	if (mac && strcmp(mac, "sha1") != 0 && strcmp(mac, "sha256") != 0) {
 		fprintf(stderr, "stile credentials: --mac is sha1 or sha256\n");
 		return EXIT_USAGE;
 	}

@@ -99,7 +99,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 		"allocations", (json_int_t)turn_totals_allocations(ts->totals),
 		"allocations_limit", cfg->limits.allocations == UINT64_MAX ? (json_int_t)-1 : (json_int_t)cfg->limits.allocations,
 		"connections", (json_int_t)turn_clients_count(ts->clients),
-		"password", cfg->password != NULL, "users", (json_int_t)(cfg->users.n + n_extra),
+		"password", cfg->password != NULL, "users", (json_int_t)cfg->users.n + (json_int_t)n_extra,
 		"secrets", (json_int_t)cfg->secrets.n, "peers_allowed", prefixes_json(&cfg->peers.allow),
 		"peers_denied", prefixes_json(&cfg->peers.deny),
 		"io", "gro", sum.gro, "gso", sum.gso, "received", (json_int_t)sum.s.rx,

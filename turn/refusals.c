@@ -62,9 +62,12 @@ const struct turn_refusal_row turn_refusal_rows[TURN_REFUSALS] = { REFUSALS(ROW)
 const char *const turn_refusal_labels[TURN_REFUSALS + 1] = { REFUSALS(LABEL) };
 /* clang-format on */
 
-struct turn_refusals {
+struct ring {
 	unsigned next, n;
-	struct turn_refused ring[TURN_REFUSALS_KEPT];
+};
+struct turn_refusals {
+	struct ring proven, unproven;
+	struct turn_refused of_proven[TURN_REFUSALS_KEPT], of_unproven[TURN_REFUSALS_UNPROVEN];
 };
 
 struct turn_refusals *turn_refusals_new(void)
@@ -78,17 +81,38 @@ struct turn_refusals *turn_refusals_free(struct turn_refusals *rs)
 	return NULL;
 }
 
+static void add(struct ring *ring, struct turn_refused *at, unsigned size, const struct turn_refused *r)
+{
+	at[ring->next] = *r;
+	ring->next = (ring->next + 1) % size;
+	ring->n = MIN(ring->n + 1, size);
+}
+
 void turn_refusals_add(struct turn_refusals *rs, const struct turn_refused *r)
 {
-	rs->ring[rs->next] = *r;
-	rs->next = (rs->next + 1) % TURN_REFUSALS_KEPT;
-	rs->n = MIN(rs->n + 1, TURN_REFUSALS_KEPT);
+	if (r->unproven)
+		add(&rs->unproven, rs->of_unproven, TURN_REFUSALS_UNPROVEN, r);
+	else
+		add(&rs->proven, rs->of_proven, TURN_REFUSALS_KEPT, r);
+}
+
+/* The i-th newest, counted from 0; NULL if there are not so many. */
+static const struct turn_refused *newest(const struct ring *ring, const struct turn_refused *at, unsigned size,
+					 unsigned i)
+{
+	return i < ring->n ? &at[(ring->next + size - 1 - i) % size] : NULL;
 }
 
 void turn_refusals_each(const struct turn_refusals *rs,
 			bool (*fn)(const struct turn_refused *r, void *arg), void *arg)
 {
-	for (unsigned i = 1; i <= rs->n; i++)
-		if (!fn(&rs->ring[(rs->next + TURN_REFUSALS_KEPT - i) % TURN_REFUSALS_KEPT], arg))
+	for (unsigned p = 0, u = 0;;) {
+		const struct turn_refused *a = newest(&rs->proven, rs->of_proven, TURN_REFUSALS_KEPT, p);
+		const struct turn_refused *b = newest(&rs->unproven, rs->of_unproven, TURN_REFUSALS_UNPROVEN, u);
+		bool first = a && (!b || a->at_ms >= b->at_ms);
+
+		if ((!a && !b) || !fn(first ? a : b, arg))
 			return;
+		first ? p++ : u++;
+	}
 }

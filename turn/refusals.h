@@ -6,6 +6,8 @@
  *
  * The ring keeps a worker's last refusals for `stile turn why`; what belongs to every handshake
  * (the first 401, a nonce grown old) is not kept. A ring is its worker's own: not thread-safe.
+ * Senders who have not proved their address have a smaller ring beside it, so that a flood of forged
+ * packets cannot wash away what real clients were told.
  */
 #pragma once
 #include "common/addr.h"
@@ -56,12 +58,13 @@ extern const struct turn_refusal_row turn_refusal_rows[TURN_REFUSALS];
 extern const char *const turn_refusal_labels[TURN_REFUSALS + 1]; /* in the enum's order */
 
 struct turn_refusals;
-enum { TURN_REFUSALS_KEPT = 256 };
+enum { TURN_REFUSALS_KEPT = 256, TURN_REFUSALS_UNPROVEN = 64 };
 
 struct turn_refused {
 	uint64_t at_ms; /* the timers' clock */
 	enum turn_refusal what;
 	struct addr client;
+	bool unproven; /* the client's address may be forged */
 	char user[64];	  /* as presented, cut; "" if none: a stranger's bytes, escape before showing */
 	char method[24];
 	char reason[160]; /* the row's sentence and its detail */

@@ -132,7 +132,8 @@ static struct text user_of(const struct turn_request *q)
 static void keep_refusal(struct turn_request *q, enum turn_refusal what)
 {
 	const struct turn_refusal_row *row = &turn_refusal_rows[what];
-	struct turn_refused r = { .at_ms = q->now, .what = what, .client = q->from->client };
+	struct turn_refused r = { .at_ms = q->now, .what = what, .client = q->from->client,
+				  .unproven = !q->proven && q->from->transport->proto == TURN_UDP };
 	struct text user = user_of(q);
 	struct sb reason = sb_init(r.reason, sizeof r.reason);
 	struct log_field f[9];

@@ -8,7 +8,7 @@
 #include "turn/edge.h"
 #include "turn/refusals.h"
 
-enum { WHY_DEFAULT = 20, WHY_MAX = 1000, WHY_RING = 256 };
+enum { WHY_DEFAULT = 20, WHY_MAX = 1000, WHY_RING = TURN_REFUSALS_KEPT + TURN_REFUSALS_UNPROVEN };
 
 struct found {
 	const char *match; /* NULL: all */

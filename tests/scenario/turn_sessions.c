@@ -113,6 +113,38 @@ static void recent_refusals_say_who_and_why_newest_first(void **state)
 	assert_true(addr_equal(&rs.last[1].client, &alice.path.client));
 }
 
+static bool collect_all(const struct turn_refused *r, void *arg)
+{
+	struct turn_refused **end = arg;
+
+	*(*end)++ = *r;
+	return true;
+}
+
+static void forged_packets_do_not_wash_away_what_real_clients_were_told(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	struct turn_refused all[TURN_REFUSALS_KEPT + TURN_REFUSALS_UNPROVEN], *end = all;
+	uint8_t bad[] = { 0, 1, 0, 4, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 6, 0, 9 };
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(permit(&alice, "10.0.0.1"), 403);
+	w->lossy = true;
+	for (unsigned i = 0; i < 1000; i++) {
+		struct turn_path forged = alice.path;
+		forged.client = addr_v4(0xc0000200 + i % 200, 999);
+		turn_input(w->server, &forged,
+			   &(struct turn_packet){ .data = bad, .n = sizeof bad, .mark = DGRAM_MARK_NONE }, ++w->now);
+	}
+	turn_refusals_each(turn_server_refusals(w->server), collect_all, &end);
+	assert_int_equal(end - all, TURN_REFUSALS_UNPROVEN + 1);
+	assert_int_equal(all[0].what, TURN_REFUSE_MALFORMED);
+	assert_true(all[0].unproven);
+	assert_int_equal(end[-1].what, TURN_REFUSE_PEER);
+	assert_string_equal(end[-1].user, "alice");
+}
+
 static void no_more_lines_of_one_kind_than_a_second_can_bear(void **state)
 {
 	struct turn_gate g = { 0 };
@@ -137,6 +169,7 @@ int main(void)
 		TALK(sessions_are_paged_in_the_order_of_their_ids),
 		TALK(a_killed_session_is_gone_and_its_connection_closed),
 		TALK(recent_refusals_say_who_and_why_newest_first),
+		TALK(forged_packets_do_not_wash_away_what_real_clients_were_told),
 		TALK(no_more_lines_of_one_kind_than_a_second_can_bear),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

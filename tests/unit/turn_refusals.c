@@ -105,6 +105,22 @@ static void the_ring_keeps_the_newest_and_lists_them_first(void **state)
 	assert_null(turn_refusals_free(rs));
 }
 
+static void both_rings_are_listed_in_the_order_of_time(void **state)
+{
+	struct turn_refusals *rs = turn_refusals_new();
+	struct seen s = { .stop_after = 1000 };
+
+	(void)state;
+	assert_non_null(rs);
+	for (uint64_t i = 1; i <= 9; i++)
+		turn_refusals_add(rs, &(struct turn_refused){ .at_ms = i, .unproven = i % 3 != 0 });
+	turn_refusals_each(rs, look, &s);
+	assert_int_equal(s.n, 9);
+	for (unsigned i = 0; i < s.n; i++)
+		assert_int_equal(s.at[i], 9 - i);
+	assert_null(turn_refusals_free(rs));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -113,6 +129,7 @@ int main(void)
 		cmocka_unit_test(what_every_handshake_has_is_no_event),
 		cmocka_unit_test(every_counter_has_a_label_for_every_cause),
 		cmocka_unit_test(the_ring_keeps_the_newest_and_lists_them_first),
+		cmocka_unit_test(both_rings_are_listed_in_the_order_of_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

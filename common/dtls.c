@@ -26,6 +26,7 @@ enum {
 	HANDSHAKE_HEADER = 12,	/* RFC 6347 4.2.2 */
 	CONTENT_HANDSHAKE = 22, /* RFC 5246 6.2.1 */
 	CLIENT_HELLO = 1,	/* RFC 5246 7.4 */
+	CLIENT_VERSION = 2,	/* bytes; the random follows: RFC 5246 7.4.1.2 */
 };
 
 enum dtls_state { DTLS_HANDSHAKE, DTLS_OPEN, DTLS_CLOSED };
@@ -337,6 +338,16 @@ static bool looks_like_client_hello(const uint8_t *p, size_t n)
 {
 	return n >= RECORD_HEADER + HANDSHAKE_HEADER && p[0] == CONTENT_HANDSHAKE && p[1] == 0xfe &&
 	       p[3] == 0 && p[4] == 0 /* epoch */ && p[RECORD_HEADER] == CLIENT_HELLO;
+}
+
+bool dtls_session_restarts(const struct dtls_session *s, const void *p, size_t n)
+{
+	uint8_t mine[SSL3_RANDOM_SIZE];
+	const size_t at = RECORD_HEADER + HANDSHAKE_HEADER + CLIENT_VERSION;
+
+	return s->state == DTLS_OPEN && n >= at + sizeof(mine) && looks_like_client_hello(p, n) &&
+	       SSL_get_client_random(s->ssl, mine, sizeof(mine)) == sizeof(mine) &&
+	       memcmp((const uint8_t *)p + at, mine, sizeof(mine)) != 0;
 }
 
 /* A ClientHello with a good cookie: the spare answers it and goes to the caller. */

@@ -52,6 +52,10 @@ struct dtls_client_options {
 int dtls_client_new(struct loop *l, const struct dtls_client_options *opt, const struct dtls_session_ops *ops,
 		    void *arg, struct dtls_session **ret_s);
 void dtls_session_input(struct dtls_session *s, const void *p, size_t n);
+/* True: the datagram is a ClientHello of a peer that has lost this open session and begins anew from the same
+ * address and port (RFC 6347 4.2.8). It is for the listener: if that returns 1, the peer has returned a cookie,
+ * and this session is to be freed. A late copy of the hello that began this session is none. */
+bool dtls_session_restarts(const struct dtls_session *s, const void *p, size_t n);
 /* One record in one datagram: 0, -ENOTCONN, -EMSGSIZE (over 16 KiB), -EIO. */
 int dtls_session_send(struct dtls_session *s, const void *p, size_t n);
 struct dtls_session *dtls_session_free(struct dtls_session *s); /* sends close_notify if open */

@@ -2,7 +2,8 @@
 /*
  * DTLS clients: one UDP socket per listener and worker; an address gets a session only after it has
  * returned its cookie (common/dtls), and is counted against its address from then on. Sessions are
- * found by client and local address; one without an allocation is closed after TURN_UNUSED_MS.
+ * found by client and local address; one without an allocation is closed after TURN_UNUSED_MS. A client
+ * that has lost its session begins anew from the same port: then the new one takes the old one's place.
  */
 #include <errno.h>
 #include <string.h>
@@ -173,14 +174,19 @@ void turn_dtls_input(struct turn_udp *u, const struct dgram *d)
 	struct hnode *n = htable_find(&w->sessions, session_hash(w, &d->from, local), session_eq, &key);
 	struct dtls_session *fresh = NULL;
 
-	if (n) {
-		struct turn_dtls_session *s = container_of(n, struct turn_dtls_session, node);
+	struct turn_dtls_session *s = n ? container_of(n, struct turn_dtls_session, node) : NULL;
+
+	if (s && !dtls_session_restarts(s->dtls, d->data, d->len)) {
 		s->mark = d->mark;
 		dtls_session_input(s->dtls, d->data, d->len);
 		return;
 	}
 	switch (dtls_listener_input(u->dtls, &d->from, local, d->data, d->len, &fresh)) {
 	case 1:
+		if (s) { /* the client has begun anew, and returned its cookie */
+			SSL_set_quiet_shutdown(dtls_session_ssl(s->dtls), 1);
+			session_free(s);
+		}
 		session_new(u, fresh, &d->from, local);
 		break;
 	case -ECONNABORTED:

@@ -87,6 +87,17 @@ def dtls(server):
         raise Failed("no DTLS 1.2: " + out[-400:])
 
 
+def dtls_again(server):
+    """A client that died comes back from the same port (RFC 6347 4.2.8): at once, and not when the old session ends."""
+    bind = f"-bind 127.0.0.1:{next(server.peer_ports)}"
+    for life in ("first", "second"):
+        # killed, so that it says no goodbye
+        out = run(["sh", "-c", f"sleep 3 | timeout -s KILL 2 openssl s_client -connect 127.0.0.1:{server.tls_port} -dtls1_2 {bind}"],
+                  timeout=20)[1]
+        if "New, TLSv1.2" not in out:
+            raise Failed(f"no handshake in its {life} life: {out[-300:]}")
+
+
 def dtls_garbage(server):
     before = drops(server, "not_dtls")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -134,5 +145,6 @@ def matrix():
     yield "openssl s_client -tls1_1 refused", True, old_tls("-tls1_1")
     yield "openssl s_client -dtls1 refused", True, old_tls("-dtls1")
     yield "openssl s_client -dtls1_2", True, dtls
+    yield "a DTLS client that died comes back from its port", True, dtls_again
     yield "garbage to a DTLS listener is counted", True, dtls_garbage
     yield "broken connections are counted, and do not fill the log", True, broken_connections

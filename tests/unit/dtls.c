@@ -165,12 +165,17 @@ static const struct dtls_session_ops session_ops = { on_open, on_data, on_close 
 
 static void to_server(struct scene *sc, const struct packet *k)
 {
-	if (sc->server.s) {
+	struct dtls_session *fresh = NULL;
+
+	if (sc->server.s && !dtls_session_restarts(sc->server.s, k->p, k->n)) {
 		dtls_session_input(sc->server.s, k->p, k->n);
 		return;
 	}
-	if (dtls_listener_input(sc->d, &k->peer, &sc->server_at, k->p, k->n, &sc->server.s) == 1)
-		dtls_session_bind(sc->server.s, &session_ops, &sc->server);
+	if (dtls_listener_input(sc->d, &k->peer, &sc->server_at, k->p, k->n, &fresh) != 1)
+		return;
+	dtls_session_free(sc->server.s);
+	sc->server.s = fresh;
+	dtls_session_bind(fresh, &session_ops, &sc->server);
 }
 
 /* Delivers until nothing is under way. */
@@ -356,6 +361,29 @@ static void a_handshake_that_stalls_is_ended_by_its_deadline(void **state)
 	assert_null(sc->client.s);
 }
 
+static void a_peer_that_lost_its_session_begins_anew_from_the_same_port(void **state)
+{
+	struct scene *sc = *state;
+	struct dtls_session *first;
+	struct packet k;
+
+	meet(sc);
+	first = sc->server.s;
+	SSL_set_quiet_shutdown(dtls_session_ssl(sc->client.s), 1); /* it died: no word of goodbye */
+	sc->client.s = dtls_session_free(sc->client.s);
+	start_client(sc);
+	k = sc->queue[sc->head++ % QUEUE];
+	to_server(sc, &k); /* its first hello, without a cookie, ends nothing */
+	free(k.p);
+	assert_ptr_equal(sc->server.s, first);
+	pump(sc);
+	assert_int_equal(sc->client.opens, 2);
+	assert_int_equal(sc->server.opens, 2);
+	assert_int_equal(dtls_session_send(sc->client.s, "again", 5), 0);
+	pump(sc);
+	assert_int_equal(sc->server.n_got, 5);
+}
+
 static void garbage_does_not_disturb_an_open_session(void **state)
 {
 	struct scene *sc = *state;
@@ -411,6 +439,20 @@ static struct packet hello(struct scene *sc, bool with_cookie)
 	dtls_session_input(sc->client.s, k.p, k.n);
 	free(k.p);
 	return sc->queue[sc->head++ % QUEUE];
+}
+
+static void a_late_copy_of_the_hello_does_not_end_its_session(void **state)
+{
+	struct scene *sc = *state;
+	struct packet k = hello(sc, true);
+
+	to_server(sc, &k);
+	pump(sc);
+	assert_true(sc->server.opened);
+	assert_false(dtls_session_restarts(sc->server.s, k.p, k.n));
+	for (size_t n = 0; n < k.n; n++)
+		assert_false(dtls_session_restarts(sc->server.s, k.p, n));
+	free(k.p);
 }
 
 static void a_flood_of_spoofed_hellos_holds_no_memory(void **state)
@@ -527,6 +569,8 @@ int main(void)
 		t(a_session_may_be_freed_in_any_callback),
 		t(a_lost_flight_is_sent_again),
 		t(a_handshake_that_stalls_is_ended_by_its_deadline),
+		t(a_peer_that_lost_its_session_begins_anew_from_the_same_port),
+		t(a_late_copy_of_the_hello_does_not_end_its_session),
 		t(garbage_does_not_disturb_an_open_session),
 		t(a_wrong_name_is_refused_with_a_reason),
 		t(a_flood_of_spoofed_hellos_holds_no_memory),

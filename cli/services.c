@@ -17,6 +17,7 @@ static const char *const known_services[] = { "stile-turn" };
 
 struct service_status {
 	char socket[512];
+	int error; /* of the attempt to reach it: 0 or -errno */
 	json_t *status; /* of service.status; NULL: it does not answer */
 	json_t *own;	/* of its own status verb, if it has one */
 };
@@ -26,7 +27,8 @@ static void ask(struct service_status *s)
 	struct control_client *cl;
 	json_t *error = NULL;
 
-	if (control_connect(s->socket, ASK_TIMEOUT_MS, &cl) < 0)
+	s->error = control_connect(s->socket, ASK_TIMEOUT_MS, &cl);
+	if (s->error < 0)
 		return;
 	if (control_call(cl, "service.status", NULL, &s->status, &error) == CONTROL_ERROR)
 		json_decref(error);
@@ -133,12 +135,16 @@ static bool check_health(const struct cli *cli, const struct service_status *s, 
 
 static bool print_service(const struct cli *cli, const struct service_status *s)
 {
-	char uptime[64], memory[32];
+	char uptime[64], memory[32], line[640];
 	struct sb b = sb_init(uptime, sizeof uptime), m = sb_init(memory, sizeof memory);
 	const char *instance = json_string_value(json_object_get(s->status, "instance"));
 
 	if (!s->status) {
-		print_check(cli, false, "not answering", s->socket);
+		const char *why = s->error == -EACCES ? "no access: run as root or as a member of the group stile" :
+				  s->error == -ECONNREFUSED ? "it has ended without a clean stop; start it again" :
+				  s->error < 0 ? strerror(-s->error) : "it does not answer";
+		snprintf(line, sizeof line, "%s: %s", s->socket, why);
+		print_check(cli, false, "not answering", line);
 		return false;
 	}
 	sb_duration(&b, (uint64_t)json_integer_value(json_object_get(s->status, "uptime_ms")));

@@ -73,6 +73,7 @@ struct turn_alloc *turn_alloc_free(struct turn_alloc *a)
 	timer_stop(&a->expiry);
 	list_unlink(&a->in_order);
 	htable_remove(&a->server->by_tuple, &a->node);
+	turn_mobility_free(a->mobility);
 	turn_channels_deinit(a);
 	turn_permissions_deinit(a);
 	turn_totals_give(a->server->o.totals, a->account);
@@ -223,6 +224,8 @@ int turn_alloc_start(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
 	struct turn_server *s = a->server;
 	int r = htable_insert(&s->by_tuple, &a->node, tuple_hash(s, &a->path));
 
+	if (r == 0 && a->mobility)
+		r = turn_mobility_link(a->mobility);
 	if (r < 0)
 		return r;
 	a->id = s->next_id++ << 8 | (s->o.worker & 0xff);
@@ -238,6 +241,30 @@ int turn_alloc_start(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
 		 LF_ADDR("local", &a->path.local), LF_ADDR("relay", any_public(a)),
 		 LF_U64("lifetime_s", lifetime_ms / 1000));
 	return 0;
+}
+
+int turn_alloc_move(struct turn_alloc *a, const struct turn_path *to)
+{
+	struct turn_server *s = a->server;
+
+	htable_remove(&s->by_tuple, &a->node);
+	a->path = *to;
+	if (htable_insert(&s->by_tuple, &a->node, tuple_hash(s, to)) < 0) {
+		turn_mobility_park(a);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void turn_alloc_arrive(struct turn_alloc *a)
+{
+	struct turn_server *s = a->server;
+
+	a->id = s->next_id++ << 8 | (s->o.worker & 0xff);
+	timers_set(s->o.timers, &a->expiry, a->expiry.deadline);
+	list_append(&s->allocs, &a->in_order);
+	s->n_allocs++;
+	turn_count(s, TURN_M_ALLOCATIONS, 0, 1);
 }
 
 void turn_alloc_refresh(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)

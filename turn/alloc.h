@@ -11,6 +11,7 @@
 #pragma once
 #include "turn/channel.h"
 #include "turn/core.h"
+#include "turn/mobility.h"
 #include "turn/permission.h"
 #include "turn/ports.h"
 
@@ -37,6 +38,7 @@ struct turn_alloc {
 	struct timer expiry;
 	struct list in_order; /* in server->allocs */
 	struct turn_key *key;
+	struct turn_mobility *mobility; /* NULL: was not asked for */
 	uint64_t id, created;
 	struct addr at[TURN_FAMILIES], public_at[TURN_FAMILIES]; /* bound to; as the world sees it */
 	uint8_t tid[STUN_TID_LEN]; /* of the request that made it */
@@ -72,5 +74,9 @@ enum turn_refusal turn_alloc_adopt(struct turn_alloc *a, struct turn_reservation
 void turn_alloc_close(struct turn_alloc *a, unsigned family); /* one relay socket of two */
 /* Into the table, the list and the timer wheel. -ENOMEM. */
 int turn_alloc_start(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now);
+/* To another five-tuple. -ENOMEM: it is parked (turn/mobility.h). */
+int turn_alloc_move(struct turn_alloc *a, const struct turn_path *to);
+/* From another worker: into the list and the timer wheel of a->server, under a new id. */
+void turn_alloc_arrive(struct turn_alloc *a);
 void turn_alloc_refresh(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now);
 void turn_alloc_end(struct turn_alloc *a, enum turn_end why, uint64_t now);

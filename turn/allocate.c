@@ -14,6 +14,7 @@ struct wants {
 	bool token;	 /* RESERVATION-TOKEN */
 	bool even, pair; /* EVEN-PORT, its R bit */
 	unsigned family;
+	bool mobile; /* MOBILITY-TICKET, empty */
 	bool both; /* ADDITIONAL-ADDRESS-FAMILY: IPv6 beside IPv4 */
 	uint64_t lifetime_ms;
 };
@@ -75,6 +76,11 @@ static enum turn_refusal read_wants(struct turn_request *q, struct wants *w)
 		return turn_because(q, TURN_REFUSE_MISSING, "REQUESTED-TRANSPORT");
 	if (first_byte(m, STUN_A_REQUESTED_TRANSPORT) != TRANSPORT_UDP)
 		return TURN_REFUSE_TRANSPORT;
+	w->mobile = stun_has(m, STUN_A_MOBILITY_TICKET);
+	if (w->mobile && !q->s->cfg->mobility)
+		return TURN_REFUSE_MOBILITY;
+	if (w->mobile && m->attr[STUN_A_MOBILITY_TICKET].n > 0)
+		return turn_because(q, TURN_REFUSE_TICKET, "a new allocation has none");
 	w->even = stun_has(m, STUN_A_EVEN_PORT);
 	w->pair = w->even && (first_byte(m, STUN_A_EVEN_PORT) & EVEN_PORT_R) != 0;
 	w->token = stun_has(m, STUN_A_RESERVATION_TOKEN);
@@ -204,6 +210,8 @@ static void answer(struct turn_request *q, const struct turn_alloc *a)
 		stun_put_address_error(&sw, a->family_refused == FAMILY_V6 ? AF_INET6 : AF_INET,
 				       turn_refusal_rows[a->family_why].code,
 				       turn_refusal_rows[a->family_why].text);
+	if (a->mobility)
+		turn_mobility_put(a->mobility, &sw);
 	stun_put_addr(&sw, STUN_A_XOR_MAPPED_ADDRESS, &q->from->client);
 	turn_answer_send(q, &sw);
 }
@@ -224,6 +232,8 @@ enum turn_refusal turn_on_allocate(struct turn_request *q)
 		return r;
 	_cleanup_(turn_alloc_freep) struct turn_alloc *a = turn_alloc_new(q->s, q->from, q->id.user);
 	if (!a)
+		return TURN_REFUSE_RESOURCES;
+	if (w.mobile && !(a->mobility = turn_mobility_new(a)))
 		return TURN_REFUSE_RESOURCES;
 	r = open_sockets(q, a, &w);
 	if (r != TURN_ACCEPTED)

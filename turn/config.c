@@ -155,6 +155,8 @@ static const struct cfg_row turn_rows[] = {
 	  .help = "How long allocations and nonces live." },
 	{ .name = "workers", .type = &cfg_u64, CFG_AT(struct turn_config, workers), .max = 250, .def = "0",
 	  .unit = "threads", .help = "Worker threads; 0: one per core." },
+	{ .name = "mobility", .type = &cfg_bool, CFG_AT(struct turn_config, mobility), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether clients may keep their allocation when their address changes (RFC 8016)." },
 	{ .name = "software", .type = &cfg_string, CFG_AT(struct turn_config, software), .flags = CFG_RELOAD,
 	  .max = 127, .def = "Stile", .help = "SOFTWARE attribute of answers; \"\" sends none." },
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct turn_config, log), .flags = CFG_OPTIONAL_MAP | CFG_RELOAD,

@@ -45,6 +45,7 @@ struct turn_config {
 		uint64_t default_ms, max_ms; /* 600 s, 3600 s */
 		uint64_t nonce_ms;
 	} lifetime;
+	bool mobility;	  /* RFC 8016 */
 	uint64_t workers; /* 0: one per core */
 	char *software;	  /* SOFTWARE attribute; "" sends none */
 	struct log_section *log; /* override; NULL if absent */

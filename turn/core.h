@@ -37,11 +37,19 @@ struct turn_gate {
 /* True: log it; *ret_suppressed are those that were not, before. */
 bool turn_gate_pass(struct turn_gate *g, uint64_t now, uint64_t *ret_suppressed);
 
+enum { TURN_ASKING_MAX = 256 }; /* questions to other workers under way */
+
+struct turn_moved;
+
 struct turn_server {
 	struct turn_server_options o;
 	struct turn_policy *policy;	/* referenced */
 	const struct turn_config *cfg;	/* the policy's */
 	struct htable by_tuple;		/* struct turn_alloc */
+	struct htable by_ticket;	/* struct turn_ticket: turn/mobility.h */
+	struct turn_moved *moved;	/* TURN_MOVED_NOTES, a ring */
+	unsigned moved_next, n_asking;
+	bool asked_already;		/* the request that is handled has been to another worker */
 	struct hash_seed seed;
 	uint32_t number_spread;		/* odd: spreads channel numbers over an index */
 	uint64_t random;		/* state of transaction ids of indications */
@@ -78,6 +86,7 @@ struct turn_request {
 	struct turn_key *key;	   /* signs the answer; owned */
 	struct turn_identity id;   /* set if the credential was looked up */
 	const struct turn_path *way; /* of the answer; NULL: back where the request came from */
+	bool deferred;		   /* another worker was asked: no answer yet */
 	bool proven;		   /* the source has received something from us: no budget */
 	uint64_t now;
 	uint16_t unknown[STUN_MAX_UNKNOWN]; /* for 420 */

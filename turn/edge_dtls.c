@@ -200,6 +200,14 @@ void turn_dtls_input(struct turn_udp *u, const struct dgram *d)
 	}
 }
 
+bool turn_dtls_alive(struct turn_worker *w, const struct turn_path *p)
+{
+	struct session_key key = { &p->client, &p->local };
+	struct hnode *n = htable_find(&w->sessions, session_hash(w, &p->client, &p->local), session_eq, &key);
+
+	return n && container_of(n, struct turn_dtls_session, node) == p->handle;
+}
+
 static bool close_one(struct hnode *n, void *arg)
 {
 	(void)arg;

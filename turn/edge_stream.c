@@ -263,6 +263,16 @@ void turn_acceptors_close(struct turn_worker *w)
 	w->n_acceptors = 0;
 }
 
+bool turn_conn_alive(struct turn_worker *w, const struct turn_path *p)
+{
+	list_for_each(it, &w->conns) {
+		struct turn_conn *c = list_entry(it, struct turn_conn, node);
+		if (c == p->handle)
+			return addr_equal(&c->client, &p->client);
+	}
+	return false;
+}
+
 void turn_conns_close(struct turn_worker *w)
 {
 	list_for_each_safe(it, &w->conns)

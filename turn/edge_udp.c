@@ -115,6 +115,14 @@ int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_l
 	return 0;
 }
 
+bool turn_udp_alive(struct turn_worker *w, const struct turn_path *p)
+{
+	for (size_t i = 0; i < w->n_udp; i++)
+		if (&w->udp[i] == p->handle)
+			return w->udp[i].io.fd >= 0;
+	return false;
+}
+
 void turn_udp_close(struct turn_udp *u)
 {
 	if (u->io.fd < 0)
@@ -127,13 +135,18 @@ void turn_udp_close(struct turn_udp *u)
 	u->io.fd = -1;
 }
 
-/* ---- relay sockets ---- */
+/* ---- relay sockets, and held ones: the sibling port of EVEN-PORT, a socket between two workers ---- */
+
+struct turn_held {
+	int fd;
+	uint16_t port;
+};
 
 struct turn_relay {
 	struct io io;
 	struct turn_worker *worker;
 	struct turn_alloc *alloc;
-	uint16_t port;
+	struct turn_held *held; /* owned: what is left when the socket leaves this worker */
 	uint8_t batches; /* received; wraps */
 };
 
@@ -159,13 +172,14 @@ static void on_relay_ready(struct io *io, int events)
 	(void)events;
 	/* Nothing to read although we were woken: what is there is in the error queue. It is looked at now
 	 * and then under steady traffic too: errors wait in the same buffer as datagrams. */
-	if (dgram_recv(r->worker->dgram, io->fd, r->port, on_peer_datagram, r) <= 0 ||
+	if (dgram_recv(r->worker->dgram, io->fd, r->held->port, on_peer_datagram, r) <= 0 ||
 	    ++r->batches % BATCHES_PER_LOOK == 0)
 		(void)dgram_recv_errors(io->fd, on_peer_error, r);
 }
 
-static int relay_watch(struct turn_worker *w, struct turn_alloc *a, int fd, uint16_t port, struct turn_relay **ret_r)
+static int relay_adopt(void *edge, struct turn_alloc *a, struct turn_held *h, struct turn_relay **ret_r)
 {
+	struct turn_worker *w = edge;
 	struct turn_relay *r = calloc(1, sizeof *r);
 	int err;
 
@@ -173,8 +187,8 @@ static int relay_watch(struct turn_worker *w, struct turn_alloc *a, int fd, uint
 		return -ENOMEM;
 	r->worker = w;
 	r->alloc = a;
-	r->port = port;
-	err = io_start(&r->io, w->loop, fd, IO_READ, on_relay_ready);
+	r->held = h;
+	err = io_start(&r->io, w->loop, h->fd, IO_READ, on_relay_ready);
 	if (err < 0) {
 		free(r);
 		return err;
@@ -193,44 +207,6 @@ static int relay_bind(const struct addr *at, int *ret_fd)
 	return r;
 }
 
-static int relay_open(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r)
-{
-	int fd, r = relay_bind(at, &fd);
-
-	if (r < 0)
-		return r;
-	r = relay_watch(edge, a, fd, addr_port(at), ret_r);
-	if (r < 0)
-		close(fd);
-	return r;
-}
-
-static void relay_close(struct turn_relay *r)
-{
-	io_stop(&r->io);
-	dgram_forget(r->worker->dgram, r->io.fd);
-	close(r->io.fd);
-	free(r);
-}
-
-static void relay_send(struct turn_relay *r, const struct addr *peer, const void *p, size_t n,
-		       struct dgram_mark mark, bool stable)
-{
-	const struct dgram_route route = { r->io.fd, peer, NULL, mark };
-
-	if (stable)
-		dgram_send(r->worker->dgram, &route, NULL, 0, p, n);
-	else
-		dgram_send_copy(r->worker->dgram, &route, p, n);
-}
-
-/* ---- held sockets: the sibling port of EVEN-PORT ---- */
-
-struct turn_held {
-	int fd;
-	uint16_t port;
-};
-
 static int relay_hold(void *edge, const struct addr *at, struct turn_held **ret_h)
 {
 	struct turn_held *h = malloc(sizeof *h);
@@ -248,24 +224,55 @@ static int relay_hold(void *edge, const struct addr *at, struct turn_held **ret_
 	return 0;
 }
 
-static int relay_adopt(void *edge, struct turn_alloc *a, struct turn_held *h, struct turn_relay **ret_r)
-{
-	int r = relay_watch(edge, a, h->fd, h->port, ret_r);
-
-	if (r == 0)
-		free(h);
-	return r;
-}
-
 static void relay_drop(struct turn_held *h)
 {
 	close(h->fd);
 	free(h);
 }
 
+static int relay_open(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r)
+{
+	struct turn_held *h;
+	int r = relay_hold(edge, at, &h);
+
+	if (r < 0)
+		return r;
+	r = relay_adopt(edge, a, h, ret_r);
+	if (r < 0)
+		relay_drop(h);
+	return r;
+}
+
+static struct turn_held *relay_detach(struct turn_relay *r)
+{
+	struct turn_held *h = r->held;
+
+	io_stop(&r->io);
+	dgram_forget(r->worker->dgram, h->fd);
+	free(r);
+	return h;
+}
+
+static void relay_close(struct turn_relay *r)
+{
+	relay_drop(relay_detach(r));
+}
+
+static void relay_send(struct turn_relay *r, const struct addr *peer, const void *p, size_t n,
+		       struct dgram_mark mark, bool stable)
+{
+	const struct dgram_route route = { r->io.fd, peer, NULL, mark };
+
+	if (stable)
+		dgram_send(r->worker->dgram, &route, NULL, 0, p, n);
+	else
+		dgram_send_copy(r->worker->dgram, &route, p, n);
+}
+
 const struct turn_relay_ops turn_udp_relay_ops = {
 	.open = relay_open,
 	.close = relay_close,
+	.detach = relay_detach,
 	.send = relay_send,
 	.hold = relay_hold,
 	.adopt = relay_adopt,

@@ -52,6 +52,8 @@ static enum turn_refusal on_refresh(struct turn_request *q)
 	bool one;
 	enum turn_refusal r;
 
+	if (stun_has(q->m, STUN_A_MOBILITY_TICKET))
+		return turn_on_move(q);
 	if (!q->alloc)
 		return TURN_REFUSE_NO_ALLOCATION;
 	r = refresh_family(q, &one, &family);

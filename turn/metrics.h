@@ -43,6 +43,7 @@ enum turn_drop {
 	TURN_DROP_BUDGET,	  /* an unauthenticated answer over its budget */
 	TURN_DROP_TTL,		  /* arrived with its last hop */
 	TURN_DROP_TOO_BIG,	  /* does not fit the frame to the client, or a datagram */
+	TURN_DROP_CLIENT_AWAY,	  /* the connection broke, the client has not come back yet (RFC 8016) */
 	TURN_DROP_ICMP_LIMIT,	  /* an ICMP error that was not told to the client: too many in a second */
 	/* the edge's */
 	TURN_DROP_BAD_FRAME,	  /* a stream that is neither STUN nor ChannelData: closed */

@@ -223,6 +223,7 @@ static int copy_values(struct turn_config *to, const struct turn_config *from)
 	to->limits = from->limits;
 	to->lifetime = from->lifetime;
 	to->workers = from->workers;
+	to->mobility = from->mobility;
 	r |= copy_string(from->realm, &to->realm);
 	r |= copy_string(from->certificate, &to->certificate);
 	r |= copy_string(from->key, &to->key);

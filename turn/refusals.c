@@ -9,6 +9,7 @@
 #define T400 400, "Bad Request"
 #define T401 401, "Unauthorized"
 #define T403 403, "Forbidden"
+#define T405 405, "Mobility Forbidden"
 #define T420 420, "Unknown Attribute"
 #define T437 437, "Allocation Mismatch"
 #define T438 438, "Stale Nonce"
@@ -28,11 +29,13 @@
 	X(REFUSE_MISSING,       T400, "missing_attribute",   &MSG_TURN_REFUSED_REQUEST,    "an attribute is missing") \
 	X(REFUSE_CONTRADICTION, T400, "contradiction",       &MSG_TURN_REFUSED_REQUEST,    "two attributes exclude each other") \
 	X(REFUSE_CHANNEL,       T400, "channel",             &MSG_TURN_REFUSED_REQUEST,    "the channel cannot be bound") \
+	X(REFUSE_TICKET,        T400, "mobility_ticket",     &MSG_TURN_REFUSED_REQUEST,    "the mobility ticket does not fit") \
 	X(REFUSE_ALGORITHM,     T400, "password_algorithm",  &MSG_TURN_REFUSED_CREDENTIAL, "the password algorithm was not offered") \
 	X(REFUSE_CHALLENGE,     T401, "challenge",           NULL,                         "asked to authenticate") \
 	X(REFUSE_CREDENTIAL,    T401, "credential",          &MSG_TURN_REFUSED_CREDENTIAL, "the credential is not good") \
 	X(REFUSE_PEER,          T403, "peer_denied",         &MSG_TURN_REFUSED_PEER,       "the peer is denied") \
 	X(REFUSE_OWN_PEER,      T403, "peer_own_address",    &MSG_TURN_REFUSED_PEER,       "the peer is this server, and no relay socket") \
+	X(REFUSE_MOBILITY,      T405, "mobility",            &MSG_TURN_REFUSED_FEATURE,    "mobility is switched off (turn.mobility)") \
 	X(REFUSE_UNKNOWN,       T420, "unknown_attribute",   &MSG_TURN_REFUSED_FEATURE,    "an attribute is not understood") \
 	X(REFUSE_EXISTS,        T437, "allocation_exists",   &MSG_TURN_REFUSED_STATE,      "there is an allocation already") \
 	X(REFUSE_NO_ALLOCATION, T437, "no_allocation",       &MSG_TURN_REFUSED_STATE,      "there is no allocation") \

@@ -19,11 +19,13 @@ enum turn_refusal {
 	TURN_REFUSE_MISSING,	    /* an attribute that the method needs */
 	TURN_REFUSE_CONTRADICTION,  /* attributes that exclude each other */
 	TURN_REFUSE_CHANNEL,	    /* number out of range, or bound otherwise */
+	TURN_REFUSE_TICKET,	    /* MOBILITY-TICKET where or as it must not be */
 	TURN_REFUSE_ALGORITHM,	    /* PASSWORD-ALGORITHM not ours, or the list was altered */
 	TURN_REFUSE_CHALLENGE,	    /* no integrity: the first step of every client */
 	TURN_REFUSE_CREDENTIAL,
 	TURN_REFUSE_PEER,	    /* by rule */
 	TURN_REFUSE_OWN_PEER,	    /* an own address with a port that is no live relay socket */
+	TURN_REFUSE_MOBILITY,	    /* RFC 8016, by configuration */
 	TURN_REFUSE_UNKNOWN,	    /* comprehension-required attributes that we do not know or offer */
 	TURN_REFUSE_EXISTS,	    /* the five-tuple has an allocation made by another request */
 	TURN_REFUSE_NO_ALLOCATION,

@@ -308,9 +308,9 @@ void turn_request_run(struct turn_request *q)
 		r = TURN_REFUSE_UNKNOWN;
 	if (r == TURN_ACCEPTED)
 		r = turn_methods[i].handle(q);
-	if (r == TURN_ACCEPTED)
-		turn_count(q->s, TURN_M_SUCCESSES, i, 1);
-	else
+	if (r != TURN_ACCEPTED)
 		turn_refuse(q, r);
+	else if (!q->deferred)
+		turn_count(q->s, TURN_M_SUCCESSES, i, 1);
 	turn_key_unref(q->key);
 }

@@ -72,16 +72,18 @@ int turn_server_new(const struct turn_server_options *o, uint64_t now, struct tu
 	s->now = now;
 	htable_init(&s->by_tuple);
 	list_init(&s->allocs);
-	s->seed = hash_seed_random();
-	s->random = s->seed.k0 ^ now;
+	htable_init(&s->by_ticket);
+	s->seed = o->seed ? *o->seed : hash_seed_random();
+	s->random = hash_seed_random().k0;
 	s->number_spread = (uint32_t)s->seed.k1 | 1;
 	s->reservations_due.fire = on_reservations_due;
 	turn_server_set_policy(s, o->policy);
 	turn_server_set_nonces(s, o->nonces);
 	s->scratch = malloc(TURN_SCRATCH);
+	s->moved = calloc(TURN_MOVED_NOTES, sizeof *s->moved);
 	s->budget = turn_budget_new();
 	s->refusals = turn_refusals_new();
-	if (!s->scratch || !s->budget || !s->refusals)
+	if (!s->scratch || !s->moved || !s->budget || !s->refusals)
 		return -ENOMEM;
 	*ret_s = steal_ptr(&s);
 	return 0;
@@ -95,6 +97,8 @@ struct turn_server *turn_server_free(struct turn_server *s)
 		turn_alloc_end(list_entry(it, struct turn_alloc, in_order), TURN_END_STOPPED, s->now);
 	timer_stop(&s->reservations_due);
 	htable_deinit(&s->by_tuple);
+	htable_deinit(&s->by_ticket);
+	free(s->moved);
 	turn_refusals_free(s->refusals);
 	turn_budget_free(s->budget);
 	turn_policy_unref(s->policy);
@@ -110,7 +114,9 @@ void turn_path_gone(struct turn_server *s, const struct turn_path *p, uint64_t n
 {
 	struct turn_alloc *a = turn_alloc_find(s, p);
 
-	if (a)
+	if (a && a->mobility) /* its client may come back from elsewhere */
+		turn_mobility_park(a);
+	else if (a)
 		turn_alloc_end(a, TURN_END_DISCONNECTED, now);
 }
 

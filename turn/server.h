@@ -11,6 +11,7 @@
  */
 #pragma once
 #include "common/dgram.h"
+#include "common/hash.h"
 #include "common/metrics.h"
 #include "common/timers.h"
 #include "turn/policy.h"
@@ -62,6 +63,8 @@ struct turn_relay_ops {
 	 * -EADDRNOTAVAIL, -EMFILE … */
 	int (*open)(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r);
 	void (*close)(struct turn_relay *r);
+	/* Out of its allocation and its worker's loop, to be adopted by another worker; cannot fail. */
+	struct turn_held *(*detach)(struct turn_relay *r);
 	void (*send)(struct turn_relay *r, const struct addr *peer, const void *p, size_t n,
 		     struct dgram_mark mark, bool stable);
 	/* The sibling port of EVEN-PORT: bound now, watched by nobody (what arrives is lost), and handed out by
@@ -77,8 +80,20 @@ struct turn_reservations; /* sockets held for RESERVATION-TOKEN, over all worker
 struct turn_totals;	 /* limits counted over all workers: turn/totals.h */
 struct turn_refusals;	 /* ring of recent refusals for `stile turn why`: turn/refusals.h */
 
+/* A letter to another worker's server: the receiver's once posted. Exactly one of the two is called. */
+struct turn_mail {
+	struct mail mail; /* the edge's */
+	void *to;	  /* the edge's */
+	void (*deliver)(struct turn_server *s, struct turn_mail *m, uint64_t now); /* in the receiver's thread */
+	void (*drop)(struct turn_mail *m); /* there is no server any more */
+};
+
 struct turn_server_options {
 	unsigned worker;
+	const struct hash_seed *seed; /* one for all workers, so that what moves between them keeps its hashes; NULL: its own */
+	/* 0, or -ENOENT: there is no such worker, and m is still the caller's. NULL: this is the only one. */
+	int (*post)(void *edge, unsigned worker, struct turn_mail *m);
+	bool (*path_alive)(void *edge, const struct turn_path *p); /* its handle still is what it was; NULL without post */
 	struct timers *timers;
 	struct turn_policy *policy; /* referenced */
 	struct turn_totals *totals; /* shared, outlives the server */

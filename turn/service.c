@@ -136,6 +136,7 @@ static int turn_open(struct service *s, char *err, size_t err_n)
 	ts->listeners = calloc(cfg->listen.n ? cfg->listen.n : 1, sizeof *ts->listeners);
 	if (!ts->listeners || !ts->passes)
 		return -ENOMEM;
+	ts->seed = hash_seed_random();
 	ts->n_own = turn_own_addresses(ts->own, ARRAY_LEN(ts->own));
 	for (size_t i = 0; i < cfg->listen.n && r == 0; i++) {
 		ts->listeners[i] = (struct turn_listener_spec){ .proto = at[i].proto, .at = at[i].at };

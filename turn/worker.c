@@ -74,11 +74,53 @@ static int open_udp(struct turn_worker *w)
 	return 0;
 }
 
+/* ---- mail between the cores ---- */
+
+static void deliver_mail(struct mail *mail, struct loop *l)
+{
+	struct turn_mail *m = container_of(mail, struct turn_mail, mail);
+	struct turn_worker *w = m->to;
+
+	m->deliver(w->server, m, loop_now(l));
+}
+
+static void drop_mail(struct mail *mail)
+{
+	struct turn_mail *m = container_of(mail, struct turn_mail, mail);
+
+	m->drop(m);
+}
+
+static int post_mail(void *edge, unsigned worker, struct turn_mail *m)
+{
+	struct workers *ws = &((struct turn_worker *)edge)->ts->workers;
+
+	if (worker >= ws->n)
+		return -ENOENT;
+	m->to = ws->w[worker].state;
+	m->mail.deliver = deliver_mail;
+	m->mail.drop = drop_mail;
+	loop_post(ws->w[worker].loop, &m->mail);
+	return 0;
+}
+
+static bool path_alive(void *edge, const struct turn_path *p)
+{
+	switch (p->transport->proto) {
+	case TURN_UDP: return turn_udp_alive(edge, p);
+	case TURN_DTLS: return turn_dtls_alive(edge, p);
+	default: return turn_conn_alive(edge, p);
+	}
+}
+
 static int open_core(struct turn_worker *w)
 {
 	struct turn_service *ts = w->ts;
 	struct turn_server_options o = {
 		.worker = w->index,
+		.seed = &ts->seed,
+		.post = post_mail,
+		.path_alive = path_alive,
 		.timers = loop_timers(w->loop),
 		.policy = w->policy,
 		.totals = ts->totals,

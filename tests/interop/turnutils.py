@@ -138,6 +138,8 @@ def matrix():
     yield "uclient odd length, padded channels", True, client_to_client("udp", V4, ["-D", "-l", "101"])
     yield "uclient odd length over tcp", True, relayed_echo("tcp", V4, V4, ["-l", "101"])
     yield "uclient extra requests", True, client_to_client("udp", V4, ["-G"])
+    yield "uclient mobility", True, client_to_client("udp", V4, ["-M"])
+    yield "uclient mobility dtls", False, client_to_client("dtls", V4, ["-M"])
     yield "uclient negative tests", False, client_to_client("udp", V4, ["-N"])
     yield "uclient ten clients at once", False, client_to_client("udp", V4, ["-m", "10"])
     yield "uclient with a wrong password", True, refused(["-u", USER, "-w", "not-" + PASSWORD])

@@ -3,6 +3,7 @@
 
 A TURN client of a few lines, written from the RFCs and not with our library, so that both ends cannot be
 wrong together. It speaks from a socket of its own, whose options are what the cases are about."""
+import contextlib
 import hashlib
 import hmac
 import os
@@ -14,7 +15,7 @@ from harness import PASSWORD, REALM, USER, Failed, Skipped
 COOKIE = 0x2112A442
 ALLOCATE, REFRESH, SEND, DATA, PERMISSION, CHANNEL = 3, 4, 6, 7, 8, 9
 LIFETIME, PEER, PAYLOAD, RELAYED, TRANSPORT, FAMILY = 0x0D, 0x12, 0x13, 0x16, 0x19, 0x17
-DONT_FRAGMENT, ICMP = 0x1A, 0x8004
+DONT_FRAGMENT, ICMP, MOBILITY_TICKET = 0x1A, 0x8004, 0x8030
 UDP = struct.pack("!B3x", 17)
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
@@ -117,6 +118,11 @@ class Client:
                 return code, found, tid
             self.realm, self.nonce = found[0x14].decode(), found[0x15]
         raise Failed("the server challenges without end")
+
+    def handshake(self):
+        """A first request that is only there to be challenged."""
+        code, _, _ = self.ask(REFRESH, [])
+        expect("a Refresh without an allocation", code, 437)
 
     def must(self, method, attrs):
         code, found, tid = self.ask(method, attrs)
@@ -272,6 +278,30 @@ def unreachable_peer(family):
     return case
 
 
+def moves(server):
+    """RFC 8016: one allocation through ten sockets, and so through every worker, over UDP and TCP."""
+    with contextlib.ExitStack() as stack, peer_socket(socket.AF_INET) as peer:
+        c = stack.enter_context(Client(server))
+        ticket = c.allocate((MOBILITY_TICKET, b""))[MOBILITY_TICKET]
+        c.permit(peer.getsockname())
+        relay = c.relay
+        for i in range(10):
+            before, c = c, stack.enter_context(Client(server, tcp=i % 3 == 2))
+            thief = stack.enter_context(Client(server, password="not-" + PASSWORD))
+            c.handshake()
+            expect("the answer to a thief", thief.ask(REFRESH, [(MOBILITY_TICKET, ticket)])[0], 401)
+            if before.tcp:
+                before.socket.close()  # the break that mobility is there for
+            found, _ = c.must(REFRESH, [(MOBILITY_TICKET, ticket)])
+            expect("a used ticket again", found[MOBILITY_TICKET] == ticket, False)
+            ticket = found[MOBILITY_TICKET]
+            c.send_to(peer.getsockname(), b"up")
+            expect("the relay address", peer.recvfrom(100), (b"up", relay))
+            peer.sendto(b"down", relay)
+            expect("what comes back", c.data()[1][PAYLOAD], b"down")
+        c.must(REFRESH, [(LIFETIME, bytes(4))])
+
+
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
 
@@ -280,4 +310,5 @@ def matrix():
         yield f"wire TTL, DSCP and ECN {name}", True, header_fields(family)
         yield f"wire DSCP of a connection {name}", True, connection_fields(family)
         yield f"wire ICMP error {name}", True, unreachable_peer(family)
+    yield "wire mobility over all workers", True, moves
     yield "wire DF", True, fragment_bit

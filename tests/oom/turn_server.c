@@ -91,6 +91,12 @@ static void build_pair(struct client *c)
 	stun_put(&c->sw, STUN_A_EVEN_PORT, "\x80", 1);
 }
 
+static void build_mobile(struct client *c)
+{
+	build_allocate(c);
+	stun_put(&c->sw, STUN_A_MOBILITY_TICKET, NULL, 0);
+}
+
 static void one_relay(struct client *c)
 {
 	assert_int_equal(c->w->n_relays, 1);
@@ -115,6 +121,7 @@ static void an_allocation_is_made_whole_or_not_at_all(void **state)
 	check(&(struct talk){ NULL, build_allocate, one_relay, 4 });
 	check(&(struct talk){ NULL, build_allocate_sha256, one_relay, 4 });
 	check(&(struct talk){ NULL, build_dual, one_or_two_relays, 5 });
+	check(&(struct talk){ NULL, build_mobile, one_relay, 6 });
 	check(&(struct talk){ NULL, build_pair, one_relay_and_one_held, 6 });
 }
 

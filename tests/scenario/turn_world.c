@@ -102,6 +102,19 @@ static int relay_open(void *edge, struct turn_alloc *a, const struct addr *at, s
 	return r < 0 ? r : add_relay(edge, a, at, ret_r);
 }
 
+static struct turn_held *relay_detach(struct turn_relay *r)
+{
+	struct turn_held *h;
+
+	assert_int_equal(posix_memalign((void **)&h, 16, sizeof *h), 0); /* the real one has it ready */
+	*h = (struct turn_held){ r->w, r->at };
+	r->w->n_held++;
+	r->w->n_relays--;
+	list_unlink(&r->node);
+	free(r);
+	return h;
+}
+
 static void relay_close(struct turn_relay *r)
 {
 	r->w->n_relays--;
@@ -142,7 +155,7 @@ static int relay_adopt(void *edge, struct turn_alloc *a, struct turn_held *h, st
 
 	if (r < 0)
 		return r;
-	w->n_held--;
+	h->w->n_held--;
 	free(h);
 	return 0;
 }
@@ -156,11 +169,57 @@ static void relay_drop(struct turn_held *h)
 static const struct turn_relay_ops fake_relay = {
 	.open = relay_open,
 	.close = relay_close,
+	.detach = relay_detach,
 	.send = relay_send,
 	.hold = relay_hold,
 	.adopt = relay_adopt,
 	.drop = relay_drop,
 };
+
+/* ---- several workers ---- */
+
+static int post(void *edge, unsigned worker, struct turn_mail *m)
+{
+	struct world *w = edge;
+
+	if (worker >= ARRAY_LEN(w->workers) || !w->workers[worker])
+		return -ENOENT;
+	assert_true(w->workers[worker]->n_mail < WORLD_MAIL);
+	w->workers[worker]->mail[w->workers[worker]->n_mail++] = m;
+	return 0;
+}
+
+static bool path_alive(void *edge, const struct turn_path *p)
+{
+	(void)p;
+	return !((struct world *)edge)->paths_dead;
+}
+
+bool world_mail(struct world *w)
+{
+	if (w->n_mail == 0)
+		return false;
+	struct turn_mail *m = w->mail[0];
+	memmove(w->mail, w->mail + 1, --w->n_mail * sizeof w->mail[0]);
+	m->deliver(w->server, m, w->now);
+	return true;
+}
+
+void world_join(struct world *w, struct world *first, unsigned worker)
+{
+	world_config(w);
+	w->worker = worker;
+	w->first = first;
+	w->now = first->now;
+	w->nonces = first->nonces;
+	world_start(w);
+	for (unsigned i = 0; i < ARRAY_LEN(w->workers); i++)
+		w->workers[i] = first->workers[i];
+	w->workers[worker] = w;
+	for (unsigned i = 0; i < ARRAY_LEN(w->workers); i++)
+		if (w->workers[i])
+			memcpy(w->workers[i]->workers, w->workers, sizeof w->workers);
+}
 
 static uint64_t fake_unix_s(void)
 {
@@ -188,6 +247,7 @@ void world_config(struct world *w)
 	w->cfg.relay.ports = (struct cfg_port_range){ 49152, 65535 };
 	w->cfg.users = (struct cfg_list){ w->users, 2 };
 	w->cfg.software = (char *)"";
+	w->cfg.mobility = true;
 	w->cfg.limits.allocations = 100;
 	w->cfg.limits.allocations_per_user = 10;
 	w->cfg.limits.permissions_per_allocation = 20;
@@ -199,6 +259,8 @@ void world_config(struct world *w)
 	w->cfg.lifetime.nonce_ms = 600000;
 	w->now = 1000000;
 }
+
+static const struct hash_seed same_seed = { 0x0123456789abcdef, 0xfedcba9876543210 };
 
 static struct turn_policy *policy_of(struct world *w)
 {
@@ -214,9 +276,11 @@ int world_try_start(struct world *w)
 
 	log_set_level(LOG_LVL_ERROR);
 	list_init(&w->relays);
-	assert_int_equal(stun_nonces_init(&w->nonces, w->now), 0);
+	if (!w->first)
+		assert_int_equal(stun_nonces_init(&w->nonces, w->now), 0);
 	w->timers = timers_new(w->now);
-	w->totals = turn_totals_new();
+	w->totals = w->first ? w->first->totals : turn_totals_new();
+	w->workers[w->worker] = w;
 	w->policy = policy_of(w);
 	if (!w->timers || !w->totals || !w->policy ||
 	    metrics_new(turn_metric_rows, TURN_METRICS, 1, &w->metrics) < 0)
@@ -224,6 +288,10 @@ int world_try_start(struct world *w)
 	w->reservations = turn_reservations_new(&fake_relay, w->totals);
 	if (!w->reservations)
 		return -ENOMEM;
+	o.worker = w->worker;
+	o.seed = &same_seed;
+	o.post = post;
+	o.path_alive = path_alive;
 	o.timers = w->timers;
 	o.policy = w->policy;
 	o.totals = w->totals;
@@ -252,14 +320,16 @@ void world_reload(struct world *w)
 void world_stop(struct world *w)
 {
 	w->server = turn_server_free(w->server);
-	if (w->totals && w->reservations)
+	for (unsigned i = 0; i < w->n_mail; i++)
+		w->mail[i]->drop(w->mail[i]);
+	if (w->totals && w->reservations && !w->first)
 		assert_int_equal(turn_totals_allocations(w->totals), w->n_held);
 	w->reservations = turn_reservations_free(w->reservations);
-	if (w->totals)
+	if (w->totals && !w->first)
 		assert_int_equal(turn_totals_allocations(w->totals), 0);
 	assert_int_equal(w->n_relays, 0);
 	assert_int_equal(w->n_held, 0);
-	w->totals = turn_totals_free(w->totals);
+	w->totals = w->first ? NULL : turn_totals_free(w->totals);
 	w->policy = turn_policy_unref(w->policy);
 	w->metrics = metrics_free(w->metrics);
 	w->timers = timers_free(w->timers);

@@ -22,7 +22,7 @@
 #include "turn/discovery.h"
 
 #define WORLD_REALM "example.org"
-enum { WORLD_QUEUE = 64, NO_ANSWER = 999 };
+enum { WORLD_MAIL = 16, WORLD_QUEUE = 64, NO_ANSWER = 999 };
 
 struct sent { /* what the server sent */
 	struct addr from, to; /* from: the relay socket's or the listener's; to a client: to is the client's address */
@@ -52,6 +52,12 @@ struct world {
 	unsigned n_relays, n_held, n_closed_paths, opens;
 	int open_error;	   /* what opening a socket fails with */
 	uint16_t foreign[8]; /* ports taken by other programs */
+	/* Several workers: each is a world, and shares the totals of the first. */
+	unsigned worker;
+	struct world *first, *workers[4];
+	struct turn_mail *mail[WORLD_MAIL];
+	unsigned n_mail;
+	bool paths_dead; /* whoever has asked is gone */
 	bool lossy;	   /* nothing is queued */
 	/* For the allocation-failure tests: the nth allocation within the next input fails. */
 	unsigned fail_nth;
@@ -65,6 +71,8 @@ int world_try_start(struct world *w); /* 0 or -ENOMEM */
 void world_start(struct world *w);
 void world_reload(struct world *w);
 void world_stop(struct world *w); /* and checks that nothing is left open */
+void world_join(struct world *w, struct world *first, unsigned worker); /* another worker; stopped before the first */
+bool world_mail(struct world *w); /* the oldest letter to this worker is delivered */
 void world_wait(struct world *w, uint64_t ms); /* time passes, timers fire */
 /* cmocka's fixtures: *state is a started world. */
 int world_setup(void **state);

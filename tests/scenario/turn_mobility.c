@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mobility (RFC 8016): tickets, moves to another five-tuple, transport and worker, and who may not. A client
+ * that has moved is a copy of itself with another address.
+ */
+#include "tests/scenario/turn_world.h"
+
+static char ticket[TURN_TICKET_LEN]; /* the last one that was given */
+
+static void keep_ticket(const struct client *c)
+{
+	assert_int_equal(c->m.attr[STUN_A_MOBILITY_TICKET].n, sizeof ticket);
+	memcpy(ticket, c->m.attr[STUN_A_MOBILITY_TICKET].p, sizeof ticket);
+}
+
+static unsigned allocate_mobile(struct client *c)
+{
+	if (!c->nonce[0])
+		assert_int_equal(handshake(c), 401);
+	begin(c, STUN_ALLOCATE);
+	stun_put_u32(&c->sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put(&c->sw, STUN_A_MOBILITY_TICKET, NULL, 0);
+	unsigned code = read_allocation(c, ask(c));
+	if (code == 0)
+		keep_ticket(c);
+	return code;
+}
+
+static unsigned show(struct client *c, const char *shown, size_t n, int64_t lifetime)
+{
+	if (!c->nonce[0])
+		assert_int_equal(handshake(c), 401);
+	begin(c, STUN_REFRESH);
+	if (lifetime >= 0)
+		stun_put_u32(&c->sw, STUN_A_LIFETIME, (uint32_t)lifetime);
+	stun_put(&c->sw, STUN_A_MOBILITY_TICKET, shown, n);
+	return ask(c);
+}
+
+static unsigned move(struct client *c)
+{
+	unsigned code = show(c, ticket, sizeof ticket, -1);
+	if (code == 0)
+		keep_ticket(c);
+	return code;
+}
+
+/* The same client at another address. */
+static struct client moved(const struct client *c, const char *to)
+{
+	struct client there = client_udp(c->w, to, c->user);
+	there.relay = c->relay;
+	return there;
+}
+
+static void an_allocation_moves_with_all_it_has(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+
+	assert_int_equal(allocate_mobile(&home), 0);
+	away.relay = home.relay;
+	assert_int_equal(bind_channel(&home, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(permit(&home, "8.8.8.8"), 0);
+	assert_int_equal(move(&away), 0);
+	channel_data(&away, 0x4000, "through the old channel");
+	assert_peer_got(w, "9.9.9.9:53", "through the old channel");
+	peer_says(w, &away.relay, "9.9.9.9:53", "to the new place");
+	assert_channel_got(&away, 0x4000, "to the new place");
+	peer_says(w, &away.relay, "8.8.8.8:1", "indicated");
+	assert_client_got(&away, "8.8.8.8:1", "indicated");
+	assert_int_equal(turn_server_count(w->server), 1);
+	assert_int_equal(turn_totals_allocations(w->totals), 1);
+}
+
+static void the_old_five_tuple_ends_with_the_answer(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(bind_channel(&home, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(move(&away), 0);
+	channel_data(&home, 0x4000, "late");
+	assert_silence(w);
+	assert_int_equal(refresh(&home, -1), 437);
+	assert_int_equal(refresh(&away, -1), 0);
+}
+
+static void each_move_gives_a_new_ticket_and_a_used_one_ends(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), b = moved(&home, "203.0.113.9:5000"),
+		      c = moved(&home, "203.0.113.9:5001"), d = moved(&home, "203.0.113.9:5002");
+	char first[TURN_TICKET_LEN], second[TURN_TICKET_LEN];
+
+	assert_int_equal(allocate_mobile(&home), 0);
+	memcpy(first, ticket, sizeof first);
+	assert_int_equal(move(&b), 0);
+	memcpy(second, ticket, sizeof second);
+	assert_memory_not_equal(first, second, sizeof first);
+	/* the answer was lost, and the client has moved on with the ticket that it has */
+	assert_int_equal(show(&c, first, sizeof first, -1), 0);
+	keep_ticket(&c);
+	assert_int_equal(show(&d, second, sizeof second, -1), 437);
+	assert_int_equal(move(&d), 0);
+	assert_int_equal(show(&b, first, sizeof first, -1), 437);
+}
+
+static void a_move_said_twice_is_answered_twice(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+	char again[TURN_TICKET_LEN];
+
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(move(&away), 0);
+	memcpy(again, ticket, sizeof again);
+	assert_int_equal(ask_again(&away), 0);
+	keep_ticket(&away);
+	assert_memory_equal(again, ticket, sizeof again);
+	assert_int_equal(move(&away), 400); /* a new request from the same five-tuple needs none */
+	assert_int_equal(refresh(&away, -1), 0);
+}
+
+static void a_ticket_without_the_credential_is_worth_nothing(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), thief = client_udp(w, "203.0.113.9:5000", "bob"),
+		      forger = client_udp(w, "203.0.113.9:5001", "alice");
+	char none[TURN_TICKET_LEN];
+
+	memset(none, '0', sizeof none);
+	forger.password = "not hers";
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(show(&thief, none, sizeof none, -1), 437);
+	assert_int_equal(show(&thief, ticket, sizeof ticket, -1), 437); /* and the same to the byte */
+	assert_int_equal(show(&thief, ticket, sizeof ticket, 0), 437);
+	assert_int_equal(show(&forger, ticket, sizeof ticket, -1), 401);
+	assert_int_equal(refresh(&home, -1), 0);
+	assert_int_equal(turn_server_count(w->server), 1);
+}
+
+static void what_mobility_refuses(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+
+	assert_int_equal(handshake(&home), 401);
+	begin(&home, STUN_ALLOCATE);
+	stun_put_u32(&home.sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put(&home.sw, STUN_A_MOBILITY_TICKET, "full", 4);
+	assert_int_equal(ask(&home), 400);
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(show(&away, "short", 5, -1), 400);
+	assert_int_equal(show(&away, "", 0, -1), 400);
+	w->cfg.mobility = false;
+	world_reload(w);
+	assert_int_equal(move(&away), 405);
+	away = client_udp(w, "203.0.113.9:5001", "alice");
+	assert_int_equal(allocate_mobile(&away), 405);
+	assert_int_equal(allocate(&away), 0);
+	assert_false(stun_has(&away.m, STUN_A_MOBILITY_TICKET));
+}
+
+static void a_ticket_with_lifetime_0_releases(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(show(&away, ticket, sizeof ticket, 0), 0);
+	assert_int_equal(turn_server_count(w->server), 0);
+	assert_int_equal(show(&away, ticket, sizeof ticket, 0), 437);
+}
+
+static void a_broken_connection_keeps_a_mobile_allocation(void **state)
+{
+	struct world *w = *state;
+	struct client tcp = client_tcp(w, "192.0.2.1:4000", "alice"), plain = client_tcp(w, "192.0.2.1:4001", "alice"),
+		      away = moved(&tcp, "203.0.113.9:5000");
+
+	assert_int_equal(allocate(&plain), 0);
+	assert_int_equal(allocate_mobile(&tcp), 0);
+	assert_int_equal(permit(&tcp, "9.9.9.9"), 0);
+	turn_path_gone(w->server, &plain.path, w->now);
+	turn_path_gone(w->server, &tcp.path, w->now);
+	assert_int_equal(turn_server_count(w->server), 1);
+	peer_says(w, &tcp.relay, "9.9.9.9:53", "nobody home");
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_CLIENT_AWAY), 1);
+	assert_int_equal(move(&away), 0); /* over UDP */
+	peer_says(w, &tcp.relay, "9.9.9.9:53", "back");
+	assert_client_got(&away, "9.9.9.9:53", "back");
+	tcp = client_tcp(w, "192.0.2.1:4002", "alice");
+	assert_int_equal(move(&tcp), 0);
+	turn_path_gone(w->server, &tcp.path, w->now);
+	world_wait(w, 600000); /* whoever does not come back is forgotten */
+	assert_int_equal(turn_server_count(w->server), 0);
+}
+
+static void moves_take_no_more_of_the_quota(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), extra = client_udp(w, "192.0.2.1:4001", "alice");
+
+	w->cfg.limits.allocations_per_user = 1;
+	world_reload(w);
+	assert_int_equal(allocate_mobile(&home), 0);
+	for (unsigned i = 0; i < 50; i++) {
+		char at[32];
+		snprintf(at, sizeof at, "203.0.113.9:%u", 5000 + i);
+		struct client away = moved(&home, at);
+		assert_int_equal(move(&away), 0);
+	}
+	assert_int_equal(allocate(&extra), 486);
+	assert_int_equal(turn_totals_allocations(w->totals), 1);
+}
+
+/* ---- several workers ---- */
+
+static void at_worker(struct client *c, struct world *w)
+{
+	c->w = w;
+	c->path.handle = w;
+}
+
+static unsigned answer_after_mail(struct client *c, struct world *a, struct world *b)
+{
+	struct sent s;
+	unsigned code = 0;
+	struct text reason;
+
+	while (world_mail(a) || world_mail(b))
+		;
+	if (!take(c->w, &s))
+		return NO_ANSWER;
+	c->answer_n = s.n;
+	memcpy(c->answer, s.data, s.n);
+	free(s.data);
+	assert_int_equal(stun_parse(c->answer, c->answer_n, &c->m), STUN_OK);
+	if (c->m.class == STUN_ERROR)
+		assert_int_equal(stun_get_error(&c->m, &code, &reason), 0);
+	else
+		keep_ticket(c);
+	return code;
+}
+
+static void a_ticket_brings_the_allocation_from_another_worker(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+
+	world_join(&two, one, 1);
+	at_worker(&away, &two);
+	assert_int_equal(allocate_mobile(&home), 0);
+	away.relay = home.relay;
+	assert_int_equal(bind_channel(&home, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(permit(&home, "8.8.8.8"), 0);
+	assert_int_equal(move(&away), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&away, one, &two), 0);
+	assert_int_equal(turn_server_count(one->server), 0);
+	assert_int_equal(turn_server_count(two.server), 1);
+	assert_int_equal(one->n_relays + one->n_held + two.n_held, 0);
+	channel_data(&away, 0x4000, "up");
+	assert_peer_got(&two, "9.9.9.9:53", "up");
+	peer_says(&two, &away.relay, "9.9.9.9:53", "down");
+	assert_channel_got(&away, 0x4000, "down");
+	peer_says(&two, &away.relay, "8.8.8.8:9", "down");
+	assert_client_got(&away, "8.8.8.8:9", "down");
+	assert_int_equal(refresh(&home, -1), 437);
+	assert_int_equal(memcmp(ticket, "01", 2), 0); /* and the new ticket names the new worker */
+	world_wait(&two, 600000);
+	assert_int_equal(turn_server_count(two.server), 0);
+	world_stop(&two);
+}
+
+static void an_old_ticket_follows_the_allocation_from_worker_to_worker(void **state)
+{
+	struct world *one = *state;
+	static struct world two, three;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), b = moved(&home, "203.0.113.9:5000"),
+		      c = moved(&home, "203.0.113.9:5001");
+	char first[TURN_TICKET_LEN];
+
+	world_join(&two, one, 1);
+	world_join(&three, one, 2);
+	at_worker(&b, &two);
+	at_worker(&c, &three);
+	assert_int_equal(allocate_mobile(&home), 0);
+	memcpy(first, ticket, sizeof first);
+	assert_int_equal(move(&b), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&b, one, &two), 0); /* and the client never sees it */
+	assert_int_equal(show(&c, first, sizeof first, -1), NO_ANSWER);
+	while (world_mail(one) || world_mail(&two))
+		;
+	assert_int_equal(answer_after_mail(&c, &three, &three), 0);
+	assert_int_equal(turn_server_count(three.server), 1);
+	world_stop(&three);
+	world_stop(&two);
+}
+
+static void another_worker_gives_nothing_to_a_stranger(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), thief = client_udp(one, "203.0.113.9:5000", "bob");
+
+	world_join(&two, one, 1);
+	at_worker(&thief, &two);
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(move(&thief), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&thief, one, &two), 437);
+	ticket[0] = '7'; /* a worker that there is not */
+	assert_int_equal(move(&thief), 437);
+	ticket[0] = 'z';
+	assert_int_equal(move(&thief), 437);
+	assert_int_equal(refresh(&home, -1), 0);
+	world_stop(&two);
+}
+
+static void who_asked_and_went_away_finds_the_allocation_waiting(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000"),
+		      later = moved(&home, "203.0.113.9:5001");
+
+	world_join(&two, one, 1);
+	at_worker(&away, &two);
+	at_worker(&later, &two);
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(move(&away), NO_ANSWER);
+	two.paths_dead = true;
+	assert_int_equal(answer_after_mail(&away, one, &two), NO_ANSWER);
+	assert_int_equal(turn_server_count(two.server), 1);
+	assert_int_equal(move(&later), 0); /* with the ticket it has */
+	world_stop(&two);
+}
+
+static void what_is_under_way_when_all_stops_is_closed(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+
+	world_join(&two, one, 1);
+	at_worker(&away, &two);
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(permit(&home, "8.8.8.8"), 0);
+	assert_int_equal(move(&away), NO_ANSWER);
+	assert_true(world_mail(one));
+	assert_int_equal(one->n_held, 1);
+	world_stop(&two);
+	assert_int_equal(one->n_held, 0);
+	assert_int_equal(turn_totals_allocations(one->totals), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TALK(an_allocation_moves_with_all_it_has),
+		TALK(the_old_five_tuple_ends_with_the_answer),
+		TALK(each_move_gives_a_new_ticket_and_a_used_one_ends),
+		TALK(a_move_said_twice_is_answered_twice),
+		TALK(a_ticket_without_the_credential_is_worth_nothing),
+		TALK(what_mobility_refuses),
+		TALK(a_ticket_with_lifetime_0_releases),
+		TALK(a_broken_connection_keeps_a_mobile_allocation),
+		TALK(moves_take_no_more_of_the_quota),
+		TALK(a_ticket_brings_the_allocation_from_another_worker),
+		TALK(an_old_ticket_follows_the_allocation_from_worker_to_worker),
+		TALK(another_worker_gives_nothing_to_a_stranger),
+		TALK(who_asked_and_went_away_finds_the_allocation_waiting),
+		TALK(what_is_under_way_when_all_stops_is_closed),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

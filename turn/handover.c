@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An allocation changes its worker: a Refresh with its ticket came to another one. That worker asks by mail
+ * the one whose number the ticket carries, which looks for ticket and user, takes the allocation out of
+ * service and sends it with its sockets; who asked puts it into its own tables and handles the request
+ * again. In between the allocation belongs to the letter, and dies with it if there is no delivery.
+ *
+ * Nothing is hashed anew, because the workers share one seed; the account and the record of relay
+ * ports are shared too. The key stays behind: the request is authenticated where it came in.
+ */
+#include <errno.h>
+#include <string.h>
+#include "turn/alloc.h"
+
+enum { MAX_HOPS = 4 }; /* of a question from note to note */
+
+struct handover {
+	struct turn_mail mail;
+	unsigned asker, hops;
+	const struct turn_relay_ops *relay;
+	struct turn_totals *totals;
+	uint8_t ticket[TURN_TICKET_LEN];
+	char user[256];
+	struct turn_alloc *alloc; /* on its way, without sockets, key or server; owned */
+	struct turn_held *held[TURN_FAMILIES]; /* its sockets; owned */
+	struct turn_path path; /* of the request */
+	size_t n;
+	uint8_t request[];
+};
+
+static void drop_alloc(struct handover *h)
+{
+	struct turn_server nobody = { .o = { .totals = h->totals, .relay = h->relay } }; /* an allocation dies in a server */
+	struct turn_alloc *a = h->alloc;
+
+	if (!a)
+		return;
+	a->server = &nobody;
+	for (unsigned f = 0; f < TURN_FAMILIES; f++) {
+		if (!h->held[f])
+			continue;
+		turn_totals_relay_closed(h->totals, &a->at[f]);
+		turn_totals_relay_closed(h->totals, &a->public_at[f]);
+		h->relay->drop(steal_ptr(&h->held[f]));
+	}
+	h->alloc = turn_alloc_free(a);
+}
+
+static void drop_letter(struct turn_mail *m)
+{
+	struct handover *h = container_of(m, struct handover, mail);
+
+	drop_alloc(h);
+	free(h);
+}
+
+/* ---- where the allocation is ---- */
+
+static void take_sockets(struct turn_alloc *a, struct handover *h)
+{
+	for (unsigned f = 0; f < TURN_FAMILIES; f++)
+		if (a->relay[f])
+			h->held[f] = a->server->o.relay->detach(steal_ptr(&a->relay[f]));
+}
+
+static void leave(struct turn_alloc *a, struct handover *h)
+{
+	struct turn_server *s = a->server;
+
+	turn_mobility_unlink(a->mobility);
+	htable_remove(&s->by_tuple, &a->node);
+	list_unlink(&a->in_order);
+	timer_stop(&a->expiry);
+	a->key = turn_key_unref(a->key);
+	s->n_allocs--;
+	turn_count(s, TURN_M_ALLOCATIONS, 0, -1);
+	struct turn_moved *note = &s->moved[s->moved_next++ % TURN_MOVED_NOTES];
+	memcpy(note->ticket, h->ticket, sizeof note->ticket);
+	note->worker = h->asker;
+	h->alloc = a;
+}
+
+static const struct turn_moved *find_note(const struct turn_server *s, const uint8_t *ticket)
+{
+	for (unsigned i = 0; i < MIN(s->moved_next, (unsigned)TURN_MOVED_NOTES); i++)
+		if (bytes_equal_ct(s->moved[i].ticket, ticket, TURN_TICKET_LEN))
+			return &s->moved[i];
+	return NULL;
+}
+
+static void on_brought(struct turn_server *s, struct turn_mail *m, uint64_t now);
+
+static void on_asked(struct turn_server *s, struct turn_mail *m, uint64_t now)
+{
+	struct handover *h = container_of(m, struct handover, mail);
+	struct turn_alloc *a = turn_mobility_find(s, h->ticket);
+	const struct turn_moved *note = a ? NULL : find_note(s, h->ticket);
+	unsigned to = h->asker;
+
+	(void)now;
+	if (note && note->worker != s->o.worker && note->worker != h->asker && h->hops++ < MAX_HOPS) {
+		to = note->worker;
+	} else {
+		if (a && strcmp(a->user, h->user) == 0) {
+			take_sockets(a, h);
+			leave(a, h);
+		}
+		m->deliver = on_brought;
+	}
+	if (s->o.post(s->o.edge, to, m) < 0)
+		drop_letter(m);
+}
+
+/* ---- where the request is ---- */
+
+static void arrive(struct turn_server *s, struct handover *h, uint64_t now)
+{
+	struct turn_alloc *a = h->alloc;
+
+	a->server = s;
+	for (unsigned f = 0; f < TURN_FAMILIES; f++) {
+		if (!h->held[f])
+			continue;
+		if (s->o.relay->adopt(s->o.edge, a, h->held[f], &a->relay[f]) < 0) {
+			turn_count(s, TURN_M_ALLOCATIONS_ENDED, TURN_END_STOPPED, 1);
+			for (unsigned k = 0; k < f; k++)
+				turn_alloc_close(a, k);
+			drop_alloc(h);
+			return;
+		}
+		h->held[f] = NULL;
+	}
+	h->alloc = NULL;
+	turn_alloc_arrive(a);
+	turn_mobility_park(a); /* until the request, handled again, moves it */
+	if (turn_mobility_link(a->mobility) < 0)
+		turn_alloc_end(a, TURN_END_STOPPED, now);
+}
+
+static void on_brought(struct turn_server *s, struct turn_mail *m, uint64_t now)
+{
+	struct handover *h = container_of(m, struct handover, mail);
+	struct turn_packet pk = { .data = h->request, .n = h->n, .mark = DGRAM_MARK_NONE };
+
+	if (h->alloc)
+		arrive(s, h, now);
+	if (s->o.path_alive(s->o.edge, &h->path)) {
+		s->asked_already = true;
+		turn_input(s, &h->path, &pk, now);
+		s->asked_already = false;
+	}
+	s->n_asking--;
+	free(h);
+}
+
+/* ---- the question ---- */
+
+static unsigned hex_digit(uint8_t c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10u : 255;
+}
+
+/* The worker to ask: whom a note names, else whom the ticket names. */
+static bool whom(const struct turn_server *s, const uint8_t *ticket, unsigned *ret_worker)
+{
+	const struct turn_moved *note = find_note(s, ticket);
+	unsigned high = hex_digit(ticket[0]), low = hex_digit(ticket[1]);
+
+	*ret_worker = note ? note->worker : high << 4 | low;
+	return note ? note->worker != s->o.worker : high < 16 && low < 16 && *ret_worker != s->o.worker;
+}
+
+bool turn_handover_ask(struct turn_request *q, const uint8_t ticket[static TURN_TICKET_LEN], enum turn_refusal *ret_r)
+{
+	struct turn_server *s = q->s;
+	unsigned worker;
+
+	if (s->asked_already || !s->o.post || !whom(s, ticket, &worker))
+		return false;
+	*ret_r = TURN_REFUSE_RESOURCES;
+	if (s->n_asking >= TURN_ASKING_MAX)
+		return true;
+	struct handover *h = calloc(1, sizeof *h + q->m->raw_n);
+	if (!h)
+		return true;
+	h->mail = (struct turn_mail){ .deliver = on_asked, .drop = drop_letter };
+	h->asker = s->o.worker;
+	h->relay = s->o.relay;
+	h->totals = s->o.totals;
+	memcpy(h->ticket, ticket, sizeof h->ticket);
+	memcpy(h->user, q->id.user, sizeof h->user);
+	h->path = *q->from;
+	h->n = q->m->raw_n;
+	memcpy(h->request, q->m->raw, h->n);
+	if (s->o.post(s->o.edge, worker, &h->mail) < 0) { /* no worker has this number */
+		free(h);
+		return false;
+	}
+	s->n_asking++;
+	q->deferred = true;
+	*ret_r = TURN_ACCEPTED;
+	return true;
+}

@@ -4,6 +4,7 @@
 The server is stile-turn from a build folder, or coturn's turnserver (STILE_PEER=coturn), with the same
 addresses and accounts: a case that fails against both is the case's fault. It runs on loopback, on ports
 of its own, and only the process started here is ever stopped."""
+import fcntl
 import itertools
 import os
 import re
@@ -51,10 +52,17 @@ def port_is_free(port):
 
 
 def free_port_base(first):
-    """The first run of ports, a multiple of PORTS_PER_SERVER from `first`, whose listeners are free."""
+    """The first run of ports, a multiple of PORTS_PER_SERVER from `first`, whose listeners are free, and the
+    open lock file that keeps it ours against other runs on this machine."""
     for base in range(first, first + 20 * PORTS_PER_SERVER, PORTS_PER_SERVER):
-        if all(port_is_free(base + i) for i in range(FIRST_RELAY)):
-            return base
+        lock = open(os.path.join(tempfile.gettempdir(), f".stile-ports-{base}"), "a", encoding="ascii")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if all(port_is_free(base + i) for i in range(FIRST_RELAY)):
+                return base, lock
+        except OSError:
+            pass
+        lock.close()
     raise Failed(f"no free ports from {first} on")
 
 
@@ -94,7 +102,7 @@ class Server:
         self.auth = auth
         self.extra_yaml = extra_yaml
         self.peer = os.environ.get("STILE_PEER", "stile")
-        self.base = free_port_base(first_port or int(os.environ.get("STILE_PORT_BASE", "21500")))
+        self.base, self.port_lock = free_port_base(first_port or int(os.environ.get("STILE_PORT_BASE", "21500")))
         self.port, self.tls_port = self.base, self.base + 1
         self.peer_ports = itertools.cycle(range(self.base + FIRST_PEER, self.base + FIRST_RELAY))
         self.ipv6 = has_ipv6()
@@ -116,6 +124,7 @@ class Server:
 
     def __exit__(self, *_):
         self.kill()
+        self.port_lock.close()
         if not os.environ.get("STILE_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -15,11 +15,14 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { BASE_DESCRIPTORS = 3 };
 
 struct loop {
 	struct event_base *base;
@@ -254,6 +257,24 @@ void loop_remove_hook(struct pass_hook *h)
 
 /* ---- life ---- */
 
+/* Are there descriptors for a base (epoll, and a pair for signals)? libevent ends the process if it finds
+ * none for the pair, so it is asked first. */
+static int probe_descriptors(int any_fd)
+{
+	int fd[BASE_DESCRIPTORS], n = 0, r = 0;
+
+	while (n < BASE_DESCRIPTORS && r == 0) {
+		fd[n] = fcntl(any_fd, F_DUPFD_CLOEXEC, 0);
+		if (fd[n] < 0)
+			r = -errno;
+		else
+			n++;
+	}
+	while (n > 0)
+		close(fd[--n]);
+	return r;
+}
+
 static struct event_base *new_base(void)
 {
 	struct event_config *cfg = event_config_new();
@@ -272,6 +293,7 @@ static struct event_base *new_base(void)
 int loop_new(struct loop **ret_loop)
 {
 	_cleanup_(loop_freep) struct loop *l = calloc(1, sizeof(*l));
+	int r;
 
 	if (!l)
 		return -ENOMEM;
@@ -283,6 +305,9 @@ int loop_new(struct loop **ret_loop)
 	l->mail_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (l->mail_fd < 0)
 		return -errno;
+	r = probe_descriptors(l->mail_fd);
+	if (r < 0)
+		return r;
 	l->base = new_base();
 	l->timers = timers_new(l->now);
 	if (!l->base || !l->timers)

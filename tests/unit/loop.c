@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -483,6 +484,37 @@ static void a_call_runs_in_each_worker_in_turn_and_waits(void **state)
 	workers_stop(&ring.ws);
 }
 
+static void a_loop_for_which_no_descriptor_is_left_says_so(void **state)
+{
+	struct rlimit before, few;
+	struct loop *l = NULL;
+	int held[64], next, n = 0, run = 0, r;
+
+	(void)state;
+	while (run < 6 && n < (int)ARRAY_LEN(held)) { /* holes in what we inherited are filled */
+		held[n] = dup(0);
+		assert_true(held[n] > 0);
+		run = n && held[n] == held[n - 1] + 1 ? run + 1 : 1;
+		n++;
+	}
+	assert_int_equal(run, 6);
+	next = held[n - 6];
+	for (; run; run--)
+		close(held[--n]);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (rlim_t more = 0; more < 6; more++) { /* none for the mailbox; none to wait with; none for signals … */
+		few = (struct rlimit){ (rlim_t)next + more, before.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		r = loop_new(&l);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		assert_int_equal(r, more < 4 ? -EMFILE : 0);
+		if (r == 0)
+			l = loop_free(l);
+	}
+	while (n)
+		close(held[--n]);
+}
+
 static void there_is_at_least_one_usable_core(void **state)
 {
 	(void)state;
@@ -505,6 +537,7 @@ int main(void)
 		cmocka_unit_test(four_workers_exchange_a_hundred_thousand_mails_in_order),
 		cmocka_unit_test(a_failed_setup_stops_those_that_were_up_and_returns_its_error),
 		cmocka_unit_test(a_call_runs_in_each_worker_in_turn_and_waits),
+		cmocka_unit_test(a_loop_for_which_no_descriptor_is_left_says_so),
 		cmocka_unit_test(there_is_at_least_one_usable_core),
 	};
 

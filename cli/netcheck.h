@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What stile netcheck finds out: plain values that the probes fill (cli/netcheck_udp.c, cli/netcheck_tcp.c) and
- * the report prints (cli/netcheck_report.c). One struct netcheck is one look at the network.
+ * the report prints (cli/netcheck_report.c). One struct netcheck is one look at the network; it owns nothing
+ * and may be copied, so the look before can be kept to compare with.
  */
 #pragma once
 #include "cli/command.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What stile netcheck says: for people a line for each finding with its meaning in plain words, for programs
- * JSON with the same findings. What is not known is null there and "not known" here, with the reason.
+ * JSON with the same findings. What is not known is null there and "not known" here, with the reason. Nothing is
+ * found out or decided here.
  */
 #include <stdio.h>
 #include <string.h>

@@ -79,12 +79,23 @@ static void answer_empty(struct turn_request *q)
 	turn_answer_send(q, &sw);
 }
 
+enum { NAMED_TWICE = 32 }; /* new addresses of one request among which repeats are found */
+
+/* A request may name an address with several ports: that is one permission. */
+static bool is_new(const struct addr *seen, unsigned n, const struct addr *peer)
+{
+	for (unsigned i = 0; i < MIN(n, (unsigned)NAMED_TWICE); i++)
+		if (addr_equal_ip(&seen[i], peer))
+			return false;
+	return true;
+}
+
 /* All addresses are judged before one is installed. */
 static enum turn_refusal judge_peers(struct turn_request *q, unsigned *ret_new)
 {
 	uint64_t limit = q->s->cfg->limits.permissions_per_allocation;
 	size_t it = 0;
-	struct addr peer;
+	struct addr peer, seen[NAMED_TWICE];
 	unsigned n = 0, fresh = 0;
 	bool own;
 	int r;
@@ -93,9 +104,13 @@ static enum turn_refusal judge_peers(struct turn_request *q, unsigned *ret_new)
 		enum turn_refusal no = turn_peer_check(q, &peer, &own);
 		if (no != TURN_ACCEPTED)
 			return no;
-		if (++n > limit)
+		n++;
+		if (turn_permission_find(q->alloc, &peer, q->now) || !is_new(seen, fresh, &peer))
+			continue;
+		if (fresh < NAMED_TWICE)
+			seen[fresh] = peer;
+		if (++fresh > limit)
 			return TURN_REFUSE_PERMISSIONS;
-		fresh += !turn_permission_find(q->alloc, &peer, q->now);
 	}
 	if (r == -EBADMSG)
 		return turn_because(q, TURN_REFUSE_MALFORMED, "XOR-PEER-ADDRESS");

@@ -61,6 +61,26 @@ static void an_allocation_has_so_many_permissions_and_no_more(void **state)
 	assert_int_equal(permit(&alice, "9.9.9.7"), 508);
 }
 
+static void one_address_on_many_ports_is_one_permission(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:1", "alice");
+
+	w->cfg.limits.permissions_per_allocation = 2;
+	world_reload(w);
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(permit(&alice, "9.9.8.1"), 0);
+	begin(&alice, STUN_CREATE_PERMISSION);
+	for (uint16_t port = 1; port <= 9; port++) {
+		struct addr peer = addr_v4(0x09090901, port);
+		stun_put_addr(&alice.sw, STUN_A_XOR_PEER_ADDRESS, &peer);
+	}
+	assert_int_equal(ask(&alice), 0);
+	assert_int_equal(ask_again(&alice), 0);
+	assert_int_equal(counted(w, TURN_M_PERMISSIONS, 0), 2);
+	assert_int_equal(permit(&alice, "9.9.9.2"), 508);
+}
+
 static void a_request_with_too_many_peers_gets_none(void **state)
 {
 	struct world *w = *state;
@@ -206,6 +226,7 @@ int main(void)
 		TALK(a_user_has_so_many_allocations_and_no_more),
 		TALK(the_server_has_so_many_allocations_and_no_more),
 		TALK(an_allocation_has_so_many_permissions_and_no_more),
+		TALK(one_address_on_many_ports_is_one_permission),
 		TALK(a_request_with_too_many_peers_gets_none),
 		TALK(an_allocation_has_so_many_channels_and_no_more),
 		TALK(a_user_has_so_many_permissions_over_all_allocations),

@@ -99,7 +99,7 @@ static enum turn_refusal take_account(struct turn_request *q, struct turn_accoun
 				 cfg->limits.allocations_per_user, ret_a)) {
 	case TURN_LIMIT_OK: return TURN_ACCEPTED;
 	case TURN_LIMIT_ACCOUNT: return TURN_REFUSE_QUOTA_USER;
-	case TURN_LIMIT_TOTAL: return TURN_REFUSE_QUOTA_TOTAL;
+	case TURN_LIMIT_TOTAL: return turn_elsewhere(q, TURN_REFUSE_QUOTA_TOTAL);
 	default: return TURN_REFUSE_RESOURCES;
 	}
 }
@@ -227,6 +227,8 @@ enum turn_refusal turn_on_allocate(struct turn_request *q)
 		answer(q, q->alloc);
 		return TURN_ACCEPTED;
 	}
+	if (q->s->draining)
+		return turn_elsewhere(q, TURN_REFUSE_DRAINING);
 	r = read_wants(q, &w);
 	if (r != TURN_ACCEPTED)
 		return r;

@@ -49,6 +49,7 @@ struct turn_server {
 	struct htable by_ticket;	/* struct turn_ticket: turn/mobility.h */
 	struct turn_moved *moved;	/* TURN_MOVED_NOTES, a ring */
 	unsigned moved_next, n_asking;
+	bool draining;
 	bool asked_already;		/* the request that is handled has been to another worker */
 	struct hash_seed seed;
 	uint32_t number_spread;		/* odd: spreads channel numbers over an index */
@@ -114,6 +115,10 @@ enum turn_refusal turn_on_binding(struct turn_request *q);
 /* STUN_BIT()s of RFC 5780's attributes, if this request asks where they are served. */
 uint64_t turn_binding_understood(const struct turn_request *q);
 
+/* turn/alternate.c: an Allocate that this server will not serve (why) goes to another one, if there is one for
+ * this client; and that server's address, for the answer. */
+enum turn_refusal turn_elsewhere(const struct turn_request *q, enum turn_refusal why);
+void turn_alternate_put(const struct turn_request *q, struct stun_writer *sw);
 /* turn/allocate.c */
 enum turn_refusal turn_on_allocate(struct turn_request *q);
 uint64_t turn_lifetime(const struct turn_config *cfg, const struct stun_msg *m); /* ms, as granted; for Refresh too */

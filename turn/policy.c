@@ -228,6 +228,9 @@ static int copy_values(struct turn_config *to, const struct turn_config *from)
 	r |= copy_string(from->certificate, &to->certificate);
 	r |= copy_string(from->key, &to->key);
 	r |= copy_string(from->software, &to->software);
+	r |= copy_string(from->alternate_domain, &to->alternate_domain);
+	r |= copy_list(&from->alternate_servers, sizeof(struct addr), &to->alternate_servers);
+	r |= copy_list(&from->alternate_tls_servers, sizeof(struct addr), &to->alternate_tls_servers);
 	r |= copy_string(from->password, &to->password);
 	r |= copy_pairs(&from->users, &to->users);
 	r |= copy_pairs(&from->secrets, &to->secrets);
@@ -250,6 +253,9 @@ static void free_values(struct turn_config *c)
 	free_pairs(&c->users);
 	free_pairs(&c->secrets);
 	free(c->listen.items);
+	free(c->alternate_domain);
+	free(c->alternate_servers.items);
+	free(c->alternate_tls_servers.items);
 	free(c->relay.addresses.items);
 	free(c->relay.external.items);
 	free(c->peers.allow.items);

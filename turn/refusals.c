@@ -6,6 +6,7 @@
  */
 #include "turn/refusals.h"
 
+#define T300 300, "Try Alternate"
 #define T400 400, "Bad Request"
 #define T401 401, "Unauthorized"
 #define T403 403, "Forbidden"
@@ -25,6 +26,7 @@
 /* clang-format off */
 #define REFUSALS(X) \
 	X(ACCEPTED,             0, "OK", "accepted",         NULL,                         "accepted") \
+	X(REFUSE_ALTERNATE,     T300, "alternate",           &MSG_TURN_REFUSED_ALTERNATE,  "the client was sent to another server") \
 	X(REFUSE_MALFORMED,     T400, "malformed",           &MSG_TURN_REFUSED_REQUEST,    "the message is not well-formed") \
 	X(REFUSE_MISSING,       T400, "missing_attribute",   &MSG_TURN_REFUSED_REQUEST,    "an attribute is missing") \
 	X(REFUSE_CONTRADICTION, T400, "contradiction",       &MSG_TURN_REFUSED_REQUEST,    "two attributes exclude each other") \
@@ -46,6 +48,7 @@
 	X(REFUSE_PEER_FAMILY,   T443, "peer_family",         &MSG_TURN_REFUSED_STATE,      "the allocation has no relay address of the peer's family") \
 	X(REFUSE_QUOTA_USER,    T486, "user_allocations",    &MSG_TURN_LIMIT_USER,         "the user has as many allocations as allowed") \
 	X(REFUSE_QUOTA_TOTAL,   T508, "total_allocations",   &MSG_TURN_LIMIT_SERVER,       "the server has as many allocations as allowed") \
+	X(REFUSE_DRAINING,      T508, "draining",            &MSG_TURN_LIMIT_DRAINING,     "the server drains, and no alternate is configured") \
 	X(REFUSE_PERMISSIONS,   T508, "permissions",         &MSG_TURN_LIMIT_PERMISSIONS,  "the allocation has as many permissions as allowed") \
 	X(REFUSE_PERMISSIONS_USER,  T508, "user_permissions",  &MSG_TURN_LIMIT_PERMISSIONS_USER,  "the user has as many permissions as allowed") \
 	X(REFUSE_PERMISSIONS_TOTAL, T508, "total_permissions", &MSG_TURN_LIMIT_PERMISSIONS_TOTAL, "the server has as many permissions as allowed") \

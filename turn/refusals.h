@@ -15,6 +15,7 @@
 
 enum turn_refusal {
 	TURN_ACCEPTED, /* none: the request was answered */
+	TURN_REFUSE_ALTERNATE,	    /* not here: another server is named */
 	TURN_REFUSE_MALFORMED,
 	TURN_REFUSE_MISSING,	    /* an attribute that the method needs */
 	TURN_REFUSE_CONTRADICTION,  /* attributes that exclude each other */
@@ -36,6 +37,7 @@ enum turn_refusal {
 	TURN_REFUSE_PEER_FAMILY,
 	TURN_REFUSE_QUOTA_USER,
 	TURN_REFUSE_QUOTA_TOTAL,
+	TURN_REFUSE_DRAINING,
 	TURN_REFUSE_PERMISSIONS,    /* of the allocation */
 	TURN_REFUSE_PERMISSIONS_USER,
 	TURN_REFUSE_PERMISSIONS_TOTAL,

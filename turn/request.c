@@ -110,6 +110,8 @@ static void answer_refusal(struct turn_request *q, enum turn_refusal what)
 	stun_put_error(&sw, row->code, row->text);
 	if (row->code == 401 || row->code == 438)
 		put_challenge(q, &sw);
+	if (row->code == 300)
+		turn_alternate_put(q, &sw);
 	if (row->code == 420)
 		stun_put_unknown(&sw, q->unknown, q->n_unknown);
 	send_message(q, &sw);

@@ -53,6 +53,11 @@ void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n)
 	s->nonces.lifetime_ms = s->cfg->lifetime.nonce_ms; /* the policy's, so a reload changes it */
 }
 
+void turn_server_set_draining(struct turn_server *s, bool draining)
+{
+	s->draining = draining;
+}
+
 /* ---- birth and death ---- */
 
 static void on_reservations_due(struct timer *t, uint64_t now)

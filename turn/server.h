@@ -109,6 +109,8 @@ int turn_server_new(const struct turn_server_options *o, uint64_t now, struct tu
 struct turn_server *turn_server_free(struct turn_server *s); /* ends all allocations */
 DEFINE_CLEANUP(struct turn_server, turn_server_free)
 void turn_server_set_policy(struct turn_server *s, struct turn_policy *p); /* reload: referenced */
+/* No new allocations: 300 with another server if one is configured for the client, else 508. */
+void turn_server_set_draining(struct turn_server *s, bool draining);
 void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n);
 
 /* One datagram, or one frame of a stream (turn_frame_length; padded or not), from a client. now: of

@@ -68,6 +68,14 @@ static const struct turn_transport fake_tcp = {
 	.close = client_close,
 };
 
+static const struct turn_transport fake_tls = {
+	.proto = TURN_TLS,
+	.name = "tls",
+	.stream = true,
+	.send = client_send,
+	.close = client_close,
+};
+
 static int port_error(struct world *w, const struct addr *at)
 {
 	w->opens++;
@@ -400,6 +408,11 @@ struct client client_udp(struct world *w, const char *at, const char *user)
 struct client client_tcp(struct world *w, const char *at, const char *user)
 {
 	return client(w, &fake_tcp, at, user);
+}
+
+struct client client_tls(struct world *w, const char *at, const char *user)
+{
+	return client(w, &fake_tls, at, user);
 }
 
 /* In a block of exactly this size. */

@@ -101,6 +101,7 @@ struct client {
 };
 struct client client_udp(struct world *w, const char *address, const char *user);
 struct client client_tcp(struct world *w, const char *address, const char *user);
+struct client client_tls(struct world *w, const char *address, const char *user);
 
 /* One request of its own making: begin, stun_put_…(&c->sw, …), ask. */
 void begin(struct client *c, enum stun_method m);

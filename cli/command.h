@@ -9,6 +9,7 @@
 #pragma once
 #include <jansson.h>
 #include <stdio.h>
+#include "common/addr.h"
 #include "common/control.h"
 #include "common/defs.h"
 
@@ -50,8 +51,8 @@ struct command_table {
 	const struct command *rows;
 	size_t n;
 };
-extern const struct command_table check_commands, service_commands, turn_commands, test_commands, bench_commands,
-	netcheck_commands;
+extern const struct command_table check_commands, service_commands, turn_commands, test_commands, conform_commands,
+	bench_commands, netcheck_commands;
 
 int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
 
@@ -69,6 +70,9 @@ int cli_time(const struct cli *c, const char *name, uint64_t *ms);
 
 /* Prints "stile COMMAND: …" on stderr; returns EXIT_FAILED. */
 int cli_fail(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
+
+/* Name or address: 0, or EXIT_FAILED after saying why. */
+int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct addr *ret_a);
 
 /* Control sockets. */
 int cli_connect(struct cli *c, const char *program, struct control_client **ret_client); /* 0 or exit code, said why */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tool's way to a service: its control socket, and one call with its error shown in words. A
+ * The tool's way to a service: its control socket, and one call with its error shown in words; and the
+ * address of a server's name. A
  * failure is printed here with what to do about it, so that commands only pass the exit code on.
  * Connections are the caller's and end with its cleanup attribute.
  */
 #include <errno.h>
+#include <netdb.h>
 #include <string.h>
 #include "cli/command.h"
 #include "common/service.h"
@@ -53,4 +55,20 @@ int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t 
 		return EXIT_FAILED;
 	}
 	return cli_fail(c, "no answer from the service: %s", strerror(-r));
+}
+
+int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct addr *ret_a)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM }, *found;
+	const char *colon = strchr(host, ':');
+	int r = getaddrinfo(host, NULL, &hints, &found);
+
+	if (r && colon && !strchr(colon + 1, ':'))
+		return cli_fail(c, "HOST is a name or an address; its port goes to --port or --tls-port, not behind a colon");
+	if (r)
+		return cli_fail(c, "the name %s is not found: %s", host, gai_strerror(r));
+	r = addr_from_sockaddr(found->ai_addr, found->ai_addrlen, ret_a);
+	freeaddrinfo(found);
+	addr_set_port(ret_a, port);
+	return r < 0 ? cli_fail(c, "%s has no usable address", host) : 0;
 }

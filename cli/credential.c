@@ -12,7 +12,7 @@
 #include "common/config.h"
 #include "turn/policy.h"
 
-enum { TEST_TTL_S = 300, CLIENT_TTL_S = 86400 };
+enum { TEST_TTL_S = 1800, CLIENT_TTL_S = 86400 };
 
 static void copy(char *out, size_t n, const char *s)
 {
@@ -139,6 +139,33 @@ int credential_for_client(struct cli *cli, const struct turn_config *cfg, struct
 {
 	*ret_c = (struct credential){ 0 };
 	return from_config(cli, cfg, "stile", CLIENT_TTL_S, ret_c);
+}
+
+int credential_for_other(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c)
+{
+	const char *user = cli_option(cli, "other-user"), *password = cli_option(cli, "other-password");
+	const char *secret = cli_option(cli, "shared-secret");
+	bool from_file = cfg && !secret && !cli_has(cli, "user");
+
+	*ret_c = (struct credential){ 0 };
+	if (user && password) {
+		copy(ret_c->user, sizeof ret_c->user, user);
+		copy(ret_c->password, sizeof ret_c->password, password);
+		return 0;
+	}
+	if (secret)
+		return mint(cli, secret, user ? user : "stile-other", TEST_TTL_S, false, ret_c);
+	if (from_file && cfg->password) {
+		copy(ret_c->user, sizeof ret_c->user, "stile-other");
+		copy(ret_c->password, sizeof ret_c->password, cfg->password);
+	} else if (from_file && cfg->users.n > 1) {
+		const struct turn_user_section *u = cfg->users.items;
+		copy(ret_c->user, sizeof ret_c->user, u[1].name);
+		copy(ret_c->password, sizeof ret_c->password, u[1].password);
+	} else if (from_file && !cfg->users.n && pick_secret(cfg, NULL)) {
+		return mint(cli, pick_secret(cfg, NULL)->secret, "stile-other", TEST_TTL_S, false, ret_c);
+	}
+	return 0;
 }
 
 int credential_for_test(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c)

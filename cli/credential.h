@@ -22,3 +22,6 @@ int credential_for_client(struct cli *cli, const struct turn_config *cfg, struct
 /* Any that works for tests: --user/--password, --shared-secret, or from the file: password, a user,
  * a secret (in this order). cfg may be NULL. */
 int credential_for_test(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c);
+/* Another user beside that one: --other-user/--other-password, minted from the same secret, or the file's
+ * second user. None is known: an empty user, which is no failure. */
+int credential_for_other(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c);

@@ -12,7 +12,7 @@
 #include "common/text.h"
 
 static const struct command_table *const tables[] = {
-	&check_commands, &service_commands, &turn_commands, &test_commands, &bench_commands,
+	&check_commands, &service_commands, &turn_commands, &test_commands, &conform_commands, &bench_commands,
 	&netcheck_commands,
 };
 

@@ -4,7 +4,6 @@
  * reason of each failure. Finds or mints its own credentials; the traffic itself is cli/turn_probe's.
  * Exit 1 if any check failed, so scripts may rely on it.
  */
-#include <netdb.h>
 #include <string.h>
 #include <unistd.h>
 #include "cli/command.h"
@@ -34,22 +33,6 @@ struct plan {
 
 /* ---- what to try ---- */
 
-static int resolve(struct plan *pl, uint16_t port, struct addr *ret_a)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM }, *found;
-	const char *host = pl->host ? pl->host : "localhost", *colon = strchr(host, ':');
-	int r = getaddrinfo(host, NULL, &hints, &found);
-
-	if (r && colon && !strchr(colon + 1, ':'))
-		return cli_fail(pl->cli, "HOST is a name or an address; its port goes to --port or --tls-port, not behind a colon");
-	if (r)
-		return cli_fail(pl->cli, "the name %s is not found: %s", host, gai_strerror(r));
-	r = addr_from_sockaddr(found->ai_addr, found->ai_addrlen, ret_a);
-	freeaddrinfo(found);
-	addr_set_port(ret_a, port);
-	return r < 0 ? cli_fail(pl->cli, "%s has no usable address", host) : 0;
-}
-
 static void add_target(struct plan *pl, enum turn_proto proto, struct addr at)
 {
 	if (pl->n < MAX_TARGETS)
@@ -68,7 +51,7 @@ static int targets_from_config(struct plan *pl, unsigned wanted)
 		if (!(wanted & 1u << l[i].proto)) /* the same order: udp, tcp, tls, dtls */
 			continue;
 		if (pl->host) {
-			int r = resolve(pl, port, &at);
+			int r = cli_resolve(pl->cli, pl->host, port, &at);
 			if (r)
 				return r;
 		} else if (addr_classify(&at) == ADDR_UNSPECIFIED) {
@@ -93,7 +76,8 @@ static int targets_from_options(struct plan *pl, unsigned wanted)
 		struct addr at;
 		if (!(wanted & 1u << proto))
 			continue;
-		r = resolve(pl, p ? (uint16_t)p : turn_proto_default_port(proto), &at);
+		r = cli_resolve(pl->cli, pl->host ? pl->host : "localhost",
+				p ? (uint16_t)p : turn_proto_default_port(proto), &at);
 		if (!r)
 			add_target(pl, proto, at);
 	}

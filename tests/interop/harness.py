@@ -18,6 +18,7 @@ import time
 
 REALM = "interop.test"
 USER, PASSWORD = "alice", "wonderland"
+OTHER_USER, OTHER_PASSWORD = "bob", "builder"
 SECRET = "shared-secret-of-the-rest-api"
 SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error:")
 PORTS_PER_SERVER = 100  # listeners, then 35 for echo peers and clients, then 60 relay ports
@@ -98,12 +99,14 @@ def binding_answered(host, port, timeout=0.3):
 class Server:
     """A TURN server under test. auth is "users" or "secret": coturn cannot do both at once."""
 
-    def __init__(self, auth="users", first_port=None, extra_yaml=""):
+    def __init__(self, auth="users", first_port=None, extra_yaml="", loopback_peers=True, relay_ports=None):
         self.auth = auth
+        self.loopback_peers = loopback_peers
         self.extra_yaml = extra_yaml
         self.peer = os.environ.get("STILE_PEER", "stile")
         self.base, self.port_lock = free_port_base(first_port or int(os.environ.get("STILE_PORT_BASE", "21500")))
         self.port, self.tls_port = self.base, self.base + 1
+        self.relay_ports = relay_ports or (self.base + FIRST_RELAY, self.base + PORTS_PER_SERVER - 1)
         self.peer_ports = itertools.cycle(range(self.base + FIRST_PEER, self.base + FIRST_RELAY))
         self.ipv6 = has_ipv6()
         self.hosts = ["127.0.0.1"] + (["::1"] if self.ipv6 else [])
@@ -140,7 +143,8 @@ class Server:
         bracketed = ["127.0.0.1"] + (["[::1]"] if self.ipv6 else [])
         listen = [f'"{proto}:{host}:{port}"' for host in bracketed for proto, port in
                   (("udp", self.port), ("tcp", self.port), ("tls", self.tls_port), ("dtls", self.tls_port))]
-        account = f"users: [ {{ name: {USER}, password: {PASSWORD} }} ]" if self.auth == "users" \
+        account = f"users: [ {{ name: {USER}, password: {PASSWORD} }}, " \
+            f"{{ name: {OTHER_USER}, password: {OTHER_PASSWORD} }} ]" if self.auth == "users" \
             else f"secrets: [ {{ id: interop, secret: {SECRET} }} ]"
         with open(self.path("stile.yaml"), "w", encoding="utf-8") as f:
             f.write(f"""log: {{ level: debug, dir: "{self.folder}" }}
@@ -150,9 +154,9 @@ turn:
   listen: [{", ".join(listen)}]
   certificate: server.pem
   key: server.key
-  relay: {{ addresses: [{", ".join(f'"{h}"' for h in self.hosts)}], ports: {self.base + FIRST_RELAY}-{self.base + 99} }}
+  relay: {{ addresses: [{", ".join(f'"{h}"' for h in self.hosts)}], ports: {self.relay_ports[0]}-{self.relay_ports[1]} }}
   {account}
-  peers: {{ allow: ["127.0.0.0/8", "::1/128"] }}
+  peers: {{ allow: [{'"127.0.0.0/8", "::1/128"' if self.loopback_peers else ""}] }}
   limits: {{ allocations_per_user: 1000 }}
 {self.extra_yaml}""")
         os.chmod(self.path("stile.yaml"), 0o600)
@@ -165,13 +169,13 @@ turn:
         return [binary, "-c", self.path("stile.yaml"), "--runtime-dir", self.folder, *as_root]
 
     def coturn_argv(self):
-        account = ["--lt-cred-mech", "-u", f"{USER}:{PASSWORD}"] if self.auth == "users" \
+        account = ["--lt-cred-mech", "-u", f"{USER}:{PASSWORD}", "-u", f"{OTHER_USER}:{OTHER_PASSWORD}"] if self.auth == "users" \
             else ["--use-auth-secret", f"--static-auth-secret={SECRET}"]
         places = [a for h in self.hosts for a in ("-L", h, "-E", h)]
         return ["turnserver", "-n", *places, "-p", str(self.port), f"--tls-listening-port={self.tls_port}",
-                f"--min-port={self.base + FIRST_RELAY}", f"--max-port={self.base + 99}", *account, "-r", REALM,
+                f"--min-port={self.relay_ports[0]}", f"--max-port={self.relay_ports[1]}", *account, "-r", REALM,
                 f"--cert={self.path('server.pem')}", f"--pkey={self.path('server.key')}", "--no-cli", "-m", "1",
-                "--allow-loopback-peers", "--no-rfc5780", f"--pidfile={self.path('pid')}", "--simple-log",
+                *(["--allow-loopback-peers"] if self.loopback_peers else []), "--no-rfc5780", f"--pidfile={self.path('pid')}", "--simple-log",
                 "-l", self.path("turnserver.log"), "--no-stdout-log", f"--userdb={self.path('db')}"]
 
     def start(self):

@@ -18,7 +18,7 @@ import time
 
 REALM = "interop.test"
 USER, PASSWORD = "alice", "wonderland"
-OTHER_USER, OTHER_PASSWORD = "bob", "builder"
+OTHER_USER, OTHER_PASSWORD = "bob", "looking-glass"
 SECRET = "shared-secret-of-the-rest-api"
 SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error:")
 PORTS_PER_SERVER = 100  # listeners, then 35 for echo peers and clients, then 60 relay ports

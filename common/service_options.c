@@ -83,9 +83,29 @@ static int take_option(const struct service_ops *ops, int option, struct service
 		print_help(ops);
 		return 1;
 	default: /* getopt has said what is wrong */
-		fprintf(stderr, "Try `%s --help`.\n", ops->program);
 		return -EINVAL;
 	}
+}
+
+/* The long option that a misspelt one is nearest to; NULL if none is near. */
+static const char *meant(const char *wrong)
+{
+	const char *best = NULL;
+	size_t best_d = 3;
+	struct text name = text_of(wrong);
+
+	if (!text_starts(name, TEXT("--")))
+		return NULL;
+	name = text_drop(name, 2);
+	name = text_cut(&name, '=');
+	for (size_t i = 0; long_options[i].name; i++) {
+		size_t d = text_distance(name, text_of(long_options[i].name));
+		if (d > 0 && d < best_d) {
+			best = long_options[i].name;
+			best_d = d;
+		}
+	}
+	return best;
 }
 
 int service_parse_args(const struct service_ops *ops, int argc, char **argv, struct service_args *ret_a)
@@ -96,6 +116,11 @@ int service_parse_args(const struct service_ops *ops, int argc, char **argv, str
 	optind = 1;
 	while ((option = getopt_long(argc, argv, "c:", long_options, NULL)) != -1) {
 		r = take_option(ops, option, &a);
+		if (r < 0) {
+			const char *best = meant(argv[optind - 1]);
+			fprintf(stderr, "%s%s%sTry `%s --help`.\n", best ? "Did you mean --" : "", best ? best : "",
+				best ? "? " : "", ops->program);
+		}
 		if (r != 0)
 			return r;
 	}

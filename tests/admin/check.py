@@ -53,7 +53,8 @@ def _(w):
     w.run(TURN, "--help").exits(0).says("Usage:", "--config FILE", "--instance NAME", "--user USER", "Signals:", "HUP", "Files",
                                         "Exit codes:")
     w.run(TURN, "--version").exits(0)
-    w.run(TURN, "--cofnig", "x").exits(2).says("--cofnig", "--help")
+    w.run(TURN, "--cofnig", "x").exits(2).says("--cofnig", "Did you mean --config?", "--help")
+    w.run(TURN, "--instanec=x").exits(2).says("Did you mean --instance?")
     w.run(TURN, "extra").exits(2).says("extra")
     w.run(TURN, "-c").exits(2)
     w.run(TURN, "-c", w.path("none.yaml")).exits(2).says("none.yaml", "No such file")

@@ -340,7 +340,9 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 	s->config_path = args.config;
 	s->user = args.user ? args.user : service_default_user();
 	run.as_nobody = geteuid() == 0 && !args.user && strcmp(s->user, "nobody") == 0;
-	r = instance_init(&s->instance, ops->program, args.instance, args.runtime_dir, err, sizeof(err));
+	/* A check opens no socket, so a user without a runtime folder may make one too. */
+	r = instance_init(&s->instance, ops->program, args.instance,
+			  args.check && !args.runtime_dir ? "/run/stile" : args.runtime_dir, err, sizeof(err));
 	if (r == 0 && geteuid() == 0)
 		r = account_find(s->user, s->group, &run.account, err, sizeof(err));
 	if (r < 0) {

@@ -57,7 +57,7 @@ def _(w):
     w.run(TURN, "--instanec=x").exits(2).says("Did you mean --instance?")
     w.run(TURN, "extra").exits(2).says("extra")
     w.run(TURN, "-c").exits(2)
-    w.run(TURN, "-c", w.path("none.yaml")).exits(2).says("none.yaml", "No such file")
+    w.run(TURN, "--check", "-c", w.path("none.yaml"), env={"XDG_RUNTIME_DIR": ""}).exits(2).says("none.yaml", "No such file")
 
 
 @case("a good configuration is called good")

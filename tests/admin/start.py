@@ -9,6 +9,7 @@ import time
 
 from world import NETNS, STILE, TURN, Failed, Server, case, main, need_netns, need_root, silent
 
+PLAIN = ["setpriv", "--reuid", "61234", "--regid", "61234", "--clear-groups"]
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
 
@@ -113,28 +114,29 @@ def _(w):
     w.config()
     for name in ("stile.yaml", "server.pem", "server.key"):
         shutil.copy(w.path(name), home)
-        os.chown(os.path.join(home, name), 65534, 65534)
-    os.chown(home, 65534, 65534)
+        os.chown(os.path.join(home, name), 61234, 61234)
+    os.chown(home, 61234, 61234)
     text = open(w.path("stile.yaml"), encoding="utf-8").read().replace(w.path("log"), home).replace(w.path("store"), home)
     with open(os.path.join(home, "stile.yaml"), "w", encoding="utf-8") as f:
         f.write(text)
     argv = [os.path.abspath(TURN), "-c", os.path.join(home, "stile.yaml"), "--runtime-dir", home]
-    reachable = w.run(*NOBODY, os.path.abspath(TURN), "--version") if os.access(TURN, os.X_OK) else None
-    if not reachable or reachable.status:
-        os.chmod(w.folder, 0o755)
-        shutil.copy(TURN, w.path("stile-turn"))
-        argv[0] = w.path("stile-turn")
+    os.chmod(w.folder, 0o755)
+    for program in (TURN, STILE):  # the build folder may be closed to others
+        shutil.copy(program, w.folder)
+    argv[0] = w.path("stile-turn")
     os.symlink(home, w.path("run"))
-    s = Server(w, argv, prefix=NOBODY)
+    s = Server(w, argv, prefix=PLAIN)
     w.servers.append(s)
     s.wait_ready()
+    for command in (["status"], ["reload"], ["turn", "user", "list"]):  # the server is this user's own
+        w.run(w.path("stile"), *command, "--runtime-dir", home, prefix=PLAIN).exits(0)
     s.stop()
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="utf-8") as f:
         if int(f.read()) <= 443:
             return
     with open(os.path.join(home, "stile.yaml"), "w", encoding="utf-8") as f:
         f.write(text.replace(f"tls:127.0.0.1:{w.tls}", "tls:127.0.0.1:443"))
-    w.run(*NOBODY, *argv).exits(1).says("cannot listen on tls:127.0.0.1:443", "ports below 1024 need root")
+    w.run(*PLAIN, *argv).exits(1).says("cannot listen on tls:127.0.0.1:443", "ports below 1024 need root")
 
 
 @case("who may not use the control socket is told whom to be")

@@ -12,51 +12,66 @@
 
 enum { VALUE_MAX = 1024 };
 
-static void put_values(const struct cfg_schema *s, const void *values, const char *path, FILE *to);
+struct fixed {
+	FILE *to;
+	unsigned lists; /* inside so many: a list is one line, whatever it holds */
+};
 
-static void put_one(const struct cfg_row *row, const void *at, FILE *to)
+static void put_values(struct fixed *f, const struct cfg_schema *s, const void *values, const char *path);
+
+static void put_one(struct fixed *f, const struct cfg_row *row, const void *at)
 {
 	char text[VALUE_MAX];
 	struct sb b = sb_init(text, sizeof(text));
 
 	row->type->print(row, at, &b);
-	fprintf(to, "%s;", text);
+	fprintf(f->to, "%s;", text);
 }
 
-static void put_row(const struct cfg_row *row, const void *at, const char *path, FILE *to)
+static void put_list(struct fixed *f, const struct cfg_row *row, const struct cfg_list *l)
 {
-	const struct cfg_list *l = at;
-	bool list = row->flags & CFG_LIST;
 	size_t size = row->sub ? row->sub->size : row->type->size;
 
+	f->lists++;
+	for (size_t i = 0; i < l->n; i++) {
+		const void *item = (const char *)l->items + i * size;
+
+		if (row->sub)
+			put_values(f, row->sub, item, "");
+		else
+			put_one(f, row, item);
+	}
+	f->lists--;
+}
+
+/* at NULL: in an optional map that is absent. Its keys have their lines all the same. */
+static void put_row(struct fixed *f, const struct cfg_row *row, const void *at, const char *path)
+{
+	bool list = row->flags & CFG_LIST;
+
 	if (row->sub && !list) {
-		if (row->flags & CFG_OPTIONAL_MAP)
+		if (at && (row->flags & CFG_OPTIONAL_MAP))
 			at = *(void *const *)at;
-		if (at)
-			put_values(row->sub, at, path, to);
+		put_values(f, row->sub, at, path);
 		return;
 	}
 	if (row->flags & (CFG_RELOAD | CFG_SECRET))
 		return;
-	fprintf(to, "%s=", path);
-	for (size_t i = 0; list && i < l->n; i++) {
-		if (row->sub)
-			put_values(row->sub, (const char *)l->items + i * size, "", to);
-		else
-			put_one(row, (const char *)l->items + i * size, to);
-	}
-	if (!list)
-		put_one(row, at, to);
-	fputc('\n', to);
+	fprintf(f->to, "%s=", path);
+	if (at && list)
+		put_list(f, row, at);
+	else if (at)
+		put_one(f, row, at);
+	fputc(f->lists ? '|' : '\n', f->to);
 }
 
-static void put_values(const struct cfg_schema *s, const void *values, const char *path, FILE *to)
+static void put_values(struct fixed *f, const struct cfg_schema *s, const void *values, const char *path)
 {
 	char key[128];
 
 	for (size_t i = 0; i < s->n_rows; i++) {
 		snprintf(key, sizeof(key), "%s%s%s", path, *path ? "." : "", s->rows[i].name);
-		put_row(&s->rows[i], (const char *)values + s->rows[i].offset, key, to);
+		put_row(f, &s->rows[i], values ? (const char *)values + s->rows[i].offset : NULL, key);
 	}
 }
 
@@ -64,12 +79,12 @@ char *cfg_fixed_values(const struct cfg *c)
 {
 	char *text = NULL;
 	size_t n;
-	FILE *to = open_memstream(&text, &n);
+	struct fixed f = { .to = open_memstream(&text, &n) };
 
-	if (!to)
+	if (!f.to)
 		return NULL;
-	put_values(c->root->schema, c->values, "", to);
-	if (fclose(to) == 0)
+	put_values(&f, c->root->schema, c->values, "");
+	if (fclose(f.to) == 0)
 		return text;
 	free(text);
 	return NULL;

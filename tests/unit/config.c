@@ -769,6 +769,39 @@ static void the_reference_page_comes_from_the_rows(void **state)
 	free(page);
 }
 
+static const char *changes(struct text then, struct text now)
+{
+	struct cfg *a = load(then, 0), *b = load(now, 0);
+	char *was = cfg_fixed_values(a), *is = cfg_fixed_values(b);
+
+	assert_non_null(was);
+	assert_non_null(is);
+	cfg_fixed_changes(was, is, printed, sizeof(printed));
+	free(was);
+	free(is);
+	cfg_free(a);
+	cfg_free(b);
+	return printed;
+}
+
+static void changed_keys_that_a_reload_does_not_apply_are_named(void **state)
+{
+	const struct text plain = TEXT("turn: { allow: [10.0.0.0/8] }");
+
+	(void)state;
+	assert_string_equal(changes(plain, plain), "");
+	assert_string_equal(changes(plain, TEXT("turn: { allow: [10.0.0.0/8], realm: stile }")), ""); /* the default, written */
+	assert_string_equal(changes(plain, TEXT("turn: { allow: [10.0.0.0/8, 10.1.0.0/16], realm: x, workers: 3 }")),
+			    "turn.realm, turn.allow, turn.workers");
+	assert_string_equal(changes(plain, TEXT("turn: { allow: [10.0.0.0/8], relay: { ports: 2000-3000, mode: open } }")),
+			    "turn.relay.mode"); /* the ports are reloadable */
+	assert_string_equal(changes(plain, TEXT("turn: { allow: [10.0.0.0/8], password: hidden, lan: {} }\nstun_servers: [a.example]")),
+			    "turn.lan.bind, turn.lan.idle, stun_servers");
+	assert_string_equal(changes(plain, TEXT("turn: { allow: [10.0.0.0/8], users: [ { name: a } ] }")), "");
+	cfg_fixed_changes("a=1\nb=2\n", "a=2\nb=3\n", printed, 3); /* no room for both: cut, not overrun */
+	assert_string_equal(printed, "a,");
+}
+
 int main(void)
 {
 #define IN_FOLDER(t) cmocka_unit_test_setup_teardown(t, make_folder, remove_folder)
@@ -804,6 +837,7 @@ int main(void)
 		cmocka_unit_test(a_good_schema_passes_its_selftest),
 		cmocka_unit_test(each_fault_in_a_schema_row_is_found),
 		cmocka_unit_test(the_reference_page_comes_from_the_rows),
+		cmocka_unit_test(changed_keys_that_a_reload_does_not_apply_are_named),
 	};
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }

@@ -143,7 +143,7 @@ static bool print_service(const struct cli *cli, const struct service_status *s)
 		const char *why = s->error == -EACCES ? "no access: run as root or as a member of the group stile" :
 				  s->error == -ECONNREFUSED ? "it has ended without a clean stop; start it again" :
 				  s->error < 0 ? strerror(-s->error) : "it does not answer";
-		snprintf(line, sizeof line, "%s: %s", s->socket, why);
+		snprintf(line, sizeof line, "%.500s: %.100s", s->socket, why);
 		print_check(cli, false, "not answering", line);
 		return false;
 	}

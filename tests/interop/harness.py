@@ -4,7 +4,6 @@
 The server is stile-turn from a build folder, or coturn's turnserver (STILE_PEER=coturn), with the same
 addresses and accounts: a case that fails against both is the case's fault. It runs on loopback, on ports
 of its own, and only the process started here is ever stopped."""
-import fcntl
 import itertools
 import os
 import re
@@ -54,11 +53,12 @@ def port_is_free(port):
 
 def free_port_base(first):
     """The first run of ports, a multiple of PORTS_PER_SERVER from `first`, whose listeners are free, and the
-    open lock file that keeps it ours against other runs on this machine."""
+    socket that keeps it ours against other runs: its abstract name is of the network namespace, as ports are,
+    belongs to no user or folder, and goes with the process."""
     for base in range(first, first + 20 * PORTS_PER_SERVER, PORTS_PER_SERVER):
-        lock = open(os.path.join(tempfile.gettempdir(), f".stile-ports-{base}"), "a", encoding="ascii")
+        lock = socket.socket(socket.AF_UNIX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.bind(f"\0stile-ports-{base}")
             if all(port_is_free(base + i) for i in range(FIRST_RELAY)):
                 return base, lock
         except OSError:

@@ -132,6 +132,8 @@ static int look(struct netcheck *nc)
 		err = nc_tcp(nc);
 	if (err < 0)
 		return cli_fail(nc->cli, "%s", strerror(-err));
+	if (nc->ports)
+		nc_portmap(nc);
 	return nc_udp_works(nc) ? 0 : EXIT_FAILED;
 }
 
@@ -181,6 +183,7 @@ static int run_netcheck(struct cli *cli)
 		return cli_fail(cli, "%s", strerror(ENOMEM));
 	nc->cli = cli;
 	nc->port443 = !cli_has(cli, "no-443");
+	nc->ports = !cli_has(cli, "no-port-mapping");
 	r = cli_time(cli, "every", &every_ms);
 	if (!r)
 		r = cli_time(cli, "lifetime", &nc->lifetime_ms);
@@ -192,6 +195,7 @@ static const struct option_row options[] = {
 	{ "every", 0, "TIME", "look again that often, until Ctrl-C; says what has changed", false },
 	{ "lifetime", 0, "TIME", "also measure how long the NAT keeps a silent binding, waiting at most so long", false },
 	{ "no-443", 0, NULL, "leave out TCP and TLS on port 443", false },
+	{ "no-port-mapping", 0, NULL, "do not ask the router for UPnP, NAT-PMP and PCP", false },
 };
 
 static const struct command rows[] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What stile netcheck finds out: plain values that the probes fill (cli/netcheck_udp.c, cli/netcheck_tcp.c) and
+ * What stile netcheck finds out: plain values that the probes fill (cli/netcheck_udp.c, _tcp.c, _portmap.c) and
  * the report prints (cli/netcheck_report.c). One struct netcheck is one look at the network; it owns nothing
  * and may be copied, so the look before can be kept to compare with.
  */
@@ -33,17 +33,29 @@ struct nc_family {
 	struct nat_result nat;
 };
 
+struct nc_mapper { /* one protocol by which a router maps ports */
+	bool available;
+	char external[64]; /* the address it says it has outside; may be empty */
+	char text[64];	   /* why not, if it said so */
+};
+struct nc_portmap {
+	bool asked;
+	struct nc_mapper upnp, natpmp, pcp;
+};
+
 struct netcheck {
 	struct cli *cli;
 	struct nc_server server[NC_SERVERS];
 	unsigned n;
 	struct nc_family family[NC_FAMILIES];
 	uint64_t lifetime_ms; /* 0: not asked for */
-	bool port443;
+	bool port443, ports;
+	struct nc_portmap portmap;
 };
 
 int nc_udp(struct netcheck *nc);  /* 0 or -errno of what this machine could not do */
 int nc_tcp(struct netcheck *nc);
+void nc_portmap(struct netcheck *nc);
 bool nc_udp_works(const struct netcheck *nc);
 bool nc_any_tcp(const struct netcheck *nc); /* some server was reached over TCP, if only to refuse */
 /* As nat_result's; but silence everywhere, TCP too, is no sign of a firewall. */

@@ -131,6 +131,27 @@ static void print_family(const struct netcheck *nc, enum nc_family_id id)
 			line("not known", nat_gap_text(g));
 }
 
+static void print_mapper(const char *name, const struct nc_mapper *m, struct sb *b)
+{
+	sb_fmt(b, "%s%s %s", b->n ? ", " : "", name, m->available ? "yes" : "no");
+	if (m->text[0] || m->external[0])
+		sb_fmt(b, " (%s%s)", m->text[0] ? m->text : "outside ", m->text[0] ? "" : m->external);
+}
+
+static void print_portmap(const struct nc_portmap *pm)
+{
+	char text[512];
+	struct sb b = sb_init(text, sizeof text);
+
+	if (!pm->asked)
+		return;
+	print_mapper("UPnP", &pm->upnp, &b);
+	print_mapper("NAT-PMP", &pm->natpmp, &b);
+	print_mapper("PCP", &pm->pcp, &b);
+	printf("Router\n");
+	line("port mapping", text);
+}
+
 static json_t *server_rows(const struct netcheck *nc)
 {
 	json_t *rows = json_array();
@@ -165,6 +186,7 @@ void nc_print(const struct netcheck *nc)
 			print_family(nc, f);
 	if (!nc->family[NC_V6].routed)
 		printf("IPv6\n  %-16s %s\n", "UDP", "no server with an IPv6 address that this machine has a way to");
+	print_portmap(&nc->portmap);
 	fputc('\n', stdout);
 	print_table(stdout, cols, nc->port443 ? ARRAY_LEN(cols) : 4, rows);
 	json_decref(rows);
@@ -262,12 +284,25 @@ static json_t *server_json(const struct nc_server *s)
 	return j;
 }
 
+static json_t *mapper_json(const struct nc_mapper *m)
+{
+	return json_pack("{s:b, s:s, s:s}", "available", m->available, "external", m->external, "text", m->text);
+}
+
+static json_t *portmap_json(const struct nc_portmap *pm)
+{
+	if (!pm->asked)
+		return json_null();
+	return json_pack("{s:o, s:o, s:o}", "upnp", mapper_json(&pm->upnp), "nat_pmp", mapper_json(&pm->natpmp), "pcp",
+			 mapper_json(&pm->pcp));
+}
+
 json_t *nc_json(const struct netcheck *nc)
 {
 	json_t *servers = json_array();
 
 	for (unsigned i = 0; i < nc->n; i++)
 		json_array_append_new(servers, server_json(&nc->server[i]));
-	return json_pack("{s:I, s:b, s:o, s:o, s:o}", "time", (json_int_t)time(NULL), "udp", nc_udp_works(nc), "ipv4",
-			 family_json(nc, NC_V4), "ipv6", family_json(nc, NC_V6), "servers", servers);
+	return json_pack("{s:I, s:b, s:o, s:o, s:o, s:o}", "time", (json_int_t)time(NULL), "udp", nc_udp_works(nc), "ipv4",
+			 family_json(nc, NC_V4), "ipv6", family_json(nc, NC_V6), "servers", servers, "port_mapping", portmap_json(&nc->portmap));
 }

@@ -100,7 +100,7 @@ class Lab:
         self.build, self.nat = build, nat
         tag = f"stile{os.getpid()}-{next(NUMBER)}"
         self.client, self.router, self.internet = (f"{tag}-{x}" for x in ("c", "r", "i"))
-        self.made, self.services = [], []
+        self.made, self.services, self.helpers = [], [], []
         self.folder = tempfile.mkdtemp(prefix="stile-netns-")
         self.address = "198.51.100.2" if nat in PUBLIC else "192.168.7.2"
 
@@ -117,13 +117,17 @@ class Lab:
         self.clean()
 
     def clean(self):
-        for process, _ in self.services:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        for process in [p for p, _ in self.services] + self.helpers:
+            self.stop(process)
         for name in reversed(self.made):
             subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @staticmethod
+    def stop(process):
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
     def inside(self, name, *argv, **kwargs):
         return run(["ip", "netns", "exec", name, *argv], **kwargs)
@@ -165,7 +169,7 @@ class Lab:
     def set_router(self, key, value):
         self.inside(self.router, "sh", "-c", f"echo {value} > /proc/sys/{key.replace('.', '/')}")
 
-    def start_server(self, name, listen):
+    def start_server(self, name, listen, more=""):
         folder = os.path.join(self.folder, name)
         os.mkdir(folder)
         with open(os.path.join(folder, "stile.yaml"), "w", encoding="utf-8") as f:
@@ -173,7 +177,7 @@ class Lab:
 turn:
   listen: [{", ".join(f'"{entry}"' for entry in listen)}]
   password: the-laboratory-s-password
-""")
+{more}""")
         os.chmod(os.path.join(folder, "stile.yaml"), 0o600)
         with open(os.path.join(folder, "stderr"), "wb") as err:
             process = subprocess.Popen(["ip", "netns", "exec", self.internet, os.path.join(self.build, "turn/stile-turn"), "-c",
@@ -185,6 +189,46 @@ turn:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Failed("stile-turn did not start:\n" + self.said(-1)[-1500:])
             time.sleep(0.05)
+
+    def start_helper(self, name, argv, ready):
+        """A program of others in one of the namespaces, until `ready` says that it is."""
+        log = os.path.join(self.folder, os.path.basename(argv[0]) + ".log")
+        with open(log, "wb") as out:
+            try:
+                process = subprocess.Popen(["ip", "netns", "exec", name, *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            except FileNotFoundError:
+                raise Failed("ip is not installed (tools/install-packages check)") from None
+        self.helpers.append(process)
+        deadline = time.monotonic() + 15
+        while True:
+            with open(log, encoding="utf-8", errors="replace") as f:
+                said = f.read()
+            if ready in said:
+                return
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"{argv[0]} did not start: {said.strip()[-600:]}")
+            time.sleep(0.05)
+
+    def start_miniupnpd(self, outside):
+        conf = os.path.join(self.folder, "miniupnpd.conf")
+        with open(conf, "w", encoding="utf-8") as f:
+            f.write(f"""ext_ifname=out
+listening_ip=in
+ext_ip={outside}
+enable_natpmp=yes
+enable_upnp=yes
+secure_mode=yes
+uuid=fa5c1a1e-0000-4000-8000-000000000001
+allow 1024-65535 192.168.7.0/24 1024-65535
+""")
+        self.start_helper(self.router, ["miniupnpd", "-d", "-f", conf, "-P", conf + ".pid"], "Listening for NAT-PMP/PCP")
+
+    def make_certificate(self):
+        """Lines of the turn section that name it."""
+        key, certificate = os.path.join(self.folder, "key.pem"), os.path.join(self.folder, "certificate.pem")
+        run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+             "-subj", "/CN=laboratory", "-keyout", key, "-out", certificate])
+        return f"  certificate: {certificate}\n  key: {key}\n"
 
     def said(self, i):
         with open(self.services[i][1], encoding="utf-8", errors="replace") as f:

@@ -179,7 +179,7 @@ void put_channel(struct client *c, unsigned number);
 void put_login(struct client *c); /* USERNAME, REALM, NONCE; asks the server for the last two if need be */
 void put_mac(struct client *c);
 void sign(struct client *c); /* both; nothing with a server that asks for no credentials */
-void challenge(struct client *c); /* realm and nonce, by an Allocate without credentials */
+void challenge(struct client *c); /* realm and nonce, by a request without credentials */
 void learn(struct client *c);	/* realm and nonce of the last answer, a 401 or 438 */
 void finish(struct client *c);	  /* out and out_n are the message now */
 /* Sends and waits for the answer, with repeats on datagrams. */

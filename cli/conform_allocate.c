@@ -488,7 +488,7 @@ static const struct check_row rows[] = {
 	{ "transport-short",     "RFC 8656 7.2",  "a malformed REQUESTED-TRANSPORT gets 400", RELAY, short_transport, NULL },
 	{ "transport-sctp",      "RFC 8656 7.2",  "REQUESTED-TRANSPORT SCTP gets 442", RELAY, other_transport, "sctp" },
 	{ "transport-zero",      "RFC 8656 7.2",  "REQUESTED-TRANSPORT 0 gets 442", RELAY, other_transport, "0" },
-	{ "transport-twice",     "RFC 8489 14",   "of a repeated attribute the first counts", RELAY, first_transport_counts, NULL },
+	{ "transport-twice",     "RFC 8489 14",   "of a repeated attribute the first counts", RELAY | ADVISORY, first_transport_counts, NULL },
 	{ "transport-tcp",       "RFC 6062 5.1",  "a TCP allocation is not given to a client on UDP or DTLS", RELAY | NEED_DATAGRAM, tcp_from_a_datagram, NULL },
 	{ "allocate-twice",      "RFC 8656 7.2",  "a second Allocate on the five-tuple gets 437", RELAY, second_is_refused, NULL },
 	{ "allocate-repeated",   "RFC 8656 7.2",  "a repeated Allocate gets the same success response", RELAY | NEED_DATAGRAM, repeated_is_the_same, NULL },

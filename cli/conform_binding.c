@@ -391,7 +391,7 @@ static const struct check_row rows[] = {
 	{ "length-too-short",    "RFC 8489 6.3",   "a datagram longer than its length says is discarded", NEED_DATAGRAM | ADVISORY, bytes_behind_the_end, NULL },
 	{ "header-short",        "RFC 8489 5",     "19 bytes are no STUN message", NEED_DATAGRAM, header_cut_short, NULL },
 	{ "no-cookie",           "RFC 8489 11",    "without the cookie there is silence, or an answer in the way of RFC 3489", NEED_DATAGRAM | ADVISORY, without_cookie, NULL },
-	{ "change-request",      "RFC 5780 6.1",   "a server without a second address refuses CHANGE-REQUEST with 420", NEED_NO_DISCOVERY | NEED_DATAGRAM, change_is_refused, NULL },
+	{ "change-request",      "RFC 8489 6.3.1", "a server without a second address refuses CHANGE-REQUEST with 420", NEED_NO_DISCOVERY | NEED_DATAGRAM, change_is_refused, NULL },
 	{ "response-origin",     "RFC 5780 7.3",   "RESPONSE-ORIGIN stands beside OTHER-ADDRESS", NEED_DISCOVERY, origin_is_told, NULL },
 	{ "other-address",       "RFC 5780 7.4",   "OTHER-ADDRESS differs in address and in port", NEED_DISCOVERY, other_address_is_other, NULL },
 };

@@ -97,7 +97,7 @@ static const struct check_row rows[] = {
 	{ "peer-refused",        "RFC 8656 12.2",    "a refused ChannelBind leaves its number free", V4, refused_means_refused, NULL },
 	{ "peer6-unspecified",   "RFC 4291 2.5.2",   ":: is no peer", V6, is_refused, "::" },
 	{ "peer6-loopback",      "RFC 4291 2.5.3",   "::1 is no peer", V6 | NEED_STRICT6, is_refused, "::1" },
-	{ "peer6-mapped",        "RFC 4291 2.5.5.2", "::ffff:127.0.0.1, mapped loopback, is no peer", V6 | NEED_STRICT6, is_refused, "::ffff:127.0.0.1" },
+	{ "peer6-mapped",        "RFC 4291 2.5.5.2", "::ffff:127.0.0.1, mapped loopback, is no peer", V6 | NEED_STRICT6 | ADVISORY, is_refused, "::ffff:127.0.0.1" },
 	{ "peer6-mapped-meta",   "RFC 4291 2.5.5.2", "::ffff:169.254.169.254, mapped link-local, is no peer", V6 | ADVISORY, is_refused, "::ffff:169.254.169.254" },
 	{ "peer6-mapped-any",    "RFC 4291 2.5.5.2", "::ffff:8.8.8.8 is no IPv6 peer", V6 | ADVISORY, is_refused, "::ffff:8.8.8.8" },
 	{ "peer6-compatible",    "RFC 4291 2.5.5.1", "::127.0.0.1, compatible loopback, is no peer", V6 | NEED_STRICT6 | ADVISORY, is_refused, "::127.0.0.1" },

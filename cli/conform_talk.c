@@ -50,8 +50,9 @@ void learn(struct client *c)
 
 void challenge(struct client *c)
 {
-	begin(c, STUN_ALLOCATE);
-	put_transport(c, REQUESTED_UDP);
+	begin(c, c->allocated ? STUN_REFRESH : STUN_ALLOCATE); /* a second Allocate may get 437 first */
+	if (!c->allocated)
+		put_transport(c, REQUESTED_UDP);
 	ask(c);
 	if (!going_on(c->t))
 		return;

@@ -347,8 +347,9 @@ bool ask_once(struct client *c)
 void await(struct client *c)
 {
 	if (going_on(c->t) && !wait_for_answer(c, STREAM_ANSWER_MS))
-		fail(c->t, c->closed ? "%s: the server closed the connection" : "%s: no answer",
-		     stun_method_name(c->method));
+		fail(c->t, "%s: %s", stun_method_name(c->method),
+		     !c->closed ? "no answer" : c->t->s->have & NEED_STREAM ? "the server closed the connection" :
+								       "nobody listens on that port");
 }
 
 void ask(struct client *c)

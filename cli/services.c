@@ -228,21 +228,61 @@ static int call_service(struct cli *cli, const char *program, const char *verb, 
 	return cli_call(cli, cl, verb, args, ret_result);
 }
 
+/* "  turn.limits.allocations  10000 → 20000", keys in one column. */
+static void print_changes(const json_t *result)
+{
+	const json_t *rows = json_object_get(result, "changes"), *row;
+	long long more = (long long)json_integer_value(json_object_get(result, "more"));
+	int width = 0;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		width = MAX(width, (int)json_string_length(json_object_get(row, "key")));
+	json_array_foreach(rows, i, row) {
+		const char *was = json_string_value(json_object_get(row, "was")), *is = json_string_value(json_object_get(row, "is"));
+		printf("  %-*s  ", MIN(width, 60), json_string_value(json_object_get(row, "key")));
+		print_clean(stdout, was ? was : json_string_value(json_object_get(row, "what")));
+		if (is) {
+			fputs(" → ", stdout);
+			print_clean(stdout, is);
+		}
+		puts(json_is_true(json_object_get(row, "restart")) ? "  (needs a restart)" : "");
+	}
+	if (more)
+		printf("  and %lld more\n", more);
+}
+
+static void print_reload(const char *program, const json_t *result)
+{
+	bool dry = json_is_true(json_object_get(result, "dry_run"));
+	const char *restart = json_string_value(json_object_get(result, "restart_needed"));
+	size_t n = json_array_size(json_object_get(result, "changes"));
+
+	if (dry)
+		printf(n ? "a reload of %s would change:\n" : "a reload of %s would change nothing\n", program);
+	else
+		printf("%s has read its configuration again; %s\n", program, n ? "changed:" : "nothing has changed");
+	print_changes(result);
+	if (!dry && restart && *restart)
+		printf("at work with old values, because they need a restart: %s\n", restart);
+}
+
 static int run_reload(struct cli *cli)
 {
 	const char *program = cli->n_words ? service_of(cli, cli->words[0]) : known_services[0];
 	json_t *result;
-	int r = program ? call_service(cli, program, "service.reload", NULL, &result) : EXIT_USAGE;
+	int r;
 
+	if (!program)
+		return EXIT_USAGE;
+	r = call_service(cli, program, "service.reload",
+			 cli_has(cli, "dry-run") ? json_pack("{s:b}", "dry_run", 1) : NULL, &result);
 	if (r)
 		return r;
-	const char *restart = json_string_value(json_object_get(result, "restart_needed"));
 	if (cli_has(cli, "json"))
 		print_json(result);
-	else if (restart && *restart)
-		printf("%s has read its configuration again, but these keys need a restart: %s\n", program, restart);
 	else
-		printf("%s has read its configuration again\n", program);
+		print_reload(program, result);
 	json_decref(result);
 	return 0;
 }
@@ -277,15 +317,20 @@ static int run_log_level(struct cli *cli)
 	return 0;
 }
 
+static const struct option_row reload_options[] = {
+	{ "dry-run", 0, NULL, "only show what would change; nothing is applied" },
+};
+
 static const struct command rows[] = {
 	{ "status", "", "what runs, on which addresses, and whether it is well",
 	  "All services of this machine that have a control socket, or with --instance the ones of that name. Exit 1 if\n"
 	  "nothing runs, or if something needs your attention; then a line with ✘ says what.",
 	  NULL, 0, 0, 0, run_status, WITHOUT_CONFIG },
 	{ "reload", "[SERVICE]", "make a service read its configuration again",
-	  "The same as SIGHUP, with the outcome: a bad file leaves the old configuration at work, and keys that only a\n"
-	  "restart applies are named. Sessions go on. SERVICE is turn.",
-	  NULL, 0, 0, 1, run_reload, WITHOUT_CONFIG },
+	  "The same as SIGHUP, with the outcome: what has changed, key by key. A bad file leaves the old configuration\n"
+	  "at work, and keys that only a restart applies are named. Sessions go on; a renewed certificate is for who\n"
+	  "connects from now on. SERVICE is turn.",
+	  reload_options, ARRAY_LEN(reload_options), 0, 1, run_reload, WITHOUT_CONFIG },
 	{ "log level", "[SERVICE] [LEVEL]", "show or change the log level of a running service",
 	  "Levels: error, warn, info, debug, trace. The change lasts until the next reload or restart. SERVICE is turn.",
 	  NULL, 0, 0, 2, run_log_level, WITHOUT_CONFIG },

@@ -139,6 +139,17 @@ char *cfg_fixed_values(const struct cfg *c);
 /* "turn.realm, turn.listen": the keys that differ; "" if none does. */
 void cfg_fixed_changes(const char *then, const char *now, char *out, size_t n);
 
+/* One difference between two configurations. */
+struct cfg_change {
+	const char *key;     /* "turn.limits.allocations", "turn.users[bob].password" */
+	const char *what;    /* "changed"; of items of a list: "added", "removed", "in another order" (its key is the list's) */
+	const char *was, *is; /* as they would be written, cut at some length; NULL for a secret and for items */
+	bool restart;	     /* a reload does not apply it */
+};
+/* Calls fn for each difference, in the order of the rows, until it returns other than 0; returns that. The
+ * strings live as long as the call. Both must be of one schema and without errors. */
+int cfg_diff(const struct cfg *was, const struct cfg *is, int (*fn)(const struct cfg_change *ch, void *arg), void *arg);
+
 /* For the tests of each schema: every row makes sense by itself (name, offset, overlap, range, help)
  * and its default passes its own check. 0, or -EINVAL and the first fault as a sentence. */
 int cfg_schema_selftest(const struct cfg_schema *schema, char *err, size_t err_n);

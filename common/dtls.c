@@ -333,6 +333,15 @@ struct dtls_listener *dtls_listener_free(struct dtls_listener *d)
 	return NULL;
 }
 
+void dtls_listener_set_ctx(struct dtls_listener *d, struct tls_ctx *ctx)
+{
+	struct tls_ctx *old = d->ctx;
+
+	d->ctx = tls_ctx_ref(ctx);
+	d->spare = dtls_session_free(d->spare); /* of the old context, and nobody's yet */
+	tls_ctx_unref(old);
+}
+
 /* Cheap look before OpenSSL's: only an unencrypted, unfragmented ClientHello can open a session. */
 static bool looks_like_client_hello(const uint8_t *p, size_t n)
 {

@@ -19,7 +19,6 @@
 
 enum { EXIT_CLEAN = 0, EXIT_START_FAILED = 1, EXIT_BAD_CONFIG = 2 };
 enum { DRAIN_LIMIT_MS = 10000, DRAIN_TICK_MS = 100 };
-enum { SOCKET_DIR_MODE = 0755, LOG_DIR_MODE = 0750, STORE_DIR_MODE = 0700 };
 
 struct run {
 	struct service s;
@@ -91,10 +90,12 @@ static void on_stop_signal(int signo, void *arg)
 static void on_reload_signal(int signo, void *arg)
 {
 	struct run *run = arg;
+	struct service_changes changes = { 0 };
 
 	(void)signo;
 	if (!run->s.draining)
-		service_reload(&run->s);
+		service_reload(&run->s, &changes);
+	service_changes_deinit(&changes);
 }
 
 /* --- starting --- */

@@ -43,6 +43,14 @@ extern const struct cfg_schema cfg_store_schema;
 
 struct service;
 
+/* What a reload changes: rows {key, what, was, is, restart} as in struct cfg_change, without was and is for
+ * secrets and whole items. */
+struct service_changes {
+	json_t *rows;
+	size_t more; /* that did not fit */
+};
+int service_changes_add(struct service_changes *c, const struct cfg_change *ch); /* 0 or -ENOMEM */
+
 struct service_ops {
 	const char *program; /* "stile-turn" */
 	const char *summary; /* for --help */
@@ -56,6 +64,9 @@ struct service_ops {
 	 * by stop(). */
 	int (*open)(struct service *s, char *err, size_t err_n);  /* still privileged */
 	int (*start)(struct service *s, char *err, size_t err_n); /* privileges gone */
+	/* Before each reload, and for a dry run: could the service take c? Tries all that can fail, changes nothing,
+	 * and adds to ch what the files do not show (a certificate's file has new contents). May be NULL. */
+	int (*examine)(struct service *s, const struct cfg *c, struct service_changes *ch, char *err, size_t err_n);
 	/* c is the new configuration; on 0 the service has taken it (s->cfg is replaced after). */
 	int (*reload)(struct service *s, struct cfg *c, char *err, size_t err_n);
 	bool (*drain)(struct service *s); /* true: nothing left, stop now */

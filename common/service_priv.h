@@ -6,6 +6,7 @@
  *   service_options.c  the command line and --help
  *   service_config.c   the sections log and store, loading and checking a configuration
  *   service_reload.c   SIGHUP
+ *   service_changes.c  what a reload changes
  *   service_verbs.c    control verbs that every service has
  *   service_notify.c   systemd: readiness and watchdog
  *   service_files.c    folders made for the service's user
@@ -47,6 +48,7 @@ void privileges_confine(void);
 void privileges_keep_ids(void);
 
 /* --- service_files.c --- */
+enum { SOCKET_DIR_MODE = 0755, LOG_DIR_MODE = 0750, STORE_DIR_MODE = 0700 };
 /* Makes path and what is missing above it; folders that it makes are given to the account if we are
  * root. */
 int service_make_dir(const char *path, mode_t mode, const struct account *a, char *err, size_t err_n);
@@ -54,7 +56,14 @@ int service_make_dir(const char *path, mode_t mode, const struct account *a, cha
 int service_dir_usable(const char *path, const struct account *a, char *err, size_t err_n);
 
 /* --- service_reload.c --- */
-int service_reload(struct service *s); /* 0, or -errno with s->reload_error set */
+/* Both fill *ret_changes (zeroed before, deinit after) as far as they come. */
+int service_reload(struct service *s, struct service_changes *ret_changes); /* 0, or -errno with s->reload_error set */
+int service_reload_preview(struct service *s, struct service_changes *ret_changes, char *err, size_t err_n);
+
+/* --- service_changes.c --- */
+int service_changes_init(struct service_changes *c, const struct cfg *was, const struct cfg *is); /* 0 or -ENOMEM */
+void service_changes_deinit(struct service_changes *c);
+void service_changes_log(const struct service_changes *c);
 
 /* --- service_verbs.c --- */
 int service_add_verbs(struct service *s);

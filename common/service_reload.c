@@ -3,17 +3,23 @@
  * SIGHUP and service.reload: the log is reopened in any case, then the configuration is read anew.
  *
  * A configuration with errors changes nothing: the old one stays at work, all errors go to the log,
- * the first is kept for status. The service takes the new one as a whole or refuses it; only then
- * do log settings follow and the old configuration goes.
+ * the first is kept for status. The same holds for what only shows when it is tried: a certificate that
+ * cannot be read, a log that cannot be opened. What changed is logged key by key. A preview does all of
+ * this up to the change itself.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
 
 enum { ERRORS_LOGGED = 20 };
+
+struct reload_err { /* why it failed; as long as what status keeps */
+	char text[sizeof(((struct service *)NULL)->reload_error)];
+};
 
 static int64_t unix_ms(void)
 {
@@ -23,7 +29,8 @@ static int64_t unix_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void remember(struct service *s, const struct cfg *c)
+/* The first error for status; all of them for the log, unless somebody only asks. */
+static void tell_errors(const struct cfg *c, bool quiet, struct reload_err *err)
 {
 	size_t n = c ? cfg_n_errors(c) : 0;
 	char place[320];
@@ -31,13 +38,14 @@ static void remember(struct service *s, const struct cfg *c)
 	for (size_t i = 0; i < MIN(n, ERRORS_LOGGED); i++) {
 		const struct cfg_error *e = cfg_error(c, i);
 		snprintf(place, sizeof(place), "%s:%u:%u", e->file, e->line, e->column);
-		log_emit(&MSG_SERVICE_BAD_CONFIG, LF_STR("place", place), LF_STR("error", e->text));
+		if (!quiet)
+			log_emit(&MSG_SERVICE_BAD_CONFIG, LF_STR("place", place), LF_STR("error", e->text));
 		if (i == 0)
-			snprintf(s->reload_error, sizeof(s->reload_error), "%.150s: %.300s%s", place, e->text,
-				 n > 1 ? " (and more, see the log)" : "");
+			snprintf(err->text, sizeof(err->text), "%.150s: %.300s%s", place, e->text,
+				 n == 1 ? "" : quiet ? " (and more, see stile check)" : " (and more, see the log)");
 	}
 	if (n == 0)
-		snprintf(s->reload_error, sizeof(s->reload_error), "%s", strerror(ENOMEM));
+		snprintf(err->text, sizeof(err->text), "%s", strerror(ENOMEM));
 }
 
 /* What the new file says and this process cannot follow; nobody may take it for applied. */
@@ -63,36 +71,76 @@ static void log_warnings(const struct cfg *c)
 	}
 }
 
-static int take(struct service *s, struct cfg **c)
+/* Reads the file and finds out all that could stand against it. Changes nothing. */
+static int prepare(struct service *s, bool quiet, struct cfg **c, struct service_changes *ch, struct reload_err *err)
 {
-	struct log_config lc;
-	char err[400] = "";
-	int r;
+	int r = service_load(s->ops, s->user, s->config_path, c);
 
-	r = service_load(s->ops, s->user, s->config_path, c);
 	if (r < 0) {
-		remember(s, *c);
+		tell_errors(*c, quiet, err);
 		return r;
 	}
-	r = s->ops->reload ? s->ops->reload(s, *c, err, sizeof(err)) : 0;
+	snprintf(err->text, sizeof(err->text), "%s", strerror(ENOMEM));
+	r = service_changes_init(ch, s->cfg, *c);
+	if (r == 0 && s->ops->examine)
+		r = s->ops->examine(s, *c, ch, err->text, sizeof(err->text));
+	return r;
+}
+
+static int open_log(const struct service *s, const struct cfg *c, struct reload_err *err)
+{
+	struct log_config lc = service_log_config(s->ops, s->instance.full, c);
+	const struct account a = { .uid = geteuid(), .gid = getegid() };
+	int r = 0;
+
+	if (lc.dir && *lc.dir)
+		r = service_make_dir(lc.dir, LOG_DIR_MODE, &a, err->text, sizeof(err->text));
+	return r < 0 ? r : log_open(&lc, err->text, sizeof(err->text));
+}
+
+/* The log first, for it can be put back; then the service, which takes all or nothing. */
+static int apply(struct service *s, struct cfg **c, struct reload_err *err)
+{
+	struct reload_err back;
+	int r = open_log(s, *c, err);
+
+	if (r < 0)
+		return r;
+	r = s->ops->reload ? s->ops->reload(s, *c, err->text, sizeof(err->text)) : 0;
 	if (r < 0) {
-		snprintf(s->reload_error, sizeof(s->reload_error), "%s", err);
+		if (open_log(s, s->cfg, &back) < 0)
+			log_emit(&MSG_SERVICE_LOG_REOPEN_FAILED, LF_STR("reason", back.text));
 		return r;
 	}
 	cfg_free(s->cfg);
 	s->cfg = steal_ptr(c);
-	lc = service_log_config(s->ops, s->instance.full, s->cfg);
-	if (log_open(&lc, err, sizeof(err)) < 0) /* it was writable when it was checked */
-		log_emit(&MSG_SERVICE_LOG_REOPEN_FAILED, LF_STR("reason", err));
-	log_warnings(s->cfg);
-	note_restart(s);
 	return 0;
 }
 
-int service_reload(struct service *s)
+int service_reload_preview(struct service *s, struct service_changes *ret_changes, char *err, size_t err_n)
+{
+	_cleanup_(cfg_freep) struct cfg *c = NULL;
+	struct reload_err why;
+	int r = prepare(s, true, &c, ret_changes, &why);
+
+	if (r < 0)
+		snprintf(err, err_n, "%s", why.text);
+	return r;
+}
+
+static void tell_systemd(const char *status)
+{
+	char state[128];
+
+	snprintf(state, sizeof(state), "READY=1\nSTATUS=%s", status);
+	ready_notify(state);
+}
+
+int service_reload(struct service *s, struct service_changes *ret_changes)
 {
 	_cleanup_(cfg_freep) struct cfg *c = NULL;
 	char state[64], err[256] = "";
+	struct reload_err why;
 	struct timespec now;
 	int r;
 
@@ -103,14 +151,21 @@ int service_reload(struct service *s)
 	if (log_reopen(err, sizeof(err)) < 0)
 		log_emit(&MSG_SERVICE_LOG_REOPEN_FAILED, LF_STR("reason", err));
 	s->reload_error[0] = 0;
-	r = take(s, &c);
+	r = prepare(s, false, &c, ret_changes, &why);
+	if (r == 0)
+		r = apply(s, &c, &why);
 	if (r < 0) {
+		snprintf(s->reload_error, sizeof(s->reload_error), "%s", why.text);
 		log_emit(&MSG_SERVICE_RELOAD_FAILED, LF_STR("reason", s->reload_error));
-		ready_notify("READY=1\nSTATUS=the last reload failed; the old configuration is at work");
+		tell_systemd("the last reload failed; the old configuration is at work");
 		return r;
 	}
 	s->reloaded_at = unix_ms();
-	log_emit(&MSG_SERVICE_RELOADED, LF_STR("config", s->config_path));
-	ready_notify("READY=1\nSTATUS=running");
+	service_changes_log(ret_changes);
+	log_warnings(s->cfg);
+	note_restart(s);
+	log_emit(&MSG_SERVICE_RELOADED, LF_STR("config", s->config_path),
+		 LF_U64("changes", json_array_size(ret_changes->rows) + ret_changes->more));
+	tell_systemd("running");
 	return 0;
 }

@@ -65,18 +65,36 @@ static void on_status(struct control_request *rq, const json_t *args, void *arg)
 				    descriptor_limit()));
 }
 
+static void reply_changes(struct control_request *rq, const struct service *s, const struct service_changes *ch,
+			  bool dry_run)
+{
+	control_reply(rq, json_pack("{s:b, s:I, s:s, s:O, s:I}", "dry_run", dry_run, "reloaded_at",
+				    (json_int_t)s->reloaded_at, "restart_needed", s->restart_needed, "changes", ch->rows,
+				    "more", (json_int_t)ch->more));
+}
+
 static void on_reload(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct service *s = arg;
+	const json_t *wanted = json_object_get(args, "dry_run");
+	struct service_changes changes = { 0 };
+	char err[sizeof(s->reload_error)];
+	bool dry_run = json_is_true(wanted);
 
-	(void)args;
-	log_emit(&MSG_SERVICE_ASKED, LF_STR("verb", "service.reload"), LF_STR("who", control_request_who(rq)));
-	if (service_reload(s) < 0)
+	if (json_object_size(args) > (wanted ? 1 : 0) || (wanted && !json_is_boolean(wanted))) {
+		control_fail(rq, "bad-request", "{\"dry_run\":true}", "\"dry_run\" is all there is, true or false");
+		return;
+	}
+	if (!dry_run)
+		log_emit(&MSG_SERVICE_ASKED, LF_STR("verb", "service.reload"), LF_STR("who", control_request_who(rq)));
+	if (dry_run && service_reload_preview(s, &changes, err, sizeof(err)) < 0)
+		control_fail(rq, "failed", "correct it before you reload; nothing was changed", "%s", err);
+	else if (!dry_run && service_reload(s, &changes) < 0)
 		control_fail(rq, "failed", "correct it and reload again; the old configuration is at work",
 			     "%s", s->reload_error);
 	else
-		control_reply(rq, json_pack("{s:I, s:s}", "reloaded_at", (json_int_t)s->reloaded_at, "restart_needed",
-					    s->restart_needed));
+		reply_changes(rq, s, &changes, dry_run);
+	service_changes_deinit(&changes);
 }
 
 static void on_stop(struct control_request *rq, const json_t *args, void *arg)
@@ -117,7 +135,8 @@ static void on_log_level(struct control_request *rq, const json_t *args, void *a
 
 static const struct control_verb verbs[] = {
 	{ "service.status", CONTROL_VIEWER, on_status, "Version, uptime, last reload, memory, descriptors." },
-	{ "service.reload", CONTROL_OPERATOR, on_reload, "Reads the configuration anew, as SIGHUP does." },
+	{ "service.reload", CONTROL_OPERATOR, on_reload, "Reads the configuration anew, as SIGHUP does, and "
+	  "tells what changed; with \"dry_run\" it only tells." },
 	{ "service.stop", CONTROL_ADMIN, on_stop, "Stops the service, as SIGTERM does." },
 	{ "log.level", CONTROL_VIEWER, on_log_level,
 	  "The log level; an operator sets it with \"level\" until the next reload." },

@@ -134,8 +134,10 @@ static const struct cfg_row turn_rows[] = {
 	  .help = "Where clients connect: udp, tcp, tls or dtls, address and port, in the order they are recommended to "
 		  "clients. tls and dtls need a certificate. For networks that let out only web traffic: \"tls:0.0.0.0:443\"." },
 	{ .name = "certificate", .type = &cfg_path, CFG_AT(struct turn_config, certificate),
-	  .help = "PEM file with the certificate for tls and dtls listeners, followed by its chain." },
-	{ .name = "key", .type = &cfg_path, CFG_AT(struct turn_config, key),
+	  .flags = CFG_RELOAD,
+	  .help = "PEM file with the certificate for tls and dtls listeners, followed by its chain. A reload reads it "
+		  "anew, also under the same name; connections that are open keep the old one." },
+	{ .name = "key", .type = &cfg_path, CFG_AT(struct turn_config, key), .flags = CFG_RELOAD,
 	  .help = "PEM file with the certificate's private key." },
 	{ .name = "relay", .sub = &relay_schema, CFG_AT(struct turn_config, relay),
 	  .help = "Relay sockets." },

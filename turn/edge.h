@@ -33,12 +33,16 @@ struct turn_listener_spec {
 	int *fds; /* one per worker; -1 once a worker owns it */
 };
 
+struct turn_contexts { /* NULL: no listener needs it */
+	struct tls_ctx *tls, *dtls;
+};
+
 struct turn_service {
 	struct service *svc;
 	unsigned n_workers;
 	struct turn_listener_spec *listeners;
 	size_t n_listeners;
-	struct tls_ctx *tls, *dtls;
+	struct turn_contexts contexts;
 	struct addr own[TURN_MAX_OWN];
 	size_t n_own;
 	struct addr relay[TURN_MAX_OWN]; /* relay addresses, given or found */
@@ -82,6 +86,7 @@ struct turn_worker {
 	struct dgram_io *dgram;
 	struct turn_server *server;
 	struct turn_policy *policy; /* referenced */
+	struct turn_contexts contexts; /* referenced; of what connects from now on */
 	struct turn_udp *udp;
 	size_t n_udp;
 	struct turn_acceptor *acceptors;
@@ -141,6 +146,13 @@ struct turn_failure {
 	int error; /* positive */
 };
 void turn_client_failed(struct turn_worker *w, const struct turn_failure *f);
+
+/* certificates.c. 0 and perhaps a warning, or -errno and a sentence in err. */
+int turn_contexts_load(const struct turn_service *ts, const struct turn_config *cfg, char warning[static TLS_ERRLEN],
+		       char *err, size_t err_n, struct turn_contexts *ret_c);
+void turn_contexts_take(struct turn_service *ts, struct turn_contexts *fresh); /* to the workers too; fresh is emptied */
+int turn_contexts_diff(const struct turn_contexts *was, const struct turn_contexts *is, struct service_changes *ch);
+void turn_contexts_deinit(struct turn_contexts *c);
 
 /* trim.c: memory goes back to the system when a crowd has gone. */
 void turn_trim_start(struct turn_service *ts);

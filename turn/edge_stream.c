@@ -191,7 +191,7 @@ static int conn_new(struct turn_acceptor *a, int fd, const struct addr *peer, co
 	c->unused.fire = on_unused;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	r = stream_new(w->loop, fd,
-		       &(struct stream_options){ .tls = tls ? w->ts->tls : NULL, .max_in = TURN_MAX_FRAME + 1,
+		       &(struct stream_options){ .tls = tls ? w->contexts.tls : NULL, .max_in = TURN_MAX_FRAME + 1,
 						 .max_out = TURN_STREAM_OUT },
 		       &conn_ops, c, &c->stream);
 	if (r < 0) {

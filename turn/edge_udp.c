@@ -102,7 +102,7 @@ int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_l
 	u->at = spec->at;
 	u->wildcard = addr_classify(&spec->at) == ADDR_UNSPECIFIED;
 	u->io.fd = -1;
-	if (spec->proto == TURN_LISTEN_DTLS && (r = turn_dtls_open(u, w->ts->dtls)) < 0)
+	if (spec->proto == TURN_LISTEN_DTLS && (r = turn_dtls_open(u, w->contexts.dtls)) < 0)
 		return r;
 	r = io_start(&u->io, w->loop, fd, IO_READ, on_listener_ready);
 	if (r < 0) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The life of stile-turn: open binds every listener (once per worker) and loads the certificate while
- * still privileged; start compiles the policy and starts the workers; reload swaps the policy. Everything
- * that the workers share is owned here and outlives them.
+ * still privileged; start compiles the policy and starts the workers; reload swaps policy and certificate.
+ * Everything that the workers share is owned here and outlives them.
  */
 #include "turn/service.h"
 #include <errno.h>
@@ -93,27 +93,13 @@ static int open_listener(struct turn_service *ts, struct turn_listener_spec *spe
 	return 0;
 }
 
-static int load_certificates(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
+static int load_contexts(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
 {
-	static const char *const alpn[] = { "stun.turn", "stun.nat-discovery", NULL };
-	char why[TLS_ERRLEN] = "";
-	bool want_tls = false, want_dtls = false;
-	int r = 0;
+	char warning[TLS_ERRLEN];
+	int r = turn_contexts_load(ts, cfg, warning, err, err_n, &ts->contexts);
 
-	for (size_t i = 0; i < ts->n_listeners; i++) {
-		want_tls |= ts->listeners[i].proto == TURN_LISTEN_TLS;
-		want_dtls |= ts->listeners[i].proto == TURN_LISTEN_DTLS;
-	}
-	struct tls_options o = { .cert_file = cfg->certificate, .key_file = cfg->key, .alpn = alpn };
-	if (want_tls)
-		r = tls_ctx_new(&o, why, &ts->tls);
-	o.dtls = true;
-	if (want_dtls && r == 0)
-		r = tls_ctx_new(&o, why, &ts->dtls);
-	if (r < 0)
-		snprintf(err, err_n, "%s", why);
-	else if (*why)
-		log_emit(&MSG_TURN_CERTIFICATE, LF_STR("why", why));
+	if (r == 0 && *warning)
+		log_emit(&MSG_TURN_CERTIFICATE, LF_STR("why", warning));
 	return r;
 }
 
@@ -144,7 +130,7 @@ static int turn_open(struct service *s, char *err, size_t err_n)
 		r = open_listener(ts, &ts->listeners[i], err, err_n);
 	}
 	if (r == 0)
-		r = load_certificates(ts, cfg, err, err_n);
+		r = load_contexts(ts, cfg, err, err_n);
 	if (r == 0)
 		r = turn_relay_addresses(ts, cfg, err, err_n);
 	return r;
@@ -193,23 +179,21 @@ static void set_rotation(struct turn_service *ts, const struct turn_config *cfg)
 	ts->nonces.rotate_ms = MAX(cfg->lifetime.nonce_ms, (uint64_t)NONCE_ROTATE_MS);
 }
 
-static int rebuild(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
+static void take_policy(struct turn_service *ts, struct turn_policy *fresh)
 {
-	struct turn_policy *fresh;
-	int r = build_policy(ts, cfg, err, err_n, &fresh);
-
-	if (r < 0)
-		return r;
 	turn_policy_unref(ts->policy);
 	ts->policy = fresh;
-	set_rotation(ts, cfg);
 	workers_call(&ts->workers, give_policy, fresh);
-	return 0;
 }
 
 int turn_service_rebuild(struct turn_service *ts, char *err, size_t err_n)
 {
-	return rebuild(ts, &root_of(ts->svc->cfg)->turn, err, err_n);
+	struct turn_policy *fresh;
+	int r = build_policy(ts, &root_of(ts->svc->cfg)->turn, err, err_n, &fresh);
+
+	if (r == 0)
+		take_policy(ts, fresh);
+	return r;
 }
 
 /* ---- nonces: one set of keys for all workers, rotated here ---- */
@@ -314,13 +298,57 @@ static int turn_start(struct service *s, char *err, size_t err_n)
 
 /* ---- reload, stop ---- */
 
-/* Users, secrets, limits, peer rules and lifetimes are swapped; for the rest the frame says that it needs a
- * restart. */
+/* What a reload puts in the place of the old: all of it is made before anything is swapped. */
+struct fresh {
+	struct turn_policy *policy;
+	struct turn_contexts contexts;
+	char warning[TLS_ERRLEN]; /* about the certificate; "" if there is none */
+};
+
+static void fresh_deinit(struct fresh *f)
+{
+	turn_policy_unref(f->policy);
+	turn_contexts_deinit(&f->contexts);
+}
+
+static int make_fresh(struct turn_service *ts, const struct cfg *c, char *err, size_t err_n, struct fresh *f)
+{
+	const struct turn_config *cfg = &root_of(c)->turn;
+	int r = turn_contexts_load(ts, cfg, f->warning, err, err_n, &f->contexts);
+
+	return r < 0 ? r : build_policy(ts, cfg, err, err_n, &f->policy);
+}
+
+static int turn_examine(struct service *s, const struct cfg *c, struct service_changes *ch, char *err, size_t err_n)
+{
+	struct turn_service *ts = s->state;
+	struct fresh f = { 0 };
+	int r = make_fresh(ts, c, err, err_n, &f);
+
+	if (r == 0)
+		r = turn_contexts_diff(&ts->contexts, &f.contexts, ch);
+	fresh_deinit(&f);
+	return r;
+}
+
+/* Users, secrets, limits, peer rules, lifetimes and certificates are swapped; for the rest the frame says that
+ * it needs a restart. */
 static int turn_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct turn_service *ts = s->state;
+	struct fresh f = { 0 };
+	int r = make_fresh(ts, c, err, err_n, &f);
 
-	return rebuild(ts, &root_of(c)->turn, err, err_n);
+	if (r == 0) {
+		take_policy(ts, f.policy);
+		f.policy = NULL;
+		turn_contexts_take(ts, &f.contexts);
+		set_rotation(ts, &root_of(c)->turn);
+		if (f.warning[0])
+			log_emit(&MSG_TURN_CERTIFICATE, LF_STR("why", f.warning));
+	}
+	fresh_deinit(&f);
+	return r;
 }
 
 static bool turn_drain(struct service *s)
@@ -359,8 +387,7 @@ static void service_free(struct turn_service *ts)
 	turn_clients_free(ts->clients);
 	turn_reservations_free(ts->reservations);
 	turn_totals_free(ts->totals);
-	tls_ctx_unref(ts->tls);
-	tls_ctx_unref(ts->dtls);
+	turn_contexts_deinit(&ts->contexts);
 	bytes_wipe(&ts->nonces, sizeof ts->nonces);
 	free(ts);
 }
@@ -387,6 +414,7 @@ const struct service_ops turn_service_ops = {
 	.store_path = turn_store_path,
 	.open = turn_open,
 	.start = turn_start,
+	.examine = turn_examine,
 	.reload = turn_reload,
 	.drain = turn_drain,
 	.stop = turn_stop,

@@ -156,6 +156,7 @@ static void teardown(struct worker *wk, void *arg)
 	dgram_io_free(w->dgram);
 	htable_deinit(&w->sessions);
 	turn_policy_unref(w->policy);
+	turn_contexts_deinit(&w->contexts);
 	free(w);
 	wk->state = NULL;
 }
@@ -172,6 +173,7 @@ static int setup(struct worker *wk, void *arg)
 	w->index = wk->index;
 	w->loop = wk->loop;
 	w->policy = turn_policy_ref(w->ts->policy);
+	w->contexts = (struct turn_contexts){ tls_ctx_ref(w->ts->contexts.tls), tls_ctx_ref(w->ts->contexts.dtls) };
 	w->seed = hash_seed_random();
 	list_init(&w->conns);
 	htable_init(&w->sessions);

@@ -455,6 +455,50 @@ static void a_late_copy_of_the_hello_does_not_end_its_session(void **state)
 	free(k.p);
 }
 
+static void a_new_certificate_is_for_new_sessions_and_open_ones_go_on(void **state)
+{
+	struct scene *sc = *state;
+	struct tls_options so = { .dtls = true }, co = { .dtls = true, .client = true, .verify_peer = true };
+	char err[TLS_ERRLEN];
+
+	support_cert(&sc->dir, "n", "DNS:turn.example.org", -1, 10);
+	co.ca_file = so.cert_file = support_path(&sc->dir, "n.pem");
+	so.key_file = support_path(&sc->dir, "n.key");
+	_cleanup_(tls_ctx_unrefp) struct tls_ctx *fresh = NULL, *trusts_fresh = NULL;
+	assert_int_equal(tls_ctx_new(&so, err, &fresh), 0);
+	assert_int_equal(tls_ctx_new(&co, err, &trusts_fresh), 0);
+	meet(sc);
+	sc->server.echo = true;
+	dtls_listener_set_ctx(sc->d, fresh);
+	assert_int_equal(dtls_session_send(sc->client.s, "old", 3), 0);
+	pump(sc);
+	assert_int_equal(sc->client.n_got, 3);
+
+	sc->client.s = dtls_session_free(sc->client.s); /* now one that trusts the new certificate only */
+	pump(sc);
+	sc->server.s = dtls_session_free(sc->server.s);
+	sc->client = sc->server = (struct end){ 0 };
+	const struct dtls_client_options opt = { trusts_fresh, "turn.example.org", &sc->server_at, &client_ops, sc };
+	assert_int_equal(dtls_client_new(sc->l, &opt, &session_ops, &sc->client, &sc->client.s), 0);
+	pump(sc);
+	assert_true(sc->client.opened);
+	assert_true(sc->server.opened);
+}
+
+static void a_cookie_of_before_the_new_certificate_is_still_good(void **state)
+{
+	struct scene *sc = *state;
+
+	start_client(sc);
+	struct packet first = sc->queue[sc->head++ % QUEUE];
+	to_server(sc, &first); /* answered with a cookie, by the spare that goes now */
+	free(first.p);
+	dtls_listener_set_ctx(sc->d, sc->server_ctx);
+	pump(sc);
+	assert_true(sc->client.opened);
+	assert_true(sc->server.opened);
+}
+
 static void a_flood_of_spoofed_hellos_holds_no_memory(void **state)
 {
 	enum { FLOOD = 100000, WARM = 1000 };
@@ -573,6 +617,8 @@ int main(void)
 		t(a_late_copy_of_the_hello_does_not_end_its_session),
 		t(garbage_does_not_disturb_an_open_session),
 		t(a_wrong_name_is_refused_with_a_reason),
+		t(a_new_certificate_is_for_new_sessions_and_open_ones_go_on),
+		t(a_cookie_of_before_the_new_certificate_is_still_good),
 		t(a_flood_of_spoofed_hellos_holds_no_memory),
 		t(the_answer_to_a_stranger_is_smaller_than_the_question),
 		t(a_cookie_is_good_for_the_address_it_was_sent_to_only),

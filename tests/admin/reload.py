@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reloads while clients are at work: what changes is told, nothing of a session is lost, and a new
+certificate is for who comes after it."""
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+
+from turn_client import Client
+from world import STILE, Failed, case, main
+
+
+class Traffic:
+    """`stile bench turn` over one transport; at its end every packet that was sent must have come."""
+
+    def __init__(self, w, transport, seconds):
+        port = w.tls if transport in ("tls", "dtls") else w.port
+        self.transport = transport
+        self.process = subprocess.Popen(
+            [STILE, "bench", "turn", "127.0.0.1", "-t", transport, "-p", str(port), "-n", "3", "-r", "150", "-T", f"{seconds}s",
+             "-u", "alice", "--password", "wonderland", "--runtime-dir", w.path("run"), "--json"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def lost_nothing(self):
+        out, err = self.process.communicate(timeout=40)
+        if self.process.returncode:
+            raise Failed(f"    traffic over {self.transport}: {err or out}")
+        figures = json.loads(out)
+        if figures["sent"] < 100 or figures["received"] != figures["sent"]:
+            raise Failed(f"    over {self.transport} {figures['received']} of {figures['sent']} packets came through")
+
+
+def wait_for(w, allocations):
+    deadline = time.monotonic() + 20
+    while w.verb("turn.status")["allocations"] < allocations:
+        if time.monotonic() > deadline:
+            raise Failed(f"    {w.verb('turn.status')['allocations']} of {allocations} allocations")
+        time.sleep(0.05)
+
+
+def presented(w):
+    """The certificate that a new TLS connection is shown."""
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", w.tls)))
+
+
+def of_file(w, name):
+    with open(w.path(name), encoding="ascii") as f:
+        return ssl.PEM_cert_to_DER_cert(f.read())
+
+
+def renew(w, name="renewed"):
+    """As certbot does: new contents under the old names."""
+    w.certificate(name)
+    os.rename(w.path(name + ".key"), w.path("server.key"))
+    os.rename(w.path(name + ".pem"), w.path("server.pem"))
+
+
+LIMITS = "{ allocations: 500, allocations_per_user: 50 }"
+
+
+@case("a reload names what it changes, key by key; of secrets only that they changed")
+def _(w):
+    w.config(tls=False)
+    w.start()
+    w.ask("reload").exits(0).says("nothing has changed")
+    w.config(tls=False, limits=LIMITS, software="Relay",
+             users="[ { name: alice, password: other-password }, { name: bob, password: builders-tea } ]")
+    said = w.ask("reload").exits(0)
+    said.says("has read its configuration again; changed:", "~turn.users.bob. +added", "~turn.users.alice..password +changed",
+              "~turn.limits.allocations +10000 → 500", "~turn.limits.allocations_per_user +not set → 50",
+              "~turn.software +Stile → Relay")
+    said.never_says("builders-tea", "other-password", "wonderland", "restart")
+    w.logged("service.changed", "key=turn.limits.allocations", "was=10000", "is=500")
+    w.logged("service.changed", "key=turn.users[bob]", "what=added")
+    w.logged("service.reloaded", "changes=5")
+    w.config(tls=False, limits=LIMITS, software="Relay", users="[ { name: bob, password: builders-tea } ]", realm="new.test")
+    w.ask("reload").exits(0).says("~turn.realm +admin.test → new.test  .needs a restart.", "~turn.users.alice. +removed",
+                                  "old values, because they need a restart: turn.realm")
+    w.ask("reload").exits(0).says("nothing has changed", "need a restart: turn.realm")
+
+
+@case("reload --dry-run shows the changes and applies none; a bad file is told and leaves no trace")
+def _(w):
+    w.config()
+    w.start()
+    before = presented(w)
+    w.ask("reload", "--dry-run").exits(0).says("would change nothing")
+    renew(w)
+    w.config(limits=LIMITS, users="[ { name: bob, password: builders-tea } ]", log="{ level: error, dir: %s }" % w.path("elsewhere"))
+    said = w.ask("reload", "--dry-run").exits(0)
+    said.says("would change:", "~log.level +debug → error", "~log.dir .*/log → .*/elsewhere", "~turn.users.alice. +removed",
+              "~turn.users.bob. +added", "~turn.limits.allocations +10000 → 500", "~turn.certificate .contents. .*sha256 .* → .*sha256")
+    rows = w.ask("reload", "--dry-run", "--json").exits(0).json()
+    if not rows["dry_run"] or {"key": "turn.limits.allocations", "what": "changed", "was": "10000", "is": "500",
+                               "restart": False} not in rows["changes"]:
+        raise Failed(f"    {rows}")
+    status = w.verb("service.status")
+    if w.verb("turn.status")["allocations_limit"] != 10000 or presented(w) != before or status["reloaded_at"]:
+        raise Failed("    the dry run changed something")
+    if status["log_level"] != "debug" or os.path.exists(w.path("elsewhere")):
+        raise Failed("    the dry run changed the log")
+    w.config(relam="x")
+    w.ask("reload", "--dry-run").exits(1).says("unknown key 'relam'", "nothing was changed")
+    os.remove(w.path("server.key"))
+    w.config()
+    w.ask("reload", "--dry-run").exits(1).says("key file", "cannot be read")
+    w.ask("status").exits(0).says("nothing to do")
+    if "service.bad-config" in w.log_text():
+        raise Failed("    a dry run's errors are in the log")
+
+
+@case("log settings follow a reload: level, format and another folder, which is made")
+def _(w):
+    w.config(tls=False)
+    w.start()
+    w.config(tls=False, log="{ level: info, dir: %s, format: json }" % w.path("new/log"))
+    w.ask("reload").exits(0).says("~log.dir .* → ", "~log.format +text → json")
+    w.ask("log", "level").exits(0).says("level info")
+    deadline = time.monotonic() + 5
+    while not os.path.exists(w.path("new/log/stile-turn.log")) or "service.reloaded" not in open(w.path("new/log/stile-turn.log")).read():
+        if time.monotonic() > deadline:
+            raise Failed("    no log in the new folder")
+        time.sleep(0.05)
+    w.write("afile", "")
+    w.config(tls=False, limits=LIMITS, log="{ level: info, dir: %s }" % w.path("afile/log"))
+    w.ask("reload").exits(1).says("afile")
+    if w.verb("turn.status")["allocations_limit"] != 10000:
+        raise Failed("    a reload that failed was applied in part")
+
+
+@case("twenty reloads under traffic over udp, tcp, tls and dtls lose not one packet")
+def _(w):
+    w.config(workers="2")
+    w.start()
+    loads = [Traffic(w, t, 8) for t in ("udp", "tcp", "tls", "dtls")]
+    wait_for(w, 12)
+    for i in range(20):
+        renew(w, f"renewed-{i}")
+        w.config(workers="2", limits="{ allocations: %d }" % (100 + i), peers="{ allow: [127.0.0.0/8], deny: [198.51.100.%d/32] }" % i,
+                 lifetime="{ max: %ds }" % (1000 + i), secrets="[ { id: s%d, secret: a-secret-of-this-reload-%d } ]" % (i, i))
+        w.ask("reload").exits(0).says("turn.limits.allocations", "turn.certificate (contents)").never_says("restart")
+        time.sleep(0.15)
+    for load in loads:
+        load.lost_nothing()
+
+
+@case("a renewed certificate is shown to new connections; open TLS and DTLS sessions go on with the old")
+def _(w):
+    w.config()
+    w.start()
+    old = of_file(w, "server.pem")
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", w.tls)) as raw, context.wrap_socket(raw) as tls:
+        if tls.getpeercert(True) != old or presented(w) != old:
+            raise Failed("    not the certificate of the file")
+        loads = [Traffic(w, t, 4) for t in ("tls", "dtls")]
+        wait_for(w, 6)
+        renew(w)
+        w.ask("reload").exits(0).says("turn.certificate (contents)", "CN")
+        if presented(w) != of_file(w, "server.pem") or presented(w) == old:
+            raise Failed("    a new connection is not shown the new certificate")
+        tid = os.urandom(12)
+        tls.send(b"\0\1\0\0\x21\x12\xa4\x42" + tid)  # a Binding request over the connection of before
+        if tls.recv(200)[8:20] != tid:
+            raise Failed("    the open connection does not answer")
+        w.stile("test", "turn", "localhost", "-t", "tls", "--tls-port", str(w.tls), "-u", "alice", "--password", "wonderland",
+                "--ca", w.path("server.pem")).exits(0)
+        w.stile("test", "turn", "localhost", "-t", "dtls", "--tls-port", str(w.tls), "-u", "alice", "--password", "wonderland",
+                "--ca", w.path("server.pem")).exits(0)
+        for load in loads:
+            load.lost_nothing()
+
+
+@case("a certificate under another name is taken; one that is bad leaves everything as it was")
+def _(w):
+    w.config()
+    w.start()
+    w.certificate("second")
+    w.config(certificate="second.pem", key="second.key", limits=LIMITS)
+    w.ask("reload").exits(0).says("~turn.certificate +.*server.pem → .*second.pem", "turn.key")
+    if presented(w) != of_file(w, "second.pem"):
+        raise Failed("    not the second certificate")
+    w.write("second.pem", "no certificate\n")
+    w.config(certificate="second.pem", key="second.key", limits="{ allocations: 7 }", users="[ { name: bob, password: builders-tea } ]")
+    w.ask("reload").exits(1).says("second.pem", "the old configuration is at work")
+    w.ask("status").exits(1).says("the last reload failed", "second.pem")
+    with Client(w.port, "alice", "wonderland") as c:
+        if c.allocate() != 0 or w.verb("turn.status")["allocations_limit"] != 500:
+            raise Failed("    a reload that failed was applied in part")
+
+
+if __name__ == "__main__":
+    sys.exit(main(25300))

@@ -15,6 +15,7 @@ import tempfile
 import time
 
 SERVERS = ("203.0.113.10", "203.0.113.11")
+SERVERS6 = ("2001:db8:2::10", "2001:db8:2::11")
 LONELY = "203.0.113.20"  # a server with one address
 PORTS = (3478, 3479)
 OUTSIDE = "203.0.113.1"
@@ -160,6 +161,17 @@ class Lab:
             with open(rules, "w", encoding="utf-8") as f:
                 f.write("table ip lab {\n" + NATS[self.nat] + "\n}\n")
             self.inside(self.router, "nft", "-f", rules)
+
+    def add_ipv6(self):
+        """The same without a NAT: client 2001:db8:1::2, servers 2001:db8:2::10 and ::11."""
+        self.set_router("net.ipv6.conf.all.forwarding", 1)
+        for name, link, addresses, gateway in (
+                (self.router, "in", ["2001:db8:1::1"], None), (self.router, "out", ["2001:db8:2::1"], None),
+                (self.client, "eth0", ["2001:db8:1::2"], "2001:db8:1::1"), (self.internet, "eth0", SERVERS6, "2001:db8:2::1")):
+            for a in addresses:
+                self.inside(name, "ip", "address", "add", f"{a}/64", "dev", link, "nodad")
+            if gateway:
+                self.inside(name, "ip", "-6", "route", "add", "default", "via", gateway)
 
     def configure(self, name, link, addresses):
         for a in addresses:

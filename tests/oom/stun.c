@@ -8,7 +8,9 @@
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
+#include "stun/nat.h"
 #include "stun/transaction.h"
 #include "tests/oom/failing.h"
 
@@ -74,6 +76,119 @@ static void a_transaction_is_not_begun(void **state)
 	stun_tx_free(t);
 }
 
+/* A discovery whose server answers the first question of each socket and nothing else. */
+struct discovery {
+	struct nat *nat;
+	struct timers *timers;
+	uint64_t now;
+	uint8_t hello[NAT_SOCKETS][64];
+	size_t hello_n[NAT_SOCKETS];
+	unsigned dones;
+	struct nat_result result;
+};
+
+static void nat_send(unsigned socket, const struct addr *to, const void *p, size_t n, void *arg)
+{
+	struct discovery *d = arg;
+
+	(void)to;
+	if (d->hello_n[socket])
+		return;
+	assert_true(n <= sizeof d->hello[0]);
+	memcpy(d->hello[socket], p, n);
+	d->hello_n[socket] = n;
+}
+
+static void nat_done(const struct nat_result *r, void *arg)
+{
+	struct discovery *d = arg;
+
+	d->dones++;
+	d->result = *r;
+	d->nat = nat_free(d->nat);
+}
+
+static uint64_t nat_now(void *arg)
+{
+	return ((struct discovery *)arg)->now;
+}
+
+static void answer_hello(struct discovery *d, unsigned socket)
+{
+	struct addr server = addr_v4(0xc6336401, 3478), other = addr_v4(0xc6336402, 3479), mapped = addr_v4(0xcb007105, 9);
+	struct stun_writer sw;
+	struct stun_msg m;
+	uint8_t buf[128];
+
+	assert_int_equal(stun_parse(d->hello[socket], d->hello_n[socket], &m), STUN_OK);
+	stun_begin_response(&sw, buf, sizeof buf, &m, STUN_SUCCESS);
+	stun_put_addr(&sw, STUN_A_XOR_MAPPED_ADDRESS, &mapped);
+	stun_put_addr(&sw, STUN_A_OTHER_ADDRESS, &other);
+	nat_input(d->nat, socket, &server, buf, (size_t)stun_end(&sw));
+}
+
+static const struct nat_ops nat_ops = { nat_send, nat_done, nat_now };
+
+static void a_discovery_is_not_begun(void **state)
+{
+	struct discovery d = { 0 };
+	struct nat_options o = { .ops = &nat_ops, .arg = &d, .server = addr_v4(0xc6336401, 3478),
+				 .local = { addr_v4(0xc0a80107, 9), addr_v4(0xc0a80107, 10) } };
+	unsigned failures = 0;
+	uint8_t warm[1];
+
+	(void)state;
+	assert_int_equal(bytes_random(warm, sizeof warm), 0); /* its first call allocates, and may do without */
+	for (unsigned n = 1;; n++) {
+		o.timers = d.timers = timers_new(d.now = 0);
+		oom_arm(n);
+		int r = nat_new(&o, &d.nat);
+		bool hit = oom_hit();
+		oom_arm(0);
+		assert_true(r == 0 || hit);
+		assert_int_equal(d.nat == NULL, r < 0);
+		d.nat = nat_free(d.nat);
+		assert_true(timers_next(d.timers) == TIMERS_NEVER);
+		timers_free(d.timers);
+		failures += r == -ENOMEM;
+		if (!hit)
+			break;
+	}
+	assert_true(failures >= 3); /* itself, and its first two transactions */
+}
+
+static void one_discovery(struct discovery *d, struct nat_options *o, unsigned fail_nth)
+{
+	*d = (struct discovery){ .timers = timers_new(0) };
+	o->timers = d->timers;
+	assert_int_equal(nat_new(o, &d->nat), 0);
+	answer_hello(d, 0);
+	oom_arm(fail_nth);
+	answer_hello(d, 1);
+	bool hit = oom_hit();
+	oom_arm(0);
+	while (d->now++ < 60000 && !d->dones)
+		timers_run(d->timers, d->now);
+	assert_int_equal(d->dones, 1);
+	assert_true(hit || d->result.error == 0);
+	timers_free(d->timers);
+}
+
+static void a_discovery_under_way_ends_with_an_error(void **state)
+{
+	struct discovery d;
+	struct nat_options o = { .ops = &nat_ops, .arg = &d, .server = addr_v4(0xc6336401, 3478),
+				 .local = { addr_v4(0xc0a80107, 9), addr_v4(0xc0a80107, 10) } };
+	unsigned failures = 0;
+
+	(void)state;
+	for (unsigned n = 1; n <= 20; n++) {
+		one_discovery(&d, &o, n);
+		failures += d.result.error == -ENOMEM;
+	}
+	assert_true(failures >= 5); /* each of those side by side */
+}
+
 static void messages_need_no_memory(void **state)
 {
 	struct addr client = addr_v4(0xc0000201, 1);
@@ -108,6 +223,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_key_is_not_made),
 		cmocka_unit_test(a_transaction_is_not_begun),
+		cmocka_unit_test(a_discovery_is_not_begun),
+		cmocka_unit_test(a_discovery_under_way_ends_with_an_error),
 		cmocka_unit_test(messages_need_no_memory),
 	};
 	oom_openssl();

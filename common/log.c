@@ -12,7 +12,6 @@
 #include "common/log.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -198,7 +197,6 @@ static bool write_round(struct log_file **file, time_t *ret_next_daily)
 static void *writer_main(void *arg)
 {
 	struct log_file *file = arg;
-	privileges_thread_begins();
 	time_t next_daily = log_file_daily(file, time(NULL));
 	pthread_mutex_lock(&q.lock);
 	do {
@@ -211,20 +209,15 @@ static void *writer_main(void *arg)
 	return NULL;
 }
 
-/* Signals belong to the event loops; the thread gets none. */
 static int start_writer(struct log_file *file)
 {
-	sigset_t all, old;
 	char *a = malloc(BLOCK), *b = malloc(BLOCK);
 	int r = a && b ? 0 : -ENOMEM;
 	if (r == 0) {
 		q.fill = a;
 		q.drain = b;
 		q.stop = false;
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &old);
-		r = -pthread_create(&owner.writer, NULL, writer_main, file);
-		pthread_sigmask(SIG_SETMASK, &old, NULL);
+		r = privileges_thread_new(&owner.writer, writer_main, file);
 	}
 	if (r < 0) {
 		q.fill = q.drain = NULL;

@@ -7,12 +7,14 @@
  * at the start. When the ports are bound, privileges_drop() gives root up for good: groups, ids (in
  * all threads), capabilities, not dumpable, and proof that the way back is closed. With "root" as
  * the user, or a start as somebody else with capabilities of his, the uid stays: then every thread
- * gives up its own, those that began before by privileges_thread_begins().
+ * gives up its own, those that began before as privileges_thread_new() made them.
  */
 #include <cap-ng.h>
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -106,12 +108,41 @@ void privileges_keep_ids(void)
 	ids_stay = true;
 }
 
-void privileges_thread_begins(void)
+struct beginning {
+	void *(*run)(void *);
+	void *arg;
+	sem_t unprivileged; /* the creator, on whose stack this is, waits for it */
+};
+
+static void *begin(void *arg)
 {
-	if (!ids_stay)
-		return;
-	capng_clear(CAPNG_SELECT_CAPS);
-	capng_apply(CAPNG_SELECT_CAPS); /* less is always allowed */
+	struct beginning *b = arg;
+	void *(*run)(void *) = b->run;
+	void *run_arg = b->arg;
+
+	if (ids_stay) {
+		capng_clear(CAPNG_SELECT_CAPS);
+		capng_apply(CAPNG_SELECT_CAPS); /* less is always allowed */
+	}
+	sem_post(&b->unprivileged);
+	return run(run_arg);
+}
+
+int privileges_thread_new(pthread_t *ret_thread, void *(*run)(void *), void *arg)
+{
+	struct beginning b = { .run = run, .arg = arg };
+	sigset_t all, before;
+	int r;
+
+	sem_init(&b.unprivileged, 0, 0);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(ret_thread, NULL, begin, &b);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	while (r == 0 && sem_wait(&b.unprivileged) < 0)
+		; /* a signal came */
+	sem_destroy(&b.unprivileged);
+	return -r;
 }
 
 void privileges_confine(void)

@@ -5,7 +5,9 @@
  * it drops for itself alone. How a service becomes its user is in service_priv.h.
  */
 #pragma once
+#include <pthread.h>
 
-/* First thing in such a thread: gives up its capabilities, unless becoming the service's user is still to
- * come. That takes them from every thread, and asks every thread to be able to change its ids. */
-void privileges_thread_begins(void);
+/* pthread_create() for such a thread; 0 or a negative errno. It gets no signals, they are the main thread's,
+ * and has given up its capabilities when this returns, unless becoming the service's user is still to come:
+ * that takes them from every thread, and asks every thread to be able to change its ids. */
+int privileges_thread_new(pthread_t *ret_thread, void *(*run)(void *), void *arg);

@@ -11,7 +11,6 @@
 #include "common/store.h"
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -311,7 +310,6 @@ static void *run_thread(void *arg)
 	struct store *s = arg;
 	struct list batch;
 
-	privileges_thread_begins();
 	pthread_setname_np(pthread_self(), "store");
 	while (take_batch(s, &batch))
 		run_batch(s, &batch);
@@ -353,19 +351,6 @@ static int enqueue(struct store *s, struct store_op *op)
 
 /* --- opening and closing --- */
 
-static int start_thread(struct store *s)
-{
-	sigset_t all, before;
-	int r;
-
-	sigfillset(&all); /* signals are the main thread's */
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	r = pthread_create(&s->thread, NULL, run_thread, s);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	s->running = r == 0;
-	return -r;
-}
-
 int store_open(const struct store_options *o, char *err, size_t err_n, struct store **ret_s)
 {
 	_cleanup_(store_closep) struct store *s = calloc(1, sizeof(*s));
@@ -383,7 +368,8 @@ int store_open(const struct store_options *o, char *err, size_t err_n, struct st
 	r = s->engine->open(o, err, err_n, &s->db);
 	if (r != 0)
 		return r;
-	r = start_thread(s);
+	r = privileges_thread_new(&s->thread, run_thread, s);
+	s->running = r == 0;
 	if (r < 0) {
 		snprintf(err, err_n, "cannot start the store's thread: %s", strerror(-r));
 		return r;

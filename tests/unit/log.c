@@ -684,5 +684,6 @@ int main(void)
 		IN_FOLDER(without_an_open_log_lines_go_to_stderr_at_once),
 		IN_FOLDER(the_journal_gets_priorities_and_nobody_else),
 	};
+	umask(027); /* as services set it; the caller's may be anything */
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }

@@ -628,5 +628,6 @@ int main(void)
 		IN_WORLD(root_that_stays_root_has_no_capability_in_any_thread),
 	};
 
+	umask(022); /* the user that is dropped to reads the world's files, whatever mask the caller has */
 	return cmocka_run_group_tests_name("service", tests, NULL, NULL);
 }

@@ -94,6 +94,11 @@ NATS = {
 PUBLIC = ("none", "symmetric-firewall")  # the client has a public address: no NAT
 
 
+def enter(name):
+    """What runs a command in the namespace. `ip netns exec` also remounts /sys, which fails in a chroot."""
+    return ["nsenter", f"--net=/run/netns/{name}"]
+
+
 class Lab:
     """The three namespaces with one NAT; a context manager."""
 
@@ -131,7 +136,7 @@ class Lab:
             process.wait()
 
     def inside(self, name, *argv, **kwargs):
-        return run(["ip", "netns", "exec", name, *argv], **kwargs)
+        return run([*enter(name), *argv], **kwargs)
 
     def build_net(self):
         for name in (self.client, self.router, self.internet):
@@ -192,7 +197,7 @@ turn:
 {more}""")
         os.chmod(os.path.join(folder, "stile.yaml"), 0o600)
         with open(os.path.join(folder, "stderr"), "wb") as err:
-            process = subprocess.Popen(["ip", "netns", "exec", self.internet, os.path.join(self.build, "turn/stile-turn"), "-c",
+            process = subprocess.Popen([*enter(self.internet), os.path.join(self.build, "turn/stile-turn"), "-c",
                                         os.path.join(folder, "stile.yaml"), "--runtime-dir", folder, "--user", "root"],
                                        stdin=subprocess.DEVNULL, stdout=err, stderr=err)
         self.services.append((process, os.path.join(folder, "stderr")))

@@ -157,7 +157,7 @@ static void on_brought(struct turn_server *s, struct turn_mail *m, uint64_t now)
 
 static unsigned hex_digit(uint8_t c)
 {
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10u : 255;
+	return c >= '0' && c <= '9' ? c - 0u - '0' : c >= 'a' && c <= 'f' ? c + 10u - 'a' : 255;
 }
 
 /* The worker to ask: whom a note names, else whom the ticket names. */

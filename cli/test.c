@@ -141,11 +141,11 @@ static void show(struct plan *pl, const struct target *t, const struct turn_prob
 	for (unsigned i = 0; i < PROBE_STEPS; i++) {
 		if (!res->done[i])
 			continue;
+		struct sb b = sb_init(line, sizeof line);
 		snprintf(what, sizeof what, "%s %s", turn_proto_name(t->proto), turn_probe_step_names[i]);
+		sb_str(&b, res->text[i]);
 		if (res->good[i])
-			snprintf(line, sizeof line, "%s (%.1f ms)", res->text[i], res->ms[i]);
-		else
-			snprintf(line, sizeof line, "%s", res->text[i]);
+			sb_fmt(&b, " (%.1f ms)", res->ms[i]);
 		print_check(pl->cli, res->good[i], what, line);
 	}
 }

@@ -32,8 +32,15 @@ struct turn_link {
 	struct io io;	     /* UDP and DTLS; fd -1: none */
 	struct dtls_session *dtls;
 	struct stream *stream;
-	bool *freed; /* set by turn_link_free while a batch is being read */
+	unsigned depth; /* of callbacks under way: the struct outlives them */
+	bool dead;	/* freed by its owner in one of them */
 };
+
+static void leave(struct turn_link *l)
+{
+	if (--l->depth == 0 && l->dead)
+		free(l);
+}
 
 /* ---- datagrams ---- */
 
@@ -41,11 +48,10 @@ static void on_datagrams(struct io *io, int events)
 {
 	struct turn_link *l = container_of(io, struct turn_link, io);
 	uint8_t buf[DGRAM_MAX];
-	bool freed = false;
 
 	(void)events;
-	l->freed = &freed;
-	for (int i = 0; i < DGRAM_BATCH && !freed; i++) {
+	l->depth++;
+	for (int i = 0; i < DGRAM_BATCH && !l->dead; i++) {
 		ssize_t n = recv(io->fd, buf, sizeof buf, MSG_DONTWAIT);
 		if (n < 0 && errno == ECONNREFUSED)
 			l->ops->on_close(l, ECONNREFUSED, "nobody listens on that port", l->arg);
@@ -56,8 +62,7 @@ static void on_datagrams(struct io *io, int events)
 		else
 			l->ops->on_message(l, buf, (size_t)n, l->arg);
 	}
-	if (!freed)
-		l->freed = NULL;
+	leave(l);
 }
 
 static void on_opened(struct timer *t, uint64_t now)
@@ -194,11 +199,10 @@ static void on_stream_open(struct stream *s, void *arg)
 static size_t on_stream_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 {
 	struct turn_link *l = arg;
-	bool freed = false;
 	size_t used = 0;
 
-	l->freed = &freed;
-	while (used < n && !freed) {
+	l->depth++;
+	while (used < n && !l->dead) {
 		size_t payload;
 		ssize_t frame = turn_frame_length(p + used, n - used, &payload);
 		if (frame < 0) { /* no way to find the next frame */
@@ -211,8 +215,7 @@ static size_t on_stream_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 		l->ops->on_message(l, p + used, payload, l->arg);
 		used += (size_t)frame;
 	}
-	if (!freed)
-		l->freed = NULL;
+	leave(l);
 	return used;
 }
 
@@ -297,12 +300,12 @@ struct turn_link *turn_link_free(struct turn_link *l)
 {
 	if (!l)
 		return NULL;
-	if (l->freed)
-		*l->freed = true;
 	timer_stop(&l->opened);
 	l->kind->close(l);
-	tls_ctx_unref(l->tls);
-	free(l);
+	l->tls = tls_ctx_unref(l->tls);
+	l->dead = true;
+	if (l->depth == 0)
+		free(l);
 	return NULL;
 }
 

@@ -112,7 +112,7 @@ static int relay_open(void *edge, struct turn_alloc *a, const struct addr *at, s
 
 static struct turn_held *relay_detach(struct turn_relay *r)
 {
-	struct turn_held *h;
+	struct turn_held *h = NULL;
 
 	assert_int_equal(posix_memalign((void **)&h, 16, sizeof *h), 0); /* the real one has it ready */
 	*h = (struct turn_held){ r->w, r->at };

@@ -607,7 +607,7 @@ static void a_stuck_reader_fills_the_queue_and_the_loss_is_reported(void **state
 	int status = -1;
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
-	strncpy(lines, content("read"), sizeof(lines) - 1);
+	snprintf(lines, sizeof(lines), "%s", content("read"));
 	n = count_lines(lines);
 	for (const char *p = lines; (p = strstr(p, "lines were lost lines=")); p++) {
 		unsigned long k = strtoul(p + 22, NULL, 10);

@@ -102,6 +102,24 @@ static void print_listeners(const json_t *own)
 	       (long long)json_integer_value(json_object_get(own, "workers")));
 }
 
+static void print_draining(const struct service_status *s)
+{
+	json_int_t left = json_integer_value(json_object_get(s->status, "drain_left_ms"));
+	json_int_t n = json_integer_value(json_object_get(s->own, "allocations"));
+	char time[64];
+	struct sb b = sb_init(time, sizeof time);
+
+	printf("    draining, ");
+	if (s->own)
+		printf("%lld allocation%s left; ", (long long)n, n == 1 ? "" : "s");
+	if (left < 0) {
+		printf("stops when nothing is left\n");
+		return;
+	}
+	sb_duration(&b, (uint64_t)left);
+	printf("stops when nothing is left, or in %s\n", time);
+}
+
 /* What an administrator should know; with show, a line each. Returns whether all is well. */
 static bool check_health(const struct cli *cli, const struct service_status *s, bool show)
 {
@@ -156,6 +174,9 @@ static bool print_service(const struct cli *cli, const struct service_status *s)
 	       json_string_value(json_object_get(s->status, "log_level")));
 	if (s->own)
 		print_listeners(s->own);
+	const char *state = json_string_value(json_object_get(s->status, "state"));
+	if (state && strcmp(state, "draining") == 0)
+		print_draining(s);
 	return check_health(cli, s, true);
 }
 

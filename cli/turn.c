@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stile turn …: sessions, kill, users; and stile credentials. Each is one call of a control verb and its
+ * stile turn …: sessions, kill, drain, users; and stile credentials. Each is one call of a control verb and its
  * answer as a table or as JSON; passwords come from the terminal or from standard input, never from the
  * command line, where every user of the machine could read them.
  */
@@ -110,6 +110,42 @@ static int run_kill(struct cli *cli)
 	}
 	snprintf(done, sizeof done, "session %llu is ended", (unsigned long long)id);
 	return simple_call(cli, "turn.kill", json_pack("{s:I}", "id", (json_int_t)id), done);
+}
+
+/* ---- drain ---- */
+
+static void print_drain(json_int_t allocations, json_int_t left_ms)
+{
+	char time[64];
+	struct sb b = sb_init(time, sizeof time);
+
+	sb_duration(&b, (uint64_t)MAX(left_ms, 0));
+	printf("stile-turn makes no new allocations; it stops when the last of %lld has ended%s%s\n", (long long)allocations,
+	       left_ms < 0 ? "" : ", or in ", left_ms < 0 ? "" : time);
+}
+
+static int run_drain(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *status = NULL, *result = NULL;
+	uint64_t deadline = 0;
+	int r = cli_time(cli, "deadline", &deadline);
+
+	if (!r)
+		r = cli_connect(cli, "stile-turn", &cl);
+	if (!r)
+		r = cli_call(cli, cl, "turn.status", NULL, &status); /* first: afterwards it may be gone */
+	if (!r)
+		r = cli_call(cli, cl, "service.drain", cli_has(cli, "deadline") ?
+			     json_pack("{s:I}", "deadline_ms", (json_int_t)deadline) : NULL, &result);
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0)
+		print_drain(json_integer_value(json_object_get(status, "allocations")),
+			    json_integer_value(json_object_get(result, "drain_left_ms")));
+	json_decref(status);
+	json_decref(result);
+	return r;
 }
 
 /* ---- why ---- */
@@ -267,6 +303,9 @@ static int run_credentials(struct cli *cli)
 static const struct option_row sessions_options[] = {
 	{ "limit", 'n', "N", "show at most N (default 1000)" },
 };
+static const struct option_row drain_options[] = {
+	{ "deadline", 'd', "TIME", "stop after this time, whoever is still there (default: wait for the last)" },
+};
 static const struct option_row why_options[] = {
 	{ "limit", 'n', "N", "show at most N (default 20)" },
 };
@@ -286,6 +325,11 @@ static const struct command rows[] = {
 	  "ID is the number that stile turn sessions shows. The client may allocate again at once; to keep it out, delete\n"
 	  "its user or change the password first.",
 	  NULL, 0, 1, 1, run_kill, WITHOUT_CONFIG },
+	{ "turn drain", "", "take no new allocations, and stop when the last has ended",
+	  "Clients keep what they have, and may refresh it; who asks for a new allocation is refused, or sent to\n"
+	  "turn.alternate_servers. stile status shows how many are left. Called again it sets another deadline. A\n"
+	  "stop (SIGTERM, systemctl stop) meanwhile waits for turn.drain at most.",
+	  drain_options, ARRAY_LEN(drain_options), 0, 0, run_drain, WITHOUT_CONFIG },
 	{ "turn why", "[USER|ADDRESS]", "why a request was refused: the last minutes' refusals",
 	  "The reasons are for the administrator; the client was told only the code. Without a word, everybody's.",
 	  why_options, ARRAY_LEN(why_options), 0, 1, run_why, WITHOUT_CONFIG },

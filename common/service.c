@@ -18,14 +18,14 @@
 #include "common/service_priv.h"
 
 enum { EXIT_CLEAN = 0, EXIT_START_FAILED = 1, EXIT_BAD_CONFIG = 2 };
-enum { DRAIN_LIMIT_MS = 10000, DRAIN_TICK_MS = 100 };
+enum { DRAIN_LIMIT_MS = 10000, DRAIN_TICK_MS = 100, STOP_MARGIN_US = 30000000 };
 
 struct run {
 	struct service s;
 	struct account account;
 	struct watchdog watchdog;
 	struct timer drain_tick;
-	uint64_t drain_until;
+	uint64_t drain_ms; /* the drain's limit, as it was given */
 	bool logs;   /* the log is open */
 	bool opened; /* open() was called, so stop() must be */
 	bool as_nobody; /* for want of a better user */
@@ -51,26 +51,57 @@ static void on_drain_tick(struct timer *t, uint64_t now)
 		loop_stop(s->loop);
 		return;
 	}
-	if (now >= run->drain_until) {
-		log_emit(&MSG_SERVICE_DRAIN_LIMIT, LF_U64("limit_ms", s->drain_limit_ms));
+	if (now >= s->drain_until) {
+		if (run->drain_ms) /* without a limit nobody was promised anything */
+			log_emit(&MSG_SERVICE_DRAIN_LIMIT, LF_U64("limit_ms", run->drain_ms));
 		loop_stop(s->loop);
 		return;
 	}
 	loop_timer_set(s->loop, &run->drain_tick, DRAIN_TICK_MS);
 }
 
+static void drain_for(struct run *run, uint64_t limit_ms)
+{
+	struct service *s = &run->s;
+	uint64_t now = loop_now(s->loop);
+
+	s->draining = true;
+	run->drain_ms = limit_ms;
+	s->drain_until = limit_ms > UINT64_MAX - now ? UINT64_MAX : now + limit_ms;
+	run->drain_tick.fire = on_drain_tick;
+	timers_set(loop_timers(s->loop), &run->drain_tick, now);
+}
+
 void service_stop(struct service *s)
 {
 	struct run *run = container_of(s, struct run, s);
+	uint64_t limit_ms = s->drain_limit_ms;
+	char state[128];
 
-	if (s->draining)
+	if (s->stopping)
 		return;
-	s->draining = true;
-	log_emit(&MSG_SERVICE_STOPPING);
-	ready_notify("STOPPING=1\nSTATUS=stopping");
-	run->drain_until = loop_now(s->loop) + s->drain_limit_ms;
-	run->drain_tick.fire = on_drain_tick;
-	timers_set(loop_timers(s->loop), &run->drain_tick, loop_now(s->loop));
+	s->stopping = true;
+	if (s->draining) /* since it was asked to: a stop can only make it shorter */
+		limit_ms = MIN(limit_ms, s->drain_until - MIN(s->drain_until, loop_now(s->loop)));
+	log_emit(&MSG_SERVICE_STOPPING, LF_U64("limit_ms", limit_ms));
+	snprintf(state, sizeof(state), "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%llu",
+		 (unsigned long long)MIN(limit_ms, UINT64_MAX / 2000) * 1000 + STOP_MARGIN_US);
+	ready_notify(state);
+	drain_for(run, limit_ms);
+}
+
+void service_drain(struct service *s, uint64_t limit_ms)
+{
+	struct run *run = container_of(s, struct run, s);
+
+	if (s->stopping)
+		return;
+	if (limit_ms == UINT64_MAX)
+		log_emit(&MSG_SERVICE_DRAINING);
+	else
+		log_emit(&MSG_SERVICE_DRAINING, LF_U64("limit_ms", limit_ms));
+	ready_notify("STATUS=draining");
+	drain_for(run, limit_ms);
 }
 
 static void on_stop_signal(int signo, void *arg)
@@ -78,7 +109,7 @@ static void on_stop_signal(int signo, void *arg)
 	struct run *run = arg;
 
 	(void)signo;
-	if (!run->s.draining) {
+	if (!run->s.stopping) {
 		service_stop(&run->s);
 		return;
 	}
@@ -91,10 +122,13 @@ static void on_reload_signal(int signo, void *arg)
 {
 	struct run *run = arg;
 	struct service_changes changes = { 0 };
+	char err[256];
 
 	(void)signo;
-	if (!run->s.draining)
+	if (!run->s.stopping)
 		service_reload(&run->s, &changes);
+	else if (log_reopen(err, sizeof(err)) < 0) /* a drain may last longer than a day's log */
+		log_emit(&MSG_SERVICE_LOG_REOPEN_FAILED, LF_STR("reason", err));
 	service_changes_deinit(&changes);
 }
 

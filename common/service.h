@@ -6,7 +6,7 @@
  * Order of a start: options → configuration (exit 2 with all errors shown) → log, control socket and
  * store (their files are the user's) → the service's open() (binds ports and reads keys while still
  * privileged) → privileges dropped → start() → ready. SIGTERM/SIGINT → drain() up to its limit →
- * stop; a second one stops at once. SIGHUP → log reopened, reload(). Exit 0 only after a clean stop,
+ * stop; a second one stops at once. service.drain → the same with a limit of its own, or none. SIGHUP → log reopened, reload(). Exit 0 only after a clean stop,
  * 1 for a failed start or a forced stop, 2 for a bad command line or configuration.
  */
 #pragma once
@@ -91,11 +91,16 @@ struct service {
 	/* To drop to when started as root: --user, else "stile" if it exists, else "nobody". After that,
 	 * a reload can read only what this user may read. */
 	const char *user, *group;
-	uint64_t drain_limit_ms; /* 10 s unless open() or reload() sets another */
-	bool draining;
+	uint64_t drain_limit_ms; /* of a stop: 10 s unless open() or reload() sets another */
+	uint64_t drain_until; /* the loop's clock; UINT64_MAX: until nothing is left */
+	bool draining; /* nothing new is taken on */
+	bool stopping; /* told to by a signal: the next one stops at once */
 };
 int service_main(const struct service_ops *ops, int argc, char **argv);
 void service_stop(struct service *s); /* as SIGTERM does */
+/* Takes nothing new on and stops when nothing is left, or after limit_ms (UINT64_MAX: no limit). Called again it
+ * sets another limit. A stop that comes meanwhile waits no longer than its own limit. */
+void service_drain(struct service *s, uint64_t limit_ms);
 
 /* Adds what the schema cannot know to the errors of c: ops->check(), and a log folder that cannot be
  * written. For `stile check`; the start and every reload use it too. user may be NULL. */

@@ -166,6 +166,6 @@ int service_reload(struct service *s, struct service_changes *ret_changes)
 	note_restart(s);
 	log_emit(&MSG_SERVICE_RELOADED, LF_STR("config", s->config_path),
 		 LF_U64("changes", json_array_size(ret_changes->rows) + ret_changes->more));
-	tell_systemd("running");
+	tell_systemd(s->draining ? "draining" : "running");
 	return 0;
 }

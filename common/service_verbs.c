@@ -45,6 +45,14 @@ static json_int_t descriptor_limit(void)
 	return getrlimit(RLIMIT_NOFILE, &l) < 0 ? -1 : (json_int_t)l.rlim_cur;
 }
 
+/* Milliseconds until what still runs is cut off; -1: never, or nothing drains. */
+static json_int_t drain_left(const struct service *s)
+{
+	uint64_t now = loop_now(s->loop);
+
+	return !s->draining || s->drain_until == UINT64_MAX ? -1 : (json_int_t)(s->drain_until - MIN(s->drain_until, now));
+}
+
 static void on_status(struct control_request *rq, const json_t *args, void *arg)
 {
 	const struct service *s = arg;
@@ -52,10 +60,10 @@ static void on_status(struct control_request *rq, const json_t *args, void *arg)
 
 	(void)args;
 	clock_gettime(CLOCK_REALTIME, &now);
-	control_reply(rq, json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I}",
+	control_reply(rq, json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I}",
 				    "program", s->ops->program, "instance", s->instance.name, "version",
 				    STILE_VERSION, "pid", (int)getpid(), "state",
-				    s->draining ? "draining" : "running", "started_at",
+				    s->draining ? "draining" : "running", "drain_left_ms", drain_left(s), "started_at",
 				    (json_int_t)s->started_at, "uptime_ms",
 				    (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - s->started_at,
 				    "config", s->config_path, "reloaded_at", (json_int_t)s->reloaded_at,
@@ -107,6 +115,24 @@ static void on_stop(struct control_request *rq, const json_t *args, void *arg)
 	service_stop(s);
 }
 
+static void on_drain(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct service *s = arg;
+	const json_t *limit = json_object_get(args, "deadline_ms");
+
+	if (json_object_size(args) > (limit ? 1 : 0) || (limit && (!json_is_integer(limit) || json_integer_value(limit) < 0))) {
+		control_fail(rq, "bad-request", "{\"deadline_ms\":600000}", "\"deadline_ms\" is all there is, milliseconds");
+		return;
+	}
+	if (s->stopping) {
+		control_fail(rq, "failed", NULL, "the service stops already");
+		return;
+	}
+	log_emit(&MSG_SERVICE_ASKED, LF_STR("verb", "service.drain"), LF_STR("who", control_request_who(rq)));
+	service_drain(s, limit ? (uint64_t)json_integer_value(limit) : UINT64_MAX);
+	control_reply(rq, json_pack("{s:b, s:I}", "draining", 1, "drain_left_ms", drain_left(s)));
+}
+
 static void on_log_level(struct control_request *rq, const json_t *args, void *arg)
 {
 	const json_t *wanted = json_object_get(args, "level");
@@ -138,6 +164,7 @@ static const struct control_verb verbs[] = {
 	{ "service.reload", CONTROL_OPERATOR, on_reload, "Reads the configuration anew, as SIGHUP does, and "
 	  "tells what changed; with \"dry_run\" it only tells." },
 	{ "service.stop", CONTROL_ADMIN, on_stop, "Stops the service, as SIGTERM does." },
+	{ "service.drain", CONTROL_ADMIN, on_drain, "Takes nothing new on; stops when nothing is left, or after \"deadline_ms\"." },
 	{ "log.level", CONTROL_VIEWER, on_log_level,
 	  "The log level; an operator sets it with \"level\" until the next reload." },
 };

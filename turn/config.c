@@ -155,6 +155,10 @@ static const struct cfg_row turn_rows[] = {
 	  .help = "What clients may use; every limit has its own error, counter and log line." },
 	{ .name = "lifetime", .sub = &lifetime_schema, CFG_AT(struct turn_config, lifetime), .flags = CFG_RELOAD,
 	  .help = "How long allocations and nonces live." },
+	{ .name = "drain", .type = &cfg_duration, CFG_AT(struct turn_config, drain_ms), .flags = CFG_RELOAD,
+	  .max = 604800000, .def = "0s",
+	  .help = "How long a stop (SIGTERM, systemctl stop) waits for allocations to end before it ends them; new ones are "
+		  "refused meanwhile. 0: not at all. `stile turn drain` waits as long as it is told." },
 	{ .name = "workers", .type = &cfg_u64, CFG_AT(struct turn_config, workers), .max = 250, .def = "0",
 	  .unit = "threads", .help = "Worker threads; 0: one per core." },
 	{ .name = "alternate_servers", .type = &cfg_addr, CFG_AT(struct turn_config, alternate_servers),

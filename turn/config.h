@@ -48,6 +48,7 @@ struct turn_config {
 	bool mobility;	  /* RFC 8016 */
 	struct cfg_list alternate_servers, alternate_tls_servers; /* struct addr: where to send clients that cannot stay */
 	char *alternate_domain; /* what the certificates of the second say; may be NULL */
+	uint64_t drain_ms; /* how long a stop waits for allocations to end */
 	uint64_t workers; /* 0: one per core */
 	char *software;	  /* SOFTWARE attribute; "" sends none */
 	struct log_section *log; /* override; NULL if absent */

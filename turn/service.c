@@ -116,6 +116,7 @@ static int turn_open(struct service *s, char *err, size_t err_n)
 	if (!ts)
 		return -ENOMEM;
 	s->state = ts;
+	s->drain_limit_ms = cfg->drain_ms;
 	ts->svc = s;
 	ts->n_workers = cfg->workers ? (unsigned)MIN(cfg->workers, MAX_WORKERS) : MIN(workers_default_count(), MAX_WORKERS);
 	ts->passes = calloc(ts->n_workers, sizeof *ts->passes);
@@ -344,6 +345,7 @@ static int turn_reload(struct service *s, struct cfg *c, char *err, size_t err_n
 		f.policy = NULL;
 		turn_contexts_take(ts, &f.contexts);
 		set_rotation(ts, &root_of(c)->turn);
+		s->drain_limit_ms = root_of(c)->turn.drain_ms;
 		if (f.warning[0])
 			log_emit(&MSG_TURN_CERTIFICATE, LF_STR("why", f.warning));
 	}
@@ -351,10 +353,23 @@ static int turn_reload(struct service *s, struct cfg *c, char *err, size_t err_n
 	return r;
 }
 
+static void refuse_new(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+
+	(void)arg;
+	turn_server_set_draining(w->server, true);
+}
+
+/* Asked for again and again until it is true. Reserved ports count as allocations: their owner may come yet. */
 static bool turn_drain(struct service *s)
 {
-	(void)s;
-	return true; /* sessions end with the server in this version; drain comes with issue 2 */
+	struct turn_service *ts = s->state;
+
+	if (!ts->draining)
+		workers_call(&ts->workers, refuse_new, NULL);
+	ts->draining = true;
+	return turn_totals_allocations(ts->totals) == 0;
 }
 
 static void turn_stop(struct service *s)

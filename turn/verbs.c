@@ -92,8 +92,8 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 	(void)args;
 	(void)turn_users_list(ts->users, &n_extra);
 	workers_call(&ts->workers, add_io, &sum);
-	control_reply(rq, json_pack("{s:s, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
-		"realm", cfg->realm, "listeners", listeners_json(ts), "relay_addresses", relays_json(ts, cfg),
+	control_reply(rq, json_pack("{s:s, s:b, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
+		"realm", cfg->realm, "draining", ts->draining, "listeners", listeners_json(ts), "relay_addresses", relays_json(ts, cfg),
 		"relay_port_first", (int)cfg->relay.ports.first, "relay_port_last", (int)cfg->relay.ports.last,
 		"workers", (int)ts->n_workers,
 		"allocations", (json_int_t)turn_totals_allocations(ts->totals),

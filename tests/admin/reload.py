@@ -1,44 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reloads while clients are at work: what changes is told, nothing of a session is lost, and a new
 certificate is for who comes after it."""
-import json
 import os
 import socket
 import ssl
-import subprocess
 import sys
 import time
 
+from traffic import Traffic, wait_for
 from turn_client import Client
-from world import STILE, Failed, case, main
-
-
-class Traffic:
-    """`stile bench turn` over one transport; at its end every packet that was sent must have come."""
-
-    def __init__(self, w, transport, seconds):
-        port = w.tls if transport in ("tls", "dtls") else w.port
-        self.transport = transport
-        self.process = subprocess.Popen(
-            [STILE, "bench", "turn", "127.0.0.1", "-t", transport, "-p", str(port), "-n", "3", "-r", "150", "-T", f"{seconds}s",
-             "-u", "alice", "--password", "wonderland", "--runtime-dir", w.path("run"), "--json"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def lost_nothing(self):
-        out, err = self.process.communicate(timeout=40)
-        if self.process.returncode:
-            raise Failed(f"    traffic over {self.transport}: {err or out}")
-        figures = json.loads(out)
-        if figures["sent"] < 100 or figures["received"] != figures["sent"]:
-            raise Failed(f"    over {self.transport} {figures['received']} of {figures['sent']} packets came through")
-
-
-def wait_for(w, allocations):
-    deadline = time.monotonic() + 20
-    while w.verb("turn.status")["allocations"] < allocations:
-        if time.monotonic() > deadline:
-            raise Failed(f"    {w.verb('turn.status')['allocations']} of {allocations} allocations")
-        time.sleep(0.05)
+from world import Failed, case, main
 
 
 def presented(w):

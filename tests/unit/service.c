@@ -390,7 +390,80 @@ static void stop_over_the_control_socket_is_answered(void **state)
 	assert_int_equal(exit_code(w), 0);
 }
 
+/* --- drain --- */
+
+static void a_drain_without_a_deadline_waits_until_a_stop_which_is_clean(void **state)
+{
+	struct world *w = *state;
+	json_t *r;
+
+	write_config(w, "never_drained: true");
+	start(w);
+	r = call(w, "service.drain", NULL, NULL);
+	assert_int_equal(json_integer_value(json_object_get(r, "drain_left_ms")), -1);
+	json_decref(r);
+	usleep(500000); /* longer than a stop would wait */
+	assert_status(w, "state", "draining");
+	write_config(w, "never_drained: true, number: 5"); /* a reload is taken meanwhile */
+	r = call(w, "service.reload", NULL, NULL);
+	assert_int_equal(json_array_size(json_object_get(r, "changes")), 1);
+	json_decref(r);
+	assert_status(w, "state", "draining");
+	kill(w->pid, SIGTERM);
+	assert_int_equal(exit_code(w), 0);
+	assert_int_equal(access(w->stopped, F_OK), 0);
+}
+
+static void a_drain_ends_at_its_deadline_and_the_last_one_set_counts(void **state)
+{
+	struct world *w = *state;
+
+	write_config(w, "never_drained: true");
+	start(w);
+	json_decref(call(w, "service.drain", json_pack("{s:i}", "deadline_ms", 3600000), NULL));
+	assert_status(w, "state", "draining");
+	json_decref(call(w, "service.drain", json_pack("{s:i}", "deadline_ms", -1), "bad-request"));
+	json_decref(call(w, "service.drain", json_pack("{s:s}", "deadline", "1h"), "bad-request"));
+	json_decref(call(w, "service.drain", json_pack("{s:i}", "deadline_ms", 100), NULL));
+	assert_int_equal(exit_code(w), 0);
+}
+
+static void a_drain_with_nothing_left_stops_at_once(void **state)
+{
+	struct world *w = *state;
+
+	start(w);
+	json_decref(call(w, "service.drain", NULL, NULL));
+	assert_int_equal(exit_code(w), 0);
+	assert_int_equal(access(w->stopped, F_OK), 0);
+}
+
 /* --- reload --- */
+
+static void a_dry_run_tells_the_changes_and_applies_none(void **state)
+{
+	struct world *w = *state;
+	json_t *r, *row;
+
+	start(w);
+	write_config(w, "number: 2, stuck: true");
+	r = call(w, "service.reload", json_pack("{s:b}", "dry_run", 1), NULL);
+	assert_true(json_is_true(json_object_get(r, "dry_run")));
+	assert_int_equal(json_array_size(json_object_get(r, "changes")), 2);
+	row = json_array_get(json_object_get(r, "changes"), 0);
+	assert_string_equal(json_string_value(json_object_get(row, "key")), "demo.number");
+	assert_string_equal(json_string_value(json_object_get(row, "was")), "1");
+	assert_string_equal(json_string_value(json_object_get(row, "is")), "2");
+	assert_false(json_is_true(json_object_get(row, "restart")));
+	assert_true(json_is_true(json_object_get(json_array_get(json_object_get(r, "changes"), 1), "restart")));
+	assert_int_equal(json_integer_value(json_object_get(r, "reloaded_at")), 0);
+	json_decref(r);
+	write_config(w, "number: many");
+	json_decref(call(w, "service.reload", json_pack("{s:b}", "dry_run", 1), "failed"));
+	assert_status(w, "reload_error", "");
+	json_decref(call(w, "service.reload", json_pack("{s:i}", "dry_run", 1), "bad-request"));
+	json_decref(call(w, "service.reload", json_pack("{s:b}", "dryrun", 1), "bad-request"));
+}
 
 static void a_good_reload_is_taken_and_a_bad_one_changes_nothing(void **state)
 {
@@ -620,6 +693,10 @@ int main(void)
 		IN_WORLD(a_stop_waits_for_the_drain_no_longer_than_its_limit),
 		IN_WORLD(a_second_signal_stops_at_once_and_is_no_clean_stop),
 		IN_WORLD(stop_over_the_control_socket_is_answered),
+		IN_WORLD(a_drain_without_a_deadline_waits_until_a_stop_which_is_clean),
+		IN_WORLD(a_drain_ends_at_its_deadline_and_the_last_one_set_counts),
+		IN_WORLD(a_drain_with_nothing_left_stops_at_once),
+		IN_WORLD(a_dry_run_tells_the_changes_and_applies_none),
 		IN_WORLD(a_good_reload_is_taken_and_a_bad_one_changes_nothing),
 		IN_WORLD(a_reload_reopens_a_log_that_was_moved_away),
 		IN_WORLD(the_log_level_is_shown_and_set),

@@ -365,12 +365,13 @@ static void put_prefixes(const struct import *in, enum coturn_key k, const char 
 		struct in_addr a, b;
 
 		snprintf(low, sizeof low, "%.*s", dash ? (int)MIN(dash - s, 63) : 0, s);
-		if (dash && inet_pton(AF_INET, low, &a) == 1 && inet_pton(AF_INET, dash + 1, &b) == 1) {
+		if (dash && inet_pton(AF_INET, low, &a) == 1 && inet_pton(AF_INET, dash + 1, &b) == 1 &&
+		    ntohl(a.s_addr) <= ntohl(b.s_addr)) {
 			put_range(ntohl(a.s_addr), ntohl(b.s_addr), &first);
 			continue;
 		}
 		fputs(first ? "" : ", ", stdout);
-		put_quoted(text_of(s)); /* an address or a prefix; an IPv6 range is left for stile check to point at */
+		put_quoted(text_of(s)); /* an address or a prefix; what is neither is left for stile check to point at, not lost */
 		first = false;
 	}
 	puts("]");

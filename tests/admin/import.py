@@ -91,6 +91,14 @@ def _(w):
     imported(w, PHONES).says('"udp:127.0.0.1:3500", "udp:127.0.0.2:3500", "tcp:')
 
 
+@case("a range of peers that cannot be taken over is not lost in silence: stile check points at it")
+def _(w):
+    for bad in ("10.0.0.9-10.0.0.1", "fd00::1-fd00::9", "10.0.0.0-nonsense"):
+        w.write("turnserver.conf", f"user=a:b\nlistening-ip=127.0.0.1\ndenied-peer-ip={bad}\n")
+        w.write("stile.yaml", w.stile("import", "coturn", w.path("turnserver.conf")).exits(0).out)
+        w.check().exits(1).says(bad)
+
+
 @case("an empty file says what is missing, and a file that is not there is an error")
 def _(w):
     w.write("turnserver.conf", "\n# nothing\n")

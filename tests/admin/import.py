@@ -96,7 +96,7 @@ def _(w):
     for bad in ("10.0.0.9-10.0.0.1", "fd00::1-fd00::9", "10.0.0.0-nonsense"):
         w.write("turnserver.conf", f"user=a:b\nlistening-ip=127.0.0.1\ndenied-peer-ip={bad}\n")
         w.write("stile.yaml", w.stile("import", "coturn", w.path("turnserver.conf")).exits(0).out)
-        w.check().exits(1).says(bad)
+        w.check().exits(2).says(bad)
 
 
 @case("an empty file says what is missing, and a file that is not there is an error")

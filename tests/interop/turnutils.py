@@ -70,6 +70,19 @@ def client_to_client(transport, host, options):
     return case
 
 
+def tried_again(case, times=5):
+    """uclient -M draws a DTLS version by lot for each connection and gives up when it drew one that is refused, one
+    run in four: only that is tried again."""
+    def again(server):
+        for left in reversed(range(times)):
+            try:
+                return case(server)
+            except Failed as e:
+                if left == 0 or "no result" not in str(e) or "alert protocol version" not in str(e):
+                    raise
+    return again
+
+
 def rest_secret(transport):
     def case(server):
         judge(uclient(server, "127.0.0.1", transport, ["-y"], ["-u", USER, "-W", SECRET]))
@@ -139,7 +152,7 @@ def matrix():
     yield "uclient odd length over tcp", True, relayed_echo("tcp", V4, V4, ["-l", "101"])
     yield "uclient extra requests", True, client_to_client("udp", V4, ["-G"])
     yield "uclient mobility", True, client_to_client("udp", V4, ["-M"])
-    yield "uclient mobility dtls", False, client_to_client("dtls", V4, ["-M"])
+    yield "uclient mobility dtls", False, tried_again(client_to_client("dtls", V4, ["-M"]))
     yield "uclient negative tests", False, client_to_client("udp", V4, ["-N"])
     yield "uclient ten clients at once", False, client_to_client("udp", V4, ["-m", "10"])
     yield "uclient with a wrong password", True, refused(["-u", USER, "-w", "not-" + PASSWORD])

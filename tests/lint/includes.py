@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Arrows point down: who may include whom (shared/design.md, "Folders"; CONTRIBUTING.md).
+"""Arrows point down: who may include whom (CONTRIBUTING.md).
 
 Includes in quotes are written from the root ("stun/msg.h"). A header whose name ends in _priv.h belongs
 to its folder: only that folder and the tests include it. Nothing includes tests."""

@@ -118,7 +118,6 @@ extern const struct turn_relay_ops turn_udp_relay_ops;
  * what came in is not known, so it is taken to be 0). */
 void turn_udp_allow_fragments(int fd, const struct addr *at);
 int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_listener_spec *spec);
-bool turn_udp_alive(struct turn_worker *w, const struct turn_path *p); /* the path's handle is still there */
 void turn_udp_close(struct turn_udp *u);
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n);
 
@@ -126,13 +125,11 @@ void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct a
 struct turn_acceptor;
 int turn_acceptors_open(struct turn_worker *w);
 void turn_acceptors_close(struct turn_worker *w);
-bool turn_conn_alive(struct turn_worker *w, const struct turn_path *p);
 void turn_conns_close(struct turn_worker *w);
 
 /* edge_dtls.c */
 int turn_dtls_open(struct turn_udp *u, struct tls_ctx *ctx);
 void turn_dtls_input(struct turn_udp *u, const struct dgram *d);
-bool turn_dtls_alive(struct turn_worker *w, const struct turn_path *p);
 void turn_dtls_close(struct turn_worker *w);
 
 /* worker.c */

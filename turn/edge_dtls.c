@@ -37,10 +37,13 @@ static void session_send(const struct turn_path *p, const struct turn_out *o)
 	s->udp->mark = DGRAM_MARK_NONE;
 }
 
+static bool session_alive(void *edge, const struct turn_path *p);
+
 static const struct turn_transport transport_dtls = {
 	.proto = TURN_DTLS,
 	.name = "dtls",
 	.send = session_send,
+	.alive = session_alive,
 };
 
 static struct turn_path session_path(struct turn_dtls_session *s)
@@ -200,8 +203,9 @@ void turn_dtls_input(struct turn_udp *u, const struct dgram *d)
 	}
 }
 
-bool turn_dtls_alive(struct turn_worker *w, const struct turn_path *p)
+static bool session_alive(void *edge, const struct turn_path *p)
 {
+	struct turn_worker *w = edge;
 	struct session_key key = { &p->client, &p->local };
 	struct hnode *n = htable_find(&w->sessions, session_hash(w, &p->client, &p->local), session_eq, &key);
 

@@ -50,11 +50,23 @@ static void conn_close_later(const struct turn_path *p)
 	stream_finish(((struct turn_conn *)p->handle)->stream);
 }
 
+static bool conn_alive(void *edge, const struct turn_path *p)
+{
+	struct turn_worker *w = edge;
+
+	list_for_each(it, &w->conns) {
+		struct turn_conn *c = list_entry(it, struct turn_conn, node);
+		if (c == p->handle)
+			return addr_equal(&c->client, &p->client);
+	}
+	return false;
+}
+
 static const struct turn_transport transport_tcp = {
-	.proto = TURN_TCP, .name = "tcp", .stream = true, .send = conn_send, .close = conn_close_later,
+	.proto = TURN_TCP, .name = "tcp", .stream = true, .send = conn_send, .close = conn_close_later, .alive = conn_alive,
 };
 static const struct turn_transport transport_tls = {
-	.proto = TURN_TLS, .name = "tls", .stream = true, .send = conn_send, .close = conn_close_later,
+	.proto = TURN_TLS, .name = "tls", .stream = true, .send = conn_send, .close = conn_close_later, .alive = conn_alive,
 };
 
 static struct turn_path conn_path(struct turn_conn *c)
@@ -261,16 +273,6 @@ void turn_acceptors_close(struct turn_worker *w)
 	free(w->acceptors);
 	w->acceptors = NULL;
 	w->n_acceptors = 0;
-}
-
-bool turn_conn_alive(struct turn_worker *w, const struct turn_path *p)
-{
-	list_for_each(it, &w->conns) {
-		struct turn_conn *c = list_entry(it, struct turn_conn, node);
-		if (c == p->handle)
-			return addr_equal(&c->client, &p->client);
-	}
-	return false;
 }
 
 void turn_conns_close(struct turn_worker *w)

@@ -42,10 +42,21 @@ static bool udp_reply_from(const struct turn_path *p, const struct addr *local, 
 	return false;
 }
 
+static bool udp_alive(void *edge, const struct turn_path *p)
+{
+	const struct turn_worker *w = edge;
+
+	for (size_t i = 0; i < w->n_udp; i++)
+		if (&w->udp[i] == p->handle)
+			return w->udp[i].io.fd >= 0;
+	return false;
+}
+
 static const struct turn_transport transport_udp = {
 	.proto = TURN_UDP,
 	.name = "udp",
 	.send = udp_send,
+	.alive = udp_alive,
 	.reply_from = udp_reply_from,
 };
 
@@ -113,14 +124,6 @@ int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_l
 	turn_udp_allow_fragments(fd, &u->at);
 	spec->fds[w->index] = -1;
 	return 0;
-}
-
-bool turn_udp_alive(struct turn_worker *w, const struct turn_path *p)
-{
-	for (size_t i = 0; i < w->n_udp; i++)
-		if (&w->udp[i] == p->handle)
-			return w->udp[i].io.fd >= 0;
-	return false;
 }
 
 void turn_udp_close(struct turn_udp *u)

@@ -144,7 +144,7 @@ static void on_brought(struct turn_server *s, struct turn_mail *m, uint64_t now)
 
 	if (h->alloc)
 		arrive(s, h, now);
-	if (s->o.path_alive(s->o.edge, &h->path)) {
+	if (h->path.transport->alive(s->o.edge, &h->path)) {
 		s->asked_already = true;
 		turn_input(s, &h->path, &pk, now);
 		s->asked_already = false;

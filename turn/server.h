@@ -51,6 +51,8 @@ struct turn_transport {
 	/* The same client from another of our listeners, which has exactly this address; false: there is none.
 	 * For RFC 5780; NULL: this transport cannot. */
 	bool (*reply_from)(const struct turn_path *p, const struct addr *local, struct turn_path *ret_p);
+	/* Its handle, which may be gone by now, still is what it was. For who has options.post. */
+	bool (*alive)(void *edge, const struct turn_path *p);
 };
 struct turn_path { /* a value; copied into the allocation */
 	const struct turn_transport *transport;
@@ -93,7 +95,6 @@ struct turn_server_options {
 	const struct hash_seed *seed; /* one for all workers, so that what moves between them keeps its hashes; NULL: its own */
 	/* 0, or -ENOENT: there is no such worker, and m is still the caller's. NULL: this is the only one. */
 	int (*post)(void *edge, unsigned worker, struct turn_mail *m);
-	bool (*path_alive)(void *edge, const struct turn_path *p); /* its handle still is what it was; NULL without post */
 	struct timers *timers;
 	struct turn_policy *policy; /* referenced */
 	struct turn_totals *totals; /* shared, outlives the server */

@@ -104,15 +104,6 @@ static int post_mail(void *edge, unsigned worker, struct turn_mail *m)
 	return 0;
 }
 
-static bool path_alive(void *edge, const struct turn_path *p)
-{
-	switch (p->transport->proto) {
-	case TURN_UDP: return turn_udp_alive(edge, p);
-	case TURN_DTLS: return turn_dtls_alive(edge, p);
-	default: return turn_conn_alive(edge, p);
-	}
-}
-
 static int open_core(struct turn_worker *w)
 {
 	struct turn_service *ts = w->ts;
@@ -120,7 +111,6 @@ static int open_core(struct turn_worker *w)
 		.worker = w->index,
 		.seed = &ts->seed,
 		.post = post_mail,
-		.path_alive = path_alive,
 		.timers = loop_timers(w->loop),
 		.policy = w->policy,
 		.totals = ts->totals,

@@ -58,14 +58,21 @@ static bool client_reply_from(const struct turn_path *p, const struct addr *loca
 	return true;
 }
 
+static bool client_alive(void *edge, const struct turn_path *p)
+{
+	(void)p;
+	return !((struct world *)edge)->paths_dead;
+}
+
 static const struct turn_transport fake_udp = { .proto = TURN_UDP, .name = "udp", .send = client_send,
-						.reply_from = client_reply_from };
+						.alive = client_alive, .reply_from = client_reply_from };
 static const struct turn_transport fake_tcp = {
 	.proto = TURN_TCP,
 	.name = "tcp",
 	.stream = true,
 	.send = client_send,
 	.close = client_close,
+	.alive = client_alive,
 };
 
 static const struct turn_transport fake_tls = {
@@ -74,6 +81,7 @@ static const struct turn_transport fake_tls = {
 	.stream = true,
 	.send = client_send,
 	.close = client_close,
+	.alive = client_alive,
 };
 
 static int port_error(struct world *w, const struct addr *at)
@@ -197,12 +205,6 @@ static int post(void *edge, unsigned worker, struct turn_mail *m)
 	return 0;
 }
 
-static bool path_alive(void *edge, const struct turn_path *p)
-{
-	(void)p;
-	return !((struct world *)edge)->paths_dead;
-}
-
 bool world_mail(struct world *w)
 {
 	if (w->n_mail == 0)
@@ -299,7 +301,6 @@ int world_try_start(struct world *w)
 	o.worker = w->worker;
 	o.seed = &same_seed;
 	o.post = post;
-	o.path_alive = path_alive;
 	o.timers = w->timers;
 	o.policy = w->policy;
 	o.totals = w->totals;

@@ -226,12 +226,18 @@ class Watch:
                 raise Failed(f"the well-behaved {e.transport} client lost {lost} of {sent} packets")
             self.note += f", {e.transport} echo {sent - lost}/{sent} (worst {worst:.0f} ms)"
 
+    def short_of(self, now):
+        """Counters that have not moved as far as they must: the server may still have something to read."""
+        moved = {name: counter(now, name) - counter(self.counters, name) for name in self.moved}
+        return {name: n for name, n in moved.items() if n < self.moved[name]}
+
     def counted(self):
-        now = self.server.counters()
-        for name, least in self.moved.items():
-            moved = counter(now, name) - counter(self.counters, name)
-            if moved < least:
-                raise Failed(f"counter {name} moved by {moved}, expected {least} or more; drops: {now['stile_turn_drops_total']}")
+        try:
+            wait_for("the counters", lambda: not self.short_of(self.server.counters()), self.settle)
+        except Failed:
+            now = self.server.counters()
+            raise Failed(f"counters moved by {self.short_of(now)}, expected {self.moved} or more; "
+                         f"drops: {now['stile_turn_drops_total']}") from None
 
     def judge(self):
         self.alive()

@@ -28,6 +28,17 @@ struct handover {
 	uint8_t request[];
 };
 
+static void drop_sockets(struct handover *h, const struct turn_alloc *a)
+{
+	for (unsigned f = 0; f < TURN_FAMILIES; f++) {
+		if (!h->held[f])
+			continue;
+		turn_totals_relay_closed(h->totals, &a->at[f]);
+		turn_totals_relay_closed(h->totals, &a->public_at[f]);
+		h->relay->drop(steal_ptr(&h->held[f]));
+	}
+}
+
 static void drop_alloc(struct handover *h)
 {
 	struct turn_server nobody = { .o = { .totals = h->totals, .relay = h->relay } }; /* an allocation dies in a server */
@@ -36,13 +47,7 @@ static void drop_alloc(struct handover *h)
 	if (!a)
 		return;
 	a->server = &nobody;
-	for (unsigned f = 0; f < TURN_FAMILIES; f++) {
-		if (!h->held[f])
-			continue;
-		turn_totals_relay_closed(h->totals, &a->at[f]);
-		turn_totals_relay_closed(h->totals, &a->public_at[f]);
-		h->relay->drop(steal_ptr(&h->held[f]));
-	}
+	drop_sockets(h, a);
 	h->alloc = turn_alloc_free(a);
 }
 
@@ -63,6 +68,25 @@ static void take_sockets(struct turn_alloc *a, struct handover *h)
 			h->held[f] = a->server->o.relay->detach(steal_ptr(&a->relay[f]));
 }
 
+static struct turn_moved *find_note(const struct turn_server *s, const uint8_t *ticket)
+{
+	for (unsigned i = 0; i < MIN(s->moved_next, (unsigned)TURN_MOVED_NOTES); i++)
+		if (bytes_equal_ct(s->moved[i].ticket, ticket, TURN_TICKET_LEN))
+			return &s->moved[i];
+	return NULL;
+}
+
+/* A ring, but of a ticket that went away twice only the last place counts. */
+static void take_note(struct turn_server *s, const struct handover *h)
+{
+	struct turn_moved *note = find_note(s, h->ticket);
+
+	if (!note)
+		note = &s->moved[s->moved_next++ % TURN_MOVED_NOTES];
+	memcpy(note->ticket, h->ticket, sizeof note->ticket);
+	note->worker = h->asker;
+}
+
 static void leave(struct turn_alloc *a, struct handover *h)
 {
 	struct turn_server *s = a->server;
@@ -74,18 +98,8 @@ static void leave(struct turn_alloc *a, struct handover *h)
 	a->key = turn_key_unref(a->key);
 	s->n_allocs--;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, -1);
-	struct turn_moved *note = &s->moved[s->moved_next++ % TURN_MOVED_NOTES];
-	memcpy(note->ticket, h->ticket, sizeof note->ticket);
-	note->worker = h->asker;
+	take_note(s, h);
 	h->alloc = a;
-}
-
-static const struct turn_moved *find_note(const struct turn_server *s, const uint8_t *ticket)
-{
-	for (unsigned i = 0; i < MIN(s->moved_next, (unsigned)TURN_MOVED_NOTES); i++)
-		if (bytes_equal_ct(s->moved[i].ticket, ticket, TURN_TICKET_LEN))
-			return &s->moved[i];
-	return NULL;
 }
 
 static void on_brought(struct turn_server *s, struct turn_mail *m, uint64_t now);
@@ -113,28 +127,30 @@ static void on_asked(struct turn_server *s, struct turn_mail *m, uint64_t now)
 
 /* ---- where the request is ---- */
 
-static void arrive(struct turn_server *s, struct handover *h, uint64_t now)
+static int adopt_sockets(struct turn_server *s, struct handover *h, struct turn_alloc *a)
 {
-	struct turn_alloc *a = h->alloc;
-
-	a->server = s;
 	for (unsigned f = 0; f < TURN_FAMILIES; f++) {
-		if (!h->held[f])
-			continue;
-		if (s->o.relay->adopt(s->o.edge, a, h->held[f], &a->relay[f]) < 0) {
-			turn_count(s, TURN_M_ALLOCATIONS_ENDED, TURN_END_STOPPED, 1);
-			for (unsigned k = 0; k < f; k++)
-				turn_alloc_close(a, k);
-			drop_alloc(h);
-			return;
-		}
+		int r = h->held[f] ? s->o.relay->adopt(s->o.edge, a, h->held[f], &a->relay[f]) : 0;
+		if (r < 0)
+			return r;
 		h->held[f] = NULL;
 	}
-	h->alloc = NULL;
+	return 0;
+}
+
+static void arrive(struct turn_server *s, struct handover *h, uint64_t now)
+{
+	struct turn_alloc *a = steal_ptr(&h->alloc);
+	uint64_t was = a->id;
+
+	a->server = s;
 	turn_alloc_arrive(a);
+	log_emit(&MSG_TURN_ALLOC_RENUMBERED, LF_U64("id", a->id), LF_U64("was", was), LF_STR("user", a->user));
 	turn_mobility_park(a); /* until the request, handled again, moves it */
-	if (turn_mobility_link(a->mobility) < 0)
-		turn_alloc_end(a, TURN_END_STOPPED, now);
+	if (adopt_sockets(s, h, a) == 0 && turn_mobility_link(a->mobility) == 0)
+		return;
+	drop_sockets(h, a);
+	turn_alloc_end(a, TURN_END_STOPPED, now);
 }
 
 static void on_brought(struct turn_server *s, struct turn_mail *m, uint64_t now)

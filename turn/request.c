@@ -300,7 +300,8 @@ void turn_request_run(struct turn_request *q)
 		turn_drop(q->s, TURN_DROP_UNEXPECTED);
 		return;
 	}
-	turn_count(q->s, TURN_M_REQUESTS, i, 1);
+	if (!q->s->asked_already) /* else it was counted when it came */
+		turn_count(q->s, TURN_M_REQUESTS, i, 1);
 	if (!turn_methods[i].open) {
 		q->alloc = turn_alloc_find(q->s, q->from);
 		r = authenticate(q);

@@ -3,6 +3,7 @@
  * Mobility (RFC 8016): tickets, moves to another five-tuple, transport and worker, and who may not. A client
  * that has moved is a copy of itself with another address.
  */
+#include <errno.h>
 #include "tests/scenario/turn_world.h"
 
 static char ticket[TURN_TICKET_LEN]; /* the last one that was given */
@@ -301,6 +302,80 @@ static void an_old_ticket_follows_the_allocation_from_worker_to_worker(void **st
 	world_stop(&two);
 }
 
+/* The answers of all three moves were lost, and so is the client's patience: it shows the one ticket it has
+ * wherever it comes up. */
+static void a_ticket_that_left_a_worker_twice_is_looked_for_where_it_went_last(void **state)
+{
+	struct world *one = *state;
+	static struct world two, three;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), b = moved(&home, "203.0.113.9:5000"),
+		      back = moved(&home, "203.0.113.9:5001"), c = moved(&home, "203.0.113.9:5002"),
+		      again = moved(&home, "203.0.113.9:5003");
+	char first[TURN_TICKET_LEN];
+
+	world_join(&two, one, 1);
+	world_join(&three, one, 2);
+	at_worker(&b, &two);
+	at_worker(&c, &three);
+	at_worker(&again, &two);
+	assert_int_equal(allocate_mobile(&home), 0);
+	memcpy(first, ticket, sizeof first);
+	assert_int_equal(move(&b), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&b, one, &two), 0);
+	assert_int_equal(show(&back, first, sizeof first, -1), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&back, one, &two), 0);
+	assert_int_equal(show(&c, first, sizeof first, -1), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&c, one, &three), 0);
+	assert_int_equal(show(&again, first, sizeof first, -1), NO_ANSWER);
+	while (world_mail(one) || world_mail(&three))
+		;
+	assert_int_equal(answer_after_mail(&again, one, &two), 0);
+	assert_int_equal(turn_server_count(two.server), 1);
+	world_stop(&three);
+	world_stop(&two);
+}
+
+static void a_request_that_asks_another_worker_is_counted_once(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+
+	world_join(&two, one, 1);
+	at_worker(&away, &two);
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(handshake(&away), 401);
+	int64_t before = counted(&two, TURN_M_REQUESTS, TURN_METHOD_REFRESH);
+	assert_int_equal(move(&away), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&away, one, &two), 0);
+	assert_int_equal(counted(&two, TURN_M_REQUESTS, TURN_METHOD_REFRESH), before + 1);
+	assert_int_equal(counted(&two, TURN_M_SUCCESSES, TURN_METHOD_REFRESH), 1);
+	world_stop(&two);
+}
+
+/* No memory where it arrives: everything of it goes, and the request is answered. */
+static void an_allocation_that_cannot_be_taken_in_ends(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+
+	world_join(&two, one, 1);
+	at_worker(&away, &two);
+	assert_int_equal(allocate_mobile(&home), 0);
+	assert_int_equal(permit(&home, "8.8.8.8"), 0);
+	assert_int_equal(move(&away), NO_ANSWER);
+	two.open_error = -ENOMEM;
+	assert_int_equal(answer_after_mail(&away, one, &two), 437);
+	assert_int_equal(one->n_held + one->n_relays + two.n_relays, 0);
+	assert_int_equal(turn_server_count(two.server), 0);
+	assert_int_equal(turn_totals_allocations(one->totals), 0);
+	assert_int_equal(counted(one, TURN_M_ALLOCATIONS, 0) + counted(&two, TURN_M_ALLOCATIONS, 0), 0);
+	assert_int_equal(counted(&two, TURN_M_ALLOCATIONS_ENDED, TURN_END_STOPPED), 1);
+	assert_false(turn_totals_is_relay(one->totals, &home.relay));
+	world_stop(&two);
+}
+
 static void another_worker_gives_nothing_to_a_stranger(void **state)
 {
 	struct world *one = *state;
@@ -371,6 +446,9 @@ int main(void)
 		TALK(moves_take_no_more_of_the_quota),
 		TALK(a_ticket_brings_the_allocation_from_another_worker),
 		TALK(an_old_ticket_follows_the_allocation_from_worker_to_worker),
+		TALK(a_ticket_that_left_a_worker_twice_is_looked_for_where_it_went_last),
+		TALK(a_request_that_asks_another_worker_is_counted_once),
+		TALK(an_allocation_that_cannot_be_taken_in_ends),
 		TALK(another_worker_gives_nothing_to_a_stranger),
 		TALK(who_asked_and_went_away_finds_the_allocation_waiting),
 		TALK(what_is_under_way_when_all_stops_is_closed),

@@ -293,7 +293,7 @@ int world_try_start(struct world *w)
 	w->workers[w->worker] = w;
 	w->policy = policy_of(w);
 	if (!w->timers || !w->totals || !w->policy ||
-	    metrics_new(turn_metric_rows, TURN_METRICS, 1, &w->metrics) < 0)
+	    metrics_new(turn_metric_rows, TURN_METRICS, ARRAY_LEN(w->workers), &w->metrics) < 0)
 		return -ENOMEM;
 	w->reservations = turn_reservations_new(&fake_relay, w->totals);
 	if (!w->reservations)

@@ -137,7 +137,7 @@ static void sha256_wrong_password(struct talk *t)
 {
 	struct client *c = modern_client(t);
 
-	strcat(c->login.password, "x");
+	text_append(c->login.password, sizeof c->login.password, "x");
 	sign(c);
 	ask(c);
 	want_error(c, 401);

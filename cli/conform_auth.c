@@ -171,7 +171,7 @@ static void wrong_password(struct talk *t)
 {
 	struct client *c = allocate_as(t);
 
-	strcat(c->login.password, "x");
+	text_append(c->login.password, sizeof c->login.password, "x");
 	sign(c);
 	ask(c);
 	want_error(c, 401);
@@ -182,7 +182,7 @@ static void unknown_user(struct talk *t)
 	struct client *c = allocate_as(t);
 
 	snprintf(c->login.user, sizeof c->login.user, "nobody-of-this-name");
-	strcat(c->login.password, "x"); /* where one password serves all names, too */
+	text_append(c->login.password, sizeof c->login.password, "x"); /* where one password serves all names, too */
 	sign(c);
 	ask(c);
 	want_error(c, 401);
@@ -192,7 +192,7 @@ static void refusal_challenges_again(struct talk *t)
 {
 	struct client *c = allocate_as(t);
 
-	strcat(c->login.password, "x");
+	text_append(c->login.password, sizeof c->login.password, "x");
 	sign(c);
 	ask(c);
 	want_error(c, 401);
@@ -205,12 +205,12 @@ static void no_oracle(struct talk *t)
 	struct text first = { 0 }, second = { 0 };
 	unsigned code_a = 0, code_b = 1;
 
-	strcat(a->login.password, "x");
+	text_append(a->login.password, sizeof a->login.password, "x");
 	sign(a);
 	ask(a);
 	b = allocate_as(t);
 	snprintf(b->login.user, sizeof b->login.user, "nobody-of-this-name");
-	strcat(b->login.password, "x");
+	text_append(b->login.password, sizeof b->login.password, "x");
 	sign(b);
 	ask(b);
 	if (!going_on(t))
@@ -224,7 +224,7 @@ static void wrong_realm(struct talk *t)
 {
 	struct client *c = allocate_as(t);
 
-	strcat(c->login.realm, ".elsewhere");
+	text_append(c->login.realm, sizeof c->login.realm, ".elsewhere");
 	sign(c);
 	ask(c);
 	want_no_success(c);
@@ -283,7 +283,7 @@ static void strange_user(struct talk *t)
 
 	memset(c->login.user, is_long ? 'u' : '\xff', is_long ? 600 : 5);
 	c->login.user[is_long ? 600 : 5] = 0;
-	strcat(c->login.password, "x");
+	text_append(c->login.password, sizeof c->login.password, "x");
 	sign(c);
 	(void)ask_once(c);
 	want_no_success(c);
@@ -295,7 +295,7 @@ static void empty_user(struct talk *t)
 	struct client *c = allocate_as(t);
 
 	c->login.user[0] = 0;
-	strcat(c->login.password, "x");
+	text_append(c->login.password, sizeof c->login.password, "x");
 	sign(c);
 	(void)ask_once(c);
 	want_no_success(c);

@@ -56,7 +56,7 @@ static size_t find_services(const char *dir, const char *instance, struct servic
 
 	for (struct dirent *e; d && n < MAX_SERVICES && (e = readdir(d));) {
 		size_t len = strlen(e->d_name);
-		if (len < 6 || strcmp(e->d_name + len - 5, ".sock") != 0 || strncmp(e->d_name, "stile", 5) ||
+		if (len < 6 || strcmp(e->d_name + len - 5, ".sock") != 0 || strncmp(e->d_name, "stile", 5) != 0 ||
 		    (instance && !is_instance(e->d_name, instance)))
 			continue;
 		out[n] = (struct service_status){ 0 };

@@ -97,7 +97,7 @@ static void show(const struct cfg_row *row, const char *at, char out[static SHOW
 	}
 	cfg_clean(out);
 	if (b.truncated)
-		strcpy(out + strlen(out), "…");
+		memcpy(out + strlen(out), "…", sizeof "…"); /* out is longer than b by that */
 }
 
 static int diff_value(const struct diff *d, const struct cfg_row *row, struct pair at, const char *key)

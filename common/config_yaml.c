@@ -317,7 +317,7 @@ static const char *hint_for(const char *problem, struct text line)
 {
 	for (size_t i = 0; i < ARRAY_LEN(hints); i++)
 		if (hints[i].problem ? strcmp(hints[i].problem, problem) == 0 :
-				       memmem(line.p, line.n, hints[i].line_holds, strlen(hints[i].line_holds)) != NULL)
+				       line.n > 0 && memmem(line.p, line.n, hints[i].line_holds, strlen(hints[i].line_holds)) != NULL)
 			return hints[i].hint;
 	return "";
 }

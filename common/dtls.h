@@ -26,15 +26,15 @@ struct dtls_session;
 
 int dtls_listener_new(struct loop *l, struct tls_ctx *ctx, const struct dtls_ops *ops, void *arg,
 		      struct dtls_listener **ret_l);
-struct dtls_listener *dtls_listener_free(struct dtls_listener *l);
+struct dtls_listener *dtls_listener_free(struct dtls_listener *d);
 /* What opens from now on gets this context (a new certificate); open sessions and handshakes keep theirs. Not
  * from inside dtls_listener_input(). */
-void dtls_listener_set_ctx(struct dtls_listener *l, struct tls_ctx *ctx);
+void dtls_listener_set_ctx(struct dtls_listener *d, struct tls_ctx *ctx);
 /* A datagram from an address without a session. 0: answered with a cookie request; 1: *ret_s is a new
  * session (the caller owns it, keeps it by (peer, local) and feeds it from now on). -EPROTO: dropped, for
  * it is no ClientHello that could open one; -ECONNABORTED: its cookie was good, but there is no common
  * version or cipher, and an alert says so; -ENOMEM. */
-int dtls_listener_input(struct dtls_listener *l, const struct addr *peer, const struct addr *local,
+int dtls_listener_input(struct dtls_listener *d, const struct addr *peer, const struct addr *local,
 			const void *p, size_t n, struct dtls_session **ret_s);
 
 struct dtls_session_ops {

@@ -265,3 +265,14 @@ void sb_size(struct sb *b, uint64_t bytes)
 	sb_fmt(b, "%llu.%llu %s", (unsigned long long)(tenths / 10),
 	       (unsigned long long)(tenths % 10), units[i]);
 }
+
+void text_append(char *s, size_t cap, const char *more)
+{
+	size_t n = strnlen(s, cap), add = strlen(more);
+
+	if (n >= cap)
+		return;
+	add = MIN(add, cap - n - 1);
+	memcpy(s + n, more, add);
+	s[n + add] = 0;
+}

@@ -35,6 +35,9 @@ bool text_is_utf8(struct text t);
 enum { TEXT_DISTANCE_MAX = 64 };
 size_t text_distance(struct text a, struct text b);
 
+/* Appends to the NUL-terminated string in s, a buffer of cap bytes; what does not fit is cut. */
+void text_append(char *s, size_t cap, const char *more);
+
 /* Strict: the whole slice, no sign, no blanks, no overflow. 0 or -EINVAL/-ERANGE. */
 int text_u64(struct text t, uint64_t *ret_v);
 int text_u64_hex(struct text t, uint64_t *ret_v);

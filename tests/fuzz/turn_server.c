@@ -55,7 +55,8 @@ static void peer_event(struct world *w, const struct client *c, struct rd *r)
 
 	if (!block)
 		abort();
-	memcpy(block + 4, rd_take(r, n), n);
+	if (n)
+		memcpy(block + 4, rd_take(r, n), n);
 	if (turn_totals_is_relay(w->totals, &at))
 		peer_sends(w, &at, peer,
 			   &(struct turn_packet){ .data = block + 4,

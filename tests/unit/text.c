@@ -467,9 +467,23 @@ static void base64_decodes_exactly_what_it_encodes(void **state)
 	}
 }
 
+static void appending_never_leaves_the_buffer(void **state)
+{
+	char small[8] = "abc", full[4] = "abc";
+
+	(void)state;
+	text_append(small, sizeof small, "de");
+	assert_string_equal(small, "abcde");
+	text_append(small, sizeof small, "fghi");
+	assert_string_equal(small, "abcdefg");
+	text_append(full, sizeof full, "d");
+	assert_string_equal(full, "abc");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(appending_never_leaves_the_buffer),
 		cmocka_unit_test(slices_compare_by_bytes_and_by_ascii_case),
 		cmocka_unit_test(trimming_and_dropping_stay_inside),
 		cmocka_unit_test(cutting_yields_every_part_and_ends),

@@ -51,7 +51,7 @@ struct stun_nonces {
 enum stun_nonce_state {
 	STUN_NONCE_GOOD,
 	STUN_NONCE_STALE,
-	STUN_NONCE_FOREIGN /* never ours, or another client's */
+	STUN_NONCE_FOREIGN /* never ours, or another address's; the port does not matter */
 };
 int stun_nonces_init(struct stun_nonces *n, uint64_t now_ms);
 void stun_nonces_tick(struct stun_nonces *n, uint64_t now_ms); /* rotates keys when due */

@@ -2,12 +2,13 @@
 /*
  * Stateless nonces for the long-term mechanism. The text is
  *
- *	[ "obMatJos2" base64(24 feature bits) ] hex(time of issue, 48 bits of ms) base64url(MAC, 16 bytes)
+ *	[ "obMatJos2" base64(24 feature bits) ] hex(time of issue, 48 bits of ms) hex(port) base64url(MAC, 16 bytes)
  *
  * The MAC (HMAC-SHA256 under a key of this process, truncated) covers the text in front of it, the client's
- * address with its port, and the realm. So a nonce proves, without a table, that this client received it from us,
- * when, and with which features: stripping the cookie or a feature bit (the bid-down attack of RFC 8489
- * 9.2.1) makes it a foreign one.
+ * IP address, and the realm. So a nonce proves, without a table, that somebody at this address received it from
+ * us, when, and with which features: stripping the cookie or a feature bit (the bid-down attack of RFC 8489
+ * 9.2.1) makes it a foreign one. The port only makes the nonces of two sockets differ, as RFC 8489 9.2.4 wants: a
+ * client may use one nonce on all its sockets, as clients do for the data connections of RFC 6062.
  *
  * Bit 0 of the features is the rightmost of the 24: RFC 8489 18.1 says leftmost, its own example says
  * rightmost, and verified erratum 6290 settles it for the example.
@@ -22,13 +23,14 @@ enum {
 	COOKIE_LEN = sizeof COOKIE - 1,
 	FEATURES_LEN = 4, /* base64 of 3 bytes */
 	TIME_LEN = 12,
+	PORT_LEN = 4,
 	MAC_BYTES = 16,
 	MAC_LEN = 22, /* base64url of 16 bytes, no padding */
 	LIFETIME_MS = 10 * 60 * 1000,
 	ROTATE_MS = 60 * 60 * 1000,
 	REALM_MAX = 763, /* RFC 8489 14.9 */
 };
-_Static_assert(COOKIE_LEN + FEATURES_LEN + TIME_LEN + MAC_LEN < STUN_NONCE_MAX,
+_Static_assert(COOKIE_LEN + FEATURES_LEN + TIME_LEN + PORT_LEN + MAC_LEN < STUN_NONCE_MAX,
 	       "a nonce fits its buffer");
 
 int stun_nonces_init(struct stun_nonces *n, uint64_t now_ms)
@@ -56,7 +58,7 @@ void stun_nonces_tick(struct stun_nonces *n, uint64_t now_ms)
 static void mac_text(const uint8_t key[static 32], struct text prefix, const struct addr *client,
 		     struct text realm, char ret_mac[static MAC_LEN + 1])
 {
-	uint8_t data[COOKIE_LEN + FEATURES_LEN + TIME_LEN + 1 + 1 + 2 + 16 + REALM_MAX],
+	uint8_t data[COOKIE_LEN + FEATURES_LEN + TIME_LEN + PORT_LEN + 1 + 1 + 16 + REALM_MAX],
 		mac[STUN_MAC_MAX];
 	struct wr w = wr_init(data, sizeof data);
 	size_t ip_n;
@@ -67,7 +69,6 @@ static void mac_text(const uint8_t key[static 32], struct text prefix, const str
 	wr_bytes(&w, prefix.p, prefix.n);
 	wr_u8(&w, (uint8_t)ip_n);
 	wr_bytes(&w, ip, ip_n);
-	wr_u16(&w, addr_port(client));
 	wr_bytes(&w, realm.p, MIN(realm.n, (size_t)REALM_MAX));
 	stun_hmac_sha256(key, 32, (struct text){ (const char *)data, wr_len(&w) }, mac);
 	base64url_encode(mac, MAC_BYTES, ret_mac);
@@ -86,7 +87,7 @@ size_t stun_nonce_make(const struct stun_nonces *n, const struct addr *client, s
 		sb_str(&b, COOKIE);
 		sb_str(&b, text);
 	}
-	sb_fmt(&b, "%012llx", (unsigned long long)(now_ms & 0xffffffffffff));
+	sb_fmt(&b, "%012llx%04x", (unsigned long long)(now_ms & 0xffffffffffff), addr_port(client));
 	char mac[MAC_LEN + 1];
 	mac_text(n->key[0], (struct text){ out, b.n }, client, realm, mac);
 	sb_str(&b, mac);
@@ -97,15 +98,15 @@ enum stun_nonce_state stun_nonce_check(const struct stun_nonces *n, struct text 
 				       const struct addr *client, struct text realm,
 				       uint64_t now_ms, uint64_t *ret_age_ms)
 {
-	size_t front = nonce.n == COOKIE_LEN + FEATURES_LEN + TIME_LEN + MAC_LEN
+	size_t front = nonce.n == COOKIE_LEN + FEATURES_LEN + TIME_LEN + PORT_LEN + MAC_LEN
 			       ? COOKIE_LEN + FEATURES_LEN
 			       : 0;
 	uint64_t issued;
 
-	if (nonce.n != front + TIME_LEN + MAC_LEN ||
+	if (nonce.n != front + TIME_LEN + PORT_LEN + MAC_LEN ||
 	    text_u64_hex((struct text){ nonce.p + front, TIME_LEN }, &issued) < 0)
 		return STUN_NONCE_FOREIGN;
-	struct text prefix = { nonce.p, front + TIME_LEN };
+	struct text prefix = { nonce.p, front + TIME_LEN + PORT_LEN };
 	bool ours = false;
 	for (size_t i = 0; i < ARRAY_LEN(n->key); i++) {
 		char mac[MAC_LEN + 1];

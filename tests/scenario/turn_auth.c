@@ -140,13 +140,16 @@ static void a_wrong_password_is_told_even_with_an_old_nonce(void **state)
 	assert_int_equal(refresh(&alice, -1), 0);
 }
 
-static void a_nonce_is_good_for_its_client_only(void **state)
+static void a_nonce_is_good_for_its_address_only(void **state)
 {
 	struct world *w = *state;
 	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
-		      thief = client_udp(w, "192.0.2.66:4000", "alice");
+		      thief = client_udp(w, "192.0.2.66:4000", "alice"), again = client_udp(w, "192.0.2.1:4001", "alice");
 
 	assert_int_equal(handshake(&alice), 401);
+	memcpy(again.nonce, alice.nonce, sizeof again.nonce);
+	memcpy(again.realm, alice.realm, sizeof again.realm);
+	assert_int_equal(allocate(&again), 0); /* a client's other socket */
 	memcpy(thief.nonce, alice.nonce, sizeof thief.nonce);
 	memcpy(thief.realm, alice.realm, sizeof thief.realm);
 	assert_int_equal(allocate(&thief), 438);
@@ -379,7 +382,7 @@ int main(void)
 		TALK(a_nonce_grows_stale_and_the_answer_has_a_new_one),
 		TALK(how_long_a_nonce_is_good_is_the_administrators_word),
 		TALK(a_wrong_password_is_told_even_with_an_old_nonce),
-		TALK(a_nonce_is_good_for_its_client_only),
+		TALK(a_nonce_is_good_for_its_address_only),
 		TALK(an_allocation_obeys_its_owner_only),
 		TALK(an_allocate_on_the_five_tuple_of_another_user_is_a_mismatch),
 		TALK(the_owners_key_does_not_go_with_another_name),

@@ -110,11 +110,11 @@ static void its_lifetime_can_be_set(void **state)
 	assert_int_equal(check(w, T0 + 5000), STUN_NONCE_STALE);
 }
 
-static void for_another_address_port_or_realm_it_is_foreign(void **state)
+static void for_another_address_or_realm_it_is_foreign(void **state)
 {
 	struct world *w = *state;
 	uint8_t ip6[16] = { [10] = 0xff, [11] = 0xff, [12] = 192, [13] = 0, [14] = 2, [15] = 1 };
-	const struct addr others[] = { addr_v4(0xc0000202, 50000), addr_v4(0xc0000201, 50001),
+	const struct addr others[] = { addr_v4(0xc0000202, 50000), addr_v4(0xc0000200, 50000),
 				       addr_v6(ip6, 50000) };
 
 	for (size_t i = 0; i < ARRAY_LEN(others); i++)
@@ -125,6 +125,21 @@ static void for_another_address_port_or_realm_it_is_foreign(void **state)
 	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &w->client, TEXT(""), T0, NULL),
 			 STUN_NONCE_FOREIGN);
 	assert_int_equal(check(w, T0), STUN_NONCE_GOOD);
+}
+
+static void for_another_port_of_the_same_address_it_is_good(void **state)
+{
+	struct world *w = *state;
+	const struct addr other = addr_v4(0xc0000201, 50001);
+
+	char own[STUN_NONCE_MAX];
+	size_t n = stun_nonce_make(&w->nonces, &other, REALM, stun_nonce_features(w->nonce), T0, own);
+
+	assert_int_equal(stun_nonce_check(&w->nonces, w->nonce, &other, REALM, T0, NULL), STUN_NONCE_GOOD);
+	/* RFC 8489 9.2.4: but it is not given the same one */
+	assert_false(text_eq(w->nonce, (struct text){ own, n }));
+	assert_int_equal(stun_nonce_check(&w->nonces, (struct text){ own, n }, &w->client, REALM, T0, NULL),
+			 STUN_NONCE_GOOD);
 }
 
 static void every_changed_character_makes_it_foreign(void **state)
@@ -236,7 +251,8 @@ int main(void)
 		TEST(it_is_text_of_quoted_string_characters_and_ends_in_nul),
 		TEST(it_is_good_for_ten_minutes_and_then_stale),
 		TEST(its_lifetime_can_be_set),
-		TEST(for_another_address_port_or_realm_it_is_foreign),
+		TEST(for_another_address_or_realm_it_is_foreign),
+		TEST(for_another_port_of_the_same_address_it_is_good),
 		TEST(every_changed_character_makes_it_foreign),
 		TEST(every_cut_and_any_addition_makes_it_foreign),
 		TEST(without_its_cookie_it_is_foreign),

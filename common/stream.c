@@ -477,13 +477,27 @@ struct stream *stream_free(struct stream *s)
 	tls_ctx_unref(s->tls);
 	stream_buf_drop(&s->in);
 	stream_buf_drop(&s->out);
-	close(s->fd);
+	if (s->fd >= 0)
+		close(s->fd);
 	s->fd = -1;
 	s->state = STREAM_CLOSED;
 	s->freed = true;
 	if (!s->depth)
 		free(s);
 	return NULL;
+}
+
+int stream_take(struct stream *s, SSL **ret_ssl)
+{
+	int fd = s->fd;
+
+	if (s->state != STREAM_OPEN || s->out.n || (s->ssl && SSL_has_pending(s->ssl)))
+		return -EBUSY;
+	io_stop(&s->io);
+	*ret_ssl = steal_ptr(&s->ssl);
+	s->fd = -1;
+	stream_free(s);
+	return fd;
 }
 
 void stream_finish(struct stream *s)

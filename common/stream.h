@@ -32,6 +32,7 @@ struct stream_ops {
 
 struct stream_options {
 	struct tls_ctx *tls;	   /* NULL: plain. Referenced by the stream. */
+	SSL *ssl;		   /* a session that stream_take() gave, with its tls; taken over, also on failure */
 	const char *server_name;   /* client: SNI and name to verify; may be NULL */
 	const struct addr *bind_to; /* stream_connect: our end; may be NULL */
 	size_t max_in, max_out;	   /* bytes; 0: 64 KiB + 4 and 256 KiB */
@@ -46,6 +47,9 @@ int stream_new(struct loop *l, int fd, const struct stream_options *opt, const s
 int stream_connect(struct loop *l, const struct addr *to, const struct stream_options *opt,
 		   const struct stream_ops *ops, void *arg, struct stream **ret_s);
 struct stream *stream_free(struct stream *s); /* at once, without flushing */
+/* Ends s and gives back its descriptor, and its TLS session or NULL, for a stream in another loop. The
+ * input that on_data was given must have been taken whole. -EBUSY: it is not open, or bytes wait in it. */
+int stream_take(struct stream *s, SSL **ret_ssl);
 void stream_finish(struct stream *s);	      /* flush what is queued, then close; on_close follows */
 int stream_write(struct stream *s, const void *p, size_t n); /* all or nothing: 0, -ENOBUFS, -EPIPE */
 int stream_writev(struct stream *s, const struct iovec *v, int n);

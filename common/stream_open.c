@@ -37,10 +37,11 @@ static int stream_setup(struct stream *s, const struct stream_options *opt)
 	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* not on Unix sockets */
 	if (opt->tls) {
 		s->tls = tls_ctx_ref(opt->tls);
-		r = tls_session_new(opt->tls, opt->server_name, &s->ssl);
+		s->ssl = opt->ssl;
+		r = s->ssl ? 0 : tls_session_new(opt->tls, opt->server_name, &s->ssl);
 		if (r < 0)
 			return r;
-		if (SSL_set_fd(s->ssl, s->fd) != 1)
+		if (!opt->ssl && SSL_set_fd(s->ssl, s->fd) != 1)
 			return -ENOMEM;
 	}
 	r = io_start(&s->io, s->loop, s->fd, 0, stream_on_ready);
@@ -59,6 +60,8 @@ static int stream_make(struct loop *l, int fd, const struct stream_options *opt,
 
 	if (!s) {
 		close(fd);
+		if (opt && opt->ssl)
+			SSL_free(opt->ssl);
 		return -ENOMEM;
 	}
 	s->fd = fd;

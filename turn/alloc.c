@@ -49,6 +49,7 @@ struct turn_alloc *turn_alloc_new(struct turn_server *s, const struct turn_path 
 	a->path = *from;
 	a->dry_at = UINT64_MAX;
 	list_init(&a->in_order);
+	list_init(&a->tcp_conns);
 	memcpy(a->user, user, n);
 	return a;
 }
@@ -68,6 +69,7 @@ struct turn_alloc *turn_alloc_free(struct turn_alloc *a)
 {
 	if (!a)
 		return NULL;
+	turn_tcp_end_all(a);
 	for (unsigned f = 0; f < TURN_FAMILIES; f++)
 		turn_alloc_close(a, f);
 	timer_stop(&a->expiry);
@@ -97,14 +99,23 @@ static enum turn_refusal refusal_of(int r)
 	}
 }
 
-static void took(struct turn_alloc *a, const struct addr *at)
+/* False: another worker listens on the same port since a moment ago. */
+static bool took(struct turn_alloc *a, const struct addr *at)
 {
+	struct turn_totals *totals = a->server->o.totals;
 	unsigned f = turn_family(at);
 
+	if (a->tcp && !turn_totals_listener_opened(totals, at))
+		return false;
 	a->at[f] = *at;
 	a->public_at[f] = turn_public_address(a->server->cfg, at);
-	turn_totals_relay_opened(a->server->o.totals, &a->at[f]);
-	turn_totals_relay_opened(a->server->o.totals, &a->public_at[f]);
+	if (a->tcp) {
+		(void)turn_totals_listener_opened(totals, &a->public_at[f]);
+		return true;
+	}
+	turn_totals_relay_opened(totals, &a->at[f]);
+	turn_totals_relay_opened(totals, &a->public_at[f]);
+	return true;
 }
 
 /* One port, and with a pair the one above. */
@@ -112,7 +123,7 @@ static int open_port(struct turn_alloc *a, const struct addr *at, struct turn_re
 {
 	const struct turn_server_options *o = &a->server->o;
 	struct turn_relay **relay = &a->relay[turn_family(at)];
-	int r = o->relay->open(o->edge, a, at, relay);
+	int r = (a->tcp ? o->relay->listen : o->relay->open)(o->edge, a, at, relay);
 
 	if (r < 0 || !pair)
 		return r;
@@ -138,13 +149,13 @@ static int open_address(struct turn_alloc *a, const struct addr *ip, const struc
 		if (r < 0)
 			return r;
 		addr_set_port(&at, port);
-		if (turn_totals_is_relay(s->o.totals, &at))
+		if (turn_totals_is_relay(s->o.totals, &at) || turn_totals_is_listener(s->o.totals, &at))
 			continue;
 		r = open_port(a, &at, o->pair);
-		if (r == 0) {
-			took(a, &at);
+		if (r == 0 && took(a, &at))
 			return 0;
-		}
+		if (r == 0)
+			s->o.relay->close(steal_ptr(&a->relay[turn_family(&at)]));
 		if (r == -EADDRINUSE || r == -EACCES)
 			r = 0;
 		tries++;

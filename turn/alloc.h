@@ -36,6 +36,7 @@ struct turn_alloc {
 	uint64_t packets[2], bytes[2]; /* by enum turn_way */
 	/* the rest */
 	struct timer expiry;
+	struct list tcp_conns; /* struct turn_tcp */
 	struct list in_order; /* in server->allocs */
 	struct turn_key *key;
 	struct turn_mobility *mobility; /* NULL: was not asked for */
@@ -45,6 +46,8 @@ struct turn_alloc {
 	uint8_t token[TURN_TOKEN_LEN]; /* what that request was answered */
 	uint32_t granted_s;
 	bool has_token;
+	bool tcp; /* RFC 6062 */
+	uint16_t n_tcp;
 	uint8_t icmp_sent; /* indications in icmp_second: turn/icmp.c */
 	uint32_t icmp_second;
 	uint8_t family_refused, family_why; /* ADDRESS-ERROR-CODE: the family that could not be had or 0, enum turn_refusal */

@@ -8,12 +8,13 @@
 #include <string.h>
 #include "turn/alloc.h"
 
-enum { TRANSPORT_UDP = 17, EVEN_PORT_R = 0x80, FAMILY_V4 = 1, FAMILY_V6 = 2 };
+enum { TRANSPORT_TCP = 6, TRANSPORT_UDP = 17, EVEN_PORT_R = 0x80, FAMILY_V4 = 1, FAMILY_V6 = 2 };
 
 struct wants {
 	bool token;	 /* RESERVATION-TOKEN */
 	bool even, pair; /* EVEN-PORT, its R bit */
 	unsigned family;
+	bool tcp;    /* RFC 6062 */
 	bool mobile; /* MOBILITY-TICKET, empty */
 	bool both; /* ADDITIONAL-ADDRESS-FAMILY: IPv6 beside IPv4 */
 	uint64_t lifetime_ms;
@@ -74,10 +75,14 @@ static enum turn_refusal read_wants(struct turn_request *q, struct wants *w)
 	*w = (struct wants){ .lifetime_ms = turn_lifetime(q->s->cfg, m) };
 	if (!stun_has(m, STUN_A_REQUESTED_TRANSPORT))
 		return turn_because(q, TURN_REFUSE_MISSING, "REQUESTED-TRANSPORT");
-	if (first_byte(m, STUN_A_REQUESTED_TRANSPORT) != TRANSPORT_UDP)
+	w->tcp = first_byte(m, STUN_A_REQUESTED_TRANSPORT) == TRANSPORT_TCP;
+	if (!w->tcp && first_byte(m, STUN_A_REQUESTED_TRANSPORT) != TRANSPORT_UDP)
 		return TURN_REFUSE_TRANSPORT;
+	if (w->tcp && (!q->from->transport->stream || stun_has(m, STUN_A_EVEN_PORT) || /* RFC 6062 5.1 */
+		       stun_has(m, STUN_A_RESERVATION_TOKEN) || stun_has(m, STUN_A_DONT_FRAGMENT)))
+		return turn_because(q, TURN_REFUSE_CONTRADICTION, "a TCP allocation and what only UDP has");
 	w->mobile = stun_has(m, STUN_A_MOBILITY_TICKET);
-	if (w->mobile && !q->s->cfg->mobility)
+	if (w->mobile && (w->tcp || !q->s->cfg->mobility)) /* its connections could not follow */
 		return TURN_REFUSE_MOBILITY;
 	if (w->mobile && m->attr[STUN_A_MOBILITY_TICKET].n > 0)
 		return turn_because(q, TURN_REFUSE_TICKET, "a new allocation has none");
@@ -235,6 +240,7 @@ enum turn_refusal turn_on_allocate(struct turn_request *q)
 	_cleanup_(turn_alloc_freep) struct turn_alloc *a = turn_alloc_new(q->s, q->from, q->id.user);
 	if (!a)
 		return TURN_REFUSE_RESOURCES;
+	a->tcp = w.tcp;
 	if (w.mobile && !(a->mobility = turn_mobility_new(a)))
 		return TURN_REFUSE_RESOURCES;
 	r = open_sockets(q, a, &w);

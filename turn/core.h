@@ -18,6 +18,8 @@ enum turn_method_id { /* the order of turn_methods, and of the labels in turn/me
 	TURN_METHOD_REFRESH,
 	TURN_METHOD_CREATE_PERMISSION,
 	TURN_METHOD_CHANNEL_BIND,
+	TURN_METHOD_CONNECT,
+	TURN_METHOD_CONNECTION_BIND,
 	TURN_METHODS
 };
 
@@ -47,6 +49,7 @@ struct turn_server {
 	const struct turn_config *cfg;	/* the policy's */
 	struct htable by_tuple;		/* struct turn_alloc */
 	struct htable by_ticket;	/* struct turn_ticket: turn/mobility.h */
+	struct htable by_connection;	/* struct turn_tcp */
 	struct turn_moved *moved;	/* TURN_MOVED_NOTES, a ring */
 	unsigned moved_next, n_asking;
 	bool draining;
@@ -123,7 +126,13 @@ void turn_alternate_put(const struct turn_request *q, struct stun_writer *sw);
 enum turn_refusal turn_on_allocate(struct turn_request *q);
 uint64_t turn_lifetime(const struct turn_config *cfg, const struct stun_msg *m); /* ms, as granted; for Refresh too */
 
+/* turn/tcp_alloc.c */
+enum turn_refusal turn_on_connect(struct turn_request *q);
+enum turn_refusal turn_on_connection_bind(struct turn_request *q);
+void turn_tcp_end_all(struct turn_alloc *a);
+
 /* ---- data: turn/relay_data.c ---- */
+size_t turn_spend_some(struct turn_alloc *a, enum turn_way way, size_t n, uint64_t now); /* of a stream; counted */
 void turn_indication_tid(struct turn_server *s, uint8_t ret_tid[static STUN_TID_LEN]); /* a name, not a secret */
 void turn_on_channel_data(struct turn_server *s, const struct turn_path *from, const struct turn_packet *pk, uint64_t now);
 void turn_on_send(struct turn_server *s, const struct turn_path *from, const struct stun_msg *m,

@@ -91,6 +91,7 @@ struct turn_worker {
 	size_t n_udp;
 	struct turn_acceptor *acceptors;
 	size_t n_acceptors;
+	struct list flows;    /* struct turn_flow: edge_tcp.c */
 	struct list conns;    /* struct turn_conn */
 	struct htable sessions; /* struct turn_dtls_session, by client and local address */
 	struct hash_seed seed;
@@ -112,6 +113,29 @@ static inline size_t turn_out_join(struct turn_worker *w, const struct turn_out 
 	return head + body;
 }
 
+/* A relay socket: UDP, or what a TCP allocation listens with (edge_tcp.c). */
+struct turn_relay {
+	struct io io;
+	struct turn_worker *worker;
+	struct turn_alloc *alloc;
+	struct turn_held *held; /* owned: what is left when the socket leaves this worker */
+	uint8_t batches; /* received; wraps */
+	struct acceptor *acceptor; /* TCP; else NULL */
+	struct addr at; /* TCP */
+};
+
+/* edge_tcp.c; the first five for struct turn_relay_ops */
+struct turn_conn;
+int turn_relay_listen(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r);
+int turn_flow_connect(struct turn_relay *relay, struct turn_tcp *t, const struct addr *peer, struct turn_flow **ret_f);
+void turn_flow_name(struct turn_flow *f, struct turn_tcp *t);
+int turn_flow_bind(struct turn_flow *f, const struct turn_path *client);
+void turn_flow_cut(struct turn_flow *f);
+size_t turn_flow_input(struct turn_flow *f, const uint8_t *p, size_t n); /* from the client: how many were taken */
+void turn_flow_drained(struct turn_flow *f);
+void turn_flow_client_gone(struct turn_flow *f);
+void turn_flows_close(struct turn_worker *w);
+
 /* edge_udp.c */
 extern const struct turn_relay_ops turn_udp_relay_ops;
 /* Lets routers fragment what is sent from here unless a datagram says otherwise (RFC 8656 14: the DF bit of
@@ -125,6 +149,10 @@ void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct a
 struct turn_acceptor;
 int turn_acceptors_open(struct turn_worker *w);
 void turn_acceptors_close(struct turn_worker *w);
+struct stream *turn_conn_bind(struct turn_conn *c, struct turn_flow *f); /* what comes now is f's */
+void turn_conn_finish(struct turn_conn *c); /* its flow has ended */
+/* To the worker that has what the request names, which handles the request; false: it cannot go there. */
+bool turn_conn_send_home(const struct turn_path *p, unsigned worker, const void *request, size_t n);
 void turn_conns_close(struct turn_worker *w);
 
 /* edge_dtls.c */

@@ -31,6 +31,8 @@ struct turn_conn {
 	struct dgram_mark mark; /* of all that it relays */
 	struct timer unused; /* fires while the connection holds no allocation */
 	uint64_t frames;
+	struct turn_flow *flow; /* a data connection's, once bound */
+	struct letter *leaving; /* to another worker, when on_data is done */
 };
 
 static void conn_send(const struct turn_path *p, const struct turn_out *o)
@@ -78,6 +80,8 @@ static void conn_free(struct turn_conn *c)
 {
 	struct turn_path path = conn_path(c);
 
+	if (c->flow)
+		turn_flow_client_gone(steal_ptr(&c->flow));
 	turn_path_gone(c->worker->server, &path, loop_now(c->worker->loop));
 	timer_stop(&c->unused);
 	list_unlink(&c->node);
@@ -92,7 +96,7 @@ static void on_unused(struct timer *t, uint64_t now)
 	struct turn_path path = conn_path(c);
 
 	(void)now;
-	if (turn_path_in_use(c->worker->server, &path)) {
+	if (c->flow || turn_path_in_use(c->worker->server, &path)) {
 		loop_timer_set(c->worker->loop, &c->unused, TURN_UNUSED_MS);
 		return;
 	}
@@ -120,6 +124,108 @@ static ssize_t next_frame(const struct turn_conn *c, const uint8_t *p, size_t n,
 	return turn_frame_length(p, n, ret_payload);
 }
 
+/* ---- data connections of TCP allocations: edge_tcp.c ---- */
+
+struct stream *turn_conn_bind(struct turn_conn *c, struct turn_flow *f)
+{
+	c->flow = f;
+	return c->stream;
+}
+
+void turn_conn_finish(struct turn_conn *c)
+{
+	c->flow = NULL;
+	stream_resume(c->stream);
+	stream_finish(c->stream);
+}
+
+/* A connection on its way to another worker, with the request that sent it there. */
+struct letter {
+	struct mail mail;
+	struct turn_worker *to;
+	struct turn_conn *conn;
+	int fd;
+	SSL *ssl;
+	size_t n;
+	uint8_t request[];
+};
+
+static const struct stream_ops conn_ops;
+
+static void conn_drop(struct turn_conn *c)
+{
+	turn_clients_leave(c->worker->ts->clients, &c->client);
+	free(c);
+}
+
+static void drop_letter(struct mail *m)
+{
+	struct letter *l = container_of(m, struct letter, mail);
+
+	SSL_free(l->ssl);
+	close(l->fd);
+	conn_drop(l->conn);
+	free(l);
+}
+
+static void deliver_letter(struct mail *m, struct loop *loop)
+{
+	struct letter *l = container_of(m, struct letter, mail);
+	struct turn_conn *c = l->conn;
+	struct turn_worker *w = l->to;
+
+	c->worker = w;
+	if (stream_new(loop, l->fd,
+		       &(struct stream_options){ .tls = l->ssl ? w->contexts.tls : NULL, .ssl = l->ssl,
+						 .max_in = TURN_MAX_FRAME + 1, .max_out = TURN_STREAM_OUT },
+		       &conn_ops, c, &c->stream) < 0) {
+		conn_drop(c);
+		free(l);
+		return;
+	}
+	list_append(&w->conns, &c->node);
+	loop_timer_set(loop, &c->unused, TURN_UNUSED_MS);
+	struct turn_path path = conn_path(c);
+	turn_input(w->server, &path, &(struct turn_packet){ .data = l->request, .n = l->n, .mark = c->mark },
+		   loop_now(loop));
+	free(l);
+}
+
+bool turn_conn_send_home(const struct turn_path *p, unsigned worker, const void *request, size_t n)
+{
+	struct turn_conn *c = p->handle;
+	struct workers *ws = &c->worker->ts->workers;
+
+	if (worker >= ws->n || worker == c->worker->index || c->leaving)
+		return false;
+	c->leaving = calloc(1, sizeof *c->leaving + n);
+	if (!c->leaving)
+		return false;
+	*c->leaving = (struct letter){ .mail = { .deliver = deliver_letter, .drop = drop_letter },
+				       .to = ws->w[worker].state, .conn = c, .fd = -1, .n = n };
+	memcpy(c->leaving->request, request, n);
+	return true;
+}
+
+/* Out of this worker. alone: nothing came behind the request, as must be, for it is not answered yet. */
+static void leave(struct turn_conn *c, bool alone)
+{
+	struct letter *l = steal_ptr(&c->leaving);
+
+	l->fd = alone ? stream_take(c->stream, &l->ssl) : -EBUSY;
+	if (l->fd < 0) {
+		free(l);
+		stream_finish(c->stream);
+		return;
+	}
+	c->stream = NULL;
+	timer_stop(&c->unused);
+	list_unlink(&c->node);
+	loop_post(l->to->loop, &l->mail);
+}
+
+/* ---- input ---- */
+
 static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 {
 	struct turn_conn *c = arg;
@@ -130,6 +236,9 @@ static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 	(void)s;
 	while (used < n) {
 		size_t payload;
+
+		if (c->flow)
+			return used + turn_flow_input(c->flow, p + used, n - used);
 		ssize_t frame = next_frame(c, p + used, n - used, &payload);
 
 		if (frame < 0) { /* no way to find the next frame: the stream is lost */
@@ -142,8 +251,21 @@ static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 		turn_input(c->worker->server, &path,
 			   &(struct turn_packet){ .data = p + used, .n = payload, .mark = c->mark }, now);
 		used += (size_t)frame;
+		if (c->leaving) {
+			leave(c, used == n);
+			return n;
+		}
 	}
 	return used;
+}
+
+static void on_drained(struct stream *s, void *arg)
+{
+	struct turn_conn *c = arg;
+
+	(void)s;
+	if (c->flow)
+		turn_flow_drained(c->flow);
 }
 
 static void on_close(struct stream *s, int err, const char *why, void *arg)
@@ -158,6 +280,7 @@ static void on_close(struct stream *s, int err, const char *why, void *arg)
 
 static const struct stream_ops conn_ops = {
 	.on_data = on_data,
+	.on_drained = on_drained,
 	.on_close = on_close,
 };
 

@@ -145,14 +145,6 @@ struct turn_held {
 	uint16_t port;
 };
 
-struct turn_relay {
-	struct io io;
-	struct turn_worker *worker;
-	struct turn_alloc *alloc;
-	struct turn_held *held; /* owned: what is left when the socket leaves this worker */
-	uint8_t batches; /* received; wraps */
-};
-
 static void on_peer_datagram(const struct dgram *d, void *arg)
 {
 	struct turn_relay *r = arg;
@@ -258,6 +250,11 @@ static struct turn_held *relay_detach(struct turn_relay *r)
 
 static void relay_close(struct turn_relay *r)
 {
+	if (r->acceptor) { /* of a TCP allocation: edge_tcp.c */
+		acceptor_free(r->acceptor);
+		free(r);
+		return;
+	}
 	relay_drop(relay_detach(r));
 }
 
@@ -280,4 +277,10 @@ const struct turn_relay_ops turn_udp_relay_ops = {
 	.hold = relay_hold,
 	.adopt = relay_adopt,
 	.drop = relay_drop,
+	.listen = turn_relay_listen,
+	.connect = turn_flow_connect,
+	.name = turn_flow_name,
+	.bind = turn_flow_bind,
+	.cut = turn_flow_cut,
+	.send_home = turn_conn_send_home,
 };

@@ -151,6 +151,8 @@ static enum turn_refusal on_channel_bind(struct turn_request *q)
 
 	if (!q->alloc)
 		return TURN_REFUSE_NO_ALLOCATION;
+	if (q->alloc->tcp)
+		return turn_because(q, TURN_REFUSE_CONTRADICTION, "a channel on a TCP allocation");
 	if (stun_get_u32(q->m, STUN_A_CHANNEL_NUMBER, &v) < 0 ||
 	    stun_get_addr(q->m, STUN_A_XOR_PEER_ADDRESS, &peer) < 0)
 		return turn_because(q, TURN_REFUSE_MISSING, "CHANNEL-NUMBER or XOR-PEER-ADDRESS");
@@ -174,4 +176,6 @@ const struct turn_method turn_methods[TURN_METHODS] = {
 	[TURN_METHOD_REFRESH] = { STUN_REFRESH, false, on_refresh },
 	[TURN_METHOD_CREATE_PERMISSION] = { STUN_CREATE_PERMISSION, false, on_create_permission },
 	[TURN_METHOD_CHANNEL_BIND] = { STUN_CHANNEL_BIND, false, on_channel_bind },
+	[TURN_METHOD_CONNECT] = { STUN_CONNECT, false, turn_on_connect },
+	[TURN_METHOD_CONNECTION_BIND] = { STUN_CONNECTION_BIND, false, turn_on_connection_bind },
 };

@@ -19,7 +19,8 @@ static const char *const ends[TURN_ENDS + 1] = {
 };
 static const char *const methods[] = {
 	[TURN_METHOD_BINDING] = "binding", [TURN_METHOD_ALLOCATE] = "allocate", [TURN_METHOD_REFRESH] = "refresh",
-	[TURN_METHOD_CREATE_PERMISSION] = "create_permission", [TURN_METHOD_CHANNEL_BIND] = "channel_bind", NULL,
+	[TURN_METHOD_CREATE_PERMISSION] = "create_permission", [TURN_METHOD_CHANNEL_BIND] = "channel_bind",
+	[TURN_METHOD_CONNECT] = "connect", [TURN_METHOD_CONNECTION_BIND] = "connection_bind", NULL,
 };
 static const char *const auths[TURN_AUTH_CODES + 1] = {
 	[TURN_AUTH_OK] = "ok", [TURN_AUTH_UNKNOWN_USER] = "unknown_user", [TURN_AUTH_WRONG_PASSWORD] = "wrong_password",

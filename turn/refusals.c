@@ -18,6 +18,8 @@
 #define T441 441, "Wrong Credentials"
 #define T442 442, "Unsupported Transport Protocol"
 #define T443 443, "Peer Address Family Mismatch"
+#define T446 446, "Connection Already Exists"
+#define T447 447, "Connection Timeout or Failure"
 #define T486 486, "Allocation Quota Reached"
 #define T500 500, "Server Error"
 #define T508 508, "Insufficient Capacity"
@@ -32,6 +34,7 @@
 	X(REFUSE_CONTRADICTION, T400, "contradiction",       &MSG_TURN_REFUSED_REQUEST,    "two attributes exclude each other") \
 	X(REFUSE_CHANNEL,       T400, "channel",             &MSG_TURN_REFUSED_REQUEST,    "the channel cannot be bound") \
 	X(REFUSE_TICKET,        T400, "mobility_ticket",     &MSG_TURN_REFUSED_REQUEST,    "the mobility ticket does not fit") \
+	X(REFUSE_CONNECTION,    T400, "connection_id",       &MSG_TURN_REFUSED_STATE,      "no connection with this id waits for this user") \
 	X(REFUSE_ALGORITHM,     T400, "password_algorithm",  &MSG_TURN_REFUSED_CREDENTIAL, "the password algorithm was not offered") \
 	X(REFUSE_CHALLENGE,     T401, "challenge",           NULL,                         "asked to authenticate") \
 	X(REFUSE_CREDENTIAL,    T401, "credential",          &MSG_TURN_REFUSED_CREDENTIAL, "the credential is not good") \
@@ -41,11 +44,13 @@
 	X(REFUSE_UNKNOWN,       T420, "unknown_attribute",   &MSG_TURN_REFUSED_FEATURE,    "an attribute is not understood") \
 	X(REFUSE_EXISTS,        T437, "allocation_exists",   &MSG_TURN_REFUSED_STATE,      "there is an allocation already") \
 	X(REFUSE_NO_ALLOCATION, T437, "no_allocation",       &MSG_TURN_REFUSED_STATE,      "there is no allocation") \
-	X(REFUSE_STALE_NONCE,   T438, "stale_nonce",         NULL,                         "the nonce is old or another client's") \
+	X(REFUSE_STALE_NONCE,   T438, "stale_nonce",         NULL,                         "the nonce is old or another address's") \
 	X(REFUSE_FAMILY,        T440, "address_family",      &MSG_TURN_REFUSED_FEATURE,    "there is no relay address of this family") \
 	X(REFUSE_OWNER,         T441, "wrong_credentials",   &MSG_TURN_REFUSED_OWNER,      "the allocation belongs to another user") \
-	X(REFUSE_TRANSPORT,     T442, "transport",           &MSG_TURN_REFUSED_FEATURE,    "only UDP is relayed") \
+	X(REFUSE_TRANSPORT,     T442, "transport",           &MSG_TURN_REFUSED_FEATURE,    "only UDP and TCP are relayed") \
 	X(REFUSE_PEER_FAMILY,   T443, "peer_family",         &MSG_TURN_REFUSED_STATE,      "the allocation has no relay address of the peer's family") \
+	X(REFUSE_CONNECTED,     T446, "connection_exists",   &MSG_TURN_REFUSED_STATE,      "there is a connection to this peer") \
+	X(REFUSE_CONNECT,       T447, "connect_failed",      &MSG_TURN_REFUSED_STATE,      "the peer could not be connected to") \
 	X(REFUSE_QUOTA_USER,    T486, "user_allocations",    &MSG_TURN_LIMIT_USER,         "the user has as many allocations as allowed") \
 	X(REFUSE_QUOTA_TOTAL,   T508, "total_allocations",   &MSG_TURN_LIMIT_SERVER,       "the server has as many allocations as allowed") \
 	X(REFUSE_DRAINING,      T508, "draining",            &MSG_TURN_LIMIT_DRAINING,     "the server drains, and no alternate is configured") \
@@ -55,6 +60,7 @@
 	X(REFUSE_CHANNELS,      T508, "channels",            &MSG_TURN_LIMIT_CHANNELS,     "the allocation has as many channels as allowed") \
 	X(REFUSE_CHANNELS_USER,     T508, "user_channels",     &MSG_TURN_LIMIT_CHANNELS_USER,     "the user has as many channels as allowed") \
 	X(REFUSE_CHANNELS_TOTAL,    T508, "total_channels",    &MSG_TURN_LIMIT_CHANNELS_TOTAL,    "the server has as many channels as allowed") \
+	X(REFUSE_CONNECTIONS,   T508, "connections",         &MSG_TURN_LIMIT_CONNECTIONS,  "the allocation has as many connections as allowed") \
 	X(REFUSE_PORTS,         T508, "relay_ports",         &MSG_TURN_LIMIT_PORTS,        "no free relay port was found") \
 	X(REFUSE_RESERVATION,   T508, "reservation",         &MSG_TURN_REFUSED_STATE,      "there is no such reservation") \
 	X(REFUSE_RESOURCES,     T508, "resources",           &MSG_TURN_LIMIT_RESOURCES,    "the system gave no socket or no memory") \

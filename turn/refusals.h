@@ -21,6 +21,7 @@ enum turn_refusal {
 	TURN_REFUSE_CONTRADICTION,  /* attributes that exclude each other */
 	TURN_REFUSE_CHANNEL,	    /* number out of range, or bound otherwise */
 	TURN_REFUSE_TICKET,	    /* MOBILITY-TICKET where or as it must not be */
+	TURN_REFUSE_CONNECTION,	    /* CONNECTION-ID that is not waiting */
 	TURN_REFUSE_ALGORITHM,	    /* PASSWORD-ALGORITHM not ours, or the list was altered */
 	TURN_REFUSE_CHALLENGE,	    /* no integrity: the first step of every client */
 	TURN_REFUSE_CREDENTIAL,
@@ -35,6 +36,8 @@ enum turn_refusal {
 	TURN_REFUSE_OWNER,	    /* the allocation is another user's */
 	TURN_REFUSE_TRANSPORT,
 	TURN_REFUSE_PEER_FAMILY,
+	TURN_REFUSE_CONNECTED,	    /* RFC 6062: there is a connection to this peer */
+	TURN_REFUSE_CONNECT,	    /* RFC 6062: the peer did not answer, or said no */
 	TURN_REFUSE_QUOTA_USER,
 	TURN_REFUSE_QUOTA_TOTAL,
 	TURN_REFUSE_DRAINING,
@@ -44,6 +47,7 @@ enum turn_refusal {
 	TURN_REFUSE_CHANNELS,	    /* of the allocation */
 	TURN_REFUSE_CHANNELS_USER,
 	TURN_REFUSE_CHANNELS_TOTAL,
+	TURN_REFUSE_CONNECTIONS,
 	TURN_REFUSE_PORTS,
 	TURN_REFUSE_RESERVATION,
 	TURN_REFUSE_RESOURCES,	    /* sockets, memory */

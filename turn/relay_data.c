@@ -59,6 +59,24 @@ static inline void count(struct turn_alloc *a, enum turn_way way, size_t n)
 	turn_count(a->server, TURN_M_BYTES, way, (int64_t)n);
 }
 
+size_t turn_spend_some(struct turn_alloc *a, enum turn_way way, size_t n, uint64_t now)
+{
+	struct turn_server *s = a->server;
+
+	if (s->rates && a->lease < n && a->dry_at != now)
+		a->lease += turn_totals_lease(s->o.totals, a->account, s->cfg->limits.bitrate,
+					      s->cfg->limits.bitrate_per_user, MAX(n, s->lease_bytes) - a->lease, now);
+	if (s->rates) {
+		n = (size_t)MIN((uint64_t)n, a->lease);
+		a->lease -= n;
+	}
+	if (n)
+		count(a, way, n);
+	else
+		a->dry_at = now;
+	return n;
+}
+
 /* RFC 8656 14: a relay is a hop. False: the packet has made its last one. */
 static inline bool hop(struct dgram_mark *m)
 {
@@ -140,7 +158,7 @@ void turn_on_send(struct turn_server *s, const struct turn_path *from, const str
 		return;
 	}
 	struct turn_alloc *a = turn_alloc_find(s, from);
-	if (!a) {
+	if (!a || a->tcp) { /* RFC 6062 4.4: no indications there */
 		turn_drop(s, TURN_DROP_NO_ALLOCATION);
 		return;
 	}

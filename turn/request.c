@@ -267,7 +267,7 @@ static enum turn_refusal authenticate(struct turn_request *q)
 /* ---- the way ---- */
 
 /* What this server does with comprehension-required attributes; the others that ask for something
- * (RFC 5780's without two addresses, ICE's, RFC 6062's, RFC 7635's) get 420. CHANGE-REQUEST asks only if a flag is set. */
+ * (RFC 5780's without two addresses, ICE's, RFC 7635's) get 420. CHANGE-REQUEST asks only if a flag is set. */
 static void find_unknown(struct turn_request *q)
 {
 	uint64_t understood =
@@ -280,7 +280,7 @@ static void find_unknown(struct turn_request *q)
 		STUN_BIT(STUN_A_REQUESTED_ADDRESS_FAMILY) | STUN_BIT(STUN_A_EVEN_PORT) |
 		STUN_BIT(STUN_A_REQUESTED_TRANSPORT) | STUN_BIT(STUN_A_DONT_FRAGMENT) |
 		STUN_BIT(STUN_A_PASSWORD_ALGORITHM) | STUN_BIT(STUN_A_USERHASH) |
-		STUN_BIT(STUN_A_XOR_MAPPED_ADDRESS) | STUN_BIT(STUN_A_RESERVATION_TOKEN);
+		STUN_BIT(STUN_A_XOR_MAPPED_ADDRESS) | STUN_BIT(STUN_A_RESERVATION_TOKEN) | STUN_BIT(STUN_A_CONNECTION_ID);
 	uint32_t change;
 
 	if (stun_get_u32(q->m, STUN_A_CHANGE_REQUEST, &change) == 0 && change == 0)

@@ -78,6 +78,7 @@ int turn_server_new(const struct turn_server_options *o, uint64_t now, struct tu
 	htable_init(&s->by_tuple);
 	list_init(&s->allocs);
 	htable_init(&s->by_ticket);
+	htable_init(&s->by_connection);
 	s->seed = o->seed ? *o->seed : hash_seed_random();
 	s->random = hash_seed_random().k0;
 	s->number_spread = (uint32_t)s->seed.k1 | 1;
@@ -103,6 +104,7 @@ struct turn_server *turn_server_free(struct turn_server *s)
 	timer_stop(&s->reservations_due);
 	htable_deinit(&s->by_tuple);
 	htable_deinit(&s->by_ticket);
+	htable_deinit(&s->by_connection);
 	free(s->moved);
 	turn_refusals_free(s->refusals);
 	turn_budget_free(s->budget);

@@ -19,6 +19,8 @@
 struct turn_server;
 struct turn_alloc;
 struct turn_relay; /* the edge's relay socket */
+struct turn_flow;  /* the edge's connection between a peer and a client: turn/tcp_alloc.h */
+struct turn_tcp;
 struct turn_held;  /* the edge's socket that is bound, but belongs to no allocation yet */
 
 enum turn_proto { TURN_UDP, TURN_TCP, TURN_TLS, TURN_DTLS };
@@ -75,6 +77,14 @@ struct turn_relay_ops {
 	int (*hold)(void *edge, const struct addr *at, struct turn_held **ret_h);
 	int (*adopt)(void *edge, struct turn_alloc *a, struct turn_held *h, struct turn_relay **ret_r);
 	void (*drop)(struct turn_held *h);
+	/* TCP allocations (turn/tcp_alloc.h). listen() fails as open() does, and close() closes it. */
+	int (*listen)(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r);
+	int (*connect)(struct turn_relay *r, struct turn_tcp *t, const struct addr *peer, struct turn_flow **ret_f);
+	void (*name)(struct turn_flow *f, struct turn_tcp *t); /* of one that was accepted */
+	int (*bind)(struct turn_flow *f, const struct turn_path *client);
+	void (*cut)(struct turn_flow *f); /* both ends, after what is queued for the client */
+	/* The connection goes to another worker, which handles this request; false: it cannot. */
+	bool (*send_home)(const struct turn_path *p, unsigned worker, const void *request, size_t n);
 };
 
 struct turn_discovery;	  /* addresses of RFC 5780: turn/discovery.h */

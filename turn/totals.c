@@ -45,6 +45,7 @@ struct shard {
 struct relay_map {
 	struct addr at; /* canonical; the port is not looked at */
 	_Atomic uint64_t ports[PORT_WORDS];
+	_Atomic uint64_t listeners[PORT_WORDS]; /* of TCP allocations */
 };
 
 struct turn_totals {
@@ -338,8 +339,10 @@ void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at)
 	struct relay_map *m = map_find(t, &a);
 	unsigned port = addr_port(&a);
 
-	if (m)
+	if (m) {
 		atomic_fetch_and(&m->ports[port / 64], ~(1ull << (port % 64)));
+		atomic_fetch_and(&m->listeners[port / 64], ~(1ull << (port % 64)));
+	}
 }
 
 bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at)
@@ -349,4 +352,22 @@ bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at)
 	unsigned port = addr_port(&a);
 
 	return m && atomic_load_explicit(&m->ports[port / 64], memory_order_relaxed) >> (port % 64) & 1;
+}
+
+bool turn_totals_listener_opened(struct turn_totals *t, const struct addr *at)
+{
+	struct addr a = addr_canonical(at);
+	struct relay_map *m = map_get(t, &a);
+	unsigned port = addr_port(&a);
+
+	return !m || !(atomic_fetch_or(&m->listeners[port / 64], 1ull << (port % 64)) >> (port % 64) & 1);
+}
+
+bool turn_totals_is_listener(const struct turn_totals *t, const struct addr *at)
+{
+	struct addr a = addr_canonical(at);
+	const struct relay_map *m = map_find(t, &a);
+	unsigned port = addr_port(&a);
+
+	return m && atomic_load_explicit(&m->listeners[port / 64], memory_order_relaxed) >> (port % 64) & 1;
 }

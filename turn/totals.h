@@ -49,7 +49,11 @@ uint64_t turn_totals_allocations(const struct turn_totals *t);
  * under both. */
 void turn_totals_relay_opened(struct turn_totals *t, const struct addr *at);
 void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at);
-bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at);
+bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at); /* of a UDP allocation */
+/* TCP allocations, which close as the others do. Of two that listen on one address (SO_REUSEPORT allows it) the
+ * second learns it here: false. */
+bool turn_totals_listener_opened(struct turn_totals *t, const struct addr *at);
+bool turn_totals_is_listener(const struct turn_totals *t, const struct addr *at);
 
 /* One worker's budget of unauthenticated answers: a table of fixed size, keyed by source prefix (IPv4
  * /24, IPv6 /48); only the bytes by which an answer exceeds its request are charged. */

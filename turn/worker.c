@@ -140,6 +140,7 @@ static void teardown(struct worker *wk, void *arg)
 		turn_dtls_close(w);
 	}
 	w->server = turn_server_free(w->server);
+	turn_flows_close(w);
 	for (size_t i = 0; i < w->n_udp; i++)
 		turn_udp_close(&w->udp[i]);
 	free(w->udp);
@@ -166,6 +167,7 @@ static int setup(struct worker *wk, void *arg)
 	w->contexts = (struct turn_contexts){ tls_ctx_ref(w->ts->contexts.tls), tls_ctx_ref(w->ts->contexts.dtls) };
 	w->seed = hash_seed_random();
 	list_init(&w->conns);
+	list_init(&w->flows);
 	htable_init(&w->sessions);
 	w->heartbeat.fire = on_heartbeat;
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);

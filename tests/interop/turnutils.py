@@ -83,6 +83,17 @@ def tried_again(case, times=5):
     return again
 
 
+def tcp_allocation(transport):
+    """RFC 6062: two clients over TCP relay addresses; the transport's own -t is -T's."""
+    secure = ["-S"] if transport == "tls" else []
+
+    def case(server):
+        port = server.tls_port if secure else server.port
+        judge(run(["turnutils_uclient", "-T", "-y", "-n", MESSAGES, "-z", "10", "-p", str(port), "-u", USER,
+                   "-w", PASSWORD, *secure, "127.0.0.1"], timeout=60)[1])
+    return case
+
+
 def rest_secret(transport):
     def case(server):
         judge(uclient(server, "127.0.0.1", transport, ["-y"], ["-u", USER, "-W", SECRET]))
@@ -153,6 +164,8 @@ def matrix():
     yield "uclient extra requests", True, client_to_client("udp", V4, ["-G"])
     yield "uclient mobility", True, client_to_client("udp", V4, ["-M"])
     yield "uclient mobility dtls", False, tried_again(client_to_client("dtls", V4, ["-M"]))
+    for transport in ("tcp", "tls"):
+        yield f"uclient TCP allocation {transport}", True, tcp_allocation(transport)
     yield "uclient negative tests", False, client_to_client("udp", V4, ["-N"])
     yield "uclient ten clients at once", False, client_to_client("udp", V4, ["-m", "10"])
     yield "uclient with a wrong password", True, refused(["-u", USER, "-w", "not-" + PASSWORD])

@@ -9,11 +9,13 @@ import hmac
 import os
 import socket
 import struct
+import threading
 
 from harness import PASSWORD, REALM, USER, Failed, Skipped
 
 COOKIE = 0x2112A442
 ALLOCATE, REFRESH, SEND, DATA, PERMISSION, CHANNEL = 3, 4, 6, 7, 8, 9
+CONNECT, CONNECTION_BIND, CONNECTION_ATTEMPT, CONNECTION_ID = 10, 11, 12, 0x2A
 LIFETIME, PEER, PAYLOAD, RELAYED, TRANSPORT, FAMILY = 0x0D, 0x12, 0x13, 0x16, 0x19, 0x17
 DONT_FRAGMENT, ICMP, MOBILITY_TICKET = 0x1A, 0x8004, 0x8030
 UDP = struct.pack("!B3x", 17)
@@ -302,6 +304,71 @@ def moves(server):
         c.must(REFRESH, [(LIFETIME, bytes(4))])
 
 
+def bound(server, control, found):
+    """A data connection for the connection id that was found."""
+    data = Client(server, tcp=True)
+    data.must(CONNECTION_BIND, [(CONNECTION_ID, found[CONNECTION_ID])])
+    return data
+
+
+def exchange(data, peer, size):
+    """Bytes both ways at once, more than buffers hold, and the same bytes at the other end."""
+    blob = os.urandom(size)
+    for here, there in ((data.socket, peer), (peer, data.socket)):
+        there.settimeout(10)
+        sender = threading.Thread(target=here.sendall, args=(blob,))
+        sender.start()
+        got = b""
+        while len(got) < size:
+            part = there.recv(1 << 20)
+            if not part:
+                raise Failed(f"the connection ended after {len(got)} of {size} bytes")
+            got += part
+        sender.join()
+        expect("what came through", got == blob, True)
+
+
+def tcp_relay(server):
+    """RFC 6062: Connect and ConnectionAttempt, data both ways with back-pressure, through every worker, ends."""
+    with contextlib.ExitStack() as stack:
+        c = stack.enter_context(Client(server, tcp=True))
+        c.allocate(transport=struct.pack("!B3x", 6))
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        c.permit(listener.getsockname())
+        for _ in range(8):  # data connections land on every worker
+            found, _ = c.must(CONNECT, [(PEER, listener.getsockname())])
+            expect("a second Connect", c.ask(CONNECT, [(PEER, listener.getsockname())])[0], 446)
+            peer = stack.enter_context(listener.accept()[0])
+            expect("where the peer sees it come from", peer.getpeername(), c.relay)
+            peer.sendall(b"early")  # before anybody is bound
+            thief = stack.enter_context(Client(server, tcp=True, password="not-" + PASSWORD))
+            expect("a thief's bind", thief.ask(CONNECTION_BIND, [(CONNECTION_ID, found[CONNECTION_ID])])[0], 401)
+            data = stack.enter_context(bound(server, c, found))
+            expect("what was said early", data.exactly(5), b"early")
+            exchange(data, peer, 3 << 20)
+            peer.sendall(b"last")
+            peer.close()
+            expect("the last words", data.exactly(4), b"last")
+            expect("then the end", data.socket.recv(1), b"")
+        for _ in range(4):
+            guest = stack.enter_context(socket.create_connection(c.relay))
+            kind, tid, found = parse(c.receive())
+            expect("the announcement", kind, CONNECTION_ATTEMPT | 0x10)
+            expect("whose it is", address_of(found[PEER], tid), guest.getsockname())
+            data = stack.enter_context(bound(server, c, found))
+            exchange(data, guest, 100000)
+            data.socket.close()
+            expect("the end", guest.recv(1), b"")
+        expect("a Connect to nobody", c.ask(CONNECT, [(PEER, ("127.0.0.1", 1))])[0], 447)
+        found, _ = c.must(CONNECT, [(PEER, listener.getsockname())])
+        peer = stack.enter_context(listener.accept()[0])
+        data = stack.enter_context(bound(server, c, found))
+        c.must(REFRESH, [(LIFETIME, bytes(4))])
+        peer.settimeout(3)
+        expect("the peer's end with the allocation", peer.recv(1), b"")
+        expect("the client's", data.socket.recv(1), b"")
+
+
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
 
@@ -311,4 +378,5 @@ def matrix():
         yield f"wire DSCP of a connection {name}", True, connection_fields(family)
         yield f"wire ICMP error {name}", True, unreachable_peer(family)
     yield "wire mobility over all workers", True, moves
+    yield "wire TCP allocation", True, tcp_relay
     yield "wire DF", True, fragment_bit

@@ -209,6 +209,71 @@ static void requests_on_an_allocation_are_done_whole_or_not_at_all(void **state)
 	check(&(struct talk){ has_some_channels, build_channel, all_channels_work, 2 });
 }
 
+/* A Connect that could not be begun leaves nothing, and one that was is answered later. */
+static bool connect_with_failure(unsigned nth)
+{
+	static struct world w;
+	uint32_t id = 0;
+
+	world_config(&w);
+	world_start(&w);
+	w.arm = oom_arm;
+	w.hit = oom_hit;
+	struct client c = client_tcp(&w, "192.0.2.1:4000", "alice"), data = client_tcp(&w, "192.0.2.1:4001", "alice");
+	assert_int_equal(allocate_tcp(&c), 0);
+	w.fail_nth = nth;
+	unsigned code = connect_to(&c, "9.9.9.9:80");
+	bool failed = w.failed;
+	assert_true(code == NO_ANSWER || (failed && code == 508));
+	if (code == NO_ANSWER && w.n_flows == 0) /* no memory for an answer either */
+		code = 508;
+	assert_int_equal(w.n_flows, code == 508 ? 0 : 1);
+	if (code == 508)
+		assert_int_equal(connect_to(&c, "9.9.9.9:80"), NO_ANSWER);
+	peer_answers(&c, "9.9.9.9:80", 0);
+	assert_int_equal(late_answer(&c), 0);
+	assert_int_equal(stun_get_u32(&c.m, STUN_A_CONNECTION_ID, &id), 0);
+	assert_int_equal(bind_connection(&data, id), 0);
+	assert_true(is_bound(&w, "9.9.9.9:80", &data));
+	world_stop(&w);
+	return failed;
+}
+
+static bool accept_with_failure(unsigned nth)
+{
+	static struct world w;
+
+	world_config(&w);
+	world_start(&w);
+	struct client c = client_tcp(&w, "192.0.2.1:4000", "alice");
+	assert_int_equal(allocate_tcp(&c), 0);
+	assert_int_equal(permit(&c, "9.9.9.9"), 0);
+	oom_arm(nth + 1); /* the first is the world's own */
+	bool in = peer_connects(&w, &c.relay, "9.9.9.9:80");
+	bool failed = oom_hit();
+	oom_arm(0);
+	assert_true(in || failed);
+	assert_int_equal(w.n_flows, in ? 1 : 0);
+	if (in)
+		assert_true(attempted(&c, "9.9.9.9:80") != 0);
+	assert_silence(&w);
+	world_stop(&w);
+	return failed;
+}
+
+static void connections_of_tcp_allocations_are_there_whole_or_not_at_all(void **state)
+{
+	unsigned n = 1;
+
+	(void)state;
+	while (connect_with_failure(n))
+		n++;
+	assert_true(n > 2);
+	for (n = 1; accept_with_failure(n);)
+		n++;
+	assert_true(n > 1);
+}
+
 static void data_needs_no_memory(void **state)
 {
 	struct world *w = *state;
@@ -267,6 +332,7 @@ int main(void)
 		cmocka_unit_test(a_server_is_made_whole_or_not_at_all),
 		cmocka_unit_test(an_allocation_is_made_whole_or_not_at_all),
 		cmocka_unit_test(requests_on_an_allocation_are_done_whole_or_not_at_all),
+		cmocka_unit_test(connections_of_tcp_allocations_are_there_whole_or_not_at_all),
 		TALK(data_needs_no_memory),
 		TALK(binding_and_refusals_need_no_memory),
 	};

@@ -86,13 +86,13 @@ static void without_a_transport_the_request_is_bad(void **state)
 	assert_int_equal(counted(w, TURN_M_REFUSALS, TURN_REFUSE_MISSING), 1);
 }
 
-static void a_transport_other_than_udp_is_not_supported(void **state)
+static void a_transport_other_than_udp_and_tcp_is_not_supported(void **state)
 {
 	struct world *w = *state;
 	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
 
 	assert_int_equal(handshake(&alice), 401);
-	begin_allocate(&alice, 6);
+	begin_allocate(&alice, 132);
 	assert_int_equal(ask(&alice), 442);
 	begin_allocate(&alice, 0);
 	assert_int_equal(ask(&alice), 442);
@@ -303,7 +303,7 @@ int main(void)
 		TALK(the_same_client_port_on_another_transport_is_another_client),
 		TALK(the_same_client_port_on_another_address_of_ours_is_another_client),
 		TALK(without_a_transport_the_request_is_bad),
-		TALK(a_transport_other_than_udp_is_not_supported),
+		TALK(a_transport_other_than_udp_and_tcp_is_not_supported),
 		TALK(a_lifetime_is_kept_between_the_default_and_the_maximum),
 		TALK(an_allocation_ends_when_its_lifetime_does),
 		TALK(dont_fragment_is_understood),

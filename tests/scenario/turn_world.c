@@ -4,16 +4,10 @@
  * be believed. What the server sends waits in a queue, oldest first, until a test asks for it; an
  * answer to a request is taken at once.
  */
-#include "tests/scenario/turn_world.h"
+#include "tests/scenario/turn_world_edge.h"
 #include <errno.h>
 #include "common/log.h"
 
-struct turn_relay {
-	struct list node;
-	struct world *w;
-	struct turn_alloc *alloc;
-	struct addr at;
-};
 struct turn_held {
 	struct world *w;
 	struct addr at;
@@ -112,7 +106,7 @@ static int add_relay(struct world *w, struct turn_alloc *a, const struct addr *a
 	return 0;
 }
 
-static int relay_open(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r)
+int fake_relay_open(void *edge, struct turn_alloc *a, const struct addr *at, struct turn_relay **ret_r)
 {
 	int r = port_error(edge, at);
 	return r < 0 ? r : add_relay(edge, a, at, ret_r);
@@ -183,13 +177,19 @@ static void relay_drop(struct turn_held *h)
 }
 
 static const struct turn_relay_ops fake_relay = {
-	.open = relay_open,
+	.open = fake_relay_open,
 	.close = relay_close,
 	.detach = relay_detach,
 	.send = relay_send,
 	.hold = relay_hold,
 	.adopt = relay_adopt,
 	.drop = relay_drop,
+	.listen = fake_listen,
+	.connect = fake_connect,
+	.name = fake_name,
+	.bind = fake_bind,
+	.cut = fake_cut,
+	.send_home = fake_send_home,
 };
 
 /* ---- several workers ---- */
@@ -286,6 +286,7 @@ int world_try_start(struct world *w)
 
 	log_set_level(LOG_LVL_ERROR);
 	list_init(&w->relays);
+	list_init(&w->flows);
 	if (!w->first)
 		assert_int_equal(stun_nonces_init(&w->nonces, w->now), 0);
 	w->timers = timers_new(w->now);
@@ -337,6 +338,7 @@ void world_stop(struct world *w)
 	if (w->totals && !w->first)
 		assert_int_equal(turn_totals_allocations(w->totals), 0);
 	assert_int_equal(w->n_relays, 0);
+	assert_int_equal(w->n_flows, 0);
 	assert_int_equal(w->n_held, 0);
 	w->totals = w->first ? NULL : turn_totals_free(w->totals);
 	w->policy = turn_policy_unref(w->policy);
@@ -507,6 +509,11 @@ static unsigned read_answer(struct client *c)
 	return code;
 }
 
+unsigned late_answer(struct client *c)
+{
+	return read_answer(c);
+}
+
 static void read_challenge(struct client *c)
 {
 	struct text realm, nonce;
@@ -652,7 +659,7 @@ void channel_data(struct client *c, unsigned number, const char *text)
 
 /* ---- peers ---- */
 
-static struct turn_relay *relay_at(struct world *w, const struct addr *at)
+struct turn_relay *relay_at(struct world *w, const struct addr *at)
 {
 	list_for_each (it, &w->relays) {
 		struct turn_relay *r = list_entry(it, struct turn_relay, node);

@@ -51,6 +51,9 @@ struct world {
 	struct list relays; /* open relay sockets */
 	unsigned n_relays, n_held, n_closed_paths, opens;
 	int open_error;	   /* what opening a socket fails with */
+	struct list flows; /* connections of TCP allocations with their peers */
+	unsigned n_flows, n_cut; /* n_cut: bound data connections that the server ended */
+	int connect_error, bind_error; /* what they fail with */
 	uint16_t foreign[8]; /* ports taken by other programs */
 	/* Several workers: each is a world, and shares the totals of the first. */
 	unsigned worker;
@@ -122,6 +125,18 @@ void peer_says(struct world *w, const struct addr *relay, const char *peer, cons
 void peer_sends(struct world *w, const struct addr *relay, const char *peer, const struct turn_packet *pk);
 
 void icmp_error(struct world *w, const struct addr *relay, const struct dgram_error *e); /* the network says so */
+
+/* TCP allocations (turn_world_tcp.c). A Connect is answered when its peer has: late_answer(). */
+unsigned allocate_tcp(struct client *c);
+unsigned connect_to(struct client *c, const char *peer); /* NO_ANSWER: under way */
+void peer_answers(struct client *c, const char *peer, int err); /* the connection stands, or errno */
+unsigned late_answer(struct client *c); /* to the last request */
+unsigned connected(struct client *c, const char *peer, uint32_t *ret_id); /* all of that */
+bool peer_connects(struct world *w, const struct addr *relay, const char *peer); /* false: it was turned away */
+void peer_hangs_up(struct world *w, const char *peer);
+uint32_t attempted(struct client *c, const char *peer); /* the id of the ConnectionAttempt that came */
+unsigned bind_connection(struct client *data, uint32_t id); /* with the handshake, if needed */
+bool is_bound(struct world *w, const char *peer, const struct client *data);
 
 struct addr address(const char *text);
 bool take(struct world *w, struct sent *ret_s); /* the oldest thing sent; the caller frees data */

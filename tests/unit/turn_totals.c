@@ -196,6 +196,13 @@ static void a_relay_is_known_by_address_and_port_while_it_lives(void **state)
 	turn_totals_relay_closed(t, &a);
 	assert_false(turn_totals_is_relay(t, &a));
 	assert_true(turn_totals_is_relay(t, &v6));
+	assert_false(turn_totals_is_listener(t, &v6));
+	assert_true(turn_totals_listener_opened(t, &a));
+	assert_false(turn_totals_listener_opened(t, &mapped)); /* somebody else did */
+	assert_true(turn_totals_is_listener(t, &a));
+	assert_false(turn_totals_is_relay(t, &a)); /* the same port on UDP may be anybody's */
+	turn_totals_relay_closed(t, &a);
+	assert_false(turn_totals_is_listener(t, &a));
 }
 
 static void every_port_has_its_own_bit(void **state)

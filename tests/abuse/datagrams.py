@@ -171,7 +171,8 @@ def mutations(count):
             client.bind(0x4001, *peer.getsockname())
             base = seeds(client, peer.getsockname())
             strangers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(8)]
-            for s in strangers:
+            for s in strangers:  # of another address: what a client signed is worth nothing from there
+                s.bind(("127.0.0.2", 0))
                 s.connect(("127.0.0.1", server.port))
             for i in range(count):
                 p = bytearray(r.choice(base))

@@ -4,7 +4,6 @@
  * lines for people. The load itself is made by cli/turn_load; here are its options and the report. The
  * server's CPU time is known only if it runs on this machine.
  */
-#include <netdb.h>
 #include <string.h>
 #include "cli/command.h"
 #include "cli/credential.h"
@@ -70,19 +69,6 @@ static int parse_numbers(struct cli *cli, struct turn_load_options *o, uint64_t 
 	o->no_gso = cli_has(cli, "no-gso");
 	o->no_sha256 = cli_has(cli, "no-sha256");
 	return 0;
-}
-
-static int resolve(struct cli *cli, const char *host, uint16_t port, struct addr *ret_a)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM }, *found;
-	int r = getaddrinfo(host, NULL, &hints, &found);
-
-	if (r)
-		return cli_fail(cli, "cannot resolve %s: %s", host, gai_strerror(r));
-	r = addr_from_sockaddr(found->ai_addr, found->ai_addrlen, ret_a);
-	freeaddrinfo(found);
-	addr_set_port(ret_a, port);
-	return r < 0 ? cli_fail(cli, "%s has no usable address", host) : 0;
 }
 
 static double per(double seconds, uint64_t n)
@@ -271,9 +257,9 @@ static int run_bench_turn(struct cli *cli)
 	if (!r)
 		r = parse_numbers(cli, &o, &port);
 	if (!r)
-		r = resolve(cli, host, port ? (uint16_t)port : turn_proto_default_port(o.proto), &o.server);
+		r = cli_resolve(cli, host, port ? (uint16_t)port : turn_proto_default_port(o.proto), &o.server);
 	if (!r)
-		r = resolve(cli, peer ? peer : addr_family(&o.server) == AF_INET ? "127.0.0.1" : "::1", 0, &o.peer_ip);
+		r = cli_resolve(cli, peer ? peer : addr_family(&o.server) == AF_INET ? "127.0.0.1" : "::1", 0, &o.peer_ip);
 	if (r)
 		return r;
 	if (o.mode != LOAD_BINDING) {

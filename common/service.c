@@ -185,7 +185,7 @@ static int open_store(struct run *run, char *err, size_t err_n)
 	if (r == 0)
 		r = privileges_borrow(&run->account, err, err_n);
 	if (r == 0)
-		r = store_open(&(struct store_options){ .path = path }, err, err_n, &s->store);
+		r = store_open(&(struct store_options){ .path = path, .kinds = s->ops->store_kinds }, err, err_n, &s->store);
 	return r > 0 ? -EIO : r;
 }
 

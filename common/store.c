@@ -18,12 +18,14 @@
 #include "common/log_msgs.h"
 #include "common/privileges.h"
 #include "common/store_engine.h"
+#include "common/store_secrets.h"
 #include "common/text.h"
 
 enum { MAX_QUEUE = 10000, MAX_BATCH = 512, MAX_NAME = 255, MAX_BODY = 1 << 20, MAX_ROWS = 1000 };
 
 struct store {
 	const struct store_engine *engine;
+	const struct store_kind *kinds; /* may be NULL */
 	void *db;
 	pthread_mutex_t db_lock; /* held while db is used */
 	pthread_t thread;
@@ -60,6 +62,7 @@ const char *store_result_text(enum store_result r)
 		[STORE_CORRUPT] = "the store is damaged; restore a backup",
 		[STORE_LOCKED] = "another process has the store",
 		[STORE_FULL] = "the disk is full or failing; nothing was changed",
+		[STORE_SECRET] = "that change set or removed a secret, and what it was is not kept; set it anew",
 	};
 
 	return (unsigned)r < ARRAY_LEN(texts) ? texts[r] : "unknown result";
@@ -75,13 +78,36 @@ static int64_t unix_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static const struct cfg_schema *schema_of(const struct store *s, const char *kind)
+{
+	for (const struct store_kind *k = s->kinds; k && k->name; k++)
+		if (strcmp(k->name, kind) == 0)
+			return k->schema;
+	return NULL;
+}
+
+static int audit(struct store *s, struct store_change *c)
+{
+	struct store_change shown = *c;
+	struct store_masked m;
+	int r = store_mask(schema_of(s, c->kind), c->before, c->after, &m);
+
+	if (r < 0)
+		return r;
+	shown.before = m.before;
+	shown.after = m.after;
+	r = s->engine->audit_add(s->db, &shown, &c->audit);
+	store_masked_done(&m);
+	return r;
+}
+
 static int change(struct store *s, struct store_op *op, struct store_change *c)
 {
 	int r;
 
 	c->at = unix_ms();
 	c->who = op->who;
-	r = s->engine->audit_add(s->db, c, &c->audit);
+	r = audit(s, c);
 	if (r == 0)
 		r = c->after ? s->engine->set(s->db, c) : s->engine->remove(s->db, c);
 	if (r == 0) {
@@ -91,9 +117,16 @@ static int change(struct store *s, struct store_op *op, struct store_change *c)
 	return r;
 }
 
+static void wipe_text(char *text) /* it may hold a password */
+{
+	if (text)
+		bytes_wipe(text, strlen(text));
+	free(text);
+}
+
 static void row_done(struct store_row *row)
 {
-	free(row->body);
+	wipe_text(row->body);
 }
 
 static int run_put(struct store *s, struct store_op *op)
@@ -132,9 +165,8 @@ static int run_delete(struct store *s, struct store_op *op)
 
 static int undo(struct store *s, struct store_op *op, const struct store_past *past)
 {
-	struct store_change c = { .kind = past->kind, .key = past->key, .after = past->before,
-				  .undoes = op->number };
-	_cleanup_(row_done) struct store_row row = { 0 };
+	struct store_change c = { .kind = past->kind, .key = past->key, .undoes = op->number };
+	_cleanup_(row_done) struct store_row row = { 0 }, back = { 0 };
 	int r;
 
 	if (past->latest != op->number)
@@ -143,7 +175,9 @@ static int undo(struct store *s, struct store_op *op, const struct store_past *p
 	c.before = row.body;
 	if (r != 0 && r != STORE_NOT_FOUND)
 		return r;
-	return change(s, op, &c);
+	r = store_unmask(schema_of(s, past->kind), past->before, row.body, &back.body);
+	c.after = back.body;
+	return r != 0 ? r : change(s, op, &c);
 }
 
 static int run_undo(struct store *s, struct store_op *op)
@@ -189,9 +223,7 @@ static void op_free(struct store_op *op)
 	free(op->kind);
 	free(op->key);
 	free(op->who);
-	if (op->body) /* it may hold a password */
-		bytes_wipe(op->body, strlen(op->body));
-	free(op->body);
+	wipe_text(op->body);
 	free(op);
 }
 
@@ -360,6 +392,7 @@ int store_open(const struct store_options *o, char *err, size_t err_n, struct st
 	if (!s)
 		return -ENOMEM;
 	s->engine = &store_sqlite;
+	s->kinds = o->kinds;
 	pthread_mutex_init(&s->db_lock, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);

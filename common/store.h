@@ -7,7 +7,8 @@
  * asked, after the commit that makes it durable. Every object has a kind, a key, a JSON body and
  * a revision; a write names the revision that it changes (0: create, STORE_ANY: whatever is there),
  * else it is refused with STORE_CONFLICT. The audit row (who, when, before, after) is written in the
- * same transaction; any change can be undone by its audit number. Validation is the caller's (by the
+ * same transaction; any change can be undone by its audit number, unless it changed a secret, which the audit does not keep
+ * (store_secrets.h). Validation is the caller's (by the
  * schema rows). Behind a vtable of named operations (store_engine.h), so that another engine can
  * follow. An object's revision is the number of the audit row of its last change.
  */
@@ -24,14 +25,23 @@ enum store_result { /* positive module codes */
 	STORE_CORRUPT,
 	STORE_LOCKED,	/* another process has it */
 	STORE_FULL,	/* disk full or I/O error; nothing was changed */
+	STORE_SECRET,	/* of an undo: it would need a secret that is not kept */
 };
 #define STORE_ANY UINT64_MAX
 const char *store_result_text(enum store_result r);
 
 struct store;
+struct cfg_schema;
+
+/* A kind of object whose schema has secrets. The rows outlive the store. */
+struct store_kind {
+	const char *name;
+	const struct cfg_schema *schema;
+};
 
 struct store_options {
 	const char *path; /* of the database file; its folder must exist. ":memory:" for tests */
+	const struct store_kind *kinds; /* ended by a row without a name; NULL: none */
 };
 /* Opens and migrates; blocking, at start only. err gets a sentence. 0, -errno or a store_result. */
 int store_open(const struct store_options *o, char *err, size_t err_n, struct store **ret_s);
@@ -77,7 +87,8 @@ int store_list(struct store *s, const struct store_call *c, const char *kind, co
 /* rows, newest first, with numbers below before (0: from the newest): {audit, at, who, kind, key, before,
  * after, revision, undoes}; before or after is null where there was no object */
 int store_audit(struct store *s, const struct store_call *c, uint64_t before, unsigned limit);
-/* A change of its own that makes the object what it was before; STORE_CONFLICT if it was changed since. */
+/* A change of its own that makes the object what it was before; STORE_CONFLICT if it was changed since,
+ * STORE_SECRET if that change set or removed a secret. */
 int store_undo(struct store *s, const struct store_call *c, uint64_t audit);
 /* Waits until all that is queued is done and its mail is posted; blocking, for the end of a service. */
 void store_flush(struct store *s);

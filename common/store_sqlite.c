@@ -23,6 +23,11 @@ static const char *const migrations[] = {
 	"CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, who TEXT NOT NULL,"
 	"  kind TEXT NOT NULL, key TEXT NOT NULL, before TEXT, after TEXT, undoes INTEGER) STRICT;"
 	"CREATE INDEX audit_of ON audit (kind, key, id);",
+	/* The audit no longer keeps secrets (store_secrets.h); until now they were all called "password". */
+	"UPDATE audit SET before = json_set(before, '$.password', json('{\"secret\":\"changed\"}'))"
+	"  WHERE json_type(before, '$.password') = 'text';"
+	"UPDATE audit SET after = json_set(after, '$.password', json('{\"secret\":\"changed\"}'))"
+	"  WHERE json_type(after, '$.password') = 'text';",
 };
 
 enum statement {
@@ -382,7 +387,7 @@ static int configure(struct sqlite_db *db)
 	static const char settings[] =
 		"PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 		"PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;"
-		"PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 16777216;"
+		"PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 16777216;"
 		"BEGIN IMMEDIATE; COMMIT;"; /* takes the lock, which is kept */
 
 	sqlite3_busy_timeout(db->h, BUSY_MS);

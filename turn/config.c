@@ -26,7 +26,7 @@ static const struct cfg_row user_rows[] = {
 	  .flags = CFG_REQUIRED | CFG_RELOAD | CFG_SECRET, .min = 1, .max = 255,
 	  .help = "Password of this user." },
 };
-static const struct cfg_schema user_schema = SCHEMA("turn.users", user_rows, sizeof(struct turn_user_section));
+const struct cfg_schema turn_user_schema = SCHEMA("turn.users", user_rows, sizeof(struct turn_user_section));
 
 static const struct cfg_row secret_rows[] = {
 	{ .name = "id", .type = &cfg_string, CFG_AT(struct turn_secret_section, id),
@@ -145,7 +145,7 @@ static const struct cfg_row turn_rows[] = {
 	  .flags = CFG_RELOAD | CFG_SECRET, .min = 1, .max = 255,
 	  .help = "One password for all clients, with any user name: the simple case of one UC server. Names that stand "
 		  "in turn.users keep their own password." },
-	{ .name = "users", .sub = &user_schema, CFG_AT(struct turn_config, users), .flags = CFG_LIST | CFG_RELOAD,
+	{ .name = "users", .sub = &turn_user_schema, CFG_AT(struct turn_config, users), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Named users, each with a password; more can be added while the server runs." },
 	{ .name = "secrets", .sub = &secret_schema, CFG_AT(struct turn_config, secrets), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Shared secrets of time-limited credentials (the TURN REST API that WebRTC services use)." },

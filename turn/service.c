@@ -427,6 +427,7 @@ const struct service_ops turn_service_ops = {
 	.check = turn_config_check,
 	.log_config = turn_log_config,
 	.store_path = turn_store_path,
+	.store_kinds = turn_store_kinds,
 	.open = turn_open,
 	.start = turn_start,
 	.examine = turn_examine,

@@ -12,6 +12,7 @@
 #include "turn/service.h"
 
 static const char KIND[] = "turn.user";
+const struct store_kind turn_store_kinds[] = { { KIND, &turn_user_schema }, { NULL, NULL } };
 enum { USER_MAX = 255, USER_CAP = 1024 };
 
 struct turn_users {

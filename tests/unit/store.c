@@ -459,7 +459,7 @@ static void a_full_disk_refuses_changes_and_loses_none(void **state)
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
 	small = before;
-	small.rlim_cur = 200 << 10;
+	small.rlim_cur = 300 << 10;
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
 	while (r == STORE_OK && stored < 10000) {
 		snprintf(key, sizeof(key), "k%d", stored);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps secrets out of the audit: what an object held before and after a change is written down with a
+ * mark in the place of each value whose schema row is CFG_SECRET. The object itself keeps the value, for the
+ * service works with it. A mark says whether the change touched the secret: if it did not, an undo takes the
+ * value that the object has now; if it did, what it was is gone, and the undo is refused.
+ */
+#pragma once
+#include "common/config.h"
+#include "common/store.h"
+
+struct store_masked {
+	char *before, *after; /* malloc'd, NULL where there is no object */
+};
+/* schema NULL: nothing of this kind is secret. 0 or -ENOMEM; a text that is no JSON is -EINVAL. */
+int store_mask(const struct cfg_schema *schema, const char *before, const char *after, struct store_masked *ret_m);
+void store_masked_done(struct store_masked *m);
+/* An object as the audit has it, its marks filled in from now (NULL: there is no object). 0, STORE_SECRET,
+ * -ENOMEM, -EINVAL. */
+int store_unmask(const struct cfg_schema *schema, const char *masked, const char *now, char **ret_body);

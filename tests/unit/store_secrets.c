@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Secrets stay out of the audit: out of what is listed, out of the file's bytes, and out of the rows of a store
+ * that an older version wrote. And what an undo can still do without them.
+ */
+#include "common/store.h"
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "common/config.h"
+
+struct user {
+	char *password, *mail;
+	struct cfg_list keys;
+};
+struct key {
+	char *name, *secret;
+};
+static const struct cfg_row key_rows[] = {
+	{ .name = "name", .type = &cfg_string, CFG_AT(struct key, name) },
+	{ .name = "secret", .type = &cfg_string, CFG_AT(struct key, secret), .flags = CFG_SECRET },
+};
+static const struct cfg_schema key_schema = { "user.keys", key_rows, ARRAY_LEN(key_rows), sizeof(struct key) };
+static const struct cfg_row user_rows[] = {
+	{ .name = "mail", .type = &cfg_string, CFG_AT(struct user, mail) },
+	{ .name = "password", .type = &cfg_string, CFG_AT(struct user, password), .flags = CFG_SECRET },
+	{ .name = "keys", .sub = &key_schema, CFG_AT(struct user, keys), .flags = CFG_LIST },
+};
+static const struct cfg_schema user_schema = { "user", user_rows, ARRAY_LEN(user_rows), sizeof(struct user) };
+static const struct store_kind kinds[] = { { "user", &user_schema }, { NULL, NULL } };
+
+struct world {
+	char dir[64], path[96];
+	struct loop *loop;
+	struct store *store;
+	struct store_outcome last;
+};
+
+static void open_it(struct world *w)
+{
+	char err[256] = "";
+
+	if (store_open(&(struct store_options){ .path = w->path, .kinds = kinds }, err, sizeof err, &w->store) != 0)
+		fail_msg("%s", err);
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof *w);
+
+	strcpy(w->dir, "/tmp/stile-secrets-XXXXXX");
+	assert_non_null(mkdtemp(w->dir));
+	snprintf(w->path, sizeof w->path, "%s/s.db", w->dir);
+	assert_int_equal(loop_new(&w->loop), 0);
+	open_it(w);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+	char command[96];
+
+	store_close(w->store);
+	loop_free(w->loop);
+	json_decref(w->last.rows);
+	snprintf(command, sizeof command, "rm -rf %s", w->dir);
+	assert_int_equal(system(command), 0);
+	free(w);
+	return 0;
+}
+
+static void on_done(const struct store_outcome *o, void *arg)
+{
+	struct world *w = arg;
+
+	json_decref(w->last.rows);
+	w->last = *o;
+	json_incref(w->last.rows);
+	loop_stop(w->loop);
+}
+
+#define CALL(w) (&(struct store_call){ .loop = (w)->loop, .who = "test", .done = on_done, .arg = (w) })
+
+static int wait_for(struct world *w, int queued)
+{
+	assert_int_equal(queued, 0);
+	assert_int_equal(loop_run(w->loop), 0);
+	return w->last.result;
+}
+
+static uint64_t put(struct world *w, json_t *body)
+{
+	assert_int_equal(wait_for(w, store_put(w->store, CALL(w), "user", "alice", STORE_ANY, body)), STORE_OK);
+	return w->last.audit;
+}
+
+static int undo(struct world *w, uint64_t audit)
+{
+	return wait_for(w, store_undo(w->store, CALL(w), audit));
+}
+
+static void assert_body(struct world *w, json_t *want)
+{
+	assert_int_equal(wait_for(w, store_list(w->store, CALL(w), "user", NULL, 10)), STORE_OK);
+	assert_true(json_equal(json_object_get(json_array_get(w->last.rows, 0), "body"), want));
+	json_decref(want);
+}
+
+/* All rows as text. */
+static char *audit_text(struct world *w)
+{
+	assert_int_equal(wait_for(w, store_audit(w->store, CALL(w), 0, 100)), STORE_OK);
+	return json_dumps(w->last.rows, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+static void assert_in_audit(struct world *w, const char *part, bool there)
+{
+	char *text = audit_text(w);
+
+	if ((strstr(text, part) != NULL) != there)
+		fail_msg("%s: %s", part, text);
+	free(text);
+}
+
+static json_t *user(const char *mail, const char *password, const char *key)
+{
+	return json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "mail", mail, "password", password, "keys", "name", "k", "secret", key);
+}
+
+static void the_audit_has_a_mark_in_the_place_of_a_secret(void **state)
+{
+	struct world *w = *state;
+
+	put(w, user("a@x", "hunter2", "deep-secret"));
+	put(w, user("b@x", "hunter2", "deep-secret"));
+	assert_in_audit(w, "hunter2", false);
+	assert_in_audit(w, "deep-secret", false);
+	assert_in_audit(w, "b@x", true);
+	assert_in_audit(w, "\"password\":{\"secret\":\"kept\"}", true);
+	assert_in_audit(w, "\"password\":{\"secret\":\"changed\"}", true);
+	assert_body(w, user("b@x", "hunter2", "deep-secret")); /* the object has it */
+}
+
+static void what_did_not_touch_a_secret_is_undone(void **state)
+{
+	struct world *w = *state;
+	uint64_t made = put(w, user("a@x", "hunter2", "deep-secret")), changed;
+
+	changed = put(w, user("b@x", "hunter2", "deep-secret"));
+	assert_int_equal(undo(w, changed), STORE_OK);
+	assert_body(w, user("a@x", "hunter2", "deep-secret"));
+	(void)made;
+	uint64_t again = put(w, user("c@x", "hunter2", "deep-secret"));
+	assert_int_equal(undo(w, again), STORE_OK);
+	assert_int_equal(undo(w, w->last.audit), STORE_OK); /* the undo is undone */
+	assert_body(w, user("c@x", "hunter2", "deep-secret"));
+}
+
+static void what_changed_a_secret_cannot_be_undone_and_says_so(void **state)
+{
+	struct world *w = *state;
+	uint64_t made = put(w, user("a@x", "hunter2", "k1")), changed;
+
+	changed = put(w, user("a@x", "hunter3", "k1"));
+	assert_int_equal(undo(w, changed), STORE_SECRET);
+	assert_non_null(strstr(store_result_text(STORE_SECRET), "set it anew"));
+	changed = put(w, user("a@x", "hunter3", "k2"));
+	assert_int_equal(undo(w, changed), STORE_SECRET);
+	assert_body(w, user("a@x", "hunter3", "k2")); /* nothing was changed */
+	assert_int_equal(wait_for(w, store_delete(w->store, CALL(w), "user", "alice", STORE_ANY)), STORE_OK);
+	assert_int_equal(undo(w, w->last.audit ? w->last.audit : made), STORE_SECRET);
+}
+
+static void a_made_object_is_taken_back(void **state)
+{
+	struct world *w = *state;
+	uint64_t made = put(w, user("a@x", "hunter2", "k1"));
+
+	assert_int_equal(undo(w, made), STORE_OK);
+	assert_int_equal(wait_for(w, store_list(w->store, CALL(w), "user", NULL, 10)), STORE_OK);
+	assert_int_equal(json_array_size(w->last.rows), 0);
+}
+
+static bool file_has(const struct world *w, const char *secret)
+{
+	char command[192];
+
+	snprintf(command, sizeof command, "grep -aq %s %s*", secret, w->path);
+	return system(command) == 0;
+}
+
+static void an_old_secret_is_not_left_in_the_file(void **state)
+{
+	struct world *w = *state;
+
+	put(w, user("a@x", "hunter2", "deep-secret"));
+	put(w, user("a@x", "hunter3", "other-secret"));
+	w->store = store_close(w->store);
+	assert_false(file_has(w, "hunter2"));
+	assert_false(file_has(w, "deep-secret"));
+	assert_true(file_has(w, "hunter3")); /* it works with this one */
+	open_it(w);
+}
+
+/* A store of version 1: as this program wrote it before. */
+static void the_audit_of_an_older_version_is_cleaned(void **state)
+{
+	static const char old[] =
+		"DELETE FROM audit; DELETE FROM objects; PRAGMA user_version = 1;"
+		"INSERT INTO objects VALUES ('user', 'alice', '{\"password\":\"hunter9\"}', 2, 0);"
+		"INSERT INTO audit VALUES (1, 0, 'me', 'user', 'alice', NULL, '{\"password\":\"hunter8\"}', NULL);"
+		"INSERT INTO audit VALUES (2, 0, 'me', 'user', 'alice', '{\"password\":\"hunter8\"}', '{\"password\":\"hunter9\"}', NULL);";
+	struct world *w = *state;
+	sqlite3 *h = NULL;
+
+	w->store = store_close(w->store);
+	assert_int_equal(sqlite3_open(w->path, &h), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(h, old, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(h), SQLITE_OK);
+	open_it(w);
+	assert_in_audit(w, "hunter", false);
+	assert_in_audit(w, "{\"secret\":\"changed\"}", true);
+	assert_int_equal(undo(w, 2), STORE_SECRET);
+	assert_body(w, json_pack("{s:s}", "password", "hunter9"));
+	w->store = store_close(w->store);
+	assert_false(file_has(w, "hunter8"));
+	open_it(w);
+}
+
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_WORLD(the_audit_has_a_mark_in_the_place_of_a_secret),
+		IN_WORLD(what_did_not_touch_a_secret_is_undone),
+		IN_WORLD(what_changed_a_secret_cannot_be_undone_and_says_so),
+		IN_WORLD(a_made_object_is_taken_back),
+		IN_WORLD(an_old_secret_is_not_left_in_the_file),
+		IN_WORLD(the_audit_of_an_older_version_is_cleaned),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -85,6 +85,8 @@ struct control_request {
 
 /* control_peer.c */
 int peer_identify(struct control_peer *p); /* fills role and who from the socket; -errno */
+/* "uid 1000 (alice)", or "uid 1000" if accounts (a file like /etc/passwd) does not name it. */
+void peer_describe(uid_t uid, const char *accounts, char *who, size_t n);
 const char *control_role_name(enum control_role r);
 
 /* control_socket.c */

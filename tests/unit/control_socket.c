@@ -4,9 +4,39 @@
  * tried by children that change their uid; else those tests are skipped.
  */
 #include "tests/unit/control_world.h"
+#include <errno.h>
 #include <grp.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include "common/control_priv.h"
+
+/* The C library's look-ups that may go to a directory service: none may be made for a peer. These stand in
+ * front of the library's own. */
+static unsigned asked;
+
+int getpwuid_r(uid_t uid, struct passwd *pw, char *buf, size_t n, struct passwd **found)
+{
+	(void)uid, (void)pw, (void)buf, (void)n;
+	asked++;
+	*found = NULL;
+	return ENOENT;
+}
+
+struct passwd *getpwuid(uid_t uid)
+{
+	(void)uid;
+	asked++;
+	return NULL;
+}
+
+int getgrouplist(const char *user, gid_t group, gid_t *groups, int *n)
+{
+	(void)user, (void)group, (void)groups;
+	asked++;
+	*n = 0;
+	return -1;
+}
 
 /* --- who may --- */
 
@@ -67,6 +97,40 @@ static void a_request_knows_who_asks(void **state)
 		assert_string_equal(json_string_value(json_object_get(r, "who")), "uid 0 (root)");
 	assert_int_equal(int_of(r, "role"), CONTROL_ADMIN);
 	json_decref(r);
+}
+
+static void no_directory_is_asked_for_who_connects(void **state)
+{
+	asked = 0;
+	for (int i = 0; i < 3; i++) {
+		_cleanup_(control_client_freep) struct control_client *c = dial(*state);
+		json_decref(call(c, "test.who", NULL));
+	}
+	assert_int_equal(asked, 0);
+}
+
+static void a_name_comes_from_the_local_file_or_not_at_all(void **state)
+{
+	char path[] = "/tmp/stile-accounts-XXXXXX", who[96];
+	int fd = mkstemp(path);
+	FILE *f = fdopen(fd, "w");
+
+	(void)state;
+	assert_non_null(f);
+	fputs("root:x:0:0:root:/root:/bin/sh\n+@nis\nnot a line\n", f);
+	fprintf(f, "long:x:7:7:%04000d:/:/bin/sh\n", 0); /* more than is read of a line */
+	fputs("alice:x:1000:1000::/home/alice:/bin/sh\n", f);
+	fprintf(f, "%0200d:x:1001:1001::/:/bin/sh\n", 0);
+	assert_int_equal(fclose(f), 0);
+	peer_describe(1000, path, who, sizeof who);
+	assert_string_equal(who, "uid 1000 (alice)");
+	peer_describe(1001, path, who, sizeof who);
+	assert_true(strlen(who) < sizeof who && strncmp(who, "uid 1001 (000", 13) == 0);
+	peer_describe(2000, path, who, sizeof who);
+	assert_string_equal(who, "uid 2000");
+	assert_int_equal(unlink(path), 0);
+	peer_describe(1000, path, who, sizeof who);
+	assert_string_equal(who, "uid 1000");
 }
 
 /* --- the socket --- */
@@ -194,6 +258,8 @@ int main(void)
 		cmocka_unit_test(nothing_listens_means_an_error_at_once),
 		ON_SERVER(the_role_comes_from_uid_and_groups),
 		ON_SERVER(a_request_knows_who_asks),
+		ON_SERVER(no_directory_is_asked_for_who_connects),
+		ON_SERVER(a_name_comes_from_the_local_file_or_not_at_all),
 		ON_SERVER(the_socket_has_its_mode_and_group),
 		ON_SERVER(a_second_server_on_the_path_is_refused),
 		ON_SERVER(a_dead_socket_is_taken_over_and_a_file_is_not),

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The resolver against a name server of the test: all addresses with their time to live, deadlines, cancelling, what
+ * is remembered and what is not, and a second name server when the first is silent.
+ */
+#include "tests/unit/support.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/dns.h"
+#include "common/dns_cache.h"
+#include "tests/unit/dns_server.h"
+
+static const struct dns_row names[] = {
+	{ "both.test", "192.0.2.1 192.0.2.2", "2001:db8::1", 60, RCODE_OK },
+	{ "v4.test", "192.0.2.7", NULL, 300, RCODE_OK },
+	{ "short.test", "192.0.2.8", NULL, 0, RCODE_OK },
+	{ "empty.test", NULL, NULL, 60, RCODE_OK },
+	{ "broken.test", NULL, NULL, 0, RCODE_SERVFAIL },
+	{ "silent.test", NULL, NULL, 0, NO_ANSWER },
+	{ "many.test",
+	  "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5 192.0.2.6 192.0.2.7 192.0.2.8 192.0.2.9 192.0.2.10 "
+	  "192.0.2.11 192.0.2.12 192.0.2.13 192.0.2.14 192.0.2.15 192.0.2.16 192.0.2.17 192.0.2.18", NULL, 60, RCODE_OK },
+};
+
+struct world {
+	struct loop *l;
+	struct dns_server server;
+	struct dns *dns;
+	struct dns_query *q;
+	bool over;
+	unsigned calls;
+	struct dns_answer got;
+	char list[1024]; /* the addresses, sorted by nobody */
+};
+
+static void on_done(const struct dns_answer *a, void *arg)
+{
+	struct world *w = arg;
+	char text[ADDR_STRLEN];
+
+	w->q = NULL;
+	w->over = true;
+	w->calls++;
+	w->got = *a;
+	w->list[0] = 0;
+	for (size_t i = 0; i < a->n; i++) {
+		text_append(w->list, sizeof(w->list), i ? " " : "");
+		text_append(w->list, sizeof(w->list), addr_print(&a->addr[i], text));
+	}
+}
+
+static int setup(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	const struct dns_options o = { .servers = w->server.servers, .timeout_ms = 300, .tries = 2 };
+
+	assert_int_equal(loop_new(&w->l), 0);
+	dns_server_start(&w->server, w->l, names, ARRAY_LEN(names));
+	assert_int_equal(dns_new(w->l, &o, &w->dns), 0);
+	*state = w;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct world *w = *state;
+
+	dns_free(w->dns);
+	dns_server_stop(&w->server);
+	loop_free(w->l);
+	free(w);
+	return 0;
+}
+
+static void start(struct world *w, const char *host, int family)
+{
+	const struct dns_request rq = { .host = host, .port = 3478, .family = family, .done = on_done, .arg = w };
+
+	w->over = false;
+	assert_int_equal(dns_addresses(w->dns, &rq, &w->q), 0);
+	assert_false(w->over); /* never from within */
+}
+
+static enum dns_status look_up(struct world *w, const char *host, int family)
+{
+	start(w, host, family);
+	support_run_until(w->l, &w->over, 8000);
+	return w->got.status;
+}
+
+static void all_addresses_of_a_name_come_with_the_port_and_the_time_to_live(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(look_up(w, "both.test", AF_UNSPEC), DNS_OK);
+	assert_int_equal(w->got.n, 3);
+	assert_non_null(strstr(w->list, "192.0.2.1:3478"));
+	assert_non_null(strstr(w->list, "192.0.2.2:3478"));
+	assert_non_null(strstr(w->list, "[2001:db8::1]:3478"));
+	assert_in_range(w->got.ttl_ms, 59000, 60000);
+	assert_int_equal(look_up(w, "both.test", AF_INET6), DNS_OK);
+	assert_string_equal(w->list, "[2001:db8::1]:3478");
+	assert_int_equal(look_up(w, "many.test", AF_INET), DNS_OK);
+	assert_int_equal(w->got.n, DNS_ADDRESSES_MAX);
+}
+
+static void a_failure_says_which_one_it_is(void **state)
+{
+	static const struct {
+		const char *host;
+		int family;
+		enum dns_status status;
+	} rows[] = {
+		{ "absent.test", AF_UNSPEC, DNS_NO_NAME },
+		{ "empty.test", AF_UNSPEC, DNS_NO_ADDRESS },
+		{ "v4.test", AF_INET6, DNS_NO_ADDRESS },
+		{ "broken.test", AF_INET, DNS_NO_SERVER },
+		{ "", AF_INET, DNS_BAD_NAME },
+		{ "a..test", AF_INET, DNS_BAD_NAME },
+		{ "192.0.2.1", AF_INET6, DNS_NO_ADDRESS },
+	};
+	struct world *w = *state;
+	char longest[400];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(look_up(w, rows[i].host, rows[i].family), rows[i].status);
+		assert_int_equal(w->got.n, 0);
+		assert_true(strlen(dns_status_text(w->got.status)) > 8);
+	}
+	memset(longest, 'a', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = 0;
+	assert_int_equal(look_up(w, longest, AF_INET), DNS_BAD_NAME);
+}
+
+static void numbers_and_localhost_ask_nobody(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(look_up(w, "198.51.100.9", AF_UNSPEC), DNS_OK);
+	assert_string_equal(w->list, "198.51.100.9:3478");
+	assert_int_equal(look_up(w, "2001:db8::9", AF_INET6), DNS_OK);
+	assert_string_equal(w->list, "[2001:db8::9]:3478");
+	assert_int_equal(look_up(w, "localhost", AF_INET), DNS_OK);
+	assert_non_null(strstr(w->list, "127.0.0.1:3478"));
+	assert_int_equal(w->server.questions, 0);
+}
+
+/* Whatever other name this machine's file has. */
+static void names_of_etc_hosts_are_found_there(void **state)
+{
+	struct world *w = *state;
+	char ip[64], name[128], line[512];
+	FILE *f = fopen("/etc/hosts", "r");
+	struct addr a;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63s %127s", ip, name) != 2 || strchr(line, '#') || !strcmp(name, "localhost") ||
+		    addr_parse(text_of(ip), 0, &a) < 0)
+			continue;
+		assert_int_equal(look_up(w, name, addr_family(&a)), DNS_OK);
+		assert_non_null(strstr(w->list, ip));
+		assert_int_equal(w->got.ttl_ms, 0);
+	}
+	if (f)
+		fclose(f);
+	assert_int_equal(w->server.questions, 0);
+}
+
+static void a_silent_name_ends_by_its_deadline_or_the_last_try(void **state)
+{
+	struct world *w = *state;
+	const struct dns_request rq = { .host = "silent.test", .family = AF_INET, .deadline_ms = 100, .done = on_done,
+					.arg = w };
+	uint64_t t0 = loop_now(w->l);
+
+	assert_int_equal(dns_addresses(w->dns, &rq, &w->q), 0);
+	support_run_until(w->l, &w->over, 2000);
+	assert_int_equal(w->got.status, DNS_TIMEOUT);
+	assert_in_range(loop_now(w->l) - t0, 100, 290);
+	support_run_for(w->l, 1500); /* c-ares ends after the deadline, unheard */
+	assert_int_equal(w->calls, 1);
+	w->over = false;
+	assert_int_equal(look_up(w, "silent.test", AF_INET), DNS_TIMEOUT); /* remembered */
+	assert_in_range(w->server.questions, 2, 2);
+}
+
+static void who_cancelled_hears_nothing(void **state)
+{
+	struct world *w = *state;
+
+	start(w, "both.test", AF_UNSPEC); /* under way */
+	w->q = dns_cancel(w->q);
+	start(w, "192.0.2.1", AF_UNSPEC); /* known already */
+	w->q = dns_cancel(w->q);
+	start(w, "silent.test", AF_UNSPEC);
+	support_run_for(w->l, 100);
+	w->q = dns_cancel(w->q);
+	support_run_for(w->l, 100);
+	assert_int_equal(w->calls, 0);
+	start(w, "silent.test", AF_UNSPEC); /* for dns_free() to cancel */
+}
+
+static void an_answer_is_remembered_as_long_as_it_says(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(look_up(w, "v4.test", AF_INET), DNS_OK);
+	assert_int_equal(look_up(w, "V4.Test", AF_INET), DNS_OK);
+	assert_string_equal(w->list, "192.0.2.7:3478");
+	assert_int_equal(w->server.questions, 1);
+	assert_int_equal(look_up(w, "short.test", AF_INET), DNS_OK);
+	assert_int_equal(w->got.ttl_ms, 0);
+	assert_int_equal(look_up(w, "short.test", AF_INET), DNS_OK);
+	assert_int_equal(w->server.questions, 3);
+	assert_int_equal(look_up(w, "absent.test", AF_INET), DNS_NO_NAME);
+	assert_int_equal(look_up(w, "absent.test", AF_INET), DNS_NO_NAME);
+	assert_int_equal(w->server.questions, 4);
+}
+
+static void the_memory_forgets_what_is_old_and_what_is_too_much(void **state)
+{
+	_cleanup_(dns_cache_freep) struct dns_cache *c = dns_cache_new();
+	const struct dns_answers a = { .status = DNS_OK, .n = 1, .expires = 1000 };
+	char name[32];
+
+	(void)state;
+	for (unsigned i = 0; i < DNS_CACHE_MAX + 1; i++) {
+		snprintf(name, sizeof(name), "n%u.test", i);
+		dns_cache_put(c, name, AF_INET, &a);
+	}
+	assert_null(dns_cache_find(c, "n0.test", AF_INET, 999));
+	assert_non_null(dns_cache_find(c, "n1.test", AF_INET, 999));
+	assert_null(dns_cache_find(c, "n1.test", AF_INET6, 999));
+	assert_null(dns_cache_find(c, "n1.test", AF_INET, 1000));
+	assert_null(dns_cache_find(c, "n1.test", AF_INET, 999)); /* gone for good */
+	dns_cache_clear(c);
+	assert_null(dns_cache_find(c, "n2.test", AF_INET, 999));
+}
+
+static void a_second_name_server_answers_for_a_dead_one(void **state)
+{
+	struct world *w = *state;
+	char servers[2 * ADDR_STRLEN];
+	const struct dns_options o = { .servers = servers, .timeout_ms = 200, .tries = 2 };
+	static const struct dns_row mute[] = { { "v4.test", NULL, NULL, 0, NO_ANSWER } };
+	struct dns_server dead;
+
+	dns_server_start(&dead, w->l, mute, 1);
+	snprintf(servers, sizeof(servers), "%s,%s", dead.servers, w->server.servers);
+	dns_free(w->dns);
+	assert_int_equal(dns_new(w->l, &o, &w->dns), 0);
+	assert_int_equal(look_up(w, "v4.test", AF_INET), DNS_OK);
+	assert_string_equal(w->list, "192.0.2.7:3478");
+	assert_int_equal(dead.questions, 1);
+	dns_server_stop(&dead);
+	w->dns = dns_free(w->dns);
+	assert_int_equal(dns_new(w->l, &(struct dns_options){ .servers = "nonsense" }, &w->dns), -EINVAL);
+}
+
+static void free_in_done(const struct dns_answer *a, void *arg)
+{
+	struct world *w = arg;
+
+	(void)a;
+	w->dns = dns_free(w->dns);
+	w->over = true;
+}
+
+static void everything_is_allowed_in_the_answer(void **state)
+{
+	struct world *w = *state;
+	const struct dns_request rq = { .host = "both.test", .done = free_in_done, .arg = w };
+	struct dns_query *other;
+
+	assert_int_equal(dns_addresses(w->dns, &rq, &w->q), 0);
+	assert_int_equal(dns_addresses(w->dns, &rq, &other), 0); /* goes with the resolver */
+	support_run_until(w->l, &w->over, 4000);
+	support_run_for(w->l, 50);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(all_addresses_of_a_name_come_with_the_port_and_the_time_to_live, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_failure_says_which_one_it_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(numbers_and_localhost_ask_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_of_etc_hosts_are_found_there, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_silent_name_ends_by_its_deadline_or_the_last_try, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_cancelled_hears_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_answer_is_remembered_as_long_as_it_says, setup, teardown),
+		cmocka_unit_test(the_memory_forgets_what_is_old_and_what_is_too_much),
+		cmocka_unit_test_setup_teardown(a_second_name_server_answers_for_a_dead_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(everything_is_allowed_in_the_answer, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A name server for tests: on a free port of 127.0.0.1, in the test's loop, with a table of names. It knows just
+ * enough of RFC 1035 to answer A and AAAA questions; a name that is not in its table does not exist.
+ */
+#pragma once
+#include "common/addr.h"
+#include "common/loop.h"
+
+enum { RCODE_OK = 0, RCODE_SERVFAIL = 2, RCODE_NXDOMAIN = 3, NO_ANSWER = 100 };
+
+struct dns_row {
+	const char *name;
+	const char *v4, *v6; /* addresses, separated by blanks; NULL: none */
+	unsigned ttl_s;
+	int rcode;
+};
+
+struct dns_server {
+	struct io io;
+	const struct dns_row *rows;
+	size_t n_rows;
+	unsigned questions; /* that came in */
+	char servers[ADDR_STRLEN]; /* for struct dns_options */
+};
+void dns_server_start(struct dns_server *s, struct loop *l, const struct dns_row *rows, size_t n);
+void dns_server_stop(struct dns_server *s);

@@ -31,9 +31,10 @@ int turn_contexts_load(const struct turn_service *ts, const struct turn_config *
 
 	*ret_c = (struct turn_contexts){ 0 };
 	*warning = 0;
-	for (size_t i = 0; i < ts->n_listeners; i++) {
-		want_tls |= ts->listeners[i].proto == TURN_LISTEN_TLS;
-		want_dtls |= ts->listeners[i].proto == TURN_LISTEN_DTLS;
+	list_for_each(it, &ts->listeners) {
+		const struct turn_listener *l = list_entry(it, struct turn_listener, node);
+		want_tls |= l->spec.proto == TURN_LISTEN_TLS;
+		want_dtls |= l->spec.proto == TURN_LISTEN_DTLS;
 	}
 	if (!cfg->certificate) {
 		keep_old(ts, ret_c);
@@ -58,9 +59,11 @@ static void give_contexts(struct worker *wk, void *arg)
 	struct turn_contexts old = w->contexts;
 
 	w->contexts = (struct turn_contexts){ tls_ctx_ref(fresh->tls), tls_ctx_ref(fresh->dtls) };
-	for (size_t i = 0; i < w->n_udp; i++)
-		if (w->udp[i].dtls)
-			dtls_listener_set_ctx(w->udp[i].dtls, w->contexts.dtls);
+	list_for_each(it, &w->udp) {
+		struct turn_udp *u = list_entry(it, struct turn_udp, node);
+		if (u->dtls)
+			dtls_listener_set_ctx(u->dtls, w->contexts.dtls);
+	}
 	turn_contexts_deinit(&old);
 }
 

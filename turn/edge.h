@@ -3,8 +3,7 @@
  * The edge of stile-turn: sockets, connections and sessions around the protocol core. Internal to
  * turn/edge_*.c, turn/worker.c, turn/service.c and turn/verbs.c.
  *
- * The main thread binds every listener once per worker (SO_REUSEPORT) while it is still privileged;
- * each worker then owns its sockets, connections, allocations and timers, and shares only what is
+ * The main thread binds every listener once per worker (turn/listeners.h); each worker then owns its sockets, connections, allocations and timers, and shares only what is
  * immutable (policy, TLS contexts) or atomic (totals, clients, metrics).
  */
 #pragma once
@@ -16,6 +15,7 @@
 #include "turn/clients.h"
 #include "turn/core.h"
 #include "turn/discovery.h"
+#include "turn/listeners.h"
 #include "turn/reservations.h"
 #include "turn/server.h"
 #include "turn/totals.h"
@@ -27,12 +27,6 @@ enum {
 	TURN_MAX_FRAME = 20 + 65532, /* a STUN message's header and body; ChannelData is shorter */
 };
 
-struct turn_listener_spec {
-	enum turn_listen_proto proto;
-	struct addr at;
-	int *fds; /* one per worker; -1 once a worker owns it */
-};
-
 struct turn_contexts { /* NULL: no listener needs it */
 	struct tls_ctx *tls, *dtls;
 };
@@ -40,8 +34,7 @@ struct turn_contexts { /* NULL: no listener needs it */
 struct turn_service {
 	struct service *svc;
 	unsigned n_workers;
-	struct turn_listener_spec *listeners;
-	size_t n_listeners;
+	struct list listeners; /* struct turn_listener: turn/listeners.h */
 	struct turn_contexts contexts;
 	struct addr own[TURN_MAX_OWN];
 	size_t n_own;
@@ -51,7 +44,7 @@ struct turn_service {
 	struct turn_totals *totals;
 	struct turn_clients *clients;
 	struct turn_reservations *reservations;
-	struct turn_discovery discovery;
+	struct turn_discovery *discovery; /* immutable; the workers read it */
 	struct metrics *metrics;
 	struct stun_nonces nonces;
 	struct hash_seed seed; /* of all cores */
@@ -66,14 +59,14 @@ struct turn_service {
 
 /* One listener's socket in one worker. */
 struct turn_udp {
+	struct list node; /* in worker->udp */
+	struct turn_listener *listener;
 	struct io io;
 	struct turn_worker *worker;
-	const struct turn_transport *transport; /* of what arrives: UDP, or DTLS below */
 	struct addr at;
 	struct dgram_mark mark; /* of what DTLS is sending; DGRAM_MARK_NONE otherwise */
 	bool wildcard; /* answers must name the address they leave from */
 	struct dtls_listener *dtls; /* NULL: plain UDP */
-	bool dead;
 };
 
 /* Lines that strangers can cause at any rate: each has a gate (turn/core.h). */
@@ -87,10 +80,8 @@ struct turn_worker {
 	struct turn_server *server;
 	struct turn_policy *policy; /* referenced */
 	struct turn_contexts contexts; /* referenced; of what connects from now on */
-	struct turn_udp *udp;
-	size_t n_udp;
-	struct turn_acceptor *acceptors;
-	size_t n_acceptors;
+	struct list udp;       /* struct turn_udp */
+	struct list acceptors; /* struct turn_acceptor */
 	struct list flows;    /* struct turn_flow: edge_tcp.c */
 	struct list conns;    /* struct turn_conn */
 	struct htable sessions; /* struct turn_dtls_session, by client and local address */
@@ -141,13 +132,12 @@ extern const struct turn_relay_ops turn_udp_relay_ops;
 /* Lets routers fragment what is sent from here unless a datagram says otherwise (RFC 8656 14: the DF bit of
  * what came in is not known, so it is taken to be 0). */
 void turn_udp_allow_fragments(int fd, const struct addr *at);
-int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_listener_spec *spec);
-void turn_udp_close(struct turn_udp *u);
+int turn_udp_open(struct turn_worker *w, struct turn_listener *l);
+void turn_udp_close_all(struct turn_worker *w);
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n);
 
 /* edge_stream.c */
-struct turn_acceptor;
-int turn_acceptors_open(struct turn_worker *w);
+int turn_acceptor_open(struct turn_worker *w, struct turn_listener *l);
 void turn_acceptors_close(struct turn_worker *w);
 struct stream *turn_conn_bind(struct turn_conn *c, struct turn_flow *f); /* what comes now is f's */
 void turn_conn_finish(struct turn_conn *c); /* its flow has ended */

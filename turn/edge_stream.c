@@ -16,10 +16,10 @@
 #include "turn/metrics.h"
 
 struct turn_acceptor {
+	struct list node; /* in worker->acceptors */
+	struct turn_listener *listener;
 	struct acceptor *acceptor;
 	struct turn_worker *worker;
-	enum turn_listen_proto proto;
-	struct addr at;
 };
 
 struct turn_conn {
@@ -311,7 +311,7 @@ static int conn_new(struct turn_acceptor *a, int fd, const struct addr *peer, co
 {
 	struct turn_worker *w = a->worker;
 	struct turn_conn *c = calloc(1, sizeof *c);
-	bool tls = a->proto == TURN_LISTEN_TLS;
+	bool tls = turn_listener_kind(a->listener)->tls;
 	int r;
 
 	if (!c) {
@@ -356,7 +356,7 @@ static void on_accept_error(int err, void *arg)
 	uint64_t suppressed;
 
 	if (turn_edge_may_log(a->worker, TURN_LINE_ACCEPT, &suppressed))
-		log_emit(&MSG_TURN_ACCEPT_FAILED, LF_ADDR("listener", &a->at), LF_ERRNO("error", err),
+		log_emit(&MSG_TURN_ACCEPT_FAILED, LF_ADDR("listener", &a->listener->spec.at), LF_ERRNO("error", err),
 			 LF_U64("suppressed", suppressed));
 }
 
@@ -365,37 +365,32 @@ static const struct acceptor_ops acceptor_ops = {
 	.on_error = on_accept_error,
 };
 
-int turn_acceptors_open(struct turn_worker *w)
+int turn_acceptor_open(struct turn_worker *w, struct turn_listener *l)
 {
-	struct turn_service *ts = w->ts;
+	struct turn_acceptor *a = calloc(1, sizeof *a);
+	int fd = l->fds[w->index], r;
 
-	w->acceptors = calloc(ts->n_listeners ? ts->n_listeners : 1, sizeof *w->acceptors);
-	if (!w->acceptors)
+	if (!a)
 		return -ENOMEM;
-	for (size_t i = 0; i < ts->n_listeners; i++) {
-		struct turn_listener_spec *spec = &ts->listeners[i];
-		struct turn_acceptor *a = &w->acceptors[w->n_acceptors];
-
-		if (spec->proto != TURN_LISTEN_TCP && spec->proto != TURN_LISTEN_TLS)
-			continue;
-		*a = (struct turn_acceptor){ .worker = w, .proto = spec->proto, .at = spec->at };
-		int fd = spec->fds[w->index];
-		spec->fds[w->index] = -1; /* the acceptor owns it, also when it fails */
-		int r = acceptor_new(w->loop, fd, &acceptor_ops, a, &a->acceptor);
-		if (r < 0)
-			return r;
-		w->n_acceptors++;
+	*a = (struct turn_acceptor){ .worker = w, .listener = l };
+	l->fds[w->index] = -1; /* the acceptor owns it, also when it fails */
+	r = acceptor_new(w->loop, fd, &acceptor_ops, a, &a->acceptor);
+	if (r < 0) {
+		free(a);
+		return r;
 	}
+	list_append(&w->acceptors, &a->node);
 	return 0;
 }
 
 void turn_acceptors_close(struct turn_worker *w)
 {
-	for (size_t i = 0; i < w->n_acceptors; i++)
-		acceptor_free(w->acceptors[i].acceptor);
-	free(w->acceptors);
-	w->acceptors = NULL;
-	w->n_acceptors = 0;
+	list_for_each_safe(it, &w->acceptors) {
+		struct turn_acceptor *a = list_entry(it, struct turn_acceptor, node);
+		list_unlink(&a->node);
+		acceptor_free(a->acceptor);
+		free(a);
+	}
 }
 
 void turn_conns_close(struct turn_worker *w)

@@ -34,11 +34,13 @@ static bool udp_reply_from(const struct turn_path *p, const struct addr *local, 
 	const struct turn_udp *asked = p->handle;
 	struct turn_worker *w = asked->worker;
 
-	for (size_t i = 0; i < w->n_udp; i++)
-		if (!w->udp[i].dtls && addr_equal(&w->udp[i].at, local)) {
-			*ret_p = (struct turn_path){ p->transport, &w->udp[i], p->client, *local };
+	list_for_each(it, &w->udp) {
+		struct turn_udp *u = list_entry(it, struct turn_udp, node);
+		if (!u->dtls && addr_equal(&u->at, local)) {
+			*ret_p = (struct turn_path){ p->transport, u, p->client, *local };
 			return true;
 		}
+	}
 	return false;
 }
 
@@ -46,9 +48,9 @@ static bool udp_alive(void *edge, const struct turn_path *p)
 {
 	const struct turn_worker *w = edge;
 
-	for (size_t i = 0; i < w->n_udp; i++)
-		if (&w->udp[i] == p->handle)
-			return w->udp[i].io.fd >= 0;
+	list_for_each(it, &w->udp)
+		if (list_entry(it, struct turn_udp, node) == p->handle)
+			return true;
 	return false;
 }
 
@@ -103,39 +105,47 @@ void turn_udp_allow_fragments(int fd, const struct addr *at)
 		(void)setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &(int){ IP_PMTUDISC_OMIT }, sizeof(int));
 }
 
-int turn_udp_open(struct turn_worker *w, struct turn_udp *u, const struct turn_listener_spec *spec)
+static void udp_close(struct turn_udp *u)
 {
-	int fd = spec->fds[w->index], r;
-
-	u->worker = w;
-	u->transport = &transport_udp;
-	u->mark = DGRAM_MARK_NONE;
-	u->at = spec->at;
-	u->wildcard = addr_classify(&spec->at) == ADDR_UNSPECIFIED;
-	u->io.fd = -1;
-	if (spec->proto == TURN_LISTEN_DTLS && (r = turn_dtls_open(u, w->contexts.dtls)) < 0)
-		return r;
-	r = io_start(&u->io, w->loop, fd, IO_READ, on_listener_ready);
-	if (r < 0) {
-		u->dtls = dtls_listener_free(u->dtls);
-		return r;
-	}
-	u->io.fd = fd;
-	turn_udp_allow_fragments(fd, &u->at);
-	spec->fds[w->index] = -1;
-	return 0;
-}
-
-void turn_udp_close(struct turn_udp *u)
-{
-	if (u->io.fd < 0)
-		return;
+	list_unlink(&u->node);
 	dtls_listener_free(u->dtls);
-	u->dtls = NULL;
 	io_stop(&u->io);
 	dgram_forget(u->worker->dgram, u->io.fd);
 	close(u->io.fd);
-	u->io.fd = -1;
+	free(u);
+}
+
+int turn_udp_open(struct turn_worker *w, struct turn_listener *l)
+{
+	struct turn_udp *u = calloc(1, sizeof *u);
+	int fd = l->fds[w->index], r = 0;
+
+	if (!u)
+		return -ENOMEM;
+	u->listener = l;
+	u->worker = w;
+	u->mark = DGRAM_MARK_NONE;
+	u->at = l->spec.at;
+	u->wildcard = addr_classify(&u->at) == ADDR_UNSPECIFIED;
+	if (turn_listener_kind(l)->tls)
+		r = turn_dtls_open(u, w->contexts.dtls);
+	if (r == 0)
+		r = io_start(&u->io, w->loop, fd, IO_READ, on_listener_ready);
+	if (r < 0) {
+		dtls_listener_free(u->dtls);
+		free(u);
+		return r;
+	}
+	l->fds[w->index] = -1;
+	turn_udp_allow_fragments(fd, &u->at);
+	list_append(&w->udp, &u->node);
+	return 0;
+}
+
+void turn_udp_close_all(struct turn_worker *w)
+{
+	list_for_each_safe(it, &w->udp)
+		udp_close(list_entry(it, struct turn_udp, node));
 }
 
 /* ---- relay sockets, and held ones: the sibling port of EVEN-PORT, a socket between two workers ---- */

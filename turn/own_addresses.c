@@ -94,12 +94,13 @@ static void relay_for_listener(struct turn_service *ts, const struct addr *at)
 int turn_relay_addresses(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
 {
 	const struct addr *given = cfg->relay.addresses.items;
+	const struct cfg_endpoint *listen = cfg->listen.items;
 
 	ts->n_relay = 0;
 	for (size_t i = 0; i < cfg->relay.addresses.n; i++)
 		add_relay(ts, &given[i]);
-	for (size_t i = 0; i < ts->n_listeners && !cfg->relay.addresses.n; i++)
-		relay_for_listener(ts, &ts->listeners[i].at);
+	for (size_t i = 0; i < cfg->listen.n && !cfg->relay.addresses.n; i++)
+		relay_for_listener(ts, &listen[i].at);
 	if (ts->n_relay)
 		return 0;
 	snprintf(err, err_n, "found no address of this machine to relay from; name one: turn.relay.addresses: [192.0.2.10]");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of stile-turn: open binds every listener (once per worker) and loads the certificate while
+ * The life of stile-turn: open binds every listener (turn/listeners.c) and loads the certificate while
  * still privileged; start compiles the policy and starts the workers; reload swaps policy and certificate.
  * Everything that the workers share is owned here and outlives them.
  */
@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-#include "common/reuseport.h"
 #include "turn/log_msgs.h"
 #include "turn/metrics.h"
 #include "turn/users.h"
@@ -17,8 +15,7 @@
 enum {
 	NONCE_TICK_MS = 60000,
 	NONCE_ROTATE_MS = 3600000,
-	MAX_WORKERS = 250,   /* a worker's number is one byte in ids */
-	MAX_DISCOVERY = 256, /* UDP listeners looked at for RFC 5780 */
+	MAX_WORKERS = 250, /* a worker's number is one byte in ids */
 };
 
 static const struct turn_root *root_of(const struct cfg *c)
@@ -26,72 +23,7 @@ static const struct turn_root *root_of(const struct cfg *c)
 	return cfg_values(c);
 }
 
-static const char *const proto_names[] = { "udp", "tcp", "tls", "dtls" };
-
 /* ---- open: privileged ---- */
-
-static bool on_udp(const struct turn_listener_spec *spec)
-{
-	return spec->proto == TURN_LISTEN_UDP || spec->proto == TURN_LISTEN_DTLS;
-}
-
-static int bind_one(const struct turn_listener_spec *spec, int *ret_fd)
-{
-	if (on_udp(spec))
-		return dgram_socket(&spec->at,
-				    &(struct dgram_socket_options){
-					    .reuseport = true, .gro = true, .v6only = true, .recv_mark = true,
-					    .pktinfo = addr_classify(&spec->at) == ADDR_UNSPECIFIED,
-					    .rcvbuf = 4 << 20, .sndbuf = 4 << 20 },
-				    ret_fd);
-	return stream_listen_socket(&spec->at, &(struct listen_options){ .reuseport = true, .v6only = true }, ret_fd);
-}
-
-static int bind_error(const struct turn_listener_spec *spec, int r, char *err, size_t err_n)
-{
-	char at[ADDR_STRLEN];
-	const char *advice = r == -EADDRNOTAVAIL ? "; this machine does not have that address; see: ip address" :
-			     r == -EACCES ? "; ports below 1024 need root or CAP_NET_BIND_SERVICE" : "";
-	char who[96] = "";
-
-	if (r == -EADDRINUSE)
-		snprintf(who, sizeof who, "; another program has this port; see: ss -ln%cp 'sport = :%u'",
-			 on_udp(spec) ? 'u' : 't', addr_port(&spec->at));
-	snprintf(err, err_n, "cannot listen on %s:%s: %s%s%s", proto_names[spec->proto], addr_print(&spec->at, at),
-		 strerror(-r), who, advice);
-	return r;
-}
-
-/* A port that another program holds with SO_REUSEPORT and our uid would be shared, not refused:
- * so the first bind of each listener is made without it, as a question. */
-static int probe_free(const struct turn_listener_spec *spec)
-{
-	int fd, r = on_udp(spec) ? dgram_socket(&spec->at, &(struct dgram_socket_options){ .v6only = true }, &fd) :
-			  stream_listen_socket(&spec->at, &(struct listen_options){ .v6only = true }, &fd);
-
-	if (r == 0)
-		close(fd);
-	return r;
-}
-
-static int open_listener(struct turn_service *ts, struct turn_listener_spec *spec, char *err, size_t err_n)
-{
-	int r = probe_free(spec);
-
-	spec->fds = malloc(ts->n_workers * sizeof *spec->fds);
-	if (!spec->fds)
-		return -ENOMEM;
-	for (unsigned i = 0; i < ts->n_workers; i++)
-		spec->fds[i] = -1;
-	for (unsigned i = 0; i < ts->n_workers && r == 0; i++)
-		r = bind_one(spec, &spec->fds[i]);
-	if (r < 0)
-		return bind_error(spec, r, err, err_n);
-	r = reuseport_steer(spec->fds[0], addr_family(&spec->at), ts->n_workers);
-	if (r < 0) /* the kernel's own choice will do */
-		log_emit(&MSG_TURN_STEER_FAILED, LF_ADDR("listener", &spec->at), LF_ERRNO("error", r));
-	return 0;
-}
 
 static int load_contexts(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
 {
@@ -108,28 +40,23 @@ static void service_free(struct turn_service *ts);
 static int turn_open(struct service *s, char *err, size_t err_n)
 {
 	const struct turn_config *cfg = &root_of(s->cfg)->turn;
-	const struct cfg_endpoint *at = cfg->listen.items;
 	struct turn_service *ts = calloc(1, sizeof *ts);
-	int r = 0;
+	int r;
 
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
 	if (!ts)
 		return -ENOMEM;
 	s->state = ts;
+	list_init(&ts->listeners);
 	s->drain_limit_ms = cfg->drain_ms;
 	ts->svc = s;
 	ts->n_workers = cfg->workers ? (unsigned)MIN(cfg->workers, MAX_WORKERS) : MIN(workers_default_count(), MAX_WORKERS);
 	ts->passes = calloc(ts->n_workers, sizeof *ts->passes);
-	ts->listeners = calloc(cfg->listen.n ? cfg->listen.n : 1, sizeof *ts->listeners);
-	if (!ts->listeners || !ts->passes)
+	if (!ts->passes)
 		return -ENOMEM;
 	ts->seed = hash_seed_random();
 	ts->n_own = turn_own_addresses(ts->own, ARRAY_LEN(ts->own));
-	for (size_t i = 0; i < cfg->listen.n && r == 0; i++) {
-		ts->listeners[i] = (struct turn_listener_spec){ .proto = at[i].proto, .at = at[i].at };
-		ts->n_listeners = i + 1;
-		r = open_listener(ts, &ts->listeners[i], err, err_n);
-	}
+	r = turn_listeners_open(ts, cfg, err, err_n);
 	if (r == 0)
 		r = load_contexts(ts, cfg, err, err_n);
 	if (r == 0)
@@ -221,18 +148,17 @@ static void on_nonce_tick(struct timer *t, uint64_t now)
 
 static void log_discovery(const struct turn_service *ts)
 {
-	for (unsigned i = 0; i < ts->discovery.n; i++)
-		log_emit(&MSG_TURN_DISCOVERY, LF_ADDR("primary", &ts->discovery.set[i].told[0][0]),
-			 LF_ADDR("other", &ts->discovery.set[i].told[1][1]));
-	if (!ts->discovery.n)
+	const struct turn_discovery *d = ts->discovery;
+
+	for (unsigned i = 0; i < d->n; i++)
+		log_emit(&MSG_TURN_DISCOVERY, LF_ADDR("primary", &d->set[i].told[0][0]), LF_ADDR("other", &d->set[i].told[1][1]));
+	if (!d->n)
 		log_emit(&MSG_TURN_NO_DISCOVERY);
 }
 
 static void log_started(struct turn_service *ts)
 {
-	for (size_t i = 0; i < ts->n_listeners; i++)
-		log_emit(&MSG_TURN_LISTENING, LF_STR("transport", proto_names[ts->listeners[i].proto]),
-			 LF_ADDR("address", &ts->listeners[i].at), LF_U64("workers", ts->n_workers));
+	turn_listeners_log(ts);
 	log_discovery(ts);
 	for (size_t i = 0; i < ts->n_relay; i++) {
 		char ip[ADDR_STRLEN];
@@ -240,28 +166,16 @@ static void log_started(struct turn_service *ts)
 	}
 }
 
-/* RFC 5780 is served where the UDP listeners have two addresses with the same two ports. */
-static void find_discovery(struct turn_service *ts, const struct turn_config *cfg)
-{
-	struct addr udp[MAX_DISCOVERY];
-	size_t n = 0;
-
-	for (size_t i = 0; i < ts->n_listeners && n < ARRAY_LEN(udp); i++)
-		if (ts->listeners[i].proto == TURN_LISTEN_UDP)
-			udp[n++] = ts->listeners[i].at;
-	turn_discovery_find(&ts->discovery, udp, n, cfg);
-}
-
 static int start_shared(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
 {
 	int r;
 
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
-	find_discovery(ts, cfg);
+	ts->discovery = turn_listeners_discovery(ts, cfg);
 	ts->totals = turn_totals_new();
 	ts->clients = turn_clients_new();
 	ts->reservations = ts->totals ? turn_reservations_new(&turn_udp_relay_ops, ts->totals) : NULL;
-	if (!ts->totals || !ts->clients || !ts->reservations)
+	if (!ts->discovery || !ts->totals || !ts->clients || !ts->reservations)
 		return -ENOMEM;
 	if ((r = metrics_new(turn_metric_rows, TURN_METRICS, ts->n_workers, &ts->metrics)) < 0)
 		return r;
@@ -388,13 +302,8 @@ static void turn_stop(struct service *s)
 
 static void service_free(struct turn_service *ts)
 {
-	for (size_t i = 0; i < ts->n_listeners; i++) {
-		for (unsigned w = 0; ts->listeners[i].fds && w < ts->n_workers; w++)
-			if (ts->listeners[i].fds[w] >= 0)
-				close(ts->listeners[i].fds[w]);
-		free(ts->listeners[i].fds);
-	}
-	free(ts->listeners);
+	turn_listeners_close(ts);
+	free(ts->discovery);
 	free(ts->passes);
 	turn_policy_unref(ts->policy);
 	turn_users_free(ts->users);

@@ -12,8 +12,6 @@
 
 enum { PAGE = 200, PAGE_MAX = 1000, CREDENTIAL_TTL_S = 86400, CREDENTIAL_TTL_MAX_S = 365 * 86400 };
 
-static const char *const listen_names[] = { "udp", "tcp", "tls", "dtls" };
-
 static int set_addr(json_t *o, const char *key, const struct addr *a)
 {
 	char buf[ADDR_STRLEN];
@@ -27,9 +25,10 @@ static json_t *listeners_json(const struct turn_service *ts)
 {
 	json_t *rows = json_array();
 
-	for (size_t i = 0; i < ts->n_listeners; i++) {
-		json_t *row = json_pack("{s:s}", "transport", listen_names[ts->listeners[i].proto]);
-		set_addr(row, "address", &ts->listeners[i].at);
+	list_for_each(it, &ts->listeners) {
+		const struct turn_listener *l = list_entry(it, struct turn_listener, node);
+		json_t *row = json_pack("{s:s}", "transport", turn_listener_kind(l)->name);
+		set_addr(row, "address", &l->spec.at);
 		json_array_append_new(rows, row);
 	}
 	return rows;

@@ -55,23 +55,17 @@ bool turn_client_admit(struct turn_worker *w, const struct addr *from)
 	return false;
 }
 
-static int open_udp(struct turn_worker *w)
+static int open_listeners(struct turn_worker *w)
 {
-	struct turn_service *ts = w->ts;
+	int r = 0;
 
-	w->udp = calloc(ts->n_listeners ? ts->n_listeners : 1, sizeof *w->udp);
-	if (!w->udp)
-		return -ENOMEM;
-	for (size_t i = 0; i < ts->n_listeners; i++) {
-		struct turn_listener_spec *spec = &ts->listeners[i];
-		if (spec->proto != TURN_LISTEN_UDP && spec->proto != TURN_LISTEN_DTLS)
-			continue;
-		int r = turn_udp_open(w, &w->udp[w->n_udp], spec);
+	list_for_each(it, &w->ts->listeners) {
+		struct turn_listener *l = list_entry(it, struct turn_listener, node);
+		r = turn_listener_kind(l)->open(w, l);
 		if (r < 0)
-			return r;
-		w->n_udp++;
+			break;
 	}
-	return 0;
+	return r;
 }
 
 /* ---- mail between the cores ---- */
@@ -115,7 +109,7 @@ static int open_core(struct turn_worker *w)
 		.policy = w->policy,
 		.totals = ts->totals,
 		.reservations = ts->reservations,
-		.discovery = &ts->discovery,
+		.discovery = ts->discovery,
 		.relay = &turn_udp_relay_ops,
 		.edge = w,
 		.metrics = ts->metrics,
@@ -141,9 +135,7 @@ static void teardown(struct worker *wk, void *arg)
 	}
 	w->server = turn_server_free(w->server);
 	turn_flows_close(w);
-	for (size_t i = 0; i < w->n_udp; i++)
-		turn_udp_close(&w->udp[i]);
-	free(w->udp);
+	turn_udp_close_all(w);
 	dgram_io_free(w->dgram);
 	htable_deinit(&w->sessions);
 	turn_policy_unref(w->policy);
@@ -166,13 +158,15 @@ static int setup(struct worker *wk, void *arg)
 	w->policy = turn_policy_ref(w->ts->policy);
 	w->contexts = (struct turn_contexts){ tls_ctx_ref(w->ts->contexts.tls), tls_ctx_ref(w->ts->contexts.dtls) };
 	w->seed = hash_seed_random();
+	list_init(&w->udp);
+	list_init(&w->acceptors);
 	list_init(&w->conns);
 	list_init(&w->flows);
 	htable_init(&w->sessions);
 	w->heartbeat.fire = on_heartbeat;
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
 	if ((r = dgram_io_new(w->loop, NULL, &w->dgram)) < 0 || (r = open_core(w)) < 0 ||
-	    (r = open_udp(w)) < 0 || (r = turn_acceptors_open(w)) < 0) {
+	    (r = open_listeners(w)) < 0) {
 		teardown(wk, arg);
 		return r;
 	}

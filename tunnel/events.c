@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of events. In a sentence %l is the place we listen on, %t the target, %r the reason; a part in
+ * brackets is left out when what it names is not known.
+ *
+ * A new event is a row here, a row in log_msgs.def and a line of docs/reference/relay-events.md.
+ */
+#include "tunnel/events.h"
+#include "tunnel/log_msgs.h"
+
+struct row {
+	unsigned number;
+	const struct log_msg *msg;
+	const char *sentence;
+};
+
+/* clang-format off */
+static const struct row rows[RELAY_EVENTS] = {
+	[EVENT_STARTED]        = { 100, &MSG_RELAY_STARTED,        "Service started" },
+	[EVENT_STOPPED]        = { 100, &MSG_RELAY_STOPPED,        "Service stopped[: %r]" },
+	[EVENT_NO_ROUTES]      = { 100, &MSG_RELAY_NO_ROUTES,      "There are no routes to relay[: %r]" },
+	[EVENT_NO_PAUSE]       = { 100, &MSG_RELAY_NO_PAUSE,       "The service cannot be paused" },
+	[EVENT_START_ERROR]    = { 100, &MSG_RELAY_START_ERROR,    "Error starting the service[: %r]" },
+	[EVENT_NO_SOCKETS]     = { 100, &MSG_RELAY_NO_SOCKETS,     "There is no socket support[: %r]" },
+	[EVENT_READY]          = { 101, &MSG_RELAY_ROUTE_READY,    "Ready to get data from local port %l and relay to %t" },
+	[EVENT_CANNOT_BIND]    = { 101, &MSG_RELAY_ROUTE_BIND,     "Could not bind to local port %l[: %r]" },
+	[EVENT_CANNOT_RESOLVE] = { 101, &MSG_RELAY_ROUTE_RESOLVE,  "Could not resolve %t[: %r]" },
+	[EVENT_NO_RESOURCES]   = { 101, &MSG_RELAY_ROUTE_RESOURCES, "No resources to relay from local port %l[: %r]" },
+	[EVENT_NO_THREAD]      = { 101, &MSG_RELAY_ROUTE_THREAD,   "No thread to relay from local port %l[: %r]" },
+};
+/* clang-format on */
+
+static const char *part(char c, const struct event_about *a)
+{
+	const char *s = c == 'l' ? a->listen : c == 't' ? a->target : a->reason;
+
+	return s && *s ? s : NULL;
+}
+
+static void fill(struct text form, const struct event_about *a, struct sb *out)
+{
+	for (size_t i = 0; i < form.n; i++) {
+		if (form.p[i] != '%' || i + 1 == form.n) {
+			sb_char(out, form.p[i]);
+			continue;
+		}
+		const char *s = part(form.p[++i], a);
+		sb_str(out, s ? s : "?");
+	}
+}
+
+void relay_event_text(enum relay_event e, const struct event_about *a, struct sb *out)
+{
+	struct text rest = text_of(rows[e].sentence), optional;
+
+	fill(text_cut(&rest, '['), a, out);
+	if (!rest.p)
+		return;
+	optional = text_cut(&rest, ']');
+	ptrdiff_t at = text_find(optional, '%');
+	if (part(optional.p[at + 1], a))
+		fill(optional, a, out);
+}
+
+unsigned relay_event_number(enum relay_event e)
+{
+	return rows[e].number;
+}
+
+const struct log_msg *relay_event_msg(enum relay_event e)
+{
+	return rows[e].msg;
+}
+
+void relay_event(enum relay_event e, const struct event_about *a)
+{
+	static const struct event_about nothing;
+	struct log_field f[7];
+	char sentence[LOG_FIELD_MAX];
+	struct sb b = sb_init(sentence, sizeof sentence);
+	size_t n = 0;
+
+	if (!a)
+		a = &nothing;
+	relay_event_text(e, a, &b);
+	f[n++] = LF_U64("event", rows[e].number);
+	if (a->route)
+		f[n++] = LF_STR("route", a->route);
+	if (a->listen)
+		f[n++] = LF_STR("listen", a->listen);
+	if (a->target)
+		f[n++] = LF_STR("target", a->target);
+	if (a->reason)
+		f[n++] = LF_STR("reason", a->reason);
+	f[n++] = LF_STR("sentence", sentence);
+	f[n] = (struct log_field){ .type = LF_END };
+	log_emit_fields(rows[e].msg, f);
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The records' frame: settings, the queue, the writer thread.
+ *
+ * Workers append ops to one list under a short lock; the writer takes the list away whole and works
+ * through it in order, so an open, its packets and its close stay in line. Settings are handed over
+ * through the same lock, and taken up between two batches. A folder that cannot be written is refused
+ * before anything changes. Once an hour, and when settings change, files past their age are removed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include "tunnel/log_msgs.h"
+#include "tunnel/records_priv.h"
+
+/* ---- the queue ---- */
+
+struct records_op *records_op_new(enum records_op_kind kind, size_t n, int64_t now_ms)
+{
+	struct records_op *op = malloc(sizeof *op + n);
+
+	if (!op)
+		return NULL;
+	*op = (struct records_op){ .kind = kind, .at = now_ms, .n = n };
+	return op;
+}
+
+void records_push(struct records *rec, struct records_op *op)
+{
+	if (op->kind == OP_LINE_TEXT || op->kind == OP_LINE_JSON)
+		rec->lines_queued += op->n;
+	list_append(&rec->queue, &op->node);
+	pthread_cond_signal(&rec->wake);
+}
+
+/* Moves all of from to the empty list to. */
+static void take_all(struct list *to, struct list *from)
+{
+	list_init(to);
+	if (list_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to;
+	to->prev->next = to;
+	list_init(from);
+}
+
+/* ---- settings ---- */
+
+int records_check(const struct records_options *o, char *err, size_t err_n)
+{
+	struct sb b = sb_init(err, err_n);
+	struct stat st;
+
+	if (!o->dir || !*o->dir)
+		return 0;
+	if (stat(o->dir, &st) < 0) {
+		int e = errno;
+		sb_fmt(&b, "the folder for records, %s: %s%s", o->dir, strerror(e), e == ENOENT ? "; make it first" : "");
+		return -e;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		sb_fmt(&b, "the folder for records, %s, is no folder", o->dir);
+		return -ENOTDIR;
+	}
+	if (faccessat(AT_FDCWD, o->dir, W_OK | X_OK, AT_EACCESS) < 0) {
+		int e = errno;
+		sb_fmt(&b, "cannot write to the folder for records, %s: %s", o->dir, strerror(e));
+		return -e;
+	}
+	return 0;
+}
+
+static int copy_settings(const struct records_options *o, struct records_settings *ret_s)
+{
+	char *dir = o->dir && *o->dir ? strdup(o->dir) : NULL;
+
+	if (o->dir && *o->dir && !dir)
+		return -ENOMEM;
+	*ret_s = (struct records_settings){ .dir = dir, .o = *o };
+	ret_s->o.dir = NULL;
+	return 0;
+}
+
+/* Lock held: what the workers see, at once. */
+static void announce(struct records *rec, const struct records_settings *s)
+{
+	rec->on = s->dir;
+	rec->text_on = s->dir && s->o.connections;
+	rec->json_on = s->dir && s->o.connections_json;
+}
+
+int records_configure(struct records *rec, const struct records_options *o, char *err, size_t err_n)
+{
+	struct records_settings s;
+	int r = records_check(o, err, err_n);
+
+	if (r == 0)
+		r = copy_settings(o, &s);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&rec->lock);
+	free(rec->next.dir);
+	rec->next = s;
+	rec->changed = true;
+	announce(rec, &s);
+	pthread_cond_signal(&rec->wake);
+	pthread_mutex_unlock(&rec->lock);
+	return 0;
+}
+
+/* ---- the writer ---- */
+
+static int64_t unix_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void sweep(struct records *rec)
+{
+	const struct records_settings *s = &rec->at_work;
+	unsigned n;
+
+	if (!s->dir || !s->o.keep_ms)
+		return;
+	n = records_sweep(s->dir, s->o.keep_ms, unix_ms());
+	if (n)
+		log_emit(&MSG_RELAY_RECORDS_REMOVED, LF_STR("dir", s->dir), LF_U64("files", n));
+}
+
+static void take_settings(struct records *rec, struct records_settings *s)
+{
+	free(rec->at_work.dir);
+	rec->at_work = *s;
+	rec->below_floor = false;
+	records_close_days(rec);
+	sweep(rec);
+}
+
+static void write_batch(struct records *rec, struct list *batch)
+{
+	rec->look = true;
+	list_for_each_safe(it, batch) {
+		struct records_op *op = list_entry(it, struct records_op, node);
+		list_unlink(it);
+		if (op->kind == OP_LINE_TEXT || op->kind == OP_LINE_JSON) {
+			records_write_line(rec, op);
+			pthread_mutex_lock(&rec->lock);
+			rec->lines_queued -= op->n;
+			pthread_mutex_unlock(&rec->lock);
+		} else {
+			data_log_write(rec, op);
+		}
+		free(op);
+	}
+	data_log_flush(rec);
+}
+
+/* Lock held. False: an hour has gone by. */
+static bool wait_for_work(struct records *rec)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += RECORDS_SWEEP_MS / 1000;
+	while (list_empty(&rec->queue) && !rec->stop && !rec->changed)
+		if (pthread_cond_timedwait(&rec->wake, &rec->lock, &until) == ETIMEDOUT)
+			return false;
+	return true;
+}
+
+static void *writer(void *arg)
+{
+	struct records *rec = arg;
+	bool stop = false;
+
+	while (!stop) {
+		struct records_settings next = { 0 };
+		struct list batch;
+		pthread_mutex_lock(&rec->lock);
+		bool work = wait_for_work(rec), changed = rec->changed;
+		take_all(&batch, &rec->queue);
+		if (changed)
+			next = rec->next;
+		if (changed)
+			rec->next = (struct records_settings){ 0 };
+		rec->changed = false;
+		rec->busy = true;
+		stop = rec->stop;
+		pthread_mutex_unlock(&rec->lock);
+		if (changed)
+			take_settings(rec, &next);
+		else if (!work)
+			sweep(rec);
+		write_batch(rec, &batch);
+		pthread_mutex_lock(&rec->lock);
+		rec->busy = false;
+		stop = stop && list_empty(&rec->queue);
+		pthread_cond_broadcast(&rec->done);
+		pthread_mutex_unlock(&rec->lock);
+	}
+	return NULL;
+}
+
+/* ---- life ---- */
+
+static int start_thread(struct records *rec)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old); /* signals stay with the main thread */
+	r = pthread_create(&rec->thread, NULL, writer, rec);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -r;
+}
+
+static void init_locks(struct records *rec)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&rec->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&rec->wake, &attr);
+	pthread_cond_init(&rec->done, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+static void destroy(struct records *rec)
+{
+	records_close_days(rec);
+	free(rec->at_work.dir);
+	free(rec->next.dir);
+	pthread_cond_destroy(&rec->wake);
+	pthread_cond_destroy(&rec->done);
+	pthread_mutex_destroy(&rec->lock);
+	free(rec);
+}
+
+int records_new(const struct records_options *o, char *err, size_t err_n, struct records **ret_rec)
+{
+	struct records *rec = calloc(1, sizeof *rec);
+	struct sb b = sb_init(err, err_n);
+	int r;
+
+	if (!rec)
+		return -ENOMEM;
+	init_locks(rec);
+	list_init(&rec->queue);
+	list_init(&rec->waiting);
+	rec->text.fd = rec->json.fd = -1;
+	r = records_configure(rec, o, err, err_n);
+	if (r == 0) {
+		r = start_thread(rec);
+		if (r < 0)
+			sb_fmt(&b, "no thread for the records: %s", strerror(-r));
+	}
+	if (r < 0) {
+		destroy(rec);
+		return r;
+	}
+	*ret_rec = rec;
+	return 0;
+}
+
+struct records *records_free(struct records *rec)
+{
+	if (!rec)
+		return NULL;
+	pthread_mutex_lock(&rec->lock);
+	rec->stop = true;
+	pthread_cond_signal(&rec->wake);
+	pthread_mutex_unlock(&rec->lock);
+	pthread_join(rec->thread, NULL);
+	destroy(rec);
+	return NULL;
+}
+
+void records_flush(struct records *rec)
+{
+	pthread_mutex_lock(&rec->lock);
+	while (!list_empty(&rec->queue) || rec->changed || rec->busy)
+		pthread_cond_wait(&rec->done, &rec->lock);
+	pthread_mutex_unlock(&rec->lock);
+}
+
+void records_figures(const struct records *rec, struct records_figures *ret_f)
+{
+	struct records *locked = (struct records *)rec;
+
+	pthread_mutex_lock(&locked->lock);
+	*ret_f = rec->figures;
+	pthread_mutex_unlock(&locked->lock);
+}

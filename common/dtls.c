@@ -11,6 +11,7 @@
  * `deadline` ends a handshake that takes too long. Both are stopped when the session closes.
  */
 #include "common/dtls.h"
+#include "common/bytes.h"
 #include "common/dtls_cookie.h"
 #include "common/dtls_wire.h"
 
@@ -27,6 +28,8 @@ enum {
 	CONTENT_HANDSHAKE = 22, /* RFC 5246 6.2.1 */
 	CLIENT_HELLO = 1,	/* RFC 5246 7.4 */
 	CLIENT_VERSION = 2,	/* bytes; the random follows: RFC 5246 7.4.1.2 */
+	GCM_NONCE = 8,		/* in each record: RFC 5288 3; ChaCha20-Poly1305 has none there: RFC 7905 2 */
+	AEAD_TAG = 16,
 };
 
 enum dtls_state { DTLS_HANDSHAKE, DTLS_OPEN, DTLS_CLOSED };
@@ -158,11 +161,47 @@ static bool read_records(struct dtls_session *s)
 	}
 }
 
+/* What the cipher adds to a record; 0: there is no cipher yet. All are AEAD ciphers (common/tls.c). */
+static size_t record_overhead(const struct dtls_session *s)
+{
+	const SSL_CIPHER *c = SSL_get_current_cipher(s->ssl);
+	const EVP_CIPHER *e;
+
+	if (!c)
+		c = SSL_get_pending_cipher(s->ssl);
+	e = c ? EVP_get_cipherbynid(SSL_CIPHER_get_cipher_nid(c)) : NULL;
+	if (!e)
+		return 0;
+	return EVP_CIPHER_get_mode(e) == EVP_CIPH_GCM_MODE ? GCM_NONCE + AEAD_TAG : AEAD_TAG;
+}
+
+/* The records at the front that OpenSSL may see. One that is too short for its cipher is to be dropped (RFC 6347
+ * 4.1.2.7), but OpenSSL 3.0 ends the session over it, and anybody can send one in the peer's name. What
+ * follows in the datagram is the forger's too. */
+static size_t sound_records(const struct dtls_session *s, const uint8_t *p, size_t n)
+{
+	struct rd r = rd_init(p, n);
+	size_t min = record_overhead(s), sound = 0;
+
+	while (rd_left(&r) >= RECORD_HEADER) {
+		rd_take(&r, 3); /* type, version */
+		uint16_t epoch = rd_u16(&r);
+		rd_take(&r, 6); /* sequence number */
+		uint16_t length = rd_u16(&r);
+
+		if (epoch && (!min || length < min))
+			break;
+		rd_take(&r, length);
+		sound = r.failed ? n : n - rd_left(&r); /* a record that is cut off is OpenSSL's to drop */
+	}
+	return sound;
+}
+
 void dtls_session_input(struct dtls_session *s, const void *p, size_t n)
 {
 	bool alive = true;
 
-	if (s->state == DTLS_CLOSED || !n)
+	if (s->state == DTLS_CLOSED || (n = sound_records(s, p, n)) == 0)
 		return;
 	enter(s);
 	s->wire.in = p;

@@ -19,7 +19,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CIPHERS_12 "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP"
+#define AEAD_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
+#define CIPHERS_TLS12 AEAD_CIPHERS ":ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP"
+/* No CBC: with encrypt-then-MAC (RFC 7366) OpenSSL 3.0 ends a DTLS session over the first record whose MAC is wrong,
+ * and anybody can send one in the peer's name. */
+#define CIPHERS_DTLS12 AEAD_CIPHERS ":!aNULL:!eNULL:!PSK:!SRP"
 
 enum { PEM_MAX = 1 << 20, ALPN_MAX = 256 };
 
@@ -272,7 +276,7 @@ static int set_protocol(SSL_CTX *ctx, const struct tls_options *opt, char *err)
 	char why[128];
 
 	if (SSL_CTX_set_min_proto_version(ctx, opt->dtls ? DTLS1_2_VERSION : TLS1_2_VERSION) != 1 ||
-	    SSL_CTX_set_cipher_list(ctx, CIPHERS_12) != 1 ||
+	    SSL_CTX_set_cipher_list(ctx, opt->dtls ? CIPHERS_DTLS12 : CIPHERS_TLS12) != 1 ||
 	    SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1) != 1)
 		return say(err, -EINVAL, "OpenSSL refuses the settings: %s", tls_error_text(why, sizeof(why)));
 	SSL_CTX_set_options(ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |

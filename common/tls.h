@@ -4,7 +4,7 @@
  * (readable, parses, key matches, dates: each with its own sentence), reference-counted so that a
  * reload swaps the context while old connections keep theirs.
  *
- * TLS 1.2 and 1.3, DTLS 1.2; no compression, no renegotiation, no session cache that strangers could
+ * TLS 1.2 and 1.3, DTLS 1.2 (AEAD ciphers only); no compression, no renegotiation, no session cache that strangers could
  * fill (tickets are stateless), server's cipher order. No common ALPN protocol is not an error: a
  * client that offers "stun.turn" to a server without ALPN, or the other way round, still connects.
  */

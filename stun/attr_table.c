@@ -90,8 +90,14 @@ const struct stun_attr_row stun_attr_table[STUN_ATTRS] = { ROWS(ROW) };
 
 static const uint8_t slots[256] = { ROWS(SLOT_ROW) };
 
+/* The number that ADDITIONAL-ADDRESS-FAMILY had in the drafts of RFC 8656, and has in coturn to this day; registered
+ * for nothing else. Read as what it means, never written. */
+enum { DRAFT_ADDITIONAL_ADDRESS_FAMILY = 0x8032 };
+
 const struct stun_attr_row *stun_attr_by_type(uint16_t type)
 {
+	if (type == DRAFT_ADDITIONAL_ADDRESS_FAMILY)
+		return &stun_attr_table[STUN_A_ADDITIONAL_ADDRESS_FAMILY];
 	/* The slot only proposes a row; an empty slot proposes row 0. The row's type decides. */
 	const struct stun_attr_row *row = &stun_attr_table[slots[SLOT(type)]];
 	return row->type == type ? row : NULL;

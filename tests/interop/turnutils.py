@@ -162,6 +162,9 @@ def matrix():
     yield "uclient odd length, padded channels", True, client_to_client("udp", V4, ["-D", "-l", "101"])
     yield "uclient odd length over tcp", True, relayed_echo("tcp", V4, V4, ["-l", "101"])
     yield "uclient extra requests", True, client_to_client("udp", V4, ["-G"])
+    yield "uclient DONT-FRAGMENT", True, client_to_client("udp", V4, ["-g"])
+    yield "uclient dual allocation", True, client_to_client("udp", V4, ["-Z"])
+    yield "uclient dual allocation tls", False, relayed_echo("tls", V4, V4, ["-Z"])
     yield "uclient mobility", True, client_to_client("udp", V4, ["-M"])
     yield "uclient mobility dtls", False, tried_again(client_to_client("dtls", V4, ["-M"]))
     for transport in ("tcp", "tls"):

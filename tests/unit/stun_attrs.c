@@ -333,6 +333,11 @@ static void the_registry_is_complete_and_unambiguous(void **state)
 	for (unsigned type = 0; type <= UINT16_MAX; type++) {
 		const struct stun_attr_row *row = stun_attr_by_type((uint16_t)type);
 		bool expected = false;
+
+		if (type == 0x8032) { /* what the drafts of RFC 8656 called it, and coturn does */
+			assert_ptr_equal(row, &stun_attr_table[STUN_A_ADDITIONAL_ADDRESS_FAMILY]);
+			continue;
+		}
 		for (size_t i = 0; i < ARRAY_LEN(expects); i++)
 			expected |= expects[i].type == type;
 		assert_int_equal(row != NULL, expected);

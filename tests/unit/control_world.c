@@ -191,7 +191,7 @@ struct control_client *dial(const struct world *w)
 {
 	struct control_client *c = NULL;
 
-	assert_int_equal(control_connect(w->path, 5000, &c), 0);
+	assert_int_equal(control_connect(w->path, 60000, &c), 0);
 	return c;
 }
 

@@ -5,7 +5,7 @@
  * While it starts, a service borrows the user's identity (effective ids only) to open log, control
  * socket and store, so that these files are the user's and a folder it may not write is found out
  * at the start. When the ports are bound, privileges_drop() gives root up for good: groups, ids (in
- * all threads), capabilities, not dumpable, and proof that the way back is closed. With "root" as
+ * all threads), capabilities but those that the service says it needs, not dumpable, and proof that the way back is closed. With "root" as
  * the user, or a start as somebody else with capabilities of his, the uid stays: then every thread
  * gives up its own, those that began before as privileges_thread_new() made them.
  */
@@ -154,12 +154,14 @@ void privileges_confine(void)
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-int privileges_drop(const char *user, const char *group, char *err, size_t err_n)
+int privileges_drop(const char *user, const char *group, const int *keep, char *err, size_t err_n)
 {
 	struct account a;
 	int r;
 
 	privileges_confine();
+	if (keep)
+		prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0); /* over the change of ids; what is kept is chosen below */
 	if (geteuid() == 0) {
 		r = account_find(user ? user : "root", group, &a, err, err_n);
 		if (r == 0)
@@ -168,10 +170,13 @@ int privileges_drop(const char *user, const char *group, char *err, size_t err_n
 			return r;
 	}
 	capng_clear(CAPNG_SELECT_CAPS);
+	for (; keep && *keep >= 0; keep++)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, (unsigned)*keep);
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0) {
-		snprintf(err, err_n, "cannot give up capabilities: %s", strerror(errno));
+		snprintf(err, err_n, "cannot reduce capabilities to those that are needed: %s", strerror(errno));
 		return -EPERM;
 	}
+	prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || prctl(PR_SET_DUMPABLE, DUMPABLE, 0, 0, 0) < 0) {
 		snprintf(err, err_n, "cannot lock privileges: %s", strerror(errno));
 		return -EPERM;

@@ -273,7 +273,7 @@ static int start(struct run *run, char *err, size_t err_n)
 	run->opened = true;
 	r = s->ops->open ? s->ops->open(s, err, err_n) : 0;
 	if (r == 0)
-		r = privileges_drop(s->user, s->group, err, err_n);
+		r = privileges_drop(s->user, s->group, s->ops->capabilities, err, err_n);
 	if (r == 0 && s->ops->start)
 		r = s->ops->start(s, err, err_n);
 	return r;

@@ -64,6 +64,7 @@ struct service_ops {
 	/* Each returns 0 or a negative errno after writing a sentence into err. A failed one is followed
 	 * by stop(). */
 	int (*open)(struct service *s, char *err, size_t err_n);  /* still privileged */
+	const int *capabilities; /* that are left after open(), ended by -1; NULL: none */
 	int (*start)(struct service *s, char *err, size_t err_n); /* privileges gone */
 	/* Before each reload, and for a dry run: could the service take c? Tries all that can fail, changes nothing,
 	 * and adds to ch what the files do not show (a certificate's file has new contents). May be NULL. */
@@ -109,5 +110,6 @@ void service_check(const struct service_ops *ops, const char *user, struct cfg *
 const char *service_default_user(void);
 
 /* Pieces of it, for tests and for other programs. */
-int privileges_drop(const char *user, const char *group, char *err, size_t err_n); /* also no_new_privs, keeps no capability */
+/* Also no_new_privs. keep: capabilities that stay, ended by -1; NULL: none. */
+int privileges_drop(const char *user, const char *group, const int *keep, char *err, size_t err_n);
 void ready_notify(const char *state); /* sd_notify; "READY=1", "STOPPING=1", "WATCHDOG=1", "STATUS=…" */

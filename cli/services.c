@@ -13,12 +13,25 @@
 
 enum { MAX_SERVICES = 64, ASK_TIMEOUT_MS = 3000 };
 
-static const char *const known_services[] = { "stile-turn" };
+static const char *const known_services[] = { "stile-turn", "stile-fastpath" };
+
+/* Services that have a status of their own. */
+struct kind {
+	const char *program, *verb, *key; /* key: in the JSON form */
+	void (*print)(const json_t *own);
+};
+static void print_turn(const json_t *own);
+static void print_fastpath(const json_t *own);
+static const struct kind kinds[] = {
+	{ "stile-turn", "turn.status", "turn", print_turn },
+	{ "stile-fastpath", "fastpath.status", "fastpath", print_fastpath },
+};
 
 struct service_status {
 	char socket[512];
 	int error; /* of the attempt to reach it: 0 or -errno */
 	json_t *status; /* of service.status; NULL: it does not answer */
+	const struct kind *kind; /* NULL: none of kinds */
 	json_t *own;	/* of its own status verb, if it has one */
 };
 
@@ -34,8 +47,12 @@ static void ask(struct service_status *s)
 		json_decref(error);
 	const char *program = json_string_value(json_object_get(s->status, "program"));
 	error = NULL;
-	if (program && strcmp(program, "stile-turn") == 0 && control_call(cl, "turn.status", NULL, &s->own, &error) == CONTROL_ERROR)
-		json_decref(error);
+	for (size_t i = 0; program && i < ARRAY_LEN(kinds); i++)
+		if (strcmp(program, kinds[i].program) == 0) {
+			s->kind = &kinds[i];
+			if (control_call(cl, kinds[i].verb, NULL, &s->own, &error) == CONTROL_ERROR)
+				json_decref(error);
+		}
 	control_client_free(cl);
 }
 
@@ -100,6 +117,51 @@ static void print_listeners(const json_t *own)
 	printf(", client connections %lld, workers %lld\n",
 	       (long long)json_integer_value(json_object_get(own, "connections")),
 	       (long long)json_integer_value(json_object_get(own, "workers")));
+}
+
+static void print_fast_path(const json_t *f)
+{
+	json_int_t n = json_integer_value(json_object_get(f, "channels")), in = json_integer_value(json_object_get(f, "offloaded"));
+	const char *mode = json_string_value(json_object_get(f, "mode"));
+	size_t i;
+	json_t *o;
+
+	if (!json_is_true(json_object_get(f, "enabled")))
+		return;
+	if (!json_integer_value(json_object_get(f, "workers_connected")))
+		printf("    fast path   waits for stile-fastpath; %lld channel%s in user space\n", (long long)n, n == 1 ? "" : "s");
+	else
+		printf("    fast path   %s on %s: %lld of %lld channel%s in the kernel\n", mode,
+		       json_string_value(json_object_get(f, "interfaces")), (long long)in, (long long)n, n == 1 ? "" : "s");
+	json_array_foreach(json_object_get(f, "others"), i, o)
+		printf("                %lld not: %s\n", (long long)json_integer_value(json_object_get(o, "channels")),
+		       json_string_value(json_object_get(o, "why")));
+}
+
+static void print_turn(const json_t *own)
+{
+	print_listeners(own);
+	print_fast_path(json_object_get(own, "fast_path"));
+}
+
+static void print_fastpath(const json_t *own)
+{
+	const char *why;
+	json_t *n;
+	bool any = false;
+
+	printf("    attached to %s by %s\n    channels    %lld of %lld in the kernel, limit %lld; %lld worker%s of stile-turn\n",
+	       json_string_value(json_object_get(own, "interfaces")), json_string_value(json_object_get(own, "mode")),
+	       (long long)json_integer_value(json_object_get(own, "offloaded")), (long long)json_integer_value(json_object_get(own, "channels")),
+	       (long long)json_integer_value(json_object_get(own, "channels_limit")), (long long)json_integer_value(json_object_get(own, "clients")),
+	       json_integer_value(json_object_get(own, "clients")) == 1 ? "" : "s");
+	json_object_foreach(json_object_get(own, "left_to_user_space"), why, n)
+		if (json_integer_value(n)) {
+			printf("%s %s %lld", any ? "," : "    packets left to user space:", why, (long long)json_integer_value(n));
+			any = true;
+		}
+	if (any)
+		printf("\n");
 }
 
 static void print_draining(const struct service_status *s)
@@ -172,8 +234,8 @@ static bool print_service(const struct cli *cli, const struct service_status *s)
 	       instance ? instance : "", json_string_value(json_object_get(s->status, "version")),
 	       (long long)json_integer_value(json_object_get(s->status, "pid")), uptime, memory,
 	       json_string_value(json_object_get(s->status, "log_level")));
-	if (s->own)
-		print_listeners(s->own);
+	if (s->own && s->kind)
+		s->kind->print(s->own);
 	const char *state = json_string_value(json_object_get(s->status, "state"));
 	if (state && strcmp(state, "draining") == 0)
 		print_draining(s);
@@ -186,8 +248,8 @@ static json_t *status_json(struct service_status *s, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		json_t *row = s[i].status ? json_incref(s[i].status) : json_pack("{s:s}", "socket", s[i].socket);
-		if (s[i].own)
-			json_object_set(row, "turn", s[i].own);
+		if (s[i].own && s[i].kind)
+			json_object_set(row, s[i].kind->key, s[i].own);
 		json_array_append_new(rows, row);
 	}
 	return rows;

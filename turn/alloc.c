@@ -60,6 +60,7 @@ void turn_alloc_close(struct turn_alloc *a, unsigned family)
 
 	if (!a->relay[family])
 		return;
+	turn_offload_end_family(a, family);
 	turn_totals_relay_closed(s->o.totals, &a->at[family]);
 	turn_totals_relay_closed(s->o.totals, &a->public_at[family]);
 	s->o.relay->close(steal_ptr(&a->relay[family]));
@@ -258,12 +259,14 @@ int turn_alloc_move(struct turn_alloc *a, const struct turn_path *to)
 {
 	struct turn_server *s = a->server;
 
+	turn_offload_end_all(a);
 	htable_remove(&s->by_tuple, &a->node);
 	a->path = *to;
 	if (htable_insert(&s->by_tuple, &a->node, tuple_hash(s, to)) < 0) {
 		turn_mobility_park(a);
 		return -ENOMEM;
 	}
+	turn_offload_alloc(a);
 	return 0;
 }
 
@@ -281,6 +284,7 @@ void turn_alloc_arrive(struct turn_alloc *a)
 void turn_alloc_refresh(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
 {
 	timers_set(a->server->o.timers, &a->expiry, now + lifetime_ms);
+	turn_offload_alloc(a);
 }
 
 void turn_alloc_end(struct turn_alloc *a, enum turn_end why, uint64_t now)
@@ -294,6 +298,7 @@ void turn_alloc_end(struct turn_alloc *a, enum turn_end why, uint64_t now)
 	};
 	struct turn_server *s = a->server;
 
+	turn_offload_end_all(a); /* so that the counters below are complete */
 	s->n_allocs--;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, -1);
 	turn_count(s, TURN_M_ALLOCATIONS_ENDED, why, 1);

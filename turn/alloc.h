@@ -12,6 +12,7 @@
 #include "turn/channel.h"
 #include "turn/core.h"
 #include "turn/mobility.h"
+#include "turn/offload.h"
 #include "turn/permission.h"
 #include "turn/ports.h"
 

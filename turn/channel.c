@@ -16,6 +16,7 @@ void turn_channels_deinit(struct turn_alloc *a)
 {
 	struct turn_channels *cs = &a->channels;
 
+	turn_offload_end_all(a);
 	uncharge(a, cs->n);
 	free(cs->v);
 	turn_index_deinit(&cs->by_number);
@@ -87,6 +88,7 @@ void turn_channels_permit(struct turn_alloc *a, const struct addr *peer, bool ow
 		if (addr_equal_ip(&c->peer, peer)) {
 			c->permitted = until;
 			c->own = own;
+			turn_offload_channel(a, c);
 		}
 	}
 }
@@ -108,9 +110,12 @@ static void forget_expired(struct turn_alloc *a, uint64_t now)
 	struct turn_channels *cs = &a->channels;
 	uint16_t kept = 0;
 
-	for (unsigned i = 0; i < cs->n; i++)
+	for (unsigned i = 0; i < cs->n; i++) {
 		if (cs->v[i].expires > now)
 			cs->v[kept++] = cs->v[i];
+		else
+			turn_offload_end(a, &cs->v[i]);
+	}
 	if (kept == cs->n)
 		return;
 	uncharge(a, (unsigned)cs->n - kept);

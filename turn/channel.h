@@ -21,6 +21,7 @@ struct turn_channel {
 	uint16_t number;
 	bool own;	    /* as in struct turn_permission */
 	uint32_t hash;	    /* of peer */
+	uint32_t offload;   /* handle of turn/offload.h; 0: not in the kernel */
 	uint64_t expires;
 	uint64_t permitted; /* until then the peer has a permission */
 };

@@ -125,6 +125,24 @@ static const struct cfg_row lifetime_rows[] = {
 };
 static const struct cfg_schema lifetime_schema = SCHEMA("turn.lifetime", lifetime_rows, SIZE_OF(lifetime));
 
+/* In the order of enum fast_mode. */
+static const char *const fast_modes[] = { "off", "tc", "xdp", "auto", NULL };
+
+static const struct cfg_row fast_path_rows[] = {
+	{ .name = "mode", .type = &cfg_enum, IN(fast_path, mode), .choices = fast_modes, .def = "off",
+	  .help = "off; or relay the channels of UDP clients in the kernel, by eBPF programs that stile-fastpath(8), a "
+		  "service of its own, attaches to the interfaces: at TC ingress (tc), in the drivers (xdp), or in the drivers if "
+		  "all of them run XDP natively and at TC ingress otherwise (auto). All else is relayed as ever. Firewall rules "
+		  "of this machine see none of these packets." },
+	{ .name = "interfaces", .type = &cfg_string, IN(fast_path, interfaces), .flags = CFG_LIST, .min = 1, .max = 15,
+	  .help = "Names of the Ethernet interfaces that clients and peers are reached over. Default: all that are up and have "
+		  "an address when stile-fastpath starts." },
+	{ .name = "channels", .type = &cfg_u64, IN(fast_path, channels), .min = 1, .max = 1000000, .def = "16384",
+	  .unit = "channels",
+	  .help = "Channels that may be in the kernel at a time; each of them takes 64 bytes in advance and about 400 while it is there." },
+};
+static const struct cfg_schema fast_path_schema = SCHEMA("turn.fast_path", fast_path_rows, SIZE_OF(fast_path));
+
 static const struct cfg_row turn_rows[] = {
 	{ .name = "realm", .type = &cfg_string, CFG_AT(struct turn_config, realm), .min = 1, .max = 127, .def = "stile",
 	  .help = "Realm of the credentials; usually the domain. Passwords that clients have saved as a hash are bound "
@@ -171,6 +189,8 @@ static const struct cfg_row turn_rows[] = {
 	{ .name = "alternate_domain", .type = &cfg_string, CFG_AT(struct turn_config, alternate_domain), .flags = CFG_RELOAD,
 	  .min = 1, .max = 253,
 	  .help = "Domain name in the certificates of turn.alternate_tls_servers, for clients to verify them by." },
+	{ .name = "fast_path", .sub = &fast_path_schema, CFG_AT(struct turn_config, fast_path),
+	  .help = "Relaying in the kernel, for channels of UDP clients." },
 	{ .name = "mobility", .type = &cfg_bool, CFG_AT(struct turn_config, mobility), .flags = CFG_RELOAD, .def = "true",
 	  .help = "Whether clients may keep their allocation when their address changes (RFC 8016)." },
 	{ .name = "software", .type = &cfg_string, CFG_AT(struct turn_config, software), .flags = CFG_RELOAD,

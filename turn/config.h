@@ -45,6 +45,11 @@ struct turn_config {
 		uint64_t default_ms, max_ms; /* 600 s, 3600 s */
 		uint64_t nonce_ms;
 	} lifetime;
+	struct {
+		unsigned mode; /* enum fast_mode: turn/fastpath/wire.h */
+		struct cfg_list interfaces; /* char *; empty: stile-fastpath finds them */
+		uint64_t channels;
+	} fast_path;
 	bool mobility;	  /* RFC 8016 */
 	struct cfg_list alternate_servers, alternate_tls_servers; /* struct addr: where to send clients that cannot stay */
 	char *alternate_domain; /* what the certificates of the second say; may be NULL */
@@ -66,6 +71,7 @@ extern const struct cfg_root turn_cfg_root;	   /* fills struct turn_root */
  * and match, no two listeners on one address, prefixes sane, external as many as addresses … What is allowed
  * but probably not meant (the whole internet as peers, a short secret) is a warning. */
 void turn_config_check(struct cfg *c);
+void turn_fast_path_check(struct cfg *c); /* the part of it that stile-fastpath reads */
 /* For struct service_ops: the log settings with this section's override, and the store's folder. */
 void turn_log_config(const void *values, struct log_config *ret_lc);
 const char *turn_store_path(const void *values);

@@ -405,6 +405,28 @@ static void warn_weak(struct cfg *c, const struct turn_config *t)
 		warn_short(c, item("secrets", i, "secret").s, secrets[i].secret, WEAK_SECRET);
 }
 
+/* Names only: stile-fastpath says which interfaces are there. */
+void turn_fast_path_check(struct cfg *c)
+{
+	const struct turn_config *t = &((const struct turn_root *)cfg_values(c))->turn;
+	char *const *names = t->fast_path.interfaces.items;
+
+	for (size_t i = 0; i < t->fast_path.interfaces.n; i++) {
+		struct path key = item("fast_path.interfaces", i, NULL);
+
+		if (strcmp(names[i], "lo") == 0)
+			cfg_add_error(c, key.s, "the loopback interface has no fast path");
+		else if (strpbrk(names[i], "/ :") || strcmp(names[i], ".") == 0 || strcmp(names[i], "..") == 0)
+			cfg_add_error(c, key.s, "\"%s\" is no name of an interface; see: ip link", names[i]);
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(names[i], names[k]) == 0)
+				cfg_add_error(c, key.s, "%s is there twice", names[i]);
+	}
+	if (t->fast_path.mode && (t->limits.bitrate != UINT64_MAX || t->limits.bitrate_per_user != UINT64_MAX))
+		cfg_add_warning(c, "turn.fast_path.mode", "no channel will be in the kernel while turn.limits.bitrate or "
+				"bitrate_per_user limits the rate, which is counted exactly in user space");
+}
+
 void turn_config_check(struct cfg *c)
 {
 	const struct turn_config *t = &((const struct turn_root *)cfg_values(c))->turn;
@@ -421,6 +443,7 @@ void turn_config_check(struct cfg *c)
 	check_relay_ports(c, t);
 	check_peers(c, t);
 	check_lifetimes(c, t);
+	turn_fast_path_check(c);
 	warn_peers(c, t);
 	warn_weak(c, t);
 }

@@ -53,6 +53,7 @@ struct turn_server {
 	struct turn_moved *moved;	/* TURN_MOVED_NOTES, a ring */
 	unsigned moved_next, n_asking;
 	bool draining;
+	bool offloading;		/* channels may go to the kernel */
 	bool asked_already;		/* the request that is handled has been to another worker */
 	struct hash_seed seed;
 	uint32_t number_spread;		/* odd: spreads channel numbers over an index */

@@ -15,6 +15,7 @@
 #include "turn/clients.h"
 #include "turn/core.h"
 #include "turn/discovery.h"
+#include "turn/offload.h"
 #include "turn/listeners.h"
 #include "turn/reservations.h"
 #include "turn/server.h"
@@ -86,6 +87,7 @@ struct turn_worker {
 	struct list conns;    /* struct turn_conn */
 	struct htable sessions; /* struct turn_dtls_session, by client and local address */
 	struct hash_seed seed;
+	struct turn_offload *offload; /* edge_offload.c; NULL: the fast path is off */
 	struct timer heartbeat; /* so that an idle worker still moves */
 	struct turn_gate gates[TURN_EDGE_LINES];
 	uint8_t scratch[TURN_MAX_FRAME + 64];
@@ -126,6 +128,17 @@ size_t turn_flow_input(struct turn_flow *f, const uint8_t *p, size_t n); /* from
 void turn_flow_drained(struct turn_flow *f);
 void turn_flow_client_gone(struct turn_flow *f);
 void turn_flows_close(struct turn_worker *w);
+
+/* edge_offload.c */
+extern const struct turn_offload_ops turn_udp_offload_ops;
+int turn_offload_new(struct turn_worker *w, struct turn_offload **ret_o); /* connects once the loop runs */
+struct turn_offload *turn_offload_free(struct turn_offload *o); /* after the core */
+struct turn_offload_state {
+	unsigned connected; /* workers */
+	enum fast_mode mode;
+	char interfaces[FAST_NAMES_LEN];
+};
+void turn_offload_state(const struct turn_offload *o, struct turn_offload_state *s);
 
 /* edge_udp.c */
 extern const struct turn_relay_ops turn_udp_relay_ops;

@@ -91,6 +91,7 @@ static void leave(struct turn_alloc *a, struct handover *h)
 {
 	struct turn_server *s = a->server;
 
+	turn_offload_end_all(a);
 	turn_mobility_unlink(a->mobility);
 	htable_remove(&s->by_tuple, &a->node);
 	list_unlink(&a->in_order);

@@ -58,6 +58,11 @@ const struct metric_row turn_metric_rows[TURN_METRICS] = {
 	[TURN_M_DROPS] = { "stile_turn_drops_total", METRIC_COUNTER, "Packets and connections dropped, by reason", "reason", drops, NULL },
 	[TURN_M_PACKETS] = { "stile_turn_relayed_packets_total", METRIC_COUNTER, "Packets relayed, by direction", "direction", ways, NULL },
 	[TURN_M_BYTES] = { "stile_turn_relayed_bytes_total", METRIC_COUNTER, "Payload bytes relayed, by direction", "direction", ways, NULL },
+	[TURN_M_OFFLOADED_PACKETS] = { "stile_turn_offloaded_packets_total", METRIC_COUNTER,
+		"Packets relayed in the kernel, by direction; part of stile_turn_relayed_packets_total", "direction", ways, NULL },
+	[TURN_M_OFFLOADED_BYTES] = { "stile_turn_offloaded_bytes_total", METRIC_COUNTER,
+		"Payload bytes relayed in the kernel, by direction; part of stile_turn_relayed_bytes_total", "direction", ways, NULL },
+	[TURN_M_OFFLOADED_CHANNELS] = { "stile_turn_offloaded_channels", METRIC_GAUGE, "Channels in the kernel", NULL, NULL, NULL },
 	[TURN_M_PEER_ERRORS] = { "stile_turn_peer_errors_total", METRIC_COUNTER, "ICMP errors that peers answered with", NULL, NULL, NULL },
 };
 /* clang-format on */

@@ -21,6 +21,9 @@ enum turn_metric {
 	TURN_M_PACKETS,		    /* by enum turn_way */
 	TURN_M_BYTES,		    /* the same */
 	TURN_M_PEER_ERRORS,	    /* ICMP */
+	TURN_M_OFFLOADED_PACKETS,   /* as TURN_M_PACKETS, which has them too */
+	TURN_M_OFFLOADED_BYTES,
+	TURN_M_OFFLOADED_CHANNELS,  /* gauge; the edge's */
 	TURN_METRICS
 };
 extern const struct metric_row turn_metric_rows[TURN_METRICS];

@@ -115,8 +115,14 @@ static void nowhere_send(const struct turn_path *p, const struct turn_out *o)
 
 static const struct turn_transport nowhere = { .proto = TURN_TCP, .name = "away", .stream = true, .send = nowhere_send };
 
+bool turn_mobility_is_parked(const struct turn_alloc *a)
+{
+	return a->path.transport == &nowhere;
+}
+
 void turn_mobility_park(struct turn_alloc *a)
 {
+	turn_offload_end_all(a);
 	htable_remove(&a->server->by_tuple, &a->node);
 	a->path.transport = &nowhere;
 	a->path.handle = a->server;

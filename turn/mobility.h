@@ -38,6 +38,7 @@ struct turn_mobility *turn_mobility_free(struct turn_mobility *m);
 /* Into, and out of, the table of the allocation's server. -ENOMEM. */
 int turn_mobility_link(struct turn_mobility *m);
 void turn_mobility_unlink(struct turn_mobility *m);
+bool turn_mobility_is_parked(const struct turn_alloc *a);
 struct turn_alloc *turn_mobility_find(const struct turn_server *s, const uint8_t ticket[static TURN_TICKET_LEN]);
 void turn_mobility_put(const struct turn_mobility *m, struct stun_writer *sw);
 

@@ -224,6 +224,7 @@ static int copy_values(struct turn_config *to, const struct turn_config *from)
 	to->lifetime = from->lifetime;
 	to->workers = from->workers;
 	to->mobility = from->mobility;
+	to->fast_path.mode = from->fast_path.mode; /* the rest of it is stile-fastpath's */
 	r |= copy_string(from->realm, &to->realm);
 	r |= copy_string(from->certificate, &to->certificate);
 	r |= copy_string(from->key, &to->key);

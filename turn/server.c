@@ -45,6 +45,11 @@ void turn_server_set_policy(struct turn_server *s, struct turn_policy *p)
 	s->lease_bytes = lease_size(s->cfg->limits.bitrate, s->cfg->limits.bitrate_per_user);
 	s->nonces.lifetime_ms = s->cfg->lifetime.nonce_ms;
 	turn_policy_unref(old);
+	list_for_each (it, &s->allocs) {
+		struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
+		turn_permissions_judge(a);
+		turn_offload_alloc(a);
+	}
 }
 
 void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n)

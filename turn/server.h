@@ -89,6 +89,7 @@ struct turn_relay_ops {
 
 struct turn_discovery;	  /* addresses of RFC 5780: turn/discovery.h */
 struct turn_reservations; /* sockets held for RESERVATION-TOKEN, over all workers: turn/reservations.h */
+struct turn_offload_ops;
 struct turn_totals;	 /* limits counted over all workers: turn/totals.h */
 struct turn_refusals;	 /* ring of recent refusals for `stile turn why`: turn/refusals.h */
 
@@ -111,6 +112,7 @@ struct turn_server_options {
 	struct turn_reservations *reservations; /* shared, outlives the server */
 	const struct turn_discovery *discovery; /* shared, outlives the server; NULL: not offered */
 	const struct turn_relay_ops *relay;
+	const struct turn_offload_ops *offload; /* channels in the kernel: turn/offload.h; NULL: there are none */
 	void *edge;
 	struct metrics *metrics; /* rows of turn/metrics.h */
 	const struct stun_nonces *nonces; /* shared key material, rotated by the edge's main loop through turn_server_set_nonces */
@@ -157,6 +159,11 @@ struct turn_session_info {
 };
 void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned limit, uint64_t now,
 			  void (*fn)(const struct turn_session_info *i, void *arg), void *arg);
+/* The fast path: whether channels may go there; adds up what has been relayed there (before counters are shown); and
+ * how many channels are there and why others are not, by enum fast_why. */
+void turn_server_set_offload(struct turn_server *s, bool on);
+void turn_server_count_offloaded(struct turn_server *s);
+void turn_server_why_offload(const struct turn_server *s, uint64_t now, uint64_t *ret_n);
 bool turn_server_kill(struct turn_server *s, uint64_t id, uint64_t now); /* ends the allocation; false if there is none */
 /* Recent refusals of this worker, for `stile turn why`: turn/refusals.h lists them. */
 const struct turn_refusals *turn_server_refusals(const struct turn_server *s);

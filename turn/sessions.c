@@ -35,11 +35,12 @@ void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned lim
 	struct turn_session_info info;
 
 	list_for_each (it, &s->allocs) {
-		const struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
+		struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
 		if (a->id <= after_id)
 			continue;
 		if (limit-- == 0)
 			return;
+		turn_offload_count(a);
 		describe(a, now, &info);
 		fn(&info, arg);
 	}

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include "turn/edge.h"
+#include "turn/metrics.h"
 #include "turn/service.h"
 #include "turn/users.h"
 
@@ -81,6 +82,44 @@ static json_t *prefixes_json(const struct cfg_list *l)
 	return rows;
 }
 
+/* ---- the fast path ---- */
+
+struct offload_sum {
+	struct turn_offload_state state;
+	uint64_t n[FAST_WHYS];
+};
+
+static void add_offload(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+	struct offload_sum *sum = arg;
+
+	if (w->offload)
+		turn_offload_state(w->offload, &sum->state);
+	turn_server_count_offloaded(w->server);
+	turn_server_why_offload(w->server, loop_now(w->loop), sum->n);
+}
+
+static json_t *fast_path_json(struct turn_service *ts)
+{
+	static const char *const modes[] = { "off", "tc", "xdp" };
+	struct offload_sum sum = { 0 };
+	json_t *others = json_array();
+	json_int_t all = 0;
+
+	workers_call(&ts->workers, add_offload, &sum);
+	for (size_t i = 0; i < FAST_WHYS; i++) {
+		all += (json_int_t)sum.n[i];
+		if (i != FAST_OFFLOADED && sum.n[i])
+			json_array_append_new(others, json_pack("{s:s, s:I}", "why", fast_why_texts[i], "channels", (json_int_t)sum.n[i]));
+	}
+	return json_pack("{s:b, s:i, s:s, s:s, s:I, s:I, s:o, s:I, s:I}", "enabled", turn_policy_config(ts->policy)->fast_path.mode != FAST_OFF,
+			 "workers_connected", (int)sum.state.connected, "mode", modes[sum.state.mode], "interfaces", sum.state.interfaces,
+			 "channels", all, "offloaded", (json_int_t)sum.n[FAST_OFFLOADED], "others", others,
+			 "packets_to_peer", (json_int_t)metric_sum(ts->metrics, TURN_M_OFFLOADED_PACKETS, TURN_UP),
+			 "packets_to_client", (json_int_t)metric_sum(ts->metrics, TURN_M_OFFLOADED_PACKETS, TURN_DOWN));
+}
+
 static void verb_status(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
@@ -91,7 +130,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 	(void)args;
 	(void)turn_users_list(ts->users, &n_extra);
 	workers_call(&ts->workers, add_io, &sum);
-	control_reply(rq, json_pack("{s:s, s:b, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
+	control_reply(rq, json_pack("{s:s, s:b, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
 		"realm", cfg->realm, "draining", ts->draining, "listeners", listeners_json(ts), "relay_addresses", relays_json(ts, cfg),
 		"relay_port_first", (int)cfg->relay.ports.first, "relay_port_last", (int)cfg->relay.ports.last,
 		"workers", (int)ts->n_workers,
@@ -100,7 +139,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 		"connections", (json_int_t)turn_clients_count(ts->clients),
 		"password", cfg->password != NULL, "users", (json_int_t)cfg->users.n + (json_int_t)n_extra,
 		"secrets", (json_int_t)cfg->secrets.n, "peers_allowed", prefixes_json(&cfg->peers.allow),
-		"peers_denied", prefixes_json(&cfg->peers.deny),
+		"peers_denied", prefixes_json(&cfg->peers.deny), "fast_path", fast_path_json(ts),
 		"io", "gro", sum.gro, "gso", sum.gso, "received", (json_int_t)sum.s.rx,
 		"receive_calls", (json_int_t)sum.s.rx_calls, "sent", (json_int_t)sum.s.tx, "send_calls",
 		(json_int_t)sum.s.tx_calls, "send_dropped", (json_int_t)sum.s.tx_dropped, "send_errors",
@@ -250,11 +289,18 @@ static void verb_credentials(struct control_request *rq, const json_t *args, voi
 	bytes_wipe(&made, sizeof made);
 }
 
+static void count_offloaded(struct worker *wk, void *arg)
+{
+	(void)arg;
+	turn_server_count_offloaded(((struct turn_worker *)wk->state)->server);
+}
+
 static void verb_metrics(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
 	bool text = json_is_true(json_object_get(args, "text"));
 
+	workers_call(&ts->workers, count_offloaded, NULL);
 	if (!text) {
 		control_reply(rq, metrics_json(ts->metrics));
 		return;

@@ -111,6 +111,7 @@ static int open_core(struct turn_worker *w)
 		.reservations = ts->reservations,
 		.discovery = ts->discovery,
 		.relay = &turn_udp_relay_ops,
+		.offload = w->offload ? &turn_udp_offload_ops : NULL,
 		.edge = w,
 		.metrics = ts->metrics,
 		.nonces = &ts->nonces,
@@ -118,6 +119,15 @@ static int open_core(struct turn_worker *w)
 	};
 
 	return turn_server_new(&o, loop_now(w->loop), &w->server);
+}
+
+static int open_offload(struct turn_worker *w)
+{
+	int r = turn_policy_config(w->policy)->fast_path.mode == FAST_OFF ? 0 : turn_offload_new(w, &w->offload);
+
+	if (r == 0 && (r = open_core(w)) == 0)
+		turn_server_set_offload(w->server, w->offload != NULL);
+	return r;
 }
 
 static void teardown(struct worker *wk, void *arg)
@@ -134,6 +144,7 @@ static void teardown(struct worker *wk, void *arg)
 		turn_dtls_close(w);
 	}
 	w->server = turn_server_free(w->server);
+	w->offload = turn_offload_free(w->offload);
 	turn_flows_close(w);
 	turn_udp_close_all(w);
 	dgram_io_free(w->dgram);
@@ -165,7 +176,7 @@ static int setup(struct worker *wk, void *arg)
 	htable_init(&w->sessions);
 	w->heartbeat.fire = on_heartbeat;
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
-	if ((r = dgram_io_new(w->loop, NULL, &w->dgram)) < 0 || (r = open_core(w)) < 0 ||
+	if ((r = dgram_io_new(w->loop, NULL, &w->dgram)) < 0 || (r = open_offload(w)) < 0 ||
 	    (r = open_listeners(w)) < 0) {
 		teardown(wk, arg);
 		return r;

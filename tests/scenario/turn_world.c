@@ -222,6 +222,7 @@ void world_join(struct world *w, struct world *first, unsigned worker)
 	w->first = first;
 	w->now = first->now;
 	w->nonces = first->nonces;
+	w->offload = first->offload;
 	world_start(w);
 	for (unsigned i = 0; i < ARRAY_LEN(w->workers); i++)
 		w->workers[i] = first->workers[i];
@@ -282,7 +283,7 @@ static struct turn_policy *policy_of(struct world *w)
 
 int world_try_start(struct world *w)
 {
-	struct turn_server_options o = { .relay = &fake_relay, .edge = w, .unix_s = fake_unix_s };
+	struct turn_server_options o = { .relay = &fake_relay, .offload = w->offload, .edge = w, .unix_s = fake_unix_s };
 
 	log_set_level(LOG_LVL_ERROR);
 	list_init(&w->relays);

@@ -60,6 +60,7 @@ struct world {
 	struct world *first, *workers[4];
 	struct turn_mail *mail[WORLD_MAIL];
 	unsigned n_mail;
+	const struct turn_offload_ops *offload; /* NULL: no fast path */
 	bool paths_dead; /* whoever has asked is gone */
 	bool lossy;	   /* nothing is queued */
 	/* For the allocation-failure tests: the nth allocation within the next input fails. */

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/server_name.h"
 
 #define AEAD_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
 #define CIPHERS_TLS12 AEAD_CIPHERS ":ECDHE+AES:!aNULL:!eNULL:!PSK:!SRP"
@@ -33,6 +34,13 @@ struct tls_ctx {
 	bool client;
 	uint8_t alpn[ALPN_MAX]; /* as on the wire: length, name … (RFC 7301 3.1) */
 	unsigned alpn_n;
+	struct sni *names; /* a server's further certificates */
+	size_t n_names;
+};
+
+struct sni {
+	char *pattern;
+	struct tls_ctx *ctx; /* referenced: it outlives the sessions, which hold the context that names it */
 };
 
 DEFINE_CLEANUP(X509, X509_free)
@@ -355,6 +363,11 @@ struct tls_ctx *tls_ctx_unref(struct tls_ctx *c)
 	if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
 		return NULL;
 	SSL_CTX_free(c->ssl);
+	for (size_t i = 0; i < c->n_names; i++) {
+		free(c->names[i].pattern);
+		tls_ctx_unref(c->names[i].ctx);
+	}
+	free(c->names);
 	free(c);
 	return NULL;
 }
@@ -362,6 +375,59 @@ struct tls_ctx *tls_ctx_unref(struct tls_ctx *c)
 SSL_CTX *tls_ctx_ssl(struct tls_ctx *c)
 {
 	return c->ssl;
+}
+
+/* ---- server names ---- */
+
+struct text tls_server_name(const SSL *ssl)
+{
+	return text_of(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+}
+
+/* No name, or one that nobody knows, is not answered with an alert: the certificate says who we are, and the
+ * client decides (RFC 6066 3 allows either). */
+static int on_server_name(SSL *ssl, int *alert, void *arg)
+{
+	const struct tls_ctx *c = arg, *best = NULL;
+	struct text name = tls_server_name(ssl);
+	int how = 0;
+
+	(void)alert;
+	for (size_t i = 0; name.n && i < c->n_names; i++) {
+		int m = server_name_match(text_of(c->names[i].pattern), name);
+		if (m > how) {
+			how = m;
+			best = c->names[i].ctx;
+		}
+	}
+	if (!best)
+		return SSL_TLSEXT_ERR_NOACK;
+	return SSL_set_SSL_CTX(ssl, best->ssl) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+int tls_ctx_add_name(struct tls_ctx *c, const char *pattern, struct tls_ctx *of)
+{
+	struct sni *more = realloc(c->names, (c->n_names + 1) * sizeof(*more));
+
+	if (!more)
+		return -ENOMEM;
+	c->names = more;
+	more[c->n_names] = (struct sni){ text_dup(text_of(pattern)), NULL };
+	if (!more[c->n_names].pattern)
+		return -ENOMEM;
+	more[c->n_names++].ctx = tls_ctx_ref(of);
+	SSL_CTX_set_tlsext_servername_callback(c->ssl, on_server_name);
+	SSL_CTX_set_tlsext_servername_arg(c->ssl, c);
+	return 0;
+}
+
+bool tls_ctx_nth_name(const struct tls_ctx *c, size_t i, const char **ret_pattern, const struct tls_ctx **ret_of)
+{
+	if (i >= c->n_names)
+		return false;
+	*ret_pattern = c->names[i].pattern;
+	*ret_of = c->names[i].ctx;
+	return true;
 }
 
 static bool is_literal_address(const char *name)
@@ -464,6 +530,19 @@ static time_t time_of(const ASN1_TIME *t)
 	struct tm tm;
 
 	return ASN1_TIME_to_tm(t, &tm) == 1 ? timegm(&tm) : 0;
+}
+
+bool tls_cert_covers(const struct tls_ctx *c, const char *pattern)
+{
+	X509 *x = SSL_CTX_get0_certificate(c->ssl);
+	char name[256];
+
+	if (!x)
+		return false;
+	(void)snprintf(name, sizeof(name), "%s%s", pattern[0] == '*' ? "x" : "", pattern + (pattern[0] == '*'));
+	if (name[0] && name[strlen(name) - 1] == '.')
+		name[strlen(name) - 1] = 0;
+	return X509_check_host(x, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
 }
 
 int tls_cert_info(const struct tls_ctx *c, struct tls_cert_info *ret_info)

@@ -33,6 +33,14 @@ int tls_ctx_new(const struct tls_options *opt, char err[static TLS_ERRLEN], stru
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *c);
 struct tls_ctx *tls_ctx_unref(struct tls_ctx *c); /* NULL is fine; returns NULL */
 SSL_CTX *tls_ctx_ssl(struct tls_ctx *c);
+/* Several certificates on one listener: a client that asks for a server name (SNI) which this pattern
+ * (common/server_name.h) matches gets `of`'s, the exact name before the pattern; who asks for no name or an unknown
+ * one gets c's own. Before c is shared; both are servers of one kind. -ENOMEM. */
+int tls_ctx_add_name(struct tls_ctx *c, const char *pattern, struct tls_ctx *of);
+/* Each pattern with its context, in the order they were added; false behind the last. */
+bool tls_ctx_nth_name(const struct tls_ctx *c, size_t i, const char **ret_pattern, const struct tls_ctx **ret_of);
+/* What the client of this session asked for; empty: nothing. Once the handshake is done. */
+struct text tls_server_name(const SSL *ssl);
 /* A connection of this context, in its role. A client names its server: SNI, and the name to verify
  * (a literal address is verified as such and not sent); NULL: the chain alone is checked. */
 int tls_session_new(struct tls_ctx *c, const char *server_name, SSL **ret_ssl);
@@ -45,6 +53,8 @@ struct tls_cert_info {
 	char sha256[65]; /* fingerprint of the leaf, lower-case hex */
 };
 int tls_cert_info(const struct tls_ctx *c, struct tls_cert_info *ret_info);
+/* Whether a client who asked for this name, or for some name of this pattern, would take the certificate for it. */
+bool tls_cert_covers(const struct tls_ctx *c, const char *pattern);
 /* First OpenSSL error of this thread since the queue was cleared, as one line; clears the queue. */
 const char *tls_error_text(char *buf, size_t n);
 /* Why a handshake of ssl failed, for the log: the verification's verdict if that was it, else the above. */

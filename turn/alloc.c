@@ -36,21 +36,29 @@ struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct tur
 	return n ? container_of(n, struct turn_alloc, node) : NULL;
 }
 
+bool turn_alloc_is_rated(const struct turn_alloc *a)
+{
+	const struct turn_limits *l = &turn_alloc_realm(a)->limits;
+
+	return a->server->cfg->limits.bitrate != UINT64_MAX || l->bitrate != UINT64_MAX || l->bitrate_per_user != UINT64_MAX;
+}
+
 /* ---- birth and death ---- */
 
-struct turn_alloc *turn_alloc_new(struct turn_server *s, const struct turn_path *from, const char *user)
+struct turn_alloc *turn_alloc_new(const struct turn_request *q)
 {
-	size_t n = strlen(user) + 1;
+	size_t n = strlen(q->id.user) + 1;
 	struct turn_alloc *a = calloc(1, sizeof *a + n);
 
 	if (!a)
 		return NULL;
-	a->server = s;
-	a->path = *from;
+	a->server = q->s;
+	a->path = *q->from;
+	a->realm = (uint16_t)q->realm->slot;
 	a->dry_at = UINT64_MAX;
 	list_init(&a->in_order);
 	list_init(&a->tcp_conns);
-	memcpy(a->user, user, n);
+	memcpy(a->user, q->id.user, n);
 	return a;
 }
 
@@ -248,7 +256,7 @@ int turn_alloc_start(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
 	s->n_allocs++;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, 1);
 	turn_count(s, TURN_M_ALLOCATIONS_CREATED, a->path.transport->proto, 1);
-	log_emit(&MSG_TURN_ALLOC_CREATED, LF_U64("id", a->id), LF_STR("user", a->user),
+	log_emit(&MSG_TURN_ALLOC_CREATED, LF_U64("id", a->id), LF_STR("user", a->user), LF_STR("realm", turn_alloc_realm(a)->name),
 		 LF_STR("transport", a->path.transport->name), LF_ADDR("client", &a->path.client),
 		 LF_ADDR("local", &a->path.local), LF_ADDR("relay", any_public(a)),
 		 LF_U64("lifetime_s", lifetime_ms / 1000));
@@ -303,7 +311,7 @@ void turn_alloc_end(struct turn_alloc *a, enum turn_end why, uint64_t now)
 	turn_count(s, TURN_M_ALLOCATIONS, 0, -1);
 	turn_count(s, TURN_M_ALLOCATIONS_ENDED, why, 1);
 	log_emit(&MSG_TURN_ALLOC_ENDED, LF_U64("id", a->id), LF_STR("cause", causes[why]),
-		 LF_STR("user", a->user), LF_ADDR("client", &a->path.client),
+		 LF_STR("user", a->user), LF_STR("realm", turn_alloc_realm(a)->name), LF_ADDR("client", &a->path.client),
 		 LF_ADDR("relay", any_public(a)),
 		 LF_U64("seconds", now > a->created ? (now - a->created) / 1000 : 0),
 		 LF_U64("packets_up", a->packets[TURN_UP]), LF_U64("bytes_up", a->bytes[TURN_UP]),

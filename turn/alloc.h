@@ -9,6 +9,7 @@
  * allocation of its account. All of it, with one permission and one channel, stays below 1.5 KB.
  */
 #pragma once
+#include <string.h>
 #include "turn/channel.h"
 #include "turn/core.h"
 #include "turn/mobility.h"
@@ -49,6 +50,7 @@ struct turn_alloc {
 	bool has_token;
 	bool tcp; /* RFC 6062 */
 	uint16_t n_tcp;
+	uint16_t realm; /* its slot: turn/realm.h */
 	uint8_t icmp_sent; /* indications in icmp_second: turn/icmp.c */
 	uint32_t icmp_second;
 	uint8_t family_refused, family_why; /* ADDRESS-ERROR-CODE: the family that could not be had or 0, enum turn_refusal */
@@ -60,8 +62,19 @@ _Static_assert(sizeof(struct turn_alloc) + 256 + sizeof(struct turn_permission) 
 	       "1.5 KB with the longest user name, one permission and one channel");
 
 struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct turn_path *from);
-/* Not in any table yet, no sockets; NULL: no memory. user is copied. */
-struct turn_alloc *turn_alloc_new(struct turn_server *s, const struct turn_path *from, const char *user);
+static inline const struct turn_realm *turn_alloc_realm(const struct turn_alloc *a)
+{
+	return turn_policy_realm(a->server->policy, a->realm);
+}
+/* Whether a bit rate limits it: the server's, its realm's or its user's. */
+bool turn_alloc_is_rated(const struct turn_alloc *a);
+/* Whether it belongs to this user of this realm: who shows a ticket, a token or a connection's id. */
+static inline bool turn_alloc_is_of(const struct turn_alloc *a, unsigned realm, const char *user)
+{
+	return a->realm == realm && strcmp(a->user, user) == 0;
+}
+/* Of the request's user. Not in any table yet, no sockets; NULL: no memory. */
+struct turn_alloc *turn_alloc_new(const struct turn_request *q);
 /* Of one that was never put into service: closes what it has. */
 struct turn_alloc *turn_alloc_free(struct turn_alloc *a);
 DEFINE_CLEANUP(struct turn_alloc, turn_alloc_free)

@@ -98,12 +98,11 @@ static enum turn_refusal read_wants(struct turn_request *q, struct wants *w)
 
 static enum turn_refusal take_account(struct turn_request *q, struct turn_account **ret_a)
 {
-	const struct turn_config *cfg = q->s->cfg;
-
-	switch (turn_totals_take(q->s->o.totals, q->id.account, cfg->limits.allocations,
-				 cfg->limits.allocations_per_user, ret_a)) {
+	switch (turn_totals_take(q->s->o.totals, q->realm->slot, q->id.account, TURN_CAPS(q->s, q->realm, allocations),
+				 ret_a)) {
 	case TURN_LIMIT_OK: return TURN_ACCEPTED;
 	case TURN_LIMIT_ACCOUNT: return TURN_REFUSE_QUOTA_USER;
+	case TURN_LIMIT_REALM: return TURN_REFUSE_QUOTA_REALM; /* elsewhere it would have no more either */
 	case TURN_LIMIT_TOTAL: return turn_elsewhere(q, TURN_REFUSE_QUOTA_TOTAL);
 	default: return TURN_REFUSE_RESOURCES;
 	}
@@ -117,8 +116,9 @@ static enum turn_refusal open_reserved(struct turn_request *q, struct turn_alloc
 	enum turn_refusal r;
 
 	if (!s->o.reservations ||
-	    !turn_reservations_take(s->o.reservations, q->m->attr[STUN_A_RESERVATION_TOKEN].p,
-				    a->user, q->now, &res))
+	    !turn_reservations_take(s->o.reservations,
+				    &(struct turn_claim){ q->m->attr[STUN_A_RESERVATION_TOKEN].p, a->realm, a->user },
+				    q->now, &res))
 		return TURN_REFUSE_RESERVATION;
 	a->account = res.account;
 	r = turn_alloc_adopt(a, &res);
@@ -131,7 +131,7 @@ static enum turn_refusal open_reserved(struct turn_request *q, struct turn_alloc
 static enum turn_refusal open_pair(struct turn_request *q, struct turn_alloc *a, unsigned family)
 {
 	struct turn_server *s = q->s;
-	struct turn_reservation res = { .expires = q->now + TURN_RESERVATION_MS };
+	struct turn_reservation res = { .expires = q->now + TURN_RESERVATION_MS, .realm = a->realm };
 	struct turn_open o = { .family = family, .parity = TURN_PORT_EVEN_PAIR, .pair = &res };
 	enum turn_refusal r;
 
@@ -163,7 +163,8 @@ static void drop_reservation(struct turn_request *q, const struct turn_alloc *a)
 	struct turn_server *s = q->s;
 	struct turn_reservation res;
 
-	if (!a->has_token || !turn_reservations_take(s->o.reservations, a->token, a->user, q->now, &res))
+	if (!a->has_token || !turn_reservations_take(s->o.reservations,
+						     &(struct turn_claim){ a->token, a->realm, a->user }, q->now, &res))
 		return;
 	s->o.relay->drop(res.held);
 	turn_totals_give(s->o.totals, res.account);
@@ -237,7 +238,7 @@ enum turn_refusal turn_on_allocate(struct turn_request *q)
 	r = read_wants(q, &w);
 	if (r != TURN_ACCEPTED)
 		return r;
-	_cleanup_(turn_alloc_freep) struct turn_alloc *a = turn_alloc_new(q->s, q->from, q->id.user);
+	_cleanup_(turn_alloc_freep) struct turn_alloc *a = turn_alloc_new(q);
 	if (!a)
 		return TURN_REFUSE_RESOURCES;
 	a->tcp = w.tcp;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The TLS and DTLS contexts of stile-turn: made from the certificate of the configuration at the start and
- * anew at each reload, so that a renewed file is taken under its old name too. The main thread makes
+ * The TLS and DTLS contexts of stile-turn: made from the certificates of the configuration, the default one and
+ * those of realms with their own (chosen by the name that a client asks for), at the start and anew at each reload, so that a renewed file is taken under its old name too. The main thread makes
  * them and hands each worker its references; connections keep the context they began with.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <time.h>
 #include "turn/edge.h"
@@ -21,11 +22,44 @@ static void keep_old(const struct turn_service *ts, struct turn_contexts *ret_c)
 	*ret_c = (struct turn_contexts){ tls_ctx_ref(ts->contexts.tls), tls_ctx_ref(ts->contexts.dtls) };
 }
 
+/* One context, with the certificates of the realms that have their own. */
+static int load_one(const struct turn_config *cfg, struct tls_options *o, char warning[static TLS_ERRLEN],
+		    struct tls_ctx **ret_ctx)
+{
+	const struct turn_realm_section *x = cfg->realms.items;
+	_cleanup_(tls_ctx_unrefp) struct tls_ctx *all = NULL;
+	char said[TLS_ERRLEN];
+	int r;
+
+	o->cert_file = cfg->certificate;
+	o->key_file = cfg->key;
+	r = tls_ctx_new(o, warning, &all);
+	for (size_t i = 0; r == 0 && i < cfg->realms.n; i++) {
+		_cleanup_(tls_ctx_unrefp) struct tls_ctx *one = NULL;
+		char *const *names = x[i].server_names.items;
+
+		if (!x[i].certificate)
+			continue;
+		o->cert_file = x[i].certificate;
+		o->key_file = x[i].key;
+		r = tls_ctx_new(o, said, &one);
+		if (said[0] && (r < 0 || !warning[0]))
+			snprintf(warning, TLS_ERRLEN, "%s", said);
+		for (size_t k = 0; r == 0 && k < x[i].server_names.n; k++)
+			r = tls_ctx_add_name(all, names[k], one);
+		if (r == -ENOMEM)
+			snprintf(warning, TLS_ERRLEN, "out of memory");
+	}
+	if (r == 0)
+		*ret_ctx = steal_ptr(&all);
+	return r;
+}
+
 int turn_contexts_load(const struct turn_service *ts, const struct turn_config *cfg, char warning[static TLS_ERRLEN],
 		       char *err, size_t err_n, struct turn_contexts *ret_c)
 {
 	static const char *const alpn[] = { "stun.turn", "stun.nat-discovery", NULL };
-	struct tls_options o = { .cert_file = cfg->certificate, .key_file = cfg->key, .alpn = alpn };
+	struct tls_options o = { .alpn = alpn };
 	bool want_tls = false, want_dtls = false;
 	int r = 0;
 
@@ -41,10 +75,10 @@ int turn_contexts_load(const struct turn_service *ts, const struct turn_config *
 		return 0;
 	}
 	if (want_tls)
-		r = tls_ctx_new(&o, warning, &ret_c->tls);
+		r = load_one(cfg, &o, warning, &ret_c->tls);
 	o.dtls = true;
 	if (want_dtls && r == 0)
-		r = tls_ctx_new(&o, warning, &ret_c->dtls);
+		r = load_one(cfg, &o, warning, &ret_c->dtls);
 	if (r < 0) {
 		snprintf(err, err_n, "%s", warning);
 		turn_contexts_deinit(ret_c);
@@ -77,12 +111,12 @@ void turn_contexts_take(struct turn_service *ts, struct turn_contexts *fresh)
 
 /* ---- what is new about it ---- */
 
-static bool describe(const struct turn_contexts *c, struct tls_cert_info *info, char *out, size_t n)
+static bool describe(const struct tls_ctx *c, struct tls_cert_info *info, char *out, size_t n)
 {
 	char until[32];
 	struct tm tm;
 
-	if ((!c->tls && !c->dtls) || tls_cert_info(c->tls ? c->tls : c->dtls, info) < 0)
+	if (!c || tls_cert_info(c, info) < 0)
 		return false;
 	if (!gmtime_r(&info->not_after, &tm) || !strftime(until, sizeof until, "%Y-%m-%d", &tm))
 		until[0] = 0;
@@ -90,7 +124,7 @@ static bool describe(const struct turn_contexts *c, struct tls_cert_info *info, 
 	return true;
 }
 
-int turn_contexts_diff(const struct turn_contexts *was, const struct turn_contexts *is, struct service_changes *ch)
+static int diff_one(const char *key, const struct tls_ctx *was, const struct tls_ctx *is, struct service_changes *ch)
 {
 	struct tls_cert_info a, b;
 	char before[256], now[256];
@@ -98,6 +132,34 @@ int turn_contexts_diff(const struct turn_contexts *was, const struct turn_contex
 	if (!describe(was, &a, before, sizeof before) || !describe(is, &b, now, sizeof now) ||
 	    strcmp(a.sha256, b.sha256) == 0)
 		return 0;
-	return service_changes_add(ch, &(struct cfg_change){ .key = "turn.certificate (contents)", .what = "changed",
-							     .was = before, .is = now });
+	return service_changes_add(ch, &(struct cfg_change){ .key = key, .what = "changed", .was = before, .is = now });
+}
+
+static const struct tls_ctx *shown_for(const struct tls_ctx *c, const char *wanted)
+{
+	const struct tls_ctx *of;
+	const char *pattern;
+
+	for (size_t i = 0; tls_ctx_nth_name(c, i, &pattern, &of); i++)
+		if (strcmp(pattern, wanted) == 0)
+			return of;
+	return NULL;
+}
+
+int turn_contexts_diff(const struct turn_contexts *was, const struct turn_contexts *is, struct service_changes *ch)
+{
+	const struct tls_ctx *before = was->tls ? was->tls : was->dtls, *now = is->tls ? is->tls : is->dtls, *of;
+	const struct tls_ctx *told = NULL; /* a certificate of several names changes once */
+	const char *pattern;
+	char key[384];
+	int r = diff_one("turn.certificate (contents)", before, now, ch);
+
+	for (size_t i = 0; r == 0 && before && now && tls_ctx_nth_name(now, i, &pattern, &of); i++) {
+		if (of == told)
+			continue;
+		snprintf(key, sizeof key, "certificate for %s (contents)", pattern);
+		r = diff_one(key, shown_for(before, pattern), of, ch);
+		told = of;
+	}
+	return r;
 }

@@ -125,10 +125,9 @@ static void forget_expired(struct turn_alloc *a, uint64_t now)
 
 static enum turn_limit charge(struct turn_alloc *a)
 {
-	const struct turn_config *cfg = a->server->cfg;
+	const struct turn_server *s = a->server;
 
-	return turn_totals_use(a->server->o.totals, a->account, TURN_USE_CHANNELS, 1, cfg->limits.channels,
-			       cfg->limits.channels_per_user);
+	return turn_totals_use(s->o.totals, a->account, TURN_USE_CHANNELS, 1, TURN_CAPS(s, turn_alloc_realm(a), channels));
 }
 
 static enum turn_refusal charge_one(struct turn_alloc *a, uint64_t now)
@@ -141,6 +140,7 @@ static enum turn_refusal charge_one(struct turn_alloc *a, uint64_t now)
 	}
 	return r == TURN_LIMIT_OK	? TURN_ACCEPTED :
 	       r == TURN_LIMIT_ACCOUNT ? TURN_REFUSE_CHANNELS_USER :
+	       r == TURN_LIMIT_REALM   ? TURN_REFUSE_CHANNELS_REALM :
 					 TURN_REFUSE_CHANNELS_TOTAL;
 }
 
@@ -148,7 +148,7 @@ static enum turn_refusal charge_one(struct turn_alloc *a, uint64_t now)
 static enum turn_refusal reserve(struct turn_alloc *a, uint64_t now)
 {
 	struct turn_channels *cs = &a->channels;
-	uint64_t limit = MIN(a->server->cfg->limits.channels_per_allocation, (uint64_t)TURN_INDEX_MAX);
+	uint64_t limit = MIN(turn_alloc_realm(a)->limits.channels_per_allocation, (uint64_t)TURN_INDEX_MAX);
 
 	if (cs->n == cs->cap || cs->n >= limit)
 		forget_expired(a, now);

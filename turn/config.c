@@ -112,6 +112,80 @@ static const struct cfg_row limits_rows[] = {
 };
 static const struct cfg_schema limits_schema = SCHEMA("turn.limits", limits_rows, SIZE_OF(limits));
 
+static const struct cfg_schema realm_user_schema =
+	SCHEMA("turn.realms.users", user_rows, sizeof(struct turn_user_section));
+static const struct cfg_schema realm_secret_schema =
+	SCHEMA("turn.realms.secrets", secret_rows, sizeof(struct turn_secret_section));
+
+static const struct cfg_row realm_peers_rows[] = {
+	{ .name = "allow", .type = &cfg_prefix, CFG_AT(struct turn_peer_rules, allow), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Prefixes that clients of this realm may reach, beside those of turn.peers.allow; what turn.peers.deny "
+		  "names stays refused." },
+	{ .name = "deny", .type = &cfg_prefix, CFG_AT(struct turn_peer_rules, deny), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Prefixes that clients of this realm may not reach, beside those of turn.peers.deny." },
+};
+static const struct cfg_schema realm_peers_schema =
+	SCHEMA("turn.realms.peers", realm_peers_rows, sizeof(struct turn_peer_rules));
+
+#define REALM_LIMIT(n, t, u, lo, hi, h) \
+	{ .name = #n, .type = &t, CFG_AT(struct turn_limits, n), .flags = CFG_RELOAD, .min = (lo), .max = (hi), .unit = u, .help = h }
+static const struct cfg_row realm_limits_rows[] = {
+	REALM_LIMIT(allocations, cfg_count, "allocations", 1, 0,
+		    "Allocations of this realm; turn.limits.allocations holds too. Default: no limit of its own."),
+	REALM_LIMIT(allocations_per_user, cfg_count, "allocations", 1, 0,
+		    "Allocations of one user name in this realm. Default: as turn.limits.allocations_per_user says or, if "
+		    "nothing is written there, 20 (unlimited if this realm has a password for all names)."),
+	REALM_LIMIT(permissions_per_allocation, cfg_count, "peers", 1, 65535,
+		    "As turn.limits.permissions_per_allocation, which is the default."),
+	REALM_LIMIT(permissions, cfg_count, "peers", 1, 0,
+		    "Permissions of this realm; turn.limits.permissions holds too. Default: no limit of its own."),
+	REALM_LIMIT(permissions_per_user, cfg_count, "peers", 1, 0,
+		    "Permissions of one user name in this realm. Default: as many as allocations_per_user and "
+		    "permissions_per_allocation of this realm allow together."),
+	REALM_LIMIT(channels_per_allocation, cfg_count, "channels", 1, 4096,
+		    "As turn.limits.channels_per_allocation, which is the default."),
+	REALM_LIMIT(channels, cfg_count, "channels", 1, 0,
+		    "Channels of this realm; turn.limits.channels holds too. Default: no limit of its own."),
+	REALM_LIMIT(channels_per_user, cfg_count, "channels", 1, 0,
+		    "Channels of one user name in this realm; as permissions_per_user."),
+	REALM_LIMIT(bitrate, cfg_bitrate, "bit/s", 64000, 0,
+		    "Relayed traffic of this realm, both directions together; turn.limits.bitrate holds too. Default: no "
+		    "limit of its own."),
+	REALM_LIMIT(bitrate_per_user, cfg_bitrate, "bit/s", 64000, 0,
+		    "Relayed traffic of one user name in this realm. Default: as turn.limits.bitrate_per_user says."),
+};
+static const struct cfg_schema realm_limits_schema =
+	SCHEMA("turn.realms.limits", realm_limits_rows, sizeof(struct turn_limits));
+
+#define REALM(member) CFG_AT(struct turn_realm_section, member)
+static const struct cfg_row realm_rows[] = {
+	{ .name = "name", .type = &cfg_string, REALM(name), .flags = CFG_REQUIRED | CFG_RELOAD, .min = 1, .max = 63,
+	  .help = "Name of the realm, as clients hash it into their passwords; usually a domain." },
+	{ .name = "server_names", .type = &cfg_string, REALM(server_names), .flags = CFG_LIST | CFG_RELOAD, .min = 1, .max = 253,
+	  .help = "TLS and DTLS clients that ask for one of these host names (SNI) belong to this realm; \"*.partner.example\" "
+		  "is any one label in front. The exact name beats the pattern." },
+	{ .name = "listen", .type = &cfg_endpoint, REALM(listen), .flags = CFG_LIST | CFG_RELOAD, .choices = protocols,
+	  .help = "Clients that came to these addresses belong to this realm, unless a server name said otherwise; each "
+		  "must be one of turn.listen, or an address that a listener on 0.0.0.0 or :: covers." },
+	{ .name = "certificate", .type = &cfg_path, REALM(certificate), .flags = CFG_RELOAD,
+	  .help = "PEM file with the certificate that clients are shown who ask for one of server_names, followed by its "
+		  "chain. Default: turn.certificate." },
+	{ .name = "key", .type = &cfg_path, REALM(key), .flags = CFG_RELOAD,
+	  .help = "PEM file with the private key of this certificate." },
+	{ .name = "password", .type = &cfg_string, REALM(password), .flags = CFG_RELOAD | CFG_SECRET, .min = 1, .max = 255,
+	  .help = "One password for all clients of this realm, as turn.password." },
+	{ .name = "users", .sub = &realm_user_schema, REALM(users), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Named users of this realm; the same name in another realm is somebody else. More can be added while the "
+		  "server runs: `stile turn user add NAME --realm REALM`." },
+	{ .name = "secrets", .sub = &realm_secret_schema, REALM(secrets), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Shared secrets of this realm's time-limited credentials." },
+	{ .name = "peers", .sub = &realm_peers_schema, REALM(peers), .flags = CFG_RELOAD,
+	  .help = "Which addresses clients of this realm may reach, on top of turn.peers." },
+	{ .name = "limits", .sub = &realm_limits_schema, REALM(limits), .flags = CFG_RELOAD,
+	  .help = "What clients of this realm may use of the server's turn.limits." },
+};
+static const struct cfg_schema realm_schema = SCHEMA("turn.realms", realm_rows, sizeof(struct turn_realm_section));
+
 static const struct cfg_row lifetime_rows[] = {
 	{ .name = "default", .type = &cfg_duration, IN(lifetime, default_ms), .flags = CFG_RELOAD,
 	  .min = 1000, .max = 86400000, .def = "600s",
@@ -144,9 +218,10 @@ static const struct cfg_row fast_path_rows[] = {
 static const struct cfg_schema fast_path_schema = SCHEMA("turn.fast_path", fast_path_rows, SIZE_OF(fast_path));
 
 static const struct cfg_row turn_rows[] = {
-	{ .name = "realm", .type = &cfg_string, CFG_AT(struct turn_config, realm), .min = 1, .max = 127, .def = "stile",
+	{ .name = "realm", .type = &cfg_string, CFG_AT(struct turn_config, realm), .flags = CFG_RELOAD,
+	  .min = 1, .max = 127, .def = "stile",
 	  .help = "Realm of the credentials; usually the domain. Passwords that clients have saved as a hash are bound "
-		  "to it." },
+		  "to it; after a change running sessions go on, and new ones are told the new name." },
 	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct turn_config, listen), .flags = CFG_LIST,
 	  .choices = protocols, .def = "udp:0.0.0.0:3478, tcp:0.0.0.0:3478",
 	  .help = "Where clients connect: udp, tcp, tls or dtls, address and port, in the order they are recommended to "
@@ -171,6 +246,9 @@ static const struct cfg_row turn_rows[] = {
 	  .help = "Which addresses clients may reach through the relay, on top of the safe defaults." },
 	{ .name = "limits", .sub = &limits_schema, CFG_AT(struct turn_config, limits), .flags = CFG_RELOAD,
 	  .help = "What clients may use; every limit has its own error, counter and log line." },
+	{ .name = "realms", .sub = &realm_schema, CFG_AT(struct turn_config, realms), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "More realms on this server, each with its own users, rules, share of the limits and certificate; the keys "
+		  "above describe the default realm, whose clients are all others." },
 	{ .name = "lifetime", .sub = &lifetime_schema, CFG_AT(struct turn_config, lifetime), .flags = CFG_RELOAD,
 	  .help = "How long allocations and nonces live." },
 	{ .name = "drain", .type = &cfg_duration, CFG_AT(struct turn_config, drain_ms), .flags = CFG_RELOAD,

@@ -16,6 +16,28 @@ struct turn_user_section {
 struct turn_secret_section {
 	char *id, *secret;
 };
+struct turn_peer_rules {
+	struct cfg_list allow, deny; /* struct prefix */
+};
+struct turn_limits { /* UINT64_MAX: unlimited; 0: not written, the policy resolves it */
+	uint64_t allocations, allocations_per_user;
+	uint64_t permissions_per_allocation, channels_per_allocation;
+	uint64_t permissions, permissions_per_user, channels, channels_per_user;
+	uint64_t bitrate, bitrate_per_user; /* bit/s */
+	/* of the server only */
+	uint64_t connections, connections_per_address; /* TCP, TLS and DTLS clients */
+	uint64_t unauthenticated_bitrate; /* excess of unauthenticated replies over their requests, per source prefix */
+};
+struct turn_realm_section { /* one beside the default realm, which the keys of `turn` itself describe */
+	char *name;
+	struct cfg_list server_names; /* char *: what leads TLS and DTLS clients here */
+	struct cfg_list listen;	      /* struct cfg_endpoint: and other clients */
+	char *certificate, *key;      /* for the server names; NULL: turn.certificate */
+	char *password;
+	struct cfg_list users, secrets;
+	struct turn_peer_rules peers;
+	struct turn_limits limits;
+};
 struct turn_config {
 	char *realm;
 	struct cfg_list listen; /* struct cfg_endpoint */
@@ -28,19 +50,9 @@ struct turn_config {
 	char *password;		 /* the simple case: one password, any user name */
 	struct cfg_list users;	 /* struct turn_user_section */
 	struct cfg_list secrets; /* struct turn_secret_section: time-limited REST credentials */
-	struct {
-		struct cfg_list allow, deny; /* struct prefix */
-	} peers;
-	struct {
-		uint64_t allocations, allocations_per_user; /* UINT64_MAX unlimited; per user 0: not written,
-							     * the policy resolves it */
-		uint64_t permissions_per_allocation, channels_per_allocation;
-		/* 0: not written, the policy resolves them */
-		uint64_t permissions, permissions_per_user, channels, channels_per_user;
-		uint64_t bitrate, bitrate_per_user; /* bit/s */
-		uint64_t connections, connections_per_address; /* TCP, TLS and DTLS clients */
-		uint64_t unauthenticated_bitrate; /* excess of unauthenticated replies over their requests, per source prefix */
-	} limits;
+	struct turn_peer_rules peers;
+	struct turn_limits limits;
+	struct cfg_list realms; /* struct turn_realm_section */
 	struct {
 		uint64_t default_ms, max_ms; /* 600 s, 3600 s */
 		uint64_t nonce_ms;

@@ -12,25 +12,32 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "common/tls.h"
 #include "stun/auth.h"
-#include "turn/config.h"
+#include "turn/config_check.h"
 #include "turn/totals.h"
 
 /* Shorter ones are warned of. A secret can be tried offline by whoever has one credential made with it. */
 enum { WEAK_SECRET = 16, WEAK_PASSWORD = 8 };
 
-struct path {
-	char s[64];
-};
-
-/* "turn.users[2].name"; member NULL: the item itself. */
-static struct path item(const char *list, size_t i, const char *member)
+struct key_path check_item(const char *base, const char *list, size_t i, const char *member)
 {
-	struct path p;
+	struct key_path p;
 
-	snprintf(p.s, sizeof(p.s), "turn.%s[%zu]%s%s", list, i, member ? "." : "", member ? member : "");
+	snprintf(p.s, sizeof(p.s), "%s.%s[%zu]%s%s", base, list, i, member ? "." : "", member ? member : "");
 	return p;
+}
+
+struct key_path check_key(const char *base, const char *key)
+{
+	struct key_path p;
+
+	snprintf(p.s, sizeof(p.s), "%s.%s", base, key);
+	return p;
+}
+
+static struct key_path item(const char *list, size_t i, const char *member)
+{
+	return check_item("turn", list, i, member);
 }
 
 /* ---- credentials ---- */
@@ -40,7 +47,7 @@ static void check_a_source_exists(struct cfg *c, const struct turn_config *t)
 	const char *file;
 	unsigned line;
 
-	if (t->password || t->users.n || t->secrets.n)
+	if (t->password || t->users.n || t->secrets.n || t->realms.n)
 		return;
 	if (cfg_where(c, "turn.password", &file, &line))
 		return; /* written, but bad: that has its own error */
@@ -71,11 +78,6 @@ static void check_password(struct cfg *c, const char *key, const char *password)
 	bytes_wipe(prepared, sizeof(prepared));
 }
 
-struct named { /* an item of a list, by its name */
-	char name[512];
-	size_t i;
-};
-
 static int compare_named(const void *a, const void *b)
 {
 	const struct named *x = a, *y = b;
@@ -84,35 +86,34 @@ static int compare_named(const void *a, const void *b)
 	return d ? d : (x->i > y->i) - (x->i < y->i);
 }
 
-/* Says of each later one of equal names where the first stands. Sorts. */
-static void check_twice(struct cfg *c, struct named *names, size_t n, const char *list, const char *member,
-			const char *what)
+void check_twice(struct cfg *c, const struct named_list *l)
 {
+	struct named *names = l->names;
 	const char *file;
 	unsigned line = 0;
 
-	qsort(names, n, sizeof(*names), compare_named);
-	for (size_t i = 1, first = 0; i < n; i++) {
+	qsort(names, l->n, sizeof(*names), compare_named);
+	for (size_t i = 1, first = 0; i < l->n; i++) {
 		if (strcmp(names[i].name, names[first].name) != 0) {
 			first = i;
 			continue;
 		}
-		cfg_where(c, item(list, names[first].i, member).s, &file, &line);
-		cfg_add_error(c, item(list, names[i].i, member).s, "two %s are called '%s'; the first stands in line %u",
-			      what, names[i].name, line);
+		cfg_where(c, check_item(l->base, l->list, names[first].i, l->member).s, &file, &line);
+		cfg_add_error(c, check_item(l->base, l->list, names[i].i, l->member).s,
+			      "two %s are called '%s'; the first stands in line %u", l->what, names[i].name, line);
 	}
 }
 
-static void check_users(struct cfg *c, const struct turn_config *t)
+static void check_users(struct cfg *c, const struct check_sources *from)
 {
-	const struct turn_user_section *users = t->users.items;
-	struct named *names = calloc(t->users.n + 1, sizeof(*names));
+	const struct turn_user_section *users = from->users->items;
+	struct named *names = calloc(from->users->n + 1, sizeof(*names));
 	size_t n = 0;
 
-	for (size_t i = 0; names && i < t->users.n; i++) {
-		struct path key = item("users", i, "name");
+	for (size_t i = 0; names && i < from->users->n; i++) {
+		struct key_path key = check_item(from->base, "users", i, "name");
 
-		check_password(c, item("users", i, "password").s, users[i].password);
+		check_password(c, check_item(from->base, "users", i, "password").s, users[i].password);
 		if (!users[i].name ||
 		    !check_prepared(c, key.s, "this user name", users[i].name, names[n].name, sizeof(names[n].name)))
 			continue;
@@ -121,42 +122,67 @@ static void check_users(struct cfg *c, const struct turn_config *t)
 		names[n++].i = i;
 	}
 	if (names)
-		check_twice(c, names, n, "users", "name", "users");
+		check_twice(c, &(struct named_list){ names, n, from->base, "users", "name", "users" });
 	else
 		cfg_add_error(c, "turn.users", "out of memory");
 	free(names);
 }
 
-static void check_secrets(struct cfg *c, const struct turn_config *t)
+static void check_secrets(struct cfg *c, const struct check_sources *from)
 {
-	const struct turn_secret_section *secrets = t->secrets.items;
-	struct named *names = calloc(t->secrets.n + 1, sizeof(*names));
+	const struct turn_secret_section *secrets = from->secrets->items;
+	struct named *names = calloc(from->secrets->n + 1, sizeof(*names));
 	size_t n = 0;
 
-	for (size_t i = 0; names && i < t->secrets.n; i++) {
+	for (size_t i = 0; names && i < from->secrets->n; i++) {
 		if (!secrets[i].id)
 			continue;
 		snprintf(names[n].name, sizeof(names[n].name), "%s", secrets[i].id);
 		names[n++].i = i;
 	}
 	if (names)
-		check_twice(c, names, n, "secrets", "id", "secrets");
+		check_twice(c, &(struct named_list){ names, n, from->base, "secrets", "id", "secrets" });
 	else
 		cfg_add_error(c, "turn.secrets", "out of memory");
 	free(names);
 }
 
-static void check_realm(struct cfg *c, const struct turn_config *t)
+static void warn_short(struct cfg *c, const char *key, const char *s, size_t enough)
+{
+	if (s && strlen(s) < enough)
+		cfg_add_warning(c, key, "less than %zu characters are soon guessed", enough);
+}
+
+static void warn_weak(struct cfg *c, const struct check_sources *from)
+{
+	const struct turn_user_section *users = from->users->items;
+	const struct turn_secret_section *secrets = from->secrets->items;
+
+	warn_short(c, check_key(from->base, "password").s, from->password, WEAK_PASSWORD);
+	for (size_t i = 0; i < from->users->n; i++)
+		warn_short(c, check_item(from->base, "users", i, "password").s, users[i].password, WEAK_PASSWORD);
+	for (size_t i = 0; i < from->secrets->n; i++)
+		warn_short(c, check_item(from->base, "secrets", i, "secret").s, secrets[i].secret, WEAK_SECRET);
+}
+
+void check_credentials(struct cfg *c, const struct check_sources *from)
+{
+	check_password(c, check_key(from->base, "password").s, from->password);
+	check_users(c, from);
+	check_secrets(c, from);
+	warn_weak(c, from);
+}
+
+void check_realm_name(struct cfg *c, const char *key, const char *name)
 {
 	char prepared[512];
 
-	if (!t->realm || !check_prepared(c, "turn.realm", "the realm", t->realm, prepared, sizeof(prepared)))
+	if (!name || !check_prepared(c, key, "the realm", name, prepared, sizeof(prepared)))
 		return;
-	if (strcmp(prepared, t->realm) != 0)
-		cfg_add_error(c, "turn.realm", "clients would hash the realm in its normal form; write it so: '%s'", prepared);
-	else if (strchr(t->realm, '"') || strchr(t->realm, '\\'))
-		cfg_add_error(c, "turn.realm", "the realm must not hold quotes or backslashes: clients differ in how they "
-			      "hash it");
+	if (strcmp(prepared, name) != 0)
+		cfg_add_error(c, key, "clients would hash the realm in its normal form; write it so: '%s'", prepared);
+	else if (strchr(name, '"') || strchr(name, '\\'))
+		cfg_add_error(c, key, "the realm must not hold quotes or backslashes: clients differ in how they hash it");
 }
 
 /* ---- addresses ---- */
@@ -237,7 +263,7 @@ static void check_relay_addresses(struct cfg *c, const struct turn_config *t)
 	if (t->relay.addresses.n > TURN_TOTALS_RELAY_ADDRESSES)
 		cfg_add_error(c, "turn.relay.addresses", "at most %d relay addresses are possible", TURN_TOTALS_RELAY_ADDRESSES);
 	for (size_t i = 0; i < t->relay.addresses.n; i++) {
-		struct path key = item("relay.addresses", i, NULL);
+		struct key_path key = item("relay.addresses", i, NULL);
 		enum addr_class class = addr_classify(&a[i]);
 
 		if (addr_family(&a[i]) == AF_UNSPEC)
@@ -301,17 +327,38 @@ static void check_relay_ports(struct cfg *c, const struct turn_config *t)
 	}
 }
 
-static void check_peers(struct cfg *c, const struct turn_config *t)
+static void warn_allowed(struct cfg *c, const char *key, const struct prefix *p, const struct turn_peer_rules *rules,
+			 const char *whose)
 {
-	const struct prefix *allow = t->peers.allow.items;
+	const struct prefix *deny = rules->deny.items;
+	char a[PREFIX_STRLEN], d[PREFIX_STRLEN];
+
+	for (size_t k = 0; k < rules->deny.n; k++)
+		if (deny[k].bits <= p->bits && prefix_contains(&deny[k], &p->a))
+			cfg_add_warning(c, key, "%s is never allowed: %s.deny %s beats it", prefix_print(p, a), whose,
+					prefix_print(&deny[k], d));
+}
+
+void check_peers(struct cfg *c, const char *base, const struct turn_peer_rules *peers, const struct turn_peer_rules *server)
+{
+	const struct prefix *allow = peers->allow.items;
 	char text[PREFIX_STRLEN];
 
-	for (size_t i = 0; i < t->peers.allow.n; i++) {
+	for (size_t i = 0; i < peers->allow.n; i++) {
+		struct key_path key = check_item(base, "peers.allow", i, NULL);
 		struct addr real = addr_canonical(&allow[i].a);
 
+		if (addr_family(&allow[i].a) == AF_UNSPEC)
+			continue;
 		if (addr_family(&allow[i].a) == AF_INET6 && addr_family(&real) == AF_INET)
-			cfg_add_error(c, item("peers.allow", i, NULL).s, "%s hides IPv4 addresses and is compared as IPv4, so it "
-				      "would never match; write the IPv4 prefix", prefix_print(&allow[i], text));
+			cfg_add_error(c, key.s, "%s hides IPv4 addresses and is compared as IPv4, so it would never match; write "
+				      "the IPv4 prefix", prefix_print(&allow[i], text));
+		if (!allow[i].bits)
+			cfg_add_warning(c, key.s, "%s lets clients reach every address, this machine's own and the local "
+					"network's included", prefix_print(&allow[i], text));
+		warn_allowed(c, key.s, &allow[i], peers, check_key(base, "peers").s);
+		if (server != peers)
+			warn_allowed(c, key.s, &allow[i], server, "turn.peers");
 	}
 }
 
@@ -325,35 +372,52 @@ static bool is_about(const char *sentence, const char *key, const char *certific
 	return at && (!other || at < other);
 }
 
+struct tls_ctx *check_load_certificate(struct cfg *c, const struct check_certificate *from)
+{
+	struct tls_options o = { .cert_file = from->certificate, .key_file = from->key, .dtls = from->dtls };
+	struct tls_ctx *ctx = NULL;
+	char err[TLS_ERRLEN];
+	int r = tls_ctx_new(&o, err, &ctx);
+
+	if (r < 0)
+		cfg_add_error(c, check_key(from->base, is_about(err, from->key, from->certificate) ? "key" : "certificate").s,
+			      "%s", err);
+	else if (err[0]) /* its dates */
+		cfg_add_warning(c, check_key(from->base, "certificate").s, "%s", err);
+	return ctx;
+}
+
+bool check_wants_tls(const struct turn_config *t, const struct cfg_endpoint **ret_first, bool *ret_dtls)
+{
+	const struct cfg_endpoint *l = t->listen.items;
+
+	*ret_first = NULL;
+	*ret_dtls = false;
+	for (size_t i = t->listen.n; i-- > 0;) {
+		if (l[i].proto != TURN_LISTEN_TLS && l[i].proto != TURN_LISTEN_DTLS)
+			continue;
+		*ret_first = &l[i];
+		*ret_dtls |= l[i].proto == TURN_LISTEN_DTLS;
+	}
+	return *ret_first != NULL;
+}
+
 static void check_certificate(struct cfg *c, const struct turn_config *t)
 {
-	_cleanup_(tls_ctx_unrefp) struct tls_ctx *ctx = NULL;
-	const struct cfg_endpoint *l = t->listen.items;
-	struct tls_options o = { .cert_file = t->certificate, .key_file = t->key };
-	char err[TLS_ERRLEN], text[ADDR_STRLEN];
-	const char *proto;
-	size_t i = 0;
-	int r;
+	struct check_certificate from = { .base = "turn", .certificate = t->certificate, .key = t->key };
+	const struct cfg_endpoint *l;
+	char text[ADDR_STRLEN];
 
-	while (i < t->listen.n && l[i].proto != TURN_LISTEN_TLS && l[i].proto != TURN_LISTEN_DTLS)
-		i++;
-	if (i == t->listen.n)
+	if (!check_wants_tls(t, &l, &from.dtls))
 		return;
-	for (size_t k = i; k < t->listen.n; k++)
-		o.dtls |= l[k].proto == TURN_LISTEN_DTLS; /* which asks more of a key than TLS */
-	proto = l[i].proto == TURN_LISTEN_TLS ? "tls" : "dtls";
-	if (!t->certificate || !t->key) {
-		cfg_add_error(c, t->certificate ? "turn.certificate" : t->key ? "turn.key" : item("listen", i, NULL).s,
-			      "listener %s:%s needs turn.certificate and turn.key; %s missing", proto,
-			      addr_print(&l[i].at, text),
-			      t->certificate ? "the key is" : t->key ? "the certificate is" : "both are");
+	if (t->certificate && t->key) {
+		tls_ctx_unref(check_load_certificate(c, &from));
 		return;
 	}
-	r = tls_ctx_new(&o, err, &ctx);
-	if (r < 0)
-		cfg_add_error(c, is_about(err, t->key, t->certificate) ? "turn.key" : "turn.certificate", "%s", err);
-	else if (err[0]) /* its dates */
-		cfg_add_warning(c, "turn.certificate", "%s", err);
+	cfg_add_error(c, t->certificate ? "turn.certificate" : t->key ? "turn.key" :
+				     item("listen", (size_t)(l - (const struct cfg_endpoint *)t->listen.items), NULL).s,
+		      "listener %s:%s needs turn.certificate and turn.key; %s missing", l->proto == TURN_LISTEN_TLS ? "tls" : "dtls",
+		      addr_print(&l->at, text), t->certificate ? "the key is" : t->key ? "the certificate is" : "both are");
 }
 
 static void check_lifetimes(struct cfg *c, const struct turn_config *t)
@@ -364,47 +428,6 @@ static void check_lifetimes(struct cfg *c, const struct turn_config *t)
 			      (unsigned long long)(t->lifetime.max_ms / 1000));
 }
 
-/* ---- what is probably not meant ---- */
-
-static void warn_peers(struct cfg *c, const struct turn_config *t)
-{
-	const struct prefix *allow = t->peers.allow.items, *deny = t->peers.deny.items;
-	char a[PREFIX_STRLEN], d[PREFIX_STRLEN];
-
-	for (size_t i = 0; i < t->peers.allow.n; i++) {
-		struct path key = item("peers.allow", i, NULL);
-
-		if (addr_family(&allow[i].a) == AF_UNSPEC)
-			continue;
-		if (!allow[i].bits)
-			cfg_add_warning(c, key.s, "%s lets clients reach every address, this machine's own and the local "
-					"network's included", prefix_print(&allow[i], a));
-		for (size_t k = 0; k < t->peers.deny.n; k++) {
-			if (deny[k].bits <= allow[i].bits && prefix_contains(&deny[k], &allow[i].a))
-				cfg_add_warning(c, key.s, "%s is never allowed: turn.peers.deny %s beats it",
-						prefix_print(&allow[i], a), prefix_print(&deny[k], d));
-		}
-	}
-}
-
-static void warn_short(struct cfg *c, const char *key, const char *s, size_t enough)
-{
-	if (s && strlen(s) < enough)
-		cfg_add_warning(c, key, "less than %zu characters are soon guessed", enough);
-}
-
-static void warn_weak(struct cfg *c, const struct turn_config *t)
-{
-	const struct turn_user_section *users = t->users.items;
-	const struct turn_secret_section *secrets = t->secrets.items;
-
-	warn_short(c, "turn.password", t->password, WEAK_PASSWORD);
-	for (size_t i = 0; i < t->users.n; i++)
-		warn_short(c, item("users", i, "password").s, users[i].password, WEAK_PASSWORD);
-	for (size_t i = 0; i < t->secrets.n; i++)
-		warn_short(c, item("secrets", i, "secret").s, secrets[i].secret, WEAK_SECRET);
-}
-
 /* Names only: stile-fastpath says which interfaces are there. */
 void turn_fast_path_check(struct cfg *c)
 {
@@ -412,7 +435,7 @@ void turn_fast_path_check(struct cfg *c)
 	char *const *names = t->fast_path.interfaces.items;
 
 	for (size_t i = 0; i < t->fast_path.interfaces.n; i++) {
-		struct path key = item("fast_path.interfaces", i, NULL);
+		struct key_path key = item("fast_path.interfaces", i, NULL);
 
 		if (strcmp(names[i], "lo") == 0)
 			cfg_add_error(c, key.s, "the loopback interface has no fast path");
@@ -432,18 +455,15 @@ void turn_config_check(struct cfg *c)
 	const struct turn_config *t = &((const struct turn_root *)cfg_values(c))->turn;
 
 	check_a_source_exists(c, t);
-	check_password(c, "turn.password", t->password);
-	check_users(c, t);
-	check_secrets(c, t);
-	check_realm(c, t);
+	check_credentials(c, &(struct check_sources){ "turn", t->password, &t->users, &t->secrets });
+	check_realm_name(c, "turn.realm", t->realm);
 	check_listeners(c, t);
 	check_certificate(c, t);
 	check_relay_addresses(c, t);
 	check_external(c, t);
 	check_relay_ports(c, t);
-	check_peers(c, t);
+	check_peers(c, "turn", &t->peers, &t->peers);
 	check_lifetimes(c, t);
 	turn_fast_path_check(c);
-	warn_peers(c, t);
-	warn_weak(c, t);
+	check_realms(c, t);
 }

@@ -7,6 +7,7 @@
 #pragma once
 #include "common/hash.h"
 #include "turn/metrics.h"
+#include "turn/realm.h"
 #include "turn/refusals.h"
 #include "turn/reservations.h"
 #include "turn/server.h"
@@ -58,8 +59,7 @@ struct turn_server {
 	struct hash_seed seed;
 	uint32_t number_spread;		/* odd: spreads channel numbers over an index */
 	uint64_t random;		/* state of transaction ids of indications */
-	bool rates;			/* a bit rate is limited */
-	uint64_t lease_bytes;		/* taken at once from the totals */
+	bool rates;			/* a bit rate is limited, in some realm */
 	uint8_t *scratch;		/* TURN_SCRATCH bytes */
 	struct list allocs;		/* in creation order */
 	unsigned n_allocs;
@@ -69,7 +69,7 @@ struct turn_server {
 	struct turn_budget *budget;
 	struct turn_refusals *refusals;
 	struct timer reservations_due;
-	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gates[2], peer_error_gate;
+	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gates[3], peer_error_gate;
 };
 
 static inline void turn_count(const struct turn_server *s, enum turn_metric row, unsigned label, int64_t v)
@@ -88,6 +88,7 @@ struct turn_request {
 	const struct turn_path *from;
 	const struct stun_msg *m;
 	struct turn_alloc *alloc;  /* of this five-tuple; NULL: none */
+	const struct turn_realm *realm; /* of the allocation, else of the path; NULL: it did not come to that */
 	struct turn_key *key;	   /* signs the answer; owned */
 	struct turn_identity id;   /* set if the credential was looked up */
 	const struct turn_path *way; /* of the answer; NULL: back where the request came from */
@@ -96,7 +97,7 @@ struct turn_request {
 	uint64_t now;
 	uint16_t unknown[STUN_MAX_UNKNOWN]; /* for 420 */
 	unsigned n_unknown;
-	char why[128];		   /* detail of a refusal, for the administrator */
+	char why[192];		   /* detail of a refusal, for the administrator */
 };
 
 struct turn_method {
@@ -106,6 +107,10 @@ struct turn_method {
 	enum turn_refusal (*handle)(struct turn_request *q);
 };
 extern const struct turn_method turn_methods[TURN_METHODS];
+
+/* What one limit allows: of the server, of a realm, of a user there. */
+#define TURN_CAPS(s, r, what)                                                                      \
+	(&(struct turn_caps){ (s)->cfg->limits.what, (r)->limits.what, (r)->limits.what##_per_user })
 
 void turn_request_run(struct turn_request *q);
 void turn_refuse(struct turn_request *q, enum turn_refusal what);

@@ -21,7 +21,7 @@ static const char *const auth_texts[TURN_AUTH_CODES] = {
 	[TURN_AUTH_UNKNOWN_USER] = "unknown user name",
 	[TURN_AUTH_WRONG_PASSWORD] = "wrong password",
 	[TURN_AUTH_EXPIRED] = "time-limited credential has expired",
-	[TURN_AUTH_WRONG_REALM] = "realm is not the one of this server",
+	[TURN_AUTH_WRONG_REALM] = "realm is not the one that is served there",
 	[TURN_AUTH_BAD_USERNAME] = "user name is not valid text or too long",
 	[TURN_AUTH_UNKNOWN_USERHASH] = "user hash of no named user",
 	[TURN_AUTH_BAD_ALGORITHM] = "password algorithm not offered, or the offer was altered on its way",
@@ -35,7 +35,7 @@ const char *turn_auth_text(enum turn_auth a)
 
 /* One request on its way through the sources. */
 struct attempt {
-	const struct turn_policy *p;
+	const struct turn_realm *x;
 	const struct stun_msg *m;
 	enum stun_algorithm alg;
 	struct text user; /* as sent: part of the key */
@@ -50,9 +50,9 @@ static int try_password(struct attempt *at, struct text password)
 {
 	const struct key_parts parts = {
 		.alg = at->alg,
-		.digest = at->p->digest[at->alg],
+		.digest = at->x->digest[at->alg],
 		.user = at->user,
-		.realm = text_of(at->p->cfg.realm),
+		.realm = text_of(at->x->name),
 		.password = password,
 	};
 	_cleanup_(turn_key_unrefp) struct turn_key *k = NULL;
@@ -125,7 +125,7 @@ static int try_secret(struct attempt *at, const struct turn_secret_section *s)
 
 static enum turn_auth by_secret(struct attempt *at)
 {
-	const struct cfg_list *list = &at->p->cfg.secrets;
+	const struct cfg_list *list = &at->x->secrets;
 	const struct turn_secret_section *secrets = list->items;
 	struct text name;
 	uint64_t expiry;
@@ -155,16 +155,16 @@ static enum turn_auth by_secret(struct attempt *at)
 
 static enum turn_auth by_user(struct attempt *at)
 {
-	const struct policy_user *u = policy_user_find(at->p, text_of(at->id->user));
+	const struct policy_user *u = policy_user_find(at->x, text_of(at->id->user));
 
 	return u ? auth_of(try_password(at, text_of(u->password))) : TURN_AUTH_UNKNOWN_USER;
 }
 
 static enum turn_auth by_password(struct attempt *at)
 {
-	if (!at->p->password || policy_user_find(at->p, text_of(at->id->user)))
+	if (!at->x->password || policy_user_find(at->x, text_of(at->id->user)))
 		return TURN_AUTH_UNKNOWN_USER;
-	return auth_of(try_password(at, text_of(at->p->password)));
+	return auth_of(try_password(at, text_of(at->x->password)));
 }
 
 static enum turn_auth by_name(struct attempt *at)
@@ -194,7 +194,7 @@ static void set_identity(struct turn_identity *id, struct text prepared)
 static enum turn_auth by_userhash(struct attempt *at)
 {
 	const struct stun_value *v = &at->m->attr[STUN_A_USERHASH];
-	const struct policy_user *u = v->n == STUN_USERHASH_LEN ? policy_user_by_hash(at->p, v->p) : NULL;
+	const struct policy_user *u = v->n == STUN_USERHASH_LEN ? policy_user_by_hash(at->x, v->p) : NULL;
 
 	if (!u)
 		return unknown(at, TURN_AUTH_UNKNOWN_USERHASH);
@@ -217,17 +217,16 @@ static enum turn_auth by_username(struct attempt *at)
 	return by_name(at);
 }
 
-enum turn_auth turn_policy_authenticate(const struct turn_policy *p, const struct stun_msg *m, uint64_t unix_s,
-					struct turn_identity *ret_id, struct turn_key **ret_key,
-					uint64_t *ret_detail)
+enum turn_auth turn_realm_authenticate(const struct turn_realm *x, const struct stun_msg *m, uint64_t unix_s,
+				       struct turn_identity *ret_id, struct turn_key **ret_key, uint64_t *ret_detail)
 {
-	struct attempt at = { .p = p, .m = m, .unix_s = unix_s, .id = ret_id };
+	struct attempt at = { .x = x, .m = m, .unix_s = unix_s, .id = ret_id };
 	struct text realm;
 	enum turn_auth a;
 
 	*ret_id = (struct turn_identity){ 0 };
 	*ret_detail = 0;
-	if (stun_get_text(m, STUN_A_REALM, &realm) != 0 || !text_eq(realm, text_of(p->cfg.realm)))
+	if (stun_get_text(m, STUN_A_REALM, &realm) != 0 || !text_eq(realm, text_of(x->name)))
 		return TURN_AUTH_WRONG_REALM;
 	a = turn_key_algorithm(m, &at.alg);
 	if (a != TURN_AUTH_OK)

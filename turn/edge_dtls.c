@@ -18,6 +18,7 @@ struct turn_dtls_session {
 	struct turn_udp *udp; /* the listener's socket */
 	struct addr client, local;
 	struct dgram_mark mark; /* of the datagram that is being read */
+	uint16_t realm; /* slot of the realm that its server name led to; 0: none */
 	struct timer unused;
 };
 
@@ -48,7 +49,7 @@ static const struct turn_transport transport_dtls = {
 
 static struct turn_path session_path(struct turn_dtls_session *s)
 {
-	return (struct turn_path){ &transport_dtls, s, s->client, s->local };
+	return (struct turn_path){ &transport_dtls, s, s->client, s->local, s->realm };
 }
 
 static uint64_t session_hash(struct turn_worker *w, const struct addr *client, const struct addr *local)
@@ -102,6 +103,13 @@ static void on_unused(struct timer *t, uint64_t now)
 	session_free(s);
 }
 
+static void on_open(struct dtls_session *d, void *arg)
+{
+	struct turn_dtls_session *s = arg;
+
+	s->realm = (uint16_t)turn_policy_realm_named(s->worker->policy, tls_server_name(dtls_session_ssl(d)));
+}
+
 static void on_data(struct dtls_session *d, uint8_t *p, size_t n, void *arg)
 {
 	struct turn_dtls_session *s = arg;
@@ -123,6 +131,7 @@ static void on_close(struct dtls_session *d, int err, const char *why, void *arg
 }
 
 static const struct dtls_session_ops session_ops = {
+	.on_open = on_open,
 	.on_data = on_data,
 	.on_close = on_close,
 };

@@ -31,6 +31,7 @@ struct turn_conn {
 	struct dgram_mark mark; /* of all that it relays */
 	struct timer unused; /* fires while the connection holds no allocation */
 	uint64_t frames;
+	uint16_t realm; /* slot of the realm that its server name led to; 0: none */
 	struct turn_flow *flow; /* a data connection's, once bound */
 	struct letter *leaving; /* to another worker, when on_data is done */
 };
@@ -73,7 +74,7 @@ static const struct turn_transport transport_tls = {
 
 static struct turn_path conn_path(struct turn_conn *c)
 {
-	return (struct turn_path){ c->transport, c, c->client, c->local };
+	return (struct turn_path){ c->transport, c, c->client, c->local, c->realm };
 }
 
 static void conn_free(struct turn_conn *c)
@@ -226,6 +227,15 @@ static void leave(struct turn_conn *c, bool alone)
 
 /* ---- input ---- */
 
+/* Its handshake is done. The name decides once: a reload moves nobody. */
+static void on_open(struct stream *s, void *arg)
+{
+	struct turn_conn *c = arg;
+
+	if (stream_ssl(s) && c->frames == 0) /* else it comes from another worker, and knows */
+		c->realm = (uint16_t)turn_policy_realm_named(c->worker->policy, tls_server_name(stream_ssl(s)));
+}
+
 static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 {
 	struct turn_conn *c = arg;
@@ -279,6 +289,7 @@ static void on_close(struct stream *s, int err, const char *why, void *arg)
 }
 
 static const struct stream_ops conn_ops = {
+	.on_open = on_open,
 	.on_data = on_data,
 	.on_drained = on_drained,
 	.on_close = on_close,

@@ -37,7 +37,7 @@ static bool udp_reply_from(const struct turn_path *p, const struct addr *local, 
 	list_for_each(it, &w->udp) {
 		struct turn_udp *u = list_entry(it, struct turn_udp, node);
 		if (!u->dtls && addr_equal(&u->at, local)) {
-			*ret_p = (struct turn_path){ p->transport, u, p->client, *local };
+			*ret_p = (struct turn_path){ p->transport, u, p->client, *local, 0 };
 			return true;
 		}
 	}
@@ -85,7 +85,7 @@ static void on_client_datagram(const struct dgram *d, void *arg)
 		turn_dtls_input(u, d);
 		return;
 	}
-	path = (struct turn_path){ &transport_udp, u, d->from, u->wildcard ? d->local : u->at };
+	path = (struct turn_path){ &transport_udp, u, d->from, u->wildcard ? d->local : u->at, 0 };
 	turn_input(u->worker->server, &path, &packet, loop_now(u->worker->loop));
 }
 

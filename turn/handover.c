@@ -21,6 +21,7 @@ struct handover {
 	struct turn_totals *totals;
 	uint8_t ticket[TURN_TICKET_LEN];
 	char user[256];
+	unsigned realm; /* the user's: its slot */
 	struct turn_alloc *alloc; /* on its way, without sockets, key or server; owned */
 	struct turn_held *held[TURN_FAMILIES]; /* its sockets; owned */
 	struct turn_path path; /* of the request */
@@ -116,7 +117,7 @@ static void on_asked(struct turn_server *s, struct turn_mail *m, uint64_t now)
 	if (note && note->worker != s->o.worker && note->worker != h->asker && h->hops++ < MAX_HOPS) {
 		to = note->worker;
 	} else {
-		if (a && strcmp(a->user, h->user) == 0) {
+		if (a && turn_alloc_is_of(a, h->realm, h->user)) {
 			take_sockets(a, h);
 			leave(a, h);
 		}
@@ -206,6 +207,7 @@ bool turn_handover_ask(struct turn_request *q, const uint8_t ticket[static TURN_
 	h->totals = s->o.totals;
 	memcpy(h->ticket, ticket, sizeof h->ticket);
 	memcpy(h->user, q->id.user, sizeof h->user);
+	h->realm = q->realm->slot;
 	h->path = *q->from;
 	h->n = q->m->raw_n;
 	memcpy(h->request, q->m->raw, h->n);

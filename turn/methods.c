@@ -93,7 +93,7 @@ static bool is_new(const struct addr *seen, unsigned n, const struct addr *peer)
 /* All addresses are judged before one is installed. */
 static enum turn_refusal judge_peers(struct turn_request *q, unsigned *ret_new)
 {
-	uint64_t limit = q->s->cfg->limits.permissions_per_allocation;
+	uint64_t limit = q->realm->limits.permissions_per_allocation;
 	size_t it = 0;
 	struct addr peer, seen[NAMED_TWICE];
 	unsigned n = 0, fresh = 0;
@@ -133,7 +133,7 @@ static enum turn_refusal on_create_permission(struct turn_request *q)
 	if (r == TURN_ACCEPTED)
 		r = turn_permissions_reserve(q->alloc, fresh, q->now);
 	while (r == TURN_ACCEPTED && stun_next_addr(q->m, STUN_A_XOR_PEER_ADDRESS, &it, &peer) == 0)
-		turn_permission_set(q->alloc, &peer, turn_policy_is_own(q->s->policy, &peer), q->now);
+		turn_permission_set(q->alloc, &peer, turn_policy_is_own(q->s->policy, q->realm, &peer), q->now);
 	turn_permissions_settle(q->alloc);
 	if (r == TURN_ACCEPTED)
 		answer_empty(q);

@@ -42,6 +42,7 @@ enum turn_drop {
 	TURN_DROP_PEER_UNWANTED,  /* peer to client, without permission */
 	TURN_DROP_OWN_ADDRESS,	  /* an own address whose port is no live relay socket */
 	TURN_DROP_BITRATE_USER,	  /* over turn.limits.bitrate_per_user */
+	TURN_DROP_BITRATE_REALM,  /* over limits.bitrate of a realm */
 	TURN_DROP_BITRATE_TOTAL,  /* over turn.limits.bitrate */
 	TURN_DROP_BUDGET,	  /* an unauthenticated answer over its budget */
 	TURN_DROP_TTL,		  /* arrived with its last hop */

@@ -201,7 +201,7 @@ enum turn_refusal turn_on_move(struct turn_request *q)
 		return r;
 	if (!a)
 		return turn_because(q, TURN_REFUSE_NO_ALLOCATION, "nor one with this ticket");
-	if (strcmp(a->user, q->id.user) != 0)
+	if (!turn_alloc_is_of(a, q->realm->slot, q->id.user))
 		return turn_because(q, TURN_REFUSE_NO_ALLOCATION, "the ticket is another user's");
 	if (stun_get_u32(q->m, STUN_A_LIFETIME, &asked_s) == 0 && asked_s == 0)
 		return release(q, a);

@@ -28,7 +28,7 @@ static enum fast_why judge(const struct turn_alloc *a, const struct turn_channel
 		return FAST_WHY_AWAY;
 	if (a->path.transport->proto != TURN_UDP)
 		return FAST_WHY_TRANSPORT;
-	if (s->rates)
+	if (s->rates && turn_alloc_is_rated(a))
 		return FAST_WHY_BITRATE;
 	if (c->own)
 		return FAST_WHY_OWN_PEER;

@@ -4,8 +4,8 @@
  * its spelling (mapped, compatible, NAT64, 6to4, Teredo), and then asked in this order; the first
  * that knows decides:
  *
- *   turn.peers.deny    refused, also the server's own relay sockets
- *   turn.peers.allow   allowed, also the server's own addresses
+ *   turn.peers.deny, and the realm's    refused, also the server's own relay sockets
+ *   turn.peers.allow, and the realm's   allowed, also the server's own addresses
  *   relay addresses    only the ports of live relay sockets (the caller looks them up, per packet)
  *   own addresses      refused
  *   class of address   everything that is not a global unicast address is refused
@@ -38,42 +38,60 @@ static bool among(const struct addr *list, size_t n, const struct addr *a)
 	return false;
 }
 
+/* The server's rules and those of a realm. */
+struct rules {
+	const char *realm; /* NULL: of the server */
+	const struct turn_peer_rules *lists;
+};
+
 struct ruling {
 	const struct prefix *deny, *allow; /* the rule that decided; NULL: neither list did */
+	const char *realm;		   /* whose rule it is; NULL: the server's */
 	struct addr real;
 };
 
-static struct ruling rule_on(const struct turn_policy *p, const struct addr *peer)
+static struct ruling rule_on(const struct turn_policy *p, const struct turn_realm *x, const struct addr *peer)
 {
+	const struct rules rules[] = { { NULL, &p->cfg.peers }, { x->name, &x->peers } };
 	struct ruling r = { .real = addr_canonical(peer) };
 
-	r.deny = match(&p->cfg.peers.deny, &r.real);
-	if (!r.deny)
-		r.deny = match(&p->cfg.peers.deny, peer);
-	if (!r.deny)
-		r.allow = match(&p->cfg.peers.allow, &r.real);
+	for (size_t i = 0; !r.deny && i < ARRAY_LEN(rules); i++) {
+		r.deny = match(&rules[i].lists->deny, &r.real);
+		if (!r.deny)
+			r.deny = match(&rules[i].lists->deny, peer);
+		r.realm = rules[i].realm;
+	}
+	for (size_t i = 0; !r.deny && !r.allow && i < ARRAY_LEN(rules); i++) {
+		r.allow = match(&rules[i].lists->allow, &r.real);
+		r.realm = rules[i].realm;
+	}
 	return r;
 }
 
-static struct turn_verdict by_prefix(bool allowed, const char *list, const struct prefix *rule)
+static struct turn_verdict by_prefix(bool allowed, const struct ruling *r, const struct prefix *rule)
 {
 	struct turn_verdict v = { .allowed = allowed };
 	char text[PREFIX_STRLEN];
+	const char *list = allowed ? "allow" : "deny";
 
-	snprintf(v.rule, sizeof(v.rule), "turn.peers.%s %s", list, prefix_print(rule, text));
+	prefix_print(rule, text);
+	if (r->realm)
+		snprintf(v.rule, sizeof(v.rule), "peers.%s %s of realm %s", list, text, r->realm);
+	else
+		snprintf(v.rule, sizeof(v.rule), "turn.peers.%s %s", list, text);
 	return v;
 }
 
-struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct addr *peer)
+struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct turn_realm *x, const struct addr *peer)
 {
-	struct ruling r = rule_on(p, peer);
+	struct ruling r = rule_on(p, x, peer);
 	struct turn_verdict v = { .allowed = false };
 	enum addr_class class;
 
 	if (r.deny)
-		return by_prefix(false, "deny", r.deny);
+		return by_prefix(false, &r, r.deny);
 	if (r.allow)
-		return by_prefix(true, "allow", r.allow);
+		return by_prefix(true, &r, r.allow);
 	if (among(p->own, p->n_own, &r.real) || among(p->relay, p->n_relay, &r.real)) {
 		snprintf(v.rule, sizeof(v.rule), "an address of this server, refused by default");
 		return v;
@@ -85,9 +103,9 @@ struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct a
 	return v;
 }
 
-bool turn_policy_is_own(const struct turn_policy *p, const struct addr *peer)
+bool turn_policy_is_own(const struct turn_policy *p, const struct turn_realm *x, const struct addr *peer)
 {
-	struct ruling r = rule_on(p, peer);
+	struct ruling r = rule_on(p, x, peer);
 
 	return !r.deny && !r.allow && among(p->relay, p->n_relay, &r.real);
 }

@@ -107,9 +107,9 @@ static int make_room(struct turn_permissions *ps, unsigned total)
 
 static enum turn_limit charge(struct turn_alloc *a, unsigned n)
 {
-	const struct turn_config *cfg = a->server->cfg;
-	enum turn_limit r = turn_totals_use(a->server->o.totals, a->account, TURN_USE_PERMISSIONS, n,
-					    cfg->limits.permissions, cfg->limits.permissions_per_user);
+	const struct turn_server *s = a->server;
+	enum turn_limit r = turn_totals_use(s->o.totals, a->account, TURN_USE_PERMISSIONS, n,
+					    TURN_CAPS(s, turn_alloc_realm(a), permissions));
 
 	if (r == TURN_LIMIT_OK)
 		a->permissions.charged = (uint16_t)(a->permissions.charged + n);
@@ -119,8 +119,7 @@ static enum turn_limit charge(struct turn_alloc *a, unsigned n)
 enum turn_refusal turn_permissions_reserve(struct turn_alloc *a, unsigned n, uint64_t now)
 {
 	struct turn_permissions *ps = &a->permissions;
-	uint64_t limit =
-		MIN(a->server->cfg->limits.permissions_per_allocation, (uint64_t)TURN_INDEX_MAX);
+	uint64_t limit = MIN(turn_alloc_realm(a)->limits.permissions_per_allocation, (uint64_t)TURN_INDEX_MAX);
 
 	enum turn_limit r;
 
@@ -136,7 +135,9 @@ enum turn_refusal turn_permissions_reserve(struct turn_alloc *a, unsigned n, uin
 		r = charge(a, n);
 	}
 	if (r != TURN_LIMIT_OK)
-		return r == TURN_LIMIT_ACCOUNT ? TURN_REFUSE_PERMISSIONS_USER : TURN_REFUSE_PERMISSIONS_TOTAL;
+		return r == TURN_LIMIT_ACCOUNT ? TURN_REFUSE_PERMISSIONS_USER :
+		       r == TURN_LIMIT_REALM   ? TURN_REFUSE_PERMISSIONS_REALM :
+						 TURN_REFUSE_PERMISSIONS_TOTAL;
 	return make_room(ps, ps->n + n) < 0 ? TURN_REFUSE_RESOURCES : TURN_ACCEPTED;
 }
 
@@ -164,15 +165,16 @@ void turn_permission_set(struct turn_alloc *a, const struct addr *peer, bool own
 void turn_permissions_judge(struct turn_alloc *a)
 {
 	const struct turn_policy *policy = a->server->policy;
+	const struct turn_realm *x = turn_alloc_realm(a);
 	char text[ADDR_STRLEN];
 
 	for (unsigned i = 0; i < a->permissions.n; i++) {
 		struct turn_permission *p = &a->permissions.v[i];
 		struct addr peer = p->family == TURN_V4 ? addr_v4(load_be32(p->ip), 0) : addr_v6(p->ip, 0);
-		bool own = turn_policy_is_own(policy, &peer);
+		bool own = turn_policy_is_own(policy, x, &peer);
 		struct turn_verdict v = { .allowed = true };
 		if (!own)
-			v = turn_policy_peer(policy, &peer);
+			v = turn_policy_peer(policy, x, &peer);
 		if (!p->expires || (v.allowed && own == p->own))
 			continue;
 		p->own = own;
@@ -201,10 +203,10 @@ static bool is_disguised_v4(const struct addr *a)
 enum turn_refusal turn_peer_check(struct turn_request *q, const struct addr *peer, bool *ret_own)
 {
 	char text[ADDR_STRLEN];
-	bool own = turn_policy_is_own(q->s->policy, peer);
+	bool own = turn_policy_is_own(q->s->policy, q->realm, peer);
 
 	if (!own) {
-		struct turn_verdict v = turn_policy_peer(q->s->policy, peer);
+		struct turn_verdict v = turn_policy_peer(q->s->policy, q->realm, peer);
 		if (!v.allowed) {
 			snprintf(q->why, sizeof q->why, "%s: %s", addr_print_ip(peer, text), v.rule);
 			return TURN_REFUSE_PEER;

@@ -13,9 +13,17 @@ struct turn_key;
 
 struct turn_policy;
 
+struct turn_realm; /* turn/realm.h */
+struct turn_totals;
+enum {
+	TURN_REALMS_MAX = 200,	/* configured beside the default one */
+	TURN_REALM_SLOTS = 256, /* and those that were configured and have allocations */
+};
+
 /* A user from the store (made by `stile turn user add`), beside those of the file. */
 struct turn_extra_user {
 	const char *name, *password;
+	const char *realm; /* NULL: the default one */
 };
 int turn_policy_new(const struct turn_config *cfg, const struct turn_extra_user *extra, size_t n_extra,
 		    char *err, size_t err_n, struct turn_policy **ret_p);
@@ -24,7 +32,24 @@ struct turn_policy *turn_policy_unref(struct turn_policy *p);
 DEFINE_CLEANUP(struct turn_policy, turn_policy_unref)
 /* A deep copy of the values, without log; limits that were not written are resolved (never 0). */
 const struct turn_config *turn_policy_config(const struct turn_policy *p);
-bool turn_policy_has_users(const struct turn_policy *p); /* named ones: then USERHASH can be offered */
+
+/* ---- realms ---- */
+/* Before the policy is shared: its realms get the slots that `was` (NULL: there is none) had for their names,
+ * and what `was` has beyond them stays as retired while t counts allocations in it. -ENOSPC: no slot is left. */
+int turn_policy_settle(struct turn_policy *p, const struct turn_policy *was, const struct turn_totals *t);
+/* Of a slot, configured or retired; of one that is free: the default realm. Never NULL. */
+const struct turn_realm *turn_policy_realm(const struct turn_policy *p, unsigned slot);
+bool turn_policy_is_retired(const struct turn_policy *p, unsigned slot);
+/* The configured ones, the default one first. */
+size_t turn_policy_n_realms(const struct turn_policy *p);
+const struct turn_realm *turn_policy_nth_realm(const struct turn_policy *p, size_t i);
+/* NULL: none is called so. name NULL: the default one. */
+const struct turn_realm *turn_policy_find_realm(const struct turn_policy *p, const char *name);
+/* The slot of the realm that a client's server name leads to; 0: of none, its address decides. */
+unsigned turn_policy_realm_named(const struct turn_policy *p, struct text server_name);
+/* The realm of who came by this transport to this address. named: see above. */
+const struct turn_realm *turn_policy_realm_at(const struct turn_policy *p, unsigned named,
+					      enum turn_listen_proto proto, const struct addr *local);
 
 /* ---- credentials ---- */
 enum turn_auth { /* positive codes: why a credential was refused; each has a row with its text */
@@ -32,7 +57,7 @@ enum turn_auth { /* positive codes: why a credential was refused; each has a row
 	TURN_AUTH_UNKNOWN_USER,
 	TURN_AUTH_WRONG_PASSWORD,   /* integrity does not match any key */
 	TURN_AUTH_EXPIRED,	    /* REST credential: age in ret_detail (seconds) */
-	TURN_AUTH_WRONG_REALM,
+	TURN_AUTH_WRONG_REALM,	    /* REALM is another one than that of the path */
 	TURN_AUTH_BAD_USERNAME,	    /* not valid UTF-8 / not allowed by the profile / too long */
 	TURN_AUTH_UNKNOWN_USERHASH,
 	TURN_AUTH_BAD_ALGORITHM,    /* PASSWORD-ALGORITHM not offered, or list altered (bid-down): 400 */
@@ -49,9 +74,8 @@ struct turn_identity {
 /* Checks the integrity of a request that has USERNAME or USERHASH, REALM and a good nonce. On
  * TURN_AUTH_OK *ret_key is a new reference to the key that matched (kept by the allocation); otherwise it
  * is left alone. *ret_id is always set, as far as it is known: a refusal's log line wants the user. */
-enum turn_auth turn_policy_authenticate(const struct turn_policy *p, const struct stun_msg *m, uint64_t unix_s,
-					struct turn_identity *ret_id, struct turn_key **ret_key,
-					uint64_t *ret_detail);
+enum turn_auth turn_realm_authenticate(const struct turn_realm *x, const struct stun_msg *m, uint64_t unix_s,
+				       struct turn_identity *ret_id, struct turn_key **ret_key, uint64_t *ret_detail);
 /* A key of one identity, reference-counted within a worker: HMAC states for both MACs, made when needed. */
 struct turn_key;
 struct turn_key *turn_key_ref(struct turn_key *k);
@@ -73,15 +97,16 @@ int turn_mint_credential(enum stun_mac mac, struct text secret, struct text name
 /* ---- peers ---- */
 struct turn_verdict {
 	bool allowed;
-	char rule[96]; /* "private (RFC 1918), refused by default", "turn.peers.deny 10.0.0.0/8" … */
+	char rule[160]; /* "private (RFC 1918), refused by default", "turn.peers.deny 10.0.0.0/8" … */
 };
-/* May this peer be reached, whatever its port? Deny rules, then allow rules, then the machine's
- * addresses, then the class of the address; every spelling is brought to one first. */
-struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct addr *peer);
+/* May clients of this realm reach this peer, whatever its port? Deny rules of the server and the realm, then
+ * allow rules, then the machine's addresses, then the class of the address; every spelling is brought to one
+ * first. */
+struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct turn_realm *x, const struct addr *peer);
 /* True if the peer is turn.relay.addresses or .external (in any spelling) and no rule decides about it:
  * then it is a legal peer on the ports of live relay sockets only, checked per packet with
  * turn_totals_is_relay(). Ask this first; if it is false, turn_policy_peer() decides. */
-bool turn_policy_is_own(const struct turn_policy *p, const struct addr *peer);
+bool turn_policy_is_own(const struct turn_policy *p, const struct turn_realm *x, const struct addr *peer);
 /* Before the policy is shared: all addresses of this machine, which are refused by default. The relay
  * addresses are taken from the configuration given to turn_policy_new(), where the edge has filled them
  * in if the administrator did not. 0 or -ENOMEM. */

@@ -52,13 +52,16 @@
 	X(REFUSE_CONNECTED,     T446, "connection_exists",   &MSG_TURN_REFUSED_STATE,      "there is a connection to this peer") \
 	X(REFUSE_CONNECT,       T447, "connect_failed",      &MSG_TURN_REFUSED_STATE,      "the peer could not be connected to") \
 	X(REFUSE_QUOTA_USER,    T486, "user_allocations",    &MSG_TURN_LIMIT_USER,         "the user has as many allocations as allowed") \
+	X(REFUSE_QUOTA_REALM,   T508, "realm_allocations",   &MSG_TURN_LIMIT_REALM,        "the realm has as many allocations as allowed") \
 	X(REFUSE_QUOTA_TOTAL,   T508, "total_allocations",   &MSG_TURN_LIMIT_SERVER,       "the server has as many allocations as allowed") \
 	X(REFUSE_DRAINING,      T508, "draining",            &MSG_TURN_LIMIT_DRAINING,     "the server drains, and no alternate is configured") \
 	X(REFUSE_PERMISSIONS,   T508, "permissions",         &MSG_TURN_LIMIT_PERMISSIONS,  "the allocation has as many permissions as allowed") \
 	X(REFUSE_PERMISSIONS_USER,  T508, "user_permissions",  &MSG_TURN_LIMIT_PERMISSIONS_USER,  "the user has as many permissions as allowed") \
+	X(REFUSE_PERMISSIONS_REALM, T508, "realm_permissions", &MSG_TURN_LIMIT_PERMISSIONS_REALM, "the realm has as many permissions as allowed") \
 	X(REFUSE_PERMISSIONS_TOTAL, T508, "total_permissions", &MSG_TURN_LIMIT_PERMISSIONS_TOTAL, "the server has as many permissions as allowed") \
 	X(REFUSE_CHANNELS,      T508, "channels",            &MSG_TURN_LIMIT_CHANNELS,     "the allocation has as many channels as allowed") \
 	X(REFUSE_CHANNELS_USER,     T508, "user_channels",     &MSG_TURN_LIMIT_CHANNELS_USER,     "the user has as many channels as allowed") \
+	X(REFUSE_CHANNELS_REALM,    T508, "realm_channels",    &MSG_TURN_LIMIT_CHANNELS_REALM,    "the realm has as many channels as allowed") \
 	X(REFUSE_CHANNELS_TOTAL,    T508, "total_channels",    &MSG_TURN_LIMIT_CHANNELS_TOTAL,    "the server has as many channels as allowed") \
 	X(REFUSE_CONNECTIONS,   T508, "connections",         &MSG_TURN_LIMIT_CONNECTIONS,  "the allocation has as many connections as allowed") \
 	X(REFUSE_PORTS,         T508, "relay_ports",         &MSG_TURN_LIMIT_PORTS,        "no free relay port was found") \

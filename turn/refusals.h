@@ -39,13 +39,16 @@ enum turn_refusal {
 	TURN_REFUSE_CONNECTED,	    /* RFC 6062: there is a connection to this peer */
 	TURN_REFUSE_CONNECT,	    /* RFC 6062: the peer did not answer, or said no */
 	TURN_REFUSE_QUOTA_USER,
+	TURN_REFUSE_QUOTA_REALM,
 	TURN_REFUSE_QUOTA_TOTAL,
 	TURN_REFUSE_DRAINING,
 	TURN_REFUSE_PERMISSIONS,    /* of the allocation */
 	TURN_REFUSE_PERMISSIONS_USER,
+	TURN_REFUSE_PERMISSIONS_REALM,
 	TURN_REFUSE_PERMISSIONS_TOTAL,
 	TURN_REFUSE_CHANNELS,	    /* of the allocation */
 	TURN_REFUSE_CHANNELS_USER,
+	TURN_REFUSE_CHANNELS_REALM,
 	TURN_REFUSE_CHANNELS_TOTAL,
 	TURN_REFUSE_CONNECTIONS,
 	TURN_REFUSE_PORTS,
@@ -75,7 +78,8 @@ struct turn_refused {
 	bool unproven; /* the client's address may be forged */
 	char user[64];	  /* as presented, cut; "" if none: a stranger's bytes, escape before showing */
 	char method[24];
-	char reason[160]; /* the row's sentence and its detail */
+	char realm[64];	  /* of the path; "" if it did not come to that */
+	char reason[224]; /* the row's sentence and its detail */
 };
 
 struct turn_refusals *turn_refusals_new(void);

@@ -17,26 +17,45 @@ enum { CHANNEL_HEAD = 4, UDP_PAYLOAD_MAX = 65507, DATA_HEAD_MAX = 20 + 24 + 4 };
 
 static void drop_throttled(struct turn_alloc *a, size_t n, uint64_t now)
 {
+	static const struct {
+		enum turn_limit limit;
+		enum turn_drop drop;
+		const struct log_msg *msg;
+	} rows[] = {
+		{ TURN_LIMIT_ACCOUNT, TURN_DROP_BITRATE_USER, &MSG_TURN_LIMIT_BITRATE_USER },
+		{ TURN_LIMIT_REALM, TURN_DROP_BITRATE_REALM, &MSG_TURN_LIMIT_BITRATE_REALM },
+		{ TURN_LIMIT_TOTAL, TURN_DROP_BITRATE_TOTAL, &MSG_TURN_LIMIT_BITRATE },
+	};
 	struct turn_server *s = a->server;
-	bool total = turn_totals_short(s->o.totals, s->cfg->limits.bitrate, n, now) == TURN_LIMIT_TOTAL;
+	const struct turn_realm *x = turn_alloc_realm(a);
+	enum turn_limit which = turn_totals_short(s->o.totals, a->account, TURN_CAPS(s, x, bitrate), n, now);
 	uint64_t suppressed;
 
-	turn_drop(s, total ? TURN_DROP_BITRATE_TOTAL : TURN_DROP_BITRATE_USER);
-	if (turn_gate_pass(&s->throttle_gates[total], now, &suppressed))
-		log_emit(total ? &MSG_TURN_LIMIT_BITRATE : &MSG_TURN_LIMIT_BITRATE_USER, LF_U64("id", a->id),
-			 LF_STR("user", a->user), LF_ADDR("client", &a->path.client),
-			 LF_U64("suppressed", suppressed));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].limit != which)
+			continue;
+		turn_drop(s, rows[i].drop);
+		if (turn_gate_pass(&s->throttle_gates[i], now, &suppressed))
+			log_emit(rows[i].msg, LF_U64("id", a->id), LF_STR("user", a->user), LF_STR("realm", x->name),
+				 LF_ADDR("client", &a->path.client), LF_U64("suppressed", suppressed));
+	}
+}
+
+/* So many bytes should be in the lease: more of them, if the totals have some. */
+static void lease_more(struct turn_alloc *a, size_t n, uint64_t now)
+{
+	struct turn_server *s = a->server;
+	const struct turn_realm *x = turn_alloc_realm(a);
+
+	a->lease += turn_totals_lease(s->o.totals, a->account, TURN_CAPS(s, x, bitrate),
+				      MAX(n, x->lease_bytes) - a->lease, now);
 }
 
 /* Takes n bytes of what may be relayed, from the lease or a new one; payload of both directions. */
 static bool spend_limited(struct turn_alloc *a, size_t n, uint64_t now)
 {
-	struct turn_server *s = a->server;
-
 	if (a->lease < n && a->dry_at != now)
-		a->lease += turn_totals_lease(s->o.totals, a->account, s->cfg->limits.bitrate,
-					      s->cfg->limits.bitrate_per_user,
-					      MAX(n, s->lease_bytes) - a->lease, now);
+		lease_more(a, n, now);
 	if (a->lease >= n) {
 		a->lease -= n;
 		return true;
@@ -64,8 +83,7 @@ size_t turn_spend_some(struct turn_alloc *a, enum turn_way way, size_t n, uint64
 	struct turn_server *s = a->server;
 
 	if (s->rates && a->lease < n && a->dry_at != now)
-		a->lease += turn_totals_lease(s->o.totals, a->account, s->cfg->limits.bitrate,
-					      s->cfg->limits.bitrate_per_user, MAX(n, s->lease_bytes) - a->lease, now);
+		lease_more(a, n, now);
 	if (s->rates) {
 		n = (size_t)MIN((uint64_t)n, a->lease);
 		a->lease -= n;

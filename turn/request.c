@@ -79,24 +79,23 @@ enum turn_refusal turn_because(struct turn_request *q, enum turn_refusal what, c
 	return what;
 }
 
-/* A hash of a user name can be looked up where all users are named; a client that is told so no longer
- * sends its name, so it is not told where a secret or the one password may be its credential. */
-static bool hides_names(const struct turn_server *s)
+/* What a nonce is bound to: the realm, so that it is worthless in another. The default one may change its name,
+ * and its nonces stay good; no realm has the empty name. */
+static struct text nonce_realm(const struct turn_realm *x)
 {
-	return turn_policy_has_users(s->policy) && !s->cfg->password && s->cfg->secrets.n == 0;
+	return x->slot ? text_of(x->name) : TEXT("");
 }
 
 /* A new nonce, and what a client needs to use it. */
 static void put_challenge(struct turn_request *q, struct stun_writer *sw)
 {
 	struct turn_server *s = q->s;
-	struct text realm = text_of(s->cfg->realm);
 	char nonce[STUN_NONCE_MAX];
 	uint32_t features = STUN_FEATURE_PASSWORD_ALGORITHMS |
-			    (hides_names(s) ? STUN_FEATURE_USERNAME_ANONYMITY : 0);
-	size_t n = stun_nonce_make(&s->nonces, &q->from->client, realm, features, q->now, nonce);
+			    (q->realm->hides_names ? STUN_FEATURE_USERNAME_ANONYMITY : 0);
+	size_t n = stun_nonce_make(&s->nonces, &q->from->client, nonce_realm(q->realm), features, q->now, nonce);
 
-	stun_put_text(sw, STUN_A_REALM, realm);
+	stun_put_text(sw, STUN_A_REALM, text_of(q->realm->name));
 	stun_put_text(sw, STUN_A_NONCE, (struct text){ nonce, n });
 	stun_put_password_algorithms(sw);
 }
@@ -138,11 +137,12 @@ static void keep_refusal(struct turn_request *q, enum turn_refusal what)
 				  .unproven = !q->proven && q->from->transport->proto == TURN_UDP };
 	struct text user = user_of(q);
 	struct sb reason = sb_init(r.reason, sizeof r.reason);
-	struct log_field f[9];
+	struct log_field f[10];
 	unsigned n = 0;
 	uint64_t suppressed;
 
 	memcpy(r.user, user.p ? user.p : "", MIN(user.n, sizeof r.user - 1));
+	snprintf(r.realm, sizeof r.realm, "%s", q->realm ? q->realm->name : "");
 	snprintf(r.method, sizeof r.method, "%s", stun_method_name(q->m->method));
 	sb_str(&reason, row->sentence);
 	if (q->why[0])
@@ -155,6 +155,8 @@ static void keep_refusal(struct turn_request *q, enum turn_refusal what)
 	f[n++] = LF_STR("reason", r.reason);
 	f[n++] = LF_STR("method", r.method);
 	f[n++] = LF_TEXT("user", user);
+	if (q->realm)
+		f[n++] = LF_STR("realm", r.realm);
 	f[n++] = LF_ADDR("client", &q->from->client);
 	f[n++] = LF_STR("transport", q->from->transport->name);
 	if (q->id.secret_id[0])
@@ -187,6 +189,20 @@ static bool is_owner(const struct turn_request *q)
 	       text_eq(name, text_of(q->alloc->user));
 }
 
+/* A stranger's bytes, shown as they are escaped wherever they are shown; a long one is cut. */
+static void say_wrong_realm(struct turn_request *q)
+{
+	struct text named = { 0 };
+	char at[ADDR_STRLEN];
+
+	if (stun_get_text(q->m, STUN_A_REALM, &named) < 0)
+		named = TEXT("");
+	named.n = MIN(named.n, (size_t)48);
+	snprintf(q->why, sizeof q->why, "realm \"%.*s\" is not served on %s %s%s, which is realm \"%.48s\"", TEXT_FMT(named),
+		 q->from->transport->name, addr_print(&q->from->local, at),
+		 q->from->realm ? " for this client's server name" : "", q->realm->name);
+}
+
 static enum turn_refusal refusal_of_auth(struct turn_request *q, enum turn_auth a, uint64_t detail)
 {
 	turn_count(q->s, TURN_M_AUTH, a, 1);
@@ -198,6 +214,9 @@ static enum turn_refusal refusal_of_auth(struct turn_request *q, enum turn_auth 
 	case TURN_AUTH_EXPIRED:
 		snprintf(q->why, sizeof q->why, "%s, %llu s ago", turn_auth_text(a),
 			 (unsigned long long)detail);
+		return TURN_REFUSE_CREDENTIAL;
+	case TURN_AUTH_WRONG_REALM:
+		say_wrong_realm(q);
 		return TURN_REFUSE_CREDENTIAL;
 	default: return turn_because(q, TURN_REFUSE_CREDENTIAL, turn_auth_text(a));
 	}
@@ -211,7 +230,7 @@ static enum stun_nonce_state check_nonce(struct turn_request *q)
 
 	if (stun_get_text(q->m, STUN_A_NONCE, &nonce) < 0)
 		return STUN_NONCE_FOREIGN;
-	return stun_nonce_check(&s->nonces, nonce, &q->from->client, text_of(s->cfg->realm), q->now, &age);
+	return stun_nonce_check(&s->nonces, nonce, &q->from->client, nonce_realm(q->realm), q->now, &age);
 }
 
 static enum turn_refusal check_credential(struct turn_request *q)
@@ -224,7 +243,7 @@ static enum turn_refusal check_credential(struct turn_request *q)
 		turn_count(q->s, TURN_M_AUTH, TURN_AUTH_OK, 1);
 		return TURN_ACCEPTED;
 	}
-	a = turn_policy_authenticate(q->s->policy, q->m, q->s->o.unix_s(), &q->id, &q->key, &detail);
+	a = turn_realm_authenticate(q->realm, q->m, q->s->o.unix_s(), &q->id, &q->key, &detail);
 	return refusal_of_auth(q, a, detail);
 }
 
@@ -289,6 +308,18 @@ static void find_unknown(struct turn_request *q)
 	q->n_unknown = stun_not_understood(q->m, understood, q->unknown);
 }
 
+/* What lives keeps its realm, wherever a reload sends new clients of its path. */
+static const struct turn_realm *realm_of(const struct turn_request *q)
+{
+	static const enum turn_listen_proto protos[] = {
+		[TURN_UDP] = TURN_LISTEN_UDP, [TURN_TCP] = TURN_LISTEN_TCP, [TURN_TLS] = TURN_LISTEN_TLS, [TURN_DTLS] = TURN_LISTEN_DTLS,
+	};
+
+	if (q->alloc)
+		return turn_alloc_realm(q->alloc);
+	return turn_policy_realm_at(q->s->policy, q->from->realm, protos[q->from->transport->proto], &q->from->local);
+}
+
 void turn_request_run(struct turn_request *q)
 {
 	enum turn_refusal r = TURN_ACCEPTED;
@@ -304,6 +335,7 @@ void turn_request_run(struct turn_request *q)
 		turn_count(q->s, TURN_M_REQUESTS, i, 1);
 	if (!turn_methods[i].open) {
 		q->alloc = turn_alloc_find(q->s, q->from);
+		q->realm = realm_of(q);
 		r = authenticate(q);
 	}
 	find_unknown(q);

@@ -89,12 +89,12 @@ static struct entry *find(struct turn_reservations *rs, const uint8_t *token)
 	return NULL;
 }
 
-bool turn_reservations_take(struct turn_reservations *rs, const uint8_t token[static TURN_TOKEN_LEN],
-			    const char *user, uint64_t now, struct turn_reservation *ret_r)
+bool turn_reservations_take(struct turn_reservations *rs, const struct turn_claim *c, uint64_t now,
+			    struct turn_reservation *ret_r)
 {
 	pthread_mutex_lock(&rs->lock);
-	struct entry *e = find(rs, token);
-	if (e && (e->r.expires <= now || strcmp(e->r.user, user) != 0))
+	struct entry *e = find(rs, c->token);
+	if (e && (e->r.expires <= now || e->r.realm != c->realm || strcmp(e->r.user, c->user) != 0))
 		e = NULL;
 	if (e) {
 		list_unlink(&e->node);

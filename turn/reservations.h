@@ -20,6 +20,7 @@ struct turn_reservation {
 	struct turn_account *account; /* one allocation of it; owned */
 	uint64_t expires;
 	char user[256];
+	unsigned realm; /* the user's: its slot */
 };
 
 struct turn_reservations *turn_reservations_new(const struct turn_relay_ops *ops, struct turn_totals *t);
@@ -29,8 +30,13 @@ DEFINE_CLEANUP(struct turn_reservations, turn_reservations_free)
 /* Makes the token and keeps r, whose held socket and account then belong to the table. 0; -ENOSPC,
  * -ENOMEM or -EIO: nothing was taken. */
 int turn_reservations_put(struct turn_reservations *rs, unsigned worker, struct turn_reservation *r);
-/* Hands the reservation over if the token is good, not expired and this user's. */
-bool turn_reservations_take(struct turn_reservations *rs, const uint8_t token[static TURN_TOKEN_LEN], const char *user,
-			    uint64_t now, struct turn_reservation *ret_r);
+/* Hands the reservation over if the token is good, not expired and this user's of this realm. */
+struct turn_claim {
+	const uint8_t *token;
+	unsigned realm;
+	const char *user;
+};
+bool turn_reservations_take(struct turn_reservations *rs, const struct turn_claim *c, uint64_t now,
+			    struct turn_reservation *ret_r);
 /* Closes what has expired; returns when it should be called next (TIMERS_NEVER if nothing is held). */
 uint64_t turn_reservations_expire(struct turn_reservations *rs, uint64_t now);

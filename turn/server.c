@@ -28,11 +28,15 @@ bool turn_gate_pass(struct turn_gate *g, uint64_t now, uint64_t *ret_suppressed)
 
 /* ---- policy ---- */
 
-/* 50 ms of the lower rate, so that no worker hoards what others could use. */
-static uint64_t lease_size(uint64_t rate_a, uint64_t rate_b)
+static bool limits_a_rate(const struct turn_policy *p)
 {
-	uint64_t bytes = MIN(rate_a, rate_b) / 8 / 20;
-	return MIN(MAX(bytes, UINT64_C(1500)), UINT64_C(65536));
+	bool any = turn_policy_config(p)->limits.bitrate != UINT64_MAX;
+
+	for (unsigned i = 0; i < TURN_REALM_SLOTS && !any; i++) { /* of a free slot: the default realm's, once more */
+		const struct turn_limits *l = &turn_policy_realm(p, i)->limits;
+		any = l->bitrate != UINT64_MAX || l->bitrate_per_user != UINT64_MAX;
+	}
+	return any;
 }
 
 void turn_server_set_policy(struct turn_server *s, struct turn_policy *p)
@@ -41,8 +45,7 @@ void turn_server_set_policy(struct turn_server *s, struct turn_policy *p)
 
 	s->policy = turn_policy_ref(p);
 	s->cfg = turn_policy_config(p);
-	s->rates = s->cfg->limits.bitrate != UINT64_MAX || s->cfg->limits.bitrate_per_user != UINT64_MAX;
-	s->lease_bytes = lease_size(s->cfg->limits.bitrate, s->cfg->limits.bitrate_per_user);
+	s->rates = limits_a_rate(p);
 	s->nonces.lifetime_ms = s->cfg->lifetime.nonce_ms;
 	turn_policy_unref(old);
 	list_for_each (it, &s->allocs) {

@@ -60,6 +60,7 @@ struct turn_path { /* a value; copied into the allocation */
 	const struct turn_transport *transport;
 	void *handle; /* UDP: the listener's socket; else the connection or session */
 	struct addr client, local;
+	uint16_t realm; /* slot of the realm that the client's server name (SNI) led to; 0: none, local decides */
 };
 
 struct turn_relay_ops {
@@ -151,6 +152,8 @@ ssize_t turn_frame_length(const uint8_t *p, size_t n, size_t *ret_payload);
 struct turn_session_info {
 	uint64_t id; /* worker number in the low 8 bits */
 	char user[256];
+	char realm[64];
+	bool retired; /* the realm is no longer configured */
 	const char *transport;
 	struct addr client, local, relay;
 	uint64_t created_ms, expires_ms; /* on the timers' clock */

@@ -66,13 +66,11 @@ static int turn_open(struct service *s, char *err, size_t err_n)
 
 /* ---- policy ---- */
 
-/* What sockets and clients' saved keys depend on stays as it was at the start, whatever a new file says. */
+/* What sockets depend on stays as it was at the start, whatever a new file says. */
 static void keep_fixed(const struct turn_service *ts, struct turn_config *cfg)
 {
-	if (ts->policy) {
-		cfg->realm = turn_policy_config(ts->policy)->realm;
+	if (ts->policy)
 		cfg->relay = turn_policy_config(ts->policy)->relay;
-	}
 	cfg->relay.addresses = (struct cfg_list){ (void *)ts->relay, ts->n_relay };
 }
 
@@ -85,11 +83,17 @@ static int build_policy(struct turn_service *ts, const struct turn_config *cfg, 
 
 	keep_fixed(ts, &found);
 	int r = turn_policy_new(&found, extra, n_extra, err, err_n, ret_p);
-	if (r == 0 && (r = turn_policy_set_own(*ret_p, ts->own, ts->n_own)) < 0) {
-		turn_policy_unref(*ret_p);
-		snprintf(err, err_n, "%s", strerror(-r));
+	if (r < 0)
+		return r;
+	r = turn_policy_set_own(*ret_p, ts->own, ts->n_own);
+	if (r == 0)
+		r = turn_policy_settle(*ret_p, ts->policy, ts->totals);
+	if (r < 0) {
+		*ret_p = turn_policy_unref(*ret_p);
+		snprintf(err, err_n, "%s", r == -ENOSPC ? "too many realms that were removed still have allocations; wait, or "
+							  "end them: stile turn kill" : strerror(-r));
 	}
-	return r > 0 ? -EINVAL : r;
+	return r;
 }
 
 static void give_policy(struct worker *wk, void *arg)

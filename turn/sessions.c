@@ -27,6 +27,8 @@ static void describe(const struct turn_alloc *a, uint64_t now, struct turn_sessi
 		.channels = turn_channels_count(a, now),
 	};
 	snprintf(i->user, sizeof i->user, "%s", a->user);
+	snprintf(i->realm, sizeof i->realm, "%s", turn_alloc_realm(a)->name);
+	i->retired = turn_policy_is_retired(a->server->policy, a->realm);
 }
 
 void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned limit, uint64_t now,

@@ -80,7 +80,7 @@ static void answer_connect(struct turn_tcp *t, enum turn_refusal why, uint64_t n
 {
 	struct turn_alloc *a = t->alloc;
 	struct stun_msg m;
-	struct turn_request q = { .s = a->server, .from = &a->path, .m = &m, .alloc = a, .proven = true, .now = now };
+	struct turn_request q = { .s = a->server, .from = &a->path, .m = &m, .alloc = a, .realm = turn_alloc_realm(a), .proven = true, .now = now };
 	struct stun_writer sw;
 
 	if (stun_parse(t->request, t->n, &m) != STUN_OK)
@@ -246,7 +246,7 @@ enum turn_refusal turn_on_connection_bind(struct turn_request *q)
 		return TURN_ACCEPTED;
 	}
 	struct turn_tcp *t = find(s, id);
-	if (!t || t->state != WAITING || strcmp(t->alloc->user, q->id.user) != 0)
+	if (!t || t->state != WAITING || !turn_alloc_is_of(t->alloc, q->realm->slot, q->id.user))
 		return TURN_REFUSE_CONNECTION;
 	turn_answer_begin(q, &sw);
 	turn_answer_send(q, &sw);

@@ -3,9 +3,10 @@
  * Counts over all workers. Two locks are never held at once.
  *
  * Accounts stand in a table of SHARDS parts, each with its lock, taken only when an allocation
- * begins or ends. Rates are one atomic word per account and one for the total (turn/rate.h); a worker
- * takes a lease of some bytes from both at once, so the packet path touches neither lock nor shared
- * line. Live relay ports are bitmaps per own address: added under a lock, never removed, read without
+ * begins or ends. Rates are one atomic word per account, per realm and for the total (turn/rate.h); a worker
+ * takes a lease of some bytes from all at once, so the packet path touches neither lock nor shared
+ * line. What a realm uses stands in the share of its slot, which is there as long as the server is.
+ * Live relay ports are bitmaps per own address: added under a lock, never removed, read without
  * one; their number is bounded and an address beyond it is simply not known as a relay.
  *
  * An account is freed with its last allocation. Only one that has overdrawn its rate by then stays
@@ -22,13 +23,22 @@
 enum {
 	SHARDS = 64,
 	DEBTORS_PER_SHARD = 256,
+	REALMS = 256, /* slots: turn/realm.h */
 	PORT_WORDS = 65536 / 64,
 };
 
+/* What a realm uses of the server. */
+struct share {
+	_Alignas(64) _Atomic uint64_t allocations;
+	_Atomic uint64_t used[TURN_USES];
+	_Atomic uint64_t spent_until_ns;
+};
+
 struct turn_account {
-	struct hnode node;	  /* in its shard, by name */
+	struct hnode node;	  /* in its shard, by realm and name */
 	struct list debtor;	  /* in shard->debtors while it has no allocation but a debt */
 	struct shard *shard;
+	struct share *share;	  /* of its realm */
 	uint64_t allocations;	  /* under the shard's lock */
 	_Atomic uint64_t used[TURN_USES]; /* 0 again when the last allocation has ended */
 	_Atomic uint64_t spent_until_ns;
@@ -55,6 +65,7 @@ struct turn_totals {
 	_Atomic uint64_t used[TURN_USES];
 	_Alignas(64) _Atomic uint64_t spent_until_ns;
 	_Atomic uint64_t now_ns; /* of the latest lease: what a debt is compared with */
+	struct share shares[REALMS]; /* by slot */
 	_Alignas(64) pthread_mutex_t maps_lock;
 	_Atomic unsigned n_maps; /* released after maps[n_maps - 1] is complete */
 	struct relay_map *maps[TURN_TOTALS_RELAY_ADDRESSES];
@@ -114,9 +125,17 @@ struct turn_totals *turn_totals_free(struct turn_totals *t)
 
 /* ---- accounts ---- */
 
-static bool account_is(const struct hnode *n, const void *name)
+struct account_key {
+	const struct share *share;
+	const char *name;
+};
+
+static bool account_is(const struct hnode *n, const void *key)
 {
-	return strcmp(container_of(n, struct turn_account, node)->name, name) == 0;
+	const struct turn_account *a = container_of(n, struct turn_account, node);
+	const struct account_key *k = key;
+
+	return a->share == k->share && strcmp(a->name, k->name) == 0;
 }
 
 /* Lock held. Debts grow older in the order of the list, roughly: the first that still owes ends it. */
@@ -133,28 +152,37 @@ static void forget_paid_debts(struct turn_totals *t, struct shard *s)
 	}
 }
 
-/* Lock held. Finds the account or makes it, and counts one allocation. */
-static enum turn_limit account_take(struct shard *s, uint64_t hash, const char *name, uint64_t max,
-				    struct turn_account **ret_a)
+static struct turn_account *account_new(struct shard *s, uint64_t hash, struct share *share, const char *name)
 {
-	struct hnode *n = htable_find(&s->accounts, hash, account_is, name);
+	size_t len = strlen(name) + 1;
+	struct turn_account *a = calloc(1, sizeof(*a) + len);
+
+	if (!a)
+		return NULL;
+	memcpy(a->name, name, len);
+	list_init(&a->debtor);
+	a->shard = s;
+	a->share = share;
+	if (htable_insert(&s->accounts, &a->node, hash) < 0) {
+		free(a);
+		return NULL;
+	}
+	return a;
+}
+
+/* Lock held. Finds the account or makes it, and counts one allocation. */
+static enum turn_limit account_take(struct shard *s, uint64_t hash, struct account_key key, struct share *share,
+				    uint64_t max, struct turn_account **ret_a)
+{
+	struct hnode *n = htable_find(&s->accounts, hash, account_is, &key);
 	struct turn_account *a = n ? container_of(n, struct turn_account, node) : NULL;
 
 	if ((a ? a->allocations : 0) >= max)
 		return TURN_LIMIT_ACCOUNT;
 	if (!a) {
-		size_t len = strlen(name) + 1;
-
-		a = calloc(1, sizeof(*a) + len);
+		a = account_new(s, hash, share, key.name);
 		if (!a)
 			return TURN_LIMIT_NO_MEMORY;
-		memcpy(a->name, name, len);
-		list_init(&a->debtor);
-		a->shard = s;
-		if (htable_insert(&s->accounts, &a->node, hash) < 0) {
-			free(a);
-			return TURN_LIMIT_NO_MEMORY;
-		}
 	} else if (!list_empty(&a->debtor)) {
 		list_unlink(&a->debtor);
 		s->n_debtors--;
@@ -176,31 +204,45 @@ static bool count_up(_Atomic uint64_t *counter, uint64_t n, uint64_t max)
 	return true;
 }
 
-enum turn_limit turn_totals_take(struct turn_totals *t, const char *account, uint64_t max_total,
-				 uint64_t max_account, struct turn_account **ret_a)
+enum turn_limit turn_totals_take(struct turn_totals *t, unsigned realm, const char *account,
+				 const struct turn_caps *max, struct turn_account **ret_a)
 {
-	uint64_t hash = hash_bytes(&t->seed, account, strlen(account));
+	struct share *share = &t->shares[realm % REALMS];
+	uint64_t hash = hash_bytes(&t->seed, account, strlen(account)) ^ (realm * UINT64_C(0x9e3779b97f4a7c15));
 	struct shard *s = &t->shards[(hash >> 32) % SHARDS];
 	enum turn_limit r;
 
-	if (!count_up(&t->allocations, 1, max_total))
+	if (!count_up(&t->allocations, 1, max->total))
 		return TURN_LIMIT_TOTAL;
-	pthread_mutex_lock(&s->lock);
-	forget_paid_debts(t, s);
-	r = account_take(s, hash, account, max_account, ret_a);
-	pthread_mutex_unlock(&s->lock);
-	if (r != TURN_LIMIT_OK)
-		atomic_fetch_sub(&t->allocations, 1);
+	if (count_up(&share->allocations, 1, max->realm)) {
+		pthread_mutex_lock(&s->lock);
+		forget_paid_debts(t, s);
+		r = account_take(s, hash, (struct account_key){ share, account }, share, max->account, ret_a);
+		pthread_mutex_unlock(&s->lock);
+		if (r == TURN_LIMIT_OK)
+			return r;
+		atomic_fetch_sub(&share->allocations, 1);
+	} else {
+		r = TURN_LIMIT_REALM;
+	}
+	atomic_fetch_sub(&t->allocations, 1);
 	return r;
+}
+
+uint64_t turn_totals_of_realm(const struct turn_totals *t, unsigned realm)
+{
+	return realm < REALMS ? atomic_load(&t->shares[realm].allocations) : 0;
 }
 
 void turn_totals_give(struct turn_totals *t, struct turn_account *a)
 {
 	struct shard *s;
+	struct share *share;
 
 	if (!a)
 		return;
 	s = a->shard;
+	share = a->share; /* a may be gone below */
 	pthread_mutex_lock(&s->lock);
 	forget_paid_debts(t, s);
 	if (--a->allocations == 0) {
@@ -212,18 +254,24 @@ void turn_totals_give(struct turn_totals *t, struct turn_account *a)
 		}
 	}
 	pthread_mutex_unlock(&s->lock);
+	atomic_fetch_sub(&share->allocations, 1);
 	atomic_fetch_sub(&t->allocations, 1);
 }
 
 enum turn_limit turn_totals_use(struct turn_totals *t, struct turn_account *a, enum turn_use what, uint64_t n,
-				uint64_t max_total, uint64_t max_account)
+				const struct turn_caps *max)
 {
-	if (!count_up(&a->used[what], n, max_account))
+	if (!count_up(&a->used[what], n, max->account))
 		return TURN_LIMIT_ACCOUNT;
-	if (count_up(&t->used[what], n, max_total))
-		return TURN_LIMIT_OK;
+	if (count_up(&a->share->used[what], n, max->realm)) {
+		if (count_up(&t->used[what], n, max->total))
+			return TURN_LIMIT_OK;
+		atomic_fetch_sub(&a->share->used[what], n);
+		atomic_fetch_sub(&a->used[what], n);
+		return TURN_LIMIT_TOTAL;
+	}
 	atomic_fetch_sub(&a->used[what], n);
-	return TURN_LIMIT_TOTAL;
+	return TURN_LIMIT_REALM;
 }
 
 void turn_totals_unuse(struct turn_totals *t, struct turn_account *a, enum turn_use what, uint64_t n)
@@ -231,6 +279,7 @@ void turn_totals_unuse(struct turn_totals *t, struct turn_account *a, enum turn_
 	if (n == 0)
 		return;
 	atomic_fetch_sub(&a->used[what], n);
+	atomic_fetch_sub(&a->share->used[what], n);
 	atomic_fetch_sub(&t->used[what], n);
 }
 
@@ -265,29 +314,38 @@ static void bucket_give(_Atomic uint64_t *bucket, uint64_t rate, uint64_t grante
 		atomic_fetch_sub(bucket, rate_cost_ns(granted, rate) - rate_cost_ns(used, rate));
 }
 
-uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64_t rate_total,
-			   uint64_t rate_account, uint64_t want, uint64_t now_ms)
+uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, const struct turn_caps *rates,
+			   uint64_t want, uint64_t now_ms)
 {
-	uint64_t now = now_ms * RATE_NS_PER_MS, mine, got;
+	uint64_t now = now_ms * RATE_NS_PER_MS, mine, ours, got;
 
-	if (rate_total == RATE_UNLIMITED && rate_account == RATE_UNLIMITED)
+	if (rates->total == RATE_UNLIMITED && rates->realm == RATE_UNLIMITED && rates->account == RATE_UNLIMITED)
 		return want;
 	atomic_store_explicit(&t->now_ns, now, memory_order_relaxed);
-	mine = bucket_take(&a->spent_until_ns, rate_account, want, now);
-	got = mine ? bucket_take(&t->spent_until_ns, rate_total, mine, now) : 0;
-	bucket_give(&a->spent_until_ns, rate_account, mine, got);
+	mine = bucket_take(&a->spent_until_ns, rates->account, want, now);
+	ours = mine ? bucket_take(&a->share->spent_until_ns, rates->realm, mine, now) : 0;
+	got = ours ? bucket_take(&t->spent_until_ns, rates->total, ours, now) : 0;
+	bucket_give(&a->share->spent_until_ns, rates->realm, ours, got);
+	bucket_give(&a->spent_until_ns, rates->account, mine, got);
 	return got;
 }
 
-enum turn_limit turn_totals_short(const struct turn_totals *t, uint64_t rate_total, uint64_t n, uint64_t now_ms)
+static bool has_left(const _Atomic uint64_t *bucket, uint64_t rate, uint64_t n, uint64_t now)
 {
-	uint64_t now = now_ms * RATE_NS_PER_MS;
-	uint64_t from = MAX(atomic_load_explicit(&t->spent_until_ns, memory_order_relaxed), now);
+	uint64_t from = MAX(atomic_load_explicit(bucket, memory_order_relaxed), now);
 	uint64_t left = from - now < RATE_BURST_NS ? now + RATE_BURST_NS - from : 0;
 
-	if (rate_total == RATE_UNLIMITED || rate_bytes(left, rate_total) >= n)
-		return TURN_LIMIT_ACCOUNT;
-	return TURN_LIMIT_TOTAL;
+	return rate == RATE_UNLIMITED || rate_bytes(left, rate) >= n;
+}
+
+enum turn_limit turn_totals_short(const struct turn_totals *t, const struct turn_account *a,
+				  const struct turn_caps *rates, uint64_t n, uint64_t now_ms)
+{
+	uint64_t now = now_ms * RATE_NS_PER_MS;
+
+	if (!has_left(&t->spent_until_ns, rates->total, n, now))
+		return TURN_LIMIT_TOTAL;
+	return has_left(&a->share->spent_until_ns, rates->realm, n, now) ? TURN_LIMIT_ACCOUNT : TURN_LIMIT_REALM;
 }
 
 /* ---- live relay ports ---- */

@@ -23,25 +23,31 @@ struct turn_totals *turn_totals_new(void);
 struct turn_totals *turn_totals_free(struct turn_totals *t);
 DEFINE_CLEANUP(struct turn_totals, turn_totals_free)
 
-enum turn_limit { TURN_LIMIT_OK, TURN_LIMIT_TOTAL, TURN_LIMIT_ACCOUNT, TURN_LIMIT_NO_MEMORY };
+/* Three at once: of the server, of a realm (by its slot: turn/realm.h), of an account within the realm. */
+struct turn_caps {
+	uint64_t total, realm, account; /* UINT64_MAX: unlimited */
+};
+enum turn_limit { TURN_LIMIT_OK, TURN_LIMIT_TOTAL, TURN_LIMIT_REALM, TURN_LIMIT_ACCOUNT, TURN_LIMIT_NO_MEMORY };
 /* Counts one more allocation of the account; on TURN_LIMIT_OK *ret_a must be given back. */
-enum turn_limit turn_totals_take(struct turn_totals *t, const char *account, uint64_t max_total,
-				 uint64_t max_account, struct turn_account **ret_a);
+enum turn_limit turn_totals_take(struct turn_totals *t, unsigned realm, const char *account,
+				 const struct turn_caps *max, struct turn_account **ret_a);
 void turn_totals_give(struct turn_totals *t, struct turn_account *a);
 
 /* What allocations hold beside their sockets, counted the same way. */
 enum turn_use { TURN_USE_PERMISSIONS, TURN_USE_CHANNELS, TURN_USES };
 /* n more of them, or none. */
 enum turn_limit turn_totals_use(struct turn_totals *t, struct turn_account *a, enum turn_use what, uint64_t n,
-				uint64_t max_total, uint64_t max_account);
+				const struct turn_caps *max);
 void turn_totals_unuse(struct turn_totals *t, struct turn_account *a, enum turn_use what, uint64_t n);
 
 /* Takes up to want bytes of this millisecond's allowance (token buckets of one second's burst over the
- * account and the total); returns how many were granted. Rates in bit/s, UINT64_MAX unlimited. */
-uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, uint64_t rate_total,
-			   uint64_t rate_account, uint64_t want, uint64_t now_ms);
-/* Which of the two left too little: TURN_LIMIT_TOTAL if the total has no n bytes now, else TURN_LIMIT_ACCOUNT. */
-enum turn_limit turn_totals_short(const struct turn_totals *t, uint64_t rate_total, uint64_t n, uint64_t now_ms);
+ * account, its realm and the total); returns how many were granted. Rates in bit/s. */
+uint64_t turn_totals_lease(struct turn_totals *t, struct turn_account *a, const struct turn_caps *rates,
+			   uint64_t want, uint64_t now_ms);
+/* Which of the three left too little: the total or the realm if it has no n bytes now, else the account. */
+enum turn_limit turn_totals_short(const struct turn_totals *t, const struct turn_account *a,
+				  const struct turn_caps *rates, uint64_t n, uint64_t now_ms);
+uint64_t turn_totals_of_realm(const struct turn_totals *t, unsigned realm); /* allocations */
 uint64_t turn_totals_allocations(const struct turn_totals *t);
 
 /* Live relay sockets of all workers: a bitmap of ports per own address, readable without a lock. Any

@@ -48,9 +48,13 @@ def _(w):
     w.logged("service.changed", "key=turn.users[bob]", "what=added")
     w.logged("service.reloaded", "changes=5")
     w.config(tls=False, limits=LIMITS, software="Relay", users="[ { name: bob, password: builders-tea } ]", realm="new.test")
-    w.ask("reload").exits(0).says("~turn.realm +admin.test → new.test  .needs a restart.", "~turn.users.alice. +removed",
-                                  "old values, because they need a restart: turn.realm")
-    w.ask("reload").exits(0).says("nothing has changed", "need a restart: turn.realm")
+    said = w.ask("reload").exits(0)
+    said.says("~turn.realm +admin.test → new.test", "~turn.users.alice. +removed")
+    said.never_says("restart")
+    w.ask("status").exits(0).says("realm new.test")
+    w.config(tls=False, limits=LIMITS, software="Relay", users="[ { name: bob, password: builders-tea } ]", realm="new.test", workers=3)
+    w.ask("reload").exits(0).says("~turn.workers +[0-9]+ → 3  .needs a restart.", "old values, because they need a restart: turn.workers")
+    w.ask("reload").exits(0).says("nothing has changed", "need a restart: turn.workers")
 
 
 @case("reload --dry-run shows the changes and applies none; a bad file is told and leaves no trace")

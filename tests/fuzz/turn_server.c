@@ -21,9 +21,9 @@ static void look_at(struct world *w)
 
 	while (take(w, &s)) {
 		if (s.to_peer) {
-			bool own = turn_policy_is_own(w->policy, &s.to);
+			bool own = turn_policy_is_own(w->policy, turn_policy_realm(w->policy, 0), &s.to);
 			if (own ? !turn_totals_is_relay(w->totals, &s.to)
-				: !turn_policy_peer(w->policy, &s.to).allowed)
+				: !turn_policy_peer(w->policy, turn_policy_realm(w->policy, 0), &s.to).allowed)
 				abort();
 		} else if (s.n < 4 || (s.data[0] < 0x40 && stun_parse(s.data, s.n, &m) != STUN_OK)) {
 			abort();

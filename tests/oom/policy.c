@@ -17,11 +17,17 @@ static int make_policy(struct turn_policy **ret_p)
 {
 	struct turn_user_section users[] = { { "alice", "alice-secret" }, { "bob", "bob-secret" } };
 	struct turn_secret_section secrets[] = { { "2026", "the-new-secret-of-2026" } };
-	struct turn_extra_user extra = { "carol", "carol-secret" };
+	struct turn_extra_user extra[] = { { "carol", "carol-secret", NULL }, { "dave", "dave-secret", "partner.example" } };
 	struct cfg_endpoint listen = { .at = addr_v4(0, 3478) };
+	char *names[] = { "turn.partner.example", "*.partner.example" };
 	struct addr own[] = { addr_v4(0xc0000201, 0), addr_v4(0xc0000202, 0) };
 	struct prefix deny = { .a = addr_v4(0x0a000000, 0), .bits = 8 };
+	struct turn_realm_section partner = {
+		.name = "partner.example", .server_names = { names, 2 }, .listen = { &listen, 1 }, .password = "one-for-them",
+		.users = { users, 2 }, .secrets = { secrets, 1 }, .peers = { .allow = { &deny, 1 }, .deny = { &deny, 1 } },
+	};
 	struct turn_config cfg = {
+		.realms = { &partner, 1 },
 		.realm = "example.org", .certificate = "a", .key = "b", .software = "Stile", .password = "one-for-all",
 		.users = { users, 2 }, .secrets = { secrets, 1 }, .listen = { &listen, 1 },
 		.relay = { .addresses = { own, 1 }, .external = { own + 1, 1 } },
@@ -29,7 +35,7 @@ static int make_policy(struct turn_policy **ret_p)
 	};
 	char err[200] = "";
 	struct turn_policy *p = NULL;
-	int r = turn_policy_new(&cfg, &extra, 1, err, sizeof(err), &p);
+	int r = turn_policy_new(&cfg, extra, 2, err, sizeof(err), &p);
 
 	if (r == 0)
 		r = turn_policy_set_own(p, own, 2);
@@ -82,7 +88,7 @@ static void check_answer(const struct turn_policy *p, const struct stun_msg *m, 
 	struct turn_identity id;
 	struct turn_key *k = NULL;
 	uint64_t detail;
-	enum turn_auth a = turn_policy_authenticate(p, m, 1700000000, &id, &k, &detail);
+	enum turn_auth a = turn_realm_authenticate(turn_policy_realm(p, 0), m, 1700000000, &id, &k, &detail);
 
 	assert_true(a == want || (a == TURN_AUTH_NO_MEMORY && oom_hit()));
 	assert_int_equal(k != NULL, a == TURN_AUTH_OK);
@@ -132,7 +138,7 @@ static void an_answer_that_cannot_be_signed_is_not_written(void **state)
 	(void)state;
 	assert_int_equal(make_policy(&p), 0);
 	assert_int_equal(stun_parse(in, (size_t)make_request("eve", "one-for-all", in, sizeof(in)), &m), STUN_OK);
-	assert_int_equal(turn_policy_authenticate(p, &m, 0, &id, &k, &detail), TURN_AUTH_OK);
+	assert_int_equal(turn_realm_authenticate(turn_policy_realm(p, 0), &m, 0, &id, &k, &detail), TURN_AUTH_OK);
 	m.attr[STUN_A_PASSWORD_ALGORITHM] = m.attr[STUN_A_MESSAGE_INTEGRITY]; /* the other state is made anew */
 	stun_begin_response(&sw, out, sizeof(out), &m, STUN_SUCCESS);
 	oom_arm(1);
@@ -158,7 +164,7 @@ static void totals_count_right_or_refuse(void **state)
 
 		for (size_t i = 0; t && i < ARRAY_LEN(a); i++) {
 			char name[] = { (char)('A' + i), 0 };
-			enum turn_limit r = turn_totals_take(t, name, 100, 2, &a[i]);
+			enum turn_limit r = turn_totals_take(t, i % 2, name, &(struct turn_caps){ 100, 90, 2 }, &a[i]);
 
 			assert_true(r == TURN_LIMIT_OK || (r == TURN_LIMIT_NO_MEMORY && oom_hit() && !a[i]));
 			live += r == TURN_LIMIT_OK;

@@ -257,6 +257,7 @@ void world_config(struct world *w)
 	w->cfg.relay.addresses = (struct cfg_list){ w->relay_addresses, 2 };
 	w->cfg.relay.ports = (struct cfg_port_range){ 49152, 65535 };
 	w->cfg.users = (struct cfg_list){ w->users, 2 };
+	w->cfg.realms = (struct cfg_list){ w->realms, 0 };
 	w->cfg.software = (char *)"";
 	w->cfg.mobility = true;
 	w->cfg.limits.allocations = 100;
@@ -278,7 +279,9 @@ static struct turn_policy *policy_of(struct world *w)
 	struct turn_policy *p = NULL;
 	char err[256];
 
-	return turn_policy_new(&w->cfg, NULL, 0, err, sizeof err, &p) == 0 ? p : NULL;
+	if (turn_policy_new(&w->cfg, NULL, 0, err, sizeof err, &p) < 0)
+		return NULL;
+	return turn_policy_settle(p, w->policy, w->totals) == 0 ? p : turn_policy_unref(p);
 }
 
 int world_try_start(struct world *w)
@@ -397,7 +400,7 @@ static struct client client(struct world *w, const struct turn_transport *t, con
 	bool v6 = at[0] == '[';
 
 	c.path = (struct turn_path){ t, w, address(at),
-				     address(v6 ? "[2001:db8::1]:3478" : "198.51.100.1:3478") };
+				     address(v6 ? "[2001:db8::1]:3478" : "198.51.100.1:3478"), 0 };
 	for (size_t i = 0; i < ARRAY_LEN(w->users); i++)
 		if (w->users[i].name && strcmp(w->users[i].name, user) == 0)
 			c.password = w->users[i].password;

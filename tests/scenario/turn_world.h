@@ -37,6 +37,7 @@ struct world {
 	struct addr relay_addresses[4], external_addresses[4];
 	struct turn_user_section users[4];
 	struct turn_secret_section secrets[2];
+	struct turn_realm_section realms[2]; /* with cfg.realms.n; empty at first */
 	struct timers *timers;
 	struct metrics *metrics;
 	struct turn_totals *totals;

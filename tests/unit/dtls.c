@@ -540,6 +540,32 @@ static void a_new_certificate_is_for_new_sessions_and_open_ones_go_on(void **sta
 	assert_true(sc->server.opened);
 }
 
+static void the_server_name_chooses_the_certificate(void **state)
+{
+	struct scene *sc = *state;
+	struct tls_options so = { .dtls = true }, co = { .dtls = true, .client = true, .verify_peer = true };
+	char err[TLS_ERRLEN];
+
+	support_cert(&sc->dir, "p", "DNS:turn.partner.example", -1, 10);
+	co.ca_file = so.cert_file = support_path(&sc->dir, "p.pem");
+	so.key_file = support_path(&sc->dir, "p.key");
+	_cleanup_(tls_ctx_unrefp) struct tls_ctx *partner = NULL, *trusts_partner = NULL;
+	assert_int_equal(tls_ctx_new(&so, err, &partner), 0);
+	assert_int_equal(tls_ctx_new(&co, err, &trusts_partner), 0);
+	assert_int_equal(tls_ctx_add_name(sc->server_ctx, "turn.partner.example", partner), 0);
+	const struct dtls_client_options opt = { trusts_partner, "turn.partner.example", &sc->server_at, &client_ops, sc };
+	assert_int_equal(dtls_client_new(sc->l, &opt, &session_ops, &sc->client, &sc->client.s), 0);
+	pump(sc);
+	assert_true(sc->client.opened); /* its certificate, and the name, are good */
+	assert_true(sc->server.opened);
+	assert_true(text_eq(tls_server_name(dtls_session_ssl(sc->server.s)), TEXT("turn.partner.example")));
+	sc->client.s = dtls_session_free(sc->client.s);
+	pump(sc);
+	sc->server.s = dtls_session_free(sc->server.s);
+	sc->client = sc->server = (struct end){ 0 };
+	meet(sc); /* and the other name gets the other one, as before */
+}
+
 static void a_cookie_of_before_the_new_certificate_is_still_good(void **state)
 {
 	struct scene *sc = *state;
@@ -676,6 +702,7 @@ int main(void)
 		t(a_wrong_name_is_refused_with_a_reason),
 		t(a_new_certificate_is_for_new_sessions_and_open_ones_go_on),
 		t(a_cookie_of_before_the_new_certificate_is_still_good),
+		t(the_server_name_chooses_the_certificate),
 		t(a_flood_of_spoofed_hellos_holds_no_memory),
 		t(the_answer_to_a_stranger_is_smaller_than_the_question),
 		t(a_cookie_is_good_for_the_address_it_was_sent_to_only),

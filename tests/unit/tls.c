@@ -304,6 +304,79 @@ static void only_tls_1_2_and_1_3_are_spoken(void **state)
 	tls_ctx_unref(s);
 }
 
+static const char *subject_shown_to(SSL *client)
+{
+	static char cn[64];
+	X509 *x = SSL_get0_peer_certificate(client);
+
+	assert_non_null(x);
+	X509_NAME_get_text_by_NID(X509_get_subject_name(x), NID_commonName, cn, sizeof(cn));
+	return cn;
+}
+
+static void the_server_name_chooses_the_certificate(void **state)
+{
+	static const char *const alpn[] = { "stun.turn", NULL };
+	static const struct {
+		const char *name, *shown;
+	} rows[] = {
+		{ "other.example.org", "other" }, { "OTHER.example.org", "other" }, { "x.wild.example", "old" },
+		{ "y.wild.example", "other" },	  { "a.b.wild.example", "good" },   { "unknown.example", "good" },
+		{ NULL, "good" },		  { "192.0.2.7", "good" },
+	};
+	struct support_dir *d = *state;
+	char err[TLS_ERRLEN];
+	int r;
+	struct tls_ctx *s = NULL, *other = server(d, "other.pem", "other.key", err, &r), *old = server(d, "old.pem", "old.key", err, &r);
+	struct tls_ctx *c = client(NULL, alpn);
+	const struct tls_ctx *of = NULL;
+	const char *pattern = NULL;
+
+	struct tls_options o = { .cert_file = support_path(d, "good.pem"), .key_file = support_path(d, "good.key"), .alpn = alpn };
+	assert_int_equal(tls_ctx_new(&o, err, &s), 0);
+	assert_int_equal(tls_ctx_add_name(s, "*.wild.example", other), 0);
+	assert_int_equal(tls_ctx_add_name(s, "x.wild.example", old), 0);
+	assert_int_equal(tls_ctx_add_name(s, "other.example.org", other), 0);
+	assert_true(tls_ctx_nth_name(s, 1, &pattern, &of));
+	assert_string_equal(pattern, "x.wild.example");
+	assert_ptr_equal(of, old);
+	assert_false(tls_ctx_nth_name(s, 3, &pattern, &of));
+	tls_ctx_unref(other); /* s has its own references */
+	tls_ctx_unref(old);
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++)
+		for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+			struct pair p;
+
+			SSL_CTX_set_max_proto_version(tls_ctx_ssl(c), version);
+			assert_int_equal(meet(s, c, rows[i].name, &p), 0);
+			if (strcmp(subject_shown_to(p.client), rows[i].shown) != 0)
+				fail_msg("%s is shown %s", rows[i].name ? rows[i].name : "nobody", subject_shown_to(p.client));
+			if (rows[i].name && rows[i].name[0] != '1')
+				assert_true(text_ieq(tls_server_name(p.server), text_of(rows[i].name)));
+			else
+				assert_int_equal(tls_server_name(p.server).n, 0);
+			part(&p);
+		}
+	tls_ctx_unref(s);
+	tls_ctx_unref(c);
+}
+
+static void a_certificate_says_whom_it_is_for(void **state)
+{
+	char err[TLS_ERRLEN];
+	int r;
+	struct tls_ctx *c = server(*state, "good.pem", "good.key", err, &r);
+
+	assert_true(tls_cert_covers(c, "turn.example.org"));
+	assert_true(tls_cert_covers(c, "turn.example.org."));
+	assert_true(tls_cert_covers(c, "a.example.net"));
+	assert_true(tls_cert_covers(c, "*.example.net"));
+	assert_false(tls_cert_covers(c, "*.example.org"));
+	assert_false(tls_cert_covers(c, "example.net"));
+	assert_false(tls_cert_covers(c, "turn.partner.example"));
+	tls_ctx_unref(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +390,8 @@ int main(void)
 		cmocka_unit_test(a_client_refuses_an_expired_and_a_foreign_certificate),
 		cmocka_unit_test(alpn_takes_the_servers_preference_and_no_overlap_is_no_error),
 		cmocka_unit_test(only_tls_1_2_and_1_3_are_spoken),
+		cmocka_unit_test(the_server_name_chooses_the_certificate),
+		cmocka_unit_test(a_certificate_says_whom_it_is_for),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

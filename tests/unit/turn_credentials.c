@@ -123,7 +123,7 @@ static struct answer ask(int with, const struct client *c)
 	struct answer a;
 
 	make_request(&rq, c);
-	a.auth = turn_policy_authenticate(p, &rq.m, NOW, &a.id, &k, &a.detail);
+	a.auth = turn_realm_authenticate(turn_policy_realm(p, 0), &rq.m, NOW, &a.id, &k, &a.detail);
 	assert_int_equal(k != NULL, a.auth == TURN_AUTH_OK);
 	if (k)
 		assert_true(turn_key_check(k, &rq.m));
@@ -442,7 +442,7 @@ static struct turn_key *key_for(const struct turn_policy *p, const struct client
 	uint64_t detail;
 
 	make_request(rq, c);
-	assert_int_equal(turn_policy_authenticate(p, &rq->m, NOW, &id, &k, &detail), TURN_AUTH_OK);
+	assert_int_equal(turn_realm_authenticate(turn_policy_realm(p, 0), &rq->m, NOW, &id, &k, &detail), TURN_AUTH_OK);
 	return k;
 }
 

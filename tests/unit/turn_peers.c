@@ -95,12 +95,12 @@ static void everything_but_public_unicast_is_refused_in_every_spelling(void **st
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
 		struct addr a = at(refused[i]);
-		struct turn_verdict v = turn_policy_peer(p, &a);
+		struct turn_verdict v = turn_policy_peer(p, turn_policy_realm(p, 0), &a);
 
 		if (v.allowed)
 			fail_msg("%s was allowed: %s", refused[i], v.rule);
 		assert_non_null(strstr(v.rule, "refused by default"));
-		assert_false(turn_policy_is_own(p, &a));
+		assert_false(turn_policy_is_own(p, turn_policy_realm(p, 0), &a));
 	}
 }
 
@@ -116,7 +116,7 @@ static void public_unicast_is_allowed(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(allowed); i++) {
 		struct addr a = at(allowed[i]);
-		struct turn_verdict v = turn_policy_peer(p, &a);
+		struct turn_verdict v = turn_policy_peer(p, turn_policy_realm(p, 0), &a);
 
 		if (!v.allowed)
 			fail_msg("%s was refused: %s", allowed[i], v.rule);
@@ -153,7 +153,7 @@ static void rules_decide_in_their_order_and_name_themselves(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		bool raw = strstr(rows[i].rule, "64:ff9b") != NULL;
 		struct addr a = at(rows[i].peer);
-		struct turn_verdict v = turn_policy_peer(raw ? nat64 : p, &a);
+		struct turn_verdict v = turn_policy_peer(raw ? nat64 : p, turn_policy_realm(p, 0), &a);
 
 		if (v.allowed != rows[i].allowed || !strstr(v.rule, rows[i].rule))
 			fail_msg("%s: %d '%s'", rows[i].peer, v.allowed, v.rule);
@@ -167,7 +167,7 @@ static void deny_beats_allow_whichever_is_longer(void **state)
 	struct addr a = at("10.1.2.3");
 
 	(void)state;
-	assert_false(turn_policy_peer(p, &a).allowed);
+	assert_false(turn_policy_peer(p, turn_policy_realm(p, 0), &a).allowed);
 }
 
 static void an_allowed_spelling_lifts_no_rule(void **state)
@@ -181,7 +181,7 @@ static void an_allowed_spelling_lifts_no_rule(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(peers); i++) {
 		struct addr a = at(peers[i]);
 
-		assert_false(turn_policy_peer(p, &a).allowed);
+		assert_false(turn_policy_peer(p, turn_policy_realm(p, 0), &a).allowed);
 	}
 }
 
@@ -204,9 +204,9 @@ static void own_addresses_are_refused_but_for_relays(void **state)
 	assert_int_equal(turn_policy_set_own(p, own, ARRAY_LEN(own)), 0);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct addr a = at(rows[i].peer);
-		struct turn_verdict v = turn_policy_peer(p, &a);
+		struct turn_verdict v = turn_policy_peer(p, turn_policy_realm(p, 0), &a);
 
-		if (v.allowed || turn_policy_is_own(p, &a) != rows[i].relay)
+		if (v.allowed || turn_policy_is_own(p, turn_policy_realm(p, 0), &a) != rows[i].relay)
 			fail_msg("%s", rows[i].peer);
 		assert_string_equal(v.rule, "an address of this server, refused by default");
 	}
@@ -220,10 +220,10 @@ static void a_rule_about_an_own_address_decides(void **state)
 
 	(void)state;
 	assert_int_equal(turn_policy_set_own(p, &lo, 1), 0);
-	assert_false(turn_policy_is_own(p, &lo));
-	assert_true(turn_policy_peer(p, &lo).allowed);
-	assert_false(turn_policy_is_own(p, &denied));
-	assert_false(turn_policy_peer(p, &denied).allowed);
+	assert_false(turn_policy_is_own(p, turn_policy_realm(p, 0), &lo));
+	assert_true(turn_policy_peer(p, turn_policy_realm(p, 0), &lo).allowed);
+	assert_false(turn_policy_is_own(p, turn_policy_realm(p, 0), &denied));
+	assert_false(turn_policy_peer(p, turn_policy_realm(p, 0), &denied).allowed);
 }
 
 static void a_relay_on_loopback_is_still_only_a_relay(void **state)
@@ -232,10 +232,10 @@ static void a_relay_on_loopback_is_still_only_a_relay(void **state)
 	struct addr lo = at("127.0.0.1"), other = at("127.0.0.2");
 
 	(void)state;
-	assert_true(turn_policy_is_own(p, &lo));
-	assert_false(turn_policy_peer(p, &lo).allowed);
-	assert_false(turn_policy_is_own(p, &other));
-	assert_false(turn_policy_peer(p, &other).allowed);
+	assert_true(turn_policy_is_own(p, turn_policy_realm(p, 0), &lo));
+	assert_false(turn_policy_peer(p, turn_policy_realm(p, 0), &lo).allowed);
+	assert_false(turn_policy_is_own(p, turn_policy_realm(p, 0), &other));
+	assert_false(turn_policy_peer(p, turn_policy_realm(p, 0), &other).allowed);
 }
 
 static void an_address_of_no_family_is_refused(void **state)
@@ -245,8 +245,8 @@ static void an_address_of_no_family_is_refused(void **state)
 	struct addr none = { 0 };
 
 	(void)state;
-	assert_false(turn_policy_peer(p, &none).allowed);
-	assert_false(turn_policy_is_own(p, &none));
+	assert_false(turn_policy_peer(p, turn_policy_realm(p, 0), &none).allowed);
+	assert_false(turn_policy_is_own(p, turn_policy_realm(p, 0), &none));
 }
 
 int main(void)

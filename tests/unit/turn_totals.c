@@ -14,6 +14,12 @@
 #include "turn/totals.h"
 
 #define NO_LIMIT UINT64_MAX
+#define CAPS(all, each) (&(struct turn_caps){ .total = (all), .realm = NO_LIMIT, .account = (each) })
+
+static enum turn_limit take(struct turn_totals *t, const char *name, uint64_t all, uint64_t each, struct turn_account **ret_a)
+{
+	return turn_totals_take(t, 0, name, CAPS(all, each), ret_a);
+}
 
 static struct addr at(const char *s)
 {
@@ -31,15 +37,15 @@ static void an_account_has_its_limit_and_others_are_not_touched(void **state)
 	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
 	struct turn_account *a[3], *other, *none = NULL;
 
-	assert_int_equal(turn_totals_take(t, "alice", 10, 2, &a[0]), TURN_LIMIT_OK);
-	assert_int_equal(turn_totals_take(t, "alice", 10, 2, &a[1]), TURN_LIMIT_OK);
+	assert_int_equal(take(t, "alice", 10, 2, &a[0]), TURN_LIMIT_OK);
+	assert_int_equal(take(t, "alice", 10, 2, &a[1]), TURN_LIMIT_OK);
 	assert_ptr_equal(a[0], a[1]);
-	assert_int_equal(turn_totals_take(t, "alice", 10, 2, &none), TURN_LIMIT_ACCOUNT);
+	assert_int_equal(take(t, "alice", 10, 2, &none), TURN_LIMIT_ACCOUNT);
 	assert_null(none);
-	assert_int_equal(turn_totals_take(t, "bob", 10, 2, &other), TURN_LIMIT_OK);
+	assert_int_equal(take(t, "bob", 10, 2, &other), TURN_LIMIT_OK);
 	assert_int_equal(turn_totals_allocations(t), 3);
 	turn_totals_give(t, a[0]);
-	assert_int_equal(turn_totals_take(t, "alice", 10, 2, &a[2]), TURN_LIMIT_OK);
+	assert_int_equal(take(t, "alice", 10, 2, &a[2]), TURN_LIMIT_OK);
 	turn_totals_give(t, a[1]);
 	turn_totals_give(t, a[2]);
 	turn_totals_give(t, other);
@@ -56,13 +62,13 @@ static void the_total_has_its_limit(void **state)
 
 	for (int i = 0; i < 3; i++) {
 		snprintf(name, sizeof(name), "u%d", i);
-		assert_int_equal(turn_totals_take(t, name, 3, 5, &a[i]), TURN_LIMIT_OK);
+		assert_int_equal(take(t, name, 3, 5, &a[i]), TURN_LIMIT_OK);
 	}
-	assert_int_equal(turn_totals_take(t, "u0", 3, 5, &none), TURN_LIMIT_TOTAL);
-	assert_int_equal(turn_totals_take(t, "u0", 0, 5, &none), TURN_LIMIT_TOTAL);
+	assert_int_equal(take(t, "u0", 3, 5, &none), TURN_LIMIT_TOTAL);
+	assert_int_equal(take(t, "u0", 0, 5, &none), TURN_LIMIT_TOTAL);
 	assert_null(none);
 	turn_totals_give(t, a[0]);
-	assert_int_equal(turn_totals_take(t, "new", 3, 5, &a[0]), TURN_LIMIT_OK);
+	assert_int_equal(take(t, "new", 3, 5, &a[0]), TURN_LIMIT_OK);
 	for (int i = 0; i < 3; i++)
 		turn_totals_give(t, a[i]);
 }
@@ -73,10 +79,10 @@ static void a_refusal_by_the_account_gives_the_total_back(void **state)
 	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
 	struct turn_account *a, *b, *none;
 
-	assert_int_equal(turn_totals_take(t, "alice", 2, 1, &a), TURN_LIMIT_OK);
+	assert_int_equal(take(t, "alice", 2, 1, &a), TURN_LIMIT_OK);
 	for (int i = 0; i < 10; i++)
-		assert_int_equal(turn_totals_take(t, "alice", 2, 1, &none), TURN_LIMIT_ACCOUNT);
-	assert_int_equal(turn_totals_take(t, "bob", 2, 1, &b), TURN_LIMIT_OK);
+		assert_int_equal(take(t, "alice", 2, 1, &none), TURN_LIMIT_ACCOUNT);
+	assert_int_equal(take(t, "bob", 2, 1, &b), TURN_LIMIT_OK);
 	turn_totals_give(t, a);
 	turn_totals_give(t, b);
 }
@@ -87,9 +93,9 @@ static void a_lower_limit_after_a_reload_holds_for_new_ones_only(void **state)
 	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
 	struct turn_account *a, *b, *none;
 
-	assert_int_equal(turn_totals_take(t, "alice", NO_LIMIT, NO_LIMIT, &a), TURN_LIMIT_OK);
-	assert_int_equal(turn_totals_take(t, "alice", NO_LIMIT, NO_LIMIT, &b), TURN_LIMIT_OK);
-	assert_int_equal(turn_totals_take(t, "alice", NO_LIMIT, 1, &none), TURN_LIMIT_ACCOUNT);
+	assert_int_equal(take(t, "alice", NO_LIMIT, NO_LIMIT, &a), TURN_LIMIT_OK);
+	assert_int_equal(take(t, "alice", NO_LIMIT, NO_LIMIT, &b), TURN_LIMIT_OK);
+	assert_int_equal(take(t, "alice", NO_LIMIT, 1, &none), TURN_LIMIT_ACCOUNT);
 	turn_totals_give(t, a);
 	turn_totals_give(t, b);
 }
@@ -102,12 +108,12 @@ static void a_lease_is_bounded_by_the_accounts_rate(void **state)
 	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
 	struct turn_account *a;
 
-	turn_totals_take(t, "alice", 9, 9, &a);
-	assert_int_equal(turn_totals_lease(t, a, NO_LIMIT, 80000, 4000, 50), 4000);
-	assert_int_equal(turn_totals_lease(t, a, NO_LIMIT, 80000, 50000, 50), 6000);
-	assert_int_equal(turn_totals_lease(t, a, NO_LIMIT, 80000, 1, 50), 0);
-	assert_int_equal(turn_totals_lease(t, a, NO_LIMIT, 80000, 50000, 150), 1000);
-	assert_int_equal(turn_totals_lease(t, a, NO_LIMIT, 80000, 50000, 600000), 10000);
+	take(t, "alice", 9, 9, &a);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(NO_LIMIT, 80000), 4000, 50), 4000);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(NO_LIMIT, 80000), 50000, 50), 6000);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(NO_LIMIT, 80000), 1, 50), 0);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(NO_LIMIT, 80000), 50000, 150), 1000);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(NO_LIMIT, 80000), 50000, 600000), 10000);
 	turn_totals_give(t, a);
 }
 
@@ -117,11 +123,11 @@ static void a_lease_is_bounded_by_the_total_and_leaves_the_account_the_rest(void
 	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
 	struct turn_account *a, *b;
 
-	turn_totals_take(t, "alice", 9, 9, &a);
-	turn_totals_take(t, "bob", 9, 9, &b);
-	assert_int_equal(turn_totals_lease(t, a, 80000, 80000, 7000, 1), 7000);
-	assert_int_equal(turn_totals_lease(t, b, 80000, 80000, 7000, 1), 3000);
-	assert_int_equal(turn_totals_lease(t, b, NO_LIMIT, 80000, 50000, 1), 7000);
+	take(t, "alice", 9, 9, &a);
+	take(t, "bob", 9, 9, &b);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(80000, 80000), 7000, 1), 7000);
+	assert_int_equal(turn_totals_lease(t, b, CAPS(80000, 80000), 7000, 1), 3000);
+	assert_int_equal(turn_totals_lease(t, b, CAPS(NO_LIMIT, 80000), 50000, 1), 7000);
 	turn_totals_give(t, a);
 	turn_totals_give(t, b);
 }
@@ -132,10 +138,10 @@ static void unlimited_is_unlimited_and_zero_is_nothing(void **state)
 	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
 	struct turn_account *a;
 
-	turn_totals_take(t, "alice", 9, 9, &a);
-	assert_true(turn_totals_lease(t, a, NO_LIMIT, NO_LIMIT, UINT64_MAX, 1) == UINT64_MAX);
-	assert_int_equal(turn_totals_lease(t, a, NO_LIMIT, 0, 5, 1), 0);
-	assert_int_equal(turn_totals_lease(t, a, 0, NO_LIMIT, 5, 1), 0);
+	take(t, "alice", 9, 9, &a);
+	assert_true(turn_totals_lease(t, a, CAPS(NO_LIMIT, NO_LIMIT), UINT64_MAX, 1) == UINT64_MAX);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(NO_LIMIT, 0), 5, 1), 0);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(0, NO_LIMIT), 5, 1), 0);
 	turn_totals_give(t, a);
 }
 
@@ -147,8 +153,8 @@ static void leaving_and_coming_back_does_not_renew_the_allowance(void **state)
 	uint64_t sum = 0;
 
 	for (int i = 0; i < 1000; i++) { /* one loop in a millisecond, for a second */
-		assert_int_equal(turn_totals_take(t, "alice", 9, 9, &a), TURN_LIMIT_OK);
-		sum += turn_totals_lease(t, a, NO_LIMIT, 80000, 10000, (uint64_t)i);
+		assert_int_equal(take(t, "alice", 9, 9, &a), TURN_LIMIT_OK);
+		sum += turn_totals_lease(t, a, CAPS(NO_LIMIT, 80000), 10000, (uint64_t)i);
 		turn_totals_give(t, a);
 	}
 	assert_true(sum <= 20000);
@@ -165,13 +171,13 @@ static void debts_of_many_accounts_are_forgotten_when_paid(void **state)
 
 	for (int i = 0; i < 50000; i++) { /* more debtors than are kept: their number is bounded */
 		snprintf(name, sizeof(name), "user-%d", i);
-		assert_int_equal(turn_totals_take(t, name, 9, 9, &a), TURN_LIMIT_OK);
-		turn_totals_lease(t, a, NO_LIMIT, 80000, 10000, 5);
+		assert_int_equal(take(t, name, 9, 9, &a), TURN_LIMIT_OK);
+		turn_totals_lease(t, a, CAPS(NO_LIMIT, 80000), 10000, 5);
 		turn_totals_give(t, a);
 	}
-	assert_int_equal(turn_totals_take(t, "user-49999", 9, 9, &a), TURN_LIMIT_OK);
-	assert_int_equal(turn_totals_lease(t, a, NO_LIMIT, 80000, 10000, 5), 0);
-	assert_int_equal(turn_totals_lease(t, a, NO_LIMIT, 80000, 10000, 5000), 10000);
+	assert_int_equal(take(t, "user-49999", 9, 9, &a), TURN_LIMIT_OK);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(NO_LIMIT, 80000), 10000, 5), 0);
+	assert_int_equal(turn_totals_lease(t, a, CAPS(NO_LIMIT, 80000), 10000, 5000), 10000);
 	turn_totals_give(t, a);
 }
 
@@ -265,11 +271,11 @@ static void *worker_loop(void *arg)
 		g->faults += !turn_totals_is_relay(g->t, &relay);
 		seen = addr_v4(0xc0000200 + (me + 1) % THREADS, 50000);
 		(void)turn_totals_is_relay(g->t, &seen);
-		r = turn_totals_take(g->t, name, MAX_TOTAL, MAX_NAME, &a);
+		r = take(g->t, name, MAX_TOTAL, MAX_NAME, &a);
 		if (r == TURN_LIMIT_OK) {
 			g->faults += atomic_fetch_add(&g->live[k], 1) >= MAX_NAME;
 			g->faults += atomic_fetch_add(&g->total, 1) >= MAX_TOTAL;
-			g->leased += turn_totals_lease(g->t, a, 8000000, 8000000, 1200, i / 8);
+			g->leased += turn_totals_lease(g->t, a, CAPS(8000000, 8000000), 1200, i / 8);
 			atomic_fetch_sub(&g->live[k], 1);
 			atomic_fetch_sub(&g->total, 1);
 			turn_totals_give(g->t, a);
@@ -304,18 +310,18 @@ static void uses_are_all_or_none_and_come_back(void **state)
 	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
 	struct turn_account *a, *b;
 
-	assert_int_equal(turn_totals_take(t, "alice", 10, 10, &a), TURN_LIMIT_OK);
-	assert_int_equal(turn_totals_take(t, "bob", 10, 10, &b), TURN_LIMIT_OK);
-	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, 3, 5, 4), TURN_LIMIT_OK);
-	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, 2, 5, 4), TURN_LIMIT_ACCOUNT);
-	assert_int_equal(turn_totals_use(t, b, TURN_USE_CHANNELS, 3, 5, 4), TURN_LIMIT_TOTAL);
-	assert_int_equal(turn_totals_use(t, b, TURN_USE_CHANNELS, 2, 5, 2), TURN_LIMIT_OK); /* the 3 took nothing */
-	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, 1, 4, 9), TURN_LIMIT_TOTAL); /* lowered since */
-	assert_int_equal(turn_totals_use(t, a, TURN_USE_PERMISSIONS, 4, 5, 4), TURN_LIMIT_OK); /* not the same */
-	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, UINT64_MAX, UINT64_MAX, UINT64_MAX), TURN_LIMIT_ACCOUNT);
+	assert_int_equal(take(t, "alice", 10, 10, &a), TURN_LIMIT_OK);
+	assert_int_equal(take(t, "bob", 10, 10, &b), TURN_LIMIT_OK);
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, 3, CAPS(5, 4)), TURN_LIMIT_OK);
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, 2, CAPS(5, 4)), TURN_LIMIT_ACCOUNT);
+	assert_int_equal(turn_totals_use(t, b, TURN_USE_CHANNELS, 3, CAPS(5, 4)), TURN_LIMIT_TOTAL);
+	assert_int_equal(turn_totals_use(t, b, TURN_USE_CHANNELS, 2, CAPS(5, 2)), TURN_LIMIT_OK); /* the 3 took nothing */
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, 1, CAPS(4, 9)), TURN_LIMIT_TOTAL); /* lowered since */
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_PERMISSIONS, 4, CAPS(5, 4)), TURN_LIMIT_OK); /* not the same */
+	assert_int_equal(turn_totals_use(t, a, TURN_USE_CHANNELS, UINT64_MAX, CAPS(UINT64_MAX, UINT64_MAX)), TURN_LIMIT_ACCOUNT);
 	turn_totals_unuse(t, a, TURN_USE_CHANNELS, 3);
 	turn_totals_unuse(t, a, TURN_USE_CHANNELS, 0);
-	assert_int_equal(turn_totals_use(t, b, TURN_USE_CHANNELS, 3, 5, 5), TURN_LIMIT_OK);
+	assert_int_equal(turn_totals_use(t, b, TURN_USE_CHANNELS, 3, CAPS(5, 5)), TURN_LIMIT_OK);
 	turn_totals_give(t, a);
 	turn_totals_give(t, b);
 }

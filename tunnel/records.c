@@ -255,7 +255,6 @@ int records_new(const struct records_options *o, char *err, size_t err_n, struct
 		return -ENOMEM;
 	init_locks(rec);
 	list_init(&rec->queue);
-	list_init(&rec->waiting);
 	rec->text.fd = rec->json.fd = -1;
 	r = records_configure(rec, o, err, err_n);
 	if (r == 0) {

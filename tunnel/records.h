@@ -59,7 +59,7 @@ void records_connection(struct records *rec, const struct record *r, int64_t now
 struct data_log; /* belongs to the connection, and to its thread */
 struct data_log_options {
 	struct loop *loop; /* where room is called */
-	void (*room)(void *arg); /* after DATA_LOG_WAIT: hand the bytes over again */
+	void (*room)(void *arg); /* after DATA_LOG_WAIT: go on */
 	void *arg;
 	uint64_t id;
 	const char *route;
@@ -71,8 +71,9 @@ struct data_log_options {
 int data_log_open(struct records *rec, const struct data_log_options *o, int64_t now_ms, struct data_log **ret_d);
 enum data_log_way { DATA_LOG_UP, DATA_LOG_DOWN }; /* source to target, and back */
 enum { DATA_LOG_WAIT = 1, DATA_LOG_STOPPED = 2 };
-/* 0: taken whole, a copy. DATA_LOG_WAIT: nothing was taken, room() follows. DATA_LOG_STOPPED: logging has
- * ended (data_log_why), let the connection go on without it. */
+/* Takes a copy of all n bytes. DATA_LOG_WAIT: taken too, but read no more of this connection until room(), which
+ * follows, once. DATA_LOG_STOPPED: not taken, logging has ended (data_log_why); let the connection go on
+ * without it. If it stops while somebody waits, room() is called as well. */
 int data_log_packet(struct data_log *d, enum data_log_way way, const void *p, size_t n, int64_t now_ms);
 const char *data_log_why(const struct data_log *d);  /* why it has stopped; NULL while it runs */
 /* "RL26112113040012.LOG"; "" until the writer has made it. */

@@ -114,7 +114,6 @@ int data_log_open(struct records *rec, const struct data_log_options *o, int64_t
 	d->fd = -1;
 	d->id = o->id;
 	atomic_init(&d->refs, 1);
-	list_init(&d->node);
 	snprintf(d->route, sizeof d->route, "%s", o->route ? o->route : "-");
 	addr_print(&o->source, d->source);
 	addr_print(&o->target, d->target);
@@ -134,21 +133,14 @@ int data_log_open(struct records *rec, const struct data_log_options *o, int64_t
 	return 0;
 }
 
-static bool is_full(const struct data_log *d)
-{
-	return d->queued && (d->queued >= RECORDS_DATA_MAX_EACH || d->rec->data_queued >= RECORDS_DATA_MAX);
-}
-
-/* Lock held. False if there is room by now. */
+/* Lock held. A share of its own, and less when all of them together hold much. */
 static bool must_wait(struct data_log *d)
 {
-	/* Over the common share, one that has nothing queued may still hand over one packet: nobody starves. */
-	if (!is_full(d))
+	if (d->queued < RECORDS_DATA_MAX_EACH && d->rec->data_queued < RECORDS_DATA_MAX)
 		return false;
-	if (!d->node.next || list_empty(&d->node)) {
-		list_append(&d->rec->waiting, &d->node);
+	if (!d->waits)
 		d->rec->figures.waits++;
-	}
+	d->waits = true;
 	return true;
 }
 
@@ -160,11 +152,6 @@ int data_log_packet(struct data_log *d, enum data_log_way way, const void *p, si
 		return DATA_LOG_STOPPED;
 	if (n == 0)
 		return 0;
-	pthread_mutex_lock(&d->rec->lock);
-	bool wait = must_wait(d);
-	pthread_mutex_unlock(&d->rec->lock);
-	if (wait)
-		return DATA_LOG_WAIT;
 	op = records_op_new(OP_PACKET, n, now_ms);
 	if (!op) {
 		stop_log(d, DATA_LOG_MEMORY, ENOMEM);
@@ -174,8 +161,9 @@ int data_log_packet(struct data_log *d, enum data_log_way way, const void *p, si
 	memcpy(op->bytes, p, n);
 	pthread_mutex_lock(&d->rec->lock);
 	push(d, op);
+	bool wait = must_wait(d);
 	pthread_mutex_unlock(&d->rec->lock);
-	return 0;
+	return wait ? DATA_LOG_WAIT : 0;
 }
 
 const char *data_log_why(const struct data_log *d)
@@ -213,7 +201,6 @@ struct data_log *data_log_close(struct data_log *d, const char *reason, int64_t 
 		memcpy(op->bytes, text, b.n);
 	pthread_mutex_lock(&d->rec->lock);
 	d->closed = true;
-	list_unlink(&d->node);
 	d->rec->figures.data_logs_open--;
 	if (op)
 		push(d, op); /* without one the file is closed with the last reference */
@@ -247,11 +234,9 @@ void data_log_wake(struct records *rec, struct data_log *d)
 {
 	bool room = d->queued <= RECORDS_DATA_MAX_EACH / 2 && (!d->queued || rec->data_queued <= RECORDS_DATA_MAX / 2);
 
-	if (!d->node.next || list_empty(&d->node))
-		return; /* it does not wait */
-	if (d->closed || d->mail_out || (!room && atomic_load(&d->stop) == DATA_LOG_RUNS))
+	if (!d->waits || d->closed || d->mail_out || (!room && atomic_load(&d->stop) == DATA_LOG_RUNS))
 		return;
-	list_unlink(&d->node);
+	d->waits = false;
 	d->mail_out = true;
 	atomic_fetch_add(&d->refs, 1);
 	d->mail = (struct mail){ .deliver = deliver_room, .drop = drop_room };

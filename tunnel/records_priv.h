@@ -52,7 +52,7 @@ struct records {
 	pthread_mutex_t lock;
 	pthread_cond_t wake, done;
 	/* lock: */
-	struct list queue, waiting; /* waiting: data logs that have been told DATA_LOG_WAIT */
+	struct list queue;
 	size_t lines_queued, data_queued;
 	bool stop, busy;
 	bool changed; /* next holds settings for the writer to take over */
@@ -83,8 +83,7 @@ struct data_log {
 	char route[64], source[ADDR_STRLEN], target[ADDR_STRLEN];
 	/* lock: */
 	size_t queued;
-	bool closed, mail_out;
-	struct list node; /* of records.waiting */
+	bool closed, waits /* was told so */, mail_out;
 	struct mail mail;
 	char name[32];
 	/* writer: */

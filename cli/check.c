@@ -6,23 +6,21 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "cli/cli_services.h"
 #include "cli/command.h"
 #include "common/config.h"
-#include "common/service.h"
 #include "turn/config.h"
 
 /* One row per service: the part of its operations that reads and judges the file. */
-static const struct {
-	const char *section;
-	struct service_ops ops;
-} services[] = {
+const struct cli_service cli_services[] = {
 	{ "turn", { .program = "stile-turn", .config = &turn_cfg_root, .check = turn_config_check, .log_config = turn_log_config } },
 };
+const size_t cli_n_services = ARRAY_LEN(cli_services);
 
 static int reference(void)
 {
-	for (size_t i = 0; i < ARRAY_LEN(services); i++)
-		cfg_reference_markdown(services[i].ops.config->schema, stdout);
+	for (size_t i = 0; i < cli_n_services; i++)
+		cfg_reference_markdown(cli_services[i].ops.config->schema, stdout);
 	return 0;
 }
 
@@ -71,21 +69,21 @@ static void print_outcome(struct cli *cli, const char *program, const char *sect
 static int check_one(struct cli *cli, size_t i, json_t *result, bool *ret_there)
 {
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
-	const char *program = services[i].ops.program, *file;
+	const char *program = cli_services[i].ops.program, *file;
 	unsigned line;
-	int r = cfg_load(cli_config_path(cli), services[i].ops.config, &cfg);
+	int r = cfg_load(cli_config_path(cli), cli_services[i].ops.config, &cfg);
 
 	if (!cfg)
 		return cli_fail(cli, "%s: %s", cli_config_path(cli), strerror(-r));
-	bool there = cfg_where(cfg, services[i].section, &file, &line);
+	bool there = cfg_where(cfg, cli_services[i].section, &file, &line);
 	if (r == 0 && there)
-		service_check(&services[i].ops, cli_option(cli, "user"), cfg);
+		service_check(&cli_services[i].ops, cli_option(cli, "user"), cfg);
 	if (cli_has(cli, "json"))
 		json_array_append_new(result, json_pack("{s:s, s:b, s:o, s:o}", "program", program, "configured", there, "errors",
 							notes_json(cfg, cfg_n_errors(cfg), cfg_error), "warnings",
 							notes_json(cfg, cfg_n_warnings(cfg), cfg_warning)));
 	else
-		print_outcome(cli, program, services[i].section, cfg, there);
+		print_outcome(cli, program, cli_services[i].section, cfg, there);
 	*ret_there |= there || r < 0;
 	return cfg_n_errors(cfg) ? EXIT_USAGE : 0;
 }
@@ -103,7 +101,7 @@ static int run_check(struct cli *cli)
 	if (!cli_has(cli, "json"))
 		printf("%s\n", cli_config_path(cli));
 	fflush(stdout);
-	for (size_t i = 0; i < ARRAY_LEN(services); i++) {
+	for (size_t i = 0; i < cli_n_services; i++) {
 		int one = check_one(cli, i, result, &there);
 		r = one ? one : r;
 	}

@@ -52,7 +52,7 @@ struct command_table {
 	size_t n;
 };
 extern const struct command_table check_commands, service_commands, turn_commands, test_commands, conform_commands,
-	bench_commands, netcheck_commands, import_commands;
+	bench_commands, netcheck_commands, import_commands, config_commands, ready_commands;
 
 int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
 

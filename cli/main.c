@@ -13,7 +13,7 @@
 
 static const struct command_table *const tables[] = {
 	&check_commands, &service_commands, &turn_commands, &test_commands, &conform_commands, &bench_commands,
-	&netcheck_commands, &import_commands,
+	&netcheck_commands, &import_commands, &config_commands, &ready_commands,
 };
 
 static const struct option_row common_options[] = {

@@ -17,6 +17,7 @@
  * reads $CREDENTIALS_DIRECTORY/X, which works for every path).
  */
 #pragma once
+#include <jansson.h>
 #include <stdio.h>
 #include "common/addr.h"
 #include "common/text.h"
@@ -149,6 +150,11 @@ struct cfg_change {
 /* Calls fn for each difference, in the order of the rows, until it returns other than 0; returns that. The
  * strings live as long as the call. Both must be of one schema and without errors. */
 int cfg_diff(const struct cfg *was, const struct cfg *is, int (*fn)(const struct cfg_change *ch, void *arg), void *arg);
+
+/* What was set, as one object of sections, keys and texts; a secret is CFG_MASK unless secrets. c must be without
+ * errors. 0 or -ENOMEM (also for a text that is not UTF-8). */
+#define CFG_MASK "***"
+int cfg_export(const struct cfg *c, bool secrets, json_t **ret_j);
 
 /* For the tests of each schema: every row makes sense by itself (name, offset, overlap, range, help)
  * and its default passes its own check. 0, or -EINVAL and the first fault as a sentence. */

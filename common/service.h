@@ -60,7 +60,7 @@ struct service_ops {
 	/* The log settings that hold for this service: base section and its own override merged. */
 	void (*log_config)(const void *values, struct log_config *ret_lc);
 	const char *(*store_path)(const void *values); /* folder, or NULL if the service has no store */
-	const struct store_kind *store_kinds; /* whose objects hold secrets; ended by a row without a name. May be NULL */
+	const struct store_kind *store_kinds; /* of its objects; ended by a row without a name. May be NULL */
 	/* Each returns 0 or a negative errno after writing a sentence into err. A failed one is followed
 	 * by stop(). */
 	int (*open)(struct service *s, char *err, size_t err_n);  /* still privileged */

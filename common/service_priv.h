@@ -68,6 +68,9 @@ void service_changes_log(const struct service_changes *c);
 /* --- service_verbs.c --- */
 int service_add_verbs(struct service *s);
 
+/* --- service_objects.c --- */
+void service_on_objects(struct control_request *rq, const json_t *args, void *arg);
+
 /* --- service_notify.c --- */
 struct watchdog {
 	struct timer timer;

@@ -33,7 +33,7 @@ const char *store_result_text(enum store_result r);
 struct store;
 struct cfg_schema;
 
-/* A kind of object whose schema has secrets. The rows outlive the store. */
+/* A kind of object, with the schema that tells which of its values are secrets. The rows outlive the store. */
 struct store_kind {
 	const char *name;
 	const struct cfg_schema *schema;

@@ -64,6 +64,17 @@ static int fill_mark(json_t *of, const char *name, const json_t *beside)
 	return json_object_set(of, name, value) < 0 ? -ENOMEM : 0;
 }
 
+static int put_mask(json_t *of, const char *name, const json_t *beside)
+{
+	(void)beside;
+	return json_object_set_new(of, name, json_string(CFG_MASK)) < 0 ? -ENOMEM : 0;
+}
+
+int store_hide(const struct cfg_schema *schema, json_t *of)
+{
+	return walk(schema, of, NULL, put_mask);
+}
+
 /* 0 with NULL for NULL; -ENOMEM or -EINVAL. */
 static int parse(const char *text, json_t **ret_o)
 {

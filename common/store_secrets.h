@@ -18,3 +18,5 @@ void store_masked_done(struct store_masked *m);
 /* An object as the audit has it, its marks filled in from now (NULL: there is no object). 0, STORE_SECRET,
  * -ENOMEM, -EINVAL. */
 int store_unmask(const struct cfg_schema *schema, const char *masked, const char *now, char **ret_body);
+/* In place: each secret of the object becomes CFG_MASK. 0 or -ENOMEM. */
+int store_hide(const struct cfg_schema *schema, json_t *of);

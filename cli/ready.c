@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile ready: one question with a yes or no, for check scripts (keepalived, a load balancer, a start script that
+ * waits). Ready means: the service answers on its control socket within the time given, it does not
+ * drain, and, of the relay, that it listens on at least one route, or on all with --all-routes.
+ *
+ * It says why not on one line, and asks again until --wait is over.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "cli/command.h"
+#include "common/service.h"
+
+enum { ANSWER_MS = 2000, AGAIN_MS = 100, WHY = 256 };
+
+static const struct {
+	const char *word, *program, *verb; /* verb: of its own state, NULL: it has none that matters here */
+} services[] = {
+	{ "turn", "stile-turn", NULL },
+	{ "tunnel", "stile-tunnel", "relay.status" },
+};
+
+/* The relay's own idea of it. */
+static bool routes_ready(const struct cli *cli, const json_t *own, char why[static WHY])
+{
+	json_int_t all = json_integer_value(json_object_get(own, "routes_enabled"));
+	json_int_t ready = json_integer_value(json_object_get(own, "routes_ready"));
+
+	if (all == 0 || (ready < all && cli_has(cli, "all-routes")) || ready == 0) {
+		snprintf(why, WHY, all ? "%lld of %lld routes listen" : "no route is enabled", (long long)ready, (long long)all);
+		return false;
+	}
+	return true;
+}
+
+static bool state_ready(const json_t *status, char why[static WHY])
+{
+	const char *state = json_string_value(json_object_get(status, "state"));
+
+	if (state && strcmp(state, "running") == 0)
+		return true;
+	snprintf(why, WHY, "its state is %s", state ? state : "unknown");
+	return false;
+}
+
+static bool ask(const struct cli *cli, size_t i, const struct instance *at, char why[static WHY])
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *status = NULL, *own = NULL, *error = NULL;
+	int r = control_connect(at->socket_path, ANSWER_MS, &cl);
+	bool ready = false;
+
+	if (r == 0)
+		r = control_call(cl, "service.status", NULL, &status, &error);
+	if (r == 0 && services[i].verb)
+		r = control_call(cl, services[i].verb, NULL, &own, &error);
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		snprintf(why, WHY, "it is not running");
+	else if (r < 0)
+		snprintf(why, WHY, "%s", r == -ETIMEDOUT ? "it does not answer" : strerror(-r));
+	else if (r == CONTROL_ERROR)
+		snprintf(why, WHY, "%s", json_string_value(json_object_get(error, "text")));
+	else
+		ready = state_ready(status, why) && (!services[i].verb || routes_ready(cli, own, why));
+	json_decref(status);
+	json_decref(own);
+	json_decref(error);
+	return ready;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static int report(struct cli *cli, const struct instance *at, bool ready, const char *why)
+{
+	json_t *j;
+
+	if (!cli_has(cli, "json")) {
+		printf("%s is %sready%s%s\n", at->full, ready ? "" : "not ", ready ? "" : ": ", ready ? "" : why);
+	} else {
+		j = json_pack("{s:s, s:b, s:s}", "service", at->full, "ready", ready, "why", ready ? "" : why);
+		print_json(j);
+		json_decref(j);
+	}
+	return ready ? 0 : EXIT_FAILED;
+}
+
+static int run_ready(struct cli *cli)
+{
+	const char *word = cli->n_words ? cli->words[0] : services[0].word;
+	struct instance at;
+	char err[256], why[WHY] = "";
+	uint64_t wait = 0, until;
+	size_t i = 0;
+	bool ready;
+
+	while (i < ARRAY_LEN(services) && strcmp(word, services[i].word) != 0 && strcmp(word, services[i].program) != 0)
+		i++;
+	if (i == ARRAY_LEN(services)) {
+		fprintf(stderr, "stile ready: there is no service '%s'; there is: turn, tunnel\n", word);
+		return EXIT_USAGE;
+	}
+	if (cli_time(cli, "wait", &wait))
+		return EXIT_USAGE;
+	if (instance_init(&at, services[i].program, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
+		return cli_fail(cli, "%s", err);
+	until = now_ms() + wait;
+	while (!(ready = ask(cli, i, &at, why)) && now_ms() < until)
+		nanosleep(&(struct timespec){ .tv_nsec = AGAIN_MS * 1000000L }, NULL);
+	return report(cli, &at, ready, why);
+}
+
+static const struct option_row ready_options[] = {
+	{ "wait", 'w', "TIME", "ask again until it is ready, for so long at most (default: once)" },
+	{ "all-routes", 0, NULL, "of the tunnel: every enabled route must listen, not just one" },
+};
+
+static const struct command rows[] = {
+	{ "ready", "[SERVICE]", "is a service ready? Exit 0 if it is: for check scripts",
+	  "Ready is a service that answers, does not drain and, of the tunnel's relay, listens on a route. A node of a fail-over\n"
+	  "pair lets keepalived ask this; a draining node hands its address over before it stops. SERVICE is turn or tunnel.",
+	  ready_options, ARRAY_LEN(ready_options), 0, 1, run_ready, WITHOUT_CONFIG },
+};
+const struct command_table ready_commands = { rows, ARRAY_LEN(rows) };

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`stile config export`, `stile config diff` and `stile ready`: what a node does, whether another does the same."""
+import os
+import stat
+import sys
+
+from world import SECRET, Failed, case, main
+
+
+def export(w, *more):
+    return w.ask("config", "export", "-c", w.path("stile.yaml"), *more).exits(0)
+
+
+def diff(w, *words, **more):
+    return w.ask("config", "diff", "-c", w.path("stile.yaml"), *words, **more)
+
+
+@case("an export holds file, conf.d and the store's objects, can be read as a file, and masks secrets")
+def _(w):
+    w.config(tls=False)
+    w.write("conf.d/more.yaml", "turn:\n  drain: 7s\n")
+    w.start()
+    w.ask("turn", "user", "add", "bob \"x\"", stdin="builder12\n").exits(0)
+    said = export(w).says("# stile config export of", "turn:", "realm: admin.test")
+    said.says("- name: alice", 'password: "***"', '- name: "bob \\"x\\""', 'password: "***"')
+    said.says("drain: 7s").never_says("wonderland", "builder12", SECRET)
+    w.write("copy/stile.yaml", export(w, "--secrets").says("wonderland", "builder12", SECRET).out)
+    w.check("copy/stile.yaml").exits(0)
+    users = export(w, "--json").json()["turn"]["users"]
+    if [u["name"] for u in users] != ["alice", 'bob "x"'] or any(u["password"] != "***" for u in users):
+        raise Failed(f"    {users}")
+
+
+@case("an export without its service says what is missing; a bad file is exit status 2")
+def _(w):
+    w.config(tls=False)
+    export(w).says("cannot be asked", "turn:")
+    w.write("stile.yaml", "turn: { relam: x }\n")
+    w.ask("config", "export", "-c", w.path("stile.yaml")).exits(2).says("did you mean 'realm'?")
+
+
+@case("diff tells what differs by key, exit 1; by value, not by spelling; from a file, standard input or a host")
+def _(w):
+    w.config(tls=False, limits="{ bitrate_per_user: 2Mbit/s }")
+    w.start()
+    w.write("other.yaml", export(w).out)
+    diff(w, w.path("other.yaml")).exits(0).says("alike")
+    other = export(w).out.replace("2Mbit/s", "2000kbit/s").replace("2000000", "2000kbit/s")
+    diff(w, "-", stdin=other).exits(0).says("alike, as far as")
+    w.ask("turn", "user", "add", "bob", stdin="builder12\n").exits(0)
+    said = diff(w, "-", stdin=other.replace("realm: admin.test", "realm: other.test"))
+    said.exits(1).says("KEY", "HERE", "THERE", "turn.realm", "admin.test", "other.test", "turn.users[bob]", "here", "not there")
+    diff(w, "-", "--ignore", "turn.realm", "--ignore", "turn.users",
+         stdin=other.replace("realm: admin.test", "realm: other.test")).exits(0)
+    clear = export(w, "--secrets").out
+    diff(w, "-", stdin=clear).exits(0).says("alike\n")
+    diff(w, "-", stdin=clear.replace("wonderland", "otherland")).exits(1).says("turn.users[alice].password", "another one")
+    diff(w, w.path("none.yaml")).exits(1).says("none.yaml", "No such file")
+    diff(w, "-", stdin="turn: { relam: x }\n").exits(2).says("-:1:", "did you mean")
+    # A host is asked by ssh: here one that only looks what it is told.
+    w.write("bin/ssh", "#!/bin/sh\n[ \"$1 $2 $3\" = '-- node-b stile config export' ] && cat %s\n" % w.path("other.yaml"))
+    os.chmod(w.path("bin/ssh"), stat.S_IRWXU)
+    path = {"PATH": w.path("bin") + ":" + os.environ["PATH"]}
+    diff(w, "node-b", "--ignore", "turn.users", env=path).exits(0).says("alike")
+    diff(w, "node-c", env=path).exits(1).says("node-c gave no export", "ssh node-c stile config export | stile config diff -")
+
+
+@case("ready: 0 while the service runs, 1 and why when it does not, 2 if there is none of the name")
+def _(w):
+    w.config(tls=False)
+    w.ask("ready").exits(1).says("stile-turn is not ready: it is not running")
+    s = w.start()
+    w.ask("ready", "turn", "--wait", "5s").exits(0).says("stile-turn is ready")
+    if w.ask("ready", "--json").exits(0).json() != {"service": "stile-turn", "ready": True, "why": ""}:
+        raise Failed("    --json")
+    s.stop()
+    w.ask("ready", "stile-turn").exits(1)
+    w.ask("ready", "trun").exits(2).says("no service 'trun'")
+
+
+if __name__ == "__main__":
+    sys.exit(main(25200))

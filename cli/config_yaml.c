@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The YAML writer of `stile config export`: block maps, a line for a list of plain values, items of a list
- * of maps with a dash. Quoted texts are written as JSON strings, which YAML reads alike.
+ * of maps with a dash.
+ *
+ * Quoted texts are written as JSON strings, which YAML reads alike.
  */
 #include <string.h>
 #include "cli/config_yaml.h"

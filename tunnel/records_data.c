@@ -221,12 +221,13 @@ static void deliver_room(struct mail *m, struct loop *l)
 	struct data_log *d = container_of(m, struct data_log, mail);
 
 	(void)l;
-	pthread_mutex_lock(&d->rec->lock);
-	d->mail_out = false;
-	bool closed = d->closed;
-	pthread_mutex_unlock(&d->rec->lock);
-	if (!closed) /* only its own thread closes it, and that is this one */
+	/* Only its own thread closes it, and that is this one; once it is closed, the records may be gone. */
+	if (!d->closed) {
+		pthread_mutex_lock(&d->rec->lock);
+		d->mail_out = false;
+		pthread_mutex_unlock(&d->rec->lock);
 		d->o.room(d->o.arg);
+	}
 	data_log_unref(d);
 }
 

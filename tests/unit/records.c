@@ -482,23 +482,31 @@ static void every_byte_is_there_and_who_is_too_fast_waits_alone(void **state)
 	free(p);
 }
 
-static void a_closed_connection_gets_no_room_and_leaves_nothing(void **state)
+static void close_while_waiting(unsigned n_round)
 {
 	struct records *rec = start((struct records_options){ 0 });
 	static const uint8_t packet[PACKET];
 	struct conn c = { 0 };
 	unsigned i = 0;
 
-	(void)state;
 	assert_int_equal(loop_new(&c.loop), 0);
 	open_log(rec, &c, 1);
 	while (data_log_packet(c.log, DATA_LOG_UP, packet, sizeof packet, then) == 0 && i < 1000)
 		i++;
+	if (n_round % 2)
+		records_flush(rec); /* room() is on its way */
 	data_log_close(c.log, "kicked", then);
 	records_free(rec);
 	support_run_for(c.loop, 1);
 	assert_false(c.room);
 	loop_free(c.loop);
+}
+
+static void a_closed_connection_gets_no_room_and_leaves_nothing(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++)
+		close_while_waiting(i);
 }
 
 /* ---- limits ---- */

@@ -217,8 +217,9 @@ enum { NODES = 4, LINES_EACH = 2000 };
 
 static void nodes_that_share_a_folder_do_not_clobber_each_other(void **state)
 {
-	char *p, *line, *save = NULL;
+	char *p, *line, *next;
 	unsigned n = 0, of[NODES] = { 0 };
+	size_t size;
 
 	(void)state;
 	for (unsigned i = 0; i < NODES; i++)
@@ -235,10 +236,11 @@ static void nodes_that_share_a_folder_do_not_clobber_each_other(void **state)
 		int status;
 		assert_true(wait(&status) > 0 && status == 0);
 	}
-	p = slurp("CO000820.LOG", NULL);
-	for (line = strtok_r(p, "\n", &save); line; line = strtok_r(NULL, "\n", &save), n++) {
+	p = slurp("CO000820.LOG", &size);
+	for (line = p; (next = memchr(line, '\n', (size_t)(p + size - line))); line = next + 1, n++) {
 		unsigned port = 0;
 		char end = 0;
+		*next = 0;
 		assert_int_equal(sscanf(line, "2000/08/20 00:18:35 Connection from 127.0.0.1:%u to 192.168.1.3:2%c", &port, &end), 2);
 		assert_true(port >= 1 && port <= NODES && end == '3');
 		of[port - 1]++;
@@ -418,14 +420,15 @@ static void no_data_log_ever_writes_to_another_ones_file(void **state)
 }
 
 /* Two hex digits of each byte of each line, back into bytes; checks that each head line tells the truth. */
-static size_t read_back(const char *p, size_t p_n, uint8_t *out, size_t cap)
+static size_t read_back(const char *p, size_t n_text, uint8_t *out, size_t cap)
 {
-	const char *end = p + p_n;
 	size_t n = 0, left = 0;
 
-	for (const char *at_line = p, *next; (next = memchr(at_line, '\n', (size_t)(end - at_line))); at_line = next + 1) {
+	for (const char *end = p + n_text, *next; (next = memchr(p, '\n', (size_t)(end - p))); p = next + 1) {
 		char line[HEX_HEAD_MAX];
-		snprintf(line, sizeof line, "%.*s", (int)MIN(next - at_line, (ptrdiff_t)sizeof line - 1), at_line);
+		size_t len = MIN((size_t)(next - p), sizeof line - 1);
+		memcpy(line, p, len);
+		line[len] = 0;
 		if (strstr(line, " Packet from ")) {
 			assert_int_equal(left, 0);
 			assert_int_equal(sscanf(strchr(line, ','), ", %zu byte", &left), 1);
@@ -447,8 +450,8 @@ static void every_byte_is_there_and_who_is_too_fast_waits_alone(void **state)
 	static uint8_t sent[PACKET * MANY], got[PACKET * MANY];
 	struct conn fast = { 0 }, slow = { 0 };
 	unsigned waits = 0;
+	size_t n_text;
 	char name[32], *p;
-	size_t p_n;
 
 	(void)state;
 	assert_int_equal(loop_new(&fast.loop), 0);
@@ -476,8 +479,8 @@ static void every_byte_is_there_and_who_is_too_fast_waits_alone(void **state)
 	data_log_close(slow.log, NULL, then);
 	records_free(rec);
 	loop_free(fast.loop);
-	p = slurp(name, &p_n);
-	assert_int_equal(read_back(p, p_n, got, sizeof got), sizeof sent);
+	p = slurp(name, &n_text);
+	assert_int_equal(read_back(p, n_text, got, sizeof got), sizeof sent);
 	assert_memory_equal(got, sent, sizeof sent);
 	free(p);
 }

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include "cli/command.h"
 #include "common/log.h"
 #include "common/text.h"
@@ -87,6 +88,27 @@ static size_t find_services(const char *dir, const char *instance, struct servic
 
 /* ---- status ---- */
 
+/* "10.0.0.5 seen as 203.0.113.7 (found by 198.51.100.1:3478 at 2026-05-01 12:00:00)" */
+static void print_relay(const json_t *l, bool first)
+{
+	const char *external = json_string_value(json_object_get(l, "external"));
+	const char *server = json_string_value(json_object_get(l, "external_server"));
+	const char *state = json_string_value(json_object_get(l, "external_state"));
+	time_t at = (time_t)json_integer_value(json_object_get(l, "external_found_at"));
+	char when[32] = "";
+	struct tm tm;
+
+	printf("%s%s", first ? "" : ", ", json_string_value(json_object_get(l, "address")));
+	if (external)
+		printf(" seen as %s", external);
+	if (external && server && localtime_r(&at, &tm) && strftime(when, sizeof when, "%F %T", &tm))
+		printf(" (%s by %s at %s)", state && strcmp(state, "remembered") == 0 ? "remembered; told" : "told", server, when);
+	else if (external)
+		printf(" (as configured)");
+	else if (state && strcmp(state, "unknown") == 0)
+		printf(" (public address not known yet)");
+}
+
 static void print_listeners(const json_t *own)
 {
 	json_int_t users = json_integer_value(json_object_get(own, "users"));
@@ -100,11 +122,8 @@ static void print_listeners(const json_t *own)
 		printf("%s%s:%s", i ? ", " : "", json_string_value(json_object_get(l, "transport")),
 		       json_string_value(json_object_get(l, "address")));
 	printf("\n    relays from ");
-	json_array_foreach(json_object_get(own, "relay_addresses"), i, l) {
-		const char *external = json_string_value(json_object_get(l, "external"));
-		printf("%s%s%s%s", i ? ", " : "", json_string_value(json_object_get(l, "address")),
-		       external ? " seen as " : "", external ? external : "");
-	}
+	json_array_foreach(json_object_get(own, "relay_addresses"), i, l)
+		print_relay(l, i == 0);
 	printf(", ports %lld-%lld\n", (long long)json_integer_value(json_object_get(own, "relay_port_first")),
 	       (long long)json_integer_value(json_object_get(own, "relay_port_last")));
 	printf("    accepts     %s%lld user%s, %lld shared secret%s; realm %s\n",
@@ -182,6 +201,30 @@ static void print_draining(const struct service_status *s)
 	printf("stops when nothing is left, or in %s\n", time);
 }
 
+/* Public addresses that are asked for: unknown is a fault; known, but not confirmed now, is worth a line. */
+static bool check_external(const struct cli *cli, const struct service_status *s, bool show)
+{
+	bool good = true;
+	size_t i;
+	json_t *l;
+
+	json_array_foreach(json_object_get(s->own, "relay_addresses"), i, l) {
+		const char *why = json_string_value(json_object_get(l, "external_why"));
+		const char *key = json_string_value(json_object_get(l, "external_why_key"));
+		const char *external = json_string_value(json_object_get(l, "external"));
+		char line[640];
+
+		if (!why || (key && strcmp(key, "asking") == 0 && external))
+			continue;
+		good &= external != NULL;
+		snprintf(line, sizeof line, "%.60s: %s%.60s: %.400s", json_string_value(json_object_get(l, "address")),
+			 external ? "clients are still told " : "allocations are refused", external ? external : "", why);
+		if (show)
+			print_check(cli, external != NULL, "public address", line);
+	}
+	return good;
+}
+
 /* What an administrator should know; with show, a line each. Returns whether all is well. */
 static bool check_health(const struct cli *cli, const struct service_status *s, bool show)
 {
@@ -210,7 +253,7 @@ static bool check_health(const struct cli *cli, const struct service_status *s, 
 		if (show)
 			print_check(cli, false, "descriptors", line);
 	}
-	return good;
+	return check_external(cli, s, show) && good;
 }
 
 static bool print_service(const struct cli *cli, const struct service_status *s)

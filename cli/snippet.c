@@ -22,13 +22,15 @@ static const struct {
 /* The address clients use: as given, or the public one that the configuration knows, or a listener's. */
 static const char *pick_host(const struct cli *cli, const struct turn_config *cfg, char buf[static ADDR_STRLEN])
 {
-	const struct addr *external = cfg->relay.external.items, *relay = cfg->relay.addresses.items;
+	const struct cfg_ip_auto *external = cfg->relay.external.items;
+	const struct addr *relay = cfg->relay.addresses.items;
 	const struct cfg_endpoint *l = cfg->listen.items;
 
 	if (cli->n_words)
 		return cli->words[0];
-	if (cfg->relay.external.n)
-		return addr_print_ip(&external[0], buf);
+	for (size_t i = 0; i < cfg->relay.external.n; i++)
+		if (!external[i].automatic)
+			return addr_print_ip(&external[i].ip, buf);
 	for (size_t i = 0; i < cfg->listen.n; i++)
 		if (addr_classify(&l[i].at) != ADDR_UNSPECIFIED)
 			return addr_print_ip(&l[i].at, buf);

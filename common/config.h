@@ -53,11 +53,16 @@ extern const struct cfg_type cfg_bitrate;  /* uint64_t bit/s, UINT64_MAX unlimit
 extern const struct cfg_type cfg_count;	   /* uint64_t, "unlimited" = UINT64_MAX */
 extern const struct cfg_type cfg_ip;	   /* struct addr, port 0 */
 extern const struct cfg_type cfg_addr;	   /* struct addr with port */
+extern const struct cfg_type cfg_ip_auto;  /* struct cfg_ip_auto: an address, or "auto" */
 extern const struct cfg_type cfg_prefix;   /* struct prefix */
 extern const struct cfg_type cfg_ports;	   /* struct cfg_port_range "49152-65535" or one port */
 extern const struct cfg_type cfg_endpoint; /* struct cfg_endpoint "tls:0.0.0.0:5349" */
 extern const struct cfg_type cfg_hostport; /* struct cfg_hostport "stun.example.net:3478" */
 
+struct cfg_ip_auto {
+	bool automatic;
+	struct addr ip; /* port 0; AF_UNSPEC if automatic */
+};
 struct cfg_port_range {
 	uint16_t first, last;
 };
@@ -80,6 +85,7 @@ enum {
 	CFG_RELOAD = 1 << 2,   /* a reload applies it without a restart */
 	CFG_SECRET = 1 << 3,   /* never printed; NAME_file exists */
 	CFG_OPTIONAL_MAP = 1 << 4, /* dst is a pointer, NULL while the map is absent */
+	CFG_BARE = 1 << 5,     /* a list of one may be written without its brackets */
 };
 
 struct cfg_row {

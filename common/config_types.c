@@ -326,11 +326,37 @@ static int parse_ip(const struct cfg_row *row, struct text t, void *dst, char *e
 	return 0;
 }
 
+static int parse_ip_auto(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n)
+{
+	struct cfg_ip_auto *a = dst;
+	struct addr ip;
+
+	if (text_eq(t, TEXT("auto"))) {
+		*a = (struct cfg_ip_auto){ .automatic = true };
+		return 0;
+	}
+	if (parse_ip(row, t, &ip, err, err_n) < 0)
+		return refuse(err, err_n, "must be auto or a numeric address without a port, such as 192.0.2.1 or 2001:db8::1, "
+			      "not '%.*s%s'", CFG_SHOWN(t));
+	*a = (struct cfg_ip_auto){ .ip = ip };
+	return 0;
+}
+
 static void print_ip(const struct cfg_row *row, const void *src, struct sb *out)
 {
 	char buf[ADDR_STRLEN];
 	(void)row;
 	sb_str(out, addr_print_ip(src, buf));
+}
+
+static void print_ip_auto(const struct cfg_row *row, const void *src, struct sb *out)
+{
+	const struct cfg_ip_auto *a = src;
+
+	if (a->automatic)
+		sb_str(out, "auto");
+	else
+		print_ip(row, &a->ip, out);
 }
 
 /* "10.1.2.3/8" → "10.0.0.0/8", if only the host bits are wrong. */
@@ -521,6 +547,7 @@ const struct cfg_type cfg_duration = { "duration", TYPE(uint64_t), "30s", parse_
 const struct cfg_type cfg_size     = { "size", TYPE(uint64_t), "10MB", parse_size, print_size, NULL };
 const struct cfg_type cfg_bitrate  = { "bit rate", TYPE(uint64_t), "2Mbit/s", parse_bitrate, print_bitrate, NULL };
 const struct cfg_type cfg_ip       = { "address", TYPE(struct addr), "192.0.2.1", parse_ip, print_ip, NULL };
+const struct cfg_type cfg_ip_auto  = { "address or auto", TYPE(struct cfg_ip_auto), "192.0.2.1", parse_ip_auto, print_ip_auto, NULL };
 const struct cfg_type cfg_addr     = { "address and port", TYPE(struct addr), "192.0.2.1:3478", parse_addr, print_addr, NULL };
 const struct cfg_type cfg_prefix   = { "prefix", TYPE(struct prefix), "10.0.0.0/8", parse_prefix, print_prefix, NULL };
 const struct cfg_type cfg_ports    = { "port range", TYPE(struct cfg_port_range), "49152-65535", parse_ports, print_ports, NULL };

@@ -308,6 +308,10 @@ static int fill_list(struct cfg *c, const struct cfg_row *row, const struct cfg_
 {
 	size_t item = row->sub ? row->sub->size : row->type->size, i = 0;
 	int r;
+	if (n->kind == CFG_NODE_TEXT && (row->flags & CFG_BARE)) {
+		r = alloc_list(l, 1, item);
+		return r < 0 ? r : fill_scalar(c, row, n, l->items);
+	}
 	if (n->kind == CFG_NODE_TEXT || n->kind == CFG_NODE_MAP || n->bad) {
 		note_not_list(c, row, n);
 		return 0;

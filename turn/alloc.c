@@ -99,6 +99,7 @@ static enum turn_refusal refusal_of(int r)
 {
 	switch (r) {
 	case 0: return TURN_ACCEPTED;
+	case -ENOLINK: return TURN_REFUSE_EXTERNAL;
 	case -ENOSPC:
 	case -ERANGE:
 	case -EADDRINUSE:
@@ -145,20 +146,29 @@ static int open_port(struct turn_alloc *a, const struct addr *at, struct turn_re
 	return r;
 }
 
+static bool in_use(const struct turn_server *s, const struct addr *at)
+{
+	return turn_totals_is_relay(s->o.totals, at) || turn_totals_is_listener(s->o.totals, at);
+}
+
 static int open_address(struct turn_alloc *a, const struct addr *ip, const struct turn_open *o)
 {
 	struct turn_server *s = a->server;
 	struct turn_port_walk walk;
-	struct addr at = *ip;
+	struct addr at = *ip, outside = turn_public_address(s->cfg, ip);
 	uint16_t port;
 	int r = turn_port_walk_init(&walk, s->cfg->relay.ports, o->parity);
+
+	if (addr_family(&outside) == AF_UNSPEC) /* what would the client be told? */
+		return -ENOLINK;
 
 	for (unsigned tries = 0; r == 0 && tries < OPEN_TRIES;) {
 		r = turn_port_walk_next(&walk, &port);
 		if (r < 0)
 			return r;
 		addr_set_port(&at, port);
-		if (turn_totals_is_relay(s->o.totals, &at) || turn_totals_is_listener(s->o.totals, &at))
+		addr_set_port(&outside, port); /* which two relay addresses may share */
+		if (in_use(s, &at) || in_use(s, &outside))
 			continue;
 		r = open_port(a, &at, o->pair);
 		if (r == 0 && took(a, &at))
@@ -209,7 +219,7 @@ enum turn_refusal turn_alloc_open(struct turn_alloc *a, const struct turn_open *
 
 	for (size_t i = 0; (ip = candidate(a->server, &a->path, o->family, i)) != NULL; i++) {
 		r = open_address(a, ip, o);
-		if (r != -EADDRNOTAVAIL && r != -ENOSPC)
+		if (r != -EADDRNOTAVAIL && r != -ENOSPC && r != -ENOLINK)
 			break;
 	}
 	return refusal_of(r);

@@ -21,6 +21,7 @@ enum {
 struct discovery {
 	const struct turn_discovery_set *set;
 	unsigned ip, port; /* the listener's place in the set */
+	struct addr told[2][2]; /* what clients are told: the public ones, if there is a 1:1 NAT */
 };
 
 static bool find(const struct turn_request *q, struct discovery *ret_d)
@@ -28,7 +29,14 @@ static bool find(const struct turn_request *q, struct discovery *ret_d)
 	if (!q->s->o.discovery || !q->from->transport->reply_from)
 		return false;
 	ret_d->set = turn_discovery_set_of(q->s->o.discovery, &q->from->local, &ret_d->ip, &ret_d->port);
-	return ret_d->set != NULL;
+	if (!ret_d->set)
+		return false;
+	for (unsigned i = 0; i < 4; i++) { /* a wrong OTHER-ADDRESS is worse than none */
+		ret_d->told[i / 2][i % 2] = turn_public_address(q->s->cfg, &ret_d->set->at[i / 2][i % 2]);
+		if (addr_family(&ret_d->told[i / 2][i % 2]) == AF_UNSPEC)
+			return false;
+	}
+	return true;
 }
 
 uint64_t turn_binding_understood(const struct turn_request *q)
@@ -116,11 +124,11 @@ enum turn_refusal turn_on_binding(struct turn_request *q)
 
 	if (!find(q, &d))
 		return answer_plain(q);
-	other = &d.set->told[!d.ip][!d.port]; /* of the address that was asked, whatever answers */
+	other = &d.told[!d.ip][!d.port]; /* of the address that was asked, whatever answers */
 	r = choose_way(q, &d, &way);
 	if (r != TURN_ACCEPTED)
 		return r;
-	origin = &d.set->told[d.ip][d.port];
+	origin = &d.told[d.ip][d.port];
 	turn_answer_begin(q, &sw);
 	if (q->m->rfc3489) {
 		put_3489(q, origin, other, &sw);

@@ -41,13 +41,14 @@ static const struct cfg_row secret_rows[] = {
 static const struct cfg_schema secret_schema = SCHEMA("turn.secrets", secret_rows, sizeof(struct turn_secret_section));
 
 static const struct cfg_row relay_rows[] = {
-	{ .name = "addresses", .type = &cfg_ip, IN(relay, addresses), .flags = CFG_LIST,
+	{ .name = "addresses", .type = &cfg_ip, IN(relay, addresses), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Addresses of this machine that relay sockets are bound to. Default: the addresses of the listeners; "
 		  "for 0.0.0.0 or :: the address that packets to the internet leave from." },
-	{ .name = "external", .type = &cfg_ip, IN(relay, external), .flags = CFG_LIST,
-	  .help = "Behind 1:1 NAT: the public address of each of turn.relay.addresses, in the same order; clients are "
-		  "told these." },
-	{ .name = "ports", .type = &cfg_ports, IN(relay, ports), .min = 1024, .max = 65535, .def = "49152-65535",
+	{ .name = "external", .type = &cfg_ip_auto, IN(relay, external), .flags = CFG_LIST | CFG_BARE | CFG_RELOAD,
+	  .help = "Behind 1:1 NAT: the public address of each of turn.relay.addresses, in the same order (or those of one "
+		  "family, if the other has no NAT); clients are told these. auto has it found by stun_servers and followed "
+		  "when it changes; auto alone: for all relay addresses." },
+	{ .name = "ports", .type = &cfg_ports, IN(relay, ports), .flags = CFG_RELOAD, .min = 1024, .max = 65535, .def = "49152-65535",
 	  .help = "UDP ports for relay sockets, one per allocation, taken at random; the firewall must let them in." },
 };
 static const struct cfg_schema relay_schema = SCHEMA("turn.relay", relay_rows, SIZE_OF(relay));
@@ -232,8 +233,8 @@ static const struct cfg_row turn_rows[] = {
 		  "anew, also under the same name; connections that are open keep the old one." },
 	{ .name = "key", .type = &cfg_path, CFG_AT(struct turn_config, key), .flags = CFG_RELOAD,
 	  .help = "PEM file with the certificate's private key." },
-	{ .name = "relay", .sub = &relay_schema, CFG_AT(struct turn_config, relay),
-	  .help = "Relay sockets." },
+	{ .name = "relay", .sub = &relay_schema, CFG_AT(struct turn_config, relay), .flags = CFG_RELOAD,
+	  .help = "Relay sockets. A change counts for new allocations; those that exist keep what they have." },
 	{ .name = "password", .type = &cfg_string, CFG_AT(struct turn_config, password),
 	  .flags = CFG_RELOAD | CFG_SECRET, .min = 1, .max = 255,
 	  .help = "One password for all clients, with any user name: the simple case of one UC server. Names that stand "
@@ -311,12 +312,13 @@ const char *turn_store_path(const void *values)
 
 struct addr turn_public_address(const struct turn_config *cfg, const struct addr *at)
 {
-	const struct addr *inside = cfg->relay.addresses.items, *outside = cfg->relay.external.items;
+	const struct addr *inside = cfg->relay.addresses.items, *outside = cfg->relay.outside.items;
 
-	for (size_t i = 0; i < cfg->relay.addresses.n && i < cfg->relay.external.n; i++)
+	for (size_t i = 0; i < cfg->relay.addresses.n && i < cfg->relay.outside.n; i++)
 		if (addr_equal_ip(&inside[i], at)) {
 			struct addr a = outside[i];
-			addr_set_port(&a, addr_port(at));
+			if (addr_family(&a) != AF_UNSPEC)
+				addr_set_port(&a, addr_port(at));
 			return a;
 		}
 	return *at;

@@ -44,7 +44,10 @@ struct turn_config {
 	char *certificate, *key;
 	struct {
 		struct cfg_list addresses; /* struct addr, port 0; empty: the addresses of the listeners or of this machine */
-		struct cfg_list external;  /* struct addr: public address of the one at the same place above */
+		struct cfg_list external;  /* struct cfg_ip_auto: as written; turn/relay_addresses.h matches them */
+		/* struct addr: what clients are told of the address at the same place above; AF_UNSPEC: not known yet. No
+		 * row fills it: the edge does, for the policy. Empty: each is told itself. */
+		struct cfg_list outside;
 		struct cfg_port_range ports;
 	} relay;
 	char *password;		 /* the simple case: one password, any user name */
@@ -87,5 +90,6 @@ void turn_fast_path_check(struct cfg *c); /* the part of it that stile-fastpath 
 /* For struct service_ops: the log settings with this section's override, and the store's folder. */
 void turn_log_config(const void *values, struct log_config *ret_lc);
 const char *turn_store_path(const void *values);
-/* What clients are told for one of our addresses: its turn.relay.external, if there is one; the port stays. */
+/* What clients are told for one of our addresses: its external one, if there is one; the port stays. AF_UNSPEC: it has
+ * one, which is not known yet. */
 struct addr turn_public_address(const struct turn_config *cfg, const struct addr *at);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "stun/auth.h"
 #include "turn/config_check.h"
+#include "turn/relay_addresses.h"
 #include "turn/totals.h"
 
 /* Shorter ones are warned of. A secret can be tried offline by whoever has one credential made with it. */
@@ -281,23 +282,31 @@ static void check_relay_addresses(struct cfg *c, const struct turn_config *t)
 	}
 }
 
-static void check_external(struct cfg *c, const struct turn_config *t)
+/* By the rules that the service goes by, on this machine. */
+static void check_external(struct cfg *c, const struct turn_root *root)
 {
-	const struct cfg_list *ours = &t->relay.addresses, *theirs = &t->relay.external;
-	const struct addr *a = ours->items, *e = theirs->items;
+	const struct turn_config *t = &root->turn;
+	const struct cfg_ip_auto *e = t->relay.external.items;
+	struct turn_own_set own;
+	struct turn_relay_set set;
+	char err[256];
+	const struct addr *a = t->relay.addresses.items;
+	bool automatic = false, whole = true;
 
-	if (!theirs->n)
-		return;
-	if (theirs->n != ours->n) {
-		cfg_add_error(c, "turn.relay.external", "turn.relay.external names %zu addresses, turn.relay.addresses %zu: "
-			      "each relay address needs its own external one, in the same order", theirs->n, ours->n);
-		return;
+	for (size_t i = 0; i < t->relay.external.n; i++) {
+		automatic |= e[i].automatic;
+		whole &= e[i].automatic || addr_family(&e[i].ip) != AF_UNSPEC;
 	}
-	for (size_t i = 0; i < theirs->n; i++) {
-		if (addr_family(&a[i]) != addr_family(&e[i]) && addr_family(&a[i]) && addr_family(&e[i]))
-			cfg_add_error(c, item("relay.external", i, NULL).s, "the relay address and its external one must both be "
-				      "IPv4 or both IPv6");
-	}
+	for (size_t i = 0; i < t->relay.addresses.n; i++)
+		whole &= addr_family(&a[i]) != AF_UNSPEC;
+	if (automatic && !root->stun_servers.n)
+		cfg_add_error(c, "turn.relay.external", "auto asks servers outside of this network, and stun_servers names none; "
+			      "write, beside turn, stun_servers: [stun.example.net:3478], or the address itself");
+	if (!t->relay.external.n || !whole)
+		return;
+	turn_own_addresses(&own);
+	if (turn_relay_addresses(t, &own, &set, err, sizeof(err)) == -EINVAL)
+		cfg_add_error(c, "turn.relay.external", "%s", err);
 }
 
 /* Whether a relay socket could want this very address. */
@@ -452,7 +461,8 @@ void turn_fast_path_check(struct cfg *c)
 
 void turn_config_check(struct cfg *c)
 {
-	const struct turn_config *t = &((const struct turn_root *)cfg_values(c))->turn;
+	const struct turn_root *root = cfg_values(c);
+	const struct turn_config *t = &root->turn;
 
 	check_a_source_exists(c, t);
 	check_credentials(c, &(struct check_sources){ "turn", t->password, &t->users, &t->secrets });
@@ -460,10 +470,10 @@ void turn_config_check(struct cfg *c)
 	check_listeners(c, t);
 	check_certificate(c, t);
 	check_relay_addresses(c, t);
-	check_external(c, t);
 	check_relay_ports(c, t);
 	check_peers(c, "turn", &t->peers, &t->peers);
 	check_lifetimes(c, t);
 	turn_fast_path_check(c);
 	check_realms(c, t);
+	check_external(c, root);
 }

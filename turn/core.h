@@ -60,6 +60,7 @@ struct turn_server {
 	uint32_t number_spread;		/* odd: spreads channel numbers over an index */
 	uint64_t random;		/* state of transaction ids of indications */
 	bool rates;			/* a bit rate is limited, in some realm */
+	bool behind_nat;		/* a relay address has another external one */
 	uint8_t *scratch;		/* TURN_SCRATCH bytes */
 	struct list allocs;		/* in creation order */
 	unsigned n_allocs;
@@ -136,6 +137,11 @@ uint64_t turn_lifetime(const struct turn_config *cfg, const struct stun_msg *m);
 enum turn_refusal turn_on_connect(struct turn_request *q);
 enum turn_refusal turn_on_connection_bind(struct turn_request *q);
 void turn_tcp_end_all(struct turn_alloc *a);
+
+/* turn/own_relay.c: behind a 1:1 NAT, the socket that a peer's external address means, and back: the external address
+ * that a socket of ours is known by. tcp: of a TCP allocation. False: it is no live relay socket behind a NAT. */
+bool turn_own_inside(const struct turn_server *s, const struct addr *peer, bool tcp, struct addr *ret_at);
+bool turn_own_outside(const struct turn_server *s, const struct addr *peer, bool tcp, struct addr *ret_at);
 
 /* ---- data: turn/relay_data.c ---- */
 size_t turn_spend_some(struct turn_alloc *a, enum turn_way way, size_t n, uint64_t now); /* of a stream; counted */

@@ -49,18 +49,14 @@ static bool find_set(const struct addr *udp, size_t n, sa_family_t family, struc
 	return false;
 }
 
-void turn_discovery_find(struct turn_discovery *d, const struct addr *udp, size_t n, const struct turn_config *cfg)
+void turn_discovery_find(struct turn_discovery *d, const struct addr *udp, size_t n)
 {
 	static const sa_family_t families[] = { AF_INET, AF_INET6 };
 
 	d->n = 0;
 	for (size_t f = 0; f < ARRAY_LEN(families); f++) {
-		struct turn_discovery_set *s = &d->set[d->n];
-		if (!find_set(udp, n, families[f], s))
-			continue;
-		for (unsigned i = 0; i < 4; i++)
-			s->told[i / 2][i % 2] = turn_public_address(cfg, &s->at[i / 2][i % 2]);
-		d->n++;
+		if (find_set(udp, n, families[f], &d->set[d->n]))
+			d->n++;
 	}
 }
 

@@ -8,16 +8,15 @@
 #include "turn/config.h"
 
 struct turn_discovery_set {
-	struct addr at[2][2];	/* [address][port], as bound */
-	struct addr told[2][2]; /* what clients are told: the public ones, if there is a 1:1 NAT */
+	struct addr at[2][2]; /* [address][port], as bound; clients are told turn_public_address() of them */
 };
 struct turn_discovery {
 	struct turn_discovery_set set[2];
 	unsigned n;
 };
 
-/* The first set of each family among these listeners; relay.external names the public addresses. */
-void turn_discovery_find(struct turn_discovery *d, const struct addr *udp, size_t n, const struct turn_config *cfg);
+/* The first set of each family among these listeners. */
+void turn_discovery_find(struct turn_discovery *d, const struct addr *udp, size_t n);
 /* The set that a listener belongs to, and its place there; NULL: it is in none. */
 const struct turn_discovery_set *turn_discovery_set_of(const struct turn_discovery *d, const struct addr *local,
 						       unsigned *ret_ip, unsigned *ret_port);

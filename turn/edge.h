@@ -16,6 +16,7 @@
 #include "turn/core.h"
 #include "turn/discovery.h"
 #include "turn/offload.h"
+#include "turn/relay_addresses.h"
 #include "turn/listeners.h"
 #include "turn/reservations.h"
 #include "turn/server.h"
@@ -23,7 +24,6 @@
 
 enum {
 	TURN_UNUSED_MS = 30000,	 /* a connection without an allocation is closed after this long */
-	TURN_MAX_OWN = 64,	 /* own addresses that are known */
 	TURN_STREAM_OUT = 512 << 10, /* what a client that does not read may make us hold */
 	TURN_MAX_FRAME = 20 + 65532, /* a STUN message's header and body; ChannelData is shorter */
 };
@@ -37,10 +37,8 @@ struct turn_service {
 	unsigned n_workers;
 	struct list listeners; /* struct turn_listener: turn/listeners.h */
 	struct turn_contexts contexts;
-	struct addr own[TURN_MAX_OWN];
-	size_t n_own;
-	struct addr relay[TURN_MAX_OWN]; /* relay addresses, given or found */
-	size_t n_relay;
+	struct turn_network net;
+	struct turn_external *external; /* who finds and follows public addresses */
 	struct turn_policy *policy;
 	struct turn_totals *totals;
 	struct turn_clients *clients;
@@ -191,7 +189,3 @@ void turn_add_verbs(struct turn_service *ts);
 
 /* why.c */
 void turn_verb_why(struct control_request *rq, const json_t *args, void *arg);
-
-/* own_addresses.c: addresses of this machine, and the relay addresses when none is configured. */
-size_t turn_own_addresses(struct addr *out, size_t cap);
-int turn_relay_addresses(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n);

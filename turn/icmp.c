@@ -71,6 +71,10 @@ static void tell_log(struct turn_server *s, const struct turn_alloc *a, const st
 
 void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t now)
 {
+	struct dgram_error seen = *e;
+
+	if (a->server->behind_nat && turn_own_outside(a->server, &e->to, false, &seen.to))
+		e = &seen;
 	turn_count(a->server, TURN_M_PEER_ERRORS, 0, 1);
 	tell_log(a->server, a, e, now);
 	if (addr_port(&e->to) == 0 || !is_passed_on(e) || !turn_permission_find(a, &e->to, now))

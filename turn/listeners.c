@@ -140,7 +140,7 @@ void turn_listeners_close(struct turn_service *ts)
 
 /* ---- RFC 5780 ---- */
 
-struct turn_discovery *turn_listeners_discovery(const struct turn_service *ts, const struct turn_config *cfg)
+struct turn_discovery *turn_listeners_discovery(const struct turn_service *ts)
 {
 	struct turn_discovery *d = calloc(1, sizeof *d);
 	struct addr udp[MAX_DISCOVERY];
@@ -153,6 +153,6 @@ struct turn_discovery *turn_listeners_discovery(const struct turn_service *ts, c
 		if (l->spec.proto == TURN_LISTEN_UDP && n < ARRAY_LEN(udp))
 			udp[n++] = l->spec.at;
 	}
-	turn_discovery_find(d, udp, n, cfg);
+	turn_discovery_find(d, udp, n);
 	return d;
 }

@@ -41,4 +41,4 @@ int turn_listeners_open(struct turn_service *ts, const struct turn_config *cfg, 
 void turn_listeners_log(const struct turn_service *ts);
 void turn_listeners_close(struct turn_service *ts);
 /* RFC 5780 is served where the UDP listeners have two addresses with the same two ports; NULL: no memory. */
-struct turn_discovery *turn_listeners_discovery(const struct turn_service *ts, const struct turn_config *cfg);
+struct turn_discovery *turn_listeners_discovery(const struct turn_service *ts);

@@ -5,6 +5,7 @@
  * texts; a unit test holds that none is missing.
  */
 #include "turn/metrics.h"
+#include "stun/public.h"
 #include "turn/alloc.h"
 #include "turn/core.h"
 #include "turn/refusals.h"
@@ -42,6 +43,11 @@ static const char *const drops[TURN_DROPS + 1] = {
 	[TURN_DROP_CONN_UNUSED] = "connection_unused", [TURN_DROP_CONN_FAILED] = "connection_failed",
 	[TURN_DROP_NOT_DTLS] = "not_dtls",
 };
+static const char *const public_whys[PUBLIC_WHYS + 1] = { /* public_why_key() */
+	[PUBLIC_FOUND] = "found", [PUBLIC_ASKING] = "asking", [PUBLIC_NO_SERVERS] = "no-servers", [PUBLIC_NO_NAME] = "no-name",
+	[PUBLIC_NO_WAY] = "no-way", [PUBLIC_SILENT] = "silent", [PUBLIC_REFUSED] = "refused", [PUBLIC_INSIDE] = "same-nat",
+	[PUBLIC_DISAGREE] = "disagree", [PUBLIC_FAILED] = "failed",
+};
 static const char *const ways[] = { [TURN_UP] = "to_peer", [TURN_DOWN] = "to_client", NULL };
 
 const struct metric_row turn_metric_rows[TURN_METRICS] = {
@@ -65,5 +71,9 @@ const struct metric_row turn_metric_rows[TURN_METRICS] = {
 		"Payload bytes relayed in the kernel, by direction; part of stile_turn_relayed_bytes_total", "direction", ways, NULL },
 	[TURN_M_OFFLOADED_CHANNELS] = { "stile_turn_offloaded_channels", METRIC_GAUGE, "Channels in the kernel", NULL, NULL, NULL },
 	[TURN_M_PEER_ERRORS] = { "stile_turn_peer_errors_total", METRIC_COUNTER, "ICMP errors that peers answered with", NULL, NULL, NULL },
+	[TURN_M_EXTERNAL_CHANGES] = { "stile_turn_external_address_changes_total", METRIC_COUNTER,
+		"Public addresses found that were not known before (turn.relay.external: auto)", NULL, NULL, NULL },
+	[TURN_M_EXTERNAL_FAILURES] = { "stile_turn_external_address_failures_total", METRIC_COUNTER,
+		"Rounds of stun_servers that could not tell the public address, by reason", "reason", public_whys, NULL },
 };
 /* clang-format on */

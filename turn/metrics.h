@@ -24,6 +24,8 @@ enum turn_metric {
 	TURN_M_OFFLOADED_PACKETS,   /* as TURN_M_PACKETS, which has them too */
 	TURN_M_OFFLOADED_BYTES,
 	TURN_M_OFFLOADED_CHANNELS,  /* gauge; the edge's */
+	TURN_M_EXTERNAL_CHANGES,    /* main thread */
+	TURN_M_EXTERNAL_FAILURES,   /* by enum public_why; main thread */
 	TURN_METRICS
 };
 extern const struct metric_row turn_metric_rows[TURN_METRICS];

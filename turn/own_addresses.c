@@ -2,40 +2,48 @@
 /*
  * Addresses of this machine: peers that stay refused (but for live relay sockets), and the relay
  * addresses when turn.relay.addresses names none: the listeners' own where they are concrete, else, per
- * family, the address that a packet to the outside would leave from.
+ * family, the address that a packet to the outside would leave from. Looked at anew at a reload and when the
+ * network changes; turn.relay.external is matched with them here.
  */
 #include <errno.h>
 #include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "turn/edge.h"
+#include "turn/relay_addresses.h"
 
-static bool known(const struct addr *list, size_t n, const struct addr *a)
+static bool known(const struct turn_own_set *own, const struct addr *a)
 {
-	for (size_t i = 0; i < n; i++)
-		if (addr_equal_ip(&list[i], a))
+	for (size_t i = 0; i < own->n; i++)
+		if (addr_equal_ip(&own->v[i], a))
 			return true;
 	return false;
 }
 
-size_t turn_own_addresses(struct addr *out, size_t cap)
+void turn_own_addresses(struct turn_own_set *ret_own)
 {
 	struct ifaddrs *all;
-	size_t n = 0;
 
+	ret_own->n = 0;
 	if (getifaddrs(&all) < 0)
-		return 0;
-	for (struct ifaddrs *i = all; i && n < cap; i = i->ifa_next) {
+		return;
+	for (struct ifaddrs *i = all; i && ret_own->n < ARRAY_LEN(ret_own->v); i = i->ifa_next) {
 		struct addr a;
 		if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
 			continue;
 		socklen_t len = i->ifa_addr->sa_family == AF_INET ? sizeof a.in4 : sizeof a.in6;
-		if (addr_from_sockaddr(i->ifa_addr, len, &a) == 0 && !known(out, n, &a))
-			out[n++] = a;
+		if (addr_from_sockaddr(i->ifa_addr, len, &a) == 0 && !known(ret_own, &a))
+			ret_own->v[ret_own->n++] = a;
 	}
 	freeifaddrs(all);
-	return n;
+}
+
+bool turn_own_equal(const struct turn_own_set *a, const struct turn_own_set *b)
+{
+	for (size_t i = 0; i < a->n; i++)
+		if (!known(b, &a->v[i]))
+			return false;
+	return a->n == b->n;
 }
 
 /* The source address the kernel would choose towards an address of the documentation range; connect()
@@ -60,49 +68,133 @@ static bool default_source(const char *towards, struct addr *ret_a)
 	return ok;
 }
 
-static void add_relay(struct turn_service *ts, const struct addr *a)
+const struct turn_relay_address *turn_relay_find(const struct turn_relay_set *set, const struct addr *at)
+{
+	for (size_t i = 0; i < set->n; i++)
+		if (addr_equal_ip(&set->v[i].at, at))
+			return &set->v[i];
+	return NULL;
+}
+
+static void add_relay(struct turn_relay_set *set, const struct addr *a)
 {
 	struct addr ip = *a;
 
 	addr_set_port(&ip, 0);
-	if (ts->n_relay < ARRAY_LEN(ts->relay) && !known(ts->relay, ts->n_relay, &ip))
-		ts->relay[ts->n_relay++] = ip;
+	if (set->n < ARRAY_LEN(set->v) && !turn_relay_find(set, &ip))
+		set->v[set->n++] = (struct turn_relay_address){ .at = ip, .outside = ip };
 }
 
-static void relay_for_listener(struct turn_service *ts, const struct addr *at)
+static void relay_for_listener(struct turn_relay_set *set, const struct turn_own_set *own, const struct addr *at)
 {
 	struct addr found;
 
 	if (addr_classify(at) != ADDR_UNSPECIFIED) {
-		add_relay(ts, at);
+		add_relay(set, at);
 		return;
 	}
 	if (default_source(addr_family(at) == AF_INET ? "192.0.2.1" : "2001:db8::1", &found)) {
-		add_relay(ts, &found);
+		add_relay(set, &found);
 		return;
 	}
 	/* No route to the outside: the first address that is not loopback will do. */
-	for (size_t i = 0; i < ts->n_own; i++) {
-		enum addr_class c = addr_classify(&ts->own[i]);
-		if (addr_family(&ts->own[i]) == addr_family(at) && c != ADDR_LOOPBACK && c != ADDR_LINK_LOCAL) {
-			add_relay(ts, &ts->own[i]);
+	for (size_t i = 0; i < own->n; i++) {
+		enum addr_class c = addr_classify(&own->v[i]);
+		if (addr_family(&own->v[i]) == addr_family(at) && c != ADDR_LOOPBACK && c != ADDR_LINK_LOCAL) {
+			add_relay(set, &own->v[i]);
 			return;
 		}
 	}
 }
 
-int turn_relay_addresses(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
+/* ---- turn.relay.external ---- */
+
+static void set_outside(struct turn_relay_address *a, const struct cfg_ip_auto *e)
+{
+	a->automatic = e->automatic;
+	a->outside = e->automatic ? (struct addr){ 0 } : e->ip;
+}
+
+/* The i-th relay address of a family; NULL: there are not so many. */
+static struct turn_relay_address *nth(struct turn_relay_set *set, sa_family_t family, size_t i)
+{
+	for (size_t k = 0; k < set->n; k++)
+		if (addr_family(&set->v[k].at) == family && i-- == 0)
+			return &set->v[k];
+	return NULL;
+}
+
+/* Fewer external addresses than relay addresses: each family's belong to that family's relay addresses, in order; a
+ * family without one has no NAT. */
+static int match_by_family(struct turn_relay_set *set, const struct cfg_list *external, char *err, size_t err_n)
+{
+	static const sa_family_t families[] = { AF_INET, AF_INET6 };
+	const struct cfg_ip_auto *e = external->items;
+
+	for (size_t f = 0; f < ARRAY_LEN(families); f++) {
+		size_t n = 0, have = 0;
+		for (size_t i = 0; i < external->n; i++)
+			n += addr_family(&e[i].ip) == families[f];
+		while (nth(set, families[f], have))
+			have++;
+		if (n && n != have) {
+			snprintf(err, err_n, "turn.relay.external names %zu %s address%s for %zu relay address%s of that "
+				 "kind: each needs its own, in the same order", n, families[f] == AF_INET ? "IPv4" : "IPv6",
+				 n == 1 ? "" : "es", have, have == 1 ? "" : "es");
+			return -EINVAL;
+		}
+		for (size_t i = 0, k = 0; i < external->n; i++)
+			if (addr_family(&e[i].ip) == families[f])
+				set_outside(nth(set, families[f], k++), &e[i]);
+	}
+	return 0;
+}
+
+static int match_external(struct turn_relay_set *set, const struct cfg_list *external, char *err, size_t err_n)
+{
+	const struct cfg_ip_auto *e = external->items;
+
+	if (external->n == 1 && e[0].automatic) { /* of all */
+		for (size_t i = 0; i < set->n; i++)
+			set_outside(&set->v[i], &e[0]);
+		return 0;
+	}
+	for (size_t i = 0; i < external->n; i++)
+		if (e[i].automatic && external->n != set->n) {
+			snprintf(err, err_n, "turn.relay.external names %zu addresses, one of them auto, for %zu relay addresses: "
+				 "write one for each, in the same order, or auto alone for all", external->n, set->n);
+			return -EINVAL;
+		}
+	if (external->n != set->n)
+		return match_by_family(set, external, err, err_n);
+	for (size_t i = 0; i < set->n; i++) {
+		if (!e[i].automatic && addr_family(&e[i].ip) != addr_family(&set->v[i].at)) {
+			snprintf(err, err_n, "a relay address and its turn.relay.external must both be IPv4 or both IPv6");
+			return -EINVAL;
+		}
+		set_outside(&set->v[i], &e[i]);
+	}
+	return 0;
+}
+
+int turn_relay_addresses(const struct turn_config *cfg, const struct turn_own_set *own, struct turn_relay_set *ret_set,
+			 char *err, size_t err_n)
 {
 	const struct addr *given = cfg->relay.addresses.items;
 	const struct cfg_endpoint *listen = cfg->listen.items;
+	struct turn_relay_set set = { .n = 0 };
+	int r;
 
-	ts->n_relay = 0;
 	for (size_t i = 0; i < cfg->relay.addresses.n; i++)
-		add_relay(ts, &given[i]);
+		add_relay(&set, &given[i]);
 	for (size_t i = 0; i < cfg->listen.n && !cfg->relay.addresses.n; i++)
-		relay_for_listener(ts, &listen[i].at);
-	if (ts->n_relay)
-		return 0;
-	snprintf(err, err_n, "found no address of this machine to relay from; name one: turn.relay.addresses: [192.0.2.10]");
-	return -EADDRNOTAVAIL;
+		relay_for_listener(&set, own, &listen[i].at);
+	if (!set.n) {
+		snprintf(err, err_n, "found no address of this machine to relay from; name one: turn.relay.addresses: [192.0.2.10]");
+		return -EADDRNOTAVAIL;
+	}
+	r = match_external(&set, &cfg->relay.external, err, err_n);
+	if (r == 0)
+		*ret_set = set;
+	return r;
 }

@@ -6,7 +6,8 @@
  *
  *   turn.peers.deny, and the realm's    refused, also the server's own relay sockets
  *   turn.peers.allow, and the realm's   allowed, also the server's own addresses
- *   relay addresses    only the ports of live relay sockets (the caller looks them up, per packet)
+ *   relay addresses    only the ports of live relay sockets (the caller looks them up, per packet); behind a 1:1
+ *                      NAT these are the external ones, and those inside are as the rest:
  *   own addresses      refused
  *   class of address   everything that is not a global unicast address is refused
  *
@@ -131,13 +132,49 @@ static int add_addresses(struct addr **list, size_t *n_list, const struct addr *
 	return 0;
 }
 
+static int add_pair(struct turn_policy *p, const struct addr *inside, const struct addr *outside)
+{
+	struct turn_relay_pair *grown = realloc(p->pairs, (p->n_pairs + 1) * sizeof(*grown));
+	struct turn_relay_pair pair = { addr_canonical(inside), addr_canonical(outside) };
+
+	if (!grown)
+		return -ENOMEM;
+	addr_set_port(&pair.inside, 0);
+	addr_set_port(&pair.outside, 0);
+	p->pairs = grown;
+	p->pairs[p->n_pairs++] = pair;
+	return add_addresses(&p->relay, &p->n_relay, outside, 1);
+}
+
 int policy_set_relay(struct turn_policy *p)
 {
-	const struct cfg_list *lists[] = { &p->cfg.relay.addresses, &p->cfg.relay.external };
+	const struct addr *inside = p->cfg.relay.addresses.items, *outside = p->cfg.relay.outside.items;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(lists); i++)
-		r = add_addresses(&p->relay, &p->n_relay, lists[i]->items, lists[i]->n);
+	for (size_t i = 0; r == 0 && i < p->cfg.relay.addresses.n; i++) {
+		if (i >= p->cfg.relay.outside.n || addr_equal_ip(&inside[i], &outside[i])) {
+			r = add_addresses(&p->relay, &p->n_relay, &inside[i], 1);
+			continue;
+		}
+		r = add_addresses(&p->own, &p->n_own, &inside[i], 1);
+		if (r == 0 && addr_family(&outside[i]) != AF_UNSPEC)
+			r = add_pair(p, &inside[i], &outside[i]);
+	}
+	return r;
+}
+
+const struct turn_relay_pair *turn_policy_pairs(const struct turn_policy *p, size_t *ret_n)
+{
+	*ret_n = p->n_pairs;
+	return p->pairs;
+}
+
+int turn_policy_set_former(struct turn_policy *p, const struct turn_relay_pair *former, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = add_pair(p, &former[i].inside, &former[i].outside);
 	return r;
 }
 

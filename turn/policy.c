@@ -115,6 +115,7 @@ struct turn_policy *turn_policy_unref(struct turn_policy *p)
 	for (size_t i = 0; i < ARRAY_LEN(p->slots); i++)
 		turn_realm_unref(p->slots[i].realm);
 	free(p->relay);
+	free(p->pairs);
 	free(p->own);
 	policy_free_values(&p->cfg);
 	free(p);

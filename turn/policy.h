@@ -103,10 +103,19 @@ struct turn_verdict {
  * allow rules, then the machine's addresses, then the class of the address; every spelling is brought to one
  * first. */
 struct turn_verdict turn_policy_peer(const struct turn_policy *p, const struct turn_realm *x, const struct addr *peer);
-/* True if the peer is turn.relay.addresses or .external (in any spelling) and no rule decides about it:
+/* True if the peer is a relay address as clients know it (in any spelling) and no rule decides about it: the external
+ * one behind a 1:1 NAT, where the one inside is refused as the rest of one's own addresses is;
  * then it is a legal peer on the ports of live relay sockets only, checked per packet with
  * turn_totals_is_relay(). Ask this first; if it is false, turn_policy_peer() decides. */
 bool turn_policy_is_own(const struct turn_policy *p, const struct turn_realm *x, const struct addr *peer);
+/* A relay address behind a 1:1 NAT and what clients are told of it; ports 0. */
+struct turn_relay_pair {
+	struct addr inside, outside;
+};
+/* Those of the configuration, and former ones that live allocations were told. */
+const struct turn_relay_pair *turn_policy_pairs(const struct turn_policy *p, size_t *ret_n);
+/* Before the policy is shared: pairs that hold no longer. 0 or -ENOMEM. */
+int turn_policy_set_former(struct turn_policy *p, const struct turn_relay_pair *former, size_t n);
 /* Before the policy is shared: all addresses of this machine, which are refused by default. The relay
  * addresses are taken from the configuration given to turn_policy_new(), where the edge has filled them
  * in if the administrator did not. 0 or -ENOMEM. */

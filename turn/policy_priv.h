@@ -20,8 +20,10 @@ struct turn_policy {
 	struct turn_realm **realms; /* the configured ones, referenced; the first is the default realm */
 	size_t n_realms;
 	struct policy_slot slots[TURN_REALM_SLOTS];
-	struct addr *relay; /* canonical, port 0: where relay sockets are, or are seen from outside */
+	struct addr *relay; /* canonical, port 0: relay sockets as clients know them */
 	size_t n_relay;
+	struct turn_relay_pair *pairs; /* canonical, ports 0; outside differs from inside */
+	size_t n_pairs;
 	struct addr *own; /* the same for all addresses of the machine */
 	size_t n_own;
 };

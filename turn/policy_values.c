@@ -140,7 +140,8 @@ int policy_copy_values(struct turn_config *to, const struct turn_config *from)
 	r |= policy_copy_pairs(&from->secrets, &to->secrets);
 	r |= policy_copy_list(&from->listen, sizeof(struct cfg_endpoint), &to->listen);
 	r |= policy_copy_list(&from->relay.addresses, sizeof(struct addr), &to->relay.addresses);
-	r |= policy_copy_list(&from->relay.external, sizeof(struct addr), &to->relay.external);
+	r |= policy_copy_list(&from->relay.external, sizeof(struct cfg_ip_auto), &to->relay.external);
+	r |= policy_copy_list(&from->relay.outside, sizeof(struct addr), &to->relay.outside);
 	r |= policy_copy_list(&from->peers.allow, sizeof(struct prefix), &to->peers.allow);
 	r |= policy_copy_list(&from->peers.deny, sizeof(struct prefix), &to->peers.deny);
 	policy_resolve_limits(to);
@@ -162,6 +163,7 @@ void policy_free_values(struct turn_config *c)
 	free(c->alternate_tls_servers.items);
 	free(c->relay.addresses.items);
 	free(c->relay.external.items);
+	free(c->relay.outside.items);
 	free(c->peers.allow.items);
 	free(c->peers.deny.items);
 }

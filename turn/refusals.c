@@ -65,6 +65,7 @@
 	X(REFUSE_CHANNELS_TOTAL,    T508, "total_channels",    &MSG_TURN_LIMIT_CHANNELS_TOTAL,    "the server has as many channels as allowed") \
 	X(REFUSE_CONNECTIONS,   T508, "connections",         &MSG_TURN_LIMIT_CONNECTIONS,  "the allocation has as many connections as allowed") \
 	X(REFUSE_PORTS,         T508, "relay_ports",         &MSG_TURN_LIMIT_PORTS,        "no free relay port was found") \
+	X(REFUSE_EXTERNAL,      T508, "external_unknown",    &MSG_TURN_LIMIT_EXTERNAL,     "the public address is not known yet (turn.relay.external: auto)") \
 	X(REFUSE_RESERVATION,   T508, "reservation",         &MSG_TURN_REFUSED_STATE,      "there is no such reservation") \
 	X(REFUSE_RESOURCES,     T508, "resources",           &MSG_TURN_LIMIT_RESOURCES,    "the system gave no socket or no memory") \
 	X(REFUSE_INTERNAL,      T500, "internal",            &MSG_TURN_LIMIT_RESOURCES,    "the server failed")

@@ -52,6 +52,7 @@ enum turn_refusal {
 	TURN_REFUSE_CHANNELS_TOTAL,
 	TURN_REFUSE_CONNECTIONS,
 	TURN_REFUSE_PORTS,
+	TURN_REFUSE_EXTERNAL,	    /* the relay address's public address is not known yet */
 	TURN_REFUSE_RESERVATION,
 	TURN_REFUSE_RESOURCES,	    /* sockets, memory */
 	TURN_REFUSE_INTERNAL,

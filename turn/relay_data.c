@@ -117,6 +117,7 @@ static void to_peer(struct turn_alloc *a, struct upward *u, uint64_t now)
 {
 	struct turn_server *s = a->server;
 	struct turn_relay *relay = a->relay[turn_family(u->peer)];
+	struct addr inside;
 
 	if (u->n > UDP_PAYLOAD_MAX) { /* a stream's frame may hold more than a datagram */
 		turn_drop(s, TURN_DROP_TOO_BIG);
@@ -137,7 +138,8 @@ static void to_peer(struct turn_alloc *a, struct upward *u, uint64_t now)
 	if (!spend(a, u->n, now))
 		return;
 	count(a, TURN_UP, u->n);
-	s->o.relay->send(relay, u->peer, u->data, u->n, u->mark, u->stable);
+	s->o.relay->send(relay, s->behind_nat && turn_own_inside(s, u->peer, false, &inside) ? &inside : u->peer,
+			 u->data, u->n, u->mark, u->stable);
 }
 
 void turn_on_channel_data(struct turn_server *s, const struct turn_path *from,
@@ -279,6 +281,10 @@ void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct
 		     uint64_t now)
 {
 	struct turn_server *s = a->server;
+	struct addr outside;
+
+	if (s->behind_nat && turn_own_outside(s, peer, false, &outside))
+		peer = &outside;
 	const struct turn_channel *c = turn_channel_by_peer(a, peer, now);
 	const struct turn_permission *p = c ? NULL : turn_permission_find(a, peer, now);
 	struct dgram_mark mark = pk->mark;

@@ -42,11 +42,14 @@ static bool limits_a_rate(const struct turn_policy *p)
 void turn_server_set_policy(struct turn_server *s, struct turn_policy *p)
 {
 	struct turn_policy *old = s->policy;
+	size_t n_pairs;
 
 	s->policy = turn_policy_ref(p);
 	s->cfg = turn_policy_config(p);
 	s->rates = limits_a_rate(p);
 	s->nonces.lifetime_ms = s->cfg->lifetime.nonce_ms;
+	(void)turn_policy_pairs(p, &n_pairs);
+	s->behind_nat = n_pairs > 0;
 	turn_policy_unref(old);
 	list_for_each (it, &s->allocs) {
 		struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "turn/external.h"
 #include "turn/log_msgs.h"
 #include "turn/metrics.h"
 #include "turn/users.h"
@@ -55,45 +56,52 @@ static int turn_open(struct service *s, char *err, size_t err_n)
 	if (!ts->passes)
 		return -ENOMEM;
 	ts->seed = hash_seed_random();
-	ts->n_own = turn_own_addresses(ts->own, ARRAY_LEN(ts->own));
 	r = turn_listeners_open(ts, cfg, err, err_n);
 	if (r == 0)
 		r = load_contexts(ts, cfg, err, err_n);
 	if (r == 0)
-		r = turn_relay_addresses(ts, cfg, err, err_n);
+		r = turn_network_find(ts, cfg, &ts->net, err, err_n);
 	return r;
 }
 
 /* ---- policy ---- */
 
-/* What sockets depend on stays as it was at the start, whatever a new file says. */
-static void keep_fixed(const struct turn_service *ts, struct turn_config *cfg)
+static int compile_policy(struct turn_service *ts, const struct turn_config *cfg, const struct turn_network *net, char *err,
+			  size_t err_n, struct turn_policy **ret_p)
 {
-	if (ts->policy)
-		cfg->relay = turn_policy_config(ts->policy)->relay;
-	cfg->relay.addresses = (struct cfg_list){ (void *)ts->relay, ts->n_relay };
-}
-
-static int build_policy(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n,
-			struct turn_policy **ret_p)
-{
-	struct turn_config found = *cfg; /* shallow: the policy copies what it keeps */
+	_cleanup_(turn_policy_unrefp) struct turn_policy *p = NULL;
 	size_t n_extra;
 	const struct turn_extra_user *extra = turn_users_list(ts->users, &n_extra);
+	int r = turn_policy_new(cfg, extra, n_extra, err, err_n, &p);
 
-	keep_fixed(ts, &found);
-	int r = turn_policy_new(&found, extra, n_extra, err, err_n, ret_p);
 	if (r < 0)
 		return r;
-	r = turn_policy_set_own(*ret_p, ts->own, ts->n_own);
+	r = turn_policy_set_own(p, net->own.v, net->own.n);
 	if (r == 0)
-		r = turn_policy_settle(*ret_p, ts->policy, ts->totals);
-	if (r < 0) {
-		*ret_p = turn_policy_unref(*ret_p);
+		r = turn_policy_set_former(p, net->former, net->n_former);
+	if (r == 0)
+		r = turn_policy_settle(p, ts->policy, ts->totals);
+	if (r < 0)
 		snprintf(err, err_n, "%s", r == -ENOSPC ? "too many realms that were removed still have allocations; wait, or "
 							  "end them: stile turn kill" : strerror(-r));
-	}
+	else
+		*ret_p = steal_ptr(&p);
 	return r;
+}
+
+static int build_policy(struct turn_service *ts, const struct turn_config *cfg, const struct turn_network *net, char *err,
+			size_t err_n, struct turn_policy **ret_p)
+{
+	struct turn_config found = *cfg; /* shallow: the policy copies what it keeps */
+	struct addr at[TURN_MAX_OWN], outside[TURN_MAX_OWN];
+
+	for (size_t i = 0; i < net->relay.n; i++) {
+		at[i] = net->relay.v[i].at;
+		outside[i] = net->relay.v[i].outside;
+	}
+	found.relay.addresses = (struct cfg_list){ at, net->relay.n };
+	found.relay.outside = (struct cfg_list){ outside, net->relay.n };
+	return compile_policy(ts, &found, net, err, err_n, ret_p);
 }
 
 static void give_policy(struct worker *wk, void *arg)
@@ -121,7 +129,7 @@ static void take_policy(struct turn_service *ts, struct turn_policy *fresh)
 int turn_service_rebuild(struct turn_service *ts, char *err, size_t err_n)
 {
 	struct turn_policy *fresh;
-	int r = build_policy(ts, &root_of(ts->svc->cfg)->turn, err, err_n, &fresh);
+	int r = build_policy(ts, &root_of(ts->svc->cfg)->turn, &ts->net, err, err_n, &fresh);
 
 	if (r == 0)
 		take_policy(ts, fresh);
@@ -155,7 +163,7 @@ static void log_discovery(const struct turn_service *ts)
 	const struct turn_discovery *d = ts->discovery;
 
 	for (unsigned i = 0; i < d->n; i++)
-		log_emit(&MSG_TURN_DISCOVERY, LF_ADDR("primary", &d->set[i].told[0][0]), LF_ADDR("other", &d->set[i].told[1][1]));
+		log_emit(&MSG_TURN_DISCOVERY, LF_ADDR("primary", &d->set[i].at[0][0]), LF_ADDR("other", &d->set[i].at[1][1]));
 	if (!d->n)
 		log_emit(&MSG_TURN_NO_DISCOVERY);
 }
@@ -164,9 +172,9 @@ static void log_started(struct turn_service *ts)
 {
 	turn_listeners_log(ts);
 	log_discovery(ts);
-	for (size_t i = 0; i < ts->n_relay; i++) {
+	for (size_t i = 0; i < ts->net.relay.n; i++) {
 		char ip[ADDR_STRLEN];
-		log_emit(&MSG_TURN_RELAYING, LF_STR("address", addr_print_ip(&ts->relay[i], ip)));
+		log_emit(&MSG_TURN_RELAYING, LF_STR("address", addr_print_ip(&ts->net.relay.v[i].at, ip)));
 	}
 }
 
@@ -175,7 +183,7 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 	int r;
 
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
-	ts->discovery = turn_listeners_discovery(ts, cfg);
+	ts->discovery = turn_listeners_discovery(ts);
 	ts->totals = turn_totals_new();
 	ts->clients = turn_clients_new();
 	ts->reservations = ts->totals ? turn_reservations_new(&turn_udp_relay_ops, ts->totals) : NULL;
@@ -192,7 +200,12 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 		snprintf(err, err_n, "cannot read the users of the store: %s", strerror(-r));
 		return r;
 	}
-	return build_policy(ts, cfg, err, err_n, &ts->policy);
+	if ((r = turn_external_new(ts, &ts->external)) < 0) {
+		snprintf(err, err_n, "cannot read the public addresses of the store: %s", strerror(-r));
+		return r;
+	}
+	turn_external_fill(ts->external, &ts->net.relay);
+	return build_policy(ts, cfg, &ts->net, err, err_n, &ts->policy);
 }
 
 static int turn_start(struct service *s, char *err, size_t err_n)
@@ -204,6 +217,10 @@ static int turn_start(struct service *s, char *err, size_t err_n)
 		return r;
 	if ((r = workers_start(&ts->workers, ts->n_workers, &turn_worker_ops, ts)) < 0) {
 		snprintf(err, err_n, "cannot start the workers: %s", strerror(-r));
+		return r;
+	}
+	if ((r = turn_external_watch(ts->external, &ts->net.relay, &root_of(s->cfg)->stun_servers)) < 0) {
+		snprintf(err, err_n, "cannot look for public addresses: %s", strerror(-r));
 		return r;
 	}
 	ts->nonce_timer.fire = on_nonce_tick;
@@ -220,6 +237,7 @@ static int turn_start(struct service *s, char *err, size_t err_n)
 /* What a reload puts in the place of the old: all of it is made before anything is swapped. */
 struct fresh {
 	struct turn_policy *policy;
+	struct turn_network net;
 	struct turn_contexts contexts;
 	char warning[TLS_ERRLEN]; /* about the certificate; "" if there is none */
 };
@@ -235,7 +253,9 @@ static int make_fresh(struct turn_service *ts, const struct cfg *c, char *err, s
 	const struct turn_config *cfg = &root_of(c)->turn;
 	int r = turn_contexts_load(ts, cfg, f->warning, err, err_n, &f->contexts);
 
-	return r < 0 ? r : build_policy(ts, cfg, err, err_n, &f->policy);
+	if (r == 0)
+		r = turn_network_find(ts, cfg, &f->net, err, err_n);
+	return r < 0 ? r : build_policy(ts, cfg, &f->net, err, err_n, &f->policy);
 }
 
 static int turn_examine(struct service *s, const struct cfg *c, struct service_changes *ch, char *err, size_t err_n)
@@ -250,7 +270,7 @@ static int turn_examine(struct service *s, const struct cfg *c, struct service_c
 	return r;
 }
 
-/* Users, secrets, limits, peer rules, lifetimes and certificates are swapped; for the rest the frame says that
+/* Users, secrets, limits, peer rules, relay addresses, lifetimes and certificates are swapped; for the rest the frame says that
  * it needs a restart. */
 static int turn_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
@@ -259,8 +279,11 @@ static int turn_reload(struct service *s, struct cfg *c, char *err, size_t err_n
 	int r = make_fresh(ts, c, err, err_n, &f);
 
 	if (r == 0) {
+		ts->net = f.net;
 		take_policy(ts, f.policy);
 		f.policy = NULL;
+		if (turn_external_watch(ts->external, &ts->net.relay, &root_of(c)->stun_servers) < 0)
+			log_emit(&MSG_TURN_EXTERNAL_FAILED, LF_STR("why", strerror(ENOMEM)));
 		turn_contexts_take(ts, &f.contexts);
 		set_rotation(ts, &root_of(c)->turn);
 		s->drain_limit_ms = root_of(c)->turn.drain_ms;
@@ -306,6 +329,7 @@ static void turn_stop(struct service *s)
 
 static void service_free(struct turn_service *ts)
 {
+	turn_external_free(ts->external);
 	turn_listeners_close(ts);
 	free(ts->discovery);
 	free(ts->passes);

@@ -163,7 +163,7 @@ static enum turn_refusal judge_connect(struct turn_request *q, struct addr *ret_
 
 enum turn_refusal turn_on_connect(struct turn_request *q)
 {
-	struct addr peer;
+	struct addr peer, inside;
 	enum turn_refusal why = judge_connect(q, &peer);
 	struct turn_tcp *t;
 	int r;
@@ -173,7 +173,8 @@ enum turn_refusal turn_on_connect(struct turn_request *q)
 	t = tcp_new(q->alloc, &peer, q->m, q->now);
 	if (!t)
 		return TURN_REFUSE_RESOURCES;
-	r = q->s->o.relay->connect(q->alloc->relay[turn_family(&peer)], t, &peer, &t->flow);
+	r = q->s->o.relay->connect(q->alloc->relay[turn_family(&peer)], t,
+				   q->s->behind_nat && turn_own_inside(q->s, &peer, true, &inside) ? &inside : &peer, &t->flow);
 	if (r < 0) {
 		tcp_free(t);
 		return r == -ENOMEM || r == -EMFILE || r == -ENFILE ? TURN_REFUSE_RESOURCES : TURN_REFUSE_CONNECT;
@@ -211,8 +212,12 @@ static void send_attempt(struct turn_alloc *a, const struct turn_tcp *t)
 
 bool turn_tcp_accepted(struct turn_alloc *a, const struct addr *peer, struct turn_flow *f, uint64_t now)
 {
-	const struct turn_permission *p = turn_permission_find(a, peer, now);
 	struct turn_tcp *t;
+	struct addr outside;
+
+	if (a->server->behind_nat && turn_own_outside(a->server, peer, true, &outside))
+		peer = &outside;
+	const struct turn_permission *p = turn_permission_find(a, peer, now);
 
 	if (!p || (p->own && !turn_totals_is_listener(a->server->o.totals, peer))) {
 		turn_drop(a->server, TURN_DROP_PEER_UNWANTED);

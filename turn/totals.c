@@ -403,6 +403,23 @@ void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at)
 	}
 }
 
+static bool map_empty(const struct relay_map *m)
+{
+	for (size_t i = 0; i < PORT_WORDS; i++)
+		if (atomic_load_explicit(&m->ports[i], memory_order_relaxed) ||
+		    atomic_load_explicit(&m->listeners[i], memory_order_relaxed))
+			return false;
+	return true;
+}
+
+bool turn_totals_any_relay(const struct turn_totals *t, const struct addr *at)
+{
+	struct addr a = addr_canonical(at);
+	const struct relay_map *m = map_find(t, &a);
+
+	return m && !map_empty(m);
+}
+
 bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at)
 {
 	struct addr a = addr_canonical(at);

@@ -55,6 +55,8 @@ uint64_t turn_totals_allocations(const struct turn_totals *t);
  * under both. */
 void turn_totals_relay_opened(struct turn_totals *t, const struct addr *at);
 void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at);
+/* Whether any port of this address is alive, of either kind: off the packet path. */
+bool turn_totals_any_relay(const struct turn_totals *t, const struct addr *at);
 bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at); /* of a UDP allocation */
 /* TCP allocations, which close as the others do. Of two that listen on one address (SO_REUSEPORT allows it) the
  * second learns it here: false. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include "turn/edge.h"
+#include "turn/external.h"
 #include "turn/metrics.h"
 #include "turn/service.h"
 #include "turn/users.h"
@@ -35,16 +36,14 @@ static json_t *listeners_json(const struct turn_service *ts)
 	return rows;
 }
 
-static json_t *relays_json(const struct turn_service *ts, const struct turn_config *cfg)
+static json_t *relays_json(const struct turn_service *ts)
 {
-	const struct addr *external = cfg->relay.external.items;
 	json_t *rows = json_array();
 	char buf[ADDR_STRLEN];
 
-	for (size_t i = 0; i < ts->n_relay; i++) {
-		json_t *row = json_pack("{s:s}", "address", addr_print_ip(&ts->relay[i], buf));
-		if (i < cfg->relay.external.n)
-			json_object_set_new(row, "external", json_string(addr_print_ip(&external[i], buf)));
+	for (size_t i = 0; i < ts->net.relay.n; i++) {
+		json_t *row = json_pack("{s:s}", "address", addr_print_ip(&ts->net.relay.v[i].at, buf));
+		turn_external_describe(ts->external, &ts->net.relay.v[i], row);
 		json_array_append_new(rows, row);
 	}
 	return rows;
@@ -131,7 +130,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 	(void)turn_users_list(ts->users, &n_extra);
 	workers_call(&ts->workers, add_io, &sum);
 	control_reply(rq, json_pack("{s:s, s:b, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
-		"realm", cfg->realm, "draining", ts->draining, "listeners", listeners_json(ts), "relay_addresses", relays_json(ts, cfg),
+		"realm", cfg->realm, "draining", ts->draining, "listeners", listeners_json(ts), "relay_addresses", relays_json(ts),
 		"relay_port_first", (int)cfg->relay.ports.first, "relay_port_last", (int)cfg->relay.ports.last,
 		"workers", (int)ts->n_workers,
 		"allocations", (json_int_t)turn_totals_allocations(ts->totals),

@@ -31,9 +31,9 @@ def attributes(message):
 
 
 class Client:
-    def __init__(self, port, user, password):
+    def __init__(self, port, user, password, host="127.0.0.1"):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.connect((host, port))
         self.socket.settimeout(5)
         self.user, self.password, self.realm, self.nonce = user, password, b"", b""
 

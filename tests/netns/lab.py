@@ -91,6 +91,24 @@ NATS = {
     }
 """,
 }
+# A 1:1 NAT, as clouds have it: all of one public address belongs to one inside, port for port.
+ONE_TO_ONE = """chain pre { type nat hook prerouting priority dstnat;
+        {from} ip daddr {outside} dnat to 192.168.7.2
+    }
+    chain post { type nat hook postrouting priority srcnat;
+        {turned}
+        oifname "out" ip saddr 192.168.7.2 snat to {outside}
+    }
+"""
+
+
+def one_to_one(outside, hairpin):
+    return (ONE_TO_ONE.replace("{outside}", outside).replace("{from}", "" if hairpin else 'iifname "out"')
+            .replace("{turned}", f'iifname "in" oifname "in" ip saddr 192.168.7.2 snat to {outside}' if hairpin else ""))
+
+
+NATS["one-to-one"] = one_to_one(OUTSIDE, False)
+NATS["one-to-one-hairpin"] = one_to_one(OUTSIDE, True)
 PUBLIC = ("none", "symmetric-firewall")  # the client has a public address: no NAT
 
 
@@ -162,10 +180,14 @@ class Lab:
         for path in ("all", "in", "out"):
             self.set_router(f"net.ipv4.conf.{path}.rp_filter", 0)
         if NATS[self.nat]:
-            rules = os.path.join(self.folder, "rules.nft")
-            with open(rules, "w", encoding="utf-8") as f:
-                f.write("table ip lab {\n" + NATS[self.nat] + "\n}\n")
-            self.inside(self.router, "nft", "-f", rules)
+            self.set_rules(NATS[self.nat])
+
+    def set_rules(self, text):
+        """In place of those that the router has."""
+        rules = os.path.join(self.folder, "rules.nft")
+        with open(rules, "w", encoding="utf-8") as f:
+            f.write("table ip lab\ndelete table ip lab\ntable ip lab {\n" + text + "\n}\n")
+        self.inside(self.router, "nft", "-f", rules)
 
     def add_ipv6(self):
         """The same without a NAT: client 2001:db8:1::2, servers 2001:db8:2::10 and ::11."""
@@ -186,18 +208,20 @@ class Lab:
     def set_router(self, key, value):
         self.inside(self.router, "sh", "-c", f"echo {value} > /proc/sys/{key.replace('.', '/')}")
 
-    def start_server(self, name, listen, more=""):
+    def start_server(self, name, listen, more="", where=None, top=""):
+        """In the internet, unless a namespace is named; more: lines of the turn section, top: of the whole."""
         folder = os.path.join(self.folder, name)
         os.mkdir(folder)
         with open(os.path.join(folder, "stile.yaml"), "w", encoding="utf-8") as f:
             f.write(f"""store: {{ path: "{folder}/store" }}
+{top}
 turn:
   listen: [{", ".join(f'"{entry}"' for entry in listen)}]
   password: the-laboratory-s-password
 {more}""")
         os.chmod(os.path.join(folder, "stile.yaml"), 0o600)
         with open(os.path.join(folder, "stderr"), "wb") as err:
-            process = subprocess.Popen([*enter(self.internet), os.path.join(self.build, "turn/stile-turn"), "-c",
+            process = subprocess.Popen([*enter(where or self.internet), os.path.join(self.build, "turn/stile-turn"), "-c",
                                         os.path.join(folder, "stile.yaml"), "--runtime-dir", folder, "--user", "root"],
                                        stdin=subprocess.DEVNULL, stdout=err, stderr=err)
         self.services.append((process, os.path.join(folder, "stderr")))

@@ -21,6 +21,8 @@ static int make_policy(struct turn_policy **ret_p)
 	struct cfg_endpoint listen = { .at = addr_v4(0, 3478) };
 	char *names[] = { "turn.partner.example", "*.partner.example" };
 	struct addr own[] = { addr_v4(0xc0000201, 0), addr_v4(0xc0000202, 0) };
+	struct cfg_ip_auto external = { .ip = own[1] };
+	const struct turn_relay_pair former = { own[0], addr_v4(0xc0000203, 0) };
 	struct prefix deny = { .a = addr_v4(0x0a000000, 0), .bits = 8 };
 	struct turn_realm_section partner = {
 		.name = "partner.example", .server_names = { names, 2 }, .listen = { &listen, 1 }, .password = "one-for-them",
@@ -30,7 +32,7 @@ static int make_policy(struct turn_policy **ret_p)
 		.realms = { &partner, 1 },
 		.realm = "example.org", .certificate = "a", .key = "b", .software = "Stile", .password = "one-for-all",
 		.users = { users, 2 }, .secrets = { secrets, 1 }, .listen = { &listen, 1 },
-		.relay = { .addresses = { own, 1 }, .external = { own + 1, 1 } },
+		.relay = { .addresses = { own, 1 }, .external = { &external, 1 }, .outside = { own + 1, 1 } },
 		.peers = { .allow = { &deny, 1 }, .deny = { &deny, 1 } },
 	};
 	char err[200] = "";
@@ -39,6 +41,8 @@ static int make_policy(struct turn_policy **ret_p)
 
 	if (r == 0)
 		r = turn_policy_set_own(p, own, 2);
+	if (r == 0)
+		r = turn_policy_set_former(p, &former, 1);
 	if (r < 0) {
 		if (!p)
 			assert_string_equal(err, "out of memory");

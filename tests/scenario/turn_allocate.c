@@ -260,7 +260,7 @@ static void the_client_is_told_the_external_address(void **state)
 
 	w->external_addresses[0] = outside;
 	w->external_addresses[1] = w->relay_addresses[1];
-	w->cfg.relay.external = (struct cfg_list){ w->external_addresses, 2 };
+	w->cfg.relay.outside = (struct cfg_list){ w->external_addresses, 2 };
 	world_reload(w);
 	assert_int_equal(allocate(&alice), 0);
 	assert_true(addr_equal_ip(&alice.relay, &outside));

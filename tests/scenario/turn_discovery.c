@@ -12,7 +12,7 @@ static void find_set(struct world *w)
 	const struct addr udp[] = { address("198.51.100.2:3479"), address("198.51.100.1:3479"),
 				    address("198.51.100.1:3478"), address("198.51.100.2:3478") };
 
-	turn_discovery_find(&w->discovery, udp, ARRAY_LEN(udp), &w->cfg);
+	turn_discovery_find(&w->discovery, udp, ARRAY_LEN(udp));
 	assert_int_equal(w->discovery.n, 1);
 }
 
@@ -233,7 +233,6 @@ static void what_exceeds_the_request_is_charged_and_a_redirected_answer_whole(vo
 
 static void the_set_is_found_among_the_listeners(void **state)
 {
-	struct world *w = *state;
 	struct turn_discovery d;
 	unsigned ip, port;
 	const struct addr one_port[] = { address("9.9.9.1:3478"), address("9.9.9.2:3478") },
@@ -246,15 +245,16 @@ static void the_set_is_found_among_the_listeners(void **state)
 				     address("[2001:db8::1]:3479"), address("9.9.9.2:80"),	   address("9.9.9.3:3478"),
 				     address("[2001:db8::2]:3479"), address("9.9.9.2:3478"),	   address("[2001:db8::2]:3478") };
 
-	turn_discovery_find(&d, one_port, ARRAY_LEN(one_port), &w->cfg);
+	(void)state;
+	turn_discovery_find(&d, one_port, ARRAY_LEN(one_port));
 	assert_int_equal(d.n, 0);
-	turn_discovery_find(&d, one_address, ARRAY_LEN(one_address), &w->cfg);
+	turn_discovery_find(&d, one_address, ARRAY_LEN(one_address));
 	assert_int_equal(d.n, 0);
-	turn_discovery_find(&d, crossed, ARRAY_LEN(crossed), &w->cfg);
+	turn_discovery_find(&d, crossed, ARRAY_LEN(crossed));
 	assert_int_equal(d.n, 0);
-	turn_discovery_find(&d, wild, ARRAY_LEN(wild), &w->cfg);
+	turn_discovery_find(&d, wild, ARRAY_LEN(wild));
 	assert_int_equal(d.n, 0);
-	turn_discovery_find(&d, both, ARRAY_LEN(both), &w->cfg);
+	turn_discovery_find(&d, both, ARRAY_LEN(both));
 	assert_int_equal(d.n, 2);
 	assert_non_null(turn_discovery_set_of(&d, &both[4], &ip, &port)); /* 9.9.9.2:80 */
 	assert_int_equal(ip, 1);
@@ -271,12 +271,19 @@ static void behind_a_1_to_1_nat_the_public_addresses_are_told(void **state)
 		    outside[] = { address("203.0.113.1"), address("203.0.113.2") };
 
 	w->cfg.relay.addresses = (struct cfg_list){ inside, 2 };
-	w->cfg.relay.external = (struct cfg_list){ outside, 2 };
+	w->cfg.relay.outside = (struct cfg_list){ outside, 2 };
 	find_set(w);
+	world_reload(w);
 	begin(&c, STUN_BINDING);
 	assert_int_equal(ask(&c), 0);
 	assert_addr(&c, STUN_A_RESPONSE_ORIGIN, "203.0.113.1:3478");
 	assert_addr(&c, STUN_A_OTHER_ADDRESS, "203.0.113.2:3479");
+
+	outside[1] = (struct addr){ 0 }; /* not known yet: nothing wrong is told */
+	world_reload(w);
+	begin(&c, STUN_BINDING);
+	assert_int_equal(ask(&c), 0);
+	assert_false(stun_has(&c.m, STUN_A_OTHER_ADDRESS));
 }
 
 int main(void)

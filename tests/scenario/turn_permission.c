@@ -221,7 +221,7 @@ static void two_clients_meet_at_the_external_address_and_at_no_other_port_of_it(
 
 	w->external_addresses[0] = address("203.0.113.10");
 	w->external_addresses[1] = address("2001:db8:ffff::10");
-	w->cfg.relay.external = (struct cfg_list){ w->external_addresses, 2 };
+	w->cfg.relay.outside = (struct cfg_list){ w->external_addresses, 2 };
 	world_reload(w);
 	assert_int_equal(allocate(&alice), 0);
 	assert_int_equal(allocate(&bob), 0);
@@ -230,7 +230,10 @@ static void two_clients_meet_at_the_external_address_and_at_no_other_port_of_it(
 	assert_int_equal(permit(&alice, "203.0.113.10"), 0);
 	assert_int_equal(permit(&alice, "203.0.113.11"), 403);
 	send_to(&alice, bobs, "hello bob");
-	assert_peer_got(w, bobs, "hello bob");
+	struct addr inside = w->relay_addresses[0];
+	char insides[ADDR_STRLEN];
+	addr_set_port(&inside, addr_port(&bob.relay));
+	assert_peer_got(w, addr_print(&inside, insides), "hello bob"); /* straight to his socket: turn_external.c */
 	send_to(&alice, "203.0.113.10:22", "hello ssh");
 	assert_silence(w);
 	assert_int_equal(bind_channel(&alice, 0x4000, "203.0.113.10:22"), 403);

@@ -131,7 +131,9 @@ static void everything_the_design_promises_is_read(void **state)
 	assert_int_equal(cfg_print_errors(c, stderr), 0);
 	assert_string_equal(t->realm, "example.org");
 	assert_int_equal(t->listen.n, 3);
-	assert_string_equal(addr_print_ip(t->relay.external.items, text), "203.0.113.1");
+	const struct cfg_ip_auto *external = t->relay.external.items;
+	assert_false(external->automatic);
+	assert_string_equal(addr_print_ip(&external->ip, text), "203.0.113.1");
 	assert_int_equal(t->relay.ports.first, 50000);
 	assert_string_equal(u->name, "alice");
 	assert_string_equal(u->password, "alice-secret");
@@ -239,9 +241,25 @@ static void addresses_of_another_machine_are_refused_with_ours(void **state)
 static void external_addresses_belong_to_relay_addresses(void **state)
 {
 	(void)state;
-	expect("turn:\n" PW LO "  relay: {addresses: [127.0.0.1, 127.0.0.2], external: [203.0.113.1]}\n", 1, 4, "names 1 addresses");
-	expect("turn:\n" PW LO "  relay: {external: [203.0.113.1]}\n", 1, 4, "turn.relay.addresses 0");
+	expect("turn:\n" PW LO "  relay: {addresses: [127.0.0.1, 127.0.0.2], external: [203.0.113.1]}\n", 1, 4,
+	       "names 1 IPv4 address for 2 relay addresses");
 	expect("turn:\n" PW LO "  relay: {addresses: [127.0.0.1], external: [\"2a00::1\"]}\n", 1, 4, "both be IPv4");
+	expect("turn:\n" PW LO "  relay: {addresses: [127.0.0.1], external: [203.0.113.1, 203.0.113.2]}\n", 1, 4, "for 1 relay address ");
+	expect_good("turn:\n" PW LO "  relay: {external: [203.0.113.1]}\n"); /* of the listener's, which is found */
+	expect_good("turn:\n" PW LO "  relay: {addresses: [127.0.0.1, \"::1\"], external: 203.0.113.1}\n");
+}
+
+static void an_automatic_external_address_wants_somebody_to_ask(void **state)
+{
+#define ASK "stun_servers: [\"stun.example.net:3478\"]\n"
+	(void)state;
+	expect("turn:\n" PW LO "  relay: {external: auto}\n", 1, 4, "stun_servers names none");
+	expect_good(ASK "turn:\n" PW LO "  relay: {external: auto}\n");
+	expect_good(ASK "turn:\n" PW LO "  relay: {addresses: [127.0.0.1, 127.0.0.2], external: [auto]}\n");
+	expect_good(ASK "turn:\n" PW LO "  relay: {addresses: [127.0.0.1, 127.0.0.2], external: [203.0.113.1, auto]}\n");
+	expect(ASK "turn:\n" PW LO "  relay: {addresses: [127.0.0.1, 127.0.0.2, 127.0.0.3], external: [203.0.113.1, auto]}\n", 1, 5,
+	       "one of them auto, for 3 relay addresses");
+	expect("turn:\n" PW LO "  relay: {external: automatic}\n", 1, 4, "must be auto or a numeric address");
 }
 
 static void relay_ports_keep_off_the_listeners(void **state)
@@ -454,6 +472,7 @@ int main(void)
 		cmocka_unit_test(two_listeners_on_one_address_are_refused),
 		cmocka_unit_test(addresses_of_another_machine_are_refused_with_ours),
 		cmocka_unit_test(external_addresses_belong_to_relay_addresses),
+		cmocka_unit_test(an_automatic_external_address_wants_somebody_to_ask),
 		cmocka_unit_test(relay_ports_keep_off_the_listeners),
 		cmocka_unit_test(an_allowed_prefix_that_never_matches_is_refused),
 		cmocka_unit_test(the_default_lifetime_is_not_longer_than_the_longest),

@@ -50,7 +50,7 @@ static struct turn_policy *policy_of(const struct rules *r)
 		.realm = "test",
 		.password = "some password",
 		.peers = { .allow = prefixes(r->allow, allow), .deny = prefixes(r->deny, deny) },
-		.relay = { .addresses = addresses(r->relay, relay), .external = addresses(r->external, external) },
+		.relay = { .addresses = addresses(r->relay, relay), .outside = addresses(r->external, external) },
 	};
 	struct turn_policy *p = NULL;
 	char err[256];
@@ -189,19 +189,25 @@ static void own_addresses_are_refused_but_for_relays(void **state)
 {
 	_cleanup_(turn_policy_unrefp) struct turn_policy *p = policy_of(&(struct rules){
 		.relay = { "9.9.9.9", "2a00::9" }, .external = { "7.7.7.7", "2a00::7" } });
+	const struct turn_relay_pair former = { at("9.9.9.9"), at("6.6.6.6") }, *pairs;
+	size_t n;
 	struct addr own[] = { at("9.9.9.9"), at("127.0.0.1"), at("9.9.9.10"), at("2a00::10") };
 	static const struct {
 		const char *peer;
 		bool relay;
 	} rows[] = {
-		{ "9.9.9.9", true },	     { "::ffff:9.9.9.9", true }, { "2002:909:909::1", true },
-		{ "64:ff9b::9.9.9.9", true }, { "7.7.7.7", true },	 { "2a00::9", true },
-		{ "2a00::7", true },	     { "9.9.9.10", false },	 { "::ffff:9.9.9.10", false },
+		{ "7.7.7.7", true },	     { "::ffff:7.7.7.7", true }, { "2002:707:707::1", true },
+		{ "64:ff9b::7.7.7.7", true }, { "2a00::7", true },	 { "2a00::9", false },
+		{ "9.9.9.9", false },	     { "6.6.6.6", true },	     { "9.9.9.10", false },	 { "::ffff:9.9.9.10", false },
 		{ "2a00::10", false },	     { "127.0.0.1", false },
 	};
 
 	(void)state;
 	assert_int_equal(turn_policy_set_own(p, own, ARRAY_LEN(own)), 0);
+	assert_int_equal(turn_policy_set_former(p, &former, 1), 0);
+	pairs = turn_policy_pairs(p, &n);
+	assert_int_equal(n, 3);
+	assert_true(addr_equal_ip(&pairs[2].outside, &former.outside));
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct addr a = at(rows[i].peer);
 		struct turn_verdict v = turn_policy_peer(p, turn_policy_realm(p, 0), &a);

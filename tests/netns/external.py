@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""stile-turn behind a 1:1 NAT: its public address is found by a STUN server outside, told to clients, followed when
+it changes and remembered over a restart; clients outside relay through it and reach each other by it, also where
+the NAT does not turn packets around. The rest of the server's own addresses stays refused."""
+import json
+import os
+import sys
+import time
+
+from lab import OUTSIDE, SANITIZER, SERVERS, Failed, one_to_one
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "admin"))
+import turn_client  # noqa: E402
+
+INSIDE, OUTSIDE_2 = "192.168.7.2", "203.0.113.2"
+PASSWORD = "the-laboratory-s-password"
+PROBE = """
+import sys
+sys.path.insert(0, {folder!r})
+import turn_client as t
+with t.Client(3478, "bob", {password!r}, host={host!r}) as c:
+    print("allocate", c.allocate())
+    print("inside", c.permit("192.168.7.2"))
+    print("outside", c.permit({host!r}))
+    print("ssh", c.bind(0x4001, {host!r}, 22))
+    print("listener", c.bind(0x4002, {host!r}, 3478))
+"""
+
+
+def start(lab, more="", listen=("udp:0.0.0.0:3478", "tcp:0.0.0.0:3478"), name="behind", servers=SERVERS[:1]):
+    top = "stun_servers: [" + ", ".join(f'"{s}:3478"' for s in servers) + "]"
+    lab.start_server(name, listen, "  workers: 2\n" + (more or "  relay: { external: auto, ports: 50000-50999 }\n"), lab.client, top)
+
+
+def stile(lab, *words, folder="behind", check=True):
+    code, out = lab.at_client(os.path.join(lab.build, "cli/stile"), *words, "--runtime-dir", os.path.join(lab.folder, folder),
+                              check=False)
+    if SANITIZER.search(out) or (check and code != 0):
+        raise Failed(f"stile {' '.join(words)}: status {code}: {out.strip()[-800:]}")
+    return out
+
+
+def relay(lab, folder="behind"):
+    """The first relay address in `stile status`."""
+    return json.loads(stile(lab, "status", "--json", folder=folder, check=False))[0]["turn"]["relay_addresses"][0]
+
+
+def until(what, true, seconds=15):
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise Failed(f"{what}: not within {seconds} s")
+        time.sleep(0.1)
+
+
+def known_as(lab, outside, seconds=15, folder="behind"):
+    until(f"the public address {outside}", lambda: relay(lab, folder).get("external") == outside, seconds)
+
+
+def clients_talk(lab, outside):
+    """Two allocations that talk to each other through the server, by its external address: `stile test turn`."""
+    code, out = lab.inside(lab.internet, os.path.join(lab.build, "cli/stile"), "test", "turn", outside, "--transport", "udp,tcp",
+                           "--user", "alice", "--password", PASSWORD, check=False, timeout=60)
+    if code != 0 or outside not in out:
+        raise Failed(f"clients do not reach each other by {outside}: {out.strip()[-900:]}")
+
+
+def refused(lab, outside):
+    script = PROBE.format(folder=os.path.dirname(turn_client.__file__), password=PASSWORD, host=outside)
+    got = dict(line.split() for line in lab.inside(lab.internet, sys.executable, "-c", script)[1].splitlines())
+    want = {"allocate": "0", "inside": "403", "outside": "0", "ssh": "403", "listener": "403"}
+    if got != want:
+        raise Failed(f"the server's own addresses as peers: {got}, not {want}")
+
+
+def move(lab, outside):
+    """The NAT has another public address; what it remembers of connections goes."""
+    lab.inside(lab.router, "ip", "address", "add", f"{outside}/24", "dev", "out", check=False)
+    lab.set_rules(one_to_one(outside, False))
+
+
+def found_and_followed(lab):
+    start(lab)
+    known_as(lab, OUTSIDE)
+    if relay(lab)["external_state"] != "found" or relay(lab)["external_server"] != f"{SERVERS[0]}:3478":
+        raise Failed(f"status says {relay(lab)}")
+    clients_talk(lab, OUTSIDE)
+    refused(lab, OUTSIDE)
+    move(lab, OUTSIDE_2)
+    lab.at_client("ip", "address", "add", "192.168.7.3/24", "dev", "eth0")  # the network changes: asked at once
+    known_as(lab, OUTSIDE_2)
+    clients_talk(lab, OUTSIDE_2)
+    for words in ("turn.external.found", "turn.external.changed", f"was={OUTSIDE}", f"is={OUTSIDE_2}"):
+        if words not in lab.said(-1):
+            raise Failed(f"the log does not say {words!r}: {lab.said(-1)[-1200:]}")
+
+
+def hairpin_on(lab):
+    start(lab)
+    known_as(lab, OUTSIDE)
+    clients_talk(lab, OUTSIDE)
+    refused(lab, OUTSIDE)
+
+
+CASES = [
+    ("1:1 NAT: found, followed, relay to relay", "one-to-one", True, found_and_followed),
+    ("1:1 NAT that turns packets around", "one-to-one-hairpin", False, hairpin_on),
+]

@@ -141,6 +141,7 @@ void turn_tcp_end_all(struct turn_alloc *a);
 /* turn/own_relay.c: behind a 1:1 NAT, the socket that a peer's external address means, and back: the external address
  * that a socket of ours is known by. tcp: of a TCP allocation. False: it is no live relay socket behind a NAT. */
 bool turn_own_inside(const struct turn_server *s, const struct addr *peer, bool tcp, struct addr *ret_at);
+bool turn_own_is_outside(const struct turn_server *s, const struct addr *peer); /* whatever its port, or a rule says of it */
 bool turn_own_outside(const struct turn_server *s, const struct addr *peer, bool tcp, struct addr *ret_at);
 
 /* ---- data: turn/relay_data.c ---- */

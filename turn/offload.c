@@ -30,7 +30,7 @@ static enum fast_why judge(const struct turn_alloc *a, const struct turn_channel
 		return FAST_WHY_TRANSPORT;
 	if (s->rates && turn_alloc_is_rated(a))
 		return FAST_WHY_BITRATE;
-	if (c->own)
+	if (c->own || turn_own_is_outside(s, &c->peer)) /* own sockets may be reached by another address: here */
 		return FAST_WHY_OWN_PEER;
 	if (addr_family(&a->path.client) != addr_family(&a->path.local))
 		return FAST_WHY_BAD; /* our own address is not known */

@@ -47,3 +47,14 @@ bool turn_own_outside(const struct turn_server *s, const struct addr *peer, bool
 	}
 	return false;
 }
+
+bool turn_own_is_outside(const struct turn_server *s, const struct addr *peer)
+{
+	size_t n;
+	const struct turn_relay_pair *pairs = turn_policy_pairs(s->policy, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (addr_equal_ip(&pairs[i].outside, peer))
+			return true;
+	return false;
+}

@@ -4,11 +4,12 @@ certificate is for who comes after it."""
 import os
 import socket
 import ssl
+import struct
 import sys
 import time
 
 from traffic import Traffic, wait_for
-from turn_client import Client
+from turn_client import COOKIE, XOR_RELAYED, Client
 from world import Failed, case, main
 
 
@@ -166,6 +167,60 @@ def _(w):
     with Client(w.port, "alice", "wonderland") as c:
         if c.allocate() != 0 or w.verb("turn.status")["allocations_limit"] != 500:
             raise Failed("    a reload that failed was applied in part")
+
+
+def granted(w, user="alice", password=None):
+    """A client with an allocation, and the relay address that it was told."""
+    c = Client(w.port, user, password or "wonderland")
+    code = c.allocate()
+    if code:
+        c.socket.close()
+        raise Failed(f"    an allocation was refused: {code}")
+    value = c.answer[XOR_RELAYED]
+    port = struct.unpack_from("!H", value, 2)[0] ^ (COOKIE >> 16)
+    return c, socket.inet_ntoa(struct.pack("!I", struct.unpack_from("!I", value, 4)[0] ^ COOKIE)), port
+
+
+@case("relay addresses, external ones and ports are reloaded: new allocations have them, old ones go on as they are")
+def _(w):
+    first, second = w.base + 10, w.base + 20
+    w.config(tls=False, relay=f"{{ ports: {first}-{first + 9} }}")
+    w.start()
+    old, ip, port = granted(w)
+    if ip != "127.0.0.1" or not first <= port <= first + 9:
+        raise Failed(f"    the first relay address is {ip}:{port}")
+    w.config(tls=False, relay=f"{{ addresses: [127.0.0.2], external: 203.0.113.9, ports: {second}-{second + 9} }}")
+    w.ask("reload").exits(0).says("~turn.relay.addresses", "~turn.relay.external", f"~turn.relay.ports +{first}-{first + 9} → {second}-{second + 9}") \
+        .never_says("restart")
+    new, ip, port = granted(w)
+    if ip != "203.0.113.9" or not second <= port <= second + 9:
+        raise Failed(f"    the relay address after the reload is {ip}:{port}")
+    w.ask("status").says(f"relays from 127.0.0.2 seen as 203.0.113.9 (as configured), ports {second}-{second + 9}")
+    if old.refresh(600) or old.permit("127.0.0.1"):
+        raise Failed("    the old allocation does not go on")
+    w.config(tls=False, relay="{ addresses: [192.0.2.77] }")
+    w.ask("reload").exits(1).says("192.0.2.77 is no address of this machine")
+    w.ask("status").says("relays from 127.0.0.2", "the last reload failed")
+    third, ip, port = granted(w)
+    if ip != "203.0.113.9" or old.refresh(600):
+        raise Failed(f"    a refused reload has changed something: {ip}")
+    for c in (old, new, third):
+        c.socket.close()
+
+
+@case("without a server that can tell, an automatic external address is not known: refused, and said why")
+def _(w):
+    w.config(tls=False, relay="{ external: auto }", top=f"stun_servers: [\"127.0.0.1:{w.port}\"]\n")  # itself: inside
+    w.start()
+    w.logged("turn.external.unknown", "address=127.0.0.1", "same NAT")
+    with Client(w.port, "alice", "wonderland") as c:
+        if c.allocate() != 508:
+            raise Failed("    an allocation whose address is not known was not refused")
+    w.ask("turn", "why", "alice").says("the public address is not known yet")
+    w.ask("status").exits(1).says("relays from 127.0.0.1 (public address not known yet)",
+                                  "allocations are refused: the servers of stun_servers are behind the same NAT")
+    w.config(tls=False, relay="{ external: auto }")
+    w.check().exits(2).says("stun_servers names none")
 
 
 if __name__ == "__main__":

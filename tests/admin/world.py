@@ -173,9 +173,10 @@ class World:
             self.certificate()
             turn.update(certificate="server.pem", key="server.key")
         log = keys.pop("log", "{ level: debug, dir: %s }" % self.path("log"))
+        top = keys.pop("top", "")  # lines beside the turn section
         turn.update(keys)
         lines = [f"  {k}: {v}\n" for k, v in turn.items() if v is not None]
-        return self.write(name, f"log: {log}\nstore: {{ path: {self.path('store')} }}\nturn:\n{''.join(lines)}")
+        return self.write(name, f"log: {log}\nstore: {{ path: {self.path('store')} }}\n{top}turn:\n{''.join(lines)}")
 
     # ---- the programs ----
 

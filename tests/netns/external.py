@@ -102,7 +102,50 @@ def hairpin_on(lab):
     refused(lab, OUTSIDE)
 
 
+def told_nothing(lab):
+    """The only STUN server is on our side of the NAT: allocations are refused, with the reason, until one outside is
+    named; what was found is remembered when nobody answers after a restart."""
+    lab.start_server("near", ["udp:192.168.7.1:3478"], where=lab.router)
+    start(lab, servers=("192.168.7.1",))
+    until("the reason", lambda: relay(lab).get("external_why_key") == "same-nat")
+    code, out = lab.inside(lab.internet, os.path.join(lab.build, "cli/stile"), "test", "turn", OUTSIDE, "--transport", "udp",
+                           "--user", "alice", "--password", PASSWORD, check=False)
+    if code == 0 or "508" not in out:
+        raise Failed(f"an allocation without a known public address: {out.strip()[-600:]}")
+    config = os.path.join(lab.folder, "behind", "stile.yaml")
+    with open(config, encoding="utf-8") as f:
+        text = f.read()
+    with open(config, "w", encoding="utf-8") as f:
+        f.write(text.replace("192.168.7.1:3478", f"{SERVERS[0]}:3478"))
+    stile(lab, "reload")
+    known_as(lab, OUTSIDE)
+    clients_talk(lab, OUTSIDE)
+    process, _ = lab.services.pop()
+    process.terminate()
+    if process.wait(15) != 0:
+        raise Failed(f"stile-turn ended with status {process.returncode}")
+    lab.set_rules(one_to_one(OUTSIDE, False) + "chain f { type filter hook forward priority filter; "
+                  f"ip daddr {SERVERS[0]} udp dport 3478 drop\n}}\n")
+    lab.launch(os.path.join(lab.folder, "behind"), lab.client)
+    until("what is remembered", lambda: relay(lab)["external_state"] == "remembered" and relay(lab).get("external") == OUTSIDE)
+    clients_talk(lab, OUTSIDE)
+
+
+def by_coturn(lab):
+    """The STUN server outside and the clients are coturn's: client to client through the relay (-y)."""
+    lab.start_helper(lab.internet, ["turnserver", "-n", "-S", "-L", "203.0.113.20", "-p", "3478", "--no-tls", "--no-dtls", "--no-cli",
+                                    "--log-file", "stdout", "--simple-log", "--pidfile", os.path.join(lab.folder, "coturn.pid")],
+                     "Total General servers")
+    start(lab, servers=("203.0.113.20",))
+    known_as(lab, OUTSIDE)
+    out = lab.inside(lab.internet, "turnutils_uclient", "-u", "alice", "-w", PASSWORD, "-y", "-c", "-n", "20", "-m", "2", OUTSIDE,
+                     timeout=90)[1]
+    if "Total lost packets 0 (0.000000%)" not in out:
+        raise Failed("turnutils_uclient -y lost packets: " + out.strip()[-600:])
+
 CASES = [
     ("1:1 NAT: found, followed, relay to relay", "one-to-one", True, found_and_followed),
     ("1:1 NAT that turns packets around", "one-to-one-hairpin", False, hairpin_on),
+    ("1:1 NAT: nobody outside to ask, and a restart", "one-to-one", False, told_nothing),
+    ("1:1 NAT, coturn's server and clients outside", "one-to-one", False, by_coturn),
 ]

@@ -220,11 +220,15 @@ turn:
   password: the-laboratory-s-password
 {more}""")
         os.chmod(os.path.join(folder, "stile.yaml"), 0o600)
-        with open(os.path.join(folder, "stderr"), "wb") as err:
-            process = subprocess.Popen([*enter(where or self.internet), os.path.join(self.build, "turn/stile-turn"), "-c",
+        self.launch(folder, where or self.internet)
+
+    def launch(self, folder, where):
+        log = os.path.join(folder, "stderr")
+        with open(log, "wb") as err:
+            process = subprocess.Popen([*enter(where), os.path.join(self.build, "turn/stile-turn"), "-c",
                                         os.path.join(folder, "stile.yaml"), "--runtime-dir", folder, "--user", "root"],
                                        stdin=subprocess.DEVNULL, stdout=err, stderr=err)
-        self.services.append((process, os.path.join(folder, "stderr")))
+        self.services.append((process, log))
         deadline = time.monotonic() + 20
         while "service.ready" not in self.said(-1):
             if process.poll() is not None or time.monotonic() > deadline:

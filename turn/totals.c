@@ -6,8 +6,8 @@
  * begins or ends. Rates are one atomic word per account, per realm and for the total (turn/rate.h); a worker
  * takes a lease of some bytes from all at once, so the packet path touches neither lock nor shared
  * line. What a realm uses stands in the share of its slot, which is there as long as the server is.
- * Live relay ports are bitmaps per own address: added under a lock, never removed, read without
- * one; their number is bounded and an address beyond it is simply not known as a relay.
+ * Live relay ports are bitmaps per own address: added under a lock, read without one; their number is
+ * bounded, an address that has no live port makes room, and one beyond is not known as a relay.
  *
  * An account is freed with its last allocation. Only one that has overdrawn its rate by then stays
  * until the debt is gone (at most a second), else allocate–burst–delete in a loop would have a fresh
@@ -53,6 +53,7 @@ struct shard {
 };
 
 struct relay_map {
+	struct relay_map *retired; /* the next one that is out of use */
 	struct addr at; /* canonical; the port is not looked at */
 	_Atomic uint64_t ports[PORT_WORDS];
 	_Atomic uint64_t listeners[PORT_WORDS]; /* of TCP allocations */
@@ -68,7 +69,8 @@ struct turn_totals {
 	struct share shares[REALMS]; /* by slot */
 	_Alignas(64) pthread_mutex_t maps_lock;
 	_Atomic unsigned n_maps; /* released after maps[n_maps - 1] is complete */
-	struct relay_map *maps[TURN_TOTALS_RELAY_ADDRESSES];
+	_Atomic(struct relay_map *) maps[TURN_TOTALS_RELAY_ADDRESSES];
+	struct relay_map *retired;
 };
 
 struct turn_totals *turn_totals_new(void)
@@ -118,6 +120,11 @@ struct turn_totals *turn_totals_free(struct turn_totals *t)
 	}
 	for (unsigned i = 0; i < t->n_maps; i++)
 		free(t->maps[i]);
+	while (t->retired) {
+		struct relay_map *next = t->retired->retired;
+		free(t->retired);
+		t->retired = next;
+	}
 	pthread_mutex_destroy(&t->maps_lock);
 	free(t);
 	return NULL;
@@ -355,10 +362,54 @@ static struct relay_map *map_find(const struct turn_totals *t, const struct addr
 	unsigned n = atomic_load_explicit(&t->n_maps, memory_order_acquire);
 
 	for (unsigned i = 0; i < n; i++) {
-		if (addr_equal_ip(&t->maps[i]->at, canonical))
-			return t->maps[i];
+		struct relay_map *m = atomic_load_explicit(&t->maps[i], memory_order_acquire);
+		if (addr_equal_ip(&m->at, canonical))
+			return m;
 	}
 	return NULL;
+}
+
+static bool map_empty(const struct relay_map *m)
+{
+	for (size_t i = 0; i < PORT_WORDS; i++)
+		if (atomic_load_explicit(&m->ports[i], memory_order_relaxed) ||
+		    atomic_load_explicit(&m->listeners[i], memory_order_relaxed))
+			return false;
+	return true;
+}
+
+/* Lock held. The place of a new map: a free one, or that of an address without a live port, for external addresses
+ * may change many times. Readers may still look at such a map, so it is kept to the end; one that opens a port in
+ * it at this very moment is not known as a relay, which refuses a peer and lets nobody in. */
+static _Atomic(struct relay_map *) *map_place(struct turn_totals *t)
+{
+	if (t->n_maps < TURN_TOTALS_RELAY_ADDRESSES)
+		return &t->maps[t->n_maps];
+	for (unsigned i = 0; i < t->n_maps; i++) {
+		struct relay_map *m = t->maps[i];
+		if (!map_empty(m))
+			continue;
+		m->retired = t->retired;
+		t->retired = m;
+		return &t->maps[i];
+	}
+	return NULL;
+}
+
+static struct relay_map *map_add(struct turn_totals *t, const struct addr *canonical)
+{
+	struct relay_map *m = calloc(1, sizeof(*m));
+	_Atomic(struct relay_map *) *place = m ? map_place(t) : NULL;
+
+	if (!place) {
+		free(m);
+		return NULL;
+	}
+	m->at = *canonical;
+	atomic_store_explicit(place, m, memory_order_release);
+	if (t->n_maps < TURN_TOTALS_RELAY_ADDRESSES) /* it was a free place */
+		atomic_store_explicit(&t->n_maps, t->n_maps + 1, memory_order_release);
+	return m;
 }
 
 static struct relay_map *map_get(struct turn_totals *t, const struct addr *canonical)
@@ -369,14 +420,8 @@ static struct relay_map *map_get(struct turn_totals *t, const struct addr *canon
 		return m;
 	pthread_mutex_lock(&t->maps_lock);
 	m = map_find(t, canonical); /* another worker may have been first */
-	if (!m && t->n_maps < TURN_TOTALS_RELAY_ADDRESSES) {
-		m = calloc(1, sizeof(*m));
-		if (m) {
-			m->at = *canonical;
-			t->maps[t->n_maps] = m;
-			atomic_store_explicit(&t->n_maps, t->n_maps + 1, memory_order_release);
-		}
-	}
+	if (!m)
+		m = map_add(t, canonical);
 	pthread_mutex_unlock(&t->maps_lock);
 	return m;
 }
@@ -401,15 +446,6 @@ void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at)
 		atomic_fetch_and(&m->ports[port / 64], ~(1ull << (port % 64)));
 		atomic_fetch_and(&m->listeners[port / 64], ~(1ull << (port % 64)));
 	}
-}
-
-static bool map_empty(const struct relay_map *m)
-{
-	for (size_t i = 0; i < PORT_WORDS; i++)
-		if (atomic_load_explicit(&m->ports[i], memory_order_relaxed) ||
-		    atomic_load_explicit(&m->listeners[i], memory_order_relaxed))
-			return false;
-	return true;
 }
 
 bool turn_totals_any_relay(const struct turn_totals *t, const struct addr *at)

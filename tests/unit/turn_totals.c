@@ -240,6 +240,25 @@ static void more_addresses_than_there_is_room_for_are_just_no_relays(void **stat
 	}
 }
 
+static void an_address_without_a_live_port_makes_room_for_another(void **state)
+{
+	(void)state;
+	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
+	struct addr kept = addr_v4(0xc6120001, 50001);
+
+	turn_totals_relay_opened(t, &kept);
+	for (uint32_t i = 0; i < 5 * TURN_TOTALS_RELAY_ADDRESSES; i++) { /* an external address that changes every night */
+		struct addr a = addr_v4(0xc6130000 + i, 50000);
+
+		turn_totals_relay_opened(t, &a);
+		assert_true(turn_totals_is_relay(t, &a));
+		assert_true(turn_totals_any_relay(t, &a));
+		turn_totals_relay_closed(t, &a);
+		assert_false(turn_totals_any_relay(t, &a));
+	}
+	assert_true(turn_totals_is_relay(t, &kept));
+}
+
 /* ---- four workers ---- */
 
 enum { THREADS = 4, ROUNDS = 4000, NAMES = 7, MAX_TOTAL = 11, MAX_NAME = 3 };
@@ -342,6 +361,7 @@ int main(void)
 		cmocka_unit_test(a_relay_is_known_by_address_and_port_while_it_lives),
 		cmocka_unit_test(every_port_has_its_own_bit),
 		cmocka_unit_test(more_addresses_than_there_is_room_for_are_just_no_relays),
+		cmocka_unit_test(an_address_without_a_live_port_makes_room_for_another),
 		cmocka_unit_test(four_threads_keep_every_limit),
 	};
 

@@ -17,6 +17,7 @@ struct net_changes {
 	struct io io;
 	struct timer settle;
 	struct loop *loop;
+	unsigned settle_ms;
 	void (*changed)(void *arg);
 	void *arg;
 };
@@ -43,14 +44,16 @@ static void on_ready(struct io *io, int events)
 		any = true;
 	}
 	if (any && !timer_is_set(&n->settle))
-		loop_timer_set(n->loop, &n->settle, NET_CHANGES_SETTLE_MS);
+		loop_timer_set(n->loop, &n->settle, n->settle_ms);
 }
 
-static int open_socket(int *ret_fd)
+static int open_socket(unsigned also, int *ret_fd)
 {
 	const struct sockaddr_nl at = {
 		.nl_family = AF_NETLINK,
-		.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE,
+		.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE |
+			     (also & NET_CHANGES_LINKS ? RTMGRP_LINK : 0) | (also & NET_CHANGES_NEIGHBOURS ? RTMGRP_NEIGH : 0) |
+			     (also & NET_CHANGES_RULES ? RTMGRP_IPV4_RULE : 0),
 	};
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE), r;
 
@@ -67,12 +70,19 @@ static int open_socket(int *ret_fd)
 
 int net_changes_new(struct loop *l, void (*changed)(void *arg), void *arg, struct net_changes **ret_n)
 {
+	return net_changes_new_with(l, &(struct net_changes_options){ 0 }, changed, arg, ret_n);
+}
+
+int net_changes_new_with(struct loop *l, const struct net_changes_options *o, void (*changed)(void *arg), void *arg,
+			 struct net_changes **ret_n)
+{
 	struct net_changes *n = calloc(1, sizeof(*n));
-	int fd, r;
+	int fd = -1, r;
 
 	if (!n)
 		return -ENOMEM;
-	r = open_socket(&fd);
+	n->settle_ms = o->settle_ms ? o->settle_ms : NET_CHANGES_SETTLE_MS;
+	r = open_socket(o->also, &fd);
 	if (r == 0 && (r = io_start(&n->io, l, fd, IO_READ, on_ready)) < 0)
 		close(fd);
 	if (r < 0) {

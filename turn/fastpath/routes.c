@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rtnetlink by hand: three requests (a route, a neighbour), and a socket that hears of changes. Answers are
- * read on the kernel's own macros; they come from the kernel alone (the sender's port is checked by it being
- * our request's answer, by sequence number).
+ * rtnetlink by hand: questions for a route and for a neighbour, and the request to look after one. Answers are
+ * read by the kernel's own macros; they come from the kernel, and belong to the question by their sequence
+ * number. Changes are common/net_changes's.
  */
 #include "turn/fastpath/routes.h"
 #include <errno.h>
@@ -12,19 +12,15 @@
 #include <net/if.h>
 #include <string.h>
 #include <unistd.h>
-#include "common/fd.h"
+#include "common/net_changes.h"
 
 enum { SETTLE_MS = 20, BUFFER = 8192 };
 
 struct fast_routes {
-	struct loop *loop;
 	int fd; /* for questions */
 	uint32_t seq;
 	bool neighbours;
-	struct io changes;
-	struct timer settle; /* changes come in crowds */
-	void (*changed)(void *arg);
-	void *arg;
+	struct net_changes *changes;
 };
 
 struct request {
@@ -213,57 +209,25 @@ bool fast_route_is_local(struct fast_routes *r, const struct addr *a)
 	return ask(r, &q, buf, sizeof buf) >= 0 && read_route(buf, a, &hop) == RTN_LOCAL;
 }
 
-/* ---- changes ---- */
-
-static void on_settled(struct timer *t, uint64_t now)
-{
-	struct fast_routes *r = container_of(t, struct fast_routes, settle);
-
-	(void)now;
-	r->changed(r->arg);
-}
-
-/* What it says does not matter; that it overflowed (ENOBUFS) is a change too. */
-static void on_change(struct io *io, int events)
-{
-	struct fast_routes *r = container_of(io, struct fast_routes, changes);
-	uint8_t buf[BUFFER];
-
-	(void)events;
-	for (unsigned i = 0; i < 64; i++)
-		if (recv(io->fd, buf, sizeof buf, MSG_DONTWAIT) < 0 && errno != ENOBUFS)
-			break;
-	if (!timer_is_set(&r->settle))
-		loop_timer_set(r->loop, &r->settle, SETTLE_MS);
-}
-
-static int netlink_socket(uint32_t groups, int *ret_fd)
-{
-	struct sockaddr_nl at = { .nl_family = AF_NETLINK, .nl_groups = groups };
-	_cleanup_(closep) int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-
-	if (fd < 0 || bind(fd, (const void *)&at, sizeof at) < 0)
-		return -errno;
-	/* So that a lookup is refused rather than misunderstood: only what we ask for counts. */
-	(void)setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &(int){ 1 }, sizeof(int));
-	*ret_fd = steal_fd(&fd);
-	return 0;
-}
+/* ---- life ---- */
 
 int fast_routes_new(struct loop *l, bool neighbours, void (*changed)(void *arg), void *arg, struct fast_routes **ret_r)
 {
 	_cleanup_(fast_routes_freep) struct fast_routes *r = calloc(1, sizeof *r);
-	uint32_t groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE |
-			  RTMGRP_IPV4_RULE | (neighbours ? RTMGRP_NEIGH : 0);
-	int fd, err;
+	const struct net_changes_options o = {
+		.also = NET_CHANGES_LINKS | NET_CHANGES_RULES | (neighbours ? NET_CHANGES_NEIGHBOURS : 0), .settle_ms = SETTLE_MS
+	};
+	int err;
 
 	if (!r)
 		return -ENOMEM;
-	*r = (struct fast_routes){ .loop = l, .fd = -1, .changes = { .fd = -1 }, .neighbours = neighbours,
-				   .settle = { .fire = on_settled }, .changed = changed, .arg = arg };
-	if ((err = netlink_socket(0, &r->fd)) < 0 || (err = netlink_socket(groups, &fd)) < 0)
-		return err;
-	err = io_start(&r->changes, l, fd, IO_READ, on_change); /* from here on fd is closed with r */
+	r->neighbours = neighbours;
+	r->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (r->fd < 0)
+		return -errno;
+	/* So that a question is refused rather than misunderstood. */
+	(void)setsockopt(r->fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &(int){ 1 }, sizeof(int));
+	err = net_changes_new_with(l, &o, changed, arg, &r->changes);
 	if (err < 0)
 		return err;
 	*ret_r = steal_ptr(&r);
@@ -274,10 +238,7 @@ struct fast_routes *fast_routes_free(struct fast_routes *r)
 {
 	if (!r)
 		return NULL;
-	timer_stop(&r->settle);
-	io_stop(&r->changes);
-	if (r->changes.fd >= 0)
-		close(r->changes.fd);
+	net_changes_free(r->changes);
 	if (r->fd >= 0)
 		close(r->fd);
 	free(r);

@@ -351,7 +351,8 @@ struct loop *loop_free(struct loop *l)
 
 static short to_libevent(int events)
 {
-	return (short)(EV_PERSIST | (events & IO_READ ? EV_READ : 0) | (events & IO_WRITE ? EV_WRITE : 0));
+	return (short)(EV_PERSIST | (events & IO_READ ? EV_READ : 0) | (events & IO_WRITE ? EV_WRITE : 0) |
+		       (events & IO_EDGE ? EV_ET : 0) | (events & IO_CLOSED ? EV_CLOSED : 0));
 }
 
 static void on_io(evutil_socket_t fd, short what, void *arg)
@@ -360,7 +361,7 @@ static void on_io(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	refresh_now(io->loop);
-	io->ready(io, (what & EV_READ ? IO_READ : 0) | (what & EV_WRITE ? IO_WRITE : 0));
+	io->ready(io, (what & EV_READ ? IO_READ : 0) | (what & EV_WRITE ? IO_WRITE : 0) | (what & EV_CLOSED ? IO_CLOSED : 0));
 }
 
 int io_start(struct io *io, struct loop *l, int fd, int events, void (*ready)(struct io *, int))

@@ -35,8 +35,11 @@ static inline void loop_timer_set(struct loop *l, struct timer *t, uint64_t dela
 	timers_set(loop_timers(l), t, loop_now(l) + delay_ms);
 }
 
-/* A descriptor being watched, level-triggered. Lives inside its owner. */
-enum { IO_READ = 1, IO_WRITE = 2 };
+/* A descriptor being watched, level-triggered. Lives inside its owner. IO_EDGE makes it edge-triggered: each
+ * change is told once, so the owner goes on until EAGAIN, or comes back by itself (common/joint does, which
+ * would else change what it watches at every stop of a bulk flow). IO_CLOSED tells the peer's end also while
+ * bytes are waiting. */
+enum { IO_READ = 1, IO_WRITE = 2, IO_EDGE = 4, IO_CLOSED = 8 };
 struct io {
 	struct loop *loop;
 	struct event *ev;

@@ -91,6 +91,8 @@ static bool accept_one(struct acceptor *a)
 
 	if (fd >= 0) {
 		a->short_of = false;
+		if (peer.sa.sa_family == AF_UNIX)
+			peer = (struct addr){ 0 };
 		local = local_of(a, fd);
 		a->ops->on_accept(fd, &peer, &local, a->arg);
 		return !a->freed;
@@ -139,10 +141,12 @@ int acceptor_new(struct loop *l, int listen_fd, const struct acceptor_ops *ops, 
 	if (a) {
 		*a = (struct acceptor){ .ops = ops, .arg = arg, .fd = listen_fd, .pause.fire = on_pause_over };
 		r = getsockname(listen_fd, &a->at.sa, &n) < 0 ? -errno : 0;
+		if (a->at.sa.sa_family == AF_UNIX)
+			a->at = (struct addr){ 0 };
 		ip = addr_ip(&a->at, &ip_n);
 		for (size_t i = 0; i < ip_n; i++)
 			any |= ip[i];
-		a->wildcard = !any;
+		a->wildcard = ip_n && !any;
 	}
 	if (!r)
 		r = io_start(&a->io, l, listen_fd, IO_READ, on_ready);

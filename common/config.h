@@ -57,6 +57,7 @@ extern const struct cfg_type cfg_ip_auto;  /* struct cfg_ip_auto: an address, or
 extern const struct cfg_type cfg_prefix;   /* struct prefix */
 extern const struct cfg_type cfg_ports;	   /* struct cfg_port_range "49152-65535" or one port */
 extern const struct cfg_type cfg_endpoint; /* struct cfg_endpoint "tls:0.0.0.0:5349" */
+extern const struct cfg_type cfg_backend;  /* struct cfg_backend "unix:/run/x.sock", "127.0.0.1:8443" or row->choices[0] */
 extern const struct cfg_type cfg_hostport; /* struct cfg_hostport "stun.example.net:3478" */
 
 struct cfg_ip_auto {
@@ -66,10 +67,19 @@ struct cfg_ip_auto {
 struct cfg_port_range {
 	uint16_t first, last;
 };
+enum { CFG_UNIX_PATH = 108 }; /* with its NUL: what a sockaddr_un holds */
 struct cfg_endpoint {
 	unsigned proto; /* position in row->choices, e.g. {"udp","tcp","tls","dtls",NULL} */
+	struct addr at; /* unset if there is a path */
+	char path[CFG_UNIX_PATH]; /* "tls:unix:/run/stile/turn-443.sock"; "" for an address */
+};
+struct cfg_backend { /* where a connection is handed on to */
+	bool self; /* row->choices[0]: the service itself */
+	char path[CFG_UNIX_PATH]; /* of a Unix socket; else "" */
 	struct addr at;
 };
+enum { CFG_BACKEND_STRLEN = CFG_UNIX_PATH + 8 };
+void cfg_backend_print(const struct cfg_backend *b, const char *self, char buf[static CFG_BACKEND_STRLEN]);
 struct cfg_hostport {
 	char *host; /* owned; name or numeric address without brackets */
 	uint16_t port;
@@ -86,6 +96,7 @@ enum {
 	CFG_SECRET = 1 << 3,   /* never printed; NAME_file exists */
 	CFG_OPTIONAL_MAP = 1 << 4, /* dst is a pointer, NULL while the map is absent */
 	CFG_BARE = 1 << 5,     /* a list of one may be written without its brackets */
+	CFG_UNIX = 1 << 6,     /* endpoint: a Unix socket will do, too */
 };
 
 struct cfg_row {

@@ -99,6 +99,8 @@ struct cfg_suggestion {
 };
 void cfg_suggest(struct cfg_suggestion *s, const char *candidate);
 /* "'listen' must be …": the subject in front of a type's sentence. Used for files and single values. */
+/* A whole path that fits a sockaddr_un; t is what stands behind "unix:". */
+int cfg_unix_path_parse(struct text t, char path[static CFG_UNIX_PATH], char *err, size_t err_n);
 int cfg_parse_value(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n);
 /* A value for a message: quoted, cut at a sensible length. */
 #define CFG_SHOWN(t) (int)MIN((t).n, (size_t)48), (t).p, (t).n > 48 ? "…" : ""

@@ -444,7 +444,9 @@ static int parse_endpoint(const struct cfg_row *row, struct text t, void *dst, c
 				      row->choices[0], CFG_SHOWN(t));
 		r = find_choice(row, proto, ":", &e.proto, err, err_n);
 	}
-	if (r == 0)
+	if (r == 0 && (row->flags & CFG_UNIX) && text_starts(at, TEXT("unix:")))
+		r = cfg_unix_path_parse(text_drop(at, 5), e.path, err, err_n);
+	else if (r == 0)
 		r = parse_at(row, at, &e.at, err, err_n);
 	if (r == 0)
 		*(struct cfg_endpoint *)dst = e;
@@ -456,7 +458,10 @@ static void print_endpoint(const struct cfg_row *row, const void *src, struct sb
 	const struct cfg_endpoint *e = src;
 	if (row->choices)
 		sb_fmt(out, "%s:", row->choices[e->proto]);
-	print_addr(row, &e->at, out);
+	if (e->path[0])
+		sb_fmt(out, "unix:%s", e->path);
+	else
+		print_addr(row, &e->at, out);
 }
 
 /* A DNS name in its ASCII form (RFC 1123 2.1; an underscore is tolerated). Four numbers are no name. */

@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include "common/control_priv.h"
 #include "common/fd.h"
+#include "common/unix_socket.h"
 
 enum { BACKLOG = 64 };
 
@@ -49,26 +50,6 @@ static int lock(const char *path, int *ret_fd)
 	for (unsigned tries = 0; tries < 8 && r == -EAGAIN; tries++)
 		r = lock_once(path, ret_fd);
 	return r;
-}
-
-static int remove_dead(const struct sockaddr_un *at)
-{
-	_cleanup_(closep) int fd = -1;
-	struct stat st;
-
-	if (lstat(at->sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* EAGAIN: somebody listens, and its queue is full. */
-	if (connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0 || errno == EAGAIN)
-		return -EADDRINUSE;
-	if (errno != ECONNREFUSED)
-		return -errno;
-	return unlink(at->sun_path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 static int bind_and_listen(const struct sockaddr_un *at, const struct control_options *o,
@@ -108,7 +89,7 @@ int control_socket_open(struct control_server *s, const struct control_options *
 	memcpy(at.sun_path, o->path, strlen(o->path) + 1);
 	r = lock(s->lock_path, &s->lock_fd);
 	if (r == 0)
-		r = remove_dead(&at);
+		r = unix_socket_remove_dead(o->path);
 	if (r == 0)
 		r = bind_and_listen(&at, o, s, &s->fd);
 	if (r == -EADDRINUSE)

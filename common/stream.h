@@ -72,7 +72,8 @@ int stream_listen_socket(const struct addr *at, const struct listen_options *opt
 /* Accepts until EAGAIN, at most 64 a pass. Out of descriptors: pauses for 100 ms, says so once. */
 struct acceptor;
 struct acceptor_ops {
-	void (*on_accept)(int fd, const struct addr *peer, const struct addr *local, void *arg); /* owns fd */
+	/* Owns fd. On a Unix socket both addresses are unset. */
+	void (*on_accept)(int fd, const struct addr *peer, const struct addr *local, void *arg);
 	void (*on_error)(int err, void *arg); /* EMFILE, ENFILE, ENOBUFS …; may be NULL */
 };
 int acceptor_new(struct loop *l, int listen_fd, const struct acceptor_ops *ops, void *arg,

@@ -29,7 +29,7 @@ struct sub {
 struct all {
 	struct sub sub;
 	struct sub *optional;
-	struct cfg_list items, ends, hosts, names, ips;
+	struct cfg_list items, ends, backends, hosts, names, ips;
 	char *text, *path, *secret;
 	struct addr at, ip;
 	struct prefix prefix;
@@ -58,7 +58,8 @@ static const struct cfg_row all_rows[] = {
 	{ .name = "sub", .sub = &sub_schema, CFG_AT(struct all, sub) },
 	{ .name = "optional", .sub = &sub_schema, CFG_AT(struct all, optional), .flags = CFG_OPTIONAL_MAP },
 	{ .name = "items", .sub = &item_schema, CFG_AT(struct all, items), .flags = CFG_LIST },
-	ROW(all, ends, cfg_endpoint, .flags = CFG_LIST, .choices = protos, .def = "udp:0.0.0.0:1"),
+	ROW(all, ends, cfg_endpoint, .flags = CFG_LIST | CFG_UNIX, .choices = protos, .def = "udp:0.0.0.0:1"),
+	ROW(all, backends, cfg_backend, .flags = CFG_LIST, .choices = protos),
 	ROW(all, hosts, cfg_hostport, .flags = CFG_LIST, .default_port = 3478),
 	ROW(all, names, cfg_string, .flags = CFG_LIST),
 	ROW(all, ips, cfg_ip, .flags = CFG_LIST),

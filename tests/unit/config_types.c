@@ -16,6 +16,7 @@
 #include "common/config.h"
 
 static const char *const protos[] = { "udp", "tcp", "tls", "dtls", NULL };
+static const char *const ourselves[] = { "turn", NULL };
 
 /* clang-format off */
 static const struct cfg_row
@@ -40,6 +41,9 @@ static const struct cfg_row
 	high = { .name = "p", .type = &cfg_ports, .min = 1024, .max = 60000 },
 	endpoint = { .name = "l", .type = &cfg_endpoint, .choices = protos },
 	plain = { .name = "l", .type = &cfg_endpoint, .default_port = 8443 },
+	socket_too = { .name = "l", .type = &cfg_endpoint, .choices = protos, .flags = CFG_UNIX },
+	backend = { .name = "b", .type = &cfg_backend, .choices = ourselves },
+	elsewhere = { .name = "b", .type = &cfg_backend },
 	host = { .name = "h", .type = &cfg_hostport },
 	host_default = { .name = "h", .type = &cfg_hostport, .default_port = 3478 };
 
@@ -62,6 +66,9 @@ static const struct {
 	{ &prefix, "10.0.0.0/8", "10.0.0.0/8" }, { &prefix, "2001:db8::/32", "2001:db8::/32" },
 	{ &ports, "49152-65535", "49152-65535" }, { &ports, "22", "22" }, { &ports, "1 - 2", "1-2" }, { &high, "1024-60000", "1024-60000" },
 	{ &endpoint, "udp:0.0.0.0:3478", "udp:0.0.0.0:3478" }, { &endpoint, "dtls:[::]:5349", "dtls:[::]:5349" },
+	{ &socket_too, "tls:unix:/run/a.sock", "tls:unix:/run/a.sock" }, { &socket_too, "tcp:[::]:1", "tcp:[::]:1" },
+	{ &backend, "turn", "turn" }, { &backend, "unix:/run/a:b.sock", "unix:/run/a:b.sock" }, { &backend, "[::1]:8443", "[::1]:8443" },
+	{ &elsewhere, "127.0.0.1:8443", "127.0.0.1:8443" },
 	{ &plain, "127.0.0.1", "127.0.0.1:8443" }, { &plain, "[::1]:1", "[::1]:1" },
 	{ &host, "stun.example.net:3478", "stun.example.net:3478" }, { &host, "192.0.2.1:1", "192.0.2.1:1" }, { &host, "[::1]:1", "[::1]:1" },
 	{ &host_default, "xn--bcher-kva.example", "xn--bcher-kva.example:3478" }, { &host_default, "localhost", "localhost:3478" },
@@ -116,6 +123,13 @@ static const struct {
 	{ &endpoint, "udp:[::]", "'l' must have a port from 1 to 65535, not '[::]'" },
 	{ &endpoint, "udp:", "'l' must be a numeric address with a port, as 192.0.2.1:3478 or [2001:db8::1]:3478, not ''" },
 	{ &endpoint, "", "'l' must begin with one of udp:, tcp:, tls:, dtls:, as udp:0.0.0.0:3478, not ''" },
+	{ &endpoint, "tls:unix:/run/a.sock", "'l' must be a numeric address with a port, as 192.0.2.1:3478 or [2001:db8::1]:3478, not 'unix:/run/a.sock'" },
+	{ &socket_too, "tls:unix:a.sock", "'l' must name a Unix socket by its whole path, as unix:/run/stile/turn-443.sock, not 'unix:a.sock'" },
+	{ &socket_too, "unix:/run/a.sock", "'l' must begin with one of udp:, tcp:, tls:, dtls:, not 'unix:'" },
+	{ &backend, "tunnel", "'b' must be turn, unix:/path/of/a.sock or an address with a port, as 127.0.0.1:8443, not 'tunnel'" },
+	{ &backend, "127.0.0.1", "'b' must be turn, unix:/path/of/a.sock or an address with a port, as 127.0.0.1:8443, not '127.0.0.1'" },
+	{ &backend, "unix:", "'b' must name a Unix socket by its whole path, as unix:/run/stile/turn-443.sock, not 'unix:'" },
+	{ &elsewhere, "turn", "'b' must be unix:/path/of/a.sock or an address with a port, as 127.0.0.1:8443, not 'turn'" },
 	{ &host, "stun.example.net", "'h' must have a port from 1 to 65535, as stun.example.net:3478, not 'stun.example.net'" },
 	{ &host, "a:0", "'h' must have a port from 1 to 65535, as stun.example.net:3478, not 'a:0'" },
 	{ &host, "a:99999", "'h' must have a port from 1 to 65535, as stun.example.net:3478, not 'a:99999'" },
@@ -136,7 +150,7 @@ static void a_good_value_prints_and_reads_back_the_same(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
 		const struct cfg_row *row = good[i].row;
-		_Alignas(max_align_t) char value[64] = { 0 }, again[64] = { 0 };
+		_Alignas(max_align_t) char value[256] = { 0 }, again[256] = { 0 };
 		char err[300] = "", out[128], out2[128];
 		struct sb b = sb_init(out, sizeof(out)), b2 = sb_init(out2, sizeof(out2));
 		if (row->type->parse(row, text_of(good[i].text), value, err, sizeof(err)) != 0)
@@ -158,7 +172,7 @@ static void a_bad_value_gets_a_sentence_and_changes_nothing(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		const struct cfg_row *row = bad[i].row;
-		_Alignas(max_align_t) char value[64] = { 0 }, zero[64] = { 0 };
+		_Alignas(max_align_t) char value[256] = { 0 }, zero[256] = { 0 };
 		char err[300] = "";
 		assert_int_equal(cfg_check_value(row, text_of(bad[i].text), err, sizeof(err)), -EINVAL);
 		if (strcmp(err, bad[i].error) != 0)
@@ -172,7 +186,7 @@ static void every_type_reads_its_own_example(void **state)
 {
 	static const struct cfg_type *const types[] = { &cfg_bool,     &cfg_u64,  &cfg_string, &cfg_path,   &cfg_duration,
 							&cfg_size,     &cfg_bitrate, &cfg_count, &cfg_ip,   &cfg_addr,
-							&cfg_prefix,   &cfg_ports, &cfg_endpoint, &cfg_hostport };
+							&cfg_prefix,   &cfg_ports, &cfg_endpoint, &cfg_backend, &cfg_hostport };
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
 		struct cfg_row row = { .name = "x", .type = types[i], .choices = types[i] == &cfg_endpoint ? protos : NULL };

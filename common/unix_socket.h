@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listening Unix sockets that other services connect to: one live listener per path, whatever died before.
+ * The file appears with mode 0 and gets owner and group before its mode, so there is no moment at which the
+ * wrong people can open it. It is the owner's to unlink at the end.
+ */
+#pragma once
+#include <sys/types.h>
+#include "common/defs.h"
+
+struct unix_socket_options {
+	mode_t mode;
+	uid_t uid; /* whom the file belongs to, and to his group, when root makes it */
+	int backlog; /* 0: 1024 */
+};
+/* 0; -EADDRINUSE: somebody listens there; -EEXIST: something that is no socket is in the way; -ENAMETOOLONG; another
+ * -errno. Non-blocking. */
+int unix_socket_listen(const char *path, const struct unix_socket_options *o, int *ret_fd);
+/* Takes away a socket that nobody listens on any more. Errors as above. */
+int unix_socket_remove_dead(const char *path);

@@ -227,6 +227,7 @@ static int run_transports(struct run *run)
 static int load_credentials(struct run *run)
 {
 	const struct turn_config *turn = NULL;
+	struct turn_config view;
 	bool given = cli_has(run->cli, "user") || cli_has(run->cli, "shared-secret");
 	int r;
 
@@ -236,6 +237,9 @@ static int load_credentials(struct run *run)
 		else if (run->cfg && cli_has(run->cli, "config"))
 			cfg_print_errors(run->cfg, stderr);
 	}
+	if (turn && (r = credential_realm(run->cli, turn, &view, NULL)) != 0)
+		return r;
+	turn = turn ? &view : NULL;
 	r = credential_for_test(run->cli, turn, &run->cred);
 	if (!r)
 		r = credential_for_other(run->cli, turn, &run->other);
@@ -300,7 +304,7 @@ static int run_conform(struct cli *cli)
 		fprintf(stderr, "Usage: stile conform turn HOST\nstile conform turn --help tells more\n");
 		return EXIT_USAGE;
 	}
-	run.o.server_name = cli->words[0];
+	run.o.server_name = cli_has(cli, "server-name") ? cli_option(cli, "server-name") : cli->words[0];
 	run.o.ca_file = cli_option(cli, "ca");
 	run.o.verify = !cli_has(cli, "insecure");
 	run.o.exhaust = cli_has(cli, "exhaust");
@@ -327,6 +331,8 @@ static const struct option_row options[] = {
 	{ "other-user", 0, "NAME", "a second user, for what one must not do to the other" },
 	{ "other-password", 0, "WORD", "its password" },
 	{ "shared-secret", 0, "WORD", "mint both from this secret of the REST API" },
+	{ "realm", 'r', "NAME", "credentials of this realm of the configuration" },
+	{ "server-name", 0, "NAME", "ask for this server name by TLS and DTLS (default HOST)" },
 	{ "ca", 0, "FILE", "trust this certificate" },
 	{ "insecure", 'k', NULL, "do not check the server's certificate" },
 	{ "peer", 0, "ADDRESS", "address of this machine for peers (default: that of the route to the server)" },

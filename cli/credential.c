@@ -43,6 +43,31 @@ static const struct turn_secret_section *pick_secret(const struct turn_config *c
 	return NULL;
 }
 
+int credential_realm(struct cli *cli, const struct turn_config *cfg, struct turn_config *ret_view,
+		     const struct turn_realm_section **ret_section)
+{
+	const struct turn_realm_section *x = cfg->realms.items;
+	const char *name = cli_option(cli, "realm");
+
+	*ret_view = *cfg;
+	if (ret_section)
+		*ret_section = NULL;
+	if (!name || strcmp(name, cfg->realm) == 0)
+		return 0;
+	for (size_t i = 0; i < cfg->realms.n; i++) {
+		if (strcmp(x[i].name, name) != 0)
+			continue;
+		ret_view->realm = x[i].name;
+		ret_view->password = x[i].password;
+		ret_view->users = x[i].users;
+		ret_view->secrets = x[i].secrets;
+		if (ret_section)
+			*ret_section = &x[i];
+		return 0;
+	}
+	return cli_fail(cli, "%s has no realm %s", cli_config_path(cli), name);
+}
+
 static int mint_from_file(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c)
 {
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
@@ -53,12 +78,18 @@ static int mint_from_file(struct cli *cli, const char *name, uint64_t ttl_s, boo
 			cfg_print_errors(cfg, stderr);
 		return EXIT_USAGE;
 	}
-	const struct turn_config *turn = &((const struct turn_root *)cfg_values(cfg))->turn;
-	const struct turn_secret_section *s = pick_secret(turn, id);
+	struct turn_config turn;
+	int r = credential_realm(cli, &((const struct turn_root *)cfg_values(cfg))->turn, &turn, NULL);
+	if (r)
+		return r;
+	const struct turn_secret_section *s = pick_secret(&turn, id);
+	if (!s && cli_has(cli, "realm"))
+		return cli_fail(cli, "%s: realm %s has no %s%s", cli_config_path(cli), turn.realm, id ? "secret with the id " : "secrets",
+				id ? id : "");
 	if (!s)
 		return cli_fail(cli, id ? "%s has no secret with the id %s" : "%s has no turn.secrets%s\nwrite: turn: { secrets: [ { id: 2026a, secret: … } ] }",
 				cli_config_path(cli), id ? id : "");
-	copy(ret_c->realm, sizeof ret_c->realm, turn->realm);
+	copy(ret_c->realm, sizeof ret_c->realm, turn.realm);
 	return mint(cli, s->secret, name, ttl_s, sha256, ret_c);
 }
 
@@ -74,6 +105,8 @@ static int mint_by_server(struct cli *cli, const char *name, uint64_t ttl_s, boo
 	args = json_pack("{s:s, s:I, s:s}", "name", name, "ttl", (json_int_t)ttl_s, "mac", sha256 ? "sha256" : "sha1");
 	if (id)
 		json_object_set_new(args, "secret", json_string(id));
+	if (cli_has(cli, "realm"))
+		json_object_set_new(args, "realm", json_string(cli_option(cli, "realm")));
 	r = cli_call(cli, cl, "turn.credentials", args, &result);
 	if (r)
 		return r;

@@ -426,6 +426,8 @@ static int put_all(const struct import *in, const char *from)
 		putchar('\n');
 	}
 	printf("log: { level: %s }\nturn:\n", is_on(in, K_VERBOSE) ? "debug" : "info");
+	if (in->got[K_REALM].n > 1)
+		puts("  # coturn takes the last of several realm lines; its further realms, which stand in its database, go under turn.realms");
 	if (last(in, K_REALM))
 		put_text("  realm", last(in, K_REALM));
 	put_listeners(in);

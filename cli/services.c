@@ -109,6 +109,40 @@ static void print_relay(const json_t *l, bool first)
 		printf(" (public address not known yet)");
 }
 
+static void print_strings(const json_t *list, const char *between)
+{
+	size_t i;
+	json_t *s;
+
+	json_array_foreach(list, i, s)
+		printf("%s%s", i ? between : "", json_string_value(s));
+}
+
+/* The default one stands in the lines above. */
+static void print_realms(const json_t *own)
+{
+	size_t i;
+	json_t *x;
+
+	json_array_foreach(json_object_get(own, "realms"), i, x) {
+		const json_t *names = json_object_get(x, "server_names"), *listen = json_object_get(x, "listen");
+		json_int_t limit = json_integer_value(json_object_get(x, "allocations_limit"));
+		if (i == 0)
+			continue;
+		printf("    realm       %s: ", json_string_value(json_object_get(x, "name")));
+		if (json_is_true(json_object_get(x, "removed")))
+			printf("removed from the configuration, but not empty; ");
+		print_strings(names, ", ");
+		fputs(json_array_size(names) && json_array_size(listen) ? ", " : "", stdout);
+		print_strings(listen, ", ");
+		printf("%sallocations %lld", json_array_size(names) || json_array_size(listen) ? "; " : "",
+		       (long long)json_integer_value(json_object_get(x, "allocations")));
+		if (limit > 0)
+			printf(" of %lld", (long long)limit);
+		printf("\n");
+	}
+}
+
 static void print_listeners(const json_t *own)
 {
 	json_int_t users = json_integer_value(json_object_get(own, "users"));
@@ -130,6 +164,7 @@ static void print_listeners(const json_t *own)
 	       json_is_true(json_object_get(own, "password")) ? "one password for all, " : "", (long long)users,
 	       users == 1 ? "" : "s", (long long)secrets, secrets == 1 ? "" : "s",
 	       json_string_value(json_object_get(own, "realm")));
+	print_realms(own);
 	printf("    allocations %lld", (long long)json_integer_value(json_object_get(own, "allocations")));
 	if (limit > 0)
 		printf(" of %lld", (long long)limit);

@@ -23,6 +23,8 @@ struct plan {
 	struct cli *cli;
 	struct cfg *cfg;
 	const struct turn_config *turn; /* NULL: no configuration was read */
+	struct turn_config view; /* what turn points to: of --realm */
+	const struct turn_realm_section *realm; /* of --realm, if it is not the default one */
 	const char *host;
 	struct credential cred;
 	struct target target[MAX_TARGETS];
@@ -39,6 +41,60 @@ static void add_target(struct plan *pl, enum turn_proto proto, struct addr at)
 		pl->target[pl->n++] = (struct target){ proto, at };
 }
 
+static bool is_secure(unsigned proto)
+{
+	return proto == TURN_LISTEN_TLS || proto == TURN_LISTEN_DTLS;
+}
+
+/* A name that leads to the realm; of a pattern some name that it matches. */
+static const char *realm_server_name(const struct turn_realm_section *x)
+{
+	static char some[256];
+	char *const *names = x->server_names.items;
+
+	if (!x->server_names.n)
+		return NULL;
+	snprintf(some, sizeof some, "%s%s", names[0][0] == '*' ? "stile-test" : "", names[0] + (names[0][0] == '*'));
+	return some;
+}
+
+/* Whether clients of --realm come to this listener: by one of its addresses, or by a server name. */
+static bool leads_to_realm(const struct turn_realm_section *x, const struct cfg_endpoint *l)
+{
+	const struct cfg_endpoint *own = x->listen.items;
+
+	for (size_t i = 0; i < x->listen.n; i++)
+		if (own[i].proto == l->proto && addr_port(&own[i].at) == addr_port(&l->at))
+			return true;
+	return is_secure(l->proto) && x->server_names.n;
+}
+
+/* Whether it is the address of a realm, so that no client of the default one comes there. */
+static bool is_of_a_realm(const struct turn_config *t, const struct cfg_endpoint *l)
+{
+	const struct turn_realm_section *x = t->realms.items;
+
+	for (size_t i = 0; i < t->realms.n; i++) {
+		const struct cfg_endpoint *own = x[i].listen.items;
+		for (size_t k = 0; k < x[i].listen.n; k++)
+			if (own[k].proto == l->proto && addr_equal(&own[k].at, &l->at))
+				return true;
+	}
+	return false;
+}
+
+/* A realm's own address, where the listener is on all of the machine's. */
+static struct addr address_of(const struct plan *pl, const struct cfg_endpoint *l)
+{
+	const struct cfg_endpoint *own = pl->realm ? pl->realm->listen.items : NULL;
+
+	for (size_t i = 0; own && i < pl->realm->listen.n; i++)
+		if (own[i].proto == l->proto && addr_port(&own[i].at) == addr_port(&l->at) &&
+		    (addr_equal(&own[i].at, &l->at) || addr_classify(&l->at) == ADDR_UNSPECIFIED))
+			return own[i].at;
+	return l->at;
+}
+
 /* Each listener of the configuration whose transport is wanted (a bit each); a wildcard is reached at
  * HOST's address, or loopback. */
 static int targets_from_config(struct plan *pl, unsigned wanted)
@@ -46,9 +102,11 @@ static int targets_from_config(struct plan *pl, unsigned wanted)
 	const struct cfg_endpoint *l = pl->turn->listen.items;
 
 	for (size_t i = 0; i < pl->turn->listen.n; i++) {
-		struct addr at = l[i].at;
+		struct addr at = address_of(pl, &l[i]);
 		uint16_t port = addr_port(&at);
 		if (!(wanted & 1u << l[i].proto)) /* the same order: udp, tcp, tls, dtls */
+			continue;
+		if (pl->realm ? !leads_to_realm(pl->realm, &l[i]) : is_of_a_realm(pl->turn, &l[i]))
 			continue;
 		if (pl->host) {
 			int r = cli_resolve(pl->cli, pl->host, port, &at);
@@ -163,9 +221,12 @@ static int try_target(struct plan *pl, const struct target *t)
 		return r;
 	/* A server of this machine is known by the very certificate that its configuration names, whatever name
 	 * that is for. */
+	const char *name = cli_option(pl->cli, "server-name");
+	if (!name)
+		name = pl->realm ? realm_server_name(pl->realm) : pl->host;
 	if (!ca && pl->turn && !pl->host)
-		ca = pl->turn->certificate;
-	struct turn_probe_options o = { .proto = t->proto, .server = t->at, .server_name = pl->host,
+		ca = pl->realm && pl->realm->certificate ? pl->realm->certificate : pl->turn->certificate;
+	struct turn_probe_options o = { .proto = t->proto, .server = t->at, .server_name = name,
 					.verify = !cli_has(pl->cli, "insecure"), .ca_file = ca, .user = pl->cred.user,
 					.password = pl->cred.password, .packets = (unsigned)packets, .step_ms = MAX(wait_ms, 1) };
 	r = turn_probe(&o, &res);
@@ -188,7 +249,8 @@ static int run_plan(struct plan *pl)
 	if (r)
 		return r;
 	if (!pl->report)
-		printf("as user %s (%s)\n", pl->cred.user, pl->cred.source);
+		printf("as user %s (%s)%s%s\n", pl->cred.user, pl->cred.source, pl->realm ? " in realm " : "",
+		       pl->realm ? pl->realm->name : "");
 	for (unsigned i = 0; i < pl->n && !r; i++)
 		r = try_target(pl, &pl->target[i]);
 	if (r)
@@ -202,6 +264,9 @@ static int run_plan(struct plan *pl)
 	} else {
 		printf("all %u checks are good\n", pl->good);
 	}
+	if (!pl->report && pl->turn && pl->turn->realms.n && !cli_has(pl->cli, "realm"))
+		printf("(the default realm; --realm tries another, such as %s)\n",
+		       ((const struct turn_realm_section *)pl->turn->realms.items)->name);
 	return pl->bad ? EXIT_FAILED : 0;
 }
 
@@ -223,6 +288,10 @@ static int run_test_turn(struct cli *cli)
 		fprintf(stderr, "stile test turn: name a HOST, or this machine's configuration with -c FILE\n");
 	if (cli_has(cli, "json"))
 		pl.report = json_array();
+	if (!r && pl.turn) {
+		r = credential_realm(cli, pl.turn, &pl.view, &pl.realm);
+		pl.turn = &pl.view;
+	}
 	if (!r)
 		r = run_plan(&pl);
 	bytes_wipe(&pl.cred, sizeof pl.cred);
@@ -238,6 +307,8 @@ static const struct option_row turn_options[] = {
 	{ "user", 'u', "NAME", "user name" },
 	{ "password", 0, "WORD", "its password" },
 	{ "shared-secret", 0, "WORD", "mint a credential from this secret of the REST API" },
+	{ "realm", 'r', "NAME", "this realm of the configuration: its credential, server name and addresses" },
+	{ "server-name", 0, "NAME", "ask for this server name by TLS and DTLS, and check the certificate for it (default HOST)" },
 	{ "ca", 0, "FILE", "trust this certificate or CA (PEM) instead of the system's" },
 	{ "insecure", 'k', NULL, "do not check the server's certificate" },
 	{ "packets", 'n', "N", "packets for each echo (default 50)" },

@@ -20,6 +20,7 @@
 static const struct column session_columns[] = {
 	{ "id", "ID", COL_COUNT },
 	{ "user", "USER", COL_TEXT },
+	{ "realm", "REALM", COL_TEXT },
 	{ "transport", "VIA", COL_TEXT },
 	{ "client", "CLIENT", COL_TEXT },
 	{ "local", "SERVER", COL_TEXT },
@@ -32,13 +33,43 @@ static const struct column session_columns[] = {
 	{ "remaining_ms", "REMAINING", COL_MS },
 };
 
+/* A table of a server with one realm needs no column for it. */
+static void print_rows(const struct column *columns, size_t n, json_t *rows)
+{
+	const char *first = json_string_value(json_object_get(json_array_get(rows, 0), "realm"));
+	struct column shown[16];
+	bool several = false;
+	unsigned kept = 0;
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(rows, i, row) {
+		const char *realm = json_string_value(json_object_get(row, "realm"));
+		several |= realm && first && strcmp(realm, first) != 0;
+	}
+	for (i = 0; i < n && kept < ARRAY_LEN(shown); i++)
+		if (several || strcmp(columns[i].key, "realm") != 0)
+			shown[kept++] = columns[i];
+	print_table(stdout, shown, kept, rows);
+}
+
+/* --realm, if it was given, goes with the verb's arguments. */
+static json_t *with_realm(const struct cli *cli, json_t *args)
+{
+	const char *realm = cli_option(cli, "realm");
+
+	if (args && realm)
+		json_object_set_new(args, "realm", json_string(realm));
+	return args;
+}
+
 static int all_sessions(struct cli *cli, struct control_client *cl, uint64_t limit, json_t *rows, bool *ret_more)
 {
 	json_t *cursor = NULL, *result = NULL;
 	int r = 0;
 
 	do {
-		json_t *args = json_pack("{s:I}", "limit", (json_int_t)MIN(limit - json_array_size(rows), 1000));
+		json_t *args = with_realm(cli, json_pack("{s:I}", "limit", (json_int_t)MIN(limit - json_array_size(rows), 1000)));
 		if (cursor)
 			json_object_set(args, "cursor", cursor);
 		json_decref(result);
@@ -69,7 +100,7 @@ static int run_sessions(struct cli *cli)
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(rows);
 	else if (r == 0 && json_array_size(rows))
-		print_table(stdout, session_columns, ARRAY_LEN(session_columns), rows);
+		print_rows(session_columns, ARRAY_LEN(session_columns), rows);
 	else if (r == 0)
 		printf("no sessions\n");
 	if (more)
@@ -99,13 +130,32 @@ static int simple_call(struct cli *cli, const char *verb, json_t *args, const ch
 	return r;
 }
 
+static int kill_realm(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *result = NULL;
+	int r = cli_connect(cli, "stile-turn", &cl);
+
+	if (!r)
+		r = cli_call(cli, cl, "turn.kill", with_realm(cli, json_object()), &result);
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0)
+		printf("%lld sessions of realm %s are ended\n", (long long)json_integer_value(json_object_get(result, "killed")),
+		       cli_option(cli, "realm"));
+	json_decref(result);
+	return r;
+}
+
 static int run_kill(struct cli *cli)
 {
 	uint64_t id;
 	char done[64];
 
-	if (text_u64(text_of(cli->words[0]), &id) < 0) {
-		fprintf(stderr, "stile turn kill: ID is a number; stile turn sessions shows it\n");
+	if (cli_has(cli, "realm") && !cli->n_words)
+		return kill_realm(cli);
+	if (!cli->n_words || cli_has(cli, "realm") || text_u64(text_of(cli->words[0]), &id) < 0) {
+		fprintf(stderr, "Usage: stile turn kill ID, or stile turn kill --realm NAME\nID is a number; stile turn sessions shows it\n");
 		return EXIT_USAGE;
 	}
 	snprintf(done, sizeof done, "session %llu is ended", (unsigned long long)id);
@@ -152,13 +202,14 @@ static int run_drain(struct cli *cli)
 
 static const struct column why_columns[] = {
 	{ "ago_ms", "AGO", COL_MS },	  { "code", "CODE", COL_COUNT }, { "method", "ASKED", COL_TEXT },
-	{ "user", "USER", COL_TEXT },	  { "client", "CLIENT", COL_TEXT }, { "reason", "WHY", COL_TEXT },
+	{ "user", "USER", COL_TEXT },	  { "realm", "REALM", COL_TEXT }, { "client", "CLIENT", COL_TEXT },
+	{ "reason", "WHY", COL_TEXT },
 };
 
 static int run_why(struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	json_t *result = NULL, *args = json_object();
+	json_t *result = NULL, *args = with_realm(cli, json_object());
 	uint64_t limit = 20;
 	int r = cli_number(cli, "limit", 1, 1000, &limit);
 
@@ -176,7 +227,7 @@ static int run_why(struct cli *cli)
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
 	else if (r == 0 && json_array_size(rows))
-		print_table(stdout, why_columns, ARRAY_LEN(why_columns), rows);
+		print_rows(why_columns, ARRAY_LEN(why_columns), rows);
 	else if (r == 0)
 		printf("nothing was refused lately%s%s\n", cli->n_words ? " to " : "", cli->n_words ? cli->words[0] : "");
 	json_decref(result);
@@ -186,7 +237,8 @@ static int run_why(struct cli *cli)
 /* ---- users ---- */
 
 static const struct column user_columns[] = {
-	{ "name", "USER", COL_TEXT }, { "from", "FROM", COL_TEXT }, { "locked", "SET IN FILE", COL_BOOL },
+	{ "name", "USER", COL_TEXT }, { "realm", "REALM", COL_TEXT }, { "from", "FROM", COL_TEXT },
+	{ "locked", "SET IN FILE", COL_BOOL },
 };
 
 static int run_user_list(struct cli *cli)
@@ -196,11 +248,11 @@ static int run_user_list(struct cli *cli)
 	int r = cli_connect(cli, "stile-turn", &cl);
 
 	if (!r)
-		r = cli_call(cli, cl, "turn.user.list", NULL, &result);
+		r = cli_call(cli, cl, "turn.user.list", with_realm(cli, json_object()), &result);
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
 	else if (r == 0 && json_array_size(json_object_get(result, "rows")))
-		print_table(stdout, user_columns, ARRAY_LEN(user_columns), json_object_get(result, "rows"));
+		print_rows(user_columns, ARRAY_LEN(user_columns), json_object_get(result, "rows"));
 	else if (r == 0)
 		printf("no users\n");
 	json_decref(result);
@@ -246,7 +298,7 @@ static int put_user(struct cli *cli, bool create, const char *done_form)
 	bytes_wipe(password, sizeof password);
 	if (!args)
 		return cli_fail(cli, "name and password must be UTF-8");
-	return simple_call(cli, "turn.user.put", args, done);
+	return simple_call(cli, "turn.user.put", with_realm(cli, args), done);
 }
 
 static int run_user_add(struct cli *cli)
@@ -264,7 +316,7 @@ static int run_user_delete(struct cli *cli)
 	char done[300];
 
 	snprintf(done, sizeof done, "user %.200s is deleted", cli->words[0]);
-	return simple_call(cli, "turn.user.delete", json_pack("{s:s}", "name", cli->words[0]), done);
+	return simple_call(cli, "turn.user.delete", with_realm(cli, json_pack("{s:s}", "name", cli->words[0])), done);
 }
 
 /* ---- credentials ---- */
@@ -300,18 +352,31 @@ static int run_credentials(struct cli *cli)
 	return 0;
 }
 
+#define REALM_OPTION(what) { "realm", 'r', "NAME", what }
 static const struct option_row sessions_options[] = {
+	REALM_OPTION("of this realm only"),
 	{ "limit", 'n', "N", "show at most N (default 1000)" },
 };
 static const struct option_row drain_options[] = {
 	{ "deadline", 'd', "TIME", "stop after this time, whoever is still there (default: wait for the last)" },
 };
+static const struct option_row kill_options[] = {
+	REALM_OPTION("all allocations of this realm, instead of one"),
+};
+static const struct option_row user_options[] = {
+	REALM_OPTION("of this realm (default turn.realm)"),
+};
+static const struct option_row user_list_options[] = {
+	REALM_OPTION("of this realm only"),
+};
 static const struct option_row why_options[] = {
+	REALM_OPTION("in this realm only"),
 	{ "limit", 'n', "N", "show at most N (default 20)" },
 };
 static const struct option_row credentials_options[] = {
 	{ "ttl", 't', "TIME", "how long it is valid (default 24h)" },
 	{ "secret", 's', "ID", "which of turn.secrets (default the first)" },
+	REALM_OPTION("of this realm's secrets (default turn.secrets)"),
 	{ "mac", 0, "NAME", "sha1 (default, what every client's server library makes) or sha256" },
 };
 
@@ -321,10 +386,10 @@ static const struct command rows[] = {
 	  "to its peers, DOWN what came back. AGE counts from the allocation, REMAINING until it ends unless the\n"
 	  "client refreshes it. stile turn kill ID ends one.",
 	  sessions_options, ARRAY_LEN(sessions_options), 0, 0, run_sessions, WITHOUT_CONFIG },
-	{ "turn kill", "ID", "end one allocation",
+	{ "turn kill", "[ID]", "end one allocation, or all of a realm",
 	  "ID is the number that stile turn sessions shows. The client may allocate again at once; to keep it out, delete\n"
 	  "its user or change the password first.",
-	  NULL, 0, 1, 1, run_kill, WITHOUT_CONFIG },
+	  kill_options, ARRAY_LEN(kill_options), 0, 1, run_kill, WITHOUT_CONFIG },
 	{ "turn drain", "", "take no new allocations, and stop when the last has ended",
 	  "Clients keep what they have, and may refresh it; who asks for a new allocation is refused, or sent to\n"
 	  "turn.alternate_servers. stile status shows how many are left. Called again it sets another deadline. A\n"
@@ -335,18 +400,18 @@ static const struct command rows[] = {
 	  why_options, ARRAY_LEN(why_options), 0, 1, run_why, WITHOUT_CONFIG },
 	{ "turn user list", "", "users of the file and of the store",
 	  "A user that stands in the configuration file is changed there; the others by stile turn user.",
-	  NULL, 0, 0, 0, run_user_list, WITHOUT_CONFIG },
+	  user_list_options, ARRAY_LEN(user_list_options), 0, 0, run_user_list, WITHOUT_CONFIG },
 	{ "turn user add", "NAME", "make a user, at once",
 	  "The password is asked for, or is the first line of standard input. The user is kept in the store of the running\n"
 	  "server and is there after a restart.",
-	  NULL, 0, 1, 1, run_user_add, WITHOUT_CONFIG },
+	  user_options, ARRAY_LEN(user_options), 1, 1, run_user_add, WITHOUT_CONFIG },
 	{ "turn user passwd", "NAME", "change a user's password, at once",
 	  "The password is asked for, or is the first line of standard input. An open session ends when it cannot be\n"
 	  "refreshed with the new one.",
-	  NULL, 0, 1, 1, run_user_passwd, WITHOUT_CONFIG },
+	  user_options, ARRAY_LEN(user_options), 1, 1, run_user_passwd, WITHOUT_CONFIG },
 	{ "turn user delete", "NAME", "delete a user of the store",
 	  "It can make no more allocations. What is open ends when it would be refreshed, or by stile turn kill.",
-	  NULL, 0, 1, 1, run_user_delete, WITHOUT_CONFIG },
+	  user_options, ARRAY_LEN(user_options), 1, 1, run_user_delete, WITHOUT_CONFIG },
 	{ "turn snippet", "[HOST]", "what a WebRTC page needs: iceServers, ready to paste",
 	  "The URLs stand in the order of turn.listen. HOST is the name or address that clients use; without it the\n"
 	  "external address, or a listener's.", NULL, 0, 0, 1, run_snippet, WITHOUT_SERVICE },

@@ -27,11 +27,16 @@ struct metrics {
 	struct span *spans;
 	size_t stride; /* cells of a worker, a multiple of a cache line */
 	_Atomic int64_t *cells;
+	char **slot_names;  /* n_slots; NULL: not shown */
+	int64_t *slot_from; /* by cell: the sum when the slot got its name, which later sums are counted from */
+	unsigned n_slots;
 };
 
 static unsigned count_labels(const struct metric_row *row)
 {
 	unsigned n = 0;
+	if (row->slots)
+		return row->slots;
 	while (row->label && row->label_values && row->label_values[n])
 		n++;
 	return MAX(n, 1u);
@@ -70,6 +75,12 @@ int metrics_new(const struct metric_row *rows, size_t n_rows, unsigned n_workers
 	if (!m->cells)
 		return -ENOMEM;
 	memset(m->cells, 0, bytes);
+	for (size_t i = 0; i < n_rows; i++)
+		m->n_slots = MAX(m->n_slots, rows[i].slots);
+	m->slot_names = calloc(MAX(m->n_slots, 1u), sizeof(char *));
+	m->slot_from = calloc(m->stride, sizeof(*m->slot_from));
+	if (!m->slot_names || !m->slot_from)
+		return -ENOMEM;
 	*ret_m = steal_ptr(&m);
 	return 0;
 }
@@ -77,6 +88,10 @@ int metrics_new(const struct metric_row *rows, size_t n_rows, unsigned n_workers
 struct metrics *metrics_free(struct metrics *m)
 {
 	if (m) {
+		for (unsigned i = 0; m->slot_names && i < m->n_slots; i++)
+			free(m->slot_names[i]);
+		free(m->slot_names);
+		free(m->slot_from);
 		free(m->spans);
 		free(m->cells);
 		free(m);
@@ -145,7 +160,34 @@ int64_t metric_sum(const struct metrics *m, unsigned row, unsigned label)
 		if (c)
 			sum += (uint64_t)atomic_load_explicit(c, memory_order_relaxed);
 	}
+	if (row < m->n_rows && label < m->rows[row].slots)
+		sum -= (uint64_t)m->slot_from[m->spans[row].first + label];
 	return (int64_t)sum;
+}
+
+/* NULL: a slot without a name. */
+static const char *label_at(const struct metrics *m, unsigned row, unsigned i)
+{
+	return m->rows[row].slots ? m->slot_names[i] : m->rows[row].label_values[i];
+}
+
+int metrics_name_slot(struct metrics *m, unsigned i, const char *name)
+{
+	char *copy;
+
+	if (i >= m->n_slots)
+		return -EINVAL;
+	if (name && m->slot_names[i] && strcmp(name, m->slot_names[i]) == 0)
+		return 0;
+	copy = name ? text_dup(text_of(name)) : NULL;
+	if (name && !copy)
+		return -ENOMEM;
+	free(m->slot_names[i]);
+	m->slot_names[i] = copy;
+	for (unsigned row = 0; name && row < m->n_rows; row++)
+		if (i < m->rows[row].slots && m->rows[row].kind == METRIC_COUNTER)
+			m->slot_from[m->spans[row].first + i] += metric_sum(m, row, i);
+	return 0;
 }
 
 static double histogram_sum(const struct metrics *m, unsigned row)
@@ -203,10 +245,12 @@ static void put_row(FILE *f, const struct metrics *m, unsigned row)
 		return;
 	}
 	for (unsigned i = 0; i < m->spans[row].n; i++) {
+		if (r->label && !label_at(m, row, i))
+			continue;
 		fputs(r->name, f);
 		if (r->label) {
 			fprintf(f, "{%s=\"", r->label);
-			put_escaped(f, r->label_values[i], true);
+			put_escaped(f, label_at(m, row, i), true);
 			fputs("\"}", f);
 		}
 		fprintf(f, " %" PRId64 "\n", metric_sum(m, row, i));
@@ -270,7 +314,7 @@ static json_t *row_json(const struct metrics *m, unsigned row)
 		return json_integer(metric_sum(m, row, 0));
 	json_t *o = json_object();
 	for (unsigned i = 0; o && i < m->spans[row].n; i++)
-		if (set(o, r->label_values[i], json_integer(metric_sum(m, row, i))) < 0) {
+		if (label_at(m, row, i) && set(o, label_at(m, row, i), json_integer(metric_sum(m, row, i))) < 0) {
 			json_decref(o);
 			o = NULL;
 		}

@@ -20,6 +20,7 @@ struct metric_row {
 	const char *label;		  /* NULL: none */
 	const char *const *label_values;  /* NULL-terminated; the cell index is the position */
 	const double *buckets;		  /* histogram: upper bounds, ascending, ended by 0 */
+	unsigned slots; /* instead of label_values: so many, with names given while running (metrics_name_slot) */
 };
 
 struct metrics; /* one set of rows × workers */
@@ -33,6 +34,10 @@ void metric_add(struct metrics *m, unsigned worker, unsigned row, unsigned label
 void metric_set(struct metrics *m, unsigned worker, unsigned row, unsigned label, int64_t v);
 void metric_observe(struct metrics *m, unsigned worker, unsigned row, double v);
 int64_t metric_sum(const struct metrics *m, unsigned row, unsigned label);
+
+/* The i-th label value of all rows with slots is called so from now on; NULL: it is not shown. Counters begin at
+ * zero under a new name. By the thread that renders. 0, -EINVAL (no such slot) or -ENOMEM. */
+int metrics_name_slot(struct metrics *m, unsigned i, const char *name);
 
 /* Appends "# HELP", "# TYPE" and samples; malloc'd text. */
 char *metrics_prometheus(const struct metrics *m);

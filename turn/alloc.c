@@ -265,6 +265,8 @@ int turn_alloc_start(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
 	list_append(&s->allocs, &a->in_order);
 	s->n_allocs++;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, 1);
+	turn_count(s, TURN_M_REALM_ALLOCATIONS, a->realm, 1);
+	turn_count(s, TURN_M_REALM_CREATED, a->realm, 1);
 	turn_count(s, TURN_M_ALLOCATIONS_CREATED, a->path.transport->proto, 1);
 	log_emit(&MSG_TURN_ALLOC_CREATED, LF_U64("id", a->id), LF_STR("user", a->user), LF_STR("realm", turn_alloc_realm(a)->name),
 		 LF_STR("transport", a->path.transport->name), LF_ADDR("client", &a->path.client),
@@ -297,6 +299,7 @@ void turn_alloc_arrive(struct turn_alloc *a)
 	list_append(&s->allocs, &a->in_order);
 	s->n_allocs++;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, 1);
+	turn_count(s, TURN_M_REALM_ALLOCATIONS, a->realm, 1);
 }
 
 void turn_alloc_refresh(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
@@ -319,6 +322,7 @@ void turn_alloc_end(struct turn_alloc *a, enum turn_end why, uint64_t now)
 	turn_offload_end_all(a); /* so that the counters below are complete */
 	s->n_allocs--;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, -1);
+	turn_count(s, TURN_M_REALM_ALLOCATIONS, a->realm, -1);
 	turn_count(s, TURN_M_ALLOCATIONS_ENDED, why, 1);
 	log_emit(&MSG_TURN_ALLOC_ENDED, LF_U64("id", a->id), LF_STR("cause", causes[why]),
 		 LF_STR("user", a->user), LF_STR("realm", turn_alloc_realm(a)->name), LF_ADDR("client", &a->path.client),

@@ -454,6 +454,13 @@ void turn_fast_path_check(struct cfg *c)
 			if (strcmp(names[i], names[k]) == 0)
 				cfg_add_error(c, key.s, "%s is there twice", names[i]);
 	}
+	for (size_t i = 0; t->fast_path.mode && i < t->realms.n; i++) {
+		const struct turn_limits *l = &((const struct turn_realm_section *)t->realms.items)[i].limits;
+
+		if ((l->bitrate && l->bitrate != UINT64_MAX) || (l->bitrate_per_user && l->bitrate_per_user != UINT64_MAX))
+			cfg_add_warning(c, check_item("turn", "realms", i, "limits").s, "no channel of this realm will be in the kernel "
+					"(turn.fast_path.mode): its rate is limited, which is counted exactly in user space");
+	}
 	if (t->fast_path.mode && (t->limits.bitrate != UINT64_MAX || t->limits.bitrate_per_user != UINT64_MAX))
 		cfg_add_warning(c, "turn.fast_path.mode", "no channel will be in the kernel while turn.limits.bitrate or "
 				"bitrate_per_user limits the rate, which is counted exactly in user space");

@@ -59,6 +59,7 @@ struct turn_server {
 	struct hash_seed seed;
 	uint32_t number_spread;		/* odd: spreads channel numbers over an index */
 	uint64_t random;		/* state of transaction ids of indications */
+	bool by_realm;			/* there are several realms: their bytes are counted */
 	bool rates;			/* a bit rate is limited, in some realm */
 	bool behind_nat;		/* a relay address has another external one */
 	uint8_t *scratch;		/* TURN_SCRATCH bytes */

@@ -185,6 +185,8 @@ void turn_trim_start(struct turn_service *ts);
 void turn_trim_stop(struct turn_service *ts);
 
 /* verbs.c */
+/* The realm that a verb's arguments name, or the default one; NULL: there is none, and the request was ended. */
+const struct turn_realm *turn_realm_of_args(const struct turn_service *ts, struct control_request *rq, const json_t *args);
 void turn_add_verbs(struct turn_service *ts);
 
 /* why.c */

@@ -100,6 +100,7 @@ static void leave(struct turn_alloc *a, struct handover *h)
 	a->key = turn_key_unref(a->key);
 	s->n_allocs--;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, -1);
+	turn_count(s, TURN_M_REALM_ALLOCATIONS, a->realm, -1);
 	take_note(s, h);
 	h->alloc = a;
 }

@@ -2,7 +2,8 @@
 /*
  * The counters of stile-turn: the row enum is the order of turn_metric_rows. The label of each row has
  * a fixed set of values, whose position is the cell: an enum here, in turn/refusals.h or in
- * turn/policy.h. There are no user or peer labels. The edge adds its own rows at the end.
+ * turn/policy.h. There are no user or peer labels; realms are few and the
+ * administrator's. The edge adds its own rows at the end.
  */
 #pragma once
 #include "common/metrics.h"
@@ -26,6 +27,10 @@ enum turn_metric {
 	TURN_M_OFFLOADED_CHANNELS,  /* gauge; the edge's */
 	TURN_M_EXTERNAL_CHANGES,    /* main thread */
 	TURN_M_EXTERNAL_FAILURES,   /* by enum public_why; main thread */
+	TURN_M_REALM_ALLOCATIONS,   /* gauge; these by slot of the realm: turn/realm.h */
+	TURN_M_REALM_CREATED,
+	TURN_M_REALM_REFUSALS,
+	TURN_M_REALM_BYTES,	    /* both directions; while there are several realms */
 	TURN_METRICS
 };
 extern const struct metric_row turn_metric_rows[TURN_METRICS];

@@ -46,6 +46,8 @@ static void count(struct turn_alloc *a, const struct turn_offload_counts *n)
 		a->bytes[way] += n->bytes[way];
 		turn_count(a->server, TURN_M_PACKETS, way, (int64_t)n->packets[way]);
 		turn_count(a->server, TURN_M_BYTES, way, (int64_t)n->bytes[way]);
+		if (a->server->by_realm)
+			turn_count(a->server, TURN_M_REALM_BYTES, a->realm, (int64_t)n->bytes[way]);
 		turn_count(a->server, TURN_M_OFFLOADED_PACKETS, way, (int64_t)n->packets[way]);
 		turn_count(a->server, TURN_M_OFFLOADED_BYTES, way, (int64_t)n->bytes[way]);
 	}

@@ -191,6 +191,21 @@ bool turn_policy_is_retired(const struct turn_policy *p, unsigned slot)
 	return slot < TURN_REALM_SLOTS && p->slots[slot].retired;
 }
 
+bool turn_policy_has_realms(const struct turn_policy *p)
+{
+	for (unsigned i = 1; i < TURN_REALM_SLOTS; i++)
+		if (p->slots[i].realm)
+			return true;
+	return false;
+}
+
+const char *turn_policy_slot_name(const struct turn_policy *p, unsigned slot)
+{
+	if (slot == 0)
+		return p->realms[0]->name;
+	return slot < TURN_REALM_SLOTS && p->slots[slot].realm ? p->slots[slot].realm->name : NULL;
+}
+
 size_t turn_policy_n_realms(const struct turn_policy *p)
 {
 	return p->n_realms;

@@ -39,6 +39,8 @@ const struct turn_config *turn_policy_config(const struct turn_policy *p);
 int turn_policy_settle(struct turn_policy *p, const struct turn_policy *was, const struct turn_totals *t);
 /* Of a slot, configured or retired; of one that is free: the default realm. Never NULL. */
 const struct turn_realm *turn_policy_realm(const struct turn_policy *p, unsigned slot);
+bool turn_policy_has_realms(const struct turn_policy *p); /* beside the default one, configured or retired */
+const char *turn_policy_slot_name(const struct turn_policy *p, unsigned slot); /* NULL: it is free */
 bool turn_policy_is_retired(const struct turn_policy *p, unsigned slot);
 /* The configured ones, the default one first. */
 size_t turn_policy_n_realms(const struct turn_policy *p);

@@ -76,6 +76,8 @@ static inline void count(struct turn_alloc *a, enum turn_way way, size_t n)
 	a->bytes[way] += n;
 	turn_count(a->server, TURN_M_PACKETS, way, 1);
 	turn_count(a->server, TURN_M_BYTES, way, (int64_t)n);
+	if (a->server->by_realm)
+		turn_count(a->server, TURN_M_REALM_BYTES, a->realm, (int64_t)n);
 }
 
 size_t turn_spend_some(struct turn_alloc *a, enum turn_way way, size_t n, uint64_t now)

@@ -171,8 +171,11 @@ void turn_refuse(struct turn_request *q, enum turn_refusal what)
 {
 	turn_count(q->s, TURN_M_REFUSALS, what, 1);
 	answer_refusal(q, what);
-	if (turn_refusal_rows[what].msg)
-		keep_refusal(q, what);
+	if (!turn_refusal_rows[what].msg)
+		return;
+	if (q->realm)
+		turn_count(q->s, TURN_M_REALM_REFUSALS, q->realm->slot, 1);
+	keep_refusal(q, what);
 }
 
 /* ---- authentication ---- */

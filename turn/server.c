@@ -47,6 +47,7 @@ void turn_server_set_policy(struct turn_server *s, struct turn_policy *p)
 	s->policy = turn_policy_ref(p);
 	s->cfg = turn_policy_config(p);
 	s->rates = limits_a_rate(p);
+	s->by_realm = turn_policy_has_realms(p);
 	s->nonces.lifetime_ms = s->cfg->lifetime.nonce_ms;
 	(void)turn_policy_pairs(p, &n_pairs);
 	s->behind_nat = n_pairs > 0;

@@ -160,7 +160,12 @@ struct turn_session_info {
 	uint64_t packets_up, bytes_up, packets_down, bytes_down; /* up: client to peer */
 	unsigned permissions, channels;
 };
-void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned limit, uint64_t now,
+struct turn_session_query {
+	uint64_t after_id;
+	unsigned limit;
+	const char *realm; /* NULL: of all */
+};
+void turn_server_sessions(struct turn_server *s, const struct turn_session_query *q, uint64_t now,
 			  void (*fn)(const struct turn_session_info *i, void *arg), void *arg);
 /* The fast path: whether channels may go there; adds up what has been relayed there (before counters are shown); and
  * how many channels are there and why others are not, by enum fast_why. */
@@ -168,6 +173,7 @@ void turn_server_set_offload(struct turn_server *s, bool on);
 void turn_server_count_offloaded(struct turn_server *s);
 void turn_server_why_offload(const struct turn_server *s, uint64_t now, uint64_t *ret_n);
 bool turn_server_kill(struct turn_server *s, uint64_t id, uint64_t now); /* ends the allocation; false if there is none */
+unsigned turn_server_kill_realm(struct turn_server *s, const char *realm, uint64_t now); /* all of it; how many there were */
 /* Recent refusals of this worker, for `stile turn why`: turn/refusals.h lists them. */
 const struct turn_refusals *turn_server_refusals(const struct turn_server *s);
 unsigned turn_server_count(const struct turn_server *s);

@@ -119,10 +119,18 @@ static void set_rotation(struct turn_service *ts, const struct turn_config *cfg)
 	ts->nonces.rotate_ms = MAX(cfg->lifetime.nonce_ms, (uint64_t)NONCE_ROTATE_MS);
 }
 
+/* A label that cannot be had is one row less, no reason to refuse a configuration. */
+static void name_realms(struct turn_service *ts)
+{
+	for (unsigned i = 0; i < TURN_REALM_SLOTS; i++)
+		(void)metrics_name_slot(ts->metrics, i, turn_policy_slot_name(ts->policy, i));
+}
+
 static void take_policy(struct turn_service *ts, struct turn_policy *fresh)
 {
 	turn_policy_unref(ts->policy);
 	ts->policy = fresh;
+	name_realms(ts);
 	workers_call(&ts->workers, give_policy, fresh);
 }
 
@@ -205,7 +213,10 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 		return r;
 	}
 	turn_external_fill(ts->external, &ts->net.relay);
-	return build_policy(ts, cfg, &ts->net, err, err_n, &ts->policy);
+	r = build_policy(ts, cfg, &ts->net, err, err_n, &ts->policy);
+	if (r == 0)
+		name_realms(ts);
+	return r;
 }
 
 static int turn_start(struct service *s, char *err, size_t err_n)

@@ -31,21 +31,36 @@ static void describe(const struct turn_alloc *a, uint64_t now, struct turn_sessi
 	i->retired = turn_policy_is_retired(a->server->policy, a->realm);
 }
 
-void turn_server_sessions(struct turn_server *s, uint64_t after_id, unsigned limit, uint64_t now,
+static bool is_in(const struct turn_alloc *a, const char *realm)
+{
+	return !realm || strcmp(turn_alloc_realm(a)->name, realm) == 0;
+}
+
+void turn_server_sessions(struct turn_server *s, const struct turn_session_query *q, uint64_t now,
 			  void (*fn)(const struct turn_session_info *i, void *arg), void *arg)
 {
 	struct turn_session_info info;
+	unsigned left = q->limit;
 
 	list_for_each (it, &s->allocs) {
 		struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
-		if (a->id <= after_id)
+		if (a->id <= q->after_id || !is_in(a, q->realm))
 			continue;
-		if (limit-- == 0)
+		if (left-- == 0)
 			return;
 		turn_offload_count(a);
 		describe(a, now, &info);
 		fn(&info, arg);
 	}
+}
+
+static void kill_one(struct turn_alloc *a, uint64_t now)
+{
+	struct turn_path path = a->path;
+
+	turn_alloc_end(a, TURN_END_KILLED, now);
+	if (path.transport->close)
+		path.transport->close(&path);
 }
 
 bool turn_server_kill(struct turn_server *s, uint64_t id, uint64_t now)
@@ -54,13 +69,24 @@ bool turn_server_kill(struct turn_server *s, uint64_t id, uint64_t now)
 		struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
 		if (a->id != id)
 			continue;
-		struct turn_path path = a->path;
-		turn_alloc_end(a, TURN_END_KILLED, now);
-		if (path.transport->close)
-			path.transport->close(&path);
+		kill_one(a, now);
 		return true;
 	}
 	return false;
+}
+
+unsigned turn_server_kill_realm(struct turn_server *s, const char *realm, uint64_t now)
+{
+	unsigned n = 0;
+
+	list_for_each_safe (it, &s->allocs) {
+		struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
+		if (!is_in(a, realm))
+			continue;
+		kill_one(a, now);
+		n++;
+	}
+	return n;
 }
 
 unsigned turn_server_count(const struct turn_server *s)

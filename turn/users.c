@@ -11,9 +11,10 @@
 #include "turn/log_msgs.h"
 #include "turn/service.h"
 
-static const char KIND[] = "turn.user";
-const struct store_kind turn_store_kinds[] = { { KIND, &turn_user_schema }, { NULL, NULL } };
-enum { USER_MAX = 255, USER_CAP = 1024 };
+/* Of the default realm the key is the name; of another it is "realm/name", and no realm's name has a slash. */
+static const char KIND[] = "turn.user", REALM_KIND[] = "turn.realm-user";
+const struct store_kind turn_store_kinds[] = { { KIND, &turn_user_schema }, { REALM_KIND, &turn_user_schema }, { NULL, NULL } };
+enum { USER_MAX = 255, USER_CAP = 1024, KEY_CAP = USER_CAP + 128 };
 
 struct turn_users {
 	struct store *store;
@@ -21,10 +22,15 @@ struct turn_users {
 	size_t n;
 };
 
-static ptrdiff_t find(const struct turn_users *u, const char *name)
+static bool same_realm(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static ptrdiff_t find(const struct turn_users *u, const char *realm, const char *name)
 {
 	for (size_t i = 0; i < u->n; i++)
-		if (strcmp(u->list[i].name, name) == 0)
+		if (same_realm(u->list[i].realm, realm) && strcmp(u->list[i].name, name) == 0)
 			return (ptrdiff_t)i;
 	return -1;
 }
@@ -35,15 +41,16 @@ static void drop(struct turn_extra_user *x)
 		bytes_wipe((char *)x->password, strlen(x->password));
 	free((char *)x->name);
 	free((char *)x->password);
+	free((char *)x->realm);
 	*x = (struct turn_extra_user){ 0 };
 }
 
-static int set(struct turn_users *u, const char *name, const char *password)
+static int set(struct turn_users *u, const struct turn_extra_user *user)
 {
-	struct turn_extra_user fresh = { strdup(name), strdup(password) };
-	ptrdiff_t at = find(u, name);
+	struct turn_extra_user fresh = { strdup(user->name), strdup(user->password), user->realm ? strdup(user->realm) : NULL };
+	ptrdiff_t at = find(u, user->realm, user->name);
 
-	if (!fresh.name || !fresh.password) {
+	if (!fresh.name || !fresh.password || (user->realm && !fresh.realm)) {
 		drop(&fresh);
 		return -ENOMEM;
 	}
@@ -62,9 +69,9 @@ static int set(struct turn_users *u, const char *name, const char *password)
 	return 0;
 }
 
-static void unset(struct turn_users *u, const char *name)
+static void unset(struct turn_users *u, const char *realm, const char *name)
 {
-	ptrdiff_t at = find(u, name);
+	ptrdiff_t at = find(u, realm, name);
 
 	if (at < 0)
 		return;
@@ -98,15 +105,32 @@ static bool good_password(const char *password)
 }
 
 /* One bad row of an old or damaged store must not keep the server from its other users. */
-static void on_loaded(const struct store_object *o, void *arg)
+static void load_one(struct turn_users *u, const struct store_object *o, const char *realm, const char *written)
 {
 	const char *password = json_string_value(json_object_get(o->body, "password"));
 	char name[USER_CAP];
 
-	if (prepare_name(o->key, name) == 0 && good_password(password))
-		(void)set(arg, name, password);
+	if (prepare_name(written, name) == 0 && good_password(password))
+		(void)set(u, &(struct turn_extra_user){ name, password, realm });
 	else
 		log_emit(&MSG_TURN_USER_SKIPPED, LF_STR("user", o->key));
+}
+
+static void on_loaded(const struct store_object *o, void *arg)
+{
+	load_one(arg, o, NULL, o->key);
+}
+
+static void on_loaded_of_realm(const struct store_object *o, void *arg)
+{
+	const char *slash = strchr(o->key, '/');
+	char realm[128];
+
+	if (slash && (size_t)(slash - o->key) < sizeof realm)
+		snprintf(realm, sizeof realm, "%.*s", (int)(slash - o->key), o->key);
+	else
+		slash = NULL;
+	load_one(arg, o, slash ? realm : "", slash ? slash + 1 : NULL);
 }
 
 int turn_users_new(struct store *st, struct turn_users **ret_u)
@@ -117,7 +141,8 @@ int turn_users_new(struct store *st, struct turn_users **ret_u)
 	if (!u)
 		return -ENOMEM;
 	u->store = st;
-	if (st && (r = store_load(st, KIND, on_loaded, u)) != 0) {
+	if (st && ((r = store_load(st, KIND, on_loaded, u)) != 0 ||
+		   (r = store_load(st, REALM_KIND, on_loaded_of_realm, u)) != 0)) {
 		turn_users_free(u);
 		return r < 0 ? r : -EIO;
 	}
@@ -144,32 +169,45 @@ const struct turn_extra_user *turn_users_list(const struct turn_users *u, size_t
 
 /* ---- verbs ---- */
 
-static bool in_file(struct turn_service *ts, const char *name)
+static const struct turn_realm *realm_of(const struct turn_service *ts, const char *name)
 {
-	const struct turn_config *cfg = turn_policy_config(ts->policy);
-	const struct turn_user_section *users = cfg->users.items;
+	return name ? turn_policy_find_realm(ts->policy, name) : turn_policy_realm(ts->policy, 0);
+}
 
-	char prepared[USER_CAP];
+static bool in_file(const struct turn_service *ts, const char *realm, const char *name)
+{
+	const struct turn_realm *x = realm_of(ts, realm);
 
-	for (size_t i = 0; i < cfg->users.n; i++)
-		if (prepare_name(users[i].name, prepared) == 0 && strcmp(prepared, name) == 0)
+	for (size_t i = 0; x && i < x->n_users; i++)
+		if (x->users[i].from_file && strcmp(x->users[i].name, name) == 0)
 			return true;
 	return false;
+}
+
+static void add_row(json_t *rows, const char *realm, const char *name, bool from_store, bool locked)
+{
+	json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:b}", "name", name, "realm", realm, "from",
+					      from_store ? "store" : "file", "locked", locked));
 }
 
 static void verb_list(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
-	const struct turn_config *cfg = turn_policy_config(ts->policy);
-	const struct turn_user_section *users = cfg->users.items;
+	const char *only = json_string_value(json_object_get(args, "realm")), *first = turn_policy_realm(ts->policy, 0)->name;
 	json_t *rows = json_array();
 
-	(void)args;
-	for (size_t i = 0; i < cfg->users.n; i++)
-		json_array_append_new(rows, json_pack("{s:s, s:s, s:b}", "name", users[i].name, "from", "file", "locked", 1));
-	for (size_t i = 0; i < ts->users->n; i++)
-		json_array_append_new(rows, json_pack("{s:s, s:s, s:b}", "name", ts->users->list[i].name, "from",
-						      "store", "locked", in_file(ts, ts->users->list[i].name)));
+	for (size_t i = 0; i < turn_policy_n_realms(ts->policy); i++) {
+		const struct turn_realm *x = turn_policy_nth_realm(ts->policy, i);
+		for (size_t k = 0; k < x->n_users && (!only || strcmp(only, x->name) == 0); k++)
+			if (x->users[k].from_file)
+				add_row(rows, x->name, x->users[k].name, false, true);
+	}
+	for (size_t i = 0; i < ts->users->n; i++) {
+		const struct turn_extra_user *u = &ts->users->list[i];
+		const char *realm = u->realm ? u->realm : first;
+		if (!only || strcmp(only, realm) == 0)
+			add_row(rows, realm, u->name, true, in_file(ts, u->realm, u->name));
+	}
 	control_reply(rq, json_pack("{s:o}", "rows", rows));
 }
 
@@ -178,6 +216,7 @@ struct change {
 	struct turn_service *ts;
 	struct control_request *rq;
 	char *name, *password; /* password NULL: delete */
+	char *realm;	       /* NULL: the default one */
 };
 
 static void change_free(struct change *c)
@@ -185,6 +224,7 @@ static void change_free(struct change *c)
 	if (c->password)
 		bytes_wipe(c->password, strlen(c->password));
 	free(c->name);
+	free(c->realm);
 	free(c->password);
 	free(c);
 }
@@ -211,9 +251,9 @@ static void on_stored(const struct store_outcome *o, void *arg)
 		return;
 	}
 	if (c->password)
-		r = set(c->ts->users, c->name, c->password);
+		r = set(c->ts->users, &(struct turn_extra_user){ c->name, c->password, c->realm });
 	else
-		unset(c->ts->users, c->name);
+		unset(c->ts->users, c->realm, c->name);
 	if (r == 0)
 		r = turn_service_rebuild(c->ts, err, sizeof err);
 	else
@@ -225,7 +265,7 @@ static void on_stored(const struct store_outcome *o, void *arg)
 	change_free(c);
 }
 
-static struct change *change_new(struct turn_service *ts, struct control_request *rq, const char *name, const char *password)
+static struct change *change_new(struct turn_service *ts, struct control_request *rq, const struct turn_extra_user *u)
 {
 	struct change *c = calloc(1, sizeof *c);
 
@@ -233,21 +273,35 @@ static struct change *change_new(struct turn_service *ts, struct control_request
 		return NULL;
 	c->ts = ts;
 	c->rq = rq;
-	c->name = strdup(name);
-	c->password = password ? strdup(password) : NULL;
-	if (!c->name || (password && !c->password)) {
+	c->name = strdup(u->name);
+	c->password = u->password ? strdup(u->password) : NULL;
+	c->realm = u->realm ? strdup(u->realm) : NULL;
+	if (!c->name || (u->password && !c->password) || (u->realm && !c->realm)) {
 		change_free(c);
 		return NULL;
 	}
 	return c;
 }
 
-/* What both verbs refuse; true if the request was ended. Else name is the argument's normal form. */
+/* NULL: the default realm, by that word too. */
+static const char *realm_arg(const struct turn_service *ts, const json_t *args)
+{
+	const char *realm = json_string_value(json_object_get(args, "realm"));
+
+	return realm && strcmp(realm, turn_policy_realm(ts->policy, 0)->name) == 0 ? NULL : realm;
+}
+
+/* What both verbs refuse; true if the request was ended. Else name is the argument's normal form. A user of a realm
+ * that is not configured can be deleted, but not made. */
 static bool refused(struct turn_service *ts, struct control_request *rq, const json_t *args, char name[static USER_CAP])
 {
+	const char *realm = realm_arg(ts, args);
+
 	if (prepare_name(json_string_value(json_object_get(args, "name")), name) < 0)
 		control_fail(rq, "bad-request", NULL, "a user name has 1 to 255 bytes, without control and invisible characters");
-	else if (in_file(ts, name))
+	else if (!realm_of(ts, realm) && find(ts->users, realm, name) < 0)
+		control_fail(rq, "not-found", "stile status names the realms", "there is no realm %s", realm);
+	else if (in_file(ts, realm, name))
 		control_fail(rq, "locked", "change the file and run stile reload", "user %s is set in %s", name, ts->svc->config_path);
 	else if (!ts->users->store)
 		control_fail(rq, "failed", "set store.path", "this server runs without a store");
@@ -256,37 +310,56 @@ static bool refused(struct turn_service *ts, struct control_request *rq, const j
 	return true;
 }
 
-static void verb_put(struct control_request *rq, const json_t *args, void *arg)
+static const char *store_key(const struct turn_extra_user *u, char buf[static KEY_CAP])
 {
-	struct turn_service *ts = arg;
-	const char *password = json_string_value(json_object_get(args, "password"));
-	const json_t *create = json_object_get(args, "create"); /* absent: either way */
-	char name[USER_CAP];
+	if (!u->realm)
+		return u->name;
+	snprintf(buf, KEY_CAP, "%s/%s", u->realm, u->name);
+	return buf;
+}
 
-	if (refused(ts, rq, args, name))
-		return;
-	if (json_is_false(create) && find(ts->users, name) < 0) {
-		control_fail(rq, "not-found", "stile turn user add makes one", "there is no user %s", name);
-		return;
-	}
-	if (!good_password(password)) {
-		control_fail(rq, "bad-request", NULL, "a password has 1 to 255 bytes, without control and invisible characters");
-		return;
-	}
-	struct change *c = change_new(ts, rq, name, password);
-	json_t *body = json_pack("{s:s}", "password", password);
+static void send_change(struct turn_service *ts, struct control_request *rq, const struct turn_extra_user *u,
+			uint64_t revision)
+{
+	const char *kind = u->realm ? REALM_KIND : KIND;
+	char buf[KEY_CAP];
+	const char *key = store_key(u, buf);
+	struct change *c = change_new(ts, rq, u);
 	struct store_call call = { .loop = ts->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c };
+	json_t *body = u->password ? json_pack("{s:s}", "password", u->password) : NULL;
 	int r = -ENOMEM;
 
 	if (c && body)
-		r = store_put(ts->users->store, &call, KIND, name, json_is_true(create) ? 0 : STORE_ANY, body);
+		r = store_put(ts->users->store, &call, kind, key, revision, body);
+	else if (c && !u->password)
+		r = store_delete(ts->users->store, &call, kind, key, STORE_ANY);
 	else
 		json_decref(body);
 	if (r < 0) {
-		control_fail(rq, "failed", NULL, "user %s: %s", name, strerror(-r));
+		control_fail(rq, "failed", NULL, "user %s: %s", u->name, strerror(-r));
 		if (c)
 			change_free(c);
 	}
+}
+
+static void verb_put(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct turn_service *ts = arg;
+	const json_t *create = json_object_get(args, "create"); /* absent: either way */
+	char name[USER_CAP];
+	struct turn_extra_user u = { name, json_string_value(json_object_get(args, "password")), realm_arg(ts, args) };
+
+	if (refused(ts, rq, args, name))
+		return;
+	if (json_is_false(create) && find(ts->users, u.realm, name) < 0) {
+		control_fail(rq, "not-found", "stile turn user add makes one", "there is no user %s", name);
+		return;
+	}
+	if (!good_password(u.password)) {
+		control_fail(rq, "bad-request", NULL, "a password has 1 to 255 bytes, without control and invisible characters");
+		return;
+	}
+	send_change(ts, rq, &u, json_is_true(create) ? 0 : STORE_ANY);
 }
 
 static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
@@ -294,22 +367,14 @@ static void verb_delete(struct control_request *rq, const json_t *args, void *ar
 	struct turn_service *ts = arg;
 	char name[USER_CAP];
 
-	if (refused(ts, rq, args, name))
-		return;
-	struct change *c = change_new(ts, rq, name, NULL);
-	struct store_call call = { .loop = ts->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c };
-	int r = c ? store_delete(ts->users->store, &call, KIND, name, STORE_ANY) : -ENOMEM;
-	if (r < 0) {
-		control_fail(rq, "failed", NULL, "user %s: %s", name, strerror(-r));
-		if (c)
-			change_free(c);
-	}
+	if (!refused(ts, rq, args, name))
+		send_change(ts, rq, &(struct turn_extra_user){ name, NULL, realm_arg(ts, args) }, STORE_ANY);
 }
 
 static const struct control_verb verbs[] = {
-	{ "turn.user.list", CONTROL_OPERATOR, verb_list, "users of the file and of the store, without passwords" },
-	{ "turn.user.put", CONTROL_ADMIN, verb_put, "{name, password, create}: makes a user (create true), changes its password (false), or either" },
-	{ "turn.user.delete", CONTROL_ADMIN, verb_delete, "{name}: deletes a user of the store" },
+	{ "turn.user.list", CONTROL_OPERATOR, verb_list, "{realm}: users of the file and of the store, without passwords" },
+	{ "turn.user.put", CONTROL_ADMIN, verb_put, "{name, password, create, realm}: makes a user (create true), changes its password (false), or either" },
+	{ "turn.user.delete", CONTROL_ADMIN, verb_delete, "{name, realm}: deletes a user of the store" },
 };
 
 void turn_users_add_verbs(struct turn_service *ts)

@@ -119,24 +119,70 @@ static json_t *fast_path_json(struct turn_service *ts)
 			 "packets_to_client", (json_int_t)metric_sum(ts->metrics, TURN_M_OFFLOADED_PACKETS, TURN_DOWN));
 }
 
+/* ---- turn.status: realms ---- */
+
+static json_t *names_json(const struct cfg_list *l)
+{
+	char *const *names = l->items;
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < l->n; i++)
+		json_array_append_new(rows, json_string(names[i]));
+	return rows;
+}
+
+static json_t *endpoints_json(const struct cfg_list *l)
+{
+	const struct cfg_endpoint *e = l->items;
+	json_t *rows = json_array();
+	char at[ADDR_STRLEN];
+
+	for (size_t i = 0; i < l->n; i++)
+		json_array_append_new(rows, json_sprintf("%s:%s", turn_listen_kinds[e[i].proto].name, addr_print(&e[i].at, at)));
+	return rows;
+}
+
+static json_int_t limit_json(uint64_t limit)
+{
+	return limit == UINT64_MAX ? -1 : (json_int_t)limit;
+}
+
+/* The default realm first, then the others, then those that a reload removed and that still have allocations. */
+static json_t *realms_json(const struct turn_service *ts)
+{
+	const struct turn_policy *p = ts->policy;
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < turn_policy_n_realms(p); i++) {
+		const struct turn_realm *x = turn_policy_nth_realm(p, i);
+		json_array_append_new(rows, json_pack("{s:s, s:b, s:o, s:o, s:b, s:I, s:I, s:I, s:I}", "name", x->name, "removed", 0,
+			"server_names", names_json(&x->server_names), "listen", endpoints_json(&x->listen), "password",
+			x->password != NULL, "users", (json_int_t)x->n_users, "secrets", (json_int_t)x->secrets.n, "allocations",
+			(json_int_t)turn_totals_of_realm(ts->totals, x->slot), "allocations_limit", limit_json(x->limits.allocations)));
+	}
+	for (unsigned slot = 1; slot < TURN_REALM_SLOTS; slot++)
+		if (turn_policy_is_retired(p, slot) && turn_totals_of_realm(ts->totals, slot) > 0)
+			json_array_append_new(rows, json_pack("{s:s, s:b, s:I}", "name", turn_policy_realm(p, slot)->name, "removed",
+							      1, "allocations", (json_int_t)turn_totals_of_realm(ts->totals, slot)));
+	return rows;
+}
+
 static void verb_status(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
 	const struct turn_config *cfg = turn_policy_config(ts->policy);
 	struct io_sum sum = { .gro = true, .gso = true };
-	size_t n_extra;
 
 	(void)args;
-	(void)turn_users_list(ts->users, &n_extra);
 	workers_call(&ts->workers, add_io, &sum);
-	control_reply(rq, json_pack("{s:s, s:b, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
-		"realm", cfg->realm, "draining", ts->draining, "listeners", listeners_json(ts), "relay_addresses", relays_json(ts),
+	control_reply(rq, json_pack("{s:s, s:o, s:b, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
+		"realm", cfg->realm, "realms", realms_json(ts), "draining", ts->draining, "listeners", listeners_json(ts), "relay_addresses", relays_json(ts),
 		"relay_port_first", (int)cfg->relay.ports.first, "relay_port_last", (int)cfg->relay.ports.last,
 		"workers", (int)ts->n_workers,
 		"allocations", (json_int_t)turn_totals_allocations(ts->totals),
-		"allocations_limit", cfg->limits.allocations == UINT64_MAX ? (json_int_t)-1 : (json_int_t)cfg->limits.allocations,
+		"allocations_limit", limit_json(cfg->limits.allocations),
 		"connections", (json_int_t)turn_clients_count(ts->clients),
-		"password", cfg->password != NULL, "users", (json_int_t)cfg->users.n + (json_int_t)n_extra,
+		"password", cfg->password != NULL, "users", (json_int_t)turn_policy_realm(ts->policy, 0)->n_users,
 		"secrets", (json_int_t)cfg->secrets.n, "peers_allowed", prefixes_json(&cfg->peers.allow),
 		"peers_denied", prefixes_json(&cfg->peers.deny), "fast_path", fast_path_json(ts),
 		"io", "gro", sum.gro, "gso", sum.gso, "received", (json_int_t)sum.s.rx,
@@ -152,6 +198,7 @@ struct page {
 	unsigned left;
 	uint64_t after; /* id to go on behind, within worker `worker` */
 	unsigned worker;
+	const char *realm; /* NULL: of all */
 	uint64_t now;
 };
 
@@ -163,8 +210,8 @@ static unsigned worker_of(uint64_t id)
 static void add_session(const struct turn_session_info *i, void *arg)
 {
 	struct page *pg = arg;
-	json_t *row = json_pack("{s:I, s:s%, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "id", (json_int_t)i->id,
-		"user", i->user, strlen(i->user), "transport", i->transport,
+	json_t *row = json_pack("{s:I, s:s%, s:s, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "id", (json_int_t)i->id,
+		"user", i->user, strlen(i->user), "realm", i->realm, "realm_removed", i->retired, "transport", i->transport,
 		"age_ms", (json_int_t)(pg->now - i->created_ms),
 		"remaining_ms", (json_int_t)(i->expires_ms > pg->now ? i->expires_ms - pg->now : 0),
 		"packets_up", (json_int_t)i->packets_up, "bytes_up", (json_int_t)i->bytes_up,
@@ -188,7 +235,8 @@ static void add_sessions(struct worker *wk, void *arg)
 	if (w->index < pg->worker || pg->left == 0)
 		return;
 	pg->now = loop_now(w->loop);
-	turn_server_sessions(w->server, w->index == pg->worker ? pg->after : 0, pg->left, pg->now, add_session, pg);
+	turn_server_sessions(w->server, &(struct turn_session_query){ w->index == pg->worker ? pg->after : 0, pg->left, pg->realm },
+			     pg->now, add_session, pg);
 }
 
 static void verb_sessions(struct control_request *rq, const json_t *args, void *arg)
@@ -196,7 +244,8 @@ static void verb_sessions(struct control_request *rq, const json_t *args, void *
 	struct turn_service *ts = arg;
 	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
 	const json_t *cursor = json_object_get(args, "cursor");
-	struct page pg = { .left = limit > 0 ? (unsigned)MIN(limit, PAGE_MAX) : PAGE };
+	struct page pg = { .left = limit > 0 ? (unsigned)MIN(limit, PAGE_MAX) : PAGE,
+			   .realm = json_string_value(json_object_get(args, "realm")) };
 	unsigned asked = pg.left;
 
 	if (cursor) {
@@ -217,8 +266,17 @@ static void verb_sessions(struct control_request *rq, const json_t *args, void *
 
 struct kill {
 	uint64_t id;
-	bool done;
+	const char *realm;
+	unsigned done;
 };
+
+static void kill_sessions(struct worker *wk, void *arg)
+{
+	struct turn_worker *w = wk->state;
+	struct kill *k = arg;
+
+	k->done += turn_server_kill_realm(w->server, k->realm, loop_now(w->loop));
+}
 
 static void kill_session(struct worker *wk, void *arg)
 {
@@ -233,8 +291,13 @@ static void verb_kill(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
 	const json_t *id = json_object_get(args, "id");
-	struct kill k = { .id = (uint64_t)json_integer_value(id) };
+	struct kill k = { .id = (uint64_t)json_integer_value(id), .realm = json_string_value(json_object_get(args, "realm")) };
 
+	if (k.realm) {
+		workers_call(&ts->workers, kill_sessions, &k);
+		control_reply(rq, json_pack("{s:s, s:I}", "realm", k.realm, "killed", (json_int_t)k.done));
+		return;
+	}
 	if (!json_is_integer(id)) {
 		control_fail(rq, "bad-request", "stile turn sessions shows the ids", "id must be a number");
 		return;
@@ -248,11 +311,21 @@ static void verb_kill(struct control_request *rq, const json_t *args, void *arg)
 
 /* ---- turn.credentials ---- */
 
-static const struct turn_secret_section *find_secret(const struct turn_config *cfg, const char *id)
+const struct turn_realm *turn_realm_of_args(const struct turn_service *ts, struct control_request *rq, const json_t *args)
 {
-	const struct turn_secret_section *s = cfg->secrets.items;
+	const char *name = json_string_value(json_object_get(args, "realm"));
+	const struct turn_realm *x = turn_policy_find_realm(ts->policy, name);
 
-	for (size_t i = 0; i < cfg->secrets.n; i++)
+	if (!x)
+		control_fail(rq, "not-found", "stile status names the realms", "there is no realm %s", name);
+	return x;
+}
+
+static const struct turn_secret_section *find_secret(const struct turn_realm *x, const char *id)
+{
+	const struct turn_secret_section *s = x->secrets.items;
+
+	for (size_t i = 0; i < x->secrets.n; i++)
 		if (!id || strcmp(s[i].id, id) == 0)
 			return &s[i];
 	return NULL;
@@ -261,17 +334,21 @@ static const struct turn_secret_section *find_secret(const struct turn_config *c
 static void verb_credentials(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
-	const struct turn_config *cfg = turn_policy_config(ts->policy);
 	const char *name = json_string_value(json_object_get(args, "name"));
 	const char *secret_id = json_string_value(json_object_get(args, "secret"));
 	json_int_t ttl = json_integer_value(json_object_get(args, "ttl"));
 	const char *mac = json_string_value(json_object_get(args, "mac"));
-	const struct turn_secret_section *s = find_secret(cfg, secret_id);
+	const struct turn_realm *x = turn_realm_of_args(ts, rq, args);
+	const struct turn_secret_section *s = x ? find_secret(x, secret_id) : NULL;
 	struct turn_minted made;
 
+	if (!x)
+		return;
 	if (!s) {
-		control_fail(rq, "not-found", "write: turn.secrets: [ { id: 2026a, secret: … } ]",
-			     secret_id ? "there is no secret %s" : "no shared secret is configured", secret_id);
+		control_fail(rq, "not-found", x->slot ? "write, in this realm: secrets: [ { id: 2026a, secret: … } ]" :
+							"write: turn.secrets: [ { id: 2026a, secret: … } ]",
+			     secret_id ? "there is no secret %s in realm %s" : "no shared secret is configured%s in realm %s",
+			     secret_id ? secret_id : "", x->name);
 		return;
 	}
 	ttl = ttl > 0 ? MIN(ttl, CREDENTIAL_TTL_MAX_S) : CREDENTIAL_TTL_S;
@@ -284,7 +361,7 @@ static void verb_credentials(struct control_request *rq, const json_t *args, voi
 	}
 	control_reply(rq, json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:o}", "username", made.user, "password", made.password, "ttl",
 				    (json_int_t)ttl, "expires", (json_int_t)expiry, "secret", s->id, "realm",
-				    cfg->realm, "listeners", listeners_json(ts)));
+				    x->name, "listeners", listeners_json(ts)));
 	bytes_wipe(&made, sizeof made);
 }
 
@@ -311,10 +388,10 @@ static void verb_metrics(struct control_request *rq, const json_t *args, void *a
 
 static const struct control_verb verbs[] = {
 	{ "turn.status", CONTROL_VIEWER, verb_status, "listeners, relay addresses, credential sources, counts" },
-	{ "turn.sessions", CONTROL_VIEWER, verb_sessions, "{limit, cursor}: allocations with their five-tuple, bytes and lifetime" },
-	{ "turn.kill", CONTROL_OPERATOR, verb_kill, "{id}: ends one allocation" },
-	{ "turn.credentials", CONTROL_OPERATOR, verb_credentials, "{name, ttl, secret, mac}: mints a time-limited credential" },
-	{ "turn.why", CONTROL_OPERATOR, turn_verb_why, "{match, limit}: recent refusals of a user or an address, newest first" },
+	{ "turn.sessions", CONTROL_VIEWER, verb_sessions, "{limit, cursor, realm}: allocations with their five-tuple, bytes and lifetime" },
+	{ "turn.kill", CONTROL_OPERATOR, verb_kill, "{id} or {realm}: ends one allocation, or all of a realm" },
+	{ "turn.credentials", CONTROL_OPERATOR, verb_credentials, "{name, ttl, secret, mac, realm}: mints a time-limited credential" },
+	{ "turn.why", CONTROL_OPERATOR, turn_verb_why, "{match, limit, realm}: recent refusals of a user or an address, newest first" },
 	{ "turn.metrics", CONTROL_VIEWER, verb_metrics, "{text}: counters, as JSON or as Prometheus text" },
 };
 

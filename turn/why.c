@@ -12,6 +12,7 @@ enum { WHY_DEFAULT = 20, WHY_MAX = 1000, WHY_RING = TURN_REFUSALS_KEPT + TURN_RE
 
 struct found {
 	const char *match; /* NULL: all */
+	const char *realm; /* NULL: all */
 	struct addr ip;	   /* match as an address; AF_UNSPEC if it is none */
 	struct turn_refused *list;
 	size_t n, cap;
@@ -22,6 +23,8 @@ static bool wanted(const struct found *f, const struct turn_refused *r)
 {
 	const char *colon = strchr(r->user, ':'); /* REST: "expiry:name" */
 
+	if (f->realm && strcmp(f->realm, r->realm) != 0)
+		return false;
 	if (!f->match)
 		return true;
 	if (addr_family(&f->ip) != AF_UNSPEC)
@@ -73,8 +76,8 @@ static json_t *row_json(const struct turn_refused *r, uint64_t now)
 	const struct turn_refusal_row *row = &turn_refusal_rows[r->what];
 	char client[ADDR_STRLEN];
 
-	return json_pack("{s:I, s:i, s:s, s:o, s:s, s:o}", "ago_ms", (json_int_t)(now > r->at_ms ? now - r->at_ms : 0), "code",
-			 (int)row->code, "method", r->method, "user", clean_string(r->user), "client",
+	return json_pack("{s:I, s:i, s:s, s:o, s:s, s:s, s:o}", "ago_ms", (json_int_t)(now > r->at_ms ? now - r->at_ms : 0), "code",
+			 (int)row->code, "method", r->method, "user", clean_string(r->user), "realm", r->realm, "client",
 			 addr_print(&r->client, client), "reason", clean_string(r->reason));
 }
 
@@ -82,7 +85,8 @@ void turn_verb_why(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
 	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
-	struct found f = { .match = json_string_value(json_object_get(args, "match")), .cap = (size_t)ts->n_workers * WHY_RING };
+	struct found f = { .match = json_string_value(json_object_get(args, "match")),
+			   .realm = json_string_value(json_object_get(args, "realm")), .cap = (size_t)ts->n_workers * WHY_RING };
 	size_t most = limit > 0 ? (size_t)MIN(limit, WHY_MAX) : WHY_DEFAULT;
 	json_t *rows = json_array();
 

@@ -205,7 +205,7 @@ static void a_session_shows_them_at_once(void **state)
 	assert_int_equal(allocate(&alice), 0);
 	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
 	only()->n = (struct turn_offload_counts){ { 3, 4 }, { 30, 40 } };
-	turn_server_sessions(w->server, 0, 1, w->now, see, &info);
+	turn_server_sessions(w->server, &(struct turn_session_query){ .after_id = 0, .limit = 1 }, w->now, see, &info);
 	assert_int_equal(info.packets_up, 3);
 	assert_int_equal(info.bytes_down, 40);
 }

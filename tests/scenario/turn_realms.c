@@ -452,6 +452,52 @@ static void a_ticket_goes_to_another_worker_with_its_realm(void **state)
 	world_stop(&second);
 }
 
+/* ---- what the administrator sees ---- */
+
+static void keep_session(const struct turn_session_info *i, void *arg)
+{
+	struct turn_session_info **next = arg;
+	*(*next)++ = *i;
+}
+
+static void sessions_counters_and_ends_are_by_realm(void **state)
+{
+	struct world *w = *state;
+	struct turn_session_info seen[4], *next = seen;
+	struct client a = client_udp(w, "192.0.2.1:1", "alice"), b = partner(w, "192.0.2.1:2", "alice"),
+		      c = partner(w, "192.0.2.1:3", "carol");
+
+	assert_int_equal(allocate(&a), 0);
+	assert_int_equal(allocate(&b), 0);
+	assert_int_equal(allocate(&c), 0);
+	assert_int_equal(permit(&b, "9.9.9.9"), 0);
+	send_to(&b, "9.9.9.9:9", "12345");
+	assert_peer_got(w, "9.9.9.9:9", "12345");
+	assert_int_equal(permit(&b, "10.0.0.1"), 403);
+	assert_int_equal(counted(w, TURN_M_REALM_ALLOCATIONS, 0), 1);
+	assert_int_equal(counted(w, TURN_M_REALM_ALLOCATIONS, 1), 2);
+	assert_int_equal(counted(w, TURN_M_REALM_CREATED, 1), 2);
+	assert_int_equal(counted(w, TURN_M_REALM_BYTES, 1), 5);
+	assert_int_equal(counted(w, TURN_M_REALM_BYTES, 0), 0);
+	assert_int_equal(counted(w, TURN_M_REALM_REFUSALS, 1), 1); /* the challenges are none */
+	assert_int_equal(counted(w, TURN_M_REALM_REFUSALS, 0), 0);
+	turn_server_sessions(w->server, &(struct turn_session_query){ .limit = 4, .realm = "partner.example" }, w->now, keep_session, &next);
+	assert_int_equal(next - seen, 2);
+	assert_string_equal(seen[0].realm, "partner.example");
+	assert_string_equal(seen[1].user, "carol");
+	assert_false(seen[0].retired);
+	w->cfg.realms.n = 0;
+	world_reload(w);
+	next = seen;
+	turn_server_sessions(w->server, &(struct turn_session_query){ .limit = 4 }, w->now, keep_session, &next);
+	assert_int_equal(next - seen, 3);
+	assert_true(seen[1].retired && !seen[0].retired);
+	assert_int_equal(turn_server_kill_realm(w->server, "nobody.example", w->now), 0);
+	assert_int_equal(turn_server_kill_realm(w->server, "partner.example", w->now), 2);
+	assert_int_equal(turn_server_count(w->server), 1);
+	assert_int_equal(counted(w, TURN_M_REALM_ALLOCATIONS, 1), 0);
+}
+
 /* ---- reload ---- */
 
 static void a_realm_that_is_added_is_there_at_once(void **state)
@@ -624,6 +670,7 @@ int main(void)
 		REALMS(a_ticket_a_token_and_a_connection_are_of_their_realm),
 		REALMS(a_connection_to_a_peer_is_of_its_realm),
 		REALMS(a_ticket_goes_to_another_worker_with_its_realm),
+		REALMS(sessions_counters_and_ends_are_by_realm),
 		REALMS(a_realm_that_is_added_is_there_at_once),
 		REALMS(the_order_of_realms_means_nothing),
 		REALMS(what_lives_in_a_removed_realm_goes_on_by_its_rules),

@@ -28,7 +28,7 @@ static void a_session_shows_who_where_and_how_much(void **state)
 	channel_data(&alice, 0x4000, "12345");
 	peer_says(w, &alice.relay, "9.9.9.8:1", "123");
 	world_wait(w, 300000);
-	turn_server_sessions(w->server, 0, 8, w->now, add, &p);
+	turn_server_sessions(w->server, &(struct turn_session_query){ .after_id = 0, .limit = 8 }, w->now, add, &p);
 	assert_int_equal(p.n, 1);
 	assert_string_equal(p.rows[0].user, "alice");
 	assert_string_equal(p.rows[0].transport, "tcp");
@@ -55,9 +55,9 @@ static void sessions_are_paged_in_the_order_of_their_ids(void **state)
 		struct client c = client_udp(w, at, "alice");
 		assert_int_equal(allocate(&c), 0);
 	}
-	turn_server_sessions(w->server, 0, 3, w->now, add, &first);
+	turn_server_sessions(w->server, &(struct turn_session_query){ .after_id = 0, .limit = 3 }, w->now, add, &first);
 	assert_int_equal(first.n, 3);
-	turn_server_sessions(w->server, first.rows[2].id, 3, w->now, add, &second);
+	turn_server_sessions(w->server, &(struct turn_session_query){ .after_id = first.rows[2].id, .limit = 3 }, w->now, add, &second);
 	assert_int_equal(second.n, 2);
 	assert_true(first.rows[0].id < first.rows[1].id && first.rows[2].id < second.rows[0].id);
 	assert_int_equal(addr_port(&second.rows[1].client), 104);
@@ -70,7 +70,7 @@ static void a_killed_session_is_gone_and_its_connection_closed(void **state)
 	struct page p = { 0 };
 
 	assert_int_equal(allocate(&alice), 0);
-	turn_server_sessions(w->server, 0, 8, w->now, add, &p);
+	turn_server_sessions(w->server, &(struct turn_session_query){ .after_id = 0, .limit = 8 }, w->now, add, &p);
 	assert_false(turn_server_kill(w->server, p.rows[0].id + 256, w->now));
 	assert_true(turn_server_kill(w->server, p.rows[0].id, w->now));
 	assert_int_equal(w->n_relays, 0);

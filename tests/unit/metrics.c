@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <string.h>
@@ -166,11 +167,50 @@ static void a_reader_beside_counting_workers_sees_whole_numbers(void **state)
 	assert_int_equal(metric_sum(m, LATENCY, 3), WORKERS * 20000);
 }
 
+static void slots_get_their_names_while_running(void **state)
+{
+	static const struct metric_row by_realm[] = {
+		{ "stile_test_bytes_total", METRIC_COUNTER, "Bytes.", "realm", NULL, NULL, 3 },
+		{ "stile_test_alive", METRIC_GAUGE, "Alive.", "realm", NULL, NULL, 2 },
+	};
+	struct metrics *made = NULL;
+
+	(void)state;
+	assert_int_equal(metrics_new(by_realm, ARRAY_LEN(by_realm), 2, &made), 0);
+	_cleanup_(metrics_freep) struct metrics *m = made;
+	metric_add(m, 0, 0, 1, 5);
+	metric_add(m, 1, 0, 1, 6);
+	metric_add(m, 1, 1, 1, 2);
+	assert_int_equal(metrics_name_slot(m, 1, "old.example"), 0);
+	assert_int_equal(metric_sum(m, 0, 1), 0); /* what came before the name is nobody's */
+	metric_add(m, 0, 0, 1, 7);
+	assert_int_equal(metrics_name_slot(m, 1, "old.example"), 0);
+	assert_int_equal(metric_sum(m, 0, 1), 7);
+	assert_int_equal(metrics_name_slot(m, 1, "new.example"), 0);
+	metric_add(m, 1, 0, 1, 1);
+	char *text = metrics_prometheus(m);
+	assert_string_equal(text, "# HELP stile_test_bytes_total Bytes.\n# TYPE stile_test_bytes_total counter\n"
+				  "stile_test_bytes_total{realm=\"new.example\"} 1\n"
+				  "# HELP stile_test_alive Alive.\n# TYPE stile_test_alive gauge\n"
+				  "stile_test_alive{realm=\"new.example\"} 2\n");
+	free(text);
+	json_t *j = metrics_json(m);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "stile_test_bytes_total"), "new.example")), 1);
+	assert_int_equal(json_object_size(json_object_get(j, "stile_test_alive")), 1);
+	json_decref(j);
+	assert_int_equal(metrics_name_slot(m, 1, NULL), 0);
+	text = metrics_prometheus(m);
+	assert_null(strchr(text, '{'));
+	free(text);
+	assert_int_equal(metrics_name_slot(m, 3, "x"), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cells_of_all_workers_are_added_up),
 		cmocka_unit_test(an_index_outside_the_table_changes_nothing),
+		cmocka_unit_test(slots_get_their_names_while_running),
 		cmocka_unit_test(prometheus_text_is_escaped_and_buckets_are_cumulative),
 		cmocka_unit_test(json_has_one_member_per_row),
 		cmocka_unit_test(a_reader_beside_counting_workers_sees_whole_numbers),

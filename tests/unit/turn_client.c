@@ -390,7 +390,7 @@ static uint16_t relay_port(struct world *w)
 {
 	struct turn_session_info i = { 0 };
 
-	turn_server_sessions(w->server, 0, 1, w->now, keep_session, &i);
+	turn_server_sessions(w->server, &(struct turn_session_query){ .after_id = 0, .limit = 1 }, w->now, keep_session, &i);
 	return addr_port(&i.relay);
 }
 

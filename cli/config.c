@@ -21,43 +21,60 @@ static const char MASKED_MARK[] = "# secrets are masked";
 
 /* ---- what this node has ---- */
 
-/* "turn.user" → the list users of the section turn; made if it is not there. */
-static json_t *list_of_kind(json_t *root, const char *kind)
-{
-	struct text rest = text_of(kind), section = text_cut(&rest, '.');
-	char name[64], key[64];
-
-	snprintf(name, sizeof name, "%.*s", TEXT_FMT(section));
-	snprintf(key, sizeof key, "%.*ss", TEXT_FMT(rest));
-	json_t *map = json_object_get(root, name), *list;
-	if (!map)
-		json_object_set_new(root, name, map = json_object());
-	list = json_object_get(map, key);
-	if (!list)
-		json_object_set_new(map, key, list = json_array());
-	return list;
-}
-
-/* The text of an item's first value tells it from others, as it does in a file. */
-static bool in_list(const json_t *list, const char *key)
+static json_t *item_called(json_t *list, struct text name)
 {
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(list, i, item) {
-		const char *name = json_string_value(json_object_get(item, "name"));
-		if (name && strcmp(name, key) == 0)
-			return true;
+	json_array_foreach(list, i, item)
+		if (text_eq(text_of(json_string_value(json_object_get(item, "name"))), name))
+			return item;
+	return NULL;
+}
+
+/* "turn.user" → the list users of the section turn; "turn.realms.user" with the key "partner.example/alice" → the
+ * list users of that item of turn.realms, and alice is left of the key; NULL: there is no such item. The list is made
+ * if it is not there. */
+static json_t *list_of_kind(json_t *root, const char *kind, const char **key)
+{
+	struct text rest = text_of(kind), section = text_cut(&rest, '.'), within = { 0 };
+	char name[64], list_name[64];
+
+	if (text_find(rest, '.') >= 0)
+		within = text_cut(&rest, '.');
+	snprintf(name, sizeof name, "%.*s", TEXT_FMT(section));
+	snprintf(list_name, sizeof list_name, "%.*ss", TEXT_FMT(rest));
+	json_t *map = json_object_get(root, name), *list;
+	if (!map)
+		json_object_set_new(root, name, map = json_object());
+	if (within.n) {
+		struct text left = text_of(*key), owner = text_cut(&left, '/');
+		snprintf(name, sizeof name, "%.*s", TEXT_FMT(within));
+		map = item_called(json_object_get(map, name), owner);
+		if (!map || !left.p)
+			return NULL;
+		*key = left.p; /* to the end of the key */
 	}
-	return false;
+	list = json_object_get(map, list_name);
+	if (!list)
+		json_object_set_new(map, list_name, list = json_array());
+	return list;
+}
+
+/* The text of an item's first value tells it from others, as it does in a file. */
+static bool in_list(json_t *list, const char *key)
+{
+	return item_called(list, text_of(key)) != NULL;
 }
 
 static void add_object(json_t *root, const char *kind, const json_t *row)
 {
-	json_t *list = list_of_kind(root, kind), *body = json_object_get(row, "body"), *item;
-	const char *key = json_string_value(json_object_get(row, "key"));
+	const char *key = json_string_value(json_object_get(row, "key")), *whole = key;
+	json_t *list = key ? list_of_kind(root, kind, &key) : NULL, *body = json_object_get(row, "body"), *item;
 
-	if (!key || in_list(list, key)) /* the file wins */
+	if (whole && !list)
+		fprintf(stderr, "%s %s of the store belongs to nothing in the configuration, and is left out\n", kind, whole);
+	if (!list || in_list(list, key)) /* the file wins */
 		return;
 	item = json_pack("{s:s}", "name", key);
 	json_object_update(item, body);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Users made while the server runs (`stile turn user add`): kept in the store under the kind
- * "turn.user", loaded at start, and compiled into the policy beside those of the file. A name that the
- * file sets is locked: the file wins. Passwords are kept readable in the store's file (mode 0600),
- * because both the MD5 and the SHA-256 key, in any realm, must be made from them; the audit does not have them.
+ * Users made while the server runs (`stile turn user add`): kept in the store under the kind "turn.user" (those of a
+ * realm under "turn.realms.user", with the realm in front of the name), loaded at start, and compiled into the
+ * policy beside those of the file. A name that the file sets is locked: the file wins. Passwords are kept
+ * readable in the store's file (mode 0600), because both the MD5 and the SHA-256 key, in any realm, must be made
+ * from them; the audit does not have them.
  */
 #pragma once
 #include "turn/policy.h"

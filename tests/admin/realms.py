@@ -118,6 +118,12 @@ def _(w):
     w.ask("turn", "user", "list").exits(0).says("REALM", "~alice +admin.test +file", "~alice +partner.test +file",
                                                 "~dora +partner.test +store", "~dora +admin.test +store")
     w.ask("turn", "user", "list", "--realm", "partner.test").exits(0).never_says("admin.test")
+    w.write("exported.yaml", w.ask("config", "export", "--secrets", "-c", w.path("stile.yaml")).exits(0).out)
+    w.ask("config", "export", "-c", w.path("stile.yaml")).exits(0).says("partner.test", "dora").never_says("explorer-1")
+    w.check("exported.yaml").exits(0)
+    realms = w.ask("config", "export", "--secrets", "--json", "-c", w.path("stile.yaml")).exits(0).json()["turn"]["realms"]
+    if {"name": "dora", "password": "explorer-1"} not in realms[0]["users"]:
+        raise Failed(f"    the exported realm does not have its user of the store: {realms}")
     works(w.base + 2, "dora", "explorer-1")
     works(w.base + 2, "dora", "explorer-2", good=False)
     works(w.base, "dora", "explorer-2")

@@ -127,7 +127,7 @@ void turn_server_count_offloaded(struct turn_server *s)
 		turn_offload_count(list_entry(it, struct turn_alloc, in_order));
 }
 
-void turn_server_why_offload(const struct turn_server *s, uint64_t now, uint64_t ret_n[static FAST_WHYS])
+void turn_server_why_offload(const struct turn_server *s, uint64_t now, uint64_t *ret_n)
 {
 	list_for_each (it, &s->allocs) {
 		const struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);

@@ -9,19 +9,38 @@
 #include "cli/cli_services.h"
 #include "cli/command.h"
 #include "common/config.h"
+#include "tunnel/config.h"
 #include "turn/config.h"
 
 /* One row per service: the part of its operations that reads and judges the file. */
 const struct cli_service cli_services[] = {
 	{ "turn", { .program = "stile-turn", .config = &turn_cfg_root, .check = turn_config_check, .log_config = turn_log_config } },
+	{ "tunnel", { .program = "stile-tunnel", .config = &tunnel_cfg_root, .check = tunnel_config_check, .log_config = tunnel_log_config } },
 };
 const size_t cli_n_services = ARRAY_LEN(cli_services);
 
+static bool has_row(const struct cfg_row *rows, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* One page of all sections: those that several services read stand there once. */
 static int reference(void)
 {
-	for (size_t i = 0; i < cli_n_services; i++)
-		cfg_reference_markdown(cli_services[i].ops.config->schema, stdout);
-	return 0;
+	struct cfg_row rows[32];
+	struct cfg_schema all = { .name = cli_services[0].ops.config->schema->name, .rows = rows };
+
+	for (size_t i = 0; i < cli_n_services; i++) {
+		const struct cfg_schema *s = cli_services[i].ops.config->schema;
+
+		for (size_t k = 0; k < s->n_rows; k++)
+			if (all.n_rows < ARRAY_LEN(rows) && !has_row(rows, all.n_rows, s->rows[k].name))
+				rows[all.n_rows++] = s->rows[k];
+	}
+	return cfg_reference_markdown(&all, stdout) < 0 ? 1 : 0;
 }
 
 static json_t *notes_json(const struct cfg *cfg, size_t n, const struct cfg_error *(*at)(const struct cfg *, size_t))

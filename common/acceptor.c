@@ -70,6 +70,8 @@ static void on_shortage(struct acceptor *a, int error)
 	loop_timer_set(a->io.loop, &a->pause, PAUSE_MS);
 	if (!known && a->ops->on_error)
 		a->ops->on_error(error, a->arg);
+	if (!a->freed && a->ops->on_short)
+		a->ops->on_short(a->fd, error, a->arg);
 }
 
 static struct addr local_of(const struct acceptor *a, int fd)

@@ -140,7 +140,7 @@ static void put_link(FILE *to, const char *heading)
 static void put_type(FILE *to, const struct cfg_row *row)
 {
 	if (row->flags & CFG_LIST)
-		fputs("list of ", to);
+		fputs(row->flags & CFG_BARE ? "one or a list of " : "list of ", to);
 	if (row->sub) {
 		fputs(row->flags & CFG_LIST ? "maps, see " : "map, see ", to);
 		put_link(to, row->sub->name);

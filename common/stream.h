@@ -75,6 +75,9 @@ struct acceptor_ops {
 	/* Owns fd. On a Unix socket both addresses are unset. */
 	void (*on_accept)(int fd, const struct addr *peer, const struct addr *local, void *arg);
 	void (*on_error)(int err, void *arg); /* EMFILE, ENFILE, ENOBUFS …; may be NULL */
+	/* Before each pause, also when it was said: the owner may have a descriptor to spare and refuse those
+	 * who wait, who would else find out by themselves. May be NULL. */
+	void (*on_short)(int listen_fd, int err, void *arg);
 };
 int acceptor_new(struct loop *l, int listen_fd, const struct acceptor_ops *ops, void *arg,
 		 struct acceptor **ret_a); /* owns listen_fd */

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Routes made while the service runs (`stile relay route add`): kept in the store under the kind "relay.route", a
+ * route's name being the key and its keys as in the file the body. A name that the file uses is locked: the
+ * file's route runs, and the store's waits until the file lets go of the name.
+ *
+ * A change is checked as the file would be, stored, and then done.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "tunnel/log_msgs.h"
+#include "tunnel/service.h"
+
+#define KIND "relay.route"
+
+struct tunnel_routes {
+	struct tunnel_service *ts;
+	json_t *bodies; /* name → body */
+};
+
+/* ---- what is stored ---- */
+
+static void put_one(struct tunnel_routes *t, const char *name, const json_t *body)
+{
+	_cleanup_(cfg_freep) struct cfg *c = NULL;
+	char err[256];
+	int r = route_parse(body, err, sizeof(err), &c);
+
+	if (r == 0)
+		r = relay_put(t->ts->relay, cfg_values(c), ROUTE_OF_STORE, err, sizeof(err));
+	if (r < 0) /* one bad route must not keep the relay from the others */
+		log_emit(&MSG_RELAY_ROUTE_SKIPPED, LF_STR("route", name), LF_STR("why", err));
+}
+
+void tunnel_routes_apply(struct tunnel_routes *t)
+{
+	const char *name;
+	json_t *body;
+
+	json_object_foreach(t->bodies, name, body)
+		if (!relay_find(t->ts->relay, name))
+			put_one(t, name, body);
+}
+
+static void on_loaded(const struct store_object *o, void *arg)
+{
+	struct tunnel_routes *t = arg;
+
+	json_object_set(t->bodies, o->key, o->body);
+}
+
+int tunnel_routes_new(struct tunnel_service *ts, struct tunnel_routes **ret_t)
+{
+	struct tunnel_routes *t = calloc(1, sizeof(*t));
+	int r = 0;
+
+	if (!t)
+		return -ENOMEM;
+	t->ts = ts;
+	t->bodies = json_object();
+	if (!t->bodies)
+		r = -ENOMEM;
+	else if (ts->svc->store)
+		r = store_load(ts->svc->store, KIND, on_loaded, t);
+	if (r != 0) {
+		tunnel_routes_free(t);
+		return r < 0 ? r : -EIO;
+	}
+	*ret_t = t;
+	return 0;
+}
+
+struct tunnel_routes *tunnel_routes_free(struct tunnel_routes *t)
+{
+	if (t)
+		json_decref(t->bodies);
+	free(t);
+	return NULL;
+}
+
+/* ---- one change on its way to the disk ---- */
+
+struct change {
+	struct tunnel_service *ts;
+	struct control_request *rq;
+	char name[ROUTE_LISTEN_STRLEN];
+	json_t *body; /* NULL: delete */
+	bool drop;
+};
+
+static void change_free(struct change *c)
+{
+	json_decref(c->body);
+	free(c);
+}
+
+static void store_refused(const struct change *c, int result)
+{
+	if (result == STORE_NOT_FOUND)
+		control_fail(c->rq, "not-found", "stile relay route list", "there is no route %s in the store", c->name);
+	else if (result == STORE_EXISTS || result == STORE_CONFLICT)
+		control_fail(c->rq, "exists", "change it with replace, or choose another name", "there is a route %s already", c->name);
+	else
+		control_fail(c->rq, "failed", NULL, "route %s: %s", c->name,
+			     result > 0 ? store_result_text((enum store_result)result) : strerror(-result));
+}
+
+static json_t *row_of(const struct tunnel_service *ts, const char *name)
+{
+	json_t *rows = relay_routes_json(ts->relay), *row, *found = NULL;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		if (strcmp(json_string_value(json_object_get(row, "name")), name) == 0)
+			found = json_incref(row);
+	json_decref(rows);
+	return found ? found : json_pack("{s:s}", "name", name);
+}
+
+static void do_delete(struct change *c)
+{
+	json_object_del(c->ts->routes->bodies, c->name);
+	(void)relay_remove(c->ts->relay, c->name, ROUTE_OF_STORE, c->drop);
+	control_reply(c->rq, json_pack("{s:s}", "name", c->name));
+}
+
+static void do_put(struct change *c)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	char err[256];
+	int r = route_parse(c->body, err, sizeof(err), &cfg);
+
+	json_object_set(c->ts->routes->bodies, c->name, c->body);
+	if (r == 0)
+		r = relay_put(c->ts->relay, cfg_values(cfg), ROUTE_OF_STORE, err, sizeof(err));
+	if (r == 0 && c->drop)
+		relay_drop(c->ts->relay, c->name);
+	if (r < 0)
+		control_fail(c->rq, "failed", "it is stored and will hold after a restart", "route %s: %s", c->name, err);
+	else
+		control_reply(c->rq, row_of(c->ts, c->name));
+}
+
+static void on_stored(const struct store_outcome *o, void *arg)
+{
+	struct change *c = arg;
+
+	if (o->result != STORE_OK)
+		store_refused(c, o->result);
+	else if (c->body)
+		do_put(c);
+	else
+		do_delete(c);
+	change_free(c);
+}
+
+/* Takes body. */
+static void submit(struct tunnel_service *ts, struct control_request *rq, const char *name, json_t *body, uint64_t revision,
+		   bool drop)
+{
+	struct change *c = calloc(1, sizeof(*c));
+	struct store_call call = { .loop = ts->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c };
+	int r = -ENOMEM;
+
+	if (c) {
+		*c = (struct change){ .ts = ts, .rq = rq, .body = body, .drop = drop };
+		(void)snprintf(c->name, sizeof(c->name), "%s", name);
+		r = body ? store_put(ts->svc->store, &call, KIND, name, revision, json_incref(body)) :
+			   store_delete(ts->svc->store, &call, KIND, name, STORE_ANY);
+	}
+	if (r == 0)
+		return;
+	control_fail(rq, "failed", NULL, "route %s: %s", name, strerror(-r));
+	if (c)
+		change_free(c);
+	else
+		json_decref(body);
+}
+
+/* ---- verbs ---- */
+
+/* True if the request was ended. */
+static bool refused(struct tunnel_service *ts, struct control_request *rq, const char *name)
+{
+	const struct route *r = name ? relay_find(ts->relay, name) : NULL;
+
+	if (!name || !*name)
+		control_fail(rq, "bad-request", "stile relay route list shows the names", "name must be the name of a route");
+	else if (r && r->origin != ROUTE_OF_STORE)
+		control_fail(rq, "locked", "change the file and run stile reload", "the route %s is set in %s", name, ts->svc->config_path);
+	else if (!ts->svc->store)
+		control_fail(rq, "failed", "set store.path", "this service runs without a store");
+	else
+		return false;
+	return true;
+}
+
+static void verb_list(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct tunnel_service *ts = arg;
+
+	(void)args;
+	control_reply(rq, json_pack("{s:o}", "rows", relay_routes_json(ts->relay)));
+}
+
+static void verb_add(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct tunnel_service *ts = arg;
+	const json_t *o = json_object_get(args, "route");
+	bool replace = json_is_true(json_object_get(args, "replace"));
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	char err[384], buf[ROUTE_LISTEN_STRLEN];
+	const struct route_config *c;
+	const char *name, *other;
+
+	if (!json_is_object(o)) {
+		control_fail(rq, "bad-request", NULL, "route must be a map with the keys of tunnel.routes");
+		return;
+	}
+	if (route_parse(o, err, sizeof(err), &cfg) < 0) {
+		control_fail(rq, "bad-request", NULL, "%s", err);
+		return;
+	}
+	c = cfg_values(cfg);
+	name = c->name ? c->name : route_listen_name(c, buf);
+	if (refused(ts, rq, name))
+		return;
+	other = relay_conflict(ts->relay, c, name);
+	if (other) {
+		control_fail(rq, "exists", "choose another port, or disable that route", "the route %s has this port already", other);
+		return;
+	}
+	if (c->log_data && !((const struct tunnel_root *)cfg_values(ts->svc->cfg))->tunnel.records.dir) {
+		control_fail(rq, "bad-request", "set tunnel.records.dir and run stile reload", "a data log needs a folder");
+		return;
+	}
+	submit(ts, rq, name, route_config_json(c), replace ? STORE_ANY : 0, false);
+}
+
+static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct tunnel_service *ts = arg;
+	const char *name = json_string_value(json_object_get(args, "name"));
+
+	if (!refused(ts, rq, name))
+		submit(ts, rq, name, NULL, STORE_ANY, json_is_true(json_object_get(args, "drop")));
+}
+
+static void set_enabled(struct tunnel_service *ts, struct control_request *rq, const json_t *args, bool on)
+{
+	const char *name = json_string_value(json_object_get(args, "name"));
+	json_t *body;
+
+	if (refused(ts, rq, name))
+		return;
+	body = json_deep_copy(json_object_get(ts->routes->bodies, name));
+	if (!body) {
+		control_fail(rq, "not-found", "stile relay route list", "there is no route %s in the store", name);
+		return;
+	}
+	json_object_set_new(body, "enabled", json_boolean(on));
+	submit(ts, rq, name, body, STORE_ANY, !on && json_is_true(json_object_get(args, "drop")));
+}
+
+static void verb_enable(struct control_request *rq, const json_t *args, void *arg)
+{
+	set_enabled(arg, rq, args, true);
+}
+
+static void verb_disable(struct control_request *rq, const json_t *args, void *arg)
+{
+	set_enabled(arg, rq, args, false);
+}
+
+static const struct control_verb verbs[] = {
+	{ "relay.route.list", CONTROL_VIEWER, verb_list, "routes of the file and of the store, with state, reason and counts" },
+	{ "relay.route.add", CONTROL_ADMIN, verb_add, "{route: {listen, target, …}, replace}: makes a route, or changes one of the store" },
+	{ "relay.route.delete", CONTROL_ADMIN, verb_delete, "{name, drop}: deletes a route of the store; drop ends its connections, too" },
+	{ "relay.route.enable", CONTROL_ADMIN, verb_enable, "{name}: the route listens" },
+	{ "relay.route.disable", CONTROL_ADMIN, verb_disable, "{name, drop}: the route takes nothing new; drop ends its connections, too" },
+};
+
+void tunnel_routes_add_verbs(struct tunnel_service *ts)
+{
+	control_add_verbs(ts->svc->control, verbs, ARRAY_LEN(verbs), ts);
+}

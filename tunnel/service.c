@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of stile-tunnel: open binds the ports of the file's routes while still privileged; start adds the
+ * routes of the store and starts the workers; a reload makes the file's routes what the new file says and leaves
+ * all connections as they are.
+ */
+#include "tunnel/service.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct tunnel_config *config_of(const struct cfg *c)
+{
+	return &((const struct tunnel_root *)cfg_values(c))->tunnel;
+}
+
+static struct records_options records_options(const struct tunnel_config *c)
+{
+	return (struct records_options){ .dir = c->records.dir, .connections = c->records.connections,
+					 .connections_json = c->records.json, .data_max_size = c->records.data_max_size,
+					 .data_floor = c->records.data_floor, .keep_ms = c->records.keep_ms };
+}
+
+/* ---- start ---- */
+
+static int tunnel_open(struct service *s, char *err, size_t err_n)
+{
+	const struct tunnel_config *c = config_of(s->cfg);
+	struct tunnel_service *ts = calloc(1, sizeof(*ts));
+	int r;
+
+	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
+	if (!ts)
+		return -ENOMEM;
+	s->state = ts;
+	s->drain_limit_ms = c->drain_ms;
+	ts->svc = s;
+	r = relay_new(s->loop, &(struct relay_options){ .workers = (unsigned)c->workers }, &ts->relay);
+	return r < 0 ? r : relay_put_file(ts->relay, &c->routes, err, err_n);
+}
+
+static void on_pause(int signo, void *arg)
+{
+	(void)signo;
+	(void)arg;
+	relay_event(EVENT_NO_PAUSE, NULL);
+}
+
+static int start_parts(struct tunnel_service *ts, char *err, size_t err_n)
+{
+	struct records_options o = records_options(config_of(ts->svc->cfg));
+	int r = records_new(&o, err, err_n, &ts->records);
+
+	if (r < 0)
+		return r;
+	relay_use_records(ts->relay, ts->records);
+	r = tunnel_routes_new(ts, &ts->routes);
+	if (r < 0) {
+		(void)snprintf(err, err_n, "cannot read the routes of the store: %s", strerror(-r));
+		return r;
+	}
+	tunnel_routes_apply(ts->routes);
+	if (relay_enabled(ts->relay) == 0) {
+		relay_event(EVENT_NO_ROUTES, NULL);
+		(void)snprintf(err, err_n, "there is nothing to relay; name a route in %s: tunnel: { routes: [ { listen: "
+			       "\"0.0.0.0:1001\", target: \"10.3.100.14:25\" } ] }", ts->svc->config_path);
+		return -ENOENT;
+	}
+	r = relay_start(ts->relay, err, err_n);
+	if (r == -EAGAIN)
+		relay_event(EVENT_NO_THREAD, NULL);
+	return r;
+}
+
+static int tunnel_start(struct service *s, char *err, size_t err_n)
+{
+	struct tunnel_service *ts = s->state;
+	int r = start_parts(ts, err, err_n);
+
+	if (r == 0)
+		r = tunnel_watchers_new(ts, &ts->watchers);
+	if (r < 0) {
+		relay_event(EVENT_START_ERROR, &(struct event_about){ .reason = err });
+		return r;
+	}
+	(void)loop_on_signal(s->loop, SIGTSTP, on_pause, NULL);
+	tunnel_add_verbs(ts);
+	tunnel_routes_add_verbs(ts);
+	relay_event(EVENT_STARTED, NULL);
+	return 0;
+}
+
+/* ---- reload ---- */
+
+static int tunnel_examine(struct service *s, const struct cfg *c, struct service_changes *ch, char *err, size_t err_n)
+{
+	struct records_options o = records_options(config_of(c));
+
+	(void)s;
+	(void)ch;
+	return records_check(&o, err, err_n);
+}
+
+static int tunnel_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
+{
+	struct tunnel_service *ts = s->state;
+	const struct tunnel_config *fresh = config_of(c);
+	struct records_options o = records_options(fresh);
+	int r = records_configure(ts->records, &o, err, err_n);
+
+	if (r == 0)
+		r = relay_put_file(ts->relay, &fresh->routes, err, err_n);
+	if (r < 0)
+		return r;
+	tunnel_routes_apply(ts->routes);
+	s->drain_limit_ms = fresh->drain_ms;
+	return 0;
+}
+
+/* ---- stop ---- */
+
+static bool tunnel_drain(struct service *s)
+{
+	struct tunnel_service *ts = s->state;
+
+	relay_refuse_new(ts->relay);
+	return relay_connections(ts->relay) == 0;
+}
+
+static void tunnel_stop(struct service *s)
+{
+	struct tunnel_service *ts = s->state;
+
+	if (!ts)
+		return;
+	ts->watchers = tunnel_watchers_free(ts->watchers);
+	ts->relay = relay_free(ts->relay);
+	ts->routes = tunnel_routes_free(ts->routes);
+	ts->records = records_free(ts->records);
+	relay_event(EVENT_STOPPED, NULL);
+	free(ts);
+	s->state = NULL;
+}
+
+static bool tunnel_alive(struct service *s)
+{
+	struct tunnel_service *ts = s->state;
+
+	return relay_alive(ts->relay);
+}
+
+const struct service_ops tunnel_service_ops = {
+	.program = "stile-tunnel",
+	.summary = "plain TCP and UDP relay: ports of this machine lead to hosts and ports elsewhere",
+	.config = &tunnel_cfg_root,
+	.check = tunnel_config_check,
+	.log_config = tunnel_log_config,
+	.store_path = tunnel_store_path,
+	.open = tunnel_open,
+	.start = tunnel_start,
+	.examine = tunnel_examine,
+	.reload = tunnel_reload,
+	.drain = tunnel_drain,
+	.stop = tunnel_stop,
+	.alive = tunnel_alive,
+};

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile-tunnel as a service: what its files share. Main thread only; the relay has its own workers.
+ *
+ *   service.c      the operations that common/service calls
+ *   route_store.c  routes made while the service runs: store and verbs
+ *   verbs.c        status, connections and what may be done with one
+ *   watch.c        relay.watch: the bytes of a connection as they pass
+ */
+#pragma once
+#include "tunnel/relay.h"
+
+struct tunnel_routes;
+struct tunnel_watchers;
+
+struct tunnel_service {
+	struct service *svc;
+	struct relay *relay;
+	struct records *records;
+	struct tunnel_routes *routes; /* of the store */
+	struct tunnel_watchers *watchers;
+};
+extern const struct service_ops tunnel_service_ops;
+
+/* route_store.c */
+int tunnel_routes_new(struct tunnel_service *ts, struct tunnel_routes **ret_t); /* reads the store, if there is one */
+struct tunnel_routes *tunnel_routes_free(struct tunnel_routes *t);
+/* Puts each route of the store that the relay has none of the same name for: at the start, and when the file has let
+ * go of a name. */
+void tunnel_routes_apply(struct tunnel_routes *t);
+void tunnel_routes_add_verbs(struct tunnel_service *ts);
+
+/* verbs.c */
+void tunnel_add_verbs(struct tunnel_service *ts);
+
+/* watch.c */
+int tunnel_watchers_new(struct tunnel_service *ts, struct tunnel_watchers **ret_w);
+struct tunnel_watchers *tunnel_watchers_free(struct tunnel_watchers *w);
+void tunnel_verb_watch(struct control_request *rq, const json_t *args, void *arg);

@@ -43,12 +43,11 @@ static void take_list(struct list *from, struct list *to)
 static void on_run(struct timer *t, uint64_t now)
 {
 	struct joint_pool *p = container_of(t, struct joint_pool, run_timer);
-	struct list todo;
 
 	(void)now;
-	take_list(&p->run, &todo);
-	while (!list_empty(&todo)) {
-		struct joint *j = list_entry(todo.next, struct joint, run);
+	take_list(&p->run, &p->running); /* who queues itself now comes in the next pass */
+	while (!list_empty(&p->running)) {
+		struct joint *j = list_entry(p->running.next, struct joint, run);
 
 		list_unlink(&j->run);
 		joint_run(j);
@@ -166,6 +165,7 @@ int joint_pool_new(struct loop *l, const struct joint_pool_options *o, struct jo
 	p->pipe_size = o && o->pipe_size ? o->pipe_size : PIPE_SIZE;
 	p->no_splice = o && o->no_splice;
 	list_init(&p->run);
+	list_init(&p->running);
 	list_init(&p->dead);
 	list_init(&p->bulk);
 	p->run_timer.fire = on_run;

@@ -69,7 +69,7 @@ struct joint {
 	uint64_t last; /* when a byte moved */
 	uint64_t handshake_ms, connect_ms, idle_ms, half_close_ms;
 	struct timer deadline, limit;
-	struct list run; /* in pool->run, or in pool->dead */
+	struct list run; /* in pool->run or ->running, or in pool->dead */
 	int later_end;	 /* an enum joint_end to be reported from the queue; -1: none */
 	int broken;	 /* one side is broken, with this end: what it has sent still goes to the other; -1: none */
 	int err;
@@ -78,7 +78,7 @@ struct joint {
 
 struct joint_pool {
 	struct loop *loop;
-	struct list run, dead, bulk;
+	struct list run, running, dead, bulk;
 	struct timer run_timer, sweep_timer;
 	struct pass_hook hook; /* frees the dead */
 	unsigned max_pipes, n_spare;

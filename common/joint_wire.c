@@ -10,6 +10,8 @@
 #include "common/joint_priv.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <string.h>
@@ -143,16 +145,36 @@ static ssize_t tls_read(struct joint_end_side *s, uint8_t *p, size_t n, char why
 	return tls_verdict(s, 0, errno, why);
 }
 
+static void cork(const struct joint_end_side *s, int on)
+{
+	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)); /* not on Unix sockets */
+}
+
+/* Several records in a row leave together: the way through the kernel costs by packet train, not by byte. */
 static ssize_t tls_write(struct joint_end_side *s, const uint8_t *p, size_t n, char why[static JOINT_WHY])
 {
-	size_t done = 0;
-	int r;
+	bool many = n > RECORD_MAX;
+	size_t total = 0, done;
+	int r, saved;
 
 	ERR_clear_error();
 	errno = 0;
-	if (SSL_write_ex(s->ssl, p, n, &done) == 1)
-		return (ssize_t)done;
-	r = tls_verdict(s, 0, errno, why);
+	if (many)
+		cork(s, 1);
+	do {
+		r = SSL_write_ex(s->ssl, p + total, n - total, &done);
+		if (r == 1)
+			total += done;
+	} while (r == 1 && total < n);
+	saved = errno;
+	if (many)
+		cork(s, 0);
+	if (total) {
+		if (r != 1)
+			ERR_clear_error(); /* the next write tells what is wrong */
+		return (ssize_t)total;
+	}
+	r = tls_verdict(s, 0, saved, why);
 	return r ? r : -EPIPE;
 }
 

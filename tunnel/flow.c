@@ -160,24 +160,40 @@ static void on_answer(const struct dgram *d, void *arg)
 	dgram_send(f->peer.worker->dgram, &to, NULL, 0, d->data, d->len);
 }
 
-static void target_failed(struct relay_flow *f, int err)
+static void target_failed(struct relay_flow *f, const char *why)
 {
+	if (f->ending)
+		return;
 	relay_count(f->peer.worker, RELAY_M_UDP_DROPS, RELAY_DROP_TARGET, 1);
 	relay_count(f->peer.worker, RELAY_M_TRIES, 0, 1);
 	route_missed(f->peer.route, f->dial.target, loop_now(f->peer.worker->loop));
-	f->dial.err = err;
-	(void)snprintf(f->dial.why, sizeof(f->dial.why), "the target answered: %s", strerror(err));
+	(void)snprintf(f->dial.why, sizeof(f->dial.why), "the target cannot be reached: %s", why);
 	end_soon(f);
+}
+
+enum { ICMP4_UNREACHABLE = 3, ICMP4_TOO_BIG = 4, ICMP6_UNREACHABLE = 1 };
+
+/* "Too big" is no verdict on the target, and what the network says of time is none either. */
+static void on_icmp(const struct dgram_error *e, void *arg)
+{
+	char why[64];
+
+	if (e->icmp_type != (e->v6 ? ICMP6_UNREACHABLE : ICMP4_UNREACHABLE) || (!e->v6 && e->icmp_code == ICMP4_TOO_BIG))
+		return;
+	(void)snprintf(why, sizeof(why), "ICMP%s unreachable, code %u", e->v6 ? "v6" : "", e->icmp_code);
+	target_failed(arg, why);
 }
 
 static void on_target_ready(struct io *io, int events)
 {
 	struct relay_flow *f = container_of(io, struct relay_flow, io);
-	int r = dgram_recv(f->peer.worker->dgram, io->fd, 0, on_answer, f);
+	int r;
 
 	(void)events;
-	if (r < 0 && !f->ending)
-		target_failed(f, -r);
+	(void)dgram_recv_errors(io->fd, on_icmp, f);
+	r = dgram_recv(f->peer.worker->dgram, io->fd, 0, on_answer, f);
+	if (r < 0)
+		target_failed(f, strerror(-r));
 }
 
 static void to_target(struct relay_flow *f, const uint8_t *p, size_t n, bool stays)
@@ -216,7 +232,8 @@ static int open_to(struct relay_flow *f, const struct addr *to)
 
 		from = addr_family(to) == AF_INET6 ? addr_v6(any, 0) : addr_v4(0, 0);
 	}
-	r = dgram_socket(&from, &(struct dgram_socket_options){ .gro = true, .v6only = true, .rcvbuf = BUFFER, .sndbuf = BUFFER }, &fd);
+	r = dgram_socket(&from, &(struct dgram_socket_options){ .gro = true, .recv_err = true, .v6only = true,
+							     .rcvbuf = BUFFER, .sndbuf = BUFFER }, &fd);
 	if (r < 0)
 		return r;
 	if (connect(fd, &to->sa, addr_len(to)) < 0)

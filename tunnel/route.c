@@ -80,9 +80,15 @@ json_t *route_config_json(const struct route_config *c)
 	return schema_json(&route_schema, c);
 }
 
-static int first_error(const struct cfg *c, int r, char *err, size_t err_n)
+/* All that is wrong, as far as it fits. */
+static int put_errors(const struct cfg *c, int r, char *err, size_t err_n)
 {
-	(void)snprintf(err, err_n, "%s", c && cfg_n_errors(c) ? cfg_error(c, 0)->text : strerror(r < 0 ? -r : EINVAL));
+	struct sb out = sb_init(err, err_n);
+
+	if (!c || !cfg_n_errors(c))
+		sb_str(&out, strerror(r < 0 ? -r : EINVAL));
+	for (size_t i = 0; c && i < cfg_n_errors(c); i++)
+		sb_fmt(&out, "%s%s", i ? "; " : "", cfg_error(c, i)->text);
 	return r < 0 ? r : -EINVAL;
 }
 
@@ -95,12 +101,12 @@ int route_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg)
 
 	json_decref(document);
 	if (!text)
-		return first_error(NULL, -ENOMEM, err, err_n);
+		return put_errors(NULL, -ENOMEM, err, err_n);
 	r = cfg_load_text(text_of(text), "route", &route_cfg_root, &c);
 	if (r == 0)
 		route_config_check(c, "route", cfg_values(c));
 	if (r < 0 || cfg_n_errors(c))
-		return first_error(c, r, err, err_n);
+		return put_errors(c, r, err, err_n);
 	*ret_cfg = steal_ptr(&c);
 	return 0;
 }

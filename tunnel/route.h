@@ -50,7 +50,7 @@ bool route_same(const struct route *a, const struct route *b); /* nothing that i
 
 /* A route's values as a JSON object of texts and booleans, which route_parse() reads back. */
 json_t *route_config_json(const struct route_config *c);
-/* The checked configuration of one route; -EINVAL and the first error's sentence in err. */
+/* The checked configuration of one route; -EINVAL and all errors' sentences in err. */
 int route_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg);
 
 bool route_allows(const struct route *r, const struct addr *source);

@@ -210,7 +210,7 @@ static void verb_add(struct control_request *rq, const json_t *args, void *arg)
 	const json_t *o = json_object_get(args, "route");
 	bool replace = json_is_true(json_object_get(args, "replace"));
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
-	char err[384], buf[ROUTE_LISTEN_STRLEN];
+	char err[1024], buf[ROUTE_LISTEN_STRLEN];
 	const struct route_config *c;
 	const char *name, *other;
 

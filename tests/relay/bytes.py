@@ -1,0 +1,344 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes through the relay, compared one by one: plain, TLS on either side, behind a PROXY header, logged, watched,
+limited; half-closes and resets passed on; UDP flows."""
+import glob
+import json
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+
+from relay_world import (Failed, Target, answer_when_done, case, connect, echo, main, named, pattern, read_all, reset, resets,
+                         wait_for, was_reset)
+
+PLAIN = 'name: r, listen: "127.0.0.1:{p0}", target: "127.0.0.1:{t0}"'
+
+
+def expect(what, is_, should):
+    if is_ != should:
+        raise Failed(f"    {what} is {is_!r:.200}, not {should!r:.200}")
+
+
+def both_ways(s, n):
+    """n bytes there and back at once, through an echo."""
+    data, got = pattern(n), []
+    sender = threading.Thread(target=lambda: (s.sendall(data), s.shutdown(socket.SHUT_WR) if not isinstance(s, ssl.SSLSocket) else None))
+    sender.start()
+    got = read_all(s, n)
+    sender.join(20)
+    if got != data:
+        raise Failed(f"    {len(got)} of {n} bytes came back, or not as they were sent")
+
+
+@case("megabytes both ways at once, many connections, every byte compared")
+def _(w):
+    with Target(w.target_port(), echo):
+        w.config([PLAIN])
+        w.start()
+        errors = []
+
+        def one():
+            try:
+                with connect(w.base, timeout=60) as s:
+                    both_ways(s, 4 << 20)
+            except (OSError, Failed) as e:
+                errors.append(str(e))
+        threads = [threading.Thread(target=one) for _ in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(90)
+        expect("errors", errors, [])
+        wait_for("all have ended", lambda: not w.connections())
+        row = w.route("r")
+        expect("bytes", (row["bytes_up"], row["bytes_down"], row["accepted"]), (8 * (4 << 20), 8 * (4 << 20), 8))
+        if w.metric("stile_relay_carried_bytes_total", "spliced") < 30 << 20:
+            raise Failed("    bulk was not spliced")
+
+
+@case("a half-close arrives behind the last byte, and the answer after it")
+def _(w):
+    with Target(w.target_port(), answer_when_done):
+        w.config([PLAIN])
+        w.start()
+        data = pattern(3_000_001)
+        with connect(w.base) as s:
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+            expect("the answer", read_all(s), struct.pack("!Q", len(data)) + data[-64:])
+
+
+@case("resets are passed on, either way")
+def _(w):
+    seen = []
+
+    def serve(s):
+        s.sendall(b"hi")
+        try:
+            seen.append(s.recv(1))
+        except ConnectionResetError:
+            seen.append("reset")
+    with Target(w.target_port(0), serve), Target(w.target_port(1), lambda s: (s.recv(2), reset(s))):
+        w.config([PLAIN, 'name: q, listen: "127.0.0.1:{p1}", target: "127.0.0.1:{t1}"'])
+        w.start()
+        s = connect(w.base)
+        expect("a greeting", s.recv(2), b"hi")
+        reset(s)
+        wait_for("the target sees the reset", lambda: seen == ["reset"])
+        s = connect(w.base + 1)
+        s.sendall(b"go")
+        if not was_reset(s):
+            raise Failed("    the source was not reset")
+        wait_for("both are counted", lambda: w.metric("stile_relay_ended_total", "reset_by_source") == 1 and
+                 w.metric("stile_relay_ended_total", "reset_by_target") == 1)
+
+
+@case("TLS with the source, with the target, and both; the target's name is verified")
+def _(w):
+    w.certificate()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(w.path("server.pem"), w.path("server.key"))
+
+    def tls_echo(s):
+        with server.wrap_socket(s, server_side=True) as t:
+            echo(t)
+    own = "tls: { certificate: server.pem, key: server.key }"
+    with Target(w.target_port(0), echo), Target(w.target_port(1), tls_echo):
+        w.config([f'name: front, listen: "127.0.0.1:{{p0}}", target: "127.0.0.1:{{t0}}", {own}',
+                  'name: back, listen: "127.0.0.1:{p1}", target: "localhost:{t1}", target_tls: { ca: server.pem }',
+                  f'name: both, listen: "127.0.0.1:{{p2}}", target: "127.0.0.1:{{t1}}", {own}, target_tls: {{ ca: server.pem, server_name: localhost }}',
+                  'name: wrong, listen: "127.0.0.1:{p3}", target: "127.0.0.1:{t1}", target_tls: { ca: server.pem, server_name: other.test }',
+                  'name: blind, listen: "127.0.0.1:{p4}", target: "127.0.0.1:{t1}", target_tls: { server_name: other.test, verify: false }'])
+        w.start()
+        client = ssl.create_default_context(cafile=w.path("server.pem"))
+        for i in (0, 2):
+            with client.wrap_socket(connect(w.base + i, timeout=60), server_hostname="localhost") as s:
+                both_ways(s, 3 << 20)
+        for i in (1, 4):
+            with connect(w.base + i, timeout=60) as s:
+                both_ways(s, 3 << 20)
+        if not resets(w.base + 3):
+            raise Failed("    a target with another name was taken")
+        w.logged("relay.connection.failed", "route=wrong", "certificate")
+
+
+@case("a PROXY header tells the target who it is")
+def _(w):
+    heads = []
+    def serve(s):
+        head = b""
+        while len(head) < 28:
+            head += s.recv(28 - len(head))
+        heads.append(head)
+        echo(s)
+    with Target(w.target_port(), serve):
+        w.config([PLAIN + ", proxy_protocol: v2"])
+        w.start()
+        with connect(w.base) as s:
+            own = s.getsockname()
+            s.sendall(b"mine")
+            expect("what follows the header", read_all(s, 4), b"mine")
+        head = heads[0]
+        expect("signature", head[:16], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c")
+        expect("addresses", struct.unpack("!4s4sHH", head[16:28]),
+               (socket.inet_aton("127.0.0.1"), socket.inet_aton("127.0.0.1"), own[1], w.base))
+
+
+@case("the first target that can be reached is taken; one that could not is left aside for a while")
+def _(w):
+    w.config(['name: r, listen: "127.0.0.1:{p0}", target: ["127.0.0.1:{t0}", "127.0.0.1:{t1}"], source_address: 127.0.0.5'])
+    with Target(w.target_port(1), named("second")) as second:
+        w.start()
+        for _ in range(3):
+            with connect(w.base) as s:
+                expect("who answers", s.recv(10), b"second")
+        first = w.route("r")["targets"][0]
+        if not first["aside"] or first["failures"] != 1:
+            raise Failed(f"    the dead target is asked each time: {first}")
+        expect("the outgoing address", {p[0] for p in second.peers}, {"127.0.0.5"})
+        with Target(w.target_port(0), named("first")):
+            def by_first():
+                with connect(w.base) as s:
+                    return s.recv(10) == b"first"
+            wait_for("the first is tried again", by_first, 8)
+
+
+@case("a data log holds every byte of its connection, switched on in the file or live, and others stay spliced")
+def _(w):
+    with Target(w.target_port(), echo):
+        import os
+        os.mkdir(w.path("rec"))
+        w.config([PLAIN + ", log_data: true", 'name: q, listen: "127.0.0.1:{p1}", target: "127.0.0.1:{t0}"'],
+                 records=f"{{ dir: {w.path('rec')}, json: true }}")
+        w.start()
+        with connect(w.base) as s:
+            s.sendall(b"EHLO example.org\r\n")
+            expect("an echo", read_all(s, 18), b"EHLO example.org\r\n")
+        wait_for("a data log", lambda: [f for f in glob.glob(w.path("rec/RL*.LOG")) if b"EHLO exa" in open(f, "rb").read().replace(b"  ", b" ")
+                                        or b"45 48 4c 4f" in open(f, "rb").read()])
+        with connect(w.base + 1) as s:
+            s.sendall(b"x")
+            read_all(s, 1)
+            row = w.connections("q")[0]
+            w.verb("relay.log", {"id": row["id"], "on": True})
+            expect("logged", w.connections("q")[0]["logged"], True)
+            s.sendall(b"SECRETWORD")
+            read_all(s, 10)
+            w.verb("relay.log", {"id": row["id"], "on": False})
+            expect("logged", w.connections("q")[0]["logged"], False)
+        wait_for("its data log", lambda: len(glob.glob(w.path("rec/RL*.LOG"))) == 2)
+        lines = wait_for("the connection log", lambda: [json.loads(line) for f in glob.glob(w.path("rec/CO*.jsonl"))
+                                                        for line in open(f, encoding="utf-8")])
+        if not {"relay.connection.opened"} <= {line["id"] for line in lines}:
+            raise Failed(f"    the connection log has {lines}")
+        w.refused("relay.log", {"id": 1 << 40, "on": True}, "not-found")
+
+
+@case("an operator watches a connection's bytes as they pass, until it ends")
+def _(w):
+    with Target(w.target_port(), echo):
+        w.config([PLAIN])
+        w.start()
+        s = connect(w.base)
+        s.sendall(b"a")
+        read_all(s, 1)
+        number = w.connections()[0]["id"]
+        with socket.socket(socket.AF_UNIX) as c:
+            c.settimeout(10)
+            c.connect(w.path("run/stile-tunnel.sock"))
+            f = c.makefile("rw", encoding="utf-8")
+            f.readline()
+            f.write(json.dumps({"id": 7, "verb": "relay.watch", "args": {"id": number}}) + "\n")
+            f.flush()
+            wait_for("the tap is on", lambda: w.connections()[0]["watched"])
+            s.sendall(b"visible")
+            read_all(s, 7)
+            up, down = json.loads(f.readline())["progress"], json.loads(f.readline())["progress"]
+            expect("what is seen", (up["way"], bytes.fromhex(up["hex"]), down["way"], bytes.fromhex(down["hex"])),
+                   ("up", b"visible", "down", b"visible"))
+            s.close()
+            expect("the end", json.loads(f.readline())["result"], {"ended": True})
+        w.logged("relay.watched", f"connection={number}")
+
+
+@case("a bit rate is kept, by waiting")
+def _(w):
+    with Target(w.target_port(), answer_when_done):
+        w.config([PLAIN + ", limits: { bitrate: 8Mbit/s }"])
+        w.start()
+        began = time.monotonic()
+        with connect(w.base, timeout=30) as s:
+            s.sendall(pattern(3_000_000))
+            s.shutdown(socket.SHUT_WR)
+            expect("the answer", read_all(s)[:8], struct.pack("!Q", 3_000_000))
+        took = time.monotonic() - began
+        if not 1.5 < took < 6:  # a megabyte a second, the first one at once
+            raise Failed(f"    3 MB at 8 Mbit/s took {took:.1f} s")
+
+
+@case("idle and half-closed connections end in their time")
+def _(w):
+    with Target(w.target_port(0), echo), Target(w.target_port(1), lambda s: s.recv(1) or time.sleep(20)):
+        w.config([PLAIN + ", idle_timeout: 1s", 'name: h, listen: "127.0.0.1:{p1}", target: "127.0.0.1:{t1}", half_close_timeout: 1s'])
+        w.start()
+        with connect(w.base) as idle, connect(w.base + 1) as half:
+            half.shutdown(socket.SHUT_WR)
+            began = time.monotonic()
+            expect("the end", (idle.recv(1), half.recv(1)), (b"", b""))
+            if not 0.5 < time.monotonic() - began < 5:
+                raise Failed("    not in its time")
+        expect("counted", (w.metric("stile_relay_ended_total", "idle"), w.metric("stile_relay_ended_total", "half_closed")), (1, 1))
+
+
+# ---- UDP ----
+
+class UdpTarget:
+    def __init__(self, port, answer, host="127.0.0.1"):
+        self.sources = set()
+        self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.s.bind((host, port))
+        self.answer = answer
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while True:
+            try:
+                data, peer = self.s.recvfrom(65535)
+                if data == b"stop":
+                    return
+                self.sources.add(peer)
+                self.s.sendto(self.answer(data), peer)
+            except OSError:
+                return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"stop", self.s.getsockname())
+        self.thread.join(5)
+        self.s.close()
+
+
+def source():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    return s
+
+
+@case("UDP: a flow for each source, answers come from the port that was asked, flows end when they are idle")
+def _(w):
+    with UdpTarget(w.target_port(), lambda d: d[::-1]) as target:
+        w.config(['name: u, listen: "0.0.0.0:{p0}", target: "localhost:{t0}", udp: true, idle_timeout: 4s'])
+        w.start()
+        sources = [source() for _ in range(20)]
+        for i, s in enumerate(sources):
+            s.connect(("127.0.0.1", w.base))
+            for size in (1, 100, 1400, 9000):
+                data = pattern(size, i)
+                s.send(data)
+                expect("an answer", s.recv(65535), data[::-1])
+        expect("flows", (len(target.sources), len(w.connections())), (20, 20))
+        expect("protocol", {r["protocol"] for r in w.connections()}, {"udp"})
+        wait_for("they end", lambda: not w.connections(), 9)
+        expect("bytes", (w.route("u")["bytes_up"], w.route("u")["bytes_down"]), (20 * 10501, 20 * 10501))
+        for s in sources:
+            s.close()
+
+
+@case("UDP: a target that refuses is followed by the next; limits and allowed sources hold")
+def _(w):
+    with UdpTarget(w.target_port(1), lambda d: b"second"):
+        w.config(['name: u, listen: "127.0.0.1:{p0}", target: ["127.0.0.1:{t0}", "127.0.0.1:{t1}"], udp: true',
+                  'name: few, listen: "127.0.0.1:{p1}", target: "127.0.0.1:{t1}", udp: true, limits: { connections: 2 }',
+                  'name: none, listen: "127.0.0.1:{p2}", target: "127.0.0.1:{t1}", udp: true, allow: [192.0.2.0/24]'])
+        w.start()
+        with source() as s:
+            s.settimeout(0.3)
+            s.connect(("127.0.0.1", w.base))
+
+            def answered():
+                s.send(b"?")
+                try:
+                    return s.recv(100) == b"second"
+                except TimeoutError:
+                    return False
+            wait_for("the second answers", answered, 8)
+        sources = [source() for _ in range(3)]
+        for s in sources:
+            s.sendto(b"?", ("127.0.0.1", w.base + 1))
+        wait_for("one is over the limit", lambda: w.route("few")["refused"] == 1)
+        sources[0].sendto(b"?", ("127.0.0.1", w.base + 2))
+        wait_for("a source is refused", lambda: w.route("none")["refused"] == 1)
+        w.logged("relay.connection.refused", "route=none", "does not allow this source")
+        for s in sources:
+            s.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(24340))

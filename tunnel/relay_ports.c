@@ -119,7 +119,7 @@ static const char *advice(int error)
 	case EADDRINUSE:
 		return "; another program has this port, see: ss -lnp";
 	case EACCES:
-		return "; ports below 1024 need CAP_NET_BIND_SERVICE, or to stand in the file when the service starts as root";
+		return "; ports below 1024 need CAP_NET_BIND_SERVICE, which a service that root starts keeps";
 	case EMFILE:
 	case ENFILE:
 		return "; raise LimitNOFILE of the service";

@@ -6,6 +6,7 @@
  */
 #include "tunnel/service.h"
 #include <errno.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -150,6 +151,9 @@ static bool tunnel_alive(struct service *s)
 	return relay_alive(ts->relay);
 }
 
+/* Routes that are made while the service runs may be for ports below 1024, and a port that was taken is tried again. */
+static const int capabilities[] = { CAP_NET_BIND_SERVICE, -1 };
+
 const struct service_ops tunnel_service_ops = {
 	.program = "stile-tunnel",
 	.summary = "plain TCP and UDP relay: ports of this machine lead to hosts and ports elsewhere",
@@ -157,6 +161,7 @@ const struct service_ops tunnel_service_ops = {
 	.check = tunnel_config_check,
 	.log_config = tunnel_log_config,
 	.store_path = tunnel_store_path,
+	.capabilities = capabilities,
 	.open = tunnel_open,
 	.start = tunnel_start,
 	.examine = tunnel_examine,

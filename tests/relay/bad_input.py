@@ -105,16 +105,16 @@ def _(w):
         s = w.start(prefix=["prlimit", "--nofile=90:90"])
         held, refused = [], 0
         for _ in range(80):
-            c = connect(w.base, timeout=3)
             try:
+                c = connect(w.base, timeout=3)
                 c.sendall(b"x")
                 if read_all(c, 1) == b"x":
                     held.append(c)
                     continue
+                c.close()
             except (ConnectionResetError, BrokenPipeError):
                 pass
             refused += 1
-            c.close()
         if not (20 < len(held) < 45 and refused > 20):
             raise Failed(f"    {len(held)} were taken and {refused} refused with 90 descriptors")
         if w.metric("stile_relay_refused_total", "descriptors") < 1:

@@ -240,5 +240,22 @@ def _(w):
         raise Failed(f"    {done.stdout}{done.stderr}")
 
 
+@case("started by root it gives its rights up, but for those that a route with a low port needs, also one made later")
+def _(w):
+    need_netns()
+    w.config(['name: low, listen: "127.0.0.1:81", target: "127.0.0.1:{t0}"'])
+    for folder in ("run", "store", "log"):
+        os.mkdir(w.path(folder))
+        os.chmod(w.path(folder), 0o777)
+    os.chmod(w.path("stile.yaml"), 0o644)
+    s = w.start("stile.yaml", "--user", "nobody", prefix=NETNS)
+    with open(f"/proc/{s.process.pid}/status", encoding="ascii") as f:
+        status = dict(line.rstrip().split(":\t", 1) for line in f if ":\t" in line)
+    if status["Uid"].split()[0] == "0" or int(status["CapEff"], 16) != 1 << 10:
+        raise Failed(f"    uid {status['Uid']}, capabilities {status['CapEff']}")
+    row = w.verb("relay.route.add", {"route": {"name": "later", "listen": "127.0.0.1:82", "target": "127.0.0.1:1"}})
+    expect("state", (row["state"], row["reason"]), ("listening", ""))
+
+
 if __name__ == "__main__":
     sys.exit(main(24300))

@@ -52,7 +52,8 @@ struct command_table {
 	size_t n;
 };
 extern const struct command_table check_commands, service_commands, turn_commands, test_commands, conform_commands,
-	bench_commands, netcheck_commands, import_commands, config_commands, ready_commands;
+	bench_commands, netcheck_commands, import_commands, config_commands, ready_commands, relay_commands,
+	relay_route_commands, relay_run_commands, relay_watch_commands;
 
 int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
 

@@ -42,6 +42,8 @@ static json_t *list_of_kind(json_t *root, const char *kind, const char **key)
 
 	if (text_find(rest, '.') >= 0)
 		within = text_cut(&rest, '.');
+	if (text_eq(section, TEXT("relay"))) /* relay.route: the relay is configured in the tunnel's section */
+		section = TEXT("tunnel");
 	snprintf(name, sizeof name, "%.*s", TEXT_FMT(section));
 	snprintf(list_name, sizeof list_name, "%.*ss", TEXT_FMT(rest));
 	json_t *map = json_object_get(root, name), *list;

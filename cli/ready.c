@@ -25,8 +25,8 @@ static const struct {
 /* The relay's own idea of it. */
 static bool routes_ready(const struct cli *cli, const json_t *own, char why[static WHY])
 {
-	json_int_t all = json_integer_value(json_object_get(own, "routes_enabled"));
-	json_int_t ready = json_integer_value(json_object_get(own, "routes_ready"));
+	json_int_t all = json_integer_value(json_object_get(own, "enabled"));
+	json_int_t ready = json_integer_value(json_object_get(own, "listening"));
 
 	if (all == 0 || (ready < all && cli_has(cli, "all-routes")) || ready == 0) {
 		snprintf(why, WHY, all ? "%lld of %lld routes listen" : "no route is enabled", (long long)ready, (long long)all);

@@ -14,18 +14,21 @@
 
 enum { MAX_SERVICES = 64, ASK_TIMEOUT_MS = 3000 };
 
-static const char *const known_services[] = { "stile-turn", "stile-fastpath" };
+static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-fastpath" };
 
 /* Services that have a status of their own. */
 struct kind {
 	const char *program, *verb, *key; /* key: in the JSON form */
+	const char *left; /* of what a drain waits for: its key is this and an s */
 	void (*print)(const json_t *own);
 };
 static void print_turn(const json_t *own);
+static void print_tunnel(const json_t *own);
 static void print_fastpath(const json_t *own);
 static const struct kind kinds[] = {
-	{ "stile-turn", "turn.status", "turn", print_turn },
-	{ "stile-fastpath", "fastpath.status", "fastpath", print_fastpath },
+	{ "stile-turn", "turn.status", "turn", "allocation", print_turn },
+	{ "stile-tunnel", "relay.status", "relay", "connection", print_tunnel },
+	{ "stile-fastpath", "fastpath.status", "fastpath", "channel", print_fastpath },
 };
 
 struct service_status {
@@ -198,6 +201,16 @@ static void print_turn(const json_t *own)
 	print_fast_path(json_object_get(own, "fast_path"));
 }
 
+static void print_tunnel(const json_t *own)
+{
+	printf("    routes      %lld, %lld enabled, %lld listen; connections %lld, workers %lld\n",
+	       (long long)json_integer_value(json_object_get(own, "routes")),
+	       (long long)json_integer_value(json_object_get(own, "enabled")),
+	       (long long)json_integer_value(json_object_get(own, "listening")),
+	       (long long)json_integer_value(json_object_get(own, "connections")),
+	       (long long)json_integer_value(json_object_get(own, "workers")));
+}
+
 static void print_fastpath(const json_t *own)
 {
 	const char *why;
@@ -221,13 +234,15 @@ static void print_fastpath(const json_t *own)
 static void print_draining(const struct service_status *s)
 {
 	json_int_t left = json_integer_value(json_object_get(s->status, "drain_left_ms"));
-	json_int_t n = json_integer_value(json_object_get(s->own, "allocations"));
-	char time[64];
+	char time[64], key[64];
 	struct sb b = sb_init(time, sizeof time);
 
 	printf("    draining, ");
-	if (s->own)
-		printf("%lld allocation%s left; ", (long long)n, n == 1 ? "" : "s");
+	if (s->own && s->kind) {
+		snprintf(key, sizeof key, "%ss", s->kind->left);
+		json_int_t n = json_integer_value(json_object_get(s->own, key));
+		printf("%lld %s%s left; ", (long long)n, s->kind->left, n == 1 ? "" : "s");
+	}
 	if (left < 0) {
 		printf("stops when nothing is left\n");
 		return;
@@ -490,10 +505,10 @@ static const struct command rows[] = {
 	{ "reload", "[SERVICE]", "make a service read its configuration again",
 	  "The same as SIGHUP, with the outcome: what has changed, key by key. A bad file leaves the old configuration\n"
 	  "at work, and keys that only a restart applies are named. Sessions go on; a renewed certificate is for who\n"
-	  "connects from now on. SERVICE is turn.",
+	  "connects from now on. SERVICE is turn (if none is named) or tunnel.",
 	  reload_options, ARRAY_LEN(reload_options), 0, 1, run_reload, WITHOUT_CONFIG },
 	{ "log level", "[SERVICE] [LEVEL]", "show or change the log level of a running service",
-	  "Levels: error, warn, info, debug, trace. The change lasts until the next reload or restart. SERVICE is turn.",
+	  "Levels: error, warn, info, debug, trace. The change lasts until the next reload or restart. SERVICE is turn (if none is named) or tunnel.",
 	  NULL, 0, 0, 2, run_log_level, WITHOUT_CONFIG },
 };
 const struct command_table service_commands = { rows, ARRAY_LEN(rows) };

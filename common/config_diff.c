@@ -3,8 +3,8 @@
  * What differs between two configurations of one schema, row by row: the key's path, the old value and the
  * new one as they would be written, and whether a reload applies it. Of a secret only that it changed.
  *
- * Items of a list of maps are told apart by their name (the first row, if it is a text that must be
- * given), so that a user taken out of the middle is one difference and not one for each that follows.
+ * Items of a list of maps are told apart by their name (the first row, if it is a text, and one that all of
+ * them have), so that a user taken out of the middle is one difference and not one for each that follows.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -118,14 +118,10 @@ static int diff_value(const struct diff *d, const struct cfg_row *row, struct pa
 
 /* ---- lists of maps ---- */
 
-/* The row that names an item; NULL if this list's items have no names. */
-static const struct cfg_row *name_row(const struct cfg_schema *s)
-{
-	const struct cfg_row *row = s->n_rows ? &s->rows[0] : NULL;
-
-	return row && row->type == &cfg_string && (row->flags & CFG_REQUIRED) && !(row->flags & (CFG_SECRET | CFG_LIST)) ?
-		       row : NULL;
-}
+struct items { /* what those of two lists have in common */
+	const struct cfg_schema *s;
+	const struct cfg_row *name; /* NULL: they are told apart by their place */
+};
 
 static const char *item_at(const struct cfg_list *l, const struct cfg_schema *s, size_t i)
 {
@@ -139,50 +135,64 @@ static const char *name_of(const struct cfg_row *name, const char *item)
 	return s ? s : "";
 }
 
+static bool all_named(const struct cfg_schema *s, const struct cfg_row *name, const struct cfg_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (!*name_of(name, item_at(l, s, i)))
+			return false;
+	return true;
+}
+
+static struct items items_of(const struct cfg_schema *s, const struct cfg_list *was, const struct cfg_list *is)
+{
+	const struct cfg_row *row = s->n_rows ? &s->rows[0] : NULL;
+
+	if (!row || row->type != &cfg_string || (row->flags & (CFG_SECRET | CFG_LIST)) || !all_named(s, row, was) ||
+	    !all_named(s, row, is))
+		row = NULL;
+	return (struct items){ s, row };
+}
+
 /* The item of l that is called as wanted is, looked for from `hint` on and then from the start (lists seldom
  * change much); without names the one at the hint. l->n: there is none. */
-static size_t item_find(const struct cfg_list *l, const struct cfg_schema *s, const char *wanted, size_t hint)
+static size_t item_find(const struct cfg_list *l, const struct items *it, const char *wanted, size_t hint)
 {
-	const struct cfg_row *name = name_row(s);
-
-	if (!name)
+	if (!it->name)
 		return MIN(hint, l->n);
 	for (size_t k = 0; k < l->n; k++) {
 		size_t i = (hint + k) % l->n;
 
-		if (strcmp(name_of(name, item_at(l, s, i)), name_of(name, wanted)) == 0)
+		if (strcmp(name_of(it->name, item_at(l, it->s, i)), name_of(it->name, wanted)) == 0)
 			return i;
 	}
 	return l->n;
 }
 
-static void item_key(const char *path, const struct cfg_schema *s, const char *item, size_t i, char out[static KEY_MAX])
+static void item_key(const char *path, const struct items *it, const char *item, size_t i, char out[static KEY_MAX])
 {
-	const struct cfg_row *name = name_row(s);
-
-	if (name)
-		snprintf(out, KEY_MAX, "%s[%.200s]", path, name_of(name, item));
+	if (it->name)
+		snprintf(out, KEY_MAX, "%s[%.200s]", path, name_of(it->name, item));
 	else
 		snprintf(out, KEY_MAX, "%s[%zu]", path, i);
 	cfg_clean(out);
 }
 
 /* Calls fn for the items of `in` that `other` does not have. */
-static int diff_lone_items(const struct diff *d, const struct cfg_row *row, struct cfg_list in, struct cfg_list other,
+static int diff_lone_items(const struct diff *d, const struct items *it, struct cfg_list in, struct cfg_list other,
 			   struct cfg_change ch, const char *path)
 {
 	char key[KEY_MAX];
 	int r = 0;
 
 	for (size_t i = 0, hint = 0; i < in.n && r == 0; i++) {
-		const char *item = item_at(&in, row->sub, i);
-		size_t there = item_find(&other, row->sub, item, name_row(row->sub) ? hint : i);
+		const char *item = item_at(&in, it->s, i);
+		size_t there = item_find(&other, it, item, it->name ? hint : i);
 
 		if (there < other.n) {
 			hint = there + 1;
 			continue;
 		}
-		item_key(path, row->sub, item, i, key);
+		item_key(path, it, item, i, key);
 		ch.key = key;
 		r = d->fn(&ch, d->arg);
 	}
@@ -194,22 +204,23 @@ static int diff_items(const struct diff *d, const struct cfg_row *row, struct pa
 	static const struct cfg_list none;
 	const struct cfg_list was = at.was ? *(const struct cfg_list *)(const void *)at.was : none;
 	const struct cfg_list is = at.is ? *(const struct cfg_list *)(const void *)at.is : none;
+	const struct items it = items_of(row->sub, &was, &is);
 	bool restart = !(row->flags & CFG_RELOAD), moved = false;
 	char key[KEY_MAX];
-	int r = diff_lone_items(d, row, was, is, (struct cfg_change){ .what = "removed", .restart = restart }, path);
+	int r = diff_lone_items(d, &it, was, is, (struct cfg_change){ .what = "removed", .restart = restart }, path);
 
 	if (r == 0)
-		r = diff_lone_items(d, row, is, was, (struct cfg_change){ .what = "added", .restart = restart }, path);
+		r = diff_lone_items(d, &it, is, was, (struct cfg_change){ .what = "added", .restart = restart }, path);
 	for (size_t i = 0, next = 0; i < is.n && r == 0; i++) {
-		const char *item = item_at(&is, row->sub, i);
-		size_t before = item_find(&was, row->sub, item, name_row(row->sub) ? next : i);
+		const char *item = item_at(&is, it.s, i);
+		size_t before = item_find(&was, &it, item, it.name ? next : i);
 
 		if (before == was.n)
 			continue;
 		moved |= before < next;
 		next = before + 1;
-		item_key(path, row->sub, item, i, key);
-		r = diff_map(d, row->sub, (struct pair){ item_at(&was, row->sub, before), item }, key);
+		item_key(path, &it, item, i, key);
+		r = diff_map(d, it.s, (struct pair){ item_at(&was, it.s, before), item }, key);
 	}
 	if (r == 0 && moved)
 		r = d->fn(&(struct cfg_change){ .key = path, .what = "in another order", .restart = restart }, d->arg);

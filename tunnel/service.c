@@ -153,6 +153,7 @@ static bool tunnel_alive(struct service *s)
 
 /* Routes that are made while the service runs may be for ports below 1024, and a port that was taken is tried again. */
 static const int capabilities[] = { CAP_NET_BIND_SERVICE, -1 };
+static const struct store_kind kinds[] = { { "relay.route", &route_schema }, { NULL, NULL } };
 
 const struct service_ops tunnel_service_ops = {
 	.program = "stile-tunnel",
@@ -162,6 +163,7 @@ const struct service_ops tunnel_service_ops = {
 	.log_config = tunnel_log_config,
 	.store_path = tunnel_store_path,
 	.capabilities = capabilities,
+	.store_kinds = kinds,
 	.open = tunnel_open,
 	.start = tunnel_start,
 	.examine = tunnel_examine,

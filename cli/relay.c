@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile relay status, connections, kick, log-data: the relay of a running stile-tunnel. Each is a call of a
+ * control verb and its answer as a table or as JSON. `stile relay LISTEN HOST PORT` is in relay_run.c, routes are
+ * in relay_route.c, the bytes of a connection in relay_watch.c.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+#include "cli/relay.h"
+#include "common/text.h"
+
+const char RELAY_PROGRAM[] = "stile-tunnel";
+
+int relay_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_result)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	int r = cli_connect(cli, RELAY_PROGRAM, &cl);
+
+	if (r) {
+		json_decref(args);
+		return r;
+	}
+	return cli_call(cli, cl, verb, args, ret_result);
+}
+
+int relay_do(struct cli *cli, const char *verb, json_t *args, const char *form, const char *word)
+{
+	struct text rest = text_of(form), before = text_cut(&rest, '%');
+	json_t *result = NULL;
+	int r = relay_call(cli, verb, args, &result);
+
+	if (r == 0 && cli_has(cli, "json")) {
+		print_json(result);
+	} else if (r == 0) {
+		printf("%.*s", TEXT_FMT(before));
+		print_clean(stdout, rest.p ? word : "");
+		printf("%s\n", rest.p ? rest.p + 1 : ""); /* behind "%s" */
+	}
+	json_decref(result);
+	return r;
+}
+
+static long long number(const json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static const char *string(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+/* ---- status ---- */
+
+static void print_records(const json_t *rec)
+{
+	char size[32];
+	struct sb b = sb_init(size, sizeof size);
+
+	sb_size(&b, (uint64_t)number(rec, "data_bytes"));
+	printf("records      %lld lines, %lld lost; %lld data logs, %lld open, %s written, %lld stopped\n", number(rec, "lines"),
+	       number(rec, "lines_lost"), number(rec, "data_logs"), number(rec, "data_logs_open"), size,
+	       number(rec, "data_logs_stopped"));
+}
+
+/* Routes that do not do what they should; returns how many there are. */
+static unsigned print_bad_routes(const struct cli *cli, const json_t *rows)
+{
+	unsigned bad = 0;
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(rows, i, row) {
+		char line[512];
+		if (!json_is_true(json_object_get(row, "enabled")) || !*string(row, "reason"))
+			continue;
+		bool waits = strncmp(string(row, "state"), "waiting", 7) == 0; /* for the virtual address of a pair */
+		snprintf(line, sizeof line, "%.160s: %.300s", string(row, "state"), string(row, "reason"));
+		print_check(cli, waits, string(row, "name"), line);
+		bad += !waits;
+	}
+	return bad;
+}
+
+static int run_status(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *st = NULL, *routes = NULL, *pipes;
+	unsigned bad;
+	int r = cli_connect(cli, RELAY_PROGRAM, &cl);
+
+	if (!r)
+		r = cli_call(cli, cl, "relay.status", NULL, &st);
+	if (!r)
+		r = cli_call(cli, cl, "relay.route.list", NULL, &routes);
+	if (r == 0 && cli_has(cli, "json")) {
+		json_object_set(st, "route_rows", json_object_get(routes, "rows"));
+		print_json(st);
+	} else if (r == 0) {
+		pipes = json_object_get(st, "pipes");
+		printf("routes       %lld, %lld enabled, %lld listen%s\n", number(st, "routes"), number(st, "enabled"),
+		       number(st, "listening"), json_is_true(json_object_get(st, "draining")) ? "; draining" : "");
+		printf("connections  %lld, in %lld worker%s; %lld of %lld descriptors, %lld pipes lent and %lld spare\n",
+		       number(st, "connections"), number(st, "workers"), number(st, "workers") == 1 ? "" : "s",
+		       number(st, "descriptors"), number(st, "descriptors_limit"), number(pipes, "lent"), number(pipes, "spare"));
+		print_records(json_object_get(st, "records"));
+		bad = print_bad_routes(cli, json_object_get(routes, "rows"));
+		r = bad ? EXIT_FAILED : 0;
+	}
+	json_decref(st);
+	json_decref(routes);
+	return r;
+}
+
+/* ---- connections ---- */
+
+static const struct column connection_columns[] = {
+	{ "id", "CONN", COL_COUNT },	   { "route", "ROUTE", COL_TEXT },	{ "state", "STATE", COL_TEXT },
+	{ "source", "SOURCE", COL_TEXT },  { "source_name", "NAME", COL_TEXT }, { "target", "TARGET", COL_TEXT },
+	{ "bytes_up", "UP", COL_BYTES },   { "rate_up", "UP/s", COL_BYTES },	{ "bytes_down", "DOWN", COL_BYTES },
+	{ "rate_down", "DOWN/s", COL_BYTES }, { "age_ms", "AGE", COL_MS },	{ "logged", "LOGGED", COL_BOOL },
+};
+
+int relay_all_connections(struct cli *cli, struct control_client *cl, const char *route, uint64_t limit, json_t *rows,
+			  bool *ret_more)
+{
+	json_t *cursor = NULL, *result = NULL;
+	int r = 0;
+
+	do {
+		json_t *args = json_pack("{s:I}", "limit", (json_int_t)MIN(limit - json_array_size(rows), 1000));
+		if (route)
+			json_object_set_new(args, "route", json_string(route));
+		if (cursor)
+			json_object_set(args, "cursor", cursor);
+		json_decref(result);
+		result = NULL;
+		r = cli_call(cli, cl, "relay.connections", args, &result);
+		if (r)
+			break;
+		json_array_extend(rows, json_object_get(result, "rows"));
+		cursor = json_object_get(result, "cursor");
+	} while (cursor && json_array_size(rows) < limit);
+	*ret_more = r == 0 && cursor;
+	json_decref(result);
+	return r;
+}
+
+static int show_connections(struct cli *cli, struct control_client *cl, uint64_t limit)
+{
+	json_t *rows = json_array();
+	bool more = false;
+	int r = relay_all_connections(cli, cl, cli->n_words ? cli->words[0] : NULL, limit, rows, &more);
+
+	if (r == 0 && cli_has(cli, "names"))
+		names_add(rows);
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(rows);
+	else if (r == 0 && json_array_size(rows))
+		print_table(stdout, connection_columns, ARRAY_LEN(connection_columns), rows);
+	else if (r == 0)
+		printf("no connections\n");
+	if (more)
+		fprintf(stderr, "stile relay connections: there may be more than these %zu; --limit shows them\n", json_array_size(rows));
+	json_decref(rows);
+	return r;
+}
+
+static int run_connections(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	uint64_t limit = 1000;
+	int r = cli_number(cli, "limit", 1, 1000000, &limit);
+
+	if (!r)
+		r = cli_connect(cli, RELAY_PROGRAM, &cl);
+	if (!r)
+		r = show_connections(cli, cl, limit);
+	while (r == 0 && cli_has(cli, "watch")) {
+		fflush(stdout);
+		sleep(1);
+		if (isatty(STDOUT_FILENO) && !cli_has(cli, "json"))
+			fputs("\033[H\033[2J", stdout);
+		r = show_connections(cli, cl, limit);
+	}
+	return r;
+}
+
+/* ---- one connection, or a route's ---- */
+
+static bool is_number(const char *word, uint64_t *ret_id)
+{
+	return text_u64(text_of(word), ret_id) == 0 && *ret_id <= INT64_MAX;
+}
+
+static int run_kick(struct cli *cli)
+{
+	const char *word = cli->words[0];
+	uint64_t id;
+
+	if (is_number(word, &id))
+		return relay_do(cli, "relay.kick", json_pack("{s:I}", "id", (json_int_t)id), "connection %s is ended", word);
+	return relay_do(cli, "relay.kick", json_pack("{s:s}", "route", word), "the connections of route %s are ended", word);
+}
+
+static json_t *find_route(const json_t *rows, const char *name)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(rows, i, row)
+		if (strcmp(string(row, "name"), name) == 0)
+			return row;
+	return NULL;
+}
+
+/* Of the connections that are there; returns the number that could be switched. */
+static int switch_connections(struct cli *cli, struct control_client *cl, const char *route, bool on, unsigned *ret_n)
+{
+	json_t *rows = json_array(), *row;
+	bool more;
+	size_t i;
+	int r = relay_all_connections(cli, cl, route, 1000000, rows, &more);
+
+	*ret_n = 0;
+	json_array_foreach(rows, i, row) {
+		json_t *result = NULL, *error = NULL; /* one that has ended meanwhile, or a flow, is no failure */
+		if (r == 0 && control_call(cl, "relay.log", json_pack("{s:O, s:b}", "id", json_object_get(row, "id"), "on", on),
+					   &result, &error) == 0)
+			++*ret_n;
+		json_decref(result);
+		json_decref(error);
+	}
+	json_decref(rows);
+	return r;
+}
+
+static int log_route(struct cli *cli, const char *name, bool on)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *list = NULL, *row, *config, *put = NULL;
+	bool locked;
+	unsigned n = 0;
+	int r = cli_connect(cli, RELAY_PROGRAM, &cl);
+
+	if (!r)
+		r = cli_call(cli, cl, "relay.route.list", NULL, &list);
+	if (r)
+		return r;
+	row = find_route(json_object_get(list, "rows"), name);
+	if (!row) {
+		json_decref(list);
+		return cli_fail(cli, "there is no route %s\n  try: stile relay route list", name);
+	}
+	locked = json_is_true(json_object_get(row, "locked"));
+	if (!locked) {
+		config = json_deep_copy(json_object_get(row, "config"));
+		json_object_set_new(config, "log_data", json_boolean(on));
+		r = cli_call(cli, cl, "relay.route.add", json_pack("{s:o, s:b}", "route", config, "replace", 1), &put);
+	}
+	if (!r)
+		r = switch_connections(cli, cl, name, on, &n);
+	if (!r)
+		printf("%u connection%s of route %s %s logged now; new ones %s\n", n, n == 1 ? "" : "s", name, on ? "are" : "are not",
+		       !locked ? (on ? "will be, too" : "will not be, either") : "go by the file: set log_data there and run stile reload tunnel");
+	json_decref(put);
+	json_decref(list);
+	return r;
+}
+
+static int run_log_data(struct cli *cli)
+{
+	const char *word = cli->words[1];
+	bool on = strcmp(cli->words[0], "on") == 0;
+	uint64_t id;
+
+	if (!on && strcmp(cli->words[0], "off") != 0) {
+		fprintf(stderr, "stile relay log-data: first on or off, then the route or the connection\n");
+		return EXIT_USAGE;
+	}
+	if (!is_number(word, &id))
+		return log_route(cli, word, on);
+	return relay_do(cli, "relay.log", json_pack("{s:I, s:b}", "id", (json_int_t)id, "on", on),
+			on ? "connection %s is logged from now on" : "connection %s is no longer logged", word);
+}
+
+static const struct option_row connections_options[] = {
+	{ "limit", 'n', "N", "show at most N (default 1000)" },
+	{ "names", 0, NULL, "show the names of sources, too; those that are not known within 2 s are left out" },
+	{ "watch", 'w', NULL, "show them again every second, until Ctrl-C" },
+};
+
+static const struct command rows[] = {
+	{ "relay status", "", "routes, connections and records of the relay, and what is not well",
+	  "Exit 1 if an enabled route does not listen or its target is not known by name; the line with ✘ says why.",
+	  NULL, 0, 0, 0, run_status, WITHOUT_CONFIG },
+	{ "relay connections", "[ROUTE]", "live connections: both ends, bytes and rates each way, age",
+	  "UP is from the source to the target. The number in front is what stile relay kick, watch and log-data take.",
+	  connections_options, ARRAY_LEN(connections_options), 0, 1, run_connections, WITHOUT_CONFIG },
+	{ "relay kick", "CONN|ROUTE", "end one connection, or all of a route",
+	  "Both sides are reset. A source that may connect can do so again at once: to keep it out, see tunnel.routes.allow.",
+	  NULL, 0, 1, 1, run_kick, WITHOUT_CONFIG },
+	{ "relay log-data", "on|off ROUTE|CONN", "switch the data log of a route or a connection, at once",
+	  "Every byte is written to a file of its own in tunnel.records.dir, in hex and text; what is written may be secret. Only\n"
+	  "the connections that are logged become slower. A route of the file is changed in the file.",
+	  NULL, 0, 2, 2, run_log_data, WITHOUT_CONFIG },
+};
+const struct command_table relay_commands = { rows, ARRAY_LEN(rows) };

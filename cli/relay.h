@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the commands of the relay share: one call of a verb of stile-tunnel and its answer, connections in
+ * pages, the names of addresses, and who holds a port. Each file of commands has a table of its own,
+ * named in cli/command.h.
+ */
+#pragma once
+#include "cli/command.h"
+
+extern const char RELAY_PROGRAM[]; /* "stile-tunnel" */
+
+/* One call over a connection of its own: 0 and *ret_result, or the exit code, said why. args is taken. */
+int relay_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_result);
+/* The same; prints JSON if that is wanted, else what the form says with word in it ("connection %s is ended"). */
+int relay_do(struct cli *cli, const char *verb, json_t *args, const char *form, const char *word);
+/* Appends at most limit rows to rows; route NULL: of all. */
+int relay_all_connections(struct cli *cli, struct control_client *cl, const char *route, uint64_t limit, json_t *rows,
+			  bool *ret_more);
+
+/* names.c: adds "source_name" to each row whose source has a name; asks all at once, for two seconds at most. */
+void names_add(json_t *rows);
+/* port_holder.c: "nginx, pid 812" for who listens on this TCP port or has this UDP port; false if nobody is seen. */
+bool port_holder(uint16_t port, bool udp, char *out, size_t cap);

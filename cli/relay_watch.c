@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile relay watch: the bytes of one connection as they pass, in the columns of the data log. They come as
+ * progress of one request, which ends with the connection; whoever stops watching just goes. What passed
+ * faster than it could be shown is counted, not kept: the connection does not wait for a terminal.
+ */
+#include <string.h>
+#include "cli/relay.h"
+#include "common/service.h"
+#include "tunnel/records_format.h"
+
+enum { PATIENCE_MS = 7 * 24 * 3600 * 1000, CHUNK = 64 << 10 };
+
+struct view {
+	struct cli *cli;
+	char source[80], target[80];
+	uint64_t at[2]; /* bytes shown or lost, since the watch began */
+	uint8_t bytes[CHUNK];
+};
+
+static void show_bytes(struct view *v, bool down, size_t n)
+{
+	char line[HEX_LINE_MAX];
+
+	for (size_t i = 0; i < n;) {
+		struct sb b = sb_init(line, sizeof line);
+		i += format_hex_line(&b, v->at[down] + i, v->bytes + i, n - i);
+		fwrite(line, 1, b.n, stdout);
+	}
+	v->at[down] += n;
+}
+
+static void on_piece(const json_t *p, void *arg)
+{
+	struct view *v = arg;
+	const char *hex = json_string_value(json_object_get(p, "hex")), *way = json_string_value(json_object_get(p, "way"));
+	bool down = way && strcmp(way, "down") == 0;
+	json_int_t lost = json_integer_value(json_object_get(p, "lost"));
+	char head[HEX_HEAD_MAX];
+	struct sb b = sb_init(head, sizeof head);
+	size_t n = 0;
+
+	if (cli_has(v->cli, "json")) {
+		json_dumpf(p, stdout, JSON_COMPACT);
+		putchar('\n');
+		fflush(stdout);
+		return;
+	}
+	if (lost > 0)
+		printf("(%lld bytes passed that could not be shown)\n", (long long)lost);
+	if (!hex || hex_decode(text_of(hex), v->bytes, sizeof v->bytes, &n) < 0)
+		return;
+	format_packet_head(&b, json_integer_value(json_object_get(p, "at")), down ? v->target : v->source,
+			   down ? v->source : v->target, n);
+	fwrite(head, 1, b.n, stdout);
+	show_bytes(v, down, n);
+	fflush(stdout);
+}
+
+/* Both ends of the connection, for the head lines. */
+static int look_up(struct cli *cli, struct control_client *cl, uint64_t id, struct view *v)
+{
+	json_t *rows = json_array(), *row;
+	bool more, found = false;
+	size_t i;
+	int r = relay_all_connections(cli, cl, NULL, 1000000, rows, &more);
+
+	json_array_foreach(rows, i, row) {
+		if ((uint64_t)json_integer_value(json_object_get(row, "id")) != id)
+			continue;
+		const char *source = json_string_value(json_object_get(row, "source"));
+		const char *target = json_string_value(json_object_get(row, "target"));
+		snprintf(v->source, sizeof v->source, "%s", source ? source : "?");
+		snprintf(v->target, sizeof v->target, "%s", target && *target ? target : "its target");
+		found = true;
+	}
+	json_decref(rows);
+	if (r == 0 && !found)
+		return cli_fail(cli, "there is no connection %llu\n  try: stile relay connections", (unsigned long long)id);
+	return r;
+}
+
+static int run_watch(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *asks = NULL, *cl = NULL;
+	static struct view v;
+	struct instance at;
+	char err[256];
+	json_t *result = NULL;
+	uint64_t id;
+	int r;
+
+	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX) {
+		fprintf(stderr, "stile relay watch: CONN is a number; stile relay connections shows it\n");
+		return EXIT_USAGE;
+	}
+	v.cli = cli;
+	r = cli_connect(cli, RELAY_PROGRAM, &asks);
+	if (!r)
+		r = look_up(cli, asks, id, &v);
+	if (r)
+		return r;
+	if (instance_init(&at, RELAY_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
+		return cli_fail(cli, "%s", err);
+	r = control_connect(at.socket_path, PATIENCE_MS, &cl);
+	if (r < 0)
+		return cli_fail(cli, "cannot talk to %s: %s", at.full, strerror(-r));
+	if (!cli_has(cli, "json")) {
+		printf("Watching connection %llu from %s to %s; Ctrl-C stops watching\n", (unsigned long long)id, v.source, v.target);
+		fflush(stdout);
+	}
+	control_on_progress(cl, on_piece, &v);
+	r = cli_call(cli, cl, "relay.watch", json_pack("{s:I}", "id", (json_int_t)id), &result);
+	if (r == 0 && !cli_has(cli, "json"))
+		printf("The connection has ended\n");
+	json_decref(result);
+	return r;
+}
+
+static const struct command rows[] = {
+	{ "relay watch", "CONN", "see the bytes of a connection as they pass, in hex and text",
+	  "CONN is the number that stile relay connections shows. With --json a line for each piece, as the service sends it.\n"
+	  "Who watched what is in the service's log.",
+	  NULL, 0, 1, 1, run_watch, WITHOUT_CONFIG },
+};
+const struct command_table relay_watch_commands = { rows, ARRAY_LEN(rows) };

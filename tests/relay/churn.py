@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Churn: connections of all kinds come and go, some logged, routes are reloaded; memory, descriptors and pipes are at the
+end what they were after the first moments. Five seconds in ./check, half an hour in ./check all."""
+import contextlib
+import os
+import random
+import socket
+import threading
+import time
+
+from real_world import RESET, Failed, case, connect, echo, noise, said
+
+SECONDS = int(os.environ.get("STILE_CHURN_SECONDS", "5"))
+NOISE = noise(2 << 20)
+
+
+def whole(w, r):
+    data = NOISE[:r.randrange(1, r.choice((100, 10000, 2 << 20)))]
+    if said(w.base + r.randrange(2), data) != data:
+        raise Failed("    other bytes came back")
+
+
+def cut(w, r):
+    with connect(w.base + r.randrange(2)) as s:
+        with contextlib.suppress(OSError):
+            s.settimeout(0.2)
+            s.sendall(NOISE[:r.randrange(1, 200000)])
+        if r.random() < 0.5:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+
+def refused(w, r):
+    with contextlib.suppress(OSError), connect(w.base + 2) as s:
+        s.settimeout(2)
+        s.recv(1)
+
+
+def lazy(w, r):
+    with connect(w.base) as s:
+        s.sendall(b"x")
+        s.recv(1)
+        time.sleep(r.random())
+
+
+def visitor(w, until, seed, wrong):
+    r = random.Random(seed)
+    while time.monotonic() < until and not wrong:
+        try:
+            r.choice((whole, whole, cut, refused, lazy))(w, r)
+        except (Failed, OSError) as e:
+            wrong.append(f"{type(e).__name__}: {e}")
+
+
+def churn(w, seconds, seed):
+    wrong = []
+    until = time.monotonic() + seconds
+    threads = [threading.Thread(target=visitor, args=(w, until, seed + i, wrong)) for i in range(8)]
+    for t in threads:
+        t.start()
+    while time.monotonic() < until and not wrong:
+        time.sleep(min(2, max(0.1, until - time.monotonic())))
+        w.ask("reload", "tunnel").exits(0)
+    for t in threads:
+        t.join()
+    if wrong:
+        raise Failed(f"    {wrong[0]}")
+    w.connections(0, 20)
+
+
+@case("churn: memory, descriptors and pipes at the end are what they were after the first moments")
+def _(w):
+    w.target(echo)
+    routes = [f'{{ name: r{i}, listen: "127.0.0.1:{w.base + i}", target: "127.0.0.1:{w.base + t}", log_data: {log} }}'
+              for i, t, log in ((0, 20, "false"), (1, 20, "true"), (2, 39, "false"))]
+    options = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1:malloc_context_size=5"
+    w.tunnel_config(routes, "data_floor: 50MB, data_max_size: 100kB, keep: 1h, json: true", "")
+    server = w.tunnel(env={"ASAN_OPTIONS": options})
+    w.ask("ready", "tunnel", "--wait", "10s").exits(0)
+    churn(w, max(3, min(60, SECONDS / 5)), 1)
+    before, descriptors = server.rss_kib(), server.descriptors()
+    churn(w, SECONDS, 1000)
+    status = w.verb("relay.status")
+    after = server.rss_kib()
+    if server.descriptors() > descriptors + 32:
+        raise Failed(f"    {descriptors} descriptors before, {server.descriptors()} after: {status['pipes']}")
+    if after > before * 1.1 + 6144:
+        raise Failed(f"    {before} KiB after the first moments, {after} KiB at the end")
+    if status["records"]["data_logs_open"] or status["pipes"]["lent"]:
+        raise Failed(f"    {status}")
+    accepted = sum(r["accepted"] for r in w.verb("relay.route.list")["rows"])
+    return f"{accepted} connections in {SECONDS} s; {before} KiB, then {after} KiB; {descriptors} descriptors, then {server.descriptors()}"

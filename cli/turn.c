@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stile turn …: sessions, kill, drain, users; and stile credentials. Each is one call of a control verb and its
+ * stile turn …: sessions, kill, drain, why, metrics, users; and stile credentials. Each is one call of a control verb and its
  * answer as a table or as JSON; passwords come from the terminal or from standard input, never from the
  * command line, where every user of the machine could read them.
  */
@@ -234,6 +234,41 @@ static int run_why(struct cli *cli)
 	return r;
 }
 
+/* ---- metrics ---- */
+
+/* Of Prometheus text what concerns the metrics whose name holds part: comment lines name theirs third. */
+static void print_metrics(const char *text, const char *part)
+{
+	struct text rest = text_of(text);
+
+	while (rest.n) {
+		struct text line = text_cut(&rest, '\n'), name = line;
+		for (int i = 0; i < 2 && text_starts(line, TEXT("#")); i++)
+			(void)text_cut(&name, ' ');
+		name = text_cut(&name, ' ');
+		name = text_cut(&name, '{');
+		if (!part || memmem(name.p, name.n, part, strlen(part)))
+			printf("%.*s\n", TEXT_FMT(line));
+	}
+}
+
+static int run_metrics(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *result = NULL;
+	bool json = cli_has(cli, "json");
+	int r = cli_connect(cli, "stile-turn", &cl);
+
+	if (!r)
+		r = cli_call(cli, cl, "turn.metrics", json_pack("{s:b}", "text", !json), &result);
+	if (r == 0 && json)
+		print_json(result);
+	else if (r == 0)
+		print_metrics(json_string_value(json_object_get(result, "text")), cli->n_words ? cli->words[0] : NULL);
+	json_decref(result);
+	return r;
+}
+
 /* ---- users ---- */
 
 static const struct column user_columns[] = {
@@ -398,6 +433,10 @@ static const struct command rows[] = {
 	{ "turn why", "[USER|ADDRESS]", "why a request was refused: the last minutes' refusals",
 	  "The reasons are for the administrator; the client was told only the code. Without a word, everybody's.",
 	  why_options, ARRAY_LEN(why_options), 0, 1, run_why, WITHOUT_CONFIG },
+	{ "turn metrics", "[NAME]", "counters and latencies, in the form that Prometheus reads",
+	  "NAME is a part of the names to show. docs/metrics.md explains each. They count while things happen, not at a\n"
+	  "session's end, and have no labels of users or peers.",
+	  NULL, 0, 0, 1, run_metrics, WITHOUT_CONFIG },
 	{ "turn user list", "", "users of the file and of the store",
 	  "A user that stands in the configuration file is changed there; the others by stile turn user.",
 	  user_list_options, ARRAY_LEN(user_list_options), 0, 0, run_user_list, WITHOUT_CONFIG },

@@ -4,7 +4,7 @@
  *
  * Each worker's block begins on its own cache line and has one writer, so an add is a plain load
  * and store that readers may see at any moment (relaxed atomics; no lock, no bus cycle). A sum
- * over workers is therefore a moment's view, never a torn number. A histogram's cells are its
+ * over workers is therefore a moment's view, never a torn number. A histogram has, for each label value, its
  * buckets (not cumulative; +Inf last) and the bits of a double for the sum.
  */
 #include "common/metrics.h"
@@ -16,8 +16,9 @@
 
 enum { CACHE_LINE = 64 };
 
-struct span {
-	unsigned first, n; /* cells of a row; of a histogram without the sum, which follows them */
+struct span { /* cells of a row */
+	unsigned first, labels;
+	unsigned buckets; /* of a histogram, for each label; the sum follows them. Else 0 */
 };
 
 struct metrics {
@@ -63,10 +64,9 @@ int metrics_new(const struct metric_row *rows, size_t n_rows, unsigned n_workers
 	if (!m->spans)
 		return -ENOMEM;
 	for (size_t i = 0; i < n_rows; i++) {
-		bool histogram = rows[i].kind == METRIC_HISTOGRAM;
-		unsigned cells = histogram ? count_buckets(&rows[i]) + 1 : count_labels(&rows[i]);
-		m->spans[i] = (struct span){ n, cells };
-		n += cells + histogram;
+		unsigned buckets = rows[i].kind == METRIC_HISTOGRAM ? count_buckets(&rows[i]) + 1 : 0;
+		m->spans[i] = (struct span){ n, count_labels(&rows[i]), buckets };
+		n += m->spans[i].labels * (buckets ? buckets + 1 : 1);
 	}
 	size_t per_line = CACHE_LINE / sizeof(int64_t);
 	m->stride = (MAX(n, 1u) + per_line - 1) / per_line * per_line;
@@ -101,12 +101,13 @@ struct metrics *metrics_free(struct metrics *m)
 
 /* ---- cells ---- */
 
-/* NULL for what is not in the table: a wrong index must not write into a neighbour. */
+/* The first cell of a label; NULL for what is not in the table: a wrong index must not write into a neighbour. */
 static _Atomic int64_t *cell_at(const struct metrics *m, unsigned worker, unsigned row, unsigned label)
 {
-	if (worker >= m->n_workers || row >= m->n_rows || label >= m->spans[row].n)
+	if (worker >= m->n_workers || row >= m->n_rows || label >= m->spans[row].labels)
 		return NULL;
-	return m->cells + worker * m->stride + m->spans[row].first + label;
+	unsigned each = m->spans[row].buckets ? m->spans[row].buckets + 1 : 1;
+	return m->cells + worker * m->stride + m->spans[row].first + label * each;
 }
 
 static void bump(_Atomic int64_t *c, int64_t v)
@@ -137,12 +138,12 @@ static double load_double(const _Atomic int64_t *c)
 	return d;
 }
 
-void metric_observe(struct metrics *m, unsigned worker, unsigned row, double v)
+void metric_observe(struct metrics *m, unsigned worker, unsigned row, unsigned label, double v)
 {
-	_Atomic int64_t *first = cell_at(m, worker, row, 0);
+	_Atomic int64_t *first = cell_at(m, worker, row, label);
 	if (!first || m->rows[row].kind != METRIC_HISTOGRAM || v != v)
 		return; /* NaN belongs to no bucket and would spoil the sum for ever */
-	unsigned i = 0, n = m->spans[row].n;
+	unsigned i = 0, n = m->spans[row].buckets;
 	while (i < n - 1 && v > m->rows[row].buckets[i])
 		i++;
 	bump(first + i, 1);
@@ -152,13 +153,14 @@ void metric_observe(struct metrics *m, unsigned worker, unsigned row, double v)
 	atomic_store_explicit(first + n, bits, memory_order_relaxed);
 }
 
-int64_t metric_sum(const struct metrics *m, unsigned row, unsigned label)
+/* Of the nth cell of a label, over all workers. */
+static int64_t sum_at(const struct metrics *m, unsigned row, unsigned label, unsigned nth)
 {
 	uint64_t sum = 0;
 	for (unsigned w = 0; w < m->n_workers; w++) {
 		_Atomic int64_t *c = cell_at(m, w, row, label);
 		if (c)
-			sum += (uint64_t)atomic_load_explicit(c, memory_order_relaxed);
+			sum += (uint64_t)atomic_load_explicit(c + nth, memory_order_relaxed);
 	}
 	if (row < m->n_rows && label < m->rows[row].slots)
 		sum -= (uint64_t)m->slot_from[m->spans[row].first + label];
@@ -169,6 +171,15 @@ int64_t metric_sum(const struct metrics *m, unsigned row, unsigned label)
 static const char *label_at(const struct metrics *m, unsigned row, unsigned i)
 {
 	return m->rows[row].slots ? m->slot_names[i] : m->rows[row].label_values[i];
+}
+
+int64_t metric_sum(const struct metrics *m, unsigned row, unsigned label)
+{
+	int64_t sum = 0;
+	unsigned cells = row < m->n_rows && m->spans[row].buckets ? m->spans[row].buckets : 1;
+	for (unsigned i = 0; i < cells; i++)
+		sum += sum_at(m, row, label, i);
+	return sum;
 }
 
 int metrics_name_slot(struct metrics *m, unsigned i, const char *name)
@@ -190,18 +201,18 @@ int metrics_name_slot(struct metrics *m, unsigned i, const char *name)
 	return 0;
 }
 
-static double histogram_sum(const struct metrics *m, unsigned row)
+static double histogram_sum(const struct metrics *m, unsigned row, unsigned label)
 {
 	double sum = 0;
 	for (unsigned w = 0; w < m->n_workers; w++)
-		sum += load_double(m->cells + w * m->stride + m->spans[row].first + m->spans[row].n);
+		sum += load_double(cell_at(m, w, row, label) + m->spans[row].buckets);
 	return sum;
 }
 
 /* "0.005" or "+Inf". The shortest text that names the bound. */
 static const char *bound_text(const struct metrics *m, unsigned row, unsigned i, char buf[static 32])
 {
-	if (i == m->spans[row].n - 1)
+	if (i == m->spans[row].buckets - 1)
 		return "+Inf";
 	snprintf(buf, 32, "%.10g", m->rows[row].buckets[i]);
 	return buf;
@@ -220,17 +231,45 @@ static void put_escaped(FILE *f, const char *s, bool quotes)
 			fputc(*s, f);
 }
 
-static void put_histogram(FILE *f, const struct metrics *m, unsigned row)
+struct sample {
+	unsigned row, label;
+};
+
+/* {method="allocate",le="0.001"}, as far as there are labels. */
+static void put_labels(FILE *f, const struct metrics *m, struct sample at, const char *le)
 {
-	const char *name = m->rows[row].name;
+	const struct metric_row *r = &m->rows[at.row];
+	if (!r->label && !le)
+		return;
+	fputc('{', f);
+	if (r->label) {
+		fprintf(f, "%s=\"", r->label);
+		put_escaped(f, label_at(m, at.row, at.label), true);
+		fputs(le ? "\"," : "\"", f);
+	}
+	if (le)
+		fprintf(f, "le=\"%s\"", le);
+	fputc('}', f);
+}
+
+static void put_histogram(FILE *f, const struct metrics *m, unsigned row, unsigned label)
+{
+	const struct metric_row *r = &m->rows[row];
+	const struct sample at = { row, label };
 	int64_t count = 0;
 	char bound[32];
-	for (unsigned i = 0; i < m->spans[row].n; i++) {
-		count += metric_sum(m, row, i);
-		fprintf(f, "%s_bucket{le=\"%s\"} %" PRId64 "\n", name, bound_text(m, row, i, bound), count);
+	for (unsigned i = 0; i < m->spans[row].buckets; i++) {
+		count += sum_at(m, row, label, i);
+		fprintf(f, "%s_bucket", r->name);
+		put_labels(f, m, at, bound_text(m, row, i, bound));
+		fprintf(f, " %" PRId64 "\n", count);
 	}
 	/* The count is the last bucket's, so that the two agree whatever was added meanwhile. */
-	fprintf(f, "%s_sum %.17g\n%s_count %" PRId64 "\n", name, histogram_sum(m, row), name, count);
+	fprintf(f, "%s_sum", r->name);
+	put_labels(f, m, at, NULL);
+	fprintf(f, " %.17g\n%s_count", histogram_sum(m, row, label), r->name);
+	put_labels(f, m, at, NULL);
+	fprintf(f, " %" PRId64 "\n", count);
 }
 
 static void put_row(FILE *f, const struct metrics *m, unsigned row)
@@ -240,19 +279,15 @@ static void put_row(FILE *f, const struct metrics *m, unsigned row)
 	fprintf(f, "# HELP %s ", r->name);
 	put_escaped(f, r->help, false);
 	fprintf(f, "\n# TYPE %s %s\n", r->name, kinds[r->kind]);
-	if (r->kind == METRIC_HISTOGRAM) {
-		put_histogram(f, m, row);
-		return;
-	}
-	for (unsigned i = 0; i < m->spans[row].n; i++) {
+	for (unsigned i = 0; i < m->spans[row].labels; i++) {
 		if (r->label && !label_at(m, row, i))
 			continue;
-		fputs(r->name, f);
-		if (r->label) {
-			fprintf(f, "{%s=\"", r->label);
-			put_escaped(f, label_at(m, row, i), true);
-			fputs("\"}", f);
+		if (r->kind == METRIC_HISTOGRAM) {
+			put_histogram(f, m, row, i);
+			continue;
 		}
+		fputs(r->name, f);
+		put_labels(f, m, (struct sample){ row, i }, NULL);
 		fprintf(f, " %" PRId64 "\n", metric_sum(m, row, i));
 	}
 }
@@ -282,18 +317,18 @@ static int set(json_t *o, const char *key, json_t *value)
 	return json_object_set_new(o, key, value);
 }
 
-static json_t *histogram_json(const struct metrics *m, unsigned row)
+static json_t *histogram_json(const struct metrics *m, unsigned row, unsigned label)
 {
 	json_t *o = json_object(), *buckets = json_object();
 	int64_t count = 0;
 	char bound[32];
 	int r = o && buckets ? 0 : -1;
-	for (unsigned i = 0; r == 0 && i < m->spans[row].n; i++) {
-		count += metric_sum(m, row, i);
+	for (unsigned i = 0; r == 0 && i < m->spans[row].buckets; i++) {
+		count += sum_at(m, row, label, i);
 		r = set(buckets, bound_text(m, row, i, bound), json_integer(count));
 	}
 	if (r == 0)
-		r = set(o, "sum", json_real(histogram_sum(m, row)));
+		r = set(o, "sum", json_real(histogram_sum(m, row, label)));
 	if (r == 0)
 		r = set(o, "count", json_integer(count));
 	if (r == 0)
@@ -305,16 +340,19 @@ static json_t *histogram_json(const struct metrics *m, unsigned row)
 	return NULL;
 }
 
+static json_t *label_json(const struct metrics *m, unsigned row, unsigned label)
+{
+	return m->rows[row].kind == METRIC_HISTOGRAM ? histogram_json(m, row, label) : json_integer(metric_sum(m, row, label));
+}
+
 static json_t *row_json(const struct metrics *m, unsigned row)
 {
 	const struct metric_row *r = &m->rows[row];
-	if (r->kind == METRIC_HISTOGRAM)
-		return histogram_json(m, row);
 	if (!r->label)
-		return json_integer(metric_sum(m, row, 0));
+		return label_json(m, row, 0);
 	json_t *o = json_object();
-	for (unsigned i = 0; o && i < m->spans[row].n; i++)
-		if (label_at(m, row, i) && set(o, label_at(m, row, i), json_integer(metric_sum(m, row, i))) < 0) {
+	for (unsigned i = 0; o && i < m->spans[row].labels; i++)
+		if (label_at(m, row, i) && set(o, label_at(m, row, i), label_json(m, row, i)) < 0) {
 			json_decref(o);
 			o = NULL;
 		}

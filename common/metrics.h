@@ -32,7 +32,8 @@ DEFINE_CLEANUP(struct metrics, metrics_free)
 /* row: index into the table; label: index of the label value, 0 if none. */
 void metric_add(struct metrics *m, unsigned worker, unsigned row, unsigned label, int64_t v);
 void metric_set(struct metrics *m, unsigned worker, unsigned row, unsigned label, int64_t v);
-void metric_observe(struct metrics *m, unsigned worker, unsigned row, double v);
+void metric_observe(struct metrics *m, unsigned worker, unsigned row, unsigned label, double v);
+/* Over all workers; of a histogram: how many were observed. */
 int64_t metric_sum(const struct metrics *m, unsigned row, unsigned label);
 
 /* The i-th label value of all rows with slots is called so from now on; NULL: it is not shown. Counters begin at
@@ -41,4 +42,4 @@ int metrics_name_slot(struct metrics *m, unsigned i, const char *name);
 
 /* Appends "# HELP", "# TYPE" and samples; malloc'd text. */
 char *metrics_prometheus(const struct metrics *m);
-json_t *metrics_json(const struct metrics *m); /* {name: value | {label: value} | {sum,count,buckets}} */
+json_t *metrics_json(const struct metrics *m); /* {name: V or {label: V}}; V: a number, or of a histogram {sum, count, buckets} */

@@ -105,6 +105,17 @@ static const struct cfg_row limits_rows[] = {
 	{ .name = "connections_per_address", .type = &cfg_count, IN(limits, connections_per_address),
 	  .flags = CFG_RELOAD, .min = 1, .def = "100", .unit = "connections",
 	  .help = "TCP, TLS and DTLS clients from one address; raise it if many clients share one public address." },
+	{ .name = "bad_credentials", .type = &cfg_count, IN(limits, bad_credentials), .flags = CFG_RELOAD,
+	  .min = 1, .def = "5", .unit = "failures",
+	  .help = "Bad credentials of one user name from one address (IPv6: its /64) and worker, before further ones wait: they are "
+		  "neither judged nor answered for a second, twice as long with each further round. Open sessions go on." },
+	{ .name = "bad_credentials_per_address", .type = &cfg_count, IN(limits, bad_credentials_per_address),
+	  .flags = CFG_RELOAD, .min = 1, .def = "100", .unit = "failures",
+	  .help = "The same for all user names of an address together; users who got in from there within the last hour "
+		  "are not held up by it." },
+	{ .name = "backoff", .type = &cfg_duration, IN(limits, backoff_ms), .flags = CFG_RELOAD,
+	  .min = 1000, .max = 3600000, .def = "60s",
+	  .help = "Longest wait after bad credentials. Failures are half forgotten after ten minutes without one." },
 	{ .name = "unauthenticated_bitrate", .type = &cfg_bitrate, IN(limits, unauthenticated_bitrate),
 	  .flags = CFG_RELOAD, .min = 8000, .def = "64kbit/s", .unit = "bit/s",
 	  .help = "What unauthenticated answers may exceed their requests by, per source prefix (IPv4 /24, IPv6 /48) and "

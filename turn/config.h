@@ -26,6 +26,7 @@ struct turn_limits { /* UINT64_MAX: unlimited; 0: not written, the policy resolv
 	uint64_t bitrate, bitrate_per_user; /* bit/s */
 	/* of the server only */
 	uint64_t connections, connections_per_address; /* TCP, TLS and DTLS clients */
+	uint64_t bad_credentials, bad_credentials_per_address, backoff_ms; /* turn/backoff.h */
 	uint64_t unauthenticated_bitrate; /* excess of unauthenticated replies over their requests, per source prefix */
 };
 struct turn_realm_section { /* one beside the default realm, which the keys of `turn` itself describe */

@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "common/hash.h"
+#include "turn/backoff.h"
 #include "turn/metrics.h"
 #include "turn/realm.h"
 #include "turn/refusals.h"
@@ -69,9 +70,10 @@ struct turn_server {
 	uint64_t now;			/* of the last packet from a client: for the lines of a stop */
 	struct stun_nonces nonces;
 	struct turn_budget *budget;
+	struct turn_backoff *backoff;
 	struct turn_refusals *refusals;
 	struct timer reservations_due;
-	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gates[3], peer_error_gate;
+	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gates[3], peer_error_gate, backoff_gate, long_gate;
 };
 
 static inline void turn_count(const struct turn_server *s, enum turn_metric row, unsigned label, int64_t v)
@@ -99,7 +101,7 @@ struct turn_request {
 	uint64_t now;
 	uint16_t unknown[STUN_MAX_UNKNOWN]; /* for 420 */
 	unsigned n_unknown;
-	char why[192];		   /* detail of a refusal, for the administrator */
+	char why[224];		   /* detail of a refusal, for the administrator */
 };
 
 struct turn_method {
@@ -120,6 +122,11 @@ void turn_answer_begin(struct turn_request *q, struct stun_writer *sw);
 void turn_answer_send(struct turn_request *q, struct stun_writer *sw);
 /* Sets the detail and passes the refusal on. */
 enum turn_refusal turn_because(struct turn_request *q, enum turn_refusal what, const char *why);
+
+/* turn/bad_credential.c: false, and the credential must not be judged now; and what follows when it was. */
+bool turn_credential_may_try(const struct turn_request *q);
+void turn_credential_bad(struct turn_request *q, enum turn_auth a, uint64_t detail); /* sets q->why */
+void turn_credential_good(struct turn_request *q);
 
 /* turn/binding.c */
 enum turn_refusal turn_on_binding(struct turn_request *q);

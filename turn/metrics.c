@@ -50,6 +50,9 @@ static const char *const public_whys[PUBLIC_WHYS + 1] = { /* public_why_key() */
 };
 static const char *const ways[] = { [TURN_UP] = "to_peer", [TURN_DOWN] = "to_client", NULL };
 
+/* 5 us is an answer from memory, 100 us what signatures may cost, beyond 10 ms something is wrong. */
+static const double durations[] = { 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 0.1, 1, 0 };
+
 const struct metric_row turn_metric_rows[TURN_METRICS] = {
 	[TURN_M_ALLOCATIONS] = { "stile_turn_allocations", METRIC_GAUGE, "Allocations alive", NULL, NULL, NULL },
 	[TURN_M_ALLOCATIONS_CREATED] = { "stile_turn_allocations_created_total", METRIC_COUNTER,
@@ -78,6 +81,8 @@ const struct metric_row turn_metric_rows[TURN_METRICS] = {
 		"Requests refused beyond the first challenge, by realm", "realm", NULL, NULL, TURN_REALM_SLOTS },
 	[TURN_M_REALM_BYTES] = { "stile_turn_realm_relayed_bytes_total", METRIC_COUNTER,
 		"Payload bytes relayed, both directions, by realm; counted while there are several", "realm", NULL, NULL, TURN_REALM_SLOTS },
+	[TURN_M_LATENCY] = { "stile_turn_request_duration_seconds", METRIC_HISTOGRAM,
+		"Time from a request's first byte in hand to its answer in the output queue, by method", "method", methods, durations },
 	[TURN_M_PEER_ERRORS] = { "stile_turn_peer_errors_total", METRIC_COUNTER, "ICMP errors that peers answered with", NULL, NULL, NULL },
 	[TURN_M_EXTERNAL_CHANGES] = { "stile_turn_external_address_changes_total", METRIC_COUNTER,
 		"Public addresses found that were not known before (turn.relay.external: auto)", NULL, NULL, NULL },

@@ -31,6 +31,7 @@ enum turn_metric {
 	TURN_M_REALM_CREATED,
 	TURN_M_REALM_REFUSALS,
 	TURN_M_REALM_BYTES,	    /* both directions; while there are several realms */
+	TURN_M_LATENCY,		    /* by position in turn_methods */
 	TURN_METRICS
 };
 extern const struct metric_row turn_metric_rows[TURN_METRICS];

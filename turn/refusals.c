@@ -38,6 +38,7 @@
 	X(REFUSE_ALGORITHM,     T400, "password_algorithm",  &MSG_TURN_REFUSED_CREDENTIAL, "the password algorithm was not offered") \
 	X(REFUSE_CHALLENGE,     T401, "challenge",           NULL,                         "asked to authenticate") \
 	X(REFUSE_CREDENTIAL,    T401, "credential",          &MSG_TURN_REFUSED_CREDENTIAL, "the credential is not good") \
+	X(REFUSE_BACKOFF,       T401, "backoff",             NULL,                         "not judged: too many bad credentials before") \
 	X(REFUSE_PEER,          T403, "peer_denied",         &MSG_TURN_REFUSED_PEER,       "the peer is denied") \
 	X(REFUSE_OWN_PEER,      T403, "peer_own_address",    &MSG_TURN_REFUSED_PEER,       "the peer is this server, and no relay socket") \
 	X(REFUSE_MOBILITY,      T405, "mobility",            &MSG_TURN_REFUSED_FEATURE,    "mobility is switched off (turn.mobility)") \

@@ -25,6 +25,7 @@ enum turn_refusal {
 	TURN_REFUSE_ALGORITHM,	    /* PASSWORD-ALGORITHM not ours, or the list was altered */
 	TURN_REFUSE_CHALLENGE,	    /* no integrity: the first step of every client */
 	TURN_REFUSE_CREDENTIAL,
+	TURN_REFUSE_BACKOFF,	    /* not judged and not answered: too many bad credentials before */
 	TURN_REFUSE_PEER,	    /* by rule */
 	TURN_REFUSE_OWN_PEER,	    /* an own address with a port that is no live relay socket */
 	TURN_REFUSE_MOBILITY,	    /* RFC 8016, by configuration */
@@ -80,7 +81,7 @@ struct turn_refused {
 	char user[64];	  /* as presented, cut; "" if none: a stranger's bytes, escape before showing */
 	char method[24];
 	char realm[64];	  /* of the path; "" if it did not come to that */
-	char reason[224]; /* the row's sentence and its detail */
+	char reason[256]; /* the row's sentence and its detail */
 };
 
 struct turn_refusals *turn_refusals_new(void);

@@ -8,7 +8,7 @@
  *
  * The long-term credential of a request on an existing allocation is checked with the allocation's
  * own key first, so it goes on when the password has changed or a time-limited credential has run
- * out: nothing that lives is cut off. An answer to a source that has not proved its address is
+ * out: nothing that lives is cut off. Who failed too often is not judged for a while (turn/backoff.h). An answer to a source that has not proved its address is
  * charged to its budget; a good nonce is such a proof, for it was sent there.
  */
 #include <stdio.h>
@@ -170,6 +170,8 @@ static void keep_refusal(struct turn_request *q, enum turn_refusal what)
 void turn_refuse(struct turn_request *q, enum turn_refusal what)
 {
 	turn_count(q->s, TURN_M_REFUSALS, what, 1);
+	if (what == TURN_REFUSE_BACKOFF)
+		return; /* in silence: the failure that began the wait was answered, and is in ring and log */
 	answer_refusal(q, what);
 	if (!turn_refusal_rows[what].msg)
 		return;
@@ -214,14 +216,12 @@ static enum turn_refusal refusal_of_auth(struct turn_request *q, enum turn_auth 
 	case TURN_AUTH_NO_MEMORY: return TURN_REFUSE_RESOURCES;
 	case TURN_AUTH_BAD_ALGORITHM:
 		return turn_because(q, TURN_REFUSE_ALGORITHM, turn_auth_text(a));
-	case TURN_AUTH_EXPIRED:
-		snprintf(q->why, sizeof q->why, "%s, %llu s ago", turn_auth_text(a),
-			 (unsigned long long)detail);
-		return TURN_REFUSE_CREDENTIAL;
 	case TURN_AUTH_WRONG_REALM:
 		say_wrong_realm(q);
 		return TURN_REFUSE_CREDENTIAL;
-	default: return turn_because(q, TURN_REFUSE_CREDENTIAL, turn_auth_text(a));
+	default:
+		turn_credential_bad(q, a, detail);
+		return TURN_REFUSE_CREDENTIAL;
 	}
 }
 
@@ -246,6 +246,8 @@ static enum turn_refusal check_credential(struct turn_request *q)
 		turn_count(q->s, TURN_M_AUTH, TURN_AUTH_OK, 1);
 		return TURN_ACCEPTED;
 	}
+	if (!turn_credential_may_try(q))
+		return TURN_REFUSE_BACKOFF;
 	a = turn_realm_authenticate(q->realm, q->m, q->s->o.unix_s(), &q->id, &q->key, &detail);
 	return refusal_of_auth(q, a, detail);
 }
@@ -283,6 +285,8 @@ static enum turn_refusal authenticate(struct turn_request *q)
 		q->key = turn_key_unref(q->key);
 		return TURN_REFUSE_STALE_NONCE;
 	}
+	if (r == TURN_ACCEPTED && q->id.user[0])
+		turn_credential_good(q);
 	return r == TURN_ACCEPTED ? check_owner(q) : r;
 }
 
@@ -334,6 +338,7 @@ void turn_request_run(struct turn_request *q)
 		turn_drop(q->s, TURN_DROP_UNEXPECTED);
 		return;
 	}
+	uint64_t began = q->s->o.clock_ns ? q->s->o.clock_ns() : 0;
 	if (!q->s->asked_already) /* else it was counted when it came */
 		turn_count(q->s, TURN_M_REQUESTS, i, 1);
 	if (!turn_methods[i].open) {
@@ -351,4 +356,6 @@ void turn_request_run(struct turn_request *q)
 	else if (!q->deferred)
 		turn_count(q->s, TURN_M_SUCCESSES, i, 1);
 	turn_key_unref(q->key);
+	if (q->s->o.clock_ns && !q->deferred)
+		metric_observe(q->s->o.metrics, q->s->o.worker, TURN_M_LATENCY, i, (double)(q->s->o.clock_ns() - began) / 1e9);
 }

@@ -100,8 +100,9 @@ int turn_server_new(const struct turn_server_options *o, uint64_t now, struct tu
 	s->scratch = malloc(TURN_SCRATCH);
 	s->moved = calloc(TURN_MOVED_NOTES, sizeof *s->moved);
 	s->budget = turn_budget_new();
+	s->backoff = turn_backoff_new();
 	s->refusals = turn_refusals_new();
-	if (!s->scratch || !s->moved || !s->budget || !s->refusals)
+	if (!s->scratch || !s->moved || !s->budget || !s->backoff || !s->refusals)
 		return -ENOMEM;
 	*ret_s = steal_ptr(&s);
 	return 0;
@@ -120,6 +121,7 @@ struct turn_server *turn_server_free(struct turn_server *s)
 	free(s->moved);
 	turn_refusals_free(s->refusals);
 	turn_budget_free(s->budget);
+	turn_backoff_free(s->backoff);
 	turn_policy_unref(s->policy);
 	free(s->scratch);
 	bytes_wipe(&s->nonces, sizeof s->nonces);

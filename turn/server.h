@@ -117,6 +117,7 @@ struct turn_server_options {
 	void *edge;
 	struct metrics *metrics; /* rows of turn/metrics.h */
 	const struct stun_nonces *nonces; /* shared key material, rotated by the edge's main loop through turn_server_set_nonces */
+	uint64_t (*clock_ns)(void); /* for how long requests take; NULL: not measured */
 	uint64_t (*unix_s)(void); /* wall clock, for REST expiry; a test gives its own */
 };
 int turn_server_new(const struct turn_server_options *o, uint64_t now, struct turn_server **ret_s);

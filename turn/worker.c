@@ -16,6 +16,14 @@ static uint64_t wall_clock_s(void)
 	return (uint64_t)time(NULL);
 }
 
+static uint64_t fine_clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static void on_heartbeat(struct timer *t, uint64_t now)
 {
 	struct turn_worker *w = container_of(t, struct turn_worker, heartbeat);
@@ -115,6 +123,7 @@ static int open_core(struct turn_worker *w)
 		.edge = w,
 		.metrics = ts->metrics,
 		.nonces = &ts->nonces,
+		.clock_ns = fine_clock_ns,
 		.unix_s = wall_clock_s,
 	};
 

@@ -309,10 +309,64 @@ static void a_time_limited_credential_works_until_it_has_expired(void **state)
 	late.password = old.password;
 	assert_int_equal(allocate(&fresh), 0);
 	assert_int_equal(allocate(&late), 401);
-	assert_non_null(strstr(latest(w).reason, "expired, 40 s ago"));
+	assert_non_null(strstr(latest(w).reason, "expired, 40 s ago (secret 2026a); here it is 2027-01-15 08:00:00 UTC"));
 	begin(&fresh, STUN_CREATE_PERMISSION);
 	stun_put_addr(&fresh.sw, STUN_A_XOR_PEER_ADDRESS, &peer);
 	assert_int_equal(ask(&fresh), 0);
+}
+
+/* What the time in a credential says about who made it, and where no secret fits. */
+static void a_bad_time_limited_credential_says_what_is_wrong_with_it(void **state)
+{
+	static const struct {
+		uint64_t expiry;
+		const char *password, *says;
+	} cases[] = {
+		{ 3600, NULL, "3600 is no point in time: the service that makes it should write now + lifetime" },
+		{ 1799000000, NULL, "expired, 1000000 s ago (secret 2026b); the client keeps an old one, or a clock is wrong: "
+				    "here it is 2027-01-15 08:00:00 UTC" },
+		{ 1800000060, "tampered", "wrong password: none of the 2 shared secrets made it, or it was altered" },
+	};
+	struct world *w = *state;
+	struct turn_minted m;
+
+	w->secrets[0] = (struct turn_secret_section){ (char *)"2026a", (char *)"a shared secret" };
+	w->secrets[1] = (struct turn_secret_section){ (char *)"2026b", (char *)"another secret" };
+	w->cfg.secrets = (struct cfg_list){ w->secrets, 2 };
+	world_reload(w);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		assert_int_equal(turn_mint_credential(STUN_MAC_SHA1, TEXT("another secret"), TEXT("carol"), cases[i].expiry, &m), 0);
+		struct client c = client_udp(w, "192.0.2.1:4000", m.user);
+		c.password = cases[i].password ? cases[i].password : m.password;
+		assert_int_equal(allocate(&c), 401);
+		if (!strstr(latest(w).reason, cases[i].says))
+			fail_msg("%s", latest(w).reason);
+	}
+	w->cfg.secrets.n = 0;
+	world_reload(w);
+	struct client c = client_udp(w, "192.0.2.1:4000", m.user);
+	c.password = m.password;
+	assert_int_equal(allocate(&c), 401);
+	assert_non_null(strstr(latest(w).reason, "unknown user name: it looks time-limited, but there is no shared secret"));
+}
+
+/* Counted when it is answered, refusals included; a request that waits for another worker is not done yet. */
+static void how_long_each_request_took_is_observed_by_method(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate(&alice), 0); /* 401, then success */
+	assert_int_equal(refresh(&alice, -1), 0);
+	send_to(&alice, "9.9.9.9:53", "no request");
+	assert_int_equal(counted(w, TURN_M_LATENCY, TURN_METHOD_ALLOCATE), 2);
+	assert_int_equal(counted(w, TURN_M_LATENCY, TURN_METHOD_REFRESH), 1);
+	assert_int_equal(counted(w, TURN_M_LATENCY, TURN_METHOD_BINDING), 0);
+	json_t *all = metrics_json(w->metrics);
+	json_t *refreshes = json_object_get(json_object_get(all, "stile_turn_request_duration_seconds"), "refresh");
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(refreshes, "buckets"), "5e-06")), 0);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(refreshes, "buckets"), "1e-05")), 1);
+	json_decref(all);
 }
 
 static void the_one_password_opens_for_any_name(void **state)
@@ -391,6 +445,8 @@ int main(void)
 		TALK(a_client_of_rfc_8489_may_hide_its_name),
 		TALK(an_altered_list_of_algorithms_is_refused),
 		TALK(a_time_limited_credential_works_until_it_has_expired),
+		TALK(a_bad_time_limited_credential_says_what_is_wrong_with_it),
+		TALK(how_long_each_request_took_is_observed_by_method),
 		TALK(the_one_password_opens_for_any_name),
 		TALK(a_new_password_does_not_cut_off_what_lives),
 		TALK(an_answer_has_a_fingerprint_if_the_request_has),

@@ -232,6 +232,14 @@ void world_join(struct world *w, struct world *first, unsigned worker)
 			memcpy(w->workers[i]->workers, w->workers, sizeof w->workers);
 }
 
+/* Every look at it is 10 us later, so a request has taken that long. */
+static uint64_t fake_clock_ns(void)
+{
+	static uint64_t ns;
+
+	return ns += 10000;
+}
+
 static uint64_t fake_unix_s(void)
 {
 	return 1800000000;
@@ -266,6 +274,8 @@ void world_config(struct world *w)
 	w->cfg.limits.channels_per_allocation = 20;
 	w->cfg.limits.bitrate = w->cfg.limits.bitrate_per_user = UINT64_MAX;
 	w->cfg.limits.unauthenticated_bitrate = UINT64_MAX;
+	w->cfg.limits.bad_credentials = w->cfg.limits.bad_credentials_per_address = UINT64_MAX;
+	w->cfg.limits.backoff_ms = 60000;
 	w->cfg.lifetime.default_ms = 600000;
 	w->cfg.lifetime.max_ms = 3600000;
 	w->cfg.lifetime.nonce_ms = 600000;
@@ -286,7 +296,8 @@ static struct turn_policy *policy_of(struct world *w)
 
 int world_try_start(struct world *w)
 {
-	struct turn_server_options o = { .relay = &fake_relay, .offload = w->offload, .edge = w, .unix_s = fake_unix_s };
+	struct turn_server_options o = { .relay = &fake_relay, .offload = w->offload, .edge = w, .clock_ns = fake_clock_ns,
+					 .unix_s = fake_unix_s };
 
 	log_set_level(LOG_LVL_ERROR);
 	list_init(&w->relays);

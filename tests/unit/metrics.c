@@ -16,14 +16,16 @@
 #include <string.h>
 #include "common/metrics.h"
 
-enum { PACKETS, DROPS, SESSIONS, LATENCY, N_ROWS };
+enum { PACKETS, DROPS, SESSIONS, LATENCY, BY_REASON, N_ROWS };
 static const char *const reasons[] = { "bad \"quote\"", "back\\slash", "new\nline", NULL };
+static const char *const whys[] = { "a", "b\"", NULL };
 static const double bounds[] = { 0.001, 0.01, 0.1, 0 };
 static const struct metric_row rows[] = {
 	[PACKETS] = { "stile_test_packets_total", METRIC_COUNTER, "Packets.\nAll \\ of them.", NULL, NULL, NULL },
 	[DROPS] = { "stile_test_drops_total", METRIC_COUNTER, "Drops.", "reason", reasons, NULL },
 	[SESSIONS] = { "stile_test_sessions", METRIC_GAUGE, "Sessions.", NULL, NULL, NULL },
 	[LATENCY] = { "stile_test_latency_seconds", METRIC_HISTOGRAM, "Latency.", NULL, NULL, bounds },
+	[BY_REASON] = { "stile_test_wait_seconds", METRIC_HISTOGRAM, "Wait.", "why", whys, bounds },
 };
 
 static struct metrics *make(unsigned n_workers)
@@ -59,8 +61,10 @@ static void an_index_outside_the_table_changes_nothing(void **state)
 	metric_add(m, 0, N_ROWS, 0, 1);
 	metric_add(m, 0, LATENCY, 0, 1);
 	metric_set(m, 0, LATENCY, 0, 1);
-	metric_observe(m, 0, PACKETS, 1);
-	metric_observe(m, 0, LATENCY, NAN);
+	metric_observe(m, 0, PACKETS, 0, 1);
+	metric_observe(m, 0, LATENCY, 0, NAN);
+	metric_observe(m, 0, LATENCY, 1, 0.1);
+	metric_observe(m, 0, BY_REASON, 2, 0.1);
 	for (unsigned row = 0; row < N_ROWS; row++)
 		for (unsigned label = 0; label < 4; label++)
 			assert_int_equal(metric_sum(m, row, label), 0);
@@ -75,10 +79,10 @@ static void prometheus_text_is_escaped_and_buckets_are_cumulative(void **state)
 	_cleanup_(metrics_freep) struct metrics *m = make(2);
 	metric_add(m, 0, PACKETS, 0, INT64_MAX);
 	metric_add(m, 1, DROPS, 0, 4);
-	metric_observe(m, 0, LATENCY, 0.0005);
-	metric_observe(m, 1, LATENCY, 0.001); /* on the bound: le means less or equal */
-	metric_observe(m, 1, LATENCY, 0.05);
-	metric_observe(m, 0, LATENCY, 99);
+	metric_observe(m, 0, LATENCY, 0, 0.0005);
+	metric_observe(m, 1, LATENCY, 0, 0.001); /* on the bound: le means less or equal */
+	metric_observe(m, 1, LATENCY, 0, 0.05);
+	metric_observe(m, 0, LATENCY, 0, 99);
 	_cleanup_(freep) char *text = metrics_prometheus(m);
 	static const char expected[] =
 		"# HELP stile_test_packets_total Packets.\\nAll \\\\ of them.\n"
@@ -112,7 +116,7 @@ static void json_has_one_member_per_row(void **state)
 	_cleanup_(metrics_freep) struct metrics *m = make(2);
 	metric_add(m, 0, PACKETS, 0, 3);
 	metric_add(m, 1, DROPS, 1, 4);
-	metric_observe(m, 0, LATENCY, 0.02);
+	metric_observe(m, 0, LATENCY, 0, 0.02);
 	json_t *j = metrics_json(m);
 	json_t *latency = json_object_get(j, "stile_test_latency_seconds");
 	json_t *buckets = json_object_get(latency, "buckets");
@@ -128,6 +132,36 @@ static void json_has_one_member_per_row(void **state)
 	json_decref(j);
 }
 
+static void a_histogram_has_its_buckets_for_each_label(void **state)
+{
+	(void)state;
+	_cleanup_(metrics_freep) struct metrics *m = make(2);
+	metric_observe(m, 0, BY_REASON, 0, 0.25);
+	metric_observe(m, 0, BY_REASON, 1, 0.0625);
+	metric_observe(m, 1, BY_REASON, 1, 0.0005);
+	assert_int_equal(metric_sum(m, BY_REASON, 0), 1);
+	assert_int_equal(metric_sum(m, BY_REASON, 1), 2);
+	assert_int_equal(metric_sum(m, LATENCY, 0), 0);
+	_cleanup_(freep) char *text = metrics_prometheus(m);
+	assert_non_null(strstr(text,
+		"# TYPE stile_test_wait_seconds histogram\n"
+		"stile_test_wait_seconds_bucket{why=\"a\",le=\"0.001\"} 0\n"
+		"stile_test_wait_seconds_bucket{why=\"a\",le=\"0.01\"} 0\n"
+		"stile_test_wait_seconds_bucket{why=\"a\",le=\"0.1\"} 0\n"
+		"stile_test_wait_seconds_bucket{why=\"a\",le=\"+Inf\"} 1\n"
+		"stile_test_wait_seconds_sum{why=\"a\"} 0.25\n"
+		"stile_test_wait_seconds_count{why=\"a\"} 1\n"
+		"stile_test_wait_seconds_bucket{why=\"b\\\"\",le=\"0.001\"} 1\n"
+		"stile_test_wait_seconds_bucket{why=\"b\\\"\",le=\"0.01\"} 1\n"
+		"stile_test_wait_seconds_bucket{why=\"b\\\"\",le=\"0.1\"} 2\n"
+		"stile_test_wait_seconds_bucket{why=\"b\\\"\",le=\"+Inf\"} 2\n"
+		"stile_test_wait_seconds_sum{why=\"b\\\"\"} 0.063"));
+	json_t *j = metrics_json(m), *b = json_object_get(json_object_get(j, "stile_test_wait_seconds"), "b\"");
+	assert_int_equal(json_integer_value(json_object_get(b, "count")), 2);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(b, "buckets"), "0.1")), 2);
+	json_decref(j);
+}
+
 struct job {
 	struct metrics *m;
 	unsigned worker;
@@ -138,7 +172,7 @@ static void *count_up(void *arg)
 	const struct job *j = arg;
 	for (int i = 0; i < 20000; i++) {
 		metric_add(j->m, j->worker, PACKETS, 0, 1);
-		metric_observe(j->m, j->worker, LATENCY, 0.5);
+		metric_observe(j->m, j->worker, LATENCY, 0, 0.5);
 	}
 	return NULL;
 }
@@ -164,7 +198,7 @@ static void a_reader_beside_counting_workers_sees_whole_numbers(void **state)
 	for (unsigned i = 0; i < WORKERS; i++)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(metric_sum(m, PACKETS, 0), WORKERS * 20000);
-	assert_int_equal(metric_sum(m, LATENCY, 3), WORKERS * 20000);
+	assert_int_equal(metric_sum(m, LATENCY, 0), WORKERS * 20000);
 }
 
 static void slots_get_their_names_while_running(void **state)
@@ -213,6 +247,7 @@ int main(void)
 		cmocka_unit_test(slots_get_their_names_while_running),
 		cmocka_unit_test(prometheus_text_is_escaped_and_buckets_are_cumulative),
 		cmocka_unit_test(json_has_one_member_per_row),
+		cmocka_unit_test(a_histogram_has_its_buckets_for_each_label),
 		cmocka_unit_test(a_reader_beside_counting_workers_sees_whole_numbers),
 	};
 	return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);

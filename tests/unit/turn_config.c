@@ -98,6 +98,9 @@ static void a_password_alone_is_a_configuration(void **state)
 	assert_int_equal(t->limits.connections, 10000);
 	assert_int_equal(t->limits.connections_per_address, 100);
 	assert_int_equal(t->limits.unauthenticated_bitrate, 64000);
+	assert_int_equal(t->limits.bad_credentials, 5);
+	assert_int_equal(t->limits.bad_credentials_per_address, 100);
+	assert_int_equal(t->limits.backoff_ms, 60000);
 	assert_int_equal(t->lifetime.default_ms, 600000);
 	assert_int_equal(t->lifetime.max_ms, 3600000);
 	assert_int_equal(t->lifetime.nonce_ms, 600000);
@@ -156,7 +159,8 @@ static void values_out_of_range_are_refused(void **state)
 	static const char *const bad[] = {
 		"realm: \"\"", "workers: 251", "relay: {ports: 0-100}", "relay: {ports: 1-65535}", "relay: {ports: 60000-50000}",
 		"limits: {allocations: 0}", "limits: {allocations_per_user: 0}", "limits: {channels_per_allocation: 5000}",
-		"limits: {unauthenticated_bitrate: 1kbit/s}", "lifetime: {nonce: 0s}", "lifetime: {max: 2d}",
+		"limits: {unauthenticated_bitrate: 1kbit/s}", "limits: {bad_credentials: 0}",
+		"limits: {backoff: 0s}", "limits: {backoff: 2h}", "limits: {bad_credentials_per_address: none}", "lifetime: {nonce: 0s}", "lifetime: {max: 2d}",
 		"peers: {allow: [10.0.0.1/8]}", "peers: {deny: [somewhere]}", "relay: {addresses: [\"127.0.0.1:5\"]}",
 		"limit: {allocations: 5}", "users: [{name: x, password: y}, {name: z}]", "secrets: [{id: a}]",
 	};

@@ -40,7 +40,7 @@ static void what_every_handshake_has_is_no_event(void **state)
 {
 	(void)state;
 	for (unsigned i = 1; i < TURN_REFUSALS; i++) {
-		bool routine = i == TURN_REFUSE_CHALLENGE || i == TURN_REFUSE_STALE_NONCE;
+		bool routine = i == TURN_REFUSE_CHALLENGE || i == TURN_REFUSE_STALE_NONCE || i == TURN_REFUSE_BACKOFF;
 		assert_int_equal(turn_refusal_rows[i].msg == NULL, routine);
 	}
 }

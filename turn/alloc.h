@@ -34,6 +34,7 @@ struct turn_alloc {
 	struct turn_channels channels;
 	struct turn_permissions permissions;
 	struct turn_account *account;
+	bool unsettled; /* moved, and its client has not been heard from there yet: turn/mobility.h */
 	uint64_t lease, dry_at; /* bytes that may be relayed; when the totals had no more */
 	uint64_t packets[2], bytes[2]; /* by enum turn_way */
 	/* the rest */

@@ -130,6 +130,15 @@ void turn_mobility_park(struct turn_alloc *a)
 
 /* ---- the move ---- */
 
+void turn_mobility_settle(struct turn_alloc *a)
+{
+	struct turn_ticket *old = &a->mobility->ticket[1];
+
+	a->unsettled = false;
+	old->live = false; /* its text stays, to know the move's retransmission by */
+	htable_remove(&a->server->by_ticket, &old->node);
+}
+
 static void answer(struct turn_request *q, const struct turn_mobility *m)
 {
 	struct stun_writer sw;
@@ -151,6 +160,7 @@ static enum turn_refusal move(struct turn_request *q, struct turn_alloc *a, cons
 	a->key = turn_key_ref(q->key);
 	memcpy(m->moved_by, q->m->tid, sizeof m->moved_by);
 	m->has_moved = true;
+	a->unsettled = true;
 	m->granted_ms = turn_lifetime(q->s->cfg, q->m);
 	turn_alloc_refresh(a, m->granted_ms, q->now);
 	log_emit(&MSG_TURN_ALLOC_MOVED, LF_U64("id", a->id), LF_STR("user", a->user), LF_ADDR("from", &before),

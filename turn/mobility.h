@@ -13,8 +13,9 @@ enum { TURN_TICKET_LEN = 24, TURN_MOVED_NOTES = 64 };
 
 struct turn_mobility {
 	struct turn_alloc *alloc;
-	/* [0] is the one that was given last. [1] moved the allocation to where it is and stays good until
-	 * [0] is used, because the answer that held [0] may have been lost. */
+	/* [0] is the one that was given last. [1] moved the allocation to where it is and stays good, because the
+	 * answer that held [0] may have been lost, until the client is heard from there or [0] is used: a Refresh
+	 * with it that was late on its way would take the allocation back. */
 	struct turn_ticket {
 		struct hnode node; /* in server->by_ticket */
 		struct turn_mobility *of;
@@ -42,6 +43,8 @@ bool turn_mobility_is_parked(const struct turn_alloc *a);
 struct turn_alloc *turn_mobility_find(const struct turn_server *s, const uint8_t ticket[static TURN_TICKET_LEN]);
 void turn_mobility_put(const struct turn_mobility *m, struct stun_writer *sw);
 
+/* The client has used its new path: data that has come from there, or a request with its credential. */
+void turn_mobility_settle(struct turn_alloc *a);
 /* A Refresh with MOBILITY-TICKET. */
 enum turn_refusal turn_on_move(struct turn_request *q);
 /* The client's connection is gone, the allocation waits for it to come back: what peers send is lost. */

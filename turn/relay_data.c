@@ -157,6 +157,8 @@ void turn_on_channel_data(struct turn_server *s, const struct turn_path *from,
 		turn_drop(s, TURN_DROP_NO_ALLOCATION);
 		return;
 	}
+	if (a->unsettled)
+		turn_mobility_settle(a);
 	const struct turn_channel *c = turn_channel_by_number(a, load_be16(pk->data), now);
 	if (!c || c->permitted <= now) {
 		turn_drop(s, c ? TURN_DROP_NO_PERMISSION : TURN_DROP_NO_CHANNEL);
@@ -184,6 +186,8 @@ void turn_on_send(struct turn_server *s, const struct turn_path *from, const str
 		turn_drop(s, TURN_DROP_NO_ALLOCATION);
 		return;
 	}
+	if (a->unsettled)
+		turn_mobility_settle(a);
 	const struct turn_permission *p = turn_permission_find(a, &peer, now);
 	if (!p) {
 		turn_drop(s, TURN_DROP_NO_PERMISSION);

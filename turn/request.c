@@ -346,6 +346,8 @@ void turn_request_run(struct turn_request *q)
 		q->realm = realm_of(q);
 		r = authenticate(q);
 	}
+	if (r == TURN_ACCEPTED && q->alloc && q->alloc->unsettled && !stun_has(q->m, STUN_A_MOBILITY_TICKET))
+		turn_mobility_settle(q->alloc);
 	find_unknown(q);
 	if (r == TURN_ACCEPTED && q->n_unknown)
 		r = TURN_REFUSE_UNKNOWN;

@@ -124,6 +124,67 @@ static void a_move_said_twice_is_answered_twice(void **state)
 	assert_int_equal(refresh(&away, -1), 0);
 }
 
+/* A Refresh with the first ticket is late on its way from the old path: it must not take the allocation back. */
+static void assert_late_refresh_is_refused(struct world *w, struct client *home, struct client *away, const char *first)
+{
+	assert_int_equal(show(home, first, TURN_TICKET_LEN, -1), 437);
+	assert_int_equal(ask_again(away), 0); /* the move's own retransmission still has its answer */
+	assert_int_equal(turn_server_count(w->server), 1);
+	assert_int_equal(refresh(away, -1), 0);
+}
+
+static void data_from_the_new_path_ends_the_old_ticket(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+	char first[TURN_TICKET_LEN];
+
+	assert_int_equal(allocate_mobile(&home), 0);
+	memcpy(first, ticket, sizeof first);
+	assert_int_equal(bind_channel(&home, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(move(&away), 0);
+	channel_data(&away, 0x4000, "heard from");
+	assert_peer_got(w, "9.9.9.9:53", "heard from");
+	assert_late_refresh_is_refused(w, &home, &away, first);
+}
+
+static void an_indication_from_the_new_path_ends_the_old_ticket(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+	char first[TURN_TICKET_LEN];
+
+	assert_int_equal(allocate_mobile(&home), 0);
+	memcpy(first, ticket, sizeof first);
+	assert_int_equal(permit(&home, "9.9.9.9"), 0);
+	assert_int_equal(move(&away), 0);
+	send_to(&away, "9.9.9.9:53", "heard from");
+	assert_peer_got(w, "9.9.9.9:53", "heard from");
+	assert_late_refresh_is_refused(w, &home, &away, first);
+}
+
+static void a_request_from_the_new_path_ends_the_old_ticket(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000"),
+		      third = moved(&home, "203.0.113.9:5001"), forger;
+	char first[TURN_TICKET_LEN];
+
+	assert_int_equal(allocate_mobile(&home), 0);
+	memcpy(first, ticket, sizeof first);
+	assert_int_equal(move(&away), 0);
+	forger = away;
+	forger.password = "guess";
+	assert_int_equal(permit(&forger, "9.9.9.9"), 401);	    /* nobody's word that she is there */
+	assert_int_equal(show(&third, first, sizeof first, -1), 0); /* so the first ticket is good: the answer may be lost */
+	keep_ticket(&third);
+	assert_int_equal(permit(&third, "9.9.9.9"), 0);
+	assert_int_equal(show(&home, first, sizeof first, -1), 437);
+	assert_int_equal(show(&away, first, sizeof first, -1), 437);
+	assert_int_equal(refresh(&third, -1), 0);
+	assert_int_equal(move(&home), 0); /* with the new one it goes back */
+}
+
 static void a_ticket_without_the_credential_is_worth_nothing(void **state)
 {
 	struct world *w = *state;
@@ -220,6 +281,18 @@ static void moves_take_no_more_of_the_quota(void **state)
 
 /* ---- several workers ---- */
 
+struct ids {
+	unsigned n;
+	uint64_t id[100];
+};
+
+static void note_id(const struct turn_session_info *i, void *arg)
+{
+	struct ids *ids = arg;
+
+	ids->id[ids->n++] = i->id;
+}
+
 static void at_worker(struct client *c, struct world *w)
 {
 	c->w = w;
@@ -274,6 +347,26 @@ static void a_ticket_brings_the_allocation_from_another_worker(void **state)
 	assert_int_equal(memcmp(ticket, "01", 2), 0); /* and the new ticket names the new worker */
 	world_wait(&two, 600000);
 	assert_int_equal(turn_server_count(two.server), 0);
+	world_stop(&two);
+}
+
+static void what_was_settled_stays_so_on_another_worker(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+	char first[TURN_TICKET_LEN];
+
+	world_join(&two, one, 1);
+	at_worker(&away, &two);
+	assert_int_equal(allocate_mobile(&home), 0);
+	memcpy(first, ticket, sizeof first);
+	assert_int_equal(move(&away), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&away, one, &two), 0);
+	assert_int_equal(permit(&away, "9.9.9.9"), 0);
+	assert_int_equal(show(&home, first, sizeof first, -1), NO_ANSWER); /* the first worker has a note of where it went */
+	assert_int_equal(answer_after_mail(&home, one, &two), 437);
+	assert_int_equal(refresh(&away, -1), 0);
 	world_stop(&two);
 }
 
@@ -332,6 +425,64 @@ static void a_ticket_that_left_a_worker_twice_is_looked_for_where_it_went_last(v
 	assert_int_equal(answer_after_mail(&again, one, &two), 0);
 	assert_int_equal(turn_server_count(two.server), 1);
 	world_stop(&three);
+	world_stop(&two);
+}
+
+/* Loops through allocate, move to the other worker and back, refresh, and the three ways to end, with more clients
+ * than the quota lets in. It holds at every moment, and nothing of it is lost or left over. */
+static void quotas_hold_while_clients_loop_over_two_workers(void **state)
+{
+	enum { QUOTA = 3, ROUNDS = 40 };
+	struct world *one = *state;
+	static struct world two;
+	struct client c[QUOTA + 2];
+	char at[32];
+
+	one->cfg.limits.allocations_per_user = QUOTA;
+	world_reload(one);
+	world_join(&two, one, 1);
+	two.cfg.limits.allocations_per_user = QUOTA;
+	world_reload(&two);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		unsigned in = 0;
+		for (unsigned i = 0; i < ARRAY_LEN(c); i++) {
+			snprintf(at, sizeof at, "192.0.2.%u:%u", 1 + i, 4000 + round);
+			c[i] = client_udp(one, at, "alice");
+			unsigned code = allocate_mobile(&c[i]);
+			assert_int_equal(code, in < QUOTA ? 0 : 486);
+			if (code)
+				continue;
+			in++;
+			for (unsigned hop = 0; hop < 4; hop++) { /* there and back, and refreshed each time */
+				snprintf(at, sizeof at, "203.0.113.%u:%u", 1 + i, 5000 + 4 * round + hop);
+				struct client next = moved(&c[i], at);
+				at_worker(&next, hop % 2 ? one : &two);
+				assert_int_equal(move(&next), NO_ANSWER);
+				assert_int_equal(answer_after_mail(&next, one, &two), 0);
+				assert_int_equal(refresh(&next, 3600), 0);
+				c[i] = next;
+			}
+			assert_int_equal(turn_totals_allocations(one->totals), in);
+		}
+		assert_int_equal(turn_server_count(one->server) + turn_server_count(two.server), QUOTA);
+		for (unsigned i = 0; i < QUOTA; i++) {
+			if (round % 3 == 0)
+				assert_int_equal(refresh(&c[i], 0), 0);
+			else if (round % 3 == 1)
+				assert_int_equal(refresh(&c[i], 1), 0);
+		}
+		if (round % 3 == 2) { /* killed, wherever it is */
+			struct ids ids = { 0 };
+			turn_server_sessions(one->server, 0, 100, one->now, note_id, &ids);
+			for (unsigned i = 0; i < ids.n; i++)
+				assert_true(turn_server_kill(one->server, ids.id[i], one->now));
+		}
+		world_wait(one, 600001);
+		world_wait(&two, 600001);
+		assert_int_equal(turn_totals_allocations(one->totals), 0);
+		assert_int_equal(one->n_relays + two.n_relays + one->n_held + two.n_held, 0);
+	}
+	assert_int_equal(counted(one, TURN_M_REFUSALS, TURN_REFUSE_QUOTA_USER), 2 * ROUNDS);
 	world_stop(&two);
 }
 
@@ -439,14 +590,19 @@ int main(void)
 		TALK(the_old_five_tuple_ends_with_the_answer),
 		TALK(each_move_gives_a_new_ticket_and_a_used_one_ends),
 		TALK(a_move_said_twice_is_answered_twice),
+		TALK(data_from_the_new_path_ends_the_old_ticket),
+		TALK(an_indication_from_the_new_path_ends_the_old_ticket),
+		TALK(a_request_from_the_new_path_ends_the_old_ticket),
 		TALK(a_ticket_without_the_credential_is_worth_nothing),
 		TALK(what_mobility_refuses),
 		TALK(a_ticket_with_lifetime_0_releases),
 		TALK(a_broken_connection_keeps_a_mobile_allocation),
 		TALK(moves_take_no_more_of_the_quota),
 		TALK(a_ticket_brings_the_allocation_from_another_worker),
+		TALK(what_was_settled_stays_so_on_another_worker),
 		TALK(an_old_ticket_follows_the_allocation_from_worker_to_worker),
 		TALK(a_ticket_that_left_a_worker_twice_is_looked_for_where_it_went_last),
+		TALK(quotas_hold_while_clients_loop_over_two_workers),
 		TALK(a_request_that_asks_another_worker_is_counted_once),
 		TALK(an_allocation_that_cannot_be_taken_in_ends),
 		TALK(another_worker_gives_nothing_to_a_stranger),

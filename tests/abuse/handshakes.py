@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TLS and DTLS clients that do not come to an end: garbage, vanishing in mid-handshake, floods of ClientHellos."""
+"""TLS and DTLS clients that do not come to an end: garbage, vanishing in mid-handshake, floods of ClientHellos.
+Advisory: CVE-2022-2576."""
 import os
 import socket
 import ssl

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What strangers write into USERNAME stays one line of the log each, and is never a format string."""
+"""What strangers write into USERNAME stays one line of the log each, and is never a format string.
+Advisory: format string."""
 import re
 import time
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Floods from forged sources: they cost neither memory nor the peace of those who are served, and the server
-sends a victim no more than its budget. The sender is flood.c."""
+sends a victim no more than its budget. The sender is flood.c.
+Advisory: amplification."""
 import json
 import os
 import struct

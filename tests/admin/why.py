@@ -57,7 +57,7 @@ def _(w):
         name = user.split(":")[-1]
         w.ask("turn", "why", name).exits(0).says("401", "Allocate", name, cause)
         w.logged("warn turn.refused.credential", "code=401", f"user={user}", cause)
-    w.ask("turn", "why", "127.0.0.1").exits(0).says("alice", "nobody", "carol", "dave")
+    w.ask("turn", "why", "127.0.0.1").exits(0).says("dave", "carol", "nobody", "alice")
     w.ask("turn", "why", "192.0.2.1").exits(0).says("nothing was refused lately to 192.0.2.1")
     w.logged("warn turn.refused.credential", "secret=2026a")
 

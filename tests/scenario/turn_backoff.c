@@ -193,7 +193,7 @@ static void an_ipv6_source_is_its_64(void **state)
 	assert_int_equal(allocate(&elsewhere), 0);
 }
 
-/* Advisory-like: state kept per spoofed packet. */
+/* Advisory: state for spoofed packets. */
 static void what_has_no_nonce_of_ours_leaves_no_trace(void **state)
 {
 	struct world *w = *state;

@@ -19,6 +19,7 @@ static void an_empty_or_foreign_datagram_is_dropped(void **state)
 			 6);
 }
 
+/* Advisory: CVE-2026-43994. */
 static void a_message_cut_anywhere_is_refused_or_dropped(void **state)
 {
 	struct world *w = *state;
@@ -36,6 +37,7 @@ static void a_message_cut_anywhere_is_refused_or_dropped(void **state)
 	assert_int_equal(refresh(&c, -1), 0);
 }
 
+/* Advisory: 16-bit truncation. */
 static void channel_data_whose_length_lies_is_dropped(void **state)
 {
 	struct world *w = *state;
@@ -101,6 +103,7 @@ static void responses_and_unknown_methods_are_dropped(void **state)
 	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_UNEXPECTED), 3);
 }
 
+/* Advisory: behind the integrity. */
 static void what_stands_behind_the_integrity_does_not_count(void **state)
 {
 	struct world *w = *state;
@@ -122,6 +125,7 @@ static void what_stands_behind_the_integrity_does_not_count(void **state)
 	assert_silence(w);
 }
 
+/* Advisory: format string. */
 static void a_name_with_percent_signs_and_control_bytes_is_only_a_name(void **state)
 {
 	struct world *w = *state;
@@ -175,6 +179,7 @@ static void random_bytes_and_flipped_bits_change_nothing(void **state)
 	assert_int_equal(refresh(&c, -1), 0);
 }
 
+/* Advisory: state for spoofed packets. */
 static void a_million_sources_leave_nothing_behind(void **state)
 {
 	struct world *w = *state;

@@ -39,6 +39,7 @@ static void the_server_has_so_many_allocations_and_no_more(void **state)
 	assert_int_equal(allocate(&bob), 0);
 }
 
+/* Advisory: unbounded permissions. */
 static void an_allocation_has_so_many_permissions_and_no_more(void **state)
 {
 	struct world *w = *state;
@@ -123,6 +124,7 @@ static void an_allocation_has_so_many_channels_and_no_more(void **state)
 	assert_int_equal(bind_channel(&alice, 0x4002, "9.9.9.9:3"), 0);
 }
 
+/* Advisory: unbounded permissions. */
 static void a_user_has_so_many_permissions_over_all_allocations(void **state)
 {
 	struct world *w = *state;
@@ -155,6 +157,7 @@ static void a_user_has_so_many_permissions_over_all_allocations(void **state)
 	assert_int_equal(permit(&one, "9.9.9.4"), 0);
 }
 
+/* Advisory: unbounded permissions. */
 static void the_server_has_so_many_permissions_and_no_more(void **state)
 {
 	struct world *w = *state;
@@ -176,6 +179,7 @@ static void the_server_has_so_many_permissions_and_no_more(void **state)
 	assert_int_equal(permit(&alice, "9.9.9.2"), 0);
 }
 
+/* Advisory: unbounded permissions. */
 static void channels_of_a_user_and_of_all_are_counted_alike(void **state)
 {
 	struct world *w = *state;

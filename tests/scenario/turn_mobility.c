@@ -133,6 +133,7 @@ static void assert_late_refresh_is_refused(struct world *w, struct client *home,
 	assert_int_equal(refresh(away, -1), 0);
 }
 
+/* Advisory: mobility by a stranger. */
 static void data_from_the_new_path_ends_the_old_ticket(void **state)
 {
 	struct world *w = *state;
@@ -185,6 +186,7 @@ static void a_request_from_the_new_path_ends_the_old_ticket(void **state)
 	assert_int_equal(move(&home), 0); /* with the new one it goes back */
 }
 
+/* Advisory: mobility by a stranger. */
 static void a_ticket_without_the_credential_is_worth_nothing(void **state)
 {
 	struct world *w = *state;
@@ -261,6 +263,7 @@ static void a_broken_connection_keeps_a_mobile_allocation(void **state)
 	assert_int_equal(turn_server_count(w->server), 0);
 }
 
+/* Advisory: quotas in a loop. */
 static void moves_take_no_more_of_the_quota(void **state)
 {
 	struct world *w = *state;
@@ -429,7 +432,8 @@ static void a_ticket_that_left_a_worker_twice_is_looked_for_where_it_went_last(v
 }
 
 /* Loops through allocate, move to the other worker and back, refresh, and the three ways to end, with more clients
- * than the quota lets in. It holds at every moment, and nothing of it is lost or left over. */
+ * than the quota lets in. It holds at every moment, and nothing of it is lost or left over.
+ * Advisory: quotas in a loop. */
 static void quotas_hold_while_clients_loop_over_two_workers(void **state)
 {
 	enum { QUOTA = 3, ROUNDS = 40 };
@@ -527,6 +531,7 @@ static void an_allocation_that_cannot_be_taken_in_ends(void **state)
 	world_stop(&two);
 }
 
+/* Advisory: mobility by a stranger. */
 static void another_worker_gives_nothing_to_a_stranger(void **state)
 {
 	struct world *one = *state;

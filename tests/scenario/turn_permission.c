@@ -110,6 +110,7 @@ static void without_a_peer_the_request_is_bad(void **state)
 	assert_int_equal(ask(&alice), 400);
 }
 
+/* Advisory: CVE-2020-26262, CVE-2026-27624, embedded IPv4. */
 static void dangerous_peers_are_refused_in_every_spelling(void **state)
 {
 	static const char *const v4[] = {

@@ -102,6 +102,7 @@ static void a_connect_needs_no_permission_and_makes_none(void **state)
 	assert_false(peer_connects(w, &alice.relay, "9.9.9.9:81"));
 }
 
+/* Advisory: CVE-2020-26262. */
 static void the_peer_rules_hold_for_a_connect(void **state)
 {
 	struct world *w = *state;

@@ -233,6 +233,7 @@ static void equality_order_and_hashes_agree(void **state)
 	assert_false(addr_equal_ip(&a, &c));
 }
 
+/* Advisory: embedded IPv4. */
 static void every_spelling_leads_to_the_address_really_meant(void **state)
 {
 	static const char *const rows[][2] = {

@@ -222,6 +222,8 @@ static void loads_and_stores_need_no_alignment(void **state)
 	assert_int_equal(load_be32(buf + 3), 0xc3d4e5f6);
 }
 
+/* That it takes as long for each is OpenSSL's word; that it is used is tests/lint/constant_time.py's.
+ * Advisory: compare time. */
 static void equality_sees_a_difference_in_any_single_bit(void **state)
 {
 	uint8_t a[20], b[20];

@@ -580,6 +580,7 @@ static void a_cookie_of_before_the_new_certificate_is_still_good(void **state)
 	assert_true(sc->server.opened);
 }
 
+/* Advisory: CVE-2022-2576. */
 static void a_flood_of_spoofed_hellos_holds_no_memory(void **state)
 {
 	enum { FLOOD = 100000, WARM = 1000 };
@@ -602,6 +603,7 @@ static void a_flood_of_spoofed_hellos_holds_no_memory(void **state)
 	free(k.p);
 }
 
+/* Advisory: CVE-2022-2576. */
 static void the_answer_to_a_stranger_is_smaller_than_the_question(void **state)
 {
 	struct scene *sc = *state;
@@ -615,6 +617,7 @@ static void the_answer_to_a_stranger_is_smaller_than_the_question(void **state)
 	free(answer.p);
 }
 
+/* Advisory: CVE-2022-2576. */
 static void a_cookie_is_good_for_the_address_it_was_sent_to_only(void **state)
 {
 	struct scene *sc = *state;

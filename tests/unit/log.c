@@ -51,6 +51,7 @@ static void a_line_has_time_level_id_text_and_fields(void **state)
 	assert_string_equal(buf, HEAD);
 }
 
+/* Advisory: format string. */
 static void a_hostile_user_name_stays_one_safe_line(void **state)
 {
 	char buf[LOG_LINE_MAX];

@@ -182,6 +182,7 @@ static enum stun_class legal_class(const struct expect *e)
 	return c;
 }
 
+/* Advisory: behind the integrity. */
 static void behind_integrity_it_does_not_count(void **state)
 {
 	const struct expect *e = *state;
@@ -345,6 +346,7 @@ static void the_registry_is_complete_and_unambiguous(void **state)
 	}
 }
 
+/* Advisory: CVE-2026-43994. */
 static void the_longest_value_is_read_and_one_byte_more_is_not(void **state)
 {
 	static const struct {

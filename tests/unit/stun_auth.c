@@ -260,6 +260,7 @@ static void a_truncated_sha256_mac_is_accepted_from_16_bytes_in_fours(void **sta
 	}
 }
 
+/* Advisory: behind the integrity. */
 static void attributes_added_behind_the_mac_change_nothing(void **state)
 {
 	_cleanup_(stun_key_freep) struct stun_key *k = key_of(STUN_MAC_SHA1, "secret");

@@ -142,6 +142,7 @@ static void for_another_port_of_the_same_address_it_is_good(void **state)
 			 STUN_NONCE_GOOD);
 }
 
+/* Advisory: CVE-2025-69217. */
 static void every_changed_character_makes_it_foreign(void **state)
 {
 	struct world *w = *state;
@@ -243,6 +244,26 @@ static void it_works_for_ipv6_and_the_longest_realm(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Advisory: CVE-2025-69217. */
+static void keys_do_not_follow_from_the_librarys_generator(void **state)
+{
+	struct stun_nonces one, two;
+
+	(void)state;
+	srand(42), srandom(42), srand48(42);
+	assert_int_equal(stun_nonces_init(&one, T0), 0);
+	srand(42), srandom(42), srand48(42);
+	assert_int_equal(stun_nonces_init(&two, T0), 0);
+	assert_memory_not_equal(one.key[0], two.key[0], sizeof one.key[0]);
+	assert_memory_not_equal(one.key[0], one.key[1], sizeof one.key[0]);
+	memcpy(two.key, one.key, sizeof two.key);
+	two.rotate_ms = 1;
+	srand(42), srandom(42), srand48(42);
+	stun_nonces_tick(&two, T0 + 10);
+	assert_memory_not_equal(one.key[0], two.key[0], sizeof one.key[0]);
+	assert_memory_equal(one.key[0], two.key[1], sizeof one.key[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +275,7 @@ int main(void)
 		TEST(for_another_address_or_realm_it_is_foreign),
 		TEST(for_another_port_of_the_same_address_it_is_good),
 		TEST(every_changed_character_makes_it_foreign),
+		TEST(keys_do_not_follow_from_the_librarys_generator),
 		TEST(every_cut_and_any_addition_makes_it_foreign),
 		TEST(without_its_cookie_it_is_foreign),
 		TEST(the_time_of_issue_has_one_spelling),

@@ -32,6 +32,7 @@ static void an_answer_no_longer_than_its_request_is_free(void **state)
 	assert_true(turn_budget_charge(b, &from, 0, 10000, RATE, 1)); /* nothing was spent until now */
 }
 
+/* Advisory: amplification. */
 static void only_the_excess_is_charged(void **state)
 {
 	(void)state;
@@ -114,6 +115,7 @@ static void rates_at_both_ends_hold(void **state)
 	assert_false(turn_budget_charge(b, &from, 0, 65535, 8000, 1));
 }
 
+/* Advisory: state for spoofed packets. */
 static void a_million_spoofed_sources_take_no_memory(void **state)
 {
 	(void)state;

@@ -59,6 +59,7 @@ static struct turn_policy *policy_of(const struct rules *r)
 	return p;
 }
 
+/* Advisory: CVE-2020-26262, CVE-2026-27624, embedded IPv4. */
 static void everything_but_public_unicast_is_refused_in_every_spelling(void **state)
 {
 	static const char *const refused[] = {
@@ -170,6 +171,7 @@ static void deny_beats_allow_whichever_is_longer(void **state)
 	assert_false(turn_policy_peer(p, turn_policy_realm(p, 0), &a).allowed);
 }
 
+/* Advisory: CVE-2026-27624. */
 static void an_allowed_spelling_lifts_no_rule(void **state)
 {
 	_cleanup_(turn_policy_unrefp) struct turn_policy *p =

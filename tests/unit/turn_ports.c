@@ -6,7 +6,10 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "turn/ports.h"
 
@@ -79,6 +82,7 @@ static void a_range_without_such_a_port_is_told(void **state)
 			 -ERANGE);
 }
 
+/* Advisory: CVE-2025-69217. */
 static void first_picks_are_spread_over_the_range(void **state)
 {
 	unsigned buckets[16] = { 0 };
@@ -97,6 +101,41 @@ static void first_picks_are_spread_over_the_range(void **state)
 		assert_in_range(buckets[i], 750, 1250);
 }
 
+static void walk(uint16_t ports[static 16])
+{
+	for (unsigned i = 0; i < 16; i++) {
+		struct turn_port_walk w;
+		assert_int_equal(turn_port_walk_init(&w, (struct cfg_port_range){ 49152, 65535 }, TURN_PORT_ANY), 0);
+		assert_int_equal(turn_port_walk_next(&w, &ports[i]), 0);
+	}
+}
+
+/* Nobody who knows or sets the C library's seed knows our ports; and a forked process has others.
+ * Advisory: CVE-2025-69217. */
+static void ports_do_not_follow_from_the_librarys_generator(void **state)
+{
+	uint16_t first[16], second[16], there[16];
+	int fds[2], status;
+
+	(void)state;
+	srand(42), srandom(42), srand48(42);
+	walk(first);
+	srand(42), srandom(42), srand48(42);
+	assert_int_equal(pipe(fds), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		walk(there);
+		_exit(write(fds[1], there, sizeof there) != sizeof there);
+	}
+	walk(second);
+	assert_int_equal(read(fds[0], there, sizeof there), sizeof there);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_memory_not_equal(first, second, sizeof first); /* equal by chance: 2^-224 */
+	assert_memory_not_equal(second, there, sizeof second);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -104,6 +143,7 @@ int main(void)
 		cmocka_unit_test(even_ports_are_even_and_a_pair_fits_into_the_range),
 		cmocka_unit_test(a_range_without_such_a_port_is_told),
 		cmocka_unit_test(first_picks_are_spread_over_the_range),
+		cmocka_unit_test(ports_do_not_follow_from_the_librarys_generator),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

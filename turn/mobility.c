@@ -154,6 +154,7 @@ static enum turn_refusal move(struct turn_request *q, struct turn_alloc *a, cons
 	struct turn_mobility *m = a->mobility;
 	struct addr before = a->path.client;
 
+	a->unsettled = false; /* what the kernel still counts of the path until now says nothing of the one to come */
 	if (renew(m, ticket) < 0 || turn_alloc_move(a, q->from) < 0)
 		return TURN_REFUSE_RESOURCES;
 	turn_key_unref(a->key);

@@ -39,6 +39,8 @@ static enum fast_why judge(const struct turn_alloc *a, const struct turn_channel
 
 static void count(struct turn_alloc *a, const struct turn_offload_counts *n)
 {
+	if (n->packets[TURN_UP] && a->unsettled) /* they came from where it is now: a move counts before it begins anew */
+		turn_mobility_settle(a);
 	for (enum turn_way way = TURN_UP; way <= TURN_DOWN; way++) {
 		if (!n->packets[way])
 			continue;

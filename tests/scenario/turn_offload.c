@@ -388,6 +388,28 @@ static void a_move_takes_it_along_to_the_new_address(void **state)
 	assert_int_equal(counted(w, TURN_M_PACKETS, TURN_UP), 6);
 }
 
+/* The first ticket is good until the client is heard from its new place, be it only by the kernel; what the kernel
+ * relayed before the move says nothing of that. */
+static void what_the_kernel_relayed_from_the_new_path_ends_the_old_ticket(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"), away = client_udp(w, "203.0.113.9:5000", "alice"),
+		      third = client_udp(w, "203.0.113.9:5001", "alice"), fourth = client_udp(w, "203.0.113.9:5002", "alice");
+	char ticket[TURN_TICKET_LEN];
+
+	assert_int_equal(allocate_mobile(&home, ticket), 0);
+	assert_int_equal(bind_channel(&home, 0x4000, "9.9.9.9:53"), 0);
+	only()->n = (struct turn_offload_counts){ { 6, 0 }, { 60, 0 } };
+	assert_int_equal(move(&away, ticket), 0);
+	only()->n = (struct turn_offload_counts){ { 0, 7 }, { 0, 70 } }; /* from the peer */
+	turn_server_count_offloaded(w->server);
+	assert_int_equal(move(&third, ticket), 0); /* the answer was lost */
+	only()->n = (struct turn_offload_counts){ { 1, 0 }, { 10, 0 } };
+	turn_server_count_offloaded(w->server);
+	assert_int_equal(move(&fourth, ticket), 437);
+	assert_int_equal(refresh(&third, -1), 0);
+}
+
 static void a_move_to_tcp_leaves_the_kernel_and_a_broken_connection_is_away(void **state)
 {
 	struct world *w = *state;
@@ -445,6 +467,7 @@ int main(void)
 		OFFLOAD(without_memory_it_stays_in_user_space),
 		OFFLOAD(switched_off_nothing_is_there),
 		OFFLOAD(a_move_takes_it_along_to_the_new_address),
+		OFFLOAD(what_the_kernel_relayed_from_the_new_path_ends_the_old_ticket),
 		OFFLOAD(a_move_to_tcp_leaves_the_kernel_and_a_broken_connection_is_away),
 		OFFLOAD(an_allocation_that_leaves_its_worker_leaves_the_kernel),
 	};

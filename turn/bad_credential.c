@@ -15,14 +15,16 @@
 
 enum { LEAST_TIME = 1000000000, A_YEAR_S = 366 * 86400, A_WEEK_S = 7 * 86400 };
 
-static void put_time(struct sb *b, uint64_t unix_s, const char *format)
+static void put_time(struct sb *b, uint64_t unix_s, bool date)
 {
-	char text[40] = "";
 	time_t t = (time_t)unix_s;
 	struct tm tm;
 
-	if (gmtime_r(&t, &tm) && strftime(text, sizeof text, format, &tm))
-		sb_str(b, text);
+	if (!gmtime_r(&t, &tm))
+		return;
+	if (date)
+		sb_fmt(b, "%04d-%02d-%02d ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
+	sb_fmt(b, "%02d:%02d:%02d UTC", tm.tm_hour, tm.tm_min, tm.tm_sec);
 }
 
 /* ---- causes ---- */
@@ -44,7 +46,7 @@ static void put_expired(const struct turn_request *q, uint64_t ago_s, struct sb 
 		return;
 	}
 	sb_str(b, ago_s > A_WEEK_S ? "; the client keeps an old one, or a clock is wrong: here it is " : "; here it is ");
-	put_time(b, q->s->o.unix_s(), "%Y-%m-%d %H:%M:%S UTC");
+	put_time(b, q->s->o.unix_s(), true);
 }
 
 static void put_cause(const struct turn_request *q, enum turn_auth a, uint64_t detail, struct sb *b)
@@ -87,7 +89,7 @@ static void begin_wait(struct turn_request *q, const struct turn_backoff_wait *w
 	uint64_t suppressed;
 
 	sb_str(b, "; backing off until ");
-	put_time(b, s->o.unix_s() + (w->ms + 999) / 1000, "%H:%M:%S UTC");
+	put_time(b, s->o.unix_s() + (w->ms + 999) / 1000, false);
 	sb_fmt(b, " after %llu bad credentials%s", (unsigned long long)w->failures, w->address ? " of this address" : "");
 	if (turn_gate_pass(&s->backoff_gate, q->now, &suppressed))
 		log_emit(&MSG_TURN_BACKOFF, LF_ADDR("client", &q->from->client), LF_TEXT("user", text_of(q->id.user)),

@@ -18,14 +18,16 @@ enum {
 	FIRST_MS = 1000,
 	FORGET_MS = 10 * 60 * 1000,
 	KNOWN_MS = 60 * 60 * 1000,
-	KNOWN_EVERY_MS = 1000,
+	KNOWN_EVERY_MS = 250,
+	KNOWN_AT_ONCE = 64,
 	TRIES = 3, /* of a round */
 	ROUNDS_MAX = 32,
 };
 
 struct entry {
 	uint64_t tag; /* 0: free */
-	uint64_t until, last, tried; /* end of the wait; last failure; last try of a known pair meanwhile */
+	uint64_t until, last; /* end of the wait; last failure */
+	uint64_t spent;	      /* when a known pair's tries meanwhile will have come back */
 	uint32_t failures;
 	uint16_t rounds, fresh; /* waits so far; failures since the last one */
 };
@@ -160,6 +162,16 @@ static bool is_known(struct turn_backoff *b, uint64_t pair, uint64_t now)
 	return k->tag == pair && now - k->at < KNOWN_MS;
 }
 
+static bool spend_try(struct entry *e, uint64_t now)
+{
+	uint64_t from = MAX(e->spent, now);
+
+	if (from - now > (KNOWN_AT_ONCE - 1) * KNOWN_EVERY_MS)
+		return false;
+	e->spent = from + KNOWN_EVERY_MS;
+	return true;
+}
+
 /* ---- what the request's way asks ---- */
 
 bool turn_backoff_may_try(struct turn_backoff *b, const struct turn_backoff_limits *l,
@@ -169,11 +181,8 @@ bool turn_backoff_may_try(struct turn_backoff *b, const struct turn_backoff_limi
 	bool known = is_known(b, pair, now);
 	struct entry *e = l->per_user != UINT64_MAX ? find(b, pair, now) : NULL;
 
-	if (e && now < e->until) {
-		if (!known || now - e->tried < KNOWN_EVERY_MS)
-			return false;
-		e->tried = now;
-	}
+	if (e && now < e->until && !(known && spend_try(e, now)))
+		return false;
 	if (known || l->per_address == UINT64_MAX)
 		return true;
 	e = find(b, address_tag(b, who->client), now);

@@ -9,8 +9,8 @@
  *              neighbours behind the same NAT have other names and notice nothing.
  *   an address all names together, with a higher limit: else who tries another name each time would never
  *              be stopped.
- * A pair that has been right within the last hour is judged once a second even then: the good device of a
- * user whose old one keeps knocking gets in with a retransmission. Only senders that returned a nonce of ours
+ * A pair that has been right within the last hour is judged four times a second even then, 64 at once: the
+ * good device of a user whose old one keeps knocking gets in. Only senders that returned a nonce of ours
  * are counted, so no forged packet leaves a trace. What lives is not touched: requests on an allocation that
  * are signed with its own key are never asked about here.
  *

@@ -144,6 +144,18 @@ static void a_users_good_device_gets_in_beside_its_broken_one(void **state)
 	assert_int_equal(code, 0);
 }
 
+/* But whoever guesses at a user who is there, behind the same NAT, is held to four a second. */
+static void a_known_pair_is_no_way_to_guess_at_any_rate(void **state)
+{
+	struct world *w = *state;
+	struct client good = client_udp(w, "192.0.2.1:4001", "alice"), mallory;
+
+	set_limits(w, 5, UINT64_MAX);
+	assert_int_equal(allocate(&good), 0);
+	mallory = guesser(w, "192.0.2.1:4000", "alice");
+	assert_in_range(judged_within(w, &mallory, 60000, 10), 200, 5 + 64 + 4 * 60 + 3 * 7);
+}
+
 static void another_name_each_time_is_stopped_by_the_limit_of_the_address(void **state)
 {
 	struct world *w = *state;
@@ -250,6 +262,7 @@ int main(void)
 		TALK(an_old_nonce_is_no_way_around),
 		TALK(neighbours_behind_the_same_nat_notice_nothing),
 		TALK(a_users_good_device_gets_in_beside_its_broken_one),
+		TALK(a_known_pair_is_no_way_to_guess_at_any_rate),
 		TALK(another_name_each_time_is_stopped_by_the_limit_of_the_address),
 		TALK(a_known_user_passes_while_its_address_waits),
 		TALK(an_ipv6_source_is_its_64),

@@ -25,11 +25,13 @@ static int attach(int fd, struct sock_filter *code, unsigned short n)
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &prog, sizeof prog) < 0 ? -errno : 0;
 }
 
-int reuseport_steer(int fd, sa_family_t family, unsigned n)
+enum { MIX_STEPS = 11, MAX_STEPS = 64 };
+
+/* Leaves the client's place among n in the accumulator. */
+static void put_mix(struct sock_filter code[static MIX_STEPS], bool v6, unsigned n)
 {
-	bool v6 = family == AF_INET6;
 	uint32_t net = (uint32_t)SKF_NET_OFF;
-	struct sock_filter code[] = {
+	const struct sock_filter mix[MIX_STEPS] = {
 		/* the address: IPv4's, or the last word of IPv6's upper half and of its lower half */
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, net + (v6 ? IP6_SOURCE_END : IP4_SOURCE)),
 		BPF_STMT(BPF_MISC | BPF_TAX, 0),
@@ -42,8 +44,38 @@ int reuseport_steer(int fd, sa_family_t family, unsigned n)
 		BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, MIX),
 		BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 8),
 		BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, n),
-		BPF_STMT(BPF_RET | BPF_A, 0),
 	};
 
-	return n <= 1 ? 0 : attach(fd, code, ARRAY_LEN(code));
+	memcpy(code, mix, sizeof mix);
+}
+
+int reuseport_steer(int fd, sa_family_t family, unsigned n)
+{
+	struct sock_filter code[MIX_STEPS + 1];
+
+	if (n <= 1)
+		return 0;
+	put_mix(code, family == AF_INET6, n);
+	code[MIX_STEPS] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_A, 0);
+	return attach(fd, code, ARRAY_LEN(code));
+}
+
+int reuseport_steer_by(int fd, sa_family_t family, unsigned n, const struct sock_filter *kind, size_t n_kind)
+{
+	const struct sock_filter sum[] = {
+		BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, n),
+		BPF_STMT(BPF_MISC | BPF_TAX, 0),
+		BPF_STMT(BPF_LD | BPF_MEM, 0),
+		BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
+		BPF_STMT(BPF_RET | BPF_A, 0),
+	};
+	struct sock_filter code[MAX_STEPS];
+
+	if (!n || n_kind > MAX_STEPS - MIX_STEPS - 1 - ARRAY_LEN(sum))
+		return -EINVAL;
+	put_mix(code, family == AF_INET6, n);
+	code[MIX_STEPS] = (struct sock_filter)BPF_STMT(BPF_ST, 0);
+	memcpy(code + MIX_STEPS + 1, kind, n_kind * sizeof *kind);
+	memcpy(code + MIX_STEPS + 1 + n_kind, sum, sizeof sum);
+	return attach(fd, code, (unsigned short)(MIX_STEPS + 1 + n_kind + ARRAY_LEN(sum)));
 }

@@ -11,3 +11,7 @@
 /* fd: any socket of the group, after all n are bound (their order of binding is their position).
  * 0 or -errno. A group of one needs none and is left alone. */
 int reuseport_steer(int fd, sa_family_t family, unsigned n);
+/* A group of UDP sockets with n for each kind of datagram, all of the first kind first: kind is code that leaves a
+ * number in the accumulator. It sees the payload from offset 0, and its length; it must end at its end. */
+struct sock_filter;
+int reuseport_steer_by(int fd, sa_family_t family, unsigned n, const struct sock_filter *kind, size_t n_kind);

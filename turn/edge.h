@@ -15,6 +15,7 @@
 #include "turn/clients.h"
 #include "turn/core.h"
 #include "turn/discovery.h"
+#include "turn/lanes.h"
 #include "turn/offload.h"
 #include "turn/relay_addresses.h"
 #include "turn/listeners.h"
@@ -56,11 +57,21 @@ struct turn_service {
 	bool draining;
 };
 
-/* One listener's socket in one worker. */
+struct turn_udp;
+struct turn_lane_socket {
+	struct io io;
+	struct turn_udp *udp;
+	enum turn_lane lane;
+	unsigned batches; /* taken at most in a pass */
+	uint32_t dropped;	/* by the kernel, as it counts: edge_queue.c */
+	uint64_t untold, told;	/* lost since the log was told, and when that was */
+};
+
+/* One listener's sockets in one worker. */
 struct turn_udp {
 	struct list node; /* in worker->udp */
 	struct turn_listener *listener;
-	struct io io;
+	struct turn_lane_socket lane[TURN_LANES]; /* what is sent leaves from the first */
 	struct turn_worker *worker;
 	struct addr at;
 	struct dgram_mark mark; /* of what DTLS is sending; DGRAM_MARK_NONE otherwise */
@@ -146,6 +157,9 @@ void turn_udp_allow_fragments(int fd, const struct addr *at);
 int turn_udp_open(struct turn_worker *w, struct turn_listener *l);
 void turn_udp_close_all(struct turn_worker *w);
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n);
+
+/* edge_queue.c */
+void turn_queues_look(struct turn_worker *w);
 
 /* edge_stream.c */
 int turn_acceptor_open(struct turn_worker *w, struct turn_listener *l);

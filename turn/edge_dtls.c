@@ -207,7 +207,10 @@ void turn_dtls_input(struct turn_udp *u, const struct dgram *d)
 	case -EPROTO:
 		metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_NOT_DTLS, 1);
 		break;
-	default: /* asked for its cookie; or no memory, and the client will ask again */
+	case 0:
+		metric_add(w->ts->metrics, w->index, TURN_M_DTLS_COOKIES, 0, 1);
+		break;
+	default: /* no memory, and the client will ask again */
 		break;
 	}
 }

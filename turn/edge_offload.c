@@ -235,8 +235,8 @@ static void no_gro_at_listeners(const struct turn_offload *o)
 {
 	list_for_each (it, &o->w->udp) {
 		const struct turn_udp *u = list_entry(it, struct turn_udp, node);
-		if (!u->dtls && u->io.fd >= 0)
-			no_gro(o, u->io.fd);
+		for (unsigned i = 0; !u->dtls && i < TURN_LANES; i++)
+			no_gro(o, u->lane[i].io.fd);
 	}
 }
 

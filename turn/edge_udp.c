@@ -11,7 +11,10 @@
 #include <unistd.h>
 #include "turn/edge.h"
 
-enum { BATCHES_PER_LOOK = 16 }; /* at the error queue of a relay socket that is never empty */
+enum {
+	BATCHES_PER_LOOK = 16, /* at the error queue of a relay socket that is never empty */
+	DATA_BATCHES = 4,      /* of a data lane in one pass */
+};
 
 /* ---- clients ---- */
 
@@ -19,7 +22,7 @@ static void udp_send(const struct turn_path *p, const struct turn_out *o)
 {
 	struct turn_udp *u = p->handle;
 	struct turn_worker *w = u->worker;
-	const struct dgram_route route = { u->io.fd, &p->client, u->wildcard ? &p->local : NULL, o->mark };
+	const struct dgram_route route = { u->lane[0].io.fd, &p->client, u->wildcard ? &p->local : NULL, o->mark };
 
 	if (o->stable && o->head_n <= DGRAM_HEAD) {
 		dgram_send(w->dgram, &route, o->head, o->head_n, o->body, o->body_n);
@@ -64,7 +67,7 @@ static const struct turn_transport transport_udp = {
 
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n)
 {
-	const struct dgram_route route = { u->io.fd, to, u->wildcard ? from : NULL, u->mark };
+	const struct dgram_route route = { u->lane[0].io.fd, to, u->wildcard ? from : NULL, u->mark };
 
 	dgram_send_copy(u->worker->dgram, &route, p, n);
 }
@@ -89,12 +92,15 @@ static void on_client_datagram(const struct dgram *d, void *arg)
 	turn_input(u->worker->server, &path, &packet, loop_now(u->worker->loop));
 }
 
-static void on_listener_ready(struct io *io, int events)
+static void on_lane_ready(struct io *io, int events)
 {
-	struct turn_udp *u = container_of(io, struct turn_udp, io);
+	struct turn_lane_socket *s = container_of(io, struct turn_lane_socket, io);
+	struct turn_udp *u = s->udp;
 
 	(void)events;
-	(void)dgram_recv(u->worker->dgram, io->fd, addr_port(&u->at), on_client_datagram, u);
+	for (unsigned i = 0; i < s->batches; i++)
+		if (dgram_recv(u->worker->dgram, io->fd, addr_port(&u->at), on_client_datagram, u) < DGRAM_BATCH)
+			break;
 }
 
 /* OMIT rather than DONT: it clears DF too, but the kernel still reports "fragmentation needed" for the
@@ -109,16 +115,40 @@ static void udp_close(struct turn_udp *u)
 {
 	list_unlink(&u->node);
 	dtls_listener_free(u->dtls);
-	io_stop(&u->io);
-	dgram_forget(u->worker->dgram, u->io.fd);
-	close(u->io.fd);
+	for (unsigned i = 0; i < TURN_LANES; i++) {
+		int fd = u->lane[i].io.fd;
+		io_stop(&u->lane[i].io);
+		dgram_forget(u->worker->dgram, fd);
+		close(fd);
+	}
 	free(u);
+}
+
+static int *lane_fd(const struct turn_worker *w, struct turn_listener *l, unsigned lane)
+{
+	return &l->fds[turn_lane_position((enum turn_lane)lane, w->index, w->ts->n_workers)];
+}
+
+static int start_lanes(struct turn_udp *u)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < TURN_LANES && r == 0; i++) {
+		struct turn_lane_socket *s = &u->lane[i];
+		s->udp = u;
+		s->lane = (enum turn_lane)i;
+		s->batches = i == TURN_LANE_DATA ? DATA_BATCHES : 1;
+		r = io_start(&s->io, u->worker->loop, *lane_fd(u->worker, u->listener, i), IO_READ, on_lane_ready);
+	}
+	for (unsigned i = 0; i < TURN_LANES && r < 0; i++)
+		io_stop(&u->lane[i].io);
+	return r;
 }
 
 int turn_udp_open(struct turn_worker *w, struct turn_listener *l)
 {
 	struct turn_udp *u = calloc(1, sizeof *u);
-	int fd = l->fds[w->index], r = 0;
+	int r = 0;
 
 	if (!u)
 		return -ENOMEM;
@@ -130,14 +160,15 @@ int turn_udp_open(struct turn_worker *w, struct turn_listener *l)
 	if (turn_listener_kind(l)->tls)
 		r = turn_dtls_open(u, w->contexts.dtls);
 	if (r == 0)
-		r = io_start(&u->io, w->loop, fd, IO_READ, on_listener_ready);
+		r = start_lanes(u);
 	if (r < 0) {
 		dtls_listener_free(u->dtls);
 		free(u);
 		return r;
 	}
-	l->fds[w->index] = -1;
-	turn_udp_allow_fragments(fd, &u->at);
+	for (unsigned i = 0; i < TURN_LANES; i++)
+		*lane_fd(w, l, i) = -1;
+	turn_udp_allow_fragments(u->lane[0].io.fd, &u->at);
 	list_append(&w->udp, &u->node);
 	return 0;
 }

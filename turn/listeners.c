@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "common/reuseport.h"
 #include "turn/edge.h"
+#include "turn/lanes.h"
 #include "turn/log_msgs.h"
 
 enum {
@@ -72,10 +73,15 @@ static int probe_free(const struct turn_listener_spec *spec)
 	return r;
 }
 
+static unsigned n_sockets(const struct turn_listener_spec *spec, unsigned n_workers)
+{
+	return on_udp(spec) ? n_workers * TURN_LANES : n_workers;
+}
+
 static struct turn_listener *listener_free(struct turn_listener *l, unsigned n_workers)
 {
 	list_unlink(&l->node);
-	for (unsigned i = 0; i < n_workers; i++)
+	for (unsigned i = 0; i < n_sockets(&l->spec, n_workers); i++)
 		if (l->fds[i] >= 0)
 			close(l->fds[i]);
 	free(l);
@@ -85,7 +91,8 @@ static struct turn_listener *listener_free(struct turn_listener *l, unsigned n_w
 static int listener_new(const struct turn_listener_spec *spec, unsigned n_workers, char *err, size_t err_n,
 			struct turn_listener **ret_l)
 {
-	struct turn_listener *l = calloc(1, sizeof *l + n_workers * sizeof l->fds[0]);
+	unsigned n = n_sockets(spec, n_workers);
+	struct turn_listener *l = calloc(1, sizeof *l + n * sizeof l->fds[0]);
 	int r = probe_free(spec);
 
 	if (!l) {
@@ -93,15 +100,16 @@ static int listener_new(const struct turn_listener_spec *spec, unsigned n_worker
 		return -ENOMEM;
 	}
 	l->spec = *spec;
-	for (unsigned i = 0; i < n_workers; i++)
+	for (unsigned i = 0; i < n; i++)
 		l->fds[i] = -1;
-	for (unsigned i = 0; i < n_workers && r == 0; i++)
+	for (unsigned i = 0; i < n && r == 0; i++)
 		r = bind_one(spec, &l->fds[i]);
 	if (r < 0) {
 		listener_free(l, n_workers);
 		return bind_error(spec, r, err, err_n);
 	}
-	r = reuseport_steer(l->fds[0], addr_family(&spec->at), n_workers);
+	r = on_udp(spec) ? turn_lanes_steer(l->fds[0], addr_family(&spec->at), n_workers) :
+			   reuseport_steer(l->fds[0], addr_family(&spec->at), n_workers);
 	if (r < 0) /* the kernel's own choice will do */
 		log_emit(&MSG_TURN_STEER_FAILED, LF_ADDR("listener", &spec->at), LF_ERRNO("error", r));
 	*ret_l = l;

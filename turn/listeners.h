@@ -20,7 +20,7 @@ struct turn_listener_spec { /* as configured; grows with what turn.listen can sa
 struct turn_listener {
 	struct list node; /* in turn_service->listeners, in the order of the configuration */
 	struct turn_listener_spec spec;
-	int fds[]; /* one per worker; -1 once the worker owns it */
+	int fds[]; /* one per worker, over UDP one for each lane (turn/lanes.h); -1 once the worker owns it */
 };
 
 /* One row per enum turn_listen_proto. */

@@ -8,6 +8,7 @@
 #include "stun/public.h"
 #include "turn/alloc.h"
 #include "turn/core.h"
+#include "turn/lanes.h"
 #include "turn/refusals.h"
 
 /* clang-format off */
@@ -48,6 +49,9 @@ static const char *const public_whys[PUBLIC_WHYS + 1] = { /* public_why_key() */
 	[PUBLIC_NO_WAY] = "no-way", [PUBLIC_SILENT] = "silent", [PUBLIC_REFUSED] = "refused", [PUBLIC_INSIDE] = "same-nat",
 	[PUBLIC_DISAGREE] = "disagree", [PUBLIC_FAILED] = "failed",
 };
+static const char *const lanes[] = {
+	[TURN_LANE_STRANGERS] = "strangers", [TURN_LANE_REQUESTS] = "requests", [TURN_LANE_DATA] = "data", NULL,
+};
 static const char *const ways[] = { [TURN_UP] = "to_peer", [TURN_DOWN] = "to_client", NULL };
 
 /* 5 us is an answer from memory, 100 us what signatures may cost, beyond 10 ms something is wrong. */
@@ -81,6 +85,10 @@ const struct metric_row turn_metric_rows[TURN_METRICS] = {
 		"Requests refused beyond the first challenge, by realm", "realm", NULL, NULL, TURN_REALM_SLOTS },
 	[TURN_M_REALM_BYTES] = { "stile_turn_realm_relayed_bytes_total", METRIC_COUNTER,
 		"Payload bytes relayed, both directions, by realm; counted while there are several", "realm", NULL, NULL, TURN_REALM_SLOTS },
+	[TURN_M_DTLS_COOKIES] = { "stile_turn_dtls_cookie_requests_total", METRIC_COUNTER,
+		"DTLS clients asked to show that they are where they say (HelloVerifyRequest): the first step of each", NULL, NULL, NULL },
+	[TURN_M_QUEUE_DROPS] = { "stile_turn_receive_queue_drops_total", METRIC_COUNTER,
+		"Datagrams that the kernel dropped because a listener's receive queue was full, by lane", "lane", lanes, NULL },
 	[TURN_M_LATENCY] = { "stile_turn_request_duration_seconds", METRIC_HISTOGRAM,
 		"Time from a request's first byte in hand to its answer in the output queue, by method", "method", methods, durations },
 	[TURN_M_PEER_ERRORS] = { "stile_turn_peer_errors_total", METRIC_COUNTER, "ICMP errors that peers answered with", NULL, NULL, NULL },

@@ -31,6 +31,8 @@ enum turn_metric {
 	TURN_M_REALM_CREATED,
 	TURN_M_REALM_REFUSALS,
 	TURN_M_REALM_BYTES,	    /* both directions; while there are several realms */
+	TURN_M_DTLS_COOKIES,	    /* the edge's, as the next */
+	TURN_M_QUEUE_DROPS,	    /* by enum turn_lane */
 	TURN_M_LATENCY,		    /* by position in turn_methods */
 	TURN_METRICS
 };

@@ -29,6 +29,7 @@ static void on_heartbeat(struct timer *t, uint64_t now)
 	struct turn_worker *w = container_of(t, struct turn_worker, heartbeat);
 
 	(void)now;
+	turn_queues_look(w);
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
 }
 

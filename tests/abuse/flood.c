@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A flood of datagrams with forged sources: flood PORT COUNT PREFIX TEMPLATE…
+ * A flood of datagrams with forged sources: flood [-d ADDRESS] [-t SECONDS] PORT COUNT PREFIX TEMPLATE…
  *
- * Each TEMPLATE is a file with one datagram; they are sent in turn to 127.0.0.1:PORT, a STUN one with a
+ * Each TEMPLATE is a file with one datagram; they are sent in turn to ADDRESS:PORT (127.0.0.1), a STUN one with a
  * transaction of its own each time, from random addresses below PREFIX ("127" or "127.1.2") and SOCKETS
- * ports. All of 127/8 is local on loopback, so IP_PKTINFO names the source of each datagram, and the
- * answers come back to the same sockets, where they are counted.
+ * ports. All of PREFIX must be local where it runs, as 127/8 is on loopback, or by a local route: then IP_PKTINFO
+ * names the source of each datagram, and the answers come back to the same sockets, where they are counted.
  *
- * What is tried is what the server does with it, not how much the kernel drops: it sends no faster than the
- * server reads (its sockets' queues in /proc/net/udp). Prints one JSON object.
+ * With COUNT what is tried is what the server does with it, not how much the kernel drops: it sends no faster
+ * than the server reads (its sockets' queues in /proc/net/udp). With -t it sends as fast as it can for so
+ * long, and COUNT is the most. Prints one JSON object.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -32,6 +34,8 @@ struct template {
 struct flood {
 	int fd[SOCKETS];
 	uint16_t port;
+	struct in_addr to;
+	double seconds; /* 0: no faster than the server reads */
 	struct template templates[MAX_TEMPLATES];
 	unsigned n_templates, next;
 	uint32_t prefix, host_mask;
@@ -153,7 +157,7 @@ static void send_batch(struct flood *f, unsigned n)
 	static struct datagram datagrams[BATCH];
 	struct mmsghdr messages[BATCH] = { 0 };
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(f->port),
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+				  .sin_addr = f->to };
 	int fd = f->fd[next_random(f) % SOCKETS];
 
 	for (unsigned i = 0; i < n; i++)
@@ -190,12 +194,28 @@ static void take_prefix(struct flood *f, const char *text)
 	unsigned part[3] = { 0 };
 	int n = sscanf(text, "%u.%u.%u", &part[0], &part[1], &part[2]);
 
-	if (n < 1 || part[0] != 127) {
-		fprintf(stderr, "flood: the prefix must lie in 127\n");
+	if (n < 1 || (part[0] != 127 && part[0] != 10)) {
+		fprintf(stderr, "flood: the prefix must lie in 127 or 10\n");
 		exit(2);
 	}
 	f->prefix = part[0] << 24 | part[1] << 16 | part[2] << 8;
 	f->host_mask = UINT32_MAX >> (8 * n);
+}
+
+static int take_options(struct flood *f, int argc, char **argv)
+{
+	int c;
+
+	f->to.s_addr = htonl(INADDR_LOOPBACK);
+	while ((c = getopt(argc, argv, "d:t:")) != -1) {
+		if (c == 'd' && inet_pton(AF_INET, optarg, &f->to) != 1)
+			return -1;
+		if (c == 't')
+			f->seconds = strtod(optarg, NULL);
+		if (c == '?')
+			return -1;
+	}
+	return optind;
 }
 
 int main(int argc, char **argv)
@@ -203,20 +223,22 @@ int main(int argc, char **argv)
 	static struct flood f = { .random = 0x9e3779b97f4a7c15u };
 	const struct timespec last = { .tv_nsec = 200000000 };
 	uint64_t count;
+	int at = take_options(&f, argc, argv);
 
-	if (argc < 5 || argc - 4 > MAX_TEMPLATES) {
-		fprintf(stderr, "usage: flood PORT COUNT PREFIX TEMPLATE...\n");
+	if (at < 0 || argc - at < 4 || argc - at - 3 > MAX_TEMPLATES) {
+		fprintf(stderr, "usage: flood [-d ADDRESS] [-t SECONDS] PORT COUNT PREFIX TEMPLATE...\n");
 		return 2;
 	}
-	f.port = (uint16_t)atoi(argv[1]);
-	count = strtoull(argv[2], NULL, 10);
-	take_prefix(&f, argv[3]);
-	for (int i = 4; i < argc; i++)
+	f.port = (uint16_t)atoi(argv[at]);
+	count = strtoull(argv[at + 1], NULL, 10);
+	take_prefix(&f, argv[at + 2]);
+	for (int i = at + 3; i < argc; i++)
 		read_template(&f.templates[f.n_templates++], argv[i]);
 	open_sockets(&f);
 	double began = now_s();
-	while (f.sent < count) {
-		wait_for_server(&f);
+	while (f.sent < count && (f.seconds == 0 || now_s() - began < f.seconds)) {
+		if (f.seconds == 0)
+			wait_for_server(&f);
 		send_batch(&f, count - f.sent < BATCH ? (unsigned)(count - f.sent) : BATCH);
 		take_answers(&f);
 	}

@@ -477,7 +477,7 @@ static void quotas_hold_while_clients_loop_over_two_workers(void **state)
 		}
 		if (round % 3 == 2) { /* killed, wherever it is */
 			struct ids ids = { 0 };
-			turn_server_sessions(one->server, 0, 100, one->now, note_id, &ids);
+			turn_server_sessions(one->server, &(struct turn_session_query){ .limit = 100 }, one->now, note_id, &ids);
 			for (unsigned i = 0; i < ids.n; i++)
 				assert_true(turn_server_kill(one->server, ids.id[i], one->now));
 		}

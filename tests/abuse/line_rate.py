@@ -155,14 +155,29 @@ def moved(before, after, names):
     return {n: counter(after, n) - counter(before, n) for n in names}
 
 
+def settled(server, kind, before, done):
+    """The counters when all of the flood is in them, or 20 s later: queues are read first, and their drops are looked at
+    once a second."""
+    deadline = time.monotonic() + 20
+    while True:
+        after = server.counters()
+        if counted_of(kind, before, after) >= done["sent"] or time.monotonic() > deadline:
+            return after
+        time.sleep(0.5)
+
+
+def counted_of(kind, before, after):
+    """What the server did with the flood's datagrams, and those lost in the queue of strangers."""
+    return sum(moved(before, after, kind["counters"] + ["receive_queue_drops.strangers"]).values())
+
+
 def judge(server, kind, before, after, done, report):
     """kind's counters; the flood; the sessions."""
     told = moved(before, after, kind["counters"])
     queue = moved(before, after, ["receive_queue_drops." + lane for lane in ("strangers", "requests", "data")])
     if not report["sent"] or report["loss"] > LOSS or report["corrupt"]:
         raise Failed(f"the sessions lost {report['sent'] - report['received']} of {report['sent']} packets; queues lost {queue}")
-    # Each datagram of the flood was counted: by what the server did with it, or as lost in the queue of strangers.
-    counted = sum(told.values()) + queue["receive_queue_drops.strangers"]
+    counted = counted_of(kind, before, after)
     if counted < 0.98 * done["sent"] or not told[kind["counters"][0]]:
         raise Failed(f"{done['sent']} datagrams were sent, {counted} were counted: {told}, {queue}")
     if queue["receive_queue_drops.data"]:
@@ -178,8 +193,7 @@ def case_of(kind, seconds):
             peak = [memory]
             done = flood(server, 3478 if kind["transport"] == "udp" else 5349, kind["template"](), seconds)
             peak.append(server.memory_kb())
-        time.sleep(1.2)  # the last queues are read, and looked at once a second
-        after = server.counters()
+        after = settled(server, kind, before, done)
         note = judge(server, kind, before, after, done, report)
         wait_for("the sessions' end", lambda: server.status()["allocations"] == 0, 10)
         slack = 20 * 1024 if server.asan else 1024

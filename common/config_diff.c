@@ -170,10 +170,12 @@ static size_t item_find(const struct cfg_list *l, const struct items *it, const 
 
 static void item_key(const char *path, const struct items *it, const char *item, size_t i, char out[static KEY_MAX])
 {
+	struct sb b = sb_init(out, KEY_MAX);
+
 	if (it->name)
-		snprintf(out, KEY_MAX, "%s[%.200s]", path, name_of(it->name, item));
+		sb_fmt(&b, "%s[%.200s]", path, name_of(it->name, item));
 	else
-		snprintf(out, KEY_MAX, "%s[%zu]", path, i);
+		sb_fmt(&b, "%s[%zu]", path, i);
 	cfg_clean(out);
 }
 

@@ -70,6 +70,7 @@ void joint_end_now(struct joint *j, enum joint_end end, int err, const char *why
 	j->state = JOINT_ENDED;
 	j->abort = end == JOINT_END_KILLED || end == JOINT_END_RESET_A || end == JOINT_END_RESET_B ||
 		   end == JOINT_END_CONNECT || end == JOINT_END_CONNECT_TIMEOUT;
+	j->gone = end == JOINT_END_RESET_A ? JOINT_A : end == JOINT_END_RESET_B ? JOINT_B : -1;
 	timer_stop(&j->deadline);
 	timer_stop(&j->limit);
 	list_unlink(&j->run);
@@ -150,7 +151,7 @@ static void close_side(struct joint *j, enum joint_side s)
 	side->tls = tls_ctx_unref(side->tls);
 	if (side->fd < 0)
 		return;
-	if (j->abort)
+	if (j->abort && (int)s != j->gone)
 		reset_on_close(side->fd);
 	close(side->fd);
 	side->fd = -1;
@@ -444,7 +445,7 @@ int joint_new(struct joint_pool *pool, const struct joint_options *opt, const st
 		close(opt->fd);
 		return -ENOMEM;
 	}
-	*j = (struct joint){ .pool = pool, .ops = ops, .arg = arg, .later_end = -1, .broken = -1, .state = JOINT_NO_B,
+	*j = (struct joint){ .pool = pool, .ops = ops, .arg = arg, .later_end = -1, .broken = -1, .gone = -1, .state = JOINT_NO_B,
 			     .handshake_ms = opt->handshake_ms ? opt->handshake_ms : HANDSHAKE_MS,
 			     .connect_ms = opt->connect_ms ? opt->connect_ms : CONNECT_MS, .idle_ms = opt->idle_ms,
 			     .half_close_ms = opt->half_close_ms ? opt->half_close_ms : opt->idle_ms };

@@ -63,7 +63,8 @@ struct joint {
 	enum joint_state state;
 	bool freed;
 	bool try_failed; /* want_b is owed, from the queue */
-	bool abort;	 /* killed: both are reset */
+	bool abort;	 /* its sides are reset when they are closed */
+	int gone;	 /* but for this one, which was reset by its peer; -1: none */
 	struct joint_end_side side[2];
 	struct joint_flow flow[2];
 	uint64_t last; /* when a byte moved */

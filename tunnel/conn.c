@@ -22,6 +22,7 @@ struct relay_conn {
 	struct joint *joint;
 	struct relay_dial dial;
 	bool open, dialling;
+	bool kept_alive; /* its target is asked whether it is still there */
 };
 
 static struct relay_conn *conn_of(const struct relay_peer *p)
@@ -120,14 +121,20 @@ static void on_passed(struct joint *j, enum joint_way w, size_t n, void *arg)
 
 /* ---- the target ---- */
 
-static void set_up_outgoing(int fd)
+/* Of connections that last, in the worker's own time: most are over before it matters, and these are four calls. */
+static void keep_alive(struct relay_conn *c)
 {
 	static const struct { int level, name, v; } o[] = {
-		{ IPPROTO_TCP, TCP_NODELAY, 1 },	       { SOL_SOCKET, SO_KEEPALIVE, 1 },
-		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S },    { IPPROTO_TCP, TCP_KEEPINTVL, KEEP_EVERY_S },
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, KEEP_EVERY_S },
 		{ IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT },
 	};
+	int fd = joint_fd(c->joint, JOINT_B);
 
+	if (c->kept_alive || !c->open || fd < 0)
+		return;
+	c->kept_alive = true;
 	for (size_t i = 0; i < ARRAY_LEN(o); i++)
 		(void)setsockopt(fd, o[i].level, o[i].name, &o[i].v, sizeof(o[i].v));
 }
@@ -146,10 +153,11 @@ static int bind_source(int fd, const struct addr *from)
 static int connect_to(const struct route *r, const struct addr *to, int *ret_fd)
 {
 	int fd = socket(addr_family(to), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), rc;
+	const int one = 1;
 
 	if (fd < 0)
 		return -errno;
-	set_up_outgoing(fd);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	rc = bind_source(fd, &r->c->source_address);
 	if (rc == 0 && connect(fd, &to->sa, addr_len(to)) < 0 && errno != EINPROGRESS)
 		rc = -errno;
@@ -376,6 +384,7 @@ void relay_conns_count(struct relay_worker *w)
 
 		joint_info(c->joint, &i);
 		relay_peer_count(&c->peer, i.bytes);
+		keep_alive(c);
 	}
 }
 

@@ -161,6 +161,12 @@ int acceptor_new(struct loop *l, int listen_fd, const struct acceptor_ops *ops, 
 	return 0;
 }
 
+void acceptor_finish(struct acceptor *a)
+{
+	for (int i = 0; i < BACKLOG && accept_one(a); i++)
+		;
+}
+
 struct acceptor *acceptor_free(struct acceptor *a)
 {
 	if (!a || a->freed)

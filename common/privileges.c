@@ -5,9 +5,13 @@
  * While it starts, a service borrows the user's identity (effective ids only) to open log, control
  * socket and store, so that these files are the user's and a folder it may not write is found out
  * at the start. When the ports are bound, privileges_drop() gives root up for good: groups, ids (in
- * all threads), capabilities but those that the service says it needs, not dumpable, and proof that the way back is closed. With "root" as
+ * all threads), capabilities but those that the service says it needs, not dumpable, and proof that the
+ * way back is closed. With "root" as
  * the user, or a start as somebody else with capabilities of his, the uid stays: then every thread
  * gives up its own, those that began before as privileges_thread_new() made them.
+ *
+ * A service that opens ports at reloads too keeps one of them in its main thread, which reads no stranger's
+ * bytes: CAP_NET_BIND_SERVICE, if it was started with it.
  */
 #include <cap-ng.h>
 #include <errno.h>
@@ -85,6 +89,19 @@ int privileges_return(void)
 	return seteuid(0) < 0 || setegid(0) < 0 ? -errno : 0;
 }
 
+static bool ids_stay, bind_stays; /* written before there are threads */
+static bool dropped; /* by the main thread: those that it makes from now on inherit what it kept */
+
+void privileges_keep_ids(void)
+{
+	ids_stay = true;
+}
+
+void privileges_keep_bind(void)
+{
+	bind_stays = capng_get_caps_process() == 0 && capng_have_capability(CAPNG_PERMITTED, CAP_NET_BIND_SERVICE);
+}
+
 static int change_ids(const struct account *a, char *err, size_t err_n)
 {
 	if (a->uid == 0)
@@ -101,13 +118,6 @@ static int change_ids(const struct account *a, char *err, size_t err_n)
 	return 0;
 }
 
-static bool ids_stay; /* written before there are threads */
-
-void privileges_keep_ids(void)
-{
-	ids_stay = true;
-}
-
 struct beginning {
 	void *(*run)(void *);
 	void *arg;
@@ -120,7 +130,7 @@ static void *begin(void *arg)
 	void *(*run)(void *) = b->run;
 	void *run_arg = b->arg;
 
-	if (ids_stay) {
+	if (ids_stay || dropped) {
 		capng_clear(CAPNG_SELECT_CAPS);
 		capng_apply(CAPNG_SELECT_CAPS); /* less is always allowed */
 	}
@@ -160,7 +170,7 @@ int privileges_drop(const char *user, const char *group, const int *keep, char *
 	int r;
 
 	privileges_confine();
-	if (keep)
+	if (keep || bind_stays)
 		prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0); /* over the change of ids; what is kept is chosen below */
 	if (geteuid() == 0) {
 		r = account_find(user ? user : "root", group, &a, err, err_n);
@@ -172,6 +182,8 @@ int privileges_drop(const char *user, const char *group, const int *keep, char *
 	capng_clear(CAPNG_SELECT_CAPS);
 	for (; keep && *keep >= 0; keep++)
 		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, (unsigned)*keep);
+	if (bind_stays)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_NET_BIND_SERVICE);
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0) {
 		snprintf(err, err_n, "cannot reduce capabilities to those that are needed: %s", strerror(errno));
 		return -EPERM;
@@ -181,5 +193,6 @@ int privileges_drop(const char *user, const char *group, const int *keep, char *
 		snprintf(err, err_n, "cannot lock privileges: %s", strerror(errno));
 		return -EPERM;
 	}
+	dropped = true;
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <string.h>
+#include "common/bytes.h"
 
 enum { IP4_SOURCE = 12, IP4_PORTS = 20, IP6_SOURCE_END = 20, IP6_PORTS = 40 };
 
@@ -78,4 +79,17 @@ int reuseport_steer_by(int fd, sa_family_t family, unsigned n, const struct sock
 	memcpy(code + MIX_STEPS + 1, kind, n_kind * sizeof *kind);
 	memcpy(code + MIX_STEPS + 1 + n_kind, sum, sizeof sum);
 	return attach(fd, code, (unsigned short)(MIX_STEPS + 1 + n_kind + ARRAY_LEN(sum)));
+}
+
+unsigned reuseport_position(const struct addr *client, unsigned n)
+{
+	size_t ip_n;
+	const uint8_t *ip = addr_ip(client, &ip_n);
+	uint32_t a;
+
+	if (n <= 1 || ip_n < 4)
+		return 0;
+	a = ip_n == 16 ? load_be32(ip + 4) + load_be32(ip + 12) : 2 * load_be32(ip);
+	a = (a * MIX + addr_port(client)) * MIX;
+	return (a >> 8) % n;
 }

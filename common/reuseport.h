@@ -6,12 +6,15 @@
  */
 #pragma once
 #include <sys/socket.h>
-#include "common/defs.h"
+#include "common/addr.h"
 
-/* fd: any socket of the group, after all n are bound (their order of binding is their position).
+/* fd: any socket of the group, which the other n - 1 may join later: their order of binding is their position. The
+ * kernel chooses for itself when the one at the position is not there yet.
  * 0 or -errno. A group of one needs none and is left alone. */
 int reuseport_steer(int fd, sa_family_t family, unsigned n);
 /* A group of UDP sockets with n for each kind of datagram, all of the first kind first: kind is code that leaves a
  * number in the accumulator. It sees the payload from offset 0, and its length; it must end at its end. */
 struct sock_filter;
 int reuseport_steer_by(int fd, sa_family_t family, unsigned n, const struct sock_filter *kind, size_t n_kind);
+/* The position that the program chooses for this client among n, of each kind. */
+unsigned reuseport_position(const struct addr *client, unsigned n);

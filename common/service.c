@@ -259,6 +259,8 @@ static int start(struct run *run, char *err, size_t err_n)
 	privileges_confine(); /* before there are threads: they inherit it */
 	if (geteuid() != 0 || run->account.uid == 0)
 		privileges_keep_ids();
+	if (s->ops->binds_later)
+		privileges_keep_bind();
 	r = loop_new(&s->loop);
 	if (r == 0)
 		r = watch_signals(run);
@@ -384,6 +386,7 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 		fprintf(stderr, "%s: %s\n", ops->program, err);
 		return EXIT_BAD_CONFIG;
 	}
+	s->uid = geteuid() == 0 ? run.account.uid : geteuid();
 	if (load(s) == 0) {
 		s->fixed = cfg_fixed_values(s->cfg);
 		code = args.check ? EXIT_CLEAN : run_service(&run);

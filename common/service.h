@@ -59,6 +59,8 @@ struct service_ops {
 	void (*check)(struct cfg *c);
 	/* The log settings that hold for this service: base section and its own override merged. */
 	void (*log_config)(const void *values, struct log_config *ret_lc);
+	/* It opens ports at reloads too: the main thread keeps the right to bind those below 1024, if it has it. */
+	bool binds_later;
 	const char *(*store_path)(const void *values); /* folder, or NULL if the service has no store */
 	const struct store_kind *store_kinds; /* of its objects; ended by a row without a name. May be NULL */
 	/* Each returns 0 or a negative errno after writing a sentence into err. A failed one is followed
@@ -93,6 +95,7 @@ struct service {
 	/* To drop to when started as root: --user, else "stile" if it exists, else "nobody". After that,
 	 * a reload can read only what this user may read. */
 	const char *user, *group;
+	uid_t uid; /* that user's; who is not root stays who he is */
 	uint64_t drain_limit_ms; /* of a stop: 10 s unless open() or reload() sets another */
 	uint64_t drain_until; /* the loop's clock; UINT64_MAX: until nothing is left */
 	bool draining; /* nothing new is taken on */

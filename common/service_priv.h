@@ -46,6 +46,8 @@ void privileges_confine(void);
 /* The uid will not change at the drop (it is the account's already, or nobody's to change): threads
  * that begin from here on give up their capabilities themselves. Before there are threads. */
 void privileges_keep_ids(void);
+/* CAP_NET_BIND_SERVICE stays with the main thread, if it is there. Before there are threads. */
+void privileges_keep_bind(void);
 
 /* --- service_files.c --- */
 enum { SOCKET_DIR_MODE = 0755, LOG_DIR_MODE = 0750, STORE_DIR_MODE = 0700 };

@@ -81,4 +81,5 @@ struct acceptor_ops {
 };
 int acceptor_new(struct loop *l, int listen_fd, const struct acceptor_ops *ops, void *arg,
 		 struct acceptor **ret_a); /* owns listen_fd */
+void acceptor_finish(struct acceptor *a); /* accepts whoever waits in the queue; before a close that is to cut nobody */
 struct acceptor *acceptor_free(struct acceptor *a);

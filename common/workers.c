@@ -12,8 +12,8 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <unistd.h>
+#include "common/privileges.h"
 
 enum worker_state { WORKER_STARTING, WORKER_READY, WORKER_FAILED };
 enum { STOP_ROUNDS = 4 }; /* answers to answers to answers; what comes later is dropped */
@@ -103,7 +103,6 @@ static int start_one(struct workers *ws, unsigned i)
 {
 	struct workers_sync *sync = ws->sync;
 	struct worker_slot *slot = &sync->slot[i];
-	sigset_t all, old;
 	int r;
 
 	ws->w[i].index = i;
@@ -112,13 +111,10 @@ static int start_one(struct workers *ws, unsigned i)
 	r = loop_new(&ws->w[i].loop);
 	if (r < 0)
 		return r;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&ws->w[i].thread, NULL, worker_main, slot);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r) {
+	r = privileges_thread_new(&ws->w[i].thread, worker_main, slot);
+	if (r < 0) {
 		ws->w[i].loop = loop_free(ws->w[i].loop);
-		return -r;
+		return r;
 	}
 	pthread_mutex_lock(&sync->mutex);
 	while (slot->state == WORKER_STARTING)

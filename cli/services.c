@@ -146,19 +146,57 @@ static void print_realms(const json_t *own)
 	}
 }
 
+static void print_listener(const json_t *l, bool first)
+{
+	printf("%s%s:%s", first ? "" : ", ", json_string_value(json_object_get(l, "transport")),
+	       json_string_value(json_object_get(l, "address")));
+}
+
+static bool is_removed(const json_t *l)
+{
+	const char *state = json_string_value(json_object_get(l, "state"));
+
+	return state && strcmp(state, "listening") != 0;
+}
+
+/* Those that were removed, with what keeps them. */
+static void print_leaving(const json_t *own)
+{
+	const json_t *l;
+	size_t i, n = 0;
+
+	json_array_foreach(json_object_get(own, "listeners"), i, l) {
+		json_int_t allocations = json_integer_value(json_object_get(l, "allocations"));
+		json_int_t connections = json_integer_value(json_object_get(l, "connections"));
+
+		if (!is_removed(l))
+			continue;
+		printf("%s", n ? "" : "    draining    ");
+		print_listener(l, n++ == 0);
+		if (allocations || !connections)
+			printf(" (%lld allocation%s)", (long long)allocations, allocations == 1 ? "" : "s");
+		else
+			printf(" (%lld connection%s)", (long long)connections, connections == 1 ? "" : "s");
+	}
+	if (n)
+		putchar('\n');
+}
+
 static void print_listeners(const json_t *own)
 {
 	json_int_t users = json_integer_value(json_object_get(own, "users"));
 	json_int_t secrets = json_integer_value(json_object_get(own, "secrets"));
 	json_int_t limit = json_integer_value(json_object_get(own, "allocations_limit"));
-	size_t i;
+	size_t i, n = 0;
 	json_t *l;
 
 	printf("    listens on  ");
 	json_array_foreach(json_object_get(own, "listeners"), i, l)
-		printf("%s%s:%s", i ? ", " : "", json_string_value(json_object_get(l, "transport")),
-		       json_string_value(json_object_get(l, "address")));
-	printf("\n    relays from ");
+		if (!is_removed(l))
+			print_listener(l, n++ == 0);
+	putchar('\n');
+	print_leaving(own);
+	printf("    relays from ");
 	json_array_foreach(json_object_get(own, "relay_addresses"), i, l)
 		print_relay(l, i == 0);
 	printf(", ports %lld-%lld\n", (long long)json_integer_value(json_object_get(own, "relay_port_first")),

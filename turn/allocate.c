@@ -235,6 +235,8 @@ enum turn_refusal turn_on_allocate(struct turn_request *q)
 	}
 	if (q->s->draining)
 		return turn_elsewhere(q, TURN_REFUSE_DRAINING);
+	if (q->leaving)
+		return turn_elsewhere(q, TURN_REFUSE_LEAVING);
 	r = read_wants(q, &w);
 	if (r != TURN_ACCEPTED)
 		return r;

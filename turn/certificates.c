@@ -16,12 +16,6 @@ void turn_contexts_deinit(struct turn_contexts *c)
 	c->dtls = tls_ctx_unref(c->dtls);
 }
 
-/* A file that names no certificate is one whose listeners need none, after the next start; those of now do. */
-static void keep_old(const struct turn_service *ts, struct turn_contexts *ret_c)
-{
-	*ret_c = (struct turn_contexts){ tls_ctx_ref(ts->contexts.tls), tls_ctx_ref(ts->contexts.dtls) };
-}
-
 /* One context, with the certificates of the realms that have their own. */
 static int load_one(const struct turn_config *cfg, struct tls_options *o, char warning[static TLS_ERRLEN],
 		    struct tls_ctx **ret_ctx)
@@ -60,25 +54,25 @@ int turn_contexts_load(const struct turn_service *ts, const struct turn_config *
 {
 	static const char *const alpn[] = { "stun.turn", "stun.nat-discovery", NULL };
 	struct tls_options o = { .alpn = alpn };
+	const struct cfg_endpoint *listen = cfg->listen.items;
 	bool want_tls = false, want_dtls = false;
 	int r = 0;
 
 	*ret_c = (struct turn_contexts){ 0 };
 	*warning = 0;
-	list_for_each(it, &ts->listeners) {
-		const struct turn_listener *l = list_entry(it, struct turn_listener, node);
-		want_tls |= l->spec.proto == TURN_LISTEN_TLS;
-		want_dtls |= l->spec.proto == TURN_LISTEN_DTLS;
-	}
-	if (!cfg->certificate) {
-		keep_old(ts, ret_c);
-		return 0;
+	for (size_t i = 0; i < cfg->listen.n; i++) {
+		want_tls |= listen[i].proto == TURN_LISTEN_TLS;
+		want_dtls |= listen[i].proto == TURN_LISTEN_DTLS;
 	}
 	if (want_tls)
 		r = load_one(cfg, &o, warning, &ret_c->tls);
+	else /* no listener needs it; connections of one that was removed may */
+		ret_c->tls = tls_ctx_ref(ts->contexts.tls);
 	o.dtls = true;
 	if (want_dtls && r == 0)
 		r = load_one(cfg, &o, warning, &ret_c->dtls);
+	else if (!want_dtls)
+		ret_c->dtls = tls_ctx_ref(ts->contexts.dtls);
 	if (r < 0) {
 		snprintf(err, err_n, "%s", warning);
 		turn_contexts_deinit(ret_c);
@@ -95,18 +89,19 @@ static void give_contexts(struct worker *wk, void *arg)
 	w->contexts = (struct turn_contexts){ tls_ctx_ref(fresh->tls), tls_ctx_ref(fresh->dtls) };
 	list_for_each(it, &w->udp) {
 		struct turn_udp *u = list_entry(it, struct turn_udp, node);
-		if (u->dtls)
+		if (u->dtls && w->contexts.dtls)
 			dtls_listener_set_ctx(u->dtls, w->contexts.dtls);
 	}
 	turn_contexts_deinit(&old);
 }
 
-void turn_contexts_take(struct turn_service *ts, struct turn_contexts *fresh)
+void turn_contexts_swap(struct turn_service *ts, struct turn_contexts *c)
 {
-	workers_call(&ts->workers, give_contexts, fresh);
-	turn_contexts_deinit(&ts->contexts);
-	ts->contexts = *fresh;
-	*fresh = (struct turn_contexts){ 0 };
+	struct turn_contexts was = ts->contexts;
+
+	workers_call(&ts->workers, give_contexts, c);
+	ts->contexts = *c;
+	*c = was;
 }
 
 /* ---- what is new about it ---- */

@@ -234,10 +234,11 @@ static const struct cfg_row turn_rows[] = {
 	  .min = 1, .max = 127, .def = "stile",
 	  .help = "Realm of the credentials; usually the domain. Passwords that clients have saved as a hash are bound "
 		  "to it; after a change running sessions go on, and new ones are told the new name." },
-	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct turn_config, listen), .flags = CFG_LIST,
+	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct turn_config, listen), .flags = CFG_LIST | CFG_RELOAD,
 	  .choices = protocols, .def = "udp:0.0.0.0:3478, tcp:0.0.0.0:3478",
 	  .help = "Where clients connect: udp, tcp, tls or dtls, address and port, in the order they are recommended to "
-		  "clients. tls and dtls need a certificate. For networks that let out only web traffic: \"tls:0.0.0.0:443\"." },
+		  "clients. tls and dtls need a certificate. For networks that let out only web traffic: \"tls:0.0.0.0:443\". A reload "
+		  "serves added ones at once; removed ones serve the allocations they have and close behind the last." },
 	{ .name = "certificate", .type = &cfg_path, CFG_AT(struct turn_config, certificate),
 	  .flags = CFG_RELOAD,
 	  .help = "PEM file with the certificate for tls and dtls listeners, followed by its chain. A reload reads it "

@@ -73,7 +73,7 @@ struct turn_server {
 	struct turn_backoff *backoff;
 	struct turn_refusals *refusals;
 	struct timer reservations_due;
-	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gates[3], peer_error_gate, backoff_gate, long_gate;
+	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gates[3], peer_error_gate, revoked_gate, backoff_gate, long_gate;
 };
 
 static inline void turn_count(const struct turn_server *s, enum turn_metric row, unsigned label, int64_t v)
@@ -97,6 +97,7 @@ struct turn_request {
 	struct turn_identity id;   /* set if the credential was looked up */
 	const struct turn_path *way; /* of the answer; NULL: back where the request came from */
 	bool deferred;		   /* another worker was asked: no answer yet */
+	bool leaving;		   /* its listener was removed: nothing new */
 	bool proven;		   /* the source has received something from us: no budget */
 	uint64_t now;
 	uint16_t unknown[STUN_MAX_UNKNOWN]; /* for 420 */
@@ -140,6 +141,9 @@ void turn_alternate_put(const struct turn_request *q, struct stun_writer *sw);
 /* turn/allocate.c */
 enum turn_refusal turn_on_allocate(struct turn_request *q);
 uint64_t turn_lifetime(const struct turn_config *cfg, const struct stun_msg *m); /* ms, as granted; for Refresh too */
+
+/* turn/revoke.c: the rules about peers are others now */
+void turn_revoke(struct turn_server *s);
 
 /* turn/tcp_alloc.c */
 enum turn_refusal turn_on_connect(struct turn_request *q);

@@ -49,6 +49,7 @@ struct turn_service {
 	struct stun_nonces nonces;
 	struct hash_seed seed; /* of all cores */
 	struct timer nonce_timer;
+	struct timer listeners_timer; /* looks after those that drain */
 	struct timer trim_timer; /* turn/trim.c */
 	uint64_t held_peak;	 /* most connections and allocations seen since memory was given back */
 	struct workers workers;
@@ -71,12 +72,15 @@ struct turn_lane_socket {
 struct turn_udp {
 	struct list node; /* in worker->udp */
 	struct turn_listener *listener;
+	enum turn_service_state { TURN_NEVER, TURN_LEAVING, TURN_OPEN } plain, secure; /* TURN itself, DTLS */
+	bool fresh;	       /* bound lately: clients of another socket may have come to this one */
+	uint64_t strays_until; /* what is another worker's is passed on until then */
 	struct turn_lane_socket lane[TURN_LANES]; /* what is sent leaves from the first */
 	struct turn_worker *worker;
 	struct addr at;
 	struct dgram_mark mark; /* of what DTLS is sending; DGRAM_MARK_NONE otherwise */
 	bool wildcard; /* answers must name the address they leave from */
-	struct dtls_listener *dtls; /* NULL: plain UDP */
+	struct dtls_listener *dtls; /* NULL: never served DTLS */
 };
 
 /* Lines that strangers can cause at any rate: each has a gate (turn/core.h). */
@@ -154,7 +158,11 @@ extern const struct turn_relay_ops turn_udp_relay_ops;
 /* Lets routers fragment what is sent from here unless a datagram says otherwise (RFC 8656 14: the DF bit of
  * what came in is not known, so it is taken to be 0). */
 void turn_udp_allow_fragments(int fd, const struct addr *at);
+/* struct turn_listen_kind */
 int turn_udp_open(struct turn_worker *w, struct turn_listener *l);
+int turn_dtls_open(struct turn_worker *w, struct turn_listener *l);
+void turn_udp_settle(struct turn_worker *w, struct turn_listener *l);
+void turn_udp_close(struct turn_worker *w, struct turn_listener *l);
 void turn_udp_close_all(struct turn_worker *w);
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n);
 
@@ -162,7 +170,11 @@ void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct a
 void turn_queues_look(struct turn_worker *w);
 
 /* edge_stream.c */
-int turn_acceptor_open(struct turn_worker *w, struct turn_listener *l);
+/* struct turn_listen_kind */
+int turn_tcp_open(struct turn_worker *w, struct turn_listener *l);
+int turn_tls_open(struct turn_worker *w, struct turn_listener *l);
+void turn_acceptor_settle(struct turn_worker *w, struct turn_listener *l);
+void turn_acceptor_close(struct turn_worker *w, struct turn_listener *l);
 void turn_acceptors_close(struct turn_worker *w);
 struct stream *turn_conn_bind(struct turn_conn *c, struct turn_flow *f); /* what comes now is f's */
 void turn_conn_finish(struct turn_conn *c); /* its flow has ended */
@@ -171,9 +183,12 @@ bool turn_conn_send_home(const struct turn_path *p, unsigned worker, const void 
 void turn_conns_close(struct turn_worker *w);
 
 /* edge_dtls.c */
-int turn_dtls_open(struct turn_udp *u, struct tls_ctx *ctx);
+int turn_dtls_listen(struct turn_udp *u, struct tls_ctx *ctx);
 void turn_dtls_input(struct turn_udp *u, const struct dgram *d);
-void turn_dtls_close(struct turn_worker *w);
+bool turn_dtls_has(struct turn_udp *u, const struct dgram *d); /* a session */
+void turn_dtls_leave(struct turn_worker *w); /* ends sessions that removed listeners have for nothing */
+void turn_dtls_rehome(struct turn_udp *u); /* sessions of exactly its address */
+void turn_dtls_close(struct turn_worker *w, const struct turn_udp *u); /* NULL: all */
 
 /* worker.c */
 extern const struct worker_ops turn_worker_ops;
@@ -190,7 +205,7 @@ void turn_client_failed(struct turn_worker *w, const struct turn_failure *f);
 /* certificates.c. 0 and perhaps a warning, or -errno and a sentence in err. */
 int turn_contexts_load(const struct turn_service *ts, const struct turn_config *cfg, char warning[static TLS_ERRLEN],
 		       char *err, size_t err_n, struct turn_contexts *ret_c);
-void turn_contexts_take(struct turn_service *ts, struct turn_contexts *fresh); /* to the workers too; fresh is emptied */
+void turn_contexts_swap(struct turn_service *ts, struct turn_contexts *c); /* in the workers too; c is what was before */
 int turn_contexts_diff(const struct turn_contexts *was, const struct turn_contexts *is, struct service_changes *ch);
 void turn_contexts_deinit(struct turn_contexts *c);
 

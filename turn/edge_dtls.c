@@ -40,11 +40,17 @@ static void session_send(const struct turn_path *p, const struct turn_out *o)
 
 static bool session_alive(void *edge, const struct turn_path *p);
 
+static struct turn_listener *session_listener(const struct turn_path *p)
+{
+	return ((const struct turn_dtls_session *)p->handle)->udp->listener;
+}
+
 static const struct turn_transport transport_dtls = {
 	.proto = TURN_DTLS,
 	.name = "dtls",
 	.send = session_send,
 	.alive = session_alive,
+	.listener = session_listener,
 };
 
 static struct turn_path session_path(struct turn_dtls_session *s)
@@ -86,6 +92,7 @@ static void session_free(struct turn_dtls_session *s)
 	htable_remove(&w->sessions, &s->node);
 	dtls_session_free(s->dtls);
 	turn_clients_leave(w->ts->clients, &s->client);
+	atomic_fetch_sub(&s->udp->listener->conns, 1);
 	free(s);
 }
 
@@ -116,7 +123,8 @@ static void on_data(struct dtls_session *d, uint8_t *p, size_t n, void *arg)
 	struct turn_path path = session_path(s);
 
 	(void)d;
-	turn_input(s->worker->server, &path, &(struct turn_packet){ .data = p, .n = n, .mark = s->mark },
+	turn_input(s->worker->server, &path,
+		   &(struct turn_packet){ .data = p, .n = n, .mark = s->mark, .leaving = s->udp->secure != TURN_OPEN },
 		   loop_now(s->worker->loop));
 }
 
@@ -143,7 +151,7 @@ static void listener_send(const struct addr *to, const struct addr *from, const 
 
 static const struct dtls_ops dtls_io = { .send = listener_send };
 
-int turn_dtls_open(struct turn_udp *u, struct tls_ctx *ctx)
+int turn_dtls_listen(struct turn_udp *u, struct tls_ctx *ctx)
 {
 	return dtls_listener_new(u->worker->loop, ctx, &dtls_io, u, &u->dtls);
 }
@@ -169,6 +177,7 @@ static void session_new(struct turn_udp *u, struct dtls_session *dtls, const str
 	}
 	s->worker = w;
 	s->udp = u;
+	atomic_fetch_add(&u->listener->conns, 1);
 	s->mark = DGRAM_MARK_NONE;
 	s->dtls = dtls;
 	s->client = *client;
@@ -178,19 +187,33 @@ static void session_new(struct turn_udp *u, struct dtls_session *dtls, const str
 	dtls_session_bind(dtls, &session_ops, s);
 }
 
+static struct turn_dtls_session *find(struct turn_worker *w, const struct addr *client, const struct addr *local)
+{
+	struct session_key key = { client, local };
+	struct hnode *n = htable_find(&w->sessions, session_hash(w, client, local), session_eq, &key);
+
+	return n ? container_of(n, struct turn_dtls_session, node) : NULL;
+}
+
+bool turn_dtls_has(struct turn_udp *u, const struct dgram *d)
+{
+	return u->worker->sessions.count && find(u->worker, &d->from, u->wildcard ? &d->local : &u->at);
+}
+
 void turn_dtls_input(struct turn_udp *u, const struct dgram *d)
 {
 	struct turn_worker *w = u->worker;
 	const struct addr *local = u->wildcard ? &d->local : &u->at;
-	struct session_key key = { &d->from, local };
-	struct hnode *n = htable_find(&w->sessions, session_hash(w, &d->from, local), session_eq, &key);
+	struct turn_dtls_session *s = find(w, &d->from, local);
 	struct dtls_session *fresh = NULL;
-
-	struct turn_dtls_session *s = n ? container_of(n, struct turn_dtls_session, node) : NULL;
 
 	if (s && !dtls_session_restarts(s->dtls, d->data, d->len)) {
 		s->mark = d->mark;
 		dtls_session_input(s->dtls, d->data, d->len);
+		return;
+	}
+	if (u->secure != TURN_OPEN) {
+		metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_LEAVING, 1);
 		return;
 	}
 	switch (dtls_listener_input(u->dtls, &d->from, local, d->data, d->len, &fresh)) {
@@ -217,21 +240,55 @@ void turn_dtls_input(struct turn_udp *u, const struct dgram *d)
 
 static bool session_alive(void *edge, const struct turn_path *p)
 {
-	struct turn_worker *w = edge;
-	struct session_key key = { &p->client, &p->local };
-	struct hnode *n = htable_find(&w->sessions, session_hash(w, &p->client, &p->local), session_eq, &key);
+	const struct turn_dtls_session *s = find(edge, &p->client, &p->local);
 
-	return n && container_of(n, struct turn_dtls_session, node) == p->handle;
+	return s && s == p->handle;
 }
 
 static bool close_one(struct hnode *n, void *arg)
 {
-	(void)arg;
-	session_free(container_of(n, struct turn_dtls_session, node));
+	struct turn_dtls_session *s = container_of(n, struct turn_dtls_session, node);
+
+	if (!arg || s->udp == arg)
+		session_free(s);
 	return true;
 }
 
-void turn_dtls_close(struct turn_worker *w)
+void turn_dtls_close(struct turn_worker *w, const struct turn_udp *u)
 {
-	htable_each(&w->sessions, close_one, NULL);
+	htable_each(&w->sessions, close_one, (void *)u);
+}
+
+static bool leave(struct hnode *n, void *arg)
+{
+	struct turn_dtls_session *s = container_of(n, struct turn_dtls_session, node);
+	struct turn_path path = session_path(s);
+
+	(void)arg;
+	if (s->udp->secure == TURN_LEAVING && !turn_path_in_use(s->worker->server, &path))
+		session_free(s);
+	return true;
+}
+
+void turn_dtls_leave(struct turn_worker *w)
+{
+	htable_each(&w->sessions, leave, NULL);
+}
+
+static bool rehome(struct hnode *n, void *arg)
+{
+	struct turn_dtls_session *s = container_of(n, struct turn_dtls_session, node);
+	struct turn_udp *u = arg;
+
+	if (s->udp != u && addr_equal(&s->local, &u->at)) {
+		atomic_fetch_sub(&s->udp->listener->conns, 1);
+		atomic_fetch_add(&u->listener->conns, 1);
+		s->udp = u;
+	}
+	return true;
+}
+
+void turn_dtls_rehome(struct turn_udp *u)
+{
+	htable_each(&u->worker->sessions, rehome, u);
 }

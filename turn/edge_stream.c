@@ -20,11 +20,14 @@ struct turn_acceptor {
 	struct turn_listener *listener;
 	struct acceptor *acceptor;
 	struct turn_worker *worker;
+	struct addr at;
+	bool tls;
 };
 
 struct turn_conn {
 	struct list node;
 	struct turn_worker *worker;
+	struct turn_listener *listener; /* that it came through: counted there */
 	struct stream *stream;
 	const struct turn_transport *transport;
 	struct addr client, local;
@@ -65,11 +68,18 @@ static bool conn_alive(void *edge, const struct turn_path *p)
 	return false;
 }
 
+static struct turn_listener *conn_listener(const struct turn_path *p)
+{
+	return ((const struct turn_conn *)p->handle)->listener;
+}
+
 static const struct turn_transport transport_tcp = {
 	.proto = TURN_TCP, .name = "tcp", .stream = true, .send = conn_send, .close = conn_close_later, .alive = conn_alive,
+	.listener = conn_listener,
 };
 static const struct turn_transport transport_tls = {
 	.proto = TURN_TLS, .name = "tls", .stream = true, .send = conn_send, .close = conn_close_later, .alive = conn_alive,
+	.listener = conn_listener,
 };
 
 static struct turn_path conn_path(struct turn_conn *c)
@@ -88,6 +98,7 @@ static void conn_free(struct turn_conn *c)
 	list_unlink(&c->node);
 	stream_free(c->stream);
 	turn_clients_leave(c->worker->ts->clients, &c->client);
+	atomic_fetch_sub(&c->listener->conns, 1);
 	free(c);
 }
 
@@ -156,6 +167,7 @@ static const struct stream_ops conn_ops;
 static void conn_drop(struct turn_conn *c)
 {
 	turn_clients_leave(c->worker->ts->clients, &c->client);
+	atomic_fetch_sub(&c->listener->conns, 1);
 	free(c);
 }
 
@@ -322,7 +334,7 @@ static int conn_new(struct turn_acceptor *a, int fd, const struct addr *peer, co
 {
 	struct turn_worker *w = a->worker;
 	struct turn_conn *c = calloc(1, sizeof *c);
-	bool tls = turn_listener_kind(a->listener)->tls;
+	bool tls = a->tls;
 	int r;
 
 	if (!c) {
@@ -344,6 +356,8 @@ static int conn_new(struct turn_acceptor *a, int fd, const struct addr *peer, co
 		free(c);
 		return r;
 	}
+	c->listener = a->listener;
+	atomic_fetch_add(&c->listener->conns, 1);
 	list_append(&w->conns, &c->node);
 	loop_timer_set(w->loop, &c->unused, TURN_UNUSED_MS);
 	return 0;
@@ -367,7 +381,7 @@ static void on_accept_error(int err, void *arg)
 	uint64_t suppressed;
 
 	if (turn_edge_may_log(a->worker, TURN_LINE_ACCEPT, &suppressed))
-		log_emit(&MSG_TURN_ACCEPT_FAILED, LF_ADDR("listener", &a->listener->spec.at), LF_ERRNO("error", err),
+		log_emit(&MSG_TURN_ACCEPT_FAILED, LF_ADDR("listener", &a->at), LF_ERRNO("error", err),
 			 LF_U64("suppressed", suppressed));
 }
 
@@ -376,14 +390,27 @@ static const struct acceptor_ops acceptor_ops = {
 	.on_error = on_accept_error,
 };
 
-int turn_acceptor_open(struct turn_worker *w, struct turn_listener *l)
+static struct turn_acceptor *find(const struct turn_worker *w, const struct turn_listener *l)
 {
-	struct turn_acceptor *a = calloc(1, sizeof *a);
+	list_for_each(it, &w->acceptors) {
+		struct turn_acceptor *a = list_entry(it, struct turn_acceptor, node);
+		if (a->listener == l)
+			return a;
+	}
+	return NULL;
+}
+
+static int acceptor_open(struct turn_worker *w, struct turn_listener *l, bool tls)
+{
+	struct turn_acceptor *a = find(w, l);
 	int fd = l->fds[w->index], r;
 
+	if (a)
+		return 0;
+	a = calloc(1, sizeof *a);
 	if (!a)
 		return -ENOMEM;
-	*a = (struct turn_acceptor){ .worker = w, .listener = l };
+	*a = (struct turn_acceptor){ .worker = w, .listener = l, .at = l->spec.at, .tls = tls };
 	l->fds[w->index] = -1; /* the acceptor owns it, also when it fails */
 	r = acceptor_new(w->loop, fd, &acceptor_ops, a, &a->acceptor);
 	if (r < 0) {
@@ -394,14 +421,49 @@ int turn_acceptor_open(struct turn_worker *w, struct turn_listener *l)
 	return 0;
 }
 
+int turn_tcp_open(struct turn_worker *w, struct turn_listener *l)
+{
+	return acceptor_open(w, l, false);
+}
+
+int turn_tls_open(struct turn_worker *w, struct turn_listener *l)
+{
+	return acceptor_open(w, l, true);
+}
+
+static void acceptor_end(struct turn_acceptor *a)
+{
+	list_unlink(&a->node);
+	acceptor_free(a->acceptor);
+	free(a);
+}
+
+void turn_acceptor_close(struct turn_worker *w, struct turn_listener *l)
+{
+	struct turn_acceptor *a = find(w, l);
+
+	if (a)
+		acceptor_end(a);
+}
+
+void turn_acceptor_settle(struct turn_worker *w, struct turn_listener *l)
+{
+	struct turn_acceptor *a = find(w, l);
+
+	if (!a)
+		return;
+	if (l->removed) {
+		acceptor_finish(a->acceptor); /* who is connected already is let in */
+		acceptor_end(a);
+		return;
+	}
+	a->tls = turn_listener_kind(l)->tls;
+}
+
 void turn_acceptors_close(struct turn_worker *w)
 {
-	list_for_each_safe(it, &w->acceptors) {
-		struct turn_acceptor *a = list_entry(it, struct turn_acceptor, node);
-		list_unlink(&a->node);
-		acceptor_free(a->acceptor);
-		free(a);
-	}
+	list_for_each_safe(it, &w->acceptors)
+		acceptor_end(list_entry(it, struct turn_acceptor, node));
 }
 
 void turn_conns_close(struct turn_worker *w)

@@ -9,11 +9,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/reuseport.h"
 #include "turn/edge.h"
 
 enum {
 	BATCHES_PER_LOOK = 16, /* at the error queue of a relay socket that is never empty */
 	DATA_BATCHES = 4,      /* of a data lane in one pass */
+	STRAYS_MS = 1000,      /* after its sockets were bound no packet waits at the wrong one */
 };
 
 /* ---- clients ---- */
@@ -39,7 +41,7 @@ static bool udp_reply_from(const struct turn_path *p, const struct addr *local, 
 
 	list_for_each(it, &w->udp) {
 		struct turn_udp *u = list_entry(it, struct turn_udp, node);
-		if (!u->dtls && addr_equal(&u->at, local)) {
+		if (u->plain == TURN_OPEN && addr_equal(&u->at, local)) {
 			*ret_p = (struct turn_path){ p->transport, u, p->client, *local, 0 };
 			return true;
 		}
@@ -51,10 +53,17 @@ static bool udp_alive(void *edge, const struct turn_path *p)
 {
 	const struct turn_worker *w = edge;
 
-	list_for_each(it, &w->udp)
-		if (list_entry(it, struct turn_udp, node) == p->handle)
-			return true;
+	list_for_each(it, &w->udp) {
+		const struct turn_udp *u = list_entry(it, struct turn_udp, node);
+		if (u == p->handle) /* or another one, that was opened in the same place since */
+			return addr_port(&u->at) == addr_port(&p->local) && (u->wildcard || addr_equal_ip(&u->at, &p->local));
+	}
 	return false;
+}
+
+static struct turn_listener *udp_listener(const struct turn_path *p)
+{
+	return ((const struct turn_udp *)p->handle)->listener;
 }
 
 static const struct turn_transport transport_udp = {
@@ -62,6 +71,7 @@ static const struct turn_transport transport_udp = {
 	.name = "udp",
 	.send = udp_send,
 	.alive = udp_alive,
+	.listener = udp_listener,
 	.reply_from = udp_reply_from,
 };
 
@@ -78,18 +88,84 @@ static struct turn_packet packet_of(const struct dgram *d)
 				     .headroom = d->first_of_run };
 }
 
-static void on_client_datagram(const struct dgram *d, void *arg)
+/* RFC 7983: what DTLS begins with. */
+static bool is_record(const struct dgram *d)
 {
-	struct turn_udp *u = arg;
+	return d->len && d->data[0] >= 20 && d->data[0] < 64;
+}
+
+static void take(struct turn_udp *u, const struct dgram *d, bool stable)
+{
 	struct turn_packet packet = packet_of(d);
 	struct turn_path path;
+	bool record = is_record(d);
 
-	if (u->dtls) {
+	if ((record || u->plain == TURN_NEVER) && (u->secure != TURN_NEVER || turn_dtls_has(u, d))) {
 		turn_dtls_input(u, d);
 		return;
 	}
+	packet.stable = stable;
+	packet.leaving = u->plain != TURN_OPEN;
 	path = (struct turn_path){ &transport_udp, u, d->from, u->wildcard ? d->local : u->at, 0 };
 	turn_input(u->worker->server, &path, &packet, loop_now(u->worker->loop));
+}
+
+/* ---- strays: what came to the first sockets of a group before all of it was bound ---- */
+
+struct stray {
+	struct mail mail;
+	struct turn_worker *to;
+	const struct turn_listener *listener; /* a name: it may be gone */
+	struct dgram d;
+	uint8_t data[];
+};
+
+static void drop_stray(struct mail *m)
+{
+	free(container_of(m, struct stray, mail));
+}
+
+static void deliver_stray(struct mail *m, struct loop *loop)
+{
+	struct stray *s = container_of(m, struct stray, mail);
+
+	(void)loop;
+	list_for_each(it, &s->to->udp) {
+		struct turn_udp *u = list_entry(it, struct turn_udp, node);
+		if (u->listener != s->listener)
+			continue;
+		s->d.data = s->data;
+		take(u, &s->d, false);
+		break;
+	}
+	free(s);
+}
+
+static bool pass_on(struct turn_udp *u, const struct dgram *d)
+{
+	struct turn_worker *w = u->worker;
+	struct workers *ws = &w->ts->workers;
+	unsigned home = reuseport_position(&d->from, ws->n);
+	struct stray *s;
+
+	if (loop_now(w->loop) >= u->strays_until)
+		u->strays_until = 0;
+	if (!u->strays_until || home == w->index || !(s = malloc(sizeof *s + d->len)))
+		return false;
+	*s = (struct stray){ .mail = { .deliver = deliver_stray, .drop = drop_stray }, .to = ws->w[home].state,
+			     .listener = u->listener, .d = *d };
+	s->d.first_of_run = false; /* no headroom */
+	memcpy(s->data, d->data, d->len);
+	loop_post(ws->w[home].loop, &s->mail);
+	return true;
+}
+
+static void on_client_datagram(const struct dgram *d, void *arg)
+{
+	struct turn_udp *u = arg;
+
+	if (!u->strays_until || !pass_on(u, d))
+		take(u, d, true);
 }
 
 static void on_lane_ready(struct io *io, int events)
@@ -111,17 +187,26 @@ void turn_udp_allow_fragments(int fd, const struct addr *at)
 		(void)setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &(int){ IP_PMTUDISC_OMIT }, sizeof(int));
 }
 
-static void udp_close(struct turn_udp *u)
+/* ---- listeners ---- */
+
+static struct turn_udp *find(const struct turn_worker *w, const struct turn_listener *l)
+{
+	list_for_each(it, &w->udp) {
+		struct turn_udp *u = list_entry(it, struct turn_udp, node);
+		if (u->listener == l)
+			return u;
+	}
+	return NULL;
+}
+
+static struct turn_udp *udp_free(struct turn_udp *u)
 {
 	list_unlink(&u->node);
 	dtls_listener_free(u->dtls);
-	for (unsigned i = 0; i < TURN_LANES; i++) {
-		int fd = u->lane[i].io.fd;
+	for (unsigned i = 0; i < TURN_LANES; i++)
 		io_stop(&u->lane[i].io);
-		dgram_forget(u->worker->dgram, fd);
-		close(fd);
-	}
 	free(u);
+	return NULL;
 }
 
 static int *lane_fd(const struct turn_worker *w, struct turn_listener *l, unsigned lane)
@@ -140,12 +225,11 @@ static int start_lanes(struct turn_udp *u)
 		s->batches = i == TURN_LANE_DATA ? DATA_BATCHES : 1;
 		r = io_start(&s->io, u->worker->loop, *lane_fd(u->worker, u->listener, i), IO_READ, on_lane_ready);
 	}
-	for (unsigned i = 0; i < TURN_LANES && r < 0; i++)
-		io_stop(&u->lane[i].io);
 	return r;
 }
 
-int turn_udp_open(struct turn_worker *w, struct turn_listener *l)
+/* Takes the listener's sockets over on success. */
+static int udp_new(struct turn_worker *w, struct turn_listener *l, bool dtls)
 {
 	struct turn_udp *u = calloc(1, sizeof *u);
 	int r = 0;
@@ -157,13 +241,15 @@ int turn_udp_open(struct turn_worker *w, struct turn_listener *l)
 	u->mark = DGRAM_MARK_NONE;
 	u->at = l->spec.at;
 	u->wildcard = addr_classify(&u->at) == ADDR_UNSPECIFIED;
-	if (turn_listener_kind(l)->tls)
-		r = turn_dtls_open(u, w->contexts.dtls);
+	u->fresh = true;
+	u->strays_until = w->ts->n_workers > 1 ? loop_now(w->loop) + STRAYS_MS : 0;
+	*(dtls ? &u->secure : &u->plain) = TURN_OPEN;
+	if (dtls)
+		r = turn_dtls_listen(u, w->contexts.dtls);
 	if (r == 0)
 		r = start_lanes(u);
 	if (r < 0) {
-		dtls_listener_free(u->dtls);
-		free(u);
+		udp_free(u);
 		return r;
 	}
 	for (unsigned i = 0; i < TURN_LANES; i++)
@@ -171,6 +257,95 @@ int turn_udp_open(struct turn_worker *w, struct turn_listener *l)
 	turn_udp_allow_fragments(u->lane[0].io.fd, &u->at);
 	list_append(&w->udp, &u->node);
 	return 0;
+}
+
+int turn_udp_open(struct turn_worker *w, struct turn_listener *l)
+{
+	return find(w, l) ? 0 : udp_new(w, l, false);
+}
+
+int turn_dtls_open(struct turn_worker *w, struct turn_listener *l)
+{
+	struct turn_udp *u = find(w, l);
+
+	if (!u)
+		return udp_new(w, l, true);
+	return u->dtls ? 0 : turn_dtls_listen(u, w->contexts.dtls);
+}
+
+static enum turn_service_state next_state(enum turn_service_state was, bool open)
+{
+	return open ? TURN_OPEN : was == TURN_NEVER ? TURN_NEVER : TURN_LEAVING;
+}
+
+/* The kernel gives what is for this very address to this socket from now on, so that answers leave from it too, and a
+ * wildcard listener need not stay for them. */
+static void rehome(struct turn_path *p, void *arg)
+{
+	struct turn_udp *u = arg;
+
+	if (p->transport == &transport_udp && addr_equal(&p->local, &u->at))
+		p->handle = u;
+}
+
+void turn_udp_settle(struct turn_worker *w, struct turn_listener *l)
+{
+	struct turn_udp *u = find(w, l);
+	bool open = turn_listener_takes_new(l), dtls = turn_listener_kind(l)->tls;
+
+	if (!u)
+		return;
+	u->plain = next_state(u->plain, open && !dtls);
+	u->secure = next_state(u->secure, open && dtls);
+	for (unsigned i = 0; i < TURN_LANES; i++) /* what fails is tried again at the next look */
+		(void)io_change(&u->lane[i].io, l->paused ? 0 : IO_READ);
+	if (u->fresh && !u->wildcard) {
+		turn_server_each_path(w->server, rehome, u);
+		turn_dtls_rehome(u);
+	}
+	u->fresh = false;
+}
+
+static void udp_close(struct turn_udp *u)
+{
+	for (unsigned i = 0; i < TURN_LANES; i++) {
+		int fd = u->lane[i].io.fd;
+		io_stop(&u->lane[i].io);
+		dgram_forget(u->worker->dgram, fd);
+		close(fd);
+	}
+	udp_free(u);
+}
+
+struct orphan {
+	const struct turn_udp *u;
+	struct turn_path path;
+};
+
+static void note_orphan(struct turn_path *p, void *arg)
+{
+	struct orphan *o = arg;
+
+	if (p->transport == &transport_udp && p->handle == o->u)
+		o->path = *p;
+}
+
+/* Has nothing left, but for one that is closed because a reload failed half-way. */
+void turn_udp_close(struct turn_worker *w, struct turn_listener *l)
+{
+	struct turn_udp *u = find(w, l);
+	struct orphan o;
+
+	if (!u)
+		return;
+	do {
+		o = (struct orphan){ .u = u };
+		turn_server_each_path(w->server, note_orphan, &o);
+		if (o.path.handle)
+			turn_path_gone(w->server, &o.path, loop_now(w->loop));
+	} while (o.path.handle);
+	turn_dtls_close(w, u);
+	udp_close(u);
 }
 
 void turn_udp_close_all(struct turn_worker *w)

@@ -42,7 +42,10 @@ static const char *const drops[TURN_DROPS + 1] = {
 	[TURN_DROP_BAD_FRAME] = "bad_frame",
 	[TURN_DROP_CLIENT_SLOW] = "client_slow", [TURN_DROP_CONN_LIMIT] = "connection_limit",
 	[TURN_DROP_CONN_UNUSED] = "connection_unused", [TURN_DROP_CONN_FAILED] = "connection_failed",
-	[TURN_DROP_NOT_DTLS] = "not_dtls",
+	[TURN_DROP_LEAVING] = "listener_removed", [TURN_DROP_NOT_DTLS] = "not_dtls",
+};
+const char *const turn_revoked_labels[TURN_REVOKEDS + 1] = {
+	[TURN_REVOKED_PERMISSION] = "permission", [TURN_REVOKED_CONNECTION] = "connection",
 };
 static const char *const public_whys[PUBLIC_WHYS + 1] = { /* public_why_key() */
 	[PUBLIC_FOUND] = "found", [PUBLIC_ASKING] = "asking", [PUBLIC_NO_SERVERS] = "no-servers", [PUBLIC_NO_NAME] = "no-name",
@@ -96,5 +99,7 @@ const struct metric_row turn_metric_rows[TURN_METRICS] = {
 		"Public addresses found that were not known before (turn.relay.external: auto)", NULL, NULL, NULL },
 	[TURN_M_EXTERNAL_FAILURES] = { "stile_turn_external_address_failures_total", METRIC_COUNTER,
 		"Rounds of stun_servers that could not tell the public address, by reason", "reason", public_whys, NULL },
+	[TURN_M_REVOKED] = { "stile_turn_revoked_total", METRIC_COUNTER,
+		"Permissions and TCP connections ended because a reload forbids their peer", "what", turn_revoked_labels, NULL },
 };
 /* clang-format on */

@@ -22,6 +22,7 @@ enum turn_metric {
 	TURN_M_PACKETS,		    /* by enum turn_way */
 	TURN_M_BYTES,		    /* the same */
 	TURN_M_PEER_ERRORS,	    /* ICMP */
+	TURN_M_REVOKED,		    /* by enum turn_revoked */
 	TURN_M_OFFLOADED_PACKETS,   /* as TURN_M_PACKETS, which has them too */
 	TURN_M_OFFLOADED_BYTES,
 	TURN_M_OFFLOADED_CHANNELS,  /* gauge; the edge's */
@@ -39,6 +40,10 @@ enum turn_metric {
 extern const struct metric_row turn_metric_rows[TURN_METRICS];
 
 enum turn_way { TURN_UP, TURN_DOWN }; /* up: client to peer */
+
+/* What a reload that forbids a peer has ended. */
+enum turn_revoked { TURN_REVOKED_PERMISSION, TURN_REVOKED_CONNECTION, TURN_REVOKEDS };
+extern const char *const turn_revoked_labels[TURN_REVOKEDS + 1];
 
 /* Why a packet went nowhere. */
 enum turn_drop {
@@ -65,6 +70,7 @@ enum turn_drop {
 	TURN_DROP_CONN_LIMIT,	  /* a connection over turn.limits.connections* */
 	TURN_DROP_CONN_UNUSED,	  /* a connection without an allocation, closed */
 	TURN_DROP_CONN_FAILED,	  /* ended by an error before its first message: a TLS handshake, say */
+	TURN_DROP_LEAVING,	  /* to a listener that was removed, from who has nothing there */
 	TURN_DROP_NOT_DTLS,	  /* to a DTLS listener: of no session, and no ClientHello that opens one */
 	TURN_DROPS
 };

@@ -162,31 +162,6 @@ void turn_permission_set(struct turn_alloc *a, const struct addr *peer, bool own
 	turn_channels_permit(a, peer, own, p->expires);
 }
 
-void turn_permissions_judge(struct turn_alloc *a)
-{
-	const struct turn_policy *policy = a->server->policy;
-	const struct turn_realm *x = turn_alloc_realm(a);
-	char text[ADDR_STRLEN];
-
-	for (unsigned i = 0; i < a->permissions.n; i++) {
-		struct turn_permission *p = &a->permissions.v[i];
-		struct addr peer = p->family == TURN_V4 ? addr_v4(load_be32(p->ip), 0) : addr_v6(p->ip, 0);
-		bool own = turn_policy_is_own(policy, x, &peer);
-		struct turn_verdict v = { .allowed = true };
-		if (!own)
-			v = turn_policy_peer(policy, x, &peer);
-		if (!p->expires || (v.allowed && own == p->own))
-			continue;
-		p->own = own;
-		if (!v.allowed) {
-			p->expires = 0;
-			log_emit(&MSG_TURN_PERMISSION_REVOKED, LF_U64("id", a->id), LF_STR("user", a->user),
-				 LF_STR("peer", addr_print_ip(&peer, text)), LF_STR("rule", v.rule));
-		}
-		turn_channels_permit(a, &peer, own, p->expires);
-	}
-}
-
 /* ::ffff:a.b.c.d and ::a.b.c.d are no addresses that an IPv6 packet can be sent to. */
 static bool is_disguised_v4(const struct addr *a)
 {

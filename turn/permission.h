@@ -38,7 +38,5 @@ enum turn_refusal turn_permissions_reserve(struct turn_alloc *a, unsigned n, uin
 void turn_permissions_settle(struct turn_alloc *a);
 /* Installs or prolongs one, and so the channels to this address. Room must have been reserved. */
 void turn_permission_set(struct turn_alloc *a, const struct addr *peer, bool own, uint64_t now);
-/* After a change of the rules, or of one's own addresses: what is no longer allowed ends now. */
-void turn_permissions_judge(struct turn_alloc *a);
 /* May this request's allocation have this peer at all? *ret_own as in struct turn_permission. */
 enum turn_refusal turn_peer_check(struct turn_request *q, const struct addr *peer, bool *ret_own);

@@ -56,6 +56,7 @@
 	X(REFUSE_QUOTA_REALM,   T508, "realm_allocations",   &MSG_TURN_LIMIT_REALM,        "the realm has as many allocations as allowed") \
 	X(REFUSE_QUOTA_TOTAL,   T508, "total_allocations",   &MSG_TURN_LIMIT_SERVER,       "the server has as many allocations as allowed") \
 	X(REFUSE_DRAINING,      T508, "draining",            &MSG_TURN_LIMIT_DRAINING,     "the server drains, and no alternate is configured") \
+	X(REFUSE_LEAVING,       T508, "listener_removed",    &MSG_TURN_LIMIT_LISTENER,     "the listener was removed, and no alternate is configured") \
 	X(REFUSE_PERMISSIONS,   T508, "permissions",         &MSG_TURN_LIMIT_PERMISSIONS,  "the allocation has as many permissions as allowed") \
 	X(REFUSE_PERMISSIONS_USER,  T508, "user_permissions",  &MSG_TURN_LIMIT_PERMISSIONS_USER,  "the user has as many permissions as allowed") \
 	X(REFUSE_PERMISSIONS_REALM, T508, "realm_permissions", &MSG_TURN_LIMIT_PERMISSIONS_REALM, "the realm has as many permissions as allowed") \

@@ -51,12 +51,11 @@ void turn_server_set_policy(struct turn_server *s, struct turn_policy *p)
 	s->nonces.lifetime_ms = s->cfg->lifetime.nonce_ms;
 	(void)turn_policy_pairs(p, &n_pairs);
 	s->behind_nat = n_pairs > 0;
+	if (old)
+		turn_revoke(s);
 	turn_policy_unref(old);
-	list_for_each (it, &s->allocs) {
-		struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
-		turn_permissions_judge(a);
-		turn_offload_alloc(a);
-	}
+	list_for_each (it, &s->allocs)
+		turn_offload_alloc(list_entry(it, struct turn_alloc, in_order));
 }
 
 void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n)
@@ -68,6 +67,11 @@ void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n)
 void turn_server_set_draining(struct turn_server *s, bool draining)
 {
 	s->draining = draining;
+}
+
+void turn_server_set_discovery(struct turn_server *s, const struct turn_discovery *d)
+{
+	s->o.discovery = d;
 }
 
 /* ---- birth and death ---- */
@@ -146,6 +150,12 @@ bool turn_path_in_use(struct turn_server *s, const struct turn_path *p)
 	return turn_alloc_find(s, p) != NULL;
 }
 
+void turn_server_each_path(struct turn_server *s, void (*fn)(struct turn_path *p, void *arg), void *arg)
+{
+	list_for_each (it, &s->allocs)
+		fn(&list_entry(it, struct turn_alloc, in_order)->path, arg);
+}
+
 const struct turn_refusals *turn_server_refusals(const struct turn_server *s)
 {
 	return s->refusals;
@@ -162,11 +172,22 @@ static void on_indication(struct turn_server *s, const struct turn_path *from,
 		turn_drop(s, TURN_DROP_UNEXPECTED);
 }
 
-static void on_request(struct turn_server *s, const struct turn_path *from,
-		       const struct stun_msg *m, uint64_t now)
+/* Of a listener that was removed: an Allocate is told where else to go, and a client that comes back with its
+ * ticket is let in. A Binding is what keeps others from looking elsewhere. */
+static bool is_too_late(struct turn_server *s, const struct turn_path *from, const struct stun_msg *m)
 {
-	struct turn_request q = { .s = s, .from = from, .m = m, .now = now };
-	turn_request_run(&q);
+	return m->method == STUN_BINDING && !turn_alloc_find(s, from);
+}
+
+static void on_request(struct turn_server *s, const struct turn_path *from,
+		       const struct stun_msg *m, const struct turn_packet *pk, uint64_t now)
+{
+	struct turn_request q = { .s = s, .from = from, .m = m, .leaving = pk->leaving, .now = now };
+
+	if (pk->leaving && is_too_late(s, from, m))
+		turn_drop(s, TURN_DROP_LEAVING);
+	else
+		turn_request_run(&q);
 }
 
 static void on_bad_message(struct turn_server *s, const struct turn_path *from,
@@ -195,7 +216,7 @@ static void on_stun(struct turn_server *s, const struct turn_path *from,
 	if (r != STUN_OK)
 		on_bad_message(s, from, &m, r, now);
 	else if (m.class == STUN_REQUEST)
-		on_request(s, from, &m, now);
+		on_request(s, from, &m, pk, now);
 	else if (m.class == STUN_INDICATION)
 		on_indication(s, from, &m, pk, now);
 	else

@@ -18,6 +18,7 @@
 
 struct turn_server;
 struct turn_alloc;
+struct turn_listener; /* the edge's */
 struct turn_relay; /* the edge's relay socket */
 struct turn_flow;  /* the edge's connection between a peer and a client: turn/tcp_alloc.h */
 struct turn_tcp;
@@ -31,6 +32,7 @@ struct turn_packet { /* a datagram or a stream's frame that came in; may be forw
 	struct dgram_mark mark;
 	bool stable;   /* stays valid until the pass's flush (it is arena memory), so it need not be copied */
 	bool headroom; /* the 4 bytes in front of data may be written */
+	bool leaving;  /* its listener was removed: what there is goes on, nothing new begins */
 };
 struct turn_out { /* head and body: one datagram, or one frame (padded already) */
 	const void *head; /* at most 64 bytes, on the caller's stack: always copied by the edge */
@@ -53,6 +55,8 @@ struct turn_transport {
 	/* The same client from another of our listeners, which has exactly this address; false: there is none.
 	 * For RFC 5780; NULL: this transport cannot. */
 	bool (*reply_from)(const struct turn_path *p, const struct addr *local, struct turn_path *ret_p);
+	/* The edge's listener that it came through; NULL: none, or not of interest. */
+	struct turn_listener *(*listener)(const struct turn_path *p);
 	/* Its handle, which may be gone by now, still is what it was. For who has options.post. */
 	bool (*alive)(void *edge, const struct turn_path *p);
 };
@@ -127,6 +131,7 @@ void turn_server_set_policy(struct turn_server *s, struct turn_policy *p); /* re
 /* No new allocations: 300 with another server if one is configured for the client, else 508. */
 void turn_server_set_draining(struct turn_server *s, bool draining);
 void turn_server_set_nonces(struct turn_server *s, const struct stun_nonces *n);
+void turn_server_set_discovery(struct turn_server *s, const struct turn_discovery *d); /* the old one is not read any more */
 
 /* One datagram, or one frame of a stream (turn_frame_length; padded or not), from a client. now: of
  * this pass, on the clock of the timers. */
@@ -138,6 +143,9 @@ void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t
 /* Connection or session closed: what hangs on it ends. */
 void turn_path_gone(struct turn_server *s, const struct turn_path *p, uint64_t now);
 bool turn_path_in_use(struct turn_server *s, const struct turn_path *p); /* an allocation hangs on it */
+/* The way to the client of each allocation. fn may give it another handle on the same client and local address
+ * where the transport finds allocations without it (UDP); it ends none. */
+void turn_server_each_path(struct turn_server *s, void (*fn)(struct turn_path *p, void *arg), void *arg);
 
 /* ChannelData by its first byte, as RFC 5766 11.4 says: 0b01. (stun_demux() follows RFC 7983, where only
  * 64 to 79 are TURN's; on a TURN port nothing else claims the rest.) */

@@ -36,6 +36,17 @@ static int load_contexts(struct turn_service *ts, const struct turn_config *cfg,
 	return r;
 }
 
+static int open_listeners(struct turn_service *ts, const struct turn_config *cfg, char *err, size_t err_n)
+{
+	struct turn_listeners_plan plan;
+	int r = turn_listeners_plan(ts, cfg, err, err_n, &plan);
+
+	if (r == 0)
+		turn_listeners_take(ts, &plan);
+	turn_listeners_plan_deinit(&plan, ts->n_workers);
+	return r;
+}
+
 static void service_free(struct turn_service *ts);
 
 static int turn_open(struct service *s, char *err, size_t err_n)
@@ -56,7 +67,7 @@ static int turn_open(struct service *s, char *err, size_t err_n)
 	if (!ts->passes)
 		return -ENOMEM;
 	ts->seed = hash_seed_random();
-	r = turn_listeners_open(ts, cfg, err, err_n);
+	r = open_listeners(ts, cfg, err, err_n);
 	if (r == 0)
 		r = load_contexts(ts, cfg, err, err_n);
 	if (r == 0)
@@ -166,20 +177,8 @@ static void on_nonce_tick(struct timer *t, uint64_t now)
 
 /* ---- start: privileges are gone ---- */
 
-static void log_discovery(const struct turn_service *ts)
-{
-	const struct turn_discovery *d = ts->discovery;
-
-	for (unsigned i = 0; i < d->n; i++)
-		log_emit(&MSG_TURN_DISCOVERY, LF_ADDR("primary", &d->set[i].at[0][0]), LF_ADDR("other", &d->set[i].at[1][1]));
-	if (!d->n)
-		log_emit(&MSG_TURN_NO_DISCOVERY);
-}
-
 static void log_started(struct turn_service *ts)
 {
-	turn_listeners_log(ts);
-	log_discovery(ts);
 	for (size_t i = 0; i < ts->net.relay.n; i++) {
 		char ip[ADDR_STRLEN];
 		log_emit(&MSG_TURN_RELAYING, LF_STR("address", addr_print_ip(&ts->net.relay.v[i].at, ip)));
@@ -191,11 +190,10 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 	int r;
 
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
-	ts->discovery = turn_listeners_discovery(ts);
 	ts->totals = turn_totals_new();
 	ts->clients = turn_clients_new();
 	ts->reservations = ts->totals ? turn_reservations_new(&turn_udp_relay_ops, ts->totals) : NULL;
-	if (!ts->discovery || !ts->totals || !ts->clients || !ts->reservations)
+	if (!ts->totals || !ts->clients || !ts->reservations)
 		return -ENOMEM;
 	if ((r = metrics_new(turn_metric_rows, TURN_METRICS, ts->n_workers, &ts->metrics)) < 0)
 		return r;
@@ -250,13 +248,15 @@ struct fresh {
 	struct turn_policy *policy;
 	struct turn_network net;
 	struct turn_contexts contexts;
+	struct turn_listeners_plan listeners;
 	char warning[TLS_ERRLEN]; /* about the certificate; "" if there is none */
 };
 
-static void fresh_deinit(struct fresh *f)
+static void fresh_deinit(struct fresh *f, unsigned n_workers)
 {
 	turn_policy_unref(f->policy);
 	turn_contexts_deinit(&f->contexts);
+	turn_listeners_plan_deinit(&f->listeners, n_workers);
 }
 
 static int make_fresh(struct turn_service *ts, const struct cfg *c, char *err, size_t err_n, struct fresh *f)
@@ -277,31 +277,52 @@ static int turn_examine(struct service *s, const struct cfg *c, struct service_c
 
 	if (r == 0)
 		r = turn_contexts_diff(&ts->contexts, &f.contexts, ch);
-	fresh_deinit(&f);
+	if (r == 0)
+		r = turn_listeners_examine(ts, &root_of(c)->turn, ch, err, err_n);
+	fresh_deinit(&f, ts->n_workers);
 	return r;
 }
 
-/* Users, secrets, limits, peer rules, relay addresses, lifetimes and certificates are swapped; for the rest the frame says that
- * it needs a restart. */
+/* In the workers listeners come first: that is the last thing that can fail, for want of memory, and they need the
+ * certificate. */
+static int serve_fresh(struct turn_service *ts, char *err, size_t err_n, struct fresh *f)
+{
+	int r;
+
+	turn_contexts_swap(ts, &f->contexts);
+	r = turn_listeners_serve(ts, &f->listeners);
+	if (r == 0)
+		return 0;
+	turn_contexts_swap(ts, &f->contexts);
+	snprintf(err, err_n, "the workers cannot serve the listeners: %s", strerror(-r));
+	return r;
+}
+
+/* Users, secrets, limits, peer rules, relay addresses, lifetimes, certificates and listeners are swapped; for the rest the
+ * frame says that it needs a restart. */
 static int turn_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct turn_service *ts = s->state;
 	struct fresh f = { 0 };
 	int r = make_fresh(ts, c, err, err_n, &f);
 
+	if (r == 0)
+		r = turn_listeners_plan(ts, &root_of(c)->turn, err, err_n, &f.listeners);
+	if (r == 0)
+		r = serve_fresh(ts, err, err_n, &f);
 	if (r == 0) {
 		ts->net = f.net;
 		take_policy(ts, f.policy);
 		f.policy = NULL;
 		if (turn_external_watch(ts->external, &ts->net.relay, &root_of(c)->stun_servers) < 0)
 			log_emit(&MSG_TURN_EXTERNAL_FAILED, LF_STR("why", strerror(ENOMEM)));
-		turn_contexts_take(ts, &f.contexts);
+		turn_listeners_take(ts, &f.listeners);
 		set_rotation(ts, &root_of(c)->turn);
 		s->drain_limit_ms = root_of(c)->turn.drain_ms;
 		if (f.warning[0])
 			log_emit(&MSG_TURN_CERTIFICATE, LF_STR("why", f.warning));
 	}
-	fresh_deinit(&f);
+	fresh_deinit(&f, ts->n_workers);
 	return r;
 }
 
@@ -331,6 +352,7 @@ static void turn_stop(struct service *s)
 	if (!ts)
 		return;
 	timer_stop(&ts->nonce_timer);
+	timer_stop(&ts->listeners_timer);
 	turn_trim_stop(ts);
 	if (ts->workers.n)
 		workers_stop(&ts->workers);
@@ -375,6 +397,7 @@ const struct service_ops turn_service_ops = {
 	.check = turn_config_check,
 	.log_config = turn_log_config,
 	.store_path = turn_store_path,
+	.binds_later = true,
 	.store_kinds = turn_store_kinds,
 	.open = turn_open,
 	.start = turn_start,

@@ -195,6 +195,23 @@ void turn_tcp_connected(struct turn_tcp *t, int err, uint64_t now)
 	answer_connect(t, TURN_ACCEPTED, now);
 }
 
+struct turn_tcp *turn_tcp_next(struct turn_alloc *a, struct turn_tcp *before, struct addr *ret_peer)
+{
+	struct list *it = before ? before->of_alloc.next : a->tcp_conns.next;
+
+	if (it == &a->tcp_conns)
+		return NULL;
+	*ret_peer = list_entry(it, struct turn_tcp, of_alloc)->peer;
+	return list_entry(it, struct turn_tcp, of_alloc);
+}
+
+void turn_tcp_revoke(struct turn_tcp *t, uint64_t now)
+{
+	if (t->state == CONNECTING)
+		answer_connect(t, TURN_REFUSE_PEER, now);
+	tcp_free(t);
+}
+
 /* ---- ConnectionAttempt ---- */
 
 static void send_attempt(struct turn_alloc *a, const struct turn_tcp *t)

@@ -23,19 +23,6 @@ static int set_addr(json_t *o, const char *key, const struct addr *a)
 
 /* ---- turn.status ---- */
 
-static json_t *listeners_json(const struct turn_service *ts)
-{
-	json_t *rows = json_array();
-
-	list_for_each(it, &ts->listeners) {
-		const struct turn_listener *l = list_entry(it, struct turn_listener, node);
-		json_t *row = json_pack("{s:s}", "transport", turn_listener_kind(l)->name);
-		set_addr(row, "address", &l->spec.at);
-		json_array_append_new(rows, row);
-	}
-	return rows;
-}
-
 static json_t *relays_json(const struct turn_service *ts)
 {
 	json_t *rows = json_array();
@@ -176,7 +163,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 	(void)args;
 	workers_call(&ts->workers, add_io, &sum);
 	control_reply(rq, json_pack("{s:s, s:o, s:b, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
-		"realm", cfg->realm, "realms", realms_json(ts), "draining", ts->draining, "listeners", listeners_json(ts), "relay_addresses", relays_json(ts),
+		"realm", cfg->realm, "realms", realms_json(ts), "draining", ts->draining, "listeners", turn_listeners_json(ts, true), "relay_addresses", relays_json(ts),
 		"relay_port_first", (int)cfg->relay.ports.first, "relay_port_last", (int)cfg->relay.ports.last,
 		"workers", (int)ts->n_workers,
 		"allocations", (json_int_t)turn_totals_allocations(ts->totals),
@@ -361,7 +348,7 @@ static void verb_credentials(struct control_request *rq, const json_t *args, voi
 	}
 	control_reply(rq, json_pack("{s:s, s:s, s:I, s:I, s:s, s:s, s:o}", "username", made.user, "password", made.password, "ttl",
 				    (json_int_t)ttl, "expires", (json_int_t)expiry, "secret", s->id, "realm",
-				    x->name, "listeners", listeners_json(ts)));
+				    x->name, "listeners", turn_listeners_json(ts, false)));
 	bytes_wipe(&made, sizeof made);
 }
 

@@ -151,7 +151,7 @@ static void teardown(struct worker *wk, void *arg)
 	turn_acceptors_close(w);
 	if (w->server) {
 		turn_conns_close(w);
-		turn_dtls_close(w);
+		turn_dtls_close(w, NULL);
 	}
 	w->server = turn_server_free(w->server);
 	w->offload = turn_offload_free(w->offload);

@@ -144,7 +144,7 @@ def forbidden_by_reload(lab):
         raise Failed("stile reload says: " + out)
     quiet(pair)
     expect("packets in the kernel", in_kernel(lab), (1, 1))
-    if "turn.permission.revoked" not in lab.said("turn"):
+    if "turn.peer.revoked" not in lab.said("turn"):
         raise Failed("the log does not say that the permission ended")
     lab.configure()
     lab.stile("reload", "turn")

@@ -244,6 +244,40 @@ static void two_clients_meet_at_the_external_address_and_at_no_other_port_of_it(
 	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_OWN_ADDRESS), 2);
 }
 
+static void a_reload_that_forbids_a_peer_ends_its_permission_and_no_other(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	struct prefix deny;
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(bind_channel(&alice, 0x4001, "8.8.8.8:53"), 0);
+	world_reload(w); /* the same rules */
+	channel_data(&alice, 0x4000, "before");
+	assert_peer_got(w, "9.9.9.9:53", "before");
+	assert_int_equal(prefix_parse(TEXT("9.9.9.0/24"), &deny), 0);
+	w->cfg.peers.deny = (struct cfg_list){ &deny, 1 };
+	world_reload(w);
+	channel_data(&alice, 0x4000, "after");
+	send_to(&alice, "9.9.9.9:53", "after");
+	peer_says(w, &alice.relay, "9.9.9.9:53", "after");
+	assert_silence(w);
+	channel_data(&alice, 0x4001, "of another");
+	assert_peer_got(w, "8.8.8.8:53", "of another");
+	peer_says(w, &alice.relay, "8.8.8.8:53", "from another");
+	assert_channel_got(&alice, 0x4001, "from another");
+	assert_int_equal(counted(w, TURN_M_REVOKED, TURN_REVOKED_PERMISSION), 1);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 403);
+	w->cfg.peers.deny.n = 0;
+	world_reload(w);
+	channel_data(&alice, 0x4000, "allowed again, but nobody asked");
+	assert_silence(w);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	channel_data(&alice, 0x4000, "asked");
+	assert_peer_got(w, "9.9.9.9:53", "asked");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +292,7 @@ int main(void)
 		TALK(an_allowed_prefix_is_allowed_and_a_denied_one_denied),
 		TALK(two_clients_of_one_server_reach_each_other_and_nothing_else_of_it),
 		TALK(two_clients_meet_at_the_external_address_and_at_no_other_port_of_it),
+		TALK(a_reload_that_forbids_a_peer_ends_its_permission_and_no_other),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

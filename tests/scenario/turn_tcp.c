@@ -426,6 +426,32 @@ static void an_allocation_outlives_its_data_connections(void **state)
 	assert_int_equal(refresh(&alice, -1), 0); /* the allocation stays */
 }
 
+static void a_reload_that_forbids_a_peer_cuts_its_connections(void **state)
+{
+	struct world *w = *state;
+	struct client alice = with_allocation(w), data = client_tcp(w, "192.0.2.1:4001", "alice"),
+		      other = client_tcp(w, "192.0.2.1:4002", "alice");
+	struct prefix deny;
+	uint32_t id, kept;
+
+	assert_int_equal(connected(&alice, "8.8.8.8:80", &kept), 0);
+	assert_int_equal(bind_connection(&other, kept), 0);
+	assert_int_equal(connected(&alice, PEER, &id), 0);
+	assert_int_equal(bind_connection(&data, id), 0);
+	assert_int_equal(connected(&alice, "9.9.9.8:80", &id), 0); /* waits to be bound */
+	assert_int_equal(connect_to(&alice, "9.9.9.7:80"), NO_ANSWER); /* is under way */
+	assert_int_equal(w->n_flows, 4);
+	assert_int_equal(prefix_parse(TEXT("9.9.9.0/24"), &deny), 0);
+	w->cfg.peers.deny = (struct cfg_list){ &deny, 1 };
+	world_reload(w);
+	assert_int_equal(w->n_flows, 1);
+	assert_true(is_bound(w, "8.8.8.8:80", &other));
+	assert_int_equal(late_answer(&alice), 403); /* the Connect that was under way */
+	assert_int_equal(counted(w, TURN_M_REVOKED, TURN_REVOKED_CONNECTION), 3);
+	assert_int_equal(bind_connection(&data, id), 400);
+	assert_int_equal(refresh(&alice, -1), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -455,6 +481,7 @@ int main(void)
 		TALK(everything_ends_with_the_control_connection),
 		TALK(everything_ends_with_the_allocation),
 		TALK(an_allocation_outlives_its_data_connections),
+		TALK(a_reload_that_forbids_a_peer_cuts_its_connections),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

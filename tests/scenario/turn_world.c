@@ -446,7 +446,7 @@ static void hand_over(struct client *c, const void *p, size_t n)
 	if (w->arm)
 		w->arm(w->fail_nth);
 	turn_input(w->server, &c->path,
-		   &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE }, w->now);
+		   &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE, .leaving = c->leaving }, w->now);
 	if (w->arm) {
 		w->failed = w->hit();
 		w->arm(0);

@@ -91,6 +91,7 @@ struct client {
 	const char *user, *password;
 	enum stun_algorithm alg; /* STUN_ALG_SHA256: with MESSAGE-INTEGRITY-SHA256, as RFC 8489 clients do */
 	bool userhash, fingerprint, unsigned_next;
+	bool leaving; /* its listener was removed */
 	char realm[128], nonce[STUN_NONCE_MAX + 1];
 	uint32_t tids;
 	uint8_t request[4096]; /* the last one, as sent */

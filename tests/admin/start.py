@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 
-from world import NETNS, STILE, TURN, Failed, Server, case, main, need_netns, need_root, silent
+from world import BIND_ALONE, NETNS, STILE, TURN, Failed, Server, case, main, need_netns, need_root, silent
 
 PLAIN = ["setpriv", "--reuid", "61234", "--regid", "61234", "--clear-groups"]
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
@@ -81,9 +81,14 @@ def _(w):
     s = w.start("stile.yaml", "--user", "nobody")
     with open(f"/proc/{s.process.pid}/status", encoding="utf-8") as f:
         status = f.read()
-    for line in ("Uid:\t65534\t65534\t65534\t65534", "CapPrm:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"):
+    for line in ("Uid:\t65534\t65534\t65534\t65534", f"CapPrm:\t{BIND_ALONE}", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"):
         if line not in status:
             raise Failed(f"    expected {line!r} in\n{status}")
+    for task in os.listdir(f"/proc/{s.process.pid}/task"):
+        with open(f"/proc/{s.process.pid}/task/{task}/status", encoding="utf-8") as f:
+            status = f.read()
+        if int(task) != s.process.pid and ("CapPrm:\t0000000000000000" not in status or "CapEff:\t0000000000000000" not in status):
+            raise Failed(f"    a thread has a capability:\n{status}")
     for name in ("log/stile-turn.log", "store/stile-turn.db", "run/stile-turn.sock"):
         if os.stat(w.path(name)).st_uid != 65534:
             raise Failed(f"    {name} is not the user's")

@@ -24,6 +24,7 @@ TUNNEL = os.path.join(BUILD, "tunnel/stile-tunnel")
 ROOT = os.getuid() == 0
 SECRET = "shared-secret-of-the-rest-api"
 PORTS = 40
+BIND_ALONE = "0000000000000400"  # CAP_NET_BIND_SERVICE, as /proc/PID/status writes it
 CASES = []
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
 

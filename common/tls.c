@@ -324,6 +324,41 @@ static void warn_about_dates(const struct tls_ctx *c, const char *path, char *er
 		  path, date);
 }
 
+/* ---- server names ---- */
+
+struct text tls_server_name(const SSL *ssl)
+{
+	return text_of(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+}
+
+/* No name, or one that nobody knows, is not answered with an alert: the certificate says who we are, and the
+ * client decides (RFC 6066 3 allows either). Every name is acknowledged all the same, for OpenSSL keeps no other with a
+ * session of TLS 1.2, and one that is resumed would have none. */
+static int on_server_name(SSL *ssl, int *alert, void *arg)
+{
+	const struct tls_ctx *c = arg, *best = NULL;
+	struct text name = tls_server_name(ssl);
+	int how = 0;
+
+	(void)alert;
+	for (size_t i = 0; name.n && i < c->n_names; i++) {
+		int m = server_name_match(text_of(c->names[i].pattern), name);
+		if (m > how) {
+			how = m;
+			best = c->names[i].ctx;
+		}
+	}
+	if (best && !SSL_set_SSL_CTX(ssl, best->ssl))
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	return name.n ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+static void listen_for_names(struct tls_ctx *c)
+{
+	SSL_CTX_set_tlsext_servername_callback(c->ssl, on_server_name);
+	SSL_CTX_set_tlsext_servername_arg(c->ssl, c);
+}
+
 /* ---- life ---- */
 
 int tls_ctx_new(const struct tls_options *opt, char err[static TLS_ERRLEN], struct tls_ctx **ret_ctx)
@@ -349,6 +384,8 @@ int tls_ctx_new(const struct tls_options *opt, char err[static TLS_ERRLEN], stru
 		r = set_alpn(c, opt->alpn, err);
 	if (r < 0)
 		return r;
+	if (!opt->client)
+		listen_for_names(c);
 	warn_about_dates(c, opt->cert_file, err);
 	*ret_ctx = steal_ptr(&c);
 	return 0;
@@ -380,33 +417,7 @@ SSL_CTX *tls_ctx_ssl(struct tls_ctx *c)
 	return c->ssl;
 }
 
-/* ---- server names ---- */
-
-struct text tls_server_name(const SSL *ssl)
-{
-	return text_of(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
-}
-
-/* No name, or one that nobody knows, is not answered with an alert: the certificate says who we are, and the
- * client decides (RFC 6066 3 allows either). */
-static int on_server_name(SSL *ssl, int *alert, void *arg)
-{
-	const struct tls_ctx *c = arg, *best = NULL;
-	struct text name = tls_server_name(ssl);
-	int how = 0;
-
-	(void)alert;
-	for (size_t i = 0; name.n && i < c->n_names; i++) {
-		int m = server_name_match(text_of(c->names[i].pattern), name);
-		if (m > how) {
-			how = m;
-			best = c->names[i].ctx;
-		}
-	}
-	if (!best)
-		return SSL_TLSEXT_ERR_NOACK;
-	return SSL_set_SSL_CTX(ssl, best->ssl) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
+/* ---- further certificates ---- */
 
 int tls_ctx_add_name(struct tls_ctx *c, const char *pattern, struct tls_ctx *of)
 {
@@ -419,8 +430,6 @@ int tls_ctx_add_name(struct tls_ctx *c, const char *pattern, struct tls_ctx *of)
 	if (!more[c->n_names].pattern)
 		return -ENOMEM;
 	more[c->n_names++].ctx = tls_ctx_ref(of);
-	SSL_CTX_set_tlsext_servername_callback(c->ssl, on_server_name);
-	SSL_CTX_set_tlsext_servername_arg(c->ssl, c);
 	return 0;
 }
 

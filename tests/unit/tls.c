@@ -176,7 +176,8 @@ static int shake(struct pair *p)
 	return -1;
 }
 
-static int meet(struct tls_ctx *server_ctx, struct tls_ctx *client_ctx, const char *name, struct pair *p)
+/* session: to be resumed, or NULL. */
+static int meet_again(struct tls_ctx *server_ctx, struct tls_ctx *client_ctx, const char *name, SSL_SESSION *session, struct pair *p)
 {
 	BIO *a, *b;
 
@@ -185,7 +186,14 @@ static int meet(struct tls_ctx *server_ctx, struct tls_ctx *client_ctx, const ch
 	assert_int_equal(BIO_new_bio_pair(&a, 0, &b, 0), 1);
 	SSL_set_bio(p->server, a, a);
 	SSL_set_bio(p->client, b, b);
+	if (session)
+		assert_int_equal(SSL_set_session(p->client, session), 1);
 	return shake(p);
+}
+
+static int meet(struct tls_ctx *server_ctx, struct tls_ctx *client_ctx, const char *name, struct pair *p)
+{
+	return meet_again(server_ctx, client_ctx, name, NULL, p);
 }
 
 static void part(struct pair *p)
@@ -361,6 +369,40 @@ static void the_server_name_chooses_the_certificate(void **state)
 	tls_ctx_unref(c);
 }
 
+/* TLS 1.2 binds the name to the session: who resumes one is still known by the name that it asked for first,
+ * whether or not a certificate was chosen by it. */
+static void a_resumed_session_has_its_server_name(void **state)
+{
+	static const char *const names[] = { "other.example.org", "turn.example.org", "unknown.example" };
+	char err[TLS_ERRLEN];
+	int r;
+	struct tls_ctx *plain = server(*state, "good.pem", "good.key", err, &r), *many = server(*state, "good.pem", "good.key", err, &r);
+	struct tls_ctx *other = server(*state, "other.pem", "other.key", err, &r), *c = client(NULL, NULL);
+
+	assert_int_equal(tls_ctx_add_name(many, "other.example.org", other), 0);
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++)
+		for (size_t i = 0; i < 2 * ARRAY_LEN(names); i++) {
+			struct tls_ctx *s = i % 2 ? many : plain;
+			SSL_SESSION *session;
+			struct pair p;
+
+			SSL_CTX_set_max_proto_version(tls_ctx_ssl(c), version);
+			assert_int_equal(meet(s, c, names[i / 2], &p), 0);
+			session = SSL_SESSION_dup(SSL_get0_session(p.client)); /* the original dies with its connection */
+			part(&p);
+			assert_int_equal(meet_again(s, c, names[i / 2], session, &p), 0);
+			if (version == TLS1_2_VERSION)
+				assert_true(SSL_session_reused(p.server));
+			assert_true(text_ieq(tls_server_name(p.server), text_of(names[i / 2])));
+			part(&p);
+			SSL_SESSION_free(session);
+		}
+	tls_ctx_unref(plain);
+	tls_ctx_unref(many);
+	tls_ctx_unref(other);
+	tls_ctx_unref(c);
+}
+
 static void a_certificate_says_whom_it_is_for(void **state)
 {
 	char err[TLS_ERRLEN];
@@ -391,6 +433,7 @@ int main(void)
 		cmocka_unit_test(alpn_takes_the_servers_preference_and_no_overlap_is_no_error),
 		cmocka_unit_test(only_tls_1_2_and_1_3_are_spoken),
 		cmocka_unit_test(the_server_name_chooses_the_certificate),
+		cmocka_unit_test(a_resumed_session_has_its_server_name),
 		cmocka_unit_test(a_certificate_says_whom_it_is_for),
 	};
 

@@ -304,8 +304,7 @@ static void check_external(struct cfg *c, const struct turn_root *root)
 			      "write, beside turn, stun_servers: [stun.example.net:3478], or the address itself");
 	if (!t->relay.external.n || !whole)
 		return;
-	turn_own_addresses(&own);
-	if (turn_relay_addresses(t, &own, &set, err, sizeof(err)) == -EINVAL)
+	if (turn_own_addresses(&own, err, sizeof(err)) == 0 && turn_relay_addresses(t, &own, &set, err, sizeof(err)) == -EINVAL)
 		cfg_add_error(c, "turn.relay.external", "%s", err);
 }
 

@@ -57,9 +57,10 @@ int turn_network_find(const struct turn_service *ts, const struct turn_config *c
 		      char *err, size_t err_n)
 {
 	struct turn_network net = { .n_former = 0 };
-	int r;
+	int r = turn_own_addresses(&net.own, err, err_n);
 
-	turn_own_addresses(&net.own);
+	if (r < 0)
+		return r;
 	r = turn_relay_addresses(cfg, &net.own, &net.relay, err, err_n);
 	if (r < 0)
 		return r;

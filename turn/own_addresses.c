@@ -20,22 +20,43 @@ static bool known(const struct turn_own_set *own, const struct addr *a)
 	return false;
 }
 
-void turn_own_addresses(struct turn_own_set *ret_own)
+int turn_own_read(const struct ifaddrs *all, struct turn_own_set *ret_own)
 {
-	struct ifaddrs *all;
-
 	ret_own->n = 0;
-	if (getifaddrs(&all) < 0)
-		return;
-	for (struct ifaddrs *i = all; i && ret_own->n < ARRAY_LEN(ret_own->v); i = i->ifa_next) {
+	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
 		struct addr a;
+		enum addr_class c;
 		if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
 			continue;
 		socklen_t len = i->ifa_addr->sa_family == AF_INET ? sizeof a.in4 : sizeof a.in6;
-		if (addr_from_sockaddr(i->ifa_addr, len, &a) == 0 && !known(ret_own, &a))
-			ret_own->v[ret_own->n++] = a;
+		if (addr_from_sockaddr(i->ifa_addr, len, &a) < 0)
+			continue;
+		c = addr_classify(&a);
+		if (c == ADDR_LOOPBACK || c == ADDR_LINK_LOCAL || known(ret_own, &a))
+			continue;
+		if (ret_own->n == ARRAY_LEN(ret_own->v))
+			return -E2BIG;
+		ret_own->v[ret_own->n++] = a;
 	}
+	return 0;
+}
+
+int turn_own_addresses(struct turn_own_set *ret_own, char *err, size_t err_n)
+{
+	struct ifaddrs *all;
+	int r;
+
+	if (getifaddrs(&all) < 0) {
+		r = -errno;
+		snprintf(err, err_n, "cannot list the addresses of this machine, which clients must not reach: %s", strerror(-r));
+		return r;
+	}
+	r = turn_own_read(all, ret_own);
 	freeifaddrs(all);
+	if (r < 0)
+		snprintf(err, err_n, "this machine has more than %d addresses, which clients must not reach; run stile-turn in a "
+			 "network namespace with fewer", TURN_MAX_MACHINE);
+	return r;
 }
 
 bool turn_own_equal(const struct turn_own_set *a, const struct turn_own_set *b)
@@ -97,10 +118,9 @@ static void relay_for_listener(struct turn_relay_set *set, const struct turn_own
 		add_relay(set, &found);
 		return;
 	}
-	/* No route to the outside: the first address that is not loopback will do. */
+	/* No route to the outside: the first address will do. */
 	for (size_t i = 0; i < own->n; i++) {
-		enum addr_class c = addr_classify(&own->v[i]);
-		if (addr_family(&own->v[i]) == addr_family(at) && c != ADDR_LOOPBACK && c != ADDR_LINK_LOCAL) {
+		if (addr_family(&own->v[i]) == addr_family(at)) {
 			add_relay(set, &own->v[i]);
 			return;
 		}

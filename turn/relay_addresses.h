@@ -8,7 +8,8 @@
 #include "turn/policy.h"
 
 enum {
-	TURN_MAX_OWN = 64,    /* own addresses that are known, relay addresses */
+	TURN_MAX_OWN = 64,    /* relay addresses */
+	TURN_MAX_MACHINE = 2048, /* addresses of this machine */
 	TURN_MAX_FORMER = 16, /* pairs that are no longer told, while allocations still have them */
 };
 
@@ -22,11 +23,15 @@ struct turn_relay_set {
 	size_t n;
 };
 
-struct turn_own_set { /* all addresses of this machine */
-	struct addr v[TURN_MAX_OWN];
+struct ifaddrs;
+/* All addresses of this machine but loopback and link-local ones, which are refused by their class. */
+struct turn_own_set {
+	struct addr v[TURN_MAX_MACHINE];
 	size_t n;
 };
-void turn_own_addresses(struct turn_own_set *ret_own);
+/* All of them, or -errno and a sentence: one that is not known would be a peer as any other. */
+int turn_own_addresses(struct turn_own_set *ret_own, char *err, size_t err_n);
+int turn_own_read(const struct ifaddrs *all, struct turn_own_set *ret_own); /* 0 or -E2BIG */
 bool turn_own_equal(const struct turn_own_set *a, const struct turn_own_set *b);
 /* Automatic ones begin as not known. 0, or -EADDRNOTAVAIL or -EINVAL and a sentence in err. */
 int turn_relay_addresses(const struct turn_config *cfg, const struct turn_own_set *own, struct turn_relay_set *ret_set,

@@ -4,6 +4,8 @@
  * refused as installed, in every spelling, among them those of the advisories against other servers:
  * 0.0.0.0, ::, ::1 and ::ffff:127.0.0.1 (CVE-2020-26262), NAT64, 6to4 and Teredo forms.
  */
+#include <errno.h>
+#include <ifaddrs.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "turn/policy.h"
+#include "turn/relay_addresses.h"
 
 static struct addr at(const char *s)
 {
@@ -257,6 +260,56 @@ static void an_address_of_no_family_is_refused(void **state)
 	assert_false(turn_policy_is_own(p, turn_policy_realm(p, 0), &none));
 }
 
+/* ---- which addresses are this machine's ---- */
+
+enum { MANY = 5000 };
+static struct ifaddrs links[MANY];
+static struct addr link_at[MANY];
+
+/* The i-th address that getifaddrs() tells. */
+static void has(size_t i, struct addr a)
+{
+	link_at[i] = a;
+	links[i] = (struct ifaddrs){ .ifa_addr = &link_at[i].sa };
+	if (i)
+		links[i - 1].ifa_next = &links[i];
+}
+
+/* As a host of many containers has them: a link-local address for each, and its own ones last. */
+static void an_own_address_behind_many_others_is_known(void **state)
+{
+	static struct turn_own_set own;
+	uint8_t ip[16] = { 0xfe, 0x80 };
+
+	(void)state;
+	has(0, at("127.0.0.1"));
+	for (size_t i = 1; i < 4000; i++) {
+		ip[14] = (uint8_t)(i >> 8);
+		ip[15] = (uint8_t)i;
+		has(i, addr_v6(ip, 0));
+	}
+	for (unsigned i = 4000; i < 4100; i++)
+		has(i, addr_v4(0xcb007100 + i % 100, 0));
+	has(4100, at("2001:4860::1"));
+	assert_int_equal(turn_own_read(links, &own), 0);
+	assert_int_equal(own.n, 101);
+	struct addr last = at("2001:4860::1");
+	assert_true(addr_equal_ip(&own.v[100], &last));
+}
+
+static void more_own_addresses_than_can_be_known_are_an_error(void **state)
+{
+	static struct turn_own_set own;
+
+	(void)state;
+	for (unsigned i = 0; i <= TURN_MAX_MACHINE; i++)
+		has(i, addr_v4(0x0a000000 + i, 0));
+	links[TURN_MAX_MACHINE - 1].ifa_next = NULL;
+	assert_int_equal(turn_own_read(links, &own), 0);
+	links[TURN_MAX_MACHINE - 1].ifa_next = &links[TURN_MAX_MACHINE];
+	assert_int_equal(turn_own_read(links, &own), -E2BIG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -269,6 +322,8 @@ int main(void)
 		cmocka_unit_test(a_rule_about_an_own_address_decides),
 		cmocka_unit_test(a_relay_on_loopback_is_still_only_a_relay),
 		cmocka_unit_test(an_address_of_no_family_is_refused),
+		cmocka_unit_test(an_own_address_behind_many_others_is_known),
+		cmocka_unit_test(more_own_addresses_than_can_be_known_are_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

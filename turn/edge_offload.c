@@ -60,11 +60,18 @@ struct turn_offload {
 
 /* ---- slots ---- */
 
+/* False: the helper has given up on this connection, which we have not seen yet, and the slot is another's. */
+static bool slot_is_ours(const struct turn_offload *o, const struct entry *e)
+{
+	return __atomic_load_n(&o->slots[e->slot].generation, __ATOMIC_ACQUIRE) == e->generation;
+}
+
 static void slot_until(struct turn_offload *o, const struct entry *e, uint64_t until_ms)
 {
 	uint64_t ns = until_ms > UINT64_MAX / 1000000 ? UINT64_MAX : until_ms * 1000000;
 
-	__atomic_store_n(&o->slots[e->slot].expires_ns, ns, __ATOMIC_SEQ_CST);
+	if (slot_is_ours(o, e))
+		__atomic_store_n(&o->slots[e->slot].expires_ns, ns, __ATOMIC_SEQ_CST);
 }
 
 /* Nothing passes from here on, and what has passed is counted. A packet is inside for a microsecond. */
@@ -79,7 +86,7 @@ static void slot_count(struct turn_offload *o, struct entry *e, struct turn_offl
 {
 	const struct fast_slot *s = &o->slots[e->slot];
 
-	for (unsigned way = 0; way < 2; way++) {
+	for (unsigned way = 0; way < 2 && slot_is_ours(o, e); way++) {
 		uint64_t packets = __atomic_load_n(&s->packets[way], __ATOMIC_RELAXED);
 		uint64_t bytes = __atomic_load_n(&s->bytes[way], __ATOMIC_RELAXED);
 		c->packets[way] += packets - e->seen.packets[way];

@@ -212,6 +212,8 @@ static void put_in(struct stage *s, uint32_t slot, enum fast_why why)
 {
 	struct fast_msg m = heard(s, FAST_ADD);
 
+	if (slot != FAST_NO_SLOT)
+		s->slots[slot].generation = 1;
 	says(s, &(struct fast_msg){ .type = FAST_ADDED, .seq = m.seq, .state = { slot, 1, why } }, -1);
 	pass(s);
 }
@@ -362,6 +364,34 @@ static void when_the_helper_dies_nothing_passes_and_nothing_is_lost(void **state
 	assert_false(hears(s, &m));
 }
 
+/* The helper ends a connection that it cannot write to, and its slots have new owners before the worker knows. */
+static void a_slot_that_has_another_owner_is_left_alone(void **state)
+{
+	struct stage *s = *state;
+	struct turn_offload_counts n;
+
+	begin(s);
+	uint32_t h = add(s, 0, 5000), other = add(s, 1, 5000);
+	put_in(s, 7, FAST_OFFLOADED);
+	put_in(s, 8, FAST_OFFLOADED);
+	s->slots[7].packets[0] = s->slots[8].packets[0] = 40;
+	ops->take(s->w, h, &n);
+	ops->take(s->w, other, &n);
+	for (unsigned i = 7; i < 9; i++)
+		s->slots[i] = (struct fast_slot){ .generation = 2, .expires_ns = 1234, .packets = { 3, 3 } };
+	ops->until(s->w, h, 9000);
+	ops->take(s->w, h, &n);
+	assert_int_equal(n.packets[0] + n.packets[1], 0);
+	ops->remove(s->w, other, &n);
+	assert_int_equal(n.packets[0] + n.packets[1], 0);
+	close(s->peer);
+	s->peer = -1;
+	passes(s, 2);
+	assert_int_equal(ops->why(s->w, h), FAST_WHY_NO_HELPER);
+	assert_int_equal(s->slots[7].expires_ns, 1234);
+	assert_int_equal(s->slots[8].expires_ns, 1234);
+}
+
 static void without_a_helper_channels_wait(void **state)
 {
 	struct stage *s = *state;
@@ -461,6 +491,7 @@ int main(void)
 		STAGE(news_of_a_channel_is_taken),
 		STAGE(many_are_asked_for_a_few_at_a_time),
 		STAGE(when_the_helper_dies_nothing_passes_and_nothing_is_lost),
+		STAGE(a_slot_that_has_another_owner_is_left_alone),
 		STAGE(without_a_helper_channels_wait),
 		STAGE(nonsense_ends_the_connection),
 		cmocka_unit_test(messages_are_what_their_description_says),

@@ -81,7 +81,7 @@ struct turn_refused {
 	bool unproven; /* the client's address may be forged */
 	char user[64];	  /* as presented, cut; "" if none: a stranger's bytes, escape before showing */
 	char method[24];
-	char realm[64];	  /* of the path; "" if it did not come to that */
+	char realm[128];  /* of the path, whole (turn.realm has up to 127 bytes); "" if it did not come to that */
 	char reason[256]; /* the row's sentence and its detail */
 };
 

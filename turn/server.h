@@ -161,7 +161,7 @@ ssize_t turn_frame_length(const uint8_t *p, size_t n, size_t *ret_payload);
 struct turn_session_info {
 	uint64_t id; /* worker number in the low 8 bits */
 	char user[256];
-	char realm[64];
+	char realm[128]; /* whole: turn.realm has up to 127 bytes */
 	bool retired; /* the realm is no longer configured */
 	const char *transport;
 	struct addr client, local, relay;

@@ -648,6 +648,30 @@ static void a_client_that_is_told_the_new_name_takes_it_over(void **state)
 	assert_int_equal(refresh(&alice, -1), 0);
 }
 
+/* It is asked for by its name (stile turn why --realm NAME), and cut within a letter it would be no text. */
+static void a_long_name_of_the_default_realm_is_told_whole(void **state)
+{
+	struct world *w = *state;
+	char name[128];
+	struct client alice = client_udp(w, "192.0.2.1:1", "alice"), wrong = client_udp(w, "192.0.2.1:2", "alice");
+	struct turn_session_info seen[1], *next = seen;
+
+	memset(name, 'x', sizeof name);
+	memcpy(name + 62, "\xc3\xa4", 2); /* ends with the 64th byte */
+	name[127] = 0;
+	w->cfg.realm = name;
+	world_reload(w);
+	assert_int_equal(allocate(&alice), 0);
+	wrong.password = "wrong";
+	assert_int_equal(allocate(&wrong), 401);
+	assert_string_equal(latest(w).realm, name);
+	turn_server_sessions(w->server, &(struct turn_session_query){ .limit = 1, .realm = name }, w->now, keep_session, &next);
+	assert_ptr_equal(next, seen + 1);
+	assert_string_equal(seen[0].realm, name);
+	w->cfg.realm = (char *)WORLD_REALM;
+	world_reload(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -678,6 +702,7 @@ int main(void)
 		REALMS(a_removed_realms_slot_is_free_only_when_it_is_empty),
 		REALMS(the_default_realm_may_be_renamed_under_its_sessions),
 		REALMS(a_client_that_is_told_the_new_name_takes_it_over),
+		REALMS(a_long_name_of_the_default_realm_is_told_whole),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,7 +29,7 @@ struct waiting {
 	struct timer deadline;
 	int fd; /* -1 once it is somebody else's */
 	struct addr sender, local;
-	void *tag;
+	struct proxy_tag tag;
 	size_t n;
 	uint8_t bytes[PROXY_MAX];
 };
@@ -49,7 +49,7 @@ static void refuse(struct waiting *w, const char *why)
 {
 	struct proxy_intake *in = w->in;
 	struct addr sender = w->sender;
-	void *tag = w->tag;
+	struct proxy_tag tag = w->tag;
 
 	waiting_free(w);
 	in->ops->on_refused(&sender, tag, why, in->arg);
@@ -120,7 +120,8 @@ static void on_deadline(struct timer *t, uint64_t now)
 	refuse(container_of(t, struct waiting, deadline), "its PROXY protocol header did not come in time");
 }
 
-void proxy_intake_take(struct proxy_intake *in, int fd, const struct addr *sender, const struct addr *local, void *tag)
+void proxy_intake_take(struct proxy_intake *in, int fd, const struct addr *sender, const struct addr *local,
+		       struct proxy_tag tag)
 {
 	struct waiting *w = in->n < in->max ? malloc(sizeof(*w)) : NULL;
 

@@ -12,17 +12,21 @@
 
 struct proxy_intake;
 
+struct proxy_tag { /* the owner's, given back with each word about a connection */
+	void *of;
+	unsigned kind;
+};
 struct proxy_arrival {
 	int fd; /* the receiver's from here on */
 	struct addr client, server; /* as told; the connection's own if the header tells none */
 	struct addr sender; /* whose word it is; unset for a Unix socket */
-	void *tag; /* as given */
+	struct proxy_tag tag;
 };
 struct proxy_intake_ops {
 	void (*on_arrival)(const struct proxy_arrival *a, void *arg);
 	/* The connection is closed already. why: a sentence for the log; NULL if it came and went without a byte, as
 	 * simple health checks do, which is no event. */
-	void (*on_refused)(const struct addr *sender, void *tag, const char *why, void *arg);
+	void (*on_refused)(const struct addr *sender, struct proxy_tag tag, const char *why, void *arg);
 };
 struct proxy_intake_options {
 	unsigned waiting;	/* connections that may wait for their header; 0: 512 */
@@ -33,7 +37,8 @@ int proxy_intake_new(struct loop *l, const struct proxy_intake_options *o, const
 		     struct proxy_intake **ret_in);
 /* Takes over a non-blocking fd. The header is often there already: then a callback comes from inside. Exactly one
  * comes for each, unless the intake is freed first. */
-void proxy_intake_take(struct proxy_intake *in, int fd, const struct addr *sender, const struct addr *local, void *tag);
+void proxy_intake_take(struct proxy_intake *in, int fd, const struct addr *sender, const struct addr *local,
+		       struct proxy_tag tag);
 unsigned proxy_intake_waiting(const struct proxy_intake *in);
 struct proxy_intake *proxy_intake_free(struct proxy_intake *in); /* closes those that wait, without a word */
 DEFINE_CLEANUP(struct proxy_intake, proxy_intake_free)

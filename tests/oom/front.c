@@ -73,11 +73,11 @@ static void on_arrival(const struct proxy_arrival *a, void *arg)
 {
 	struct scene *sc = arg;
 
-	if (!front_take(sc->front, a->fd, &a->client, &a->server, a->tag))
+	if (!front_take(sc->front, a->fd, &a->client, &a->server, a->tag.of))
 		sc->over = true;
 }
 
-static void on_dropped(const struct addr *sender, void *tag, const char *why, void *arg)
+static void on_dropped(const struct addr *sender, struct proxy_tag tag, const char *why, void *arg)
 {
 	struct scene *sc = arg;
 
@@ -106,7 +106,7 @@ static void visit(struct loop *l, struct front_table *t, struct scene *sc)
 		close(fd[1]);
 		sc->over = true;
 	} else {
-		proxy_intake_take(in, fd[1], &sender, &sender, sc);
+		proxy_intake_take(in, fd[1], &sender, &sender, (struct proxy_tag){ sc, 1 });
 	}
 	if (!sc->over)
 		support_run_until(l, &sc->over, PATIENCE_MS);

@@ -126,13 +126,13 @@ static void on_arrival(const struct proxy_arrival *a, void *arg)
 	sc->any = true;
 }
 
-static void on_refused(const struct addr *sender, void *tag, const char *why, void *arg)
+static void on_refused(const struct addr *sender, struct proxy_tag tag, const char *why, void *arg)
 {
 	struct scene *sc = arg;
 
 	(void)sender;
 	sc->refusals++;
-	sc->tag = tag;
+	sc->tag = tag.of;
 	snprintf(sc->why, sizeof(sc->why), "%s", why ? why : "-");
 	sc->any = true;
 }
@@ -162,7 +162,7 @@ static int enter(struct scene *sc, const struct addr *sender, const void *p, siz
 	if (n)
 		assert_int_equal(write(fd[0], p, n), n);
 	sc->any = false;
-	proxy_intake_take(sc->intake, fd[1], sender, sender, sc);
+	proxy_intake_take(sc->intake, fd[1], sender, sender, (struct proxy_tag){ sc, 1 });
 	return fd[0];
 }
 
@@ -181,7 +181,7 @@ static void what_follows_the_header_is_left_to_the_connection(void **state)
 	assert_int_equal(read(sc.got.fd, rest, sizeof(rest)), 5);
 	assert_memory_equal(rest, "hello", 5);
 	assert_true(addr_equal(&sc.got.client, &told));
-	assert_true(addr_equal(&sc.got.sender, &balancer) && sc.got.tag == &sc);
+	assert_true(addr_equal(&sc.got.sender, &balancer) && sc.got.tag.of == &sc && sc.got.tag.kind == 1);
 	assert_int_equal(proxy_intake_waiting(sc.intake), 0);
 	close(sc.got.fd);
 	close(fd);

@@ -182,6 +182,34 @@ static void print_leaving(const json_t *own)
 		putchar('\n');
 }
 
+/* Where the front of a shared port sends connections, and which of these places do not answer. */
+static void print_front(const json_t *front)
+{
+	json_int_t waiting = json_integer_value(json_object_get(front, "waiting"));
+	const json_t *b;
+	size_t i;
+
+	if (!front)
+		return;
+	printf("    front       ");
+	json_array_foreach(json_object_get(front, "backends"), i, b) {
+		const char *down = json_string_value(json_object_get(b, "down"));
+		json_int_t open = json_integer_value(json_object_get(b, "open")), failed = json_integer_value(json_object_get(b, "failed"));
+
+		printf("%s%s %lld taken", i ? ", " : "", json_string_value(json_object_get(b, "backend")),
+		       (long long)json_integer_value(json_object_get(b, "taken")));
+		if (open)
+			printf(", %lld open", (long long)open);
+		if (failed)
+			printf(", %lld lost", (long long)failed);
+		if (down)
+			printf(" (down: %s)", down);
+	}
+	printf("%s", waiting ? "; " : "\n");
+	if (waiting)
+		printf("%lld waiting for their ClientHello\n", (long long)waiting);
+}
+
 static void print_listeners(const json_t *own)
 {
 	json_int_t users = json_integer_value(json_object_get(own, "users"));
@@ -236,6 +264,7 @@ static void print_fast_path(const json_t *f)
 static void print_turn(const json_t *own)
 {
 	print_listeners(own);
+	print_front(json_object_get(own, "front"));
 	print_fast_path(json_object_get(own, "fast_path"));
 }
 

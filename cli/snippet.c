@@ -17,6 +17,7 @@ static const struct {
 	[TURN_LISTEN_TCP] = { "turn", "tcp" },
 	[TURN_LISTEN_TLS] = { "turns", "tcp" },
 	[TURN_LISTEN_DTLS] = { NULL, NULL },
+	[TURN_LISTEN_FRONT] = { "turns", "tcp" },
 };
 
 /* The address clients use: as given, or the public one that the configuration knows, or a listener's. */
@@ -32,7 +33,7 @@ static const char *pick_host(const struct cli *cli, const struct turn_config *cf
 		if (!external[i].automatic)
 			return addr_print_ip(&external[i].ip, buf);
 	for (size_t i = 0; i < cfg->listen.n; i++)
-		if (addr_classify(&l[i].at) != ADDR_UNSPECIFIED)
+		if (!l[i].path[0] && addr_classify(&l[i].at) != ADDR_UNSPECIFIED)
 			return addr_print_ip(&l[i].at, buf);
 	return cfg->relay.addresses.n ? addr_print_ip(&relay[0], buf) : "localhost";
 }
@@ -56,7 +57,7 @@ static json_t *urls_json(const struct turn_config *cfg, const char *host)
 	json_t *urls = json_array();
 
 	for (size_t i = 0; i < cfg->listen.n; i++) {
-		if (!forms[l[i].proto].scheme)
+		if (l[i].path[0] || !forms[l[i].proto].scheme)
 			continue;
 		json_t *url = json_sprintf("%s:%s%s%s:%u?transport=%s", forms[l[i].proto].scheme, open, host, close,
 					   addr_port(&l[i].at), forms[l[i].proto].transport);

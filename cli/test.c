@@ -104,7 +104,8 @@ static int targets_from_config(struct plan *pl, unsigned wanted)
 	for (size_t i = 0; i < pl->turn->listen.n; i++) {
 		struct addr at = address_of(pl, &l[i]);
 		uint16_t port = addr_port(&at);
-		if (!(wanted & 1u << l[i].proto)) /* the same order: udp, tcp, tls, dtls */
+		unsigned proto = l[i].proto == TURN_LISTEN_FRONT ? TURN_LISTEN_TLS : l[i].proto;
+		if (l[i].path[0] || !(wanted & 1u << proto)) /* the same order: udp, tcp, tls, dtls */
 			continue;
 		if (pl->realm ? !leads_to_realm(pl->realm, &l[i]) : is_of_a_realm(pl->turn, &l[i]))
 			continue;
@@ -116,7 +117,7 @@ static int targets_from_config(struct plan *pl, unsigned wanted)
 			at = addr_family(&at) == AF_INET ? addr_v4(INADDR_LOOPBACK, port) :
 							   addr_v6((const uint8_t *)&in6addr_loopback, port);
 		}
-		add_target(pl, (enum turn_proto)l[i].proto, at);
+		add_target(pl, (enum turn_proto)proto, at);
 	}
 	return pl->n ? 0 : cli_fail(pl->cli, "%s has no listener of this transport", cli_config_path(pl->cli));
 }

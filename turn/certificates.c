@@ -61,7 +61,7 @@ int turn_contexts_load(const struct turn_service *ts, const struct turn_config *
 	*ret_c = (struct turn_contexts){ 0 };
 	*warning = 0;
 	for (size_t i = 0; i < cfg->listen.n; i++) {
-		want_tls |= listen[i].proto == TURN_LISTEN_TLS;
+		want_tls |= listen[i].proto == TURN_LISTEN_TLS || (listen[i].proto == TURN_LISTEN_FRONT && cfg->certificate);
 		want_dtls |= listen[i].proto == TURN_LISTEN_DTLS;
 	}
 	if (want_tls)

@@ -6,6 +6,7 @@
  *
  * Names and meanings of the keys are promised to administrators: they grow, they do not change.
  */
+#include "common/front.h"
 #include "turn/config.h"
 
 /* Row of a member of a map inside struct turn_config: offsets are counted from the map's own struct. */
@@ -14,8 +15,9 @@
 #define SIZE_OF(map) sizeof(((struct turn_config *)NULL)->map)
 #define SCHEMA(n, r, s) { .name = (n), .rows = (r), .n_rows = ARRAY_LEN(r), .size = (s) }
 
-/* In the order of enum turn_listen_proto. */
-static const char *const protocols[] = { "udp", "tcp", "tls", "dtls", NULL };
+/* In the order of enum turn_listen_proto; a realm's clients come to a transport, whatever front led them there. */
+static const char *const protocols[] = { "udp", "tcp", "tls", "dtls", "front", NULL };
+static const char *const realm_protocols[] = { "udp", "tcp", "tls", "dtls", NULL };
 
 /* clang-format off */
 static const struct cfg_row user_rows[] = {
@@ -176,7 +178,7 @@ static const struct cfg_row realm_rows[] = {
 	{ .name = "server_names", .type = &cfg_string, REALM(server_names), .flags = CFG_LIST | CFG_RELOAD, .min = 1, .max = 253,
 	  .help = "TLS and DTLS clients that ask for one of these host names (SNI) belong to this realm; \"*.partner.example\" "
 		  "is any one label in front. The exact name beats the pattern." },
-	{ .name = "listen", .type = &cfg_endpoint, REALM(listen), .flags = CFG_LIST | CFG_RELOAD, .choices = protocols,
+	{ .name = "listen", .type = &cfg_endpoint, REALM(listen), .flags = CFG_LIST | CFG_RELOAD, .choices = realm_protocols,
 	  .help = "Clients that came to these addresses belong to this realm, unless a server name said otherwise; each "
 		  "must be one of turn.listen, or an address that a listener on 0.0.0.0 or :: covers." },
 	{ .name = "certificate", .type = &cfg_path, REALM(certificate), .flags = CFG_RELOAD,
@@ -197,6 +199,47 @@ static const struct cfg_row realm_rows[] = {
 	  .help = "What clients of this realm may use of the server's turn.limits." },
 };
 static const struct cfg_schema realm_schema = SCHEMA("turn.realms", realm_rows, sizeof(struct turn_realm_section));
+
+static const struct cfg_row proxy_rows[] = {
+	{ .name = "from", .type = &cfg_prefix, IN(proxy_protocol, from), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Load balancers, as prefixes. A TCP or TLS connection from there must begin with a PROXY protocol "
+		  "header of version 2 (haproxy: send-proxy-v2); the address that it tells is the client's, in limits, log "
+		  "and answers. Whoever can connect from these addresses can pretend to be anybody." },
+};
+static const struct cfg_schema proxy_schema = SCHEMA("turn.proxy_protocol", proxy_rows, SIZE_OF(proxy_protocol));
+
+static const char *const ourselves[] = { "turn", NULL };
+static const struct cfg_row route_rows[] = {
+	{ .name = "server_name", .type = &cfg_string, CFG_AT(struct front_route, server_name), .flags = CFG_LIST | CFG_RELOAD,
+	  .min = 1, .max = 253,
+	  .help = "Names that the client asks for (SNI); \"*.example.org\" is any one label in front. Absent: any name, or "
+		  "none." },
+	{ .name = "alpn", .type = &cfg_string, CFG_AT(struct front_route, alpn), .flags = CFG_LIST | CFG_RELOAD,
+	  .min = 1, .max = 255,
+	  .help = "Protocols of which the client offers one (ALPN): TURN's are stun.turn and stun.nat-discovery, a web "
+		  "server's h2 and http/1.1. Absent: any, or none." },
+	{ .name = "to", .type = &cfg_backend, CFG_AT(struct front_route, to), .flags = CFG_REQUIRED | CFG_RELOAD, .choices = ourselves,
+	  .help = "Who gets the connection: turn, which is this server with its own TLS; a Unix socket, \"unix:/run/x.sock\"; "
+		  "or a numeric address with a port." },
+	{ .name = "proxy_protocol", .type = &cfg_bool, CFG_AT(struct front_route, proxy_protocol), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether the connection begins with a PROXY protocol header of version 2, which tells the client's address. "
+		  "Stile's services on a Unix socket and nginx with \"listen … proxy_protocol\" want one." },
+};
+static const struct cfg_schema route_schema = SCHEMA("turn.front.routes", route_rows, sizeof(struct front_route));
+
+static const struct cfg_row front_rows[] = {
+	{ .name = "routes", .sub = &route_schema, IN(front, routes), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Where connections of \"front:\" listeners go, by what their TLS ClientHello asks for: the first route that "
+		  "fits counts; what fits none is for turn. Plain STUN over TCP is for turn as long as one could be." },
+	{ .name = "connections", .type = &cfg_count, IN(front, connections), .flags = CFG_RELOAD, .min = 1, .def = "10000",
+	  .unit = "connections", .help = "Connections in total that wait for their ClientHello or are joined to a backend." },
+	{ .name = "connections_per_address", .type = &cfg_count, IN(front, connections_per_address), .flags = CFG_RELOAD,
+	  .min = 1, .def = "200", .unit = "connections",
+	  .help = "The same from one address; raise it if many clients share one public address." },
+	{ .name = "idle", .type = &cfg_duration, IN(front, idle_ms), .flags = CFG_RELOAD, .min = 10000, .max = 604800000, .def = "1h",
+	  .help = "A connection with a backend on which no byte has moved for so long is closed." },
+};
+static const struct cfg_schema front_schema = SCHEMA("turn.front", front_rows, SIZE_OF(front));
 
 static const struct cfg_row lifetime_rows[] = {
 	{ .name = "default", .type = &cfg_duration, IN(lifetime, default_ms), .flags = CFG_RELOAD,
@@ -234,10 +277,11 @@ static const struct cfg_row turn_rows[] = {
 	  .min = 1, .max = 127, .def = "stile",
 	  .help = "Realm of the credentials; usually the domain. Passwords that clients have saved as a hash are bound "
 		  "to it; after a change running sessions go on, and new ones are told the new name." },
-	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct turn_config, listen), .flags = CFG_LIST | CFG_RELOAD,
+	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct turn_config, listen), .flags = CFG_LIST | CFG_RELOAD | CFG_UNIX,
 	  .choices = protocols, .def = "udp:0.0.0.0:3478, tcp:0.0.0.0:3478",
 	  .help = "Where clients connect: udp, tcp, tls or dtls, address and port, in the order they are recommended to "
-		  "clients. tls and dtls need a certificate. For networks that let out only web traffic: \"tls:0.0.0.0:443\". A reload "
+		  "clients. tls and dtls need a certificate. \"front:0.0.0.0:443\" shares a port, see turn.front; "
+		  "\"tls:unix:/run/stile/turn-443.sock\" takes what another service's front hands on. For networks that let out only web traffic: \"tls:0.0.0.0:443\". A reload "
 		  "serves added ones at once; removed ones serve the allocations they have and close behind the last." },
 	{ .name = "certificate", .type = &cfg_path, CFG_AT(struct turn_config, certificate),
 	  .flags = CFG_RELOAD,
@@ -262,6 +306,10 @@ static const struct cfg_row turn_rows[] = {
 	{ .name = "realms", .sub = &realm_schema, CFG_AT(struct turn_config, realms), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "More realms on this server, each with its own users, rules, share of the limits and certificate; the keys "
 		  "above describe the default realm, whose clients are all others." },
+	{ .name = "proxy_protocol", .sub = &proxy_schema, CFG_AT(struct turn_config, proxy_protocol), .flags = CFG_RELOAD,
+	  .help = "Load balancers in front of TCP and TLS." },
+	{ .name = "front", .sub = &front_schema, CFG_AT(struct turn_config, front), .flags = CFG_RELOAD,
+	  .help = "Sharing a port, as 443, with web servers and other services: what \"front:\" listeners do." },
 	{ .name = "lifetime", .sub = &lifetime_schema, CFG_AT(struct turn_config, lifetime), .flags = CFG_RELOAD,
 	  .help = "How long allocations and nonces live." },
 	{ .name = "drain", .type = &cfg_duration, CFG_AT(struct turn_config, drain_ms), .flags = CFG_RELOAD,

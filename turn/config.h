@@ -8,7 +8,7 @@
 #include "common/config.h"
 #include "common/service.h"
 
-enum turn_listen_proto { TURN_LISTEN_UDP, TURN_LISTEN_TCP, TURN_LISTEN_TLS, TURN_LISTEN_DTLS };
+enum turn_listen_proto { TURN_LISTEN_UDP, TURN_LISTEN_TCP, TURN_LISTEN_TLS, TURN_LISTEN_DTLS, TURN_LISTEN_FRONT };
 
 struct turn_user_section {
 	char *name, *password; /* password is CFG_SECRET: password_file works too */
@@ -58,6 +58,14 @@ struct turn_config {
 	struct turn_limits limits;
 	struct cfg_list realms; /* struct turn_realm_section */
 	struct {
+		struct cfg_list from; /* struct prefix: load balancers that begin connections with a PROXY header */
+	} proxy_protocol;
+	struct {
+		struct cfg_list routes; /* struct front_route */
+		uint64_t connections, connections_per_address;
+		uint64_t idle_ms;
+	} front; /* of listeners "front:" */
+	struct {
 		uint64_t default_ms, max_ms; /* 600 s, 3600 s */
 		uint64_t nonce_ms;
 	} lifetime;
@@ -88,6 +96,9 @@ extern const struct cfg_root turn_cfg_root;	   /* fills struct turn_root */
  * but probably not meant (the whole internet as peers, a short secret) is a warning. */
 void turn_config_check(struct cfg *c);
 void turn_fast_path_check(struct cfg *c); /* the part of it that stile-fastpath reads */
+void turn_config_check_front(struct cfg *c); /* a part of it: turn/config_check_front.c */
+/* Whether a connection to a front can be for stile-turn itself, which takes a certificate then. */
+bool turn_config_front_serves_us(const struct turn_config *t);
 /* For struct service_ops: the log settings with this section's override, and the store's folder. */
 void turn_log_config(const void *values, struct log_config *ret_lc);
 const char *turn_store_path(const void *values);

@@ -402,7 +402,8 @@ bool check_wants_tls(const struct turn_config *t, const struct cfg_endpoint **re
 	*ret_first = NULL;
 	*ret_dtls = false;
 	for (size_t i = t->listen.n; i-- > 0;) {
-		if (l[i].proto != TURN_LISTEN_TLS && l[i].proto != TURN_LISTEN_DTLS)
+		if (l[i].proto != TURN_LISTEN_TLS && l[i].proto != TURN_LISTEN_DTLS &&
+		    !(l[i].proto == TURN_LISTEN_FRONT && (t->certificate || turn_config_front_serves_us(t))))
 			continue;
 		*ret_first = &l[i];
 		*ret_dtls |= l[i].proto == TURN_LISTEN_DTLS;
@@ -424,8 +425,8 @@ static void check_certificate(struct cfg *c, const struct turn_config *t)
 	}
 	cfg_add_error(c, t->certificate ? "turn.certificate" : t->key ? "turn.key" :
 				     item("listen", (size_t)(l - (const struct cfg_endpoint *)t->listen.items), NULL).s,
-		      "listener %s:%s needs turn.certificate and turn.key; %s missing", l->proto == TURN_LISTEN_TLS ? "tls" : "dtls",
-		      addr_print(&l->at, text), t->certificate ? "the key is" : t->key ? "the certificate is" : "both are");
+		      "listener %s:%s needs turn.certificate and turn.key; %s missing", l->proto == TURN_LISTEN_TLS ? "tls" : l->proto == TURN_LISTEN_DTLS ? "dtls" : "front",
+		      l->path[0] ? l->path : addr_print(&l->at, text), t->certificate ? "the key is" : t->key ? "the certificate is" : "both are");
 }
 
 static void check_lifetimes(struct cfg *c, const struct turn_config *t)
@@ -482,4 +483,5 @@ void turn_config_check(struct cfg *c)
 	turn_fast_path_check(c);
 	check_realms(c, t);
 	check_external(c, root);
+	turn_config_check_front(c);
 }

@@ -130,7 +130,7 @@ static bool listen_before(const struct turn_config *t, struct place end, const s
 
 static void check_listen(struct cfg *c, const struct turn_config *t, size_t i)
 {
-	static const char *const protos[] = { "udp", "tcp", "tls", "dtls" };
+	static const char *const protos[] = { "udp", "tcp", "tls", "dtls", "front" };
 	const struct turn_realm_section *x = &((const struct turn_realm_section *)t->realms.items)[i];
 	const struct cfg_endpoint *l = x->listen.items;
 	char text[ADDR_STRLEN];

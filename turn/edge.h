@@ -43,6 +43,8 @@ struct turn_service {
 	struct turn_policy *policy;
 	struct turn_totals *totals;
 	struct turn_clients *clients;
+	struct turn_clients *front_clients; /* that wait at a front, or are joined to a backend */
+	struct front_table *front;
 	struct turn_reservations *reservations;
 	struct turn_discovery *discovery; /* immutable; the workers read it */
 	struct metrics *metrics;
@@ -84,7 +86,16 @@ struct turn_udp {
 };
 
 /* Lines that strangers can cause at any rate: each has a gate (turn/core.h). */
-enum turn_edge_line { TURN_LINE_FAILED, TURN_LINE_GARBAGE, TURN_LINE_LIMIT, TURN_LINE_ACCEPT, TURN_EDGE_LINES };
+enum turn_edge_line {
+	TURN_LINE_FAILED,
+	TURN_LINE_GARBAGE,
+	TURN_LINE_LIMIT,
+	TURN_LINE_ACCEPT,
+	TURN_LINE_PROXY,
+	TURN_LINE_FRONT,
+	TURN_LINE_FRONT_JOINED,
+	TURN_EDGE_LINES
+};
 
 struct turn_worker {
 	struct turn_service *ts;
@@ -96,6 +107,8 @@ struct turn_worker {
 	struct turn_contexts contexts; /* referenced; of what connects from now on */
 	struct list udp;       /* struct turn_udp */
 	struct list acceptors; /* struct turn_acceptor */
+	struct proxy_intake *intake; /* connections that must tell first whose they are: edge_front.c */
+	struct front *front;
 	struct list flows;    /* struct turn_flow: edge_tcp.c */
 	struct list conns;    /* struct turn_conn */
 	struct htable sessions; /* struct turn_dtls_session, by client and local address */
@@ -173,6 +186,7 @@ void turn_queues_look(struct turn_worker *w);
 /* struct turn_listen_kind */
 int turn_tcp_open(struct turn_worker *w, struct turn_listener *l);
 int turn_tls_open(struct turn_worker *w, struct turn_listener *l);
+int turn_front_listener_open(struct turn_worker *w, struct turn_listener *l);
 void turn_acceptor_settle(struct turn_worker *w, struct turn_listener *l);
 void turn_acceptor_close(struct turn_worker *w, struct turn_listener *l);
 void turn_acceptors_close(struct turn_worker *w);
@@ -181,6 +195,29 @@ void turn_conn_finish(struct turn_conn *c); /* its flow has ended */
 /* To the worker that has what the request names, which handles the request; false: it cannot go there. */
 bool turn_conn_send_home(const struct turn_path *p, unsigned worker, const void *request, size_t n);
 void turn_conns_close(struct turn_worker *w);
+
+/* A TCP or TLS client whose address is known: counted against it, or closed. */
+struct turn_arrival {
+	int fd; /* taken over */
+	const struct addr *client, *server;
+	struct turn_listener *listener;
+	bool tls;
+};
+void turn_conn_arrived(struct turn_worker *w, const struct turn_arrival *a);
+
+/* edge_front.c */
+int turn_front_open(struct turn_worker *w);
+void turn_front_close(struct turn_worker *w);
+struct turn_accepted {
+	int fd; /* taken over */
+	const struct addr *peer, *local; /* both unset on a Unix socket */
+	struct turn_listener *listener;
+	enum turn_listen_proto proto;
+};
+void turn_stream_accepted(struct turn_worker *w, const struct turn_accepted *a);
+int turn_front_table(const struct turn_service *ts, const struct turn_config *cfg, struct front_table **ret_t);
+void turn_front_swap(struct turn_service *ts, struct front_table *fresh, uint64_t idle_ms); /* fresh is taken */
+json_t *turn_front_json(struct turn_service *ts); /* NULL: there is no front */
 
 /* edge_dtls.c */
 int turn_dtls_listen(struct turn_udp *u, struct tls_ctx *ctx);

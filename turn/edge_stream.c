@@ -20,8 +20,8 @@ struct turn_acceptor {
 	struct turn_listener *listener;
 	struct acceptor *acceptor;
 	struct turn_worker *worker;
-	struct addr at;
-	bool tls;
+	enum turn_listen_proto proto; /* a copy: the listener's own may be written meanwhile */
+	char place[TURN_PLACE_STRLEN];
 };
 
 struct turn_conn {
@@ -330,26 +330,25 @@ static struct dgram_mark mark_of(int fd, const struct addr *local)
 	return mark;
 }
 
-static int conn_new(struct turn_acceptor *a, int fd, const struct addr *peer, const struct addr *local)
+static int conn_new(struct turn_worker *w, const struct turn_arrival *a)
 {
-	struct turn_worker *w = a->worker;
 	struct turn_conn *c = calloc(1, sizeof *c);
-	bool tls = a->tls;
 	int r;
 
-	if (!c) {
-		close(fd);
+	if (!c || (a->tls && !w->contexts.tls)) { /* a front that was to hand all of TLS on has no certificate */
+		close(a->fd);
+		free(c);
 		return -ENOMEM;
 	}
 	c->worker = w;
-	c->transport = tls ? &transport_tls : &transport_tcp;
-	c->client = *peer;
-	c->local = *local;
-	c->mark = mark_of(fd, local);
+	c->transport = a->tls ? &transport_tls : &transport_tcp;
+	c->client = *a->client;
+	c->local = *a->server;
+	c->mark = mark_of(a->fd, a->server);
 	c->unused.fire = on_unused;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
-	r = stream_new(w->loop, fd,
-		       &(struct stream_options){ .tls = tls ? w->contexts.tls : NULL, .max_in = TURN_MAX_FRAME + 1,
+	setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
+	r = stream_new(w->loop, a->fd,
+		       &(struct stream_options){ .tls = a->tls ? w->contexts.tls : NULL, .max_in = TURN_MAX_FRAME + 1,
 						 .max_out = TURN_STREAM_OUT },
 		       &conn_ops, c, &c->stream);
 	if (r < 0) {
@@ -363,16 +362,19 @@ static int conn_new(struct turn_acceptor *a, int fd, const struct addr *peer, co
 	return 0;
 }
 
+void turn_conn_arrived(struct turn_worker *w, const struct turn_arrival *a)
+{
+	if (!turn_client_admit(w, a->client))
+		close(a->fd);
+	else if (conn_new(w, a) < 0)
+		turn_clients_leave(w->ts->clients, a->client);
+}
+
 static void on_accept(int fd, const struct addr *peer, const struct addr *local, void *arg)
 {
 	struct turn_acceptor *a = arg;
 
-	if (!turn_client_admit(a->worker, peer)) {
-		close(fd);
-		return;
-	}
-	if (conn_new(a, fd, peer, local) < 0)
-		turn_clients_leave(a->worker->ts->clients, peer);
+	turn_stream_accepted(a->worker, &(struct turn_accepted){ fd, peer, local, a->listener, a->proto });
 }
 
 static void on_accept_error(int err, void *arg)
@@ -381,7 +383,7 @@ static void on_accept_error(int err, void *arg)
 	uint64_t suppressed;
 
 	if (turn_edge_may_log(a->worker, TURN_LINE_ACCEPT, &suppressed))
-		log_emit(&MSG_TURN_ACCEPT_FAILED, LF_ADDR("listener", &a->at), LF_ERRNO("error", err),
+		log_emit(&MSG_TURN_ACCEPT_FAILED, LF_STR("listener", a->place), LF_ERRNO("error", err),
 			 LF_U64("suppressed", suppressed));
 }
 
@@ -400,7 +402,7 @@ static struct turn_acceptor *find(const struct turn_worker *w, const struct turn
 	return NULL;
 }
 
-static int acceptor_open(struct turn_worker *w, struct turn_listener *l, bool tls)
+static int acceptor_open(struct turn_worker *w, struct turn_listener *l, enum turn_listen_proto proto)
 {
 	struct turn_acceptor *a = find(w, l);
 	int fd = l->fds[w->index], r;
@@ -410,7 +412,8 @@ static int acceptor_open(struct turn_worker *w, struct turn_listener *l, bool tl
 	a = calloc(1, sizeof *a);
 	if (!a)
 		return -ENOMEM;
-	*a = (struct turn_acceptor){ .worker = w, .listener = l, .at = l->spec.at, .tls = tls };
+	*a = (struct turn_acceptor){ .worker = w, .listener = l, .proto = proto };
+	turn_listener_place(&l->spec, a->place);
 	l->fds[w->index] = -1; /* the acceptor owns it, also when it fails */
 	r = acceptor_new(w->loop, fd, &acceptor_ops, a, &a->acceptor);
 	if (r < 0) {
@@ -423,12 +426,17 @@ static int acceptor_open(struct turn_worker *w, struct turn_listener *l, bool tl
 
 int turn_tcp_open(struct turn_worker *w, struct turn_listener *l)
 {
-	return acceptor_open(w, l, false);
+	return acceptor_open(w, l, TURN_LISTEN_TCP);
 }
 
 int turn_tls_open(struct turn_worker *w, struct turn_listener *l)
 {
-	return acceptor_open(w, l, true);
+	return acceptor_open(w, l, TURN_LISTEN_TLS);
+}
+
+int turn_front_listener_open(struct turn_worker *w, struct turn_listener *l)
+{
+	return acceptor_open(w, l, TURN_LISTEN_FRONT);
 }
 
 static void acceptor_end(struct turn_acceptor *a)
@@ -457,7 +465,7 @@ void turn_acceptor_settle(struct turn_worker *w, struct turn_listener *l)
 		acceptor_end(a);
 		return;
 	}
-	a->tls = turn_listener_kind(l)->tls;
+	a->proto = l->spec.proto;
 }
 
 void turn_acceptors_close(struct turn_worker *w)

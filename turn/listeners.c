@@ -10,6 +10,7 @@
  */
 #include "turn/listeners.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/fsuid.h>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 #include "common/fd.h"
 #include "common/reuseport.h"
+#include "common/unix_socket.h"
 #include "turn/edge.h"
 #include "turn/lanes.h"
 #include "turn/log_msgs.h"
@@ -33,6 +35,7 @@ const struct turn_listen_kind turn_listen_kinds[] = {
 	{ "tcp", false, false, turn_tcp_open, turn_acceptor_settle, turn_acceptor_close },
 	{ "tls", false, true, turn_tls_open, turn_acceptor_settle, turn_acceptor_close },
 	{ "dtls", true, true, turn_dtls_open, turn_udp_settle, turn_udp_close },
+	{ "front", false, true, turn_front_listener_open, turn_acceptor_settle, turn_acceptor_close },
 };
 
 static bool on_udp(const struct turn_listener_spec *spec)
@@ -40,7 +43,37 @@ static bool on_udp(const struct turn_listener_spec *spec)
 	return turn_listen_kinds[spec->proto].udp;
 }
 
+const char *turn_listener_place(const struct turn_listener_spec *spec, char buf[static TURN_PLACE_STRLEN])
+{
+	if (!spec->path[0])
+		return addr_print(&spec->at, buf);
+	snprintf(buf, TURN_PLACE_STRLEN, "unix:%s", spec->path);
+	return buf;
+}
+
+static bool same_place(const struct turn_listener_spec *a, const struct turn_listener_spec *b)
+{
+	return on_udp(a) == on_udp(b) && addr_equal(&a->at, &b->at) && strcmp(a->path, b->path) == 0;
+}
+
 /* ---- sockets ---- */
+
+/* Made as root while we are, for the folder may be nobody's but root's, and given to the service's user. */
+static int bind_unix(const struct turn_service *ts, const char *path, int *ret_fd)
+{
+	uid_t was = (uid_t)setfsuid(geteuid());
+	int r = unix_socket_listen(path, &(struct unix_socket_options){ .mode = 0660, .uid = ts->svc->uid }, ret_fd);
+
+	setfsuid(was);
+	return r;
+}
+
+/* Of a Unix socket there is one, which the workers share. */
+static int share(int fd, int *ret_fd)
+{
+	*ret_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return *ret_fd < 0 ? -errno : 0;
+}
 
 static int bind_one(const struct turn_listener_spec *spec, int *ret_fd)
 {
@@ -67,13 +100,17 @@ static const char *advice_for(const struct turn_service *ts, int r)
 
 static int bind_error(const struct turn_service *ts, const struct turn_listener_spec *spec, int r, char *err, size_t err_n)
 {
-	char at[ADDR_STRLEN], who[96] = "";
+	char at[TURN_PLACE_STRLEN], who[96] = "";
 
-	if (r == -EADDRINUSE)
+	if (r == -EADDRINUSE && spec->path[0])
+		snprintf(who, sizeof who, "; another process listens there; see: ss -lxp");
+	else if (r == -EEXIST)
+		snprintf(who, sizeof who, "; something that is no socket is in the way");
+	else if (r == -EADDRINUSE)
 		snprintf(who, sizeof who, "; another program has this port; see: ss -ln%cp 'sport = :%u'",
 			 on_udp(spec) ? 'u' : 't', addr_port(&spec->at));
 	snprintf(err, err_n, "cannot listen on %s:%s: %s%s%s", turn_listen_kinds[spec->proto].name,
-		 addr_print(&spec->at, at), strerror(-r), who, advice_for(ts, r));
+		 turn_listener_place(spec, at), strerror(-r), who, spec->path[0] ? "" : advice_for(ts, r));
 	return r;
 }
 
@@ -134,11 +171,12 @@ static int bind_sockets(const struct turn_service *ts, const struct turn_listene
 			const struct turn_listener_spec *spec)
 {
 	int (*steer)(int, sa_family_t, unsigned) = on_udp(spec) ? turn_lanes_steer : reuseport_steer;
-	int r = probe_free(ts, p, spec), steered = 0;
+	bool is_unix = spec->path[0];
+	int r = is_unix ? bind_unix(ts, spec->path, &l->fds[0]) : probe_free(ts, p, spec), steered = 0;
 
-	for (unsigned i = 0; i < n_sockets(spec, ts->n_workers) && r == 0; i++) {
-		r = bind_one(spec, &l->fds[i]);
-		if (r == 0 && i == 0)
+	for (unsigned i = is_unix; i < n_sockets(spec, ts->n_workers) && r == 0; i++) {
+		r = is_unix ? share(l->fds[0], &l->fds[i]) : bind_one(spec, &l->fds[i]);
+		if (r == 0 && i == 0 && !is_unix)
 			steered = steer(l->fds[0], addr_family(&spec->at), ts->n_workers);
 	}
 	if (r < 0)
@@ -148,10 +186,18 @@ static int bind_sockets(const struct turn_service *ts, const struct turn_listene
 	return r;
 }
 
+/* Its file goes with the socket; not if the configuration has it again, bound anew. */
+static void remove_file(const struct turn_listener *l)
+{
+	if (l->spec.path[0] && unix_socket_remove_dead(l->spec.path) < 0)
+		return; /* it lives, or is not ours to remove: the next start takes it over */
+}
+
 void turn_listener_free(struct turn_listener *l, unsigned n_workers)
 {
 	list_unlink(&l->node);
 	close_sockets(l, n_workers);
+	remove_file(l);
 	free(l);
 }
 
@@ -167,7 +213,7 @@ static struct turn_listener *find(const struct turn_service *ts, const struct tu
 {
 	list_for_each(it, &ts->listeners) {
 		struct turn_listener *l = list_entry(it, struct turn_listener, node);
-		if (on_udp(&l->spec) == on_udp(spec) && addr_equal(&l->spec.at, &spec->at))
+		if (same_place(&l->spec, spec))
 			return l;
 	}
 	return NULL;
@@ -177,7 +223,10 @@ static struct turn_listener_spec spec_of(const struct turn_config *cfg, size_t i
 {
 	const struct cfg_endpoint *at = cfg->listen.items;
 
-	return (struct turn_listener_spec){ .proto = at[i].proto, .at = at[i].at };
+	struct turn_listener_spec spec = { .proto = at[i].proto, .at = at[i].at };
+
+	memcpy(spec.path, at[i].path, sizeof spec.path);
+	return spec;
 }
 
 /* The UDP sockets of one that drains are there still; a stream's are closed. */
@@ -320,13 +369,16 @@ static void settle(struct worker *wk, void *arg)
 
 static void log_listener(const struct log_msg *msg, const struct turn_listener *l)
 {
-	log_emit(msg, LF_STR("transport", turn_listener_kind(l)->name), LF_ADDR("address", &l->spec.at));
+	char place[TURN_PLACE_STRLEN];
+
+	log_emit(msg, LF_STR("transport", turn_listener_kind(l)->name), LF_STR("address", turn_listener_place(&l->spec, place)));
 }
 
 static void keep(struct turn_service *ts, struct turn_listeners_entry *e, struct list *order)
 {
 	struct turn_listener *l = e->l;
 	bool was_removed = l->removed && !e->bound, other = l->spec.proto != e->spec.proto;
+	char place[TURN_PLACE_STRLEN];
 
 	list_unlink(&l->node);
 	list_append(order, &l->node);
@@ -334,7 +386,7 @@ static void keep(struct turn_service *ts, struct turn_listeners_entry *e, struct
 	l->removed = false;
 	if (e->bound || other)
 		log_emit(&MSG_TURN_LISTENING, LF_STR("transport", turn_listener_kind(l)->name),
-			 LF_ADDR("address", &l->spec.at), LF_U64("workers", ts->n_workers));
+			 LF_STR("address", turn_listener_place(&l->spec, place)), LF_U64("workers", ts->n_workers));
 	else if (was_removed)
 		log_listener(&MSG_TURN_LISTENER_BACK, l);
 	*e = (struct turn_listeners_entry){ .l = NULL };
@@ -412,9 +464,9 @@ void turn_listeners_take(struct turn_service *ts, struct turn_listeners_plan *p)
 
 static int tell(struct service_changes *ch, const struct turn_listener_spec *spec, const char *what)
 {
-	char key[ADDR_STRLEN + 32], at[ADDR_STRLEN];
+	char key[TURN_PLACE_STRLEN + 32], at[TURN_PLACE_STRLEN];
 
-	snprintf(key, sizeof key, "listener %s:%s", turn_listen_kinds[spec->proto].name, addr_print(&spec->at, at));
+	snprintf(key, sizeof key, "listener %s:%s", turn_listen_kinds[spec->proto].name, turn_listener_place(spec, at));
 	return service_changes_add(ch, &(struct cfg_change){ .key = key, .what = what });
 }
 
@@ -422,7 +474,7 @@ static int examine_wanted(const struct turn_service *ts, const struct turn_liste
 			  char *err, size_t err_n)
 {
 	const struct turn_listener *l = find(ts, spec);
-	int r = l && has_sockets(l) ? 0 : probe_free(ts, NULL, spec);
+	int r = spec->path[0] || (l && has_sockets(l)) ? 0 : probe_free(ts, NULL, spec);
 
 	if (r < 0)
 		return bind_error(ts, spec, r, err, err_n);
@@ -460,7 +512,7 @@ int turn_listeners_examine(struct turn_service *ts, const struct turn_config *cf
 		bool wanted = l->removed;
 		for (size_t i = 0; i < cfg->listen.n && !wanted; i++) {
 			struct turn_listener_spec spec = spec_of(cfg, i);
-			wanted = spec.proto == l->spec.proto && addr_equal(&spec.at, &l->spec.at);
+			wanted = spec.proto == l->spec.proto && same_place(&spec, &l->spec);
 		}
 		if (!wanted && r == 0)
 			r = examine_gone(l, ch);

@@ -23,7 +23,11 @@ struct turn_contexts;
 struct turn_listener_spec { /* as configured; grows with what turn.listen can say */
 	enum turn_listen_proto proto;
 	struct addr at;
+	char path[CFG_UNIX_PATH]; /* of a Unix socket, and at is unset; else "" */
 };
+/* "0.0.0.0:3478", "unix:/run/stile/turn-443.sock" */
+enum { TURN_PLACE_STRLEN = CFG_UNIX_PATH + 8 };
+const char *turn_listener_place(const struct turn_listener_spec *spec, char buf[static TURN_PLACE_STRLEN]);
 
 /* Written by the main thread; the workers look at it while that waits for them (workers_call). */
 struct turn_listener {

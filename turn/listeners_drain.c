@@ -59,6 +59,8 @@ static void set_paused(struct turn_service *ts, struct turn_listener *l, bool pa
 
 static void finish(struct turn_service *ts, struct turn_listener *l)
 {
+	char place[TURN_PLACE_STRLEN];
+
 	set_paused(ts, l, true);
 	turn_listeners_count(ts);
 	if (!is_empty(l)) {
@@ -67,7 +69,7 @@ static void finish(struct turn_service *ts, struct turn_listener *l)
 	}
 	workers_call(&ts->workers, close_one, l);
 	log_emit(&MSG_TURN_LISTENER_CLOSED, LF_STR("transport", turn_listener_kind(l)->name),
-		 LF_ADDR("address", &l->spec.at));
+		 LF_STR("address", turn_listener_place(&l->spec, place)));
 	turn_listener_free(l, ts->n_workers);
 }
 
@@ -105,7 +107,7 @@ static const char *state_of(const struct turn_listener *l)
 json_t *turn_listeners_json(struct turn_service *ts, bool removed_too)
 {
 	json_t *rows = json_array();
-	char at[ADDR_STRLEN];
+	char at[TURN_PLACE_STRLEN];
 
 	if (removed_too)
 		turn_listeners_count(ts);
@@ -114,7 +116,7 @@ json_t *turn_listeners_json(struct turn_service *ts, bool removed_too)
 		if (l->removed && !removed_too)
 			continue;
 		json_t *row = json_pack("{s:s, s:s}", "transport", turn_listener_kind(l)->name, "address",
-					addr_print(&l->spec.at, at));
+					turn_listener_place(&l->spec, at));
 		if (row && removed_too)
 			json_object_update_new(row, json_pack("{s:s, s:i, s:i}", "state", state_of(l), "allocations",
 							      (int)l->allocations, "connections",

@@ -42,6 +42,10 @@ static const char *const drops[TURN_DROPS + 1] = {
 	[TURN_DROP_BAD_FRAME] = "bad_frame",
 	[TURN_DROP_CLIENT_SLOW] = "client_slow", [TURN_DROP_CONN_LIMIT] = "connection_limit",
 	[TURN_DROP_CONN_UNUSED] = "connection_unused", [TURN_DROP_CONN_FAILED] = "connection_failed",
+	[TURN_DROP_PROXY_HEADER] = "proxy_header",
+	[TURN_DROP_FRONT_NOT_TLS] = "front_not_tls", [TURN_DROP_FRONT_BAD_HELLO] = "front_bad_hello",
+	[TURN_DROP_FRONT_SLOW] = "front_slow", [TURN_DROP_FRONT_LIMIT] = "front_limit",
+	[TURN_DROP_FRONT_BACKEND_DOWN] = "front_backend_down",
 	[TURN_DROP_LEAVING] = "listener_removed", [TURN_DROP_NOT_DTLS] = "not_dtls",
 };
 const char *const turn_revoked_labels[TURN_REVOKEDS + 1] = {

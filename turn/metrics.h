@@ -71,6 +71,12 @@ enum turn_drop {
 	TURN_DROP_CONN_UNUSED,	  /* a connection without an allocation, closed */
 	TURN_DROP_CONN_FAILED,	  /* ended by an error before its first message: a TLS handshake, say */
 	TURN_DROP_LEAVING,	  /* to a listener that was removed, from who has nothing there */
+	TURN_DROP_PROXY_HEADER,	  /* a connection from a load balancer without a good PROXY header */
+	TURN_DROP_FRONT_NOT_TLS,  /* to a front: neither TLS nor STUN */
+	TURN_DROP_FRONT_BAD_HELLO,
+	TURN_DROP_FRONT_SLOW,	  /* no whole ClientHello in time */
+	TURN_DROP_FRONT_LIMIT,	  /* over turn.front.connections*, or too many that wait for their hello */
+	TURN_DROP_FRONT_BACKEND_DOWN,
 	TURN_DROP_NOT_DTLS,	  /* to a DTLS listener: of no session, and no ClientHello that opens one */
 	TURN_DROPS
 };

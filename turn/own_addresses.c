@@ -208,7 +208,8 @@ int turn_relay_addresses(const struct turn_config *cfg, const struct turn_own_se
 	for (size_t i = 0; i < cfg->relay.addresses.n; i++)
 		add_relay(&set, &given[i]);
 	for (size_t i = 0; i < cfg->listen.n && !cfg->relay.addresses.n; i++)
-		relay_for_listener(&set, own, &listen[i].at);
+		if (!listen[i].path[0])
+			relay_for_listener(&set, own, &listen[i].at);
 	if (!set.n) {
 		snprintf(err, err_n, "found no address of this machine to relay from; name one: turn.relay.addresses: [192.0.2.10]");
 		return -EADDRNOTAVAIL;

@@ -127,6 +127,9 @@ int policy_copy_values(struct turn_config *to, const struct turn_config *from)
 	to->lifetime = from->lifetime;
 	to->workers = from->workers;
 	to->mobility = from->mobility;
+	to->front.connections = from->front.connections;
+	to->front.connections_per_address = from->front.connections_per_address;
+	to->front.idle_ms = from->front.idle_ms;
 	to->fast_path.mode = from->fast_path.mode; /* the rest of it is stile-fastpath's */
 	r |= policy_copy_string(from->realm, &to->realm);
 	r |= policy_copy_string(from->certificate, &to->certificate);
@@ -144,6 +147,7 @@ int policy_copy_values(struct turn_config *to, const struct turn_config *from)
 	r |= policy_copy_list(&from->relay.outside, sizeof(struct addr), &to->relay.outside);
 	r |= policy_copy_list(&from->peers.allow, sizeof(struct prefix), &to->peers.allow);
 	r |= policy_copy_list(&from->peers.deny, sizeof(struct prefix), &to->peers.deny);
+	r |= policy_copy_list(&from->proxy_protocol.from, sizeof(struct prefix), &to->proxy_protocol.from);
 	policy_resolve_limits(to);
 	return r ? -ENOMEM : 0;
 }
@@ -166,4 +170,5 @@ void policy_free_values(struct turn_config *c)
 	free(c->relay.outside.items);
 	free(c->peers.allow.items);
 	free(c->peers.deny.items);
+	free(c->proxy_protocol.from.items);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/front.h"
 #include "turn/external.h"
 #include "turn/log_msgs.h"
 #include "turn/metrics.h"
@@ -192,8 +193,10 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
 	ts->totals = turn_totals_new();
 	ts->clients = turn_clients_new();
+	ts->front_clients = turn_clients_new();
 	ts->reservations = ts->totals ? turn_reservations_new(&turn_udp_relay_ops, ts->totals) : NULL;
-	if (!ts->totals || !ts->clients || !ts->reservations)
+	if (!ts->totals || !ts->clients || !ts->front_clients || !ts->reservations ||
+	    turn_front_table(ts, cfg, &ts->front) < 0)
 		return -ENOMEM;
 	if ((r = metrics_new(turn_metric_rows, TURN_METRICS, ts->n_workers, &ts->metrics)) < 0)
 		return r;
@@ -249,6 +252,7 @@ struct fresh {
 	struct turn_network net;
 	struct turn_contexts contexts;
 	struct turn_listeners_plan listeners;
+	struct front_table *front;
 	char warning[TLS_ERRLEN]; /* about the certificate; "" if there is none */
 };
 
@@ -256,6 +260,7 @@ static void fresh_deinit(struct fresh *f, unsigned n_workers)
 {
 	turn_policy_unref(f->policy);
 	turn_contexts_deinit(&f->contexts);
+	front_table_unref(f->front);
 	turn_listeners_plan_deinit(&f->listeners, n_workers);
 }
 
@@ -266,6 +271,8 @@ static int make_fresh(struct turn_service *ts, const struct cfg *c, char *err, s
 
 	if (r == 0)
 		r = turn_network_find(ts, cfg, &f->net, err, err_n);
+	if (r == 0 && (r = turn_front_table(ts, cfg, &f->front)) < 0)
+		snprintf(err, err_n, "%s", strerror(-r));
 	return r < 0 ? r : build_policy(ts, cfg, &f->net, err, err_n, &f->policy);
 }
 
@@ -316,6 +323,7 @@ static int turn_reload(struct service *s, struct cfg *c, char *err, size_t err_n
 		f.policy = NULL;
 		if (turn_external_watch(ts->external, &ts->net.relay, &root_of(c)->stun_servers) < 0)
 			log_emit(&MSG_TURN_EXTERNAL_FAILED, LF_STR("why", strerror(ENOMEM)));
+		turn_front_swap(ts, steal_ptr(&f.front), root_of(c)->turn.front.idle_ms);
 		turn_listeners_take(ts, &f.listeners);
 		set_rotation(ts, &root_of(c)->turn);
 		s->drain_limit_ms = root_of(c)->turn.drain_ms;
@@ -370,6 +378,8 @@ static void service_free(struct turn_service *ts)
 	turn_users_free(ts->users);
 	metrics_free(ts->metrics);
 	turn_clients_free(ts->clients);
+	turn_clients_free(ts->front_clients);
+	front_table_unref(ts->front);
 	turn_reservations_free(ts->reservations);
 	turn_totals_free(ts->totals);
 	turn_contexts_deinit(&ts->contexts);

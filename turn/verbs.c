@@ -162,8 +162,8 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 
 	(void)args;
 	workers_call(&ts->workers, add_io, &sum);
-	control_reply(rq, json_pack("{s:s, s:o, s:b, s:o, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
-		"realm", cfg->realm, "realms", realms_json(ts), "draining", ts->draining, "listeners", turn_listeners_json(ts, true), "relay_addresses", relays_json(ts),
+	control_reply(rq, json_pack("{s:s, s:o, s:b, s:o, s:o*, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
+		"realm", cfg->realm, "realms", realms_json(ts), "draining", ts->draining, "listeners", turn_listeners_json(ts, true), "front", turn_front_json(ts), "relay_addresses", relays_json(ts),
 		"relay_port_first", (int)cfg->relay.ports.first, "relay_port_last", (int)cfg->relay.ports.last,
 		"workers", (int)ts->n_workers,
 		"allocations", (json_int_t)turn_totals_allocations(ts->totals),

@@ -149,6 +149,7 @@ static void teardown(struct worker *wk, void *arg)
 		return;
 	timer_stop(&w->heartbeat);
 	turn_acceptors_close(w);
+	turn_front_close(w);
 	if (w->server) {
 		turn_conns_close(w);
 		turn_dtls_close(w, NULL);
@@ -187,7 +188,7 @@ static int setup(struct worker *wk, void *arg)
 	w->heartbeat.fire = on_heartbeat;
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
 	if ((r = dgram_io_new(w->loop, NULL, &w->dgram)) < 0 || (r = open_offload(w)) < 0 ||
-	    (r = open_listeners(w)) < 0) {
+	    (r = turn_front_open(w)) < 0 || (r = open_listeners(w)) < 0) {
 		teardown(wk, arg);
 		return r;
 	}

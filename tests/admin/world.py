@@ -101,7 +101,7 @@ class Said:
 
 
 def free_base(first):
-    for base in range(first, first + 10 * 400, 400):
+    for base in range(first, first + 16 * 400, 400):
         if all(port_is_free(base + i) for i in range(PORTS)):
             return base
     raise Failed(f"no free ports from {first} on")

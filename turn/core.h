@@ -144,6 +144,7 @@ uint64_t turn_lifetime(const struct turn_config *cfg, const struct stun_msg *m);
 
 /* turn/revoke.c: the rules about peers are others now */
 void turn_revoke(struct turn_server *s);
+void turn_revoke_alloc(struct turn_alloc *a); /* of one that comes from a server that had other rules, maybe */
 
 /* turn/tcp_alloc.c */
 enum turn_refusal turn_on_connect(struct turn_request *q);

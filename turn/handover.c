@@ -150,6 +150,7 @@ static void arrive(struct turn_server *s, struct handover *h, uint64_t now)
 	turn_alloc_arrive(a);
 	log_emit(&MSG_TURN_ALLOC_RENUMBERED, LF_U64("id", a->id), LF_U64("was", was), LF_STR("user", a->user));
 	turn_mobility_park(a); /* until the request, handled again, moves it */
+	turn_revoke_alloc(a);
 	if (adopt_sockets(s, h, a) == 0 && turn_mobility_link(a->mobility) == 0)
 		return;
 	drop_sockets(h, a);

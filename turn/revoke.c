@@ -3,7 +3,8 @@
  * A reload that forbids a peer ends what clients have with it: the permission and with it the channel's right to
  * be used, and connections of TCP allocations. Without this a permission would live for up to five
  * minutes and a connection for as long as both ends like. Every new policy is looked at, off the packet
- * path; each end is counted and logged with the rule.
+ * path; each end is counted and logged with the rule. An allocation that was on its way between two workers is looked
+ * at where it arrives.
  */
 #include "turn/alloc.h"
 #include "turn/tcp_alloc.h"
@@ -80,11 +81,14 @@ static void revoke_connections(struct turn_alloc *a)
 	}
 }
 
+void turn_revoke_alloc(struct turn_alloc *a)
+{
+	revoke_permissions(a);
+	revoke_connections(a);
+}
+
 void turn_revoke(struct turn_server *s)
 {
-	list_for_each(it, &s->allocs) {
-		struct turn_alloc *a = list_entry(it, struct turn_alloc, in_order);
-		revoke_permissions(a);
-		revoke_connections(a);
-	}
+	list_for_each(it, &s->allocs)
+		turn_revoke_alloc(list_entry(it, struct turn_alloc, in_order));
 }

@@ -353,6 +353,34 @@ static void a_ticket_brings_the_allocation_from_another_worker(void **state)
 	world_stop(&two);
 }
 
+/* A reload gives the new rules to one worker after the other, and what is under way between them must not slip through. */
+static void an_allocation_that_changes_its_worker_comes_under_the_rules_there(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"), away = moved(&home, "203.0.113.9:5000");
+	struct prefix deny;
+
+	world_join(&two, one, 1);
+	at_worker(&away, &two);
+	assert_int_equal(allocate_mobile(&home), 0);
+	away.relay = home.relay;
+	assert_int_equal(bind_channel(&home, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(bind_channel(&home, 0x4001, "8.8.8.8:53"), 0);
+	assert_int_equal(prefix_parse(TEXT("9.9.9.0/24"), &deny), 0);
+	two.cfg.peers.deny = (struct cfg_list){ &deny, 1 };
+	world_reload(&two);
+	assert_int_equal(move(&away), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&away, one, &two), 0);
+	channel_data(&away, 0x4000, "up");
+	peer_says(&two, &away.relay, "9.9.9.9:53", "down");
+	assert_silence(&two);
+	channel_data(&away, 0x4001, "up");
+	assert_peer_got(&two, "8.8.8.8:53", "up");
+	assert_int_equal(counted(&two, TURN_M_REVOKED, TURN_REVOKED_PERMISSION), 1);
+	world_stop(&two);
+}
+
 static void what_was_settled_stays_so_on_another_worker(void **state)
 {
 	struct world *one = *state;
@@ -604,6 +632,7 @@ int main(void)
 		TALK(a_broken_connection_keeps_a_mobile_allocation),
 		TALK(moves_take_no_more_of_the_quota),
 		TALK(a_ticket_brings_the_allocation_from_another_worker),
+		TALK(an_allocation_that_changes_its_worker_comes_under_the_rules_there),
 		TALK(what_was_settled_stays_so_on_another_worker),
 		TALK(an_old_ticket_follows_the_allocation_from_worker_to_worker),
 		TALK(a_ticket_that_left_a_worker_twice_is_looked_for_where_it_went_last),

@@ -97,9 +97,12 @@ void turn_network_changed(struct turn_service *ts)
 	struct turn_network net;
 	char err[256], ip[ADDR_STRLEN];
 	bool other;
+	int r = turn_network_find(ts, config_of(ts), &net, err, sizeof err);
 
 	/* Between two addresses there may be none for a while: what was stays. */
-	if (turn_network_find(ts, config_of(ts), &net, err, sizeof err) < 0)
+	if (r < 0 && r != -EADDRNOTAVAIL)
+		log_emit(&MSG_TURN_EXTERNAL_FAILED, LF_STR("why", err));
+	if (r < 0)
 		return;
 	other = !same_relays(&net.relay, &ts->net.relay);
 	if (!other && turn_own_equal(&net.own, &ts->net.own))

@@ -4,8 +4,7 @@
  *
  * TLS reads ahead: one recv() brings as many records as the socket holds, and one read of ours takes all of
  * them that fit the loop's buffer, so that the far side gets them in one write. OpenSSL gives its buffers
- * back while nothing is under way. A bare FIN is an end of the stream as close_notify is, because many
- * clients never send one; what stands above TLS must know its own end, as it does over TCP.
+ * back while nothing is under way.
  */
 #include "common/joint_priv.h"
 
@@ -70,26 +69,6 @@ const struct joint_wire joint_wire_plain = {
 
 /* ---- TLS ---- */
 
-/* 0: an end of the stream after all. */
-static int tls_broken(struct joint_end_side *s, int ssl_error, int sys_error, char why[static JOINT_WHY])
-{
-	char text[96];
-
-	if (ssl_error == SSL_ERROR_SYSCALL && sys_error) {
-		ERR_clear_error();
-		set_why(why, strerror(sys_error));
-		return -sys_error;
-	}
-	if (ssl_error == SSL_ERROR_SYSCALL ||
-	    ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-		ERR_clear_error();
-		set_why(why, "closed by the peer without a TLS close_notify");
-		return 0;
-	}
-	(void)snprintf(why, JOINT_WHY, "TLS: %s", tls_failure_text(s->ssl, text, sizeof(text)));
-	return -EPROTO;
-}
-
 /* The verdict on a call of OpenSSL that did not succeed. */
 static int tls_verdict(struct joint_end_side *s, int ret, int sys_error, char why[static JOINT_WHY])
 {
@@ -99,7 +78,7 @@ static int tls_verdict(struct joint_end_side *s, int ret, int sys_error, char wh
 		return -EAGAIN;
 	if (e == SSL_ERROR_ZERO_RETURN)
 		return 0;
-	return tls_broken(s, e, sys_error, why);
+	return tls_stream_broken(s->ssl, e, sys_error, why, JOINT_WHY);
 }
 
 static int tls_handshake(struct joint_end_side *s, char why[static JOINT_WHY])

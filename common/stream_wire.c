@@ -76,22 +76,8 @@ const struct stream_wire stream_wire_plain = {
 /* An error that ends the stream. The FIN without close_notify is an end and not an error. */
 static int tls_broken(struct stream *s, int ssl_error, int sys_error, char why[static STREAM_WHY])
 {
-	char text[96];
-
 	s->broken = true;
-	if (ssl_error == SSL_ERROR_SYSCALL && sys_error) {
-		ERR_clear_error();
-		set_why(why, strerror(sys_error));
-		return -sys_error;
-	}
-	if (ssl_error == SSL_ERROR_SYSCALL ||
-	    ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-		ERR_clear_error();
-		set_why(why, "closed by the peer without a TLS close_notify");
-		return 0;
-	}
-	(void)snprintf(why, STREAM_WHY, "TLS: %s", tls_failure_text(s->ssl, text, sizeof(text)));
-	return -EPROTO;
+	return tls_stream_broken(s->ssl, ssl_error, sys_error, why, STREAM_WHY);
 }
 
 static int tls_handshake(struct stream *s, char why[static STREAM_WHY])

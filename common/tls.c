@@ -63,32 +63,6 @@ static int say(char *err, int r, const char *fmt, ...)
 	return r;
 }
 
-const char *tls_error_text(char *buf, size_t n)
-{
-	unsigned long e = ERR_get_error();
-	const char *reason = e ? ERR_reason_error_string(e) : NULL;
-
-	if (!e)
-		(void)snprintf(buf, n, "no error reported");
-	else if (reason)
-		(void)snprintf(buf, n, "%s", reason);
-	else
-		ERR_error_string_n(e, buf, n);
-	ERR_clear_error();
-	return buf;
-}
-
-const char *tls_failure_text(SSL *ssl, char *buf, size_t n)
-{
-	long verdict = SSL_get_verify_result(ssl);
-
-	if (verdict == X509_V_OK || ERR_GET_REASON(ERR_peek_error()) != SSL_R_CERTIFICATE_VERIFY_FAILED)
-		return tls_error_text(buf, n);
-	(void)snprintf(buf, n, "the peer's certificate is refused: %s", X509_verify_cert_error_string(verdict));
-	ERR_clear_error();
-	return buf;
-}
-
 /* ---- files ---- */
 
 static int read_pem(const char *path, const char *what, char *err, BIO **ret_bio)

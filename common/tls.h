@@ -59,3 +59,6 @@ bool tls_cert_covers(const struct tls_ctx *c, const char *pattern);
 const char *tls_error_text(char *buf, size_t n);
 /* Why a handshake of ssl failed, for the log: the verification's verdict if that was it, else the above. */
 const char *tls_failure_text(SSL *ssl, char *buf, size_t n);
+/* A call on a stream failed with this SSL_get_error() and errno, other than "try again" or close_notify. -errno and why;
+ * 0: the stream has ended without close_notify, which is an end all the same. */
+int tls_stream_broken(SSL *ssl, int ssl_error, int sys_error, char *why, size_t n);

@@ -91,6 +91,8 @@ static const char *advice_for(const struct turn_service *ts, int r)
 {
 	if (r == -EADDRNOTAVAIL)
 		return "; this machine does not have that address; see: ip address";
+	if (r == -EMFILE || r == -ENFILE)
+		return "; raise LimitNOFILE of the service: a listener takes a descriptor for each worker, over UDP three";
 	if (r != -EACCES)
 		return "";
 	return ts->workers.n ? "; ports below 1024 need CAP_NET_BIND_SERVICE, and this process was started without it: add "

@@ -2,6 +2,7 @@
 """Listeners that come and go while the server runs: what is added is served at once, what is removed drains,
 and sessions that a reload does not name lose nothing."""
 import os
+import resource
 import shutil
 import socket
 import sys
@@ -227,6 +228,28 @@ def _(w):
             allocates(w, t, port)
     w.ask("reload").exits(0).says(f"~listener udp:127.0.0.1:{w.port + 3} +added")
     w.ask("status").exits(0)
+
+
+@case("without descriptors for its sockets a new listener is refused as a whole, and taken when there are some")
+def _(w):
+    w.config(workers="2")
+    s = w.start()
+    soft, hard = resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE)
+    before = w.verb("service.status")["descriptors"]
+    w.config(workers="2", listen=listen(w, *usual(w), *[f"{t}:127.0.0.1:{w.port + i}" for i in (2, 3, 4, 5) for t in ("tcp", "udp")]),
+             limits="{ allocations: 7 }")
+    for spare in (9, 14, 20):  # before the first socket, in between, near the end
+        resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (before + spare, hard))
+        w.ask("reload").exits(1).says("cannot listen on", "Too many open files; raise LimitNOFILE", "the old configuration is at work")
+        resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        expect_states(w, {e: "listening" for e in usual(w)})
+        status = w.verb("service.status")
+        if status["descriptors"] > before or w.verb("turn.status")["allocations_limit"] == 7:
+            raise Failed(f"    {status['descriptors']} descriptors are open, {before} were before; or the limit was taken")
+        for t, port in (("udp", w.port), ("tls", w.tls)):
+            allocates(w, t, port)
+    w.ask("reload").exits(0)
+    allocates(w, "udp", w.port + 5)
 
 
 @case("one address changes from udp to dtls and back, and from tcp to tls, while its sessions go on")

@@ -221,14 +221,14 @@ def _(w):
 def _(w):
     w.config(tls=False)
     s = w.start()
-    w.config(tls=False, realm="other.test", listen=f'["udp:127.0.0.1:{w.base + 5}"]', users="[ { name: bob, password: builders-tea } ]")
-    w.ask("reload").exits(0).says("need a restart: turn.listen")
-    w.ask("status").exits(1).says("realm other.test", "needs a restart: turn.listen")
-    w.logged("service.restart-needed", "turn.listen")
+    w.config(tls=False, realm="other.test", workers="3", users="[ { name: bob, password: builders-tea } ]")
+    w.ask("reload").exits(0).says("need a restart: turn.workers")
+    w.ask("status").exits(1).says("realm other.test", "workers 1", "needs a restart: turn.workers")
+    w.logged("service.restart-needed", "turn.workers")
     works(w, "bob", "builders-tea").says("realm other.test")
     s.stop()
     w.start()
-    w.ask("status").exits(0).says(f"udp:127.0.0.1:{w.base + 5}", "realm other.test", "nothing to do")
+    w.ask("status").exits(0).says("workers 3", "nothing to do")
 
 
 @case("the log level is changed while it runs, and a reload brings the file's back")

@@ -170,7 +170,7 @@ static void give_to_backend(struct conn *c, const struct client_hello *h, struct
 	struct proxy_header told = { .client = c->client, .server = c->server, .authority = h->server_name, .alpn = alpn };
 	struct joint_options o = { .fd = c->fd, .preface = header, .connect_ms = FRONT_CONNECT_MS,
 				   .idle_ms = c->f->idle_ms, .half_close_ms = MIN(c->f->idle_ms, (uint64_t)HALF_CLOSE_MS) };
-	int fd, r = dial(c->to, &fd);
+	int fd = -1, r = dial(c->to, &fd);
 
 	stop_waiting(c);
 	if (r < 0) { /* of a Unix socket, -EAGAIN */

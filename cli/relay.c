@@ -47,6 +47,11 @@ static long long number(const json_t *o, const char *key)
 	return (long long)json_integer_value(json_object_get(o, key));
 }
 
+static const char *plural(const json_t *o, const char *key)
+{
+	return number(o, key) == 1 ? "" : "s";
+}
+
 static const char *string(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
@@ -62,9 +67,9 @@ static void print_records(const json_t *rec)
 	struct sb b = sb_init(size, sizeof size);
 
 	sb_size(&b, (uint64_t)number(rec, "data_bytes"));
-	printf("records      %lld lines, %lld lost; %lld data logs, %lld open, %s written, %lld stopped\n", number(rec, "lines"),
-	       number(rec, "lines_lost"), number(rec, "data_logs"), number(rec, "data_logs_open"), size,
-	       number(rec, "data_logs_stopped"));
+	printf("records      %lld line%s, %lld lost; %lld data log%s, %lld open, %s written, %lld stopped\n", number(rec, "lines"),
+	       plural(rec, "lines"), number(rec, "lines_lost"), number(rec, "data_logs"), plural(rec, "data_logs"),
+	       number(rec, "data_logs_open"), size, number(rec, "data_logs_stopped"));
 }
 
 /* Routes that do not do what they should; returns how many there are. */
@@ -102,11 +107,11 @@ static int run_status(struct cli *cli)
 		print_json(st);
 	} else if (r == 0) {
 		pipes = json_object_get(st, "pipes");
-		printf("routes       %lld, %lld enabled, %lld listen%s\n", number(st, "routes"), number(st, "enabled"),
-		       number(st, "listening"), json_is_true(json_object_get(st, "draining")) ? "; draining" : "");
-		printf("connections  %lld, in %lld worker%s; %lld of %lld descriptors, %lld pipes lent and %lld spare\n",
-		       number(st, "connections"), number(st, "workers"), number(st, "workers") == 1 ? "" : "s",
-		       number(st, "descriptors"), number(st, "descriptors_limit"), number(pipes, "lent"), number(pipes, "spare"));
+		printf("routes       %lld, %lld enabled, %lld listen%s%s\n", number(st, "routes"), number(st, "enabled"),
+		       number(st, "listening"), number(st, "listening") == 1 ? "s" : "", json_is_true(json_object_get(st, "draining")) ? "; draining" : "");
+		printf("connections  %lld, in %lld worker%s; %lld of %lld descriptors, %lld pipe%s lent and %lld spare\n",
+		       number(st, "connections"), number(st, "workers"), plural(st, "workers"), number(st, "descriptors"),
+		       number(st, "descriptors_limit"), number(pipes, "lent"), plural(pipes, "lent"), number(pipes, "spare"));
 		print_records(json_object_get(st, "records"));
 		bad = print_bad_routes(cli, json_object_get(routes, "rows"));
 		r = bad ? EXIT_FAILED : 0;

@@ -32,6 +32,13 @@ struct run {
 
 /* ---- errors ---- */
 
+/* error: positive; what to raise depends on what has run out. The engine's own advice, behind a semicolon, is for a service. */
+static int no_resources(const struct cli *cli, int error, const char *why)
+{
+	return cli_fail(cli, "no resources to relay: %.*s\n%s, or free memory", (int)strcspn(why, ";"), why,
+			error == EAGAIN ? "Raise the limit of processes (ulimit -u)" : "Raise the limit of descriptors (ulimit -n)");
+}
+
 static int not_bound(const struct run *r, const struct event_about *a)
 {
 	char who[128];
@@ -63,8 +70,7 @@ static void on_event(enum relay_event e, const struct event_about *a, void *arg)
 		r->failed = cli_fail(r->cli, "no socket support: %s\nIs IPv4 or IPv6 switched off, or does a sandbox forbid sockets?",
 				     a->reason ? a->reason : "?");
 	else if (e == EVENT_NO_RESOURCES)
-		r->failed = cli_fail(r->cli, "no resources to relay: %s\nRaise the limit of descriptors (ulimit -n), or free memory",
-				     a->reason ? a->reason : "?");
+		r->failed = no_resources(r->cli, 0, a->reason ? a->reason : "?");
 }
 
 /* Asked once before all begins, so that a mistyped name is an error and not a connection that fails later. */
@@ -182,10 +188,11 @@ static void say_ready(const struct run *r, const struct cfg *cfg)
 static void say_totals(const struct relay *relay)
 {
 	json_t *rows = relay_routes_json(relay), *row = json_array_get(rows, 0);
+	long long accepted = (long long)json_integer_value(json_object_get(row, "accepted"));
 	char text[160];
 	struct sb b = sb_init(text, sizeof text);
 
-	sb_fmt(&b, "%lld connections, ", (long long)json_integer_value(json_object_get(row, "accepted")));
+	sb_fmt(&b, "%lld connection%s, ", accepted, accepted == 1 ? "" : "s");
 	sb_size(&b, (uint64_t)json_integer_value(json_object_get(row, "bytes_up")));
 	sb_str(&b, " to the target, ");
 	sb_size(&b, (uint64_t)json_integer_value(json_object_get(row, "bytes_down")));
@@ -197,19 +204,24 @@ static void say_totals(const struct relay *relay)
 static int serve(struct run *r, struct relay *relay, const struct cfg *cfg)
 {
 	char err[512];
+	int rc;
 
 	if (relay_put(relay, cfg_values(cfg), ROUTE_OF_COMMAND, err, sizeof err) < 0)
 		return cli_fail(r->cli, "%s", err);
 	if (r->failed)
 		return r->failed;
-	if (relay_start(relay, err, sizeof err) < 0)
-		return cli_fail(r->cli, "no resources to relay: %s\nRaise the limit of processes (ulimit -u), or free memory", err);
-	if (loop_on_signal(r->loop, SIGINT, on_signal, r) < 0 || loop_on_signal(r->loop, SIGTERM, on_signal, r) < 0)
-		return cli_fail(r->cli, "no resources to relay: %s", strerror(ENOMEM));
+	rc = relay_start(relay, err, sizeof err);
+	if (rc < 0)
+		return no_resources(r->cli, -rc, err);
+	rc = loop_on_signal(r->loop, SIGINT, on_signal, r);
+	if (rc == 0)
+		rc = loop_on_signal(r->loop, SIGTERM, on_signal, r);
+	if (rc < 0)
+		return no_resources(r->cli, -rc, strerror(-rc));
 	take_terminal(r);
 	r->started = true;
 	say_ready(r, cfg);
-	int rc = loop_run(r->loop);
+	rc = loop_run(r->loop);
 	give_terminal(r);
 	say_totals(relay);
 	return rc < 0 ? cli_fail(r->cli, "%s", strerror(-rc)) : 0;
@@ -231,11 +243,12 @@ static int run_relay(struct cli *cli)
 	if (rc)
 		return rc;
 	log_set_level(LOG_LVL_WARN); /* on stderr */
-	if (loop_new(&loop) < 0)
-		return cli_fail(cli, "no resources to relay: no event loop");
+	rc = loop_new(&loop);
 	r.loop = loop;
-	if (relay_new(loop, &(struct relay_options){ .on_event = on_event, .arg = &r }, &relay) < 0)
-		return cli_fail(cli, "no resources to relay: %s", strerror(ENOMEM));
+	if (rc == 0)
+		rc = relay_new(loop, &(struct relay_options){ .on_event = on_event, .arg = &r }, &relay);
+	if (rc < 0)
+		return no_resources(cli, -rc, strerror(-rc));
 	relay_use_records(relay, rec);
 	return serve(&r, relay, cfg);
 }

@@ -47,7 +47,7 @@ static void on_piece(const json_t *p, void *arg)
 		return;
 	}
 	if (lost > 0)
-		printf("(%lld bytes passed that could not be shown)\n", (long long)lost);
+		printf("(%lld byte%s passed that could not be shown)\n", (long long)lost, lost == 1 ? "" : "s");
 	if (!hex || hex_decode(text_of(hex), v->bytes, sizeof v->bytes, &n) < 0)
 		return;
 	format_packet_head(&b, json_integer_value(json_object_get(p, "at")), down ? v->target : v->source,

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of events. In a sentence %l is the place we listen on, %t the target, %r the reason; a part in
+ * The table of events. In a sentence %l is the place we listen on, %t the target, %r the reason; each part in
  * brackets is left out when what it names is not known.
  *
  * A new event is a row here, a row in log_msgs.def and a line of docs/reference/relay-events.md.
  */
 #include "tunnel/events.h"
+#include <errno.h>
 #include "tunnel/log_msgs.h"
 
 struct row {
@@ -25,8 +26,8 @@ static const struct row rows[RELAY_EVENTS] = {
 	[EVENT_READY]          = { 101, &MSG_RELAY_ROUTE_READY,    "Ready to get data from local port %l and relay to %t" },
 	[EVENT_CANNOT_BIND]    = { 101, &MSG_RELAY_ROUTE_BIND,     "Could not bind to local port %l[: %r]" },
 	[EVENT_CANNOT_RESOLVE] = { 101, &MSG_RELAY_ROUTE_RESOLVE,  "Could not resolve %t[: %r]" },
-	[EVENT_NO_RESOURCES]   = { 101, &MSG_RELAY_ROUTE_RESOURCES, "No resources to relay from local port %l[: %r]" },
-	[EVENT_NO_THREAD]      = { 101, &MSG_RELAY_ROUTE_THREAD,   "No thread to relay from local port %l[: %r]" },
+	[EVENT_NO_RESOURCES]   = { 101, &MSG_RELAY_ROUTE_RESOURCES, "No resources to relay[ from local port %l][: %r]" },
+	[EVENT_NO_THREAD]      = { 101, &MSG_RELAY_ROUTE_THREAD,   "No thread to relay[ from local port %l][: %r]" },
 };
 /* clang-format on */
 
@@ -51,15 +52,34 @@ static void fill(struct text form, const struct event_about *a, struct sb *out)
 
 void relay_event_text(enum relay_event e, const struct event_about *a, struct sb *out)
 {
-	struct text rest = text_of(rows[e].sentence), optional;
+	struct text rest = text_of(rows[e].sentence);
 
-	fill(text_cut(&rest, '['), a, out);
-	if (!rest.p)
-		return;
-	optional = text_cut(&rest, ']');
-	ptrdiff_t at = text_find(optional, '%');
-	if (part(optional.p[at + 1], a))
-		fill(optional, a, out);
+	while (rest.p) {
+		fill(text_cut(&rest, '['), a, out);
+		if (!rest.p)
+			return;
+		struct text optional = text_cut(&rest, ']');
+		ptrdiff_t at = text_find(optional, '%');
+		if (part(optional.p[at + 1], a))
+			fill(optional, a, out);
+	}
+}
+
+enum relay_event relay_event_of(int error, enum relay_event otherwise)
+{
+	switch (error) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ENOBUFS:
+		return EVENT_NO_RESOURCES;
+	case EAGAIN: /* what clone() says */
+		return EVENT_NO_THREAD;
+	case EAFNOSUPPORT:
+		return EVENT_NO_SOCKETS;
+	default:
+		return otherwise;
+	}
 }
 
 unsigned relay_event_number(enum relay_event e)

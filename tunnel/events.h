@@ -34,6 +34,8 @@ struct event_about { /* all borrowed, NULL where it does not apply */
 
 /* The sentence: "Ready to get data from local port 0.0.0.0:1001 and relay to 10.3.100.14:25". */
 void relay_event_text(enum relay_event e, const struct event_about *a, struct sb *out);
+/* What a positive errno means for the relay: resources, threads, sockets; or otherwise. */
+enum relay_event relay_event_of(int error, enum relay_event otherwise);
 unsigned relay_event_number(enum relay_event e);
 const struct log_msg *relay_event_msg(enum relay_event e);
 void relay_event(enum relay_event e, const struct event_about *a); /* to log and journal; a may be NULL */

@@ -50,21 +50,6 @@ static uint64_t pause_ms(unsigned n)
 	return MIN((uint64_t)RETRY_MS << MIN(n, 10), RETRY_MAX_MS);
 }
 
-static enum relay_event bind_event(int error)
-{
-	switch (error) {
-	case EMFILE:
-	case ENFILE:
-	case ENOMEM:
-	case ENOBUFS:
-		return EVENT_NO_RESOURCES;
-	case EAFNOSUPPORT:
-		return EVENT_NO_SOCKETS;
-	default:
-		return EVENT_CANNOT_BIND;
-	}
-}
-
 static void try_bind(struct relay_entry *e)
 {
 	int before = e->error;
@@ -76,7 +61,7 @@ static void try_bind(struct relay_entry *e)
 		return;
 	}
 	if (e->error != before)
-		tell(e, bind_event(e->error), NULL, e->bind_why);
+		tell(e, relay_event_of(e->error, EVENT_CANNOT_BIND), NULL, e->bind_why);
 	e->told_ready = false;
 	loop_timer_set(e->relay->loop, &e->retry, pause_ms(e->retries++));
 }
@@ -506,8 +491,11 @@ int relay_start(struct relay *r, char *err, size_t err_n)
 		return rc;
 	}
 	r->started = true;
-	list_for_each(it, &r->entries)
-		relay_ports_hand_over(list_entry(it, struct relay_entry, node));
+	list_for_each(it, &r->entries) {
+		struct relay_entry *e = list_entry(it, struct relay_entry, node);
+		if (!relay_ports_hand_over(e)) /* a worker could not take one: it is bound anew, or the reason told */
+			loop_timer_set(r->loop, &e->retry, 0);
+	}
 	return 0;
 }
 

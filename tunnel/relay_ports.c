@@ -152,11 +152,14 @@ void relay_ports_bind(struct relay_entry *e)
 		(void)snprintf(e->bind_why, sizeof(e->bind_why), "%s%s", strerror(e->error), advice(e->error));
 }
 
-void relay_ports_hand_over(struct relay_entry *e)
+bool relay_ports_hand_over(struct relay_entry *e)
 {
+	unsigned before = e->n_bound;
+
 	for (unsigned i = 0; i < e->n_ports; i++)
 		if (e->ports[i].fds && hand_over(e, i) != 0)
 			e->n_bound--;
+	return e->n_bound == before;
 }
 
 void relay_ports_close(struct relay_entry *e)

@@ -66,7 +66,7 @@ struct relay {
 /* relay_ports.c */
 void relay_ports_bind(struct relay_entry *e);	/* those that are missing; writes error, absent and bind_why */
 void relay_ports_close(struct relay_entry *e);
-void relay_ports_hand_over(struct relay_entry *e); /* bound before the workers were there */
+bool relay_ports_hand_over(struct relay_entry *e); /* bound before the workers were there; false: not all are there now */
 void relay_ports_reroute(struct relay_entry *e); /* its listeners serve e->route from now on */
 /* Is it the same place in the network? */
 bool relay_same_ports(const struct route_config *a, const struct route_config *b);

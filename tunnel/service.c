@@ -68,10 +68,17 @@ static int start_parts(struct tunnel_service *ts, char *err, size_t err_n)
 			       "\"0.0.0.0:1001\", target: \"10.3.100.14:25\" } ] }", ts->svc->config_path);
 		return -ENOENT;
 	}
-	r = relay_start(ts->relay, err, err_n);
-	if (r == -EAGAIN)
-		relay_event(EVENT_NO_THREAD, NULL);
-	return r;
+	return relay_start(ts->relay, err, err_n);
+}
+
+static void tell_failure(int error, const char *why)
+{
+	const struct event_about a = { .reason = why };
+	enum relay_event e = relay_event_of(error, EVENT_START_ERROR);
+
+	if (e != EVENT_START_ERROR)
+		relay_event(e, &a);
+	relay_event(EVENT_START_ERROR, &a);
 }
 
 static int tunnel_start(struct service *s, char *err, size_t err_n)
@@ -82,7 +89,7 @@ static int tunnel_start(struct service *s, char *err, size_t err_n)
 	if (r == 0)
 		r = tunnel_watchers_new(ts, &ts->watchers);
 	if (r < 0) {
-		relay_event(EVENT_START_ERROR, &(struct event_about){ .reason = err });
+		tell_failure(-r, err);
 		return r;
 	}
 	(void)loop_on_signal(s->loop, SIGTSTP, on_pause, NULL);

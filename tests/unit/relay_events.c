@@ -28,6 +28,11 @@ static void a_sentence_names_port_target_and_reason(void **state)
 	a.reason = "Address already in use";
 	expect(EVENT_CANNOT_BIND, &a, "Could not bind to local port 0.0.0.0:1001: Address already in use");
 	expect(EVENT_STARTED, &a, "Service started");
+	expect(EVENT_NO_THREAD, &a, "No thread to relay from local port 0.0.0.0:1001: Address already in use");
+	a.listen = NULL;
+	expect(EVENT_NO_THREAD, &a, "No thread to relay: Address already in use");
+	a.reason = NULL;
+	expect(EVENT_NO_RESOURCES, &a, "No resources to relay");
 }
 
 static void what_a_stranger_named_is_no_format(void **state)

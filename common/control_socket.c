@@ -65,9 +65,12 @@ static int bind_and_listen(const struct sockaddr_un *at, const struct control_op
 		return -errno;
 	/* Not being allowed to give it to the group is no reason not to start: only root and the
 	 * service's own user can open it then. */
-	if ((s->has_group && lchown(at->sun_path, (uid_t)-1, s->group) < 0 && errno != EPERM) ||
-	    chmod(at->sun_path, o->mode) < 0 || listen(fd, BACKLOG) < 0) {
+	r = s->has_group && lchown(at->sun_path, (uid_t)-1, s->group) < 0 && errno != EPERM ? -errno : 0;
+	if (r == 0)
+		r = unix_socket_set_mode(at->sun_path, o->mode);
+	if (r == 0 && listen(fd, BACKLOG) < 0)
 		r = -errno;
+	if (r < 0) {
 		unlink(at->sun_path);
 		return r;
 	}

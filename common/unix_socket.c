@@ -3,11 +3,16 @@
  * Listening on a Unix socket; see unix_socket.h. A dead file is told by trying to connect: a listener
  * that lives accepts or has a full queue. On Linux the file takes the mode that the socket has when it is
  * bound, which is why it can be made with none.
+ *
+ * The folder may belong to the service's user while root makes the file: what lies at the path by then may be
+ * another thing, a link to a file of root's, and must not get the mode.
  */
 #include "common/unix_socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -59,6 +64,20 @@ static int give_away(const char *path, uid_t uid)
 	return pw && lchown(path, pw->pw_uid, pw->pw_gid) < 0 ? -errno : 0;
 }
 
+int unix_socket_set_mode(const char *path, mode_t mode)
+{
+	_cleanup_(closep) int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	char same[32]; /* chmod() of a descriptor that is a mere name */
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -EEXIST;
+	(void)snprintf(same, sizeof(same), "/proc/self/fd/%d", fd);
+	return chmod(same, mode) < 0 ? -errno : 0;
+}
+
 int unix_socket_listen(const char *path, const struct unix_socket_options *o, int *ret_fd)
 {
 	_cleanup_(closep) int fd = -1;
@@ -73,7 +92,9 @@ int unix_socket_listen(const char *path, const struct unix_socket_options *o, in
 	if (fd < 0 || fchmod(fd, 0) < 0 || bind(fd, (const struct sockaddr *)&at, sizeof(at)) < 0)
 		return -errno;
 	r = give_away(path, o->uid);
-	if (r == 0 && (chmod(path, o->mode) < 0 || listen(fd, o->backlog ? o->backlog : BACKLOG) < 0))
+	if (r == 0)
+		r = unix_socket_set_mode(path, o->mode);
+	if (r == 0 && listen(fd, o->backlog ? o->backlog : BACKLOG) < 0)
 		r = -errno;
 	if (r < 0) {
 		unlink(path);

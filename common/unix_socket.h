@@ -18,3 +18,5 @@ struct unix_socket_options {
 int unix_socket_listen(const char *path, const struct unix_socket_options *o, int *ret_fd);
 /* Takes away a socket that nobody listens on any more. Errors as above. */
 int unix_socket_remove_dead(const char *path);
+/* Of the socket at the path, if it is one; -EEXIST if not. No link is followed. */
+int unix_socket_set_mode(const char *path, mode_t mode);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "common/control_priv.h"
+#include "common/unix_socket.h"
 
 /* The C library's look-ups that may go to a directory service: none may be made for a peer. These stand in
  * front of the library's own. */
@@ -252,6 +253,35 @@ static void nothing_listens_means_an_error_at_once(void **state)
 	assert_null(c);
 }
 
+/* Put there by whom the folder belongs to, while root makes the socket. */
+static void a_mode_is_not_given_to_what_lies_in_the_sockets_place(void **state)
+{
+	const struct world *w = *state;
+	char file[128], link[128];
+	struct stat st;
+	FILE *f;
+
+	snprintf(file, sizeof file, "%s.file", w->path);
+	snprintf(link, sizeof link, "%s.link", w->path);
+	f = fopen(file, "w");
+	assert_non_null(f);
+	fclose(f);
+	assert_int_equal(chmod(file, 0600), 0);
+	assert_int_equal(symlink(file, link), 0);
+	assert_int_equal(unix_socket_set_mode(file, 0666), -EEXIST);
+	assert_int_equal(unix_socket_set_mode(link, 0666), -EEXIST);
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	unlink(link);
+	assert_int_equal(symlink(w->path, link), 0);
+	assert_int_equal(unix_socket_set_mode(link, 0600), -EEXIST);
+	assert_int_equal(unix_socket_set_mode(w->path, 0640), 0);
+	assert_int_equal(stat(w->path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+	unlink(link);
+	unlink(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +291,7 @@ int main(void)
 		ON_SERVER(no_directory_is_asked_for_who_connects),
 		ON_SERVER(a_name_comes_from_the_local_file_or_not_at_all),
 		ON_SERVER(the_socket_has_its_mode_and_group),
+		ON_SERVER(a_mode_is_not_given_to_what_lies_in_the_sockets_place),
 		ON_SERVER(a_second_server_on_the_path_is_refused),
 		ON_SERVER(a_dead_socket_is_taken_over_and_a_file_is_not),
 		ON_SERVER(a_path_that_fits_no_socket_address_is_refused),

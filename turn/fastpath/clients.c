@@ -220,9 +220,10 @@ int fast_clients_listen(const char *path, char *err, size_t err_n, int *ret_fd)
 	_cleanup_(closep) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	memcpy(at.sun_path, path, MIN(strlen(path) + 1, sizeof at.sun_path - 1));
-	/* The control socket's lock says that no other stile-fastpath of this name lives: what is there is dead. */
+	/* The control socket's lock says that no other stile-fastpath of this name lives: what is there is dead. The
+	 * file takes the socket's mode. */
 	if (fd < 0 || fchmod(fd, 0600) < 0 || (unlink(path) < 0 && errno != ENOENT) ||
-	    bind(fd, (const void *)&at, sizeof at) < 0 || chmod(path, 0600) < 0 || listen(fd, BACKLOG) < 0) {
+	    bind(fd, (const void *)&at, sizeof at) < 0 || listen(fd, BACKLOG) < 0) {
 		int r = -errno;
 		snprintf(err, err_n, "cannot open the socket %s: %s", path, strerror(-r));
 		return r;

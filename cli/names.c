@@ -2,8 +2,8 @@
 /*
  * Names of the addresses in a table (PTR records), all asked for at once, by c-ares as common/dns does.
  *
- * The table is shown after two seconds at most, with the names that are known by then. The service does not ask
- * for them: whoever looks does.
+ * The table is shown after two seconds at most, with the names that are known by then. The service asks for those of
+ * TCP sources itself, unless tunnel.resolve_names is off.
  */
 #include <ares.h>
 #include <netdb.h>

@@ -295,7 +295,7 @@ static int run_log_data(struct cli *cli)
 
 static const struct option_row connections_options[] = {
 	{ "limit", 'n', "N", "show at most N (default 1000)" },
-	{ "names", 0, NULL, "show the names of sources, too; those that are not known within 2 s are left out" },
+	{ "names", 0, NULL, "ask for names of sources here, too, for 2 s at most: of UDP, or where tunnel.resolve_names is off" },
 	{ "watch", 'w', NULL, "show them again every second, until Ctrl-C" },
 };
 

@@ -8,10 +8,13 @@
  *
  * A channel is c-ares with the name servers of one reading of /etc/resolv.conf. When that file has changed a new
  * channel is made; the old one goes when its last query has ended. c-ares reads /etc/hosts for each query.
+ *
+ * A query for the name of an address has the address's text as its host, and a memory of its own.
  */
 #include "common/dns.h"
 #include <ares.h>
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -34,7 +37,8 @@ struct dns {
 	struct channel *channel; /* for new queries */
 	struct list retired;	 /* struct channel */
 	struct list queries;	 /* struct dns_query, whose owners wait */
-	struct dns_cache *cache;
+	struct dns_cache *cache, *names; /* addresses of names; names of addresses */
+	unsigned naming;		 /* queries for names that c-ares works on */
 };
 
 struct channel {
@@ -61,6 +65,7 @@ struct dns_query {
 	struct channel *in;    /* c-ares works on it */
 	bool detached;	       /* nobody waits: freed when c-ares is done */
 	bool answered;
+	bool naming;	       /* of dns_name() */
 	struct dns_answers a;
 	char host[];
 };
@@ -263,6 +268,7 @@ static void follow_resolv_conf(struct dns *d)
 	d->stamp = now;
 	d->channel = fresh;
 	dns_cache_clear(d->cache);
+	dns_cache_clear(d->names);
 	old->retired = true;
 	list_append(&d->retired, &old->node);
 	arm(old);
@@ -275,7 +281,8 @@ static void deliver(struct dns_query *q)
 	const struct dns_request rq = q->rq;
 	uint64_t now = loop_now(q->dns->loop);
 	struct dns_answers a = q->a;
-	const struct dns_answer answer = { a.status, a.addr, a.n, a.expires > now ? a.expires - now : 0 };
+	const struct dns_answer answer = { .status = a.status, .addr = a.addr, .n = a.n, .ttl_ms = a.expires > now ? a.expires - now : 0,
+					   .name = q->naming && a.status == DNS_OK ? a.name : NULL };
 
 	for (size_t i = 0; i < a.n; i++)
 		addr_set_port(&a.addr[i], rq.port);
@@ -327,14 +334,30 @@ static void remember(struct dns_query *q, uint64_t now)
 	dns_cache_put(q->dns->cache, q->host, q->rq.family, &a);
 }
 
+/* Not that the channel ends. */
+static bool tells(int status)
+{
+	return status != ARES_EDESTRUCTION && status != ARES_ECANCELLED;
+}
+
+/* From c-ares, which is done with it. */
+static void come_back(struct dns_query *q)
+{
+	q->in->asked--;
+	q->in = NULL;
+	q->dns->naming -= q->naming;
+	if (q->detached)
+		free(q);
+	else
+		answered(q);
+}
+
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
 {
 	struct dns_query *q = arg;
 
 	(void)timeouts;
-	q->in->asked--;
-	q->in = NULL;
-	if (status != ARES_EDESTRUCTION && status != ARES_ECANCELLED) {
+	if (tells(status)) {
 		uint64_t now = loop_now(q->dns->loop);
 		q->a.status = status_of(status);
 		if (q->a.status == DNS_OK)
@@ -342,10 +365,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 		remember(q, now);
 	}
 	ares_freeaddrinfo(ai);
-	if (q->detached)
-		free(q);
-	else
-		answered(q);
+	come_back(q);
 }
 
 static void ask(struct dns_query *q)
@@ -382,24 +402,101 @@ static bool know(struct dns_query *q)
 	return a != NULL;
 }
 
-int dns_addresses(struct dns *d, const struct dns_request *rq, struct dns_query **ret_q)
+static struct dns_query *query_new(struct dns *d, const struct dns_request *rq, const char *host)
 {
-	size_t n = strlen(rq->host);
+	size_t n = strlen(host);
 	struct dns_query *q = calloc(1, sizeof(*q) + n + 1);
 
 	if (!q)
-		return -ENOMEM;
+		return NULL;
 	q->dns = d;
 	q->rq = *rq;
 	q->timer.fire = on_query_timer;
-	memcpy(q->host, rq->host, n + 1);
+	memcpy(q->host, host, n + 1);
 	list_append(&d->queries, &q->node);
+	return q;
+}
+
+int dns_addresses(struct dns *d, const struct dns_request *rq, struct dns_query **ret_q)
+{
+	struct dns_query *q = query_new(d, rq, rq->host);
+
+	if (!q)
+		return -ENOMEM;
 	follow_resolv_conf(d);
 	if (know(q)) {
 		answered(q);
 	} else {
 		loop_timer_set(d->loop, &q->timer, rq->deadline_ms ? rq->deadline_ms : DNS_DEADLINE_MS);
 		ask(q);
+	}
+	*ret_q = q;
+	return 0;
+}
+
+/* ---- names of addresses ---- */
+
+/* What is no host name may be an attempt on those who read it. */
+static bool take_name(struct dns_query *q, const char *name)
+{
+	static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+	size_t n = name ? strlen(name) : 0;
+
+	if (n == 0 || n >= sizeof(q->a.name) || strspn(name, fine) != n)
+		return false;
+	memcpy(q->a.name, name, n + 1);
+	return true;
+}
+
+static void on_name(void *arg, int status, int timeouts, struct hostent *h)
+{
+	struct dns_query *q = arg;
+
+	(void)timeouts;
+	if (tells(status)) {
+		q->a.status = status_of(status);
+		if (q->a.status == DNS_OK && !take_name(q, h->h_name))
+			q->a.status = DNS_SERVER_FAILED;
+		q->a.expires = loop_now(q->dns->loop) + (q->a.status == DNS_OK ? DNS_CACHE_NAME_MS : DNS_CACHE_NO_NAME_MS);
+		if (q->a.status != DNS_NO_MEMORY)
+			dns_cache_put(q->dns->names, q->host, AF_UNSPEC, &q->a);
+	}
+	come_back(q);
+}
+
+static void ask_name(struct dns_query *q, const struct addr *of)
+{
+	struct channel *ch = q->dns->channel;
+	size_t n;
+	const uint8_t *ip = addr_ip(of, &n);
+
+	q->in = ch;
+	ch->asked++;
+	q->dns->naming++;
+	ares_gethostbyaddr(ch->ares, ip, (int)n, addr_family(of), on_name, q); /* may answer at once */
+	arm(ch);
+}
+
+int dns_name(struct dns *d, const struct addr *of, const struct dns_request *rq, struct dns_query **ret_q)
+{
+	char ip[ADDR_STRLEN];
+	const struct dns_answers *known;
+	struct dns_query *q;
+
+	known = dns_cache_find(d->names, addr_print_ip(of, ip), AF_UNSPEC, loop_now(d->loop));
+	if (!known && d->naming >= DNS_NAMING_MAX)
+		return -EBUSY;
+	q = query_new(d, rq, ip);
+	if (!q)
+		return -ENOMEM;
+	q->naming = true;
+	if (known) {
+		q->a = *known;
+		answered(q);
+	} else {
+		follow_resolv_conf(d);
+		loop_timer_set(d->loop, &q->timer, rq->deadline_ms ? rq->deadline_ms : DNS_NAMING_DEADLINE_MS);
+		ask_name(q, of);
 	}
 	*ret_q = q;
 	return 0;
@@ -436,7 +533,8 @@ int dns_new(struct loop *l, const struct dns_options *o, struct dns **ret_d)
 		return -ENOMEM;
 	d->stamp = stamp_now();
 	d->cache = dns_cache_new();
-	if (!d->cache)
+	d->names = dns_cache_new();
+	if (!d->cache || !d->names)
 		return -ENOMEM;
 	r = channel_new(d, &d->channel);
 	if (r < 0)
@@ -455,6 +553,7 @@ struct dns *dns_free(struct dns *d)
 		channel_free(list_entry(it, struct channel, node));
 	channel_free(d->channel);
 	dns_cache_free(d->cache);
+	dns_cache_free(d->names);
 	free(d->servers);
 	free(d);
 	return NULL;

@@ -8,6 +8,9 @@
  * servers are those of /etc/resolv.conf, which is read anew when it has changed. Answers with a time to live are
  * remembered for it, and failures for a moment (common/dns_cache.h), so that a crowd asks once.
  *
+ * And addresses to names (PTR), which are for people only: whoever owns an address says what it is called. Strangers
+ * make these questions, so they are remembered apart from the others, and a bounded number is under way.
+ *
  * Other kinds of records (SRV, NAPTR) would be further dns_NAME() functions with the same struct dns_query, status
  * and life. A resolver belongs to its loop's thread.
  */
@@ -31,13 +34,20 @@ enum dns_status {
 };
 const char *dns_status_text(enum dns_status s); /* "the name does not exist": for messages */
 
-enum { DNS_ADDRESSES_MAX = 16, DNS_NAME_MAX = 254, DNS_DEADLINE_MS = 10000 };
+enum {
+	DNS_ADDRESSES_MAX = 16,
+	DNS_NAME_MAX = 254,
+	DNS_DEADLINE_MS = 10000,
+	DNS_NAMING_MAX = 64,		/* dns_name() under way in one resolver */
+	DNS_NAMING_DEADLINE_MS = 2000,
+};
 
 struct dns_answer { /* lives as long as the call of done() */
 	enum dns_status status;
 	const struct addr *addr; /* with the port that was asked for; none unless DNS_OK */
 	size_t n;
 	uint64_t ttl_ms; /* the answer may be kept so long; 0: ask again */
+	const char *name; /* of dns_name(): letters, digits, "-", "_" and "." only; NULL: of dns_addresses(), or none */
 };
 
 struct dns_options {
@@ -59,4 +69,7 @@ struct dns_request {
 /* 0 or -ENOMEM. done() is called once, never from within this function; the query is gone when it is called, and
  * everything is allowed in it, dns_free() too. */
 int dns_addresses(struct dns *d, const struct dns_request *rq, struct dns_query **ret_q);
+/* The name of an address, in the same manner: rq's host, port and family are not read, its deadline is
+ * DNS_NAMING_DEADLINE_MS. -EBUSY, too: DNS_NAMING_MAX are under way. */
+int dns_name(struct dns *d, const struct addr *of, const struct dns_request *rq, struct dns_query **ret_q);
 struct dns_query *dns_cancel(struct dns_query *q); /* done() will not be called */

@@ -13,12 +13,17 @@ enum {
 	DNS_CACHE_MAX = 256,
 	DNS_CACHE_TTL_MAX_MS = 300000, /* whatever the record says: a mistake of its owner's must end */
 	DNS_CACHE_FAILED_MS = 3000,
+	DNS_CACHE_NAME_MS = 300000, /* of addresses: c-ares does not tell how long they are good */
+	DNS_CACHE_NO_NAME_MS = 60000, /* most addresses have none, and it is not urgent */
 };
 
 struct dns_answers { /* what an answer holds */
 	enum dns_status status;
-	struct addr addr[DNS_ADDRESSES_MAX];
-	size_t n;
+	union {
+		struct addr addr[DNS_ADDRESSES_MAX];
+		char name[DNS_NAME_MAX]; /* of an address; "": none */
+	};
+	size_t n; /* addresses */
 	uint64_t expires;
 };
 

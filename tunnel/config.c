@@ -115,6 +115,9 @@ static const struct cfg_row tunnel_rows[] = {
 	  "service runs: stile relay route add." },
 	{ .name = "records", .sub = &records_schema, CFG_AT(struct tunnel_config, records), .flags = CFG_RELOAD,
 	  .help = "What is written about connections." },
+	{ .name = "resolve_names", .type = &cfg_bool, CFG_AT(struct tunnel_config, resolve_names), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Ask the name server what the sources of TCP connections are called, for records and stile relay connections. No "
+	  "connection waits for it, and answers are remembered. Whoever owns an address says what it is called: a name is no proof." },
 	{ .name = "workers", .type = &cfg_u64, CFG_AT(struct tunnel_config, workers), .max = 250, .def = "0",
 	  .unit = "threads", .help = "Worker threads; 0: one per core." },
 	{ .name = "drain", .type = &cfg_duration, CFG_AT(struct tunnel_config, drain_ms), .flags = CFG_RELOAD, .max = 604800000,

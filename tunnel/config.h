@@ -64,6 +64,7 @@ struct tunnel_config {
 	struct records_section records;
 	uint64_t workers; /* 0: one per core */
 	uint64_t drain_ms;
+	bool resolve_names;
 	struct log_section *log; /* override; NULL if absent */
 };
 struct tunnel_root { /* what stile-tunnel reads of stile.yaml */

@@ -74,7 +74,7 @@ static const char *target_host(const struct relay_conn *c)
 static int open_log(struct relay_conn *c)
 {
 	struct data_log_options o = { .loop = c->peer.worker->loop, .room = on_log_room, .arg = c, .id = c->peer.id,
-				      .route = c->peer.route->name, .source = c->peer.source, .target = c->peer.target,
+				      .route = c->peer.route->name, .source = c->peer.source, .source_name = c->peer.source_name, .target = c->peer.target,
 				      .target_name = target_host(c) };
 
 	if (c->peer.log)

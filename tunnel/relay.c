@@ -401,6 +401,11 @@ void relay_use_records(struct relay *r, struct records *rec)
 	r->records = rec;
 }
 
+void relay_resolve_names(struct relay *r, bool on)
+{
+	atomic_store_explicit(&r->resolve_names, on, memory_order_relaxed);
+}
+
 const struct route *relay_find(const struct relay *r, const char *name)
 {
 	const struct relay_entry *e = find(r, name);

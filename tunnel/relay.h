@@ -25,6 +25,8 @@ int relay_new(struct loop *l, const struct relay_options *o, struct relay **ret_
 struct relay *relay_free(struct relay *r); /* connections end at once */
 DEFINE_CLEANUP(struct relay, relay_free)
 void relay_use_records(struct relay *r, struct records *rec); /* before relay_start(); outlives the relay; may be NULL */
+/* Whether sources of TCP connections that come from now on are asked for by name; no connection waits for it. As made: no. */
+void relay_resolve_names(struct relay *r, bool on);
 /* Starts the workers. Routes that were put before have bound their ports already (still privileged), and wait. */
 int relay_start(struct relay *r, char *err, size_t err_n);
 

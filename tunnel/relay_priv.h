@@ -61,6 +61,7 @@ struct relay {
 	void (*on_seen)(const struct relay_seen *s, void *arg);
 	void *seen_arg;
 	_Atomic int64_t seen_queued; /* bytes on their way to on_seen */
+	_Atomic bool resolve_names;  /* of TCP sources; read by the workers */
 };
 
 /* relay_ports.c */
@@ -136,6 +137,8 @@ struct relay_peer {
 	struct route *route; /* referenced, and entered */
 	uint64_t id;
 	struct addr source, listener, target; /* target: AF_UNSPEC until there is one */
+	char *source_name; /* NULL: none, not known, or not asked for */
+	struct dns_query *naming;
 	int64_t opened_at;  /* unix ms, when it was accepted */
 	uint64_t opened_ms; /* loop clock */
 	uint64_t counted[2]; /* bytes that figures and metrics have seen */

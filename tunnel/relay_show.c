@@ -112,6 +112,7 @@ static void add_row(struct page *pg, const struct relay_peer *p, json_t *row, ui
 	json_object_set_new(row, "logged", json_boolean(p->log != NULL));
 	json_object_set_new(row, "watched", json_boolean(p->watched));
 	set_addr(row, "source", &p->source);
+	json_object_set_new(row, "source_name", json_string(p->source_name ? p->source_name : ""));
 	set_addr(row, "listener", &p->listener);
 	set_addr(row, "target", &p->target);
 	json_array_append_new(pg->rows, row);

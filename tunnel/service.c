@@ -38,7 +38,10 @@ static int tunnel_open(struct service *s, char *err, size_t err_n)
 	s->drain_limit_ms = c->drain_ms;
 	ts->svc = s;
 	r = relay_new(s->loop, &(struct relay_options){ .workers = (unsigned)c->workers }, &ts->relay);
-	return r < 0 ? r : relay_put_file(ts->relay, &c->routes, err, err_n);
+	if (r < 0)
+		return r;
+	relay_resolve_names(ts->relay, c->resolve_names);
+	return relay_put_file(ts->relay, &c->routes, err, err_n);
 }
 
 static void on_pause(int signo, void *arg)
@@ -122,6 +125,7 @@ static int tunnel_reload(struct service *s, struct cfg *c, char *err, size_t err
 	if (r < 0)
 		return r;
 	tunnel_routes_apply(ts->routes);
+	relay_resolve_names(ts->relay, fresh->resolve_names);
 	s->drain_limit_ms = fresh->drain_ms;
 	return 0;
 }

@@ -105,6 +105,29 @@ static void tell_watchers(const struct relay_peer *p)
 	loop_post(p->worker->relay->loop, &s->mail);
 }
 
+/* ---- names of sources ---- */
+
+static void on_source_name(const struct dns_answer *a, void *arg)
+{
+	struct relay_peer *p = arg;
+
+	p->naming = NULL;
+	p->source_name = a->name ? strdup(a->name) : NULL; /* without memory it has none */
+}
+
+/* Nothing waits for the name. A source of UDP may be forged: whoever forges would make us ask for everybody. */
+static void ask_source_name(struct relay_peer *p)
+{
+	const struct dns_request rq = { .done = on_source_name, .arg = p };
+	struct dns *dns;
+
+	if (p->route->c->udp || !atomic_load_explicit(&p->worker->relay->resolve_names, memory_order_relaxed))
+		return;
+	dns = relay_worker_dns(p->worker);
+	if (dns && dns_name(dns, &p->source, &rq, &p->naming) < 0)
+		p->naming = NULL; /* too many are asked for, or there is no memory: it goes without */
+}
+
 /* ---- connections and flows ---- */
 
 int relay_peer_begin(struct relay_peer *p, struct relay_listener *l, const struct addr *source, const struct addr *local)
@@ -123,6 +146,7 @@ int relay_peer_begin(struct relay_peer *p, struct relay_listener *l, const struc
 	p->opened_ms = loop_now(w->loop);
 	relay_count(w, RELAY_M_CONNECTIONS, p->route->c->udp ? RELAY_UDP : RELAY_TCP, 1);
 	relay_count(w, RELAY_M_ACCEPTED, p->route->c->udp ? RELAY_UDP : RELAY_TCP, 1);
+	ask_source_name(p);
 	return 0;
 }
 
@@ -132,6 +156,9 @@ void relay_peer_end(struct relay_peer *p)
 	p->log = data_log_close(p->log, NULL, relay_unix_ms());
 	if (p->watched)
 		tell_watchers(p);
+	p->naming = dns_cancel(p->naming);
+	free(p->source_name);
+	p->source_name = NULL;
 	list_unlink(&p->node);
 	route_leave(p->route);
 	p->route = route_unref(p->route);
@@ -170,7 +197,7 @@ void relay_peer_record(const struct relay_peer *p, enum record_kind kind, const 
 {
 	const struct route_target *t = p->route->c->target.items;
 	struct record r = { .kind = kind, .id = p->id, .protocol = p->route->c->udp ? "udp" : "tcp", .route = p->route->name,
-			    .source = p->source, .listener = p->listener, .target = p->target,
+			    .source = p->source, .source_name = p->source_name, .listener = p->listener, .target = p->target,
 			    .target_name = t[p->target_index].host, .reason = reason, .opened_at = p->opened_at,
 			    .bytes_up = bytes[0], .bytes_down = bytes[1] };
 

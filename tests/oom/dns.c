@@ -9,7 +9,10 @@
 #include "tests/oom/failing.h"
 #include "tests/unit/dns_server.h"
 
-static const struct dns_row names[] = { { "a.test", "192.0.2.1", "2001:db8::1", 60, RCODE_OK } };
+static const struct dns_row names[] = {
+	{ "a.test", "192.0.2.1", "2001:db8::1", 60, RCODE_OK },
+	{ "1.2.0.192.in-addr.arpa", "a.test", NULL, 60, RCODE_OK },
+};
 
 struct hearing {
 	bool over;
@@ -39,6 +42,24 @@ static void look_up(struct loop *l, struct dns *d, const char *host)
 	assert_true(h.status == DNS_OK || oom_hit());
 }
 
+static void ask_name(struct loop *l, struct dns *d)
+{
+	struct hearing h = { 0 };
+	const struct dns_request rq = { .deadline_ms = 300, .done = on_done, .arg = &h };
+	struct dns_query *q;
+	struct addr a;
+	int r;
+
+	assert_int_equal(addr_parse(TEXT("192.0.2.1"), 0, &a), 0);
+	r = dns_name(d, &a, &rq, &q);
+	if (r < 0) {
+		assert_int_equal(r, -ENOMEM);
+		return;
+	}
+	support_run_until(l, &h.over, 2000);
+	assert_true(h.status == DNS_OK || oom_hit());
+}
+
 static void names_are_looked_up_or_it_is_said_why_not(void **state)
 {
 	struct loop *l;
@@ -59,6 +80,8 @@ static void names_are_looked_up_or_it_is_said_why_not(void **state)
 		look_up(l, d, "a.test");
 		look_up(l, d, "a.test"); /* remembered, unless there was no memory for it */
 		look_up(l, d, "127.0.0.1");
+		ask_name(l, d);
+		ask_name(l, d);
 		dns_free(d);
 	}
 	oom_arm(0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The resolver against a name server of the test: all addresses with their time to live, deadlines, cancelling, what
- * is remembered and what is not, and a second name server when the first is silent.
+ * The resolver against a name server of the test: all addresses with their time to live, names of addresses, deadlines,
+ * cancelling, what is remembered and what is not, and a second name server when the first is silent.
  */
 #include "tests/unit/support.h"
 #include <errno.h>
@@ -18,6 +18,10 @@ static const struct dns_row names[] = {
 	{ "empty.test", NULL, NULL, 60, RCODE_OK },
 	{ "broken.test", NULL, NULL, 0, RCODE_SERVFAIL },
 	{ "silent.test", NULL, NULL, 0, NO_ANSWER },
+	{ "7.2.0.192.in-addr.arpa", "client.example", NULL, 60, RCODE_OK },
+	{ "8.2.0.192.in-addr.arpa", "<img>.example", NULL, 60, RCODE_OK },
+	{ "9.2.0.192.in-addr.arpa", NULL, NULL, 60, NO_ANSWER },
+	{ "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", "six.example", NULL, 60, RCODE_OK },
 	{ "many.test",
 	  "192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4 192.0.2.5 192.0.2.6 192.0.2.7 192.0.2.8 192.0.2.9 192.0.2.10 "
 	  "192.0.2.11 192.0.2.12 192.0.2.13 192.0.2.14 192.0.2.15 192.0.2.16 192.0.2.17 192.0.2.18", NULL, 60, RCODE_OK },
@@ -44,6 +48,8 @@ static void on_done(const struct dns_answer *a, void *arg)
 	w->calls++;
 	w->got = *a;
 	w->list[0] = 0;
+	if (a->name)
+		text_append(w->list, sizeof(w->list), a->name);
 	for (size_t i = 0; i < a->n; i++) {
 		text_append(w->list, sizeof(w->list), i ? " " : "");
 		text_append(w->list, sizeof(w->list), addr_print(&a->addr[i], text));
@@ -238,6 +244,76 @@ static void the_memory_forgets_what_is_old_and_what_is_too_much(void **state)
 	assert_null(dns_cache_find(c, "n2.test", AF_INET, 999));
 }
 
+static int start_naming(struct world *w, const char *ip, struct dns_query **ret_q)
+{
+	const struct dns_request rq = { .deadline_ms = 200, .done = on_done, .arg = w };
+	struct addr a;
+
+	w->over = false;
+	assert_int_equal(addr_parse(text_of(ip), 0, &a), 0);
+	return dns_name(w->dns, &a, &rq, ret_q);
+}
+
+static enum dns_status name_of(struct world *w, const char *ip)
+{
+	assert_int_equal(start_naming(w, ip, &w->q), 0);
+	assert_false(w->over); /* never from within */
+	support_run_until(w->l, &w->over, 8000);
+	return w->got.status;
+}
+
+static void an_address_has_a_name_or_it_is_said_why_not(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(name_of(w, "192.0.2.7"), DNS_OK);
+	assert_string_equal(w->list, "client.example");
+	assert_in_range(w->got.ttl_ms, DNS_CACHE_NAME_MS - 1000, DNS_CACHE_NAME_MS);
+	assert_int_equal(name_of(w, "2001:db8::1"), DNS_OK);
+	assert_string_equal(w->list, "six.example");
+	assert_int_equal(name_of(w, "127.0.0.1"), DNS_OK); /* of /etc/hosts */
+	assert_string_equal(w->list, "localhost");
+	assert_int_equal(w->server.questions, 2);
+	assert_int_equal(name_of(w, "192.0.2.10"), DNS_NO_NAME);
+	assert_int_equal(name_of(w, "192.0.2.10"), DNS_NO_NAME);
+	assert_int_equal(name_of(w, "192.0.2.7"), DNS_OK);
+	assert_string_equal(w->list, "client.example");
+	assert_int_equal(w->server.questions, 3); /* the others are remembered */
+}
+
+static void a_name_that_is_none_is_no_answer(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(name_of(w, "192.0.2.8"), DNS_SERVER_FAILED);
+	assert_string_equal(w->list, "");
+}
+
+static void names_have_a_deadline_and_a_bounded_number_under_way(void **state)
+{
+	struct world *w = *state;
+	uint64_t t0 = loop_now(w->l);
+	struct dns_query *q[DNS_NAMING_MAX];
+
+	assert_int_equal(name_of(w, "192.0.2.9"), DNS_TIMEOUT);
+	assert_in_range(loop_now(w->l) - t0, 190, 290);
+	assert_int_equal(name_of(w, "192.0.2.7"), DNS_OK);
+	for (unsigned i = 1; i < DNS_NAMING_MAX; i++)
+		assert_int_equal(start_naming(w, "192.0.2.9", &q[i]), 0);
+	for (unsigned i = 1; i < DNS_NAMING_MAX; i++)
+		dns_cancel(q[i]); /* the name server is asked for them all the same */
+	assert_int_equal(start_naming(w, "192.0.2.9", &q[0]), -EBUSY);
+	assert_int_equal(name_of(w, "192.0.2.7"), DNS_OK); /* what is known asks nobody */
+	w->calls = 0;
+	support_run_for(w->l, 1500); /* c-ares ends */
+	assert_int_equal(w->calls, 0);
+	assert_int_equal(name_of(w, "2001:db8::1"), DNS_OK);
+	w->server.questions = 0;
+	assert_int_not_equal(name_of(w, "192.0.2.9"), DNS_OK); /* remembered; why it has none c-ares does not say */
+	assert_int_equal(w->server.questions, 0);
+	assert_int_equal(start_naming(w, "192.0.2.10", &w->q), 0); /* for dns_free() to cancel */
+}
+
 static void a_second_name_server_answers_for_a_dead_one(void **state)
 {
 	struct world *w = *state;
@@ -290,6 +366,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(who_cancelled_hears_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_answer_is_remembered_as_long_as_it_says, setup, teardown),
 		cmocka_unit_test(the_memory_forgets_what_is_old_and_what_is_too_much),
+		cmocka_unit_test_setup_teardown(an_address_has_a_name_or_it_is_said_why_not, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_name_that_is_none_is_no_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_have_a_deadline_and_a_bounded_number_under_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_second_name_server_answers_for_a_dead_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(everything_is_allowed_in_the_answer, setup, teardown),
 	};

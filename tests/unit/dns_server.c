@@ -8,7 +8,7 @@
 #include "common/dgram.h"
 #include "tests/unit/dns_server.h"
 
-enum { TYPE_A = 1, TYPE_AAAA = 28, HEADER = 12 };
+enum { TYPE_A = 1, TYPE_PTR = 12, TYPE_AAAA = 28, HEADER = 12 };
 
 /* The question's name as text and its end; 0: not a question we know. */
 static size_t read_name(const uint8_t *p, size_t n, char *name, size_t cap)
@@ -28,30 +28,47 @@ static size_t read_name(const uint8_t *p, size_t n, char *name, size_t cap)
 	return at + 1;
 }
 
-static size_t put_record(uint8_t *out, unsigned type, unsigned ttl_s, const struct addr *a)
+static size_t put_record(uint8_t *out, unsigned type, unsigned ttl_s, const uint8_t *data, size_t n)
 {
-	size_t n;
-	const uint8_t *ip = addr_ip(a, &n);
-
 	store_be16(out, 0xc00c); /* the name: that of the question */
 	store_be16(out + 2, (uint16_t)type);
 	store_be16(out + 4, 1);
 	store_be32(out + 6, ttl_s);
 	store_be16(out + 10, (uint16_t)n);
-	memcpy(out + 12, ip, n);
+	memcpy(out + 12, data, n);
 	return 12 + n;
+}
+
+static size_t write_name(uint8_t *out, struct text name)
+{
+	size_t len = 0;
+
+	while (name.p) {
+		struct text label = text_cut(&name, '.');
+		out[len++] = (uint8_t)label.n;
+		memcpy(out + len, label.p, label.n);
+		len += label.n;
+	}
+	out[len++] = 0;
+	return len;
 }
 
 static size_t put_records(uint8_t *out, unsigned type, const struct dns_row *row, uint16_t *ret_count)
 {
 	struct text rest = text_of(type == TYPE_A ? row->v4 : type == TYPE_AAAA ? row->v6 : NULL);
-	size_t len = 0;
+	size_t len = 0, n;
+	uint8_t name[256];
 
+	if (type == TYPE_PTR && row->v4) {
+		++*ret_count;
+		return put_record(out, type, row->ttl_s, name, write_name(name, text_of(row->v4)));
+	}
 	while (rest.p) {
 		struct text one = text_cut(&rest, ' ');
 		struct addr a;
 		assert_int_equal(addr_parse(one, 0, &a), 0);
-		len += put_record(out + len, type, row->ttl_s, &a);
+		const uint8_t *ip = addr_ip(&a, &n);
+		len += put_record(out + len, type, row->ttl_s, ip, n);
 		++*ret_count;
 	}
 	return len;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A name server for tests: on a free port of 127.0.0.1, in the test's loop, with a table of names. It knows just
- * enough of RFC 1035 to answer A and AAAA questions; a name that is not in its table does not exist.
+ * enough of RFC 1035 to answer A, AAAA and PTR questions; a name that is not in its table does not exist.
  */
 #pragma once
 #include "common/addr.h"
@@ -11,7 +11,7 @@ enum { RCODE_OK = 0, RCODE_SERVFAIL = 2, RCODE_NXDOMAIN = 3, NO_ANSWER = 100 };
 
 struct dns_row {
 	const char *name;
-	const char *v4, *v6; /* addresses, separated by blanks; NULL: none */
+	const char *v4, *v6; /* addresses, separated by blanks; NULL: none. v4 of a name of .arpa: what it points to */
 	unsigned ttl_s;
 	int rcode;
 };

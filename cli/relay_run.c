@@ -185,8 +185,9 @@ static void say_ready(const struct run *r, const struct cfg *cfg)
 	fflush(stdout);
 }
 
-static void say_totals(const struct relay *relay)
+static void say_totals(struct relay *relay)
 {
+	relay_count_bytes(relay);
 	json_t *rows = relay_routes_json(relay), *row = json_array_get(rows, 0);
 	long long accepted = (long long)json_integer_value(json_object_get(row, "accepted"));
 	char text[160];

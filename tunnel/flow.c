@@ -371,6 +371,15 @@ void relay_udp_close(struct relay_listener *l)
 
 /* ---- all of them ---- */
 
+void relay_flows_count(struct relay_worker *w)
+{
+	list_for_each(it, &w->flows_by_age) {
+		struct relay_flow *f = flow_of(list_entry(it, struct relay_peer, node));
+
+		relay_peer_count(&f->peer, f->bytes);
+	}
+}
+
 void relay_flows_drop(struct relay_worker *w, const char *route)
 {
 	list_for_each_safe(it, &w->flows_by_age) {

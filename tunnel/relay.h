@@ -52,6 +52,7 @@ struct metrics *relay_metrics(struct relay *r);
 /* ---- for people ---- */
 
 json_t *relay_routes_json(const struct relay *r);
+void relay_count_bytes(struct relay *r); /* up to now: the figures of routes are a second old otherwise */
 /* Connections and flows in pages, oldest first within a worker: rows, and a cursor if there may be more. route NULL:
  * all. */
 struct relay_page {

@@ -187,6 +187,7 @@ json_t *relay_conn_json(const struct relay_peer *p, uint64_t now);
 /* flow.c */
 int relay_udp_open(struct relay_listener *l, int fd);
 void relay_udp_close(struct relay_listener *l);
+void relay_flows_count(struct relay_worker *w);
 void relay_flows_drop(struct relay_worker *w, const char *route);
 int relay_flow_act(struct relay_worker *w, uint64_t id, enum relay_act what);
 json_t *relay_flow_json(const struct relay_peer *p, uint64_t now);

@@ -76,6 +76,19 @@ static json_t *entry_json(const struct relay_entry *e)
 			 "bytes_down", load(&t->bytes[1]), "note", c->note ? c->note : "");
 }
 
+static void count(struct worker *wk, void *arg)
+{
+	(void)arg;
+	relay_conns_count(wk->state);
+	relay_flows_count(wk->state);
+}
+
+void relay_count_bytes(struct relay *r)
+{
+	if (r->started)
+		workers_call(&r->workers, count, NULL);
+}
+
 json_t *relay_routes_json(const struct relay *r)
 {
 	json_t *rows = json_array();

@@ -327,6 +327,7 @@ static void on_heartbeat(struct timer *t, uint64_t now)
 
 	(void)now;
 	relay_conns_count(w);
+	relay_flows_count(w);
 	count_carried(w);
 	if (w->spare < 0)
 		w->spare = relay_spare_descriptor();

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Names of sources, asked of a name server of this process: shown and recorded, and never waited for."""
+"""Names, asked of a name server of this process: of sources, shown and recorded, and never waited for; of targets that
+move or go away."""
 import json
 import os
 import socket
@@ -16,10 +17,12 @@ RESOLVER = ("127.77.25.53", 53)  # resolv.conf knows no port; the address is thi
 
 
 class NameServer:
-    """Answers PTR questions out of a table; others stay without an answer."""
+    """Answers PTR questions out of names, and others out of addresses (a name of which there is none has no address), with
+    a time to live of 0; what is in neither stays without an answer."""
 
-    def __init__(self, names):
+    def __init__(self, names, addresses=None):
         self.names, self.asked = {self.arpa(ip): name for ip, name in names.items()}, []
+        self.addresses = addresses or {}
         self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.s.settimeout(0.1)
         self.s.bind(RESOLVER)
@@ -45,11 +48,16 @@ class NameServer:
                 parts.append(question[end + 1:end + 1 + question[end]].decode())
                 end += 1 + question[end]
             self.asked.append(".".join(parts))
-            name = self.names.get(self.asked[-1])
-            if name:
-                data = self.labels(name)
-                self.s.sendto(question[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + question[12:end + 5] + b"\xc0\x0c\0\x0c\0\1"
-                              + struct.pack("!IH", 60, len(data)) + data, peer)
+            name, kind = self.asked[-1], question[end + 1:end + 3]
+            if name in self.names:
+                answers = [self.labels(self.names[name])]
+            elif name in self.addresses:
+                answers = [socket.inet_aton(a) for a in self.addresses[name] if kind == b"\0\1"]
+            else:
+                continue
+            records = b"".join(b"\xc0\x0c" + kind + b"\0\1" + struct.pack("!IH", 0, len(a)) + a for a in answers)
+            self.s.sendto(question[:2] + b"\x81\x80\0\1" + struct.pack("!H", len(answers)) + b"\0\0\0\0" + question[12:end + 5]
+                          + records, peer)
 
     def __enter__(self):
         return self
@@ -148,6 +156,36 @@ def _(w):
         s, _ = visit(w, "127.0.7.1")
         wait_for("the name", lambda: named(w, s) == "client.example")
         s.close()
+
+
+def greeting(w):
+    with socket.create_connection(("127.0.0.1", w.base), 10) as s:
+        try:
+            return s.recv(64).decode()
+        except ConnectionResetError:
+            return "reset"
+
+
+@case("a target whose name moves is followed by the next connection; one that has no address any more is told and comes back")
+def _(w):
+    prefix = resolving(w)
+    here, there = (Target(w.target_port(), lambda s, n=n: s.sendall(n), host=h) for n, h in ((b"one", "127.0.7.11"), (b"two", "127.0.7.12")))
+    with here, there, NameServer({}, {"mail.example": ["127.0.7.11"]}) as names:
+        w.config(['name: a, listen: "127.0.0.1:{p0}", target: "mail.example:{t0}"'], resolve_names="false")
+        w.start(prefix=prefix)
+        for address, answer in (("127.0.7.11", "one"), ("127.0.7.12", "two"), ("127.0.7.11", "one")):
+            names.addresses["mail.example"] = [address]
+            if (got := greeting(w)) != answer:
+                raise Failed(f"    {got} at {address}")
+        names.addresses["mail.example"] = ["127.0.7.13", "127.0.7.12"]  # nobody is at the first
+        if (got := greeting(w)) != "two":
+            raise Failed(f"    {got} by the second address")
+        names.addresses["mail.example"] = []
+        if (got := greeting(w)) != "reset":
+            raise Failed(f"    {got} without an address")
+        w.logged("relay.connection.failed", "could not resolve mail.example: the name has no address of this kind")
+        names.addresses["mail.example"] = ["127.0.7.12"]
+        wait_for("the name is asked for again", lambda: greeting(w) == "two", 10)
 
 
 if __name__ == "__main__":

@@ -197,6 +197,31 @@ def _(w):
         raise Failed(f"    {files}")
 
 
+@case("stile relay --udp with a bare port, and --log-dir: datagrams go through, the connection log is in the folder")
+def _(w):
+    p = one_shot(w, str(w.base), "127.0.0.1", str(w.base + 20), "--udp", "--log-dir", w.records())
+    line_of(p, f"Listening on 0.0.0.0:{w.base}/udp")
+    line_of(p, f"Ready to relay data to 127.0.0.1, port {w.base + 20}")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as c:
+        for s in (target, c):
+            s.settimeout(5)
+        target.bind(("127.0.0.1", w.base + 20))
+        c.connect(("127.0.0.1", w.base))
+        c.send(b"question")
+        data, who = target.recvfrom(100)
+        target.sendto(data[::-1], who)
+        if c.recv(100) != b"noitseuq":
+            raise Failed("    another datagram came back")
+        me = f"127.0.0.1:{c.getsockname()[1]}"
+    p.send_signal(signal.SIGTERM)
+    out, _ = p.communicate(timeout=15)
+    if p.returncode != 0 or "1 connection, 8 B to the target, 8 B back" not in out:
+        raise Failed(f"    {p.returncode}: {out}")
+    text = w.record_text(next(f for f in w.record_files("CO") if f.endswith(".LOG")))
+    if f"Connection from {me} to 127.0.0.1:{w.base + 20}" not in text or w.record_files("RL"):
+        raise Failed(f"    {text}")
+
+
 @case("stile relay on a terminal ends on ESC, and an arrow key is no ESC")
 def _(w):
     pid, fd = pty.fork()
@@ -240,6 +265,55 @@ def _(w):
     w.logged("relay.route.ready", "event=101", f"Ready to get data from local port 127.0.0.1:{w.base} and relay to 127.0.0.1:{w.base + 20}")
     s.stop()
     w.logged("relay.stopped", "event=100")
+
+
+@case("events are in the journal, with the priority of their severity, their number and their sentence")
+def _(w):
+    w.write("stile.yaml", f"""store: {{ path: {w.path('store')} }}
+tunnel:
+  routes:
+    - {{ name: good, listen: "127.0.0.1:{w.base}", target: "127.0.0.1:{w.base + 20}" }}
+    - {{ name: bad, listen: "127.0.0.1:{w.base + 1}", target: "127.0.0.1:{w.base + 20}" }}
+""")
+    with socket.create_server(("127.0.0.1", w.base + 1)), open(w.path("journal"), "w+", encoding="utf-8") as journal:
+        at = os.fstat(journal.fileno())  # as systemd tells a service that its standard error is the journal
+        p = subprocess.Popen(w.tunnel_argv(), stdin=subprocess.DEVNULL, stdout=journal, stderr=journal,
+                             env={**os.environ, "JOURNAL_STREAM": f"{at.st_dev}:{at.st_ino}"})
+        try:
+            w.ask("ready", "tunnel", "--wait", "10s").exits(0)
+        finally:
+            p.send_signal(signal.SIGTERM)
+            p.wait(15)
+        journal.seek(0)
+        text = journal.read()
+    for form in (r'<6>\S+ info relay\.started .*event=100 sentence="Service started"',
+                 rf'<6>\S+ info relay\.route\.ready .*event=101 route=good .*sentence="Ready to get data from local port 127.0.0.1:{w.base} and relay to',
+                 rf'<3>\S+ error relay\.route\.bind .*event=101 route=bad .*sentence="Could not bind to local port 127.0.0.1:{w.base + 1}: Address already',
+                 r'<6>\S+ info relay\.stopped .*event=100 sentence="Service stopped"'):
+        if not re.search(rf"(?m)^{form}", text):
+            raise Failed(f"    no {form} in\n{text}")
+
+
+@case("records are switched live by a reload, each for itself, and no connection ends")
+def _(w):
+    w.target(echo)
+    route = f'{{ name: a, listen: "127.0.0.1:{w.base}", target: "127.0.0.1:{w.base + 20}" }}'
+    w.relay([route], "connections: false, json: false")
+    with connect(w.base) as held:
+        for connections, json, suffixes in ((False, True, {".jsonl"}), (True, False, {".jsonl", ".LOG"})):
+            before = {f: os.stat(os.path.join(w.records(), f)).st_size for f in w.record_files("CO")}
+            w.tunnel_config([route], f"connections: {str(connections).lower()}, json: {str(json).lower()}")
+            w.ask("reload", "tunnel").exits(0)
+            said(w.base, b"x")
+            time.sleep(0.4)
+            after = {f: os.stat(os.path.join(w.records(), f)).st_size for f in w.record_files("CO")}
+            if {os.path.splitext(f)[1] for f in after} != suffixes:
+                raise Failed(f"    {after}")
+            if {os.path.splitext(f)[1] for f in after if after[f] != before.get(f)} != {".LOG" if connections else ".jsonl"}:
+                raise Failed(f"    {before}, then {after}")
+        held.sendall(b"still")
+        if held.recv(5, socket.MSG_WAITALL) != b"still":
+            raise Failed("    the connection was cut")
 
 
 @case("a node that drains is not ready, refuses new connections and ends with the last")

@@ -24,7 +24,8 @@ events {{ worker_connections 512; }}
 http {{ access_log off; client_body_temp_path {w.path('t1')}; proxy_temp_path {w.path('t2')}; fastcgi_temp_path {w.path('t3')};
 uwsgi_temp_path {w.path('t4')}; scgi_temp_path {w.path('t5')};
 server {{ listen 127.0.0.1:{port}; root {w.path('www')}; client_max_body_size 64m;
-location /up {{ dav_methods PUT; }} }} }}
+location /up {{ dav_methods PUT; }} }}
+server {{ listen 127.0.0.1:{port + 1} proxy_protocol; return 200 "$proxy_protocol_addr:$proxy_protocol_port $proxy_protocol_server_port"; }} }}
 """)
     return running([program("nginx"), "-c", conf, "-e", w.path("nginx.err")], answers(port))
 
@@ -46,6 +47,16 @@ def _(w):
         with open(w.path("www/up/back.bin"), "rb") as f:
             if hashlib.sha256(f.read()).hexdigest() != want:
                 raise Failed("    the upload differs")
+
+
+@case("nginx behind a PROXY header (v2) knows the source's address and port, and ours")
+def _(w):
+    w.relay([f'{{ name: web, listen: "127.0.0.1:{w.base}", target: "127.0.0.1:{w.base + 21}", proxy_protocol: v2 }}'])
+    with nginx(w, w.base + 20), connect(w.base) as s:
+        s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        body = read_all(s).split(b"\r\n\r\n", 1)[1].decode()
+        if body != f"127.0.0.1:{s.getsockname()[1]} {w.base}":
+            raise Failed(f"    nginx was told {body}")
 
 
 @case("wrk through a route: no error, and every connection is counted and gone")

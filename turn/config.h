@@ -99,6 +99,9 @@ void turn_fast_path_check(struct cfg *c); /* the part of it that stile-fastpath 
 void turn_config_check_front(struct cfg *c); /* a part of it: turn/config_check_front.c */
 /* Whether a connection to a front can be for stile-turn itself, which takes a certificate then. */
 bool turn_config_front_serves_us(const struct turn_config *t);
+struct turn_own_set; /* turn/relay_addresses.h: of this machine */
+/* Whether what turn.front.routes[route] leads to is a front listener itself. */
+bool turn_config_front_loops(const struct turn_config *t, size_t route, const struct turn_own_set *own);
 /* For struct service_ops: the log settings with this section's override, and the store's folder. */
 void turn_log_config(const void *values, struct log_config *ret_lc);
 const char *turn_store_path(const void *values);

@@ -10,6 +10,7 @@
 #include "common/front.h"
 #include "common/server_name.h"
 #include "turn/config.h"
+#include "turn/relay_addresses.h"
 
 struct key {
 	char s[64];
@@ -73,24 +74,34 @@ static void check_names(struct cfg *c, const struct front_route *r, size_t i)
 	}
 }
 
-static bool reaches(const struct addr *listener, const struct addr *to)
+static bool is_own(const struct turn_own_set *own, const struct addr *a)
 {
-	enum addr_class class = addr_classify(to);
-
-	return addr_family(listener) != AF_UNSPEC && addr_port(listener) == addr_port(to) &&
-	       (addr_equal_ip(listener, to) ||
-		(addr_classify(listener) == ADDR_UNSPECIFIED && (class == ADDR_LOOPBACK || class == ADDR_UNSPECIFIED)));
+	for (size_t i = 0; i < own->n; i++)
+		if (addr_equal_ip(&own->v[i], a))
+			return true;
+	return false;
 }
 
-/* A connection that is handed to a front again would go round until nothing is left. */
-static void check_loop(struct cfg *c, const struct turn_config *t, const struct front_route *r, size_t i)
+static bool reaches(const struct addr *listener, const struct addr *to, const struct turn_own_set *own)
 {
+	struct addr real = addr_canonical(to);
+	enum addr_class class = addr_classify(&real);
+
+	return addr_family(listener) != AF_UNSPEC && addr_port(listener) == addr_port(&real) &&
+	       (addr_equal_ip(listener, &real) ||
+		(addr_classify(listener) == ADDR_UNSPECIFIED && addr_family(listener) == addr_family(&real) &&
+		 (class == ADDR_LOOPBACK || class == ADDR_UNSPECIFIED || is_own(own, &real))));
+}
+
+bool turn_config_front_loops(const struct turn_config *t, size_t route, const struct turn_own_set *own)
+{
+	const struct front_route *r = &((const struct front_route *)t->front.routes.items)[route];
 	const struct cfg_endpoint *l = t->listen.items;
 
 	for (size_t k = 0; k < t->listen.n; k++)
-		if (l[k].proto == TURN_LISTEN_FRONT && !r->to.self && !r->to.path[0] && reaches(&l[k].at, &r->to.at))
-			cfg_add_error(c, item("front.routes", i, "to").s, "this leads back to the front itself; for this server's own "
-				      "TLS write to: turn");
+		if (l[k].proto == TURN_LISTEN_FRONT && !r->to.self && !r->to.path[0] && reaches(&l[k].at, &r->to.at, own))
+			return true;
+	return false;
 }
 
 static void check_routes(struct cfg *c, const struct turn_config *t)
@@ -98,7 +109,11 @@ static void check_routes(struct cfg *c, const struct turn_config *t)
 	const struct front_route *r = t->front.routes.items;
 	const struct cfg_endpoint *l = t->listen.items;
 	size_t fronts = 0, catch_all = SIZE_MAX;
+	struct turn_own_set own;
+	char err[128];
 
+	if (turn_own_addresses(&own, err, sizeof(err)) < 0)
+		own.n = 0; /* a start says so */
 	for (size_t i = 0; i < t->listen.n; i++)
 		fronts += l[i].proto == TURN_LISTEN_FRONT;
 	if (t->front.routes.n && !fronts)
@@ -106,7 +121,10 @@ static void check_routes(struct cfg *c, const struct turn_config *t)
 				"\"front:0.0.0.0:443\"");
 	for (size_t i = 0; i < t->front.routes.n; i++) {
 		check_names(c, &r[i], i);
-		check_loop(c, t, &r[i], i);
+		/* A connection that is handed to a front again would go round until nothing is left. */
+		if (turn_config_front_loops(t, i, &own))
+			cfg_add_error(c, item("front.routes", i, "to").s, "this leads back to the front itself; for this server's own "
+				      "TLS write to: turn");
 		if (catch_all < i)
 			cfg_add_warning(c, item("front.routes", i, NULL).s, "this route is never reached: turn.front.routes[%zu] takes "
 					"everything", catch_all);

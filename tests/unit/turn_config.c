@@ -14,7 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "common/front.h"
 #include "turn/config.h"
+#include "turn/relay_addresses.h"
 
 /* ---- reading ---- */
 
@@ -462,6 +464,41 @@ static void what_is_probably_not_meant_is_a_warning(void **state)
 	assert_int_equal(cfg_n_warnings(fine), 0);
 }
 
+/* ---- sharing a port ---- */
+
+static void a_route_that_leads_back_to_the_front_is_found(void **state)
+{
+	static const struct {
+		const char *listen, *to;
+		bool loops;
+	} rows[] = {
+		{ "192.0.2.1:443", "192.0.2.1:443", true },   { "192.0.2.1:443", "192.0.2.2:443", false },
+		{ "192.0.2.1:443", "192.0.2.1:444", false },  { "0.0.0.0:443", "127.0.0.1:443", true },
+		{ "0.0.0.0:443", "0.0.0.0:443", true },	      { "0.0.0.0:443", "192.0.2.7:443", true },
+		{ "0.0.0.0:443", "192.0.2.8:443", false },    { "0.0.0.0:443", "192.0.2.7:444", false },
+		{ "0.0.0.0:443", "[::1]:443", false },	      { "[::]:443", "[2001:db8::7]:443", true },
+		{ "[::]:443", "[2001:db8::8]:443", false },   { "[::]:443", "[::1]:443", true },
+		{ "0.0.0.0:443", "[::ffff:192.0.2.7]:443", true },
+	};
+	static struct turn_own_set own = { .n = 2 };
+
+	(void)state;
+	assert_int_equal(addr_parse(TEXT("192.0.2.7"), 0, &own.v[0]), 0);
+	assert_int_equal(addr_parse(TEXT("2001:db8::7"), 0, &own.v[1]), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct cfg_endpoint at = { .proto = TURN_LISTEN_FRONT };
+		struct front_route route = { .to = { .self = false } };
+		struct turn_config t = { .listen = { &at, 1 }, .front.routes = { &route, 1 } };
+
+		assert_int_equal(addr_parse(text_of(rows[i].listen), 0, &at.at), 0);
+		assert_int_equal(addr_parse(text_of(rows[i].to), 0, &route.to.at), 0);
+		if (turn_config_front_loops(&t, 0, &own) != rows[i].loops)
+			fail_msg("%s to %s", rows[i].listen, rows[i].to);
+		at.proto = TURN_LISTEN_TLS;
+		assert_false(turn_config_front_loops(&t, 0, &own));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -486,6 +523,7 @@ int main(void)
 		cmocka_unit_test(an_expired_certificate_is_a_warning),
 		cmocka_unit_test(a_key_that_dtls_cannot_use_is_refused_for_dtls),
 		cmocka_unit_test(what_is_probably_not_meant_is_a_warning),
+		cmocka_unit_test(a_route_that_leads_back_to_the_front_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, make_certificates, remove_certificates);

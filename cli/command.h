@@ -79,6 +79,13 @@ int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct add
 int cli_connect(struct cli *c, const char *program, struct control_client **ret_client); /* 0 or exit code, said why */
 /* One call: 0 and *ret_result, or the exit code after printing text and hint. args is taken. */
 int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t *args, json_t **ret_result);
+struct cli_list { /* of a verb that answers a page at a time */
+	const char *verb;
+	uint64_t limit;
+	const char *key, *only; /* an argument of the verb; only NULL: without it */
+};
+/* As many of its rows as the limit allows, appended to rows; whether there are more. 0 or an exit code, as above. */
+int cli_rows(struct cli *c, struct control_client *cl, const struct cli_list *l, json_t *rows, bool *ret_more);
 const char *cli_runtime_dir(const struct cli *c);
 
 /* Tables for people: columns aligned, numbers right. */

@@ -57,6 +57,30 @@ int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t 
 	return cli_fail(c, "no answer from the service: %s", strerror(-r));
 }
 
+int cli_rows(struct cli *c, struct control_client *cl, const struct cli_list *l, json_t *rows, bool *ret_more)
+{
+	json_t *cursor = NULL, *result = NULL;
+	int r = 0;
+
+	do {
+		json_t *args = json_pack("{s:I}", "limit", (json_int_t)MIN(l->limit - json_array_size(rows), 1000));
+		if (args && l->only)
+			json_object_set_new(args, l->key, json_string(l->only));
+		if (args && cursor)
+			json_object_set(args, "cursor", cursor);
+		json_decref(result);
+		result = NULL;
+		r = cli_call(c, cl, l->verb, args, &result);
+		if (r)
+			break;
+		json_array_extend(rows, json_object_get(result, "rows"));
+		cursor = json_object_get(result, "cursor");
+	} while (cursor && json_array_size(rows) < l->limit);
+	*ret_more = r == 0 && cursor;
+	json_decref(result);
+	return r;
+}
+
 int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct addr *ret_a)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM }, *found;

@@ -133,26 +133,7 @@ static const struct column connection_columns[] = {
 int relay_all_connections(struct cli *cli, struct control_client *cl, const char *route, uint64_t limit, json_t *rows,
 			  bool *ret_more)
 {
-	json_t *cursor = NULL, *result = NULL;
-	int r = 0;
-
-	do {
-		json_t *args = json_pack("{s:I}", "limit", (json_int_t)MIN(limit - json_array_size(rows), 1000));
-		if (route)
-			json_object_set_new(args, "route", json_string(route));
-		if (cursor)
-			json_object_set(args, "cursor", cursor);
-		json_decref(result);
-		result = NULL;
-		r = cli_call(cli, cl, "relay.connections", args, &result);
-		if (r)
-			break;
-		json_array_extend(rows, json_object_get(result, "rows"));
-		cursor = json_object_get(result, "cursor");
-	} while (cursor && json_array_size(rows) < limit);
-	*ret_more = r == 0 && cursor;
-	json_decref(result);
-	return r;
+	return cli_rows(cli, cl, &(struct cli_list){ "relay.connections", limit, "route", route }, rows, ret_more);
 }
 
 static int show_connections(struct cli *cli, struct control_client *cl, uint64_t limit)

@@ -63,28 +63,6 @@ static json_t *with_realm(const struct cli *cli, json_t *args)
 	return args;
 }
 
-static int all_sessions(struct cli *cli, struct control_client *cl, uint64_t limit, json_t *rows, bool *ret_more)
-{
-	json_t *cursor = NULL, *result = NULL;
-	int r = 0;
-
-	do {
-		json_t *args = with_realm(cli, json_pack("{s:I}", "limit", (json_int_t)MIN(limit - json_array_size(rows), 1000)));
-		if (cursor)
-			json_object_set(args, "cursor", cursor);
-		json_decref(result);
-		result = NULL;
-		r = cli_call(cli, cl, "turn.sessions", args, &result);
-		if (r)
-			break;
-		json_array_extend(rows, json_object_get(result, "rows"));
-		cursor = json_object_get(result, "cursor");
-	} while (cursor && json_array_size(rows) < limit);
-	*ret_more = r == 0 && cursor;
-	json_decref(result);
-	return r;
-}
-
 static int run_sessions(struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
@@ -96,7 +74,7 @@ static int run_sessions(struct cli *cli)
 	if (!r)
 		r = cli_connect(cli, "stile-turn", &cl);
 	if (!r)
-		r = all_sessions(cli, cl, limit, rows, &more);
+		r = cli_rows(cli, cl, &(struct cli_list){ "turn.sessions", limit, "realm", cli_option(cli, "realm") }, rows, &more);
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(rows);
 	else if (r == 0 && json_array_size(rows))

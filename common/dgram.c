@@ -356,15 +356,16 @@ static int receive(struct dgram_io *io, int fd, struct mmsghdr *msg, unsigned n)
 	return 0;
 }
 
-int dgram_recv(struct dgram_io *io, int fd, uint16_t local_port,
-	       void (*fn)(const struct dgram *d, void *arg), void *arg)
+int dgram_recv_most(struct dgram_io *io, int fd, uint16_t local_port, unsigned *most,
+		    void (*fn)(const struct dgram *d, void *arg), void *arg)
 {
 	const struct receiver to = { fn, arg, local_port };
 	unsigned slots = free_slots(io), start = io->cursor;
-	int r = receive(io, fd, io->msg + start, slots);
+	int r = receive(io, fd, io->msg + start, MIN(slots, *most));
 	uint64_t used;
 	int n = 0;
 
+	*most = r < 0 ? 0 : (unsigned)r;
 	if (r <= 0)
 		return r;
 	for (int i = 0; i < r; i++)
@@ -374,6 +375,14 @@ int dgram_recv(struct dgram_io *io, int fd, uint16_t local_port,
 	used = busy_from(io, start) & UINT64_MAX >> (DGRAM_BATCH - (unsigned)r);
 	io->cursor = used ? (start + DGRAM_BATCH - (unsigned)__builtin_clzll(used)) % DGRAM_BATCH : start;
 	return n;
+}
+
+int dgram_recv(struct dgram_io *io, int fd, uint16_t local_port,
+	       void (*fn)(const struct dgram *d, void *arg), void *arg)
+{
+	unsigned most = DGRAM_BATCH;
+
+	return dgram_recv_most(io, fd, local_port, &most, fn, arg);
 }
 
 /* ---- the error queue ---- */
@@ -481,6 +490,6 @@ void dgram_flush(struct dgram_io *io)
 
 void dgram_forget(struct dgram_io *io, int fd)
 {
-	(void)fd; /* all of it: closing is rare, and keeping part of the queue would cost every flush */
-	dgram_flush(io);
+	if (tx_has(io->tx, fd)) /* then all of it: to keep a part of the queue would cost every flush */
+		dgram_flush(io);
 }

@@ -78,6 +78,11 @@ int dgram_socket(const struct addr *bind_to, const struct dgram_socket_options *
 int dgram_recv(struct dgram_io *io, int fd, uint16_t local_port,
 	       void (*fn)(const struct dgram *d, void *arg), void *arg);
 
+/* The same for at most *most messages of the kernel (a run is one); *most becomes how many there were. Who
+ * knows that a socket has one datagram at a time saves the look for a second. */
+int dgram_recv_most(struct dgram_io *io, int fd, uint16_t local_port, unsigned *most,
+		    void (*fn)(const struct dgram *d, void *arg), void *arg);
+
 /* One ICMP error taken from the socket's error queue. */
 struct dgram_error {
 	struct addr to;		/* where our datagram had gone */

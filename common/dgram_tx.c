@@ -65,6 +65,7 @@ struct tx_queue {
 	struct dgram_io_stats *stats;
 	uint64_t seed;
 	unsigned n, n_groups, n_fds;
+	unsigned recent; /* the group that took the last datagram; it may be gone */
 	unsigned refused, pause; /* GSO: refusals in a row, datagrams until it is tried again */
 	uint16_t group_at[TX_BUCKETS], fd_at[TX_BUCKETS]; /* open addressing; NONE: empty */
 	struct tx_entry entry[TX_QUEUE];
@@ -111,28 +112,54 @@ static unsigned group_bucket(const struct tx_queue *q, int fd, const struct addr
 	return (unsigned)(mix(h, q->seed) >> 20) % TX_BUCKETS;
 }
 
-static struct tx_fd *fd_of(struct tx_queue *q, int fd)
+/* Its bucket, or the empty one where it belongs. */
+static unsigned fd_bucket(const struct tx_queue *q, int fd)
 {
 	unsigned b = (unsigned)(mix(q->seed, (uint64_t)(unsigned)fd) >> 20) % TX_BUCKETS;
 
-	for (; q->fd_at[b] != NONE; b = (b + 1) % TX_BUCKETS)
-		if (q->fd[q->fd_at[b]].fd == fd)
-			return &q->fd[q->fd_at[b]];
+	while (q->fd_at[b] != NONE && q->fd[q->fd_at[b]].fd != fd)
+		b = (b + 1) % TX_BUCKETS;
+	return b;
+}
+
+bool tx_has(const struct tx_queue *q, int fd)
+{
+	return q->fd_at[fd_bucket(q, fd)] != NONE;
+}
+
+static struct tx_fd *fd_of(struct tx_queue *q, int fd)
+{
+	unsigned b = fd_bucket(q, fd);
+
+	if (q->fd_at[b] != NONE)
+		return &q->fd[q->fd_at[b]];
 	q->fd_at[b] = (uint16_t)q->n_fds;
 	q->fd[q->n_fds] = (struct tx_fd){ .fd = fd, .first = NONE, .last = NONE, .bucket = (uint16_t)b };
 	return &q->fd[q->n_fds++];
 }
 
+static bool is_group(const struct tx_group *g, int fd, const struct addr *to)
+{
+	return g->fd == fd && same_addr(&g->to, to);
+}
+
+/* A run goes to one group: its first datagram finds it, the others are compared with where that one went. */
 static struct tx_group *group_of(struct tx_queue *q, int fd, const struct addr *to)
 {
-	unsigned b = group_bucket(q, fd, to);
+	unsigned b;
 	uint16_t g;
 	struct tx_fd *f;
 
-	for (; (g = q->group_at[b]) != NONE; b = (b + 1) % TX_BUCKETS)
-		if (q->group[g].fd == fd && same_addr(&q->group[g].to, to))
+	if (q->recent < q->n_groups && is_group(&q->group[q->recent], fd, to))
+		return &q->group[q->recent];
+	for (b = group_bucket(q, fd, to); (g = q->group_at[b]) != NONE; b = (b + 1) % TX_BUCKETS) {
+		if (is_group(&q->group[g], fd, to)) {
+			q->recent = g;
 			return &q->group[g];
+		}
+	}
 	g = (uint16_t)q->n_groups++;
+	q->recent = g;
 	q->group_at[b] = g;
 	q->group[g] = (struct tx_group){ .fd = fd, .to = *to, .first = NONE, .last = NONE, .next = NONE,
 					 .bucket = (uint16_t)b };

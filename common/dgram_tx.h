@@ -40,4 +40,5 @@ struct tx_datagram {
 };
 bool tx_full(const struct tx_queue *q);
 void tx_add(struct tx_queue *q, const struct tx_datagram *d); /* flushes first if full */
+bool tx_has(const struct tx_queue *q, int fd); /* something is queued for that socket */
 void tx_flush(struct tx_queue *q);

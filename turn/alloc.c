@@ -30,10 +30,24 @@ static bool same_tuple(const struct hnode *n, const void *key)
 	       (a->handle == b->handle || a->transport->proto == TURN_UDP);
 }
 
-struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct turn_path *from)
+/* The next segment of a run is the same client's, and a lone caller's next packet is too. */
+struct turn_alloc *turn_alloc_find(struct turn_server *s, const struct turn_path *from)
 {
-	struct hnode *n = htable_find(&s->by_tuple, tuple_hash(s, from), same_tuple, from);
-	return n ? container_of(n, struct turn_alloc, node) : NULL;
+	struct hnode *n;
+
+	if (s->recent && same_tuple(&s->recent->node, from))
+		return s->recent;
+	n = htable_find(&s->by_tuple, tuple_hash(s, from), same_tuple, from);
+	if (n)
+		s->recent = container_of(n, struct turn_alloc, node);
+	return n ? s->recent : NULL;
+}
+
+void turn_alloc_unlist(struct turn_alloc *a)
+{
+	if (a->server->recent == a)
+		a->server->recent = NULL;
+	htable_remove(&a->server->by_tuple, &a->node);
 }
 
 bool turn_alloc_is_rated(const struct turn_alloc *a)
@@ -83,7 +97,7 @@ struct turn_alloc *turn_alloc_free(struct turn_alloc *a)
 		turn_alloc_close(a, f);
 	timer_stop(&a->expiry);
 	list_unlink(&a->in_order);
-	htable_remove(&a->server->by_tuple, &a->node);
+	turn_alloc_unlist(a);
 	turn_mobility_free(a->mobility);
 	turn_channels_deinit(a);
 	turn_permissions_deinit(a);
@@ -280,7 +294,7 @@ int turn_alloc_move(struct turn_alloc *a, const struct turn_path *to)
 	struct turn_server *s = a->server;
 
 	turn_offload_end_all(a);
-	htable_remove(&s->by_tuple, &a->node);
+	turn_alloc_unlist(a);
 	a->path = *to;
 	if (htable_insert(&s->by_tuple, &a->node, tuple_hash(s, to)) < 0) {
 		turn_mobility_park(a);

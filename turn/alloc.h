@@ -62,7 +62,9 @@ _Static_assert(offsetof(struct turn_alloc, expiry) <= 5 * 64, "what packets touc
 _Static_assert(sizeof(struct turn_alloc) + 256 + sizeof(struct turn_permission) + sizeof(struct turn_channel) + 64 <= 1536,
 	       "1.5 KB with the longest user name, one permission and one channel");
 
-struct turn_alloc *turn_alloc_find(const struct turn_server *s, const struct turn_path *from);
+struct turn_alloc *turn_alloc_find(struct turn_server *s, const struct turn_path *from);
+/* No longer found by its five-tuple. */
+void turn_alloc_unlist(struct turn_alloc *a);
 static inline const struct turn_realm *turn_alloc_realm(const struct turn_alloc *a)
 {
 	return turn_policy_realm(a->server->policy, a->realm);

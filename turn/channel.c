@@ -59,17 +59,37 @@ static struct turn_channel *find_peer(const struct turn_alloc *a, const struct a
 	return NULL;
 }
 
-const struct turn_channel *turn_channel_by_number(const struct turn_alloc *a, uint16_t number,
-						  uint64_t now)
+/* The packet path asks these two. What it found last it is likely to want again, and needs no hash for. */
+static const struct turn_channel *recent(const struct turn_alloc *a)
 {
-	const struct turn_channel *c = find_number(a, number);
+	const struct turn_channels *cs = &a->channels;
+
+	return cs->recent < cs->n ? &cs->v[cs->recent] : NULL;
+}
+
+static const struct turn_channel *remember(struct turn_alloc *a, const struct turn_channel *c)
+{
+	if (c)
+		a->channels.recent = (uint16_t)(c - a->channels.v);
+	return c;
+}
+
+const struct turn_channel *turn_channel_by_number(struct turn_alloc *a, uint16_t number, uint64_t now)
+{
+	const struct turn_channel *c = recent(a);
+
+	if (!c || c->number != number)
+		c = remember(a, find_number(a, number));
 	return c && c->expires > now ? c : NULL;
 }
 
-const struct turn_channel *turn_channel_by_peer(const struct turn_alloc *a, const struct addr *peer,
-						uint64_t now)
+const struct turn_channel *turn_channel_by_peer(struct turn_alloc *a, const struct addr *peer, uint64_t now)
 {
-	return a->channels.n ? find_peer(a, peer, now) : NULL;
+	const struct turn_channel *c = recent(a);
+
+	if (!c || c->expires <= now || !addr_equal(&c->peer, peer))
+		c = a->channels.n ? remember(a, find_peer(a, peer, now)) : NULL;
+	return c;
 }
 
 unsigned turn_channels_count(const struct turn_alloc *a, uint64_t now)

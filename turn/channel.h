@@ -28,13 +28,14 @@ struct turn_channel {
 struct turn_channels {
 	struct turn_channel *v;
 	uint16_t n, cap;
+	uint16_t recent; /* the last one that was found, by either way: a run asks for it again; may be >= n */
 	struct turn_index by_number, by_peer;
 };
 
 void turn_channels_deinit(struct turn_alloc *a);
 /* NULL: never bound, or expired. Whether the permission lives is the caller's question. */
-const struct turn_channel *turn_channel_by_number(const struct turn_alloc *a, uint16_t number, uint64_t now);
-const struct turn_channel *turn_channel_by_peer(const struct turn_alloc *a, const struct addr *peer, uint64_t now);
+const struct turn_channel *turn_channel_by_number(struct turn_alloc *a, uint16_t number, uint64_t now);
+const struct turn_channel *turn_channel_by_peer(struct turn_alloc *a, const struct addr *peer, uint64_t now);
 unsigned turn_channels_count(const struct turn_alloc *a, uint64_t now);
 /* The permission of this address now lasts until then. */
 void turn_channels_permit(struct turn_alloc *a, const struct addr *peer, bool own, uint64_t until);

@@ -50,6 +50,7 @@ struct turn_server {
 	struct turn_policy *policy;	/* referenced */
 	const struct turn_config *cfg;	/* the policy's */
 	struct htable by_tuple;		/* struct turn_alloc */
+	struct turn_alloc *recent;	/* the last one that was found there, or NULL */
 	struct htable by_ticket;	/* struct turn_ticket: turn/mobility.h */
 	struct htable by_connection;	/* struct turn_tcp */
 	struct turn_moved *moved;	/* TURN_MOVED_NOTES, a ring */

@@ -114,6 +114,8 @@ struct turn_worker {
 	struct htable sessions; /* struct turn_dtls_session, by client and local address */
 	struct hash_seed seed;
 	struct turn_offload *offload; /* edge_offload.c; NULL: the fast path is off */
+	struct pass_hook coalesce; /* coalesce.c; runs behind the flush */
+	uint64_t coalesce_rx;	   /* datagrams received when it last ran */
 	struct timer heartbeat; /* so that an idle worker still moves */
 	struct turn_gate gates[TURN_EDGE_LINES];
 	uint8_t scratch[TURN_MAX_FRAME + 64];

@@ -94,7 +94,7 @@ static void leave(struct turn_alloc *a, struct handover *h)
 
 	turn_offload_end_all(a);
 	turn_mobility_unlink(a->mobility);
-	htable_remove(&s->by_tuple, &a->node);
+	turn_alloc_unlist(a);
 	list_unlink(&a->in_order);
 	timer_stop(&a->expiry);
 	a->key = turn_key_unref(a->key);

@@ -123,7 +123,7 @@ bool turn_mobility_is_parked(const struct turn_alloc *a)
 void turn_mobility_park(struct turn_alloc *a)
 {
 	turn_offload_end_all(a);
-	htable_remove(&a->server->by_tuple, &a->node);
+	turn_alloc_unlist(a);
 	a->path.transport = &nowhere;
 	a->path.handle = a->server;
 }

@@ -454,6 +454,53 @@ static void a_taken_port_and_a_foreign_address_are_said(void **state)
 	close(other);
 }
 
+static void a_drain_takes_at_most_as_many_messages_as_it_was_told(void **state)
+{
+	struct bench *b = *state;
+	struct addr to = loopback(false), from = loopback(false);
+	int rx = open_socket(&to, &plain), tx = open_socket(&from, &plain);
+	const struct dgram_route route = { tx, &to, NULL, DGRAM_MARK_NONE };
+	struct got g = { 0 };
+	unsigned most = 1;
+
+	for (size_t i = 0; i < 5; i++)
+		dgram_send_copy(b->io, &route, "abcdefgh", 4 + i % 2); /* unlike sizes: no run */
+	dgram_flush(b->io);
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, note_length, &g), 1);
+	assert_int_equal(most, 1);
+	most = 3;
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, note_length, &g), 3);
+	assert_int_equal(most, 3);
+	most = DGRAM_BATCH;
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, note_length, &g), 1);
+	assert_int_equal(most, 1);
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, note_length, &g), 0);
+	assert_int_equal(most, 0);
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(g.len[i], 4 + i % 2);
+	close(rx);
+	close(tx);
+}
+
+static void forgetting_a_socket_flushes_only_if_something_is_queued_for_it(void **state)
+{
+	struct bench *b = *state;
+	struct addr to = loopback(false), from = loopback(false), third = loopback(false);
+	int rx = open_socket(&to, &plain), tx = open_socket(&from, &plain), other = open_socket(&third, &plain);
+	uint64_t calls = dgram_io_stats(b->io)->tx_calls;
+
+	dgram_send_copy(b->io, &(struct dgram_route){ tx, &to, NULL, DGRAM_MARK_NONE }, "abcd", 4);
+	dgram_forget(b->io, other);
+	assert_int_equal(dgram_io_stats(b->io)->tx_calls, calls);
+	dgram_forget(b->io, tx);
+	assert_int_equal(dgram_io_stats(b->io)->tx_calls, calls + 1);
+	dgram_flush(b->io);
+	assert_int_equal(dgram_io_stats(b->io)->tx_calls, calls + 1);
+	close(rx);
+	close(tx);
+	close(other);
+}
+
 #define bench_test(f) cmocka_unit_test_setup_teardown(f, bench_setup, bench_teardown)
 
 int main(void)
@@ -471,6 +518,8 @@ int main(void)
 		bench_test(the_pass_flushes_what_was_queued),
 		bench_test(icmp_errors_are_reported_and_cost_nothing),
 		bench_test(icmp_errors_are_reported_and_cost_nothing_over_ipv6),
+		bench_test(a_drain_takes_at_most_as_many_messages_as_it_was_told),
+		bench_test(forgetting_a_socket_flushes_only_if_something_is_queued_for_it),
 		bench_test(a_closed_descriptor_is_reported_as_broken),
 		bench_test(a_taken_port_and_a_foreign_address_are_said),
 	};

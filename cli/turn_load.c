@@ -20,8 +20,9 @@ enum {
 	RELEASE_LIMIT_MS = 30000,
 	FAILED_LIMIT_MS = 1000, /* the same after a failure: the server may be gone */
 	DRAIN_MS = 150,	   /* for what is under way when the run ends */
-	SETTLE_MS = 1000,  /* for a server to give memory back after the last release */
+	SETTLE_MS = 2500,  /* for a server to give memory back after the last release */
 	BATCH_MS = 5,	   /* pause between batches of requests */
+	REQUESTS_PER_FLUSH = 8, /* a whole pass's at once, and server and generator would wait for each other in turn */
 	SPARE_FDS = 32,
 	MISMATCH = 437,
 	MAX_MOVES = 5,
@@ -163,10 +164,13 @@ static void client_send(const void *data, size_t n, void *arg)
 	struct pair *p = arg;
 	const struct dgram_route to_server = { p->client_io.fd, &p->load->o->server, NULL, DGRAM_MARK_NONE };
 
-	if (p->link)
+	if (p->link) {
 		(void)turn_link_send(p->link, data, n);
-	else
-		dgram_send_copy(p->load->dgram, &to_server, data, n);
+		return;
+	}
+	dgram_send_copy(p->load->dgram, &to_server, data, n);
+	if (++p->load->unsent % REQUESTS_PER_FLUSH == 0)
+		dgram_flush(p->load->dgram);
 }
 
 static void on_allocated(struct turn_client *c, void *arg)

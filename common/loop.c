@@ -12,6 +12,7 @@
  * dispatches in one call, and a timer set by that callback must count from now.
  */
 #include "common/loop.h"
+#include "common/loop_priv.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -297,6 +298,7 @@ int loop_new(struct loop **ret_loop)
 
 	if (!l)
 		return -ENOMEM;
+	loop_memory_start();
 	(void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
 	list_init(&l->hooks);
 	list_init(&l->signals);

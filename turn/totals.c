@@ -63,6 +63,7 @@ struct turn_totals {
 	struct hash_seed seed;
 	struct shard shards[SHARDS];
 	_Alignas(64) _Atomic uint64_t allocations;
+	_Atomic uint64_t peak; /* most of them since turn_totals_peak() was asked; two at once may count as one */
 	_Atomic uint64_t used[TURN_USES];
 	_Alignas(64) _Atomic uint64_t spent_until_ns;
 	_Atomic uint64_t now_ns; /* of the latest lease: what a debt is compared with */
@@ -211,6 +212,14 @@ static bool count_up(_Atomic uint64_t *counter, uint64_t n, uint64_t max)
 	return true;
 }
 
+static void note_peak(struct turn_totals *t)
+{
+	uint64_t n = atomic_load(&t->allocations);
+
+	if (n > atomic_load(&t->peak))
+		atomic_store(&t->peak, n);
+}
+
 enum turn_limit turn_totals_take(struct turn_totals *t, unsigned realm, const char *account,
 				 const struct turn_caps *max, struct turn_account **ret_a)
 {
@@ -226,8 +235,10 @@ enum turn_limit turn_totals_take(struct turn_totals *t, unsigned realm, const ch
 		forget_paid_debts(t, s);
 		r = account_take(s, hash, (struct account_key){ share, account }, share, max->account, ret_a);
 		pthread_mutex_unlock(&s->lock);
-		if (r == TURN_LIMIT_OK)
+		if (r == TURN_LIMIT_OK) {
+			note_peak(t);
 			return r;
+		}
 		atomic_fetch_sub(&share->allocations, 1);
 	} else {
 		r = TURN_LIMIT_REALM;
@@ -293,6 +304,13 @@ void turn_totals_unuse(struct turn_totals *t, struct turn_account *a, enum turn_
 uint64_t turn_totals_allocations(const struct turn_totals *t)
 {
 	return atomic_load(&t->allocations);
+}
+
+uint64_t turn_totals_peak(struct turn_totals *t)
+{
+	uint64_t peak = atomic_exchange(&t->peak, 0), now = atomic_load(&t->allocations);
+
+	return MAX(peak, now);
 }
 
 /* ---- rates ---- */

@@ -9,7 +9,7 @@
 #include <string.h>
 #include "tests/oom/failing.h"
 
-static unsigned left; /* allocations until the one that fails, itself included; 0: not armed */
+static unsigned left, paused; /* allocations until the one that fails, itself included; 0: not armed */
 static bool hit, begun;
 
 void *__real_malloc(size_t n);
@@ -61,6 +61,17 @@ void oom_arm(unsigned n)
 {
 	left = n;
 	hit = hit && !n; /* disarming does not forget */
+}
+
+void oom_pause(void)
+{
+	paused = left;
+	left = 0;
+}
+
+void oom_resume(void)
+{
+	left = paused;
 }
 
 bool oom_hit(void)

@@ -12,5 +12,8 @@
  * by without reaching it, so that every allocation has failed once. Disarms at the end. */
 bool oom_next(unsigned *n);
 void oom_arm(unsigned n); /* 0: nothing fails */
+/* Between the two nothing fails, and nothing is counted: what a test takes for granted. */
+void oom_pause(void);
+void oom_resume(void);
 bool oom_hit(void);	  /* the armed one has failed */
 void oom_openssl(void);	  /* at the very beginning of main() */

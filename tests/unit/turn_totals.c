@@ -73,6 +73,23 @@ static void the_total_has_its_limit(void **state)
 		turn_totals_give(t, a[i]);
 }
 
+static void the_peak_is_of_the_time_since_it_was_asked(void **state)
+{
+	(void)state;
+	_cleanup_(turn_totals_freep) struct turn_totals *t = turn_totals_new();
+	struct turn_account *a[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(take(t, "alice", 10, 10, &a[i]), TURN_LIMIT_OK);
+	turn_totals_give(t, a[0]);
+	turn_totals_give(t, a[1]);
+	assert_int_equal(turn_totals_allocations(t), 1);
+	assert_int_equal(turn_totals_peak(t), 3);
+	assert_int_equal(turn_totals_peak(t), 1);
+	turn_totals_give(t, a[2]);
+	assert_int_equal(turn_totals_peak(t), 0);
+}
+
 static void a_refusal_by_the_account_gives_the_total_back(void **state)
 {
 	(void)state;
@@ -351,6 +368,7 @@ int main(void)
 		cmocka_unit_test(uses_are_all_or_none_and_come_back),
 		cmocka_unit_test(an_account_has_its_limit_and_others_are_not_touched),
 		cmocka_unit_test(the_total_has_its_limit),
+		cmocka_unit_test(the_peak_is_of_the_time_since_it_was_asked),
 		cmocka_unit_test(a_refusal_by_the_account_gives_the_total_back),
 		cmocka_unit_test(a_lower_limit_after_a_reload_holds_for_new_ones_only),
 		cmocka_unit_test(a_lease_is_bounded_by_the_accounts_rate),

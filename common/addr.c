@@ -152,9 +152,14 @@ const char *addr_print_ip(const struct addr *a, char buf[static ADDR_STRLEN])
 	char ip[INET6_ADDRSTRLEN];
 	size_t n;
 	const uint8_t *bytes = addr_ip(a, &n);
+	for (size_t i = 0; bytes && n == 4 && i < n; i++) { /* inet_ntop goes through printf */
+		if (i)
+			sb_char(&b, '.');
+		sb_u64(&b, bytes[i], 1);
+	}
 	if (!bytes)
 		sb_str(&b, "(none)");
-	else
+	else if (n == 16)
 		sb_str(&b, inet_ntop(addr_family(a), bytes, ip, sizeof ip));
 	if (n == 16 && a->in6.sin6_scope_id != 0)
 		sb_fmt(&b, "%%%u", (unsigned)a->in6.sin6_scope_id);
@@ -168,10 +173,12 @@ const char *addr_print(const struct addr *a, char buf[static ADDR_STRLEN])
 	addr_print_ip(a, ip);
 	if (addr_family(a) == AF_INET6)
 		sb_fmt(&b, "[%s]:%u", ip, (unsigned)addr_port(a));
-	else if (addr_family(a) == AF_INET)
-		sb_fmt(&b, "%s:%u", ip, (unsigned)addr_port(a));
 	else
 		sb_str(&b, ip);
+	if (addr_family(a) == AF_INET) {
+		sb_char(&b, ':');
+		sb_u64(&b, addr_port(a), 1);
+	}
 	return buf;
 }
 

@@ -81,8 +81,23 @@ static bool needs_quotes(struct text t)
 	return t.n == 0;
 }
 
+/* Nearly every value: nothing in it is escaped or needs quotes in a line of text. */
+static bool is_plain(struct text t)
+{
+	for (size_t i = 0; i < t.n; i++)
+		if (t.p[i] <= ' ' || t.p[i] >= 0x7f || t.p[i] == '"' || t.p[i] == '\\' || t.p[i] == '=')
+			return false;
+	return t.n > 0 && t.n + ELLIPSIS + 3 <= LOG_FIELD_MAX;
+}
+
 static void put_text(struct text t, bool json, struct sb *out)
 {
+	if (is_plain(t)) {
+		sb_str(out, json ? "\"" : "");
+		sb_text(out, t);
+		sb_str(out, json ? "\"" : "");
+		return;
+	}
 	bool quote = json || t.n > LOG_FIELD_MAX || needs_quotes(t);
 	size_t start = out->n;
 	if (quote)
@@ -107,7 +122,9 @@ static void put_u64(uint64_t v, bool json, struct sb *out)
 {
 	/* Beyond 2^63 many JSON readers give up: then it is a text. */
 	const char *q = json && v > INT64_MAX ? "\"" : "";
-	sb_fmt(out, "%s%" PRIu64 "%s", q, v, q);
+	sb_str(out, q);
+	sb_u64(out, v, 1);
+	sb_str(out, q);
 }
 
 static void put_errno(int64_t e, bool json, struct sb *out)
@@ -154,9 +171,18 @@ static void put_time(int64_t unix_ms, struct sb *out)
 		ms += 1000;
 		t--;
 	}
-	if (gmtime_r(&t, &tm))
-		sb_fmt(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
-		       tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
+	if (!gmtime_r(&t, &tm))
+		return;
+	const struct {
+		int v;
+		unsigned digits;
+		char behind;
+	} parts[] = { { tm.tm_year + 1900, 4, '-' }, { tm.tm_mon + 1, 2, '-' }, { tm.tm_mday, 2, 'T' },
+		      { tm.tm_hour, 2, ':' },	     { tm.tm_min, 2, ':' },	{ tm.tm_sec, 2, '.' }, { ms, 3, 'Z' } };
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		sb_u64(out, (uint64_t)MAX(parts[i].v, 0), parts[i].digits);
+		sb_char(out, parts[i].behind);
+	}
 }
 
 static void put_head(const struct log_msg *m, int64_t unix_ms, bool json, struct sb *out)
@@ -164,7 +190,11 @@ static void put_head(const struct log_msg *m, int64_t unix_ms, bool json, struct
 	sb_str(out, json ? "{\"time\":\"" : "");
 	put_time(unix_ms, out);
 	if (!json) {
-		sb_fmt(out, " %s %s %s", log_level_name(m->level), m->id, m->text);
+		const char *const words[] = { log_level_name(m->level), m->id, m->text };
+		for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+			sb_char(out, ' ');
+			sb_str(out, words[i]);
+		}
 		return;
 	}
 	sb_fmt(out, "\",\"level\":\"%s\",\"id\":\"%s\",\"text\":", log_level_name(m->level), m->id);
@@ -184,7 +214,9 @@ size_t log_render(char *buf, size_t n, const struct log_msg *m, const struct log
 	for (const struct log_field *f = fields; f && f->type != LF_END; f++) {
 		char one[LOG_FIELD_MAX + 128];
 		struct sb v = sb_init(one, sizeof(one));
-		sb_fmt(&v, json ? ",\"%s\":" : " %s=", f->key);
+		sb_str(&v, json ? ",\"" : " ");
+		sb_str(&v, f->key);
+		sb_str(&v, json ? "\":" : "=");
 		put_value(f, json, &v);
 		if (v.truncated || b.n + v.n + reserve > n)
 			cut = true;

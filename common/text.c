@@ -200,6 +200,18 @@ void sb_char(struct sb *b, char c)
 	sb_text(b, (struct text){ &c, 1 });
 }
 
+void sb_u64(struct sb *b, uint64_t v, unsigned least)
+{
+	char digits[20];
+	size_t at = sizeof digits;
+
+	do {
+		digits[--at] = (char)('0' + v % 10);
+		v /= 10;
+	} while (v || (sizeof digits - at < least && at > 0));
+	sb_text(b, (struct text){ digits + at, sizeof digits - at });
+}
+
 void sb_fmt(struct sb *b, const char *fmt, ...)
 {
 	va_list ap;

@@ -65,6 +65,7 @@ static inline struct sb sb_init(char *buf, size_t cap)
 void sb_text(struct sb *b, struct text t);
 void sb_str(struct sb *b, const char *s);
 void sb_char(struct sb *b, char c);
+void sb_u64(struct sb *b, uint64_t v, unsigned least); /* decimal, with zeroes in front to so many digits; no printf */
 void sb_fmt(struct sb *b, const char *fmt, ...) _printf_(2, 3);
 void sb_duration(struct sb *b, uint64_t ms); /* "2h 5m", "350 ms": for people */
 void sb_size(struct sb *b, uint64_t bytes);  /* "10.4 MB" */

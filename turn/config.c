@@ -318,6 +318,10 @@ static const struct cfg_row turn_rows[] = {
 		  "refused meanwhile. 0: not at all. `stile turn drain` waits as long as it is told." },
 	{ .name = "workers", .type = &cfg_u64, CFG_AT(struct turn_config, workers), .max = 250, .def = "0",
 	  .unit = "threads", .help = "Worker threads; 0: one per core." },
+	{ .name = "coalesce", .type = &cfg_u64, CFG_AT(struct turn_config, coalesce_us), .flags = CFG_RELOAD, .max = 200,
+	  .def = "0", .unit = "us",
+	  .help = "Microseconds that a worker waits under traffic before it looks for packets again, so that it finds several "
+		  "at once: less CPU for each packet, and up to that much more delay. 0: it looks at once." },
 	{ .name = "alternate_servers", .type = &cfg_addr, CFG_AT(struct turn_config, alternate_servers),
 	  .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Other TURN servers, address:port for UDP and TCP. New clients are sent there (300 Try Alternate) while this "

@@ -79,6 +79,7 @@ struct turn_config {
 	char *alternate_domain; /* what the certificates of the second say; may be NULL */
 	uint64_t drain_ms; /* how long a stop waits for allocations to end */
 	uint64_t workers; /* 0: one per core */
+	uint64_t coalesce_us; /* turn/coalesce.c; 0: off */
 	char *software;	  /* SOFTWARE attribute; "" sends none */
 	struct log_section *log; /* override; NULL if absent */
 };

@@ -141,9 +141,13 @@ struct turn_relay {
 	struct turn_alloc *alloc;
 	struct turn_held *held; /* owned: what is left when the socket leaves this worker */
 	uint8_t batches; /* received; wraps */
+	uint8_t lone;	 /* of them the last so many had one message */
 	struct acceptor *acceptor; /* TCP; else NULL */
 	struct addr at; /* TCP */
 };
+
+/* coalesce.c. Before the datagram queue is made: hooks that were there first run last. */
+void turn_coalesce_start(struct turn_worker *w);
 
 /* edge_tcp.c; the first five for struct turn_relay_ops */
 struct turn_conn;

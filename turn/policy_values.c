@@ -126,6 +126,7 @@ int policy_copy_values(struct turn_config *to, const struct turn_config *from)
 	to->limits = from->limits;
 	to->lifetime = from->lifetime;
 	to->workers = from->workers;
+	to->coalesce_us = from->coalesce_us;
 	to->mobility = from->mobility;
 	to->front.connections = from->front.connections;
 	to->front.connections_per_address = from->front.connections_per_address;

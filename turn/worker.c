@@ -148,6 +148,7 @@ static void teardown(struct worker *wk, void *arg)
 	if (!w)
 		return;
 	timer_stop(&w->heartbeat);
+	loop_remove_hook(&w->coalesce);
 	turn_acceptors_close(w);
 	turn_front_close(w);
 	if (w->server) {
@@ -180,6 +181,7 @@ static int setup(struct worker *wk, void *arg)
 	w->policy = turn_policy_ref(w->ts->policy);
 	w->contexts = (struct turn_contexts){ tls_ctx_ref(w->ts->contexts.tls), tls_ctx_ref(w->ts->contexts.dtls) };
 	w->seed = hash_seed_random();
+	list_init(&w->coalesce.node);
 	list_init(&w->udp);
 	list_init(&w->acceptors);
 	list_init(&w->conns);
@@ -187,6 +189,7 @@ static int setup(struct worker *wk, void *arg)
 	htable_init(&w->sessions);
 	w->heartbeat.fire = on_heartbeat;
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
+	turn_coalesce_start(w);
 	if ((r = dgram_io_new(w->loop, NULL, &w->dgram)) < 0 || (r = open_offload(w)) < 0 ||
 	    (r = turn_front_open(w)) < 0 || (r = open_listeners(w)) < 0) {
 		teardown(wk, arg);

@@ -36,6 +36,7 @@ struct load {
 	struct dgram_io *dgram;
 	struct pair *pairs;
 	unsigned started, allocated, bound, released;
+	unsigned unsent; /* requests in the queue: turn_load.c */
 	bool measuring, failed;
 	bool greeted; /* the server has answered */
 	bool leaving; /* what fails now is no result any more */

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two servers of a benchmark: stile-turn and coturn's turnserver, set up to do the same work.
 
-Each listens on a loopback address of its own, so that ports clash with nobody's; each has one worker
+Each listens on an address of its own (tests/bench/veth.py), so that ports clash with nobody's; each has one worker
 (stile `workers: 1`, coturn `--relay-threads=1`) and all its threads on one CPU, the generator having
 another. Only processes started here are ever signalled."""
 import os
@@ -68,8 +68,9 @@ class Server:
 
     name = program = ""
 
-    def __init__(self, folder, host):
-        self.host = host
+    def __init__(self, folder, net):
+        self.net = net
+        self.host, self.relay = net.hosts[self.name]
         self.folder = os.path.join(folder, self.name)
         self.process = None
         os.makedirs(self.folder, exist_ok=True)
@@ -85,20 +86,24 @@ class Server:
         raise NotImplementedError
 
     def start(self):
-        if answers(self.host):
+        if self.answers():
             raise Unable(f"something answers on {self.host}:{PORT} already: another benchmark runs; --net moves this one")
         with open(self.path("output"), "wb") as out:
             try:
-                self.process = subprocess.Popen(self.argv(), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                self.process = subprocess.Popen([*self.net.server_side(), *self.argv()], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                                 preexec_fn=on_cpu(cpus()[1]))
             except OSError as e:
                 raise Unable(f"cannot start {self.program}: {e.strerror}") from None
         end = time.monotonic() + START_S
-        while not answers(self.host):
+        while not self.answers():
             if self.process.poll() is not None or time.monotonic() > end:
                 with open(self.path("output"), encoding="utf-8", errors="replace") as f:
                     raise Unable(f"{self.program} did not start:\n" + f.read()[-2000:])
             time.sleep(0.05)
+
+    def answers(self):
+        with self.net.at_generator():
+            return answers(self.host)
 
     def stop(self):
         """Ends what start() started; twice SIGTERM, because stile-turn drains after the first."""
@@ -116,8 +121,8 @@ class Server:
 class Stile(Server):
     name, program = "stile", "stile-turn"
 
-    def __init__(self, folder, host, build):
-        super().__init__(folder, host)
+    def __init__(self, folder, net, build):
+        super().__init__(folder, net)
         self.binary = os.path.join(build, "turn/stile-turn")
         if not os.access(self.binary, os.X_OK):
             raise Unable(f"{self.binary} is not built; tests/bench/turn-vs-coturn.sh builds it")
@@ -134,9 +139,9 @@ turn:
   listen: [{listen}]
   certificate: {self.cert}
   key: {self.key}
-  relay: {{ addresses: [{self.host}], ports: {RELAY_PORTS[0]}-{RELAY_PORTS[1]} }}
+  relay: {{ addresses: [{self.relay}], ports: {RELAY_PORTS[0]}-{RELAY_PORTS[1]} }}
   users: [ {{ name: {USER}, password: {PASSWORD} }} ]
-  peers: {{ allow: [127.0.0.0/8] }}
+  peers: {{ allow: [127.0.0.0/8, 203.0.113.0/24] }}
   limits:
     allocations: 20000
     allocations_per_user: unlimited
@@ -161,7 +166,7 @@ class Coturn(Server):
         return f"coturn {found or '(version not known)'}"
 
     def argv(self):
-        return [self.program, "-n", "-L", self.host, "-E", self.host, "-p", str(PORT), f"--tls-listening-port={TLS_PORT}",
+        return [self.program, "-n", "-L", self.host, "-E", self.relay, "-p", str(PORT), f"--tls-listening-port={TLS_PORT}",
                 f"--min-port={RELAY_PORTS[0]}", f"--max-port={RELAY_PORTS[1]}", "--lt-cred-mech", "-u",
                 f"{USER}:{PASSWORD}", "-r", REALM, f"--cert={self.cert}", f"--pkey={self.key}", "--no-cli",
                 "--relay-threads=1", "--allow-loopback-peers", "--no-rfc5780", f"--pidfile={self.path('pid')}",

@@ -20,13 +20,18 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from servers import PASSWORD, PORT, TLS_PORT, USER, Coturn, Stile, Unable, cpus, make_certificate, on_cpu  # noqa: E402
+from veth import Failed, Loopback, Veth, counted, cpu_seconds, sampled, syscalls  # noqa: E402
 
 ALLOWED_LOSS, KEPT_RATE = 0.001, 0.98
 RATE, VIDEO_RATE = 50000, 100000  # packets a second; of video 1 Gbit/s, as where aggregation happens
-HALF_LOAD, HALF_LOAD_MAX = None, 100000  # a rate that depends on what the scattered load cost before
+HALF_LOAD, HALF_LOAD_MAX = 0.5, 100000  # a part of what the scattered load says that coturn can do, and not more
+NEARLY_FULL = 0.8
 BUSY = 0.05  # of the machine, by others: more, and the figures are no verdict
 SCATTERED = ("-n", "64", "-s", "160")
 VIDEO = ("-n", "64", "-s", "1200")
+
+AGGREGATED = ("burst32",)  # loads whose runs cross the links whole
+COUNTED = ("scattered", "burst8", "burst32")  # one run more in each round, with perf counting system calls
 
 # name, arguments of `stile bench turn`, packets a second
 LOADS = {
@@ -34,6 +39,9 @@ LOADS = {
     "burst8": ((*VIDEO, "-b", "8"), VIDEO_RATE),
     "burst32": ((*VIDEO, "-b", "32"), VIDEO_RATE),
     "single8": ((*VIDEO, "-b", "8", "--no-gso"), VIDEO_RATE),
+    "busy": (SCATTERED, NEARLY_FULL),
+    "few": (("-n", "16", "-s", "160"), RATE),
+    "many": (("-n", "9000", "-s", "160"), RATE),
     "allocate": (("-m", "allocate", "-n", "2000", "--no-sha256"), None),
     "binding": (("-m", "binding", "-n", "64"), RATE),
     "half": (SCATTERED, HALF_LOAD),
@@ -42,23 +50,34 @@ LOADS = {
     "dtls": (("-t", "dtls", *SCATTERED), RATE // 2),
 }
 
+CPU, HOST, CALLS = "server_cpu_us_per_packet", "server_host_us_per_packet", "server_syscalls_per_packet"
 # what, load, key in its JSON, unit, bar, kind of bar: "most" and "least" bound the ratio ours/coturn, "value" ours
 ROWS = (
-    ("CPU per packet, 160 B scattered", "scattered", "server_cpu_us_per_packet", "µs", 0.70, "most"),
-    ("CPU per packet, 1200 B in bursts of 8", "burst8", "server_cpu_us_per_packet", "µs", 0.30, "most"),
-    ("CPU per packet, 1200 B in bursts of 32", "burst32", "server_cpu_us_per_packet", "µs", 1 / 7, "most"),
-    ("  same, bursts of 8 arriving one by one", "single8", "server_cpu_us_per_packet", "µs", None, "most"),
+    ("CPU per packet, 160 B scattered", "scattered", CPU, "µs", 0.70, "most"),
+    ("  host, with softirq", "scattered", HOST, "µs", 0.75, "most"),
+    ("  system calls per packet", "scattered", CALLS, "", 1.2, "value"),
+    ("  CPU near what coturn can do", "busy", CPU, "µs", 0.70, "most"),
+    ("  host, near what coturn can do", "busy", HOST, "µs", 0.75, "most"),
+    ("CPU per packet, 1200 B in bursts of 8", "burst8", CPU, "µs", 0.30, "most"),
+    ("  host, with softirq", "burst8", HOST, "µs", 0.40, "most"),
+    ("  system calls per packet", "burst8", CALLS, "", 0.2, "value"),
+    ("CPU per packet, bursts of 32, aggregated", "burst32", CPU, "µs", 1 / 7, "most"),
+    ("  host, with softirq", "burst32", HOST, "µs", None, "most"),
+    ("  system calls per packet", "burst32", CALLS, "", 0.2, "value"),
+    ("CPU per packet, 8 in a row one by one", "single8", CPU, "µs", None, "most"),
     ("CPU per allocation, 401 included", "allocate", "server_cpu_us_per_allocation", "µs", 1 / 3, "most"),
     ("allocations per second", "allocate", "allocations_per_second", "/s", 3, "least"),
     ("memory per allocation", "allocate", "server_bytes_per_allocation", "B", 1536, "value"),
     ("  still held after the release", "allocate", "server_bytes_per_allocation_released", "B", 384, "value"),
-    ("CPU per Binding", "binding", "server_cpu_us_per_packet", "µs", 0.75, "most"),
+    ("CPU per Binding", "binding", CPU, "µs", 0.75, "most"),
     ("latency p50 at half load", "half", "latency_us.p50", "µs", 1, "most"),
     ("latency p99 at half load", "half", "latency_us.p99", "µs", 1, "most"),
-    ("CPU per packet over TCP, 160 B", "tcp", "server_cpu_us_per_packet", "µs", 1, "most"),
-    ("CPU per packet over TLS, 160 B", "tls", "server_cpu_us_per_packet", "µs", 1, "most"),
-    ("CPU per packet over DTLS, 160 B", "dtls", "server_cpu_us_per_packet", "µs", 1, "most"),
+    ("CPU per packet over TCP, 160 B", "tcp", CPU, "µs", 1, "most"),
+    ("CPU per packet over TLS, 160 B", "tls", CPU, "µs", 1, "most"),
+    ("CPU per packet over DTLS, 160 B", "dtls", CPU, "µs", 1, "most"),
 )
+# Ours alone: what, the load, the load it is compared with, the most that the first may cost of the second.
+GROWTH = (("CPU per packet, 9,000 allocations to 16", "many", "few", CPU, "µs", 1.3),)
 
 
 def value_of(result, key):
@@ -76,40 +95,52 @@ def others_share(result):
     """The part of the machine that neither server nor generator used during a run."""
     if not result.get("host_cpu_us_per_packet"):
         return None
-    used = result["server_cpu_us_per_packet"] + result["generator_cpu_us_per_packet"]
+    used = result.get(HOST, result[CPU]) + result["generator_cpu_us_per_packet"]
     spare = (result["host_cpu_us_per_packet"] - used) * 1e-6 * result["received"]
     return max(0.0, spare / (result["seconds"] * os.cpu_count()))
 
 
 class Benchmark:
-    def __init__(self, options, folder):
-        self.options = options
+    def __init__(self, options, folder, net):
+        self.options, self.folder, self.net = options, folder, net
         self.build = os.environ.get("STILE_BUILD", "build-release")
         self.stile = os.path.join(self.build, "cli/stile")
-        peer_net = options.net
-        self.servers = [Stile(folder, f"{peer_net}.1", self.build), Coturn(folder, f"{peer_net}.2")]
-        self.peer = f"{peer_net}.3"
+        self.servers = [Stile(folder, net, self.build), Coturn(folder, net)]
         self.versions = {s.name: s.version() for s in self.servers}
         self.runs = {s.name: {load: [] for load in options.loads} for s in self.servers}
         self.spoiled = []
 
     # ---- one run ----
 
-    def half_load(self):
-        """Half of what coturn, or the generator beside it, can do with one CPU; within reason."""
+    def part_of_capacity(self, part):
+        """That part of what coturn, or the generator beside it, can do with one CPU; within reason."""
         runs = self.runs["turnserver"].get("scattered") or []
-        keys = ("server_cpu_us_per_packet", "generator_cpu_us_per_packet")
-        cost = max((median(r[k] for r in runs) or 0 for k in keys), default=0)
-        return min(int(0.5e6 / cost), HALF_LOAD_MAX) if cost else RATE
+        keys = (HOST, CPU, "generator_cpu_us_per_packet")
+        cost = max((median(r.get(k) for r in runs) or 0 for k in keys), default=0)
+        return min(int(part * 1e6 / cost), HALF_LOAD_MAX) if cost else RATE
 
     def argv(self, server, load):
         arguments, rate = LOADS[load]
         port = TLS_PORT if load in ("tls", "dtls") else PORT
         argv = [self.stile, "bench", "turn", server.host, "--json", "--port", str(port), "--pid", str(server.process.pid),
-                "--user", USER, "--password", PASSWORD, "--peer", self.peer, "--time", f"{self.options.time}ms", *arguments]
-        if load != "allocate":
-            argv += ["--rate", str(rate or self.half_load())]
-        return argv
+                "--user", USER, "--password", PASSWORD, "--peer", self.net.peer, "--time", f"{self.options.time}ms", *arguments]
+        if rate is not None:
+            argv += ["--rate", str(self.part_of_capacity(rate) if rate < 1 else rate)]
+        return [*self.net.generator_side(), *argv]
+
+    def warmed_up(self):
+        """The part of a run's packets that is measured: behind a warm-up of a quarter, at most half a second."""
+        return self.options.time / (self.options.time + min(self.options.time / 4, 500))
+
+    def add_samples(self, server, result, data, calls):
+        """What perf saw, warm-up included, is spread over all packets, warm-up included."""
+        packets = result["received"] / self.warmed_up()
+        if calls:
+            result[CALLS] = syscalls(data) / packets
+            return
+        process, host = cpu_seconds(data, server.process.pid)
+        result["server_schedstat_us_per_packet"] = result[CPU]
+        result[CPU], result[HOST] = process / packets * 1e6, host / packets * 1e6
 
     @staticmethod
     def flaw(result):
@@ -126,24 +157,36 @@ class Benchmark:
             return f'the generator sent {result["sent"] / result["seconds"]:.0f}/s instead of {result["rate_asked"]}/s'
         return None
 
-    def run_once(self, server, load):
+    def run_once(self, server, load, calls=False):
+        """Under perf: its samples where there is softirq to be told from the process, or system calls."""
+        data, argv = os.path.join(self.folder, "perf.data"), self.argv(server, load)
+        sampling = self.net.name == "veth" and LOADS[load][1] is not None and not calls
+        if calls:
+            argv = counted(argv, data, server.process.pid)
+        elif sampling:
+            argv = sampled(argv, data, cpus()[1])
         try:
-            done = subprocess.run(self.argv(server, load), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                   timeout=60 + self.options.time / 1000, check=False, preexec_fn=on_cpu(cpus()[0]))
         except subprocess.TimeoutExpired:
             return None, "the generator hung"
         except OSError as e:
-            raise Unable(f"cannot start {self.stile}: {e.strerror}") from None
+            raise Unable(f"cannot start {argv[0]}: {e.strerror}") from None
         if done.returncode:
             return None, done.stderr.strip()
         result = json.loads(done.stdout)
-        return result, self.flaw(result)
+        flaw = self.flaw(result)
+        if not flaw and (sampling or calls):
+            self.add_samples(server, result, data, calls)
+        return result, flaw
 
-    def run(self, server, load, pair):
+    def run(self, server, load, pair, calls=False):
         for attempt in (1, 2):
-            result, flaw = self.run_once(server, load)
+            result, flaw = self.run_once(server, load, calls)
             if not flaw:
                 result["pair"] = pair
+                if calls:  # perf's counting costs time: only the count is used
+                    result = {"pair": pair, CALLS: result[CALLS]}
                 self.runs[server.name][load].append(result)
                 return
             self.spoiled.append({"server": server.name, "load": load, "attempt": attempt, "why": flaw, "result": result})
@@ -155,10 +198,13 @@ class Benchmark:
             for server in order:
                 server.start()
             for load in self.options.loads:
+                self.net.aggregate(load in AGGREGATED)
                 # Memory is that of a fresh process: allocations are measured once in its life.
                 for i, two in enumerate([order] if load == "allocate" else [order, order[::-1]]):
                     for server in two:
                         self.run(server, load, f"{number}.{i}")
+                for server in order if load in COUNTED and shutil.which("perf") else ():
+                    self.run(server, load, f"{number}.calls", calls=True)
         finally:
             for server in self.servers:
                 server.stop()
@@ -177,8 +223,16 @@ class Benchmark:
     def others(self):
         return median(others_share(r) for loads in self.runs.values() for runs in loads.values() for r in runs)
 
+    def growth(self, row):
+        what, load, base, key, unit, bar = row
+        ours, theirs = (median(value_of(r, key) for r in self.runs["stile"][x]) for x in (load, base))
+        ratio = ours / theirs if ours and theirs else None
+        return {"what": what, "coturn": theirs, "ours": ours, "unit": unit, "ratio": ratio, "bar": bar, "kind": "most",
+                "met": ratio is not None and ratio <= bar}
+
     def table(self):
-        return [self.row(r) for r in ROWS if r[1] in self.options.loads]
+        rows = [self.row(r) for r in ROWS if r[1] in self.options.loads and (r[2] != HOST or self.net.name == "veth")]
+        return rows + [self.growth(r) for r in GROWTH if r[1] in self.options.loads and r[2] in self.options.loads]
 
 
 def number(v, unit=""):
@@ -233,8 +287,9 @@ def parse_options():
     p.add_argument("--quick", action="store_true", help="one round of short runs: a first impression")
     p.add_argument("--no-bars", action="store_true", help="exit with 0 whatever the figures are")
     p.add_argument("--only", metavar="LOADS", help="these loads only, separated by commas")
+    p.add_argument("--loopback", action="store_true", help="on loopback although veth pairs could be made (root, perf)")
     p.add_argument("--net", metavar="A.B.C", default=f"127.77.{os.getpid() % 254 + 1}",
-                   help="loopback addresses A.B.C.1 to .3 are used (default 127.77.x, x by the process)")
+                   help="on loopback: addresses A.B.C.1 to .3 are used (default 127.77.x, x by the process)")
     p.add_argument("--json", metavar="FILE", default=os.path.join(os.path.dirname(__file__), "results/turn-vs-coturn.json"),
                    help="where the raw results go (default tests/bench/results/turn-vs-coturn.json)")
     options = p.parse_args()
@@ -247,6 +302,12 @@ def parse_options():
     return options
 
 
+def choose_net(options):
+    """Namespaces where they can be made; else loopback, where the sender pays for the delivery."""
+    able = os.getuid() == 0 and cpus()[1] is not None and shutil.which("perf") and shutil.which("ip")
+    return Veth(*cpus()) if able and not options.loopback else Loopback(options.net)
+
+
 def main():
     options = parse_options()
     folder = tempfile.mkdtemp(prefix="stile-bench-")
@@ -255,13 +316,14 @@ def main():
     try:
         check_build(os.environ.get("STILE_BUILD", "build-release"), options.no_bars)
         make_certificate(folder)
-        bench, here = Benchmark(options, folder), machine()
-        print(f'{bench.versions["stile"]} and {bench.versions["turnserver"]}; {here["cpus"]} × {here["cpu"]}, '
-              f'Linux {here["kernel"]}, load {here["load"]:.1f}; {options.rounds} rounds of {options.time / 1000:g} s a run')
-        for n in range(1, options.rounds + 1):
-            print(f"round {n} of {options.rounds}", file=sys.stderr)
-            bench.round(n)
-    except Unable as e:
+        with choose_net(options) as net:
+            bench, here = Benchmark(options, folder, net), {**machine(), "net": net.name}
+            print(f'{bench.versions["stile"]} and {bench.versions["turnserver"]}; {here["cpus"]} × {here["cpu"]}, '
+                  f'Linux {here["kernel"]}, load {here["load"]:.1f}; on {net.name}, {options.rounds} rounds of {options.time / 1000:g} s a run')
+            for n in range(1, options.rounds + 1):
+                print(f"round {n} of {options.rounds}", file=sys.stderr)
+                bench.round(n)
+    except (Unable, Failed) as e:
         print(f"turn-vs-coturn: {e}", file=sys.stderr)
         return 2
     finally:

@@ -74,6 +74,11 @@ struct turn_totals {
 	struct relay_map *retired;
 };
 
+/* Workers write these at each allocation; what they read with packets must not share their lines. */
+_Static_assert(offsetof(struct turn_totals, allocations) % 64 == 0 && offsetof(struct turn_totals, spent_until_ns) % 64 == 0 &&
+	       offsetof(struct turn_totals, maps_lock) % 64 == 0 && sizeof(struct share) % 64 == 0 && sizeof(struct shard) % 64 == 0,
+	       "counters of the workers have cache lines of their own");
+
 struct turn_totals *turn_totals_new(void)
 {
 	struct turn_totals *t = aligned_alloc(64, sizeof(*t));

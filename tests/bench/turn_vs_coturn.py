@@ -23,7 +23,7 @@ from servers import PASSWORD, PORT, TLS_PORT, USER, Coturn, Stile, Unable, cpus,
 from veth import Failed, Loopback, Veth, counted, cpu_seconds, sampled, syscalls  # noqa: E402
 
 ALLOWED_LOSS, KEPT_RATE = 0.001, 0.98
-RATE, VIDEO_RATE = 50000, 100000  # packets a second; of video 1 Gbit/s, as where aggregation happens
+RATE, VIDEO_RATE = 50000, 100000  # packets a second; of aggregated video 1 Gbit/s, as where aggregation happens
 HALF_LOAD, HALF_LOAD_MAX = 0.5, 100000  # a part of what the scattered load says that coturn can do, and not more
 NEARLY_FULL = 0.8
 BUSY = 0.05  # of the machine, by others: more, and the figures are no verdict
@@ -36,13 +36,14 @@ COUNTED = ("scattered", "burst8", "burst32")  # one run more in each round, with
 # name, arguments of `stile bench turn`, packets a second
 LOADS = {
     "scattered": (SCATTERED, RATE),
-    "burst8": ((*VIDEO, "-b", "8"), VIDEO_RATE),
+    "burst8": ((*VIDEO, "-b", "8"), RATE),
     "burst32": ((*VIDEO, "-b", "32"), VIDEO_RATE),
-    "single8": ((*VIDEO, "-b", "8", "--no-gso"), VIDEO_RATE),
+    "single8": ((*VIDEO, "-b", "8", "--no-gso"), RATE),
     "busy": (SCATTERED, NEARLY_FULL),
     "few": (("-n", "16", "-s", "160"), RATE),
     "many": (("-n", "9000", "-s", "160"), RATE),
     "allocate": (("-m", "allocate", "-n", "2000", "--no-sha256"), None),
+    "rush": (("-m", "allocate", "-n", "4000", "--no-sha256", "--in-flight", "512"), None),
     "binding": (("-m", "binding", "-n", "64"), RATE),
     "half": (SCATTERED, HALF_LOAD),
     "tcp": (("-t", "tcp", *SCATTERED), RATE // 2),
@@ -66,7 +67,7 @@ ROWS = (
     ("  system calls per packet", "burst32", CALLS, "", 0.2, "value"),
     ("CPU per packet, 8 in a row one by one", "single8", CPU, "µs", None, "most"),
     ("CPU per allocation, 401 included", "allocate", "server_cpu_us_per_allocation", "µs", 1 / 3, "most"),
-    ("allocations per second", "allocate", "allocations_per_second", "/s", 3, "least"),
+    ("allocations per second", "rush", "allocations_per_second", "/s", 3, "least"),
     ("memory per allocation", "allocate", "server_bytes_per_allocation", "B", 1536, "value"),
     ("  still held after the release", "allocate", "server_bytes_per_allocation_released", "B", 384, "value"),
     ("CPU per Binding", "binding", CPU, "µs", 0.75, "most"),

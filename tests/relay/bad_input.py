@@ -276,7 +276,7 @@ def _(w):
 def _(w):
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    n = 9000 if hard >= 20000 and not SANITIZED else 1500
+    n = 9000 if hard >= 20000 else 1500
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # The target's ends live in a process of their own, or this one would run out first.
     import subprocess

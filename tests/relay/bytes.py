@@ -4,6 +4,7 @@
 limited; half-closes and resets passed on; UDP flows."""
 import glob
 import json
+import os
 import socket
 import ssl
 import struct
@@ -168,7 +169,6 @@ def _(w):
 @case("a data log holds every byte of its connection, switched on in the file or live, and others stay spliced")
 def _(w):
     with Target(w.target_port(), echo):
-        import os
         os.mkdir(w.path("rec"))
         w.config([PLAIN + ", log_data: true", 'name: q, listen: "127.0.0.1:{p1}", target: "127.0.0.1:{t0}"'],
                  records=f"{{ dir: {w.path('rec')}, json: true }}")
@@ -194,6 +194,51 @@ def _(w):
         if not {"relay.connection.opened"} <= {line["id"] for line in lines}:
             raise Failed(f"    the connection log has {lines}")
         w.refused("relay.log", {"id": 1 << 40, "on": True}, "not-found")
+
+
+def pour(s):
+    data = pattern(1 << 18)
+    while True:
+        s.sendall(data)
+
+
+def drink(s, stop):
+    """As fast as a line of 30 MB/s, until told."""
+    while not stop.is_set() and s.recv(1 << 16):
+        time.sleep(0.002)
+
+
+@case("only a connection that is logged or limited leaves splice, and it comes back when it is not logged any more")
+def _(w):
+    os.mkdir(w.path("rec"))
+    stop = threading.Event()
+    with Target(w.target_port(), pour):
+        w.config([PLAIN, 'name: other, listen: "127.0.0.1:{p1}", target: "127.0.0.1:{t0}"',
+                  'name: logged, listen: "127.0.0.1:{p2}", target: "127.0.0.1:{t0}", log_data: true',
+                  'name: limited, listen: "127.0.0.1:{p3}", target: "127.0.0.1:{t0}", limits: { bitrate: 1Gbit/s }'],
+                 records=f"{{ dir: {w.path('rec')}, data_floor: 1MB, data_max_size: 500MB }}")
+        w.start()
+        drinkers = [connect(w.base + i) for i in range(4)]
+        threads = [threading.Thread(target=drink, args=(s, stop)) for s in drinkers]
+        for t in threads:
+            t.start()
+
+        def spliced():
+            return {r["route"]: r["spliced"] for r in w.connections() if r["bytes_down"] > 1 << 20}
+        try:
+            calm = {"r": True, "other": True, "logged": False, "limited": False}
+            wait_for("bulk is spliced where it may be", lambda: spliced() == calm)
+            number = w.connections("r")[0]["id"]
+            for verb, args in (("relay.log", {"id": number, "on": True}), ("relay.log", {"id": number, "on": False})):
+                w.verb(verb, args)
+                wait_for(f"{args}", lambda: spliced() == {**calm, "r": not args["on"]})  # pylint: disable=cell-var-from-loop
+            expect("logged with its route", w.connections("logged")[0]["logged"], True)
+        finally:
+            stop.set()
+            for t in threads:
+                t.join(20)
+            for s in drinkers:
+                s.close()
 
 
 @case("an operator watches a connection's bytes as they pass, until it ends")

@@ -29,6 +29,20 @@ def _(w):
     except ConnectionRefusedError:
         pass
     w.ask("relay", "route", "enable", "made").exits(0).says("listening")
+    with connect(w.base + 1) as kept, connect(w.base) as other:
+        for c in (kept, other):
+            c.sendall(b"x")
+            c.recv(1)
+        w.ask("relay", "route", "disable", "made").exits(0)
+        kept.sendall(b"y")
+        if kept.recv(1) != b"y":
+            raise Failed("    a connection of the disabled route was cut")
+        w.ask("relay", "route", "disable", "made", "--drop").exits(0)
+        ends(kept, ("reset",))
+        other.sendall(b"z")
+        if other.recv(1) != b"z":
+            raise Failed("    another route's connection was cut")
+    w.ask("relay", "route", "enable", "made").exits(0).says("listening")
     s.stop()
     w.tunnel()
     w.ask("ready", "tunnel", "--all-routes", "--wait", "10s").exits(0)

@@ -2,7 +2,7 @@
 /*
  * A realm, compiled for use: whose users are asked, which peers and limits hold, what its clients came to.
  * Immutable and reference-counted (atomically): policies share it, and one that a reload took out of the
- * configuration is kept by the policies after it while it has allocations (docs/decisions/0007).
+ * configuration is kept by the policies after it while it has allocations (docs/decisions/0008-realms.md).
  *
  * Its slot is its number while it is known: allocations, paths, accounts and metrics name it by that, so
  * nothing on the packet path compares names. Slot 0 is the default realm, whatever its name.

@@ -9,10 +9,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include "common/privileges.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/records_priv.h"
 
@@ -210,18 +210,6 @@ static void *writer(void *arg)
 
 /* ---- life ---- */
 
-static int start_thread(struct records *rec)
-{
-	sigset_t all, old;
-	int r;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old); /* signals stay with the main thread */
-	r = pthread_create(&rec->thread, NULL, writer, rec);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return -r;
-}
-
 static void init_locks(struct records *rec)
 {
 	pthread_condattr_t attr;
@@ -258,7 +246,7 @@ int records_new(const struct records_options *o, char *err, size_t err_n, struct
 	rec->text.fd = rec->json.fd = -1;
 	r = records_configure(rec, o, err, err_n);
 	if (r == 0) {
-		r = start_thread(rec);
+		r = privileges_thread_new(&rec->thread, writer, rec);
 		if (r < 0)
 			sb_fmt(&b, "no thread for the records: %s", strerror(-r));
 	}

@@ -6,7 +6,6 @@
  */
 #include "tunnel/service.h"
 #include <errno.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -162,8 +161,6 @@ static bool tunnel_alive(struct service *s)
 	return relay_alive(ts->relay);
 }
 
-/* Routes that are made while the service runs may be for ports below 1024, and a port that was taken is tried again. */
-static const int capabilities[] = { CAP_NET_BIND_SERVICE, -1 };
 static const struct store_kind kinds[] = { { "relay.route", &route_schema }, { NULL, NULL } };
 
 const struct service_ops tunnel_service_ops = {
@@ -173,7 +170,7 @@ const struct service_ops tunnel_service_ops = {
 	.check = tunnel_config_check,
 	.log_config = tunnel_log_config,
 	.store_path = tunnel_store_path,
-	.capabilities = capabilities,
+	.binds_later = true, /* routes made while it runs, and ports that were taken and are tried again */
 	.store_kinds = kinds,
 	.open = tunnel_open,
 	.start = tunnel_start,

@@ -253,6 +253,10 @@ def _(w):
         status = dict(line.rstrip().split(":\t", 1) for line in f if ":\t" in line)
     if status["Uid"].split()[0] == "0" or int(status["CapEff"], 16) != 1 << 10:
         raise Failed(f"    uid {status['Uid']}, capabilities {status['CapEff']}")
+    for task in os.listdir(f"/proc/{s.process.pid}/task"):
+        with open(f"/proc/{s.process.pid}/task/{task}/status", encoding="ascii") as f:
+            if int(task) != s.process.pid and "CapPrm:\t0000000000000000\n" not in f.read():
+                raise Failed(f"    thread {task} has a capability")
     row = w.verb("relay.route.add", {"route": {"name": "later", "listen": "127.0.0.1:82", "target": "127.0.0.1:1"}})
     expect("state", (row["state"], row["reason"]), ("listening", ""))
 

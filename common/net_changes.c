@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 enum { READS = 64 }; /* in one go: more will be reported again */
+#define IPV6_RULES (1u << (RTNLGRP_IPV6_RULE - 1)) /* the kernel's header has no RTMGRP_ name for it */
 
 struct net_changes {
 	struct io io;
@@ -53,7 +54,7 @@ static int open_socket(unsigned also, int *ret_fd)
 		.nl_family = AF_NETLINK,
 		.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE |
 			     (also & NET_CHANGES_LINKS ? RTMGRP_LINK : 0) | (also & NET_CHANGES_NEIGHBOURS ? RTMGRP_NEIGH : 0) |
-			     (also & NET_CHANGES_RULES ? RTMGRP_IPV4_RULE : 0),
+			     (also & NET_CHANGES_RULES ? RTMGRP_IPV4_RULE | IPV6_RULES : 0),
 	};
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE), r;
 

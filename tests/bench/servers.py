@@ -121,8 +121,9 @@ class Server:
 class Stile(Server):
     name, program = "stile", "stile-turn"
 
-    def __init__(self, folder, net, build):
+    def __init__(self, folder, net, build, coalesce=0):
         super().__init__(folder, net)
+        self.coalesce = coalesce
         self.binary = os.path.join(build, "turn/stile-turn")
         if not os.access(self.binary, os.X_OK):
             raise Unable(f"{self.binary} is not built; tests/bench/turn-vs-coturn.sh builds it")
@@ -148,6 +149,7 @@ turn:
     connections_per_address: 20000
     unauthenticated_bitrate: unlimited
   workers: 1
+  coalesce: {self.coalesce}
 store: {{ path: "{self.path("store")}" }}
 """)
         os.chmod(self.path("stile.yaml"), 0o600)

@@ -31,7 +31,7 @@ SCATTERED = ("-n", "64", "-s", "160")
 VIDEO = ("-n", "64", "-s", "1200")
 
 AGGREGATED = ("burst32",)  # loads whose runs cross the links whole
-COUNTED = ("scattered", "burst8", "burst32")  # one run more in each round, with perf counting system calls
+COUNTED = ("scattered", "busy", "burst8", "burst32")  # one run more in each round, with perf counting system calls
 
 # name, arguments of `stile bench turn`, packets a second
 LOADS = {
@@ -59,6 +59,7 @@ ROWS = (
     ("  system calls per packet", "scattered", CALLS, "", 1.2, "value"),
     ("  CPU near what coturn can do", "busy", CPU, "µs", 0.70, "most"),
     ("  host, near what coturn can do", "busy", HOST, "µs", 0.75, "most"),
+    ("  system calls, near what coturn can do", "busy", CALLS, "", 1.2, "value"),
     ("CPU per packet, 1200 B in bursts of 8", "burst8", CPU, "µs", 0.30, "most"),
     ("  host, with softirq", "burst8", HOST, "µs", 0.40, "most"),
     ("  system calls per packet", "burst8", CALLS, "", 0.2, "value"),
@@ -106,7 +107,7 @@ class Benchmark:
         self.options, self.folder, self.net = options, folder, net
         self.build = os.environ.get("STILE_BUILD", "build-release")
         self.stile = os.path.join(self.build, "cli/stile")
-        self.servers = [Stile(folder, net, self.build), Coturn(folder, net)]
+        self.servers = [Stile(folder, net, self.build, options.coalesce), Coturn(folder, net)]
         self.versions = {s.name: s.version() for s in self.servers}
         self.runs = {s.name: {load: [] for load in options.loads} for s in self.servers}
         self.spoiled = []
@@ -288,6 +289,7 @@ def parse_options():
     p.add_argument("--quick", action="store_true", help="one round of short runs: a first impression")
     p.add_argument("--no-bars", action="store_true", help="exit with 0 whatever the figures are")
     p.add_argument("--only", metavar="LOADS", help="these loads only, separated by commas")
+    p.add_argument("--coalesce", type=int, default=0, metavar="US", help="turn.coalesce of stile-turn (default 0: off)")
     p.add_argument("--loopback", action="store_true", help="on loopback although veth pairs could be made (root, perf)")
     p.add_argument("--net", metavar="A.B.C", default=f"127.77.{os.getpid() % 254 + 1}",
                    help="on loopback: addresses A.B.C.1 to .3 are used (default 127.77.x, x by the process)")
@@ -335,7 +337,7 @@ def main():
         print(f"Other work took {100 * others:.0f} % of the machine during the runs: this is an impression, no verdict.")
     os.makedirs(os.path.dirname(options.json) or ".", exist_ok=True)
     with open(options.json, "w", encoding="utf-8") as f:
-        json.dump({"machine": here, "versions": bench.versions, "rounds": options.rounds, "run_ms": options.time,
+        json.dump({"machine": here, "versions": bench.versions, "rounds": options.rounds, "coalesce_us": options.coalesce, "run_ms": options.time,
                    "seconds": time.monotonic() - began, "others_share": others, "rows": rows, "runs": bench.runs, "spoiled": bench.spoiled}, f, indent=1)
     missed = [r["what"].strip() for r in rows if r["met"] is False]
     if missed:

@@ -39,6 +39,8 @@ struct dns {
 	struct list queries;	 /* struct dns_query, whose owners wait */
 	struct dns_cache *cache, *names; /* addresses of names; names of addresses */
 	unsigned naming;		 /* queries for names that c-ares works on */
+	unsigned named;			 /* names asked for since named_since */
+	uint64_t named_since;
 };
 
 struct channel {
@@ -477,6 +479,20 @@ static void ask_name(struct dns_query *q, const struct addr *of)
 	arm(ch);
 }
 
+static bool may_ask_name(struct dns *d)
+{
+	uint64_t now = loop_now(d->loop);
+
+	if (now - d->named_since >= 1000) {
+		d->named_since = now;
+		d->named = 0;
+	}
+	if (d->naming >= DNS_NAMING_MAX || d->named >= DNS_NAMING_PER_S)
+		return false;
+	d->named++;
+	return true;
+}
+
 int dns_name(struct dns *d, const struct addr *of, const struct dns_request *rq, struct dns_query **ret_q)
 {
 	char ip[ADDR_STRLEN];
@@ -484,7 +500,7 @@ int dns_name(struct dns *d, const struct addr *of, const struct dns_request *rq,
 	struct dns_query *q;
 
 	known = dns_cache_find(d->names, addr_print_ip(of, ip), AF_UNSPEC, loop_now(d->loop));
-	if (!known && d->naming >= DNS_NAMING_MAX)
+	if (!known && !may_ask_name(d))
 		return -EBUSY;
 	q = query_new(d, rq, ip);
 	if (!q)

@@ -39,6 +39,7 @@ enum {
 	DNS_NAME_MAX = 254,
 	DNS_DEADLINE_MS = 10000,
 	DNS_NAMING_MAX = 64,		/* dns_name() under way in one resolver */
+	DNS_NAMING_PER_S = 200,		/* and new ones in a second, for a crowd of strangers asks for as many */
 	DNS_NAMING_DEADLINE_MS = 2000,
 };
 
@@ -70,6 +71,6 @@ struct dns_request {
  * everything is allowed in it, dns_free() too. */
 int dns_addresses(struct dns *d, const struct dns_request *rq, struct dns_query **ret_q);
 /* The name of an address, in the same manner: rq's host, port and family are not read, its deadline is
- * DNS_NAMING_DEADLINE_MS. -EBUSY, too: DNS_NAMING_MAX are under way. */
+ * DNS_NAMING_DEADLINE_MS. -EBUSY, too: DNS_NAMING_MAX are under way, or DNS_NAMING_PER_S were asked for. */
 int dns_name(struct dns *d, const struct addr *of, const struct dns_request *rq, struct dns_query **ret_q);
 struct dns_query *dns_cancel(struct dns_query *q); /* done() will not be called */

@@ -27,6 +27,10 @@ static const char *const drops[RELAY_UDP_DROPS + 1] = {
 	[RELAY_DROP_BITRATE] = "bitrate", [RELAY_DROP_WAITING] = "waiting", [RELAY_DROP_TARGET] = "target",
 };
 
+static const char *const names[RELAY_NAMES + 1] = {
+	[RELAY_NAME_FOUND] = "found", [RELAY_NAME_NONE] = "none", [RELAY_NAME_NOT_ASKED] = "not_asked",
+};
+
 const struct metric_row relay_metric_rows[RELAY_METRICS] = {
 	[RELAY_M_CONNECTIONS] = { "stile_relay_connections", METRIC_GAUGE, "Connections and flows alive", "protocol", kinds, NULL },
 	[RELAY_M_ACCEPTED] = { "stile_relay_accepted_total", METRIC_COUNTER, "Connections and flows taken", "protocol", kinds, NULL },
@@ -37,5 +41,6 @@ const struct metric_row relay_metric_rows[RELAY_METRICS] = {
 	[RELAY_M_CARRIED] = { "stile_relay_carried_bytes_total", METRIC_COUNTER, "Bytes of TCP by how they were carried", "path", carried, NULL },
 	[RELAY_M_PACKETS] = { "stile_relay_packets_total", METRIC_COUNTER, "Datagrams relayed, by direction", "direction", ways, NULL },
 	[RELAY_M_UDP_DROPS] = { "stile_relay_udp_drops_total", METRIC_COUNTER, "Datagrams dropped, by reason", "reason", drops, NULL },
+	[RELAY_M_NAMES] = { "stile_relay_source_names_total", METRIC_COUNTER, "Names of sources looked up, by result", "result", names, NULL },
 };
 /* clang-format on */

@@ -17,11 +17,13 @@ enum relay_metric {
 	RELAY_M_CARRIED,     /* the same bytes of TCP, by how: spliced, copied */
 	RELAY_M_PACKETS,     /* of UDP flows, by way */
 	RELAY_M_UDP_DROPS,   /* by enum relay_udp_drop */
+	RELAY_M_NAMES,	     /* of sources of TCP, by enum relay_name */
 	RELAY_METRICS
 };
 extern const struct metric_row relay_metric_rows[RELAY_METRICS];
 
 enum relay_kind { RELAY_TCP, RELAY_UDP };
+enum relay_name { RELAY_NAME_FOUND, RELAY_NAME_NONE, RELAY_NAME_NOT_ASKED, RELAY_NAMES };
 
 /* Why a connection or flow was not taken. */
 enum relay_refusal {

@@ -113,6 +113,7 @@ static void on_source_name(const struct dns_answer *a, void *arg)
 
 	p->naming = NULL;
 	p->source_name = a->name ? strdup(a->name) : NULL; /* without memory it has none */
+	relay_count(p->worker, RELAY_M_NAMES, a->name ? RELAY_NAME_FOUND : RELAY_NAME_NONE, 1);
 }
 
 /* Nothing waits for the name. A source of UDP may be forged: whoever forges would make us ask for everybody. */
@@ -124,8 +125,8 @@ static void ask_source_name(struct relay_peer *p)
 	if (p->route->c->udp || !atomic_load_explicit(&p->worker->relay->resolve_names, memory_order_relaxed))
 		return;
 	dns = relay_worker_dns(p->worker);
-	if (dns && dns_name(dns, &p->source, &rq, &p->naming) < 0)
-		p->naming = NULL; /* too many are asked for, or there is no memory: it goes without */
+	if (!dns || dns_name(dns, &p->source, &rq, &p->naming) < 0)
+		relay_count(p->worker, RELAY_M_NAMES, RELAY_NAME_NOT_ASKED, 1); /* too many, or no memory: it goes without */
 }
 
 /* ---- connections and flows ---- */

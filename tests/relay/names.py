@@ -114,6 +114,9 @@ def _(w):
             raise Failed(f"    {names.asked}")
         w.run(os.path.join(os.environ.get("STILE_BUILD", "build"), "cli/stile"), "relay", "connections", "--runtime-dir",
               w.path("run")).exits(0).says("NAME", "127.0.7.1", "client.example")
+        found, none = (w.metric("stile_relay_source_names_total", r) for r in ("found", "none"))
+        if found != 2 or none < 1:
+            raise Failed(f"    {found} names found, {none} not")
         for s in (known, bad, again, *(s for s, _ in silent)):
             s.close()
         wait_for("the end", lambda: not w.connections())

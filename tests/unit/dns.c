@@ -314,6 +314,36 @@ static void names_have_a_deadline_and_a_bounded_number_under_way(void **state)
 	assert_int_equal(start_naming(w, "192.0.2.10", &w->q), 0); /* for dns_free() to cancel */
 }
 
+/* Starts names of 198.18.x.y until one is refused; the others are answered. Returns how many there were. */
+static unsigned name_many(struct world *w, unsigned from)
+{
+	struct dns_query *q;
+	char ip[32];
+
+	for (unsigned i = 0;; i++) {
+		snprintf(ip, sizeof(ip), "198.18.%u.%u", (from + i) / 256, (from + i) % 256);
+		if (start_naming(w, ip, &q) == -EBUSY)
+			return i;
+		assert_true(i < DNS_NAMING_MAX);
+	}
+}
+
+static void a_crowd_of_strangers_asks_for_so_many_names_a_second(void **state)
+{
+	struct world *w = *state;
+	unsigned n = 0, more = 1;
+
+	for (uint64_t t0 = loop_now(w->l); more && loop_now(w->l) - t0 < 900; n += more) {
+		w->calls = 0;
+		more = name_many(w, n);
+		for (unsigned i = 0; i < 100 && w->calls < more; i++)
+			support_run_for(w->l, 2);
+	}
+	assert_true(n == DNS_NAMING_PER_S || (more && n < DNS_NAMING_PER_S)); /* the latter on a machine that crawls */
+	support_run_for(w->l, 1000);
+	assert_int_equal(name_of(w, "192.0.2.7"), DNS_OK);
+}
+
 static void a_second_name_server_answers_for_a_dead_one(void **state)
 {
 	struct world *w = *state;
@@ -369,6 +399,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_address_has_a_name_or_it_is_said_why_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_that_is_none_is_no_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_have_a_deadline_and_a_bounded_number_under_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_crowd_of_strangers_asks_for_so_many_names_a_second, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_second_name_server_answers_for_a_dead_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(everything_is_allowed_in_the_answer, setup, teardown),
 	};

@@ -289,6 +289,38 @@ def _(w):
         raise Failed(f"    only these ids: {ids}")
 
 
+def median_delay(w):
+    said = w.ask("bench", "turn", "127.0.0.1", "-p", str(w.port), "-n", "8", "-r", "10000", "-T", "1s", "-u", "alice", "--password", "wonderland",
+                 "--json").exits(0)
+    return json.loads(said.out)["latency_us"]["p50"]
+
+
+def sleeps(pid):
+    """How often the process's threads have gone to sleep."""
+    n = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status", encoding="ascii") as f:
+            n += int(f.read().split("\nvoluntary_ctxt_switches:")[1].split()[0])
+    return n
+
+
+@case("a reload with coalesce makes packets wait, and an idle server still sleeps")
+def _(w):
+    w.config(tls=False)
+    w.start()
+    at_once = median_delay(w)
+    w.config(tls=False, coalesce="200")
+    w.ask("reload").exits(0).says("coalesce")
+    waited = median_delay(w)
+    if waited < at_once + 50:  # one comes every 100 µs: most find the worker waiting
+        raise Failed(f"    the median delay was {at_once:.0f} µs, and with coalesce {waited:.0f} µs")
+    pid = w.verb("service.status")["pid"]
+    before = sleeps(pid)
+    time.sleep(2)
+    if sleeps(pid) - before > 200:
+        raise Failed(f"    {sleeps(pid) - before} times woken in two idle seconds")
+
+
 @case("no secret stands in the log, whatever the level")
 def _(w):
     w.config(tls=False, log="{ level: trace, dir: %s }" % w.path("log"))

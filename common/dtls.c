@@ -284,6 +284,11 @@ void dtls_session_bind(struct dtls_session *s, const struct dtls_session_ops *op
 	s->arg = arg;
 }
 
+void dtls_session_send_by(struct dtls_session *s, void *arg)
+{
+	s->wire.arg = arg;
+}
+
 int dtls_client_new(struct loop *l, const struct dtls_client_options *opt, const struct dtls_session_ops *ops,
 		    void *arg, struct dtls_session **ret_s)
 {

@@ -59,6 +59,8 @@ void dtls_session_input(struct dtls_session *s, const void *p, size_t n);
  * address and port (RFC 6347 4.2.8). It is for the listener: if that returns 1, the peer has returned a cookie,
  * and this session is to be freed. A late copy of the hello that began this session is none. */
 bool dtls_session_restarts(const struct dtls_session *s, const void *p, size_t n);
+/* What it sends goes by this arg of its dtls_ops from now on: the listener that it came by will not outlive it. */
+void dtls_session_send_by(struct dtls_session *s, void *arg);
 /* One record in one datagram: 0, -ENOTCONN, -EMSGSIZE (over 16 KiB), -EIO. */
 int dtls_session_send(struct dtls_session *s, const void *p, size_t n);
 struct dtls_session *dtls_session_free(struct dtls_session *s); /* sends close_notify if open */

@@ -284,6 +284,7 @@ static bool rehome(struct hnode *n, void *arg)
 		atomic_fetch_sub(&s->udp->listener->conns, 1);
 		atomic_fetch_add(&u->listener->conns, 1);
 		s->udp = u;
+		dtls_session_send_by(s->dtls, u);
 	}
 	return true;
 }

@@ -193,6 +193,21 @@ def _(w):
     allocates(w, "udp", w.port)
 
 
+@case("DTLS sessions that came by a listener on all addresses go on by the one that takes its place, when the first is gone")
+def _(w):
+    wild = f"dtls:0.0.0.0:{w.tls}"
+    w.config(workers="2", listen=listen(w, wild))
+    w.start()
+    load = Traffic(w, "dtls", 8)
+    wait_for(w, 3, [load])
+    w.config(workers="2", listen=listen(w, f"dtls:127.0.0.1:{w.tls}"))
+    w.ask("reload").exits(0)
+    wait_gone(w, wild)
+    if load.process.poll() is not None:
+        raise Failed("    the traffic was over before the first listener was")
+    load.lost_nothing()
+
+
 @case("one address and all addresses may be listened on with one port, from the start or both from one reload")
 def _(w):
     both = [f"{t}:{host}:{w.port + 2}" for t in ("udp", "tcp") for host in ("127.0.0.1", "0.0.0.0")]

@@ -194,7 +194,8 @@ def _(w):
         quiet = connect(w.base, timeout=20)
         expect("silence", quiet.recv(1), b"")
         expect("targets reached", target.count, 0)
-        expect("counted", w.metric("stile_relay_ended_total", "source_tls_timeout"), 2)  # half a record is silence, too
+        # half a record is silence, too; the end is counted a moment after the source sees it
+        wait_for("both are counted", lambda: w.metric("stile_relay_ended_total", "source_tls_timeout") == 2)
 
 
 @case("a connection is kicked, and all of a route")

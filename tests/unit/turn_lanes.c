@@ -4,6 +4,7 @@
  * the client's address names, whatever the datagram is. And what shows why: a queue that a flood has filled takes
  * nothing from the others.
  */
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,12 +56,16 @@ static int open_client(const struct group *g, struct addr *ret_at)
 	return fd;
 }
 
-/* Where one datagram is; it is taken out. */
+/* Where one datagram is; it is taken out. Loopback delivers at once, unless the kernel is busy. */
 static unsigned where(const struct group *g)
 {
+	struct pollfd p[SOCKETS];
 	unsigned found = SOCKETS;
 	char buf[2048];
 
+	for (unsigned i = 0; i < SOCKETS; i++)
+		p[i] = (struct pollfd){ .fd = g->fd[i], .events = POLLIN };
+	(void)poll(p, SOCKETS, 5000);
 	for (unsigned i = 0; i < SOCKETS; i++)
 		while (recv(g->fd[i], buf, sizeof buf, MSG_DONTWAIT) >= 0) {
 			assert_int_equal(found, SOCKETS); /* once */

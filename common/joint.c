@@ -68,7 +68,8 @@ void joint_end_now(struct joint *j, enum joint_end end, int err, const char *why
 	if (j->state == JOINT_ENDED)
 		return;
 	j->state = JOINT_ENDED;
-	j->abort = end == JOINT_END_KILLED || end == JOINT_END_RESET_A || end == JOINT_END_RESET_B ||
+	j->killed = end == JOINT_END_KILLED;
+	j->abort = j->killed || end == JOINT_END_RESET_A || end == JOINT_END_RESET_B ||
 		   end == JOINT_END_CONNECT || end == JOINT_END_CONNECT_TIMEOUT;
 	j->gone = end == JOINT_END_RESET_A ? JOINT_A : end == JOINT_END_RESET_B ? JOINT_B : -1;
 	timer_stop(&j->deadline);
@@ -130,13 +131,14 @@ bool joint_side_broken(struct joint *j, enum joint_side s, bool reading, int err
 	return true;
 }
 
-/* A reset reaches the other side as one, unless bytes before it have not left yet. */
-static void reset_on_close(int fd)
+/* A reset reaches the other side as one, unless bytes before it have not arrived yet: those come first. Who is
+ * killed is reset whatever is under way. */
+static void reset_on_close(int fd, bool killed)
 {
 	const struct linger now = { .l_onoff = 1 };
 	int queued = 0;
 
-	if (ioctl(fd, SIOCOUTQ, &queued) == 0 && queued == 0)
+	if (killed || (ioctl(fd, SIOCOUTQ, &queued) == 0 && queued == 0))
 		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
@@ -152,7 +154,7 @@ static void close_side(struct joint *j, enum joint_side s)
 	if (side->fd < 0)
 		return;
 	if (j->abort && (int)s != j->gone)
-		reset_on_close(side->fd);
+		reset_on_close(side->fd, j->killed);
 	close(side->fd);
 	side->fd = -1;
 }

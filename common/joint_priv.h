@@ -64,6 +64,7 @@ struct joint {
 	bool freed;
 	bool try_failed; /* want_b is owed, from the queue */
 	bool abort;	 /* its sides are reset when they are closed */
+	bool killed;	 /* at once, even if bytes are under way to them */
 	int gone;	 /* but for this one, which was reset by its peer; -1: none */
 	struct joint_end_side side[2];
 	struct joint_flow flow[2];

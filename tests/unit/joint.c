@@ -728,6 +728,27 @@ static void a_killed_joint_resets_both(void **state)
 	scene_end(&sc);
 }
 
+static void a_killed_joint_resets_a_side_that_has_not_taken_its_bytes(void **state)
+{
+	struct scene sc;
+	static const char block[65536];
+	ssize_t n;
+
+	(void)state;
+	scene_begin(&sc, NULL);
+	join(&sc, &(struct joint_options){ 0 }, tcp_pair);
+	while ((n = send(sc.source, block, sizeof block, MSG_DONTWAIT)) > 0)
+		run_for(sc.l, 5); /* until the target's window is shut */
+	joint_kill(sc.j);
+	support_run_until(sc.l, &sc.ended, 1000);
+	do
+		n = recv(sc.target, (char[65536]){ 0 }, 65536, 0);
+	while (n > 0);
+	assert_int_equal(n, -1);
+	assert_int_equal(errno, ECONNRESET);
+	scene_end(&sc);
+}
+
 static void the_rate_is_of_the_last_second(void **state)
 {
 	struct scene sc;
@@ -944,6 +965,7 @@ int main(void)
 		cmocka_unit_test(a_limited_way_passes_what_it_may),
 		cmocka_unit_test(a_paused_way_waits),
 		cmocka_unit_test(a_killed_joint_resets_both),
+		cmocka_unit_test(a_killed_joint_resets_a_side_that_has_not_taken_its_bytes),
 		cmocka_unit_test(the_rate_is_of_the_last_second),
 		cmocka_unit_test(idle_joints_are_small),
 		cmocka_unit_test(tls_on_either_side_carries_every_byte),

@@ -45,7 +45,7 @@ def client(w, port):
 
 
 def allocates(w, transport, port):
-    w.stile("test", "turn", "localhost", "-t", transport, "-p", str(port), "--tls-port", str(port), "-u", "alice", "--password",
+    w.stile("test", "turn", "127.0.0.1", "--server-name", "localhost", "-t", transport, "-p", str(port), "--tls-port", str(port), "-u", "alice", "--password",
             "wonderland", "--ca", w.path("server.pem"), "--packets", "4").exits(0)
 
 

@@ -32,7 +32,7 @@ def _(w):
     if [t["transport"] for t in report["transports"]] != ["udp", "tls"] or report["bad"] or report["good"] != 13:
         raise Failed(f"    {report}")
     w.test("127.0.0.1", "-c", w.path("stile.yaml"), "-t", "udp").exits(0)
-    w.test("localhost", "-p", str(w.port), "-t", "udp", "--shared-secret", SECRET).exits(0).says("minted from --shared-secret")
+    w.test("127.0.0.1", "-p", str(w.port), "-t", "udp", "--shared-secret", SECRET).exits(0).says("minted from --shared-secret")
 
 
 @case("wrong credentials, no credentials, a name that is not found and a port behind a colon are told")
@@ -113,13 +113,13 @@ def _(w):
         w.config(certificate=f"{name}.pem", key=f"{name}.key")
         s = w.start()
         trust = ["--ca", w.path(ca + ".pem")] if ca else []
-        w.test("localhost", "--tls-port", str(w.tls), "-t", transport, *trust, *ALICE).exits(1).says(f"✘ {transport} connect", *texts)
+        w.test("127.0.0.1", "--server-name", "localhost", "--tls-port", str(w.tls), "-t", transport, *trust, *ALICE).exits(1).says(f"✘ {transport} connect", *texts)
         if name != "server":
-            w.test("localhost", "--tls-port", str(w.tls), "-t", transport, "--insecure", *ALICE).exits(0).says("certificate not checked")
+            w.test("127.0.0.1", "--server-name", "localhost", "--tls-port", str(w.tls), "-t", transport, "--insecure", *ALICE).exits(0).says("certificate not checked")
         else:
             w.test("127.0.0.1", "--tls-port", str(w.tls), "-t", transport, "--ca", w.path("server.pem"), *ALICE).exits(0)
         s.stop()
-    w.test("localhost", "-t", "tls", "--ca", w.path("none.pem"), *ALICE).exits(1).says("none.pem", "cannot be read")
+    w.test("127.0.0.1", "--server-name", "localhost", "-t", "tls", "--ca", w.path("none.pem"), *ALICE).exits(1).says("none.pem", "cannot be read")
 
 
 @contextlib.contextmanager

@@ -143,9 +143,9 @@ def _(w):
         tls.send(b"\0\1\0\0\x21\x12\xa4\x42" + tid)  # a Binding request over the connection of before
         if tls.recv(200)[8:20] != tid:
             raise Failed("    the open connection does not answer")
-        w.stile("test", "turn", "localhost", "-t", "tls", "--tls-port", str(w.tls), "-u", "alice", "--password", "wonderland",
+        w.stile("test", "turn", "127.0.0.1", "--server-name", "localhost", "-t", "tls", "--tls-port", str(w.tls), "-u", "alice", "--password", "wonderland",
                 "--ca", w.path("server.pem")).exits(0)
-        w.stile("test", "turn", "localhost", "-t", "dtls", "--tls-port", str(w.tls), "-u", "alice", "--password", "wonderland",
+        w.stile("test", "turn", "127.0.0.1", "--server-name", "localhost", "-t", "dtls", "--tls-port", str(w.tls), "-u", "alice", "--password", "wonderland",
                 "--ca", w.path("server.pem")).exits(0)
         for load in loads:
             load.lost_nothing()

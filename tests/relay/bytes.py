@@ -369,7 +369,7 @@ def source():
 @case("UDP: a flow for each source, answers come from the port that was asked, flows end when they are idle")
 def _(w):
     with UdpTarget(w.target_port(), lambda d: d[::-1]) as target:
-        w.config(['name: u, listen: "0.0.0.0:{p0}", target: "localhost:{t0}", udp: true, idle_timeout: 6s'])
+        w.config(['name: u, listen: "0.0.0.0:{p0}", target: "127.0.0.1:{t0}", udp: true, idle_timeout: 6s'])
         w.start()
         sources = [source() for _ in range(10)]
         for i, s in enumerate(sources):

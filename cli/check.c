@@ -9,13 +9,26 @@
 #include "cli/cli_services.h"
 #include "cli/command.h"
 #include "common/config.h"
-#include "tunnel/config.h"
+#include "tunnel/agent/config.h"
 #include "turn/config.h"
 
 /* One row per service: the part of its operations that reads and judges the file. */
 const struct cli_service cli_services[] = {
-	{ "turn", { .program = "stile-turn", .config = &turn_cfg_root, .check = turn_config_check, .log_config = turn_log_config } },
-	{ "tunnel", { .program = "stile-tunnel", .config = &tunnel_cfg_root, .check = tunnel_config_check, .log_config = tunnel_log_config } },
+	{ "turn",
+	  { .program = "stile-turn",
+	    .config = &turn_cfg_root,
+	    .check = turn_config_check,
+	    .log_config = turn_log_config } },
+	{ "tunnel",
+	  { .program = "stile-tunnel",
+	    .config = &tunnel_cfg_root,
+	    .check = tunnel_config_check,
+	    .log_config = tunnel_log_config } },
+	{ "agent",
+	  { .program = "stile-agent",
+	    .config = &agent_cfg_root,
+	    .check = agent_config_check,
+	    .log_config = agent_log_config } },
 };
 const size_t cli_n_services = ARRAY_LEN(cli_services);
 

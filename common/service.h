@@ -36,6 +36,7 @@ struct log_section { /* schema cfg_log_schema: the log section, and its override
 	bool delete_daily;
 };
 extern const struct cfg_schema cfg_log_schema;
+void log_section_config(const struct log_section *l, struct log_config *ret_lc);
 struct store_section {
 	char *path; /* folder */
 };

@@ -32,6 +32,16 @@ static const struct cfg_row log_rows[] = {
 };
 const struct cfg_schema cfg_log_schema = { "log", log_rows, ARRAY_LEN(log_rows), sizeof(struct log_section) };
 
+void log_section_config(const struct log_section *l, struct log_config *ret_lc)
+{
+	*ret_lc = (struct log_config){ .level = l->level,
+				       .dir = l->dir,
+				       .max_size = l->max_size,
+				       .keep = (unsigned)l->keep,
+				       .delete_daily = l->delete_daily,
+				       .json = l->format };
+}
+
 static const struct cfg_row store_rows[] = {
 	{ .name = "path", .type = &cfg_path, CFG_AT(struct store_section, path), .def = "/var/lib/stile",
 	  .help = "Folder of the database <program>[@instance].db with what is changed while running." },

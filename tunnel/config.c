@@ -109,7 +109,47 @@ static const struct cfg_row records_rows[] = {
 };
 static const struct cfg_schema records_schema = SCHEMA("tunnel.records", records_rows, sizeof(struct records_section));
 
+#define TUNNEL_LIMIT(member) .offset = offsetof(struct tunnel_config, limits.member) - offsetof(struct tunnel_config, limits)
+static const struct cfg_row tunnel_limits_rows[] = {
+	{ .name = "agents", .type = &cfg_u64, TUNNEL_LIMIT(agents), .flags = CFG_RELOAD, .min = 1, .max = 100000, .def = "1000",
+	  .unit = "agents", .help = "Agents that are connected at a time." },
+	{ .name = "jobs_per_agent", .type = &cfg_u64, TUNNEL_LIMIT(jobs), .flags = CFG_RELOAD, .min = 1, .max = 10000, .def = "200",
+	  .unit = "jobs", .help = "Forward jobs of an agent." },
+	{ .name = "ports_per_agent", .type = &cfg_u64, TUNNEL_LIMIT(ports), .flags = CFG_RELOAD, .min = 1, .max = 65535, .def = "1000",
+	  .unit = "ports", .help = "Ports that the jobs of an agent have together." },
+	{ .name = "connections", .type = &cfg_u64, TUNNEL_LIMIT(connections), .flags = CFG_RELOAD, .min = 1, .max = 10000000,
+	  .def = "20000", .unit = "connections", .help = "Data connections of all agents together, and flows." },
+};
+static const struct cfg_schema tunnel_limits_schema = SCHEMA("tunnel.limits", tunnel_limits_rows, sizeof(((struct tunnel_config *)NULL)->limits));
+static const char *const listen_choices[] = { "tls", NULL };
+
 static const struct cfg_row tunnel_rows[] = {
+	{ .name = "name", .type = &cfg_string, CFG_AT(struct tunnel_config, name), .flags = CFG_RELOAD, .min = 1, .max = 63,
+	  .help = "Name of this tunnel server, as agents are shown it. Default: the host's." },
+	{ .name = "public_name", .type = &cfg_string, CFG_AT(struct tunnel_config, public_name), .flags = CFG_RELOAD, .min = 1, .max = 253,
+	  .help = "Name or address at which the ports of jobs are reached; each job shows it. Default: the address they are bound to." },
+	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct tunnel_config, listen), .flags = CFG_LIST | CFG_RELOAD,
+	  .choices = listen_choices, .default_port = 7443, .help = "Where agents connect, for example tls:0.0.0.0:7443. Without it there "
+	  "is no tunnel, only the relay." },
+	{ .name = "password", .type = &cfg_string, CFG_AT(struct tunnel_config, password), .flags = CFG_SECRET | CFG_RELOAD, .min = 8,
+	  .max = 255, .help = "Password with which agents may enrol. Without it they need a code of stile tunnel enrol." },
+	{ .name = "ports", .type = &cfg_ports, CFG_AT(struct tunnel_config, ports), .flags = CFG_LIST | CFG_BARE | CFG_RELOAD,
+	  .def = "20000-29999", .help = "Ports that agents may open, unless stile tunnel agents says otherwise of one. Those below 1024 "
+	  "must be named here, too, and a port that this server listens on itself is never given." },
+	{ .name = "bind", .type = &cfg_ip, CFG_AT(struct tunnel_config, bind), .flags = CFG_RELOAD, .def = "0.0.0.0",
+	  .help = "Address of this machine on which the ports of jobs appear, unless the job says otherwise." },
+	{ .name = "binds", .type = &cfg_prefix, CFG_AT(struct tunnel_config, binds), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Addresses of this machine that a job may ask for with its bind; none: any." },
+	{ .name = "window", .type = &cfg_size, CFG_AT(struct tunnel_config, window), .flags = CFG_RELOAD, .min = 262144, .max = 67108864,
+	  .def = "4MiB", .unit = "bytes", .help = "What may be under way each way of one data connection, kept until the other side has "
+	  "it: as much as rate times round-trip time." },
+	{ .name = "resume", .type = &cfg_duration, CFG_AT(struct tunnel_config, resume_ms), .flags = CFG_RELOAD, .max = 600000, .def = "30s",
+	  .help = "How long a data connection whose carrier was lost waits for the agent to go on with it, without a byte lost; its "
+	  "job's port is kept for as long as the agent is known. 0: not at all." },
+	{ .name = "allow_plain", .type = &cfg_bool, CFG_AT(struct tunnel_config, allow_plain), .flags = CFG_RELOAD, .def = "false",
+	  .help = "Whether jobs may have encrypt: false." },
+	{ .name = "limits", .sub = &tunnel_limits_schema, CFG_AT(struct tunnel_config, limits), .flags = CFG_RELOAD,
+	  .help = "What agents and their jobs may use." },
 	{ .name = "routes", .sub = &route_schema, CFG_AT(struct tunnel_config, routes), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Routes of the plain relay: a port of this machine leads to a host and port. More can be added while the "
 	  "service runs: stile relay route add." },
@@ -146,10 +186,8 @@ const struct cfg_root tunnel_cfg_root = { .schema = &root_schema, .other_section
 void tunnel_log_config(const void *values, struct log_config *ret_lc)
 {
 	const struct tunnel_root *root = values;
-	const struct log_section *l = root->tunnel.log ? root->tunnel.log : &root->log;
 
-	*ret_lc = (struct log_config){ .level = l->level, .dir = l->dir, .max_size = l->max_size,
-				       .keep = (unsigned)l->keep, .delete_daily = l->delete_daily, .json = l->format };
+	log_section_config(root->tunnel.log ? root->tunnel.log : &root->log, ret_lc);
 }
 
 const char *tunnel_store_path(const void *values)

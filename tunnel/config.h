@@ -60,6 +60,17 @@ struct records_section {
 };
 
 struct tunnel_config {
+	char *name, *public_name; /* NULL: the host's; the bound address */
+	struct cfg_list listen;	  /* struct cfg_endpoint; none: no tunnel */
+	char *password;		  /* NULL: none can enrol by one */
+	struct cfg_list ports;	  /* struct cfg_port_range that agents may open */
+	struct addr bind;
+	struct cfg_list binds; /* struct prefix */
+	uint64_t window, resume_ms;
+	bool allow_plain;
+	struct {
+		uint64_t agents, jobs, ports, connections;
+	} limits;
 	struct cfg_list routes; /* struct route_config */
 	struct records_section records;
 	uint64_t workers; /* 0: one per core */

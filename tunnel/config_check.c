@@ -184,12 +184,34 @@ static void check_routes(struct cfg *c, const struct tunnel_config *t)
 	free(p);
 }
 
+/* ---- the tunnel ---- */
+
+/* Agents would have to be told of the port by hand, or none could come in. */
+static void check_tunnel(struct cfg *c, const struct tunnel_config *t)
+{
+	const struct cfg_endpoint *l = t->listen.items;
+	const struct cfg_port_range *p = t->ports.items;
+
+	for (size_t i = 0; i < t->listen.n; i++)
+		for (size_t k = 0; k < i; k++)
+			if (addr_equal(&l[i].at, &l[k].at))
+				cfg_add_error(c, "tunnel.listen",
+					      "the same address and port stands here twice");
+	for (size_t i = 0; i < t->ports.n; i++)
+		if (p[i].first < 1024 && p[i].last >= 1024)
+			cfg_add_error(c, "tunnel.ports",
+				      "ports below 1024 are given only if they are named apart, as 443 or 80-90; "
+				      "the range %u-%u goes beyond",
+				      p[i].first, p[i].last);
+}
+
 void tunnel_config_check(struct cfg *c)
 {
 	const struct tunnel_config *t = &((const struct tunnel_root *)cfg_values(c))->tunnel;
 	const struct route_config *r = t->routes.items;
 
 	check_routes(c, t);
+	check_tunnel(c, t);
 	for (size_t i = 0; i < t->routes.n; i++)
 		if (r[i].log_data && !t->records.dir)
 			cfg_add_error(c, item(i, "log_data").s, "a data log needs a folder: set tunnel.records.dir");

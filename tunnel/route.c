@@ -1,114 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Routes: made from their configuration, compared, counted against. A route keeps a configuration of its own,
- * made by writing the values as JSON and reading that back against the same rows: so a route of the file does not
- * hang on the file's values, one of the store is checked as one of the file, and two are the same if
- * their JSON is.
+ * Routes: made from their configuration, compared, counted against. A route keeps a configuration of its own
+ * (tunnel/values.h): so a route of the file does not hang on the file's values, and two are the same if their JSON is.
+ * What a change must not lose is handed on to the successor.
  */
 #include "tunnel/route.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "tunnel/values.h"
 #include "turn/rate.h"
 
-enum { VALUE_MAX = 4096, ASIDE_MS = 1000, ASIDE_MAX_MS = 30000 };
+enum { ASIDE_MS = 1000, ASIDE_MAX_MS = 30000 };
 
 /* ---- JSON, and back ---- */
 
-static json_t *schema_json(const struct cfg_schema *s, const void *values);
-
-/* Values that were not written and have no default are zeroed. */
-static bool is_unset(const struct cfg_row *row, const void *src)
-{
-	static const uint8_t zeroes[sizeof(struct addr)];
-
-	return !row->def && row->type->size <= sizeof(zeroes) && memcmp(src, zeroes, row->type->size) == 0;
-}
-
-static json_t *value_json(const struct cfg_row *row, const void *src)
-{
-	char buf[VALUE_MAX];
-	struct sb out = sb_init(buf, sizeof(buf));
-
-	if (is_unset(row, src))
-		return NULL;
-
-	if (row->type == &cfg_bool)
-		return json_boolean(*(const bool *)src);
-	row->type->print(row, src, &out);
-	return out.n && !out.truncated ? json_stringn(buf, out.n) : NULL;
-}
-
-static json_t *list_json(const struct cfg_row *row, const struct cfg_list *l)
-{
-	json_t *a = json_array();
-
-	for (size_t i = 0; i < l->n; i++)
-		if (json_array_append_new(a, value_json(row, (const char *)l->items + i * row->type->size)) < 0)
-			break;
-	if (a && json_array_size(a) == l->n && l->n)
-		return a;
-	json_decref(a);
-	return NULL;
-}
-
-static json_t *row_json(const struct cfg_row *row, const void *src)
-{
-	if (row->sub && (row->flags & CFG_OPTIONAL_MAP))
-		return *(void *const *)src ? schema_json(row->sub, *(void *const *)src) : NULL;
-	if (row->sub)
-		return schema_json(row->sub, src);
-	return row->flags & CFG_LIST ? list_json(row, src) : value_json(row, src);
-}
-
-/* What is empty is left out: it is not written, or has its default. */
-static json_t *schema_json(const struct cfg_schema *s, const void *values)
-{
-	json_t *o = json_object();
-
-	for (size_t i = 0; i < s->n_rows; i++) {
-		json_t *v = row_json(&s->rows[i], (const char *)values + s->rows[i].offset);
-
-		if (v)
-			json_object_set_new(o, s->rows[i].name, v);
-	}
-	return o;
-}
-
 json_t *route_config_json(const struct route_config *c)
 {
-	return schema_json(&route_schema, c);
+	return values_json(&route_schema, c);
 }
 
-/* All that is wrong, as far as it fits. */
-static int put_errors(const struct cfg *c, int r, char *err, size_t err_n)
+static void check(struct cfg *c, const char *path)
 {
-	struct sb out = sb_init(err, err_n);
-
-	if (!c || !cfg_n_errors(c))
-		sb_str(&out, strerror(r < 0 ? -r : EINVAL));
-	for (size_t i = 0; c && i < cfg_n_errors(c); i++)
-		sb_fmt(&out, "%s%s", i ? "; " : "", cfg_error(c, i)->text);
-	return r < 0 ? r : -EINVAL;
+	route_config_check(c, path, cfg_values(c));
 }
 
 int route_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg)
 {
-	_cleanup_(cfg_freep) struct cfg *c = NULL;
-	json_t *document = json_pack("{s:O}", "route", (json_t *)o);
-	_cleanup_(freep) char *text = document ? json_dumps(document, JSON_PRESERVE_ORDER) : NULL; /* JSON is YAML */
-	int r;
+	static const struct values_kind kind = { .name = "route", .root = &route_cfg_root, .check = check };
 
-	json_decref(document);
-	if (!text)
-		return put_errors(NULL, -ENOMEM, err, err_n);
-	r = cfg_load_text(text_of(text), "route", &route_cfg_root, &c);
-	if (r == 0)
-		route_config_check(c, "route", cfg_values(c));
-	if (r < 0 || cfg_n_errors(c))
-		return put_errors(c, r, err, err_n);
-	*ret_cfg = steal_ptr(&c);
-	return 0;
+	return values_parse(&kind, o, err, err_n, ret_cfg);
 }
 
 /* ---- life ---- */

@@ -363,10 +363,8 @@ const struct cfg_root turn_cfg_root = { .schema = &root_schema, .other_sections 
 void turn_log_config(const void *values, struct log_config *ret_lc)
 {
 	const struct turn_root *root = values;
-	const struct log_section *l = root->turn.log ? root->turn.log : &root->log;
 
-	*ret_lc = (struct log_config){ .level = l->level, .dir = l->dir, .max_size = l->max_size,
-				       .keep = (unsigned)l->keep, .delete_daily = l->delete_daily, .json = l->format };
+	log_section_config(root->turn.log ? root->turn.log : &root->log, ret_lc);
 }
 
 const char *turn_store_path(const void *values)

@@ -20,7 +20,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from servers import PASSWORD, PORT, TLS_PORT, USER, Coturn, Stile, Unable, cpus, make_certificate, on_cpu  # noqa: E402
-from veth import Failed, Loopback, Veth, counted, cpu_seconds, sampled, syscalls  # noqa: E402
+from veth import Failed, Loopback, Veth, counted, syscalls  # noqa: E402
 
 ALLOWED_LOSS, KEPT_RATE = 0.001, 0.98
 RATE, VIDEO_RATE = 50000, 100000  # packets a second; of aggregated video 1 Gbit/s, as where aggregation happens
@@ -35,6 +35,7 @@ COUNTED = ("scattered", "busy", "burst8", "burst32")  # one run more in each rou
 
 # name, arguments of `stile bench turn`, packets a second
 LOADS = {
+    "allocate": (("-m", "allocate", "-n", "2000", "--no-sha256"), None),  # first: memory is that of a fresh process
     "scattered": (SCATTERED, RATE),
     "burst8": ((*VIDEO, "-b", "8"), RATE),
     "burst32": ((*VIDEO, "-b", "32"), VIDEO_RATE),
@@ -42,7 +43,6 @@ LOADS = {
     "busy": (SCATTERED, NEARLY_FULL),
     "few": (("-n", "16", "-s", "160"), RATE),
     "many": (("-n", "9000", "-s", "160"), RATE),
-    "allocate": (("-m", "allocate", "-n", "2000", "--no-sha256"), None),
     "rush": (("-m", "allocate", "-n", "4000", "--no-sha256", "--in-flight", "512"), None),
     "binding": (("-m", "binding", "-n", "64"), RATE),
     "half": (SCATTERED, HALF_LOAD),
@@ -134,15 +134,9 @@ class Benchmark:
         """The part of a run's packets that is measured: behind a warm-up of a quarter, at most half a second."""
         return self.options.time / (self.options.time + min(self.options.time / 4, 500))
 
-    def add_samples(self, server, result, data, calls):
-        """What perf saw, warm-up included, is spread over all packets, warm-up included."""
-        packets = result["received"] / self.warmed_up()
-        if calls:
-            result[CALLS] = syscalls(data) / packets
-            return
-        process, host = cpu_seconds(data, server.process.pid)
-        result["server_schedstat_us_per_packet"] = result[CPU]
-        result[CPU], result[HOST] = process / packets * 1e6, host / packets * 1e6
+    def all_packets(self, result):
+        """Those of the warm-up included."""
+        return result["received"] / self.warmed_up()
 
     @staticmethod
     def flaw(result):
@@ -160,13 +154,10 @@ class Benchmark:
         return None
 
     def run_once(self, server, load, calls=False):
-        """Under perf: its samples where there is softirq to be told from the process, or system calls."""
         data, argv = os.path.join(self.folder, "perf.data"), self.argv(server, load)
-        sampling = self.net.name == "veth" and LOADS[load][1] is not None and not calls
         if calls:
             argv = counted(argv, data, server.process.pid)
-        elif sampling:
-            argv = sampled(argv, data, cpus()[1])
+        receiving = self.net.receiving_s()
         try:
             done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                   timeout=60 + self.options.time / 1000, check=False, preexec_fn=on_cpu(cpus()[0]))
@@ -178,8 +169,10 @@ class Benchmark:
             return None, done.stderr.strip()
         result = json.loads(done.stdout)
         flaw = self.flaw(result)
-        if not flaw and (sampling or calls):
-            self.add_samples(server, result, data, calls)
+        if not flaw and calls:
+            result[CALLS] = syscalls(data) / self.all_packets(result)
+        if not flaw and receiving is not None and "received" in result:
+            result[HOST] = result[CPU] + (self.net.receiving_s() - receiving) / self.all_packets(result) * 1e6
         return result, flaw
 
     def run(self, server, load, pair, calls=False):
@@ -290,7 +283,7 @@ def parse_options():
     p.add_argument("--no-bars", action="store_true", help="exit with 0 whatever the figures are")
     p.add_argument("--only", metavar="LOADS", help="these loads only, separated by commas")
     p.add_argument("--coalesce", type=int, default=0, metavar="US", help="turn.coalesce of stile-turn (default 0: off)")
-    p.add_argument("--loopback", action="store_true", help="on loopback although veth pairs could be made (root, perf)")
+    p.add_argument("--loopback", action="store_true", help="on loopback although veth pairs could be made (root)")
     p.add_argument("--net", metavar="A.B.C", default=f"127.77.{os.getpid() % 254 + 1}",
                    help="on loopback: addresses A.B.C.1 to .3 are used (default 127.77.x, x by the process)")
     p.add_argument("--json", metavar="FILE", default=os.path.join(os.path.dirname(__file__), "results/turn-vs-coturn.json"),
@@ -307,7 +300,7 @@ def parse_options():
 
 def choose_net(options):
     """Namespaces where they can be made; else loopback, where the sender pays for the delivery."""
-    able = os.getuid() == 0 and cpus()[1] is not None and shutil.which("perf") and shutil.which("ip")
+    able = os.getuid() == 0 and cpus()[1] is not None and shutil.which("ip")
     return Veth(*cpus()) if able and not options.loopback else Loopback(options.net)
 
 

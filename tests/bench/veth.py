@@ -4,21 +4,27 @@ network namespaces of the benchmark's own, or on loopback where these cannot be 
 
     generator, CPU 0: 198.51.100.2, 203.0.113.2 -- veth pairs -- 198.51.100.1 and .3, 203.0.113.1 and .3: servers, CPU 1
 
-On veth each side pays for what it receives: packets for the servers' side are taken up by network softirq on
-the servers' CPU (RPS). perf samples that CPU during a run; a sample inside net_rx_action is softirq, one of the
-server's own threads outside it is process, both together are host; whatever else ran there is not counted."""
+Each side pays for what it receives: the kernel takes packets up in a thread for each interface (threaded NAPI), pinned to
+its side's CPU, ahead of all else there as softirq is. So the scheduler knows to the nanosecond what the server used
+(process) and what receiving used (with the former: host), whatever else the machine does. Receiving joins what arrives in a
+row for a socket with UDP_GRO, as a network card's driver does."""
+import ctypes
+import fcntl
 import os
 import re
+import socket
+import struct
 import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "fastpath"))
-from fastlab import inside, set_offloads  # noqa: E402
+from fastlab import SIOCETHTOOL, inside, set_offloads  # noqa: E402
 from lab import Failed, enter, run  # noqa: E402
 
-HZ = 4000
-LINKS = (("left", "eth0", "198.51.100"), ("right", "eth1", "203.0.113"))
+GSTRINGS, GSSET_INFO, SFEATURES, SS_FEATURES = 0x1B, 0x37, 0x3B, 4  # linux/ethtool.h
+LINKS = (("l", "m", "198.51.100"), ("r", "s", "203.0.113"))  # letters of the interfaces: servers', generator's
+POLLER_PRIORITY = 2  # before the servers (servers.py)
 
 
 class Loopback:
@@ -47,6 +53,10 @@ class Loopback:
     def aggregate(self, _on):
         pass
 
+    def receiving_s(self):
+        """Sender and receiver cannot be told apart here."""
+        return None
+
 
 class inside_nothing:  # pylint: disable=invalid-name
     def __enter__(self):
@@ -66,21 +76,28 @@ class Veth:
         self.cpu = {self.gen: cpu_generator, self.srv: cpu_servers}
         self.hosts = {"stile": ("198.51.100.1", "203.0.113.1"), "turnserver": ("198.51.100.3", "203.0.113.3")}
         self.peer = "203.0.113.2"
+        self.pollers = {self.gen: [], self.srv: []}
 
     def __enter__(self):
         try:
             for name in (self.gen, self.srv):
                 run(["ip", "netns", "add", name])
                 run([*enter(name), "ip", "link", "set", "lo", "up"])
-            for link, other, net in LINKS:
-                run([*enter(self.srv), "ip", "link", "add", link, "type", "veth", "peer", "name", other, "netns", self.gen])
+            for letter, other, net in LINKS:
+                link, peer = self.device(letter), self.device(other)
+                run([*enter(self.srv), "ip", "link", "add", link, "type", "veth", "peer", "name", peer, "netns", self.gen])
                 self.configure(self.srv, link, [f"{net}.1/24", f"{net}.3/24"])
-                self.configure(self.gen, other, [f"{net}.2/24"])
+                self.configure(self.gen, peer, [f"{net}.2/24"])
             self.aggregate(False)
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    @staticmethod
+    def device(letter):
+        """A name that no other run has: the pollers are found by it."""
+        return f"b{letter}{os.getpid()}"
 
     def __exit__(self, *_):
         for name in (self.gen, self.srv):
@@ -90,8 +107,32 @@ class Veth:
         for address in addresses:
             run([*enter(name), "ip", "address", "add", address, "dev", dev])
         run([*enter(name), "ip", "link", "set", dev, "up"])
-        run([*enter(name), "unshare", "-m", "sh", "-c", "mount -t sysfs none /sys && "
-             f"echo {1 << self.cpu[name]:x} > /sys/class/net/{dev}/queues/rx-0/rps_cpus"])
+        with inside(name):
+            set_offloads(dev, tx=1, tso=0, gso=1, gro=1)
+        run([*enter(name), "unshare", "-m", "sh", "-c", f"mount -t sysfs none /sys && echo 1 > /sys/class/net/{dev}/threaded"])
+        self.adopt_pollers(name, dev)
+
+    def adopt_pollers(self, name, dev):
+        for pid in (int(p) for p in os.listdir("/proc") if p.isdigit()):
+            try:
+                with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                    if not f.read().startswith(f"napi/{dev}-"):
+                        continue
+                os.sched_setaffinity(pid, {self.cpu[name]})
+                os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(POLLER_PRIORITY))
+            except (OSError, UnicodeDecodeError):
+                continue  # it ended meanwhile
+            self.pollers[name].append(pid)
+        if not self.pollers[name]:
+            raise Failed(f"the kernel has no receiving thread for {dev}")
+
+    def receiving_s(self):
+        """CPU seconds that receiving has taken for the servers."""
+        total = 0
+        for pid in self.pollers[self.srv]:
+            with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+                total += int(f.read().split()[0])
+        return total / 1e9
 
     def server_side(self):
         return enter(self.srv)
@@ -103,17 +144,27 @@ class Veth:
         return inside(self.gen)
 
     def aggregate(self, on):
-        """Whether runs cross the links whole, as between network cards that cut and join them (UDP segmentation and
-        receive aggregation), or are cut by their sender and arrive one by one."""
-        for name, devices in ((self.srv, ("left", "right")), (self.gen, ("eth0", "eth1"))):
+        """The servers' network cards make checksums and cut UDP runs, as cards of today do. Whether what the generator
+        sends crosses the links whole, as where the receiving card joins it, or is cut by its sender."""
+        for name, side, whole in ((self.srv, 0, True), (self.gen, 1, on)):
             with inside(name):
-                for dev in devices:
-                    set_offloads(dev, tx=on, tso=0, gso=on, gro=0)
+                for letters in LINKS:
+                    set_feature(self.device(letters[side]), b"tx-udp-segmentation", whole)
 
 
-def sampled(argv, data, cpu):
-    """The command, with perf sampling that CPU as long as it runs."""
-    return ["perf", "record", "-q", "-B", "-N", "-C", str(cpu), "-e", "cpu-clock", "-F", str(HZ), "-g", "-o", data, "--", *argv]
+def set_feature(dev, name, on):
+    """What ethtool -K does with a feature that has no call of its own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        def call(command):
+            buffer = ctypes.create_string_buffer(command, len(command) + 1)
+            fcntl.ioctl(s, SIOCETHTOOL, struct.pack("16sP", dev.encode(), ctypes.addressof(buffer)))
+            return buffer.raw[:len(command)]
+
+        count = struct.unpack_from("I", call(struct.pack("IIQI", GSSET_INFO, 0, 1 << SS_FEATURES, 0)), 16)[0]
+        names = call(struct.pack("III", GSTRINGS, SS_FEATURES, count) + bytes(32 * count))[12:]
+        bit = [names[32 * i:32 * i + 32].rstrip(b"\0") for i in range(count)].index(name)
+        words = [(1 << bit >> 32 * i & 0xFFFFFFFF) for i in range((count + 31) // 32)]
+        call(struct.pack("II", SFEATURES, len(words)) + b"".join(struct.pack("II", w, w if on else 0) for w in words))
 
 
 def counted(argv, data, pid):
@@ -128,16 +179,3 @@ def syscalls(data):
         raise Failed("perf stat counted no system calls")
     return int(found.group(1))
 
-
-def cpu_seconds(data, pid):
-    """(process, host): CPU seconds of a server's threads, and these with the network's softirq."""
-    script = subprocess.run(["perf", "script", "-i", data, "-F", "pid,ip,sym"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                            text=True, errors="replace", check=False).stdout
-    process = softirq = 0
-    for sample in re.split(r"\n\s*\n", script):
-        head = sample.split(None, 1)
-        if "net_rx_action" in sample:
-            softirq += 1
-        elif head and head[0].split("/")[0] == str(pid):
-            process += 1
-    return process / HZ, (process + softirq) / HZ

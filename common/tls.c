@@ -365,6 +365,21 @@ int tls_ctx_new(const struct tls_options *opt, char err[static TLS_ERRLEN], stru
 	return 0;
 }
 
+int tls_ctx_adopt(SSL_CTX *ssl, bool client, struct tls_ctx **ret_ctx)
+{
+	struct tls_ctx *c = calloc(1, sizeof(*c));
+
+	if (!c) {
+		SSL_CTX_free(ssl);
+		return -ENOMEM;
+	}
+	c->refs = 1;
+	c->client = client;
+	c->ssl = ssl;
+	*ret_ctx = c;
+	return 0;
+}
+
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *c)
 {
 	if (c)

@@ -30,6 +30,9 @@ struct tls_options {
  * err is empty, or holds a warning: an expired or not yet valid certificate does not stop a service that
  * has other listeners, but must be said. */
 int tls_ctx_new(const struct tls_options *opt, char err[static TLS_ERRLEN], struct tls_ctx **ret_ctx);
+/* A context whose certificate and rules its maker has set by himself, to be used like the others; its sessions are given no
+ * name to verify. Takes ssl over, also on failure: -ENOMEM. */
+int tls_ctx_adopt(SSL_CTX *ssl, bool client, struct tls_ctx **ret_ctx);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *c);
 struct tls_ctx *tls_ctx_unref(struct tls_ctx *c); /* NULL is fine; returns NULL */
 SSL_CTX *tls_ctx_ssl(struct tls_ctx *c);

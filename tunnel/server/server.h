@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tunnel's server: listeners, workers, and who is let in. The main thread makes it, gives it listening sockets and a
+ * TLS context, and answers for each agent that says HELLO: an arrival (struct tunnel_arrival) is a control connection
+ * that is not welcome yet. All functions here are for the main thread, and their callbacks come there.
+ *
+ * Strangers: before WELCOME a connection costs one slot of a bounded number, of all and of each source; it has a deadline
+ * for the TLS handshake and HELLO, and may say one frame of 4 KiB at a time. Carriers never come here: they name the
+ * session of their control connection and show the same key, or are refused in the worker.
+ */
+#pragma once
+#include "common/loop.h"
+#include "common/metrics.h"
+#include "common/tls.h"
+#include "tunnel/server/link.h"
+
+struct tunnel_server;
+struct tunnel_arrival;
+
+struct tunnel_arrival_info {
+	uint8_t identity[WIRE_PIN]; /* SHA-256 of the SubjectPublicKeyInfo that the handshake proved */
+	uint8_t binding[32], enrol[32]; /* exporters of link/tls.h: LINK_EXPORTER_BINDING and _ENROL */
+	struct wire_hello hello;	/* its slices live as long as the arrival */
+	struct addr peer, local;
+};
+
+struct tunnel_admission {
+	const char *name; /* what the agent is called here, at most WIRE_NAME_MAX bytes */
+	struct wire_welcome welcome; /* server_name, public_name, ports, successor; all else is filled in */
+};
+
+struct tunnel_server_options {
+	unsigned workers;   /* 0: one per core */
+	uint32_t window;    /* bytes, of each way of a data connection; 0: 4 MiB */
+	uint32_t resume_ms; /* 0: 30 s */
+	bool allow_plain;
+	unsigned strangers, strangers_per_source; /* connections before WELCOME; 0: 512 and 32 */
+	uint64_t hello_ms;			  /* from accept to HELLO; 0: 10 s */
+
+	/* Main thread. A HELLO for a control connection has come: answer now or later by one of the functions below. */
+	void (*arrived)(struct tunnel_arrival *a, void *arg);
+	/* ENROL or SCRAM; m is valid during the call. */
+	void (*arrival_frame)(struct tunnel_arrival *a, unsigned type, const union wire_msg *m,
+			      void *arg);
+	/* It has gone before it was answered; a is freed when this returns. */
+	void (*arrival_gone)(struct tunnel_arrival *a, const char *why, void *arg);
+	/* Two processes use one key: the newcomer was refused. Both are shown. */
+	void (*copied_key)(const struct tunnel_link_info *first,
+			   const struct tunnel_arrival_info *second, void *arg);
+
+	/* In each worker. begin: state of the owner for this worker (tunnel_worker_owner), or NULL with *ret_r negative. */
+	void *(*worker_begin)(struct tunnel_worker *w, void *arg, int *ret_r);
+	void (*worker_end)(struct tunnel_worker *w, void *owner, void *arg); /* its links are over */
+	const struct tunnel_link_ops *link_ops;
+	void *arg;
+};
+int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o,
+		      struct tunnel_server **ret_s);
+struct tunnel_server *tunnel_server_free(struct tunnel_server *s); /* everything ends at once */
+DEFINE_CLEANUP(struct tunnel_server, tunnel_server_free)
+/* The workers begin; what was listened to before waits until then. */
+int tunnel_server_start(struct tunnel_server *s, char *err, size_t err_n);
+
+/* Binds at (once per worker) and listens. -errno and a sentence. Listeners that are there already stay as they are. */
+int tunnel_server_listen(struct tunnel_server *s, const struct addr *at, char *err, size_t err_n);
+void tunnel_server_unlisten(struct tunnel_server *s, const struct addr *at); /* who is connected stays */
+void tunnel_server_set_tls(struct tunnel_server *s,
+			   struct tls_ctx *ctx); /* for connections from now on; referenced */
+void tunnel_server_configure(struct tunnel_server *s, uint32_t window, uint32_t resume_ms,
+			     bool allow_plain); /* the same */
+
+/* Answers to an arrival; each but send ends it (it is not to be touched again). */
+int tunnel_arrival_send(struct tunnel_arrival *a, unsigned type, const void *msg); /* PENDING, ENROLLED, SCRAM */
+/* WELCOME, in the worker of the agent's link, which is made if there is none. If another process holds the link and
+ * still answers a PING, the newcomer is refused by itself (in-use, copied_key). */
+void tunnel_arrival_admit(struct tunnel_arrival *a, const struct tunnel_admission *ad);
+void tunnel_arrival_refuse(struct tunnel_arrival *a, enum wire_reason reason, const char *text,
+			   uint32_t retry_after_s);
+const struct tunnel_arrival_info *tunnel_arrival_info(const struct tunnel_arrival *a);
+void *tunnel_arrival_state(const struct tunnel_arrival *a);
+void tunnel_arrival_set_state(struct tunnel_arrival *a, void *state);
+
+/* A revoked or renamed agent: ends every link of this identity (in its worker, soon). */
+void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
+				enum wire_reason reason, const char *text);
+/* Before a stop: GOAWAY to all, new connections are refused; data connections go on. */
+void tunnel_server_drain(struct tunnel_server *s, const char *text, uint32_t retry_after_s);
+/* Runs fn in each worker, one after the other, and waits. */
+void tunnel_server_call(struct tunnel_server *s, void (*fn)(struct tunnel_worker *w, void *arg),
+			void *arg);
+/* Mail to a worker by its index; delivered in its thread. */
+void tunnel_server_post(struct tunnel_server *s, unsigned worker, struct mail *m);
+struct tunnel_worker *tunnel_server_worker(struct tunnel_server *s,
+					   unsigned index); /* for the mail's deliver() */
+unsigned tunnel_server_workers(const struct tunnel_server *s);
+bool tunnel_server_alive(struct tunnel_server *s); /* every worker moved since the last call */
+struct metrics *tunnel_server_metrics(struct tunnel_server *s);

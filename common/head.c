@@ -151,39 +151,84 @@ static enum head_error parse_header(struct text line, unsigned flags, struct hea
 	return HEAD_OK;
 }
 
+/* Past a line at fault and what continues it. */
+static enum head_error skip_header(struct text *rest, unsigned flags)
+{
+	do {
+		const char *end = memmem(rest->p, rest->n, "\r\n", 2);
+		if (!end)
+			return HEAD_INCOMPLETE;
+		*rest = text_drop(*rest, (size_t)(end - rest->p) + 2);
+	} while ((flags & HEAD_FOLDING) && rest->n > 0 && is_blank(rest->p[0]));
+	return HEAD_OK;
+}
+
+/* What the table says about the header; HEAD_DUPLICATE for the second of a single one. */
+static enum head_error find_row(const struct header_table *t, struct head_field *f, uint64_t *seen)
+{
+	f->row = header_find(t, f->name);
+	if (!f->row || !(f->row->flags & HDR_SINGLE))
+		return HEAD_OK;
+	size_t row = (size_t)(f->row - t->rows);
+	if (seen[row / 64] >> row % 64 & 1)
+		return HEAD_DUPLICATE;
+	seen[row / 64] |= UINT64_C(1) << row % 64;
+	return HEAD_OK;
+}
+
+/* All headers and the empty line, off rest. */
+static enum head_error parse_headers(struct text *rest, const struct head_rules *rules, struct head *h)
+{
+	uint64_t seen[HEADER_TABLE_MAX / 64] = { 0 };
+	enum head_error first = HEAD_OK, e;
+	struct text line;
+	while (true) {
+		e = next_header(rest, rules->flags, &line);
+		if (e == HEAD_OK && line.n == 0) {
+			h->length = (size_t)(rest->p - h->start_line.p);
+			return first;
+		}
+		if (e == HEAD_OK && h->n_fields == h->cap)
+			return first != HEAD_OK ? first : HEAD_TOO_MANY;
+		if (e == HEAD_INCOMPLETE)
+			return first != HEAD_OK ? first : e;
+		bool in_line = e != HEAD_OK;
+		if (e == HEAD_OK)
+			e = parse_header(line, rules->flags, &h->fields[h->n_fields]);
+		if (e == HEAD_OK)
+			e = find_row(rules->table, &h->fields[h->n_fields], seen);
+		if (e == HEAD_OK) {
+			h->n_fields++;
+			continue;
+		}
+		first = first != HEAD_OK ? first : e;
+		if (!(rules->flags & HEAD_GO_ON) ||
+		    (in_line && skip_header(rest, rules->flags) == HEAD_INCOMPLETE))
+			return first;
+	}
+}
+
 enum head_error head_parse(struct text buf, const struct head_rules *rules,
 			   struct head_field *fields, unsigned cap, struct head *ret_head)
 {
-	const struct header_table *t = rules->table;
 	struct head h = { .fields = fields, .cap = cap };
-	struct text rest = { buf.p, MIN(buf.n, rules->max_length) }, line;
-	uint64_t seen[HEADER_TABLE_MAX / 64] = { 0 };
-	const enum head_error at_end = buf.n >= rules->max_length ? HEAD_TOO_LONG : HEAD_INCOMPLETE;
-	enum head_error e = next_line(&rest, 0, &h.start_line);
-	if (e != HEAD_OK)
-		return e == HEAD_INCOMPLETE ? at_end : e;
-	if (h.start_line.n == 0 || is_blank(h.start_line.p[0]))
+	struct text rest = { buf.p, MIN(buf.n, rules->max_length) };
+	enum head_error e = next_line(&rest, 0, &h.start_line), first = HEAD_OK;
+	if (e == HEAD_OK && (h.start_line.n == 0 || is_blank(h.start_line.p[0])))
 		return HEAD_BAD_START_LINE;
-	while ((e = next_header(&rest, rules->flags, &line)) == HEAD_OK && line.n > 0) {
-		if (h.n_fields == cap)
-			return HEAD_TOO_MANY;
-		struct head_field *f = &fields[h.n_fields++];
-		e = parse_header(line, rules->flags, f);
-		if (e != HEAD_OK)
-			return e;
-		f->row = header_find(t, f->name);
-		if (!f->row || !(f->row->flags & HDR_SINGLE))
-			continue;
-		size_t row = (size_t)(f->row - t->rows);
-		if (seen[row / 64] >> row % 64 & 1)
-			return HEAD_DUPLICATE;
-		seen[row / 64] |= UINT64_C(1) << row % 64;
+	if (e != HEAD_OK && e != HEAD_INCOMPLETE && (rules->flags & HEAD_GO_ON)) {
+		first = e;
+		h.start_line = (struct text){ buf.p, 0 };
+		e = skip_header(&rest, 0);
 	}
-	if (e != HEAD_OK)
-		return e == HEAD_INCOMPLETE ? at_end : e;
-	h.length = (size_t)(rest.p - buf.p);
-	*ret_head = h;
-	return HEAD_OK;
+	if (e == HEAD_OK)
+		e = parse_headers(&rest, rules, &h);
+	if (e == HEAD_INCOMPLETE && first == HEAD_OK)
+		return buf.n >= rules->max_length ? HEAD_TOO_LONG : HEAD_INCOMPLETE;
+	e = first != HEAD_OK ? first : e;
+	if (e == HEAD_OK || (rules->flags & HEAD_GO_ON))
+		*ret_head = h;
+	return e;
 }
 
 const struct head_field *head_find(const struct head *h, uint16_t id)

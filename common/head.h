@@ -36,6 +36,10 @@ enum {
 	HEAD_COLON_BLANKS = 1 << 1,
 	/* A backslash and a control character but CR and LF: quoted-pair, RFC 4475 3.1.1.2. */
 	HEAD_ESCAPES = 1 << 2,
+	/* Whoever has to answer a bad message needs what is good of it: a header at fault is left out
+	 * (its folded lines, too; of a single one given twice the second), the first error is returned
+	 * at the end, and *ret_head is filled in. Its length is 0 if the end of the head was not found. */
+	HEAD_GO_ON = 1 << 3,
 	HEAD_SIP = HEAD_FOLDING | HEAD_COLON_BLANKS | HEAD_ESCAPES,
 };
 
@@ -52,10 +56,10 @@ struct head {
 	unsigned n_fields, cap;
 	size_t length; /* bytes up to and including the empty line */
 };
-/* fields: caller's array of cap entries. Returns HEAD_OK, HEAD_INCOMPLETE or the first error;
- * what it says about a beginning of a message it also says about the whole, or HEAD_INCOMPLETE.
- * The start line is only checked for being one: a SIP server answers to a bad one, and needs the
- * headers for that. */
+/* fields: caller's array of cap entries. Returns HEAD_OK, HEAD_INCOMPLETE or the first error; what
+ * it says about a beginning of a message it also says about the whole, or HEAD_INCOMPLETE. The start
+ * line is only checked for being one: a SIP server answers to a bad one, and needs the headers for
+ * that. */
 enum head_error head_parse(struct text buf, const struct head_rules *rules,
 			   struct head_field *fields, unsigned cap, struct head *ret_head);
 const struct head_field *head_find(const struct head *h, uint16_t id); /* first; NULL if none */

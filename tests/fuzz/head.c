@@ -57,6 +57,22 @@ static void check_head(const struct head *h, struct text in, unsigned flags)
 	}
 }
 
+/* What is left of a bad head is as good as if it had come alone. */
+static void check_rest(const struct head *h, struct text in, unsigned flags)
+{
+	assert(h->length <= in.n && h->n_fields <= MAX_FIELDS);
+	for (unsigned i = 0; i < h->n_fields; i++) {
+		const struct head_field *f = &h->fields[i];
+		check_inside(f->name, in);
+		check_inside(f->value, in);
+		assert(head_is_token(f->name));
+		if (!(flags & HEAD_FOLDING))
+			assert(text_find(f->value, '\r') < 0 && text_find(f->value, '\n') < 0);
+		if (f->row && (f->row->flags & HDR_SINGLE))
+			assert(head_find(h, f->row->id) == f);
+	}
+}
+
 static void check_round_trip(const struct head *h, const struct head_rules *rules)
 {
 	size_t cap = h->length + 2 * MAX_FIELDS + 8;
@@ -109,7 +125,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (size == 0)
 		return 0;
-	const struct head_rules rules = { &t, data[0] & HEAD_SIP, data[0] & 8 ? 100 : 65536 };
+	const struct head_rules rules = { &t, data[0] & (HEAD_SIP | HEAD_GO_ON),
+					  data[0] & 16 ? 100 : 65536 };
 	char *copy = malloc(size - 1 ? size - 1 : 1); /* exactly its size: one byte too many shows */
 	if (!copy)
 		abort();
@@ -120,6 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		assert(h.length <= rules.max_length);
 		check_head(&h, in, rules.flags);
 		check_round_trip(&h, &rules);
+	} else if ((rules.flags & HEAD_GO_ON) && e >= HEAD_BAD_LINE_END) {
+		check_rest(&h, in, rules.flags);
 	}
 	check_beginnings(in, e, &rules);
 	free(copy);

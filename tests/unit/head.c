@@ -284,6 +284,38 @@ static void the_limits_hold_exactly(void **state)
 	assert_memory_equal(&h, &before, sizeof h); /* written only on success */
 }
 
+static void what_is_good_of_a_bad_head_is_kept_on_request(void **state)
+{
+	static const struct {
+		struct text in;
+		enum head_error want;
+		unsigned fields;
+		bool ends; /* the empty line was found */
+	} cases[] = {
+		{ TEXT(START "Via: a\r\nTo\x01: b\r\n more\r\nFrom: c\r\n\r\n"), HEAD_BAD_VALUE, 2, true },
+		{ TEXT(START "Via: a\r\nTo : b\nFrom: x\r\nFrom: c\r\n\r\n"), HEAD_BAD_LINE_END, 2, true },
+		{ TEXT(START "Via: a\r\nT(o: b\r\nFrom: c\r\nFrom: d\r\n\r\n"), HEAD_BAD_NAME, 2, true },
+		{ TEXT(START "Via: a\r\nTo: b\r\nTo: c\r\n: d\r\n\r\n"), HEAD_DUPLICATE, 2, true },
+		{ TEXT("a\nb\r\nVia: a\r\nTo: b\r\n\r\n"), HEAD_BAD_LINE_END, 2, true },
+		{ TEXT(START "Via: a\r\nTo: b\r\n: d\r\nFr"), HEAD_BAD_NAME, 2, false },
+		{ TEXT(START "Via: a\r\nTo: b\r\nX: d\ne\n\n"), HEAD_BAD_LINE_END, 2, false },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		enum head_error e = head_parse(
+			cases[i].in, &(struct head_rules){ &table, HEAD_SIP | HEAD_GO_ON, 65536 },
+			fields, ARRAY_LEN(fields), &head);
+		assert_int_equal(e, cases[i].want);
+		assert_int_equal(head.n_fields, cases[i].fields);
+		assert_int_equal(head.fields[0].row->id, VIA);
+		assert_int_equal(head.length, cases[i].ends ? cases[i].in.n : 0);
+		if (i < 3)
+			assert_true(text_eq(head.fields[1].value, TEXT("c")));
+		else
+			assert_true(text_eq(head.fields[1].value, TEXT("b")));
+	}
+}
+
 static void start_lines_have_three_words(void **state)
 {
 	static const struct {
@@ -386,6 +418,7 @@ int main(void)
 		cmocka_unit_test(each_malformed_head_is_refused_with_its_own_word),
 		cmocka_unit_test(a_stream_byte_by_byte_is_incomplete_until_its_verdict),
 		cmocka_unit_test(the_limits_hold_exactly),
+		cmocka_unit_test(what_is_good_of_a_bad_head_is_kept_on_request),
 		cmocka_unit_test(start_lines_have_three_words),
 		cmocka_unit_test(token_characters_are_those_of_the_rfc),
 		cmocka_unit_test(control_characters_are_found_at_every_place),

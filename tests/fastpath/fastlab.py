@@ -5,7 +5,6 @@
 
 The server forwards nothing by itself. Checksum and segmentation offload are off, so that packets look as they
 do on a wire. Sockets of client and peer belong to this process: it makes them inside the namespaces."""
-import contextlib
 import ctypes
 import fcntl
 import json
@@ -22,7 +21,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
 import turn_client  # noqa: E402
-from lab import SANITIZER, Failed, Skipped, enter, run  # noqa: E402
+from lab import SANITIZER, Failed, Skipped, die_with_us, enter, inside, run  # noqa: E402
 
 CLIENT = {4: "198.51.100.2", 6: "2001:db8:1::2"}
 LEFT = {4: "198.51.100.1", 6: "2001:db8:1::1"}
@@ -31,22 +30,7 @@ PEER = {4: "203.0.113.2", 6: "2001:db8:2::2"}
 PORT = 3478
 USER, PASSWORD = "alice", "wonderland-of-the-fast-path"
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-CLONE_NEWNET = 0x40000000
 SIOCETHTOOL, SETTERS = 0x8946, {"tx": 0x17, "tso": 0x1F, "gso": 0x24, "gro": 0x2C}
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-@contextlib.contextmanager
-def inside(name):
-    """This process's sockets are made in that namespace meanwhile."""
-    with open("/proc/self/ns/net", "rb") as home, open(f"/run/netns/{name}", "rb") as there:
-        if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
-            raise Failed(f"cannot enter {name}: {os.strerror(ctypes.get_errno())}")
-        try:
-            yield
-        finally:
-            LIBC.setns(home.fileno(), CLONE_NEWNET)
 
 
 def set_offloads(link, **states):
@@ -55,10 +39,6 @@ def set_offloads(link, **states):
         for name, on in states.items():
             value = ctypes.create_string_buffer(struct.pack("II", SETTERS[name], on))
             fcntl.ioctl(s, SIOCETHTOOL, struct.pack("16sP", link.encode(), ctypes.addressof(value)))
-
-
-def die_with_us():
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Client(turn_client.Client):

@@ -5,6 +5,8 @@
 
 Namespaces carry this process's number, so several labs run side by side; what was made here is removed on
 the way out, also after a failure. Everything stays inside the namespaces."""
+import contextlib
+import ctypes
 import itertools
 import os
 import re
@@ -21,6 +23,9 @@ PORTS = (3478, 3479)
 OUTSIDE = "203.0.113.1"
 SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error:")
 NUMBER = itertools.count()
+CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Failed(Exception):
@@ -115,6 +120,22 @@ PUBLIC = ("none", "symmetric-firewall")  # the client has a public address: no N
 def enter(name):
     """What runs a command in the namespace. `ip netns exec` also remounts /sys, which fails in a chroot."""
     return ["nsenter", f"--net=/run/netns/{name}"]
+
+
+@contextlib.contextmanager
+def inside(name):
+    """This thread's sockets are made in that namespace meanwhile."""
+    with open("/proc/thread-self/ns/net", "rb") as home, open(f"/run/netns/{name}", "rb") as there:
+        if LIBC.setns(there.fileno(), CLONE_NEWNET) != 0:
+            raise Failed(f"cannot enter {name}: {os.strerror(ctypes.get_errno())}")
+        try:
+            yield
+        finally:
+            LIBC.setns(home.fileno(), CLONE_NEWNET)
+
+
+def die_with_us():
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Lab:

@@ -36,6 +36,8 @@ struct agent_dialer {
 		     void (*done)(const struct agent_dialled *d, void *done_arg), void *done_arg,
 		     void **ret_handle);
 	void (*cancel)(void *arg, void *handle);
+	/* HELLO of a control connection is about to be written: features. May be NULL. */
+	void (*hello)(void *arg, struct wire_hello *h);
 	/* After HELLO of a control connection: PENDING, ENROLLED, SCRAM came. The answer is sent with agent_send_early(). NULL:
 	 * such a frame ends the connection. A negative errno and why do, too. */
 	int (*enrol)(void *arg, struct agent *a, unsigned type, const union wire_msg *m, char *why,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Doubling with a random part of half: a wait of n ms is between n/2 and n. What the other side asks for is prolonged by up
- * to a fifth instead, because it asks all alike.
+ * to a fifth instead, because it asks all alike. Nothing here looks at a clock or draws a random number: both are
+ * given.
  */
 #include "tunnel/link/backoff.h"
 

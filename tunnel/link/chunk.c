@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The pool of chunks, and queues of bytes in them. A chunk belongs to whoever took it until it is given back; the pool
- * knows only how many are out.
+ * knows only how many are out. Queues take what they need before they change anything, so that one without memory is
+ * as it was.
  */
 #include <errno.h>
 #include <string.h>

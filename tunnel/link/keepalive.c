@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Timers, as events: the interval runs from the last byte that was heard; patience runs from the PING. Any byte ends
- * both, for it proves as much as a PONG does; the round trip is measured by PONGs alone.
+ * Two timers, both started and stopped by events: the interval runs from the last byte that was heard; patience runs
+ * from the PING that it led to. Any byte ends both, for it proves as much as a PONG does; the round trip is measured by
+ * PONGs alone.
  */
 #include "tunnel/link/keepalive.h"
 

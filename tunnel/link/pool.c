@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The arithmetic of the pool of ready carriers. A handshake of TLS and HELLO is three round trips and more, so the lead
- * is measured and not guessed; until then a slow line is assumed.
+ * The arithmetic of the pool of ready carriers. A carrier takes three round trips and more to be made (TCP, TLS, HELLO and
+ * its answer), so the lead is measured and not guessed; until then a slow line is assumed. Surplus carriers are
+ * not closed all at once, for those who came together may come together again.
  */
 #include "tunnel/link/pool.h"
 

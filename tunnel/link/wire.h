@@ -70,13 +70,19 @@ struct wire_bytes {
 	size_t n;
 };
 
-enum wire_purpose { WIRE_PURPOSE_CONTROL = 1, WIRE_PURPOSE_CARRIER = 2 };
+/* RESUME: a carrier on which a lost data connection goes on; the server opens none of its own on it before. */
+enum wire_purpose { WIRE_PURPOSE_CONTROL = 1, WIRE_PURPOSE_CARRIER = 2, WIRE_PURPOSE_RESUME = 3 };
+/* Bits of `features` in HELLO. */
+enum {
+	WIRE_F_ENROL = 1 << 0,	/* ENROL or SCRAM follows, also if the server knows the key: it waits for that */
+	WIRE_F_PINNED = 1 << 1, /* the agent knew the server's root before */
+};
 struct wire_hello {
 	uint16_t version, oldest; /* what the sender speaks: from oldest (0: version alone) to version */
 	uint8_t purpose;	  /* enum wire_purpose */
 	uint64_t features;
 	struct wire_bytes instance; /* WIRE_INSTANCE random bytes of the agent's process */
-	uint64_t session;	    /* of a carrier */
+	uint64_t session;	    /* of a carrier; of a control connection that comes back: the one it had */
 	struct text name, program, host;
 	struct addr lan;  /* the agent's end of the connection */
 	uint8_t restart; /* it reconnects, and has jobs and connections of before */

@@ -18,7 +18,7 @@
 static const struct wire_field hello[] = {
 	FIELD(wire_hello, 1, U16, REQUIRED, 1, 0, version),
 	FIELD(wire_hello, 2, U16, OPTIONAL, 0, 0, oldest),
-	FIELD(wire_hello, 3, U8, REQUIRED, 1, WIRE_PURPOSE_CARRIER, purpose),
+	FIELD(wire_hello, 3, U8, REQUIRED, 1, WIRE_PURPOSE_RESUME, purpose),
 	FIELD(wire_hello, 4, U64, OPTIONAL, 0, 0, features),
 	FIELD(wire_hello, 5, BYTES, REQUIRED, WIRE_INSTANCE, WIRE_INSTANCE, instance),
 	FIELD(wire_hello, 6, U64, OPTIONAL, 0, 0, session),

@@ -41,6 +41,14 @@ struct dgram {
 	bool first_of_run; /* headroom is writable; later segments' 4 bytes before data belong to their predecessor */
 };
 
+/* Who receives. run: datagrams that the kernel joined, one behind the other: d->len is that of all, each has `segment`
+ * bytes, the last may have fewer. It returns true if it took them all; else, and where it is NULL, each goes to one(). */
+struct dgram_sink {
+	void (*one)(const struct dgram *d, void *arg);
+	bool (*run)(const struct dgram *d, size_t segment, void *arg);
+	void *arg;
+};
+
 struct dgram_io; /* arena and output queue: one per loop */
 
 struct dgram_io_stats {
@@ -80,8 +88,7 @@ int dgram_recv(struct dgram_io *io, int fd, uint16_t local_port,
 
 /* The same for at most *most messages of the kernel (a run is one); *most becomes how many there were. Who
  * knows that a socket has one datagram at a time saves the look for a second. */
-int dgram_recv_most(struct dgram_io *io, int fd, uint16_t local_port, unsigned *most,
-		    void (*fn)(const struct dgram *d, void *arg), void *arg);
+int dgram_recv_most(struct dgram_io *io, int fd, uint16_t local_port, unsigned *most, const struct dgram_sink *to);
 
 /* One ICMP error taken from the socket's error queue. */
 struct dgram_error {
@@ -105,6 +112,16 @@ struct dgram_route {
  * the queue. Queue full: flushes. */
 void dgram_send(struct dgram_io *io, const struct dgram_route *route, const void *head, size_t head_n,
 		const void *body, size_t body_n);
+/* Datagrams of one size that lie at equal distances, such as the segments of a run that was received. */
+struct dgram_run {
+	const uint8_t *data; /* of the first; memory as for dgram_send's body */
+	unsigned n;	     /* datagrams, not 0 */
+	size_t stride;	     /* from one to the next */
+	size_t len, last;    /* bytes of each; of the last, which may have fewer */
+};
+/* Queues them in their order, each with that head in front. */
+void dgram_send_run(struct dgram_io *io, const struct dgram_route *route, const void *head, size_t head_n,
+		    const struct dgram_run *run);
 /* The same for bytes that do not outlive the call (protocol answers): copied into the arena. */
 void dgram_send_copy(struct dgram_io *io, const struct dgram_route *route, const void *body, size_t body_n);
 void dgram_flush(struct dgram_io *io);

@@ -19,6 +19,8 @@
 #include <errno.h>
 #include <netinet/udp.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum {
 	TX_IOV = 2048,		  /* per batch; one run needs at most 2 × TX_RUN_SEGMENTS */
@@ -28,12 +30,20 @@ enum {
 	NONE = UINT16_MAX,
 };
 
+/* One datagram, or several of one size whose bodies lie at equal distances. */
 struct tx_entry {
-	struct iovec body;
-	uint8_t head[DGRAM_HEAD], head_n;
+	const uint8_t *body;
+	uint16_t len, last, stride; /* last: bytes of the last body, len of the others */
+	uint8_t n, head_n;
+	uint8_t head[DGRAM_HEAD]; /* in front of each */
 	struct addr from; /* AF_UNSPEC: the socket's own */
 	struct dgram_mark mark;
 	uint16_t next; /* in the group */
+};
+
+/* One datagram of an entry. */
+struct tx_at {
+	uint16_t entry, segment;
 };
 
 struct tx_group {
@@ -54,7 +64,8 @@ struct tx_fd {
 struct tx_batch {
 	unsigned n, n_iov;
 	struct mmsghdr msg[DGRAM_BATCH];
-	uint16_t first[DGRAM_BATCH], count[DGRAM_BATCH]; /* the entries behind each message */
+	struct tx_at first[DGRAM_BATCH]; /* what is behind each message, */
+	uint16_t count[DGRAM_BATCH];	 /* and how many datagrams it has */
 	struct iovec iov[TX_IOV];
 	_Alignas(struct cmsghdr) uint8_t control[DGRAM_BATCH][TX_CONTROL];
 };
@@ -191,7 +202,11 @@ void tx_add(struct tx_queue *q, const struct tx_datagram *d)
 	e->head_n = (uint8_t)d->head.iov_len;
 	if (e->head_n)
 		memcpy(e->head, d->head.iov_base, e->head_n);
-	e->body = d->body;
+	e->body = d->body.iov_base;
+	e->len = (uint16_t)d->body.iov_len;
+	e->n = (uint8_t)MAX(d->n, 1U);
+	e->stride = (uint16_t)d->stride;
+	e->last = e->n > 1 ? (uint16_t)d->last : e->len;
 	e->mark = d->route->mark;
 	e->next = NONE;
 	if (from && from->sa.sa_family == d->route->to->sa.sa_family)
@@ -244,9 +259,16 @@ struct tx_queue *tx_queue_free(struct tx_queue *q)
 
 /* ---- from entries to messages ---- */
 
-static size_t entry_size(const struct tx_entry *e)
+static size_t body_size(const struct tx_entry *e, unsigned segment)
 {
-	return e->head_n + e->body.iov_len;
+	return segment + 1U == e->n ? e->last : e->len;
+}
+
+static struct tx_at next_of(const struct tx_queue *q, struct tx_at at)
+{
+	if (++at.segment == q->entry[at.entry].n)
+		at = (struct tx_at){ q->entry[at.entry].next, 0 };
+	return at;
 }
 
 static bool same_mark(const struct tx_entry *a, const struct tx_entry *b)
@@ -254,26 +276,24 @@ static bool same_mark(const struct tx_entry *a, const struct tx_entry *b)
 	return a->mark.tos == b->mark.tos && a->mark.ttl == b->mark.ttl && a->mark.df == b->mark.df;
 }
 
-/* How many entries from `first` on make one UDP_SEGMENT run: equal sizes, the last may be shorter. */
-static unsigned run_length(const struct tx_queue *q, uint16_t first)
+/* How many datagrams from `at` on make one UDP_SEGMENT run: equal sizes, the last may be shorter. */
+static unsigned run_length(const struct tx_queue *q, struct tx_at at)
 {
-	const struct tx_entry *head = &q->entry[first];
-	size_t size = entry_size(head), total = size;
+	const struct tx_entry *first = &q->entry[at.entry], *e;
+	size_t size = first->head_n + body_size(first, at.segment), total = size, s = size;
 	unsigned n = 1;
 
 	if (!size)
 		return 1;
-	for (uint16_t i = head->next; i != NONE && n < TX_RUN_SEGMENTS; i = q->entry[i].next) {
-		const struct tx_entry *e = &q->entry[i];
-		size_t s = entry_size(e);
-
-		if (!s || s > size || total + s > TX_RUN_BYTES || !same_mark(head, e) ||
-		    !same_addr(&head->from, &e->from))
+	for (at = next_of(q, at); at.entry != NONE && n < TX_RUN_SEGMENTS && s == size; at = next_of(q, at)) {
+		e = &q->entry[at.entry];
+		s = e->head_n + body_size(e, at.segment);
+		if (!s || s > size || total + s > TX_RUN_BYTES)
+			break;
+		if (e != first && (!same_mark(first, e) || !same_addr(&first->from, &e->from)))
 			break;
 		total += s;
 		n++;
-		if (s < size)
-			break;
 	}
 	return n;
 }
@@ -307,7 +327,7 @@ static void put_marks(struct msghdr *h, const struct tx_entry *e, bool v6)
 {
 	int v;
 
-	if (e->mark.tos >= 0) {
+	if (e->mark.tos > 0) { /* 0 is what our sockets send unasked, and two values cost the kernel an allocation */
 		v = e->mark.tos;
 		put_control(h, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, &v, sizeof(v));
 	}
@@ -317,32 +337,34 @@ static void put_marks(struct msghdr *h, const struct tx_entry *e, bool v6)
 	}
 }
 
-/* Appends one message of n entries; the caller has seen that there is room. Returns the entry after. */
-static uint16_t put_message(struct tx_queue *q, struct tx_batch *b, struct tx_group *g, uint16_t first,
-			    unsigned n)
+/* Appends one message of n datagrams; the caller has seen that there is room. Returns the datagram after. */
+static struct tx_at put_message(struct tx_queue *q, struct tx_batch *b, struct tx_group *g, struct tx_at at, unsigned n)
 {
-	const struct tx_entry *e = &q->entry[first];
+	const struct tx_entry *first = &q->entry[at.entry];
 	struct msghdr *h = &b->msg[b->n].msg_hdr;
-	uint16_t i = first, segment = (uint16_t)entry_size(e);
+	uint16_t segment = (uint16_t)(first->head_n + body_size(first, at.segment));
 
 	*h = (struct msghdr){ .msg_name = &g->to.sa, .msg_namelen = addr_len(&g->to),
 			      .msg_iov = &b->iov[b->n_iov], .msg_control = b->control[b->n] };
-	for (unsigned k = 0; k < n; k++, i = q->entry[i].next) {
-		if (q->entry[i].head_n)
-			b->iov[b->n_iov++] = (struct iovec){ q->entry[i].head, q->entry[i].head_n };
-		b->iov[b->n_iov++] = q->entry[i].body;
+	b->first[b->n] = at;
+	b->count[b->n] = (uint16_t)n;
+	for (unsigned k = 0; k < n; k++, at = next_of(q, at)) {
+		struct tx_entry *e = &q->entry[at.entry];
+
+		if (e->head_n)
+			b->iov[b->n_iov++] = (struct iovec){ e->head, e->head_n };
+		b->iov[b->n_iov++] = (struct iovec){ (uint8_t *)(uintptr_t)e->body + (size_t)at.segment * e->stride,
+						     body_size(e, at.segment) };
 	}
 	h->msg_iovlen = (size_t)(&b->iov[b->n_iov] - h->msg_iov);
 	if (n > 1)
 		put_control(h, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment));
-	put_source(h, &e->from);
-	put_marks(h, e, g->to.sa.sa_family == AF_INET6);
+	put_source(h, &first->from);
+	put_marks(h, first, g->to.sa.sa_family == AF_INET6);
 	if (!h->msg_controllen)
 		h->msg_control = NULL;
-	b->first[b->n] = first;
-	b->count[b->n] = (uint16_t)n;
 	b->n++;
-	return i;
+	return at;
 }
 
 /* ---- sending ---- */
@@ -370,7 +392,7 @@ static void send_batch(struct tx_queue *q, struct tx_batch *b, int fd);
 static void resend_plainly(struct tx_queue *q, struct tx_batch *b, unsigned i, int fd)
 {
 	struct tx_group g = { .fd = fd };
-	uint16_t e = b->first[i];
+	struct tx_at at = b->first[i];
 
 	memcpy(&g.to, b->msg[i].msg_hdr.msg_name, b->msg[i].msg_hdr.msg_namelen);
 	if (++q->refused >= TX_REFUSALS) {
@@ -379,7 +401,7 @@ static void resend_plainly(struct tx_queue *q, struct tx_batch *b, unsigned i, i
 		q->stats->gso = false;
 	}
 	for (unsigned k = 0; k < b->count[i]; k++)
-		e = put_message(q, &q->plain, &g, e, 1);
+		at = put_message(q, &q->plain, &g, at, 1);
 	send_batch(q, &q->plain, fd);
 }
 
@@ -454,14 +476,14 @@ static void flush_fd(struct tx_queue *q, const struct tx_fd *f)
 	for (uint16_t gi = f->first; gi != NONE; gi = q->group[gi].next) {
 		struct tx_group *g = &q->group[gi];
 
-		for (uint16_t i = g->first; i != NONE;) {
-			unsigned n = may_run(q) ? run_length(q, i) : 1;
+		for (struct tx_at at = { g->first, 0 }; at.entry != NONE;) {
+			unsigned n = may_run(q) ? run_length(q, at) : 1;
 
 			if (b->n == DGRAM_BATCH || b->n_iov + 2 * n > TX_IOV ||
-			    (b->n && q->entry[i].mark.df != df))
+			    (b->n && q->entry[at.entry].mark.df != df))
 				send_marked(q, b, f->fd, df);
-			df = q->entry[i].mark.df;
-			i = put_message(q, b, g, i, n);
+			df = q->entry[at.entry].mark.df;
+			at = put_message(q, b, g, at, n);
 		}
 	}
 	send_marked(q, b, f->fd, df);
@@ -480,10 +502,15 @@ void tx_flush(struct tx_queue *q)
 
 static int kernel_send(int fd, struct mmsghdr *msgs, unsigned n, void *arg)
 {
-	int r = sendmmsg(fd, msgs, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	long r;
 
 	(void)arg;
-	return r < 0 ? -errno : r;
+	/* As dgram.c's receive_some(): cheaper for one, and without wrappers. */
+	if (n == 1)
+		r = syscall(SYS_sendmsg, fd, &msgs->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 1;
+	else
+		r = syscall(SYS_sendmmsg, fd, msgs, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return r < 0 ? -errno : (int)r;
 }
 
 static int kernel_set_pmtu(int fd, bool v6, int mode, void *arg)

@@ -11,7 +11,7 @@
 #include "common/dgram.h"
 
 enum {
-	TX_QUEUE = 1024,       /* datagrams; beyond it the queue flushes itself */
+	TX_QUEUE = 1024,       /* entries; beyond it the queue flushes itself */
 	TX_RUN_SEGMENTS = 64,  /* UDP_MAX_SEGMENTS of the kernels we meet */
 	TX_RUN_BYTES = 65000,  /* below 65,535 with headers */
 	TX_REFUSALS = 16,      /* runs refused without one taken: no GSO for a while */
@@ -34,9 +34,11 @@ int tx_queue_new(const struct tx_sys *sys, void *arg, struct dgram_io_stats *sta
 struct tx_queue *tx_queue_free(struct tx_queue *q); /* drops what is queued */
 DEFINE_CLEANUP(struct tx_queue, tx_queue_free)
 
-struct tx_datagram {
+struct tx_datagram { /* or several of one size, at equal distances: such an entry is one datagram as far as the queue's room goes */
 	const struct dgram_route *route; /* copied */
 	struct iovec head, body;	 /* head: at most DGRAM_HEAD bytes, copied; body: kept by pointer */
+	unsigned n;			 /* so many, at most TX_RUN_SEGMENTS and TX_RUN_BYTES with their heads; 0: one */
+	size_t stride, last; /* of several: from one body to the next, and bytes of the last body */
 };
 bool tx_full(const struct tx_queue *q);
 void tx_add(struct tx_queue *q, const struct tx_datagram *d); /* flushes first if full */

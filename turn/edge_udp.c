@@ -35,6 +35,14 @@ static void udp_send(const struct turn_path *p, const struct turn_out *o)
 	dgram_send_copy(w->dgram, &route, w->scratch, n);
 }
 
+static void udp_send_run(const struct turn_path *p, const uint8_t head[4], const struct dgram_run *run, struct dgram_mark mark)
+{
+	struct turn_udp *u = p->handle;
+	const struct dgram_route route = { u->lane[0].io.fd, &p->client, u->wildcard ? &p->local : NULL, mark };
+
+	dgram_send_run(u->worker->dgram, &route, head, 4, run);
+}
+
 static bool udp_reply_from(const struct turn_path *p, const struct addr *local, struct turn_path *ret_p)
 {
 	const struct turn_udp *asked = p->handle;
@@ -71,6 +79,7 @@ static const struct turn_transport transport_udp = {
 	.proto = TURN_UDP,
 	.name = "udp",
 	.send = udp_send,
+	.send_run = udp_send_run,
 	.alive = udp_alive,
 	.listener = udp_listener,
 	.reply_from = udp_reply_from,
@@ -169,15 +178,28 @@ static void on_client_datagram(const struct dgram *d, void *arg)
 		take(u, d, true);
 }
 
+static bool on_client_run(const struct dgram *d, size_t segment, void *arg)
+{
+	struct turn_udp *u = arg;
+	const struct turn_run run = { d->data, d->len, segment, d->mark };
+	struct turn_path path;
+
+	if (u->strays_until || u->plain == TURN_NEVER || is_record(d))
+		return false;
+	path = (struct turn_path){ &transport_udp, u, d->from, u->wildcard ? d->local : u->at, 0 };
+	return turn_input_run(u->worker->server, &path, &run, loop_now(u->worker->loop));
+}
+
 static void on_lane_ready(struct io *io, int events)
 {
 	struct turn_lane_socket *s = container_of(io, struct turn_lane_socket, io);
 	struct turn_udp *u = s->udp;
+	const struct dgram_sink to = { on_client_datagram, on_client_run, u };
+	unsigned most = DGRAM_BATCH;
 
 	(void)events;
-	for (unsigned i = 0; i < s->batches; i++)
-		if (dgram_recv(u->worker->dgram, io->fd, addr_port(&u->at), on_client_datagram, u) < DGRAM_BATCH)
-			break;
+	for (unsigned i = 0; i < s->batches && most == DGRAM_BATCH; i++)
+		(void)dgram_recv_most(u->worker->dgram, io->fd, addr_port(&u->at), &most, &to);
 }
 
 /* OMIT rather than DONT: it clears DF too, but the kernel still reports "fragmentation needed" for the
@@ -370,6 +392,14 @@ static void on_peer_datagram(const struct dgram *d, void *arg)
 	turn_peer_input(r->alloc, &d->from, &packet, loop_now(r->worker->loop));
 }
 
+static bool on_peer_run(const struct dgram *d, size_t segment, void *arg)
+{
+	struct turn_relay *r = arg;
+	const struct turn_run run = { d->data, d->len, segment, d->mark };
+
+	return turn_peer_run(r->alloc, &d->from, &run, loop_now(r->worker->loop));
+}
+
 static void on_peer_error(const struct dgram_error *e, void *arg)
 {
 	struct turn_relay *r = arg;
@@ -384,7 +414,8 @@ static void on_relay_ready(struct io *io, int events)
 	/* Most relay sockets carry one call: a datagram each 20 ms. To be told EAGAIN after it costs a twentieth
 	 * of the packet. What is left there nevertheless wakes the next pass. */
 	unsigned most = r->lone < LONE_ENOUGH || look ? DGRAM_BATCH : 1;
-	int n = dgram_recv_most(r->worker->dgram, io->fd, r->held->port, &most, on_peer_datagram, r);
+	const struct dgram_sink to = { on_peer_datagram, on_peer_run, r };
+	int n = dgram_recv_most(r->worker->dgram, io->fd, r->held->port, &most, &to);
 
 	(void)events;
 	r->lone = most > 1 ? 0 : (uint8_t)MIN(r->lone + 1, LONE_ENOUGH);
@@ -491,11 +522,19 @@ static void relay_send(struct turn_relay *r, const struct addr *peer, const void
 		dgram_send_copy(r->worker->dgram, &route, p, n);
 }
 
+static void relay_send_run(struct turn_relay *r, const struct addr *peer, const struct dgram_run *run, struct dgram_mark mark)
+{
+	const struct dgram_route route = { r->io.fd, peer, NULL, mark };
+
+	dgram_send_run(r->worker->dgram, &route, NULL, 0, run);
+}
+
 const struct turn_relay_ops turn_udp_relay_ops = {
 	.open = relay_open,
 	.close = relay_close,
 	.detach = relay_detach,
 	.send = relay_send,
+	.send_run = relay_send_run,
 	.hold = relay_hold,
 	.adopt = relay_adopt,
 	.drop = relay_drop,

@@ -9,9 +9,9 @@
  * address by whether its port is a live relay socket now, the bit rate by the lease of the account.
  */
 #include <string.h>
-#include "turn/alloc.h"
+#include "turn/relay_data.h"
 
-enum { CHANNEL_HEAD = 4, UDP_PAYLOAD_MAX = 65507, DATA_HEAD_MAX = 20 + 24 + 4 };
+enum { DATA_HEAD_MAX = 20 + 24 + 4 };
 
 /* ---- both ways ---- */
 
@@ -70,16 +70,6 @@ static inline bool spend(struct turn_alloc *a, size_t n, uint64_t now)
 	return !a->server->rates || spend_limited(a, n, now);
 }
 
-static inline void count(struct turn_alloc *a, enum turn_way way, size_t n)
-{
-	a->packets[way]++;
-	a->bytes[way] += n;
-	turn_count(a->server, TURN_M_PACKETS, way, 1);
-	turn_count(a->server, TURN_M_BYTES, way, (int64_t)n);
-	if (a->server->by_realm)
-		turn_count(a->server, TURN_M_REALM_BYTES, a->realm, (int64_t)n);
-}
-
 size_t turn_spend_some(struct turn_alloc *a, enum turn_way way, size_t n, uint64_t now)
 {
 	struct turn_server *s = a->server;
@@ -91,18 +81,10 @@ size_t turn_spend_some(struct turn_alloc *a, enum turn_way way, size_t n, uint64
 		a->lease -= n;
 	}
 	if (n)
-		count(a, way, n);
+		turn_count_relayed(a, way, 1, n);
 	else
 		a->dry_at = now;
 	return n;
-}
-
-/* RFC 8656 14: a relay is a hop. False: the packet has made its last one. */
-static inline bool hop(struct dgram_mark *m)
-{
-	if (m->ttl < 0)
-		return true;
-	return --m->ttl > 0;
 }
 
 /* ---- client to peer ---- */
@@ -121,7 +103,7 @@ static void to_peer(struct turn_alloc *a, struct upward *u, uint64_t now)
 	struct turn_relay *relay = a->relay[turn_family(u->peer)];
 	struct addr inside;
 
-	if (u->n > UDP_PAYLOAD_MAX) { /* a stream's frame may hold more than a datagram */
+	if (u->n > TURN_UDP_MAX) { /* a stream's frame may hold more than a datagram */
 		turn_drop(s, TURN_DROP_TOO_BIG);
 		return;
 	}
@@ -133,13 +115,13 @@ static void to_peer(struct turn_alloc *a, struct upward *u, uint64_t now)
 		turn_drop(s, TURN_DROP_OWN_ADDRESS);
 		return;
 	}
-	if (!hop(&u->mark)) {
+	if (!turn_hop(&u->mark)) {
 		turn_drop(s, TURN_DROP_TTL);
 		return;
 	}
 	if (!spend(a, u->n, now))
 		return;
-	count(a, TURN_UP, u->n);
+	turn_count_relayed(a, TURN_UP, 1, u->n);
 	s->o.relay->send(relay, s->behind_nat && turn_own_inside(s, u->peer, false, &inside) ? &inside : u->peer,
 			 u->data, u->n, u->mark, u->stable);
 }
@@ -147,8 +129,8 @@ static void to_peer(struct turn_alloc *a, struct upward *u, uint64_t now)
 void turn_on_channel_data(struct turn_server *s, const struct turn_path *from,
 			  const struct turn_packet *pk, uint64_t now)
 {
-	if (pk->n < CHANNEL_HEAD || load_be16(pk->data + 2) > pk->n - CHANNEL_HEAD ||
-	    pk->n - CHANNEL_HEAD - load_be16(pk->data + 2) > 3) {
+	if (pk->n < TURN_CHANNEL_HEAD || load_be16(pk->data + 2) > pk->n - TURN_CHANNEL_HEAD ||
+	    pk->n - TURN_CHANNEL_HEAD - load_be16(pk->data + 2) > 3) {
 		turn_drop(s, TURN_DROP_MALFORMED);
 		return;
 	}
@@ -165,7 +147,7 @@ void turn_on_channel_data(struct turn_server *s, const struct turn_path *from,
 		return;
 	}
 	struct upward u = {
-		&c->peer,  pk->data + CHANNEL_HEAD, load_be16(pk->data + 2), pk->mark, c->own,
+		&c->peer,  pk->data + TURN_CHANNEL_HEAD, load_be16(pk->data + 2), pk->mark, c->own,
 		pk->stable
 	};
 	to_peer(a, &u, now);
@@ -222,22 +204,22 @@ static void to_client_padded(struct turn_alloc *a, const uint8_t *head, size_t h
 static void send_channel_data(struct turn_alloc *a, uint16_t number, const struct turn_packet *pk,
 			      struct dgram_mark mark)
 {
-	uint8_t head[CHANNEL_HEAD];
+	uint8_t head[TURN_CHANNEL_HEAD];
 	struct turn_out o = { .body = pk->data, .body_n = pk->n, .mark = mark, .stable = pk->stable };
-	uint8_t *at = pk->headroom ? pk->data - CHANNEL_HEAD : head;
+	uint8_t *at = pk->headroom ? pk->data - TURN_CHANNEL_HEAD : head;
 
 	store_be16(at, number);
 	store_be16(at + 2, (uint16_t)pk->n);
 	if (a->path.transport->stream && pk->n % 4 != 0) {
-		to_client_padded(a, at, CHANNEL_HEAD, pk, mark);
+		to_client_padded(a, at, TURN_CHANNEL_HEAD, pk, mark);
 		return;
 	}
 	if (pk->headroom) {
 		o.body = at;
-		o.body_n += CHANNEL_HEAD;
+		o.body_n += TURN_CHANNEL_HEAD;
 	} else {
 		o.head = head;
-		o.head_n = CHANNEL_HEAD;
+		o.head_n = TURN_CHANNEL_HEAD;
 	}
 	to_client(a, &o);
 }
@@ -303,18 +285,18 @@ void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct
 		turn_drop(s, TURN_DROP_OWN_ADDRESS);
 		return;
 	}
-	if (!hop(&mark)) {
+	if (!turn_hop(&mark)) {
 		turn_drop(s, TURN_DROP_TTL);
 		return;
 	}
 	if (!a->path.transport->stream &&
-	    pk->n + (c ? CHANNEL_HEAD : DATA_HEAD_MAX + 3) > UDP_PAYLOAD_MAX) {
+	    pk->n + (c ? TURN_CHANNEL_HEAD : DATA_HEAD_MAX + 3) > TURN_UDP_MAX) {
 		turn_drop(s, TURN_DROP_TOO_BIG);
 		return;
 	}
 	if (!spend(a, pk->n, now))
 		return;
-	count(a, TURN_DOWN, pk->n);
+	turn_count_relayed(a, TURN_DOWN, 1, pk->n);
 	if (c)
 		send_channel_data(a, c->number, pk, mark);
 	else

@@ -34,6 +34,11 @@ struct turn_packet { /* a datagram or a stream's frame that came in; may be forw
 	bool headroom; /* the 4 bytes in front of data may be written */
 	bool leaving;  /* its listener was removed: what there is goes on, nothing new begins */
 };
+struct turn_run { /* datagrams that came in together: of `segment` bytes each, the last may have fewer; stable */
+	uint8_t *data;
+	size_t n, segment; /* n: bytes of all, more than segment */
+	struct dgram_mark mark;
+};
 struct turn_out { /* head and body: one datagram, or one frame (padded already) */
 	const void *head; /* at most 64 bytes, on the caller's stack: always copied by the edge */
 	size_t head_n;	  /* 0: none */
@@ -51,6 +56,8 @@ struct turn_transport {
 	/* Errors (full, gone) are counted by the edge, which never calls back into the core from here: a
 	 * connection found dead is reported later, through turn_path_gone(). */
 	void (*send)(const struct turn_path *p, const struct turn_out *o);
+	/* ChannelData, each with this head. NULL: this transport takes them one by one. */
+	void (*send_run)(const struct turn_path *p, const uint8_t head[4], const struct dgram_run *run, struct dgram_mark mark);
 	void (*close)(const struct turn_path *p); /* stream: close the connection after what is queued; may be NULL */
 	/* The same client from another of our listeners, which has exactly this address; false: there is none.
 	 * For RFC 5780; NULL: this transport cannot. */
@@ -76,6 +83,8 @@ struct turn_relay_ops {
 	struct turn_held *(*detach)(struct turn_relay *r);
 	void (*send)(struct turn_relay *r, const struct addr *peer, const void *p, size_t n,
 		     struct dgram_mark mark, bool stable);
+	/* Several, stable. NULL: one by one. */
+	void (*send_run)(struct turn_relay *r, const struct addr *peer, const struct dgram_run *run, struct dgram_mark mark);
 	/* The sibling port of EVEN-PORT: bound now, watched by nobody (what arrives is lost), and handed out by
 	 * token to an allocation of any worker. hold() fails as open() does; adopt() takes h if it
 	 * returns 0; drop() closes it. Called from any worker, so h knows only its descriptor. */
@@ -138,6 +147,10 @@ void turn_server_set_discovery(struct turn_server *s, const struct turn_discover
 void turn_input(struct turn_server *s, const struct turn_path *from, const struct turn_packet *pk, uint64_t now);
 /* One datagram from a peer on the allocation's relay socket. */
 void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct turn_packet *pk, uint64_t now);
+/* The same for a run, judged once for all: it is relayed, or nothing was done with it and its datagrams are to be given
+ * one by one, which is where drops are counted. */
+bool turn_input_run(struct turn_server *s, const struct turn_path *from, const struct turn_run *run, uint64_t now);
+bool turn_peer_run(struct turn_alloc *a, const struct addr *peer, const struct turn_run *run, uint64_t now);
 /* ICMP error on the relay socket: told to the client (RFC 8656 11.5) if the peer has a permission. */
 void turn_peer_error(struct turn_alloc *a, const struct dgram_error *e, uint64_t now);
 /* Connection or session closed: what hangs on it ends. */

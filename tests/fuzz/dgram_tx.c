@@ -77,6 +77,24 @@ static int fake_set_pmtu(int fd, bool v6, int mode, void *arg)
 	return 0;
 }
 
+/* All with one entry, the last maybe shorter. */
+static void add_run(struct world *w, struct tx_queue *q, uint8_t (*pool)[SIZE], const struct dgram_route *route, unsigned n,
+		    uint8_t size)
+{
+	struct tx_datagram d = { .route = route, .n = MIN(n, DATAGRAMS - w->added), .stride = SIZE };
+
+	if (!d.n)
+		return;
+	d.body = (struct iovec){ pool[w->added], 4 + size % (SIZE - 4) };
+	d.last = d.n > 1 ? 4 + size % (d.body.iov_len - 3) : d.body.iov_len;
+	for (unsigned i = 0; i < d.n; i++) {
+		store_be32(pool[w->added], w->added);
+		w->added++;
+	}
+	tx_add(q, &d);
+	assert(tx_has(q, route->fd));
+}
+
 static void add(struct world *w, struct tx_queue *q, uint8_t (*pool)[SIZE], uint8_t what)
 {
 	uint8_t size = rd_u8(&w->in), mark = rd_u8(&w->in);
@@ -85,6 +103,10 @@ static void add(struct world *w, struct tx_queue *q, uint8_t (*pool)[SIZE], uint
 	const struct dgram_route route = { what % FDS, &to, NULL,
 					   { (int16_t)(mark & 1 ? 0x10 : -1), (int16_t)(mark & 2 ? 9 : -1), (int8_t)(mark % 3 - 1) } };
 
+	if (mark & 8 && burst > 1) {
+		add_run(w, q, pool, &route, MIN(burst, (unsigned)TX_RUN_SEGMENTS), size);
+		return;
+	}
 	for (; burst && w->added < DATAGRAMS; burst--) {
 		uint8_t *p = pool[w->added];
 		size_t n = 4 + size % (SIZE - 4), cut = mark & 4 ? DGRAM_HEAD : 0;

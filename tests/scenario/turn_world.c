@@ -58,7 +58,16 @@ static bool client_alive(void *edge, const struct turn_path *p)
 	return !((struct world *)edge)->paths_dead;
 }
 
+static void client_send_run(const struct turn_path *p, const uint8_t head[4], const struct dgram_run *run,
+			    struct dgram_mark mark)
+{
+	for (unsigned i = 0; i < run->n; i++)
+		client_send(p, &(struct turn_out){ head, 4, run->data + i * run->stride, i + 1 == run->n ? run->last : run->len,
+						   mark, true });
+}
+
 static const struct turn_transport fake_udp = { .proto = TURN_UDP, .name = "udp", .send = client_send,
+						.send_run = client_send_run,
 						.alive = client_alive, .reply_from = client_reply_from };
 static const struct turn_transport fake_tcp = {
 	.proto = TURN_TCP,
@@ -141,6 +150,12 @@ static void relay_send(struct turn_relay *r, const struct addr *peer, const void
 	keep(r->w, &s, NULL, 0, p);
 }
 
+static void relay_send_run(struct turn_relay *r, const struct addr *peer, const struct dgram_run *run, struct dgram_mark mark)
+{
+	for (unsigned i = 0; i < run->n; i++)
+		relay_send(r, peer, run->data + i * run->stride, i + 1 == run->n ? run->last : run->len, mark, true);
+}
+
 static int relay_hold(void *edge, const struct addr *at, struct turn_held **ret_h)
 {
 	struct world *w = edge;
@@ -181,6 +196,7 @@ static const struct turn_relay_ops fake_relay = {
 	.close = relay_close,
 	.detach = relay_detach,
 	.send = relay_send,
+	.send_run = relay_send_run,
 	.hold = relay_hold,
 	.adopt = relay_adopt,
 	.drop = relay_drop,

@@ -454,6 +454,63 @@ static void a_taken_port_and_a_foreign_address_are_said(void **state)
 	close(other);
 }
 
+struct heads {
+	unsigned n, runs;
+	size_t bytes, segment;
+};
+
+static void check_head(const struct dgram *d, void *arg)
+{
+	struct heads *h = arg;
+	uint8_t want[128];
+
+	assert_in_range(d->len, 4, 104);
+	assert_memory_equal(d->data, "HEAD", 4);
+	fill(want, d->len - 4, h->n);
+	assert_memory_equal(d->data + 4, want, d->len - 4);
+	h->bytes += d->len;
+	h->n++;
+}
+
+/* Only looks: the run is given one by one after it. */
+static bool note_run(const struct dgram *d, size_t segment, void *arg)
+{
+	struct heads *h = arg;
+
+	assert_true(d->len > segment);
+	h->segment = segment;
+	h->runs++;
+	return false;
+}
+
+static void a_run_goes_out_with_one_head_and_is_received_as_one(void **state)
+{
+	struct bench *b = *state;
+	struct addr to = loopback(false), from = loopback(false);
+	int rx = open_socket(&to, &rich), tx = open_socket(&from, &plain);
+	const struct dgram_route route = { tx, &to, NULL, DGRAM_MARK_NONE };
+	uint8_t bytes[100 * 110];
+	const struct dgram_run run = { bytes, 100, 110, 100, 60 };
+	struct heads h = { 0 };
+	const struct dgram_sink sink = { check_head, note_run, &h };
+	unsigned most = DGRAM_BATCH;
+
+	for (unsigned i = 0; i < run.n; i++)
+		fill(bytes + i * run.stride, i + 1 == run.n ? run.last : run.len, i);
+	dgram_send_run(b->io, &route, "HEAD", 4, &run);
+	dgram_flush(b->io);
+	while (dgram_recv_most(b->io, rx, addr_port(&to), &most, &sink) > 0)
+		most = DGRAM_BATCH;
+	assert_int_equal(h.n, 100);
+	assert_int_equal(h.bytes, 99 * 104 + 64);
+	if (dgram_io_stats(b->io)->gso && dgram_io_stats(b->io)->gro) {
+		assert_int_equal(h.runs, 2); /* of 64 and 36 */
+		assert_int_equal(h.segment, 104);
+	}
+	close(rx);
+	close(tx);
+}
+
 static void a_drain_takes_at_most_as_many_messages_as_it_was_told(void **state)
 {
 	struct bench *b = *state;
@@ -461,20 +518,21 @@ static void a_drain_takes_at_most_as_many_messages_as_it_was_told(void **state)
 	int rx = open_socket(&to, &plain), tx = open_socket(&from, &plain);
 	const struct dgram_route route = { tx, &to, NULL, DGRAM_MARK_NONE };
 	struct got g = { 0 };
+	const struct dgram_sink sink = { .one = note_length, .arg = &g };
 	unsigned most = 1;
 
 	for (size_t i = 0; i < 5; i++)
 		dgram_send_copy(b->io, &route, "abcdefgh", 4 + i % 2); /* unlike sizes: no run */
 	dgram_flush(b->io);
-	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, note_length, &g), 1);
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, &sink), 1);
 	assert_int_equal(most, 1);
 	most = 3;
-	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, note_length, &g), 3);
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, &sink), 3);
 	assert_int_equal(most, 3);
 	most = DGRAM_BATCH;
-	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, note_length, &g), 1);
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, &sink), 1);
 	assert_int_equal(most, 1);
-	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, note_length, &g), 0);
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, &sink), 0);
 	assert_int_equal(most, 0);
 	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(g.len[i], 4 + i % 2);
@@ -518,6 +576,7 @@ int main(void)
 		bench_test(the_pass_flushes_what_was_queued),
 		bench_test(icmp_errors_are_reported_and_cost_nothing),
 		bench_test(icmp_errors_are_reported_and_cost_nothing_over_ipv6),
+		bench_test(a_run_goes_out_with_one_head_and_is_received_as_one),
 		bench_test(a_drain_takes_at_most_as_many_messages_as_it_was_told),
 		bench_test(forgetting_a_socket_flushes_only_if_something_is_queued_for_it),
 		bench_test(a_closed_descriptor_is_reported_as_broken),

@@ -75,7 +75,9 @@ static enum sip_verdict read_uri(const struct sip_msg *m, struct sip_uri *ret_u)
 		return SIP_OK;
 	if (sip_uri_parse(m->uri, ret_u) < 0)
 		return SIP_BAD_URI;
-	return ret_u->scheme == SIP_SCHEME_OTHER ? SIP_URI_SCHEME : SIP_OK;
+	if (ret_u->scheme == SIP_SCHEME_OTHER)
+		return SIP_URI_SCHEME;
+	return ret_u->headers.p ? SIP_BAD_URI : SIP_OK; /* RFC 3261 19.1.1: not allowed there */
 }
 
 enum sip_verdict sip_basics_read(const struct sip_msg *m, struct sip_basics *b)

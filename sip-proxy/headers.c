@@ -136,6 +136,23 @@ bool sip_branch_is_3261(struct text branch)
 	return branch.n > cookie.n && text_ieq((struct text){ branch.p, cookie.n }, cookie);
 }
 
+/* "[2001:db8::1]" or any other text: an address that nothing may be sent to? */
+static bool is_forbidden(struct text host)
+{
+	struct addr a;
+	if (host.n > 2 && host.p[0] == '[')
+		host = (struct text){ host.p + 1, host.n - 2 };
+	if (host.n == 0 || addr_parse(host, 0, &a) < 0)
+		return false;
+	enum addr_class class = addr_classify(&a);
+	return class == ADDR_BROADCAST || class == ADDR_MULTICAST || class == ADDR_UNSPECIFIED;
+}
+
+bool sip_via_is_unicast(const struct sip_via *v)
+{
+	return !is_forbidden(v->host) && !is_forbidden(v->received) && !is_forbidden(v->maddr);
+}
+
 /* display-name, '<', URI, '>', off t: -ENOENT if there is no '<', and t is as it was. */
 static int bracketed(struct text *t, struct sip_addr *a)
 {

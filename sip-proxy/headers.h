@@ -36,6 +36,10 @@ int sip_via_parse(struct text value, struct sip_via *ret_v);
 /* The branch begins with RFC 3261's magic cookie, and there is something behind it. */
 bool sip_branch_is_3261(struct text branch);
 
+/* May something be sent to where this Via points? No, if its host, received or maddr is a broadcast, multicast or
+ * unspecified address (RFC 4475 3.3.10). */
+bool sip_via_is_unicast(const struct sip_via *v);
+
 /* From, To, Contact, Route, Record-Route, Path, Service-Route, P-Asserted-Identity, Refer-To, Reply-To … */
 struct sip_addr {
 	struct text raw;

@@ -38,7 +38,8 @@ static inline size_t lex_span(struct text t, size_t i, unsigned classes)
 static inline struct text lex_cut(struct text *t, size_t n)
 {
 	struct text part = { t->p, n };
-	t->p += n;
+	if (n > 0)
+		t->p += n;
 	t->n -= n;
 	return part;
 }

@@ -396,7 +396,9 @@ static enum scram_result read_final(const struct scram *s, struct text t,
 	*ret_bare = (struct text){ all.p, (size_t)(p.p - all.p) - 3 }; /* without ",p=" */
 	if (got_n != want_n || !bytes_equal_ct(got, want, want_n))
 		return SCRAM_NO_BINDING;
-	return text_eq(nonce, ours) ? SCRAM_OK : SCRAM_WRONG;
+	if (nonce.n != ours.n || !bytes_equal_ct(nonce.p, ours.p, ours.n))
+		return SCRAM_WRONG;
+	return SCRAM_OK;
 }
 
 static enum scram_result judge(const struct scram *s, const struct scram_verifier *v,

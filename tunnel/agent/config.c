@@ -127,7 +127,7 @@ void agent_config_check(struct cfg *c)
 {
 	const struct agent_config *a = &((const struct agent_root *)cfg_values(c))->agent;
 	const struct agent_server *s = a->server.items;
-	char key[32];
+	char key[48];
 
 	job_list_check(c, "agent.jobs", &a->jobs);
 	if (!a->server.n)

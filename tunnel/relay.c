@@ -457,10 +457,9 @@ bool relay_alive(struct relay *r)
 	return all;
 }
 
-void relay_on_seen(struct relay *r, void (*fn)(const struct relay_seen *s, void *arg), void *arg)
+struct seen_outlet *relay_seen(struct relay *r)
 {
-	r->on_seen = fn;
-	r->seen_arg = arg;
+	return &r->seen;
 }
 
 /* ---- life ---- */
@@ -473,6 +472,7 @@ int relay_new(struct loop *l, const struct relay_options *o, struct relay **ret_
 	if (!r)
 		return -ENOMEM;
 	r->loop = l;
+	r->seen.loop = l;
 	r->o = *o;
 	r->n_workers = MIN(o->workers ? o->workers : workers_default_count(), RELAY_WORKERS_MAX);
 	r->seed = hash_seed_random();

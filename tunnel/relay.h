@@ -12,6 +12,7 @@
 #include "tunnel/events.h"
 #include "tunnel/records.h"
 #include "tunnel/route.h"
+#include "tunnel/seen.h"
 
 struct relay;
 
@@ -70,14 +71,4 @@ struct relay_pool_figures {
 	unsigned workers;
 };
 void relay_pool_figures(struct relay *r, struct relay_pool_figures *ret_f);
-/* Bytes of watched connections, copied, in the thread of the relay's loop. */
-struct relay_seen {
-	uint64_t id;
-	unsigned way; /* 0: from the source */
-	int64_t at;   /* unix ms */
-	uint64_t lost; /* bytes of this connection that were not shown before, because nobody kept up */
-	bool ended;    /* it has ended, there are no bytes */
-	const uint8_t *p;
-	size_t n;
-};
-void relay_on_seen(struct relay *r, void (*fn)(const struct relay_seen *s, void *arg), void *arg);
+struct seen_outlet *relay_seen(struct relay *r); /* bytes of watched connections */

@@ -8,14 +8,12 @@
  * pair) is bound all the same, so that nothing has to be noticed when it comes.
  */
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "common/reuseport.h"
+#include "tunnel/policy.h"
 #include "tunnel/relay_priv.h"
-
-enum { KEEP_IDLE_S = 60, KEEP_EVERY_S = 15, KEEP_COUNT = 4, UDP_BUFFER = 4 << 20 };
 
 static struct addr port_at(const struct relay_entry *e, unsigned i)
 {
@@ -23,28 +21,6 @@ static struct addr port_at(const struct relay_entry *e, unsigned i)
 
 	addr_set_port(&at, (uint16_t)(addr_port(&at) + i));
 	return at;
-}
-
-static int bind_one(const struct addr *at, bool udp, bool share, bool absent, int *ret_fd)
-{
-	if (udp)
-		return dgram_socket(at, &(struct dgram_socket_options){ .reuseport = share, .freebind = absent, .gro = true,
-				    .v6only = true, .pktinfo = addr_classify(at) == ADDR_UNSPECIFIED, .rcvbuf = UDP_BUFFER,
-				    .sndbuf = UDP_BUFFER }, ret_fd);
-	return stream_listen_socket(at, &(struct listen_options){ .reuseport = share, .freebind = absent, .v6only = true }, ret_fd);
-}
-
-/* What accepted sockets inherit. */
-static void set_up_tcp(int fd)
-{
-	static const struct { int level, name, v; } o[] = {
-		{ IPPROTO_TCP, TCP_NODELAY, 1 },	       { SOL_SOCKET, SO_KEEPALIVE, 1 },
-		{ IPPROTO_TCP, TCP_KEEPIDLE, KEEP_IDLE_S },    { IPPROTO_TCP, TCP_KEEPINTVL, KEEP_EVERY_S },
-		{ IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(o); i++)
-		(void)setsockopt(fd, o[i].level, o[i].name, &o[i].v, sizeof(o[i].v));
 }
 
 static void close_fds(int *fds, unsigned n)
@@ -66,17 +42,17 @@ static int bind_all(const struct relay_entry *e, const struct addr *at, bool abs
 		return -ENOMEM;
 	for (unsigned i = 0; i < n; i++)
 		fds[i] = -1;
-	r = bind_one(at, udp, false, absent, &probe);
+	r = port_socket(at, &(struct port_socket_options){ .udp = udp, .absent = absent }, &probe);
 	if (r == 0)
 		close(probe);
 	for (unsigned i = 0; i < n && r == 0; i++)
-		r = bind_one(at, udp, true, absent, &fds[i]);
+		r = port_socket(
+			at, &(struct port_socket_options){ .udp = udp, .share = true, .absent = absent },
+			&fds[i]);
 	if (r < 0) {
 		close_fds(fds, n);
 		return r;
 	}
-	for (unsigned i = 0; !udp && i < n; i++)
-		set_up_tcp(fds[i]);
 	(void)reuseport_steer(fds[0], addr_family(at), n); /* without it the kernel's own choice will do */
 	*ret_fds = fds;
 	return 0;
@@ -113,21 +89,6 @@ static int bind_port(struct relay_entry *e, unsigned i)
 	return e->relay->started ? hand_over(e, i) : 0;
 }
 
-static const char *advice(int error)
-{
-	switch (error) {
-	case EADDRINUSE:
-		return "; another program has this port, see: ss -lnp";
-	case EACCES:
-		return "; ports below 1024 need CAP_NET_BIND_SERVICE, which a service that root starts keeps";
-	case EMFILE:
-	case ENFILE:
-		return "; raise LimitNOFILE of the service";
-	default:
-		return "";
-	}
-}
-
 void relay_ports_bind(struct relay_entry *e)
 {
 	unsigned port = 0;
@@ -146,10 +107,12 @@ void relay_ports_bind(struct relay_entry *e)
 		port = i;
 	}
 	if (e->error && e->n_ports > 1)
-		(void)snprintf(e->bind_why, sizeof(e->bind_why), "port %u: %s%s", addr_port(&e->route->c->listen.at) + port,
-			       strerror(e->error), advice(e->error));
+		(void)snprintf(e->bind_why, sizeof(e->bind_why), "port %u: %s%s",
+			       addr_port(&e->route->c->listen.at) + port, strerror(e->error),
+			       port_socket_advice(e->error));
 	else if (e->error)
-		(void)snprintf(e->bind_why, sizeof(e->bind_why), "%s%s", strerror(e->error), advice(e->error));
+		(void)snprintf(e->bind_why, sizeof(e->bind_why), "%s%s", strerror(e->error),
+			       port_socket_advice(e->error));
 }
 
 bool relay_ports_hand_over(struct relay_entry *e)

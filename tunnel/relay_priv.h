@@ -58,9 +58,7 @@ struct relay {
 	uint64_t last_id; /* of listeners */
 	uint64_t *passes;
 	struct hash_seed seed;
-	void (*on_seen)(const struct relay_seen *s, void *arg);
-	void *seen_arg;
-	_Atomic int64_t seen_queued; /* bytes on their way to on_seen */
+	struct seen_outlet seen;
 	_Atomic bool resolve_names;  /* of TCP sources; read by the workers */
 };
 

@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "tunnel/policy.h"
 #include "tunnel/values.h"
-#include "turn/rate.h"
 
 enum { ASIDE_MS = 1000, ASIDE_MAX_MS = 30000 };
 
@@ -154,16 +154,7 @@ bool route_same(const struct route *a, const struct route *b)
 
 bool route_allows(const struct route *r, const struct addr *source)
 {
-	const struct prefix *p = r->c->allow.items;
-	struct addr canonical;
-
-	if (!r->c->allow.n)
-		return true;
-	canonical = addr_canonical(source);
-	for (size_t i = 0; i < r->c->allow.n; i++)
-		if (prefix_contains(&p[i], &canonical))
-			return true;
-	return false;
+	return !r->c->allow.n || prefixes_hold(&r->c->allow, source);
 }
 
 bool route_enter(struct route *r)
@@ -186,23 +177,12 @@ void route_leave(struct route *r)
 
 size_t route_room(struct route *r, size_t want, uint64_t now_ms)
 {
-	uint64_t now = now_ms * RATE_NS_PER_MS;
-	uint64_t until = atomic_load_explicit(&r->totals->spent_until, memory_order_relaxed);
-	uint64_t ahead = until > now ? until - now : 0;
-
-	if (ahead >= RATE_BURST_NS)
-		return 0;
-	return (size_t)MIN((uint64_t)want, rate_bytes(RATE_BURST_NS - ahead, r->c->limits.bitrate));
+	return bucket_room(&r->totals->spent_until, r->c->limits.bitrate, want, now_ms);
 }
 
 void route_passed(struct route *r, size_t n, uint64_t now_ms)
 {
-	uint64_t now = now_ms * RATE_NS_PER_MS, cost = rate_cost_ns(n, r->c->limits.bitrate);
-	uint64_t until = atomic_load_explicit(&r->totals->spent_until, memory_order_relaxed);
-
-	while (!atomic_compare_exchange_weak_explicit(&r->totals->spent_until, &until, MAX(until, now) + cost,
-						      memory_order_relaxed, memory_order_relaxed))
-		;
+	bucket_take(&r->totals->spent_until, r->c->limits.bitrate, n, now_ms);
 }
 
 /* ---- which targets can be reached ---- */

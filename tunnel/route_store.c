@@ -11,12 +11,11 @@
 #include <string.h>
 #include "tunnel/log_msgs.h"
 #include "tunnel/service.h"
-
-#define KIND "relay.route"
+#include "tunnel/stored.h"
 
 struct tunnel_routes {
 	struct tunnel_service *ts;
-	json_t *bodies; /* name → body */
+	struct stored *stored;
 };
 
 /* ---- what is stored ---- */
@@ -38,34 +37,64 @@ void tunnel_routes_apply(struct tunnel_routes *t)
 	const char *name;
 	json_t *body;
 
-	json_object_foreach(t->bodies, name, body)
-		if (!relay_find(t->ts->relay, name))
-			put_one(t, name, body);
+	json_object_foreach(stored_bodies(t->stored), name, body) if (!relay_find(t->ts->relay, name))
+		put_one(t, name, body);
 }
 
-static void on_loaded(const struct store_object *o, void *arg)
+/* ---- a change that is on the disk ---- */
+
+static json_t *row_of(const char *name, void *arg)
+{
+	struct tunnel_routes *t = arg;
+	json_t *rows = relay_routes_json(t->ts->relay), *row, *found = NULL;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		if (strcmp(json_string_value(json_object_get(row, "name")), name) == 0)
+			found = json_incref(row);
+	json_decref(rows);
+	return found;
+}
+
+static void on_deleted(const char *name, bool drop, void *arg)
 {
 	struct tunnel_routes *t = arg;
 
-	json_object_set(t->bodies, o->key, o->body);
+	(void)relay_remove(t->ts->relay, name, ROUTE_OF_STORE, drop);
 }
+
+static int on_put(const char *name, const json_t *body, bool drop, void *arg, char *err, size_t err_n)
+{
+	struct tunnel_routes *t = arg;
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	int r = route_parse(body, err, err_n, &cfg);
+
+	if (r == 0)
+		r = relay_put(t->ts->relay, cfg_values(cfg), ROUTE_OF_STORE, err, err_n);
+	if (r == 0 && drop)
+		relay_drop(t->ts->relay, name);
+	return r;
+}
+
+static const struct stored_ops stored_ops = { .kind = "relay.route",
+					      .noun = "route",
+					      .list_hint = "stile relay route list",
+					      .put = on_put,
+					      .deleted = on_deleted,
+					      .row = row_of };
 
 int tunnel_routes_new(struct tunnel_service *ts, struct tunnel_routes **ret_t)
 {
 	struct tunnel_routes *t = calloc(1, sizeof(*t));
-	int r = 0;
+	int r;
 
 	if (!t)
 		return -ENOMEM;
 	t->ts = ts;
-	t->bodies = json_object();
-	if (!t->bodies)
-		r = -ENOMEM;
-	else if (ts->svc->store)
-		r = store_load(ts->svc->store, KIND, on_loaded, t);
-	if (r != 0) {
+	r = stored_new(ts->svc, &stored_ops, t, &t->stored);
+	if (r < 0) {
 		tunnel_routes_free(t);
-		return r < 0 ? r : -EIO;
+		return r;
 	}
 	*ret_t = t;
 	return 0;
@@ -74,108 +103,9 @@ int tunnel_routes_new(struct tunnel_service *ts, struct tunnel_routes **ret_t)
 struct tunnel_routes *tunnel_routes_free(struct tunnel_routes *t)
 {
 	if (t)
-		json_decref(t->bodies);
+		stored_free(t->stored);
 	free(t);
 	return NULL;
-}
-
-/* ---- one change on its way to the disk ---- */
-
-struct change {
-	struct tunnel_service *ts;
-	struct control_request *rq;
-	char name[ROUTE_LISTEN_STRLEN];
-	json_t *body; /* NULL: delete */
-	bool drop;
-};
-
-static void change_free(struct change *c)
-{
-	json_decref(c->body);
-	free(c);
-}
-
-static void store_refused(const struct change *c, int result)
-{
-	if (result == STORE_NOT_FOUND)
-		control_fail(c->rq, "not-found", "stile relay route list", "there is no route %s in the store", c->name);
-	else if (result == STORE_EXISTS || result == STORE_CONFLICT)
-		control_fail(c->rq, "exists", "change it with replace, or choose another name", "there is a route %s already", c->name);
-	else
-		control_fail(c->rq, "failed", NULL, "route %s: %s", c->name,
-			     result > 0 ? store_result_text((enum store_result)result) : strerror(-result));
-}
-
-static json_t *row_of(const struct tunnel_service *ts, const char *name)
-{
-	json_t *rows = relay_routes_json(ts->relay), *row, *found = NULL;
-	size_t i;
-
-	json_array_foreach(rows, i, row)
-		if (strcmp(json_string_value(json_object_get(row, "name")), name) == 0)
-			found = json_incref(row);
-	json_decref(rows);
-	return found ? found : json_pack("{s:s}", "name", name);
-}
-
-static void do_delete(struct change *c)
-{
-	json_object_del(c->ts->routes->bodies, c->name);
-	(void)relay_remove(c->ts->relay, c->name, ROUTE_OF_STORE, c->drop);
-	control_reply(c->rq, json_pack("{s:s}", "name", c->name));
-}
-
-static void do_put(struct change *c)
-{
-	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
-	char err[256];
-	int r = route_parse(c->body, err, sizeof(err), &cfg);
-
-	json_object_set(c->ts->routes->bodies, c->name, c->body);
-	if (r == 0)
-		r = relay_put(c->ts->relay, cfg_values(cfg), ROUTE_OF_STORE, err, sizeof(err));
-	if (r == 0 && c->drop)
-		relay_drop(c->ts->relay, c->name);
-	if (r < 0)
-		control_fail(c->rq, "failed", "it is stored and will hold after a restart", "route %s: %s", c->name, err);
-	else
-		control_reply(c->rq, row_of(c->ts, c->name));
-}
-
-static void on_stored(const struct store_outcome *o, void *arg)
-{
-	struct change *c = arg;
-
-	if (o->result != STORE_OK)
-		store_refused(c, o->result);
-	else if (c->body)
-		do_put(c);
-	else
-		do_delete(c);
-	change_free(c);
-}
-
-/* Takes body. */
-static void submit(struct tunnel_service *ts, struct control_request *rq, const char *name, json_t *body, uint64_t revision,
-		   bool drop)
-{
-	struct change *c = calloc(1, sizeof(*c));
-	struct store_call call = { .loop = ts->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c };
-	int r = -ENOMEM;
-
-	if (c) {
-		*c = (struct change){ .ts = ts, .rq = rq, .body = body, .drop = drop };
-		(void)snprintf(c->name, sizeof(c->name), "%s", name);
-		r = body ? store_put(ts->svc->store, &call, KIND, name, revision, json_incref(body)) :
-			   store_delete(ts->svc->store, &call, KIND, name, STORE_ANY);
-	}
-	if (r == 0)
-		return;
-	control_fail(rq, "failed", NULL, "route %s: %s", name, strerror(-r));
-	if (c)
-		change_free(c);
-	else
-		json_decref(body);
 }
 
 /* ---- verbs ---- */
@@ -188,9 +118,8 @@ static bool refused(struct tunnel_service *ts, struct control_request *rq, const
 	if (!name || !*name)
 		control_fail(rq, "bad-request", "stile relay route list shows the names", "name must be the name of a route");
 	else if (r && r->origin != ROUTE_OF_STORE)
-		control_fail(rq, "locked", "change the file and run stile reload", "the route %s is set in %s", name, ts->svc->config_path);
-	else if (!ts->svc->store)
-		control_fail(rq, "failed", "set store.path", "this service runs without a store");
+		control_fail(rq, "locked", "change the file and run stile reload",
+			     "the route %s is set in %s", name, ts->svc->config_path);
 	else
 		return false;
 	return true;
@@ -235,7 +164,7 @@ static void verb_add(struct control_request *rq, const json_t *args, void *arg)
 		control_fail(rq, "bad-request", "set tunnel.records.dir and run stile reload", "a data log needs a folder");
 		return;
 	}
-	submit(ts, rq, name, route_config_json(c), replace ? STORE_ANY : 0, false);
+	stored_put(ts->routes->stored, rq, name, route_config_json(c), replace ? STORE_ANY : 0, false);
 }
 
 static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
@@ -244,7 +173,8 @@ static void verb_delete(struct control_request *rq, const json_t *args, void *ar
 	const char *name = json_string_value(json_object_get(args, "name"));
 
 	if (!refused(ts, rq, name))
-		submit(ts, rq, name, NULL, STORE_ANY, json_is_true(json_object_get(args, "drop")));
+		stored_delete(ts->routes->stored, rq, name,
+			      json_is_true(json_object_get(args, "drop")));
 }
 
 static void set_enabled(struct tunnel_service *ts, struct control_request *rq, const json_t *args, bool on)
@@ -254,13 +184,14 @@ static void set_enabled(struct tunnel_service *ts, struct control_request *rq, c
 
 	if (refused(ts, rq, name))
 		return;
-	body = json_deep_copy(json_object_get(ts->routes->bodies, name));
+	body = json_deep_copy(json_object_get(stored_bodies(ts->routes->stored), name));
 	if (!body) {
 		control_fail(rq, "not-found", "stile relay route list", "there is no route %s in the store", name);
 		return;
 	}
 	json_object_set_new(body, "enabled", json_boolean(on));
-	submit(ts, rq, name, body, STORE_ANY, !on && json_is_true(json_object_get(args, "drop")));
+	stored_put(ts->routes->stored, rq, name, body, STORE_ANY,
+		   !on && json_is_true(json_object_get(args, "drop")));
 }
 
 static void verb_enable(struct control_request *rq, const json_t *args, void *arg)

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include "tunnel/log_msgs.h"
 
 static const struct tunnel_config *config_of(const struct cfg *c)
 {
@@ -83,13 +84,22 @@ static void tell_failure(int error, const char *why)
 	relay_event(EVENT_START_ERROR, &a);
 }
 
+static int tap(uint64_t id, bool on, void *arg)
+{
+	struct tunnel_service *ts = arg;
+
+	return relay_act(ts->relay, id, on ? RELAY_WATCH_ON : RELAY_WATCH_OFF);
+}
+
 static int tunnel_start(struct service *s, char *err, size_t err_n)
 {
 	struct tunnel_service *ts = s->state;
 	int r = start_parts(ts, err, err_n);
 
 	if (r == 0)
-		r = tunnel_watchers_new(ts, &ts->watchers);
+		r = watchers_new(&(struct watch_source){ relay_seen(ts->relay), tap, ts,
+							 "stile relay connections", &MSG_RELAY_WATCHED },
+				 &ts->watchers);
 	if (r < 0) {
 		tell_failure(-r, err);
 		return r;
@@ -145,7 +155,7 @@ static void tunnel_stop(struct service *s)
 
 	if (!ts)
 		return;
-	ts->watchers = tunnel_watchers_free(ts->watchers);
+	ts->watchers = watchers_free(ts->watchers);
 	ts->relay = relay_free(ts->relay);
 	ts->routes = tunnel_routes_free(ts->routes);
 	ts->records = records_free(ts->records);

@@ -5,20 +5,19 @@
  *   service.c      the operations that common/service calls
  *   route_store.c  routes made while the service runs: store and verbs
  *   verbs.c        status, connections and what may be done with one
- *   watch.c        relay.watch: the bytes of a connection as they pass
  */
 #pragma once
 #include "tunnel/relay.h"
+#include "tunnel/watch.h"
 
 struct tunnel_routes;
-struct tunnel_watchers;
 
 struct tunnel_service {
 	struct service *svc;
 	struct relay *relay;
 	struct records *records;
 	struct tunnel_routes *routes; /* of the store */
-	struct tunnel_watchers *watchers;
+	struct watchers *watchers;    /* of the relay's connections */
 };
 extern const struct service_ops tunnel_service_ops;
 
@@ -32,8 +31,3 @@ void tunnel_routes_add_verbs(struct tunnel_service *ts);
 
 /* verbs.c */
 void tunnel_add_verbs(struct tunnel_service *ts);
-
-/* watch.c */
-int tunnel_watchers_new(struct tunnel_service *ts, struct tunnel_watchers **ret_w);
-struct tunnel_watchers *tunnel_watchers_free(struct tunnel_watchers *w);
-void tunnel_verb_watch(struct control_request *rq, const json_t *args, void *arg);

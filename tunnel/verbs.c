@@ -151,13 +151,23 @@ static void verb_metrics(struct control_request *rq, const json_t *args, void *a
 	free(t);
 }
 
+static void verb_watch(struct control_request *rq, const json_t *args, void *arg)
+{
+	watchers_ask(((struct tunnel_service *)arg)->watchers, rq, args);
+}
+
 static const struct control_verb verbs[] = {
-	{ "relay.status", CONTROL_VIEWER, verb_status, "counts of routes and connections, descriptors, pipes, records" },
-	{ "relay.connections", CONTROL_VIEWER, verb_connections, "{limit, cursor, route}: connections and flows with both ends, bytes, rates and age" },
-	{ "relay.kick", CONTROL_OPERATOR, verb_kick, "{id} or {route}: ends one connection, or all of a route" },
+	{ "relay.status", CONTROL_VIEWER, verb_status,
+	  "counts of routes and connections, descriptors, pipes, records" },
+	{ "relay.connections", CONTROL_VIEWER, verb_connections,
+	  "{limit, cursor, route}: connections and flows with both ends, bytes, rates and age" },
+	{ "relay.kick", CONTROL_OPERATOR, verb_kick,
+	  "{id} or {route}: ends one connection, or all of a route" },
 	{ "relay.log", CONTROL_OPERATOR, verb_log, "{id, on}: the data log of one connection" },
-	{ "relay.watch", CONTROL_OPERATOR, tunnel_verb_watch, "{id}: the bytes of one connection as progress, until it ends or the request is cancelled" },
-	{ "relay.metrics", CONTROL_VIEWER, verb_metrics, "{text}: counters, as JSON or as Prometheus text" },
+	{ "relay.watch", CONTROL_OPERATOR, verb_watch,
+	  "{id}: the bytes of one connection as progress, until it ends or the request is cancelled" },
+	{ "relay.metrics", CONTROL_VIEWER, verb_metrics,
+	  "{text}: counters, as JSON or as Prometheus text" },
 };
 
 void tunnel_add_verbs(struct tunnel_service *ts)

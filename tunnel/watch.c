@@ -1,27 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * relay.watch: the bytes of one connection as they pass, as progress of a request that ends when the connection
- * does, or when its client cancels it or goes. The tap is on while somebody watches. Who looked at what is
- * in the log.
+ * The requests that watch, in a list: each piece goes to all who asked for its connection. The tap goes off with the
+ * last of them. Who looked at what is in the log.
+ * Main thread.
  */
+#include "tunnel/watch.h"
 #include <errno.h>
 #include <string.h>
-#include "tunnel/log_msgs.h"
-#include "tunnel/service.h"
 
 struct watcher {
 	struct list node;
-	struct tunnel_service *ts;
+	struct watchers *all;
 	struct control_request *rq;
 	uint64_t id;
 };
 
-struct tunnel_watchers {
-	struct tunnel_service *ts;
+struct watchers {
+	struct watch_source source;
 	struct list all;
 };
 
-static bool is_watched(const struct tunnel_watchers *w, uint64_t id)
+static bool is_watched(const struct watchers *w, uint64_t id)
 {
 	list_for_each(it, &w->all)
 		if (list_entry(it, struct watcher, node)->id == id)
@@ -32,13 +31,13 @@ static bool is_watched(const struct tunnel_watchers *w, uint64_t id)
 /* The request is ended by the caller. */
 static void leave(struct watcher *v)
 {
-	struct tunnel_service *ts = v->ts;
+	struct watchers *w = v->all;
 	uint64_t id = v->id;
 
 	list_unlink(&v->node);
 	free(v);
-	if (!is_watched(ts->watchers, id))
-		(void)relay_act(ts->relay, id, RELAY_WATCH_OFF);
+	if (!is_watched(w, id))
+		(void)w->source.tap(id, false, w->source.arg);
 }
 
 static void on_cancel(struct control_request *rq, void *arg)
@@ -47,7 +46,7 @@ static void on_cancel(struct control_request *rq, void *arg)
 	control_fail(rq, "cancelled", NULL, "no longer watched");
 }
 
-static json_t *piece(const struct relay_seen *s)
+static json_t *piece(const struct seen *s)
 {
 	char *hex = malloc(2 * s->n + 1);
 	json_t *o;
@@ -61,9 +60,9 @@ static json_t *piece(const struct relay_seen *s)
 	return o;
 }
 
-static void on_seen(const struct relay_seen *s, void *arg)
+static void on_seen(const struct seen *s, void *arg)
 {
-	struct tunnel_watchers *w = arg;
+	struct watchers *w = arg;
 
 	list_for_each_safe(it, &w->all) {
 		struct watcher *v = list_entry(it, struct watcher, node);
@@ -82,51 +81,52 @@ static void on_seen(const struct relay_seen *s, void *arg)
 	}
 }
 
-void tunnel_verb_watch(struct control_request *rq, const json_t *args, void *arg)
+void watchers_ask(struct watchers *w, struct control_request *rq, const json_t *args)
 {
-	struct tunnel_service *ts = arg;
 	const json_t *id = json_object_get(args, "id");
 	struct watcher *v;
 	int r;
 
 	if (!json_is_integer(id)) {
-		control_fail(rq, "bad-request", "stile relay connections shows the numbers", "id must be a number");
+		control_fail(rq, "bad-request", w->source.list_hint, "id must be a number");
 		return;
 	}
 	v = calloc(1, sizeof(*v));
-	r = v ? relay_act(ts->relay, (uint64_t)json_integer_value(id), RELAY_WATCH_ON) : -ENOMEM;
+	r = v ? w->source.tap((uint64_t)json_integer_value(id), true, w->source.arg) : -ENOMEM;
 	if (r < 0) {
 		free(v);
 		if (r == -ENOENT)
-			control_fail(rq, "not-found", "stile relay connections", "there is no connection %lld", json_integer_value(id));
+			control_fail(rq, "not-found", w->source.list_hint,
+				     "there is no connection %lld", json_integer_value(id));
 		else
 			control_fail(rq, "failed", NULL, "%s", strerror(-r));
 		return;
 	}
-	*v = (struct watcher){ .ts = ts, .rq = rq, .id = (uint64_t)json_integer_value(id) };
-	list_append(&ts->watchers->all, &v->node);
+	*v = (struct watcher){ .all = w, .rq = rq, .id = (uint64_t)json_integer_value(id) };
+	list_append(&w->all, &v->node);
 	control_on_cancel(rq, on_cancel, v);
-	log_emit(&MSG_RELAY_WATCHED, LF_U64("connection", v->id), LF_STR("by", control_request_who(rq)));
+	log_emit(w->source.msg, LF_U64("connection", v->id), LF_STR("by", control_request_who(rq)));
 }
 
-int tunnel_watchers_new(struct tunnel_service *ts, struct tunnel_watchers **ret_w)
+int watchers_new(const struct watch_source *s, struct watchers **ret_w)
 {
-	struct tunnel_watchers *w = calloc(1, sizeof(*w));
+	struct watchers *w = calloc(1, sizeof(*w));
 
 	if (!w)
 		return -ENOMEM;
-	w->ts = ts;
+	w->source = *s;
 	list_init(&w->all);
-	relay_on_seen(ts->relay, on_seen, w);
+	s->outlet->arg = w;
+	s->outlet->on_seen = on_seen;
 	*ret_w = w;
 	return 0;
 }
 
-struct tunnel_watchers *tunnel_watchers_free(struct tunnel_watchers *w)
+struct watchers *watchers_free(struct watchers *w)
 {
 	if (!w)
 		return NULL;
-	relay_on_seen(w->ts->relay, NULL, NULL);
+	w->source.outlet->on_seen = NULL;
 	list_for_each_safe(it, &w->all) {
 		struct watcher *v = list_entry(it, struct watcher, node);
 

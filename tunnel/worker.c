@@ -12,7 +12,7 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/relay_priv.h"
 
-enum { HEARTBEAT_MS = 1000, SEEN_MAX = 4 << 20 };
+enum { HEARTBEAT_MS = 1000 };
 
 int64_t relay_unix_ms(void)
 {
@@ -51,58 +51,9 @@ int relay_spare_descriptor(void)
 
 /* ---- what watchers see ---- */
 
-struct seen_mail {
-	struct mail mail;
-	struct relay *relay;
-	struct relay_seen seen;
-	uint8_t bytes[];
-};
-
-static void drop_seen(struct mail *m)
-{
-	free(container_of(m, struct seen_mail, mail));
-}
-
-static void deliver_seen(struct mail *m, struct loop *l)
-{
-	struct seen_mail *s = container_of(m, struct seen_mail, mail);
-
-	(void)l;
-	atomic_fetch_sub_explicit(&s->relay->seen_queued, (int64_t)s->seen.n, memory_order_relaxed);
-	if (s->relay->on_seen)
-		s->relay->on_seen(&s->seen, s->relay->seen_arg);
-	free(s);
-}
-
 void relay_peer_watch(struct relay_peer *p, unsigned way, const uint8_t *data, size_t n)
 {
-	struct relay *r = p->worker->relay;
-	bool room = atomic_load_explicit(&r->seen_queued, memory_order_relaxed) + (int64_t)n <= SEEN_MAX;
-	struct seen_mail *s = room ? malloc(sizeof(*s) + n) : NULL;
-
-	if (!s) {
-		p->unseen += n;
-		return;
-	}
-	s->mail = (struct mail){ .deliver = deliver_seen, .drop = drop_seen };
-	s->relay = r;
-	s->seen = (struct relay_seen){ .id = p->id, .way = way, .at = relay_unix_ms(), .lost = p->unseen, .p = s->bytes, .n = n };
-	memcpy(s->bytes, data, n);
-	p->unseen = 0;
-	atomic_fetch_add_explicit(&r->seen_queued, (int64_t)n, memory_order_relaxed);
-	loop_post(r->loop, &s->mail);
-}
-
-static void tell_watchers(const struct relay_peer *p)
-{
-	struct seen_mail *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return; /* they will find out when they ask for it again */
-	s->mail = (struct mail){ .deliver = deliver_seen, .drop = drop_seen };
-	s->relay = p->worker->relay;
-	s->seen = (struct relay_seen){ .id = p->id, .at = relay_unix_ms(), .ended = true };
-	loop_post(p->worker->relay->loop, &s->mail);
+	seen_push(&p->worker->relay->seen, p->id, way, &p->unseen, data, n);
 }
 
 /* ---- names of sources ---- */
@@ -156,7 +107,7 @@ void relay_peer_end(struct relay_peer *p)
 	relay_count(p->worker, RELAY_M_CONNECTIONS, p->route->c->udp ? RELAY_UDP : RELAY_TCP, -1);
 	p->log = data_log_close(p->log, NULL, relay_unix_ms());
 	if (p->watched)
-		tell_watchers(p);
+		seen_ended(&p->worker->relay->seen, p->id);
 	p->naming = dns_cancel(p->naming);
 	free(p->source_name);
 	p->source_name = NULL;

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The way of one change: queued for the store's thread, answered by mail in this loop, then done and replied to. What
+ * the store says no to has changed nothing.
+ * Main thread of the service.
+ */
+#include "tunnel/stored.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct stored {
+	struct service *svc;
+	const struct stored_ops *ops;
+	void *arg;
+	json_t *bodies;
+};
+
+static void on_loaded(const struct store_object *o, void *arg)
+{
+	struct stored *s = arg;
+
+	json_object_set(s->bodies, o->key, o->body);
+}
+
+int stored_new(struct service *svc, const struct stored_ops *ops, void *arg, struct stored **ret_s)
+{
+	struct stored *s = calloc(1, sizeof(*s));
+	int r = 0;
+
+	if (!s)
+		return -ENOMEM;
+	s->svc = svc;
+	s->ops = ops;
+	s->arg = arg;
+	s->bodies = json_object();
+	if (!s->bodies)
+		r = -ENOMEM;
+	else if (svc->store)
+		r = store_load(svc->store, ops->kind, on_loaded, s);
+	if (r != 0) {
+		stored_free(s);
+		return r < 0 ? r : -EIO;
+	}
+	*ret_s = s;
+	return 0;
+}
+
+struct stored *stored_free(struct stored *s)
+{
+	if (s)
+		json_decref(s->bodies);
+	free(s);
+	return NULL;
+}
+
+json_t *stored_bodies(struct stored *s)
+{
+	return s->bodies;
+}
+
+/* ---- one change on its way to the disk ---- */
+
+struct change {
+	struct stored *s;
+	struct control_request *rq;
+	char *name;
+	json_t *body; /* NULL: delete */
+	bool flag;
+};
+
+static void change_free(struct change *c)
+{
+	json_decref(c->body);
+	free(c->name);
+	free(c);
+}
+
+static void store_refused(const struct change *c, int result)
+{
+	const struct stored_ops *o = c->s->ops;
+
+	if (result == STORE_NOT_FOUND)
+		control_fail(c->rq, "not-found", o->list_hint, "there is no %s %s in the store",
+			     o->noun, c->name);
+	else if (result == STORE_EXISTS || result == STORE_CONFLICT)
+		control_fail(c->rq, "exists", "change it with replace, or choose another name",
+			     "there is a %s %s already", o->noun, c->name);
+	else
+		control_fail(c->rq, "failed", NULL, "%s %s: %s", o->noun, c->name,
+			     result > 0 ? store_result_text((enum store_result)result)
+					: strerror(-result));
+}
+
+static void do_delete(struct change *c)
+{
+	json_object_del(c->s->bodies, c->name);
+	c->s->ops->deleted(c->name, c->flag, c->s->arg);
+	control_reply(c->rq, json_pack("{s:s}", "name", c->name));
+}
+
+static void do_put(struct change *c)
+{
+	char err[256] = "";
+	json_t *row;
+	int r;
+
+	json_object_set(c->s->bodies, c->name, c->body);
+	r = c->s->ops->put(c->name, c->body, c->flag, c->s->arg, err, sizeof(err));
+	if (r < 0) {
+		control_fail(c->rq, "failed", "it is stored and will hold after a restart",
+			     "%s %s: %s", c->s->ops->noun, c->name, err);
+		return;
+	}
+	row = c->s->ops->row(c->name, c->s->arg);
+	control_reply(c->rq, row ? row : json_pack("{s:s}", "name", c->name));
+}
+
+static void on_stored(const struct store_outcome *o, void *arg)
+{
+	struct change *c = arg;
+
+	if (o->result != STORE_OK)
+		store_refused(c, o->result);
+	else if (c->body)
+		do_put(c);
+	else
+		do_delete(c);
+	change_free(c);
+}
+
+/* Takes body. */
+static void submit(struct stored *s, struct control_request *rq, const char *name, json_t *body,
+		   uint64_t revision, bool flag)
+{
+	struct change *c = calloc(1, sizeof(*c));
+	struct store_call call = {
+		.loop = s->svc->loop, .who = control_request_who(rq), .done = on_stored, .arg = c
+	};
+	int r = -ENOMEM;
+
+	if (c) {
+		*c = (struct change){ .s = s, .rq = rq, .name = strdup(name), .body = body, .flag = flag };
+		if (c->name)
+			r = body ? store_put(s->svc->store, &call, s->ops->kind, name, revision,
+					     json_incref(body))
+				 : store_delete(s->svc->store, &call, s->ops->kind, name, STORE_ANY);
+	}
+	if (r == 0)
+		return;
+	control_fail(rq, "failed", NULL, "%s %s: %s", s->ops->noun, name, strerror(-r));
+	if (c)
+		change_free(c);
+	else
+		json_decref(body);
+}
+
+static bool has_store(struct stored *s, struct control_request *rq)
+{
+	if (s->svc->store)
+		return true;
+	control_fail(rq, "failed", "set store.path", "this service runs without a store");
+	return false;
+}
+
+void stored_put(struct stored *s, struct control_request *rq, const char *name, json_t *body,
+		uint64_t revision, bool flag)
+{
+	if (!body)
+		control_fail(rq, "failed", NULL, "%s", strerror(ENOMEM));
+	else if (has_store(s, rq))
+		submit(s, rq, name, body, revision, flag);
+	else
+		json_decref(body);
+}
+
+void stored_delete(struct stored *s, struct control_request *rq, const char *name, bool flag)
+{
+	if (has_store(s, rq))
+		submit(s, rq, name, NULL, STORE_ANY, flag);
+}
+
+void stored_set(struct stored *s, const char *name, json_t *body, const char *who)
+{
+	struct store_call call = { .who = who };
+
+	if (body)
+		json_object_set(s->bodies, name, body);
+	else
+		json_object_del(s->bodies, name);
+	if (!s->svc->store)
+		json_decref(body);
+	else if (body)
+		(void)store_put(s->svc->store, &call, s->ops->kind, name, STORE_ANY, body);
+	else
+		(void)store_delete(s->svc->store, &call, s->ops->kind, name, STORE_ANY);
+}

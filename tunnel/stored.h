@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects that administrators make while a service runs, by name: routes of the relay, forward jobs of an agent,
+ * jobs that a server offers to agents. Kept in the store under one kind, held in memory as they are there. A change is
+ * written first and done then; its verb is answered when both have happened.
+ *
+ * Checking a change before, and what doing it means, is the owner's.
+ */
+#pragma once
+#include "common/service.h"
+
+struct stored;
+
+struct stored_ops {
+	const char *kind;      /* "relay.route" */
+	const char *noun;      /* "route" */
+	const char *list_hint; /* "stile relay route list" */
+	/* It is on the disk: now do it. 0, or -errno and a sentence. flag: as it was given. */
+	int (*put)(const char *name, const json_t *body, bool flag, void *arg, char *err, size_t err_n);
+	void (*deleted)(const char *name, bool flag, void *arg);
+	json_t *(*row)(const char *name, void *arg); /* the answer to a put; NULL: {name} */
+};
+/* Reads what is there, if the service has a store. 0, -ENOMEM or -EIO. */
+int stored_new(struct service *svc, const struct stored_ops *ops, void *arg, struct stored **ret_s);
+struct stored *stored_free(struct stored *s);
+json_t *stored_bodies(struct stored *s); /* name → body, borrowed */
+/* Both end the request, now or later. body is taken. revision 0: it must be new; STORE_ANY: whatever is there. */
+void stored_put(struct stored *s, struct control_request *rq, const char *name, json_t *body,
+		uint64_t revision, bool flag);
+void stored_delete(struct stored *s, struct control_request *rq, const char *name, bool flag);
+/* Without anybody who asks: as far as it goes. body is taken; NULL: delete. */
+void stored_set(struct stored *s, const char *name, json_t *body, const char *who);

@@ -4,27 +4,14 @@
  * routes are in tunnel/route_store.c, relay.watch is in tunnel/watch.c. A verb reads its arguments, asks
  * the relay, and answers; what the relay cannot do is answered with words that say what to do.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
-#include <sys/resource.h>
+#include "common/monitor.h"
 #include "tunnel/service.h"
 
 enum { PAGE = 200, PAGE_MAX = 1000 };
 
 /* ---- relay.status ---- */
-
-static json_int_t descriptors_used(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	json_int_t n = -1; /* the folder's own */
-
-	while (d && readdir(d))
-		n++;
-	if (d)
-		(void)closedir(d);
-	return MAX(n - 2, 0); /* . and .. */
-}
 
 static json_t *records_json(const struct tunnel_service *ts)
 {
@@ -46,19 +33,19 @@ static json_t *records_json(const struct tunnel_service *ts)
 static void verb_status(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct tunnel_service *ts = arg;
-	struct rlimit lim = { 0 };
+	struct monitor m = { 0 };
 	struct relay_pool_figures p;
 	json_t *routes = relay_routes_json(ts->relay);
 	size_t n = json_array_size(routes);
 
 	(void)args;
 	relay_pool_figures(ts->relay, &p);
-	(void)getrlimit(RLIMIT_NOFILE, &lim);
+	monitor_sample(&m, loop_now(ts->svc->loop));
 	json_decref(routes);
 	control_reply(rq, json_pack("{s:i, s:i, s:i, s:I, s:i, s:b, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:o}", "routes", (int)n,
 		"enabled", (int)relay_enabled(ts->relay), "listening", (int)relay_listening(ts->relay), "connections",
 		(json_int_t)relay_connections(ts->relay), "workers", (int)p.workers, "draining", ts->svc->draining, "descriptors",
-		descriptors_used(), "descriptors_limit", (json_int_t)lim.rlim_cur, "pipes", "lent", (json_int_t)p.pipes_lent,
+		(json_int_t)m.descriptors, "descriptors_limit", (json_int_t)m.descriptors_limit, "pipes", "lent", (json_int_t)p.pipes_lent,
 		"spare", (json_int_t)p.pipes_spare, "made", (json_int_t)p.pipes_made, "short", (json_int_t)p.pipes_short,
 		"records", records_json(ts)));
 }

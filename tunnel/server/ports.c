@@ -308,6 +308,16 @@ void ports_forget(struct ports *p, const uint8_t identity[static WIRE_PIN])
 	}
 }
 
+void ports_retain(struct ports *p, const uint8_t identity[static WIRE_PIN], bool (*keep)(const char *job, void *arg), void *arg)
+{
+	list_for_each_safe(it, &p->claims) {
+		struct claim *c = list_entry(it, struct claim, node);
+
+		if (is_of(c, identity) && !keep(c->job, arg))
+			drop(p, c);
+	}
+}
+
 /* ---- the store's side ---- */
 
 void ports_changes(struct ports *p, void (*fn)(const char *key, json_t *claim, void *arg), void *arg)

@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The main thread's part of the jobs: it has the right to bind low ports, the book of who has which, the store and the
+ * control socket. Workers ask by mail and are answered by mail; nobody waits.
+ */
+#include "tunnel/server/jobs.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "tunnel/log_msgs.h"
+#include "tunnel/policy.h"
+#include "tunnel/server/jobs_priv.h"
+
+enum { HEARTBEAT_MS = 1000, LAG_KEEP_MS = 60000, LAG_WARN_MS = 500, SAMPLE_MS = 10000 };
+
+/* ---- to the worker ---- */
+
+static void granted_free(struct jobs_granted *g)
+{
+	for (unsigned i = 0; i < g->n_fds; i++)
+		close(g->fds[i]);
+	free(g->fds);
+	free(g);
+}
+
+static void drop_granted(struct mail *m)
+{
+	granted_free(container_of(m, struct jobs_granted, mail));
+}
+
+static void deliver_granted(struct mail *m, struct loop *l)
+{
+	struct jobs_granted *g = container_of(m, struct jobs_granted, mail);
+
+	(void)l;
+	jobs_on_grant(g->w, g);
+	granted_free(g);
+}
+
+struct recheck {
+	struct mail mail;
+	struct jobs_worker *w;
+};
+
+static void drop_recheck(struct mail *m)
+{
+	free(container_of(m, struct recheck, mail));
+}
+
+static void deliver_recheck(struct mail *m, struct loop *l)
+{
+	struct recheck *r = container_of(m, struct recheck, mail);
+
+	(void)l;
+	jobs_on_recheck(r->w);
+	free(r);
+}
+
+void tunnel_jobs_recheck(struct tunnel_jobs *j)
+{
+	for (unsigned i = 0; i < j->n_workers; i++) {
+		struct recheck *r = calloc(1, sizeof(*r));
+
+		if (!r)
+			continue;
+		*r = (struct recheck){ .mail = { .deliver = deliver_recheck, .drop = drop_recheck }, .w = j->workers[i] };
+		tunnel_server_post(j->server, i, &r->mail);
+	}
+}
+
+/* ---- ports ---- */
+
+static int bind_all(const struct addr *at, unsigned n, bool udp, int *fds)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < n && r == 0; i++) {
+		struct addr one = *at;
+
+		addr_set_port(&one, (uint16_t)(addr_port(at) + i));
+		r = port_socket(&one, &(struct port_socket_options){ .udp = udp }, &fds[i]);
+		if (r == -EADDRNOTAVAIL)
+			r = port_socket(&one, &(struct port_socket_options){ .udp = udp, .absent = true }, &fds[i]);
+		while (r < 0 && i > 0)
+			close(fds[--i]);
+	}
+	return r;
+}
+
+static bool is_busy(const struct addr *at, bool udp, void *arg)
+{
+	int fd;
+
+	(void)arg;
+	if (bind_all(at, 1, udp, &fd) < 0)
+		return true;
+	close(fd);
+	return false;
+}
+
+static const char *own_port(const struct addr *at, bool udp, void *arg)
+{
+	struct tunnel_jobs *j = arg;
+	const struct cfg_endpoint *l = j->config->listen.items;
+
+	for (size_t i = 0; !udp && i < j->config->listen.n; i++)
+		if (addr_port(&l[i].at) == addr_port(at))
+			return "tunnel.listen";
+	return j->o.own ? j->o.own(at, udp, j->o.arg) : NULL;
+}
+
+static bool has_public_address(void)
+{
+	struct ifaddrs *all = NULL;
+	bool found = false;
+
+	if (getifaddrs(&all) < 0)
+		return false;
+	for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+		struct addr a;
+		socklen_t n = i->ifa_addr && i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+
+		if (i->ifa_addr && (i->ifa_addr->sa_family == AF_INET || i->ifa_addr->sa_family == AF_INET6))
+			found = addr_from_sockaddr(i->ifa_addr, n, &a) == 0 && addr_classify(&a) == ADDR_GLOBAL;
+	}
+	freeifaddrs(all);
+	return found;
+}
+
+static void warn_if_open(const struct jobs_said *s, struct ports_grant *g)
+{
+	enum addr_class c = addr_classify(&g->at);
+
+	if (!s->open || (c != ADDR_GLOBAL && (c != ADDR_UNSPECIFIED || !has_public_address())))
+		return;
+	(void)snprintf(g->text, sizeof(g->text), "open to every source on a public address: name the sources in allow");
+	if (!s->have)
+		log_emit(&MSG_TUNNEL_JOB_OPEN, LF_STR("agent", s->agent), LF_STR("job", s->job), LF_ADDR("address", &g->at));
+}
+
+static void print_address(const struct tunnel_jobs *j, const struct jobs_said *s, const struct addr *at, char *out, size_t n)
+{
+	struct addr shown = *at;
+	char buf[ADDR_STRLEN];
+
+	if (addr_classify(at) == ADDR_UNSPECIFIED && addr_family(&s->local) == addr_family(at)) {
+		shown = s->local; /* where the agent came in */
+		addr_set_port(&shown, addr_port(at));
+	}
+	if (j->config->public_name)
+		(void)snprintf(out, n, strchr(j->config->public_name, ':') ? "[%s]:%u" : "%s:%u", j->config->public_name, addr_port(at));
+	else
+		(void)snprintf(out, n, "%s", addr_print(&shown, buf));
+}
+
+static void judge(struct tunnel_jobs *j, const struct jobs_said *s, struct jobs_granted *g)
+{
+	struct wire_range ranges[WIRE_RANGES_MAX];
+	struct ports_ask a = { .job = s->job, .bind = s->bind, .first = s->first, .count = s->count, .udp = s->udp, .ranges = ranges };
+	bool same;
+	int r;
+
+	memcpy(a.identity, s->identity, WIRE_PIN);
+	if (s->plain && !j->config->allow_plain) {
+		g->g.reason = WIRE_R_PLAIN_FORBIDDEN;
+		(void)snprintf(g->g.text, sizeof(g->g.text), "the server takes no jobs that are not encrypted (tunnel.allow_plain)");
+		return;
+	}
+	a.n_ranges = j->o.ranges(s->identity, ranges, ARRAY_LEN(ranges), j->o.arg);
+	ports_claim(j->ports, &a, is_busy, j, &g->g);
+	if (g->g.reason)
+		return;
+	same = s->have && addr_equal(&s->at, &g->g.at);
+	if (!same) {
+		g->fds = malloc(s->count * sizeof(*g->fds));
+		r = g->fds ? bind_all(&g->g.at, s->count, s->udp, g->fds) : -ENOMEM;
+		if (r < 0) {
+			g->g.reason = WIRE_R_PORT_TAKEN;
+			(void)snprintf(g->g.text, sizeof(g->g.text), "%s%s", strerror(-r), port_socket_advice(-r));
+			return;
+		}
+		g->n_fds = s->count;
+	}
+	warn_if_open(s, &g->g);
+	print_address(j, s, &g->g.at, g->address, sizeof(g->address));
+}
+
+static void on_kept(const char *key, json_t *claim, void *arg)
+{
+	struct tunnel_jobs *j = arg;
+
+	stored_set(j->kept, key, claim, "stile-tunnel");
+}
+
+static void answer(struct tunnel_jobs *j, const struct jobs_said *s)
+{
+	struct jobs_granted *g = calloc(1, sizeof(*g));
+	unsigned w = tunnel_worker_of(s->link);
+
+	if (!g || w >= j->n_workers) {
+		free(g); /* the job asks again when its agent tells it again */
+		return;
+	}
+	g->mail = (struct mail){ .deliver = deliver_granted, .drop = drop_granted };
+	g->w = j->workers[w];
+	g->link = s->link;
+	g->ticket = s->ticket;
+	memcpy(g->job, s->job, sizeof(g->job));
+	judge(j, s, g);
+	ports_changes(j->ports, on_kept, j);
+	tunnel_server_post(j->server, w, &g->mail);
+}
+
+struct synced {
+	struct tunnel_jobs *j;
+	const struct jobs_said *s;
+};
+
+static bool is_wanted(const char *job, void *arg)
+{
+	struct synced *y = arg;
+	size_t i;
+	json_t *name;
+
+	json_array_foreach(y->s->json, i, name)
+		if (strcmp(json_string_value(name), job) == 0)
+			return true;
+	return jobs_offers_has(y->j, y->s->identity, job);
+}
+
+/* ---- from the workers ---- */
+
+static void said_free(struct jobs_said *s)
+{
+	json_decref(s->json);
+	free(s);
+}
+
+static void drop_said(struct mail *m)
+{
+	said_free(container_of(m, struct jobs_said, mail));
+}
+
+static void deliver_said(struct mail *m, struct loop *l)
+{
+	struct jobs_said *s = container_of(m, struct jobs_said, mail);
+	struct tunnel_jobs *j = s->all;
+
+	(void)l;
+	switch (s->what) {
+	case JOBS_ASK:
+		answer(j, s);
+		break;
+	case JOBS_RELEASE:
+		ports_release(j->ports, s->identity, s->job);
+		ports_changes(j->ports, on_kept, j);
+		break;
+	case JOBS_SYNCED:
+		ports_retain(j->ports, s->identity, is_wanted, &(struct synced){ j, s });
+		ports_changes(j->ports, on_kept, j);
+		break;
+	case JOBS_UP:
+		jobs_offers_send(j, s);
+		break;
+	case JOBS_ANSWERED:
+		jobs_offers_answered(j, s);
+		break;
+	case JOBS_EVENT:
+		control_publish(j->o.svc->control, s->topic, json_incref(s->json));
+		break;
+	}
+	said_free(s);
+}
+
+struct jobs_said *jobs_say(const struct link_jobs *lj, enum jobs_says what)
+{
+	struct jobs_said *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->mail = (struct mail){ .deliver = deliver_said, .drop = drop_said };
+	s->all = lj->w->all;
+	s->what = what;
+	s->link = lj->id;
+	memcpy(s->identity, lj->identity, WIRE_PIN);
+	memcpy(s->agent, lj->agent, sizeof(s->agent));
+	return s;
+}
+
+void jobs_post(struct jobs_said *s)
+{
+	loop_post(s->all->loop, &s->mail);
+}
+
+static void post_event(const struct link_jobs *lj, const char *topic, json_t *data)
+{
+	struct jobs_said *s = data ? jobs_say(lj, JOBS_EVENT) : NULL;
+
+	if (!s) {
+		json_decref(data);
+		return;
+	}
+	s->topic = topic;
+	s->json = data;
+	jobs_post(s);
+}
+
+void jobs_event(const struct server_job *j, const char *topic, const char *what)
+{
+	post_event(j->of, topic, json_pack("{s:s, s:s, s:s, s:s, s:s}", "what", what, "agent", j->of->agent, "job", j->name, "text", j->text,
+					   "address", j->address));
+}
+
+void jobs_link_event(const struct link_jobs *lj, const char *what, const char *why)
+{
+	post_event(lj, "tunnel.agents", json_pack("{s:s, s:s, s:I, s:s}", "what", what, "agent", lj->agent, "link", (json_int_t)lj->id,
+						  "text", why));
+}
+
+/* ---- a worker ---- */
+
+void jobs_count(struct jobs_worker *w, unsigned row, unsigned label, int64_t v)
+{
+	metric_add(w->all->metrics, w->index, row, label, v);
+}
+
+struct dns *jobs_dns(struct jobs_worker *w)
+{
+	if (!w->dns && dns_new(w->loop, NULL, &w->dns) < 0)
+		return NULL;
+	return w->dns;
+}
+
+static void look_at_lag(struct jobs_worker *w, uint64_t now)
+{
+	uint64_t late = w->beat_at && now > w->beat_at ? now - w->beat_at : 0;
+
+	if (late >= LAG_WARN_MS)
+		log_emit(&MSG_TUNNEL_LAG, LF_U64("worker", w->index), LF_U64("late_ms", late));
+	if (late >= atomic_load_explicit(&w->lag_ms, memory_order_relaxed) || now >= w->lag_until) {
+		atomic_store_explicit(&w->lag_ms, late, memory_order_relaxed);
+		w->lag_until = now + LAG_KEEP_MS;
+	}
+	metric_observe(w->all->metrics, w->index, JOB_M_LAG, 0, (double)late / 1000);
+}
+
+static void on_heartbeat(struct timer *t, uint64_t now)
+{
+	struct jobs_worker *w = container_of(t, struct jobs_worker, heartbeat);
+
+	look_at_lag(w, now);
+	list_for_each(it, &w->links) {
+		struct link_jobs *lj = list_entry(it, struct link_jobs, node);
+
+		list_for_each(jt, &lj->jobs)
+			job_count_all(list_entry(jt, struct server_job, node));
+	}
+	if (w->spare < 0)
+		w->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	w->beat_at = now + HEARTBEAT_MS;
+	loop_timer_set(w->loop, t, HEARTBEAT_MS);
+}
+
+void *tunnel_jobs_worker_begin(struct tunnel_jobs *j, struct tunnel_worker *tw, int *ret_r)
+{
+	struct jobs_worker *w = calloc(1, sizeof(*w));
+
+	if (!w) {
+		*ret_r = -ENOMEM;
+		return NULL;
+	}
+	w->all = j;
+	w->w = tw;
+	w->loop = tunnel_worker_loop(tw);
+	w->index = tunnel_worker_index(tw);
+	list_init(&w->links);
+	htable_init(&w->flows);
+	w->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	*ret_r = dgram_io_new(w->loop, NULL, &w->dgram);
+	if (*ret_r < 0) {
+		tunnel_jobs_worker_end(w);
+		return NULL;
+	}
+	w->heartbeat.fire = on_heartbeat;
+	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
+	j->workers[w->index] = w;
+	j->n_workers = MAX(j->n_workers, w->index + 1);
+	return w;
+}
+
+void tunnel_jobs_worker_end(void *owner)
+{
+	struct jobs_worker *w = owner;
+
+	if (!w)
+		return;
+	timer_stop(&w->heartbeat);
+	htable_deinit(&w->flows);
+	dns_free(w->dns);
+	dgram_io_free(w->dgram);
+	if (w->spare >= 0)
+		close(w->spare);
+	free(w);
+}
+
+/* ---- life ---- */
+
+/* Warns once when it becomes more, before a limit is reached. */
+static void on_sampling(struct timer *t, uint64_t now)
+{
+	struct tunnel_jobs *j = container_of(t, struct tunnel_jobs, sampling);
+	char line[160];
+	unsigned n = 0;
+
+	j->monitor.lag_ms = jobs_lag_ms(j);
+	monitor_sample(&j->monitor, now);
+	for (; monitor_warning(&j->monitor, n, line, sizeof(line)); n++)
+		if (n >= j->warned)
+			log_emit(&MSG_TUNNEL_MONITOR, LF_STR("warning", line));
+	j->warned = n;
+	loop_timer_set(j->loop, t, SAMPLE_MS);
+}
+
+/* Only ever written by stored_set(). */
+static const struct stored_ops kept_ops = { .kind = "tunnel.port", .noun = "port", .list_hint = "stile tunnel jobs" };
+
+static int read_kept(struct tunnel_jobs *j)
+{
+	const char *key;
+	json_t *claim;
+	int r = stored_new(j->o.svc, &kept_ops, j, &j->kept);
+
+	if (r < 0)
+		return r;
+	json_object_foreach(stored_bodies(j->kept), key, claim)
+		(void)ports_load(j->ports, key, claim); /* what makes no sense is not kept */
+	return 0;
+}
+
+static int tap(uint64_t id, bool on, void *arg)
+{
+	return jobs_act(arg, id, on ? JOB_WATCH_ON : JOB_WATCH_OFF);
+}
+
+int tunnel_jobs_new(const struct tunnel_jobs_options *o, struct tunnel_jobs **ret_j)
+{
+	struct tunnel_jobs *j = calloc(1, sizeof(*j));
+	int r;
+
+	if (!j)
+		return -ENOMEM;
+	j->o = *o;
+	j->loop = o->svc->loop;
+	j->seen.loop = j->loop;
+	j->seed = hash_seed_random();
+	(void)gethostname(j->host, sizeof(j->host) - 1);
+	j->ports = ports_new();
+	r = j->ports ? metrics_new(job_metric_rows, JOB_METRICS, JOBS_WORKERS_MAX, &j->metrics) : -ENOMEM;
+	if (r == 0)
+		r = read_kept(j);
+	if (r == 0)
+		r = jobs_offers_new(j);
+	if (r == 0)
+		r = watchers_new(&(struct watch_source){ &j->seen, tap, j, "stile tunnel connections", &MSG_TUNNEL_WATCHED }, &j->watchers);
+	if (r < 0) {
+		tunnel_jobs_free(j);
+		return r;
+	}
+	j->sampling.fire = on_sampling;
+	loop_timer_set(j->loop, &j->sampling, SAMPLE_MS);
+	*ret_j = j;
+	return 0;
+}
+
+struct tunnel_jobs *tunnel_jobs_free(struct tunnel_jobs *j)
+{
+	if (!j)
+		return NULL;
+	timer_stop(&j->sampling);
+	watchers_free(j->watchers);
+	stored_free(j->offers);
+	stored_free(j->kept);
+	ports_free(j->ports);
+	metrics_free(j->metrics);
+	free(j);
+	return NULL;
+}
+
+void tunnel_jobs_use_server(struct tunnel_jobs *j, struct tunnel_server *s)
+{
+	j->server = s;
+}
+
+void tunnel_jobs_configure(struct tunnel_jobs *j, const struct tunnel_config *c, bool resolve_names)
+{
+	j->config = c;
+	ports_set_rules(j->ports, &(struct ports_rules){ .binds = &c->binds, .bind = c->bind, .most_ports = c->limits.ports, .own = own_port,
+							 .arg = j });
+	atomic_store_explicit(&j->most_jobs, c->limits.jobs, memory_order_relaxed);
+	atomic_store_explicit(&j->most_connections, c->limits.connections, memory_order_relaxed);
+	atomic_store_explicit(&j->resolve_names, resolve_names, memory_order_relaxed);
+	tunnel_jobs_recheck(j);
+}
+
+void tunnel_jobs_forget(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN])
+{
+	ports_forget(j->ports, identity);
+	ports_changes(j->ports, on_kept, j);
+}
+
+int64_t tunnel_jobs_connections(const struct tunnel_jobs *j)
+{
+	return atomic_load_explicit(&j->connections, memory_order_relaxed);
+}
+
+void tunnel_jobs_drain(struct tunnel_jobs *j)
+{
+	atomic_store_explicit(&j->draining, true, memory_order_relaxed);
+}

@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The jobs of one agent, in its link's worker: told by JOB frames, checked, given ports by the main thread, listened
+ * for, and taken back by JOB-GONE or because JOBS-SYNCED did not name them. While the control connection is lost the
+ * listeners stay; a link that is over closes them, and the book keeps the ports.
+ *
+ * A job's timers: `retry` asks for its ports again when they were taken; `ending` is its expiry.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "tunnel/log_msgs.h"
+#include "tunnel/server/jobs_priv.h"
+
+enum { RETRY_MS = 5000 };
+
+int64_t jobs_unix_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* A name of the agent's has no blank, so this is nobody else's. */
+const char *job_claim_name(const struct server_job *j, char buf[static JOB_NAME_STRLEN])
+{
+	(void)snprintf(buf, JOB_NAME_STRLEN, "%s%.280s", j->offered ? "server " : "", j->name);
+	return buf;
+}
+
+/* ---- its state ---- */
+
+static void tell_agent(const struct server_job *j)
+{
+	struct wire_job_state_msg m = { .id = j->id, .revision = j->revision, .state = (uint8_t)j->state, .reason = (uint8_t)j->reason,
+					.port = addr_family(&j->at) == AF_UNSPEC ? 0 : addr_port(&j->at), .address = text_of(j->address),
+					.text = text_of(j->text) };
+
+	(void)tunnel_link_send(j->of->link, WIRE_JOB_STATE, &m); /* while it is down: said again when it is told again */
+}
+
+static void log_state(const struct server_job *j)
+{
+	if (j->state == WIRE_JOB_ACTIVE)
+		log_emit(&MSG_TUNNEL_JOB_ACTIVE, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_STR("address", j->address));
+	else if (j->state == WIRE_JOB_REFUSED || j->state == WIRE_JOB_PORT_TAKEN)
+		log_emit(&MSG_TUNNEL_JOB_REFUSED, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_STR("state", job_state_text(j->state)),
+			 LF_STR("reason", j->text));
+	else
+		log_emit(&MSG_TUNNEL_JOB_STATE, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_STR("state", job_state_text(j->state)),
+			 LF_STR("reason", j->text));
+}
+
+void job_set_state(struct server_job *j, unsigned state, unsigned reason, const char *text)
+{
+	bool changed = state != j->state || strcmp(text, j->text) != 0;
+
+	j->state = state;
+	j->reason = reason;
+	(void)snprintf(j->text, sizeof(j->text), "%s", text);
+	tell_agent(j);
+	if (!changed)
+		return;
+	log_state(j);
+	jobs_event(j, "tunnel.jobs", job_state_text(state));
+}
+
+void job_failed(struct server_job *j, const char *why)
+{
+	j->errors++;
+	j->error_at = jobs_unix_ms();
+	(void)snprintf(j->error, sizeof(j->error), "%s", why);
+}
+
+static void listens(struct server_job *j)
+{
+	if (j->down)
+		job_set_state(j, WIRE_JOB_TARGET_DOWN, WIRE_R_NONE, j->down_why);
+	else
+		job_set_state(j, WIRE_JOB_ACTIVE, WIRE_R_NONE, j->warning);
+}
+
+/* ---- ports ---- */
+
+static void ask(struct server_job *j, bool have)
+{
+	struct jobs_said *s = jobs_say(j->of, JOBS_ASK);
+	struct tunnel_link_info i;
+
+	if (!s) {
+		loop_timer_set(j->of->w->loop, &j->retry, RETRY_MS);
+		return;
+	}
+	(void)job_claim_name(j, s->job);
+	s->bind = j->c->bind;
+	s->first = j->c->port.first;
+	s->count = (uint16_t)job_ports(j->c);
+	s->udp = j->c->udp;
+	s->plain = !j->c->encrypt;
+	s->open = !j->c->allow.n;
+	s->at = j->at;
+	tunnel_link_info(j->of->link, &i);
+	s->local = i.local;
+	s->have = have;
+	s->ticket = ++j->ticket;
+	jobs_post(s);
+}
+
+static void release(struct server_job *j)
+{
+	struct jobs_said *s = jobs_say(j->of, JOBS_RELEASE);
+
+	if (!s)
+		return;
+	(void)job_claim_name(j, s->job);
+	jobs_post(s);
+}
+
+static bool same_place(const struct job_config *a, const struct job_config *b)
+{
+	return a->udp == b->udp && a->port.first == b->port.first && a->port.last == b->port.last && addr_equal_ip(&a->bind, &b->bind);
+}
+
+static void start(struct server_job *j)
+{
+	timer_stop(&j->retry);
+	if (j->expires && j->expires <= jobs_unix_ms() / 1000) {
+		job_drop_all(j, "the time of the job is over");
+		job_unlisten(j);
+		job_set_state(j, WIRE_JOB_OVER, WIRE_R_EXPIRED, "the time of the job is over");
+	} else if (!j->c->enabled) {
+		job_drop_all(j, "the job was interrupted");
+		job_unlisten(j);
+		job_set_state(j, WIRE_JOB_INTERRUPTED, WIRE_R_NONE, "");
+	} else {
+		ask(j, j->n_listeners > 0);
+	}
+}
+
+static void on_retry(struct timer *t, uint64_t now)
+{
+	(void)now;
+	start(container_of(t, struct server_job, retry));
+}
+
+static void on_ending(struct timer *t, uint64_t now)
+{
+	struct server_job *j = container_of(t, struct server_job, ending);
+	int64_t left = j->expires - jobs_unix_ms() / 1000;
+
+	(void)now;
+	if (left > 0) /* the clock was set, or it is far away */
+		loop_timer_set(j->of->w->loop, t, (uint64_t)MIN(left, 3600) * 1000);
+	else
+		start(j);
+}
+
+void jobs_on_grant(struct jobs_worker *w, struct jobs_granted *g)
+{
+	struct server_job *j = jobs_find(w, g->link, g->job);
+	int r;
+
+	if (!j || g->ticket != j->ticket || !j->c || !j->c->enabled)
+		return; /* the descriptors are closed with the mail; what is current was asked for again */
+	if (g->g.reason) {
+		job_unlisten(j);
+		if (g->g.reason != WIRE_R_PORT_TAKEN)
+			job_drop_all(j, g->g.text);
+		j->at = (struct addr){ 0 };
+		j->address[0] = 0;
+		job_set_state(j, g->g.reason == WIRE_R_PORT_TAKEN ? WIRE_JOB_PORT_TAKEN : WIRE_JOB_REFUSED, g->g.reason, g->g.text);
+		if (g->g.reason == WIRE_R_PORT_TAKEN)
+			loop_timer_set(w->loop, &j->retry, RETRY_MS);
+		return;
+	}
+	(void)snprintf(j->address, sizeof(j->address), "%s", g->address);
+	(void)snprintf(j->warning, sizeof(j->warning), "%s", g->g.text);
+	if (g->n_fds) {
+		r = job_listen(j, &g->g.at, g->fds, g->n_fds);
+		g->n_fds = 0;
+		if (r < 0) {
+			job_set_state(j, WIRE_JOB_PORT_TAKEN, WIRE_R_ERROR, strerror(-r));
+			loop_timer_set(w->loop, &j->retry, RETRY_MS);
+			return;
+		}
+	}
+	listens(j);
+}
+
+/* ---- the table ---- */
+
+struct server_job *jobs_find(struct jobs_worker *w, uint64_t link, const char *name)
+{
+	struct tunnel_link *l = tunnel_link_find(w->w, link);
+	struct link_jobs *lj = l ? tunnel_link_state(l) : NULL;
+	char buf[JOB_NAME_STRLEN];
+
+	if (!lj)
+		return NULL;
+	list_for_each(it, &lj->jobs) {
+		struct server_job *j = list_entry(it, struct server_job, node);
+
+		if (strcmp(job_claim_name(j, buf), name) == 0)
+			return j;
+	}
+	return NULL;
+}
+
+static struct server_job *numbered(struct link_jobs *lj, uint32_t id)
+{
+	list_for_each(it, &lj->jobs) {
+		struct server_job *j = list_entry(it, struct server_job, node);
+
+		if (j->id == id && !j->stale)
+			return j;
+	}
+	return NULL;
+}
+
+static struct server_job *named(struct link_jobs *lj, const char *name, bool offered)
+{
+	list_for_each(it, &lj->jobs) {
+		struct server_job *j = list_entry(it, struct server_job, node);
+
+		if (j->offered == offered && strcmp(j->name, name) == 0)
+			return j;
+	}
+	return NULL;
+}
+
+static void job_free(struct server_job *j, const char *why)
+{
+	job_drop_all(j, why);
+	job_unlisten(j);
+	jobs_event(j, "tunnel.jobs", "gone");
+	timer_stop(&j->retry);
+	timer_stop(&j->ending);
+	list_unlink(&j->node);
+	j->of->n_jobs--;
+	jobs_count(j->of->w, JOB_M_JOBS, 0, -1);
+	cfg_free(j->cfg);
+	free(j);
+}
+
+static struct server_job *job_new(struct link_jobs *lj, const char *name, bool offered)
+{
+	struct server_job *j = calloc(1, sizeof(*j));
+
+	if (!j)
+		return NULL;
+	j->of = lj;
+	j->offered = offered;
+	j->begun_at = jobs_unix_ms();
+	j->retry.fire = on_retry;
+	j->ending.fire = on_ending;
+	list_init(&j->conns);
+	(void)snprintf(j->name, sizeof(j->name), "%s", name);
+	list_append(&lj->jobs, &j->node);
+	lj->n_jobs++;
+	jobs_count(lj->w, JOB_M_JOBS, 0, 1);
+	return j;
+}
+
+/* Takes cfg. */
+static void set_values(struct server_job *j, struct cfg *cfg)
+{
+	const struct job_config *c = cfg_values(cfg);
+
+	if (j->c && !same_place(j->c, c))
+		job_unlisten(j);
+	if (j->c && j->c->encrypt != c->encrypt)
+		job_drop_all(j, "the job was changed");
+	cfg_free(j->cfg);
+	j->cfg = cfg;
+	j->c = c;
+	j->expires = c->expire.at;
+	timer_stop(&j->ending);
+	if (j->expires)
+		loop_timer_set(j->of->w->loop, &j->ending, (uint64_t)MAX(0, MIN(j->expires - jobs_unix_ms() / 1000, 3600)) * 1000);
+	if (!c->health_ms)
+		j->down = false;
+}
+
+static void refuse(struct link_jobs *lj, const struct wire_job *w, unsigned reason, const char *text)
+{
+	struct wire_job_state_msg m = { .id = w->id, .revision = w->revision, .state = WIRE_JOB_REFUSED, .reason = (uint8_t)reason,
+					.text = text_of(text) };
+
+	(void)tunnel_link_send(lj->link, WIRE_JOB_STATE, &m);
+	log_emit(&MSG_TUNNEL_JOB_REFUSED, LF_STR("agent", lj->agent), LF_TEXT("job", w->name), LF_STR("state", "refused"),
+		 LF_STR("reason", text));
+}
+
+static void on_job(struct link_jobs *lj, const struct wire_job *w)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	char err[JOB_TEXT], name[JOB_NAME_STRLEN];
+	struct server_job *j;
+	int r = job_from_wire(w, err, sizeof(err), &cfg);
+
+	if (r < 0 || (w->id & (uint32_t)JOB_OFFERED)) {
+		refuse(lj, w, WIRE_R_ERROR, r < 0 ? err : "this number is the server's");
+		return;
+	}
+	(void)job_name(cfg_values(cfg), name);
+	j = named(lj, name, false);
+	if (!j && lj->n_jobs >= atomic_load_explicit(&lj->w->all->most_jobs, memory_order_relaxed)) {
+		refuse(lj, w, WIRE_R_LIMIT, "the agent has as many jobs as it may (tunnel.limits.jobs_per_agent)");
+		return;
+	}
+	if (!j)
+		j = job_new(lj, name, false);
+	if (!j) {
+		refuse(lj, w, WIRE_R_MEMORY, "the server is out of memory");
+		return;
+	}
+	j->id = w->id;
+	j->revision = w->revision;
+	j->stale = false;
+	set_values(j, steal_ptr(&cfg));
+	start(j);
+}
+
+/* ---- what agents say ---- */
+
+static void on_gone(struct link_jobs *lj, uint32_t id)
+{
+	struct server_job *j = numbered(lj, id);
+
+	if (!j || j->offered)
+		return;
+	release(j);
+	job_free(j, "the job was deleted");
+}
+
+/* Those that were not named are over; ports kept for others are, too. */
+static void on_synced(struct link_jobs *lj)
+{
+	struct jobs_said *s = jobs_say(lj, JOBS_SYNCED);
+
+	if (s)
+		s->json = json_array();
+	list_for_each_safe(it, &lj->jobs) {
+		struct server_job *j = list_entry(it, struct server_job, node);
+
+		if (j->stale && !j->offered)
+			job_free(j, "the agent has this job no more");
+		else if (s)
+			json_array_append_new(s->json, json_string(j->name));
+	}
+	if (s)
+		jobs_post(s);
+	list_for_each(it, &lj->jobs) { /* their ports may be free by now: the order of the mail holds */
+		struct server_job *j = list_entry(it, struct server_job, node);
+
+		if (j->state == WIRE_JOB_PORT_TAKEN)
+			start(j);
+	}
+}
+
+static void on_target(struct link_jobs *lj, const struct wire_target_state *t)
+{
+	struct server_job *j = numbered(lj, t->job);
+
+	if (!j || !j->c)
+		return;
+	j->down = !t->up;
+	j->connect_us = t->connect_us;
+	(void)snprintf(j->down_why, sizeof(j->down_why), "%.*s", (int)MIN(t->text.n, sizeof(j->down_why) - 1), t->text.p ? t->text.p : "");
+	if (j->down)
+		job_failed(j, j->down_why);
+	if (j->n_listeners)
+		listens(j);
+}
+
+static void on_answer(struct link_jobs *lj, const struct wire_offer_answer *a)
+{
+	struct server_job *j = numbered(lj, a->id);
+	struct jobs_said *s = jobs_say(lj, JOBS_ANSWERED);
+	char text[JOB_TEXT];
+
+	(void)snprintf(text, sizeof(text), "%.*s", (int)MIN(a->text.n, sizeof(text) - 1), a->text.p ? a->text.p : "");
+	if (s) {
+		s->id = a->id;
+		s->taken = a->taken;
+		(void)snprintf(s->text, sizeof(s->text), "%s", text);
+		jobs_post(s);
+	}
+	if (!j || !j->offered || j->revision != a->revision)
+		return;
+	if (a->taken) {
+		start(j);
+		return;
+	}
+	job_drop_all(j, text);
+	job_unlisten(j);
+	job_set_state(j, WIRE_JOB_REFUSED, WIRE_R_NOT_ALLOWED, *text ? text : "the agent does not take the job");
+}
+
+static void on_frame(struct tunnel_link *l, unsigned type, const union wire_msg *m, void *arg)
+{
+	struct link_jobs *lj = tunnel_link_state(l);
+
+	(void)arg;
+	if (!lj)
+		return;
+	switch (type) {
+	case WIRE_JOB:
+		on_job(lj, &m->job);
+		break;
+	case WIRE_JOB_GONE:
+		on_gone(lj, m->job_gone.id);
+		break;
+	case WIRE_JOBS_SYNCED:
+		on_synced(lj);
+		break;
+	case WIRE_TARGET_STATE:
+		on_target(lj, &m->target_state);
+		break;
+	case WIRE_OFFER_ANSWER:
+		on_answer(lj, &m->offer_answer);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- jobs made here ---- */
+
+void jobs_on_offer(struct jobs_worker *w, uint64_t link, uint32_t id, uint32_t revision, json_t *json)
+{
+	struct tunnel_link *l = tunnel_link_find(w->w, link);
+	struct link_jobs *lj = l ? tunnel_link_state(l) : NULL;
+	struct server_job *j = lj ? numbered(lj, id) : NULL;
+	struct wire_job m = { .id = id, .revision = revision, .over = 1, .kind = WIRE_JOB_TCP };
+	struct cfg *cfg = NULL;
+	char err[JOB_TEXT], name[JOB_NAME_STRLEN];
+
+	if (lj && !json) {
+		if (j)
+			job_free(j, "the job was deleted");
+		(void)tunnel_link_send(l, WIRE_OFFER_JOB, &m);
+	}
+	if (lj && json && job_parse(json, err, sizeof(err), &cfg) == 0) {
+		const struct job_config *c = cfg_values(cfg);
+
+		(void)job_name(c, name);
+		j = j ? j : job_new(lj, name, true);
+		if (!j) {
+			cfg_free(cfg);
+			json_decref(json);
+			return;
+		}
+		set_values(j, cfg);
+		j->id = id;
+		j->revision = revision;
+		j->stale = false;
+		job_to_wire(c, name, j->expires, &m);
+		m.id = id;
+		m.revision = revision;
+		if (tunnel_link_send(l, WIRE_OFFER_JOB, &m) < 0)
+			job_set_state(j, WIRE_JOB_REFUSED, WIRE_R_ERROR, "the agent could not be told");
+	}
+	json_decref(json);
+}
+
+/* ---- the link ---- */
+
+static void on_peer_name(const struct dns_answer *a, void *arg)
+{
+	struct link_jobs *lj = arg;
+
+	lj->naming = NULL;
+	(void)snprintf(lj->peer_name, sizeof(lj->peer_name), "%s", a->name ? a->name : "");
+}
+
+static void ask_peer_name(struct link_jobs *lj, const struct tunnel_link_info *i)
+{
+	const struct dns_request rq = { .done = on_peer_name, .arg = lj };
+	struct dns *dns = atomic_load_explicit(&lj->w->all->resolve_names, memory_order_relaxed) ? jobs_dns(lj->w) : NULL;
+
+	lj->naming = dns_cancel(lj->naming);
+	lj->peer_name[0] = 0;
+	if (dns)
+		(void)dns_name(dns, &i->peer, &rq, &lj->naming);
+}
+
+static struct link_jobs *link_new(struct tunnel_link *l)
+{
+	struct link_jobs *lj = calloc(1, sizeof(*lj));
+
+	if (!lj)
+		return NULL;
+	lj->w = tunnel_worker_owner(tunnel_link_worker(l));
+	lj->link = l;
+	lj->id = tunnel_link_id(l);
+	list_init(&lj->jobs);
+	list_append(&lj->w->links, &lj->node);
+	tunnel_link_set_state(l, lj);
+	return lj;
+}
+
+static void on_up(struct tunnel_link *l, bool again, bool other_process, void *arg)
+{
+	struct link_jobs *lj = tunnel_link_state(l);
+	struct tunnel_link_info i;
+	struct jobs_said *s;
+
+	(void)arg;
+	(void)again;
+	(void)other_process;
+	if (!lj)
+		lj = link_new(l);
+	if (!lj) {
+		tunnel_link_end(l, WIRE_R_MEMORY, "the server is out of memory", 30);
+		return;
+	}
+	tunnel_link_info(l, &i);
+	memcpy(lj->identity, i.identity, WIRE_PIN);
+	(void)snprintf(lj->agent, sizeof(lj->agent), "%s", i.name);
+	lj->up = true;
+	list_for_each(it, &lj->jobs)
+		list_entry(it, struct server_job, node)->stale = true;
+	ask_peer_name(lj, &i);
+	s = jobs_say(lj, JOBS_UP);
+	if (s)
+		jobs_post(s);
+	jobs_link_event(lj, "connected", "");
+}
+
+static void on_down(struct tunnel_link *l, enum wire_reason reason, const char *why, void *arg)
+{
+	struct link_jobs *lj = tunnel_link_state(l);
+
+	(void)arg;
+	(void)reason;
+	if (!lj)
+		return;
+	lj->up = false;
+	jobs_link_event(lj, "disconnected", why);
+}
+
+static void on_over(struct tunnel_link *l, void *arg)
+{
+	struct link_jobs *lj = tunnel_link_state(l);
+
+	(void)arg;
+	if (!lj)
+		return;
+	list_for_each_safe(it, &lj->jobs)
+		job_free(list_entry(it, struct server_job, node), "the agent is gone");
+	lj->naming = dns_cancel(lj->naming);
+	list_unlink(&lj->node);
+	tunnel_link_set_state(l, NULL);
+	free(lj);
+}
+
+const struct tunnel_link_ops tunnel_jobs_link_ops = { .up = on_up, .frame = on_frame, .down = on_down, .over = on_over };
+
+void jobs_on_recheck(struct jobs_worker *w)
+{
+	list_for_each(it, &w->links) {
+		struct link_jobs *lj = list_entry(it, struct link_jobs, node);
+
+		list_for_each(jt, &lj->jobs) {
+			struct server_job *j = list_entry(jt, struct server_job, node);
+
+			if (j->c && (j->n_listeners || j->state == WIRE_JOB_REFUSED || j->state == WIRE_JOB_PORT_TAKEN))
+				start(j);
+		}
+	}
+}

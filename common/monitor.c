@@ -2,6 +2,7 @@
 /*
  * Reads /proc/self. What cannot be read stays 0 and warns of nothing. A process with many thousand descriptors is walked
  * in some milliseconds, so this is for a sample every ten seconds, and for whoever asks.
+ * Any thread, one at a time for each struct.
  */
 #include "common/monitor.h"
 #include <dirent.h>

@@ -2,6 +2,7 @@
 /*
  * What this process uses of the machine: CPU, memory, descriptors, sockets, threads, from /proc and the kernel's limits;
  * and sentences that warn before a limit is reached. Sampled now and then by its owner; nothing here runs by itself.
+ * What a limit means for its connections, the owner knows.
  */
 #pragma once
 #include <jansson.h>

@@ -2,6 +2,7 @@
 /*
  * Four dumps: TCP and UDP, IPv4 and IPv6. The kernel's answer is trusted to be what it says, but its lengths are
  * checked all the same; an attribute that this kernel does not send leaves its figure at 0.
+ * Nothing is kept between two calls.
  */
 #include "common/sock_diag.h"
 #include <dirent.h>

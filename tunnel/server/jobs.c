@@ -2,6 +2,7 @@
 /*
  * The main thread's part of the jobs: it has the right to bind low ports, the book of who has which, the store and the
  * control socket. Workers ask by mail and are answered by mail; nobody waits.
+ * Whatever is told in a mail is copied into it.
  */
 #include "tunnel/server/jobs.h"
 #include <errno.h>

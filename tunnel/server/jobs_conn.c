@@ -117,10 +117,12 @@ static void put_end(struct job_conn *c, enum record_kind kind, const char *why)
 	r.bytes_up = c->counted[DATA_UP];
 	r.bytes_down = c->counted[DATA_DOWN];
 	put_record(j->of->w, &r);
-	if (kind == RECORD_OPENED || !log_enabled(LOG_LVL_DEBUG))
+	if (!log_enabled(LOG_LVL_DEBUG)) /* as the relay: the connection log has them all */
 		return;
-	log_emit(&MSG_TUNNEL_CONNECTION_ENDED, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_ADDR("source", &c->source),
-		 LF_U64("connection", c->id), LF_U64("bytes_up", c->counted[0]), LF_U64("bytes_down", c->counted[1]), LF_STR("reason", why));
+	log_emit(kind == RECORD_OPENED ? &MSG_TUNNEL_CONNECTION_OPENED : &MSG_TUNNEL_CONNECTION_ENDED,
+		 LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_ADDR("source", &c->source),
+		 LF_U64("connection", c->id), LF_U64("bytes_up", c->counted[0]),
+		 LF_U64("bytes_down", c->counted[1]), LF_STR("reason", why ? why : ""));
 }
 
 /* After its last count. */

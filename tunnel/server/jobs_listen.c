@@ -2,6 +2,7 @@
 /*
  * The listeners of a job: one for each port of its range, all in its link's worker. The main thread has bound the
  * sockets. When no descriptor is left to accept with, a spare one is given up to refuse those who wait.
+ * Only the worker of the link ever touches them.
  */
 #include <errno.h>
 #include <fcntl.h>

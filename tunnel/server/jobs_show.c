@@ -364,47 +364,58 @@ struct owners {
 	size_t n_own;
 };
 
-static void name_socket(struct owners *o, const struct addr *local, const struct addr *peer, const char *what, const char *agent,
-			const char *job, uint64_t conn)
+struct whose {
+	const char *what, *agent, *job;
+	uint64_t conn;
+};
+
+static void name_socket(struct owners *o, const struct addr *local, const struct addr *peer,
+			struct whose w)
 {
 	char a[ADDR_STRLEN], b[ADDR_STRLEN];
 	json_t *key = json_sprintf("%s %s", addr_print(local, a), peer ? addr_print(peer, b) : "");
 
 	if (key && addr_family(local) != AF_UNSPEC)
-		json_object_set_new(o->of, json_string_value(key), json_pack("{s:s, s:s, s:s, s:I}", "what", what, "agent", agent, "job", job,
-									     "connection", (json_int_t)conn));
+		json_object_set_new(o->of, json_string_value(key),
+				    json_pack("{s:s, s:s, s:s, s:I}", "what", w.what, "agent", w.agent,
+					      "job", w.job, "connection", (json_int_t)w.conn));
 	json_decref(key);
 }
 
 static bool name_conn(struct job_conn *c, void *arg)
 {
 	struct data_info i;
+	struct whose w = { "source", c->job->of->agent, c->job->name, c->id };
 
 	data_conn_info(c->d, &i);
-	name_socket(arg, &c->server, &c->source, "source", c->job->of->agent, c->job->name, c->id);
-	if (addr_family(&i.carrier_local) != AF_UNSPEC)
-		name_socket(arg, &i.carrier_local, &i.carrier_peer, "carrier", c->job->of->agent, c->job->name, c->id);
+	name_socket(arg, &c->server, &c->source, w);
+	w.what = "carrier";
+	name_socket(arg, &i.carrier_local, &i.carrier_peer, w);
 	return true;
+}
+
+static void name_link(struct owners *o, const struct link_jobs *lj)
+{
+	struct tunnel_link_info i;
+
+	tunnel_link_info(lj->link, &i);
+	if (i.up)
+		name_socket(o, &i.local, &i.peer, (struct whose){ "control", lj->agent, "", 0 });
+	list_for_each (it, &lj->jobs) {
+		struct server_job *j = list_entry(it, struct server_job, node);
+
+		for (unsigned k = 0; k < j->n_listeners; k++)
+			name_socket(o, &j->listeners[k].at, NULL,
+				    (struct whose){ "listener", lj->agent, j->name, 0 });
+	}
 }
 
 static void name_sockets(struct tunnel_worker *tw, void *arg)
 {
 	struct jobs_worker *w = tunnel_worker_owner(tw);
 
-	list_for_each(it, &w->links) {
-		struct link_jobs *lj = list_entry(it, struct link_jobs, node);
-		struct tunnel_link_info i;
-
-		tunnel_link_info(lj->link, &i);
-		if (i.up)
-			name_socket(arg, &i.local, &i.peer, "control", lj->agent, "", 0);
-		list_for_each(jt, &lj->jobs) {
-			struct server_job *j = list_entry(jt, struct server_job, node);
-
-			for (unsigned k = 0; k < j->n_listeners; k++)
-				name_socket(arg, &j->listeners[k].at, NULL, "listener", lj->agent, j->name, 0);
-		}
-	}
+	list_for_each (it, &w->links)
+		name_link(arg, list_entry(it, struct link_jobs, node));
 	each_conn(w, name_conn, arg);
 }
 

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What stands in the user part of our Record-Route and Path URIs: flags, perhaps a flow (RFC 5626 5.1), and a MAC. A
+ * dialog's token is bound to Call-ID and to the tag of whoever began it, so that a Route of ours opens nothing but the
+ * dialog for which it was made; a Path token is bound to its flow alone. Binary, in base64url:
+ *	flags u8; if FLOW or IFACE: interface u32; if FLOW: transport u8, connection u64, port u16, address 4 or 16;
+ *	MAC: the first 10 bytes of HMAC-SHA-256 under the core's key
+ */
+#pragma once
+#include "sip-proxy/transport.h"
+
+enum {
+	SIP_TOKEN_FLOW = 1 << 0,   /* later requests go by this flow */
+	SIP_TOKEN_IFACE = 1 << 1,  /* or at least by this interface */
+	SIP_TOKEN_IPV6 = 1 << 2,   /* of the flow's address */
+	SIP_TOKEN_PATH = 1 << 3,   /* of a registration, not of a dialog */
+	SIP_TOKEN_STRICT = 1 << 4, /* by this flow or not at all: 430 when it is gone */
+	SIP_TOKEN_MAX = 72,	   /* characters, with NUL */
+};
+struct sip_token {
+	uint8_t flags;
+	struct sip_hop hop; /* as flags say */
+};
+/* call_id and tag: of the dialog; ignored for PATH. 0, -ENOSPC, -EIO (OpenSSL). */
+int sip_token_make(const uint8_t key[32], const struct sip_token *t, struct text call_id,
+		   struct text tag, char out[static SIP_TOKEN_MAX]);
+/* 0, -EBADMSG (no token), -EPERM (its MAC is not good for this dialog; two tags may be tried). */
+int sip_token_read(const uint8_t key[32], struct text user, struct text call_id,
+		   const struct text tags[2], struct sip_token *ret_t);

@@ -44,8 +44,12 @@ struct agent_dialer {
 		     size_t why_n);
 	/* HELLO was sent on this session: ENROL or the first SCRAM message may follow with agent_send_early(). May be NULL. */
 	void (*greeted)(void *arg, struct agent *a, SSL *ssl);
-	void (*welcomed)(void *arg, struct agent *a,
-			 const struct wire_welcome *w); /* its successor pin … may be NULL */
+	/* WELCOME, before anything of it is acted upon: its successor pin … A negative errno and why end the connection
+	 * (the server has not proven who it is). May be NULL. */
+	int (*welcomed)(void *arg, struct agent *a, const struct wire_welcome *w, char *why,
+			size_t why_n);
+	/* REFUSED came for a control connection. May be NULL. */
+	void (*refused)(void *arg, enum wire_reason reason);
 	void *arg;
 };
 

@@ -234,6 +234,11 @@ int link_tls_exporter(SSL *ssl, const char *label, uint8_t out[static LINK_EXPOR
 	return -EIO;
 }
 
+bool link_tls_foreign(SSL *ssl)
+{
+	return SSL_get_verify_result(ssl) == X509_V_ERR_APPLICATION_VERIFICATION;
+}
+
 const char *link_tls_why(SSL *ssl, char *buf, size_t n)
 {
 	const char *why = SSL_get_ex_data(ssl, ssl_why);

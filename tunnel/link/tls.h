@@ -44,6 +44,8 @@ struct link_peer {
 int link_tls_peer(SSL *ssl, struct link_peer *ret_p);
 /* A value that only the two ends of this session can know, with an empty context. 0 or -EIO. */
 int link_tls_exporter(SSL *ssl, const char *label, uint8_t out[static LINK_EXPORTER_LEN]);
+/* After a failed handshake, agent side: it failed because of the key that the server showed. */
+bool link_tls_foreign(SSL *ssl);
 /* Why the handshake of ssl failed, in words for an administrator: another root key was shown (and which), no certificate …;
  * otherwise tls_failure_text(). */
 const char *link_tls_why(SSL *ssl, char *buf, size_t n);

@@ -51,9 +51,10 @@ struct command_table {
 	const struct command *rows;
 	size_t n;
 };
-extern const struct command_table check_commands, service_commands, turn_commands, test_commands, conform_commands,
-	bench_commands, netcheck_commands, import_commands, config_commands, ready_commands, relay_commands,
-	relay_route_commands, relay_run_commands, relay_watch_commands;
+extern const struct command_table check_commands, service_commands, turn_commands, test_commands,
+	conform_commands, bench_commands, netcheck_commands, import_commands, config_commands,
+	ready_commands, relay_commands, relay_route_commands, relay_run_commands,
+	relay_watch_commands, tunnel_agents_commands, tunnel_identity_commands, agent_enrol_commands;
 
 int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
 
@@ -71,6 +72,9 @@ int cli_time(const struct cli *c, const char *name, uint64_t *ms);
 
 /* Prints "stile COMMAND: …" on stderr; returns EXIT_FAILED. */
 int cli_fail(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
+
+/* Typed without echo, or the first line of standard input. 0; -EIO, -EINVAL: nothing; -E2BIG. */
+int cli_read_secret(const char *prompt, char *out, size_t cap);
 
 /* Name or address: 0, or EXIT_FAILED after saying why. */
 int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct addr *ret_a);

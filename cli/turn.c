@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #include "cli/command.h"
@@ -272,37 +271,11 @@ static int run_user_list(struct cli *cli)
 	return r;
 }
 
-/* From the terminal without echo, or the first line of standard input. */
-static int read_password(char *out, size_t cap)
-{
-	struct termios old, quiet;
-	bool terminal = tcgetattr(STDIN_FILENO, &old) == 0;
-
-	if (terminal) {
-		fprintf(stderr, "Password: ");
-		quiet = old;
-		quiet.c_lflag &= ~(tcflag_t)ECHO;
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	}
-	char *got = fgets(out, (int)cap, stdin);
-	if (terminal) {
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
-		fputc('\n', stderr);
-	}
-	if (!got)
-		return -EIO;
-	size_t n = strcspn(out, "\r\n");
-	if (n + 1 == cap) /* cut: a password that nobody would ever type again */
-		return -E2BIG;
-	out[n] = 0;
-	return out[0] ? 0 : -EINVAL;
-}
-
 static int put_user(struct cli *cli, bool create, const char *done_form)
 {
 	char password[256], done[300];
 
-	int r = read_password(password, sizeof password);
+	int r = cli_read_secret("Password", password, sizeof password);
 	if (r < 0)
 		return cli_fail(cli, r == -E2BIG ? "the password is too long" :
 			"no password was given (it is read from the terminal or from standard input)");

@@ -104,6 +104,8 @@ static void on_dialled(const struct dial_result *r, void *arg)
 		c->d->way = r->way;
 		c->d->has_way = true;
 	}
+	if (!r->stream && c->control)
+		dialer_enrol_ended(c->d, r->why);
 	if (r->foreign && c->control)
 		dialer_drop_false_code(c->d);
 	c->dial = NULL;

@@ -218,8 +218,10 @@ static int welcomed(void *arg, struct agent *a, const struct wire_welcome *w, ch
 		return bad(why, why_n,
 			   "the server lets this agent in without proving that it knows code or password: it may be a false one");
 	new_pins(d, w, &m);
-	if (same_memory(&m, &d->memory))
+	if (same_memory(&m, &d->memory)) {
+		dialer_enrol_ended(d, NULL);
 		return 0;
+	}
 	moved = !identity_hash_equal(&m.pins.root, &d->memory.pins.root);
 	r = remember(d, &m, why, why_n);
 	if (r < 0)
@@ -238,6 +240,7 @@ static int welcomed(void *arg, struct agent *a, const struct wire_welcome *w, ch
 		d->expect = e;
 	}
 	bytes_wipe(&d->login.scram, sizeof(d->login.scram));
+	dialer_enrol_ended(d, NULL);
 	return 0;
 }
 
@@ -248,6 +251,8 @@ static void refused(void *arg, enum wire_reason reason)
 	struct memory m = d->memory;
 	char why[IDENTITY_ERRLEN];
 
+	if (d->login.by_code)
+		dialer_enrol_ended(d, wire_reason_text(reason));
 	if (reason == WIRE_R_PASSWORD && d->login.by_code)
 		dialer_drop_false_code(d);
 	if (reason != WIRE_R_UNKNOWN_KEY || !m.enrolled)

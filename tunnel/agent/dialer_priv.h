@@ -54,6 +54,8 @@ struct dialer {
 	struct login login;
 	struct list calls;
 	struct timer refusal; /* at once: there is nothing to call with */
+	struct control_request *enrolling; /* waits for what becomes of its code */
+	struct timer enrol_late;
 };
 
 /* dialer.c */
@@ -63,5 +65,7 @@ void dialer_cancel_calls(struct dialer *d);
 void dialer_on_refusal(struct timer *t, uint64_t now);
 /* dialer_login.c */
 void dialer_login_hooks(struct agent_dialer *ret_hooks);
+/* dialer_verbs.c: the code was taken (why NULL), or was not */
+void dialer_enrol_ended(struct dialer *d, const char *why);
 /* dialers.c */
 int dialer_set_code(struct dialer *d, const char *text, bool by_verb, char *err, size_t err_n);

@@ -9,6 +9,8 @@
 #include "common/bytes.h"
 #include "tunnel/agent/dialer_priv.h"
 
+enum { ANSWER_MS = 8000 }; /* less than the tool waits */
+
 static json_t *hash_json(const struct identity_hash *h)
 {
 	char text[IDENTITY_STRLEN];
@@ -58,6 +60,25 @@ static struct dialer *choose(struct dialers *ds, const char *asked, const struct
 	return !asked && n_all == 1 ? only : NULL;
 }
 
+void dialer_enrol_ended(struct dialer *d, const char *why)
+{
+	struct control_request *rq = d->enrolling;
+
+	d->enrolling = NULL;
+	timer_stop(&d->enrol_late);
+	if (rq && why)
+		control_fail(rq, "failed", NULL, "%s", why);
+	else if (rq)
+		control_reply(rq, json_pack("{s:s}", "server", d->memory.server));
+}
+
+static void on_late(struct timer *t, uint64_t now)
+{
+	(void)now;
+	dialer_enrol_ended(container_of(t, struct dialer, enrol_late),
+			   "the server has not answered yet; the agent goes on trying with this code");
+}
+
 static void use(struct dialer *d, struct control_request *rq, const char *text)
 {
 	char err[256];
@@ -67,11 +88,14 @@ static void use(struct dialer *d, struct control_request *rq, const char *text)
 		return;
 	}
 	d->memory.code[0] = 0; /* the same code once more: the server says whether it is good */
+	dialer_enrol_ended(d, "another code was given");
+	d->enrolling = rq;
+	d->enrol_late.fire = on_late;
+	loop_timer_set(d->all->o.loop, &d->enrol_late, ANSWER_MS);
 	if (d->agent) {
 		agent_disconnect(d->agent);
 		agent_connect(d->agent);
 	}
-	control_reply(rq, json_pack("{s:s}", "server", d->memory.server));
 }
 
 static void verb_enrol(struct control_request *rq, const json_t *args, void *arg)

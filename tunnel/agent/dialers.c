@@ -207,6 +207,7 @@ void dialer_remove(struct dialer *d)
 {
 	if (!d)
 		return;
+	dialer_enrol_ended(d, "the agent leaves this server");
 	dialer_cancel_calls(d);
 	timer_stop(&d->refusal);
 	list_unlink(&d->node);

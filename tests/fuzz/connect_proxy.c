@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy, data, size);
 	rest = (struct text){ copy, size };
 	url = text_cut(&rest, 0);
-	if (proxy_parse(url, &written, err, sizeof(err)) == 0) {
+	if (agent_proxy_parse(url, &written, err, sizeof(err)) == 0) {
 		assert(written.host[0] && written.port && strlen(written.host) <= PROXY_HOST_MAX);
 		for (const char *c = written.user; *c; c++)
 			assert((uint8_t)*c >= ' ');

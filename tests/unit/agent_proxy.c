@@ -69,7 +69,7 @@ static void urls_are_read_with_their_escapes(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
-		if (proxy_parse(text_of(good[i].url), &p, err, sizeof(err)) < 0)
+		if (agent_proxy_parse(text_of(good[i].url), &p, err, sizeof(err)) < 0)
 			fail_msg("%s: %s", good[i].url, err);
 		assert_string_equal(p.host, good[i].host);
 		assert_string_equal(p.user, good[i].user);
@@ -77,7 +77,7 @@ static void urls_are_read_with_their_escapes(void **state)
 		assert_int_equal(p.port, good[i].port);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		if (proxy_parse(text_of(bad[i]), &p, err, sizeof(err)) == 0)
+		if (agent_proxy_parse(text_of(bad[i]), &p, err, sizeof(err)) == 0)
 			fail_msg("taken: %s", bad[i]);
 }
 

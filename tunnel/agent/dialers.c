@@ -146,7 +146,7 @@ int dialer_configure(struct dialer *d, const struct agent_server *s, const struc
 	char why[256];
 	int r;
 
-	if (c->proxy && proxy_parse(text_of(c->proxy), &proxy, why, sizeof(why)) < 0) {
+	if (c->proxy && agent_proxy_parse(text_of(c->proxy), &proxy, why, sizeof(why)) < 0) {
 		(void)snprintf(err, err_n, "agent.proxy: %s", why);
 		return -EINVAL;
 	}

@@ -81,7 +81,7 @@ static int read_place(struct text t, struct proxy *p)
 	return 0;
 }
 
-int proxy_parse(struct text url, struct proxy *ret_p, char *err, size_t err_n)
+int agent_proxy_parse(struct text url, struct proxy *ret_p, char *err, size_t err_n)
 {
 	struct proxy p = { .port = PROXY_PORT };
 	struct text place = text_trim(url), login = { 0 }, user;

@@ -27,7 +27,7 @@ struct proxy {
 };
 /* "http://user:password@host:port"; what is special in user and password is written %XX; without a port: 3128. 0, or
  * -EINVAL and a sentence that does not show the password. */
-int proxy_parse(struct text url, struct proxy *ret_p, char *err, size_t err_n);
+int agent_proxy_parse(struct text url, struct proxy *ret_p, char *err, size_t err_n);
 
 enum proxy_scheme { PROXY_NO_LOGIN, PROXY_BASIC, PROXY_DIGEST };
 struct proxy_login { /* what the proxy has asked for; all zero at first */

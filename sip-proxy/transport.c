@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The transports' rows, and the rules about Via that need no socket: what a receiver writes into it (RFC 3261
- * 18.2.1, RFC 3581 4), and where a response goes (18.2.2). Pure functions; see transport.h.
+ * 18.2.1, RFC 3581 4), and where a response goes (18.2.2).
+ * Pure functions; see transport.h.
  */
 #include "sip-proxy/transport.h"
 #include <errno.h>

@@ -2,6 +2,7 @@
 /*
  * What the two packet paths share: turn/relay_data.c, a datagram at a time, and turn/relay_run.c, a run of
  * them at once.
+ * Nobody else includes it.
  */
 #pragma once
 #include "turn/alloc.h"

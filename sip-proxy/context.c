@@ -295,6 +295,20 @@ static enum sip_refusal refusal_of(unsigned code)
 	}
 }
 
+/* A response of ours with this code, in place of one that the policy did not let through. */
+static void answer(struct sip_context *ctx, unsigned code)
+{
+	struct sip_proxy *px = ctx->px;
+	const struct sip_msg *m = sip_context_request(ctx);
+	const struct sip_answer a = { .code = code };
+	ssize_t n = m ? sip_px_write(px, m, &px->base_basics, &a) : -1;
+	answered(ctx, code);
+	if (n > 0)
+		respond(ctx, code, (struct text){ px->answer.p, (size_t)n });
+	else
+		sip_server_give_up(ctx->server);
+}
+
 static void send_best(struct sip_context *ctx)
 {
 	struct text bytes = { ctx->best, ctx->best_n };
@@ -304,8 +318,11 @@ static void send_best(struct sip_context *ctx)
 	} else if (code == 408 && ctx->method != SIP_INVITE) {
 		ctx->px->counts.refused[SIP_REFUSE_TIMEOUT]++;
 		sip_server_give_up(ctx->server); /* by now nobody waits for it any more (RFC 4320 4.2) */
-	} else if (!ctx->best || code == 503) {
+	} else if (code == 503 || (!ctx->best && refusal_of(code) != SIP_REFUSE_UNREACHABLE) ||
+		   code == 0) {
 		refuse(ctx, refusal_of(code));
+	} else if (!ctx->best) {
+		answer(ctx, code);
 	} else {
 		if ((code == 401 || code == 407) && ctx->n_challenged > 1)
 			merge_challenges(ctx, &bytes);

@@ -43,7 +43,7 @@ static bool needs_flow(const struct sip_msg *m, const struct sip_basics *b, cons
 {
 	struct sip_values it = sip_values(m, SIP_H_VIA);
 	struct text value;
-	if (b->via.received.p)
+	if (b->via.received.p && !text_ieq(b->via.received, b->via.host))
 		return true;
 	if (from->conn == 0)
 		return false;
@@ -64,20 +64,22 @@ static int add_record_route(struct sip_branch *b, const struct sip_msg *m,
 	struct sip_token t = { 0 };
 	char user[SIP_TOKEN_MAX];
 	int r;
-	if (twice) { /* towards the caller, and behind it in the list towards who is called */
-		t.flags = (uint8_t)(flow_in ? SIP_TOKEN_FLOW : SIP_TOKEN_IFACE);
-		t.hop = ctx->from;
-		r = sip_token_make(px->o.token_key, &t, basics->call_id, basics->from.tag, user);
-		if (r < 0)
-			return r;
-		put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, in, sips, user);
+	if (twice) {
 		t.flags = (uint8_t)(flow_out ? SIP_TOKEN_FLOW | SIP_TOKEN_STRICT : SIP_TOKEN_IFACE);
 		t.hop = b->place.hop;
 		t.hop.iface = out->id;
 	}
 	r = sip_token_make(px->o.token_key, &t, basics->call_id, basics->from.tag, user);
+	if (r < 0)
+		return r;
+	put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, out, sips, user);
+	if (!twice)
+		return 0;
+	t.flags = (uint8_t)(flow_in ? SIP_TOKEN_FLOW : SIP_TOKEN_IFACE);
+	t.hop = ctx->from; /* behind it in the list: the side of the caller */
+	r = sip_token_make(px->o.token_key, &t, basics->call_id, basics->from.tag, user);
 	if (r == 0)
-		put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, out, sips, user);
+		put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, in, sips, user);
 	return r;
 }
 

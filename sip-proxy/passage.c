@@ -230,6 +230,8 @@ static void decide_by_default(struct sip_walk *w)
 		place.has_flow = place.only_flow =
 			p->has_flow && (p->strict_flow || ops->alive(p->proxy->o.edge, &p->flow));
 		place.hop = p->flow;
+		if (!place.has_flow && !ops->interface(p->proxy->o.edge, p->flow.iface))
+			place.hop.iface = 0; /* it was closed since */
 		if (sip_forward(p, &place) < 0)
 			sip_refuse(p, SIP_REFUSE_RESOURCES, NULL);
 	} else if (p->for_us && p->msg->method == SIP_OPTIONS && !p->basics->uri.user.p) {

@@ -364,7 +364,7 @@ static void a_transport_error_ends_a_transaction_at_once(void **state)
 	begin(&w, true);
 	say_req(&w, ALICE, &(struct req){ 0 });
 	struct sent s = expect_request(&w, "INVITE", BOB_TCP);
-	fail_sends_to(&w, BOB_TCP);
+	assert_true(fail_sends_to(&w, BOB_TCP));
 	expect_and_free(&w, 500, ALICE);
 	assert_int_equal(w.refused, SIP_REFUSE_UNREACHABLE);
 	sent_free(&s);
@@ -380,7 +380,7 @@ static void a_connection_that_goes_behind_a_provisional_response_ends_nothing(vo
 	struct sent s = expect_request(&w, "INVITE", BOB_TCP);
 	reply(&w, BOB_TCP, &s, 180, "b", NULL);
 	expect_and_free(&w, 180, ALICE);
-	fail_sends_to(&w, BOB_TCP);
+	assert_false(fail_sends_to(&w, BOB_TCP)); /* nothing waits for it any more */
 	expect_nothing(&w);
 	reply(&w, "tcp:192.0.2.20:40000", &s, 200, "b", NULL); /* by another one */
 	expect_and_free(&w, 200, ALICE);

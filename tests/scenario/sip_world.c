@@ -166,20 +166,19 @@ void answer_lookup(struct world *w, unsigned i, bool known)
 	timers_run(w->timers, w->now);
 }
 
-void fail_sends_to(struct world *w, const char *to)
+bool fail_sends_to(struct world *w, const char *to)
 {
 	struct sip_hop h = hop_of(to);
-	for (;;) {
-		struct sip_wait *found = NULL;
-		list_for_each (it, &w->waits)
-			if (addr_equal(&container_of(it, struct sip_wait, node)->remote, &h.remote))
-				found = container_of(it, struct sip_wait, node);
-		if (!found)
-			break;
-		sip_wait_forget(found);
-		found->failed(found, ECONNREFUSED, "connection refused");
-	}
+	struct sip_wait *found = NULL;
+	list_for_each (it, &w->waits)
+		if (!found && addr_equal(&container_of(it, struct sip_wait, node)->remote, &h.remote))
+			found = container_of(it, struct sip_wait, node);
+	if (!found)
+		return false;
+	sip_wait_forget(found);
+	found->failed(found, ECONNREFUSED, "connection refused");
 	timers_run(w->timers, w->now);
+	return true;
 }
 
 /* ---- the policy ---- */

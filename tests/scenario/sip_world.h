@@ -90,4 +90,4 @@ unsigned sent_count(const struct sent *s, const char *what); /* how often it sta
 /* The value of the nth header of this name (from 0), into a static buffer; "" if there is none. */
 const char *sent_value(const struct sent *s, enum sip_header id, unsigned nth);
 void answer_lookup(struct world *w, unsigned i, bool known);
-void fail_sends_to(struct world *w, const char *to); /* later: the struct sip_waits of it fail */
+bool fail_sends_to(struct world *w, const char *to); /* later: the oldest struct sip_wait there fails; false: none */

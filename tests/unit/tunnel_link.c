@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tunnel from end to end in one process: server, agent, and a line between them that is cut, or falls silent, in
+ * mid-transfer. Every byte is compared.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+#include "tests/unit/tunnel_world.h"
+
+static void say(int fd, const void *p, size_t n)
+{
+	const uint8_t *at = p;
+
+	while (n) {
+		ssize_t r = send(fd, at, n, MSG_NOSIGNAL);
+
+		if (r <= 0)
+			fail_msg("send: %s", strerror(errno));
+		at += r;
+		n -= (size_t)r;
+	}
+}
+
+static void ask_download(int fd, uint32_t n)
+{
+	uint8_t ask[5] = { 'D' };
+
+	memcpy(ask + 1, &n, 4);
+	say(fd, ask, sizeof(ask));
+}
+
+/* Reads n bytes of the pattern, from offset on. */
+static void compare(int fd, uint64_t offset, size_t n)
+{
+	uint8_t buf[65536];
+
+	while (n) {
+		ssize_t r = recv(fd, buf, MIN(n, sizeof(buf)), 0);
+
+		if (r <= 0)
+			fail_msg("%zu bytes are missing: %s", n, r ? strerror(errno) : "end");
+		for (ssize_t i = 0; i < r; i++)
+			if (buf[i] != world_byte(offset + (uint64_t)i))
+				fail_msg("byte %llu is wrong",
+					 (unsigned long long)(offset + (uint64_t)i));
+		offset += (uint64_t)r;
+		n -= (size_t)r;
+	}
+}
+
+static void expect_end(int fd)
+{
+	char c;
+
+	assert_int_equal(recv(fd, &c, 1, 0), 0);
+}
+
+static void bytes_come_back_and_both_ends_end(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ 0 });
+	int fd = world_client(w);
+	char back[6] = "";
+
+	(void)state;
+	say(fd, "Ehello", 6);
+	assert_int_equal(recv(fd, back, 5, MSG_WAITALL), 5);
+	assert_string_equal(back, "hello");
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	expect_end(fd);
+	close(fd);
+	world_free(w);
+}
+
+static void one_way_ends_and_the_other_goes_on(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ 0 });
+	int fd = world_client(w);
+	static const uint8_t zeroes[100000];
+
+	(void)state;
+	say(fd, "H", 1);
+	expect_end(fd); /* the target has said its last; we go on */
+	say(fd, zeroes, sizeof(zeroes));
+	close(fd);
+	for (unsigned i = 0; i < 2000 && world_read(w) != sizeof(zeroes); i++)
+		(void)poll(NULL, 0, 5);
+	assert_int_equal(world_read(w), sizeof(zeroes));
+	world_free(w);
+}
+
+static void a_reset_is_passed_on_as_a_reset(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ 0 });
+	const struct linger now = { .l_onoff = 1 };
+	int fd = world_client(w);
+	char c;
+
+	(void)state;
+	say(fd, "R", 1);
+	assert_int_equal(recv(fd, &c, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	close(fd);
+	fd = world_client(w);
+	say(fd, "H", 1);
+	expect_end(fd);
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+	for (unsigned i = 0; i < 2000 && world_read(w) != UINT64_MAX; i++)
+		(void)poll(NULL, 0, 5);
+	assert_true(world_read(w) == UINT64_MAX); /* the target saw a reset, too */
+	world_free(w);
+}
+
+/* Cuts one connection of the line after the other while the test reads. */
+struct cutter {
+	struct world *w;
+	pthread_t thread;
+	bool all;
+	_Atomic bool stop;
+	unsigned cuts;
+};
+
+static void *cutter_main(void *arg)
+{
+	struct cutter *c = arg;
+
+	while (!c->stop) {
+		(void)poll(NULL, 0, c->all ? 400 : 60);
+		if (c->all)
+			world_cut_all(c->w);
+		else
+			world_cut_one(c->w, c->cuts * 7);
+		c->cuts++;
+	}
+	return NULL;
+}
+
+static void begin_cutting(struct cutter *c, struct world *w, bool all)
+{
+	*c = (struct cutter){ .w = w, .all = all };
+	assert_int_equal(pthread_create(&c->thread, NULL, cutter_main, c), 0);
+}
+
+static void end_cutting(struct cutter *c)
+{
+	c->stop = true;
+	pthread_join(c->thread, NULL);
+	assert_true(c->cuts > 2);
+}
+
+static void a_download_survives_carriers_that_are_killed(void **state)
+{
+	enum { N = 40 << 20 };
+	struct world *w = world_new(&(struct world_options){ .workers = 2 });
+	struct cutter c;
+	int fd = world_client(w);
+
+	(void)state;
+	ask_download(fd, N);
+	compare(fd, 0, 1000);
+	begin_cutting(&c, w, false);
+	compare(fd, 1000, N - 1000);
+	end_cutting(&c);
+	expect_end(fd);
+	close(fd);
+	assert_int_equal(world_ended(w, true), 0);
+	world_free(w);
+}
+
+static void an_upload_survives_the_loss_of_everything(void **state)
+{
+	enum { N = 24 << 20 };
+	struct world *w = world_new(&(struct world_options){ 0 });
+	uint8_t *all = malloc(N);
+	uint32_t answer[2], sum = 0;
+	struct cutter c;
+	int fd = world_client(w);
+
+	(void)state;
+	assert_non_null(all);
+	for (uint32_t i = 0; i < N; i++) {
+		all[i] = world_byte(i);
+		sum = sum * 31 + all[i];
+	}
+	say(fd, "U", 1);
+	begin_cutting(&c, w, true);
+	for (unsigned i = 0; i < 24; i++) {
+		say(fd, all + (i << 20), 1 << 20);
+		(void)poll(NULL, 0, 40);
+	}
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	assert_int_equal(recv(fd, answer, sizeof(answer), MSG_WAITALL), sizeof(answer));
+	end_cutting(&c);
+	assert_int_equal(answer[0], N);
+	assert_int_equal(answer[1], sum);
+	close(fd);
+	free(all);
+	assert_int_equal(world_ended(w, true), 0);
+	world_free(w);
+}
+
+static void connections_that_a_nat_forgets_are_found_within_seconds(void **state)
+{
+	enum { N = 24 << 20 };
+	struct world *w = world_new(&(struct world_options){ 0 });
+	int fd = world_client(w), other;
+	struct timespec begin, end;
+	char back[4] = "";
+
+	(void)state;
+	ask_download(fd, N);
+	compare(fd, 0, 1000);
+	world_freeze(w);
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	other = world_client(w); /* is given a carrier that is dead, too */
+	say(other, "Eyes", 4);
+	compare(fd, 1000, N - 1000);
+	expect_end(fd);
+	assert_int_equal(recv(other, back, 3, MSG_WAITALL), 3);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	assert_true(end.tv_sec - begin.tv_sec < 25);
+	assert_int_equal(world_ended(w, true), 0);
+	close(other);
+	close(fd);
+	world_free(w);
+}
+
+static void who_does_not_read_stops_the_target(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .window = 1 << 20 });
+	int fd = world_client(w), other;
+	uint64_t last = 0;
+	char back[4] = "";
+
+	(void)state;
+	say(fd, "S", 1);
+	for (unsigned same = 0, i = 0; same < 40 && i < 4000; i++) {
+		(void)poll(NULL, 0, 10);
+		same = world_sent(w) == last && last ? same + 1 : 0;
+		last = world_sent(w);
+	}
+	assert_true(last < 40 << 20); /* sockets' buffers on the way, and a window */
+	other = world_client(w);      /* and does not stop the others */
+	say(other, "Eyes", 4);
+	assert_int_equal(recv(other, back, 3, MSG_WAITALL), 3);
+	close(other);
+	close(fd);
+	world_free(w);
+}
+
+static void a_browser_opens_thirty_at_once(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .workers = 2 });
+	int fds[30];
+
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < 30; i++) {
+			fds[i] = world_client(w);
+			ask_download(fds[i], 20000 + i);
+		}
+		for (unsigned i = 0; i < 30; i++) {
+			compare(fds[i], 0, 20000 + i);
+			expect_end(fds[i]);
+			close(fds[i]);
+		}
+	}
+	world_free(w);
+}
+
+static bool is_up_again(struct world *w)
+{
+	return world_ups(w) >= 2;
+}
+
+static void a_restarted_agent_gets_its_link_back(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ 0 });
+	uint16_t port = world_port(w);
+	int fd = world_client(w);
+	char c;
+
+	(void)state;
+	say(fd, "E", 1);
+	world_agent_restart(w);
+	world_wait(w, is_up_again, "the agent is welcome again");
+	assert_true(recv(fd, &c, 1, 0) <= 0); /* its data connections have ended */
+	close(fd);
+	assert_int_equal(world_port(w), port);
+	fd = world_client(w);
+	say(fd, "Ea", 2);
+	assert_int_equal(recv(fd, &c, 1, 0), 1);
+	close(fd);
+	world_free(w);
+}
+
+static void who_never_comes_back_is_given_up(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .resume_ms = 300 });
+	int fd = world_client(w);
+	char c;
+
+	(void)state;
+	say(fd, "Ea", 2);
+	assert_int_equal(recv(fd, &c, 1, 0), 1);
+	world_silence(w, true);
+	world_cut_all(w);
+	assert_int_equal(recv(fd, &c, 1, 0), -1); /* a reset: bytes may be missing */
+	close(fd);
+	world_free(w);
+}
+
+static void datagrams_go_there_and_back(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .udp = true });
+	struct pollfd p = { .fd = world_client(w), .events = POLLIN };
+	char out[1400], back[1500];
+	unsigned got = 0;
+
+	(void)state;
+	memset(out, 'x', sizeof(out));
+	for (unsigned i = 0; i < 100 && got < 10; i++) { /* those before the carrier is ready may be lost */
+		out[0] = (char)i;
+		assert_int_equal(send(p.fd, out, sizeof(out), 0), sizeof(out));
+		if (poll(&p, 1, 200) == 1 && recv(p.fd, back, sizeof(back), 0) == sizeof(out)) {
+			assert_memory_equal(back + 1, out + 1, sizeof(out) - 1);
+			got++;
+		}
+	}
+	assert_int_equal(got, 10);
+	close(p.fd);
+	world_free(w);
+}
+
+static void garbage_from_a_port_scanner_is_counted(void **state)
+{
+	static const char *const things[] = { "GET / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n",
+					      "\x16\x03\x01zzzzzzzzzzzzzzzzzzzz", "sTpl" };
+	struct world *w = world_new(&(struct world_options){ 0 });
+	struct metrics *m = tunnel_server_metrics(world_server(w));
+	int64_t n = 0;
+
+	(void)state;
+	(void)world_port(w);
+	for (size_t i = 0; i < ARRAY_LEN(things); i++) {
+		struct addr to = addr_v4(0x7f000001, world_server_port(w));
+		const struct timeval limit = { .tv_sec = 20 };
+		int fd = socket(AF_INET, SOCK_STREAM, 0);
+		char c[64];
+
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+		assert_int_equal(connect(fd, &to.sa, addr_len(&to)), 0);
+		assert_int_equal(send(fd, things[i], strlen(things[i]), MSG_NOSIGNAL),
+				 strlen(things[i]));
+		while (recv(fd, c, sizeof(c), 0) > 0)
+			; /* an alert, or nothing; and the end */
+		assert_true(errno != EAGAIN);
+		close(fd);
+	}
+	for (unsigned i = 0; i < 400 && n < (int64_t)ARRAY_LEN(things); i++) {
+		n = metric_sum(m, 1 /* stile_tunnel_arrived_total */, 3) + metric_sum(m, 1, 4) +
+		    metric_sum(m, 1, 5) + metric_sum(m, 1, 6);
+		(void)poll(NULL, 0, 5);
+	}
+	assert_int_equal(n, ARRAY_LEN(things));
+	world_free(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(bytes_come_back_and_both_ends_end),
+		cmocka_unit_test(one_way_ends_and_the_other_goes_on),
+		cmocka_unit_test(a_reset_is_passed_on_as_a_reset),
+		cmocka_unit_test(a_download_survives_carriers_that_are_killed),
+		cmocka_unit_test(an_upload_survives_the_loss_of_everything),
+		cmocka_unit_test(connections_that_a_nat_forgets_are_found_within_seconds),
+		cmocka_unit_test(who_does_not_read_stops_the_target),
+		cmocka_unit_test(a_browser_opens_thirty_at_once),
+		cmocka_unit_test(a_restarted_agent_gets_its_link_back),
+		cmocka_unit_test(who_never_comes_back_is_given_up),
+		cmocka_unit_test(datagrams_go_there_and_back),
+		cmocka_unit_test(garbage_from_a_port_scanner_is_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

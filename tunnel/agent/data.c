@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Data connections at the agent. The server opens them; the owner looks whether the target is allowed, resolves its name,
+ * connects, and answers. Bytes that came with OPEN wait meanwhile, within the window.
+ *
+ * An OPEN of a data connection that is here already means that the server has not heard of us on the first carrier: it is
+ * answered by RESUME, so that nothing is connected twice.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include "tunnel/agent/agent_priv.h"
+
+static void nobody_owns(struct data_conn *d, const struct data_end *e, void *arg)
+{
+	(void)e;
+	(void)arg;
+	data_conn_free(d);
+}
+
+static const struct data_ops ownerless = { .on_end = nobody_owns };
+
+static struct data_conn *find(struct data_host *h, uint64_t stream)
+{
+	list_for_each (it, &h->conns) {
+		struct data_conn *d = list_entry(it, struct data_conn, node);
+
+		if (d->open.stream == stream)
+			return d;
+	}
+	return NULL;
+}
+
+static int again(struct carrier *c, struct data_conn *d)
+{
+	struct carrier *old = d->carrier;
+	const struct wire_ended over = { .stream = d->open.stream, .reason = WIRE_R_UNKNOWN_STREAM };
+
+	if (d->state == DATA_ENDED) {
+		(void)frame_conn_send(c->conn, WIRE_RESET, &over);
+		carrier_release(c);
+		return 0;
+	}
+	if (old) {
+		old->data = NULL;
+		d->carrier = NULL;
+		carrier_free(old);
+	}
+	carrier_attach(c, d);
+	d->hold = true;
+	return frame_conn_send(c->conn, WIRE_RESUME,
+			       &(struct wire_resume){ d->open.stream, d->rx.received });
+}
+
+int agent_on_open(struct carrier *c, const struct wire_open *m)
+{
+	struct agent *a = agent_of(c->host);
+	struct data_conn *d = find(c->host, m->stream);
+	const struct wire_ended no = { .stream = m->stream, .reason = WIRE_R_MEMORY };
+	struct wire_ack ack;
+
+	if (d)
+		return again(c, d);
+	if (data_conn_new(&a->data, m, -1, &d) < 0) {
+		(void)frame_conn_send(c->conn, WIRE_RESET, &no);
+		carrier_release(c);
+		return 0;
+	}
+	d->ops = &ownerless;
+	carrier_attach(c, d);
+	ack = replay_rx_ack(&d->rx);
+	(void)frame_conn_send(c->conn, WIRE_ACK, &ack); /* the server knows now that OPEN has arrived */
+	a->o.ops->on_open(a, d, m, a->o.arg);
+	return 0;
+}
+
+void agent_say_opened(struct data_conn *d)
+{
+	if (d->opened_known && d->carrier && !d->hold)
+		(void)frame_conn_send(d->carrier->conn, WIRE_OPENED, &d->opened);
+}
+
+void data_conn_own(struct data_conn *d, const struct data_ops *ops, void *arg)
+{
+	d->ops = ops;
+	d->arg = arg;
+}
+
+void agent_data_dialled(struct data_conn *d, int fd, const struct addr *target, const struct addr *local)
+{
+	if (d->state == DATA_ENDED) {
+		close(fd);
+		return;
+	}
+	d->opened = (struct wire_opened){ .target = *target, .local = *local };
+	d->opened_known = true;
+	agent_say_opened(d);
+	if (data_conn_set_fd(d, fd) < 0)
+		data_conn_end(d, &(struct data_end){ .reason = WIRE_R_MEMORY });
+}
+
+void agent_data_refuse(struct data_conn *d, enum wire_reason reason, const char *text)
+{
+	data_conn_end(d, &(struct data_end){ .reason = reason, .text = text });
+}
+
+void agent_data_each(struct agent *a, void (*fn)(struct data_conn *d, void *arg), void *arg)
+{
+	list_for_each_safe (it, &a->data.conns)
+		fn(list_entry(it, struct data_conn, node), arg);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A UDP flow: datagrams in frames of a carrier of its own. Nothing is kept: while there is no carrier, or it is behind,
+ * they are dropped and counted, as a network would. At the server the owner has the socket; at the agent it is a connected
+ * one of ours.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include "tunnel/link/data_priv.h"
+
+enum { DATAGRAM_MAX = 65507, READS = 32 };
+
+static void send_datagram(struct data_conn *d, enum data_way w, const uint8_t *p, size_t n)
+{
+	uint8_t frame[WIRE_HEAD + WIRE_PAYLOAD_MAX];
+
+	if (n > WIRE_DATA_MAX || !d->carrier || d->hold || d->state == DATA_ENDED) {
+		d->dropped++;
+		return;
+	}
+	wire_data_head(frame, WIRE_DATAGRAM, n);
+	memcpy(frame + WIRE_HEAD, p, n);
+	if (frame_conn_data(d->carrier->conn, frame, WIRE_HEAD + n) < 0) {
+		d->dropped++;
+		return;
+	}
+	d->datagrams[w]++;
+	data_pump_count(d, w, p, n);
+}
+
+void data_conn_datagram(struct data_conn *d, const uint8_t *p, size_t n)
+{
+	send_datagram(d, d->in, p, n);
+}
+
+int data_flow_heard(struct data_conn *d, const struct wire_bytes *b)
+{
+	if (d->host->server) {
+		d->datagrams[d->out]++;
+		data_pump_count(d, d->out, b->p, b->n);
+		if (d->ops->on_datagram)
+			d->ops->on_datagram(d, b->p, b->n, d->arg);
+		return 0;
+	}
+	if (d->fd < 0 || send(d->fd, b->p, b->n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+		d->dropped++;
+		return 0;
+	}
+	d->datagrams[d->out]++;
+	data_pump_count(d, d->out, b->p, b->n);
+	return 0;
+}
+
+void data_flow_readable(struct data_conn *d)
+{
+	static _Thread_local uint8_t buf[DATAGRAM_MAX];
+
+	for (int i = 0; i < READS && d->fd >= 0; i++) {
+		ssize_t r = recv(d->fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+		if (r < 0 && errno == EAGAIN)
+			return;
+		if (r < 0)
+			continue; /* ICMP: nobody listens there just now; the next datagram may find somebody */
+		send_datagram(d, d->in, buf, (size_t)r);
+	}
+}

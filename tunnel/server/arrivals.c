@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who says HELLO, seen from the main thread: arrivals wait for the registry's answer, and the directory knows the one link
+ * of each identity, so that an agent which comes back finds its own, in whichever worker it was accepted.
+ *
+ * A copied key: when another process (instance) comes with the key of a link that is up, that link is asked to
+ * answer a PING within three seconds. If it does, the newcomer is refused and both are shown; if not, it was the
+ * dead past of the same agent, and the newcomer takes its place.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "tunnel/server/server_priv.h"
+
+enum { PROBE_MS = 3000, IN_USE_RETRY_S = 60 };
+
+struct tunnel_arrival {
+	struct list node; /* in server->arrivals */
+	struct tunnel_server *server;
+	uint64_t id; /* of the stranger */
+	struct tunnel_arrival_info info;
+	void *state;
+	struct order *admit; /* waits for the answer to a probe; its worker's */
+	struct timer probe;
+	uint8_t hello[]; /* the payload that info.hello points into */
+};
+
+/* ---- mail ---- */
+
+static void deliver_note(struct mail *m, struct loop *l)
+{
+	struct note *n = container_of(m, struct note, mail);
+
+	(void)l;
+	arrivals_hear(n);
+	free(n);
+}
+
+static void drop_note(struct mail *m)
+{
+	free(container_of(m, struct note, mail));
+}
+
+struct note *note_new(struct tunnel_server *s, enum note_kind kind, uint64_t id, size_t payload)
+{
+	struct note *n = calloc(1, sizeof(*n) + payload);
+
+	if (!n)
+		return NULL;
+	n->mail = (struct mail){ .deliver = deliver_note, .drop = drop_note };
+	n->server = s;
+	n->kind = kind;
+	n->id = id;
+	n->n = payload;
+	return n;
+}
+
+void note_post(struct note *n)
+{
+	loop_post(n->server->loop, &n->mail);
+}
+
+static void deliver_order(struct mail *m, struct loop *l)
+{
+	struct order *o = container_of(m, struct order, mail);
+
+	(void)l;
+	if (o->kind == ORDER_PROBE || o->kind == ORDER_END)
+		link_obey(o->worker, o);
+	else
+		stranger_obey(o->worker, o);
+	free(o);
+}
+
+static void drop_order(struct mail *m)
+{
+	free(container_of(m, struct order, mail));
+}
+
+struct order *order_new(struct tunnel_worker *w, enum order_kind kind, unsigned type, const void *msg)
+{
+	uint8_t frame[WIRE_HEAD + WIRE_EARLY_MAX];
+	struct wr b = wr_init(frame, sizeof(frame));
+	struct order *o;
+
+	if (type)
+		wire_write(&b, type, msg);
+	o = b.failed ? NULL : calloc(1, sizeof(*o) + wr_len(&b));
+	if (!o)
+		return NULL;
+	o->mail = (struct mail){ .deliver = deliver_order, .drop = drop_order };
+	o->worker = w;
+	o->kind = kind;
+	o->n = wr_len(&b);
+	memcpy(o->frame, frame, o->n);
+	return o;
+}
+
+void order_post(struct order *o)
+{
+	loop_post(o->worker->loop, &o->mail);
+}
+
+/* ---- the directory ---- */
+
+static struct directory_entry *entry_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN])
+{
+	list_for_each (it, &s->directory) {
+		struct directory_entry *e = list_entry(it, struct directory_entry, node);
+
+		if (memcmp(e->identity, identity, WIRE_PIN) == 0)
+			return e;
+	}
+	return NULL;
+}
+
+static void on_link_over(struct tunnel_server *s, const struct note *n)
+{
+	list_for_each_safe (it, &s->directory) {
+		struct directory_entry *e = list_entry(it, struct directory_entry, node);
+
+		if (e->link != n->id || e->admission != n->admission)
+			continue; /* another admission is under way to it: it will be made anew */
+		list_unlink(&e->node);
+		free(e);
+		return;
+	}
+}
+
+/* ---- arrivals ---- */
+
+static struct tunnel_arrival *find(struct tunnel_server *s, uint64_t id)
+{
+	list_for_each (it, &s->arrivals) {
+		struct tunnel_arrival *a = list_entry(it, struct tunnel_arrival, node);
+
+		if (a->id == id)
+			return a;
+	}
+	return NULL;
+}
+
+static void arrival_free(struct tunnel_arrival *a)
+{
+	timer_stop(&a->probe);
+	list_unlink(&a->node);
+	free(a->admit);
+	free(a);
+}
+
+void arrivals_free(struct tunnel_server *s)
+{
+	while (!list_empty(&s->arrivals))
+		arrival_free(list_entry(s->arrivals.next, struct tunnel_arrival, node));
+	while (!list_empty(&s->directory)) {
+		struct directory_entry *e = list_entry(s->directory.next, struct directory_entry, node);
+
+		list_unlink(&e->node);
+		free(e);
+	}
+}
+
+static struct tunnel_worker *worker_of(const struct tunnel_arrival *a)
+{
+	return tunnel_server_worker(a->server, tunnel_worker_of(a->id));
+}
+
+static void send_order(struct tunnel_arrival *a, struct order *o)
+{
+	o->stranger = a->id;
+	order_post(o);
+}
+
+static void send_admit(struct tunnel_arrival *a, struct directory_entry *e)
+{
+	struct order *o = steal_ptr(&a->admit);
+
+	memcpy(e->instance, a->info.hello.instance.p, WIRE_INSTANCE);
+	e->admission = ++a->server->last_admission;
+	o->link = e->link;
+	o->admission = e->admission;
+	send_order(a, o);
+	arrival_free(a);
+}
+
+static void refuse_copy(struct tunnel_arrival *a, const struct tunnel_link_info *first)
+{
+	char peer[ADDR_STRLEN], text[200];
+
+	if (a->server->o.copied_key)
+		a->server->o.copied_key(first, &a->info, a->server->o.arg);
+	(void)snprintf(text, sizeof(text),
+		       "another process uses the same key, from %s; give each agent a key of its own",
+		       addr_print_ip(&first->peer, peer));
+	tunnel_arrival_refuse(a, WIRE_R_IN_USE, text, IN_USE_RETRY_S);
+}
+
+static void on_probed(struct tunnel_arrival *a, const struct note *n)
+{
+	struct directory_entry *e;
+
+	if (!a->admit)
+		return;
+	timer_stop(&a->probe);
+	if (n && n->alive) {
+		refuse_copy(a, &n->link);
+		return;
+	}
+	e = entry_of(a->server, a->info.identity);
+	if (e)
+		send_admit(a, e);
+	else
+		tunnel_arrival_refuse(a, WIRE_R_IN_USE, "",
+				      1); /* it ended meanwhile; the next try makes another one */
+}
+
+static void on_probe_timer(struct timer *t, uint64_t now)
+{
+	(void)now;
+	on_probed(container_of(t, struct tunnel_arrival, probe), NULL);
+}
+
+static int probe(struct tunnel_arrival *a, const struct directory_entry *e)
+{
+	struct order *o = order_new(tunnel_server_worker(a->server, tunnel_worker_of(e->link)),
+				    ORDER_PROBE, 0, NULL);
+
+	if (!o)
+		return -ENOMEM;
+	o->link = e->link;
+	loop_timer_set(a->server->loop, &a->probe, PROBE_MS);
+	send_order(a, o);
+	return 0;
+}
+
+static struct directory_entry *entry_new(struct tunnel_arrival *a)
+{
+	struct tunnel_server *s = a->server;
+	struct directory_entry *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return NULL;
+	memcpy(e->identity, a->info.identity, WIRE_PIN);
+	s->session_base += 0x100;
+	e->link = s->session_base | tunnel_worker_of(a->id);
+	list_append(&s->directory, &e->node);
+	return e;
+}
+
+void tunnel_arrival_admit(struct tunnel_arrival *a, const struct tunnel_admission *ad)
+{
+	struct directory_entry *e = entry_of(a->server, a->info.identity);
+	struct wire_welcome w = ad->welcome;
+	bool same = e && memcmp(e->instance, a->info.hello.instance.p, WIRE_INSTANCE) == 0;
+
+	w.version = WIRE_VERSION;
+	w.name = text_of(ad->name);
+	free(a->admit);
+	a->admit = order_new(worker_of(a), ORDER_ADMIT, WIRE_WELCOME, &w);
+	if (a->admit && e && !same && probe(a, e) == 0)
+		return;
+	if (a->admit && !e)
+		e = entry_new(a);
+	if (a->admit && e)
+		send_admit(a, e);
+	else
+		tunnel_arrival_refuse(a, WIRE_R_MEMORY, "", 0);
+}
+
+void tunnel_arrival_refuse(struct tunnel_arrival *a, enum wire_reason reason, const char *text,
+			   uint32_t retry_after_s)
+{
+	const struct wire_refused m = { .reason = (uint8_t)reason,
+					.text = text_of(text),
+					.retry_after = retry_after_s };
+	const struct wire_refused bare = { .reason = (uint8_t)reason, .retry_after = retry_after_s };
+	struct order *o = order_new(worker_of(a), ORDER_REFUSE, WIRE_REFUSED, &m);
+
+	if (!o)
+		o = order_new(worker_of(a), ORDER_REFUSE, WIRE_REFUSED, &bare);
+	if (o) {
+		o->reason = reason;
+		send_order(a, o);
+	}
+	arrival_free(a);
+}
+
+int tunnel_arrival_send(struct tunnel_arrival *a, unsigned type, const void *msg)
+{
+	struct order *o = order_new(worker_of(a), ORDER_SEND, type, msg);
+
+	if (!o)
+		return -EINVAL;
+	send_order(a, o);
+	return 0;
+}
+
+const struct tunnel_arrival_info *tunnel_arrival_info(const struct tunnel_arrival *a)
+{
+	return &a->info;
+}
+
+void *tunnel_arrival_state(const struct tunnel_arrival *a)
+{
+	return a->state;
+}
+
+void tunnel_arrival_set_state(struct tunnel_arrival *a, void *state)
+{
+	a->state = state;
+}
+
+/* ---- what workers say ---- */
+
+static void on_arrived(struct tunnel_server *s, const struct note *n)
+{
+	struct tunnel_arrival *a = calloc(1, sizeof(*a) + n->n);
+	union wire_msg m;
+
+	if (!a)
+		return; /* it is turned away when its time is over */
+	a->server = s;
+	a->id = n->id;
+	a->info = n->info;
+	memcpy(a->hello, n->payload, n->n);
+	(void)wire_parse(WIRE_HELLO, a->hello, n->n, &m);
+	a->info.hello = m.hello;
+	a->probe.fire = on_probe_timer;
+	list_append(&s->arrivals, &a->node);
+	s->o.arrived(a, s->o.arg);
+}
+
+void arrivals_hear(struct note *n)
+{
+	struct tunnel_server *s = n->server;
+	struct tunnel_arrival *a =
+		n->kind == NOTE_ARRIVED || n->kind == NOTE_LINK_OVER ? NULL : find(s, n->id);
+	union wire_msg m;
+
+	switch (n->kind) {
+	case NOTE_ARRIVED: on_arrived(s, n); break;
+	case NOTE_FRAME:
+		if (a && wire_parse(n->type, n->payload, n->n, &m) == WIRE_OK && s->o.arrival_frame)
+			s->o.arrival_frame(a, n->type, &m, s->o.arg);
+		break;
+	case NOTE_GONE:
+		if (!a)
+			break;
+		if (s->o.arrival_gone && !a->admit)
+			s->o.arrival_gone(a, n->why, s->o.arg);
+		arrival_free(a);
+		break;
+	case NOTE_LINK_OVER: on_link_over(s, n); break;
+	case NOTE_PROBED:
+		if (a)
+			on_probed(a, n);
+		break;
+	}
+}
+
+void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
+				enum wire_reason reason, const char *text)
+{
+	const struct wire_refused m = { .reason = (uint8_t)reason, .text = text_of(text) };
+
+	for (unsigned i = 0; s->started && i < s->n_workers; i++) {
+		struct order *o = order_new(tunnel_server_worker(s, i), ORDER_END, WIRE_REFUSED, &m);
+
+		if (!o)
+			continue;
+		memcpy(o->identity, identity, WIRE_PIN);
+		o->reason = reason;
+		order_post(o);
+	}
+}

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A link in its worker: its control connection comes, is lost, comes again, and one day does not. What belongs to it
+ * (carriers.c) outlives the control connection by resume_ms.
+ *
+ * Timers: pulse, once a second while the control connection is up (keep-alive, the pool of carriers); end, which runs from
+ * the loss of the control connection and, when the link is over, until its data connections have told their owner.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "tunnel/log_msgs.h"
+#include "tunnel/server/server_priv.h"
+
+enum { PULSE_MS = 1000, OVER_MS = 20, OVER_TRIES = 500 };
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static uint32_t spread(const struct tunnel_link *l)
+{
+	return (uint32_t)((l->i.id >> 8) * 2654435761u);
+}
+
+/* ---- its end ---- */
+
+static void tell_main_over(struct tunnel_link *l)
+{
+	struct note *n = note_new(l->worker->server, NOTE_LINK_OVER, l->i.id, 0);
+
+	if (!n)
+		return; /* the directory keeps an entry, which the next arrival of this agent finds again */
+	n->admission = l->admission;
+	note_post(n);
+}
+
+static void link_free(struct tunnel_link *l)
+{
+	timer_stop(&l->pulse);
+	timer_stop(&l->end);
+	frame_conn_free(l->control);
+	link_close_carriers(l);
+	data_host_deinit(&l->host);
+	list_unlink(&l->node);
+	free(l);
+}
+
+static void over(struct tunnel_link *l)
+{
+	l->over = true;
+	data_host_end_all(&l->host, WIRE_R_SESSION, "the agent did not come back in time");
+	if (!list_empty(&l->host.conns) && ++l->over_tries < OVER_TRIES) {
+		loop_timer_set(l->worker->loop, &l->end, OVER_MS); /* their owner is told first */
+		return;
+	}
+	log_emit(&MSG_TUNNEL_LINK_OVER, LF_STR("agent", l->i.name), LF_U64("link", l->i.id),
+		 LF_STR("reason", l->i.why));
+	if (l->worker->server->o.link_ops->over)
+		l->worker->server->o.link_ops->over(l, l->worker->server->o.arg);
+	tell_main_over(l);
+	link_free(l);
+}
+
+static void on_end(struct timer *t, uint64_t now)
+{
+	(void)now;
+	over(container_of(t, struct tunnel_link, end));
+}
+
+/* The owner hears of it now, whatever its loop would have told later. */
+static void stop(struct tunnel_link *l)
+{
+	list_for_each_safe (it, &l->host.conns) {
+		struct data_conn *d = list_entry(it, struct data_conn, node);
+
+		data_conn_end(d, &(struct data_end){ .reason = WIRE_R_STOPPING });
+		timer_stop(&d->deadline);
+		d->ops->on_end(d, &d->end, d->arg);
+	}
+	if (l->worker->server->o.link_ops->over)
+		l->worker->server->o.link_ops->over(l, l->worker->server->o.arg);
+	link_free(l);
+}
+
+void link_stop_all(struct tunnel_worker *w)
+{
+	while (!list_empty(&w->links))
+		stop(list_entry(w->links.next, struct tunnel_link, node));
+}
+
+/* ---- up and down ---- */
+
+static void answer_probe(struct tunnel_link *l, bool alive)
+{
+	struct note *n = l->probing ? note_new(l->worker->server, NOTE_PROBED, l->probing, 0) : NULL;
+
+	l->probing = 0;
+	if (!n)
+		return;
+	n->alive = alive;
+	n->link = l->i;
+	note_post(n);
+}
+
+static void down(struct tunnel_link *l, enum wire_reason reason, const char *why)
+{
+	struct tunnel_worker *w = l->worker;
+
+	if (!l->i.up)
+		return;
+	l->i.up = false;
+	l->i.since = worker_unix_ms();
+	(void)snprintf(l->i.why, sizeof(l->i.why), "%s", why);
+	timer_stop(&l->pulse);
+	worker_count(w, TUNNEL_M_LINKS, 0, -1);
+	worker_count(w, TUNNEL_M_LOST, 0, 1);
+	log_emit(&MSG_TUNNEL_LINK_DOWN, LF_STR("agent", l->i.name), LF_ADDR("address", &l->i.peer),
+		 LF_STR("reason", why));
+	answer_probe(l, false);
+	if (w->server->o.link_ops->down)
+		w->server->o.link_ops->down(l, reason, why, w->server->o.arg);
+	if (!timer_is_set(&l->end))
+		loop_timer_set(w->loop, &l->end, w->resume_ms);
+}
+
+static void on_closed(struct frame_conn *c, int err, const char *why, void *arg)
+{
+	struct tunnel_link *l = arg;
+
+	(void)err;
+	l->control = frame_conn_free(c);
+	down(l, err == ETIMEDOUT ? WIRE_R_TIMEOUT : WIRE_R_NONE, why);
+}
+
+static void ping(struct tunnel_link *l, uint64_t now)
+{
+	const struct wire_ping p = { keepalive_asked(&l->keep, now, now_us(), spread(l)) };
+
+	(void)frame_conn_send(l->control, WIRE_PING, &p);
+}
+
+static int on_pong(struct tunnel_link *l, uint64_t cookie)
+{
+	if (!keepalive_answered(&l->keep, cookie, now_us()))
+		return -EPROTO;
+	l->i.rtt_us = l->host.rtt_us = l->keep.rtt_us;
+	answer_probe(l, true);
+	return 0;
+}
+
+static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
+{
+	struct tunnel_link *l = arg;
+
+	keepalive_heard(&l->keep, loop_now(l->worker->loop));
+	switch (g->type) {
+	case WIRE_PING: (void)frame_conn_send(c, WIRE_PONG, &g->m.ping); return 0;
+	case WIRE_PONG: return on_pong(l, g->m.ping.cookie);
+	case WIRE_REFUSED: return -ECONNRESET;
+	case WIRE_ENDED: return -EPROTO;
+	default:
+		l->worker->server->o.link_ops->frame(l, g->type, &g->m, l->worker->server->o.arg);
+		return 0;
+	}
+}
+
+static const struct frame_conn_ops control_ops = { .frame = on_frame, .closed = on_closed };
+
+static void on_pulse(struct timer *t, uint64_t now)
+{
+	struct tunnel_link *l = container_of(t, struct tunnel_link, pulse);
+
+	loop_timer_set(l->worker->loop, &l->pulse, PULSE_MS);
+	if (!l->control)
+		return;
+	link_pool(l);
+	switch (keepalive_due(&l->keep, now)) {
+	case KEEPALIVE_PING: ping(l, now); break;
+	case KEEPALIVE_DEAD:
+		frame_conn_give_up(l->control, "the agent does not answer any more");
+		break;
+	case KEEPALIVE_WELL: break;
+	}
+}
+
+/* ---- its beginning ---- */
+
+static void copy_text(char *to, size_t n, struct text t)
+{
+	(void)snprintf(to, n, "%.*s", (int)MIN(t.n, n - 1), t.p ? t.p : "");
+}
+
+static struct tunnel_link *link_new(struct tunnel_worker *w, const struct handover *h)
+{
+	struct tunnel_link *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->worker = w;
+	l->i.id = h->session;
+	memcpy(l->i.identity, h->identity, WIRE_PIN);
+	l->i.begun = worker_unix_ms();
+	list_init(&l->hello);
+	data_host_init(&l->host, w->loop, &server_host_ops, l, &w->chunks);
+	l->host.server = true;
+	l->host.window = w->window;
+	l->host.resume_ms = w->resume_ms;
+	pool_init(&l->pool, loop_now(w->loop));
+	l->pulse.fire = on_pulse;
+	l->end.fire = on_end;
+	list_append(&w->links, &l->node);
+	return l;
+}
+
+struct tunnel_link *tunnel_link_find(struct tunnel_worker *w, uint64_t id)
+{
+	list_for_each (it, &w->links) {
+		struct tunnel_link *l = list_entry(it, struct tunnel_link, node);
+
+		if (l->i.id == id && !l->over)
+			return l;
+	}
+	return NULL;
+}
+
+static void learn(struct tunnel_link *l, const struct handover *h, const struct wire_hello *hello,
+		  const struct wire_welcome *wm)
+{
+	struct tunnel_link_info *i = &l->i;
+
+	copy_text(i->name, sizeof(i->name), wm->name);
+	copy_text(i->program, sizeof(i->program), hello->program);
+	copy_text(i->host, sizeof(i->host), hello->host);
+	memcpy(i->instance, h->instance, WIRE_INSTANCE);
+	i->version = MIN(hello->version, (uint16_t)WIRE_VERSION);
+	i->peer = h->peer;
+	i->local = h->local;
+	i->lan = hello->lan;
+	i->since = worker_unix_ms();
+	i->up = true;
+}
+
+static void welcome(struct tunnel_link *l, const struct handover *h, bool again, bool other_process)
+{
+	struct tunnel_worker *w = l->worker;
+	union wire_msg hello, wm;
+
+	(void)wire_parse(WIRE_HELLO, h->payload, h->hello_n, &hello);
+	(void)wire_parse(WIRE_WELCOME, h->payload + h->hello_n, h->welcome_n, &wm);
+	learn(l, h, &hello.hello, &wm.welcome);
+	if (again)
+		l->i.reconnects++;
+	l->admission = h->admission;
+	timer_stop(&l->end);
+	wm.welcome.version = l->i.version;
+	wm.welcome.session = l->i.id;
+	wm.welcome.observed = h->peer;
+	wm.welcome.window = w->window;
+	wm.welcome.resume_ms = w->resume_ms;
+	keepalive_init(&l->keep, loop_now(w->loop), KEEPALIVE_CONTROL_MS, spread(l));
+	(void)frame_conn_send(l->control, WIRE_WELCOME, &wm.welcome);
+	frame_conn_set_where(l->control, WIRE_IN_CONTROL);
+	worker_count(w, TUNNEL_M_LINKS, 0, 1);
+	ping(l, loop_now(w->loop)); /* the round trip is known from the beginning */
+	l->told_pool = 0;
+	link_pool(l);
+	loop_timer_set(w->loop, &l->pulse, PULSE_MS);
+	log_emit(&MSG_TUNNEL_LINK_UP, LF_STR("agent", l->i.name), LF_ADDR("address", &l->i.peer),
+		 LF_U64("link", l->i.id), LF_BOOL("again", again));
+	if (w->server->o.link_ops->up)
+		w->server->o.link_ops->up(l, again, other_process, w->server->o.arg);
+}
+
+/* The control connection that is there makes way for another one. */
+static void replace(struct tunnel_link *l)
+{
+	const struct wire_refused m = { .reason = WIRE_R_REPLACED };
+
+	if (!l->control)
+		return;
+	(void)frame_conn_send(l->control, WIRE_REFUSED, &m);
+	frame_conn_finish(steal_ptr(&l->control));
+	down(l, WIRE_R_REPLACED, wire_reason_text(WIRE_R_REPLACED));
+}
+
+static void take_control(struct tunnel_worker *w, struct handover *h)
+{
+	struct tunnel_link *l = tunnel_link_find(w, h->session);
+	bool again = l != NULL, other = again && memcmp(l->i.instance, h->instance, WIRE_INSTANCE) != 0;
+	struct frame_conn *c = NULL;
+	int fd = h->fd;
+
+	if (!l)
+		l = link_new(w, h);
+	if (!l)
+		return;
+	h->fd = -1;
+	if (frame_conn_new(w->loop, fd, steal_ptr(&h->ssl), WIRE_TO_SERVER, &c) < 0) {
+		if (!again)
+			link_free(l);
+		return;
+	}
+	frame_conn_set_owner(c, &control_ops, l);
+	replace(l);
+	if (other) {
+		link_close_carriers(l);
+		data_host_end_all(&l->host, WIRE_R_SESSION, "the agent was restarted");
+	}
+	l->control = c;
+	welcome(l, h, again, other);
+}
+
+static void take_carrier(struct tunnel_worker *w, struct handover *h)
+{
+	struct tunnel_link *l = tunnel_link_find(w, h->session);
+	struct wire_welcome wm = { .version = WIRE_VERSION };
+	const struct wire_refused no = { .reason = WIRE_R_SESSION };
+	struct frame_conn *c;
+	int fd = h->fd;
+	bool right = l && memcmp(l->i.identity, h->identity, WIRE_PIN) == 0 &&
+		     memcmp(l->i.instance, h->instance, WIRE_INSTANCE) == 0;
+
+	h->fd = -1;
+	if (frame_conn_new(w->loop, fd, steal_ptr(&h->ssl), WIRE_TO_SERVER, &c) < 0)
+		return;
+	if (!right) {
+		(void)frame_conn_send(c, WIRE_REFUSED, &no);
+		frame_conn_finish(c);
+		return;
+	}
+	(void)frame_conn_send(c, WIRE_WELCOME, &wm);
+	(void)link_add_carrier(l, c, h->purpose);
+}
+
+void link_take(struct tunnel_worker *w, struct handover *h)
+{
+	if (h->purpose == WIRE_PURPOSE_CONTROL)
+		take_control(w, h);
+	else
+		take_carrier(w, h);
+	handover_free(h);
+}
+
+/* ---- what main says ---- */
+
+static void probe(struct tunnel_worker *w, const struct order *o)
+{
+	struct tunnel_link *l = tunnel_link_find(w, o->link);
+	struct note *n;
+
+	if (l && l->control) {
+		l->probing = o->stranger;
+		ping(l, loop_now(w->loop));
+		return;
+	}
+	n = note_new(w->server, NOTE_PROBED, o->stranger, 0);
+	if (n)
+		note_post(n);
+}
+
+void link_obey(struct tunnel_worker *w, const struct order *o)
+{
+	if (o->kind == ORDER_PROBE) {
+		probe(w, o);
+		return;
+	}
+	list_for_each_safe (it, &w->links) {
+		struct tunnel_link *l = list_entry(it, struct tunnel_link, node);
+		union wire_msg m = { 0 };
+
+		if (memcmp(l->i.identity, o->identity, WIRE_PIN) != 0)
+			continue;
+		(void)wire_parse(WIRE_REFUSED, o->frame + WIRE_HEAD, o->n - WIRE_HEAD, &m);
+		tunnel_link_end(l, o->reason, wire_reason_text(o->reason), m.refused.retry_after);
+	}
+}
+
+/* ---- the owner's side ---- */
+
+int tunnel_link_send(struct tunnel_link *l, unsigned type, const void *msg)
+{
+	int r = l->control ? frame_conn_send(l->control, type, msg) : -ENOTCONN;
+
+	return r == -EPIPE ? -ENOTCONN : r;
+}
+
+void tunnel_link_end(struct tunnel_link *l, enum wire_reason reason, const char *text,
+		     uint32_t retry_after_s)
+{
+	const struct wire_refused m = { .reason = (uint8_t)reason,
+					.text = text_of(text),
+					.retry_after = retry_after_s };
+
+	if (l->over)
+		return;
+	if (l->control) {
+		(void)frame_conn_send(l->control, WIRE_REFUSED, &m);
+		frame_conn_finish(steal_ptr(&l->control));
+	}
+	down(l, reason, text && *text ? text : wire_reason_text(reason));
+	l->over = true;
+	loop_timer_set(l->worker->loop, &l->end, 0);
+}
+
+void tunnel_link_drop(struct tunnel_link *l, const char *why)
+{
+	if (!l->control)
+		return;
+	l->control = frame_conn_free(l->control);
+	down(l, WIRE_R_KICKED, why);
+}
+
+uint64_t tunnel_link_id(const struct tunnel_link *l)
+{
+	return l->i.id;
+}
+
+void *tunnel_link_state(const struct tunnel_link *l)
+{
+	return l->state;
+}
+
+void tunnel_link_set_state(struct tunnel_link *l, void *state)
+{
+	l->state = state;
+}
+
+struct tunnel_worker *tunnel_link_worker(const struct tunnel_link *l)
+{
+	return l->worker;
+}
+
+void tunnel_link_info(const struct tunnel_link *l, struct tunnel_link_info *ret_i)
+{
+	*ret_i = l->i;
+	ret_i->carriers = l->host.n_idle + l->host.n_busy + l->n_hello;
+	ret_i->ready = l->host.n_idle;
+	ret_i->wanted = l->told_pool;
+	ret_i->streams = l->host.n_conns;
+	ret_i->detached = l->host.n_detached;
+	ret_i->bytes[0] = l->host.bytes[0];
+	ret_i->bytes[1] = l->host.bytes[1];
+}
+
+void tunnel_worker_each(struct tunnel_worker *w, void (*fn)(struct tunnel_link *l, void *arg), void *arg)
+{
+	list_for_each (it, &w->links)
+		fn(list_entry(it, struct tunnel_link, node), arg);
+}

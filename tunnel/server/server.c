@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tunnel's server, main thread: its workers, its listening sockets (bound once per worker), the
+ * TLS context and what may change while it runs. Who is let in stands in arrivals.c, what the workers
+ * do in worker.c and below.
+ */
+#include "tunnel/server/server.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "common/bytes.h"
+#include "tunnel/server/server_priv.h"
+
+enum {
+	WINDOW = 4 << 20,
+	RESUME_MS = 30 * 1000,
+	STRANGERS = 512,
+	STRANGERS_PER_SOURCE = 32,
+	HELLO_MS = 10 * 1000
+};
+
+/* ---- life ---- */
+
+int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o, struct tunnel_server **ret_s)
+{
+	struct tunnel_server *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->loop = l;
+	s->o = *o;
+	s->o.window = o->window ? o->window : WINDOW;
+	s->o.resume_ms = o->resume_ms ? o->resume_ms : RESUME_MS;
+	s->o.strangers = o->strangers ? o->strangers : STRANGERS;
+	s->o.strangers_per_source = o->strangers_per_source ? o->strangers_per_source
+							    : STRANGERS_PER_SOURCE;
+	s->o.hello_ms = o->hello_ms ? o->hello_ms : HELLO_MS;
+	s->n_workers = MIN(o->workers ? o->workers : workers_default_count(),
+			   (unsigned)SERVER_WORKERS_MAX);
+	list_init(&s->listeners);
+	list_init(&s->arrivals);
+	list_init(&s->directory);
+	r = bytes_random(&s->session_base, sizeof(s->session_base));
+	if (r == 0)
+		r = metrics_new(tunnel_metric_rows, TUNNEL_METRICS, s->n_workers, &s->metrics);
+	s->passes = calloc(s->n_workers, sizeof(*s->passes));
+	if (r == 0 && !s->passes)
+		r = -ENOMEM;
+	if (r < 0) {
+		tunnel_server_free(s);
+		return r;
+	}
+	s->session_base = (s->session_base >> 1) & ~0xffull; /* room to count, and for the worker's number */
+	*ret_s = s;
+	return 0;
+}
+
+static void listener_free(struct tunnel_server *s, struct tunnel_listener *l)
+{
+	for (unsigned i = 0; l->fds && i < s->n_workers; i++)
+		if (l->fds[i] >= 0)
+			close(l->fds[i]);
+	free(l->fds);
+	list_unlink(&l->node);
+	free(l);
+}
+
+struct tunnel_server *tunnel_server_free(struct tunnel_server *s)
+{
+	if (!s)
+		return NULL;
+	if (s->started)
+		workers_stop(&s->workers);
+	while (!list_empty(&s->listeners))
+		listener_free(s, list_entry(s->listeners.next, struct tunnel_listener, node));
+	arrivals_free(s);
+	tls_ctx_unref(s->tls);
+	metrics_free(s->metrics);
+	free(s->passes);
+	free(s);
+	return NULL;
+}
+
+/* ---- listeners ---- */
+
+static void prepare(int fd)
+{
+	/* Accepted sockets inherit it; where the system does not allow it, its own choice stays. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
+}
+
+static int bind_all(struct tunnel_server *s, struct tunnel_listener *l, char *err, size_t err_n)
+{
+	const struct listen_options o = { .reuseport = s->n_workers > 1, .v6only = true };
+	char at[ADDR_STRLEN];
+
+	l->fds = malloc(s->n_workers * sizeof(*l->fds));
+	if (!l->fds) {
+		(void)snprintf(err, err_n, "out of memory");
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < s->n_workers; i++)
+		l->fds[i] = -1;
+	for (unsigned i = 0; i < s->n_workers; i++) {
+		int r = stream_listen_socket(&l->at, &o, &l->fds[i]);
+
+		if (r < 0) {
+			(void)snprintf(err, err_n, "cannot listen on %s: %s",
+				       addr_print(&l->at, at), strerror(-r));
+			return r;
+		}
+		prepare(l->fds[i]);
+		if (addr_port(&l->at) == 0) { /* the others get the port that the first one was given */
+			socklen_t n = sizeof(l->at);
+
+			(void)getsockname(l->fds[i], &l->at.sa, &n);
+		}
+	}
+	return 0;
+}
+
+static int hand_over(struct tunnel_server *s, struct tunnel_listener *l)
+{
+	struct listen_order o = { .what = TUNNEL_LISTEN, .id = l->id, .at = l->at, .fds = l->fds };
+
+	workers_call(&s->workers, worker_obey, &o);
+	free(l->fds);
+	l->fds = NULL;
+	return o.error;
+}
+
+static struct tunnel_listener *find_listener(struct tunnel_server *s, const struct addr *at)
+{
+	list_for_each (it, &s->listeners) {
+		struct tunnel_listener *l = list_entry(it, struct tunnel_listener, node);
+
+		if (addr_equal(&l->at, at))
+			return l;
+	}
+	return NULL;
+}
+
+int tunnel_server_listen(struct tunnel_server *s, const struct addr *at, char *err, size_t err_n)
+{
+	struct tunnel_listener *l;
+	int r;
+
+	if (find_listener(s, at))
+		return 0;
+	l = calloc(1, sizeof(*l));
+	if (!l) {
+		(void)snprintf(err, err_n, "out of memory");
+		return -ENOMEM;
+	}
+	l->at = *at;
+	l->id = ++s->last_listener;
+	list_append(&s->listeners, &l->node);
+	r = bind_all(s, l, err, err_n);
+	if (r < 0) {
+		listener_free(s, l);
+		return r;
+	}
+	if (!s->started)
+		return 0;
+	r = hand_over(s, l);
+	if (r < 0) {
+		(void)snprintf(err, err_n, "%s", strerror(-r));
+		tunnel_server_unlisten(s, at);
+	}
+	return r;
+}
+
+void tunnel_server_unlisten(struct tunnel_server *s, const struct addr *at)
+{
+	struct tunnel_listener *l = find_listener(s, at);
+	struct listen_order o = { .what = TUNNEL_UNLISTEN, .id = l ? l->id : 0 };
+
+	if (!l)
+		return;
+	if (s->started)
+		workers_call(&s->workers, worker_obey, &o);
+	listener_free(s, l);
+}
+
+int tunnel_server_start(struct tunnel_server *s, char *err, size_t err_n)
+{
+	int r = workers_start(&s->workers, s->n_workers, &tunnel_worker_ops, s);
+
+	if (r < 0) {
+		(void)snprintf(err, err_n, "cannot start the tunnel's workers: %s", strerror(-r));
+		return r;
+	}
+	s->started = true;
+	list_for_each (it, &s->listeners) {
+		r = hand_over(s, list_entry(it, struct tunnel_listener, node));
+		if (r < 0) {
+			(void)snprintf(err, err_n, "cannot listen: %s", strerror(-r));
+			return r;
+		}
+	}
+	return 0;
+}
+
+/* ---- what changes while it runs ---- */
+
+void tunnel_server_set_tls(struct tunnel_server *s, struct tls_ctx *ctx)
+{
+	struct listen_order o = { .what = TUNNEL_TLS, .tls = ctx };
+
+	tls_ctx_unref(s->tls);
+	s->tls = tls_ctx_ref(ctx);
+	if (s->started)
+		workers_call(&s->workers, worker_obey, &o);
+}
+
+void tunnel_server_configure(struct tunnel_server *s, uint32_t window, uint32_t resume_ms,
+			     bool allow_plain)
+{
+	struct listen_order o = { .what = TUNNEL_CONFIGURE,
+				  .window = window ? window : (uint32_t)WINDOW,
+				  .resume_ms = resume_ms ? resume_ms : (uint32_t)RESUME_MS,
+				  .allow_plain = allow_plain };
+
+	s->o.window = o.window;
+	s->o.resume_ms = o.resume_ms;
+	s->o.allow_plain = allow_plain;
+	if (s->started)
+		workers_call(&s->workers, worker_obey, &o);
+}
+
+void tunnel_server_drain(struct tunnel_server *s, const char *text, uint32_t retry_after_s)
+{
+	struct listen_order o = { .what = TUNNEL_DRAIN, .text = text, .retry_after_s = retry_after_s };
+
+	if (s->draining)
+		return;
+	s->draining = true;
+	if (s->started)
+		workers_call(&s->workers, worker_obey, &o);
+}
+
+struct call {
+	void (*fn)(struct tunnel_worker *w, void *arg);
+	void *arg;
+};
+
+static void call_one(struct worker *wk, void *arg)
+{
+	struct call *c = arg;
+
+	c->fn(wk->state, c->arg);
+}
+
+void tunnel_server_call(struct tunnel_server *s, void (*fn)(struct tunnel_worker *w, void *arg),
+			void *arg)
+{
+	struct call c = { fn, arg };
+
+	if (s->started)
+		workers_call(&s->workers, call_one, &c);
+}
+
+void tunnel_server_post(struct tunnel_server *s, unsigned worker, struct mail *m)
+{
+	loop_post(s->workers.w[worker].loop, m);
+}
+
+struct tunnel_worker *tunnel_server_worker(struct tunnel_server *s, unsigned index)
+{
+	return s->workers.w[index].state;
+}
+
+unsigned tunnel_server_workers(const struct tunnel_server *s)
+{
+	return s->n_workers;
+}
+
+bool tunnel_server_alive(struct tunnel_server *s)
+{
+	bool all = true;
+
+	for (unsigned i = 0; s->started && i < s->n_workers; i++) {
+		uint64_t now = loop_passes(s->workers.w[i].loop);
+
+		all &= now != s->passes[i];
+		s->passes[i] = now;
+	}
+	return all;
+}
+
+struct metrics *tunnel_server_metrics(struct tunnel_server *s)
+{
+	return s->metrics;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the tunnel's server; nobody else includes it.
+ *
+ *   server.c      main thread: workers, listeners, contexts
+ *   arrivals.c    main thread: who says HELLO, the directory of links, a copied key
+ *   worker.c      a worker's life, its listeners and counters
+ *   stranger.c    worker: a connection from accept to HELLO, and until it is welcome
+ *   link.c        worker: a link, its control connection, its end
+ *   carriers.c    worker: a link's carriers and its data connections' beginnings
+ *
+ * Main and workers share nothing but what is marked; they write to each other.
+ */
+#pragma once
+#include <stdatomic.h>
+#include "common/stream.h"
+#include "tunnel/link/data_priv.h"
+#include "tunnel/link/pool.h"
+#include "tunnel/link/tls.h"
+#include "tunnel/server/metrics.h"
+#include "tunnel/server/server.h"
+#include "tunnel/server/stream.h"
+#include "turn/core.h" /* struct turn_gate */
+
+enum { SERVER_WORKERS_MAX = 250, WAITING_MAX = 1024, CARRIERS_MAX = 2048, HELLO_CARRIERS_MAX = 64 };
+
+/* ---- main thread ---- */
+
+struct tunnel_listener {
+	struct list node;
+	struct addr at;
+	uint64_t id;
+	int *fds; /* one per worker, until they have them; NULL then */
+};
+
+struct directory_entry { /* the one link of an identity */
+	struct list node;
+	uint8_t identity[WIRE_PIN], instance[WIRE_INSTANCE];
+	uint64_t link;	    /* its id; the worker's number is in it */
+	uint64_t admission; /* the latest that was sent */
+};
+
+struct tunnel_server {
+	struct loop *loop;
+	struct tunnel_server_options o;
+	struct workers workers;
+	unsigned n_workers;
+	bool started, draining;
+	struct list listeners, arrivals, directory;
+	uint64_t last_listener, last_admission, session_base;
+	struct tls_ctx *tls; /* the workers have references of their own */
+	struct metrics *metrics;
+	uint64_t *passes;
+	_Atomic int strangers; /* of all workers */
+};
+
+/* ---- mail between main and workers ---- */
+
+/* Worker to main. */
+enum note_kind { NOTE_ARRIVED, NOTE_FRAME, NOTE_GONE, NOTE_LINK_OVER, NOTE_PROBED };
+struct note {
+	struct mail mail;
+	struct tunnel_server *server;
+	enum note_kind kind;
+	uint64_t id; /* of the stranger, or of the link */
+	uint64_t admission;
+	bool alive;			 /* NOTE_PROBED */
+	struct tunnel_arrival_info info; /* NOTE_ARRIVED; hello is parsed again from the frame */
+	struct tunnel_link_info link;	 /* NOTE_PROBED */
+	char why[FRAME_CONN_WHY];
+	unsigned type;
+	size_t n;
+	uint8_t payload[]; /* of HELLO, or of a frame */
+};
+struct note *note_new(struct tunnel_server *s, enum note_kind kind, uint64_t id,
+		      size_t payload); /* zeroed; NULL: no memory */
+void note_post(struct note *n);
+void arrivals_hear(struct note *n); /* in the main thread */
+void arrivals_free(struct tunnel_server *s);
+
+/* Main to a worker. */
+enum order_kind { ORDER_SEND, ORDER_REFUSE, ORDER_ADMIT, ORDER_PROBE, ORDER_END };
+struct order {
+	struct mail mail;
+	struct tunnel_worker *worker;
+	enum order_kind kind;
+	uint64_t stranger, link, admission;
+	uint8_t identity[WIRE_PIN]; /* ORDER_END */
+	enum wire_reason reason;
+	size_t n;
+	uint8_t frame[]; /* SEND, REFUSE, END: a whole frame; ADMIT: WELCOME as far as main knows it */
+};
+struct order *order_new(struct tunnel_worker *w, enum order_kind kind, unsigned type,
+			const void *msg); /* NULL: no memory */
+void order_post(struct order *o);
+void stranger_obey(struct tunnel_worker *w, const struct order *o); /* SEND, REFUSE, ADMIT */
+void link_obey(struct tunnel_worker *w, const struct order *o);	    /* PROBE, END */
+
+/* ---- workers ---- */
+
+enum tunnel_line { TUNNEL_LINE_STRANGER, TUNNEL_LINE_SHORT, TUNNEL_LINE_STREAM, TUNNEL_LINES };
+
+struct tunnel_worker {
+	struct tunnel_server *server;
+	unsigned index;
+	struct loop *loop;
+	void *owner;
+	struct tls_ctx *tls;
+	uint32_t window, resume_ms;
+	bool allow_plain, draining;
+	struct chunk_pool chunks;
+	struct list listeners, strangers, links;
+	struct htable sources; /* strangers per address */
+	struct hash_seed seed;
+	uint64_t seq; /* of strangers and streams */
+	struct turn_gate gates[TUNNEL_LINES];
+	struct timer tick;
+};
+extern const struct worker_ops tunnel_worker_ops;
+uint64_t worker_next_id(struct tunnel_worker *w);
+void worker_count(struct tunnel_worker *w, unsigned row, unsigned label, int64_t v);
+bool worker_may_log(struct tunnel_worker *w, enum tunnel_line line, uint64_t *ret_suppressed);
+int64_t worker_unix_ms(void);
+
+enum listen_command { TUNNEL_LISTEN, TUNNEL_UNLISTEN, TUNNEL_TLS, TUNNEL_CONFIGURE, TUNNEL_DRAIN };
+struct listen_order { /* to all workers, by workers_call */
+	enum listen_command what;
+	uint64_t id;
+	struct addr at;
+	const int *fds;
+	struct tls_ctx *tls;
+	uint32_t window, resume_ms;
+	bool allow_plain;
+	const char *text;
+	uint32_t retry_after_s;
+	int error;
+};
+void worker_obey(struct worker *wk, void *arg); /* arg: struct listen_order */
+
+/* stranger.c */
+void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer,
+		       const struct addr *local);
+void strangers_free(struct tunnel_worker *w);
+
+/* What of a stranger goes on: to a link, maybe in another worker. */
+struct handover {
+	struct mail mail;
+	struct tunnel_worker *worker;
+	int fd;
+	SSL *ssl;
+	uint8_t identity[WIRE_PIN], instance[WIRE_INSTANCE];
+	uint64_t session; /* of the link */
+	uint8_t purpose;
+	uint64_t admission; /* control connections */
+	struct addr peer, local;
+	size_t hello_n, welcome_n; /* payloads, one behind the other */
+	uint8_t payload[];
+};
+void handover_free(struct handover *h);			     /* with what is left in it */
+void link_take(struct tunnel_worker *w, struct handover *h); /* in the link's worker; frees h */
+
+/* link.c */
+struct tunnel_link {
+	struct list node; /* in worker->links */
+	struct tunnel_worker *worker;
+	struct tunnel_link_info i; /* what is told of it, kept up to date */
+	void *state;
+	struct frame_conn *control; /* NULL: down */
+	struct keepalive keep;
+	struct data_host host;
+	struct pool pool;
+	struct list hello; /* carriers that wait for RESUME */
+	unsigned n_hello, n_waiting;
+	unsigned told_pool;
+	uint64_t pool_asked; /* when more was asked for than there were; 0: not */
+	uint64_t admission;
+	bool over;
+	unsigned over_tries;
+	struct timer pulse, end; /* keep-alive and pool; the link's own end */
+	uint64_t counted[2];	 /* bytes that metrics have seen */
+	uint64_t probing;	 /* arrival that waits for our PONG; 0: none */
+};
+void link_stop_all(struct tunnel_worker *w); /* the worker ends */
+int64_t link_send(struct tunnel_link *l, unsigned type, const void *msg);
+
+/* carriers.c */
+extern const struct data_host_ops server_host_ops;
+int link_add_carrier(struct tunnel_link *l, struct frame_conn *fc, uint8_t purpose);
+void link_pool(struct tunnel_link *l); /* tells the agent how many are wanted, closes what is not */
+void link_close_carriers(struct tunnel_link *l);

@@ -35,10 +35,10 @@ const struct metric_row tunnel_metric_rows[TUNNEL_METRICS] = {
 	[TUNNEL_M_LINKS] = { "stile_tunnel_links", METRIC_GAUGE, "Agents whose control connection is up", NULL, NULL, NULL },
 	[TUNNEL_M_LOST] = { "stile_tunnel_links_lost_total", METRIC_COUNTER, "Control connections that were lost", NULL, NULL, NULL },
 	[TUNNEL_M_CARRIERS] = { "stile_tunnel_carriers", METRIC_GAUGE, "Carriers, idle and busy", NULL, NULL, NULL },
-	[TUNNEL_M_STREAMS] = { "stile_tunnel_data_connections", METRIC_GAUGE, "Data connections and flows", NULL, NULL, NULL },
-	[TUNNEL_M_OPENED] = { "stile_tunnel_opened_total", METRIC_COUNTER, "Data connections and flows begun", NULL, NULL, NULL },
-	[TUNNEL_M_RESUMED] = { "stile_tunnel_resumed_total", METRIC_COUNTER, "Data connections that went on over another carrier", NULL, NULL, NULL },
-	[TUNNEL_M_ENDED] = { "stile_tunnel_ended_total", METRIC_COUNTER, "Data connections ended, by how", "how", ended, NULL },
-	[TUNNEL_M_BYTES] = { "stile_tunnel_bytes_total", METRIC_COUNTER, "Payload bytes through the tunnel, by direction", "direction", ways, NULL },
+	[TUNNEL_M_STREAMS] = { "stile_tunnel_link_data_connections", METRIC_GAUGE, "Data connections and flows", NULL, NULL, NULL },
+	[TUNNEL_M_OPENED] = { "stile_tunnel_link_opened_total", METRIC_COUNTER, "Data connections and flows begun", NULL, NULL, NULL },
+	[TUNNEL_M_RESUMED] = { "stile_tunnel_link_resumed_total", METRIC_COUNTER, "Data connections that went on over another carrier", NULL, NULL, NULL },
+	[TUNNEL_M_ENDED] = { "stile_tunnel_link_ended_total", METRIC_COUNTER, "Data connections ended, by how", "how", ended, NULL },
+	[TUNNEL_M_BYTES] = { "stile_tunnel_link_bytes_total", METRIC_COUNTER, "Payload bytes through the tunnel, by direction", "direction", ways, NULL },
 };
 /* clang-format on */

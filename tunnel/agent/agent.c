@@ -154,12 +154,27 @@ static void ping(struct agent *a, uint64_t now)
 	(void)frame_conn_send(a->control, WIRE_PING, &p);
 }
 
+/* The dialer does not want this server, or cannot log in: why is for the administrator. */
+static int give_up_login(struct agent *a, int r, const char *why)
+{
+	if (*why) {
+		(void)snprintf(a->why, sizeof(a->why), "%s", why);
+		a->refused = (struct wire_refused){ .reason = WIRE_R_PASSWORD };
+	}
+	return r;
+}
+
 static int on_welcome(struct agent *a, const struct wire_welcome *m)
 {
 	bool same = a->session && a->session == m->session;
+	char why[160] = "";
+	int r;
 
 	if (!m->session || m->version != WIRE_VERSION)
 		return -EPROTO;
+	r = a->o.dialer.welcomed ? a->o.dialer.welcomed(a->o.dialer.arg, a, m, why, sizeof(why)) : 0;
+	if (r < 0)
+		return give_up_login(a, r, why);
 	if (a->session && !same) {
 		agent_forget_carriers(a);
 		data_host_end_all(&a->data, WIRE_R_SESSION,
@@ -175,8 +190,6 @@ static int on_welcome(struct agent *a, const struct wire_welcome *m)
 	backoff_reset(&a->carrier_backoff);
 	a->fill_not_before = 0;
 	frame_conn_set_where(a->control, WIRE_IN_CONTROL);
-	if (a->o.dialer.welcomed)
-		a->o.dialer.welcomed(a->o.dialer.arg, a, m);
 	if (a->o.ops->on_welcome)
 		a->o.ops->on_welcome(a, m, same, a->o.arg);
 	send_jobs(a);
@@ -192,6 +205,8 @@ static int on_refused(struct agent *a, const struct wire_refused *m)
 		       wire_reason_text(m->reason), m->text.n ? ": " : "", TEXT_FMT(m->text));
 	a->refused = *m;
 	a->refused.text = (struct text){ 0 };
+	if (a->o.dialer.refused)
+		a->o.dialer.refused(a->o.dialer.arg, m->reason);
 	return -ECONNRESET;
 }
 
@@ -210,11 +225,7 @@ static int on_early(struct agent *a, const struct wire_got *g)
 	r = a->o.dialer.enrol
 		    ? a->o.dialer.enrol(a->o.dialer.arg, a, g->type, &g->m, why, sizeof(why))
 		    : 0;
-	if (r < 0 && *why) {
-		(void)snprintf(a->why, sizeof(a->why), "%s", why);
-		a->refused = (struct wire_refused){ .reason = WIRE_R_PASSWORD };
-	}
-	return r;
+	return r < 0 ? give_up_login(a, r, why) : 0;
 }
 
 static int on_pool(struct agent *a, const struct wire_pool *m)

@@ -336,6 +336,48 @@ static void datagrams_go_there_and_back(void **state)
 	world_free(w);
 }
 
+static void plain_data_connections_are_joined_and_spliced(void **state)
+{
+	enum { N = 20 << 20 };
+	struct world *w = world_new(&(struct world_options){ .plain = true, .workers = 2 });
+	int fds[12];
+	char back[6] = "";
+	char c;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+		fds[i] = world_client(w);
+		say(fds[i], "Ehello", 6);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+		assert_int_equal(recv(fds[i], back, 5, MSG_WAITALL), 5);
+		assert_string_equal(back, "hello");
+		assert_int_equal(shutdown(fds[i], SHUT_WR), 0);
+		expect_end(fds[i]);
+		close(fds[i]);
+	}
+	fds[0] = world_client(w);
+	ask_download(fds[0], N);
+	compare(fds[0], 0, N);
+	expect_end(fds[0]);
+	close(fds[0]);
+	fds[0] = world_client(w);
+	say(fds[0], "R", 1);
+	assert_int_equal(recv(fds[0], &c, 1, 0), -1);
+	assert_int_equal(errno, ECONNRESET);
+	close(fds[0]);
+	assert_true(metric_sum(tunnel_server_metrics(world_server(w)), 1, 2) >=
+		    14); /* stile_tunnel_arrived_total, plain */
+	/* Nobody resumes these. */
+	fds[0] = world_client(w);
+	say(fds[0], "Ea", 2);
+	assert_int_equal(recv(fds[0], &c, 1, 0), 1);
+	world_cut_all(w);
+	assert_true(recv(fds[0], &c, 1, 0) <= 0);
+	close(fds[0]);
+	world_free(w);
+}
+
 static void garbage_from_a_port_scanner_is_counted(void **state)
 {
 	static const char *const things[] = { "GET / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n",
@@ -384,6 +426,7 @@ int main(void)
 		cmocka_unit_test(a_restarted_agent_gets_its_link_back),
 		cmocka_unit_test(who_never_comes_back_is_given_up),
 		cmocka_unit_test(datagrams_go_there_and_back),
+		cmocka_unit_test(plain_data_connections_are_joined_and_spliced),
 		cmocka_unit_test(garbage_from_a_port_scanner_is_counted),
 	};
 

@@ -252,6 +252,7 @@ static void on_client(int fd, const struct addr *peer, const struct addr *local,
 	struct port *p = arg;
 	struct tunnel_open o = { .job = 1,
 				 .kind = WIRE_JOB_TCP,
+				 .plain = p->w->o.plain,
 				 .fd = fd,
 				 .source = *peer,
 				 .server = *local,
@@ -356,6 +357,7 @@ static void server_start(struct worker *wk, void *arg)
 	struct world *w = arg;
 	struct tunnel_server_options o = { .workers = w->o.workers ? w->o.workers : 1,
 					   .resume_ms = w->o.resume_ms,
+					   .allow_plain = w->o.plain,
 					   .window = w->o.window,
 					   .arrived = on_arrived,
 					   .link_ops = &link_ops,
@@ -482,11 +484,12 @@ static int dial_start(void *arg, bool control, bool plain,
 {
 	struct world *w = arg;
 	struct dial *d = calloc(1, sizeof(*d));
-	const struct stream_options o = { .tls = w->agent_tls, .handshake_ms = 3000 };
+	struct stream_options o = { .tls = w->agent_tls, .handshake_ms = 3000 };
 	int r;
 
 	(void)control;
-	(void)plain;
+	if (plain)
+		o.tls = NULL;
 	*d = (struct dial){ .w = w, .done = done, .arg = done_arg };
 	r = stream_connect(w->site.w[0].loop, &w->line_at, &o, &dial_ops, d, &d->stream);
 	if (r < 0)

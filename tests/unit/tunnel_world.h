@@ -16,7 +16,7 @@ struct world;
 struct world_options {
 	unsigned workers; /* 0: 1 */
 	uint32_t resume_ms, window;
-	bool udp;
+	bool udp, plain;
 };
 struct world *world_new(const struct world_options *o);
 void world_free(struct world *w);

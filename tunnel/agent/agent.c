@@ -98,6 +98,7 @@ static void on_closed(struct frame_conn *c, int err, const char *why, void *arg)
 
 	(void)err;
 	a->control = frame_conn_free(c);
+	agent_plain_close(a);
 	(void)snprintf(text, sizeof(text), "%s", a->refused.reason ? a->why : why);
 	try_again(a, text, a->refused.reason ? patience_with(&a->refused) : 0);
 }
@@ -183,7 +184,8 @@ static int on_welcome(struct agent *a, const struct wire_welcome *m)
 	if (a->session)
 		a->reconnects++;
 	a->session = m->session;
-	a->wanted = 0;
+	a->wanted = a->wanted_plain = 0;
+	agent_plain_key(a);
 	learn(a, m);
 	timer_stop(&a->retry);
 	backoff_reset(&a->backoff);
@@ -231,6 +233,7 @@ static int on_early(struct agent *a, const struct wire_got *g)
 static int on_pool(struct agent *a, const struct wire_pool *m)
 {
 	a->wanted = m->tls;
+	a->wanted_plain = m->plain;
 	agent_fill(a);
 	return 0;
 }
@@ -253,8 +256,8 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 	case WIRE_PENDING:
 	case WIRE_ENROLLED:
 	case WIRE_SCRAM: return on_early(a, g);
-	case WIRE_OPEN_PLAIN:
-	case WIRE_ENDED: return -EPROTO; /* we never brought a plain carrier */
+	case WIRE_OPEN_PLAIN: return agent_on_open_plain(a, &g->m.open);
+	case WIRE_ENDED: return 0; /* its carrier is reset, too */
 	default:
 		if (a->o.ops->on_frame)
 			a->o.ops->on_frame(a, g->type, &g->m, a->o.arg);
@@ -371,6 +374,7 @@ int agent_new(struct loop *l, const struct agent_options *o, struct agent **ret_
 	a->fill.fire = agent_on_fill;
 	list_init(&a->jobs);
 	list_init(&a->dials);
+	list_init(&a->plain);
 	data_host_init(&a->data, l, &agent_host_ops, a, &a->chunks);
 	a->data.window = 4 << 20;
 	a->data.resume_ms = 30 * 1000;
@@ -387,6 +391,7 @@ static void close_control(struct agent *a)
 	a->dialling = NULL;
 	a->dial_busy = false;
 	a->control = frame_conn_free(a->control);
+	agent_plain_close(a);
 }
 
 struct agent *agent_free(struct agent *a)

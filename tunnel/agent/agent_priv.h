@@ -4,6 +4,7 @@
  *
  *   agent.c     the control connection: dialled, welcomed, lost, tried again; jobs
  *   carriers.c  the carriers that the server wants, and those that resume
+ *   plain.c     plain carriers (encrypt: false)
  *   data.c      data connections at the agent: opened by the server, answered by the owner
  */
 #pragma once
@@ -45,6 +46,12 @@ struct agent {
 	unsigned wanted;
 	struct backoff carrier_backoff;
 	uint64_t fill_not_before;
+	struct list plain; /* plain carriers, dialled or ready */
+	unsigned n_plain, n_plain_dials, wanted_plain;
+	bool plain_keyed;
+	uint8_t plain_key[32];
+	uint64_t plain_number, plain_not_before;
+	struct backoff plain_backoff;
 };
 void agent_set_state(struct agent *a, enum agent_state s, const char *text);
 
@@ -62,3 +69,11 @@ static inline struct agent *agent_of(const struct data_host *h)
 /* data.c */
 int agent_on_open(struct carrier *c, const struct wire_open *m);
 void agent_say_opened(struct data_conn *d);
+/* A data connection has come: the owner is asked. */
+void agent_greet_data(struct agent *a, struct data_conn *d, const struct wire_open *m);
+
+/* plain.c */
+void agent_plain_key(struct agent *a); /* the control connection is another one */
+void agent_plain_fill(struct agent *a);
+void agent_plain_close(struct agent *a);
+int agent_on_open_plain(struct agent *a, const struct wire_open *m);

@@ -145,6 +145,7 @@ void agent_fill(struct agent *a)
 	if (a->off || !a->session)
 		return;
 	end_slow(a);
+	agent_plain_fill(a);
 	if (now >= a->fill_not_before) {
 		if (a->data.n_detached)
 			resume_all(a);
@@ -259,9 +260,15 @@ static void on_lost(struct data_conn *d)
 		loop_timer_set(a->loop, &a->fill, 0);
 }
 
+/* Of a plain one the server hears on the control connection why it is. */
 static void on_ended(struct data_conn *d)
 {
-	(void)d;
+	const struct wire_ended m = { .stream = d->open.stream,
+				      .reason = (uint8_t)d->end.reason,
+				      .text = text_of(d->end.text) };
+
+	if (d->plain && d->end.reason != WIRE_R_NONE && !d->end.by_peer)
+		(void)agent_send(agent_of(d->host), WIRE_ENDED, &m);
 }
 
 const struct data_host_ops agent_host_ops = {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/fd.h"
 #include "tunnel/agent/agent_priv.h"
 
 static void nobody_owns(struct data_conn *d, const struct data_end *e, void *arg)
@@ -74,10 +75,22 @@ int agent_on_open(struct carrier *c, const struct wire_open *m)
 	return 0;
 }
 
+void agent_greet_data(struct agent *a, struct data_conn *d, const struct wire_open *m)
+{
+	d->ops = &ownerless;
+	a->o.ops->on_open(a, d, m, a->o.arg);
+}
+
 void agent_say_opened(struct data_conn *d)
 {
-	if (d->opened_known && d->carrier && !d->hold)
-		(void)frame_conn_send(d->carrier->conn, WIRE_OPENED, &d->opened);
+	struct wire_opened m = d->opened;
+
+	if (d->plain) {
+		m.stream = d->open.stream;
+		(void)agent_send(agent_of(d->host), WIRE_OPENED, &m);
+	} else if (d->opened_known && d->carrier && !d->hold) {
+		(void)frame_conn_send(d->carrier->conn, WIRE_OPENED, &m);
+	}
 }
 
 void data_conn_own(struct data_conn *d, const struct data_ops *ops, void *arg)
@@ -88,6 +101,8 @@ void data_conn_own(struct data_conn *d, const struct data_ops *ops, void *arg)
 
 void agent_data_dialled(struct data_conn *d, int fd, const struct addr *target, const struct addr *local)
 {
+	int r;
+
 	if (d->state == DATA_ENDED) {
 		close(fd);
 		return;
@@ -95,7 +110,8 @@ void agent_data_dialled(struct data_conn *d, int fd, const struct addr *target, 
 	d->opened = (struct wire_opened){ .target = *target, .local = *local };
 	d->opened_known = true;
 	agent_say_opened(d);
-	if (data_conn_set_fd(d, fd) < 0)
+	r = d->plain ? data_plain_join(d, steal_fd(&d->plain_fd), fd) : data_conn_set_fd(d, fd);
+	if (r < 0)
 		data_conn_end(d, &(struct data_end){ .reason = WIRE_R_MEMORY });
 }
 

@@ -316,4 +316,5 @@ void data_host_deinit(struct data_host *h)
 	while (!list_empty(&h->conns))
 		data_conn_free(list_entry(h->conns.next, struct data_conn, node));
 	data_host_close_carriers(h);
+	h->joints = joint_pool_free(h->joints);
 }

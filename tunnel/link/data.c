@@ -66,6 +66,7 @@ static void let_go(struct data_conn *d, bool reset)
 	timer_stop(&d->ack);
 	timer_stop(&d->again);
 	close_local(d, reset);
+	data_plain_close(d, reset);
 	chunk_queue_drop(&d->held, d->held.n);
 	replay_tx_deinit(&d->tx);
 	d->n_pending = 0;
@@ -381,6 +382,7 @@ int data_conn_new(struct data_host *h, const struct wire_open *o, int fd, struct
 	*d = (struct data_conn){ .host = h,
 				 .open = *o,
 				 .fd = -1,
+				 .plain_fd = -1,
 				 .begun_ms = loop_now(h->loop),
 				 .touched_ms = loop_now(h->loop),
 				 .in = h->server ? DATA_UP : DATA_DOWN,
@@ -408,6 +410,7 @@ int data_conn_new(struct data_host *h, const struct wire_open *o, int fd, struct
 void data_conn_tick(struct data_conn *d, uint64_t now)
 {
 	enter(d);
+	data_plain_count(d);
 	for (unsigned w = 0; w < 2; w++) {
 		d->rate[w] = d->bytes[w] - d->rate_bytes[w];
 		d->rate_bytes[w] = d->bytes[w];
@@ -442,6 +445,17 @@ void data_conn_info(const struct data_conn *d, struct data_info *ret_i)
 		.carrier_peer = d->carrier_peer,
 		.carrier_local = d->carrier_local,
 	};
+	ret_i->plain = d->plain;
+	if (d->joint) {
+		struct joint_info j;
+
+		joint_info(d->joint, &j);
+		memcpy(ret_i->bytes, j.bytes, sizeof(ret_i->bytes));
+		memcpy(ret_i->rate, j.rate, sizeof(ret_i->rate));
+		ret_i->held[0] = j.held[0];
+		ret_i->held[1] = j.held[1];
+		return;
+	}
 	ret_i->held[d->in] = replay_tx_held(&d->tx);
 	ret_i->held[d->out] = d->held.n;
 }
@@ -464,9 +478,11 @@ int data_conn_fd(const struct data_conn *d)
 void data_conn_tap(struct data_conn *d, bool on)
 {
 	d->tapped = on;
+	data_plain_watch(d);
 }
 
 void data_conn_limit(struct data_conn *d, bool on)
 {
 	d->limited = on;
+	data_plain_watch(d);
 }

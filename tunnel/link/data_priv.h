@@ -6,11 +6,13 @@
  *   data.c        a data connection's life: carriers come and go, it ends
  *   data_pump.c   its bytes: local socket, windows, frames
  *   data_flow.c   a UDP flow's datagrams
+ *   data_plain.c  two sockets joined: encrypt: false
  *
  * A host is one end of one link: all its carriers and data connections, in one loop. The two ends differ in its ops and in
  * who opens (server) and who resumes (agent).
  */
 #pragma once
+#include "common/joint.h"
 #include "tunnel/link/chunk.h"
 #include "tunnel/link/data.h"
 #include "tunnel/link/frame_conn.h"
@@ -52,6 +54,7 @@ struct data_host {
 	uint64_t bytes[2];
 	uint32_t rtt_us; /* of the control connection */
 	struct nat_life nat;
+	struct joint_pool *joints; /* made when one is needed */
 	struct timer tick; /* keep-alive of carriers, rates of data connections */
 };
 void data_host_init(struct data_host *h, struct loop *l, const struct data_host_ops *ops,
@@ -97,6 +100,9 @@ struct data_conn {
 	struct wire_open open; /* source_name empty */
 	uint64_t begun_ms, touched_ms;
 	struct carrier *carrier; /* NULL: none */
+	bool plain, queued_plain; /* over a plain carrier; server: waits for one */
+	int plain_fd;		  /* the one socket that there is, until both are joined; -1 */
+	struct joint *joint;
 	int fd;			 /* -1: none yet, or ended */
 	struct io io;
 	struct replay_tx tx;
@@ -153,3 +159,13 @@ void data_pump_count(struct data_conn *d, enum data_way w, const uint8_t *p, siz
 /* data_flow.c */
 int data_flow_heard(struct data_conn *d, const struct wire_bytes *b);
 void data_flow_readable(struct data_conn *d);
+
+/* data_plain.c */
+/* Both descriptors are taken over in any case; bytes of the client go to the target's side. */
+int data_plain_join(struct data_conn *d, int client, int target);
+void data_plain_watch(struct data_conn *d); /* tap or limit have changed */
+void data_plain_count(struct data_conn *d); /* bytes up to now */
+void data_plain_close(struct data_conn *d, bool reset);
+/* The head of a plain carrier, MAC and all. -EIO. */
+int data_plain_head(const uint8_t key[static 32], uint64_t session, uint64_t number,
+		    uint8_t out[static WIRE_PLAIN_HEAD]);

@@ -511,16 +511,18 @@ uint32_t frame_conn_rtt_us(const struct frame_conn *c)
 	return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &i, &n) == 0 ? i.tcpi_rtt : 0;
 }
 
+void frame_conn_addresses_of(int fd, struct addr *ret_peer, struct addr *ret_local)
+{
+	socklen_t n = sizeof(*ret_peer);
+
+	if (getpeername(fd, &ret_peer->sa, &n) < 0)
+		*ret_peer = (struct addr){ 0 };
+	n = sizeof(*ret_local);
+	if (getsockname(fd, &ret_local->sa, &n) < 0)
+		*ret_local = (struct addr){ 0 };
+}
+
 void frame_conn_addresses(const struct frame_conn *c, struct addr *ret_peer, struct addr *ret_local)
 {
-	struct addr a = { 0 }, b = { 0 };
-	socklen_t n = sizeof(a);
-
-	if (getpeername(c->fd, &a.sa, &n) < 0)
-		a = (struct addr){ 0 };
-	n = sizeof(b);
-	if (getsockname(c->fd, &b.sa, &n) < 0)
-		b = (struct addr){ 0 };
-	*ret_peer = a;
-	*ret_local = b;
+	frame_conn_addresses_of(c->fd, ret_peer, ret_local);
 }

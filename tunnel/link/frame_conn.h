@@ -53,4 +53,6 @@ struct loop *frame_conn_loop(const struct frame_conn *c);
 uint64_t frame_conn_heard(const struct frame_conn *c);	/* loop time of the last byte that came */
 uint32_t frame_conn_rtt_us(const struct frame_conn *c); /* the kernel's; 0: not known */
 void frame_conn_addresses(const struct frame_conn *c, struct addr *ret_peer, struct addr *ret_local);
+void frame_conn_addresses_of(int fd, struct addr *ret_peer,
+			     struct addr *ret_local); /* of any socket; unset: unknown */
 DEFINE_CLEANUP(struct frame_conn, frame_conn_free)

@@ -63,7 +63,13 @@ enum wire_type {
 
 /* Who sends a frame, and where it may stand. */
 enum { WIRE_TO_SERVER = 1, WIRE_TO_AGENT = 2, WIRE_BOTH = 3 };
-enum { WIRE_IN_HELLO = 1, WIRE_IN_CONTROL = 2, WIRE_IN_CARRIER = 4, WIRE_ANYWHERE = 7 };
+enum {
+	WIRE_IN_HELLO = 1,
+	WIRE_IN_CONTROL = 2,
+	WIRE_IN_CARRIER = 4,
+	WIRE_IN_LINK = 6,
+	WIRE_ANYWHERE = 7
+};
 
 struct wire_bytes {
 	const uint8_t *p;
@@ -222,6 +228,7 @@ struct wire_open { /* OPEN, OPEN-PLAIN */
 };
 struct wire_opened {
 	struct addr target, local;
+	uint64_t stream; /* on the control connection: of a plain data connection */
 };
 struct wire_ended { /* ENDED, RESET */
 	uint64_t stream;

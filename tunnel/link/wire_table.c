@@ -134,6 +134,7 @@ static const struct wire_field open_plain[] = {
 static const struct wire_field opened[] = {
 	FIELD(wire_opened, 1, ADDR, OPTIONAL, 0, 0, target),
 	FIELD(wire_opened, 2, ADDR, OPTIONAL, 0, 0, local),
+	FIELD(wire_opened, 3, U64, OPTIONAL, 0, 0, stream),
 };
 static const struct wire_field ended[] = {
 	FIELD(wire_ended, 1, U64, REQUIRED, 1, 0, stream),
@@ -182,7 +183,7 @@ const struct wire_frame wire_frames[] = {
 	FRAME(OPEN_PLAIN, TO_AGENT, IN_CONTROL, FIELDS, open_plain, wire_open),
 	FRAME(ENDED, BOTH, IN_CONTROL, FIELDS, ended, wire_ended),
 	FRAME(OPEN, TO_AGENT, IN_CARRIER, FIELDS, open_fields, wire_open),
-	FRAME(OPENED, TO_SERVER, IN_CARRIER, FIELDS, opened, wire_opened),
+	FRAME(OPENED, TO_SERVER, IN_LINK, FIELDS, opened, wire_opened),
 	FRAME(DATA, BOTH, IN_CARRIER, RAW, raw, wire_data),
 	FRAME(ACK, BOTH, IN_CARRIER, FIXED, ack, wire_ack),
 	FRAME(FIN, BOTH, IN_CARRIER, FIXED, fin, wire_fin),

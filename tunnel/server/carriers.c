@@ -43,13 +43,16 @@ static void close_silent(struct tunnel_link *l, uint64_t now)
 void link_pool(struct tunnel_link *l)
 {
 	uint64_t now = loop_now(l->worker->loop);
-	unsigned wanted = pool_wanted(&l->pool, now, l->n_waiting);
-	const struct wire_pool m = { .tls = (uint16_t)MIN(wanted, (unsigned)CARRIERS_MAX) };
+	unsigned wanted = pool_wanted(&l->pool, now, l->n_waiting), plain = link_plain_wanted(l, now);
+	const struct wire_pool m = { .tls = (uint16_t)MIN(wanted, (unsigned)CARRIERS_MAX),
+				     .plain = (uint16_t)MIN(plain, (unsigned)CARRIERS_MAX) };
 
-	if (l->control && wanted != l->told_pool && frame_conn_send(l->control, WIRE_POOL, &m) == 0) {
+	if (l->control && (wanted != l->told_pool || plain != l->told_plain) &&
+	    frame_conn_send(l->control, WIRE_POOL, &m) == 0) {
 		if (wanted > l->host.n_idle && !l->pool_asked)
 			l->pool_asked = now;
 		l->told_pool = wanted;
+		l->told_plain = plain;
 	}
 	close_surplus(l, now);
 	close_silent(l, now);
@@ -57,6 +60,7 @@ void link_pool(struct tunnel_link *l)
 
 void link_close_carriers(struct tunnel_link *l)
 {
+	link_close_plain(l);
 	while (!list_empty(&l->hello)) {
 		l->n_hello--;
 		worker_count(l->worker, TUNNEL_M_CARRIERS, 0, -1);
@@ -121,6 +125,20 @@ static void on_idle(struct carrier *c)
 		open_on(c, d, (struct text){ 0 }, d->again_open);
 }
 
+static void open_sealed(struct tunnel_link *l, struct data_conn *d, struct text source_name)
+{
+	pool_opened(&l->pool, loop_now(l->worker->loop));
+	if (!list_empty(&l->host.idle)) {
+		/* The one that was heard of last is the likeliest to live. */
+		open_on(list_entry(l->host.idle.prev, struct carrier, node), d, source_name, false);
+		return;
+	}
+	d->queued = true;
+	l->n_waiting++;
+	loop_timer_set(l->worker->loop, &d->deadline, WAIT_MS);
+	data_pump_watch(d);
+}
+
 int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struct data_conn **ret_d)
 {
 	struct tunnel_worker *w = l->worker;
@@ -130,6 +148,7 @@ int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struc
 				     .kind = o->kind,
 				     .source = o->source,
 				     .server = o->server };
+	bool plain = o->plain && o->kind == WIRE_JOB_TCP && w->allow_plain;
 	struct data_conn *d;
 	int r = l->over || (!l->i.up && !l->host.n_idle) ? -ENOTCONN
 		: l->n_waiting >= WAITING_MAX		 ? -EUSERS
@@ -140,22 +159,22 @@ int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struc
 			close(o->fd);
 		return r;
 	}
-	r = data_conn_new(&l->host, &m, o->fd, &d);
-	if (r < 0)
+	r = data_conn_new(&l->host, &m, plain ? -1 : o->fd, &d);
+	if (r < 0) {
+		if (plain)
+			close(o->fd);
 		return r;
+	}
 	d->ops = o->ops;
 	d->arg = o->arg;
+	d->plain = plain;
 	worker_count(w, TUNNEL_M_STREAMS, 0, 1);
 	worker_count(w, TUNNEL_M_OPENED, 0, 1);
-	pool_opened(&l->pool, loop_now(w->loop));
-	if (!list_empty(&l->host.idle)) {
-		/* The one that was heard of last is the likeliest to live. */
-		open_on(list_entry(l->host.idle.prev, struct carrier, node), d, o->source_name, false);
+	if (plain) {
+		d->plain_fd = o->fd;
+		link_open_plain(l, d);
 	} else {
-		d->queued = true;
-		l->n_waiting++;
-		loop_timer_set(w->loop, &d->deadline, WAIT_MS);
-		data_pump_watch(d);
+		open_sealed(l, d, o->source_name);
 	}
 	link_pool(l);
 	*ret_d = d;
@@ -310,6 +329,10 @@ static void on_ended(struct data_conn *d)
 	if (d->queued) {
 		d->queued = false;
 		l->n_waiting--;
+	}
+	if (d->queued_plain) {
+		d->queued_plain = false;
+		l->n_plain_waiting--;
 	}
 	worker_count(l->worker, TUNNEL_M_STREAMS, 0, -1);
 	worker_count(l->worker, TUNNEL_M_ENDED,

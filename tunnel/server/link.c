@@ -163,7 +163,8 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 	case WIRE_PING: (void)frame_conn_send(c, WIRE_PONG, &g->m.ping); return 0;
 	case WIRE_PONG: return on_pong(l, g->m.ping.cookie);
 	case WIRE_REFUSED: return -ECONNRESET;
-	case WIRE_ENDED: return -EPROTO;
+	case WIRE_ENDED: return link_on_ended(l, &g->m.ended);
+	case WIRE_OPENED: return link_on_opened(l, &g->m.opened);
 	default:
 		l->worker->server->o.link_ops->frame(l, g->type, &g->m, l->worker->server->o.arg);
 		return 0;
@@ -207,11 +208,13 @@ static struct tunnel_link *link_new(struct tunnel_worker *w, const struct handov
 	memcpy(l->i.identity, h->identity, WIRE_PIN);
 	l->i.begun = worker_unix_ms();
 	list_init(&l->hello);
+	list_init(&l->plain);
 	data_host_init(&l->host, w->loop, &server_host_ops, l, &w->chunks);
 	l->host.server = true;
 	l->host.window = w->window;
 	l->host.resume_ms = w->resume_ms;
 	pool_init(&l->pool, loop_now(w->loop));
+	pool_init(&l->plain_pool, loop_now(w->loop));
 	l->pulse.fire = on_pulse;
 	l->end.fire = on_end;
 	list_append(&w->links, &l->node);
@@ -267,8 +270,9 @@ static void welcome(struct tunnel_link *l, const struct handover *h, bool again,
 	(void)frame_conn_send(l->control, WIRE_WELCOME, &wm.welcome);
 	frame_conn_set_where(l->control, WIRE_IN_CONTROL);
 	worker_count(w, TUNNEL_M_LINKS, 0, 1);
+	link_plain_key(l);
 	ping(l, loop_now(w->loop)); /* the round trip is known from the beginning */
-	l->told_pool = 0;
+	l->told_pool = l->told_plain = 0;
 	link_pool(l);
 	loop_timer_set(w->loop, &l->pulse, PULSE_MS);
 	log_emit(&MSG_TUNNEL_LINK_UP, LF_STR("agent", l->i.name), LF_ADDR("address", &l->i.peer),
@@ -340,7 +344,9 @@ static void take_carrier(struct tunnel_worker *w, struct handover *h)
 
 void link_take(struct tunnel_worker *w, struct handover *h)
 {
-	if (h->purpose == WIRE_PURPOSE_CONTROL)
+	if (h->purpose == HANDOVER_PLAIN)
+		link_take_plain(w, h);
+	else if (h->purpose == WIRE_PURPOSE_CONTROL)
 		take_control(w, h);
 	else
 		take_carrier(w, h);

@@ -8,6 +8,7 @@
  *   stranger.c    worker: a connection from accept to HELLO, and until it is welcome
  *   link.c        worker: a link, its control connection, its end
  *   carriers.c    worker: a link's carriers and its data connections' beginnings
+ *   plain.c       worker: plain carriers (encrypt: false)
  *
  * Main and workers share nothing but what is marked; they write to each other.
  */
@@ -142,6 +143,7 @@ void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer,
 		       const struct addr *local);
 void strangers_free(struct tunnel_worker *w);
 
+enum { HANDOVER_PLAIN = 0xff };
 /* What of a stranger goes on: to a link, maybe in another worker. */
 struct handover {
 	struct mail mail;
@@ -150,7 +152,7 @@ struct handover {
 	SSL *ssl;
 	uint8_t identity[WIRE_PIN], instance[WIRE_INSTANCE];
 	uint64_t session; /* of the link */
-	uint8_t purpose;
+	uint8_t purpose;  /* HANDOVER_PLAIN: hello is the head of a plain carrier, and ssl NULL */
 	uint64_t admission; /* control connections */
 	struct addr peer, local;
 	size_t hello_n, welcome_n; /* payloads, one behind the other */
@@ -171,6 +173,12 @@ struct tunnel_link {
 	struct pool pool;
 	struct list hello; /* carriers that wait for RESUME */
 	unsigned n_hello, n_waiting;
+	struct list plain; /* plain carriers that are ready */
+	struct pool plain_pool;
+	unsigned n_plain, n_plain_waiting, told_plain;
+	bool plain_used, plain_keyed;
+	uint8_t plain_key[32];
+	uint64_t plain_top, plain_seen; /* numbers: the highest, and a bit for each of the 64 up to it */
 	unsigned told_pool;
 	uint64_t pool_asked; /* when more was asked for than there were; 0: not */
 	uint64_t admission;
@@ -188,3 +196,12 @@ extern const struct data_host_ops server_host_ops;
 int link_add_carrier(struct tunnel_link *l, struct frame_conn *fc, uint8_t purpose);
 void link_pool(struct tunnel_link *l); /* tells the agent how many are wanted, closes what is not */
 void link_close_carriers(struct tunnel_link *l);
+
+/* plain.c */
+void link_plain_key(struct tunnel_link *l); /* the control connection is another one */
+void link_take_plain(struct tunnel_worker *w, struct handover *h);
+void link_open_plain(struct tunnel_link *l, struct data_conn *d); /* now, or when there is one */
+int link_on_ended(struct tunnel_link *l, const struct wire_ended *m);
+int link_on_opened(struct tunnel_link *l, const struct wire_opened *m);
+void link_close_plain(struct tunnel_link *l);			 /* those that are ready */
+unsigned link_plain_wanted(struct tunnel_link *l, uint64_t now); /* closes those that are not */

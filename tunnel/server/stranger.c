@@ -19,7 +19,7 @@ enum {
 	STRANGERS = 512,
 	STRANGERS_PER_SOURCE = 32,
 	HELLO_MS = 10 * 1000,
-	LINGER_MS = 2000
+	PEEK_MS = 100
 };
 
 struct source { /* counts strangers of one address */
@@ -42,7 +42,8 @@ struct stranger {
 	bool asked; /* main knows of it */
 	uint8_t *hello;
 	size_t hello_n;
-	struct timer deadline;
+	struct timer deadline, peek;
+	size_t peeked; /* of a plain carrier's head */
 };
 
 /* ---- sources ---- */
@@ -97,6 +98,7 @@ static void stranger_free(struct stranger *s)
 
 	io_stop(&s->io);
 	timer_stop(&s->deadline);
+	timer_stop(&s->peek);
 	list_unlink(&s->node);
 	stream_free(s->stream);
 	frame_conn_free(s->conn);
@@ -221,7 +223,10 @@ static void send_on(struct stranger *s, struct handover *h)
 	struct tunnel_worker *here = s->worker;
 
 	log_outcome(here, &s->peer,
-		    h->purpose == WIRE_PURPOSE_CONTROL ? TUNNEL_A_CONTROL : TUNNEL_A_CARRIER, "");
+		    h->purpose == HANDOVER_PLAIN	 ? TUNNEL_A_PLAIN
+		    : h->purpose == WIRE_PURPOSE_CONTROL ? TUNNEL_A_CONTROL
+							 : TUNNEL_A_CARRIER,
+		    "");
 	stranger_free(s);
 	h->worker = server->workers.w[index].state;
 	if (h->worker == here) {
@@ -394,6 +399,54 @@ static void begin_tls(struct stranger *s)
 
 /* ---- the first byte ---- */
 
+/* The head has come whole: it is judged where the session is. */
+static void plain_arrived(struct stranger *s, const uint8_t *head, uint64_t session)
+{
+	struct tunnel_worker *w = s->worker;
+	struct handover *h = NULL;
+
+	if (tunnel_worker_of(session) < w->server->n_workers)
+		h = calloc(1, sizeof(*h) + WIRE_PLAIN_HEAD);
+	if (!h) {
+		turned_away(s, TUNNEL_A_GARBAGE, "a plain carrier of no session");
+		return;
+	}
+	io_stop(&s->io);
+	h->fd = steal_fd(&s->fd);
+	h->session = session;
+	h->purpose = HANDOVER_PLAIN;
+	h->hello_n = WIRE_PLAIN_HEAD;
+	memcpy(h->payload, head, WIRE_PLAIN_HEAD);
+	send_on(s, h);
+}
+
+static void read_plain(struct stranger *s)
+{
+	uint8_t head[WIRE_PLAIN_HEAD];
+	ssize_t r = recv(s->fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
+	struct wire_plain p;
+	enum wire_error e = wire_plain_parse(head, r > 0 ? (size_t)r : 0, &p);
+
+	if (e == WIRE_BAD_VALUE || r <= 0 || (e == WIRE_INCOMPLETE && (size_t)r == s->peeked)) {
+		turned_away(s, TUNNEL_A_GARBAGE, "");
+		return;
+	}
+	if (e == WIRE_INCOMPLETE) { /* level-triggered, and nothing was taken: come back when more may be there */
+		s->peeked = (size_t)r;
+		(void)io_change(&s->io, 0);
+		loop_timer_set(s->worker->loop, &s->peek, PEEK_MS);
+		return;
+	}
+	(void)recv(s->fd, head, sizeof(head), MSG_DONTWAIT);
+	plain_arrived(s, head, p.session);
+}
+
+static void on_peek_timer(struct timer *t, uint64_t now)
+{
+	(void)now;
+	read_plain(container_of(t, struct stranger, peek));
+}
+
 static void on_first(struct io *io, int events)
 {
 	struct stranger *s = container_of(io, struct stranger, io);
@@ -407,11 +460,14 @@ static void on_first(struct io *io, int events)
 		turned_away(s, TUNNEL_A_LEFT, r == 0 ? "closed without a byte" : strerror(errno));
 		return;
 	}
-	io_stop(&s->io);
-	if (first == 0x16)
+	if (first == 0x16) {
+		io_stop(&s->io);
 		begin_tls(s);
-	else
+	} else if (first == 's') {
+		read_plain(s);
+	} else {
 		turned_away(s, TUNNEL_A_GARBAGE, "");
+	}
 }
 
 static void reset(int fd)
@@ -445,6 +501,7 @@ void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer,
 				.local = *local,
 				.fd = fd };
 	s->deadline.fire = on_deadline;
+	s->peek.fire = on_peek_timer;
 	list_append(&w->strangers, &s->node);
 	worker_count(w, TUNNEL_M_STRANGERS, 0, 1);
 	loop_timer_set(w->loop, &s->deadline, o->hello_ms);

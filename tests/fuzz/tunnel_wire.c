@@ -39,7 +39,7 @@ static void check_equal(const struct wire_frame *row, const uint8_t *a, const ui
 
 static void check_round_trip(unsigned type, const union wire_msg *m)
 {
-	static uint8_t out[WIRE_HEAD + WIRE_PAYLOAD_MAX];
+	static uint8_t out[WIRE_HEAD + WIRE_DATAGRAM_MAX];
 	struct wr w = wr_init(out, sizeof(out));
 	union wire_msg again;
 

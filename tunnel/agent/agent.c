@@ -272,6 +272,8 @@ static void on_pulse(struct timer *t, uint64_t now)
 	struct agent *a = container_of(t, struct agent, pulse);
 
 	loop_timer_set(a->loop, &a->pulse, PULSE_MS);
+	if (!a->chunks.n_lent)
+		chunk_pool_trim(&a->chunks);
 	if (!a->control)
 		return;
 	switch (keepalive_due(&a->keep, now)) {

@@ -116,7 +116,7 @@ static void resume_all(struct agent *a)
 
 		if (n >= RESUMES_MAX)
 			return;
-		if (d->state != DATA_DETACHED || resuming(a, d->open.stream))
+		if (d->state != DATA_DETACHED || d->carrier || resuming(a, d->open.stream))
 			continue;
 		if (dial_start(a, d->open.stream) < 0)
 			return;
@@ -195,7 +195,7 @@ static int resume_on(struct carrier *c, uint64_t stream)
 {
 	struct data_conn *d = find(agent_of(c->host), stream);
 
-	if (!d || d->state != DATA_DETACHED)
+	if (!d || d->state != DATA_DETACHED || d->carrier)
 		return -ECONNRESET; /* it has ended meanwhile */
 	carrier_attach(c, d);
 	d->hold = true;

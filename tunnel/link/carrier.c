@@ -149,10 +149,9 @@ static void on_closed(struct frame_conn *fc, int err, const char *why, void *arg
 	(void)fc;
 	if (c->state == CARRIER_IDLE && err == ETIMEDOUT)
 		nat_life_lost(&c->host->nat, c->keep.silence);
-	if (d) {
-		c->data = NULL;
+	c->data = NULL;
+	if (d && d->carrier == c)
 		data_conn_lost(d, why);
-	}
 	c->host->ops->carrier_gone(c, err, why);
 	carrier_free(c);
 }
@@ -192,7 +191,7 @@ struct carrier *carrier_free(struct carrier *c)
 	d = steal_ptr(&c->data);
 	enter_list(c, CARRIER_HELLO);
 	c->conn = frame_conn_free(c->conn);
-	if (d)
+	if (d && d->carrier == c)
 		data_conn_lost(d, "closed");
 	free(c);
 	return NULL;

@@ -176,11 +176,12 @@ void data_conn_lost(struct data_conn *d, const char *why)
 	if (said) {
 		data_conn_finish_clean(d);
 	} else if (d->state != DATA_ENDED) {
-		if (d->state != DATA_DETACHED)
+		if (d->state != DATA_DETACHED) { /* else the time that it has runs on */
 			d->host->n_detached++;
+			loop_timer_set(d->host->loop, &d->deadline, d->host->resume_ms);
+		}
 		d->state = DATA_DETACHED;
 		d->carrier_peer = d->carrier_local = (struct addr){ 0 };
-		loop_timer_set(d->host->loop, &d->deadline, d->host->resume_ms);
 		data_pump_watch(d);
 		d->host->ops->lost(d);
 	}

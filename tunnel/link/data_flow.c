@@ -9,13 +9,13 @@
 #include <sys/socket.h>
 #include "tunnel/link/data_priv.h"
 
-enum { DATAGRAM_MAX = 65507, READS = 32 };
+enum { READS = 32 };
 
 static void send_datagram(struct data_conn *d, enum data_way w, const uint8_t *p, size_t n)
 {
-	uint8_t frame[WIRE_HEAD + WIRE_PAYLOAD_MAX];
+	static _Thread_local uint8_t frame[WIRE_HEAD + WIRE_DATAGRAM_MAX];
 
-	if (n > WIRE_DATA_MAX || !d->carrier || d->hold || d->state == DATA_ENDED) {
+	if (n > WIRE_DATAGRAM_MAX || !d->carrier || d->hold || d->state == DATA_ENDED) {
 		d->dropped++;
 		return;
 	}
@@ -54,7 +54,7 @@ int data_flow_heard(struct data_conn *d, const struct wire_bytes *b)
 
 void data_flow_readable(struct data_conn *d)
 {
-	static _Thread_local uint8_t buf[DATAGRAM_MAX];
+	static _Thread_local uint8_t buf[WIRE_DATAGRAM_MAX];
 
 	for (int i = 0; i < READS && d->fd >= 0; i++) {
 		ssize_t r = recv(d->fd, buf, sizeof(buf), MSG_DONTWAIT);

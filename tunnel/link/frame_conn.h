@@ -40,7 +40,7 @@ void frame_conn_finish(struct frame_conn *c);
 /* 0; -EPIPE: it is closed or about to be; -ENOBUFS: the peer does not read (closed follows); -EINVAL: the message cannot
  * be written; -ENOMEM. */
 int frame_conn_send(struct frame_conn *c, unsigned type, const void *msg);
-/* Whole frames, at most 16384 bytes. 0: all of it is taken; -EAGAIN: none, writable() follows; -EPIPE. */
+/* Whole frames. 0: all of it is taken; -EAGAIN: none, writable() follows; -EPIPE. */
 int frame_conn_data(struct frame_conn *c, const uint8_t *p, size_t n);
 void frame_conn_set_where(struct frame_conn *c, uint8_t where);
 /* Ends c and gives back its descriptor and session, for another loop. -EBUSY: something is buffered. */

@@ -216,6 +216,13 @@ enum wire_error wire_parse(unsigned type, const void *payload, size_t n, union w
 	return e;
 }
 
+static uint32_t longest(unsigned type, unsigned where)
+{
+	if (where == WIRE_IN_HELLO)
+		return WIRE_EARLY_MAX;
+	return type == WIRE_DATAGRAM ? WIRE_DATAGRAM_MAX : WIRE_PAYLOAD_MAX;
+}
+
 enum wire_error wire_next(const uint8_t *p, size_t n, struct wire_place at, struct wire_got *ret_g)
 {
 	struct rd r = rd_init(p, n);
@@ -233,7 +240,7 @@ enum wire_error wire_next(const uint8_t *p, size_t n, struct wire_place at, stru
 		return WIRE_WRONG_WAY;
 	if (r.failed)
 		return WIRE_INCOMPLETE;
-	if (length > (at.where == WIRE_IN_HELLO ? WIRE_EARLY_MAX : WIRE_PAYLOAD_MAX))
+	if (length > longest(type, at.where))
 		return WIRE_TOO_LONG;
 	if (rd_left(&r) < length)
 		return WIRE_INCOMPLETE;
@@ -382,7 +389,7 @@ void wire_write(struct wr *w, unsigned type, const void *msg)
 	if (w->failed)
 		return;
 	n = wr_len(w) - mark - WIRE_HEAD;
-	if (n > WIRE_PAYLOAD_MAX)
+	if (n > longest(type, WIRE_IN_CARRIER))
 		w->failed = true;
 	else
 		store_be32(w->start + mark, (uint32_t)type << 24 | (uint32_t)n);

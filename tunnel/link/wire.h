@@ -13,12 +13,13 @@
 
 enum {
 	WIRE_VERSION = 1,
-	WIRE_HEAD = 4,		     /* u8 type, u24 length of the payload */
+	WIRE_HEAD = 4,			/* u8 type, u24 length of the payload */
 	WIRE_PAYLOAD_MAX = 16384 + 256, /* of any frame */
-	WIRE_EARLY_MAX = 4096,	     /* of a frame before WELCOME, when the other side may be a stranger */
+	WIRE_DATAGRAM_MAX = 65507,	/* the one exception: a UDP datagram is not cut */
+	WIRE_EARLY_MAX = 4096, /* of a frame before WELCOME, when the other side may be a stranger */
 	WIRE_DATA_MAX = 16384 - WIRE_HEAD, /* of DATA as we send it: the frame fills one TLS record */
 	WIRE_WINDOW_FIRST = 256 << 10, /* bytes of a way of a data connection that may be sent before the first ACK */
-	WIRE_PIN = 32,		     /* SHA-256 */
+	WIRE_PIN = 32, /* SHA-256 */
 	WIRE_INSTANCE = 16,
 	WIRE_NAME_MAX = 63,
 	WIRE_ALLOW_MAX = 64,

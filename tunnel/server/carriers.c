@@ -150,10 +150,10 @@ int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struc
 				     .server = o->server };
 	bool plain = o->plain && o->kind == WIRE_JOB_TCP && w->allow_plain;
 	struct data_conn *d;
-	int r = l->over || (!l->i.up && !l->host.n_idle) ? -ENOTCONN
-		: l->n_waiting >= WAITING_MAX		 ? -EUSERS
-							 : 0;
+	int r = l->over ? -ENOTCONN : 0;
 
+	if (l->n_waiting + l->n_plain_waiting >= WAITING_MAX)
+		r = -EUSERS;
 	if (r < 0) {
 		if (o->fd >= 0)
 			close(o->fd);

@@ -22,7 +22,8 @@ struct tunnel_open {
 	const struct data_ops *ops;
 	void *arg;
 };
-/* Takes the descriptor over, also on failure. 0; -ENOTCONN: the link is down; -EUSERS: too many wait already; -ENOMEM. */
+/* Takes the descriptor over, also on failure. 0; -ENOTCONN: the link is over (while it is only down, the data
+ * connection waits); -EUSERS: too many wait already; -ENOMEM. */
 int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struct data_conn **ret_d);
 
 /* Those of a link, oldest first. fn may kill the one that it is given. */

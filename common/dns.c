@@ -11,65 +11,19 @@
  *
  * A query for the name of an address has the address's text as its host, and a memory of its own.
  */
-#include "common/dns.h"
-#include <ares.h>
+#include "common/dns_priv.h"
 #include <errno.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/stat.h>
-#include "common/dns_cache.h"
+#include "common/dns_records.h"
 
 enum { FIRST_TIMEOUT_MS = 1500, TRIES = 3 };
 #define RESOLV_CONF "/etc/resolv.conf"
-
-struct stamp { /* of a file: another one when it was written or replaced */
-	struct timespec changed;
-	ino_t inode;
-	off_t size;
-};
-
-struct dns {
-	struct loop *loop;
-	char *servers; /* NULL: RESOLV_CONF */
-	unsigned timeout_ms, tries;
-	struct stamp stamp;
-	struct channel *channel; /* for new queries */
-	struct list retired;	 /* struct channel */
-	struct list queries;	 /* struct dns_query, whose owners wait */
-	struct dns_cache *cache, *names; /* addresses of names; names of addresses */
-	unsigned naming;		 /* queries for names that c-ares works on */
-	unsigned named;			 /* names asked for since named_since */
-	uint64_t named_since;
-};
-
-struct channel {
-	struct list node; /* in retired */
-	struct dns *dns;
-	ares_channel ares;
-	struct list sockets;
-	struct timer due; /* of the next time-out in c-ares */
-	unsigned asked;	  /* queries that c-ares works on */
-	bool retired;
-};
 
 struct sock {
 	struct list node;
 	struct channel *channel;
 	struct io io;
-};
-
-struct dns_query {
-	struct list node;
-	struct dns *dns;
-	struct dns_request rq; /* its host is below */
-	struct timer timer;    /* see above */
-	struct channel *in;    /* c-ares works on it */
-	bool detached;	       /* nobody waits: freed when c-ares is done */
-	bool answered;
-	bool naming;	       /* of dns_name() */
-	struct dns_answers a;
-	char host[];
 };
 
 static const char *const texts[DNS_STATUSES] = {
@@ -101,7 +55,7 @@ static const struct {
 	{ ARES_ENOMEM, DNS_NO_MEMORY },
 };
 
-static enum dns_status status_of(int ares)
+enum dns_status dns_status_of(int ares)
 {
 	for (size_t i = 0; i < ARRAY_LEN(meanings); i++)
 		if (meanings[i].ares == ares)
@@ -124,7 +78,7 @@ static struct channel *channel_free(struct channel *ch)
 }
 
 /* After everything that c-ares did. */
-static void arm(struct channel *ch)
+void dns_arm(struct channel *ch)
 {
 	struct timeval tv;
 	uint64_t wait;
@@ -151,7 +105,7 @@ static void on_due(struct timer *t, uint64_t now)
 		return;
 	}
 	ares_process_fd(ch->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	arm(ch);
+	dns_arm(ch);
 }
 
 static void on_ready(struct io *io, int events)
@@ -161,7 +115,7 @@ static void on_ready(struct io *io, int events)
 	int fd = io->fd; /* the socket may be gone when it has been read */
 
 	ares_process_fd(ch->ares, events & IO_READ ? fd : ARES_SOCKET_BAD, events & IO_WRITE ? fd : ARES_SOCKET_BAD);
-	arm(ch);
+	dns_arm(ch);
 }
 
 static struct sock *find_socket(struct channel *ch, int fd)
@@ -257,7 +211,7 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
 }
 
 /* New name servers: for those who ask from now on. If it cannot be done, the old ones stay. */
-static void follow_resolv_conf(struct dns *d)
+void dns_follow_resolv_conf(struct dns *d)
 {
 	struct stamp now;
 	struct channel *fresh, *old = d->channel;
@@ -273,18 +227,29 @@ static void follow_resolv_conf(struct dns *d)
 	dns_cache_clear(d->names);
 	old->retired = true;
 	list_append(&d->retired, &old->node);
-	arm(old);
+	dns_arm(old);
 }
 
 /* ---- queries ---- */
+
+static void query_free(struct dns_query *q)
+{
+	dns_records_unref(q->a.records);
+	free(q);
+}
 
 static void deliver(struct dns_query *q)
 {
 	const struct dns_request rq = q->rq;
 	uint64_t now = loop_now(q->dns->loop);
+	_cleanup_(dns_records_unrefp) struct dns_records *records = dns_records_ref(q->a.records);
 	struct dns_answers a = q->a;
-	const struct dns_answer answer = { .status = a.status, .addr = a.addr, .n = a.n, .ttl_ms = a.expires > now ? a.expires - now : 0,
-					   .name = q->naming && a.status == DNS_OK ? a.name : NULL };
+	const struct dns_answer answer = { .status = a.status,
+					   .addr = a.addr,
+					   .n = a.n,
+					   .ttl_ms = a.expires > now ? a.expires - now : 0,
+					   .name = q->naming && a.status == DNS_OK ? a.name : NULL,
+					   .records = records };
 
 	for (size_t i = 0; i < a.n; i++)
 		addr_set_port(&a.addr[i], rq.port);
@@ -302,7 +267,7 @@ static void on_query_timer(struct timer *t, uint64_t now)
 	deliver(q);
 }
 
-static void answered(struct dns_query *q)
+void dns_answered(struct dns_query *q)
 {
 	q->answered = true;
 	loop_timer_set(q->dns->loop, &q->timer, 0);
@@ -336,22 +301,28 @@ static void remember(struct dns_query *q, uint64_t now)
 	dns_cache_put(q->dns->cache, q->host, q->rq.family, &a);
 }
 
-/* Not that the channel ends. */
-static bool tells(int status)
-{
-	return status != ARES_EDESTRUCTION && status != ARES_ECANCELLED;
-}
-
 /* From c-ares, which is done with it. */
-static void come_back(struct dns_query *q)
+void dns_came_back(struct dns_query *q)
 {
 	q->in->asked--;
 	q->in = NULL;
 	q->dns->naming -= q->naming;
 	if (q->detached)
-		free(q);
+		query_free(q);
 	else
-		answered(q);
+		dns_answered(q);
+}
+
+struct channel *dns_goes_out(struct dns_query *q)
+{
+	q->in = q->dns->channel;
+	q->in->asked++;
+	return q->in;
+}
+
+void dns_deadline(struct dns_query *q, uint64_t ms)
+{
+	loop_timer_set(q->dns->loop, &q->timer, ms);
 }
 
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
@@ -359,26 +330,24 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	struct dns_query *q = arg;
 
 	(void)timeouts;
-	if (tells(status)) {
+	if (dns_tells(status)) {
 		uint64_t now = loop_now(q->dns->loop);
-		q->a.status = status_of(status);
+		q->a.status = dns_status_of(status);
 		if (q->a.status == DNS_OK)
 			take_addresses(q, ai, now);
 		remember(q, now);
 	}
 	ares_freeaddrinfo(ai);
-	come_back(q);
+	dns_came_back(q);
 }
 
 static void ask(struct dns_query *q)
 {
-	struct channel *ch = q->dns->channel;
+	struct channel *ch = dns_goes_out(q);
 	const struct ares_addrinfo_hints hints = { .ai_family = q->rq.family, .ai_socktype = SOCK_DGRAM };
 
-	q->in = ch;
-	ch->asked++;
 	ares_getaddrinfo(ch->ares, q->host, NULL, &hints, on_answer, q); /* may answer at once */
-	arm(ch);
+	dns_arm(ch);
 }
 
 /* What needs nobody to be asked: an address, or a name asked before. */
@@ -404,7 +373,7 @@ static bool know(struct dns_query *q)
 	return a != NULL;
 }
 
-static struct dns_query *query_new(struct dns *d, const struct dns_request *rq, const char *host)
+struct dns_query *dns_query_new(struct dns *d, const struct dns_request *rq, const char *host)
 {
 	size_t n = strlen(host);
 	struct dns_query *q = calloc(1, sizeof(*q) + n + 1);
@@ -421,98 +390,16 @@ static struct dns_query *query_new(struct dns *d, const struct dns_request *rq, 
 
 int dns_addresses(struct dns *d, const struct dns_request *rq, struct dns_query **ret_q)
 {
-	struct dns_query *q = query_new(d, rq, rq->host);
+	struct dns_query *q = dns_query_new(d, rq, rq->host);
 
 	if (!q)
 		return -ENOMEM;
-	follow_resolv_conf(d);
+	dns_follow_resolv_conf(d);
 	if (know(q)) {
-		answered(q);
+		dns_answered(q);
 	} else {
 		loop_timer_set(d->loop, &q->timer, rq->deadline_ms ? rq->deadline_ms : DNS_DEADLINE_MS);
 		ask(q);
-	}
-	*ret_q = q;
-	return 0;
-}
-
-/* ---- names of addresses ---- */
-
-/* What is no host name may be an attempt on those who read it. */
-static bool take_name(struct dns_query *q, const char *name)
-{
-	static const char fine[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-	size_t n = name ? strlen(name) : 0;
-
-	if (n == 0 || n >= sizeof(q->a.name) || strspn(name, fine) != n)
-		return false;
-	memcpy(q->a.name, name, n + 1);
-	return true;
-}
-
-static void on_name(void *arg, int status, int timeouts, struct hostent *h)
-{
-	struct dns_query *q = arg;
-
-	(void)timeouts;
-	if (tells(status)) {
-		q->a.status = status_of(status);
-		if (q->a.status == DNS_OK && !take_name(q, h->h_name))
-			q->a.status = DNS_SERVER_FAILED;
-		q->a.expires = loop_now(q->dns->loop) + (q->a.status == DNS_OK ? DNS_CACHE_NAME_MS : DNS_CACHE_NO_NAME_MS);
-		if (q->a.status != DNS_NO_MEMORY)
-			dns_cache_put(q->dns->names, q->host, AF_UNSPEC, &q->a);
-	}
-	come_back(q);
-}
-
-static void ask_name(struct dns_query *q, const struct addr *of)
-{
-	struct channel *ch = q->dns->channel;
-	size_t n;
-	const uint8_t *ip = addr_ip(of, &n);
-
-	q->in = ch;
-	ch->asked++;
-	q->dns->naming++;
-	ares_gethostbyaddr(ch->ares, ip, (int)n, addr_family(of), on_name, q); /* may answer at once */
-	arm(ch);
-}
-
-static bool may_ask_name(struct dns *d)
-{
-	uint64_t now = loop_now(d->loop);
-
-	if (now - d->named_since >= 1000) {
-		d->named_since = now;
-		d->named = 0;
-	}
-	if (d->naming >= DNS_NAMING_MAX || d->named >= DNS_NAMING_PER_S)
-		return false;
-	d->named++;
-	return true;
-}
-
-int dns_name(struct dns *d, const struct addr *of, const struct dns_request *rq, struct dns_query **ret_q)
-{
-	char ip[ADDR_STRLEN];
-	const struct dns_answers *known;
-	struct dns_query *q;
-
-	known = dns_cache_find(d->names, addr_print_ip(of, ip), AF_UNSPEC, loop_now(d->loop));
-	if (!known && !may_ask_name(d))
-		return -EBUSY;
-	q = query_new(d, rq, ip);
-	if (!q)
-		return -ENOMEM;
-	q->naming = true;
-	if (known) {
-		q->a = *known;
-		answered(q);
-	} else {
-		follow_resolv_conf(d);
-		loop_timer_set(d->loop, &q->timer, rq->deadline_ms ? rq->deadline_ms : DNS_NAMING_DEADLINE_MS);
-		ask_name(q, of);
 	}
 	*ret_q = q;
 	return 0;
@@ -527,7 +414,7 @@ struct dns_query *dns_cancel(struct dns_query *q)
 	if (q->in)
 		q->detached = true;
 	else
-		free(q);
+		query_free(q);
 	return NULL;
 }
 

@@ -11,8 +11,8 @@
  * And addresses to names (PTR), which are for people only: whoever owns an address says what it is called. Strangers
  * make these questions, so they are remembered apart from the others, and a bounded number is under way.
  *
- * Other kinds of records (SRV, NAPTR) would be further dns_NAME() functions with the same struct dns_query, status
- * and life. A resolver belongs to its loop's thread.
+ * And other kinds of records (SRV, NAPTR), with the same struct dns_query, status and life; common/dns_records.h has
+ * what they hold. A resolver belongs to its loop's thread.
  */
 #pragma once
 #include "common/addr.h"
@@ -20,6 +20,7 @@
 
 struct dns;
 struct dns_query;
+struct dns_records;
 
 enum dns_status {
 	DNS_OK,
@@ -49,6 +50,7 @@ struct dns_answer { /* lives as long as the call of done() */
 	size_t n;
 	uint64_t ttl_ms; /* the answer may be kept so long; 0: ask again */
 	const char *name; /* of dns_name(): letters, digits, "-", "_" and "." only; NULL: of dns_addresses(), or none */
+	struct dns_records *records; /* of dns_records() and DNS_OK: at least one; referenced for longer by dns_records_ref() */
 };
 
 struct dns_options {
@@ -73,4 +75,8 @@ int dns_addresses(struct dns *d, const struct dns_request *rq, struct dns_query 
 /* The name of an address, in the same manner: rq's host, port and family are not read, its deadline is
  * DNS_NAMING_DEADLINE_MS. -EBUSY, too: DNS_NAMING_MAX are under way, or DNS_NAMING_PER_S were asked for. */
 int dns_name(struct dns *d, const struct addr *of, const struct dns_request *rq, struct dns_query **ret_q);
+/* The records of a name: rq's port and family are not read; DNS_NO_ADDRESS: it has none of this type. */
+enum dns_type { DNS_SRV = 33, DNS_NAPTR = 35 };
+int dns_records(struct dns *d, enum dns_type type, const struct dns_request *rq,
+		struct dns_query **ret_q);
 struct dns_query *dns_cancel(struct dns_query *q); /* done() will not be called */

@@ -6,6 +6,7 @@
  */
 #include "common/dns_cache.h"
 #include <string.h>
+#include "common/dns_records.h"
 
 struct entry {
 	struct hnode node;
@@ -58,6 +59,7 @@ static void drop(struct dns_cache *c, struct entry *e)
 	htable_remove(&c->by_name, &e->node);
 	list_unlink(&e->in_order);
 	c->n--;
+	dns_records_unref(e->a.records);
 	free(e);
 }
 
@@ -118,6 +120,7 @@ void dns_cache_put(struct dns_cache *c, const char *host, int family, const stru
 		free(e);
 		return;
 	}
+	(void)dns_records_ref(e->a.records);
 	list_append(&c->in_order, &e->in_order);
 	c->n++;
 }

@@ -24,6 +24,7 @@ struct dns_answers { /* what an answer holds */
 		char name[DNS_NAME_MAX]; /* of an address; "": none */
 	};
 	size_t n; /* addresses */
+	struct dns_records *records; /* NULL, or one reference */
 	uint64_t expires;
 };
 
@@ -32,7 +33,7 @@ struct dns_cache *dns_cache_new(void); /* NULL: no memory */
 struct dns_cache *dns_cache_free(struct dns_cache *c);
 /* NULL: not known, or not any more. Ports are 0. */
 const struct dns_answers *dns_cache_find(struct dns_cache *c, const char *host, int family, uint64_t now);
-/* Without memory it is not kept. */
+/* Takes a reference of its own to the records. Without memory it is not kept. */
 void dns_cache_put(struct dns_cache *c, const char *host, int family, const struct dns_answers *a);
 void dns_cache_clear(struct dns_cache *c);
 DEFINE_CLEANUP(struct dns_cache, dns_cache_free)

@@ -33,7 +33,7 @@ enum { PEM_MAX = 1 << 20, ALPN_MAX = 256 };
 struct tls_ctx {
 	SSL_CTX *ssl;
 	_Atomic unsigned refs;
-	bool client;
+	bool client, name_by_owner;
 	uint8_t alpn[ALPN_MAX]; /* as on the wire: length, name … (RFC 7301 3.1) */
 	unsigned alpn_n;
 	struct sni *names; /* a server's further certificates */
@@ -346,6 +346,7 @@ int tls_ctx_new(const struct tls_options *opt, char err[static TLS_ERRLEN], stru
 		return say(err, -ENOMEM, "out of memory");
 	c->refs = 1;
 	c->client = opt->client;
+	c->name_by_owner = opt->name_by_owner;
 	c->ssl = SSL_CTX_new(method_of(opt));
 	if (!c->ssl)
 		return say(err, -ENOMEM, "out of memory");
@@ -438,8 +439,10 @@ static bool is_literal_address(const char *name)
 	return inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1;
 }
 
-static bool set_server_name(SSL *ssl, const char *name)
+static bool set_server_name(const struct tls_ctx *c, SSL *ssl, const char *name)
 {
+	if (c->name_by_owner)
+		return is_literal_address(name) || SSL_set_tlsext_host_name(ssl, name) == 1;
 	if (is_literal_address(name))
 		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
@@ -458,7 +461,7 @@ int tls_session_new(struct tls_ctx *c, const char *server_name, SSL **ret_ssl)
 		SSL_set_accept_state(ssl);
 	} else {
 		SSL_set_connect_state(ssl);
-		if (server_name && !set_server_name(ssl, server_name)) {
+		if (server_name && !set_server_name(c, ssl, server_name)) {
 			SSL_free(ssl);
 			ERR_clear_error();
 			return -EINVAL;

@@ -22,6 +22,8 @@ struct tls_options {
 	const char *cert_file, *key_file; /* PEM, chain in cert_file; a client may have none */
 	const char *ca_file;		  /* verify peers against these; NULL on a client: system store */
 	bool verify_peer;		  /* client: check chain and name; server: demand a certificate */
+	bool name_by_owner; /* client: the server's name is sent (SNI), but whoever connects compares it with the
+					   * certificate, by rules of its own (RFC 5922) */
 	const char *const *alpn;	  /* NULL-terminated, in order of preference; NULL: no ALPN */
 };
 

@@ -8,7 +8,7 @@
 #include "common/dgram.h"
 #include "tests/unit/dns_server.h"
 
-enum { TYPE_A = 1, TYPE_PTR = 12, TYPE_AAAA = 28, HEADER = 12 };
+enum { TYPE_A = 1, TYPE_PTR = 12, TYPE_AAAA = 28, TYPE_SRV = 33, TYPE_NAPTR = 35, HEADER = 12 };
 
 /* The question's name as text and its end; 0: not a question we know. */
 static size_t read_name(const uint8_t *p, size_t n, char *name, size_t cap)
@@ -53,12 +53,62 @@ static size_t write_name(uint8_t *out, struct text name)
 	return len;
 }
 
+static size_t write_string(uint8_t *out, struct text t)
+{
+	out[0] = (uint8_t)t.n;
+	memcpy(out + 1, t.p, t.n);
+	return t.n + 1;
+}
+
+static size_t write_number(uint8_t *out, struct text t)
+{
+	uint64_t v;
+
+	assert_int_equal(text_u64(t, &v), 0);
+	store_be16(out, (uint16_t)v);
+	return 2;
+}
+
+/* Numbers first, then a NAPTR's strings, then the name; "." is the root. */
+static size_t write_service(uint8_t *out, unsigned type, struct text one)
+{
+	unsigned numbers = type == TYPE_SRV ? 3 : 2;
+	struct text name;
+	size_t len = 0;
+
+	for (unsigned i = 0; i < numbers; i++)
+		len += write_number(out + len, text_cut(&one, ' '));
+	if (type == TYPE_NAPTR) {
+		len += write_string(out + len, text_cut(&one, ' '));
+		len += write_string(out + len, text_cut(&one, ' '));
+		out[len++] = 0; /* no regexp */
+	}
+	name = text_eq(one, TEXT(".")) ? (struct text){ 0 } : one;
+	return len + write_name(out + len, name);
+}
+
+static size_t put_services(uint8_t *out, unsigned type, const struct dns_row *row, uint16_t *ret_count)
+{
+	struct text rest = text_of(type == TYPE_SRV ? row->srv : row->naptr);
+	uint8_t data[512];
+	size_t len = 0;
+
+	while (rest.p) {
+		struct text one = text_trim(text_cut(&rest, ','));
+		len += put_record(out + len, type, row->ttl_s, data, write_service(data, type, one));
+		++*ret_count;
+	}
+	return len;
+}
+
 static size_t put_records(uint8_t *out, unsigned type, const struct dns_row *row, uint16_t *ret_count)
 {
 	struct text rest = text_of(type == TYPE_A ? row->v4 : type == TYPE_AAAA ? row->v6 : NULL);
 	size_t len = 0, n;
 	uint8_t name[256];
 
+	if (type == TYPE_SRV || type == TYPE_NAPTR)
+		return put_services(out, type, row, ret_count);
 	if (type == TYPE_PTR && row->v4) {
 		++*ret_count;
 		return put_record(out, type, row->ttl_s, name, write_name(name, text_of(row->v4)));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A name server for tests: on a free port of 127.0.0.1, in the test's loop, with a table of names. It knows just
- * enough of RFC 1035 to answer A, AAAA and PTR questions; a name that is not in its table does not exist.
+ * enough of RFC 1035 to answer A, AAAA, PTR, SRV and NAPTR questions; a name that is not in its table does not exist.
  */
 #pragma once
 #include "common/addr.h"
@@ -14,6 +14,8 @@ struct dns_row {
 	const char *v4, *v6; /* addresses, separated by blanks; NULL: none. v4 of a name of .arpa: what it points to */
 	unsigned ttl_s;
 	int rcode;
+	const char *srv;   /* "10 60 5060 host.example, 20 0 5060 other.example"; NULL: none */
+	const char *naptr; /* "10 50 s SIP+D2T _sip._tcp.example, …" */
 };
 
 struct dns_server {

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The edge of stile-sip: listeners, datagrams, connections, TLS, admission and DNS around the protocol core. It
+ * implements struct sip_edge_ops and calls struct sip_edge_events (sip-proxy/transport.h). One loop, one thread,
+ * nothing global; whatever a stranger can consume is limited by struct sip_edge_limits.
+ *
+ * A listener on a wildcard address shows one interface for each address of the machine that is used (a "face"), for a
+ * Via, a Record-Route and a flow need an address that others can send to.
+ */
+#pragma once
+#include <jansson.h>
+#include "common/loop.h"
+#include "common/metrics.h"
+#include "common/tls.h"
+#include "sip-proxy/transport.h"
+
+struct sip_edge;
+
+struct sip_edge_limits {
+	uint64_t connections, connections_per_source;
+	uint64_t queue;	      /* bytes that may wait for one peer */
+	uint64_t rate, burst; /* messages a second from one source address, before anything is parsed */
+	uint64_t ban_after,
+		ban_ms; /* bad messages in a minute on proven addresses (streams), until all is refused */
+	uint64_t message_bytes; /* longest body */
+	uint64_t connect_ms, handshake_ms, first_ms, partial_ms, idle_ms;
+	uint64_t ping_ms; /* our CRLF pings on connections that we made; 0: none */
+};
+
+struct sip_listen_spec { /* text lives as long as the call */
+	enum sip_proto proto;
+	bool mutual, lan;
+	struct addr at;
+	const char *certificate, *key, *ca; /* secure ones; ca NULL: the system's */
+	const char *advertise;		    /* host[:port] to be called by; NULL: the address */
+};
+
+struct sip_edge_config {
+	const struct sip_listen_spec *listen;
+	size_t n_listen;
+	const char *certificate, *key,
+		*ca; /* of connections that leave by no listener with its own; may be NULL */
+	struct sip_edge_limits limits;
+	const struct prefix *allow, *deny, *unlimited; /* sources; allow empty: all */
+	size_t n_allow, n_deny, n_unlimited;
+};
+
+struct sip_edge_options {
+	struct loop *loop;
+	struct metrics *metrics; /* rows of sip-proxy/metrics.h */
+	const struct sip_edge_events *events;
+	void *core;
+	const char *dns_servers; /* tests; NULL: /etc/resolv.conf */
+};
+
+int sip_edge_new(const struct sip_edge_options *o, struct sip_edge **ret_e);
+struct sip_edge *sip_edge_free(struct sip_edge *e);
+void sip_edge_set_core(struct sip_edge *e, const struct sip_edge_events *events, void *core);
+extern const struct sip_edge_ops sip_edge_ops; /* edge: the struct sip_edge */
+
+/* Everything that can fail happens here: certificates are read, ports are bound; nothing is served yet. 0, or -errno
+ * and a sentence in err. warning (TLS_ERRLEN): such as an expired certificate; "" if there is none. */
+struct sip_edge_plan;
+int sip_edge_plan(struct sip_edge *e, const struct sip_edge_config *c, char *warning, char *err,
+		  size_t err_n, struct sip_edge_plan **ret_p);
+/* Puts the plan to work. What it does not name stays as it is; removed listeners take nothing new, their connections go
+ * on. Takes p. */
+void sip_edge_take(struct sip_edge *e, struct sip_edge_plan *p);
+struct sip_edge_plan *sip_edge_plan_free(struct sip_edge_plan *p);
+DEFINE_CLEANUP(struct sip_edge_plan, sip_edge_plan_free)
+
+void sip_edge_drain(struct sip_edge *e); /* listening sockets close; what is open goes on */
+
+/* For verbs: listeners, connections ({limit, cursor}). */
+json_t *sip_edge_listeners_json(const struct sip_edge *e);
+json_t *sip_edge_flows_json(const struct sip_edge *e, uint64_t cursor, unsigned limit);
+json_t *sip_edge_status_json(const struct sip_edge *e);
+bool sip_edge_kick(struct sip_edge *e, uint64_t conn);
+
+/* Whoever proves to be bad beyond the edge's sight (wrong passwords): refused for ms. */
+void sip_edge_ban(struct sip_edge *e, const struct addr *source, uint64_t ms);
+
+/* Every message in and out, decrypted, as it stands on the wire: for traces. NULL: nobody looks. */
+struct sip_edge_tap {
+	void (*saw)(void *arg, const struct sip_hop *hop, bool out, struct text bytes);
+	void *arg;
+};
+void sip_edge_set_tap(struct sip_edge *e, const struct sip_edge_tap *tap);

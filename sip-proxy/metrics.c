@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rows of stile-sip's counters, in the order of enum sip_metric, and their label values in the
+ * order of the enums that index them. Labels never grow: methods that we do not know are "other".
+ * After a change: tests/admin/metrics.py --write.
+ */
+#include "sip-proxy/metrics.h"
+#include "sip-proxy/transport.h"
+
+/* clang-format off */
+static const char *const methods[SIP_METHODS + 1] = {
+	[SIP_UNKNOWN_METHOD] = "other", [SIP_INVITE] = "INVITE", [SIP_ACK] = "ACK", [SIP_BYE] = "BYE", [SIP_CANCEL] = "CANCEL",
+	[SIP_OPTIONS] = "OPTIONS", [SIP_REGISTER] = "REGISTER", [SIP_PRACK] = "PRACK", [SIP_UPDATE] = "UPDATE", [SIP_INFO] = "INFO",
+	[SIP_MESSAGE] = "MESSAGE", [SIP_SUBSCRIBE] = "SUBSCRIBE", [SIP_NOTIFY] = "NOTIFY", [SIP_REFER] = "REFER", [SIP_PUBLISH] = "PUBLISH",
+};
+static const char *const classes[SIP_CLASSES + 1] = { "1xx", "2xx", "3xx", "4xx", "5xx", "6xx", NULL };
+static const char *const protos[SIP_PROTOS + 1] = { [SIP_UDP] = "udp", [SIP_TCP] = "tcp", [SIP_TLS] = "tls", [SIP_WS] = "ws", [SIP_WSS] = "wss" };
+static const char *const drops[SIP_DROPS + 1] = {
+	[SIP_DROP_GARBAGE] = "garbage", [SIP_DROP_DENIED] = "denied", [SIP_DROP_BANNED] = "banned", [SIP_DROP_RATE] = "rate",
+	[SIP_DROP_QUEUE] = "queue", [SIP_DROP_CONNECTIONS] = "connections", [SIP_DROP_DESCRIPTORS] = "descriptors",
+	[SIP_DROP_MEMORY] = "memory", [SIP_DROP_SLOW] = "slow", [SIP_DROP_DRAINING] = "draining",
+};
+static const char *const verdicts[SIP_VERDICTS + 1] = {
+	[SIP_OK] = "ok", [SIP_INCOMPLETE] = "incomplete", [SIP_EMPTY] = "empty", [SIP_NOT_SIP] = "not_sip",
+	[SIP_HEAD_TOO_LONG] = "head_too_long", [SIP_BODY_TOO_LONG] = "body_too_long", [SIP_TOO_MANY_HEADERS] = "too_many_headers",
+	[SIP_BAD_START_LINE] = "start_line", [SIP_BAD_VERSION] = "version", [SIP_BAD_LINE_END] = "line_end", [SIP_BAD_NAME] = "name",
+	[SIP_BAD_VALUE] = "value", [SIP_DUPLICATE] = "duplicate", [SIP_BAD_CONTENT_LENGTH] = "content_length",
+	[SIP_NO_CONTENT_LENGTH] = "no_content_length", [SIP_SHORT_BODY] = "short_body", [SIP_MISSING_HEADER] = "missing_header",
+	[SIP_BAD_VIA] = "via", [SIP_BAD_FROM] = "from", [SIP_BAD_TO] = "to", [SIP_BAD_CALL_ID] = "call_id", [SIP_BAD_CSEQ] = "cseq",
+	[SIP_CSEQ_METHOD] = "cseq_method", [SIP_BAD_MAX_FORWARDS] = "max_forwards", [SIP_BAD_ROUTE] = "route",
+	[SIP_BAD_CONTACT] = "contact", [SIP_BAD_URI] = "uri", [SIP_URI_SCHEME] = "uri_scheme",
+};
+static const char *const ways[] = { [SIP_WAY_CLIENT] = "client", [SIP_WAY_SERVER] = "server", NULL };
+static const char *const lookups[] = { "found", "failed", NULL };
+static const double seconds[] = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 32, 0 };
+
+const struct metric_row sip_metric_rows[SIP_METRICS] = {
+	[SIP_M_REQUESTS_IN] = { .name = "stile_sip_requests_received_total", .kind = METRIC_COUNTER, .help = "Requests that came in, retransmissions included.", .label = "method", .label_values = methods },
+	[SIP_M_REQUESTS_OUT] = { .name = "stile_sip_requests_sent_total", .kind = METRIC_COUNTER, .help = "Requests sent, retransmissions included.", .label = "method", .label_values = methods },
+	[SIP_M_RESPONSES_IN] = { .name = "stile_sip_responses_received_total", .kind = METRIC_COUNTER, .help = "Responses that came in.", .label = "class", .label_values = classes },
+	[SIP_M_RESPONSES_OUT] = { .name = "stile_sip_responses_sent_total", .kind = METRIC_COUNTER, .help = "Responses sent.", .label = "class", .label_values = classes },
+	[SIP_M_BYTES_IN] = { .name = "stile_sip_received_bytes_total", .kind = METRIC_COUNTER, .help = "Bytes of messages that came in.", .label = "transport", .label_values = protos },
+	[SIP_M_BYTES_OUT] = { .name = "stile_sip_sent_bytes_total", .kind = METRIC_COUNTER, .help = "Bytes of messages sent.", .label = "transport", .label_values = protos },
+	[SIP_M_DROPS] = { .name = "stile_sip_drops_total", .kind = METRIC_COUNTER, .help = "Packets and connections that went no further, by reason.", .label = "reason", .label_values = drops },
+	[SIP_M_BAD] = { .name = "stile_sip_bad_messages_total", .kind = METRIC_COUNTER, .help = "Messages that are not well-formed, by what is wrong.", .label = "reason", .label_values = verdicts },
+	[SIP_M_CONNECTIONS] = { .name = "stile_sip_connections", .kind = METRIC_GAUGE, .help = "Connections that are open or being opened.", .label = "transport", .label_values = protos },
+	[SIP_M_CONNECTIONS_OPENED] = { .name = "stile_sip_connections_opened_total", .kind = METRIC_COUNTER, .help = "Connections that were established, both ways.", .label = "transport", .label_values = protos },
+	[SIP_M_CONNECTION_FAILURES] = { .name = "stile_sip_connection_failures_total", .kind = METRIC_COUNTER, .help = "Connections that could not be established or ended by an error.", .label = "transport", .label_values = protos },
+	[SIP_M_KEEPALIVES] = { .name = "stile_sip_keepalives_total", .kind = METRIC_COUNTER, .help = "Keep-alives that were answered (CRLF, STUN).", .label = "transport", .label_values = protos },
+	[SIP_M_SEND_FAILURES] = { .name = "stile_sip_send_failures_total", .kind = METRIC_COUNTER, .help = "Messages that could not be sent.", .label = "transport", .label_values = protos },
+	[SIP_M_BANNED] = { .name = "stile_sip_bans_total", .kind = METRIC_COUNTER, .help = "Sources that were banned for a while." },
+	[SIP_M_TRANSACTIONS] = { .name = "stile_sip_transactions", .kind = METRIC_GAUGE, .help = "Transactions there are now.", .label = "side", .label_values = ways },
+	[SIP_M_TRANSACTIONS_STARTED] = { .name = "stile_sip_transactions_started_total", .kind = METRIC_COUNTER, .help = "Transactions that were begun.", .label = "side", .label_values = ways },
+	[SIP_M_RETRANSMISSIONS] = { .name = "stile_sip_retransmissions_total", .kind = METRIC_COUNTER, .help = "Retransmissions sent (client) and absorbed (server).", .label = "side", .label_values = ways },
+	[SIP_M_TIMEOUTS] = { .name = "stile_sip_transaction_timeouts_total", .kind = METRIC_COUNTER, .help = "Transactions that nobody answered (client) or acknowledged (server).", .label = "side", .label_values = ways },
+	[SIP_M_LATENCY] = { .name = "stile_sip_response_seconds", .kind = METRIC_HISTOGRAM, .help = "From a request of ours to its final response.", .buckets = seconds },
+	[SIP_M_FORWARD] = { .name = "stile_sip_forward_seconds", .kind = METRIC_HISTOGRAM, .help = "From a request's arrival to its first copy sent.", .buckets = seconds },
+	[SIP_M_REFUSALS] = { .name = "stile_sip_refusals_total", .kind = METRIC_COUNTER, .help = "Responses of our own with 3xx to 6xx.", .label = "class", .label_values = classes },
+	[SIP_M_DNS] = { .name = "stile_sip_lookups_total", .kind = METRIC_COUNTER, .help = "Look-ups of next hops (RFC 3263).", .label = "result", .label_values = lookups },
+	[SIP_M_REGISTRATIONS] = { .name = "stile_sip_registrations", .kind = METRIC_GAUGE, .help = "Bindings of registered users." },
+};
+/* clang-format on */

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The counters of stile-sip: the order of enum sip_metric is that of the rows in sip-
+ * proxy/metrics.c, and the enums below index the labels. One worker (the protocol thread), so the
+ * worker's index is always 0. Written by the protocol thread alone.
+ */
+#pragma once
+#include "common/metrics.h"
+#include "sip-proxy/msg.h"
+
+enum sip_metric {
+	SIP_M_REQUESTS_IN,
+	SIP_M_REQUESTS_OUT,
+	SIP_M_RESPONSES_IN,
+	SIP_M_RESPONSES_OUT,
+	SIP_M_BYTES_IN,
+	SIP_M_BYTES_OUT,
+	SIP_M_DROPS,
+	SIP_M_BAD,
+	SIP_M_CONNECTIONS,
+	SIP_M_CONNECTIONS_OPENED,
+	SIP_M_CONNECTION_FAILURES,
+	SIP_M_KEEPALIVES,
+	SIP_M_SEND_FAILURES,
+	SIP_M_BANNED,
+	SIP_M_TRANSACTIONS,
+	SIP_M_TRANSACTIONS_STARTED,
+	SIP_M_RETRANSMISSIONS,
+	SIP_M_TIMEOUTS,
+	SIP_M_LATENCY,
+	SIP_M_FORWARD,
+	SIP_M_REFUSALS,
+	SIP_M_DNS,
+	SIP_M_REGISTRATIONS,
+	SIP_METRICS
+};
+extern const struct metric_row sip_metric_rows[SIP_METRICS];
+
+/* Why a packet or a connection goes no further, before a SIP parser has seen it. */
+enum sip_drop {
+	SIP_DROP_GARBAGE, /* does not begin like SIP or STUN */
+	SIP_DROP_DENIED,  /* the source is on the deny list, or not on the allow list */
+	SIP_DROP_BANNED,
+	SIP_DROP_RATE,
+	SIP_DROP_QUEUE,	      /* the peer's queue is full */
+	SIP_DROP_CONNECTIONS, /* too many connections, of all or of this source */
+	SIP_DROP_DESCRIPTORS,
+	SIP_DROP_MEMORY,
+	SIP_DROP_SLOW, /* a message that did not arrive in time */
+	SIP_DROP_DRAINING,
+	SIP_DROPS
+};
+enum { SIP_CLASSES = 6 }; /* 1xx … 6xx */
+enum sip_way { SIP_WAY_CLIENT, SIP_WAY_SERVER };

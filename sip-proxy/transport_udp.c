@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SIP over UDP: a socket for each listener, batches in and out (common/dgram.h). STUN Binding requests on the same
+ * port are answered (RFC 5626 5.4), line ends are keep-alives. ICMP errors are told to whoever waits for an answer
+ * from that address, so that the next target is tried at once and not after half a minute.
+ *
+ * What is longer than a datagram's usual way allows is fragmented by routers: DF is off, for SIP has no way to
+ * find out a path's MTU.
+ */
+#include <errno.h>
+#include <string.h>
+#include "sip-proxy/edge_priv.h"
+#include "stun/msg.h"
+
+/* ---- waiting for ICMP errors ---- */
+
+static struct list *bucket(struct sip_edge *e, const struct addr *remote)
+{
+	return &e->udp_waits[addr_hash(&e->seed, remote) % SIP_WAIT_BUCKETS];
+}
+
+void sip_udp_wait(struct sip_edge *e, struct sip_wait *w, const struct addr *remote)
+{
+	sip_wait_forget(w);
+	w->remote = *remote;
+	list_append(bucket(e, remote), &w->node);
+}
+
+static void on_error(const struct dgram_error *err, void *arg)
+{
+	struct sip_listener *l = arg;
+	struct sip_edge *e = l->edge;
+	struct list gone, *from = bucket(e, &err->to);
+
+	/* Host or net unreachable comes and goes with routing, and anybody can forge it: only a port that nobody listens
+	 * at is news (3.3, 1.4), and a prohibition. */
+	if (err->v6 ? err->icmp_type != 1 : err->icmp_type != 3)
+		return;
+	list_init(&gone);
+	list_for_each_safe (it, from) {
+		struct sip_wait *w = list_entry(it, struct sip_wait, node);
+		if (!addr_equal(&w->remote, &err->to))
+			continue;
+		list_unlink(it);
+		list_append(&gone, it);
+	}
+	while (!list_empty(&gone)) { /* each may free or forget others */
+		struct sip_wait *w = list_entry(gone.next, struct sip_wait, node);
+		sip_wait_forget(w);
+		w->failed(w, ECONNREFUSED, "the host answered that nothing listens there (ICMP)");
+	}
+}
+
+/* ---- in ---- */
+
+static void answer_stun(struct sip_listener *l, const struct dgram *d)
+{
+	struct sip_edge *e = l->edge;
+	struct stun_msg m;
+	struct stun_writer w;
+	uint8_t buf[128];
+	ssize_t n;
+
+	if (stun_parse(d->data, d->len, &m) != STUN_OK || m.class != STUN_REQUEST ||
+	    m.method != STUN_BINDING || m.rfc3489) {
+		sip_edge_dropped(e, &d->from, SIP_UDP, SIP_DROP_GARBAGE);
+		return;
+	}
+	if (sip_sources_message(e->sources, &d->from, loop_now(e->loop)) != SIP_DROPS) {
+		sip_edge_dropped(e, &d->from, SIP_UDP, SIP_DROP_RATE);
+		return;
+	}
+	stun_begin_response(&w, buf, sizeof(buf), &m, STUN_SUCCESS);
+	stun_put_addr(&w, STUN_A_XOR_MAPPED_ADDRESS, &d->from);
+	n = stun_end(&w);
+	if (n <= 0)
+		return;
+	sip_count(e, SIP_M_KEEPALIVES, SIP_UDP, 1);
+	dgram_send_copy(e->dgram,
+			&(struct dgram_route){ l->fd, &d->from, l->wildcard ? &d->local : NULL,
+					       DGRAM_MARK_NONE },
+			buf, (size_t)n);
+}
+
+static bool only_line_ends(const struct dgram *d)
+{
+	for (size_t i = 0; i < d->len; i++)
+		if (d->data[i] != '\r' && d->data[i] != '\n' && d->data[i] != 0 && d->data[i] != ' ')
+			return false;
+	return d->len <= 8;
+}
+
+static void on_sip(struct sip_listener *l, const struct dgram *d)
+{
+	struct sip_edge *e = l->edge;
+	struct sip_face *f = sip_face_at(l, l->wildcard ? &d->local : &l->at);
+	struct text bytes = { (const char *)d->data, d->len };
+	struct sip_limits limits = { .max_body = (uint32_t)e->limits.message_bytes };
+	struct sip_hop hop = { .proto = SIP_UDP, .remote = d->from };
+	struct sip_msg m;
+	int r;
+
+	if (!f) {
+		sip_edge_dropped(e, &d->from, SIP_UDP, SIP_DROP_MEMORY);
+		return;
+	}
+	hop.iface = f->pub.id;
+	hop.local = f->pub.at;
+	if (!sip_edge_admit(e, &hop, bytes))
+		return;
+	r = sip_msg_parse(&m, bytes, SIP_DATAGRAM, &limits);
+	if (r == SIP_OK) {
+		sip_edge_message(e, &m, &hop);
+	} else if (r > 0 && r != SIP_EMPTY) {
+		size_t n = sip_edge_bad(e, &m, &hop, (enum sip_verdict)r);
+		if (n)
+			dgram_send_copy(e->dgram,
+					&(struct dgram_route){ l->fd, &d->from,
+							       l->wildcard ? &f->pub.at : NULL,
+							       DGRAM_MARK_NONE },
+					e->scratch, n);
+	} else if (r < 0) {
+		sip_edge_dropped(e, &d->from, SIP_UDP, SIP_DROP_MEMORY);
+	}
+	sip_msg_deinit(&m);
+}
+
+static void on_datagram(const struct dgram *d, void *arg)
+{
+	struct sip_listener *l = arg;
+
+	if (l->removed && l->edge->draining)
+		return;
+	if (addr_port(&d->from) == 0)
+		return;
+	if (d->len && stun_demux(d->data[0]) == DEMUX_STUN)
+		answer_stun(l, d);
+	else if (only_line_ends(d))
+		sip_count(l->edge, SIP_M_KEEPALIVES, SIP_UDP, 1);
+	else
+		on_sip(l, d);
+}
+
+static void on_ready(struct io *io, int events)
+{
+	struct sip_listener *l = container_of(io, struct sip_listener, io);
+
+	(void)events;
+	(void)dgram_recv_errors(l->fd, on_error, l);
+	(void)dgram_recv(l->edge->dgram, l->fd, addr_port(&l->at), on_datagram, l);
+}
+
+/* ---- vtable ---- */
+
+static int udp_open(struct sip_listener *l)
+{
+	return io_start(&l->io, l->edge->loop, l->fd, IO_READ, on_ready);
+}
+
+static void udp_close(struct sip_listener *l)
+{
+	io_stop(&l->io);
+	if (l->fd >= 0)
+		dgram_forget(l->edge->dgram, l->fd);
+}
+
+static int udp_send(struct sip_edge *e, const struct sip_send *s)
+{
+	struct sip_listener *l = s->face->listener;
+	const struct sip_hop hop = { .proto = SIP_UDP,
+				     .iface = s->face->pub.id,
+				     .remote = s->to->hop.remote,
+				     .local = s->face->pub.at };
+
+	if (s->bytes.n > 65507)
+		return -EMSGSIZE;
+	dgram_send_copy(e->dgram,
+			&(struct dgram_route){ l->fd, &s->to->hop.remote,
+					       l->wildcard ? &s->face->pub.at : NULL, DGRAM_MARK_NONE },
+			s->bytes.p, s->bytes.n);
+	sip_edge_sent(e, &hop, s->bytes);
+	if (s->wait)
+		sip_udp_wait(e, s->wait, &s->to->hop.remote);
+	if (s->ret_used)
+		*s->ret_used = hop;
+	return 0;
+}
+
+static struct tls_ctx *no_context(const struct sip_edge *e, const struct sip_listener *l, bool client)
+{
+	(void)e;
+	(void)l;
+	(void)client;
+	return NULL;
+}
+
+const struct sip_transport sip_udp = {
+	.proto = SIP_UDP,
+	.open = udp_open,
+	.close = udp_close,
+	.send = udp_send,
+	.context = no_context,
+};

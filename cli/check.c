@@ -9,6 +9,7 @@
 #include "cli/cli_services.h"
 #include "cli/command.h"
 #include "common/config.h"
+#include "sip-proxy/config.h"
 #include "tunnel/agent/config.h"
 #include "turn/config.h"
 
@@ -24,6 +25,11 @@ const struct cli_service cli_services[] = {
 	    .config = &tunnel_cfg_root,
 	    .check = tunnel_config_check,
 	    .log_config = tunnel_log_config } },
+	{ "sip",
+	  { .program = "stile-sip",
+	    .config = &sip_cfg_root,
+	    .check = sip_config_check,
+	    .log_config = sip_log_config } },
 	{ "agent",
 	  { .program = "stile-agent",
 	    .config = &agent_cfg_root,

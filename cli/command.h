@@ -54,7 +54,8 @@ struct command_table {
 extern const struct command_table check_commands, service_commands, turn_commands, test_commands,
 	conform_commands, bench_commands, netcheck_commands, import_commands, config_commands,
 	ready_commands, relay_commands, relay_route_commands, relay_run_commands,
-	relay_watch_commands, tunnel_agents_commands, tunnel_identity_commands, agent_enrol_commands;
+	relay_watch_commands, tunnel_agents_commands, tunnel_identity_commands, agent_enrol_commands,
+	sip_commands, sip_test_commands;
 
 int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
 
@@ -104,3 +105,5 @@ void print_json(const json_t *j); /* one document, indented, newline */
 /* "✔ text" or "✘ text", coloured on a terminal. */
 void print_check(const struct cli *c, bool good, const char *what, const char *detail);
 void print_clean(FILE *f, const char *s); /* without control characters: names that strangers chose */
+/* Of Prometheus text what concerns the metrics whose name holds part (NULL: all): comment lines name theirs third. */
+void print_metrics(const char *text, const char *part);

@@ -21,6 +21,7 @@ static const struct command_table *const tables[] = {
 	&relay_watch_commands,	 &relay_route_commands,
 	&tunnel_agents_commands, &tunnel_identity_commands,
 	&agent_enrol_commands,
+	&sip_commands,		 &sip_test_commands,
 };
 
 static const struct option_row common_options[] = {

@@ -106,3 +106,18 @@ void print_table(FILE *f, const struct column *cols, unsigned n_cols, const json
 			print_cell(f, cell, width[c], cols[c].kind != COL_TEXT, c + 1 == n_cols);
 		}
 }
+
+void print_metrics(const char *text, const char *part)
+{
+	struct text rest = text_of(text);
+
+	while (rest.n) {
+		struct text line = text_cut(&rest, '\n'), name = line;
+		for (int i = 0; i < 2 && text_starts(line, TEXT("#")); i++)
+			(void)text_cut(&name, ' ');
+		name = text_cut(&name, ' ');
+		name = text_cut(&name, '{');
+		if (!part || memmem(name.p, name.n, part, strlen(part)))
+			printf("%.*s\n", TEXT_FMT(line));
+	}
+}

@@ -14,7 +14,8 @@
 
 enum { MAX_SERVICES = 64, ASK_TIMEOUT_MS = 3000 };
 
-static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-fastpath" };
+static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-sip",
+					      "stile-fastpath" };
 
 /* Services that have a status of their own. */
 struct kind {
@@ -24,10 +25,12 @@ struct kind {
 };
 static void print_turn(const json_t *own);
 static void print_tunnel(const json_t *own);
+static void print_sip(const json_t *own);
 static void print_fastpath(const json_t *own);
 static const struct kind kinds[] = {
 	{ "stile-turn", "turn.status", "turn", "allocation", print_turn },
 	{ "stile-tunnel", "relay.status", "relay", "connection", print_tunnel },
+	{ "stile-sip", "sip.status", "sip", "transaction", print_sip },
 	{ "stile-fastpath", "fastpath.status", "fastpath", "channel", print_fastpath },
 };
 
@@ -276,6 +279,16 @@ static void print_tunnel(const json_t *own)
 	       (long long)json_integer_value(json_object_get(own, "listening")),
 	       (long long)json_integer_value(json_object_get(own, "connections")),
 	       (long long)json_integer_value(json_object_get(own, "workers")));
+}
+
+static void print_sip(const json_t *own)
+{
+	printf("    listeners   %zu; domains %zu, routes %zu; transactions %lld, connections %lld\n",
+	       json_array_size(json_object_get(own, "listeners")),
+	       json_array_size(json_object_get(own, "domains")),
+	       json_array_size(json_object_get(own, "routes")),
+	       (long long)json_integer_value(json_object_get(own, "transactions")),
+	       (long long)json_integer_value(json_object_get(own, "connections")));
 }
 
 static void print_fastpath(const json_t *own)
@@ -572,10 +585,10 @@ static const struct command rows[] = {
 	{ "reload", "[SERVICE]", "make a service read its configuration again",
 	  "The same as SIGHUP, with the outcome: what has changed, key by key. A bad file leaves the old configuration\n"
 	  "at work, and keys that only a restart applies are named. Sessions go on; a renewed certificate is for who\n"
-	  "connects from now on. SERVICE is turn (if none is named) or tunnel.",
+	  "connects from now on. SERVICE is turn (if none is named), tunnel or sip.",
 	  reload_options, ARRAY_LEN(reload_options), 0, 1, run_reload, WITHOUT_CONFIG },
 	{ "log level", "[SERVICE] [LEVEL]", "show or change the log level of a running service",
-	  "Levels: error, warn, info, debug, trace. The change lasts until the next reload or restart. SERVICE is turn (if none is named) or tunnel.",
+	  "Levels: error, warn, info, debug, trace. The change lasts until the next reload or restart. SERVICE is turn (if none is named), tunnel or sip.",
 	  NULL, 0, 0, 2, run_log_level, WITHOUT_CONFIG },
 };
 const struct command_table service_commands = { rows, ARRAY_LEN(rows) };

@@ -213,22 +213,6 @@ static int run_why(struct cli *cli)
 
 /* ---- metrics ---- */
 
-/* Of Prometheus text what concerns the metrics whose name holds part: comment lines name theirs third. */
-static void print_metrics(const char *text, const char *part)
-{
-	struct text rest = text_of(text);
-
-	while (rest.n) {
-		struct text line = text_cut(&rest, '\n'), name = line;
-		for (int i = 0; i < 2 && text_starts(line, TEXT("#")); i++)
-			(void)text_cut(&name, ' ');
-		name = text_cut(&name, ' ');
-		name = text_cut(&name, '{');
-		if (!part || memmem(name.p, name.n, part, strlen(part)))
-			printf("%.*s\n", TEXT_FMT(line));
-	}
-}
-
 static int run_metrics(struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;

@@ -185,7 +185,7 @@ static int edge_send(void *edge, const struct sip_target *to, struct text bytes,
 	if (t) {
 		s.face = sip_face_for(e, to);
 		/* A connection that is there needs no listener. */
-		if (s.face || to->hop.conn)
+		if (s.face || to->hop.conn || (e->client && sip_proto_rows[t->proto].reliable))
 			r = t->send(e, &s);
 	}
 	if (r < 0)
@@ -286,6 +286,8 @@ static bool can_send(void *arg, enum sip_proto proto, sa_family_t family)
 {
 	const struct sip_edge *e = arg;
 
+	if (e->client && sip_transports[proto])
+		return true;
 	list_for_each (it, &e->listeners) {
 		const struct sip_listener *l = list_entry(it, struct sip_listener, node);
 		if (!l->removed && l->transport->proto == proto &&
@@ -293,6 +295,11 @@ static bool can_send(void *arg, enum sip_proto proto, sa_family_t family)
 			return true;
 	}
 	return false;
+}
+
+static void looked_up(void *arg, bool found)
+{
+	sip_count(arg, SIP_M_LOOKUPS, found ? SIP_LOOKUP_FOUND : SIP_LOOKUP_FAILED, 1);
 }
 
 int sip_edge_new(const struct sip_edge_options *o, struct sip_edge **ret_e)
@@ -306,6 +313,7 @@ int sip_edge_new(const struct sip_edge_options *o, struct sip_edge **ret_e)
 				.metrics = o->metrics,
 				.events = o->events,
 				.core = o->core,
+				.client = o->client,
 				.route_fd = { -1, -1 },
 				.seed = hash_seed_random() };
 	list_init(&e->listeners);
@@ -322,10 +330,12 @@ int sip_edge_new(const struct sip_edge_options *o, struct sip_edge **ret_e)
 			    o->dns_servers ? &(struct dns_options){ .servers = o->dns_servers } : NULL,
 			    &e->dns);
 	if (r == 0)
-		r = sip_resolver_new(
-			&(struct sip_resolver_options){
-				.loop = o->loop, .dns = e->dns, .can_send = can_send, .arg = e },
-			&e->resolver);
+		r = sip_resolver_new(&(struct sip_resolver_options){ .loop = o->loop,
+								     .dns = e->dns,
+								     .can_send = can_send,
+								     .looked_up = looked_up,
+								     .arg = e },
+				     &e->resolver);
 	if (r < 0) {
 		sip_edge_free(e);
 		return r;
@@ -357,6 +367,26 @@ struct sip_edge *sip_edge_free(struct sip_edge *e)
 		close(e->spare_fd);
 	free(e);
 	return NULL;
+}
+
+void sip_edge_set_owner(struct sip_edge *e, void *owner)
+{
+	e->owner = owner;
+}
+
+void *sip_edge_owner(const struct sip_edge *e)
+{
+	return e->owner;
+}
+
+struct loop *sip_edge_loop(const struct sip_edge *e)
+{
+	return e->loop;
+}
+
+json_t *sip_edge_health_json(const struct sip_edge *e)
+{
+	return sip_resolver_health_json(e->resolver, loop_now(e->loop));
 }
 
 json_t *sip_edge_flows_json(const struct sip_edge *e, uint64_t cursor, unsigned limit)

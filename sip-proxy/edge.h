@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include "common/loop.h"
 #include "common/metrics.h"
+#include "common/service.h"
 #include "common/tls.h"
 #include "sip-proxy/transport.h"
 
@@ -51,11 +52,19 @@ struct sip_edge_options {
 	const struct sip_edge_events *events;
 	void *core;
 	const char *dns_servers; /* tests; NULL: /etc/resolv.conf */
+	bool client; /* streams may leave without a listener of their transport: the tool's tests */
 };
 
 int sip_edge_new(const struct sip_edge_options *o, struct sip_edge **ret_e);
 struct sip_edge *sip_edge_free(struct sip_edge *e);
 void sip_edge_set_core(struct sip_edge *e, const struct sip_edge_events *events, void *core);
+/* Whoever made it may keep a pointer of his here, for callbacks that know the edge only. */
+void sip_edge_set_owner(struct sip_edge *e, void *owner);
+void *sip_edge_owner(const struct sip_edge *e);
+struct loop *sip_edge_loop(const struct sip_edge *e);
+/* The interface of this kind that sends from this address; 0: none. */
+uint32_t sip_edge_interface_at(struct sip_edge *e, enum sip_proto proto, bool mutual,
+			       const struct addr *ip);
 extern const struct sip_edge_ops sip_edge_ops; /* edge: the struct sip_edge */
 
 /* Everything that can fail happens here: certificates are read, ports are bound; nothing is served yet. 0, or -errno
@@ -66,6 +75,8 @@ int sip_edge_plan(struct sip_edge *e, const struct sip_edge_config *c, char *war
 /* Puts the plan to work. What it does not name stays as it is; removed listeners take nothing new, their connections go
  * on. Takes p. */
 void sip_edge_take(struct sip_edge *e, struct sip_edge_plan *p);
+/* Adds what the configuration does not show: certificates that are others than those at work. 0 or -ENOMEM. */
+int sip_edge_plan_changes(const struct sip_edge_plan *p, struct service_changes *ch);
 struct sip_edge_plan *sip_edge_plan_free(struct sip_edge_plan *p);
 DEFINE_CLEANUP(struct sip_edge_plan, sip_edge_plan_free)
 
@@ -75,6 +86,7 @@ void sip_edge_drain(struct sip_edge *e); /* listening sockets close; what is ope
 json_t *sip_edge_listeners_json(const struct sip_edge *e);
 json_t *sip_edge_flows_json(const struct sip_edge *e, uint64_t cursor, unsigned limit);
 json_t *sip_edge_status_json(const struct sip_edge *e);
+json_t *sip_edge_health_json(const struct sip_edge *e); /* next hops that failed lately */
 bool sip_edge_kick(struct sip_edge *e, uint64_t conn);
 
 /* Whoever proves to be bad beyond the edge's sight (wrong passwords): refused for ms. */

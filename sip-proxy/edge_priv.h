@@ -77,7 +77,7 @@ struct sip_edge {
 	struct loop *loop;
 	struct metrics *metrics;
 	const struct sip_edge_events *events;
-	void *core;
+	void *core, *owner;
 	struct dgram_io *dgram;
 	struct sip_sources *sources;
 	struct sip_resolver *resolver;
@@ -100,7 +100,7 @@ struct sip_edge {
 	uint64_t own_at; /* when they were read */
 	struct sip_gate gates[SIP_EDGE_LINES];
 	struct sip_edge_tap tap;
-	bool draining;
+	bool draining, client;
 	char scratch[SIP_MAX_HEAD]; /* a response of the edge */
 };
 

@@ -157,6 +157,23 @@ struct sip_face *sip_face_for(struct sip_edge *e, const struct sip_target *to)
 	return sip_face_at(best, best->wildcard ? source : &best->at);
 }
 
+uint32_t sip_edge_interface_at(struct sip_edge *e, enum sip_proto proto, bool mutual,
+			       const struct addr *ip)
+{
+	struct sip_face *f = NULL;
+
+	list_for_each (it, &e->listeners) {
+		struct sip_listener *l = list_entry(it, struct sip_listener, node);
+		if (l->removed || l->transport->proto != proto ||
+		    addr_family(&l->at) != addr_family(ip) ||
+		    !(l->wildcard || addr_equal_ip(&l->at, ip)))
+			continue;
+		if (!f || l->mutual == mutual)
+			f = sip_face_at(l, ip);
+	}
+	return f ? f->pub.id : 0;
+}
+
 /* ---- is it us? ---- */
 
 static void read_own(struct sip_edge *e)

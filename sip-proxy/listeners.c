@@ -312,6 +312,33 @@ int sip_edge_plan(struct sip_edge *e, const struct sip_edge_config *c, char *war
 	return r;
 }
 
+static void fingerprint(const struct tls_ctx *c, char out[128])
+{
+	struct tls_cert_info info;
+
+	out[0] = 0;
+	if (c && tls_cert_info(c, &info) == 0)
+		(void)snprintf(out, 128, "%.60s, sha256 %.16s…", info.subject, info.sha256);
+}
+
+int sip_edge_plan_changes(const struct sip_edge_plan *p, struct service_changes *ch)
+{
+	char was[128], is[128], at[ADDR_STRLEN], key[ADDR_STRLEN + 32];
+	int r = 0;
+
+	for (size_t i = 0; i < p->n && r == 0; i++) {
+		const struct entry *v = &p->v[i];
+		fingerprint(v->l->contexts.server, was);
+		fingerprint(v->contexts.server, is);
+		if (v->fresh || strcmp(was, is) == 0)
+			continue;
+		(void)snprintf(key, sizeof(key), "certificate of %s", addr_print(&v->l->at, at));
+		r = service_changes_add(
+			ch, &(struct cfg_change){ .key = key, .what = "changed", .was = was, .is = is });
+	}
+	return r;
+}
+
 static bool planned(const struct sip_edge_plan *p, const struct sip_listener *l)
 {
 	for (size_t i = 0; i < p->n; i++)

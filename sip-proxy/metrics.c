@@ -5,6 +5,7 @@
  * After a change: tests/admin/metrics.py --write.
  */
 #include "sip-proxy/metrics.h"
+#include "sip-proxy/refusals.h"
 #include "sip-proxy/transport.h"
 
 /* clang-format off */
@@ -31,7 +32,13 @@ static const char *const verdicts[SIP_VERDICTS + 1] = {
 	[SIP_BAD_CONTACT] = "contact", [SIP_BAD_URI] = "uri", [SIP_URI_SCHEME] = "uri_scheme",
 };
 static const char *const ways[] = { [SIP_WAY_CLIENT] = "client", [SIP_WAY_SERVER] = "server", NULL };
-static const char *const lookups[] = { "found", "failed", NULL };
+static const char *const lookups[] = { [SIP_LOOKUP_FOUND] = "found", [SIP_LOOKUP_FAILED] = "failed", NULL };
+static const char *const txs[] = { [SIP_TXS_OPEN] = "open", [SIP_TXS_KEPT] = "kept", NULL };
+static const char *const strays[] = { [SIP_STRAY_RESPONSE] = "response", [SIP_STRAY_ACK] = "ack", NULL };
+static const char *const again[] = {
+	[SIP_AGAIN_REQUEST_SENT] = "request_sent", [SIP_AGAIN_RESPONSE_SENT] = "response_sent",
+	[SIP_AGAIN_REQUEST_ABSORBED] = "request_absorbed", [SIP_AGAIN_RESPONSE_ABSORBED] = "response_absorbed", NULL,
+};
 static const double seconds[] = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 32, 0 };
 
 const struct metric_row sip_metric_rows[SIP_METRICS] = {
@@ -49,14 +56,15 @@ const struct metric_row sip_metric_rows[SIP_METRICS] = {
 	[SIP_M_KEEPALIVES] = { .name = "stile_sip_keepalives_total", .kind = METRIC_COUNTER, .help = "Keep-alives that were answered (CRLF, STUN).", .label = "transport", .label_values = protos },
 	[SIP_M_SEND_FAILURES] = { .name = "stile_sip_send_failures_total", .kind = METRIC_COUNTER, .help = "Messages that could not be sent.", .label = "transport", .label_values = protos },
 	[SIP_M_BANNED] = { .name = "stile_sip_bans_total", .kind = METRIC_COUNTER, .help = "Sources that were banned for a while." },
-	[SIP_M_TRANSACTIONS] = { .name = "stile_sip_transactions", .kind = METRIC_GAUGE, .help = "Transactions there are now.", .label = "side", .label_values = ways },
+	[SIP_M_TRANSACTIONS] = { .name = "stile_sip_transactions", .kind = METRIC_GAUGE, .help = "Transactions there are now: under way, or over and kept to absorb what comes again.", .label = "state", .label_values = txs },
+	[SIP_M_TRANSACTION_BYTES] = { .name = "stile_sip_transaction_bytes", .kind = METRIC_GAUGE, .help = "Bytes of messages that are kept for transactions." },
 	[SIP_M_TRANSACTIONS_STARTED] = { .name = "stile_sip_transactions_started_total", .kind = METRIC_COUNTER, .help = "Transactions that were begun.", .label = "side", .label_values = ways },
-	[SIP_M_RETRANSMISSIONS] = { .name = "stile_sip_retransmissions_total", .kind = METRIC_COUNTER, .help = "Retransmissions sent (client) and absorbed (server).", .label = "side", .label_values = ways },
+	[SIP_M_RETRANSMISSIONS] = { .name = "stile_sip_retransmissions_total", .kind = METRIC_COUNTER, .help = "What was sent again by our timers, and what came again and was absorbed.", .label = "what", .label_values = again },
 	[SIP_M_TIMEOUTS] = { .name = "stile_sip_transaction_timeouts_total", .kind = METRIC_COUNTER, .help = "Transactions that nobody answered (client) or acknowledged (server).", .label = "side", .label_values = ways },
-	[SIP_M_LATENCY] = { .name = "stile_sip_response_seconds", .kind = METRIC_HISTOGRAM, .help = "From a request of ours to its final response.", .buckets = seconds },
-	[SIP_M_FORWARD] = { .name = "stile_sip_forward_seconds", .kind = METRIC_HISTOGRAM, .help = "From a request's arrival to its first copy sent.", .buckets = seconds },
-	[SIP_M_REFUSALS] = { .name = "stile_sip_refusals_total", .kind = METRIC_COUNTER, .help = "Responses of our own with 3xx to 6xx.", .label = "class", .label_values = classes },
-	[SIP_M_DNS] = { .name = "stile_sip_lookups_total", .kind = METRIC_COUNTER, .help = "Look-ups of next hops (RFC 3263).", .label = "result", .label_values = lookups },
-	[SIP_M_REGISTRATIONS] = { .name = "stile_sip_registrations", .kind = METRIC_GAUGE, .help = "Bindings of registered users." },
+	[SIP_M_STRAYS] = { .name = "stile_sip_strays_total", .kind = METRIC_COUNTER, .help = "Messages dropped because nothing that we know of belongs to them.", .label = "what", .label_values = strays },
+	[SIP_M_FAILOVERS] = { .name = "stile_sip_failovers_total", .kind = METRIC_COUNTER, .help = "Times that the next place of a name was tried because one did not answer." },
+	[SIP_M_LATENCY] = { .name = "stile_sip_response_seconds", .kind = METRIC_HISTOGRAM, .help = "From a request's arrival to its final response on the way back; without INVITE, which people answer.", .buckets = seconds },
+	[SIP_M_REFUSALS] = { .name = "stile_sip_refusals_total", .kind = METRIC_COUNTER, .help = "Requests that were refused, by reason.", .label = "reason", .label_values = sip_refusal_labels },
+	[SIP_M_LOOKUPS] = { .name = "stile_sip_lookups_total", .kind = METRIC_COUNTER, .help = "Look-ups of next hops (RFC 3263).", .label = "result", .label_values = lookups },
 };
 /* clang-format on */

@@ -147,6 +147,8 @@ static void walk_done(struct walk *w)
 			       "%s: no listener of ours has its transport and address family", host);
 	else
 		(void)snprintf(why, sizeof(why), "%s: %s", host, dns_status_text(w->why));
+	if (w->r->o.looked_up)
+		w->r->o.looked_up(w->r->o.arg, n > 0);
 	walk_free(w);
 	l->under_way = NULL;
 	l->done(l, n ? 0 : -EHOSTUNREACH, n ? "" : why, t, n);

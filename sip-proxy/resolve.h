@@ -27,6 +27,8 @@ struct sip_resolver_options {
 	struct dns *dns;
 	/* Can we send by this transport at all? family AF_UNSPEC: any. */
 	bool (*can_send)(void *arg, enum sip_proto proto, sa_family_t family);
+	/* A look-up has ended. May be NULL. */
+	void (*looked_up)(void *arg, bool found);
 	void *arg;
 };
 int sip_resolver_new(const struct sip_resolver_options *o, struct sip_resolver **ret_r);

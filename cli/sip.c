@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile sip status, transactions, flows, health, kick, trace: a running stile-sip. Each is a call of a control verb and
+ * its answer as a table or as JSON. A trace is written as it comes, so that what was seen is in the file whenever it
+ * ends.
+ */
+#include "cli/sip.h"
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include "common/service.h"
+#include "common/text.h"
+
+const char SIP_PROGRAM[] = "stile-sip";
+
+int sip_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_result)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	int r = cli_connect(cli, SIP_PROGRAM, &cl);
+
+	if (r) {
+		json_decref(args);
+		return r;
+	}
+	return cli_call(cli, cl, verb, args, ret_result);
+}
+
+static const char *string(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static long long number(const json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+/* ---- status ---- */
+
+static bool print_listener(const struct cli *cli, const json_t *l)
+{
+	long long left = (number(l, "not_after") - (long long)time(NULL)) / 86400;
+	bool cert = json_object_get(l, "not_after") != NULL, good = !cert || left >= 0;
+	char line[512];
+
+	if (json_is_true(json_object_get(l, "removed")))
+		snprintf(line, sizeof line, "removed; %lld connections go on", number(l, "connections"));
+	else if (cert && left < 0)
+		snprintf(line, sizeof line, "its certificate expired %lld days ago: %.200s", -left,
+			 string(l, "certificate"));
+	else if (cert)
+		snprintf(line, sizeof line, "%lld connections; certificate %.200s, %lld days left%s",
+			 number(l, "connections"), string(l, "certificate"), left,
+			 left < 30 ? ": renew it" : "");
+	else
+		snprintf(line, sizeof line, "%lld connections", number(l, "connections"));
+	char what[96];
+	snprintf(what, sizeof what, "%s:%s%s", string(l, "transport"), string(l, "address"),
+		 json_is_true(json_object_get(l, "lan")) ? " (lan)" : "");
+	print_check(cli, good, what, line);
+	return good;
+}
+
+static bool print_status(const struct cli *cli, const json_t *st)
+{
+	bool good = true;
+	size_t i;
+	json_t *row;
+
+	printf("domains      ");
+	json_array_foreach(json_object_get(st, "domains"), i, row)
+		printf("%s%s", i ? ", " : "", json_string_value(row));
+	printf("%s\ntransactions %lld under way, %lld over and kept; %lld messages wait\n",
+	       i ? "" : "none", number(st, "transactions"), number(st, "kept"), number(st, "waiting"));
+	printf("connections  %lld; %lld sources remembered\n", number(st, "connections"),
+	       number(st, "sources"));
+	if (number(st, "traces"))
+		printf("traces       %lld under way\n", number(st, "traces"));
+	json_array_foreach(json_object_get(st, "listeners"), i, row) good &= print_listener(cli, row);
+	json_array_foreach(json_object_get(st, "routes"), i, row)
+		printf("route        %s → %s:%lld by %s%s\n", string(row, "domain"),
+		       string(row, "host"), number(row, "port"), string(row, "transport"),
+		       json_is_true(json_object_get(row, "active")) ? "" : ", switched off");
+	return good;
+}
+
+static int run_status(struct cli *cli)
+{
+	json_t *st = NULL;
+	int r = sip_call(cli, "sip.status", NULL, &st);
+
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(st);
+	else if (r == 0 && !print_status(cli, st))
+		r = EXIT_FAILED;
+	json_decref(st);
+	return r;
+}
+
+/* ---- lists ---- */
+
+static const struct column transaction_columns[] = {
+	{ "side", "SIDE", COL_TEXT },	  { "method", "METHOD", COL_TEXT },
+	{ "state", "STATE", COL_TEXT },	  { "transport", "TRANSPORT", COL_TEXT },
+	{ "peer", "PEER", COL_TEXT },	  { "connection", "CONN", COL_COUNT },
+	{ "bytes", "MEMORY", COL_BYTES }, { "age_ms", "AGE", COL_MS },
+};
+static const struct column flow_columns[] = {
+	{ "id", "CONN", COL_COUNT },	  { "transport", "TRANSPORT", COL_TEXT },
+	{ "direction", "WAY", COL_TEXT }, { "state", "STATE", COL_TEXT },
+	{ "remote", "PEER", COL_TEXT },	  { "local", "OURS", COL_TEXT },
+	{ "name", "IDENTITY", COL_TEXT }, { "in", "IN", COL_COUNT },
+	{ "out", "OUT", COL_COUNT },	  { "queued", "QUEUED", COL_BYTES },
+	{ "idle_ms", "IDLE", COL_MS },	  { "age_ms", "AGE", COL_MS },
+};
+static const struct column health_columns[] = {
+	{ "transport", "TRANSPORT", COL_TEXT }, { "address", "ADDRESS", COL_TEXT },
+	{ "failures", "FAILURES", COL_COUNT },	{ "error", "LAST", COL_TEXT },
+	{ "retry_ms", "BEHIND FOR", COL_MS },
+};
+
+struct shown {
+	const char *verb, *none;
+	const struct column *columns;
+	unsigned n;
+};
+
+/* Tables show one proven name; JSON has them all. */
+static void add_names(json_t *rows)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(rows, i, row)
+	{
+		const json_t *first = json_array_get(json_object_get(row, "identity"), 0);
+		if (first)
+			json_object_set_new(row, "name", json_string(json_string_value(first)));
+	}
+}
+
+static int show(struct cli *cli, const struct shown *l)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *rows = json_array();
+	bool more = false;
+	uint64_t limit = 1000;
+	int r = cli_number(cli, "limit", 1, 1000000, &limit);
+
+	if (!r)
+		r = cli_connect(cli, SIP_PROGRAM, &cl);
+	if (!r)
+		r = cli_rows(cli, cl, &(struct cli_list){ .verb = l->verb, .limit = limit }, rows,
+			     &more);
+	if (r == 0 && cli_has(cli, "json")) {
+		print_json(rows);
+	} else if (r == 0 && json_array_size(rows)) {
+		add_names(rows);
+		print_table(stdout, l->columns, l->n, rows);
+	} else if (r == 0) {
+		printf("%s\n", l->none);
+	}
+	if (more)
+		fprintf(stderr, "stile %s: there may be more than these %zu; --limit shows them\n",
+			cli->command->name, json_array_size(rows));
+	json_decref(rows);
+	return r;
+}
+
+static int run_transactions(struct cli *cli)
+{
+	return show(cli, &(struct shown){ "sip.transactions", "no transactions",
+					  transaction_columns, ARRAY_LEN(transaction_columns) });
+}
+
+static int run_flows(struct cli *cli)
+{
+	return show(cli, &(struct shown){ "sip.flows", "no connections", flow_columns,
+					  ARRAY_LEN(flow_columns) });
+}
+
+static int run_health(struct cli *cli)
+{
+	return show(cli, &(struct shown){ "sip.health", "no next hop has failed lately",
+					  health_columns, ARRAY_LEN(health_columns) });
+}
+
+static int run_kick(struct cli *cli)
+{
+	json_t *result = NULL;
+	uint64_t id;
+	int r;
+
+	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX) {
+		fprintf(stderr, "stile sip kick: '%s' is no number; stile sip flows shows them\n",
+			cli->words[0]);
+		return EXIT_USAGE;
+	}
+	r = sip_call(cli, "sip.kick", json_pack("{s:I}", "id", (json_int_t)id), &result);
+	if (r == 0)
+		printf("connection %s is ended\n", cli->words[0]);
+	json_decref(result);
+	return r;
+}
+
+static int run_metrics(struct cli *cli)
+{
+	bool json = cli_has(cli, "json");
+	json_t *result = NULL;
+	int r = sip_call(cli, "sip.metrics", json_pack("{s:b}", "text", !json), &result);
+
+	if (r == 0 && json)
+		print_json(result);
+	else if (r == 0)
+		print_metrics(string(result, "text"), cli->n_words ? cli->words[0] : NULL);
+	json_decref(result);
+	return r;
+}
+
+/* ---- trace ---- */
+
+struct tracing {
+	struct cli *cli;
+	FILE *file;
+	unsigned long long n;
+	int error;
+};
+
+static void on_message(const json_t *m, void *arg)
+{
+	struct tracing *t = arg;
+	int r = t->error ? 0 : sip_pcap_write(t->file, m);
+
+	if (r == 0)
+		r = fflush(t->file) == 0 ? 0 : -EIO;
+	if (r < 0 && !t->error) {
+		t->error = r;
+		(void)cli_fail(t->cli, "the file cannot be written: %s", strerror(-r));
+	}
+	t->n++;
+}
+
+static json_t *trace_args(const struct cli *cli, uint64_t messages, uint64_t seconds)
+{
+	const char *call = cli_option(cli, "call"), *address = cli_option(cli, "address");
+	json_t *args = json_pack("{s:I, s:I}", "messages", (json_int_t)messages, "seconds",
+				 (json_int_t)seconds);
+
+	if (call)
+		json_object_set_new(args, "call", json_string(call));
+	if (address)
+		json_object_set_new(args, "address", json_string(address));
+	return args;
+}
+
+static int trace_into(struct cli *cli, FILE *f, uint64_t messages, uint64_t seconds)
+{
+	_cleanup_(control_client_freep) struct control_client *asks = NULL, *cl = NULL;
+	struct tracing t = { .cli = cli, .file = f };
+	struct instance at;
+	json_t *result = NULL;
+	char err[256];
+	int r = cli_connect(cli, SIP_PROGRAM, &asks); /* it says why not, if not */
+
+	if (r)
+		return r;
+	if (sip_pcap_begin(f) < 0)
+		return cli_fail(cli, "the file cannot be written: %s", strerror(EIO));
+	r = instance_init(&at, SIP_PROGRAM, cli_option(cli, "instance"),
+			  cli_option(cli, "runtime-dir"), err, sizeof err);
+	if (r == 0) /* nothing may come for as long as the trace lasts */
+		r = control_connect(at.socket_path, (int)(seconds * 1000 + 5000), &cl);
+	if (r < 0)
+		return cli_fail(cli, "cannot talk to stile-sip: %s", strerror(-r));
+	control_on_progress(cl, on_message, &t);
+	fprintf(stderr, "tracing for at most %llu s and %llu messages; Ctrl-C ends it\n",
+		(unsigned long long)seconds, (unsigned long long)messages);
+	r = cli_call(cli, cl, "sip.trace", trace_args(cli, messages, seconds), &result);
+	if (r == 0)
+		fprintf(stderr, "%llu messages: %s\n", t.n, string(result, "why"));
+	json_decref(result);
+	return t.error ? EXIT_FAILED : r;
+}
+
+static int run_trace(struct cli *cli)
+{
+	uint64_t messages = 10000, seconds = 300;
+	const char *path = cli_option(cli, "write");
+	FILE *f;
+	int r = cli_number(cli, "messages", 1, 1000000, &messages);
+
+	if (!r)
+		r = cli_number(cli, "seconds", 1, 86400, &seconds);
+	if (r)
+		return r;
+	if (!cli_option(cli, "call") == !cli_option(cli, "address")) {
+		fprintf(stderr, "stile sip trace: say what: --call ID, or --address ADDRESS\n");
+		return EXIT_USAGE;
+	}
+	f = path ? fopen(path, "wbxe") : stdout;
+	if (!f)
+		return cli_fail(cli, "%s cannot be written: %s", path, strerror(errno));
+	r = trace_into(cli, f, messages, seconds);
+	if (path && fclose(f) != 0 && r == 0)
+		r = cli_fail(cli, "%s cannot be written: %s", path, strerror(errno));
+	return r;
+}
+
+static const struct option_row list_options[] = {
+	{ "limit", 'n', "N", "show at most so many (default 1000)" },
+};
+static const struct option_row trace_options[] = {
+	{ "call", 0, "ID", "the messages with this Call-ID" },
+	{ "address", 0, "ADDRESS", "the messages from and to this address, or prefix" },
+	{ "write", 'w', "FILE", "a new pcap file (default: standard output, as for: | tshark -r -)" },
+	{ "messages", 0, "N", "end after so many messages (default 10000)" },
+	{ "seconds", 0, "N", "end after so many seconds (default 300)" },
+};
+
+static const struct command rows[] = {
+	{ "sip status", "",
+	  "listeners with their certificates, domains, routes and counts of a running stile-sip",
+	  "Exit 1 if a certificate has expired.", NULL, 0, 0, 0, run_status, WITHOUT_CONFIG },
+	{ "sip transactions", "", "transactions that are under way or over and kept", NULL,
+	  list_options, ARRAY_LEN(list_options), 0, 0, run_transactions, WITHOUT_CONFIG },
+	{ "sip flows", "", "TCP and TLS connections, and who is proven to be at their other end",
+	  NULL, list_options, ARRAY_LEN(list_options), 0, 0, run_flows, WITHOUT_CONFIG },
+	{ "sip health", "", "next hops that failed lately",
+	  "They are tried behind the others of their name for the time shown, and at once when nothing else is left.",
+	  list_options, ARRAY_LEN(list_options), 0, 0, run_health, WITHOUT_CONFIG },
+	{ "sip kick", "CONN", "end a connection", "CONN is a number of stile sip flows.", NULL, 0,
+	  1, 1, run_kick, WITHOUT_CONFIG },
+	{ "sip metrics", "[NAME]", "counters and latencies of stile-sip, in the form that Prometheus reads",
+	  "NAME is a part of the names to show. docs/metrics.md explains each.", NULL, 0, 0, 1,
+	  run_metrics, WITHOUT_CONFIG },
+	{ "sip trace", "", "write the messages of a call or an address, decrypted, into a pcap file",
+	  "For administrators only, and the service's log says who asked. Wireshark and sngrep read the file:\n\n"
+	  "  stile sip trace --address 192.0.2.7 -w phone.pcap\n"
+	  "  stile sip trace --call a84b4c76e66710@pc33.example.org | tshark -r - -V",
+	  trace_options, ARRAY_LEN(trace_options), 0, 0, run_trace, WITHOUT_CONFIG },
+};
+const struct command_table sip_commands = { rows, ARRAY_LEN(rows) };

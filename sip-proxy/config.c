@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The `sip` section of stile.yaml as schema rows: every key with its type, range, default and what an administrator
+ * needs to know. What must hold between several of them is in sip-proxy/config_check.c.
+ *
+ * Names and meanings of the keys are promised to administrators: they grow, they do not change.
+ */
+#include "sip-proxy/config.h"
+
+#define IN(map, member)                                                                            \
+	.offset = offsetof(struct sip_config, map.member) - offsetof(struct sip_config, map)
+#define SIZE_OF(map) sizeof(((struct sip_config *)NULL)->map)
+#define SCHEMA(n, r, s)                                                                            \
+	{                                                                                          \
+		.name = (n), .rows = (r), .n_rows = ARRAY_LEN(r), .size = (s)                      \
+	}
+
+const char *const sip_listen_protocols[] = { "udp", "tcp", "tls", "mtls", NULL };
+
+/* clang-format off */
+static const struct cfg_row interface_rows[] = {
+	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct sip_interface_section, listen), .flags = CFG_REQUIRED | CFG_RELOAD,
+	  .choices = sip_listen_protocols, .help = "Transport, address and port, as in sip.listen." },
+	{ .name = "active", .type = &cfg_bool, CFG_AT(struct sip_interface_section, active), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether it listens. Switched off, its connections go on until they end." },
+	{ .name = "certificate", .type = &cfg_path, CFG_AT(struct sip_interface_section, certificate), .flags = CFG_RELOAD,
+	  .help = "PEM file with this interface's certificate, followed by its chain. Default: sip.certificate." },
+	{ .name = "key", .type = &cfg_path, CFG_AT(struct sip_interface_section, key), .flags = CFG_RELOAD,
+	  .help = "PEM file with the key of this certificate, without a passphrase. Default: sip.key." },
+	{ .name = "ca", .type = &cfg_path, CFG_AT(struct sip_interface_section, ca), .flags = CFG_RELOAD,
+	  .help = "PEM file with the CAs that others' certificates must come from here. Default: sip.ca." },
+	{ .name = "advertise", .type = &cfg_string, CFG_AT(struct sip_interface_section, advertise), .flags = CFG_RELOAD, .min = 1, .max = 260,
+	  .help = "Host, or host:port, by which others reach this interface: in Via and Record-Route in place of its address." },
+};
+static const struct cfg_schema interface_schema = SCHEMA("sip.interfaces", interface_rows, sizeof(struct sip_interface_section));
+
+static const struct cfg_row lan_rows[] = {
+	{ .name = "listen", .type = &cfg_endpoint, IN(lan, listen), .flags = CFG_LIST | CFG_RELOAD, .choices = sip_listen_protocols,
+	  .help = "Interfaces of the own network, as in sip.listen: who comes in here is trusted, its P-Asserted-Identity stands, and it "
+		  "may send anywhere. Never an address that strangers can reach." },
+};
+static const struct cfg_schema lan_schema = SCHEMA("sip.lan", lan_rows, SIZE_OF(lan));
+
+static const struct cfg_row user_rows[] = {
+	{ .name = "name", .type = &cfg_string, CFG_AT(struct sip_user_section, name), .flags = CFG_REQUIRED | CFG_RELOAD, .min = 1, .max = 127,
+	  .help = "User part of the address, and user name of the credentials: alice." },
+	{ .name = "password", .type = &cfg_string, CFG_AT(struct sip_user_section, password), .flags = CFG_REQUIRED | CFG_RELOAD | CFG_SECRET,
+	  .min = 1, .max = 255, .help = "Password of this user." },
+	{ .name = "domain", .type = &cfg_string, CFG_AT(struct sip_user_section, domain), .flags = CFG_RELOAD, .min = 1, .max = 253,
+	  .help = "One of sip.domains. Default: the first of them." },
+};
+const struct cfg_schema sip_user_schema = SCHEMA("sip.users", user_rows, sizeof(struct sip_user_section));
+
+static const struct cfg_row route_rows[] = {
+	{ .name = "domain", .type = &cfg_string, CFG_AT(struct sip_route_section, domain), .flags = CFG_REQUIRED | CFG_RELOAD, .min = 1, .max = 253,
+	  .help = "Requests for users of this domain go this way. Each domain once." },
+	{ .name = "host", .type = &cfg_string, CFG_AT(struct sip_route_section, host), .flags = CFG_REQUIRED | CFG_RELOAD, .min = 1, .max = 253,
+	  .help = "Name or address of the gateway; a name is looked up while the service runs, all of its addresses are tried." },
+	{ .name = "port", .type = &cfg_u64, CFG_AT(struct sip_route_section, port), .flags = CFG_RELOAD, .max = 65535, .def = "0",
+	  .help = "Its port; 0: as its SRV records say, or the transport's own (5060, with TLS 5061)." },
+	{ .name = "transport", .type = &cfg_enum, CFG_AT(struct sip_route_section, transport), .flags = CFG_RELOAD, .choices = sip_listen_protocols,
+	  .def = "tls", .help = "Transport; mtls shows our certificate and needs a listener mtls:." },
+	{ .name = "bind", .type = &cfg_ip, CFG_AT(struct sip_route_section, bind), .flags = CFG_RELOAD,
+	  .help = "Address of ours to send from; a listener of this transport must have it. Default: the system's choice." },
+	{ .name = "active", .type = &cfg_bool, CFG_AT(struct sip_route_section, active), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Switched off, requests for the domain are refused as if there were no route; calls go on." },
+};
+const struct cfg_schema sip_route_schema = SCHEMA("sip.routes", route_rows, sizeof(struct sip_route_section));
+
+static const struct cfg_row sources_rows[] = {
+	{ .name = "allow", .type = &cfg_prefix, IN(sources, allow), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Who may send at all. Empty: everybody who is not denied." },
+	{ .name = "deny", .type = &cfg_prefix, IN(sources, deny), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Who is not heard, whatever else is said here. Nothing is answered." },
+	{ .name = "unlimited", .type = &cfg_prefix, IN(sources, unlimited), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Servers of one's own: no rate, no limit of connections, no ban." },
+	{ .name = "trusted", .type = &cfg_prefix, IN(sources, trusted), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Who is trusted as if it came in by sip.lan: TCP and TLS only, for a UDP source can be forged." },
+};
+static const struct cfg_schema sources_schema = SCHEMA("sip.sources", sources_rows, SIZE_OF(sources));
+
+static const struct cfg_row limits_rows[] = {
+	{ .name = "connections", .type = &cfg_count, IN(limits, connections), .flags = CFG_RELOAD, .min = 1, .def = "20000",
+	  .help = "TCP and TLS connections in all." },
+	{ .name = "connections_per_source", .type = &cfg_count, IN(limits, connections_per_source), .flags = CFG_RELOAD, .min = 1, .def = "1000",
+	  .help = "Connections of one source (an IPv4 address, an IPv6 /64): a NAT's clients are one." },
+	{ .name = "queue", .type = &cfg_size, IN(limits, queue), .flags = CFG_RELOAD, .min = 65536, .max = 1 << 26, .def = "512KiB",
+	  .help = "Bytes that may wait for a peer that does not read." },
+	{ .name = "rate", .type = &cfg_u64, IN(limits, rate), .flags = CFG_RELOAD, .max = 1000000, .def = "2000", .unit = "messages/s",
+	  .help = "Messages a second from one source, before anything is parsed; 0: no limit. Beyond it datagrams are dropped, connections "
+		  "are read more slowly." },
+	{ .name = "burst", .type = &cfg_u64, IN(limits, burst), .flags = CFG_RELOAD, .min = 1, .max = 1000000, .def = "4000", .unit = "messages",
+	  .help = "Messages that may come at once before the rate counts." },
+	{ .name = "ban_after", .type = &cfg_u64, IN(limits, ban_after), .flags = CFG_RELOAD, .max = 1000000, .def = "20", .unit = "messages",
+	  .help = "Messages that are not well-formed in a minute over TCP and TLS, after which a source is banned; 0: never." },
+	{ .name = "ban", .type = &cfg_duration, IN(limits, ban_ms), .flags = CFG_RELOAD, .min = 1000, .max = 86400000, .def = "10m",
+	  .help = "How long a ban lasts." },
+	{ .name = "message", .type = &cfg_size, IN(limits, message_bytes), .flags = CFG_RELOAD, .min = 4096, .max = 1 << 24, .def = "1MiB",
+	  .help = "Longest body of a message." },
+	{ .name = "transactions", .type = &cfg_count, IN(limits, transactions), .flags = CFG_RELOAD, .min = 10, .max = 10000000, .def = "100000",
+	  .help = "Transactions under way in all; beyond it requests are answered with 503 and Retry-After." },
+	{ .name = "transactions_per_source", .type = &cfg_count, IN(limits, transactions_per_source), .flags = CFG_RELOAD, .min = 1,
+	  .max = 10000000, .def = "20000", .help = "Transactions under way of one source." },
+	{ .name = "memory", .type = &cfg_size, IN(limits, memory), .flags = CFG_RELOAD, .min = 1 << 20, .def = "512MiB",
+	  .help = "Bytes of messages that are kept for transactions." },
+	{ .name = "connect", .type = &cfg_duration, IN(limits, connect_ms), .flags = CFG_RELOAD, .min = 100, .max = 60000, .def = "4s",
+	  .help = "Time to connect to a place, handshake included." },
+	{ .name = "handshake", .type = &cfg_duration, IN(limits, handshake_ms), .flags = CFG_RELOAD, .min = 100, .max = 60000, .def = "5s",
+	  .help = "Time for the TLS handshake of who connects to us." },
+	{ .name = "first", .type = &cfg_duration, IN(limits, first_ms), .flags = CFG_RELOAD, .min = 1000, .max = 3600000, .def = "30s",
+	  .help = "Time for the first message of who connects to us." },
+	{ .name = "partial", .type = &cfg_duration, IN(limits, partial_ms), .flags = CFG_RELOAD, .min = 100, .max = 600000, .def = "10s",
+	  .help = "Time for the rest of a message that has begun." },
+	{ .name = "idle", .type = &cfg_duration, IN(limits, idle_ms), .flags = CFG_RELOAD, .max = 86400000, .def = "20m",
+	  .help = "Silence after which a connection is closed; keep-alives count as words. 0: never." },
+};
+static const struct cfg_schema limits_schema = SCHEMA("sip.limits", limits_rows, SIZE_OF(limits));
+
+static const struct cfg_row timers_rows[] = {
+	{ .name = "t1", .type = &cfg_duration, IN(timers, t1_ms), .min = 50, .max = 10000, .def = "500ms",
+	  .help = "RFC 3261's T1, the estimate of a round trip: first retransmission over UDP, and 64 of it until nobody has answered." },
+	{ .name = "t2", .type = &cfg_duration, IN(timers, t2_ms), .min = 100, .max = 60000, .def = "4s",
+	  .help = "Longest time between retransmissions." },
+	{ .name = "t4", .type = &cfg_duration, IN(timers, t4_ms), .min = 100, .max = 60000, .def = "5s",
+	  .help = "How long a message may be under way." },
+	{ .name = "ringing", .type = &cfg_duration, IN(timers, ringing_ms), .min = 10000, .max = 3600000, .def = "181s",
+	  .help = "How long a call may ring before it is cancelled (timer C)." },
+	{ .name = "failover", .type = &cfg_duration, IN(timers, failover_ms), .min = 100, .max = 32000, .def = "800ms",
+	  .help = "A place of a name with several that is silent for so long is no longer waited for alone: the next one is tried." },
+	{ .name = "keepalive", .type = &cfg_duration, IN(timers, keepalive_ms), .flags = CFG_RELOAD, .max = 3600000, .def = "95s",
+	  .help = "Our CRLF keep-alives on connections that we made (RFC 5626); 0: none." },
+};
+static const struct cfg_schema timers_schema = SCHEMA("sip.timers", timers_rows, SIZE_OF(timers));
+
+static const struct cfg_row sip_rows[] = {
+	{ .name = "domains", .type = &cfg_string, CFG_AT(struct sip_config, domains), .flags = CFG_LIST | CFG_RELOAD, .min = 1, .max = 253,
+	  .help = "Domains whose users are at home here. The first one is the realm of their credentials." },
+	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct sip_config, listen), .flags = CFG_LIST | CFG_RELOAD,
+	  .choices = sip_listen_protocols, .def = "udp:0.0.0.0:5060, tcp:0.0.0.0:5060",
+	  .help = "Where the proxy listens: udp, tcp, tls or mtls (TLS that demands a certificate), address and port. tls and mtls need "
+		  "sip.certificate and sip.key." },
+	{ .name = "interfaces", .sub = &interface_schema, CFG_AT(struct sip_config, interfaces), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Listeners beside those of sip.listen that have a certificate or a public name of their own." },
+	{ .name = "lan", .sub = &lan_schema, CFG_AT(struct sip_config, lan), .flags = CFG_RELOAD,
+	  .help = "The side of the own network." },
+	{ .name = "certificate", .type = &cfg_path, CFG_AT(struct sip_config, certificate), .flags = CFG_RELOAD,
+	  .help = "PEM file with the certificate for tls and mtls, followed by its chain. It is shown to whom we connect to as well. Its "
+		  "names should be those of sip.domains (RFC 5922)." },
+	{ .name = "key", .type = &cfg_path, CFG_AT(struct sip_config, key), .flags = CFG_RELOAD,
+	  .help = "PEM file with the key of the certificate, without a passphrase." },
+	{ .name = "ca", .type = &cfg_path, CFG_AT(struct sip_config, ca), .flags = CFG_RELOAD,
+	  .help = "PEM file with the CAs that others' certificates must come from. Default: the system's." },
+	{ .name = "users", .sub = &sip_user_schema, CFG_AT(struct sip_config, users), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Accounts of those who may register here. More can be added while the service runs: stile sip user add." },
+	{ .name = "routes", .sub = &sip_route_schema, CFG_AT(struct sip_config, routes), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Where requests for other domains go. Only who is authenticated or trusted may use them." },
+	{ .name = "use_routes", .type = &cfg_bool, CFG_AT(struct sip_config, use_routes), .flags = CFG_RELOAD, .def = "true",
+	  .help = "One switch for all of sip.routes." },
+	{ .name = "sources", .sub = &sources_schema, CFG_AT(struct sip_config, sources), .flags = CFG_RELOAD,
+	  .help = "Who may send, by address." },
+	{ .name = "limits", .sub = &limits_schema, CFG_AT(struct sip_config, limits), .flags = CFG_RELOAD,
+	  .help = "What others may use of this proxy." },
+	{ .name = "timers", .sub = &timers_schema, CFG_AT(struct sip_config, timers), .help = "Times of RFC 3261 and of keep-alives." },
+	{ .name = "drain", .type = &cfg_duration, CFG_AT(struct sip_config, drain_ms), .flags = CFG_RELOAD, .max = 604800000, .def = "5s",
+	  .help = "How long a stop (SIGTERM, systemctl stop) waits for transactions to end; new requests are answered with 503 meanwhile." },
+	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct sip_config, log), .flags = CFG_OPTIONAL_MAP | CFG_RELOAD,
+	  .help = "Log settings of stile-sip alone, instead of those of the log section." },
+};
+static const struct cfg_schema sip_schema = SCHEMA("sip", sip_rows, sizeof(struct sip_config));
+
+static const struct cfg_row root_rows[] = {
+	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct sip_root, log), .flags = CFG_RELOAD,
+	  .help = "Where and how much the services log." },
+	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct sip_root, store),
+	  .help = "Where objects are kept that are made while the services run." },
+	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct sip_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "STUN servers outside of this network, to find one's own public address." },
+	{ .name = "sip", .sub = &sip_schema, CFG_AT(struct sip_root, sip), .help = "The SIP proxy." },
+};
+/* clang-format on */
+static const struct cfg_schema root_schema = SCHEMA("stile.yaml", root_rows, sizeof(struct sip_root));
+
+static const char *const others[] = { "turn", "tunnel", "agent", "console", NULL };
+const struct cfg_root sip_cfg_root = { .schema = &root_schema, .other_sections = others };
+
+void sip_log_config(const void *values, struct log_config *ret_lc)
+{
+	const struct sip_root *root = values;
+
+	log_section_config(root->sip.log ? root->sip.log : &root->log, ret_lc);
+}
+
+const char *sip_store_path(const void *values)
+{
+	return ((const struct sip_root *)values)->store.path;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Domains, sides and static routes as hooks of the policy; see routes.h. A static route is the way out to another
+ * domain, so only who is trusted or authenticated may use it: without that the proxy would relay for strangers. What
+ * comes back within the dialog needs no route, for the core knows its dialogs.
+ */
+#include "sip-proxy/routes.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct route {
+	char domain[256], host[256], next[320]; /* next: the URI to ask DNS for */
+	uint16_t port;
+	enum sip_proto proto;
+	bool mutual, active;
+	struct addr bind;
+	uint32_t iface; /* 0: any */
+};
+
+struct sip_routes {
+	char (*domains)[256];
+	size_t n_domains;
+	struct route *v;
+	size_t n;
+	struct prefix *trusted;
+	size_t n_trusted;
+};
+
+/* ---- made of the configuration ---- */
+
+static void fill_route(struct route *r, const struct sip_route_section *s, bool use)
+{
+	bool v6 = strchr(s->host, ':') != NULL;
+	char port[8] = "";
+
+	(void)snprintf(r->domain, sizeof(r->domain), "%s", s->domain);
+	(void)snprintf(r->host, sizeof(r->host), "%s", s->host);
+	r->port = (uint16_t)s->port;
+	r->proto = sip_listen_proto_of(s->transport, &r->mutual);
+	r->active = s->active && use;
+	r->bind = s->bind;
+	if (r->port)
+		(void)snprintf(port, sizeof(port), ":%u", r->port);
+	(void)snprintf(r->next, sizeof(r->next), "sip:%s%s%s%s;transport=%s", v6 ? "[" : "",
+		       r->host, v6 ? "]" : "", port, sip_proto_rows[r->proto].name);
+}
+
+int sip_routes_new(const struct sip_config *c, struct sip_routes **ret_r)
+{
+	_cleanup_(sip_routes_freep) struct sip_routes *r = calloc(1, sizeof(*r));
+	char *const *d = c->domains.items;
+	const struct sip_route_section *s = c->routes.items;
+
+	if (!r)
+		return -ENOMEM;
+	r->domains = calloc(c->domains.n + 1, sizeof(*r->domains));
+	r->v = calloc(c->routes.n + 1, sizeof(*r->v));
+	r->trusted = calloc(c->sources.trusted.n + 1, sizeof(*r->trusted));
+	if (!r->domains || !r->v || !r->trusted)
+		return -ENOMEM;
+	for (size_t i = 0; i < c->domains.n; i++)
+		(void)snprintf(r->domains[r->n_domains++], sizeof(*r->domains), "%s", d[i]);
+	for (size_t i = 0; i < c->routes.n; i++)
+		fill_route(&r->v[r->n++], &s[i], c->use_routes);
+	for (size_t i = 0; i < c->sources.trusted.n; i++)
+		r->trusted[r->n_trusted++] = ((const struct prefix *)c->sources.trusted.items)[i];
+	*ret_r = steal_ptr(&r);
+	return 0;
+}
+
+struct sip_routes *sip_routes_free(struct sip_routes *r)
+{
+	if (!r)
+		return NULL;
+	free(r->domains);
+	free(r->v);
+	free(r->trusted);
+	free(r);
+	return NULL;
+}
+
+void sip_routes_bind(struct sip_routes *r, struct sip_edge *e)
+{
+	for (size_t i = 0; i < r->n; i++)
+		r->v[i].iface = addr_family(&r->v[i].bind) == AF_UNSPEC
+					? 0
+					: sip_edge_interface_at(e, r->v[i].proto, r->v[i].mutual,
+								&r->v[i].bind);
+}
+
+bool sip_routes_is_domain(const struct sip_routes *r, struct text host)
+{
+	for (size_t i = 0; i < r->n_domains; i++)
+		if (text_ieq(text_of(r->domains[i]), host))
+			return true;
+	return false;
+}
+
+json_t *sip_routes_domains_json(const struct sip_routes *r)
+{
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < r->n_domains; i++)
+		json_array_append_new(names, json_string(r->domains[i]));
+	return names;
+}
+
+json_t *sip_routes_json(const struct sip_routes *r)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < r->n; i++)
+		json_array_append_new(
+			rows, json_pack("{s:s, s:s, s:i, s:s, s:b}", "domain", r->v[i].domain,
+					"host", r->v[i].host, "port", (int)r->v[i].port, "transport",
+					r->v[i].mutual ? "mtls" : sip_proto_rows[r->v[i].proto].name,
+					"active", r->v[i].active));
+	return rows;
+}
+
+/* ---- hooks ---- */
+
+enum sip_step sip_sides_request(struct sip_passage *p, void *arg)
+{
+	const struct sip_routing *rt = arg;
+	const struct sip_interface *f = sip_edge_ops.interface(rt->edge, p->from.iface);
+	struct addr real = addr_canonical(&p->from.remote);
+
+	if (f && f->lan)
+		p->trusted = true;
+	for (size_t i = 0; i < rt->routes->n_trusted && sip_proto_rows[p->from.proto].reliable; i++)
+		if (prefix_contains(&rt->routes->trusted[i], &real))
+			p->trusted = true;
+	return SIP_GO_ON;
+}
+
+static const struct route *find(const struct sip_routes *r, struct text domain)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->v[i].active && text_ieq(text_of(r->v[i].domain), domain))
+			return &r->v[i];
+	return NULL;
+}
+
+enum sip_step sip_routes_request(struct sip_passage *p, void *arg)
+{
+	const struct sip_routing *rt = arg;
+	const struct route *r = NULL;
+	struct sip_place place;
+	int rc;
+
+	if (!p->for_us && !p->in_dialog)
+		r = find(rt->routes, p->basics->uri.host);
+	if (!r)
+		return SIP_GO_ON;
+	if (!p->trusted && !p->authenticated) {
+		sip_refuse(p, SIP_REFUSE_RELAY,
+			   "a static route is for trusted and authenticated senders only");
+		return SIP_DECIDED;
+	}
+	place = (struct sip_place){
+		.next = text_of(r->next), .q = 1000, .mutual = r->mutual, .hop.iface = r->iface
+	};
+	rc = sip_forward(p, &place);
+	if (rc < 0)
+		sip_refuse(p, SIP_REFUSE_RESOURCES, NULL);
+	return SIP_DECIDED;
+}

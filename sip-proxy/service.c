@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of stile-sip: open binds the listeners and reads certificates while still privileged; start puts the core
+ * behind them; a reload makes a whole plan first, which is where everything can fail, and takes it then:
+ * connections, transactions and dialogs go on.
+ */
+#include "sip-proxy/service.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/bytes.h"
+#include "sip-proxy/log_msgs.h"
+#include "sip-proxy/metrics.h"
+
+static const struct sip_config *config_of(const struct cfg *c)
+{
+	return &((const struct sip_root *)cfg_values(c))->sip;
+}
+
+/* ---- start ---- */
+
+static int open_parts(struct sip_service *ss, char *err, size_t err_n)
+{
+	char warning[TLS_ERRLEN];
+	struct sip_edge_plan *p;
+	int r = metrics_new(sip_metric_rows, SIP_METRICS, 1, &ss->metrics);
+
+	if (r == 0)
+		r = sip_edge_new(
+			&(struct sip_edge_options){ .loop = ss->svc->loop, .metrics = ss->metrics },
+			&ss->edge);
+	if (r == 0)
+		r = sip_routes_new(config_of(ss->svc->cfg), &ss->routing.routes);
+	if (r < 0) {
+		(void)snprintf(err, err_n, "%s", strerror(-r));
+		return r;
+	}
+	ss->routing.edge = ss->edge;
+	r = sip_service_plan(ss, config_of(ss->svc->cfg), warning, err, err_n, &p);
+	if (r < 0)
+		return r;
+	if (warning[0])
+		log_emit(&MSG_SIP_CERTIFICATE, LF_STR("why", warning));
+	sip_edge_take(ss->edge, p);
+	sip_routes_bind(ss->routing.routes, ss->edge);
+	return 0;
+}
+
+static int sip_open(struct service *s, char *err, size_t err_n)
+{
+	struct sip_service *ss = calloc(1, sizeof(*ss));
+
+	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
+	if (!ss)
+		return -ENOMEM;
+	s->state = ss;
+	s->drain_limit_ms = config_of(s->cfg)->drain_ms;
+	ss->svc = s;
+	if (sip_headers_init() < 0)
+		return -ENOMEM;
+	return open_parts(ss, err, err_n);
+}
+
+static uint64_t now_of(void *edge)
+{
+	return loop_now(sip_edge_loop(edge));
+}
+
+static bool is_domain(void *edge, struct text host)
+{
+	const struct sip_service *ss = sip_edge_owner(edge);
+
+	return sip_routes_is_domain(ss->routing.routes, host);
+}
+
+static uint32_t limit_of(uint64_t v)
+{
+	return (uint32_t)MIN(v, (uint64_t)UINT32_MAX);
+}
+
+static int start_core(struct sip_service *ss)
+{
+	const struct sip_config *c = config_of(ss->svc->cfg);
+	struct sip_proxy_options o = {
+		.timers = loop_timers(ss->svc->loop),
+		.now = now_of,
+		.ops = &sip_edge_ops,
+		.edge = ss->edge,
+		.hooks = ss->chain,
+		.n_hooks = ss->n_hooks,
+		.is_domain = is_domain,
+		.values = { .t1 = (uint32_t)c->timers.t1_ms,
+			    .t2 = (uint32_t)c->timers.t2_ms,
+			    .t4 = (uint32_t)c->timers.t4_ms },
+		.limits = { .open = limit_of(c->limits.transactions),
+			    .open_per_source = limit_of(c->limits.transactions_per_source),
+			    .bytes = c->limits.memory },
+		.timer_c = (uint32_t)c->timers.ringing_ms,
+		.failover = (uint32_t)c->timers.failover_ms,
+		.seed = hash_seed_random(),
+		.watch = &sip_service_watch,
+		.watch_arg = ss,
+	};
+	int r = sip_service_token_key(ss, o.token_key);
+
+	if (r == 0)
+		r = sip_proxy_new(&o, &ss->proxy);
+	bytes_wipe(o.token_key, sizeof(o.token_key));
+	return r;
+}
+
+static int sip_start(struct service *s, char *err, size_t err_n)
+{
+	struct sip_service *ss = s->state;
+	int r = sip_service_hooks(ss);
+
+	sip_edge_set_owner(ss->edge, ss);
+	if (r == 0)
+		r = start_core(ss);
+	if (r == 0)
+		r = sip_traces_new(ss, &ss->traces);
+	if (r < 0) {
+		(void)snprintf(err, err_n, "cannot start the proxy: %s", strerror(-r));
+		return r;
+	}
+	sip_edge_set_core(ss->edge, &sip_proxy_events, ss->proxy);
+	sip_add_verbs(ss);
+	return 0;
+}
+
+/* ---- reload ---- */
+
+static int sip_examine(struct service *s, const struct cfg *c, struct service_changes *ch,
+		       char *err, size_t err_n)
+{
+	struct sip_service *ss = s->state;
+	char warning[TLS_ERRLEN];
+	_cleanup_(sip_edge_plan_freep) struct sip_edge_plan *p = NULL;
+	int r = sip_service_plan(ss, config_of(c), warning, err, err_n, &p);
+
+	return r < 0 ? r : sip_edge_plan_changes(p, ch);
+}
+
+static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
+{
+	struct sip_service *ss = s->state;
+	const struct sip_config *fresh = config_of(c);
+	_cleanup_(sip_routes_freep) struct sip_routes *routes = NULL;
+	_cleanup_(sip_edge_plan_freep) struct sip_edge_plan *p = NULL;
+	char warning[TLS_ERRLEN];
+	int r = sip_routes_new(fresh, &routes);
+
+	if (r < 0) {
+		(void)snprintf(err, err_n, "%s", strerror(-r));
+		return r;
+	}
+	r = sip_service_plan(ss, fresh, warning, err, err_n, &p);
+	if (r < 0)
+		return r;
+	if (warning[0])
+		log_emit(&MSG_SIP_CERTIFICATE, LF_STR("why", warning));
+	sip_edge_take(ss->edge, steal_ptr(&p));
+	sip_routes_bind(routes, ss->edge);
+	sip_routes_free(ss->routing.routes);
+	ss->routing.routes = steal_ptr(&routes);
+	s->drain_limit_ms = fresh->drain_ms;
+	return 0;
+}
+
+/* ---- stop ---- */
+
+static bool sip_drain(struct service *s)
+{
+	struct sip_service *ss = s->state;
+
+	sip_proxy_drain(ss->proxy, true);
+	sip_edge_drain(ss->edge);
+	return sip_proxy_idle(ss->proxy);
+}
+
+static void sip_stop(struct service *s)
+{
+	struct sip_service *ss = s->state;
+
+	if (!ss)
+		return;
+	ss->traces = sip_traces_free(ss->traces);
+	if (ss->edge)
+		sip_edge_set_core(ss->edge, NULL, NULL);
+	ss->proxy = sip_proxy_free(ss->proxy);
+	ss->edge = sip_edge_free(ss->edge);
+	ss->routing.routes = sip_routes_free(ss->routing.routes);
+	ss->metrics = metrics_free(ss->metrics);
+	sip_headers_deinit();
+	free(ss);
+	s->state = NULL;
+}
+
+/* The protocol is in the loop that feeds the watchdog. */
+static bool sip_alive(struct service *s)
+{
+	(void)s;
+	return true;
+}
+
+static const struct store_kind kinds[] = { { "sip.secret", &sip_secret_schema }, { NULL, NULL } };
+
+const struct service_ops sip_service_ops = {
+	.program = "stile-sip",
+	.summary = "SIP proxy and registrar for unified-communications servers and clients (RFC 3261)",
+	.config = &sip_cfg_root,
+	.check = sip_config_check,
+	.log_config = sip_log_config,
+	.store_path = sip_store_path,
+	.store_kinds = kinds,
+	.binds_later = true,
+	.open = sip_open,
+	.start = sip_start,
+	.examine = sip_examine,
+	.reload = sip_reload,
+	.drain = sip_drain,
+	.stop = sip_stop,
+	.alive = sip_alive,
+};

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile-sip as a service: what its files share. Everything is in one thread, the service's loop; DNS and the store
+ * answer into it.
+ *
+ *   service.c         the operations that common/service calls
+ *   service_listen.c  from the configuration's listeners to a plan of the edge
+ *   service_hooks.c   the chain of the policy
+ *   service_secret.c  the key of the tokens, kept over a restart
+ *   service_counts.c  what the core counts, as metrics
+ *   verbs.c           status, transactions, flows, registrations
+ *   trace.c           sip.trace: the messages of a call or an address as they pass
+ */
+#pragma once
+#include "common/service.h"
+#include "sip-proxy/config.h"
+#include "sip-proxy/edge.h"
+#include "sip-proxy/proxy.h"
+#include "sip-proxy/routes.h"
+
+enum { SIP_HOOKS_MAX = 16 };
+
+struct sip_traces;
+
+struct sip_service {
+	struct service *svc;
+	struct metrics *metrics;
+	struct sip_edge *edge;
+	struct sip_proxy *proxy;
+	struct sip_routing routing; /* of the hooks; owns the routes */
+	struct sip_hook hooks[SIP_HOOKS_MAX];
+	const struct sip_hook *chain[SIP_HOOKS_MAX];
+	unsigned n_hooks;
+	struct sip_traces *traces;
+};
+extern const struct service_ops sip_service_ops;
+
+/* service_listen.c: 0, or -errno and a sentence in err */
+int sip_service_plan(struct sip_service *ss, const struct sip_config *c, char *warning, char *err,
+		     size_t err_n, struct sip_edge_plan **ret_p);
+
+/* service_secret.c: that of before the restart, or a new one */
+extern const struct cfg_schema sip_secret_schema;
+int sip_service_token_key(struct sip_service *ss, uint8_t key[static SIP_TOKEN_KEY]);
+
+/* service_hooks.c */
+int sip_service_hooks(struct sip_service *ss);
+
+/* service_counts.c */
+extern const struct sip_proxy_watch sip_service_watch; /* its arg: the service */
+void sip_service_count(struct sip_service *ss);	       /* before metrics are read */
+
+/* verbs.c */
+void sip_add_verbs(struct sip_service *ss);
+
+/* trace.c */
+int sip_traces_new(struct sip_service *ss, struct sip_traces **ret_t);
+struct sip_traces *sip_traces_free(struct sip_traces *t);
+unsigned sip_traces_count(const struct sip_traces *t);
+void sip_verb_trace(struct control_request *rq, const json_t *args, void *arg);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The chain of the policy as this service has it, in the order of the stages: which side somebody comes from, who it
+ * is, what must not pass, where it goes. A new policy is its file and its line here. The hooks live in the service, and
+ * what they look at is replaced under them by a reload.
+ */
+#include <errno.h>
+#include "sip-proxy/service.h"
+
+static int add(struct sip_service *ss, const struct sip_hook *h)
+{
+	if (ss->n_hooks == SIP_HOOKS_MAX)
+		return -ENOSPC;
+	ss->hooks[ss->n_hooks] = *h;
+	ss->chain[ss->n_hooks] = &ss->hooks[ss->n_hooks];
+	ss->n_hooks++;
+	return 0;
+}
+
+int sip_service_hooks(struct sip_service *ss)
+{
+	const struct sip_hook chain[] = {
+		{ .name = "sides",
+		  .stage = SIP_STAGE_ADMISSION,
+		  .request = sip_sides_request,
+		  .arg = &ss->routing },
+		{ .name = "routes",
+		  .stage = SIP_STAGE_ROUTING,
+		  .request = sip_routes_request,
+		  .arg = &ss->routing },
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(chain) && r == 0; i++)
+		r = add(ss, &chain[i]);
+	return r;
+}

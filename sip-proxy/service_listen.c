@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the configuration's three lists of listeners (sip.listen, sip.interfaces,
+ * sip.lan.listen) to what the edge plans with. An interface without a certificate of its
+ * own has the section's.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "sip-proxy/service.h"
+
+static struct sip_listen_spec spec_of(const struct sip_config *c, const struct cfg_endpoint *e)
+{
+	struct sip_listen_spec s = {
+		.at = e->at, .certificate = c->certificate, .key = c->key, .ca = c->ca
+	};
+
+	s.proto = sip_listen_proto_of(e->proto, &s.mutual);
+	return s;
+}
+
+static size_t collect(const struct sip_config *c, struct sip_listen_spec *v)
+{
+	const struct cfg_endpoint *l = c->listen.items, *lan = c->lan.listen.items;
+	const struct sip_interface_section *f = c->interfaces.items;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->listen.n; i++)
+		v[n++] = spec_of(c, &l[i]);
+	for (size_t i = 0; i < c->interfaces.n; i++) {
+		if (!f[i].active)
+			continue;
+		v[n] = spec_of(c, &f[i].listen);
+		if (f[i].certificate)
+			v[n].certificate = f[i].certificate;
+		if (f[i].key)
+			v[n].key = f[i].key;
+		if (f[i].ca)
+			v[n].ca = f[i].ca;
+		v[n++].advertise = f[i].advertise;
+	}
+	for (size_t i = 0; i < c->lan.listen.n; i++) {
+		v[n] = spec_of(c, &lan[i]);
+		v[n++].lan = true;
+	}
+	return n;
+}
+
+static struct sip_edge_limits limits_of(const struct sip_config *c)
+{
+	return (struct sip_edge_limits){
+		.connections = c->limits.connections,
+		.connections_per_source = c->limits.connections_per_source,
+		.queue = c->limits.queue,
+		.rate = c->limits.rate,
+		.burst = c->limits.burst,
+		.ban_after = c->limits.ban_after,
+		.ban_ms = c->limits.ban_ms,
+		.message_bytes = c->limits.message_bytes,
+		.connect_ms = c->limits.connect_ms,
+		.handshake_ms = c->limits.handshake_ms,
+		.first_ms = c->limits.first_ms,
+		.partial_ms = c->limits.partial_ms,
+		.idle_ms = c->limits.idle_ms,
+		.ping_ms = c->timers.keepalive_ms,
+	};
+}
+
+int sip_service_plan(struct sip_service *ss, const struct sip_config *c, char *warning, char *err,
+		     size_t err_n, struct sip_edge_plan **ret_p)
+{
+	size_t most = c->listen.n + c->interfaces.n + c->lan.listen.n + 1;
+	struct sip_listen_spec *v = calloc(most, sizeof(*v));
+	struct sip_edge_config ec = {
+		.listen = v,
+		.certificate = c->certificate,
+		.key = c->key,
+		.ca = c->ca,
+		.limits = limits_of(c),
+		.allow = c->sources.allow.items,
+		.n_allow = c->sources.allow.n,
+		.deny = c->sources.deny.items,
+		.n_deny = c->sources.deny.n,
+		.unlimited = c->sources.unlimited.items,
+		.n_unlimited = c->sources.unlimited.n,
+	};
+	int r;
+
+	if (!v) {
+		(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	ec.n_listen = collect(c, v);
+	r = sip_edge_plan(ss->edge, &ec, warning, err, err_n, ret_p);
+	free(v);
+	return r;
+}

@@ -1,0 +1,17 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# stile-tunnel and stile-agent beside `ssh -R` and bare TCP on this machine: builds an optimised stile, the load and the line
+# emulator where there are none, then runs tests/bench/tunnel.py, which prints one table. As root (network namespaces). --help
+# lists its options. docs/benchmarks.md says how to read it.
+set -eu
+cd "$(dirname "$0")/../.."
+build=${STILE_BUILD:-build-release}
+if [ ! -f "$build/build.ninja" ]; then
+	echo "building an optimised stile in $build" >&2
+	meson setup "$build" --buildtype=release -Dtests=false >&2
+fi
+ninja -C "$build" tunnel/stile-tunnel tunnel/stile-agent cli/stile >&2
+for part in bench/tunnel_load netns/wire; do
+	${CC:-cc} -O2 -Wall -Wextra -D_GNU_SOURCE -o "$build/${part#*/}" "tests/$part.c"
+done
+STILE_BUILD=$build exec python3 -B tests/bench/tunnel.py "$@"

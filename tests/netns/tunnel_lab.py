@@ -5,6 +5,7 @@
     agent  10.1.0.2  --+-- router 10.1.0.1 / 100.64.0.2 -- provider 100.64.0.1 / 203.0.113.1 -- internet: server 203.0.113.10
                                  (NAT)                          (carrier's NAT)               and the visitors, 203.0.113.50
 
+The agent's way out has addresses of its own (10.8.0.2, router 10.8.0.1), as a modem's has, so that it can change while the LAN stays.
 What the router lets out is a row of KINDS. The targets at the device are threads of this process with sockets in its namespace,
 and nginx; so every byte can be compared at both ends. Names carry this process's number; what was made here is
 removed on the way out, also after a failure. Nothing leaves the namespaces."""
@@ -26,7 +27,8 @@ from lab import SANITIZER, Failed, Skipped, die_with_us, enter, inside, run
 from wire import Wire
 
 SERVER, SECOND, VISITOR = "203.0.113.10", "203.0.113.11", "203.0.113.50"
-AGENT, MOVED, DEVICE, ROUTER = "10.1.0.2", "10.1.0.3", "10.1.0.25", "10.1.0.1"
+AGENT, DEVICE, ROUTER = "10.1.0.2", "10.1.0.25", "10.1.0.1"
+UPLINKS, UPLINK_ROUTER = ("10.8.0.2", "10.8.0.3"), "10.8.0.1"
 PROXY_PORT, PROXY_USER, PROXY_PASSWORD = 8888, "site", "only-for-the-lab"
 NUMBER = itertools.count()
 NAT = 'chain post { type nat hook postrouting priority srcnat; oifname "wan" masquerade\n }\n'
@@ -213,7 +215,9 @@ class TunnelLab:
     def __init__(self, build, kind="cgnat", line=None):
         self.build, self.kind, self.line_values, self.wire = build, kind, line, None
         self.tag = f"stile{os.getpid()}-{next(NUMBER)}t"
-        self.made, self.programs, self.targets = [], [], []
+        self.made, self.programs, self.targets, self.services = [], [], [], []
+        self.env, self.full, self.seconds = {}, False, 0  # of our programs; what the cases may take
+        self.uplink_address = None
         self.folder = tempfile.mkdtemp(prefix="stile-tunnel-")
         os.chmod(self.folder, 0o755)
 
@@ -303,8 +307,9 @@ class TunnelLab:
             self.at("router", "ip", "link", "set", "wan0", "name", "wan")
         self.at("router", "ip", "route", "add", "default", "via", "100.64.0.1")
         self.add_lan("router")
-        self.address("router", "lan", f"{ROUTER}/24")
-        self.plug("router", "lan", "agent", AGENT, ROUTER)
+        self.address("router", "lan", f"{ROUTER}/24", f"{UPLINK_ROUTER}/24")
+        self.plug("router", "lan", "agent", AGENT)
+        self.uplink(UPLINKS[0])
         self.plug("router", "lan", "device", DEVICE, ROUTER)
         for host in ("router", "provider"):
             self.sysctl(host, "net.ipv4.ip_forward", 1)
@@ -334,17 +339,33 @@ class TunnelLab:
         self.at("provider", "ip", "address", "del", "203.0.113.1/24", "dev", "wan")
         self.at("provider", "ip", "address", "add", "203.0.113.2/24", "dev", "wan")
 
-    def move_agent(self, new=MOVED):
-        """The agent's host has another address from now on, and not the old one."""
-        old = next(a for a in (AGENT, MOVED) if a != new)
-        self.at("agent", "ip", "address", "del", f"{old}/24", "dev", "eth0")
+    def uplink(self, new):
         self.at("agent", "ip", "address", "add", f"{new}/24", "dev", "eth0")
-        self.at("agent", "ip", "route", "replace", "default", "via", ROUTER)
+        self.at("agent", "ip", "route", "replace", "default", "via", UPLINK_ROUTER)
+        self.uplink_address = new
+
+    def move_agent(self):
+        """The agent's uplink has another address from now on, and not the old one."""
+        old = self.uplink_address
+        self.at("agent", "ip", "address", "del", f"{old}/24", "dev", "eth0")
+        self.uplink(next(a for a in UPLINKS if a != old))
 
     def kill_connections(self, host, *filters):
         """ss -K: every such TCP connection of the host ends at once, as its own program sees it; how many."""
         out = self.at(host, "ss", "-K", "-t", "-n", "-H", *filters, check=False)[1]
         return len([line for line in out.splitlines() if "ESTAB" in line])
+
+    def stop_services(self):
+        """Ours: each ends by SIGTERM, with status 0, and no sanitizer has spoken in any of its lives."""
+        for service in reversed(self.services):
+            if service.process and service.process.alive():
+                service.stop()
+            service.check()
+
+    def last_words(self, n=25):
+        """Of our programs, for a case that failed."""
+        return "".join(f"  {s.name} | {line}\n" for s in self.services if s.process
+                       for line in (s.process.said().splitlines() + s.logged().splitlines())[-n:])
 
     # ---- programs of others ----
 
@@ -420,17 +441,6 @@ class TunnelLab:
         s.settimeout(timeout)
         s.connect((address, port))
         return s
-
-
-def fetch(s, n):
-    """Everything of a connection as a hash, its end included; n: how much it ought to be, at most."""
-    h, got = hashlib.sha256(), 0
-    while data := s.recv(1 << 18):
-        h.update(data)
-        got += len(data)
-        if got > n:
-            raise Failed(f"more than {n} bytes came")
-    return got, h.hexdigest()
 
 
 def http_get(s, path, close=False):

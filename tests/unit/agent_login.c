@@ -326,6 +326,7 @@ static void a_code_of_another_server_is_found_out_before_anything_is_said(void *
 
 static void a_code_for_another_place_is_not_used_here(void **state)
 {
+	static struct agent_server both[2] = { { .host = (char *)"127.0.0.1" }, { .host = (char *)"elsewhere.example" } };
 	struct world *w = *state;
 	char text[ENROL_CODE_STRLEN];
 	struct enrol_code c = code_of(w, text);
@@ -333,8 +334,12 @@ static void a_code_for_another_place_is_not_used_here(void **state)
 	strcpy(c.host, "elsewhere.example");
 	c.port = 7443;
 	w->conf.code = (char *)enrol_code_write(&c, text);
+	w->conf.server = (struct cfg_list){ both, 2 };
 	begin(w);
 	assert_false(w->dialer->has_code);
+	w->conf.server.n = 1; /* an only one may be reached by another name */
+	assert_int_equal(dialer_configure(w->dialer, &w->conf_server, &w->conf, w->why, sizeof(w->why)), 0);
+	assert_true(w->dialer->has_code);
 	w->conf.code = (char *)"no code at all";
 	assert_true(dialer_configure(w->dialer, &w->conf_server, &w->conf, w->why, sizeof(w->why)) < 0);
 	assert_non_null(strstr(w->why, "agent.code: "));

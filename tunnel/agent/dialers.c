@@ -126,17 +126,23 @@ static int set_password(struct dialer *d, const char *password)
 	return 0;
 }
 
-/* The code of the file is for one server: that whose place stands in it, else every one. */
-static const char *code_for(const struct agent_server *s, const char *text)
+static bool is_place_of(const struct enrol_code *code, const struct agent_server *s)
+{
+	return code->host[0] && text_ieq(text_of(code->host), text_of(s->host)) && code->port == s->port;
+}
+
+/* The code of the file is for the server whose place stands in it. An only server may be reached by
+ * another name than that: the root in the code says whether it is the right one. */
+static const char *code_for(const struct agent_server *s, const struct agent_config *conf)
 {
 	struct enrol_code c;
-	bool other;
+	bool here;
 
-	if (!text || enrol_code_parse(text_of(text), &c) != ENROL_OK)
-		return text; /* whoever reads it next says what is wrong */
-	other = c.host[0] && (!text_ieq(text_of(c.host), text_of(s->host)) || c.port != s->port);
+	if (!conf->code || enrol_code_parse(text_of(conf->code), &c) != ENROL_OK)
+		return conf->code; /* whoever reads it next says what is wrong */
+	here = !c.host[0] || conf->server.n <= 1 || is_place_of(&c, s);
 	bytes_wipe(&c, sizeof(c));
-	return other ? NULL : text;
+	return here ? conf->code : NULL;
 }
 
 int dialer_configure(struct dialer *d, const struct agent_server *s, const struct agent_config *c,
@@ -151,7 +157,7 @@ int dialer_configure(struct dialer *d, const struct agent_server *s, const struc
 		return -EINVAL;
 	}
 	if (!(d->has_code && d->code_by_verb)) {
-		r = dialer_set_code(d, code_for(s, c->code), false, why, sizeof(why));
+		r = dialer_set_code(d, code_for(s, c), false, why, sizeof(why));
 		if (r < 0) {
 			(void)snprintf(err, err_n, "agent.code: %s", why);
 			return r;

@@ -183,6 +183,8 @@ static void a_wrong_password_is_said_once_and_a_stale_nonce_is_not_one(void **st
 	assert_int_equal(answer(&p, &l, CHALLENGE("MD5, stale=true"), &n, why), PROXY_AGAIN);
 	assert_int_equal(answer(&p, &l, CHALLENGE("MD5"), &n, why), PROXY_REFUSED);
 	assert_non_null(strstr(why, "refuses the user or password"));
+	assert_int_equal(answer(&p, &l, "HTTP/1.0 401 Unauthorized\r\n\r\n", &n, why), PROXY_REFUSED); /* tinyproxy */
+	assert_non_null(strstr(why, "refuses the user or password"));
 	assert_int_equal(answer(&p, &l, CHALLENGE("MD5, stale=true"), &n, why), PROXY_AGAIN);
 	assert_int_equal(answer(&p, &l, CHALLENGE("MD5, stale=true"), &n, why), PROXY_REFUSED);
 	assert_non_null(strstr(why, "again and again"));

@@ -644,6 +644,12 @@ static void agents_are_found_by_name_and_by_the_beginning_of_their_fingerprint(v
 	assert_string_equal(registry_look_up(r, TEXT("sha256:ABABABABABABABABCD"))->name, "two");
 	assert_string_equal(registry_look_up(r, text_of(e.key))->name, "one");
 	assert_null(registry_look_up(r, TEXT("three")));
+	other.state = ENTRY_REVOKED;
+	assert_int_equal(registry_put(r, &other), 0);
+	assert_string_equal(registry_look_up(r, TEXT("two"))->key, other.key); /* nobody else is called so */
+	strcpy(e.name, "two");
+	assert_int_equal(registry_put(r, &e), 0);
+	assert_string_equal(registry_look_up(r, TEXT("two"))->key, e.key);
 	registry_free(r);
 }
 

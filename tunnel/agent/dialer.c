@@ -43,8 +43,22 @@ bool dialer_code_waits(const struct dialer *d)
 /* A code that was given by hand and does not fit must not cut off an agent that was connected without it. */
 void dialer_drop_false_code(struct dialer *d)
 {
-	if (d->has_code && d->code_by_verb && pins_hold(d))
-		(void)dialer_set_code(d, NULL, true, NULL, 0);
+	if (!d->has_code || !d->code_by_verb || !pins_hold(d))
+		return;
+	(void)dialer_set_code(d, NULL, true, NULL, 0);
+	loop_timer_set(d->all->o.loop, &d->again, 0);
+}
+
+/* The server has asked for a pause because of the code, which is forgotten. */
+void dialer_on_again(struct timer *t, uint64_t now)
+{
+	struct dialer *d = container_of(t, struct dialer, again);
+
+	(void)now;
+	if (!d->agent)
+		return;
+	agent_disconnect(d->agent);
+	agent_connect(d->agent);
 }
 
 /* -ENOKEY: there is nothing to know the server by. */

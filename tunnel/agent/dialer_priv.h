@@ -56,12 +56,14 @@ struct dialer {
 	struct timer refusal; /* at once: there is nothing to call with */
 	struct control_request *enrolling; /* waits for what becomes of its code */
 	struct timer enrol_late;
+	struct timer again; /* at once: without a code that was of no use */
 };
 
 /* dialer.c */
 bool dialer_code_waits(const struct dialer *d);
 void dialer_drop_false_code(struct dialer *d);
 void dialer_cancel_calls(struct dialer *d);
+void dialer_on_again(struct timer *t, uint64_t now);
 void dialer_on_refusal(struct timer *t, uint64_t now);
 /* dialer_login.c */
 void dialer_login_hooks(struct agent_dialer *ret_hooks);

@@ -192,6 +192,7 @@ int dialers_add(struct dialers *ds, const struct agent_server *s, const struct a
 	list_init(&d->calls);
 	list_append(&ds->all, &d->node);
 	d->refusal.fire = dialer_on_refusal;
+	d->again.fire = dialer_on_again;
 	(void)snprintf(d->host, sizeof(d->host), "%s", s->host);
 	(void)snprintf(server, sizeof(server), strchr(s->host, ':') ? "[%s]:%u" : "%s:%u", s->host,
 		       s->port);
@@ -216,6 +217,7 @@ void dialer_remove(struct dialer *d)
 	dialer_enrol_ended(d, "the agent leaves this server");
 	dialer_cancel_calls(d);
 	timer_stop(&d->refusal);
+	timer_stop(&d->again);
 	list_unlink(&d->node);
 	tls_ctx_unref(d->tls);
 	(void)set_password(d, NULL);

@@ -435,6 +435,8 @@ static enum proxy_verdict judge(const struct proxy *p, struct proxy_login *l, co
 		return PROXY_OPEN;
 	if (text_eq(words[1], TEXT("407")))
 		return on_407(p, l, h, why);
+	if (text_eq(words[1], TEXT("401")) && l->scheme != PROXY_NO_LOGIN) /* tinyproxy says that */
+		return no(why, "the proxy refuses the user or password of agent.proxy");
 	*ret_interim = words[1].p[0] == '1' && !text_eq(words[1], TEXT("101"));
 	return *ret_interim ? PROXY_MORE : refused(words[1], words[2], why);
 }

@@ -157,6 +157,17 @@ struct entry *registry_named(const struct registry *r, struct text name)
 	return s.found;
 }
 
+static bool by_name_of_revoked(struct entry *e, void *arg)
+{
+	struct search *s = arg;
+
+	if (e->state == ENTRY_REVOKED && text_eq(text_of(e->name), s->name)) {
+		s->found = e;
+		s->n++;
+	}
+	return true;
+}
+
 static bool by_digits(struct entry *e, void *arg)
 {
 	struct search *s = arg;
@@ -178,6 +189,9 @@ struct entry *registry_look_up(const struct registry *r, struct text name_or_id)
 		return e;
 	if (identity_parse(name_or_id, &id) == 0)
 		return registry_find(r, &id);
+	registry_each(r, by_name_of_revoked, &s);
+	if (s.n)
+		return s.n == 1 ? s.found : NULL;
 	if (text_starts(s.name, TEXT("sha256:")))
 		s.name = text_drop(s.name, 7);
 	if (s.name.n < ID_DIGITS_LEAST)

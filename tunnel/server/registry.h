@@ -69,7 +69,8 @@ void registry_limit(struct registry *r, uint64_t agents_max);
 /* ---- agents ---- */
 
 struct entry *registry_find(const struct registry *r, const struct identity_hash *id);
-/* By name (not revoked ones), by fingerprint, or by the first eight digits of it or more, if these are one's alone. */
+/* By name, by fingerprint, or by the first eight digits of it or more; NULL also if that is not one's alone. A name
+ * that somebody has is his, else it may be that of a revoked one. */
 struct entry *registry_look_up(const struct registry *r, struct text name_or_id);
 struct entry *registry_named(const struct registry *r, struct text name); /* NULL also for a revoked one's */
 size_t registry_count(const struct registry *r, enum entry_state s);

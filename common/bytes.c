@@ -176,3 +176,19 @@ int bytes_random(void *p, size_t n)
 	}
 	return 0;
 }
+
+int bytes_pool_take(struct bytes_pool *pool, void *p, size_t n)
+{
+	if (n > sizeof pool->bytes)
+		return bytes_random(p, n);
+	if (n > pool->left) {
+		int r = bytes_random(pool->bytes, sizeof pool->bytes);
+		if (r < 0)
+			return r;
+		pool->left = sizeof pool->bytes;
+	}
+	pool->left -= n;
+	memcpy(p, pool->bytes + pool->left, n);
+	bytes_wipe(pool->bytes + pool->left, n); /* what is given twice is no secret */
+	return 0;
+}

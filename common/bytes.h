@@ -91,3 +91,9 @@ bool bytes_equal_ct(const void *a, const void *b, size_t n);
 void bytes_wipe(void *p, size_t n);
 /* Cryptographic random bytes (OpenSSL); 0 or -EIO. */
 int bytes_random(void *p, size_t n);
+/* The same out of a store, for who needs a few each time; zeroed memory is an empty one. Of one thread. */
+struct bytes_pool {
+	uint8_t bytes[256];
+	size_t left;
+};
+int bytes_pool_take(struct bytes_pool *pool, void *p, size_t n);

@@ -84,8 +84,11 @@ static bool needs_quotes(struct text t)
 /* Nearly every value: nothing in it is escaped or needs quotes in a line of text. */
 static bool is_plain(struct text t)
 {
+	static const bool plain[256] = {
+		['!'] = true, ['#' ... '<'] = true, ['>' ... '['] = true, [']' ... '~'] = true,
+	};
 	for (size_t i = 0; i < t.n; i++)
-		if (t.p[i] <= ' ' || t.p[i] >= 0x7f || t.p[i] == '"' || t.p[i] == '\\' || t.p[i] == '=')
+		if (!plain[(unsigned char)t.p[i]])
 			return false;
 	return t.n > 0 && t.n + ELLIPSIS + 3 <= LOG_FIELD_MAX;
 }
@@ -93,9 +96,11 @@ static bool is_plain(struct text t)
 static void put_text(struct text t, bool json, struct sb *out)
 {
 	if (is_plain(t)) {
-		sb_str(out, json ? "\"" : "");
+		if (json)
+			sb_char(out, '"');
 		sb_text(out, t);
-		sb_str(out, json ? "\"" : "");
+		if (json)
+			sb_char(out, '"');
 		return;
 	}
 	bool quote = json || t.n > LOG_FIELD_MAX || needs_quotes(t);
@@ -121,10 +126,12 @@ static void put_text(struct text t, bool json, struct sb *out)
 static void put_u64(uint64_t v, bool json, struct sb *out)
 {
 	/* Beyond 2^63 many JSON readers give up: then it is a text. */
-	const char *q = json && v > INT64_MAX ? "\"" : "";
-	sb_str(out, q);
+	bool quote = json && v > INT64_MAX;
+	if (quote)
+		sb_char(out, '"');
 	sb_u64(out, v, 1);
-	sb_str(out, q);
+	if (quote)
+		sb_char(out, '"');
 }
 
 static void put_errno(int64_t e, bool json, struct sb *out)
@@ -162,15 +169,10 @@ static void put_value(const struct log_field *f, bool json, struct sb *out)
 	}
 }
 
-static void put_time(int64_t unix_ms, struct sb *out)
+/* "2026-11-28T16:40:07." */
+static void put_second(time_t t, struct sb *out)
 {
 	struct tm tm = { 0 };
-	int ms = (int)(unix_ms % 1000);
-	time_t t = unix_ms / 1000;
-	if (ms < 0) {
-		ms += 1000;
-		t--;
-	}
 	if (!gmtime_r(&t, &tm))
 		return;
 	const struct {
@@ -178,11 +180,38 @@ static void put_time(int64_t unix_ms, struct sb *out)
 		unsigned digits;
 		char behind;
 	} parts[] = { { tm.tm_year + 1900, 4, '-' }, { tm.tm_mon + 1, 2, '-' }, { tm.tm_mday, 2, 'T' },
-		      { tm.tm_hour, 2, ':' },	     { tm.tm_min, 2, ':' },	{ tm.tm_sec, 2, '.' }, { ms, 3, 'Z' } };
+		      { tm.tm_hour, 2, ':' },	     { tm.tm_min, 2, ':' },	{ tm.tm_sec, 2, '.' } };
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		sb_u64(out, (uint64_t)MAX(parts[i].v, 0), parts[i].digits);
 		sb_char(out, parts[i].behind);
 	}
+}
+
+/* Lines of one second begin alike: their text is kept, for it costs as much as the rest of a line. */
+static void put_time(int64_t unix_ms, struct sb *out)
+{
+	static _Thread_local struct {
+		time_t second;
+		size_t n; /* 0: nothing kept */
+		char text[40];
+	} last;
+	int ms = (int)(unix_ms % 1000);
+	time_t t = unix_ms / 1000;
+	if (ms < 0) {
+		ms += 1000;
+		t--;
+	}
+	if (!last.n || last.second != t) {
+		struct sb b = sb_init(last.text, sizeof(last.text));
+		put_second(t, &b);
+		last.second = t;
+		last.n = b.n;
+	}
+	if (!last.n)
+		return;
+	sb_text(out, (struct text){ last.text, last.n });
+	sb_u64(out, (uint64_t)ms, 3);
+	sb_char(out, 'Z');
 }
 
 static void put_head(const struct log_msg *m, int64_t unix_ms, bool json, struct sb *out)
@@ -214,9 +243,13 @@ size_t log_render(char *buf, size_t n, const struct log_msg *m, const struct log
 	for (const struct log_field *f = fields; f && f->type != LF_END; f++) {
 		char one[LOG_FIELD_MAX + 128];
 		struct sb v = sb_init(one, sizeof(one));
-		sb_str(&v, json ? ",\"" : " ");
+		if (json)
+			sb_char(&v, ',');
+		sb_char(&v, json ? '"' : ' ');
 		sb_str(&v, f->key);
-		sb_str(&v, json ? "\":" : "=");
+		if (json)
+			sb_char(&v, '"');
+		sb_char(&v, json ? ':' : '=');
 		put_value(f, json, &v);
 		if (v.truncated || b.n + v.n + reserve > n)
 			cut = true;

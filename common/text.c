@@ -197,6 +197,11 @@ void sb_str(struct sb *b, const char *s)
 
 void sb_char(struct sb *b, char c)
 {
+	if (b->n + 1 < b->cap && !b->truncated) {
+		b->p[b->n++] = c;
+		b->p[b->n] = 0;
+		return;
+	}
 	sb_text(b, (struct text){ &c, 1 });
 }
 

@@ -39,13 +39,16 @@ int stun_saslprep(struct text in, char *out, size_t cap, size_t *ret_n);
 
 /* Stateless nonces: "obMatJos2" + base64 of 24 security-feature bits + time + MAC, keyed, bound to
  * the client's address and realm. Two keys live at a time, so that rotation breaks nobody. */
+struct stun_saved_mac { /* an HMAC-SHA256 behind its key's blocks: as secret as the key */
+	uint64_t state[28];
+};
 enum {
 	STUN_NONCE_MAX = 128,
 	STUN_FEATURE_PASSWORD_ALGORITHMS = 1 << 0,
 	STUN_FEATURE_USERNAME_ANONYMITY = 1 << 1
 };
 struct stun_nonces {
-	uint8_t key[2][32];
+	struct stun_saved_mac key[2]; /* the newer first */
 	uint64_t rotated_at, lifetime_ms, rotate_ms; /* 0: 10 min and 1 h */
 };
 enum stun_nonce_state {

@@ -172,12 +172,21 @@ void stun_key_mac(const struct stun_key *k, struct text head, struct text rest,
 		mac_sha256(k, head, rest, ret_mac);
 }
 
-void stun_hmac_sha256(const void *key, size_t key_n, struct text data,
-		      uint8_t ret_mac[static STUN_MAC_MAX])
+void stun_mac_save(const void *key, size_t key_n, struct stun_saved_mac *ret_s)
 {
 	struct stun_key k;
 
+	_Static_assert(sizeof k.sha256 == sizeof ret_s->state, "two SHA-256 contexts");
 	key_init(&k, STUN_MAC_SHA256, key, key_n);
+	memcpy(ret_s->state, &k.sha256, sizeof ret_s->state);
+	bytes_wipe(&k, sizeof k);
+}
+
+void stun_mac_saved(const struct stun_saved_mac *s, struct text data, uint8_t ret_mac[static STUN_MAC_MAX])
+{
+	struct stun_key k = { .mac = STUN_MAC_SHA256 };
+
+	memcpy(&k.sha256, s->state, sizeof k.sha256);
 	mac_sha256(&k, data, TEXT(""), ret_mac);
 	bytes_wipe(&k, sizeof k);
 }

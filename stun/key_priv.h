@@ -13,6 +13,6 @@ enum stun_mac stun_key_algorithm(const struct stun_key *k);
 /* The whole MAC (20 or 32 bytes) over head followed by rest. */
 void stun_key_mac(const struct stun_key *k, struct text head, struct text rest,
 		  uint8_t ret_mac[static STUN_MAC_MAX]);
-/* HMAC-SHA256 in one go, for keys that are not worth a struct stun_key. */
-void stun_hmac_sha256(const void *key, size_t key_n, struct text data,
-		      uint8_t ret_mac[static STUN_MAC_MAX]);
+/* HMAC-SHA256 as a value, for keys that are copied about; it stands in no list of what must be freed. */
+void stun_mac_save(const void *key, size_t key_n, struct stun_saved_mac *ret_s);
+void stun_mac_saved(const struct stun_saved_mac *s, struct text data, uint8_t ret_mac[static STUN_MAC_MAX]);

@@ -14,7 +14,6 @@
  * rightmost, and verified erratum 6290 settles it for the example.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include "stun/key_priv.h"
 
@@ -33,29 +32,44 @@ enum {
 _Static_assert(COOKIE_LEN + FEATURES_LEN + TIME_LEN + PORT_LEN + MAC_LEN < STUN_NONCE_MAX,
 	       "a nonce fits its buffer");
 
+static int new_key(struct stun_saved_mac *ret_key)
+{
+	uint8_t fresh[32];
+	int r = bytes_random(fresh, sizeof fresh);
+
+	if (r < 0)
+		return r;
+	stun_mac_save(fresh, sizeof fresh, ret_key);
+	bytes_wipe(fresh, sizeof fresh);
+	return 0;
+}
+
 int stun_nonces_init(struct stun_nonces *n, uint64_t now_ms)
 {
+	int r;
+
 	*n = (struct stun_nonces){ .rotated_at = now_ms };
 	/* Both random: a key of zeros would accept anybody's nonce until the first rotation. */
-	return bytes_random(n->key, sizeof n->key);
+	r = new_key(&n->key[0]);
+	return r < 0 ? r : new_key(&n->key[1]);
 }
 
 void stun_nonces_tick(struct stun_nonces *n, uint64_t now_ms)
 {
-	uint8_t fresh[sizeof n->key[0]];
+	struct stun_saved_mac fresh;
 
 	if (now_ms - n->rotated_at < (n->rotate_ms ? n->rotate_ms : ROTATE_MS))
 		return;
-	if (bytes_random(fresh, sizeof fresh) < 0)
+	if (new_key(&fresh) < 0)
 		return; /* the old keys are still good; the next tick tries again */
-	memcpy(n->key[1], n->key[0], sizeof fresh);
-	memcpy(n->key[0], fresh, sizeof fresh);
-	bytes_wipe(fresh, sizeof fresh);
+	n->key[1] = n->key[0];
+	n->key[0] = fresh;
+	bytes_wipe(&fresh, sizeof fresh);
 	n->rotated_at = now_ms;
 }
 
 /* MAC of prefix (the nonce up to its MAC) for this client and realm, as text. */
-static void mac_text(const uint8_t key[static 32], struct text prefix, const struct addr *client,
+static void mac_text(const struct stun_saved_mac *key, struct text prefix, const struct addr *client,
 		     struct text realm, char ret_mac[static MAC_LEN + 1])
 {
 	uint8_t data[COOKIE_LEN + FEATURES_LEN + TIME_LEN + PORT_LEN + 1 + 1 + 16 + REALM_MAX],
@@ -70,8 +84,18 @@ static void mac_text(const uint8_t key[static 32], struct text prefix, const str
 	wr_u8(&w, (uint8_t)ip_n);
 	wr_bytes(&w, ip, ip_n);
 	wr_bytes(&w, realm.p, MIN(realm.n, (size_t)REALM_MAX));
-	stun_hmac_sha256(key, 32, (struct text){ (const char *)data, wr_len(&w) }, mac);
+	stun_mac_saved(key, (struct text){ (const char *)data, wr_len(&w) }, mac);
 	base64url_encode(mac, MAC_BYTES, ret_mac);
+}
+
+/* The last so many digits. */
+static void put_hex(struct sb *b, uint64_t v, unsigned digits)
+{
+	char text[TIME_LEN];
+
+	for (unsigned i = digits; i > 0; i--, v >>= 4)
+		text[i - 1] = "0123456789abcdef"[v & 15];
+	sb_text(b, (struct text){ text, digits });
 }
 
 size_t stun_nonce_make(const struct stun_nonces *n, const struct addr *client, struct text realm,
@@ -87,9 +111,10 @@ size_t stun_nonce_make(const struct stun_nonces *n, const struct addr *client, s
 		sb_str(&b, COOKIE);
 		sb_str(&b, text);
 	}
-	sb_fmt(&b, "%012llx%04x", (unsigned long long)(now_ms & 0xffffffffffff), addr_port(client));
+	put_hex(&b, now_ms, TIME_LEN);
+	put_hex(&b, addr_port(client), PORT_LEN);
 	char mac[MAC_LEN + 1];
-	mac_text(n->key[0], (struct text){ out, b.n }, client, realm, mac);
+	mac_text(&n->key[0], (struct text){ out, b.n }, client, realm, mac);
 	sb_str(&b, mac);
 	return b.n;
 }
@@ -108,10 +133,10 @@ enum stun_nonce_state stun_nonce_check(const struct stun_nonces *n, struct text 
 		return STUN_NONCE_FOREIGN;
 	struct text prefix = { nonce.p, front + TIME_LEN + PORT_LEN };
 	bool ours = false;
-	for (size_t i = 0; i < ARRAY_LEN(n->key); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(n->key) && !ours; i++) {
 		char mac[MAC_LEN + 1];
-		mac_text(n->key[i], prefix, client, realm, mac);
-		ours |= bytes_equal_ct(mac, nonce.p + prefix.n, MAC_LEN);
+		mac_text(&n->key[i], prefix, client, realm, mac);
+		ours = bytes_equal_ct(mac, nonce.p + prefix.n, MAC_LEN);
 	}
 	if (!ours)
 		return STUN_NONCE_FOREIGN;

@@ -9,6 +9,7 @@
  * normal form could change under a stored password. Strings are secrets: buffers are wiped.
  */
 #include <errno.h>
+#include <string.h>
 #include <unictype.h>
 #include <uninorm.h>
 #include <unistr.h>
@@ -317,8 +318,22 @@ static int prepare(const struct profile *profile, struct text in, char *out, siz
 	return r;
 }
 
+/* Printable ASCII is its own normal form, and all of it is allowed. */
+static bool is_plain(struct text t)
+{
+	for (size_t i = 0; i < t.n; i++)
+		if (t.p[i] < ' ' || t.p[i] > '~')
+			return false;
+	return t.n > 0;
+}
+
 int stun_opaque_string(struct text in, char *out, size_t cap, size_t *ret_n)
 {
+	if (is_plain(in) && in.n <= MIN(cap, (size_t)PREPARE_MAX)) {
+		memcpy(out, in.p, in.n);
+		*ret_n = in.n;
+		return 0;
+	}
 	/* UNINORM_NFC is an address in the library, so the profile cannot be static. */
 	const struct profile profile = { opaque_map, NULL, UNINORM_NFC };
 	return prepare(&profile, in, out, cap, ret_n);

@@ -173,6 +173,7 @@ static int open_address(struct turn_alloc *a, const struct addr *ip, const struc
 	uint16_t port;
 	int r = turn_port_walk_init(&walk, s->cfg->relay.ports, o->parity);
 
+	walk.pool = &s->random_bytes;
 	if (addr_family(&outside) == AF_UNSPEC) /* what would the client be told? */
 		return -ENOLINK;
 

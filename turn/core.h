@@ -70,6 +70,8 @@ struct turn_server {
 	uint64_t next_id;
 	uint64_t now;			/* of the last packet from a client: for the lines of a stop */
 	struct stun_nonces nonces;
+	struct turn_keys *keys;
+	struct bytes_pool random_bytes;
 	struct turn_budget *budget;
 	struct turn_backoff *backoff;
 	struct turn_refusals *refusals;

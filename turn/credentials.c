@@ -8,7 +8,7 @@
  * name (OpaqueString) is for looking up, counting and logging. For ASCII, and for whatever SASLprep
  * produces, both are the same. A name that belongs to a named user is never opened by the single
  * password. "Expired" is said only if the signature is right; an unknown name costs the same hash and
- * HMAC as a known one. Comparisons of MACs are constant-time (stun/integrity.c).
+ * HMAC as a known one, whose key may have been kept (turn/keys.c). Comparisons of MACs are constant-time (stun/integrity.c).
  */
 #include <errno.h>
 #include <openssl/hmac.h>
@@ -39,7 +39,7 @@ struct attempt {
 	const struct stun_msg *m;
 	enum stun_algorithm alg;
 	struct text user; /* as sent: part of the key */
-	uint64_t unix_s;
+	const struct turn_auth_options *o;
 	struct turn_identity *id; /* user and account are set: prepared */
 	struct turn_key *key;	  /* of the source that said yes */
 	uint64_t detail;
@@ -55,13 +55,21 @@ static int try_password(struct attempt *at, struct text password)
 		.realm = text_of(at->x->name),
 		.password = password,
 	};
+	struct turn_key *known = turn_keys_find(at->o->keys, &parts);
 	_cleanup_(turn_key_unrefp) struct turn_key *k = NULL;
-	int r = turn_key_new(&parts, &k);
+	int r;
 
+	if (known && turn_key_matches(known, at->m) == 1) {
+		at->key = turn_key_ref(known);
+		return 1;
+	}
+	r = turn_key_new(&parts, &k);
 	if (r == 0)
-		r = turn_key_matches(k, at->m);
-	if (r == 1)
+		r = known ? turn_key_prepare(k, at->m) : turn_key_matches(k, at->m);
+	if (r == 1) {
+		turn_keys_keep(at->o->keys, &parts, k);
 		at->key = steal_ptr(&k);
+	}
 	return r;
 }
 
@@ -144,9 +152,9 @@ static enum turn_auth by_secret(struct attempt *at)
 	snprintf(at->id->account, sizeof(at->id->account), "%.*s", TEXT_FMT(name));
 	snprintf(at->id->secret_id, sizeof(at->id->secret_id), "%s", secrets[i].id);
 	at->id->expires_unix = expiry;
-	if (at->unix_s <= expiry)
+	if (at->o->unix_s <= expiry)
 		return TURN_AUTH_OK;
-	at->detail = at->unix_s - expiry;
+	at->detail = at->o->unix_s - expiry;
 	at->key = turn_key_unref(at->key);
 	return TURN_AUTH_EXPIRED;
 }
@@ -217,10 +225,10 @@ static enum turn_auth by_username(struct attempt *at)
 	return by_name(at);
 }
 
-enum turn_auth turn_realm_authenticate(const struct turn_realm *x, const struct stun_msg *m, uint64_t unix_s,
+enum turn_auth turn_realm_authenticate(const struct turn_realm *x, const struct stun_msg *m, const struct turn_auth_options *o,
 				       struct turn_identity *ret_id, struct turn_key **ret_key, uint64_t *ret_detail)
 {
-	struct attempt at = { .x = x, .m = m, .unix_s = unix_s, .id = ret_id };
+	struct attempt at = { .x = x, .m = m, .o = o, .id = ret_id };
 	struct text realm;
 	enum turn_auth a;
 

@@ -108,6 +108,13 @@ int turn_key_matches(struct turn_key *k, const struct stun_msg *m)
 	return r < 0 ? r : stun_check_integrity(m, state);
 }
 
+int turn_key_prepare(struct turn_key *k, const struct stun_msg *m)
+{
+	const struct stun_key *state;
+
+	return state_for(k, mac_of(m), &state);
+}
+
 bool turn_key_check(struct turn_key *k, const struct stun_msg *m)
 {
 	enum stun_algorithm alg;

@@ -73,10 +73,19 @@ struct turn_identity {
 	char secret_id[64];  /* REST: which secret matched; "" otherwise */
 	uint64_t expires_unix; /* REST: 0 otherwise */
 };
+/* Keys made lately by one worker: turn/keys.c. */
+struct turn_keys;
+struct turn_keys *turn_keys_new(void); /* NULL: no memory */
+void turn_keys_clear(struct turn_keys *ks);
+struct turn_keys *turn_keys_free(struct turn_keys *ks);
+struct turn_auth_options {
+	uint64_t unix_s;
+	struct turn_keys *keys; /* NULL: all are made anew */
+};
 /* Checks the integrity of a request that has USERNAME or USERHASH, REALM and a good nonce. On
  * TURN_AUTH_OK *ret_key is a new reference to the key that matched (kept by the allocation); otherwise it
  * is left alone. *ret_id is always set, as far as it is known: a refusal's log line wants the user. */
-enum turn_auth turn_realm_authenticate(const struct turn_realm *x, const struct stun_msg *m, uint64_t unix_s,
+enum turn_auth turn_realm_authenticate(const struct turn_realm *x, const struct stun_msg *m, const struct turn_auth_options *o,
 				       struct turn_identity *ret_id, struct turn_key **ret_key, uint64_t *ret_detail);
 /* A key of one identity, reference-counted within a worker: HMAC states for both MACs, made when needed. */
 struct turn_key;

@@ -78,8 +78,12 @@ struct key_parts {
 };
 int turn_key_new(const struct key_parts *parts, struct turn_key **ret_k);
 DEFINE_CLEANUP(struct turn_key, turn_key_unref)
+/* keys.c. NULL: not there. The key is the cache's. */
+struct turn_key *turn_keys_find(struct turn_keys *ks, const struct key_parts *parts);
+void turn_keys_keep(struct turn_keys *ks, const struct key_parts *parts, struct turn_key *k);
 /* 1 if the message's integrity is of this key, 0 if not, -ENOMEM. */
 int turn_key_matches(struct turn_key *k, const struct stun_msg *m);
+int turn_key_prepare(struct turn_key *k, const struct stun_msg *m); /* only makes the states for it: 0 or -ENOMEM */
 /* The algorithm that a request claims (RFC 8489 9.2.4): MD5 if it says nothing. 0 or
  * TURN_AUTH_BAD_ALGORITHM. */
 enum turn_auth turn_key_algorithm(const struct stun_msg *m, enum stun_algorithm *ret_alg);

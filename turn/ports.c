@@ -6,7 +6,6 @@
  */
 #include "turn/ports.h"
 #include <errno.h>
-#include "common/bytes.h"
 
 int turn_port_walk_init(struct turn_port_walk *w, struct cfg_port_range range, enum turn_parity parity)
 {
@@ -26,13 +25,13 @@ int turn_port_walk_init(struct turn_port_walk *w, struct cfg_port_range range, e
 	return 0;
 }
 
-static int pick(uint32_t n, uint32_t *ret_v)
+static int pick(struct turn_port_walk *w, uint32_t *ret_v)
 {
 	uint32_t v;
-	int r = bytes_random(&v, sizeof v);
+	int r = w->pool ? bytes_pool_take(w->pool, &v, sizeof v) : bytes_random(&v, sizeof v);
 	if (r < 0)
 		return r;
-	*ret_v = (uint32_t)((uint64_t)v * n >> 32);
+	*ret_v = (uint32_t)((uint64_t)v * w->n >> 32);
 	return 0;
 }
 
@@ -42,12 +41,12 @@ int turn_port_walk_next(struct turn_port_walk *w, uint16_t *ret_port)
 	int r;
 
 	if (w->tried < TURN_PORT_RANDOM_TRIES) {
-		r = pick(w->n, &at);
+		r = pick(w, &at);
 		if (r < 0)
 			return r;
 	} else {
 		if (w->tried == TURN_PORT_RANDOM_TRIES) {
-			r = pick(w->n, &w->start);
+			r = pick(w, &w->start);
 			if (r < 0)
 				return r;
 		}

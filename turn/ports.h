@@ -6,6 +6,7 @@
  * sockets here, and no memory.
  */
 #pragma once
+#include "common/bytes.h"
 #include "common/config.h"
 
 enum { TURN_PORT_RANDOM_TRIES = 64 };
@@ -14,6 +15,7 @@ enum turn_parity { TURN_PORT_ANY, TURN_PORT_EVEN, TURN_PORT_EVEN_PAIR /* even, a
 struct turn_port_walk {
 	uint32_t first, step, n; /* candidates: first + step * (0..n-1) */
 	uint32_t tried, start;
+	struct bytes_pool *pool; /* may be set after the init; NULL: the system's randomness */
 };
 /* -ERANGE: the range has no such port. */
 int turn_port_walk_init(struct turn_port_walk *w, struct cfg_port_range range, enum turn_parity parity);

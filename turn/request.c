@@ -248,7 +248,7 @@ static enum turn_refusal check_credential(struct turn_request *q)
 	}
 	if (!turn_credential_may_try(q))
 		return TURN_REFUSE_BACKOFF;
-	a = turn_realm_authenticate(q->realm, q->m, q->s->o.unix_s(), &q->id, &q->key, &detail);
+	a = turn_realm_authenticate(q->realm, q->m, &(struct turn_auth_options){ q->s->o.unix_s(), q->s->keys }, &q->id, &q->key, &detail);
 	return refusal_of_auth(q, a, detail);
 }
 

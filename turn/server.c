@@ -45,6 +45,7 @@ void turn_server_set_policy(struct turn_server *s, struct turn_policy *p)
 	size_t n_pairs;
 
 	s->policy = turn_policy_ref(p);
+	turn_keys_clear(s->keys);
 	s->cfg = turn_policy_config(p);
 	s->rates = limits_a_rate(p);
 	s->by_realm = turn_policy_has_realms(p);
@@ -106,7 +107,8 @@ int turn_server_new(const struct turn_server_options *o, uint64_t now, struct tu
 	s->budget = turn_budget_new();
 	s->backoff = turn_backoff_new();
 	s->refusals = turn_refusals_new();
-	if (!s->scratch || !s->moved || !s->budget || !s->backoff || !s->refusals)
+	s->keys = turn_keys_new();
+	if (!s->keys || !s->scratch || !s->moved || !s->budget || !s->backoff || !s->refusals)
 		return -ENOMEM;
 	*ret_s = steal_ptr(&s);
 	return 0;
@@ -128,7 +130,9 @@ struct turn_server *turn_server_free(struct turn_server *s)
 	turn_backoff_free(s->backoff);
 	turn_policy_unref(s->policy);
 	free(s->scratch);
+	turn_keys_free(s->keys);
 	bytes_wipe(&s->nonces, sizeof s->nonces);
+	bytes_wipe(&s->random_bytes, sizeof s->random_bytes);
 	free(s);
 	return NULL;
 }

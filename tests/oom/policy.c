@@ -92,7 +92,7 @@ static void check_answer(const struct turn_policy *p, const struct stun_msg *m, 
 	struct turn_identity id;
 	struct turn_key *k = NULL;
 	uint64_t detail;
-	enum turn_auth a = turn_realm_authenticate(turn_policy_realm(p, 0), m, 1700000000, &id, &k, &detail);
+	enum turn_auth a = turn_realm_authenticate(turn_policy_realm(p, 0), m, &(struct turn_auth_options){ 1700000000, NULL }, &id, &k, &detail);
 
 	assert_true(a == want || (a == TURN_AUTH_NO_MEMORY && oom_hit()));
 	assert_int_equal(k != NULL, a == TURN_AUTH_OK);
@@ -142,7 +142,7 @@ static void an_answer_that_cannot_be_signed_is_not_written(void **state)
 	(void)state;
 	assert_int_equal(make_policy(&p), 0);
 	assert_int_equal(stun_parse(in, (size_t)make_request("eve", "one-for-all", in, sizeof(in)), &m), STUN_OK);
-	assert_int_equal(turn_realm_authenticate(turn_policy_realm(p, 0), &m, 0, &id, &k, &detail), TURN_AUTH_OK);
+	assert_int_equal(turn_realm_authenticate(turn_policy_realm(p, 0), &m, &(struct turn_auth_options){ 0, NULL }, &id, &k, &detail), TURN_AUTH_OK);
 	m.attr[STUN_A_PASSWORD_ALGORITHM] = m.attr[STUN_A_MESSAGE_INTEGRITY]; /* the other state is made anew */
 	stun_begin_response(&sw, out, sizeof(out), &m, STUN_SUCCESS);
 	oom_arm(1);

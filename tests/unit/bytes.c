@@ -269,9 +269,29 @@ static void random_bytes_fill_the_whole_buffer_and_differ(void **state)
 	assert_int_equal(bytes_random(NULL, 0), 0);
 }
 
+static void a_pool_gives_each_byte_once(void **state)
+{
+	struct bytes_pool pool = { 0 };
+	uint8_t got[100][4], large[300];
+	unsigned zeros = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(got); i++) {
+		assert_int_equal(bytes_pool_take(&pool, got[i], sizeof got[i]), 0);
+		assert_true(pool.left < sizeof pool.bytes);
+		for (size_t k = 0; k < sizeof got[i]; k++)
+			assert_int_equal(pool.bytes[pool.left + k], 0); /* nothing of it stays */
+		for (size_t j = 0; j < i; j++)
+			zeros += memcmp(got[i], got[j], sizeof got[i]) == 0;
+	}
+	assert_true(zeros < 5); /* repeats of four bytes: one in a million such tests has one */
+	assert_int_equal(bytes_pool_take(&pool, large, sizeof large), 0); /* more than the pool holds */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_pool_gives_each_byte_once),
 		cmocka_unit_test(integers_are_read_big_endian),
 		cmocka_unit_test(a_short_read_latches_failure),
 		cmocka_unit_test(every_read_past_the_end_fails_and_gives_zero),

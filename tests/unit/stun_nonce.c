@@ -199,13 +199,13 @@ static void it_outlives_one_rotation_of_the_keys_but_not_two(void **state)
 	struct world *w = *state;
 	uint8_t first[32];
 
-	memcpy(first, w->nonces.key[0], sizeof first);
+	memcpy(first, &w->nonces.key[0], sizeof first);
 	stun_nonces_tick(&w->nonces, T0 + 60 * MINUTE - 1);
-	assert_memory_equal(w->nonces.key[0], first, sizeof first);
+	assert_memory_equal(&w->nonces.key[0], first, sizeof first);
 	make(w, FEATURES, T0 + 60 * MINUTE - 1);
 	stun_nonces_tick(&w->nonces, T0 + 60 * MINUTE);
-	assert_memory_not_equal(w->nonces.key[0], first, sizeof first);
-	assert_memory_equal(w->nonces.key[1], first, sizeof first);
+	assert_memory_not_equal(&w->nonces.key[0], first, sizeof first);
+	assert_memory_equal(&w->nonces.key[1], first, sizeof first);
 	assert_int_equal(check(w, T0 + 60 * MINUTE), STUN_NONCE_GOOD);
 	stun_nonces_tick(&w->nonces, T0 + 120 * MINUTE);
 	assert_int_equal(check(w, T0 + 120 * MINUTE), STUN_NONCE_FOREIGN);
@@ -219,8 +219,8 @@ static void two_servers_do_not_know_each_others(void **state)
 	struct stun_nonces other;
 
 	assert_int_equal(stun_nonces_init(&other, T0), 0);
-	assert_memory_not_equal(other.key[0], w->nonces.key[0], sizeof other.key[0]);
-	assert_memory_not_equal(other.key[0], other.key[1], sizeof other.key[0]);
+	assert_memory_not_equal(&other.key[0], &w->nonces.key[0], sizeof other.key[0]);
+	assert_memory_not_equal(&other.key[0], &other.key[1], sizeof other.key[0]);
 	assert_int_equal(stun_nonce_check(&other, w->nonce, &w->client, REALM, T0, NULL),
 			 STUN_NONCE_FOREIGN);
 }
@@ -254,14 +254,14 @@ static void keys_do_not_follow_from_the_librarys_generator(void **state)
 	assert_int_equal(stun_nonces_init(&one, T0), 0);
 	srand(42), srandom(42), srand48(42);
 	assert_int_equal(stun_nonces_init(&two, T0), 0);
-	assert_memory_not_equal(one.key[0], two.key[0], sizeof one.key[0]);
-	assert_memory_not_equal(one.key[0], one.key[1], sizeof one.key[0]);
+	assert_memory_not_equal(&one.key[0], &two.key[0], sizeof one.key[0]);
+	assert_memory_not_equal(&one.key[0], &one.key[1], sizeof one.key[0]);
 	memcpy(two.key, one.key, sizeof two.key);
 	two.rotate_ms = 1;
 	srand(42), srandom(42), srand48(42);
 	stun_nonces_tick(&two, T0 + 10);
-	assert_memory_not_equal(one.key[0], two.key[0], sizeof one.key[0]);
-	assert_memory_equal(one.key[0], two.key[1], sizeof one.key[0]);
+	assert_memory_not_equal(&one.key[0], &two.key[0], sizeof one.key[0]);
+	assert_memory_equal(&one.key[0], &two.key[1], sizeof one.key[0]);
 }
 
 int main(void)

@@ -123,7 +123,7 @@ static struct answer ask(int with, const struct client *c)
 	struct answer a;
 
 	make_request(&rq, c);
-	a.auth = turn_realm_authenticate(turn_policy_realm(p, 0), &rq.m, NOW, &a.id, &k, &a.detail);
+	a.auth = turn_realm_authenticate(turn_policy_realm(p, 0), &rq.m, &(struct turn_auth_options){ NOW, NULL }, &a.id, &k, &a.detail);
 	assert_int_equal(k != NULL, a.auth == TURN_AUTH_OK);
 	if (k)
 		assert_true(turn_key_check(k, &rq.m));
@@ -442,7 +442,7 @@ static struct turn_key *key_for(const struct turn_policy *p, const struct client
 	uint64_t detail;
 
 	make_request(rq, c);
-	assert_int_equal(turn_realm_authenticate(turn_policy_realm(p, 0), &rq->m, NOW, &id, &k, &detail), TURN_AUTH_OK);
+	assert_int_equal(turn_realm_authenticate(turn_policy_realm(p, 0), &rq->m, &(struct turn_auth_options){ NOW, NULL }, &id, &k, &detail), TURN_AUTH_OK);
 	return k;
 }
 
@@ -470,6 +470,57 @@ static void a_key_knows_its_own_requests_and_no_others(void **state)
 	rq.buf[25] ^= 1;
 	assert_false(turn_key_check(k, &rq.m));
 	turn_key_unref(k);
+}
+
+/* What answers c, and with which key; the reference is given back. */
+static enum turn_auth judge(const struct turn_policy *p, struct turn_keys *keys, const struct client *c, struct turn_key **ret_k)
+{
+	struct turn_identity id;
+	struct turn_key *k = NULL;
+	struct request rq;
+	uint64_t detail;
+
+	make_request(&rq, c);
+	enum turn_auth a = turn_realm_authenticate(turn_policy_realm(p, 0), &rq.m, &(struct turn_auth_options){ NOW, keys },
+						   &id, &k, &detail);
+	assert_int_equal(k != NULL, a == TURN_AUTH_OK);
+	if (k)
+		assert_true(turn_key_check(k, &rq.m));
+	*ret_k = k;
+	turn_key_unref(k);
+	return a;
+}
+
+static void a_kept_key_is_found_again_and_lets_nobody_else_in(void **state)
+{
+	_cleanup_(turn_policy_unrefp) struct turn_policy *p = policy_of(WITH_ALL);
+	struct turn_keys *keys = turn_keys_new();
+	struct client bob = { .user = "bob", .password = "one-for-all" }, eve = { .user = "eve", .password = "one-for-all" };
+	struct client wrong = { .user = "bob", .password = "guess" }, choosy = bob;
+	struct turn_key *first, *again, *other;
+
+	(void)state;
+	assert_non_null(keys);
+	assert_int_equal(judge(p, keys, &wrong, &first), TURN_AUTH_WRONG_PASSWORD); /* a wrong one is not kept */
+	assert_int_equal(judge(p, keys, &bob, &first), TURN_AUTH_OK);
+	assert_int_equal(judge(p, keys, &bob, &again), TURN_AUTH_OK);
+	assert_ptr_equal(again, first);
+	assert_int_equal(judge(p, keys, &wrong, &other), TURN_AUTH_WRONG_PASSWORD);
+	assert_int_equal(judge(p, keys, &eve, &other), TURN_AUTH_OK);
+	assert_ptr_not_equal(other, first);
+	choosy.alg = STUN_ALG_SHA256;
+	assert_int_equal(judge(p, keys, &choosy, &other), TURN_AUTH_OK);
+	for (unsigned i = 0; i < 500; i++) { /* more than there are places */
+		char name[16];
+		struct client c = { .user = name, .password = "one-for-all" };
+
+		snprintf(name, sizeof(name), "user%u", i);
+		assert_int_equal(judge(p, keys, &c, &other), TURN_AUTH_OK);
+	}
+	turn_keys_clear(keys);
+	assert_int_equal(judge(p, keys, &bob, &again), TURN_AUTH_OK);
+	assert_null(turn_keys_free(keys));
+	assert_null(turn_keys_free(NULL));
 }
 
 static void a_key_outlives_its_policy_while_it_is_referenced(void **state)
@@ -545,6 +596,7 @@ int main(void)
 		cmocka_unit_test(another_realm_is_refused),
 		cmocka_unit_test(every_reason_has_its_text),
 		cmocka_unit_test(a_key_knows_its_own_requests_and_no_others),
+		cmocka_unit_test(a_kept_key_is_found_again_and_lets_nobody_else_in),
 		cmocka_unit_test(a_key_outlives_its_policy_while_it_is_referenced),
 		cmocka_unit_test(an_answer_is_signed_by_the_password_algorithm),
 	};

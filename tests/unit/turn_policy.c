@@ -57,7 +57,7 @@ static bool opens(const struct turn_policy *p, const char *user, const char *pas
 	stun_put_password_algorithm(&sw, STUN_ALG_SHA256);
 	stun_put_integrity(&sw, theirs);
 	assert_int_equal(stun_parse(buf, (size_t)stun_end(&sw), &m), STUN_OK);
-	turn_realm_authenticate(turn_policy_realm(p, 0), &m, 0, &id, &k, &detail);
+	turn_realm_authenticate(turn_policy_realm(p, 0), &m, &(struct turn_auth_options){ 0, NULL }, &id, &k, &detail);
 	turn_key_unref(k);
 	return k != NULL;
 }

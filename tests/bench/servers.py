@@ -28,12 +28,12 @@ def cpus():
     return (usable[0], usable[1]) if len(usable) > 1 else (None, None)
 
 
-def on_cpu(cpu):
-    """What a measured process does before it begins: stays on its CPU, ahead of the machine's other work (as
+def on_cpu(*wanted):
+    """What a measured process does before it begins: stays on its CPU or CPUs, ahead of the machine's other work (as
     real-time work: the kernel keeps a part of the CPU back from it)."""
     def prepare():
-        if cpu is not None:
-            os.sched_setaffinity(0, {cpu})
+        if None not in wanted:
+            os.sched_setaffinity(0, wanted)
         try:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
         except OSError:
@@ -79,6 +79,10 @@ class Server:
     def path(self, name):
         return os.path.join(self.folder, name)
 
+    def place(self):
+        """The CPUs it may use."""
+        return (cpus()[1],)
+
     def argv(self):
         raise NotImplementedError
 
@@ -91,7 +95,7 @@ class Server:
         with open(self.path("output"), "wb") as out:
             try:
                 self.process = subprocess.Popen([*self.net.server_side(), *self.argv()], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                                preexec_fn=on_cpu(cpus()[1]))
+                                                preexec_fn=on_cpu(*self.place()))
             except OSError as e:
                 raise Unable(f"cannot start {self.program}: {e.strerror}") from None
         end = time.monotonic() + START_S
@@ -121,15 +125,19 @@ class Server:
 class Stile(Server):
     name, program = "stile", "stile-turn"
 
-    def __init__(self, folder, net, build, coalesce=0):
+    def __init__(self, folder, net, build, coalesce=0, workers=0):
+        """workers 0: one, on the servers' CPU; else so many, free to use all CPUs, the generator's too."""
         super().__init__(folder, net)
-        self.coalesce = coalesce
+        self.coalesce, self.workers = coalesce, workers
         self.binary = os.path.join(build, "turn/stile-turn")
         if not os.access(self.binary, os.X_OK):
             raise Unable(f"{self.binary} is not built; tests/bench/turn-vs-coturn.sh builds it")
 
     def version(self):
         return subprocess.run([self.binary, "--version"], stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+
+    def place(self):
+        return cpus() if self.workers else super().place()
 
     def argv(self):
         listen = ", ".join(f'"{p}:{self.host}:{TLS_PORT if "tls" in p else PORT}"' for p in ("udp", "tcp", "tls", "dtls"))
@@ -148,7 +156,7 @@ turn:
     allocations_per_user: unlimited
     connections_per_address: 20000
     unauthenticated_bitrate: unlimited
-  workers: 1
+  workers: {self.workers or 1}
   coalesce: {self.coalesce}
 store: {{ path: "{self.path("store")}" }}
 """)

@@ -41,17 +41,24 @@ LOADS = {
     "burst32": ((*VIDEO, "-b", "32"), VIDEO_RATE),
     "single8": ((*VIDEO, "-b", "8", "--no-gso"), RATE),
     "busy": (SCATTERED, NEARLY_FULL),
-    "few": (("-n", "16", "-s", "160"), RATE),
-    "many": (("-n", "9000", "-s", "160"), RATE),
     "rush": (("-m", "allocate", "-n", "4000", "--no-sha256", "--in-flight", "512"), None),
     "binding": (("-m", "binding", "-n", "64"), RATE),
     "half": (SCATTERED, HALF_LOAD),
     "tcp": (("-t", "tcp", *SCATTERED), RATE // 2),
     "tls": (("-t", "tls", *SCATTERED), RATE // 2),
     "dtls": (("-t", "dtls", *SCATTERED), RATE // 2),
+    # stile-turn alone
+    "few": (("-n", "16", "-s", "160"), RATE),
+    "many": (("-n", "9000", "-s", "160"), RATE),
+    "one": (("-n", "32", "-s", "160"), RATE // 2),
+    "two": (("-n", "64", "-s", "160"), RATE),
 }
+ALONE = ("few", "many")
+WORKERS = {"one": 1, "two": 2}  # loads for a server of its own, with so many workers on all CPUs
 
 CPU, HOST, CALLS = "server_cpu_us_per_packet", "server_host_us_per_packet", "server_syscalls_per_packet"
+CORE = "allocations_per_core_second"
+MEASURED_REQUESTS = 2 / 3  # of an allocation: its release comes behind the measured part
 # what, load, key in its JSON, unit, bar, kind of bar: "most" and "least" bound the ratio ours/coturn, "value" ours
 ROWS = (
     ("CPU per packet, 160 B scattered", "scattered", CPU, "µs", 0.70, "most"),
@@ -68,7 +75,8 @@ ROWS = (
     ("  system calls per packet", "burst32", CALLS, "", 0.2, "value"),
     ("CPU per packet, 8 in a row one by one", "single8", CPU, "µs", None, "most"),
     ("CPU per allocation, 401 included", "allocate", "server_cpu_us_per_allocation", "µs", 1 / 3, "most"),
-    ("allocations per second", "rush", "allocations_per_second", "/s", 3, "least"),
+    ("allocations per second that a core allows", "rush", CORE, "/s", 3, "least"),
+    ("  as many as this generator made", "rush", "allocations_per_second", "/s", None, "least"),
     ("memory per allocation", "allocate", "server_bytes_per_allocation", "B", 1536, "value"),
     ("  still held after the release", "allocate", "server_bytes_per_allocation_released", "B", 384, "value"),
     ("CPU per Binding", "binding", CPU, "µs", 0.75, "most"),
@@ -79,7 +87,8 @@ ROWS = (
     ("CPU per packet over DTLS, 160 B", "dtls", CPU, "µs", 1, "most"),
 )
 # Ours alone: what, the load, the load it is compared with, the most that the first may cost of the second.
-GROWTH = (("CPU per packet, 9,000 allocations to 16", "many", "few", CPU, "µs", 1.3),)
+GROWTH = (("CPU per packet, 9,000 allocations to 16", "many", "few", CPU, "µs", 1.3),
+          ("CPU per packet, two workers to one", "two", "one", CPU, "µs", 1.05))
 
 
 def value_of(result, key):
@@ -108,6 +117,7 @@ class Benchmark:
         self.build = os.environ.get("STILE_BUILD", "build-release")
         self.stile = os.path.join(self.build, "cli/stile")
         self.servers = [Stile(folder, net, self.build, options.coalesce), Coturn(folder, net)]
+        self.many_workers = {load: Stile(folder, net, self.build, options.coalesce, n) for load, n in WORKERS.items()}
         self.versions = {s.name: s.version() for s in self.servers}
         self.runs = {s.name: {load: [] for load in options.loads} for s in self.servers}
         self.spoiled = []
@@ -171,9 +181,17 @@ class Benchmark:
         flaw = self.flaw(result)
         if not flaw and calls:
             result[CALLS] = syscalls(data) / self.all_packets(result)
-        if not flaw and receiving is not None and "received" in result:
-            result[HOST] = result[CPU] + (self.net.receiving_s() - receiving) / self.all_packets(result) * 1e6
+        if not flaw and not calls:
+            self.add_receiving(result, 0 if receiving is None else self.net.receiving_s() - receiving)
         return result, flaw
+
+    def add_receiving(self, result, seconds):
+        """What receiving took for the server, all of the run."""
+        if "received" in result and seconds:
+            result[HOST] = result[CPU] + seconds / self.all_packets(result) * 1e6
+        elif "received" not in result:
+            share = seconds * MEASURED_REQUESTS / result["allocations"] * 1e6
+            result[CORE] = 1e6 / (result["server_cpu_us_per_allocation"] + share)
 
     def run(self, server, load, pair, calls=False):
         for attempt in (1, 2):
@@ -192,7 +210,7 @@ class Benchmark:
         try:
             for server in order:
                 server.start()
-            for load in self.options.loads:
+            for load in (x for x in self.options.loads if x not in ALONE and x not in WORKERS):
                 self.net.aggregate(load in AGGREGATED)
                 # Memory is that of a fresh process: allocations are measured once in its life.
                 for i, two in enumerate([order] if load == "allocate" else [order, order[::-1]]):
@@ -200,9 +218,23 @@ class Benchmark:
                         self.run(server, load, f"{number}.{i}")
                 for server in order if load in COUNTED and shutil.which("perf") else ():
                     self.run(server, load, f"{number}.calls", calls=True)
+            for i in range(2):
+                for load in (x for x in self.options.loads if x in ALONE):
+                    self.run(self.servers[0], load, f"{number}.{i}")
         finally:
             for server in self.servers:
                 server.stop()
+        for i, loads in enumerate((("one", "two"), ("two", "one"))):
+            for load in (x for x in loads if x in self.options.loads):
+                self.round_alone(load, f"{number}.{i}")
+
+    def round_alone(self, load, pair):
+        server = self.many_workers[load]
+        try:
+            server.start()
+            self.run(server, load, pair)
+        finally:
+            server.stop()
 
     # ---- what came out ----
 
@@ -213,7 +245,8 @@ class Benchmark:
         ratio = median(mine[p] / other[p] for p in mine if mine[p] is not None and other.get(p))
         judged = ours if kind == "value" else ratio
         met = None if bar is None else judged is not None and (judged >= bar if kind == "least" else judged <= bar)
-        return {"what": what, "coturn": theirs, "ours": ours, "unit": unit, "ratio": ratio, "bar": bar, "kind": kind, "met": met}
+        what += f" ({number(theirs)})" if theirs else ""
+        return {"what": what, "coturn": None, "ours": ours, "unit": unit, "ratio": ratio, "bar": bar, "kind": kind, "met": met}
 
     def others(self):
         return median(others_share(r) for loads in self.runs.values() for runs in loads.values() for r in runs)
@@ -246,12 +279,12 @@ def bar_text(row):
 
 
 def print_table(rows):
-    print(f'{"":42}{"coturn":>12}{"ours":>12}{"ratio":>8}  {"bar":<10} met')
+    print(f'{"":50}{"coturn":>12}{"ours":>12}{"ratio":>8}  {"bar":<10} met')
     for r in rows:
         verdict = "-" if r["met"] is None else "yes" if r["met"] else "NO"
         if r["ratio"] is None:
             verdict += " (not measured)"
-        print(f'{r["what"]:42}{number(r["coturn"], r["unit"]):>12}{number(r["ours"], r["unit"]):>12}'
+        print(f'{r["what"]:50}{number(r["coturn"], r["unit"]):>12}{number(r["ours"], r["unit"]):>12}'
               f'{number(r["ratio"]):>8}  {bar_text(r):<10} {verdict}')
 
 

@@ -337,6 +337,29 @@ static void put_marks(struct msghdr *h, const struct tx_entry *e, bool v6)
 	}
 }
 
+/* The pieces of n datagrams. Returns the datagram after. */
+static struct tx_at put_bodies(struct tx_queue *q, struct tx_batch *b, struct tx_at at, unsigned n)
+{
+	struct iovec *v = &b->iov[b->n_iov];
+
+	while (n) {
+		struct tx_entry *e = &q->entry[at.entry];
+		unsigned end = MIN(at.segment + n, (unsigned)e->n);
+
+		n -= end - at.segment;
+		for (; at.segment < end; at.segment++) {
+			if (e->head_n)
+				*v++ = (struct iovec){ e->head, e->head_n };
+			*v++ = (struct iovec){ (uint8_t *)(uintptr_t)e->body + (size_t)at.segment * e->stride,
+					       body_size(e, at.segment) };
+		}
+		if (end == e->n)
+			at = (struct tx_at){ e->next, 0 };
+	}
+	b->n_iov = (unsigned)(v - b->iov);
+	return at;
+}
+
 /* Appends one message of n datagrams; the caller has seen that there is room. Returns the datagram after. */
 static struct tx_at put_message(struct tx_queue *q, struct tx_batch *b, struct tx_group *g, struct tx_at at, unsigned n)
 {
@@ -348,14 +371,7 @@ static struct tx_at put_message(struct tx_queue *q, struct tx_batch *b, struct t
 			      .msg_iov = &b->iov[b->n_iov], .msg_control = b->control[b->n] };
 	b->first[b->n] = at;
 	b->count[b->n] = (uint16_t)n;
-	for (unsigned k = 0; k < n; k++, at = next_of(q, at)) {
-		struct tx_entry *e = &q->entry[at.entry];
-
-		if (e->head_n)
-			b->iov[b->n_iov++] = (struct iovec){ e->head, e->head_n };
-		b->iov[b->n_iov++] = (struct iovec){ (uint8_t *)(uintptr_t)e->body + (size_t)at.segment * e->stride,
-						     body_size(e, at.segment) };
-	}
+	at = put_bodies(q, b, at, n);
 	h->msg_iovlen = (size_t)(&b->iov[b->n_iov] - h->msg_iov);
 	if (n > 1)
 		put_control(h, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof(segment));

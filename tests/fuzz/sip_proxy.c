@@ -153,11 +153,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct rd event = rd_sub(&r, MIN(n, rd_left(&r)));
 		happen(&w, e, &event);
 	}
+	w.wait_in_hook = false;
 	if (w.kept)
 		sip_passage_resume(w.kept, w.now);
-	for (unsigned i = 0; i < WORLD_LOOKUPS && i < w.n_lookups; i++)
+	for (unsigned i = 0; i < w.n_lookups; i++) { /* who waited behind one asks in his turn */
 		if (w.lookups[i])
 			answer_lookup(&w, i, false);
+		world_wait(&w, 10);
+		look_at(&w);
+	}
 	world_wait(&w, 400000);
 	look_at(&w);
 	const struct sip_charges *cs = sip_txs_charges(sip_proxy_txs(w.px));

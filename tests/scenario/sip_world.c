@@ -199,7 +199,7 @@ static enum sip_step route(struct sip_passage *p, void *arg)
 	struct world *w = arg;
 	if (w->record)
 		sip_record_route(p, true);
-	if (w->wait_in_hook && !p->scratch[SIP_STAGE_ROUTING]) {
+	if (w->wait_in_hook && !w->kept && !p->scratch[SIP_STAGE_ROUTING]) {
 		w->kept = sip_passage_keep(p);
 		if (!w->kept) {
 			sip_refuse(p, SIP_REFUSE_RESOURCES, NULL);

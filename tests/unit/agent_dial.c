@@ -487,6 +487,46 @@ static void a_carrier_takes_the_way_that_was_found_and_no_other(void **state)
 	close_place(&proxy);
 }
 
+static void what_worked_last_time_is_tried_first_and_is_no_condition(void **state)
+{
+	struct world *w = *state;
+	struct place s = server(w, &w->keys), silent = { .w = w };
+	struct dial_way way = { .addr = addr_v4(INADDR_LOOPBACK, 0) };
+
+	listen_at(w, &s);
+	listen_at(w, &silent);
+	way.port = s.port;
+	addr_set_port(&way.addr, s.port);
+	race(w, (struct dial_options){ .first = &way,
+				       .ports = { silent.port, s.port },
+				       .n_ports = 2,
+				       .stagger_ms = 60000 });
+	assert_non_null(w->won); /* without a stagger */
+	assert_int_equal(silent.accepted, 0);
+	w->won = stream_free(w->won);
+	way.port = silent.port;
+	addr_set_port(&way.addr, silent.port);
+	race(w, (struct dial_options){ .first = &way,
+				       .ports = { silent.port, s.port },
+				       .n_ports = 2,
+				       .stagger_ms = 30,
+				       .try_ms = 60000 });
+	assert_non_null(w->won);
+	assert_int_equal(w->way.port, s.port);
+	assert_int_equal(silent.accepted, 1); /* once, not once more as the name's own */
+	w->won = stream_free(w->won);
+	way.port = dead_port(w);
+	addr_set_port(&way.addr, way.port);
+	race(w, (struct dial_options){ .host = "tunnel.stile.test",
+				       .first = &way,
+				       .ports = { 7443 },
+				       .n_ports = 1,
+				       .deadline_ms = 30000 });
+	assert_null(w->won); /* neither the way nor a name */
+	close_place(&s);
+	close_place(&silent);
+}
+
 static void a_race_that_is_cancelled_leaves_nothing(void **state)
 {
 	struct world *w = *state;
@@ -524,6 +564,7 @@ int main(void)
 		T(proxies_that_lie_are_told_apart),
 		T(a_proxy_that_leads_to_a_false_server_gains_nothing),
 		T(a_carrier_takes_the_way_that_was_found_and_no_other),
+		T(what_worked_last_time_is_tried_first_and_is_no_condition),
 		T(a_race_that_is_cancelled_leaves_nothing),
 	};
 

@@ -278,8 +278,8 @@ static unsigned under_way(const struct dial *d)
 	return n;
 }
 
-/* Begins the next try, now. Called when a try failed, when a name was resolved with nothing under way, and when the
- * last try has had its head start. */
+/* Begins the next try, now. Called when a try failed, when a name was resolved and nobody has a head start, and when
+ * the last try has had its own. */
 static void go_on(struct dial *d)
 {
 	struct try *t;
@@ -306,8 +306,7 @@ static void on_stagger(struct timer *timer, uint64_t now)
 	struct dial *d = container_of(timer, struct dial, stagger);
 
 	(void)now;
-	if (next_way(d))
-		go_on(d);
+	go_on(d);
 }
 
 static void on_deadline(struct timer *timer, uint64_t now)
@@ -326,18 +325,27 @@ static void on_deadline(struct timer *timer, uint64_t now)
 
 /* ---- names ---- */
 
+static bool is_known(const struct dial *d, const struct dial_way *w)
+{
+	for (unsigned i = 0; i < d->n_tries; i++) {
+		const struct dial_way *k = &d->tries[i].way;
+
+		if (k->proxied == w->proxied && k->port == w->port && addr_equal(&k->addr, &w->addr))
+			return true;
+	}
+	return false;
+}
+
 static void add_way(struct dial *d, const struct addr *a, unsigned port_at, bool proxied, unsigned at)
 {
-	struct try *t = &d->tries[d->n_tries];
+	struct try t = { .d = d,
+			 .way = { *a, d->o.ports[port_at], proxied },
+			 .rank = 1 + port_at * RANK_PORT + proxied * RANK_PROXIED + at };
 
-	if (d->n_tries == WAYS_MAX)
-		return;
-	*t = (struct try){ .d = d,
-			   .way = { *a, d->o.ports[port_at], proxied },
-			   .rank = port_at * RANK_PORT + proxied * RANK_PROXIED + at };
 	if (!proxied)
-		addr_set_port(&t->way.addr, t->way.port);
-	d->n_tries++;
+		addr_set_port(&t.way.addr, t.way.port);
+	if (d->n_tries < WAYS_MAX && !is_known(d, &t.way))
+		d->tries[d->n_tries++] = t;
 }
 
 /* IPv6 and IPv4 in turn, beginning with the family that the resolver put first (RFC 8305 4). */
@@ -375,9 +383,11 @@ static void resolved(struct dial *d, const struct dns_answer *a, bool proxied)
 	for (unsigned p = 0; p < d->o.n_ports; p++)
 		for (unsigned i = 0; i < n; i++)
 			add_way(d, &addrs[i], p, proxied, i);
+	if (under_way(d) && timer_is_set(&d->stagger))
+		return; /* somebody has his head start; then it goes on */
 	if (!proxied || !d->host_query)
-		go_on(d); /* a proxy leaves the direct way its head start */
-	else if (!timer_is_set(&d->stagger))
+		go_on(d);
+	else /* a proxy leaves the direct way a head start */
 		loop_timer_set(d->o.loop, &d->stagger, d->o.stagger_ms);
 }
 
@@ -398,15 +408,6 @@ static void on_proxy(const struct dns_answer *a, void *arg)
 }
 
 /* ---- the start ---- */
-
-static void on_first(struct timer *timer, uint64_t now)
-{
-	struct dial *d = container_of(timer, struct dial, stagger);
-
-	(void)now;
-	d->stagger.fire = on_stagger;
-	go_on(d);
-}
 
 static int ask_names(struct dial *d)
 {
@@ -438,15 +439,14 @@ int dial_start(const struct dial_options *o, struct dial **ret_d)
 	(void)snprintf(d->host, sizeof(d->host), "%s", o->host);
 	d->stagger.fire = on_stagger;
 	d->deadline.fire = on_deadline;
-	if (o->only) {
-		d->tries[0] = (struct try){ .d = d, .way = *o->only };
+	if (o->only || o->first) {
+		d->tries[0] = (struct try){ .d = d, .way = o->only ? *o->only : *o->first };
 		d->n_tries = 1;
-		d->o.only = NULL;
-		d->stagger.fire = on_first; /* nothing is called back from in here */
-		loop_timer_set(o->loop, &d->stagger, 0);
-	} else {
-		r = ask_names(d);
+		loop_timer_set(o->loop, &d->stagger, 0); /* nothing is called back from in here */
 	}
+	if (!o->only)
+		r = ask_names(d);
+	d->o.only = d->o.first = NULL;
 	if (r < 0) {
 		dial_cancel(d);
 		return r;

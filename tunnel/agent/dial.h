@@ -3,7 +3,8 @@
  * One way out of a LAN: a connection to the tunnel server, found by trying everything that could work, a
  * little apart, and taking the first whose TLS handshake succeeds (RFC 8305). Tried are all addresses
  * of the server's name, IPv6 and IPv4 in turn, at its port, then at the fallback ports; and each port
- * through an HTTP proxy, too, if there is one. A try that fails makes room for the next at once.
+ * through an HTTP proxy, too, if there is one. A try that fails makes room for the next at once. What worked
+ * last time has the first place.
  *
  *   stagger   DIAL_STAGGER_MS after a try was begun: the next one begins
  *   deadline  DIAL_DEADLINE_MS after the start: nothing has worked
@@ -38,7 +39,7 @@ struct dial_result {	       /* lives as long as the call of done() */
 	bool foreign; /* some try met a server with another key than expected */
 };
 
-struct dial_options { /* copied; what it points to lives as long as the dial, but host and only */
+struct dial_options { /* copied; what it points to lives as long as the dial, but host, only and first */
 	struct loop *loop;
 	struct dns *dns;
 	const char *host;
@@ -47,6 +48,7 @@ struct dial_options { /* copied; what it points to lives as long as the dial, bu
 	const struct proxy *proxy;		  /* NULL: none */
 	struct tls_ctx *tls;			  /* NULL: plain TCP */
 	const struct dial_way *only;		  /* nothing else is tried; NULL: everything */
+	const struct dial_way *first; /* what worked last time: begun at once, without asking names; may be NULL */
 	unsigned stagger_ms, try_ms, deadline_ms; /* 0: as above */
 	void (*done)(const struct dial_result *r, void *arg); /* once, from the loop; the dial is gone then */
 	void *arg;

@@ -151,6 +151,7 @@ static int start(void *arg, bool control, bool plain,
 		r = make_tls(d);
 	o.tls = plain ? NULL : d->tls;
 	o.only = control ? NULL : &d->way;
+	o.first = control && d->has_way && !d->way.proxied ? &d->way : NULL; /* a proxy is a last resort */
 	if (r == -ENOKEY) { /* refused without a try; done() must not come from within start() */
 		loop_timer_set(d->all->o.loop, &d->refusal, 0);
 		r = 0;

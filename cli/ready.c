@@ -2,7 +2,8 @@
 /*
  * stile ready: one question with a yes or no, for check scripts (keepalived, a load balancer, a start script that
  * waits). Ready means: the service answers on its control socket within the time given, it does not
- * drain, and, of the relay, that it listens on at least one route, or on all with --all-routes.
+ * drain, and, of the relay, that it listens on at least one route, or on all with --all-routes; of an agent, that it is
+ * connected to every server.
  *
  * It says why not on one line, and asks again until --wait is over.
  */
@@ -15,12 +16,6 @@
 
 enum { ANSWER_MS = 2000, AGAIN_MS = 100, WHY = 256 };
 
-static const struct {
-	const char *word, *program, *verb; /* verb: of its own state, NULL: it has none that matters here */
-} services[] = {
-	{ "turn", "stile-turn", NULL },
-	{ "tunnel", "stile-tunnel", "relay.status" },
-};
 
 /* The relay's own idea of it. */
 static bool routes_ready(const struct cli *cli, const json_t *own, char why[static WHY])
@@ -28,12 +23,35 @@ static bool routes_ready(const struct cli *cli, const json_t *own, char why[stat
 	json_int_t all = json_integer_value(json_object_get(own, "enabled"));
 	json_int_t ready = json_integer_value(json_object_get(own, "listening"));
 
+	if (all == 0 && json_is_true(json_object_get(own, "tunnel")))
+		return true;
 	if (all == 0 || (ready < all && cli_has(cli, "all-routes")) || ready == 0) {
 		snprintf(why, WHY, all ? "%lld of %lld routes listen" : "no route is enabled", (long long)ready, (long long)all);
 		return false;
 	}
 	return true;
 }
+
+static bool servers_ready(const struct cli *cli, const json_t *own, char why[static WHY])
+{
+	json_int_t all = (json_int_t)json_array_size(json_object_get(own, "servers"));
+	json_int_t up = json_integer_value(json_object_get(own, "connected"));
+
+	(void)cli;
+	if (up == all)
+		return true;
+	snprintf(why, WHY, "%lld of %lld servers are connected", (long long)up, (long long)all);
+	return false;
+}
+
+static const struct {
+	const char *word, *program, *verb; /* verb: of its own state, NULL: it has none that matters here */
+	bool (*ready)(const struct cli *cli, const json_t *own, char why[static WHY]);
+} services[] = {
+	{ "turn", "stile-turn", NULL, NULL },
+	{ "tunnel", "stile-tunnel", "relay.status", routes_ready },
+	{ "agent", "stile-agent", "agent.status", servers_ready },
+};
 
 static bool state_ready(const json_t *status, char why[static WHY])
 {
@@ -63,7 +81,7 @@ static bool ask(const struct cli *cli, size_t i, const struct instance *at, char
 	else if (r == CONTROL_ERROR)
 		snprintf(why, WHY, "%s", json_string_value(json_object_get(error, "text")));
 	else
-		ready = state_ready(status, why) && (!services[i].verb || routes_ready(cli, own, why));
+		ready = state_ready(status, why) && (!services[i].verb || services[i].ready(cli, own, why));
 	json_decref(status);
 	json_decref(own);
 	json_decref(error);
@@ -104,7 +122,7 @@ static int run_ready(struct cli *cli)
 	while (i < ARRAY_LEN(services) && strcmp(word, services[i].word) != 0 && strcmp(word, services[i].program) != 0)
 		i++;
 	if (i == ARRAY_LEN(services)) {
-		fprintf(stderr, "stile ready: there is no service '%s'; there is: turn, tunnel\n", word);
+		fprintf(stderr, "stile ready: there is no service '%s'; there is: turn, tunnel, agent\n", word);
 		return EXIT_USAGE;
 	}
 	if (cli_time(cli, "wait", &wait))

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stile relay watch: the bytes of one connection as they pass, in the columns of the data log. They come as
- * progress of one request, which ends with the connection; whoever stops watching just goes. What passed
- * faster than it could be shown is counted, not kept: the connection does not wait for a terminal.
+ * stile relay watch, stile tunnel watch: the bytes of one connection as they pass, in the columns of the data log. They
+ * come as progress of one request, which ends with the connection; whoever stops watching just goes. What passed
+ * faster than it could be shown is counted, not kept: the connection does not wait for a terminal. Of a job of the
+ * tunnel one connection after the other is shown.
  */
 #include <string.h>
+#include <unistd.h>
 #include "cli/relay.h"
 #include "common/service.h"
 #include "tunnel/records_format.h"
@@ -57,64 +59,122 @@ static void on_piece(const json_t *p, void *arg)
 	fflush(stdout);
 }
 
-/* Both ends of the connection, for the head lines. */
-static int look_up(struct cli *cli, struct control_client *cl, uint64_t id, struct view *v)
+struct kind {
+	const char *list, *watch, *hint; /* verbs, and the command that shows the numbers */
+};
+static const struct kind of_relay = { "relay.connections", "relay.watch", "stile relay connections" };
+static const struct kind of_tunnel = { "tunnel.connections", "tunnel.watch", "stile tunnel connections" };
+
+static void take_ends(struct view *v, const json_t *row)
+{
+	const char *source = json_string_value(json_object_get(row, "source"));
+	const char *target = json_string_value(json_object_get(row, "target"));
+
+	snprintf(v->source, sizeof v->source, "%s", source ? source : "?");
+	snprintf(v->target, sizeof v->target, "%s", target && *target ? target : "its target");
+}
+
+static bool is_of_job(const json_t *row, const char *job)
+{
+	char name[512];
+
+	snprintf(name, sizeof name, "%s/%s", json_string_value(json_object_get(row, "agent")), json_string_value(json_object_get(row, "job")));
+	return strcmp(name, job) == 0;
+}
+
+/* The connection of this number, or the first of the job; both ends of it, for the head lines. *id 0: there is none. */
+static int look_up(struct cli *cli, struct control_client *cl, const struct kind *k, const char *job, uint64_t *id, struct view *v)
 {
 	json_t *rows = json_array(), *row;
-	bool more, found = false;
+	uint64_t wanted = *id;
+	bool more;
 	size_t i;
-	int r = relay_all_connections(cli, cl, NULL, 1000000, rows, &more);
+	int r = cli_rows(cli, cl, &(struct cli_list){ .verb = k->list, .limit = 1000000 }, rows, &more);
 
+	*id = 0;
 	json_array_foreach(rows, i, row) {
-		if ((uint64_t)json_integer_value(json_object_get(row, "id")) != id)
+		uint64_t n = (uint64_t)json_integer_value(json_object_get(row, "id"));
+		if (*id || (job ? !is_of_job(row, job) : n != wanted))
 			continue;
-		const char *source = json_string_value(json_object_get(row, "source"));
-		const char *target = json_string_value(json_object_get(row, "target"));
-		snprintf(v->source, sizeof v->source, "%s", source ? source : "?");
-		snprintf(v->target, sizeof v->target, "%s", target && *target ? target : "its target");
-		found = true;
+		take_ends(v, row);
+		*id = n;
 	}
 	json_decref(rows);
-	if (r == 0 && !found)
-		return cli_fail(cli, "there is no connection %llu\n  try: stile relay connections", (unsigned long long)id);
 	return r;
 }
 
-static int run_watch(struct cli *cli)
+static int watch_one(struct cli *cli, const struct kind *k, uint64_t id, struct view *v)
 {
-	_cleanup_(control_client_freep) struct control_client *asks = NULL, *cl = NULL;
-	static struct view v;
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
 	struct instance at;
 	char err[256];
 	json_t *result = NULL;
-	uint64_t id;
 	int r;
 
-	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX) {
-		fprintf(stderr, "stile relay watch: CONN is a number; stile relay connections shows it\n");
-		return EXIT_USAGE;
-	}
-	v.cli = cli;
-	r = cli_connect(cli, RELAY_PROGRAM, &asks);
-	if (!r)
-		r = look_up(cli, asks, id, &v);
-	if (r)
-		return r;
 	if (instance_init(&at, RELAY_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
 		return cli_fail(cli, "%s", err);
 	r = control_connect(at.socket_path, PATIENCE_MS, &cl);
 	if (r < 0)
 		return cli_fail(cli, "cannot talk to %s: %s", at.full, strerror(-r));
 	if (!cli_has(cli, "json")) {
-		printf("Watching connection %llu from %s to %s; Ctrl-C stops watching\n", (unsigned long long)id, v.source, v.target);
+		printf("Watching connection %llu from %s to %s; Ctrl-C stops watching\n", (unsigned long long)id, v->source, v->target);
 		fflush(stdout);
 	}
-	control_on_progress(cl, on_piece, &v);
-	r = cli_call(cli, cl, "relay.watch", json_pack("{s:I}", "id", (json_int_t)id), &result);
+	v->at[0] = v->at[1] = 0;
+	control_on_progress(cl, on_piece, v);
+	r = cli_call(cli, cl, k->watch, json_pack("{s:I}", "id", (json_int_t)id), &result);
 	if (r == 0 && !cli_has(cli, "json"))
 		printf("The connection has ended\n");
+	fflush(stdout);
 	json_decref(result);
 	return r;
+}
+
+static int run(struct cli *cli, const struct kind *k, const char *job, uint64_t id)
+{
+	_cleanup_(control_client_freep) struct control_client *asks = NULL;
+	static struct view v;
+	uint64_t before = 0;
+	int r = cli_connect(cli, RELAY_PROGRAM, &asks);
+
+	v.cli = cli;
+	while (r == 0) {
+		r = look_up(cli, asks, k, job, &id, &v);
+		if (r == 0 && !id && !job)
+			return cli_fail(cli, "there is no such connection\n  try: %s", k->hint);
+		if (r == 0 && id && id != before)
+			r = watch_one(cli, k, id, &v);
+		else
+			(void)usleep(200000); /* the job has none now */
+		before = id;
+		if (!job)
+			break;
+	}
+	return r;
+}
+
+static int run_watch(struct cli *cli)
+{
+	uint64_t id;
+
+	if (text_u64(text_of(cli->words[0]), &id) < 0 || !id || id > INT64_MAX) {
+		fprintf(stderr, "stile relay watch: CONN is a number; stile relay connections shows it\n");
+		return EXIT_USAGE;
+	}
+	return run(cli, &of_relay, NULL, id);
+}
+
+static int run_tunnel_watch(struct cli *cli)
+{
+	const char *word = cli->words[0];
+	uint64_t id = 0;
+
+	if (text_u64(text_of(word), &id) == 0 && id && id <= INT64_MAX)
+		return run(cli, &of_tunnel, NULL, id);
+	if (strchr(word, '/'))
+		return run(cli, &of_tunnel, word, 0);
+	fprintf(stderr, "stile tunnel watch: a number of stile tunnel connections, or AGENT/JOB\n");
+	return EXIT_USAGE;
 }
 
 static const struct command rows[] = {
@@ -122,5 +182,9 @@ static const struct command rows[] = {
 	  "CONN is the number that stile relay connections shows. With --json a line for each piece, as the service sends it.\n"
 	  "Who watched what is in the service's log.",
 	  NULL, 0, 1, 1, run_watch, WITHOUT_CONFIG },
+	{ "tunnel watch", "DATA|AGENT/JOB", "see the bytes of a data connection as they pass, in hex and text",
+	  "DATA is the number that stile tunnel connections shows; of a job one connection is shown after the other, until Ctrl-C.\n"
+	  "With --json a line for each piece. For operators; who watched what is in the service's log.",
+	  NULL, 0, 1, 1, run_tunnel_watch, WITHOUT_CONFIG },
 };
 const struct command_table relay_watch_commands = { rows, ARRAY_LEN(rows) };

@@ -9,13 +9,13 @@
 #include <string.h>
 #include <time.h>
 #include "cli/command.h"
+#include "cli/services.h"
 #include "common/log.h"
 #include "common/text.h"
 
 enum { MAX_SERVICES = 64, ASK_TIMEOUT_MS = 3000 };
 
-static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-sip",
-					      "stile-fastpath" };
+static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-agent", "stile-sip", "stile-fastpath" };
 
 /* Services that have a status of their own. */
 struct kind {
@@ -24,12 +24,11 @@ struct kind {
 	void (*print)(const json_t *own);
 };
 static void print_turn(const json_t *own);
-static void print_tunnel(const json_t *own);
-static void print_sip(const json_t *own);
 static void print_fastpath(const json_t *own);
 static const struct kind kinds[] = {
 	{ "stile-turn", "turn.status", "turn", "allocation", print_turn },
 	{ "stile-tunnel", "relay.status", "relay", "connection", print_tunnel },
+	{ "stile-agent", "agent.status", "agent", "connection", print_agent },
 	{ "stile-sip", "sip.status", "sip", "transaction", print_sip },
 	{ "stile-fastpath", "fastpath.status", "fastpath", "channel", print_fastpath },
 };
@@ -269,26 +268,6 @@ static void print_turn(const json_t *own)
 	print_listeners(own);
 	print_front(json_object_get(own, "front"));
 	print_fast_path(json_object_get(own, "fast_path"));
-}
-
-static void print_tunnel(const json_t *own)
-{
-	printf("    routes      %lld, %lld enabled, %lld listen; connections %lld, workers %lld\n",
-	       (long long)json_integer_value(json_object_get(own, "routes")),
-	       (long long)json_integer_value(json_object_get(own, "enabled")),
-	       (long long)json_integer_value(json_object_get(own, "listening")),
-	       (long long)json_integer_value(json_object_get(own, "connections")),
-	       (long long)json_integer_value(json_object_get(own, "workers")));
-}
-
-static void print_sip(const json_t *own)
-{
-	printf("    listeners   %zu; domains %zu, routes %zu; transactions %lld, connections %lld\n",
-	       json_array_size(json_object_get(own, "listeners")),
-	       json_array_size(json_object_get(own, "domains")),
-	       json_array_size(json_object_get(own, "routes")),
-	       (long long)json_integer_value(json_object_get(own, "transactions")),
-	       (long long)json_integer_value(json_object_get(own, "connections")));
 }
 
 static void print_fastpath(const json_t *own)

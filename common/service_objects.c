@@ -31,7 +31,8 @@ static void reply_kinds(struct control_request *rq, const struct service *s)
 	json_t *kinds = json_array();
 
 	for (const struct store_kind *k = s->ops->store_kinds; s->store && k && k->name; k++)
-		json_array_append_new(kinds, json_string(k->name));
+		if (!k->state)
+			json_array_append_new(kinds, json_string(k->name));
 	control_reply(rq, json_pack("{s:o}", "kinds", kinds));
 }
 

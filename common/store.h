@@ -37,6 +37,7 @@ struct cfg_schema;
 struct store_kind {
 	const char *name;
 	const struct cfg_schema *schema;
+	bool state; /* what the service has learnt, no thing of the configuration: not exported */
 };
 
 struct store_options {

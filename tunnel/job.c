@@ -111,6 +111,7 @@ static int parse_job_port(const struct cfg_row *row, struct text t, void *dst, c
 
 	(void)row;
 	if (text_eq(t, TEXT("*"))) {
+		p.any = true;
 		*(struct job_port *)dst = p;
 		return 0;
 	}
@@ -291,7 +292,7 @@ static struct path item(const char *path, size_t i, const char *key)
 	return p;
 }
 
-static bool same_port(const struct job_config *a, const struct job_config *b)
+bool job_same_port(const struct job_config *a, const struct job_config *b)
 {
 	bool same_place = addr_family(&a->bind) == AF_UNSPEC ||
 			  addr_family(&b->bind) == AF_UNSPEC || addr_equal_ip(&a->bind, &b->bind);
@@ -316,7 +317,7 @@ void job_list_check(struct cfg *c, const char *path, const struct cfg_list *jobs
 			if (strcmp(job_name(&j[i], a), job_name(&j[k], b)) == 0)
 				cfg_add_error(c, item(path, i, "").s,
 					      "two jobs are called '%s': give one of them a name", a);
-			else if (same_port(&j[i], &j[k]) && j[i].enabled && j[k].enabled)
+			else if (job_same_port(&j[i], &j[k]) && j[i].enabled && j[k].enabled)
 				cfg_add_error(c, item(path, i, "port").s,
 					      "port %u is taken by the job '%s' already",
 					      MAX(j[i].port.first, j[k].port.first),

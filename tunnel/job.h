@@ -12,7 +12,8 @@
 
 /* "22222", "20000-20009", "*": whatever is free. */
 struct job_port {
-	uint16_t first, last; /* both 0: the server chooses one */
+	uint16_t first, last;
+	bool any; /* the server chooses one; both are 0 then */
 };
 extern const struct cfg_type cfg_job_port;
 
@@ -57,6 +58,8 @@ static inline unsigned job_ports(const struct job_config *j)
 }
 /* "22222", "22222/udp"; of a port that the server chooses: "*:10.1.0.25:3389". */
 const char *job_name(const struct job_config *j, char buf[static JOB_NAME_STRLEN]);
+/* Could both not be there at the same time? */
+bool job_same_port(const struct job_config *a, const struct job_config *b);
 void job_config_check(struct cfg *c, const char *path, const struct job_config *j);
 /* All of one list: no two of a name, no two on a port. path: "agent.jobs". */
 void job_list_check(struct cfg *c, const char *path, const struct cfg_list *jobs);

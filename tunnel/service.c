@@ -25,7 +25,20 @@ static struct records_options records_options(const struct tunnel_config *c)
 
 /* ---- start ---- */
 
-static int tunnel_open(struct service *s, char *err, size_t err_n)
+static const char *route_at(const struct addr *at, bool udp, void *arg)
+{
+	struct tunnel_service *ts = arg;
+	const struct route_config c = { .listen = { .at = *at, .last = addr_port(at) }, .udp = udp, .enabled = true };
+
+	return relay_conflict(ts->relay, &c, "");
+}
+
+static int open_tunnel(struct tunnel_service *ts, const struct tunnel_config *c, char *err, size_t err_n)
+{
+	return tunnel_open(&(struct tunnel_options){ .svc = ts->svc, .config = c, .route_at = route_at, .arg = ts }, err, err_n, &ts->tunnel);
+}
+
+static int on_open(struct service *s, char *err, size_t err_n)
 {
 	const struct tunnel_config *c = config_of(s->cfg);
 	struct tunnel_service *ts = calloc(1, sizeof(*ts));
@@ -41,7 +54,8 @@ static int tunnel_open(struct service *s, char *err, size_t err_n)
 	if (r < 0)
 		return r;
 	relay_resolve_names(ts->relay, c->resolve_names);
-	return relay_put_file(ts->relay, &c->routes, err, err_n);
+	r = relay_put_file(ts->relay, &c->routes, err, err_n);
+	return r < 0 || !c->listen.n ? r : open_tunnel(ts, c, err, err_n);
 }
 
 static void on_pause(int signo, void *arg)
@@ -65,13 +79,15 @@ static int start_parts(struct tunnel_service *ts, char *err, size_t err_n)
 		return r;
 	}
 	tunnel_routes_apply(ts->routes);
-	if (relay_enabled(ts->relay) == 0) {
+	if (relay_enabled(ts->relay) == 0 && !ts->tunnel) {
 		relay_event(EVENT_NO_ROUTES, NULL);
-		(void)snprintf(err, err_n, "there is nothing to relay; name a route in %s: tunnel: { routes: [ { listen: "
-			       "\"0.0.0.0:1001\", target: \"10.3.100.14:25\" } ] }", ts->svc->config_path);
+		(void)snprintf(err, err_n, "there is nothing to relay, and no tunnel; name a route in %s: tunnel: { routes: [ { listen: "
+			       "\"0.0.0.0:1001\", target: \"10.3.100.14:25\" } ] }, or where agents connect: tunnel: { listen: [ "
+			       "\"tls:0.0.0.0:7443\" ] }", ts->svc->config_path);
 		return -ENOENT;
 	}
-	return relay_start(ts->relay, err, err_n);
+	r = relay_start(ts->relay, err, err_n);
+	return r < 0 || !ts->tunnel ? r : tunnel_start(ts->tunnel, ts->records, err, err_n);
 }
 
 static void tell_failure(int error, const char *why)
@@ -91,7 +107,7 @@ static int tap(uint64_t id, bool on, void *arg)
 	return relay_act(ts->relay, id, on ? RELAY_WATCH_ON : RELAY_WATCH_OFF);
 }
 
-static int tunnel_start(struct service *s, char *err, size_t err_n)
+static int on_start(struct service *s, char *err, size_t err_n)
 {
 	struct tunnel_service *ts = s->state;
 	int r = start_parts(ts, err, err_n);
@@ -113,7 +129,7 @@ static int tunnel_start(struct service *s, char *err, size_t err_n)
 
 /* ---- reload ---- */
 
-static int tunnel_examine(struct service *s, const struct cfg *c, struct service_changes *ch, char *err, size_t err_n)
+static int on_examine(struct service *s, const struct cfg *c, struct service_changes *ch, char *err, size_t err_n)
 {
 	struct records_options o = records_options(config_of(c));
 
@@ -122,7 +138,24 @@ static int tunnel_examine(struct service *s, const struct cfg *c, struct service
 	return records_check(&o, err, err_n);
 }
 
-static int tunnel_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
+/* A tunnel may begin with a reload; when its listeners go it stays, without. */
+static int reload_tunnel(struct tunnel_service *ts, const struct tunnel_config *c, char *err, size_t err_n)
+{
+	int r;
+
+	if (ts->tunnel)
+		return tunnel_reload(ts->tunnel, c, err, err_n);
+	if (!c->listen.n)
+		return 0;
+	r = open_tunnel(ts, c, err, err_n);
+	if (r == 0)
+		r = tunnel_start(ts->tunnel, ts->records, err, err_n);
+	if (r < 0)
+		ts->tunnel = tunnel_free(ts->tunnel);
+	return r;
+}
+
+static int on_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct tunnel_service *ts = s->state;
 	const struct tunnel_config *fresh = config_of(c);
@@ -133,6 +166,9 @@ static int tunnel_reload(struct service *s, struct cfg *c, char *err, size_t err
 		r = relay_put_file(ts->relay, &fresh->routes, err, err_n);
 	if (r < 0)
 		return r;
+	r = reload_tunnel(ts, fresh, err, err_n);
+	if (r < 0)
+		return r;
 	tunnel_routes_apply(ts->routes);
 	relay_resolve_names(ts->relay, fresh->resolve_names);
 	s->drain_limit_ms = fresh->drain_ms;
@@ -141,21 +177,22 @@ static int tunnel_reload(struct service *s, struct cfg *c, char *err, size_t err
 
 /* ---- stop ---- */
 
-static bool tunnel_drain(struct service *s)
+static bool on_drain(struct service *s)
 {
 	struct tunnel_service *ts = s->state;
 
 	relay_refuse_new(ts->relay);
-	return relay_connections(ts->relay) == 0;
+	return tunnel_drain(ts->tunnel) == 0 && relay_connections(ts->relay) == 0;
 }
 
-static void tunnel_stop(struct service *s)
+static void on_stop(struct service *s)
 {
 	struct tunnel_service *ts = s->state;
 
 	if (!ts)
 		return;
 	ts->watchers = watchers_free(ts->watchers);
+	ts->tunnel = tunnel_free(ts->tunnel);
 	ts->relay = relay_free(ts->relay);
 	ts->routes = tunnel_routes_free(ts->routes);
 	ts->records = records_free(ts->records);
@@ -164,29 +201,29 @@ static void tunnel_stop(struct service *s)
 	s->state = NULL;
 }
 
-static bool tunnel_alive(struct service *s)
+static bool on_alive(struct service *s)
 {
 	struct tunnel_service *ts = s->state;
 
-	return relay_alive(ts->relay);
-}
+	bool tunnel = tunnel_alive(ts->tunnel), relay = relay_alive(ts->relay);
 
-static const struct store_kind kinds[] = { { "relay.route", &route_schema }, { NULL, NULL } };
+	return tunnel && relay;
+}
 
 const struct service_ops tunnel_service_ops = {
 	.program = "stile-tunnel",
-	.summary = "plain TCP and UDP relay: ports of this machine lead to hosts and ports elsewhere",
+	.summary = "tunnel server: ports of this machine lead into agents' networks; and plain TCP and UDP relay",
 	.config = &tunnel_cfg_root,
 	.check = tunnel_config_check,
 	.log_config = tunnel_log_config,
 	.store_path = tunnel_store_path,
 	.binds_later = true, /* routes made while it runs, and ports that were taken and are tried again */
-	.store_kinds = kinds,
-	.open = tunnel_open,
-	.start = tunnel_start,
-	.examine = tunnel_examine,
-	.reload = tunnel_reload,
-	.drain = tunnel_drain,
-	.stop = tunnel_stop,
-	.alive = tunnel_alive,
+	.store_kinds = tunnel_store_kinds,
+	.open = on_open,
+	.start = on_start,
+	.examine = on_examine,
+	.reload = on_reload,
+	.drain = on_drain,
+	.stop = on_stop,
+	.alive = on_alive,
 };

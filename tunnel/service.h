@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "tunnel/relay.h"
+#include "tunnel/server/tunnel.h"
 #include "tunnel/watch.h"
 
 struct tunnel_routes;
@@ -15,6 +16,7 @@ struct tunnel_routes;
 struct tunnel_service {
 	struct service *svc;
 	struct relay *relay;
+	struct tunnel *tunnel; /* NULL: none is configured */
 	struct records *records;
 	struct tunnel_routes *routes; /* of the store */
 	struct watchers *watchers;    /* of the relay's connections */

@@ -35,6 +35,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 	struct tunnel_service *ts = arg;
 	struct monitor m = { 0 };
 	struct relay_pool_figures p;
+	struct tunnel_counts c;
 	json_t *routes = relay_routes_json(ts->relay);
 	size_t n = json_array_size(routes);
 
@@ -42,7 +43,9 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 	relay_pool_figures(ts->relay, &p);
 	monitor_sample(&m, loop_now(ts->svc->loop));
 	json_decref(routes);
-	control_reply(rq, json_pack("{s:i, s:i, s:i, s:I, s:i, s:b, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:o}", "routes", (int)n,
+	tunnel_count(ts->tunnel, &c);
+	control_reply(rq, json_pack("{s:b, s:I, s:I, s:I, s:i, s:i, s:i, s:I, s:i, s:b, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:o}", "tunnel", ts->tunnel != NULL, "agents",
+		(json_int_t)c.links, "jobs", (json_int_t)c.jobs, "data_connections", (json_int_t)c.connections, "routes", (int)n,
 		"enabled", (int)relay_enabled(ts->relay), "listening", (int)relay_listening(ts->relay), "connections",
 		(json_int_t)relay_connections(ts->relay), "workers", (int)p.workers, "draining", ts->svc->draining, "descriptors",
 		(json_int_t)m.descriptors, "descriptors_limit", (json_int_t)m.descriptors_limit, "pipes", "lent", (json_int_t)p.pipes_lent,
@@ -124,18 +127,46 @@ static void verb_log(struct control_request *rq, const json_t *args, void *arg)
 		control_reply(rq, json_pack("{s:I, s:b}", "id", id, "on", json_is_true(on)));
 }
 
+/* The relay's, and those of the tunnel's parts if there is one. */
+static struct metrics *metrics_at(struct tunnel_service *ts, unsigned i)
+{
+	return i == 0 ? relay_metrics(ts->relay) : tunnel_metrics(ts->tunnel, i - 1);
+}
+
+static void metrics_as_text(struct tunnel_service *ts, struct control_request *rq)
+{
+	json_t *text = json_string(""), *more;
+	struct metrics *m;
+
+	for (unsigned i = 0; (m = metrics_at(ts, i)); i++) {
+		char *t = metrics_prometheus(m);
+
+		more = json_sprintf("%s%s", json_string_value(text), t ? t : "");
+		json_decref(text);
+		text = more;
+		free(t);
+	}
+	control_reply(rq, json_pack("{s:o}", "text", text));
+}
+
 static void verb_metrics(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct tunnel_service *ts = arg;
-	char *t;
+	json_t *all = json_object();
+	struct metrics *m;
 
-	if (!json_is_true(json_object_get(args, "text"))) {
-		control_reply(rq, metrics_json(relay_metrics(ts->relay)));
+	if (json_is_true(json_object_get(args, "text"))) {
+		json_decref(all);
+		metrics_as_text(ts, rq);
 		return;
 	}
-	t = metrics_prometheus(relay_metrics(ts->relay));
-	control_reply(rq, json_pack("{s:s}", "text", t ? t : ""));
-	free(t);
+	for (unsigned i = 0; (m = metrics_at(ts, i)); i++) {
+		json_t *one = metrics_json(m);
+
+		json_object_update(all, one);
+		json_decref(one);
+	}
+	control_reply(rq, all);
 }
 
 static void verb_watch(struct control_request *rq, const json_t *args, void *arg)

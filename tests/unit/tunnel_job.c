@@ -66,6 +66,21 @@ static void a_port_is_a_number_a_range_or_a_star(void **state)
 	}
 }
 
+static void a_star_comes_back_from_json(void **state)
+{
+	_cleanup_(cfg_freep) struct cfg *c = NULL, *again = NULL;
+	json_t *o = json_pack("{s:s, s:s}", "port", "*", "target", "a:1"), *written;
+	char err[300] = "";
+
+	(void)state;
+	assert_int_equal(job_parse(o, err, sizeof(err), &c), 0);
+	written = job_config_json(cfg_values(c));
+	if (job_parse(written, err, sizeof(err), &again) != 0)
+		fail_msg("%s", err);
+	json_decref(o);
+	json_decref(written);
+}
+
 static void an_expiry_is_a_time_or_a_duration(void **state)
 {
 	static const char *const bad[] = {
@@ -180,6 +195,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_rows_make_sense),
 		cmocka_unit_test(a_port_is_a_number_a_range_or_a_star),
+		cmocka_unit_test(a_star_comes_back_from_json),
 		cmocka_unit_test(an_expiry_is_a_time_or_a_duration),
 		cmocka_unit_test(a_job_is_the_same_after_its_way_through_json),
 		cmocka_unit_test(a_job_without_a_name_is_called_by_its_port),

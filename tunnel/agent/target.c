@@ -26,7 +26,7 @@ struct agent_target {
 	struct io io;
 	struct timer deadline;
 	unsigned reason;
-	char text[256];
+	char text[400];
 	char host[DNS_NAME_MAX];
 	void (*done)(const struct agent_target_answer *a, void *arg);
 	void *arg;
@@ -97,11 +97,14 @@ static void failed(struct agent_target *t, int err)
 static int send_header(const struct agent_target *t, int fd)
 {
 	bool known = addr_family(&t->source) == addr_family(&t->server); /* else nothing is said of them */
-	struct proxy_header h = { .client = known ? t->source : (struct addr){ 0 },
-				  .server = known ? t->server : (struct addr){ 0 } };
+	struct proxy_header h = { .local = false };
 	uint8_t buf[PROXY_WRITE_MAX];
 	struct wr w = wr_init(buf, sizeof(buf));
 
+	if (known) {
+		h.client = t->source;
+		h.server = t->server;
+	}
 	if (addr_family(&t->source) == AF_UNSPEC)
 		return 0;
 	proxy_write(&w, &h);

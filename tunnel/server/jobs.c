@@ -113,6 +113,13 @@ static const char *own_port(const struct addr *at, bool udp, void *arg)
 	return j->o.own ? j->o.own(at, udp, j->o.arg) : NULL;
 }
 
+static bool is_known(const uint8_t identity[static WIRE_PIN], void *arg)
+{
+	struct tunnel_jobs *j = arg;
+
+	return !j->o.known || j->o.known(identity, j->o.arg);
+}
+
 static bool has_public_address(void)
 {
 	struct ifaddrs *all = NULL;
@@ -476,12 +483,17 @@ int tunnel_jobs_new(const struct tunnel_jobs_options *o, struct tunnel_jobs **re
 	return 0;
 }
 
+void tunnel_jobs_stop(struct tunnel_jobs *j)
+{
+	timer_stop(&j->sampling);
+	j->watchers = watchers_free(j->watchers);
+}
+
 struct tunnel_jobs *tunnel_jobs_free(struct tunnel_jobs *j)
 {
 	if (!j)
 		return NULL;
-	timer_stop(&j->sampling);
-	watchers_free(j->watchers);
+	tunnel_jobs_stop(j);
 	stored_free(j->offers);
 	stored_free(j->kept);
 	ports_free(j->ports);
@@ -498,7 +510,7 @@ void tunnel_jobs_use_server(struct tunnel_jobs *j, struct tunnel_server *s)
 void tunnel_jobs_configure(struct tunnel_jobs *j, const struct tunnel_config *c, bool resolve_names)
 {
 	j->config = c;
-	ports_set_rules(j->ports, &(struct ports_rules){ .binds = &c->binds, .bind = c->bind, .most_ports = c->limits.ports, .own = own_port,
+	ports_set_rules(j->ports, &(struct ports_rules){ .binds = &c->binds, .bind = c->bind, .most_ports = c->limits.ports, .own = own_port, .known = is_known,
 							 .arg = j });
 	atomic_store_explicit(&j->most_jobs, c->limits.jobs, memory_order_relaxed);
 	atomic_store_explicit(&j->most_connections, c->limits.connections, memory_order_relaxed);
@@ -506,15 +518,28 @@ void tunnel_jobs_configure(struct tunnel_jobs *j, const struct tunnel_config *c,
 	tunnel_jobs_recheck(j);
 }
 
-void tunnel_jobs_forget(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN])
-{
-	ports_forget(j->ports, identity);
-	ports_changes(j->ports, on_kept, j);
-}
-
 int64_t tunnel_jobs_connections(const struct tunnel_jobs *j)
 {
 	return atomic_load_explicit(&j->connections, memory_order_relaxed);
+}
+
+struct metrics *tunnel_jobs_metrics(struct tunnel_jobs *j)
+{
+	return j->metrics;
+}
+
+uint64_t tunnel_jobs_links(struct tunnel_jobs *j)
+{
+	json_t *rows = jobs_links_json(j);
+	size_t n = json_array_size(rows);
+
+	json_decref(rows);
+	return n;
+}
+
+uint64_t tunnel_jobs_count(struct tunnel_jobs *j)
+{
+	return (uint64_t)MAX(0, metric_sum(j->metrics, JOB_M_JOBS, 0));
 }
 
 void tunnel_jobs_drain(struct tunnel_jobs *j)

@@ -20,18 +20,23 @@ struct tunnel_jobs_options {
 	struct records *records; /* may be NULL; outlives the jobs */
 	/* What an agent may open: at most max ranges. */
 	unsigned (*ranges)(const uint8_t identity[static WIRE_PIN], struct wire_range *r, unsigned max, void *arg);
+	/* Is there such an agent still? The ports of one that was revoked are free. */
+	bool (*known)(const uint8_t identity[static WIRE_PIN], void *arg);
 	/* NULL, or who has this port of the server: see ports.h. */
 	const char *(*own)(const struct addr *at, bool udp, void *arg);
 	void *arg;
 };
 int tunnel_jobs_new(const struct tunnel_jobs_options *o, struct tunnel_jobs **ret_j);
+void tunnel_jobs_stop(struct tunnel_jobs *j); /* before the server: nobody watches any more */
 struct tunnel_jobs *tunnel_jobs_free(struct tunnel_jobs *j); /* after the server */
 void tunnel_jobs_use_server(struct tunnel_jobs *j, struct tunnel_server *s);
 /* Values of the section, at the start and at a reload: what is no longer allowed is closed. */
 void tunnel_jobs_configure(struct tunnel_jobs *j, const struct tunnel_config *c, bool resolve_names);
 void tunnel_jobs_recheck(struct tunnel_jobs *j); /* the ranges of an agent have changed */
-void tunnel_jobs_forget(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN]); /* its ports are free */
 void tunnel_jobs_add_verbs(struct tunnel_jobs *j);
+struct metrics *tunnel_jobs_metrics(struct tunnel_jobs *j);
+uint64_t tunnel_jobs_links(struct tunnel_jobs *j); /* control connections that are there, or awaited */
+uint64_t tunnel_jobs_count(struct tunnel_jobs *j);
 int64_t tunnel_jobs_connections(const struct tunnel_jobs *j); /* and flows */
 void tunnel_jobs_drain(struct tunnel_jobs *j); /* nothing new is taken */
 

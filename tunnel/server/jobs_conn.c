@@ -65,8 +65,6 @@ static bool admits(struct server_job *j, const struct addr *source, enum job_ref
 		*ret_why = JOB_REFUSED_DRAINING;
 	else if (j->c->allow.n && !prefixes_hold(&j->c->allow, source))
 		*ret_why = JOB_REFUSED_SOURCE;
-	else if (!j->of->up)
-		*ret_why = JOB_REFUSED_AWAY;
 	else if (j->down)
 		*ret_why = JOB_REFUSED_TARGET;
 	else if ((uint64_t)j->connections >= j->c->limits.connections)

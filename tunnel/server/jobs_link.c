@@ -252,6 +252,7 @@ static struct server_job *job_new(struct link_jobs *lj, const char *name, bool o
 		return NULL;
 	j->of = lj;
 	j->offered = offered;
+	j->number = atomic_fetch_add_explicit(&lj->w->all->last_job, 1, memory_order_relaxed) + 1;
 	j->begun_at = jobs_unix_ms();
 	j->retry.fire = on_retry;
 	j->ending.fire = on_ending;
@@ -496,6 +497,7 @@ static struct link_jobs *link_new(struct tunnel_link *l)
 	lj->w = tunnel_worker_owner(tunnel_link_worker(l));
 	lj->link = l;
 	lj->id = tunnel_link_id(l);
+	lj->number = atomic_fetch_add_explicit(&lj->w->all->last_link, 1, memory_order_relaxed) + 1;
 	list_init(&lj->jobs);
 	list_append(&lj->w->links, &lj->node);
 	tunnel_link_set_state(l, lj);

@@ -50,6 +50,7 @@ struct tunnel_jobs {
 	_Atomic uint64_t most_jobs, most_connections;
 	_Atomic int64_t connections;
 	_Atomic bool resolve_names, draining;
+	_Atomic uint64_t last_link, last_job; /* numbers for people */
 };
 
 /* ---- metrics ---- */
@@ -91,6 +92,7 @@ struct jobs_worker {
 };
 
 struct link_jobs { /* of one agent */
+	uint64_t number; /* for people */
 	struct list node;
 	struct jobs_worker *w;
 	struct tunnel_link *link;
@@ -115,6 +117,7 @@ struct job_listener {
 
 struct server_job {
 	struct list node; /* in link_jobs.jobs */
+	uint64_t number;  /* for people */
 	struct link_jobs *of;
 	uint32_t id, revision;
 	bool offered; /* made on this side */

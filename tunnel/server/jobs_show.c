@@ -38,8 +38,10 @@ static json_t *link_row(const struct link_jobs *lj)
 
 	tunnel_link_info(lj->link, &i);
 	hex_encode(i.identity, WIRE_PIN, hex);
-	set_number(o, "id", i.id);
+	set_number(o, "id", lj->number);
+	set_number(o, "session", i.id);
 	set_text(o, "name", i.name);
+	json_object_set_new(o, "up", json_boolean(i.up));
 	set_text(o, "state", i.up ? "connected" : "reconnecting");
 	set_text(o, "why", i.why);
 	set_number(o, "started_at", (uint64_t)i.begun);
@@ -47,7 +49,7 @@ static json_t *link_row(const struct link_jobs *lj)
 	set_text(o, "type", "agent");
 	set_text(o, "version", i.program);
 	set_number(o, "protocol", i.version);
-	set_text(o, "identity", hex);
+	json_object_set_new(o, "identity", json_sprintf("sha256:%s", hex));
 	set_text(o, "host", i.host);
 	set_text(o, "dns_name", lj->peer_name);
 	set_addr(o, "address", &i.peer);
@@ -96,8 +98,9 @@ json_t *job_row(const struct server_job *j)
 	json_t *o = json_object(), *config = j->c ? job_config_json(j->c) : json_object();
 
 	tunnel_link_info(j->of->link, &i);
+	set_number(o, "number", j->number);
 	set_number(o, "id", j->id);
-	set_number(o, "link", j->of->id);
+	set_number(o, "link", j->of->number);
 	set_text(o, "agent", j->of->agent);
 	set_text(o, "name", j->name);
 	set_text(o, "origin", j->offered ? "server" : "agent");
@@ -175,7 +178,8 @@ static json_t *conn_row(const struct job_conn *c)
 
 	data_conn_info(c->d, &i);
 	set_number(o, "id", c->id);
-	set_number(o, "link", c->job->of->id);
+	set_number(o, "link", c->job->of->number);
+	set_number(o, "job_number", c->job->number);
 	set_text(o, "agent", c->job->of->agent);
 	set_text(o, "job", c->job->name);
 	set_number(o, "job_id", c->job->id);

@@ -19,14 +19,6 @@ static const char *word(const json_t *args, const char *key)
 	return s && *s ? s : NULL;
 }
 
-static size_t size_and_free(json_t *a)
-{
-	size_t n = json_array_size(a);
-
-	json_decref(a);
-	return n;
-}
-
 static void verb_status(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct tunnel_jobs *j = arg;
@@ -42,7 +34,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 	monitor = monitor_json(&j->monitor);
 	control_reply(rq, json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:i, s:b, s:o}", "name", j->config->name ? j->config->name : j->host,
 		"public_name", j->config->public_name ? j->config->public_name : "", "listen", listen, "links",
-		(json_int_t)size_and_free(jobs_links_json(j)), "jobs", (json_int_t)metric_sum(j->metrics, JOB_M_JOBS, 0), "connections",
+		(json_int_t)tunnel_jobs_links(j), "jobs", (json_int_t)tunnel_jobs_count(j), "connections",
 		(json_int_t)tunnel_jobs_connections(j), "workers", (int)j->n_workers, "draining", j->o.svc->draining, "monitor", monitor));
 }
 
@@ -149,31 +141,6 @@ static void verb_watch(struct control_request *rq, const json_t *args, void *arg
 	watchers_ask(((struct tunnel_jobs *)arg)->watchers, rq, args);
 }
 
-static void verb_metrics(struct control_request *rq, const json_t *args, void *arg)
-{
-	struct tunnel_jobs *j = arg;
-	struct metrics *link = tunnel_server_metrics(j->server);
-	json_t *all;
-	char *a, *b;
-
-	if (!json_is_true(json_object_get(args, "text"))) {
-		all = metrics_json(j->metrics);
-		if (link) {
-			json_t *more = metrics_json(link);
-
-			json_object_update(all, more);
-			json_decref(more);
-		}
-		control_reply(rq, all);
-		return;
-	}
-	a = metrics_prometheus(j->metrics);
-	b = link ? metrics_prometheus(link) : NULL;
-	control_reply(rq, json_pack("{s:s+}", "text", a ? a : "", b ? b : ""));
-	free(a);
-	free(b);
-}
-
 static const struct control_verb verbs[] = {
 	{ "tunnel.status", CONTROL_VIEWER, verb_status, "counts of agents, jobs and connections, and what the process uses of the machine" },
 	{ "tunnel.links", CONTROL_VIEWER, verb_links, "control connections of agents: state, address, identity, round-trip time, carriers" },
@@ -184,7 +151,6 @@ static const struct control_verb verbs[] = {
 	{ "tunnel.reset", CONTROL_OPERATOR, verb_reset, "{agent, job}: counters of jobs begin at zero" },
 	{ "tunnel.log", CONTROL_OPERATOR, verb_log, "{id, on} or {agent, job, on}: the data log of connections that are there" },
 	{ "tunnel.watch", CONTROL_OPERATOR, verb_watch, "{id}: the bytes of one connection as progress, until it ends or the request is cancelled" },
-	{ "tunnel.metrics", CONTROL_VIEWER, verb_metrics, "{text}: counters, as JSON or as Prometheus text" },
 };
 
 void tunnel_jobs_add_verbs(struct tunnel_jobs *j)

@@ -190,6 +190,10 @@ static bool is_free(struct ports *p, const struct ports_ask *a, const struct add
 		if (!overlap(c, at, a->count, a->udp) ||
 		    (is_of(c, a->identity) && strcmp(c->job, a->job) == 0))
 			continue;
+		if (p->rules.known && !p->rules.known(c->identity, p->rules.arg)) {
+			drop(p, c);
+			continue;
+		}
 		if (is_of(c, a->identity))
 			refuse(g, WIRE_R_PORT_TAKEN, "port %u is taken by the agent's job %s",
 			       addr_port(at), c->job);

@@ -19,6 +19,8 @@ struct ports_rules { /* borrowed; as long as the book, or until the next ports_s
 	uint64_t most_ports;	      /* of an agent */
 	/* NULL, or who has this port of the server itself: "tunnel.listen", "the route mail". */
 	const char *(*own)(const struct addr *at, bool udp, void *arg);
+	/* Is there such an agent? Claims of one that there is no more give way. May be NULL. */
+	bool (*known)(const uint8_t identity[static WIRE_PIN], void *arg);
 	void *arg;
 };
 struct ports_ask {

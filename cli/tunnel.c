@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile tunnel status, jobs, connections, sockets, kick, reset, log-data, watch: the tunnel of a running stile-tunnel.
+ * Agents and their enrolment are in tunnel_agents.c, jobs that are made on the server in tunnel_job.c.
+ *
+ * Marks of the tables: ---> a job that is started, -||- one that is interrupted, § encrypted.
+ */
+#include <string.h>
+#include "cli/tunnel.h"
+#include "common/text.h"
+
+/* ---- status ---- */
+
+static void print_listen(const json_t *listen)
+{
+	size_t i;
+	json_t *at;
+
+	json_array_foreach(listen, i, at)
+		printf("%s%s", i ? ", " : "", json_string_value(at));
+}
+
+static int run_status(struct cli *cli)
+{
+	json_t *st = NULL;
+	int r = tunnel_call(cli, RELAY_PROGRAM, "tunnel.status", NULL, &st);
+
+	if (r == 0 && cli_has(cli, "json")) {
+		print_json(st);
+	} else if (r == 0) {
+		printf("tunnel       ");
+		print_clean(stdout, text_of_key(st, "name"));
+		printf(", agents connect to ");
+		print_listen(json_object_get(st, "listen"));
+		if (*text_of_key(st, "public_name"))
+			printf(" (%s)", text_of_key(st, "public_name"));
+		printf("%s\nagents       %lld connected, with %lld jobs\n", json_is_true(json_object_get(st, "draining")) ? "; draining" : "",
+		       number_of(st, "links"), number_of(st, "jobs"));
+		printf("connections  %lld, in %lld workers\n", number_of(st, "connections"), number_of(st, "workers"));
+		monitor_print(json_object_get(st, "monitor"));
+	}
+	json_decref(st);
+	return r;
+}
+
+/* ---- jobs ---- */
+
+static const struct column job_columns[] = {
+	{ "number", "JOB", COL_COUNT },	     { "link", "CONN", COL_COUNT },	 { "agent", "AGENT", COL_TEXT },
+	{ "name", "NAME", COL_TEXT },	     { "address", "REACHED AT", COL_TEXT }, { "mark", "", COL_TEXT },
+	{ "target", "TARGET", COL_TEXT },    { "lan", "AGENT'S LAN", COL_TEXT }, { "protocol", "", COL_TEXT },
+	{ "sealed", "§", COL_TEXT },	     { "state", "STATE", COL_TEXT },	 { "connections", "CONNS", COL_COUNT },
+	{ "errors", "ERRORS", COL_COUNT },   { "bytes_up", "UP", COL_BYTES },	 { "bytes_down", "DOWN", COL_BYTES },
+	{ "told", "REASON, LAST ERROR", COL_TEXT },
+};
+
+static void polish_job(json_t *row)
+{
+	const char *reason = text_of_key(row, "reason");
+
+	json_object_set_new(row, "told", json_string(*reason ? reason : text_of_key(row, "last_error")));
+}
+
+static int run_jobs(struct cli *cli)
+{
+	json_t *args = cli->n_words ? json_pack("{s:s}", "agent", cli->words[0]) : NULL;
+	int r = table_show(cli, &(struct table_ask){ .program = RELAY_PROGRAM, .verb = "tunnel.jobs", .args = args, .columns = job_columns,
+						     .n_columns = ARRAY_LEN(job_columns), .none = "no jobs of connected agents", .polish = polish_job });
+
+	json_decref(args);
+	return r;
+}
+
+/* ---- connections ---- */
+
+static const struct column connection_columns[] = {
+	{ "id", "DATA", COL_COUNT },	     { "job_number", "JOB", COL_COUNT },  { "link", "CONN", COL_COUNT },
+	{ "job", "NAME", COL_TEXT },	     { "state", "STATE", COL_TEXT },	  { "sealed", "§", COL_TEXT },
+	{ "source", "SOURCE", COL_TEXT },    { "source_name", "CALLED", COL_TEXT }, { "way", "ON THE WAY", COL_TEXT },
+	{ "target", "TARGET", COL_TEXT },    { "bytes_up", "UP", COL_BYTES },	  { "rate_up", "UP/s", COL_BYTES },
+	{ "bytes_down", "DOWN", COL_BYTES }, { "rate_down", "DOWN/s", COL_BYTES }, { "age_ms", "AGE", COL_MS },
+};
+
+/* Every address between source and target: where it came in, the carrier's two ends, the agent's own. */
+static void polish_connection(json_t *row)
+{
+	json_object_set_new(row, "way", json_sprintf("%s | %s < %s | %s", text_of_key(row, "listener"), text_of_key(row, "carrier_server"),
+						     text_of_key(row, "carrier_agent"), text_of_key(row, "agent_local")));
+}
+
+/* "AGENT", "AGENT/JOB" */
+static json_t *agent_and_job(const char *word)
+{
+	struct text rest = text_of(word), agent = text_cut(&rest, '/');
+	json_t *args = json_object();
+
+	json_object_set_new(args, "agent", json_stringn(agent.p, agent.n));
+	if (rest.p)
+		json_object_set_new(args, "job", json_stringn(rest.p, rest.n));
+	return args;
+}
+
+static int run_connections(struct cli *cli)
+{
+	json_t *args = cli->n_words ? agent_and_job(cli->words[0]) : NULL;
+	int r = table_show(cli, &(struct table_ask){ .program = RELAY_PROGRAM, .verb = "tunnel.connections", .args = args,
+						     .columns = connection_columns, .n_columns = ARRAY_LEN(connection_columns),
+						     .none = "no data connections", .polish = polish_connection, .pages = true });
+
+	json_decref(args);
+	return r;
+}
+
+/* ---- sockets ---- */
+
+static const struct column socket_columns[] = {
+	{ "what", "WHAT", COL_TEXT },	       { "agent", "AGENT", COL_TEXT },	    { "job", "JOB", COL_TEXT },
+	{ "connection", "DATA", COL_COUNT },   { "protocol", "", COL_TEXT },	    { "state", "STATE", COL_TEXT },
+	{ "local", "LOCAL", COL_TEXT },	       { "peer", "PEER", COL_TEXT },	    { "recv_queue", "RECV-Q", COL_COUNT },
+	{ "send_queue", "SEND-Q", COL_COUNT }, { "rtt", "RTT", COL_TEXT },	    { "retransmits", "RETRANS", COL_COUNT },
+	{ "lost", "LOST", COL_COUNT },
+};
+
+static void polish_socket(json_t *row)
+{
+	long long us = number_of(row, "rtt_us");
+
+	json_object_set_new(row, "rtt", us ? json_sprintf("%lld.%03lld ms", us / 1000, us % 1000) : json_string(""));
+}
+
+static int run_sockets(struct cli *cli)
+{
+	return table_show(cli, &(struct table_ask){ .program = RELAY_PROGRAM, .verb = "tunnel.sockets", .columns = socket_columns,
+						    .n_columns = ARRAY_LEN(socket_columns), .none = "no sockets", .polish = polish_socket });
+}
+
+/* ---- what may be done ---- */
+
+/* A number, or "AGENT", "AGENT/JOB". */
+static json_t *which(const char *word)
+{
+	uint64_t id;
+
+	if (text_u64(text_of(word), &id) == 0 && id <= INT64_MAX)
+		return json_pack("{s:I}", "id", (json_int_t)id);
+	return agent_and_job(word);
+}
+
+static int tell_count(struct cli *cli, const char *verb, json_t *args, const char *key, const char *what)
+{
+	json_t *result = NULL;
+	int r = tunnel_call(cli, RELAY_PROGRAM, verb, args, &result);
+
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0)
+		printf("%lld %s\n", number_of(result, key), what);
+	json_decref(result);
+	return r;
+}
+
+static int run_kick(struct cli *cli)
+{
+	return tell_count(cli, "tunnel.kick", which(cli->words[0]), "connections", "data connections are ended");
+}
+
+static int run_reset(struct cli *cli)
+{
+	return tell_count(cli, "tunnel.reset", cli->n_words ? agent_and_job(cli->words[0]) : NULL, "jobs", "jobs count from zero");
+}
+
+static int run_log_data(struct cli *cli)
+{
+	bool on = strcmp(cli->words[0], "on") == 0;
+	json_t *args;
+
+	if (!on && strcmp(cli->words[0], "off") != 0) {
+		fprintf(stderr, "stile tunnel log-data: first on or off, then the connection, AGENT or AGENT/JOB\n");
+		return EXIT_USAGE;
+	}
+	args = which(cli->words[1]);
+	json_object_set_new(args, "on", json_boolean(on));
+	return tell_count(cli, "tunnel.log", args, "connections", on ? "data connections are logged now" : "data connections are no longer logged");
+}
+
+static const struct option_row table_options[] = {
+	{ "watch", 'w', NULL, "show it again every second, until Ctrl-C", false },
+};
+static const struct option_row connection_options[] = {
+	{ "limit", 'n', "N", "show at most N (default 1000)", false },
+	{ "watch", 'w', NULL, "show it again every second, until Ctrl-C", false },
+};
+
+static const struct command rows[] = {
+	{ "tunnel status", "", "the tunnel server, its agents and what it uses of the machine", NULL, NULL, 0, 0, 0, run_status, WITHOUT_CONFIG },
+	{ "tunnel jobs", "[AGENT]", "forward jobs of connected agents: state, addresses, connections, errors",
+	  "---> is a job that is started, -||- one that is interrupted; § is encrypted. CONN is the number of its agent's control\n"
+	  "connection (stile tunnel agents). UP is from the source to the target.",
+	  table_options, ARRAY_LEN(table_options), 0, 1, run_jobs, WITHOUT_CONFIG },
+	{ "tunnel connections", "[AGENT[/JOB]]", "data connections: both ends and every address on the way, bytes and rates",
+	  "On the way: where the source came in, the server's and the agent's end of the carrier, the agent's end towards the\n"
+	  "target. DATA is what stile tunnel kick and watch take.",
+	  connection_options, ARRAY_LEN(connection_options), 0, 1, run_connections, WITHOUT_CONFIG },
+	{ "tunnel sockets", "", "the service's sockets as the kernel sees them: queues, round-trip time, retransmissions", NULL,
+	  table_options, ARRAY_LEN(table_options), 0, 0, run_sockets, WITHOUT_CONFIG },
+	{ "tunnel kick", "DATA|AGENT[/JOB]", "end a data connection, or all of a job or an agent",
+	  "A source that may connect can do so again at once.", NULL, 0, 1, 1, run_kick, WITHOUT_CONFIG },
+	{ "tunnel reset", "[AGENT[/JOB]]", "let the counters of jobs begin at zero", NULL, NULL, 0, 0, 1, run_reset, WITHOUT_CONFIG },
+	{ "tunnel log-data", "on|off DATA|AGENT[/JOB]", "write every byte of data connections to data logs, or stop it",
+	  "Needs tunnel.records.dir. Of the connections that are there; encrypted jobs only.", NULL, 0, 2, 2, run_log_data, WITHOUT_CONFIG },
+};
+const struct command_table tunnel_commands = { rows, ARRAY_LEN(rows) };

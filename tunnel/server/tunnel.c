@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Wires the three parts together and hands the configuration on to them. The order at the start: sockets are bound,
+ * privileges dropped, then keys and store are read, for those files belong to the service's user. At the end the
+ * connections go first, then the jobs, then the registry.
+ */
+#include "tunnel/server/tunnel.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tunnel/server/agents.h"
+#include "tunnel/server/jobs.h"
+
+struct tunnel {
+	struct tunnel_options o;
+	const struct tunnel_config *config;
+	struct tunnel_server *server;
+	struct tunnel_agents *agents;
+	struct tunnel_jobs *jobs;
+	struct cfg_list listen; /* struct addr: what is listened on; owned */
+	char host[256], folder[600];
+	bool started, draining;
+};
+
+/* ---- callbacks: each to the part that it is for ---- */
+
+static void on_arrived(struct tunnel_arrival *a, void *arg)
+{
+	tunnel_agents_arrived(a, ((struct tunnel *)arg)->agents);
+}
+
+static void on_arrival_frame(struct tunnel_arrival *a, unsigned type, const union wire_msg *m, void *arg)
+{
+	tunnel_agents_arrival_frame(a, type, m, ((struct tunnel *)arg)->agents);
+}
+
+static void on_arrival_gone(struct tunnel_arrival *a, const char *why, void *arg)
+{
+	tunnel_agents_arrival_gone(a, why, ((struct tunnel *)arg)->agents);
+}
+
+static void on_copied_key(const struct tunnel_link_info *first, const struct tunnel_arrival_info *second, void *arg)
+{
+	tunnel_agents_copied_key(first, second, ((struct tunnel *)arg)->agents);
+}
+
+static void *on_worker_begin(struct tunnel_worker *w, void *arg, int *ret_r)
+{
+	return tunnel_jobs_worker_begin(((struct tunnel *)arg)->jobs, w, ret_r);
+}
+
+static void on_worker_end(struct tunnel_worker *w, void *owner, void *arg)
+{
+	(void)w;
+	(void)arg;
+	tunnel_jobs_worker_end(owner);
+}
+
+static unsigned ranges_of(const uint8_t identity[static WIRE_PIN], struct wire_range *r, unsigned max, void *arg)
+{
+	return (unsigned)tunnel_agents_ports(((struct tunnel *)arg)->agents, identity, r, max);
+}
+
+static bool is_known(const uint8_t identity[static WIRE_PIN], void *arg)
+{
+	struct identity_hash h;
+	char text[IDENTITY_STRLEN];
+	const struct entry *e;
+
+	memcpy(h.b, identity, sizeof(h.b));
+	e = tunnel_agents_look_up(((struct tunnel *)arg)->agents, text_of(identity_print(&h, text)));
+	return e && e->state != ENTRY_REVOKED;
+}
+
+static const char *own_port(const struct addr *at, bool udp, void *arg)
+{
+	struct tunnel *t = arg;
+
+	return t->o.route_at ? t->o.route_at(at, udp, t->o.arg) : NULL;
+}
+
+/* ---- listeners ---- */
+
+static bool is_listed(const struct cfg_list *l, const struct addr *a)
+{
+	const struct cfg_endpoint *e = l->items;
+
+	for (size_t i = 0; i < l->n; i++)
+		if (addr_equal(&e[i].at, a))
+			return true;
+	return false;
+}
+
+static bool is_open(const struct tunnel *t, const struct addr *a)
+{
+	const struct addr *open = t->listen.items;
+
+	for (size_t i = 0; i < t->listen.n; i++)
+		if (addr_equal(&open[i], a))
+			return true;
+	return false;
+}
+
+/* New ones first: what cannot be bound changes nothing. */
+static int listen_to(struct tunnel *t, const struct cfg_list *wanted, char *err, size_t err_n)
+{
+	const struct cfg_endpoint *e = wanted->items;
+	struct addr *fresh = calloc(wanted->n + 1, sizeof(*fresh)), *old = t->listen.items;
+	int r = fresh ? 0 : -ENOMEM;
+	size_t done = 0;
+
+	for (; done < wanted->n && r == 0; done++) {
+		fresh[done] = e[done].at;
+		if (!is_open(t, &fresh[done]))
+			r = tunnel_server_listen(t->server, &fresh[done], err, err_n);
+	}
+	for (size_t i = 0; r < 0 && i + 1 < done; i++)
+		if (!is_open(t, &fresh[i]))
+			tunnel_server_unlisten(t->server, &fresh[i]);
+	if (r < 0) {
+		free(fresh);
+		return r;
+	}
+	for (size_t i = 0; i < t->listen.n; i++)
+		if (!is_listed(wanted, &old[i]))
+			tunnel_server_unlisten(t->server, &old[i]);
+	free(old);
+	t->listen = (struct cfg_list){ .items = fresh, .n = wanted->n };
+	return 0;
+}
+
+/* ---- life ---- */
+
+int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct tunnel **ret_t)
+{
+	struct tunnel *t = calloc(1, sizeof(*t));
+	struct tunnel_server_options so = { .workers = (unsigned)o->config->workers, .window = (uint32_t)o->config->window,
+					    .resume_ms = (uint32_t)o->config->resume_ms, .allow_plain = o->config->allow_plain,
+					    .arrived = on_arrived, .arrival_frame = on_arrival_frame, .arrival_gone = on_arrival_gone,
+					    .copied_key = on_copied_key, .worker_begin = on_worker_begin, .worker_end = on_worker_end,
+					    .link_ops = &tunnel_jobs_link_ops, .arg = t };
+	int r;
+
+	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
+	if (!t)
+		return -ENOMEM;
+	t->o = *o;
+	t->config = o->config;
+	(void)gethostname(t->host, sizeof(t->host) - 1);
+	r = tunnel_server_new(o->svc->loop, &so, &t->server);
+	if (r == 0)
+		r = listen_to(t, &o->config->listen, err, err_n);
+	if (r < 0) {
+		tunnel_free(t);
+		return r;
+	}
+	*ret_t = t;
+	return 0;
+}
+
+static struct tunnel_agents_options agents_options(const struct tunnel *t, const struct tunnel_config *c)
+{
+	const struct cfg_endpoint *l = c->listen.items;
+
+	return (struct tunnel_agents_options){ .loop = t->o.svc->loop, .store = t->o.svc->store, .control = t->o.svc->control,
+					       .folder = t->folder, .password = c->password, .server_name = c->name ? c->name : t->host,
+					       .public_name = c->public_name, .port = c->listen.n ? addr_port(&l->at) : 0,
+					       .ports = &c->ports, .agents_max = c->limits.agents };
+}
+
+static int make_folder(struct tunnel *t, char *err, size_t err_n)
+{
+	const char *store = tunnel_store_path(cfg_values(t->o.svc->cfg));
+
+	(void)snprintf(t->folder, sizeof(t->folder), "%s/%s", store ? store : ".", t->o.svc->instance.full);
+	if (mkdir(t->folder, 0700) == 0 || errno == EEXIST)
+		return 0;
+	(void)snprintf(err, err_n, "cannot make the folder of the server's keys, %s: %s", t->folder, strerror(errno));
+	return -errno;
+}
+
+int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t err_n)
+{
+	const struct tunnel_jobs_options jo = { .svc = t->o.svc, .records = records, .ranges = ranges_of, .known = is_known, .own = own_port,
+						.arg = t };
+	struct tunnel_agents_options ao;
+	int r = make_folder(t, err, err_n);
+
+	ao = agents_options(t, t->config);
+	if (r == 0)
+		r = tunnel_agents_new(&ao, err, err_n, &t->agents);
+	if (r < 0)
+		return r;
+	r = tunnel_jobs_new(&jo, &t->jobs);
+	if (r == 0)
+		r = tunnel_agents_use_server(t->agents, t->server);
+	if (r < 0) {
+		(void)snprintf(err, err_n, "%s", strerror(-r));
+		return r;
+	}
+	tunnel_jobs_use_server(t->jobs, t->server);
+	tunnel_jobs_configure(t->jobs, t->config, t->config->resolve_names);
+	r = tunnel_server_start(t->server, err, err_n);
+	if (r < 0)
+		return r;
+	t->started = true;
+	tunnel_agents_add_verbs(t->agents);
+	tunnel_jobs_add_verbs(t->jobs);
+	return 0;
+}
+
+int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n)
+{
+	struct tunnel_agents_options ao = agents_options(t, c);
+	int r = listen_to(t, &c->listen, err, err_n);
+
+	if (r == 0)
+		r = tunnel_agents_configure(t->agents, &ao, err, err_n);
+	if (r < 0)
+		return r;
+	t->config = c;
+	tunnel_server_configure(t->server, (uint32_t)c->window, (uint32_t)c->resume_ms, c->allow_plain);
+	tunnel_jobs_configure(t->jobs, c, c->resolve_names);
+	return 0;
+}
+
+int64_t tunnel_drain(struct tunnel *t)
+{
+	if (!t || !t->started)
+		return 0;
+	if (!t->draining) {
+		tunnel_jobs_drain(t->jobs);
+		tunnel_server_drain(t->server, "the server stops", 5);
+	}
+	t->draining = true;
+	return tunnel_jobs_connections(t->jobs);
+}
+
+struct tunnel *tunnel_free(struct tunnel *t)
+{
+	if (!t)
+		return NULL;
+	if (t->jobs)
+		tunnel_jobs_stop(t->jobs);
+	tunnel_server_free(t->server);
+	tunnel_jobs_free(t->jobs);
+	tunnel_agents_free(t->agents);
+	free(t->listen.items);
+	free(t);
+	return NULL;
+}
+
+bool tunnel_alive(struct tunnel *t)
+{
+	return !t || !t->started || tunnel_server_alive(t->server);
+}
+
+struct metrics *tunnel_metrics(struct tunnel *t, unsigned i)
+{
+	if (!t || !t->started)
+		return NULL;
+	switch (i) {
+	case 0:
+		return tunnel_jobs_metrics(t->jobs);
+	case 1:
+		return tunnel_server_metrics(t->server);
+	case 2:
+		return tunnel_agents_metrics(t->agents);
+	default:
+		return NULL;
+	}
+}
+
+void tunnel_count(struct tunnel *t, struct tunnel_counts *ret_c)
+{
+	*ret_c = (struct tunnel_counts){ 0 };
+	if (!t || !t->started)
+		return;
+	ret_c->links = tunnel_jobs_links(t->jobs);
+	ret_c->jobs = tunnel_jobs_count(t->jobs);
+	ret_c->connections = (uint64_t)MAX(0, tunnel_jobs_connections(t->jobs));
+}
+
+const struct store_kind tunnel_store_kinds[] = {
+	{ "relay.route", &route_schema, false },
+	{ REGISTRY_AGENT_KIND, &registry_agent_schema, true },
+	{ REGISTRY_CODE_KIND, &registry_code_schema, true },
+	{ NULL, NULL, false },
+};

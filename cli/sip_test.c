@@ -84,7 +84,8 @@ static void on_places(struct sip_lookup *l, int status, const char *why, const s
 	struct test *x = container_of(l, struct test, lookup);
 
 	x->status = status;
-	snprintf(x->why, sizeof x->why, "%s", why);
+	if (!x->why[0]) /* the first look-up is the proxy's own */
+		snprintf(x->why, sizeof x->why, "%s", why);
 	for (unsigned i = 0; i < n; i++)
 		add(x, &t[i]);
 	x->done = true;

@@ -97,6 +97,7 @@ struct sip_edge {
 	int spare_fd;	 /* given up to refuse who waits when descriptors run out */
 	struct addr own[SIP_FACES_MAX];
 	unsigned n_own;
+	uint64_t kernel_drops_before; /* of listeners that are gone */
 	uint64_t own_at; /* when they were read */
 	struct sip_gate gates[SIP_EDGE_LINES];
 	struct sip_edge_tap tap;
@@ -169,4 +170,5 @@ void sip_listeners_free(struct sip_edge *e);
 struct sip_identity *sip_identity_of(SSL *ssl);
 
 /* ---- transport_udp.c ---- */
+uint64_t sip_udp_drops(const struct sip_listener *l); /* of the kernel: garbage, or a full queue */
 void sip_udp_wait(struct sip_edge *e, struct sip_wait *w, const struct addr *remote);

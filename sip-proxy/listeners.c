@@ -214,6 +214,8 @@ static void remove_listener(struct sip_listener *l)
 	log_emit(&MSG_SIP_LISTENER_GONE,
 		 LF_STR("transport", l->mutual ? "mtls" : sip_proto_rows[l->transport->proto].name),
 		 LF_ADDR("address", &l->at), LF_U64("connections", l->n_conns));
+	if (on_udp(l)) /* counters never go back */
+		l->edge->kernel_drops_before += sip_udp_drops(l);
 	l->removed = true;
 	l->transport->close(l);
 	if (l->fd >= 0)
@@ -442,4 +444,16 @@ json_t *sip_edge_listeners_json(const struct sip_edge *e)
 		json_array_append_new(rows, row);
 	}
 	return rows;
+}
+
+uint64_t sip_edge_kernel_drops(const struct sip_edge *e)
+{
+	uint64_t n = e->kernel_drops_before;
+
+	list_for_each (it, &e->listeners) {
+		const struct sip_listener *l = list_entry(it, struct sip_listener, node);
+		if (on_udp(l))
+			n += sip_udp_drops(l);
+	}
+	return n;
 }

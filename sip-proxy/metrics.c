@@ -49,6 +49,7 @@ const struct metric_row sip_metric_rows[SIP_METRICS] = {
 	[SIP_M_BYTES_IN] = { .name = "stile_sip_received_bytes_total", .kind = METRIC_COUNTER, .help = "Bytes of messages that came in.", .label = "transport", .label_values = protos },
 	[SIP_M_BYTES_OUT] = { .name = "stile_sip_sent_bytes_total", .kind = METRIC_COUNTER, .help = "Bytes of messages sent.", .label = "transport", .label_values = protos },
 	[SIP_M_DROPS] = { .name = "stile_sip_drops_total", .kind = METRIC_COUNTER, .help = "Packets and connections that went no further, by reason.", .label = "reason", .label_values = drops },
+	[SIP_M_KERNEL_DROPS] = { .name = "stile_sip_kernel_drops_total", .kind = METRIC_COUNTER, .help = "Datagrams that the kernel dropped before we saw them: they began like nothing of ours, or the queue was full." },
 	[SIP_M_BAD] = { .name = "stile_sip_bad_messages_total", .kind = METRIC_COUNTER, .help = "Messages that are not well-formed, by what is wrong.", .label = "reason", .label_values = verdicts },
 	[SIP_M_CONNECTIONS] = { .name = "stile_sip_connections", .kind = METRIC_GAUGE, .help = "Connections that are open or being opened.", .label = "transport", .label_values = protos },
 	[SIP_M_CONNECTIONS_OPENED] = { .name = "stile_sip_connections_opened_total", .kind = METRIC_COUNTER, .help = "Connections that were established, both ways.", .label = "transport", .label_values = protos },

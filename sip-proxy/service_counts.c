@@ -43,6 +43,7 @@ void sip_service_count(struct sip_service *ss)
 	set(ss, SIP_M_TIMEOUTS, SIP_WAY_SERVER, t->acks_missing);
 	set(ss, SIP_M_STRAYS, SIP_STRAY_RESPONSE, c->stray_responses);
 	set(ss, SIP_M_STRAYS, SIP_STRAY_ACK, c->stray_acks);
+	set(ss, SIP_M_KERNEL_DROPS, 0, sip_edge_kernel_drops(ss->edge));
 	set(ss, SIP_M_FAILOVERS, 0, c->failovers);
 	for (unsigned i = SIP_ACCEPTED + 1; i < SIP_REFUSALS; i++)
 		set(ss, SIP_M_REFUSALS, i, c->refused[i]);

@@ -8,7 +8,10 @@
  * find out a path's MTU.
  */
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/sock_diag.h>
 #include <string.h>
+#include <sys/socket.h>
 #include "sip-proxy/edge_priv.h"
 #include "stun/msg.h"
 
@@ -150,10 +153,61 @@ static void on_ready(struct io *io, int events)
 	(void)dgram_recv(l->edge->dgram, l->fd, addr_port(&l->at), on_datagram, l);
 }
 
+/* ---- what the kernel lets in ---- */
+
+/*
+ * A flood of garbage must not fill the queue that calls wait in, so the socket takes only what begins like something
+ * of ours: a letter, then three characters of a method, a version or a blank, and as many bytes as the shortest message has; a
+ * STUN message with its cookie; a line end. The program sees the datagram from its UDP header on; a load beyond the end drops it. What it drops shows in the
+ * socket's counter (sip_udp_drops()).
+ */
+enum { DATA = 8, TAKE = 0xffff, SHORTEST = 64 };
+#define LOAD_BYTE(at) BPF_STMT(BPF_LD | BPF_B | BPF_ABS, DATA + (at))
+#define IF_EQUAL(v, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (v), (yes), (no))
+#define IF_LESS(v, yes, no) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (v), (no), (yes))
+#define END(v) BPF_STMT(BPF_RET | BPF_K, (v))
+/* A blank or a printable character, or the end. */
+#define PRINTABLE(at) LOAD_BYTE(at), IF_LESS(0x20, 0, 1), END(0), IF_LESS(0x7f, 1, 0), END(0)
+
+static const struct sock_filter filter[] = {
+	LOAD_BYTE(0),
+	IF_EQUAL('\r', 0, 1),
+	END(TAKE),
+	IF_EQUAL('\n', 0, 1),
+	END(TAKE),
+	IF_LESS(2, 0, 4), /* STUN: 0x00.., 0x01.. */
+	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, DATA + 4),
+	IF_EQUAL(0x2112a442, 0, 1),
+	END(TAKE),
+	END(0),
+	/* The accumulator is the first byte still: a letter, whatever its case. */
+	BPF_STMT(BPF_ALU | BPF_OR | BPF_K, 0x20),
+	IF_LESS('a', 0, 1),
+	END(0),
+	IF_LESS('z' + 1, 1, 0),
+	END(0),
+	PRINTABLE(1),
+	PRINTABLE(2),
+	PRINTABLE(3),
+	BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+	IF_LESS(DATA + SHORTEST, 0, 1),
+	END(0),
+	END(TAKE),
+};
+
+static void attach_filter(int fd)
+{
+	const struct sock_fprog program = { ARRAY_LEN(filter), (struct sock_filter *)filter };
+
+	/* Without it, garbage is read and dropped by us. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+}
+
 /* ---- vtable ---- */
 
 static int udp_open(struct sip_listener *l)
 {
+	attach_filter(l->fd);
 	return io_start(&l->io, l->edge->loop, l->fd, IO_READ, on_ready);
 }
 
@@ -162,6 +216,16 @@ static void udp_close(struct sip_listener *l)
 	io_stop(&l->io);
 	if (l->fd >= 0)
 		dgram_forget(l->edge->dgram, l->fd);
+}
+
+uint64_t sip_udp_drops(const struct sip_listener *l)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t n = sizeof(info);
+
+	if (l->fd < 0 || getsockopt(l->fd, SOL_SOCKET, SO_MEMINFO, info, &n) < 0)
+		return 0;
+	return info[SK_MEMINFO_DROPS];
 }
 
 static int udp_send(struct sip_edge *e, const struct sip_send *s)

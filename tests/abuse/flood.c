@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A flood of datagrams with forged sources: flood [-d ADDRESS] [-t SECONDS] PORT COUNT PREFIX TEMPLATE…
+ * A flood of datagrams with forged sources: flood [-d ADDRESS] [-t SECONDS] [-r RATE] PORT COUNT PREFIX TEMPLATE…
  *
  * Each TEMPLATE is a file with one datagram; they are sent in turn to ADDRESS:PORT (127.0.0.1), a STUN one with a
  * transaction of its own each time, from random addresses below PREFIX ("127" or "127.1.2") and SOCKETS
@@ -9,7 +9,7 @@
  *
  * With COUNT what is tried is what the server does with it, not how much the kernel drops: it sends no faster
  * than the server reads (its sockets' queues in /proc/net/udp). With -t it sends as fast as it can for so
- * long, and COUNT is the most. Prints one JSON object.
+ * long, or RATE datagrams a second, and COUNT is the most. Prints one JSON object.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -36,6 +36,7 @@ struct flood {
 	uint16_t port;
 	struct in_addr to;
 	double seconds; /* 0: no faster than the server reads */
+	double rate;	/* datagrams a second; 0: as fast as it can */
 	struct template templates[MAX_TEMPLATES];
 	unsigned n_templates, next;
 	uint32_t prefix, host_mask;
@@ -207,11 +208,13 @@ static int take_options(struct flood *f, int argc, char **argv)
 	int c;
 
 	f->to.s_addr = htonl(INADDR_LOOPBACK);
-	while ((c = getopt(argc, argv, "d:t:")) != -1) {
+	while ((c = getopt(argc, argv, "d:t:r:")) != -1) {
 		if (c == 'd' && inet_pton(AF_INET, optarg, &f->to) != 1)
 			return -1;
 		if (c == 't')
 			f->seconds = strtod(optarg, NULL);
+		if (c == 'r')
+			f->rate = strtod(optarg, NULL);
 		if (c == '?')
 			return -1;
 	}
@@ -226,7 +229,8 @@ int main(int argc, char **argv)
 	int at = take_options(&f, argc, argv);
 
 	if (at < 0 || argc - at < 4 || argc - at - 3 > MAX_TEMPLATES) {
-		fprintf(stderr, "usage: flood [-d ADDRESS] [-t SECONDS] PORT COUNT PREFIX TEMPLATE...\n");
+		fprintf(stderr,
+			"usage: flood [-d ADDRESS] [-t SECONDS] [-r RATE] PORT COUNT PREFIX TEMPLATE...\n");
 		return 2;
 	}
 	f.port = (uint16_t)atoi(argv[at]);
@@ -239,6 +243,8 @@ int main(int argc, char **argv)
 	while (f.sent < count && (f.seconds == 0 || now_s() - began < f.seconds)) {
 		if (f.seconds == 0)
 			wait_for_server(&f);
+		while (f.rate > 0 && (double)f.sent > (now_s() - began) * f.rate)
+			nanosleep(&(struct timespec){ .tv_nsec = 300000 }, NULL);
 		send_batch(&f, count - f.sent < BATCH ? (unsigned)(count - f.sent) : BATCH);
 		take_answers(&f);
 	}

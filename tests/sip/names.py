@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""stile-sip with a real name server (nsd): NAPTR, SRV with priorities and weights, addresses; a place that dies, comes
+back, never was; an answer that changes when its time is over. In a network namespace of its own, where /etc/resolv.conf
+can be ours: root only."""
+import os
+import subprocess
+import sys
+import time
+
+from sip_world import Failed, Skipped, Ua, case, main, need, wait_for
+
+ZONE = """$ORIGIN test.
+$TTL 60
+@ IN SOA ns admin 1 3600 600 86400 2
+@ IN NS ns
+ns IN A 127.0.0.53
+a IN A 127.0.0.1
+b IN A 127.0.0.1
+six IN AAAA ::1
+naptr IN NAPTR 10 10 "s" "SIP+D2T" "" _sip._tcp.naptr
+naptr IN NAPTR 20 10 "s" "SIP+D2U" "" _sip._udp.naptr
+_sip._udp.naptr IN SRV 10 0 {o0} a
+_sip._udp.two IN SRV 10 0 {o0} a
+_sip._udp.two IN SRV 20 0 {o1} b
+_sip._udp.even IN SRV 10 50 {o0} a
+_sip._udp.even IN SRV 10 50 {o1} b
+_sip._udp.moves 1 IN SRV 10 0 {o0} a
+_sip._udp.none IN SRV 0 0 0 .
+"""
+
+
+class Names:
+    """nsd on 127.0.0.53, the only name server there is."""
+
+    def __init__(self, w):
+        need("nsd")
+        if os.getuid() != 0:
+            raise Skipped("it takes root to have a name server of one's own")
+        self.w, self.p, self.serial = w, None, 1
+        self.write(ZONE)
+
+    def write(self, zone):
+        for i in range(10):
+            zone = zone.replace("{o%d}" % i, str(self.w.other(i)))
+        self.w.write("test.zone", zone, 0o644)
+        self.w.write("nsd.conf", f"""server:
+  ip-address: 127.0.0.53
+  username: ""
+  pidfile: ""
+  zonesdir: "{self.w.folder}"
+  database: ""
+  xfrdfile: "{self.w.path('xfrd')}"
+  zonelistfile: "{self.w.path('zones')}"
+  cookie-secret-file: ""
+  server-count: 1
+remote-control:
+  control-enable: no
+zone:
+  name: test
+  zonefile: test.zone
+""", 0o644)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def start(self):
+        with open(self.w.path("nsd.out"), "ab") as out:
+            self.p = subprocess.Popen(["nsd", "-d", "-c", self.w.path("nsd.conf")], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        wait_for("nsd answers", self.answers)
+
+    def answers(self):
+        if self.p.poll() is not None:
+            with open(self.w.path("nsd.out"), encoding="utf-8") as f:
+                raise Failed(f"    nsd ended: {f.read()[-600:]}")
+        with Ua("udp", ("127.0.0.53", 53)) as q:
+            q.s.settimeout(0.3)
+            q.raw(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\1a\4test\0\0\1\0\1")
+            try:
+                return len(q.s.recv(512)) > 20
+            except OSError:
+                return False
+
+    def stop(self):
+        self.p.terminate()
+        try:
+            self.p.wait(10)
+        except subprocess.TimeoutExpired:
+            self.p.kill()
+            self.p.wait(10)
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def listens(w, i):
+    return Ua("udp", None, ("127.0.0.1", w.other(i)))
+
+
+def routes(*domains):
+    return "[ " + ", ".join(f"{{ domain: {d}, host: {d}, transport: udp }}" for d in domains) + " ]"
+
+
+def answered(w, alice, ua, domain):
+    """A MESSAGE to that domain arrives there and is answered; how long it took."""
+    began = time.monotonic()
+    alice.raw(alice.request("MESSAGE", f"sip:bob@{domain}", body="x"))
+    m = ua.expect("MESSAGE")
+    took = time.monotonic() - began
+    ua.reply(m, 200)
+    alice.expect(status=200)
+    return took
+
+
+@case("stile test sip walks NAPTR, SRV and addresses of a real name server")
+def _(w):
+    with Names(w):
+        w.config(listen=f'["udp:127.0.0.1:{w.other(0)}"]', routes=None, domains="[naptr.test]")
+        w.start()
+        w.stile("test", "sip", "sip:naptr.test").exits(0).says("places", f"udp:127.0.0.1:{w.other(0)}", "✔", "udp", "200 OK")
+        w.stile("test", "sip", "sip:none.test").exits(1).says("no SIP there")
+        w.stile("test", "sip", "sip:nowhere.test").exits(1).says("the name does not exist")
+
+
+@case("a place that is not there is gone by within a second, and is tried behind the others from then on")
+def _(w):
+    with Names(w):
+        w.config(routes=routes("two.test"))
+        w.start()
+        with w.udp() as alice, listens(w, 1) as second:
+            took = [answered(w, alice, second, "two.test") for _i in range(4)]
+            print("  (" + ", ".join(f"{t * 1000:.0f} ms" for t in took) + ")")
+            if took[0] > 3:
+                raise Failed(f"    {took}")
+            if not w.verb("sip.health")["rows"]:
+                raise Failed("    nothing is remembered")
+            with listens(w, 0) as first:
+                wait_for("the first one is tried again", lambda: tried(w, alice, first, second, "two.test"), 30)
+
+
+def tried(w, alice, first, second, domain):
+    alice.raw(alice.request("MESSAGE", f"sip:bob@{domain}", body="x"))
+    m = first.next(0.3)
+    ua = first if m else second
+    m = m or second.next(10)
+    ua.reply(m, 200)
+    alice.expect(status=200)
+    return ua is first
+
+
+@case("weights share the work, and each of two is used")
+def _(w):
+    with Names(w):
+        w.config(routes=routes("even.test"))
+        w.start()
+        got = [0, 0]
+        with w.udp() as alice, listens(w, 0) as first, listens(w, 1) as second:
+            for _i in range(40):
+                got[not tried(w, alice, first, second, "even.test")] += 1
+        if min(got) < 5:
+            raise Failed(f"    {got}")
+
+
+@case("a change in the DNS is seen when the old answer's time is over, and a dead name server hurts nobody until then")
+def _(w):
+    with Names(w) as names:
+        w.config(routes=routes("moves.test", "two.test"))
+        w.start()
+        with w.udp() as alice, listens(w, 0) as first, listens(w, 2) as third:
+            answered(w, alice, first, "moves.test")
+            answered(w, alice, first, "two.test")
+            names.stop()
+            answered(w, alice, first, "two.test")
+            names.write(ZONE.replace("_sip._udp.moves 1 IN SRV 10 0 {o0} a", "_sip._udp.moves 1 IN SRV 10 0 {o2} a"))
+            names.start()
+            time.sleep(1.2)
+            answered(w, alice, third, "moves.test")
+
+
+@case("a name that does not exist, has no SIP or no answer is refused with the reason in the log")
+def _(w):
+    with Names(w):
+        w.config(routes=routes("nowhere.test", "none.test"))
+        w.start()
+        with w.udp() as alice:
+            for domain in ("nowhere.test", "none.test"):
+                got = alice.ask("MESSAGE", f"sip:bob@{domain}")
+                if got.status < 400:
+                    raise Failed(f"    {got.start}")
+        w.logged("sip.refused", "nowhere.test")
+
+
+def inside():
+    """Again, in namespaces where loopback and /etc/resolv.conf are ours."""
+    if os.environ.get("STILE_SIP_INSIDE"):
+        return
+    os.environ["STILE_SIP_INSIDE"] = "1"
+    script = ("ip link set lo up && mount -t tmpfs none /mnt && echo 'nameserver 127.0.0.53' > /mnt/resolv.conf && "
+              "mount --bind /mnt/resolv.conf /etc/resolv.conf && exec \"$@\"")
+    os.execvp("unshare", ["unshare", "--net", "--mount", "--", "sh", "-c", script, "sh", sys.executable, "-B", *sys.argv])
+
+
+if __name__ == "__main__":
+    if os.getuid() == 0:
+        inside()
+    raise SystemExit(main(27450))

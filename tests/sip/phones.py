@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two telephones (baresip) call each other through stile-sip, over UDP, TCP and TLS on both sides, with audio that is
+counted. In a network namespace of its own, for baresip leaves 127/8 alone: root only."""
+import json
+import os
+import socket
+import subprocess
+import sys
+
+from sip_world import Failed, Skipped, case, main, need, wait_for
+
+HERE = "10.77.0.1"
+MODULES = "/usr/lib/baresip/modules"
+
+
+class Phone:
+    """A baresip and its control connection (netstrings with JSON)."""
+
+    def __init__(self, w, name, port, account):
+        self.w, self.name, self.port, self.events, self.buffer = w, name, port, [], b""
+        folder = w.path(name)
+        os.makedirs(folder)
+        for file, text in (("config", self.settings(port)), ("accounts", account + "\n"), ("contacts", "")):
+            w.write(f"{name}/{file}", text)
+        with open(w.path(name + ".out"), "wb") as out:
+            self.p = subprocess.Popen(["baresip", "-f", folder], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        self.s = wait_for(f"{name} is ready", self.connect)
+
+    def settings(self, port):
+        keys = ["poll_method epoll", f"sip_listen {HERE}:{port}", f"sip_cafile {self.w.path('ca.pem')}",
+                f"sip_certificate {self.w.path(self.name + '-phone.pem')}", f"audio_player aubridge,{self.name}", "audio_source ausine,440",
+                "audio_alert aubridge,x", "ausrc_srate 48000", "auplay_srate 48000", "ausrc_channels 2", "auplay_channels 2",
+                f"module_path {MODULES}", "module opus.so", "module ausine.so", "module aubridge.so", "module_tmp account.so",
+                "module_app menu.so", "module_app ctrl_tcp.so", f"ctrl_tcp_listen 127.0.0.1:{port + 5}"]
+        return "\n".join(keys) + "\n"
+
+    def connect(self):
+        if self.p.poll() is not None:
+            with open(self.w.path(self.name + ".out"), encoding="utf-8", errors="replace") as f:
+                raise Failed(f"    baresip ended: {f.read()[-600:]}")
+        try:
+            return socket.create_connection(("127.0.0.1", self.port + 5), timeout=5)
+        except OSError:
+            return None
+
+    def tell(self, command, params=""):
+        m = json.dumps({"command": command, "params": params, "token": command}).encode()
+        self.s.sendall(b"%d:%s," % (len(m), m))
+
+    def listen(self):
+        self.s.settimeout(0.05)
+        try:
+            self.buffer += self.s.recv(65536)
+        except TimeoutError:
+            pass
+        while b":" in self.buffer:
+            n, _, rest = self.buffer.partition(b":")
+            if len(rest) <= int(n):
+                return
+            self.events.append(json.loads(rest[:int(n)]))
+            self.buffer = rest[int(n) + 1:]
+
+    def heard(self, kind):
+        self.listen()
+        return [e for e in self.events if e.get("type") == kind]
+
+    def kill(self):
+        if self.p.poll() is None:
+            self.p.terminate()
+            try:
+                self.p.wait(10)
+            except subprocess.TimeoutExpired:
+                self.p.kill()
+                self.p.wait(10)
+
+    def stop(self):
+        self.kill()
+
+
+def ready(w):
+    need("baresip")
+    if os.getuid() != 0:
+        raise Skipped("it takes root to have a network of one's own")
+    for name in ("alice", "bob"):
+        w.certificate(name + "-phone", f"IP:{HERE}")
+        with open(w.path(name + "-phone.key"), encoding="ascii") as f:
+            key = f.read()
+        with open(w.path(name + "-phone.pem"), "a", encoding="ascii") as f:
+            f.write(key)
+
+
+def try_call(w, transport):
+    ready(w)
+    w.certificate(names=f"DNS:uc.test,IP:{HERE}")
+    bob_port = 5090 + (transport == "tls")
+    w.config(listen=f'["udp:{HERE}:5060", "tcp:{HERE}:5060", "tls:{HERE}:5061"]',
+             lan=f'{{ listen: ["udp:{HERE}:5070", "tcp:{HERE}:5070", "tls:{HERE}:5071"] }}',
+             certificate="server.pem", key="server.key", ca="ca.pem",
+             routes=f"[ {{ domain: out.test, host: {HERE}, port: {bob_port}, transport: {transport} }} ]")
+    w.start()
+    port = 5071 if transport == "tls" else 5070
+    bob = Phone(w, "bob", 5090, f"<sip:bob@{HERE};transport={transport}>;regint=0;answermode=auto")
+    w.servers.append(bob)
+    alice = Phone(w, "alice", 5080, f'<sip:alice@uc.test;transport={transport}>;regint=0;outbound="sip:{HERE}:{port};transport={transport}"')
+    w.servers.append(alice)
+    alice.tell("dial", "sip:bob@out.test")
+    wait_for("the call is up", lambda: alice.heard("CALL_ESTABLISHED") and bob.heard("CALL_ESTABLISHED"), 30)
+    stats = wait_for("audio both ways", lambda: [e["rtcp_stats"] for e in alice.heard("CALL_RTCP")
+                                                  if e["rtcp_stats"]["tx"]["sent"] > 20 and e["rtcp_stats"]["rx"]["sent"] > 20], 30)
+    print(f"  ({stats[0]['tx']['sent']} packets of audio there, {stats[0]['rx']['sent']} back)")
+    alice.tell("hangup")
+    wait_for("the call is over", lambda: bob.heard("CALL_CLOSED"), 20)
+    if w.metric("stile_sip_requests_sent_total", "BYE") < 1:
+        raise Failed("    the BYE did not go through the proxy")
+    other = {"udp": ("tcp", "tls"), "tcp": ("udp", "tls"), "tls": ("udp", "tcp")}[transport]
+    for t in other:
+        if w.metric("stile_sip_received_bytes_total", t):
+            raise Failed(f"    something came by {t}")
+
+
+@case("two telephones talk over UDP")
+def _(w):
+    try_call(w, "udp")
+
+
+@case("two telephones talk over TCP")
+def _(w):
+    try_call(w, "tcp")
+
+
+@case("two telephones talk over TLS")
+def _(w):
+    try_call(w, "tls")
+
+
+def inside():
+    """Again, in a namespace with an address that is not of loopback."""
+    if os.environ.get("STILE_SIP_INSIDE"):
+        return
+    os.environ["STILE_SIP_INSIDE"] = "1"
+    script = (f"ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add {HERE}/24 dev v0 && ip link set v0 up && "
+              "ip link set v1 up && exec \"$@\"")
+    os.execvp("unshare", ["unshare", "--net", "--", "sh", "-c", script, "sh", sys.executable, "-B", *sys.argv])
+
+
+if __name__ == "__main__":
+    if os.getuid() == 0:
+        inside()
+    raise SystemExit(main(27500))

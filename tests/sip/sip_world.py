@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the cases of stile-sip share: the world of tests/admin with stile-sip in it, a user agent of a few lines that
+says exactly what a case wants said, sipp with scenarios of ours, and questions to the control socket.
+
+Everything is on loopback, on ports of the script's own."""
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
+import world  # noqa: E402
+from world import BUILD, SIP, STILE, Failed, Skipped, World, case  # noqa: E402, F401
+
+FULL = "stile-sip"
+HERE = os.path.dirname(os.path.abspath(__file__))
+SCENARIOS = os.path.join(HERE, "scenarios")
+CRLF = "\r\n"
+
+
+def main(first_port):
+    world.World = SipWorld
+    return world.main(first_port)
+
+
+def wait_for(what, probe, seconds=15):
+    """probe() until it is true; its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failed(f"    waited {seconds} s in vain: {what}")
+        time.sleep(0.03)
+
+
+def need(program):
+    if not shutil.which(program):
+        raise Skipped(f"{program} is not here")
+    return program
+
+
+class Message:
+    """A message that came in, as text."""
+
+    def __init__(self, raw, peer=None):
+        self.raw, self.peer = raw, peer
+        head, _, self.body = raw.partition(b"\r\n\r\n")
+        lines = re.sub(r"\r\n[ \t]+", " ", head.decode("utf-8", "surrogateescape")).split(CRLF)
+        self.start = lines[0]
+        self.fields = [tuple(x.strip() for x in line.partition(":")[::2]) for line in lines[1:]]
+        self.status = int(self.start.split(" ")[1]) if self.start.startswith("SIP/2.0 ") else 0
+        self.method = "" if self.status else self.start.split(" ")[0]
+
+    def all(self, name):
+        return [v for n, v in self.fields if n.lower() == name.lower()]
+
+    def get(self, name, default=None):
+        found = self.all(name)
+        return found[0] if found else default
+
+
+class Ua:
+    """One socket: a datagram's, or a connection. It says what it is told and keeps what came."""
+
+    seq = 0
+
+    def __init__(self, transport, to, bind=("127.0.0.1", 0), context=None, name=None, connected=None):
+        self.transport, self.to, self.buffer = transport, to, b""
+        family = socket.AF_INET6 if ":" in (to or bind)[0] else socket.AF_INET
+        if connected:
+            self.s = connected
+        elif transport == "udp":
+            self.s = socket.socket(family, socket.SOCK_DGRAM)
+            self.s.bind(bind if family == socket.AF_INET else ("::1", 0))
+        else:
+            self.s = socket.socket(family, socket.SOCK_STREAM)
+            self.s.settimeout(15)
+            if bind[1]:
+                self.s.bind(bind)
+            self.s.connect(to)
+            if transport == "tls":
+                self.s = context.wrap_socket(self.s, server_hostname=name)
+        self.s.settimeout(15)
+        self.at = self.s.getsockname()[:2]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.s.close()
+
+    def raw(self, data, to=None):
+        if self.transport == "udp":
+            self.s.sendto(data, to or self.to)
+        else:
+            self.s.sendall(data)
+
+    def place(self):
+        return f"[{self.at[0]}]:{self.at[1]}" if ":" in self.at[0] else f"{self.at[0]}:{self.at[1]}"
+
+    def request(self, method, uri, headers=(), body="", **replace):
+        """Text of a request; headers are further lines, replace puts others in the place of the usual ones."""
+        Ua.seq += 1
+        usual = {
+            "Via": f"SIP/2.0/{self.transport.upper()} {self.place()};branch=z9hG4bK{os.getpid()}x{Ua.seq};rport",
+            "Max-Forwards": "70",
+            "From": f"<sip:alice@uc.test>;tag=a{Ua.seq}",
+            "To": f"<{uri}>",
+            "Call-ID": f"{Ua.seq}.{os.getpid()}@test",
+            "CSeq": f"1 {method}",
+            "Contact": f"<sip:alice@{self.place()};transport={self.transport}>",
+        }
+        usual.update({k.replace("_", "-"): v for k, v in replace.items()})
+        lines = [f"{method} {uri} SIP/2.0"] + [f"{k}: {v}" for k, v in usual.items() if v is not None] + list(headers)
+        if not any(line.lower().startswith("content-length") for line in headers):
+            lines.append(f"Content-Length: {len(body.encode())}")
+        return (CRLF.join(lines) + CRLF * 2 + body).encode()
+
+    def ask(self, method, uri, headers=(), body="", seconds=15, **replace):
+        """The request's final response."""
+        data = self.request(method, uri, headers, body, **replace)
+        call = Message(data).get("Call-ID")
+        self.raw(data)
+        return self.final(call, seconds, data if self.transport == "udp" else None)
+
+    def final(self, call, seconds=15, again=None):
+        """again: what is repeated meanwhile, for a packet may be lost when the machine has much to do."""
+        deadline, repeat = time.monotonic() + seconds, time.monotonic() + 3
+        while time.monotonic() < deadline:
+            m = self.next(min(1, max(0.05, deadline - time.monotonic())))
+            if m and m.status >= 200 and m.get("Call-ID") == call:
+                return m
+            if again and not m and time.monotonic() > repeat:
+                self.raw(again)
+                repeat += 3
+        raise Failed(f"    no final response to {call} within {seconds} s")
+
+    def next(self, seconds=15):
+        """The next message, or None: nothing came, or the connection ended (then self.ended)."""
+        self.ended = False
+        deadline = time.monotonic() + seconds
+        while True:
+            if self.transport != "udp":
+                m = self.cut()
+                if m:
+                    return m
+            self.s.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                if self.transport == "udp":
+                    data, peer = self.s.recvfrom(65535)
+                    return Message(data, peer)
+                part = self.s.recv(65535)
+            except (TimeoutError, ssl.SSLWantReadError):
+                return None
+            except ConnectionResetError:
+                part = b""
+            if not part:
+                self.ended = True
+                return None
+            self.buffer += part
+
+    def cut(self):
+        while self.buffer.startswith(b"\r\n"):
+            self.buffer = self.buffer[2:]
+        end = self.buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return None
+        found = re.search(rb"\r\n(?:content-length|l)[ \t]*:[ \t]*(\d+)", self.buffer[:end + 2], re.I)
+        n = end + 4 + (int(found.group(1)) if found else 0)
+        if len(self.buffer) < n:
+            return None
+        m = Message(self.buffer[:n], self.to)
+        self.buffer = self.buffer[n:]
+        return m
+
+    def expect(self, method=None, status=None, seconds=15):
+        m = self.next(seconds)
+        if not m:
+            raise Failed(f"    waited {seconds} s for {method or status}" + (": the connection has ended" if self.ended else ""))
+        if (method and m.method != method) or (status and m.status != status):
+            raise Failed(f"    expected {method or status}, got: {m.start}")
+        return m
+
+    def reply(self, m, code, reason="OK", headers=(), tag="b1", body=""):
+        """A response to a request that came, where its Via says; on a connection over that one."""
+        lines = [f"SIP/2.0 {code} {reason}"]
+        for name in ("Via", "From", "To", "Call-ID", "CSeq", "Record-Route"):
+            if name == "Record-Route" and not 100 < code < 300:
+                continue
+            lines += [f"{name}: {v}" + (f";tag={tag}" if name == "To" and "tag=" not in v and code > 100 else "") for v in m.all(name)]
+        lines += list(headers) + [f"Content-Length: {len(body.encode())}"]
+        self.raw((CRLF.join(lines) + CRLF * 2 + body).encode(), m.peer)
+
+
+class Listening:
+    """A TCP or TLS port: accept() gives a Ua."""
+
+    def __init__(self, port, context=None, host="127.0.0.1"):
+        self.context, self.s = context, socket.socket()
+        self.s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.s.bind((host, port))
+        self.s.listen(64)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.s.close()
+
+    def accept(self, seconds=15):
+        self.s.settimeout(seconds)
+        try:
+            c, peer = self.s.accept()
+            c.settimeout(seconds)
+            if self.context:
+                c = self.context.wrap_socket(c, server_side=True)
+        except (TimeoutError, ssl.SSLError, ConnectionResetError) as e:
+            raise Failed(f"    nobody connected: {e}") from None
+        return Ua("tls" if self.context else "tcp", peer[:2], connected=c)
+
+
+class SipWorld(World):
+    """Ports: base udp+tcp, base+1 tls, base+2 mtls, base+3 lan; from base+10 on those of the other ends."""
+
+    def __init__(self, first_port):
+        super().__init__(first_port)
+        self.lan, self.mtls = self.base + 3, self.base + 2
+
+    def other(self, i=0):
+        return self.base + 10 + i
+
+    def authority(self):
+        """A CA of the world's own, once."""
+        if os.path.exists(self.path("ca.pem")):
+            return
+        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
+                     "/CN=Test CA", "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", "ca.key", "-out", "ca.pem")
+
+    def certificate(self, name="server", names="DNS:uc.test,IP:127.0.0.1", valid=None, again=False):
+        if os.path.exists(self.path(name + ".pem")) and not again:
+            return
+        self.authority()
+        self.write(name + ".ext", f"subjectAltName={names}\n")
+        self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}", "-keyout",
+                     name + ".key", "-out", name + ".csr")
+        self.openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
+                     "-extfile", name + ".ext", "-out", name + ".pem")
+
+    def context(self, server=False, name=None):
+        """A TLS context of the other ends: trusts the world's CA, shows NAME's certificate."""
+        self.authority()
+        c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+        c.load_verify_locations(self.path("ca.pem"))
+        if name:
+            c.load_cert_chain(self.path(name + ".pem"), self.path(name + ".key"))
+        return c
+
+    def config(self, name="stile.yaml", tls=False, **keys):  # pylint: disable=arguments-differ
+        """A good configuration; keys replace those of the sip section, None leaves one out. {o0} … are ports of others."""
+        p = self.base
+        sip = {
+            "domains": "[uc.test]",
+            "listen": f'["udp:127.0.0.1:{p}", "tcp:127.0.0.1:{p}"'
+                      + (f', "tls:127.0.0.1:{p + 1}", "mtls:127.0.0.1:{p + 2}"]' if tls else "]"),
+            "lan": f'{{ listen: ["udp:127.0.0.1:{p + 3}", "tcp:127.0.0.1:{p + 3}"] }}',
+            "routes": "[ { domain: out.test, host: 127.0.0.1, port: {o0}, transport: udp } ]",
+        }
+        if tls:
+            self.certificate()
+            sip.update(certificate="server.pem", key="server.key", ca="ca.pem")
+        log = keys.pop("log", "{ level: debug, dir: %s }" % self.path("log"))
+        sip.update(keys)
+        text = "".join(f"  {k}: {v}\n" for k, v in sip.items() if v is not None)
+        for i in range(10):
+            text = text.replace("{o%d}" % i, str(self.other(i)))
+        return self.write(name, f"log: {log}\nstore: {{ path: {self.path('store')} }}\nsip:\n{text}")
+
+    def turn_argv(self, config="stile.yaml", *options):
+        return [SIP, *super().turn_argv(config, *options)[1:]]
+
+    def start(self, config="stile.yaml", *options, **more):
+        s = world.Server(self, self.turn_argv(config, *options), **more)
+        s.full = FULL
+        self.servers.append(s)
+        s.wait_ready()
+        return s
+
+    def logged(self, *texts, name=FULL, seconds=10):
+        return super().logged(*texts, name=name, seconds=seconds)
+
+    def verbs(self, calls, full=FULL):
+        return super().verbs(calls, full)
+
+    def verb(self, name, args=None, full=FULL):
+        return super().verb(name, args, full)
+
+    def reload(self):
+        return self.verb("service.reload")
+
+    def metric(self, name, label=None):
+        for m in self.verb("sip.metrics", {"text": True})["text"].splitlines():
+            if (m.startswith(name + " ") or m.startswith(name + "{")) and (label is None or f'"{label}"' in m):
+                return float(m.rsplit(" ", 1)[1])
+        raise Failed(f"    there is no metric {name} {label or ''}")
+
+    def flows(self):
+        return self.verb("sip.flows", {"limit": 1000})["rows"]
+
+    def udp(self, lan=True, **more):
+        return Ua("udp", ("127.0.0.1", self.lan if lan else self.base), **more)
+
+    def tcp(self, lan=True, **more):
+        return Ua("tcp", ("127.0.0.1", self.lan if lan else self.base), **more)
+
+    # ---- sipp ----
+
+    def sipp(self, scenario, *argv, target=None, background=False, seconds=60):
+        """Runs a scenario of ours; in the background it is the caller's to wait for with sipp_done()."""
+        full = [need("sipp"), "-sf", os.path.join(SCENARIOS, scenario), "-i", "127.0.0.1", "-nostdin", "-timeout", str(seconds),
+                "-timeout_error", "-trace_err", "-error_file", self.path(scenario + ".errors"), *map(str, argv),
+                *([target] if target else [])]
+        with open(self.path(scenario + ".out"), "wb") as out:
+            p = subprocess.Popen(full, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        p.scenario, p.full, p.seconds = scenario, full, seconds
+        self.servers.append(Sipp(p))
+        return p if background else self.sipp_done(p)
+
+    def sipp_done(self, p):
+        try:
+            status = p.wait(p.seconds + 15)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            status = -1
+        if status:
+            said = ""
+            for kind in (".errors", ".out"):
+                if os.path.exists(self.path(p.scenario + kind)):
+                    with open(self.path(p.scenario + kind), encoding="utf-8", errors="replace") as f:
+                        said += f.read()[-1500:]
+            raise Failed(f"    sipp {p.scenario} ended with {status}\n" + "".join(f"    | {line}\n" for line in said.splitlines()))
+        return p
+
+
+class Sipp:
+    """For World.stop_all(): whoever still runs at the end of a case is ended."""
+
+    def __init__(self, p):
+        self.p = p
+
+    def stop(self):
+        self.kill()
+
+    def kill(self):
+        if self.p.poll() is None:
+            self.p.kill()
+            self.p.wait(10)

@@ -99,6 +99,29 @@ static void print_pending(const json_t *rows)
 	}
 }
 
+static void print_copied(const json_t *rows)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		const json_t *c = json_object_get(row, "copied_key");
+		json_t *at = when(json_integer_value(json_object_get(c, "at")));
+
+		if (c) {
+			printf("\ntwo machines use the key of ");
+			print_clean(stdout, string(row, "name"));
+			printf(", last at %s: connected is ", json_string_value(at));
+			print_clean(stdout, string(c, "connected"));
+			printf(", refused was ");
+			print_clean(stdout, string(c, "refused"));
+			printf("\n  If one is a clone, remove agent-identity.pem on it and enrol it. If nobody knows it, revoke the agent.\n");
+		}
+		json_decref(at);
+	}
+}
+
 static void print_lists(const json_t *result, const json_t *links)
 {
 	json_t *rows = json_object_get(result, "rows"), *codes = json_object_get(result, "codes"), *row;
@@ -116,6 +139,7 @@ static void print_lists(const json_t *result, const json_t *links)
 		print_table(stdout, code_columns, ARRAY_LEN(code_columns), codes);
 	}
 	print_pending(rows);
+	print_copied(rows);
 	printf("\nthis server: %s\n", string(result, "fingerprint"));
 }
 

@@ -143,6 +143,24 @@ static int try(struct world *w, struct tls_ctx *server, struct link_expect e,
 	return r;
 }
 
+static int take_all(X509_STORE_CTX *x, void *arg)
+{
+	(void)x;
+	(void)arg;
+	return 1;
+}
+
+static int take_first(SSL *ssl, const unsigned char **out, unsigned char *out_n,
+		      const unsigned char *in, unsigned in_n, void *arg)
+{
+	(void)ssl;
+	(void)in_n;
+	(void)arg;
+	*out = in + 1;
+	*out_n = in[0];
+	return SSL_TLSEXT_ERR_OK;
+}
+
 static void an_agent_takes_the_root_that_it_has_pinned_and_no_other(void **state)
 {
 	struct world *w = *state;
@@ -218,6 +236,35 @@ static void a_false_server_cannot_borrow_the_roots_certificate(void **state)
 	assert_non_null(strstr(why, "not signed by its root key"));
 	identity_unref(thief.link);
 	tls_ctx_unref(server);
+}
+
+/* A link certificate that ended a quarter of a century ago, of a name that says nothing, is as good as any. */
+static void dates_and_names_do_not_count(void **state)
+{
+	struct world *w = *state;
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *x = X509_new();
+	SSL_CTX *c = SSL_CTX_new(TLS_server_method());
+	struct tls_ctx *server = NULL;
+	struct link_peer peer;
+	char why[256];
+
+	assert_int_equal(X509_set_version(x, X509_VERSION_3), 1);
+	assert_int_equal(ASN1_TIME_set_string_X509(X509_getm_notBefore(x), "20000101000000Z"), 1);
+	assert_int_equal(ASN1_TIME_set_string_X509(X509_getm_notAfter(x), "20010101000000Z"), 1);
+	assert_int_equal(X509_set_pubkey(x, key), 1);
+	assert_true(X509_sign(x, identity_key(w->keys.root), EVP_sha256()) > 0);
+	assert_int_equal(SSL_CTX_use_certificate(c, x), 1);
+	assert_int_equal(SSL_CTX_use_PrivateKey(c, key), 1);
+	assert_int_equal(SSL_CTX_add1_chain_cert(c, identity_cert(w->keys.root)), 1);
+	SSL_CTX_set_alpn_select_cb(c, take_first, NULL);
+	SSL_CTX_set_verify(c, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_cert_verify_callback(c, take_all, NULL);
+	assert_int_equal(tls_ctx_adopt(c, false, &server), 0);
+	assert_int_equal(try(w, server, pinned(w->keys.root, NULL), &peer, why), 0);
+	tls_ctx_unref(server);
+	X509_free(x);
+	EVP_PKEY_free(key);
 }
 
 /* The same sessions' ends know one value for each label, and no other session does. */
@@ -309,6 +356,7 @@ int main(void)
 		T(a_code_is_the_first_half_of_the_roots_hash),
 		T(rotated_keys_are_taken_by_every_agent_that_knows_root_or_successor),
 		T(a_false_server_cannot_borrow_the_roots_certificate),
+		T(dates_and_names_do_not_count),
 		T(an_exporter_is_one_sessions_own),
 		T(strangers_do_not_get_in),
 		T(an_agent_talks_to_no_server_of_another_kind),

@@ -336,15 +336,32 @@ void tunnel_agents_arrived(struct tunnel_arrival *v, void *arg)
 	}
 }
 
+static void note_copy(struct entry *e, const struct tunnel_link_info *first,
+		      const struct tunnel_arrival_info *second)
+{
+	char addr[ADDR_STRLEN];
+
+	(void)snprintf(e->copied_from, sizeof(e->copied_from), "%s (%.150s)",
+		       addr_print(&first->peer, addr), first->host);
+	(void)snprintf(e->copied_by, sizeof(e->copied_by), "%s (%.*s)",
+		       addr_print(&second->peer, addr), (int)MIN(second->hello.host.n, (size_t)150),
+		       second->hello.host.n ? second->hello.host.p : "");
+	e->copied_at = agents_now_s();
+}
+
 void tunnel_agents_copied_key(const struct tunnel_link_info *first,
 			      const struct tunnel_arrival_info *second, void *arg)
 {
 	struct tunnel_agents *a = arg;
 	char key[IDENTITY_STRLEN], addr[2][ADDR_STRLEN];
 	struct identity_hash id;
+	struct entry *e;
 
 	memcpy(id.b, first->identity, IDENTITY_LEN);
 	(void)identity_print(&id, key);
+	e = registry_find(a->registry, &id);
+	if (e)
+		note_copy(e, first, second);
 	metric_add(a->metrics, 0, AGENTS_M_COPIED, 0, 1);
 	log_emit(&MSG_TUNNEL_AGENT_COPIED, LF_STR("name", first->name), LF_STR("fingerprint", key),
 		 LF_ADDR("connected", &first->peer), LF_STR("connected_host", first->host),

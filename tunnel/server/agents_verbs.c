@@ -33,17 +33,23 @@ static json_t *ports_json(const struct entry *e)
 
 json_t *agents_entry_json(const struct tunnel_agents *a, const struct entry *e)
 {
+	json_t *row;
 	bool current = identity_hash_equal(&e->root, identity_hash(a->keys.root));
 	const char *root = !identity_hash_is_set(&e->root) ? "none"
 			   : current			   ? "current"
 							   : "former";
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o}", "name",
-			 e->name, "fingerprint", e->key, "state", states[e->state], "enrolled_by",
-			 e->way == ENTRY_BY_CODE ? "code" : "password", "created",
-			 (json_int_t)e->created_at, "last_seen", (json_int_t)e->last_seen,
-			 "address", e->address, "program", e->program, "host", e->host, "note",
-			 e->note, "root", root, "ports", ports_json(e));
+	row = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o}", "name",
+			e->name, "fingerprint", e->key, "state", states[e->state], "enrolled_by",
+			e->way == ENTRY_BY_CODE ? "code" : "password", "created",
+			(json_int_t)e->created_at, "last_seen", (json_int_t)e->last_seen, "address",
+			e->address, "program", e->program, "host", e->host, "note", e->note, "root",
+			root, "ports", ports_json(e));
+	if (row && e->copied_at)
+		json_object_set_new(row, "copied_key",
+				    json_pack("{s:I, s:s, s:s}", "at", (json_int_t)e->copied_at,
+					      "connected", e->copied_from, "refused", e->copied_by));
+	return row;
 }
 
 /* ---- tunnel.agents ---- */

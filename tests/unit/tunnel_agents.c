@@ -286,6 +286,9 @@ static void a_code_lets_one_agent_in_and_both_sides_have_proven_it(void **state)
 	assert_int_equal(again->verdict, REFUSED);
 	assert_int_equal(again->reason, WIRE_R_PASSWORD);
 	leave(w, again);
+	again = come_with_code(w, 1, c.secret, "x"); /* the first one, who missed the WELCOME */
+	assert_int_equal(again->verdict, ADMITTED);
+	leave(w, again);
 	again = visitor(1, 9, 0, "x"); /* the first one, later: known by its key */
 	tunnel_agents_arrived(again, w->agents);
 	assert_int_equal(again->verdict, ADMITTED);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The agent's side of a login: says in HELLO that one follows, proves its code or password, and takes
- * WELCOME only from a server that it knows: by a pinned or configured root, by the root in the code and
- * the proof in ENROLLED, or by the server's signature of SCRAM. What it then pins goes to the disk before
+ * WELCOME only from a server that it knows: by a pinned or configured root, by the root in the code, or by the server's signature of SCRAM. What it then pins goes to the disk before
  * anything else of that connection happens.
  */
 #include <errno.h>
@@ -214,9 +213,9 @@ static int welcomed(void *arg, struct agent *a, const struct wire_welcome *w, ch
 	(void)a;
 	if (!d->login.known)
 		return bad(why, why_n, "the server answers before it was greeted");
-	if (d->expect.kind != LINK_EXPECT_PINS && !d->login.proven)
+	if (d->expect.kind == LINK_EXPECT_ANY && !d->login.proven)
 		return bad(why, why_n,
-			   "the server lets this agent in without proving that it knows code or password: it may be a false one");
+			   "the server lets this agent in without proving that it knows the password: it may be a false one");
 	new_pins(d, w, &m);
 	if (same_memory(&m, &d->memory)) {
 		dialer_enrol_ended(d, NULL);

@@ -264,12 +264,18 @@ static void on_enrol(struct visit *v, const struct wire_enrol *m)
 	struct enrol_session s = session_of(v);
 	char key[REGISTRY_CODE_KEYLEN + 1] = "";
 	struct code *c, used;
+	struct entry *known;
 
 	if (!may_try(v))
 		return;
 	if (m->code.n == ENROL_ID_LEN)
 		hex_encode(m->code.p, m->code.n, key);
 	c = registry_code(v->a->registry, text_of(key), agents_now_s());
+	known = registry_find(v->a->registry, &v->id);
+	if (!c && known && known->state == ENTRY_APPROVED) { /* it used the code, and missed the WELCOME */
+		admit(v, known);
+		return;
+	}
 	if (!c || !enrol_proof_good(c->secret, ENROL_AGENT, &s,
 				    (struct text){ (const char *)m->proof.p, m->proof.n })) {
 		wrong(v, AGENTS_R_CODE, c ? "the proof is wrong" : "there is no such code");

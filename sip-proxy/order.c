@@ -3,7 +3,7 @@
  * Nobody overtakes. A lane belongs to one sender within one call (Call-ID and the sender's tag: From's of a request,
  * To's of a response). It exists only while a message of it waits for something, a lookup or a decision of the policy;
  * what the same sender sends meanwhile, requests and responses alike, is kept and comes again when the turn is free.
- * Retransmissions, CANCEL, and the ACK for a refusal never come here: they find their transaction.
+ * Retransmissions, CANCEL, and the ACK for a refusal do not come here if they find their transaction.
  */
 #include <errno.h>
 #include <string.h>

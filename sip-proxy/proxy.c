@@ -151,7 +151,7 @@ static void refuse(struct sip_proxy *px, const struct sip_walk *w, enum sip_refu
 }
 
 /* RFC 3261 9.2, 16.10: answered here, and passed on by canceling the branches. */
-static void on_cancel(struct sip_proxy *px, const struct sip_walk *w)
+static void on_cancel(struct sip_proxy *px, const struct sip_walk *w, bool by_lane)
 {
 	const struct sip_msg *m = w->p.msg;
 	struct sip_server_tx *invite = sip_server_find_cancelled(px->txs, m, w->p.basics), *s;
@@ -160,6 +160,8 @@ static void on_cancel(struct sip_proxy *px, const struct sip_walk *w)
 	struct sip_walk *kept;
 	ssize_t n;
 	int r;
+	if (!invite && !by_lane && sip_lane_wait(px, m, w->p.basics, &w->p.from))
+		return; /* its INVITE may be waiting there, too */
 	if (!invite) {
 		refuse(px, w, SIP_REFUSE_NO_TRANSACTION, (struct text){ 0 });
 		return;
@@ -218,7 +220,7 @@ static void on_request(struct sip_proxy *px, struct sip_walk *w, bool by_lane)
 	if (s && sip_server_input(s, m) == SIP_SEEN_ABSORBED)
 		return;
 	if (m->method == SIP_CANCEL) {
-		on_cancel(px, w);
+		on_cancel(px, w, by_lane);
 		return;
 	}
 	if (m->method == SIP_ACK && !s && is_our_ack(px, b)) {
@@ -235,6 +237,16 @@ static void on_request(struct sip_proxy *px, struct sip_walk *w, bool by_lane)
 
 /* ---- messages ---- */
 
+/* Ours, and that of whoever sent us the request: a response without the second would have nowhere to go. The answer to
+ * a CANCEL of ours has only one. */
+static bool has_two_vias(const struct sip_msg *m, const struct sip_basics *b)
+{
+	struct sip_values it = sip_values(m, SIP_H_VIA);
+	struct text value;
+	return b->cseq.method == SIP_CANCEL ||
+	       (sip_values_next(&it, &value) && sip_values_next(&it, &value));
+}
+
 static void on_response(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
 			const struct sip_hop *hop, bool by_lane)
 {
@@ -243,7 +255,7 @@ static void on_response(struct sip_proxy *px, const struct sip_msg *m, const str
 		if (m->status > 100 && sip_lane_wait(px, m, b, hop))
 			return;
 	}
-	if (!sip_client_input(px->txs, m, b))
+	if (!has_two_vias(m, b) || !sip_client_input(px->txs, m, b))
 		px->counts.stray_responses++;
 }
 

@@ -15,7 +15,7 @@
  *	B	64*T1		nothing has come: timeout
  *	D	64*T1		completed: late repetitions of the final response get the ACK again
  *	M	64*T1		accepted: more 2xx may come
- *	(cancel) 64*T1		a cancelled INVITE that got no final response is over
+ *	(cancel) 64*T1		a cancelled INVITE that got no final response is over; one that rings for nobody, too
  *	client, other methods
  *	E	T1, doubling up to T2; T2 behind a provisional response: repeats the request
  *	F	64*T1		timeout
@@ -134,7 +134,10 @@ void sip_on_request_sent(struct sip_client_tx *c) /* A and B, or E and F */
 void sip_on_provisional_received(struct sip_client_tx *c)
 {
 	struct sip_txs *t = c->txs;
-	if (c->method == SIP_INVITE) {
+	if (c->method == SIP_INVITE && !c->owner) {
+		c->clock.repeat_at = TIMERS_NEVER; /* B stays: nobody else would end it */
+		arm(t, &c->clock);
+	} else if (c->method == SIP_INVITE) {
 		if (!c->cancelled)
 			wind(t, &c->clock, 0, 0, TIMERS_NEVER);
 	} else if (!c->reliable) { /* E goes on at T2, F goes on as it was */
@@ -151,6 +154,11 @@ void sip_on_final_received(struct sip_client_tx *c) /* D or K */
 }
 
 void sip_on_success_received(struct sip_client_tx *c) /* M */
+{
+	wind(c->txs, &c->clock, 0, 0, t1_64(c->txs));
+}
+
+void sip_on_abandoned(struct sip_client_tx *c)
 {
 	wind(c->txs, &c->clock, 0, 0, t1_64(c->txs));
 }

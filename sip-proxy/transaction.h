@@ -131,7 +131,7 @@ int sip_client_new(struct sip_txs *t, const struct sip_client_start *start,
 /* Hands a response to its transaction. False: there is none (RFC 6026: drop it). */
 bool sip_client_input(struct sip_txs *t, const struct sip_msg *m, const struct sip_basics *b);
 /* The owner goes; the transaction stays as long as it must, and says nothing any more. An INVITE that goes on ringing
- * is not given up by this. */
+ * is given 64*T1 to end. */
 void sip_client_abandon(struct sip_client_tx *c);
 /* CANCEL for an INVITE in SIP_TX_PROCEEDING: a transaction of its own over the same hop; the INVITE is given 64*T1 to end
  * (RFC 3261 9.1). lines: Reason. 0; -EALREADY (not ringing); -ENOMEM … */

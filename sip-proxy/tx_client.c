@@ -113,6 +113,8 @@ void sip_client_end(struct sip_client_tx *c)
 void sip_client_abandon(struct sip_client_tx *c)
 {
 	c->owner = NULL;
+	if (c->method == SIP_INVITE && c->state == SIP_TX_PROCEEDING && !c->cancelled)
+		sip_on_abandoned(c);
 }
 
 static void report(struct sip_client_tx *c, int err)

@@ -72,6 +72,7 @@ void sip_on_request_sent(struct sip_client_tx *c);
 void sip_on_provisional_received(struct sip_client_tx *c);
 void sip_on_final_received(struct sip_client_tx *c); /* not a 2xx to INVITE */
 void sip_on_success_received(struct sip_client_tx *c);
+void sip_on_abandoned(struct sip_client_tx *c);	  /* an INVITE that rings for nobody */
 void sip_on_cancel_sent(struct sip_client_tx *c); /* of the INVITE */
 
 /* ---- tx_server.c, tx_client.c: what the timers do ---- */

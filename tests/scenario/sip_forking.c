@@ -3,6 +3,7 @@
  * Several places for one request (RFC 3261 16.5 to 16.10): in parallel, in sequence by q, by flows of one device; which
  * response goes back; CANCEL; timer C; addresses that fail; and what has to be looked up, while nobody overtakes.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "tests/scenario/sip_world.h"
@@ -527,6 +528,26 @@ static void a_cancel_need_not_wait_for_the_lookup(void **state)
 	world_stop(&w);
 }
 
+static void a_cancel_waits_with_its_invite(void **state)
+{
+	static struct world w;
+	(void)state;
+	begin_by_name(&w);
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE" });
+	say_req(&w, ALICE, &(struct req){ .cseq = 2, .branch = "z9hG4bK-2" });
+	say_req(&w, ALICE, &(struct req){ .method = "CANCEL", .cseq = 2, .branch = "z9hG4bK-2" });
+	expect_nothing(&w);
+	answer_lookup(&w, 0, true);
+	s1 = expect_request(&w, "MESSAGE", B1);
+	answer_lookup(&w, 1, true); /* the INVITE goes, then the CANCEL's turn has come */
+	s2 = expect_request(&w, "INVITE", B1);
+	expect_and_free(&w, 200, ALICE);
+	expect_nothing(&w);
+	reply(&w, B1, &s2, 180, "b", NULL);
+	drop_request(&w, "CANCEL", B1);
+	end(&w);
+}
+
 static void a_hook_may_wait_and_later_messages_wait_behind_it(void **state)
 {
 	static struct world w;
@@ -580,6 +601,55 @@ static void a_proxy_may_be_freed_in_the_middle_of_everything(void **state)
 	world_stop(&w);
 }
 
+static void a_chain_that_is_replaced_does_not_go_on_with_what_waits(void **state)
+{
+	static const struct sip_hook out_of_order[] = { { .stage = SIP_STAGE_ROUTING },
+							{ .stage = SIP_STAGE_IDENTITY } };
+	static const struct sip_hook *const bad[] = { &out_of_order[0], &out_of_order[1] };
+	static struct world w;
+	(void)state;
+	begin(&w, 1000, 500);
+	w.wait_in_hook = true;
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE" });
+	assert_int_equal(sip_proxy_set_hooks(w.px, bad, 2), -EINVAL);
+	assert_int_equal(sip_proxy_set_hooks(w.px, NULL, 0), 0);
+	sip_passage_resume(w.kept, w.now);
+	expect_and_free(&w, 503, ALICE);
+	expect_nothing(&w);
+	world_stop(&w);
+}
+
+static void an_invite_that_rings_for_nobody_ends(void **state)
+{
+	static struct world w;
+	(void)state;
+	world_init(&w);
+	w.o.limits.kept = 1;
+	world_place(&w, "sip:bob@192.0.2.21", NULL, 1000);
+	world_place(&w, "sip:bob@192.0.2.22", NULL, 1000);
+	world_start(&w);
+	say_req(&w, ALICE, &(struct req){ 0 });
+	s1 = expect_request(&w, "INVITE", B1);
+	s2 = expect_request(&w, "INVITE", B2);
+	reply(&w, B1, &s1, 200, "b1", NULL);
+	expect_and_free(&w, 200, ALICE);
+	for (unsigned i = 0; i < 2; i++) { /* others push the accepted transaction out */
+		say_req(&w, ALICE,
+			&(struct req){ .method = "MESSAGE", .branch = i ? "z9hG4bK-m1" : "z9hG4bK-m0" });
+		s3 = expect_request(&w, "MESSAGE", B1);
+		drop_request(&w, "MESSAGE", B2);
+		reply(&w, B1, &s3, 200, "b", NULL);
+		expect_and_free(&w, 200, ALICE);
+		sent_free(&s3);
+	}
+	assert_int_equal(sip_txs_counts(sip_proxy_txs(w.px))->evicted, 2);
+	reply(&w, B2, &s2, 180, "b2", NULL);
+	world_wait(&w, 70000);
+	world_forget(&w);
+	assert_int_equal(sip_txs_charges(sip_proxy_txs(w.px))->bytes, 0);
+	end(&w);
+}
+
 static void too_many_that_wait_are_dropped_not_kept(void **state)
 {
 	static struct world w;
@@ -619,9 +689,12 @@ int main(void)
 		cmocka_unit_test(what_one_sender_sends_in_a_call_keeps_its_order_while_a_name_is_looked_up),
 		cmocka_unit_test(a_waiting_message_is_followed_by_responses_of_the_same_sender_in_order),
 		cmocka_unit_test(a_cancel_need_not_wait_for_the_lookup),
+		cmocka_unit_test(a_cancel_waits_with_its_invite),
 		cmocka_unit_test(a_hook_may_wait_and_later_messages_wait_behind_it),
 		cmocka_unit_test(a_request_cancelled_while_a_hook_waits_is_487),
 		cmocka_unit_test(a_proxy_may_be_freed_in_the_middle_of_everything),
+		cmocka_unit_test(a_chain_that_is_replaced_does_not_go_on_with_what_waits),
+		cmocka_unit_test(an_invite_that_rings_for_nobody_ends),
 		cmocka_unit_test(too_many_that_wait_are_dropped_not_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

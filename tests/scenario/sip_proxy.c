@@ -528,6 +528,71 @@ static void a_maddr_that_names_us_is_taken_off(void **state)
 	world_stop(&w);
 }
 
+static void a_response_without_the_senders_via_goes_nowhere(void **state)
+{
+	static struct world w;
+	char text[2048], *cut;
+	(void)state;
+	begin(&w);
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE" });
+	struct sent s = expect_request(&w, "MESSAGE", BOB);
+	snprintf(text, sizeof text, "SIP/2.0 200 OK%s", strstr(s.bytes, "\r\nVia"));
+	cut = strstr(text, "Via: SIP/2.0/UDP 192.0.2.1:5060");
+	memcpy(cut, "Xyz", 3);
+	say(&w, BOB, text);
+	expect_nothing(&w);
+	assert_int_equal(sip_proxy_counts(w.px)->stray_responses, 1);
+	sent_free(&s);
+	world_stop(&w);
+}
+
+/* RFC 3327 and 5626: a registration passes through us; later requests come by the Path that we put in. */
+static void a_registration_gets_a_path_that_leads_back_to_its_flow(void **state)
+{
+	static struct world w;
+	char route[1024];
+	(void)state;
+	begin(&w);
+	w.add_path = true;
+	w.places[0].uri.p = NULL;
+	w.places[0].next = TEXT("sip:192.0.2.20");
+	say_req(&w, "tcp:203.0.113.5:40000",
+		&(struct req){ .method = "REGISTER",
+			       .uri = "sip:bob@home.test",
+			       .proto = "TCP",
+			       .via_host = "192.168.1.2" });
+	struct sent s = expect_request(&w, "REGISTER", BOB), r;
+	assert_int_equal(sent_count(&s, "Path:"), 1);
+	snprintf(route, sizeof route, "Route: %s\r\n", sent_value(&s, SIP_H_PATH, 0));
+	sent_free(&s);
+	w.add_path = false;
+	w.n_places = 0;
+	say_req(&w, BOB,
+		&(struct req){ .uri = "sip:alice@192.168.1.2",
+			       .via_host = "192.0.2.20",
+			       .more = route,
+			       .branch = "z9hG4bK-2" });
+	r = expect_request(&w, "INVITE", "tcp:203.0.113.5:40000");
+	assert_true(r.to.only_flow);
+	assert_int_equal(sent_count(&r, "\r\nRoute:"), 0);
+	sent_free(&r);
+	w.dead_conn = 40000;
+	say_req(&w, BOB,
+		&(struct req){ .uri = "sip:alice@192.168.1.2",
+			       .via_host = "192.0.2.20",
+			       .more = route,
+			       .branch = "z9hG4bK-3" });
+	expect_and_free(&w, 430, BOB);
+	route[20] = route[20] == 'A' ? 'B' : 'A'; /* a forged one */
+	say_req(&w, BOB,
+		&(struct req){ .uri = "sip:alice@192.168.1.2",
+			       .via_host = "192.0.2.20",
+			       .more = route,
+			       .branch = "z9hG4bK-4" });
+	expect_and_free(&w, 403, BOB);
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -550,6 +615,8 @@ int main(void)
 		cmocka_unit_test(a_malformed_request_is_answered_400_and_goes_no_further),
 		cmocka_unit_test(a_drained_proxy_takes_nothing_new_and_ends_what_it_has),
 		cmocka_unit_test(subscriptions_and_their_notifications_record_routes),
+		cmocka_unit_test(a_response_without_the_senders_via_goes_nowhere),
+		cmocka_unit_test(a_registration_gets_a_path_that_leads_back_to_its_flow),
 		cmocka_unit_test(a_maddr_that_names_us_is_taken_off),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

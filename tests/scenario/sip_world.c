@@ -197,6 +197,8 @@ static enum sip_step hygiene(struct sip_passage *p, void *arg)
 static enum sip_step route(struct sip_passage *p, void *arg)
 {
 	struct world *w = arg;
+	if (w->add_path)
+		sip_add_path(p);
 	if (w->record)
 		sip_record_route(p, true);
 	if (w->wait_in_hook && !w->kept && !p->scratch[SIP_STAGE_ROUTING]) {

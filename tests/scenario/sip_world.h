@@ -37,6 +37,7 @@ struct world {
 	bool answer_401, wait_in_hook;
 	struct sip_passage *kept;
 	const char *strip; /* name of the header that the hook takes out, or NULL */
+	bool add_path;
 	bool drop_401;	   /* of responses */
 	struct {
 		const char *name;

@@ -127,6 +127,9 @@ static const struct cfg_row timers_rows[] = {
 	  .help = "How long a call may ring before it is cancelled (timer C)." },
 	{ .name = "failover", .type = &cfg_duration, IN(timers, failover_ms), .min = 100, .max = 32000, .def = "800ms",
 	  .help = "A place of a name with several that is silent for so long is no longer waited for alone: the next one is tried." },
+	{ .name = "probe", .type = &cfg_duration, IN(timers, probe_ms), .flags = CFG_RELOAD, .max = 3600000, .def = "30s",
+	  .help = "How often the gateways of sip.routes are asked whether they are there (OPTIONS), all places of each; 0: never. One that "
+		  "does not answer is tried behind the others, and its return is seen by this." },
 	{ .name = "keepalive", .type = &cfg_duration, IN(timers, keepalive_ms), .flags = CFG_RELOAD, .max = 3600000, .def = "95s",
 	  .help = "Our CRLF keep-alives on connections that we made (RFC 5626); 0: none." },
 };

@@ -244,8 +244,20 @@ static void edge_lookup_cancel(void *edge, struct sip_lookup *l)
 static void edge_report(void *edge, const struct sip_target *to, int err)
 {
 	struct sip_edge *e = edge;
+	const char *proto = sip_proto_rows[to->hop.proto].name;
+	uint64_t suppressed;
 
-	sip_resolver_report(e->resolver, to, err, loop_now(e->loop));
+	if (!sip_resolver_report(e->resolver, to, err, loop_now(e->loop)) ||
+	    !sip_edge_may_log(e, SIP_LINE_PLACE, &suppressed))
+		return;
+	if (err)
+		log_emit(&MSG_SIP_PLACE_FAILS, LF_ADDR("address", &to->hop.remote),
+			 LF_STR("transport", proto), LF_TEXT("name", to->name),
+			 LF_ERRNO("error", err), LF_U64("suppressed", suppressed));
+	else
+		log_emit(&MSG_SIP_PLACE_WELL, LF_ADDR("address", &to->hop.remote),
+			 LF_STR("transport", proto), LF_TEXT("name", to->name),
+			 LF_U64("suppressed", suppressed));
 }
 
 const struct sip_edge_ops sip_edge_ops = {

@@ -60,7 +60,7 @@ enum sip_edge_line {
 	SIP_LINE_DROP,
 	SIP_LINE_CONN,
 	SIP_LINE_ACCEPT,
-	SIP_LINE_SEND,
+	SIP_LINE_PLACE,
 	SIP_EDGE_LINES
 };
 struct sip_gate {

@@ -91,27 +91,29 @@ static struct place *add(struct sip_health *h, const struct sip_hop *at)
 	return p;
 }
 
-void sip_health_report(struct sip_health *h, const struct sip_hop *at, int err, uint64_t now)
+bool sip_health_report(struct sip_health *h, const struct sip_hop *at, int err, uint64_t now)
 {
 	struct place *p = find(h, at);
+	bool was_well = !p;
 
 	if (!err) {
 		if (p)
 			drop(h, p);
-		return;
+		return !was_well;
 	}
 	if (!p)
 		p = add(h, at);
 	if (!p)
-		return;
+		return false;
 	p->error = err;
 	if (p->until > now)
-		return; /* many who fail at once are one failure */
+		return false; /* many who fail at once are one failure */
 	p->failures++;
 	p->until = now + MIN((uint64_t)SIP_HEALTH_FIRST_MS << MIN(p->failures - 1, 5u),
 			     (uint64_t)SIP_HEALTH_LONGEST_MS);
 	list_unlink(&p->in_order);
 	list_append(&h->in_order, &p->in_order);
+	return was_well;
 }
 
 uint64_t sip_health_until(const struct sip_health *h, const struct sip_hop *at, uint64_t now)

@@ -12,8 +12,9 @@
 struct sip_health;
 struct sip_health *sip_health_new(void); /* NULL: no memory */
 struct sip_health *sip_health_free(struct sip_health *h);
-/* err 0: it answered, whatever the answer was. Without memory a failure is not remembered. */
-void sip_health_report(struct sip_health *h, const struct sip_hop *at, int err, uint64_t now);
+/* err 0: it answered, whatever the answer was. Without memory a failure is not remembered. True: it was well before and
+ * fails now, or the other way round. */
+bool sip_health_report(struct sip_health *h, const struct sip_hop *at, int err, uint64_t now);
 /* Those that failed lately go behind the others; else the order stays. */
 void sip_health_sort(const struct sip_health *h, struct sip_target *t, unsigned n, uint64_t now);
 /* Time until which the place is put behind the others; 0: it is not. */

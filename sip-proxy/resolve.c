@@ -472,9 +472,9 @@ struct sip_resolver *sip_resolver_free(struct sip_resolver *r)
 	return NULL;
 }
 
-void sip_resolver_report(struct sip_resolver *r, const struct sip_target *to, int err, uint64_t now)
+bool sip_resolver_report(struct sip_resolver *r, const struct sip_target *to, int err, uint64_t now)
 {
-	sip_health_report(r->health, &to->hop, err, now);
+	return sip_health_report(r->health, &to->hop, err, now);
 }
 
 json_t *sip_resolver_health_json(const struct sip_resolver *r, uint64_t now)

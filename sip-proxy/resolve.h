@@ -37,7 +37,8 @@ struct sip_resolver *sip_resolver_free(struct sip_resolver *r);
 /* done() comes once from the loop, unless cancelled. 0, -ENOMEM, -EBUSY (too many). */
 int sip_resolver_lookup(struct sip_resolver *r, const struct sip_next *next, struct sip_lookup *l);
 void sip_resolver_cancel(struct sip_lookup *l);
-void sip_resolver_report(struct sip_resolver *r, const struct sip_target *to, int err, uint64_t now);
+/* True: it was well and fails now, or the other way round. */
+bool sip_resolver_report(struct sip_resolver *r, const struct sip_target *to, int err, uint64_t now);
 /* What is remembered as failing: {transport, address, failures, retry_ms, why}. */
 json_t *sip_resolver_health_json(const struct sip_resolver *r, uint64_t now);
 

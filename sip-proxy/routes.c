@@ -97,6 +97,25 @@ bool sip_routes_is_domain(const struct sip_routes *r, struct text host)
 	return false;
 }
 
+bool sip_routes_nth(const struct sip_routes *r, size_t i, struct sip_route_way *ret_way)
+{
+	for (size_t k = 0; k < r->n; k++) {
+		const struct route *v = &r->v[k];
+		if (!v->active || i-- > 0)
+			continue;
+		*ret_way = (struct sip_route_way){
+			.next = { .host = text_of(v->host),
+				  .port = v->port,
+				  .has_proto = true,
+				  .proto = v->proto },
+			.mutual = v->mutual,
+			.iface = v->iface,
+		};
+		return true;
+	}
+	return false;
+}
+
 json_t *sip_routes_domains_json(const struct sip_routes *r)
 {
 	json_t *names = json_array();

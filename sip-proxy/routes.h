@@ -19,6 +19,14 @@ bool sip_routes_is_domain(const struct sip_routes *r, struct text host);
 json_t *sip_routes_domains_json(const struct sip_routes *r);
 json_t *sip_routes_json(const struct sip_routes *r); /* {domain, host, port, transport, active} */
 
+struct sip_route_way { /* of an active route; the host lives as long as the routes */
+	struct sip_next next;
+	bool mutual;
+	uint32_t iface;
+};
+bool sip_routes_nth(const struct sip_routes *r, size_t i,
+		    struct sip_route_way *ret_way); /* false: behind the last */
+
 struct sip_routing { /* of the hooks: their arg */
 	struct sip_routes *routes;
 	struct sip_edge *edge;

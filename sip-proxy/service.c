@@ -119,6 +119,8 @@ static int sip_start(struct service *s, char *err, size_t err_n)
 		r = start_core(ss);
 	if (r == 0)
 		r = sip_traces_new(ss, &ss->traces);
+	if (r == 0)
+		r = sip_probes_new(ss, config_of(s->cfg)->timers.probe_ms, &ss->probes);
 	if (r < 0) {
 		(void)snprintf(err, err_n, "cannot start the proxy: %s", strerror(-r));
 		return r;
@@ -163,6 +165,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	sip_routes_bind(routes, ss->edge);
 	sip_routes_free(ss->routing.routes);
 	ss->routing.routes = steal_ptr(&routes);
+	sip_probes_set(ss->probes, fresh->timers.probe_ms);
 	s->drain_limit_ms = fresh->drain_ms;
 	return 0;
 }
@@ -174,6 +177,7 @@ static bool sip_drain(struct service *s)
 	struct sip_service *ss = s->state;
 
 	sip_proxy_drain(ss->proxy, true);
+	ss->probes = sip_probes_free(ss->probes);
 	sip_edge_drain(ss->edge);
 	return sip_proxy_idle(ss->proxy);
 }
@@ -185,6 +189,7 @@ static void sip_stop(struct service *s)
 	if (!ss)
 		return;
 	ss->traces = sip_traces_free(ss->traces);
+	ss->probes = sip_probes_free(ss->probes);
 	if (ss->edge)
 		sip_edge_set_core(ss->edge, NULL, NULL);
 	ss->proxy = sip_proxy_free(ss->proxy);

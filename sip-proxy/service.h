@@ -9,6 +9,7 @@
  *   service_secret.c  the key of the tokens, kept over a restart
  *   service_counts.c  what the core counts, as metrics
  *   verbs.c           status, transactions, flows, registrations
+ *   probes.c          OPTIONS to the gateways of the routes
  *   trace.c           sip.trace: the messages of a call or an address as they pass
  */
 #pragma once
@@ -21,6 +22,7 @@
 enum { SIP_HOOKS_MAX = 16 };
 
 struct sip_traces;
+struct sip_probes;
 
 struct sip_service {
 	struct service *svc;
@@ -32,6 +34,7 @@ struct sip_service {
 	const struct sip_hook *chain[SIP_HOOKS_MAX];
 	unsigned n_hooks;
 	struct sip_traces *traces;
+	struct sip_probes *probes;
 };
 extern const struct service_ops sip_service_ops;
 
@@ -52,6 +55,11 @@ void sip_service_count(struct sip_service *ss);	       /* before metrics are rea
 
 /* verbs.c */
 void sip_add_verbs(struct sip_service *ss);
+
+/* probes.c: asks the gateways of the routes whether they are there */
+int sip_probes_new(struct sip_service *ss, uint64_t every_ms, struct sip_probes **ret_p);
+struct sip_probes *sip_probes_free(struct sip_probes *p);     /* before the core */
+void sip_probes_set(struct sip_probes *p, uint64_t every_ms); /* 0: not at all; NULL is fine */
 
 /* trace.c */
 int sip_traces_new(struct sip_service *ss, struct sip_traces **ret_t);

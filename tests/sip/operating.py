@@ -149,6 +149,25 @@ def _(w):
     w.ask("sip", "metrics", "refusals").exits(0).says("stile_sip_refusals_total").never_says("stile_sip_drops")
 
 
+@case("gateways are asked whether they are there: one that is not is known, and so is its return")
+def _(w):
+    w.config(timers="{ probe: 1s }")
+    w.start()
+    w.logged("sip.place.fails", f"127.0.0.1:{w.other()}", "udp")
+    w.ask("sip", "health").exits(0).says(f"127.0.0.1:{w.other()}", "Connection refused")
+    with Ua("udp", None, ("127.0.0.1", w.other())) as bob:
+        m = bob.expect("OPTIONS")
+        bob.reply(m, 405, "Method Not Allowed")
+        w.logged("sip.place.well", f"127.0.0.1:{w.other()}")
+        w.ask("sip", "health").exits(0).says("no next hop")
+        w.config(timers="{ probe: 0s }")
+        w.reload()
+        while bob.next(0.5):
+            pass
+        if bob.next(2):
+            raise Failed("    asked although it is switched off")
+
+
 def packets(data):
     """(source port, destination port, payload) of each packet of a pcap file."""
     magic, _, _, _, _, link = struct.unpack("=IIIIII", data[:24])

@@ -272,6 +272,7 @@ class SipWorld(World):
             "listen": f'["udp:127.0.0.1:{p}", "tcp:127.0.0.1:{p}"'
                       + (f', "tls:127.0.0.1:{p + 1}", "mtls:127.0.0.1:{p + 2}"]' if tls else "]"),
             "lan": f'{{ listen: ["udp:127.0.0.1:{p + 3}", "tcp:127.0.0.1:{p + 3}"] }}',
+            "timers": "{ probe: 0s }",
             "routes": "[ { domain: out.test, host: 127.0.0.1, port: {o0}, transport: udp } ]",
         }
         if tls:

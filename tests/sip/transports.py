@@ -212,6 +212,65 @@ def alice_call(ua):
     return f"{Ua.seq}.{os.getpid()}@test"
 
 
+@case("a partner that proved its name may ask for its connection to be used again (alias), a nameless one may not")
+def _(w):
+    w.config(tls=True, routes="[ { domain: partner.test, host: 127.0.0.1, port: {o4}, transport: mtls } ]")
+    w.certificate("partner", "DNS:partner.test,IP:127.0.0.1")
+    w.start()
+    via = "SIP/2.0/TLS 127.0.0.1:%d;branch=z9hG4bKal%d;alias"
+    with Ua("tls", ("127.0.0.1", w.tls), context=w.context(), name="uc.test") as nameless, w.udp() as alice:
+        nameless.raw(nameless.request("OPTIONS", "sip:uc.test", Via=via % (w.other(4), 1)))
+        nameless.expect(status=200)
+        if alice.ask("MESSAGE", "sip:bob@partner.test").status < 500:
+            raise Failed("    it was used")
+        with Ua("tls", ("127.0.0.1", w.mtls), context=w.context(name="partner"), name="uc.test") as partner:
+            partner.raw(partner.request("OPTIONS", "sip:uc.test", Via=via % (w.other(4), 2)))
+            partner.expect(status=200)
+            alice.raw(alice.request("MESSAGE", "sip:bob@partner.test", body="hello"))
+            m = partner.expect("MESSAGE")
+            partner.reply(m, 200)
+            alice.expect(status=200)
+
+
+@case("a handshake that stalls is ended, and hinders nobody")
+def _(w):
+    w.config(tls=True, limits="{ handshake: 500ms }")
+    w.start()
+    stalled = [Ua("tcp", ("127.0.0.1", port)) for port in (w.tls, w.mtls) for _i in range(20)]
+    try:
+        for a in stalled[::2]:
+            a.raw(b"\x16\x03\x01\x02\x00\x01")  # a ClientHello begins
+        with Ua("tls", ("127.0.0.1", w.tls), context=w.context(), name="uc.test") as good:
+            if good.ask("OPTIONS", "sip:uc.test").status != 200:
+                raise Failed("    not served")
+        for a in stalled:
+            if a.next() or not a.ended:
+                raise Failed("    not ended")
+    finally:
+        for a in stalled:
+            a.close()
+    wait_for("they are gone", lambda: not w.flows())
+
+
+@case("without descriptors connections are refused, datagrams go on, and all is well again when there are some")
+def _(w):
+    w.config()
+    w.start(prefix=("prlimit", "--nofile=48"))
+    held = [w.tcp(lan=False) for _i in range(60)]
+    try:
+        with w.udp(lan=False) as a:
+            if a.ask("OPTIONS", "sip:uc.test").status != 200:
+                raise Failed("    UDP is not served")
+        w.logged("sip.accept.failed", "Too many open files")
+        wait_for("some are refused", lambda: any((not h.next(0.05)) and h.ended for h in held[-10:]))
+    finally:
+        for a in held:
+            a.close()
+    with w.tcp(lan=False) as again:
+        if again.ask("OPTIONS", "sip:uc.test").status != 200:
+            raise Failed("    no connection any more")
+
+
 @case("who is not there is answered for at once, over UDP, TCP and TLS")
 def _(w):
     routes = ("[ { domain: udp.test, host: 127.0.0.1, port: {o5}, transport: udp }, "

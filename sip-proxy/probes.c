@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Are the gateways of the static routes there? Every so often each of their names is looked up and each of its places is
+ * asked with an OPTIONS, as a client transaction like any other. Any final answer means that it is; silence
+ * or a broken connection that it is not, and then it is tried behind the others until it answers again. Nothing waits for
+ * a probe, and no place is taken away by one.
+ *
+ * A probe belongs to a round; a new round leaves those that are under way alone. All end with the service.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/bytes.h"
+#include "sip-proxy/service.h"
+
+enum { PROBES_MAX = 512, HOST_MAX = 256 };
+
+struct question { /* a look-up */
+	struct list node;
+	struct sip_probes *all;
+	struct sip_lookup lookup;
+	struct sip_route_way way;
+	char host[HOST_MAX];
+};
+
+struct probe {
+	struct list node;
+	struct sip_probes *all;
+	struct sip_client_tx *tx;
+	struct sip_target target;
+	bool told;
+	char host[HOST_MAX];
+};
+
+struct sip_probes {
+	struct sip_service *ss;
+	struct timer due;
+	uint64_t every_ms;
+	struct list questions, probes;
+	unsigned n;
+};
+
+/* ---- a probe ---- */
+
+static void probe_free(struct probe *p)
+{
+	list_unlink(&p->node);
+	p->all->n--;
+	free(p);
+}
+
+static void tell(struct probe *p, int err)
+{
+	if (!p->told)
+		sip_edge_ops.report(p->all->ss->edge, &p->target, err);
+	p->told = true;
+}
+
+static void on_response(struct sip_client_tx *c, void *owner, const struct sip_msg *m,
+			const struct sip_basics *b)
+{
+	(void)c;
+	(void)b;
+	if (m->status >= 200)
+		tell(owner, 0);
+}
+
+static void on_failed(struct sip_client_tx *c, void *owner, enum sip_client_failure f, const char *why)
+{
+	(void)c;
+	(void)why;
+	tell(owner, f == SIP_CLIENT_TIMEOUT ? ETIMEDOUT : ECONNREFUSED);
+	probe_free(owner);
+}
+
+static void on_ended(struct sip_client_tx *c, void *owner)
+{
+	(void)c;
+	probe_free(owner);
+}
+
+static const struct sip_client_user user = { .response = on_response,
+					     .failed = on_failed,
+					     .ended = on_ended };
+
+static ssize_t write_options(const struct probe *p, const char *branch, char *buf, size_t cap)
+{
+	const struct sip_interface *f = sip_edge_ops.interface_for(p->all->ss->edge, &p->target);
+	char uri[HOST_MAX + 16], via[SIP_SENT_BY_MAX + 96], from[SIP_SENT_BY_MAX + 64],
+		to[HOST_MAX + 16], id[33];
+	bool v6 = strchr(p->host, ':') != NULL;
+	uint8_t random[16];
+
+	if (!f || bytes_random(random, sizeof(random)) < 0)
+		return -ENETUNREACH;
+	hex_encode(random, sizeof(random), id);
+	(void)snprintf(uri, sizeof(uri), "sip:%s%s%s", v6 ? "[" : "", p->host, v6 ? "]" : "");
+	(void)snprintf(via, sizeof(via), "SIP/2.0/%s %s;branch=%s;rport",
+		       sip_proto_rows[f->proto].via.p, f->sent_by, branch);
+	(void)snprintf(from, sizeof(from), "<sip:%s>;tag=%.8s", f->sent_by, id);
+	(void)snprintf(to, sizeof(to), "<%s>", uri);
+	return sip_request_write(buf, cap,
+				 &(struct sip_request_parts){ .method = TEXT("OPTIONS"),
+							      .uri = text_of(uri),
+							      .via = text_of(via),
+							      .from = text_of(from),
+							      .to = text_of(to),
+							      .call_id = text_of(id),
+							      .cseq = 1,
+							      .max_forwards = 70 });
+}
+
+static void ask(struct sip_probes *all, const struct question *q, const struct sip_target *target)
+{
+	struct sip_txs *txs = sip_proxy_txs(all->ss->proxy);
+	struct probe *p = all->n < PROBES_MAX ? calloc(1, sizeof(*p)) : NULL;
+	char branch[SIP_BRANCH_MAX], buf[2048];
+	struct sip_client_start start;
+	ssize_t n;
+
+	if (!p)
+		return;
+	p->all = all;
+	p->target = *target;
+	memcpy(p->host, q->host, sizeof(p->host));
+	p->target.name = text_of(p->host);
+	p->target.mutual = q->way.mutual;
+	p->target.hop.iface = q->way.iface;
+	list_append(&all->probes, &p->node);
+	all->n++;
+	sip_branch_make(txs, 0, branch);
+	n = write_options(p, branch, buf, sizeof(buf));
+	if (n < 0) {
+		probe_free(p);
+		return;
+	}
+	start = (struct sip_client_start){ .request = { buf, (size_t)n },
+					   .method = SIP_OPTIONS,
+					   .method_name = TEXT("OPTIONS"),
+					   .branch = branch,
+					   .to = &p->target,
+					   .user = &user,
+					   .owner = p };
+	if (sip_client_new(txs, &start, &p->tx) < 0) {
+		tell(p, ECONNREFUSED);
+		probe_free(p);
+	}
+}
+
+/* ---- rounds ---- */
+
+static void question_free(struct question *q)
+{
+	list_unlink(&q->node);
+	free(q);
+}
+
+static void on_places(struct sip_lookup *l, int status, const char *why, const struct sip_target *t,
+		      unsigned n)
+{
+	struct question *q = container_of(l, struct question, lookup);
+
+	(void)status;
+	(void)why; /* whoever wants to call there is told */
+	for (unsigned i = 0; i < n; i++)
+		ask(q->all, q, &t[i]);
+	question_free(q);
+}
+
+static void look_up(struct sip_probes *all, const struct sip_route_way *way)
+{
+	struct question *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		return;
+	q->all = all;
+	q->way = *way;
+	(void)snprintf(q->host, sizeof(q->host), "%.*s", TEXT_FMT(way->next.host));
+	q->way.next.host = text_of(q->host);
+	q->lookup.done = on_places;
+	list_append(&all->questions, &q->node);
+	if (sip_edge_ops.lookup(all->ss->edge, &q->way.next, &q->lookup) < 0)
+		question_free(q);
+}
+
+static void on_due(struct timer *t, uint64_t now)
+{
+	struct sip_probes *all = container_of(t, struct sip_probes, due);
+	struct sip_route_way way;
+
+	(void)now;
+	for (size_t i = 0; sip_routes_nth(all->ss->routing.routes, i, &way); i++)
+		look_up(all, &way);
+	loop_timer_set(all->ss->svc->loop, &all->due, all->every_ms);
+}
+
+void sip_probes_set(struct sip_probes *p, uint64_t every_ms)
+{
+	if (!p || p->every_ms == every_ms)
+		return;
+	p->every_ms = every_ms;
+	if (every_ms)
+		loop_timer_set(p->ss->svc->loop, &p->due, every_ms);
+	else
+		timer_stop(&p->due);
+}
+
+int sip_probes_new(struct sip_service *ss, uint64_t every_ms, struct sip_probes **ret_p)
+{
+	struct sip_probes *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	p->ss = ss;
+	p->due.fire = on_due;
+	list_init(&p->questions);
+	list_init(&p->probes);
+	sip_probes_set(p, every_ms);
+	*ret_p = p;
+	return 0;
+}
+
+struct sip_probes *sip_probes_free(struct sip_probes *p)
+{
+	if (!p)
+		return NULL;
+	timer_stop(&p->due);
+	list_for_each_safe (it, &p->questions) {
+		struct question *q = list_entry(it, struct question, node);
+		sip_edge_ops.lookup_cancel(p->ss->edge, &q->lookup);
+		question_free(q);
+	}
+	list_for_each_safe (it, &p->probes) {
+		struct probe *x = list_entry(it, struct probe, node);
+		sip_client_abandon(x->tx);
+		probe_free(x);
+	}
+	free(p);
+	return NULL;
+}

@@ -45,7 +45,7 @@ static void world_init(struct world *w, uint32_t seed, uint32_t window)
 	*w = (struct world){ .random = seed, .wire_cap = 8 << 20 };
 	w->wire = malloc(w->wire_cap);
 	assert_non_null(w->wire);
-	replay_tx_init(&w->tx, &w->pool);
+	replay_tx_init(&w->tx, &w->pool, window);
 	replay_rx_init(&w->rx, window);
 	w->held.pool = &w->pool;
 }
@@ -372,6 +372,19 @@ static void the_end_is_said_behind_the_last_byte_and_again_after_a_cut(void **st
 	world_deinit(&w);
 }
 
+static void no_more_is_kept_than_we_want_whatever_is_granted(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, 1, 1 << 20);
+	assert_int_equal(replay_tx_ack(&w.tx, &(struct wire_ack){ 0, UINT64_MAX / 2 }), 0);
+	while (produce(&w, 100000))
+		;
+	assert_int_equal(w.produced, 1 << 20);
+	world_deinit(&w);
+}
+
 static void numbers_that_cannot_be_are_refused(void **state)
 {
 	struct world w;
@@ -409,6 +422,7 @@ int main(void)
 		cmocka_unit_test(an_idle_stream_holds_no_memory),
 		cmocka_unit_test(a_read_that_brings_nothing_gives_its_chunk_back),
 		cmocka_unit_test(the_end_is_said_behind_the_last_byte_and_again_after_a_cut),
+		cmocka_unit_test(no_more_is_kept_than_we_want_whatever_is_granted),
 		cmocka_unit_test(numbers_that_cannot_be_are_refused),
 	};
 

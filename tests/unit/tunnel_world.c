@@ -35,7 +35,7 @@ struct world {
 	_Atomic unsigned port, ups, clean, lost;
 	/* the site */
 	struct workers site;
-	struct agent *agent;
+	struct agent *agent, *copy;
 	struct joint_pool *pool;
 	struct acceptor *line_acceptor;
 	struct addr line_at;
@@ -536,7 +536,7 @@ static void on_open(struct agent *a, struct data_conn *d, const struct wire_open
 
 static const struct agent_ops agent_ops = { .on_open = on_open };
 
-static void agent_begin(struct world *w)
+static void agent_begin(struct world *w, struct agent **ret_a)
 {
 	struct agent_options o = { .name = "site",
 				   .program = "test",
@@ -550,9 +550,9 @@ static void agent_begin(struct world *w)
 				      .target_port = 1 };
 
 	memset(o.instance, ++w->instance, sizeof(o.instance));
-	assert_int_equal(agent_new(w->site.w[0].loop, &o, &w->agent), 0);
-	assert_int_equal(agent_put_job(w->agent, &job), 0);
-	agent_connect(w->agent);
+	assert_int_equal(agent_new(w->site.w[0].loop, &o, ret_a), 0);
+	assert_int_equal(agent_put_job(*ret_a, &job), 0);
+	agent_connect(*ret_a);
 }
 
 static void site_start(struct worker *wk, void *arg)
@@ -565,7 +565,7 @@ static void site_start(struct worker *wk, void *arg)
 	assert_int_equal(stream_listen_socket(&at, &(struct listen_options){ 0 }, &fd), 0);
 	(void)getsockname(fd, &w->line_at.sa, &(socklen_t){ sizeof(w->line_at) });
 	assert_int_equal(acceptor_new(wk->loop, fd, &line_acceptor_ops, w, &w->line_acceptor), 0);
-	agent_begin(w);
+	agent_begin(w, &w->agent);
 }
 
 static void site_stop(struct worker *wk, void *arg)
@@ -574,6 +574,7 @@ static void site_stop(struct worker *wk, void *arg)
 
 	(void)wk;
 	w->agent = agent_free(w->agent);
+	w->copy = agent_free(w->copy);
 	w->line_acceptor = acceptor_free(w->line_acceptor);
 	list_for_each_safe (it, &w->lines) {
 		struct line *l = list_entry(it, struct line, node);
@@ -774,12 +775,39 @@ static void restart(struct worker *wk, void *arg)
 
 	(void)wk;
 	w->agent = agent_free(w->agent);
-	agent_begin(w);
+	agent_begin(w, &w->agent);
 }
 
 void world_agent_restart(struct world *w)
 {
 	workers_call(&w->site, restart, w);
+}
+
+static void copy(struct worker *wk, void *arg)
+{
+	struct world *w = arg;
+
+	(void)wk;
+	agent_begin(w, &w->copy);
+}
+
+void world_agent_copy(struct world *w)
+{
+	workers_call(&w->site, copy, w);
+}
+
+static void ask_copy(struct worker *wk, void *arg)
+{
+	struct world *w = arg;
+
+	(void)wk;
+	agent_info(w->copy, &w->info);
+}
+
+void world_copy_info(struct world *w, struct agent_info *ret_i)
+{
+	workers_call(&w->site, ask_copy, w);
+	*ret_i = w->info;
 }
 
 static void ask_info(struct worker *wk, void *arg)

@@ -35,6 +35,8 @@ void world_silence(struct world *w, bool on); /* nothing passes any more; new co
 void world_freeze(struct world *w); /* those that are there fall silent for good, as when a NAT forgets them */
 unsigned world_lines(struct world *w);	   /* connections of the line */
 void world_agent_restart(struct world *w); /* another process with the same key: another instance */
+void world_agent_copy(struct world *w); /* a second process with the same key, beside the first */
+void world_copy_info(struct world *w, struct agent_info *ret_i);
 void world_agent_info(struct world *w, struct agent_info *ret_i);
 unsigned world_ups(struct world *w); /* times the server said WELCOME */
 unsigned world_ended(struct world *w, bool lost); /* data connections that ended at the server, cleanly or lost */

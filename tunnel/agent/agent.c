@@ -12,7 +12,7 @@
 #include <time.h>
 #include "tunnel/agent/agent_priv.h"
 
-enum { PULSE_MS = 500, HELLO_MS = 15 * 1000, HOPELESS_MS = 60 * 1000 };
+enum { PULSE_MS = 500, WINDOW_MAX = 64 << 20, HELLO_MS = 15 * 1000, HOPELESS_MS = 60 * 1000 };
 
 const char *const agent_state_names[AGENT_STATES] = {
 	[AGENT_OFF] = "disconnected",	  [AGENT_CONNECTING] = "connecting",
@@ -96,8 +96,9 @@ static void on_closed(struct frame_conn *c, int err, const char *why, void *arg)
 	struct agent *a = arg;
 	char text[sizeof(a->why)];
 
-	(void)err;
 	a->control = frame_conn_free(c);
+	if (err == ETIMEDOUT)
+		data_host_probe(&a->data); /* the carriers may be as dead */
 	agent_plain_close(a);
 	(void)snprintf(text, sizeof(text), "%s", a->refused.reason ? a->why : why);
 	try_again(a, text, a->refused.reason ? patience_with(&a->refused) : 0);
@@ -144,7 +145,7 @@ static void learn(struct agent *a, const struct wire_welcome *m)
 	copy_text(a->server_name, sizeof(a->server_name), m->server_name);
 	copy_text(a->public_name, sizeof(a->public_name), m->public_name);
 	a->observed = m->observed;
-	a->data.window = m->window ? m->window : a->data.window;
+	a->data.window = m->window ? MIN(m->window, (uint32_t)WINDOW_MAX) : a->data.window;
 	a->data.resume_ms = m->resume_ms ? m->resume_ms : a->data.resume_ms;
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include "tunnel/agent/agent_priv.h"
 
-enum { DIALS_MAX = 16, RESUMES_MAX = 64, FILL_MS = 400, DIAL_MS = 15 * 1000 };
+enum { DIALS_MAX = 16, RESUMES_MAX = 48, FILL_MS = 400, DIAL_MS = 15 * 1000 };
 
 struct carrier_dial {
 	struct list node; /* in agent->dials */

@@ -105,13 +105,19 @@ static int on_leftover(const struct wire_got *g)
 static int on_frame(struct frame_conn *fc, const struct wire_got *g, void *arg)
 {
 	struct carrier *c = arg;
+	bool doubted = carrier_doubted(c);
 
 	(void)fc;
 	if (c->keep.asked && c->state == CARRIER_IDLE)
 		nat_life_survived(&c->host->nat, c->keep.silence);
 	keepalive_heard(&c->keep, loop_now(c->host->loop));
-	if (g->type == WIRE_PING || g->type == WIRE_PONG)
-		return on_ping(c, g);
+	if (g->type == WIRE_PING || g->type == WIRE_PONG) {
+		int r = on_ping(c, g);
+
+		if (r == 0 && doubted && c->state == CARRIER_IDLE)
+			c->host->ops->carrier_idle(c); /* it lives, and may be used again */
+		return r;
+	}
 	if (g->type == WIRE_DONE)
 		return on_done(c);
 	if (c->state == CARRIER_EMPTYING)
@@ -246,7 +252,7 @@ void carrier_tick(struct carrier *c, uint64_t now)
 		c->keep.rtt_us = c->host->rtt_us;
 	if (frame_conn_heard(c->conn) > c->keep.heard)
 		keepalive_heard(&c->keep, frame_conn_heard(c->conn)); /* part of a frame is a sign of life, too */
-	if (c->state == CARRIER_IDLE && c->host->server)
+	if (c->state == CARRIER_IDLE && c->host->server && !c->keep.asked)
 		return; /* the agent asks, and knows what its NAT tolerates */
 	switch (keepalive_due(&c->keep, now)) {
 	case KEEPALIVE_PING: ping(c, now); break;

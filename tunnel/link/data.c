@@ -69,6 +69,7 @@ static void let_go(struct data_conn *d, bool reset)
 	data_plain_close(d, reset);
 	chunk_queue_drop(&d->held, d->held.n);
 	replay_tx_deinit(&d->tx);
+	data_flow_forget(d);
 	d->n_pending = 0;
 	d->host->ops->ended(d);
 	loop_timer_set(d->host->loop, &d->deadline, 0);
@@ -295,6 +296,17 @@ static int tcp_frame(struct data_conn *d, const struct wire_got *g)
 	}
 }
 
+/* The agent says with an ACK that OPEN has arrived. */
+static int udp_frame(struct data_conn *d, const struct wire_got *g)
+{
+	if (g->type != WIRE_ACK)
+		return -EPROTO;
+	if (d->host->server)
+		d->hold = false;
+	data_pump_out(d);
+	return 0;
+}
+
 int data_conn_frame(struct data_conn *d, const struct wire_got *g)
 {
 	int r;
@@ -309,10 +321,7 @@ int data_conn_frame(struct data_conn *d, const struct wire_got *g)
 	case WIRE_DATAGRAM:
 		r = d->open.kind == WIRE_JOB_UDP ? data_flow_heard(d, &g->m.data.bytes) : -EPROTO;
 		break;
-	default:
-		r = d->open.kind == WIRE_JOB_TCP ? tcp_frame(d, g)
-		    : g->type == WIRE_ACK	 ? 0
-						 : -EPROTO;
+	default: r = d->open.kind == WIRE_JOB_TCP ? tcp_frame(d, g) : udp_frame(d, g);
 	}
 	leave(d);
 	return r;
@@ -365,6 +374,8 @@ int data_conn_set_fd(struct data_conn *d, int fd)
 	enter(d);
 	if (d->open.kind == WIRE_JOB_TCP)
 		data_pump_flush(d);
+	else if (!d->host->server)
+		data_flow_flush(d);
 	data_pump_watch(d);
 	leave(d);
 	return 0;
@@ -417,7 +428,7 @@ void data_conn_tick(struct data_conn *d, uint64_t now)
 		d->rate_bytes[w] = d->bytes[w];
 	}
 	if (d->host->server && d->carrier && !d->heard && d->host->ops->silent &&
-	    now - d->begun_ms > DATA_OPEN_PATIENCE_MS)
+	    now - d->begun_ms > MAX((uint64_t)DATA_OPEN_PATIENCE_MS, (uint64_t)d->host->rtt_us / 250))
 		d->host->ops->silent(d);
 	leave(d);
 }

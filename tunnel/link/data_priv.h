@@ -89,6 +89,10 @@ void carrier_attach(struct carrier *c, struct data_conn *d);
 void carrier_release(struct carrier *c);
 void carrier_done(struct carrier *c); /* sends DONE */
 void carrier_tick(struct carrier *c, uint64_t now);
+static inline bool carrier_doubted(const struct carrier *c) /* a PING is not answered yet */
+{
+	return c->keep.asked != 0;
+}
 
 /* ---- data connections ---- */
 
@@ -123,6 +127,8 @@ struct data_conn {
 	struct wire_opened opened;
 	uint64_t bytes[2], rate[2], rate_bytes[2];
 	uint64_t datagrams[2], dropped;
+	struct datagram *first; /* UDP: those that wait for a carrier or the target */
+	unsigned n_first;
 	struct timer ack, deadline,
 		again;	     /* an ACK is owed; DETACHED or WAITING; limited ways are tried again */
 	struct data_end end; /* told by the loop */
@@ -159,6 +165,8 @@ void data_pump_count(struct data_conn *d, enum data_way w, const uint8_t *p, siz
 /* data_flow.c */
 int data_flow_heard(struct data_conn *d, const struct wire_bytes *b);
 void data_flow_readable(struct data_conn *d);
+void data_flow_flush(struct data_conn *d); /* there is a way now for those that wait */
+void data_flow_forget(struct data_conn *d);
 
 /* data_plain.c */
 /* Both descriptors are taken over in any case; bytes of the client go to the target's side. */

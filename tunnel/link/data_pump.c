@@ -78,8 +78,10 @@ void data_pump_out(struct data_conn *d)
 	const uint8_t *p;
 	size_t n;
 
-	if (d->state == DATA_ENDED || !d->carrier || d->hold || d->open.kind != WIRE_JOB_TCP)
+	if (d->state == DATA_ENDED || !d->carrier || d->hold)
 		return;
+	if (d->open.kind == WIRE_JOB_UDP)
+		data_flow_flush(d);
 	while ((n = replay_tx_next(&d->tx, &p)) > 0) {
 		if (frame_conn_data(d->carrier->conn, p, n) < 0)
 			return;
@@ -94,11 +96,11 @@ void data_pump_out(struct data_conn *d)
 
 static bool may_read(const struct data_conn *d)
 {
-	if (d->fd < 0 || d->tx.ended || d->stuck)
+	if (d->fd < 0 || d->stuck)
 		return false;
 	if (d->carrier && d->tx.end - d->tx.sent >= BACKLOG_MAX)
 		return false;
-	return d->tx.end < d->tx.limit;
+	return replay_tx_may_take(&d->tx) > 0;
 }
 
 /* One read of the local socket. 1: there may be more. */
@@ -359,7 +361,7 @@ void data_pump_watch(struct data_conn *d)
 
 void data_pump_init(struct data_conn *d)
 {
-	replay_tx_init(&d->tx, d->host->chunks);
+	replay_tx_init(&d->tx, d->host->chunks, d->host->window);
 	replay_rx_init(&d->rx, d->host->window);
 	d->held.pool = d->host->chunks;
 	d->ack.fire = on_ack_timer;

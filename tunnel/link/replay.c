@@ -12,9 +12,11 @@ enum { GROW_RTTS = 4, GROW_LEAST_US = 2000 };
 
 /* ---- sender ---- */
 
-void replay_tx_init(struct replay_tx *t, struct chunk_pool *p)
+void replay_tx_init(struct replay_tx *t, struct chunk_pool *p, uint32_t most)
 {
-	*t = (struct replay_tx){ .pool = p, .limit = WIRE_WINDOW_FIRST };
+	*t = (struct replay_tx){ .pool = p,
+				 .limit = WIRE_WINDOW_FIRST,
+				 .most = MAX(most, (uint32_t)WIRE_WINDOW_FIRST) };
 }
 
 void replay_tx_deinit(struct replay_tx *t)
@@ -64,12 +66,12 @@ static int another_chunk(struct replay_tx *t)
 
 int replay_tx_room(struct replay_tx *t, size_t most, struct iovec v[static REPLAY_IOV], int *ret_n)
 {
-	uint64_t left = MIN(t->limit - t->end, (uint64_t)most);
+	uint64_t left = MIN(replay_tx_may_take(t), (uint64_t)most);
 	uint32_t pos;
 	int n = 0, r;
 
 	*ret_n = 0;
-	if (!left || t->ended)
+	if (!left)
 		return 0;
 	if (!t->last || CHUNK_BYTES - t->last->n < WIRE_HEAD + LEAST_ROOM) {
 		r = another_chunk(t);

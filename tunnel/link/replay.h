@@ -23,11 +23,13 @@ struct replay_tx {
 	uint64_t acked;	    /* all before it has been consumed */
 	uint64_t sent, top; /* sent over the present carrier; the most that was ever sent */
 	uint64_t end;	    /* taken from the local socket */
-	uint64_t limit;	    /* nothing from here on may be taken */
+	uint64_t limit;	    /* nothing from here on may be taken, says the other end */
+	uint32_t most;	    /* nor more than this be kept, say we */
 	bool ended;	    /* the local socket has said its last: end stays */
 	bool fin_sent;	    /* over the present carrier */
 };
-void replay_tx_init(struct replay_tx *t, struct chunk_pool *p);
+/* most: bytes that are kept, whatever window the other end grants. */
+void replay_tx_init(struct replay_tx *t, struct chunk_pool *p, uint32_t most);
 void replay_tx_deinit(struct replay_tx *t);
 /* Where the next bytes of the local socket go: fills at most REPLAY_IOV, at most `most` bytes in all. *ret_n 0: the
  * window is used up. -ENOMEM. */
@@ -43,6 +45,12 @@ int replay_tx_ack(struct replay_tx *t, const struct wire_ack *a);
 /* Another carrier: the receiver has everything before this offset, the rest is sent again. */
 int replay_tx_resume(struct replay_tx *t, uint64_t received);
 bool replay_tx_done(const struct replay_tx *t); /* FIN was sent, and everything is consumed */
+static inline uint64_t replay_tx_may_take(const struct replay_tx *t) /* bytes */
+{
+	uint64_t kept = t->end - t->acked;
+
+	return t->ended || kept >= t->most ? 0 : MIN(t->limit - t->end, t->most - kept);
+}
 static inline uint64_t replay_tx_held(const struct replay_tx *t)
 {
 	return t->end - t->acked;

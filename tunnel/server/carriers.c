@@ -125,12 +125,25 @@ static void on_idle(struct carrier *c)
 		open_on(c, d, (struct text){ 0 }, d->again_open);
 }
 
+/* The one that was heard of last is the likeliest to live; one that has not answered a PING is none. */
+static struct carrier *ready_carrier(struct tunnel_link *l)
+{
+	for (struct list *it = l->host.idle.prev; it != &l->host.idle; it = it->prev) {
+		struct carrier *c = list_entry(it, struct carrier, node);
+
+		if (!carrier_doubted(c))
+			return c;
+	}
+	return NULL;
+}
+
 static void open_sealed(struct tunnel_link *l, struct data_conn *d, struct text source_name)
 {
+	struct carrier *c = ready_carrier(l);
+
 	pool_opened(&l->pool, loop_now(l->worker->loop));
-	if (!list_empty(&l->host.idle)) {
-		/* The one that was heard of last is the likeliest to live. */
-		open_on(list_entry(l->host.idle.prev, struct carrier, node), d, source_name, false);
+	if (c) {
+		open_on(c, d, source_name, false);
 		return;
 	}
 	d->queued = true;
@@ -188,16 +201,17 @@ int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struc
 static void on_lost(struct data_conn *d)
 {
 	struct tunnel_link *l = link_of(d->host);
+	struct carrier *c;
 
-	if (d->heard || l->over || d->open.kind != WIRE_JOB_TCP || replay_tx_resume(&d->tx, 0) < 0)
+	if (d->heard || l->over || replay_tx_resume(&d->tx, 0) < 0)
 		return;
 	d->host->n_detached--;
 	timer_stop(&d->deadline);
 	d->state = DATA_WAITING;
 	d->again_open = true;
-	if (!list_empty(&l->host.idle)) {
-		open_on(list_entry(l->host.idle.prev, struct carrier, node), d, (struct text){ 0 },
-			true);
+	c = ready_carrier(l);
+	if (c) {
+		open_on(c, d, (struct text){ 0 }, true);
 		return;
 	}
 	d->queued = true;

@@ -271,6 +271,7 @@ static void welcome(struct tunnel_link *l, const struct handover *h, bool again,
 	frame_conn_set_where(l->control, WIRE_IN_CONTROL);
 	worker_count(w, TUNNEL_M_LINKS, 0, 1);
 	link_plain_key(l);
+	data_host_probe(&l->host); /* what was there before may be as lost as the control connection was */
 	ping(l, loop_now(w->loop)); /* the round trip is known from the beginning */
 	l->told_pool = l->told_plain = 0;
 	link_pool(l);

@@ -34,7 +34,7 @@ struct tunnel_server_options {
 	uint32_t window;    /* bytes, of each way of a data connection; 0: 4 MiB */
 	uint32_t resume_ms; /* 0: 30 s */
 	bool allow_plain;
-	unsigned strangers, strangers_per_source; /* connections before WELCOME; 0: 512 and 32 */
+	unsigned strangers, strangers_per_source; /* connections before WELCOME; 0: 1024 and 128 */
 	uint64_t hello_ms;			  /* from accept to HELLO; 0: 10 s */
 
 	/* Main thread. A HELLO for a control connection has come: answer now or later by one of the functions below. */

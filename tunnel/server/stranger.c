@@ -14,13 +14,7 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/server_priv.h"
 
-enum {
-	PENDING_MS = 15 * 60 * 1000,
-	STRANGERS = 512,
-	STRANGERS_PER_SOURCE = 32,
-	HELLO_MS = 10 * 1000,
-	PEEK_MS = 100
-};
+enum { PENDING_MS = 15 * 60 * 1000, PEEK_MS = 100 };
 
 struct source { /* counts strangers of one address */
 	struct hnode node;

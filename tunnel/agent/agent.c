@@ -97,6 +97,7 @@ static void on_closed(struct frame_conn *c, int err, const char *why, void *arg)
 	char text[sizeof(a->why)];
 
 	a->control = frame_conn_free(c);
+	a->welcome = false;
 	if (err == ETIMEDOUT)
 		data_host_probe(&a->data); /* the carriers may be as dead */
 	agent_plain_close(a);
@@ -193,6 +194,7 @@ static int on_welcome(struct agent *a, const struct wire_welcome *m)
 	backoff_reset(&a->carrier_backoff);
 	a->fill_not_before = 0;
 	frame_conn_set_where(a->control, WIRE_IN_CONTROL);
+	a->welcome = true;
 	if (a->o.ops->on_welcome)
 		a->o.ops->on_welcome(a, m, same, a->o.arg);
 	send_jobs(a);
@@ -394,6 +396,7 @@ static void close_control(struct agent *a)
 	a->dialling = NULL;
 	a->dial_busy = false;
 	a->control = frame_conn_free(a->control);
+	a->welcome = false;
 	agent_plain_close(a);
 }
 
@@ -500,14 +503,14 @@ void agent_drop_job(struct agent *a, uint32_t id)
 
 int agent_send(struct agent *a, unsigned type, const void *msg)
 {
-	int r = a->control ? frame_conn_send(a->control, type, msg) : -ENOTCONN;
-
-	return r == -EPIPE ? -ENOTCONN : r;
+	return a->welcome ? agent_send_early(a, type, msg) : -ENOTCONN;
 }
 
 int agent_send_early(struct agent *a, unsigned type, const void *msg)
 {
-	return agent_send(a, type, msg);
+	int r = a->control ? frame_conn_send(a->control, type, msg) : -ENOTCONN;
+
+	return r == -EPIPE ? -ENOTCONN : r;
 }
 
 void agent_info(const struct agent *a, struct agent_info *ret_i)

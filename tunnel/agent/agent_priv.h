@@ -30,6 +30,7 @@ struct agent {
 	void *dialling; /* the control connection's; the dialer's handle */
 	bool dial_busy; /* done() has not come */
 	struct frame_conn *control;
+	bool welcome; /* over it */
 	struct wire_refused refused; /* said by the server: its text is in why */
 	struct keepalive keep;
 	struct backoff backoff;

@@ -142,15 +142,29 @@ static void put_errno(int64_t e, bool json, struct sb *out)
 	put_text(text_of(strerror_r(number, buf, sizeof(buf))), json, out); /* the GNU one: returns the text */
 }
 
-static void put_value(const struct log_field *f, bool json, struct sb *out)
+static void put_addr(const struct addr *a, bool json, struct sb *out)
 {
 	char buf[ADDR_STRLEN];
+	struct text t = a ? text_of(addr_print(a, buf)) : TEXT("none");
+	if (!a || addr_family(a) != AF_INET) {
+		put_text(t, json, out);
+		return;
+	}
+	if (json) /* digits, dots and a colon: nothing to look for */
+		sb_char(out, '"');
+	sb_text(out, t);
+	if (json)
+		sb_char(out, '"');
+}
+
+static void put_value(const struct log_field *f, bool json, struct sb *out)
+{
 	switch (f->type) {
 	case LF_TYPE_TEXT:
 		put_text(f->text, json, out);
 		break;
 	case LF_TYPE_ADDR:
-		put_text(f->addr ? text_of(addr_print(f->addr, buf)) : TEXT("none"), json, out);
+		put_addr(f->addr, json, out);
 		break;
 	case LF_TYPE_U64:
 		put_u64(f->u64, json, out);
@@ -230,6 +244,20 @@ static void put_head(const struct log_msg *m, int64_t unix_ms, bool json, struct
 	put_text(text_of(m->text), true, out);
 }
 
+enum { ONE_MAX = LOG_FIELD_MAX + 128 }; /* a field with its key */
+
+static void put_field(const struct log_field *f, bool json, struct sb *out)
+{
+	if (json)
+		sb_char(out, ',');
+	sb_char(out, json ? '"' : ' ');
+	sb_str(out, f->key);
+	if (json)
+		sb_char(out, '"');
+	sb_char(out, json ? ':' : '=');
+	put_value(f, json, out);
+}
+
 size_t log_render(char *buf, size_t n, const struct log_msg *m, const struct log_field *fields, int64_t unix_ms,
 		  bool json)
 {
@@ -241,16 +269,13 @@ size_t log_render(char *buf, size_t n, const struct log_msg *m, const struct log
 		return 0;
 	put_head(m, unix_ms, json, &b);
 	for (const struct log_field *f = fields; f && f->type != LF_END; f++) {
-		char one[LOG_FIELD_MAX + 128];
+		if (n - b.n > ONE_MAX + reserve) { /* whatever it is, it has room */
+			put_field(f, json, &b);
+			continue;
+		}
+		char one[ONE_MAX];
 		struct sb v = sb_init(one, sizeof(one));
-		if (json)
-			sb_char(&v, ',');
-		sb_char(&v, json ? '"' : ' ');
-		sb_str(&v, f->key);
-		if (json)
-			sb_char(&v, '"');
-		sb_char(&v, json ? ':' : '=');
-		put_value(f, json, &v);
+		put_field(f, json, &v);
 		if (v.truncated || b.n + v.n + reserve > n)
 			cut = true;
 		else

@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <unistd.h>
 #include "common/privileges.h"
+#include "common/text.h"
 
 enum worker_state { WORKER_STARTING, WORKER_READY, WORKER_FAILED };
 enum { STOP_ROUNDS = 4 }; /* answers to answers to answers; what comes later is dropped */
@@ -69,6 +70,17 @@ static void deliver_rest(struct worker_slot *slot)
 	pthread_barrier_wait(&slot->sync->barrier);
 }
 
+/* So that top -H and perf tell them apart. */
+static void name_thread(unsigned index)
+{
+	char name[16];
+	struct sb b = sb_init(name, sizeof(name));
+
+	sb_str(&b, "worker ");
+	sb_u64(&b, index, 1);
+	pthread_setname_np(pthread_self(), name);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker_slot *slot = arg;
@@ -77,6 +89,7 @@ static void *worker_main(void *arg)
 	int r = ws->ops->setup ? ws->ops->setup(slot->w, ws->arg) : 0;
 	bool run;
 
+	name_thread(slot->w->index);
 	pthread_mutex_lock(&sync->mutex);
 	slot->state = r ? WORKER_FAILED : WORKER_READY;
 	slot->error = r;

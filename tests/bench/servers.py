@@ -126,7 +126,7 @@ class Stile(Server):
     name, program = "stile", "stile-turn"
 
     def __init__(self, folder, net, build, coalesce=0, workers=0):
-        """workers 0: one, on the servers' CPU; else so many, free to use all CPUs, the generator's too."""
+        """workers 0: one, on the servers' CPU; else so many, the first there and the next on the generator's CPU."""
         super().__init__(folder, net)
         self.coalesce, self.workers = coalesce, workers
         self.binary = os.path.join(build, "turn/stile-turn")
@@ -138,6 +138,14 @@ class Stile(Server):
 
     def place(self):
         return cpus() if self.workers else super().place()
+
+    def start(self):
+        super().start()
+        for task in os.listdir(f"/proc/{self.process.pid}/task") if self.workers else ():
+            with open(f"/proc/{self.process.pid}/task/{task}/comm", encoding="ascii") as f:
+                name = f.read().split()
+            if name[0] == "worker" and None not in cpus():
+                os.sched_setaffinity(int(task), {cpus()[1 - int(name[1]) % 2]})
 
     def argv(self):
         listen = ", ".join(f'"{p}:{self.host}:{TLS_PORT if "tls" in p else PORT}"' for p in ("udp", "tcp", "tls", "dtls"))

@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "common/service_priv.h"
 
 #define DEFAULT_CONFIG "/etc/stile/stile.yaml"
@@ -16,7 +17,8 @@ static void print_help(const struct service_ops *ops)
 {
 	printf("%s %s: %s\n\n"
 	       "Usage: %s [options]\n\n"
-	       "  -c, --config FILE      configuration; default " DEFAULT_CONFIG "\n"
+	       "  -c, --config FILE|DIR  configuration; default " DEFAULT_CONFIG "; of a folder its\n"
+	       "                         stile.yaml, and the folder's name is the instance's\n"
 	       "  --instance NAME        name of this instance; sets socket, store and log apart\n"
 	       "  --runtime-dir DIR      folder of the control socket; default $RUNTIME_DIRECTORY,\n"
 	       "                         /run/stile (root) or $XDG_RUNTIME_DIR/stile\n"
@@ -108,6 +110,33 @@ static const char *meant(const char *wrong)
 	return best;
 }
 
+/* A folder is a whole installation of its own: DIR/stile.yaml, instance DIR. Both live as long as the process. */
+static int take_folder(const struct service_ops *ops, struct service_args *a)
+{
+	static char path[4096], name[64];
+	struct text left = text_of(a->config), last = { 0 };
+	struct stat st;
+
+	if (stat(a->config, &st) < 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	while (left.p) {
+		struct text part = text_cut(&left, '/');
+		last = part.n ? part : last;
+	}
+	if (snprintf(path, sizeof(path), "%s/stile.yaml", a->config) >= (int)sizeof(path) ||
+	    (!a->instance && last.n >= sizeof(name))) {
+		fprintf(stderr, "%s: the folder's name is too long: give --config FILE and --instance\n",
+			ops->program);
+		return -EINVAL;
+	}
+	a->config = path;
+	if (!a->instance) {
+		(void)snprintf(name, sizeof(name), "%.*s", TEXT_FMT(last));
+		a->instance = name;
+	}
+	return 0;
+}
+
 int service_parse_args(const struct service_ops *ops, int argc, char **argv, struct service_args *ret_a)
 {
 	struct service_args a = { .config = DEFAULT_CONFIG };
@@ -128,6 +157,8 @@ int service_parse_args(const struct service_ops *ops, int argc, char **argv, str
 		fprintf(stderr, "%s: there is no argument \"%s\"; try --help\n", ops->program, argv[optind]);
 		return -EINVAL;
 	}
-	*ret_a = a;
-	return 0;
+	r = take_folder(ops, &a);
+	if (r == 0)
+		*ret_a = a;
+	return r;
 }

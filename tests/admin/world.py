@@ -21,6 +21,7 @@ from harness import SANITIZER, Failed, Skipped, port_is_free  # noqa: E402
 BUILD = os.environ.get("STILE_BUILD", "build")
 TURN, STILE = os.path.join(BUILD, "turn/stile-turn"), os.path.join(BUILD, "cli/stile")
 TUNNEL = os.path.join(BUILD, "tunnel/stile-tunnel")
+AGENT = os.path.join(BUILD, "tunnel/stile-agent")
 SIP = os.path.join(BUILD, "sip-proxy/stile-sip")
 ROOT = os.getuid() == 0
 SECRET = "shared-secret-of-the-rest-api"

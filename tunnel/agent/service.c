@@ -50,7 +50,8 @@ static void tell_target(const struct agent_job *j, const struct agent_end *e)
 {
 	struct wire_target_state t = { .job = j->id, .up = !j->down, .text = text_of(j->down_why), .connect_us = (uint32_t)j->probe_ms * 1000 };
 
-	(void)agent_send(e->agent, WIRE_TARGET_STATE, &t); /* while it is down: said when the job is active again */
+	if (e->state == AGENT_UP) /* else it is said when the job is active again */
+		(void)agent_send(e->agent, WIRE_TARGET_STATE, &t);
 }
 
 static void on_target(const struct agent_job *j, void *arg)

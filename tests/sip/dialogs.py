@@ -198,24 +198,28 @@ def in_order(build):
         caller.bind(("127.0.0.1", CALLER))
         for s in (callee, caller):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-            s.settimeout(5)
+            s.settimeout(20)
         try:
             with Proxy(build, folder, CALLEE, "udp", "localhost"):
+                got, seen = [], set()
+
+                def take(until):
+                    while len(got) < until:
+                        data, proxy = callee.recvfrom(65536)
+                        data = data.decode()
+                        callee.sendto(("SIP/2.0 200 OK\r\n" + data.split("\r\n", 1)[1].replace("bob@callee.test>", "bob@callee.test>;tag=b")).encode(),
+                                      proxy)
+                        cseq = int(data.split("CSeq: ")[1].split()[0])
+                        if cseq not in seen:  # not a repetition
+                            seen.add(cseq)
+                            got.append(cseq)
+
                 for i in range(1, n + 1):
                     caller.sendto((f"MESSAGE sip:bob@callee.test SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{CALLER};branch=z9hG4bKo{i}\r\n"
                                    "From: <sip:a@caller.test>;tag=a\r\nTo: <sip:bob@callee.test>\r\nCall-ID: in-order\r\n"
                                    f"CSeq: {i} MESSAGE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n").encode(), ("127.0.0.1", LAN))
-                    if i % 20 == 0:
-                        time.sleep(0.01)
-                got, seen = [], set()
-                while len(got) < n:
-                    data, proxy = callee.recvfrom(65536)
-                    data = data.decode()
-                    callee.sendto(("SIP/2.0 200 OK\r\n" + data.split("\r\n", 1)[1].replace("bob@callee.test>", "bob@callee.test>;tag=b")).encode(), proxy)
-                    cseq = int(data.split("CSeq: ")[1].split()[0])
-                    if cseq not in seen:  # not a repetition
-                        seen.add(cseq)
-                        got.append(cseq)
+                    take(i - 24)  # a lane holds 32 at most, however slow the machine is
+                take(n)
                 if got != sorted(got):
                     raise Failed(f"out of order: {[c for c, d in zip(got, sorted(got)) if c != d][:10]}")
         finally:

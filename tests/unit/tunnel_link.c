@@ -229,6 +229,28 @@ static void connections_that_a_nat_forgets_are_found_within_seconds(void **state
 	world_free(w);
 }
 
+/* Only the server sends: the agent would find out at its next, seldom, PING; the server tells it. */
+static void an_upload_over_a_forgotten_connection_goes_on(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ 0 });
+	static uint8_t all[300000];
+	uint32_t answer[2];
+	int fd = world_client(w);
+
+	(void)state;
+	say(fd, "U", 1);
+	say(fd, all, 1000);
+	(void)poll(NULL, 0, 300);
+	world_freeze_data(w);
+	say(fd, all, sizeof(all));
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	assert_int_equal(recv(fd, answer, sizeof(answer), MSG_WAITALL), sizeof(answer));
+	assert_int_equal(answer[0], 1000 + sizeof(all));
+	assert_int_equal(world_ups(w), 1); /* the control connection was well all the time */
+	close(fd);
+	world_free(w);
+}
+
 static void who_does_not_read_stops_the_target(void **state)
 {
 	struct world *w = world_new(&(struct world_options){ .window = 1 << 20 });
@@ -462,6 +484,7 @@ int main(void)
 		cmocka_unit_test(a_download_survives_carriers_that_are_killed),
 		cmocka_unit_test(an_upload_survives_the_loss_of_everything),
 		cmocka_unit_test(connections_that_a_nat_forgets_are_found_within_seconds),
+		cmocka_unit_test(an_upload_over_a_forgotten_connection_goes_on),
 		cmocka_unit_test(who_does_not_read_stops_the_target),
 		cmocka_unit_test(a_browser_opens_thirty_at_once),
 		cmocka_unit_test(a_restarted_agent_gets_its_link_back),

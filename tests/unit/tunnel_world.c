@@ -759,6 +759,21 @@ static void freeze(struct worker *wk, void *arg)
 		pause_line(list_entry(it, struct line, node), true);
 }
 
+static void freeze_data(struct worker *wk, void *arg)
+{
+	struct world *w = arg;
+
+	(void)wk;
+	list_for_each (it, &w->lines)
+		if (it != w->lines.next)
+			pause_line(list_entry(it, struct line, node), true);
+}
+
+void world_freeze_data(struct world *w)
+{
+	workers_call(&w->site, freeze_data, w);
+}
+
 void world_freeze(struct world *w)
 {
 	workers_call(&w->site, freeze, w);

@@ -32,6 +32,7 @@ void world_wait(struct world *w, bool (*fn)(struct world *w),
 void world_cut_all(struct world *w); /* every connection is reset, both ways, with what is under way */
 void world_cut_one(struct world *w, unsigned n); /* the n-th of them, counted round */
 void world_silence(struct world *w, bool on); /* nothing passes any more; new connections neither */
+void world_freeze_data(struct world *w); /* all but the first of them, the control connection */
 void world_freeze(struct world *w); /* those that are there fall silent for good, as when a NAT forgets them */
 unsigned world_lines(struct world *w);	   /* connections of the line */
 void world_agent_restart(struct world *w); /* another process with the same key: another instance */

@@ -261,6 +261,7 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 	case WIRE_SCRAM: return on_early(a, g);
 	case WIRE_OPEN_PLAIN: return agent_on_open_plain(a, &g->m.open);
 	case WIRE_ENDED: return 0; /* its carrier is reset, too */
+	case WIRE_DETACHED: agent_on_detached(a, g->m.detached.stream); return 0;
 	default:
 		if (a->o.ops->on_frame)
 			a->o.ops->on_frame(a, g->type, &g->m, a->o.arg);

@@ -69,6 +69,7 @@ static inline struct agent *agent_of(const struct data_host *h)
 
 /* data.c */
 int agent_on_open(struct carrier *c, const struct wire_open *m);
+void agent_on_detached(struct agent *a, uint64_t stream); /* the server has given its carrier up */
 void agent_say_opened(struct data_conn *d);
 /* A data connection has come: the owner is asked. */
 void agent_greet_data(struct agent *a, struct data_conn *d, const struct wire_open *m);

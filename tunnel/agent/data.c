@@ -53,6 +53,14 @@ static int again(struct carrier *c, struct data_conn *d)
 			       &(struct wire_resume){ d->open.stream, d->rx.received });
 }
 
+void agent_on_detached(struct agent *a, uint64_t stream)
+{
+	struct data_conn *d = find(&a->data, stream);
+
+	if (d && d->carrier && !d->hold) /* else it is about to be resumed */
+		carrier_free(d->carrier);
+}
+
 int agent_on_open(struct carrier *c, const struct wire_open *m)
 {
 	struct agent *a = agent_of(c->host);

@@ -4,8 +4,8 @@
  * ways; after a RESET what is still under way is read and forgotten until then. Who sends DONE says that nothing of
  * this data connection follows.
  *
- * Keep-alive: an idle carrier is pinged by the agent as seldom as the NAT tolerates; a busy one by either end when it has
- * heard nothing for some seconds.
+ * Keep-alive: a carrier on which nothing is under way is pinged by the agent, as seldom as the NAT tolerates; one on which
+ * something is, by who waits for an answer, when nothing was heard for some seconds.
  */
 #include <errno.h>
 #include <time.h>
@@ -43,21 +43,12 @@ static void enter_list(struct carrier *c, enum carrier_state s)
 	}
 }
 
-static void set_interval(struct carrier *c)
-{
-	bool busy = c->state == CARRIER_BUSY;
-
-	keepalive_set_interval(&c->keep, busy ? DATA_BUSY_KEEPALIVE_MS : c->host->nat.try_ms,
-			       cheap_random());
-}
-
 static void become_idle(struct carrier *c)
 {
 	c->data = NULL;
 	c->done_sent = c->done_heard = false;
 	c->reserved = false;
 	enter_list(c, CARRIER_IDLE);
-	set_interval(c);
 	c->host->ops->carrier_idle(c);
 }
 
@@ -216,7 +207,6 @@ void carrier_attach(struct carrier *c, struct data_conn *d)
 	d->carrier = c;
 	frame_conn_addresses(c->conn, &d->carrier_peer, &d->carrier_local);
 	enter_list(c, CARRIER_BUSY);
-	set_interval(c);
 }
 
 void carrier_done(struct carrier *c)
@@ -246,13 +236,29 @@ static void ping(struct carrier *c, uint64_t now)
 	(void)frame_conn_send(c->conn, WIRE_PING, &p);
 }
 
+/* Something of ours is under way: the other end has to be heard of within seconds. */
+static bool waits_for_peer(const struct carrier *c)
+{
+	return c->data && (c->data->hold || !c->data->heard || replay_tx_held(&c->data->tx) > 0);
+}
+
+/* A carrier on which nothing is under way, idle or not, is pinged as seldom as the NAT tolerates. */
+static void follow_need(struct carrier *c)
+{
+	uint32_t wanted = waits_for_peer(c) ? (uint32_t)DATA_BUSY_KEEPALIVE_MS : c->host->nat.try_ms;
+
+	if (c->keep.interval_ms != wanted)
+		keepalive_set_interval(&c->keep, wanted, cheap_random());
+}
+
 void carrier_tick(struct carrier *c, uint64_t now)
 {
 	if (c->host->rtt_us && !c->keep.rtt_us)
 		c->keep.rtt_us = c->host->rtt_us;
 	if (frame_conn_heard(c->conn) > c->keep.heard)
 		keepalive_heard(&c->keep, frame_conn_heard(c->conn)); /* part of a frame is a sign of life, too */
-	if (c->state == CARRIER_IDLE && c->host->server && !c->keep.asked)
+	follow_need(c);
+	if (!waits_for_peer(c) && c->host->server && !c->keep.asked)
 		return; /* the agent asks, and knows what its NAT tolerates */
 	switch (keepalive_due(&c->keep, now)) {
 	case KEEPALIVE_PING: ping(c, now); break;

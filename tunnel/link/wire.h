@@ -50,6 +50,7 @@ enum wire_type {
 	WIRE_GOAWAY = 0x1a,
 	WIRE_OPEN_PLAIN = 0x1b,
 	WIRE_ENDED = 0x1c,
+	WIRE_DETACHED = 0x1d,
 	WIRE_OPEN = 0x30,
 	WIRE_OPENED = 0x31,
 	WIRE_DATA = 0x32,
@@ -236,6 +237,9 @@ struct wire_ended { /* ENDED, RESET */
 	uint8_t reason;
 	struct text text;
 };
+struct wire_detached {
+	uint64_t stream;
+};
 struct wire_data { /* DATA, DATAGRAM */
 	struct wire_bytes bytes;
 };
@@ -269,6 +273,7 @@ union wire_msg {
 	struct wire_open open;
 	struct wire_opened opened;
 	struct wire_ended ended;
+	struct wire_detached detached;
 	struct wire_data data;
 	struct wire_ack ack;
 	struct wire_fin fin;

@@ -141,6 +141,9 @@ static const struct wire_field ended[] = {
 	FIELD(wire_ended, 2, U8, OPTIONAL, 0, 0, reason),
 	FIELD(wire_ended, 3, TEXT, OPTIONAL, 1, 512, text),
 };
+static const struct wire_field detached[] = {
+	FIELD(wire_detached, 1, U64, REQUIRED, 1, 0, stream),
+};
 static const struct wire_field raw[] = {
 	FIELD(wire_data, 0, BYTES, OPTIONAL, 0, 0, bytes),
 };
@@ -182,6 +185,7 @@ const struct wire_frame wire_frames[] = {
 	FRAME(GOAWAY, TO_AGENT, IN_CONTROL, FIELDS, goaway, wire_goaway),
 	FRAME(OPEN_PLAIN, TO_AGENT, IN_CONTROL, FIELDS, open_plain, wire_open),
 	FRAME(ENDED, BOTH, IN_CONTROL, FIELDS, ended, wire_ended),
+	FRAME(DETACHED, TO_AGENT, IN_CONTROL, FIELDS, detached, wire_detached),
 	FRAME(OPEN, TO_AGENT, IN_CARRIER, FIELDS, open_fields, wire_open),
 	FRAME(OPENED, TO_SERVER, IN_LINK, FIELDS, opened, wire_opened),
 	FRAME(DATA, BOTH, IN_CARRIER, RAW, raw, wire_data),

@@ -196,13 +196,18 @@ int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struc
 
 /* ---- carriers that are lost ---- */
 
-/* The agent has not been heard of on this one: it may never have got OPEN. So OPEN is said again on another carrier, and
+/* Who is known to the agent waits for its RESUME; it is told, for it may not have noticed.
+ *
+ * Otherwise the agent has not been heard of on this carrier: it may never have got OPEN. So OPEN is said again on another carrier, and
  * nothing is sent behind it before the agent has told which of both came first. */
 static void on_lost(struct data_conn *d)
 {
 	struct tunnel_link *l = link_of(d->host);
 	struct carrier *c;
 
+	if (d->heard && l->control && !l->over)
+		(void)frame_conn_send(l->control, WIRE_DETACHED,
+				      &(struct wire_detached){ d->open.stream });
 	if (d->heard || l->over || replay_tx_resume(&d->tx, 0) < 0)
 		return;
 	d->host->n_detached--;

@@ -48,8 +48,8 @@ def answer(code, reason="Well", more="", tag=True):
 
 
 def answer_kept(code, cseq):
-    """To an earlier one, whose headers were kept in $1 (Via), $2 (To) and $3 (From)."""
-    return _message(f"SIP/2.0 {code} Well", "Via: [$1]\nRecord-Route: [$4]\nFrom: [$3]\nTo: [$2];tag=b[call_number]\n"
+    """To an earlier one, whose headers were kept in $1 and $5 (Via), $2 (To), $3 (From) and $4 (Record-Route)."""
+    return _message(f"SIP/2.0 {code} Well", "Via: [$1]\nVia: [$5]\nRecord-Route: [$4]\nFrom: [$3]\nTo: [$2];tag=b[call_number]\n"
                     f"Call-ID: [call_id]\nCSeq: {cseq}\n{CONTACT}")
 
 
@@ -63,8 +63,8 @@ def recv(what, optional=False, rrs=False, checks=(), keep=()):
     kind = "response" if str(what).isdigit() else "request"
     attributes = f'{kind}="{what}"' + (' optional="true"' if optional else "") + (' rrs="true"' if rrs else "")
     actions = "".join(f'<ereg regexp="{c}" search_in="msg" check_it="true" assign_to="{9 - i}"/>' for i, c in enumerate(checks))
-    actions += "".join(f'<ereg regexp=".*" search_in="hdr" header="{h}:" check_it="true" assign_to="{i + 1}"/>'
-                       for i, h in enumerate(keep))
+    actions += "".join(f'<ereg regexp=".*" search_in="hdr" header="{h}:" occurrence="{1 + keep[:i].count(h)}" check_it="true" '
+                       f'assign_to="{i + 1}"/>' for i, h in enumerate(keep))
     return f"<recv {attributes}>" + (f"<action>{actions}</action>" if actions else "") + "</recv>"
 
 
@@ -79,7 +79,7 @@ def scenario(*steps):
     return f'<?xml version="1.0" encoding="ISO-8859-1" ?>\n<scenario name="tests/sip">\n{text}\n{reference}\n</scenario>\n'
 
 
-KEPT = ("Via", "To", "From", "Record-Route")
+KEPT = ("Via", "To", "From", "Record-Route", "Via")
 
 def for_bad_networks(ends):
     """The caller talks long enough for a lost ACK to be asked for again."""

@@ -5,6 +5,7 @@
  * What is shown is what the service said, and nothing is kept.
  */
 #include <string.h>
+#include <unistd.h>
 #include "cli/tunnel.h"
 #include "common/text.h"
 
@@ -130,13 +131,63 @@ static int run_disconnect(struct cli *cli)
 
 /* ---- jobs made while it runs ---- */
 
+/* Has every connected server said what becomes of it? */
+static bool is_answered(const json_t *row)
+{
+	size_t i;
+	json_t *s;
+
+	json_array_foreach(json_object_get(row, "servers"), i, s)
+		if (strncmp(text_of_key(s, "state"), "told", 4) == 0)
+			return false;
+	return true;
+}
+
+static json_t *row_called(const json_t *rows, const char *name)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(rows, i, row)
+		if (strcmp(text_of_key(row, "name"), name) == 0 && strcmp(text_of_key(row, "origin"), "server") != 0)
+			return json_incref(row);
+	return NULL;
+}
+
+/* The servers' word takes a round trip: it is waited for a moment. Takes row. */
+static json_t *settled(struct cli *cli, struct control_client *cl, json_t *row)
+{
+	for (int i = 0; i < 20 && row && !is_answered(row); i++) {
+		json_t *all = NULL, *fresh;
+
+		(void)usleep(100000);
+		if (cli_call(cli, cl, "agent.jobs", NULL, &all))
+			break;
+		fresh = row_called(json_object_get(all, "rows"), text_of_key(row, "name"));
+		json_decref(all);
+		if (!fresh)
+			break;
+		json_decref(row);
+		row = fresh;
+	}
+	return row;
+}
+
 static int put(struct cli *cli, const char *verb, json_t *args)
 {
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
 	json_t *result = NULL;
-	int r = tunnel_call(cli, AGENT_PROGRAM, verb, args, &result);
+	int r = cli_connect(cli, AGENT_PROGRAM, &cl);
 
-	if (r == 0)
+	if (r) {
+		json_decref(args);
+		return r;
+	}
+	r = cli_call(cli, cl, verb, args, &result);
+	if (r == 0) {
+		result = settled(cli, cl, result);
 		r = job_told(cli, result, text_of_key(result, "name"));
+	}
 	json_decref(result);
 	return r;
 }

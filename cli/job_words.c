@@ -99,7 +99,7 @@ int job_told(struct cli *cli, const json_t *row, const char *name)
 		printf("  at ");
 		print_clean(stdout, text_of_key(server, "server"));
 		printf(": %s ", text_of_key(server, "state"));
-		print_clean(stdout, text_of_key(server, "address"));
+		print_clean(stdout, *text_of_key(server, "text") ? text_of_key(server, "text") : text_of_key(server, "address"));
 		putchar('\n');
 	}
 	return 0;

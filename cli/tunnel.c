@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stile tunnel status, jobs, connections, sockets, kick, reset, log-data, watch: the tunnel of a running stile-tunnel.
+ * stile tunnel status, control, jobs, connections, sockets, kick, reset, log-data, watch: the tunnel of a running stile-tunnel.
  * Agents and their enrolment are in tunnel_agents.c, jobs that are made on the server in tunnel_job.c.
  *
  * Marks of the tables: ---> a job that is started, -||- one that is interrupted, § encrypted.
  */
 #include <string.h>
+#include <time.h>
 #include "cli/tunnel.h"
 #include "common/text.h"
 
@@ -43,6 +44,123 @@ static int run_status(struct cli *cli)
 	return r;
 }
 
+/* ---- control connections ---- */
+
+static const struct column control_columns[] = {
+	{ "id", "CONN", COL_COUNT },	  { "started", "SINCE", COL_TEXT },   { "age_ms", "FOR", COL_MS },
+	{ "name", "NAME", COL_TEXT },	  { "type", "TYPE", COL_TEXT },	      { "version", "VERSION", COL_TEXT },
+	{ "short", "IDENTITY", COL_TEXT }, { "host", "HOST", COL_TEXT },	      { "dns_name", "CALLED", COL_TEXT },
+	{ "address", "ADDRESS", COL_TEXT }, { "sealed", "§", COL_TEXT },	      { "rtt", "RTT", COL_TEXT },
+	{ "state_text", "STATE", COL_TEXT },
+};
+
+static void set_time(json_t *row, const char *key, time_t at)
+{
+	char when[32] = "";
+	struct tm tm;
+
+	if (at && localtime_r(&at, &tm))
+		(void)strftime(when, sizeof when, "%F %T", &tm);
+	json_object_set_new(row, key, json_string(when));
+}
+
+static void set_rtt(json_t *row)
+{
+	long long us = number_of(row, "rtt_us");
+
+	json_object_set_new(row, "rtt", us ? json_sprintf("%lld.%03lld ms", us / 1000, us % 1000) : json_string(""));
+}
+
+static void polish_control(json_t *row)
+{
+	const char *identity = text_of_key(row, "identity"), *why = text_of_key(row, "why");
+	bool up = json_is_true(json_object_get(row, "up"));
+
+	set_time(row, "started", (time_t)(number_of(row, "started_at") / 1000));
+	set_rtt(row);
+	json_object_set_new(row, "short", json_sprintf("%.16s", strncmp(identity, "sha256:", 7) == 0 ? identity + 7 : identity));
+	json_object_set_new(row, "sealed", json_string(up ? "§" : ""));
+	if (up)
+		json_object_set_new(row, "state_text", number_of(row, "reconnects") ? json_sprintf("connected, came back %lld times",
+				    number_of(row, "reconnects")) : json_string("connected"));
+	else if (!json_object_get(row, "state_text"))
+		json_object_set_new(row, "state_text", json_sprintf("reconnecting %lld: %s", number_of(row, "reconnects") + 1, why));
+}
+
+static bool has_identity(const json_t *rows, const char *identity)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(rows, i, row)
+		if (strcmp(text_of_key(row, "identity"), identity) == 0)
+			return true;
+	return false;
+}
+
+/* Agents that are known and have no control connection: when they were seen last, and whence. */
+static void add_disconnected(json_t *rows, const json_t *agents)
+{
+	size_t i;
+	json_t *a, *row;
+	char when[32];
+	struct tm tm;
+
+	json_array_foreach(agents, i, a) {
+		time_t seen = (time_t)number_of(a, "last_seen");
+		if (strcmp(text_of_key(a, "state"), "approved") != 0 || has_identity(rows, text_of_key(a, "fingerprint")))
+			continue;
+		when[0] = 0;
+		if (seen && localtime_r(&seen, &tm))
+			(void)strftime(when, sizeof when, "%F %T", &tm);
+		row = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "name", text_of_key(a, "name"), "type", "agent", "version",
+				text_of_key(a, "program"), "identity", text_of_key(a, "fingerprint"), "host", text_of_key(a, "host"), "address",
+				text_of_key(a, "address"), "up", 0);
+		json_object_set_new(row, "state_text", seen ? json_sprintf("disconnected, last seen %s", when) :
+							       json_string("disconnected, never seen"));
+		json_array_append_new(rows, row);
+	}
+}
+
+static int show_control(struct cli *cli, struct control_client *cl)
+{
+	json_t *links = NULL, *agents = NULL, *rows, *row;
+	size_t i;
+	int r = cli_call(cli, cl, "tunnel.links", NULL, &links);
+
+	if (r == 0)
+		r = cli_call(cli, cl, "tunnel.agents", NULL, &agents);
+	rows = json_object_get(links, "rows");
+	if (r == 0)
+		add_disconnected(rows, json_object_get(agents, "rows"));
+	json_array_foreach(rows, i, row)
+		if (r == 0 && !cli_has(cli, "json"))
+			polish_control(row);
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(rows);
+	else if (r == 0 && json_array_size(rows))
+		print_table(stdout, control_columns, ARRAY_LEN(control_columns), rows);
+	else if (r == 0)
+		printf("no agents are known; stile tunnel enrol NAME makes a code for one\n");
+	json_decref(links);
+	json_decref(agents);
+	return r;
+}
+
+static int run_control(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	int r = cli_connect(cli, RELAY_PROGRAM, &cl);
+
+	if (!r)
+		r = show_control(cli, cl);
+	while (r == 0 && cli_has(cli, "watch")) {
+		table_next(cli);
+		r = show_control(cli, cl);
+	}
+	return r;
+}
+
 /* ---- jobs ---- */
 
 static const struct column job_columns[] = {
@@ -75,15 +193,17 @@ static int run_jobs(struct cli *cli)
 
 static const struct column connection_columns[] = {
 	{ "id", "DATA", COL_COUNT },	     { "job_number", "JOB", COL_COUNT },  { "link", "CONN", COL_COUNT },
-	{ "job", "NAME", COL_TEXT },	     { "state", "STATE", COL_TEXT },	  { "sealed", "§", COL_TEXT },
+	{ "job", "NAME", COL_TEXT },	     { "started", "SINCE", COL_TEXT },	  { "age_ms", "FOR", COL_MS },
+	{ "state", "STATE", COL_TEXT },	     { "sealed", "§", COL_TEXT },
 	{ "source", "SOURCE", COL_TEXT },    { "source_name", "CALLED", COL_TEXT }, { "way", "ON THE WAY", COL_TEXT },
 	{ "target", "TARGET", COL_TEXT },    { "bytes_up", "UP", COL_BYTES },	  { "rate_up", "UP/s", COL_BYTES },
-	{ "bytes_down", "DOWN", COL_BYTES }, { "rate_down", "DOWN/s", COL_BYTES }, { "age_ms", "AGE", COL_MS },
+	{ "bytes_down", "DOWN", COL_BYTES }, { "rate_down", "DOWN/s", COL_BYTES },
 };
 
 /* Every address between source and target: where it came in, the carrier's two ends, the agent's own. */
 static void polish_connection(json_t *row)
 {
+	set_time(row, "started", (time_t)(number_of(row, "opened_at") / 1000));
 	json_object_set_new(row, "way", json_sprintf("%s | %s < %s | %s", text_of_key(row, "listener"), text_of_key(row, "carrier_server"),
 						     text_of_key(row, "carrier_agent"), text_of_key(row, "agent_local")));
 }
@@ -123,9 +243,7 @@ static const struct column socket_columns[] = {
 
 static void polish_socket(json_t *row)
 {
-	long long us = number_of(row, "rtt_us");
-
-	json_object_set_new(row, "rtt", us ? json_sprintf("%lld.%03lld ms", us / 1000, us % 1000) : json_string(""));
+	set_rtt(row);
 }
 
 static int run_sockets(struct cli *cli)
@@ -193,6 +311,9 @@ static const struct option_row connection_options[] = {
 
 static const struct command rows[] = {
 	{ "tunnel status", "", "the tunnel server, its agents and what it uses of the machine", NULL, NULL, 0, 0, 0, run_status, WITHOUT_CONFIG },
+	{ "tunnel control", "", "control connections of agents: since when, who, whence, round-trip time, and why one is not there",
+	  "All agents that are known; those that are not connected with when they were seen last.", table_options, ARRAY_LEN(table_options),
+	  0, 0, run_control, WITHOUT_CONFIG },
 	{ "tunnel jobs", "[AGENT]", "forward jobs of connected agents: state, addresses, connections, errors",
 	  "---> is a job that is started, -||- one that is interrupted; § is encrypted. CONN is the number of its agent's control\n"
 	  "connection (stile tunnel agents). UP is from the source to the target.",

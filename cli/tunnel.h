@@ -25,7 +25,7 @@ struct table_ask {
 	bool pages;
 };
 int table_show(struct cli *cli, const struct table_ask *t);
-extern const struct option_row watch_option;
+void table_next(struct cli *cli); /* of --watch: a second, and a clean screen */
 
 /* job_words.c: PORT TARGET or PORT HOST TPORT, and the options of a job. */
 enum { JOB_OPTIONS = 13 };

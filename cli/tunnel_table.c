@@ -10,7 +10,6 @@
 #include "common/text.h"
 
 const char AGENT_PROGRAM[] = "stile-agent";
-const struct option_row watch_option = { "watch", 'w', NULL, "show it again every second, until Ctrl-C", false };
 
 long long number_of(const json_t *o, const char *key)
 {
@@ -102,6 +101,14 @@ static int show_once(struct cli *cli, struct control_client *cl, const struct ta
 	return r;
 }
 
+void table_next(struct cli *cli)
+{
+	fflush(stdout);
+	sleep(1);
+	if (isatty(STDOUT_FILENO) && !cli_has(cli, "json"))
+		fputs("\033[H\033[2J", stdout);
+}
+
 int table_show(struct cli *cli, const struct table_ask *t)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
@@ -110,10 +117,7 @@ int table_show(struct cli *cli, const struct table_ask *t)
 	if (!r)
 		r = show_once(cli, cl, t);
 	while (r == 0 && cli_has(cli, "watch")) {
-		fflush(stdout);
-		sleep(1);
-		if (isatty(STDOUT_FILENO) && !cli_has(cli, "json"))
-			fputs("\033[H\033[2J", stdout);
+		table_next(cli);
 		r = show_once(cli, cl, t);
 	}
 	return r;

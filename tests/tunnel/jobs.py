@@ -114,6 +114,8 @@ def _(w):
             w.ask("tunnel", "connections", "site/second", "--json").exits(0).says('"job": "second"')
             w.ask_agent("site", "agent", "connections").exits(0).says("second")
         w.ask("tunnel", "jobs").exits(0).says("REACHED AT", "second", "--->", "§", "active")
+        w.ask("tunnel", "control").exits(0).says("CONN", "IDENTITY", "CALLED", "RTT", "site", "agent", "stile-agent", "127.0.0.1", "§", "ms",
+                                                 "connected")
         w.ask("tunnel", "status").exits(0).says("Control room", "1 connected, with 2 jobs", "descriptors")
         w.ask_agent("site", "agent", "jobs").exits(0).says("second", "active", "file")
         w.ask_agent("site", "agent", "status").exits(0).says("✔", "Control room")
@@ -122,6 +124,10 @@ def _(w):
         in_state(w, "third", "active")
         wait_for("the second is gone", lambda: not one(w, "second"))
         carries(w, 2)
+        w.agents["site"].stop()
+        wait_for("it is shown as gone", lambda: "connected" not in w.ask("tunnel", "control").exits(0).out.replace("reconnecting", "").replace(
+            "disconnected", ""))
+        w.ask("tunnel", "control").exits(0).says("site")
 
 
 @case("jobs are added, interrupted, started, changed and deleted while the agent runs, and are there after a restart")
@@ -131,7 +137,7 @@ def _(w):
         w.agent("site", [job(w, 0, name="file")])
         w.connected("site")
         add = ["agent", "job", "add", str(w.job_port(1)), "127.0.0.1", str(w.target_port(0)), "--name", "made"]
-        w.ask_agent("site", *add).exits(0).says("job made is kept")
+        w.ask_agent("site", *add).exits(0).says("job made is kept", "active", f"127.0.0.1:{w.job_port(1)}")
         w.ask_agent("site", *add).exits(1).says("made already")
         w.ask_agent("site", "agent", "job", "add", str(w.job_port(1)), "127.0.0.1:1", "--name", "rival").exits(1).says("has this port already")
         w.ask_agent("site", "agent", "job", "add", "0", "127.0.0.1:1").exits(1).says("port of the server")

@@ -398,14 +398,13 @@ static const char *const origins[] = {
 	[AGENT_JOB_OF_FILE] = "file", [AGENT_JOB_OF_STORE] = "store", [AGENT_JOB_OF_SERVER] = "server"
 };
 
-static json_t *told_json(const struct agent_job_told *t, const char *server)
+static json_t *told_json(const struct agent_job_told *t, const struct agent_job_server *s)
 {
-	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s}", "server", server, "state",
-			 job_state_text(t->state), "port", (int)t->port, "address", t->address,
+	return json_pack("{s:s, s:s, s:i, s:s, s:s, s:s}", "server", s->name, "state", t->state || !s->up ? job_state_text(t->state) : "told, no answer yet", "port", (int)t->port, "address", t->address,
 			 "reason", t->reason ? wire_reason_label(t->reason) : "", "text", t->text);
 }
 
-json_t *agent_job_row(const struct agent_job *j, const char *const *servers, unsigned n_servers)
+json_t *agent_job_row(const struct agent_job *j, const struct agent_job_server *servers, unsigned n_servers)
 {
 	json_t *o = json_pack(
 		"{s:s, s:s, s:b, s:b, s:b, s:b, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I}",
@@ -427,7 +426,7 @@ json_t *agent_job_row(const struct agent_job *j, const char *const *servers, uns
 	json_object_set_new(o, "protocol", json_string(j->c->udp ? "udp" : "tcp"));
 	for (unsigned i = 0; i < n_servers; i++)
 		if (is_own(j) || j->server == i)
-			json_array_append_new(told, told_json(&j->told[i], servers[i]));
+			json_array_append_new(told, told_json(&j->told[i], &servers[i]));
 	json_object_set_new(o, "servers", told);
 	return o;
 }

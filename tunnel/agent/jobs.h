@@ -91,4 +91,8 @@ unsigned agent_jobs_reach(struct agent_job *j, const struct agent_open *o,
 			  struct agent_target **ret_t, const char **ret_text);
 /* What became of a connection. */
 void agent_job_failed(struct agent_job *j, const char *why);
-json_t *agent_job_row(const struct agent_job *j, const char *const *servers, unsigned n_servers);
+struct agent_job_server { /* of a row */
+	const char *name;
+	bool up;
+};
+json_t *agent_job_row(const struct agent_job *j, const struct agent_job_server *servers, unsigned n_servers);

@@ -62,11 +62,11 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 
 json_t *agent_jobs_json(struct agent_service *as)
 {
-	const char *servers[AGENT_SERVERS_MAX];
+	struct agent_job_server servers[AGENT_SERVERS_MAX];
 	json_t *rows = json_array();
 
 	for (unsigned i = 0; i < as->n_ends; i++)
-		servers[i] = as->ends[i].server;
+		servers[i] = (struct agent_job_server){ as->ends[i].server, as->ends[i].state == AGENT_UP };
 	list_for_each(it, agent_jobs_all(as->jobs))
 		json_array_append_new(rows, agent_job_row(list_entry(it, struct agent_job, node), servers, as->n_ends));
 	return rows;

@@ -229,7 +229,7 @@ static struct path under(const char *path, const char *key)
 
 const char *job_name(const struct job_config *j, char buf[static JOB_NAME_STRLEN])
 {
-	struct sb b = sb_init(buf, JOB_NAME_STRLEN);
+	struct sb b = sb_init(buf, JOB_NAME_MAX + 1); /* of a long host: cut */
 
 	if (j->name) {
 		sb_str(&b, j->name);
@@ -255,9 +255,19 @@ static void check_name(struct cfg *c, const char *path, const struct job_config 
 		}
 }
 
+static void check_note(struct cfg *c, const char *path, const struct job_config *j)
+{
+	for (const char *p = j->note ? j->note : ""; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+			cfg_add_error(c, under(path, "note").s, "a note is one line without control characters: it goes to the other side");
+			return;
+		}
+}
+
 void job_config_check(struct cfg *c, const char *path, const struct job_config *j)
 {
 	check_name(c, path, j);
+	check_note(c, path, j);
 	if (j->udp && j->proxy_protocol)
 		cfg_add_error(c, under(path, "proxy_protocol").s,
 			      "a PROXY header goes in front of a TCP connection: take the key away, or "

@@ -64,6 +64,7 @@ static void put_ports(json_t *o, const struct wire_job *w)
 {
 	unsigned last = w->port + MAX(w->count, 1u) - 1u;
 	bool six = w->host.n && memchr(w->host.p, ':', w->host.n);
+	unsigned target = w->target_port ? w->target_port : w->port;
 
 	if (!w->port)
 		json_object_set_new(o, "port", json_string("*"));
@@ -73,7 +74,7 @@ static void put_ports(json_t *o, const struct wire_job *w)
 		json_object_set_new(o, "port", json_sprintf("%u-%u", w->port, last));
 	json_object_set_new(
 		o, "target",
-		json_sprintf(six ? "[%.*s]:%u" : "%.*s:%u", TEXT_FMT(w->host), w->target_port));
+		json_sprintf(six ? "[%.*s]:%u" : "%.*s:%u", TEXT_FMT(w->host), target));
 }
 
 static void put_lists(json_t *o, const struct wire_job *w)

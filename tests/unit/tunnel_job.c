@@ -164,6 +164,7 @@ static void what_contradicts_itself_is_refused_with_its_reason(void **state)
 		     "two jobs are called '5'");
 	expect_error(AGENT "{ port: 5-9, target: \"a:1\" }, { port: 7, target: \"b:1\" } ] }",
 		     "port 7 is taken by the job '5-9'");
+	expect_error(AGENT "{ port: 5, target: \"a:1\", note: \"two\\nlines\" } ] }", "one line");
 	expect_error("agent: { server: [ a, a ] }", "stands here twice");
 	expect_error("agent: { server: \"a:1#sha256:12\" }", "64 hexadecimal digits");
 	expect_error("agent: { server: a, password: x, code: y }", "by code or by password");

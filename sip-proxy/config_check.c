@@ -145,6 +145,18 @@ static void check_lan(struct cfg *c, const char *key, const struct cfg_endpoint 
 			"this is a public address, and everybody who reaches it is trusted; let a firewall see to it");
 }
 
+static void check_advertised(struct cfg *c, const char *key, const char *name)
+{
+	struct text rest = text_of(name), host;
+	enum sip_host_kind kind;
+	uint16_t port;
+
+	if (name && (sip_hostport_parse(&rest, &host, &kind, &port) < 0 || rest.n))
+		cfg_add_error(c, key,
+			      "must be a host or host:port, as sip.example.org or 192.0.2.10:5061, not '%s'",
+			      name);
+}
+
 static void check_listeners(struct cfg *c, const struct sip_config *s)
 {
 	size_t n = 0, most = s->listen.n + s->interfaces.n + s->lan.listen.n;
@@ -168,6 +180,8 @@ static void check_listeners(struct cfg *c, const struct sip_config *s)
 		check_lan(c, item("sip.lan.listen", i, "").s, &lan[i]);
 	}
 	for (size_t i = 0; i < s->interfaces.n; i++)
+		check_advertised(c, item("sip.interfaces", i, "advertise").s, f[i].advertise);
+	for (size_t i = 0; i < s->interfaces.n; i++)
 		if (secure(&f[i].listen) && f[i].active)
 			check_certificate(c, item("sip.interfaces", i, "certificate").s,
 					  f[i].certificate ? f[i].certificate : s->certificate,
@@ -182,23 +196,31 @@ static void check_listeners(struct cfg *c, const struct sip_config *s)
 
 /* ---- routes ---- */
 
-static bool has_listener(const struct sip_config *s, unsigned transport)
+/* Does it serve this transport, from this address (unset: any)? */
+static bool serves(const struct cfg_endpoint *e, enum sip_proto proto, const struct addr *from)
+{
+	bool mutual;
+
+	if (sip_listen_proto_of(e->proto, &mutual) != proto)
+		return false;
+	return addr_family(from) == AF_UNSPEC || addr_equal_ip(&e->at, from) ||
+	       (addr_family(&e->at) == addr_family(from) && addr_classify(&e->at) == ADDR_UNSPECIFIED);
+}
+
+static bool has_listener(const struct sip_config *s, unsigned transport, const struct addr *from)
 {
 	const struct cfg_endpoint *l = s->listen.items, *lan = s->lan.listen.items;
 	const struct sip_interface_section *f = s->interfaces.items;
-	bool mutual, m;
+	bool mutual, any = false;
 	enum sip_proto proto = sip_listen_proto_of(transport, &mutual);
 
 	for (size_t i = 0; i < s->listen.n; i++)
-		if (sip_listen_proto_of(l[i].proto, &m) == proto)
-			return true;
+		any |= serves(&l[i], proto, from);
 	for (size_t i = 0; i < s->lan.listen.n; i++)
-		if (sip_listen_proto_of(lan[i].proto, &m) == proto)
-			return true;
+		any |= serves(&lan[i], proto, from);
 	for (size_t i = 0; i < s->interfaces.n; i++)
-		if (f[i].active && sip_listen_proto_of(f[i].listen.proto, &m) == proto)
-			return true;
-	return false;
+		any |= f[i].active && serves(&f[i].listen, proto, from);
+	return any;
 }
 
 static bool leads_to_us(const struct sip_config *s, const struct sip_route_section *r)
@@ -228,9 +250,12 @@ static void check_route(struct cfg *c, const struct sip_config *s,
 	if (leads_to_us(s, r))
 		cfg_add_error(c, item("sip.routes", i, "host").s,
 			      "%s is this proxy itself: the route would lead in circles", r->host);
-	if (r->active && !has_listener(s, r->transport))
+	if (r->active && !has_listener(s, r->transport, &(struct addr){ 0 }))
 		cfg_add_error(c, item("sip.routes", i, "transport").s,
 			      "there is no listener for %s to send from: add one to sip.listen",
+			      sip_listen_protocols[r->transport]);
+	else if (r->active && !has_listener(s, r->transport, &r->bind))
+		cfg_add_error(c, item("sip.routes", i, "bind").s, "no listener for %s has this address",
 			      sip_listen_protocols[r->transport]);
 	if (r->transport == SIP_LISTEN_MTLS && !s->certificate)
 		cfg_add_error(c, item("sip.routes", i, "transport").s,

@@ -78,6 +78,13 @@ static uint32_t limit_of(uint64_t v)
 	return (uint32_t)MIN(v, (uint64_t)UINT32_MAX);
 }
 
+static struct sip_limits_tx limits_of(const struct sip_config *c)
+{
+	return (struct sip_limits_tx){ .open = limit_of(c->limits.transactions),
+				       .open_per_source = limit_of(c->limits.transactions_per_source),
+				       .bytes = c->limits.memory };
+}
+
 static int start_core(struct sip_service *ss)
 {
 	const struct sip_config *c = config_of(ss->svc->cfg);
@@ -92,9 +99,7 @@ static int start_core(struct sip_service *ss)
 		.values = { .t1 = (uint32_t)c->timers.t1_ms,
 			    .t2 = (uint32_t)c->timers.t2_ms,
 			    .t4 = (uint32_t)c->timers.t4_ms },
-		.limits = { .open = limit_of(c->limits.transactions),
-			    .open_per_source = limit_of(c->limits.transactions_per_source),
-			    .bytes = c->limits.memory },
+		.limits = limits_of(c),
 		.timer_c = (uint32_t)c->timers.ringing_ms,
 		.failover = (uint32_t)c->timers.failover_ms,
 		.seed = hash_seed_random(),
@@ -143,6 +148,17 @@ static int sip_examine(struct service *s, const struct cfg *c, struct service_ch
 	return r < 0 ? r : sip_edge_plan_changes(p, ch);
 }
 
+/* What is under way beyond a lower limit goes on. */
+static void set_limits(struct sip_service *ss, const struct sip_config *c)
+{
+	struct sip_limits_tx *now = &sip_txs_charges(sip_proxy_txs(ss->proxy))->limits;
+	const struct sip_limits_tx fresh = limits_of(c);
+
+	now->open = fresh.open;
+	now->open_per_source = fresh.open_per_source;
+	now->bytes = fresh.bytes;
+}
+
 static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct sip_service *ss = s->state;
@@ -162,6 +178,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	if (warning[0])
 		log_emit(&MSG_SIP_CERTIFICATE, LF_STR("why", warning));
 	sip_edge_take(ss->edge, steal_ptr(&p));
+	set_limits(ss, fresh);
 	sip_routes_bind(routes, ss->edge);
 	sip_routes_free(ss->routing.routes);
 	ss->routing.routes = steal_ptr(&routes);

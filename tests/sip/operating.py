@@ -34,6 +34,8 @@ def _(w):
         ({"routes": "[ { domain: x.test, host: 127.0.0.1, port: %d, transport: udp } ]" % w.base}, "is this proxy itself"),
         ({"routes": "[ { domain: x.test, host: y.test, transport: tls } ]"}, "there is no listener for tls"),
         ({"routes": "[ { domain: x.test, host: a, transport: udp }, { domain: X.test, host: b, transport: udp } ]"}, "another route for"),
+        ({"routes": "[ { domain: x.test, host: a, transport: udp, bind: 127.0.0.9 } ]"}, "no listener for udp has this address"),
+        ({"interfaces": '[ { listen: "udp:127.0.0.2:5060", advertise: "a b" } ]'}, "must be a host or host:port"),
         ({"users": "[ { name: alice, password: x, domain: no.test } ]"}, "not one of sip.domains"),
         ({"limits": "{ rate: 10, burst: 5 }"}, "at least sip.limits.rate"),
         ({"registrar": "x"}, "unknown key 'registrar'"),

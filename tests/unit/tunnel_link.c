@@ -441,6 +441,36 @@ static void plain_data_connections_are_joined_and_spliced(void **state)
 	world_free(w);
 }
 
+static enum agent_state state_of(struct world *w)
+{
+	struct agent_info i;
+
+	world_agent_info(w, &i);
+	return i.state;
+}
+
+static void who_waits_for_approval_is_no_stranger_and_who_waits_for_nothing_is_turned_away(void **state)
+{
+	struct world *w =
+		world_new(&(struct world_options){ .judge = WORLD_LETS_WAIT, .hello_ms = 1500 });
+	const unsigned slow = 6;
+
+	(void)state;
+	for (unsigned i = 0; i < 4000 && state_of(w) != AGENT_PENDING; i++)
+		(void)poll(NULL, 0, 5);
+	(void)poll(NULL, 0, 2500); /* longer than a stranger may take */
+	assert_int_equal(state_of(w), AGENT_PENDING);
+	assert_int_equal(metric_sum(tunnel_server_metrics(world_server(w)), 1, slow), 0);
+	world_free(w);
+
+	w = world_new(&(struct world_options){ .judge = WORLD_IS_MUTE, .hello_ms = 1500 });
+	for (unsigned i = 0;
+	     i < 4000 && !metric_sum(tunnel_server_metrics(world_server(w)), 1, slow); i++)
+		(void)poll(NULL, 0, 5);
+	assert_true(metric_sum(tunnel_server_metrics(world_server(w)), 1, slow) > 0);
+	world_free(w);
+}
+
 static void garbage_from_a_port_scanner_is_counted(void **state)
 {
 	static const char *const things[] = { "GET / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n",
@@ -493,6 +523,8 @@ int main(void)
 		cmocka_unit_test(a_visitor_does_not_notice_a_reconnection),
 		cmocka_unit_test(datagrams_go_there_and_back),
 		cmocka_unit_test(plain_data_connections_are_joined_and_spliced),
+		cmocka_unit_test(
+			who_waits_for_approval_is_no_stranger_and_who_waits_for_nothing_is_turned_away),
 		cmocka_unit_test(garbage_from_a_port_scanner_is_counted),
 	};
 

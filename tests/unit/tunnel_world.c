@@ -348,7 +348,14 @@ static void on_arrived(struct tunnel_arrival *a, void *arg)
 	const struct tunnel_admission ad = { .name = "site",
 					     .welcome = { .server_name = TEXT("world") } };
 
-	(void)arg;
+	const struct wire_pending wait = { .agent = { tunnel_arrival_info(a)->identity, WIRE_PIN },
+					   .server = { tunnel_arrival_info(a)->identity, WIRE_PIN } };
+	struct world *w = arg;
+
+	if (w->o.judge == WORLD_LETS_WAIT)
+		(void)tunnel_arrival_send(a, WIRE_PENDING, &wait);
+	if (w->o.judge != WORLD_ADMITS)
+		return;
 	tunnel_arrival_admit(a, &ad);
 }
 
@@ -358,6 +365,7 @@ static void server_start(struct worker *wk, void *arg)
 	struct tunnel_server_options o = { .workers = w->o.workers ? w->o.workers : 1,
 					   .resume_ms = w->o.resume_ms,
 					   .allow_plain = w->o.plain,
+					   .hello_ms = w->o.hello_ms,
 					   .window = w->o.window,
 					   .arrived = on_arrived,
 					   .link_ops = &link_ops,

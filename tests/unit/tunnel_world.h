@@ -17,6 +17,8 @@ struct world_options {
 	unsigned workers; /* 0: 1 */
 	uint32_t resume_ms, window;
 	bool udp, plain;
+	enum { WORLD_ADMITS, WORLD_LETS_WAIT, WORLD_IS_MUTE } judge; /* what is said to HELLO */
+	uint64_t hello_ms;
 };
 struct world *world_new(const struct world_options *o);
 void world_free(struct world *w);

@@ -52,7 +52,7 @@ struct tunnel_server {
 	struct tls_ctx *tls; /* the workers have references of their own */
 	struct metrics *metrics;
 	uint64_t *passes;
-	_Atomic int strangers; /* of all workers */
+	_Atomic int strangers, pending; /* of all workers; pending ones are not among the strangers */
 };
 
 /* ---- mail between main and workers ---- */

@@ -14,12 +14,12 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/server_priv.h"
 
-enum { PENDING_MS = 15 * 60 * 1000, PEEK_MS = 100 };
+enum { PENDING_MS = 15 * 60 * 1000, PENDING_MAX = 64, PENDING_PER_SOURCE = 4, PEEK_MS = 100 };
 
 struct source { /* counts strangers of one address */
 	struct hnode node;
 	struct addr a;
-	unsigned n;
+	unsigned n, pending;
 };
 
 struct stranger {
@@ -33,7 +33,8 @@ struct stranger {
 	struct stream *stream;	 /* the handshake */
 	struct frame_conn *conn; /* after it */
 	struct tunnel_arrival_info info;
-	bool asked; /* main knows of it */
+	bool asked;   /* main knows of it */
+	bool pending; /* waits for an administrator; counted among those */
 	uint8_t *hello;
 	size_t hello_n;
 	struct timer deadline, peek;
@@ -76,9 +77,15 @@ static struct source *source_enter(struct tunnel_worker *w, const struct addr *p
 	return s;
 }
 
-static void source_leave(struct tunnel_worker *w, struct source *s)
+static void source_leave(struct tunnel_worker *w, struct source *s, bool pending)
 {
-	if (!s || --s->n)
+	if (!s)
+		return;
+	if (pending)
+		s->pending--;
+	else
+		s->n--;
+	if (s->n || s->pending)
 		return;
 	htable_remove(&w->sources, &s->node);
 	free(s);
@@ -89,6 +96,7 @@ static void source_leave(struct tunnel_worker *w, struct source *s)
 static void stranger_free(struct stranger *s)
 {
 	struct tunnel_worker *w = s->worker;
+	bool pending = s->pending;
 
 	io_stop(&s->io);
 	timer_stop(&s->deadline);
@@ -98,11 +106,12 @@ static void stranger_free(struct stranger *s)
 	frame_conn_free(s->conn);
 	if (s->fd >= 0)
 		close(s->fd);
-	source_leave(w, s->source);
+	source_leave(w, s->source, s->pending);
 	free(s->hello);
 	free(s);
 	worker_count(w, TUNNEL_M_STRANGERS, 0, -1);
-	atomic_fetch_sub_explicit(&w->server->strangers, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(pending ? &w->server->pending : &w->server->strangers, 1,
+				  memory_order_relaxed);
 }
 
 static void tell_main_gone(struct stranger *s, const char *why)
@@ -151,7 +160,7 @@ static void on_deadline(struct timer *t, uint64_t now)
 	struct stranger *s = container_of(t, struct stranger, deadline);
 
 	(void)now;
-	if (s->asked)
+	if (s->pending)
 		refuse(s, WIRE_R_NOT_APPROVED, "nobody has approved the agent so far; it may ask again");
 	else
 		turned_away(s, TUNNEL_A_SLOW, "");
@@ -257,7 +266,7 @@ static void ask_main(struct stranger *s)
 	n->info = s->info;
 	memcpy(n->payload, s->hello, s->hello_n);
 	s->asked = true;
-	loop_timer_set(s->worker->loop, &s->deadline, PENDING_MS);
+	loop_timer_set(s->worker->loop, &s->deadline, s->worker->server->o.hello_ms); /* for its login */
 	note_post(n);
 }
 
@@ -482,7 +491,7 @@ void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer,
 
 	if (!s || many || w->draining) {
 		free(s);
-		source_leave(w, source);
+		source_leave(w, source, false);
 		atomic_fetch_sub_explicit(&w->server->strangers, 1, memory_order_relaxed);
 		log_outcome(w, peer, many ? TUNNEL_A_LIMIT : TUNNEL_A_SHORT, "");
 		reset(fd);
@@ -522,6 +531,35 @@ static struct stranger *find(struct tunnel_worker *w, uint64_t id)
 	return NULL;
 }
 
+/* Who has shown that it knows the password waits for people, and is no stranger like the others: it has limits of its own. */
+static bool may_wait(struct stranger *s)
+{
+	struct tunnel_server *server = s->worker->server;
+
+	if (s->pending)
+		return true;
+	if (s->source->pending >= PENDING_PER_SOURCE)
+		return false;
+	if (atomic_fetch_add_explicit(&server->pending, 1, memory_order_relaxed) >= PENDING_MAX) {
+		atomic_fetch_sub_explicit(&server->pending, 1, memory_order_relaxed);
+		return false;
+	}
+	atomic_fetch_sub_explicit(&server->strangers, 1, memory_order_relaxed);
+	s->source->n--;
+	s->source->pending++;
+	s->pending = true;
+	loop_timer_set(s->worker->loop, &s->deadline, PENDING_MS);
+	return true;
+}
+
+static void send_frame(struct stranger *s, const struct order *o)
+{
+	if (o->frame[0] == WIRE_PENDING && !may_wait(s))
+		refuse(s, WIRE_R_LIMIT, "too many agents wait for approval, in all or of this address");
+	else if (frame_conn_data(s->conn, o->frame, o->n) < 0)
+		turned_away(s, TUNNEL_A_LEFT, "it does not read");
+}
+
 static void admit(struct stranger *s, const struct order *o)
 {
 	struct handover *h = hand_over(s, o->link, o->frame + WIRE_HEAD, o->n - WIRE_HEAD);
@@ -542,10 +580,7 @@ void stranger_obey(struct tunnel_worker *w, const struct order *o)
 	if (!s)
 		return; /* it has gone; main knows or will hear of it */
 	switch (o->kind) {
-	case ORDER_SEND:
-		if (frame_conn_data(s->conn, o->frame, o->n) < 0)
-			turned_away(s, TUNNEL_A_LEFT, "it does not read");
-		break;
+	case ORDER_SEND: send_frame(s, o); break;
 	case ORDER_REFUSE:
 		(void)frame_conn_data(s->conn, o->frame, o->n);
 		frame_conn_finish(steal_ptr(&s->conn));

@@ -130,6 +130,7 @@ static void on_tick(struct timer *t, uint64_t now)
 		if (!j->expires || j->expires > s)
 			continue;
 		log_emit(&MSG_AGENT_JOB_EXPIRED, LF_STR("job", j->name));
+		js->ops->expired(j, js->arg);
 		agent_jobs_remove(j);
 	}
 }

@@ -54,6 +54,7 @@ struct agent_jobs_ops { /* to all servers, or of an offered job to its own */
 	void (*put)(const struct agent_job *j, void *arg);
 	void (*gone)(const struct agent_job *j, void *arg);   /* it is about to be freed */
 	void (*target)(const struct agent_job *j, void *arg); /* probed: is it down? */
+	void (*expired)(const struct agent_job *j, void *arg); /* gone() follows */
 };
 int agent_jobs_new(struct loop *l, const struct agent_jobs_ops *ops, void *arg,
 		   struct agent_jobs **ret_js);

@@ -63,7 +63,18 @@ static void on_target(const struct agent_job *j, void *arg)
 			tell_target(j, &as->ends[i]);
 }
 
-static const struct agent_jobs_ops job_ops = { .put = on_job_put, .gone = on_job_gone, .target = on_target };
+/* What is over is not kept. */
+static void on_expired(const struct agent_job *j, void *arg)
+{
+	struct agent_service *as = arg;
+
+	if (j->origin == AGENT_JOB_OF_STORE)
+		stored_set(as->stored, j->name, NULL, "expired");
+}
+
+static const struct agent_jobs_ops job_ops = {
+	.put = on_job_put, .gone = on_job_gone, .target = on_target, .expired = on_expired
+};
 
 /* ---- what servers say ---- */
 

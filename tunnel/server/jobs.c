@@ -15,7 +15,13 @@
 #include "tunnel/policy.h"
 #include "tunnel/server/jobs_priv.h"
 
-enum { HEARTBEAT_MS = 1000, LAG_KEEP_MS = 60000, LAG_WARN_MS = 500, SAMPLE_MS = 10000 };
+enum {
+	HEARTBEAT_MS = 1000,
+	LAG_KEEP_MS = 60000,
+	LAG_WARN_MS = 500,
+	SAMPLE_MS = 10000,
+	LOOK_MS = 500
+};
 
 /* ---- to the worker ---- */
 
@@ -322,6 +328,22 @@ void jobs_event(const struct server_job *j, const char *topic, const char *what)
 					   "address", j->address));
 }
 
+void jobs_conn_event(const struct job_conn *c, const char *what, const char *why)
+{
+	char source[ADDR_STRLEN], target[ADDR_STRLEN] = "";
+
+	if (!atomic_load_explicit(&c->job->of->w->all->conn_events, memory_order_relaxed))
+		return;
+	if (addr_family(&c->target) != AF_UNSPEC)
+		(void)addr_print(&c->target, target);
+	post_event(c->job->of, "tunnel.connections",
+		   json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:s}", "what", what, "agent",
+			     c->job->of->agent, "job", c->job->name, "id", (json_int_t)c->id,
+			     "source", addr_print(&c->source, source), "target", target, "bytes_up",
+			     (json_int_t)c->counted[0], "bytes_down", (json_int_t)c->counted[1],
+			     "text", why));
+}
+
 void jobs_link_event(const struct link_jobs *lj, const char *what, const char *why)
 {
 	post_event(lj, "tunnel.agents", json_pack("{s:s, s:s, s:I, s:s}", "what", what, "agent", lj->agent, "link", (json_int_t)lj->id,
@@ -416,6 +438,18 @@ void tunnel_jobs_worker_end(void *owner)
 
 /* ---- life ---- */
 
+/* A connection costs no mail while nobody listens. */
+static void on_looking(struct timer *t, uint64_t now)
+{
+	struct tunnel_jobs *j = container_of(t, struct tunnel_jobs, looking);
+
+	(void)now;
+	atomic_store_explicit(&j->conn_events,
+			      control_has_subscribers(j->o.svc->control, "tunnel.connections"),
+			      memory_order_relaxed);
+	loop_timer_set(j->loop, t, LOOK_MS);
+}
+
 /* Warns once when it becomes more, before a limit is reached. */
 static void on_sampling(struct timer *t, uint64_t now)
 {
@@ -477,6 +511,8 @@ int tunnel_jobs_new(const struct tunnel_jobs_options *o, struct tunnel_jobs **re
 		tunnel_jobs_free(j);
 		return r;
 	}
+	j->looking.fire = on_looking;
+	loop_timer_set(j->loop, &j->looking, LOOK_MS);
 	j->sampling.fire = on_sampling;
 	loop_timer_set(j->loop, &j->sampling, SAMPLE_MS);
 	*ret_j = j;
@@ -486,6 +522,7 @@ int tunnel_jobs_new(const struct tunnel_jobs_options *o, struct tunnel_jobs **re
 void tunnel_jobs_stop(struct tunnel_jobs *j)
 {
 	timer_stop(&j->sampling);
+	timer_stop(&j->looking);
 	j->watchers = watchers_free(j->watchers);
 }
 

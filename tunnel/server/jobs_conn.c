@@ -148,6 +148,7 @@ static void end(struct job_conn *c, const char *why)
 {
 	count_bytes(c);
 	put_end(c, c->opened ? RECORD_ENDED : RECORD_FAILED, why);
+	jobs_conn_event(c, c->opened ? "ended" : "failed", why);
 	conn_free(c);
 }
 
@@ -193,6 +194,7 @@ static void on_opened(struct data_conn *d, const struct wire_opened *o, void *ar
 	c->target = o->target;
 	c->local = o->local;
 	put_end(c, RECORD_OPENED, NULL);
+	jobs_conn_event(c, "opened", "");
 }
 
 static void update_taps(struct job_conn *c)

@@ -271,7 +271,7 @@ static void set_values(struct server_job *j, struct cfg *cfg)
 
 	if (j->c && !same_place(j->c, c))
 		job_unlisten(j);
-	if (j->c && j->c->encrypt != c->encrypt)
+	if (j->c && (j->c->encrypt != c->encrypt || j->c->udp != c->udp))
 		job_drop_all(j, "the job was changed");
 	cfg_free(j->cfg);
 	j->cfg = cfg;

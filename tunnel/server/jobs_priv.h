@@ -40,7 +40,7 @@ struct tunnel_jobs {
 	struct metrics *metrics;
 	uint32_t last_offer, revision;
 	struct monitor monitor;
-	struct timer sampling;
+	struct timer sampling, looking;
 	unsigned warned; /* how many warnings there were */
 	char host[256];
 	struct jobs_worker *workers[JOBS_WORKERS_MAX];
@@ -50,6 +50,7 @@ struct tunnel_jobs {
 	_Atomic uint64_t most_jobs, most_connections;
 	_Atomic int64_t connections;
 	_Atomic bool resolve_names, draining;
+	_Atomic bool conn_events;	      /* somebody has subscribed to tunnel.connections */
 	_Atomic uint64_t last_link, last_job; /* numbers for people */
 };
 
@@ -184,6 +185,7 @@ struct jobs_said {
 struct jobs_said *jobs_say(const struct link_jobs *lj, enum jobs_says what); /* NULL: no memory */
 void jobs_post(struct jobs_said *s);
 void jobs_event(const struct server_job *j, const char *topic, const char *what); /* to whoever subscribed */
+void jobs_conn_event(const struct job_conn *c, const char *what, const char *why);
 void jobs_link_event(const struct link_jobs *lj, const char *what, const char *why);
 
 /* … and back to the worker. */

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tunnel in operation: an agent for two servers, agents in folders of their own, events for whoever subscribes, records
+and data logs, warnings."""
+import glob
+import json
+import os
+import socket
+import sys
+import time
+
+from jobs import carries, in_state, job, one
+from tunnel_world import *  # noqa: F401,F403
+from tunnel_world import AGENT, PASSWORD, SERVER, Failed, Target, case, connect, echo, main, read_all, wait_for
+from world import CASES
+
+del CASES[:]  # those of jobs.py run there
+
+
+@case("an agent for two servers runs each job on both, and goes on with one when the other is gone")
+def _(w):
+    with Target(w.target_port(0), echo):
+        first = w.server()
+        w.server_config(name="second.yaml", listen=f'["tls:127.0.0.1:{w.base + 1}"]', bind="127.0.0.2")
+        text = open(w.path("second.yaml"), encoding="utf-8").read()
+        w.write("second.yaml", text.replace(w.path("store"), w.path("store2")))
+        other = w.program([SERVER, "-c", w.path("second.yaml"), "--instance", "second"], "stile-tunnel@second")
+        other.wait_ready()
+        prints = [w.verb("tunnel.identity", {}, full)["root"] for full in ("stile-tunnel", "stile-tunnel@second")]
+        w.agent("site", [job(w, 0, name="web")], password=f'"{PASSWORD}"',
+                server=f'["127.0.0.1:{w.base}#{prints[0]}", "127.0.0.1:{w.base + 1}#{prints[1]}"]')
+        wait_for("both are connected", lambda: w.agent_verb("site", "agent.status")["connected"] == 2, 30)
+        for host in ("127.0.0.1", "127.0.0.2"):
+            wait_for(f"the job runs at {host}", lambda: answers(w.job_port(0), host), 20)
+        first.stop()
+        wait_for("one is left", lambda: w.agent_verb("site", "agent.status")["connected"] == 1, 20)
+        if not answers(w.job_port(0), "127.0.0.2"):
+            raise Failed("    the other server's job is gone, too")
+        w.ask_agent("site", "agent", "status").exits(1).says("✘", "✔")
+
+
+def answers(port, host):
+    try:
+        with connect(port, host) as s:
+            s.sendall(b"x")
+            return read_all(s, 1) == b"x"
+    except OSError:
+        return False
+
+
+@case("agents in folders of their own (-c DIR) are instances of their own")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        for i, name in enumerate(("north", "south")):
+            os.mkdir(w.path(name))
+            w.agent_config(name, [job(w, i, name=f"web-{name}")], code=f'"{w.enrol(name)["code"]}"')
+            os.rename(w.path(f"{name}.yaml"), w.path(f"{name}/stile.yaml"))
+            s = w.program([AGENT, "-c", w.path(name) + "/"], f"stile-agent@{name}")
+            s.wait_ready()
+        for i, name in enumerate(("north", "south")):
+            in_state(w, f"web-{name}", "active")
+            carries(w, i)
+            w.ask("agent", "jobs", "--instance", name).exits(0).says(f"web-{name}")
+
+
+class Events:
+    """A subscription at the control socket."""
+
+    def __init__(self, w, full, topics):
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.connect(os.path.join(w.path("run"), full + ".sock"))
+        self.f = self.s.makefile("rw")
+        self.f.readline()
+        self.f.write(json.dumps({"id": 1, "verb": "events.subscribe", "args": {"topics": topics}}) + "\n")
+        self.f.flush()
+        self.f.readline()
+        self.s.settimeout(15)
+
+    def until(self, topic, **values):
+        for _n in range(200):
+            event = json.loads(self.f.readline()).get("event", {})
+            if event.get("topic") == topic and all(event["data"].get(k) == v for k, v in values.items()):
+                return event["data"]
+        raise Failed(f"    no event {topic} {values}")
+
+
+@case("whoever subscribes hears of agents, jobs and data connections")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        events = Events(w, "stile-tunnel", ["tunnel.agents", "tunnel.jobs", "tunnel.connections"])
+        w.agent("site", [job(w, 0, name="web")])
+        events.until("tunnel.agents", what="connected", agent="site")
+        events.until("tunnel.jobs", what="active", job="web")
+        here = Events(w, "stile-agent@site", ["agent.jobs", "agent.status"])
+        time.sleep(1.2)  # the workers hear of the subscription within half a second
+        carries(w, 0, b"hello")
+        events.until("tunnel.connections", what="opened", job="web")
+        if events.until("tunnel.connections", what="ended", job="web")["bytes_up"] != 5:
+            raise Failed("    the end does not tell the bytes")
+        w.agent_config("site", [job(w, 0, name="web", enabled="false")])
+        w.agent_verb("site", "service.reload")
+        here.until("agent.jobs", job="web", state="interrupted")
+        events.until("tunnel.jobs", what="interrupted", job="web")
+
+
+@case("connections of jobs stand in the connection log, and their bytes in data logs when that is wanted")
+def _(w):
+    os.mkdir(w.path("records"))
+    with Target(w.target_port(0), echo):
+        w.server(records=f'{{ dir: {w.path("records")}, json: true }}')
+        w.agent("site", [job(w, 0, name="web")])
+        in_state(w, "web", "active")
+        with connect(w.job_port(0)) as s:
+            s.sendall(b"x")
+            s.recv(1)
+            w.ask("tunnel", "log-data", "on", "site/web").exits(0).says("1 data connections are logged")
+            s.sendall(b"in the data log")
+            read_all(s, 15)
+        lines = wait_for("the connection's end is recorded", lambda: [
+            r for p in glob.glob(w.path("records/CO*.jsonl")) for r in map(json.loads, open(p, encoding="utf-8")) if "web" in r.values()
+            and "16" in (str(r.get("bytes_up")), str(r.get("bytes_down")))])
+        if not lines:
+            raise Failed("    no line")
+        wait_for("the bytes are in a data log", lambda: any(b"in the data log"[:10] in open(p, "rb").read()
+                                                            for p in glob.glob(w.path("records/RL*.LOG"))))
+
+
+@case("a job that is open to every source on a public address warns, and so does a job that runs out of its time")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("site", [job(w, 0, name="open", bind="8.8.4.4"), job(w, 1, name="closed", bind="8.8.4.4", allow="[192.0.2.0/24]")])
+        if "open to every source" not in in_state(w, "open", "active")["reason"] or in_state(w, "closed", "active")["reason"]:
+            raise Failed(f"    {one(w, 'open')} {one(w, 'closed')}")
+        w.server_logged("tunnel.job.open", "job=open")
+        w.ask_agent("site", "agent", "job", "add", str(w.job_port(2)), "127.0.0.1", str(w.target_port(0)), "--name", "brief", "--expire",
+                    "3s").exits(0)
+        in_state(w, "brief", "active")
+        wait_for("it is over", lambda: not one(w, "brief"), 20)
+        w.agent_logged("site", "agent.job.expired", "job=brief")
+        w.agents["site"].stop()
+        w.start_agent("site")
+        in_state(w, "open", "active")
+        if [r for r in w.agent_verb("site", "agent.jobs")["rows"] if r["name"] == "brief"]:
+            raise Failed("    it is back after a restart")
+
+
+if __name__ == "__main__":
+    sys.exit(main(25300))

@@ -452,7 +452,10 @@ void agent_network_changed(struct agent *a)
 	backoff_reset(&a->carrier_backoff);
 	a->fill_not_before = 0;
 	if (a->control) {
-		ping(a, loop_now(a->loop));
+		if (frame_conn_uprooted(a->control))
+			frame_conn_give_up(a->control, "the network has changed: its address is gone");
+		else
+			ping(a, loop_now(a->loop));
 		data_host_probe(&a->data);
 	} else if (!a->dial_busy) {
 		dial(a);

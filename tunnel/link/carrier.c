@@ -311,14 +311,22 @@ void data_host_end_all(struct data_host *h, enum wire_reason reason, const char 
 			      &(struct data_end){ .reason = reason, .text = text });
 }
 
+static void probe(struct carrier *c, uint64_t now)
+{
+	if (frame_conn_uprooted(c->conn))
+		frame_conn_give_up(c->conn, "the network has changed: its address is gone");
+	else
+		ping(c, now);
+}
+
 void data_host_probe(struct data_host *h)
 {
 	uint64_t now = loop_now(h->loop);
 
 	list_for_each (it, &h->idle)
-		ping(list_entry(it, struct carrier, node), now);
+		probe(list_entry(it, struct carrier, node), now);
 	list_for_each (it, &h->busy)
-		ping(list_entry(it, struct carrier, node), now);
+		probe(list_entry(it, struct carrier, node), now);
 }
 
 void data_host_deinit(struct data_host *h)

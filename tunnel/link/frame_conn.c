@@ -483,6 +483,24 @@ void frame_conn_give_up(struct frame_conn *c, const char *why)
 	fail_later(c, ETIMEDOUT, why);
 }
 
+bool frame_conn_uprooted(const struct frame_conn *c)
+{
+	struct addr peer, local;
+	int s, r;
+
+	frame_conn_addresses(c, &peer, &local);
+	if (!addr_family(&local))
+		return false;
+	addr_set_port(&local, 0);
+	s = socket(addr_family(&local), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (s < 0)
+		return false;
+	r = bind(s, &local.sa, addr_len(&local));
+	r = r < 0 ? errno : 0;
+	close(s);
+	return r == EADDRNOTAVAIL;
+}
+
 int frame_conn_fd(const struct frame_conn *c)
 {
 	return c->fd;

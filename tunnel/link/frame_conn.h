@@ -47,6 +47,8 @@ void frame_conn_set_where(struct frame_conn *c, uint8_t where);
 int frame_conn_take(struct frame_conn *c, SSL **ret_ssl);
 /* The other side has sent nothing for so long while we wait for it: as if the kernel had said ETIMEDOUT. closed follows. */
 void frame_conn_give_up(struct frame_conn *c, const char *why);
+/* Its own address is no longer one of this host: nothing will come of it. */
+bool frame_conn_uprooted(const struct frame_conn *c);
 int frame_conn_fd(const struct frame_conn *c);
 SSL *frame_conn_ssl(const struct frame_conn *c);
 struct loop *frame_conn_loop(const struct frame_conn *c);

@@ -13,6 +13,8 @@
 #include "tunnel/job_wire.h"
 #include "tunnel/log_msgs.h"
 
+enum { NETWORK_SETTLE_MS = 250 }; /* an address that goes, and the next one that comes */
+
 const struct agent_config *agent_config_of(const struct agent_service *as)
 {
 	return &((const struct agent_root *)cfg_values(as->svc->cfg))->agent;
@@ -240,6 +242,20 @@ static void on_network(void *arg)
 		agent_network_changed(as->ends[i].agent);
 }
 
+/* What tells a busy agent from one at rest. */
+static uint64_t carried(void *arg)
+{
+	struct agent_service *as = arg;
+	uint64_t sum = 0;
+	struct agent_info i;
+
+	for (unsigned n = 0; n < as->n_ends; n++) {
+		agent_info(as->ends[n].agent, &i);
+		sum += i.bytes[0] + i.bytes[1] + i.streams + i.tries + i.reconnects;
+	}
+	return sum;
+}
+
 static int start_parts(struct agent_service *as, char *err, size_t err_n)
 {
 	const struct agent_config *c = agent_config_of(as);
@@ -260,7 +276,8 @@ static int start_parts(struct agent_service *as, char *err, size_t err_n)
 		r = add_server(as, &servers[i], err, err_n);
 	if (r < 0)
 		return r;
-	(void)net_changes_new(as->svc->loop, on_network, as, &as->changes);
+	(void)net_changes_new_with(as->svc->loop, &(struct net_changes_options){ .settle_ms = NETWORK_SETTLE_MS }, on_network, as, &as->changes);
+	agent_rest_init(&as->rest, as->svc->loop, carried, as);
 	r = agent_jobs_put_file(as->jobs, &c->jobs);
 	(void)snprintf(err, err_n, "%s", strerror(-r));
 	return r;
@@ -314,6 +331,7 @@ static void agent_stop(struct service *s)
 	if (!as)
 		return;
 	as->changes = net_changes_free(as->changes);
+	agent_rest_deinit(&as->rest);
 	agent_conns_free(as);
 	for (unsigned i = 0; i < as->n_ends; i++) {
 		dialer_attach(as->ends[i].dialer, NULL);

@@ -15,6 +15,7 @@
 #include "tunnel/agent/agent.h"
 #include "tunnel/agent/dialer.h"
 #include "tunnel/agent/jobs.h"
+#include "tunnel/agent/rest.h"
 #include "tunnel/stored.h"
 
 struct agent_service;
@@ -38,6 +39,7 @@ struct agent_service {
 	unsigned n_ends;
 	struct list conns; /* struct agent_conn, oldest first */
 	struct monitor monitor;
+	struct agent_rest rest;
 	uint8_t instance[WIRE_INSTANCE];
 	char host[256];
 };

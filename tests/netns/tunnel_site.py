@@ -281,14 +281,14 @@ def talk(crowd, pause=0.02, port=ECHO, longest=None):
         raise Failed(f"an interactive line took {max(times):.2f} s")
 
 
-def datagrams(crowd, pause=0.02, port=UDP, share=0.9):
+def datagrams(crowd, pause=0.02, port=UDP, share=0.8):
     """Numbered datagrams of all sizes; those that come back are what was sent."""
     r, sent, back = random.Random(12), 0, set()
     with crowd.lab.udp(port, timeout=pause) as s:
         last = 0
         while not crowd.over.is_set() or sent < 20 or (time.monotonic() - last < 5 and len(back) < sent):
             if not crowd.over.is_set() or sent < 20:
-                s.send(datagram(sent, r.randrange(8, 1400)))
+                s.send(datagram(sent, r.randrange(8, r.choice((200, 1400, 1400, 1400, 9000)))))
                 sent, last = sent + 1, time.monotonic()
             began = time.monotonic()
             with contextlib.suppress(TimeoutError, ConnectionRefusedError):

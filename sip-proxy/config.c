@@ -15,7 +15,19 @@
 		.name = (n), .rows = (r), .n_rows = ARRAY_LEN(r), .size = (s)                      \
 	}
 
-const char *const sip_listen_protocols[] = { "udp", "tcp", "tls", "mtls", NULL };
+const char *const sip_listen_protocols[] = { "udp", "tcp", "tls", "mtls", "ws", "wss", NULL };
+const char *const sip_route_protocols[] = { "udp", "tcp", "tls", "mtls", NULL };
+
+enum sip_proto sip_listen_proto_of(unsigned p, bool *ret_mutual)
+{
+	static const enum sip_proto protos[SIP_LISTEN_PROTOS] = {
+		[SIP_LISTEN_UDP] = SIP_UDP,  [SIP_LISTEN_TCP] = SIP_TCP, [SIP_LISTEN_TLS] = SIP_TLS,
+		[SIP_LISTEN_MTLS] = SIP_TLS, [SIP_LISTEN_WS] = SIP_WS,	 [SIP_LISTEN_WSS] = SIP_WSS,
+	};
+
+	*ret_mutual = p == SIP_LISTEN_MTLS;
+	return protos[p < SIP_LISTEN_PROTOS ? p : SIP_LISTEN_UDP];
+}
 
 /* clang-format off */
 static const struct cfg_row interface_rows[] = {
@@ -58,7 +70,7 @@ static const struct cfg_row route_rows[] = {
 	  .help = "Name or address of the gateway; a name is looked up while the service runs, all of its addresses are tried." },
 	{ .name = "port", .type = &cfg_u64, CFG_AT(struct sip_route_section, port), .flags = CFG_RELOAD, .max = 65535, .def = "0",
 	  .help = "Its port; 0: as its SRV records say, or the transport's own (5060, with TLS 5061)." },
-	{ .name = "transport", .type = &cfg_enum, CFG_AT(struct sip_route_section, transport), .flags = CFG_RELOAD, .choices = sip_listen_protocols,
+	{ .name = "transport", .type = &cfg_enum, CFG_AT(struct sip_route_section, transport), .flags = CFG_RELOAD, .choices = sip_route_protocols,
 	  .def = "tls", .help = "Transport; mtls shows our certificate and needs a listener mtls:." },
 	{ .name = "bind", .type = &cfg_ip, CFG_AT(struct sip_route_section, bind), .flags = CFG_RELOAD,
 	  .help = "Address of ours to send from; a listener of this transport must have it. Default: the system's choice." },
@@ -140,8 +152,8 @@ static const struct cfg_row sip_rows[] = {
 	  .help = "Domains whose users are at home here. The first one is the realm of their credentials." },
 	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct sip_config, listen), .flags = CFG_LIST | CFG_RELOAD,
 	  .choices = sip_listen_protocols, .def = "udp:0.0.0.0:5060, tcp:0.0.0.0:5060",
-	  .help = "Where the proxy listens: udp, tcp, tls or mtls (TLS that demands a certificate), address and port. tls and mtls need "
-		  "sip.certificate and sip.key." },
+	  .help = "Where the proxy listens: udp, tcp, tls or mtls (TLS that demands a certificate), ws or wss (WebSocket, for browsers), "
+		  "address and port. tls, mtls and wss need sip.certificate and sip.key." },
 	{ .name = "interfaces", .sub = &interface_schema, CFG_AT(struct sip_config, interfaces), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Listeners beside those of sip.listen that have a certificate or a public name of their own." },
 	{ .name = "lan", .sub = &lan_schema, CFG_AT(struct sip_config, lan), .flags = CFG_RELOAD,

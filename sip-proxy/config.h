@@ -14,6 +14,9 @@ enum sip_listen_proto {
 	SIP_LISTEN_TCP,
 	SIP_LISTEN_TLS,
 	SIP_LISTEN_MTLS,
+	SIP_ROUTE_PROTOS, /* so many are routes', too: those that we connect by */
+	SIP_LISTEN_WS = SIP_ROUTE_PROTOS,
+	SIP_LISTEN_WSS,
 	SIP_LISTEN_PROTOS
 };
 
@@ -71,12 +74,8 @@ struct sip_root { /* what stile-sip reads of stile.yaml */
 };
 extern const struct cfg_root sip_cfg_root;
 extern const struct cfg_schema sip_user_schema, sip_route_schema;
-extern const char *const sip_listen_protocols[]; /* in the order of enum sip_listen_proto */
-static inline enum sip_proto sip_listen_proto_of(unsigned p, bool *ret_mutual)
-{
-	*ret_mutual = p == SIP_LISTEN_MTLS;
-	return p == SIP_LISTEN_UDP ? SIP_UDP : p == SIP_LISTEN_TCP ? SIP_TCP : SIP_TLS;
-}
+extern const char *const sip_listen_protocols[], *const sip_route_protocols[]; /* in the order of enum sip_listen_proto */
+enum sip_proto sip_listen_proto_of(unsigned p, bool *ret_mutual); /* of a position in the above */
 
 void sip_config_check(struct cfg *c); /* for struct service_ops */
 void sip_log_config(const void *values, struct log_config *ret_lc);

@@ -134,7 +134,9 @@ static void check_certificate(struct cfg *c, const char *key, const char *certif
 
 static bool secure(const struct cfg_endpoint *e)
 {
-	return e->proto == SIP_LISTEN_TLS || e->proto == SIP_LISTEN_MTLS;
+	bool mutual;
+
+	return sip_proto_rows[sip_listen_proto_of(e->proto, &mutual)].secure;
 }
 
 static void check_lan(struct cfg *c, const char *key, const struct cfg_endpoint *e)

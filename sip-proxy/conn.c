@@ -111,6 +111,8 @@ static void conn_unlink(struct sip_conn *c)
 static void conn_free(struct sip_conn *c)
 {
 	c->stream = stream_free(c->stream);
+	if (c->transport->forget)
+		c->transport->forget(c);
 	free(c->identity);
 	free(c->pending);
 	free(c->name);
@@ -139,7 +141,7 @@ static void conn_end(struct sip_conn *c, int err, const char *why)
 }
 
 /* Ends when what is queued has left. */
-static void conn_finish(struct sip_conn *c)
+void sip_conn_finish(struct sip_conn *c)
 {
 	if (c->ending)
 		return;
@@ -164,8 +166,7 @@ static void look_for_alias(struct sip_conn *c, const struct sip_msg *m)
 	sip_conn_list_peer(c, &alias);
 }
 
-/* False: not now (too fast), or never again (the connection ends). */
-static bool take_message(struct sip_conn *c, const struct sip_msg *m)
+bool sip_conn_take(struct sip_conn *c, const struct sip_msg *m)
 {
 	struct sip_edge *e = c->edge;
 	struct sip_hop hop = sip_conn_hop(c);
@@ -174,11 +175,13 @@ static bool take_message(struct sip_conn *c, const struct sip_msg *m)
 	if (d == SIP_DROP_RATE) {
 		stream_pause(c->stream);
 		loop_timer_set(e->loop, &c->pace, PACE_MS);
-		return false;
+		if (!c->transport->once)
+			return false;
+		d = SIP_DROPS;
 	}
 	if (d != SIP_DROPS) {
 		sip_edge_dropped(e, &c->remote, c->transport->proto, d);
-		conn_finish(c);
+		sip_conn_finish(c);
 		return false;
 	}
 	c->in++;
@@ -188,20 +191,20 @@ static bool take_message(struct sip_conn *c, const struct sip_msg *m)
 	return true;
 }
 
-static void bad_message(struct sip_conn *c, const struct sip_msg *m, enum sip_verdict why)
+void sip_conn_bad(struct sip_conn *c, const struct sip_msg *m, enum sip_verdict why)
 {
 	struct sip_edge *e = c->edge;
 	struct sip_hop hop = sip_conn_hop(c);
-	size_t n = sip_edge_bad(e, m, &hop, why);
+	struct text answer = { e->scratch, m ? sip_edge_bad(e, m, &hop, why) : 0 };
 
-	if (n && stream_write(c->stream, e->scratch, n) == 0)
-		sip_edge_sent(e, &hop, (struct text){ e->scratch, n });
+	if (answer.n && c->transport->put(c, answer) == 0)
+		sip_edge_sent(e, &hop, answer);
 	if (sip_sources_bad(e->sources, &c->remote, loop_now(e->loop))) {
 		sip_count(e, SIP_M_BANNED, 0, 1);
 		log_emit(&MSG_SIP_BANNED, LF_ADDR("source", &c->remote),
 			 LF_STR("why", "too many bad messages"), LF_U64("ms", e->limits.ban_ms));
 	}
-	conn_finish(c);
+	sip_conn_finish(c);
 }
 
 static void pong(struct sip_conn *c)
@@ -226,7 +229,7 @@ static size_t take_frame(struct sip_conn *c, struct text buf, bool *more)
 		c->pinged = false;
 		break;
 	case SIP_FRAME_MESSAGE:
-		if (!take_message(c, &m)) {
+		if (!sip_conn_take(c, &m)) {
 			*more = false;
 			used = c->ending ? buf.n : 0;
 			c->framer = (struct sip_framer){ .limits = &c->limits };
@@ -234,7 +237,7 @@ static size_t take_frame(struct sip_conn *c, struct text buf, bool *more)
 		sip_msg_deinit(&m);
 		break;
 	case SIP_FRAME_BAD:
-		bad_message(c, &m, why);
+		sip_conn_bad(c, &m, why);
 		sip_msg_deinit(&m);
 		used = buf.n;
 		*more = false;
@@ -242,7 +245,7 @@ static size_t take_frame(struct sip_conn *c, struct text buf, bool *more)
 	case SIP_FRAME_MORE: break;
 	default: /* no memory */
 		sip_edge_dropped(c->edge, &c->remote, c->transport->proto, SIP_DROP_MEMORY);
-		conn_finish(c);
+		sip_conn_finish(c);
 		used = buf.n;
 		*more = false;
 	}
@@ -263,18 +266,31 @@ static void set_deadline(struct sip_conn *c, bool partial)
 		timer_stop(&c->deadline);
 }
 
+size_t sip_conn_input(struct sip_conn *c, uint8_t *p, size_t n)
+{
+	size_t used = 0;
+	bool more = true;
+
+	while (more && used < n)
+		used += take_frame(c, (struct text){ (const char *)p + used, n - used }, &more);
+	return used;
+}
+
+int sip_conn_put(struct sip_conn *c, struct text bytes)
+{
+	return stream_write(c->stream, bytes.p, bytes.n);
+}
+
 static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)
 {
 	struct sip_conn *c = arg;
-	size_t used = 0;
-	bool more = !c->ending;
+	size_t used;
 
 	(void)s;
 	c->last = loop_now(c->edge->loop);
 	if (c->ending)
 		return n;
-	while (more && used < n)
-		used += take_frame(c, (struct text){ (const char *)p + used, n - used }, &more);
+	used = c->transport->input(c, p, n);
 	if (!c->ending) {
 		if (used)
 			timer_stop(&c->deadline);

@@ -54,7 +54,7 @@ static struct stream_options options_of(const struct sip_conn *c)
 	const struct sip_edge_limits *l = &c->edge->limits;
 
 	return (struct stream_options){ .tls = c->transport->context(c->edge, c->listener, c->outgoing),
-					.max_in = SIP_MAX_HEAD + (size_t)l->message_bytes + 8,
+					.max_in = SIP_MAX_HEAD + (size_t)l->message_bytes + 64,
 					.max_out = (size_t)l->queue,
 					.handshake_ms = c->outgoing ? l->connect_ms : l->handshake_ms };
 }
@@ -161,7 +161,7 @@ static int hold(struct sip_conn *c, struct text bytes)
 static int conn_write(struct sip_conn *c, const struct sip_send *s)
 {
 	struct sip_hop hop = sip_conn_hop(c);
-	int r = c->open	      ? stream_write(c->stream, s->bytes.p, s->bytes.n)
+	int r = c->open	      ? c->transport->put(c, s->bytes)
 		: c->outgoing ? hold(c, s->bytes)
 			      : -ENOTCONN;
 
@@ -202,6 +202,8 @@ int sip_conn_send(struct sip_edge *e, const struct sip_send *s)
 	n = htable_find(&e->by_peer, sip_conn_hash_peer(e, &w.remote), fits, &w);
 	if (n)
 		return conn_write(container_of(n, struct sip_conn, by_peer), s);
+	if (sip_transports[s->to->hop.proto]->inbound)
+		return -ENOTCONN;
 	r = connect_to(e, s, &w.remote, &c);
 	return r < 0 ? r : conn_write(c, s);
 }

@@ -31,9 +31,16 @@ struct sip_conn {
 	struct timer deadline, ping, pace;
 	uint64_t since, last;
 	uint64_t in, out; /* messages */
+	struct sip_ws *ws; /* transport_ws.c */
 };
 
 extern const struct stream_ops sip_conn_stream_ops;
+/* A message that was cut out of the input. False: not now (too fast), or never again (the connection ends). */
+bool sip_conn_take(struct sip_conn *c, const struct sip_msg *m);
+/* What cannot be understood: answered, if it can be, counted against its source; the connection ends. m NULL: nothing to
+ * answer to. */
+void sip_conn_bad(struct sip_conn *c, const struct sip_msg *m, enum sip_verdict why);
+void sip_conn_finish(struct sip_conn *c); /* ends when what is queued has left */
 /* Linked everywhere, without a stream; l may be NULL. NULL: no memory. */
 struct sip_conn *sip_conn_new(struct sip_edge *e, const struct sip_transport *t, struct sip_listener *l);
 void sip_conn_drop(struct sip_conn *c); /* half made: without a word to anybody */

@@ -4,7 +4,7 @@
  *
  *   edge.c          life, struct sip_edge_ops, what every message passes on its way in and out
  *   transports.c    the table of transports, one row each
- *   transport_udp.c, transport_tcp.c, transport_tls.c   a transport's vtable
+ *   transport_udp.c, transport_tcp.c, transport_tls.c, transport_ws.c   a transport's vtable
  *   conn.c, conn_open.c   connections: framing, queues, deadlines, the table by id and by peer
  *   listeners.c     plans, sockets
  *   faces.c         interfaces: by which one to leave, which addresses are ours
@@ -32,6 +32,7 @@ struct sip_contexts {
 	struct tls_ctx *server, *client;
 };
 
+struct sip_conn;
 struct sip_listener {
 	struct list node; /* in edge->listeners */
 	struct sip_edge *edge;
@@ -118,10 +119,16 @@ struct sip_transport {
 	int (*open)(struct sip_listener *l);
 	void (*close)(struct sip_listener *l);
 	int (*send)(struct sip_edge *e, const struct sip_send *s);
-	/* Streams: the context of a connection that came in by l (l not NULL) or leaves by it (l may be NULL). */
+	/* Streams. What came, offered again with what follows if it is not taken; how many bytes were taken. */
+	size_t (*input)(struct sip_conn *c, uint8_t *p, size_t n);
+	int (*put)(struct sip_conn *c, struct text bytes); /* one message, or a keep-alive: 0, -ENOBUFS, -EPIPE */
+	void (*forget)(struct sip_conn *c);		   /* the connection ends; may be NULL */
+	bool inbound;					   /* others connect, we never do */
+	bool once;					   /* input cannot be offered again */
+	/* The context of a connection that came in by l (l not NULL) or leaves by it (l may be NULL). */
 	struct tls_ctx *(*context)(const struct sip_edge *e, const struct sip_listener *l, bool client);
 };
-extern const struct sip_transport sip_udp, sip_tcp, sip_tls;
+extern const struct sip_transport sip_udp, sip_tcp, sip_tls, sip_ws, sip_wss;
 extern const struct sip_transport *const sip_transports[SIP_PROTOS]; /* NULL: not served */
 
 /* ---- edge.c ---- */
@@ -141,7 +148,8 @@ size_t sip_edge_bad(struct sip_edge *e, const struct sip_msg *m, const struct si
 void sip_edge_sent(struct sip_edge *e, const struct sip_hop *hop, struct text bytes);
 
 /* ---- conn.c ---- */
-struct sip_conn;
+size_t sip_conn_input(struct sip_conn *c, uint8_t *p, size_t n); /* input() and put() of bare streams */
+int sip_conn_put(struct sip_conn *c, struct text bytes);
 int sip_conn_send(struct sip_edge *e, const struct sip_send *s); /* send() of all streams */
 void sip_conn_accepted(struct sip_listener *l, int fd, const struct addr *peer,
 		       const struct addr *local);

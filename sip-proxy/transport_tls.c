@@ -18,5 +18,7 @@ const struct sip_transport sip_tls = {
 	.open = sip_stream_open,
 	.close = sip_stream_close,
 	.send = sip_conn_send,
+	.input = sip_conn_input,
+	.put = sip_conn_put,
 	.context = context,
 };

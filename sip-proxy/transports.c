@@ -7,7 +7,6 @@
 #include "sip-proxy/edge_priv.h"
 
 const struct sip_transport *const sip_transports[SIP_PROTOS] = {
-	[SIP_UDP] = &sip_udp,
-	[SIP_TCP] = &sip_tcp,
-	[SIP_TLS] = &sip_tls,
+	[SIP_UDP] = &sip_udp, [SIP_TCP] = &sip_tcp, [SIP_TLS] = &sip_tls,
+	[SIP_WS] = &sip_ws,   [SIP_WSS] = &sip_wss,
 };

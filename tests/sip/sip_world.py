@@ -3,11 +3,14 @@
 says exactly what a case wants said, sipp with scenarios of ours, and questions to the control socket.
 
 Everything is on loopback, on ports of the script's own."""
+import base64
+import hashlib
 import os
 import re
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -199,6 +202,76 @@ class Ua:
             lines += [f"{name}: {v}" + (f";tag={tag}" if name == "To" and "tag=" not in v and code > 100 else "") for v in m.all(name)]
         lines += list(headers) + [f"Content-Length: {len(body.encode())}"]
         self.raw((CRLF.join(lines) + CRLF * 2 + body).encode(), m.peer)
+
+
+class WsUa(Ua):
+    """SIP over WebSocket, as a browser speaks it: masked frames, a message each."""
+
+    def __init__(self, port, context=None, name=None, protocol="sip"):
+        super().__init__("tls" if context else "tcp", ("127.0.0.1", port), context=context, name=name)
+        self.secure = context is not None
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.raw((f"GET /sip HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+                  f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat, {protocol}\r\n"
+                  "Origin: https://uc.test\r\n\r\n").encode())
+        answer = self.head()
+        want = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
+        self.upgraded = answer.startswith(b"HTTP/1.1 101 ") and want in answer
+        self.answer = answer.split(b"\r\n")[0].decode()
+        self.transport = "wss" if self.secure else "ws"
+
+    def head(self):
+        data = b""
+        while not data.endswith(b"\r\n\r\n"):
+            part = self.s.recv(1)
+            if not part:
+                break
+            data += part
+        return data
+
+    def frame(self, data, op=1, final=True, mask=True, bits=0):
+        n, key = len(data), os.urandom(4)
+        head = bytes([(0x80 if final else 0) | bits | op])
+        size = bytes([n]) if n < 126 else b"\x7e" + struct.pack("!H", n) if n < 65536 else b"\x7f" + struct.pack("!Q", n)
+        size = bytes([size[0] | (0x80 if mask else 0)]) + size[1:]
+        body = bytes(b ^ key[i % 4] for i, b in enumerate(data)) if mask else data
+        self.s.sendall(head + size + (key if mask else b"") + body)
+
+    def raw(self, data, to=None):
+        if self.transport in ("ws", "wss"):
+            self.frame(data)
+        else:
+            self.s.sendall(data)
+
+    def take(self, n, seconds):
+        self.s.settimeout(seconds)
+        while len(self.buffer) < n:
+            part = self.s.recv(65536)
+            if not part:
+                raise ConnectionResetError
+            self.buffer += part
+        data, self.buffer = self.buffer[:n], self.buffer[n:]
+        return data
+
+    def read_frame(self, seconds=15):
+        """(opcode, data); None when nothing came or the connection ended."""
+        self.ended = False
+        try:
+            first, size = self.take(2, seconds)
+            if size == 126:
+                size = struct.unpack("!H", self.take(2, seconds))[0]
+            elif size == 127:
+                size = struct.unpack("!Q", self.take(8, seconds))[0]
+            return first & 15, self.take(size, seconds)
+        except TimeoutError:
+            return None
+        except (ConnectionResetError, BrokenPipeError):
+            self.ended = True
+            return None
+
+    def next(self, seconds=15):
+        got = self.read_frame(seconds)
+        return Message(got[1], self.to) if got and got[0] in (1, 2) else None
 
 
 class Listening:

@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-from sip_world import Failed, Listening, Message, Ua, case, main, wait_for
+from sip_world import Failed, Listening, Message, Ua, WsUa, case, main, wait_for
 
 SDP = "v=0\r\ns=" + "x" * 1500 + "\r\n"
 
@@ -269,6 +269,71 @@ def _(w):
     with w.tcp(lan=False) as again:
         if again.ask("OPTIONS", "sip:uc.test").status != 200:
             raise Failed("    no connection any more")
+
+
+@case("a browser speaks SIP over WebSocket, with and without TLS, whole or in fragments")
+def _(w):
+    w.config(tls=True, listen=f'["wss:127.0.0.1:{w.tls}"]', lan=f'{{ listen: ["ws:127.0.0.1:{w.lan}", "udp:127.0.0.1:{w.lan}"] }}')
+    w.start()
+    with WsUa(w.tls, context=w.context(), name="uc.test") as a:
+        if not a.upgraded or a.ask("OPTIONS", "sip:uc.test").status != 200:
+            raise Failed(f"    {a.answer}")
+    with WsUa(w.lan) as alice, Ua("udp", None, ("127.0.0.1", w.other())) as bob:
+        via = "SIP/2.0/WS df7jal23ls0d.invalid;branch=z9hG4bKws%d;rport"
+        data = alice.request("MESSAGE", "sip:bob@out.test", ["Content-Type: text/plain"], "hello", Via=via % 1)
+        alice.frame(data[:50], final=False)
+        alice.frame(b"are you there", op=9)
+        if alice.read_frame() != (10, b"are you there"):
+            raise Failed("    no pong")
+        alice.frame(data[50:60], op=0, final=False)
+        alice.frame(data[60:], op=0)
+        m = bob.expect("MESSAGE")
+        if m.body != b"hello" or "SIP/2.0/WS df7jal23ls0d.invalid" not in m.all("Via")[1]:
+            raise Failed(f"    {m.fields}")
+        bob.reply(m, 200)
+        alice.expect(status=200)
+        alice.frame(b"\r\n\r\n")
+        if alice.read_frame() != (1, b"\r\n"):
+            raise Failed("    no keep-alive")
+        alice.frame(data[:-5], op=2)  # without its body: 400, and the end
+        alice.expect(status=400)
+        if alice.read_frame() or not alice.ended:
+            raise Failed("    it goes on")
+
+
+@case("what is no WebSocket for SIP is refused by HTTP, and a frame that is wrong ends the connection")
+def _(w):
+    w.config(listen=f'["ws:127.0.0.1:{w.base}"]', lan=None, routes=None, limits="{ ban_after: 0, message: 4096 }")
+    w.start()
+    with WsUa(w.base, protocol="mqtt") as a:
+        if a.upgraded or " 400 " not in a.answer:
+            raise Failed(f"    {a.answer}")
+    for said, want in ((b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"426"), (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"405"),
+                       (b"OPTIONS sip:x SIP/2.0\r\n\r\n", b"400"), (b"GET / HTTP/1.1\r\nHost: x\nUpgrade: y\r\n\r\n", b"400")):
+        with Ua("tcp", ("127.0.0.1", w.base)) as a:
+            a.raw(said)
+            got = a.s.recv(500)
+            if want not in got.split(b"\r\n")[0]:
+                raise Failed(f"    {said!r}: {got!r}")
+    ask = dict(Via="SIP/2.0/WS a.invalid;branch=z9hG4bKbad")
+    for bad in (dict(mask=False), dict(bits=0x40), dict(op=3), dict(op=0), dict(op=9, final=False)):
+        with WsUa(w.base) as a:
+            a.frame(a.request("OPTIONS", "sip:uc.test", **ask), **bad)
+            got = a.read_frame()
+            if not got or got[0] != 8 or got[1] != b"\x03\xea" or a.read_frame() or not a.ended:
+                raise Failed(f"    {bad}: {got}")
+    with WsUa(w.base) as a:
+        a.frame(b"x" * 200000)
+        got = a.read_frame()
+        if not got or got != (8, b"\x03\xf1"):
+            raise Failed(f"    {got}")
+    with WsUa(w.base) as a:
+        if a.ask("OPTIONS", "sip:uc.test", **ask).status != 200:
+            raise Failed("    not served any more")
+        a.frame(b"\x03\xe8", op=8)
+        if a.read_frame()[0] != 8 or a.read_frame() or not a.ended:
+            raise Failed("    the close is not answered")
+    wait_for("they are gone", lambda: not w.flows())
 
 
 @case("who is not there is answered for at once, over UDP, TCP and TLS")

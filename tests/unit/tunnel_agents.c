@@ -515,6 +515,22 @@ static void a_stranger_without_a_login_is_refused_at_once(void **state)
 	leave(w, v);
 }
 
+static void a_crowd_of_strangers_does_not_fill_the_log(void **state)
+{
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < 200; i++) {
+		struct tunnel_arrival *v = visitor((uint8_t)i, 1, 0, "a");
+
+		tunnel_agents_arrived(v, w->agents);
+		assert_int_equal(v->reason, WIRE_R_UNKNOWN_KEY);
+		leave(w, v);
+	}
+	assert_int_equal(metric_sum(w->agents->metrics, AGENTS_M_REFUSED, AGENTS_R_UNKNOWN), 200);
+	assert_true(w->agents->logged <= 50);
+	assert_true(w->agents->unlogged >= 50); /* at most two windows */
+}
+
 static void frames_that_do_not_belong_are_refused_once(void **state)
 {
 	struct world *w = *state;
@@ -735,6 +751,7 @@ int main(void)
 		T(guessing_is_slow_for_the_guesser_alone),
 		T(without_a_password_nobody_enrols_by_one),
 		T(a_stranger_without_a_login_is_refused_at_once),
+		T(a_crowd_of_strangers_does_not_fill_the_log),
 		T(frames_that_do_not_belong_are_refused_once),
 		T(an_agent_that_leaves_while_the_disk_is_busy_is_enrolled_all_the_same),
 		T(a_restart_remembers_agents_codes_and_keys),

@@ -13,7 +13,13 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/agents_priv.h"
 
-enum { SEEN_EVERY_S = 3600, RETRY_S = 60, RETRY_LONG_S = 600 };
+enum {
+	SEEN_EVERY_S = 3600,
+	RETRY_S = 60,
+	RETRY_LONG_S = 600,
+	LOG_WINDOW_MS = 10000,
+	LOG_AT_MOST = 50, /* refusals in a window */
+};
 
 static const char *const refusal_labels[AGENTS_REFUSALS + 1] = {
 	[AGENTS_R_UNKNOWN] = "unknown",	  [AGENTS_R_REVOKED] = "revoked",
@@ -296,18 +302,40 @@ void agents_admit(struct tunnel_agents *a, struct tunnel_arrival *v, struct entr
 	tunnel_arrival_admit(v, &ad);
 }
 
+/* A crowd of strangers does not fill the disk; how many were left out stands in the next line. */
+static bool may_log(struct tunnel_agents *a, unsigned *ret_left_out)
+{
+	uint64_t now = loop_now(a->o.loop);
+
+	if (now - a->log_since >= LOG_WINDOW_MS) {
+		a->log_since = now;
+		a->logged = 0;
+	}
+	if (a->logged >= LOG_AT_MOST) {
+		a->unlogged++;
+		return false;
+	}
+	a->logged++;
+	*ret_left_out = a->unlogged;
+	a->unlogged = 0;
+	return true;
+}
+
 void agents_refuse(struct tunnel_agents *a, struct tunnel_arrival *v, enum agents_refusal why,
 		   const char *detail)
 {
 	const struct tunnel_arrival_info *i = tunnel_arrival_info(v);
 	char key[IDENTITY_STRLEN];
 	struct identity_hash id;
+	unsigned left_out;
 
 	memcpy(id.b, i->identity, IDENTITY_LEN);
 	metric_add(a->metrics, 0, AGENTS_M_REFUSED, why, 1);
-	log_emit(&MSG_TUNNEL_AGENT_REFUSED, LF_TEXT("name", i->hello.name),
-		 LF_ADDR("client", &i->peer), LF_STR("fingerprint", identity_print(&id, key)),
-		 LF_STR("why", refusals[why].text), LF_STR("detail", detail ? detail : ""));
+	if (may_log(a, &left_out))
+		log_emit(&MSG_TUNNEL_AGENT_REFUSED, LF_TEXT("name", i->hello.name),
+			 LF_ADDR("client", &i->peer), LF_STR("fingerprint", identity_print(&id, key)),
+			 LF_STR("why", refusals[why].text), LF_STR("detail", detail ? detail : ""),
+			 LF_U64("left_out", left_out));
 	tunnel_arrival_refuse(v, refusals[why].reason, refusals[why].text, refusals[why].retry_s);
 }
 

@@ -47,6 +47,8 @@ struct tunnel_agents {
 	bool has_password;
 	struct turn_backoff *backoff;
 	struct metrics *metrics;
+	uint64_t log_since; /* the loop's clock: of the refusals that were counted for the log */
+	unsigned logged, unlogged;
 	struct list visits;
 	struct list changes, code_changes; /* on their way to the disk: agents_store.c */
 };

@@ -97,6 +97,27 @@ void tunnel_server_set_tls(struct tunnel_server *s, struct tls_ctx *ctx)
 	(void)ctx;
 }
 
+void tunnel_server_call(struct tunnel_server *s, void (*fn)(struct tunnel_worker *w, void *arg),
+			void *arg)
+{
+	(void)s;
+	(void)fn;
+	(void)arg;
+}
+
+void tunnel_worker_each(struct tunnel_worker *w, void (*fn)(struct tunnel_link *l, void *arg), void *arg)
+{
+	(void)w;
+	(void)fn;
+	(void)arg;
+}
+
+void tunnel_link_drop(struct tunnel_link *l, const char *why)
+{
+	(void)l;
+	(void)why;
+}
+
 void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
 				enum wire_reason reason, const char *text)
 {

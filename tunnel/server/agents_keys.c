@@ -46,6 +46,25 @@ static json_t *keys_json(const struct tunnel_agents *a)
 			 identity_print(identity_hash(a->keys.link), link), "agents_behind", c.behind);
 }
 
+static void drop_link(struct tunnel_link *l, void *arg)
+{
+	(void)arg;
+	tunnel_link_drop(l, "the server's root key was rotated");
+}
+
+static void drop_links(struct tunnel_worker *w, void *arg)
+{
+	tunnel_worker_each(w, drop_link, arg);
+}
+
+/* Control connections are made anew, so that agents hear of the new root and its successor, and whoever has the old
+ * keys gets nobody any more. Data connections go on. */
+static void tell_all(struct tunnel_agents *a)
+{
+	if (a->server)
+		tunnel_server_call(a->server, drop_links, NULL);
+}
+
 /* New keys are in use at once; connections that are open stay. */
 static void finish(struct tunnel_agents *a, struct control_request *rq, int r, const char *err,
 		   const char *what)
@@ -65,6 +84,16 @@ static void verb_identity(struct control_request *rq, const json_t *args, void *
 {
 	(void)args;
 	control_reply(rq, keys_json(arg));
+}
+
+static void rotate_root(struct tunnel_agents *a, struct control_request *rq)
+{
+	char err[IDENTITY_ERRLEN] = "";
+	int r = server_keys_rotate_root(a->o.folder, &a->keys, err);
+
+	finish(a, rq, r, err, "root rotated");
+	if (r == 0)
+		tell_all(a);
 }
 
 static void verb_rotate(struct control_request *rq, const json_t *args, void *arg)
@@ -89,7 +118,7 @@ static void verb_rotate(struct control_request *rq, const json_t *args, void *ar
 			     "%lld agents have not yet been told of the present root (%s …): they would be locked out",
 			     (long long)c.behind, c.first);
 	else
-		finish(a, rq, server_keys_rotate_root(a->o.folder, &a->keys, err), err, "root rotated");
+		rotate_root(a, rq);
 }
 
 static void verb_export(struct control_request *rq, const json_t *args, void *arg)

@@ -36,6 +36,8 @@ static void print_identity(const json_t *result)
 				       ? ""
 				       : "  (has not let this agent in yet)");
 		printf("  root      %s\n", *string(row, "root") ? string(row, "root") : "not pinned");
+		if (*string(row, "shown"))
+			printf("  shows     %s\n", string(row, "shown"));
 		if (*string(row, "successor"))
 			printf("  successor %s\n", string(row, "successor"));
 		if (*string(row, "way"))

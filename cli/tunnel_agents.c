@@ -122,11 +122,28 @@ static void print_copied(const json_t *rows)
 	}
 }
 
+/* By name: insertion, for the lists are short. */
+static void sort(json_t *rows)
+{
+	for (size_t i = 1; i < json_array_size(rows); i++) {
+		json_t *row = json_incref(json_array_get(rows, i));
+		size_t at = i;
+
+		while (at > 0 &&
+		       strcmp(string(json_array_get(rows, at - 1), "name"), string(row, "name")) > 0)
+			at--;
+		json_array_remove(rows, i);
+		json_array_insert_new(rows, at, row);
+	}
+}
+
 static void print_lists(const json_t *result, const json_t *links)
 {
 	json_t *rows = json_object_get(result, "rows"), *codes = json_object_get(result, "codes"), *row;
 	size_t i;
 
+	sort(rows);
+	sort(codes);
 	json_array_foreach(rows, i, row) for_people(row, links);
 	json_array_foreach(codes, i, row) json_object_set_new(
 		row, "until", when(json_integer_value(json_object_get(row, "expires"))));

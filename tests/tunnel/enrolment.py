@@ -129,6 +129,7 @@ def _(w):
     root = w.ask_verb("tunnel.identity")["root"]
     w.agent_logged("site", "agent.pending", row["fingerprint"], root)
     w.ask("tunnel", "agents").exits(0).says("pending", "waits for approval", row["fingerprint"], root)
+    w.ask_agent("site", "agent", "identity").exits(0).says(row["fingerprint"], "not pinned", "shows", root)
     w.ask("tunnel", "agents", "approve", row["fingerprint"][:20]).exits(0).says("is approved")
     w.connected("site")
     expect("the pinned root", w.agent_verb("site", "agent.identity")["servers"][0]["root"], root)

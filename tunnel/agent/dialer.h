@@ -46,6 +46,7 @@ struct dialer_info {
 	char server[ENROL_HOST_MAX + 10]; /* "host:port" */
 	bool pinned, enrolled, code;	  /* code: one is waiting to be used */
 	struct identity_hash root, successor;
+	struct identity_hash shown; /* the root that it showed last, if that is not pinned; else unset */
 	char way[128]; /* "203.0.113.7:443", "port 443 through the proxy 10.0.0.1:3128"; "": not connected yet */
 };
 void dialer_info(const struct dialer *d, struct dialer_info *ret_i);

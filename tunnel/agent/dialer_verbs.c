@@ -23,9 +23,10 @@ static json_t *server_json(const struct dialer *d)
 	struct dialer_info i;
 
 	dialer_info(d, &i);
-	return json_pack("{s:s, s:b, s:b, s:b, s:o, s:o, s:s}", "server", i.server, "pinned",
+	return json_pack("{s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:s}", "server", i.server, "pinned",
 			 i.pinned, "enrolled", i.enrolled, "code_waits", i.code, "root",
-			 hash_json(&i.root), "successor", hash_json(&i.successor), "way", i.way);
+			 hash_json(&i.root), "successor", hash_json(&i.successor), "shown",
+			 hash_json(&i.shown), "way", i.way);
 }
 
 static void verb_identity(struct control_request *rq, const json_t *args, void *arg)

@@ -240,6 +240,8 @@ void dialer_info(const struct dialer *d, struct dialer_info *ret_i)
 				 .successor = d->memory.pins.successor };
 
 	(void)snprintf(i.server, sizeof(i.server), "%s", d->memory.server);
+	if (d->login.known && !identity_hash_equal(&d->login.peer.id, &i.root))
+		i.shown = d->login.peer.id;
 	if (d->has_way && d->way.proxied)
 		(void)snprintf(i.way, sizeof(i.way), "port %u through the proxy %s", d->way.port,
 			       addr_print(&d->way.addr, addr));

@@ -269,15 +269,20 @@ static void copy_text(char to[static REGISTRY_TEXT_MAX + 1], struct text from)
 		sb_text(&b, from);
 }
 
+void agents_note_who(struct entry *e, const struct tunnel_arrival_info *i, char ip[static ADDR_STRLEN])
+{
+	copy_text(e->address, text_of(addr_print_ip(&i->peer, ip)));
+	copy_text(e->program, i->hello.program);
+	copy_text(e->host, i->hello.host);
+}
+
 /* What is shown of an agent; written down once an hour, or when its root has changed. */
 static void note_arrival(struct tunnel_agents *a, const struct tunnel_arrival_info *i, struct entry *e)
 {
 	char ip[ADDR_STRLEN];
 	bool moved = !identity_hash_equal(&e->root, identity_hash(a->keys.root));
 
-	copy_text(e->address, text_of(addr_print_ip(&i->peer, ip)));
-	copy_text(e->program, i->hello.program);
-	copy_text(e->host, i->hello.host);
+	agents_note_who(e, i, ip);
 	e->root = *identity_hash(a->keys.root);
 	e->last_seen = agents_now_s();
 	if (moved || e->last_seen > e->stored_seen + SEEN_EVERY_S) {

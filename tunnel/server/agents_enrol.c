@@ -135,7 +135,7 @@ static void enrol(struct visit *v, struct text name, enum entry_state state, enu
 	d.entry.way = way;
 	if (!known)
 		d.entry.created_at = agents_now_s();
-	(void)snprintf(d.entry.address, sizeof(d.entry.address), "%s", addr_print_ip(&i->peer, ip));
+	agents_note_who(&d.entry, i, ip);
 	(void)snprintf(who, sizeof(who), "agent %s", ip);
 	timer_stop(&v->late);
 	v->at_disk = true;

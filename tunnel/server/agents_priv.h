@@ -72,6 +72,8 @@ uint64_t agents_now_s(void);
 void agents_admit(struct tunnel_agents *a, struct tunnel_arrival *v, struct entry *e);
 void agents_refuse(struct tunnel_agents *a, struct tunnel_arrival *v, enum agents_refusal why,
 		   const char *detail);
+/* Whence and on what it came; ip is room for its address, which is left there. */
+void agents_note_who(struct entry *e, const struct tunnel_arrival_info *i, char ip[static ADDR_STRLEN]);
 void agents_count(struct tunnel_agents *a); /* the gauges */
 int agents_new_tls(struct tunnel_agents *a);
 /* To who watches "tunnel.agents", and to the log's readers. */

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What must not be reached and what must not run out: targets outside of the agent's list, also by a name that is bound
 anew, slow readers, descriptors, a server that goes down under many connections."""
-import resource
 import sys
 import time
 
@@ -87,15 +86,10 @@ def _(w):
 
 @case("with its descriptors used up the server refuses who comes, keeps who is there, says so, and recovers")
 def _(w):
-    limit = 96
+    limit = 200
     with Target(w.target_port(0), echo):
         w.server_config()
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-        try:
-            server = w.start_server()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        server = w.start_server(prefix=["prlimit", f"--nofile={limit}:{limit}"])
         w.agent("site", [job(w, 0, name="web")])
         in_state(w, "web", "active")
         there = []
@@ -107,14 +101,18 @@ def _(w):
                     there.append(s)
             except OSError:
                 break
-        if not there:
-            raise Failed("    nobody was taken")
+        if not 5 < len(there) < limit - 20:
+            raise Failed(f"    {len(there)} were taken")
+        if not any("descriptors are used" in x for x in w.ask_verb("tunnel.status")["monitor"]["warnings"]):
+            raise Failed(f"    the monitor does not warn: {w.ask_verb('tunnel.status')['monitor']}")
         for s in there:
             s.sendall(b"y")
             if s.recv(1) != b"y":
                 raise Failed("    one who was there was cut")
         for s in there:
             s.close()
+        if w.tunnel_metric("stile_tunnel_refused_total", "descriptors") < 1:
+            raise Failed("    the refusal was not counted")
         wait_for("it recovers", lambda: works(w), 30)
         if server.process.poll() is not None:
             raise Failed("    the server ended")

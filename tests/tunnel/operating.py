@@ -47,6 +47,27 @@ def answers(port, host):
         return False
 
 
+@case("auto_connect: false waits for connect, disconnect lasts until the next connect, and ready and status tell")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("site", [job(w, 0, name="web")], auto_connect="false")
+        w.ask_agent("site", "ready", "agent").exits(1).says("0 of 1 servers are connected")
+        w.ask_agent("site", "agent", "jobs").exits(0).says("web", "not connected")
+        w.ask_agent("site", "agent", "connect", "elsewhere").exits(1).says("has no server elsewhere")
+        w.ask_agent("site", "agent", "connect").exits(0).says("the agent connects")
+        w.ask_agent("site", "ready", "agent", "--wait", "20s").exits(0)
+        in_state(w, "web", "active")
+        carries(w, 0)
+        w.ask("ready", "tunnel").exits(0)
+        w.ask("status").exits(0).says("stile-agent", "stile-tunnel")
+        w.ask_agent("site", "agent", "disconnect", "127.0.0.1").exits(0)
+        wait_for("it is disconnected", lambda: not w.link("site"))
+        time.sleep(1)
+        if w.link("site"):
+            raise Failed("    it came back by itself")
+
+
 @case("agents in folders of their own (-c DIR) are instances of their own")
 def _(w):
     with Target(w.target_port(0), echo):

@@ -10,6 +10,7 @@
 #include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
@@ -20,7 +21,9 @@ enum {
 	LAG_KEEP_MS = 60000,
 	LAG_WARN_MS = 500,
 	SAMPLE_MS = 10000,
-	LOOK_MS = 500
+	LOOK_MS = 500,
+	FD_KEEP_LEAST = 24,
+	FD_KEEP_MOST = 256
 };
 
 /* ---- to the worker ---- */
@@ -487,6 +490,17 @@ static int tap(uint64_t id, bool on, void *arg)
 	return jobs_act(arg, id, on ? JOB_WATCH_ON : JOB_WATCH_OFF);
 }
 
+/* Descriptors are given lowest first, so the number of a new one tells how many there are. */
+static int descriptors_for_clients(void)
+{
+	struct rlimit lim = { .rlim_cur = 1024 };
+	int most;
+
+	(void)getrlimit(RLIMIT_NOFILE, &lim);
+	most = (int)MIN(lim.rlim_cur, (rlim_t)INT32_MAX);
+	return most - MAX(FD_KEEP_LEAST, MIN(FD_KEEP_MOST, most / 8));
+}
+
 int tunnel_jobs_new(const struct tunnel_jobs_options *o, struct tunnel_jobs **ret_j)
 {
 	struct tunnel_jobs *j = calloc(1, sizeof(*j));
@@ -498,6 +512,7 @@ int tunnel_jobs_new(const struct tunnel_jobs_options *o, struct tunnel_jobs **re
 	j->loop = o->svc->loop;
 	j->seen.loop = j->loop;
 	j->seed = hash_seed_random();
+	j->fd_most = descriptors_for_clients();
 	(void)gethostname(j->host, sizeof(j->host) - 1);
 	j->ports = ports_new();
 	r = j->ports ? metrics_new(job_metric_rows, JOB_METRICS, JOBS_WORKERS_MAX, &j->metrics) : -ENOMEM;

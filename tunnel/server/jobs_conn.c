@@ -344,10 +344,11 @@ static enum job_refusal refusal_of(int r)
 void job_accepted(struct job_listener *l, int fd, const struct addr *source, const struct addr *server)
 {
 	static const struct linger now = { .l_onoff = 1 };
-	enum job_refusal why;
+	bool short_of = fd >= l->job->of->w->all->fd_most;
+	enum job_refusal why = JOB_REFUSED_DESCRIPTORS;
 	int r;
 
-	if (!admits(l->job, source, &why)) {
+	if (short_of || !admits(l->job, source, &why)) {
 		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 		close(fd);
 		job_refused(l->job, source, server, why);

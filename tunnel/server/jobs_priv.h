@@ -50,6 +50,7 @@ struct tunnel_jobs {
 	_Atomic uint64_t most_jobs, most_connections;
 	_Atomic int64_t connections;
 	_Atomic bool resolve_names, draining;
+	int fd_most; /* a client whose descriptor is not below this is refused: the rest is for carriers and the control socket */
 	_Atomic bool conn_events;	      /* somebody has subscribed to tunnel.connections */
 	_Atomic uint64_t last_link, last_job; /* numbers for people */
 };

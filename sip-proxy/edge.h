@@ -90,7 +90,8 @@ json_t *sip_edge_status_json(const struct sip_edge *e);
 json_t *sip_edge_health_json(const struct sip_edge *e); /* next hops that failed lately */
 bool sip_edge_kick(struct sip_edge *e, uint64_t conn);
 
-/* Whoever proves to be bad beyond the edge's sight (wrong passwords): refused for ms. */
+/* Whoever proves to be bad beyond the edge's sight (wrong passwords): refused for ms. Only for addresses that are proven
+ * (streams): over UDP a stranger could silence whomever he names. */
 void sip_edge_ban(struct sip_edge *e, const struct addr *source, uint64_t ms);
 
 /* Every message in and out, decrypted, as it stands on the wire: for traces. NULL: nobody looks. */

@@ -279,8 +279,9 @@ void sip_sources_ban(struct sip_sources *s, const struct addr *from, uint64_t un
 {
 	struct source *o;
 
-	if (judge(s, from, 0, &o) == SIP_DROPS && o)
-		o->banned_until = until;
+	(void)judge(s, from, 0, &o);
+	if (o)
+		o->banned_until = MAX(o->banned_until, until);
 }
 
 unsigned sip_sources_count(const struct sip_sources *s)

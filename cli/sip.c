@@ -9,8 +9,11 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "common/service.h"
 #include "common/text.h"
+
+enum { HEP_PORT = 9060 };
 
 const char SIP_PROGRAM[] = "stile-sip";
 
@@ -224,21 +227,32 @@ static int run_metrics(struct cli *cli)
 
 struct tracing {
 	struct cli *cli;
-	FILE *file;
+	FILE *file; /* NULL: to a capture server */
+	int hep;
 	unsigned long long n;
 	int error;
 };
 
+static int pass_on(struct tracing *t, const json_t *m)
+{
+	struct sip_traced traced;
+	int r = sip_traced_read(m, &traced);
+
+	if (r < 0)
+		return r;
+	r = t->file ? sip_pcap_write(t->file, &traced) : sip_hep_send(t->hep, &traced);
+	free(traced.data);
+	return r == 0 && t->file && fflush(t->file) != 0 ? -EIO : r;
+}
+
 static void on_message(const json_t *m, void *arg)
 {
 	struct tracing *t = arg;
-	int r = t->error ? 0 : sip_pcap_write(t->file, m);
+	int r = t->error ? 0 : pass_on(t, m);
 
-	if (r == 0)
-		r = fflush(t->file) == 0 ? 0 : -EIO;
-	if (r < 0 && !t->error) {
+	if (r < 0) {
 		t->error = r;
-		(void)cli_fail(t->cli, "the file cannot be written: %s", strerror(-r));
+		(void)cli_fail(t->cli, "the message cannot be passed on: %s", strerror(-r));
 	}
 	t->n++;
 }
@@ -256,10 +270,9 @@ static json_t *trace_args(const struct cli *cli, uint64_t messages, uint64_t sec
 	return args;
 }
 
-static int trace_into(struct cli *cli, FILE *f, uint64_t messages, uint64_t seconds)
+static int trace_into(struct cli *cli, struct tracing *t, uint64_t messages, uint64_t seconds)
 {
 	_cleanup_(control_client_freep) struct control_client *asks = NULL, *cl = NULL;
-	struct tracing t = { .cli = cli, .file = f };
 	struct instance at;
 	json_t *result = NULL;
 	char err[256];
@@ -267,7 +280,7 @@ static int trace_into(struct cli *cli, FILE *f, uint64_t messages, uint64_t seco
 
 	if (r)
 		return r;
-	if (sip_pcap_begin(f) < 0)
+	if (t->file && sip_pcap_begin(t->file) < 0)
 		return cli_fail(cli, "the file cannot be written: %s", strerror(EIO));
 	r = instance_init(&at, SIP_PROGRAM, cli_option(cli, "instance"),
 			  cli_option(cli, "runtime-dir"), err, sizeof err);
@@ -275,21 +288,52 @@ static int trace_into(struct cli *cli, FILE *f, uint64_t messages, uint64_t seco
 		r = control_connect(at.socket_path, (int)(seconds * 1000 + 5000), &cl);
 	if (r < 0)
 		return cli_fail(cli, "cannot talk to stile-sip: %s", strerror(-r));
-	control_on_progress(cl, on_message, &t);
+	control_on_progress(cl, on_message, t);
 	fprintf(stderr, "tracing for at most %llu s and %llu messages; Ctrl-C ends it\n",
 		(unsigned long long)seconds, (unsigned long long)messages);
 	r = cli_call(cli, cl, "sip.trace", trace_args(cli, messages, seconds), &result);
 	if (r == 0)
-		fprintf(stderr, "%llu messages: %s\n", t.n, string(result, "why"));
+		fprintf(stderr, "%llu messages: %s\n", t->n, string(result, "why"));
 	json_decref(result);
-	return t.error ? EXIT_FAILED : r;
+	return t->error ? EXIT_FAILED : r;
+}
+
+static int trace_to_file(struct cli *cli, uint64_t messages, uint64_t seconds)
+{
+	const char *path = cli_option(cli, "write");
+	struct tracing t = { .cli = cli, .file = path ? fopen(path, "wbxe") : stdout };
+	int r;
+
+	if (!t.file)
+		return cli_fail(cli, "%s cannot be written: %s", path, strerror(errno));
+	r = trace_into(cli, &t, messages, seconds);
+	if (path && fclose(t.file) != 0 && r == 0)
+		r = cli_fail(cli, "%s cannot be written: %s", path, strerror(errno));
+	return r;
+}
+
+static int trace_to_server(struct cli *cli, uint64_t messages, uint64_t seconds)
+{
+	struct tracing t = { .cli = cli };
+	struct addr to;
+	int r;
+
+	if (addr_parse(text_of(cli_option(cli, "hep")), HEP_PORT, &to) < 0) {
+		fprintf(stderr,
+			"stile sip trace: --hep wants an address and a port, such as 192.0.2.20:9060\n");
+		return EXIT_USAGE;
+	}
+	r = sip_hep_open(&to, &t.hep);
+	if (r < 0)
+		return cli_fail(cli, "cannot send to %s: %s", cli_option(cli, "hep"), strerror(-r));
+	r = trace_into(cli, &t, messages, seconds);
+	close(t.hep);
+	return r;
 }
 
 static int run_trace(struct cli *cli)
 {
 	uint64_t messages = 10000, seconds = 300;
-	const char *path = cli_option(cli, "write");
-	FILE *f;
 	int r = cli_number(cli, "messages", 1, 1000000, &messages);
 
 	if (!r)
@@ -300,13 +344,8 @@ static int run_trace(struct cli *cli)
 		fprintf(stderr, "stile sip trace: say what: --call ID, or --address ADDRESS\n");
 		return EXIT_USAGE;
 	}
-	f = path ? fopen(path, "wbxe") : stdout;
-	if (!f)
-		return cli_fail(cli, "%s cannot be written: %s", path, strerror(errno));
-	r = trace_into(cli, f, messages, seconds);
-	if (path && fclose(f) != 0 && r == 0)
-		r = cli_fail(cli, "%s cannot be written: %s", path, strerror(errno));
-	return r;
+	return cli_has(cli, "hep") ? trace_to_server(cli, messages, seconds)
+				   : trace_to_file(cli, messages, seconds);
 }
 
 static const struct option_row list_options[] = {
@@ -316,6 +355,7 @@ static const struct option_row trace_options[] = {
 	{ "call", 0, "ID", "the messages with this Call-ID" },
 	{ "address", 0, "ADDRESS", "the messages from and to this address, or prefix" },
 	{ "write", 'w', "FILE", "a new pcap file (default: standard output, as for: | tshark -r -)" },
+	{ "hep", 0, "ADDRESS:PORT", "a capture server (HEP3, as Homer's) in place of a file" },
 	{ "messages", 0, "N", "end after so many messages (default 10000)" },
 	{ "seconds", 0, "N", "end after so many seconds (default 300)" },
 };

@@ -12,7 +12,20 @@ extern const char SIP_PROGRAM[];
 /* One call: 0 and *ret_result, or an exit code after saying why. args is taken. */
 int sip_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_result);
 
+/* A message as sip.trace tells it: {time_us, transport, out, remote, local, data}. */
+struct sip_traced {
+	uint64_t time_us;
+	const char *transport; /* of the JSON */
+	struct addr from, to;
+	uint8_t *data; /* malloc'd */
+	size_t n;
+};
+int sip_traced_read(const json_t *message, struct sip_traced *ret_t); /* 0, -EBADMSG, -ENOMEM */
+
 /* sip_pcap.c: a file of decrypted packets for Wireshark, sngrep and tcpdump. */
 int sip_pcap_begin(FILE *f); /* 0 or -EIO */
-/* A message as sip.trace tells it: {time_us, transport, out, remote, local, data}. 0, -EIO, -EBADMSG, -ENOMEM */
-int sip_pcap_write(FILE *f, const json_t *message);
+int sip_pcap_write(FILE *f, const struct sip_traced *t); /* 0, -EIO, -ENOMEM */
+
+/* sip_hep.c: datagrams for a capture server. 0 or -errno. */
+int sip_hep_open(const struct addr *to, int *ret_fd);
+int sip_hep_send(int fd, const struct sip_traced *t);

@@ -100,35 +100,47 @@ static bool read_addr(const json_t *m, const char *key, struct addr *ret_a)
 	return s && addr_parse(text_of(s), 0, ret_a) == 0;
 }
 
-int sip_pcap_write(FILE *f, const json_t *m)
+int sip_traced_read(const json_t *m, struct sip_traced *ret_t)
 {
 	const char *data = json_string_value(json_object_get(m, "data"));
-	size_t cap = data ? strlen(data) : 0, n, whole;
-	uint8_t *body = malloc(cap + 1), *packet = malloc(SNAP);
-	struct addr remote, local, from, to;
-	struct wr w = wr_init(packet, packet ? SNAP : 0);
-	int r = -EBADMSG;
+	const char *transport = json_string_value(json_object_get(m, "transport"));
+	struct sip_traced t = { .time_us = (uint64_t)json_integer_value(json_object_get(m, "time_us")),
+				.transport = transport };
+	size_t cap = data ? strlen(data) : 0;
+	struct addr remote, local;
+	bool out = json_is_true(json_object_get(m, "out"));
 
-	if (!body || !packet) {
-		r = -ENOMEM;
-	} else if (data && base64_decode((struct text){ data, cap }, body, cap + 1, &n) == 0 &&
-		   read_addr(m, "remote", &remote) && read_addr(m, "local", &local) &&
-		   addr_family(&remote) == addr_family(&local)) {
-		bool out = json_is_true(json_object_get(m, "out"));
-		from = out ? local : remote;
-		to = out ? remote : local;
-		whole = n + HEADERS_MAX;
-		n = MIN(n, (size_t)SNAP - HEADERS_MAX);
-		if (addr_family(&from) == AF_INET)
-			write_v4(&w, &from, &to, n);
-		else
-			write_v6(&w, &from, &to, n);
-		write_udp(&w, &from, &to, body, n);
-		n = wr_len(&w);
-		r = write_packet(f, (uint64_t)json_integer_value(json_object_get(m, "time_us")),
-				 packet, n, MAX(n, whole - HEADERS_MAX));
+	if (!data || !transport || !read_addr(m, "remote", &remote) ||
+	    !read_addr(m, "local", &local) || addr_family(&remote) != addr_family(&local))
+		return -EBADMSG;
+	t.from = out ? local : remote;
+	t.to = out ? remote : local;
+	t.data = malloc(cap + 1);
+	if (!t.data)
+		return -ENOMEM;
+	if (base64_decode((struct text){ data, cap }, t.data, cap + 1, &t.n) < 0) {
+		free(t.data);
+		return -EBADMSG;
 	}
-	free(body);
+	*ret_t = t;
+	return 0;
+}
+
+int sip_pcap_write(FILE *f, const struct sip_traced *t)
+{
+	uint8_t *packet = malloc(SNAP);
+	struct wr w = wr_init(packet, packet ? SNAP : 0);
+	size_t n = MIN(t->n, (size_t)SNAP - HEADERS_MAX);
+	int r;
+
+	if (!packet)
+		return -ENOMEM;
+	if (addr_family(&t->from) == AF_INET)
+		write_v4(&w, &t->from, &t->to, n);
+	else
+		write_v6(&w, &t->from, &t->to, n);
+	write_udp(&w, &t->from, &t->to, t->data, n);
+	r = write_packet(f, t->time_us, packet, wr_len(&w), wr_len(&w) + (t->n - n));
 	free(packet);
 	return r;
 }

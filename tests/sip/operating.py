@@ -210,6 +210,33 @@ def _(w):
     w.ask("sip", "trace", "--address", "nonsense", "--seconds", "1").exits(1).says("is no address")
 
 
+@case("a trace goes to a capture server as HEP3")
+def _(w):
+    w.config()
+    w.start()
+    with Ua("udp", None, ("127.0.0.1", w.other(6))) as homer, w.tcp(lan=False) as a:
+        argv = [STILE, "sip", "trace", "--address", "127.0.0.1", "--hep", f"127.0.0.1:{w.other(6)}", "--messages", "2", "--seconds", "60",
+                "--runtime-dir", w.path("run")]
+        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_for("the trace has begun", lambda: w.verb("sip.status")["traces"] == 1)
+        a.raw(a.request("OPTIONS", "sip:uc.test"))
+        a.expect(status=200)
+        _, err = p.communicate(timeout=30)
+        if p.returncode or b"2 messages" not in err:
+            raise Failed(f"    {p.returncode} {err!r}")
+        for way in ((a.at[1], w.base, b"OPTIONS sip:uc.test"), (w.base, a.at[1], b"SIP/2.0 200 OK")):
+            data, chunks, at = homer.s.recv(65535), {}, 6
+            if data[:4] != b"HEP3" or struct.unpack("!H", data[4:6])[0] != len(data):
+                raise Failed(f"    {data[:20]!r}")
+            while at < len(data):
+                vendor, kind, n = struct.unpack("!HHH", data[at:at + 6])
+                chunks[vendor, kind] = data[at + 6:at + n]
+                at += n
+            got = (*struct.unpack("!HH", chunks[0, 7] + chunks[0, 8]), chunks[0, 15][:len(way[2])])
+            if got != way or chunks[0, 1] != b"\2" or chunks[0, 2] != b"\6" or chunks[0, 3] != b"\x7f\0\0\1" or chunks[0, 11] != b"\1":
+                raise Failed(f"    {got} {chunks}")
+
+
 @case("stile test sip says where a server answers, and at which step it stops")
 def _(w):
     w.config(tls=True)

@@ -33,6 +33,7 @@ _Static_assert(DGRAM_BATCH == 64, "busy slots are a 64-bit map");
 struct dgram_io {
 	struct pass_hook hook;
 	struct dgram_io_stats stats;
+	struct dgram_batch last;
 	struct tx_queue *tx;
 	uint8_t *arena;
 	uint64_t busy;	 /* slots that the output queue points into */
@@ -150,6 +151,11 @@ struct dgram_io *dgram_io_free(struct dgram_io *io)
 	return NULL;
 }
 
+const struct dgram_batch *dgram_last_batch(const struct dgram_io *io)
+{
+	return &io->last;
+}
+
 const struct dgram_io_stats *dgram_io_stats(const struct dgram_io *io)
 {
 	return &io->stats;
@@ -193,6 +199,11 @@ static int set_reports(int fd, bool v6, const struct dgram_socket_options *opt)
 	return 0;
 }
 
+int dgram_aggregate(int fd, bool on)
+{
+	return set_int(fd, IPPROTO_UDP, UDP_GRO, on);
+}
+
 int dgram_socket(const struct addr *bind_to, const struct dgram_socket_options *opt, int *ret_fd)
 {
 	bool v6 = addr_family(bind_to) == AF_INET6;
@@ -208,7 +219,7 @@ int dgram_socket(const struct addr *bind_to, const struct dgram_socket_options *
 	if (!r)
 		r = set_reports(fd, v6, opt);
 	if (opt->gro)
-		(void)set_int(fd, IPPROTO_UDP, UDP_GRO, 1); /* a gain, not a need */
+		(void)dgram_aggregate(fd, true); /* a gain, not a need */
 	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, opt->rcvbuf);
 	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, opt->sndbuf);
 	if (!r && bind(fd, &bind_to->sa, addr_len(bind_to)) < 0)
@@ -311,6 +322,7 @@ static int hand_over(struct dgram_io *io, unsigned i, uint16_t port, const struc
 	if (segment == 0 || segment >= d.len)
 		return hand_over_each(&d, d.len, to);
 	io->stats.rx_gro_runs++;
+	io->last.runs++;
 	if (to->run && to->run(&d, segment, to->arg))
 		return (int)((d.len + segment - 1) / segment);
 	return hand_over_each(&d, segment, to);
@@ -374,6 +386,18 @@ static int receive(struct dgram_io *io, int fd, struct mmsghdr *msg, unsigned n)
 	return 0;
 }
 
+/* Among n messages from `start` on. */
+static unsigned longest_row(const struct dgram_io *io, unsigned start, unsigned n)
+{
+	unsigned best = n > 0, row = 1;
+
+	for (unsigned i = 1; i < n; i++) {
+		row = addr_equal(&io->from[(start + i) % DGRAM_BATCH], &io->from[(start + i - 1) % DGRAM_BATCH]) ? row + 1 : 1;
+		best = MAX(best, row);
+	}
+	return best;
+}
+
 int dgram_recv_most(struct dgram_io *io, int fd, uint16_t local_port, unsigned *most, const struct dgram_sink *to)
 {
 	unsigned slots = free_slots(io), start = io->cursor;
@@ -382,6 +406,7 @@ int dgram_recv_most(struct dgram_io *io, int fd, uint16_t local_port, unsigned *
 	int n = 0;
 
 	*most = r < 0 ? 0 : (unsigned)r;
+	io->last = (struct dgram_batch){ .messages = *most, .row = longest_row(io, start, *most) };
 	if (r <= 0)
 		return r;
 	for (int i = 0; i < r; i++)

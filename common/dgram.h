@@ -77,6 +77,7 @@ struct dgram_socket_options {
 };
 /* Non-blocking, close-on-exec, bound UDP socket; 0 or -errno (EADDRINUSE, EADDRNOTAVAIL, EACCES …). */
 int dgram_socket(const struct addr *bind_to, const struct dgram_socket_options *opt, int *ret_fd);
+int dgram_aggregate(int fd, bool on); /* as gro, from now on; 0 or -errno */
 
 /* Drains up to one batch from fd and calls fn for each datagram (GRO runs are split into their
  * segments). Returns the number of datagrams, 0 if there was nothing, or -errno for a socket that is
@@ -89,6 +90,13 @@ int dgram_recv(struct dgram_io *io, int fd, uint16_t local_port,
 /* The same for at most *most messages of the kernel (a run is one); *most becomes how many there were. Who
  * knows that a socket has one datagram at a time saves the look for a second. */
 int dgram_recv_most(struct dgram_io *io, int fd, uint16_t local_port, unsigned *most, const struct dgram_sink *to);
+
+/* What the last of these calls found: messages of the kernel, those that were runs, and the most that came from one
+ * source in a row. */
+struct dgram_batch {
+	unsigned messages, runs, row;
+};
+const struct dgram_batch *dgram_last_batch(const struct dgram_io *io);
 
 /* One ICMP error taken from the socket's error queue. */
 struct dgram_error {

@@ -60,6 +60,11 @@ struct turn_service {
 	bool draining;
 };
 
+struct turn_bursts { /* of a relay socket: edge_bursts.c */
+	uint16_t messages, runs; /* since the last look */
+	bool on;
+};
+
 struct turn_udp;
 struct turn_lane_socket {
 	struct io io;
@@ -142,6 +147,7 @@ struct turn_relay {
 	struct turn_held *held; /* owned: what is left when the socket leaves this worker */
 	uint8_t batches; /* received; wraps */
 	uint8_t lone;	 /* of them the last so many had one message */
+	struct turn_bursts bursts;
 	struct acceptor *acceptor; /* TCP; else NULL */
 	struct addr at; /* TCP */
 };
@@ -184,6 +190,9 @@ void turn_udp_settle(struct turn_worker *w, struct turn_listener *l);
 void turn_udp_close(struct turn_worker *w, struct turn_listener *l);
 void turn_udp_close_all(struct turn_worker *w);
 void turn_udp_send_raw(struct turn_udp *u, const struct addr *to, const struct addr *from, const void *p, size_t n);
+
+/* edge_bursts.c: behind each receiving from that relay socket */
+void turn_bursts_note(struct turn_relay *r);
 
 /* edge_queue.c */
 void turn_queues_look(struct turn_worker *w);

@@ -418,6 +418,7 @@ static void on_relay_ready(struct io *io, int events)
 	int n = dgram_recv_most(r->worker->dgram, io->fd, r->held->port, &most, &to);
 
 	(void)events;
+	turn_bursts_note(r);
 	r->lone = most > 1 ? 0 : (uint8_t)MIN(r->lone + 1, LONE_ENOUGH);
 	/* Nothing to read although we were woken: what is there is in the error queue. It is looked at now
 	 * and then under steady traffic too: errors wait in the same buffer as datagrams. */
@@ -447,8 +448,7 @@ static int relay_adopt(void *edge, struct turn_alloc *a, struct turn_held *h, st
 
 static int relay_bind(const struct addr *at, int *ret_fd)
 {
-	int r = dgram_socket(at, &(struct dgram_socket_options){ .gro = true, .recv_mark = true, .recv_err = true,
-								 .v6only = true }, ret_fd);
+	int r = dgram_socket(at, &(struct dgram_socket_options){ .recv_mark = true, .recv_err = true, .v6only = true }, ret_fd);
 
 	if (r == 0)
 		turn_udp_allow_fragments(*ret_fd, at);

@@ -472,6 +472,12 @@ static void check_head(const struct dgram *d, void *arg)
 	h->n++;
 }
 
+static void ignore(const struct dgram *d, void *arg)
+{
+	(void)d;
+	(void)arg;
+}
+
 /* Only looks: the run is given one by one after it. */
 static bool note_run(const struct dgram *d, size_t segment, void *arg)
 {
@@ -509,6 +515,42 @@ static void a_run_goes_out_with_one_head_and_is_received_as_one(void **state)
 	}
 	close(rx);
 	close(tx);
+}
+
+static void what_a_call_found_is_known_and_joining_may_begin_later(void **state)
+{
+	struct bench *b = *state;
+	struct addr to = loopback(false), one = loopback(false), other = loopback(false);
+	int rx = open_socket(&to, &plain), tx[2] = { open_socket(&one, &plain), open_socket(&other, &plain) };
+	static const uint8_t sender[] = { 0, 0, 0, 1, 0 };
+	struct heads h = { 0 };
+	const struct dgram_sink sink = { .one = ignore, .run = note_run, .arg = &h };
+	unsigned most = DGRAM_BATCH;
+
+	for (size_t i = 0; i < ARRAY_LEN(sender); i++)
+		assert_int_equal(sendto(tx[sender[i]], "x", 1, 0, &to.sa, addr_len(&to)), 1);
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, &sink), 5);
+	assert_int_equal(dgram_last_batch(b->io)->messages, 5);
+	assert_int_equal(dgram_last_batch(b->io)->row, 3);
+	assert_int_equal(dgram_last_batch(b->io)->runs, 0);
+	assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, &sink), 0);
+	assert_int_equal(dgram_last_batch(b->io)->messages, 0);
+	assert_int_equal(dgram_last_batch(b->io)->row, 0);
+	if (dgram_io_stats(b->io)->gso && dgram_aggregate(rx, true) == 0) {
+		const struct dgram_route route = { tx[0], &to, NULL, DGRAM_MARK_NONE };
+		for (size_t i = 0; i < 3; i++)
+			dgram_send_copy(b->io, &route, "four", 4);
+		dgram_flush(b->io);
+		most = DGRAM_BATCH;
+		assert_int_equal(dgram_recv_most(b->io, rx, addr_port(&to), &most, &sink), 3);
+		assert_int_equal(dgram_last_batch(b->io)->messages, 1);
+		assert_int_equal(dgram_last_batch(b->io)->runs, 1);
+		assert_int_equal(h.runs, 1);
+	}
+	assert_int_equal(dgram_aggregate(-1, true), -EBADF);
+	close(rx);
+	close(tx[0]);
+	close(tx[1]);
 }
 
 static void a_drain_takes_at_most_as_many_messages_as_it_was_told(void **state)
@@ -577,6 +619,7 @@ int main(void)
 		bench_test(icmp_errors_are_reported_and_cost_nothing),
 		bench_test(icmp_errors_are_reported_and_cost_nothing_over_ipv6),
 		bench_test(a_run_goes_out_with_one_head_and_is_received_as_one),
+		bench_test(what_a_call_found_is_known_and_joining_may_begin_later),
 		bench_test(a_drain_takes_at_most_as_many_messages_as_it_was_told),
 		bench_test(forgetting_a_socket_flushes_only_if_something_is_queued_for_it),
 		bench_test(a_closed_descriptor_is_reported_as_broken),

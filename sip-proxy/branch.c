@@ -352,6 +352,7 @@ static void on_response(struct sip_client_tx *c, void *owner, const struct sip_m
 	}
 	sip_edit_init(&px->edit, m);
 	sip_edit_remove_value(&px->edit, basics->via.raw);
+	sip_px_state_length(&px->edit);
 	if (!sip_px_return(px, &ret))
 		return;
 	if (ret.replace == 0 && sip_buffer_room(&px->out, sip_edit_bound(&px->edit))) {

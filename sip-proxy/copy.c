@@ -126,6 +126,16 @@ static void please_strict(struct sip_branch *b, const struct sip_msg *m, struct 
 	sip_edit_append(&px->edit, SIP_H_ROUTE, (struct text){ text, sb.n });
 }
 
+void sip_px_state_length(struct sip_edit *e)
+{
+	char text[16];
+	struct sb sb = sb_init(text, sizeof text);
+	if (sip_has(e->m, SIP_H_CONTENT_LENGTH))
+		return;
+	sb_u64(&sb, e->m->body.n, 1);
+	sip_edit_append(e, SIP_H_CONTENT_LENGTH, (struct text){ text, sb.n });
+}
+
 static void set_number(struct sip_edit *e, enum sip_header id, unsigned v)
 {
 	char text[16];
@@ -154,6 +164,7 @@ ssize_t sip_branch_write(struct sip_branch *b, const struct sip_target *to, cons
 	set_number(&px->edit, SIP_H_MAX_FORWARDS,
 		   px->base_basics.max_forwards < 0 ? 70 : (unsigned)px->base_basics.max_forwards - 1);
 	set_number(&px->edit, SIP_H_MAX_BREADTH, (unsigned)b->breadth);
+	sip_px_state_length(&px->edit);
 	if (ctx->record_route)
 		r = add_record_route(b, m, out);
 	if (r == 0 && ctx->path)

@@ -180,7 +180,11 @@ struct sip_branch *sip_branch_new(const struct sip_place *place);
 void sip_branch_free(struct sip_branch *b);
 void sip_branch_start(struct sip_branch *b);
 void sip_branch_cancel(struct sip_branch *b);
-/* copy.c: the copy for this target, into px->out: its length, or -errno. */
+
+/* ---- copy.c ---- */
+/* A datagram needs no Content-Length, but what it becomes may go over a stream (RFC 3261 18.3). */
+void sip_px_state_length(struct sip_edit *e);
+/* The copy for this target, into px->out: its length, or -errno. */
 ssize_t sip_branch_write(struct sip_branch *b, const struct sip_target *to, const char *branch);
 /* Host and port of the next hop. 0; -EBADMSG. */
 int sip_px_next_hop(const struct sip_uri *u, struct sip_next *ret_next);

@@ -67,6 +67,7 @@ static bool pass_on(struct sip_proxy *px, const struct sip_msg *m, const struct 
 	sb_u64(&h, b->max_forwards < 0 ? 70 : (unsigned)b->max_forwards - 1, 1);
 	sip_edit_init(&px->edit, m);
 	sip_edit_prepend(&px->edit, SIP_H_VIA, (struct text){ via, v.n });
+	sip_px_state_length(&px->edit);
 	sip_edit_set(&px->edit, SIP_H_MAX_FORWARDS, (struct text){ hops, h.n });
 	if (!sip_buffer_room(&px->out, sip_edit_bound(&px->edit)))
 		return false;

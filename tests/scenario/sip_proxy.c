@@ -593,6 +593,22 @@ static void a_registration_gets_a_path_that_leads_back_to_its_flow(void **state)
 	world_stop(&w);
 }
 
+static void what_came_without_a_content_length_goes_on_with_one(void **state)
+{
+	static struct world w;
+	(void)state;
+	world_init(&w);
+	world_place(&w, "sip:bob@192.0.2.20;transport=tcp", NULL, 1000);
+	world_start(&w);
+	say(&w, ALICE,
+	    "MESSAGE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK-1\r\nFrom: <sip:a@b>;tag=1\r\n"
+	    "To: <sip:b@c>\r\nCall-ID: x\r\nCSeq: 1 MESSAGE\r\n\r\nhello");
+	struct sent s = expect_request(&w, "MESSAGE", "tcp:192.0.2.20:5060");
+	assert_string_equal(sent_value(&s, SIP_H_CONTENT_LENGTH, 0), "5");
+	sent_free(&s);
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -617,6 +633,7 @@ int main(void)
 		cmocka_unit_test(subscriptions_and_their_notifications_record_routes),
 		cmocka_unit_test(a_response_without_the_senders_via_goes_nowhere),
 		cmocka_unit_test(a_registration_gets_a_path_that_leads_back_to_its_flow),
+		cmocka_unit_test(what_came_without_a_content_length_goes_on_with_one),
 		cmocka_unit_test(a_maddr_that_names_us_is_taken_off),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

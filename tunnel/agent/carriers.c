@@ -216,6 +216,7 @@ static int on_welcome(struct carrier *c)
 	dial_free(d);
 	backoff_reset(&a->carrier_backoff);
 	frame_conn_set_where(c->conn, WIRE_IN_CARRIER);
+	loop_timer_set(a->loop, &a->fill, 0); /* its place among those being dialled is free */
 	if (stream)
 		return resume_on(c, stream);
 	carrier_ready(c);

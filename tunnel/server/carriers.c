@@ -40,20 +40,26 @@ static void close_silent(struct tunnel_link *l, uint64_t now)
 	}
 }
 
-void link_pool(struct tunnel_link *l)
+static void tell_pool(struct tunnel_link *l, uint64_t now)
 {
-	uint64_t now = loop_now(l->worker->loop);
 	unsigned wanted = pool_wanted(&l->pool, now, l->n_waiting), plain = link_plain_wanted(l, now);
 	const struct wire_pool m = { .tls = (uint16_t)MIN(wanted, (unsigned)CARRIERS_MAX),
 				     .plain = (uint16_t)MIN(plain, (unsigned)CARRIERS_MAX) };
 
-	if (l->control && (wanted != l->told_pool || plain != l->told_plain) &&
-	    frame_conn_send(l->control, WIRE_POOL, &m) == 0) {
-		if (wanted > l->host.n_idle && !l->pool_asked)
-			l->pool_asked = now;
-		l->told_pool = wanted;
-		l->told_plain = plain;
-	}
+	if (!l->control || (wanted == l->told_pool && plain == l->told_plain) ||
+	    frame_conn_send(l->control, WIRE_POOL, &m) < 0)
+		return;
+	if (wanted > l->host.n_idle && !l->pool_asked)
+		l->pool_asked = now;
+	l->told_pool = wanted;
+	l->told_plain = plain;
+}
+
+void link_pool(struct tunnel_link *l)
+{
+	uint64_t now = loop_now(l->worker->loop);
+
+	tell_pool(l, now);
 	close_surplus(l, now);
 	close_silent(l, now);
 }
@@ -121,8 +127,10 @@ static void on_idle(struct carrier *c)
 		l->pool_asked = 0;
 	}
 	d = l->n_waiting ? first_waiting(l) : NULL;
-	if (d)
-		open_on(c, d, (struct text){ 0 }, d->again_open);
+	if (!d)
+		return;
+	open_on(c, d, (struct text){ 0 }, d->again_open);
+	tell_pool(l, now); /* one fewer waits */
 }
 
 /* The one that was heard of last is the likeliest to live; one that has not answered a PING is none. */

@@ -125,6 +125,15 @@ static const struct column health_columns[] = {
 	{ "retry_ms", "BEHIND FOR", COL_MS },
 };
 
+static const struct column registration_columns[] = {
+	{ "user", "USER", COL_TEXT },
+	{ "contact", "CONTACT", COL_TEXT },
+	{ "transport", "TRANSPORT", COL_TEXT },
+	{ "source", "FROM", COL_TEXT },
+	{ "expires_s", "ENDS IN (S)", COL_COUNT },
+	{ "outbound", "OUTBOUND", COL_BOOL },
+};
+
 struct shown {
 	const char *verb, *none;
 	const struct column *columns;
@@ -183,6 +192,12 @@ static int run_flows(struct cli *cli)
 {
 	return show(cli, &(struct shown){ "sip.flows", "no connections", flow_columns,
 					  ARRAY_LEN(flow_columns) });
+}
+
+static int run_registrations(struct cli *cli)
+{
+	return show(cli, &(struct shown){ "sip.registrations", "nobody is registered",
+					  registration_columns, ARRAY_LEN(registration_columns) });
 }
 
 static int run_health(struct cli *cli)
@@ -368,6 +383,8 @@ static const struct command rows[] = {
 	  list_options, ARRAY_LEN(list_options), 0, 0, run_transactions, WITHOUT_CONFIG },
 	{ "sip flows", "", "TCP and TLS connections, and who is proven to be at their other end",
 	  NULL, list_options, ARRAY_LEN(list_options), 0, 0, run_flows, WITHOUT_CONFIG },
+	{ "sip registrations", "", "who is registered where, and by which connection or address",
+	  NULL, list_options, ARRAY_LEN(list_options), 0, 0, run_registrations, WITHOUT_CONFIG },
 	{ "sip health", "", "next hops that failed lately",
 	  "They are tried behind the others of their name for the time shown, and at once when nothing else is left.",
 	  list_options, ARRAY_LEN(list_options), 0, 0, run_health, WITHOUT_CONFIG },

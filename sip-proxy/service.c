@@ -117,8 +117,10 @@ static int start_core(struct sip_service *ss)
 static int sip_start(struct service *s, char *err, size_t err_n)
 {
 	struct sip_service *ss = s->state;
-	int r = sip_service_hooks(ss);
+	int r = sip_service_registrar(ss, config_of(s->cfg));
 
+	if (r == 0)
+		r = sip_service_hooks(ss);
 	sip_edge_set_owner(ss->edge, ss);
 	if (r == 0)
 		r = start_core(ss);
@@ -132,6 +134,7 @@ static int sip_start(struct service *s, char *err, size_t err_n)
 	}
 	sip_edge_set_core(ss->edge, &sip_proxy_events, ss->proxy);
 	sip_add_verbs(ss);
+	sip_service_registrar_verbs(ss);
 	return 0;
 }
 
@@ -175,6 +178,11 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	r = sip_service_plan(ss, fresh, warning, err, err_n, &p);
 	if (r < 0)
 		return r;
+	r = sip_accounts_reload(ss->accounts, fresh);
+	if (r < 0) {
+		(void)snprintf(err, err_n, "%s", strerror(-r));
+		return r;
+	}
 	if (warning[0])
 		log_emit(&MSG_SIP_CERTIFICATE, LF_STR("why", warning));
 	sip_edge_take(ss->edge, steal_ptr(&p));
@@ -210,6 +218,7 @@ static void sip_stop(struct service *s)
 	if (ss->edge)
 		sip_edge_set_core(ss->edge, NULL, NULL);
 	ss->proxy = sip_proxy_free(ss->proxy);
+	sip_service_registrar_free(ss);
 	ss->edge = sip_edge_free(ss->edge);
 	ss->routing.routes = sip_routes_free(ss->routing.routes);
 	ss->metrics = metrics_free(ss->metrics);
@@ -225,7 +234,9 @@ static bool sip_alive(struct service *s)
 	return true;
 }
 
-static const struct store_kind kinds[] = { { "sip.secret", &sip_secret_schema }, { NULL, NULL } };
+static const struct store_kind kinds[] = { { "sip.secret", &sip_secret_schema },
+					   { "sip.user", &sip_user_schema },
+					   { NULL, NULL } };
 
 const struct service_ops sip_service_ops = {
 	.program = "stile-sip",

@@ -6,6 +6,7 @@
  *   service.c         the operations that common/service calls
  *   service_listen.c  from the configuration's listeners to a plan of the edge
  *   service_hooks.c   the chain of the policy
+ *   service_registrar.c  accounts, location, registrar
  *   service_secret.c  the key of the tokens, kept over a restart
  *   service_counts.c  what the core counts, as metrics
  *   verbs.c           status, transactions, flows, registrations
@@ -14,9 +15,11 @@
  */
 #pragma once
 #include "common/service.h"
+#include "sip-proxy/accounts.h"
 #include "sip-proxy/config.h"
 #include "sip-proxy/edge.h"
 #include "sip-proxy/proxy.h"
+#include "sip-proxy/registrar.h"
 #include "sip-proxy/routes.h"
 
 enum { SIP_HOOKS_MAX = 16 };
@@ -30,6 +33,9 @@ struct sip_service {
 	struct sip_edge *edge;
 	struct sip_proxy *proxy;
 	struct sip_routing routing; /* of the hooks; owns the routes */
+	struct sip_accounts *accounts;
+	struct sip_location *location;
+	struct sip_registrar *registrar;
 	struct sip_hook hooks[SIP_HOOKS_MAX];
 	const struct sip_hook *chain[SIP_HOOKS_MAX];
 	unsigned n_hooks;
@@ -48,6 +54,11 @@ int sip_service_token_key(struct sip_service *ss, uint8_t key[static SIP_TOKEN_K
 
 /* service_hooks.c */
 int sip_service_hooks(struct sip_service *ss);
+
+/* service_registrar.c: 0 or -errno; the free one takes what there is */
+int sip_service_registrar(struct sip_service *ss, const struct sip_config *c);
+void sip_service_registrar_free(struct sip_service *ss);
+void sip_service_registrar_verbs(struct sip_service *ss);
 
 /* service_counts.c */
 extern const struct sip_proxy_watch sip_service_watch; /* its arg: the service */

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile sip user … and stile sip registrations: the accounts of the registrar, and who is registered where. Each is one
+ * call of a control verb. A password is read from standard input or the terminal, never from the command line, where
+ * every user of the machine could read it.
+ */
+#include "cli/sip.h"
+#include <errno.h>
+#include "common/bytes.h"
+#include "common/text.h"
+
+static const struct column user_columns[] = {
+	{ "name", "USER", COL_TEXT },
+	{ "from", "FROM", COL_TEXT },
+	{ "locked", "SET IN FILE", COL_BOOL },
+};
+
+static int run_list(struct cli *cli)
+{
+	json_t *result = NULL, *rows;
+	int r = sip_call(cli, "sip.user.list", json_object(), &result);
+	rows = json_object_get(result, "rows");
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(rows);
+	else if (r == 0 && json_array_size(rows))
+		print_table(stdout, user_columns, ARRAY_LEN(user_columns), rows);
+	else if (r == 0)
+		printf("no users\n");
+	json_decref(result);
+	return r;
+}
+
+static int change(struct cli *cli, const char *verb, json_t *args, const char *done)
+{
+	json_t *result = NULL;
+	int r = sip_call(cli, verb, args, &result);
+	const char *name = json_string_value(json_object_get(result, "name"));
+	if (r == 0)
+		printf("user %s %s\n", name ? name : cli->words[0], done);
+	json_decref(result);
+	return r;
+}
+
+static int put(struct cli *cli, bool create, const char *done)
+{
+	char password[256];
+	int r = cli_read_secret("Password", password, sizeof password);
+	if (r < 0)
+		return cli_fail(
+			cli,
+			r == -E2BIG
+				? "the password is too long"
+				: "no password was given (it is read from the terminal or from standard input)");
+	json_t *args = json_pack("{s:s, s:s, s:b}", "name", cli->words[0], "password", password,
+				 "create", create);
+	bytes_wipe(password, sizeof password);
+	if (!args)
+		return cli_fail(cli, "name and password must be UTF-8");
+	return change(cli, "sip.user.put", args, done);
+}
+
+static int run_add(struct cli *cli)
+{
+	return put(cli, true, "may register now");
+}
+
+static int run_passwd(struct cli *cli)
+{
+	return put(cli, false,
+		   "has the new password now; registrations that are there stay until they end");
+}
+
+static int run_delete(struct cli *cli)
+{
+	return change(cli, "sip.user.delete", json_pack("{s:s}", "name", cli->words[0]), "is deleted");
+}
+
+static const struct command rows[] = {
+	{ "sip user list", "", "users of the file and of the store, without passwords",
+	  "A user that stands in the configuration file is changed there; the others by stile sip user.",
+	  NULL, 0, 0, 0, run_list, WITHOUT_CONFIG },
+	{ "sip user add", "NAME", "make a user, at once",
+	  "NAME is alice@example.org, or alice for the first of sip.domains. The password is asked for, or is the first line\n"
+	  "of standard input. The user is kept in the store of the running service.",
+	  NULL, 0, 1, 1, run_add, WITHOUT_CONFIG },
+	{ "sip user passwd", "NAME", "change a user's password, at once",
+	  "The password is asked for, or is the first line of standard input.", NULL, 0, 1, 1,
+	  run_passwd, WITHOUT_CONFIG },
+	{ "sip user delete", "NAME", "delete a user of the store",
+	  "Registrations that are there stay until they end.", NULL, 0, 1, 1, run_delete,
+	  WITHOUT_CONFIG },
+};
+const struct command_table sip_user_commands = { rows, ARRAY_LEN(rows) };

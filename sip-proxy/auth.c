@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The hook that asks who somebody is, the back-off for those who guess, and the hygiene of what passes; see
+ * registrar.h. Who says to be one of ours must prove it; who does not is left to the later stages, which let strangers
+ * reach our users and nobody else.
+ */
+#include <string.h>
+#include "sip-proxy/registrar_priv.h"
+
+enum {
+	SOURCE_FREE = 5, /* bad credentials before the back-off begins */
+	USER_FREE = 30, /* a user can be tried by many sources: one of them must not lock him out */
+	FORGET_MS = 10 * 60 * 1000,
+	WAIT_MS = 1000,
+	WAIT_MAX_MS = 5 * 60 * 1000,
+};
+
+/* One slot for each hash value: a stranger can push another one's count out, not make it grow without end. */
+static struct sip_guess *guess_of(struct sip_registrar *r, uint64_t hash, uint64_t now)
+{
+	struct sip_guess *g = &r->guesses[hash % SIP_GUESSES];
+	if (g->hash != hash || now - g->last > FORGET_MS)
+		*g = (struct sip_guess){ .hash = hash, .last = now };
+	return g;
+}
+
+static void guess_add(struct sip_guess *g, unsigned free_ones, uint64_t now)
+{
+	g->last = now;
+	if (++g->n < free_ones)
+		return;
+	unsigned shift = MIN(g->n - free_ones, 12u);
+	g->until = now + MIN((uint64_t)WAIT_MS << shift, (uint64_t)WAIT_MAX_MS);
+}
+
+static void challenge(struct sip_passage *p, struct sip_registrar *r, struct text realm, bool stale)
+{
+	bool is_register = p->msg->method == SIP_REGISTER;
+	char nonce[STUN_NONCE_MAX], values[SIP_ALGS][SIP_CHALLENGE_MAX];
+	struct sip_line lines[SIP_ALGS];
+	stun_nonces_tick(&r->nonces, p->now);
+	size_t n = stun_nonce_make(&r->nonces, &p->from.remote, realm, 0, p->now, nonce);
+	for (unsigned i = 0; i < SIP_ALGS; i++) {
+		ptrdiff_t len = sip_digest_challenge((enum sip_digest_alg)i, realm,
+						     (struct text){ nonce, n }, stale, values[i]);
+		lines[i] = (struct sip_line){ is_register ? TEXT("WWW-Authenticate")
+							  : TEXT("Proxy-Authenticate"),
+					      { values[i], len > 0 ? (size_t)len : 0 } };
+	}
+	sip_answer(p, &(struct sip_answer){
+			      .code = is_register ? 401 : 407, .lines = lines, .n_lines = SIP_ALGS });
+}
+
+/* The user that the credentials name, with its domain: "alice" or "alice@realm". */
+static int user_of(const struct sip_auth *a, struct text realm, char out[static SIP_AOR_MAX])
+{
+	char name[SIP_AOR_MAX];
+	ptrdiff_t n = sip_unquote(a->param[SIP_D_USERNAME], name, sizeof name);
+	struct sb b = sb_init(out, SIP_AOR_MAX);
+	if (n <= 0)
+		return -1;
+	sb_text(&b, (struct text){ name, (size_t)n });
+	if (!memchr(name, '@', (size_t)n)) {
+		sb_char(&b, '@');
+		for (size_t i = 0; i < realm.n; i++)
+			sb_char(&b, (char)(realm.p[i] >= 'A' && realm.p[i] <= 'Z' ? realm.p[i] | 0x20
+										  : realm.p[i]));
+	}
+	return b.truncated || memchr(out, 0, b.n) ? -1 : 0;
+}
+
+static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const struct sip_auth *a,
+			   struct text realm)
+{
+	const struct sip_digest_check c = { .nonces = &r->nonces,
+					    .client = &p->from.remote,
+					    .realm = realm,
+					    .method = p->msg->method_name,
+					    .uri = &p->basics->uri,
+					    .now = p->now };
+	char aor[SIP_AOR_MAX] = "";
+	bool named = user_of(a, realm, aor) == 0;
+	struct sip_guess *by_source = guess_of(r, addr_hash_ip(&r->o.seed, &p->from.remote), p->now),
+			 *by_user = guess_of(r, hash_bytes(&r->o.seed, aor, strlen(aor)), p->now);
+	if (p->now < by_source->until || p->now < by_user->until) {
+		sip_refuse(p, SIP_REFUSE_BACKOFF, aor);
+		return SIP_DECIDED;
+	}
+	enum sip_digest_verdict v =
+		sip_digest_verify(&c, a, named ? r->o.password(r->o.arg, aor) : (struct text){ 0 });
+	if (v == SIP_DIGEST_STALE || v == SIP_DIGEST_NONE) {
+		challenge(p, r, realm, v == SIP_DIGEST_STALE);
+		return SIP_DECIDED;
+	}
+	if (v == SIP_DIGEST_BAD) {
+		guess_add(by_source, SOURCE_FREE, p->now);
+		guess_add(by_user, USER_FREE, p->now);
+		sip_refuse(p, SIP_REFUSE_CREDENTIAL, aor);
+		return SIP_DECIDED;
+	}
+	by_source->n = by_user->n = 0;
+	p->authenticated = true;
+	p->user[0] = 0;
+	text_append(p->user, sizeof p->user, aor);
+	return SIP_GO_ON;
+}
+
+/* Who is it that claims to send: the owner of the address in From, or of a registration in To. */
+static int claimed(const struct sip_passage *p, struct sip_uri *ret_u, char aor[static SIP_AOR_MAX])
+{
+	const struct sip_addr *a = p->msg->method == SIP_REGISTER ? &p->basics->to : &p->basics->from;
+	int r = sip_uri_parse(a->uri, ret_u);
+	return r < 0 ? r : sip_aor_of(ret_u, aor);
+}
+
+enum sip_step sip_auth_request(struct sip_passage *p, void *arg)
+{
+	struct sip_registrar *r = arg;
+	bool is_register = p->msg->method == SIP_REGISTER;
+	char aor[SIP_AOR_MAX];
+	struct sip_uri u;
+	struct sip_auth a;
+	if (p->trusted || p->in_dialog || (is_register && !p->for_us) || claimed(p, &u, aor) < 0 ||
+	    !r->o.is_domain(r->o.arg, u.host))
+		return SIP_GO_ON;
+	struct text realm = u.host;
+	if (!sip_digest_find(p->msg, is_register ? SIP_H_AUTHORIZATION : SIP_H_PROXY_AUTHORIZATION,
+			     realm, &a)) {
+		challenge(p, r, realm, false);
+		return SIP_DECIDED;
+	}
+	enum sip_step step = judge(p, r, &a, realm);
+	if (step == SIP_GO_ON && strcmp(p->user, aor) != 0) {
+		sip_refuse(p, SIP_REFUSE_IDENTITY, aor);
+		return SIP_DECIDED;
+	}
+	return step;
+}
+
+/* ---- hygiene ---- */
+
+static bool realm_is_ours(const struct sip_registrar *r, struct text value)
+{
+	struct sip_auth a;
+	return sip_auth_parse(value, &a) == 0 && a.is_digest && a.param[SIP_D_REALM].p &&
+	       r->o.is_domain(r->o.arg, a.param[SIP_D_REALM]);
+}
+
+enum sip_step sip_hygiene_request(struct sip_passage *p, void *arg)
+{
+	static const enum sip_header ids[] = { SIP_H_PROXY_AUTHORIZATION, SIP_H_AUTHORIZATION };
+	const struct sip_registrar *r = arg;
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+		for (const struct head_field *f = sip_find(p->msg, ids[i]); f;
+		     f = sip_find_next(p->msg, f))
+			if (realm_is_ours(r, f->value))
+				sip_edit_remove_field(sip_passage_edit(p), f);
+	if (!p->trusted && sip_has(p->msg, SIP_H_P_ASSERTED_IDENTITY))
+		sip_edit_remove(sip_passage_edit(p), SIP_H_P_ASSERTED_IDENTITY);
+	return SIP_GO_ON;
+}
+
+bool sip_hygiene_response(struct sip_return *ret, void *arg)
+{
+	static const enum sip_header ids[] = { SIP_H_PROXY_AUTHENTICATE, SIP_H_WWW_AUTHENTICATE };
+	const struct sip_registrar *r = arg;
+	if (ret->msg->status != 401 && ret->msg->status != 407)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+		for (const struct head_field *f = sip_find(ret->msg, ids[i]); f;
+		     f = sip_find_next(ret->msg, f))
+			if (realm_is_ours(r, f->value))
+				ret->replace = 403; /* only we ask for our users' passwords */
+	return true;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bindings in a keyed hash table by address of record; see location.h. One timer
+ * sweeps once a minute, so that what nobody looks at goes, too; whoever looks sees
+ * only what is good at that moment.
+ */
+#include "sip-proxy/location.h"
+#include <errno.h>
+#include <string.h>
+
+enum { PER_AOR = 10, MOST = 100000, SWEEP_MS = 60 * 1000 };
+
+struct aor {
+	struct hnode node;
+	char *name;
+	struct sip_binding *v;
+	unsigned n;
+};
+struct sip_location {
+	struct sip_location_options o;
+	struct htable table;
+	struct timer sweep;
+	unsigned n;
+};
+
+static void drop(struct sip_location *l, struct aor *a, unsigned i)
+{
+	struct sip_binding *b = &a->v[i];
+	free(b->uri);
+	free(b->path);
+	free(b->instance);
+	free(b->call_id);
+	memmove(b, b + 1, (--a->n - i) * sizeof *b);
+	l->n--;
+}
+
+static bool is_name(const struct hnode *n, const void *key)
+{
+	return strcmp(container_of(n, struct aor, node)->name, key) == 0;
+}
+
+static struct aor *find(const struct sip_location *l, const char *name)
+{
+	struct hnode *n =
+		htable_find(&l->table, hash_bytes(&l->o.seed, name, strlen(name)), is_name, name);
+	return n ? container_of(n, struct aor, node) : NULL;
+}
+
+static void aor_free(struct sip_location *l, struct aor *a)
+{
+	while (a->n > 0)
+		drop(l, a, a->n - 1);
+	htable_remove(&l->table, &a->node);
+	free(a->v);
+	free(a->name);
+	free(a);
+}
+
+static void purge(struct sip_location *l, struct aor *a, uint64_t now)
+{
+	for (unsigned i = a->n; i > 0; i--)
+		if (a->v[i - 1].expires_at <= now)
+			drop(l, a, i - 1);
+}
+
+struct sweep {
+	struct sip_location *l;
+	uint64_t now;
+};
+
+static bool sweep_one(struct hnode *n, void *arg)
+{
+	const struct sweep *s = arg;
+	struct aor *a = container_of(n, struct aor, node);
+	purge(s->l, a, s->now);
+	if (a->n == 0)
+		aor_free(s->l, a);
+	return true;
+}
+
+static void on_sweep(struct timer *t, uint64_t now)
+{
+	struct sip_location *l = container_of(t, struct sip_location, sweep);
+	htable_each(&l->table, sweep_one, &(struct sweep){ l, now });
+	timers_set(l->o.timers, t, now + SWEEP_MS);
+}
+
+int sip_location_new(const struct sip_location_options *o, struct sip_location **ret_l)
+{
+	struct sip_location *l = calloc(1, sizeof *l);
+	if (!l)
+		return -ENOMEM;
+	l->o = *o;
+	l->o.per_aor = o->per_aor ? o->per_aor : PER_AOR;
+	l->o.most = o->most ? o->most : MOST;
+	htable_init(&l->table);
+	l->sweep.fire = on_sweep;
+	timers_set(o->timers, &l->sweep, SWEEP_MS);
+	*ret_l = l;
+	return 0;
+}
+
+struct sip_location *sip_location_free(struct sip_location *l)
+{
+	if (!l)
+		return NULL;
+	timer_stop(&l->sweep);
+	htable_each(&l->table, sweep_one, &(struct sweep){ l, UINT64_MAX });
+	htable_deinit(&l->table);
+	free(l);
+	return NULL;
+}
+
+int sip_aor_of(const struct sip_uri *u, char out[static SIP_AOR_MAX])
+{
+	if (u->scheme != SIP_SCHEME_SIP && u->scheme != SIP_SCHEME_SIPS)
+		return -EBADMSG;
+	ptrdiff_t n = u->user.n ? sip_uri_unescape(u->user, out, SIP_AOR_MAX - 1) : -EBADMSG;
+	if (n < 0)
+		return (int)n;
+	if ((size_t)n + 1 + u->host.n >= SIP_AOR_MAX)
+		return -ENOSPC;
+	out[n++] = '@';
+	for (size_t i = 0; i < u->host.n; i++, n++) {
+		char c = u->host.p[i];
+		out[n] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+	}
+	out[n] = 0;
+	return 0;
+}
+
+const struct sip_binding *sip_location_find(struct sip_location *l, const char *aor, uint64_t now,
+					    unsigned *ret_n)
+{
+	struct aor *a = find(l, aor);
+	if (a)
+		purge(l, a, now);
+	*ret_n = a ? a->n : 0;
+	return a ? a->v : NULL;
+}
+
+static bool is_same(const struct sip_binding *a, const struct sip_binding *b)
+{
+	struct sip_uri x, y;
+	if (a->reg_id && b->reg_id && a->instance && b->instance) /* RFC 5626 6 */
+		return a->reg_id == b->reg_id && strcmp(a->instance, b->instance) == 0;
+	return sip_uri_parse(text_of(a->uri), &x) == 0 && sip_uri_parse(text_of(b->uri), &y) == 0 &&
+	       sip_uri_equal(&x, &y);
+}
+
+static int copy(struct sip_binding *to, const struct sip_binding *b)
+{
+	*to = *b;
+	to->uri = strdup(b->uri);
+	to->call_id = strdup(b->call_id);
+	to->path = b->path ? strdup(b->path) : NULL;
+	to->instance = b->instance ? strdup(b->instance) : NULL;
+	if (to->uri && to->call_id && !to->path == !b->path && !to->instance == !b->instance)
+		return 0;
+	free(to->uri);
+	free(to->call_id);
+	free(to->path);
+	free(to->instance);
+	return -ENOMEM;
+}
+
+static int aor_new(struct sip_location *l, const char *name, struct aor **ret_a)
+{
+	struct aor *a = calloc(1, sizeof *a);
+	int r = -ENOMEM;
+	if (a && (a->name = strdup(name)) && (a->v = calloc(l->o.per_aor, sizeof *a->v)))
+		r = htable_insert(&l->table, &a->node, hash_bytes(&l->o.seed, name, strlen(name)));
+	if (r < 0 && a) {
+		free(a->v);
+		free(a->name);
+		free(a);
+		return r;
+	}
+	*ret_a = a;
+	return r;
+}
+
+int sip_location_set(struct sip_location *l, const char *aor, const struct sip_binding *b, uint64_t now)
+{
+	struct aor *a = find(l, aor);
+	struct sip_binding fresh;
+	unsigned i = 0;
+	int r;
+	if (a)
+		purge(l, a, now);
+	while (a && i < a->n && !is_same(&a->v[i], b))
+		i++;
+	bool known = a && i < a->n;
+	if (known && strcmp(a->v[i].call_id, b->call_id) == 0 && b->cseq <= a->v[i].cseq)
+		return -EALREADY;
+	if (b->expires_at <= now) {
+		if (known)
+			drop(l, a, i);
+		return 0;
+	}
+	if (!known && ((a && a->n == l->o.per_aor) || l->n >= l->o.most))
+		return -ENOSPC;
+	r = copy(&fresh, b);
+	if (r < 0)
+		return r;
+	if (!a && (r = aor_new(l, aor, &a)) < 0) {
+		free(fresh.uri);
+		free(fresh.path);
+		free(fresh.instance);
+		free(fresh.call_id);
+		return r;
+	}
+	if (known)
+		drop(l, a, i);
+	a->v[a->n++] = fresh;
+	l->n++;
+	return 0;
+}
+
+void sip_location_clear(struct sip_location *l, const char *aor)
+{
+	struct aor *a = find(l, aor);
+	while (a && a->n > 0)
+		drop(l, a, a->n - 1);
+}
+
+unsigned sip_location_count(const struct sip_location *l)
+{
+	return l->n;
+}
+
+struct walk {
+	uint64_t now;
+	bool (*fn)(const char *aor, const struct sip_binding *b, void *arg);
+	void *arg;
+};
+
+static bool walk_one(struct hnode *n, void *arg)
+{
+	const struct walk *w = arg;
+	const struct aor *a = container_of(n, struct aor, node);
+	for (unsigned i = 0; i < a->n; i++)
+		if (a->v[i].expires_at > w->now && !w->fn(a->name, &a->v[i], w->arg))
+			return false;
+	return true;
+}
+
+void sip_location_each(struct sip_location *l, uint64_t now,
+		       bool (*fn)(const char *aor, const struct sip_binding *b, void *arg), void *arg)
+{
+	htable_each(&l->table, walk_one, &(struct walk){ now, fn, arg });
+}

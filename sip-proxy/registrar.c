@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * REGISTER, and the way to a registered user; see registrar.h. All contacts of a REGISTER are read before one is taken,
+ * so that a bad one leaves the others as they were (RFC 3261 10.3). A binding remembers the flow by which it came: calls go
+ * back by it if it is a connection, if a NAT is in between, or if the client asked for it (RFC 5626).
+ */
+#include "sip-proxy/registrar.h"
+#include <errno.h>
+#include <string.h>
+#include "sip-proxy/registrar_priv.h"
+
+enum {
+	EXPIRES_MIN = 60,
+	EXPIRES_MAX = 7200,
+	EXPIRES = 3600,
+	CONTACTS_MAX = 16,
+	LINE = SIP_CONTACT_MAX + 512
+};
+
+int sip_registrar_new(const struct sip_registrar_options *o, struct sip_registrar **ret_r)
+{
+	struct sip_registrar *r = calloc(1, sizeof *r);
+	if (!r)
+		return -ENOMEM;
+	r->o = *o;
+	r->o.expires_min = o->expires_min ? o->expires_min : EXPIRES_MIN;
+	r->o.expires_max = o->expires_max ? o->expires_max : EXPIRES_MAX;
+	r->o.expires = o->expires ? o->expires : EXPIRES;
+	if (stun_nonces_init(&r->nonces, o->now) < 0) {
+		free(r);
+		return -EIO;
+	}
+	*ret_r = r;
+	return 0;
+}
+
+struct sip_registrar *sip_registrar_free(struct sip_registrar *r)
+{
+	if (!r)
+		return NULL;
+	bytes_wipe(&r->nonces, sizeof r->nonces);
+	free(r);
+	return NULL;
+}
+
+/* ---- REGISTER ---- */
+
+struct contact { /* one of the request, read */
+	struct text uri, instance;
+	uint32_t expires, reg_id; /* s */
+	uint16_t q;
+	bool use_flow;
+};
+struct registration {
+	struct contact contacts[CONTACTS_MAX];
+	unsigned n;
+	bool star, outbound;
+	char path[SIP_CONTACT_MAX]; /* "": none */
+};
+
+static bool has_option(const struct sip_msg *m, enum sip_header id, struct text option)
+{
+	struct sip_values it = sip_values(m, id);
+	struct text v;
+	while (sip_values_next(&it, &v))
+		if (text_ieq(v, option))
+			return true;
+	return false;
+}
+
+/* A contact that is not where it came from: something translates addresses in between. */
+static bool is_elsewhere(const struct sip_passage *p, const struct sip_uri *u)
+{
+	struct addr at;
+	return sip_uri_addr(u, sip_proto_rows[p->from.proto].port, &at) < 0 ||
+	       !addr_equal(&at, &p->from.remote);
+}
+
+/* 0, or the code of the refusal. */
+static unsigned read_contact(const struct sip_passage *p, const struct sip_registrar *r,
+			     struct text value, struct contact *c)
+{
+	struct sip_addr a;
+	struct sip_uri u;
+	struct text header = sip_value(p->msg, SIP_H_EXPIRES), param;
+	if (sip_addr_parse(value, &a) < 0 || a.star || a.uri.n >= SIP_CONTACT_MAX ||
+	    sip_uri_parse(a.uri, &u) < 0 ||
+	    (u.scheme != SIP_SCHEME_SIP && u.scheme != SIP_SCHEME_SIPS) || u.headers.p ||
+	    sip_addr_q(&a, &c->q) < 0)
+		return 400;
+	c->uri = a.uri;
+	c->expires = r->o.expires;
+	param = sip_param(a.params, TEXT("expires"));
+	if (!param.p)
+		param = header;
+	if (param.p && sip_number_parse(param, UINT32_MAX, &c->expires) < 0)
+		c->expires = r->o.expires; /* RFC 3261 20.19: a malformed one counts as the default */
+	if (c->expires > 0 && c->expires < r->o.expires_min)
+		return 423;
+	c->expires = MIN(c->expires, r->o.expires_max);
+	c->instance = sip_param(a.params, TEXT("+sip.instance"));
+	if (c->instance.n > 255)
+		return 400;
+	param = sip_param(a.params, TEXT("reg-id"));
+	if (param.p && (sip_number_parse(param, INT32_MAX, &c->reg_id) < 0 || c->reg_id == 0))
+		return 400;
+	c->use_flow = sip_proto_rows[p->from.proto].reliable || is_elsewhere(p, &u);
+	return 0;
+}
+
+static unsigned read_path(const struct sip_passage *p, struct registration *g)
+{
+	struct sb b = sb_init(g->path, sizeof g->path);
+	struct sip_values it = sip_values(p->msg, SIP_H_PATH);
+	struct text v;
+	while (sip_values_next(&it, &v)) {
+		struct sip_addr a;
+		if (sip_addr_parse(v, &a) < 0 || !a.bracketed)
+			return 400;
+		sb_str(&b, b.n ? ", <" : "<");
+		sb_text(&b, a.uri);
+		sb_char(&b, '>');
+	}
+	return b.truncated ? 400 : 0;
+}
+
+static unsigned read_registration(const struct sip_passage *p, const struct sip_registrar *r,
+				  struct registration *g)
+{
+	struct sip_values it = sip_values(p->msg, SIP_H_CONTACT);
+	uint32_t expires = 1;
+	unsigned code = read_path(p, g);
+	struct text v;
+	while (code == 0 && sip_values_next(&it, &v)) {
+		if (text_eq(v, TEXT("*"))) {
+			g->star = true;
+			continue;
+		}
+		if (g->n == CONTACTS_MAX)
+			return 403;
+		g->contacts[g->n] = (struct contact){ 0 };
+		code = read_contact(p, r, v, &g->contacts[g->n]);
+		g->n++;
+	}
+	if (g->star) { /* only alone, and only to end all */
+		if (sip_number_parse(sip_value(p->msg, SIP_H_EXPIRES), UINT32_MAX, &expires) < 0 ||
+		    expires || g->n)
+			return 400;
+	}
+	g->outbound = has_option(p->msg, SIP_H_SUPPORTED, TEXT("outbound"));
+	return code;
+}
+
+static int take(struct sip_passage *p, struct sip_registrar *r, const char *aor,
+		const struct registration *g, const struct contact *c)
+{
+	char uri[SIP_CONTACT_MAX] = "", call_id[256] = "", instance[256] = "";
+	struct sb b = sb_init(uri, sizeof uri), id = sb_init(call_id, sizeof call_id),
+		  in = sb_init(instance, sizeof instance);
+	sb_text(&b, c->uri);
+	sb_text(&id, p->basics->call_id);
+	sb_text(&in, c->instance);
+	bool outbound = g->outbound && c->reg_id && c->instance.p && !g->path[0];
+	struct sip_binding fresh = {
+		.uri = uri,
+		.path = g->path[0] ? (char *)g->path : NULL,
+		.instance = c->instance.p ? instance : NULL,
+		.call_id = call_id,
+		.cseq = p->basics->cseq.number,
+		.reg_id = outbound ? c->reg_id : 0,
+		.q = c->q,
+		.expires_at = p->now + (uint64_t)c->expires * 1000,
+		.from = p->from,
+		.use_flow = !g->path[0] && (c->use_flow || outbound),
+		.outbound = outbound,
+	};
+	return sip_location_set(r->o.location, aor, &fresh, p->now);
+}
+
+/* 200 with all that is bound now. */
+static void answer_bindings(struct sip_passage *p, struct sip_registrar *r, const char *aor,
+			    const struct registration *g)
+{
+	static const struct sip_line outbound = { TEXT("Require"), TEXT("outbound") };
+	char text[CONTACTS_MAX][LINE];
+	struct sip_line lines[CONTACTS_MAX + 3];
+	unsigned n = 0, n_bindings;
+	bool any_outbound = false;
+	const struct sip_binding *b = sip_location_find(r->o.location, aor, p->now, &n_bindings);
+	for (unsigned i = 0; i < n_bindings && n < CONTACTS_MAX; i++) {
+		struct sb s = sb_init(text[n], LINE);
+		sb_char(&s, '<');
+		sb_str(&s, b[i].uri);
+		sb_str(&s, ">;expires=");
+		sb_u64(&s, (b[i].expires_at - p->now + 999) / 1000, 1);
+		if (b[i].instance) {
+			sb_str(&s, ";+sip.instance=");
+			sb_str(&s, b[i].instance);
+		}
+		if (b[i].reg_id) {
+			sb_str(&s, ";reg-id=");
+			sb_u64(&s, b[i].reg_id, 1);
+		}
+		any_outbound |= b[i].outbound;
+		lines[n] = (struct sip_line){ TEXT("Contact"), { text[n], s.n } };
+		n++;
+	}
+	if (any_outbound && g->outbound)
+		lines[n++] = outbound;
+	if (g->path[0] && has_option(p->msg, SIP_H_SUPPORTED, TEXT("path")))
+		lines[n++] = (struct sip_line){ TEXT("Path"), text_of(g->path) };
+	lines[n++] = (struct sip_line){ TEXT("Supported"), TEXT("path, outbound") };
+	sip_answer(p, &(struct sip_answer){ .code = 200, .lines = lines, .n_lines = n });
+}
+
+static void answer_code(struct sip_passage *p, const struct sip_registrar *r, unsigned code)
+{
+	char min[16];
+	struct sb b = sb_init(min, sizeof min);
+	sb_u64(&b, r->o.expires_min, 1);
+	const struct sip_line line = { TEXT("Min-Expires"), { min, b.n } };
+	sip_answer(p, &(struct sip_answer){ .code = code, .lines = &line, .n_lines = code == 423 });
+}
+
+static enum sip_step on_register(struct sip_passage *p, struct sip_registrar *r)
+{
+	struct registration g = { 0 };
+	char aor[SIP_AOR_MAX];
+	struct sip_uri to;
+	int rc = 0;
+	if (sip_uri_parse(p->basics->to.uri, &to) < 0 || sip_aor_of(&to, aor) < 0 ||
+	    !r->o.is_domain(r->o.arg, to.host)) {
+		sip_refuse(p, SIP_REFUSE_UNKNOWN_USER, "the address in To is not of our domains");
+		return SIP_DECIDED;
+	}
+	if (!p->trusted && (!p->authenticated || strcmp(p->user, aor) != 0)) {
+		sip_refuse(p, SIP_REFUSE_IDENTITY, aor);
+		return SIP_DECIDED;
+	}
+	unsigned code = read_registration(p, r, &g);
+	if (code != 0) {
+		answer_code(p, r, code);
+		return SIP_DECIDED;
+	}
+	if (g.star)
+		sip_location_clear(r->o.location, aor);
+	for (unsigned i = 0; i < g.n && rc == 0; i++)
+		rc = take(p, r, aor, &g, &g.contacts[i]);
+	if (rc == -ENOSPC)
+		sip_refuse(p, SIP_REFUSE_POLICY, "more contacts than the limit");
+	else if (rc == -EALREADY)
+		answer_code(p, r, 500); /* RFC 3261 10.3 step 7: out of order */
+	else if (rc < 0)
+		sip_refuse(p, SIP_REFUSE_RESOURCES, NULL);
+	else
+		answer_bindings(p, r, aor, &g);
+	return SIP_DECIDED;
+}
+
+/* ---- the way to a user ---- */
+
+static uint16_t group_of(const struct sip_registrar *r, const struct sip_binding *b)
+{
+	uint64_t h = b->instance ? hash_bytes(&r->o.seed, b->instance, strlen(b->instance)) : 0;
+	return (uint16_t)(b->instance ? h | 1 : 0);
+}
+
+static enum sip_step on_call(struct sip_passage *p, struct sip_registrar *r)
+{
+	unsigned n, dead = 0, placed = 0;
+	char aor[SIP_AOR_MAX];
+	if (sip_aor_of(&p->basics->uri, aor) < 0 || !r->o.is_domain(r->o.arg, p->basics->uri.host))
+		return SIP_GO_ON;
+	const struct sip_binding *b = sip_location_find(r->o.location, aor, p->now, &n);
+	for (unsigned i = 0; i < n; i++) {
+		bool flow = b[i].use_flow && r->o.ops->alive(r->o.edge, &b[i].from);
+		struct sip_place place = { .uri = text_of(b[i].uri),
+					   .routes = text_of(b[i].path),
+					   .q = b[i].q,
+					   .has_flow = flow,
+					   .only_flow = b[i].outbound,
+					   .hop = b[i].from,
+					   .group = group_of(r, &b[i]) };
+		if (b[i].outbound && !flow) {
+			dead++;
+			continue;
+		}
+		if (!flow)
+			place.hop = (struct sip_hop){ 0 };
+		placed += sip_forward(p, &place) == 0;
+	}
+	if (placed == 0)
+		sip_refuse(p,
+			   n > dead				    ? SIP_REFUSE_RESOURCES
+			   : dead > 0				    ? SIP_REFUSE_FLOW
+			   : r->o.password(r->o.arg, aor).p != NULL ? SIP_REFUSE_OFFLINE
+								    : SIP_REFUSE_UNKNOWN_USER,
+			   aor);
+	return SIP_DECIDED;
+}
+
+enum sip_step sip_registrar_request(struct sip_passage *p, void *arg)
+{
+	if (!p->for_us || p->in_dialog)
+		return SIP_GO_ON;
+	if (p->msg->method == SIP_REGISTER)
+		return on_register(p, arg);
+	return p->basics->uri.user.p ? on_call(p, arg) : SIP_GO_ON;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is it, and where is whom: digest authentication of our users (RFC 3261 22, RFC 8760), the registrar (RFC 3261 10,
+ * RFC 5626, RFC 3327) and the location service, as hooks of the policy; and the hygiene of what passes (credentials for our
+ * realm stay here, P-Asserted-Identity of strangers goes, nobody else challenges in our realm).
+ *
+ * Bad credentials are charged to their source and to the user that they name: after some of them, further ones are
+ * refused without being looked at, for longer and longer.
+ */
+#pragma once
+#include "sip-proxy/digest.h"
+#include "sip-proxy/location.h"
+#include "sip-proxy/policy.h"
+
+struct sip_registrar;
+struct sip_registrar_options {
+	struct sip_location *location;			     /* borrowed */
+	struct text (*password)(void *arg, const char *aor); /* p NULL: no such user */
+	bool (*is_domain)(void *arg, struct text host);
+	void *arg;
+	const struct sip_edge_ops *ops;
+	void *edge;
+	struct hash_seed seed;
+	uint64_t now;
+	uint32_t expires_min, expires_max, expires; /* s; 0: 60, 7200, 3600 */
+};
+int sip_registrar_new(const struct sip_registrar_options *o, struct sip_registrar **ret_r); /* 0, -ENOMEM, -EIO */
+struct sip_registrar *sip_registrar_free(struct sip_registrar *r);
+DEFINE_CLEANUP(struct sip_registrar, sip_registrar_free)
+
+/* Hooks; arg is the registrar. */
+enum sip_step sip_auth_request(struct sip_passage *p, void *arg);    /* SIP_STAGE_IDENTITY */
+enum sip_step sip_hygiene_request(struct sip_passage *p, void *arg); /* SIP_STAGE_HYGIENE */
+bool sip_hygiene_response(struct sip_return *ret, void *arg);
+enum sip_step sip_registrar_request(struct sip_passage *p,
+				    void *arg); /* SIP_STAGE_ROUTING: REGISTER, and calls to our users */

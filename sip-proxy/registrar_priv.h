@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What auth.c and registrar.c share: the registrar's insides. The table of guesses is
+ * of a fixed size, so that guessing costs the guesser's own patience and none of our
+ * memory.
+ */
+#pragma once
+#include "sip-proxy/registrar.h"
+
+enum { SIP_GUESSES = 4096 };
+struct sip_guess {		    /* bad credentials of one source, or for one user */
+	uint64_t hash, last, until; /* ms */
+	unsigned n;
+};
+struct sip_registrar {
+	struct sip_registrar_options o;
+	struct stun_nonces nonces;
+	struct sip_guess guesses[SIP_GUESSES];
+};

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Accounts, location service and registrar in stile-sip: made with the service, looked at by the
+ * hooks, and shown by `stile sip registrations`. Bindings are in memory: after a restart clients
+ * register again when theirs are due.
+ */
+#include "sip-proxy/service.h"
+#include <errno.h>
+#include <string.h>
+
+enum { PAGE = 200, PAGE_MAX = 1000 };
+
+static struct text password_of(void *arg, const char *aor)
+{
+	const struct sip_service *ss = arg;
+	return sip_accounts_password(ss->accounts, aor);
+}
+
+static bool is_domain(void *arg, struct text host)
+{
+	const struct sip_service *ss = arg;
+	return sip_routes_is_domain(ss->routing.routes, host);
+}
+
+int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
+{
+	const struct sip_location_options lo = { .timers = loop_timers(ss->svc->loop),
+						 .seed = hash_seed_random() };
+	int r = sip_accounts_new(ss->svc, c, &ss->accounts);
+	if (r == 0)
+		r = sip_location_new(&lo, &ss->location);
+	if (r < 0)
+		return r;
+	return sip_registrar_new(&(struct sip_registrar_options){ .location = ss->location,
+								  .password = password_of,
+								  .is_domain = is_domain,
+								  .arg = ss,
+								  .ops = &sip_edge_ops,
+								  .edge = ss->edge,
+								  .seed = hash_seed_random(),
+								  .now = loop_now(ss->svc->loop) },
+				 &ss->registrar);
+}
+
+void sip_service_registrar_free(struct sip_service *ss)
+{
+	ss->registrar = sip_registrar_free(ss->registrar);
+	ss->location = sip_location_free(ss->location);
+	ss->accounts = sip_accounts_free(ss->accounts);
+}
+
+struct listing {
+	json_t *rows;
+	uint64_t now, skip;
+	unsigned limit;
+	bool more;
+};
+
+static bool on_binding(const char *aor, const struct sip_binding *b, void *arg)
+{
+	struct listing *l = arg;
+	char at[ADDR_STRLEN];
+	if (l->skip) {
+		l->skip--;
+		return true;
+	}
+	l->more = json_array_size(l->rows) >= l->limit;
+	if (l->more)
+		return false;
+	json_array_append_new(
+		l->rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:i}", "user", aor,
+				   "contact", b->uri, "transport", sip_proto_rows[b->from.proto].name,
+				   "source", addr_print(&b->from.remote, at), "expires_s",
+				   (json_int_t)((b->expires_at - l->now + 999) / 1000), "flow",
+				   b->use_flow, "outbound", b->outbound, "q", (int)b->q));
+	return true;
+}
+
+static void verb_registrations(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
+	uint64_t cursor = (uint64_t)json_integer_value(json_object_get(args, "cursor"));
+	struct listing l = { .rows = json_array(),
+			     .now = loop_now(ss->svc->loop),
+			     .skip = cursor,
+			     .limit = limit > 0 ? (unsigned)MIN(limit, PAGE_MAX) : PAGE };
+	sip_location_each(ss->location, l.now, on_binding, &l);
+	control_reply(rq, l.more ? json_pack("{s:o, s:I}", "rows", l.rows, "cursor",
+					     (json_int_t)(cursor + json_array_size(l.rows)))
+				 : json_pack("{s:o}", "rows", l.rows));
+}
+
+static const struct control_verb verbs[] = {
+	{ "sip.registrations", CONTROL_OPERATOR, verb_registrations,
+	  "{limit, cursor}: who is registered where: user, contact, transport, source, expires_s, flow, outbound" },
+};
+
+void sip_service_registrar_verbs(struct sip_service *ss)
+{
+	sip_accounts_add_verbs(ss->accounts, ss->svc->control);
+	control_add_verbs(ss->svc->control, verbs, ARRAY_LEN(verbs), ss);
+}

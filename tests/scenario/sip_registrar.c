@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Our users in conversation with the registrar: they are challenged, register, are found, move, and go; who guesses
+ * passwords is refused; nobody's credentials for our realm and no stranger's P-Asserted-Identity pass.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "sip-proxy/registrar.h"
+#include "tests/scenario/sip_world.h"
+
+#define ALICE "udp:192.0.2.1:5060"
+#define BOB "udp:192.0.2.20:5060"
+#define STRANGER "udp:198.51.100.7:5060"
+
+static struct world w;
+static struct timers *timers;
+static struct sip_location *location;
+static struct sip_registrar *registrar;
+static struct sip_hook hook_rows[3];
+static const struct sip_hook *hooks[3] = { &hook_rows[0], &hook_rows[1], &hook_rows[2] };
+static unsigned cseq;
+
+static struct text password_of(void *arg, const char *aor)
+{
+	(void)arg;
+	if (strcmp(aor, "alice@uc.test") == 0)
+		return TEXT("secret");
+	return strcmp(aor, "bob@uc.test") == 0 ? TEXT("hush") : (struct text){ 0 };
+}
+
+static bool domain_is_ours(void *arg, struct text host)
+{
+	(void)arg;
+	return text_ieq(host, TEXT("uc.test"));
+}
+
+static void begin(void)
+{
+	world_init(&w);
+	timers = timers_new(w.now);
+	assert_int_equal(sip_location_new(&(struct sip_location_options){ .timers = timers,
+									  .seed = { 5, 6 },
+									  .per_aor = 3 },
+					  &location),
+			 0);
+	assert_int_equal(sip_registrar_new(&(struct sip_registrar_options){ .location = location,
+									    .password = password_of,
+									    .is_domain = domain_is_ours,
+									    .ops = w.o.ops,
+									    .edge = &w,
+									    .seed = { 7, 8 },
+									    .now = w.now },
+					   &registrar),
+			 0);
+	hook_rows[0] = (struct sip_hook){ "credentials", SIP_STAGE_IDENTITY, sip_auth_request, NULL,
+					  registrar };
+	hook_rows[1] = (struct sip_hook){ "hygiene", SIP_STAGE_HYGIENE, sip_hygiene_request,
+					  sip_hygiene_response, registrar };
+	hook_rows[2] = (struct sip_hook){ "registrar", SIP_STAGE_ROUTING, sip_registrar_request,
+					  NULL, registrar };
+	w.o.hooks = hooks;
+	w.o.n_hooks = ARRAY_LEN(hooks);
+	world_start(&w);
+	cseq = 0;
+}
+
+static void end(void)
+{
+	world_forget(&w);
+	world_stop(&w);
+	registrar = sip_registrar_free(registrar);
+	location = sip_location_free(location);
+	timers = timers_free(timers);
+}
+
+/* A request of a user, with credentials if there are some. */
+static void send_as(const char *at, const char *method, const char *uri, const char *user,
+		    const char *to, const char *more)
+{
+	static char text[4096];
+	char via[64];
+	(void)snprintf(via, sizeof via, "%s", strchr(at, ':') + 1);
+	cseq++;
+	(void)snprintf(
+		text, sizeof text,
+		"%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK-r%u\r\nMax-Forwards: 70\r\nFrom: <sip:%s@uc.test>;tag=f\r\n"
+		"To: <sip:%s@uc.test>\r\nCall-ID: call-%s\r\nCSeq: %u %s\r\n%sContent-Length: 0\r\n\r\n",
+		method, uri, at[0] == 't' ? "TCP" : "UDP", via, cseq, user, to, method, cseq,
+		method, more);
+	say(&w, at, text);
+}
+
+/* The line with credentials for a challenge. */
+static const char *credentials(const struct sent *challenge, bool is_register, const char *user,
+			       const char *password, const char *method, const char *uri)
+{
+	static char line[1024];
+	char response[SIP_DIGEST_HEX] = "", ha1[SIP_DIGEST_HEX];
+	struct sip_auth offered, a;
+	assert_int_equal(sip_auth_parse(text_of(sent_value(challenge,
+							   is_register ? SIP_H_WWW_AUTHENTICATE
+								       : SIP_H_PROXY_AUTHENTICATE,
+							   0)),
+					&offered),
+			 0);
+	for (unsigned round = 0; round < 2; round++) {
+		const char *name = is_register ? "Authorization" : "Proxy-Authorization";
+		int n = snprintf(line, sizeof line,
+				 "%s: Digest username=\"%s\", realm=\"uc.test\", nonce=\"%.*s\", uri=\"%s\", algorithm=SHA-256, qop=auth, "
+				 "nc=00000001, cnonce=\"c\", response=\"%s\"\r\n",
+				 name, user, TEXT_FMT(offered.param[SIP_D_NONCE]), uri, response);
+		size_t from = strlen(name) + 2;
+		assert_int_equal(
+			sip_auth_parse((struct text){ line + from, (size_t)n - from - 2 }, &a), 0);
+		assert_int_equal(sip_digest_ha1(SIP_ALG_SHA256, text_of(user), TEXT("uc.test"),
+						text_of(password), ha1),
+				 0);
+		assert_int_equal(
+			sip_digest_response(SIP_ALG_SHA256, ha1, &a, text_of(method), response), 0);
+	}
+	return line;
+}
+
+struct login {
+	const char *user, *password;
+};
+
+static void with_credentials(const char *at, const char *method, const char *uri,
+			     struct login login, const char *to, const char *more)
+{
+	bool is_register = strcmp(method, "REGISTER") == 0;
+	char all[2048];
+	send_as(at, method, uri, login.user, to, more);
+	struct sent s = expect_response(&w, is_register ? 401 : 407, at);
+	(void)snprintf(all, sizeof all, "%s%s",
+		       credentials(&s, is_register, login.user, login.password, method, uri), more);
+	sent_free(&s);
+	if (!is_register && strcmp(method, "INVITE") != 0)
+		expect_nothing(&w);
+	send_as(at, method, uri, login.user, to, all);
+}
+
+static struct sent do_register(const char *at, const char *user, const char *password, const char *more)
+{
+	with_credentials(at, "REGISTER", "sip:uc.test", (struct login){ user, password }, user, more);
+	return expect_response(&w, 200, at);
+}
+
+static void who_registers_is_challenged_and_then_bound(void **state)
+{
+	(void)state;
+	begin();
+	struct sent s = do_register(ALICE, "alice", "secret",
+				    "Contact: <sip:alice@192.0.2.1>;expires=600\r\n");
+	assert_string_equal(sent_value(&s, SIP_H_CONTACT, 0), "<sip:alice@192.0.2.1>;expires=600");
+	sent_free(&s);
+	assert_int_equal(sip_location_count(location), 1);
+	s = do_register(ALICE, "alice", "secret", "Contact: <sip:alice@192.0.2.1>\r\nExpires: 0\r\n");
+	assert_string_equal(sent_value(&s, SIP_H_CONTACT, 0), "");
+	sent_free(&s);
+	assert_int_equal(sip_location_count(location), 0);
+	end();
+}
+
+static void a_call_finds_the_registered_one(void **state)
+{
+	(void)state;
+	begin();
+	struct sent s = do_register("tcp:192.0.2.20:40000", "bob", "hush",
+				    "Contact: <sip:bob@10.0.0.5:5060;transport=tcp>\r\n");
+	sent_free(&s);
+	send_as(STRANGER, "OPTIONS", "sip:bob@uc.test", "carol@elsewhere.test>;x=<sip:y", "bob", "");
+	world_forget(&w);
+	say(&w, STRANGER,
+	    "MESSAGE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-s\r\nMax-Forwards: 7\r\n"
+	    "From: <sip:carol@elsewhere.test>;tag=1\r\nTo: <sip:bob@uc.test>\r\nCall-ID: s1\r\nCSeq: 1 MESSAGE\r\n"
+	    "P-Asserted-Identity: <sip:boss@uc.test>\r\nContent-Length: 0\r\n\r\n");
+	s = expect_request(&w, "MESSAGE", "tcp:192.0.2.20:40000"); /* by the connection, not to 10.0.0.5 */
+	assert_true(sent_has(&s, "MESSAGE sip:bob@10.0.0.5:5060;transport=tcp SIP/2.0\r\n"));
+	assert_string_equal(sent_value(&s, SIP_H_P_ASSERTED_IDENTITY, 0), "");
+	sent_free(&s);
+	end();
+}
+
+static void who_is_not_there_is_offline_or_unknown(void **state)
+{
+	(void)state;
+	begin();
+	say(&w, STRANGER,
+	    "MESSAGE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-1\r\nMax-Forwards: 7\r\n"
+	    "From: <sip:carol@elsewhere.test>;tag=1\r\nTo: <sip:bob@uc.test>\r\nCall-ID: s1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	expect_and_free(&w, 480, STRANGER);
+	say(&w, STRANGER,
+	    "MESSAGE sip:nobody@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-2\r\nMax-Forwards: 7\r\n"
+	    "From: <sip:carol@elsewhere.test>;tag=1\r\nTo: <sip:nobody@uc.test>\r\nCall-ID: s2\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	expect_and_free(&w, 404, STRANGER);
+	end();
+}
+
+static void one_of_ours_must_prove_it_and_the_proof_stays_here(void **state)
+{
+	(void)state;
+	begin();
+	struct sent s = do_register(BOB, "bob", "hush", "Contact: <sip:bob@192.0.2.20>\r\n");
+	sent_free(&s);
+	with_credentials(ALICE, "MESSAGE", "sip:bob@uc.test", (struct login){ "alice", "secret" },
+			 "bob", "");
+	s = expect_request(&w, "MESSAGE", BOB);
+	assert_string_equal(sent_value(&s, SIP_H_PROXY_AUTHORIZATION, 0), "");
+	/* and nobody else may ask for it */
+	reply(&w, BOB, &s, 407, "b", "Proxy-Authenticate: Digest realm=\"uc.test\", nonce=\"evil\"\n");
+	sent_free(&s);
+	s = expect_response(&w, 403, ALICE);
+	assert_string_equal(sent_value(&s, SIP_H_PROXY_AUTHENTICATE, 0), "");
+	sent_free(&s);
+	end();
+}
+
+static void another_ones_address_is_not_for_sale(void **state)
+{
+	(void)state;
+	begin();
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", (struct login){ "alice", "secret" },
+			 "bob", "Contact: <sip:alice@192.0.2.1>\r\n");
+	expect_and_free(&w, 403, ALICE);
+	assert_int_equal(sip_location_count(location), 0);
+	end();
+}
+
+static void who_guesses_waits(void **state)
+{
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < 5; i++) {
+		with_credentials(ALICE, "REGISTER", "sip:uc.test",
+				 (struct login){ "alice", "wrong" }, "alice", "");
+		expect_and_free(&w, 403, ALICE);
+		assert_int_equal(w.refused, SIP_REFUSE_CREDENTIAL);
+	}
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", (struct login){ "alice", "secret" },
+			 "alice", "");
+	expect_and_free(&w, 403, ALICE); /* not even the right one, for a while */
+	assert_int_equal(w.refused, SIP_REFUSE_BACKOFF);
+	struct sent s = do_register(BOB, "bob", "hush", ""); /* others are not concerned */
+	sent_free(&s);
+	world_wait(&w, 5000);
+	s = do_register(ALICE, "alice", "secret", "");
+	sent_free(&s);
+	end();
+}
+
+static void limits_and_bad_contacts_are_said(void **state)
+{
+	(void)state;
+	begin();
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", (struct login){ "alice", "secret" },
+			 "alice", "Contact: <sip:a@192.0.2.1>;expires=5\r\n");
+	struct sent s = expect_response(&w, 423, ALICE);
+	assert_string_equal(sent_value(&s, SIP_H_MIN_EXPIRES, 0), "60");
+	sent_free(&s);
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", (struct login){ "alice", "secret" },
+			 "alice", "Contact: <mailto:a@b>\r\n");
+	expect_and_free(&w, 400, ALICE);
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", (struct login){ "alice", "secret" },
+			 "alice", "Contact: *\r\n");
+	expect_and_free(&w, 400, ALICE);
+	with_credentials(
+		ALICE, "REGISTER", "sip:uc.test", (struct login){ "alice", "secret" }, "alice",
+		"Contact: <sip:a@192.0.2.1>, <sip:b@192.0.2.1>, <sip:c@192.0.2.1>, <sip:d@192.0.2.1>\r\n");
+	expect_and_free(&w, 403, ALICE);
+	assert_int_equal(sip_location_count(location), 3);
+	s = do_register(ALICE, "alice", "secret", "Contact: *\r\nExpires: 0\r\n");
+	sent_free(&s);
+	assert_int_equal(sip_location_count(location), 0);
+	end();
+}
+
+static void outbound_flows_are_one_device_and_a_dead_one_is_430(void **state)
+{
+	const char *contact =
+		"Supported: outbound, path\r\nContact: <sip:bob@10.0.0.5;ob>;+sip.instance=\"<urn:uuid:1>\";reg-id=1\r\n";
+	(void)state;
+	begin();
+	struct sent s = do_register("tcp:192.0.2.20:40000", "bob", "hush", contact);
+	assert_string_equal(sent_value(&s, SIP_H_REQUIRE, 0), "outbound");
+	sent_free(&s);
+	s = do_register("tcp:192.0.2.20:40001", "bob", "hush",
+			contact); /* the same device, over another connection */
+	sent_free(&s);
+	assert_int_equal(sip_location_count(location), 1);
+	w.dead_conn = 40001;
+	say(&w, STRANGER,
+	    "MESSAGE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-1\r\nMax-Forwards: 7\r\n"
+	    "From: <sip:carol@elsewhere.test>;tag=1\r\nTo: <sip:bob@uc.test>\r\nCall-ID: s1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	expect_and_free(&w, 430, STRANGER);
+	end();
+}
+
+static void bindings_end_at_their_time(void **state)
+{
+	unsigned n;
+	(void)state;
+	begin();
+	struct sent s = do_register(ALICE, "alice", "secret",
+				    "Contact: <sip:alice@192.0.2.1>;expires=60\r\n");
+	sent_free(&s);
+	assert_non_null(sip_location_find(location, "alice@uc.test", w.now + 59000, &n));
+	assert_int_equal(n, 1);
+	sip_location_find(location, "alice@uc.test", w.now + 60000, &n);
+	assert_int_equal(n, 0);
+	s = do_register(ALICE, "alice", "secret", "Contact: <sip:alice@192.0.2.1>;expires=60\r\n");
+	sent_free(&s);
+	timers_run(timers, w.now + 200000); /* nobody looks: the sweep takes it */
+	assert_int_equal(sip_location_count(location), 0);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_registers_is_challenged_and_then_bound),
+		cmocka_unit_test(a_call_finds_the_registered_one),
+		cmocka_unit_test(who_is_not_there_is_offline_or_unknown),
+		cmocka_unit_test(one_of_ours_must_prove_it_and_the_proof_stays_here),
+		cmocka_unit_test(another_ones_address_is_not_for_sale),
+		cmocka_unit_test(who_guesses_waits),
+		cmocka_unit_test(limits_and_bad_contacts_are_said),
+		cmocka_unit_test(outbound_flows_are_one_device_and_a_dead_one_is_430),
+		cmocka_unit_test(bindings_end_at_their_time),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

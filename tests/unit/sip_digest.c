@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Digest authentication (sip-proxy/digest.h): the examples of RFC 7616 3.9.1 and RFC 2617 3.5, and what becomes of
+ * credentials that are wrong, stale, of another realm, or for another URI.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+#include "sip-proxy/digest.h"
+
+static void the_examples_of_the_rfcs_are_right(void **state)
+{
+	static const struct {
+		enum sip_digest_alg alg;
+		const char *user, *realm, *password, *header, *method, *want;
+	} rows[] = {
+		{ SIP_ALG_SHA256, "Mufasa", "http-auth@example.org", "Circle of Life",
+		  "Digest uri=\"/dir/index.html\", qop=auth, nc=00000001, nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", "
+		  "cnonce=\"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ\"",
+		  "GET", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1" },
+		{ SIP_ALG_MD5, "Mufasa", "http-auth@example.org", "Circle of Life",
+		  "Digest uri=\"/dir/index.html\", qop=auth, nc=00000001, nonce=\"7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v\", "
+		  "cnonce=\"f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ\"",
+		  "GET", "8ca523f5e9506fed4657c9700eebdbec" },
+		{ SIP_ALG_MD5, "Mufasa", "testrealm@host.com", "Circle Of Life",
+		  "Digest uri=\"/dir/index.html\", qop=auth, nc=00000001, nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\", "
+		  "cnonce=\"0a4f113b\"",
+		  "GET", "6629fae49393a05397450978507c4ef1" },
+		{ SIP_ALG_MD5, "bob", "biloxi.com", "zanzibar",
+		  "Digest uri=\"sip:bob@biloxi.com\", nonce=\"dcd98b7102dd2f0e8b11d0f600bfb0c093\"",
+		  "INVITE", "bf57e4e0d0bffc0fbaedce64d59add5e" },
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char ha1[SIP_DIGEST_HEX], got[SIP_DIGEST_HEX];
+		struct sip_auth a;
+		assert_int_equal(sip_auth_parse(text_of(rows[i].header), &a), 0);
+		assert_int_equal(sip_digest_ha1(rows[i].alg, text_of(rows[i].user),
+						text_of(rows[i].realm), text_of(rows[i].password), ha1),
+				 0);
+		assert_int_equal(
+			sip_digest_response(rows[i].alg, ha1, &a, text_of(rows[i].method), got), 0);
+		assert_string_equal(got, rows[i].want);
+	}
+}
+
+static struct stun_nonces nonces;
+static struct addr client;
+static char header[1024];
+
+/* Credentials as a client makes them from a challenge. */
+static struct sip_auth credentials(enum sip_digest_alg alg, const char *user, const char *password,
+				   const char *uri, uint64_t made_at)
+{
+	char nonce[STUN_NONCE_MAX], ha1[SIP_DIGEST_HEX], response[SIP_DIGEST_HEX];
+	struct sip_auth a;
+	size_t n = stun_nonce_make(&nonces, &client, TEXT("uc.test"), 0, made_at, nonce);
+	(void)snprintf(header, sizeof header,
+		       "Digest username=\"%s\", realm=\"uc.test\", nonce=\"%.*s\", uri=\"%s\", algorithm=%s, qop=auth, "
+		       "nc=00000001, cnonce=\"abc\", response=\"%064d\"",
+		       user, (int)n, nonce, uri, sip_digest_alg_name(alg), 0);
+	assert_int_equal(sip_auth_parse(text_of(header), &a), 0);
+	assert_int_equal(sip_digest_ha1(alg, text_of(user), TEXT("uc.test"), text_of(password), ha1), 0);
+	assert_int_equal(sip_digest_response(alg, ha1, &a, TEXT("REGISTER"), response), 0);
+	char *at = strstr(header, "response=\"") + 10;
+	(void)snprintf(at, sizeof header - (size_t)(at - header), "%s\"", response);
+	assert_int_equal(sip_auth_parse(text_of(header), &a), 0);
+	return a;
+}
+
+static enum sip_digest_verdict verify(const struct sip_auth *a, const char *password, uint64_t now)
+{
+	struct sip_uri uri;
+	assert_int_equal(sip_uri_parse(TEXT("sip:uc.test"), &uri), 0);
+	const struct sip_digest_check c = { .nonces = &nonces,
+					    .client = &client,
+					    .realm = TEXT("uc.test"),
+					    .method = TEXT("REGISTER"),
+					    .uri = &uri,
+					    .now = now };
+	return sip_digest_verify(&c, a, text_of(password));
+}
+
+static void credentials_are_judged(void **state)
+{
+	struct sip_auth a;
+	struct addr other = addr_v4(0xc0000202, 5060);
+	(void)state;
+	client = addr_v4(0xc0000201, 5060);
+	assert_int_equal(stun_nonces_init(&nonces, 0), 0);
+	for (unsigned alg = 0; alg < SIP_ALGS; alg++) {
+		a = credentials((enum sip_digest_alg)alg, "alice", "secret", "sip:uc.test", 1000);
+		assert_int_equal(verify(&a, "secret", 2000), SIP_DIGEST_GOOD);
+		assert_int_equal(verify(&a, "wrong", 2000), SIP_DIGEST_BAD);
+		assert_int_equal(verify(&a, NULL, 2000), SIP_DIGEST_BAD);
+		assert_int_equal(verify(&a, "secret", 1000 + 11 * 60 * 1000), SIP_DIGEST_STALE);
+		assert_int_equal(verify(&a, "wrong", 1000 + 11 * 60 * 1000), SIP_DIGEST_BAD);
+	}
+	a = credentials(SIP_ALG_MD5, "alice", "x", "sip:uc.test",
+			1000); /* not even for a user who is not there */
+	assert_int_equal(verify(&a, NULL, 2000), SIP_DIGEST_BAD);
+	a = credentials(SIP_ALG_MD5, "alice", "secret", "sip:other.test", 1000);
+	assert_int_equal(verify(&a, "secret", 2000), SIP_DIGEST_BAD);
+	a = credentials(SIP_ALG_MD5, "alice", "secret", "sip:uc.test", 1000);
+	client = other; /* the nonce was another one's */
+	assert_int_equal(verify(&a, "secret", 2000), SIP_DIGEST_NONE);
+}
+
+static void a_challenge_is_one_that_we_can_read(void **state)
+{
+	char out[SIP_CHALLENGE_MAX];
+	struct sip_auth a;
+	(void)state;
+	ptrdiff_t n = sip_digest_challenge(SIP_ALG_SHA256, TEXT("uc.test"), TEXT("n1"), true, out);
+	assert_true(n > 0);
+	assert_int_equal(sip_auth_parse((struct text){ out, (size_t)n }, &a), 0);
+	assert_true(text_eq(a.param[SIP_D_ALGORITHM], TEXT("SHA-256")));
+	assert_true(text_eq(a.param[SIP_D_STALE], TEXT("TRUE")));
+	assert_true(text_eq(a.param[SIP_D_QOP], TEXT("auth")));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_examples_of_the_rfcs_are_right),
+		cmocka_unit_test(credentials_are_judged),
+		cmocka_unit_test(a_challenge_is_one_that_we_can_read),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -77,6 +77,8 @@ static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const
 					    .realm = realm,
 					    .method = p->msg->method_name,
 					    .uri = &p->basics->uri,
+					    .is_us = r->o.ops->is_us,
+					    .arg = r->o.edge,
 					    .now = p->now };
 	char aor[SIP_AOR_MAX] = "";
 	bool named = user_of(a, realm, aor) == 0;
@@ -120,7 +122,8 @@ enum sip_step sip_auth_request(struct sip_passage *p, void *arg)
 	char aor[SIP_AOR_MAX];
 	struct sip_uri u;
 	struct sip_auth a;
-	if (p->trusted || p->in_dialog || (is_register && !p->for_us) || claimed(p, &u, aor) < 0 ||
+	bool to_the_proxy = p->for_us && !p->basics->uri.user.p; /* OPTIONS, as a ping: it reaches nobody */
+	if (p->trusted || p->in_dialog || (is_register ? !p->for_us : to_the_proxy) || claimed(p, &u, aor) < 0 ||
 	    !r->o.is_domain(r->o.arg, u.host))
 		return SIP_GO_ON;
 	struct text realm = u.host;

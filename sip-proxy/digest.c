@@ -82,7 +82,7 @@ static bool find_alg(const struct sip_auth *a, enum sip_digest_alg *ret_alg)
 	return false;
 }
 
-/* Everything is there, qop is the one that we offer, and the URI is the request's. */
+/* Everything is there, qop is the one that we offer, and the URI is the request's or ours. */
 static bool is_complete(const struct sip_digest_check *c, const struct sip_auth *a)
 {
 	struct text nc = a->param[SIP_D_NC];
@@ -94,7 +94,9 @@ static bool is_complete(const struct sip_digest_check *c, const struct sip_auth 
 	    (!text_ieq(a->param[SIP_D_QOP], TEXT("auth")) || !a->param[SIP_D_CNONCE].p ||
 	     nc.n != 8 || lex_span(nc, 0, LEX_HEX) < nc.n))
 		return false;
-	return sip_uri_parse(a->param[SIP_D_URI], &uri) == 0 && sip_uri_equal(&uri, c->uri);
+	return sip_uri_parse(a->param[SIP_D_URI], &uri) == 0 &&
+	       (sip_uri_equal(&uri, c->uri) || text_ieq(uri.host, c->realm) ||
+		(c->is_us && c->is_us(c->arg, uri.host, uri.port)));
 }
 
 enum sip_digest_verdict sip_digest_verify(const struct sip_digest_check *c,

@@ -9,11 +9,9 @@
 #include "sip-proxy/headers.h"
 #include "stun/auth.h"
 
-enum sip_digest_alg {
-	SIP_ALG_SHA256,
-	SIP_ALG_MD5,
-	SIP_ALGS
-}; /* in the order in which they are offered */
+/* In the order in which they are offered. RFC 8760 2.4 wants the strongest first, but what is in use looks at the
+ * first challenge alone and gives up if that is not MD5 (sipp, libre 1.1). */
+enum sip_digest_alg { SIP_ALG_MD5, SIP_ALG_SHA256, SIP_ALGS };
 enum { SIP_DIGEST_HEX = 65, SIP_CHALLENGE_MAX = 512 };
 const char *sip_digest_alg_name(enum sip_digest_alg alg);
 
@@ -34,7 +32,11 @@ struct sip_digest_check {
 	const struct stun_nonces *nonces;
 	const struct addr *client;
 	struct text realm, method;
-	const struct sip_uri *uri; /* the Request-URI: the credentials' one must be equal */
+	/* The Request-URI. The credentials' one must be equal to it, or name us: many put in the address to which they
+	 * send, or the bare domain. */
+	const struct sip_uri *uri;
+	bool (*is_us)(void *arg, struct text host, uint16_t port); /* NULL: nobody */
+	void *arg;
 	uint64_t now;
 };
 /* password: of the user that the credentials name; p NULL: there is no such user (and it takes as long). */

@@ -140,7 +140,8 @@ static void ask(struct sip_probes *all, const struct question *q, const struct s
 					   .branch = branch,
 					   .to = &p->target,
 					   .user = &user,
-					   .owner = p };
+					   .owner = p,
+					   .own = true };
 	if (sip_client_new(txs, &start, &p->tx) < 0) {
 		tell(p, ECONNREFUSED);
 		probe_free(p);

@@ -237,16 +237,6 @@ static void on_request(struct sip_proxy *px, struct sip_walk *w, bool by_lane)
 
 /* ---- messages ---- */
 
-/* Ours, and that of whoever sent us the request: a response without the second would have nowhere to go. The answer to
- * a CANCEL of ours has only one. */
-static bool has_two_vias(const struct sip_msg *m, const struct sip_basics *b)
-{
-	struct sip_values it = sip_values(m, SIP_H_VIA);
-	struct text value;
-	return b->cseq.method == SIP_CANCEL ||
-	       (sip_values_next(&it, &value) && sip_values_next(&it, &value));
-}
-
 static void on_response(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
 			const struct sip_hop *hop, bool by_lane)
 {
@@ -255,7 +245,7 @@ static void on_response(struct sip_proxy *px, const struct sip_msg *m, const str
 		if (m->status > 100 && sip_lane_wait(px, m, b, hop))
 			return;
 	}
-	if (!has_two_vias(m, b) || !sip_client_input(px->txs, m, b))
+	if (!sip_client_input(px->txs, m, b))
 		px->counts.stray_responses++;
 }
 

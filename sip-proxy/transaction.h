@@ -119,6 +119,7 @@ struct sip_client_start {
 	const struct sip_target *to;
 	const struct sip_client_user *user;
 	void *owner;
+	bool own; /* a request of ours and nobody else's: its responses have no Via but ours */
 };
 /* A branch that is nobody else's and cannot be guessed: magic cookie, a number under a key, '.', loop (64 bits that
  * the maker understands: RFC 5393). */

@@ -56,6 +56,7 @@ static struct sip_client_tx *make(struct sip_txs *t, const struct sip_client_sta
 	c->txs = t;
 	c->user = st->user;
 	c->owner = st->owner;
+	c->own = st->own || st->method == SIP_CANCEL;
 	c->method = st->method;
 	c->state = st->method == SIP_INVITE ? SIP_TX_CALLING : SIP_TX_TRYING;
 	c->reliable = sip_proto_rows[st->to->hop.proto].reliable;
@@ -262,6 +263,14 @@ static void on_final(struct sip_client_tx *c, const struct sip_msg *m, const str
 	tell(c, m, b);
 }
 
+/* Ours, and that of whoever sent us the request: a response without the second would have nowhere to go. */
+static bool has_two_vias(const struct sip_msg *m)
+{
+	struct sip_values it = sip_values(m, SIP_H_VIA);
+	struct text value;
+	return sip_values_next(&it, &value) && sip_values_next(&it, &value);
+}
+
 bool sip_client_input(struct sip_txs *t, const struct sip_msg *m, const struct sip_basics *b)
 {
 	const struct key key = { b->via.branch, b->cseq.method, b->cseq.method_name };
@@ -271,6 +280,8 @@ bool sip_client_input(struct sip_txs *t, const struct sip_msg *m, const struct s
 	if (!n)
 		return false;
 	c = container_of(n, struct sip_client_tx, node);
+	if (!c->own && !has_two_vias(m))
+		return false;
 	report(c, 0);
 	sip_wait_forget(&c->wait); /* it got there; what its connection does now is another matter */
 	if (m->status < 200)

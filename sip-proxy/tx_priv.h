@@ -56,7 +56,7 @@ struct sip_client_tx {
 	uint32_t bytes_n;
 	enum sip_tx_state state;
 	enum sip_method method;
-	bool reliable, cancelled, reported;
+	bool reliable, cancelled, reported, own;
 	char branch[SIP_BRANCH_MAX];
 	char name[]; /* of the method, if we do not know it; NUL; to.name */
 };

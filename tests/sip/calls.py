@@ -70,7 +70,7 @@ def _(w):
     w.start()
     f = flood(w, 5)
     try:
-        call(w, n=100 * 4 if FULL_LENGTH else 100, rate=100 if FULL_LENGTH else 25)
+        call(w, n=400 if FULL_LENGTH else 50, rate=100 if FULL_LENGTH else 15)
         out, _ = f.communicate(timeout=60)
     finally:
         f.kill()

@@ -134,14 +134,14 @@ static int run(struct cli *cli, const struct kind *k, const char *job, uint64_t 
 {
 	_cleanup_(control_client_freep) struct control_client *asks = NULL;
 	static struct view v;
-	uint64_t before = 0;
+	uint64_t before = 0, wanted = id;
 	int r = cli_connect(cli, RELAY_PROGRAM, &asks);
 
 	v.cli = cli;
 	while (r == 0) {
 		r = look_up(cli, asks, k, job, &id, &v);
 		if (r == 0 && !id && !job)
-			return cli_fail(cli, "there is no such connection\n  try: %s", k->hint);
+			return cli_fail(cli, "there is no connection %llu\n  try: %s", (unsigned long long)wanted, k->hint);
 		if (r == 0 && id && id != before)
 			r = watch_one(cli, k, id, &v);
 		else

@@ -111,12 +111,14 @@ class Peer:
 
     def __init__(self, place, folder):
         self.place, self.folder, self.near, self.far = place, os.path.join(folder, f"{self.name}-{place.kind}"), [], []
+        self.started = 0
         os.makedirs(self.folder, exist_ok=True)
 
     def path(self, name):
         return os.path.join(self.folder, name)
 
     def __enter__(self):
+        self.started = time.monotonic()
         try:
             self.start()
         except BaseException:

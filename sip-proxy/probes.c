@@ -87,7 +87,7 @@ static ssize_t write_options(const struct probe *p, const char *branch, char *bu
 {
 	const struct sip_interface *f = sip_edge_ops.interface_for(p->all->ss->edge, &p->target);
 	char uri[HOST_MAX + 16], via[SIP_SENT_BY_MAX + 96], from[SIP_SENT_BY_MAX + 64],
-		to[HOST_MAX + 16], id[33];
+		to[HOST_MAX + 24], id[33];
 	bool v6 = strchr(p->host, ':') != NULL;
 	uint8_t random[16];
 

@@ -141,7 +141,7 @@ def _(w):
         if not name.startswith("stile_sip_") or (r["kind"] == "counter") != name.endswith("_total"):
             raise Failed(f"    {name} is a {r['kind']}")
     with w.udp(lan=False) as a:
-        if a.ask("OPTIONS", "sip:uc.test").status != 200 or a.ask("MESSAGE", "sip:x@no.test").status != 403:
+        if a.ask("OPTIONS", "sip:uc.test").status != 200 or a.ask("MESSAGE", "sip:x@no.test", From="<sip:eve@evil.test>;tag=e").status != 403:
             raise Failed("    no answers")
     got = [w.metric("stile_sip_requests_received_total", "OPTIONS"), w.metric("stile_sip_responses_sent_total", "2xx"),
            w.metric("stile_sip_responses_sent_total", "4xx"), w.metric("stile_sip_refusals_total", "relay"),

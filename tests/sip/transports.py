@@ -40,11 +40,13 @@ def _(w):
     w.start()
     with w.udp(lan=False) as alice, w.tcp(lan=False) as other:
         for ua in (alice, other):
-            got = ua.ask("MESSAGE", "sip:bob@out.test")
+            got = ua.ask("MESSAGE", "sip:bob@out.test", From="<sip:eve@evil.test>;tag=e")
             if got.status != 403:
                 raise Failed(f"    {got.start}")
-            if ua.ask("MESSAGE", "sip:bob@elsewhere.test").status != 403:
+            if ua.ask("MESSAGE", "sip:bob@elsewhere.test", From="<sip:eve@evil.test>;tag=e").status != 403:
                 raise Failed("    relayed")
+            if ua.ask("MESSAGE", "sip:bob@out.test").status != 407:
+                raise Failed("    who says to be one of ours did not have to prove it")
     w.logged("sip.refused.relay")
 
 

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our users: made with the tool or in the file, they register with digest authentication (sipp, and a user agent of a few
+lines), are reached where they registered, over the connection that they made, and by nobody else's word."""
+import hashlib
+import re
+
+from sip_world import Failed, case, main
+
+
+def credentials(challenge, user, password, method, uri):
+    """The value of (Proxy-)Authorization for a challenge, MD5 or SHA-256."""
+    p = dict(re.findall(r'(\w+)="?([^",]+)"?', challenge))
+    h = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}[p.get("algorithm", "MD5")]
+
+    def digest(*parts):
+        return h(":".join(parts).encode()).hexdigest()
+
+    right = digest(digest(user, p["realm"], password), p["nonce"], "00000001", "c1", "auth", digest(method, uri))
+    return (f'Digest username="{user}", realm="{p["realm"]}", nonce="{p["nonce"]}", uri="{uri}", response="{right}", '
+            f'algorithm={p.get("algorithm", "MD5")}, qop=auth, nc=00000001, cnonce="c1"')
+
+
+def register(ua, user, password, which=0, expires=300, status=200):
+    """REGISTER, the challenge, and REGISTER with the credentials for its nth algorithm."""
+    me = f"sip:{user}@uc.test"
+    more = {"From": f"<{me}>;tag=r", "To": f"<{me}>", "Contact": f"<sip:{user}@10.9.9.9:5060>;expires={expires}"}
+    m = ua.ask("REGISTER", "sip:uc.test", **more)
+    if m.status != 401:
+        raise Failed(f"    expected 401, got: {m.start}")
+    offered = m.all("WWW-Authenticate")
+    m = ua.ask("REGISTER", "sip:uc.test", Authorization=credentials(offered[which], user, password, "REGISTER", "sip:uc.test"), **more)
+    if m.status != status:
+        raise Failed(f"    expected {status}, got: {m.start}")
+    return m
+
+
+@case("a user registers with SHA-256 and MD5, and is called by the connection from which it came")
+def _(w):
+    w.config(users="[ { name: bob, password: hush } ]")
+    w.start()
+    with w.tcp(lan=False) as bob, w.udp(lan=False) as eve:
+        for which in (0, 1):
+            if not register(bob, "bob", "hush", which).get("Contact"):
+                raise Failed("    no Contact in the 200")
+        w.ask("sip", "registrations").exits(0).says("bob@uc.test", "sip:bob@10.9.9.9:5060")
+        data = eve.request("MESSAGE", "sip:bob@uc.test", body="hello", From="<sip:eve@evil.test>;tag=e",
+                           P_Asserted_Identity="<sip:boss@uc.test>")
+        eve.raw(data)
+        m = bob.expect("MESSAGE")
+        if m.get("P-Asserted-Identity") or not m.start.startswith("MESSAGE sip:bob@10.9.9.9:5060 "):
+            raise Failed(f"    {m.start}")
+        bob.reply(m, 200)
+        eve.expect(status=200)
+        register(bob, "bob", "hush", expires=0)
+        if eve.ask("MESSAGE", "sip:bob@uc.test", From="<sip:eve@evil.test>;tag=e").status != 480:
+            raise Failed("    not 480 for one who has gone")
+        if eve.ask("MESSAGE", "sip:nobody@uc.test", From="<sip:eve@evil.test>;tag=e").status != 404:
+            raise Failed("    not 404 for one who does not exist")
+
+
+@case("users are made, changed and deleted with the tool, and are there after a restart")
+def _(w):
+    w.config(users="[ { name: bob, password: hush } ]")
+    server = w.start()
+    w.ask("sip", "user", "add", "carol", stdin="first\n").exits(0).says("carol@uc.test")
+    w.ask("sip", "user", "add", "bob", stdin="other\n").exits(1).says("stile.yaml")
+    server.stop()
+    w.start()
+    with w.udp(lan=False) as carol:
+        register(carol, "carol", "first")
+        w.ask("sip", "user", "passwd", "carol", stdin="second\n").exits(0)
+        register(carol, "carol", "first", status=403)
+        register(carol, "carol", "second")
+        w.ask("sip", "user", "delete", "carol").exits(0)
+        register(carol, "carol", "second", status=403)
+    w.ask("sip", "user", "list").exits(0).says("bob@uc.test").never_says("carol")
+
+
+@case("who guesses passwords waits, and the log says who")
+def _(w):
+    w.config(users="[ { name: bob, password: hush } ]")
+    w.start()
+    with w.udp(lan=False) as eve:
+        for _i in range(6):
+            register(eve, "bob", "guess", status=403)
+        register(eve, "bob", "hush", status=403)
+    w.logged("bob@uc.test", "the credential is not good")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(23100))

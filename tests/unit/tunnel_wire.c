@@ -206,6 +206,35 @@ static void what_would_be_refused_is_not_written(void **state)
 	}
 }
 
+/* U+009B alone begins an escape sequence in a terminal. */
+static void a_text_has_no_control_characters_of_either_kind(void **state)
+{
+	static const char *const bad[] = { "a\nb", "a\x7f", "\x1b[2J", "a\xc2\x9b" "2J", "\xc2\x80" };
+
+	(void)state;
+	for (size_t i = 0; i <= ARRAY_LEN(bad); i++) {
+		uint8_t out[64];
+		struct wr w = wr_init(out, sizeof(out));
+		const struct wire_scram line = { i < ARRAY_LEN(bad) ? text_of(bad[i]) : TEXT("\xc2\xa0\xc3\x9b") };
+
+		wire_write(&w, WIRE_SCRAM, &line);
+		assert_int_equal(w.failed, i < ARRAY_LEN(bad));
+	}
+}
+
+static void a_text_that_is_cut_is_still_utf8(void **state)
+{
+	char to[5];
+
+	(void)state;
+	wire_text_copy(to, sizeof(to), TEXT("abc\xc3\xa9"));
+	assert_string_equal(to, "abc");
+	wire_text_copy(to, sizeof(to), TEXT("ab\xc3\xa9"));
+	assert_string_equal(to, "ab\xc3\xa9");
+	wire_text_copy(to, sizeof(to), (struct text){ 0 });
+	assert_string_equal(to, "");
+}
+
 static void a_plain_carriers_head_is_read_and_written(void **state)
 {
 	uint8_t out[WIRE_PLAIN_HEAD];
@@ -251,6 +280,8 @@ int main(void)
 		cmocka_unit_test(a_welcome_means_what_it_says),
 		cmocka_unit_test(a_list_has_an_end),
 		cmocka_unit_test(what_would_be_refused_is_not_written),
+		cmocka_unit_test(a_text_has_no_control_characters_of_either_kind),
+		cmocka_unit_test(a_text_that_is_cut_is_still_utf8),
 		cmocka_unit_test(a_plain_carriers_head_is_read_and_written),
 		cmocka_unit_test(every_reason_has_a_text_and_a_label),
 	};

@@ -43,11 +43,6 @@ static uint32_t random32(void)
 	return bytes_random(&v, sizeof(v)) < 0 ? (uint32_t)now_us() : v;
 }
 
-static void copy_text(char *to, size_t n, struct text t)
-{
-	(void)snprintf(to, n, "%.*s", (int)MIN(t.n, n - 1), t.p ? t.p : "");
-}
-
 void agent_set_state(struct agent *a, enum agent_state s, const char *text)
 {
 	if (a->state != s)
@@ -142,9 +137,9 @@ static void send_jobs(struct agent *a)
 
 static void learn(struct agent *a, const struct wire_welcome *m)
 {
-	copy_text(a->own_name, sizeof(a->own_name), m->name);
-	copy_text(a->server_name, sizeof(a->server_name), m->server_name);
-	copy_text(a->public_name, sizeof(a->public_name), m->public_name);
+	wire_text_copy(a->own_name, sizeof(a->own_name), m->name);
+	wire_text_copy(a->server_name, sizeof(a->server_name), m->server_name);
+	wire_text_copy(a->public_name, sizeof(a->public_name), m->public_name);
 	a->observed = m->observed;
 	a->data.window = m->window ? MIN(m->window, (uint32_t)WINDOW_MAX) : a->data.window;
 	a->data.resume_ms = m->resume_ms ? m->resume_ms : a->data.resume_ms;
@@ -206,8 +201,10 @@ static int on_welcome(struct agent *a, const struct wire_welcome *m)
 
 static int on_refused(struct agent *a, const struct wire_refused *m)
 {
-	(void)snprintf(a->why, sizeof(a->why), "the server says: %s%s%.*s",
-		       wire_reason_text(m->reason), m->text.n ? ": " : "", TEXT_FMT(m->text));
+	struct sb b = sb_init(a->why, sizeof(a->why));
+
+	sb_fmt(&b, "the server says: %s%s", wire_reason_text(m->reason), m->text.n ? ": " : "");
+	sb_text(&b, m->text);
 	a->refused = *m;
 	a->refused.text = (struct text){ 0 };
 	if (a->o.dialer.refused)
@@ -370,9 +367,9 @@ int agent_new(struct loop *l, const struct agent_options *o, struct agent **ret_
 		return -ENOMEM;
 	a->loop = l;
 	a->o = *o;
-	copy_text(a->name, sizeof(a->name), text_of(o->name));
-	copy_text(a->program, sizeof(a->program), text_of(o->program));
-	copy_text(a->host, sizeof(a->host), text_of(o->host));
+	wire_text_copy(a->name, sizeof(a->name), text_of(o->name));
+	wire_text_copy(a->program, sizeof(a->program), text_of(o->program));
+	wire_text_copy(a->host, sizeof(a->host), text_of(o->host));
 	a->off = true;
 	a->since = unix_ms();
 	a->retry.fire = on_retry;

@@ -105,7 +105,7 @@ void agent_conn_open(struct agent_end *e, struct data_conn *d, const struct wire
 	clock_gettime(CLOCK_REALTIME, &ts);
 	*c = (struct agent_conn){ .end = e, .d = d, .job_id = o->job, .source = o->source,
 				  .opened_at = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 };
-	(void)snprintf(c->source_name, sizeof(c->source_name), "%.*s", TEXT_FMT(o->source_name));
+	wire_text_copy(c->source_name, sizeof(c->source_name), o->source_name);
 	list_append(&e->as->conns, &c->node);
 	data_conn_own(d, &ops, c);
 	j = job_of(c);

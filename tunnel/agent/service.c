@@ -91,8 +91,8 @@ static void on_job_state(struct agent_end *e, const struct wire_job_state_msg *m
 	t->state = m->state;
 	t->reason = m->reason;
 	t->port = m->port;
-	(void)snprintf(t->address, sizeof(t->address), "%.*s", (int)MIN(m->address.n, sizeof(t->address) - 1), m->address.n ? m->address.p : "");
-	(void)snprintf(t->text, sizeof(t->text), "%.*s", (int)MIN(m->text.n, sizeof(t->text) - 1), m->text.n ? m->text.p : "");
+	wire_text_copy(t->address, sizeof(t->address), m->address);
+	wire_text_copy(t->text, sizeof(t->text), m->text);
 	if (t->state == WIRE_JOB_ACTIVE && j->probed && j->down)
 		tell_target(j, e);
 	if (before == t->state)

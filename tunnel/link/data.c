@@ -243,7 +243,7 @@ static int on_reset(struct data_conn *d, const struct wire_ended *m)
 		data_conn_finish_clean(d);
 		return 0;
 	}
-	(void)snprintf(text, sizeof(text), "%.*s", TEXT_FMT(m->text));
+	wire_text_copy(text, sizeof(text), m->text);
 	data_conn_end(d, &(struct data_end){ .reason = m->reason,
 					     .by_peer = true,
 					     .text = text,

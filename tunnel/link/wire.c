@@ -17,7 +17,7 @@ static bool number_allowed(const struct wire_field *f, uint64_t v)
 static bool text_allowed(const uint8_t *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (p[i] < 0x20 || p[i] == 0x7f)
+		if (p[i] < 0x20 || p[i] == 0x7f || (p[i] == 0xc2 && i + 1 < n && p[i + 1] < 0xa0)) /* U+0080 to U+009F, too */
 			return false;
 	return text_is_utf8((struct text){ (const char *)p, n });
 }
@@ -393,6 +393,13 @@ void wire_write(struct wr *w, unsigned type, const void *msg)
 		w->failed = true;
 	else
 		store_be32(w->start + mark, (uint32_t)type << 24 | (uint32_t)n);
+}
+
+void wire_text_copy(char *to, size_t n, struct text t)
+{
+	struct sb b = sb_init(to, n);
+
+	sb_text(&b, t);
 }
 
 /* ---- plain carriers ---- */

@@ -327,6 +327,10 @@ static inline void wire_data_head(uint8_t head[static WIRE_HEAD], unsigned type,
 	store_be32(head, (uint32_t)type << 24 | (uint32_t)n);
 }
 
+/* A text of the peer as a string of at most n - 1 bytes: what does not fit is cut, but never within a character, for the
+ * string goes to JSON and to frames of our own, which take UTF-8 only. */
+void wire_text_copy(char *to, size_t n, struct text t);
+
 /* The first bytes of a plain carrier. mac: HMAC-SHA-256 under the exporter of the control connection, over the bytes
  * before it (wire_plain_signed). */
 struct wire_plain {

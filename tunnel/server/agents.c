@@ -372,13 +372,12 @@ void tunnel_agents_arrived(struct tunnel_arrival *v, void *arg)
 static void note_copy(struct entry *e, const struct tunnel_link_info *first,
 		      const struct tunnel_arrival_info *second)
 {
-	char addr[ADDR_STRLEN];
+	char addr[ADDR_STRLEN], host[151];
 
-	(void)snprintf(e->copied_from, sizeof(e->copied_from), "%s (%.150s)",
-		       addr_print(&first->peer, addr), first->host);
-	(void)snprintf(e->copied_by, sizeof(e->copied_by), "%s (%.*s)",
-		       addr_print(&second->peer, addr), (int)MIN(second->hello.host.n, (size_t)150),
-		       second->hello.host.n ? second->hello.host.p : "");
+	wire_text_copy(host, sizeof(host), text_of(first->host));
+	(void)snprintf(e->copied_from, sizeof(e->copied_from), "%s (%s)", addr_print(&first->peer, addr), host);
+	wire_text_copy(host, sizeof(host), second->hello.host);
+	(void)snprintf(e->copied_by, sizeof(e->copied_by), "%s (%s)", addr_print(&second->peer, addr), host);
 	e->copied_at = agents_now_s();
 }
 

@@ -369,7 +369,7 @@ static void on_target(struct link_jobs *lj, const struct wire_target_state *t)
 		return;
 	j->down = !t->up;
 	j->connect_us = t->connect_us;
-	(void)snprintf(j->down_why, sizeof(j->down_why), "%.*s", (int)MIN(t->text.n, sizeof(j->down_why) - 1), t->text.p ? t->text.p : "");
+	wire_text_copy(j->down_why, sizeof(j->down_why), t->text);
 	if (j->down)
 		job_failed(j, j->down_why);
 	if (j->n_listeners)
@@ -382,7 +382,7 @@ static void on_answer(struct link_jobs *lj, const struct wire_offer_answer *a)
 	struct jobs_said *s = jobs_say(lj, JOBS_ANSWERED);
 	char text[JOB_TEXT];
 
-	(void)snprintf(text, sizeof(text), "%.*s", (int)MIN(a->text.n, sizeof(text) - 1), a->text.p ? a->text.p : "");
+	wire_text_copy(text, sizeof(text), a->text);
 	if (s) {
 		s->id = a->id;
 		s->taken = a->taken;

@@ -192,11 +192,6 @@ static void on_pulse(struct timer *t, uint64_t now)
 
 /* ---- its beginning ---- */
 
-static void copy_text(char *to, size_t n, struct text t)
-{
-	(void)snprintf(to, n, "%.*s", (int)MIN(t.n, n - 1), t.p ? t.p : "");
-}
-
 static struct tunnel_link *link_new(struct tunnel_worker *w, const struct handover *h)
 {
 	struct tunnel_link *l = calloc(1, sizeof(*l));
@@ -237,9 +232,9 @@ static void learn(struct tunnel_link *l, const struct handover *h, const struct 
 {
 	struct tunnel_link_info *i = &l->i;
 
-	copy_text(i->name, sizeof(i->name), wm->name);
-	copy_text(i->program, sizeof(i->program), hello->program);
-	copy_text(i->host, sizeof(i->host), hello->host);
+	wire_text_copy(i->name, sizeof(i->name), wm->name);
+	wire_text_copy(i->program, sizeof(i->program), hello->program);
+	wire_text_copy(i->host, sizeof(i->host), hello->host);
 	memcpy(i->instance, h->instance, WIRE_INSTANCE);
 	i->version = MIN(hello->version, (uint16_t)WIRE_VERSION);
 	i->peer = h->peer;

@@ -162,7 +162,7 @@ int link_on_ended(struct tunnel_link *l, const struct wire_ended *m)
 
 	if (!d || !d->plain)
 		return 0; /* it has ended here meanwhile */
-	(void)snprintf(text, sizeof(text), "%.*s", TEXT_FMT(m->text));
+	wire_text_copy(text, sizeof(text), m->text);
 	data_conn_end(d, &(struct data_end){ .reason = m->reason, .by_peer = true, .text = text });
 	return 0;
 }

@@ -209,7 +209,7 @@ static void what_would_be_refused_is_not_written(void **state)
 /* U+009B alone begins an escape sequence in a terminal. */
 static void a_text_has_no_control_characters_of_either_kind(void **state)
 {
-	static const char *const bad[] = { "a\nb", "a\x7f", "\x1b[2J", "a\xc2\x9b" "2J", "\xc2\x80" };
+	static const char *const bad[] = { "a\nb", "a\x7f", "\x1b[2J", "a\xc2\x9bm", "\xc2\x80" };
 
 	(void)state;
 	for (size_t i = 0; i <= ARRAY_LEN(bad); i++) {

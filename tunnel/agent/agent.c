@@ -13,6 +13,7 @@
 #include "tunnel/agent/agent_priv.h"
 
 enum { PULSE_MS = 500, WINDOW_MAX = 64 << 20, HELLO_MS = 15 * 1000, HOPELESS_MS = 60 * 1000 };
+enum { CARRIERS_WANTED_MAX = 1200 }; /* a server has at most 1024 clients waiting */
 
 const char *const agent_state_names[AGENT_STATES] = {
 	[AGENT_OFF] = "disconnected",	  [AGENT_CONNECTING] = "connecting",
@@ -232,8 +233,8 @@ static int on_early(struct agent *a, const struct wire_got *g)
 
 static int on_pool(struct agent *a, const struct wire_pool *m)
 {
-	a->wanted = m->tls;
-	a->wanted_plain = m->plain;
+	a->wanted = MIN(m->tls, (uint16_t)CARRIERS_WANTED_MAX);
+	a->wanted_plain = MIN(m->plain, (uint16_t)CARRIERS_WANTED_MAX);
 	agent_fill(a);
 	return 0;
 }

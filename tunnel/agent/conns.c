@@ -96,6 +96,7 @@ void agent_conn_open(struct agent_end *e, struct data_conn *d, const struct wire
 	const char *text = "the agent does not know this job";
 	unsigned reason = WIRE_R_UNKNOWN_JOB;
 	struct agent_job *j;
+	struct data_info i;
 	struct timespec ts;
 
 	if (!c) {
@@ -114,7 +115,13 @@ void agent_conn_open(struct agent_end *e, struct data_conn *d, const struct wire
 		j->connections++;
 		j->accepted++;
 		c->limited = j->origin == AGENT_JOB_OF_SERVER;
-		reason = agent_jobs_reach(j, &open, on_reached, c, &c->reaching, &text);
+		data_conn_info(d, &i);
+		if (i.plain && j->c->encrypt) {
+			reason = WIRE_R_NOT_ALLOWED;
+			text = "the job is encrypted at the agent";
+		} else {
+			reason = agent_jobs_reach(j, &open, on_reached, c, &c->reaching, &text);
+		}
 	}
 	if (reason != WIRE_R_NONE)
 		refuse(c, reason, text);

@@ -37,6 +37,8 @@ static int again(struct carrier *c, struct data_conn *d)
 	struct carrier *old = d->carrier;
 	const struct wire_ended over = { .stream = d->open.stream, .reason = WIRE_R_UNKNOWN_STREAM };
 
+	if (d->plain)
+		return -EPROTO;
 	if (d->state == DATA_ENDED) {
 		(void)frame_conn_send(c->conn, WIRE_RESET, &over);
 		carrier_release(c);

@@ -269,8 +269,8 @@ static bool parse(struct frame_conn *c, const uint8_t *p, size_t n)
 			continue; /* of a later version, and may be ignored */
 		enter(c);
 		r = c->ops->frame(c, &g, c->arg);
-		if (!leave(c) || c->closed)
-			return false;
+		if (!leave(c) || c->closed || c->finishing)
+			return false; /* who lets it finish may be gone: it is told nothing more */
 		if (r < 0) {
 			(void)snprintf(c->why, sizeof(c->why),
 				       "%s at the wrong time, or with numbers that cannot be",

@@ -298,7 +298,7 @@ static int on_resume(struct carrier *c, const struct wire_resume *m)
 	struct data_conn *d = tunnel_stream_find(l, m->stream);
 	struct wire_resume answer = { .stream = m->stream };
 
-	if (!d || d->state == DATA_ENDED) {
+	if (!d || d->plain || d->state == DATA_ENDED) {
 		unknown_stream(c, m->stream);
 		return 0;
 	}

@@ -13,7 +13,7 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/jobs_priv.h"
 
-enum { RETRY_MS = 5000 };
+enum { RETRY_MS = 5000, FRAMES_AT_ONCE = 4000, FRAME_MS = 2 };
 
 int64_t jobs_unix_ms(void)
 {
@@ -253,6 +253,7 @@ static struct server_job *job_new(struct link_jobs *lj, const char *name, bool o
 	j->of = lj;
 	j->offered = offered;
 	j->number = atomic_fetch_add_explicit(&lj->w->all->last_job, 1, memory_order_relaxed) + 1;
+	j->ticket = j->number << 32; /* what was asked for by a job of this name before is not granted to this one */
 	j->begun_at = jobs_unix_ms();
 	j->retry.fire = on_retry;
 	j->ending.fire = on_ending;
@@ -400,6 +401,16 @@ static void on_answer(struct link_jobs *lj, const struct wire_offer_answer *a)
 	job_set_state(j, WIRE_JOB_REFUSED, WIRE_R_NOT_ALLOWED, *text ? text : "the agent does not take the job");
 }
 
+/* Each frame may ask the main thread for ports and make a line in the log: no agent may say more than can be meant. */
+static bool says_too_much(struct link_jobs *lj)
+{
+	uint64_t now = loop_now(lj->w->loop);
+	uint64_t at_once = FRAMES_AT_ONCE + 8 * MIN(atomic_load_explicit(&lj->w->all->most_jobs, memory_order_relaxed), (uint64_t)1 << 20);
+
+	lj->busy_until = MAX(lj->busy_until, now) + FRAME_MS;
+	return lj->busy_until - now > at_once * FRAME_MS;
+}
+
 static void on_frame(struct tunnel_link *l, unsigned type, const union wire_msg *m, void *arg)
 {
 	struct link_jobs *lj = tunnel_link_state(l);
@@ -407,6 +418,10 @@ static void on_frame(struct tunnel_link *l, unsigned type, const union wire_msg 
 	(void)arg;
 	if (!lj)
 		return;
+	if (says_too_much(lj)) {
+		tunnel_link_end(l, WIRE_R_LIMIT, "the agent says more about its jobs than can be meant", 60);
+		return;
+	}
 	switch (type) {
 	case WIRE_JOB:
 		on_job(lj, &m->job);

@@ -104,6 +104,7 @@ struct link_jobs { /* of one agent */
 	char peer_name[DNS_NAME_MAX]; /* "" */
 	struct dns_query *naming;
 	bool up;
+	uint64_t busy_until; /* loop ms: what its frames have cost */
 	struct list jobs;
 	unsigned n_jobs;
 };

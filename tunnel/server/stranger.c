@@ -14,7 +14,7 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/server_priv.h"
 
-enum { PENDING_MS = 15 * 60 * 1000, PENDING_MAX = 64, PENDING_PER_SOURCE = 4, PEEK_MS = 100 };
+enum { PENDING_MS = 15 * 60 * 1000, PENDING_MAX = 64, PENDING_PER_SOURCE = 4, PEEK_MS = 100, LOGIN_FRAMES = 8 /* of a login, which takes two */ };
 
 struct source { /* counts strangers of one address */
 	struct hnode node;
@@ -37,6 +37,7 @@ struct stranger {
 	bool pending; /* waits for an administrator; counted among those */
 	uint8_t *hello;
 	size_t hello_n;
+	unsigned told; /* frames of its login that main was told of */
 	struct timer deadline, peek;
 	size_t peeked; /* of a plain carrier's head */
 };
@@ -312,7 +313,7 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 		(void)frame_conn_send(c, WIRE_PONG, &g->m.ping);
 		return 0;
 	}
-	if (!s->asked || (g->type != WIRE_ENROL && g->type != WIRE_SCRAM))
+	if (!s->asked || (g->type != WIRE_ENROL && g->type != WIRE_SCRAM) || s->told++ == LOGIN_FRAMES)
 		return -EPROTO;
 	wire_write(&w, g->type, &g->m);
 	n = w.failed ? NULL : note_new(s->worker->server, NOTE_FRAME, s->id, wr_len(&w) - WIRE_HEAD);

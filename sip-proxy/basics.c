@@ -71,8 +71,10 @@ static enum sip_verdict read_small(const struct sip_msg *m, struct sip_basics *b
 
 static enum sip_verdict read_uri(const struct sip_msg *m, struct sip_uri *ret_u)
 {
-	if (!m->is_request)
+	if (!m->is_request) {
+		*ret_u = (struct sip_uri){ 0 };
 		return SIP_OK;
+	}
 	if (sip_uri_parse(m->uri, ret_u) < 0)
 		return SIP_BAD_URI;
 	if (ret_u->scheme == SIP_SCHEME_OTHER)

@@ -158,7 +158,7 @@ static int bracketed(struct text *t, struct sip_addr *a)
 {
 	struct text rest = *t;
 	if (!lex_quoted(&rest, &a->display)) {
-		size_t n = lex_span(rest, 0, LEX_TOKEN | LEX_BLANK);
+		size_t n = lex_span(rest, 0, LEX_WORDS);
 		a->display = lex_trim(lex_cut(&rest, n));
 	}
 	lex_skip_lws(&rest);
@@ -189,16 +189,8 @@ static int bare(struct text *t, struct sip_addr *a)
 /* "scheme:" and something without blanks: what it is, sip_uri_parse() says. */
 static bool looks_like_uri(struct text t)
 {
-	size_t n = lex_span(t, 0, LEX_ALPHA);
-	while (n > 0 && n < t.n && (lex_is(t.p[n], LEX_ALPHA | LEX_DIGIT) || memchr("+-.", t.p[n], 3)))
-		n++;
-	if (n == 0 || n + 1 >= t.n || t.p[n] != ':')
-		return false;
-	for (size_t i = n; i < t.n; i++)
-		if ((unsigned char)t.p[i] <= ' ' || (unsigned char)t.p[i] >= 0x7f ||
-		    memchr("<>\"", t.p[i], 3))
-			return false;
-	return true;
+	size_t n = lex_span(t, 0, LEX_SCHEME);
+	return n > 0 && lex_is(t.p[0], LEX_ALPHA) && n + 1 < t.n && t.p[n] == ':' && lex_all_visible(t);
 }
 
 int sip_addr_parse(struct text value, struct sip_addr *ret_a)

@@ -111,7 +111,7 @@ struct sip_basics {
 	struct sip_cseq cseq;
 	int max_forwards;	 /* -1: none */
 	struct sip_addr contact; /* raw.p NULL: none */
-	struct sip_uri uri;	 /* of a request */
+	struct sip_uri uri;	 /* of a request; zero in a response */
 };
 /* Reads and checks them, and the Request-URI: SIP_OK, or the verdict on what is wrong. What was read before stays. */
 enum sip_verdict sip_basics_read(const struct sip_msg *m, struct sip_basics *ret_b);

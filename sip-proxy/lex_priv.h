@@ -9,7 +9,7 @@
 
 enum { /* what a character may be part of */
        LEX_TOKEN = 1 << 0,
-       LEX_HOST = 1 << 1, /* letters, digits, - . and _, which RFC 1123 does not have, but networks do */
+       LEX_LABEL = 1 << 1, /* of a host's name: letters, digits, - and _, which RFC 1123 does not have, but networks do */
        LEX_USER = 1 << 2,   /* unreserved, user-unreserved */
        LEX_PARAM = 1 << 3,  /* unreserved, param-unreserved: of a URI's parameter */
        LEX_HEADER = 1 << 4, /* unreserved, hnv-unreserved: of a URI's header */
@@ -21,8 +21,11 @@ enum { /* what a character may be part of */
        LEX_URIC = 1 << 10, /* reserved, unreserved: of a URI of another scheme; % is checked apart */
        LEX_PHONE = 1 << 11, /* digits and visual separators of RFC 3966 */
        LEX_PASSWORD = 1 << 12,
+       LEX_VISIBLE = 1 << 13, /* all of ASCII that is seen, but < > and ": what a URI may hold at all */
+       LEX_SCHEME = 1 << 14, /* letters, digits, + - . */
+       LEX_WORDS = 1 << 15,  /* tokens and the blanks between them: a display name */
 };
-extern const uint16_t lex_class[256];
+extern const uint16_t lex_class[256] __attribute__((visibility("hidden")));
 
 static inline bool lex_is(char c, unsigned classes)
 {
@@ -69,6 +72,10 @@ static inline struct text lex_trim(struct text t)
 }
 /* A quoted-string, with its quotes: qdtext, or a backslash and anything but CR and LF. */
 bool lex_quoted(struct text *t, struct text *ret_quoted);
+/* Characters of the classes and escapes (% and two hex digits) off the front. */
+struct text lex_take_escaped(struct text *t, unsigned classes);
+/* Is all of it LEX_VISIBLE? */
+bool lex_all_visible(struct text t);
 /* Are these characters of the classes, and escapes (% and two hex digits)? */
 bool lex_all_escaped(struct text t, unsigned classes);
 /* ;name[=value], with blanks around; the value is a token, a host or a quoted-string. 1, 0 at the end, or -EBADMSG. */

@@ -22,7 +22,7 @@ static const struct text method_names[SIP_METHODS] = {
 enum sip_method sip_method_of(struct text name)
 {
 	for (unsigned i = SIP_INVITE; i < SIP_METHODS; i++)
-		if (text_eq(method_names[i], name))
+		if (method_names[i].n == name.n && text_eq(method_names[i], name))
 			return (enum sip_method)i;
 	return SIP_UNKNOWN_METHOD;
 }
@@ -109,10 +109,10 @@ static enum sip_verdict parse_start_line(struct sip_msg *m)
 {
 	struct text words[3], line = m->head.start_line;
 	m->is_request = !(line.n >= 4 && text_ieq((struct text){ line.p, 4 }, TEXT("SIP/")));
-	if (!names_sip(line))
-		return SIP_NOT_SIP;
 	if (head_start_words(line, words) != HEAD_OK)
-		return SIP_BAD_START_LINE;
+		return names_sip(line) ? SIP_BAD_START_LINE : SIP_NOT_SIP;
+	if (!text_ieq((struct text){ words[m->is_request ? 2 : 0].p, 4 }, TEXT("SIP/")))
+		return SIP_NOT_SIP;
 	return m->is_request ? parse_request_line(m, words) : parse_status_line(m, words);
 }
 

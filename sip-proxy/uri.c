@@ -16,6 +16,9 @@ static int ipv6_check(struct text host)
 {
 	char buf[INET6_ADDRSTRLEN];
 	struct in6_addr ip;
+	for (size_t i = 0; i < host.n; i++)
+		if (!lex_is(host.p[i], LEX_HEX) && host.p[i] != ':' && host.p[i] != '.')
+			return -EBADMSG; /* a NUL would be the end for inet_pton() */
 	if (host.n >= sizeof buf)
 		return -EBADMSG;
 	memcpy(buf, host.p, host.n);
@@ -23,28 +26,40 @@ static int ipv6_check(struct text host)
 	return inet_pton(AF_INET6, buf, &ip) == 1 ? 0 : -EBADMSG;
 }
 
-/* Labels of letters, digits, '-' and '_', none empty (a dot may end it all); four numbers, if the last one is one. */
-static int host_check(struct text host, enum sip_host_kind *ret_kind)
+/* Four numbers up to 255. */
+static bool is_ipv4(struct text host)
 {
-	struct text rest = host, label, last = { 0 };
-	unsigned n = 0, small = 0;
-	uint64_t v;
-	while (rest.p) {
-		label = text_cut(&rest, '.');
-		if (label.n == 0 && (rest.p || n == 0))
-			return -EBADMSG;
-		if (label.n == 0)
-			break; /* the dot of the root */
-		n++;
-		small += label.n <= 3 && text_u64(label, &v) == 0 && v <= 255;
-		last = label;
+	unsigned dots = 0, v = 0, digits = 0;
+	for (size_t i = 0; i < host.n; i++) {
+		if (host.p[i] == '.') {
+			dots++;
+			v = digits = 0;
+			continue;
+		}
+		v = v * 10 + (unsigned)(host.p[i] - '0');
+		digits++;
+		if (!lex_is(host.p[i], LEX_DIGIT) || digits > 3 || v > 255)
+			return false;
 	}
-	if (lex_span(last, 0, LEX_DIGIT) < last.n) {
-		*ret_kind = SIP_HOST_NAME;
-		return 0;
+	return dots == 3; /* no label is empty */
+}
+
+/* A name or an IPv4 address off the front of t: labels of letters, digits, '-' and '_', none empty (a dot may end it
+ * all); four numbers, if the last label is one. */
+static int name_parse(struct text *t, struct text *ret_host, enum sip_host_kind *ret_kind)
+{
+	const struct text in = *t;
+	size_t label = 0, i = lex_span(in, 0, LEX_LABEL); /* where the label begins and ends */
+	while (i > label && i + 1 < in.n && in.p[i] == '.' && lex_is(in.p[i + 1], LEX_LABEL)) {
+		label = i + 1;
+		i = lex_span(in, label, LEX_LABEL);
 	}
-	*ret_kind = SIP_HOST_IPV4;
-	return n == 4 && small == 4 && label.n > 0 ? 0 : -EBADMSG;
+	if (i == label)
+		return -EBADMSG;
+	bool number = lex_span(in, label, LEX_DIGIT) == i, root = i < in.n && in.p[i] == '.';
+	*ret_host = lex_cut(t, i + root);
+	*ret_kind = number ? SIP_HOST_IPV4 : SIP_HOST_NAME;
+	return !number || (!root && is_ipv4(*ret_host)) ? 0 : -EBADMSG;
 }
 
 static int port_parse(struct text *t, uint16_t *ret_port)
@@ -76,8 +91,7 @@ int sip_hostport_parse(struct text *t, struct text *ret_host, enum sip_host_kind
 		lex_cut(&rest, 1);
 		r = ipv6_check(host);
 	} else {
-		host = lex_take(&rest, LEX_HOST);
-		r = host_check(host, &kind);
+		r = name_parse(&rest, &host, &kind);
 	}
 	if (r < 0 || (r = port_parse(&rest, &port)) < 0)
 		return r;
@@ -108,22 +122,30 @@ static bool named_before(struct text list, struct text name)
 	return false;
 }
 
-static int params_check(struct sip_uri *u)
+/* The parameters off rest, which ends behind them or at the '?'. */
+static int params_parse(struct text *rest, struct sip_uri *u)
 {
-	struct text rest = u->params, name, value;
-	for (unsigned n = 0; next_pair(&rest, ';', &name, &value); n++) {
-		if (n == PARAMS_MAX || name.n == 0 || !lex_all_escaped(name, LEX_PARAM) ||
-		    (value.p && (value.n == 0 || !lex_all_escaped(value, LEX_PARAM))))
+	const char *start = rest->p;
+	unsigned n = 0;
+	do {
+		struct text name = lex_take_escaped(rest, LEX_PARAM), value = { 0 };
+		if (rest->n > 0 && rest->p[0] == '=') {
+			lex_cut(rest, 1);
+			value = lex_take_escaped(rest, LEX_PARAM);
+			if (value.n == 0)
+				return -EBADMSG;
+		}
+		u->params = (struct text){ start, (size_t)(rest->p - start) };
+		if (name.n == 0 || n == PARAMS_MAX || (n > 0 && named_before(u->params, name)))
 			return -EBADMSG;
-		if (n > 0 && named_before(u->params, name))
-			return -EBADMSG;
+		n++;
 		if (text_ieq(name, TEXT("lr")))
 			u->lr = true;
 		else if (text_ieq(name, TEXT("transport")))
 			u->transport = value;
 		else if (text_ieq(name, TEXT("maddr")))
 			u->maddr = value;
-	}
+	} while (rest->n > 0 && rest->p[0] == ';' && (lex_cut(rest, 1), true));
 	return 0;
 }
 
@@ -158,20 +180,18 @@ static int sip_parse(struct text rest, struct sip_uri *u)
 	int r = userinfo_parse(&rest, u);
 	if (r < 0 || (r = sip_hostport_parse(&rest, &u->host, &u->host_kind, &u->port)) < 0)
 		return r;
+	if (rest.n > 0 && rest.p[0] == ';') {
+		lex_cut(&rest, 1);
+		if (params_parse(&rest, u) < 0)
+			return -EBADMSG;
+	}
 	if (rest.n == 0)
 		return 0;
-	if (rest.p[0] != ';' && rest.p[0] != '?')
+	if (rest.p[0] != '?')
 		return -EBADMSG;
-	bool has_params = rest.p[0] == ';';
 	lex_cut(&rest, 1);
-	if (has_params) {
-		u->params = text_cut(&rest, '?');
-		u->headers = rest;
-	} else {
-		u->headers = rest;
-	}
-	r = params_check(u);
-	return r < 0 ? r : headers_check(u->headers);
+	u->headers = rest;
+	return headers_check(rest);
 }
 
 /* RFC 3966: "+" and digits, or a local number. A local one should say its phone-context; many do not, and are taken. */
@@ -179,7 +199,6 @@ static int tel_parse(struct text rest, struct sip_uri *u)
 {
 	bool global = rest.n > 0 && rest.p[0] == '+', digit = false;
 	u->number = text_cut(&rest, ';');
-	u->params = rest;
 	for (size_t i = global; i < u->number.n; i++) {
 		char c = u->number.p[i];
 		bool is_digit = lex_is(c, LEX_DIGIT) ||
@@ -188,7 +207,9 @@ static int tel_parse(struct text rest, struct sip_uri *u)
 			return -EBADMSG;
 		digit |= is_digit;
 	}
-	return digit ? params_check(u) : -EBADMSG;
+	if (digit && rest.p)
+		digit = params_parse(&rest, u) == 0 && rest.n == 0;
+	return digit ? 0 : -EBADMSG;
 }
 
 static enum sip_scheme scheme_of(struct text name)
@@ -204,11 +225,9 @@ int sip_uri_parse(struct text t, struct sip_uri *ret_u)
 {
 	struct sip_uri u = { .raw = t };
 	struct text rest = t;
-	size_t n = lex_span(t, 0, LEX_ALPHA);
+	size_t n = lex_span(t, 0, LEX_SCHEME);
 	int r = 0;
-	while (n > 0 && n < t.n && (lex_is(t.p[n], LEX_ALPHA | LEX_DIGIT) || memchr("+-.", t.p[n], 3)))
-		n++;
-	if (n == 0 || n == t.n || t.p[n] != ':')
+	if (n == 0 || !lex_is(t.p[0], LEX_ALPHA) || n == t.n || t.p[n] != ':')
 		return -EBADMSG;
 	u.scheme_name = lex_cut(&rest, n);
 	lex_cut(&rest, 1);

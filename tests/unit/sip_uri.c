@@ -144,6 +144,7 @@ static void what_is_not_well_formed_is_refused(void **state)
 		if (sip_uri_parse(text_of(bad[i]), &u) != -EBADMSG)
 			fail_msg("%s is taken", bad[i]);
 	assert_int_equal(sip_uri_parse((struct text){ "sip:a\0b@c", 9 }, &u), -EBADMSG);
+	assert_int_equal(sip_uri_parse((struct text){ "sip:[::1\0b]", 11 }, &u), -EBADMSG);
 	assert_int_equal(good("http://example.com/x?y=[::1]%20").scheme, SIP_SCHEME_OTHER);
 }
 

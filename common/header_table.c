@@ -11,19 +11,23 @@
 
 static uint32_t name_hash(struct text name)
 {
-	const char *p = name.p;
+	const unsigned char *p = (const unsigned char *)name.p;
 	uint32_t h = (uint32_t)name.n;
-	size_t at[4] = { 0, name.n / 3, name.n * 2 / 3, name.n - 1 };
-	for (size_t i = 0; i < ARRAY_LEN(at); i++)
-		h = h * 31 + ((unsigned char)p[at[i]] | 0x20u); /* folds case and more */
+	/* 0x20 folds case, and more; the name decides */
+	h = h * 31 + (p[0] | 0x20u);
+	h = h * 31 + (p[name.n / 2] | 0x20u);
+	h = h * 31 + (p[name.n - 1] | 0x20u);
 	return h * UINT32_C(0x9e3779b1) >> 16;
 }
 
-static bool row_is(const struct header_row *row, struct text name)
+static bool slot_is(const struct header_table *t, const struct header_slot *slot, struct text name)
 {
-	if (name.n == 1 && row->compact && text_ieq((struct text){ &row->compact, 1 }, name))
-		return true;
-	return text_ieq(text_of(row->name), name);
+	const struct header_row *row = &t->rows[slot->row - 1];
+	if (slot->n != name.n)
+		return false;
+	if (name.n == 1 && row->name[1]) /* it was the compact form that led here */
+		return text_ieq((struct text){ &row->compact, 1 }, name);
+	return text_ieq((struct text){ row->name, slot->n }, name);
 }
 
 static int add(struct header_table *t, struct text name, uint16_t row)
@@ -31,9 +35,9 @@ static int add(struct header_table *t, struct text name, uint16_t row)
 	uint32_t i = name_hash(name);
 	if (header_find(t, name))
 		return -EINVAL;
-	while (t->slots[i & t->mask])
+	while (t->slots[i & t->mask].row)
 		i++;
-	t->slots[i & t->mask] = (uint16_t)(row + 1);
+	t->slots[i & t->mask] = (struct header_slot){ (uint16_t)(row + 1), (uint16_t)name.n };
 	return 0;
 }
 
@@ -75,10 +79,10 @@ const struct header_row *header_find(const struct header_table *t, struct text n
 	if (name.n == 0 || !t->slots)
 		return NULL;
 	for (uint32_t i = name_hash(name);; i++) {
-		uint16_t slot = t->slots[i & t->mask];
-		if (slot == 0)
+		const struct header_slot *slot = &t->slots[i & t->mask];
+		if (slot->row == 0)
 			return NULL;
-		if (row_is(&t->rows[slot - 1], name))
-			return &t->rows[slot - 1];
+		if (slot_is(t, slot, name))
+			return &t->rows[slot->row - 1];
 	}
 }

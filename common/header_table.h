@@ -21,8 +21,12 @@ enum { HEADER_TABLE_MAX = 256 }; /* rows: a parser keeps one bit for each */
 struct header_table {
 	const struct header_row *rows;
 	uint16_t n_rows;
-	uint16_t *slots; /* 4× n_rows rounded up to a power of two; each a row + 1, or 0 */
+	struct header_slot *slots; /* 4× n_rows rounded up to a power of two */
 	uint16_t mask;
+};
+struct header_slot {
+	uint16_t row; /* + 1; 0: empty */
+	uint16_t n;   /* length of the name (or of the compact form) that led here */
 };
 /* rows stay the caller's. -ENOMEM, or -EINVAL for a table that contradicts itself: a name, compact
  * form or id used twice, an id of 0, no rows or more than HEADER_TABLE_MAX. */

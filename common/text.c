@@ -20,17 +20,36 @@ struct text text_of(const char *s)
 	return (struct text){ .p = s, .n = s ? strlen(s) : 0 };
 }
 
-bool text_eq(struct text a, struct text b)
+/* Short texts for the most part: two words that overlap instead of a loop or a call. */
+static bool same_bytes(const char *a, const char *b, size_t n)
 {
-	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+	uint64_t x, y, v, w;
+	uint32_t s, t, u, z;
+	if (n > 16)
+		return memcmp(a, b, n) == 0;
+	if (n >= sizeof x) {
+		memcpy(&x, a, sizeof x);
+		memcpy(&y, b, sizeof y);
+		memcpy(&v, a + n - sizeof v, sizeof v);
+		memcpy(&w, b + n - sizeof w, sizeof w);
+		return x == y && v == w;
+	}
+	if (n >= sizeof s) {
+		memcpy(&s, a, sizeof s);
+		memcpy(&t, b, sizeof t);
+		memcpy(&u, a + n - sizeof u, sizeof u);
+		memcpy(&z, b + n - sizeof z, sizeof z);
+		return s == t && u == z;
+	}
+	return n == 0 || (a[0] == b[0] && a[n / 2] == b[n / 2] && a[n - 1] == b[n - 1]);
 }
 
-bool text_ieq(struct text a, struct text b)
+bool text_same_letters(const char *a, const char *b, size_t n)
 {
-	if (a.n != b.n)
-		return false;
-	for (size_t i = 0; i < a.n; i++)
-		if (lower(a.p[i]) != lower(b.p[i]))
+	if (same_bytes(a, b, n)) /* mostly even the case is the same */
+		return true;
+	for (size_t i = 0; i < n; i++)
+		if (lower(a[i]) != lower(b[i]))
 			return false;
 	return true;
 }
@@ -47,31 +66,6 @@ struct text text_trim(struct text t)
 	while (t.n > 0 && (t.p[t.n - 1] == ' ' || t.p[t.n - 1] == '\t'))
 		t.n--;
 	return t;
-}
-
-struct text text_drop(struct text t, size_t n)
-{
-	n = MIN(n, t.n);
-	return n > 0 ? (struct text){ t.p + n, t.n - n } : t;
-}
-
-ptrdiff_t text_find(struct text t, char c)
-{
-	const char *at = t.n > 0 ? memchr(t.p, c, t.n) : NULL;
-	return at ? at - t.p : -1;
-}
-
-struct text text_cut(struct text *rest, char sep)
-{
-	struct text part = *rest;
-	ptrdiff_t at = text_find(part, sep);
-	if (at < 0) {
-		*rest = (struct text){ 0 };
-	} else {
-		part.n = (size_t)at;
-		*rest = text_drop(*rest, part.n + 1);
-	}
-	return part;
 }
 
 char *text_dup(struct text t)

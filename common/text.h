@@ -6,6 +6,7 @@
  */
 #pragma once
 #include <stdarg.h>
+#include <string.h>
 #include "common/defs.h"
 
 struct text {
@@ -18,16 +19,43 @@ struct text {
 #define TEXT_FMT(t) (int)(t).n, (t).p
 struct text text_of(const char *s); /* NULL gives an empty slice */
 
-bool text_eq(struct text a, struct text b);
-bool text_ieq(struct text a, struct text b); /* ASCII case-insensitive, never by locale */
+static inline bool text_eq(struct text a, struct text b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+bool text_same_letters(const char *a, const char *b, size_t n); /* of text_ieq() */
+/* ASCII case-insensitive, never by locale. */
+static inline bool text_ieq(struct text a, struct text b)
+{
+	return a.n == b.n && text_same_letters(a.p, b.p, a.n);
+}
 bool text_starts(struct text t, struct text prefix);
 struct text text_trim(struct text t); /* blanks and tabs at both ends */
-struct text text_drop(struct text t, size_t n);
+static inline struct text text_drop(struct text t, size_t n)
+{
+	n = MIN(n, t.n);
+	return n > 0 ? (struct text){ t.p + n, t.n - n } : t;
+}
+static inline ptrdiff_t text_find(struct text t, char c) /* -1 if not there */
+{
+	const char *at = t.n > 0 ? memchr(t.p, c, t.n) : NULL;
+	return at ? at - t.p : -1;
+}
 /* Cuts *rest at the first sep: returns what stood before; *rest becomes what follows, or empty
  * with p == NULL when there was no separator (so a loop is: while (rest.p) { part =
  * text_cut(&rest, ','); }). */
-struct text text_cut(struct text *rest, char sep);
-ptrdiff_t text_find(struct text t, char c); /* -1 if not there */
+static inline struct text text_cut(struct text *rest, char sep)
+{
+	struct text part = *rest;
+	ptrdiff_t at = text_find(part, sep);
+	if (at < 0) {
+		*rest = (struct text){ 0 };
+	} else {
+		part.n = (size_t)at;
+		*rest = text_drop(*rest, part.n + 1);
+	}
+	return part;
+}
 char *text_dup(struct text t);		    /* malloc'd, NUL-terminated; NULL if out of memory */
 bool text_is_utf8(struct text t);
 /* Edit distance for "did you mean"; swapped neighbours count as one edit. The work is bounded: a

@@ -46,7 +46,17 @@ static int parse_digits(struct text t, int base, uint64_t *ret_v)
 
 int text_u64(struct text t, uint64_t *ret_v)
 {
-	return parse_digits(t, 10, ret_v);
+	uint64_t v = 0;
+	if (t.n == 0 || t.n > 19) /* 19 digits cannot overflow; more are rare */
+		return parse_digits(t, 10, ret_v);
+	for (size_t i = 0; i < t.n; i++) {
+		unsigned d = (unsigned)(t.p[i] - '0');
+		if (d > 9)
+			return -EINVAL;
+		v = v * 10 + d;
+	}
+	*ret_v = v;
+	return 0;
 }
 
 int text_u64_hex(struct text t, uint64_t *ret_v)

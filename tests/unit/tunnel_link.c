@@ -505,6 +505,63 @@ static void garbage_from_a_port_scanner_is_counted(void **state)
 	world_free(w);
 }
 
+static void tell(SSL *ssl, unsigned type, const void *msg)
+{
+	uint8_t frame[WIRE_HEAD + WIRE_EARLY_MAX];
+	struct wr b = wr_init(frame, sizeof(frame));
+
+	wire_write(&b, type, msg);
+	assert_false(b.failed);
+	(void)SSL_write(ssl, frame, (int)wr_len(&b)); /* the other side may have closed */
+}
+
+/* It is closed, and not only silent. */
+static void expect_closed(SSL *ssl)
+{
+	char c[512];
+	int r;
+
+	do {
+		r = SSL_read(ssl, c, sizeof(c));
+	} while (r > 0);
+	assert_int_not_equal(SSL_get_error(ssl, r), SSL_ERROR_WANT_READ);
+}
+
+/* Nobody answers its HELLO: what it says meanwhile would wait in the main thread's mail. */
+static void who_says_more_than_a_login_takes_is_turned_away(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .judge = WORLD_IS_MUTE, .hello_ms = 60000 });
+	static const uint8_t instance[WIRE_INSTANCE] = { 7 };
+	const struct wire_hello hello = { .version = WIRE_VERSION,
+					  .purpose = WIRE_PURPOSE_CONTROL,
+					  .instance = { instance, sizeof(instance) } };
+	const struct wire_scram line = { TEXT("n,,n=x,r=y") };
+	const struct wire_job_gone gone = { 1 };
+	const struct {
+		unsigned type;
+		const void *msg;
+		unsigned hellos, n;
+	} rogues[] = { { WIRE_SCRAM, &line, 1, 9 },
+		       { WIRE_SCRAM, &line, 0, 1 },
+		       { WIRE_HELLO, &hello, 1, 1 },
+		       { WIRE_JOB_GONE, &gone, 1, 1 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rogues); i++) {
+		int fd;
+		SSL *ssl = world_rogue(w, &fd);
+
+		if (rogues[i].hellos)
+			tell(ssl, WIRE_HELLO, &hello);
+		for (unsigned n = 0; n < rogues[i].n; n++)
+			tell(ssl, rogues[i].type, rogues[i].msg);
+		expect_closed(ssl);
+		SSL_free(ssl);
+		close(fd);
+	}
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -525,6 +582,7 @@ int main(void)
 		cmocka_unit_test(plain_data_connections_are_joined_and_spliced),
 		cmocka_unit_test(
 			who_waits_for_approval_is_no_stranger_and_who_waits_for_nothing_is_turned_away),
+		cmocka_unit_test(who_says_more_than_a_login_takes_is_turned_away),
 		cmocka_unit_test(garbage_from_a_port_scanner_is_counted),
 	};
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "common/joint.h"
+#include "common/tls.h"
 #include "tunnel/link/tls.h"
 
 enum { CALL_S = 30 };
@@ -674,6 +675,22 @@ uint16_t world_port(struct world *w)
 {
 	world_wait(w, has_port, "the job has a port");
 	return (uint16_t)w->port;
+}
+
+SSL *world_rogue(struct world *w, int *ret_fd)
+{
+	const struct timeval limit = { .tv_sec = 10 };
+	struct addr to = addr_v4(0x7f000001, w->server_port);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	SSL *ssl;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	assert_int_equal(connect(fd, &to.sa, addr_len(&to)), 0);
+	assert_int_equal(tls_session_new(w->agent_tls, NULL, &ssl), 0);
+	assert_int_equal(SSL_set_fd(ssl, fd), 1);
+	assert_int_equal(SSL_connect(ssl), 1);
+	*ret_fd = fd;
+	return ssl;
 }
 
 uint16_t world_server_port(struct world *w)

@@ -25,6 +25,7 @@ void world_free(struct world *w);
 uint16_t world_port(struct world *w);	     /* of the job, once it is there; waits for it */
 uint16_t world_server_port(struct world *w); /* of the tunnel itself, past the line */
 struct tunnel_server *world_server(struct world *w);
+SSL *world_rogue(struct world *w, int *ret_fd); /* past the line, with the agent's key; blocking, 10 s for each call */
 
 int world_client(struct world *w); /* a connected blocking socket with a time limit on each call */
 void world_wait(struct world *w, bool (*fn)(struct world *w),

@@ -615,6 +615,30 @@ static void a_restart_remembers_agents_codes_and_keys(void **state)
 	leave(w, v);
 }
 
+/* Its login had begun before; what it knows is right, and its key is revoked all the same. */
+static void who_is_revoked_in_the_middle_of_a_login_is_not_let_in(void **state)
+{
+	struct world *w = *state;
+	struct code first = code_for(w, "one", 3600, false), second = code_for(w, "two", 3600, false);
+	struct tunnel_arrival *v = come_with_code(w, 1, first.secret, "a"), *late = visitor(1, 2, WIRE_F_ENROL, "a");
+	struct enrol_session s = session_of(w, late);
+	uint8_t proof[ENROL_PROOF_LEN];
+	struct identity_hash id;
+
+	leave(w, v);
+	tunnel_agents_arrived(late, w->agents);
+	approve(w, 1, ENTRY_REVOKED);
+	memset(id.b, 1, IDENTITY_LEN);
+	for (int i = 0; i < 1000 && registry_find(w->agents->registry, &id)->state != ENTRY_REVOKED; i++)
+		support_run_for(w->loop, 10);
+	assert_int_equal(enrol_proof(second.secret, ENROL_AGENT, &s, proof), 0);
+	send_proof(w, late, second.secret, proof);
+	wait_for(w, late);
+	assert_int_equal(late->verdict, REFUSED);
+	assert_int_equal(late->reason, WIRE_R_REVOKED);
+	leave(w, late);
+}
+
 /* A change that was asked for is not undone by what an arrival writes down meanwhile. */
 static void a_revocation_on_its_way_to_the_disk_is_not_overtaken(void **state)
 {
@@ -777,6 +801,7 @@ int main(void)
 		T(an_agent_that_leaves_while_the_disk_is_busy_is_enrolled_all_the_same),
 		T(a_restart_remembers_agents_codes_and_keys),
 		T(a_revocation_on_its_way_to_the_disk_is_not_overtaken),
+		T(who_is_revoked_in_the_middle_of_a_login_is_not_let_in),
 		T(the_table_has_an_end),
 		cmocka_unit_test(agents_are_found_by_name_and_by_the_beginning_of_their_fingerprint),
 		cmocka_unit_test(names_are_names),

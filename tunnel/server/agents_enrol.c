@@ -169,6 +169,10 @@ static int send_enrolled(struct visit *v)
 void visit_stored(struct visit *v, struct entry *e)
 {
 	v->at_disk = false;
+	if (e->state == ENTRY_REVOKED) { /* while the login was under way */
+		refuse(v, AGENTS_R_REVOKED, NULL);
+		return;
+	}
 	metric_add(v->a->metrics, 0, AGENTS_M_ENROLLED, e->way, 1);
 	log_emit(e->state == ENTRY_PENDING ? &MSG_TUNNEL_AGENT_PENDING : &MSG_TUNNEL_AGENT_ENROLLED,
 		 LF_STR("name", e->name), LF_STR("fingerprint", e->key), LF_STR("address", e->address),

@@ -363,6 +363,12 @@ void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[
 {
 	const struct wire_refused m = { .reason = (uint8_t)reason, .text = text_of(text) };
 
+	list_for_each_safe (it, &s->arrivals) { /* let in, but the one before it is being asked whether it lives */
+		struct tunnel_arrival *a = list_entry(it, struct tunnel_arrival, node);
+
+		if (a->admit && memcmp(a->info.identity, identity, WIRE_PIN) == 0)
+			tunnel_arrival_refuse(a, reason, text, 0);
+	}
 	for (unsigned i = 0; s->started && i < s->n_workers; i++) {
 		struct order *o = order_new(tunnel_server_worker(s, i), ORDER_END, WIRE_REFUSED, &m);
 

@@ -102,10 +102,30 @@ class Said:
             return self.fail(f"this is no JSON: {e}")
 
 
+def locked_hundreds(base):
+    """Keeps the ports of base to base + PORTS ours against other runs, as tests/interop/harness.py does; None: somebody has
+    some of them."""
+    locks = []
+    for hundred in range(base // 100 * 100, base + PORTS, 100):
+        lock = socket.socket(socket.AF_UNIX)
+        locks.append(lock)
+        try:
+            lock.bind(f"\0stile-ports-{hundred}")
+        except OSError:
+            for taken in locks:
+                taken.close()
+            return None
+    return locks
+
+
 def free_base(first):
+    """Ports that nobody has, and what keeps them: SO_REUSEPORT would let two runs have the same."""
     for base in range(first, first + 16 * 400, 400):
-        if all(port_is_free(base + i) for i in range(PORTS)):
-            return base
+        locks = locked_hundreds(base)
+        if locks and all(port_is_free(base + i) for i in range(PORTS)):
+            return base, locks
+        for lock in locks or []:
+            lock.close()
     raise Failed(f"no free ports from {first} on")
 
 
@@ -113,7 +133,7 @@ class World:
     def __init__(self, first_port):
         self.folder = tempfile.mkdtemp(prefix="stile-admin-")
         os.chmod(self.folder, 0o711)
-        self.base = free_base(first_port)
+        self.base, self.port_locks = free_base(first_port)
         self.port, self.tls = self.base, self.base + 1
         self.servers = []
 
@@ -123,6 +143,8 @@ class World:
     def __exit__(self, *_):
         for s in self.servers:
             s.kill()
+        for lock in self.port_locks:
+            lock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def path(self, name):

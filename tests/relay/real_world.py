@@ -28,14 +28,18 @@ def free_base(first):
     """As the administrator's, but ports that only wait for late packets (TIME_WAIT of the case before) are free."""
     for base in range(first, first + 980, 40):
         with contextlib.ExitStack() as stack:
+            locks = admin.locked_hundreds(base)
+            if not locks:
+                continue
             try:
                 for i in range(admin.PORTS):
                     s = stack.enter_context(socket.socket())
                     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     s.bind(("127.0.0.1", base + i))
-                return base
+                return base, locks
             except OSError:
-                continue
+                for lock in locks:
+                    lock.close()
     raise Failed(f"    no free ports from {first} on")
 
 

@@ -354,6 +354,23 @@ def _(w):
         wait_for("it is gone", lambda: not one(w, "yes") and is_closed(w.job_port(1)))
 
 
+@case("a job made on the server is there once, and works, after its agent was restarted and after it came back in time")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        agent = w.agent("open", [], allow="[127.0.0.1/32]")
+        w.connected("open")
+        w.ask("tunnel", "job", "add", "open", str(w.job_port(1)), "127.0.0.1", str(w.target_port(0)), "--name", "yes").exits(0)
+        in_state(w, "yes", "active")
+        agent.stop()
+        w.start_agent("open")
+        w.connected("open")
+        wait_for("it is there once and active", lambda: [r["state"] for r in jobs(w, name="yes")] == ["active"], 20)
+        carries(w, 1)
+        w.ask("tunnel", "job", "stop", "open", "yes").exits(0)
+        wait_for("it is interrupted", lambda: is_closed(w.job_port(1)))
+
+
 @case("kick ends a data connection, watch shows its bytes, sockets shows whose each is; who looked is in the log")
 def _(w):
     with Target(w.target_port(0), echo):

@@ -213,7 +213,7 @@ static struct server_job *numbered(struct link_jobs *lj, uint32_t id)
 	list_for_each(it, &lj->jobs) {
 		struct server_job *j = list_entry(it, struct server_job, node);
 
-		if (j->id == id && !j->stale)
+		if (j->id == id && (!j->stale || j->offered)) /* the server's own numbers stay good */
 			return j;
 	}
 	return NULL;
@@ -380,7 +380,7 @@ static void on_target(struct link_jobs *lj, const struct wire_target_state *t)
 static void on_answer(struct link_jobs *lj, const struct wire_offer_answer *a)
 {
 	struct server_job *j = numbered(lj, a->id);
-	struct jobs_said *s = jobs_say(lj, JOBS_ANSWERED);
+	struct jobs_said *s = j && j->offered ? jobs_say(lj, JOBS_ANSWERED) : NULL; /* to an offer of its own */
 	char text[JOB_TEXT];
 
 	wire_text_copy(text, sizeof(text), a->text);

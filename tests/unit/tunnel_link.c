@@ -562,6 +562,150 @@ static void who_says_more_than_a_login_takes_is_turned_away(void **state)
 	world_free(w);
 }
 
+/* A carrier of the agent's that the agent knows nothing of. */
+static SSL *rogue_carrier(struct world *w, uint8_t purpose, int *ret_fd)
+{
+	struct agent_info i;
+	uint8_t instance[WIRE_INSTANCE];
+	struct wire_hello hello = { .version = WIRE_VERSION, .purpose = purpose, .instance = { instance, sizeof(instance) } };
+	SSL *ssl = world_rogue(w, ret_fd);
+
+	world_agent_info(w, &i);
+	memset(instance, 1, sizeof(instance));
+	hello.session = i.session;
+	tell(ssl, WIRE_HELLO, &hello);
+	return ssl;
+}
+
+/* The reason of REFUSED; WIRE_R_NONE: it is welcome. */
+static unsigned verdict(SSL *ssl)
+{
+	uint8_t buf[4096];
+	union wire_msg m;
+	int n = SSL_read(ssl, buf, sizeof(buf));
+
+	assert_true(n >= WIRE_HEAD); /* the first record is the first frame */
+	if (buf[0] == WIRE_WELCOME)
+		return WIRE_R_NONE;
+	assert_int_equal(buf[0], WIRE_REFUSED);
+	assert_int_equal(wire_parse(WIRE_REFUSED, buf + WIRE_HEAD, (size_t)n - WIRE_HEAD, &m), WIRE_OK);
+	return m.refused.reason;
+}
+
+static void hang_up(SSL *ssl, int fd)
+{
+	SSL_free(ssl);
+	close(fd);
+}
+
+static bool has_its_carriers(struct world *w)
+{
+	struct agent_info i;
+
+	world_agent_info(w, &i);
+	return i.state == AGENT_UP && i.ready >= 2;
+}
+
+static void more_carriers_than_were_asked_for_are_refused(void **state)
+{
+	enum { MOST = 100 };
+	struct world *w = world_new(&(struct world_options){ .workers = 2 });
+	SSL *ssl[MOST];
+	int fds[MOST];
+	unsigned n = 0, reason = WIRE_R_NONE;
+
+	(void)state;
+	world_wait(w, has_its_carriers, "the agent has its carriers");
+	while (n < MOST && reason == WIRE_R_NONE) {
+		ssl[n] = rogue_carrier(w, WIRE_PURPOSE_CARRIER, &fds[n]);
+		reason = verdict(ssl[n]);
+		n++;
+	}
+	assert_int_equal(reason, WIRE_R_LIMIT);
+	assert_in_range(n, 60, 70); /* two are asked for, and the agent has them */
+	assert_int_equal(metric_sum(tunnel_server_metrics(world_server(w)), 1, 7 /* refused */), 1);
+	while (n--)
+		hang_up(ssl[n], fds[n]);
+	world_free(w);
+}
+
+static void the_carriers_of_all_agents_leave_descriptors_to_the_service(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .workers = 2, .carriers = 4 });
+	SSL *ssl[4];
+	int fds[4];
+
+	(void)state;
+	world_wait(w, has_its_carriers, "the agent has its carriers");
+	for (unsigned i = 0; i < 3; i++) {
+		ssl[i] = rogue_carrier(w, WIRE_PURPOSE_CARRIER, &fds[i]);
+		assert_int_equal(verdict(ssl[i]), i < 2 ? WIRE_R_NONE : WIRE_R_LIMIT);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		hang_up(ssl[i], fds[i]);
+	for (unsigned tries = 0, reason = WIRE_R_LIMIT; reason != WIRE_R_NONE; tries++) {
+		assert_true(tries < 400); /* there is room again */
+		ssl[3] = rogue_carrier(w, WIRE_PURPOSE_CARRIER, &fds[3]);
+		reason = verdict(ssl[3]);
+		hang_up(ssl[3], fds[3]);
+		(void)poll(NULL, 0, 20);
+	}
+	world_free(w);
+}
+
+static void who_pings_and_never_says_what_it_resumes_is_closed(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .hello_ms = 3000 });
+	const struct wire_ping p = { 1 };
+	unsigned n = 0;
+	char c[512];
+	SSL *ssl;
+	int fd;
+
+	(void)state;
+	world_wait(w, has_its_carriers, "the agent has its carriers");
+	ssl = rogue_carrier(w, WIRE_PURPOSE_RESUME, &fd);
+	assert_int_equal(verdict(ssl), WIRE_R_NONE);
+	do {
+		tell(ssl, WIRE_PING, &p);
+		(void)poll(NULL, 0, 200);
+	} while (SSL_read(ssl, c, sizeof(c)) > 0 && ++n < 100);
+	assert_true(n < 100);
+	hang_up(ssl, fd);
+	world_free(w);
+}
+
+static bool two_are_left(struct world *w)
+{
+	struct agent_info i;
+
+	world_agent_info(w, &i);
+	return i.detached == 2 && i.streams == 2;
+}
+
+static void a_server_cannot_make_the_agent_keep_what_it_likes(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .detached = 2, .resume_ms = 24 * 3600 * 1000 });
+	struct agent_info i;
+	int fds[5];
+	char c;
+
+	(void)state;
+	for (unsigned n = 0; n < ARRAY_LEN(fds); n++) {
+		fds[n] = world_client(w);
+		say(fds[n], "Ea", 2);
+		assert_int_equal(recv(fds[n], &c, 1, 0), 1);
+	}
+	world_agent_info(w, &i);
+	assert_int_equal(i.resume_ms, 10 * 60 * 1000);
+	world_silence(w, true);
+	world_cut_all(w);
+	world_wait(w, two_are_left, "two data connections wait, the others have ended");
+	for (unsigned n = 0; n < ARRAY_LEN(fds); n++)
+		close(fds[n]);
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -583,6 +727,10 @@ int main(void)
 		cmocka_unit_test(
 			who_waits_for_approval_is_no_stranger_and_who_waits_for_nothing_is_turned_away),
 		cmocka_unit_test(who_says_more_than_a_login_takes_is_turned_away),
+		cmocka_unit_test(more_carriers_than_were_asked_for_are_refused),
+		cmocka_unit_test(the_carriers_of_all_agents_leave_descriptors_to_the_service),
+		cmocka_unit_test(who_pings_and_never_says_what_it_resumes_is_closed),
+		cmocka_unit_test(a_server_cannot_make_the_agent_keep_what_it_likes),
 		cmocka_unit_test(garbage_from_a_port_scanner_is_counted),
 	};
 

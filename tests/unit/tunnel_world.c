@@ -367,6 +367,7 @@ static void server_start(struct worker *wk, void *arg)
 					   .resume_ms = w->o.resume_ms,
 					   .allow_plain = w->o.plain,
 					   .hello_ms = w->o.hello_ms,
+					   .carriers = w->o.carriers,
 					   .window = w->o.window,
 					   .arrived = on_arrived,
 					   .link_ops = &link_ops,
@@ -550,6 +551,7 @@ static void agent_begin(struct world *w, struct agent **ret_a)
 	struct agent_options o = { .name = "site",
 				   .program = "test",
 				   .host = "here",
+				   .detached_max = w->o.detached,
 				   .ops = &agent_ops,
 				   .arg = w,
 				   .dialer = { .start = dial_start, .cancel = dial_cancel, .arg = w } };

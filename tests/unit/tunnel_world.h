@@ -19,6 +19,8 @@ struct world_options {
 	bool udp, plain;
 	enum { WORLD_ADMITS, WORLD_LETS_WAIT, WORLD_IS_MUTE } judge; /* what is said to HELLO */
 	uint64_t hello_ms;
+	int64_t carriers;   /* the server's limit */
+	unsigned detached; /* the agent's */
 };
 struct world *world_new(const struct world_options *o);
 void world_free(struct world *w);

@@ -13,6 +13,7 @@
 #include "tunnel/agent/agent_priv.h"
 
 enum { PULSE_MS = 500, WINDOW_MAX = 64 << 20, HELLO_MS = 15 * 1000, HOPELESS_MS = 60 * 1000 };
+enum { RESUME_MS_MAX = 10 * 60 * 1000, DETACHED_MAX = 4096 };
 enum { CARRIERS_WANTED_MAX = 1200 }; /* a server has at most 1024 clients waiting */
 
 const char *const agent_state_names[AGENT_STATES] = {
@@ -143,7 +144,7 @@ static void learn(struct agent *a, const struct wire_welcome *m)
 	wire_text_copy(a->public_name, sizeof(a->public_name), m->public_name);
 	a->observed = m->observed;
 	a->data.window = m->window ? MIN(m->window, (uint32_t)WINDOW_MAX) : a->data.window;
-	a->data.resume_ms = m->resume_ms ? m->resume_ms : a->data.resume_ms;
+	a->data.resume_ms = m->resume_ms ? MIN(m->resume_ms, (uint32_t)RESUME_MS_MAX) : a->data.resume_ms;
 }
 
 static void ping(struct agent *a, uint64_t now)
@@ -382,6 +383,7 @@ int agent_new(struct loop *l, const struct agent_options *o, struct agent **ret_
 	data_host_init(&a->data, l, &agent_host_ops, a, &a->chunks);
 	a->data.window = 4 << 20;
 	a->data.resume_ms = 30 * 1000;
+	a->o.detached_max = o->detached_max ? o->detached_max : DETACHED_MAX;
 	*ret_a = a;
 	return 0;
 }
@@ -533,6 +535,7 @@ void agent_info(const struct agent *a, struct agent_info *ret_i)
 		.wanted = a->wanted,
 		.streams = a->data.n_conns,
 		.detached = a->data.n_detached,
+		.resume_ms = a->data.resume_ms,
 		.keepalive_ms = a->data.nat.try_ms,
 		.bytes = { a->data.bytes[0], a->data.bytes[1] },
 	};

@@ -70,6 +70,7 @@ struct agent_options {
 	struct agent_dialer dialer;
 	const struct agent_ops *ops;
 	void *arg;
+	unsigned detached_max; /* data connections that wait to be resumed; 0: 4096 */
 };
 int agent_new(struct loop *l, const struct agent_options *o, struct agent **ret_a); /* AGENT_OFF */
 struct agent *agent_free(struct agent *a);
@@ -105,6 +106,7 @@ struct agent_info {
 	struct addr server, local, observed;
 	uint32_t rtt_us;
 	unsigned carriers, ready, wanted, streams, detached;
+	uint32_t resume_ms;    /* so long a data connection waits for a carrier */
 	uint64_t keepalive_ms; /* what the NAT on the way is found to tolerate */
 	uint64_t bytes[2];
 };

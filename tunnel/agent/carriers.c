@@ -257,6 +257,10 @@ static void on_lost(struct data_conn *d)
 {
 	struct agent *a = agent_of(d->host);
 
+	if (a->data.n_detached > a->o.detached_max)
+		data_conn_end(d, &(struct data_end){ .reason = WIRE_R_LIMIT,
+						     .lost = true,
+						     .text = "its connection was lost, and too many wait for another one" });
 	if (!a->off)
 		loop_timer_set(a->loop, &a->fill, 0);
 }

@@ -273,6 +273,15 @@ static struct agent_job *job_new(struct agent_jobs *js, const struct agent_job_f
 	return j;
 }
 
+static unsigned n_offered(const struct agent_jobs *js)
+{
+	unsigned n = 0;
+
+	list_for_each (it, &js->all)
+		n += !is_own(list_entry(it, struct agent_job, node));
+	return n;
+}
+
 int agent_jobs_put(struct agent_jobs *js, const struct agent_job_from *from,
 		   const struct job_config *c, struct agent_job **ret_j)
 {
@@ -289,6 +298,8 @@ int agent_jobs_put(struct agent_jobs *js, const struct agent_job_from *from,
 		return 0; /* an expiry that counts from now does not begin anew */
 	}
 	json_decref(same);
+	if (fresh && from->origin == AGENT_JOB_OF_SERVER && n_offered(js) >= AGENT_OFFERED_MAX)
+		r = -EUSERS;
 	if (r == 0)
 		r = set_values(j ? j : fresh, c);
 	if (r < 0) {

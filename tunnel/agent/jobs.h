@@ -17,6 +17,7 @@ struct agent_jobs;
 enum agent_job_origin { AGENT_JOB_OF_FILE, AGENT_JOB_OF_STORE, AGENT_JOB_OF_SERVER };
 enum {
 	AGENT_OFFERED = 0x80000000u /* in the number of a job that a server has made */,
+	AGENT_OFFERED_MAX = 1024 /* jobs of all servers */,
 	AGENT_JOB_TEXT = 256
 };
 
@@ -67,6 +68,7 @@ struct agent_job_from {
 	unsigned server;
 	uint32_t id;
 };
+/* 0, -ENOMEM; -EUSERS: servers have made AGENT_OFFERED_MAX jobs, and this would be another one. */
 int agent_jobs_put(struct agent_jobs *js, const struct agent_job_from *from,
 		   const struct job_config *c, struct agent_job **ret_j);
 /* All jobs of the file are these. 0 or -ENOMEM */

@@ -122,6 +122,7 @@ static void on_offer(struct agent_end *e, const struct wire_job *w)
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
 	char err[512];
 	const char *why;
+	int r;
 
 	if (w->over) {
 		if (j && j->origin == AGENT_JOB_OF_SERVER)
@@ -133,8 +134,9 @@ static void on_offer(struct agent_end *e, const struct wire_job *w)
 	else
 		why = job_from_wire(w, err, sizeof(err), &cfg) < 0 ? err :
 			agent_jobs_refuses(e->as->jobs, cfg_values(cfg), agent_config_of(e->as)->allow_plain);
-	if (!why && agent_jobs_put(e->as->jobs, &from, cfg_values(cfg), NULL) < 0)
-		why = "the agent is out of memory";
+	r = why ? 0 : agent_jobs_put(e->as->jobs, &from, cfg_values(cfg), NULL);
+	if (r < 0)
+		why = r == -EUSERS ? "the agent has as many jobs of servers as it takes (1024)" : "the agent is out of memory";
 	if (why && j && j->origin == AGENT_JOB_OF_SERVER)
 		agent_jobs_remove(j);
 	answer(e, w, why);

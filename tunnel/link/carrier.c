@@ -173,6 +173,7 @@ int carrier_new(struct data_host *h, struct frame_conn *conn, struct carrier **r
 	c->host = h;
 	c->conn = conn;
 	list_init(&c->node);
+	c->since = loop_now(h->loop);
 	keepalive_init(&c->keep, loop_now(h->loop), h->nat.try_ms, cheap_random());
 	frame_conn_set_owner(conn, &ops, c);
 	*ret_c = c;

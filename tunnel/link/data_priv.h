@@ -78,6 +78,7 @@ struct carrier {
 	bool done_sent, done_heard;
 	bool reserved; /* for a RESUME: no OPEN is sent on it */
 	struct keepalive keep;
+	uint64_t since; /* loop time: it was made */
 	void *owner; /* of the end, while CARRIER_HELLO */
 };
 /* Takes conn over, also on failure. CARRIER_HELLO: the end's own frames are to come first (carrier_frame). */

@@ -10,7 +10,7 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/server_priv.h"
 
-enum { WAIT_MS = 10 * 1000, HELLO_MS = 10 * 1000 };
+enum { WAIT_MS = 10 * 1000 };
 
 static struct tunnel_link *link_of(const struct data_host *h)
 {
@@ -25,17 +25,17 @@ static void close_surplus(struct tunnel_link *l, uint64_t now)
 
 	while (n-- && !list_empty(&l->host.idle)) {
 		carrier_free(list_entry(l->host.idle.next, struct carrier, node));
-		worker_count(l->worker, TUNNEL_M_CARRIERS, 0, -1);
+		worker_count_carriers(l->worker, -1);
 	}
 }
 
-/* Those that came to resume and never said what. */
-static void close_silent(struct tunnel_link *l, uint64_t now)
+/* A PING of theirs does not count. */
+void link_close_silent(struct tunnel_link *l, uint64_t now)
 {
 	list_for_each_safe (it, &l->hello) {
 		struct carrier *c = list_entry(it, struct carrier, node);
 
-		if (now - c->keep.heard > HELLO_MS)
+		if (now > c->since + l->worker->server->o.hello_ms)
 			frame_conn_give_up(c->conn, "it did not say what it resumes");
 	}
 }
@@ -61,7 +61,6 @@ void link_pool(struct tunnel_link *l)
 
 	tell_pool(l, now);
 	close_surplus(l, now);
-	close_silent(l, now);
 }
 
 void link_close_carriers(struct tunnel_link *l)
@@ -69,10 +68,10 @@ void link_close_carriers(struct tunnel_link *l)
 	link_close_plain(l);
 	while (!list_empty(&l->hello)) {
 		l->n_hello--;
-		worker_count(l->worker, TUNNEL_M_CARRIERS, 0, -1);
+		worker_count_carriers(l->worker, -1);
 		carrier_free(list_entry(l->hello.next, struct carrier, node));
 	}
-	worker_count(l->worker, TUNNEL_M_CARRIERS, 0, -(int64_t)(l->host.n_idle + l->host.n_busy));
+	worker_count_carriers(l->worker, -(int64_t)(l->host.n_idle + l->host.n_busy));
 	data_host_close_carriers(&l->host);
 }
 
@@ -249,7 +248,7 @@ static void on_gone(struct carrier *c, int err, const char *why)
 	(void)why;
 	if (c->state == CARRIER_HELLO)
 		l->n_hello--;
-	worker_count(l->worker, TUNNEL_M_CARRIERS, 0, -1);
+	worker_count_carriers(l->worker, -1);
 }
 
 /* ---- RESUME ---- */
@@ -288,7 +287,7 @@ static void drop_old_carrier(struct data_conn *d)
 		return;
 	old->data = NULL;
 	d->carrier = NULL;
-	worker_count(link_of(d->host)->worker, TUNNEL_M_CARRIERS, 0, -1);
+	worker_count_carriers(link_of(d->host)->worker, -1);
 	carrier_free(old);
 }
 
@@ -326,19 +325,34 @@ static int on_frame(struct carrier *c, const struct wire_got *g)
 	return on_resume(c, &g->m.resume);
 }
 
+/* One that has not answered a PING may be dead, and is no reason to refuse the one that comes in its place. */
+static unsigned n_sound(const struct tunnel_link *l)
+{
+	unsigned n = 0;
+
+	list_for_each (it, &l->host.idle)
+		n += !carrier_doubted(list_entry(it, struct carrier, node));
+	return n;
+}
+
+bool link_has_room(const struct tunnel_link *l, uint8_t purpose)
+{
+	if (l->host.n_idle + l->host.n_busy >= CARRIERS_MAX)
+		return false;
+	if (purpose == WIRE_PURPOSE_RESUME)
+		return l->n_hello < HELLO_CARRIERS_MAX;
+	return n_sound(l) < MIN(l->told_pool + READY_MARGIN, (unsigned)READY_MAX);
+}
+
 int link_add_carrier(struct tunnel_link *l, struct frame_conn *fc, uint8_t purpose)
 {
 	struct carrier *c;
 	int r;
 
-	if (l->host.n_idle + l->host.n_busy >= CARRIERS_MAX || l->n_hello >= CARRIERS_MAX) {
-		frame_conn_free(fc);
-		return -EUSERS;
-	}
 	r = carrier_new(&l->host, fc, &c);
 	if (r < 0)
 		return r;
-	worker_count(l->worker, TUNNEL_M_CARRIERS, 0, 1);
+	worker_count_carriers(l->worker, 1);
 	if (purpose == WIRE_PURPOSE_RESUME) {
 		frame_conn_set_where(fc, WIRE_IN_CARRIER);
 		list_append(&l->hello, &c->node);

@@ -320,7 +320,8 @@ static void take_carrier(struct tunnel_worker *w, struct handover *h)
 {
 	struct tunnel_link *l = tunnel_link_find(w, h->session);
 	struct wire_welcome wm = { .version = WIRE_VERSION };
-	const struct wire_refused no = { .reason = WIRE_R_SESSION };
+	const char *why = "its agent has more ready carriers than it was asked for, or too many that do not resume";
+	struct wire_refused no = { .reason = WIRE_R_SESSION };
 	struct frame_conn *c;
 	int fd = h->fd;
 	bool right = l && memcmp(l->i.identity, h->identity, WIRE_PIN) == 0 &&
@@ -329,7 +330,10 @@ static void take_carrier(struct tunnel_worker *w, struct handover *h)
 	h->fd = -1;
 	if (frame_conn_new(w->loop, fd, steal_ptr(&h->ssl), WIRE_TO_SERVER, &c) < 0)
 		return;
-	if (!right) {
+	if (right && !link_has_room(l, h->purpose))
+		no = (struct wire_refused){ .reason = WIRE_R_LIMIT, .text = text_of(why) };
+	stranger_outcome(w, &h->peer, no.reason == WIRE_R_LIMIT ? TUNNEL_A_REFUSED : TUNNEL_A_CARRIER, why);
+	if (!right || no.reason == WIRE_R_LIMIT) {
 		(void)frame_conn_send(c, WIRE_REFUSED, &no);
 		frame_conn_finish(c);
 		return;

@@ -28,7 +28,7 @@ static void plain_free(struct plain_carrier *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	c->link->n_plain--;
-	worker_count(c->link->worker, TUNNEL_M_CARRIERS, 0, -1);
+	worker_count_carriers(c->link->worker, -1);
 	list_unlink(&c->node);
 	free(c);
 }
@@ -145,7 +145,7 @@ void link_take_plain(struct tunnel_worker *w, struct handover *h)
 	h->fd = -1;
 	list_append(&l->plain, &c->node);
 	l->n_plain++;
-	worker_count(w, TUNNEL_M_CARRIERS, 0, 1);
+	worker_count_carriers(w, 1);
 	if (io_start(&c->io, w->loop, c->fd, IO_READ, on_closed) < 0) {
 		plain_free(c);
 		return;

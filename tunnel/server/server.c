@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "common/bytes.h"
 #include "tunnel/server/server_priv.h"
@@ -21,6 +22,15 @@ enum {
 	STRANGERS_PER_SOURCE = 32,
 	HELLO_MS = 10 * 1000
 };
+
+static int64_t most_carriers(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur > INT32_MAX)
+		return INT32_MAX;
+	return (int64_t)l.rlim_cur / 4 * 3;
+}
 
 /* ---- life ---- */
 
@@ -38,6 +48,7 @@ int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o, str
 	s->o.strangers = o->strangers ? o->strangers : STRANGERS;
 	s->o.strangers_per_source = o->strangers_per_source ? o->strangers_per_source
 							    : STRANGERS_PER_SOURCE;
+	s->o.carriers = o->carriers ? o->carriers : most_carriers();
 	s->o.hello_ms = o->hello_ms ? o->hello_ms : HELLO_MS;
 	s->n_workers = MIN(o->workers ? o->workers : workers_default_count(),
 			   (unsigned)SERVER_WORKERS_MAX);

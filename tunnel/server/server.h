@@ -35,7 +35,8 @@ struct tunnel_server_options {
 	uint32_t resume_ms; /* 0: 30 s */
 	bool allow_plain;
 	unsigned strangers, strangers_per_source; /* connections before WELCOME; 0: 1024 and 128 */
-	uint64_t hello_ms;			  /* from accept to HELLO; 0: 10 s */
+	uint64_t hello_ms;			  /* from accept to HELLO, and of a carrier to its RESUME; 0: 10 s */
+	int64_t carriers; /* of all agents; 0: three quarters of RLIMIT_NOFILE */
 
 	/* Main thread. A HELLO for a control connection has come: answer now or later by one of the functions below. */
 	void (*arrived)(struct tunnel_arrival *a, void *arg);

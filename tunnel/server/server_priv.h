@@ -23,7 +23,8 @@
 #include "tunnel/server/stream.h"
 #include "turn/core.h" /* struct turn_gate */
 
-enum { SERVER_WORKERS_MAX = 250, WAITING_MAX = 1024, CARRIERS_MAX = 2048, HELLO_CARRIERS_MAX = 64 };
+enum { SERVER_WORKERS_MAX = 250, WAITING_MAX = 1024, CARRIERS_MAX = 2048, HELLO_CARRIERS_MAX = 128 };
+enum { READY_MARGIN = 64, READY_MAX = 1264 }; /* ready carriers of a link: beyond those asked for, and in any case */
 
 /* ---- main thread ---- */
 
@@ -53,6 +54,7 @@ struct tunnel_server {
 	struct metrics *metrics;
 	uint64_t *passes;
 	_Atomic int strangers, pending; /* of all workers; pending ones are not among the strangers */
+	_Atomic int64_t carriers;	/* of all workers */
 };
 
 /* ---- mail between main and workers ---- */
@@ -120,6 +122,7 @@ struct tunnel_worker {
 extern const struct worker_ops tunnel_worker_ops;
 uint64_t worker_next_id(struct tunnel_worker *w);
 void worker_count(struct tunnel_worker *w, unsigned row, unsigned label, int64_t v);
+void worker_count_carriers(struct tunnel_worker *w, int64_t v);
 bool worker_may_log(struct tunnel_worker *w, enum tunnel_line line, uint64_t *ret_suppressed);
 int64_t worker_unix_ms(void);
 
@@ -130,6 +133,8 @@ struct listen_order { /* to all workers, by workers_call */
 	struct addr at;
 	const int *fds;
 	struct tls_ctx *tls;
+/* No more: the rest of the descriptors is for clients, control connections and the service itself. */
+bool worker_many_carriers(const struct tunnel_worker *w);
 	uint32_t window, resume_ms;
 	bool allow_plain;
 	const char *text;
@@ -142,6 +147,8 @@ void worker_obey(struct worker *wk, void *arg); /* arg: struct listen_order */
 void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer,
 		       const struct addr *local);
 void strangers_free(struct tunnel_worker *w);
+void stranger_outcome(struct tunnel_worker *w, const struct addr *peer, enum tunnel_arrived what,
+		      const char *detail); /* counts it, and logs it if something is wrong */
 
 enum { HANDOVER_PLAIN = 0xff };
 /* What of a stranger goes on: to a link, maybe in another worker. */
@@ -193,7 +200,9 @@ int64_t link_send(struct tunnel_link *l, unsigned type, const void *msg);
 
 /* carriers.c */
 extern const struct data_host_ops server_host_ops;
+bool link_has_room(const struct tunnel_link *l, uint8_t purpose); /* for one more carrier */
 int link_add_carrier(struct tunnel_link *l, struct frame_conn *fc, uint8_t purpose);
+void link_close_silent(struct tunnel_link *l, uint64_t now); /* carriers that do not say what they resume */
 void link_pool(struct tunnel_link *l); /* tells the agent how many are wanted, closes what is not */
 void link_close_carriers(struct tunnel_link *l);
 

@@ -125,8 +125,8 @@ static void tell_main_gone(struct stranger *s, const char *why)
 	note_post(n);
 }
 
-static void log_outcome(struct tunnel_worker *w, const struct addr *peer, enum tunnel_arrived what,
-			const char *detail)
+void stranger_outcome(struct tunnel_worker *w, const struct addr *peer, enum tunnel_arrived what,
+		      const char *detail)
 {
 	uint64_t suppressed;
 
@@ -140,7 +140,7 @@ static void log_outcome(struct tunnel_worker *w, const struct addr *peer, enum t
 
 static void turned_away(struct stranger *s, enum tunnel_arrived what, const char *detail)
 {
-	log_outcome(s->worker, &s->peer, what, detail);
+	stranger_outcome(s->worker, &s->peer, what, detail);
 	tell_main_gone(s, detail);
 	stranger_free(s);
 }
@@ -226,11 +226,8 @@ static void send_on(struct stranger *s, struct handover *h)
 	unsigned index = tunnel_worker_of(h->session);
 	struct tunnel_worker *here = s->worker;
 
-	log_outcome(here, &s->peer,
-		    h->purpose == HANDOVER_PLAIN	 ? TUNNEL_A_PLAIN
-		    : h->purpose == WIRE_PURPOSE_CONTROL ? TUNNEL_A_CONTROL
-							 : TUNNEL_A_CARRIER,
-		    "");
+	if (h->purpose == HANDOVER_PLAIN || h->purpose == WIRE_PURPOSE_CONTROL) /* others: where their link is */
+		stranger_outcome(here, &s->peer, h->purpose == HANDOVER_PLAIN ? TUNNEL_A_PLAIN : TUNNEL_A_CONTROL, "");
 	stranger_free(s);
 	h->worker = server->workers.w[index].state;
 	if (h->worker == here) {
@@ -247,6 +244,10 @@ static void carrier_arrived(struct stranger *s)
 
 	if (tunnel_worker_of(s->info.hello.session) >= s->worker->server->n_workers) {
 		refuse(s, WIRE_R_SESSION, "");
+		return;
+	}
+	if (worker_many_carriers(s->worker)) {
+		refuse(s, WIRE_R_LIMIT, "all agents' carriers use three quarters of the descriptors: raise LimitNOFILE of the service");
 		return;
 	}
 	h = hand_over(s, s->info.hello.session, NULL, 0);
@@ -409,6 +410,10 @@ static void plain_arrived(struct stranger *s, const uint8_t *head, uint64_t sess
 	struct tunnel_worker *w = s->worker;
 	struct handover *h = NULL;
 
+	if (worker_many_carriers(s->worker)) {
+		turned_away(s, TUNNEL_A_SHORT, "all agents' carriers use three quarters of the descriptors");
+		return;
+	}
 	if (tunnel_worker_of(session) < w->server->n_workers)
 		h = calloc(1, sizeof(*h) + WIRE_PLAIN_HEAD);
 	if (!h) {
@@ -494,7 +499,7 @@ void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer,
 		free(s);
 		source_leave(w, source, false);
 		atomic_fetch_sub_explicit(&w->server->strangers, 1, memory_order_relaxed);
-		log_outcome(w, peer, many ? TUNNEL_A_LIMIT : TUNNEL_A_SHORT, "");
+		stranger_outcome(w, peer, many ? TUNNEL_A_LIMIT : TUNNEL_A_SHORT, "");
 		reset(fd);
 		return;
 	}

@@ -38,6 +38,17 @@ void worker_count(struct tunnel_worker *w, unsigned row, unsigned label, int64_t
 	metric_add(w->server->metrics, w->index, row, label, v);
 }
 
+void worker_count_carriers(struct tunnel_worker *w, int64_t v)
+{
+	worker_count(w, TUNNEL_M_CARRIERS, 0, v);
+	atomic_fetch_add_explicit(&w->server->carriers, v, memory_order_relaxed);
+}
+
+bool worker_many_carriers(const struct tunnel_worker *w)
+{
+	return atomic_load_explicit(&w->server->carriers, memory_order_relaxed) >= w->server->o.carriers;
+}
+
 bool worker_may_log(struct tunnel_worker *w, enum tunnel_line line, uint64_t *ret_suppressed)
 {
 	return turn_gate_pass(&w->gates[line], loop_now(w->loop), ret_suppressed);
@@ -150,10 +161,10 @@ static void on_tick(struct timer *t, uint64_t now)
 	struct tunnel_worker *w = container_of(t, struct tunnel_worker, tick);
 	uint64_t bytes[2] = { 0, 0 };
 
-	(void)now;
 	list_for_each (it, &w->links) {
 		struct tunnel_link *l = list_entry(it, struct tunnel_link, node);
 
+		link_close_silent(l, now);
 		for (unsigned i = 0; i < 2; i++) {
 			bytes[i] += l->host.bytes[i] - l->counted[i];
 			l->counted[i] = l->host.bytes[i];

@@ -675,6 +675,27 @@ static void who_pings_and_never_says_what_it_resumes_is_closed(void **state)
 	world_free(w);
 }
 
+static bool is_revoked(struct world *w)
+{
+	struct agent_info i;
+
+	world_agent_info(w, &i);
+	return i.state == AGENT_WAITING && strstr(i.why, wire_reason_text(WIRE_R_REVOKED));
+}
+
+/* The order to end it may reach the link's worker before the agent does, which comes from another one. */
+static void who_is_revoked_while_it_is_let_in_does_not_stay(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		struct world *w = world_new(&(struct world_options){ .workers = 4, .judge = WORLD_REVOKES });
+
+		world_wait(w, is_revoked, "the agent is told that it is revoked");
+		assert_int_equal(metric_sum(tunnel_server_metrics(world_server(w)), 2 /* links */, 0), 0);
+		world_free(w);
+	}
+}
+
 static bool two_are_left(struct world *w)
 {
 	struct agent_info i;
@@ -730,6 +751,7 @@ int main(void)
 		cmocka_unit_test(more_carriers_than_were_asked_for_are_refused),
 		cmocka_unit_test(the_carriers_of_all_agents_leave_descriptors_to_the_service),
 		cmocka_unit_test(who_pings_and_never_says_what_it_resumes_is_closed),
+		cmocka_unit_test(who_is_revoked_while_it_is_let_in_does_not_stay),
 		cmocka_unit_test(a_server_cannot_make_the_agent_keep_what_it_likes),
 		cmocka_unit_test(garbage_from_a_port_scanner_is_counted),
 	};

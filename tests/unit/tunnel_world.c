@@ -352,12 +352,16 @@ static void on_arrived(struct tunnel_arrival *a, void *arg)
 	const struct wire_pending wait = { .agent = { tunnel_arrival_info(a)->identity, WIRE_PIN },
 					   .server = { tunnel_arrival_info(a)->identity, WIRE_PIN } };
 	struct world *w = arg;
+	uint8_t identity[WIRE_PIN];
 
 	if (w->o.judge == WORLD_LETS_WAIT)
 		(void)tunnel_arrival_send(a, WIRE_PENDING, &wait);
-	if (w->o.judge != WORLD_ADMITS)
+	if (w->o.judge != WORLD_ADMITS && w->o.judge != WORLD_REVOKES)
 		return;
+	memcpy(identity, tunnel_arrival_info(a)->identity, WIRE_PIN);
 	tunnel_arrival_admit(a, &ad);
+	if (w->o.judge == WORLD_REVOKES)
+		tunnel_server_end_identity(w->server, identity, WIRE_R_REVOKED, "");
 }
 
 static void server_start(struct worker *wk, void *arg)

@@ -17,7 +17,7 @@ struct world_options {
 	unsigned workers; /* 0: 1 */
 	uint32_t resume_ms, window;
 	bool udp, plain;
-	enum { WORLD_ADMITS, WORLD_LETS_WAIT, WORLD_IS_MUTE } judge; /* what is said to HELLO */
+	enum { WORLD_ADMITS, WORLD_LETS_WAIT, WORLD_IS_MUTE, WORLD_REVOKES /* as soon as it was let in */ } judge; /* what is said to HELLO */
 	uint64_t hello_ms;
 	int64_t carriers;   /* the server's limit */
 	unsigned detached; /* the agent's */

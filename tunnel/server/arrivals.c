@@ -376,6 +376,7 @@ void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[
 			continue;
 		memcpy(o->identity, identity, WIRE_PIN);
 		o->reason = reason;
+		o->admission = s->last_admission;
 		order_post(o);
 	}
 }

@@ -289,10 +289,19 @@ static void replace(struct tunnel_link *l)
 	down(l, WIRE_R_REPLACED, wire_reason_text(WIRE_R_REPLACED));
 }
 
+static const struct tunnel_ended_identity *was_ended(const struct tunnel_worker *w, const struct handover *h)
+{
+	for (unsigned i = 0; i < MIN(w->n_ended, (unsigned)ENDED_KEPT); i++)
+		if (h->admission <= w->ended[i].admission && memcmp(w->ended[i].identity, h->identity, WIRE_PIN) == 0)
+			return &w->ended[i];
+	return NULL;
+}
+
 static void take_control(struct tunnel_worker *w, struct handover *h)
 {
 	struct tunnel_link *l = tunnel_link_find(w, h->session);
 	bool again = l != NULL, other = again && memcmp(l->i.instance, h->instance, WIRE_INSTANCE) != 0;
+	const struct tunnel_ended_identity *ended = was_ended(w, h);
 	struct frame_conn *c = NULL;
 	int fd = h->fd;
 
@@ -314,6 +323,8 @@ static void take_control(struct tunnel_worker *w, struct handover *h)
 	}
 	l->control = c;
 	welcome(l, h, again, other);
+	if (ended)
+		tunnel_link_end(l, ended->reason, wire_reason_text(ended->reason), 0);
 }
 
 static void take_carrier(struct tunnel_worker *w, struct handover *h)
@@ -376,6 +387,9 @@ void link_obey(struct tunnel_worker *w, const struct order *o)
 		probe(w, o);
 		return;
 	}
+	w->ended[w->n_ended++ % ENDED_KEPT] =
+		(struct tunnel_ended_identity){ .admission = o->admission, .reason = o->reason };
+	memcpy(w->ended[(w->n_ended - 1) % ENDED_KEPT].identity, o->identity, WIRE_PIN);
 	list_for_each_safe (it, &w->links) {
 		struct tunnel_link *l = list_entry(it, struct tunnel_link, node);
 		union wire_msg m = { 0 };

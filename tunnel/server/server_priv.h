@@ -24,6 +24,7 @@
 #include "turn/core.h" /* struct turn_gate */
 
 enum { SERVER_WORKERS_MAX = 250, WAITING_MAX = 1024, CARRIERS_MAX = 2048, HELLO_CARRIERS_MAX = 128 };
+enum { ENDED_KEPT = 64 };
 enum { READY_MARGIN = 64, READY_MAX = 1264 }; /* ready carriers of a link: beyond those asked for, and in any case */
 
 /* ---- main thread ---- */
@@ -87,8 +88,8 @@ struct order {
 	struct mail mail;
 	struct tunnel_worker *worker;
 	enum order_kind kind;
-	uint64_t stranger, link, admission;
-	uint8_t identity[WIRE_PIN]; /* ORDER_END */
+	uint64_t stranger, link, admission; /* ORDER_END: the latest before it */
+	uint8_t identity[WIRE_PIN];	    /* ORDER_END */
 	enum wire_reason reason;
 	size_t n;
 	uint8_t frame[]; /* SEND, REFUSE, END: a whole frame; ADMIT: WELCOME as far as main knows it */
@@ -102,6 +103,13 @@ void link_obey(struct tunnel_worker *w, const struct order *o);	    /* PROBE, EN
 /* ---- workers ---- */
 
 enum tunnel_line { TUNNEL_LINE_STRANGER, TUNNEL_LINE_SHORT, TUNNEL_LINE_STREAM, TUNNEL_LINES };
+
+/* An identity that was ended: whoever was let in before is still on the way from another worker, maybe. */
+struct tunnel_ended_identity {
+	uint8_t identity[WIRE_PIN];
+	uint64_t admission; /* the latest before it */
+	enum wire_reason reason;
+};
 
 struct tunnel_worker {
 	struct tunnel_server *server;
@@ -117,12 +125,16 @@ struct tunnel_worker {
 	struct hash_seed seed;
 	uint64_t seq; /* of strangers and streams */
 	struct turn_gate gates[TUNNEL_LINES];
+	struct tunnel_ended_identity ended[ENDED_KEPT]; /* the latest */
+	unsigned n_ended;
 	struct timer tick;
 };
 extern const struct worker_ops tunnel_worker_ops;
 uint64_t worker_next_id(struct tunnel_worker *w);
 void worker_count(struct tunnel_worker *w, unsigned row, unsigned label, int64_t v);
 void worker_count_carriers(struct tunnel_worker *w, int64_t v);
+/* No more: the rest of the descriptors is for clients, control connections and the service itself. */
+bool worker_many_carriers(const struct tunnel_worker *w);
 bool worker_may_log(struct tunnel_worker *w, enum tunnel_line line, uint64_t *ret_suppressed);
 int64_t worker_unix_ms(void);
 
@@ -133,8 +145,6 @@ struct listen_order { /* to all workers, by workers_call */
 	struct addr at;
 	const int *fds;
 	struct tls_ctx *tls;
-/* No more: the rest of the descriptors is for clients, control connections and the service itself. */
-bool worker_many_carriers(const struct tunnel_worker *w);
 	uint32_t window, resume_ms;
 	bool allow_plain;
 	const char *text;

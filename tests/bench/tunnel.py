@@ -72,9 +72,10 @@ def both_per_connection(r):
 # what, load, value, unit, bars per way: (most or least, limit, of which way; None: of the value itself)
 NOT_WORSE, NO_LESS = ("most", 1.0, "ssh"), ("least", 1.0, "ssh")
 ROWS = (
-    ("far end (agent) at rest, memory", "rest", lambda r: r["far_rss"] / MB, "MB", ("most", 10.0, None)),
+    ("far end (agent) at rest, memory (PSS)", "rest", lambda r: r["far_pss"] / MB, "MB", ("most", 10.0, None)),
+    ("  with all of its shared pages (RSS)", "rest", lambda r: r["far_rss"] / MB, "MB", None),
     ("  of that its own (not shared)", "rest", lambda r: r["far_private"] / MB, "MB", None),
-    ("near end (server) at rest, memory", "rest", lambda r: r["near_rss"] / MB, "MB", None),
+    ("near end (server) at rest, memory (PSS)", "rest", lambda r: r["near_pss"] / MB, "MB", None),
     ("memory per connection, both ends", "idle", both_per_connection, "B", None),
     ("  of the agent", "idle", lambda r: r["far_bytes"] / IDLE, "B", None),
     ("CPU per GB, 8 down, both ends", "down", per_gb, "s", NOT_WORSE),
@@ -123,7 +124,7 @@ class Benchmark:
         _, _, mode, connections, seconds, warm, _ = LOADS[name]
         if mode == "rest":
             time.sleep(max(0, peer.started + REST_S - time.monotonic()))
-            return {f"{side}_{what}": getattr(peer, what)(side) for side in ("near", "far") for what in ("rss", "private")}
+            return {f"{side}_{what}": getattr(peer, what)(side) for side in ("near", "far") for what in ("rss", "pss", "private")}
         before = peer.rss("near"), peer.rss("far")
         with self.load(place, peer, mode, connections, seconds, warm) as p:
             try:

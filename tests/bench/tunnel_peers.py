@@ -169,6 +169,10 @@ class Peer:
         """Bytes in memory, shared pages included."""
         return sum(field(pid, "status", "VmRSS") for pid in self.pids(side)) * 1024
 
+    def pss(self, side):
+        """Bytes in memory, a page that several programs share counted in parts: what they cost this machine."""
+        return sum(field(pid, "smaps_rollup", "Pss") for pid in self.pids(side)) * 1024
+
     def private(self, side):
         """Bytes that this process alone has."""
         return sum(field(pid, "smaps_rollup", key) for pid in self.pids(side) for key in ("Private_Clean", "Private_Dirty")) * 1024

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An agent at rest: most of its life nobody comes, on a device that has little memory. What is not used then is given
- * back: the code that only the start, an enrolment or a crowd needed, and the free ends of the heap.
- * The owner of the loop says what work is; see rest.c for why it is safe.
+ * An agent at rest: most of its life nobody comes, on a device that has little memory. The heap that only the start, an
+ * enrolment or a crowd needed is given back then.
+ * The owner of the loop says what work is.
  */
 #pragma once
 #include "common/loop.h"
@@ -20,5 +20,3 @@ struct agent_rest {
 void agent_rest_init(struct agent_rest *r, struct loop *l, uint64_t (*work)(void *arg), void *arg);
 void agent_rest_deinit(struct agent_rest *r);
 void agent_rest_look(struct agent_rest *r); /* what the timer does */
-/* At once; whoever uses such a page again gets it from the page cache. Returns how many bytes of code were mapped. */
-size_t agent_rest_now(void);

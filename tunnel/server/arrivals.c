@@ -27,18 +27,45 @@ struct tunnel_arrival {
 
 /* ---- mail ---- */
 
+static void home_unref(struct note_home *h)
+{
+	if (h && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1)
+		free(h);
+}
+
+int notes_open(struct tunnel_server *s)
+{
+	s->home = calloc(1, sizeof(*s->home));
+	if (!s->home)
+		return -ENOMEM;
+	s->home->refs = 1;
+	s->home->server = s;
+	return 0;
+}
+
+void notes_close(struct tunnel_server *s)
+{
+	if (s->home)
+		s->home->server = NULL;
+	home_unref(steal_ptr(&s->home));
+}
+
+static void drop_note(struct mail *m)
+{
+	struct note *n = container_of(m, struct note, mail);
+
+	home_unref(n->home);
+	free(n);
+}
+
 static void deliver_note(struct mail *m, struct loop *l)
 {
 	struct note *n = container_of(m, struct note, mail);
 
 	(void)l;
-	arrivals_hear(n);
-	free(n);
-}
-
-static void drop_note(struct mail *m)
-{
-	free(container_of(m, struct note, mail));
+	if (n->home->server)
+		arrivals_hear(n);
+	drop_note(m);
 }
 
 struct note *note_new(struct tunnel_server *s, enum note_kind kind, uint64_t id, size_t payload)
@@ -47,7 +74,9 @@ struct note *note_new(struct tunnel_server *s, enum note_kind kind, uint64_t id,
 
 	if (!n)
 		return NULL;
+	atomic_fetch_add_explicit(&s->home->refs, 1, memory_order_relaxed);
 	n->mail = (struct mail){ .deliver = deliver_note, .drop = drop_note };
+	n->home = s->home;
 	n->server = s;
 	n->kind = kind;
 	n->id = id;

@@ -61,6 +61,8 @@ int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o, str
 	s->passes = calloc(s->n_workers, sizeof(*s->passes));
 	if (r == 0 && !s->passes)
 		r = -ENOMEM;
+	if (r == 0)
+		r = notes_open(s);
 	if (r < 0) {
 		tunnel_server_free(s);
 		return r;
@@ -88,6 +90,7 @@ struct tunnel_server *tunnel_server_free(struct tunnel_server *s)
 		workers_stop(&s->workers);
 	while (!list_empty(&s->listeners))
 		listener_free(s, list_entry(s->listeners.next, struct tunnel_listener, node));
+	notes_close(s);
 	arrivals_free(s);
 	tls_ctx_unref(s->tls);
 	metrics_free(s->metrics);

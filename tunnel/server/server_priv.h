@@ -44,6 +44,7 @@ struct directory_entry { /* the one link of an identity */
 };
 
 struct tunnel_server {
+	struct note_home *home;
 	struct loop *loop;
 	struct tunnel_server_options o;
 	struct workers workers;
@@ -62,8 +63,13 @@ struct tunnel_server {
 
 /* Worker to main. */
 enum note_kind { NOTE_ARRIVED, NOTE_FRAME, NOTE_GONE, NOTE_LINK_OVER, NOTE_PROBED };
+struct note_home { /* outlives the server while notes are under way: they are delivered when its workers have stopped */
+	_Atomic unsigned refs;
+	struct tunnel_server *server; /* main thread; NULL: it has gone */
+};
 struct note {
 	struct mail mail;
+	struct note_home *home; /* referenced */
 	struct tunnel_server *server;
 	enum note_kind kind;
 	uint64_t id; /* of the stranger, or of the link */
@@ -80,6 +86,8 @@ struct note *note_new(struct tunnel_server *s, enum note_kind kind, uint64_t id,
 		      size_t payload); /* zeroed; NULL: no memory */
 void note_post(struct note *n);
 void arrivals_hear(struct note *n); /* in the main thread */
+int notes_open(struct tunnel_server *s); /* 0 or -ENOMEM */
+void notes_close(struct tunnel_server *s); /* what is under way is dropped; the workers have stopped */
 void arrivals_free(struct tunnel_server *s);
 
 /* Main to a worker. */

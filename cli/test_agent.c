@@ -12,7 +12,7 @@
 #include "cli/tunnel.h"
 #include "common/fd.h"
 
-enum { CONNECT_MS = 5000, OPEN_MS = 15000, LOOK_MS = 100 };
+enum { CONNECT_MS = 5000, OPEN_MS = 15000, LOOK_MS = 100, WORD_TRIES = 20 };
 
 struct site {
 	struct cli *cli;
@@ -125,7 +125,11 @@ static void follow(struct site *s, const char *job, int fd, uint64_t began)
 		if (open)
 			return;
 		if (was_cut(fd)) {
-			last_error(s, job, why, sizeof why);
+			for (int i = 0; i < WORD_TRIES && !*why; i++) { /* the reset may be here before the agent's word is there */
+				if (i)
+					(void)usleep(LOOK_MS * 1000);
+				last_error(s, job, why, sizeof why);
+			}
 			tell(s, false, job, "refused: %s", *why ? why : "the job may not allow this machine (its allow)");
 			return;
 		}

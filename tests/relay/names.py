@@ -162,11 +162,11 @@ def _(w):
 
 
 def greeting(w):
-    with socket.create_connection(("127.0.0.1", w.base), 10) as s:
-        try:
+    try:
+        with socket.create_connection(("127.0.0.1", w.base), 10) as s:
             return s.recv(64).decode()
-        except ConnectionResetError:
-            return "reset"
+    except ConnectionResetError:  # it may be there before connect() has looked
+        return "reset"
 
 
 @case("a target whose name moves is followed by the next connection; one that has no address any more is told and comes back")

@@ -318,3 +318,21 @@ void log_close(void)
 	atomic_store(&as_json, false);
 	look_at_stderr();
 }
+
+/* ---- gates ---- */
+
+bool log_gate_pass(struct log_gate *g, uint64_t now, uint64_t *ret_suppressed)
+{
+	if (g->second != now / 1000) {
+		g->second = now / 1000;
+		g->n = 0;
+	}
+	if (g->n >= (g->lines ? g->lines : LOG_GATE_LINES)) {
+		g->suppressed++;
+		return false;
+	}
+	g->n++;
+	*ret_suppressed = g->suppressed;
+	g->suppressed = 0;
+	return true;
+}

@@ -56,6 +56,16 @@ struct log_field {
 void log_emit_fields(const struct log_msg *m, const struct log_field *fields);
 bool log_enabled(enum log_level l); /* cheap; ask before computing costly fields */
 
+/* Lines that somebody else can cause at any rate go through a gate, which lets so many of one kind through in a second. */
+enum { LOG_GATE_LINES = 20 };
+struct log_gate {
+	uint64_t second;
+	uint32_t n, suppressed;
+	uint32_t lines; /* 0: LOG_GATE_LINES */
+};
+/* now: ms. True: log it; *ret_suppressed are those that were not, before. */
+bool log_gate_pass(struct log_gate *g, uint64_t now, uint64_t *ret_suppressed);
+
 struct log_config {
 	enum log_level level;
 	const char *dir;      /* NULL or "": stderr */

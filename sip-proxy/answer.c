@@ -9,8 +9,6 @@
 #include "common/bytes.h"
 #include "sip-proxy/proxy_priv.h"
 
-enum { LINES_A_SECOND = 20 };
-
 bool sip_buffer_room(struct sip_buffer *b, size_t n)
 {
 	size_t cap = MAX(b->cap * 2, MAX(n, (size_t)8192));
@@ -84,14 +82,8 @@ void sip_px_respond(struct sip_proxy *px, struct sip_server_tx *s, const struct 
 static void log_refusal(struct sip_proxy *px, const struct sip_refusing *r)
 {
 	const struct sip_refusal_row *row = &sip_refusal_rows[r->why];
-	uint64_t second = px_now(px) / 1000;
-	if (!row->msg || !log_enabled(row->msg->level))
-		return;
-	if (px->gate_second != second) {
-		px->gate_second = second;
-		px->gate_lines = 0;
-	}
-	if (px->gate_lines++ >= LINES_A_SECOND)
+	uint64_t suppressed;
+	if (!row->msg || !log_enabled(row->msg->level) || !log_gate_pass(&px->gate, px_now(px), &suppressed))
 		return;
 	log_emit(row->msg, LF_ADDR("from", &r->from->remote), LF_TEXT("method", r->m->method_name),
 		 LF_TEXT("uri", r->m->uri), LF_TEXT("call", r->b->call_id),

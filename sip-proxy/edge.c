@@ -17,21 +17,7 @@
 
 bool sip_edge_may_log(struct sip_edge *e, enum sip_edge_line line, uint64_t *ret_suppressed)
 {
-	struct sip_gate *g = &e->gates[line];
-	uint64_t second = loop_now(e->loop) / 1000;
-
-	if (g->second != second) {
-		g->second = second;
-		g->n = 0;
-	}
-	if (g->n >= SIP_GATE_LINES) {
-		g->suppressed++;
-		return false;
-	}
-	g->n++;
-	*ret_suppressed = g->suppressed;
-	g->suppressed = 0;
-	return true;
+	return log_gate_pass(&e->gates[line], loop_now(e->loop), ret_suppressed);
 }
 
 static const char *const drop_texts[SIP_DROPS] = {
@@ -334,6 +320,8 @@ int sip_edge_new(const struct sip_edge_options *o, struct sip_edge **ret_e)
 	htable_init(&e->by_peer);
 	for (unsigned i = 0; i < SIP_WAIT_BUCKETS; i++)
 		list_init(&e->udp_waits[i]);
+	for (unsigned i = 0; i < SIP_EDGE_LINES; i++)
+		e->gates[i].lines = SIP_GATE_LINES;
 	e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	e->sources = sip_sources_new();
 	r = e->sources ? dgram_io_new(o->loop, NULL, &e->dgram) : -ENOMEM;

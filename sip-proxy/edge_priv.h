@@ -14,6 +14,7 @@
 #pragma once
 #include "common/dgram.h"
 #include "common/hash.h"
+#include "common/log.h"
 #include "common/stream.h"
 #include "sip-proxy/edge.h"
 #include "sip-proxy/framer.h"
@@ -64,11 +65,6 @@ enum sip_edge_line {
 	SIP_LINE_PLACE,
 	SIP_EDGE_LINES
 };
-struct sip_gate {
-	uint64_t second;
-	uint32_t n, suppressed;
-};
-
 struct sip_route { /* which of our addresses the system would send from */
 	struct addr to, from;
 	uint64_t until;
@@ -100,7 +96,7 @@ struct sip_edge {
 	unsigned n_own;
 	uint64_t kernel_drops_before; /* of listeners that are gone */
 	uint64_t own_at; /* when they were read */
-	struct sip_gate gates[SIP_EDGE_LINES];
+	struct log_gate gates[SIP_EDGE_LINES];
 	struct sip_edge_tap tap;
 	bool draining, client;
 	char scratch[SIP_MAX_HEAD]; /* a response of the edge */

@@ -12,6 +12,7 @@
  *	answer.c	responses of our own, refusals
  */
 #pragma once
+#include "common/log.h"
 #include "sip-proxy/proxy.h"
 #include "sip-proxy/token.h"
 
@@ -36,8 +37,7 @@ struct sip_proxy {
 	struct list lanes_due;
 	struct sip_proxy_counts counts;
 	bool drain_new;
-	uint64_t gate_second;
-	uint32_t gate_lines;
+	struct log_gate gate; /* of refusals' lines */
 	unsigned chain; /* number of the hooks' chain */
 	/* Scratch: what is being worked on in this call. */
 	struct sip_edit edit;

@@ -14,10 +14,10 @@
 #include "common/dgram.h"
 #include "common/dns.h"
 #include "common/joint.h"
+#include "common/log.h"
 #include "common/stream.h"
 #include "tunnel/metrics.h"
 #include "tunnel/relay.h"
-#include "turn/core.h" /* struct turn_gate */
 
 enum { RELAY_WORKERS_MAX = 250, RELAY_NO_ID = 0 };
 
@@ -83,7 +83,7 @@ struct relay_worker {
 	struct dns *dns; /* made when a name is met */
 	struct list conns, flows_by_age;
 	struct htable listeners, flows; /* by id; by source and listener */
-	struct turn_gate gates[RELAY_LINES];
+	struct log_gate gates[RELAY_LINES];
 	struct timer heartbeat;
 	bool draining;
 	int spare; /* a descriptor kept for refusing when there are no others; -1 */

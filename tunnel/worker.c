@@ -29,7 +29,7 @@ uint64_t relay_next_id(struct relay_worker *w)
 
 bool relay_may_log(struct relay_worker *w, enum relay_line line, uint64_t *ret_suppressed)
 {
-	return turn_gate_pass(&w->gates[line], loop_now(w->loop), ret_suppressed);
+	return log_gate_pass(&w->gates[line], loop_now(w->loop), ret_suppressed);
 }
 
 void relay_count(struct relay_worker *w, unsigned row, unsigned label, int64_t v)

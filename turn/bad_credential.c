@@ -91,7 +91,7 @@ static void begin_wait(struct turn_request *q, const struct turn_backoff_wait *w
 	sb_str(b, "; backing off until ");
 	put_time(b, s->o.unix_s() + (w->ms + 999) / 1000, false);
 	sb_fmt(b, " after %llu bad credentials%s", (unsigned long long)w->failures, w->address ? " of this address" : "");
-	if (turn_gate_pass(&s->backoff_gate, q->now, &suppressed))
+	if (log_gate_pass(&s->backoff_gate, q->now, &suppressed))
 		log_emit(&MSG_TURN_BACKOFF, LF_ADDR("client", &q->from->client), LF_TEXT("user", text_of(q->id.user)),
 			 LF_STR("of", w->address ? "address" : "user"), LF_U64("failures", w->failures), LF_U64("wait_ms", w->ms),
 			 LF_U64("suppressed", suppressed));
@@ -123,7 +123,7 @@ void turn_credential_good(struct turn_request *q)
 	uint64_t suppressed;
 
 	turn_backoff_passed(q->s->backoff, &who, q->now);
-	if (q->id.expires_unix > q->s->o.unix_s() + A_YEAR_S && turn_gate_pass(&q->s->long_gate, q->now, &suppressed))
+	if (q->id.expires_unix > q->s->o.unix_s() + A_YEAR_S && log_gate_pass(&q->s->long_gate, q->now, &suppressed))
 		log_emit(&MSG_TURN_CREDENTIAL_LONG, LF_TEXT("user", text_of(q->id.user)), LF_ADDR("client", &q->from->client),
 			 LF_STR("secret", q->id.secret_id), LF_U64("suppressed", suppressed));
 }

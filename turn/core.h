@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "common/hash.h"
+#include "common/log.h"
 #include "turn/backoff.h"
 #include "turn/metrics.h"
 #include "turn/realm.h"
@@ -28,18 +29,9 @@ enum turn_method_id { /* the order of turn_methods, and of the labels in turn/me
 enum {
 	TURN_SCRATCH = 65536 + 64,  /* the largest frame to a client, and some */
 	TURN_ANSWER_MAX = 2048,	    /* the largest answer: realm, nonce and software have bounds */
-	TURN_GATE_LINES = 20,	    /* log lines of one kind in a second */
 	TURN_PERMISSION_MS = 300000, /* RFC 8656 3.3 */
 	TURN_CHANNEL_MS = 600000,    /* RFC 8656 12 */
 };
-
-/* Lets TURN_GATE_LINES of one kind of log line through in a second. */
-struct turn_gate {
-	uint64_t second;
-	uint32_t n, suppressed;
-};
-/* True: log it; *ret_suppressed are those that were not, before. */
-bool turn_gate_pass(struct turn_gate *g, uint64_t now, uint64_t *ret_suppressed);
 
 enum { TURN_ASKING_MAX = 256 }; /* questions to other workers under way */
 
@@ -76,7 +68,7 @@ struct turn_server {
 	struct turn_backoff *backoff;
 	struct turn_refusals *refusals;
 	struct timer reservations_due;
-	struct turn_gate refusal_gates[TURN_REFUSALS], throttle_gates[3], peer_error_gate, revoked_gate, backoff_gate, long_gate;
+	struct log_gate refusal_gates[TURN_REFUSALS], throttle_gates[3], peer_error_gate, revoked_gate, backoff_gate, long_gate;
 };
 
 static inline void turn_count(const struct turn_server *s, enum turn_metric row, unsigned label, int64_t v)

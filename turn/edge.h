@@ -90,7 +90,7 @@ struct turn_udp {
 	struct dtls_listener *dtls; /* NULL: never served DTLS */
 };
 
-/* Lines that strangers can cause at any rate: each has a gate (turn/core.h). */
+/* Lines that strangers can cause at any rate: each has a gate (common/log.h). */
 enum turn_edge_line {
 	TURN_LINE_FAILED,
 	TURN_LINE_GARBAGE,
@@ -122,7 +122,7 @@ struct turn_worker {
 	struct pass_hook coalesce; /* coalesce.c; runs behind the flush */
 	uint64_t coalesce_rx;	   /* datagrams received when it last ran */
 	struct timer heartbeat; /* so that an idle worker still moves */
-	struct turn_gate gates[TURN_EDGE_LINES];
+	struct log_gate gates[TURN_EDGE_LINES];
 	uint8_t scratch[TURN_MAX_FRAME + 64];
 };
 

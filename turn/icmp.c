@@ -63,7 +63,7 @@ static void tell_log(struct turn_server *s, const struct turn_alloc *a, const st
 {
 	uint64_t suppressed;
 
-	if (log_enabled(LOG_LVL_DEBUG) && turn_gate_pass(&s->peer_error_gate, now, &suppressed))
+	if (log_enabled(LOG_LVL_DEBUG) && log_gate_pass(&s->peer_error_gate, now, &suppressed))
 		log_emit(&MSG_TURN_PEER_UNREACHABLE, LF_U64("id", a->id), LF_ADDR("peer", &e->to),
 			 LF_ADDR("from", &e->offender), LF_U64("type", e->icmp_type),
 			 LF_U64("code", e->icmp_code), LF_U64("suppressed", suppressed));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The log lines of stile-turn, one row each in turn/log_msgs.def. What a stranger can cause again and
- * again goes through struct turn_gate (turn/core.h), which lets a bounded number of lines through
+ * again goes through struct log_gate (common/log.h), which lets a bounded number of lines through
  * in a second and counts the rest.
  */
 #pragma once

@@ -35,7 +35,7 @@ static void drop_throttled(struct turn_alloc *a, size_t n, uint64_t now)
 		if (rows[i].limit != which)
 			continue;
 		turn_drop(s, rows[i].drop);
-		if (turn_gate_pass(&s->throttle_gates[i], now, &suppressed))
+		if (log_gate_pass(&s->throttle_gates[i], now, &suppressed))
 			log_emit(rows[i].msg, LF_U64("id", a->id), LF_STR("user", a->user), LF_STR("realm", x->name),
 				 LF_ADDR("client", &a->path.client), LF_U64("suppressed", suppressed));
 	}

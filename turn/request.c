@@ -149,7 +149,7 @@ static void keep_refusal(struct turn_request *q, enum turn_refusal what)
 		sb_fmt(&reason, ": %s", q->why);
 	turn_refusals_add(q->s->refusals, &r);
 	if (!log_enabled(row->msg->level) ||
-	    !turn_gate_pass(&q->s->refusal_gates[what], q->now, &suppressed))
+	    !log_gate_pass(&q->s->refusal_gates[what], q->now, &suppressed))
 		return;
 	f[n++] = LF_U64("code", row->code);
 	f[n++] = LF_STR("reason", r.reason);

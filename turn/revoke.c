@@ -36,7 +36,7 @@ static void tell(struct turn_alloc *a, const struct addr *peer, enum turn_revoke
 	char ip[ADDR_STRLEN];
 
 	turn_count(s, TURN_M_REVOKED, what, 1);
-	if (turn_gate_pass(&s->revoked_gate, s->now, &suppressed))
+	if (log_gate_pass(&s->revoked_gate, s->now, &suppressed))
 		log_emit(&MSG_TURN_PEER_REVOKED, LF_U64("id", a->id), LF_STR("user", a->user), LF_ADDR("client", &a->path.client),
 			 LF_STR("peer", addr_print_ip(peer, ip)), LF_STR("what", turn_revoked_labels[what]), LF_STR("reason", rule),
 			 LF_U64("suppressed", suppressed));

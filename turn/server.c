@@ -10,22 +10,6 @@
 #include "common/bytes.h"
 #include "turn/alloc.h"
 
-bool turn_gate_pass(struct turn_gate *g, uint64_t now, uint64_t *ret_suppressed)
-{
-	if (g->second != now / 1000) {
-		g->second = now / 1000;
-		g->n = 0;
-	}
-	if (g->n >= TURN_GATE_LINES) {
-		g->suppressed++;
-		return false;
-	}
-	g->n++;
-	*ret_suppressed = g->suppressed;
-	g->suppressed = 0;
-	return true;
-}
-
 /* ---- policy ---- */
 
 static bool limits_a_rate(const struct turn_policy *p)

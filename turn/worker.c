@@ -35,7 +35,7 @@ static void on_heartbeat(struct timer *t, uint64_t now)
 
 bool turn_edge_may_log(struct turn_worker *w, enum turn_edge_line line, uint64_t *ret_suppressed)
 {
-	return turn_gate_pass(&w->gates[line], loop_now(w->loop), ret_suppressed);
+	return log_gate_pass(&w->gates[line], loop_now(w->loop), ret_suppressed);
 }
 
 void turn_client_failed(struct turn_worker *w, const struct turn_failure *f)

@@ -147,18 +147,18 @@ static void forged_packets_do_not_wash_away_what_real_clients_were_told(void **s
 
 static void no_more_lines_of_one_kind_than_a_second_can_bear(void **state)
 {
-	struct turn_gate g = { 0 };
+	struct log_gate g = { 0 };
 	uint64_t suppressed = 99;
 
 	(void)state;
-	for (unsigned i = 0; i < TURN_GATE_LINES; i++)
-		assert_true(turn_gate_pass(&g, 5000, &suppressed));
+	for (unsigned i = 0; i < LOG_GATE_LINES; i++)
+		assert_true(log_gate_pass(&g, 5000, &suppressed));
 	assert_int_equal(suppressed, 0);
 	for (unsigned i = 0; i < 7; i++)
-		assert_false(turn_gate_pass(&g, 5999, &suppressed));
-	assert_true(turn_gate_pass(&g, 6000, &suppressed));
+		assert_false(log_gate_pass(&g, 5999, &suppressed));
+	assert_true(log_gate_pass(&g, 6000, &suppressed));
 	assert_int_equal(suppressed, 7);
-	assert_true(turn_gate_pass(&g, 6000, &suppressed));
+	assert_true(log_gate_pass(&g, 6000, &suppressed));
 	assert_int_equal(suppressed, 0);
 }
 

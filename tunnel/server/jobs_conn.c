@@ -50,7 +50,7 @@ void job_refused(struct server_job *j, const struct addr *source, const struct a
 	r.listener = *server;
 	r.reason = job_refusal_texts[why];
 	put_record(w, &r);
-	if (turn_gate_pass(&w->gates[JOB_LINE_REFUSED], loop_now(w->loop), &suppressed))
+	if (log_gate_pass(&w->gates[JOB_LINE_REFUSED], loop_now(w->loop), &suppressed))
 		log_emit(&MSG_TUNNEL_CONNECTION_REFUSED, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_ADDR("source", source),
 			 LF_STR("reason", job_refusal_texts[why]), LF_U64("suppressed", suppressed));
 }
@@ -158,7 +158,7 @@ static void log_failed(const struct job_conn *c, const struct data_end *e)
 	struct jobs_worker *w = j->of->w;
 	uint64_t suppressed;
 
-	if (turn_gate_pass(&w->gates[JOB_LINE_FAILED], loop_now(w->loop), &suppressed))
+	if (log_gate_pass(&w->gates[JOB_LINE_FAILED], loop_now(w->loop), &suppressed))
 		log_emit(&MSG_TUNNEL_CONNECTION_FAILED, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_ADDR("source", &c->source),
 			 LF_U64("connection", c->id), LF_STR("cause", wire_reason_label(e->reason)), LF_STR("reason", e->text),
 			 LF_BOOL("bytes_lost", e->lost), LF_U64("suppressed", suppressed));

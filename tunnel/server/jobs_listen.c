@@ -52,7 +52,7 @@ static void on_accept_error(int err, void *arg)
 	struct jobs_worker *w = l->job->of->w;
 	uint64_t suppressed;
 
-	if (turn_gate_pass(&w->gates[JOB_LINE_SHORT], loop_now(w->loop), &suppressed))
+	if (log_gate_pass(&w->gates[JOB_LINE_SHORT], loop_now(w->loop), &suppressed))
 		log_emit(&MSG_TUNNEL_ACCEPT, LF_STR("agent", l->job->of->agent), LF_STR("job", l->job->name), LF_ERRNO("error", err),
 			 LF_U64("suppressed", suppressed));
 }

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include "common/dgram.h"
 #include "common/dns.h"
+#include "common/log.h"
 #include "common/monitor.h"
 #include "common/stream.h"
 #include "tunnel/job_wire.h"
@@ -22,7 +23,6 @@
 #include "tunnel/server/stream.h"
 #include "tunnel/stored.h"
 #include "tunnel/watch.h"
-#include "turn/core.h" /* struct turn_gate */
 
 enum { JOB_TEXT = 256, JOBS_WORKERS_MAX = 250, JOB_OFFERED = (int)0x80000000u };
 
@@ -85,7 +85,7 @@ struct jobs_worker {
 	struct dgram_io *dgram;
 	struct htable flows; /* struct job_conn by source, server address */
 	struct list links;
-	struct turn_gate gates[JOB_LINES];
+	struct log_gate gates[JOB_LINES];
 	struct timer heartbeat;
 	uint64_t beat_at; /* when it should have come */
 	_Atomic uint64_t lag_ms; /* the longest that the heartbeat was late, of the last minute */

@@ -14,6 +14,7 @@
  */
 #pragma once
 #include <stdatomic.h>
+#include "common/log.h"
 #include "common/stream.h"
 #include "tunnel/link/data_priv.h"
 #include "tunnel/link/pool.h"
@@ -21,7 +22,6 @@
 #include "tunnel/server/metrics.h"
 #include "tunnel/server/server.h"
 #include "tunnel/server/stream.h"
-#include "turn/core.h" /* struct turn_gate */
 
 enum { SERVER_WORKERS_MAX = 250, WAITING_MAX = 1024, CARRIERS_MAX = 2048, HELLO_CARRIERS_MAX = 128 };
 enum { ENDED_KEPT = 64 };
@@ -132,7 +132,7 @@ struct tunnel_worker {
 	struct htable sources; /* strangers per address */
 	struct hash_seed seed;
 	uint64_t seq; /* of strangers and streams */
-	struct turn_gate gates[TUNNEL_LINES];
+	struct log_gate gates[TUNNEL_LINES];
 	struct tunnel_ended_identity ended[ENDED_KEPT]; /* the latest */
 	unsigned n_ended;
 	struct timer tick;

@@ -51,7 +51,7 @@ bool worker_many_carriers(const struct tunnel_worker *w)
 
 bool worker_may_log(struct tunnel_worker *w, enum tunnel_line line, uint64_t *ret_suppressed)
 {
-	return turn_gate_pass(&w->gates[line], loop_now(w->loop), ret_suppressed);
+	return log_gate_pass(&w->gates[line], loop_now(w->loop), ret_suppressed);
 }
 
 struct loop *tunnel_worker_loop(const struct tunnel_worker *w)

@@ -30,7 +30,7 @@ static int run_status(struct cli *cli)
 {
 	json_t *st = NULL, *s;
 	size_t i;
-	int r = tunnel_call(cli, AGENT_PROGRAM, "agent.status", NULL, &st);
+	int r = cli_ask(cli, AGENT_PROGRAM, "agent.status", NULL, &st);
 
 	if (r == 0 && cli_has(cli, "json")) {
 		print_json(st);
@@ -109,7 +109,7 @@ static int run_kick(struct cli *cli)
 		fprintf(stderr, "stile agent kick: DATA is a number; stile agent connections shows it\n");
 		return EXIT_USAGE;
 	}
-	return tunnel_do(cli, AGENT_PROGRAM, "agent.kick", json_pack("{s:I}", "id", (json_int_t)id), "connection %s is ended", cli->words[0]);
+	return cli_do(cli, AGENT_PROGRAM, "agent.kick", json_pack("{s:I}", "id", (json_int_t)id), "connection %s is ended", cli->words[0]);
 }
 
 /* ---- connect, disconnect ---- */
@@ -121,12 +121,12 @@ static json_t *server_word(const struct cli *cli)
 
 static int run_connect(struct cli *cli)
 {
-	return tunnel_do(cli, AGENT_PROGRAM, "agent.connect", server_word(cli), "the agent connects; stile agent status shows how it goes", "");
+	return cli_do(cli, AGENT_PROGRAM, "agent.connect", server_word(cli), "the agent connects; stile agent status shows how it goes", "");
 }
 
 static int run_disconnect(struct cli *cli)
 {
-	return tunnel_do(cli, AGENT_PROGRAM, "agent.disconnect", server_word(cli), "the agent is disconnected until stile agent connect", "");
+	return cli_do(cli, AGENT_PROGRAM, "agent.disconnect", server_word(cli), "the agent is disconnected until stile agent connect", "");
 }
 
 /* ---- jobs made while it runs ---- */
@@ -221,12 +221,12 @@ static int run_start(struct cli *cli)
 
 static int run_stop(struct cli *cli)
 {
-	return tunnel_do(cli, AGENT_PROGRAM, "agent.job.stop", named(cli), "job %s is interrupted", cli->words[0]);
+	return cli_do(cli, AGENT_PROGRAM, "agent.job.stop", named(cli), "job %s is interrupted", cli->words[0]);
 }
 
 static int run_delete(struct cli *cli)
 {
-	return tunnel_do(cli, AGENT_PROGRAM, "agent.job.delete", named(cli), "job %s is deleted", cli->words[0]);
+	return cli_do(cli, AGENT_PROGRAM, "agent.job.delete", named(cli), "job %s is deleted", cli->words[0]);
 }
 
 static const struct option_row table_options[] = {

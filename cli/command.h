@@ -84,6 +84,10 @@ int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct add
 int cli_connect(struct cli *c, const char *program, struct control_client **ret_client); /* 0 or exit code, said why */
 /* One call: 0 and *ret_result, or the exit code after printing text and hint. args is taken. */
 int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t *args, json_t **ret_result);
+/* The same over a connection of its own to the program. */
+int cli_ask(struct cli *cli, const char *program, const char *verb, json_t *args, json_t **ret_result);
+/* The same, with JSON or a sentence printed: form has word, which others may have chosen, in place of its "%s". */
+int cli_do(struct cli *cli, const char *program, const char *verb, json_t *args, const char *form, const char *word);
 struct cli_list { /* of a verb that answers a page at a time */
 	const char *verb;
 	uint64_t limit;

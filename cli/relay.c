@@ -13,35 +13,6 @@
 
 const char RELAY_PROGRAM[] = "stile-tunnel";
 
-int relay_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_result)
-{
-	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	int r = cli_connect(cli, RELAY_PROGRAM, &cl);
-
-	if (r) {
-		json_decref(args);
-		return r;
-	}
-	return cli_call(cli, cl, verb, args, ret_result);
-}
-
-int relay_do(struct cli *cli, const char *verb, json_t *args, const char *form, const char *word)
-{
-	struct text rest = text_of(form), before = text_cut(&rest, '%');
-	json_t *result = NULL;
-	int r = relay_call(cli, verb, args, &result);
-
-	if (r == 0 && cli_has(cli, "json")) {
-		print_json(result);
-	} else if (r == 0) {
-		printf("%.*s", TEXT_FMT(before));
-		print_clean(stdout, rest.p ? word : "");
-		printf("%s\n", rest.p ? rest.p + 1 : ""); /* behind "%s" */
-	}
-	json_decref(result);
-	return r;
-}
-
 static long long number(const json_t *o, const char *key)
 {
 	return (long long)json_integer_value(json_object_get(o, key));
@@ -189,8 +160,8 @@ static int run_kick(struct cli *cli)
 	uint64_t id;
 
 	if (is_number(word, &id))
-		return relay_do(cli, "relay.kick", json_pack("{s:I}", "id", (json_int_t)id), "connection %s is ended", word);
-	return relay_do(cli, "relay.kick", json_pack("{s:s}", "route", word), "the connections of route %s are ended", word);
+		return cli_do(cli, RELAY_PROGRAM, "relay.kick", json_pack("{s:I}", "id", (json_int_t)id), "connection %s is ended", word);
+	return cli_do(cli, RELAY_PROGRAM, "relay.kick", json_pack("{s:s}", "route", word), "the connections of route %s are ended", word);
 }
 
 static json_t *find_route(const json_t *rows, const char *name)
@@ -270,7 +241,7 @@ static int run_log_data(struct cli *cli)
 	}
 	if (!is_number(word, &id))
 		return log_route(cli, word, on);
-	return relay_do(cli, "relay.log", json_pack("{s:I, s:b}", "id", (json_int_t)id, "on", on),
+	return cli_do(cli, RELAY_PROGRAM, "relay.log", json_pack("{s:I, s:b}", "id", (json_int_t)id, "on", on),
 			on ? "connection %s is logged from now on" : "connection %s is no longer logged", word);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the commands of the relay share: one call of a verb of stile-tunnel and its answer, connections in
+ * What the commands of the relay share: connections in
  * pages, the names of addresses, and who holds a port. Each file of commands has a table of its own,
  * named in cli/command.h.
  */
@@ -10,9 +10,6 @@
 extern const char RELAY_PROGRAM[]; /* "stile-tunnel" */
 
 /* One call over a connection of its own: 0 and *ret_result, or the exit code, said why. args is taken. */
-int relay_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_result);
-/* The same; prints JSON if that is wanted, else what the form says with word in it ("connection %s is ended"). */
-int relay_do(struct cli *cli, const char *verb, json_t *args, const char *form, const char *word);
 /* Appends at most limit rows to rows; route NULL: of all. */
 int relay_all_connections(struct cli *cli, struct control_client *cl, const char *route, uint64_t limit, json_t *rows,
 			  bool *ret_more);

@@ -19,7 +19,7 @@ static const struct column route_columns[] = {
 static int run_list(struct cli *cli)
 {
 	json_t *result = NULL, *rows;
-	int r = relay_call(cli, "relay.route.list", NULL, &result);
+	int r = cli_ask(cli, RELAY_PROGRAM, "relay.route.list", NULL, &result);
 
 	rows = json_object_get(result, "rows");
 	if (r == 0 && cli_has(cli, "json"))
@@ -136,7 +136,7 @@ static int tell_added(struct cli *cli, const json_t *row)
 static int run_add(struct cli *cli)
 {
 	json_t *result = NULL;
-	int r = relay_call(cli, "relay.route.add",
+	int r = cli_ask(cli, RELAY_PROGRAM, "relay.route.add",
 			   json_pack("{s:o, s:b}", "route", route_of(cli), "replace", cli_has(cli, "replace")), &result);
 
 	if (r == 0)
@@ -158,13 +158,13 @@ static json_t *named(const struct cli *cli)
 
 static int run_delete(struct cli *cli)
 {
-	return relay_do(cli, "relay.route.delete", named(cli), "route %s is deleted", cli->words[0]);
+	return cli_do(cli, RELAY_PROGRAM, "relay.route.delete", named(cli), "route %s is deleted", cli->words[0]);
 }
 
 static int run_enable(struct cli *cli)
 {
 	json_t *result = NULL;
-	int r = relay_call(cli, "relay.route.enable", named(cli), &result);
+	int r = cli_ask(cli, RELAY_PROGRAM, "relay.route.enable", named(cli), &result);
 
 	if (r == 0)
 		r = tell_added(cli, result);
@@ -174,7 +174,7 @@ static int run_enable(struct cli *cli)
 
 static int run_disable(struct cli *cli)
 {
-	return relay_do(cli, "relay.route.disable", named(cli), "route %s takes no new connections", cli->words[0]);
+	return cli_do(cli, RELAY_PROGRAM, "relay.route.disable", named(cli), "route %s takes no new connections", cli->words[0]);
 }
 
 static const struct option_row add_options[] = {

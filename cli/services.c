@@ -451,18 +451,6 @@ static const char *service_of(const struct cli *cli, const char *word)
 	return NULL;
 }
 
-static int call_service(struct cli *cli, const char *program, const char *verb, json_t *args, json_t **ret_result)
-{
-	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	int r = cli_connect(cli, program, &cl);
-
-	if (r) {
-		json_decref(args);
-		return r;
-	}
-	return cli_call(cli, cl, verb, args, ret_result);
-}
-
 /* "  turn.limits.allocations  10000 → 20000", keys in one column. */
 static void print_changes(const json_t *result)
 {
@@ -510,7 +498,7 @@ static int run_reload(struct cli *cli)
 
 	if (!program)
 		return EXIT_USAGE;
-	r = call_service(cli, program, "service.reload",
+	r = cli_ask(cli, program, "service.reload",
 			 cli_has(cli, "dry-run") ? json_pack("{s:b}", "dry_run", 1) : NULL, &result);
 	if (r)
 		return r;
@@ -541,7 +529,7 @@ static int run_log_level(struct cli *cli)
 		program = service_of(cli, cli->words[0]);
 	if (!program)
 		return EXIT_USAGE;
-	r = call_service(cli, program, "log.level", level ? json_pack("{s:s}", "level", level) : NULL, &result);
+	r = cli_ask(cli, program, "log.level", level ? json_pack("{s:s}", "level", level) : NULL, &result);
 	if (r)
 		return r;
 	if (cli_has(cli, "json"))

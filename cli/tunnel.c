@@ -24,7 +24,7 @@ static void print_listen(const json_t *listen)
 static int run_status(struct cli *cli)
 {
 	json_t *st = NULL;
-	int r = tunnel_call(cli, RELAY_PROGRAM, "tunnel.status", NULL, &st);
+	int r = cli_ask(cli, RELAY_PROGRAM, "tunnel.status", NULL, &st);
 
 	if (r == 0 && cli_has(cli, "json")) {
 		print_json(st);
@@ -267,7 +267,7 @@ static json_t *which(const char *word)
 static int tell_count(struct cli *cli, const char *verb, json_t *args, const char *key, const char *what)
 {
 	json_t *result = NULL;
-	int r = tunnel_call(cli, RELAY_PROGRAM, verb, args, &result);
+	int r = cli_ask(cli, RELAY_PROGRAM, verb, args, &result);
 
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);

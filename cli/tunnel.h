@@ -9,11 +9,6 @@
 
 extern const char AGENT_PROGRAM[]; /* "stile-agent" */
 
-/* One call of a program's verb over a connection of its own: 0 and *ret_result, or the exit code, said why. args is taken. */
-int tunnel_call(struct cli *cli, const char *program, const char *verb, json_t *args, json_t **ret_result);
-/* The same, with JSON or a sentence printed; form: as of relay_do(). */
-int tunnel_do(struct cli *cli, const char *program, const char *verb, json_t *args, const char *form, const char *word);
-
 /* Rows of a verb as a table or as JSON; with --watch again every second, until Ctrl-C. */
 struct table_ask {
 	const char *program, *verb;

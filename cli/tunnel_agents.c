@@ -185,7 +185,7 @@ static int run_agents(struct cli *cli)
 
 static int change(struct cli *cli, const char *verb, const char *form)
 {
-	return relay_do(cli, verb, json_pack("{s:s}", "agent", cli->words[0]), form, cli->words[0]);
+	return cli_do(cli, RELAY_PROGRAM, verb, json_pack("{s:s}", "agent", cli->words[0]), form, cli->words[0]);
 }
 
 static int run_approve(struct cli *cli)
@@ -206,7 +206,7 @@ static int run_delete(struct cli *cli)
 
 static int run_rename(struct cli *cli)
 {
-	return relay_do(cli, "tunnel.agents.rename",
+	return cli_do(cli, RELAY_PROGRAM, "tunnel.agents.rename",
 			json_pack("{s:s, s:s}", "agent", cli->words[0], "name", cli->words[1]),
 			"the agent is called %s now", cli->words[1]);
 }
@@ -219,7 +219,7 @@ static int run_set(struct cli *cli)
 		json_object_set_new(args, "ports", json_string(cli_option(cli, "ports")));
 	if (cli_has(cli, "note"))
 		json_object_set_new(args, "note", json_string(cli_option(cli, "note")));
-	return relay_do(cli, "tunnel.agents.set", args, "agent %s is changed", cli->words[0]);
+	return cli_do(cli, RELAY_PROGRAM, "tunnel.agents.set", args, "agent %s is changed", cli->words[0]);
 }
 
 /* ---- enrol ---- */
@@ -247,7 +247,7 @@ static int run_enrol(struct cli *cli)
 
 	if (cli_has(cli, "cancel")) {
 		json_decref(args);
-		return relay_do(cli, "tunnel.enrol.cancel", json_pack("{s:s}", "name", cli->words[0]),
+		return cli_do(cli, RELAY_PROGRAM, "tunnel.enrol.cancel", json_pack("{s:s}", "name", cli->words[0]),
 				"the code for %s is good no longer", cli->words[0]);
 	}
 	if (cli_has(cli, "expire")) {
@@ -261,7 +261,7 @@ static int run_enrol(struct cli *cli)
 		json_decref(args);
 		return r;
 	}
-	r = relay_call(cli, "tunnel.enrol", args, &result);
+	r = cli_ask(cli, RELAY_PROGRAM, "tunnel.enrol", args, &result);
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
 	else if (r == 0)

@@ -42,7 +42,7 @@ static void print_keys(const json_t *k)
 static int call_and_print(struct cli *cli, const char *verb, json_t *args)
 {
 	json_t *result = NULL;
-	int r = relay_call(cli, verb, args, &result);
+	int r = cli_ask(cli, RELAY_PROGRAM, verb, args, &result);
 
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
@@ -109,13 +109,13 @@ static int export(struct cli *cli, bool successor, bool remove)
 	if (r)
 		return r;
 	args = json_pack("{s:s, s:b}", "passphrase", passphrase, "successor", successor);
-	r = relay_call(cli, "tunnel.identity.export", args, &result);
+	r = cli_ask(cli, RELAY_PROGRAM, "tunnel.identity.export", args, &result);
 	if (r == 0)
 		r = write_backup(cli, cli->words[0], string(result, "pem"));
 	json_decref(result);
 	result = NULL;
 	if (r == 0 && remove)
-		r = relay_call(cli, "tunnel.identity.export",
+		r = cli_ask(cli, RELAY_PROGRAM, "tunnel.identity.export",
 			       json_pack("{s:s, s:b, s:b}", "passphrase", passphrase, "successor",
 					 true, "remove", true),
 			       &result);

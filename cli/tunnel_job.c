@@ -33,7 +33,7 @@ static int run_add(struct cli *cli)
 {
 	json_t *args = json_pack("{s:s, s:o, s:b}", "agent", cli->words[0], "job", job_of_words(cli, 1), "replace", cli_has(cli, "replace"));
 
-	return tunnel_do(cli, RELAY_PROGRAM, "tunnel.job.add", args, "the job is kept and offered to %s; stile tunnel jobs shows what becomes of it",
+	return cli_do(cli, RELAY_PROGRAM, "tunnel.job.add", args, "the job is kept and offered to %s; stile tunnel jobs shows what becomes of it",
 			 cli->words[0]);
 }
 
@@ -44,17 +44,17 @@ static json_t *one(const struct cli *cli)
 
 static int run_delete(struct cli *cli)
 {
-	return tunnel_do(cli, RELAY_PROGRAM, "tunnel.job.delete", one(cli), "job %s is deleted", cli->words[1]);
+	return cli_do(cli, RELAY_PROGRAM, "tunnel.job.delete", one(cli), "job %s is deleted", cli->words[1]);
 }
 
 static int run_start(struct cli *cli)
 {
-	return tunnel_do(cli, RELAY_PROGRAM, "tunnel.job.start", one(cli), "job %s is started", cli->words[1]);
+	return cli_do(cli, RELAY_PROGRAM, "tunnel.job.start", one(cli), "job %s is started", cli->words[1]);
 }
 
 static int run_stop(struct cli *cli)
 {
-	return tunnel_do(cli, RELAY_PROGRAM, "tunnel.job.stop", one(cli), "job %s is interrupted", cli->words[1]);
+	return cli_do(cli, RELAY_PROGRAM, "tunnel.job.stop", one(cli), "job %s is interrupted", cli->words[1]);
 }
 
 static const struct command rows[] = {

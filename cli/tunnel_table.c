@@ -23,35 +23,6 @@ const char *text_of_key(const json_t *o, const char *key)
 	return s ? s : "";
 }
 
-int tunnel_call(struct cli *cli, const char *program, const char *verb, json_t *args, json_t **ret_result)
-{
-	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	int r = cli_connect(cli, program, &cl);
-
-	if (r) {
-		json_decref(args);
-		return r;
-	}
-	return cli_call(cli, cl, verb, args, ret_result);
-}
-
-int tunnel_do(struct cli *cli, const char *program, const char *verb, json_t *args, const char *form, const char *word)
-{
-	struct text rest = text_of(form), before = text_cut(&rest, '%');
-	json_t *result = NULL;
-	int r = tunnel_call(cli, program, verb, args, &result);
-
-	if (r == 0 && cli_has(cli, "json")) {
-		print_json(result);
-	} else if (r == 0) {
-		printf("%.*s", TEXT_FMT(before));
-		print_clean(stdout, rest.p ? word : "");
-		printf("%s\n", rest.p ? rest.p + 1 : ""); /* behind "%s" */
-	}
-	json_decref(result);
-	return r;
-}
-
 /* ---- tables ---- */
 
 static int all_rows(struct cli *cli, struct control_client *cl, const struct table_ask *t, json_t *rows)

@@ -327,7 +327,7 @@ static void each_way_that_failed_leaves_its_reason(void **state)
 	struct world *w = *state;
 	struct place proxy = { .answer = "HTTP/1.1 403 Filtered\r\n\r\n" }, silent = { .w = w };
 	uint16_t dead = dead_port(w);
-	char want[64];
+	char want[128];
 
 	listen_at(w, &proxy);
 	listen_at(w, &silent);

@@ -8,9 +8,10 @@
 #include "common/stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, ACCEPTS_PER_PASS = 64, PAUSE_MS = 100 };
+enum { BACKLOG = 1024, ACCEPTS_PER_PASS = 64, PAUSE_MS = 100, REFUSED_AT_ONCE = 64 };
 
 struct acceptor {
 	const struct acceptor_ops *ops;
@@ -178,4 +179,28 @@ struct acceptor *acceptor_free(struct acceptor *a)
 	if (!a->in_callback)
 		free(a);
 	return NULL;
+}
+
+/* ---- without descriptors ---- */
+
+int acceptor_spare(void)
+{
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+void acceptor_refuse(int listen_fd, int err, int *spare, void (*refused)(int fd, const struct addr *peer, void *arg), void *arg)
+{
+	if ((err != EMFILE && err != ENFILE) || *spare < 0)
+		return;
+	close(*spare);
+	for (int i = 0; i < REFUSED_AT_ONCE; i++) {
+		struct addr peer = { 0 };
+		socklen_t n = sizeof(peer);
+		int fd = accept4(listen_fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0)
+			break;
+		refused(fd, &peer, arg);
+	}
+	*spare = acceptor_spare();
 }

@@ -11,6 +11,7 @@
  * leaves everything at once; its struct lives to the end of the pass, so whoever is up the stack may look at
  * `freed`.
  */
+#include "common/stream.h"
 #include "common/joint_priv.h"
 
 #include <errno.h>
@@ -135,11 +136,10 @@ bool joint_side_broken(struct joint *j, enum joint_side s, bool reading, int err
  * killed is reset whatever is under way. */
 static void reset_on_close(int fd, bool killed)
 {
-	const struct linger now = { .l_onoff = 1 };
 	int queued = 0;
 
 	if (killed || (ioctl(fd, SIOCOUTQ, &queued) == 0 && queued == 0))
-		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		socket_reset_on_close(fd);
 }
 
 static void close_side(struct joint *j, enum joint_side s)

@@ -14,7 +14,9 @@
  * free the stream.
  */
 #pragma once
+#include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 #include "common/addr.h"
 #include "common/loop.h"
 #include "common/tls.h"
@@ -62,6 +64,19 @@ const struct addr *stream_peer(const struct stream *s);
 const struct addr *stream_local(const struct stream *s);
 DEFINE_CLEANUP(struct stream, stream_free)
 
+/* The close of this connection will be a reset, whatever is under way. */
+static inline void socket_reset_on_close(int fd)
+{
+	const struct linger now = { .l_onoff = 1 };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+static inline void socket_reset(int fd) /* and closes it */
+{
+	socket_reset_on_close(fd);
+	close(fd);
+}
+
 /* Listening sockets. */
 struct listen_options {
 	bool reuseport, freebind, v6only;
@@ -79,6 +94,10 @@ struct acceptor_ops {
 	 * who wait, who would else find out by themselves. May be NULL. */
 	void (*on_short)(int listen_fd, int err, void *arg);
 };
+/* For on_short: a spare descriptor is given up to accept up to 64 of those who wait, each of which refused() is told and has to
+ * close, and taken back. Nothing is done for want of memory, nor without a spare one (-1). */
+int acceptor_spare(void); /* -1: none is to be had */
+void acceptor_refuse(int listen_fd, int err, int *spare, void (*refused)(int fd, const struct addr *peer, void *arg), void *arg);
 int acceptor_new(struct loop *l, int listen_fd, const struct acceptor_ops *ops, void *arg,
 		 struct acceptor **ret_a); /* owns listen_fd */
 void acceptor_finish(struct acceptor *a); /* accepts whoever waits in the queue; before a close that is to cut nobody */

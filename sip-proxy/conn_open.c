@@ -5,7 +5,6 @@
  * handshake is done and the name is proven. See conn.c for their life.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
@@ -225,26 +224,19 @@ static void on_accept_error(int err, void *arg)
 			 LF_ERRNO("error", err), LF_U64("suppressed", suppressed));
 }
 
-/* No descriptor is left to accept with: the spare one is given up to refuse those who wait, and taken back. */
+static void on_refused(int fd, const struct addr *peer, void *arg)
+{
+	struct sip_listener *l = arg;
+
+	close(fd);
+	sip_edge_dropped(l->edge, peer, l->transport->proto, SIP_DROP_DESCRIPTORS);
+}
+
 static void on_short(int listen_fd, int err, void *arg)
 {
 	struct sip_listener *l = arg;
-	struct sip_edge *e = l->edge;
 
-	if ((err != EMFILE && err != ENFILE) || e->spare_fd < 0)
-		return;
-	close(e->spare_fd);
-	for (int i = 0; i < 64; i++) {
-		struct addr peer = { 0 };
-		socklen_t n = sizeof(peer);
-		int fd = accept4(listen_fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd < 0)
-			break;
-		close(fd);
-		sip_edge_dropped(e, &peer, l->transport->proto, SIP_DROP_DESCRIPTORS);
-	}
-	e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	acceptor_refuse(listen_fd, err, &l->edge->spare_fd, on_refused, l);
 }
 
 static const struct acceptor_ops acceptor_ops = { .on_accept = on_accept,

@@ -6,7 +6,6 @@
  * core, which it is given to whole.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 #include "sip-proxy/edge_priv.h"
@@ -322,7 +321,7 @@ int sip_edge_new(const struct sip_edge_options *o, struct sip_edge **ret_e)
 		list_init(&e->udp_waits[i]);
 	for (unsigned i = 0; i < SIP_EDGE_LINES; i++)
 		e->gates[i].lines = SIP_GATE_LINES;
-	e->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	e->spare_fd = acceptor_spare();
 	e->sources = sip_sources_new();
 	r = e->sources ? dgram_io_new(o->loop, NULL, &e->dgram) : -ENOMEM;
 	if (r == 0)

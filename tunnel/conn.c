@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/stream.h"
 #include "common/proxy_protocol.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/relay_priv.h"
@@ -288,14 +289,6 @@ static const struct joint_ops ops = {
 
 /* ---- its beginning ---- */
 
-static void reset(int fd)
-{
-	static const struct linger now = { .l_onoff = 1 };
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
-}
-
 static int conn_new(struct relay_listener *l, int fd, const struct addr *source, const struct addr *local)
 {
 	const struct route_config *rc = l->route->c;
@@ -306,7 +299,7 @@ static int conn_new(struct relay_listener *l, int fd, const struct addr *source,
 
 	if (r < 0) {
 		free(c);
-		reset(fd);
+		socket_reset(fd);
 		return r;
 	}
 	list_append(&l->worker->conns, &c->peer.node);
@@ -337,30 +330,21 @@ static void on_accept(int fd, const struct addr *peer, const struct addr *local,
 			relay_refused(l, peer, r == -EUSERS ? RELAY_REFUSED_LIMIT : RELAY_REFUSED_MEMORY);
 		return;
 	}
-	reset(fd);
+	socket_reset(fd);
 	relay_refused(l, peer, why);
 }
 
-/* No descriptor is left to accept with: the spare one is given up to refuse those who wait, and taken back. */
+static void on_refused(int fd, const struct addr *peer, void *arg)
+{
+	socket_reset(fd);
+	relay_refused(arg, peer, RELAY_REFUSED_DESCRIPTORS);
+}
+
 static void on_short(int listen_fd, int err, void *arg)
 {
 	struct relay_listener *l = arg;
-	struct relay_worker *w = l->worker;
 
-	if ((err != EMFILE && err != ENFILE) || w->spare < 0)
-		return;
-	close(w->spare);
-	for (int i = 0; i < 64; i++) {
-		struct addr peer = { 0 };
-		socklen_t n = sizeof(peer);
-		int fd = accept4(listen_fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd < 0)
-			break;
-		reset(fd);
-		relay_refused(l, &peer, RELAY_REFUSED_DESCRIPTORS);
-	}
-	w->spare = relay_spare_descriptor();
+	acceptor_refuse(listen_fd, err, &l->worker->spare, on_refused, l);
 }
 
 static void on_accept_error(int err, void *arg)

@@ -5,7 +5,6 @@
  * in common: their numbers, what they are counted against, what is recorded of them.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,11 +41,6 @@ struct dns *relay_worker_dns(struct relay_worker *w)
 	if (!w->dns && dns_new(w->loop, NULL, &w->dns) < 0)
 		return NULL;
 	return w->dns;
-}
-
-int relay_spare_descriptor(void)
-{
-	return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 /* ---- what watchers see ---- */
@@ -282,7 +276,7 @@ static void on_heartbeat(struct timer *t, uint64_t now)
 	relay_flows_count(w);
 	count_carried(w);
 	if (w->spare < 0)
-		w->spare = relay_spare_descriptor();
+		w->spare = acceptor_spare();
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
 }
 
@@ -340,7 +334,7 @@ static int setup(struct worker *wk, void *arg)
 		teardown(wk, arg);
 		return r;
 	}
-	w->spare = relay_spare_descriptor();
+	w->spare = acceptor_spare();
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/stream.h"
 #include "tunnel/link/data_priv.h"
 
 const char *const data_state_names[DATA_STATES] = {
@@ -46,13 +47,11 @@ static void set_state(struct data_conn *d)
 
 static void close_local(struct data_conn *d, bool reset)
 {
-	static const struct linger now = { .l_onoff = 1 };
-
 	io_stop(&d->io);
 	if (d->fd < 0)
 		return;
 	if (reset && d->open.kind == WIRE_JOB_TCP)
-		(void)setsockopt(d->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		socket_reset_on_close(d->fd);
 	close(d->fd);
 	d->fd = -1;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/stream.h"
 #include "tunnel/link/data_priv.h"
 
 static void on_want_b(struct joint *j, int err, const char *why, void *arg)
@@ -131,17 +132,14 @@ void data_plain_count(struct data_conn *d)
 
 void data_plain_close(struct data_conn *d, bool reset)
 {
-	static const struct linger now = { .l_onoff = 1 };
-
 	for (enum joint_side s = JOINT_A; d->joint && reset && s <= JOINT_B; s++)
 		if (joint_fd(d->joint, s) >= 0)
-			(void)setsockopt(joint_fd(d->joint, s), SOL_SOCKET, SO_LINGER, &now,
-					 sizeof(now));
+			socket_reset_on_close(joint_fd(d->joint, s));
 	d->joint = joint_free(d->joint);
 	if (d->plain_fd < 0)
 		return;
 	if (reset)
-		(void)setsockopt(d->plain_fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		socket_reset_on_close(d->plain_fd);
 	close(d->plain_fd);
 	d->plain_fd = -1;
 }

@@ -6,7 +6,6 @@
  */
 #include "tunnel/server/jobs.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
@@ -392,7 +391,7 @@ static void on_heartbeat(struct timer *t, uint64_t now)
 			job_count_all(list_entry(jt, struct server_job, node));
 	}
 	if (w->spare < 0)
-		w->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		w->spare = acceptor_spare();
 	w->beat_at = now + HEARTBEAT_MS;
 	loop_timer_set(w->loop, t, HEARTBEAT_MS);
 }
@@ -411,7 +410,7 @@ void *tunnel_jobs_worker_begin(struct tunnel_jobs *j, struct tunnel_worker *tw, 
 	w->index = tunnel_worker_index(tw);
 	list_init(&w->links);
 	htable_init(&w->flows);
-	w->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	w->spare = acceptor_spare();
 	*ret_r = dgram_io_new(w->loop, NULL, &w->dgram);
 	if (*ret_r < 0) {
 		tunnel_jobs_worker_end(w);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/stream.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
 #include "tunnel/server/jobs_priv.h"
@@ -343,14 +344,12 @@ static enum job_refusal refusal_of(int r)
 
 void job_accepted(struct job_listener *l, int fd, const struct addr *source, const struct addr *server)
 {
-	static const struct linger now = { .l_onoff = 1 };
 	bool short_of = fd >= l->job->of->w->all->fd_most;
 	enum job_refusal why = JOB_REFUSED_DESCRIPTORS;
 	int r;
 
 	if (short_of || !admits(l->job, source, &why)) {
-		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-		close(fd);
+		socket_reset(fd);
 		job_refused(l->job, source, server, why);
 		return;
 	}

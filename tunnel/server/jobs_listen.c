@@ -5,45 +5,29 @@
  * Only the worker of the link ever touches them.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
+#include "common/stream.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/jobs_priv.h"
-
-enum { REFUSED_AT_ONCE = 64 };
-
-static void reset(int fd)
-{
-	static const struct linger now = { .l_onoff = 1 };
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
-}
 
 static void on_accept(int fd, const struct addr *peer, const struct addr *local, void *arg)
 {
 	job_accepted(arg, fd, peer, local);
 }
 
+static void on_refused(int fd, const struct addr *peer, void *arg)
+{
+	struct job_listener *l = arg;
+
+	socket_reset(fd);
+	job_refused(l->job, peer, &l->at, JOB_REFUSED_DESCRIPTORS);
+}
+
 static void on_short(int listen_fd, int err, void *arg)
 {
 	struct job_listener *l = arg;
-	struct jobs_worker *w = l->job->of->w;
 
-	if ((err != EMFILE && err != ENFILE) || w->spare < 0)
-		return;
-	close(w->spare);
-	for (int i = 0; i < REFUSED_AT_ONCE; i++) {
-		struct addr peer = { 0 };
-		socklen_t n = sizeof(peer);
-		int fd = accept4(listen_fd, &peer.sa, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd < 0)
-			break;
-		reset(fd);
-		job_refused(l->job, &peer, &l->at, JOB_REFUSED_DESCRIPTORS);
-	}
-	w->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	acceptor_refuse(listen_fd, err, &l->job->of->w->spare, on_refused, l);
 }
 
 static void on_accept_error(int err, void *arg)

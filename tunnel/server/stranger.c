@@ -479,14 +479,6 @@ static void on_first(struct io *io, int events)
 	}
 }
 
-static void reset(int fd)
-{
-	static const struct linger now = { .l_onoff = 1 };
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	close(fd);
-}
-
 void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer, const struct addr *local)
 {
 	const struct tunnel_server_options *o = &w->server->o;
@@ -500,7 +492,7 @@ void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer,
 		source_leave(w, source, false);
 		atomic_fetch_sub_explicit(&w->server->strangers, 1, memory_order_relaxed);
 		stranger_outcome(w, peer, many ? TUNNEL_A_LIMIT : TUNNEL_A_SHORT, "");
-		reset(fd);
+		socket_reset(fd);
 		return;
 	}
 	*s = (struct stranger){ .worker = w,

@@ -423,6 +423,22 @@ static void _printf_(4, 0) add_note(const struct cfg *c, struct cfg_notes *notes
 	note_v(notes, &at, fmt, ap);
 }
 
+struct cfg_path cfg_path_under(const char *path, const char *key)
+{
+	struct cfg_path p;
+
+	(void)snprintf(p.s, sizeof(p.s), "%s.%s", path, key);
+	return p;
+}
+
+struct cfg_path cfg_path_item(const char *list, size_t i, const char *key)
+{
+	struct cfg_path p;
+
+	(void)snprintf(p.s, sizeof(p.s), "%s[%zu]%s%s", list, i, *key ? "." : "", key);
+	return p;
+}
+
 void cfg_add_error(struct cfg *c, const char *key_path, const char *fmt, ...)
 {
 	va_list ap;

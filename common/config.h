@@ -139,6 +139,12 @@ size_t cfg_n_errors(const struct cfg *c);
 const struct cfg_error *cfg_error(const struct cfg *c, size_t i);
 /* "turn.realm", "turn.users[2].name" → the place it was set; false if it was not set. */
 bool cfg_where(const struct cfg *c, const char *key_path, const char **ret_file, unsigned *ret_line);
+/* Paths of keys, to be named in errors: "PATH.KEY"; "LIST[I]", and ".KEY" behind it unless that is empty. */
+struct cfg_path {
+	char s[128];
+};
+struct cfg_path cfg_path_under(const char *path, const char *key);
+struct cfg_path cfg_path_item(const char *list, size_t i, const char *key);
 /* Checks beyond one row (a service's own): adds an error at the place of key_path, or of its nearest
  * parent that was set. */
 void cfg_add_error(struct cfg *c, const char *key_path, const char *fmt, ...) _printf_(3, 4);

@@ -10,18 +10,6 @@
 #include "common/tls.h"
 #include "sip-proxy/config.h"
 
-struct path {
-	char s[96];
-};
-
-static struct path item(const char *list, size_t i, const char *key)
-{
-	struct path p;
-
-	(void)snprintf(p.s, sizeof(p.s), "%s[%zu]%s%s", list, i, *key ? "." : "", key);
-	return p;
-}
-
 /* ---- names ---- */
 
 static void check_domain(struct cfg *c, const char *key, const char *name)
@@ -41,10 +29,10 @@ static void check_domains(struct cfg *c, const struct sip_config *s)
 	char *const *d = s->domains.items;
 
 	for (size_t i = 0; i < s->domains.n; i++) {
-		check_domain(c, item("sip.domains", i, "").s, d[i]);
+		check_domain(c, cfg_path_item("sip.domains", i, "").s, d[i]);
 		for (size_t k = 0; k < i; k++)
 			if (text_ieq(text_of(d[i]), text_of(d[k])))
-				cfg_add_error(c, item("sip.domains", i, "").s,
+				cfg_add_error(c, cfg_path_item("sip.domains", i, "").s,
 					      "the domain %s stands here twice", d[i]);
 	}
 }
@@ -69,13 +57,13 @@ static void check_users(struct cfg *c, const struct sip_config *s)
 		if (!u[i].name)
 			continue;
 		if (u[i].domain && !is_domain(s, u[i].domain))
-			cfg_add_error(c, item("sip.users", i, "domain").s,
+			cfg_add_error(c, cfg_path_item("sip.users", i, "domain").s,
 				      "%s is not one of sip.domains", u[i].domain);
 		for (size_t k = 0; k < i; k++)
 			if (u[k].name && strcmp(u[i].name, u[k].name) == 0 &&
 			    text_ieq(text_of(u[i].domain ? u[i].domain : ""),
 				     text_of(u[k].domain ? u[k].domain : "")))
-				cfg_add_error(c, item("sip.users", i, "name").s,
+				cfg_add_error(c, cfg_path_item("sip.users", i, "name").s,
 					      "there are two users %s", u[i].name);
 	}
 }
@@ -83,7 +71,7 @@ static void check_users(struct cfg *c, const struct sip_config *s)
 /* ---- listeners ---- */
 
 struct place {
-	struct path key;
+	struct cfg_path key;
 	const struct cfg_endpoint *at;
 };
 
@@ -168,24 +156,24 @@ static void check_listeners(struct cfg *c, const struct sip_config *s)
 	bool any_secure = false;
 
 	for (size_t i = 0; p && i < s->listen.n; i++)
-		p[n++] = (struct place){ item("sip.listen", i, ""), &l[i] };
+		p[n++] = (struct place){ cfg_path_item("sip.listen", i, ""), &l[i] };
 	for (size_t i = 0; p && i < s->interfaces.n; i++)
-		p[n++] = (struct place){ item("sip.interfaces", i, "listen"), &f[i].listen };
+		p[n++] = (struct place){ cfg_path_item("sip.interfaces", i, "listen"), &f[i].listen };
 	for (size_t i = 0; p && i < s->lan.listen.n; i++)
-		p[n++] = (struct place){ item("sip.lan.listen", i, ""), &lan[i] };
+		p[n++] = (struct place){ cfg_path_item("sip.lan.listen", i, ""), &lan[i] };
 	for (size_t i = 0; i < n; i++)
 		check_place(c, p, n, i);
 	for (size_t i = 0; i < s->listen.n; i++)
 		any_secure |= secure(&l[i]);
 	for (size_t i = 0; i < s->lan.listen.n; i++) {
 		any_secure |= secure(&lan[i]);
-		check_lan(c, item("sip.lan.listen", i, "").s, &lan[i]);
+		check_lan(c, cfg_path_item("sip.lan.listen", i, "").s, &lan[i]);
 	}
 	for (size_t i = 0; i < s->interfaces.n; i++)
-		check_advertised(c, item("sip.interfaces", i, "advertise").s, f[i].advertise);
+		check_advertised(c, cfg_path_item("sip.interfaces", i, "advertise").s, f[i].advertise);
 	for (size_t i = 0; i < s->interfaces.n; i++)
 		if (secure(&f[i].listen) && f[i].active)
-			check_certificate(c, item("sip.interfaces", i, "certificate").s,
+			check_certificate(c, cfg_path_item("sip.interfaces", i, "certificate").s,
 					  f[i].certificate ? f[i].certificate : s->certificate,
 					  f[i].key ? f[i].key : s->key, f[i].ca ? f[i].ca : s->ca);
 	if (any_secure || s->certificate)
@@ -245,26 +233,26 @@ static bool leads_to_us(const struct sip_config *s, const struct sip_route_secti
 static void check_route(struct cfg *c, const struct sip_config *s,
 			const struct sip_route_section *r, size_t i)
 {
-	check_domain(c, item("sip.routes", i, "domain").s, r->domain);
+	check_domain(c, cfg_path_item("sip.routes", i, "domain").s, r->domain);
 	if (is_domain(s, r->domain))
-		cfg_add_error(c, item("sip.routes", i, "domain").s,
+		cfg_add_error(c, cfg_path_item("sip.routes", i, "domain").s,
 			      "%s is one of sip.domains: its users are here", r->domain);
 	if (leads_to_us(s, r))
-		cfg_add_error(c, item("sip.routes", i, "host").s,
+		cfg_add_error(c, cfg_path_item("sip.routes", i, "host").s,
 			      "%s is this proxy itself: the route would lead in circles", r->host);
 	if (r->active && !has_listener(s, r->transport, &(struct addr){ 0 }))
-		cfg_add_error(c, item("sip.routes", i, "transport").s,
+		cfg_add_error(c, cfg_path_item("sip.routes", i, "transport").s,
 			      "there is no listener for %s to send from: add one to sip.listen",
 			      sip_listen_protocols[r->transport]);
 	else if (r->active && !has_listener(s, r->transport, &r->bind))
-		cfg_add_error(c, item("sip.routes", i, "bind").s, "no listener for %s has this address",
+		cfg_add_error(c, cfg_path_item("sip.routes", i, "bind").s, "no listener for %s has this address",
 			      sip_listen_protocols[r->transport]);
 	if (r->transport == SIP_LISTEN_MTLS && !s->certificate)
-		cfg_add_error(c, item("sip.routes", i, "transport").s,
+		cfg_add_error(c, cfg_path_item("sip.routes", i, "transport").s,
 			      "mtls needs our certificate: set sip.certificate and sip.key");
 	if (r->transport == SIP_LISTEN_UDP && r->active)
 		cfg_add_warning(
-			c, item("sip.routes", i, "transport").s,
+			c, cfg_path_item("sip.routes", i, "transport").s,
 			"nothing protects what goes over UDP: prefer tls where the other side has it");
 }
 
@@ -278,7 +266,7 @@ static void check_routes(struct cfg *c, const struct sip_config *s)
 		check_route(c, s, &r[i], i);
 		for (size_t k = 0; k < i; k++)
 			if (r[k].domain && text_ieq(text_of(r[k].domain), text_of(r[i].domain)))
-				cfg_add_error(c, item("sip.routes", i, "domain").s,
+				cfg_add_error(c, cfg_path_item("sip.routes", i, "domain").s,
 					      "there is another route for %s", r[i].domain);
 	}
 }

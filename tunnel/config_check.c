@@ -12,18 +12,6 @@
 #include "common/tls.h"
 #include "tunnel/config.h"
 
-struct path {
-	char s[96];
-};
-
-static struct path under(const char *path, const char *key)
-{
-	struct path p;
-
-	(void)snprintf(p.s, sizeof(p.s), "%s.%s", path, key);
-	return p;
-}
-
 /* ---- one route ---- */
 
 static void check_certificates(struct cfg *c, const char *path, const struct route_config *r)
@@ -35,9 +23,9 @@ static void check_certificates(struct cfg *c, const char *path, const struct rou
 	if (r->tls && r->tls->certificate && r->tls->key) {
 		rc = tls_ctx_new(&(struct tls_options){ .cert_file = r->tls->certificate, .key_file = r->tls->key }, err, &ctx);
 		if (rc < 0)
-			cfg_add_error(c, under(path, "tls.certificate").s, "%s", err);
+			cfg_add_error(c, cfg_path_under(path, "tls.certificate").s, "%s", err);
 		else if (*err)
-			cfg_add_warning(c, under(path, "tls.certificate").s, "%s", err);
+			cfg_add_warning(c, cfg_path_under(path, "tls.certificate").s, "%s", err);
 		ctx = tls_ctx_unref(ctx);
 	}
 	if (!r->target_tls)
@@ -45,10 +33,10 @@ static void check_certificates(struct cfg *c, const char *path, const struct rou
 	rc = tls_ctx_new(&(struct tls_options){ .client = true, .ca_file = r->target_tls->ca, .verify_peer = r->target_tls->verify },
 			 err, &ctx);
 	if (rc < 0)
-		cfg_add_error(c, under(path, "target_tls.ca").s, "%s", err);
+		cfg_add_error(c, cfg_path_under(path, "target_tls.ca").s, "%s", err);
 	tls_ctx_unref(ctx);
 	if (!r->target_tls->verify)
-		cfg_add_warning(c, under(path, "target_tls.verify").s, "the target's certificate is not checked: whoever sits between "
+		cfg_add_warning(c, cfg_path_under(path, "target_tls.verify").s, "the target's certificate is not checked: whoever sits between "
 				"here and the target can read and change everything");
 }
 
@@ -58,11 +46,11 @@ static void check_udp(struct cfg *c, const char *path, const struct route_config
 	if (!r->udp)
 		return;
 	if (r->tls)
-		cfg_add_error(c, under(path, "tls").s, "a UDP route has no TLS: take the key away, or udp: true");
+		cfg_add_error(c, cfg_path_under(path, "tls").s, "a UDP route has no TLS: take the key away, or udp: true");
 	if (r->target_tls)
-		cfg_add_error(c, under(path, "target_tls").s, "a UDP route has no TLS: take the key away, or udp: true");
+		cfg_add_error(c, cfg_path_under(path, "target_tls").s, "a UDP route has no TLS: take the key away, or udp: true");
 	if (r->proxy_protocol)
-		cfg_add_error(c, under(path, "proxy_protocol").s, "a PROXY header goes in front of a TCP connection: take the key "
+		cfg_add_error(c, cfg_path_under(path, "proxy_protocol").s, "a PROXY header goes in front of a TCP connection: take the key "
 			      "away, or udp: true");
 }
 
@@ -72,18 +60,18 @@ static void check_targets(struct cfg *c, const char *path, const struct route_co
 	unsigned ports = (unsigned)r->listen.last - addr_port(&r->listen.at);
 
 	if (r->target.n > ROUTE_TARGETS_MAX)
-		cfg_add_error(c, under(path, "target").s, "a route has at most %d targets", ROUTE_TARGETS_MAX);
+		cfg_add_error(c, cfg_path_under(path, "target").s, "a route has at most %d targets", ROUTE_TARGETS_MAX);
 	for (size_t i = 0; i < r->target.n; i++) {
 		struct addr a;
 
 		if (!t[i].host)
 			continue;
 		if (t[i].port && t[i].port + ports > 65535)
-			cfg_add_error(c, under(path, "target").s, "the range of %u ports would end behind port 65535 at the target %s",
+			cfg_add_error(c, cfg_path_under(path, "target").s, "the range of %u ports would end behind port 65535 at the target %s",
 				      ports + 1, t[i].host);
 		if (addr_family(&r->source_address) != AF_UNSPEC && addr_parse(text_of(t[i].host), 0, &a) == 0 &&
 		    addr_family(&a) != addr_family(&r->source_address))
-			cfg_add_error(c, under(path, "source_address").s, "the target %s cannot be reached from an address of the "
+			cfg_add_error(c, cfg_path_under(path, "source_address").s, "the target %s cannot be reached from an address of the "
 				      "other family (IPv4, IPv6)", t[i].host);
 	}
 }
@@ -93,7 +81,7 @@ void route_config_check(struct cfg *c, const char *path, const struct route_conf
 	if (r->name)
 		for (const char *p = r->name; *p; p++)
 			if ((unsigned char)*p < 0x21 || *p == 0x7f) {
-				cfg_add_error(c, under(path, "name").s, "a route's name has no blanks and no control characters");
+				cfg_add_error(c, cfg_path_under(path, "name").s, "a route's name has no blanks and no control characters");
 				break;
 			}
 	check_udp(c, path, r);
@@ -126,12 +114,9 @@ static int by_place(const void *a, const void *b)
 	return d ? d : (int)x->first - (int)y->first;
 }
 
-static struct path item(size_t i, const char *key)
+static struct cfg_path item(size_t i, const char *key)
 {
-	struct path p;
-
-	(void)snprintf(p.s, sizeof(p.s), "tunnel.routes[%zu]%s%s", i, *key ? "." : "", key);
-	return p;
+	return cfg_path_item("tunnel.routes", i, key);
 }
 
 static unsigned line_of(struct cfg *c, size_t i)

@@ -215,18 +215,6 @@ const struct cfg_type cfg_job_expiry = { "time or duration", sizeof(struct job_e
 
 /* ---- checks ---- */
 
-struct path {
-	char s[128];
-};
-
-static struct path under(const char *path, const char *key)
-{
-	struct path p;
-
-	(void)snprintf(p.s, sizeof(p.s), "%s.%s", path, key);
-	return p;
-}
-
 const char *job_name(const struct job_config *j, char buf[static JOB_NAME_STRLEN])
 {
 	struct sb b = sb_init(buf, JOB_NAME_MAX + 1); /* of a long host: cut */
@@ -249,7 +237,7 @@ static void check_name(struct cfg *c, const char *path, const struct job_config 
 {
 	for (const char *p = j->name ? j->name : ""; *p; p++)
 		if ((unsigned char)*p < 0x21 || *p == 0x7f) {
-			cfg_add_error(c, under(path, "name").s,
+			cfg_add_error(c, cfg_path_under(path, "name").s,
 				      "a job's name has no blanks and no control characters");
 			return;
 		}
@@ -259,7 +247,7 @@ static void check_note(struct cfg *c, const char *path, const struct job_config 
 {
 	for (const char *p = j->note ? j->note : ""; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f) {
-			cfg_add_error(c, under(path, "note").s, "a note is one line without control characters: it goes to the other side");
+			cfg_add_error(c, cfg_path_under(path, "note").s, "a note is one line without control characters: it goes to the other side");
 			return;
 		}
 }
@@ -269,37 +257,29 @@ void job_config_check(struct cfg *c, const char *path, const struct job_config *
 	check_name(c, path, j);
 	check_note(c, path, j);
 	if (j->udp && j->proxy_protocol)
-		cfg_add_error(c, under(path, "proxy_protocol").s,
+		cfg_add_error(c, cfg_path_under(path, "proxy_protocol").s,
 			      "a PROXY header goes in front of a TCP connection: take the key away, or "
 			      "protocol: udp");
 	if (j->udp && !j->encrypt)
-		cfg_add_error(c, under(path, "encrypt").s,
+		cfg_add_error(c, cfg_path_under(path, "encrypt").s,
 			      "UDP is always carried encrypted: take the key away, or protocol: udp");
 	if (j->udp && j->health_ms)
-		cfg_add_error(c, under(path, "health_check").s,
+		cfg_add_error(c, cfg_path_under(path, "health_check").s,
 			      "whether a UDP target listens cannot be seen: take the key away, or "
 			      "protocol: udp");
 	if (j->health_ms && j->health_ms < 1000)
-		cfg_add_error(c, under(path, "health_check").s,
+		cfg_add_error(c, cfg_path_under(path, "health_check").s,
 			      "a target is tried once a second at most");
 	if (!j->port.first && j->target.host && !j->target.port)
-		cfg_add_error(c, under(path, "target").s,
+		cfg_add_error(c, cfg_path_under(path, "target").s,
 			      "a job whose port the server chooses needs the target's port");
 	if (j->target.port && j->target.port + job_ports(j) - 1 > 65535)
-		cfg_add_error(c, under(path, "target").s,
+		cfg_add_error(c, cfg_path_under(path, "target").s,
 			      "the range of %u ports would end behind port 65535 at the target",
 			      job_ports(j));
 	if (j->allow.n > JOB_ALLOW_MAX)
-		cfg_add_error(c, under(path, "allow").s, "a job has at most %d prefixes of sources",
+		cfg_add_error(c, cfg_path_under(path, "allow").s, "a job has at most %d prefixes of sources",
 			      JOB_ALLOW_MAX);
-}
-
-static struct path item(const char *path, size_t i, const char *key)
-{
-	struct path p;
-
-	(void)snprintf(p.s, sizeof(p.s), "%s[%zu]%s%s", path, i, *key ? "." : "", key);
-	return p;
 }
 
 bool job_same_port(const struct job_config *a, const struct job_config *b)
@@ -318,17 +298,17 @@ void job_list_check(struct cfg *c, const char *path, const struct cfg_list *jobs
 	char a[JOB_NAME_STRLEN], b[JOB_NAME_STRLEN];
 
 	for (size_t i = 0; i < jobs->n; i++) {
-		job_config_check(c, item(path, i, "").s, &j[i]);
+		job_config_check(c, cfg_path_item(path, i, "").s, &j[i]);
 		if (!j[i].target.host)
 			continue;
 		for (size_t k = 0; k < i; k++) {
 			if (!j[k].target.host)
 				continue;
 			if (strcmp(job_name(&j[i], a), job_name(&j[k], b)) == 0)
-				cfg_add_error(c, item(path, i, "").s,
+				cfg_add_error(c, cfg_path_item(path, i, "").s,
 					      "two jobs are called '%s': give one of them a name", a);
 			else if (job_same_port(&j[i], &j[k]) && j[i].enabled && j[k].enabled)
-				cfg_add_error(c, item(path, i, "port").s,
+				cfg_add_error(c, cfg_path_item(path, i, "port").s,
 					      "port %u is taken by the job '%s' already",
 					      MAX(j[i].port.first, j[k].port.first),
 					      job_name(&j[k], b));

@@ -290,7 +290,7 @@ static void take_addresses(struct dns_query *q, const struct ares_addrinfo *ai, 
 }
 
 /* What was looked up wrongly (no memory, no server) says nothing about the name. */
-static void remember(struct dns_query *q, uint64_t now)
+void dns_remember(struct dns_query *q, int kind, uint64_t now)
 {
 	struct dns_answers a = q->a;
 
@@ -298,7 +298,7 @@ static void remember(struct dns_query *q, uint64_t now)
 		return;
 	if (a.status != DNS_OK)
 		a.expires = now + DNS_CACHE_FAILED_MS;
-	dns_cache_put(q->dns->cache, q->host, q->rq.family, &a);
+	dns_cache_put(q->dns->cache, q->host, kind, &a);
 }
 
 /* From c-ares, which is done with it. */
@@ -335,7 +335,7 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 		q->a.status = dns_status_of(status);
 		if (q->a.status == DNS_OK)
 			take_addresses(q, ai, now);
-		remember(q, now);
+		dns_remember(q, q->rq.family, now);
 	}
 	ares_freeaddrinfo(ai);
 	dns_came_back(q);

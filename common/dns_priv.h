@@ -64,6 +64,7 @@ void dns_deadline(struct dns_query *q, uint64_t ms); /* from now */
 struct channel *dns_goes_out(struct dns_query *q);
 void dns_came_back(struct dns_query *q);
 void dns_arm(struct channel *ch);
+void dns_remember(struct dns_query *q, int kind, uint64_t now); /* kind: the address family, or one beyond all of them */
 void dns_answered(struct dns_query *q); /* done() is called from the loop */
 /* c-ares tells something, not that the channel ends. */
 static inline bool dns_tells(int status)

@@ -12,17 +12,6 @@
 
 enum { KIND = 1000 }; /* of the memory: beyond all families */
 
-static void remember(struct dns_query *q, uint64_t now)
-{
-	struct dns_answers a = q->a;
-
-	if (a.status == DNS_OK ? a.expires <= now : a.status == DNS_NO_MEMORY || a.status == DNS_BAD_NAME)
-		return;
-	if (a.status != DNS_OK)
-		a.expires = now + DNS_CACHE_FAILED_MS;
-	dns_cache_put(q->dns->cache, q->host, (int)(KIND + q->records), &a);
-}
-
 static void on_records(void *arg, int status, int timeouts, unsigned char *p, int n)
 {
 	struct dns_query *q = arg;
@@ -36,7 +25,7 @@ static void on_records(void *arg, int status, int timeouts, unsigned char *p, in
 		if (q->a.status == DNS_OK)
 			q->a.expires = now + MIN((uint64_t)q->a.records->ttl_s * 1000,
 						 (uint64_t)DNS_CACHE_TTL_MAX_MS);
-		remember(q, now);
+		dns_remember(q, (int)(KIND + q->records), now);
 	}
 	dns_came_back(q);
 }

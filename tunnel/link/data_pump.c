@@ -103,11 +103,21 @@ static bool may_read(const struct data_conn *d)
 	return replay_tx_may_take(&d->tx) > 0;
 }
 
+static void count_iov(struct data_conn *d, enum data_way w, const struct iovec *v, size_t n)
+{
+	for (; n; v++) {
+		size_t part = MIN(n, v->iov_len);
+
+		data_pump_count(d, w, v->iov_base, part);
+		n -= part;
+	}
+}
+
 /* One read of the local socket. 1: there may be more. */
 static int read_once(struct data_conn *d, size_t *budget)
 {
 	struct iovec v[REPLAY_IOV];
-	size_t want = allowed(d, d->in, MIN(*budget, (size_t)CHUNK_BYTES)), total = 0, left;
+	size_t want = allowed(d, d->in, MIN(*budget, (size_t)CHUNK_BYTES)), total = 0;
 	ssize_t r;
 	int n;
 
@@ -132,13 +142,7 @@ static int read_once(struct data_conn *d, size_t *budget)
 			local_failed(d, err);
 		return 0;
 	}
-	left = (size_t)r;
-	for (int i = 0; i < n && left; i++) {
-		size_t part = MIN(left, v[i].iov_len);
-
-		data_pump_count(d, d->in, v[i].iov_base, part);
-		left -= part;
-	}
+	count_iov(d, d->in, v, (size_t)r);
 	replay_tx_commit(&d->tx, (size_t)r);
 	passed(d, d->in, (size_t)r);
 	*budget -= (size_t)r;
@@ -237,7 +241,7 @@ static int write_once(struct data_conn *d)
 {
 	struct iovec v[DATA_PENDING_IOV];
 	struct msghdr h = { .msg_iov = v };
-	size_t total = 0, may, left;
+	size_t total = 0, may;
 	ssize_t r;
 	int n = d->n_pending;
 
@@ -260,13 +264,7 @@ static int write_once(struct data_conn *d)
 		local_failed(d, errno);
 		return 0;
 	}
-	left = (size_t)r;
-	for (int i = 0; i < n && left; i++) {
-		size_t part = MIN(left, v[i].iov_len);
-
-		data_pump_count(d, d->out, v[i].iov_base, part);
-		left -= part;
-	}
+	count_iov(d, d->out, v, (size_t)r);
 	passed(d, d->out, (size_t)r);
 	replay_rx_consumed(&d->rx, (size_t)r, loop_now(d->host->loop), d->carrier ? d->host->rtt_us : 0);
 	if (d->held.n)

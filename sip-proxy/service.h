@@ -65,6 +65,15 @@ extern const struct sip_proxy_watch sip_service_watch; /* its arg: the service *
 void sip_service_count(struct sip_service *ss);	       /* before metrics are read */
 
 /* verbs.c */
+struct sip_listing { /* a page of rows: limit of them behind the first `cursor` */
+	json_t *rows;
+	uint64_t now, cursor, skip;
+	unsigned limit;
+	bool more; /* there is another row behind the page */
+};
+struct sip_listing sip_listing_begin(struct sip_service *ss, const json_t *args);
+bool sip_listing_takes(struct sip_listing *l); /* false: the next row is not of this page; with more set no later one is */
+void sip_listing_reply(struct control_request *rq, const struct sip_listing *l);
 void sip_add_verbs(struct sip_service *ss);
 
 /* probes.c: asks the gateways of the routes whether they are there */

@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <string.h>
 
-enum { PAGE = 200, PAGE_MAX = 1000 };
-
 static struct text password_of(void *arg, const char *aor)
 {
 	const struct sip_service *ss = arg;
@@ -49,24 +47,12 @@ void sip_service_registrar_free(struct sip_service *ss)
 	ss->accounts = sip_accounts_free(ss->accounts);
 }
 
-struct listing {
-	json_t *rows;
-	uint64_t now, skip;
-	unsigned limit;
-	bool more;
-};
-
 static bool on_binding(const char *aor, const struct sip_binding *b, void *arg)
 {
-	struct listing *l = arg;
+	struct sip_listing *l = arg;
 	char at[ADDR_STRLEN];
-	if (l->skip) {
-		l->skip--;
-		return true;
-	}
-	l->more = json_array_size(l->rows) >= l->limit;
-	if (l->more)
-		return false;
+	if (!sip_listing_takes(l))
+		return !l->more;
 	json_array_append_new(
 		l->rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:b, s:b, s:i}", "user", aor,
 				   "contact", b->uri, "transport", sip_proto_rows[b->from.proto].name,
@@ -79,16 +65,9 @@ static bool on_binding(const char *aor, const struct sip_binding *b, void *arg)
 static void verb_registrations(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct sip_service *ss = arg;
-	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
-	uint64_t cursor = (uint64_t)json_integer_value(json_object_get(args, "cursor"));
-	struct listing l = { .rows = json_array(),
-			     .now = loop_now(ss->svc->loop),
-			     .skip = cursor,
-			     .limit = limit > 0 ? (unsigned)MIN(limit, PAGE_MAX) : PAGE };
+	struct sip_listing l = sip_listing_begin(ss, args);
 	sip_location_each(ss->location, l.now, on_binding, &l);
-	control_reply(rq, l.more ? json_pack("{s:o, s:I}", "rows", l.rows, "cursor",
-					     (json_int_t)(cursor + json_array_size(l.rows)))
-				 : json_pack("{s:o}", "rows", l.rows));
+	sip_listing_reply(rq, &l);
 }
 
 static const struct control_verb verbs[] = {

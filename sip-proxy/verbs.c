@@ -17,6 +17,33 @@ static unsigned limit_of(const json_t *args)
 	return limit > 0 ? (unsigned)MIN(limit, PAGE_MAX) : PAGE;
 }
 
+struct sip_listing sip_listing_begin(struct sip_service *ss, const json_t *args)
+{
+	uint64_t cursor = (uint64_t)json_integer_value(json_object_get(args, "cursor"));
+
+	return (struct sip_listing){ .rows = json_array(),
+				     .now = loop_now(ss->svc->loop),
+				     .cursor = cursor,
+				     .skip = cursor,
+				     .limit = limit_of(args) };
+}
+
+bool sip_listing_takes(struct sip_listing *l)
+{
+	if (l->skip) {
+		l->skip--;
+		return false;
+	}
+	l->more = json_array_size(l->rows) >= l->limit;
+	return !l->more;
+}
+
+void sip_listing_reply(struct control_request *rq, const struct sip_listing *l)
+{
+	control_reply(rq, l->more ? json_pack("{s:o, s:I}", "rows", l->rows, "cursor", (json_int_t)(l->cursor + json_array_size(l->rows)))
+				  : json_pack("{s:o}", "rows", l->rows));
+}
+
 static void verb_status(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct sip_service *ss = arg;
@@ -35,25 +62,13 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 
 /* ---- transactions ---- */
 
-struct listing {
-	json_t *rows;
-	uint64_t now, skip;
-	unsigned limit;
-	bool more;
-};
-
 static bool on_transaction(const struct sip_tx_view *v, void *arg)
 {
-	struct listing *l = arg;
+	struct sip_listing *l = arg;
 	char at[ADDR_STRLEN];
 
-	if (l->skip) {
-		l->skip--;
-		return true;
-	}
-	l->more = json_array_size(l->rows) >= l->limit;
-	if (l->more)
-		return false;
+	if (!sip_listing_takes(l))
+		return !l->more;
 	json_array_append_new(
 		l->rows,
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "side",
@@ -68,16 +83,10 @@ static bool on_transaction(const struct sip_tx_view *v, void *arg)
 static void verb_transactions(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct sip_service *ss = arg;
-	uint64_t cursor = (uint64_t)json_integer_value(json_object_get(args, "cursor"));
-	struct listing l = { .rows = json_array(),
-			     .now = loop_now(ss->svc->loop),
-			     .skip = cursor,
-			     .limit = limit_of(args) };
+	struct sip_listing l = sip_listing_begin(ss, args);
 
 	sip_txs_each(sip_proxy_txs(ss->proxy), on_transaction, &l);
-	control_reply(rq, l.more ? json_pack("{s:o, s:I}", "rows", l.rows, "cursor",
-					     (json_int_t)(cursor + json_array_size(l.rows)))
-				 : json_pack("{s:o}", "rows", l.rows));
+	sip_listing_reply(rq, &l);
 }
 
 /* ---- flows ---- */

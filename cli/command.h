@@ -108,6 +108,15 @@ void print_table(FILE *f, const struct column *cols, unsigned n_cols, const json
 void print_json(const json_t *j); /* one document, indented, newline */
 /* "✔ text" or "✘ text", coloured on a terminal. */
 void print_check(const struct cli *c, bool good, const char *what, const char *detail);
+/* Checks one after the other: each is printed as it comes, or with --json collected as {check, good, text}. */
+struct cli_report {
+	struct cli *cli;
+	json_t *rows; /* --json */
+	unsigned bad;
+};
+struct cli_report cli_report_begin(struct cli *cli);
+void cli_report(struct cli_report *r, bool good, const char *what, const char *fmt, ...) _printf_(4, 5);
+void cli_report_end(struct cli_report *r, bool print); /* prints what was collected, if wanted */
 void print_clean(FILE *f, const char *s); /* without control characters: names that strangers chose */
 /* Of Prometheus text what concerns the metrics whose name holds part (NULL: all): comment lines name theirs third. */
 void print_metrics(const char *text, const char *part);

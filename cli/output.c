@@ -4,6 +4,7 @@
  * reach the terminal without control characters. Widths count characters, not bytes, as far as UTF-8
  * allows without a table of wide ones.
  */
+#include <stdarg.h>
 #include <string.h>
 #include "cli/command.h"
 #include "common/text.h"
@@ -30,6 +31,34 @@ void print_check(const struct cli *c, bool good, const char *what, const char *d
 	print_clean(stdout, detail);
 	fputc('\n', stdout);
 	fflush(stdout);
+}
+
+struct cli_report cli_report_begin(struct cli *cli)
+{
+	return (struct cli_report){ .cli = cli, .rows = cli_has(cli, "json") ? json_array() : NULL };
+}
+
+void cli_report(struct cli_report *r, bool good, const char *what, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	r->bad += !good;
+	if (r->rows)
+		json_array_append_new(r->rows, json_pack("{s:s, s:b, s:s}", "check", what, "good", good, "text", line));
+	else
+		print_check(r->cli, good, what, line);
+}
+
+void cli_report_end(struct cli_report *r, bool print)
+{
+	if (r->rows && print)
+		print_json(r->rows);
+	json_decref(r->rows);
+	r->rows = NULL;
 }
 
 static void cell_text(const struct column *col, const json_t *v, char out[static CELL])

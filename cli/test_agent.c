@@ -18,24 +18,9 @@ struct site {
 	struct cli *cli;
 	struct control_client *cl;
 	const char *name;
-	json_t *report;
-	unsigned bad, jobs;
+	struct cli_report report;
+	unsigned jobs;
 };
-
-static void _printf_(4, 5) tell(struct site *s, bool good, const char *what, const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof line, fmt, ap);
-	va_end(ap);
-	s->bad += !good;
-	if (s->report)
-		json_array_append_new(s->report, json_pack("{s:s, s:b, s:s}", "check", what, "good", good, "text", line));
-	else
-		print_check(s->cli, good, what, line);
-}
 
 static json_t *rows_of(struct site *s, const char *verb, json_t *args)
 {
@@ -59,11 +44,11 @@ static bool check_link(struct site *s)
 		if (strcmp(text_of_key(row, "name"), s->name) != 0)
 			continue;
 		found = json_is_true(json_object_get(row, "up"));
-		tell(s, found, "connection", found ? "%s from %s, %lld.%lld ms%s" : "%s; last seen from %s (%lld.%lld ms): %s", text_of_key(row, "state"),
+		cli_report(&s->report, found, "connection", found ? "%s from %s, %lld.%lld ms%s" : "%s; last seen from %s (%lld.%lld ms): %s", text_of_key(row, "state"),
 		     text_of_key(row, "address"), number_of(row, "rtt_us") / 1000, number_of(row, "rtt_us") / 100 % 10, text_of_key(row, "why"));
 	}
-	if (!json_array_size(rows) || (!found && !s->bad))
-		tell(s, false, "connection", "the agent %s is not connected; stile tunnel agents shows those that are known", s->name);
+	if (!json_array_size(rows) || (!found && !s->report.bad))
+		cli_report(&s->report, false, "connection", "the agent %s is not connected; stile tunnel agents shows those that are known", s->name);
 	json_decref(rows);
 	return found;
 }
@@ -119,7 +104,7 @@ static void follow(struct site *s, const char *job, int fd, uint64_t began)
 		bool open = row && *text_of_key(row, "target");
 
 		if (open)
-			tell(s, true, job, "leads to %s, reached in %.0f ms%s", text_of_key(row, "target"), (double)(probe_now_us() - began) / 1000,
+			cli_report(&s->report, true, job, "leads to %s, reached in %.0f ms%s", text_of_key(row, "target"), (double)(probe_now_us() - began) / 1000,
 			     json_is_true(json_object_get(row, "encrypted")) ? "" : ", not encrypted");
 		json_decref(rows);
 		if (open)
@@ -130,11 +115,11 @@ static void follow(struct site *s, const char *job, int fd, uint64_t began)
 					(void)usleep(LOOK_MS * 1000);
 				last_error(s, job, why, sizeof why);
 			}
-			tell(s, false, job, "refused: %s", *why ? why : "the job may not allow this machine (its allow)");
+			cli_report(&s->report, false, job, "refused: %s", *why ? why : "the job may not allow this machine (its allow)");
 			return;
 		}
 	}
-	tell(s, false, job, "the agent has not reached the target within %d s", OPEN_MS / 1000);
+	cli_report(&s->report, false, job, "the agent has not reached the target within %d s", OPEN_MS / 1000);
 }
 
 static void check_job(struct site *s, const json_t *row)
@@ -146,15 +131,15 @@ static void check_job(struct site *s, const json_t *row)
 
 	s->jobs++;
 	if (strcmp(state, "interrupted") == 0) {
-		tell(s, true, name, "interrupted: not tried");
+		cli_report(&s->report, true, name, "interrupted: not tried");
 		return;
 	}
 	if (strcmp(state, "active") != 0) {
-		tell(s, false, name, "%s: %s", state, text_of_key(row, "reason"));
+		cli_report(&s->report, false, name, "%s: %s", state, text_of_key(row, "reason"));
 		return;
 	}
 	if (strcmp(text_of_key(row, "protocol"), "udp") == 0) {
-		tell(s, true, name, "active at %s (UDP is not tried)", text_of_key(row, "address"));
+		cli_report(&s->report, true, name, "active at %s (UDP is not tried)", text_of_key(row, "address"));
 		return;
 	}
 	if (addr_parse(text_of(text_of_key(row, "bound")), 0, &at) < 0)
@@ -165,7 +150,7 @@ static void check_job(struct site *s, const json_t *row)
 	}
 	fd = probe_connect(&at, CONNECT_MS, &us);
 	if (fd < 0) {
-		tell(s, false, name, "its port %u cannot be connected to: %s", addr_port(&at), strerror(-fd));
+		cli_report(&s->report, false, name, "its port %u cannot be connected to: %s", addr_port(&at), strerror(-fd));
 		return;
 	}
 	follow(s, name, fd, probe_now_us());
@@ -175,7 +160,7 @@ static void check_job(struct site *s, const json_t *row)
 int run_test_agent(struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	struct site s = { .cli = cli, .name = cli->words[0], .report = cli_has(cli, "json") ? json_array() : NULL };
+	struct site s = { .cli = cli, .name = cli->words[0], .report = cli_report_begin(cli) };
 	int r = cli_connect(cli, RELAY_PROGRAM, &cl);
 	json_t *rows = NULL, *row;
 	size_t i;
@@ -186,11 +171,9 @@ int run_test_agent(struct cli *cli)
 		json_array_foreach(rows, i, row)
 			check_job(&s, row);
 		if (!s.jobs)
-			tell(&s, false, "jobs", "the agent has none");
+			cli_report(&s.report, false, "jobs", "the agent has none");
 	}
-	if (r == 0 && s.report)
-		print_json(s.report);
 	json_decref(rows);
-	json_decref(s.report);
-	return r ? r : s.bad ? EXIT_FAILED : 0;
+	cli_report_end(&s.report, r == 0);
+	return r ? r : s.report.bad ? EXIT_FAILED : 0;
 }

@@ -27,8 +27,7 @@ struct run {
 	const char *host;
 	uint16_t port;
 	uint64_t timeout_ms;
-	json_t *report; /* with --json */
-	unsigned bad;
+	struct cli_report report;
 };
 
 uint64_t probe_now_us(void)
@@ -37,21 +36,6 @@ uint64_t probe_now_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-static void _printf_(4, 5) tell(struct run *r, bool good, const char *what, const char *fmt, ...)
-{
-	char line[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(line, sizeof line, fmt, ap);
-	va_end(ap);
-	r->bad += !good;
-	if (r->report)
-		json_array_append_new(r->report, json_pack("{s:s, s:b, s:s}", "check", what, "good", good, "text", line));
-	else
-		print_check(r->cli, good, what, line);
 }
 
 /* ---- connecting ---- */
@@ -106,12 +90,12 @@ static int resolve(struct run *r, struct addrinfo **ret_all)
 	snprintf(port, sizeof port, "%u", r->port);
 	e = getaddrinfo(r->host, port, &hints, ret_all);
 	if (e) {
-		tell(r, false, "name", "%s: %s", r->host, gai_strerror(e));
+		cli_report(&r->report, false, "name", "%s: %s", r->host, gai_strerror(e));
 		return -ENOENT;
 	}
 	for (struct addrinfo *i = *ret_all; i; i = i->ai_next)
 		n++;
-	tell(r, true, "name", "%s has %u address%s (%.1f ms)", r->host, n, n == 1 ? "" : "es", (double)(probe_now_us() - began) / 1000);
+	cli_report(&r->report, true, "name", "%s has %u address%s (%.1f ms)", r->host, n, n == 1 ? "" : "es", (double)(probe_now_us() - began) / 1000);
 	return 0;
 }
 
@@ -126,10 +110,10 @@ static int reach(struct run *r, const struct addrinfo *all)
 		int fd = addr_from_sockaddr(i->ai_addr, i->ai_addrlen, &to) == 0 ? probe_connect(&to, r->timeout_ms, &us) : -EAFNOSUPPORT;
 
 		if (fd < 0) {
-			tell(r, false, "connect", "%s: %s", addr_print(&to, buf), why_not(-fd));
+			cli_report(&r->report, false, "connect", "%s: %s", addr_print(&to, buf), why_not(-fd));
 			continue;
 		}
-		tell(r, true, "connect", "%s in %.1f ms%s", addr_print(&to, buf), (double)us / 1000,
+		cli_report(&r->report, true, "connect", "%s in %.1f ms%s", addr_print(&to, buf), (double)us / 1000,
 		     us / 1000 >= SLOW_MS ? "; slow: the first packet was lost, or the way is long" : "");
 		return fd;
 	}
@@ -147,17 +131,17 @@ static SSL *begin_tls(struct run *r, int fd, struct tls_ctx *ctx)
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 	if (tls_session_new(ctx, r->host, &ssl) < 0 || SSL_set_fd(ssl, fd) != 1) {
-		tell(r, false, "TLS", "out of memory");
+		cli_report(&r->report, false, "TLS", "out of memory");
 		SSL_free(ssl);
 		return NULL;
 	}
 	if (SSL_connect(ssl) != 1) {
-		tell(r, false, "TLS", "%s", errno == EAGAIN ? "the other side does not answer the handshake: it speaks no TLS?" :
+		cli_report(&r->report, false, "TLS", "%s", errno == EAGAIN ? "the other side does not answer the handshake: it speaks no TLS?" :
 							     tls_failure_text(ssl, why, sizeof why));
 		SSL_free(ssl);
 		return NULL;
 	}
-	tell(r, true, "TLS", "%s in %.1f ms, the certificate is good for %s", SSL_get_version(ssl), (double)(probe_now_us() - began) / 1000,
+	cli_report(&r->report, true, "TLS", "%s in %.1f ms, the certificate is good for %s", SSL_get_version(ssl), (double)(probe_now_us() - began) / 1000,
 	     r->host);
 	return ssl;
 }
@@ -201,18 +185,18 @@ static void test_echo(struct run *r, const struct pipe_end *p)
 
 		(void)bytes_random(out, sizeof out);
 		if (put(p, out, sizeof out) != sizeof out || !get_all(p, in, sizeof in)) {
-			tell(r, false, "echo", "nothing comes back: does the other side run stile test listen?");
+			cli_report(&r->report, false, "echo", "nothing comes back: does the other side run stile test listen?");
 			return;
 		}
 		if (memcmp(in, out, sizeof in) != 0) {
-			tell(r, false, "echo", "other bytes come back: that is no echo");
+			cli_report(&r->report, false, "echo", "other bytes come back: that is no echo");
 			return;
 		}
 		us = probe_now_us() - began;
 		least = MIN(least, us);
 		sum += us;
 	}
-	tell(r, true, "echo", "round trip %.2f ms at least, %.2f ms on average", (double)least / 1000, (double)sum / ECHOES / 1000);
+	cli_report(&r->report, true, "echo", "round trip %.2f ms at least, %.2f ms on average", (double)least / 1000, (double)sum / ECHOES / 1000);
 }
 
 static uint8_t byte_at(size_t i)
@@ -248,16 +232,16 @@ static void test_throughput(struct run *r, const struct pipe_end *p)
 			break;
 		for (ssize_t i = 0; i < n; i++)
 			if (in[i] != byte_at(got + (size_t)i)) {
-				tell(r, false, "throughput", "byte %zu came back as another one", got + (size_t)i);
+				cli_report(&r->report, false, "throughput", "byte %zu came back as another one", got + (size_t)i);
 				return;
 			}
 		got += n > 0 ? (size_t)n : 0;
 	}
 	s = (double)(probe_now_us() - began) / 1e6;
 	if (got < BULK)
-		tell(r, false, "throughput", "only %zu of %d bytes came back", got, BULK);
+		cli_report(&r->report, false, "throughput", "only %zu of %d bytes came back", got, BULK);
 	else
-		tell(r, true, "throughput", "%.0f Mbit/s each way, %d MiB compared byte by byte", (double)BULK * 8 / s / 1e6, BULK >> 20);
+		cli_report(&r->report, true, "throughput", "%.0f Mbit/s each way, %d MiB compared byte by byte", (double)BULK * 8 / s / 1e6, BULK >> 20);
 }
 
 static void show_banner(struct run *r, const struct pipe_end *p)
@@ -270,12 +254,12 @@ static void show_banner(struct run *r, const struct pipe_end *p)
 		return;
 	n = get(p, line, sizeof line - 1);
 	if (n <= 0) {
-		tell(r, false, "open", "the other side closed the connection at once");
+		cli_report(&r->report, false, "open", "the other side closed the connection at once");
 		return;
 	}
 	line[n] = 0;
 	line[strcspn(line, "\r\n")] = 0;
-	tell(r, true, "says", "%s", line);
+	cli_report(&r->report, true, "says", "%s", line);
 }
 
 /* ---- stile test tcp ---- */
@@ -292,7 +276,7 @@ static void use(struct run *r, int fd)
 	if (cli_has(r->cli, "tls")) {
 		if (tls_ctx_new(&(struct tls_options){ .client = true, .ca_file = cli_option(r->cli, "ca"), .verify_peer = !cli_has(r->cli, "insecure") },
 				why, &ctx) < 0) {
-			tell(r, false, "TLS", "%s", why);
+			cli_report(&r->report, false, "TLS", "%s", why);
 			return;
 		}
 		p.ssl = begin_tls(r, fd, ctx);
@@ -302,7 +286,7 @@ static void use(struct run *r, int fd)
 			show_banner(r, &p);
 		else
 			test_echo(r, &p);
-		if (cli_has(r->cli, "echo") && !p.ssl && !r->bad)
+		if (cli_has(r->cli, "echo") && !p.ssl && !r->report.bad)
 			test_throughput(r, &p);
 	}
 	SSL_free(p.ssl);
@@ -323,20 +307,18 @@ static int run_tcp(struct cli *cli)
 		return EXIT_USAGE;
 	}
 	r.port = (uint16_t)port;
-	r.report = cli_has(cli, "json") ? json_array() : NULL;
+	r.report = cli_report_begin(cli);
 	if (resolve(&r, &all) == 0) {
 		fd = reach(&r, all);
 		if (fd >= 0) {
-			r.bad = 0; /* one address is enough */
+			r.report.bad = 0; /* one address is enough */
 			use(&r, fd);
 			close(fd);
 		}
 		freeaddrinfo(all);
 	}
-	if (r.report)
-		print_json(r.report);
-	json_decref(r.report);
-	return r.bad ? EXIT_FAILED : 0;
+	cli_report_end(&r.report, true);
+	return r.report.bad ? EXIT_FAILED : 0;
 }
 
 /* ---- stile test listen ---- */

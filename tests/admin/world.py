@@ -102,6 +102,18 @@ class Said:
             return self.fail(f"this is no JSON: {e}")
 
 
+def wait_for(what, probe, seconds=10):
+    """probe() until it is true; its value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failed(f"    waited {seconds} s in vain: {what}")
+        time.sleep(0.03)
+
+
 def locked_hundreds(base):
     """Keeps the ports of base to base + PORTS ours against other runs, as tests/interop/harness.py does; None: somebody has
     some of them."""
@@ -130,6 +142,9 @@ def free_base(first):
 
 
 class World:
+    """Of stile-turn; the worlds of other services say what is another one there."""
+    binary, full, patience = TURN, "stile-turn", 5  # the service's program, its name, seconds to wait for its log
+
     def __init__(self, first_port):
         self.folder = tempfile.mkdtemp(prefix="stile-admin-")
         os.chmod(self.folder, 0o711)
@@ -230,7 +245,7 @@ class World:
 
     def turn_argv(self, config="stile.yaml", *options):
         as_root = ["--user", "root"] if ROOT and "--user" not in options else []
-        return [TURN, "-c", self.path(config), "--runtime-dir", self.path("run"), *as_root, *options]
+        return [self.binary, "-c", self.path(config), "--runtime-dir", self.path("run"), *as_root, *options]
 
     def start_fails(self, config="stile.yaml", *options, prefix=()):
         return self.run(*self.turn_argv(config, *options), prefix=prefix)
@@ -247,16 +262,16 @@ class World:
 
     # ---- the log ----
 
-    def log_text(self, name="stile-turn"):
+    def log_text(self, name=None):
         try:
-            with open(self.path(f"log/{name}.log"), encoding="utf-8") as f:
+            with open(self.path(f"log/{name or self.full}.log"), encoding="utf-8") as f:
                 return f.read()
         except FileNotFoundError:
             return ""
 
-    def logged(self, *texts, name="stile-turn", seconds=5):
+    def logged(self, *texts, name=None, seconds=None):
         """A line of the log that holds all texts; waits for it, the log has a thread of its own."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (self.patience if seconds is None else seconds)
         while True:
             for line in self.log_text(name).splitlines():
                 if all(t in line for t in texts):
@@ -268,12 +283,12 @@ class World:
 
     # ---- the control socket, as a program of the administrator's own would use it ----
 
-    def verbs(self, calls, full="stile-turn"):
+    def verbs(self, calls, full=None):
         """(name, args) one after the other over one connection; their results."""
         results = []
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(10)
-            s.connect(self.path(f"run/{full}.sock"))
+            s.connect(self.path(f"run/{full or self.full}.sock"))
             f = s.makefile("rw", encoding="utf-8")
             json.loads(f.readline())  # the server's hello
             for i, (name, args) in enumerate(calls):
@@ -285,7 +300,7 @@ class World:
                 results.append(answer["result"])
         return results
 
-    def verb(self, name, args=None, full="stile-turn"):
+    def verb(self, name, args=None, full=None):
         return self.verbs([(name, args or {})], full)[0]
 
     def metric(self, name, label=None):
@@ -298,7 +313,7 @@ class World:
 class Server:
     def __init__(self, world, argv, prefix=(), env=None):
         self.world, self.argv = world, [*prefix, *argv]
-        self.full = "stile-turn" + (f"@{argv[argv.index('--instance') + 1]}" if "--instance" in argv else "")
+        self.full = world.full + (f"@{argv[argv.index('--instance') + 1]}" if "--instance" in argv else "")
         self.err = open(world.path(f"stderr-{len(world.servers)}"), "w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=self.err, stderr=self.err,
                                         env={**os.environ, **(env or {})})

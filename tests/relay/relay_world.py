@@ -6,11 +6,10 @@ import socket
 import struct
 import sys
 import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
 import world  # noqa: E402
-from world import BUILD, Failed, World, case  # noqa: E402, F401
+from world import BUILD, Failed, World, case, wait_for  # noqa: E402, F401
 
 TUNNEL = os.path.join(BUILD, "tunnel/stile-tunnel")
 FULL = "stile-tunnel"
@@ -19,18 +18,6 @@ FULL = "stile-tunnel"
 def main(first_port):
     world.World = RelayWorld
     return world.main(first_port)
-
-
-def wait_for(what, probe, seconds=10):
-    """probe() until it is true; its value."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = probe()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise Failed(f"    waited {seconds} s in vain: {what}")
-        time.sleep(0.03)
 
 
 def pattern(n, seed=1):
@@ -146,6 +133,8 @@ def named(name):
 
 
 class RelayWorld(World):
+    binary, full = TUNNEL, FULL
+
     def target_port(self, i=0):
         return self.base + 20 + i
 
@@ -163,25 +152,6 @@ class RelayWorld(World):
             text += "  routes:\n" + "".join(lines)
         log = "{ level: debug, dir: %s }" % self.path("log")
         return self.write(name, f"log: {log}\nstore: {{ path: {self.path('store')} }}\ntunnel:\n{text}")
-
-    def turn_argv(self, config="stile.yaml", *options):
-        return [TUNNEL, *super().turn_argv(config, *options)[1:]]
-
-    def start(self, config="stile.yaml", *options, **more):
-        s = world.Server(self, self.turn_argv(config, *options), **more)
-        s.full = FULL
-        self.servers.append(s)
-        s.wait_ready()
-        return s
-
-    def logged(self, *texts, name=FULL, seconds=5):
-        return super().logged(*texts, name=name, seconds=seconds)
-
-    def verbs(self, calls, full=FULL):
-        return super().verbs(calls, full)
-
-    def verb(self, name, args=None, full=FULL):
-        return super().verb(name, args, full)
 
     def refused(self, name, args, *texts):
         """The verb ends in an error that says all of these."""

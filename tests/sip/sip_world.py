@@ -31,15 +31,7 @@ def main(first_port):
 
 
 def wait_for(what, probe, seconds=15):
-    """probe() until it is true; its value."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = probe()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise Failed(f"    waited {seconds} s in vain: {what}")
-        time.sleep(0.03)
+    return world.wait_for(what, probe, seconds)
 
 
 def need(program):
@@ -303,6 +295,8 @@ class Listening:
 
 class SipWorld(World):
     """Ports: base udp+tcp, base+1 tls, base+2 mtls, base+3 lan; from base+10 on those of the other ends."""
+    binary, full, patience = SIP, FULL, 10
+
 
     def __init__(self, first_port):
         super().__init__(first_port)
@@ -357,25 +351,6 @@ class SipWorld(World):
         for i in range(10):
             text = text.replace("{o%d}" % i, str(self.other(i)))
         return self.write(name, f"log: {log}\nstore: {{ path: {self.path('store')} }}\nsip:\n{text}")
-
-    def turn_argv(self, config="stile.yaml", *options):
-        return [SIP, *super().turn_argv(config, *options)[1:]]
-
-    def start(self, config="stile.yaml", *options, **more):
-        s = world.Server(self, self.turn_argv(config, *options), **more)
-        s.full = FULL
-        self.servers.append(s)
-        s.wait_ready()
-        return s
-
-    def logged(self, *texts, name=FULL, seconds=10):
-        return super().logged(*texts, name=name, seconds=seconds)
-
-    def verbs(self, calls, full=FULL):
-        return super().verbs(calls, full)
-
-    def verb(self, name, args=None, full=FULL):
-        return super().verb(name, args, full)
 
     def reload(self):
         return self.verb("service.reload")

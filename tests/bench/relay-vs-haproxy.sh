@@ -11,5 +11,5 @@ if [ ! -f "$build/build.ninja" ]; then
 	meson setup "$build" --buildtype=release -Dtests=false >&2
 fi
 ninja -C "$build" tunnel/stile-tunnel >&2
-${CC:-cc} -O2 -Wall -Wextra -D_GNU_SOURCE -o "$build/relay_load" tests/bench/relay_load.c -lssl -lcrypto
+${CC:-cc} -O2 -Wall -Wextra -D_GNU_SOURCE -I. -o "$build/relay_load" tests/bench/relay_load.c -lssl -lcrypto
 STILE_BUILD=$build exec python3 tests/bench/relay_vs_haproxy.py "$@"

@@ -11,7 +11,6 @@
  * read before and after.
  */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,8 +25,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/bench/load.h"
 
 enum { BUFFER = 256 << 10, MESSAGE = 64, MANY = 256, SWALLOW = 4 << 20, WARM_MS = 300 };
 
@@ -53,48 +53,7 @@ static struct {
 
 static char buffer[BUFFER];
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "relay_load: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
 /* ---- the relay's figures ---- */
-
-static double cpu_seconds(int pid)
-{
-	char path[320];
-	double ns = 0;
-	struct dirent *e;
-	DIR *d;
-
-	snprintf(path, sizeof path, "/proc/%d/task", pid);
-	d = opendir(path);
-	while (d && (e = readdir(d))) {
-		double run = 0;
-		FILE *f;
-
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, e->d_name);
-		f = fopen(path, "r");
-		if (f && fscanf(f, "%lf", &run) == 1)
-			ns += run;
-		if (f)
-			fclose(f);
-	}
-	if (d)
-		closedir(d);
-	return ns / 1e9;
-}
 
 static long resident_kib(int pid)
 {
@@ -351,11 +310,11 @@ static void measure_load(const char *mode, double seconds)
 	run_for(WARM_MS / 1000.0);
 	g.bytes = g.done = 0;
 	t0 = now();
-	c0 = cpu_seconds(g.pid);
-	own0 = cpu_seconds(getpid());
+	c0 = cpu_of(g.pid);
+	own0 = cpu_of(getpid());
 	run_for(seconds);
-	c1 = cpu_seconds(g.pid);
-	own1 = cpu_seconds(getpid());
+	c1 = cpu_of(g.pid);
+	own1 = cpu_of(getpid());
 	t1 = now();
 	printf("{\"mode\": \"%s\", \"seconds\": %.3f, \"bytes\": %" PRIu64 ", \"done\": %" PRIu64 ", \"errors\": %" PRIu64
 	       ", \"relay_cpu_s\": %.4f, \"generator_cpu_s\": %.4f}\n",

@@ -12,6 +12,6 @@ if [ ! -f "$build/build.ninja" ]; then
 fi
 ninja -C "$build" tunnel/stile-tunnel tunnel/stile-agent cli/stile >&2
 for part in bench/tunnel_load netns/wire; do
-	${CC:-cc} -O2 -Wall -Wextra -D_GNU_SOURCE -o "$build/${part#*/}" "tests/$part.c"
+	${CC:-cc} -O2 -Wall -Wextra -D_GNU_SOURCE -I. -o "$build/${part#*/}" "tests/$part.c"
 done
 STILE_BUILD=$build exec python3 -B tests/bench/tunnel.py "$@"

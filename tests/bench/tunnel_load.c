@@ -12,7 +12,6 @@
  * each, says "open", and closes them when its input ends. The PIDs' CPU time is read before and after. Prints one JSON object.
  */
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -27,8 +26,9 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/bench/load.h"
 
 enum { BUFFER = 256 << 10, SWALLOW = 4 << 20, MANY = 256, TURNS = 16, SAMPLES = 200000 };
 #define TELL_S 0.05
@@ -61,48 +61,7 @@ static struct {
 } g;
 static char buffer[BUFFER];
 
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "tunnel_load: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
 /* ---- CPU of the processes that are measured ---- */
-
-static double cpu_of(int pid)
-{
-	char path[320];
-	double ns = 0;
-	struct dirent *e;
-	DIR *d;
-
-	snprintf(path, sizeof path, "/proc/%d/task", pid);
-	d = opendir(path);
-	while (d && (e = readdir(d))) {
-		double run = 0;
-		FILE *f;
-
-		if (e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, e->d_name);
-		f = fopen(path, "r");
-		if (f && fscanf(f, "%lf", &run) == 1)
-			ns += run;
-		if (f)
-			fclose(f);
-	}
-	if (d)
-		closedir(d);
-	return ns / 1e9;
-}
 
 static double cpu_of_all(void)
 {

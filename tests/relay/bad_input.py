@@ -184,7 +184,7 @@ def _(w):
         w.config([ROUTE + ", tls: { certificate: server.pem, key: server.key }"])
         w.start()
         for junk in (b"GET / HTTP/1.0\r\n\r\n", b"\0" * 600, b"\x16\x03\x01\xff\xff" + b"x" * 4000, b"\x80\x2e\x01"):
-            with connect(w.base) as s:
+            with connect(w.base, timeout=20) as s:  # longer than the relay waits: who ends it is what is counted
                 s.sendall(junk)
                 try:
                     while s.recv(100):

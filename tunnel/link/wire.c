@@ -196,10 +196,17 @@ static enum wire_error read_fixed(const struct wire_frame *row, struct rd *r, ui
 	return rd_done(r) ? WIRE_OK : WIRE_CUT;
 }
 
+enum wire_error wire_parse_row(const struct wire_frame *row, const void *payload, size_t n, void *msg)
+{
+	struct rd r = rd_init(payload, n);
+
+	memset(msg, 0, row->size);
+	return row->layout == WIRE_L_FIXED ? read_fixed(row, &r, msg) : read_fields(row, &r, msg);
+}
+
 enum wire_error wire_parse(unsigned type, const void *payload, size_t n, union wire_msg *ret_msg)
 {
 	const struct wire_frame *row = wire_frame_of(type);
-	struct rd r = rd_init(payload, n);
 	union wire_msg m;
 	enum wire_error e;
 
@@ -209,8 +216,7 @@ enum wire_error wire_parse(unsigned type, const void *payload, size_t n, union w
 		ret_msg->data.bytes = (struct wire_bytes){ payload, n };
 		return WIRE_OK;
 	}
-	memset(&m, 0, row->size);
-	e = row->layout == WIRE_L_FIXED ? read_fixed(row, &r, (uint8_t *)&m) : read_fields(row, &r, (uint8_t *)&m);
+	e = wire_parse_row(row, payload, n, &m);
 	if (!e)
 		memcpy(ret_msg, &m, row->size);
 	return e;
@@ -371,6 +377,14 @@ static void write_fields(struct wr *w, const struct wire_frame *row, const uint8
 	}
 }
 
+void wire_write_row(struct wr *w, const struct wire_frame *row, const void *msg)
+{
+	if (row->layout == WIRE_L_FIELDS)
+		write_fields(w, row, msg);
+	for (unsigned i = 0; row->layout != WIRE_L_FIELDS && i < row->n_fields; i++)
+		write_value(w, &row->fields[i], (const uint8_t *)msg + row->fields[i].at);
+}
+
 void wire_write(struct wr *w, unsigned type, const void *msg)
 {
 	const struct wire_frame *row = wire_frame_of(type);
@@ -382,10 +396,7 @@ void wire_write(struct wr *w, unsigned type, const void *msg)
 		w->failed = true;
 		return;
 	}
-	if (row->layout == WIRE_L_FIELDS)
-		write_fields(w, row, msg);
-	for (unsigned i = 0; row->layout != WIRE_L_FIELDS && i < row->n_fields; i++)
-		write_value(w, &row->fields[i], (const uint8_t *)msg + row->fields[i].at);
+	wire_write_row(w, row, msg);
 	if (w->failed)
 		return;
 	n = wr_len(w) - mark - WIRE_HEAD;

@@ -367,3 +367,9 @@ struct wire_frame {
 const struct wire_frame *wire_frame_of(unsigned type); /* NULL: unknown */
 extern const struct wire_frame wire_frames[];
 extern const size_t wire_n_frames;
+
+/* ---- other formats that are tables of the same kind (tunnel/direct) ---- */
+
+/* The fields of one message; msg has row->size bytes, and is anything if it was wrong. No RAW layout. */
+enum wire_error wire_parse_row(const struct wire_frame *row, const void *payload, size_t n, void *msg);
+void wire_write_row(struct wr *w, const struct wire_frame *row, const void *msg);

@@ -9,6 +9,8 @@
 #include "common/bytes.h"
 #include "sip-proxy/proxy_priv.h"
 
+enum { VIA_MAX = 1024 };
+
 bool sip_buffer_room(struct sip_buffer *b, size_t n)
 {
 	size_t cap = MAX(b->cap * 2, MAX(n, (size_t)8192));
@@ -36,11 +38,21 @@ void sip_px_tag(const struct sip_proxy *px, const struct sip_basics *b, char out
 	base64url_encode(h, 8, out);
 }
 
-ssize_t sip_px_write(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
-		     const struct sip_answer *a)
+/* A request that was not routed yet has its topmost Via as it came: what a receiver adds to it (RFC 3261 18.2.1, RFC 3581)
+ * must stand in the response all the same. */
+static void fill_via(const struct sip_basics *b, const struct sip_hop *came, char via[VIA_MAX],
+		     struct sip_response_parts *parts)
 {
-	char tag[16];
-	size_t need = m->raw.n + a->body.n + 1024;
+	ptrdiff_t n = came && b->via.raw.p ? sip_via_fill(&b->via, &came->remote, via, VIA_MAX) : 0;
+	if (n > 0)
+		parts->top_via = (struct text){ via, (size_t)n };
+}
+
+ssize_t sip_px_write_to(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
+			const struct sip_answer *a, const struct sip_hop *came)
+{
+	char tag[16], via[VIA_MAX];
+	size_t need = m->raw.n + a->body.n + 1024 + VIA_MAX;
 	struct sip_response_parts parts = {
 		.code = a->code,
 		.reason = a->reason.p ? a->reason : sip_reason_phrase(a->code),
@@ -57,7 +69,14 @@ ssize_t sip_px_write(struct sip_proxy *px, const struct sip_msg *m, const struct
 		sip_px_tag(px, b, tag);
 		parts.to_tag = text_of(tag);
 	}
+	fill_via(b, came, via, &parts);
 	return sip_response_write(px->answer.p, px->answer.cap, m, &parts);
+}
+
+ssize_t sip_px_write(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
+		     const struct sip_answer *a)
+{
+	return sip_px_write_to(px, m, b, a, NULL);
 }
 
 static void count_out(struct sip_proxy *px, const struct sip_basics *b, unsigned code)
@@ -129,7 +148,7 @@ void sip_px_refuse(struct sip_proxy *px, const struct sip_refusing *r)
 		line = (struct sip_line){ TEXT("Retry-After"), { seconds, sb.n } };
 		a.n_lines = 1;
 	}
-	n = sip_px_write(px, r->m, r->b, &a);
+	n = sip_px_write_to(px, r->m, r->b, &a, r->from);
 	if (n > 0)
 		sip_px_respond(px, r->server, r->b, r->from, row->code,
 			       (struct text){ px->answer.p, (size_t)n });

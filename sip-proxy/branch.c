@@ -339,6 +339,7 @@ static void on_response(struct sip_client_tx *c, void *owner, const struct sip_m
 		.from = sip_client_target(c)->hop,
 		.to = ctx->from,
 		.to_trusted = ctx->trusted,
+		.may_challenge = b->place.may_challenge,
 		.edit = &px->edit,
 	};
 	on_progress(b, code);

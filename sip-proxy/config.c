@@ -129,15 +129,15 @@ static const struct cfg_row limits_rows[] = {
 static const struct cfg_schema limits_schema = SCHEMA("sip.limits", limits_rows, SIZE_OF(limits));
 
 static const struct cfg_row timers_rows[] = {
-	{ .name = "t1", .type = &cfg_duration, IN(timers, t1_ms), .min = 50, .max = 10000, .def = "500ms",
+	{ .name = "t1", .type = &cfg_duration, IN(timers, t1_ms), .flags = CFG_RELOAD, .min = 50, .max = 10000, .def = "500ms",
 	  .help = "RFC 3261's T1, the estimate of a round trip: first retransmission over UDP, and 64 of it until nobody has answered." },
-	{ .name = "t2", .type = &cfg_duration, IN(timers, t2_ms), .min = 100, .max = 60000, .def = "4s",
+	{ .name = "t2", .type = &cfg_duration, IN(timers, t2_ms), .flags = CFG_RELOAD, .min = 100, .max = 60000, .def = "4s",
 	  .help = "Longest time between retransmissions." },
-	{ .name = "t4", .type = &cfg_duration, IN(timers, t4_ms), .min = 100, .max = 60000, .def = "5s",
+	{ .name = "t4", .type = &cfg_duration, IN(timers, t4_ms), .flags = CFG_RELOAD, .min = 100, .max = 60000, .def = "5s",
 	  .help = "How long a message may be under way." },
-	{ .name = "ringing", .type = &cfg_duration, IN(timers, ringing_ms), .min = 10000, .max = 3600000, .def = "181s",
+	{ .name = "ringing", .type = &cfg_duration, IN(timers, ringing_ms), .flags = CFG_RELOAD, .min = 10000, .max = 3600000, .def = "181s",
 	  .help = "How long a call may ring before it is cancelled (timer C)." },
-	{ .name = "failover", .type = &cfg_duration, IN(timers, failover_ms), .min = 100, .max = 32000, .def = "800ms",
+	{ .name = "failover", .type = &cfg_duration, IN(timers, failover_ms), .flags = CFG_RELOAD, .min = 100, .max = 32000, .def = "800ms",
 	  .help = "A place of a name with several that is silent for so long is no longer waited for alone: the next one is tried." },
 	{ .name = "probe", .type = &cfg_duration, IN(timers, probe_ms), .flags = CFG_RELOAD, .max = 3600000, .def = "30s",
 	  .help = "How often the gateways of sip.routes are asked whether they are there (OPTIONS), all places of each; 0: never. One that "
@@ -175,7 +175,7 @@ static const struct cfg_row sip_rows[] = {
 	  .help = "Who may send, by address." },
 	{ .name = "limits", .sub = &limits_schema, CFG_AT(struct sip_config, limits), .flags = CFG_RELOAD,
 	  .help = "What others may use of this proxy." },
-	{ .name = "timers", .sub = &timers_schema, CFG_AT(struct sip_config, timers), .help = "Times of RFC 3261 and of keep-alives." },
+	{ .name = "timers", .sub = &timers_schema, CFG_AT(struct sip_config, timers), .flags = CFG_RELOAD, .help = "Times of RFC 3261 and of keep-alives." },
 	{ .name = "drain", .type = &cfg_duration, CFG_AT(struct sip_config, drain_ms), .flags = CFG_RELOAD, .max = 604800000, .def = "5s",
 	  .help = "How long a stop (SIGTERM, systemctl stop) waits for transactions to end; new requests are answered with 503 meanwhile." },
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct sip_config, log), .flags = CFG_OPTIONAL_MAP | CFG_RELOAD,

@@ -65,11 +65,15 @@ static int add_record_route(struct sip_branch *b, const struct sip_msg *m,
 	char user[SIP_TOKEN_MAX];
 	int r;
 	if (twice) {
-		t.flags = (uint8_t)(flow_out ? SIP_TOKEN_FLOW | SIP_TOKEN_STRICT : SIP_TOKEN_IFACE);
+		t.flags = (uint8_t)(!flow_out		  ? SIP_TOKEN_IFACE
+				    : b->place.only_flow ? SIP_TOKEN_FLOW | SIP_TOKEN_STRICT
+							 : SIP_TOKEN_FLOW);
 		t.hop = b->place.hop;
 		t.hop.iface = out->id;
 	}
-	r = sip_token_make(px->o.token_key, &t, basics->call_id, basics->from.tag, user);
+	if (b->place.may_challenge)
+		t.flags |= SIP_TOKEN_CHALLENGE;
+	r = sip_token_make(&px->o.token_key, &t, basics->call_id, basics->from.tag, user);
 	if (r < 0)
 		return r;
 	put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, out, sips, user);
@@ -77,7 +81,7 @@ static int add_record_route(struct sip_branch *b, const struct sip_msg *m,
 		return 0;
 	t.flags = (uint8_t)(flow_in ? SIP_TOKEN_FLOW : SIP_TOKEN_IFACE);
 	t.hop = ctx->from; /* behind it in the list: the side of the caller */
-	r = sip_token_make(px->o.token_key, &t, basics->call_id, basics->from.tag, user);
+	r = sip_token_make(&px->o.token_key, &t, basics->call_id, basics->from.tag, user);
 	if (r == 0)
 		put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, in, sips, user);
 	return r;
@@ -94,7 +98,7 @@ static int add_path(struct sip_branch *b)
 	int r;
 	if (!in)
 		return -ENETUNREACH;
-	r = sip_token_make(px->o.token_key, &t, (struct text){ 0 }, (struct text){ 0 }, user);
+	r = sip_token_make(&px->o.token_key, &t, (struct text){ 0 }, (struct text){ 0 }, user);
 	if (r == 0)
 		put_own_uri(&px->edit, SIP_H_PATH, in,
 			    px->base_basics.uri.scheme == SIP_SCHEME_SIPS, user);

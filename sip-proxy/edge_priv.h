@@ -80,7 +80,6 @@ struct sip_edge {
 	struct sip_resolver *resolver;
 	struct dns *dns;
 	struct list listeners;
-	uint32_t next_iface;
 	uint64_t next_conn;
 	struct htable by_id, by_peer; /* struct sip_conn */
 	struct list conns;	      /* in the order of their ids */

@@ -38,6 +38,24 @@ void sip_face_name(struct sip_face *f)
 	memcpy(f->pub.sent_by, own, sizeof(own));
 }
 
+/*
+ * The number of an interface follows from its transport and address, so that what remembers it (a token in a route set, a
+ * binding in the store) means the same one after a restart, and never another one. Should two have the same number,
+ * the later one takes the next.
+ */
+static uint32_t number_of(struct sip_edge *e, enum sip_proto proto, const struct addr *at)
+{
+	static const struct hash_seed seed = { 0x5374696c65207369, 0x70206661636573 };
+	uint64_t h = addr_hash(&seed, at) + proto;
+	uint32_t id = (uint32_t)(h ^ h >> 32);
+
+	for (;; id++) {
+		const struct sip_face *f = id ? sip_face_by_id(e, id) : NULL;
+		if (id && (!f || (f->pub.proto == proto && addr_equal(&f->pub.at, at))))
+			return id;
+	}
+}
+
 struct sip_face *sip_face_at(struct sip_listener *l, const struct addr *local)
 {
 	struct addr at = *local;
@@ -55,7 +73,7 @@ struct sip_face *sip_face_at(struct sip_listener *l, const struct addr *local)
 	if (!f)
 		return NULL;
 	f->listener = l;
-	f->pub = (struct sip_interface){ .id = ++l->edge->next_iface,
+	f->pub = (struct sip_interface){ .id = number_of(l->edge, l->transport->proto, &at),
 					 .proto = l->transport->proto,
 					 .at = at };
 	sip_face_name(f);
@@ -64,17 +82,22 @@ struct sip_face *sip_face_at(struct sip_listener *l, const struct addr *local)
 	return f;
 }
 
+/* One that was removed and has connections still may have been added again since: then it is the new one. */
 struct sip_face *sip_face_by_id(struct sip_edge *e, uint32_t id)
 {
+	struct sip_face *gone = NULL;
+
 	list_for_each (it, &e->listeners) {
 		struct sip_listener *l = list_entry(it, struct sip_listener, node);
 		list_for_each (n, &l->faces) {
 			struct sip_face *f = list_entry(n, struct sip_face, node);
-			if (f->pub.id == id)
+			if (f->pub.id == id && !f->pub.removed)
 				return f;
+			if (f->pub.id == id)
+				gone = f;
 		}
 	}
-	return NULL;
+	return gone;
 }
 
 /* ---- which one to leave by ---- */

@@ -230,6 +230,7 @@ static void decide_by_default(struct sip_walk *w)
 		place.has_flow = place.only_flow =
 			p->has_flow && (p->strict_flow || ops->alive(p->proxy->o.edge, &p->flow));
 		place.hop = p->flow;
+		place.may_challenge = p->may_challenge;
 		if (!place.has_flow && !ops->interface(p->proxy->o.edge, p->flow.iface))
 			place.hop.iface = 0; /* it was closed since */
 		if (sip_forward(p, &place) < 0)
@@ -308,6 +309,13 @@ void sip_px_walk(struct sip_proxy *px, struct sip_walk *w)
 			sip_refuse(&w->p, SIP_REFUSE_INTERNAL, h->name);
 	}
 	finish(w);
+}
+
+void sip_px_hygiene(struct sip_proxy *px, struct sip_walk *w)
+{
+	for (unsigned i = 0; i < px->o.n_hooks; i++)
+		if (px->o.hooks[i]->stage == SIP_STAGE_HYGIENE && px->o.hooks[i]->request)
+			(void)px->o.hooks[i]->request(&w->p, px->o.hooks[i]->arg);
 }
 
 void sip_passage_resume(struct sip_passage *p, uint64_t now)

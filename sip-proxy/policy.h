@@ -48,6 +48,7 @@ struct sip_passage {
 	bool has_flow;	  /* the recorded Route, or a token (RFC 5626), names the flow to go on */
 	bool strict_flow; /* and there is no other way: 430 when it is gone */
 	struct sip_hop flow;
+	bool may_challenge; /* the dialog leads to a place that may ask for credentials */
 	/* What hooks find out. */
 	bool trusted; /* comes from a side whose identity headers may stand */
 	bool authenticated;
@@ -65,6 +66,7 @@ struct sip_place {
 	bool has_flow; /* to this very hop, no DNS */
 	bool only_flow; /* and never by another connection than hop.conn: 430 if that is gone (RFC 5626) */
 	bool mutual;	    /* show our certificate */
+	bool may_challenge; /* its 401 and 407 pass: a gateway of the administrator's, who knows our users */
 	bool path_token;    /* Record-Route or Path must bring later requests back to this flow */
 	struct sip_hop hop; /* has_flow; else of it only iface counts, if it is not 0 */
 	uint16_t group; /* places of one group (not 0) stand for one device: the next one only if one failed to be
@@ -107,6 +109,7 @@ struct sip_return {
 	const struct sip_basics *basics;
 	struct sip_hop from, to; /* whence it came; by where its request came */
 	bool to_trusted;	 /* the request's side was trusted */
+	bool may_challenge;	 /* of the place that answers */
 	struct sip_edit *edit;
 	unsigned replace; /* a hook may make it this code (without headers and body of the original): 0 no */
 };
@@ -114,7 +117,8 @@ struct sip_return {
 struct sip_hook {
 	const char *name;
 	enum sip_stage stage;
-	/* Either may be NULL. */
+	/* Either may be NULL. The request one of SIP_STAGE_HYGIENE is asked about the ACK for a 2xx, too: it may edit it, and
+	 * nothing else. */
 	enum sip_step (*request)(struct sip_passage *p, void *arg);
 	/* false: the response is dropped */
 	bool (*response)(struct sip_return *ret, void *arg);

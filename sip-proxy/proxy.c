@@ -19,6 +19,12 @@ static int check_hooks(const struct sip_hook *const *hooks, unsigned n)
 	return 0;
 }
 
+static void set_times(struct sip_proxy *px, uint32_t timer_c, uint32_t failover)
+{
+	px->o.timer_c = timer_c ? timer_c : 181000;
+	px->o.failover = failover ? failover : 800;
+}
+
 int sip_proxy_new(const struct sip_proxy_options *o, struct sip_proxy **ret_px)
 {
 	const struct sip_txs_options t = {
@@ -38,8 +44,7 @@ int sip_proxy_new(const struct sip_proxy_options *o, struct sip_proxy **ret_px)
 	if (!px)
 		return -ENOMEM;
 	px->o = *o;
-	px->o.timer_c = o->timer_c ? o->timer_c : 181000;
-	px->o.failover = o->failover ? o->failover : 800;
+	set_times(px, o->timer_c, o->failover);
 	list_init(&px->contexts);
 	list_init(&px->waits);
 	list_init(&px->onwards);
@@ -86,6 +91,13 @@ int sip_proxy_set_hooks(struct sip_proxy *px, const struct sip_hook *const *hook
 	return 0;
 }
 
+void sip_proxy_set_times(struct sip_proxy *px, const struct sip_timer_values *v, uint32_t timer_c,
+			 uint32_t failover)
+{
+	set_times(px, timer_c, failover);
+	sip_txs_set_values(px->txs, v);
+}
+
 void sip_proxy_drain(struct sip_proxy *px, bool on)
 {
 	px->drain_new = on;
@@ -106,19 +118,6 @@ bool sip_proxy_idle(const struct sip_proxy *px)
 	return sip_txs_charges(px->txs)->open == 0 && list_empty(&px->onwards) && px->lanes.count == 0;
 }
 
-int sip_proxy_flow_token(const struct sip_proxy *px, const struct sip_hop *flow, char *out, size_t cap)
-{
-	const struct sip_token t = { .flags = SIP_TOKEN_PATH | SIP_TOKEN_FLOW | SIP_TOKEN_STRICT,
-				     .hop = *flow };
-	const struct text none = { 0 };
-	char user[SIP_TOKEN_MAX];
-	int r = sip_token_make(px->o.token_key, &t, none, none, user);
-	if (r < 0 || strlen(user) >= cap)
-		return r < 0 ? r : -ENOSPC;
-	memcpy(out, user, strlen(user) + 1);
-	return 0;
-}
-
 /* ---- requests ---- */
 
 void sip_proxy_bad_message(struct sip_proxy *px, const struct sip_msg *m, enum sip_verdict why,
@@ -132,7 +131,7 @@ void sip_proxy_bad_message(struct sip_proxy *px, const struct sip_msg *m, enum s
 	sip_basics_read(m, &b);
 	if (!m->is_request || row->code == 0 || m->method == SIP_ACK || !b.via.raw.p)
 		return;
-	n = sip_px_write(px, m, &b, &a);
+	n = sip_px_write_to(px, m, &b, &a, hop);
 	if (n > 0)
 		sip_px_respond(px, NULL, &b, hop, row->code, (struct text){ px->answer.p, (size_t)n });
 }
@@ -171,7 +170,7 @@ static void on_cancel(struct sip_proxy *px, const struct sip_walk *w, bool by_la
 		refuse(px, w, r < 0 ? SIP_REFUSE_RESOURCES : (enum sip_refusal)r, (struct text){ 0 });
 		return;
 	}
-	n = sip_px_write(px, m, w->p.basics, &ok);
+	n = sip_px_write_to(px, m, w->p.basics, &ok, &w->p.from);
 	if (n > 0)
 		sip_px_respond(px, s, w->p.basics, &w->p.from, 200,
 			       (struct text){ px->answer.p, (size_t)n });

@@ -10,9 +10,8 @@
  */
 #pragma once
 #include "sip-proxy/policy.h"
+#include "sip-proxy/token.h"
 #include "sip-proxy/transaction.h"
-
-enum { SIP_TOKEN_KEY = 32 };
 
 /* For a ring, and for counters by reason. */
 struct sip_refused {
@@ -42,8 +41,7 @@ struct sip_proxy_options {
 	uint32_t timer_c; /* ms; 0: 181000. An INVITE that rings longer is cancelled */
 	uint32_t failover; /* ms; 0: 800. An INVITE to a place that is silent so long tries the next place, too */
 	struct hash_seed seed; /* of the tables, branches and tags: random */
-	uint8_t token_key[SIP_TOKEN_KEY]; /* of Record-Route's and Path's tokens: random, and kept over a restart, or
-					   * the dialogs of before cannot go on */
+	struct sip_token_key token_key; /* of Record-Route's and Path's tokens; its MAC's key is kept over a restart */
 	const struct sip_proxy_watch *watch;
 	void *watch_arg;
 };
@@ -71,11 +69,11 @@ void sip_proxy_bad_message(struct sip_proxy *px, const struct sip_msg *m, enum s
 /* Another chain, for messages from now on; -EINVAL. Kept passages go on with the chain that they began with only if it
  * still stands: they are refused instead. */
 int sip_proxy_set_hooks(struct sip_proxy *px, const struct sip_hook *const *hooks, unsigned n);
+/* Other times, for what begins from now on. */
+void sip_proxy_set_times(struct sip_proxy *px, const struct sip_timer_values *v, uint32_t timer_c, uint32_t failover);
 /* From now on new requests outside of dialogs get 503. */
 void sip_proxy_drain(struct sip_proxy *px, bool on);
 const struct sip_proxy_counts *sip_proxy_counts(const struct sip_proxy *px);
 struct sip_txs *sip_proxy_txs(struct sip_proxy *px); /* for counts and views */
 /* Nothing is under way that a stop would lose: no open transactions. */
 bool sip_proxy_idle(const struct sip_proxy *px);
-/* The flow of a registered client in a URI's user part (RFC 5626 5.1), for Path. NUL-terminated; -ENOSPC. */
-int sip_proxy_flow_token(const struct sip_proxy *px, const struct sip_hop *flow, char *out, size_t cap);

@@ -14,7 +14,6 @@
 #pragma once
 #include "common/log.h"
 #include "sip-proxy/proxy.h"
-#include "sip-proxy/token.h"
 
 struct sip_context;
 struct sip_lane;
@@ -154,6 +153,8 @@ enum sip_refusal sip_px_rewrite(struct sip_proxy *px, struct sip_buffer *buf, st
 /* ---- passage.c ---- */
 /* Runs the chain from w->next_hook on, and does what is decided. */
 void sip_px_walk(struct sip_proxy *px, struct sip_walk *w);
+/* Those hooks alone that take headers out. */
+void sip_px_hygiene(struct sip_proxy *px, struct sip_walk *w);
 void sip_px_walk_free(struct sip_walk *w); /* a kept one; tells its hook that it is gone */
 extern const struct sip_server_user sip_px_walk_server; /* of a kept one's transaction */
 void sip_px_walk_cancel(struct sip_walk *w);
@@ -214,6 +215,9 @@ void sip_px_tag(const struct sip_proxy *px, const struct sip_basics *b, char out
 /* A response of ours into px->answer. Length or -errno. */
 ssize_t sip_px_write(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
 		     const struct sip_answer *a);
+/* The same to a request whose Via was not filled in yet; by where it came. */
+ssize_t sip_px_write_to(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
+			const struct sip_answer *a, const struct sip_hop *came);
 /* By the server transaction if there is one, else statelessly to where the request came from. */
 void sip_px_respond(struct sip_proxy *px, struct sip_server_tx *s, const struct sip_basics *b,
 		    const struct sip_hop *came, unsigned code, struct text bytes);

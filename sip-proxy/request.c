@@ -106,7 +106,7 @@ static int read_token(const struct sip_proxy *px, const struct sip_walk *w, cons
 		      struct sip_token *ret_t)
 {
 	const struct text tags[2] = { w->p.basics->from.tag, w->p.basics->to.tag };
-	return u->user.p ? sip_token_read(px->o.token_key, u->user, w->p.basics->call_id, tags, ret_t)
+	return u->user.p ? sip_token_read(&px->o.token_key, u->user, w->p.basics->call_id, tags, ret_t)
 			 : -EBADMSG;
 }
 
@@ -129,6 +129,7 @@ static void take_token(struct sip_walk *w, const struct sip_token *t)
 	w->p.has_flow = t->flags & SIP_TOKEN_FLOW;
 	w->p.flow = t->hop;
 	w->p.strict_flow = t->flags & SIP_TOKEN_STRICT;
+	w->p.may_challenge = t->flags & SIP_TOKEN_CHALLENGE;
 }
 
 /*

@@ -85,6 +85,13 @@ static struct sip_limits_tx limits_of(const struct sip_config *c)
 				       .bytes = c->limits.memory };
 }
 
+static struct sip_timer_values values_of(const struct sip_config *c)
+{
+	return (struct sip_timer_values){ .t1 = (uint32_t)c->timers.t1_ms,
+					  .t2 = (uint32_t)c->timers.t2_ms,
+					  .t4 = (uint32_t)c->timers.t4_ms };
+}
+
 static int start_core(struct sip_service *ss)
 {
 	const struct sip_config *c = config_of(ss->svc->cfg);
@@ -96,9 +103,7 @@ static int start_core(struct sip_service *ss)
 		.hooks = ss->chain,
 		.n_hooks = ss->n_hooks,
 		.is_domain = is_domain,
-		.values = { .t1 = (uint32_t)c->timers.t1_ms,
-			    .t2 = (uint32_t)c->timers.t2_ms,
-			    .t4 = (uint32_t)c->timers.t4_ms },
+		.values = values_of(c),
 		.limits = limits_of(c),
 		.timer_c = (uint32_t)c->timers.ringing_ms,
 		.failover = (uint32_t)c->timers.failover_ms,
@@ -106,11 +111,13 @@ static int start_core(struct sip_service *ss)
 		.watch = &sip_service_watch,
 		.watch_arg = ss,
 	};
-	int r = sip_service_token_key(ss, o.token_key);
+	int r = sip_service_token_key(ss, o.token_key.mac);
 
 	if (r == 0)
+		r = bytes_random(&o.token_key.epoch, sizeof(o.token_key.epoch));
+	if (r == 0)
 		r = sip_proxy_new(&o, &ss->proxy);
-	bytes_wipe(o.token_key, sizeof(o.token_key));
+	bytes_wipe(&o.token_key, sizeof(o.token_key));
 	return r;
 }
 
@@ -162,6 +169,14 @@ static void set_limits(struct sip_service *ss, const struct sip_config *c)
 	now->bytes = fresh.bytes;
 }
 
+static void set_times(struct sip_service *ss, const struct sip_config *c)
+{
+	const struct sip_timer_values v = values_of(c);
+
+	sip_proxy_set_times(ss->proxy, &v, (uint32_t)c->timers.ringing_ms, (uint32_t)c->timers.failover_ms);
+	sip_probes_set(ss->probes, c->timers.probe_ms);
+}
+
 static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct sip_service *ss = s->state;
@@ -190,7 +205,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	sip_routes_bind(routes, ss->edge);
 	sip_routes_free(ss->routing.routes);
 	ss->routing.routes = steal_ptr(&routes);
-	sip_probes_set(ss->probes, fresh->timers.probe_ms);
+	set_times(ss, fresh);
 	s->drain_limit_ms = fresh->drain_ms;
 	return 0;
 }

@@ -50,7 +50,7 @@ int sip_service_plan(struct sip_service *ss, const struct sip_config *c, char *w
 
 /* service_secret.c: that of before the restart, or a new one */
 extern const struct cfg_schema sip_secret_schema;
-int sip_service_token_key(struct sip_service *ss, uint8_t key[static SIP_TOKEN_KEY]);
+int sip_service_token_key(struct sip_service *ss, uint8_t key[static 32]);
 
 /* service_hooks.c */
 int sip_service_hooks(struct sip_service *ss);

@@ -9,6 +9,8 @@
 #include "common/bytes.h"
 #include "sip-proxy/service.h"
 
+enum { KEY = 32 };
+
 struct secret_section {
 	char *value;
 };
@@ -36,13 +38,13 @@ static void on_secret(const struct store_object *o, void *arg)
 	size_t n;
 
 	if (strcmp(o->key, "token") == 0 && hex)
-		f->good = hex_decode(text_of(hex), f->key, SIP_TOKEN_KEY, &n) == 0 && n == SIP_TOKEN_KEY;
+		f->good = hex_decode(text_of(hex), f->key, KEY, &n) == 0 && n == KEY;
 }
 
-int sip_service_token_key(struct sip_service *ss, uint8_t key[static SIP_TOKEN_KEY])
+int sip_service_token_key(struct sip_service *ss, uint8_t key[static KEY])
 {
 	struct found f = { .key = key };
-	char hex[2 * SIP_TOKEN_KEY + 1];
+	char hex[2 * KEY + 1];
 	const struct store_call by = { .who = "stile-sip" };
 	int r;
 
@@ -50,10 +52,10 @@ int sip_service_token_key(struct sip_service *ss, uint8_t key[static SIP_TOKEN_K
 		(void)store_load(ss->svc->store, "sip.secret", on_secret, &f);
 	if (f.good)
 		return 0;
-	r = bytes_random(key, SIP_TOKEN_KEY);
+	r = bytes_random(key, KEY);
 	if (r < 0 || !ss->svc->store)
 		return r;
-	hex_encode(key, SIP_TOKEN_KEY, hex);
+	hex_encode(key, KEY, hex);
 	/* A store that does not take it is no reason not to run. */
 	(void)store_put(ss->svc->store, &by, "sip.secret", "token", STORE_ANY,
 			json_pack("{s:s}", "value", hex));

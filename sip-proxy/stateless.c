@@ -132,16 +132,30 @@ static void route(struct sip_proxy *px, const struct sip_walk *w)
 	}
 }
 
+/* It carries the credentials of its INVITE (RFC 3261 22.1), which are no others' business than ours. */
+static bool clean(struct sip_proxy *px, struct sip_walk *w, struct sip_msg *ret_m, struct sip_basics *ret_b)
+{
+	sip_px_hygiene(px, w);
+	if (!w->edited)
+		return true;
+	if (sip_px_rewrite(px, &px->answer, ret_m, ret_b) != SIP_ACCEPTED)
+		return false;
+	w->p.msg = ret_m;
+	w->p.basics = ret_b;
+	return true;
+}
+
 void sip_px_ack(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
 		const struct sip_hop *hop)
 {
 	struct sip_walk w = { .p = { .proxy = px, .msg = m, .basics = b, .from = *hop } };
-	struct sip_basics work_basics;
-	struct sip_msg work = { 0 };
-	if (b->max_forwards != 0 &&
-	    sip_px_preprocess(px, &w, &work, &work_basics) == SIP_ACCEPTED && w.p.in_dialog)
+	struct sip_basics work_basics, clean_basics;
+	struct sip_msg work = { 0 }, cleaned = { 0 };
+	if (b->max_forwards != 0 && sip_px_preprocess(px, &w, &work, &work_basics) == SIP_ACCEPTED &&
+	    w.p.in_dialog && clean(px, &w, &cleaned, &clean_basics))
 		route(px, &w);
 	else
 		px->counts.stray_acks++;
 	sip_msg_deinit(&work);
+	sip_msg_deinit(&cleaned);
 }

@@ -76,7 +76,14 @@ static int get_body(struct rd *r, struct sip_token *t)
 	return r->failed ? -EBADMSG : 0;
 }
 
-int sip_token_make(const uint8_t key[32], const struct sip_token *t, struct text call_id,
+/* Connections are numbered anew by each run, so their numbers are written under a word of this run's own: of another
+ * run's token a number comes out that no connection has. The same both ways. */
+static uint64_t of_run(const struct sip_token_key *key, const struct sip_hop *h)
+{
+	return sip_proto_rows[h->proto].reliable ? h->conn ^ key->epoch : h->conn;
+}
+
+int sip_token_make(const struct sip_token_key *key, const struct sip_token *t, struct text call_id,
 		   struct text tag, char out[static SIP_TOKEN_MAX])
 {
 	uint8_t raw[BODY_MAX + MAC];
@@ -86,10 +93,11 @@ int sip_token_make(const uint8_t key[32], const struct sip_token *t, struct text
 	own.flags &= (uint8_t)~SIP_TOKEN_IPV6;
 	if ((t->flags & SIP_TOKEN_FLOW) && addr_family(&t->hop.remote) == AF_INET6)
 		own.flags |= SIP_TOKEN_IPV6;
+	own.hop.conn = of_run(key, &t->hop);
 	put_body(&w, &own);
 	if (w.failed || BASE64_LEN(wr_len(&w) + MAC) >= SIP_TOKEN_MAX)
 		return -ENOSPC;
-	r = mac_of(key, (struct text){ (const char *)raw, wr_len(&w) }, call_id, tag, w.pos);
+	r = mac_of(key->mac, (struct text){ (const char *)raw, wr_len(&w) }, call_id, tag, w.pos);
 	if (r < 0)
 		return r;
 	base64url_encode(raw, wr_len(&w) + MAC, out);
@@ -117,7 +125,7 @@ static int decode(struct text t, uint8_t *out, size_t cap, size_t *ret_n)
 	return base64_decode((struct text){ plain, n }, out, cap, ret_n) < 0 ? -EBADMSG : 0;
 }
 
-int sip_token_read(const uint8_t key[32], struct text user, struct text call_id,
+int sip_token_read(const struct sip_token_key *key, struct text user, struct text call_id,
 		   const struct text tags[2], struct sip_token *ret_t)
 {
 	uint8_t raw[SIP_TOKEN_MAX], mac[MAC];
@@ -131,9 +139,10 @@ int sip_token_read(const uint8_t key[32], struct text user, struct text call_id,
 	for (unsigned i = 0; i < 2; i++) {
 		if (!tags[i].p && !(t.flags & SIP_TOKEN_PATH))
 			continue;
-		if (mac_of(key, (struct text){ (const char *)raw, n - MAC }, call_id, tags[i], mac) < 0)
+		if (mac_of(key->mac, (struct text){ (const char *)raw, n - MAC }, call_id, tags[i], mac) < 0)
 			return -EPERM;
 		if (bytes_equal_ct(mac, raw + n - MAC, MAC)) {
+			t.hop.conn = of_run(key, &t.hop);
 			*ret_t = t;
 			return 0;
 		}

@@ -15,15 +15,20 @@ enum {
 	SIP_TOKEN_IPV6 = 1 << 2,   /* of the flow's address */
 	SIP_TOKEN_PATH = 1 << 3,   /* of a registration, not of a dialog */
 	SIP_TOKEN_STRICT = 1 << 4, /* by this flow or not at all: 430 when it is gone */
+	SIP_TOKEN_CHALLENGE = 1 << 5, /* who is reached by it may ask for credentials (401, 407) */
 	SIP_TOKEN_MAX = 72,	   /* characters, with NUL */
 };
 struct sip_token {
 	uint8_t flags;
 	struct sip_hop hop; /* as flags say */
 };
+struct sip_token_key {
+	uint8_t mac[32]; /* kept over a restart, or the dialogs of before cannot go on */
+	uint64_t epoch;	 /* of this run: the number of a connection that another run wrote down is nobody's here */
+};
 /* call_id and tag: of the dialog; ignored for PATH. 0, -ENOSPC, -EIO (OpenSSL). */
-int sip_token_make(const uint8_t key[32], const struct sip_token *t, struct text call_id,
+int sip_token_make(const struct sip_token_key *key, const struct sip_token *t, struct text call_id,
 		   struct text tag, char out[static SIP_TOKEN_MAX]);
 /* 0, -EBADMSG (no token), -EPERM (its MAC is not good for this dialog; two tags may be tried). */
-int sip_token_read(const uint8_t key[32], struct text user, struct text call_id,
+int sip_token_read(const struct sip_token_key *key, struct text user, struct text call_id,
 		   const struct text tags[2], struct sip_token *ret_t);

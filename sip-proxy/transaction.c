@@ -21,14 +21,19 @@ const char *sip_tx_state_name(enum sip_tx_state s)
 	return s < SIP_TX_STATES ? state_names[s] : "unknown";
 }
 
+void sip_txs_set_values(struct sip_txs *t, const struct sip_timer_values *v)
+{
+	t->v = *v;
+	sip_timers_defaults(&t->v);
+}
+
 int sip_txs_new(const struct sip_txs_options *o, struct sip_txs **ret_t)
 {
 	struct sip_txs *t = calloc(1, sizeof *t);
 	if (!t)
 		return -ENOMEM;
 	t->o = *o;
-	t->v = o->values;
-	sip_timers_defaults(&t->v);
+	sip_txs_set_values(t, &o->values);
 	htable_init(&t->servers);
 	htable_init(&t->clients);
 	list_init(&t->kept);

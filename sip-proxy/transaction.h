@@ -58,6 +58,7 @@ struct sip_txs;
 int sip_txs_new(const struct sip_txs_options *o, struct sip_txs **ret_t);
 struct sip_txs *sip_txs_free(struct sip_txs *t); /* ends all that are left: owners are told */
 DEFINE_CLEANUP(struct sip_txs, sip_txs_free)
+void sip_txs_set_values(struct sip_txs *t, const struct sip_timer_values *v); /* for timers that are set from now on */
 const struct sip_tx_counts *sip_txs_counts(const struct sip_txs *t);
 struct sip_charges *sip_txs_charges(struct sip_txs *t);
 

@@ -35,7 +35,7 @@ enum {
 
 /* A listener: what a Via, a Record-Route and a Contact of ours say. */
 struct sip_interface {
-	uint32_t id; /* never 0, never used again */
+	uint32_t id; /* never 0, never another one's; the same after a restart */
 	enum sip_proto proto;
 	bool mutual;		       /* demands certificates */
 	bool lan;		       /* trusted side; sites and federation read it */

@@ -36,6 +36,8 @@ static bool is_to(const struct sip_target *to, const char *at)
 	return to->hop.proto == h.proto && addr_equal(&to->hop.remote, &h.remote);
 }
 
+static const struct sip_interface *edge_interface_for(void *edge, const struct sip_target *to);
+
 static int edge_send(void *edge, const struct sip_target *to, struct text bytes,
 		     struct sip_wait *wait, struct sip_hop *used)
 {
@@ -56,8 +58,11 @@ static int edge_send(void *edge, const struct sip_target *to, struct text bytes,
 		wait->remote = to->hop.remote;
 		list_append(&w->waits, &wait->node);
 	}
-	if (used)
+	if (used) {
+		const struct sip_interface *by = edge_interface_for(edge, to);
 		*used = to->hop;
+		used->iface = to->hop.iface || !by ? to->hop.iface : by->id;
+	}
 	return 0;
 }
 
@@ -296,7 +301,7 @@ void world_init(struct world *w)
 		.n_hooks = ARRAY_LEN(hooks),
 		.is_domain = is_domain,
 		.seed = { 1, 2 },
-		.token_key = { 3 },
+		.token_key = { { 3 }, 4 },
 		.watch = &watch,
 		.watch_arg = w,
 	};

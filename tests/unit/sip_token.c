@@ -13,7 +13,7 @@
 #include "sip-proxy/token.h"
 #include "sip-proxy/transaction.h"
 
-static const uint8_t key[32] = { 1, 2, 3 };
+static const struct sip_token_key secret = { { 1, 2, 3 }, 0x1122334455667788 }, *key = &secret;
 static const struct text call = TEXT("call-1"), tag = TEXT("a");
 static const struct text tags[2] = { TEXT("x"), TEXT("a") };
 
@@ -68,7 +68,7 @@ static void a_token_opens_only_its_own_dialog(void **state)
 	static const struct text others[2] = { TEXT("x"), TEXT("y") },
 				 none[2] = { { NULL, 0 }, { NULL, 0 } };
 	static const struct text shifted[2] = { TEXT("1a"), TEXT("") };
-	static const uint8_t other_key[32] = { 9 };
+	static const struct sip_token_key other_key = { { 9 }, 0 };
 	const struct sip_token t = { 0 };
 	struct sip_token back;
 	char text[SIP_TOKEN_MAX];
@@ -79,8 +79,27 @@ static void a_token_opens_only_its_own_dialog(void **state)
 	assert_int_equal(sip_token_read(key, text_of(text), call, others, &back), -EPERM);
 	assert_int_equal(sip_token_read(key, text_of(text), call, none, &back), -EPERM);
 	assert_int_equal(sip_token_read(key, text_of(text), TEXT("call-"), shifted, &back), -EPERM);
-	assert_int_equal(sip_token_read(other_key, text_of(text), call, tags, &back), -EPERM);
+	assert_int_equal(sip_token_read(&other_key, text_of(text), call, tags, &back), -EPERM);
 	assert_int_equal(sip_token_read(key, TEXT("alice"), call, tags, &back), -EBADMSG);
+}
+
+static void a_connection_of_another_run_is_nobodys(void **state)
+{
+	struct sip_token_key later = secret;
+	const struct sip_token t = flow_of("192.0.2.1:40000", SIP_TOKEN_FLOW);
+	struct sip_token udp = t, back;
+	char text[SIP_TOKEN_MAX];
+	(void)state;
+	later.epoch = 99;
+	assert_int_equal(sip_token_make(key, &t, call, tag, text), 0);
+	assert_int_equal(sip_token_read(&later, text_of(text), call, tags, &back), 0); /* the dialog goes on … */
+	assert_true(back.hop.conn != t.hop.conn && back.hop.conn > UINT32_MAX); /* … by another connection */
+	udp.hop.proto = SIP_UDP; /* which has no connections that could be somebody else's */
+	udp.hop.conn = 0;
+	assert_int_equal(sip_token_make(key, &udp, call, tag, text), 0);
+	assert_int_equal(sip_token_read(&later, text_of(text), call, tags, &back), 0);
+	assert_int_equal(back.hop.conn, 0);
+	assert_int_equal(back.hop.iface, 7);
 }
 
 static void a_path_token_is_of_no_dialog_and_a_dialogs_is_no_path(void **state)
@@ -117,6 +136,7 @@ int main(void)
 		cmocka_unit_test(a_token_says_what_it_was_made_of),
 		cmocka_unit_test(no_character_of_a_token_can_be_changed),
 		cmocka_unit_test(a_token_opens_only_its_own_dialog),
+		cmocka_unit_test(a_connection_of_another_run_is_nobodys),
 		cmocka_unit_test(a_path_token_is_of_no_dialog_and_a_dialogs_is_no_path),
 		cmocka_unit_test(absurdly_long_call_ids_have_tokens_too),
 	};

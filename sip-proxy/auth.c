@@ -5,22 +5,28 @@
  * reach our users and nobody else.
  */
 #include <string.h>
+#include "sip-proxy/charges.h"
 #include "sip-proxy/registrar_priv.h"
 
 enum {
-	SOURCE_FREE = 5, /* bad credentials before the back-off begins */
+	PAIR_FREE = 5, /* bad credentials of one source for one user before the back-off begins */
+	SOURCE_FREE = 10,
 	USER_FREE = 30, /* a user can be tried by many sources: one of them must not lock him out */
+	BAN_EVERY = 50,
 	FORGET_MS = 10 * 60 * 1000,
 	WAIT_MS = 1000,
 	WAIT_MAX_MS = 5 * 60 * 1000,
+	KNOWN_MS = 60 * 60 * 1000,
 };
 
 /* One slot for each hash value: a stranger can push another one's count out, not make it grow without end. */
 static struct sip_guess *guess_of(struct sip_registrar *r, uint64_t hash, uint64_t now)
 {
 	struct sip_guess *g = &r->guesses[hash % SIP_GUESSES];
-	if (g->hash != hash || now - g->last > FORGET_MS)
-		*g = (struct sip_guess){ .hash = hash, .last = now };
+	if (g->hash != hash)
+		*g = (struct sip_guess){ .hash = hash };
+	if (now - g->last > FORGET_MS)
+		g->n = 0;
 	return g;
 }
 
@@ -31,6 +37,36 @@ static void guess_add(struct sip_guess *g, unsigned free_ones, uint64_t now)
 		return;
 	unsigned shift = MIN(g->n - free_ones, 12u);
 	g->until = now + MIN((uint64_t)WAIT_MS << shift, (uint64_t)WAIT_MAX_MS);
+}
+
+/* Who has guessed how often: a source (of IPv6 the /64), a user, and the one for the other. */
+struct counts {
+	struct sip_guess *source, *user, *pair;
+};
+
+static struct counts counts_of(struct sip_registrar *r, const struct sip_passage *p, const char *aor)
+{
+	struct addr source = sip_source_of(&p->from.remote);
+	uint64_t h[2] = { addr_hash_ip(&r->o.seed, &source), hash_bytes(&r->o.seed, aor, strlen(aor)) };
+	return (struct counts){ guess_of(r, h[0], p->now), guess_of(r, h[1], p->now),
+				guess_of(r, hash_bytes(&r->o.seed, h, sizeof h), p->now) };
+}
+
+/* A pair that was right lately waits for its own faults alone: else anybody could keep a user from his own telephone, and
+ * one broken telephone the whole office behind its NAT. */
+static bool must_wait(const struct counts *c, uint64_t now)
+{
+	bool known = c->pair->good_at && now - c->pair->good_at < KNOWN_MS;
+	return now < c->pair->until || (!known && (now < c->source->until || now < c->user->until));
+}
+
+static void on_wrong(struct sip_passage *p, const struct sip_registrar *r, const struct counts *c)
+{
+	guess_add(c->pair, PAIR_FREE, p->now);
+	guess_add(c->source, SOURCE_FREE, p->now);
+	guess_add(c->user, USER_FREE, p->now);
+	if (c->source->n % BAN_EVERY == 0 && r->o.guesses)
+		r->o.guesses(r->o.arg, &p->from);
 }
 
 static void challenge(struct sip_passage *p, struct sip_registrar *r, struct text realm, bool stale)
@@ -82,9 +118,8 @@ static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const
 					    .now = p->now };
 	char aor[SIP_AOR_MAX] = "";
 	bool named = user_of(a, realm, aor) == 0;
-	struct sip_guess *by_source = guess_of(r, addr_hash_ip(&r->o.seed, &p->from.remote), p->now),
-			 *by_user = guess_of(r, hash_bytes(&r->o.seed, aor, strlen(aor)), p->now);
-	if (p->now < by_source->until || p->now < by_user->until) {
+	const struct counts guesses = counts_of(r, p, aor);
+	if (must_wait(&guesses, p->now)) {
 		sip_refuse(p, SIP_REFUSE_BACKOFF, aor);
 		return SIP_DECIDED;
 	}
@@ -95,12 +130,12 @@ static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const
 		return SIP_DECIDED;
 	}
 	if (v == SIP_DIGEST_BAD) {
-		guess_add(by_source, SOURCE_FREE, p->now);
-		guess_add(by_user, USER_FREE, p->now);
+		on_wrong(p, r, &guesses);
 		sip_refuse(p, SIP_REFUSE_CREDENTIAL, aor);
 		return SIP_DECIDED;
 	}
-	by_source->n = by_user->n = 0;
+	guesses.pair->n = 0; /* the others' counts stay: an account of one's own must not be a way to start anew */
+	guesses.pair->good_at = p->now;
 	p->authenticated = true;
 	p->user[0] = 0;
 	text_append(p->user, sizeof p->user, aor);
@@ -163,16 +198,30 @@ enum sip_step sip_hygiene_request(struct sip_passage *p, void *arg)
 	return SIP_GO_ON;
 }
 
-bool sip_hygiene_response(struct sip_return *ret, void *arg)
+/*
+ * Only we ask for our users' passwords, and only gateways that the administrator has named may ask for others: telephones
+ * answer whoever asks, in whatever realm, and a stranger who was called would get a hash to try passwords on.
+ */
+static bool may_ask(const struct sip_return *ret, const struct sip_registrar *r)
 {
 	static const enum sip_header ids[] = { SIP_H_PROXY_AUTHENTICATE, SIP_H_WWW_AUTHENTICATE };
-	const struct sip_registrar *r = arg;
-	if (ret->msg->status != 401 && ret->msg->status != 407)
-		return true;
+	if (!ret->may_challenge && !(r->o.is_trusted && r->o.is_trusted(r->o.arg, &ret->from)))
+		return false;
 	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
 		for (const struct head_field *f = sip_find(ret->msg, ids[i]); f;
 		     f = sip_find_next(ret->msg, f))
 			if (realm_is_ours(r, f->value))
-				ret->replace = 403; /* only we ask for our users' passwords */
+				return false;
+	return true;
+}
+
+bool sip_hygiene_response(struct sip_return *ret, void *arg)
+{
+	const struct sip_registrar *r = arg;
+	if ((ret->msg->status == 401 || ret->msg->status == 407) && !may_ask(ret, r))
+		ret->replace = 403;
+	if (sip_has(ret->msg, SIP_H_P_ASSERTED_IDENTITY) &&
+	    !(r->o.is_trusted && r->o.is_trusted(r->o.arg, &ret->from)))
+		sip_edit_remove(ret->edit, SIP_H_P_ASSERTED_IDENTITY);
 	return true;
 }

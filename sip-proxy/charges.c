@@ -41,7 +41,7 @@ void sip_charges_deinit(struct sip_charges *cs)
 	htable_deinit(&cs->by_source);
 }
 
-static struct addr source_of(const struct addr *a)
+struct addr sip_source_of(const struct addr *a)
 {
 	struct addr s = addr_canonical(a);
 	addr_set_port(&s, 0);
@@ -57,7 +57,7 @@ static bool is_source(const struct hnode *n, const void *key)
 
 int sip_charge_open(struct sip_charges *cs, const struct addr *from, struct sip_charge **ret_c)
 {
-	struct addr source = source_of(from);
+	struct addr source = sip_source_of(from);
 	uint64_t hash = addr_hash_ip(&cs->seed, &source);
 	struct hnode *n = htable_find(&cs->by_source, hash, is_source, &source);
 	struct sip_charge *c = n ? container_of(n, struct sip_charge, node) : NULL;

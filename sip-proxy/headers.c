@@ -319,3 +319,13 @@ int sip_event_parse(struct text value, struct sip_typed *ret_e)
 	*ret_e = e;
 	return 0;
 }
+
+bool sip_has_option(const struct sip_msg *m, enum sip_header id, struct text option)
+{
+	struct sip_values it = sip_values(m, id);
+	struct text v;
+	while (sip_values_next(&it, &v))
+		if (text_ieq(v, option))
+			return true;
+	return false;
+}

@@ -17,6 +17,9 @@ bool sip_param_next(struct text *rest, struct text *ret_name, struct text *ret_v
 /* "a \"b\"" without its quotes and with its pairs undone; a text without quotes as it is. Length, or -ENOSPC. */
 ptrdiff_t sip_unquote(struct text t, char *out, size_t cap);
 
+/* Does this list of option tags (Supported, Require …) have the option? */
+bool sip_has_option(const struct sip_msg *m, enum sip_header id, struct text option);
+
 struct sip_via {
 	struct text raw;
 	struct text protocol; /* "SIP" and "2.0" are checked; this is the transport: "UDP" */

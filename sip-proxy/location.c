@@ -23,15 +23,26 @@ struct sip_location {
 	unsigned n;
 };
 
-static void drop(struct sip_location *l, struct aor *a, unsigned i)
+static void binding_deinit(struct sip_binding *b)
 {
-	struct sip_binding *b = &a->v[i];
 	free(b->uri);
 	free(b->path);
 	free(b->instance);
 	free(b->call_id);
+}
+
+static void drop(struct sip_location *l, struct aor *a, unsigned i)
+{
+	struct sip_binding *b = &a->v[i];
+	binding_deinit(b);
 	memmove(b, b + 1, (--a->n - i) * sizeof *b);
 	l->n--;
+}
+
+static void tell(const struct sip_location *l, const char *aor)
+{
+	if (l->o.changed)
+		l->o.changed(l->o.arg, aor);
 }
 
 static bool is_name(const struct hnode *n, const void *key)
@@ -58,9 +69,12 @@ static void aor_free(struct sip_location *l, struct aor *a)
 
 static void purge(struct sip_location *l, struct aor *a, uint64_t now)
 {
+	unsigned before = a->n;
 	for (unsigned i = a->n; i > 0; i--)
 		if (a->v[i - 1].expires_at <= now)
 			drop(l, a, i - 1);
+	if (a->n != before)
+		tell(l, a->name);
 }
 
 struct sweep {
@@ -105,6 +119,7 @@ struct sip_location *sip_location_free(struct sip_location *l)
 	if (!l)
 		return NULL;
 	timer_stop(&l->sweep);
+	l->o.changed = NULL; /* they are not over, only the service is */
 	htable_each(&l->table, sweep_one, &(struct sweep){ l, UINT64_MAX });
 	htable_deinit(&l->table);
 	free(l);
@@ -157,10 +172,7 @@ static int copy(struct sip_binding *to, const struct sip_binding *b)
 	to->instance = b->instance ? strdup(b->instance) : NULL;
 	if (to->uri && to->call_id && !to->path == !b->path && !to->instance == !b->instance)
 		return 0;
-	free(to->uri);
-	free(to->call_id);
-	free(to->path);
-	free(to->instance);
+	binding_deinit(to);
 	return -ENOMEM;
 }
 
@@ -180,48 +192,111 @@ static int aor_new(struct sip_location *l, const char *name, struct aor **ret_a)
 	return r;
 }
 
-int sip_location_set(struct sip_location *l, const char *aor, const struct sip_binding *b, uint64_t now)
+static struct sip_binding *known(const struct aor *a, const struct sip_binding *b)
 {
-	struct aor *a = find(l, aor);
-	struct sip_binding fresh;
+	for (unsigned i = 0; a && i < a->n; i++)
+		if (is_same(&a->v[i], b))
+			return &a->v[i];
+	return NULL;
+}
+
+/* May they all be taken? */
+static int check(const struct sip_location *l, const struct aor *a, const struct sip_binding *v, unsigned n,
+		 uint64_t now)
+{
+	unsigned more = 0, less = 0;
+	for (unsigned i = 0; i < n; i++) {
+		const struct sip_binding *old = known(a, &v[i]);
+		if (old && strcmp(old->call_id, v[i].call_id) == 0 && v[i].cseq <= old->cseq)
+			return -EALREADY;
+		more += !old && v[i].expires_at > now;
+		less += old && v[i].expires_at <= now;
+	}
+	more -= MIN(more, less);
+	return more > 0 && ((a ? a->n : 0) + more > l->o.per_aor || l->n + more > l->o.most) ? -ENOSPC : 0;
+}
+
+/* Those that go first, so that there is room for those that come. Cannot fail: fresh has the memory. */
+static void put_all(struct sip_location *l, struct aor *a, struct sip_binding *fresh, unsigned n, uint64_t now)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct sip_binding *old = known(a, &fresh[i]);
+		if (old)
+			drop(l, a, (unsigned)(old - a->v));
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct sip_binding *twice = known(a, &fresh[i]); /* the same contact again in one request */
+		if (twice)
+			drop(l, a, (unsigned)(twice - a->v));
+		if (fresh[i].expires_at <= now || a->n == l->o.per_aor) {
+			binding_deinit(&fresh[i]);
+			continue;
+		}
+		a->v[a->n++] = fresh[i];
+		l->n++;
+	}
+}
+
+static int copy_all(const struct sip_binding *v, unsigned n, struct sip_binding **ret_fresh)
+{
+	struct sip_binding *fresh = calloc(n, sizeof *fresh);
 	unsigned i = 0;
-	int r;
-	if (a)
-		purge(l, a, now);
-	while (a && i < a->n && !is_same(&a->v[i], b))
+	while (fresh && i < n && copy(&fresh[i], &v[i]) == 0)
 		i++;
-	bool known = a && i < a->n;
-	if (known && strcmp(a->v[i].call_id, b->call_id) == 0 && b->cseq <= a->v[i].cseq)
-		return -EALREADY;
-	if (b->expires_at <= now) {
-		if (known)
-			drop(l, a, i);
+	if (fresh && i == n) {
+		*ret_fresh = fresh;
 		return 0;
 	}
-	if (!known && ((a && a->n == l->o.per_aor) || l->n >= l->o.most))
-		return -ENOSPC;
-	r = copy(&fresh, b);
+	while (i > 0)
+		binding_deinit(&fresh[--i]);
+	free(fresh);
+	return -ENOMEM;
+}
+
+int sip_location_set_all(struct sip_location *l, const char *aor, const struct sip_binding *v, unsigned n,
+			 uint64_t now)
+{
+	struct aor *a = find(l, aor);
+	struct sip_binding *fresh;
+	int r;
+	if (n == 0)
+		return 0;
+	if (a)
+		purge(l, a, now);
+	r = check(l, a, v, n, now);
+	if (r == 0)
+		r = copy_all(v, n, &fresh);
 	if (r < 0)
 		return r;
 	if (!a && (r = aor_new(l, aor, &a)) < 0) {
-		free(fresh.uri);
-		free(fresh.path);
-		free(fresh.instance);
-		free(fresh.call_id);
+		while (n > 0)
+			binding_deinit(&fresh[--n]);
+		free(fresh);
 		return r;
 	}
-	if (known)
-		drop(l, a, i);
-	a->v[a->n++] = fresh;
-	l->n++;
+	put_all(l, a, fresh, n, now);
+	free(fresh);
+	tell(l, aor);
 	return 0;
 }
 
-void sip_location_clear(struct sip_location *l, const char *aor)
+int sip_location_set(struct sip_location *l, const char *aor, const struct sip_binding *b, uint64_t now)
+{
+	return sip_location_set_all(l, aor, b, 1, now);
+}
+
+int sip_location_clear(struct sip_location *l, const char *aor, const char *call_id, uint32_t cseq)
 {
 	struct aor *a = find(l, aor);
-	while (a && a->n > 0)
+	for (unsigned i = 0; a && i < a->n; i++)
+		if (strcmp(a->v[i].call_id, call_id) == 0 && cseq <= a->v[i].cseq)
+			return -EALREADY;
+	if (!a || a->n == 0)
+		return 0;
+	while (a->n > 0)
 		drop(l, a, a->n - 1);
+	tell(l, aor);
+	return 0;
 }
 
 unsigned sip_location_count(const struct sip_location *l)

@@ -29,6 +29,9 @@ struct sip_location_options {
 	struct timers *timers;
 	struct hash_seed seed;
 	unsigned per_aor, most; /* 0: 10 and 100000 */
+	/* The bindings of this address are others than before. Called from within; changes nothing here. May be NULL. */
+	void (*changed)(void *arg, const char *aor);
+	void *arg;
 };
 int sip_location_new(const struct sip_location_options *o, struct sip_location **ret_l);
 struct sip_location *sip_location_free(struct sip_location *l);
@@ -44,7 +47,10 @@ const struct sip_binding *sip_location_find(struct sip_location *l, const char *
 /* Makes or replaces one binding: the same URI (RFC 3261 19.1.4), or the same instance and reg-id. expires_at <= now: it
  * goes. All texts are copied. 0; -EALREADY: the same Call-ID with a CSeq that is not higher; -ENOSPC: a limit; -ENOMEM. */
 int sip_location_set(struct sip_location *l, const char *aor, const struct sip_binding *b, uint64_t now);
-void sip_location_clear(struct sip_location *l, const char *aor); /* Contact: * */
+/* Several of one request, all or none: -EALREADY and -ENOSPC as above, -ENOMEM; then nothing has changed. */
+int sip_location_set_all(struct sip_location *l, const char *aor, const struct sip_binding *v, unsigned n, uint64_t now);
+/* Contact: *. 0; -EALREADY: one of them has this Call-ID and a CSeq that is not lower; then all stay. */
+int sip_location_clear(struct sip_location *l, const char *aor, const char *call_id, uint32_t cseq);
 unsigned sip_location_count(const struct sip_location *l);
 void sip_location_each(struct sip_location *l, uint64_t now,
 		       bool (*fn)(const char *aor, const struct sip_binding *b, void *arg), void *arg);

@@ -58,16 +58,6 @@ struct registration {
 	char path[SIP_CONTACT_MAX]; /* "": none */
 };
 
-static bool has_option(const struct sip_msg *m, enum sip_header id, struct text option)
-{
-	struct sip_values it = sip_values(m, id);
-	struct text v;
-	while (sip_values_next(&it, &v))
-		if (text_ieq(v, option))
-			return true;
-	return false;
-}
-
 /* A contact that is not where it came from: something translates addresses in between. */
 static bool is_elsewhere(const struct sip_passage *p, const struct sip_uri *u)
 {
@@ -147,24 +137,26 @@ static unsigned read_registration(const struct sip_passage *p, const struct sip_
 		    expires || g->n)
 			return 400;
 	}
-	g->outbound = has_option(p->msg, SIP_H_SUPPORTED, TEXT("outbound"));
+	g->outbound = sip_has_option(p->msg, SIP_H_SUPPORTED, TEXT("outbound"));
 	return code;
 }
 
-static int take(struct sip_passage *p, struct sip_registrar *r, const char *aor,
-		const struct registration *g, const struct contact *c)
+/* Texts of a binding that is being made, with their NULs. */
+struct taking {
+	char uri[SIP_CONTACT_MAX], instance[256];
+};
+
+static struct sip_binding binding_of(const struct sip_passage *p, const struct registration *g,
+				     const struct contact *c, char *call_id, struct taking *t)
 {
-	char uri[SIP_CONTACT_MAX] = "", call_id[256] = "", instance[256] = "";
-	struct sb b = sb_init(uri, sizeof uri), id = sb_init(call_id, sizeof call_id),
-		  in = sb_init(instance, sizeof instance);
-	sb_text(&b, c->uri);
-	sb_text(&id, p->basics->call_id);
-	sb_text(&in, c->instance);
+	struct sb b = sb_init(t->uri, sizeof t->uri), in = sb_init(t->instance, sizeof t->instance);
 	bool outbound = g->outbound && c->reg_id && c->instance.p && !g->path[0];
-	struct sip_binding fresh = {
-		.uri = uri,
+	sb_text(&b, c->uri);
+	sb_text(&in, c->instance);
+	return (struct sip_binding){
+		.uri = t->uri,
 		.path = g->path[0] ? (char *)g->path : NULL,
-		.instance = c->instance.p ? instance : NULL,
+		.instance = c->instance.p ? t->instance : NULL,
 		.call_id = call_id,
 		.cseq = p->basics->cseq.number,
 		.reg_id = outbound ? c->reg_id : 0,
@@ -174,7 +166,23 @@ static int take(struct sip_passage *p, struct sip_registrar *r, const char *aor,
 		.use_flow = !g->path[0] && (c->use_flow || outbound),
 		.outbound = outbound,
 	};
-	return sip_location_set(r->o.location, aor, &fresh, p->now);
+}
+
+/* All or none (RFC 3261 10.3). */
+static int take(struct sip_passage *p, struct sip_registrar *r, const char *aor, const struct registration *g)
+{
+	struct sip_binding v[CONTACTS_MAX];
+	struct taking texts[CONTACTS_MAX];
+	char call_id[256] = "";
+	struct sb id = sb_init(call_id, sizeof call_id);
+	sb_text(&id, p->basics->call_id);
+	if (g->star)
+		return sip_location_clear(r->o.location, aor, call_id, p->basics->cseq.number);
+	for (unsigned i = 0; i < g->n; i++) {
+		texts[i].uri[0] = texts[i].instance[0] = 0;
+		v[i] = binding_of(p, g, &g->contacts[i], call_id, &texts[i]);
+	}
+	return sip_location_set_all(r->o.location, aor, v, g->n, p->now);
 }
 
 /* 200 with all that is bound now. */
@@ -207,7 +215,7 @@ static void answer_bindings(struct sip_passage *p, struct sip_registrar *r, cons
 	}
 	if (any_outbound && g->outbound)
 		lines[n++] = outbound;
-	if (g->path[0] && has_option(p->msg, SIP_H_SUPPORTED, TEXT("path")))
+	if (g->path[0] && sip_has_option(p->msg, SIP_H_SUPPORTED, TEXT("path")))
 		lines[n++] = (struct sip_line){ TEXT("Path"), text_of(g->path) };
 	lines[n++] = (struct sip_line){ TEXT("Supported"), TEXT("path, outbound") };
 	sip_answer(p, &(struct sip_answer){ .code = 200, .lines = lines, .n_lines = n });
@@ -227,7 +235,7 @@ static enum sip_step on_register(struct sip_passage *p, struct sip_registrar *r)
 	struct registration g = { 0 };
 	char aor[SIP_AOR_MAX];
 	struct sip_uri to;
-	int rc = 0;
+	int rc;
 	if (sip_uri_parse(p->basics->to.uri, &to) < 0 || sip_aor_of(&to, aor) < 0 ||
 	    !r->o.is_domain(r->o.arg, to.host)) {
 		sip_refuse(p, SIP_REFUSE_UNKNOWN_USER, "the address in To is not of our domains");
@@ -242,10 +250,7 @@ static enum sip_step on_register(struct sip_passage *p, struct sip_registrar *r)
 		answer_code(p, r, code);
 		return SIP_DECIDED;
 	}
-	if (g.star)
-		sip_location_clear(r->o.location, aor);
-	for (unsigned i = 0; i < g.n && rc == 0; i++)
-		rc = take(p, r, aor, &g, &g.contacts[i]);
+	rc = take(p, r, aor, &g);
 	if (rc == -ENOSPC)
 		sip_refuse(p, SIP_REFUSE_POLICY, "more contacts than the limit");
 	else if (rc == -EALREADY)
@@ -279,6 +284,7 @@ static enum sip_step on_call(struct sip_passage *p, struct sip_registrar *r)
 					   .q = b[i].q,
 					   .has_flow = flow,
 					   .only_flow = b[i].outbound,
+					   .path_token = flow, /* what follows in the dialog, too */
 					   .hop = b[i].from,
 					   .group = group_of(r, &b[i]) };
 		if (b[i].outbound && !flow) {

@@ -17,6 +17,10 @@ struct sip_registrar_options {
 	struct sip_location *location;			     /* borrowed */
 	struct text (*password)(void *arg, const char *aor); /* p NULL: no such user */
 	bool (*is_domain)(void *arg, struct text host);
+	/* Is who sends by there one of the own side? NULL: nobody is. */
+	bool (*is_trusted)(void *arg, const struct sip_hop *from);
+	/* A stranger has guessed wrong, and not for the first time. May be NULL. */
+	void (*guesses)(void *arg, const struct sip_hop *from);
 	void *arg;
 	const struct sip_edge_ops *ops;
 	void *edge;

@@ -7,9 +7,9 @@
 #pragma once
 #include "sip-proxy/registrar.h"
 
-enum { SIP_GUESSES = 4096 };
-struct sip_guess {		    /* bad credentials of one source, or for one user */
-	uint64_t hash, last, until; /* ms */
+enum { SIP_GUESSES = 8192 };
+struct sip_guess {		    /* bad credentials of one source, for one user, or of the one for the other */
+	uint64_t hash, last, until, good_at; /* ms */
 	unsigned n;
 };
 struct sip_registrar {

@@ -140,17 +140,22 @@ json_t *sip_routes_json(const struct sip_routes *r)
 
 /* ---- hooks ---- */
 
-enum sip_step sip_sides_request(struct sip_passage *p, void *arg)
+bool sip_sides_trust(const struct sip_routing *rt, const struct sip_hop *from)
 {
-	const struct sip_routing *rt = arg;
-	const struct sip_interface *f = sip_edge_ops.interface(rt->edge, p->from.iface);
-	struct addr real = addr_canonical(&p->from.remote);
+	const struct sip_interface *f = sip_edge_ops.interface(rt->edge, from->iface);
+	struct addr real = addr_canonical(&from->remote);
 
 	if (f && f->lan)
-		p->trusted = true;
-	for (size_t i = 0; i < rt->routes->n_trusted && sip_proto_rows[p->from.proto].reliable; i++)
+		return true;
+	for (size_t i = 0; i < rt->routes->n_trusted && sip_proto_rows[from->proto].reliable; i++)
 		if (prefix_contains(&rt->routes->trusted[i], &real))
-			p->trusted = true;
+			return true;
+	return false;
+}
+
+enum sip_step sip_sides_request(struct sip_passage *p, void *arg)
+{
+	p->trusted |= sip_sides_trust(arg, &p->from);
 	return SIP_GO_ON;
 }
 
@@ -179,8 +184,10 @@ enum sip_step sip_routes_request(struct sip_passage *p, void *arg)
 		return SIP_DECIDED;
 	}
 	place = (struct sip_place){
-		.next = text_of(r->next), .q = 1000, .mutual = r->mutual, .hop.iface = r->iface
+		.next = text_of(r->next), .q = 1000, .mutual = r->mutual, .hop.iface = r->iface, .may_challenge = true
 	};
+	if (p->msg->method == SIP_REGISTER && sip_has_option(p->msg, SIP_H_SUPPORTED, TEXT("path")))
+		sip_add_path(p); /* to a registrar that is not here: calls come back by this proxy and this flow */
 	rc = sip_forward(p, &place);
 	if (rc < 0)
 		sip_refuse(p, SIP_REFUSE_RESOURCES, NULL);

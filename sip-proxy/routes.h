@@ -31,6 +31,7 @@ struct sip_routing { /* of the hooks: their arg */
 	struct sip_routes *routes;
 	struct sip_edge *edge;
 };
+bool sip_sides_trust(const struct sip_routing *rt, const struct sip_hop *from);
 /* Who comes in by sip.lan, or over a connection from sip.sources.trusted, is trusted. */
 enum sip_step sip_sides_request(struct sip_passage *p, void *arg);
 /* A request for the domain of a static route goes that way, if its sender is trusted or authenticated. */

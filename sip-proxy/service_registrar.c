@@ -20,6 +20,21 @@ static bool is_domain(void *arg, struct text host)
 	return sip_routes_is_domain(ss->routing.routes, host);
 }
 
+static bool is_trusted(void *arg, const struct sip_hop *from)
+{
+	const struct sip_service *ss = arg;
+	return sip_sides_trust(&ss->routing, from);
+}
+
+/* A proven address that goes on guessing is not listened to for a while. */
+static void on_guesses(void *arg, const struct sip_hop *from)
+{
+	struct sip_service *ss = arg;
+	const struct sip_root *root = cfg_values(ss->svc->cfg);
+	if (sip_proto_rows[from->proto].reliable)
+		sip_edge_ban(ss->edge, &from->remote, root->sip.limits.ban_ms);
+}
+
 int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 {
 	const struct sip_location_options lo = { .timers = loop_timers(ss->svc->loop),
@@ -32,6 +47,8 @@ int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 	return sip_registrar_new(&(struct sip_registrar_options){ .location = ss->location,
 								  .password = password_of,
 								  .is_domain = is_domain,
+								  .is_trusted = is_trusted,
+								  .guesses = on_guesses,
 								  .arg = ss,
 								  .ops = &sip_edge_ops,
 								  .edge = ss->edge,

@@ -34,6 +34,20 @@ static bool domain_is_ours(void *arg, struct text host)
 	return text_ieq(host, TEXT("uc.test"));
 }
 
+static bool is_trusted(void *arg, const struct sip_hop *from)
+{
+	(void)arg;
+	return from->iface == 4;
+}
+
+static unsigned guessers;
+static void on_guesses(void *arg, const struct sip_hop *from)
+{
+	(void)arg;
+	(void)from;
+	guessers++;
+}
+
 static void begin(void)
 {
 	world_init(&w);
@@ -46,6 +60,8 @@ static void begin(void)
 	assert_int_equal(sip_registrar_new(&(struct sip_registrar_options){ .location = location,
 									    .password = password_of,
 									    .is_domain = domain_is_ours,
+									    .is_trusted = is_trusted,
+									    .guesses = on_guesses,
 									    .ops = w.o.ops,
 									    .edge = &w,
 									    .seed = { 7, 8 },
@@ -61,7 +77,7 @@ static void begin(void)
 	w.o.hooks = hooks;
 	w.o.n_hooks = ARRAY_LEN(hooks);
 	world_start(&w);
-	cseq = 0;
+	cseq = guessers = 0;
 }
 
 static void end(void)
@@ -78,6 +94,7 @@ static void send_as(const char *at, const char *method, const char *uri, const c
 		    const char *to, const char *more)
 {
 	static char text[4096];
+	static unsigned branch;
 	char via[64];
 	(void)snprintf(via, sizeof via, "%s", strchr(at, ':') + 1);
 	cseq++;
@@ -85,7 +102,7 @@ static void send_as(const char *at, const char *method, const char *uri, const c
 		text, sizeof text,
 		"%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK-r%u\r\nMax-Forwards: 70\r\nFrom: <sip:%s@uc.test>;tag=f\r\n"
 		"To: <sip:%s@uc.test>\r\nCall-ID: call-%s\r\nCSeq: %u %s\r\n%sContent-Length: 0\r\n\r\n",
-		method, uri, at[0] == 't' ? "TCP" : "UDP", via, cseq, user, to, method, cseq,
+		method, uri, at[0] == 't' ? "TCP" : "UDP", via, ++branch, user, to, method, cseq,
 		method, more);
 	say(&w, at, text);
 }
@@ -268,7 +285,21 @@ static void limits_and_bad_contacts_are_said(void **state)
 		ALICE, "REGISTER", "sip:uc.test", (struct login){ "alice", "secret" }, "alice",
 		"Contact: <sip:a@192.0.2.1>, <sip:b@192.0.2.1>, <sip:c@192.0.2.1>, <sip:d@192.0.2.1>\r\n");
 	expect_and_free(&w, 403, ALICE);
+	assert_int_equal(sip_location_count(location), 0); /* none of them, not some (RFC 3261 10.3) */
+	s = do_register(ALICE, "alice", "secret",
+			"Contact: <sip:a@192.0.2.1>, <sip:b@192.0.2.1>, <sip:c@192.0.2.1>\r\n");
+	sent_free(&s);
 	assert_int_equal(sip_location_count(location), 3);
+	s = do_register(ALICE, "alice", "secret",
+			"Contact: <sip:a@192.0.2.1>;expires=0, <sip:d@192.0.2.1>;q=0.5\r\n"); /* one goes, one comes */
+	sent_free(&s);
+	assert_int_equal(sip_location_count(location), 3);
+	cseq -= 3; /* a REGISTER of before, late */
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", (struct login){ "alice", "secret" }, "alice",
+			 "Contact: *\r\nExpires: 0\r\n");
+	expect_and_free(&w, 500, ALICE);
+	assert_int_equal(sip_location_count(location), 3);
+	cseq += 3;
 	s = do_register(ALICE, "alice", "secret", "Contact: *\r\nExpires: 0\r\n");
 	sent_free(&s);
 	assert_int_equal(sip_location_count(location), 0);
@@ -293,6 +324,140 @@ static void outbound_flows_are_one_device_and_a_dead_one_is_430(void **state)
 	    "MESSAGE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-1\r\nMax-Forwards: 7\r\n"
 	    "From: <sip:carol@elsewhere.test>;tag=1\r\nTo: <sip:bob@uc.test>\r\nCall-ID: s1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
 	expect_and_free(&w, 430, STRANGER);
+	end();
+}
+
+/* The Route lines for who calls: Record-Routes in their reverse order. */
+static void caller_routes(const struct sent *s, char *out, size_t cap)
+{
+	unsigned n = sent_count(s, "Record-Route:");
+	out[0] = 0;
+	while (n-- > 0)
+		(void)snprintf(out + strlen(out), cap - strlen(out), "Route: %s\r\n",
+			       sent_value(s, SIP_H_RECORD_ROUTE, n));
+}
+
+static const char stranger_head[] = "Max-Forwards: 7\r\nFrom: <sip:carol@elsewhere.test>;tag=1\r\nCall-ID: nat\r\n";
+
+/* The dialog of a call from a stranger to bob behind his NAT: INVITE … 200, and the routes that it left. */
+static void call_bob(char *routes, size_t cap)
+{
+	char text[2048];
+	(void)snprintf(text, sizeof text,
+		       "INVITE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-i\r\n%s"
+		       "To: <sip:bob@uc.test>\r\nCSeq: 1 INVITE\r\nContact: <sip:c@198.51.100.7>\r\nContent-Length: 0\r\n\r\n",
+		       stranger_head);
+	say(&w, STRANGER, text);
+	struct sent s = expect_request(&w, "INVITE", "tcp:192.0.2.20:40000");
+	caller_routes(&s, routes, cap);
+	reply(&w, "tcp:192.0.2.20:40000", &s, 200, "b", "Contact: <sip:bob@10.0.0.5:5060;transport=tcp>\n");
+	sent_free(&s);
+	expect_and_free(&w, 200, STRANGER);
+}
+
+static void say_in_dialog(const char *method, unsigned number, const char *routes, const char *more)
+{
+	char text[4096];
+	(void)snprintf(text, sizeof text,
+		       "%s sip:bob@10.0.0.5:5060;transport=tcp SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-%s\r\n%s"
+		       "To: <sip:bob@uc.test>;tag=b\r\nCSeq: %u %s\r\n%s%sContent-Length: 0\r\n\r\n",
+		       method, method, stranger_head, number, method, routes, more);
+	say(&w, STRANGER, text);
+}
+
+static void what_follows_in_a_call_reaches_a_callee_behind_nat_by_his_flow(void **state)
+{
+	char routes[2048];
+	(void)state;
+	begin();
+	struct sent s = do_register("tcp:192.0.2.20:40000", "bob", "hush",
+				    "Contact: <sip:bob@10.0.0.5:5060;transport=tcp>\r\n");
+	sent_free(&s);
+	call_bob(routes, sizeof routes);
+	/* An ACK carries the credentials of its INVITE, and they stay here. */
+	say_in_dialog("ACK", 1, routes,
+		      "Proxy-Authorization: Digest username=\"carol\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:x\", response=\"0\"\r\n");
+	s = expect_request(&w, "ACK", "tcp:192.0.2.20:40000");
+	assert_string_equal(sent_value(&s, SIP_H_PROXY_AUTHORIZATION, 0), "");
+	sent_free(&s);
+	say_in_dialog("BYE", 2, routes, "");
+	s = expect_request(&w, "BYE", "tcp:192.0.2.20:40000");
+	sent_free(&s);
+	w.dead_conn = 40000; /* gone: not Outbound, so its address is tried */
+	say_in_dialog("INFO", 3, routes, "");
+	s = expect_request(&w, "INFO", "tcp:10.0.0.5:5060");
+	sent_free(&s);
+	end();
+}
+
+static void nobody_else_asks_our_users_for_credentials(void **state)
+{
+	static const char foreign[] = "Proxy-Authenticate: Digest realm=\"evil.test\", nonce=\"evil\"\n";
+	char routes[2048];
+	(void)state;
+	begin();
+	struct sent s = do_register("tcp:192.0.2.20:40000", "bob", "hush",
+				    "Contact: <sip:bob@10.0.0.5:5060;transport=tcp>\r\n");
+	sent_free(&s);
+	call_bob(routes, sizeof routes);
+	say_in_dialog("INFO", 2, routes, "");
+	s = expect_request(&w, "INFO", "tcp:192.0.2.20:40000");
+	reply(&w, "tcp:192.0.2.20:40000", &s, 407, "b", foreign);
+	sent_free(&s);
+	s = expect_response(&w, 403, STRANGER);
+	assert_string_equal(sent_value(&s, SIP_H_PROXY_AUTHENTICATE, 0), "");
+	sent_free(&s);
+	/* From the own side it passes. */
+	s = do_register("udp:10.0.0.7:5060", "bob", "hush", "Contact: <sip:bob@10.0.0.7>;q=1, <sip:bob@10.0.0.5:5060;transport=tcp>;expires=0\r\n");
+	sent_free(&s);
+	say(&w, STRANGER,
+	    "MESSAGE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-m\r\nMax-Forwards: 7\r\n"
+	    "From: <sip:carol@elsewhere.test>;tag=1\r\nTo: <sip:bob@uc.test>\r\nCall-ID: s1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	s = expect_request(&w, "MESSAGE", "udp:10.0.0.7:5060");
+	reply(&w, "udp:10.0.0.7:5060", &s, 407, "b", foreign);
+	sent_free(&s);
+	expect_and_free(&w, 407, STRANGER);
+	end();
+}
+
+static void a_user_is_not_locked_out_by_others_who_guess(void **state)
+{
+	static const char user_from[] = "udp:192.0.2.77:5060";
+	char at[64];
+	(void)state;
+	begin();
+	struct sent s = do_register(user_from, "alice", "secret", "");
+	sent_free(&s);
+	for (unsigned i = 0; i < 40; i++) {
+		(void)snprintf(at, sizeof at, "udp:198.51.100.%u:5060", 10 + i);
+		with_credentials(at, "REGISTER", "sip:uc.test", (struct login){ "alice", "guess" }, "alice", "");
+		expect_and_free(&w, 403, at);
+	}
+	assert_int_equal(w.refused, SIP_REFUSE_BACKOFF); /* from wherever it is tried */
+	s = do_register(user_from, "alice", "secret", ""); /* but not from where it is right */
+	sent_free(&s);
+	end();
+}
+
+static void an_own_account_is_no_way_to_go_on_guessing_and_a_64_is_one_source(void **state)
+{
+	char at[64];
+	bool waits = false;
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < 30; i++) {
+		(void)snprintf(at, sizeof at, "tcp:[2001:db8::%x]:5060", 1 + i);
+		if (i % 3 == 2) { /* his own */
+			with_credentials(at, "REGISTER", "sip:uc.test", (struct login){ "bob", "hush" }, "bob", "");
+		} else {
+			char user[16];
+			(void)snprintf(user, sizeof user, "u%u", i);
+			with_credentials(at, "REGISTER", "sip:uc.test", (struct login){ user, "guess" }, user, "");
+		}
+		world_forget(&w);
+		waits |= w.refused == SIP_REFUSE_BACKOFF;
+	}
+	assert_true(waits);
 	end();
 }
 
@@ -326,6 +491,10 @@ int main(void)
 		cmocka_unit_test(who_guesses_waits),
 		cmocka_unit_test(limits_and_bad_contacts_are_said),
 		cmocka_unit_test(outbound_flows_are_one_device_and_a_dead_one_is_430),
+		cmocka_unit_test(what_follows_in_a_call_reaches_a_callee_behind_nat_by_his_flow),
+		cmocka_unit_test(nobody_else_asks_our_users_for_credentials),
+		cmocka_unit_test(a_user_is_not_locked_out_by_others_who_guess),
+		cmocka_unit_test(an_own_account_is_no_way_to_go_on_guessing_and_a_64_is_one_source),
 		cmocka_unit_test(bindings_end_at_their_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

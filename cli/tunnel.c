@@ -328,6 +328,6 @@ static const struct command rows[] = {
 	  "A source that may connect can do so again at once.", NULL, 0, 1, 1, run_kick, WITHOUT_CONFIG },
 	{ "tunnel reset", "[AGENT[/JOB]]", "let the counters of jobs begin at zero", NULL, NULL, 0, 0, 1, run_reset, WITHOUT_CONFIG },
 	{ "tunnel log-data", "on|off DATA|AGENT[/JOB]", "write every byte of data connections to data logs, or stop it",
-	  "Needs tunnel.records.dir. Of the connections that are there; encrypted jobs only.", NULL, 0, 2, 2, run_log_data, WITHOUT_CONFIG },
+	  "Needs tunnel.records.dir. Of AGENT/JOB those to come, too, until it is switched off or the service restarts.", NULL, 0, 2, 2, run_log_data, WITHOUT_CONFIG },
 };
 const struct command_table tunnel_commands = { rows, ARRAY_LEN(rows) };

@@ -49,12 +49,15 @@ static void update_taps(struct relay_conn *c)
 	joint_tap(c->joint, JOINT_DOWN, on);
 }
 
-static void on_log_room(void *arg)
+static void log_goes_on(struct relay_conn *c)
 {
-	struct relay_conn *c = arg;
-
 	joint_pause(c->joint, JOINT_UP, false);
 	joint_pause(c->joint, JOINT_DOWN, false);
+}
+
+static void on_log_room(void *arg)
+{
+	log_goes_on(conn_of(arg));
 }
 
 static void close_log(struct relay_conn *c, const char *reason)
@@ -62,42 +65,20 @@ static void close_log(struct relay_conn *c, const char *reason)
 	if (!c->peer.log)
 		return;
 	c->peer.log = data_log_close(c->peer.log, reason, relay_unix_ms());
-	on_log_room(c); /* it asks for nothing any more */
-}
-
-static const char *target_host(const struct relay_conn *c)
-{
-	const struct route_target *t = c->peer.route->c->target.items;
-
-	return t[c->peer.target_index].host;
-}
-
-static int open_log(struct relay_conn *c)
-{
-	struct data_log_options o = { .loop = c->peer.worker->loop, .room = on_log_room, .arg = c, .id = c->peer.id,
-				      .route = c->peer.route->name, .source = c->peer.source, .source_name = c->peer.source_name, .target = c->peer.target,
-				      .target_name = target_host(c) };
-
-	if (c->peer.log)
-		return 0;
-	return data_log_open(c->peer.worker->relay->records, &o, relay_unix_ms(), &c->peer.log);
+	log_goes_on(c); /* it asks for nothing any more */
 }
 
 static void on_tap(struct joint *j, enum joint_way w, const uint8_t *p, size_t n, void *arg)
 {
 	struct relay_conn *c = arg;
-	int r = 0;
+	int r = relay_peer_passes(&c->peer, (unsigned)w, p, n);
 
-	if (c->peer.log)
-		r = data_log_packet(c->peer.log, w == JOINT_UP ? DATA_LOG_UP : DATA_LOG_DOWN, p, n, relay_unix_ms());
 	if (r == DATA_LOG_WAIT) {
 		joint_pause(j, w, true);
-	} else if (r != 0) {
-		close_log(c, NULL);
+	} else if (r == DATA_LOG_STOPPED) {
+		log_goes_on(c);
 		update_taps(c);
 	}
-	if (c->peer.watched)
-		relay_peer_watch(&c->peer, (unsigned)w, p, n);
 }
 
 /* ---- limits ---- */
@@ -235,7 +216,7 @@ static void on_open(struct joint *j, void *arg)
 		joint_limit(j, JOINT_DOWN, true);
 	}
 	if (rc->log_data)
-		(void)open_log(c);
+		(void)relay_peer_log(&c->peer, on_log_room);
 	if (c->peer.log || c->peer.watched)
 		update_taps(c);
 	relay_peer_record(&c->peer, RECORD_OPENED, NULL, none);
@@ -403,7 +384,7 @@ int relay_conn_act(struct relay_worker *w, uint64_t id, enum relay_act what)
 		if (what == RELAY_KICK)
 			joint_kill(c->joint);
 		else if (what == RELAY_LOG_ON)
-			r = open_log(c);
+			r = relay_peer_log(&c->peer, on_log_room);
 		else if (what == RELAY_LOG_OFF)
 			close_log(c, "switched off");
 		else

@@ -6,7 +6,7 @@
  *
  * A flow ends when nothing came either way for a while, when its target refuses (the next datagram makes
  * another, to the next target), when it is kicked, or with its listener. While a name is being resolved a few
- * datagrams wait. Over the route's bit rate datagrams are dropped. Data logs are for TCP; watching works.
+ * datagrams wait. Over the route's bit rate, and while its data log has to wait for the disk, datagrams are dropped.
  */
 #include <errno.h>
 #include <string.h>
@@ -32,7 +32,7 @@ struct relay_flow {
 	uint64_t window_at, window[2], rate[2];
 	struct waiting waiting[WAITING];
 	unsigned n_waiting;
-	bool open, ending;
+	bool open, ending, log_waits;
 };
 
 static struct relay_flow *flow_of(const struct relay_peer *p)
@@ -128,12 +128,21 @@ static void count(struct relay_flow *f, unsigned way, size_t n)
 	relay_count(f->peer.worker, RELAY_M_PACKETS, way, 1);
 }
 
+static void on_log_room(void *arg)
+{
+	flow_of(arg)->log_waits = false;
+}
+
 /* False: it is dropped. */
 static bool may_pass(struct relay_flow *f, unsigned way, const uint8_t *p, size_t n)
 {
 	struct relay_worker *w = f->peer.worker;
 	struct route *r = f->peer.route;
 
+	if (f->log_waits) {
+		relay_count(w, RELAY_M_UDP_DROPS, RELAY_DROP_LOG, 1);
+		return false;
+	}
 	if (r->c->limits.bitrate != UINT64_MAX) {
 		if (route_room(r, n, loop_now(w->loop)) < n) {
 			relay_count(w, RELAY_M_UDP_DROPS, RELAY_DROP_BITRATE, 1);
@@ -141,8 +150,7 @@ static bool may_pass(struct relay_flow *f, unsigned way, const uint8_t *p, size_
 		}
 		route_passed(r, n, loop_now(w->loop));
 	}
-	if (f->peer.watched)
-		relay_peer_watch(&f->peer, way, p, n);
+	f->log_waits = relay_peer_passes(&f->peer, way, p, n) == DATA_LOG_WAIT;
 	count(f, way, n);
 	return true;
 }
@@ -265,6 +273,8 @@ static void on_next(struct relay_dial *d, const struct addr *to)
 		return;
 	}
 	f->open = true;
+	if (f->peer.route->c->log_data)
+		(void)relay_peer_log(&f->peer, on_log_room);
 	relay_peer_record(&f->peer, RECORD_OPENED, NULL, none);
 	for (unsigned i = 0; i < f->n_waiting; i++) {
 		to_target(f, f->waiting[i].p, f->waiting[i].n, false);
@@ -397,12 +407,16 @@ int relay_flow_act(struct relay_worker *w, uint64_t id, enum relay_act what)
 
 		if (f->peer.id != id)
 			continue;
-		if (what == RELAY_KICK)
+		if (what == RELAY_LOG_ON)
+			return relay_peer_log(&f->peer, on_log_room);
+		if (what == RELAY_KICK) {
 			flow_free(f, joint_end_text(JOINT_END_KILLED));
-		else if (what == RELAY_WATCH_ON || what == RELAY_WATCH_OFF)
+		} else if (what == RELAY_LOG_OFF) {
+			f->peer.log = data_log_close(f->peer.log, "switched off", relay_unix_ms());
+			f->log_waits = false;
+		} else {
 			f->peer.watched = what == RELAY_WATCH_ON;
-		else
-			return -EOPNOTSUPP;
+		}
 		return 0;
 	}
 	return -ENOENT;

@@ -24,7 +24,7 @@ static const char *const refusals[RELAY_REFUSALS + 1] = {
 	[RELAY_REFUSED_DRAINING] = "draining", [RELAY_REFUSED_MEMORY] = "memory",
 };
 static const char *const drops[RELAY_UDP_DROPS + 1] = {
-	[RELAY_DROP_BITRATE] = "bitrate", [RELAY_DROP_WAITING] = "waiting", [RELAY_DROP_TARGET] = "target",
+	[RELAY_DROP_BITRATE] = "bitrate", [RELAY_DROP_WAITING] = "waiting", [RELAY_DROP_LOG] = "log", [RELAY_DROP_TARGET] = "target",
 };
 
 static const char *const names[RELAY_NAMES + 1] = {

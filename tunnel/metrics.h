@@ -39,6 +39,7 @@ extern const char *const relay_refusal_texts[RELAY_REFUSALS]; /* sentences of th
 enum relay_udp_drop {
 	RELAY_DROP_BITRATE,
 	RELAY_DROP_WAITING, /* more than a few before the target's name was resolved */
+	RELAY_DROP_LOG,     /* its data log waits for the disk */
 	RELAY_DROP_TARGET,  /* the target answered with an error (ICMP), or there is none */
 	RELAY_UDP_DROPS
 };

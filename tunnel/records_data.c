@@ -116,7 +116,10 @@ int data_log_open(struct records *rec, const struct data_log_options *o, int64_t
 	atomic_init(&d->refs, 1);
 	snprintf(d->route, sizeof d->route, "%s", o->route ? o->route : "-");
 	addr_print(&o->source, d->source);
-	addr_print(&o->target, d->target);
+	if (addr_family(&o->target) == AF_UNSPEC) /* the agent has not said yet where a name led */
+		(void)snprintf(d->target, sizeof d->target, "%s", o->target_name ? o->target_name : "-");
+	else
+		addr_print(&o->target, d->target);
 	render_head(d, o, now_ms, &b);
 	struct records_op *op = records_op_new(OP_OPEN, b.n, now_ms);
 	if (!op) {

@@ -149,7 +149,10 @@ int relay_peer_begin(struct relay_peer *p, struct relay_listener *l, const struc
 void relay_peer_end(struct relay_peer *p);
 void relay_peer_count(struct relay_peer *p, const uint64_t bytes[2]); /* up to now */
 void relay_peer_record(const struct relay_peer *p, enum record_kind kind, const char *reason, const uint64_t bytes[2]);
-void relay_peer_watch(struct relay_peer *p, unsigned way, const uint8_t *data, size_t n);
+/* A data log from here on; room as of data_log_options, with the peer. */
+int relay_peer_log(struct relay_peer *p, void (*room)(void *arg));
+/* What passes, for data log and watchers. DATA_LOG_WAIT: room() follows; DATA_LOG_STOPPED: there is no log any more. */
+int relay_peer_passes(struct relay_peer *p, unsigned way, const uint8_t *data, size_t n);
 /* Refused before there was a peer. */
 void relay_refused(struct relay_listener *l, const struct addr *source, enum relay_refusal why);
 

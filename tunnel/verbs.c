@@ -73,8 +73,6 @@ static bool refused(struct control_request *rq, json_int_t id, int r)
 		return false;
 	if (r == -ENOENT)
 		control_fail(rq, "not-found", "stile relay connections", "there is no connection %lld", id);
-	else if (r == -EOPNOTSUPP)
-		control_fail(rq, "failed", NULL, "connection %lld is a UDP flow: there are no data logs of these", id);
 	else
 		control_fail(rq, "failed", NULL, "connection %lld: %s", id, strerror(-r));
 	return true;

@@ -43,11 +43,29 @@ struct dns *relay_worker_dns(struct relay_worker *w)
 	return w->dns;
 }
 
-/* ---- what watchers see ---- */
+/* ---- data logs and watchers ---- */
 
-void relay_peer_watch(struct relay_peer *p, unsigned way, const uint8_t *data, size_t n)
+int relay_peer_log(struct relay_peer *p, void (*room)(void *arg))
 {
-	seen_push(&p->worker->relay->seen, p->id, way, &p->unseen, data, n);
+	const struct route_target *targets = p->route->c->target.items;
+	const struct data_log_options o = { .loop = p->worker->loop, .room = room, .arg = p, .id = p->id, .route = p->route->name,
+					    .source = p->source, .source_name = p->source_name, .target = p->target,
+					    .target_name = targets[p->target_index].host };
+
+	return p->log ? 0 : data_log_open(p->worker->relay->records, &o, relay_unix_ms(), &p->log);
+}
+
+int relay_peer_passes(struct relay_peer *p, unsigned way, const uint8_t *data, size_t n)
+{
+	int r = p->log ? data_log_packet(p->log, way == 0 ? DATA_LOG_UP : DATA_LOG_DOWN, data, n, relay_unix_ms()) : 0;
+
+	if (r != 0 && r != DATA_LOG_WAIT) {
+		p->log = data_log_close(p->log, NULL, relay_unix_ms());
+		r = DATA_LOG_STOPPED;
+	}
+	if (p->watched)
+		seen_push(&p->worker->relay->seen, p->id, way, &p->unseen, data, n);
+	return r;
 }
 
 /* ---- names of sources ---- */

@@ -386,6 +386,33 @@ def _(w):
             s.close()
 
 
+@case("UDP: a flow's data log holds each datagram both ways once, and so does what a watcher sees; switched in the file or live")
+def _(w):
+    def logs():
+        return [open(f, encoding="utf-8").read() for f in sorted(glob.glob(w.path("rec/RL*.LOG")))]
+
+    with UdpTarget(w.target_port(), lambda d: d[::-1]), source() as s, source() as q:
+        os.mkdir(w.path("rec"))
+        w.config(['name: u, listen: "127.0.0.1:{p0}", target: "127.0.0.1:{t0}", udp: true, log_data: true',
+                  'name: v, listen: "127.0.0.1:{p1}", target: "127.0.0.1:{t0}", udp: true'], records=f"{{ dir: {w.path('rec')} }}")
+        w.start()
+        s.connect(("127.0.0.1", w.base))
+        q.connect(("127.0.0.1", w.base + 1))
+        s.send(b"camera")
+        expect("an answer", s.recv(100), b"aremac")
+        wait_for("a data log", lambda: logs() and "aremac" in logs()[0])
+        expect("each datagram once", (logs()[0].count("camera"), logs()[0].count("aremac"), logs()[0].count("Packet from")), (1, 1, 2))
+        q.send(b"unseen")
+        q.recv(100)
+        row = w.connections("v")[0]
+        w.verb("relay.log", {"id": row["id"], "on": True})
+        q.send(b"viewer")
+        q.recv(100)
+        w.verb("relay.log", {"id": row["id"], "on": False})
+        wait_for("its data log", lambda: len(logs()) == 2 and "reweiv" in logs()[1] and "switched off" in logs()[1])
+        expect("packets", logs()[1].count("Packet from"), 2)
+
+
 @case("UDP: a target that refuses is followed by the next; limits and allowed sources hold")
 def _(w):
     with UdpTarget(w.target_port(1), lambda d: b"second"):

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 
-from jobs import carries, in_state, job, one
+from jobs import asked, carries, in_state, job, one, udp_echo
 from tunnel_world import *  # noqa: F401,F403
 from tunnel_world import AGENT, PASSWORD, SERVER, Failed, Target, case, connect, echo, main, read_all, wait_for
 from world import CASES
@@ -145,6 +145,36 @@ def _(w):
             raise Failed("    no line")
         wait_for("the bytes are in a data log", lambda: any(b"in the data log"[:10] in open(p, "rb").read()
                                                             for p in glob.glob(w.path("records/RL*.LOG"))))
+
+
+@case("a job's data logs are switched on for connections to come: unencrypted ones and flows, each byte once")
+def _(w):
+    def logs():
+        return [open(p, encoding="utf-8").read() for p in sorted(glob.glob(w.path("records/RL*.LOG")))]
+
+    os.mkdir(w.path("records"))
+    with Target(w.target_port(0), echo), udp_echo(w.target_port(1)):
+        w.server(records=f'{{ dir: {w.path("records")} }}', allow_plain="true")
+        w.agent("site", [job(w, 0, name="bare", encrypt="false"),
+                         f'port: {w.job_port(1)}, protocol: udp, name: dns, target: "127.0.0.1:{w.target_port(1)}"'])
+        in_state(w, "bare", "active")
+        in_state(w, "dns", "active")
+        w.ask("tunnel", "log-data", "on", "site").exits(0).says("0 data connections")
+        if not one(w, "bare")["logged"]:
+            raise Failed(f"    {one(w, 'bare')}")
+        with connect(w.job_port(0), timeout=20) as s, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+            s.sendall(b"in the clear")
+            read_all(s, 12)
+            u.connect(("127.0.0.1", w.job_port(1)))
+            u.settimeout(1)
+            asked(u, b"datagram")
+            wait_for("both are logged", lambda: [sum(text in log for log in logs()) for text in ("in the clear", "datagram")] == [1, 1], 20)
+        log = next(log for log in logs() if "in the clear" in log)
+        if (log.count("in the clear"), log.count("Packet from")) != (2, 2):
+            raise Failed(f"    {log}")
+        w.ask("tunnel", "log-data", "off", "site/bare").exits(0)
+        if one(w, "bare")["logged"] or not one(w, "dns")["logged"]:
+            raise Failed(f"    {one(w, 'bare')} {one(w, 'dns')}")
 
 
 @case("a job that is open to every source on a public address warns, and so does a job that runs out of its time")

@@ -80,6 +80,7 @@ void data_conn_tap(struct data_conn *d, bool on);
 void data_conn_limit(struct data_conn *d, bool on);
 /* UDP at the server: one of the client's, for the target. Dropped and counted when the carrier is behind. */
 void data_conn_datagram(struct data_conn *d, const uint8_t *p, size_t n);
+void data_conn_dropped(struct data_conn *d); /* one that the owner did not give it; counted */
 /* Both local sockets are reset (an operator's kick, a job that is over); on_end follows. */
 void data_conn_kill(struct data_conn *d, enum wire_reason reason, const char *text);
 /* At once and without on_end; the other end hears of it if there is a carrier. NULL is fine. */

@@ -63,6 +63,11 @@ void data_conn_datagram(struct data_conn *d, const uint8_t *p, size_t n)
 	send_datagram(d, d->in, p, n);
 }
 
+void data_conn_dropped(struct data_conn *d)
+{
+	d->dropped++;
+}
+
 static void to_target(struct data_conn *d, const uint8_t *p, size_t n)
 {
 	if (send(d->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {

@@ -250,16 +250,14 @@ static void passed(struct data_conn *d, enum data_way w, size_t n, void *arg)
 		bucket_take(&c->job->spent_until, c->job->c->limits.bitrate, n, loop_now(c->job->of->w->loop));
 }
 
-/* True: it is within the job's bit rate, and counted. */
-static bool within_rate(struct job_conn *c, size_t n)
+/* A datagram: true: it is within the job's bit rate, which it is taken from. False: it is dropped, and counted. */
+static bool may_pass(struct job_conn *c, size_t n)
 {
-	uint64_t rate = c->job->c->limits.bitrate, now = loop_now(c->job->of->w->loop);
-
-	if (rate == UINT64_MAX)
-		return true;
-	if (bucket_room(&c->job->spent_until, rate, n, now) < n)
+	if (room(c->d, DATA_UP, n, c) < n) {
+		data_conn_dropped(c->d);
 		return false;
-	bucket_take(&c->job->spent_until, rate, n, now);
+	}
+	passed(c->d, DATA_UP, n, c);
 	return true;
 }
 
@@ -271,11 +269,8 @@ static void from_target(struct data_conn *d, const uint8_t *p, size_t n, void *a
 
 	(void)d;
 	c->last_ms = loop_now(w->loop);
-	if (!within_rate(c, n))
-		return;
-	dgram_send_copy(w->dgram, &to, p, n);
-	if (c->watched)
-		seen_push(&w->all->seen, c->id, DATA_DOWN, &c->unseen, p, n);
+	if (may_pass(c, n))
+		dgram_send_copy(w->dgram, &to, p, n);
 }
 
 static const struct data_ops ops = { .on_opened = on_opened, .on_datagram = from_target, .tap = on_tap, .room = room, .passed = passed,
@@ -299,6 +294,17 @@ static void ask_name(struct job_conn *c)
 
 	if (dns && !c->job->c->udp)
 		(void)dns_name(dns, &c->source, &rq, &c->naming);
+}
+
+static int open_log(struct job_conn *c)
+{
+	struct data_log_options o = { .loop = c->job->of->w->loop, .room = on_log_room, .arg = c, .id = c->id, .route = c->job->name,
+				      .source = c->source, .source_name = c->source_name, .target = c->target,
+				      .target_name = c->job->c->target.host };
+
+	if (c->log)
+		return 0;
+	return c->job->of->w->all->o.records ? data_log_open(c->job->of->w->all->o.records, &o, jobs_unix_ms(), &c->log) : -ENOENT;
 }
 
 static struct job_conn *conn_new(struct job_listener *l, int fd, const struct addr *source, const struct addr *server, int *ret_r)
@@ -332,6 +338,8 @@ static struct job_conn *conn_new(struct job_listener *l, int fd, const struct ad
 	atomic_fetch_add_explicit(&w->all->connections, 1, memory_order_relaxed);
 	jobs_count(w, JOB_M_CONNECTIONS, j->c->udp, 1);
 	jobs_count(w, JOB_M_ACCEPTED, j->c->udp, 1);
+	if (j->logged)
+		(void)open_log(c);
 	update_taps(c);
 	ask_name(c);
 	return c;
@@ -421,27 +429,11 @@ void job_datagram(struct job_listener *l, const struct dgram *d)
 	if (!c)
 		return;
 	c->last_ms = loop_now(w->loop);
-	if (!within_rate(c, d->len))
-		return;
-	data_conn_datagram(c->d, d->data, d->len);
-	if (c->watched)
-		seen_push(&w->all->seen, c->id, DATA_UP, &c->unseen, d->data, d->len);
+	if (may_pass(c, d->len))
+		data_conn_datagram(c->d, d->data, d->len);
 }
 
 /* ---- what may be done with one ---- */
-
-static int open_log(struct job_conn *c)
-{
-	struct data_log_options o = { .loop = c->job->of->w->loop, .room = on_log_room, .arg = c, .id = c->id, .route = c->job->name,
-				      .source = c->source, .source_name = c->source_name, .target = c->target,
-				      .target_name = c->job->c->target.host };
-
-	if (c->job->c->udp || !c->job->c->encrypt)
-		return -EOPNOTSUPP;
-	if (c->log)
-		return 0;
-	return c->job->of->w->all->o.records ? data_log_open(c->job->of->w->all->o.records, &o, jobs_unix_ms(), &c->log) : -ENOENT;
-}
 
 int job_conn_act(struct job_conn *c, enum job_act what)
 {

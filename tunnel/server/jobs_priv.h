@@ -125,6 +125,7 @@ struct server_job {
 	uint32_t id, revision;
 	bool offered; /* made on this side */
 	bool stale;   /* not told again since the link came back */
+	bool logged;  /* its connections get data logs */
 	struct cfg *cfg;
 	const struct job_config *c; /* NULL: what the agent said makes no sense */
 	char name[JOB_NAME_STRLEN];

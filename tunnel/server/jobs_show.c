@@ -127,6 +127,7 @@ json_t *job_row(const struct server_job *j)
 	set_number(o, "connect_us", j->connect_us);
 	set_number(o, "bytes_up", j->bytes[DATA_UP]);
 	set_number(o, "bytes_down", j->bytes[DATA_DOWN]);
+	json_object_set_new(o, "logged", json_boolean(j->logged));
 	set_text(o, "note", j->c ? j->c->note : "");
 	json_decref(config);
 	return o;
@@ -289,12 +290,36 @@ static bool act_on(struct job_conn *c, void *arg)
 	return !a->id;
 }
 
+static void each_job(struct jobs_worker *w, struct acting *a, void (*fn)(struct server_job *j, struct acting *a))
+{
+	list_for_each(it, &w->links) {
+		struct link_jobs *lj = list_entry(it, struct link_jobs, node);
+
+		list_for_each(jt, &lj->jobs) {
+			struct server_job *j = list_entry(jt, struct server_job, node);
+
+			if (is_meant(lj, a->agent) && (!a->job || strcmp(a->job, j->name) == 0))
+				fn(j, a);
+		}
+	}
+}
+
+/* Of connections to come. */
+static void set_logged(struct server_job *j, struct acting *a)
+{
+	j->logged = a->what == JOB_LOG_ON;
+}
+
 static void act(struct tunnel_worker *tw, void *arg)
 {
 	struct acting *a = arg;
+	struct jobs_worker *w = tunnel_worker_owner(tw);
 
-	if (!a->id || tunnel_worker_of(a->id) == tunnel_worker_index(tw))
-		each_conn(tunnel_worker_owner(tw), act_on, a);
+	if (a->id && tunnel_worker_of(a->id) != tunnel_worker_index(tw))
+		return;
+	each_conn(w, act_on, a);
+	if (!a->id && (a->what == JOB_LOG_ON || a->what == JOB_LOG_OFF))
+		each_job(w, a, set_logged);
 }
 
 int jobs_act(struct tunnel_jobs *j, uint64_t id, enum job_act what)
@@ -314,32 +339,19 @@ unsigned jobs_act_all(struct tunnel_jobs *j, const char *agent, const char *job,
 	return a.n;
 }
 
-static void reset_counters(struct server_job *j)
+static void reset_counters(struct server_job *j, struct acting *a)
 {
 	job_count_all(j);
 	j->accepted = j->refused = j->errors = 0;
 	j->bytes[0] = j->bytes[1] = 0;
 	j->error[0] = 0;
 	j->error_at = 0;
+	a->n++;
 }
 
 static void reset(struct tunnel_worker *tw, void *arg)
 {
-	struct jobs_worker *w = tunnel_worker_owner(tw);
-	struct acting *a = arg;
-
-	list_for_each(it, &w->links) {
-		struct link_jobs *lj = list_entry(it, struct link_jobs, node);
-
-		list_for_each(jt, &lj->jobs) {
-			struct server_job *j = list_entry(jt, struct server_job, node);
-
-			if (!is_meant(lj, a->agent) || (a->job && strcmp(a->job, j->name) != 0))
-				continue;
-			reset_counters(j);
-			a->n++;
-		}
-	}
+	each_job(tunnel_worker_owner(tw), arg, reset_counters);
 }
 
 unsigned jobs_reset(struct tunnel_jobs *j, const char *agent, const char *job)

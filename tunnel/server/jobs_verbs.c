@@ -85,8 +85,6 @@ static bool acted(struct tunnel_jobs *j, struct control_request *rq, const json_
 			     "for data logs", n);
 	else if (r == -ENOENT)
 		control_fail(rq, "not-found", "stile tunnel connections", "there is no connection %lld", n);
-	else if (r == -EOPNOTSUPP)
-		control_fail(rq, "failed", NULL, "there are no data logs of flows and of connections that are not encrypted");
 	else if (r < 0)
 		control_fail(rq, "failed", NULL, "connection %lld: %s", n, strerror(-r));
 	else
@@ -149,7 +147,7 @@ static const struct control_verb verbs[] = {
 	{ "tunnel.sockets", CONTROL_VIEWER, verb_sockets, "the kernel's view of the service's sockets, with the job that each belongs to" },
 	{ "tunnel.kick", CONTROL_OPERATOR, verb_kick, "{id} or {agent, job}: ends one data connection, or all of a job or an agent" },
 	{ "tunnel.reset", CONTROL_OPERATOR, verb_reset, "{agent, job}: counters of jobs begin at zero" },
-	{ "tunnel.log", CONTROL_OPERATOR, verb_log, "{id, on} or {agent, job, on}: the data log of connections that are there" },
+	{ "tunnel.log", CONTROL_OPERATOR, verb_log, "{id, on} or {agent, job, on}: data logs; of a job for connections to come, too" },
 	{ "tunnel.watch", CONTROL_OPERATOR, verb_watch, "{id}: the bytes of one connection as progress, until it ends or the request is cancelled" },
 };
 

@@ -183,6 +183,34 @@ def _(w):
             raise Failed(f"    it was {port} and is {again}")
 
 
+@case("an agent that is renamed keeps its jobs and what is offered to it, in the tables at once; a range that shrinks closes a port")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("site", [job(w, 0, name="own")], allow="[127.0.0.1/32]")
+        in_state(w, "own", "active")
+        w.ask("tunnel", "job", "add", "site", str(w.job_port(1)), "127.0.0.1", str(w.target_port(0)), "--name", "made").exits(0)
+        in_state(w, "made", "active")
+        w.ask("tunnel", "agents", "rename", "site", "plant").exits(0)
+        if {j["agent"] for j in w.ask_verb("tunnel.jobs")["rows"]} != {"plant"}:
+            raise Failed(f"    {w.ask_verb('tunnel.jobs')}")
+        w.ask("tunnel", "kick", "plant/own").exits(0).says("0 data connections")
+        w.ask("tunnel", "job", "stop", "plant", "made").exits(0)
+        in_state(w, "made", "interrupted")
+        w.ask("tunnel", "job", "start", "plant", "made").exits(0)
+        in_state(w, "made", "active")
+        carries(w, 1)
+        w.agents["site"].stop()
+        w.start_agent("site")
+        in_state(w, "made", "active", 20)
+        carries(w, 1)
+        w.ask("tunnel", "agents", "set", "plant", "--ports", str(w.job_port(0))).exits(0)
+        in_state(w, "made", "refused")
+        carries(w, 0)
+        w.ask("tunnel", "agents", "set", "plant", "--ports", "").exits(0)
+        in_state(w, "made", "active", 20)
+
+
 @case("a range of ports leads to a range of ports, and UDP is carried per source")
 def _(w):
     with Target(w.target_port(0), lambda s: s.sendall(b"first")), Target(w.target_port(2), lambda s: s.sendall(b"third")):

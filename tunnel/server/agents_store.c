@@ -124,7 +124,7 @@ static void cut_off(struct tunnel_agents *a, const struct entry *e, enum wire_re
 		tunnel_server_end_identity(a->server, e->id.b, reason, text);
 }
 
-static void changed(struct tunnel_agents *a, const struct deed *d)
+static void changed(struct tunnel_agents *a, const struct deed *d, const struct entry *before)
 {
 	log_emit(&MSG_TUNNEL_AGENT_CHANGED, LF_STR("name", d->entry.name),
 		 LF_STR("fingerprint", d->entry.key), LF_STR("what", d->event),
@@ -134,6 +134,8 @@ static void changed(struct tunnel_agents *a, const struct deed *d)
 		cut_off(a, &d->entry, WIRE_R_REVOKED, "this agent's key was revoked on the server");
 	else if (d->entry.state == ENTRY_APPROVED)
 		visit_decided(a, &d->entry);
+	if (a->o.changed)
+		a->o.changed(before, &d->entry, a->o.arg);
 	if (d->rq)
 		control_reply(d->rq, agents_entry_json(a, &d->entry));
 }
@@ -179,6 +181,8 @@ static void failed(struct tunnel_agents *a, const struct deed *d, const char *wh
 
 static void apply(struct tunnel_agents *a, const struct deed *d)
 {
+	const struct entry *e = registry_find(a->registry, &d->entry.id);
+	const struct entry before = e ? *e : d->entry;
 	int r = d->kind == DEED_ENROL || d->kind == DEED_CHANGE ? registry_put(a->registry, &d->entry)
 								: 0;
 
@@ -189,7 +193,7 @@ static void apply(struct tunnel_agents *a, const struct deed *d)
 	if (d->kind == DEED_ENROL)
 		enrolled(a, d);
 	else if (d->kind == DEED_CHANGE)
-		changed(a, d);
+		changed(a, d, &before);
 	else if (d->kind == DEED_DELETE)
 		deleted(a, d);
 	agents_count(a);

@@ -33,6 +33,8 @@ void tunnel_jobs_use_server(struct tunnel_jobs *j, struct tunnel_server *s);
 /* Values of the section, at the start and at a reload: what is no longer allowed is closed. */
 void tunnel_jobs_configure(struct tunnel_jobs *j, const struct tunnel_config *c, bool resolve_names);
 void tunnel_jobs_recheck(struct tunnel_jobs *j); /* the ranges of an agent have changed */
+/* In the tables, and for the jobs that are offered to it. */
+void tunnel_jobs_renamed(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], const char *before, const char *now);
 void tunnel_jobs_add_verbs(struct tunnel_jobs *j);
 struct metrics *tunnel_jobs_metrics(struct tunnel_jobs *j);
 uint64_t tunnel_jobs_links(struct tunnel_jobs *j); /* control connections that are there, or awaited */

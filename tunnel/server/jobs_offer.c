@@ -154,6 +154,49 @@ static void offer_now(struct tunnel_jobs *j, const char *agent, uint32_t id, con
 		post_offer(j, f.link, id, json);
 }
 
+/* ---- another name ---- */
+
+struct renaming {
+	const uint8_t *identity;
+	const char *now;
+};
+
+static void rename_links(struct tunnel_worker *tw, void *arg)
+{
+	struct jobs_worker *w = tunnel_worker_owner(tw);
+	const struct renaming *n = arg;
+
+	list_for_each(it, &w->links) {
+		struct link_jobs *lj = list_entry(it, struct link_jobs, node);
+
+		if (memcmp(lj->identity, n->identity, WIRE_PIN) != 0)
+			continue;
+		(void)snprintf(lj->agent, sizeof(lj->agent), "%s", n->now);
+		tunnel_link_rename(lj->link, n->now);
+	}
+}
+
+void tunnel_jobs_renamed(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], const char *before, const char *now)
+{
+	json_t *bodies = stored_bodies(j->offers), *body;
+	const char *name;
+	void *next;
+
+	tunnel_server_call(j->server, rename_links, &(struct renaming){ identity, now });
+	json_object_foreach_safe(bodies, next, name, body) {
+		struct key moved, old;
+
+		if (strcmp(agent_of(body), before) != 0)
+			continue;
+		moved = key_of(now, json_string_value(json_object_get(body, "name")));
+		(void)snprintf(old.s, sizeof(old.s), "%s", name); /* which goes with its body */
+		body = json_deep_copy(body);
+		json_object_set_new(body, "agent", json_string(now));
+		stored_set(j->offers, moved.s, body, "agent renamed"); /* first: what is there twice is not lost */
+		stored_set(j->offers, old.s, NULL, "agent renamed");
+	}
+}
+
 /* ---- the store ---- */
 
 static int on_put(const char *key, const json_t *body, bool flag, void *arg, char *err, size_t err_n)

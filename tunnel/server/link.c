@@ -456,6 +456,11 @@ struct tunnel_worker *tunnel_link_worker(const struct tunnel_link *l)
 	return l->worker;
 }
 
+void tunnel_link_rename(struct tunnel_link *l, const char *name)
+{
+	(void)snprintf(l->i.name, sizeof(l->i.name), "%s", name);
+}
+
 void tunnel_link_info(const struct tunnel_link *l, struct tunnel_link_info *ret_i)
 {
 	*ret_i = l->i;

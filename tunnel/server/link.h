@@ -64,6 +64,7 @@ struct tunnel_link_info {
 	uint64_t bytes[2]; /* by enum data_way, of all its data connections */
 };
 void tunnel_link_info(const struct tunnel_link *l, struct tunnel_link_info *ret_i);
+void tunnel_link_rename(struct tunnel_link *l, const char *name); /* as it is called in tables and log */
 /* In the worker's thread: every link. fn must not end any. */
 void tunnel_worker_each(struct tunnel_worker *w, void (*fn)(struct tunnel_link *l, void *arg),
 			void *arg);

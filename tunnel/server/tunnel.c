@@ -160,14 +160,25 @@ int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct 
 	return 0;
 }
 
-static struct tunnel_agents_options agents_options(const struct tunnel *t, const struct tunnel_config *c)
+static void agent_changed(const struct entry *before, const struct entry *now, void *arg)
+{
+	struct tunnel *t = arg;
+
+	if (t->jobs && strcmp(before->name, now->name) != 0)
+		tunnel_jobs_renamed(t->jobs, now->id.b, before->name, now->name);
+	if (t->jobs)
+		tunnel_jobs_recheck(t->jobs);
+}
+
+static struct tunnel_agents_options agents_options(struct tunnel *t, const struct tunnel_config *c)
 {
 	const struct cfg_endpoint *l = c->listen.items;
 
 	return (struct tunnel_agents_options){ .loop = t->o.svc->loop, .store = t->o.svc->store, .control = t->o.svc->control,
 					       .folder = t->folder, .password = c->password, .server_name = c->name ? c->name : t->host,
 					       .public_name = c->public_name, .port = c->listen.n ? addr_port(&l->at) : 0,
-					       .ports = &c->ports, .agents_max = c->limits.agents };
+					       .ports = &c->ports, .agents_max = c->limits.agents, .changed = agent_changed,
+					       .arg = t };
 }
 
 static int make_folder(struct tunnel *t, char *err, size_t err_n)

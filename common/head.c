@@ -103,17 +103,29 @@ static size_t skip_plain(struct text t, size_t i)
 	return i;
 }
 
-/* Is the character at i the second half of a quoted-pair? So if an odd number of \ precedes it. */
-static bool is_escaped(struct text t, size_t i)
+/* How far the quotes of a header have been followed, over all of its lines; each byte is looked at once. */
+struct quotes {
+	const char *at;
+	bool open, escape;
+};
+
+/* Is what stands at p the second half of a quoted-pair? Only in quotes: elsewhere a \ is a character like others, and
+ * whoever reads C strings would end at the NUL behind it. */
+static bool is_escaped(struct quotes *q, const char *p)
 {
-	size_t n = 0;
-	while (n < i && t.p[i - 1 - n] == '\\')
-		n++;
-	return n % 2 == 1;
+	for (; q->at < p; q->at++) {
+		if (q->escape)
+			q->escape = false;
+		else if (*q->at == '"')
+			q->open = !q->open;
+		else
+			q->escape = q->open && *q->at == '\\';
+	}
+	return q->escape;
 }
 
-/* Cuts the next line, without its CRLF, off rest. */
-static enum head_error next_line(struct text *rest, unsigned flags, struct text *ret_line)
+/* Cuts the next line, without its CRLF, off rest. q: the quotes of its header, NULL: no control character is let in. */
+static enum head_error next_line(struct text *rest, struct quotes *q, struct text *ret_line)
 {
 	for (size_t i = 0;; i++) {
 		i = skip_plain(*rest, i);
@@ -130,7 +142,7 @@ static enum head_error next_line(struct text *rest, unsigned flags, struct text 
 			*rest = (struct text){ rest->p + i + 2, rest->n - i - 2 };
 			return HEAD_OK;
 		}
-		if (!(flags & HEAD_ESCAPES) || !is_escaped(*rest, i))
+		if (!q || !is_escaped(q, rest->p + i))
 			return HEAD_BAD_VALUE;
 	}
 }
@@ -139,7 +151,8 @@ static enum head_error next_line(struct text *rest, unsigned flags, struct text 
 static enum head_error next_header(struct text *rest, unsigned flags, struct text *ret_line)
 {
 	struct text line, more;
-	enum head_error e = next_line(rest, flags, &line);
+	struct quotes quotes = { .at = rest->p }, *q = flags & HEAD_ESCAPES ? &quotes : NULL;
+	enum head_error e = next_line(rest, q, &line);
 	if (e != HEAD_OK)
 		return e;
 	while ((flags & HEAD_FOLDING) && line.n > 0) {
@@ -147,7 +160,7 @@ static enum head_error next_header(struct text *rest, unsigned flags, struct tex
 			return HEAD_INCOMPLETE; /* the next byte decides */
 		if (!is_blank(rest->p[0]))
 			break;
-		e = next_line(rest, flags, &more);
+		e = next_line(rest, q, &more);
 		if (e != HEAD_OK)
 			return e;
 		line.n = (size_t)(more.p + more.n - line.p);
@@ -252,7 +265,7 @@ enum head_error head_parse(struct text buf, const struct head_rules *rules,
 {
 	struct head h = { .fields = fields, .cap = cap };
 	struct text rest = { buf.p, MIN(buf.n, rules->max_length) };
-	enum head_error e = next_line(&rest, 0, &h.start_line), first = HEAD_OK;
+	enum head_error e = next_line(&rest, NULL, &h.start_line), first = HEAD_OK;
 	if (e == HEAD_OK && (h.start_line.n == 0 || is_blank(h.start_line.p[0])))
 		return HEAD_BAD_START_LINE;
 	if (e != HEAD_OK && e != HEAD_INCOMPLETE && (rules->flags & HEAD_GO_ON)) {

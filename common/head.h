@@ -34,7 +34,7 @@ enum {
 	HEAD_FOLDING = 1 << 0,
 	/* "To : x": RFC 3261's HCOLON, sent in RFC 4475 3.1.1.1. */
 	HEAD_COLON_BLANKS = 1 << 1,
-	/* A backslash and a control character but CR and LF: quoted-pair, RFC 4475 3.1.1.2. */
+	/* In quotes, a backslash and a control character but CR and LF: quoted-pair, RFC 4475 3.1.1.2. */
 	HEAD_ESCAPES = 1 << 2,
 	/* Whoever has to answer a bad message needs what is good of it: a header at fault is left out
 	 * (its folded lines, too; of a single one given twice the second), the first error is returned

@@ -67,6 +67,7 @@ static int parse_head(struct sip_msg *m, struct text buf, const struct sip_limit
 			return -ENOMEM;
 		}
 		m->more = more;
+		m->head = (struct head){ .fields = m->fields, .start_line = { buf.p, 0 } };
 		e = head_parse(buf, &rules, more, cap, &m->head);
 	}
 	return of_head_error(e);

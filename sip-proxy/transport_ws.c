@@ -77,7 +77,9 @@ static bool on_frame(struct sip_conn *c, int event, const struct ws_input *in)
 	case WS_CLOSE: ws_end(c, 1000); break;
 	default:
 		sip_count(c->edge, SIP_M_BAD, SIP_NOT_SIP, 1);
-		(void)put_frame(c, WS_OP_CLOSE, event == -EMSGSIZE ? "\x03\xf1" : "\x03\xea", 2); /* 1009, 1002 */
+		(void)put_frame(c, WS_OP_CLOSE,
+				event == -EMSGSIZE ? "\x03\xf1" : event == -EILSEQ ? "\x03\xef" : "\x03\xea",
+				2); /* 1009, 1007, 1002 */
 		sip_conn_bad(c, NULL, SIP_NOT_SIP);
 	}
 	return !c->ending;

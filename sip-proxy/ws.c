@@ -64,6 +64,14 @@ static ssize_t refuse(char *answer, const char *status, const char *more)
 	return -EBADMSG;
 }
 
+/* A body would be read as frames by us, and as a body by whoever stands in front. */
+static bool has_body(const struct head *h)
+{
+	struct text n = value_of(h, TEXT("Content-Length"));
+
+	return value_of(h, TEXT("Transfer-Encoding")).p || (n.p && !text_eq(n, TEXT("0")));
+}
+
 static ssize_t judge(const struct head *h, char *answer)
 {
 	struct text words[3];
@@ -78,7 +86,7 @@ static ssize_t judge(const struct head *h, char *answer)
 		return refuse(answer, "426 Upgrade Required", "Upgrade: websocket\r\n");
 	if (!text_eq(value_of(h, TEXT("Sec-WebSocket-Version")), TEXT("13")))
 		return refuse(answer, "426 Upgrade Required", "Sec-WebSocket-Version: 13\r\n");
-	if (!value_of(h, TEXT("Host")).p || !lists(h, TEXT("Sec-WebSocket-Protocol"), TEXT("sip")) ||
+	if (has_body(h) || !value_of(h, TEXT("Host")).p || !lists(h, TEXT("Sec-WebSocket-Protocol"), TEXT("sip")) ||
 	    !accept_key(value_of(h, TEXT("Sec-WebSocket-Key")), key))
 		return refuse(answer, "400 Bad Request", "");
 	(void)snprintf(answer, WS_ANSWER_MAX,
@@ -92,7 +100,8 @@ ssize_t ws_upgrade(struct text buf, char answer[static WS_ANSWER_MAX])
 {
 	static const struct header_row rows[] = { { "Host", 0, HDR_SINGLE, 1 },
 						  { "Sec-WebSocket-Key", 0, HDR_SINGLE, 2 },
-						  { "Sec-WebSocket-Version", 0, HDR_SINGLE, 3 } };
+						  { "Sec-WebSocket-Version", 0, HDR_SINGLE, 3 },
+						  { "Content-Length", 0, HDR_SINGLE, 4 } };
 	struct header_table table = { 0 };
 	struct head_field fields[FIELDS];
 	struct head h;
@@ -139,10 +148,14 @@ static int cut_frame(const struct ws_reader *r, uint8_t *buf, size_t n, struct f
 		return -EBADMSG; /* an extension that was not agreed, no mask, an opcode of the future */
 	if (f->control && (!f->final || len > WS_CONTROL_MAX))
 		return -EBADMSG;
-	if (len == 126)
-		len = rd_u16(&in);
-	else if (len == 127)
-		len = rd_u64(&in);
+	if (len >= 126) {
+		uint64_t least = len == 126 ? 126 : UINT16_MAX + 1; /* 5.2: the shortest form there is */
+		len = len == 126 ? rd_u16(&in) : rd_u64(&in);
+		if (!in.failed && (len < least || len >> 63))
+			return -EBADMSG;
+	}
+	if (f->op == WS_OP_CLOSE && len == 1)
+		return -EBADMSG; /* half a code */
 	if (!in.failed && len > r->max - MIN(r->n, r->max))
 		return -EMSGSIZE;
 	mask = rd_take(&in, 4);
@@ -168,6 +181,13 @@ static int add_part(struct ws_reader *r, const struct frame *f)
 	return 0;
 }
 
+/* 8.1: text is UTF-8, or it ends the connection. */
+static int whole(const struct ws_reader *r, const char *p, size_t n, struct ws_input *ret_in)
+{
+	*ret_in = (struct ws_input){ p, n };
+	return r->text && !text_is_utf8((struct text){ p, n }) ? -EILSEQ : WS_MESSAGE;
+}
+
 static int take_data(struct ws_reader *r, const struct frame *f, struct ws_input *ret_in)
 {
 	bool first = f->op != WS_OP_MORE;
@@ -175,20 +195,21 @@ static int take_data(struct ws_reader *r, const struct frame *f, struct ws_input
 
 	if (first == r->going_on)
 		return -EBADMSG; /* a new message within one, or a part of none */
-	if (first)
+	if (first) {
 		r->n = 0;
-	if (first && f->final) {
-		*ret_in = (struct ws_input){ (const char *)f->data, f->n };
-		return WS_MESSAGE;
+		r->text = f->op == WS_OP_TEXT;
 	}
+	if (first && f->final)
+		return whole(r, (const char *)f->data, f->n, ret_in);
 	rc = add_part(r, f);
 	if (rc < 0)
 		return rc;
 	r->going_on = !f->final;
-	*ret_in = (struct ws_input){ r->parts, r->n };
-	if (f->final)
-		r->n = 0; /* the bytes stay until the next part */
-	return f->final ? WS_MESSAGE : WS_MORE;
+	if (!f->final)
+		return WS_MORE;
+	rc = whole(r, r->parts, r->n, ret_in);
+	r->n = 0; /* the bytes stay until the next part */
+	return rc;
 }
 
 int ws_read(struct ws_reader *r, uint8_t *buf, size_t n, size_t *ret_used, struct ws_input *ret_in)

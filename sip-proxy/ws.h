@@ -27,13 +27,15 @@ struct ws_reader {
 	char *parts; /* of a message in fragments */
 	size_t n;
 	bool going_on;
+	bool text; /* it began as text: UTF-8 */
 	size_t max; /* of a message */
 };
 struct ws_input {
 	const char *data;
 	size_t n;
 };
-/* The next frame at the start of buf, which is unmasked in place. enum ws_event; -EBADMSG, -EMSGSIZE: close; -ENOMEM. */
+/* The next frame at the start of buf, which is unmasked in place. enum ws_event; -EBADMSG, -EMSGSIZE, -EILSEQ: close
+ * with 1002, 1009, 1007; -ENOMEM. */
 int ws_read(struct ws_reader *r, uint8_t *buf, size_t n, size_t *ret_used, struct ws_input *ret_in);
 void ws_reader_deinit(struct ws_reader *r);
 

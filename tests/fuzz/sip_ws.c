@@ -35,7 +35,7 @@ static void frames(uint8_t *p, size_t n)
 		int e = ws_read(&r, p + at, n - at, &used, &in);
 		assert(used <= n - at);
 		if (e < 0) {
-			assert(e == -EBADMSG || e == -EMSGSIZE);
+			assert(e == -EBADMSG || e == -EMSGSIZE || e == -EILSEQ);
 			break;
 		}
 		assert(in.n <= BOUND);

@@ -281,6 +281,20 @@ static void more_headers_than_the_index_holds_are_taken_up_to_the_limit(void **s
 	}
 }
 
+static void many_headers_without_an_end_leave_none(void **state)
+{
+	static char many[1024];
+	struct sb b = sb_init(many, sizeof many);
+	(void)state;
+	sb_str(&b, "OPTIONS sip:a SIP/2.0\r\n");
+	for (unsigned i = 0; i < SIP_INLINE_FIELDS + 2; i++)
+		sb_str(&b, "v:a\r\n");
+	assert_int_equal(parse_text((struct text){ many, b.n }, SIP_DATAGRAM, NULL), SIP_NOT_SIP);
+	assert_int_equal(msg.head.n_fields, 0);
+	assert_int_equal(parse_text((struct text){ many, b.n }, SIP_STREAM, NULL), SIP_INCOMPLETE);
+	assert_int_equal(msg.head.n_fields, 0);
+}
+
 static void limits_are_kept(void **state)
 {
 	struct sip_limits limits = { .max_head = 100, .max_body = 3 };
@@ -374,6 +388,7 @@ int main(void)
 		cmocka_unit_test(a_stream_must_say_how_long_the_body_is),
 		cmocka_unit_test(a_bad_message_leaves_what_an_answer_needs),
 		cmocka_unit_test(more_headers_than_the_index_holds_are_taken_up_to_the_limit),
+		cmocka_unit_test(many_headers_without_an_end_leave_none),
 		cmocka_unit_test(limits_are_kept),
 		cmocka_unit_test(the_eight_headers_are_read_together),
 		cmocka_unit_test(what_is_wrong_with_one_of_the_eight_is_said),

@@ -73,11 +73,16 @@ static int parse_head(struct sip_msg *m, struct text buf, const struct sip_limit
 	return of_head_error(e);
 }
 
+static bool begins_sip(struct text t)
+{
+	return t.n >= 4 && text_ieq((struct text){ t.p, 4 }, TEXT("SIP/"));
+}
+
 /* Does the line look like one of ours, well-formed or not? */
 static bool names_sip(struct text line)
 {
 	while (line.n >= 4) {
-		if (text_ieq((struct text){ line.p, 4 }, TEXT("SIP/")))
+		if (begins_sip(line))
 			return true;
 		if (text_find(line, ' ') < 0)
 			return false;
@@ -109,10 +114,10 @@ static enum sip_verdict parse_request_line(struct sip_msg *m, const struct text 
 static enum sip_verdict parse_start_line(struct sip_msg *m)
 {
 	struct text words[3], line = m->head.start_line;
-	m->is_request = !(line.n >= 4 && text_ieq((struct text){ line.p, 4 }, TEXT("SIP/")));
+	m->is_request = !begins_sip(line);
 	if (head_start_words(line, words) != HEAD_OK)
 		return names_sip(line) ? SIP_BAD_START_LINE : SIP_NOT_SIP;
-	if (!text_ieq((struct text){ words[m->is_request ? 2 : 0].p, 4 }, TEXT("SIP/")))
+	if (!begins_sip(words[m->is_request ? 2 : 0]))
 		return SIP_NOT_SIP;
 	return m->is_request ? parse_request_line(m, words) : parse_status_line(m, words);
 }
@@ -179,7 +184,7 @@ int sip_msg_parse(struct sip_msg *m, struct text buf, enum sip_framing framing,
 	of_line = parse_start_line(m);
 	of_names = index_fields(m);
 	if (m->head.start_line.n == 0) /* at fault itself: only its verdict is known, and who might be answered */
-		m->is_request = !names_sip((struct text){ buf.p, MIN(buf.n, 4) });
+		m->is_request = !begins_sip(buf);
 	else if (of_line == SIP_NOT_SIP)
 		return SIP_NOT_SIP;
 	if (r == SIP_OK)

@@ -88,6 +88,8 @@ int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t 
 int cli_ask(struct cli *cli, const char *program, const char *verb, json_t *args, json_t **ret_result);
 /* The same, with JSON or a sentence printed: form has word, which others may have chosen, in place of its "%s". */
 int cli_do(struct cli *cli, const char *program, const char *verb, json_t *args, const char *form, const char *word);
+/* run_… of `stile … metrics [NAME]`: what the verb counts, as text or JSON. */
+int cli_metrics(struct cli *cli, const char *program, const char *verb);
 struct cli_list { /* of a verb that answers a page at a time */
 	const char *verb;
 	uint64_t limit;

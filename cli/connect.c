@@ -109,6 +109,20 @@ int cli_ask(struct cli *cli, const char *program, const char *verb, json_t *args
 	return cli_call(cli, cl, verb, args, ret_result);
 }
 
+int cli_metrics(struct cli *cli, const char *program, const char *verb)
+{
+	bool json = cli_has(cli, "json");
+	json_t *result = NULL;
+	int r = cli_ask(cli, program, verb, json_pack("{s:b}", "text", !json), &result);
+
+	if (r == 0 && json)
+		print_json(result);
+	else if (r == 0)
+		print_metrics(json_string_value(json_object_get(result, "text")), cli->n_words ? cli->words[0] : NULL);
+	json_decref(result);
+	return r;
+}
+
 int cli_do(struct cli *cli, const char *program, const char *verb, json_t *args, const char *form, const char *word)
 {
 	struct text rest = text_of(form), before = text_cut(&rest, '%');

@@ -229,6 +229,11 @@ static int log_route(struct cli *cli, const char *name, bool on)
 	return r;
 }
 
+static int run_metrics(struct cli *cli)
+{
+	return cli_metrics(cli, RELAY_PROGRAM, "relay.metrics");
+}
+
 static int run_log_data(struct cli *cli)
 {
 	const char *word = cli->words[1];
@@ -265,5 +270,7 @@ static const struct command rows[] = {
 	  "Every byte is written to a file of its own in tunnel.records.dir, in hex and text; what is written may be secret. Only\n"
 	  "the connections that are logged become slower. A route of the file is changed in the file.",
 	  NULL, 0, 2, 2, run_log_data, WITHOUT_CONFIG },
+	{ "relay metrics", "[NAME]", "counters of stile-tunnel, in the form that Prometheus reads",
+	  "NAME is a part of the names to show. docs/metrics.md explains each.", NULL, 0, 0, 1, run_metrics, WITHOUT_CONFIG },
 };
 const struct command_table relay_commands = { rows, ARRAY_LEN(rows) };

@@ -19,14 +19,7 @@ const char SIP_PROGRAM[] = "stile-sip";
 
 int sip_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_result)
 {
-	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	int r = cli_connect(cli, SIP_PROGRAM, &cl);
-
-	if (r) {
-		json_decref(args);
-		return r;
-	}
-	return cli_call(cli, cl, verb, args, ret_result);
+	return cli_ask(cli, SIP_PROGRAM, verb, args, ret_result);
 }
 
 static const char *string(const json_t *o, const char *key)
@@ -226,16 +219,7 @@ static int run_kick(struct cli *cli)
 
 static int run_metrics(struct cli *cli)
 {
-	bool json = cli_has(cli, "json");
-	json_t *result = NULL;
-	int r = sip_call(cli, "sip.metrics", json_pack("{s:b}", "text", !json), &result);
-
-	if (r == 0 && json)
-		print_json(result);
-	else if (r == 0)
-		print_metrics(string(result, "text"), cli->n_words ? cli->words[0] : NULL);
-	json_decref(result);
-	return r;
+	return cli_metrics(cli, SIP_PROGRAM, "sip.metrics");
 }
 
 /* ---- trace ---- */

@@ -287,6 +287,11 @@ static int run_reset(struct cli *cli)
 	return tell_count(cli, "tunnel.reset", cli->n_words ? agent_and_job(cli->words[0]) : NULL, "jobs", "jobs count from zero");
 }
 
+static int run_metrics(struct cli *cli)
+{
+	return cli_metrics(cli, RELAY_PROGRAM, "relay.metrics");
+}
+
 static int run_log_data(struct cli *cli)
 {
 	bool on = strcmp(cli->words[0], "on") == 0;
@@ -329,5 +334,7 @@ static const struct command rows[] = {
 	{ "tunnel reset", "[AGENT[/JOB]]", "let the counters of jobs begin at zero", NULL, NULL, 0, 0, 1, run_reset, WITHOUT_CONFIG },
 	{ "tunnel log-data", "on|off DATA|AGENT[/JOB]", "write every byte of data connections to data logs, or stop it",
 	  "Needs tunnel.records.dir. Of AGENT/JOB those to come, too, until it is switched off or the service restarts.", NULL, 0, 2, 2, run_log_data, WITHOUT_CONFIG },
+	{ "tunnel metrics", "[NAME]", "counters of stile-tunnel, in the form that Prometheus reads",
+	  "NAME is a part of the names to show. docs/metrics.md explains each.", NULL, 0, 0, 1, run_metrics, WITHOUT_CONFIG },
 };
 const struct command_table tunnel_commands = { rows, ARRAY_LEN(rows) };

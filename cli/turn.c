@@ -215,19 +215,7 @@ static int run_why(struct cli *cli)
 
 static int run_metrics(struct cli *cli)
 {
-	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	json_t *result = NULL;
-	bool json = cli_has(cli, "json");
-	int r = cli_connect(cli, "stile-turn", &cl);
-
-	if (!r)
-		r = cli_call(cli, cl, "turn.metrics", json_pack("{s:b}", "text", !json), &result);
-	if (r == 0 && json)
-		print_json(result);
-	else if (r == 0)
-		print_metrics(json_string_value(json_object_get(result, "text")), cli->n_words ? cli->words[0] : NULL);
-	json_decref(result);
-	return r;
+	return cli_metrics(cli, "stile-turn", "turn.metrics");
 }
 
 /* ---- users ---- */

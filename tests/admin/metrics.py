@@ -10,7 +10,6 @@ from turn_client import Client
 from world import Failed, World, case, main
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/metrics.md")
-BEGIN, END = "<!-- made by tests/admin/metrics.py -->\n", "<!-- end -->\n"
 
 
 def samples(text):
@@ -43,6 +42,30 @@ def table(rows):
     return "".join(out)
 
 
+class Page:
+    """The part of docs/metrics.md that one program's test keeps: between two comments, the first of which names the test."""
+    def __init__(self, maker, prefixes, end="end"):
+        self.maker, self.prefixes = maker, prefixes
+        self.begin, self.end = f"<!-- made by {maker} -->\n", f"<!-- {end} -->\n"
+
+    def check(self, rows):
+        with open(PAGE, encoding="utf-8") as f:
+            if f.read().split(self.begin)[1].split(self.end)[0] != table(rows):
+                raise Failed(f"    docs/metrics.md differs; write it anew: {self.maker} --write")
+        for name, r in rows.items():
+            if not name.startswith(self.prefixes) or (r["kind"] == "counter") != name.endswith("_total"):
+                raise Failed(f"    {name} is a {r['kind']}")
+
+    def write(self, rows):
+        with open(PAGE, encoding="utf-8") as f:
+            head, rest = f.read().split(self.begin)
+        with open(PAGE, "w", encoding="utf-8") as f:
+            f.write(head + self.begin + table(rows) + self.end + rest.split(self.end, 1)[1])
+
+
+TURN = Page("tests/admin/metrics.py", "stile_turn_")
+
+
 def metrics_of(w):
     return samples(w.ask("turn", "metrics").exits(0).out)
 
@@ -51,15 +74,7 @@ def metrics_of(w):
 def _(w):
     w.config(tls=False)
     w.start()
-    rows = metrics_of(w)
-    with open(PAGE, encoding="utf-8") as f:
-        page = f.read()
-    there = page.split(BEGIN)[1].split(END)[0]
-    if there != table(rows):
-        raise Failed("    docs/metrics.md differs; write it anew: tests/admin/metrics.py --write")
-    for name, r in rows.items():
-        if not name.startswith("stile_turn_") or (r["kind"] == "counter") != name.endswith("_total"):
-            raise Failed(f"    {name} is a {r['kind']}")
+    TURN.check(metrics_of(w))
 
 
 @case("counters move while a session lives, and no label names a user or an address")
@@ -118,11 +133,7 @@ def write():
     with World(23000) as w:
         w.config(tls=False)
         w.start()
-        made = table(metrics_of(w))
-    with open(PAGE, encoding="utf-8") as f:
-        head, rest = f.read().split(BEGIN)
-    with open(PAGE, "w", encoding="utf-8") as f:
-        f.write(head + BEGIN + made + END + rest.split(END)[1])
+        TURN.write(metrics_of(w))
 
 
 if __name__ == "__main__":

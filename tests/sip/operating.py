@@ -12,13 +12,12 @@ import sys
 from sip_world import STILE, Failed, SipWorld, Ua, case, main, wait_for
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
-from metrics import samples, table  # noqa: E402
+from metrics import Page, samples  # noqa: E402
 import world  # noqa: E402
 
 world.CASES.clear()  # those of the module that lends its tables
 
-PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/metrics.md")
-BEGIN, END = "<!-- made by tests/sip/operating.py -->\n", "<!-- end of stile-sip -->\n"
+METRICS = Page("tests/sip/operating.py", "stile_sip_", "end of stile-sip")
 
 
 @case("what is wrong in the configuration is said with its place and what to write")
@@ -133,13 +132,7 @@ def _(w):
     w.config()
     w.start()
     rows = samples(w.ask("sip", "metrics").exits(0).out)
-    with open(PAGE, encoding="utf-8") as f:
-        page = f.read()
-    if page.split(BEGIN)[1].split(END)[0] != table(rows):
-        raise Failed("    docs/metrics.md differs; write it anew: tests/sip/operating.py --write")
-    for name, r in rows.items():
-        if not name.startswith("stile_sip_") or (r["kind"] == "counter") != name.endswith("_total"):
-            raise Failed(f"    {name} is a {r['kind']}")
+    METRICS.check(rows)
     with w.udp(lan=False) as a:
         if a.ask("OPTIONS", "sip:uc.test").status != 200 or a.ask("MESSAGE", "sip:x@no.test", From="<sip:eve@evil.test>;tag=e").status != 403:
             raise Failed("    no answers")
@@ -332,12 +325,7 @@ def write():
     with SipWorld(27400) as w:
         w.config()
         w.start()
-        rows = samples(w.ask("sip", "metrics").out)
-        with open(PAGE, encoding="utf-8") as f:
-            page = f.read()
-        before, rest = page.split(BEGIN)
-        with open(PAGE, "w", encoding="utf-8") as f:
-            f.write(before + BEGIN + table(rows) + END + rest.split(END)[1])
+        METRICS.write(samples(w.ask("sip", "metrics").out))
         w.stop_all()
 
 

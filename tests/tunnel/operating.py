@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tunnel in operation: an agent for two servers, agents in folders of their own, events for whoever subscribes, records
-and data logs, warnings."""
+and data logs, warnings, what is counted.
+
+  STILE_BUILD=build tests/tunnel/operating.py --write    # docs/metrics.md, after a metric was added or changed"""
 import glob
 import json
 import os
@@ -10,10 +12,32 @@ import time
 
 from jobs import asked, carries, in_state, job, one, udp_echo
 from tunnel_world import *  # noqa: F401,F403
-from tunnel_world import AGENT, PASSWORD, SERVER, Failed, Target, case, connect, echo, main, read_all, wait_for
+from tunnel_world import AGENT, PASSWORD, SERVER, Failed, Target, TunnelWorld, case, connect, echo, main, read_all, wait_for
 from world import CASES
 
-del CASES[:]  # those of jobs.py run there
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
+from metrics import Page, samples  # noqa: E402
+
+del CASES[:]  # those of the modules that lend their tools run there
+METRICS = Page("tests/tunnel/operating.py", ("stile_relay_", "stile_tunnel_"), "end of stile-tunnel")
+
+
+def counted(w):
+    return samples(w.ask("tunnel", "metrics").exits(0).out)
+
+
+@case("every metric stands in docs/metrics.md as the server has it, and those of a job move")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        METRICS.check(counted(w))
+        w.agent("site", [job(w, 0, name="web")])
+        in_state(w, "web", "active")
+        carries(w, 0)
+        moved = wait_for("its bytes are counted", lambda: [v for _, have, v in counted(w)["stile_tunnel_bytes_total"]["all"] if v])
+        if len(moved) != 2 or counted(w)["stile_tunnel_accepted_total"]["all"][0][2] != 1:
+            raise Failed(f"    {counted(w)['stile_tunnel_bytes_total']}")
+        w.ask("relay", "metrics", "ended").exits(0).says("# HELP stile_relay_ended_total").never_says("bytes")
 
 
 @case("an agent for two servers runs each job on both, and goes on with one when the other is gone")
@@ -198,4 +222,9 @@ def _(w):
 
 
 if __name__ == "__main__":
-    sys.exit(main(25300))
+    if "--write" in sys.argv:
+        with TunnelWorld(25300) as w:
+            w.server()
+            METRICS.write(counted(w))
+    else:
+        sys.exit(main(25300))

@@ -34,7 +34,7 @@ struct stream_ops {
 
 struct stream_options {
 	struct tls_ctx *tls;	   /* NULL: plain. Referenced by the stream. */
-	SSL *ssl;		   /* a session that stream_take() gave, with its tls; taken over, also on failure */
+	SSL *ssl;		   /* a session that stream_take() gave, its handshake done; taken over, also on failure. tls may be NULL then */
 	const char *server_name;   /* client: SNI and name to verify; may be NULL */
 	const struct addr *bind_to; /* stream_connect: our end; may be NULL */
 	size_t max_in, max_out;	   /* bytes; 0: 64 KiB + 4 and 256 KiB */

@@ -32,16 +32,16 @@ static int stream_setup(struct stream *s, const struct stream_options *opt)
 	s->max_out = opt->max_out ? opt->max_out : OUT_DEFAULT;
 	s->idle_ms = opt->idle_ms;
 	s->handshake_wants = IO_READ;
-	s->wire = opt->tls ? &stream_wire_tls : &stream_wire_plain;
+	s->wire = opt->tls || opt->ssl ? &stream_wire_tls : &stream_wire_plain;
 	stream_set_timers(s);
 	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* not on Unix sockets */
-	if (opt->tls) {
-		s->tls = tls_ctx_ref(opt->tls);
-		s->ssl = opt->ssl;
-		r = s->ssl ? 0 : tls_session_new(opt->tls, opt->server_name, &s->ssl);
+	s->ssl = opt->ssl;
+	s->tls = opt->tls ? tls_ctx_ref(opt->tls) : NULL;
+	if (s->tls && !s->ssl) {
+		r = tls_session_new(opt->tls, opt->server_name, &s->ssl);
 		if (r < 0)
 			return r;
-		if (!opt->ssl && SSL_set_fd(s->ssl, s->fd) != 1)
+		if (SSL_set_fd(s->ssl, s->fd) != 1)
 			return -ENOMEM;
 	}
 	r = io_start(&s->io, s->loop, s->fd, 0, stream_on_ready);

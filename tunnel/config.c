@@ -121,6 +121,23 @@ static const struct cfg_row tunnel_limits_rows[] = {
 	  .def = "20000", .unit = "connections", .help = "Data connections of all agents together, and flows." },
 };
 static const struct cfg_schema tunnel_limits_schema = SCHEMA("tunnel.limits", tunnel_limits_rows, sizeof(((struct tunnel_config *)NULL)->limits));
+
+#define DIRECT(member) .offset = offsetof(struct tunnel_config, direct.member) - offsetof(struct tunnel_config, direct)
+static const struct cfg_row direct_rows[] = {
+	{ .name = "enabled", .type = &cfg_bool, DIRECT(enabled), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether agents may reach each other: the server passes on what they say to each other, which is signed by them. Agents "
+	  "that are connected are told when they next connect." },
+	{ .name = "relay", .type = &cfg_bool, DIRECT(relay), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether the server relays what two agents have for each other while they find no direct path. It sees "
+	  "ciphertext only." },
+	{ .name = "relays", .type = &cfg_u64, DIRECT(relays), .flags = CFG_RELOAD, .min = 1, .max = 10000, .def = "64",
+	  .unit = "relays", .help = "Relays that an agent has at a time." },
+	{ .name = "relay_bytes", .type = &cfg_size, DIRECT(relay_bytes), .flags = CFG_RELOAD, .def = "0", .unit = "bytes",
+	  .help = "Bytes that pass through one relay before it ends, both ways together; 0: any number. Agents may ask for another one." },
+	{ .name = "relay_bitrate", .type = &cfg_bitrate, DIRECT(relay_bitrate), .flags = CFG_RELOAD, .min = 8000, .def = "unlimited",
+	  .unit = "bit/s", .help = "Traffic of one relay, both ways together." },
+};
+static const struct cfg_schema direct_schema = SCHEMA("tunnel.direct", direct_rows, sizeof(((struct tunnel_config *)NULL)->direct));
 static const char *const listen_choices[] = { "tls", NULL };
 
 static const struct cfg_row tunnel_rows[] = {
@@ -150,6 +167,8 @@ static const struct cfg_row tunnel_rows[] = {
 	  .help = "Whether jobs may have encrypt: false." },
 	{ .name = "limits", .sub = &tunnel_limits_schema, CFG_AT(struct tunnel_config, limits), .flags = CFG_RELOAD,
 	  .help = "What agents and their jobs may use." },
+	{ .name = "direct", .sub = &direct_schema, CFG_AT(struct tunnel_config, direct), .flags = CFG_RELOAD,
+	  .help = "Direct links between agents." },
 	{ .name = "routes", .sub = &route_schema, CFG_AT(struct tunnel_config, routes), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Routes of the plain relay: a port of this machine leads to a host and port. More can be added while the "
 	  "service runs: stile relay route add." },

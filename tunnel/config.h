@@ -71,6 +71,10 @@ struct tunnel_config {
 	struct {
 		uint64_t agents, jobs, ports, connections;
 	} limits;
+	struct {
+		bool enabled, relay;
+		uint64_t relays, relay_bytes, relay_bitrate;
+	} direct; /* between agents */
 	struct cfg_list routes; /* struct route_config */
 	struct records_section records;
 	uint64_t workers; /* 0: one per core */

@@ -63,6 +63,14 @@ static const struct wire_vector wire_good[] = {
 	  "\0\x07\0\x08\0\0\0\0\0\0\0\x03"),
 	W("ENDED", TO_SERVER, IN_CONTROL, OK, "\x1c\0\0\x11" F_STREAM7 "\0\x02\0\x01\x14"),
 	W("DETACHED", TO_AGENT, IN_CONTROL, OK, "\x1d\0\0\x0c" F_STREAM7),
+	W("SIGNAL by name", TO_SERVER, IN_CONTROL, OK, "\x20\0\0\x1d" "\0\x02\0\x07" "site-17" "\0\x03\0\x08\0\0\0\0\0\0\0\x07" "\0\x04\0\x02" "\x01z"),
+	W("SIGNAL of an identity", TO_AGENT, IN_CONTROL, OK, "\x20\0\0\x2a" "\0\x01\0\x20" "iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii" "\0\x04\0\x02" "\x01z"),
+	W("SIGNAL-LOST", TO_AGENT, IN_CONTROL, OK, "\x21\0\0\x11" "\0\x01\0\x08\0\0\0\0\0\0\0\x07" "\0\x02\0\x01\x1c"),
+	W("RELAY", TO_AGENT, IN_CONTROL, OK, "\x22\0\0\x44" "\0\x01\0\x20" "iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii" "\0\x02\0\x10" "cccccccccccccccc"
+	  "\0\x03\0\x08\0\0\0\0\0\0\x01\x02"),
+	W("TURN-ASK", TO_SERVER, IN_CONTROL, OK, "\x23\0\0\0"),
+	W("TURN", TO_AGENT, IN_CONTROL, OK, "\x24\0\0\x26" "\0\x01\0\x06" "turn:a" "\0\x01\0\x06" "turn:b" "\0\x02\0\x01" "u" "\0\x03\0\x01" "p"
+	  "\0\x05\0\x04\0\0\x0e\x10"),
 	W("OPEN", TO_AGENT, IN_CARRIER, OK, "\x30\0\0\x4d" F_STREAM7 "\0\x02\0\x04\0\0\0\x05" "\0\x03\0\x02\0\x01" "\0\x04\0\x01\x01"
 	  "\0\x05\0\x06\xcb\0\x71\x09\xc0\0" "\0\x06\0\x12" V6 "\x56\xce" "\x80\x01\0\x0a" "pc.example"),
 	W("OPENED", TO_SERVER, IN_CARRIER, OK, "\x31\0\0\x14" "\0\x01\0\x06\x0a\x01\0\x19\x0d\x3d" "\0\x02\0\x06\x0a\x01\0\x02\x9c\x40"),

@@ -118,6 +118,7 @@ int agent_send_hello(struct agent *a, struct frame_conn *c, uint8_t purpose)
 		m.program = text_of(a->program);
 		m.host = text_of(a->host);
 		m.restart = a->session != 0;
+		m.features = WIRE_F_RENDEZVOUS;
 		if (a->o.dialer.hello)
 			a->o.dialer.hello(a->o.dialer.arg, &m);
 	}
@@ -192,6 +193,7 @@ static int on_welcome(struct agent *a, const struct wire_welcome *m)
 	a->fill_not_before = 0;
 	frame_conn_set_where(a->control, WIRE_IN_CONTROL);
 	a->welcome = true;
+	a->meets = m->features & WIRE_F_RENDEZVOUS;
 	if (a->o.ops->on_welcome)
 		a->o.ops->on_welcome(a, m, same, a->o.arg);
 	send_jobs(a);
@@ -503,6 +505,11 @@ void agent_drop_job(struct agent *a, uint32_t id)
 		if (a->state == AGENT_UP)
 			(void)agent_send(a, WIRE_JOB_GONE, &(struct wire_job_gone){ id });
 	}
+}
+
+bool agent_meets(const struct agent *a)
+{
+	return a->welcome && a->meets;
 }
 
 int agent_send(struct agent *a, unsigned type, const void *msg)

@@ -58,7 +58,7 @@ struct agent_ops {
 	/* WELCOME; owner tells its jobs with agent_put_job() before or now: they are sent when this returns. */
 	void (*on_welcome)(struct agent *a, const struct wire_welcome *w, bool same_session, void *arg);
 	/* JOB-STATE, OFFER-JOB; m is valid during the call. */
-	void (*on_frame)(struct agent *a, unsigned type, const union wire_msg *m, void *arg);
+	void (*on_frame)(struct agent *a, unsigned type, const union wire_msg *m, void *arg); /* and SIGNAL, SIGNAL-LOST, RELAY, TURN */
 	/* A client has come. The owner sets ops and arg (data_conn_own), resolves, checks, connects, and answers, now or later,
 	 * by agent_data_dialled() or agent_data_refuse(). source_name is valid during the call. */
 	void (*on_open)(struct agent *a, struct data_conn *d, const struct wire_open *o, void *arg);
@@ -83,6 +83,8 @@ void agent_network_changed(struct agent *a);
 /* Adds a job, or puts other values (a higher revision) in the place of its id's. Kept (copied), and sent if up. */
 int agent_put_job(struct agent *a, const struct wire_job *j);
 void agent_drop_job(struct agent *a, uint32_t id);
+/* The server passes on what agents say to each other: SIGNAL and RELAY may be sent. */
+bool agent_meets(const struct agent *a);
 /* Any other control frame: OFFER-ANSWER, TARGET-STATE. 0, -ENOTCONN, -ENOBUFS, -EINVAL. */
 int agent_send(struct agent *a, unsigned type, const void *msg);
 int agent_send_early(struct agent *a, unsigned type, const void *msg); /* before WELCOME: ENROL, SCRAM */
@@ -111,3 +113,16 @@ struct agent_info {
 	uint64_t bytes[2];
 };
 void agent_info(const struct agent *a, struct agent_info *ret_i);
+
+/* ---- one end of a relay to another agent (relay_end.c) ---- */
+
+struct relay_end;
+struct relay_end_ops { /* from the loop; the end may be freed in each */
+	/* The other one is there, too: fd is a stream socket (Unix) to it, the callee's. */
+	void (*joined)(struct relay_end *e, int fd, void *arg);
+	/* Once: it could not be made, or is over. */
+	void (*over)(struct relay_end *e, const char *why, void *arg);
+};
+/* session: of the RELAY frame. The server is reached as for a carrier. 0, -ENOMEM, -ENOTCONN. */
+int relay_end_new(struct agent *a, uint64_t session, const struct relay_end_ops *ops, void *arg, struct relay_end **ret_e);
+struct relay_end *relay_end_free(struct relay_end *e); /* before its agent */

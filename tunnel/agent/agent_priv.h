@@ -6,6 +6,7 @@
  *   carriers.c  the carriers that the server wants, and those that resume
  *   plain.c     plain carriers (encrypt: false)
  *   data.c      data connections at the agent: opened by the server, answered by the owner
+ *   relay_end.c relays to other agents
  */
 #pragma once
 #include "tunnel/agent/agent.h"
@@ -31,6 +32,7 @@ struct agent {
 	bool dial_busy; /* done() has not come */
 	struct frame_conn *control;
 	bool welcome; /* over it */
+	bool meets;   /* the server passes on what agents say to each other */
 	struct wire_refused refused; /* said by the server: its text is in why */
 	struct keepalive keep;
 	struct backoff backoff;

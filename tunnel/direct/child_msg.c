@@ -161,6 +161,7 @@ const struct wire_frame child_frames[] = {
 	MESSAGE(SETUP, DOWN, setup, child_setup),
 	MESSAGE(TURN, DOWN, turn, child_turn),
 	EMPTY(NETWORK_CHANGED, DOWN),
+	EMPTY(PROBE, DOWN),
 	MESSAGE(LINK_OPEN, DOWN, link_open, child_link_open),
 	MESSAGE(ICE_REMOTE, DOWN, ice, child_ice),
 	MESSAGE(CARRIER, DOWN, carrier, child_carrier),
@@ -180,6 +181,7 @@ const struct wire_frame child_frames[] = {
 	MESSAGE(PONG, UP, ping, child_ping),
 	MESSAGE(MEMORY, UP, memory, child_memory),
 	MESSAGE(LOG, UP, log_line, child_log),
+	EMPTY(ALIVE, UP),
 	MESSAGE(SIGNAL, UP | DOWN, signal_body, child_signal),
 };
 const size_t child_n_frames = ARRAY_LEN(child_frames);

@@ -14,8 +14,8 @@
 
 enum {
 	CHILD_PACKET_MAX = 32768,
-	CHILD_CANDIDATES_MAX = 32, /* of one message */
-	CHILD_CANDIDATE_MAX = 255,
+	CHILD_CANDIDATES_MAX = 16, /* of one message */
+	CHILD_CANDIDATE_MAX = 511,
 	CHILD_ADDRESSES_MAX = 8,
 	CHILD_SERVERS_MAX = 8,
 	CHILD_EXTRA_MAX = 2048,
@@ -28,6 +28,7 @@ enum child_type {
 	CHILD_SETUP = 0x01,	     /* first; and again when a value has changed (the identity never does) */
 	CHILD_TURN = 0x02,	     /* one TURN server; number 0 forgets those before */
 	CHILD_NETWORK_CHANGED = 0x03, /* addresses of this host came or went */
+	CHILD_PROBE = 0x04,	     /* say ALIVE; who does not for 15 s has hung, and is killed */
 	CHILD_LINK_OPEN = 0x10,	     /* begin: gather, and be ready for the peer */
 	CHILD_ICE_REMOTE = 0x11,     /* what the peer has gathered; checked: signature, order. Not checked: what candidates say */
 	CHILD_CARRIER = 0x12,	     /* with a descriptor: a byte stream to the peer, for framed packets; or that there is none, and why */
@@ -48,6 +49,7 @@ enum child_type {
 	CHILD_PONG = 0x47,
 	CHILD_MEMORY = 0x48, /* to be kept for the next SETUP */
 	CHILD_LOG = 0x49,
+	CHILD_ALIVE = 0x4a,
 	/* both ways */
 	CHILD_SIGNAL = 0x60, /* bytes for the peer's child, or from it: signed, in order, through the server */
 };
@@ -209,7 +211,7 @@ struct child_signal {
 union child_any {
 	struct child_setup setup;
 	struct child_turn turn;
-	struct child_nothing nothing; /* NETWORK-CHANGED, READY */
+	struct child_nothing nothing; /* NETWORK-CHANGED, PROBE, READY, ALIVE */
 	struct child_link_open link_open;
 	struct child_ice ice;
 	struct child_carrier carrier;

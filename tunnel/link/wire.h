@@ -25,6 +25,9 @@ enum {
 	WIRE_ALLOW_MAX = 64,
 	WIRE_RANGES_MAX = 16,
 	WIRE_PLAIN_HEAD = 53,
+	WIRE_CALL = 16,
+	WIRE_SIGNAL_MAX = 12288,
+	WIRE_URIS_MAX = 8,
 };
 #define WIRE_ALPN "stile-agent/1"
 #define WIRE_PLAIN_LABEL "EXPORTER-stile-plain"
@@ -51,6 +54,12 @@ enum wire_type {
 	WIRE_OPEN_PLAIN = 0x1b,
 	WIRE_ENDED = 0x1c,
 	WIRE_DETACHED = 0x1d,
+	/* only if both sides have said WIRE_F_RENDEZVOUS */
+	WIRE_SIGNAL = 0x20,
+	WIRE_SIGNAL_LOST = 0x21,
+	WIRE_RELAY = 0x22,
+	WIRE_TURN_ASK = 0x23,
+	WIRE_TURN = 0x24,
 	WIRE_OPEN = 0x30,
 	WIRE_OPENED = 0x31,
 	WIRE_DATA = 0x32,
@@ -79,11 +88,17 @@ struct wire_bytes {
 };
 
 /* RESUME: a carrier on which a lost data connection goes on; the server opens none of its own on it before. */
-enum wire_purpose { WIRE_PURPOSE_CONTROL = 1, WIRE_PURPOSE_CARRIER = 2, WIRE_PURPOSE_RESUME = 3 };
-/* Bits of `features` in HELLO. */
+enum wire_purpose {
+	WIRE_PURPOSE_CONTROL = 1,
+	WIRE_PURPOSE_CARRIER = 2,
+	WIRE_PURPOSE_RESUME = 3,
+	WIRE_PURPOSE_RELAY = 4, /* one end of a relay between two agents; after WELCOME, which comes when both are there, bytes */
+};
+/* Bits of `features` in HELLO; RENDEZVOUS in WELCOME, too. */
 enum {
 	WIRE_F_ENROL = 1 << 0,	/* ENROL or SCRAM follows, also if the server knows the key: it waits for that */
 	WIRE_F_PINNED = 1 << 1, /* the agent knew the server's root before */
+	WIRE_F_RENDEZVOUS = 1 << 2, /* SIGNAL and what follows it are known, and allowed */
 };
 struct wire_hello {
 	uint16_t version, oldest; /* what the sender speaks: from oldest (0: version alone) to version */
@@ -138,6 +153,10 @@ enum wire_reason {
 	WIRE_R_EXPIRED,
 	WIRE_R_PLAIN_FORBIDDEN, /* encrypt: false, and one of both sides does not allow it */
 	WIRE_R_ERROR,	      /* anything else; the text says what */
+	WIRE_R_UNKNOWN_AGENT, /* the server knows no such agent */
+	WIRE_R_NOT_THERE,     /* that agent is not connected, or too old for what is asked */
+	WIRE_R_UNKNOWN_PEER,  /* that agent does not know who asks */
+	WIRE_R_EPOCH,	      /* an offer of before; the next one must hold the epoch that is told */
 	WIRE_REASONS
 };
 struct wire_refused {
@@ -185,7 +204,7 @@ struct wire_job { /* JOB, OFFER-JOB */
 struct wire_job_gone {
 	uint32_t id;
 };
-struct wire_nothing { /* JOBS-SYNCED, DONE */
+struct wire_nothing { /* JOBS-SYNCED, TURN-ASK, DONE */
 	uint8_t none;
 };
 enum wire_job_state {
@@ -240,6 +259,32 @@ struct wire_ended { /* ENDED, RESET */
 struct wire_detached {
 	uint64_t stream;
 };
+struct wire_signal { /* what agents say to each other; the server only passes it on */
+	struct wire_bytes identity; /* to the server: whom it is for, to the agent: who sent it. WIRE_PIN */
+	struct text name;	    /* the same, as the server calls it; to the server if the identity is not known yet */
+	uint64_t tag;		    /* of the sender, for SIGNAL-LOST */
+	struct wire_bytes body;
+};
+struct wire_signal_lost {
+	uint64_t tag;
+	uint8_t reason; /* enum wire_reason */
+	struct text text;
+};
+/* To the server: this agent wants a relay with that one, or (reason) no more. To the agent: the other one wants it (no
+ * session), both do (a HELLO with purpose RELAY is awaited for it), or there is none (reason). */
+struct wire_relay {
+	struct wire_bytes identity; /* WIRE_PIN: the other agent */
+	struct wire_bytes call;	    /* WIRE_CALL: random, of the one that calls */
+	uint64_t session;
+	uint8_t reason; /* enum wire_reason */
+	struct text text;
+};
+struct wire_turn { /* a TURN server, and credentials for it that are made for this agent */
+	struct text uris[WIRE_URIS_MAX]; /* "turn:192.0.2.1:3478?transport=udp", RFC 7065 */
+	uint16_t n_uris; /* 0: there is none; text says why */
+	struct text username, password, text;
+	uint32_t lifetime; /* s */
+};
 struct wire_data { /* DATA, DATAGRAM */
 	struct wire_bytes bytes;
 };
@@ -274,6 +319,10 @@ union wire_msg {
 	struct wire_opened opened;
 	struct wire_ended ended;
 	struct wire_detached detached;
+	struct wire_signal signal;
+	struct wire_signal_lost signal_lost;
+	struct wire_relay relay;
+	struct wire_turn turn;
 	struct wire_data data;
 	struct wire_ack ack;
 	struct wire_fin fin;

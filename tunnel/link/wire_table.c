@@ -13,12 +13,14 @@
 #define FIELD(S, id, kind, req, min, max, member) \
 	{ id, WIRE_K_##kind, req, min, max, offsetof(struct S, member), 0, 0, #member }
 #define LIST(S, id, kind, most, member, count) \
-	{ id, WIRE_K_##kind, OPTIONAL, 0, 0, offsetof(struct S, member), offsetof(struct S, count), most, #member }
+	TEXTS(S, id, kind, 0, most, member, count)
+#define TEXTS(S, id, kind, max, most, member, count) \
+	{ id, WIRE_K_##kind, OPTIONAL, 0, max, offsetof(struct S, member), offsetof(struct S, count), most, #member }
 
 static const struct wire_field hello[] = {
 	FIELD(wire_hello, 1, U16, REQUIRED, 1, 0, version),
 	FIELD(wire_hello, 2, U16, OPTIONAL, 0, 0, oldest),
-	FIELD(wire_hello, 3, U8, REQUIRED, 1, WIRE_PURPOSE_RESUME, purpose),
+	FIELD(wire_hello, 3, U8, REQUIRED, 1, WIRE_PURPOSE_RELAY, purpose),
 	FIELD(wire_hello, 4, U64, OPTIONAL, 0, 0, features),
 	FIELD(wire_hello, 5, BYTES, REQUIRED, WIRE_INSTANCE, WIRE_INSTANCE, instance),
 	FIELD(wire_hello, 6, U64, OPTIONAL, 0, 0, session),
@@ -144,6 +146,31 @@ static const struct wire_field ended[] = {
 static const struct wire_field detached[] = {
 	FIELD(wire_detached, 1, U64, REQUIRED, 1, 0, stream),
 };
+static const struct wire_field signal_fields[] = {
+	FIELD(wire_signal, 1, BYTES, OPTIONAL, WIRE_PIN, WIRE_PIN, identity),
+	FIELD(wire_signal, 2, TEXT, OPTIONAL, 1, WIRE_NAME_MAX, name),
+	FIELD(wire_signal, 3, U64, OPTIONAL, 0, 0, tag),
+	FIELD(wire_signal, 4, BYTES, REQUIRED, 1, WIRE_SIGNAL_MAX, body),
+};
+static const struct wire_field signal_lost[] = {
+	FIELD(wire_signal_lost, 1, U64, OPTIONAL, 0, 0, tag),
+	FIELD(wire_signal_lost, 2, U8, REQUIRED, 1, 0, reason),
+	FIELD(wire_signal_lost, 3, TEXT, OPTIONAL, 1, 512, text),
+};
+static const struct wire_field relay[] = {
+	FIELD(wire_relay, 1, BYTES, REQUIRED, WIRE_PIN, WIRE_PIN, identity),
+	FIELD(wire_relay, 2, BYTES, REQUIRED, WIRE_CALL, WIRE_CALL, call),
+	FIELD(wire_relay, 3, U64, OPTIONAL, 0, 0, session),
+	FIELD(wire_relay, 4, U8, OPTIONAL, 0, 0, reason),
+	FIELD(wire_relay, 5, TEXT, OPTIONAL, 1, 512, text),
+};
+static const struct wire_field turn[] = {
+	TEXTS(wire_turn, 1, TEXT, 300, WIRE_URIS_MAX, uris, n_uris),
+	FIELD(wire_turn, 2, TEXT, OPTIONAL, 1, 512, username),
+	FIELD(wire_turn, 3, TEXT, OPTIONAL, 1, 512, password),
+	FIELD(wire_turn, 4, TEXT, OPTIONAL, 1, 512, text),
+	FIELD(wire_turn, 5, U32, OPTIONAL, 0, 0, lifetime),
+};
 static const struct wire_field raw[] = {
 	FIELD(wire_data, 0, BYTES, OPTIONAL, 0, 0, bytes),
 };
@@ -186,6 +213,11 @@ const struct wire_frame wire_frames[] = {
 	FRAME(OPEN_PLAIN, TO_AGENT, IN_CONTROL, FIELDS, open_plain, wire_open),
 	FRAME(ENDED, BOTH, IN_CONTROL, FIELDS, ended, wire_ended),
 	FRAME(DETACHED, TO_AGENT, IN_CONTROL, FIELDS, detached, wire_detached),
+	FRAME(SIGNAL, BOTH, IN_CONTROL, FIELDS, signal_fields, wire_signal),
+	FRAME(SIGNAL_LOST, TO_AGENT, IN_CONTROL, FIELDS, signal_lost, wire_signal_lost),
+	FRAME(RELAY, BOTH, IN_CONTROL, FIELDS, relay, wire_relay),
+	EMPTY(TURN_ASK, TO_SERVER, IN_CONTROL),
+	FRAME(TURN, TO_AGENT, IN_CONTROL, FIELDS, turn, wire_turn),
 	FRAME(OPEN, TO_AGENT, IN_CARRIER, FIELDS, open_fields, wire_open),
 	FRAME(OPENED, TO_SERVER, IN_LINK, FIELDS, opened, wire_opened),
 	FRAME(DATA, BOTH, IN_CARRIER, RAW, raw, wire_data),
@@ -229,6 +261,10 @@ static const struct {
 	[WIRE_R_EXPIRED] = { "expired", "the forward job's time is over" },
 	[WIRE_R_PLAIN_FORBIDDEN] = { "plain-forbidden", "unencrypted data connections are not allowed" },
 	[WIRE_R_ERROR] = { "error", "an error" },
+	[WIRE_R_UNKNOWN_AGENT] = { "unknown-agent", "the server knows no such agent" },
+	[WIRE_R_NOT_THERE] = { "not-there", "the agent is not connected to the server" },
+	[WIRE_R_UNKNOWN_PEER] = { "unknown-peer", "that agent does not know this one" },
+	[WIRE_R_EPOCH] = { "epoch", "the offer is of before that agent was restarted" },
 };
 
 static const char *const errors[WIRE_ERRORS] = {

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "tunnel/server/rendezvous.h"
 #include "tunnel/server/server_priv.h"
 
 enum { PROBE_MS = 3000, IN_USE_RETRY_S = 60 };
@@ -20,6 +21,7 @@ struct tunnel_arrival {
 	uint64_t id; /* of the stranger */
 	struct tunnel_arrival_info info;
 	void *state;
+	char name[WIRE_NAME_MAX + 1]; /* that it is admitted under */
 	struct order *admit; /* waits for the answer to a probe; its worker's */
 	struct timer probe;
 	uint8_t hello[]; /* the payload that info.hello points into */
@@ -143,6 +145,11 @@ static struct directory_entry *entry_of(struct tunnel_server *s, const uint8_t i
 	return NULL;
 }
 
+const struct directory_entry *directory_entry_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN])
+{
+	return entry_of(s, identity);
+}
+
 static void on_link_over(struct tunnel_server *s, const struct note *n)
 {
 	list_for_each_safe (it, &s->directory) {
@@ -205,6 +212,7 @@ static void send_admit(struct tunnel_arrival *a, struct directory_entry *e)
 	struct order *o = steal_ptr(&a->admit);
 
 	memcpy(e->instance, a->info.hello.instance.p, WIRE_INSTANCE);
+	(void)snprintf(e->name, sizeof(e->name), "%s", a->name);
 	e->admission = ++a->server->last_admission;
 	o->link = e->link;
 	o->admission = e->admission;
@@ -284,6 +292,7 @@ void tunnel_arrival_admit(struct tunnel_arrival *a, const struct tunnel_admissio
 
 	w.version = WIRE_VERSION;
 	w.name = text_of(ad->name);
+	(void)snprintf(a->name, sizeof(a->name), "%s", ad->name);
 	free(a->admit);
 	a->admit = order_new(worker_of(a), ORDER_ADMIT, WIRE_WELCOME, &w);
 	if (a->admit && e && !same && probe(a, e) == 0)
@@ -362,8 +371,8 @@ static void on_arrived(struct tunnel_server *s, const struct note *n)
 void arrivals_hear(struct note *n)
 {
 	struct tunnel_server *s = n->server;
-	struct tunnel_arrival *a =
-		n->kind == NOTE_ARRIVED || n->kind == NOTE_LINK_OVER ? NULL : find(s, n->id);
+	bool of_arrival = n->kind == NOTE_FRAME || n->kind == NOTE_GONE || n->kind == NOTE_PROBED;
+	struct tunnel_arrival *a = of_arrival ? find(s, n->id) : NULL;
 	union wire_msg m;
 
 	switch (n->kind) {
@@ -380,6 +389,8 @@ void arrivals_hear(struct note *n)
 		arrival_free(a);
 		break;
 	case NOTE_LINK_OVER: on_link_over(s, n); break;
+	case NOTE_WORD: rendezvous_hear(s, n); break;
+	case NOTE_PAIR_OVER: rendezvous_pair_over(s, n); break;
 	case NOTE_PROBED:
 		if (a)
 			on_probed(a, n);

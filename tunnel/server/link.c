@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include "tunnel/log_msgs.h"
+#include "tunnel/server/rendezvous.h"
 #include "tunnel/server/server_priv.h"
 
 enum { PULSE_MS = 1000, OVER_MS = 20, OVER_TRIES = 500 };
@@ -165,6 +166,8 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 	case WIRE_REFUSED: return -ECONNRESET;
 	case WIRE_ENDED: return link_on_ended(l, &g->m.ended);
 	case WIRE_OPENED: return link_on_opened(l, &g->m.opened);
+	case WIRE_SIGNAL:
+	case WIRE_RELAY: return rendezvous_on_frame(l, g->type, &g->m);
 	default:
 		l->worker->server->o.link_ops->frame(l, g->type, &g->m, l->worker->server->o.arg);
 		return 0;
@@ -261,6 +264,8 @@ static void welcome(struct tunnel_link *l, const struct handover *h, bool again,
 	wm.welcome.observed = h->peer;
 	wm.welcome.window = w->window;
 	wm.welcome.resume_ms = w->resume_ms;
+	l->rendezvous = atomic_load_explicit(&w->server->rendezvous_on, memory_order_relaxed) && (hello.hello.features & WIRE_F_RENDEZVOUS);
+	wm.welcome.features = l->rendezvous ? WIRE_F_RENDEZVOUS : 0;
 	keepalive_init(&l->keep, loop_now(w->loop), KEEPALIVE_CONTROL_MS, spread(l));
 	(void)frame_conn_send(l->control, WIRE_WELCOME, &wm.welcome);
 	frame_conn_set_where(l->control, WIRE_IN_CONTROL);
@@ -359,6 +364,8 @@ void link_take(struct tunnel_worker *w, struct handover *h)
 		link_take_plain(w, h);
 	else if (h->purpose == WIRE_PURPOSE_CONTROL)
 		take_control(w, h);
+	else if (h->purpose == WIRE_PURPOSE_RELAY)
+		pair_take(w, h);
 	else
 		take_carrier(w, h);
 	handover_free(h);

@@ -11,6 +11,7 @@ const char *const tunnel_arrived_texts[TUNNEL_ARRIVED] = {
 	[TUNNEL_A_CONTROL] = "an agent's control connection",
 	[TUNNEL_A_CARRIER] = "an agent's carrier",
 	[TUNNEL_A_PLAIN] = "an agent's plain carrier",
+	[TUNNEL_A_RELAY] = "an agent's end of a relay to another agent",
 	[TUNNEL_A_GARBAGE] = "it spoke no TLS: a port scanner, or a client of something else",
 	[TUNNEL_A_TLS] = "the TLS handshake failed",
 	[TUNNEL_A_PROTOCOL] = "it did not keep to the protocol",
@@ -22,11 +23,13 @@ const char *const tunnel_arrived_texts[TUNNEL_ARRIVED] = {
 };
 
 static const char *const arrived[TUNNEL_ARRIVED + 1] = {
-	[TUNNEL_A_CONTROL] = "control", [TUNNEL_A_CARRIER] = "carrier", [TUNNEL_A_PLAIN] = "plain", [TUNNEL_A_GARBAGE] = "garbage",
+	[TUNNEL_A_CONTROL] = "control", [TUNNEL_A_CARRIER] = "carrier", [TUNNEL_A_PLAIN] = "plain", [TUNNEL_A_RELAY] = "relay",
+	[TUNNEL_A_GARBAGE] = "garbage",
 	[TUNNEL_A_TLS] = "tls", [TUNNEL_A_PROTOCOL] = "protocol", [TUNNEL_A_SLOW] = "slow", [TUNNEL_A_REFUSED] = "refused",
 	[TUNNEL_A_LEFT] = "left", [TUNNEL_A_LIMIT] = "limit", [TUNNEL_A_SHORT] = "short",
 };
 static const char *const ended[] = { [TUNNEL_E_CLEAN] = "clean", [TUNNEL_E_RESET] = "reset", [TUNNEL_E_LOST] = "lost", NULL };
+static const char *const signals[] = { [TUNNEL_SIGNAL_PASSED] = "passed", [TUNNEL_SIGNAL_LOST] = "lost", [TUNNEL_SIGNAL_LIMITED] = "limited", NULL };
 static const char *const ways[] = { "to_target", "to_client", NULL };
 
 const struct metric_row tunnel_metric_rows[TUNNEL_METRICS] = {
@@ -40,5 +43,8 @@ const struct metric_row tunnel_metric_rows[TUNNEL_METRICS] = {
 	[TUNNEL_M_RESUMED] = { "stile_tunnel_link_resumed_total", METRIC_COUNTER, "Data connections that went on over another carrier", NULL, NULL, NULL },
 	[TUNNEL_M_ENDED] = { "stile_tunnel_link_ended_total", METRIC_COUNTER, "Data connections ended, by how", "how", ended, NULL },
 	[TUNNEL_M_BYTES] = { "stile_tunnel_link_bytes_total", METRIC_COUNTER, "Payload bytes through the tunnel, by direction", "direction", ways, NULL },
+	[TUNNEL_M_SIGNALS] = { "stile_tunnel_signals_total", METRIC_COUNTER, "What agents said to each other through the server, by what became of it", "outcome", signals, NULL },
+	[TUNNEL_M_RELAYS] = { "stile_tunnel_agent_relays", METRIC_GAUGE, "Relays between two agents", NULL, NULL, NULL },
+	[TUNNEL_M_RELAY_BYTES] = { "stile_tunnel_agent_relay_bytes_total", METRIC_COUNTER, "Bytes through relays between two agents", NULL, NULL, NULL },
 };
 /* clang-format on */

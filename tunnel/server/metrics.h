@@ -18,6 +18,9 @@ enum tunnel_metric {
 	TUNNEL_M_RESUMED,
 	TUNNEL_M_ENDED, /* by enum tunnel_ended */
 	TUNNEL_M_BYTES, /* by way */
+	TUNNEL_M_SIGNALS, /* by enum tunnel_signal */
+	TUNNEL_M_RELAYS,  /* gauge: between two agents */
+	TUNNEL_M_RELAY_BYTES,
 	TUNNEL_METRICS
 };
 extern const struct metric_row tunnel_metric_rows[TUNNEL_METRICS];
@@ -35,7 +38,9 @@ enum tunnel_arrived {
 	TUNNEL_A_LEFT,	  /* went by itself */
 	TUNNEL_A_LIMIT,	  /* too many strangers, of all or of one source */
 	TUNNEL_A_SHORT,	  /* no memory, no descriptors, about to stop */
+	TUNNEL_A_RELAY,	  /* an end of one between two agents */
 	TUNNEL_ARRIVED
 };
 extern const char *const tunnel_arrived_texts[TUNNEL_ARRIVED]; /* sentences of the log */
+enum tunnel_signal { TUNNEL_SIGNAL_PASSED, TUNNEL_SIGNAL_LOST, TUNNEL_SIGNAL_LIMITED }; /* what became of it */
 enum tunnel_ended { TUNNEL_E_CLEAN, TUNNEL_E_RESET, TUNNEL_E_LOST };

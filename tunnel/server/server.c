@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include "common/bytes.h"
+#include "tunnel/server/rendezvous.h"
 #include "tunnel/server/server_priv.h"
 
 enum {
@@ -55,6 +56,9 @@ int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o, str
 	list_init(&s->listeners);
 	list_init(&s->arrivals);
 	list_init(&s->directory);
+	list_init(&s->asks);
+	list_init(&s->pairs);
+	tunnel_server_set_rendezvous(s, &o->rendezvous);
 	r = bytes_random(&s->session_base, sizeof(s->session_base));
 	if (r == 0)
 		r = metrics_new(tunnel_metric_rows, TUNNEL_METRICS, s->n_workers, &s->metrics);
@@ -92,6 +96,7 @@ struct tunnel_server *tunnel_server_free(struct tunnel_server *s)
 		listener_free(s, list_entry(s->listeners.next, struct tunnel_listener, node));
 	notes_close(s);
 	arrivals_free(s);
+	rendezvous_free(s);
 	tls_ctx_unref(s->tls);
 	metrics_free(s->metrics);
 	free(s->passes);
@@ -229,6 +234,12 @@ void tunnel_server_set_tls(struct tunnel_server *s, struct tls_ctx *ctx)
 	s->tls = tls_ctx_ref(ctx);
 	if (s->started)
 		workers_call(&s->workers, worker_obey, &o);
+}
+
+void tunnel_server_set_rendezvous(struct tunnel_server *s, const struct tunnel_rendezvous *r)
+{
+	s->rendezvous = *r;
+	atomic_store_explicit(&s->rendezvous_on, r->enabled, memory_order_relaxed);
 }
 
 void tunnel_server_configure(struct tunnel_server *s, uint32_t window, uint32_t resume_ms,

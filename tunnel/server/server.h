@@ -29,6 +29,13 @@ struct tunnel_admission {
 	struct wire_welcome welcome; /* server_name, public_name, ports, successor; all else is filled in */
 };
 
+struct tunnel_rendezvous { /* agents that look for each other */
+	bool enabled, relay;
+	unsigned relays;	/* of one agent at a time */
+	uint64_t relay_bytes;	/* of one relay; 0: any number */
+	uint64_t relay_bitrate; /* bit/s of one relay, both ways together; 0: any */
+};
+
 struct tunnel_server_options {
 	unsigned workers;   /* 0: one per core */
 	uint32_t window;    /* bytes, of each way of a data connection; 0: 4 MiB */
@@ -37,6 +44,7 @@ struct tunnel_server_options {
 	unsigned strangers, strangers_per_source; /* connections before WELCOME; 0: 1024 and 128 */
 	uint64_t hello_ms;			  /* from accept to HELLO, and of a carrier to its RESUME; 0: 10 s */
 	int64_t carriers; /* of all agents; 0: three quarters of RLIMIT_NOFILE */
+	struct tunnel_rendezvous rendezvous;
 
 	/* Main thread. A HELLO for a control connection has come: answer now or later by one of the functions below. */
 	void (*arrived)(struct tunnel_arrival *a, void *arg);
@@ -67,6 +75,7 @@ int tunnel_server_listen(struct tunnel_server *s, const struct addr *at, char *e
 void tunnel_server_unlisten(struct tunnel_server *s, const struct addr *at); /* who is connected stays */
 void tunnel_server_set_tls(struct tunnel_server *s,
 			   struct tls_ctx *ctx); /* for connections from now on; referenced */
+void tunnel_server_set_rendezvous(struct tunnel_server *s, const struct tunnel_rendezvous *r); /* for links and relays from now on */
 void tunnel_server_configure(struct tunnel_server *s, uint32_t window, uint32_t resume_ms,
 			     bool allow_plain); /* the same */
 

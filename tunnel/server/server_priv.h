@@ -9,6 +9,7 @@
  *   link.c        worker: a link, its control connection, its end
  *   carriers.c    worker: a link's carriers and its data connections' beginnings
  *   plain.c       worker: plain carriers (encrypt: false)
+ *   rendezvous.c, pairs.c (rendezvous.h)  agents that look for each other
  *
  * Main and workers share nothing but what is marked; they write to each other.
  */
@@ -39,6 +40,7 @@ struct tunnel_listener {
 struct directory_entry { /* the one link of an identity */
 	struct list node;
 	uint8_t identity[WIRE_PIN], instance[WIRE_INSTANCE];
+	char name[WIRE_NAME_MAX + 1];
 	uint64_t link;	    /* its id; the worker's number is in it */
 	uint64_t admission; /* the latest that was sent */
 };
@@ -51,7 +53,11 @@ struct tunnel_server {
 	unsigned n_workers;
 	bool started, draining;
 	struct list listeners, arrivals, directory;
-	uint64_t last_listener, last_admission, session_base;
+	struct list asks, pairs; /* of rendezvous.c */
+	unsigned n_asks;
+	struct tunnel_rendezvous rendezvous;
+	_Atomic bool rendezvous_on; /* rendezvous.enabled, for workers */
+	uint64_t last_listener, last_admission, session_base, pair_base;
 	struct tls_ctx *tls; /* the workers have references of their own */
 	struct metrics *metrics;
 	uint64_t *passes;
@@ -62,7 +68,7 @@ struct tunnel_server {
 /* ---- mail between main and workers ---- */
 
 /* Worker to main. */
-enum note_kind { NOTE_ARRIVED, NOTE_FRAME, NOTE_GONE, NOTE_LINK_OVER, NOTE_PROBED };
+enum note_kind { NOTE_ARRIVED, NOTE_FRAME, NOTE_GONE, NOTE_LINK_OVER, NOTE_PROBED, NOTE_WORD, NOTE_PAIR_OVER };
 struct note_home { /* outlives the server while notes are under way: they are delivered when its workers have stopped */
 	_Atomic unsigned refs;
 	struct tunnel_server *server; /* main thread; NULL: it has gone */
@@ -76,7 +82,7 @@ struct note {
 	uint64_t admission;
 	bool alive;			 /* NOTE_PROBED */
 	struct tunnel_arrival_info info; /* NOTE_ARRIVED; hello is parsed again from the frame */
-	struct tunnel_link_info link;	 /* NOTE_PROBED */
+	struct tunnel_link_info link;	 /* NOTE_PROBED, NOTE_WORD */
 	char why[FRAME_CONN_WHY];
 	unsigned type;
 	size_t n;
@@ -86,6 +92,8 @@ struct note *note_new(struct tunnel_server *s, enum note_kind kind, uint64_t id,
 		      size_t payload); /* zeroed; NULL: no memory */
 void note_post(struct note *n);
 void arrivals_hear(struct note *n); /* in the main thread */
+/* NULL: it has no link. */
+const struct directory_entry *directory_entry_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN]);
 int notes_open(struct tunnel_server *s); /* 0 or -ENOMEM */
 void notes_close(struct tunnel_server *s); /* what is under way is dropped; the workers have stopped */
 void arrivals_free(struct tunnel_server *s);
@@ -128,7 +136,7 @@ struct tunnel_worker {
 	uint32_t window, resume_ms;
 	bool allow_plain, draining;
 	struct chunk_pool chunks;
-	struct list listeners, strangers, links;
+	struct list listeners, strangers, links, pairs;
 	struct htable sources; /* strangers per address */
 	struct hash_seed seed;
 	uint64_t seq; /* of strangers and streams */
@@ -207,6 +215,9 @@ struct tunnel_link {
 	unsigned told_pool;
 	uint64_t pool_asked; /* when more was asked for than there were; 0: not */
 	uint64_t admission;
+	bool rendezvous;   /* the agent knows SIGNAL and RELAY, and was told that it may say them */
+	unsigned words;	   /* that it may say to others now */
+	uint64_t spoke_at; /* loop time up to which they were counted; 0: never */
 	bool over;
 	unsigned over_tries;
 	struct timer pulse, end; /* keep-alive and pool; the link's own end */
@@ -214,7 +225,6 @@ struct tunnel_link {
 	uint64_t probing;	 /* arrival that waits for our PONG; 0: none */
 };
 void link_stop_all(struct tunnel_worker *w); /* the worker ends */
-int64_t link_send(struct tunnel_link *l, unsigned type, const void *msg);
 
 /* carriers.c */
 extern const struct data_host_ops server_host_ops;

@@ -131,6 +131,13 @@ static int listen_to(struct tunnel *t, const struct cfg_list *wanted, char *err,
 	return 0;
 }
 
+static struct tunnel_rendezvous rendezvous_of(const struct tunnel_config *c)
+{
+	return (struct tunnel_rendezvous){ .enabled = c->direct.enabled, .relay = c->direct.relay, .relays = (unsigned)c->direct.relays,
+					   .relay_bytes = c->direct.relay_bytes,
+					   .relay_bitrate = c->direct.relay_bitrate == UINT64_MAX ? 0 : c->direct.relay_bitrate };
+}
+
 /* ---- life ---- */
 
 int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct tunnel **ret_t)
@@ -140,7 +147,7 @@ int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct 
 					    .resume_ms = (uint32_t)o->config->resume_ms, .allow_plain = o->config->allow_plain,
 					    .arrived = on_arrived, .arrival_frame = on_arrival_frame, .arrival_gone = on_arrival_gone,
 					    .copied_key = on_copied_key, .worker_begin = on_worker_begin, .worker_end = on_worker_end,
-					    .link_ops = &tunnel_jobs_link_ops, .arg = t };
+					    .link_ops = &tunnel_jobs_link_ops, .rendezvous = rendezvous_of(o->config), .arg = t };
 	int r;
 
 	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
@@ -225,6 +232,7 @@ int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t er
 int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n)
 {
 	struct tunnel_agents_options ao = agents_options(t, c);
+	const struct tunnel_rendezvous rendezvous = rendezvous_of(c);
 	int r = listen_to(t, &c->listen, err, err_n);
 
 	if (r == 0)
@@ -233,6 +241,7 @@ int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, si
 		return r;
 	t->config = c;
 	tunnel_server_configure(t->server, (uint32_t)c->window, (uint32_t)c->resume_ms, c->allow_plain);
+	tunnel_server_set_rendezvous(t->server, &rendezvous);
 	tunnel_jobs_configure(t->jobs, c, c->resolve_names);
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "tunnel/log_msgs.h"
+#include "tunnel/server/rendezvous.h"
 #include "tunnel/server/server_priv.h"
 
 enum { TICK_MS = 1000 };
@@ -188,6 +189,7 @@ static void teardown(struct worker *wk, void *arg)
 	timer_stop(&w->tick);
 	unlisten(w, 0);
 	strangers_free(w);
+	pairs_free(w);
 	link_stop_all(w);
 	if (w->server->o.worker_end && w->owner)
 		w->server->o.worker_end(w, w->owner, w->server->o.arg);
@@ -217,6 +219,7 @@ static int setup(struct worker *wk, void *arg)
 	list_init(&w->listeners);
 	list_init(&w->strangers);
 	list_init(&w->links);
+	list_init(&w->pairs);
 	htable_init(&w->sources);
 	w->tls = s->tls ? tls_ctx_ref(s->tls) : NULL;
 	w->tick.fire = on_tick;

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Agents that look for each other (docs/decisions/0020-direct-path.md): what one says to the other is passed on, and who
+ * both want one get a relay (pairs.c). The server knows who speaks, for the handshake has proven it, and says so; what is
+ * said is signed by the agents and none of its business.
+ *
+ * A worker charges its links for each word and asks the main thread, which has the directory; the answer goes to the
+ * worker of the other link. What cannot be delivered comes back as SIGNAL-LOST: nobody has to guess.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "tunnel/log_msgs.h"
+#include "tunnel/server/rendezvous.h"
+
+enum { ASK_MS = 30 * 1000, ASKS_MAX = 4096, SIGNAL_BURST = 256, SIGNALS_PER_S = 10 };
+
+/* ---- worker: from a link ---- */
+
+static bool may_speak(struct tunnel_link *l)
+{
+	uint64_t now = loop_now(l->worker->loop), gained = (now - l->spoke_at) * SIGNALS_PER_S / 1000;
+
+	if (l->words + gained >= SIGNAL_BURST || !l->spoke_at) {
+		l->words = SIGNAL_BURST;
+		l->spoke_at = now;
+	} else if (gained) {
+		l->words += (unsigned)gained;
+		l->spoke_at += gained * 1000 / SIGNALS_PER_S;
+	}
+	if (!l->words)
+		return false;
+	l->words--;
+	return true;
+}
+
+static void say_lost(struct tunnel_link *l, uint64_t tag, enum wire_reason reason, const char *text)
+{
+	const struct wire_signal_lost m = { .tag = tag, .reason = (uint8_t)reason, .text = text_of(text) };
+
+	worker_count(l->worker, TUNNEL_M_SIGNALS, reason == WIRE_R_LIMIT ? TUNNEL_SIGNAL_LIMITED : TUNNEL_SIGNAL_LOST, 1);
+	(void)tunnel_link_send(l, WIRE_SIGNAL_LOST, &m);
+}
+
+static void say_no_relay(struct tunnel_link *l, const struct wire_relay *m, enum wire_reason reason, const char *text)
+{
+	const struct wire_relay no = { .identity = m->identity, .call = m->call, .reason = (uint8_t)reason, .text = text_of(text) };
+
+	(void)tunnel_link_send(l, WIRE_RELAY, &no);
+}
+
+static void refuse_word(struct tunnel_link *l, unsigned type, const union wire_msg *m, enum wire_reason reason, const char *text)
+{
+	if (type == WIRE_SIGNAL)
+		say_lost(l, m->signal.tag, reason, text);
+	else
+		say_no_relay(l, &m->relay, reason, text);
+}
+
+int rendezvous_on_frame(struct tunnel_link *l, unsigned type, const union wire_msg *m)
+{
+	uint8_t frame[WIRE_HEAD + WIRE_PAYLOAD_MAX];
+	struct wr w = wr_init(frame, sizeof(frame));
+	struct note *n;
+
+	if (!l->rendezvous)
+		return -EPROTO; /* it did not say that it knows these frames, or was not told that they are allowed */
+	if (type == WIRE_SIGNAL && m->signal.identity.n == 0 && m->signal.name.n == 0)
+		return -EPROTO;
+	if (!may_speak(l)) {
+		refuse_word(l, type, m, WIRE_R_LIMIT, "this agent says too much to others: ten messages a second are passed on");
+		return 0;
+	}
+	wire_write(&w, type, m);
+	n = w.failed ? NULL : note_new(l->worker->server, NOTE_WORD, l->i.id, wr_len(&w) - WIRE_HEAD);
+	if (!n) {
+		refuse_word(l, type, m, WIRE_R_MEMORY, "");
+		return 0;
+	}
+	n->link = l->i;
+	n->type = type;
+	memcpy(n->payload, frame + WIRE_HEAD, n->n);
+	note_post(n);
+	return 0;
+}
+
+/* ---- mail to a worker ---- */
+
+struct word { /* a frame for a link */
+	struct mail mail;
+	struct tunnel_server *server;
+	uint64_t link, from; /* from: the link that hears if it cannot be delivered; 0: nobody */
+	uint64_t tag;
+	size_t n;
+	uint8_t frame[];
+};
+
+static void post_word(struct tunnel_server *s, uint64_t to, uint64_t from, uint64_t tag, unsigned type, const void *msg);
+
+static void lost(struct tunnel_server *s, uint64_t from, uint64_t tag, enum wire_reason reason, const char *text)
+{
+	const struct wire_signal_lost m = { .tag = tag, .reason = (uint8_t)reason, .text = text_of(text) };
+
+	if (from)
+		post_word(s, from, 0, 0, WIRE_SIGNAL_LOST, &m);
+}
+
+static void drop_word(struct mail *m)
+{
+	free(container_of(m, struct word, mail));
+}
+
+static void deliver_word(struct mail *m, struct loop *l)
+{
+	struct word *d = container_of(m, struct word, mail);
+	struct tunnel_worker *w = tunnel_server_worker(d->server, tunnel_worker_of(d->link));
+	struct tunnel_link *to = tunnel_link_find(w, d->link);
+	bool known = to && to->control && to->rendezvous;
+	int r = known ? frame_conn_data(to->control, d->frame, d->n) : -ENOTCONN;
+
+	(void)l;
+	if (d->frame[0] == WIRE_SIGNAL)
+		worker_count(w, TUNNEL_M_SIGNALS, r == 0 ? TUNNEL_SIGNAL_PASSED : TUNNEL_SIGNAL_LOST, 1);
+	if (r == -EAGAIN)
+		lost(d->server, d->from, d->tag, WIRE_R_LIMIT, "that agent does not keep up with what it is told");
+	else if (r < 0)
+		lost(d->server, d->from, d->tag, WIRE_R_NOT_THERE,
+		     to && to->control ? "that agent is older than direct links: update stile-agent there" : "");
+	drop_word(m);
+}
+
+static void post_word(struct tunnel_server *s, uint64_t to, uint64_t from, uint64_t tag, unsigned type, const void *msg)
+{
+	uint8_t frame[WIRE_HEAD + WIRE_PAYLOAD_MAX];
+	struct wr b = wr_init(frame, sizeof(frame));
+	struct word *d;
+
+	wire_write(&b, type, msg);
+	d = b.failed ? NULL : calloc(1, sizeof(*d) + wr_len(&b));
+	if (!d)
+		return; /* as if it had been lost on the way; who waits for an answer has a deadline */
+	*d = (struct word){ .mail = { .deliver = deliver_word, .drop = drop_word },
+			    .server = s, .link = to, .from = from, .tag = tag, .n = wr_len(&b) };
+	memcpy(d->frame, frame, d->n);
+	loop_post(tunnel_server_worker(s, tunnel_worker_of(to))->loop, &d->mail);
+}
+
+/* ---- main: who is meant ---- */
+
+static const struct directory_entry *whom(struct tunnel_server *s, const struct wire_bytes *identity, struct text name)
+{
+	list_for_each (it, &s->directory) {
+		const struct directory_entry *e = list_entry(it, struct directory_entry, node);
+
+		if (identity->n ? memcmp(e->identity, identity->p, WIRE_PIN) == 0 : text_eq(text_of(e->name), name))
+			return e;
+	}
+	return NULL;
+}
+
+static void on_signal(struct tunnel_server *s, const struct note *n, const struct wire_signal *m)
+{
+	const struct directory_entry *to = whom(s, &m->identity, m->name);
+	const struct wire_signal out = { .identity = { n->link.identity, WIRE_PIN }, .name = text_of(n->link.name), .body = m->body };
+
+	if (to && to->link == n->id)
+		lost(s, n->id, m->tag, WIRE_R_PROTOCOL, "that is this agent itself");
+	else if (to)
+		post_word(s, to->link, n->id, m->tag, WIRE_SIGNAL, &out);
+	else
+		lost(s, n->id, m->tag, WIRE_R_NOT_THERE, "no agent of this name or key is connected to the server");
+}
+
+/* ---- main: relays ---- */
+
+struct relay_ask {
+	struct list node;
+	uint8_t from[WIRE_PIN], to[WIRE_PIN], call[WIRE_CALL];
+	uint64_t link; /* of from */
+	uint64_t until;
+};
+struct relay_entry { /* a pair, as main knows it; the rest is its worker's */
+	struct list node;
+	uint64_t id;
+	uint8_t ends[2][WIRE_PIN], call[WIRE_CALL];
+};
+
+/* session 0: the other one wants it, too. */
+static void say_relay(struct tunnel_server *s, uint64_t link, const uint8_t other[static WIRE_PIN], const uint8_t call[static WIRE_CALL],
+		      uint64_t session)
+{
+	const struct wire_relay m = { .identity = { other, WIRE_PIN }, .call = { call, WIRE_CALL }, .session = session };
+
+	post_word(s, link, 0, 0, WIRE_RELAY, &m);
+}
+
+static void drop_ask(struct tunnel_server *s, struct relay_ask *a)
+{
+	list_unlink(&a->node);
+	s->n_asks--;
+	free(a);
+}
+
+static void forget_old_asks(struct tunnel_server *s)
+{
+	uint64_t now = loop_now(s->loop);
+
+	list_for_each_safe (it, &s->asks) {
+		struct relay_ask *a = list_entry(it, struct relay_ask, node);
+
+		if (now >= a->until)
+			drop_ask(s, a);
+	}
+}
+
+static struct relay_ask *ask_of(struct tunnel_server *s, const uint8_t from[static WIRE_PIN], const uint8_t to[static WIRE_PIN],
+				const uint8_t call[static WIRE_CALL])
+{
+	list_for_each (it, &s->asks) {
+		struct relay_ask *a = list_entry(it, struct relay_ask, node);
+
+		if (memcmp(a->from, from, WIRE_PIN) == 0 && memcmp(a->to, to, WIRE_PIN) == 0 && memcmp(a->call, call, WIRE_CALL) == 0)
+			return a;
+	}
+	return NULL;
+}
+
+static bool is_end(const struct relay_entry *e, const uint8_t identity[static WIRE_PIN])
+{
+	return memcmp(e->ends[0], identity, WIRE_PIN) == 0 || memcmp(e->ends[1], identity, WIRE_PIN) == 0;
+}
+
+/* How many an agent has: those that are, and those that it waits for. */
+static unsigned relays_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN])
+{
+	unsigned n = 0;
+
+	list_for_each (it, &s->pairs)
+		n += is_end(list_entry(it, struct relay_entry, node), identity);
+	list_for_each (it, &s->asks)
+		n += memcmp(list_entry(it, struct relay_ask, node)->from, identity, WIRE_PIN) == 0;
+	return n;
+}
+
+/* The pair of before, of the same call: it makes way. */
+static void end_pair(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN], const uint8_t call[static WIRE_CALL])
+{
+	list_for_each_safe (it, &s->pairs) {
+		struct relay_entry *e = list_entry(it, struct relay_entry, node);
+
+		if (is_end(e, identity) && memcmp(e->call, call, WIRE_CALL) == 0)
+			pair_order_end(s, e->id);
+	}
+}
+
+static int make_pair(struct tunnel_server *s, const struct relay_ask *a, const struct note *n)
+{
+	struct relay_entry *e = calloc(1, sizeof(*e));
+	int r = -ENOMEM;
+
+	if (e) {
+		s->pair_base += 0x100;
+		e->id = s->pair_base | tunnel_worker_of(a->link);
+		memcpy(e->ends[0], a->from, WIRE_PIN);
+		memcpy(e->ends[1], n->link.identity, WIRE_PIN);
+		memcpy(e->call, a->call, WIRE_CALL);
+		r = pair_order_begin(s, e->id, e->ends);
+	}
+	if (r < 0) {
+		free(e);
+		return r;
+	}
+	list_append(&s->pairs, &e->node);
+	say_relay(s, a->link, n->link.identity, a->call, e->id);
+	say_relay(s, n->id, a->from, a->call, e->id);
+	return 0;
+}
+
+static int add_ask(struct tunnel_server *s, const struct note *n, const struct wire_relay *m)
+{
+	struct relay_ask *a = ask_of(s, n->link.identity, m->identity.p, m->call.p);
+
+	if (!a) {
+		if (s->n_asks >= ASKS_MAX)
+			return -EUSERS;
+		a = calloc(1, sizeof(*a));
+		if (!a)
+			return -ENOMEM;
+		memcpy(a->from, n->link.identity, WIRE_PIN);
+		memcpy(a->to, m->identity.p, WIRE_PIN);
+		memcpy(a->call, m->call.p, WIRE_CALL);
+		list_append(&s->asks, &a->node);
+		s->n_asks++;
+	}
+	a->link = n->id;
+	a->until = loop_now(s->loop) + ASK_MS;
+	return 0;
+}
+
+static void no_relay(struct tunnel_server *s, const struct note *n, const struct wire_relay *m, enum wire_reason reason, const char *text)
+{
+	const struct wire_relay no = { .identity = m->identity, .call = m->call, .reason = (uint8_t)reason, .text = text_of(text) };
+
+	post_word(s, n->id, 0, 0, WIRE_RELAY, &no);
+}
+
+static void want_relay(struct tunnel_server *s, const struct note *n, const struct wire_relay *m)
+{
+	const struct directory_entry *to = whom(s, &m->identity, TEXT(""));
+	struct relay_ask *other = ask_of(s, m->identity.p, n->link.identity, m->call.p);
+	int r;
+
+	if (!s->rendezvous.relay) {
+		no_relay(s, n, m, WIRE_R_NOT_ALLOWED, "this server relays nothing between agents (tunnel.direct.relay)");
+		return;
+	}
+	if (!to) {
+		no_relay(s, n, m, WIRE_R_NOT_THERE, "");
+		return;
+	}
+	if (!other && relays_of(s, n->link.identity) >= s->rendezvous.relays) {
+		no_relay(s, n, m, WIRE_R_LIMIT, "this agent has as many relays as it may have (tunnel.direct.relays)");
+		return;
+	}
+	end_pair(s, n->link.identity, m->call.p);
+	r = other ? make_pair(s, other, n) : add_ask(s, n, m);
+	if (r < 0)
+		no_relay(s, n, m, r == -EUSERS ? WIRE_R_LIMIT : WIRE_R_MEMORY, "");
+	else if (other)
+		drop_ask(s, other);
+	else
+		say_relay(s, to->link, n->link.identity, m->call.p, 0);
+}
+
+static void on_relay(struct tunnel_server *s, const struct note *n, const struct wire_relay *m)
+{
+	struct relay_ask *mine = ask_of(s, n->link.identity, m->identity.p, m->call.p);
+
+	forget_old_asks(s);
+	if (m->reason == WIRE_R_NONE) {
+		want_relay(s, n, m);
+		return;
+	}
+	if (mine)
+		drop_ask(s, mine);
+	end_pair(s, n->link.identity, m->call.p);
+}
+
+void rendezvous_hear(struct tunnel_server *s, const struct note *n)
+{
+	union wire_msg m;
+
+	if (wire_parse(n->type, n->payload, n->n, &m) != WIRE_OK)
+		return;
+	if (n->type == WIRE_SIGNAL)
+		on_signal(s, n, &m.signal);
+	else
+		on_relay(s, n, &m.relay);
+}
+
+void rendezvous_pair_over(struct tunnel_server *s, const struct note *n)
+{
+	list_for_each_safe (it, &s->pairs) {
+		struct relay_entry *e = list_entry(it, struct relay_entry, node);
+
+		if (e->id != n->id)
+			continue;
+		list_unlink(&e->node);
+		free(e);
+	}
+}
+
+void rendezvous_free(struct tunnel_server *s)
+{
+	list_for_each_safe (it, &s->asks)
+		drop_ask(s, list_entry(it, struct relay_ask, node));
+	list_for_each_safe (it, &s->pairs) {
+		struct relay_entry *e = list_entry(it, struct relay_entry, node);
+
+		list_unlink(&e->node);
+		free(e);
+	}
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the tunnel's server: what agents say to each other, and relays between two of them.
+ *
+ *   rendezvous.c  a link's SIGNAL and RELAY, in its worker and in the main thread; what is passed on
+ *   pairs.c       worker: two connections joined, blindly
+ */
+#pragma once
+#include "tunnel/server/server_priv.h"
+
+/* Worker. SIGNAL or RELAY of a link. -EPROTO: it may not say this. */
+int rendezvous_on_frame(struct tunnel_link *l, unsigned type, const union wire_msg *m);
+
+/* Main thread. */
+void rendezvous_hear(struct tunnel_server *s, const struct note *n);	  /* NOTE_WORD */
+void rendezvous_pair_over(struct tunnel_server *s, const struct note *n); /* NOTE_PAIR_OVER */
+void rendezvous_free(struct tunnel_server *s);
+
+/* pairs.c. Main thread: to the worker in whose number the id ends. 0 or -ENOMEM. */
+int pair_order_begin(struct tunnel_server *s, uint64_t id, uint8_t ends[static 2][WIRE_PIN]);
+void pair_order_end(struct tunnel_server *s, uint64_t id);
+/* Worker: a connection that says it is one end; frees what of h is left, as its caller does. */
+void pair_take(struct tunnel_worker *w, struct handover *h);
+void pairs_free(struct tunnel_worker *w);

@@ -16,6 +16,8 @@ enum {
 	CANDIDATE_LINE_MAX = 511, /* a longer one of a peer is refused */
 	CANDIDATES_MAX = 32,	 /* that one end may name in one attempt; more are dropped and counted */
 };
+/* Two components in one stream: what is found without a relay, and a way through TURN that is kept beside it. */
+enum candidate_component { CANDIDATE_DIRECT = 1, CANDIDATE_RELAYED = 2 };
 enum candidate_type { CANDIDATE_HOST, CANDIDATE_SRFLX, CANDIDATE_PRFLX, CANDIDATE_RELAY, CANDIDATE_TYPES };
 enum candidate_tcp { CANDIDATE_UDP, CANDIDATE_TCP_ACTIVE, CANDIDATE_TCP_PASSIVE, CANDIDATE_TCP_SO };
 
@@ -44,7 +46,7 @@ enum candidate_verdict {
 	CANDIDATE_BAD_SYNTAX,
 	CANDIDATE_NOT_SUPPORTED,
 	CANDIDATE_ZERO_PRIORITY, /* libnice 0.1.21 would take it (RFC 8445 5.1.2: 1 to 2^31-1) */
-	CANDIDATE_COMPONENT,	 /* other than 1 */
+	CANDIDATE_COMPONENT,	 /* neither the direct one nor the relayed one */
 	CANDIDATE_PORT,		 /* 0, or one of the system's ports over UDP */
 	CANDIDATE_LOOPBACK_ADDRESS,
 	CANDIDATE_GROUP,	 /* multicast, broadcast */

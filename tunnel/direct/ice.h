@@ -14,6 +14,7 @@
  */
 #pragma once
 #include <jansson.h>
+#include <sys/uio.h>
 #include "common/loop.h"
 #include "tunnel/direct/candidate.h"
 
@@ -48,10 +49,14 @@ struct ice_settings {
 	bool no_probing; /* of symmetric NATs */
 	bool no_tcp;
 	bool loopback;	/* loopback addresses are candidates: the tunnel's server is on this machine */
-	const char *memory_path; /* what was learned about this site's NAT; NULL: nothing is remembered */
+	struct text memory; /* what on_memory() was given in an earlier run; read in ice_new() */
+	/* What was learned about this site's NAT, to be kept for the next run; NULL: nothing is remembered. */
+	void (*on_memory)(struct text memory, void *arg);
+	void *arg;
 };
 
-/* l: whose loop runs behaviour discovery and port mapping. 0, -ENOMEM, -EAGAIN. */
+/* l: whose loop runs behaviour discovery and port mapping; it and the loops of the attempts end after ice_free().
+ * 0, -ENOMEM, -EAGAIN. */
 int ice_new(struct loop *l, const struct ice_settings *s, struct ice **ret_i);
 struct ice *ice_free(struct ice *i); /* after its attempts; joins the thread */
 DEFINE_CLEANUP(struct ice, ice_free)
@@ -79,7 +84,7 @@ enum ice_state {
 	ICE_GATHERING,
 	ICE_CHECKING,
 	ICE_CONNECTED, /* there is a path of this attempt */
-	ICE_FAILED,    /* no path was found, or the only one is gone (no answer to consent checks); final */
+	ICE_FAILED,    /* there is no path, and this attempt will find none; final */
 };
 struct ice_ops {
 	/* A line for the peer, as soon as it is known; NULL: these were all. Lines are at most CANDIDATE_LINE_MAX. */
@@ -87,7 +92,10 @@ struct ice_ops {
 	/* A path works. There may come several; a later one of a rank that is not lower takes an earlier one's place, and
 	 * the earlier one of the same kind is no longer kept open by us. */
 	void (*on_path)(struct ice_try *t, struct ice_path *p, void *arg);
-	/* ICE_CHECKING, ICE_CONNECTED, ICE_FAILED. ice_try_free() is allowed in all callbacks but on_data. */
+	/* There is no path of this kind in this attempt any more, or there will be none: its checks found nothing, or are no
+	 * longer answered. The others go on. */
+	void (*on_lost)(struct ice_try *t, enum ice_kind k, void *arg);
+	/* Of all of it: ICE_CHECKING, ICE_CONNECTED, ICE_FAILED. ice_try_free() is allowed in all callbacks but on_data. */
 	void (*on_state)(struct ice_try *t, enum ice_state s, void *arg);
 	/* Datagrams of the relayed path, a batch of them at a time; the memory is valid in the callback only. */
 	void (*on_data)(struct ice_try *t, const struct iovec *v, size_t n, void *arg);

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two ends in one process that find each other over loopback, their lines carried by hand: paths, their sockets, what is
+ * refused, and attempts that are freed at any moment. NATs and relays are in tests/netns.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "tunnel/direct/ice.h"
+
+enum { PATIENCE_MS = 20000 };
+
+struct end {
+	struct world *w;
+	struct end *peer;
+	struct ice *ice;
+	struct ice_try *t;
+	unsigned lines;
+	bool ended; /* all lines were told */
+	struct ice_path path;
+	unsigned paths;
+	enum ice_state state;
+	bool free_on_line, free_on_path;
+	bool mute; /* its lines are not carried */
+};
+struct world {
+	struct loop *l;
+	struct end end[2];
+	struct timer patience;
+	bool (*done)(struct world *w);
+	bool late;
+};
+
+static void look(struct world *w)
+{
+	if (w->done && w->done(w))
+		loop_stop(w->l);
+}
+
+static void on_line(struct ice_try *t, const char *line, void *arg)
+{
+	struct end *e = arg;
+
+	assert_ptr_equal(t, e->t);
+	assert_false(e->ended);
+	if (line)
+		e->lines++;
+	else
+		e->ended = true;
+	if (e->peer->t && !e->mute)
+		assert_int_equal(ice_try_line(e->peer->t, line), 0);
+	if (e->free_on_line)
+		e->t = ice_try_free(e->t);
+	look(e->w);
+}
+
+static void on_path(struct ice_try *t, struct ice_path *p, void *arg)
+{
+	struct end *e = arg;
+
+	assert_ptr_equal(t, e->t);
+	if (e->paths++ && e->path.fd >= 0)
+		close(e->path.fd);
+	e->path = *p;
+	if (e->free_on_path)
+		e->t = ice_try_free(e->t);
+	look(e->w);
+}
+
+static void on_lost(struct ice_try *t, enum ice_kind k, void *arg)
+{
+	(void)t;
+	(void)k;
+	look(((struct end *)arg)->w);
+}
+
+static void on_state(struct ice_try *t, enum ice_state s, void *arg)
+{
+	struct end *e = arg;
+
+	(void)t;
+	e->state = s;
+	look(e->w);
+}
+
+static const struct ice_ops ops = { .on_line = on_line, .on_path = on_path, .on_lost = on_lost, .on_state = on_state };
+
+static void on_patience(struct timer *t, uint64_t now)
+{
+	struct world *w = container_of(t, struct world, patience);
+
+	(void)now;
+	w->late = true;
+	loop_stop(w->l);
+}
+
+static void wait_for(struct world *w, bool (*done)(struct world *w))
+{
+	w->done = done;
+	w->patience.fire = on_patience;
+	loop_timer_set(w->l, &w->patience, PATIENCE_MS);
+	if (!done(w))
+		assert_int_equal(loop_run(w->l), 0);
+	timer_stop(&w->patience);
+	assert_false(w->late);
+}
+
+static void world_open(struct world *w, const struct ice_settings *more)
+{
+	struct ice_settings s = more ? *more : (struct ice_settings){ 0 };
+
+	s.loopback = true;
+	s.no_port_mapping = true;
+	memset(w, 0, sizeof *w);
+	assert_int_equal(loop_new(&w->l), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct end *e = &w->end[i];
+		*e = (struct end){ .w = w, .peer = &w->end[1 - i], .path.fd = -1 };
+		assert_int_equal(ice_new(w->l, &s, &e->ice), 0);
+	}
+}
+
+static void begin(struct end *e)
+{
+	struct ice_try_options o = { .controlling = e == &e->w->end[0], .ops = &ops, .arg = e };
+
+	assert_int_equal(ice_try_new(e->ice, e->w->l, &o, &e->t), 0);
+}
+
+static void introduce(struct world *w)
+{
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(ice_try_remote(w->end[i].t, ice_try_ufrag(w->end[1 - i].t), ice_try_pwd(w->end[1 - i].t)), 0);
+}
+
+static void world_close(struct world *w)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		ice_try_free(w->end[i].t);
+		if (w->end[i].path.fd >= 0)
+			close(w->end[i].path.fd);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		ice_free(w->end[i].ice);
+	loop_free(w->l);
+}
+
+static bool both_connected(struct world *w)
+{
+	return w->end[0].state == ICE_CONNECTED && w->end[1].state == ICE_CONNECTED && w->end[0].paths && w->end[1].paths;
+}
+
+static void two_ends_find_a_direct_pair_and_hand_its_socket_over(void **state)
+{
+	struct world w;
+	struct addr bound;
+	socklen_t len = sizeof bound;
+
+	(void)state;
+	world_open(&w, NULL);
+	begin(&w.end[0]);
+	begin(&w.end[1]);
+	introduce(&w);
+	wait_for(&w, both_connected);
+	for (unsigned i = 0; i < 2; i++) {
+		struct ice_path *p = &w.end[i].path;
+		assert_int_equal(p->kind, ICE_DIRECT);
+		assert_true(p->fd >= 0);
+		assert_int_equal(getsockname(p->fd, &bound.sa, &len), 0);
+		assert_true(addr_equal(&bound, &p->local));
+		assert_string_equal(ice_try_why(w.end[i].t), "direct");
+	}
+	assert_true(addr_equal(&w.end[0].path.local, &w.end[1].path.remote));
+	assert_true(addr_equal(&w.end[1].path.local, &w.end[0].path.remote));
+	json_t *shown = ice_try_show(w.end[0].t);
+	assert_string_equal(json_string_value(json_object_get(shown, "state")), "connected");
+	assert_int_equal(json_array_size(json_object_get(shown, "paths")), 1);
+	json_decref(shown);
+	world_close(&w);
+}
+
+static bool all_lines_told(struct world *w)
+{
+	return w->end[0].ended && w->end[1].ended;
+}
+
+static void lines_may_come_before_the_peers_name_is_known(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w, NULL);
+	begin(&w.end[0]);
+	begin(&w.end[1]);
+	wait_for(&w, all_lines_told);
+	assert_string_equal(ice_try_why(w.end[0].t), "the peer has not answered yet");
+	introduce(&w);
+	wait_for(&w, both_connected);
+	world_close(&w);
+}
+
+static bool one_failed(struct world *w)
+{
+	return w->end[0].state == ICE_FAILED;
+}
+
+static void a_peer_without_an_address_fails_with_a_reason(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w, NULL);
+	begin(&w.end[0]);
+	assert_int_equal(ice_try_remote(w.end[0].t, "abcd", "abcdefghijklmnopqrstuvwx"), 0);
+	assert_int_equal(ice_try_line(w.end[0].t, NULL), 0);
+	wait_for(&w, one_failed);
+	assert_non_null(strstr(ice_try_why(w.end[0].t), "no address"));
+	world_close(&w);
+}
+
+static void what_a_peer_may_not_say_is_counted_and_bounded(void **state)
+{
+	struct world w;
+	struct ice_settings s = { .n_deny = 1 };
+	json_t *shown;
+	char line[CANDIDATE_STRLEN];
+	struct ice_try *t;
+
+	(void)state;
+	assert_int_equal(prefix_parse(TEXT("10.9.0.0/16"), &s.deny[0]), 0);
+	world_open(&w, &s);
+	begin(&w.end[0]);
+	t = w.end[0].t;
+	assert_int_equal(ice_try_remote(t, "abc", "abcdefghijklmnopqrstuvwx"), -EINVAL);
+	assert_int_equal(ice_try_remote(t, "abcd", "short"), -EINVAL);
+	assert_int_equal(ice_try_remote(t, "ab\r\n", "abcdefghijklmnopqrstuvwx"), -EINVAL);
+	assert_int_equal(ice_try_line(t, "nonsense"), CANDIDATE_BAD_SYNTAX);
+	assert_int_equal(ice_try_line(t, "candidate:1 1 UDP 1 10.9.0.1 4000 typ host"), CANDIDATE_FORBIDDEN);
+	assert_int_equal(ice_try_line(t, "candidate:1 1 UDP 1 224.0.0.1 4000 typ host"), CANDIDATE_GROUP);
+	assert_int_equal(ice_try_line(t, "candidate:1 1 UDP 1 192.0.2.1 4000 typ host"), 0);
+	assert_int_equal(ice_try_line(t, "candidate:2 1 UDP 1 192.0.2.1 4000 typ host"), CANDIDATE_TWICE);
+	for (unsigned i = 0; i < 10000; i++) {
+		snprintf(line, sizeof line, "candidate:1 1 UDP 1 192.0.2.1 %u typ host", 5000 + i);
+		int r = ice_try_line(t, line);
+		assert_int_equal(r, i < CANDIDATES_MAX - 1 ? 0 : CANDIDATE_TOO_MANY);
+	}
+	shown = ice_try_show(t);
+	assert_int_equal(json_array_size(json_object_get(shown, "remote")), CANDIDATES_MAX);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(shown, "refused"), "too-many")), 10000 - CANDIDATES_MAX + 1);
+	json_decref(shown);
+	world_close(&w);
+}
+
+static bool one_freed(struct world *w)
+{
+	return !w->end[0].t;
+}
+
+static void an_attempt_may_be_freed_at_any_moment(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (unsigned round = 0; round < 4; round++) {
+		world_open(&w, NULL);
+		begin(&w.end[0]);
+		begin(&w.end[1]);
+		introduce(&w);
+		w.end[0].free_on_line = round == 1;
+		w.end[0].free_on_path = round == 2;
+		if (round == 0)
+			w.end[0].t = ice_try_free(w.end[0].t);
+		else if (round < 3)
+			wait_for(&w, one_freed);
+		world_close(&w);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(two_ends_find_a_direct_pair_and_hand_its_socket_over),
+		cmocka_unit_test(lines_may_come_before_the_peers_name_is_known),
+		cmocka_unit_test(a_peer_without_an_address_fails_with_a_reason),
+		cmocka_unit_test(what_a_peer_may_not_say_is_counted_and_bounded),
+		cmocka_unit_test(an_attempt_may_be_freed_at_any_moment),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

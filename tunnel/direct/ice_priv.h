@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the ICE side: the thread, and one agent of libnice as seen from an attempt's loop.
+ *
+ * A struct ice_nice has two owners, counted: the attempt, which calls from its loop, and the ICE thread, which does what is
+ * asked in the order in which it was asked. What happens there comes back as mail. After ice_nice_free() nothing does.
+ */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include "tunnel/direct/ice.h"
+
+/* ---- ice_thread.c ---- */
+
+struct ice_thread;
+struct _GMainContext; /* GLib's: its headers are read in two files only */
+int ice_thread_new(struct ice_thread **ret_t);
+struct ice_thread *ice_thread_free(struct ice_thread *t); /* waits until its agents have said goodbye, a second at most */
+struct _GMainContext *ice_thread_context(struct ice_thread *t);
+/* Calls fn(arg) in the thread, later and in order; drop(arg) afterwards, or if the thread has ended. */
+void ice_thread_call(struct ice_thread *t, void (*fn)(void *arg), void *arg, void (*drop)(void *arg));
+void ice_thread_agents(struct ice_thread *t, int delta); /* in the thread: how many have to be waited for */
+
+/* ---- ice_addresses.c ---- */
+
+enum { ICE_LOCAL_MAX = 8 };
+/* The addresses of this machine that are candidates: of interfaces that are up, no loopback (unless asked for), no link-local ones, none
+ * of bridges of containers and virtual machines, which nobody outside reaches and which only cost checks. */
+size_t ice_local_addresses(const struct ice_settings *s, struct addr ret_a[static ICE_LOCAL_MAX]);
+
+/* ---- ice_nice.c ---- */
+
+struct ice_nice;
+struct ice_nice_ops {
+	void (*candidate)(const struct candidate *c, void *owner);
+	void (*gathered)(void *owner);
+	void (*path)(struct ice_path *p, void *owner); /* p->fd is the callee's */
+	void (*state)(enum ice_state s, void *owner);
+	void (*data)(const struct iovec *v, size_t n, void *owner);
+};
+struct ice_nice_options {
+	struct ice_thread *thread;
+	struct loop *loop;
+	const struct ice_nice_ops *ops;
+	void *owner;
+	bool controlling;
+	bool relay; /* the relayed path: data goes through libnice, and with TURN servers only relayed candidates are gathered */
+	char ufrag[ICE_UFRAG_MAX + 1], pwd[ICE_PWD_MAX + 1];
+	struct addr stun; /* AF_UNSPEC: none */
+	struct ice_turn turn[ICE_TURN_MAX];
+	size_t n_turn;
+	uint16_t port_min, port_max;
+	struct addr local[ICE_LOCAL_MAX];
+	size_t n_local;
+};
+int ice_nice_new(const struct ice_nice_options *o, struct ice_nice **ret_n);
+struct ice_nice *ice_nice_free(struct ice_nice *n);
+void ice_nice_remote(struct ice_nice *n, const char *ufrag, const char *pwd);
+void ice_nice_candidate(struct ice_nice *n, const struct candidate *c); /* after ice_nice_remote() */
+void ice_nice_done(struct ice_nice *n);
+int ice_nice_send(struct ice_nice *n, const struct iovec *v, size_t count);
+uint64_t ice_nice_dropped(struct ice_nice *n); /* datagrams that arrived faster than they were taken */

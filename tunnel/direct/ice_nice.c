@@ -6,6 +6,8 @@
  *
  * libnice 0.1.21: signals are connected before anything is gathered, for candidates may come out of that call; remote
  * credentials come before remote candidates; whoever does not attach a receive function gets no checks answered either.
+ * Nomination is aggressive: the regular one waits until every other pair has failed unless two are valid, and can end
+ * the process by an assertion when the pair it wants has just stopped succeeding.
  */
 #include <nice/agent.h>
 #undef MIN /* ours are in common/defs.h */
@@ -237,7 +239,8 @@ static void on_component_state(NiceAgent *agent, guint stream, guint component, 
 	(void)component;
 	if (state == NICE_COMPONENT_STATE_CONNECTING)
 		tell_state(n, ICE_CHECKING);
-	else if (state == NICE_COMPONENT_STATE_READY) {
+	else if (state == NICE_COMPONENT_STATE_CONNECTED || state == NICE_COMPONENT_STATE_READY) {
+		/* Ready would be when no pair of a higher priority is left to be tried: seconds later. */
 		n->ready = true;
 		tell_path(n);
 		tell_state(n, ICE_CONNECTED);
@@ -375,8 +378,7 @@ static void add_servers(struct ice_nice *n)
 static void set_up(struct ice_nice *n)
 {
 	n->agent = nice_agent_new_full(ice_thread_context(n->o.thread), NICE_COMPATIBILITY_RFC5245,
-				       NICE_AGENT_OPTION_REGULAR_NOMINATION | NICE_AGENT_OPTION_ICE_TRICKLE |
-					       NICE_AGENT_OPTION_CONSENT_FRESHNESS);
+				       NICE_AGENT_OPTION_ICE_TRICKLE | NICE_AGENT_OPTION_CONSENT_FRESHNESS);
 	g_object_set(n->agent, "controlling-mode", n->o.controlling, "upnp", FALSE, "ice-tcp", FALSE, "stun-pacing-timer", PACING_MS,
 		     "stun-initial-timeout", FIRST_RTO_MS, "stun-max-retransmissions", RETRANSMISSIONS, "force-relay",
 		     n->o.relay && n->o.n_turn > 0, NULL);

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many sites on one internet, each behind a NAT or firewall of its kind, with the servers between them:
+
+    host 192.168.7.2 -- router 192.168.7.1 / 203.0.113.N --+
+    host 192.168.7.2 -- home   100.64.0.N -- provider -----+-- internet: 203.0.113.10, .11 and 2001:db8::10 (servers)
+    host 198.51.100.N, public -- router -------------------+
+
+All homes have the same private addresses, as they do. The rules are those of lab.py; what a site is stands in KINDS, and what
+theory says about a pair of them in crosses(). Everything stays inside the namespaces, whose names carry this process's number."""
+import contextlib
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+
+from lab import NATS, OUTSIDE, STRICT, Failed, Skipped, enter, run
+
+SERVERS = ("203.0.113.10", "203.0.113.11")
+SERVERS6 = ("2001:db8::10", "2001:db8::11")
+NUMBER = itertools.count()
+# A router drops what nobody asked for, without a word: also a TCP connection, or its refusal would end one that both ends open.
+SILENT = STRICT.replace("meta l4proto udp drop;", "meta l4proto { tcp, udp } drop;").replace(
+    "priority filter;", "priority filter; ct state established,related accept;", 1)
+FIREWALL6 = """chain forward { type filter hook forward priority filter; policy drop;
+        ct state established,related accept; iifname "in" accept; meta l4proto icmpv6 accept;
+    }
+"""
+ONLY_443 = """chain forward { type filter hook forward priority filter; policy drop;
+        ct state established,related accept; iifname "in" tcp dport 443 accept;
+    }
+    chain post { type nat hook postrouting priority srcnat; oifname "out" masquerade
+    }
+"""
+EI, AD, APD, NO = "endpoint", "address", "address and port", "nothing"  # mapping, filtering (RFC 4787)
+
+
+class Kind:
+    """What a site is made of, and what it lets through, as theory has it."""
+
+    def __init__(self, nat, what, mapping, filtering, tcp_mapping=EI, public=False, v4=True, v6=False, provider=None, any_tcp=True):
+        self.nat, self.what, self.mapping, self.filtering, self.tcp_mapping = nat, what, mapping, filtering, tcp_mapping
+        self.public, self.v4, self.v6, self.provider, self.any_tcp = public, v4, v6, provider, any_tcp
+
+
+KINDS = {
+    "none": Kind("none", "a public address", EI, EI, public=True, v6=True),
+    "full-cone": Kind("full-cone", "full cone NAT", EI, EI),
+    "restricted-cone": Kind("restricted-cone", "address-restricted NAT", EI, AD),
+    "restricted-port-cone": Kind("restricted-port-cone", "port-restricted NAT", EI, APD),
+    "symmetric": Kind("symmetric", "symmetric NAT", APD, APD, tcp_mapping=APD),
+    "cgnat": Kind("restricted-port-cone", "two NATs, one of the carrier", EI, APD, provider="restricted-port-cone"),
+    "symmetric-firewall": Kind("symmetric-firewall", "public address, stateful firewall", EI, APD, public=True),
+    "udp-blocked": Kind("udp-blocked", "NAT that blocks UDP", NO, NO),
+    "only-443": Kind("only-443", "only TCP port 443 goes out", NO, NO, any_tcp=False),
+    "ipv6-only": Kind("ipv6", "IPv6 only, stateful firewall", EI, APD, v4=False, v6=True),
+    "hairpin": Kind("restricted-port-cone", "two homes of one carrier, hairpinning", EI, EI, provider="full-cone-hairpin"),
+    "no-hairpin": Kind("restricted-port-cone", "two homes of one carrier, no hairpinning", EI, EI, provider="full-cone"),
+}
+
+
+def udp_crosses(a, b):
+    """Does UDP pass between the two, once both send to each other's known address? And why."""
+    if NO in (a.filtering, b.filtering):
+        return False, "UDP is blocked"
+    for one, other in ((a, b), (b, a)):
+        if one.mapping == APD and other.filtering == APD:
+            return False, "the symmetric side's port is not known to the other, which lets in known ports only"
+    return True, "each side's filter is opened by what it sends itself"
+
+
+def crosses(a, b):
+    """(does theory let a pair of kinds reach each other directly at once, why)"""
+    one, other = KINDS[a], KINDS[b]
+    if a == b == "no-hairpin":
+        return False, "the carrier's NAT does not turn their packets around"
+    if a == b == "hairpin":
+        return True, "the carrier's NAT turns their packets around"
+    if one.v6 and other.v6:
+        return True, "IPv6 on both sides: a firewall is opened by what is sent"
+    if one.v4 != other.v4 and not (one.v6 and other.v6):
+        return False, "no address family in common"
+    yes, why = udp_crosses(one, other)
+    return yes, why
+
+
+class Site:
+    def __init__(self, world, kind, number):
+        self.world, self.kind, self.number = world, kind, number
+        self.label = f"{kind}{number}"
+        self.host, self.router = world.name(f"h{number}"), world.name(f"r{number}")
+        k = KINDS[kind]
+        self.outside = f"203.0.113.{20 + number}"
+        self.gateway, self.address = ("198.51.100.%d" % (4 * number + 1), "198.51.100.%d" % (4 * number + 2)) if k.public else (
+            "192.168.7.1", "192.168.7.2")
+        self.gateway6, self.address6 = f"2001:db8:{number:x}::1", f"2001:db8:{number:x}::2"
+
+    def at(self, *argv, **more):
+        return run([*enter(self.host), *argv], **more)
+
+
+class World:
+    """A context manager: World(build, ["none", "cgnat", …]) has a site for each word; a carrier is shared by its two homes."""
+
+    def __init__(self, build, kinds):
+        self.build, self.kinds = build, kinds
+        self.tag = f"stile{os.getpid()}-{next(NUMBER)}n"
+        self.made, self.sites, self.programs = [], [], []
+        self.folder = tempfile.mkdtemp(prefix="stile-nats-")
+        os.chmod(self.folder, 0o755)
+        self.internet = self.name("net")
+        self.carriers = {}
+
+    def name(self, host):
+        return f"{self.tag}-{host}"
+
+    def __enter__(self):
+        try:
+            self.build_internet()
+            for number, kind in enumerate(self.kinds, 1):
+                self.sites.append(self.add_site(kind, number))
+        except BaseException:
+            self.clean()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.clean()
+
+    def clean(self):
+        for p in self.programs:
+            if p.poll() is None:
+                p.kill()
+            p.wait()
+        for name in reversed(self.made):
+            subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- the net ----
+
+    def add(self, name):
+        code, out = run(["ip", "netns", "add", name], check=False)
+        if code != 0:
+            raise Skipped("network namespaces are not permitted: " + out.strip())
+        self.made.append(name)
+        self.ip(name, "link set lo up")
+        self.sysctl(name, {"net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.default.rp_filter": 0,
+                           "net.ipv6.conf.all.accept_dad": 0, "net.ipv6.conf.default.accept_dad": 0})
+
+    def ip(self, name, *commands):
+        """Several `ip` commands in a namespace at once."""
+        done = subprocess.run([*enter(name), "ip", "-batch", "-"], input="\n".join(commands), text=True, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode != 0:
+            raise Failed(f"ip in {name}: {done.stdout.strip()[-400:]} ({commands})")
+
+    def sysctl(self, name, values):
+        run([*enter(name), "sh", "-c", "; ".join(f"echo {v} > /proc/sys/{k.replace('.', '/')}" for k, v in values.items())])
+
+    def forward(self, name):
+        self.sysctl(name, {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1, "net.ipv4.conf.all.send_redirects": 0,
+                           "net.ipv4.conf.default.send_redirects": 0})
+
+    def rules(self, name, text, family="ip"):
+        done = subprocess.run([*enter(name), "nft", "-f", "-"], text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              input=f"table {family} lab\ndelete table {family} lab\n" + (f"table {family} lab {{\n{text}\n}}\n" if text else ""))
+        if done.returncode != 0:
+            raise Failed(f"nft in {name}: {done.stdout.strip()[-600:]}")
+
+    def build_internet(self):
+        self.add(self.internet)
+        self.ip(self.internet, "link add net type bridge", "link set net up", "addr add 203.0.113.1/24 dev net",
+                *(f"addr add {a}/24 dev net" for a in SERVERS), "addr add 2001:db8::1/64 dev net nodad",
+                *(f"addr add {a}/64 dev net nodad" for a in SERVERS6))
+        self.sysctl(self.internet, {"net.bridge.bridge-nf-call-iptables": 0} if os.path.exists(
+            "/proc/sys/net/bridge/bridge-nf-call-iptables") else {})
+        self.forward(self.internet)
+
+    def uplink(self, router, number, address, address6=None):
+        """A leg of a router in the internet, named out."""
+        self.ip(router, f"link add out type veth peer name w{number} netns {self.internet}", f"addr add {address}/24 dev out",
+                "link set out up", *([f"addr add {address6}/64 dev out nodad"] if address6 else []), "route add default via 203.0.113.1",
+                *(["route add ::/0 via 2001:db8::1"] if address6 else []))
+        self.ip(self.internet, f"link set w{number} master net up")
+
+    def carrier(self, kind, number):
+        """The provider's router, and its leg towards a home."""
+        key = kind if kind in ("hairpin", "no-hairpin") else f"{kind}{number}"
+        if key not in self.carriers:
+            name = self.name(f"p{number}")
+            outside = f"203.0.113.{20 + number}"
+            self.add(name)
+            self.forward(name)
+            self.uplink(name, number, outside)
+            self.ip(name, "link add in type bridge", "link set in up", "addr add 100.64.0.1/24 dev in")
+            self.rules(name, self.silent(NATS[KINDS[kind].provider]).replace(OUTSIDE, outside).replace("192.168.7.0/24", "100.64.0.0/24"))
+            self.carriers[key] = name
+        return self.carriers[key]
+
+    @staticmethod
+    def silent(rules):
+        return rules.replace(STRICT, SILENT)
+
+    def add_site(self, kind, number):
+        site, k = Site(self, kind, number), KINDS[kind]
+        for name in (site.host, site.router):
+            self.add(name)
+        self.forward(site.router)
+        if k.provider:
+            provider, inner = self.carrier(kind, number), f"100.64.0.{10 + number}"
+            site.outside = inner
+            self.ip(site.router, f"link add out type veth peer name h{number} netns {provider}", f"addr add {inner}/24 dev out",
+                    "link set out up", "route add default via 100.64.0.1")
+            self.ip(provider, f"link set h{number} master in up")
+        else:
+            self.uplink(site.router, number, site.outside, f"2001:db8::{100 + number:x}" if k.v6 else None)
+        self.ip(site.router, f"link add in type veth peer name eth0 netns {site.host}", "link set in up",
+                *([f"addr add {site.gateway}/{30 if k.public else 24} dev in"] if k.v4 else []),
+                *([f"addr add {site.gateway6}/64 dev in nodad"] if k.v6 else []))
+        self.ip(site.host, "link set eth0 up",
+                *([f"addr add {site.address}/{30 if k.public else 24} dev eth0", f"route add default via {site.gateway}"] if k.v4 else []),
+                *([f"addr add {site.address6}/64 dev eth0 nodad", f"route add ::/0 via {site.gateway6}"] if k.v6 else []))
+        if k.public:
+            self.ip(self.internet, f"route add 198.51.100.{4 * number}/30 via {site.outside}")
+        if k.v6:
+            self.ip(self.internet, f"route add 2001:db8:{number:x}::/64 via 2001:db8::{100 + number:x}")
+        if kind == "ipv6-only":
+            self.rules(site.router, FIREWALL6, "ip6")
+        elif k.nat != "none":
+            self.rules(site.router, ONLY_443 if k.nat == "only-443" else self.silent(NATS[k.nat]).replace(OUTSIDE, site.outside))
+        return site
+
+    # ---- programs ----
+
+    def popen(self, name, argv, **more):
+        p = subprocess.Popen([*enter(name), *argv], **more)
+        self.programs.append(p)
+        return p
+
+    def log(self, name):
+        with contextlib.suppress(OSError), open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as f:
+            return f.read()
+        return ""

@@ -5,7 +5,7 @@
  * Group commit: the thread takes all that is queued into one transaction, each operation behind a
  * mark so that a refused one leaves no trace, and mails outcomes after the commit. If a failure ends the
  * whole transaction (disk full), the operations are run again one by one, so that each has its own
- * outcome. The revision of an object is the number of the audit row of its last change: it never
+ * outcome. The revision of an object is (but for unaudited kinds) the number of the audit row of its last change: it never
  * comes back, not even after a delete.
  */
 #include "common/store.h"
@@ -78,12 +78,19 @@ static int64_t unix_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static const struct cfg_schema *schema_of(const struct store *s, const char *kind)
+static const struct store_kind *kind_of(const struct store *s, const char *kind)
 {
 	for (const struct store_kind *k = s->kinds; k && k->name; k++)
 		if (strcmp(k->name, kind) == 0)
-			return k->schema;
+			return k;
 	return NULL;
+}
+
+static const struct cfg_schema *schema_of(const struct store *s, const char *kind)
+{
+	const struct store_kind *k = kind_of(s, kind);
+
+	return k ? k->schema : NULL;
 }
 
 static int audit(struct store *s, struct store_change *c)
@@ -103,15 +110,18 @@ static int audit(struct store *s, struct store_change *c)
 
 static int change(struct store *s, struct store_op *op, struct store_change *c)
 {
+	const struct store_kind *k = kind_of(s, c->kind);
 	int r;
 
 	c->at = unix_ms();
 	c->who = op->who;
-	r = audit(s, c);
+	if (k && k->unaudited)
+		c->audit = (uint64_t)c->at;
+	r = c->audit ? 0 : audit(s, c);
 	if (r == 0)
 		r = c->after ? s->engine->set(s->db, c) : s->engine->remove(s->db, c);
 	if (r == 0) {
-		op->outcome.audit = c->audit;
+		op->outcome.audit = k && k->unaudited ? 0 : c->audit;
 		op->outcome.revision = c->after ? c->audit : 0;
 	}
 	return r;

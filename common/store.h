@@ -38,6 +38,8 @@ struct store_kind {
 	const char *name;
 	const struct cfg_schema *schema;
 	bool state; /* what the service has learnt, no thing of the configuration: not exported */
+	bool unaudited; /* its changes are many and nobody's decision: they leave no audit row, so none can be undone, and a
+			 * revision is the time of the change in ms */
 };
 
 struct store_options {

@@ -57,7 +57,8 @@ struct sip_config {
 	struct {
 		uint64_t connections, connections_per_source, queue, rate, burst, ban_after, ban_ms,
 			message_bytes;
-		uint64_t transactions, transactions_per_source, memory;
+		uint64_t transactions, transactions_per_source, memory, registrations,
+			registrations_per_user;
 		uint64_t connect_ms, handshake_ms, first_ms, partial_ms, idle_ms;
 	} limits;
 	struct {

@@ -14,13 +14,15 @@ struct aor {
 	struct hnode node;
 	char *name;
 	struct sip_binding *v;
-	unsigned n;
+	unsigned n, cap;
 };
 struct sip_location {
 	struct sip_location_options o;
 	struct htable table;
 	struct timer sweep;
 	unsigned n;
+	void (*changed)(void *arg, const char *aor);
+	void *arg;
 };
 
 static void binding_deinit(struct sip_binding *b)
@@ -41,8 +43,8 @@ static void drop(struct sip_location *l, struct aor *a, unsigned i)
 
 static void tell(const struct sip_location *l, const char *aor)
 {
-	if (l->o.changed)
-		l->o.changed(l->o.arg, aor);
+	if (l->changed)
+		l->changed(l->arg, aor);
 }
 
 static bool is_name(const struct hnode *n, const void *key)
@@ -105,8 +107,7 @@ int sip_location_new(const struct sip_location_options *o, struct sip_location *
 	if (!l)
 		return -ENOMEM;
 	l->o = *o;
-	l->o.per_aor = o->per_aor ? o->per_aor : PER_AOR;
-	l->o.most = o->most ? o->most : MOST;
+	sip_location_set_limits(l, o->per_aor, o->most);
 	htable_init(&l->table);
 	l->sweep.fire = on_sweep;
 	timers_set(o->timers, &l->sweep, SWEEP_MS);
@@ -119,7 +120,7 @@ struct sip_location *sip_location_free(struct sip_location *l)
 	if (!l)
 		return NULL;
 	timer_stop(&l->sweep);
-	l->o.changed = NULL; /* they are not over, only the service is */
+	l->changed = NULL; /* they are not over, only the service is */
 	htable_each(&l->table, sweep_one, &(struct sweep){ l, UINT64_MAX });
 	htable_deinit(&l->table);
 	free(l);
@@ -180,10 +181,9 @@ static int aor_new(struct sip_location *l, const char *name, struct aor **ret_a)
 {
 	struct aor *a = calloc(1, sizeof *a);
 	int r = -ENOMEM;
-	if (a && (a->name = strdup(name)) && (a->v = calloc(l->o.per_aor, sizeof *a->v)))
+	if (a && (a->name = strdup(name)))
 		r = htable_insert(&l->table, &a->node, hash_bytes(&l->o.seed, name, strlen(name)));
 	if (r < 0 && a) {
-		free(a->v);
 		free(a->name);
 		free(a);
 		return r;
@@ -228,7 +228,7 @@ static void put_all(struct sip_location *l, struct aor *a, struct sip_binding *f
 		struct sip_binding *twice = known(a, &fresh[i]); /* the same contact again in one request */
 		if (twice)
 			drop(l, a, (unsigned)(twice - a->v));
-		if (fresh[i].expires_at <= now || a->n == l->o.per_aor) {
+		if (fresh[i].expires_at <= now) {
 			binding_deinit(&fresh[i]);
 			continue;
 		}
@@ -253,6 +253,19 @@ static int copy_all(const struct sip_binding *v, unsigned n, struct sip_binding 
 	return -ENOMEM;
 }
 
+static int make_room(struct aor *a, unsigned n)
+{
+	struct sip_binding *more;
+	if (a->n + n <= a->cap)
+		return 0;
+	more = realloc(a->v, (a->n + n) * sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	a->v = more;
+	a->cap = a->n + n;
+	return 0;
+}
+
 int sip_location_set_all(struct sip_location *l, const char *aor, const struct sip_binding *v, unsigned n,
 			 uint64_t now)
 {
@@ -268,7 +281,11 @@ int sip_location_set_all(struct sip_location *l, const char *aor, const struct s
 		r = copy_all(v, n, &fresh);
 	if (r < 0)
 		return r;
-	if (!a && (r = aor_new(l, aor, &a)) < 0) {
+	if (!a)
+		r = aor_new(l, aor, &a);
+	if (r == 0)
+		r = make_room(a, n);
+	if (r < 0) {
 		while (n > 0)
 			binding_deinit(&fresh[--n]);
 		free(fresh);
@@ -297,6 +314,25 @@ int sip_location_clear(struct sip_location *l, const char *aor, const char *call
 		drop(l, a, a->n - 1);
 	tell(l, aor);
 	return 0;
+}
+
+void sip_location_watch(struct sip_location *l, void (*changed)(void *arg, const char *aor), void *arg)
+{
+	l->changed = changed;
+	l->arg = arg;
+}
+
+const struct sip_binding *sip_location_peek(const struct sip_location *l, const char *aor, unsigned *ret_n)
+{
+	const struct aor *a = find(l, aor);
+	*ret_n = a ? a->n : 0;
+	return a ? a->v : NULL;
+}
+
+void sip_location_set_limits(struct sip_location *l, unsigned per_aor, unsigned most)
+{
+	l->o.per_aor = per_aor ? per_aor : PER_AOR;
+	l->o.most = most ? most : MOST;
 }
 
 unsigned sip_location_count(const struct sip_location *l)

@@ -29,9 +29,6 @@ struct sip_location_options {
 	struct timers *timers;
 	struct hash_seed seed;
 	unsigned per_aor, most; /* 0: 10 and 100000 */
-	/* The bindings of this address are others than before. Called from within; changes nothing here. May be NULL. */
-	void (*changed)(void *arg, const char *aor);
-	void *arg;
 };
 int sip_location_new(const struct sip_location_options *o, struct sip_location **ret_l);
 struct sip_location *sip_location_free(struct sip_location *l);
@@ -51,6 +48,13 @@ int sip_location_set(struct sip_location *l, const char *aor, const struct sip_b
 int sip_location_set_all(struct sip_location *l, const char *aor, const struct sip_binding *v, unsigned n, uint64_t now);
 /* Contact: *. 0; -EALREADY: one of them has this Call-ID and a CSeq that is not lower; then all stay. */
 int sip_location_clear(struct sip_location *l, const char *aor, const char *call_id, uint32_t cseq);
+/* Tells from now on whose bindings are others than before: from within, so it changes nothing here. NULL: nobody. */
+void sip_location_watch(struct sip_location *l, void (*changed)(void *arg, const char *aor), void *arg);
+/* As they are, with those that are over and were not looked at since. */
+const struct sip_binding *sip_location_peek(const struct sip_location *l, const char *aor,
+					    unsigned *ret_n);
+/* Lower limits end nothing that is there. 0: the defaults. */
+void sip_location_set_limits(struct sip_location *l, unsigned per_aor, unsigned most);
 unsigned sip_location_count(const struct sip_location *l);
 void sip_location_each(struct sip_location *l, uint64_t now,
 		       bool (*fn)(const char *aor, const struct sip_binding *b, void *arg), void *arg);

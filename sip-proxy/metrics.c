@@ -66,6 +66,8 @@ const struct metric_row sip_metric_rows[SIP_METRICS] = {
 	[SIP_M_FAILOVERS] = { .name = "stile_sip_failovers_total", .kind = METRIC_COUNTER, .help = "Times that the next place of a name was tried because one did not answer." },
 	[SIP_M_LATENCY] = { .name = "stile_sip_response_seconds", .kind = METRIC_HISTOGRAM, .help = "From a request's arrival to its final response on the way back; without INVITE, which people answer.", .buckets = seconds },
 	[SIP_M_REFUSALS] = { .name = "stile_sip_refusals_total", .kind = METRIC_COUNTER, .help = "Requests that were refused, by reason.", .label = "reason", .label_values = sip_refusal_labels },
+	[SIP_M_REGISTRATIONS] = { .name = "stile_sip_registrations", .kind = METRIC_GAUGE, .help = "Contacts that are registered now." },
+	[SIP_M_REGISTRATIONS_UNWRITTEN] = { .name = "stile_sip_registrations_unwritten", .kind = METRIC_GAUGE, .help = "Users whose registrations are not in the store yet; more than a few for longer than seconds: the disk does not keep up." },
 	[SIP_M_LOOKUPS] = { .name = "stile_sip_lookups_total", .kind = METRIC_COUNTER, .help = "Look-ups of next hops (RFC 3263).", .label = "result", .label_values = lookups },
 };
 /* clang-format on */

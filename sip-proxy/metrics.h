@@ -34,6 +34,8 @@ enum sip_metric {
 	SIP_M_LATENCY,
 	SIP_M_REFUSALS,
 	SIP_M_LOOKUPS,
+	SIP_M_REGISTRATIONS,
+	SIP_M_REGISTRATIONS_UNWRITTEN,
 	SIP_METRICS
 };
 extern const struct metric_row sip_metric_rows[SIP_METRICS];

@@ -202,6 +202,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 		log_emit(&MSG_SIP_CERTIFICATE, LF_STR("why", warning));
 	sip_edge_take(ss->edge, steal_ptr(&p));
 	set_limits(ss, fresh);
+	sip_service_registrar_set(ss, fresh);
 	sip_routes_bind(routes, ss->edge);
 	sip_routes_free(ss->routing.routes);
 	ss->routing.routes = steal_ptr(&routes);
@@ -251,6 +252,7 @@ static bool sip_alive(struct service *s)
 
 static const struct store_kind kinds[] = { { "sip.secret", &sip_secret_schema },
 					   { "sip.user", &sip_user_schema },
+					   { SIP_BINDING_KIND, NULL, true, true },
 					   { NULL, NULL } };
 
 const struct service_ops sip_service_ops = {

@@ -18,6 +18,7 @@
 #include "sip-proxy/accounts.h"
 #include "sip-proxy/config.h"
 #include "sip-proxy/edge.h"
+#include "sip-proxy/location_store.h"
 #include "sip-proxy/proxy.h"
 #include "sip-proxy/registrar.h"
 #include "sip-proxy/routes.h"
@@ -35,6 +36,7 @@ struct sip_service {
 	struct sip_routing routing; /* of the hooks; owns the routes */
 	struct sip_accounts *accounts;
 	struct sip_location *location;
+	struct sip_location_store *bindings; /* the location in the store */
 	struct sip_registrar *registrar;
 	struct sip_hook hooks[SIP_HOOKS_MAX];
 	const struct sip_hook *chain[SIP_HOOKS_MAX];
@@ -57,6 +59,7 @@ int sip_service_hooks(struct sip_service *ss);
 
 /* service_registrar.c: 0 or -errno; the free one takes what there is */
 int sip_service_registrar(struct sip_service *ss, const struct sip_config *c);
+void sip_service_registrar_set(struct sip_service *ss, const struct sip_config *c); /* new limits */
 void sip_service_registrar_free(struct sip_service *ss);
 void sip_service_registrar_verbs(struct sip_service *ss);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Accounts, location service and registrar in stile-sip: made with the service, looked at by the
- * hooks, and shown by `stile sip registrations`. Bindings are in memory: after a restart clients
- * register again when theirs are due.
+ * hooks, and shown by `stile sip registrations`. Bindings are in memory and, a moment later, in the
+ * store, from where they come back at the start.
  */
 #include "sip-proxy/service.h"
 #include <errno.h>
@@ -38,10 +38,18 @@ static void on_guesses(void *arg, const struct sip_hop *from)
 int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 {
 	const struct sip_location_options lo = { .timers = loop_timers(ss->svc->loop),
-						 .seed = hash_seed_random() };
+						 .seed = hash_seed_random(),
+						 .per_aor = (unsigned)c->limits.registrations_per_user,
+						 .most = (unsigned)c->limits.registrations };
 	int r = sip_accounts_new(ss->svc, c, &ss->accounts);
 	if (r == 0)
 		r = sip_location_new(&lo, &ss->location);
+	if (r == 0)
+		r = sip_location_store_new(
+			&(struct sip_location_store_options){ .store = ss->svc->store,
+							      .loop = ss->svc->loop,
+							      .location = ss->location },
+			&ss->bindings);
 	if (r < 0)
 		return r;
 	return sip_registrar_new(&(struct sip_registrar_options){ .location = ss->location,
@@ -57,9 +65,16 @@ int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 				 &ss->registrar);
 }
 
+void sip_service_registrar_set(struct sip_service *ss, const struct sip_config *c)
+{
+	sip_location_set_limits(ss->location, (unsigned)c->limits.registrations_per_user,
+				(unsigned)c->limits.registrations);
+}
+
 void sip_service_registrar_free(struct sip_service *ss)
 {
 	ss->registrar = sip_registrar_free(ss->registrar);
+	ss->bindings = sip_location_store_free(ss->bindings);
 	ss->location = sip_location_free(ss->location);
 	ss->accounts = sip_accounts_free(ss->accounts);
 }

@@ -4,7 +4,7 @@ lines), are reached where they registered, over the connection that they made, a
 import hashlib
 import re
 
-from sip_world import Failed, case, main
+from sip_world import Failed, case, main, wait_for
 
 
 def credentials(challenge, user, password, method, uri):
@@ -20,15 +20,15 @@ def credentials(challenge, user, password, method, uri):
             f'algorithm={p.get("algorithm", "MD5")}, qop=auth, nc=00000001, cnonce="c1"')
 
 
-def register(ua, user, password, which=0, expires=300, status=200):
+def register(ua, user, password, which=0, expires=300, status=200, contact="", headers=()):
     """REGISTER, the challenge, and REGISTER with the credentials for its nth algorithm."""
     me = f"sip:{user}@uc.test"
-    more = {"From": f"<{me}>;tag=r", "To": f"<{me}>", "Contact": f"<sip:{user}@10.9.9.9:5060>;expires={expires}"}
-    m = ua.ask("REGISTER", "sip:uc.test", **more)
+    more = {"From": f"<{me}>;tag=r", "To": f"<{me}>", "Contact": f"<sip:{user}@10.9.9.9:5060>;expires={expires}{contact}"}
+    m = ua.ask("REGISTER", "sip:uc.test", headers, **more)
     if m.status != 401:
         raise Failed(f"    expected 401, got: {m.start}")
     offered = m.all("WWW-Authenticate")
-    m = ua.ask("REGISTER", "sip:uc.test", Authorization=credentials(offered[which], user, password, "REGISTER", "sip:uc.test"), **more)
+    m = ua.ask("REGISTER", "sip:uc.test", headers, Authorization=credentials(offered[which], user, password, "REGISTER", "sip:uc.test"), **more)
     if m.status != status:
         raise Failed(f"    expected {status}, got: {m.start}")
     return m
@@ -74,6 +74,36 @@ def _(w):
         w.ask("sip", "user", "delete", "carol").exits(0)
         register(carol, "carol", "second", status=403)
     w.ask("sip", "user", "list").exits(0).says("bob@uc.test").never_says("carol")
+
+
+@case("registrations outlive a restart and a kill: over UDP by the flow as before; 430 where the connection is gone")
+def _(w):
+    w.config(users="[ { name: bob, password: hush }, { name: carol, password: quiet } ]")
+    server = w.start()
+    with w.udp(lan=False) as bob, w.udp(lan=False) as eve:
+        register(bob, "bob", "hush")
+        with w.tcp(lan=False) as carol:
+            register(carol, "carol", "quiet", contact=';+sip.instance="<urn:uuid:1>";reg-id=1', headers=["Supported: outbound, path"])
+            server.stop()  # in an orderly way, at once
+        for way in ("stopped", "killed"):
+            server = w.start()
+            w.ask("sip", "registrations").exits(0).says("sip:bob@10.9.9.9:5060")
+            w.ask("sip", "registrations").exits(0).says("sip:carol@10.9.9.9:5060")
+            eve.raw(eve.request("MESSAGE", "sip:bob@uc.test", body="hello", From="<sip:eve@evil.test>;tag=e"))
+            bob.reply(bob.expect("MESSAGE"), 200)
+            eve.expect(status=200)
+            if eve.ask("MESSAGE", "sip:carol@uc.test", From="<sip:eve@evil.test>;tag=e").status != 430:
+                raise Failed(f"    not 430 for a connection of before ({way})")
+            if way == "stopped":
+                register(bob, "bob", "hush", expires=600)
+                wait_for("all to be written", lambda: w.metric("stile_sip_registrations_unwritten") == 0)
+                server.process.kill()
+                server.process.wait()
+                server.ended = True
+        register(bob, "bob", "hush", expires=0)
+        server.stop()
+        w.start()
+        w.ask("sip", "registrations").exits(0).says("carol@uc.test").never_says("bob@uc.test")
 
 
 @case("who guesses passwords waits, and the log says who")

@@ -38,20 +38,27 @@ void sip_px_tag(const struct sip_proxy *px, const struct sip_basics *b, char out
 	base64url_encode(h, 8, out);
 }
 
-/* A request that was not routed yet has its topmost Via as it came: what a receiver adds to it (RFC 3261 18.2.1, RFC 3581)
- * must stand in the response all the same. */
-static void fill_via(const struct sip_basics *b, const struct sip_hop *came, char via[VIA_MAX],
-		     struct sip_response_parts *parts)
+/* The topmost Via of the response. A request that was not routed yet has it as it came: what a receiver adds to it (RFC 3261
+ * 18.2.1, RFC 3581) must stand in the response all the same. To whoever takes part in overload control our wish is said. */
+static void set_via(struct sip_proxy *px, const struct sip_basics *b, const struct sip_hop *came,
+		    char via[2][VIA_MAX], struct sip_response_parts *parts)
 {
-	ptrdiff_t n = came && b->via.raw.p ? sip_via_fill(&b->via, &came->remote, via, VIA_MAX) : 0;
+	ptrdiff_t n = came && b->via.raw.p ? sip_via_fill(&b->via, &came->remote, via[0], VIA_MAX) : 0;
+	struct sip_via v = b->via;
+	struct text wish;
 	if (n > 0)
-		parts->top_via = (struct text){ via, (size_t)n };
+		parts->top_via = (struct text){ via[0], (size_t)n };
+	if (!b->via.oc || (n > 0 && sip_via_parse(parts->top_via, &v) < 0))
+		return;
+	wish = sip_px_wish(px, &v, via[1], VIA_MAX);
+	if (wish.p)
+		parts->top_via = wish;
 }
 
 ssize_t sip_px_write_to(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
 			const struct sip_answer *a, const struct sip_hop *came)
 {
-	char tag[16], via[VIA_MAX];
+	char tag[16], via[2][VIA_MAX];
 	size_t need = m->raw.n + a->body.n + 1024 + VIA_MAX;
 	struct sip_response_parts parts = {
 		.code = a->code,
@@ -69,7 +76,7 @@ ssize_t sip_px_write_to(struct sip_proxy *px, const struct sip_msg *m, const str
 		sip_px_tag(px, b, tag);
 		parts.to_tag = text_of(tag);
 	}
-	fill_via(b, came, via, &parts);
+	set_via(px, b, came, via, &parts);
 	return sip_response_write(px->answer.p, px->answer.cap, m, &parts);
 }
 
@@ -143,7 +150,9 @@ void sip_px_refuse(struct sip_proxy *px, const struct sip_refusing *r)
 			sip_server_give_up(r->server);
 		return;
 	}
-	if (row->code == 503) {
+	/* With overload control a Retry-After would stop everything where a share is meant (RFC 7339 5.9). */
+	if (row->code == 503 && r->why != SIP_REFUSE_SPARED &&
+	    !(px->o.overload_control && sip_oc_asks(&r->b->via))) {
 		sb_u64(&sb, sip_retry_after(sip_txs_charges(px->txs)), 1);
 		line = (struct sip_line){ TEXT("Retry-After"), { seconds, sb.n } };
 		a.n_lines = 1;

@@ -271,7 +271,8 @@ static void send_copy(struct sip_branch *b)
 {
 	int r = -ENETUNREACH;
 	for (; b->at < b->n_targets; b->at++, b->no_tcp = false) {
-		r = try_target(b, b->targets ? &b->targets[b->at] : &b->one);
+		const struct sip_target *to = b->targets ? &b->targets[b->at] : &b->one;
+		r = sip_px_hold_back(b, to) ? -EBUSY : try_target(b, to);
 		if (r == 0) {
 			b->state = SIP_B_SENT;
 			wind(b);
@@ -342,9 +343,12 @@ static void on_response(struct sip_client_tx *c, void *owner, const struct sip_m
 		.may_challenge = b->place.may_challenge,
 		.edit = &px->edit,
 	};
+	sip_px_hear(px, &ret.from, &basics->via);
 	on_progress(b, code);
 	if (code == 100)
 		return;
+	if (code == 503) /* it has enough, or is ill: others of its name come first for a while */
+		px->o.ops->report(px->o.edge, sip_client_target(c), EBUSY);
 	if (code == 503 && has_next(b)) {
 		sip_client_abandon(c);
 		b->client = NULL;
@@ -353,6 +357,8 @@ static void on_response(struct sip_client_tx *c, void *owner, const struct sip_m
 	}
 	sip_edit_init(&px->edit, m);
 	sip_edit_remove_value(&px->edit, basics->via.raw);
+	if (ctx->asks)
+		sip_px_wish_edit(px, m);
 	sip_px_state_length(&px->edit);
 	if (!sip_px_return(px, &ret))
 		return;

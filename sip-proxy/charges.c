@@ -55,13 +55,15 @@ static bool is_source(const struct hnode *n, const void *key)
 	return addr_equal_ip(&container_of(n, struct sip_charge, node)->source, key);
 }
 
-int sip_charge_open(struct sip_charges *cs, const struct addr *from, struct sip_charge **ret_c)
+int sip_charge_open(struct sip_charges *cs, const struct addr *from, bool in_dialog,
+		    struct sip_charge **ret_c)
 {
 	struct addr source = sip_source_of(from);
 	uint64_t hash = addr_hash_ip(&cs->seed, &source);
 	struct hnode *n = htable_find(&cs->by_source, hash, is_source, &source);
 	struct sip_charge *c = n ? container_of(n, struct sip_charge, node) : NULL;
-	if (cs->open >= cs->limits.open || cs->bytes >= cs->limits.bytes)
+	uint64_t most = cs->limits.open + (in_dialog ? cs->limits.open / 10 + 1 : 0);
+	if (cs->open >= most || cs->bytes >= cs->limits.bytes)
 		return SIP_REFUSE_OVERLOAD;
 	if (c && c->open >= cs->limits.open_per_source)
 		return SIP_REFUSE_OVERLOAD_SOURCE;

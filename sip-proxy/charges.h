@@ -31,8 +31,10 @@ struct sip_charges {
 void sip_charges_init(struct sip_charges *cs, const struct sip_limits_tx *limits,
 		      const struct hash_seed *seed);
 void sip_charges_deinit(struct sip_charges *cs);
-/* SIP_ACCEPTED and a reference, -ENOMEM, or the refusal (positive). */
-int sip_charge_open(struct sip_charges *cs, const struct addr *source, struct sip_charge **ret_c);
+/* SIP_ACCEPTED and a reference, -ENOMEM, or the refusal (positive). in_dialog: a tenth beyond the limit is left for what
+ * ends and changes calls that there are already. */
+int sip_charge_open(struct sip_charges *cs, const struct addr *source, bool in_dialog,
+		    struct sip_charge **ret_c);
 void sip_charge_close(struct sip_charges *cs, struct sip_charge *c); /* NULL is fine */
 bool sip_charge_bytes(struct sip_charges *cs, size_t n);	     /* false: too many */
 void sip_uncharge_bytes(struct sip_charges *cs, size_t n);

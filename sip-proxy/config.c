@@ -180,6 +180,9 @@ static const struct cfg_row sip_rows[] = {
 	{ .name = "limits", .sub = &limits_schema, CFG_AT(struct sip_config, limits), .flags = CFG_RELOAD,
 	  .help = "What others may use of this proxy." },
 	{ .name = "timers", .sub = &timers_schema, CFG_AT(struct sip_config, timers), .flags = CFG_RELOAD, .help = "Times of RFC 3261 and of keep-alives." },
+	{ .name = "overload_control", .type = &cfg_bool, CFG_AT(struct sip_config, overload_control), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Overload control with neighbours that take part in it (RFC 7339): a next hop that asks for fewer requests gets fewer new ones, "
+		  "and before our own limits are reached others are asked." },
 	{ .name = "drain", .type = &cfg_duration, CFG_AT(struct sip_config, drain_ms), .flags = CFG_RELOAD, .max = 604800000, .def = "5s",
 	  .help = "How long a stop (SIGTERM, systemctl stop) waits for transactions to end; new requests are answered with 503 meanwhile." },
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct sip_config, log), .flags = CFG_OPTIONAL_MAP | CFG_RELOAD,

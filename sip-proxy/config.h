@@ -61,6 +61,7 @@ struct sip_config {
 			registrations_per_user;
 		uint64_t connect_ms, handshake_ms, first_ms, partial_ms, idle_ms;
 	} limits;
+	bool overload_control;
 	struct {
 		uint64_t t1_ms, t2_ms, t4_ms, ringing_ms, failover_ms, keepalive_ms, probe_ms;
 	} timers;

@@ -107,6 +107,8 @@ enum sip_refusal sip_context_new(struct sip_proxy *px, struct sip_walk *w, struc
 	ctx->record_route = records_route(w);
 	ctx->path = w->path;
 	ctx->trusted = w->p.trusted;
+	ctx->begins = !w->p.has_to_tag;
+	ctx->asks = px->o.overload_control && sip_oc_asks(&w->p.basics->via);
 	list_init(&ctx->branches);
 	mark_reserves(w);
 	for (unsigned i = 0; i < w->n_places; i++) {
@@ -320,7 +322,7 @@ static void send_best(struct sip_context *ctx)
 		sip_server_give_up(ctx->server); /* by now nobody waits for it any more (RFC 4320 4.2) */
 	} else if (code == 503 || (!ctx->best && refusal_of(code) != SIP_REFUSE_UNREACHABLE) ||
 		   code == 0) {
-		refuse(ctx, refusal_of(code));
+		refuse(ctx, code == 503 && ctx->held_back ? SIP_REFUSE_SPARED : refusal_of(code));
 	} else if (!ctx->best) {
 		answer(ctx, code);
 	} else {

@@ -164,6 +164,8 @@ ssize_t sip_branch_write(struct sip_branch *b, const struct sip_target *to, cons
 	sip_edit_init(&px->edit, m);
 	please_strict(b, m, b->place.uri.p ? b->place.uri : m->uri);
 	sip_px_via(out, branch, &sb);
+	if (px->o.overload_control)
+		sb_str(&sb, SIP_OC_TAKES_PART);
 	sip_edit_prepend(&px->edit, SIP_H_VIA, (struct text){ via, sb.n });
 	set_number(&px->edit, SIP_H_MAX_FORWARDS,
 		   px->base_basics.max_forwards < 0 ? 70 : (unsigned)px->base_basics.max_forwards - 1);

@@ -85,6 +85,7 @@ void sip_edge_drain(struct sip_edge *e); /* listening sockets close; what is ope
 /* For verbs: listeners, connections ({limit, cursor}). */
 json_t *sip_edge_listeners_json(const struct sip_edge *e);
 json_t *sip_edge_flows_json(const struct sip_edge *e, uint64_t cursor, unsigned limit);
+unsigned sip_edge_fill(const struct sip_edge *e); /* percent: of the fullest receive queue of a UDP socket */
 uint64_t sip_edge_kernel_drops(const struct sip_edge *e); /* datagrams that the kernel did not give us */
 json_t *sip_edge_status_json(const struct sip_edge *e);
 json_t *sip_edge_health_json(const struct sip_edge *e); /* next hops that failed lately */

@@ -174,4 +174,5 @@ struct sip_identity *sip_identity_of(SSL *ssl);
 
 /* ---- transport_udp.c ---- */
 uint64_t sip_udp_drops(const struct sip_listener *l); /* of the kernel: garbage, or a full queue */
+unsigned sip_udp_fill(const struct sip_listener *l);  /* percent of its receive queue */
 void sip_udp_wait(struct sip_edge *e, struct sip_wait *w, const struct addr *remote);

@@ -61,13 +61,13 @@ static int set_once(struct text *place, bool *seen, struct text value)
 
 static int via_params(struct text rest, struct sip_via *v)
 {
-	enum { BRANCH, RECEIVED, RPORT, MADDR, TTL, ALIAS, KNOWN };
+	enum { BRANCH, RECEIVED, RPORT, MADDR, TTL, ALIAS, OC, KNOWN };
 	static const struct text names[KNOWN] = {
-		TEXT("branch"), TEXT("received"), TEXT("rport"),
-		TEXT("maddr"),	TEXT("ttl"),	  TEXT("alias"),
+		TEXT("branch"), TEXT("received"), TEXT("rport"), TEXT("maddr"),
+		TEXT("ttl"),	TEXT("alias"),	  TEXT("oc"),
 	};
-	struct text *const places[KNOWN] = { &v->branch, &v->received, &v->rport,
-					     &v->maddr,	 &v->ttl,      NULL };
+	struct text *const places[KNOWN] = { &v->branch, &v->received, &v->rport, &v->maddr,
+					     &v->ttl,	 NULL,	       NULL };
 	struct text name, value, none;
 	bool seen[KNOWN] = { false };
 	int r;
@@ -79,11 +79,12 @@ static int via_params(struct text rest, struct sip_via *v)
 			continue;
 		if (set_once(places[i] ? places[i] : &none, &seen[i], value) < 0)
 			return -EBADMSG;
-		if (!value.p && i != RPORT && i != ALIAS)
+		if (!value.p && i != RPORT && i != ALIAS && i != OC)
 			return -EBADMSG;
 	}
 	v->has_rport = seen[RPORT];
 	v->alias = seen[ALIAS];
+	v->oc = seen[OC];
 	if (v->rport.p && (v->rport.n > 5 || lex_span(v->rport, 0, LEX_DIGIT) < v->rport.n))
 		return -EBADMSG;
 	return r;

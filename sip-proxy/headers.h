@@ -34,6 +34,7 @@ struct sip_via {
 	bool has_rport;
 	struct text maddr, ttl;
 	bool alias; /* RFC 5923 */
+	bool oc;    /* RFC 7339, with a value or without: sip-proxy/overload.h */
 };
 int sip_via_parse(struct text value, struct sip_via *ret_v);
 /* The branch begins with RFC 3261's magic cookie, and there is something behind it. */

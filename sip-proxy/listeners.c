@@ -457,3 +457,15 @@ uint64_t sip_edge_kernel_drops(const struct sip_edge *e)
 	}
 	return n;
 }
+
+unsigned sip_edge_fill(const struct sip_edge *e)
+{
+	unsigned most = 0;
+
+	list_for_each (it, &e->listeners) {
+		const struct sip_listener *l = list_entry(it, struct sip_listener, node);
+		if (on_udp(l))
+			most = MAX(most, sip_udp_fill(l));
+	}
+	return most;
+}

@@ -49,8 +49,10 @@ int sip_proxy_new(const struct sip_proxy_options *o, struct sip_proxy **ret_px)
 	list_init(&px->waits);
 	list_init(&px->onwards);
 	sip_lanes_init(px);
-	r = sip_txs_new(&t, &px->txs);
+	px->spared = sip_spared_new(&o->seed);
+	r = px->spared ? sip_txs_new(&t, &px->txs) : -ENOMEM;
 	if (r < 0) {
+		sip_spared_free(px->spared);
 		free(px);
 		return r;
 	}
@@ -72,6 +74,7 @@ struct sip_proxy *sip_proxy_free(struct sip_proxy *px)
 	sip_px_onwards_free(px);
 	sip_lanes_free(px);
 	sip_txs_free(px->txs);
+	sip_spared_free(px->spared);
 	sip_msg_deinit(&px->base);
 	free(px->work.p);
 	free(px->out.p);

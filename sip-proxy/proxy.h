@@ -40,6 +40,8 @@ struct sip_proxy_options {
 	struct sip_limits_tx limits;
 	uint32_t timer_c; /* ms; 0: 181000. An INVITE that rings longer is cancelled */
 	uint32_t failover; /* ms; 0: 800. An INVITE to a place that is silent so long tries the next place, too */
+	bool overload_control; /* RFC 7339 with next hops that take part */
+	int64_t unix_offset;   /* ms: the world's time less the timers' clock */
 	struct hash_seed seed; /* of the tables, branches and tags: random */
 	struct sip_token_key token_key; /* of Record-Route's and Path's tokens; its MAC's key is kept over a restart */
 	const struct sip_proxy_watch *watch;
@@ -56,6 +58,7 @@ struct sip_proxy_counts { /* plain numbers: one thread */
 	uint64_t acks_forwarded;
 	uint64_t waited; /* messages that waited for one before them */
 	uint64_t failovers;
+	uint64_t held_back; /* requests that a next hop has asked to be spared (RFC 7339) */
 };
 
 int sip_proxy_new(const struct sip_proxy_options *o,
@@ -73,6 +76,11 @@ int sip_proxy_set_hooks(struct sip_proxy *px, const struct sip_hook *const *hook
 void sip_proxy_set_times(struct sip_proxy *px, const struct sip_timer_values *v, uint32_t timer_c, uint32_t failover);
 /* From now on new requests outside of dialogs get 503. */
 void sip_proxy_drain(struct sip_proxy *px, bool on);
+void sip_proxy_set_overload_control(struct sip_proxy *px, bool on);
+/* How full is what stands before the core (the sockets' queues), in percent? Told now and then by the edge's owner. */
+void sip_proxy_set_pressure(struct sip_proxy *px, unsigned percent);
+unsigned sip_proxy_loss(const struct sip_proxy *px); /* percent of requests that we ask others to spare us */
+unsigned sip_proxy_spared(const struct sip_proxy *px); /* next hops that ask us */
 const struct sip_proxy_counts *sip_proxy_counts(const struct sip_proxy *px);
 struct sip_txs *sip_proxy_txs(struct sip_proxy *px); /* for counts and views */
 /* Nothing is under way that a stop would lose: no open transactions. */

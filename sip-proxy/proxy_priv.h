@@ -10,9 +10,11 @@
  *	stateless.c	the ACK for a 2xx
  *	order.c		who must wait for whom
  *	answer.c	responses of our own, refusals
+ *	spare.c		overload control between neighbours (RFC 7339)
  */
 #pragma once
 #include "common/log.h"
+#include "sip-proxy/overload.h"
 #include "sip-proxy/proxy.h"
 
 struct sip_context;
@@ -37,6 +39,9 @@ struct sip_proxy {
 	struct sip_proxy_counts counts;
 	bool drain_new;
 	struct log_gate gate; /* of refusals' lines */
+	struct sip_spared *spared;
+	unsigned pressure, loss_before;
+	uint64_t oc_seq;
 	unsigned chain; /* number of the hooks' chain */
 	/* Scratch: what is being worked on in this call. */
 	struct sip_edit edit;
@@ -89,6 +94,9 @@ struct sip_context {
 	uint64_t made;
 	int breadth; /* what Max-Breadth allows at once */
 	enum sip_method method;
+	bool begins;	/* it is of no dialog yet */
+	bool asks;	/* whoever sent it takes part in overload control */
+	bool held_back; /* a next hop asked to be spared */
 	bool record_route, path, trusted, cancelled, final, declined /* 6xx */, starting;
 	bool elsewhere; /* somebody else took the call */
 	/* The best final response so far, without our Via. */
@@ -233,3 +241,12 @@ struct sip_refusing {
 	bool silent;		      /* no response */
 };
 void sip_px_refuse(struct sip_proxy *px, const struct sip_refusing *r);
+
+/* ---- spare.c ---- */
+/* What a response says to whoever sent us this Via: text in buf, or nothing if he does not take part. */
+struct text sip_px_wish(struct sip_proxy *px, const struct sip_via *v, char *buf, size_t cap);
+/* The same within the edit of a response that is passed on: below our Via, which goes. */
+void sip_px_wish_edit(struct sip_proxy *px, const struct sip_msg *response);
+void sip_px_hear(struct sip_proxy *px, const struct sip_hop *from, const struct sip_via *ours);
+/* Must this request not go there now? Counts it. */
+bool sip_px_hold_back(struct sip_branch *b, const struct sip_target *to);

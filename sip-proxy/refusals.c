@@ -82,6 +82,7 @@ static const struct phrase phrases[] = {
 	X(REFUSE_OVERLOAD_SOURCE,  T503, "overload_source",  &MSG_SIP_OVERLOAD_SOURCE,    "the source has as many transactions as allowed") \
 	X(REFUSE_OVERLOAD,         T503, "overload",         &MSG_SIP_OVERLOAD,           "there are as many transactions as allowed") \
 	X(REFUSE_RESOURCES,        T503, "resources",        &MSG_SIP_OVERLOAD,           "no memory") \
+	X(REFUSE_SPARED,           T503, "spared",           &MSG_SIP_REFUSED_SPARED,     "the next hop has asked for fewer requests (RFC 7339)") \
 	X(REFUSE_DRAINING,         T503, "draining",         NULL,                        "the proxy drains") \
 	X(REFUSE_INTERNAL,         T500, "internal",         &MSG_SIP_INTERNAL,           "the proxy failed")
 #define ROW(name, ...) ROW_(name, __VA_ARGS__)

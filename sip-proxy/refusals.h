@@ -36,6 +36,7 @@ enum sip_refusal {
 	SIP_REFUSE_OVERLOAD_SOURCE, /* 503: transactions of one source */
 	SIP_REFUSE_OVERLOAD,	    /* 503: transactions or memory in all */
 	SIP_REFUSE_RESOURCES,	    /* 503: memory */
+	SIP_REFUSE_SPARED,	    /* 503: the next hop asked to be spared (RFC 7339) */
 	SIP_REFUSE_DRAINING,	    /* 503 */
 	SIP_REFUSE_INTERNAL,	    /* 500 */
 	SIP_REFUSALS

@@ -8,9 +8,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include "common/bytes.h"
 #include "sip-proxy/log_msgs.h"
 #include "sip-proxy/metrics.h"
+
+enum { PRESSURE_MS = 250 };
 
 static const struct sip_config *config_of(const struct cfg *c)
 {
@@ -85,6 +88,24 @@ static struct sip_limits_tx limits_of(const struct sip_config *c)
 				       .bytes = c->limits.memory };
 }
 
+static int64_t unix_ms(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* How full the sockets' queues are tells the core when neighbours should send less. */
+static void on_pressure(struct timer *t, uint64_t now)
+{
+	struct sip_service *ss = container_of(t, struct sip_service, pressure);
+
+	(void)now;
+	sip_proxy_set_pressure(ss->proxy, sip_edge_fill(ss->edge));
+	loop_timer_set(ss->svc->loop, t, PRESSURE_MS);
+}
+
 static struct sip_timer_values values_of(const struct sip_config *c)
 {
 	return (struct sip_timer_values){ .t1 = (uint32_t)c->timers.t1_ms,
@@ -107,6 +128,8 @@ static int start_core(struct sip_service *ss)
 		.limits = limits_of(c),
 		.timer_c = (uint32_t)c->timers.ringing_ms,
 		.failover = (uint32_t)c->timers.failover_ms,
+		.overload_control = c->overload_control,
+		.unix_offset = unix_ms() - (int64_t)loop_now(ss->svc->loop),
 		.seed = hash_seed_random(),
 		.watch = &sip_service_watch,
 		.watch_arg = ss,
@@ -140,6 +163,8 @@ static int sip_start(struct service *s, char *err, size_t err_n)
 		return r;
 	}
 	sip_edge_set_core(ss->edge, &sip_proxy_events, ss->proxy);
+	ss->pressure.fire = on_pressure;
+	loop_timer_set(s->loop, &ss->pressure, PRESSURE_MS);
 	sip_add_verbs(ss);
 	sip_service_registrar_verbs(ss);
 	return 0;
@@ -202,6 +227,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 		log_emit(&MSG_SIP_CERTIFICATE, LF_STR("why", warning));
 	sip_edge_take(ss->edge, steal_ptr(&p));
 	set_limits(ss, fresh);
+	sip_proxy_set_overload_control(ss->proxy, fresh->overload_control);
 	sip_service_registrar_set(ss, fresh);
 	sip_routes_bind(routes, ss->edge);
 	sip_routes_free(ss->routing.routes);
@@ -229,6 +255,7 @@ static void sip_stop(struct service *s)
 
 	if (!ss)
 		return;
+	timer_stop(&ss->pressure);
 	ss->traces = sip_traces_free(ss->traces);
 	ss->probes = sip_probes_free(ss->probes);
 	if (ss->edge)

@@ -43,6 +43,7 @@ struct sip_service {
 	unsigned n_hooks;
 	struct sip_traces *traces;
 	struct sip_probes *probes;
+	struct timer pressure; /* looks at the sockets' queues */
 };
 extern const struct service_ops sip_service_ops;
 

@@ -45,6 +45,9 @@ void sip_service_count(struct sip_service *ss)
 	set(ss, SIP_M_STRAYS, SIP_STRAY_ACK, c->stray_acks);
 	set(ss, SIP_M_KERNEL_DROPS, 0, sip_edge_kernel_drops(ss->edge));
 	set(ss, SIP_M_FAILOVERS, 0, c->failovers);
+	set(ss, SIP_M_OVERLOAD, 0, sip_proxy_loss(ss->proxy));
+	set(ss, SIP_M_HELD_BACK, 0, c->held_back);
+	set(ss, SIP_M_SPARED, 0, sip_proxy_spared(ss->proxy));
 	set(ss, SIP_M_REGISTRATIONS, 0, sip_location_count(ss->location));
 	set(ss, SIP_M_REGISTRATIONS_UNWRITTEN, 0, sip_location_store_waiting(ss->bindings));
 	for (unsigned i = SIP_ACCEPTED + 1; i < SIP_REFUSALS; i++)

@@ -228,6 +228,18 @@ uint64_t sip_udp_drops(const struct sip_listener *l)
 	return info[SK_MEMINFO_DROPS];
 }
 
+unsigned sip_udp_fill(const struct sip_listener *l)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t n = sizeof(info);
+
+	if (l->fd < 0 || getsockopt(l->fd, SOL_SOCKET, SO_MEMINFO, info, &n) < 0 ||
+	    !info[SK_MEMINFO_RCVBUF])
+		return 0;
+	return (unsigned)MIN((uint64_t)info[SK_MEMINFO_RMEM_ALLOC] * 100 / info[SK_MEMINFO_RCVBUF],
+			     UINT64_C(100));
+}
+
 static int udp_send(struct sip_edge *e, const struct sip_send *s)
 {
 	struct sip_listener *l = s->face->listener;

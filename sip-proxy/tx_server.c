@@ -81,7 +81,7 @@ int sip_server_new(struct sip_txs *t, const struct sip_msg *m, const struct sip_
 	struct text key = key_of(t, m, b, m->method_name);
 	struct sip_charge *charge;
 	struct sip_server_tx *s;
-	int r = sip_charge_open(&t->charges, &came->remote, &charge);
+	int r = sip_charge_open(&t->charges, &came->remote, b->to.tag.n > 0, &charge);
 	if (r != 0)
 		return r;
 	s = calloc(1, sizeof *s + key.n);

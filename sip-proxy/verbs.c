@@ -54,6 +54,8 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 	json_object_set_new(edge, "transactions", json_integer(ch->open));
 	json_object_set_new(edge, "kept", json_integer(ch->kept));
 	json_object_set_new(edge, "waiting", json_integer(ch->waiting));
+	json_object_set_new(edge, "overload_percent", json_integer(sip_proxy_loss(ss->proxy)));
+	json_object_set_new(edge, "spared", json_integer(sip_proxy_spared(ss->proxy)));
 	json_object_set_new(edge, "routes", sip_routes_json(ss->routing.routes));
 	json_object_set_new(edge, "domains", sip_routes_domains_json(ss->routing.routes));
 	json_object_set_new(edge, "traces", json_integer(sip_traces_count(ss->traces)));

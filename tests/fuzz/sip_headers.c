@@ -5,7 +5,7 @@
  */
 #include <assert.h>
 #include <string.h>
-#include "sip-proxy/headers.h"
+#include "sip-proxy/overload.h"
 
 static void check_inside(struct text part, struct text whole)
 {
@@ -27,6 +27,24 @@ static void check_params(struct text params)
 	assert(rest.n == 0);
 }
 
+/* What we answer can be read, and says what was meant. */
+static void overload(const struct sip_via *v)
+{
+	const struct sip_oc_wish wish = { 42, 1700000000123 };
+	struct sip_oc_said said;
+	struct sip_via back;
+	char buf[8192];
+	ptrdiff_t n;
+	if (sip_oc_read(v, &said) == 0)
+		assert(said.loss <= 100 && said.validity_ms <= SIP_OC_VALIDITY_MAX_MS);
+	n = sip_oc_asks(v) ? sip_oc_answer(&wish, v, buf, sizeof buf) : -1;
+	if (n < 0)
+		return;
+	assert(sip_via_parse((struct text){ buf, (size_t)n }, &back) == 0 &&
+	       sip_oc_read(&back, &said) == 0);
+	assert(said.loss == 42 && said.validity_ms == SIP_OC_VALIDITY_MS && said.seq == 170000000012300);
+}
+
 static void via(struct text in)
 {
 	struct sip_via v;
@@ -38,6 +56,7 @@ static void via(struct text in)
 	check_inside(v.branch, in);
 	assert(v.host.n > 0 && v.protocol.n > 0);
 	sip_via_is_unicast(&v);
+	overload(&v);
 	sip_branch_is_3261(v.branch);
 }
 

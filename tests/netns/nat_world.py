@@ -54,8 +54,8 @@ KINDS = {
     "udp-blocked": Kind("udp-blocked", "NAT that blocks UDP", NO, NO),
     "only-443": Kind("only-443", "only TCP port 443 goes out", NO, NO, any_tcp=False),
     "ipv6-only": Kind("ipv6", "IPv6 only, stateful firewall", EI, APD, v4=False, v6=True),
-    "hairpin": Kind("restricted-port-cone", "two homes of one carrier, hairpinning", EI, EI, provider="full-cone-hairpin"),
-    "no-hairpin": Kind("restricted-port-cone", "two homes of one carrier, no hairpinning", EI, EI, provider="full-cone"),
+    "hairpin": Kind("full-cone", "two homes of one carrier, hairpinning", EI, EI, provider="full-cone-hairpin"),
+    "no-hairpin": Kind("full-cone", "two homes of one carrier, no hairpinning", EI, EI, provider="full-cone"),
 }
 
 
@@ -144,6 +144,8 @@ class World:
             raise Skipped("network namespaces are not permitted: " + out.strip())
         self.made.append(name)
         self.ip(name, "link set lo up")
+        if os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"):  # or what a switch carries would be translated
+            self.sysctl(name, {"net.bridge.bridge-nf-call-iptables": 0})
         self.sysctl(name, {"net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.default.rp_filter": 0,
                            "net.ipv6.conf.all.accept_dad": 0, "net.ipv6.conf.default.accept_dad": 0})
 
@@ -172,8 +174,6 @@ class World:
         self.ip(self.internet, "link add net type bridge", "link set net up", "addr add 203.0.113.1/24 dev net",
                 *(f"addr add {a}/24 dev net" for a in SERVERS), "addr add 2001:db8::1/64 dev net nodad",
                 *(f"addr add {a}/64 dev net nodad" for a in SERVERS6))
-        self.sysctl(self.internet, {"net.bridge.bridge-nf-call-iptables": 0} if os.path.exists(
-            "/proc/sys/net/bridge/bridge-nf-call-iptables") else {})
         self.forward(self.internet)
 
     def uplink(self, router, number, address, address6=None):

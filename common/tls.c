@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/server_name.h"
+#include "common/tls_crl.h"
 
 #define AEAD_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
 #define SUITES_TLS13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
@@ -355,6 +356,8 @@ int tls_ctx_new(const struct tls_options *opt, char err[static TLS_ERRLEN], stru
 		r = load_identity(c->ssl, opt, err);
 	if (r == 0)
 		r = load_trust(c->ssl, opt, err);
+	if (r == 0 && opt->verify_peer && opt->crl_file)
+		r = tls_load_crls(c->ssl, opt->crl_file, err);
 	if (r == 0)
 		r = set_alpn(c, opt->alpn, err);
 	if (r < 0)

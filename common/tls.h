@@ -21,6 +21,7 @@ struct tls_options {
 	bool dtls, client;
 	const char *cert_file, *key_file; /* PEM, chain in cert_file; a client may have none */
 	const char *ca_file;		  /* verify peers against these; NULL on a client: system store */
+	const char *crl_file;		  /* with verify_peer: revocation lists, PEM; NULL: none */
 	bool verify_peer;		  /* client: check chain and name; server: demand a certificate */
 	bool name_by_owner; /* client: the server's name is sent (SNI), but whoever connects compares it with the
 					   * certificate, by rules of its own (RFC 5922) */

@@ -142,6 +142,20 @@ static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const
 	return SIP_GO_ON;
 }
 
+enum sip_step sip_auth_demand(struct sip_passage *p, struct sip_registrar *r)
+{
+	struct text realm = r->o.first_domain ? r->o.first_domain(r->o.arg) : (struct text){ 0 };
+	struct sip_auth a;
+	if (!realm.n) {
+		sip_refuse(p, SIP_REFUSE_IDENTITY, "there is no domain here whose credentials could be asked for");
+		return SIP_DECIDED;
+	}
+	if (sip_digest_find(p->msg, SIP_H_PROXY_AUTHORIZATION, realm, &a))
+		return judge(p, r, &a, realm);
+	challenge(p, r, realm, false);
+	return SIP_DECIDED;
+}
+
 /* Who is it that claims to send: the owner of the address in From, or of a registration in To. */
 static int claimed(const struct sip_passage *p, struct sip_uri *ret_u, char aor[static SIP_AOR_MAX])
 {
@@ -158,7 +172,7 @@ enum sip_step sip_auth_request(struct sip_passage *p, void *arg)
 	struct sip_uri u;
 	struct sip_auth a;
 	bool to_the_proxy = p->for_us && !p->basics->uri.user.p; /* OPTIONS, as a ping: it reaches nobody */
-	if (p->trusted || p->in_dialog || (is_register ? !p->for_us : to_the_proxy) || claimed(p, &u, aor) < 0 ||
+	if (p->trusted || p->authenticated || p->in_dialog || (is_register ? !p->for_us : to_the_proxy) || claimed(p, &u, aor) < 0 ||
 	    !r->o.is_domain(r->o.arg, u.host))
 		return SIP_GO_ON;
 	struct text realm = u.host;

@@ -29,9 +29,14 @@ static void looked_up(struct sip_lookup *l, int status, const char *why,
 		      const struct sip_target *targets, unsigned n);
 static void on_timer(struct timer *t, uint64_t now);
 
+static size_t places_texts(const struct sip_place *place)
+{
+	return place->uri.n + place->routes.n + place->next.n + place->name.n + 4;
+}
+
 struct sip_branch *sip_branch_new(const struct sip_place *place)
 {
-	struct sip_branch *b = calloc(1, sizeof *b + place->uri.n + place->routes.n + place->next.n + 3);
+	struct sip_branch *b = calloc(1, sizeof *b + places_texts(place));
 	char *at;
 	if (!b)
 		return NULL;
@@ -40,6 +45,7 @@ struct sip_branch *sip_branch_new(const struct sip_place *place)
 	copy_text(&at, &b->place.uri);
 	copy_text(&at, &b->place.routes);
 	copy_text(&at, &b->place.next);
+	copy_text(&at, &b->place.name);
 	b->lookup.done = looked_up;
 	b->timer.fire = on_timer;
 	list_init(&b->node);
@@ -122,11 +128,20 @@ static bool first_route(const struct sip_branch *b, const struct sip_msg *m, str
 static int next_of(const struct sip_branch *b, const struct sip_msg *m, struct sip_next *ret_next)
 {
 	struct sip_uri u;
-	if (b->place.next.p)
-		return sip_uri_parse(b->place.next, &u) < 0 ? -EBADMSG : sip_px_next_hop(&u, ret_next);
-	if (!first_route(b, m, &u) && sip_uri_parse(b->place.uri.p ? b->place.uri : m->uri, &u) < 0)
+	int r;
+	if (b->place.next.p ? sip_uri_parse(b->place.next, &u) < 0
+			    : !first_route(b, m, &u) &&
+				      sip_uri_parse(b->place.uri.p ? b->place.uri : m->uri, &u) < 0)
 		return -EBADMSG;
-	return sip_px_next_hop(&u, ret_next);
+	r = sip_px_next_hop(&u, ret_next);
+	ret_next->federation = b->place.federation;
+	ret_next->sips_srv = b->place.sips_srv;
+	return r;
+}
+
+static struct text name_of(const struct sip_branch *b, const struct sip_next *next)
+{
+	return b->place.name.p ? b->place.name : next->host;
 }
 
 static void look_up(struct sip_branch *b, const struct sip_next *next)
@@ -161,7 +176,7 @@ void sip_branch_start(struct sip_branch *b)
 		b->one.hop = b->place.hop;
 		b->one.only_flow = b->place.only_flow;
 		if (r == 0)
-			b->one.name = next.host;
+			b->one.name = name_of(b, &next);
 		if (b->place.only_flow && !px->o.ops->alive(px->o.edge, &b->place.hop)) {
 			done(b, SIP_REFUSE_FLOW);
 			return;
@@ -172,6 +187,7 @@ void sip_branch_start(struct sip_branch *b)
 	} else if (sip_px_direct(&next, &b->one)) {
 		b->one.mutual = b->place.mutual;
 		b->one.hop.iface = b->place.hop.iface;
+		b->one.name = name_of(b, &next);
 	} else {
 		look_up(b, &next);
 		return;
@@ -187,8 +203,9 @@ static void looked_up(struct sip_lookup *l, int status, const char *why,
 	struct sip_context *ctx = b->ctx;
 	const struct sip_msg *m = sip_context_request(ctx);
 	struct sip_next next;
-	(void)why;
 	b->state = SIP_B_WAITING;
+	if (status != 0)
+		sip_context_why(ctx, why);
 	if (m && status == 0 && n > 1)
 		b->targets = malloc(MIN(n, SIP_TARGETS_MAX) * sizeof *b->targets);
 	if (!m || status != 0 || n == 0 || (n > 1 && !b->targets) || next_of(b, m, &next) < 0) {
@@ -200,8 +217,9 @@ static void looked_up(struct sip_lookup *l, int status, const char *why,
 	for (unsigned i = 0; i < b->n_targets; i++) {
 		struct sip_target *t = b->targets ? &b->targets[i] : &b->one;
 		*t = targets[i];
-		t->name = next.host; /* of the request's or the branch's own text: it stays */
+		t->name = name_of(b, &next); /* of the request's or the branch's own text: it stays */
 		t->mutual = b->place.mutual;
+		t->federation = b->place.federation;
 		if (b->place.hop.iface)
 			t->hop.iface = b->place.hop.iface;
 	}
@@ -267,12 +285,21 @@ static void wind(struct sip_branch *b)
 			   px_now(px) + (more ? px->o.failover : px->o.timer_c));
 }
 
+/* A way out that leads to a listener of ours: a wrong address in a route, or a partner's SRV record. */
+static bool is_us(const struct sip_branch *b, const struct sip_target *to)
+{
+	const struct sip_proxy *px = b->ctx->px;
+	char ip[ADDR_STRLEN];
+	addr_print_ip(&to->hop.remote, ip);
+	return px->o.ops->is_us(px->o.edge, text_of(ip), addr_port(&to->hop.remote));
+}
+
 static void send_copy(struct sip_branch *b)
 {
 	int r = -ENETUNREACH;
 	for (; b->at < b->n_targets; b->at++, b->no_tcp = false) {
 		const struct sip_target *to = b->targets ? &b->targets[b->at] : &b->one;
-		r = sip_px_hold_back(b, to) ? -EBUSY : try_target(b, to);
+		r = b->place.elsewhere && is_us(b, to) ? -ELOOP : sip_px_hold_back(b, to) ? -EBUSY : try_target(b, to);
 		if (r == 0) {
 			b->state = SIP_B_SENT;
 			wind(b);
@@ -281,7 +308,11 @@ static void send_copy(struct sip_branch *b)
 		if (r == -ENOMEM)
 			break;
 	}
-	done(b, r == -ENOTCONN && b->place.only_flow ? SIP_REFUSE_FLOW : SIP_REFUSE_UNREACHABLE);
+	if (r == -ELOOP)
+		sip_context_why(b->ctx, "the way leads back to a listener of ours");
+	done(b, r == -ELOOP				? SIP_REFUSE_LOOP
+		: r == -ENOTCONN && b->place.only_flow ? SIP_REFUSE_FLOW
+						       : SIP_REFUSE_UNREACHABLE);
 }
 
 /* ---- what comes back ---- */
@@ -341,6 +372,7 @@ static void on_response(struct sip_client_tx *c, void *owner, const struct sip_m
 		.to = ctx->from,
 		.to_trusted = ctx->trusted,
 		.may_challenge = b->place.may_challenge,
+		.place = &b->place,
 		.edit = &px->edit,
 	};
 	sip_px_hear(px, &ret.from, &basics->via);
@@ -382,7 +414,7 @@ static void on_failed(struct sip_client_tx *c, void *owner, enum sip_client_fail
 	struct sip_branch *b = owner;
 	bool invite = b->ctx->method == SIP_INVITE;
 	(void)c;
-	(void)why;
+	sip_context_why(b->ctx, why);
 	b->client = NULL;
 	timer_stop(&b->timer);
 	if ((f == SIP_CLIENT_TRANSPORT || (invite && !b->ringing)) && try_next(b))
@@ -431,7 +463,7 @@ static void try_beside(struct sip_branch *b)
 	for (unsigned i = 0; i < other->n_targets; i++) /* names of the place's own texts are the other's now */
 		if (other->targets[i].name.p >= b->texts &&
 		    other->targets[i].name.p <
-			    b->texts + b->place.uri.n + b->place.routes.n + b->place.next.n + 3)
+			    b->texts + places_texts(&b->place))
 			other->targets[i].name.p = other->texts + (other->targets[i].name.p - b->texts);
 	b->n_targets = 0;
 	b->orphan = b->cancel_wanted = true;

@@ -76,6 +76,11 @@ static const struct cfg_row route_rows[] = {
 	  .help = "Address of ours to send from; a listener of this transport must have it. Default: the system's choice." },
 	{ .name = "active", .type = &cfg_bool, CFG_AT(struct sip_route_section, active), .flags = CFG_RELOAD, .def = "true",
 	  .help = "Switched off, requests for the domain are refused as if there were no route; calls go on." },
+	{ .name = "trusted", .type = &cfg_bool, CFG_AT(struct sip_route_section, trusted), .flags = CFG_RELOAD, .def = "false",
+	  .help = "What comes from there needs no password: proven by its certificate, or over TLS or TCP from the gateway's own addresses. "
+		  "With mtls this is so in any case. Else whoever speaks for the domain is asked for credentials of sip.users (407)." },
+	{ .name = "user", .type = &cfg_string, CFG_AT(struct sip_route_section, user), .flags = CFG_RELOAD, .min = 1, .max = 127,
+	  .help = "The account of sip.users by which the other side proves itself where it is not trusted. Default: any of them." },
 };
 const struct cfg_schema sip_route_schema = SCHEMA("sip.routes", route_rows, sizeof(struct sip_route_section));
 
@@ -169,12 +174,17 @@ static const struct cfg_row sip_rows[] = {
 	  .help = "PEM file with the key of the certificate, without a passphrase." },
 	{ .name = "ca", .type = &cfg_path, CFG_AT(struct sip_config, ca), .flags = CFG_RELOAD,
 	  .help = "PEM file with the CAs that others' certificates must come from. Default: the system's." },
+	{ .name = "crl", .type = &cfg_path, CFG_AT(struct sip_config, crl), .flags = CFG_RELOAD,
+	  .help = "PEM file with the revocation lists (CRL) of these CAs: a certificate that is in one is refused, and so is every one of a "
+		  "CA whose list is out of date. A CA without a list is not asked for one. Read anew by a reload." },
 	{ .name = "users", .sub = &sip_user_schema, CFG_AT(struct sip_config, users), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Accounts of those who may register here. More can be added while the service runs: stile sip user add." },
 	{ .name = "routes", .sub = &sip_route_schema, CFG_AT(struct sip_config, routes), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Where requests for other domains go. Only who is authenticated or trusted may use them." },
 	{ .name = "use_routes", .type = &cfg_bool, CFG_AT(struct sip_config, use_routes), .flags = CFG_RELOAD, .def = "true",
 	  .help = "One switch for all of sip.routes." },
+	{ .name = "federation", .sub = &sip_federation_schema, CFG_AT(struct sip_config, federation), .flags = CFG_RELOAD,
+	  .help = "Other domains that are found by the DNS and proven by their certificates." },
 	{ .name = "sources", .sub = &sources_schema, CFG_AT(struct sip_config, sources), .flags = CFG_RELOAD,
 	  .help = "Who may send, by address." },
 	{ .name = "limits", .sub = &limits_schema, CFG_AT(struct sip_config, limits), .flags = CFG_RELOAD,

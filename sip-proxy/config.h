@@ -34,10 +34,34 @@ struct sip_user_section {
 
 struct sip_route_section {
 	char *domain, *host;
+	char *user; /* the one account of the other side; NULL: any */
 	uint64_t port;	    /* 0: by DNS, or the transport's */
 	unsigned transport; /* enum sip_listen_proto */
 	struct addr bind;   /* AF_UNSPEC: the system's choice */
-	bool active;
+	bool active, trusted;
+};
+
+/* What is allowed or not between two domains. */
+enum sip_traffic { SIP_TRAFFIC_PRESENCE, SIP_TRAFFIC_MESSAGES, SIP_TRAFFIC_CALLS, SIP_TRAFFICS };
+enum sip_between { SIP_BOTH_WAYS, SIP_INWARD, SIP_OUTWARD, SIP_NEITHER };
+
+struct sip_partner_section { /* an item of sip.federation.partners */
+	char *domain;
+	bool allow;
+	uint64_t rate;		     /* messages a second; 0: no limit */
+	unsigned ways[SIP_TRAFFICS]; /* enum sip_between */
+};
+
+enum sip_federation_mode { SIP_FEDERATION_OFF, SIP_FEDERATION_LISTED, SIP_FEDERATION_OPEN };
+struct sip_federation_section {
+	unsigned mode;
+	struct cfg_list listen;	      /* struct cfg_endpoint */
+	char *certificate, *key, *ca; /* NULL: those of the section */
+	char *advertise;
+	bool sips_srv;
+	uint64_t rate;
+	struct cfg_list addresses; /* struct prefix */
+	struct cfg_list partners;  /* struct sip_partner_section */
 };
 
 struct sip_config {
@@ -48,9 +72,11 @@ struct sip_config {
 		struct cfg_list listen;
 	} lan;
 	char *certificate, *key, *ca; /* NULL: none; the system's CAs */
+	char *crl;		      /* NULL: none */
 	struct cfg_list users;	      /* struct sip_user_section */
 	struct cfg_list routes;	      /* struct sip_route_section */
 	bool use_routes;
+	struct sip_federation_section federation;
 	struct {
 		struct cfg_list allow, deny, unlimited, trusted; /* struct prefix */
 	} sources;
@@ -75,9 +101,15 @@ struct sip_root { /* what stile-sip reads of stile.yaml */
 	struct sip_config sip;
 };
 extern const struct cfg_root sip_cfg_root;
-extern const struct cfg_schema sip_user_schema, sip_route_schema;
+extern const struct cfg_schema sip_user_schema, sip_route_schema, sip_partner_schema, sip_federation_schema;
+extern const char *const sip_federation_modes[], *const sip_between_words[]; /* in the order of their enums */
 extern const char *const sip_listen_protocols[], *const sip_route_protocols[]; /* in the order of enum sip_listen_proto */
 enum sip_proto sip_listen_proto_of(unsigned p, bool *ret_mutual); /* of a position in the above */
+
+/* config_federation.c, as parts of the check */
+void sip_check_domain(struct cfg *c, const char *key, const char *name);
+bool sip_config_has_domain(const struct sip_config *s, const char *name);
+void sip_check_federation(struct cfg *c, const struct sip_config *s);
 
 void sip_config_check(struct cfg *c); /* for struct service_ops */
 void sip_log_config(const void *values, struct log_config *ret_lc);

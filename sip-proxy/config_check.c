@@ -12,39 +12,17 @@
 
 /* ---- names ---- */
 
-static void check_domain(struct cfg *c, const char *key, const char *name)
-{
-	struct addr a;
-	const char *why = server_name_fault(text_of(name));
-
-	if (addr_parse(text_of(name), 0, &a) == 0)
-		cfg_add_error(c, key,
-			      "'%s' is an address; a domain is a name, as in alice@example.org", name);
-	else if (why || strchr(name, '*'))
-		cfg_add_error(c, key, "'%s' is no domain: it %s", name, why ? why : "has a wildcard");
-}
-
 static void check_domains(struct cfg *c, const struct sip_config *s)
 {
 	char *const *d = s->domains.items;
 
 	for (size_t i = 0; i < s->domains.n; i++) {
-		check_domain(c, cfg_path_item("sip.domains", i, "").s, d[i]);
+		sip_check_domain(c, cfg_path_item("sip.domains", i, "").s, d[i]);
 		for (size_t k = 0; k < i; k++)
 			if (text_ieq(text_of(d[i]), text_of(d[k])))
 				cfg_add_error(c, cfg_path_item("sip.domains", i, "").s,
 					      "the domain %s stands here twice", d[i]);
 	}
-}
-
-static bool is_domain(const struct sip_config *s, const char *name)
-{
-	char *const *d = s->domains.items;
-
-	for (size_t i = 0; i < s->domains.n; i++)
-		if (text_ieq(text_of(d[i]), text_of(name)))
-			return true;
-	return false;
 }
 
 static void check_users(struct cfg *c, const struct sip_config *s)
@@ -56,7 +34,7 @@ static void check_users(struct cfg *c, const struct sip_config *s)
 	for (size_t i = 0; i < s->users.n; i++) {
 		if (!u[i].name)
 			continue;
-		if (u[i].domain && !is_domain(s, u[i].domain))
+		if (u[i].domain && !sip_config_has_domain(s, u[i].domain))
 			cfg_add_error(c, cfg_path_item("sip.users", i, "domain").s,
 				      "%s is not one of sip.domains", u[i].domain);
 		for (size_t k = 0; k < i; k++)
@@ -120,6 +98,18 @@ static void check_certificate(struct cfg *c, const char *key, const char *certif
 	tls_ctx_unref(ctx);
 }
 
+static void check_crl(struct cfg *c, const char *file)
+{
+	struct tls_ctx *ctx = NULL;
+	char err[TLS_ERRLEN];
+
+	if (tls_ctx_new(&(struct tls_options){ .client = true, .crl_file = file, .verify_peer = true }, err, &ctx) < 0)
+		cfg_add_error(c, "sip.crl", "%s", err);
+	else if (*err)
+		cfg_add_warning(c, "sip.crl", "%s", err);
+	tls_ctx_unref(ctx);
+}
+
 static bool secure(const struct cfg_endpoint *e)
 {
 	bool mutual;
@@ -149,10 +139,12 @@ static void check_advertised(struct cfg *c, const char *key, const char *name)
 
 static void check_listeners(struct cfg *c, const struct sip_config *s)
 {
-	size_t n = 0, most = s->listen.n + s->interfaces.n + s->lan.listen.n;
+	size_t n = 0, most = s->listen.n + s->interfaces.n + s->lan.listen.n + s->federation.listen.n;
 	struct place *p = calloc(most + 1, sizeof(*p));
-	const struct cfg_endpoint *l = s->listen.items, *lan = s->lan.listen.items;
+	const struct cfg_endpoint *l = s->listen.items, *lan = s->lan.listen.items,
+				  *fed = s->federation.listen.items;
 	const struct sip_interface_section *f = s->interfaces.items;
+	const struct sip_federation_section *fs = &s->federation;
 	bool any_secure = false;
 
 	for (size_t i = 0; p && i < s->listen.n; i++)
@@ -161,6 +153,8 @@ static void check_listeners(struct cfg *c, const struct sip_config *s)
 		p[n++] = (struct place){ cfg_path_item("sip.interfaces", i, "listen"), &f[i].listen };
 	for (size_t i = 0; p && i < s->lan.listen.n; i++)
 		p[n++] = (struct place){ cfg_path_item("sip.lan.listen", i, ""), &lan[i] };
+	for (size_t i = 0; p && i < fs->listen.n; i++)
+		p[n++] = (struct place){ cfg_path_item("sip.federation.listen", i, ""), &fed[i] };
 	for (size_t i = 0; i < n; i++)
 		check_place(c, p, n, i);
 	for (size_t i = 0; i < s->listen.n; i++)
@@ -176,6 +170,10 @@ static void check_listeners(struct cfg *c, const struct sip_config *s)
 			check_certificate(c, cfg_path_item("sip.interfaces", i, "certificate").s,
 					  f[i].certificate ? f[i].certificate : s->certificate,
 					  f[i].key ? f[i].key : s->key, f[i].ca ? f[i].ca : s->ca);
+	if (fs->mode != SIP_FEDERATION_OFF && fs->listen.n)
+		check_certificate(c, "sip.federation.certificate",
+				  fs->certificate ? fs->certificate : s->certificate,
+				  fs->key ? fs->key : s->key, fs->ca ? fs->ca : s->ca);
 	if (any_secure || s->certificate)
 		check_certificate(c, "sip.certificate", s->certificate, s->key, s->ca);
 	if (!n)
@@ -199,7 +197,8 @@ static bool serves(const struct cfg_endpoint *e, enum sip_proto proto, const str
 
 static bool has_listener(const struct sip_config *s, unsigned transport, const struct addr *from)
 {
-	const struct cfg_endpoint *l = s->listen.items, *lan = s->lan.listen.items;
+	const struct cfg_endpoint *l = s->listen.items, *lan = s->lan.listen.items,
+				  *fed = s->federation.listen.items;
 	const struct sip_interface_section *f = s->interfaces.items;
 	bool mutual, any = false;
 	enum sip_proto proto = sip_listen_proto_of(transport, &mutual);
@@ -210,6 +209,8 @@ static bool has_listener(const struct sip_config *s, unsigned transport, const s
 		any |= serves(&lan[i], proto, from);
 	for (size_t i = 0; i < s->interfaces.n; i++)
 		any |= f[i].active && serves(&f[i].listen, proto, from);
+	for (size_t i = 0; s->federation.mode != SIP_FEDERATION_OFF && i < s->federation.listen.n; i++)
+		any |= serves(&fed[i], proto, from);
 	return any;
 }
 
@@ -220,7 +221,7 @@ static bool leads_to_us(const struct sip_config *s, const struct sip_route_secti
 	bool m;
 
 	if (addr_parse(text_of(r->host), 0, &to) < 0)
-		return is_domain(s, r->host) && !r->port;
+		return sip_config_has_domain(s, r->host) && !r->port;
 	addr_set_port(&to,
 		      (uint16_t)(r->port ? r->port
 					 : sip_proto_rows[sip_listen_proto_of(r->transport, &m)].port));
@@ -233,8 +234,8 @@ static bool leads_to_us(const struct sip_config *s, const struct sip_route_secti
 static void check_route(struct cfg *c, const struct sip_config *s,
 			const struct sip_route_section *r, size_t i)
 {
-	check_domain(c, cfg_path_item("sip.routes", i, "domain").s, r->domain);
-	if (is_domain(s, r->domain))
+	sip_check_domain(c, cfg_path_item("sip.routes", i, "domain").s, r->domain);
+	if (sip_config_has_domain(s, r->domain))
 		cfg_add_error(c, cfg_path_item("sip.routes", i, "domain").s,
 			      "%s is one of sip.domains: its users are here", r->domain);
 	if (leads_to_us(s, r))
@@ -247,6 +248,9 @@ static void check_route(struct cfg *c, const struct sip_config *s,
 	else if (r->active && !has_listener(s, r->transport, &r->bind))
 		cfg_add_error(c, cfg_path_item("sip.routes", i, "bind").s, "no listener for %s has this address",
 			      sip_listen_protocols[r->transport]);
+	if (r->transport == SIP_LISTEN_UDP && r->trusted)
+		cfg_add_error(c, cfg_path_item("sip.routes", i, "trusted").s,
+			      "the source of a UDP packet can be forged: a trusted route needs mtls, tls or tcp");
 	if (r->transport == SIP_LISTEN_MTLS && !s->certificate)
 		cfg_add_error(c, cfg_path_item("sip.routes", i, "transport").s,
 			      "mtls needs our certificate: set sip.certificate and sip.key");
@@ -279,9 +283,12 @@ void sip_config_check(struct cfg *c)
 	check_users(c, s);
 	check_listeners(c, s);
 	check_routes(c, s);
+	sip_check_federation(c, s);
 	if (s->limits.burst < s->limits.rate)
 		cfg_add_error(c, "sip.limits.burst",
 			      "must be at least sip.limits.rate, or the rate can never be reached");
+	if (s->crl)
+		check_crl(c, s->crl);
 	if (!s->domains.n && !s->routes.n)
 		cfg_add_warning(c, "sip.domains",
 				"without a domain and without a route every request is refused");

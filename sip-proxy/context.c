@@ -129,6 +129,7 @@ void sip_context_free(struct sip_context *ctx)
 	sip_lane_leave(ctx->px, ctx->lane);
 	forget_request(ctx);
 	free(ctx->reason);
+	free(ctx->why);
 	list_unlink(&ctx->node);
 	free(ctx);
 }
@@ -246,6 +247,7 @@ static void refuse(struct sip_context *ctx, enum sip_refusal why)
 	const struct sip_msg *m = sip_context_request(ctx);
 	const struct sip_refusing r = {
 		.why = why,
+		.detail = ctx->why,
 		.m = m,
 		.b = &ctx->px->base_basics,
 		.from = &ctx->from,
@@ -285,11 +287,18 @@ static bool merge_challenges(struct sip_context *ctx, struct text *ret_bytes)
 	return n > 0;
 }
 
+void sip_context_why(struct sip_context *ctx, const char *why)
+{
+	if (!ctx->why && why && *why)
+		ctx->why = strdup(why); /* without memory there is no detail */
+}
+
 static enum sip_refusal refusal_of(unsigned code)
 {
 	switch (code) {
 	case 430: return SIP_REFUSE_FLOW;
 	case 408: return SIP_REFUSE_TIMEOUT;
+	case 482: return SIP_REFUSE_LOOP;
 	case 502: return SIP_REFUSE_UNRESOLVED;
 	case 487: return SIP_REFUSE_CANCELLED;
 	default:

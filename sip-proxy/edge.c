@@ -294,6 +294,31 @@ static bool can_send(void *arg, enum sip_proto proto, sa_family_t family)
 	return false;
 }
 
+static bool may_be_partner(void *arg, const struct addr *at)
+{
+	const struct sip_edge *e = arg;
+	struct addr real = addr_canonical(at);
+
+	for (size_t i = 0; i < e->n_partners; i++)
+		if (prefix_contains(&e->partners[i], &real))
+			return true;
+	return addr_classify(&real) == ADDR_GLOBAL;
+}
+
+int sip_edge_set_partners(struct sip_edge *e, const struct prefix *v, size_t n)
+{
+	struct prefix *fresh = n ? malloc(n * sizeof(*v)) : NULL;
+
+	if (n && !fresh)
+		return -ENOMEM;
+	if (n)
+		memcpy(fresh, v, n * sizeof(*v));
+	free(e->partners);
+	e->partners = fresh;
+	e->n_partners = n;
+	return 0;
+}
+
 static void looked_up(void *arg, bool found)
 {
 	sip_count(arg, SIP_M_LOOKUPS, found ? SIP_LOOKUP_FOUND : SIP_LOOKUP_FAILED, 1);
@@ -332,6 +357,7 @@ int sip_edge_new(const struct sip_edge_options *o, struct sip_edge **ret_e)
 		r = sip_resolver_new(&(struct sip_resolver_options){ .loop = o->loop,
 								     .dns = e->dns,
 								     .can_send = can_send,
+								     .may_be_partner = may_be_partner,
 								     .looked_up = looked_up,
 								     .arg = e },
 				     &e->resolver);
@@ -357,6 +383,7 @@ struct sip_edge *sip_edge_free(struct sip_edge *e)
 			list_unlink(it);
 	dgram_io_free(e->dgram);
 	sip_sources_free(e->sources);
+	free(e->partners);
 	htable_deinit(&e->by_id);
 	htable_deinit(&e->by_peer);
 	for (int i = 0; i < 2; i++)

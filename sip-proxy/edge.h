@@ -30,9 +30,9 @@ struct sip_edge_limits {
 
 struct sip_listen_spec { /* text lives as long as the call */
 	enum sip_proto proto;
-	bool mutual, lan;
+	bool mutual, lan, federation;
 	struct addr at;
-	const char *certificate, *key, *ca; /* secure ones; ca NULL: the system's */
+	const char *certificate, *key, *ca, *crl; /* secure ones; ca NULL: the system's; crl NULL: none */
 	const char *advertise;		    /* host[:port] to be called by; NULL: the address */
 };
 
@@ -40,7 +40,7 @@ struct sip_edge_config {
 	const struct sip_listen_spec *listen;
 	size_t n_listen;
 	const char *certificate, *key,
-		*ca; /* of connections that leave by no listener with its own; may be NULL */
+		*ca, *crl; /* of connections that leave by no listener with its own; may be NULL */
 	struct sip_edge_limits limits;
 	const struct prefix *allow, *deny, *unlimited; /* sources; allow empty: all */
 	size_t n_allow, n_deny, n_unlimited;
@@ -79,6 +79,9 @@ void sip_edge_take(struct sip_edge *e, struct sip_edge_plan *p);
 int sip_edge_plan_changes(const struct sip_edge_plan *p, struct service_changes *ch);
 struct sip_edge_plan *sip_edge_plan_free(struct sip_edge_plan *p);
 DEFINE_CLEANUP(struct sip_edge_plan, sip_edge_plan_free)
+
+/* Where other domains' servers may be besides public addresses. Copied; -ENOMEM. */
+int sip_edge_set_partners(struct sip_edge *e, const struct prefix *v, size_t n);
 
 void sip_edge_drain(struct sip_edge *e); /* listening sockets close; what is open goes on */
 

@@ -18,6 +18,7 @@
 #include "common/stream.h"
 #include "sip-proxy/edge.h"
 #include "sip-proxy/framer.h"
+#include "sip-proxy/identity.h"
 #include "sip-proxy/metrics.h"
 #include "sip-proxy/resolve.h"
 #include "sip-proxy/sources.h"
@@ -40,7 +41,7 @@ struct sip_listener {
 	const struct sip_transport *transport;
 	struct addr at;	   /* with the port that it really has */
 	struct addr asked; /* as configured */
-	bool mutual, lan, wildcard, removed;
+	bool mutual, lan, federation, wildcard, removed;
 	char advertise[SIP_SENT_BY_MAX];
 	struct sip_contexts contexts;
 	int fd;	      /* UDP; streams: until the acceptor has it */
@@ -91,6 +92,8 @@ struct sip_edge {
 	struct sip_route routes[SIP_ROUTES_CACHED];
 	int route_fd[2]; /* IPv4, IPv6: connected to ask the routing table; never sends */
 	int spare_fd;	 /* given up to refuse who waits when descriptors run out */
+	struct prefix *partners; /* where other domains' servers may be besides public addresses */
+	size_t n_partners;
 	struct addr own[SIP_FACES_MAX];
 	unsigned n_own;
 	uint64_t kernel_drops_before; /* of listeners that are gone */
@@ -167,10 +170,6 @@ bool sip_listeners_are(struct sip_edge *e, struct text host, uint16_t port);
 /* ---- listeners.c ---- */
 void sip_listener_release(struct sip_listener *l); /* a connection less; a removed one goes with its last */
 void sip_listeners_free(struct sip_edge *e);
-
-/* ---- identity.c ---- */
-/* Of the finished handshake. NULL: no certificate, or no memory. One block: free() it. */
-struct sip_identity *sip_identity_of(SSL *ssl);
 
 /* ---- transport_udp.c ---- */
 uint64_t sip_udp_drops(const struct sip_listener *l); /* of the kernel: garbage, or a full queue */

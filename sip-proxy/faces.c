@@ -26,6 +26,7 @@ void sip_face_name(struct sip_face *f)
 
 	f->pub.mutual = l->mutual;
 	f->pub.lan = l->lan;
+	f->pub.federation = l->federation;
 	f->pub.removed = l->removed;
 	if (!l->advertise[0] || sip_hostport_parse(&rest, &host, &kind, &port) < 0) {
 		(void)snprintf(own, sizeof(own), "%s", addr_print(&f->pub.at, at));
@@ -136,8 +137,8 @@ static bool serves(const struct sip_listener *l, const struct sip_target *to)
 	       addr_family(&l->at) == addr_family(&to->hop.remote);
 }
 
-/* The better, the higher: the listener that has the system's address for the way, then a wildcard, then any; and for a
- * mutual target one with mutual TLS. 0: it cannot. */
+/* The better, the higher: the listener that has the system's address for the way, then a wildcard, then any; for a
+ * mutual target one with mutual TLS, for a partner that of the federation. 0: it cannot. */
 static int rank(const struct sip_listener *l, const struct sip_target *to, const struct addr *source)
 {
 	int r = 1;
@@ -154,6 +155,8 @@ static int rank(const struct sip_listener *l, const struct sip_target *to, const
 		return 0; /* nothing gets away from there */
 	if (l->mutual == to->mutual)
 		r += 8;
+	if (l->federation == to->federation)
+		r += 16;
 	return r;
 }
 

@@ -8,10 +8,14 @@
  *
  * A name with a NUL or another byte that no host name has is left out: it is no name, but an attempt.
  */
+#include "sip-proxy/identity.h"
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <string.h>
 #include "common/bytes.h"
-#include "sip-proxy/edge_priv.h"
+#include "sip-proxy/uri.h"
 
 enum { NAMES_MAX = 64, NAME_MAX_LEN = 253, BLOCK = 8192 };
 
@@ -126,17 +130,38 @@ static struct sip_identity *pack(const struct collected *c, X509 *x, bool verifi
 	return id;
 }
 
-struct sip_identity *sip_identity_of(SSL *ssl)
+struct sip_identity *sip_identity_of_x509(X509 *x, bool verified)
 {
-	X509 *x = SSL_get1_peer_certificate(ssl);
 	struct collected *c = x ? calloc(1, sizeof(*c)) : NULL;
 	struct sip_identity *id = NULL;
 
 	if (c) {
 		collect(x, c);
-		id = pack(c, x, SSL_get_verify_result(ssl) == X509_V_OK);
+		id = pack(c, x, verified);
 	}
 	free(c);
+	return id;
+}
+
+struct sip_identity *sip_identity_of(SSL *ssl)
+{
+	X509 *x = SSL_get1_peer_certificate(ssl);
+	struct sip_identity *id = sip_identity_of_x509(x, SSL_get_verify_result(ssl) == X509_V_OK);
+
+	X509_free(x);
+	return id;
+}
+
+struct sip_identity *sip_identity_of_file(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	X509 *x = f ? PEM_read_X509(f, NULL, NULL, NULL) : NULL;
+	struct sip_identity *id = sip_identity_of_x509(x, true);
+
+	if (f)
+		(void)fclose(f);
+	if (!x)
+		ERR_clear_error();
 	X509_free(x);
 	return id;
 }

@@ -26,7 +26,7 @@ struct entry {
 	struct sip_listener *l; /* fresh, or at work */
 	bool fresh;
 	struct sip_contexts contexts;
-	bool mutual, lan;
+	bool mutual, lan, federation;
 	char advertise[SIP_SENT_BY_MAX];
 };
 
@@ -47,13 +47,17 @@ static void contexts_deinit(struct sip_contexts *c)
 	c->client = tls_ctx_unref(c->client);
 }
 
-static int client_context(const char *certificate, const char *key, const char *ca, char *err,
-			  struct tls_ctx **ret_ctx)
+struct files {
+	const char *certificate, *key, *ca, *crl;
+};
+
+static int client_context(const struct files *f, char *err, struct tls_ctx **ret_ctx)
 {
 	int r = tls_ctx_new(&(struct tls_options){ .client = true,
-						   .cert_file = certificate,
-						   .key_file = key,
-						   .ca_file = ca,
+						   .cert_file = f->certificate,
+						   .key_file = f->key,
+						   .ca_file = f->ca,
+						   .crl_file = f->crl,
 						   .verify_peer = true,
 						   .name_by_owner = true },
 			    err, ret_ctx);
@@ -70,6 +74,7 @@ static int server_context(const struct sip_listen_spec *s, char *err, struct tls
 	int r = tls_ctx_new(&(struct tls_options){ .cert_file = s->certificate,
 						   .key_file = s->key,
 						   .ca_file = s->mutual ? s->ca ? s->ca : SYSTEM_CAS : NULL,
+						   .crl_file = s->crl,
 						   .verify_peer = s->mutual },
 			    err, ret_ctx);
 
@@ -81,6 +86,7 @@ static int server_context(const struct sip_listen_spec *s, char *err, struct tls
 static int load_contexts(const struct sip_listen_spec *s, char *warning, char *err, size_t err_n,
 			 struct sip_contexts *ret_c)
 {
+	const struct files f = { s->certificate, s->key, s->ca, s->crl };
 	char said[TLS_ERRLEN], at[ADDR_STRLEN];
 	int r;
 
@@ -90,7 +96,7 @@ static int load_contexts(const struct sip_listen_spec *s, char *warning, char *e
 	if (r == 0 && said[0])
 		(void)snprintf(warning, TLS_ERRLEN, "%s", said);
 	if (r == 0)
-		r = client_context(s->certificate, s->key, s->ca, said, &ret_c->client);
+		r = client_context(&f, said, &ret_c->client);
 	if (r < 0)
 		(void)snprintf(err, err_n, "the listener %s:%s: %s",
 			       s->mutual ? "mtls" : sip_proto_rows[s->proto].name,
@@ -264,7 +270,7 @@ static int plan_one(struct sip_edge_plan *p, const struct sip_listen_spec *s, ch
 	int r;
 
 	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
-	*v = (struct entry){ .l = find_listener(p->edge, s), .mutual = s->mutual, .lan = s->lan };
+	*v = (struct entry){ .l = find_listener(p->edge, s), .mutual = s->mutual, .lan = s->lan, .federation = s->federation };
 	(void)snprintf(v->advertise, sizeof(v->advertise), "%s", s->advertise ? s->advertise : "");
 	if (!v->l) {
 		v->fresh = true;
@@ -302,7 +308,8 @@ int sip_edge_plan(struct sip_edge *e, const struct sip_edge_config *c, char *war
 	p->sources = sip_sources_new();
 	if (!p->sources || sip_sources_configure(p->sources, c) < 0)
 		return -ENOMEM;
-	r = client_context(c->certificate, c->key, c->ca, said, &p->contexts.client);
+	r = client_context(&(struct files){ c->certificate, c->key, c->ca, c->crl }, said,
+			   &p->contexts.client);
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", said);
 		return r;
@@ -358,6 +365,7 @@ static void take_one(struct sip_edge *e, struct entry *v)
 	v->contexts = (struct sip_contexts){ 0 };
 	l->mutual = v->mutual;
 	l->lan = v->lan;
+	l->federation = v->federation;
 	memcpy(l->advertise, v->advertise, sizeof(l->advertise));
 	if (v->fresh) {
 		list_append(&e->listeners, &l->node);

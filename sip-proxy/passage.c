@@ -5,6 +5,8 @@
  * from then on, and holds its sender's turn (order.c). Where nobody decides, the proxy is no open relay.
  */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include "sip-proxy/proxy_priv.h"
 
@@ -77,6 +79,33 @@ void sip_answer(struct sip_passage *p, const struct sip_answer *a)
 	w->answer_n = (size_t)n;
 	w->answer_code = a->code;
 	w->decision = SIP_ANSWER;
+}
+
+const struct sip_identity *sip_passage_identity(const struct sip_passage *p)
+{
+	const struct sip_edge_ops *ops = p->proxy->o.ops;
+	if (p->explain)
+		return p->explain->identity;
+	return p->from.conn ? ops->identity(p->proxy->o.edge, p->from.conn) : NULL;
+}
+
+bool sip_may_leave(const struct sip_passage *p)
+{
+	if (p->origin == SIP_ORIGIN_LAN)
+		return p->trusted;
+	return p->origin == SIP_ORIGIN_STRANGER && p->authenticated;
+}
+
+void sip_note(const struct sip_passage *p, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+	if (!p->explain)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	p->explain->note(p->explain->arg, p->explain->hook, text);
 }
 
 struct sip_edit *sip_passage_edit(struct sip_passage *p)
@@ -166,7 +195,7 @@ struct sip_passage *sip_passage_keep(struct sip_passage *p)
 }
 
 /* What a walk still holds. */
-static void walk_deinit(struct sip_walk *w)
+void sip_px_walk_deinit(struct sip_walk *w)
 {
 	struct sip_proxy *px = w->p.proxy;
 	places_free(w);
@@ -189,7 +218,7 @@ void sip_px_walk_free(struct sip_walk *w)
 {
 	if (w->p.gone)
 		w->p.gone(&w->p);
-	walk_deinit(w);
+	sip_px_walk_deinit(w);
 }
 
 void sip_px_walk_cancel(struct sip_walk *w)
@@ -278,6 +307,12 @@ static void forward(struct sip_walk *w)
 		sip_context_start(ctx);
 }
 
+/* Nobody has decided yet, and nobody was asked before. */
+static bool undecided(const struct sip_walk *w)
+{
+	return w->decision == SIP_UNDECIDED && !w->cancelled && w->next_hook < w->p.proxy->o.n_hooks;
+}
+
 static void finish(struct sip_walk *w)
 {
 	if (w->cancelled)
@@ -290,12 +325,12 @@ static void finish(struct sip_walk *w)
 	case SIP_DROP: refuse(w, w->refusal, true); break;
 	default: refuse(w, w->refusal, false); break;
 	}
-	walk_deinit(w);
+	sip_px_walk_deinit(w);
 }
 
 void sip_px_walk(struct sip_proxy *px, struct sip_walk *w)
 {
-	while (w->decision == SIP_UNDECIDED && !w->cancelled && w->next_hook < px->o.n_hooks) {
+	while (undecided(w)) {
 		const struct sip_hook *h = px->o.hooks[w->next_hook++];
 		enum sip_step step = h->request ? h->request(&w->p, h->arg) : SIP_GO_ON;
 		if (w->moved)

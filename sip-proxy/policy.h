@@ -35,6 +35,23 @@ enum sip_step {
 
 enum { SIP_USER_MAX = 256 };
 
+/* From which side of the proxy somebody speaks; what he may do follows from it (sip-proxy/trust.h). */
+enum sip_origin {
+	SIP_ORIGIN_STRANGER, /* nobody we know by more than credentials */
+	SIP_ORIGIN_LAN,	     /* the own network: sip.lan, sip.sources.trusted, a UC server that is logged on */
+	SIP_ORIGIN_ROUTE,    /* the other side of a static route */
+	SIP_ORIGIN_PARTNER, /* another domain, proven by its certificate */
+};
+
+/* Somebody asks what would be decided, and nothing may happen: no hook counts, charges, asks or waits; each says
+ * what it thinks by sip_note(). */
+struct sip_explain {
+	const struct sip_identity *identity; /* what the sender's certificate is said to prove; NULL: none */
+	const char *hook;		     /* the one that speaks, set by the chain */
+	void (*note)(void *arg, const char *hook, const char *text);
+	void *arg;
+};
+
 /* A request on its way through the chain. */
 struct sip_passage {
 	struct sip_proxy *proxy;
@@ -51,10 +68,12 @@ struct sip_passage {
 	bool may_challenge; /* the dialog leads to a place that may ask for credentials */
 	/* What hooks find out. */
 	bool trusted; /* comes from a side whose identity headers may stand */
+	enum sip_origin origin;
 	bool authenticated;
 	char user[SIP_USER_MAX]; /* who it is: "alice@example.org", or a certificate's name; "" unknown */
 	void *scratch[SIP_STAGES]; /* a kept passage's hooks may remember something, each stage its own */
 	void (*gone)(struct sip_passage *p); /* set while waiting: the passage dies with the proxy; do not resume */
+	struct sip_explain *explain; /* not NULL: nothing may happen */
 };
 
 /* One place to forward to. All texts are copied. */
@@ -62,11 +81,14 @@ struct sip_place {
 	struct text uri; /* the new Request-URI; p NULL: it stays */
 	struct text routes; /* "<sip:a;lr>, <sip:b;lr>": pushed in front of what is left of Route (Path, RFC 3327) */
 	struct text next; /* URI to ask DNS for in place of Route's first or the Request-URI; p NULL: those */
+	struct text name; /* secure: what the other end's certificate must cover; p NULL: the host of what DNS is asked for */
 	uint16_t q;    /* thousandths; places of one q are tried in parallel, a lower one later */
 	bool has_flow; /* to this very hop, no DNS */
 	bool only_flow; /* and never by another connection than hop.conn: 430 if that is gone (RFC 5626) */
 	bool mutual;	    /* show our certificate */
 	bool may_challenge; /* its 401 and 407 pass: a gateway of the administrator's, who knows our users */
+	bool federation, sips_srv; /* of struct sip_next */
+	bool elsewhere;	    /* never to a listener of our own: 482 */
 	bool path_token;    /* Record-Route or Path must bring later requests back to this flow */
 	struct sip_hop hop; /* has_flow; else of it only iface counts, if it is not 0 */
 	uint16_t group; /* places of one group (not 0) stand for one device: the next one only if one failed to be
@@ -95,6 +117,13 @@ struct sip_answer {
 void sip_answer(struct sip_passage *p, const struct sip_answer *a);
 void sip_drop(struct sip_passage *p, enum sip_refusal why); /* no answer at all */
 
+/* What the sender's connection has proven; NULL: nothing. Until the next event. */
+const struct sip_identity *sip_passage_identity(const struct sip_passage *p);
+/* May it use ways out to other domains? Our own users and servers; nobody's partner. */
+bool sip_may_leave(const struct sip_passage *p);
+/* A sentence for `stile sip explain`; nothing happens unless p->explain. */
+void sip_note(const struct sip_passage *p, const char *fmt, ...) _printf_(2, 3);
+
 /* Changes that all forwarded copies get; Via, From, To, Call-ID and CSeq are not to be touched. */
 struct sip_edit *sip_passage_edit(struct sip_passage *p);
 /* The passage at a place where it can wait (p itself is of the call's stack), or NULL: no memory or too many: refuse. */
@@ -110,6 +139,7 @@ struct sip_return {
 	struct sip_hop from, to; /* whence it came; by where its request came */
 	bool to_trusted;	 /* the request's side was trusted */
 	bool may_challenge;	 /* of the place that answers */
+	const struct sip_place *place; /* where its request went */
 	struct sip_edit *edit;
 	unsigned replace; /* a hook may make it this code (without headers and body of the original): 0 no */
 };

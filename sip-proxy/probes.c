@@ -20,7 +20,7 @@ struct question { /* a look-up */
 	struct sip_probes *all;
 	struct sip_lookup lookup;
 	struct sip_route_way way;
-	char host[HOST_MAX];
+	char host[HOST_MAX], name[HOST_MAX];
 };
 
 struct probe {
@@ -29,7 +29,7 @@ struct probe {
 	struct sip_client_tx *tx;
 	struct sip_target target;
 	bool told;
-	char host[HOST_MAX];
+	char host[HOST_MAX], name[HOST_MAX];
 };
 
 struct sip_probes {
@@ -123,7 +123,8 @@ static void ask(struct sip_probes *all, const struct question *q, const struct s
 	p->all = all;
 	p->target = *target;
 	memcpy(p->host, q->host, sizeof(p->host));
-	p->target.name = text_of(p->host);
+	memcpy(p->name, q->name, sizeof(p->name));
+	p->target.name = text_of(p->name);
 	p->target.mutual = q->way.mutual;
 	p->target.hop.iface = q->way.iface;
 	list_append(&all->probes, &p->node);
@@ -177,6 +178,7 @@ static void look_up(struct sip_probes *all, const struct sip_route_way *way)
 	q->all = all;
 	q->way = *way;
 	(void)snprintf(q->host, sizeof(q->host), "%.*s", TEXT_FMT(way->next.host));
+	(void)snprintf(q->name, sizeof(q->name), "%.*s", TEXT_FMT(way->name.p ? way->name : way->next.host));
 	q->way.next.host = text_of(q->host);
 	q->lookup.done = on_places;
 	list_append(&all->questions, &q->node);

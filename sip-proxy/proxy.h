@@ -74,6 +74,10 @@ void sip_proxy_bad_message(struct sip_proxy *px, const struct sip_msg *m, enum s
 int sip_proxy_set_hooks(struct sip_proxy *px, const struct sip_hook *const *hooks, unsigned n);
 /* Other times, for what begins from now on. */
 void sip_proxy_set_times(struct sip_proxy *px, const struct sip_timer_values *v, uint32_t timer_c, uint32_t failover);
+/* What would be decided about this request if it came from there: the hooks tell x->note what they think, and "decision"
+ * the end. Nothing is sent or remembered. The code of the answer, 0 for a request that is passed on; -EBADMSG, -ENOMEM. */
+int sip_proxy_explain(struct sip_proxy *px, struct text request, const struct sip_hop *from,
+		      struct sip_explain *x);
 /* From now on new requests outside of dialogs get 503. */
 void sip_proxy_drain(struct sip_proxy *px, bool on);
 void sip_proxy_set_overload_control(struct sip_proxy *px, bool on);

@@ -11,6 +11,7 @@
  *	order.c		who must wait for whom
  *	answer.c	responses of our own, refusals
  *	spare.c		overload control between neighbours (RFC 7339)
+ *	explain.c	the chain without anything happening
  */
 #pragma once
 #include "common/log.h"
@@ -106,6 +107,7 @@ struct sip_context {
 	char *challenges; /* of all 401s and 407s: 'W' or 'P', value, NUL … */
 	uint32_t challenges_n, n_challenged;
 	char *reason; /* Reason of the CANCEL, malloc'd; NULL: none */
+	char *why;    /* the first place that could not be reached: for the log; malloc'd, or NULL */
 };
 
 enum sip_decision { SIP_UNDECIDED, SIP_FORWARD, SIP_ANSWER, SIP_REFUSE, SIP_DROP };
@@ -163,6 +165,7 @@ enum sip_refusal sip_px_rewrite(struct sip_proxy *px, struct sip_buffer *buf, st
 void sip_px_walk(struct sip_proxy *px, struct sip_walk *w);
 /* Those hooks alone that take headers out. */
 void sip_px_hygiene(struct sip_proxy *px, struct sip_walk *w);
+void sip_px_walk_deinit(struct sip_walk *w); /* what it still holds */
 void sip_px_walk_free(struct sip_walk *w); /* a kept one; tells its hook that it is gone */
 extern const struct sip_server_user sip_px_walk_server; /* of a kept one's transaction */
 void sip_px_walk_cancel(struct sip_walk *w);
@@ -179,6 +182,7 @@ const struct sip_msg *sip_context_request(struct sip_context *ctx); /* parsed; N
 void sip_context_final(struct sip_branch *b, unsigned code, struct text bytes);
 void sip_context_provisional(struct sip_branch *b, unsigned code, struct text bytes);
 void sip_context_success(struct sip_branch *b, unsigned code, struct text bytes);
+void sip_context_why(struct sip_context *ctx, const char *why); /* if it will have to be refused */
 void sip_context_left(struct sip_context *ctx); /* the first copy has left, or will not: the next message's turn */
 /* CANCEL's Reason lines for this context's branches: 0 or 1. */
 unsigned sip_context_reason(const struct sip_context *ctx, struct sip_line *ret_line);

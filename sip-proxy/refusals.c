@@ -79,6 +79,7 @@ static const struct phrase phrases[] = {
 	X(REFUSE_FLOW,             T430, "flow",             &MSG_SIP_REFUSED_FLOW,       "the flow to the client is gone") \
 	X(REFUSE_CANCELLED,        T487, "cancelled",        NULL,                        "the caller gave up") \
 	X(REFUSE_TOO_LARGE,        T513, "too_large",        &MSG_SIP_REFUSED_REQUEST,    "with our headers the message would be too large") \
+	X(REFUSE_RATE,             T503, "rate",             &MSG_SIP_REFUSED_RATE,       "the partner sends more than it may in a second") \
 	X(REFUSE_OVERLOAD_SOURCE,  T503, "overload_source",  &MSG_SIP_OVERLOAD_SOURCE,    "the source has as many transactions as allowed") \
 	X(REFUSE_OVERLOAD,         T503, "overload",         &MSG_SIP_OVERLOAD,           "there are as many transactions as allowed") \
 	X(REFUSE_RESOURCES,        T503, "resources",        &MSG_SIP_OVERLOAD,           "no memory") \

@@ -33,6 +33,7 @@ enum sip_refusal {
 	SIP_REFUSE_FLOW,	    /* 430 */
 	SIP_REFUSE_CANCELLED,	    /* 487 */
 	SIP_REFUSE_TOO_LARGE,	    /* 513 */
+	SIP_REFUSE_RATE,	    /* 503: a partner sends faster than it may */
 	SIP_REFUSE_OVERLOAD_SOURCE, /* 503: transactions of one source */
 	SIP_REFUSE_OVERLOAD,	    /* 503: transactions or memory in all */
 	SIP_REFUSE_RESOURCES,	    /* 503: memory */

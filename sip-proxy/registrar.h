@@ -21,6 +21,7 @@ struct sip_registrar_options {
 	bool (*is_trusted)(void *arg, const struct sip_hop *from);
 	/* A stranger has guessed wrong, and not for the first time. May be NULL. */
 	void (*guesses)(void *arg, const struct sip_hop *from);
+	struct text (*first_domain)(void *arg); /* NULL or n 0: nobody can log in but by his own domain */
 	void *arg;
 	const struct sip_edge_ops *ops;
 	void *edge;
@@ -31,6 +32,10 @@ struct sip_registrar_options {
 int sip_registrar_new(const struct sip_registrar_options *o, struct sip_registrar **ret_r); /* 0, -ENOMEM, -EIO */
 struct sip_registrar *sip_registrar_free(struct sip_registrar *r);
 DEFINE_CLEANUP(struct sip_registrar, sip_registrar_free)
+
+/* Asks for credentials of one of our users in the first domain's name, whatever From says: SIP_GO_ON and p->user, or
+ * SIP_DECIDED. */
+enum sip_step sip_auth_demand(struct sip_passage *p, struct sip_registrar *r);
 
 /* Hooks; arg is the registrar. */
 enum sip_step sip_auth_request(struct sip_passage *p, void *arg);    /* SIP_STAGE_IDENTITY */

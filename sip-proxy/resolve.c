@@ -45,6 +45,7 @@ struct walk {
 	struct host *hosts; /* HOSTS of them, when they are needed */
 	unsigned n_services, n_hosts, waiting;
 	bool gone; /* SRV says that there is no such service */
+	char inside[ADDR_STRLEN]; /* of a partner, where none may be; "": none */
 	enum dns_status why;
 	char host[DNS_NAME_MAX];
 };
@@ -112,14 +113,26 @@ static void walk_free(struct walk *w)
 	free(w);
 }
 
-static unsigned collect(const struct walk *w, struct sip_target *t)
+/* A partner's SRV record must not make us knock at doors of our own network. */
+static bool allowed(struct walk *w, const struct addr *a)
+{
+	const struct sip_resolver_options *o = &w->r->o;
+
+	if (!w->next.federation || !o->may_be_partner || o->may_be_partner(o->arg, a))
+		return true;
+	addr_print_ip(a, w->inside);
+	return false;
+}
+
+static unsigned collect(struct walk *w, struct sip_target *t)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < w->n_hosts; i++)
 		for (unsigned k = 0; k < w->hosts[i].n && n < SIP_TARGETS_MAX; k++) {
 			const struct host *h = &w->hosts[i];
-			if (!w->r->o.can_send(w->r->o.arg, h->proto, addr_family(&h->addr[k])))
+			if (!w->r->o.can_send(w->r->o.arg, h->proto, addr_family(&h->addr[k])) ||
+			    !allowed(w, &h->addr[k]))
 				continue;
 			t[n] = (struct sip_target){ .hop = { .proto = h->proto, .remote = h->addr[k] },
 						    .name = w->next.host };
@@ -142,6 +155,12 @@ static void walk_done(struct walk *w)
 	if (w->gone)
 		(void)snprintf(why, sizeof(why),
 			       "%s: its SRV record says that there is no SIP there", host);
+	else if (w->inside[0])
+		(void)snprintf(why, sizeof(why),
+			       "%s: its SRV record leads to %s, which is no public address (sip.federation.addresses)",
+			       host, w->inside);
+	else if (w->next.federation && !w->n_hosts && w->why == DNS_NO_ADDRESS)
+		(void)snprintf(why, sizeof(why), "%s: it publishes no SRV record _sipfederationtls._tcp", host);
 	else if (w->n_hosts && !n && w->why == DNS_OK)
 		(void)snprintf(why, sizeof(why),
 			       "%s: no listener of ours has its transport and address family", host);
@@ -238,7 +257,7 @@ static void take_services(struct walk *w)
 
 	for (unsigned i = 0; i < w->n_services; i++) {
 		const struct dns_records *r = w->services[i].records;
-		if (!r)
+		if (!r || (w->next.federation && w->n_hosts)) /* the second name only without the first */
 			continue;
 		memcpy(v, r->srv, r->n * sizeof(v[0]));
 		sip_srv_order(v, r->n, draw, NULL);
@@ -248,6 +267,10 @@ static void take_services(struct walk *w)
 			else
 				w->gone = r->n == 1;
 		}
+	}
+	if (!w->n_hosts && w->next.federation) {
+		finish_soon(w); /* no guess at addresses: whoever federates says so */
+		return;
 	}
 	if (!w->n_hosts && !w->gone) {
 		enum sip_proto p = usual_proto(w);
@@ -265,6 +288,8 @@ static void on_srv(const struct dns_answer *a, void *arg)
 	s->q = NULL;
 	if (a->status == DNS_OK)
 		s->records = dns_records_ref(a->records);
+	else if (s == w->services) /* of federation: nothing else is asked */
+		w->why = a->status == DNS_NO_NAME ? DNS_NO_ADDRESS : a->status;
 	if (--w->waiting == 0)
 		take_services(w);
 }
@@ -369,6 +394,18 @@ static void on_walk_timer(struct timer *t, uint64_t now)
 	walk_done(w); /* with what is there */
 }
 
+static int begin_federation(struct walk *w)
+{
+	char name[DNS_NAME_MAX * 2];
+
+	(void)snprintf(name, sizeof(name), "_sipfederationtls._tcp.%s", w->host);
+	add_service(w, SIP_TLS, name);
+	if (w->next.sips_srv)
+		add_service(w, SIP_TLS, NULL);
+	ask_services(w);
+	return 0;
+}
+
 static int begin(struct walk *w)
 {
 	const struct dns_request rq = {
@@ -378,6 +415,8 @@ static int begin(struct walk *w)
 	struct addr literal;
 
 	loop_timer_set(w->r->o.loop, &w->timer, SIP_LOOKUP_MS);
+	if (w->next.federation)
+		return begin_federation(w);
 	if (addr_parse(text_of(w->host), 0, &literal) == 0) {
 		struct host *h = add_host(w, p, w->host,
 					  w->next.port ? w->next.port : sip_proto_rows[p].port);

@@ -27,6 +27,8 @@ struct sip_resolver_options {
 	struct dns *dns;
 	/* Can we send by this transport at all? family AF_UNSPEC: any. */
 	bool (*can_send)(void *arg, enum sip_proto proto, sa_family_t family);
+	/* May another domain's server be there, if its SRV record says so? NULL: anywhere. */
+	bool (*may_be_partner)(void *arg, const struct addr *at);
 	/* A look-up has ended. May be NULL. */
 	void (*looked_up)(void *arg, bool found);
 	void *arg;

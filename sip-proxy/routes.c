@@ -4,32 +4,14 @@
  * domain, so only who is trusted or authenticated may use it: without that the proxy would relay for strangers. What
  * comes back within the dialog needs no route, for the core knows its dialogs.
  */
-#include "sip-proxy/routes.h"
+#include "sip-proxy/routes_priv.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-struct route {
-	char domain[256], host[256], next[320]; /* next: the URI to ask DNS for */
-	uint16_t port;
-	enum sip_proto proto;
-	bool mutual, active;
-	struct addr bind;
-	uint32_t iface; /* 0: any */
-};
-
-struct sip_routes {
-	char (*domains)[256];
-	size_t n_domains;
-	struct route *v;
-	size_t n;
-	struct prefix *trusted;
-	size_t n_trusted;
-};
-
 /* ---- made of the configuration ---- */
 
-static void fill_route(struct route *r, const struct sip_route_section *s, bool use)
+static void fill_route(struct sip_static_route *r, const struct sip_route_section *s, bool use)
 {
 	bool v6 = strchr(s->host, ':') != NULL;
 	char port[8] = "";
@@ -39,6 +21,8 @@ static void fill_route(struct route *r, const struct sip_route_section *s, bool 
 	r->port = (uint16_t)s->port;
 	r->proto = sip_listen_proto_of(s->transport, &r->mutual);
 	r->active = s->active && use;
+	r->trusted = s->trusted || r->mutual;
+	(void)snprintf(r->user, sizeof(r->user), "%s", s->user ? s->user : "");
 	r->bind = s->bind;
 	if (r->port)
 		(void)snprintf(port, sizeof(port), ":%u", r->port);
@@ -73,6 +57,7 @@ struct sip_routes *sip_routes_free(struct sip_routes *r)
 {
 	if (!r)
 		return NULL;
+	sip_routes_unwatch(r);
 	free(r->domains);
 	free(r->v);
 	free(r->trusted);
@@ -97,10 +82,15 @@ bool sip_routes_is_domain(const struct sip_routes *r, struct text host)
 	return false;
 }
 
+struct text sip_routes_first_domain(const struct sip_routes *r)
+{
+	return r->n_domains ? text_of(r->domains[0]) : (struct text){ 0 };
+}
+
 bool sip_routes_nth(const struct sip_routes *r, size_t i, struct sip_route_way *ret_way)
 {
 	for (size_t k = 0; k < r->n; k++) {
-		const struct route *v = &r->v[k];
+		const struct sip_static_route *v = &r->v[k];
 		if (!v->active || i-- > 0)
 			continue;
 		*ret_way = (struct sip_route_way){
@@ -108,6 +98,7 @@ bool sip_routes_nth(const struct sip_routes *r, size_t i, struct sip_route_way *
 				  .port = v->port,
 				  .has_proto = true,
 				  .proto = v->proto },
+			.name = v->mutual ? text_of(v->domain) : (struct text){ 0 },
 			.mutual = v->mutual,
 			.iface = v->iface,
 		};
@@ -131,10 +122,10 @@ json_t *sip_routes_json(const struct sip_routes *r)
 
 	for (size_t i = 0; i < r->n; i++)
 		json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:i, s:s, s:b}", "domain", r->v[i].domain,
+			rows, json_pack("{s:s, s:s, s:i, s:s, s:b, s:b}", "domain", r->v[i].domain,
 					"host", r->v[i].host, "port", (int)r->v[i].port, "transport",
 					r->v[i].mutual ? "mtls" : sip_proto_rows[r->v[i].proto].name,
-					"active", r->v[i].active));
+					"active", r->v[i].active, "trusted", r->v[i].trusted));
 	return rows;
 }
 
@@ -155,11 +146,15 @@ bool sip_sides_trust(const struct sip_routing *rt, const struct sip_hop *from)
 
 enum sip_step sip_sides_request(struct sip_passage *p, void *arg)
 {
-	p->trusted |= sip_sides_trust(arg, &p->from);
+	if (!sip_sides_trust(arg, &p->from))
+		return SIP_GO_ON;
+	p->trusted = true;
+	p->origin = SIP_ORIGIN_LAN;
+	sip_note(p, "it is of the own network (sip.lan, sip.sources.trusted): trusted");
 	return SIP_GO_ON;
 }
 
-static const struct route *find(const struct sip_routes *r, struct text domain)
+const struct sip_static_route *sip_routes_find(const struct sip_routes *r, struct text domain)
 {
 	for (size_t i = 0; i < r->n; i++)
 		if (r->v[i].active && text_ieq(text_of(r->v[i].domain), domain))
@@ -170,24 +165,32 @@ static const struct route *find(const struct sip_routes *r, struct text domain)
 enum sip_step sip_routes_request(struct sip_passage *p, void *arg)
 {
 	const struct sip_routing *rt = arg;
-	const struct route *r = NULL;
+	bool registers = p->msg->method == SIP_REGISTER;
+	const struct sip_static_route *r = NULL;
 	struct sip_place place;
 	int rc;
 
 	if (!p->for_us && !p->in_dialog)
-		r = find(rt->routes, p->basics->uri.host);
+		r = sip_routes_find(rt->routes, p->basics->uri.host);
 	if (!r)
 		return SIP_GO_ON;
-	if (!p->trusted && !p->authenticated) {
-		sip_refuse(p, SIP_REFUSE_RELAY,
-			   "a static route is for trusted and authenticated senders only");
+	sip_note(p, "there is a static route for %s: %s by %s", r->domain, r->host,
+		 r->mutual ? "mtls" : sip_proto_rows[r->proto].name);
+	if (!sip_may_leave(p)) {
+		sip_refuse(p, SIP_REFUSE_RELAY, "a static route is for our own servers and users only");
 		return SIP_DECIDED;
 	}
-	place = (struct sip_place){
-		.next = text_of(r->next), .q = 1000, .mutual = r->mutual, .hop.iface = r->iface, .may_challenge = true
-	};
-	if (p->msg->method == SIP_REGISTER && sip_has_option(p->msg, SIP_H_SUPPORTED, TEXT("path")))
+	if (!r->trusted) /* RFC 3325 5: what is asserted stays among those who trust each other */
+		sip_edit_remove(sip_passage_edit(p), SIP_H_P_ASSERTED_IDENTITY);
+	if (registers && sip_has_option(p->msg, SIP_H_SUPPORTED, TEXT("path")))
 		sip_add_path(p); /* to a registrar that is not here: calls come back by this proxy and this flow */
+	place = (struct sip_place){ .next = text_of(r->next),
+				    .name = r->mutual ? text_of(r->domain) : (struct text){ 0 },
+				    .q = 1000,
+				    .mutual = r->mutual,
+				    .elsewhere = true,
+				    .may_challenge = r->trusted || registers,
+				    .hop.iface = r->iface };
 	rc = sip_forward(p, &place);
 	if (rc < 0)
 		sip_refuse(p, SIP_REFUSE_RESOURCES, NULL);

@@ -24,6 +24,8 @@ static const struct sip_config *config_of(const struct cfg *c)
 
 static int open_parts(struct sip_service *ss, char *err, size_t err_n)
 {
+	const struct sip_config *c = config_of(ss->svc->cfg);
+	struct sip_ways w = { 0 };
 	char warning[TLS_ERRLEN];
 	struct sip_edge_plan *p;
 	int r = metrics_new(sip_metric_rows, SIP_METRICS, 1, &ss->metrics);
@@ -33,19 +35,24 @@ static int open_parts(struct sip_service *ss, char *err, size_t err_n)
 			&(struct sip_edge_options){ .loop = ss->svc->loop, .metrics = ss->metrics },
 			&ss->edge);
 	if (r == 0)
-		r = sip_routes_new(config_of(ss->svc->cfg), &ss->routing.routes);
+		r = sip_service_federation(ss);
+	if (r == 0)
+		r = sip_edge_set_partners(ss->edge, c->federation.addresses.items, c->federation.addresses.n);
+	if (r == 0)
+		r = sip_ways_make(c, &w);
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
 	}
-	ss->routing.edge = ss->edge;
-	r = sip_service_plan(ss, config_of(ss->svc->cfg), warning, err, err_n, &p);
-	if (r < 0)
+	r = sip_service_plan(ss, c, warning, err, err_n, &p);
+	if (r < 0) {
+		sip_ways_deinit(&w);
 		return r;
+	}
 	if (warning[0])
 		log_emit(&MSG_SIP_CERTIFICATE, LF_STR("why", warning));
 	sip_edge_take(ss->edge, p);
-	sip_routes_bind(ss->routing.routes, ss->edge);
+	sip_ways_take(ss, &w);
 	return 0;
 }
 
@@ -206,10 +213,10 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct sip_service *ss = s->state;
 	const struct sip_config *fresh = config_of(c);
-	_cleanup_(sip_routes_freep) struct sip_routes *routes = NULL;
+	_cleanup_(sip_ways_deinit) struct sip_ways w = { 0 };
 	_cleanup_(sip_edge_plan_freep) struct sip_edge_plan *p = NULL;
 	char warning[TLS_ERRLEN];
-	int r = sip_routes_new(fresh, &routes);
+	int r = sip_ways_make(fresh, &w);
 
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
@@ -218,7 +225,9 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	r = sip_service_plan(ss, fresh, warning, err, err_n, &p);
 	if (r < 0)
 		return r;
-	r = sip_accounts_reload(ss->accounts, fresh);
+	r = sip_edge_set_partners(ss->edge, fresh->federation.addresses.items, fresh->federation.addresses.n);
+	if (r == 0)
+		r = sip_accounts_reload(ss->accounts, fresh);
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
@@ -229,9 +238,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	set_limits(ss, fresh);
 	sip_proxy_set_overload_control(ss->proxy, fresh->overload_control);
 	sip_service_registrar_set(ss, fresh);
-	sip_routes_bind(routes, ss->edge);
-	sip_routes_free(ss->routing.routes);
-	ss->routing.routes = steal_ptr(&routes);
+	sip_ways_take(ss, &w);
 	set_times(ss, fresh);
 	s->drain_limit_ms = fresh->drain_ms;
 	return 0;
@@ -262,8 +269,8 @@ static void sip_stop(struct service *s)
 		sip_edge_set_core(ss->edge, NULL, NULL);
 	ss->proxy = sip_proxy_free(ss->proxy);
 	sip_service_registrar_free(ss);
+	sip_service_federation_free(ss);
 	ss->edge = sip_edge_free(ss->edge);
-	ss->routing.routes = sip_routes_free(ss->routing.routes);
 	ss->metrics = metrics_free(ss->metrics);
 	sip_headers_deinit();
 	free(ss);

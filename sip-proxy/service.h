@@ -8,6 +8,7 @@
  *   service_hooks.c   the chain of the policy
  *   service_registrar.c  accounts, location, registrar
  *   service_secret.c  the key of the tokens, kept over a restart
+ *   service_federation.c  routes, partners, trust
  *   service_counts.c  what the core counts, as metrics
  *   verbs.c           status, transactions, flows, registrations
  *   probes.c          OPTIONS to the gateways of the routes
@@ -22,6 +23,7 @@
 #include "sip-proxy/proxy.h"
 #include "sip-proxy/registrar.h"
 #include "sip-proxy/routes.h"
+#include "sip-proxy/trust.h"
 
 enum { SIP_HOOKS_MAX = 16 };
 
@@ -34,6 +36,8 @@ struct sip_service {
 	struct sip_edge *edge;
 	struct sip_proxy *proxy;
 	struct sip_routing routing; /* of the hooks; owns the routes */
+	struct sip_federating federating; /* … and these */
+	struct sip_trusting trusting;
 	struct sip_accounts *accounts;
 	struct sip_location *location;
 	struct sip_location_store *bindings; /* the location in the store */
@@ -63,6 +67,17 @@ int sip_service_registrar(struct sip_service *ss, const struct sip_config *c);
 void sip_service_registrar_set(struct sip_service *ss, const struct sip_config *c); /* new limits */
 void sip_service_registrar_free(struct sip_service *ss);
 void sip_service_registrar_verbs(struct sip_service *ss);
+
+/* service_federation.c: what the hooks look at */
+struct sip_ways {
+	struct sip_routes *routes;
+	struct sip_federation *federation;
+};
+int sip_ways_make(const struct sip_config *c, struct sip_ways *ret_w); /* 0 or -ENOMEM */
+void sip_ways_deinit(struct sip_ways *w);
+void sip_ways_take(struct sip_service *ss, struct sip_ways *w); /* once the listeners are those of this configuration */
+int sip_service_federation(struct sip_service *ss);		/* 0 or -ENOMEM; once the edge is there */
+void sip_service_federation_free(struct sip_service *ss);	/* before the edge */
 
 /* service_counts.c */
 extern const struct sip_proxy_watch sip_service_watch; /* its arg: the service */

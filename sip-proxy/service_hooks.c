@@ -24,6 +24,11 @@ int sip_service_hooks(struct sip_service *ss)
 		  .stage = SIP_STAGE_ADMISSION,
 		  .request = sip_sides_request,
 		  .arg = &ss->routing },
+		{ .name = "trust",
+		  .stage = SIP_STAGE_IDENTITY,
+		  .request = sip_trust_request,
+		  .response = sip_trust_response,
+		  .arg = &ss->trusting },
 		{ .name = "credentials",
 		  .stage = SIP_STAGE_IDENTITY,
 		  .request = sip_auth_request,
@@ -41,6 +46,10 @@ int sip_service_hooks(struct sip_service *ss)
 		  .stage = SIP_STAGE_ROUTING,
 		  .request = sip_routes_request,
 		  .arg = &ss->routing },
+		{ .name = "federation",
+		  .stage = SIP_STAGE_ROUTING,
+		  .request = sip_federation_request,
+		  .arg = &ss->federating },
 	};
 	int r = 0;
 

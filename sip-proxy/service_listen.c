@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the configuration's three lists of listeners (sip.listen, sip.interfaces,
- * sip.lan.listen) to what the edge plans with. An interface without a certificate of its
+ * From the configuration's lists of listeners (sip.listen, sip.interfaces,
+ * sip.lan.listen, sip.federation.listen) to what the edge plans with. An interface without a certificate of its
  * own has the section's.
  */
 #include <errno.h>
@@ -12,7 +12,7 @@
 static struct sip_listen_spec spec_of(const struct sip_config *c, const struct cfg_endpoint *e)
 {
 	struct sip_listen_spec s = {
-		.at = e->at, .certificate = c->certificate, .key = c->key, .ca = c->ca
+		.at = e->at, .certificate = c->certificate, .key = c->key, .ca = c->ca, .crl = c->crl
 	};
 
 	s.proto = sip_listen_proto_of(e->proto, &s.mutual);
@@ -21,7 +21,9 @@ static struct sip_listen_spec spec_of(const struct sip_config *c, const struct c
 
 static size_t collect(const struct sip_config *c, struct sip_listen_spec *v)
 {
-	const struct cfg_endpoint *l = c->listen.items, *lan = c->lan.listen.items;
+	const struct sip_federation_section *fs = &c->federation;
+	const struct cfg_endpoint *l = c->listen.items, *lan = c->lan.listen.items,
+				  *fed = fs->listen.items;
 	const struct sip_interface_section *f = c->interfaces.items;
 	size_t n = 0;
 
@@ -42,6 +44,17 @@ static size_t collect(const struct sip_config *c, struct sip_listen_spec *v)
 	for (size_t i = 0; i < c->lan.listen.n; i++) {
 		v[n] = spec_of(c, &lan[i]);
 		v[n++].lan = true;
+	}
+	for (size_t i = 0; fs->mode != SIP_FEDERATION_OFF && i < fs->listen.n; i++) {
+		v[n] = spec_of(c, &fed[i]);
+		if (fs->certificate)
+			v[n].certificate = fs->certificate;
+		if (fs->key)
+			v[n].key = fs->key;
+		if (fs->ca)
+			v[n].ca = fs->ca;
+		v[n].advertise = fs->advertise;
+		v[n++].federation = true;
 	}
 	return n;
 }
@@ -69,13 +82,14 @@ static struct sip_edge_limits limits_of(const struct sip_config *c)
 int sip_service_plan(struct sip_service *ss, const struct sip_config *c, char *warning, char *err,
 		     size_t err_n, struct sip_edge_plan **ret_p)
 {
-	size_t most = c->listen.n + c->interfaces.n + c->lan.listen.n + 1;
+	size_t most = c->listen.n + c->interfaces.n + c->lan.listen.n + c->federation.listen.n + 1;
 	struct sip_listen_spec *v = calloc(most, sizeof(*v));
 	struct sip_edge_config ec = {
 		.listen = v,
 		.certificate = c->certificate,
 		.key = c->key,
 		.ca = c->ca,
+		.crl = c->crl,
 		.limits = limits_of(c),
 		.allow = c->sources.allow.items,
 		.n_allow = c->sources.allow.n,

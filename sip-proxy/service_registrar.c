@@ -35,6 +35,12 @@ static void on_guesses(void *arg, const struct sip_hop *from)
 		sip_edge_ban(ss->edge, &from->remote, root->sip.limits.ban_ms);
 }
 
+static struct text first_domain(void *arg)
+{
+	const struct sip_service *ss = arg;
+	return sip_routes_first_domain(ss->routing.routes);
+}
+
 int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 {
 	const struct sip_location_options lo = { .timers = loop_timers(ss->svc->loop),
@@ -52,17 +58,20 @@ int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 			&ss->bindings);
 	if (r < 0)
 		return r;
-	return sip_registrar_new(&(struct sip_registrar_options){ .location = ss->location,
-								  .password = password_of,
-								  .is_domain = is_domain,
-								  .is_trusted = is_trusted,
-								  .guesses = on_guesses,
-								  .arg = ss,
-								  .ops = &sip_edge_ops,
-								  .edge = ss->edge,
-								  .seed = hash_seed_random(),
-								  .now = loop_now(ss->svc->loop) },
-				 &ss->registrar);
+	r = sip_registrar_new(&(struct sip_registrar_options){ .location = ss->location,
+							       .password = password_of,
+							       .is_domain = is_domain,
+							       .is_trusted = is_trusted,
+							       .guesses = on_guesses,
+							       .first_domain = first_domain,
+							       .arg = ss,
+							       .ops = &sip_edge_ops,
+							       .edge = ss->edge,
+							       .seed = hash_seed_random(),
+							       .now = loop_now(ss->svc->loop) },
+			      &ss->registrar);
+	ss->trusting.registrar = ss->registrar;
+	return r;
 }
 
 void sip_service_registrar_set(struct sip_service *ss, const struct sip_config *c)

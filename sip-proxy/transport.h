@@ -39,6 +39,7 @@ struct sip_interface {
 	enum sip_proto proto;
 	bool mutual;		       /* demands certificates */
 	bool lan;		       /* trusted side; sites and federation read it */
+	bool federation;	       /* for partners alone */
 	bool removed;		       /* takes nothing new; what came in by it goes on */
 	struct addr at;		       /* as bound; may be a wildcard */
 	char sent_by[SIP_SENT_BY_MAX]; /* for Via and URIs: host:port */
@@ -71,6 +72,7 @@ struct sip_target {
 	struct sip_hop hop;
 	bool only_flow; /* over this very connection (hop.conn), or not at all (RFC 5626); UDP: no difference */
 	bool mutual; /* show our certificate, too (it is asked for by most) */
+	bool federation; /* a partner: leaves by the interface for them, if there is one */
 	struct text name; /* secure: the domain that the other end's certificate must cover (RFC 5922 4): the one of the
 			   * URI, not what DNS made of it. Empty: responses, which go to who asked. Read during the call */
 	uint16_t reply_port; /* of a response: if the connection is gone, a new one goes to hop.remote's address and this
@@ -96,6 +98,8 @@ struct sip_next {
 	bool sips;
 	bool has_proto; /* a transport parameter */
 	enum sip_proto proto;
+	bool federation; /* another domain: by its SRV _sipfederationtls._tcp alone, and to public places */
+	bool sips_srv;	 /* … or else by _sips._tcp */
 };
 /* The places of a name in the order to try them, healthy ones first; never empty if status is 0. */
 struct sip_lookup {

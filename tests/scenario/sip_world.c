@@ -13,7 +13,8 @@ static const struct sip_interface interfaces[] = {
 	{ .id = 1, .proto = SIP_UDP, .sent_by = "192.0.2.100:5060" },
 	{ .id = 2, .proto = SIP_TCP, .sent_by = "192.0.2.100:5060" },
 	{ .id = 3, .proto = SIP_TLS, .sent_by = "192.0.2.100:5061" },
-	{ .id = 4, .proto = SIP_UDP, .sent_by = "10.0.0.100:5060" },
+	{ .id = 4, .proto = SIP_UDP, .sent_by = "10.0.0.100:5060", .lan = true },
+	{ .id = 5, .proto = SIP_TLS, .sent_by = "192.0.2.100:5062", .mutual = true, .federation = true },
 };
 
 struct sip_hop hop_of(const char *at)
@@ -25,6 +26,8 @@ struct sip_hop hop_of(const char *at)
 	h.iface = h.proto == SIP_TCP ? 2 : h.proto == SIP_TLS ? 3 : 1;
 	if (h.proto == SIP_UDP && strncmp(at, "udp:10.", 7) == 0)
 		h.iface = 4;
+	if (strncmp(at, "tls:198.51.100.", 15) == 0)
+		h.iface = 5;
 	if (sip_proto_rows[h.proto].reliable)
 		h.conn = addr_port(&h.remote);
 	return h;
@@ -102,9 +105,9 @@ static bool edge_alive(void *edge, const struct sip_hop *hop)
 
 static const struct sip_identity *edge_identity(void *edge, uint64_t conn)
 {
-	(void)edge;
+	struct world *w = edge;
 	(void)conn;
-	return NULL;
+	return w->identity;
 }
 
 static int edge_lookup(void *edge, const struct sip_next *next, struct sip_lookup *l)

@@ -2,7 +2,8 @@
 /*
  * The world of the SIP conversations: a proxy core with a fake edge on fake time. What it sends waits in a queue, oldest
  * first, until a test asks for it. Addresses are written "udp:192.0.2.1:5060"; interface 1 is udp:192.0.2.100:5060,
- * 2 tcp and 3 tls there, 4 is udp:10.0.0.100:5060. Names are known to a table, whose answers come when the test says.
+ * 2 tcp and 3 tls there, 4 is udp:10.0.0.100:5060 (lan), 5 is for
+ * partners: "tls:" from 198.51.100.0/24 comes in there. Names are known to a table, whose answers come when the test says.
  */
 #pragma once
 #include <setjmp.h>
@@ -47,6 +48,7 @@ struct world {
 	struct sip_next asked[WORLD_LOOKUPS];
 	char asked_host[WORLD_LOOKUPS][64];
 	unsigned n_lookups;
+	const struct sip_identity *identity; /* of every connection; NULL: none */
 	const char *dead;   /* sending there fails at once */
 	uint64_t dead_conn; /* a flow that is gone */
 	unsigned reports, bad_reports, refusals;

@@ -27,6 +27,13 @@ static const struct dns_row names[] = {
 	{ .name = "_sip._udp.none.test", .ttl_s = 60, .srv = "0 0 0 ." },
 	{ .name = "broken.test", .ttl_s = 60, .rcode = RCODE_SERVFAIL },
 	{ .name = "silent.test", .ttl_s = 60, .rcode = NO_ANSWER },
+	{ .name = "_sipfederationtls._tcp.fed.test", .ttl_s = 60, .srv = "20 0 5063 b.test, 10 0 5062 a.test" },
+	{ .name = "_sips._tcp.fed.test", .ttl_s = 60, .srv = "10 0 5081 b.test" },
+	{ .name = "_sips._tcp.sips.test", .ttl_s = 60, .srv = "10 0 5081 b.test" },
+	{ .name = "_sipfederationtls._tcp.inside.test", .ttl_s = 60, .srv = "10 0 5061 near.test, 20 0 5061 a.test" },
+	{ .name = "_sipfederationtls._tcp.lan.test", .ttl_s = 60, .srv = "10 0 5061 near.test" },
+	{ .name = "_sipfederationtls._tcp.deaf.test", .ttl_s = 60, .rcode = NO_ANSWER },
+	{ .name = "near.test", .ttl_s = 60, .v4 = "10.0.0.5" },
 	{ .name = "a.test", .ttl_s = 60, .v4 = "192.0.2.1" },
 	{ .name = "b.test", .ttl_s = 60, .v4 = "192.0.2.2" },
 };
@@ -71,6 +78,12 @@ static void on_done(struct sip_lookup *l, int status, const char *why, const str
 	}
 }
 
+static bool may_be_partner(void *arg, const struct addr *at)
+{
+	(void)arg;
+	return addr_classify(at) != ADDR_PRIVATE;
+}
+
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
@@ -86,6 +99,7 @@ static int setup(void **state)
 	assert_int_equal(sip_resolver_new(&(struct sip_resolver_options){ .loop = w->loop,
 									  .dns = w->dns,
 									  .can_send = can_send,
+									  .may_be_partner = may_be_partner,
 									  .arg = w },
 					  &w->r),
 			 0);
@@ -356,6 +370,44 @@ static void raw_answers_are_read_strictly(void **state)
 	assert_int_not_equal(parse(odd, sizeof(odd) - 1, &r), DNS_OK);	 /* a line end in a name */
 }
 
+static void partners_are_found_by_their_federation_record_alone(void **state)
+{
+	struct world *w = *state;
+	struct sip_next n = host("fed.test");
+
+	n.federation = true;
+	assert_string_equal(where(w, n), "tls:192.0.2.1:5062 tls:192.0.2.2:5063");
+	assert_string_equal(w->name, "fed.test"); /* what its certificate must name */
+	n.sips_srv = true;
+	assert_string_equal(where(w, n), "tls:192.0.2.1:5062 tls:192.0.2.2:5063");
+	n = host("sips.test");
+	n.federation = true;
+	assert_string_equal(where(w, n), "");
+	assert_non_null(strstr(w->why, "no SRV record _sipfederationtls._tcp"));
+	n.sips_srv = true;
+	assert_string_equal(where(w, n), "tls:192.0.2.2:5081");
+	n = host("plain.test"); /* it has addresses, and that is no invitation */
+	n.federation = n.sips_srv = true;
+	assert_string_equal(where(w, n), "");
+	n = host("deaf.test");
+	n.federation = true;
+	assert_string_equal(where(w, n), "");
+	assert_non_null(strstr(w->why, dns_status_text(DNS_TIMEOUT)));
+}
+
+static void a_partners_record_does_not_lead_into_our_network(void **state)
+{
+	struct world *w = *state;
+	struct sip_next n = host("inside.test");
+
+	n.federation = true;
+	assert_string_equal(where(w, n), "tls:192.0.2.1:5061");
+	n = host("lan.test");
+	n.federation = true;
+	assert_string_equal(where(w, n), "");
+	assert_non_null(strstr(w->why, "10.0.0.5"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -371,6 +423,8 @@ int main(void)
 		cmocka_unit_test(health_forgets_after_a_while_and_is_bounded),
 		cmocka_unit_test(srv_records_come_by_priority_and_weight),
 		cmocka_unit_test(raw_answers_are_read_strictly),
+		cmocka_unit_test_setup_teardown(partners_are_found_by_their_federation_record_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_partners_record_does_not_lead_into_our_network, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

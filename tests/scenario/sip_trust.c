@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All decisions about trust, as a table: how somebody comes, what his certificate names, how the route to his domain is
+ * trusted, and whom he says to be, against what he is answered. "0" is a message that reaches bob, our user. The same
+ * senders are then tried at what nobody outside may do: to be relayed to a third domain, and to register.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "sip-proxy/routes_priv.h"
+#include "sip-proxy/trust.h"
+#include "tests/scenario/sip_world.h"
+
+#define LAN "udp:10.0.0.9:5060"
+#define UDP "udp:192.0.2.50:5060" /* the gateways' own address */
+#define TCP "tcp:192.0.2.50:4000"
+#define TLS "tls:192.0.2.50:4000"
+#define UDP_AWAY "udp:203.0.113.9:5060"
+#define TCP_AWAY "tcp:203.0.113.9:4000"
+#define TLS_AWAY "tls:203.0.113.9:4000"
+#define FED "tls:198.51.100.9:4000" /* by the interface for partners */
+
+static struct world w;
+static struct sip_registrar *registrar;
+static struct sip_location *location;
+static struct timers *timers;
+static struct sip_routing routing;
+static struct sip_federating federating;
+static struct sip_trusting trusting;
+static struct sip_hook rows[8];
+static const struct sip_hook *chain[8];
+static unsigned n_hooks;
+
+static struct text password_of(void *arg, const char *aor)
+{
+	(void)arg;
+	return strcmp(aor, "alice@uc.test") == 0 ? TEXT("secret") : (struct text){ 0 };
+}
+
+static bool domain_is_ours(void *arg, struct text host)
+{
+	(void)arg;
+	return text_ieq(host, TEXT("uc.test"));
+}
+
+static struct text first_domain(void *arg)
+{
+	(void)arg;
+	return TEXT("uc.test");
+}
+
+/* What sip_sides_request() does, without an edge. */
+static enum sip_step sides(struct sip_passage *p, void *arg)
+{
+	(void)arg;
+	p->trusted = p->from.iface == 4;
+	p->origin = p->trusted ? SIP_ORIGIN_LAN : SIP_ORIGIN_STRANGER;
+	return SIP_GO_ON;
+}
+
+/* bob is there. */
+static enum sip_step to_bob(struct sip_passage *p, void *arg)
+{
+	const struct sip_place place = { .next = TEXT("sip:192.0.2.20:5060"), .q = 1000 };
+	(void)arg;
+	if (!p->for_us || !text_eq(p->basics->uri.user, TEXT("bob")))
+		return SIP_GO_ON;
+	assert_int_equal(sip_forward(p, &place), 0);
+	return SIP_DECIDED;
+}
+
+static void hook(struct sip_hook h)
+{
+	rows[n_hooks] = h;
+	chain[n_hooks] = &rows[n_hooks];
+	n_hooks++;
+}
+
+static char domain_uc[] = "uc.test";
+static char *domains[] = { domain_uc };
+static char r_mtls[] = "mtls.test", r_tls[] = "tls.test", r_tcp[] = "tcp.test", r_loose[] = "loose.test", r_udp[] = "udp.test",
+	    r_off[] = "off.test", gw[] = "gw.test";
+static struct sip_route_section routes[] = {
+	{ .domain = r_mtls, .host = gw, .transport = SIP_LISTEN_MTLS, .active = true },
+	{ .domain = r_tls, .host = gw, .transport = SIP_LISTEN_TLS, .active = true, .trusted = true },
+	{ .domain = r_tcp, .host = gw, .transport = SIP_LISTEN_TCP, .active = true, .trusted = true },
+	{ .domain = r_loose, .host = gw, .transport = SIP_LISTEN_TLS, .active = true },
+	{ .domain = r_udp, .host = gw, .transport = SIP_LISTEN_UDP, .active = true },
+	{ .domain = r_off, .host = gw, .transport = SIP_LISTEN_MTLS, .active = false },
+};
+static char p_friend[] = "friend.test", p_denied[] = "denied.test", p_quiet[] = "quiet.test";
+static struct sip_partner_section partners[] = {
+	{ .domain = p_friend, .allow = true },
+	{ .domain = p_denied, .allow = false },
+	{ .domain = p_quiet, .allow = true, .ways = { SIP_BOTH_WAYS, SIP_OUTWARD, SIP_BOTH_WAYS } },
+};
+
+static void begin(enum sip_federation_mode mode)
+{
+	struct sip_config c = { .domains = { domains, 1 },
+				.routes = { routes, ARRAY_LEN(routes) },
+				.use_routes = true,
+				.federation = { .mode = mode, .rate = 20, .partners = { partners, ARRAY_LEN(partners) } } };
+	world_init(&w);
+	n_hooks = 0;
+	timers = timers_new(w.now);
+	assert_int_equal(sip_location_new(&(struct sip_location_options){ .timers = timers, .seed = { 5, 6 } }, &location), 0);
+	assert_int_equal(sip_registrar_new(&(struct sip_registrar_options){ .location = location,
+									    .password = password_of,
+									    .is_domain = domain_is_ours,
+									    .first_domain = first_domain,
+									    .ops = w.o.ops,
+									    .edge = &w,
+									    .seed = { 7, 8 },
+									    .now = w.now },
+					   &registrar),
+			 0);
+	assert_int_equal(sip_routes_new(&c, &routing.routes), 0);
+	for (size_t i = 0; i < routing.routes->n; i++) {
+		struct sip_static_route *r = &routing.routes->v[i];
+		assert_int_equal(addr_parse(TEXT("192.0.2.50"), 0, &r->at[0]), 0);
+		r->n_at = 1;
+	}
+	assert_int_equal(sip_federation_new(&c, &federating.federation), 0);
+	federating.partners = sip_partners_new();
+	trusting = (struct sip_trusting){
+		.ops = w.o.ops, .edge = &w, .routing = &routing, .federating = &federating, .registrar = registrar
+	};
+	hook((struct sip_hook){ "sides", SIP_STAGE_ADMISSION, sides, NULL, NULL });
+	hook((struct sip_hook){ "trust", SIP_STAGE_IDENTITY, sip_trust_request, sip_trust_response, &trusting });
+	hook((struct sip_hook){ "credentials", SIP_STAGE_IDENTITY, sip_auth_request, NULL, registrar });
+	hook((struct sip_hook){ "hygiene", SIP_STAGE_HYGIENE, sip_hygiene_request, sip_hygiene_response, registrar });
+	hook((struct sip_hook){ "bob", SIP_STAGE_ROUTING, to_bob, NULL, NULL });
+	hook((struct sip_hook){ "registrar", SIP_STAGE_ROUTING, sip_registrar_request, NULL, registrar });
+	hook((struct sip_hook){ "routes", SIP_STAGE_ROUTING, sip_routes_request, NULL, &routing });
+	hook((struct sip_hook){ "federation", SIP_STAGE_ROUTING, sip_federation_request, NULL, &federating });
+	w.o.hooks = chain;
+	w.o.n_hooks = n_hooks;
+	world_start(&w);
+}
+
+static void end(void)
+{
+	world_forget(&w);
+	world_stop(&w);
+	registrar = sip_registrar_free(registrar);
+	location = sip_location_free(location);
+	timers = timers_free(timers);
+	routing.routes = sip_routes_free(routing.routes);
+	federating.federation = sip_federation_free(federating.federation);
+	federating.partners = sip_partners_free(federating.partners);
+}
+
+static unsigned number;
+
+struct said {
+	const char *method, *uri, *from, *more;
+};
+
+/* The answer's code, 0: it was passed on; *ret_s is then the copy. */
+static unsigned ask(const char *at, const char *names, struct said q, struct sent *ret_s)
+{
+	static char text[4096], own[128];
+	const char *list[4] = { 0 };
+	struct sip_identity id = { .verified = true, .names = list };
+	struct sent s;
+	unsigned code;
+
+	(void)snprintf(own, sizeof own, "%s", names ? names : "");
+	for (char *t = names ? strtok(own, " ") : NULL; t; t = strtok(NULL, " "))
+		list[id.n++] = t;
+	w.identity = names ? &id : NULL;
+	number++;
+	(void)snprintf(text, sizeof text,
+		       "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK-t%u\r\nMax-Forwards: 70\r\nFrom: <sip:%s>;tag=f\r\n"
+		       "To: <%s>\r\nCall-ID: t%u\r\nCSeq: 1 %s\r\n%sContent-Length: 0\r\n\r\n",
+		       q.method, q.uri, at[0] == 'u' ? "UDP" : at[1] == 'c' ? "TCP" : "TLS", strchr(at, ':') + 1, number, q.from, q.uri,
+		       number, q.method, q.more);
+	say(&w, at, text);
+	assert_true(take(&w, &s));
+	code = strncmp(s.bytes, "SIP/2.0 ", 8) == 0 ? (unsigned)atoi(s.bytes + 8) : 0;
+	if (ret_s)
+		*ret_s = s;
+	else
+		sent_free(&s);
+	world_forget(&w);
+	w.identity = NULL;
+	return code;
+}
+
+static const struct row {
+	enum sip_federation_mode mode;
+	const char *at, *names, *from; /* names NULL: no certificate */
+	unsigned code;
+} table[] = {
+	/* clang-format off */
+	/* -- our own network */
+	{ SIP_FEDERATION_OFF,    LAN,      NULL,          "x@uc.test",     0 },
+	{ SIP_FEDERATION_OPEN,   LAN,      NULL,          "x@third.test",  0 },
+	/* -- From of our own: credentials decide, by whatever way; but never by the interface for partners */
+	{ SIP_FEDERATION_OFF,    UDP,      NULL,          "alice@uc.test", 407 },
+	{ SIP_FEDERATION_OFF,    TCP,      NULL,          "alice@uc.test", 407 },
+	{ SIP_FEDERATION_OFF,    TLS,      "sip.evil.test", "ceo@uc.test", 407 },
+	{ SIP_FEDERATION_LISTED, FED,      "friend.test", "alice@uc.test", 403 },
+	{ SIP_FEDERATION_OPEN,   FED,      "sip.evil.test", "ceo@uc.test", 403 },
+	{ SIP_FEDERATION_OPEN,   FED,      "uc.test",     "alice@uc.test", 403 },
+	/* -- static route by mtls: the certificate names the domain, or it is a login */
+	{ SIP_FEDERATION_OFF,    TLS_AWAY, "mtls.test",   "x@mtls.test",   0 },
+	{ SIP_FEDERATION_OFF,    TLS_AWAY, "MTLS.test b.test", "x@mtls.TEST", 0 },
+	{ SIP_FEDERATION_OFF,    TLS,      "gw.test",     "x@mtls.test",   403 },
+	{ SIP_FEDERATION_OFF,    TLS,      "evil.test",   "x@mtls.test",   403 },
+	{ SIP_FEDERATION_OFF,    TLS,      "sub.mtls.test", "x@mtls.test", 403 },
+	{ SIP_FEDERATION_OFF,    TLS,      NULL,          "x@mtls.test",   407 },
+	{ SIP_FEDERATION_OFF,    TCP,      NULL,          "x@mtls.test",   407 },
+	{ SIP_FEDERATION_OFF,    UDP,      NULL,          "x@mtls.test",   407 },
+	/* -- trusted, tls: by the names of domain or gateway, or from its own address over a connection */
+	{ SIP_FEDERATION_OFF,    TLS_AWAY, "tls.test",    "x@tls.test",    0 },
+	{ SIP_FEDERATION_OFF,    TLS_AWAY, "gw.test",     "x@tls.test",    0 },
+	{ SIP_FEDERATION_OFF,    TLS,      NULL,          "x@tls.test",    0 },
+	{ SIP_FEDERATION_OFF,    TCP,      NULL,          "x@tls.test",    0 },
+	{ SIP_FEDERATION_OFF,    TLS_AWAY, NULL,          "x@tls.test",    407 },
+	{ SIP_FEDERATION_OFF,    TCP_AWAY, NULL,          "x@tls.test",    407 },
+	{ SIP_FEDERATION_OFF,    UDP,      NULL,          "x@tls.test",    407 },
+	{ SIP_FEDERATION_OFF,    UDP_AWAY, NULL,          "x@tls.test",    407 },
+	{ SIP_FEDERATION_OFF,    TLS,      "evil.test",   "x@tls.test",    403 },
+	/* -- trusted, tcp */
+	{ SIP_FEDERATION_OFF,    TCP,      NULL,          "x@tcp.test",    0 },
+	{ SIP_FEDERATION_OFF,    TCP_AWAY, NULL,          "x@tcp.test",    407 },
+	{ SIP_FEDERATION_OFF,    UDP,      NULL,          "x@tcp.test",    407 },
+	{ SIP_FEDERATION_OFF,    TLS_AWAY, "tcp.test",    "x@tcp.test",    0 },
+	/* -- not trusted: a proven name is a proof, an address is none */
+	{ SIP_FEDERATION_OFF,    TLS,      NULL,          "x@loose.test",  407 },
+	{ SIP_FEDERATION_OFF,    TLS,      "gw.test",     "x@loose.test",  403 },
+	{ SIP_FEDERATION_OFF,    TLS_AWAY, "loose.test",  "x@loose.test",  0 },
+	{ SIP_FEDERATION_OFF,    TCP,      NULL,          "x@loose.test",  407 },
+	{ SIP_FEDERATION_OFF,    UDP,      NULL,          "x@udp.test",    407 },
+	{ SIP_FEDERATION_OFF,    UDP_AWAY, NULL,          "x@udp.test",    407 },
+	{ SIP_FEDERATION_OFF,    TCP,      NULL,          "x@udp.test",    407 },
+	/* -- a route that is switched off is no route */
+	{ SIP_FEDERATION_OFF,    UDP,      NULL,          "x@off.test",    0 },
+	{ SIP_FEDERATION_LISTED, TLS,      "off.test",    "x@off.test",    403 },
+	/* -- no route, no federation: strangers reach our users; who has shown a name keeps to it */
+	{ SIP_FEDERATION_OFF,    UDP_AWAY, NULL,          "x@third.test",  0 },
+	{ SIP_FEDERATION_OFF,    TCP_AWAY, NULL,          "x@third.test",  0 },
+	{ SIP_FEDERATION_OFF,    TLS_AWAY, "third.test",  "x@third.test",  0 },
+	{ SIP_FEDERATION_OFF,    TLS_AWAY, "evil.test",   "x@third.test",  403 },
+	/* -- listed */
+	{ SIP_FEDERATION_LISTED, FED,      "friend.test", "x@friend.test", 0 },
+	{ SIP_FEDERATION_LISTED, TLS_AWAY, "friend.test", "x@friend.test", 0 },
+	{ SIP_FEDERATION_LISTED, FED,      "a.test friend.test", "x@friend.test", 0 },
+	{ SIP_FEDERATION_LISTED, FED,      "friend.test", "x@third.test",  403 },
+	{ SIP_FEDERATION_LISTED, FED,      "friend.test", "x@sub.friend.test", 403 },
+	{ SIP_FEDERATION_LISTED, FED,      "third.test",  "x@third.test",  403 },
+	{ SIP_FEDERATION_LISTED, FED,      "denied.test", "x@denied.test", 403 },
+	{ SIP_FEDERATION_LISTED, FED,      "third.test",  "x@friend.test", 403 },
+	{ SIP_FEDERATION_LISTED, UDP_AWAY, NULL,          "x@friend.test", 403 },
+	{ SIP_FEDERATION_LISTED, TCP_AWAY, NULL,          "x@friend.test", 403 },
+	{ SIP_FEDERATION_LISTED, TLS_AWAY, NULL,          "x@friend.test", 403 },
+	{ SIP_FEDERATION_LISTED, UDP_AWAY, NULL,          "x@third.test",  403 },
+	{ SIP_FEDERATION_LISTED, FED,      "mtls.test",   "x@mtls.test",   0 },
+	{ SIP_FEDERATION_LISTED, FED,      "friend.test", "x@mtls.test",   403 },
+	{ SIP_FEDERATION_LISTED, FED,      "friend.test", "x@anonymous.invalid", 0 },
+	{ SIP_FEDERATION_LISTED, FED,      "third.test",  "x@anonymous.invalid", 403 },
+	/* -- what a partner may do */
+	{ SIP_FEDERATION_LISTED, FED,      "quiet.test",  "x@quiet.test",  403 },
+	/* -- open */
+	{ SIP_FEDERATION_OPEN,   FED,      "third.test",  "x@third.test",  0 },
+	{ SIP_FEDERATION_OPEN,   FED,      "denied.test", "x@denied.test", 403 },
+	{ SIP_FEDERATION_OPEN,   FED,      "third.test",  "x@fourth.test", 403 },
+	{ SIP_FEDERATION_OPEN,   FED,      "*.third.test", "x@a.third.test", 403 },
+	{ SIP_FEDERATION_OPEN,   UDP_AWAY, NULL,          "x@third.test",  403 },
+	{ SIP_FEDERATION_OPEN,   TLS_AWAY, NULL,          "x@third.test",  403 },
+	{ SIP_FEDERATION_OPEN,   TLS_AWAY, "third.test",  "x@third.test",  0 },
+	{ SIP_FEDERATION_OPEN,   UDP,      NULL,          "x@loose.test",  407 },
+	/* clang-format on */
+};
+
+static void transport_certificate_route_and_from_decide(void **state)
+{
+	unsigned wrong = 0;
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		const struct row *t = &table[i];
+		begin(t->mode);
+		unsigned code = ask(t->at, t->names, (struct said){ "MESSAGE", "sip:bob@uc.test", t->from, "" }, NULL);
+		if (code != t->code) {
+			print_message("row %zu: mode %s, %s, certificate of %s, From %s: %u in place of %u\n", i,
+				      sip_federation_modes[t->mode], t->at, t->names ? t->names : "nobody", t->from, code, t->code);
+			wrong++;
+		}
+		end();
+	}
+	assert_int_equal(wrong, 0);
+}
+
+static void nobody_outside_is_relayed_to_a_third_domain(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		const struct row *t = &table[i];
+		if (strcmp(t->at, LAN) == 0)
+			continue;
+		begin(t->mode);
+		unsigned code = ask(t->at, t->names, (struct said){ "MESSAGE", "sip:x@fourth.test", t->from, "" }, NULL);
+		unsigned by_route = ask(t->at, t->names, (struct said){ "MESSAGE", "sip:x@udp.test", t->from, "" }, NULL);
+		assert_true(code == 403 || code == 407);
+		assert_true(by_route == 403 || by_route == 407);
+		end();
+	}
+}
+
+static void no_certificate_registers_anybody(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		const struct row *t = &table[i];
+		if (strcmp(t->at, LAN) == 0)
+			continue;
+		begin(t->mode);
+		unsigned code = ask(t->at, t->names, (struct said){ "REGISTER", "sip:alice@uc.test", t->from, "Contact: <sip:alice@203.0.113.9>\r\n" }, NULL);
+		assert_true(code == 401 || code == 403 || code == 404);
+		end();
+	}
+}
+
+static void what_is_asserted_must_be_proven_too(void **state)
+{
+	struct sent s;
+	(void)state;
+	begin(SIP_FEDERATION_OPEN);
+	assert_int_equal(ask(FED, "third.test", (struct said){ "MESSAGE", "sip:bob@uc.test", "x@third.test", "P-Asserted-Identity: <sip:ceo@uc.test>\r\n" }, NULL),
+			 403);
+	assert_int_equal(ask(FED, "third.test", (struct said){ "MESSAGE", "sip:bob@uc.test", "x@anonymous.invalid", "P-Asserted-Identity: <sip:x@fourth.test>\r\n" }, NULL),
+			 403);
+	assert_int_equal(ask(FED, "third.test", (struct said){ "MESSAGE", "sip:bob@uc.test", "x@third.test", "P-Asserted-Identity: <sip:y@third.test>, <tel:+4930123>\r\n" }, &s),
+			 0);
+	assert_true(sent_has(&s, "sip:y@third.test"));
+	assert_false(sent_has(&s, "tel:"));
+	sent_free(&s);
+	end();
+	begin(SIP_FEDERATION_OFF); /* a stranger asserts nothing, a trusted route does */
+	assert_int_equal(ask(UDP_AWAY, NULL, (struct said){ "MESSAGE", "sip:bob@uc.test", "x@third.test", "P-Asserted-Identity: <sip:ceo@uc.test>\r\n" }, &s),
+			 0);
+	assert_false(sent_has(&s, "Asserted"));
+	sent_free(&s);
+	assert_int_equal(ask(TCP, NULL, (struct said){ "MESSAGE", "sip:bob@uc.test", "x@tcp.test", "P-Asserted-Identity: <tel:+4930123>\r\n" }, &s), 0);
+	assert_true(sent_has(&s, "tel:+4930123"));
+	sent_free(&s);
+	end();
+}
+
+static void a_partner_that_is_too_fast_gets_503_and_the_others_do_not(void **state)
+{
+	unsigned passed = 0, refused = 0;
+	(void)state;
+	begin(SIP_FEDERATION_OPEN);
+	for (unsigned i = 0; i < 100; i++) {
+		/* whatever it speaks for: the certificate counts */
+		unsigned code = ask(FED, "third.test fifth.test",
+				    (struct said){ "MESSAGE", "sip:bob@uc.test", i % 2 ? "x@third.test" : "x@fifth.test", "" },
+				    NULL);
+		passed += code == 0;
+		refused += code == 503;
+	}
+	assert_int_equal(passed, 20);
+	assert_int_equal(refused, 80);
+	assert_int_equal(w.refused, SIP_REFUSE_RATE);
+	assert_int_equal(ask(FED, "fourth.test", (struct said){ "MESSAGE", "sip:bob@uc.test", "x@fourth.test", "" }, NULL), 0);
+	for (unsigned i = 0; i < 100; i++) /* by name there is no limit unless it is written */
+		assert_int_equal(ask(FED, "friend.test", (struct said){ "MESSAGE", "sip:bob@uc.test", "x@friend.test", "" }, NULL), 0);
+	world_wait(&w, 1000);
+	world_forget(&w);
+	assert_int_equal(ask(FED, "third.test fifth.test", (struct said){ "MESSAGE", "sip:bob@uc.test", "x@third.test", "" }, NULL), 0);
+	end();
+}
+
+static void our_own_go_out_by_route_then_by_federation(void **state)
+{
+	(void)state;
+	begin(SIP_FEDERATION_OPEN);
+	w.n_lookups = 0;
+	say(&w, LAN, "MESSAGE sip:y@fourth.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bK-o1\r\nMax-Forwards: 70\r\n"
+		     "From: <sip:x@uc.test>;tag=f\r\nTo: <sip:y@fourth.test>\r\nCall-ID: o1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	assert_int_equal(w.n_lookups, 1);
+	assert_string_equal(w.asked_host[0], "fourth.test");
+	assert_true(w.asked[0].federation);
+	assert_false(w.asked[0].sips_srv);
+	say(&w, LAN, "MESSAGE sip:y@mtls.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bK-o2\r\nMax-Forwards: 70\r\n"
+		     "From: <sip:x@uc.test>;tag=f\r\nTo: <sip:y@mtls.test>\r\nCall-ID: o2\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	assert_int_equal(w.n_lookups, 2);
+	assert_string_equal(w.asked_host[1], "gw.test");
+	assert_false(w.asked[1].federation);
+	w.names[0].name = "gw.test";
+	w.names[0].at[0] = "tls:192.0.2.50:5061";
+	answer_lookup(&w, 1, true);
+	struct sent s = expect_request(&w, "MESSAGE", "tls:192.0.2.50:5061");
+	assert_true(s.to.mutual);
+	assert_true(text_eq(s.to.name, TEXT("mtls.test"))); /* the route's domain, not its gateway */
+	sent_free(&s);
+	end();
+	begin(SIP_FEDERATION_LISTED);
+	assert_int_equal(ask(LAN, NULL, (struct said){ "MESSAGE", "sip:y@third.test", "x@uc.test", "" }, NULL), 403);
+	assert_int_equal(ask(LAN, NULL, (struct said){ "MESSAGE", "sip:y@denied.test", "x@uc.test", "" }, NULL), 403);
+	end();
+	begin(SIP_FEDERATION_OFF);
+	assert_int_equal(ask(LAN, NULL, (struct said){ "MESSAGE", "sip:y@third.test", "x@uc.test", "" }, NULL), 403);
+	end();
+}
+
+static void a_way_that_leads_back_to_us_is_a_loop(void **state)
+{
+	(void)state;
+	begin(SIP_FEDERATION_OFF);
+	w.names[0].name = "gw.test";
+	w.names[0].at[0] = "udp:192.0.2.100:5060";
+	w.n_lookups = 0;
+	say(&w, LAN, "MESSAGE sip:y@udp.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bK-l1\r\nMax-Forwards: 70\r\n"
+		     "From: <sip:x@uc.test>;tag=f\r\nTo: <sip:y@udp.test>\r\nCall-ID: l1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	answer_lookup(&w, 0, true);
+	expect_and_free(&w, 482, LAN);
+	assert_int_equal(w.refused, SIP_REFUSE_LOOP);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(transport_certificate_route_and_from_decide),
+		cmocka_unit_test(nobody_outside_is_relayed_to_a_third_domain),
+		cmocka_unit_test(no_certificate_registers_anybody),
+		cmocka_unit_test(what_is_asserted_must_be_proven_too),
+		cmocka_unit_test(a_partner_that_is_too_fast_gets_503_and_the_others_do_not),
+		cmocka_unit_test(our_own_go_out_by_route_then_by_federation),
+		cmocka_unit_test(a_way_that_leads_back_to_us_is_a_loop),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -21,17 +21,6 @@ static void nobody_owns(struct data_conn *d, const struct data_end *e, void *arg
 
 static const struct data_ops ownerless = { .on_end = nobody_owns };
 
-static struct data_conn *find(struct data_host *h, uint64_t stream)
-{
-	list_for_each (it, &h->conns) {
-		struct data_conn *d = list_entry(it, struct data_conn, node);
-
-		if (d->open.stream == stream)
-			return d;
-	}
-	return NULL;
-}
-
 static int again(struct carrier *c, struct data_conn *d)
 {
 	struct carrier *old = d->carrier;
@@ -57,7 +46,7 @@ static int again(struct carrier *c, struct data_conn *d)
 
 void agent_on_detached(struct agent *a, uint64_t stream)
 {
-	struct data_conn *d = find(&a->data, stream);
+	struct data_conn *d = data_conn_find(&a->data, stream);
 
 	if (d && d->carrier && !d->hold) /* else it is about to be resumed */
 		carrier_free(d->carrier);
@@ -66,7 +55,7 @@ void agent_on_detached(struct agent *a, uint64_t stream)
 int agent_on_open(struct carrier *c, const struct wire_open *m)
 {
 	struct agent *a = agent_of(c->host);
-	struct data_conn *d = find(c->host, m->stream);
+	struct data_conn *d = data_conn_find(c->host, m->stream);
 	const struct wire_ended no = { .stream = m->stream, .reason = WIRE_R_MEMORY };
 	struct wire_ack ack;
 

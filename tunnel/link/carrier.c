@@ -292,6 +292,7 @@ void data_host_init(struct data_host *h, struct loop *l, const struct data_host_
 	list_init(&h->idle);
 	list_init(&h->busy);
 	list_init(&h->conns);
+	htable_init(&h->streams);
 	nat_life_init(&h->nat);
 	h->tick.fire = on_tick;
 	loop_timer_set(l, &h->tick, DATA_TICK_MS);
@@ -335,6 +336,7 @@ void data_host_deinit(struct data_host *h)
 	timer_stop(&h->tick);
 	while (!list_empty(&h->conns))
 		data_conn_free(list_entry(h->conns.next, struct data_conn, node));
+	htable_deinit(&h->streams);
 	data_host_close_carriers(h);
 	h->joints = joint_pool_free(h->joints);
 }

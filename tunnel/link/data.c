@@ -150,6 +150,7 @@ struct data_conn *data_conn_free(struct data_conn *d)
 		data_conn_end(d, &(struct data_end){ .reason = WIRE_R_KICKED });
 	timer_stop(&d->deadline);
 	list_unlink(&d->node);
+	htable_remove(&d->host->streams, &d->by_stream);
 	d->freed = true;
 	if (!d->depth)
 		free(d);
@@ -380,6 +381,26 @@ int data_conn_set_fd(struct data_conn *d, int fd)
 	return 0;
 }
 
+/* The server counts streams up: any mixing does, and an agent bounds what a false server may open. */
+static uint64_t hash_of(uint64_t stream)
+{
+	uint64_t x = stream * 0x9e3779b97f4a7c15;
+
+	return x ^ x >> 32;
+}
+
+static bool has_number(const struct hnode *n, const void *key)
+{
+	return container_of(n, struct data_conn, by_stream)->open.stream == *(const uint64_t *)key;
+}
+
+struct data_conn *data_conn_find(const struct data_host *h, uint64_t stream)
+{
+	struct hnode *n = htable_find(&h->streams, hash_of(stream), has_number, &stream);
+
+	return n ? container_of(n, struct data_conn, by_stream) : NULL;
+}
+
 int data_conn_new(struct data_host *h, const struct wire_open *o, int fd, struct data_conn **ret_d)
 {
 	struct data_conn *d = calloc(1, sizeof(*d));
@@ -403,14 +424,17 @@ int data_conn_new(struct data_host *h, const struct wire_open *o, int fd, struct
 	data_pump_init(d);
 	list_append(&h->conns, &d->node);
 	h->n_conns++;
-	if (fd >= 0) {
+	r = htable_insert(&h->streams, &d->by_stream, hash_of(o->stream));
+	if (r < 0 && fd >= 0)
+		close(fd);
+	else if (fd >= 0)
 		r = data_conn_set_fd(d, fd);
-		if (r < 0) {
-			h->n_conns--;
-			list_unlink(&d->node);
-			free(d);
-			return r;
-		}
+	if (r < 0) {
+		h->n_conns--;
+		list_unlink(&d->node);
+		htable_remove(&h->streams, &d->by_stream);
+		free(d);
+		return r;
 	}
 	*ret_d = d;
 	return 0;

@@ -12,6 +12,7 @@
  * who opens (server) and who resumes (agent).
  */
 #pragma once
+#include "common/hash.h"
 #include "common/joint.h"
 #include "tunnel/link/chunk.h"
 #include "tunnel/link/data.h"
@@ -50,6 +51,7 @@ struct data_host {
 	struct list idle, busy; /* carriers; busy: with data, or being emptied */
 	unsigned n_idle, n_busy;
 	struct list conns; /* data connections, oldest first */
+	struct htable streams; /* the same, by the number of the stream */
 	unsigned n_conns, n_detached;
 	uint64_t bytes[2];
 	uint32_t rtt_us; /* of the control connection */
@@ -59,6 +61,7 @@ struct data_host {
 };
 void data_host_init(struct data_host *h, struct loop *l, const struct data_host_ops *ops,
 		    void *owner, struct chunk_pool *chunks);
+struct data_conn *data_conn_find(const struct data_host *h, uint64_t stream); /* NULL: none, or none any more */
 void data_host_deinit(struct data_host *h); /* carriers and data connections end at once, without on_end */
 /* All data connections end, with on_end. */
 void data_host_end_all(struct data_host *h, enum wire_reason reason, const char *text);
@@ -99,6 +102,7 @@ static inline bool carrier_doubted(const struct carrier *c) /* a PING is not ans
 
 struct data_conn {
 	struct list node; /* in host->conns */
+	struct hnode by_stream;
 	struct data_host *host;
 	const struct data_ops *ops;
 	void *arg;

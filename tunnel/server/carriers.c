@@ -255,13 +255,7 @@ static void on_gone(struct carrier *c, int err, const char *why)
 
 struct data_conn *tunnel_stream_find(struct tunnel_link *l, uint64_t stream)
 {
-	list_for_each (it, &l->host.conns) {
-		struct data_conn *d = list_entry(it, struct data_conn, node);
-
-		if (d->open.stream == stream)
-			return d;
-	}
-	return NULL;
+	return data_conn_find(&l->host, stream);
 }
 
 void tunnel_stream_each(struct tunnel_link *l, void (*fn)(struct data_conn *d, void *arg), void *arg)

@@ -12,42 +12,7 @@
 #include "common/bytes.h"
 #include "tunnel/direct/ice_priv.h"
 
-enum { UFRAG_LEN = 8, PWD_LEN = 24, UFRAG_MIN = 4, PWD_MIN = 22 /* RFC 8839 5.4 */, WHY_MAX = 256, PATIENCE_MS = 15000 };
-
-struct ice {
-	struct loop *loop;
-	struct ice_thread *thread;
-	struct ice_settings s;
-};
-
-enum part_id { PART_DIRECT, PART_RELAYED, PARTS };
-struct part {
-	struct ice_try *t;
-	struct ice_nice *nice; /* NULL: this attempt does not have it */
-	bool gathered;
-	enum ice_state state;
-	bool has_path;
-	struct ice_path path; /* told last; its descriptor is not ours */
-};
-
-struct ice_try {
-	struct ice *ice;
-	struct loop *loop;
-	struct ice_try_options o;
-	struct ice_settings s;
-	char ufrag[UFRAG_LEN + 1], pwd[PWD_LEN + 1];
-	uint64_t began;
-	enum ice_state state;
-	struct timer patience; /* libnice has no end of its own where nothing comes */
-	struct part parts[PARTS];
-
-	struct candidate local[CANDIDATES_MAX], remote[CANDIDATES_MAX];
-	size_t n_local, n_remote;
-	bool has_remote, told_all, peer_done;
-	unsigned lines; /* of the peer's */
-	unsigned refused[CANDIDATE_VERDICTS];
-	char why[WHY_MAX];
-};
+enum { UFRAG_LEN = 8, PWD_LEN = 24, UFRAG_MIN = 4, PWD_MIN = 22 /* RFC 8839 5.4 */, PATIENCE_MS = 15000 };
 
 /* ---- the whole ---- */
 
@@ -60,7 +25,8 @@ int ice_new(struct loop *l, const struct ice_settings *s, struct ice **ret_i)
 		return -ENOMEM;
 	i->loop = l;
 	i->s = *s;
-	if ((r = ice_thread_new(&i->thread)) != 0) {
+	if ((r = ice_thread_new(&i->thread)) != 0 || (r = site_new(l, s, &i->site)) != 0) {
+		ice_thread_free(i->thread);
 		free(i);
 		return r;
 	}
@@ -72,6 +38,7 @@ struct ice *ice_free(struct ice *i)
 {
 	if (!i)
 		return NULL;
+	site_free(i->site);
 	ice_thread_free(i->thread);
 	bytes_wipe(&i->s, sizeof i->s);
 	free(i);
@@ -81,6 +48,7 @@ struct ice *ice_free(struct ice *i)
 int ice_set(struct ice *i, const struct ice_settings *s)
 {
 	i->s = *s;
+	site_set(i->site, s);
 	return 0;
 }
 
@@ -94,14 +62,14 @@ const char *ice_kind_name(enum ice_kind k)
 /* ---- what its parts tell ---- */
 
 /* Of all of it. Tail call: the attempt may be freed in it. */
-static void judge_state(struct ice_try *t)
+void ice_judge_state(struct ice_try *t)
 {
 	bool connected = false, failed = true, checking = false;
 	enum ice_state s;
 
 	for (unsigned i = 0; i < PARTS; i++) {
-		const struct part *p = &t->parts[i];
-		if (!p->nice)
+		const struct ice_part *p = &t->parts[i];
+		if (!p->on)
 			continue;
 		connected |= p->has_path;
 		failed &= p->state == ICE_FAILED;
@@ -116,7 +84,7 @@ static void judge_state(struct ice_try *t)
 
 static void on_candidate(const struct candidate *c, void *owner)
 {
-	struct ice_try *t = ((struct part *)owner)->t;
+	struct ice_try *t = ((struct ice_part *)owner)->t;
 	char line[CANDIDATE_STRLEN];
 
 	if (t->n_local == CANDIDATES_MAX || (c->component == CANDIDATE_RELAYED && c->type != CANDIDATE_RELAY && t->s.n_turn > 0))
@@ -126,19 +94,23 @@ static void on_candidate(const struct candidate *c, void *owner)
 	t->o.ops->on_line(t, line, t->o.arg);
 }
 
-static void on_gathered(void *owner)
+void ice_tell_end(struct ice_try *t)
 {
-	struct part *p = owner;
-	struct ice_try *t = p->t;
-
-	p->gathered = true;
 	for (unsigned i = 0; i < PARTS; i++)
 		if (t->parts[i].nice && !t->parts[i].gathered)
 			return;
-	if (!t->told_all) {
-		t->told_all = true;
-		t->o.ops->on_line(t, NULL, t->o.arg);
-	}
+	if (t->told_all || !ice_raw_is_told(t))
+		return;
+	t->told_all = true;
+	t->o.ops->on_line(t, NULL, t->o.arg);
+}
+
+static void on_gathered(void *owner)
+{
+	struct ice_part *p = owner;
+
+	p->gathered = true;
+	ice_tell_end(p->t);
 }
 
 static unsigned rank(enum ice_kind k)
@@ -148,10 +120,8 @@ static unsigned rank(enum ice_kind k)
 	return ranks[k];
 }
 
-/* The two callbacks are mail apart: on_path() may free the attempt, and the state comes with the next mail. */
-static void on_path(struct ice_path *path, void *owner)
+void ice_part_path(struct ice_part *p, struct ice_path *path)
 {
-	struct part *p = owner;
 	struct ice_try *t = p->t;
 
 	path->after_ms = loop_now(t->loop) - t->began;
@@ -159,16 +129,25 @@ static void on_path(struct ice_path *path, void *owner)
 	p->has_path = true;
 	p->path = *path;
 	p->path.fd = -1;
+	if (path->kind == ICE_DIRECT)
+		ice_raw_end(t); /* no need to punch any more */
 	t->o.ops->on_path(t, path, t->o.arg);
 }
 
-static enum ice_kind kind_of(const struct part *p)
+/* The state comes with the next mail: the attempt may have been freed. */
+static void on_path(struct ice_path *path, void *owner)
 {
-	return p == &p->t->parts[PART_DIRECT] ? ICE_DIRECT : ICE_RELAYED;
+	ice_part_path(owner, path);
 }
 
-/* Tail call. */
-static void lose(struct part *p)
+static enum ice_kind kind_of(const struct ice_part *p)
+{
+	static const enum ice_kind kinds[] = { [PART_DIRECT] = ICE_DIRECT, [PART_RELAYED] = ICE_RELAYED, [PART_RAW] = ICE_RAW };
+
+	return kinds[p - p->t->parts];
+}
+
+void ice_part_lose(struct ice_part *p)
 {
 	struct ice_try *t = p->t;
 	bool all = true;
@@ -176,7 +155,7 @@ static void lose(struct part *p)
 	p->state = ICE_FAILED;
 	p->has_path = false;
 	for (unsigned i = 0; i < PARTS; i++)
-		all &= !t->parts[i].nice || t->parts[i].state == ICE_FAILED;
+		all &= !t->parts[i].on || t->parts[i].state == ICE_FAILED;
 	if (all) {
 		t->state = ICE_FAILED;
 		t->o.ops->on_state(t, ICE_FAILED, t->o.arg);
@@ -186,16 +165,16 @@ static void lose(struct part *p)
 
 static void on_part_state(enum ice_state s, void *owner)
 {
-	struct part *p = owner;
+	struct ice_part *p = owner;
 
 	if (p->state == ICE_FAILED)
 		return;
 	if (s == ICE_FAILED) {
-		lose(p);
+		ice_part_lose(p);
 		return;
 	}
 	p->state = s;
-	judge_state(p->t);
+	ice_judge_state(p->t);
 }
 
 /* Nothing has come in all that time: one part is given up now, the next in the timer's next turn. */
@@ -205,10 +184,10 @@ static void on_patience(struct timer *timer, uint64_t now)
 
 	(void)now;
 	for (unsigned i = 0; i < PARTS; i++) {
-		struct part *p = &t->parts[i];
+		struct ice_part *p = &t->parts[i];
 		if (p->nice && !p->has_path && p->state != ICE_FAILED) {
 			loop_timer_set(t->loop, &t->patience, 0);
-			lose(p);
+			ice_part_lose(p);
 			return;
 		}
 	}
@@ -223,7 +202,7 @@ static void begin_to_wait(struct ice_try *t)
 
 static void on_data(const struct iovec *v, size_t n, void *owner)
 {
-	struct ice_try *t = ((struct part *)owner)->t;
+	struct ice_try *t = ((struct ice_part *)owner)->t;
 
 	if (t->o.ops->on_data)
 		t->o.ops->on_data(t, v, n, t->o.arg);
@@ -250,7 +229,7 @@ static int make_word(char *out, size_t n)
 	return r;
 }
 
-static const struct addr *stun_server(const struct ice_settings *s)
+const struct addr *ice_stun_server(const struct ice_settings *s)
 {
 	static const struct addr none = { .sa.sa_family = AF_UNSPEC };
 
@@ -260,17 +239,17 @@ static const struct addr *stun_server(const struct ice_settings *s)
 	return &none;
 }
 
-static int start_part(struct ice_try *t, enum part_id id)
+static int start_part(struct ice_try *t, enum ice_part_id id)
 {
-	struct part *p = &t->parts[id];
+	struct ice_part *p = &t->parts[id];
 	struct ice_nice_options *o = calloc(1, sizeof *o);
 	int r;
 
 	if (!o)
 		return -ENOMEM;
-	p->t = t;
+	p->on = true;
 	*o = (struct ice_nice_options){ .thread = t->ice->thread, .loop = t->loop, .ops = &nice_ops, .owner = p,
-					.controlling = t->o.controlling, .relay = id == PART_RELAYED, .stun = *stun_server(&t->s),
+					.controlling = t->o.controlling, .relay = id == PART_RELAYED, .stun = *ice_stun_server(&t->s),
 					.n_turn = t->s.n_turn, .port_min = t->s.port_min, .port_max = t->s.port_max };
 	memcpy(o->turn, t->s.turn, sizeof o->turn);
 	memcpy(o->ufrag, t->ufrag, sizeof t->ufrag);
@@ -296,10 +275,13 @@ int ice_try_new(struct ice *i, struct loop *l, const struct ice_try_options *o, 
 	t->began = loop_now(l);
 	if ((r = make_word(t->ufrag, UFRAG_LEN)) != 0 || (r = make_word(t->pwd, PWD_LEN)) != 0)
 		return r;
+	for (unsigned k = 0; k < PARTS; k++)
+		t->parts[k].t = t;
 	if (!o->relay_only && (r = start_part(t, PART_DIRECT)) != 0)
 		return r;
 	if (!o->no_relay && t->s.n_turn > 0 && (r = start_part(t, PART_RELAYED)) != 0)
 		return r;
+	ice_raw_begin(t);
 	*ret_t = steal_ptr(&t);
 	return 0;
 }
@@ -309,10 +291,10 @@ struct ice_try *ice_try_free(struct ice_try *t)
 	if (!t)
 		return NULL;
 	timer_stop(&t->patience);
+	ice_raw_end(t);
 	for (unsigned i = 0; i < PARTS; i++)
 		ice_nice_free(t->parts[i].nice);
-	bytes_wipe(t->pwd, sizeof t->pwd);
-	bytes_wipe(&t->s, sizeof t->s);
+	bytes_wipe(t, sizeof *t);
 	free(t);
 	return NULL;
 }
@@ -344,7 +326,7 @@ static bool is_ice_word(const char *s, size_t min, size_t max)
 
 static void pass_on(struct ice_try *t, const struct candidate *c)
 {
-	struct part *p = &t->parts[c->component == CANDIDATE_RELAYED ? PART_RELAYED : PART_DIRECT];
+	struct ice_part *p = &t->parts[c->component == CANDIDATE_RELAYED ? PART_RELAYED : PART_DIRECT];
 
 	if (p->nice)
 		ice_nice_candidate(p->nice, c);
@@ -362,6 +344,8 @@ int ice_try_remote(struct ice_try *t, const char *ufrag, const char *pwd)
 	if (t->has_remote || !is_ice_word(ufrag, UFRAG_MIN, ICE_UFRAG_MAX) || !is_ice_word(pwd, PWD_MIN, ICE_PWD_MAX))
 		return -EINVAL;
 	t->has_remote = true;
+	memcpy(t->peer_ufrag, ufrag, strlen(ufrag) + 1);
+	memcpy(t->peer_pwd, pwd, strlen(pwd) + 1);
 	for (unsigned i = 0; i < PARTS; i++)
 		if (t->parts[i].nice)
 			ice_nice_remote(t->parts[i].nice, ufrag, pwd);
@@ -409,11 +393,16 @@ int ice_try_line(struct ice_try *t, const char *line)
 		return 0;
 	}
 	t->lines += t->lines <= ICE_LINES_MAX;
-	v = judge(t, line, &c);
+	if (t->lines <= ICE_LINES_MAX && strncmp(line, "nat:", 4) == 0)
+		v = (enum candidate_verdict)ice_raw_line(t, line);
+	else
+		v = judge(t, line, &c);
 	if (v != CANDIDATE_TAKEN) {
 		t->refused[v]++;
 		return (int)v;
 	}
+	if (strncmp(line, "nat:", 4) == 0)
+		return 0;
 	t->remote[t->n_remote++] = c;
 	if (t->has_remote)
 		pass_on(t, &c);
@@ -422,7 +411,7 @@ int ice_try_line(struct ice_try *t, const char *line)
 
 int ice_try_send(struct ice_try *t, const struct iovec *v, size_t n)
 {
-	struct part *p = &t->parts[PART_RELAYED];
+	struct ice_part *p = &t->parts[PART_RELAYED];
 
 	return p->has_path ? ice_nice_send(p->nice, v, n) : -ENOTCONN;
 }
@@ -440,11 +429,13 @@ static unsigned count_kind(const struct candidate *c, size_t n, enum candidate_t
 
 static void explain_failure(const struct ice_try *t, struct sb *b)
 {
+	if (ice_raw_why(t, b))
+		return;
 	if (t->n_remote == 0)
 		sb_str(b, "the peer has named no address that may be tried");
 	else if (t->n_local == 0)
 		sb_str(b, "this machine has no usable address");
-	else if (addr_family(stun_server(&t->s)) != AF_UNSPEC && count_kind(t->local, t->n_local, CANDIDATE_SRFLX, CANDIDATE_DIRECT) == 0)
+	else if (addr_family(ice_stun_server(&t->s)) != AF_UNSPEC && count_kind(t->local, t->n_local, CANDIDATE_SRFLX, CANDIDATE_DIRECT) == 0)
 		sb_str(b, "no STUN server answered over UDP, and none of the peer's addresses did: UDP is blocked here, or one of the "
 			  "networks lets nothing through");
 	else
@@ -454,7 +445,7 @@ static void explain_failure(const struct ice_try *t, struct sb *b)
 const char *ice_try_why(struct ice_try *t)
 {
 	struct sb b = sb_init(t->why, sizeof t->why);
-	const struct part *direct = &t->parts[PART_DIRECT];
+	const struct ice_part *direct = &t->parts[PART_DIRECT];
 
 	if (direct->has_path)
 		sb_str(&b, "direct");
@@ -464,9 +455,11 @@ const char *ice_try_why(struct ice_try *t)
 		sb_str(&b, "the direct path was lost: its checks are no longer answered");
 	else if (direct->state == ICE_FAILED)
 		explain_failure(t, &b);
+	else if (t->parts[PART_RAW].has_path)
+		sb_str(&b, "direct, punched through a symmetric NAT");
 	else if (!t->has_remote)
 		sb_str(&b, "the peer has not answered yet");
-	else
+	else if (!ice_raw_why(t, &b))
 		sb_fmt(&b, "%zu addresses of the peer are being tried", t->n_remote);
 	return t->why;
 }
@@ -509,10 +502,10 @@ json_t *ice_try_show(struct ice_try *t)
 
 json_t *ice_show(const struct ice *i)
 {
-	return json_pack("{s:i, s:i}", "stun_servers", (int)i->s.n_stun, "turn_servers", (int)i->s.n_turn);
+	return json_pack("{s:i, s:i, s:o}", "stun_servers", (int)i->s.n_stun, "turn_servers", (int)i->s.n_turn, "nat", site_show(i->site));
 }
 
 void ice_network_changed(struct ice *i)
 {
-	(void)i;
+	site_ask(i->site);
 }

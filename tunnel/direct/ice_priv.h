@@ -9,6 +9,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "tunnel/direct/ice.h"
+#include "tunnel/direct/raw.h"
+#include "tunnel/direct/site.h"
 
 /* ---- ice_thread.c ---- */
 
@@ -60,3 +62,67 @@ void ice_nice_candidate(struct ice_nice *n, const struct candidate *c); /* after
 void ice_nice_done(struct ice_nice *n);
 int ice_nice_send(struct ice_nice *n, const struct iovec *v, size_t count);
 uint64_t ice_nice_dropped(struct ice_nice *n); /* datagrams that arrived faster than they were taken */
+
+/* ---- ice.c and its parts ---- */
+
+enum ice_part_id { PART_DIRECT, PART_RELAYED, PART_RAW, PARTS };
+enum { ICE_WHY_MAX = 320 };
+
+struct ice {
+	struct loop *loop;
+	struct ice_thread *thread;
+	struct site *site;
+	struct ice_settings s;
+};
+
+struct ice_part {
+	struct ice_try *t;
+	bool on;		/* this attempt has it */
+	struct ice_nice *nice;	/* DIRECT, RELAYED */
+	bool gathered;
+	enum ice_state state;
+	bool has_path;
+	struct ice_path path; /* told last; its descriptor is not ours */
+};
+
+/* The birthday probe of an attempt: ice_raw.c. */
+struct ice_raw {
+	bool wanted; /* it may come to that */
+	struct site_watch watch;
+	struct timer timer;
+	struct raw *raw;
+	struct site_nat own, peer;
+	bool own_known, peer_known;
+};
+
+struct ice_try {
+	struct ice *ice;
+	struct loop *loop;
+	struct ice_try_options o;
+	struct ice_settings s;
+	char ufrag[9], pwd[25], peer_ufrag[ICE_UFRAG_MAX + 1], peer_pwd[ICE_PWD_MAX + 1];
+	uint64_t began;
+	enum ice_state state;
+	struct timer patience; /* libnice has no end of its own where nothing comes */
+	struct ice_part parts[PARTS];
+	struct ice_raw raw;
+
+	struct candidate local[CANDIDATES_MAX], remote[CANDIDATES_MAX];
+	size_t n_local, n_remote;
+	bool has_remote, told_all, peer_done;
+	unsigned lines; /* of the peer's */
+	unsigned refused[CANDIDATE_VERDICTS];
+	char why[ICE_WHY_MAX];
+};
+
+void ice_part_path(struct ice_part *p, struct ice_path *path); /* tells it. Tail call, like all that tell */
+void ice_part_lose(struct ice_part *p); /* there is none of its kind any more, or there will be none */
+void ice_judge_state(struct ice_try *t);
+void ice_tell_end(struct ice_try *t);	/* of our lines, if all that may come has come */
+const struct addr *ice_stun_server(const struct ice_settings *s); /* the first of IPv4; unset: none */
+
+void ice_raw_begin(struct ice_try *t);
+void ice_raw_end(struct ice_try *t);
+bool ice_raw_is_told(const struct ice_try *t); /* nothing more will be said of this site's NAT */
+int ice_raw_line(struct ice_try *t, const char *line); /* "nat:…" of the peer: 0 or CANDIDATE_BAD_SYNTAX */
+bool ice_raw_why(const struct ice_try *t, struct sb *b); /* false: it has nothing to say */

@@ -38,7 +38,7 @@ static void print_protocol(const struct cfg_row *row, const void *src, struct sb
 	sb_str(out, row->choices[*(const bool *)src]);
 }
 
-static const struct cfg_type cfg_protocol = { "one of",	      sizeof(bool),   "tcp",
+const struct cfg_type cfg_job_protocol = { "one of",	      sizeof(bool),   "tcp",
 					      parse_protocol, print_protocol, NULL };
 
 /* clang-format off */
@@ -59,7 +59,7 @@ static const struct cfg_row job_rows[] = {
 	{ .name = "target", .type = &cfg_route_target, JOB(target), .flags = CFG_REQUIRED | CFG_RELOAD,
 	  .help = "Host (name or address) and port in any network that the agent reaches, 127.0.0.1 too. Without a port: the "
 	  "one that was connected to; with a range, the port here belongs to the first, and so on." },
-	{ .name = "protocol", .type = &cfg_protocol, JOB(udp), .flags = CFG_RELOAD, .choices = protocols, .def = "tcp",
+	{ .name = "protocol", .type = &cfg_job_protocol, JOB(udp), .flags = CFG_RELOAD, .choices = protocols, .def = "tcp",
 	  .help = "What is carried. UDP has a flow for each source." },
 	{ .name = "encrypt", .type = &cfg_bool, JOB(encrypt), .flags = CFG_RELOAD, .def = "true",
 	  .help = "Whether the bytes between agent and server are encrypted. false is for bytes that are encrypted already, and holds "

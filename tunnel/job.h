@@ -23,6 +23,7 @@ struct job_expiry {
 	uint64_t in_ms; /* 0: not said so; both 0: never */
 };
 extern const struct cfg_type cfg_job_expiry;
+extern const struct cfg_type cfg_job_protocol; /* tcp, udp: bool, true for udp */
 
 enum {
 	JOB_PORTS_MAX = 1000,

@@ -17,6 +17,28 @@
 #define AGENT(member) CFG_AT(struct agent_config, member)
 
 /* clang-format off */
+#define DIRECT(member) .offset = offsetof(struct agent_config, direct.member) - offsetof(struct agent_config, direct)
+static const char *const congestions[] = { "bbr", "bbr2", "cubic", NULL };
+static const struct cfg_row direct_rows[] = {
+	{ .name = "enabled", .type = &cfg_bool, DIRECT(enabled), .def = "true",
+	  .help = "Whether this agent takes part in links between agents at all." },
+	{ .name = "direct", .type = &cfg_bool, DIRECT(direct), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether direct paths are tried; false: links go through relays only." },
+	{ .name = "ipv6", .type = &cfg_bool, DIRECT(ipv6), .flags = CFG_RELOAD, .def = "true", .help = "Whether IPv6 addresses are tried." },
+	{ .name = "port_mapping", .type = &cfg_bool, DIRECT(portmap), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether a router is asked to open a port for a link (UPnP, NAT-PMP, PCP)." },
+	{ .name = "probes", .type = &cfg_bool, DIRECT(probes), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether hard NATs are tried with many packets to likely ports, at most 100 a second." },
+	{ .name = "tcp", .type = &cfg_bool, DIRECT(tcp), .flags = CFG_RELOAD, .def = "true", .help = "Whether direct TCP is tried." },
+	{ .name = "turn", .type = &cfg_bool, DIRECT(turn), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether TURN servers are used as relays beside the tunnel server." },
+	{ .name = "ports", .type = &cfg_ports, DIRECT(ports), .flags = CFG_RELOAD, .def = "1024-65535",
+	  .help = "UDP ports that direct paths use here, for firewalls that must know them." },
+	{ .name = "congestion", .type = &cfg_enum, DIRECT(congestion), .flags = CFG_RELOAD, .choices = congestions, .def = "bbr",
+	  .help = "Congestion control of links between agents." },
+};
+static const struct cfg_schema direct_schema = SCHEMA("agent.direct", direct_rows, sizeof(((struct agent_config *)NULL)->direct));
+
 static const struct cfg_row agent_rows[] = {
 	{ .name = "name", .type = &cfg_string, AGENT(name), .min = 1, .max = 63,
 	  .help = "Name of this agent, as the server shows it. Default: the host's." },
@@ -39,6 +61,12 @@ static const struct cfg_row agent_rows[] = {
 	{ .name = "allow", .type = &cfg_prefix, AGENT(allow), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Addresses that connections of jobs may lead to, looked at after a name is resolved, for each connection. Empty: "
 	  "the targets of this agent's own jobs. Jobs made on the server's side need an entry here." },
+	{ .name = "visits", .sub = &visit_schema, AGENT(visits), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Ports here that lead into the networks of other agents, over a direct link where one is possible. For a moment: stile connect." },
+	{ .name = "visitors", .sub = &visitor_schema, AGENT(visitors), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "Other agents that may come here, and what they reach. More can be accepted while the agent runs: stile agent peer accept." },
+	{ .name = "direct", .sub = &direct_schema, AGENT(direct), .flags = CFG_RELOAD,
+	  .help = "Links between this agent and others." },
 	{ .name = "auto_connect", .type = &cfg_bool, AGENT(auto_connect), .def = "true",
 	  .help = "Connect at the start; false waits for stile agent connect." },
 	{ .name = "allow_plain", .type = &cfg_bool, AGENT(allow_plain), .flags = CFG_RELOAD, .def = "false",
@@ -130,6 +158,7 @@ void agent_config_check(struct cfg *c)
 	char key[48];
 
 	job_list_check(c, "agent.jobs", &a->jobs);
+	visits_check(c, &a->visits, &a->visitors);
 	if (!a->server.n)
 		cfg_add_error(c, "agent",
 			      "an agent needs a server: agent: { server: \"tunnel.example.org:7443\" }");

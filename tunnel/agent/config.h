@@ -6,6 +6,7 @@
  */
 #pragma once
 #include "common/service.h"
+#include "tunnel/agent/visit.h"
 #include "tunnel/job.h"
 
 /* "tunnel.example.org:7443", "tunnel.example.org:7443#sha256:9f…": with the fingerprint of the server's root. */
@@ -26,6 +27,12 @@ struct agent_config {
 	char *proxy; /* "http://user:password@host:port", NULL: none; tunnel/agent/proxy.h reads it */
 	struct cfg_list jobs;  /* struct job_config */
 	struct cfg_list allow; /* struct prefix */
+	struct cfg_list visits, visitors; /* struct visit_config, visitor_config */
+	struct {
+		bool enabled, direct, ipv6, portmap, probes, tcp, turn;
+		struct cfg_port_range ports; /* of direct UDP sockets; 0: any */
+		unsigned congestion;
+	} direct;
 	bool auto_connect, allow_plain;
 	struct log_section *log; /* override; NULL if absent */
 };

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "tunnel/agent/direct.h"
 #include "tunnel/job_wire.h"
 #include "tunnel/log_msgs.h"
 
@@ -144,11 +145,15 @@ static void on_offer(struct agent_end *e, const struct wire_job *w)
 
 static void on_frame(struct agent *a, unsigned type, const union wire_msg *m, void *arg)
 {
+	struct agent_end *e = arg;
+
 	(void)a;
 	if (type == WIRE_JOB_STATE)
-		on_job_state(arg, &m->job_state);
+		on_job_state(e, &m->job_state);
 	else if (type == WIRE_OFFER_JOB)
-		on_offer(arg, &m->job);
+		on_offer(e, &m->job);
+	else if (e->as->direct)
+		direct_on_frame(e->as->direct, e, type, m);
 }
 
 static void on_state(struct agent *a, enum agent_state s, const char *text, void *arg)
@@ -158,6 +163,8 @@ static void on_state(struct agent *a, enum agent_state s, const char *text, void
 
 	(void)a;
 	e->state = s;
+	if (s == AGENT_UP && !was_up && e->as->direct)
+		direct_server_up(e->as->direct, e);
 	if (s != AGENT_UP)
 		agent_jobs_forget_server(e->as->jobs, e->index);
 	if (was_up && s != AGENT_UP)
@@ -242,6 +249,7 @@ static void on_network(void *arg)
 
 	for (unsigned i = 0; i < as->n_ends; i++)
 		agent_network_changed(as->ends[i].agent);
+	direct_network_changed(as->direct);
 }
 
 /* What tells a busy agent from one at rest. */
@@ -279,6 +287,13 @@ static int start_parts(struct agent_service *as, char *err, size_t err_n)
 	if (r < 0)
 		return r;
 	(void)net_changes_new_with(as->svc->loop, &(struct net_changes_options){ .settle_ms = NETWORK_SETTLE_MS }, on_network, as, &as->changes);
+	r = direct_new(as, &as->direct);
+	if (r == 0)
+		r = direct_configure(as->direct, c);
+	if (r < 0) {
+		(void)snprintf(err, err_n, "%s", strerror(-r));
+		return r;
+	}
 	agent_rest_init(&as->rest, as->svc->loop, carried, as);
 	r = agent_jobs_put_file(as->jobs, &c->jobs);
 	(void)snprintf(err, err_n, "%s", strerror(-r));
@@ -296,6 +311,7 @@ static int agent_start(struct service *s, char *err, size_t err_n)
 	agent_add_verbs(as);
 	agent_store_add_verbs(as);
 	dialers_add_verbs(as->dialers);
+	direct_add_verbs(as->direct);
 	for (unsigned i = 0; i < as->n_ends && agent_config_of(as)->auto_connect; i++)
 		agent_connect(as->ends[i].agent);
 	return 0;
@@ -311,6 +327,8 @@ static int agent_reload(struct service *s, struct cfg *c, char *err, size_t err_
 
 	if (r == 0)
 		r = agent_jobs_put_file(as->jobs, &fresh->jobs);
+	if (r == 0)
+		r = direct_configure(as->direct, fresh);
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
@@ -334,6 +352,7 @@ static void agent_stop(struct service *s)
 		return;
 	as->changes = net_changes_free(as->changes);
 	agent_rest_deinit(&as->rest);
+	as->direct = direct_free(as->direct);
 	agent_conns_free(as);
 	for (unsigned i = 0; i < as->n_ends; i++) {
 		dialer_attach(as->ends[i].dialer, NULL);

@@ -6,6 +6,7 @@
  *   service.c    the operations that common/service calls; what each server says
  *   conns.c      data connections: from an OPEN to a target and to their end
  *   job_store.c  jobs made while the agent runs: store and verbs
+ *   direct.c …   links to other agents (direct.h)
  *   verbs.c      status, tables, connect and disconnect
  */
 #pragma once
@@ -19,6 +20,7 @@
 #include "tunnel/stored.h"
 
 struct agent_service;
+struct direct;
 
 struct agent_end { /* one server */
 	struct agent_service *as;
@@ -38,6 +40,7 @@ struct agent_service {
 	struct agent_end ends[AGENT_SERVERS_MAX];
 	unsigned n_ends;
 	struct list conns; /* struct agent_conn, oldest first */
+	struct direct *direct;
 	struct monitor monitor;
 	struct agent_rest rest;
 	uint8_t instance[WIRE_INSTANCE];

@@ -79,6 +79,7 @@ enum {
 	CHILD_F_NO_TCP = 1 << 4,     /* no direct TCP */
 	CHILD_F_NO_TURN = 1 << 5,
 	CHILD_F_NO_RELAY = 1 << 6, /* the supervisor does not offer one */
+	CHILD_F_LOOPBACK = 1 << 7, /* the server is on this host: loopback candidates count */
 };
 struct child_setup {
 	struct wire_bytes key, certificate; /* of the identity, DER: PKCS #8 and X.509 */

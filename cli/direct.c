@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile connect, stile ping, stile agent peers: links between agents, asked of the stile-agent that runs here. It makes the link and
+ * listens; the tool only waits and says what it hears.
+ *
+ * A visit of stile connect lasts as long as the tool does: Ctrl-C ends it.
+ */
+#include <limits.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "cli/tunnel.h"
+#include "common/service.h"
+#include "common/text.h"
+
+enum { FOR_EVER_MS = INT_MAX, PING_MS = 20 * 1000, BETWEEN_PINGS_US = 1000 * 1000 };
+
+/* ---- a link in words ---- */
+
+static void path_words(const json_t *link, char *out, size_t n)
+{
+	const char *path = text_of_key(link, "path"), *state = text_of_key(link, "state"), *reason = text_of_key(link, "reason");
+	long long rtt = number_of(link, "rtt_us");
+
+	if (strcmp(state, "up") != 0 || strcmp(path, "none") == 0)
+		(void)snprintf(out, n, "%s%s%s", state, *reason ? ": " : "", reason);
+	else
+		(void)snprintf(out, n, "%s, %lld.%lld ms%s%s%s%s%s", path, rtt / 1000, rtt / 100 % 10, *text_of_key(link, "pair") ? ", " : "",
+			       text_of_key(link, "pair"), *reason ? " (" : "", reason, *reason ? ")" : "");
+}
+
+static bool is_direct(const char *path)
+{
+	return strncmp(path, "direct", 6) == 0;
+}
+
+/* ---- stile connect ---- */
+
+struct watch {
+	struct cli *cli;
+	char listen[80], last[900];
+	bool told;
+};
+
+static void on_news(const json_t *p, void *arg)
+{
+	struct watch *w = arg;
+	const json_t *link = json_object_get(p, "link");
+	const char *why = text_of_key(p, "why");
+	char line[900];
+	bool up = link && strcmp(text_of_key(link, "state"), "up") == 0;
+
+	if (cli_has(w->cli, "json")) {
+		(void)json_dumpf(p, stdout, JSON_COMPACT);
+		putchar('\n');
+		fflush(stdout);
+		return;
+	}
+	if (!w->told) {
+		w->told = true;
+		printf("%s leads to %s; Ctrl-C ends it\n", text_of_key(p, "listen"), text_of_key(p, "name"));
+	}
+	if (json_is_object(link))
+		path_words(link, line, sizeof line);
+	else
+		(void)snprintf(line, sizeof line, "%s", why);
+	if (*line && strcmp(line, w->last) != 0)
+		print_check(w->cli, up, json_is_object(link) ? text_of_key(link, "peer") : "waiting", line);
+	(void)snprintf(w->last, sizeof w->last, "%s", line);
+	fflush(stdout);
+}
+
+static int patient(struct cli *cli, int timeout_ms, struct control_client **ret_c)
+{
+	struct instance at;
+	char err[256];
+	int r = cli_connect(cli, AGENT_PROGRAM, ret_c); /* says well why there is none */
+
+	if (r)
+		return r;
+	*ret_c = control_client_free(*ret_c);
+	if (instance_init(&at, AGENT_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
+		return cli_fail(cli, "%s", err);
+	r = control_connect(at.socket_path, timeout_ms, ret_c);
+	return r < 0 ? cli_fail(cli, "cannot talk to %s: %s", at.full, strerror(-r)) : 0;
+}
+
+static json_t *visit_of(struct cli *cli)
+{
+	json_t *v = json_pack("{s:s, s:s}", "agent", cli->words[0], "target", cli->words[1]);
+
+	if (cli->n_words > 2)
+		json_object_set_new(v, "listen", json_string(cli->words[2]));
+	if (cli_has(cli, "udp"))
+		json_object_set_new(v, "protocol", json_string("udp"));
+	if (cli_has(cli, "head-start"))
+		json_object_set_new(v, "head_start", json_string(cli_option(cli, "head-start")));
+	if (cli_has(cli, "identity"))
+		json_object_set_new(v, "identity", json_string(cli_option(cli, "identity")));
+	return v;
+}
+
+static int run_connect(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	struct watch w = { .cli = cli };
+	json_t *result = NULL;
+	int r = patient(cli, FOR_EVER_MS, &cl);
+
+	if (r)
+		return r;
+	control_on_progress(cl, on_news, &w);
+	r = cli_call(cli, cl, "agent.visit", json_pack("{s:o}", "visit", visit_of(cli)), &result);
+	json_decref(result);
+	return r;
+}
+
+/* ---- stile ping ---- */
+
+static int ping_once(struct cli *cli, struct control_client *cl, unsigned n, bool *ret_direct)
+{
+	json_t *result = NULL;
+	char line[900];
+	long long rtt;
+	int r = cli_call(cli, cl, "agent.ping", json_pack("{s:s}", "agent", cli->words[0]), &result);
+
+	if (r)
+		return r;
+	*ret_direct = is_direct(text_of_key(result, "path"));
+	rtt = number_of(result, "rtt_us");
+	path_words(json_object_get(result, "link"), line, sizeof line);
+	if (cli_has(cli, "json")) {
+		(void)json_dumpf(result, stdout, JSON_COMPACT);
+		putchar('\n');
+	} else {
+		printf("%u  %lld.%02lld ms  %s\n", n, rtt / 1000, rtt / 10 % 100, line);
+	}
+	fflush(stdout);
+	json_decref(result);
+	return 0;
+}
+
+static int run_ping(struct cli *cli)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	uint64_t count = cli_has(cli, "until-direct") ? 60 : 4;
+	bool direct = false;
+	int r = cli_number(cli, "count", 1, 1000000, &count);
+
+	if (r)
+		return r;
+	r = patient(cli, PING_MS, &cl);
+	for (unsigned i = 1; r == 0 && i <= count; i++) {
+		r = ping_once(cli, cl, i, &direct);
+		if (direct && cli_has(cli, "until-direct"))
+			return r;
+		if (r == 0 && i < count)
+			(void)usleep(BETWEEN_PINGS_US);
+	}
+	if (r == 0 && cli_has(cli, "until-direct"))
+		return cli_fail(cli, "the link to %s is not direct; stile agent peers says why", cli->words[0]);
+	return r;
+}
+
+/* ---- stile agent peers ---- */
+
+static const struct column link_columns[] = {
+	{ "peer", "AGENT", COL_TEXT },	      { "role", "WE ARE", COL_TEXT },	 { "state", "STATE", COL_TEXT },
+	{ "path", "PATH", COL_TEXT },	      { "age_ms", "SINCE", COL_MS },	 { "rtt", "RTT", COL_TEXT },
+	{ "loss", "LOSS", COL_TEXT },	      { "connections", "CONNS", COL_COUNT }, { "bytes_up", "UP", COL_BYTES },
+	{ "bytes_down", "DOWN", COL_BYTES }, { "between", "BETWEEN", COL_TEXT },   { "reason", "WHY IT IS NOT BETTER", COL_TEXT },
+};
+static const struct column visit_columns[] = {
+	{ "listen", "LISTENS ON", COL_TEXT }, { "name", "LEADS TO", COL_TEXT },	     { "protocol", "", COL_TEXT },
+	{ "state", "STATE", COL_TEXT },	      { "opened", "OPENED", COL_COUNT },     { "refused", "REFUSED", COL_COUNT },
+	{ "origin", "FROM", COL_TEXT },	      { "why", "REASON", COL_TEXT },
+};
+static const struct column known_columns[] = {
+	{ "name", "AGENT", COL_TEXT },	{ "identity", "IDENTITY", COL_TEXT }, { "may", "", COL_TEXT },
+	{ "reaches", "MAY REACH HERE", COL_TEXT }, { "origin", "FROM", COL_TEXT },
+};
+
+static void polish_link(json_t *row)
+{
+	long long rtt = number_of(row, "rtt_us"), loss = number_of(row, "loss_ppm"), since = number_of(row, "since");
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (since)
+		json_object_set_new(row, "age_ms", json_integer((json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - since));
+	json_object_set_new(row, "rtt", rtt ? json_sprintf("%lld.%lld ms", rtt / 1000, rtt / 100 % 10) : json_string(""));
+	json_object_set_new(row, "loss", json_sprintf("%lld.%lld%%", loss / 10000, loss / 1000 % 10));
+	json_object_set_new(row, "between", json_string(text_of_key(row, "pair")));
+}
+
+static void polish_known(json_t *row)
+{
+	bool visitor = json_is_true(json_object_get(row, "visitor")), host = json_is_true(json_object_get(row, "host"));
+	char text[512] = "";
+	struct sb b = sb_init(text, sizeof text);
+	json_t *a;
+	size_t i;
+
+	json_array_foreach(json_object_get(row, "allow"), i, a)
+		sb_fmt(&b, "%s%s", i ? ", " : "", json_string_value(a));
+	json_object_set_new(row, "reaches", json_string(text));
+	json_object_set_new(row, "may", json_string(visitor && host ? "both ways" : visitor ? "may come" : "is visited"));
+}
+
+static void print_part(const char *title, json_t *rows, const struct column *columns, unsigned n, void (*polish)(json_t *row))
+{
+	json_t *row;
+	size_t i;
+
+	if (!json_array_size(rows))
+		return;
+	json_array_foreach(rows, i, row)
+		if (polish)
+			polish(row);
+	printf("%s\n", title);
+	print_table(stdout, columns, n, rows);
+}
+
+static int run_peers(struct cli *cli)
+{
+	json_t *st = NULL;
+	int r;
+
+	do {
+		r = cli_ask(cli, AGENT_PROGRAM, "agent.peers", NULL, &st);
+		if (r)
+			return r;
+		if (cli_has(cli, "json")) {
+			print_json(st);
+		} else {
+			if (!json_array_size(json_object_get(st, "rows")))
+				printf("no links to other agents\n");
+			print_part("Links", json_object_get(st, "rows"), link_columns, ARRAY_LEN(link_columns), polish_link);
+			print_part("Visits", json_object_get(st, "visits"), visit_columns, ARRAY_LEN(visit_columns), NULL);
+			print_part("Known agents", json_object_get(st, "known"), known_columns, ARRAY_LEN(known_columns), polish_known);
+		}
+		json_decref(st);
+		st = NULL;
+		if (cli_has(cli, "watch"))
+			table_next(cli);
+	} while (cli_has(cli, "watch"));
+	return 0;
+}
+
+/* clang-format off */
+static const struct option_row connect_options[] = {
+	{ "udp", 'u', NULL, "datagrams instead of connections", false },
+	{ "head-start", 0, "TIME", "how long only direct paths are tried: 200ms (default), 0s, or unlimited", false },
+	{ "identity", 0, "FINGERPRINT", "of the other agent's key; default: the known agent of this name", false },
+};
+static const struct option_row ping_options[] = {
+	{ "count", 'n', "N", "pings, one a second (default 4; with --until-direct 60)", false },
+	{ "until-direct", 0, NULL, "end as soon as the link is direct; exit status 1 if it never is", false },
+};
+static const struct option_row peers_options[] = {
+	{ "watch", 'w', NULL, "again every second, until Ctrl-C", false },
+};
+static const struct command rows[] = {
+	{ "connect", "AGENT HOST:PORT [LOCAL]", "reach HOST:PORT in the network of another agent, over a direct link where one is possible",
+	  "The stile-agent that runs here listens on LOCAL (a port of 127.0.0.1, or an address and a port; default: any free port), and\n"
+	  "the other agent, which applies its rules for visitors (agent.visitors), connects to HOST:PORT. Ctrl-C ends it. For good:\n"
+	  "agent.visits in stile.yaml.",
+	  connect_options, ARRAY_LEN(connect_options), 2, 3, run_connect, WITHOUT_CONFIG },
+	{ "ping", "AGENT", "the round-trip time to another agent, and the path that it took",
+	  "A link is made if there is none.", ping_options, ARRAY_LEN(ping_options), 1, 1, run_ping, WITHOUT_CONFIG },
+	{ "agent peers", "", "links to other agents: path, round-trip time, loss, and the reason why it is not better",
+	  NULL, peers_options, ARRAY_LEN(peers_options), 0, 0, run_peers, WITHOUT_CONFIG },
+};
+/* clang-format on */
+const struct command_table direct_commands = { rows, ARRAY_LEN(rows) };

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Links between this agent and others (docs/decisions/0020-direct-path.md), as the supervisor has them: visits that go out, visitors
+ * that come in, what is signed and said through the servers, relays that the servers offer, and the child that does
+ * the rest. The child is there only while there is a link.
+ *
+ * One loop, that of the agent. A link belongs to one peer and one call; visits to one peer share one.
+ */
+#pragma once
+#include "common/control.h"
+#include "tunnel/agent/service.h"
+
+struct direct;
+
+int direct_new(struct agent_service *as, struct direct **ret_d);
+struct direct *direct_free(struct direct *d); /* before the agents */
+/* The configuration, at the start and at a reload; the store's peers beside it. 0 or -ENOMEM. */
+int direct_configure(struct direct *d, const struct agent_config *c);
+void direct_add_verbs(struct direct *d);
+/* SIGNAL, SIGNAL-LOST, RELAY, TURN of a server. */
+void direct_on_frame(struct direct *d, struct agent_end *e, unsigned type, const union wire_msg *m);
+void direct_server_up(struct direct *d, struct agent_end *e);
+void direct_network_changed(struct direct *d);

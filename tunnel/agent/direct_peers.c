@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is known: visitors and visited agents of the configuration (and of the store), by their keys. And what is said between agents:
+ * every offer is signed, and read only from somebody who is known, within what he may say.
+ *
+ * Each word is charged before its signature is looked at: a flood costs that much until the allowance of the peer is gone, and
+ * nothing after that.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "tunnel/agent/direct_priv.h"
+#include "tunnel/log_msgs.h"
+
+enum { WORDS_BURST = 100, WORD_EVERY_MS = 100 };
+
+/* ---- the table ---- */
+
+struct direct_peer *peer_find(struct direct *d, const struct identity_hash *id)
+{
+	list_for_each (it, &d->peers) {
+		struct direct_peer *p = list_entry(it, struct direct_peer, node);
+
+		if (identity_hash_equal(&p->id, id))
+			return p;
+	}
+	return NULL;
+}
+
+struct direct_peer *peer_named(struct direct *d, const char *name)
+{
+	struct direct_peer *found = NULL;
+
+	list_for_each (it, &d->peers) {
+		struct direct_peer *p = list_entry(it, struct direct_peer, node);
+
+		if (strcmp(p->name, name) != 0)
+			continue;
+		if (found)
+			return NULL;
+		found = p;
+	}
+	return found;
+}
+
+static void peer_free(struct direct_peer *p)
+{
+	list_unlink(&p->node);
+	free(p->allow.items);
+	free(p);
+}
+
+struct direct_peer *peer_add(struct direct *d, const struct identity_hash *id, const char *name)
+{
+	struct direct_peer *p = peer_find(d, id);
+
+	if (!p)
+		p = calloc(1, sizeof(*p));
+	if (!p || p->node.next) {
+		if (p && !p->name[0])
+			(void)snprintf(p->name, sizeof(p->name), "%s", name);
+		return p;
+	}
+	p->id = *id;
+	p->words = WORDS_BURST;
+	(void)snprintf(p->name, sizeof(p->name), "%s", name);
+	list_append(&d->peers, &p->node);
+	return p;
+}
+
+void peers_free(struct direct *d)
+{
+	list_for_each_safe (it, &d->peers)
+		peer_free(list_entry(it, struct direct_peer, node));
+}
+
+static int set_allow(struct direct_peer *p, const struct cfg_list *allow)
+{
+	struct reach *r = NULL;
+
+	if (allow->n) {
+		r = malloc(allow->n * sizeof(*r));
+		if (!r)
+			return -ENOMEM;
+		memcpy(r, allow->items, allow->n * sizeof(*r));
+	}
+	free(p->allow.items);
+	p->allow = (struct cfg_list){ .items = r, .n = allow->n };
+	return 0;
+}
+
+static void end_links_of(struct direct *d, const struct identity_hash *id, uint8_t role)
+{
+	list_for_each_safe (it, &d->links) {
+		struct dlink *l = list_entry(it, struct dlink, node);
+
+		if (l->role == role && identity_hash_equal(&l->peer, id))
+			dlink_end(l, WIRE_R_NOT_ALLOWED, "the other agent is not welcome any more", true);
+	}
+}
+
+/* Those of the file are as the file says; what the store adds comes after. */
+int peers_configure(struct direct *d, const struct agent_config *c)
+{
+	const struct visitor_config *w = c->visitors.items;
+	const struct visit_config *v = c->visits.items;
+
+	list_for_each (it, &d->peers) {
+		struct direct_peer *p = list_entry(it, struct direct_peer, node);
+
+		if (p->of_file)
+			p->visitor = p->host = p->of_file = false;
+	}
+	for (size_t i = 0; i < c->visitors.n; i++) {
+		struct direct_peer *p = w[i].enabled ? peer_add(d, &w[i].identity.id, w[i].name ? w[i].name : "") : NULL;
+
+		if (w[i].enabled && (!p || set_allow(p, &w[i].allow) < 0))
+			return -ENOMEM;
+		if (p)
+			p->visitor = p->of_file = true;
+	}
+	for (size_t i = 0; i < c->visits.n; i++) {
+		struct direct_peer *p = v[i].identity.set ? peer_add(d, &v[i].identity.id, v[i].agent) : NULL;
+
+		if (v[i].identity.set && !p)
+			return -ENOMEM;
+		if (p)
+			p->host = p->of_file = true;
+	}
+	list_for_each_safe (it, &d->peers) {
+		struct direct_peer *p = list_entry(it, struct direct_peer, node);
+
+		if (!p->visitor)
+			end_links_of(d, &p->id, CHILD_HOST);
+		if (!p->visitor && !p->host)
+			peer_free(p);
+	}
+	return 0;
+}
+
+static bool peer_may_speak(struct direct *d, struct direct_peer *p)
+{
+	uint64_t now = loop_now(d->loop), gained = (now - p->spoke_at) / WORD_EVERY_MS;
+
+	p->words = (unsigned)MIN(p->words + gained, (uint64_t)WORDS_BURST);
+	p->spoke_at += gained * WORD_EVERY_MS;
+	if (!p->words)
+		return false;
+	p->words--;
+	return true;
+}
+
+/* ---- said ---- */
+
+static int say(struct agent_end *e, struct offer *o, uint64_t tag)
+{
+	const struct identity *id = dialers_identity(e->as->dialers);
+	uint8_t body[OFFER_MAX];
+	struct wire_signal m = { .identity = o->to, .tag = tag };
+	size_t n;
+	int r = agent_meets(e->agent) ? offer_write(o, identity_key(id), body, &n) : -ENOTCONN;
+
+	if (r < 0)
+		return r;
+	m.body = (struct wire_bytes){ body, n };
+	return agent_send(e->agent, WIRE_SIGNAL, &m);
+}
+
+int dlink_say(struct dlink *l, struct offer *o)
+{
+	o->to = (struct wire_bytes){ l->peer.b, WIRE_PIN };
+	o->call = (struct wire_bytes){ l->call, OFFER_CALL };
+	o->number = ++l->sent;
+	return say(l->end, o, l->id);
+}
+
+void direct_refuse(struct direct *d, struct agent_end *e, const struct offer *o, enum wire_reason reason, const char *text)
+{
+	struct offer no = { .kind = OFFER_BYE, .to = o->from, .call = o->call, .number = 1, .reason = (uint8_t)reason, .text = text_of(text) };
+
+	if (reason == WIRE_R_EPOCH)
+		no.epoch = (struct wire_bytes){ d->epoch, OFFER_EPOCH };
+	(void)say(e, &no, 0);
+}
+
+/* ---- heard ---- */
+
+static void log_refused(struct direct *d, const struct wire_signal *m, const char *why)
+{
+	struct identity_hash id;
+	char text[IDENTITY_STRLEN];
+	uint64_t suppressed;
+
+	if (!log_gate_pass(&d->gate, loop_now(d->loop), &suppressed))
+		return;
+	memcpy(id.b, m->identity.p, sizeof(id.b));
+	log_emit(&MSG_AGENT_PEER_REFUSED, LF_TEXT("peer", m->name), LF_STR("identity", identity_print(&id, text)), LF_STR("reason", why),
+		 LF_U64("suppressed", suppressed));
+}
+
+void direct_on_signal(struct direct *d, struct agent_end *e, const struct wire_signal *m)
+{
+	const struct identity_hash *self = identity_hash(dialers_identity(d->as->dialers));
+	struct identity_hash from;
+	struct direct_peer *p;
+	struct dlink *l;
+	struct offer o;
+	const char *why;
+
+	if (m->identity.n != WIRE_PIN)
+		return;
+	memcpy(from.b, m->identity.p, sizeof(from.b));
+	p = peer_find(d, &from);
+	if (!p || !peer_may_speak(d, p)) {
+		log_refused(d, m, p ? "it says too much" : "its key is not known here");
+		return;
+	}
+	if (offer_read(m->body.p, m->body.n, &from, self, &o, &why) < 0) {
+		log_refused(d, m, why);
+		return;
+	}
+	l = dlink_of_call(d, &from, o.call.p);
+	if (l && o.number > l->heard && o.kind != OFFER_OFFER) {
+		l->heard = o.number;
+		dlink_on_word(l, &o);
+	} else if (!l && o.kind == OFFER_OFFER) {
+		dlink_on_offer(d, e, p, &o);
+	} else if (l) {
+		log_refused(d, m, "it was said before, or after what came later");
+	}
+}

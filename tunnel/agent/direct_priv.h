@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside of the supervisor's end of direct links; nobody else includes it.
+ *
+ *   direct.c         life, configuration, the child
+ *   direct_links.c   links: called, answered, spoken on, ended; relays
+ *   direct_visits.c  visits: their listeners, and the links that they want
+ *   direct_peers.c   who is known; offers from and to them
+ *   direct_admit.c   what visitors reach
+ *   direct_verbs.c   verbs and tables
+ */
+#pragma once
+#include "common/dns.h"
+#include "tunnel/agent/child.h"
+#include "tunnel/agent/direct.h"
+#include "tunnel/direct/offer.h"
+
+enum {
+	DIRECT_LINKS_MAX = 256,
+	DIRECT_LINKS_PER_PEER = 8,
+	DIRECT_ADMITS_MAX = 256,
+	DIRECT_SEEN_MAX = 4096, /* calls of this epoch, so that none is answered twice */
+	DIRECT_VISITS_MAX = 1024,
+	DIRECT_WHY = 256,
+};
+
+struct direct_peer { /* somebody who is known */
+	struct list node;
+	struct identity_hash id;
+	char name[WIRE_NAME_MAX + 1];
+	bool visitor, host; /* may come here; may be visited */
+	bool of_file;
+	struct cfg_list allow; /* struct reach, owned: what it reaches here */
+	bool has_epoch;
+	uint8_t epoch[OFFER_EPOCH]; /* its, as it told last */
+	uint64_t spoke_at; /* loop time up to which words were counted */
+	unsigned words;	   /* that it may say now */
+};
+
+enum dlink_stage { DLINK_GATHERING, DLINK_CALLING, DLINK_TALKING };
+struct dlink {
+	struct list node;
+	struct direct *d;
+	uint32_t id;
+	uint8_t role; /* enum child_role */
+	enum dlink_stage stage;
+	struct identity_hash peer;
+	char name[WIRE_NAME_MAX + 1];
+	struct agent_end *end; /* the server through which it speaks */
+	uint8_t call[OFFER_CALL], dcid[CHILD_DCID];
+	uint32_t sent, heard; /* numbers of offers */
+	uint32_t n_candidates;	/* of the peer */
+	uint64_t head_start_ms;
+	unsigned refs; /* visits and others that want it; a visitor's link without any ends soon */
+	struct timer timer; /* no answer; nobody wants it */
+	bool relay_asked;
+	struct relay_end *relay;
+	int64_t begun;
+	struct { /* as the child told */
+		uint8_t state, path;
+		struct addr local, remote;
+		uint32_t rtt_us, loss_ppm, streams, moves, gap_max_us;
+		uint64_t rate[2], bytes[2], since;
+		char reason[512], pair[512];
+		uint16_t local_candidates, remote_candidates;
+		bool trying;
+	} told;
+};
+
+struct dvisit {
+	struct list node;
+	struct direct *d;
+	uint32_t number;
+	struct cfg *cfg; /* owned; of the one below, unless it is of the file */
+	struct visit_config *c; /* owned copy or in cfg */
+	char name[VISIT_NAME_STRLEN];
+	bool of_file, mark;
+	int fd; /* listens; -1: it cannot, see why */
+	struct addr at;
+	struct dlink *link;
+	struct timer retry;
+	unsigned tries;
+	struct control_request *request; /* of stile connect: it goes when that goes */
+	char why[DIRECT_WHY];		 /* why there is no link, or it does not listen */
+	uint64_t opened, refused;
+};
+
+struct dping {
+	struct list node;
+	struct direct *d;
+	struct control_request *request;
+	struct dlink *link;
+	uint64_t cookie, sent_at;
+	struct timer deadline;
+	bool sent;
+};
+
+struct dadmit {
+	struct list node;
+	struct direct *d;
+	uint64_t request;
+	uint32_t link;
+	struct dns_query *query;
+	char host[256];
+	uint16_t port;
+};
+
+struct direct {
+	struct agent_service *as;
+	struct loop *loop;
+	struct child *child;
+	struct dns *dns;
+	bool enabled;
+	struct list peers, links, visits, pings, admits;
+	unsigned n_links, n_visits, n_admits;
+	uint32_t last_link, last_visit;
+	uint64_t last_cookie;
+	uint8_t epoch[OFFER_EPOCH];
+	uint8_t seen[DIRECT_SEEN_MAX][OFFER_CALL];
+	unsigned n_seen;
+	uint8_t *memory; /* of the child */
+	size_t memory_n;
+	struct direct_stun {
+		struct direct *d;
+		struct dns_query *query;
+		char address[ADDR_STRLEN]; /* "": not known */
+	} stun[CHILD_SERVERS_MAX];
+	struct log_gate gate;
+};
+
+/* direct.c */
+void direct_setup_child(struct direct *d);
+void direct_want_child(struct direct *d);
+int direct_tell(struct direct *d, unsigned type, const void *msg, int fd);
+
+/* direct_peers.c */
+struct direct_peer *peer_find(struct direct *d, const struct identity_hash *id);
+struct direct_peer *peer_named(struct direct *d, const char *name); /* NULL also if two are called so */
+struct direct_peer *peer_add(struct direct *d, const struct identity_hash *id, const char *name);
+void peers_free(struct direct *d);
+int peers_configure(struct direct *d, const struct agent_config *c);
+void direct_on_signal(struct direct *d, struct agent_end *e, const struct wire_signal *m);
+/* Signs and sends. from, key and to are filled in by the link, number too. 0 or -errno. */
+int dlink_say(struct dlink *l, struct offer *o);
+/* A word to somebody with whom there is no link: no, and why. */
+void direct_refuse(struct direct *d, struct agent_end *e, const struct offer *o, enum wire_reason reason, const char *text);
+
+/* direct_links.c */
+struct dlink *dlink_find(struct direct *d, uint32_t id);
+struct dlink *dlink_of_call(struct direct *d, const struct identity_hash *peer, const uint8_t *call);
+/* The one to this peer that is there or is being made, or a new one; NULL: *ret_why. refs is one more. */
+struct dlink *dlink_to(struct direct *d, const struct direct_peer *p, uint64_t head_start_ms, const char **ret_why);
+void dlink_release(struct dlink *l); /* one ref less */
+void dlink_end(struct dlink *l, enum wire_reason reason, const char *text, bool tell_peer); /* frees it */
+void dlink_on_offer(struct direct *d, struct agent_end *e, struct direct_peer *p, const struct offer *o);
+void dlink_on_word(struct dlink *l, const struct offer *o);
+void dlink_on_lost(struct direct *d, struct agent_end *e, const struct wire_signal_lost *m);
+void dlink_on_relay(struct direct *d, struct agent_end *e, const struct wire_relay *m);
+void dlink_on_ice(struct dlink *l, const struct child_ice *m);
+void dlink_on_state(struct dlink *l, const struct child_link_state_msg *m);
+void dlink_want_carrier(struct dlink *l);
+void dlink_announce(struct dlink *l); /* LINK-OPEN, to a child that has just begun */
+void dlinks_of_dead_child(struct direct *d, const char *why);
+
+/* direct_visits.c */
+int visits_configure(struct direct *d, const struct agent_config *c);
+void visits_free(struct direct *d);
+void visits_link_over(struct direct *d, struct dlink *l, enum wire_reason reason, const char *why); /* l is still there */
+void visits_try(struct direct *d, struct agent_end *e); /* a server is there again */
+void visits_peers_changed(struct direct *d);
+struct dvisit *visit_numbered(struct direct *d, uint32_t number);
+/* Of stile connect. */
+int visit_add(struct direct *d, struct cfg *cfg, struct control_request *rq, struct dvisit **ret_v, char *err, size_t err_n);
+void visit_remove(struct dvisit *v);
+void visit_news(struct dvisit *v); /* progress for whoever waits at stile connect */
+void visits_link_news(struct dlink *l);
+
+/* direct_admit.c */
+void direct_on_admit(struct direct *d, struct dlink *l, const struct child_admit *m);
+void admits_free(struct direct *d);
+void direct_on_stream(struct direct *d, struct dlink *l, const struct child_stream_msg *m);
+
+/* direct_verbs.c */
+json_t *dlink_json(const struct dlink *l);
+void ping_link_news(struct dlink *l); /* it is up */
+void pings_link_over(struct direct *d, struct dlink *l, enum wire_reason reason, const char *why);
+void direct_on_pong(struct direct *d, const struct child_ping *m);
+void pings_free(struct direct *d);

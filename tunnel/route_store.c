@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/stored.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/service.h"
-#include "tunnel/stored.h"
 
 struct tunnel_routes {
 	struct tunnel_service *ts;

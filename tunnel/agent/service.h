@@ -13,11 +13,11 @@
 #include "common/monitor.h"
 #include "common/net_changes.h"
 #include "common/service.h"
+#include "common/stored.h"
 #include "tunnel/agent/agent.h"
 #include "tunnel/agent/dialer.h"
 #include "tunnel/agent/jobs.h"
 #include "tunnel/agent/rest.h"
-#include "tunnel/stored.h"
 
 struct agent_service;
 struct direct;

@@ -16,12 +16,12 @@
 #include "common/dns.h"
 #include "common/log.h"
 #include "common/monitor.h"
+#include "common/stored.h"
 #include "common/stream.h"
 #include "tunnel/job_wire.h"
 #include "tunnel/server/jobs.h"
 #include "tunnel/server/ports.h"
 #include "tunnel/server/stream.h"
-#include "tunnel/stored.h"
 #include "tunnel/watch.h"
 
 enum { JOB_TEXT = 256, JOBS_WORKERS_MAX = 250, JOB_OFFERED = (int)0x80000000u };

@@ -4,7 +4,7 @@
  * the store says no to has changed nothing.
  * Main thread of the service.
  */
-#include "tunnel/stored.h"
+#include "common/stored.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

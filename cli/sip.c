@@ -127,12 +127,6 @@ static const struct column registration_columns[] = {
 	{ "outbound", "OUTBOUND", COL_BOOL },
 };
 
-struct shown {
-	const char *verb, *none;
-	const struct column *columns;
-	unsigned n;
-};
-
 /* Tables show one proven name; JSON has them all. */
 static void add_names(json_t *rows)
 {
@@ -147,7 +141,7 @@ static void add_names(json_t *rows)
 	}
 }
 
-static int show(struct cli *cli, const struct shown *l)
+int sip_show(struct cli *cli, const struct sip_shown *l)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
 	json_t *rows = json_array();
@@ -177,26 +171,27 @@ static int show(struct cli *cli, const struct shown *l)
 
 static int run_transactions(struct cli *cli)
 {
-	return show(cli, &(struct shown){ "sip.transactions", "no transactions",
-					  transaction_columns, ARRAY_LEN(transaction_columns) });
+	return sip_show(cli, &(struct sip_shown){ "sip.transactions", "no transactions",
+						  transaction_columns, ARRAY_LEN(transaction_columns) });
 }
 
 static int run_flows(struct cli *cli)
 {
-	return show(cli, &(struct shown){ "sip.flows", "no connections", flow_columns,
-					  ARRAY_LEN(flow_columns) });
+	return sip_show(cli, &(struct sip_shown){ "sip.flows", "no connections", flow_columns,
+						  ARRAY_LEN(flow_columns) });
 }
 
 static int run_registrations(struct cli *cli)
 {
-	return show(cli, &(struct shown){ "sip.registrations", "nobody is registered",
-					  registration_columns, ARRAY_LEN(registration_columns) });
+	return sip_show(cli, &(struct sip_shown){ "sip.registrations", "nobody is registered",
+						  registration_columns,
+						  ARRAY_LEN(registration_columns) });
 }
 
 static int run_health(struct cli *cli)
 {
-	return show(cli, &(struct shown){ "sip.health", "no next hop has failed lately",
-					  health_columns, ARRAY_LEN(health_columns) });
+	return sip_show(cli, &(struct sip_shown){ "sip.health", "no next hop has failed lately",
+						  health_columns, ARRAY_LEN(health_columns) });
 }
 
 static int run_kick(struct cli *cli)

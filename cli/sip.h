@@ -12,6 +12,14 @@ extern const char SIP_PROGRAM[];
 /* One call: 0 and *ret_result, or an exit code after saying why. args is taken. */
 int sip_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_result);
 
+/* A verb that answers with rows, as a table or as JSON, page after page up to --limit. */
+struct sip_shown {
+	const char *verb, *none; /* none: what to say when there are no rows */
+	const struct column *columns;
+	unsigned n;
+};
+int sip_show(struct cli *cli, const struct sip_shown *l);
+
 /* A message as sip.trace tells it: {time_us, transport, out, remote, local, data}. */
 struct sip_traced {
 	uint64_t time_us;

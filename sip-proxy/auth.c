@@ -105,8 +105,10 @@ static int user_of(const struct sip_auth *a, struct text realm, char out[static 
 	return b.truncated || memchr(out, 0, b.n) ? -1 : 0;
 }
 
+/* password: of the user that the credentials name. */
 static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const struct sip_auth *a,
-			   struct text realm)
+			   struct text realm, struct text (*password)(void *arg, const char *aor),
+			   void *arg)
 {
 	const struct sip_digest_check c = { .nonces = &r->nonces,
 					    .client = &p->from.remote,
@@ -124,7 +126,7 @@ static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const
 		return SIP_DECIDED;
 	}
 	enum sip_digest_verdict v =
-		sip_digest_verify(&c, a, named ? r->o.password(r->o.arg, aor) : (struct text){ 0 });
+		sip_digest_verify(&c, a, named ? password(arg, aor) : (struct text){ 0 });
 	if (v == SIP_DIGEST_STALE || v == SIP_DIGEST_NONE) {
 		challenge(p, r, realm, v == SIP_DIGEST_STALE);
 		return SIP_DECIDED;
@@ -151,7 +153,7 @@ enum sip_step sip_auth_demand(struct sip_passage *p, struct sip_registrar *r)
 		return SIP_DECIDED;
 	}
 	if (sip_digest_find(p->msg, SIP_H_PROXY_AUTHORIZATION, realm, &a))
-		return judge(p, r, &a, realm);
+		return judge(p, r, &a, realm, r->o.password, r->o.arg);
 	challenge(p, r, realm, false);
 	return SIP_DECIDED;
 }
@@ -172,8 +174,10 @@ enum sip_step sip_auth_request(struct sip_passage *p, void *arg)
 	struct sip_uri u;
 	struct sip_auth a;
 	bool to_the_proxy = p->for_us && !p->basics->uri.user.p; /* OPTIONS, as a ping: it reaches nobody */
-	if (p->trusted || p->authenticated || p->in_dialog || (is_register ? !p->for_us : to_the_proxy) || claimed(p, &u, aor) < 0 ||
-	    !r->o.is_domain(r->o.arg, u.host))
+	if (p->trusted || p->authenticated || p->in_dialog ||
+	    (is_register ? !p->for_us : to_the_proxy) || claimed(p, &u, aor) < 0 ||
+	    !r->o.is_domain(r->o.arg, u.host) ||
+	    (r->o.is_elsewhere && r->o.is_elsewhere(r->o.arg, aor)))
 		return SIP_GO_ON;
 	struct text realm = u.host;
 	if (!sip_digest_find(p->msg, is_register ? SIP_H_AUTHORIZATION : SIP_H_PROXY_AUTHORIZATION,
@@ -181,11 +185,40 @@ enum sip_step sip_auth_request(struct sip_passage *p, void *arg)
 		challenge(p, r, realm, false);
 		return SIP_DECIDED;
 	}
-	enum sip_step step = judge(p, r, &a, realm);
+	enum sip_step step = judge(p, r, &a, realm, r->o.password, r->o.arg);
 	if (step == SIP_GO_ON && strcmp(p->user, aor) != 0) {
 		sip_refuse(p, SIP_REFUSE_IDENTITY, aor);
 		return SIP_DECIDED;
 	}
+	return step;
+}
+
+struct one_secret { /* of who is neither an account nor somebody's */
+	const char *user;
+	struct text password;
+};
+
+static struct text password_of_one(void *arg, const char *aor)
+{
+	const struct one_secret *s = arg;
+	size_t n = strlen(s->user);
+	return strncmp(aor, s->user, n) == 0 && aor[n] == '@' ? s->password : (struct text){ 0 };
+}
+
+enum sip_step sip_registrar_prove(struct sip_passage *p, struct sip_registrar *r, const char *user,
+				  struct text realm, struct text password, bool *ret_bad)
+{
+	enum sip_header id = p->msg->method == SIP_REGISTER ? SIP_H_AUTHORIZATION
+							    : SIP_H_PROXY_AUTHORIZATION;
+	struct one_secret secret = { user, password };
+	struct sip_auth a;
+	*ret_bad = false;
+	if (!sip_digest_find(p->msg, id, realm, &a)) {
+		challenge(p, r, realm, false);
+		return SIP_DECIDED;
+	}
+	enum sip_step step = judge(p, r, &a, realm, password_of_one, &secret);
+	*ret_bad = step == SIP_DECIDED && sip_passage_refuses(p);
 	return step;
 }
 
@@ -198,6 +231,16 @@ static bool realm_is_ours(const struct sip_registrar *r, struct text value)
 	       r->o.is_domain(r->o.arg, a.param[SIP_D_REALM]);
 }
 
+/* Of our realm, and not a UC server's user, whose password is for that server. */
+static bool is_for_us(const struct sip_registrar *r, struct text value)
+{
+	struct sip_auth a;
+	char aor[SIP_AOR_MAX];
+	return realm_is_ours(r, value) &&
+	       (!r->o.is_elsewhere || sip_auth_parse(value, &a) < 0 ||
+		user_of(&a, a.param[SIP_D_REALM], aor) < 0 || !r->o.is_elsewhere(r->o.arg, aor));
+}
+
 enum sip_step sip_hygiene_request(struct sip_passage *p, void *arg)
 {
 	static const enum sip_header ids[] = { SIP_H_PROXY_AUTHORIZATION, SIP_H_AUTHORIZATION };
@@ -205,7 +248,7 @@ enum sip_step sip_hygiene_request(struct sip_passage *p, void *arg)
 	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
 		for (const struct head_field *f = sip_find(p->msg, ids[i]); f;
 		     f = sip_find_next(p->msg, f))
-			if (realm_is_ours(r, f->value))
+			if (is_for_us(r, f->value))
 				sip_edit_remove_field(sip_passage_edit(p), f);
 	if (!p->trusted && sip_has(p->msg, SIP_H_P_ASSERTED_IDENTITY))
 		sip_edit_remove(sip_passage_edit(p), SIP_H_P_ASSERTED_IDENTITY);
@@ -219,6 +262,8 @@ enum sip_step sip_hygiene_request(struct sip_passage *p, void *arg)
 static bool may_ask(const struct sip_return *ret, const struct sip_registrar *r)
 {
 	static const enum sip_header ids[] = { SIP_H_PROXY_AUTHENTICATE, SIP_H_WWW_AUTHENTICATE };
+	if (ret->from_server)
+		return true; /* for the passwords of its users */
 	if (!ret->may_challenge && !(r->o.is_trusted && r->o.is_trusted(r->o.arg, &ret->from)))
 		return false;
 	for (size_t i = 0; i < ARRAY_LEN(ids); i++)

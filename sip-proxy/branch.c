@@ -188,6 +188,7 @@ void sip_branch_start(struct sip_branch *b)
 		b->one.mutual = b->place.mutual;
 		b->one.hop.iface = b->place.hop.iface;
 		b->one.name = name_of(b, &next);
+		px_known(px, &b->one);
 	} else {
 		look_up(b, &next);
 		return;
@@ -222,6 +223,7 @@ static void looked_up(struct sip_lookup *l, int status, const char *why,
 		t->federation = b->place.federation;
 		if (b->place.hop.iface)
 			t->hop.iface = b->place.hop.iface;
+		px_known(ctx->px, t);
 	}
 	send_copy(b);
 	sip_context_left(ctx);

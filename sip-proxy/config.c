@@ -49,7 +49,13 @@ static const struct cfg_schema interface_schema = SCHEMA("sip.interfaces", inter
 static const struct cfg_row lan_rows[] = {
 	{ .name = "listen", .type = &cfg_endpoint, IN(lan, listen), .flags = CFG_LIST | CFG_RELOAD, .choices = sip_listen_protocols,
 	  .help = "Interfaces of the own network, as in sip.listen: who comes in here is trusted, its P-Asserted-Identity stands, and it "
-		  "may send anywhere. Never an address that strangers can reach." },
+		  "may send anywhere. Never an address that strangers can reach. With sip.lan.servers only they are trusted, once logged on." },
+	{ .name = "servers", .sub = &sip_server_schema, IN(lan, servers), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "UC servers of our domains: each logs on (REGISTER for its own name), and the proxy finds out which user lives at which." },
+	{ .name = "remember", .type = &cfg_duration, IN(lan, remember_ms), .flags = CFG_RELOAD, .min = 1000, .max = 86400000, .def = "10m",
+	  .help = "How long it is remembered at which server a user was found, until all are asked again." },
+	{ .name = "ask", .type = &cfg_duration, IN(lan, ask_ms), .flags = CFG_RELOAD, .min = 100, .max = 10000, .def = "2s",
+	  .help = "How long the UC servers have to say whether a user is theirs, when nobody knows." },
 };
 static const struct cfg_schema lan_schema = SCHEMA("sip.lan", lan_rows, SIZE_OF(lan));
 

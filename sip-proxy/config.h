@@ -27,6 +27,14 @@ struct sip_interface_section { /* an item of sip.interfaces */
 	char *advertise;
 };
 
+enum { SIP_SERVERS_MAX = 64 };
+struct sip_server_section {					    /* an item of sip.lan.servers */
+	char *user, *password, *contact, *certificate_name, *group; /* NULL: not set */
+	struct cfg_list addresses;				    /* struct prefix */
+	struct cfg_list users; /* char *: "alice", "2*", "100-199", "*" */
+	uint64_t weight;
+};
+
 struct sip_user_section {
 	char *name, *password;
 	char *domain; /* NULL: the first of sip.domains */
@@ -69,7 +77,8 @@ struct sip_config {
 	struct cfg_list listen;	    /* struct cfg_endpoint */
 	struct cfg_list interfaces; /* struct sip_interface_section */
 	struct {
-		struct cfg_list listen;
+		struct cfg_list listen, servers; /* struct cfg_endpoint, struct sip_server_section */
+		uint64_t remember_ms, ask_ms;
 	} lan;
 	char *certificate, *key, *ca; /* NULL: none; the system's CAs */
 	char *crl;		      /* NULL: none */
@@ -101,7 +110,8 @@ struct sip_root { /* what stile-sip reads of stile.yaml */
 	struct sip_config sip;
 };
 extern const struct cfg_root sip_cfg_root;
-extern const struct cfg_schema sip_user_schema, sip_route_schema, sip_partner_schema, sip_federation_schema;
+extern const struct cfg_schema sip_user_schema, sip_route_schema, sip_partner_schema,
+	sip_federation_schema, sip_server_schema;
 extern const char *const sip_federation_modes[], *const sip_between_words[]; /* in the order of their enums */
 extern const char *const sip_listen_protocols[], *const sip_route_protocols[]; /* in the order of enum sip_listen_proto */
 enum sip_proto sip_listen_proto_of(unsigned p, bool *ret_mutual); /* of a position in the above */
@@ -112,5 +122,6 @@ bool sip_config_has_domain(const struct sip_config *s, const char *name);
 void sip_check_federation(struct cfg *c, const struct sip_config *s);
 
 void sip_config_check(struct cfg *c); /* for struct service_ops */
+void sip_config_check_sites(struct cfg *c, const struct sip_config *s); /* config_sites.c */
 void sip_log_config(const void *values, struct log_config *ret_lc);
 const char *sip_store_path(const void *values);

@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include "common/cert.h"
 #include "common/server_name.h"
 #include "common/tls.h"
 #include "sip-proxy/config.h"
@@ -75,6 +76,7 @@ static void check_place(struct cfg *c, const struct place *p, size_t n, size_t i
 static void check_certificate(struct cfg *c, const char *key, const char *certificate,
 			      const char *key_file, const char *ca)
 {
+	struct tls_cert_info info;
 	struct tls_ctx *ctx = NULL;
 	char err[TLS_ERRLEN];
 	int r;
@@ -90,6 +92,11 @@ static void check_certificate(struct cfg *c, const char *key, const char *certif
 		cfg_add_error(c, key, "%s", err);
 	else if (*err)
 		cfg_add_warning(c, key, "%s", err);
+	if (r == 0 && tls_cert_info(ctx, &info) == 0) {
+		cert_warn_end(&info, time(NULL), err);
+		if (*err)
+			cfg_add_warning(c, key, "the certificate \"%s\": %s", certificate, err);
+	}
 	tls_ctx_unref(ctx);
 	ctx = NULL;
 	if (ca && tls_ctx_new(&(struct tls_options){ .client = true, .ca_file = ca, .verify_peer = true },
@@ -284,6 +291,7 @@ void sip_config_check(struct cfg *c)
 	check_listeners(c, s);
 	check_routes(c, s);
 	sip_check_federation(c, s);
+	sip_config_check_sites(c, s);
 	if (s->limits.burst < s->limits.rate)
 		cfg_add_error(c, "sip.limits.burst",
 			      "must be at least sip.limits.rate, or the rate can never be reached");

@@ -65,6 +65,8 @@ struct loop *sip_edge_loop(const struct sip_edge *e);
 /* The interface of this kind that sends from this address; 0: none. */
 uint32_t sip_edge_interface_at(struct sip_edge *e, enum sip_proto proto, bool mutual,
 			       const struct addr *ip);
+/* An interface of sip.lan of this kind, mutual or not as it is wanted if there is such a one; 0: none. */
+uint32_t sip_edge_lan_interface(struct sip_edge *e, enum sip_proto proto, bool mutual);
 extern const struct sip_edge_ops sip_edge_ops; /* edge: the struct sip_edge */
 
 /* Everything that can fail happens here: certificates are read, ports are bound; nothing is served yet. 0, or -errno
@@ -89,6 +91,11 @@ void sip_edge_drain(struct sip_edge *e); /* listening sockets close; what is ope
 json_t *sip_edge_listeners_json(const struct sip_edge *e);
 json_t *sip_edge_flows_json(const struct sip_edge *e, uint64_t cursor, unsigned limit);
 unsigned sip_edge_fill(const struct sip_edge *e); /* percent: of the fullest receive queue of a UDP socket */
+/* Of each secure listener that is not removed. */
+void sip_edge_each_certificate(const struct sip_edge *e,
+			       void (*fn)(void *arg, const char *listener,
+					  const struct tls_cert_info *info),
+			       void *arg);
 uint64_t sip_edge_kernel_drops(const struct sip_edge *e); /* datagrams that the kernel did not give us */
 json_t *sip_edge_status_json(const struct sip_edge *e);
 json_t *sip_edge_health_json(const struct sip_edge *e); /* next hops that failed lately */

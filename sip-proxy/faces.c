@@ -200,6 +200,19 @@ uint32_t sip_edge_interface_at(struct sip_edge *e, enum sip_proto proto, bool mu
 	return f ? f->pub.id : 0;
 }
 
+uint32_t sip_edge_lan_interface(struct sip_edge *e, enum sip_proto proto, bool mutual)
+{
+	struct sip_face *f = NULL;
+
+	list_for_each (it, &e->listeners) {
+		struct sip_listener *l = list_entry(it, struct sip_listener, node);
+		if (l->lan && !l->removed && !l->wildcard && l->transport->proto == proto &&
+		    (!f || l->mutual == mutual))
+			f = sip_face_at(l, &l->at);
+	}
+	return f ? f->pub.id : 0;
+}
+
 /* ---- is it us? ---- */
 
 static void read_own(struct sip_edge *e)

@@ -454,6 +454,24 @@ json_t *sip_edge_listeners_json(const struct sip_edge *e)
 	return rows;
 }
 
+void sip_edge_each_certificate(const struct sip_edge *e,
+			       void (*fn)(void *arg, const char *listener,
+					  const struct tls_cert_info *info),
+			       void *arg)
+{
+	list_for_each (it, &e->listeners) {
+		const struct sip_listener *l = list_entry(it, struct sip_listener, node);
+		struct tls_cert_info info;
+		char at[ADDR_STRLEN], name[ADDR_STRLEN + 8];
+		if (l->removed || !l->contexts.server || tls_cert_info(l->contexts.server, &info) < 0)
+			continue;
+		(void)snprintf(name, sizeof(name), "%s:%s",
+			       l->mutual ? "mtls" : sip_proto_rows[l->transport->proto].name,
+			       addr_print(&l->at, at));
+		fn(arg, name, &info);
+	}
+}
+
 uint64_t sip_edge_kernel_drops(const struct sip_edge *e)
 {
 	uint64_t n = e->kernel_drops_before;

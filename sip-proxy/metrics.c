@@ -33,6 +33,9 @@ static const char *const verdicts[SIP_VERDICTS + 1] = {
 };
 static const char *const ways[] = { [SIP_WAY_CLIENT] = "client", [SIP_WAY_SERVER] = "server", NULL };
 static const char *const lookups[] = { [SIP_LOOKUP_FOUND] = "found", [SIP_LOOKUP_FAILED] = "failed", NULL };
+static const char *const logons[] = { [SIP_LOGON_TAKEN] = "taken", [SIP_LOGON_REFUSED] = "refused", NULL };
+static const char *const server_states[] = { [SIP_SERVER_WELL] = "well", [SIP_SERVER_SICK] = "does_not_answer", [SIP_SERVER_OFF] = "not_logged_on", NULL };
+static const char *const questions[] = { "found", "nowhere", "silent", "refused", NULL }; /* enum mesh_result */
 static const char *const txs[] = { [SIP_TXS_OPEN] = "open", [SIP_TXS_KEPT] = "kept", NULL };
 static const char *const strays[] = { [SIP_STRAY_RESPONSE] = "response", [SIP_STRAY_ACK] = "ack", NULL };
 static const char *const again[] = {
@@ -72,5 +75,11 @@ const struct metric_row sip_metric_rows[SIP_METRICS] = {
 	[SIP_M_REGISTRATIONS] = { .name = "stile_sip_registrations", .kind = METRIC_GAUGE, .help = "Contacts that are registered now." },
 	[SIP_M_REGISTRATIONS_UNWRITTEN] = { .name = "stile_sip_registrations_unwritten", .kind = METRIC_GAUGE, .help = "Users whose registrations are not in the store yet; more than a few for longer than seconds: the disk does not keep up." },
 	[SIP_M_LOOKUPS] = { .name = "stile_sip_lookups_total", .kind = METRIC_COUNTER, .help = "Look-ups of next hops (RFC 3263).", .label = "result", .label_values = lookups },
+	[SIP_M_LOGONS] = { .name = "stile_sip_server_logons_total", .kind = METRIC_COUNTER, .help = "Log-ons of UC servers, refreshes included.", .label = "result", .label_values = logons },
+	[SIP_M_SERVERS] = { .name = "stile_sip_servers", .kind = METRIC_GAUGE, .help = "UC servers of sip.lan.servers by what they are now.", .label = "state", .label_values = server_states },
+	[SIP_M_SERVER_USERS] = { .name = "stile_sip_server_users", .kind = METRIC_GAUGE, .help = "Users of whom it is remembered at which UC server they live." },
+	[SIP_M_QUESTIONS] = { .name = "stile_sip_server_questions_total", .kind = METRIC_COUNTER, .help = "Questions to all UC servers for a user whom nobody knew, by what came of it.", .label = "result", .label_values = questions },
+	[SIP_M_USER_CONFLICTS] = { .name = "stile_sip_user_conflicts_total", .kind = METRIC_COUNTER, .help = "Times that a UC server claimed a user who lived at another one." },
+	[SIP_M_CERTIFICATE_END] = { .name = "stile_sip_certificate_end_timestamp_seconds", .kind = METRIC_GAUGE, .help = "When the first of the listeners' certificates ends, as seconds since 1970; 0: there is none." },
 };
 /* clang-format on */

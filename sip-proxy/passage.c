@@ -64,6 +64,11 @@ void sip_drop(struct sip_passage *p, enum sip_refusal why)
 	walk_of(p)->decision = SIP_DROP;
 }
 
+bool sip_passage_refuses(const struct sip_passage *p)
+{
+	return container_of(p, struct sip_walk, p)->decision == SIP_REFUSE;
+}
+
 void sip_answer(struct sip_passage *p, const struct sip_answer *a)
 {
 	struct sip_walk *w = walk_of(p);

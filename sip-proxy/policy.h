@@ -67,6 +67,7 @@ struct sip_passage {
 	struct sip_hop flow;
 	bool may_challenge; /* the dialog leads to a place that may ask for credentials */
 	/* What hooks find out. */
+	unsigned server; /* number of the UC server that it comes from (sip-proxy/mesh.h); 0: from none */
 	bool trusted; /* comes from a side whose identity headers may stand */
 	enum sip_origin origin;
 	bool authenticated;
@@ -116,6 +117,7 @@ struct sip_answer {
  * is kept for retransmissions; others are made again each time, and cost a stranger's request no memory. */
 void sip_answer(struct sip_passage *p, const struct sip_answer *a);
 void sip_drop(struct sip_passage *p, enum sip_refusal why); /* no answer at all */
+bool sip_passage_refuses(const struct sip_passage *p);	    /* decided so far */
 
 /* What the sender's connection has proven; NULL: nothing. Until the next event. */
 const struct sip_identity *sip_passage_identity(const struct sip_passage *p);
@@ -140,6 +142,7 @@ struct sip_return {
 	bool to_trusted;	 /* the request's side was trusted */
 	bool may_challenge;	 /* of the place that answers */
 	const struct sip_place *place; /* where its request went */
+	bool from_server;	       /* a hook has found: it comes from a UC server */
 	struct sip_edit *edit;
 	unsigned replace; /* a hook may make it this code (without headers and body of the original): 0 no */
 };

@@ -36,6 +36,9 @@ struct sip_proxy_options {
 	unsigned n_hooks;
 	/* Is this host one of our domains? (Addresses of listeners are asked of ops->is_us.) May be NULL. */
 	bool (*is_domain)(void *edge, struct text host);
+	/* A place of a dialog's route set, about to be sent to: who knows whose it is may put in the connection that leads
+	 * there, or the name to be proven instead of the address. A name must live as long as the proxy. May be NULL. */
+	void (*known)(void *edge, struct sip_target *t);
 	struct sip_timer_values values;
 	struct sip_limits_tx limits;
 	uint32_t timer_c; /* ms; 0: 181000. An INVITE that rings longer is cancelled */

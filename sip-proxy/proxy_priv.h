@@ -140,6 +140,12 @@ struct sip_walk {
 	char *raw;
 };
 
+static inline void px_known(const struct sip_proxy *px, struct sip_target *t)
+{
+	if (px->o.known)
+		px->o.known(px->o.edge, t);
+}
+
 /* ---- proxy.c ---- */
 /* by_lane: it has waited already. */
 void sip_px_message(struct sip_proxy *px, const struct sip_msg *m, const struct sip_hop *hop,

@@ -259,6 +259,9 @@ static enum sip_step on_register(struct sip_passage *p, struct sip_registrar *r)
 		sip_refuse(p, SIP_REFUSE_RESOURCES, NULL);
 	else
 		answer_bindings(p, r, aor, &g);
+	if (rc == 0 && p->server && g.n && r->o.registered)
+		r->o.registered(r->o.arg, p->server, aor,
+				p->now + (uint64_t)g.contacts[0].expires * 1000);
 	return SIP_DECIDED;
 }
 

@@ -22,6 +22,10 @@ struct sip_registrar_options {
 	/* A stranger has guessed wrong, and not for the first time. May be NULL. */
 	void (*guesses)(void *arg, const struct sip_hop *from);
 	struct text (*first_domain)(void *arg); /* NULL or n 0: nobody can log in but by his own domain */
+	/* Somebody else, a UC server, may know who this is and asks for his password; NULL: nobody. */
+	bool (*is_elsewhere)(void *arg, const char *aor);
+	/* A registration was taken that came from a UC server (p->server), good until then (ms); may be NULL. */
+	void (*registered)(void *arg, unsigned server, const char *aor, uint64_t until);
 	void *arg;
 	const struct sip_edge_ops *ops;
 	void *edge;
@@ -36,6 +40,10 @@ DEFINE_CLEANUP(struct sip_registrar, sip_registrar_free)
 /* Asks for credentials of one of our users in the first domain's name, whatever From says: SIP_GO_ON and p->user, or
  * SIP_DECIDED. */
 enum sip_step sip_auth_demand(struct sip_passage *p, struct sip_registrar *r);
+/* Has the sender proven this user's password? SIP_GO_ON; else it is decided: challenged, or (*ret_bad) refused. Guesses are
+ * charged as with the accounts. */
+enum sip_step sip_registrar_prove(struct sip_passage *p, struct sip_registrar *r, const char *user,
+				  struct text realm, struct text password, bool *ret_bad);
 
 /* Hooks; arg is the registrar. */
 enum sip_step sip_auth_request(struct sip_passage *p, void *arg);    /* SIP_STAGE_IDENTITY */

@@ -61,6 +61,13 @@ static bool unknown_extension(const struct sip_msg *m, struct text *ret_extensio
 	return m->method != SIP_CANCEL && m->method != SIP_ACK && sip_values_next(&it, ret_extension);
 }
 
+/* Routing depends on the side, too: what a client sends to its UC server through us may come back from there as it is. */
+static uint64_t side_of(const struct sip_proxy *px, const struct sip_hop *from)
+{
+	const struct sip_interface *f = px->o.ops->interface(px->o.edge, from->iface);
+	return f && f->lan ? UINT64_C(0x9e3779b97f4a7c15) : 0;
+}
+
 enum sip_refusal sip_px_validate(struct sip_proxy *px, struct sip_walk *w, struct text *ret_extension)
 {
 	const struct sip_basics *b = w->p.basics;
@@ -73,7 +80,7 @@ enum sip_refusal sip_px_validate(struct sip_proxy *px, struct sip_walk *w, struc
 	w->breadth = (int)breadth;
 	if (breadth == 0)
 		return SIP_REFUSE_BREADTH;
-	w->loop = sip_px_loop_hash(px, w->p.msg, b);
+	w->loop = sip_px_loop_hash(px, w->p.msg, b) ^ side_of(px, &w->p.from);
 	if (loops(px, w))
 		return SIP_REFUSE_LOOP;
 	return unknown_extension(w->p.msg, ret_extension) ? SIP_REFUSE_EXTENSION : SIP_ACCEPTED;

@@ -83,6 +83,13 @@ static bool is_domain(void *edge, struct text host)
 	return sip_routes_is_domain(ss->routing.routes, host);
 }
 
+static void known(void *edge, struct sip_target *t)
+{
+	const struct sip_service *ss = sip_edge_owner(edge);
+
+	sip_mesh_known(ss->mesh, t);
+}
+
 static uint32_t limit_of(uint64_t v)
 {
 	return (uint32_t)MIN(v, (uint64_t)UINT32_MAX);
@@ -131,6 +138,7 @@ static int start_core(struct sip_service *ss)
 		.hooks = ss->chain,
 		.n_hooks = ss->n_hooks,
 		.is_domain = is_domain,
+		.known = known,
 		.values = values_of(c),
 		.limits = limits_of(c),
 		.timer_c = (uint32_t)c->timers.ringing_ms,
@@ -157,6 +165,10 @@ static int sip_start(struct service *s, char *err, size_t err_n)
 	int r = sip_service_registrar(ss, config_of(s->cfg));
 
 	if (r == 0)
+		r = sip_service_certificates(ss);
+	if (r == 0)
+		r = sip_service_sites(ss, config_of(s->cfg));
+	if (r == 0)
 		r = sip_service_hooks(ss);
 	sip_edge_set_owner(ss->edge, ss);
 	if (r == 0)
@@ -172,7 +184,9 @@ static int sip_start(struct service *s, char *err, size_t err_n)
 	sip_edge_set_core(ss->edge, &sip_proxy_events, ss->proxy);
 	ss->pressure.fire = on_pressure;
 	loop_timer_set(s->loop, &ss->pressure, PRESSURE_MS);
+	sip_mesh_set_core(ss->mesh, ss->proxy);
 	sip_add_verbs(ss);
+	sip_service_sites_verbs(ss);
 	sip_service_registrar_verbs(ss);
 	return 0;
 }
@@ -240,6 +254,10 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	sip_service_registrar_set(ss, fresh);
 	sip_ways_take(ss, &w);
 	set_times(ss, fresh);
+	sip_service_certificates_look(ss);
+	if (sip_mesh_configure(ss->mesh, fresh) < 0)
+		log_emit(&MSG_SIP_INTERNAL,
+			 LF_STR("why", "no memory for sip.lan.servers: they are as before"));
 	s->drain_limit_ms = fresh->drain_ms;
 	return 0;
 }
@@ -267,7 +285,11 @@ static void sip_stop(struct service *s)
 	ss->probes = sip_probes_free(ss->probes);
 	if (ss->edge)
 		sip_edge_set_core(ss->edge, NULL, NULL);
+	if (ss->mesh)
+		sip_mesh_set_core(ss->mesh, NULL);
 	ss->proxy = sip_proxy_free(ss->proxy);
+	sip_service_certificates_free(ss);
+	sip_service_sites_free(ss);
 	sip_service_registrar_free(ss);
 	sip_service_federation_free(ss);
 	ss->edge = sip_edge_free(ss->edge);

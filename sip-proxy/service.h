@@ -7,6 +7,8 @@
  *   service_listen.c  from the configuration's listeners to a plan of the edge
  *   service_hooks.c   the chain of the policy
  *   service_registrar.c  accounts, location, registrar
+ *   service_certificates.c  what the listeners show, and when it ends
+ *   service_sites.c   the UC servers of the LAN
  *   service_secret.c  the key of the tokens, kept over a restart
  *   service_federation.c  routes, partners, trust
  *   service_counts.c  what the core counts, as metrics
@@ -20,6 +22,7 @@
 #include "sip-proxy/config.h"
 #include "sip-proxy/edge.h"
 #include "sip-proxy/location_store.h"
+#include "sip-proxy/mesh.h"
 #include "sip-proxy/proxy.h"
 #include "sip-proxy/registrar.h"
 #include "sip-proxy/routes.h"
@@ -29,6 +32,7 @@ enum { SIP_HOOKS_MAX = 16 };
 
 struct sip_traces;
 struct sip_probes;
+struct sip_certificates;
 
 struct sip_service {
 	struct service *svc;
@@ -42,12 +46,14 @@ struct sip_service {
 	struct sip_location *location;
 	struct sip_location_store *bindings; /* the location in the store */
 	struct sip_registrar *registrar;
+	struct sip_mesh *mesh;
 	struct sip_hook hooks[SIP_HOOKS_MAX];
 	const struct sip_hook *chain[SIP_HOOKS_MAX];
 	unsigned n_hooks;
 	struct sip_traces *traces;
 	struct sip_probes *probes;
 	struct timer pressure; /* looks at the sockets' queues */
+	struct sip_certificates *certificates;
 };
 extern const struct service_ops sip_service_ops;
 
@@ -78,6 +84,15 @@ void sip_ways_deinit(struct sip_ways *w);
 void sip_ways_take(struct sip_service *ss, struct sip_ways *w); /* once the listeners are those of this configuration */
 int sip_service_federation(struct sip_service *ss);		/* 0 or -ENOMEM; once the edge is there */
 void sip_service_federation_free(struct sip_service *ss);	/* before the edge */
+/* service_sites.c: 0 or -errno; behind the registrar, which it needs */
+int sip_service_sites(struct sip_service *ss, const struct sip_config *c);
+void sip_service_sites_free(struct sip_service *ss);
+void sip_service_sites_verbs(struct sip_service *ss);
+
+/* service_certificates.c: looks at them once a day, and at each reload */
+int sip_service_certificates(struct sip_service *ss);
+void sip_service_certificates_free(struct sip_service *ss);
+void sip_service_certificates_look(struct sip_service *ss);
 
 /* service_counts.c */
 extern const struct sip_proxy_watch sip_service_watch; /* its arg: the service */

@@ -50,6 +50,7 @@ void sip_service_count(struct sip_service *ss)
 	set(ss, SIP_M_SPARED, 0, sip_proxy_spared(ss->proxy));
 	set(ss, SIP_M_REGISTRATIONS, 0, sip_location_count(ss->location));
 	set(ss, SIP_M_REGISTRATIONS_UNWRITTEN, 0, sip_location_store_waiting(ss->bindings));
+	sip_mesh_gauges(ss->mesh);
 	for (unsigned i = SIP_ACCEPTED + 1; i < SIP_REFUSALS; i++)
 		set(ss, SIP_M_REFUSALS, i, c->refused[i]);
 }

@@ -41,6 +41,19 @@ static struct text first_domain(void *arg)
 	return sip_routes_first_domain(ss->routing.routes);
 }
 
+static bool is_elsewhere(void *arg, const char *aor)
+{
+	const struct sip_service *ss = arg;
+	return ss->mesh && sip_mesh_may_serve(ss->mesh, aor);
+}
+
+static void on_registered(void *arg, unsigned server, const char *aor, uint64_t until)
+{
+	const struct sip_service *ss = arg;
+	if (ss->mesh)
+		sip_mesh_registered(ss->mesh, server, aor, until);
+}
+
 int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 {
 	const struct sip_location_options lo = { .timers = loop_timers(ss->svc->loop),
@@ -64,6 +77,8 @@ int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 							       .is_trusted = is_trusted,
 							       .guesses = on_guesses,
 							       .first_domain = first_domain,
+							       .is_elsewhere = is_elsewhere,
+							       .registered = on_registered,
 							       .arg = ss,
 							       .ops = &sip_edge_ops,
 							       .edge = ss->edge,

@@ -54,8 +54,11 @@ static int next_of(const struct sip_msg *m, const struct sip_basics *b, struct s
 
 /* False: it could not be written, or the edge did not take it. */
 static bool pass_on(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
-		    const struct sip_target *to)
+		    const struct sip_target *where)
 {
+	struct sip_target known = *where;
+	const struct sip_target *to = &known;
+	px_known(px, &known);
 	const struct sip_interface *out = px->o.ops->interface_for(px->o.edge, to);
 	char via[SIP_SENT_BY_MAX + 96], branch[SIP_BRANCH_MAX], hops[16];
 	struct sb v = sb_init(via, sizeof via), h = sb_init(hops, sizeof hops);

@@ -19,12 +19,10 @@ import ssl
 import threading
 import time
 
-from registering import credentials
-from sip_world import Failed, Ua, case, main, wait_for, world
+from sip_world import Failed, Ua, case, credentials, main, wait_for
 
 SECONDS = float(os.environ.get("STILE_CHURN_SECONDS", "6"))
 WRAP = shlex.split(os.environ.get("STILE_WRAP", ""))
-world.CASES.clear()  # those of the script that lends its credentials
 
 
 class Churn:

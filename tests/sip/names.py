@@ -30,21 +30,21 @@ _sip._udp.none IN SRV 0 0 0 .
 
 
 class Names:
-    """nsd on 127.0.0.53, the only name server there is."""
+    """nsd, the only name server there is."""
 
-    def __init__(self, w):
+    def __init__(self, w, zone=ZONE, at="127.0.0.53"):
         need("nsd")
         if os.getuid() != 0:
             raise Skipped("it takes root to have a name server of one's own")
-        self.w, self.p, self.serial = w, None, 1
-        self.write(ZONE)
+        self.w, self.p, self.serial, self.at = w, None, 1, at
+        self.write(zone)
 
     def write(self, zone):
         for i in range(10):
             zone = zone.replace("{o%d}" % i, str(self.w.other(i)))
         self.w.write("test.zone", zone, 0o644)
         self.w.write("nsd.conf", f"""server:
-  ip-address: 127.0.0.53
+  ip-address: {self.at}
   username: ""
   pidfile: ""
   zonesdir: "{self.w.folder}"
@@ -73,7 +73,7 @@ zone:
         if self.p.poll() is not None:
             with open(self.w.path("nsd.out"), encoding="utf-8") as f:
                 raise Failed(f"    nsd ended: {f.read()[-600:]}")
-        with Ua("udp", ("127.0.0.53", 53)) as q:
+        with Ua("udp", (self.at, 53)) as q:
             q.s.settimeout(0.3)
             q.raw(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\1a\4test\0\0\1\0\1")
             try:

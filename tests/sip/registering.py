@@ -1,23 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our users: made with the tool or in the file, they register with digest authentication (sipp, and a user agent of a few
 lines), are reached where they registered, over the connection that they made, and by nobody else's word."""
-import hashlib
-import re
-
-from sip_world import Failed, case, main, wait_for
-
-
-def credentials(challenge, user, password, method, uri):
-    """The value of (Proxy-)Authorization for a challenge, MD5 or SHA-256."""
-    p = dict(re.findall(r'(\w+)="?([^",]+)"?', challenge))
-    h = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}[p.get("algorithm", "MD5")]
-
-    def digest(*parts):
-        return h(":".join(parts).encode()).hexdigest()
-
-    right = digest(digest(user, p["realm"], password), p["nonce"], "00000001", "c1", "auth", digest(method, uri))
-    return (f'Digest username="{user}", realm="{p["realm"]}", nonce="{p["nonce"]}", uri="{uri}", response="{right}", '
-            f'algorithm={p.get("algorithm", "MD5")}, qop=auth, nc=00000001, cnonce="c1"')
+from sip_world import Failed, case, credentials, main, wait_for
 
 
 def register(ua, user, password, which=0, expires=300, status=200, contact="", headers=()):

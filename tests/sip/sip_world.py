@@ -40,6 +40,19 @@ def need(program):
     return program
 
 
+def credentials(challenge, user, password, method, uri):
+    """The value of (Proxy-)Authorization for a challenge, MD5 or SHA-256."""
+    p = dict(re.findall(r'(\w+)="?([^",]+)"?', challenge))
+    h = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}[p.get("algorithm", "MD5")]
+
+    def digest(*parts):
+        return h(":".join(parts).encode()).hexdigest()
+
+    right = digest(digest(user, p["realm"], password), p["nonce"], "00000001", "c1", "auth", digest(method, uri))
+    return (f'Digest username="{user}", realm="{p["realm"]}", nonce="{p["nonce"]}", uri="{uri}", response="{right}", '
+            f'algorithm={p.get("algorithm", "MD5")}, qop=auth, nc=00000001, cnonce="c1"')
+
+
 class Message:
     """A message that came in, as text."""
 

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile sip servers, and stile sip server users: the UC servers of the LAN and who lives at which.
+ *
+ * The first is for monitoring, too: its exit status says whether all of them are there and well. The second shows what
+ * the proxy has learned, which a configured range need not be.
+ */
+#include <string.h>
+#include <time.h>
+#include "cli/sip.h"
+#include "common/text.h"
+
+static const struct column server_columns[] = {
+	{ "name", "SERVER", COL_TEXT },	  { "state", "STATE", COL_TEXT },
+	{ "health", "HEALTH", COL_TEXT }, { "address", "ADDRESS", COL_TEXT },
+	{ "transport", "BY", COL_TEXT },  { "when", "SINCE", COL_TEXT },
+	{ "users", "USERS", COL_COUNT },  { "weight", "WEIGHT", COL_COUNT },
+	{ "group", "GROUP", COL_TEXT },	  { "trouble", "LAST ERROR", COL_TEXT },
+};
+static const struct column user_columns[] = {
+	{ "user", "USER", COL_TEXT },
+	{ "server", "SERVER", COL_TEXT },
+	{ "how", "KNOWN BY", COL_TEXT },
+	{ "expires_s", "FOR (S)", COL_COUNT },
+};
+
+static void put_time(json_t *row, const char *from, const char *to, const char *behind)
+{
+	time_t t = (time_t)json_integer_value(json_object_get(row, from));
+	const char *more = behind ? json_string_value(json_object_get(row, behind)) : NULL;
+	char text[320] = "";
+	struct tm tm;
+
+	if (t > 0 && localtime_r(&t, &tm))
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm);
+	if (more && *more) {
+		text_append(text, sizeof(text), " ");
+		text_append(text, sizeof(text), more);
+	}
+	json_object_set_new(row, to, json_string(text));
+}
+
+/* All of them are one page: there are few. Exit 1 if one of them is not there. */
+static int run_servers(struct cli *cli)
+{
+	json_t *result = NULL, *row;
+	int r = sip_call(cli, "sip.servers", NULL, &result);
+	json_t *rows = json_object_get(result, "rows");
+	bool good = true;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+	{
+		put_time(row, "since", "when", NULL);
+		put_time(row, "last_error_at", "trouble", "last_error");
+		good &= strcmp(json_string_value(json_object_get(row, "health")), "well") == 0;
+	}
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(rows);
+	else if (r == 0 && json_array_size(rows))
+		print_table(stdout, server_columns, ARRAY_LEN(server_columns), rows);
+	else if (r == 0)
+		printf("no UC servers are configured (sip.lan.servers)\n");
+	json_decref(result);
+	return r == 0 && !good ? EXIT_FAILED : r;
+}
+
+static int run_users(struct cli *cli)
+{
+	return sip_show(cli, &(struct sip_shown){ "sip.server.users",
+						  "nobody is known to live at one of the servers",
+						  user_columns, ARRAY_LEN(user_columns) });
+}
+
+static const struct option_row json_option[] = {
+	{ .name = "json", .help = "as JSON" },
+};
+static const struct option_row list_options[] = {
+	{ .name = "json", .help = "as JSON" },
+	{ .name = "limit", .value = "N", .help = "at most so many rows (1000)" },
+};
+
+static const struct command rows[] = {
+	{ "sip servers", "", "UC servers: who is logged on, since when, well or not",
+	  "Each of sip.lan.servers with its address, transport, users that are known to live there, weight and last error. Exit "
+	  "status 1 if one is not logged on or does not answer.",
+	  json_option, ARRAY_LEN(json_option), 0, 0, run_servers, WITHOUT_CONFIG },
+	{ "sip server users", "", "which user lives at which UC server, as far as it is remembered",
+	  "Known by a registration that the server accepted, or by its answer to the proxy's question. Users of the configured\n"
+	  "ranges (sip.lan.servers[].users) need not be remembered and are not shown.",
+	  list_options, ARRAY_LEN(list_options), 0, 0, run_users, WITHOUT_CONFIG },
+};
+const struct command_table sip_server_commands = { rows, ARRAY_LEN(rows) };

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The certificates of the listeners: from 30 days before their end the log says so once a day, and whoever reloads hears it,
+ * too. `stile sip certificate list` examines the files as they are now, which may be others than those at work: then a
+ * reload is what is missing.
+ *
+ *	day	fires once a day
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include "common/cert.h"
+#include "sip-proxy/log_msgs.h"
+#include "sip-proxy/metrics.h"
+#include "sip-proxy/service.h"
+
+enum { DAY_MS = 24 * 3600 * 1000 };
+
+struct sip_certificates {
+	struct sip_service *ss;
+	struct timer day;
+};
+
+struct look {
+	time_t now, first_end;
+};
+
+static void look_at(void *arg, const char *listener, const struct tls_cert_info *info)
+{
+	struct look *l = arg;
+	char why[TLS_ERRLEN];
+
+	if (!l->first_end || info->not_after < l->first_end)
+		l->first_end = info->not_after;
+	cert_warn_end(info, l->now, why);
+	if (info->not_after < l->now)
+		(void)snprintf(why, sizeof(why), "it is over: who connects refuses it");
+	if (why[0])
+		log_emit(&MSG_SIP_CERTIFICATE_ENDS, LF_STR("listener", listener),
+			 LF_STR("certificate", info->subject), LF_STR("why", why));
+}
+
+void sip_service_certificates_look(struct sip_service *ss)
+{
+	struct look l = { .now = time(NULL) };
+
+	sip_edge_each_certificate(ss->edge, look_at, &l);
+	metric_set(ss->metrics, 0, SIP_M_CERTIFICATE_END, 0, (int64_t)l.first_end);
+}
+
+static void on_day(struct timer *t, uint64_t now)
+{
+	struct sip_certificates *c = container_of(t, struct sip_certificates, day);
+
+	(void)now;
+	sip_service_certificates_look(c->ss);
+	loop_timer_set(c->ss->svc->loop, &c->day, DAY_MS);
+}
+
+/* ---- shown ---- */
+
+static json_t *sentences(const char v[][TLS_ERRLEN], unsigned n)
+{
+	json_t *a = json_array();
+
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(a, json_string(v[i]));
+	return a;
+}
+
+static json_t *row_of(const struct cert_files *f)
+{
+	struct cert_report r;
+	json_t *chain = json_array();
+
+	cert_examine(f, time(NULL), &r);
+	for (unsigned i = 0; i < r.n_chain; i++)
+		json_array_append_new(chain, json_string(r.chain[i]));
+	return json_pack("{s:s, s:s, s:s*, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:b, s:s, s:o, s:o}",
+			 "file", f->cert, "key", f->key ? f->key : "", "ca", f->ca, "subject",
+			 r.info.subject, "issuer", r.info.issuer, "names", r.info.sans, "kind",
+			 r.key_kind, "chain", chain, "not_before", (json_int_t)r.info.not_before,
+			 "not_after", (json_int_t)r.info.not_after, "days_left",
+			 (json_int_t)r.days_left, "key_matches", r.key_matches, "sha256",
+			 r.info.sha256, "faults", sentences(r.faults, r.n_faults), "warnings",
+			 sentences(r.warnings, r.n_warnings));
+}
+
+struct at_work {
+	json_t *shown; /* sha256 → listeners */
+};
+
+static void note(void *arg, const char *listener, const struct tls_cert_info *info)
+{
+	struct at_work *w = arg;
+	json_t *l = json_object_get(w->shown, info->sha256);
+
+	if (!l) {
+		l = json_array();
+		json_object_set_new(w->shown, info->sha256, l);
+	}
+	json_array_append_new(l, json_string(listener));
+}
+
+static void add_row(json_t *rows, const struct at_work *w, const char *used_by,
+		    const struct cert_files *f)
+{
+	json_t *row = row_of(f),
+	       *by = json_object_get(w->shown, json_string_value(json_object_get(row, "sha256")));
+
+	json_object_set_new(row, "for", json_string(used_by));
+	json_object_set_new(row, "listeners", by ? json_incref(by) : json_array());
+	json_object_set_new(row, "at_work", json_boolean(by != NULL));
+	json_array_append_new(rows, row);
+}
+
+static void verb_certificates(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+	const struct sip_config *c = &((const struct sip_root *)cfg_values(ss->svc->cfg))->sip;
+	const struct sip_interface_section *f = c->interfaces.items;
+	struct at_work w = { json_object() };
+	json_t *rows = json_array();
+
+	(void)args;
+	sip_edge_each_certificate(ss->edge, note, &w);
+	if (c->certificate)
+		add_row(rows, &w, "all",
+			&(struct cert_files){ .cert = c->certificate, .key = c->key, .ca = NULL });
+	for (size_t i = 0; i < c->interfaces.n; i++)
+		if (f[i].certificate)
+			add_row(rows, &w, cfg_path_item("sip.interfaces", i, "").s,
+				&(struct cert_files){ .cert = f[i].certificate,
+						      .key = f[i].key ? f[i].key : c->key });
+	json_decref(w.shown);
+	control_reply(rq, json_pack("{s:o}", "rows", rows));
+}
+
+static const struct control_verb verbs[] = {
+	{ "sip.certificates", CONTROL_VIEWER, verb_certificates,
+	  "certificates of the configuration as their files are now: names, issuer, validity, chain, key, faults, warnings, and at which listeners they are at work" },
+};
+
+int sip_service_certificates(struct sip_service *ss)
+{
+	struct sip_certificates *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->ss = ss;
+	c->day.fire = on_day;
+	ss->certificates = c;
+	sip_service_certificates_look(ss);
+	loop_timer_set(ss->svc->loop, &c->day, DAY_MS);
+	control_add_verbs(ss->svc->control, verbs, ARRAY_LEN(verbs), ss);
+	return 0;
+}
+
+void sip_service_certificates_free(struct sip_service *ss)
+{
+	if (ss->certificates)
+		timer_stop(&ss->certificates->day);
+	free(ss->certificates);
+	ss->certificates = NULL;
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The UC servers of the LAN in stile-sip: the mesh is made with the service, configured by each reload, asked by the
+ * hooks, and shown by `stile sip servers`.
+ *
+ * What the mesh needs to know of the service (accounts, bindings, interfaces) is asked through its options.
+ */
+#include <string.h>
+#include "sip-proxy/service.h"
+
+static bool is_domain(void *arg, struct text host)
+{
+	const struct sip_service *ss = arg;
+
+	return sip_routes_is_domain(ss->routing.routes, host);
+}
+
+static bool is_local(void *arg, const char *aor)
+{
+	struct sip_service *ss = arg;
+	unsigned n;
+
+	if (sip_accounts_password(ss->accounts, aor).p)
+		return true;
+	return sip_location_find(ss->location, aor, loop_now(ss->svc->loop), &n) != NULL && n > 0;
+}
+
+static uint32_t lan_interface(void *arg, enum sip_proto proto, bool mutual)
+{
+	const struct sip_service *ss = arg;
+
+	return sip_edge_lan_interface(ss->edge, proto, mutual);
+}
+
+static uint64_t now_of(void *edge)
+{
+	return loop_now(sip_edge_loop(edge));
+}
+
+int sip_service_sites(struct sip_service *ss, const struct sip_config *c)
+{
+	int r = sip_mesh_new(&(struct sip_mesh_options){ .timers = loop_timers(ss->svc->loop),
+							 .now = now_of,
+							 .ops = &sip_edge_ops,
+							 .edge = ss->edge,
+							 .registrar = ss->registrar,
+							 .metrics = ss->metrics,
+							 .seed = hash_seed_random(),
+							 .is_domain = is_domain,
+							 .is_local = is_local,
+							 .lan_interface = lan_interface,
+							 .arg = ss },
+			     &ss->mesh);
+
+	return r < 0 ? r : sip_mesh_configure(ss->mesh, c);
+}
+
+void sip_service_sites_free(struct sip_service *ss)
+{
+	ss->mesh = sip_mesh_free(ss->mesh);
+}
+
+/* ---- verbs ---- */
+
+static void verb_servers(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+
+	(void)args;
+	control_reply(rq, json_pack("{s:o}", "rows", sip_mesh_servers_json(ss->mesh)));
+}
+
+static bool on_user(const struct sip_mesh_user *u, void *arg)
+{
+	struct sip_listing *l = arg;
+
+	if (!sip_listing_takes(l))
+		return !l->more;
+	json_array_append_new(l->rows, json_pack("{s:s, s:s, s:s, s:I}", "user", u->aor, "server",
+						 u->server, "how", u->how, "expires_s",
+						 (json_int_t)((u->expires_ms + 999) / 1000)));
+	return true;
+}
+
+static void verb_users(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+	struct sip_listing l = sip_listing_begin(ss, args);
+
+	sip_mesh_users_each(ss->mesh, on_user, &l);
+	sip_listing_reply(rq, &l);
+}
+
+static const struct control_verb verbs[] = {
+	{ "sip.servers", CONTROL_VIEWER, verb_servers,
+	  "UC servers: name, contact, address, transport, state, since, expires_s, users, weight, group, health, last_error" },
+	{ "sip.server.users", CONTROL_OPERATOR, verb_users,
+	  "{limit, cursor}: of whom it is remembered at which UC server he lives, and how it is known" },
+};
+
+void sip_service_sites_verbs(struct sip_service *ss)
+{
+	control_add_verbs(ss->svc->control, verbs, ARRAY_LEN(verbs), ss);
+}

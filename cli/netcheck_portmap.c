@@ -42,6 +42,8 @@ static void take(struct nc_portmap *pm, const struct portmap_answer *a)
 	struct nc_mapper *m = a->protocol == PORTMAP_PCP ? &pm->pcp : &pm->natpmp;
 	char ip[ADDR_STRLEN];
 
+	if (a->mapping)
+		return; /* none was asked for */
 	m->available = a->result == PORTMAP_SUCCESS;
 	snprintf(m->text, sizeof m->text, "%s", m->available ? "" : portmap_result_text(a->result));
 	if (addr_family(&a->external) != AF_UNSPEC)

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (portmap_parse(block, size, &a) == 0) {
 		assert(size >= 8 && size <= PORTMAP_ANSWER_MAX);
 		assert(a.protocol == (block[0] == 2 ? PORTMAP_PCP : PORTMAP_NATPMP));
-		assert((addr_family(&a.external) != AF_UNSPEC) == (a.protocol == PORTMAP_NATPMP && a.result == PORTMAP_SUCCESS));
+		assert((addr_family(&a.external) != AF_UNSPEC) == (a.result == PORTMAP_SUCCESS && (a.protocol == PORTMAP_PCP) == a.mapping));
 		assert(portmap_result_text(a.result));
 	}
 	free(block);

@@ -17,9 +17,9 @@ CARRIED = ("candidate:", "nat:", "tcp:", "done")  # what one end says to the oth
 class End:
     """One ice_peer. paths: kind → when it was first told (monotonic)."""
 
-    def __init__(self, world, site, words, program=None):
+    def __init__(self, world, site, words, program=None, ports=False):
         env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=1"}
-        argv = [*(program or [os.path.join(world.build, "tests/netns/ice_peer")]), "--stun", SERVERS[0], "--no-port-mapping", *words]
+        argv = [*(program or [os.path.join(world.build, "tests/netns/ice_peer")]), "--stun", SERVERS[0], *([] if ports else ["--no-port-mapping"]), *words]
         self.process = world.popen(site.host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                    bufsize=1, env=env)
         self.paths, self.said, self.state, self.other = {}, [], 0, None

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Our ICE with somebody else's at the other end (python3-aioice), and over somebody else's TURN server (coturn), between NATs. Root.
+"""Our ICE with somebody else's at the other end (python3-aioice), over somebody else's TURN server (coturn), and through ports
+that somebody else's router opens (miniupnpd), between NATs. Root.
 
 One line a case; exit 77 where namespaces are not permitted."""
 import argparse
+import json
 import os
 import signal
 import sys
@@ -57,6 +59,28 @@ def over_turn(world, server, transport, log):
         time.sleep(0.05)
 
 
+def opened(world, site, upnp, by):
+    """Between two ends that have nothing else (symmetric NATs), or beside what they have: a port that the router opened, and closed again."""
+    log = world.open_ports_on_request(world.sites[site], upnp)
+    ends = [End(world, world.sites[site], ["--controlling"], ports=True), End(world, world.sites[site + 1], [])]
+    try:
+        carry(*ends)
+        both(ends, "direct")
+        ends[0].tell("show")
+        ports = json.loads(ends[0].wait("show ")[5:])["ports"]
+        if not any(p.get("by") == by for p in ports):
+            raise Failed(f"no port was opened by {by}: {ports}")
+    finally:
+        for e in ends:
+            e.close()
+    closed = "DeletePortMapping: external port" if upnp else "mapping removed"
+    deadline = time.monotonic() + 20
+    while closed not in world.log(log):
+        if time.monotonic() > deadline:
+            raise Failed(f"the port was not closed: {world.log(log)[-600:]}")
+        time.sleep(0.05)
+
+
 OURS = ("turn/log", "turn.alloc.created", 'cause="released by the client"')
 THEIRS = ("coturn/log", "ALLOCATE processed, success", "REFRESH processed, success")
 CASES = (
@@ -66,6 +90,9 @@ CASES = (
     ("two symmetric NATs over stile-turn, TCP", lambda w: over_turn(w, SERVERS[0], "tcp", OURS)),
     ("two symmetric NATs over coturn, UDP", lambda w: over_turn(w, COTURN, "udp", THEIRS)),
     ("two symmetric NATs over coturn, TCP", lambda w: over_turn(w, COTURN, "tcp", THEIRS)),
+    ("two symmetric NATs, one of which opens a port by PCP", lambda w: opened(w, 4, False, "PCP")),
+    ("two symmetric NATs, one of which opens a port by UPnP", lambda w: opened(w, 5, True, "UPnP")),
+    ("a pinhole in a firewall of IPv6 by PCP", lambda w: opened(w, 7, False, "PCP")),
 )
 
 
@@ -79,7 +106,8 @@ def main():
         return SKIP
     failed = 0
     try:
-        with World(o.build, ["restricted-port-cone", "restricted-cone", "symmetric", "symmetric"]) as world:
+        with World(o.build, ["restricted-port-cone", "restricted-cone", "symmetric", "symmetric", "symmetric",
+                             "symmetric", "symmetric", "ipv6-only", "ipv6-only"]) as world:
             start_turn(world)
             start_coturn(world, COTURN)
             for name, case in CASES:

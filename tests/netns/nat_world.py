@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 
 from lab import NATS, OUTSIDE, STRICT, Failed, Skipped, enter, run
 
@@ -163,9 +164,10 @@ class World:
         self.sysctl(name, {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1, "net.ipv4.conf.all.send_redirects": 0,
                            "net.ipv4.conf.default.send_redirects": 0})
 
-    def rules(self, name, text, family="ip"):
+    def rules(self, name, text, family="ip", table="lab"):
         done = subprocess.run([*enter(name), "nft", "-f", "-"], text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              input=f"table {family} lab\ndelete table {family} lab\n" + (f"table {family} lab {{\n{text}\n}}\n" if text else ""))
+                              input=f"table {family} {table}\ndelete table {family} {table}\n" +
+                              (f"table {family} {table} {{\n{text}\n}}\n" if text else ""))
         if done.returncode != 0:
             raise Failed(f"nft in {name}: {done.stdout.strip()[-600:]}")
 
@@ -229,6 +231,56 @@ class World:
         elif k.nat != "none":
             self.rules(site.router, ONLY_443 if k.nat == "only-443" else self.silent(NATS[k.nat]).replace(OUTSIDE, site.outside))
         return site
+
+    def open_ports_on_request(self, site, upnp):
+        """The site's router runs miniupnpd: UPnP only, or PCP and NAT-PMP only. It serves on a public address alone, so it has one.
+        Returns the name of its log."""
+        public = f"44.0.0.{site.number}"
+        self.ip(site.router, f"addr add {public}/32 dev out")
+        self.ip(self.internet, f"route add {public}/32 via {site.outside}")
+        forward = ("policy drop; ct state established,related accept; iifname \"in\" accept; meta l4proto icmpv6 accept; jump miniupnpd"
+                   if site.kind == "ipv6-only" else "policy accept; jump miniupnpd")
+        self.rules(site.router, f"""chain miniupnpd {{
+            }}
+            chain forward {{ type filter hook forward priority 0; {forward}
+            }}
+            chain prerouting_miniupnpd {{
+            }}
+            chain prerouting {{ type nat hook prerouting priority -100; jump prerouting_miniupnpd
+            }}
+            chain postrouting_miniupnpd {{
+            }}
+            chain postrouting {{ type nat hook postrouting priority 90; jump postrouting_miniupnpd
+            }}""", "inet", table="filter")
+        if site.kind == "ipv6-only":
+            self.rules(site.router, "", "ip6")
+        conf = os.path.join(self.folder, f"miniupnpd{site.number}.conf")
+        with open(conf, "w", encoding="utf-8") as f:
+            f.write(f"""ext_ifname=out
+listening_ip=in
+ext_ip={public}
+enable_natpmp={"no" if upnp else "yes"}
+enable_upnp={"yes" if upnp else "no"}
+secure_mode=yes
+upnp_table_name=filter
+upnp_nat_table_name=filter
+upnp_forward_chain=miniupnpd
+upnp_nat_chain=prerouting_miniupnpd
+upnp_nat_postrouting_chain=postrouting_miniupnpd
+uuid=fa5c1a1e-0000-4000-8000-00000000000{site.number}
+allow 1024-65535 192.168.7.0/24 1024-65535
+""")
+        name = f"miniupnpd{site.number}.log"
+        with open(os.path.join(self.folder, name), "wb") as out:
+            process = self.popen(site.router, ["miniupnpd", "-d", "-f", conf, "-P", conf + ".pid"], stdin=subprocess.DEVNULL, stdout=out,
+                                 stderr=out)
+        ready = "HTTP listening on port" if upnp else "Listening for NAT-PMP/PCP"
+        deadline = time.monotonic() + 20
+        while ready not in self.log(name):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"miniupnpd did not start: {self.log(name)[-800:]}")
+            time.sleep(0.05)
+        return name
 
     # ---- programs ----
 

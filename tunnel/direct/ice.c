@@ -25,9 +25,9 @@ int ice_new(struct loop *l, const struct ice_settings *s, struct ice **ret_i)
 		return -ENOMEM;
 	i->loop = l;
 	i->s = *s;
-	if ((r = ice_thread_new(&i->thread)) != 0 || (r = site_new(l, s, &i->site)) != 0) {
-		ice_thread_free(i->thread);
-		free(i);
+	if ((r = ice_thread_new(&i->thread)) != 0 || (r = site_new(l, s, &i->site)) != 0 ||
+	    (!s->no_port_mapping && (r = port_mapper_new(l, &i->mapper)) != 0)) {
+		ice_free(i);
 		return r;
 	}
 	*ret_i = i;
@@ -38,6 +38,7 @@ struct ice *ice_free(struct ice *i)
 {
 	if (!i)
 		return NULL;
+	port_mapper_free(i->mapper);
 	site_free(i->site);
 	ice_thread_free(i->thread);
 	bytes_wipe(&i->s, sizeof i->s);
@@ -90,6 +91,8 @@ static void on_candidate(const struct candidate *c, void *owner)
 	if (t->n_local == CANDIDATES_MAX || (c->component == CANDIDATE_RELAYED && c->type != CANDIDATE_RELAY && t->s.n_turn > 0))
 		return;
 	t->local[t->n_local++] = *c;
+	if (c->type == CANDIDATE_HOST && c->component == CANDIDATE_DIRECT)
+		ice_ports_candidate(t, c);
 	candidate_print(c, line);
 	t->o.ops->on_line(t, line, t->o.arg);
 }
@@ -99,7 +102,7 @@ void ice_tell_end(struct ice_try *t)
 	for (unsigned i = 0; i < PARTS; i++)
 		if (t->parts[i].nice && !t->parts[i].gathered)
 			return;
-	if (t->told_all || !ice_raw_is_told(t))
+	if (t->told_all || !ice_raw_is_told(t) || !ice_ports_are_told(t))
 		return;
 	t->told_all = true;
 	t->o.ops->on_line(t, NULL, t->o.arg);
@@ -292,6 +295,7 @@ struct ice_try *ice_try_free(struct ice_try *t)
 		return NULL;
 	timer_stop(&t->patience);
 	ice_raw_end(t);
+	ice_ports_end(t);
 	for (unsigned i = 0; i < PARTS; i++)
 		ice_nice_free(t->parts[i].nice);
 	bytes_wipe(t, sizeof *t);
@@ -449,14 +453,14 @@ const char *ice_try_why(struct ice_try *t)
 
 	if (direct->has_path)
 		sb_str(&b, "direct");
+	else if (t->parts[PART_RAW].has_path)
+		sb_str(&b, "direct, punched through a symmetric NAT");
 	else if (!direct->nice)
 		sb_str(&b, "direct paths are switched off");
 	else if (direct->state == ICE_FAILED && direct->path.rank)
 		sb_str(&b, "the direct path was lost: its checks are no longer answered");
 	else if (direct->state == ICE_FAILED)
 		explain_failure(t, &b);
-	else if (t->parts[PART_RAW].has_path)
-		sb_str(&b, "direct, punched through a symmetric NAT");
 	else if (!t->has_remote)
 		sb_str(&b, "the peer has not answered yet");
 	else if (!ice_raw_why(t, &b))
@@ -496,8 +500,8 @@ json_t *ice_try_show(struct ice_try *t)
 	for (unsigned i = 0; i < PARTS; i++)
 		if (t->parts[i].has_path)
 			json_array_append_new(paths, show_path(&t->parts[i].path));
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "state", states[t->state], "why", ice_try_why(t), "local",
-			 show_list(t->local, t->n_local), "remote", show_list(t->remote, t->n_remote), "refused", refused, "paths", paths);
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "state", states[t->state], "why", ice_try_why(t), "local",
+			 show_list(t->local, t->n_local), "remote", show_list(t->remote, t->n_remote), "refused", refused, "paths", paths, "ports", ice_ports_show(t));
 }
 
 json_t *ice_show(const struct ice *i)

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "tunnel/direct/ice.h"
+#include "tunnel/direct/port_mapper.h"
 #include "tunnel/direct/raw.h"
 #include "tunnel/direct/site.h"
 
@@ -72,6 +73,7 @@ struct ice {
 	struct loop *loop;
 	struct ice_thread *thread;
 	struct site *site;
+	struct port_mapper *mapper; /* NULL: switched off */
 	struct ice_settings s;
 };
 
@@ -95,6 +97,16 @@ struct ice_raw {
 	bool own_known, peer_known;
 };
 
+/* A port of an attempt's that the router opens: ice_ports.c. */
+struct ice_port {
+	struct port_wish wish;
+	struct ice_try *t;
+	bool answered;
+	struct candidate host; /* what it belongs to */
+	char how[64];	       /* by which protocol, or why not */
+	struct addr outside;
+};
+
 struct ice_try {
 	struct ice *ice;
 	struct loop *loop;
@@ -106,6 +118,9 @@ struct ice_try {
 	struct timer patience; /* libnice has no end of its own where nothing comes */
 	struct ice_part parts[PARTS];
 	struct ice_raw raw;
+	struct ice_port ports[ICE_LOCAL_MAX];
+	size_t n_ports;
+	struct timer ports_timer;
 
 	struct candidate local[CANDIDATES_MAX], remote[CANDIDATES_MAX];
 	size_t n_local, n_remote;
@@ -126,3 +141,8 @@ void ice_raw_end(struct ice_try *t);
 bool ice_raw_is_told(const struct ice_try *t); /* nothing more will be said of this site's NAT */
 int ice_raw_line(struct ice_try *t, const char *line); /* "nat:…" of the peer: 0 or CANDIDATE_BAD_SYNTAX */
 bool ice_raw_why(const struct ice_try *t, struct sb *b); /* false: it has nothing to say */
+
+void ice_ports_candidate(struct ice_try *t, const struct candidate *host); /* its port may be worth opening */
+bool ice_ports_are_told(const struct ice_try *t);
+void ice_ports_end(struct ice_try *t);
+json_t *ice_ports_show(const struct ice_try *t);

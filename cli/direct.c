@@ -100,6 +100,68 @@ static json_t *visit_of(struct cli *cli)
 	return v;
 }
 
+/* ---- first contact ---- */
+
+static bool is_known(const json_t *peers, const char *name)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(peers, "known"), i, row)
+		if (strcmp(text_of_key(row, "name"), name) == 0)
+			return true;
+	return false;
+}
+
+static int accept_here(struct cli *cli, struct control_client *cl, const char *identity)
+{
+	json_t *result = NULL;
+	int r = cli_call(cli, cl, "agent.peer.accept", json_pack("{s:s}", "agent", identity), &result);
+
+	json_decref(result);
+	return r;
+}
+
+/* Both sides show the same digits, or somebody sits in the middle: only people can tell. */
+static int compare(struct cli *cli, struct control_client *cl, const json_t *contact)
+{
+	const char *string = text_of_key(contact, "string");
+	char answer[16];
+
+	fprintf(stderr, "First contact with %s. Both sides must show the same digits:\n\n    %s\n\n"
+			"There, stile agent peers shows them; stile agent peer accept %s --allow PREFIX:PORT lets this agent in.\n",
+		cli->words[0], string, string);
+	if (json_is_true(json_object_get(contact, "changed")))
+		fprintf(stderr, "NOTE: an agent of this name is known here with ANOTHER KEY.\n");
+	if (!isatty(STDIN_FILENO))
+		return cli_fail(cli, "compare the digits, then: stile agent peer accept %s", string);
+	fprintf(stderr, "Does it show the same digits there? Type yes: ");
+	if (!fgets(answer, sizeof answer, stdin) || strcmp(answer, "yes\n") != 0)
+		return cli_fail(cli, "not accepted");
+	return accept_here(cli, cl, text_of_key(contact, "identity"));
+}
+
+static int make_contact(struct cli *cli, struct control_client *cl)
+{
+	json_t *peers = NULL, *contact = NULL, *args = json_pack("{s:s}", "agent", cli->words[0]);
+	int r = cli_call(cli, cl, "agent.peers", NULL, &peers);
+
+	if (cli_has(cli, "code"))
+		json_object_set_new(args, "code", json_string(cli_option(cli, "code")));
+	if (r == 0 && (cli_has(cli, "identity") || is_known(peers, cli->words[0]))) {
+		json_decref(args);
+	} else if (r == 0) {
+		r = cli_call(cli, cl, "agent.contact", args, &contact);
+		if (r == 0 && !cli_has(cli, "code"))
+			r = compare(cli, cl, contact);
+	} else {
+		json_decref(args);
+	}
+	json_decref(peers);
+	json_decref(contact);
+	return r;
+}
+
 static int run_connect(struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
@@ -107,6 +169,9 @@ static int run_connect(struct cli *cli)
 	json_t *result = NULL;
 	int r = patient(cli, FOR_EVER_MS, &cl);
 
+	if (r)
+		return r;
+	r = make_contact(cli, cl);
 	if (r)
 		return r;
 	control_on_progress(cl, on_news, &w);
@@ -162,6 +227,41 @@ static int run_ping(struct cli *cli)
 	return r;
 }
 
+/* ---- who is known ---- */
+
+static json_t *allowed(const struct cli *cli)
+{
+	json_t *a = json_array();
+
+	for (unsigned i = 0; i < cli->n_many; i++)
+		json_array_append_new(a, json_string(cli->many[i]));
+	return a;
+}
+
+static int run_accept(struct cli *cli)
+{
+	return cli_do(cli, AGENT_PROGRAM, "agent.peer.accept", json_pack("{s:s, s:o}", "agent", cli->words[0], "allow", allowed(cli)),
+		      "%s is known from now on", cli->words[0]);
+}
+
+static int run_forget(struct cli *cli)
+{
+	return cli_do(cli, AGENT_PROGRAM, "agent.peer.forget", json_pack("{s:s}", "agent", cli->words[0]), "%s is not known any more", cli->words[0]);
+}
+
+static int run_invite(struct cli *cli)
+{
+	json_t *result = NULL;
+	int r = cli_ask(cli, AGENT_PROGRAM, "agent.invite", json_pack("{s:o}", "allow", allowed(cli)), &result);
+
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0)
+		printf("%s\nGood once, and for an hour. The visitor runs: stile connect AGENT HOST:PORT --code CODE\n", text_of_key(result, "code"));
+	json_decref(result);
+	return r;
+}
+
 /* ---- stile agent peers ---- */
 
 static const struct column link_columns[] = {
@@ -179,6 +279,19 @@ static const struct column known_columns[] = {
 	{ "name", "AGENT", COL_TEXT },	{ "identity", "IDENTITY", COL_TEXT }, { "may", "", COL_TEXT },
 	{ "reaches", "MAY REACH HERE", COL_TEXT }, { "origin", "FROM", COL_TEXT },
 };
+
+static const struct column pending_columns[] = {
+	{ "name", "AGENT", COL_TEXT }, { "string", "DIGITS", COL_TEXT }, { "wants", "", COL_TEXT }, { "identity", "IDENTITY", COL_TEXT },
+	{ "note", "", COL_TEXT },
+};
+
+static void polish_pending(json_t *row)
+{
+	bool visitor = strcmp(text_of_key(row, "role"), "visitor") == 0;
+
+	json_object_set_new(row, "wants", json_string(visitor ? "wants to come here" : "is to be visited"));
+	json_object_set_new(row, "note", json_string(json_is_true(json_object_get(row, "changed")) ? "ANOTHER KEY than the known agent of this name" : ""));
+}
 
 static void polish_link(json_t *row)
 {
@@ -237,6 +350,8 @@ static int run_peers(struct cli *cli)
 				printf("no links to other agents\n");
 			print_part("Links", json_object_get(st, "rows"), link_columns, ARRAY_LEN(link_columns), polish_link);
 			print_part("Visits", json_object_get(st, "visits"), visit_columns, ARRAY_LEN(visit_columns), NULL);
+			print_part("First contact: accept it if both sides show the same digits (stile agent peer accept)",
+				   json_object_get(st, "pending"), pending_columns, ARRAY_LEN(pending_columns), polish_pending);
 			print_part("Known agents", json_object_get(st, "known"), known_columns, ARRAY_LEN(known_columns), polish_known);
 		}
 		json_decref(st);
@@ -251,7 +366,11 @@ static int run_peers(struct cli *cli)
 static const struct option_row connect_options[] = {
 	{ "udp", 'u', NULL, "datagrams instead of connections", false },
 	{ "head-start", 0, "TIME", "how long only direct paths are tried: 200ms (default), 0s, or unlimited", false },
+	{ "code", 0, "CODE", "of stile agent invite there: for the first contact, instead of comparing digits", false },
 	{ "identity", 0, "FINGERPRINT", "of the other agent's key; default: the known agent of this name", false },
+};
+static const struct option_row accept_options[] = {
+	{ "allow", 'a', "PREFIX[:PORTS]", "what the visitor reaches here: 10.1.0.25:3389, 10.1.0.0/24, [2001:db8::/64]:22-25; may be repeated", true },
 };
 static const struct option_row ping_options[] = {
 	{ "count", 'n', "N", "pings, one a second (default 4; with --until-direct 60)", false },
@@ -264,8 +383,15 @@ static const struct command rows[] = {
 	{ "connect", "AGENT HOST:PORT [LOCAL]", "reach HOST:PORT in the network of another agent, over a direct link where one is possible",
 	  "The stile-agent that runs here listens on LOCAL (a port of 127.0.0.1, or an address and a port; default: any free port), and\n"
 	  "the other agent, which applies its rules for visitors (agent.visitors), connects to HOST:PORT. Ctrl-C ends it. For good:\n"
-	  "agent.visits in stile.yaml.",
+	  "agent.visits in stile.yaml. An agent whose key is not known here is asked for a first contact: both sides show eight digits, which\n"
+	  "people compare, or --code proves who is who.",
 	  connect_options, ARRAY_LEN(connect_options), 2, 3, run_connect, WITHOUT_CONFIG },
+	{ "agent peer accept", "DIGITS|AGENT", "first contact: both sides show the same digits, so the other agent is known from now on",
+	  "AGENT is a name or a fingerprint of stile agent peers. Of a visitor --allow says what it reaches here.", accept_options,
+	  ARRAY_LEN(accept_options), 1, 1, run_accept, WITHOUT_CONFIG },
+	{ "agent peer forget", "AGENT", "another agent is not known any more; its links end", NULL, NULL, 0, 1, 1, run_forget, WITHOUT_CONFIG },
+	{ "agent invite", "", "a code, good once and for an hour, by which another agent becomes a visitor here", NULL, accept_options,
+	  ARRAY_LEN(accept_options), 0, 0, run_invite, WITHOUT_CONFIG },
 	{ "ping", "AGENT", "the round-trip time to another agent, and the path that it took",
 	  "A link is made if there is none.", ping_options, ARRAY_LEN(ping_options), 1, 1, run_ping, WITHOUT_CONFIG },
 	{ "agent peers", "", "links to other agents: path, round-trip time, loss, and the reason why it is not better",

@@ -87,5 +87,59 @@ def _(w):
         raise Failed("    stile ping does not show the round-trip time")
 
 
+
+def apart(w):
+    """Two agents that do not know each other."""
+    w.server()
+    scripted(w, "site")
+    scripted(w, "home")
+
+
+def pending(w, agent):
+    return w.agent_verb(agent, "agent.peers")["pending"]
+
+
+def connect_in_background(w, *argv):
+    return w.program_of_tool("connect", *argv, "--instance", "home")
+
+
+@case("first contact: both sides show the same digits, nobody is let in before both have accepted, and the key counts from then on")
+def _(w):
+    apart(w)
+    said = w.ask_agent("home", "connect", "site", "127.0.0.1:22").exits(1)
+    digits = pending(w, "home")[0]["string"]
+    if digits not in said.err:
+        raise Failed(f"    stile connect does not show {digits}: {said.err}")
+    there = wait_for("the host shows it", lambda: pending(w, "site"))[0]
+    if there["string"] != digits or there["identity"] != identity(w, "home"):
+        raise Failed(f"    the host shows {there}")
+    w.ask_agent("home", "agent", "peer", "accept", digits).exits(0)
+    p = connect_in_background(w, "site", "127.0.0.1:22")
+    wait_for("the host refuses who is not accepted", lambda: any("does not know this one" in v["why"] for v in
+                                                                 w.agent_verb("home", "agent.peers")["visits"]))
+    w.ask_agent("site", "agent", "peer", "accept", digits).says("what the visitor may reach")
+    w.ask_agent("site", "agent", "peer", "accept", digits, "--allow", "127.0.0.1:22").exits(0)
+    noted(w, "site", "admitted", reason=0)
+    p.kill()
+    p.communicate()
+    wait_for("the visit goes with stile connect", lambda: not w.agent_verb("home", "agent.peers")["visits"])
+    w.ask_agent("site", "agent", "peer", "forget", "home").exits(0)
+    wait_for("its links end", lambda: not links(w, "site"))
+
+
+@case("first contact by a one-time code: no questions, used once, and of no use for another agent")
+def _(w):
+    apart(w)
+    code = json.loads(w.ask_agent("site", "agent", "invite", "--allow", "127.0.0.1:22", "--json").exits(0).out)["code"]
+    other = json.loads(w.ask_agent("home", "agent", "invite", "--allow", "127.0.0.1:22", "--json").exits(0).out)["code"]
+    w.ask_agent("home", "connect", "site", "127.0.0.1:22", "--code", other).exits(1)
+    p = connect_in_background(w, "site", "127.0.0.1:22", "--code", code)
+    noted(w, "site", "admitted", reason=0)
+    p.kill()
+    p.communicate()
+    w.ask_agent("home", "agent", "peer", "forget", "site").exits(0)
+    w.ask_agent("home", "connect", "site", "127.0.0.1:22", "--code", code).exits(1)
+
+
 if __name__ == "__main__":
     sys.exit(main(27700))

@@ -247,9 +247,13 @@ int direct_new(struct agent_service *as, struct direct **ret_d)
 	list_init(&d->visits);
 	list_init(&d->pings);
 	list_init(&d->admits);
+	list_init(&d->contacts);
+	list_init(&d->invites);
 	r = bytes_random(d->epoch, sizeof(d->epoch));
 	if (r == 0)
 		r = dns_new(d->loop, NULL, &d->dns);
+	if (r == 0)
+		r = peers_open(d);
 	if (r == 0)
 		r = child_new(d->loop, getenv("STILE_DIRECT"), &child_ops, d, &d->child);
 	if (r < 0) {
@@ -265,6 +269,7 @@ struct direct *direct_free(struct direct *d)
 	if (!d)
 		return NULL;
 	pings_free(d);
+	contacts_free(d);
 	visits_free(d);
 	while (!list_empty(&d->links))
 		dlink_end(list_entry(d->links.next, struct dlink, node), WIRE_R_STOPPING, "", true);

@@ -129,8 +129,7 @@ void dlink_announce(struct dlink *l)
 		(void)direct_tell(l->d, CHILD_LINK_OPEN, &m, -1);
 }
 
-/* A server that passes on what agents say; the one of before, if it does. */
-static struct agent_end *some_server(struct direct *d)
+struct agent_end *direct_some_server(struct direct *d)
 {
 	for (unsigned i = 0; i < d->as->n_ends; i++)
 		if (agent_meets(d->as->ends[i].agent))
@@ -152,7 +151,7 @@ static struct dlink *existing(struct direct *d, const struct identity_hash *id, 
 struct dlink *dlink_to(struct direct *d, const struct direct_peer *p, uint64_t head_start_ms, const char **ret_why)
 {
 	struct dlink *l = existing(d, &p->id, head_start_ms);
-	struct agent_end *e = l ? l->end : some_server(d);
+	struct agent_end *e = l ? l->end : direct_some_server(d);
 
 	*ret_why = !d->enabled ? "agent.direct.enabled is false" :
 		   !e ? "no server that knows direct links is connected" : "there are too many links, or no memory";
@@ -342,9 +341,12 @@ void dlink_on_lost(struct direct *d, struct agent_end *e, const struct wire_sign
 	struct dlink *l = m->tag <= UINT32_MAX ? dlink_find(d, (uint32_t)m->tag) : NULL;
 	char text[DIRECT_WHY];
 
+	contact_lost(d, m);
 	if (!l || l->end != e)
 		return;
 	wire_text_copy(text, sizeof(text), m->text);
+	if (m->reason == WIRE_R_UNKNOWN_KEY)
+		log_emit(&MSG_AGENT_PEER_CHANGED, LF_STR("peer", l->name), LF_STR("identity", text));
 	if (l->stage == DLINK_CALLING) /* later words are of use, but the link can do without */
 		dlink_end(l, (enum wire_reason)m->reason, *text ? text : wire_reason_text(m->reason), false);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "tunnel/agent/direct_priv.h"
 #include "tunnel/log_msgs.h"
+#include "tunnel/stored.h"
 
 enum { WORDS_BURST = 100, WORD_EVERY_MS = 100 };
 
@@ -70,6 +71,7 @@ struct direct_peer *peer_add(struct direct *d, const struct identity_hash *id, c
 
 void peers_free(struct direct *d)
 {
+	d->stored = stored_free(d->stored);
 	list_for_each_safe (it, &d->peers)
 		peer_free(list_entry(it, struct direct_peer, node));
 }
@@ -99,7 +101,33 @@ static void end_links_of(struct direct *d, const struct identity_hash *id, uint8
 	}
 }
 
-/* Those of the file are as the file says; what the store adds comes after. */
+/* A visitor of the file is what the file says, whatever the store has. */
+static int add_stored(struct direct *d)
+{
+	const char *key;
+	json_t *body;
+	char err[256];
+	int r = 0;
+
+	json_object_foreach(stored_bodies(d->stored), key, body) {
+		_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+		const struct peer_config *c;
+		struct direct_peer *p;
+
+		if (peer_parse(body, err, sizeof(err), &cfg) < 0)
+			continue; /* nobody is let in by what cannot be read */
+		c = cfg_values(cfg);
+		p = peer_add(d, &c->identity.id, c->name ? c->name : "");
+		if (!p || (c->visitor && !p->visitor && set_allow(p, &c->allow) < 0))
+			r = -ENOMEM;
+		if (!p)
+			continue;
+		p->visitor |= c->visitor;
+		p->host |= c->host;
+	}
+	return r;
+}
+
 int peers_configure(struct direct *d, const struct agent_config *c)
 {
 	const struct visitor_config *w = c->visitors.items;
@@ -108,8 +136,7 @@ int peers_configure(struct direct *d, const struct agent_config *c)
 	list_for_each (it, &d->peers) {
 		struct direct_peer *p = list_entry(it, struct direct_peer, node);
 
-		if (p->of_file)
-			p->visitor = p->host = p->of_file = false;
+		p->visitor = p->host = p->of_file = false;
 	}
 	for (size_t i = 0; i < c->visitors.n; i++) {
 		struct direct_peer *p = w[i].enabled ? peer_add(d, &w[i].identity.id, w[i].name ? w[i].name : "") : NULL;
@@ -127,6 +154,8 @@ int peers_configure(struct direct *d, const struct agent_config *c)
 		if (p)
 			p->host = p->of_file = true;
 	}
+	if (add_stored(d) < 0)
+		return -ENOMEM;
 	list_for_each_safe (it, &d->peers) {
 		struct direct_peer *p = list_entry(it, struct direct_peer, node);
 
@@ -150,18 +179,135 @@ static bool peer_may_speak(struct direct *d, struct direct_peer *p)
 	return true;
 }
 
+/* ---- in the store: by fingerprint ---- */
+
+static void apply(struct direct *d)
+{
+	(void)peers_configure(d, agent_config_of(d->as)); /* without memory the others stay as they are */
+	visits_peers_changed(d);
+	direct_want_child(d);
+}
+
+static int on_put(const char *name, const json_t *body, bool flag, void *arg, char *err, size_t err_n)
+{
+	(void)name;
+	(void)body;
+	(void)flag;
+	(void)err;
+	(void)err_n;
+	apply(arg);
+	return 0;
+}
+
+static void on_deleted(const char *name, bool flag, void *arg)
+{
+	(void)name;
+	(void)flag;
+	apply(arg);
+}
+
+static json_t *row_of(const char *name, void *arg)
+{
+	struct direct *d = arg;
+	json_t *body = json_object_get(stored_bodies(d->stored), name);
+
+	return body ? json_incref(body) : NULL;
+}
+
+static const struct stored_ops store_ops = { .kind = "agent.peer", .noun = "agent", .list_hint = "stile agent peers", .put = on_put,
+					     .deleted = on_deleted, .row = row_of };
+
+int peers_open(struct direct *d)
+{
+	return stored_new(d->as->svc, &store_ops, d, &d->stored);
+}
+
+/* What is there and what is added. NULL: no memory. */
+static json_t *merged(struct direct *d, const char *key, const struct peer_values *v)
+{
+	const json_t *old = json_object_get(stored_bodies(d->stored), key);
+	json_t *body = old ? json_deep_copy(old) : json_object();
+
+	json_object_set_new(body, "name", json_string(v->name));
+	json_object_set_new(body, "identity", json_string(key));
+	if (v->visitor)
+		json_object_set_new(body, "visitor", json_string("true"));
+	if (v->host)
+		json_object_set_new(body, "host", json_string("true"));
+	if (v->allow)
+		json_object_set_new(body, "allow", json_deep_copy(v->allow));
+	return body;
+}
+
+bool peer_allow_good(const json_t *allow, char *err, size_t err_n)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	static const struct identity_hash one = { { 1 } };
+	char key[IDENTITY_STRLEN];
+	json_t *body = json_pack("{s:s, s:O}", "identity", identity_print(&one, key), "allow", (json_t *)allow);
+	bool good = body && peer_parse(body, err, err_n, &cfg) == 0;
+
+	json_decref(body);
+	return good;
+}
+
+bool peer_store(struct direct *d, struct control_request *rq, const struct peer_values *v)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	char key[IDENTITY_STRLEN], err[512] = "out of memory";
+	json_t *body = merged(d, identity_print(v->id, key), v);
+
+	if (peer_parse(body, err, sizeof(err), &cfg) < 0) {
+		json_decref(body);
+		control_fail(rq, "bad-request", NULL, "%s", err);
+		return false;
+	}
+	stored_put(d->stored, rq, key, body, STORE_ANY, false);
+	return true;
+}
+
+void peer_keep(struct direct *d, const struct identity_hash *id, const char *name, bool visitor, const json_t *allow)
+{
+	const struct peer_values v = { id, name, visitor, !visitor, allow };
+	char key[IDENTITY_STRLEN];
+
+	stored_set(d->stored, identity_print(id, key), merged(d, key, &v), "first contact by code");
+	log_emit(&MSG_AGENT_PEER_KNOWN, LF_STR("peer", name), LF_STR("identity", key), LF_BOOL("visitor", visitor));
+	apply(d);
+}
+
+void peer_forget(struct direct *d, struct control_request *rq, const char *word)
+{
+	const char *key, *found = NULL;
+	struct direct_peer *p = word ? peer_named(d, word) : NULL;
+	json_t *body;
+
+	json_object_foreach(stored_bodies(d->stored), key, body)
+		if (word && (strcmp(key, word) == 0 || strcmp(json_string_value(json_object_get(body, "name")), word) == 0))
+			found = key;
+	if (found)
+		stored_delete(d->stored, rq, found, false);
+	else if (p)
+		control_fail(rq, "locked", "change the file and run stile reload agent", "the agent %s is set in %s", word, d->as->svc->config_path);
+	else
+		control_fail(rq, "not-found", "stile agent peers", "no agent %s is known here", word ? word : "");
+}
+
 /* ---- said ---- */
 
-static int say(struct agent_end *e, struct offer *o, uint64_t tag)
+int direct_say(struct agent_end *e, struct offer *o, const char *name, uint64_t tag)
 {
+	static const uint8_t nobody[WIRE_PIN];
 	const struct identity *id = dialers_identity(e->as->dialers);
 	uint8_t body[OFFER_MAX];
-	struct wire_signal m = { .identity = o->to, .tag = tag };
+	struct wire_signal m = { .name = text_of(name), .tag = tag };
 	size_t n;
 	int r = agent_meets(e->agent) ? offer_write(o, identity_key(id), body, &n) : -ENOTCONN;
 
 	if (r < 0)
 		return r;
+	if (memcmp(o->to.p, nobody, WIRE_PIN) != 0)
+		m.identity = o->to;
 	m.body = (struct wire_bytes){ body, n };
 	return agent_send(e->agent, WIRE_SIGNAL, &m);
 }
@@ -171,7 +317,7 @@ int dlink_say(struct dlink *l, struct offer *o)
 	o->to = (struct wire_bytes){ l->peer.b, WIRE_PIN };
 	o->call = (struct wire_bytes){ l->call, OFFER_CALL };
 	o->number = ++l->sent;
-	return say(l->end, o, l->id);
+	return direct_say(l->end, o, l->role == CHILD_VISITOR ? l->name : "", l->id); /* the name: so that the server says if it is another one's now */
 }
 
 void direct_refuse(struct direct *d, struct agent_end *e, const struct offer *o, enum wire_reason reason, const char *text)
@@ -180,7 +326,7 @@ void direct_refuse(struct direct *d, struct agent_end *e, const struct offer *o,
 
 	if (reason == WIRE_R_EPOCH)
 		no.epoch = (struct wire_bytes){ d->epoch, OFFER_EPOCH };
-	(void)say(e, &no, 0);
+	(void)direct_say(e, &no, "", 0);
 }
 
 /* ---- heard ---- */
@@ -211,12 +357,20 @@ void direct_on_signal(struct direct *d, struct agent_end *e, const struct wire_s
 		return;
 	memcpy(from.b, m->identity.p, sizeof(from.b));
 	p = peer_find(d, &from);
-	if (!p || !peer_may_speak(d, p)) {
-		log_refused(d, m, p ? "it says too much" : "its key is not known here");
+	if (!(p ? peer_may_speak(d, p) : contact_may_knock(d))) {
+		log_refused(d, m, "it says too much");
 		return;
 	}
 	if (offer_read(m->body.p, m->body.n, &from, self, &o, &why) < 0) {
 		log_refused(d, m, why);
+		return;
+	}
+	if (contact_heard(d, e, &o, m->name))
+		return;
+	if (!p) {
+		log_refused(d, m, "its key is not known here");
+		if (o.kind == OFFER_OFFER)
+			direct_refuse(d, e, &o, WIRE_R_UNKNOWN_PEER, "that agent does not know this one: make first contact, or see agent.visitors there");
 		return;
 	}
 	l = dlink_of_call(d, &from, o.call.p);

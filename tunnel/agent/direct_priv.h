@@ -6,6 +6,7 @@
  *   direct_links.c   links: called, answered, spoken on, ended; relays
  *   direct_visits.c  visits: their listeners, and the links that they want
  *   direct_peers.c   who is known; offers from and to them
+ *   direct_contact.c first contact with those who are not
  *   direct_admit.c   what visitors reach
  *   direct_verbs.c   verbs and tables
  */
@@ -29,7 +30,7 @@ struct direct_peer { /* somebody who is known */
 	struct identity_hash id;
 	char name[WIRE_NAME_MAX + 1];
 	bool visitor, host; /* may come here; may be visited */
-	bool of_file;
+	bool of_file; /* some of it */
 	struct cfg_list allow; /* struct reach, owned: what it reaches here */
 	bool has_epoch;
 	uint8_t epoch[OFFER_EPOCH]; /* its, as it told last */
@@ -111,7 +112,11 @@ struct direct {
 	struct child *child;
 	struct dns *dns;
 	bool enabled;
-	struct list peers, links, visits, pings, admits;
+	struct list peers, links, visits, pings, admits, contacts, invites;
+	struct stored *stored; /* peers of the store */
+	uint64_t strangers_at;
+	unsigned strangers; /* words of strangers that are listened to now */
+	uint32_t last_contact;
 	unsigned n_links, n_visits, n_admits;
 	uint32_t last_link, last_visit;
 	uint64_t last_cookie;
@@ -138,14 +143,39 @@ struct direct_peer *peer_find(struct direct *d, const struct identity_hash *id);
 struct direct_peer *peer_named(struct direct *d, const char *name); /* NULL also if two are called so */
 struct direct_peer *peer_add(struct direct *d, const struct identity_hash *id, const char *name);
 void peers_free(struct direct *d);
+int peers_open(struct direct *d); /* the store */
+struct peer_values {
+	const struct identity_hash *id;
+	const char *name;
+	bool visitor, host;	/* added to what is there */
+	const json_t *allow; /* of a visitor */
+};
+/* Ends the request, now or later. False: the values cannot be, and it is ended. */
+bool peer_store(struct direct *d, struct control_request *rq, const struct peer_values *v);
+void peer_keep(struct direct *d, const struct identity_hash *id, const char *name, bool visitor, const json_t *allow);
+void peer_forget(struct direct *d, struct control_request *rq, const char *word);
+bool peer_allow_good(const json_t *allow, char *err, size_t err_n);
 int peers_configure(struct direct *d, const struct agent_config *c);
 void direct_on_signal(struct direct *d, struct agent_end *e, const struct wire_signal *m);
+/* The same for anybody: to is set; zeros: whoever is called so. name may be empty. */
+int direct_say(struct agent_end *e, struct offer *o, const char *name, uint64_t tag);
 /* Signs and sends. from, key and to are filled in by the link, number too. 0 or -errno. */
 int dlink_say(struct dlink *l, struct offer *o);
 /* A word to somebody with whom there is no link: no, and why. */
 void direct_refuse(struct direct *d, struct agent_end *e, const struct offer *o, enum wire_reason reason, const char *text);
 
+/* direct_contact.c */
+struct dcontact;
+void contacts_free(struct direct *d);
+void contacts_add_verbs(struct direct *d);
+json_t *contact_json(const struct dcontact *c);
+json_t *contacts_json(struct direct *d);
+bool contact_may_knock(struct direct *d); /* a word of a stranger is listened to: charged */
+bool contact_heard(struct direct *d, struct agent_end *e, const struct offer *o, struct text name); /* false: it is no word of one */
+void contact_lost(struct direct *d, const struct wire_signal_lost *m);
+
 /* direct_links.c */
+struct agent_end *direct_some_server(struct direct *d); /* one that passes on what agents say; NULL: none is connected */
 struct dlink *dlink_find(struct direct *d, uint32_t id);
 struct dlink *dlink_of_call(struct direct *d, const struct identity_hash *peer, const uint8_t *call);
 /* The one to this peer that is there or is being made, or a new one; NULL: *ret_why. refs is one more. */

@@ -97,7 +97,7 @@ static void verb_peers(struct control_request *rq, const json_t *args, void *arg
 	child_info(d->child, &i);
 	list_for_each (it, &d->links)
 		json_array_append_new(rows, dlink_json(list_entry(it, struct dlink, node)));
-	control_reply(rq, json_pack("{s:o, s:o, s:o, s:b, s:{s:i, s:b, s:i, s:s}}", "rows", rows, "visits", visits_json(d), "known", peers_json(d),
+	control_reply(rq, json_pack("{s:o, s:o, s:o, s:o, s:b, s:{s:i, s:b, s:i, s:s}}", "rows", rows, "visits", visits_json(d), "known", peers_json(d), "pending", contacts_json(d),
 				    "enabled", d->enabled, "child", "pid", i.pid, "ready", i.ready, "starts", (int)i.starts, "why", i.why));
 }
 
@@ -277,4 +277,5 @@ static const struct control_verb verbs[] = {
 void direct_add_verbs(struct direct *d)
 {
 	control_add_verbs(d->as->svc->control, verbs, ARRAY_LEN(verbs), d);
+	contacts_add_verbs(d);
 }

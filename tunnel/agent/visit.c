@@ -201,6 +201,21 @@ static const struct cfg_row one_visit_rows[] = {
 };
 static const struct cfg_schema one_visit_schema = SCHEMA("visit", one_visit_rows, sizeof(struct visit_config));
 const struct cfg_root visit_cfg_root = { .schema = &one_visit_schema };
+
+#define PEER(member) CFG_AT(struct peer_config, member)
+static const struct cfg_row peer_rows[] = {
+	{ .name = "name", .type = &cfg_string, PEER(name), .min = 1, .max = 63, .help = "As the server called it." },
+	{ .name = "identity", .type = &cfg_peer_pin, PEER(identity), .flags = CFG_REQUIRED, .help = "Fingerprint of its key." },
+	{ .name = "visitor", .type = &cfg_bool, PEER(visitor), .def = "false", .help = "Whether it may come here." },
+	{ .name = "host", .type = &cfg_bool, PEER(host), .def = "false", .help = "Whether it is visited." },
+	{ .name = "allow", .type = &cfg_reach, PEER(allow), .flags = CFG_LIST | CFG_BARE, .help = "What it reaches here." },
+};
+const struct cfg_schema peer_schema = SCHEMA("agent.peer", peer_rows, sizeof(struct peer_config));
+static const struct cfg_row one_peer_rows[] = {
+	{ .name = "peer", .sub = &peer_schema, .flags = CFG_REQUIRED, .help = "One known agent." },
+};
+static const struct cfg_schema one_peer_schema = SCHEMA("peer", one_peer_rows, sizeof(struct peer_config));
+static const struct cfg_root peer_cfg_root = { .schema = &one_peer_schema };
 /* clang-format on */
 
 /* ---- names and checks ---- */
@@ -236,6 +251,19 @@ static void check(struct cfg *c, const char *path)
 int visit_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg)
 {
 	static const struct values_kind kind = { .name = "visit", .root = &visit_cfg_root, .check = check };
+
+	return values_parse(&kind, o, err, err_n, ret_cfg);
+}
+
+static void check_nothing(struct cfg *c, const char *path)
+{
+	(void)c;
+	(void)path;
+}
+
+int peer_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg)
+{
+	static const struct values_kind kind = { .name = "peer", .root = &peer_cfg_root, .check = check_nothing };
 
 	return values_parse(&kind, o, err, err_n, ret_cfg);
 }

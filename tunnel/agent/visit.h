@@ -43,12 +43,19 @@ struct visitor_config {
 	struct cfg_list allow; /* struct reach */
 	bool enabled;
 };
-extern const struct cfg_schema visit_schema, visitor_schema;
+struct peer_config { /* of the store: who was accepted at a first contact */
+	char *name;
+	struct peer_pin identity;
+	bool visitor, host; /* may come here; may be visited */
+	struct cfg_list allow; /* struct reach */
+};
+extern const struct cfg_schema visit_schema, visitor_schema, peer_schema;
 extern const struct cfg_root visit_cfg_root; /* "visit: {…}" as a whole document */
 
 /* "site-17 10.1.0.25:3389" */
 enum { VISIT_NAME_STRLEN = 384 };
 const char *visit_name(const struct visit_config *v, char buf[static VISIT_NAME_STRLEN]);
 int visit_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg); /* as values_parse() */
+int peer_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg);
 /* Between the entries: no name, address or identity twice. */
 void visits_check(struct cfg *c, const struct cfg_list *visits, const struct cfg_list *visitors);

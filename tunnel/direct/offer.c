@@ -140,6 +140,7 @@ int offer_read(const uint8_t *p, size_t n, const struct identity_hash *from, con
 {
 	size_t signed_n = n > OFFER_SIGNATURE ? n - OFFER_SIGNATURE : 0;
 	uint8_t hash[SHA256_DIGEST_LENGTH];
+	static const struct identity_hash nobody;
 	struct offer o;
 	EVP_PKEY *key;
 	bool right;
@@ -149,7 +150,7 @@ int offer_read(const uint8_t *p, size_t n, const struct identity_hash *from, con
 	o.kind = p[1];
 	if (!complete(&o))
 		return refuse(ret_why, -EBADMSG, "an offer that lacks what belongs into it");
-	if (!is(&o.to, to))
+	if (!is(&o.to, to) && !(o.kind == OFFER_KNOCK && is(&o.to, &nobody)))
 		return refuse(ret_why, -EKEYREJECTED, "an offer for another agent");
 	SHA256(o.key.p, o.key.n, hash);
 	if (memcmp(hash, o.from.p, sizeof(hash)) != 0 || (from && !is(&o.from, from)))

@@ -51,7 +51,7 @@ struct offer {
 	struct text text, name; /* name: what the sender calls itself */
 };
 /* Reads and checks all that can be checked without memory: form, key and identity, signature. from, to: who it must be; from
- * NULL at first contact. -EBADMSG: form; -EKEYREJECTED: another key or a false signature. *ret_why a sentence. */
+ * NULL at first contact, whose KNOCK may be for nobody (zeros: the host's key is not known). -EBADMSG: form; -EKEYREJECTED: another key or a false signature. *ret_why a sentence. */
 int offer_read(const uint8_t *p, size_t n, const struct identity_hash *from, const struct identity_hash *to, struct offer *ret_o,
 	       const char **ret_why);
 /* from and key are filled in. *ret_n bytes at out. */

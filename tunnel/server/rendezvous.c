@@ -158,6 +158,23 @@ static const struct directory_entry *whom(struct tunnel_server *s, const struct 
 	return NULL;
 }
 
+/* Somebody else may have the name now: the sender should hear of that, and decide. */
+static void not_there(struct tunnel_server *s, const struct note *n, const struct wire_signal *m)
+{
+	const struct wire_bytes any = { 0 };
+	const struct directory_entry *other = m->identity.n && m->name.n ? whom(s, &any, m->name) : NULL;
+	struct identity_hash id;
+	char text[160], fingerprint[IDENTITY_STRLEN];
+
+	if (!other) {
+		lost(s, n->id, m->tag, WIRE_R_NOT_THERE, "no agent of this name or key is connected to the server");
+		return;
+	}
+	memcpy(id.b, other->identity, sizeof(id.b));
+	(void)snprintf(text, sizeof(text), "the agent that is called so has another key: %s", identity_print(&id, fingerprint));
+	lost(s, n->id, m->tag, WIRE_R_UNKNOWN_KEY, text);
+}
+
 static void on_signal(struct tunnel_server *s, const struct note *n, const struct wire_signal *m)
 {
 	const struct directory_entry *to = whom(s, &m->identity, m->name);
@@ -168,7 +185,7 @@ static void on_signal(struct tunnel_server *s, const struct note *n, const struc
 	else if (to)
 		post_word(s, to->link, n->id, m->tag, WIRE_SIGNAL, &out);
 	else
-		lost(s, n->id, m->tag, WIRE_R_NOT_THERE, "no agent of this name or key is connected to the server");
+		not_there(s, n, m);
 }
 
 /* ---- main: relays ---- */

@@ -39,24 +39,21 @@ struct child {
 
 /* ---- its program ---- */
 
+/* Beside this program; below it, where it is built; or installed. */
 static void find_program(struct child *c, const char *program)
 {
-	static const char name[] = "/stile-agent-direct";
-	ssize_t n = readlink("/proc/self/exe", c->program, sizeof(c->program) - sizeof(name));
+	static const char *const places[] = { "/stile-agent-direct", "/direct/stile-agent-direct" };
+	ssize_t n = readlink("/proc/self/exe", c->program, sizeof(c->program) - 64);
 	char *slash;
 
 	c->program[MAX(n, 0)] = '\0';
 	slash = strrchr(c->program, '/');
-	if (program) {
-		(void)snprintf(c->program, sizeof(c->program), "%s", program);
-		return;
-	}
-	if (slash) {
-		memcpy(slash, name, sizeof(name));
+	for (size_t i = 0; slash && !program && i < ARRAY_LEN(places); i++) {
+		(void)snprintf(slash, sizeof(c->program) - (size_t)(slash - c->program), "%s", places[i]);
 		if (access(c->program, X_OK) == 0)
 			return;
 	}
-	(void)snprintf(c->program, sizeof(c->program), "%s%s", STILE_LIBEXECDIR, name);
+	(void)snprintf(c->program, sizeof(c->program), "%s", program ? program : STILE_LIBEXECDIR "/stile-agent-direct");
 }
 
 /* Nothing of the environment is for the child but what sanitizers and tests say. */

@@ -215,6 +215,8 @@ static void pass_on(struct dlink *l, const struct offer *o)
 {
 	struct child_ice m = o->ice;
 
+	if (!m.ufrag.n && !m.n_candidates && !m.extra.n && !m.generation)
+		return; /* it has no ICE */
 	m.link = l->id;
 	l->n_candidates += m.n_candidates;
 	if (l->n_candidates > CANDIDATES_MAX) { /* the rest is not looked at: no peer has so many places */
@@ -380,10 +382,22 @@ static void on_relay_over(struct relay_end *r, const char *why, void *arg)
 
 static const struct relay_end_ops relay_ops = { .joined = on_joined, .over = on_relay_over };
 
+/* The child wants a relay before it has gathered anything: direct paths are switched off. False: the link has ended. */
+static bool begin_without_ice(struct dlink *l)
+{
+	struct direct *d = l->d;
+	const uint32_t id = l->id;
+
+	dlink_on_ice(l, &(struct child_ice){ .link = id, .done = 1 });
+	return dlink_find(d, id) != NULL;
+}
+
 void dlink_want_carrier(struct dlink *l)
 {
 	const struct wire_relay m = { .identity = { l->peer.b, WIRE_PIN }, .call = { l->call, WIRE_CALL } };
 
+	if (l->stage == DLINK_GATHERING && !begin_without_ice(l))
+		return;
 	if (l->relay_asked)
 		return;
 	l->relay = relay_end_free(l->relay);

@@ -119,13 +119,19 @@ static bool is(const struct wire_bytes *b, const struct identity_hash *h)
 	return memcmp(b->p, h->b, IDENTITY_LEN) == 0;
 }
 
+/* Without both there is no ICE: only the relay is left. */
+static bool ice_whole(const struct child_ice *i)
+{
+	return (i->ufrag.n != 0) == (i->pwd.n != 0);
+}
+
 /* What belongs to its kind and to nothing else. */
 static bool complete(const struct offer *o)
 {
 	switch (o->kind) {
-	case OFFER_OFFER: return o->dcid.n && o->ice.ufrag.n && o->ice.pwd.n;
-	case OFFER_ANSWER: return o->ice.ufrag.n && o->ice.pwd.n;
-	case OFFER_ICE: return (o->ice.ufrag.n != 0) == (o->ice.pwd.n != 0);
+	case OFFER_OFFER: return o->dcid.n && ice_whole(&o->ice);
+	case OFFER_ANSWER:
+	case OFFER_ICE: return ice_whole(&o->ice);
 	case OFFER_SIGNAL:
 	case OFFER_KNOCK:
 	case OFFER_NONCE_MSG:

@@ -11,7 +11,7 @@
 #include <string.h>
 #include "tunnel/agent/direct_priv.h"
 #include "tunnel/log_msgs.h"
-#include "tunnel/stored.h"
+#include "common/stored.h"
 
 enum { WORDS_BURST = 100, WORD_EVERY_MS = 100 };
 

@@ -2,7 +2,8 @@
 /*
  * One branch: a place, the lookup of its next hop, the copy that is written for it (RFC 3261 16.6), and what happens
  * while its answer is awaited: the next address if this one fails (RFC 3263 4.3), the TCP twin of a UDP address for a
- * large request (18.1.1), another try beside a place that says nothing at all, and
+ * large request (18.1.1), another address in place of one to which no connection comes about, another try beside one that
+ * says nothing at all (INVITE; all else must not arrive twice), and
  *
  *	timer C		an INVITE that rings too long is cancelled (16.8)
  */
@@ -207,8 +208,9 @@ static void looked_up(struct sip_lookup *l, int status, const char *why,
 	b->state = SIP_B_WAITING;
 	if (status != 0)
 		sip_context_why(ctx, why);
+	b->cap_targets = 2 * MIN(n, SIP_TARGETS_MAX); /* each may be tried twice: see take_back() */
 	if (m && status == 0 && n > 1)
-		b->targets = malloc(MIN(n, SIP_TARGETS_MAX) * sizeof *b->targets);
+		b->targets = malloc(b->cap_targets * sizeof *b->targets);
 	if (!m || status != 0 || n == 0 || (n > 1 && !b->targets) || next_of(b, m, &next) < 0) {
 		done(b, status != 0 ? SIP_REFUSE_UNRESOLVED : SIP_REFUSE_UNREACHABLE);
 		sip_context_left(ctx);
@@ -259,9 +261,27 @@ static int send_to(struct sip_branch *b, const struct sip_target *to)
 	return r;
 }
 
+/* A small message behind a large one must not be the first: the turn is kept until the large one has left. */
+static void keep_turn(struct sip_branch *b)
+{
+	struct sip_context *ctx = b->ctx;
+	b->queued = sip_client_is_held(b->client);
+	if (b->queued && !ctx->lane && !ctx->final && ctx->px->base_of == ctx)
+		ctx->lane = sip_lane_take(ctx->px, &ctx->px->base_basics, true);
+}
+
+static void leave_turn(struct sip_branch *b)
+{
+	if (!b->queued)
+		return;
+	b->queued = false;
+	sip_context_left(b->ctx);
+}
+
 /* To this target, by TCP if it is too large for UDP and TCP works (RFC 3261 18.1.1). */
 static int try_target(struct sip_branch *b, const struct sip_target *to)
 {
+	const struct sip_edge_ops *ops = b->ctx->px->o.ops;
 	struct sip_target tcp;
 	int r = send_to(b, to);
 	b->by_tcp = false;
@@ -269,20 +289,26 @@ static int try_target(struct sip_branch *b, const struct sip_target *to)
 		return r;
 	tcp = *to;
 	tcp.hop = (struct sip_hop){ .proto = SIP_TCP, .remote = to->hop.remote };
-	if (send_to(b, &tcp) == 0) {
+	if (!(ops->fails && ops->fails(b->ctx->px->o.edge, &tcp)) && send_to(b, &tcp) == 0) {
 		b->by_tcp = true;
+		keep_turn(b);
 		return 0;
 	}
 	b->no_tcp = true;
 	return send_to(b, to);
 }
 
-/* The hand that stands first: another try beside a silent place, or timer C. */
+static bool has_more(const struct sip_branch *b)
+{
+	return b->by_tcp || b->at + 1 < b->n_targets;
+}
+
+/* The hand that stands first: another try in place of a silent one or beside it, or timer C. */
 static void wind(struct sip_branch *b)
 {
 	struct sip_proxy *px = b->ctx->px;
-	bool more = b->at + 1 < b->n_targets && !b->ringing;
-	if (b->ctx->method == SIP_INVITE)
+	bool more = has_more(b) && !b->ringing && !b->waited;
+	if (more || b->ctx->method == SIP_INVITE)
 		timers_set(px->o.timers, &b->timer,
 			   px_now(px) + (more ? px->o.failover : px->o.timer_c));
 }
@@ -296,11 +322,21 @@ static bool is_us(const struct sip_branch *b, const struct sip_target *to)
 	return px->o.ops->is_us(px->o.edge, text_of(ip), addr_port(&to->hop.remote));
 }
 
+/* If another place may be tried beside this one, both must share what Max-Breadth allows (RFC 5393 5.3.3). */
+static void share_breadth(struct sip_branch *b)
+{
+	b->breadth += b->breadth_left;
+	b->breadth_left = b->ctx->method == SIP_INVITE && b->at + 1 < b->n_targets ? b->breadth / 2 : 0;
+	b->breadth -= b->breadth_left;
+}
+
 static void send_copy(struct sip_branch *b)
 {
 	int r = -ENETUNREACH;
+	b->queued = b->waited = false;
 	for (; b->at < b->n_targets; b->at++, b->no_tcp = false) {
 		const struct sip_target *to = b->targets ? &b->targets[b->at] : &b->one;
+		share_breadth(b);
 		r = b->place.elsewhere && is_us(b, to) ? -ELOOP : sip_px_hold_back(b, to) ? -EBUSY : try_target(b, to);
 		if (r == 0) {
 			b->state = SIP_B_SENT;
@@ -324,7 +360,7 @@ static bool has_next(const struct sip_branch *b)
 	const struct sip_context *ctx = b->ctx;
 	if (ctx->final || ctx->cancelled || b->cancel_wanted || b->orphan || !ctx->raw)
 		return false;
-	return b->by_tcp || b->at + 1 < b->n_targets;
+	return has_more(b);
 }
 
 /* The next address, if there is one and trying makes sense. */
@@ -347,6 +383,7 @@ static bool try_next(struct sip_branch *b)
 static void on_progress(struct sip_branch *b, unsigned code)
 {
 	bool first = !b->ringing;
+	leave_turn(b);
 	if (code >= 200) {
 		timer_stop(&b->timer);
 		return;
@@ -418,6 +455,7 @@ static void on_failed(struct sip_client_tx *c, void *owner, enum sip_client_fail
 	(void)c;
 	sip_context_why(b->ctx, why);
 	b->client = NULL;
+	leave_turn(b);
 	timer_stop(&b->timer);
 	if ((f == SIP_CLIENT_TRANSPORT || (invite && !b->ringing)) && try_next(b))
 		return;
@@ -451,16 +489,18 @@ void sip_branch_cancel(struct sip_branch *b)
 
 /* ---- timers ---- */
 
-/* The place says nothing: another one is tried, and this one only counts if it says yes after all. */
+/* Another place is tried beside a silent one, which only counts if it says yes after all. */
 static void try_beside(struct sip_branch *b)
 {
 	struct sip_branch *other = sip_branch_new(&b->place);
 	if (!other)
 		return;
 	other->ctx = b->ctx;
-	other->breadth = b->breadth;
+	other->breadth = b->breadth_left;
+	b->breadth_left = 0;
 	other->targets = steal_ptr(&b->targets);
 	other->n_targets = b->n_targets;
+	other->cap_targets = b->cap_targets;
 	other->at = b->at + 1;
 	for (unsigned i = 0; i < other->n_targets; i++) /* names of the place's own texts are the other's now */
 		if (other->targets[i].name.p >= b->texts &&
@@ -474,16 +514,56 @@ static void try_beside(struct sip_branch *b)
 	send_copy(other);
 }
 
+/*
+ * The request has not even left, for its connection is not there: it can be taken back and go elsewhere without being sent
+ * twice. The place is tried once more when all others have failed, for it may only be slow; the connection goes on being made.
+ */
+static bool take_back(struct sip_branch *b)
+{
+	struct sip_target slow = *sip_client_target(b->client);
+	slow.name = b->targets ? b->targets[b->at].name : b->one.name;
+	if (!sip_client_withdraw(b->client))
+		return false;
+	b->client = NULL;
+	b->ctx->px->o.ops->report(b->ctx->px->o.edge, &slow, ETIMEDOUT);
+	if (!b->by_tcp && b->n_targets < b->cap_targets) {
+		b->targets[b->n_targets] = b->targets[b->at];
+		b->n_targets++;
+	}
+	try_next(b);
+	sip_context_left(b->ctx);
+	return true;
+}
+
+/* A place has said nothing for so long that another one, if there is one, should be asked. */
+static void on_silence(struct sip_branch *b)
+{
+	struct sip_proxy *px = b->ctx->px;
+	if (has_next(b) && take_back(b))
+		return;
+	px->o.ops->report(px->o.edge, sip_client_target(b->client), ETIMEDOUT); /* until it says something */
+	leave_turn(b);
+	if (b->ctx->method == SIP_INVITE && has_next(b) && b->at + 1 < b->n_targets &&
+	    b->breadth_left > 0) {
+		try_beside(b);
+		return;
+	}
+	b->waited = true;
+	wind(b);
+}
+
 static void on_timer(struct timer *t, uint64_t now)
 {
 	struct sip_branch *b = container_of(t, struct sip_branch, timer);
 	(void)now;
-	if (b->state != SIP_B_SENT)
+	if (b->state != SIP_B_SENT || !b->client)
 		return;
-	if (!b->ringing && b->at + 1 < b->n_targets) {
-		try_beside(b);
+	if (!b->ringing && !b->waited && has_more(b)) {
+		on_silence(b);
 		return;
 	}
+	if (b->ctx->method != SIP_INVITE)
+		return;
 	b->timed_out = true;
 	if (b->ringing) {
 		sip_branch_cancel(b);

@@ -114,7 +114,8 @@ static void conn_free(struct sip_conn *c)
 	if (c->transport->forget)
 		c->transport->forget(c);
 	free(c->identity);
-	free(c->pending);
+	list_for_each_safe (it, &c->pending)
+		sip_held_free(c, list_entry(it, struct sip_held, node));
 	free(c->name);
 	if (c->listener)
 		sip_listener_release(c->listener);
@@ -382,13 +383,14 @@ static void on_open(struct stream *s, void *arg)
 		 LF_STR("transport", sip_proto_rows[c->transport->proto].name),
 		 LF_STR("direction", c->outgoing ? "out" : "in"),
 		 LF_STR("identity", c->identity && c->identity->n ? c->identity->names[0] : ""));
-	if (c->n_pending && stream_write(s, c->pending, c->n_pending) < 0) {
-		conn_end(c, EPIPE, "writing failed");
-		return;
+	list_for_each_safe (it, &c->pending) {
+		struct sip_held *h = list_entry(it, struct sip_held, node);
+		if (stream_write(s, h->bytes, h->n) < 0) {
+			conn_end(c, EPIPE, "writing failed");
+			return;
+		}
+		sip_held_free(c, h);
 	}
-	free(c->pending);
-	c->pending = NULL;
-	c->n_pending = 0;
 	set_deadline(c, false);
 	schedule_ping(c);
 }
@@ -427,6 +429,7 @@ struct sip_conn *sip_conn_new(struct sip_edge *e, const struct sip_transport *t,
 				.pace.fire = on_pace };
 	c->framer.limits = &c->limits;
 	list_init(&c->waits);
+	list_init(&c->pending);
 	list_init(&c->node);
 	if (htable_insert(&e->by_id, &c->by_id, hash_id(e, c->id)) < 0) {
 		free(c);

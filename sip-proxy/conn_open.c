@@ -142,19 +142,64 @@ static int connect_to(struct sip_edge *e, const struct sip_send *s, const struct
 
 /* ---- out ---- */
 
+void sip_held_free(struct sip_conn *c, struct sip_held *h)
+{
+	list_unlink(&h->node);
+	c->n_pending -= h->n;
+	free(h);
+}
+
 static int hold(struct sip_conn *c, struct text bytes)
 {
-	char *more;
+	struct sip_held *h;
 
 	if (c->n_pending + bytes.n > c->edge->limits.queue)
 		return -ENOBUFS;
-	more = realloc(c->pending, c->n_pending + bytes.n);
-	if (!more)
+	h = malloc(sizeof(*h) + bytes.n);
+	if (!h)
 		return -ENOMEM;
-	memcpy(more + c->n_pending, bytes.p, bytes.n);
-	c->pending = more;
+	h->number = ++c->n_held;
+	h->n = bytes.n;
+	memcpy(h->bytes, bytes.p, bytes.n);
+	list_init(&h->node);
+	list_append(&c->pending, &h->node);
 	c->n_pending += bytes.n;
 	return 0;
+}
+
+static struct sip_held *find_held(const struct sip_edge *e, const struct sip_wait *w,
+				  struct sip_conn **ret_c)
+{
+	struct sip_conn *c = w->held ? sip_conn_find(e, w->conn) : NULL;
+
+	if (!c)
+		return NULL;
+	*ret_c = c;
+	list_for_each (it, &c->pending)
+		if (list_entry(it, struct sip_held, node)->number == w->held)
+			return list_entry(it, struct sip_held, node);
+	return NULL;
+}
+
+bool sip_conn_held(struct sip_edge *e, const struct sip_wait *w)
+{
+	struct sip_conn *c;
+
+	return find_held(e, w, &c) != NULL;
+}
+
+bool sip_conn_withdraw(struct sip_edge *e, struct sip_wait *w)
+{
+	struct sip_conn *c;
+	struct sip_held *h = find_held(e, w, &c);
+
+	if (!h)
+		return false;
+	sip_held_free(c, h);
+	c->out--;
+	sip_wait_forget(w);
+	w->held = 0;
+	return true;
 }
 
 static int conn_write(struct sip_conn *c, const struct sip_send *s)
@@ -174,6 +219,8 @@ static int conn_write(struct sip_conn *c, const struct sip_send *s)
 	if (s->wait) {
 		sip_wait_forget(s->wait);
 		s->wait->remote = c->remote;
+		s->wait->conn = c->id;
+		s->wait->held = c->open ? 0 : c->n_held;
 		list_append(&c->waits, &s->wait->node);
 	}
 	if (s->ret_used)

@@ -8,6 +8,13 @@
 #pragma once
 #include "sip-proxy/edge_priv.h"
 
+struct sip_held { /* a message that waits for its connection */
+	struct list node;
+	uint64_t number;
+	size_t n;
+	char bytes[];
+};
+
 struct sip_conn {
 	struct hnode by_id, by_peer;
 	struct list node; /* in edge->conns */
@@ -24,8 +31,9 @@ struct sip_conn {
 	char *name;	  /* that the other end must prove; NULL: none */
 	struct sip_identity *identity;
 	struct list waits; /* struct sip_wait */
-	char *pending;	   /* what leaves when it is open */
-	size_t n_pending;
+	struct list pending; /* struct sip_held: what leaves when it is open, in this order */
+	size_t n_pending;    /* bytes of it */
+	uint64_t n_held;     /* so far: their numbers */
 	bool outgoing, open, ending, listed, aliased, counted;
 	bool pinged, ponged; /* a ping is under way; the other end answers them */
 	struct timer deadline, ping, pace;
@@ -40,6 +48,7 @@ bool sip_conn_take(struct sip_conn *c, const struct sip_msg *m);
 /* What cannot be understood: answered, if it can be, counted against its source; the connection ends. m NULL: nothing to
  * answer to. */
 void sip_conn_bad(struct sip_conn *c, const struct sip_msg *m, enum sip_verdict why);
+void sip_held_free(struct sip_conn *c, struct sip_held *h);
 void sip_conn_finish(struct sip_conn *c); /* ends when what is queued has left */
 /* Linked everywhere, without a stream; l may be NULL. NULL: no memory. */
 struct sip_conn *sip_conn_new(struct sip_edge *e, const struct sip_transport *t, struct sip_listener *l);

@@ -192,9 +192,11 @@ void sip_context_left(struct sip_context *ctx)
 {
 	if (!ctx->lane)
 		return;
-	list_for_each (it, &ctx->branches)
-		if (container_of(it, struct sip_branch, node)->state == SIP_B_LOOKING)
+	list_for_each (it, &ctx->branches) {
+		const struct sip_branch *b = container_of(it, struct sip_branch, node);
+		if (b->state == SIP_B_LOOKING || (b->state == SIP_B_SENT && b->queued))
 			return;
+	}
 	sip_lane_leave(ctx->px, steal_ptr(&ctx->lane));
 }
 

@@ -245,6 +245,23 @@ static void edge_report(void *edge, const struct sip_target *to, int err)
 			 LF_U64("suppressed", suppressed));
 }
 
+static bool edge_fails(void *edge, const struct sip_target *to)
+{
+	const struct sip_edge *e = edge;
+
+	return sip_resolver_fails(e->resolver, to, loop_now(e->loop));
+}
+
+static bool edge_held(void *edge, const struct sip_wait *w)
+{
+	return sip_conn_held(edge, w);
+}
+
+static bool edge_withdraw(void *edge, struct sip_wait *w)
+{
+	return sip_conn_withdraw(edge, w);
+}
+
 const struct sip_edge_ops sip_edge_ops = {
 	.send = edge_send,
 	.interface_for = edge_interface_for,
@@ -255,6 +272,9 @@ const struct sip_edge_ops sip_edge_ops = {
 	.lookup = edge_lookup,
 	.lookup_cancel = edge_lookup_cancel,
 	.report = edge_report,
+	.fails = edge_fails,
+	.held = edge_held,
+	.withdraw = edge_withdraw,
 };
 
 void sip_edge_ban(struct sip_edge *e, const struct addr *source, uint64_t ms)

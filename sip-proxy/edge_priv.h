@@ -152,6 +152,8 @@ int sip_conn_send(struct sip_edge *e, const struct sip_send *s); /* send() of al
 void sip_conn_accepted(struct sip_listener *l, int fd, const struct addr *peer,
 		       const struct addr *local);
 bool sip_conn_alive(struct sip_edge *e, uint64_t id);
+bool sip_conn_held(struct sip_edge *e, const struct sip_wait *w);
+bool sip_conn_withdraw(struct sip_edge *e, struct sip_wait *w);
 const struct sip_identity *sip_conn_identity(struct sip_edge *e, uint64_t id);
 int sip_stream_open(struct sip_listener *l); /* open() and close() of all streams */
 void sip_stream_close(struct sip_listener *l);

@@ -68,16 +68,19 @@ struct sip_branch {
 	bool orphan;   /* another place is tried in its stead: only a 2xx still counts */
 	bool ringing, cancel_wanted;
 	bool reserve;	/* of a group (RFC 5626): only if the one before could not be reached */
+	bool waited;	/* the time for others beside it is over */
+	bool queued; /* it waits for its TCP connection: what is smaller must not overtake it by UDP */
 	bool by_tcp;	/* sent by TCP only for its size … */
 	bool no_tcp;	/* … which failed: by UDP as it is */
 	bool timed_out; /* by timer C */
-	int breadth;	/* its share of Max-Breadth */
+	int breadth;	/* its share of Max-Breadth … */
+	int breadth_left; /* … and what is kept of it for another place beside a silent one */
 	struct sip_client_tx *client;
 	struct sip_lookup lookup;
 	struct sip_target *targets; /* NULL: only one */
-	unsigned n_targets, at;
+	unsigned n_targets, cap_targets, at;
 	struct sip_target one;
-	struct timer timer; /* fail-over, then timer C */
+	struct timer timer; /* fail-over, then timer C (INVITE) */
 	char texts[];
 };
 

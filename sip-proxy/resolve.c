@@ -516,6 +516,11 @@ bool sip_resolver_report(struct sip_resolver *r, const struct sip_target *to, in
 	return sip_health_report(r->health, &to->hop, err, now);
 }
 
+bool sip_resolver_fails(const struct sip_resolver *r, const struct sip_target *to, uint64_t now)
+{
+	return sip_health_until(r->health, &to->hop, now) != 0;
+}
+
 json_t *sip_resolver_health_json(const struct sip_resolver *r, uint64_t now)
 {
 	return sip_health_json(r->health, now);

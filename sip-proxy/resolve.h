@@ -41,6 +41,7 @@ int sip_resolver_lookup(struct sip_resolver *r, const struct sip_next *next, str
 void sip_resolver_cancel(struct sip_lookup *l);
 /* True: it was well and fails now, or the other way round. */
 bool sip_resolver_report(struct sip_resolver *r, const struct sip_target *to, int err, uint64_t now);
+bool sip_resolver_fails(const struct sip_resolver *r, const struct sip_target *to, uint64_t now);
 /* What is remembered as failing: {transport, address, failures, retry_ms, why}. */
 json_t *sip_resolver_health_json(const struct sip_resolver *r, uint64_t now);
 

@@ -132,6 +132,10 @@ int sip_client_new(struct sip_txs *t, const struct sip_client_start *start,
 		   struct sip_client_tx **ret_c);
 /* Hands a response to its transaction. False: there is none (RFC 6026: drop it). */
 bool sip_client_input(struct sip_txs *t, const struct sip_msg *m, const struct sip_basics *b);
+/* The request has not left yet (its connection is still being made) and is taken back: true, then there never was one. */
+bool sip_client_withdraw(struct sip_client_tx *c);
+/* Has it left? */
+bool sip_client_is_held(const struct sip_client_tx *c);
 /* The owner goes; the transaction stays as long as it must, and says nothing any more. An INVITE that goes on ringing
  * is given 64*T1 to end. */
 void sip_client_abandon(struct sip_client_tx *c);

@@ -85,6 +85,7 @@ struct sip_wait {
 	struct list node;
 	struct addr remote;					      /* UDP: of the edge */
 	void (*failed)(struct sip_wait *w, int err, const char *why); /* err: positive errno; may free w */
+	uint64_t conn, held; /* of the edge: where it waits for a connection that is being made; held 0: it does not */
 };
 static inline void sip_wait_forget(struct sip_wait *w)
 {
@@ -126,6 +127,13 @@ struct sip_edge_ops {
 	void (*lookup_cancel)(void *edge, struct sip_lookup *l);
 	/* How it went: a place that failed is tried behind the others for a while. err 0: it answered. */
 	void (*report)(void *edge, const struct sip_target *to, int err);
+	/* Each of these may be NULL: no, never. Does this place count as failing now? */
+	bool (*fails)(void *edge, const struct sip_target *to);
+	/* What was sent with w has not left yet: it waits for a connection that is being made. */
+	bool (*held)(void *edge, const struct sip_wait *w);
+	/* Takes it back, if it has not left: true, then it will not be sent, and w is forgotten. The connection is made
+	 * nevertheless, for whoever comes next. */
+	bool (*withdraw)(void *edge, struct sip_wait *w);
 };
 
 /* ---- what the edge tells the core ---- */

@@ -118,6 +118,21 @@ void sip_client_abandon(struct sip_client_tx *c)
 		sip_on_abandoned(c);
 }
 
+bool sip_client_withdraw(struct sip_client_tx *c)
+{
+	struct sip_txs *t = c->txs;
+	if (!t->o.ops->withdraw || c->state > SIP_TX_TRYING || !t->o.ops->withdraw(t->o.edge, &c->wait))
+		return false;
+	dispose(c);
+	return true;
+}
+
+bool sip_client_is_held(const struct sip_client_tx *c)
+{
+	const struct sip_txs *t = c->txs;
+	return t->o.ops->held && t->o.ops->held(t->o.edge, &c->wait);
+}
+
 static void report(struct sip_client_tx *c, int err)
 {
 	struct sip_txs *t = c->txs;

@@ -50,6 +50,13 @@ static int edge_send(void *edge, const struct sip_target *to, struct text bytes,
 		return -ECONNREFUSED;
 	if (to->only_flow && to->hop.conn && to->hop.conn == w->dead_conn)
 		return -ENOTCONN;
+	for (unsigned i = 0; i < ARRAY_LEN(w->connecting); i++)
+		if (wait && w->connecting[i] && is_to(to, w->connecting[i])) {
+			wait->remote = to->hop.remote;
+			wait->held = ++w->held;
+			list_append(&w->waits, &wait->node);
+			return 0;
+		}
 	assert_true(w->n_queue < WORLD_QUEUE);
 	s = &w->queue[w->n_queue++];
 	*s = (struct sent){ .to = *to, .n = bytes.n, .at = w->now };
@@ -142,6 +149,27 @@ static void edge_report(void *edge, const struct sip_target *to, int err)
 		w->reports++;
 }
 
+static bool edge_fails(void *edge, const struct sip_target *to)
+{
+	const struct world *w = edge;
+	return w->fails && is_to(to, w->fails);
+}
+
+static bool edge_held(void *edge, const struct sip_wait *wait)
+{
+	(void)edge;
+	return wait->held != 0;
+}
+
+static bool edge_withdraw(void *edge, struct sip_wait *wait)
+{
+	if (!edge_held(edge, wait))
+		return false;
+	wait->held = 0;
+	sip_wait_forget(wait);
+	return true;
+}
+
 static const struct sip_edge_ops ops = {
 	.send = edge_send,
 	.interface_for = edge_interface_for,
@@ -152,6 +180,9 @@ static const struct sip_edge_ops ops = {
 	.lookup = edge_lookup,
 	.lookup_cancel = edge_lookup_cancel,
 	.report = edge_report,
+	.fails = edge_fails,
+	.held = edge_held,
+	.withdraw = edge_withdraw,
 };
 
 void answer_lookup(struct world *w, unsigned i, bool known)

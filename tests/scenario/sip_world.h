@@ -50,6 +50,9 @@ struct world {
 	unsigned n_lookups;
 	const struct sip_identity *identity; /* of every connection; NULL: none */
 	const char *dead;   /* sending there fails at once */
+	const char *connecting[2]; /* the connection there is being made, and never will be */
+	const char *fails;	   /* counts as failing */
+	unsigned held;
 	uint64_t dead_conn; /* a flow that is gone */
 	unsigned reports, bad_reports, refusals;
 	enum sip_refusal refused;

@@ -364,6 +364,44 @@ static void who_is_not_there_is_told_at_once(void **state)
 
 /* ---- streams ---- */
 
+static void what_waits_for_a_connection_can_be_taken_back(void **state)
+{
+	struct world *w = *state;
+	struct told told[2] = { { .wait.failed = on_failed }, { .wait.failed = on_failed } };
+	struct addr mute = loopback(0);
+	socklen_t n = sizeof(mute);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC,
+			0); /* it takes the connection, and never says a word of TLS */
+	char buf[512];
+	size_t len;
+
+	assert_true(fd >= 0 && bind(fd, &mute.sa, addr_len(&mute)) == 0 && listen(fd, 8) == 0);
+	assert_int_equal(getsockname(fd, &mute.sa, &n), 0);
+	const struct sip_target to = { .hop = { .proto = SIP_TLS, .remote = mute },
+				       .name = TEXT("one.test") };
+	len = options(buf, sizeof(buf), "TLS 127.0.0.1:1", "");
+	for (unsigned i = 0; i < 2; i++) {
+		list_init(&told[i].wait.node);
+		assert_int_equal(sip_edge_ops.send(w->edge, &to, (struct text){ buf, len },
+						   &told[i].wait, NULL),
+				 0);
+	}
+	assert_true(told[0].wait.conn == told[1].wait.conn); /* both over one connection */
+	assert_true(sip_edge_ops.held(w->edge, &told[0].wait));
+	assert_true(sip_edge_ops.withdraw(w->edge, &told[0].wait));
+	assert_false(sip_edge_ops.held(w->edge, &told[0].wait));
+	assert_false(sip_edge_ops.withdraw(w->edge, &told[0].wait));
+	assert_true(list_empty(&told[0].wait.node));
+	assert_true(sip_edge_ops.held(w->edge, &told[1].wait)); /* the other one stays */
+	assert_false(sip_edge_ops.fails(w->edge, &to));
+	sip_edge_ops.report(w->edge, &to, ETIMEDOUT);
+	assert_true(sip_edge_ops.fails(w->edge, &to));
+	sip_edge_ops.report(w->edge, &to, 0);
+	assert_false(sip_edge_ops.fails(w->edge, &to));
+	sip_wait_forget(&told[1].wait);
+	close(fd);
+}
+
 static void a_stream_is_cut_into_messages(void **state)
 {
 	struct world *w = *state;
@@ -556,6 +594,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(garbage_is_dropped_and_bad_requests_are_answered,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(who_is_not_there_is_told_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_waits_for_a_connection_can_be_taken_back,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_stream_is_cut_into_messages, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_cannot_be_framed_ends_the_connection, setup,
 						teardown),

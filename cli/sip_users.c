@@ -17,16 +17,21 @@ static const struct column user_columns[] = {
 
 static int run_list(struct cli *cli)
 {
-	json_t *result = NULL, *rows;
-	int r = sip_call(cli, "sip.user.list", json_object(), &result);
-	rows = json_object_get(result, "rows");
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	json_t *rows = json_array();
+	bool more;
+	int r = cli_connect(cli, SIP_PROGRAM, &cl);
+	if (r == 0)
+		r = cli_rows(cli, cl,
+			     &(struct cli_list){ .verb = "sip.user.list", .limit = UINT32_MAX },
+			     rows, &more);
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(rows);
 	else if (r == 0 && json_array_size(rows))
 		print_table(stdout, user_columns, ARRAY_LEN(user_columns), rows);
 	else if (r == 0)
 		printf("no users\n");
-	json_decref(result);
+	json_decref(rows);
 	return r;
 }
 

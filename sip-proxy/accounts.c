@@ -8,76 +8,122 @@
 #include <errno.h>
 #include <string.h>
 #include "common/bytes.h"
+#include "common/hash.h"
 #include "sip-proxy/location.h"
 
 static const char KIND[] = "sip.user";
-enum { PASSWORD_MAX = 255 };
+enum { PASSWORD_MAX = 255, PAGE = 1000 };
 
 struct account {
-	char *aor, *password;
+	struct hnode node; /* in by_name */
+	size_t at;	   /* in v */
+	char *password;
+	char aor[];
 };
 struct list_of {
-	struct account *v;
-	size_t n;
+	struct htable by_name;
+	struct account **v; /* in the order of listings */
+	size_t n, cap;
 };
 struct sip_accounts {
 	struct service *svc;
 	struct list_of file, stored;
+	struct hash_seed seed;
 	char (*domains)[256];
 	size_t n_domains;
 };
 
 /* ---- lists ---- */
 
-static void drop(struct account *a)
+static char *wipe(char *password)
 {
-	if (a->password)
-		bytes_wipe(a->password, strlen(a->password));
-	free(a->password);
-	free(a->aor);
+	if (password)
+		bytes_wipe(password, strlen(password));
+	free(password);
+	return NULL;
 }
 
 static void list_free(struct list_of *l)
 {
-	for (size_t i = 0; i < l->n; i++)
-		drop(&l->v[i]);
+	for (size_t i = 0; i < l->n; i++) {
+		wipe(l->v[i]->password);
+		free(l->v[i]);
+	}
 	free(l->v);
+	htable_deinit(&l->by_name);
 	*l = (struct list_of){ 0 };
 }
 
-static struct account *list_find(const struct list_of *l, const char *aor)
+static uint64_t hash_of(const struct sip_accounts *a, const char *aor)
 {
-	for (size_t i = 0; i < l->n; i++)
-		if (strcmp(l->v[i].aor, aor) == 0)
-			return &l->v[i];
-	return NULL;
+	return hash_bytes(&a->seed, aor, strlen(aor));
 }
 
-static int list_set(struct list_of *l, const char *aor, const char *password)
+static bool is_name(const struct hnode *n, const void *key)
 {
-	struct account fresh = { strdup(aor), strdup(password) }, *old = list_find(l, aor), *more;
-	int r = fresh.aor && fresh.password ? 0 : -ENOMEM;
-	if (r == 0 && old) {
-		drop(old);
-		*old = fresh;
+	return strcmp(container_of(n, struct account, node)->aor, key) == 0;
+}
+
+static struct account *list_find(const struct sip_accounts *a, const struct list_of *l, const char *aor)
+{
+	struct hnode *n = htable_find(&l->by_name, hash_of(a, aor), is_name, aor);
+	return n ? container_of(n, struct account, node) : NULL;
+}
+
+static int make_room(struct list_of *l)
+{
+	size_t cap = l->cap ? 2 * l->cap : 16;
+	struct account **more;
+	if (l->n < l->cap)
+		return 0;
+	more = realloc(l->v, cap * sizeof *more);
+	if (!more)
+		return -ENOMEM;
+	l->v = more;
+	l->cap = cap;
+	return 0;
+}
+
+static int list_add(const struct sip_accounts *a, struct list_of *l, const char *aor, char *password)
+{
+	size_t n = strlen(aor) + 1;
+	struct account *x = make_room(l) == 0 ? calloc(1, sizeof *x + n) : NULL;
+	if (!x || htable_insert(&l->by_name, &x->node, hash_of(a, aor)) < 0) {
+		free(x);
+		return -ENOMEM;
+	}
+	memcpy(x->aor, aor, n);
+	x->password = password;
+	x->at = l->n;
+	l->v[l->n++] = x;
+	return 0;
+}
+
+static int list_set(const struct sip_accounts *a, struct list_of *l, const char *aor, const char *password)
+{
+	struct account *old = list_find(a, l, aor);
+	char *fresh = strdup(password);
+	if (fresh && old) {
+		wipe(old->password);
+		old->password = fresh;
 		return 0;
 	}
-	if (r == 0 && (more = realloc(l->v, (l->n + 1) * sizeof *more))) {
-		l->v = more;
-		l->v[l->n++] = fresh;
+	if (fresh && list_add(a, l, aor, fresh) == 0)
 		return 0;
-	}
-	drop(&fresh);
+	wipe(fresh);
 	return -ENOMEM;
 }
 
-static void list_unset(struct list_of *l, const char *aor)
+static void list_unset(const struct sip_accounts *a, struct list_of *l, const char *aor)
 {
-	struct account *a = list_find(l, aor);
-	if (!a)
+	struct account *x = list_find(a, l, aor);
+	if (!x)
 		return;
-	drop(a);
-	*a = l->v[--l->n];
+	htable_remove(&l->by_name, &x->node);
+	l->v[x->at] = l->v[--l->n];
+	l->v[x->at]->at = x->at;
+	wipe(x->password);
+	free(x);
 }
 
 /* "alice" and a domain, or "alice@domain", as the registrar compares it. 0 or -EINVAL. */
@@ -103,14 +149,14 @@ static int name_of(const char *user, const char *domain, char out[static SIP_AOR
 	return b.truncated ? -EINVAL : 0;
 }
 
-static int read_file(const struct sip_config *c, struct list_of *l)
+static int read_file(const struct sip_accounts *a, const struct sip_config *c, struct list_of *l)
 {
 	const struct sip_user_section *u = c->users.items;
 	char *const *domains = c->domains.items;
 	char aor[SIP_AOR_MAX];
 	for (size_t i = 0; i < c->users.n; i++) {
 		const char *domain = u[i].domain ? u[i].domain : c->domains.n ? domains[0] : NULL;
-		if (name_of(u[i].name, domain, aor) == 0 && list_set(l, aor, u[i].password) < 0)
+		if (name_of(u[i].name, domain, aor) == 0 && list_set(a, l, aor, u[i].password) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -134,7 +180,7 @@ static void on_loaded(const struct store_object *o, void *arg)
 	struct sip_accounts *a = arg;
 	const char *password = json_string_value(json_object_get(o->body, "password"));
 	if (password)
-		(void)list_set(&a->stored, o->key, password);
+		(void)list_set(a, &a->stored, o->key, password);
 }
 
 int sip_accounts_new(struct service *svc, const struct sip_config *c, struct sip_accounts **ret_a)
@@ -143,10 +189,11 @@ int sip_accounts_new(struct service *svc, const struct sip_config *c, struct sip
 	int r = a ? 0 : -ENOMEM;
 	if (r == 0) {
 		a->svc = svc;
+		a->seed = hash_seed_random();
 		r = read_domains(a, c);
 	}
 	if (r == 0)
-		r = read_file(c, &a->file);
+		r = read_file(a, c, &a->file);
 	if (r == 0 && svc->store)
 		r = store_load(svc->store, KIND, on_loaded, a);
 	if (r != 0) {
@@ -171,7 +218,7 @@ struct sip_accounts *sip_accounts_free(struct sip_accounts *a)
 int sip_accounts_reload(struct sip_accounts *a, const struct sip_config *c)
 {
 	struct list_of fresh = { 0 };
-	int r = read_file(c, &fresh);
+	int r = read_file(a, c, &fresh);
 	if (r == 0)
 		r = read_domains(a, c);
 	if (r < 0) {
@@ -185,27 +232,32 @@ int sip_accounts_reload(struct sip_accounts *a, const struct sip_config *c)
 
 struct text sip_accounts_password(const struct sip_accounts *a, const char *aor)
 {
-	const struct account *x = list_find(&a->file, aor);
+	const struct account *x = list_find(a, &a->file, aor);
 	if (!x)
-		x = list_find(&a->stored, aor);
+		x = list_find(a, &a->stored, aor);
 	return text_of(x ? x->password : NULL);
 }
 
 /* ---- verbs ---- */
 
+/* A page at a time, for a line has its length: those of the file first. */
 static void verb_list(struct control_request *rq, const json_t *args, void *arg)
 {
 	const struct sip_accounts *a = arg;
+	json_int_t limit = json_integer_value(json_object_get(args, "limit")),
+		   cursor = json_integer_value(json_object_get(args, "cursor"));
+	size_t at = cursor > 0 ? (size_t)cursor : 0, all = a->file.n + a->stored.n, end;
 	json_t *rows = json_array();
-	(void)args;
-	for (size_t i = 0; i < a->file.n; i++)
-		json_array_append_new(rows, json_pack("{s:s, s:s, s:b}", "name", a->file.v[i].aor,
-						      "from", "file", "locked", 1));
-	for (size_t i = 0; i < a->stored.n; i++)
-		json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:b}", "name", a->stored.v[i].aor, "from", "store",
-					"locked", list_find(&a->file, a->stored.v[i].aor) != NULL));
-	control_reply(rq, json_pack("{s:o}", "rows", rows));
+	end = MIN(all, at + (size_t)(limit > 0 ? MIN(limit, PAGE) : PAGE));
+	for (; at < end; at++) {
+		bool in_file = at < a->file.n;
+		const struct account *x = in_file ? a->file.v[at] : a->stored.v[at - a->file.n];
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:b}", "name", x->aor, "from",
+						      in_file ? "file" : "store", "locked",
+						      in_file || list_find(a, &a->file, x->aor)));
+	}
+	control_reply(rq, at < all ? json_pack("{s:o, s:I}", "rows", rows, "cursor", (json_int_t)at)
+				   : json_pack("{s:o}", "rows", rows));
 }
 
 struct change { /* on its way to the disk */
@@ -235,9 +287,9 @@ static void on_stored(const struct store_outcome *o, void *arg)
 			     o->result > 0 ? store_result_text(o->result) : strerror(-o->result));
 	} else {
 		if (c->password[0])
-			r = list_set(&c->a->stored, c->aor, c->password);
+			r = list_set(c->a, &c->a->stored, c->aor, c->password);
 		else
-			list_unset(&c->a->stored, c->aor);
+			list_unset(c->a, &c->a->stored, c->aor);
 		if (r < 0)
 			control_fail(c->rq, "failed", "it is stored and will hold after a restart",
 				     "user %s: %s", c->aor, strerror(-r));
@@ -263,10 +315,10 @@ static struct change *change_of(struct sip_accounts *a, struct control_request *
 	}
 	for (size_t i = 0; i < a->n_domains; i++)
 		ours |= text_ieq(text_of(a->domains[i]), text_of(strchr(aor, '@') + 1));
-	if (!ours && !list_find(&a->stored, aor))
+	if (!ours && !list_find(a, &a->stored, aor))
 		control_fail(rq, "bad-request", "sip.domains", "%s is none of our domains",
 			     strchr(aor, '@') + 1);
-	else if (list_find(&a->file, aor))
+	else if (list_find(a, &a->file, aor))
 		control_fail(rq, "locked", "change the file and run stile reload",
 			     "user %s is set in %s", aor, a->svc->config_path);
 	else if (!a->svc->store)
@@ -309,7 +361,7 @@ static void verb_put(struct control_request *rq, const json_t *args, void *arg)
 	}
 	if (!(c = change_of(a, rq, args)))
 		return;
-	if (json_is_false(create) && !list_find(&a->stored, c->aor)) {
+	if (json_is_false(create) && !list_find(a, &a->stored, c->aor)) {
 		control_fail(rq, "not-found", "stile sip user add makes one", "there is no user %s",
 			     c->aor);
 		change_free(c);
@@ -328,7 +380,7 @@ static void verb_delete(struct control_request *rq, const json_t *args, void *ar
 
 static const struct control_verb verbs[] = {
 	{ "sip.user.list", CONTROL_OPERATOR, verb_list,
-	  "users of the file and of the store, without passwords" },
+	  "{limit, cursor}: users of the file and of the store, without passwords" },
 	{ "sip.user.put", CONTROL_ADMIN, verb_put,
 	  "{name, password, create}: makes a user (create true), changes its password (false), or either" },
 	{ "sip.user.delete", CONTROL_ADMIN, verb_delete, "{name}: deletes a user of the store" },

@@ -196,6 +196,9 @@ static const struct cfg_row sip_rows[] = {
 	{ .name = "limits", .sub = &limits_schema, CFG_AT(struct sip_config, limits), .flags = CFG_RELOAD,
 	  .help = "What others may use of this proxy." },
 	{ .name = "timers", .sub = &timers_schema, CFG_AT(struct sip_config, timers), .flags = CFG_RELOAD, .help = "Times of RFC 3261 and of keep-alives." },
+	{ .name = "service_route", .type = &cfg_string, CFG_AT(struct sip_config, service_route), .flags = CFG_RELOAD, .min = 1, .max = 255,
+	  .help = "SIP URI that users who register are told to send all their requests through (Service-Route, RFC 3608), such as "
+		  "sip:proxy.example.org;lr. Default: none is told." },
 	{ .name = "overload_control", .type = &cfg_bool, CFG_AT(struct sip_config, overload_control), .flags = CFG_RELOAD, .def = "true",
 	  .help = "Overload control with neighbours that take part in it (RFC 7339): a next hop that asks for fewer requests gets fewer new ones, "
 		  "and before our own limits are reached others are asked." },

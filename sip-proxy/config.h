@@ -97,6 +97,7 @@ struct sip_config {
 		uint64_t connect_ms, handshake_ms, first_ms, partial_ms, idle_ms;
 	} limits;
 	bool overload_control;
+	char *service_route; /* or NULL */
 	struct {
 		uint64_t t1_ms, t2_ms, t4_ms, ringing_ms, failover_ms, keepalive_ms, probe_ms;
 	} timers;

@@ -282,6 +282,18 @@ static void check_routes(struct cfg *c, const struct sip_config *s)
 	}
 }
 
+static void check_service_route(struct cfg *c, const char *route)
+{
+	struct sip_uri u;
+
+	if (route && (sip_uri_parse(text_of(route), &u) < 0 ||
+		      (u.scheme != SIP_SCHEME_SIP && u.scheme != SIP_SCHEME_SIPS) || u.user.p ||
+		      u.headers.p || !u.lr || strpbrk(route, "<>\"")))
+		cfg_add_error(c, "sip.service_route",
+			      "must be the SIP URI of a loose router, as sip:proxy.example.org;lr, not '%s'",
+			      route);
+}
+
 void sip_config_check(struct cfg *c)
 {
 	const struct sip_config *s = &((const struct sip_root *)cfg_values(c))->sip;
@@ -290,6 +302,7 @@ void sip_config_check(struct cfg *c)
 	check_users(c, s);
 	check_listeners(c, s);
 	check_routes(c, s);
+	check_service_route(c, s->service_route);
 	sip_check_federation(c, s);
 	sip_config_check_sites(c, s);
 	if (s->limits.burst < s->limits.rate)

@@ -6,6 +6,7 @@
  */
 #include "sip-proxy/registrar.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include "sip-proxy/registrar_priv.h"
 
@@ -39,8 +40,22 @@ struct sip_registrar *sip_registrar_free(struct sip_registrar *r)
 	if (!r)
 		return NULL;
 	bytes_wipe(&r->nonces, sizeof r->nonces);
+	free(r->service_route);
 	free(r);
 	return NULL;
+}
+
+int sip_registrar_set_service_route(struct sip_registrar *r, const char *uri)
+{
+	char *fresh = NULL;
+	size_t n = uri ? strlen(uri) + 3 : 0;
+	if (uri && !(fresh = malloc(n)))
+		return -ENOMEM;
+	if (uri)
+		(void)snprintf(fresh, n, "<%s>", uri);
+	free(r->service_route);
+	r->service_route = fresh;
+	return 0;
 }
 
 /* ---- REGISTER ---- */
@@ -191,7 +206,7 @@ static void answer_bindings(struct sip_passage *p, struct sip_registrar *r, cons
 {
 	static const struct sip_line outbound = { TEXT("Require"), TEXT("outbound") };
 	char text[CONTACTS_MAX][LINE];
-	struct sip_line lines[CONTACTS_MAX + 3];
+	struct sip_line lines[CONTACTS_MAX + 4];
 	unsigned n = 0, n_bindings;
 	bool any_outbound = false;
 	const struct sip_binding *b = sip_location_find(r->o.location, aor, p->now, &n_bindings);
@@ -217,6 +232,8 @@ static void answer_bindings(struct sip_passage *p, struct sip_registrar *r, cons
 		lines[n++] = outbound;
 	if (g->path[0] && sip_has_option(p->msg, SIP_H_SUPPORTED, TEXT("path")))
 		lines[n++] = (struct sip_line){ TEXT("Path"), text_of(g->path) };
+	if (r->service_route)
+		lines[n++] = (struct sip_line){ TEXT("Service-Route"), text_of(r->service_route) };
 	lines[n++] = (struct sip_line){ TEXT("Supported"), TEXT("path, outbound") };
 	sip_answer(p, &(struct sip_answer){ .code = 200, .lines = lines, .n_lines = n });
 }

@@ -45,6 +45,9 @@ enum sip_step sip_auth_demand(struct sip_passage *p, struct sip_registrar *r);
 enum sip_step sip_registrar_prove(struct sip_passage *p, struct sip_registrar *r, const char *user,
 				  struct text realm, struct text password, bool *ret_bad);
 
+/* Of the configuration that holds now; the text is copied. 0 or -ENOMEM. */
+int sip_registrar_set_service_route(struct sip_registrar *r, const char *uri);
+
 /* Hooks; arg is the registrar. */
 enum sip_step sip_auth_request(struct sip_passage *p, void *arg);    /* SIP_STAGE_IDENTITY */
 enum sip_step sip_hygiene_request(struct sip_passage *p, void *arg); /* SIP_STAGE_HYGIENE */

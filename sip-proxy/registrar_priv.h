@@ -15,5 +15,6 @@ struct sip_guess {		    /* bad credentials of one source, for one user, or of th
 struct sip_registrar {
 	struct sip_registrar_options o;
 	struct stun_nonces nonces;
+	char *service_route; /* "<sip:proxy;lr>" (RFC 3608), or NULL */
 	struct sip_guess guesses[SIP_GUESSES];
 };

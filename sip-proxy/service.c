@@ -242,6 +242,8 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	r = sip_edge_set_partners(ss->edge, fresh->federation.addresses.items, fresh->federation.addresses.n);
 	if (r == 0)
 		r = sip_accounts_reload(ss->accounts, fresh);
+	if (r == 0)
+		r = sip_service_registrar_set(ss, fresh);
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
@@ -251,7 +253,6 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	sip_edge_take(ss->edge, steal_ptr(&p));
 	set_limits(ss, fresh);
 	sip_proxy_set_overload_control(ss->proxy, fresh->overload_control);
-	sip_service_registrar_set(ss, fresh);
 	sip_ways_take(ss, &w);
 	set_times(ss, fresh);
 	sip_service_certificates_look(ss);

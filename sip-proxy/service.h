@@ -70,7 +70,7 @@ int sip_service_hooks(struct sip_service *ss);
 
 /* service_registrar.c: 0 or -errno; the free one takes what there is */
 int sip_service_registrar(struct sip_service *ss, const struct sip_config *c);
-void sip_service_registrar_set(struct sip_service *ss, const struct sip_config *c); /* new limits */
+int sip_service_registrar_set(struct sip_service *ss, const struct sip_config *c); /* limits, Service-Route */
 void sip_service_registrar_free(struct sip_service *ss);
 void sip_service_registrar_verbs(struct sip_service *ss);
 

@@ -86,13 +86,18 @@ int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 							       .now = loop_now(ss->svc->loop) },
 			      &ss->registrar);
 	ss->trusting.registrar = ss->registrar;
-	return r;
+	return r == 0 ? sip_service_registrar_set(ss, c) : r;
 }
 
-void sip_service_registrar_set(struct sip_service *ss, const struct sip_config *c)
+int sip_service_registrar_set(struct sip_service *ss, const struct sip_config *c)
 {
+	int r = sip_registrar_set_service_route(ss->registrar, c->service_route);
+
+	if (r < 0)
+		return r;
 	sip_location_set_limits(ss->location, (unsigned)c->limits.registrations_per_user,
 				(unsigned)c->limits.registrations);
+	return 0;
 }
 
 void sip_service_registrar_free(struct sip_service *ss)

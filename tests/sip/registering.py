@@ -90,6 +90,25 @@ def _(w):
         w.ask("sip", "registrations").exits(0).says("carol@uc.test").never_says("bob@uc.test")
 
 
+@case("two thousand users are listed whole, found at once, and told by which way to send (Service-Route)")
+def _(w):
+    users = ", ".join(f"{{ name: user{i}, password: p{i} }}" for i in range(2000))
+    w.config(users=f"[ {users} ]", service_route='"sip:127.0.0.1:{p};lr"'.replace("{p}", str(w.base)))
+    w.start()
+    said = w.ask("sip", "user", "list").exits(0)
+    if sum("@uc.test" in line for line in said.out.splitlines()) != 2000:
+        raise Failed("    not all users are listed")
+    with w.udp(lan=False) as ua:
+        if register(ua, "user1999", "p1999").get("Service-Route") != f"<sip:127.0.0.1:{w.base};lr>":
+            raise Failed("    no Service-Route")
+        w.config(users=f"[ {users} ]")
+        w.reload()
+        if register(ua, "user0", "p0").get("Service-Route"):
+            raise Failed("    a Service-Route that is not configured any more")
+    w.config(users="[ { name: bob, password: hush } ]", service_route='"sip:alice@127.0.0.1"')
+    w.check().exits(2).says("loose router")
+
+
 @case("who guesses passwords waits, and the log says who")
 def _(w):
     w.config(users="[ { name: bob, password: hush } ]")

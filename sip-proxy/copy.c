@@ -22,7 +22,7 @@ void sip_px_via(const struct sip_interface *iface, const char *branch, struct sb
 }
 
 static void put_own_uri(struct sip_edit *e, enum sip_header id, const struct sip_interface *iface,
-			bool sips, const char *user)
+			bool sips, const char *user, const char *params)
 {
 	char text[SIP_TOKEN_MAX + SIP_SENT_BY_MAX + 64];
 	struct sb sb = sb_init(text, sizeof text);
@@ -34,20 +34,27 @@ static void put_own_uri(struct sip_edit *e, enum sip_header id, const struct sip
 		sb_str(&sb, ";transport=");
 		sb_str(&sb, sip_proto_rows[iface->proto].name);
 	}
+	sb_str(&sb, params);
 	sb_str(&sb, ";lr>");
 	sip_edit_prepend(e, id, (struct text){ text, sb.n });
+}
+
+/* Is it a client that has sent this, and not a proxy? */
+static bool has_one_via(const struct sip_msg *m)
+{
+	struct sip_values it = sip_values(m, SIP_H_VIA);
+	struct text value;
+	return sip_values_next(&it, &value) && !sip_values_next(&it, &value);
 }
 
 /* Can the other end not be called back at what its Via says? Then only the flow leads to it. */
 static bool needs_flow(const struct sip_msg *m, const struct sip_basics *b, const struct sip_hop *from)
 {
-	struct sip_values it = sip_values(m, SIP_H_VIA);
-	struct text value;
 	if (b->via.received.p && !text_ieq(b->via.received, b->via.host))
 		return true;
 	if (from->conn == 0)
 		return false;
-	return sip_values_next(&it, &value) && !sip_values_next(&it, &value); /* a client, not a proxy */
+	return has_one_via(m);
 }
 
 static int add_record_route(struct sip_branch *b, const struct sip_msg *m,
@@ -76,14 +83,14 @@ static int add_record_route(struct sip_branch *b, const struct sip_msg *m,
 	r = sip_token_make(&px->o.token_key, &t, basics->call_id, basics->from.tag, user);
 	if (r < 0)
 		return r;
-	put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, out, sips, user);
+	put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, out, sips, user, "");
 	if (!twice)
 		return 0;
 	t.flags = (uint8_t)(flow_in ? SIP_TOKEN_FLOW : SIP_TOKEN_IFACE);
 	t.hop = ctx->from; /* behind it in the list: the side of the caller */
 	r = sip_token_make(&px->o.token_key, &t, basics->call_id, basics->from.tag, user);
 	if (r == 0)
-		put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, in, sips, user);
+		put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, in, sips, user, "");
 	return r;
 }
 
@@ -101,7 +108,11 @@ static int add_path(struct sip_branch *b)
 	r = sip_token_make(&px->o.token_key, &t, (struct text){ 0 }, (struct text){ 0 }, user);
 	if (r == 0)
 		put_own_uri(&px->edit, SIP_H_PATH, in,
-			    px->base_basics.uri.scheme == SIP_SCHEME_SIPS, user);
+			    px->base_basics.uri.scheme == SIP_SCHEME_SIPS, user,
+			    has_one_via(&px->base) && sip_has_option(&px->base, SIP_H_SUPPORTED,
+								     TEXT("outbound"))
+				    ? ";ob" /* its flow is kept here (RFC 5626 5.1) */
+				    : "");
 	return r;
 }
 

@@ -70,6 +70,8 @@ struct registration {
 	struct contact contacts[CONTACTS_MAX];
 	unsigned n;
 	bool star, outbound;
+	bool first_hop;		    /* there is no proxy between the client and us */
+	bool ob;		    /* there is, and it keeps the client's flow (RFC 5626 5.1) */
 	char path[SIP_CONTACT_MAX]; /* "": none */
 };
 
@@ -117,7 +119,8 @@ static unsigned read_path(const struct sip_passage *p, struct registration *g)
 {
 	struct sb b = sb_init(g->path, sizeof g->path);
 	struct sip_values it = sip_values(p->msg, SIP_H_PATH);
-	struct text v;
+	struct text v, ob;
+	struct sip_uri u;
 	while (sip_values_next(&it, &v)) {
 		struct sip_addr a;
 		if (sip_addr_parse(v, &a) < 0 || !a.bracketed)
@@ -125,8 +128,23 @@ static unsigned read_path(const struct sip_passage *p, struct registration *g)
 		sb_str(&b, b.n ? ", <" : "<");
 		sb_text(&b, a.uri);
 		sb_char(&b, '>');
+		g->ob = sip_uri_parse(a.uri, &u) == 0 &&
+			sip_uri_param(&u, TEXT("ob"), &ob); /* of the last one, which is next to the client */
 	}
 	return b.truncated ? 400 : 0;
+}
+
+static bool has_one_via(const struct sip_msg *m)
+{
+	struct sip_values it = sip_values(m, SIP_H_VIA);
+	struct text v;
+	return sip_values_next(&it, &v) && !sip_values_next(&it, &v);
+}
+
+/* Does this contact want to be kept by flow? (RFC 5626 4.2) */
+static bool wants_outbound(const struct registration *g, const struct contact *c)
+{
+	return g->outbound && c->reg_id && c->instance.p;
 }
 
 static unsigned read_registration(const struct sip_passage *p, const struct sip_registrar *r,
@@ -153,6 +171,10 @@ static unsigned read_registration(const struct sip_passage *p, const struct sip_
 			return 400;
 	}
 	g->outbound = sip_has_option(p->msg, SIP_H_SUPPORTED, TEXT("outbound"));
+	g->first_hop = has_one_via(p->msg);
+	for (unsigned i = 0; i < g->n && code == 0; i++)
+		if (wants_outbound(g, &g->contacts[i]) && !g->first_hop && !g->ob)
+			code = 439; /* nobody there would keep its flow (RFC 5626 6) */
 	return code;
 }
 
@@ -165,7 +187,7 @@ static struct sip_binding binding_of(const struct sip_passage *p, const struct r
 				     const struct contact *c, char *call_id, struct taking *t)
 {
 	struct sb b = sb_init(t->uri, sizeof t->uri), in = sb_init(t->instance, sizeof t->instance);
-	bool outbound = g->outbound && c->reg_id && c->instance.p && !g->path[0];
+	bool keyed = wants_outbound(g, c), outbound = keyed && g->first_hop && !g->path[0];
 	sb_text(&b, c->uri);
 	sb_text(&in, c->instance);
 	return (struct sip_binding){
@@ -174,7 +196,7 @@ static struct sip_binding binding_of(const struct sip_passage *p, const struct r
 		.instance = c->instance.p ? t->instance : NULL,
 		.call_id = call_id,
 		.cseq = p->basics->cseq.number,
-		.reg_id = outbound ? c->reg_id : 0,
+		.reg_id = keyed ? c->reg_id : 0,
 		.q = c->q,
 		.expires_at = p->now + (uint64_t)c->expires * 1000,
 		.from = p->from,
@@ -224,7 +246,7 @@ static void answer_bindings(struct sip_passage *p, struct sip_registrar *r, cons
 			sb_str(&s, ";reg-id=");
 			sb_u64(&s, b[i].reg_id, 1);
 		}
-		any_outbound |= b[i].outbound;
+		any_outbound |= b[i].reg_id != 0;
 		lines[n] = (struct sip_line){ TEXT("Contact"), { text[n], s.n } };
 		n++;
 	}
@@ -247,6 +269,17 @@ static void answer_code(struct sip_passage *p, const struct sip_registrar *r, un
 	sip_answer(p, &(struct sip_answer){ .code = code, .lines = &line, .n_lines = code == 423 });
 }
 
+/* What REGISTER may require of us (RFC 3261 10.3, step 2). */
+static bool unknown_extension(const struct sip_msg *m, struct text *ret_extension)
+{
+	struct sip_values it = sip_values(m, SIP_H_REQUIRE);
+	while (sip_values_next(&it, ret_extension))
+		if (!text_ieq(*ret_extension, TEXT("path")) &&
+		    !text_ieq(*ret_extension, TEXT("outbound")))
+			return true;
+	return false;
+}
+
 static enum sip_step on_register(struct sip_passage *p, struct sip_registrar *r)
 {
 	struct registration g = { 0 };
@@ -260,6 +293,11 @@ static enum sip_step on_register(struct sip_passage *p, struct sip_registrar *r)
 	}
 	if (!p->trusted && (!p->authenticated || strcmp(p->user, aor) != 0)) {
 		sip_refuse(p, SIP_REFUSE_IDENTITY, aor);
+		return SIP_DECIDED;
+	}
+	struct sip_line unsupported = { .name = TEXT("Unsupported") };
+	if (unknown_extension(p->msg, &unsupported.value)) {
+		sip_answer(p, &(struct sip_answer){ .code = 420, .lines = &unsupported, .n_lines = 1 });
 		return SIP_DECIDED;
 	}
 	unsigned code = read_registration(p, r, &g);

@@ -461,6 +461,39 @@ static void an_own_account_is_no_way_to_go_on_guessing_and_a_64_is_one_source(vo
 	end();
 }
 
+static void a_registration_through_another_proxy_needs_one_that_keeps_the_flow(void **state)
+{
+	static const char contact[] =
+		"Supported: outbound, path\r\nContact: <sip:bob@10.0.0.5>;+sip.instance=\"<urn:uuid:1>\";reg-id=1\r\n"
+		"Via: SIP/2.0/TCP 10.0.0.5;branch=z9hG4bK-c\r\n";
+	char more[512];
+	struct sent s;
+	(void)state;
+	begin();
+	with_credentials(BOB, "REGISTER", "sip:uc.test", (struct login){ "bob", "hush" }, "bob",
+			 contact);
+	expect_and_free(&w, 439, BOB);
+	(void)snprintf(more, sizeof more, "%sPath: <sip:second.test;lr>, <sip:edge.test;lr>\r\n",
+		       contact);
+	with_credentials(BOB, "REGISTER", "sip:uc.test", (struct login){ "bob", "hush" }, "bob", more);
+	expect_and_free(&w, 439, BOB);
+	(void)snprintf(more, sizeof more,
+		       "%sPath: <sip:second.test;lr>, <sip:token@192.0.2.30;lr;ob>\r\n", contact);
+	s = do_register(BOB, "bob", "hush", more);
+	assert_string_equal(sent_value(&s, SIP_H_REQUIRE, 0), "outbound");
+	assert_string_equal(sent_value(&s, SIP_H_PATH, 1), "<sip:token@192.0.2.30;lr;ob>");
+	sent_free(&s);
+	s = do_register(BOB, "bob", "hush", more); /* the same device and flow: one binding */
+	sent_free(&s);
+	assert_int_equal(sip_location_count(location), 1);
+	with_credentials(BOB, "REGISTER", "sip:uc.test", (struct login){ "bob", "hush" }, "bob",
+			 "Require: path, magic\r\nContact: <sip:bob@192.0.2.20>\r\n");
+	s = expect_response(&w, 420, BOB);
+	assert_string_equal(sent_value(&s, SIP_H_UNSUPPORTED, 0), "magic");
+	sent_free(&s);
+	end();
+}
+
 static void bindings_end_at_their_time(void **state)
 {
 	unsigned n;
@@ -495,6 +528,7 @@ int main(void)
 		cmocka_unit_test(nobody_else_asks_our_users_for_credentials),
 		cmocka_unit_test(a_user_is_not_locked_out_by_others_who_guess),
 		cmocka_unit_test(an_own_account_is_no_way_to_go_on_guessing_and_a_64_is_one_source),
+		cmocka_unit_test(a_registration_through_another_proxy_needs_one_that_keeps_the_flow),
 		cmocka_unit_test(bindings_end_at_their_time),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

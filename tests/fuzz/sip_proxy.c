@@ -138,6 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t world = rd_u8(&r);
 	log_set_level(LOG_LVL_ERROR);
 	world_init(&w);
+	w.o.overload_control = true;
 	w.names[0].name = "b.test";
 	w.names[0].at[0] = "udp:192.0.2.21:5060";
 	w.names[0].at[1] = "tcp:192.0.2.22:5060";

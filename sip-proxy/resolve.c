@@ -146,7 +146,7 @@ static void walk_done(struct walk *w)
 	struct sip_target t[SIP_TARGETS_MAX];
 	unsigned n = collect(w, t);
 	struct sip_lookup *l = w->l;
-	char host[DNS_NAME_MAX], why[DNS_NAME_MAX + 128];
+	char host[DNS_NAME_MAX], why[DNS_NAME_MAX + 256];
 
 	(void)snprintf(host, sizeof(host), "%s", w->host);
 	for (unsigned i = 0; i < n; i++)

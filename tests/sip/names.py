@@ -3,11 +3,12 @@
 back, never was; an answer that changes when its time is over. In a network namespace of its own, where /etc/resolv.conf
 can be ours: root only."""
 import os
+import socket
 import subprocess
 import sys
 import time
 
-from sip_world import Failed, Skipped, Ua, case, main, need, wait_for
+from sip_world import Failed, Listening, Skipped, Ua, case, main, need, wait_for
 
 ZONE = """$ORIGIN test.
 $TTL 60
@@ -26,6 +27,8 @@ _sip._udp.even IN SRV 10 50 {o0} a
 _sip._udp.even IN SRV 10 50 {o1} b
 _sip._udp.moves 1 IN SRV 10 0 {o0} a
 _sip._udp.none IN SRV 0 0 0 .
+_sip._tcp.slow IN SRV 10 0 {o3} a
+_sip._tcp.slow IN SRV 20 0 {o4} b
 """
 
 
@@ -136,6 +139,50 @@ def _(w):
                 raise Failed("    nothing is remembered")
             with listens(w, 0) as first:
                 wait_for("the first one is tried again", lambda: tried(w, alice, first, second, "two.test"), 30)
+
+
+class Deaf:
+    """A TCP port whose queue is full: who connects hears nothing at all, as from a machine that is off."""
+
+    def __init__(self, port):
+        self.sockets = [socket.socket()]
+        self.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.sockets[0].bind(("127.0.0.1", port))
+        self.sockets[0].listen(0)
+        for _i in range(3):
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("127.0.0.1", port))
+            self.sockets.append(s)
+        time.sleep(0.1)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for s in self.sockets:
+            s.close()
+
+
+@case("a place to which no TCP connection comes about is given up within a second, and nothing arrives twice")
+def _(w):
+    with Names(w), Deaf(w.other(3)), Listening(w.other(4)) as second:
+        w.config(routes="[ { domain: slow.test, host: slow.test, transport: tcp } ]", limits="{ connect: 60s }")
+        w.start()
+        with w.udp() as alice:
+            began = time.monotonic()
+            alice.raw(alice.request("MESSAGE", "sip:bob@slow.test", body="x"))
+            with second.accept() as b:
+                m = b.expect("MESSAGE")
+                took = time.monotonic() - began
+                b.reply(m, 200)
+                alice.expect(status=200)
+                print(f"  ({took * 1000:.0f} ms)")
+                if not 0.7 < took < 20:  # 0.8 s; the connection itself has a minute
+                    raise Failed(f"    {took}")
+                if b.next(1):
+                    raise Failed("    it came twice")
+        wait_for("it is remembered", lambda: any(str(w.other(3)) in r["address"] for r in w.verb("sip.health")["rows"]))
 
 
 def tried(w, alice, first, second, domain):

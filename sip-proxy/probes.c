@@ -13,7 +13,7 @@
 #include "common/bytes.h"
 #include "sip-proxy/service.h"
 
-enum { PROBES_MAX = 512, HOST_MAX = 256 };
+enum { PROBES_MAX = 512, HOST_MAX = 256, SILENCE_MS = 2000 };
 
 struct question { /* a look-up */
 	struct list node;
@@ -28,6 +28,7 @@ struct probe {
 	struct sip_probes *all;
 	struct sip_client_tx *tx;
 	struct sip_target target;
+	struct timer silence;
 	bool told;
 	char host[HOST_MAX], name[HOST_MAX];
 };
@@ -44,6 +45,7 @@ struct sip_probes {
 
 static void probe_free(struct probe *p)
 {
+	timer_stop(&p->silence);
 	list_unlink(&p->node);
 	p->all->n--;
 	free(p);
@@ -54,6 +56,19 @@ static void tell(struct probe *p, int err)
 	if (!p->told)
 		sip_edge_ops.report(p->all->ss->edge, &p->target, err);
 	p->told = true;
+}
+
+/* Half a minute until the transaction gives up is too long for those who want to call: from now on others come first, until
+ * it answers after all. */
+static void on_silence(struct timer *t, uint64_t now)
+{
+	struct probe *p = container_of(t, struct probe, silence);
+
+	(void)now;
+	if (p->told)
+		return;
+	sip_edge_ops.report(p->all->ss->edge, &p->target, ETIMEDOUT);
+	loop_timer_set(p->all->ss->svc->loop, t, SILENCE_MS); /* it counts for longer and longer */
 }
 
 static void on_response(struct sip_client_tx *c, void *owner, const struct sip_msg *m,
@@ -146,7 +161,10 @@ static void ask(struct sip_probes *all, const struct question *q, const struct s
 	if (sip_client_new(txs, &start, &p->tx) < 0) {
 		tell(p, ECONNREFUSED);
 		probe_free(p);
+		return;
 	}
+	p->silence.fire = on_silence;
+	loop_timer_set(all->ss->svc->loop, &p->silence, SILENCE_MS);
 }
 
 /* ---- rounds ---- */

@@ -33,6 +33,7 @@ struct sip_location_store {
 	struct timer round;
 	unsigned n, under_way;
 	bool fails; /* said already */
+	bool behind; /* more waits than may be under way: the next ones go as soon as some are done */
 };
 
 static struct sip_times times_of(const struct sip_location_store *s)
@@ -222,6 +223,45 @@ static void say_failure(struct sip_location_store *s, int result)
 	s->fails = true;
 }
 
+static void on_written(const struct store_outcome *o, void *arg);
+
+/* 0, or why the store does not take it now. What can never be written (a text that is none) is taken out instead: better
+ * nothing than what was true before. */
+static int write_one(struct sip_location_store *s, struct change *c, const struct store_call *call)
+{
+	unsigned n;
+	const struct sip_binding *v = sip_location_peek(s->o.location, c->aor, &n);
+	json_t *body = n ? sip_bindings_json(v, n, times_of(s)) : NULL;
+
+	return body ? store_put(s->o.store, call, SIP_BINDING_KIND, c->aor, STORE_ANY, body)
+		    : store_delete(s->o.store, call, SIP_BINDING_KIND, c->aor, STORE_ANY);
+}
+
+static void write_some(struct sip_location_store *s)
+{
+	timer_stop(&s->round);
+	while (!list_empty(&s->due) && s->under_way < UNDER_WAY_MAX) {
+		struct change *c = list_entry(s->due.next, struct change, due);
+		const struct store_call call = {
+			.loop = s->o.loop, .who = "registrar", .done = on_written, .arg = c
+		};
+		int r = write_one(s, c, &call);
+		if (r == -EAGAIN || r == -ENOMEM) {
+			say_failure(s, r);
+			set_round(s, RETRY_MS);
+			break;
+		}
+		if (r < 0) { /* a name that is no text: it lives in memory alone */
+			change_free(c);
+			continue;
+		}
+		list_unlink(&c->due);
+		c->under_way = true;
+		s->under_way++;
+	}
+	s->behind = !list_empty(&s->due);
+}
+
 static void on_written(const struct store_outcome *o, void *arg)
 {
 	struct change *c = arg;
@@ -240,47 +280,18 @@ static void on_written(const struct store_outcome *o, void *arg)
 		c->again = false;
 		list_append(&s->due, &c->due);
 	}
-	if (!list_empty(&s->due))
-		set_round(s, good ? ROUND_MS : RETRY_MS);
-}
-
-/* 0, or why the store does not take it now. -EBADMSG: it can never be written. */
-static int write_one(struct sip_location_store *s, struct change *c, const struct store_call *call)
-{
-	unsigned n;
-	const struct sip_binding *v = sip_location_peek(s->o.location, c->aor, &n);
-	json_t *body;
-
-	if (n == 0)
-		return store_delete(s->o.store, call, SIP_BINDING_KIND, c->aor, STORE_ANY);
-	body = sip_bindings_json(v, n, times_of(s));
-	return body ? store_put(s->o.store, call, SIP_BINDING_KIND, c->aor, STORE_ANY, body) : -EBADMSG;
+	if (!good)
+		set_round(s, RETRY_MS);
+	else if (s->behind && s->under_way <= UNDER_WAY_MAX / 2)
+		write_some(s);
+	else if (!list_empty(&s->due))
+		set_round(s, ROUND_MS);
 }
 
 static void on_round(struct timer *t, uint64_t now)
 {
-	struct sip_location_store *s = container_of(t, struct sip_location_store, round);
-
 	(void)now;
-	while (!list_empty(&s->due) && s->under_way < UNDER_WAY_MAX) {
-		struct change *c = list_entry(s->due.next, struct change, due);
-		const struct store_call call = {
-			.loop = s->o.loop, .who = "registrar", .done = on_written, .arg = c
-		};
-		int r = write_one(s, c, &call);
-		if (r == -EAGAIN || r == -ENOMEM) {
-			say_failure(s, r);
-			set_round(s, RETRY_MS);
-			return;
-		}
-		if (r < 0) { /* a name that is no text: it lives in memory alone */
-			change_free(c);
-			continue;
-		}
-		list_unlink(&c->due);
-		c->under_way = true;
-		s->under_way++;
-	}
+	write_some(container_of(t, struct sip_location_store, round));
 }
 
 /* ---- life ---- */

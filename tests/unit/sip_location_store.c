@@ -225,9 +225,18 @@ static void registrations_are_nothing_for_the_audit(void **state)
 static void a_name_that_is_no_text_lives_in_memory_alone(void **state)
 {
 	(void)state;
+	struct sip_binding odd = binding("sip:bob@10.0.0.5", SIP_UDP, 600000);
+	odd.instance = "\"\xff\"";
 	set("b\xff@uc.test", binding("sip:bob@10.0.0.5", SIP_UDP, 600000));
+	set("carol@uc.test", binding("sip:bob@10.0.0.5", SIP_UDP, 600000));
 	let_it_write();
-	assert_int_equal(sip_location_count(location), 1);
+	odd.cseq = 8;
+	set("carol@uc.test", odd); /* and what was written before is not true any more */
+	let_it_write();
+	assert_int_equal(sip_location_count(location), 2);
+	stop();
+	start();
+	assert_int_equal(sip_location_count(location), 0);
 }
 
 /* Every value of the object taken out, or made another type: refused or left out, never half believed. */

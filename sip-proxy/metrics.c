@@ -15,6 +15,12 @@ static const char *const methods[SIP_METHODS + 1] = {
 	[SIP_MESSAGE] = "MESSAGE", [SIP_SUBSCRIBE] = "SUBSCRIBE", [SIP_NOTIFY] = "NOTIFY", [SIP_REFER] = "REFER", [SIP_PUBLISH] = "PUBLISH",
 };
 static const char *const classes[SIP_CLASSES + 1] = { "1xx", "2xx", "3xx", "4xx", "5xx", "6xx", NULL };
+#define CLASSES_OF(m) m " 1xx", m " 2xx", m " 3xx", m " 4xx", m " 5xx", m " 6xx"
+static const char *const answers[SIP_METHODS * SIP_CLASSES + 1] = { /* in the order of the methods above */
+	CLASSES_OF("other"), CLASSES_OF("INVITE"), CLASSES_OF("ACK"), CLASSES_OF("BYE"), CLASSES_OF("CANCEL"), CLASSES_OF("OPTIONS"),
+	CLASSES_OF("REGISTER"), CLASSES_OF("PRACK"), CLASSES_OF("UPDATE"), CLASSES_OF("INFO"), CLASSES_OF("MESSAGE"),
+	CLASSES_OF("SUBSCRIBE"), CLASSES_OF("NOTIFY"), CLASSES_OF("REFER"), CLASSES_OF("PUBLISH"), NULL,
+};
 static const char *const protos[SIP_PROTOS + 1] = { [SIP_UDP] = "udp", [SIP_TCP] = "tcp", [SIP_TLS] = "tls", [SIP_WS] = "ws", [SIP_WSS] = "wss" };
 static const char *const drops[SIP_DROPS + 1] = {
 	[SIP_DROP_GARBAGE] = "garbage", [SIP_DROP_DENIED] = "denied", [SIP_DROP_BANNED] = "banned", [SIP_DROP_RATE] = "rate",
@@ -69,6 +75,7 @@ const struct metric_row sip_metric_rows[SIP_METRICS] = {
 	[SIP_M_FAILOVERS] = { .name = "stile_sip_failovers_total", .kind = METRIC_COUNTER, .help = "Times that the next place of a name was tried because one did not answer." },
 	[SIP_M_LATENCY] = { .name = "stile_sip_response_seconds", .kind = METRIC_HISTOGRAM, .help = "From a request's arrival to its final response on the way back; without INVITE, which people answer.", .buckets = seconds },
 	[SIP_M_REFUSALS] = { .name = "stile_sip_refusals_total", .kind = METRIC_COUNTER, .help = "Requests that were refused, by reason.", .label = "reason", .label_values = sip_refusal_labels },
+	[SIP_M_ANSWERS] = { .name = "stile_sip_answers_total", .kind = METRIC_COUNTER, .help = "Responses that went back to where the request came from, ours and those passed on, by method and class.", .label = "answer", .label_values = answers },
 	[SIP_M_OVERLOAD] = { .name = "stile_sip_overload_percent", .kind = METRIC_GAUGE, .help = "Share of their requests that neighbours are asked to spare us (RFC 7339); 0: none." },
 	[SIP_M_HELD_BACK] = { .name = "stile_sip_held_back_total", .kind = METRIC_COUNTER, .help = "Requests that were not sent to a next hop because it asked for fewer (RFC 7339)." },
 	[SIP_M_SPARED] = { .name = "stile_sip_spared_next_hops", .kind = METRIC_GAUGE, .help = "Next hops that ask for fewer requests now." },

@@ -51,6 +51,9 @@ void sip_service_count(struct sip_service *ss)
 	set(ss, SIP_M_REGISTRATIONS, 0, sip_location_count(ss->location));
 	set(ss, SIP_M_REGISTRATIONS_UNWRITTEN, 0, sip_location_store_waiting(ss->bindings));
 	sip_mesh_gauges(ss->mesh);
+	for (unsigned m = 0; m < SIP_METHODS; m++)
+		for (unsigned k = 1; k <= SIP_CLASSES; k++)
+			set(ss, SIP_M_ANSWERS, m * SIP_CLASSES + k - 1, c->responses_out[m][k]);
 	for (unsigned i = SIP_ACCEPTED + 1; i < SIP_REFUSALS; i++)
 		set(ss, SIP_M_REFUSALS, i, c->refused[i]);
 }

@@ -7,8 +7,8 @@ the path and of the time until it was there. Root.
   tests/netns/matrix.py --build build --full    # every pair of kinds, each kind first judged by stile netcheck and by others' tools
   tests/netns/matrix.py --build build --only symmetric
 
-A pair that theory lets cross (nat_world.crosses() says which and why) must be direct within 2 s, every other one relayed by stile-turn
-within 1 s; exit 1 otherwise, 77 where namespaces are not permitted. Time counts from when both ends have begun; an attempt that
+A pair that theory lets cross (nat_world.crosses() says which and why) must be direct within 2 s, by UDP or else by TCP, every other
+one relayed by stile-turn within 1 s; exit 1 otherwise, 77 where namespaces are not permitted. Time counts from when both ends have begun; an attempt that
 was late is repeated twice, for a busy machine is no fault of the path."""
 import argparse
 import concurrent.futures
@@ -48,20 +48,22 @@ JUDGED = {
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
 
 
+PATHS = ("direct", "tcp", "turn")  # best first
+
+
 def one_attempt(world, a, b):
     """(path kinds seen at both ends with the seconds until both had it, why the first end is not direct)"""
     ends = [End(world, site, [*TURN, *(["--controlling"] if i == 0 else [])]) for i, site in enumerate((a, b))]
-    direct_expected = crosses(a.kind, b.kind)[0]
+    wanted = crosses(a.kind, b.kind)[0] or "turn"
     try:
         carry(*ends)
         began = time.monotonic()
-        wanted = "direct" if direct_expected else "turn"
         while time.monotonic() - began < PATIENCE_S and not all(wanted in e.paths for e in ends):
             time.sleep(0.005)
-        if not direct_expected:
+        if wanted == "turn":
             time.sleep(0.3)  # a direct path that theory does not know would show itself
         start = max(e.began for e in ends)
-        seen = {k: max(e.paths[k] for e in ends) - start for k in ("direct", "turn") if all(k in e.paths for e in ends)}
+        seen = {k: max(e.paths[k] for e in ends) - start for k in PATHS if all(k in e.paths for e in ends)}
         return seen, ends[0].why()
     finally:
         for e in ends:
@@ -69,20 +71,19 @@ def one_attempt(world, a, b):
 
 
 def one_pair(world, a, b):
-    """A row of the table; whether it is as it must be."""
-    direct, reason = crosses(a.kind, b.kind)
+    """A row of the table; whether it is as it must be: what theory lets cross directly within its time, and relayed meanwhile."""
+    wanted, reason = crosses(a.kind, b.kind)
     for _ in range(ATTEMPTS):
         seen, why = one_attempt(world, a, b)
-        if direct:
-            good = "direct" in seen and seen["direct"] <= DIRECT_S
-        else:
-            good = "turn" in seen and seen["turn"] <= RELAYED_S and "direct" not in seen
+        good = wanted in seen and seen[wanted] <= DIRECT_S if wanted else not {"direct", "tcp"} & set(seen)
+        if wanted != "direct":
+            good = good and seen.get("turn", PATIENCE_S) <= RELAYED_S
         if good:
             break
-    best = next((k for k in ("direct", "turn") if k in seen), None)
+    best = next((k for k in PATHS if k in seen), None)
     took = f"{seen[best]:.2f} s" if best else "-"
     print(f"{'ok' if good else 'NOT OK':7}{a.kind:22}{b.kind:22}{best or 'none':8}{took:>8}  "
-          f"{reason}{'' if best == 'direct' else '; it says: ' + why}", flush=True)
+          f"{reason}{'' if best in ('direct', 'tcp') else '; it says: ' + why}", flush=True)
     return good
 
 

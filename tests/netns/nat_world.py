@@ -37,7 +37,8 @@ EI, AD, APD, NO = "endpoint", "address", "address and port", "nothing"  # mappin
 
 
 class Kind:
-    """What a site is made of, and what it lets through, as theory has it."""
+    """What a site is made of, and what it lets through, as theory has it. No router here lets in a TCP connection that nobody
+    asked for, or refuses one aloud."""
 
     def __init__(self, nat, what, mapping, filtering, tcp_mapping=EI, public=False, v4=True, v6=False, provider=None, any_tcp=True):
         self.nat, self.what, self.mapping, self.filtering, self.tcp_mapping = nat, what, mapping, filtering, tcp_mapping
@@ -60,29 +61,33 @@ KINDS = {
 }
 
 
-def udp_crosses(a, b):
-    """Does UDP pass between the two, once both send to each other's known address? And why."""
-    if NO in (a.filtering, b.filtering):
-        return False, "UDP is blocked"
-    for one, other in ((a, b), (b, a)):
-        if one.mapping == APD and other.filtering == APD:
-            return False, "the symmetric side's port is not known to the other, which lets in known ports only"
-    return True, "each side's filter is opened by what it sends itself"
+def opens(a, b, mapping, blocked):
+    """Does a packet pass between the two, once both send to each other's known address? mapping: of each."""
+    if blocked:
+        return False
+    return not any(m == APD and other.filtering == APD for m, other in zip(mapping, (b, a)))
 
 
 def crosses(a, b):
-    """(does theory let a pair of kinds reach each other directly at once, why)"""
+    """(by what path theory lets a pair of kinds reach each other at once, None if by none; why)"""
     one, other = KINDS[a], KINDS[b]
     if a == b == "no-hairpin":
-        return False, "the carrier's NAT does not turn their packets around"
+        return None, "the carrier's NAT does not turn their packets around"
     if a == b == "hairpin":
-        return True, "the carrier's NAT turns their packets around"
+        return "direct", "the carrier's NAT turns their packets around"
     if one.v6 and other.v6:
-        return True, "IPv6 on both sides: a firewall is opened by what is sent"
-    if one.v4 != other.v4 and not (one.v6 and other.v6):
-        return False, "no address family in common"
-    yes, why = udp_crosses(one, other)
-    return yes, why
+        return "direct", "IPv6 on both sides: a firewall is opened by what is sent"
+    if one.v4 != other.v4:
+        return None, "no address family in common"
+    if opens(one, other, (one.mapping, other.mapping), NO in (one.filtering, other.filtering)):
+        return "direct", "each side's filter is opened by what it sends itself"
+    if NO not in (one.filtering, other.filtering):
+        return None, "the symmetric side's port is not known to the other, which lets in known ports only"
+    if one.any_tcp and other.any_tcp and APD not in (one.tcp_mapping, other.tcp_mapping):
+        return "tcp", "UDP is blocked; two TCP connections that cross become one"
+    if not (one.any_tcp and other.any_tcp):
+        return None, "UDP is blocked, and TCP to any port but 443"
+    return None, "UDP is blocked, and the symmetric side's TCP port is not known"
 
 
 class Site:
@@ -201,7 +206,7 @@ class World:
 
     @staticmethod
     def silent(rules):
-        return rules.replace(STRICT, SILENT)
+        return rules.replace(STRICT, SILENT) if STRICT in rules else SILENT + rules
 
     def add_site(self, kind, number):
         site, k = Site(self, kind, number), KINDS[kind]

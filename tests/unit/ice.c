@@ -8,7 +8,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "tunnel/direct/ice.h"
@@ -26,7 +28,8 @@ struct end {
 	unsigned paths;
 	enum ice_state state;
 	bool free_on_line, free_on_path;
-	bool mute; /* its lines are not carried */
+	bool only_tcp; /* of its lines others are not carried */
+	uint16_t tcp_port; /* of its first TCP candidate */
 };
 struct world {
 	struct loop *l;
@@ -52,7 +55,9 @@ static void on_line(struct ice_try *t, const char *line, void *arg)
 		e->lines++;
 	else
 		e->ended = true;
-	if (e->peer->t && !e->mute)
+	if (line && strstr(line, " TCP ") && !e->tcp_port)
+		e->tcp_port = (uint16_t)atoi(strstr(line, "127.0.0.1 ") ? strstr(line, "127.0.0.1 ") + 10 : "0");
+	if (e->peer->t && !(e->only_tcp && line && !strstr(line, " TCP ")))
 		assert_int_equal(ice_try_line(e->peer->t, line), 0);
 	if (e->free_on_line)
 		e->t = ice_try_free(e->t);
@@ -204,6 +209,76 @@ static void lines_may_come_before_the_peers_name_is_known(void **state)
 	world_close(&w);
 }
 
+/* ---- TCP ---- */
+
+static void speak(int from, int to)
+{
+	static const char words[] = "frames follow";
+	char got[sizeof words] = "";
+	size_t n = 0;
+
+	assert_int_equal(send(from, words, sizeof words, 0), sizeof words);
+	for (unsigned i = 0; n < sizeof words && i < 2000; i++) {
+		ssize_t r = recv(to, got + n, sizeof got - n, MSG_DONTWAIT);
+		n += r > 0 ? (size_t)r : 0;
+		if (r <= 0)
+			usleep(10000);
+	}
+	assert_string_equal(got, words);
+}
+
+static void tcp_is_found_where_no_udp_address_is_known(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w, NULL);
+	w.end[0].only_tcp = w.end[1].only_tcp = true;
+	begin(&w.end[0]);
+	begin(&w.end[1]);
+	introduce(&w);
+	wait_for(&w, both_connected);
+	assert_int_equal(w.end[0].path.kind, ICE_TCP);
+	assert_int_equal(w.end[1].path.kind, ICE_TCP);
+	speak(w.end[0].path.fd, w.end[1].path.fd); /* not a byte of it was taken for a check */
+	speak(w.end[1].path.fd, w.end[0].path.fd);
+	assert_non_null(strstr(ice_try_why(w.end[0].t), "TCP"));
+	world_close(&w);
+}
+
+static bool both_listen(struct world *w)
+{
+	return w->end[0].tcp_port && w->end[1].tcp_port;
+}
+
+static void strangers_at_the_tcp_port_do_no_harm(void **state)
+{
+	static const char *const words[] = { "", "GET / HTTP/1.1\r\n\r\n", "\x01\x01", "\0\1\0\x08\x21\x12\xa4\x42" };
+	struct world w;
+	int strangers[24];
+
+	(void)state;
+	world_open(&w, NULL);
+	w.end[0].only_tcp = w.end[1].only_tcp = true;
+	begin(&w.end[0]);
+	begin(&w.end[1]);
+	introduce(&w);
+	wait_for(&w, both_listen);
+	for (unsigned i = 0; i < ARRAY_LEN(strangers); i++) {
+		struct addr to = addr_v4(0x7f000001, w.end[i % 2].tcp_port);
+		strangers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		assert_true(connect(strangers[i], &to.sa, addr_len(&to)) == 0 || errno == EINPROGRESS); /* more than may wait */
+		if (i % 4)
+			(void)!send(strangers[i], words[i % 4], i % 4 == 3 ? 8 : strlen(words[i % 4]), MSG_NOSIGNAL);
+	}
+	wait_for(&w, both_connected);
+	assert_int_equal(w.end[0].path.kind, ICE_TCP);
+	speak(w.end[0].path.fd, w.end[1].path.fd);
+	for (unsigned i = 0; i < ARRAY_LEN(strangers); i++)
+		close(strangers[i]);
+	world_close(&w);
+}
+
 static bool one_failed(struct world *w)
 {
 	return w->end[0].state == ICE_FAILED;
@@ -286,6 +361,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_ends_find_a_direct_pair_and_hand_its_socket_over),
 		cmocka_unit_test(lines_may_come_before_the_peers_name_is_known),
+		cmocka_unit_test(tcp_is_found_where_no_udp_address_is_known),
+		cmocka_unit_test(strangers_at_the_tcp_port_do_no_harm),
 		cmocka_unit_test(a_peer_without_an_address_fails_with_a_reason),
 		cmocka_unit_test(what_a_peer_may_not_say_is_counted_and_bounded),
 		cmocka_unit_test(an_attempt_may_be_freed_at_any_moment),

@@ -102,7 +102,7 @@ void ice_tell_end(struct ice_try *t)
 	for (unsigned i = 0; i < PARTS; i++)
 		if (t->parts[i].nice && !t->parts[i].gathered)
 			return;
-	if (t->told_all || !ice_raw_is_told(t) || !ice_ports_are_told(t))
+	if (t->told_all || !ice_raw_is_told(t) || !ice_ports_are_told(t) || !ice_tcp_is_told(t))
 		return;
 	t->told_all = true;
 	t->o.ops->on_line(t, NULL, t->o.arg);
@@ -145,7 +145,8 @@ static void on_path(struct ice_path *path, void *owner)
 
 static enum ice_kind kind_of(const struct ice_part *p)
 {
-	static const enum ice_kind kinds[] = { [PART_DIRECT] = ICE_DIRECT, [PART_RELAYED] = ICE_RELAYED, [PART_RAW] = ICE_RAW };
+	static const enum ice_kind kinds[] = { [PART_DIRECT] = ICE_DIRECT, [PART_RELAYED] = ICE_RELAYED, [PART_RAW] = ICE_RAW,
+						[PART_TCP] = ICE_TCP };
 
 	return kinds[p - p->t->parts];
 }
@@ -285,6 +286,7 @@ int ice_try_new(struct ice *i, struct loop *l, const struct ice_try_options *o, 
 	if (!o->no_relay && t->s.n_turn > 0 && (r = start_part(t, PART_RELAYED)) != 0)
 		return r;
 	ice_raw_begin(t);
+	ice_tcp_begin(t);
 	*ret_t = steal_ptr(&t);
 	return 0;
 }
@@ -295,6 +297,7 @@ struct ice_try *ice_try_free(struct ice_try *t)
 		return NULL;
 	timer_stop(&t->patience);
 	ice_raw_end(t);
+	ice_tcp_end(t);
 	ice_ports_end(t);
 	for (unsigned i = 0; i < PARTS; i++)
 		ice_nice_free(t->parts[i].nice);
@@ -332,7 +335,9 @@ static void pass_on(struct ice_try *t, const struct candidate *c)
 {
 	struct ice_part *p = &t->parts[c->component == CANDIDATE_RELAYED ? PART_RELAYED : PART_DIRECT];
 
-	if (p->nice)
+	if (c->tcp)
+		ice_tcp_candidate(t, c);
+	else if (p->nice)
 		ice_nice_candidate(p->nice, c);
 }
 
@@ -350,6 +355,7 @@ int ice_try_remote(struct ice_try *t, const char *ufrag, const char *pwd)
 	t->has_remote = true;
 	memcpy(t->peer_ufrag, ufrag, strlen(ufrag) + 1);
 	memcpy(t->peer_pwd, pwd, strlen(pwd) + 1);
+	ice_tcp_met(t);
 	for (unsigned i = 0; i < PARTS; i++)
 		if (t->parts[i].nice)
 			ice_nice_remote(t->parts[i].nice, ufrag, pwd);
@@ -380,7 +386,7 @@ static enum candidate_verdict judge(struct ice_try *t, const char *line, struct 
 			return CANDIDATE_TWICE;
 	if (t->n_remote == CANDIDATES_MAX)
 		return CANDIDATE_TOO_MANY;
-	return ret_c->tcp ? CANDIDATE_NOT_SUPPORTED : CANDIDATE_TAKEN;
+	return ret_c->tcp && t->s.no_tcp ? CANDIDATE_NOT_SUPPORTED : CANDIDATE_TAKEN;
 }
 
 int ice_try_line(struct ice_try *t, const char *line)
@@ -455,6 +461,8 @@ const char *ice_try_why(struct ice_try *t)
 		sb_str(&b, "direct");
 	else if (t->parts[PART_RAW].has_path)
 		sb_str(&b, "direct, punched through a symmetric NAT");
+	else if (t->parts[PART_TCP].has_path)
+		sb_str(&b, "direct over TCP: UDP does not get through");
 	else if (!direct->nice)
 		sb_str(&b, "direct paths are switched off");
 	else if (direct->state == ICE_FAILED && direct->path.rank)

@@ -8,6 +8,7 @@
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
+#include "stun/auth.h"
 #include "tunnel/direct/ice.h"
 #include "tunnel/direct/port_mapper.h"
 #include "tunnel/direct/raw.h"
@@ -66,7 +67,7 @@ uint64_t ice_nice_dropped(struct ice_nice *n); /* datagrams that arrived faster 
 
 /* ---- ice.c and its parts ---- */
 
-enum ice_part_id { PART_DIRECT, PART_RELAYED, PART_RAW, PARTS };
+enum ice_part_id { PART_DIRECT, PART_RELAYED, PART_RAW, PART_TCP, PARTS };
 enum { ICE_WHY_MAX = 320 };
 
 struct ice {
@@ -107,6 +108,35 @@ struct ice_port {
 	struct addr outside;
 };
 
+/* Direct TCP: ice_tcp.c. */
+enum { ICE_TCP_CONNS = 16, ICE_TCP_REMOTES = 6 };
+struct ice_tcp_local { /* a port of ours: it listens, and connections are made from it */
+	struct io io;
+	struct ice_try *t;
+	struct addr addr;
+};
+struct ice_tcp_conn {
+	struct io io;
+	struct ice_try *t;
+	enum { ICE_TCP_FREE, ICE_TCP_CONNECTING, ICE_TCP_CONNECTED } state;
+	bool checked; /* it was asked to prove itself */
+	struct addr remote;
+	uint64_t since;
+};
+struct ice_tcp {
+	struct timer timer;
+	struct ice_tcp_local locals[ICE_LOCAL_MAX];
+	size_t n_locals, begun; /* begun: those that were told */
+	struct ice_tcp_conn conns[ICE_TCP_CONNS], stun;
+	struct addr remotes[ICE_TCP_REMOTES];
+	size_t n_remotes;
+	bool told, answered; /* all there is to tell; by the STUN server */
+	uint64_t met_at, connecting_since;
+	unsigned rounds;
+	uint8_t tid[STUN_TID_LEN];
+	struct stun_key *key, *peer_key;
+};
+
 struct ice_try {
 	struct ice *ice;
 	struct loop *loop;
@@ -118,6 +148,7 @@ struct ice_try {
 	struct timer patience; /* libnice has no end of its own where nothing comes */
 	struct ice_part parts[PARTS];
 	struct ice_raw raw;
+	struct ice_tcp tcp;
 	struct ice_port ports[ICE_LOCAL_MAX];
 	size_t n_ports;
 	struct timer ports_timer;
@@ -146,3 +177,9 @@ void ice_ports_candidate(struct ice_try *t, const struct candidate *host); /* it
 bool ice_ports_are_told(const struct ice_try *t);
 void ice_ports_end(struct ice_try *t);
 json_t *ice_ports_show(const struct ice_try *t);
+
+void ice_tcp_begin(struct ice_try *t);
+void ice_tcp_end(struct ice_try *t);
+bool ice_tcp_is_told(const struct ice_try *t);
+void ice_tcp_met(struct ice_try *t); /* the peer's credentials are known */
+void ice_tcp_candidate(struct ice_try *t, const struct candidate *c);

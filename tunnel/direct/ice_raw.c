@@ -177,6 +177,18 @@ bool ice_raw_is_told(const struct ice_try *t)
 	return !t->raw.wanted || t->raw.own_known;
 }
 
+static void say_tcp(const struct ice_try *t, struct sb *b)
+{
+	const struct ice_part *p = &t->parts[PART_TCP];
+
+	if (p->on && p->state == ICE_FAILED)
+		sb_fmt(b, "; TCP connections to %zu of the peer's addresses were tried too, and none came about", t->tcp.n_remotes);
+	else if (p->on)
+		sb_str(b, "; TCP is being tried");
+	else if (t->s.no_tcp)
+		sb_str(b, "; direct TCP is switched off");
+}
+
 bool ice_raw_why(const struct ice_try *t, struct sb *b)
 {
 	const struct ice_raw *r = &t->raw;
@@ -197,5 +209,7 @@ bool ice_raw_why(const struct ice_try *t, struct sb *b)
 		       own == SITE_VARIES ? "this end" : "the peer", r->raw ? raw_sent(r->raw) : 0);
 	else
 		return false;
+	if (own == SITE_UNKNOWN || peer == SITE_UNKNOWN)
+		say_tcp(t, b);
 	return true;
 }

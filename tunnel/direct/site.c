@@ -16,7 +16,7 @@
 
 enum {
 	REPEAT_MS = 200,
-	HELLO_MS = 1400,
+	HELLO_MS = 900,
 	COMPARE_MS = 200, /* how long the first answer waits for another server's, if it has no other address */
 	SAMPLE_MS = 1000,
 	REMEMBERED = 16,
@@ -311,8 +311,13 @@ struct site *site_free(struct site *s)
 
 void site_set(struct site *s, const struct ice_settings *settings)
 {
+	bool same = s->settings.n_stun == settings->n_stun && s->settings.no_ipv4 == settings->no_ipv4;
+
+	for (size_t i = 0; i < settings->n_stun && same; i++)
+		same = addr_equal(&s->settings.stun[i], &settings->stun[i]);
 	s->settings = *settings;
-	site_ask(s);
+	if (!same)
+		site_ask(s);
 }
 
 bool site_known(const struct site *s)

@@ -72,22 +72,38 @@ static int run_users(struct cli *cli)
 						  user_columns, ARRAY_LEN(user_columns) });
 }
 
-static const struct option_row json_option[] = {
-	{ .name = "json", .help = "as JSON" },
-};
+static int run_credentials(struct cli *cli)
+{
+	json_t *c = NULL;
+	int r = sip_call(cli, "sip.turn.credentials", json_pack("{s:s}", "name", cli->words[0]), &c);
+
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(c);
+	else if (r == 0)
+		printf("username  %s\npassword  %s\ngood for  %lld s\nuris      %s\n",
+		       json_string_value(json_object_get(c, "username")),
+		       json_string_value(json_object_get(c, "password")),
+		       (long long)json_integer_value(json_object_get(c, "ttl")),
+		       json_string_value(json_object_get(c, "uris")));
+	json_decref(c);
+	return r;
+}
+
 static const struct option_row list_options[] = {
-	{ .name = "json", .help = "as JSON" },
-	{ .name = "limit", .value = "N", .help = "at most so many rows (1000)" },
+	{ "limit", 'n', "N", "show at most so many (default 1000)", false },
 };
 
 static const struct command rows[] = {
 	{ "sip servers", "", "UC servers: who is logged on, since when, well or not",
 	  "Each of sip.lan.servers with its address, transport, users that are known to live there, weight and last error. Exit "
 	  "status 1 if one is not logged on or does not answer.",
-	  json_option, ARRAY_LEN(json_option), 0, 0, run_servers, WITHOUT_CONFIG },
+	  NULL, 0, 0, 0, run_servers, WITHOUT_CONFIG },
 	{ "sip server users", "", "which user lives at which UC server, as far as it is remembered",
 	  "Known by a registration that the server accepted, or by its answer to the proxy's question. Users of the configured\n"
 	  "ranges (sip.lan.servers[].users) need not be remembered and are not shown.",
 	  list_options, ARRAY_LEN(list_options), 0, 0, run_users, WITHOUT_CONFIG },
+	{ "sip credentials", "USER", "credentials of stile-turn for a UC client",
+	  "USER is alice@example.org. The same that a client gets in the answer to its REGISTER, if it asks (sip.turn.header).",
+	  NULL, 0, 1, 1, run_credentials, WITHOUT_CONFIG },
 };
 const struct command_table sip_server_commands = { rows, ARRAY_LEN(rows) };

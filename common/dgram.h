@@ -53,12 +53,11 @@ struct dgram_io; /* arena and output queue: one per loop */
 
 struct dgram_io_stats {
 	uint64_t rx, rx_calls, rx_gro_runs, rx_truncated, tx, tx_calls, tx_gso_runs, tx_dropped, tx_errors;
-	bool gro, gso, ring;
+	bool gro, gso;
 };
 
 struct dgram_options {
 	bool no_gro, no_gso;
-	bool ring; /* many sockets with one call, where the kernel lets us: for who has many */
 };
 int dgram_io_new(struct loop *l, const struct dgram_options *opt, struct dgram_io **ret_io); /* registers its pass hook */
 struct dgram_io *dgram_io_free(struct dgram_io *io);

@@ -410,6 +410,7 @@ static void on_response(struct sip_client_tx *c, void *owner, const struct sip_m
 		.from = sip_client_target(c)->hop,
 		.to = ctx->from,
 		.to_trusted = ctx->trusted,
+		.wants_turn = ctx->wants_turn,
 		.may_challenge = b->place.may_challenge,
 		.place = &b->place,
 		.edit = &px->edit,

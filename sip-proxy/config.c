@@ -42,9 +42,10 @@ static const struct cfg_row interface_rows[] = {
 	{ .name = "ca", .type = &cfg_path, CFG_AT(struct sip_interface_section, ca), .flags = CFG_RELOAD,
 	  .help = "PEM file with the CAs that others' certificates must come from here. Default: sip.ca." },
 	{ .name = "advertise", .type = &cfg_string, CFG_AT(struct sip_interface_section, advertise), .flags = CFG_RELOAD, .min = 1, .max = 260,
-	  .help = "Host, or host:port, by which others reach this interface: in Via and Record-Route in place of its address." },
+	  .help = "Host, or host:port, by which others reach this interface behind a NAT: in Via, Record-Route and Contact in place of its "
+		  "address. auto: its public address as stun_servers see it, followed when it changes; auto:5060 with this port." },
 };
-static const struct cfg_schema interface_schema = SCHEMA("sip.interfaces", interface_rows, sizeof(struct sip_interface_section));
+const struct cfg_schema sip_interface_schema = SCHEMA("sip.interfaces", interface_rows, sizeof(struct sip_interface_section));
 
 static const struct cfg_row lan_rows[] = {
 	{ .name = "listen", .type = &cfg_endpoint, IN(lan, listen), .flags = CFG_LIST | CFG_RELOAD, .choices = sip_listen_protocols,
@@ -89,6 +90,20 @@ static const struct cfg_row route_rows[] = {
 	  .help = "The account of sip.users by which the other side proves itself where it is not trusted. Default: any of them." },
 };
 const struct cfg_schema sip_route_schema = SCHEMA("sip.routes", route_rows, sizeof(struct sip_route_section));
+
+static const struct cfg_row turn_rows[] = {
+	{ .name = "uris", .type = &cfg_string, IN(turn, uris), .flags = CFG_LIST | CFG_RELOAD, .min = 6, .max = 255,
+	  .help = "Where UC clients find stile-turn: turn:turn.example.org:3478?transport=udp, turns:turn.example.org:5349 (RFC 7065)." },
+	{ .name = "secret", .type = &cfg_string, IN(turn, secret), .flags = CFG_RELOAD | CFG_SECRET, .min = 1, .max = 255,
+	  .help = "The secret of one of turn.secrets: with it credentials are minted that stile-turn takes." },
+	{ .name = "lifetime", .type = &cfg_duration, IN(turn, lifetime_ms), .flags = CFG_RELOAD, .min = 60000, .max = 604800000, .def = "12h",
+	  .help = "How long such a credential is good; longer than a registration, which brings the next one." },
+	{ .name = "header", .type = &cfg_string, IN(turn, header), .flags = CFG_RELOAD, .min = 1, .max = 63, .def = "X-TURN-Credentials",
+	  .help = "Header by which a client asks in its REGISTER (with any value), and gets them in the answer." },
+	{ .name = "plain", .type = &cfg_bool, IN(turn, plain), .flags = CFG_RELOAD, .def = "false",
+	  .help = "Whether they are handed out over UDP, TCP and ws, too, where others can read them." },
+};
+static const struct cfg_schema turn_schema = SCHEMA("sip.turn", turn_rows, SIZE_OF(turn));
 
 static const struct cfg_row sources_rows[] = {
 	{ .name = "allow", .type = &cfg_prefix, IN(sources, allow), .flags = CFG_LIST | CFG_RELOAD,
@@ -169,7 +184,7 @@ static const struct cfg_row sip_rows[] = {
 	  .choices = sip_listen_protocols, .def = "udp:0.0.0.0:5060, tcp:0.0.0.0:5060",
 	  .help = "Where the proxy listens: udp, tcp, tls or mtls (TLS that demands a certificate), ws or wss (WebSocket, for browsers), "
 		  "address and port. tls, mtls and wss need sip.certificate and sip.key." },
-	{ .name = "interfaces", .sub = &interface_schema, CFG_AT(struct sip_config, interfaces), .flags = CFG_LIST | CFG_RELOAD,
+	{ .name = "interfaces", .sub = &sip_interface_schema, CFG_AT(struct sip_config, interfaces), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Listeners beside those of sip.listen that have a certificate or a public name of their own." },
 	{ .name = "lan", .sub = &lan_schema, CFG_AT(struct sip_config, lan), .flags = CFG_RELOAD,
 	  .help = "The side of the own network." },
@@ -185,6 +200,8 @@ static const struct cfg_row sip_rows[] = {
 		  "CA whose list is out of date. A CA without a list is not asked for one. Read anew by a reload." },
 	{ .name = "users", .sub = &sip_user_schema, CFG_AT(struct sip_config, users), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Accounts of those who may register here. More can be added while the service runs: stile sip user add." },
+	{ .name = "turn", .sub = &turn_schema, CFG_AT(struct sip_config, turn), .flags = CFG_RELOAD,
+	  .help = "Credentials of stile-turn for UC clients behind NATs." },
 	{ .name = "routes", .sub = &sip_route_schema, CFG_AT(struct sip_config, routes), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Where requests for other domains go. Only who is authenticated or trusted may use them." },
 	{ .name = "use_routes", .type = &cfg_bool, CFG_AT(struct sip_config, use_routes), .flags = CFG_RELOAD, .def = "true",

@@ -83,6 +83,12 @@ struct sip_config {
 	char *certificate, *key, *ca; /* NULL: none; the system's CAs */
 	char *crl;		      /* NULL: none */
 	struct cfg_list users;	      /* struct sip_user_section */
+	struct {
+		struct cfg_list uris; /* char *: "turn:turn.example.org:3478?transport=udp" */
+		char *secret, *header;
+		uint64_t lifetime_ms;
+		bool plain;
+	} turn;
 	struct cfg_list routes;	      /* struct sip_route_section */
 	bool use_routes;
 	struct sip_federation_section federation;
@@ -111,6 +117,7 @@ struct sip_root { /* what stile-sip reads of stile.yaml */
 	struct sip_config sip;
 };
 extern const struct cfg_root sip_cfg_root;
+extern const struct cfg_schema sip_interface_schema;
 extern const struct cfg_schema sip_user_schema, sip_route_schema, sip_partner_schema,
 	sip_federation_schema, sip_server_schema;
 extern const char *const sip_federation_modes[], *const sip_between_words[]; /* in the order of their enums */
@@ -122,6 +129,8 @@ void sip_check_domain(struct cfg *c, const char *key, const char *name);
 bool sip_config_has_domain(const struct sip_config *s, const char *name);
 void sip_check_federation(struct cfg *c, const struct sip_config *s);
 
+/* Of one interface, wherever it comes from: TLS with its own files, name. path: "sip.interfaces[0]" */
+void sip_check_interface(struct cfg *c, const char *path, const struct sip_interface_section *f);
 void sip_config_check(struct cfg *c); /* for struct service_ops */
 void sip_config_check_sites(struct cfg *c, const struct sip_config *s); /* config_sites.c */
 void sip_log_config(const void *values, struct log_config *ret_lc);

@@ -132,16 +132,45 @@ static void check_lan(struct cfg *c, const char *key, const struct cfg_endpoint 
 			"this is a public address, and everybody who reaches it is trusted; let a firewall see to it");
 }
 
+static bool is_auto_port(const char *name)
+{
+	uint64_t port;
+
+	return strncmp(name, "auto:", 5) == 0 && text_u64(text_of(name + 5), &port) == 0 &&
+	       port > 0 && port <= UINT16_MAX;
+}
+
 static void check_advertised(struct cfg *c, const char *key, const char *name)
 {
 	struct text rest = text_of(name), host;
 	enum sip_host_kind kind;
 	uint16_t port;
 
+	if (name && (strcmp(name, "auto") == 0 || is_auto_port(name)))
+		return;
 	if (name && (sip_hostport_parse(&rest, &host, &kind, &port) < 0 || rest.n))
 		cfg_add_error(c, key,
-			      "must be a host or host:port, as sip.example.org or 192.0.2.10:5061, not '%s'",
+			      "must be a host or host:port, as sip.example.org or 192.0.2.10:5061, or auto or auto:PORT, not '%s'",
 			      name);
+}
+
+void sip_check_interface(struct cfg *c, const char *path, const struct sip_interface_section *f)
+{
+	check_advertised(c, cfg_path_under(path, "advertise").s, f->advertise);
+	if (addr_family(&f->listen.at) != AF_UNSPEC && secure(&f->listen) && f->active &&
+	    f->certificate && f->key)
+		check_certificate(c, cfg_path_under(path, "certificate").s, f->certificate, f->key,
+				  f->ca);
+}
+
+static void check_auto(struct cfg *c, const struct sip_root *root)
+{
+	const struct sip_interface_section *f = root->sip.interfaces.items;
+
+	for (size_t i = 0; i < root->sip.interfaces.n; i++)
+		if (f[i].advertise && strncmp(f[i].advertise, "auto", 4) == 0 && !root->stun_servers.n)
+			cfg_add_error(c, cfg_path_item("sip.interfaces", i, "advertise").s,
+				      "auto asks STUN servers outside: name them in stun_servers");
 }
 
 static void check_listeners(struct cfg *c, const struct sip_config *s)
@@ -301,6 +330,7 @@ void sip_config_check(struct cfg *c)
 	check_domains(c, s);
 	check_users(c, s);
 	check_listeners(c, s);
+	check_auto(c, cfg_values(c));
 	check_routes(c, s);
 	check_service_route(c, s->service_route);
 	sip_check_federation(c, s);

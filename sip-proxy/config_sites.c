@@ -93,10 +93,39 @@ static void check_names(struct cfg *c, const struct sip_config *s,
 			      "must be the user part of a SIP address, without '@', blanks and quotes");
 }
 
+static void check_turn(struct cfg *c, const struct sip_config *s)
+{
+	char *const *uri = s->turn.uris.items;
+
+	if (s->turn.secret && !s->turn.uris.n)
+		cfg_add_error(c, "sip.turn.uris",
+			      "say where stile-turn is: uris: [\"turn:turn.example.org:3478\"]");
+	if (s->turn.uris.n && !s->turn.secret)
+		cfg_add_error(c, "sip.turn.secret",
+			      "without the secret of one of turn.secrets nothing can be minted");
+	for (size_t i = 0; i < s->turn.uris.n; i++) {
+		struct text t = text_of(uri[i]);
+		bool scheme = text_starts(t, TEXT("turn:")) || text_starts(t, TEXT("turns:"));
+		if (!scheme || strpbrk(uri[i], " \t\",<>"))
+			cfg_add_error(c, cfg_path_item("sip.turn.uris", i, "").s,
+				      "must be as turn:turn.example.org:3478?transport=udp or turns:turn.example.org, not '%s'",
+				      uri[i]);
+	}
+	for (const char *p = s->turn.header; p && *p; p++)
+		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+		      (*p >= '0' && *p <= '9') || *p == '-')) {
+			cfg_add_error(c, "sip.turn.header",
+				      "must be a header's name of letters, digits and '-', not '%s'",
+				      s->turn.header);
+			break;
+		}
+}
+
 void sip_config_check_sites(struct cfg *c, const struct sip_config *s)
 {
 	const struct sip_server_section *v = s->lan.servers.items;
 
+	check_turn(c, s);
 	if (s->lan.servers.n > SIP_SERVERS_MAX)
 		cfg_add_error(c, "sip.lan.servers", "at most %d servers", SIP_SERVERS_MAX);
 	if (s->lan.servers.n && !s->lan.listen.n)

@@ -107,6 +107,7 @@ enum sip_refusal sip_context_new(struct sip_proxy *px, struct sip_walk *w, struc
 	ctx->record_route = records_route(w);
 	ctx->path = w->path;
 	ctx->trusted = w->p.trusted;
+	ctx->wants_turn = w->p.wants_turn;
 	ctx->begins = !w->p.has_to_tag;
 	ctx->asks = px->o.overload_control && sip_oc_asks(&w->p.basics->via);
 	list_init(&ctx->branches);

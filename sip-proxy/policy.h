@@ -74,6 +74,7 @@ struct sip_passage {
 	char user[SIP_USER_MAX]; /* who it is: "alice@example.org", or a certificate's name; "" unknown */
 	void *scratch[SIP_STAGES]; /* a kept passage's hooks may remember something, each stage its own */
 	void (*gone)(struct sip_passage *p); /* set while waiting: the passage dies with the proxy; do not resume */
+	bool wants_turn; /* it asks for credentials of stile-turn, and may have them (turn_credentials.h) */
 	struct sip_explain *explain; /* not NULL: nothing may happen */
 };
 
@@ -142,6 +143,7 @@ struct sip_return {
 	bool to_trusted;	 /* the request's side was trusted */
 	bool may_challenge;	 /* of the place that answers */
 	const struct sip_place *place; /* where its request went */
+	bool wants_turn;	       /* of the request */
 	bool from_server;	       /* a hook has found: it comes from a UC server */
 	struct sip_edit *edit;
 	unsigned replace; /* a hook may make it this code (without headers and body of the original): 0 no */

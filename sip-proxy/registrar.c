@@ -229,6 +229,7 @@ static void answer_bindings(struct sip_passage *p, struct sip_registrar *r, cons
 	static const struct sip_line outbound = { TEXT("Require"), TEXT("outbound") };
 	char text[CONTACTS_MAX][LINE];
 	struct sip_line lines[CONTACTS_MAX + 4];
+	char more[SIP_REGISTRAR_MORE];
 	unsigned n = 0, n_bindings;
 	bool any_outbound = false;
 	const struct sip_binding *b = sip_location_find(r->o.location, aor, p->now, &n_bindings);
@@ -257,6 +258,8 @@ static void answer_bindings(struct sip_passage *p, struct sip_registrar *r, cons
 	if (r->service_route)
 		lines[n++] = (struct sip_line){ TEXT("Service-Route"), text_of(r->service_route) };
 	lines[n++] = (struct sip_line){ TEXT("Supported"), TEXT("path, outbound") };
+	if (r->o.more)
+		n += r->o.more(r->o.arg, p, aor, &lines[n], more);
 	sip_answer(p, &(struct sip_answer){ .code = 200, .lines = lines, .n_lines = n });
 }
 

@@ -12,6 +12,7 @@
 #include "sip-proxy/location.h"
 #include "sip-proxy/policy.h"
 
+enum { SIP_REGISTRAR_MORE = 1536 }; /* bytes of the buf of `more` */
 struct sip_registrar;
 struct sip_registrar_options {
 	struct sip_location *location;			     /* borrowed */
@@ -26,6 +27,9 @@ struct sip_registrar_options {
 	bool (*is_elsewhere)(void *arg, const char *aor);
 	/* A registration was taken that came from a UC server (p->server), good until then (ms); may be NULL. */
 	void (*registered)(void *arg, unsigned server, const char *aor, uint64_t until);
+	/* One more line of the answer to a REGISTER that was taken, its value in buf: 0 or 1. May be NULL. */
+	unsigned (*more)(void *arg, const struct sip_passage *p, const char *aor,
+			 struct sip_line *ret_line, char *buf);
 	void *arg;
 	const struct sip_edge_ops *ops;
 	void *edge;

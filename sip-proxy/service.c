@@ -44,7 +44,11 @@ static int open_parts(struct sip_service *ss, char *err, size_t err_n)
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
 	}
-	r = sip_service_plan(ss, c, warning, err, err_n, &p);
+	r = sip_interfaces_new(ss, &ss->interfaces);
+	if (r < 0)
+		(void)snprintf(err, err_n, "%s", strerror(-r));
+	else
+		r = sip_service_plan(ss, c, warning, err, err_n, &p);
 	if (r < 0) {
 		sip_ways_deinit(&w);
 		return r;
@@ -185,6 +189,8 @@ static int sip_start(struct service *s, char *err, size_t err_n)
 	ss->pressure.fire = on_pressure;
 	loop_timer_set(s->loop, &ss->pressure, PRESSURE_MS);
 	sip_mesh_set_core(ss->mesh, ss->proxy);
+	sip_interfaces_watch(ss->interfaces, cfg_values(s->cfg));
+	sip_interfaces_verbs(ss->interfaces, s->control);
 	sip_add_verbs(ss);
 	sip_service_sites_verbs(ss);
 	sip_service_registrar_verbs(ss);
@@ -236,6 +242,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
 	}
+	sip_interfaces_put_back(ss->interfaces);
 	r = sip_service_plan(ss, fresh, warning, err, err_n, &p);
 	if (r < 0)
 		return r;
@@ -256,7 +263,8 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	sip_ways_take(ss, &w);
 	set_times(ss, fresh);
 	sip_service_certificates_look(ss);
-	if (sip_mesh_configure(ss->mesh, fresh) < 0)
+	sip_interfaces_watch(ss->interfaces, cfg_values(c));
+	if (sip_service_sites_set(ss, fresh) < 0)
 		log_emit(&MSG_SIP_INTERNAL,
 			 LF_STR("why", "no memory for sip.lan.servers: they are as before"));
 	s->drain_limit_ms = fresh->drain_ms;
@@ -293,6 +301,7 @@ static void sip_stop(struct service *s)
 	sip_service_sites_free(ss);
 	sip_service_registrar_free(ss);
 	sip_service_federation_free(ss);
+	ss->interfaces = sip_interfaces_free(ss->interfaces);
 	ss->edge = sip_edge_free(ss->edge);
 	ss->metrics = metrics_free(ss->metrics);
 	sip_headers_deinit();
@@ -308,6 +317,7 @@ static bool sip_alive(struct service *s)
 }
 
 static const struct store_kind kinds[] = { { "sip.secret", &sip_secret_schema },
+					   { "sip.interface", &sip_interface_schema },
 					   { "sip.user", &sip_user_schema },
 					   { SIP_BINDING_KIND, NULL, true, true },
 					   { NULL, NULL } };

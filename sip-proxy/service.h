@@ -22,10 +22,12 @@
 #include "sip-proxy/config.h"
 #include "sip-proxy/edge.h"
 #include "sip-proxy/location_store.h"
+#include "sip-proxy/interfaces.h"
 #include "sip-proxy/mesh.h"
 #include "sip-proxy/proxy.h"
 #include "sip-proxy/registrar.h"
 #include "sip-proxy/routes.h"
+#include "sip-proxy/turn_credentials.h"
 #include "sip-proxy/trust.h"
 
 enum { SIP_HOOKS_MAX = 16 };
@@ -47,6 +49,8 @@ struct sip_service {
 	struct sip_location_store *bindings; /* the location in the store */
 	struct sip_registrar *registrar;
 	struct sip_mesh *mesh;
+	struct sip_interfaces *interfaces;
+	struct sip_turn_place turn;
 	struct sip_hook hooks[SIP_HOOKS_MAX];
 	const struct sip_hook *chain[SIP_HOOKS_MAX];
 	unsigned n_hooks;
@@ -86,6 +90,7 @@ int sip_service_federation(struct sip_service *ss);		/* 0 or -ENOMEM; once the e
 void sip_service_federation_free(struct sip_service *ss);	/* before the edge */
 /* service_sites.c: 0 or -errno; behind the registrar, which it needs */
 int sip_service_sites(struct sip_service *ss, const struct sip_config *c);
+int sip_service_sites_set(struct sip_service *ss, const struct sip_config *c); /* a reload: -ENOMEM */
 void sip_service_sites_free(struct sip_service *ss);
 void sip_service_sites_verbs(struct sip_service *ss);
 

@@ -19,17 +19,18 @@ static struct sip_listen_spec spec_of(const struct sip_config *c, const struct c
 	return s;
 }
 
-static size_t collect(const struct sip_config *c, struct sip_listen_spec *v)
+static size_t collect(const struct sip_service *ss, const struct sip_config *c,
+		      const struct sip_interface_section *f, size_t n_f, struct sip_listen_spec *v,
+		      char (*names)[SIP_SENT_BY_MAX])
 {
 	const struct sip_federation_section *fs = &c->federation;
 	const struct cfg_endpoint *l = c->listen.items, *lan = c->lan.listen.items,
 				  *fed = fs->listen.items;
-	const struct sip_interface_section *f = c->interfaces.items;
 	size_t n = 0;
 
 	for (size_t i = 0; i < c->listen.n; i++)
 		v[n++] = spec_of(c, &l[i]);
-	for (size_t i = 0; i < c->interfaces.n; i++) {
+	for (size_t i = 0; i < n_f; i++) {
 		if (!f[i].active)
 			continue;
 		v[n] = spec_of(c, &f[i].listen);
@@ -39,7 +40,8 @@ static size_t collect(const struct sip_config *c, struct sip_listen_spec *v)
 			v[n].key = f[i].key;
 		if (f[i].ca)
 			v[n].ca = f[i].ca;
-		v[n++].advertise = f[i].advertise;
+		sip_interfaces_name(ss->interfaces, &f[i], names[i], sizeof(names[i]));
+		v[n++].advertise = names[i];
 	}
 	for (size_t i = 0; i < c->lan.listen.n; i++) {
 		v[n] = spec_of(c, &lan[i]);
@@ -79,13 +81,9 @@ static struct sip_edge_limits limits_of(const struct sip_config *c)
 	};
 }
 
-int sip_service_plan(struct sip_service *ss, const struct sip_config *c, char *warning, char *err,
-		     size_t err_n, struct sip_edge_plan **ret_p)
+static struct sip_edge_config config_of(const struct sip_config *c)
 {
-	size_t most = c->listen.n + c->interfaces.n + c->lan.listen.n + c->federation.listen.n + 1;
-	struct sip_listen_spec *v = calloc(most, sizeof(*v));
-	struct sip_edge_config ec = {
-		.listen = v,
+	return (struct sip_edge_config){
 		.certificate = c->certificate,
 		.key = c->key,
 		.ca = c->ca,
@@ -98,14 +96,44 @@ int sip_service_plan(struct sip_service *ss, const struct sip_config *c, char *w
 		.unlimited = c->sources.unlimited.items,
 		.n_unlimited = c->sources.unlimited.n,
 	};
+}
+
+static int plan_once(struct sip_service *ss, const struct sip_config *c, char *warning, char *err,
+		     size_t err_n, struct sip_edge_plan **ret_p)
+{
+	struct sip_edge_config ec = config_of(c);
+	const struct sip_interface_section *f = NULL;
+	struct sip_listen_spec *v = NULL;
+	char(*names)[SIP_SENT_BY_MAX] = NULL;
+	size_t n_f = 0;
+	int r = sip_interfaces_all(ss->interfaces, c, &f, &n_f);
+
+	if (r == 0) {
+		v = calloc(c->listen.n + n_f + c->lan.listen.n + c->federation.listen.n + 1,
+			   sizeof(*v));
+		names = calloc(n_f + 1, sizeof(*names));
+	}
+	if (!v || !names) {
+		(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
+		r = -ENOMEM;
+	} else {
+		ec.listen = v;
+		ec.n_listen = collect(ss, c, f, n_f, v, names);
+		r = sip_edge_plan(ss->edge, &ec, warning, err, err_n, ret_p);
+	}
+	free(names);
+	free(v);
+	return r;
+}
+
+/* What the store has must not keep the rest from being served: it is left out, one after the other. */
+int sip_service_plan(struct sip_service *ss, const struct sip_config *c, char *warning, char *err,
+		     size_t err_n, struct sip_edge_plan **ret_p)
+{
 	int r;
 
-	if (!v) {
-		(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
-		return -ENOMEM;
-	}
-	ec.n_listen = collect(c, v);
-	r = sip_edge_plan(ss->edge, &ec, warning, err, err_n, ret_p);
-	free(v);
+	while ((r = plan_once(ss, c, warning, err, err_n, ret_p)) < 0 && r != -ENOMEM &&
+	       sip_interfaces_leave_out(ss->interfaces, err))
+		;
 	return r;
 }

@@ -35,6 +35,13 @@ static void on_guesses(void *arg, const struct sip_hop *from)
 		sip_edge_ban(ss->edge, &from->remote, root->sip.limits.ban_ms);
 }
 
+static unsigned more(void *arg, const struct sip_passage *p, const char *aor,
+		     struct sip_line *ret_line, char *buf)
+{
+	const struct sip_service *ss = arg;
+	return sip_turn_line(ss->turn.turn, p, aor, ret_line, buf);
+}
+
 static struct text first_domain(void *arg)
 {
 	const struct sip_service *ss = arg;
@@ -79,6 +86,7 @@ int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 							       .first_domain = first_domain,
 							       .is_elsewhere = is_elsewhere,
 							       .registered = on_registered,
+							       .more = more,
 							       .arg = ss,
 							       .ops = &sip_edge_ops,
 							       .edge = ss->edge,

@@ -6,6 +6,8 @@
  * What the mesh needs to know of the service (accounts, bindings, interfaces) is asked through its options.
  */
 #include <string.h>
+#include <time.h>
+#include "common/bytes.h"
 #include "sip-proxy/service.h"
 
 static bool is_domain(void *arg, struct text host)
@@ -37,6 +39,18 @@ static uint64_t now_of(void *edge)
 	return loop_now(sip_edge_loop(edge));
 }
 
+int sip_service_sites_set(struct sip_service *ss, const struct sip_config *c)
+{
+	struct sip_turn *turn;
+	int r = sip_turn_new(c, &turn);
+
+	if (r < 0)
+		return r;
+	sip_turn_free(ss->turn.turn);
+	ss->turn.turn = turn;
+	return sip_mesh_configure(ss->mesh, c);
+}
+
 int sip_service_sites(struct sip_service *ss, const struct sip_config *c)
 {
 	int r = sip_mesh_new(&(struct sip_mesh_options){ .timers = loop_timers(ss->svc->loop),
@@ -52,12 +66,13 @@ int sip_service_sites(struct sip_service *ss, const struct sip_config *c)
 							 .arg = ss },
 			     &ss->mesh);
 
-	return r < 0 ? r : sip_mesh_configure(ss->mesh, c);
+	return r < 0 ? r : sip_service_sites_set(ss, c);
 }
 
 void sip_service_sites_free(struct sip_service *ss)
 {
 	ss->mesh = sip_mesh_free(ss->mesh);
+	ss->turn.turn = sip_turn_free(ss->turn.turn);
 }
 
 /* ---- verbs ---- */
@@ -91,7 +106,32 @@ static void verb_users(struct control_request *rq, const json_t *args, void *arg
 	sip_listing_reply(rq, &l);
 }
 
+static void verb_credentials(struct control_request *rq, const json_t *args, void *arg)
+{
+	const struct sip_service *ss = arg;
+	const struct sip_turn *t = ss->turn.turn;
+	const char *name = json_string_value(json_object_get(args, "name"));
+	struct sip_turn_credentials c;
+	int64_t now = (int64_t)time(NULL);
+
+	if (!sip_turn_is_on(t)) {
+		control_fail(rq, "not-found", "set sip.turn.uris and sip.turn.secret",
+			     "no TURN server is configured for clients");
+	} else if (!name || !name[0] || sip_turn_mint(t, name, now, &c) < 0) {
+		control_fail(rq, "bad-request", NULL,
+			     "name must be a user, as alice@example.org, of at most 250 bytes");
+	} else {
+		control_reply(rq, json_pack("{s:s, s:s, s:I, s:I, s:s}", "username", c.user,
+					    "password", c.password, "ttl", (json_int_t)c.ttl_s,
+					    "expires", (json_int_t)(now + (int64_t)c.ttl_s), "uris",
+					    sip_turn_uris(t)));
+		bytes_wipe(&c, sizeof(c));
+	}
+}
+
 static const struct control_verb verbs[] = {
+	{ "sip.turn.credentials", CONTROL_OPERATOR, verb_credentials,
+	  "{name}: credentials of stile-turn for this user: username, password, ttl, expires, uris" },
 	{ "sip.servers", CONTROL_VIEWER, verb_servers,
 	  "UC servers: name, contact, address, transport, state, since, expires_s, users, weight, group, health, last_error" },
 	{ "sip.server.users", CONTROL_OPERATOR, verb_users,

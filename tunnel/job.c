@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include "tunnel/values.h"
+#include "common/values.h"
 
 #define SCHEMA(n, r, s)                                                                            \
 	{                                                                                          \

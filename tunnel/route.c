@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Routes: made from their configuration, compared, counted against. A route keeps a configuration of its own
- * (tunnel/values.h): so a route of the file does not hang on the file's values, and two are the same if their JSON is.
+ * (common/values.h): so a route of the file does not hang on the file's values, and two are the same if their JSON is.
  * What a change must not lose is handed on to the successor.
  */
 #include "tunnel/route.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/values.h"
 #include "tunnel/policy.h"
-#include "tunnel/values.h"
 
 enum { ASIDE_MS = 1000, ASIDE_MAX_MS = 30000 };
 

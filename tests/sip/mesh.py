@@ -2,8 +2,11 @@
 """One domain and several UC servers, each a user agent of a few lines that says exactly what a case wants said: log-on and
 its refusals, who lives where, the question to all at once, conflicts, weights, fail-over. Real servers (Kamailio) at real
 sites are in sites.py."""
+import base64
+import hmac
 import re
 import threading
+import time
 
 from sip_world import Failed, Listening, Ua, case, credentials, main, wait_for
 
@@ -244,6 +247,55 @@ def _(w):
         came = wait_for("it is at her server", a.messages, 20)[0]
         if b.messages() or came.get("P-Asserted-Identity"):
             raise Failed("    past her server")
+
+
+TURN = '{ uris: ["turn:turn.test:3478?transport=udp", "turns:turn.test:5349"], secret: shared, lifetime: 1h }'
+
+
+def turn_of(m, name):
+    """Name and password in the answer, proven against the secret as stile-turn does."""
+    value = m.get("X-TURN-Credentials")
+    if not value:
+        raise Failed("    no credentials in the answer")
+    user, password = re.match(r'username="([^"]+)"; password="([^"]+)"; ttl=3600; uris="turn:turn.test:3478', value).groups()
+    expiry, _, who = user.partition(":")
+    right = base64.b64encode(hmac.new(b"shared", user.encode(), "sha1").digest()).decode()
+    if who != name or password != right or not 3500 < int(expiry) - time.time() < 3700:
+        raise Failed(f"    {value}")
+
+
+@case("who asks in a REGISTER gets credentials of stile-turn, over TLS, from us or with the answer of a UC server")
+def _(w):
+    begin(w, row(A), tls=True, users="[ { name: zoe, password: hush } ]", turn=TURN)
+    with Uc(w, A, ["alice"]) as a, Ua("tls", ("127.0.0.1", w.base + 1), context=w.context(), name="uc.test") as ua, \
+            w.tcp(lan=False) as open_one:
+        a.logon()
+        a.serve()
+
+        def register(by, user, *headers, status=200):
+            me = {"From": f"<sip:{user}@uc.test>;tag=r", "To": f"<sip:{user}@uc.test>", "Contact": f"<sip:{user}@10.1.1.1>;expires=300"}
+            m = by.ask("REGISTER", "sip:uc.test", headers, seconds=20, **me)
+            if m.status == 401:
+                auth = credentials(m.get("WWW-Authenticate"), user, "hush", "REGISTER", "sip:uc.test")
+                m = by.ask("REGISTER", "sip:uc.test", headers, seconds=20, Authorization=auth, **me)
+            return said(m, status)
+
+        asks = "X-TURN-Credentials: please"
+        turn_of(register(ua, "zoe", asks), "zoe@uc.test")
+        turn_of(register(ua, "alice", asks), "alice@uc.test")
+        if a.messages("REGISTER")[0].get("X-TURN-Credentials"):
+            raise Failed("    the question was passed on")
+        for m in (register(ua, "zoe"), register(ua, "alice"), register(open_one, "zoe", asks), register(open_one, "alice", asks),
+                  ua.ask("REGISTER", "sip:uc.test", [asks], To="<sip:zoe@uc.test>", From="<sip:zoe@uc.test>;tag=r")):
+            if m.get("X-TURN-Credentials"):
+                raise Failed(f"    credentials for one who should not have them: {m.start}")
+    w.ask("sip", "credentials", "alice@uc.test").exits(0).says(":alice@uc.test", "good for  3600 s", "turn:turn.test:3478")
+    w.ask("sip", "credentials", "x" * 400).exits(1).says("at most 250 bytes")
+    for bad, text in (('{ secret: x }', "say where stile-turn is"), ('{ uris: ["turn:a"] }', "nothing can be minted"),
+                      ('{ uris: ["http://a"], secret: x }', "must be as turn:"),
+                      ('{ uris: ["turn:a"], secret: x, header: "a b" }', "must be a header's name")):
+        w.config(turn=bad)
+        w.check().exits(2).says(text)
 
 
 @case("what is wrong with sip.lan.servers is said with its place")

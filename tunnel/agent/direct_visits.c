@@ -17,7 +17,7 @@
 #include "tunnel/link/frame_conn.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
-#include "tunnel/values.h"
+#include "common/values.h"
 
 enum { RETRY_FIRST_MS = 1000, RETRY_LAST_MS = 30 * 1000, EPOCH_TRIES = 2 };
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "tunnel/job.h"
-#include "tunnel/values.h"
+#include "common/values.h"
 
 #define SCHEMA(n, r, s) { .name = (n), .rows = (r), .n_rows = ARRAY_LEN(r), .size = (s) }
 #define VISIT(member) CFG_AT(struct visit_config, member)

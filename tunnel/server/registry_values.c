@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/bytes.h"
+#include "common/values.h"
 #include "tunnel/server/registry.h"
-#include "tunnel/values.h"
 
 static const char *const states[] = { "pending", "approved", "revoked", NULL };
 static const char *const ways[] = { "code", "password", NULL };

@@ -4,7 +4,7 @@
  * YAML. Nothing here knows a key.
  * The caller owns what comes out.
  */
-#include "tunnel/values.h"
+#include "common/values.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

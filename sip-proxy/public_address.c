@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Public addresses of interfaces; see public_address.h. A change is told from a timer, not from within the watch, for
+ * whoever is told makes a new plan of listeners, and may make a new watch.
+ *
+ * What is known stays known while the servers are silent: that nobody answers does not make it wrong.
+ */
+#include "sip-proxy/public_address.h"
+#include <errno.h>
+#include <string.h>
+#include "sip-proxy/log_msgs.h"
+#include "stun/public_watch.h"
+
+struct sip_public {
+	struct sip_public_options o;
+	struct dns *dns;
+	struct public_watch *watch;
+	struct public_watched watched[PUBLIC_WATCHED_MAX]; /* as last told */
+	size_t n;
+	struct cfg_hostport servers[PUBLIC_SERVERS_MAX]; /* hosts malloc'd */
+	size_t n_servers;
+	struct timer tell;
+};
+
+/* ---- life ---- */
+
+static void on_tell(struct timer *t, uint64_t now)
+{
+	struct sip_public *p = container_of(t, struct sip_public, tell);
+
+	(void)now;
+	p->o.changed(p->o.arg);
+}
+
+int sip_public_new(const struct sip_public_options *o, struct sip_public **ret_p)
+{
+	struct sip_public *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	p->o = *o;
+	p->tell.fire = on_tell;
+	*ret_p = p;
+	return 0;
+}
+
+static void forget_servers(struct sip_public *p)
+{
+	for (size_t i = 0; i < p->n_servers; i++)
+		free(p->servers[i].host);
+	p->n_servers = 0;
+}
+
+struct sip_public *sip_public_free(struct sip_public *p)
+{
+	if (!p)
+		return NULL;
+	timer_stop(&p->tell);
+	public_watch_free(p->watch);
+	dns_free(p->dns);
+	forget_servers(p);
+	free(p);
+	return NULL;
+}
+
+/* ---- the watch ---- */
+
+static struct public_watched *find(struct sip_public *p, const struct addr *local)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (addr_equal_ip(&p->watched[i].local, local))
+			return &p->watched[i];
+	return NULL;
+}
+
+static void on_told(const struct public_watched *w, bool changed, void *arg)
+{
+	struct sip_public *p = arg;
+	struct public_watched *mine = find(p, &w->local);
+	char at[ADDR_STRLEN], was[ADDR_STRLEN] = "", is[ADDR_STRLEN], server[ADDR_STRLEN];
+	enum public_why before;
+
+	if (!mine)
+		return;
+	before = mine->state.why;
+	if (mine->state.known)
+		addr_print_ip(&mine->state.external, was);
+	mine->state = w->state;
+	addr_print_ip(&w->local, at);
+	if (changed) {
+		log_emit(&MSG_SIP_PUBLIC_ADDRESS, LF_STR("address", at), LF_STR("was", was),
+			 LF_STR("is", addr_print_ip(&w->state.external, is)),
+			 LF_STR("server", addr_print(&w->state.server, server)));
+		loop_timer_set(p->o.loop, &p->tell, 0);
+	} else if (w->state.why != PUBLIC_FOUND && w->state.why != before) {
+		log_emit(&MSG_SIP_PUBLIC_UNKNOWN, LF_STR("address", at),
+			 LF_STR("why", public_why_text(w->state.why)),
+			 LF_STR("goes_on_with", was[0] ? was : "its own address"));
+	}
+}
+
+static bool same_servers(const struct sip_public *p, const struct cfg_list *l)
+{
+	const struct cfg_hostport *v = l->items;
+
+	if (MIN(l->n, (size_t)PUBLIC_SERVERS_MAX) != p->n_servers)
+		return false;
+	for (size_t i = 0; i < p->n_servers; i++)
+		if (strcmp(v[i].host, p->servers[i].host) != 0 || v[i].port != p->servers[i].port)
+			return false;
+	return true;
+}
+
+static void keep_servers(struct sip_public *p, const struct cfg_list *l)
+{
+	const struct cfg_hostport *v = l->items;
+
+	forget_servers(p);
+	for (size_t i = 0; i < l->n && i < PUBLIC_SERVERS_MAX; i++) {
+		char *host = strdup(v[i].host);
+		if (host)
+			p->servers[p->n_servers++] = (struct cfg_hostport){ host, v[i].port };
+	}
+}
+
+bool sip_public_is_auto(const struct sip_interface_section *f)
+{
+	return f->advertise &&
+	       (strcmp(f->advertise, "auto") == 0 || strncmp(f->advertise, "auto:", 5) == 0);
+}
+
+static size_t collect(struct sip_public *p, const struct sip_interface_section *v, size_t n,
+		      struct public_watched out[static PUBLIC_WATCHED_MAX])
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < n && k < PUBLIC_WATCHED_MAX; i++) {
+		struct addr local = v[i].listen.at;
+		const struct public_watched *known;
+		bool twice = false;
+		if (!v[i].active || !sip_public_is_auto(&v[i]))
+			continue;
+		addr_set_port(&local, 0);
+		for (size_t j = 0; j < k; j++)
+			twice |= addr_equal_ip(&out[j].local, &local);
+		if (twice)
+			continue;
+		known = find(p, &local);
+		out[k++] = known ? *known : (struct public_watched){ local, PUBLIC_STATE_NEW };
+	}
+	return k;
+}
+
+static bool same_set(struct sip_public *p, const struct public_watched *v, size_t n)
+{
+	if (n != p->n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!find(p, &v[i].local))
+			return false;
+	return true;
+}
+
+void sip_public_watch(struct sip_public *p, const struct sip_interface_section *v, size_t n,
+		      const struct cfg_list *servers)
+{
+	struct public_watched fresh[PUBLIC_WATCHED_MAX];
+	size_t k = collect(p, v, n, fresh);
+	struct public_watch *watch = NULL;
+	struct public_watch_options o;
+
+	if (same_set(p, fresh, k) && same_servers(p, servers))
+		return;
+	if (k && !p->dns && dns_new(p->o.loop, NULL, &p->dns) < 0)
+		return;
+	o = (struct public_watch_options){ .loop = p->o.loop,
+					   .dns = p->dns,
+					   .servers = servers->items,
+					   .n_servers = servers->n,
+					   .watched = fresh,
+					   .n_watched = k,
+					   .told = on_told,
+					   .arg = p };
+	if (k && public_watch_new(&o, &watch) < 0)
+		return;
+	public_watch_free(p->watch);
+	p->watch = watch;
+	memcpy(p->watched, fresh, k * sizeof(*fresh));
+	p->n = k;
+	keep_servers(p, servers);
+}
+
+void sip_public_now(struct sip_public *p)
+{
+	if (p->watch)
+		public_watch_now(p->watch);
+}
+
+/* ---- what is known ---- */
+
+static const struct public_watched *of(const struct sip_public *p, const struct sip_interface_section *f)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (addr_equal_ip(&p->watched[i].local, &f->listen.at))
+			return &p->watched[i];
+	return NULL;
+}
+
+void sip_public_name(const struct sip_public *p, const struct sip_interface_section *f, char *out,
+		     size_t n)
+{
+	const struct public_watched *w = of(p, f);
+	const char *port = f->advertise ? strchr(f->advertise, ':') : NULL;
+	uint64_t own = addr_port(&f->listen.at);
+	struct addr at;
+	char text[ADDR_STRLEN];
+
+	out[0] = 0;
+	if (!sip_public_is_auto(f)) {
+		text_append(out, n, f->advertise ? f->advertise : "");
+		return;
+	}
+	if (!w || !w->state.known)
+		return;
+	if (port)
+		(void)text_u64(text_of(port + 1), &own);
+	at = w->state.external;
+	addr_set_port(&at, (uint16_t)own);
+	text_append(out, n, addr_print(&at, text));
+}
+
+void sip_public_why(const struct sip_public *p, const struct sip_interface_section *f, char *out,
+		    size_t n)
+{
+	const struct public_watched *w = of(p, f);
+
+	out[0] = 0;
+	if (!w)
+		text_append(out, n, "it is not watched");
+	else if (w->state.why != PUBLIC_FOUND)
+		text_append(out, n, public_why_text(w->state.why));
+	else if (!w->state.port_kept)
+		text_append(out, n, "the router does not keep ports: forward this one in it");
+}
+
+json_t *sip_public_json(const struct sip_public *p)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < p->n; i++) {
+		const struct public_state *st = &p->watched[i].state;
+		char at[ADDR_STRLEN], is[ADDR_STRLEN] = "", server[ADDR_STRLEN] = "";
+		if (st->known) {
+			addr_print_ip(&st->external, is);
+			addr_print(&st->server, server);
+		}
+		json_array_append_new(
+			rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:b}", "address",
+					addr_print_ip(&p->watched[i].local, at), "public", is, "why",
+					st->why == PUBLIC_FOUND ? "" : public_why_text(st->why),
+					"server", server, "found_at", (json_int_t)st->found_at,
+					"port_kept", st->port_kept));
+	}
+	return rows;
+}

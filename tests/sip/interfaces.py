@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interfaces made, changed and removed while stile-sip runs: what cannot be served is refused with the reason; connections go
+on; after a restart they are there again; and the public address of one behind a NAT, given or found by STUN and followed."""
+import socket
+import struct
+import threading
+
+from registering import register
+from sip_world import Failed, Ua, case, main, wait_for
+
+
+def row(w, name):
+    return next((r for r in w.verb("sip.interface.list")["rows"] if r["name"] == name), None)
+
+
+@case("an interface is added, answers, is switched off and on and removed; its connections go on; a restart keeps it")
+def _(w):
+    w.config(tls=True)
+    server = w.start()
+    port = w.other(5)
+    name = f"tcp:127.0.0.1:{port}"
+    w.ask("sip", "interface", "list").exits(0).says(f"tls:127.0.0.1:{w.base + 1}", "listening", "file")
+    w.ask("sip", "interface", "add", name).exits(0).says("is listening")
+    with Ua("tcp", ("127.0.0.1", port)) as ua:
+        ping = {"From": "<sip:x@else.test>;tag=1"}
+        if ua.ask("OPTIONS", "sip:uc.test", **ping).status != 200:
+            raise Failed("    no answer")
+        w.ask("sip", "interface", "list").exits(0).says(name, "listening", "store")
+        w.ask("sip", "interface", "off", name).exits(0).says("connections go on")
+        if row(w, name)["state"] != "switched off" or ua.ask("OPTIONS", "sip:uc.test", **ping).status != 200:
+            raise Failed("    the connection is gone, or the state is wrong")
+        try:
+            Ua("tcp", ("127.0.0.1", port)).close()
+            raise Failed("    it still listens")
+        except ConnectionRefusedError:
+            pass
+        w.ask("sip", "interface", "on", name).exits(0)
+        Ua("tcp", ("127.0.0.1", port)).close()
+    server.stop()
+    server = w.start()
+    Ua("tcp", ("127.0.0.1", port)).close()
+    w.ask("sip", "interface", "remove", name).exits(0).says("is removed")
+    if row(w, name):
+        raise Failed("    it is still shown")
+    w.ask("sip", "interface", "remove", name).exits(1).says("there is no interface")
+
+
+@case("what cannot be served is refused with the reason, and nothing is kept of it")
+def _(w):
+    w.config(tls=True)
+    w.start()
+    before = w.verb("sip.interface.list")["rows"]
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", w.other(6)))
+    taken.listen(1)
+
+    def refused(text, *argv, status=1):
+        w.ask("sip", "interface", "add", *argv).exits(status).says(text)
+    refused("another program has this port", f"tcp:127.0.0.1:{w.other(6)}")
+    refused("does not have that address", "tcp:192.0.2.77:5060")
+    refused("has a listener already", f"tls:127.0.0.1:{w.base}")
+    refused("none.pem", f"tls:127.0.0.1:{w.other(7)}", "--certificate", w.path("none.pem"), "--key", w.path("server.key"))
+    w.certificate("another")
+    refused("key", f"tls:127.0.0.1:{w.other(7)}", "--certificate", w.path("another.pem"), "--key", w.path("server.key"))
+    refused("must be a host", f"tcp:127.0.0.1:{w.other(7)}", "--advertise", "a b")
+    refused("udp:, tcp:", "sctp:127.0.0.1:5060")
+    w.ask("sip", "interface", "add", f"tcp:127.0.0.1:{w.other(8)}").exits(0)
+    refused("has a listener already", f"tls:127.0.0.1:{w.other(8)}")
+    w.ask("sip", "interface", "remove", f"tcp:127.0.0.1:{w.other(8)}").exits(0)
+    taken.close()
+    if w.verb("sip.interface.list")["rows"] != before:
+        raise Failed("    something was kept")
+    w.config(tls=True, certificate=None, key=None, listen=f'["udp:127.0.0.1:{w.base}"]')
+    w.check().exits(0)
+    w.reload()
+    refused("TLS needs a certificate and its key", f"tls:127.0.0.1:{w.other(7)}")
+
+
+@case("one of the store whose port is taken at the start waits with the reason, and the others are served")
+def _(w):
+    w.config()
+    server = w.start()
+    name = f"tcp:127.0.0.1:{w.other(5)}"
+    w.ask("sip", "interface", "add", name).exits(0)
+    server.stop()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", w.other(5)))
+        taken.listen(1)
+        w.start()
+        r = row(w, name)
+        if r["state"] != "not served" or "another program" not in r["why"]:
+            raise Failed(f"    {r}")
+        Ua("tcp", ("127.0.0.1", w.base)).close()
+    w.ask("sip", "interface", "on", name).exits(0)
+    Ua("tcp", ("127.0.0.1", w.other(5))).close()
+
+
+class Stun(threading.Thread):
+    """A STUN server that says of everybody that he is at self.address."""
+
+    def __init__(self, at, address):
+        super().__init__(daemon=True)
+        self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.s.bind(at)
+        self.address, self.asked = address, 0
+
+    def run(self):
+        while True:
+            try:
+                data, peer = self.s.recvfrom(2048)
+            except OSError:
+                return
+            self.asked += 1
+            port = peer[1] ^ 0x2112
+            ip = bytes(a ^ b for a, b in zip(socket.inet_aton(self.address), b"\x21\x12\xa4\x42"))
+            value = struct.pack("!HHBBH", 0x20, 8, 0, 1, port) + ip
+            self.s.sendto(struct.pack("!HH", 0x101, len(value)) + data[4:20] + value, peer)
+
+
+@case("the public address of an interface is given, or found by STUN, used in Via, and followed when it changes")
+def _(w):
+    stun = Stun(("127.0.0.1", w.other(9)), "203.0.113.5")
+    stun.start()
+    w.config(users="[ { name: bob, password: hush } ]")
+    with open(w.path("stile.yaml"), "a", encoding="utf-8") as f:
+        f.write(f'stun_servers: ["127.0.0.1:{w.other(9)}"]\n')
+    w.start()
+    name = f"tcp:127.0.0.1:{w.other(5)}"
+    w.ask("sip", "interface", "add", name, "--advertise", "sip.uc.test").exits(0)
+    if row(w, name)["public"] != "sip.uc.test":
+        raise Failed(f"    {row(w, name)}")
+    w.ask("sip", "interface", "set", name, "--advertise", "auto").exits(0)
+    wait_for("it is the one that STUN says", lambda: row(w, name)["public"] == f"203.0.113.5:{w.other(5)}", 20)
+    with Ua("tcp", ("127.0.0.1", w.other(5))) as bob, w.udp(lan=False) as eve:
+        register(bob, "bob", "hush")
+        for address in ("203.0.113.5", "203.0.113.9"):
+            stun.address = address
+            w.ask("sip", "interface", "detect").exits(0).says("203.0.113.")
+            wait_for("the new one is known", lambda a=address: row(w, name)["public"] == f"{a}:{w.other(5)}", 20)
+            eve.raw(eve.request("MESSAGE", "sip:bob@uc.test", From="<sip:eve@evil.test>;tag=e"))
+            m = bob.expect("MESSAGE")
+            bob.reply(m, 200)
+            if not m.get("Via").startswith(f"SIP/2.0/TCP {address}:{w.other(5)};"):
+                raise Failed(f"    {m.get('Via')}")
+    w.logged("sip.public.address", "203.0.113.9")
+    w.ask("sip", "interface", "set", name, "--advertise", "").exits(0)
+    if row(w, name)["public"]:
+        raise Failed("    it is still known by another name")
+    stun.s.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(29000))

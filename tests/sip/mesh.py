@@ -249,6 +249,15 @@ def _(w):
             raise Failed("    past her server")
 
 
+@case("stile test servers plays two of them, and says where it stops")
+def _(w):
+    begin(w, row(A), row(B))
+    w.stile("test", "servers", A, B, "-c", w.path("stile.yaml")).exits(0).says(A, "logged on", B, "MESSAGE", "its 200 back")
+    w.stile("test", "servers", A, "uc-z", "-c", w.path("stile.yaml")).exits(1).says("has no server uc-z")
+    w.config("other.yaml", lan=servers("{ user: uc-a, password: wrong }", row(B)).replace("{lan}", str(w.lan)))
+    w.stile("test", "servers", A, B, "-c", w.path("other.yaml")).exits(1).says("refuses its log-on: 403")
+
+
 TURN = '{ uris: ["turn:turn.test:3478?transport=udp", "turns:turn.test:5349"], secret: shared, lifetime: 1h }'
 
 

@@ -14,6 +14,7 @@ static const struct column columns[] = {
 	{ "state", "STATE", COL_TEXT },
 	{ "from", "FROM", COL_TEXT },
 	{ "public", "KNOWN AS", COL_TEXT },
+	{ "nat", "NAT", COL_TEXT },
 	{ "connections", "CONNS", COL_COUNT },
 	{ "certificate", "CERTIFICATE", COL_TEXT },
 	{ "why", "WHY", COL_TEXT },
@@ -21,6 +22,7 @@ static const struct column columns[] = {
 static const struct column public_columns[] = {
 	{ "address", "ADDRESS", COL_TEXT },
 	{ "public", "PUBLIC", COL_TEXT },
+	{ "nat", "NAT", COL_TEXT },
 	{ "server", "SEEN BY", COL_TEXT },
 	{ "why", "WHY NOT", COL_TEXT },
 };

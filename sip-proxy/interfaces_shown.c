@@ -46,13 +46,13 @@ static void show(const struct sip_interfaces *x, struct shown *s, const struct s
 		text_append(why, sizeof(why), s->item->why);
 	else if (f->active && sip_public_is_auto(f))
 		sip_public_why(x->public, f, why, sizeof(why));
-	row = json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:I}", "name", name, "from", s->from,
+	row = json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:I}", "name", name, "from", s->from,
 			"active", f->active, "state",
 			!f->active ? "switched off"
 			: l	   ? "listening"
 				   : "not served",
 			"why", why, "advertise", f->advertise ? f->advertise : "", "public",
-			advertise, "connections",
+			advertise, "nat", sip_public_nat(x->public, f), "connections",
 			(json_int_t)json_integer_value(json_object_get(l, "connections")));
 	json_object_set_new(row, "certificate",
 			    json_string(l && json_object_get(l, "certificate")

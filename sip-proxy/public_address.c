@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include "sip-proxy/log_msgs.h"
+#include "sip-proxy/nat_type.h"
 #include "stun/public_watch.h"
 
 struct sip_public {
@@ -20,6 +21,12 @@ struct sip_public {
 	struct cfg_hostport servers[PUBLIC_SERVERS_MAX]; /* hosts malloc'd */
 	size_t n_servers;
 	struct timer tell;
+	struct nat_of { /* as watched[] */
+		struct sip_public *p;
+		struct sip_nat_check *check; /* under way */
+		enum nat_type type;
+		bool known;
+	} nat[PUBLIC_WATCHED_MAX];
 };
 
 /* ---- life ---- */
@@ -44,6 +51,14 @@ int sip_public_new(const struct sip_public_options *o, struct sip_public **ret_p
 	return 0;
 }
 
+static void forget_nats(struct sip_public *p)
+{
+	for (size_t i = 0; i < PUBLIC_WATCHED_MAX; i++) {
+		sip_nat_check_free(p->nat[i].check);
+		p->nat[i] = (struct nat_of){ .p = p };
+	}
+}
+
 static void forget_servers(struct sip_public *p)
 {
 	for (size_t i = 0; i < p->n_servers; i++)
@@ -56,6 +71,7 @@ struct sip_public *sip_public_free(struct sip_public *p)
 	if (!p)
 		return NULL;
 	timer_stop(&p->tell);
+	forget_nats(p);
 	public_watch_free(p->watch);
 	dns_free(p->dns);
 	forget_servers(p);
@@ -73,6 +89,31 @@ static struct public_watched *find(struct sip_public *p, const struct addr *loca
 	return NULL;
 }
 
+static void on_nat(const struct nat_result *r, void *arg)
+{
+	struct nat_of *n = arg;
+	const struct public_watched *w = &n->p->watched[n - n->p->nat];
+	char at[ADDR_STRLEN];
+
+	if (r->error == 0 && (!n->known || n->type != r->type))
+		log_emit(&MSG_SIP_NAT_TYPE, LF_STR("address", addr_print_ip(&w->local, at)),
+			 LF_STR("type", nat_type_name(r->type)), LF_STR("means", nat_type_meaning(r->type)));
+	n->known = r->error == 0;
+	n->type = r->type;
+	n->check = sip_nat_check_free(n->check);
+}
+
+/* By the server that has just told the public address. */
+static void check_nat(struct sip_public *p, const struct public_watched *w)
+{
+	struct nat_of *n = &p->nat[w - p->watched];
+
+	n->p = p;
+	n->check = sip_nat_check_free(n->check);
+	if (w->state.known && addr_family(&w->state.server) != AF_UNSPEC)
+		(void)sip_nat_check_new(p->o.loop, &w->local, &w->state.server, on_nat, n, &n->check);
+}
+
 static void on_told(const struct public_watched *w, bool changed, void *arg)
 {
 	struct sip_public *p = arg;
@@ -87,6 +128,8 @@ static void on_told(const struct public_watched *w, bool changed, void *arg)
 		addr_print_ip(&mine->state.external, was);
 	mine->state = w->state;
 	addr_print_ip(&w->local, at);
+	if (changed || (w->state.why == PUBLIC_FOUND && !p->nat[mine - p->watched].known && !p->nat[mine - p->watched].check))
+		check_nat(p, mine);
 	if (changed) {
 		log_emit(&MSG_SIP_PUBLIC_ADDRESS, LF_STR("address", at), LF_STR("was", was),
 			 LF_STR("is", addr_print_ip(&w->state.external, is)),
@@ -184,6 +227,7 @@ void sip_public_watch(struct sip_public *p, const struct sip_interface_section *
 	if (k && public_watch_new(&o, &watch) < 0)
 		return;
 	public_watch_free(p->watch);
+	forget_nats(p);
 	p->watch = watch;
 	memcpy(p->watched, fresh, k * sizeof(*fresh));
 	p->n = k;
@@ -192,6 +236,8 @@ void sip_public_watch(struct sip_public *p, const struct sip_interface_section *
 
 void sip_public_now(struct sip_public *p)
 {
+	for (size_t i = 0; i < p->n; i++)
+		check_nat(p, &p->watched[i]);
 	if (p->watch)
 		public_watch_now(p->watch);
 }
@@ -243,6 +289,21 @@ void sip_public_why(const struct sip_public *p, const struct sip_interface_secti
 		text_append(out, n, "the router does not keep ports: forward this one in it");
 }
 
+static const char *nat_name(const struct nat_of *n)
+{
+	if (n->known)
+		return nat_type_name(n->type);
+	return n->check ? "being looked at" : "";
+}
+
+const char *sip_public_nat(const struct sip_public *p, const struct sip_interface_section *f)
+{
+	const struct public_watched *w = sip_public_is_auto(f) ? of(p, f) : NULL;
+	const struct nat_of *n = w ? &p->nat[w - p->watched] : NULL;
+
+	return n ? nat_name(n) : "";
+}
+
 json_t *sip_public_json(const struct sip_public *p)
 {
 	json_t *rows = json_array();
@@ -255,10 +316,10 @@ json_t *sip_public_json(const struct sip_public *p)
 			addr_print(&st->server, server);
 		}
 		json_array_append_new(
-			rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:b}", "address",
+			rows, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:b}", "address",
 					addr_print_ip(&p->watched[i].local, at), "public", is, "why",
 					st->why == PUBLIC_FOUND ? "" : public_why_text(st->why),
-					"server", server, "found_at", (json_int_t)st->found_at,
+					"nat", nat_name(&p->nat[i]), "server", server, "found_at", (json_int_t)st->found_at,
 					"port_kept", st->port_kept));
 	}
 	return rows;

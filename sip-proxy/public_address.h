@@ -29,5 +29,6 @@ void sip_public_name(const struct sip_public *p, const struct sip_interface_sect
 /* Of an automatic one: why nothing is known, or what is. */
 void sip_public_why(const struct sip_public *p, const struct sip_interface_section *f, char *out,
 		    size_t n);
+const char *sip_public_nat(const struct sip_public *p, const struct sip_interface_section *f); /* "Full Cone" …; "": not known */
 void sip_public_now(struct sip_public *p);	     /* asks at once */
 json_t *sip_public_json(const struct sip_public *p); /* [{address, public, why, server, found_at}] */

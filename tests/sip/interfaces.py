@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interfaces made, changed and removed while stile-sip runs: what cannot be served is refused with the reason; connections go
 on; after a restart they are there again; and the public address of one behind a NAT, given or found by STUN and followed."""
+import select
 import socket
 import struct
 import threading
@@ -96,30 +97,56 @@ def _(w):
 
 
 class Stun(threading.Thread):
-    """A STUN server that says of everybody that he is at self.address."""
+    """A STUN server with two addresses and two ports (RFC 5780) that says of everybody that he is at self.address: the client
+    sees a NAT that maps in one way and lets everybody in."""
 
-    def __init__(self, at, address):
+    def __init__(self, ports, address, hosts=("127.0.0.1", "127.0.0.2")):
         super().__init__(daemon=True)
-        self.s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.s.bind(at)
-        self.address, self.asked = address, 0
+        self.address, self.asked, self.ends = address, 0, False
+        self.socket = {}
+        for host in hosts:
+            for port in ports:
+                s = self.socket[host, port] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                s.bind((host, port))
+                s.setblocking(False)
+
+    @staticmethod
+    def place(kind, host, port, key=b"\0\0\0\0"):
+        ip = bytes(a ^ b for a, b in zip(socket.inet_aton(host), key))
+        return struct.pack("!HHBBH", kind, 8, 0, 1, port ^ int.from_bytes(key[:2], "big")) + ip
+
+    def other(self, at, host=True, port=True):
+        return next(k for k in self.socket if (k[0] != at[0]) == host and (k[1] != at[1]) == port)
+
+    def answer(self, at, data, peer):
+        change = data.find(struct.pack("!HH", 3, 4), 20)
+        flags = data[change + 7] if change >= 0 else 0
+        by = self.other(at, bool(flags & 4), bool(flags & 2)) if flags & 6 else at
+        value = (self.place(0x20, self.address, peer[1], b"\x21\x12\xa4\x42") + self.place(0x802b, *by)
+                 + self.place(0x802c, *self.other(at)))
+        self.socket[by].sendto(struct.pack("!HH", 0x101, len(value)) + data[4:20] + value, peer)
 
     def run(self):
-        while True:
-            try:
-                data, peer = self.s.recvfrom(2048)
-            except OSError:
-                return
-            self.asked += 1
-            port = peer[1] ^ 0x2112
-            ip = bytes(a ^ b for a, b in zip(socket.inet_aton(self.address), b"\x21\x12\xa4\x42"))
-            value = struct.pack("!HHBBH", 0x20, 8, 0, 1, port) + ip
-            self.s.sendto(struct.pack("!HH", 0x101, len(value)) + data[4:20] + value, peer)
+        at = {s: k for k, s in self.socket.items()}
+        while not self.ends:
+            for s in select.select(list(at), [], [], 0.1)[0]:
+                try:
+                    data, peer = s.recvfrom(2048)
+                    self.asked += 1
+                    self.answer(at[s], data, peer)
+                except OSError:
+                    pass
+
+    def stop(self):
+        self.ends = True
+        self.join(10)
+        for s in self.socket.values():
+            s.close()
 
 
 @case("the public address of an interface is given, or found by STUN, used in Via, and followed when it changes")
 def _(w):
-    stun = Stun(("127.0.0.1", w.other(9)), "203.0.113.5")
+    stun = Stun((w.other(9), w.other(10)), "203.0.113.5")
     stun.start()
     w.config(users="[ { name: bob, password: hush } ]")
     with open(w.path("stile.yaml"), "a", encoding="utf-8") as f:
@@ -146,7 +173,7 @@ def _(w):
     w.ask("sip", "interface", "set", name, "--advertise", "").exits(0)
     if row(w, name)["public"]:
         raise Failed("    it is still known by another name")
-    stun.s.close()
+    stun.stop()
 
 
 if __name__ == "__main__":

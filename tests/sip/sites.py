@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 
+from interfaces import Stun
 from names import Names
 from sip_world import Failed, Skipped, Ua, case, main, need, wait_for
 
@@ -425,6 +426,30 @@ def _(w):
         wait_for("it is back with a good one", lambda: s.is_well("uc-b"), 40)
         with s.user("anna") as anna, s.user("bert") as bert:
             sent(anna, bert, "with-the-new-one")
+
+
+@case("the NAT in front of an interface is named, and its public address followed")
+def _(w):
+    if os.getuid() != 0:
+        raise Skipped("it takes root to have addresses of one's own")
+    run("ip", "addr", "replace", "203.0.113.10/32", "dev", "lo")
+    run("ip", "addr", "replace", "203.0.113.11/32", "dev", "lo")
+    stun = Stun((3478, 3479), "198.51.100.5", ("203.0.113.10", "203.0.113.11"))
+    stun.start()
+    w.config(listen='["tcp:10.0.0.1:5060"]', lan=None, routes=None, interfaces='[ { listen: "udp:10.0.0.1:5060", advertise: auto } ]')
+    with open(w.path("stile.yaml"), "a", encoding="utf-8") as f:
+        f.write('stun_servers: ["203.0.113.10:3478"]\n')
+    w.start()
+
+    def row():
+        return next(r for r in w.verb("sip.interface.list")["rows"] if r["name"] == "udp:10.0.0.1:5060")
+    wait_for("address and NAT are known", lambda: row()["public"] == "198.51.100.5:5060" and row()["nat"] == "Full Cone", 40)
+    stun.address = "198.51.100.6"
+    w.ask("sip", "interface", "detect").exits(0)
+    wait_for("the new address is known", lambda: row()["public"] == "198.51.100.6:5060", 20)
+    w.ask("sip", "interface", "list").exits(0).says("198.51.100.6:5060", "Full Cone")
+    w.logged("sip.nat.type", "Full Cone")
+    stun.stop()
 
 
 def flow(anna, bert, n, first):

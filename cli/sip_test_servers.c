@@ -162,11 +162,12 @@ static int await(struct uc *u, struct uc *other)
 static int send_register(struct uc *u, unsigned expires, const char *authorization)
 {
 	char out[TEXT_MAX];
+	unsigned seq = ++u->seq;
 	int n = snprintf(out, sizeof(out),
 			 "REGISTER sip:%s SIP/2.0\r\nVia: SIP/2.0/TCP %s;branch=z9hG4bKr%u;rport\r\nMax-Forwards: 70\r\n"
 			 "From: <sip:%s@%s>;tag=t\r\nTo: <sip:%s@%s>\r\nCall-ID: logon-%s@stile-test\r\nCSeq: %u REGISTER\r\n"
 			 "Contact: <sip:%s;transport=tcp>;expires=%u\r\n%s%s%sContent-Length: 0\r\n\r\n",
-			 u->domain, u->at, ++u->seq, u->is->user, u->domain, u->is->user, u->domain, u->at, u->seq, u->at, expires,
+			 u->domain, u->at, seq, u->is->user, u->domain, u->is->user, u->domain, u->at, seq, u->at, expires,
 			 authorization ? "Authorization: " : "", authorization ? authorization : "", authorization ? "\r\n" : "");
 
 	return n > 0 && (size_t)n < sizeof(out) ? uc_write(u, out, (size_t)n) : fail(u, "its name is too long");
@@ -224,11 +225,12 @@ static int log_on(struct uc *u, struct uc *other, unsigned expires)
 static int send_message(struct uc *from, struct uc *to)
 {
 	char out[TEXT_MAX];
+	unsigned seq = ++from->seq;
 	int n = snprintf(out, sizeof(out),
 			 "MESSAGE sip:%s@%s SIP/2.0\r\nVia: SIP/2.0/TCP %s;branch=z9hG4bKm%u;rport\r\nMax-Forwards: 70\r\n"
 			 "From: <sip:%s@%s>;tag=m\r\nTo: <sip:%s@%s>\r\nCall-ID: message-%s@stile-test\r\nCSeq: 1 MESSAGE\r\n"
 			 "Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
-			 to->user, to->domain, from->at, ++from->seq, from->user, from->domain, to->user, to->domain, from->at);
+			 to->user, to->domain, from->at, seq, from->user, from->domain, to->user, to->domain, from->at);
 	int r = n > 0 && (size_t)n < sizeof(out) ? uc_write(from, out, (size_t)n) : fail(from, "the names are too long");
 
 	if (r == 0)

@@ -68,6 +68,13 @@ void sip_mesh_set_core(struct sip_mesh *m, struct sip_proxy *px)
 	m->px = px;
 }
 
+void sip_mesh_drain(struct sip_mesh *m)
+{
+	m->quiet = true;
+	for (unsigned i = 0; i < m->n; i++)
+		m->v[i]->ping = sip_ask_cancel(m->v[i]->ping);
+}
+
 /* ---- configuration ---- */
 
 static void put_word(char *to, size_t cap, const char *from)

@@ -39,6 +39,9 @@ int sip_mesh_configure(struct sip_mesh *m, const struct sip_config *c);
 /* From now on it may ask; NULL: never again (before the core goes). */
 void sip_mesh_set_core(struct sip_mesh *m, struct sip_proxy *px);
 
+/* No more questions whether a server is well: the service stops, and waits for what is under way. */
+void sip_mesh_drain(struct sip_mesh *m);
+
 /* Is this one of a UC server's users? As far as it can be known without asking: there are servers, and he is not ours. */
 bool sip_mesh_may_serve(const struct sip_mesh *m, const char *aor);
 /* The registrar has taken a registration that a UC server sent for its user. */

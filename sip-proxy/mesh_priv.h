@@ -70,6 +70,7 @@ struct mesh_user {
 struct sip_mesh {
 	struct sip_mesh_options o;
 	struct sip_proxy *px; /* NULL: nothing may be asked */
+	bool quiet;	      /* the service stops: no more pings */
 	struct mesh_server **v;
 	unsigned n, last_number;
 	struct mesh_server *retired; /* names of theirs may stand in what is under way: they live on */

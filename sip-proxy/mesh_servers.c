@@ -253,7 +253,7 @@ static void tick_one(struct mesh_server *s, uint64_t now)
 		s->use_flow = false;
 		s->ping_at = now;
 	}
-	if (s->on && !s->ping && s->mesh->px && s->ping_at <= now)
+	if (s->on && !s->ping && s->mesh->px && !s->mesh->quiet && s->ping_at <= now)
 		ping(s, now);
 }
 

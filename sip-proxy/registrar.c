@@ -228,7 +228,7 @@ static void answer_bindings(struct sip_passage *p, struct sip_registrar *r, cons
 {
 	static const struct sip_line outbound = { TEXT("Require"), TEXT("outbound") };
 	char text[CONTACTS_MAX][LINE];
-	struct sip_line lines[CONTACTS_MAX + 4];
+	struct sip_line lines[CONTACTS_MAX + 5];
 	char more[SIP_REGISTRAR_MORE];
 	unsigned n = 0, n_bindings;
 	bool any_outbound = false;

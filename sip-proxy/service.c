@@ -279,6 +279,7 @@ static bool sip_drain(struct service *s)
 
 	sip_proxy_drain(ss->proxy, true);
 	ss->probes = sip_probes_free(ss->probes);
+	sip_mesh_drain(ss->mesh);
 	sip_edge_drain(ss->edge);
 	return sip_proxy_idle(ss->proxy);
 }

@@ -323,6 +323,26 @@ def _(w):
         raise Failed(f"    status {status}")
 
 
+@case("its log has a level, a size in MB, a number and a folder of its own, beside those of the other services")
+def _(w):
+    own = w.path("own")
+    w.config(**{"log": "{ level: error, dir: %s }" % w.path("log")})
+    with open(w.path("stile.yaml"), "a", encoding="utf-8") as f:
+        f.write("  log: { level: info, dir: %s, max_size: 64KiB, keep: 2, delete_daily: true }\n" % own)
+    w.check().exits(0)
+    s = w.start()
+    wait_for("it writes there", lambda: os.path.exists(own + "/stile-sip.log"))
+    w.stile("log", "level", "sip", "debug", "--runtime-dir", w.path("run")).exits(0)
+    for _i in range(20):  # a line of the log for each
+        if os.path.exists(own + "/stile-sip.log.2"):
+            break
+        w.verbs([("log.level", {"level": level}) for level in ("debug", "info") * 100])
+    wait_for("the full ones are put aside", lambda: sorted(os.listdir(own)) == ["stile-sip.log", "stile-sip.log.1", "stile-sip.log.2"])
+    if max(os.path.getsize(f"{own}/{n}") for n in os.listdir(own)) > 70 << 10 or os.path.exists(w.path("log/stile-sip.log")):
+        raise Failed("    too large, or in the wrong folder")
+    s.stop()
+
+
 def write():
     with SipWorld(27400) as w:
         w.config()

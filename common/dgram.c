@@ -23,6 +23,7 @@ enum {
 	/* Not a multiple of a page: the first lines of the slots fall into different cache sets. */
 	SLOT_SIZE = DGRAM_HEADROOM + 65536,
 	MIN_FREE = 16,	       /* fewer free slots: flush first */
+	ENOUGH = 8,	       /* datagrams, or runs, that wait: they leave before more is received */
 	COPY_SIZE = 256 * 1024, /* for dgram_send_copy, reset by each flush */
 	RX_CONTROL = 192,      /* UDP_GRO, TOS, TTL, packet info, room to spare */
 	RX_TRIES = 16,	       /* pending errors swallowed by one dgram_recv */
@@ -412,6 +413,12 @@ int dgram_recv_most(struct dgram_io *io, int fd, uint16_t local_port, unsigned *
 	for (int i = 0; i < r; i++)
 		n += hand_over(io, start + (unsigned)i, local_port, to);
 	io->stats.rx += (uint64_t)n;
+	/* After a delay many sockets are ready at once. Would all be read before anything left, the first would wait for the last,
+	 * and the receivers would have nothing to do meanwhile and too much then. */
+	if (tx_waiting(io->tx) >= ENOUGH) {
+		dgram_flush(io);
+		return n;
+	}
 	/* On behind the last slot that is referenced; the others are warm in the cache. */
 	used = busy_from(io, start) & UINT64_MAX >> (DGRAM_BATCH - (unsigned)r);
 	io->cursor = used ? (start + DGRAM_BATCH - (unsigned)__builtin_clzll(used)) % DGRAM_BATCH : start;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Batched datagram I/O: recvmmsg with UDP_GRO into one arena per thread, and an output queue that
- * groups datagrams by socket, source, destination, size and marking and hands them to the kernel once
- * per loop pass as UDP_SEGMENT runs through sendmmsg.
+ * groups datagrams by socket, source, destination, size and marking and hands them to the kernel as
+ * UDP_SEGMENT runs through sendmmsg, or those of many sockets through a ring.
  *
  * 92 % of a relay's time is in the kernel's UDP path, one packet at a time; the lever is to hand it
- * several at once. Received bytes stay in the arena, are forwarded in place, and stay valid until
- * the queue is flushed; the arena flushes the queue itself before it would reuse a slot that is still
- * referenced. Nothing is allocated, copied or locked per packet. Order within one (socket,
- * destination) is kept. GSO and GRO are probed once; a run that the kernel refuses (EINVAL, EIO: a
- * route that cannot) is resent plainly in its place, and after many refusals in a row GSO rests for a
- * while, so that one destination cannot switch it off for all; nothing is sent twice.
+ * several at once. Received bytes stay in the arena, are forwarded in place, and stay valid until the queue is
+ * flushed: at the end of the loop's pass, and before more is received once several wait or the arena would reuse a slot
+ * that is still referenced. Nothing is allocated, copied or locked per packet. Order within one (socket, destination)
+ * is kept. GSO and GRO are probed once; a run that the kernel refuses (EINVAL, EIO: a route that cannot) is
+ * resent plainly in its place, and after many refusals in a row GSO rests for a while, so that one destination
+ * cannot switch it off for all; nothing is sent twice.
  */
 #pragma once
 #include <sys/uio.h>
@@ -81,8 +81,8 @@ int dgram_aggregate(int fd, bool on); /* as gro, from now on; 0 or -errno */
 
 /* Drains up to one batch from fd and calls fn for each datagram (GRO runs are split into their
  * segments). Returns the number of datagrams, 0 if there was nothing, or -errno for a socket that is
- * broken. Level-triggered: what remains is reported in the next pass. Not to be called from fn. A
- * datagram is referenced until the flush only if it was given to dgram_send; else it lives as long as
+ * broken. Level-triggered: what remains is reported in the next pass. Not to be called from fn. May
+ * flush. A datagram is referenced until the flush only if it was given to dgram_send; else it lives as long as
  * fn. */
 int dgram_recv(struct dgram_io *io, int fd, uint16_t local_port,
 	       void (*fn)(const struct dgram *d, void *arg), void *arg);

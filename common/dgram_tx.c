@@ -188,6 +188,11 @@ bool tx_full(const struct tx_queue *q)
 	return q->n == TX_QUEUE;
 }
 
+unsigned tx_waiting(const struct tx_queue *q)
+{
+	return q->n;
+}
+
 void tx_add(struct tx_queue *q, const struct tx_datagram *d)
 {
 	const struct addr *from = d->route->from;

@@ -41,6 +41,7 @@ struct tx_datagram { /* or several of one size, at equal distances: such an entr
 	size_t stride, last; /* of several: from one body to the next, and bytes of the last body */
 };
 bool tx_full(const struct tx_queue *q);
+unsigned tx_waiting(const struct tx_queue *q); /* entries */
 void tx_add(struct tx_queue *q, const struct tx_datagram *d); /* flushes first if full */
 bool tx_has(const struct tx_queue *q, int fd); /* something is queued for that socket */
 void tx_flush(struct tx_queue *q);

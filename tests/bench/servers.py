@@ -125,10 +125,11 @@ class Server:
 class Stile(Server):
     name, program = "stile", "stile-turn"
 
-    def __init__(self, folder, net, build, coalesce=0, workers=0):
-        """workers 0: one, on the servers' CPU; else so many, the first there and the next on the generator's CPU."""
+    def __init__(self, folder, net, build, coalesce=0, workers=0, first=1):
+        """workers 0: one, all of the server on the servers' CPU; else so many, the first on CPU number `first` (0: the generator's,
+        1: the servers') and the next on the other."""
         super().__init__(folder, net)
-        self.coalesce, self.workers = coalesce, workers
+        self.coalesce, self.workers, self.first = coalesce, workers, first
         self.binary = os.path.join(build, "turn/stile-turn")
         if not os.access(self.binary, os.X_OK):
             raise Unable(f"{self.binary} is not built; tests/bench/turn-vs-coturn.sh builds it")
@@ -145,7 +146,7 @@ class Stile(Server):
             with open(f"/proc/{self.process.pid}/task/{task}/comm", encoding="ascii") as f:
                 name = f.read().split()
             if name[0] == "worker" and None not in cpus():
-                os.sched_setaffinity(int(task), {cpus()[1 - int(name[1]) % 2]})
+                os.sched_setaffinity(int(task), {cpus()[(self.first + int(name[1])) % 2]})
 
     def argv(self):
         listen = ", ".join(f'"{p}:{self.host}:{TLS_PORT if "tls" in p else PORT}"' for p in ("udp", "tcp", "tls", "dtls"))

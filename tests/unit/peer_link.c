@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Links between two agents on fake time: who they are, what they carry (every byte compared), which path they take and how
+ * soon they leave a dead one, and that strangers' bytes are nothing to them.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+#include <errno.h>
+#include "tests/unit/peer_world.h"
+
+#define MS UINT64_C(1000000)
+
+static enum path_kind kind_of(struct world *w, unsigned side)
+{
+	struct peer_link_info i;
+
+	peer_link_info(w->ends[side].l, &i);
+	return i.kind;
+}
+
+static bool both_direct(struct world *w)
+{
+	return world_up(w) && kind_of(w, 0) == PATH_DIRECT && kind_of(w, 1) == PATH_DIRECT;
+}
+
+static bool both_relayed(struct world *w)
+{
+	return world_up(w) && kind_of(w, 0) == PATH_RELAY && kind_of(w, 1) == PATH_RELAY;
+}
+
+static struct app_stream *other(struct world *w, unsigned side, const struct app_stream *a)
+{
+	for (unsigned i = 0; i < APP_STREAMS; i++)
+		if (w->ends[!side].streams[i].seed == a->seed && (w->ends[!side].streams[i].s || w->ends[!side].streams[i].received))
+			return &w->ends[!side].streams[i];
+	return NULL;
+}
+
+/* All of what either side sends has come, and its end. */
+static bool all_arrived(struct world *w)
+{
+	for (unsigned side = 0; side < 2; side++)
+		for (unsigned i = 0; i < APP_STREAMS; i++) {
+			struct app_stream *a = &w->ends[side].streams[i], *b;
+
+			if (!a->to_send)
+				continue;
+			b = other(w, side, a);
+			if (!b || b->received != a->to_send || (a->finish && !b->finished))
+				return false;
+		}
+	return true;
+}
+
+static void the_handshake_takes_two_round_trips_at_most(void **state)
+{
+	struct world w = { 0 };
+	uint64_t began;
+
+	(void)state;
+	world_open(&w, 200);
+	began = w.now;
+	world_wire(&w, 0, PATH_DIRECT, 20, 0, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	assert_in_range((w.now - began) / MS, 40, 100);
+	world_close(&w);
+}
+
+static void bytes_arrive_both_ways_as_they_were_sent(void **state)
+{
+	struct world w = { .strangers_first = true };
+
+	(void)state;
+	world_open(&w, 200);
+	world_wire(&w, 0, PATH_DIRECT, 5, 200, 0.01);
+	assert_true(world_until(&w, world_up, 5000));
+	world_send(&w, VISITOR, 3000000, true);
+	world_send(&w, VISITOR, 1, true);
+	world_send(&w, HOST, 2000000, true);
+	world_send(&w, HOST, 70000, true);
+	assert_true(world_until(&w, all_arrived, 60000));
+	world_close(&w);
+}
+
+static void the_relay_is_used_after_the_head_start_and_left_for_a_direct_path(void **state)
+{
+	struct world w = { 0 };
+	uint64_t began;
+
+	(void)state;
+	world_open(&w, 200);
+	began = w.now;
+	world_wire(&w, 1, PATH_RELAY, 15, 100, 0);
+	world_run(&w, 150);
+	assert_false(world_up(&w));
+	assert_true(world_until(&w, both_relayed, 5000));
+	assert_in_range((w.now - began) / MS, 200, 400);
+	world_send(&w, VISITOR, 20000000, true);
+	world_run(&w, 300);
+	world_wire(&w, 0, PATH_DIRECT, 2, 100, 0);
+	assert_true(world_until(&w, both_direct, 1000));
+	assert_true(world_until(&w, all_arrived, 60000));
+	world_close(&w);
+}
+
+static void a_direct_path_in_time_needs_no_relay(void **state)
+{
+	struct world w = { 0 };
+
+	(void)state;
+	world_open(&w, 500);
+	world_wire(&w, 1, PATH_RELAY, 1, 0, 0);
+	world_run(&w, 60);
+	world_wire(&w, 0, PATH_DIRECT, 10, 0, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	assert_true(both_direct(&w));
+	world_close(&w);
+}
+
+static void without_a_relay_it_is_asked_for(void **state)
+{
+	struct world w = { 0 };
+
+	(void)state;
+	world_open(&w, 200);
+	world_run(&w, 190);
+	assert_int_equal(w.ends[VISITOR].relays_wanted, 0);
+	world_run(&w, 5000);
+	assert_in_range(w.ends[VISITOR].relays_wanted, 2, 6);
+	world_run(&w, 16000);
+	assert_int_equal(w.ends[VISITOR].downs, 1);
+	world_close(&w);
+}
+
+/* side sends bulk over the direct path, which dies. */
+static void die(unsigned side)
+{
+	struct world w = { 0 };
+	struct app_stream *a, *b;
+
+	world_open(&w, 200);
+	world_wire(&w, 0, PATH_DIRECT, 30, 50, 0.001);
+	assert_true(world_until(&w, world_up, 5000));
+	world_wire(&w, 1, PATH_RELAY, 30, 50, 0);
+	world_run(&w, 500);
+	a = world_send(&w, side, 25000000, true);
+	world_run(&w, 1500);
+	b = other(&w, side, a);
+	assert_non_null(b);
+	b->worst_gap = 0;
+	w.wires[0].dead = true;
+	assert_true(world_until(&w, both_relayed, 3000));
+	assert_true(world_until(&w, all_arrived, 60000));
+	print_message("gap %llu ms\n", (unsigned long long)(b->worst_gap / MS));
+	assert_true(b->worst_gap <= 900 * MS);
+	assert_true(w.ends[VISITOR].losses > 0);
+	w.wires[0].dead = false;
+	assert_true(world_until(&w, both_direct, 10000)); /* it answers again */
+	world_close(&w);
+}
+
+static void a_dead_path_is_left_within_900_ms_when_the_visitor_sends(void **state)
+{
+	(void)state;
+	die(VISITOR);
+}
+
+static void a_dead_path_is_left_within_900_ms_when_the_host_sends(void **state)
+{
+	(void)state;
+	die(HOST);
+}
+
+static void a_path_that_dies_one_way_only_is_left(void **state)
+{
+	(void)state;
+	for (unsigned side = 0; side < 2; side++)
+		for (unsigned way = 0; way < 2; way++) {
+			struct world w = { 0 };
+
+			world_open(&w, 200);
+			world_wire(&w, 0, PATH_DIRECT, 10, 50, 0);
+			assert_true(world_until(&w, world_up, 5000));
+			world_wire(&w, 1, PATH_RELAY, 20, 50, 0);
+			world_run(&w, 300);
+			world_send(&w, side, 20000000, true);
+			world_run(&w, 500);
+			w.wires[0].dead_way[way] = true;
+			assert_true(world_until(&w, both_relayed, 3000));
+			assert_true(world_until(&w, all_arrived, 60000));
+			world_close(&w);
+		}
+}
+
+static void ten_forced_changes_lose_double_and_reorder_nothing(void **state)
+{
+	struct world w = { 0 };
+	struct app_stream *talk;
+	struct peer_link_info i;
+	unsigned changes = 0, gaps = 0;
+
+	(void)state;
+	world_open(&w, 200);
+	world_wire(&w, 0, PATH_DIRECT, 5, 80, 0.005);
+	assert_true(world_until(&w, world_up, 5000));
+	world_wire(&w, 1, PATH_RELAY, 15, 60, 0.001);
+	world_run(&w, 300);
+	world_send(&w, VISITOR, 60000000, true);
+	world_send(&w, HOST, 30000000, true);
+	talk = world_send(&w, VISITOR, 10, false);
+	for (unsigned round = 0; round < 5; round++) {
+		for (unsigned k = 0; k < 100; k++) {
+			world_run(&w, 10);
+			world_continue(&w, &w.ends[VISITOR], talk, 10);
+		}
+		w.wires[0].dead = true;
+		assert_true(world_until(&w, both_relayed, 5000));
+		changes++;
+		for (unsigned k = 0; k < 50; k++) {
+			world_run(&w, 10);
+			world_continue(&w, &w.ends[VISITOR], talk, 10);
+		}
+		w.wires[0].dead = false;
+		assert_true(world_until(&w, both_direct, 10000));
+		changes++;
+	}
+	assert_int_equal(changes, 10);
+	assert_true(world_until(&w, all_arrived, 120000));
+	peer_link_info(w.ends[VISITOR].l, &i);
+	assert_in_range(i.moves_up, 5, 12);
+	assert_in_range(i.moves_down, 5, 12);
+	for (unsigned k = 0; k < PEER_LINK_GAPS; k++)
+		gaps += i.gaps[k];
+	assert_true(gaps >= 10);
+	world_close(&w);
+}
+
+static void a_reader_that_stalls_leaves_the_others_at_full_speed(void **state)
+{
+	struct world w = { 0 };
+	struct app_stream *a, *b, *sa, *sb;
+	uint64_t before, took;
+
+	(void)state;
+	world_open(&w, 200);
+	world_wire(&w, 0, PATH_DIRECT, 10, 100, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	a = world_send(&w, VISITOR, 200000000, false);
+	world_run(&w, 200);
+	sa = other(&w, VISITOR, a);
+	sa->stalled = true;
+	world_run(&w, 3000);
+	assert_true(sa->pending > 0 && sa->pending <= 16 << 20);
+	before = sa->received;
+	b = world_send(&w, VISITOR, 10000000, true);
+	took = w.now;
+	while (!(sb = other(&w, VISITOR, b)) || !sb->finished) {
+		world_run(&w, 10);
+		assert_true(w.now - took < 20000 * MS);
+	}
+	took = w.now - took;
+	assert_true(took < 1300 * MS); /* 10 MB at 100 Mbit/s take 0.8 s */
+	assert_int_equal(sa->received, before);
+	sa->stalled = false; /* and then it goes on */
+	quic_stream_consumed(peer_link_quic(w.ends[HOST].l), sa->s, sa->pending);
+	sa->pending = 0;
+	peer_link_flush(w.ends[HOST].l);
+	world_run(&w, 1000);
+	assert_true(sa->received > before + 1000000);
+	world_close(&w);
+}
+
+static void seventy_idle_seconds_keep_the_path(void **state)
+{
+	struct world w = { 0 };
+	uint64_t carried;
+
+	(void)state;
+	world_open(&w, 200);
+	world_wire(&w, 0, PATH_DIRECT, 20, 0, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	world_wire(&w, 1, PATH_RELAY, 20, 0, 0);
+	world_run(&w, 3000);
+	carried = w.wires[0].lanes[0].carried + w.wires[1].lanes[0].carried;
+	world_run(&w, 70000);
+	assert_true(both_direct(&w));
+	carried = w.wires[0].lanes[0].carried + w.wires[1].lanes[0].carried - carried;
+	assert_in_range(carried, 10, 120); /* kept alive, and not by a chatter */
+	world_send(&w, HOST, 10, true);
+	assert_true(world_until(&w, all_arrived, 200));
+	world_close(&w);
+}
+
+static void a_wrong_key_gets_no_byte_through(void **state)
+{
+	(void)state;
+	for (unsigned side = 0; side < 2; side++) {
+		struct world w = { 0 };
+		struct identity *wrong;
+		struct quic_creds *creds;
+		struct peer_link_info i;
+
+		assert_int_equal(identity_make("stranger", NULL, &wrong), 0);
+		assert_int_equal(quic_creds_of(wrong, &creds), 0);
+		world_keys(&w);
+		quic_creds_free(w.ends[side].creds);
+		w.ends[side].creds = creds; /* shows another key than the one that is expected of it */
+		world_open(&w, 200);
+		world_wire(&w, 0, PATH_DIRECT, 10, 0, 0);
+		world_run(&w, 1500);
+		assert_int_equal(w.ends[!side].downs, 1);
+		peer_link_info(w.ends[!side].l, &i);
+		assert_non_null(strstr(i.why, "which is not the expected one"));
+		assert_int_equal(w.ends[side].downs, 1);
+		identity_unref(wrong);
+		world_close(&w);
+	}
+}
+
+static void goodbye_is_heard_with_its_reason(void **state)
+{
+	struct world w = { 0 };
+	struct peer_link_info i;
+
+	(void)state;
+	world_open(&w, 200);
+	world_wire(&w, 0, PATH_DIRECT, 10, 0, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	peer_link_close(w.ends[HOST].l, "the rules were changed");
+	world_run(&w, 100);
+	assert_int_equal(w.ends[HOST].downs, 1);
+	assert_int_equal(w.ends[VISITOR].downs, 1);
+	peer_link_info(w.ends[VISITOR].l, &i);
+	assert_string_equal(i.why, "the other agent ended the link: the rules were changed");
+	world_close(&w);
+}
+
+static void datagrams_and_pings_pass(void **state)
+{
+	struct world w = { 0 };
+	uint8_t d[1300];
+
+	(void)state;
+	world_open(&w, 200);
+	world_wire(&w, 0, PATH_DIRECT, 10, 0, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	world_run(&w, 1000);
+	for (size_t n = FLOW_HEAD; n <= sizeof(d); n += 17) {
+		for (size_t k = 0; k < n; k++)
+			d[k] = (uint8_t)((((k) + n * 7919) * UINT64_C(0x9e3779b97f4a7c15)) >> 56);
+		flow_head_write(&(struct flow_head){ .flow = 4, .parts = 1 }, d);
+		assert_int_equal(quic_datagram_send(peer_link_quic(w.ends[VISITOR].l), d, n), 0);
+		peer_link_flush(w.ends[VISITOR].l);
+		world_run(&w, 1);
+	}
+	peer_link_ping(w.ends[HOST].l, UINT64_C(0x0123456789abcdef));
+	peer_link_flush(w.ends[HOST].l);
+	world_run(&w, 100);
+	assert_int_equal(w.ends[HOST].datagrams, (sizeof(d) - FLOW_HEAD) / 17 + 1);
+	assert_int_equal(w.ends[HOST].pongs, 1);
+	assert_int_equal(quic_datagram_send(peer_link_quic(w.ends[VISITOR].l), d, 1452), -EMSGSIZE);
+	world_close(&w);
+}
+
+static void probes_and_heads_are_read_as_written_and_nothing_else_is(void **state)
+{
+	const struct probe p = { PROBE_NUDGE, UINT64_C(0x1122334455667788) };
+	const struct flow_head h = { .flow = 7, .number = 513, .part = 2, .parts = 3 };
+	uint8_t out[16];
+	struct probe q;
+	struct flow_head g;
+
+	(void)state;
+	probe_write(&p, out);
+	assert_int_equal(probe_parse(out, PROBE_LEN, &q), 0);
+	assert_true(q.kind == p.kind && q.token == p.token);
+	for (size_t n = 1; n < PROBE_LEN; n++)
+		assert_int_equal(probe_parse(out, n, &q), -EBADMSG);
+	assert_int_equal(probe_parse(out, PROBE_LEN + 1, &q), -EBADMSG);
+	assert_int_equal(probe_parse(out, 0, &q), -ENOMSG);
+	out[0] = 0x40;
+	assert_int_equal(probe_parse(out, PROBE_LEN, &q), -ENOMSG);
+	flow_head_write(&h, out);
+	assert_int_equal(flow_head_parse(out, FLOW_HEAD, &g), 0);
+	assert_true(g.flow == 7 && g.number == 513 && g.part == 2 && g.parts == 3);
+	for (size_t n = 0; n < FLOW_HEAD; n++)
+		assert_int_equal(flow_head_parse(out, n, &g), -EBADMSG);
+	out[6] = 3; /* part 3 of 3 */
+	assert_int_equal(flow_head_parse(out, FLOW_HEAD, &g), -EBADMSG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_handshake_takes_two_round_trips_at_most),
+		cmocka_unit_test(bytes_arrive_both_ways_as_they_were_sent),
+		cmocka_unit_test(the_relay_is_used_after_the_head_start_and_left_for_a_direct_path),
+		cmocka_unit_test(a_direct_path_in_time_needs_no_relay),
+		cmocka_unit_test(without_a_relay_it_is_asked_for),
+		cmocka_unit_test(a_dead_path_is_left_within_900_ms_when_the_visitor_sends),
+		cmocka_unit_test(a_dead_path_is_left_within_900_ms_when_the_host_sends),
+		cmocka_unit_test(a_path_that_dies_one_way_only_is_left),
+		cmocka_unit_test(ten_forced_changes_lose_double_and_reorder_nothing),
+		cmocka_unit_test(a_reader_that_stalls_leaves_the_others_at_full_speed),
+		cmocka_unit_test(seventy_idle_seconds_keep_the_path),
+		cmocka_unit_test(a_wrong_key_gets_no_byte_through),
+		cmocka_unit_test(goodbye_is_heard_with_its_reason),
+		cmocka_unit_test(datagrams_and_pings_pass),
+		cmocka_unit_test(probes_and_heads_are_read_as_written_and_nothing_else_is),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

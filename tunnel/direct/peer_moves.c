@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which path carries the link. The visitor decides; the host follows wherever packets come from.
+ *
+ *   handshake    on a direct path as soon as there is one; after the head start on any. If nothing answers, on the next one
+ *   up           a better path that has answered a probe: QUIC validates it (RFC 9000 9), and the traffic follows
+ *   silence      something must be answered (data under way, or a kick sent because data had come and then nothing), and no
+ *                packet has come for 300 ms or four PTO: the path is dead. At once to the best of the others, and a few
+ *                kicks there, so that the host sends there too: it learns of the move by what arrives
+ *   nudge        the host heard no acknowledgements while the visitor hears data: it says so over another path
+ *
+ * A dead path is suspect until it answers again. Between TURN and the server's relay the shorter way is taken.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include "tunnel/direct/peer_priv.h"
+
+enum {
+	ROTATE_MS = 400,	/* a handshake that nothing answers tries another path */
+	RETRY_MS = 200,		/* a move that QUIC cannot make yet */
+	RETRY_DEAD_MS = 10,	/* the same, away from a dead path */
+	FAILED_MS = 3000,	/* a path whose validation failed */
+	BETTER_RELAY_MS = 30000, /* between TURN and relay, at most so often */
+	KICK_GAP_MS = 20, KICK_MIN_MS = 40,
+	NUDGE_MS = 100, NUDGES = 20, NUDGE_TRUST_MS = 2000,
+	WANT_RELAY_MS = 500, WANT_RELAY_MAX_MS = 30000,
+	KEEP_ALIVE_DIRECT_S = 10, KEEP_ALIVE_RELAY_S = 20,
+	RECENT_MS = 1000,
+};
+
+static bool usable(const struct link_path *lp)
+{
+	return lp->p && lp->p->state == PATH_READY && !lp->suspect;
+}
+
+/* Is a better than b? */
+static bool better(const struct link_path *a, const struct link_path *b)
+{
+	unsigned ra = path_rank(a->p->kind), rb = path_rank(b->p->kind);
+
+	if (ra != rb)
+		return ra < rb;
+	if (ra == 0)
+		return a->p->kind != b->p->kind ? a->p->kind < b->p->kind : a->added > b->added;
+	if (a->rtt_ns && b->rtt_ns)
+		return a->rtt_ns + a->rtt_ns / 4 + 5 * PEER_MS < b->rtt_ns;
+	return false;
+}
+
+/* answered: only one that has answered a probe. but: not this one. */
+static struct link_path *best(struct peer_link *l, bool answered, const struct link_path *but, uint64_t now)
+{
+	struct link_path *b = NULL;
+
+	for (unsigned i = 0; i < PEER_LINK_PATHS; i++) {
+		struct link_path *lp = &l->paths[i];
+
+		if (lp == but || !usable(lp) || (answered && (!lp->answers || lp->not_before > now)))
+			continue;
+		if (!b || better(lp, b))
+			b = lp;
+	}
+	return b;
+}
+
+static bool has_relay(const struct peer_link *l)
+{
+	for (unsigned i = 0; i < PEER_LINK_PATHS; i++)
+		if (usable(&l->paths[i]) && path_rank(l->paths[i].p->kind))
+			return true;
+	return false;
+}
+
+static bool head_start_over(const struct peer_link *l, uint64_t now)
+{
+	return l->o.head_start_ms != PEER_LINK_NEVER && now - l->created >= l->o.head_start_ms * PEER_MS;
+}
+
+/* ---- handshake ---- */
+
+static bool may_start(const struct peer_link *l, const struct link_path *lp, uint64_t now)
+{
+	return path_rank(lp->p->kind) == 0 || head_start_over(l, now);
+}
+
+static void say_flight(struct peer_link *l)
+{
+	if (l->hs && l->flight_n)
+		(void)path_send(l->hs->p, l->flight, l->flight_n, l->flight_segment);
+}
+
+void peer_start(struct peer_link *l, uint64_t now)
+{
+	struct link_path *b;
+
+	if (!l->o.visitor || l->bound || l->hs)
+		return;
+	b = best(l, false, NULL, now);
+	if (!b || !may_start(l, b, now))
+		return;
+	l->hs = b;
+	l->hs_since = now;
+	l->hs_heard = false;
+	say_flight(l);
+}
+
+/* Nothing has answered: the next one in turn. */
+static void rotate(struct peer_link *l, uint64_t now)
+{
+	unsigned at = (unsigned)(l->hs - l->paths);
+
+	l->hs_since = now;
+	for (unsigned i = 1; i <= PEER_LINK_PATHS; i++) {
+		struct link_path *lp = &l->paths[(at + i) % PEER_LINK_PATHS];
+
+		if (!lp->p || lp->p->state != PATH_READY || !may_start(l, lp, now))
+			continue;
+		l->hs = lp;
+		break;
+	}
+	l->hs_heard = false;
+	say_flight(l);
+}
+
+static void handshake_tick(struct peer_link *l, uint64_t now)
+{
+	peer_start(l, now);
+	if (l->hs && l->hs_heard && now - l->heard >= ROTATE_MS * PEER_MS)
+		l->hs_heard = false;
+	if (l->hs && l->o.visitor && !l->hs_heard && now - l->hs_since >= ROTATE_MS * PEER_MS)
+		rotate(l, now);
+	peer_bind(l, now);
+}
+
+static void keep_alive(struct peer_link *l, const struct link_path *lp)
+{
+	quic_conn_keep_alive(l->q, (path_rank(lp->p->kind) ? KEEP_ALIVE_RELAY_S : KEEP_ALIVE_DIRECT_S) * PEER_SECOND);
+}
+
+/* The handshake is done: from now on QUIC knows paths, and each has its number. */
+void peer_bind(struct peer_link *l, uint64_t now)
+{
+	if (l->bound || !quic_conn_confirmed(l->q) || !l->hs)
+		return;
+	l->bound = true;
+	l->hs->k = PEER_HANDSHAKE_K;
+	l->hs->answers += !l->hs->answers; /* it has proven itself */
+	l->active_k = quic_conn_path(l->q);
+	l->move_at = now;
+	keep_alive(l, l->hs);
+	peer_changed(l);
+}
+
+/* ---- silence ---- */
+
+void peer_data_came(struct peer_link *l, uint64_t now)
+{
+	struct quic_info i;
+
+	l->last_data = now;
+	if (!l->o.visitor)
+		return;
+	quic_conn_info(l->q, &i);
+	l->kick_at = now + MAX(i.srtt_ns, KICK_MIN_MS * PEER_MS);
+}
+
+void peer_sent(struct peer_link *l, uint64_t now)
+{
+	struct quic_info i;
+
+	quic_conn_info(l->q, &i);
+	if (!i.in_flight)
+		return;
+	l->last_data = now;
+	if (!l->asking)
+		l->asking = now;
+}
+
+static void count_gap(struct peer_link *l, uint64_t before, uint64_t now)
+{
+	uint64_t ms = (now - before) / PEER_MS;
+	unsigned b = 0;
+
+	l->gap_pending = false;
+	if (before > l->last_data + RECENT_MS * PEER_MS)
+		return; /* nobody waited for anything */
+	while (b < PEER_LINK_GAPS - 1 && ms >= peer_link_gap_ms[b])
+		b++;
+	l->gaps[b]++;
+	l->last_gap_ms = (uint32_t)ms;
+}
+
+void peer_heard(struct peer_link *l, struct link_path *lp, uint64_t before, uint64_t now)
+{
+	l->asking = 0;
+	l->nudged = 0;
+	if (l->bound)
+		peer_note_path(l, now);
+	if (l->gap_pending && (lp->k == l->active_k || !l->o.visitor))
+		count_gap(l, before, now);
+	if (l->state == PEER_LINK_INTERRUPTED && lp->k == l->active_k) {
+		l->state = PEER_LINK_UP;
+		l->leaving = false;
+		peer_changed(l);
+	}
+}
+
+static uint64_t silence_ns(const struct peer_link *l)
+{
+	struct quic_info i;
+
+	quic_conn_info(l->q, &i);
+	return MIN(MAX(4 * i.pto_ns, PEER_LINK_SILENCE_MS * PEER_MS), PEER_LINK_SILENCE_MAX_MS * PEER_MS);
+}
+
+/* ---- moves ---- */
+
+static int64_t unix_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* A new pair of ICE has taken the place of an old one. */
+static void drop_older(struct peer_link *l, const struct link_path *newer)
+{
+	for (unsigned i = 0; i < PEER_LINK_PATHS; i++) {
+		struct link_path *lp = &l->paths[i];
+
+		if (lp->p && lp != newer && lp->p->kind == newer->p->kind && lp->added <= newer->added)
+			peer_path_remove(l, lp);
+	}
+}
+
+/* QUIC uses another path than a moment ago. */
+void peer_note_path(struct peer_link *l, uint64_t now)
+{
+	unsigned k = quic_conn_path(l->q);
+	struct link_path *from, *to;
+
+	if (!l->bound || k == l->active_k)
+		return;
+	from = peer_path_numbered(l, l->active_k);
+	to = peer_path_numbered(l, k);
+	if (!from || !to || path_rank(to->p->kind) > path_rank(from->p->kind))
+		l->moves_down++;
+	else
+		l->moves_up++;
+	l->active_k = k;
+	l->moved = now;
+	l->leaving = false;
+	l->gap_pending = true;
+	l->path_since_ms = unix_ms();
+	if (to)
+		keep_alive(l, to);
+	if (from)
+		from->ask_at = now;
+	if (to)
+		drop_older(l, to);
+	peer_changed(l);
+}
+
+void peer_on_moved(struct peer_link *l, unsigned k, bool ok)
+{
+	struct link_path *lp = peer_path_numbered(l, k);
+	uint64_t now = peer_now(l);
+
+	l->move_at = now;
+	if (ok) {
+		l->kicks = MAX(l->kicks, 1u); /* the host is to send there, too, even if we have nothing to say */
+		l->kick_at = now;
+	} else if (lp) {
+		lp->not_before = l->move_at = now + FAILED_MS * PEER_MS;
+	}
+}
+
+/* The path in use is dead. */
+static void leave(struct peer_link *l, uint64_t now)
+{
+	struct link_path *a = peer_active(l);
+
+	l->leaving = true;
+	l->asking = 0;
+	l->move_at = now;
+	if (!a)
+		return;
+	peer_suspect(a, now);
+	l->o.ops->lost(l, a->p->kind, l->o.ops->arg);
+}
+
+static void interrupted(struct peer_link *l)
+{
+	if (l->state != PEER_LINK_UP)
+		return;
+	l->state = PEER_LINK_INTERRUPTED;
+	peer_changed(l);
+}
+
+static void move_away(struct peer_link *l, uint64_t now)
+{
+	struct link_path *a = peer_active(l), *to = best(l, true, a, now);
+	int r;
+
+	if (!to)
+		to = best(l, false, a, now);
+	if (!to) {
+		interrupted(l);
+		l->move_at = now + RETRY_MS * PEER_MS;
+		return;
+	}
+	r = quic_conn_move(l->q, to->k, true, now);
+	l->move_at = now + RETRY_DEAD_MS * PEER_MS;
+	if (r < 0)
+		return;
+	l->kicks = PEER_KICKS;
+	l->kick_at = now;
+	peer_note_path(l, now);
+}
+
+static void move_up(struct peer_link *l, uint64_t now)
+{
+	struct link_path *a = peer_active(l), *to = best(l, true, NULL, now);
+	struct quic_info i;
+
+	l->move_at = QUIC_NEVER;
+	if (!to || to == a || (a && !better(to, a)))
+		return;
+	if (a && path_rank(a->p->kind) == path_rank(to->p->kind) && path_rank(to->p->kind) && now - l->moved < BETTER_RELAY_MS * PEER_MS) {
+		l->move_at = l->moved + BETTER_RELAY_MS * PEER_MS;
+		return;
+	}
+	quic_conn_info(l->q, &i);
+	if (i.probing || quic_conn_move(l->q, to->k, false, now) < 0)
+		l->move_at = now + RETRY_MS * PEER_MS;
+}
+
+void peer_path_gone(struct peer_link *l, bool was_active, enum path_kind kind)
+{
+	uint64_t now = peer_now(l);
+
+	if (!l->bound || !was_active || l->state == PEER_LINK_DOWN)
+		return;
+	l->leaving = true;
+	l->move_at = now;
+	l->o.ops->lost(l, kind, l->o.ops->arg);
+	peer_dirty(l);
+}
+
+void peer_on_nudge(struct peer_link *l, struct link_path *lp, uint64_t now)
+{
+	if (!l->o.visitor || !l->bound || lp->k == l->active_k || l->leaving || (l->moved && now - l->moved < NUDGE_TRUST_MS * PEER_MS))
+		return;
+	leave(l, now);
+}
+
+/* ---- time ---- */
+
+/* The visitor. */
+static void watch(struct peer_link *l, uint64_t now)
+{
+	if (l->kick_at <= now) {
+		bool quiet = now - l->heard >= KICK_MIN_MS * PEER_MS;
+
+		l->kick_at = QUIC_NEVER;
+		if (quiet || l->kicks)
+			peer_kick(l);
+		if (l->kicks && --l->kicks)
+			l->kick_at = now + KICK_GAP_MS * PEER_MS;
+	}
+	if (!l->leaving && l->asking && now - l->asking >= silence_ns(l))
+		leave(l, now);
+	if (l->move_at <= now) {
+		if (l->leaving)
+			move_away(l, now);
+		else
+			move_up(l, now);
+	}
+}
+
+static void host_watch(struct peer_link *l, uint64_t now)
+{
+	if (l->asking && now - l->asking >= silence_ns(l) && l->nudge_at <= now) {
+		l->nudge_at = now + NUDGE_MS * PEER_MS;
+		if (++l->nudged <= NUDGES)
+			peer_nudge(l);
+		else
+			l->nudge_at = now + PEER_SECOND;
+	}
+}
+
+void peer_moves_tick(struct peer_link *l, uint64_t now)
+{
+	if (!l->bound)
+		handshake_tick(l, now);
+	else if (l->o.visitor)
+		watch(l, now);
+	else
+		host_watch(l, now);
+	if (l->o.head_start_ms != PEER_LINK_NEVER && head_start_over(l, now) && !has_relay(l) && l->want_relay_at <= now) {
+		l->want_relay_wait = MIN(MAX(2 * l->want_relay_wait, (uint64_t)WANT_RELAY_MS), (uint64_t)WANT_RELAY_MAX_MS);
+		l->want_relay_at = now + l->want_relay_wait * PEER_MS;
+		l->o.ops->want_relay(l, l->o.ops->arg);
+	}
+}
+
+uint64_t peer_moves_deadline(const struct peer_link *l)
+{
+	uint64_t at = QUIC_NEVER;
+
+	if (l->o.head_start_ms != PEER_LINK_NEVER && !has_relay(l))
+		at = MAX(l->want_relay_at, l->created + l->o.head_start_ms * PEER_MS);
+	if (!l->bound) {
+		if (l->o.visitor && !l->hs && l->o.head_start_ms != PEER_LINK_NEVER)
+			at = MIN(at, MAX(l->created + l->o.head_start_ms * PEER_MS, peer_now(l) + PEER_MS));
+		if (l->hs && l->o.visitor)
+			at = MIN(at, MAX(l->hs_since, l->heard) + ROTATE_MS * PEER_MS);
+		return at;
+	}
+	if (l->asking && !l->leaving)
+		at = MIN(at, MAX(l->asking + silence_ns(l), l->o.visitor ? 0 : l->nudge_at));
+	if (l->o.visitor)
+		at = MIN(at, MIN(l->kick_at, l->move_at));
+	return at;
+}

@@ -58,7 +58,7 @@ struct peer_link_info {
 	uint64_t packets_lost, datagrams_dropped;
 	unsigned moves_up, moves_down, streams, flows;
 	uint32_t gaps[PEER_LINK_GAPS];
-	uint32_t last_gap_ms;
+	uint32_t last_gap_ms, gap_max_ms;
 	struct peer_path_info paths[PEER_LINK_PATHS];
 	unsigned n_paths;
 };

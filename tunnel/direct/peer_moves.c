@@ -189,6 +189,7 @@ static void count_gap(struct peer_link *l, uint64_t before, uint64_t now)
 		b++;
 	l->gaps[b]++;
 	l->last_gap_ms = (uint32_t)ms;
+	l->gap_max_ms = MAX(l->gap_max_ms, l->last_gap_ms);
 }
 
 void peer_heard(struct peer_link *l, struct link_path *lp, uint64_t before, uint64_t now)

@@ -67,7 +67,7 @@ struct peer_link {
 	/* for people */
 	int64_t since_ms, path_since_ms;
 	unsigned moves_up, moves_down;
-	uint32_t gaps[PEER_LINK_GAPS], last_gap_ms;
+	uint32_t gaps[PEER_LINK_GAPS], last_gap_ms, gap_max_ms;
 	uint64_t bytes[2], counted[2], rate[2], rated_at;
 	uint64_t loss_at, loss_base[2]; /* lost, sent: a minute ago or less */
 	uint32_t loss_ppm;

@@ -5,10 +5,15 @@ and (with the real child) bytes over a direct link and over the relay.
 Where a case looks at the supervisor alone, scripted_child.py stands in for stile-agent-direct."""
 import json
 import os
+import signal
+import socket
 import sys
+import threading
+import time
 
+from false_server import FalseServer
 from tunnel_world import *  # noqa: F401,F403
-from tunnel_world import HERE, Failed, case, main, wait_for
+from tunnel_world import HERE, Failed, Target, case, connect, echo, main, pattern, wait_for
 
 SCRIPTED = os.path.join(HERE, "scripted_child.py")
 
@@ -141,5 +146,170 @@ def _(w):
     w.ask_agent("home", "connect", "site", "127.0.0.1:22", "--code", code).exits(1)
 
 
+
+# ---- a server in the middle ----
+
+def in_the_middle(w):
+    """Two agents that know each other, and a server that is not what it should be; home visits site. The caller sets s.passes and
+    begins with s.start()."""
+    s = FalseServer(w, ["site", "home"], w.base)
+    for agent in s.agents:
+        env = {"STILE_DIRECT": SCRIPTED, "STILE_CHILD_LOG": w.path(f"{agent}.child")}
+        w.agent_config(agent, server=s.address)
+        w.start_agent(agent, env=env)
+    configure(w, "site", server=s.address, visitors=f'[ {{ name: home, identity: "{identity(w, "home")}", allow: "127.0.0.0/8" }} ]')
+    configure(w, "home", server=s.address, visits=f'[ {{ agent: site, identity: "{identity(w, "site")}", target: "127.0.0.1:22" }} ]')
+    return s
+
+
+def nothing_more(w, agent, what, n, seconds=2):
+    time.sleep(seconds)
+    rows = notes(w, agent, what)
+    if len(rows) != n:
+        raise Failed(f"    {agent}: {len(rows)} times {what}, not {n}: {rows}")
+
+
+@case("a server in the middle: words that are said twice, changed, or of somebody else are not listened to")
+def _(w):
+    with in_the_middle(w) as s:
+        s.passes = lambda sender, body: [(sender, body), (sender, body), (sender, body[:-80] + bytes([body[-80] ^ 1]) + body[-79:]), (b"x" * 32, body)]
+        s.start()
+        noted(w, "home", "remote", ufrag="uf02")
+        nothing_more(w, "site", "open", 1)
+        nothing_more(w, "site", "remote", 1, 0)
+        nothing_more(w, "home", "remote", 1, 0)
+        w.agent_logged("site", "agent.peer.refused", "signature is false")
+        w.agent_logged("site", "agent.peer.refused", "another key")
+        s.relay("site", s.identity["home"], b"c" * 16, 77)  # of no call
+        for _i in range(3000):  # the agent listens to ten a second
+            s.say("site", "home", s.heard[0][1])
+        for _i in range(3000):
+            s.say("site", b"y" * 32, os.urandom(200))
+        nothing_more(w, "site", "open", 1)
+        lines = w.log_text("stile-agent@site").count("agent.peer.refused")
+        if lines > 100:
+            raise Failed(f"    a flood writes {lines} lines")
+
+
+@case("an offer of before is not answered after a restart of the host")
+def _(w):
+    with in_the_middle(w) as s:
+        s.start()
+        noted(w, "home", "remote", ufrag="uf02")
+        offers = [body for agent, body in s.heard if agent == "home" and body[1] == 1]
+        w.kill_hard(w.agents["site"])
+        w.agent_verb("home", "agent.disconnect")
+        s.links.clear()
+        os.unlink(w.path("site.child"))
+        w.start_agent("site", env={"STILE_DIRECT": SCRIPTED, "STILE_CHILD_LOG": w.path("site.child")})
+        noted(w, "site", "setup")
+        wait_for("site is there again", lambda: "site" in s.links)
+        for body in offers * 3:
+            s.say("site", "home", body)
+        nothing_more(w, "site", "open", 0)
+        if not [b for a, b in s.heard[-len(offers) * 3:] if a == "site" and b[1] == 5]:
+            raise Failed("    the host does not tell its epoch")
+
+
+# ---- the child ----
+
+@case("the child is killed at any moment: links are made anew, and the agent's other connections do not notice")
+def _(w):
+    meet(w)
+    for i in range(6):
+        up = wait_for("a link is up", lambda: [r for r in links(w, "home") if r["state"] == "up"])[0]["link"]
+        agent = ("home", "site")[i % 2]
+        before = w.agent_verb(agent, "agent.peers")["child"]["starts"]
+        pid = wait_for("a child", lambda: w.agent_verb(agent, "agent.peers")["child"]["pid"])
+        os.kill(pid, signal.SIGKILL)
+        wait_for("another child", lambda: w.agent_verb(agent, "agent.peers")["child"]["starts"] > before)
+        wait_for("another link", lambda: [r for r in links(w, "home") if r["state"] == "up" and r["link"] != up])
+    w.agent_logged("home", "agent.direct.died", "killed by signal 9")
+    for agent in ("home", "site"):
+        if w.agent_verb(agent, "agent.status")["servers"][0]["reconnects"]:
+            raise Failed(f"    {agent} lost its control connection")
+
+
+@case("a child that dies at each call is started again ever more slowly, one that says nothing is waited for, and the agent lives")
+def _(w):
+    meet(w, do="die")
+    wait_for("it has died some times", lambda: w.agent_verb("home", "agent.peers")["child"]["starts"] >= 4)
+    time.sleep(2)
+    starts = w.agent_verb("home", "agent.peers")["child"]["starts"]
+    if starts > 8:
+        raise Failed(f"    {starts} starts")
+    w.agent_logged("home", "agent.direct.died", "exited with status 7")
+
+
+@case("ten thousand candidates: the other side's child is told of some")
+def _(w):
+    meet(w, do="candidates")
+    noted(w, "site", "remote")
+    nothing_more(w, "site", "open", 1)
+    told = sum(len(r["candidates"]) for r in notes(w, "site", "remote"))
+    if not 16 <= told <= 256:
+        raise Failed(f"    {told} candidates")
+    wait_for("the link is up all the same", lambda: [r for r in links(w, "home") if r["state"] == "up"])
+
+
+
+# ---- with the real child ----
+
+def carried(port, size):
+    """size bytes through the echo at the other end; compared."""
+    with connect(port, timeout=60) as s:
+        sent = pattern(size)
+        got = bytearray()
+        t = threading.Thread(target=lambda: (s.sendall(sent), s.shutdown(socket.SHUT_WR)))
+        t.start()
+        while chunk := s.recv(1 << 16):
+            got += chunk
+        t.join()
+    if bytes(got) != sent:
+        raise Failed(f"    {len(got)} bytes of {size} came back, or they are others")
+
+
+def real(w, agent, **keys):
+    keys.setdefault("code", f'"{w.enrol(agent)["code"]}"')
+    w.agent_config(agent, **keys)
+    w.start_agent(agent)
+    w.connected(agent)
+
+
+def visit_for_real(w, target, more=None, **visit):
+    """more: keys of both agents' sections."""
+    more = more or {}
+    w.server()
+    real(w, "site", **more)
+    real(w, "home", **more)
+    configure(w, "site", visitors=f'[ {{ name: home, identity: "{identity(w, "home")}", allow: "127.0.0.0/8:{target}" }} ]', **more)
+    visit = {"agent": "site", "identity": f'"{identity(w, "site")}"', "target": f'"127.0.0.1:{target}"',
+             "listen": w.job_port(0), **visit}
+    configure(w, "home", visits="[ { " + ", ".join(f"{k}: {v}" for k, v in visit.items()) + " } ]", **more)
+
+
+def on_path(w, agent, path, seconds=20):
+    return wait_for(f"the link of {agent} is {path}", lambda: [r for r in links(w, agent) if r["state"] == "up" and r["path"] == path], seconds)[0]
+
+
+@case("bytes over a direct link between two agents, and stile ping says so")
+def _(w):
+    with Target(w.target_port(0), echo):
+        visit_for_real(w, w.target_port(0))
+        on_path(w, "home", "direct")
+        on_path(w, "site", "direct")
+        carried(w.job_port(0), 3 << 20)
+        w.ask_agent("home", "ping", "site", "--until-direct").exits(0)
+        w.agent_logged("site", "agent.direct.opened")
+
+
+@case("without a direct path bytes go over the relay of the server")
+def _(w):
+    with Target(w.target_port(0), echo):
+        visit_for_real(w, w.target_port(0), {"direct": "{ direct: false, turn: false }"})
+        on_path(w, "home", "relay")
+        carried(w.job_port(0), 3 << 20)
+
+
 if __name__ == "__main__":
-    sys.exit(main(27700))
+    sys.exit(main(17000))

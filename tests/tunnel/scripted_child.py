@@ -4,7 +4,7 @@
 the supervisor does is seen without ICE and QUIC. It gathers one candidate, wants the relay at once, says one line over it,
 and writes down whatever it is told ($STILE_CHILD_LOG, a JSON line each).
 
-$STILE_CHILD_DO: words by commas. "die": exits after each LINK-OPEN; "mute": never READY; "hang": reads nothing after SETUP."""
+$STILE_CHILD_DO: words by commas. "die": exits after each LINK-OPEN; "candidates": tells of 10,240; "mute": never READY."""
 import array
 import json
 import os
@@ -76,6 +76,9 @@ class Child:
         candidate = b"candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host"
         self.send(ICE_LOCAL, field(1, link), field(3, b"uf" + b"%02d" % self.roles[link]), field(4, b"p" * 24), field(5, candidate), field(6, u8(1)))
         self.send(WANT_CARRIER, field(1, link))
+        for i in range(640 if "candidates" in self.do else 0):
+            many = (b"candidate:%d 1 UDP 1 192.0.2.%d %d typ host" % (i, k, 1024 + i) for k in range(16))
+            self.send(ICE_LOCAL, field(1, link), *[field(5, c) for c in many])
 
     def carrier(self, f, fd):
         link = f[1]
@@ -93,8 +96,6 @@ class Child:
             self.note("setup", flags=f.get(5, b"").hex(), stun=[s.decode() for s in many.get(4, [])])
             if "mute" not in self.do:
                 self.send(READY)
-            while "hang" in self.do:
-                select.select([], [], [])
         elif kind == PROBE:
             self.send(ALIVE)
         elif kind == LINK_OPEN:

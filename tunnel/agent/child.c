@@ -153,7 +153,7 @@ static void on_message(struct channel *ch, unsigned type, const union child_any 
 
 	(void)ch;
 	c->unanswered = 0;
-	if (type == CHILD_ALIVE)
+	if (type == CHILD_ALIVE || (type == CHILD_READY && c->ready))
 		return;
 	c->ready = c->ready || type == CHILD_READY;
 	c->ops->message(c, type, m, fd, c->arg);

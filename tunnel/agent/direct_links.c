@@ -16,7 +16,7 @@
 #include "tunnel/agent/direct_priv.h"
 #include "tunnel/log_msgs.h"
 
-enum { ANSWER_MS = 20 * 1000, UNWANTED_MS = 30 * 1000, CANDIDATES_MAX = 256 /* of a peer in one call, all generations together */ };
+enum { ANSWER_MS = 20 * 1000, UNWANTED_MS = 30 * 1000, CANDIDATES_MAX = 256 /* of each side in one call, all generations together */ };
 
 /* ---- the table ---- */
 
@@ -189,6 +189,9 @@ void dlink_on_ice(struct dlink *l, const struct child_ice *m)
 	struct offer o = { .kind = OFFER_ICE, .ice = *m };
 	int r;
 
+	l->n_own += m->n_candidates;
+	if (l->n_own > CANDIDATES_MAX)
+		return; /* the other side would not look at them */
 	if (l->stage == DLINK_GATHERING && l->role == CHILD_VISITOR) {
 		o.kind = OFFER_OFFER;
 		o.dcid = (struct wire_bytes){ l->dcid, CHILD_DCID };

@@ -50,7 +50,7 @@ struct dlink {
 	struct agent_end *end; /* the server through which it speaks */
 	uint8_t call[OFFER_CALL], dcid[CHILD_DCID];
 	uint32_t sent, heard; /* numbers of offers */
-	uint32_t n_candidates;	/* of the peer */
+	uint32_t n_candidates, n_own; /* of the peer; of our child */
 	uint64_t head_start_ms;
 	unsigned refs; /* visits and others that want it; a visitor's link without any ends soon */
 	struct timer timer; /* no answer; nobody wants it */

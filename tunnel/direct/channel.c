@@ -32,7 +32,7 @@ struct channel {
 	size_t n_waiting;
 	struct timer failed; /* closed() comes from the loop, not from within channel_send() */
 	const char *why;
-	bool *freed; /* of whoever is in a call-back */
+	bool busy, dead; /* in a callback; freed in it, and gone when that returns */
 };
 
 int channel_pair(int ret_fds[static 2])
@@ -69,13 +69,14 @@ struct channel *channel_free(struct channel *c)
 {
 	if (!c)
 		return NULL;
-	if (c->freed)
-		*c->freed = true;
 	timer_stop(&c->failed);
 	io_stop(&c->io);
 	drop_waiting(c);
 	close_fd(c->fd);
-	free(c);
+	c->fd = -1;
+	c->dead = true;
+	if (!c->busy)
+		free(c);
 	return NULL;
 }
 
@@ -250,7 +251,7 @@ static ssize_t receive(struct channel *c, uint8_t *packet, int *ret_fd)
 }
 
 /* One packet. False: nothing more is to be read now, or ever. */
-static bool take_one(struct channel *c, bool *freed)
+static bool take_one(struct channel *c)
 {
 	uint8_t packet[CHILD_PACKET_MAX];
 	union child_any m;
@@ -269,21 +270,21 @@ static bool take_one(struct channel *c, bool *freed)
 		c->ops->message(c, type, &m, &fd, c->arg);
 	close_fd(fd);
 	bytes_wipe(packet, (size_t)n);
-	return !*freed && !c->why;
+	return !c->dead && !c->why;
 }
 
 static void on_ready(struct io *io, int events)
 {
 	struct channel *c = container_of(io, struct channel, io);
-	bool freed = false;
 
-	c->freed = &freed;
+	c->busy = true;
 	if (events & IO_WRITE)
 		flush(c);
-	for (int i = 0; (events & IO_READ) && i < MESSAGES_PER_PASS && take_one(c, &freed); i++)
+	for (int i = 0; (events & IO_READ) && i < MESSAGES_PER_PASS && take_one(c); i++)
 		;
-	if (!freed)
-		c->freed = NULL;
+	c->busy = false;
+	if (c->dead)
+		free(c);
 }
 
 int channel_new(struct loop *l, int fd, unsigned way, const struct channel_ops *ops, void *arg, struct channel **ret_c)

@@ -343,8 +343,9 @@ static void post(struct pair_order *o)
 	loop_post(tunnel_server_worker(o->server, tunnel_worker_of(o->id))->loop, &o->mail);
 }
 
-int pair_order_begin(struct tunnel_server *s, uint64_t id, uint8_t ends[static 2][WIRE_PIN])
+int pair_order_begin(struct tunnel_server *s, uint64_t id, const uint8_t a[static WIRE_PIN], const uint8_t b[static WIRE_PIN])
 {
+	const uint8_t *const ends[2] = { a, b };
 	struct pair_order *o = order_for(s, id);
 
 	if (!o)

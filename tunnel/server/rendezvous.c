@@ -281,7 +281,7 @@ static int make_pair(struct tunnel_server *s, const struct relay_ask *a, const s
 		memcpy(e->ends[0], a->from, WIRE_PIN);
 		memcpy(e->ends[1], n->link.identity, WIRE_PIN);
 		memcpy(e->call, a->call, WIRE_CALL);
-		r = pair_order_begin(s, e->id, e->ends);
+		r = pair_order_begin(s, e->id, e->ends[0], e->ends[1]);
 	}
 	if (r < 0) {
 		free(e);

@@ -17,7 +17,7 @@ void rendezvous_pair_over(struct tunnel_server *s, const struct note *n); /* NOT
 void rendezvous_free(struct tunnel_server *s);
 
 /* pairs.c. Main thread: to the worker in whose number the id ends. 0 or -ENOMEM. */
-int pair_order_begin(struct tunnel_server *s, uint64_t id, uint8_t ends[static 2][WIRE_PIN]);
+int pair_order_begin(struct tunnel_server *s, uint64_t id, const uint8_t a[static WIRE_PIN], const uint8_t b[static WIRE_PIN]);
 void pair_order_end(struct tunnel_server *s, uint64_t id);
 /* Worker: a connection that says it is one end; frees what of h is left, as its caller does. */
 void pair_take(struct tunnel_worker *w, struct handover *h);

@@ -40,7 +40,7 @@ struct conn {
 	uint64_t bytes[2]; /* to the target, from it */
 	struct flow *flow;
 	unsigned reason; /* enum wire_reason: how it ended */
-	char why[160];
+	char why[256];
 };
 
 struct conn *conn_new(struct link *k, enum conn_state state);

@@ -410,7 +410,7 @@ static int join(int bound, int *ret_fd)
 int path_udp_take(struct loop *l, enum path_kind kind, int bound, const struct addr *remote, struct path **ret_p)
 {
 	struct path_udp *u;
-	int fd, r;
+	int fd = -1, r;
 
 	r = join(bound, &fd);
 	if (r < 0)

@@ -58,7 +58,7 @@ static void answer(struct dadmit *a, const struct dns_answer *dns)
 	if (m.n_addresses) {
 		(void)direct_tell(d, CHILD_ADMITTED, &m, -1);
 	} else if (dns->status != DNS_OK) {
-		(void)snprintf(text, sizeof(text), "%s: %s", a->host, dns_status_text(dns->status));
+		(void)snprintf(text, sizeof(text), "%.100s: %s", a->host, dns_status_text(dns->status));
 		refuse(d, l, &asked, WIRE_R_NO_NAME, text);
 	} else {
 		(void)snprintf(text, sizeof(text), "%.100s is %s: the visitor may not go there (agent.visitors, agent.allow)", a->host,

@@ -271,7 +271,8 @@ void peer_keep(struct direct *d, const struct identity_hash *id, const char *nam
 	const struct peer_values v = { id, name, visitor, !visitor, allow };
 	char key[IDENTITY_STRLEN];
 
-	stored_set(d->stored, identity_print(id, key), merged(d, key, &v), "first contact by code");
+	(void)identity_print(id, key);
+	stored_set(d->stored, key, merged(d, key, &v), "first contact by code");
 	log_emit(&MSG_AGENT_PEER_KNOWN, LF_STR("peer", name), LF_STR("identity", key), LF_BOOL("visitor", visitor));
 	apply(d);
 }

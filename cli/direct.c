@@ -64,8 +64,10 @@ static void on_news(const json_t *p, void *arg)
 		path_words(link, line, sizeof line);
 	else
 		(void)snprintf(line, sizeof line, "%s", why);
-	if (*line && strcmp(line, w->last) != 0)
+	if (*line && strcmp(line, w->last) != 0 && (up || *why))
 		print_check(w->cli, up, json_is_object(link) ? text_of_key(link, "peer") : "waiting", line);
+	else if (*line && strcmp(line, w->last) != 0)
+		printf("  … %s\n", line);
 	(void)snprintf(w->last, sizeof w->last, "%s", line);
 	fflush(stdout);
 }

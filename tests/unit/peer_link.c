@@ -160,7 +160,7 @@ static void die(unsigned side)
 	assert_true(b->worst_gap <= 900 * MS);
 	assert_true(w.ends[VISITOR].losses > 0);
 	w.wires[0].dead = false;
-	assert_true(world_until(&w, both_direct, 10000)); /* it answers again */
+	assert_true(world_until(&w, both_direct, 60000)); /* it answers again */
 	world_close(&w);
 }
 
@@ -226,7 +226,7 @@ static void ten_forced_changes_lose_double_and_reorder_nothing(void **state)
 			world_continue(&w, &w.ends[VISITOR], talk, 10);
 		}
 		w.wires[0].dead = false;
-		assert_true(world_until(&w, both_direct, 10000));
+		assert_true(world_until(&w, both_direct, 60000));
 		changes++;
 	}
 	assert_int_equal(changes, 10);

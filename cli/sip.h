@@ -20,6 +20,10 @@ struct sip_shown {
 };
 int sip_show(struct cli *cli, const struct sip_shown *l);
 
+/* The configuration of stile-sip, or an exit code after saying why not. */
+struct cfg;
+int sip_load_config(struct cli *cli, struct cfg **ret_c);
+
 /* A message as sip.trace tells it: {time_us, transport, out, remote, local, data}. */
 struct sip_traced {
 	uint64_t time_us;

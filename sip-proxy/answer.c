@@ -109,7 +109,7 @@ static void log_refusal(struct sip_proxy *px, const struct sip_refusing *r)
 {
 	const struct sip_refusal_row *row = &sip_refusal_rows[r->why];
 	uint64_t suppressed;
-	if (!row->msg || !log_enabled(row->msg->level) || !log_gate_pass(&px->gate, px_now(px), &suppressed))
+	if (!row->msg || !log_enabled(row->msg->level) || !log_gate_pass(&px->gates[r->why], px_now(px), &suppressed))
 		return;
 	log_emit(row->msg, LF_ADDR("from", &r->from->remote), LF_TEXT("method", r->m->method_name),
 		 LF_TEXT("uri", r->m->uri), LF_TEXT("call", r->b->call_id),

@@ -67,6 +67,8 @@ uint32_t sip_edge_interface_at(struct sip_edge *e, enum sip_proto proto, bool mu
 			       const struct addr *ip);
 /* An interface of sip.lan of this kind, mutual or not as it is wanted if there is such a one; 0: none. */
 uint32_t sip_edge_lan_interface(struct sip_edge *e, enum sip_proto proto, bool mutual);
+/* One by which somebody might come who comes like this, as near as there is one; 0: none of this transport. */
+uint32_t sip_edge_interface_like(struct sip_edge *e, const struct sip_interface *like);
 extern const struct sip_edge_ops sip_edge_ops; /* edge: the struct sip_edge */
 
 /* Everything that can fail happens here: certificates are read, ports are bound; nothing is served yet. 0, or -errno

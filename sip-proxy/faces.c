@@ -213,6 +213,27 @@ uint32_t sip_edge_lan_interface(struct sip_edge *e, enum sip_proto proto, bool m
 	return f ? f->pub.id : 0;
 }
 
+uint32_t sip_edge_interface_like(struct sip_edge *e, const struct sip_interface *like)
+{
+	struct sip_listener *best = NULL;
+	struct sip_face *f;
+	int best_rank = 0;
+
+	list_for_each (it, &e->listeners) {
+		struct sip_listener *l = list_entry(it, struct sip_listener, node);
+		int r = 1 + 2 * (l->mutual == like->mutual) + 4 * (l->federation == like->federation);
+		if (!l->removed && l->transport->proto == like->proto && l->lan == like->lan &&
+		    r > best_rank) {
+			best_rank = r;
+			best = l;
+		}
+	}
+	f = !best			? NULL
+	    : !list_empty(&best->faces) ? list_entry(best->faces.next, struct sip_face, node)
+					: sip_face_at(best, &best->at);
+	return f ? f->pub.id : 0;
+}
+
 /* ---- is it us? ---- */
 
 static void read_own(struct sip_edge *e)

@@ -39,7 +39,7 @@ struct sip_proxy {
 	struct list lanes_due;
 	struct sip_proxy_counts counts;
 	bool drain_new;
-	struct log_gate gate; /* of refusals' lines */
+	struct log_gate gates[SIP_REFUSALS]; /* of refusals' lines: who is refused for one reason hides no other */
 	struct sip_spared *spared;
 	unsigned pressure, loss_before;
 	uint64_t oc_seq;

@@ -24,7 +24,7 @@ static const struct sip_config *config_of(const struct cfg *c)
 
 static int open_parts(struct sip_service *ss, char *err, size_t err_n)
 {
-	const struct sip_config *c = config_of(ss->svc->cfg);
+	const struct sip_config *c;
 	struct sip_ways w = { 0 };
 	char warning[TLS_ERRLEN];
 	struct sip_edge_plan *p;
@@ -36,6 +36,11 @@ static int open_parts(struct sip_service *ss, char *err, size_t err_n)
 			&ss->edge);
 	if (r == 0)
 		r = sip_service_federation(ss);
+	if (r == 0)
+		r = sip_effective_new(ss->svc, sip_service_changed, ss, &ss->effective);
+	if (r == 0)
+		r = sip_effective_make(ss->effective, ss->svc->cfg, &ss->cfg);
+	c = r == 0 ? config_of(ss->cfg) : NULL;
 	if (r == 0)
 		r = sip_edge_set_partners(ss->edge, c->federation.addresses.items, c->federation.addresses.n);
 	if (r == 0)
@@ -194,6 +199,7 @@ static int sip_start(struct service *s, char *err, size_t err_n)
 	sip_add_verbs(ss);
 	sip_service_sites_verbs(ss);
 	sip_service_registrar_verbs(ss);
+	sip_service_federation_verbs(ss);
 	return 0;
 }
 
@@ -232,12 +238,16 @@ static void set_times(struct sip_service *ss, const struct sip_config *c)
 static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct sip_service *ss = s->state;
-	const struct sip_config *fresh = config_of(c);
+	_cleanup_(cfg_freep) struct cfg *both = NULL;
+	const struct sip_config *fresh;
 	_cleanup_(sip_ways_deinit) struct sip_ways w = { 0 };
 	_cleanup_(sip_edge_plan_freep) struct sip_edge_plan *p = NULL;
 	char warning[TLS_ERRLEN];
-	int r = sip_ways_make(fresh, &w);
+	int r = sip_effective_make(ss->effective, c, &both);
 
+	fresh = r == 0 ? config_of(both) : NULL;
+	if (r == 0)
+		r = sip_ways_make(fresh, &w);
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
@@ -268,6 +278,8 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 		log_emit(&MSG_SIP_INTERNAL,
 			 LF_STR("why", "no memory for sip.lan.servers: they are as before"));
 	s->drain_limit_ms = fresh->drain_ms;
+	cfg_free(ss->cfg);
+	ss->cfg = steal_ptr(&both);
 	return 0;
 }
 
@@ -303,6 +315,8 @@ static void sip_stop(struct service *s)
 	sip_service_registrar_free(ss);
 	sip_service_federation_free(ss);
 	ss->interfaces = sip_interfaces_free(ss->interfaces);
+	ss->effective = sip_effective_free(ss->effective);
+	ss->cfg = cfg_free(ss->cfg);
 	ss->edge = sip_edge_free(ss->edge);
 	ss->metrics = metrics_free(ss->metrics);
 	sip_headers_deinit();
@@ -320,6 +334,8 @@ static bool sip_alive(struct service *s)
 static const struct store_kind kinds[] = { { "sip.secret", &sip_secret_schema },
 					   { "sip.interface", &sip_interface_schema },
 					   { "sip.user", &sip_user_schema },
+					   { "sip.route", &sip_route_schema },
+					   { "sip.partner", &sip_partner_schema },
 					   { SIP_BINDING_KIND, NULL, true, true },
 					   { NULL, NULL } };
 

@@ -11,6 +11,8 @@
  *   service_sites.c   the UC servers of the LAN
  *   service_secret.c  the key of the tokens, kept over a restart
  *   service_federation.c  routes, partners, trust
+ *   effective.c       file and store as one configuration
+ *   verbs_federation.c  routes, partners, explain
  *   service_counts.c  what the core counts, as metrics
  *   verbs.c           status, transactions, flows, registrations
  *   probes.c          OPTIONS to the gateways of the routes
@@ -20,6 +22,7 @@
 #include "common/service.h"
 #include "sip-proxy/accounts.h"
 #include "sip-proxy/config.h"
+#include "sip-proxy/effective.h"
 #include "sip-proxy/edge.h"
 #include "sip-proxy/location_store.h"
 #include "sip-proxy/interfaces.h"
@@ -39,6 +42,8 @@ struct sip_certificates;
 struct sip_service {
 	struct service *svc;
 	struct metrics *metrics;
+	struct sip_effective *effective;
+	struct cfg *cfg; /* file and store: what holds */
 	struct sip_edge *edge;
 	struct sip_proxy *proxy;
 	struct sip_routing routing; /* of the hooks; owns the routes */
@@ -88,6 +93,10 @@ void sip_ways_deinit(struct sip_ways *w);
 void sip_ways_take(struct sip_service *ss, struct sip_ways *w); /* once the listeners are those of this configuration */
 int sip_service_federation(struct sip_service *ss);		/* 0 or -ENOMEM; once the edge is there */
 void sip_service_federation_free(struct sip_service *ss);	/* before the edge */
+/* An object of the store has changed: the ways are made anew, the listeners stay. */
+void sip_service_changed(void *arg);
+void sip_service_federation_verbs(struct sip_service *ss);
+
 /* service_sites.c: 0 or -errno; behind the registrar, which it needs */
 int sip_service_sites(struct sip_service *ss, const struct sip_config *c);
 int sip_service_sites_set(struct sip_service *ss, const struct sip_config *c); /* a reload: -ENOMEM */

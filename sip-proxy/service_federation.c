@@ -7,6 +7,7 @@
 #include "sip-proxy/service.h"
 #include <errno.h>
 #include <string.h>
+#include "sip-proxy/log_msgs.h"
 
 int sip_ways_make(const struct sip_config *c, struct sip_ways *ret_w)
 {
@@ -39,6 +40,24 @@ void sip_ways_take(struct sip_service *ss, struct sip_ways *w)
 	sip_routes_free(was);
 	sip_federation_free(ss->federating.federation);
 	ss->federating.federation = steal_ptr(&w->federation);
+}
+
+void sip_service_changed(void *arg)
+{
+	struct sip_service *ss = arg;
+	_cleanup_(cfg_freep) struct cfg *c = NULL;
+	struct sip_ways w;
+	int r = sip_effective_make(ss->effective, ss->svc->cfg, &c);
+
+	if (r == 0)
+		r = sip_ways_make(&((const struct sip_root *)cfg_values(c))->sip, &w);
+	if (r < 0) {
+		log_emit(&MSG_SIP_CHANGE_FAILED, LF_ERRNO("error", r));
+		return;
+	}
+	sip_ways_take(ss, &w);
+	cfg_free(ss->cfg);
+	ss->cfg = steal_ptr(&c);
 }
 
 int sip_service_federation(struct sip_service *ss)

@@ -91,7 +91,7 @@ void sip_px_hear(struct sip_proxy *px, const struct sip_hop *from, const struct 
 	if (!ours->oc || !px->o.overload_control || sip_oc_read(ours, &said) < 0)
 		return;
 	if (sip_spared_hear(px->spared, from, &said, px_now(px)) &&
-	    log_gate_pass(&px->gate, px_now(px), &suppressed))
+	    log_gate_pass(&px->gates[SIP_REFUSE_OVERLOAD], px_now(px), &suppressed))
 		log_emit(&MSG_SIP_OVERLOAD_ASKED, LF_ADDR("address", &from->remote),
 			 LF_STR("transport", sip_proto_rows[from->proto].name),
 			 LF_U64("percent", said.loss));

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of `stile sip doctor` share: sip_doctor.c walks the way, sip_doctor_judge.c says what certificates are
+ * worth. Nobody else includes this.
+ * Texts are the command line's or the configuration's.
+ */
+#pragma once
+#include "cli/command.h"
+#include "cli/sip_dns.h"
+#include "sip-proxy/config.h"
+#include "sip-proxy/identity.h"
+
+enum { DOCTOR_PLACES = 16 };
+
+struct place {
+	char host[DNS_NAME_MAX];
+	struct addr at;
+	enum sip_proto proto;
+};
+struct doctor {
+	struct cli_report report;
+	const char *domain;
+	const struct sip_config *c;	       /* NULL: none */
+	const struct sip_route_section *route; /* of this domain, or NULL */
+	const char *certificate, *key, *ca;
+	struct sip_dns dns;
+	struct place v[DOCTOR_PLACES];
+	unsigned n, spoken;
+	bool asked_for_ours; /* the other end has asked for our certificate */
+};
+
+/* Of a finished handshake, each a line or more of the report: their chain, their name, ours. */
+void doctor_judge_chain(struct doctor *d, SSL *ssl);
+void doctor_judge_name(struct doctor *d, SSL *ssl);
+void doctor_judge_ours(struct doctor *d);

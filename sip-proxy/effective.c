@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * File and store as one configuration; see effective.h. The file's is exported as JSON, the store's objects are appended
+ * to its lists, and the whole is read again: JSON is YAML, so nothing here knows a key but the domain that names an object.
+ * The answers of the verbs come when the store has written.
+ */
+#include "sip-proxy/effective.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/stored.h"
+#include "sip-proxy/config.h"
+#include "sip-proxy/log_msgs.h"
+
+struct list_of {
+	struct sip_effective *e;
+	struct stored *stored;
+	json_t *good; /* of the store: domain → body, those that passed last */
+};
+struct sip_effective {
+	struct service *svc;
+	struct list_of lists[SIP_LISTS];
+	void (*changed)(void *arg);
+	void *arg;
+};
+
+static const struct {
+	const char *map, *key; /* sip.MAP.KEY; map NULL: sip.KEY */
+	const char *hint, *where;
+} places[SIP_LISTS] = {
+	[SIP_LIST_ROUTES] = { NULL, "routes", "stile sip route list", "sip.routes" },
+	[SIP_LIST_PARTNERS] = { "federation", "partners", "stile sip federation list",
+				"sip.federation.partners" },
+};
+
+/* ---- file and store, read as one ---- */
+
+static json_t *sub(json_t *parent, const char *key, bool list)
+{
+	json_t *j = json_object_get(parent, key);
+
+	if (!j && json_object_set_new(parent, key, list ? json_array() : json_object()) == 0)
+		j = json_object_get(parent, key);
+	return j;
+}
+
+static json_t *array_in(json_t *root, enum sip_list l)
+{
+	json_t *map = sub(root, "sip", false);
+
+	if (places[l].map)
+		map = sub(map, places[l].map, false);
+	return sub(map, places[l].key, true);
+}
+
+static const char *domain_of(const json_t *o)
+{
+	const char *s = json_string_value(json_object_get(o, "domain"));
+
+	return s ? s : "";
+}
+
+static bool has(const json_t *array, const char *domain)
+{
+	size_t i;
+	json_t *o;
+
+	json_array_foreach(array, i, o) if (text_ieq(text_of(domain_of(o)), text_of(domain))) return true;
+	return false;
+}
+
+static void append(json_t *array, const char *domain, const json_t *body)
+{
+	json_t *o;
+
+	if (has(array, domain))
+		return; /* the file's, which wins */
+	o = json_copy((json_t *)body);
+	json_object_set_new(o, "domain", json_string(domain));
+	json_array_append_new(array, o);
+}
+
+/* The file with these objects behind its lists. 0, also with errors in it; -ENOMEM. */
+static int read_both(const struct sip_effective *e, const struct cfg *file,
+		     json_t *const sets[SIP_LISTS], struct cfg **ret_cfg)
+{
+	struct cfg *c = NULL;
+	json_t *root = NULL, *body;
+	const char *domain;
+	char *text;
+	int r = cfg_export(file, true, &root);
+
+	for (int l = 0; r == 0 && l < SIP_LISTS; l++)
+		json_object_foreach(sets[l], domain, body)
+			append(array_in(root, (enum sip_list)l), domain, body);
+	text = r == 0 ? json_dumps(root, JSON_COMPACT) : NULL;
+	json_decref(root);
+	if (!text)
+		return -ENOMEM;
+	r = cfg_load_text(text_of(text), e->svc->config_path, &sip_cfg_root, &c);
+	if (r == 0)
+		sip_config_check(c);
+	free(text);
+	if (!c)
+		return r < 0 ? r : -ENOMEM;
+	*ret_cfg = c;
+	return 0;
+}
+
+static void errors_of(const struct cfg *c, char *err, size_t err_n)
+{
+	struct sb out = sb_init(err, err_n);
+
+	for (size_t i = 0; i < cfg_n_errors(c); i++)
+		sb_fmt(&out, "%s%s", i ? "; " : "", cfg_error(c, i)->text);
+}
+
+/* Those that pass together with what has passed already. */
+static int sift(struct sip_effective *e, const struct cfg *file, json_t *const good[SIP_LISTS])
+{
+	const char *domain;
+	json_t *body;
+	char why[512];
+
+	for (int l = 0; l < SIP_LISTS; l++)
+		json_object_foreach(stored_bodies(e->lists[l].stored), domain, body)
+		{
+			_cleanup_(cfg_freep) struct cfg *c = NULL;
+			json_object_set(good[l], domain, body);
+			if (read_both(e, file, good, &c) < 0)
+				return -ENOMEM;
+			if (!cfg_n_errors(c))
+				continue;
+			json_object_del(good[l], domain);
+			errors_of(c, why, sizeof(why));
+			log_emit(&MSG_SIP_OBJECT_SKIPPED, LF_STR("list", places[l].where),
+				 LF_STR("domain", domain), LF_STR("why", why));
+		}
+	return 0;
+}
+
+int sip_effective_make(struct sip_effective *e, const struct cfg *file, struct cfg **ret_cfg)
+{
+	_cleanup_(cfg_freep) struct cfg *c = NULL;
+	json_t *good[SIP_LISTS];
+	int r = 0;
+
+	for (int l = 0; l < SIP_LISTS; l++)
+		good[l] = json_copy(stored_bodies(e->lists[l].stored));
+	r = read_both(e, file, good, &c);
+	if (r == 0 && cfg_n_errors(c)) { /* one bad object must not keep the others out */
+		for (int l = 0; l < SIP_LISTS; l++)
+			json_object_clear(good[l]);
+		c = cfg_free(c);
+		r = sift(e, file, good);
+		if (r == 0)
+			r = read_both(e, file, good, &c);
+	}
+	for (int l = 0; l < SIP_LISTS; l++) {
+		json_t *was = r == 0 ? e->lists[l].good : good[l];
+		if (r == 0)
+			e->lists[l].good = good[l];
+		json_decref(was);
+	}
+	if (r == 0)
+		*ret_cfg = steal_ptr(&c);
+	return r;
+}
+
+/* ---- life ---- */
+
+static int on_put(const char *name, const json_t *body, bool flag, void *arg, char *err, size_t err_n)
+{
+	struct list_of *l = arg;
+
+	(void)name;
+	(void)body;
+	(void)flag;
+	(void)err;
+	(void)err_n;
+	l->e->changed(l->e->arg);
+	return 0;
+}
+
+static void on_deleted(const char *name, bool flag, void *arg)
+{
+	struct list_of *l = arg;
+
+	(void)name;
+	(void)flag;
+	l->e->changed(l->e->arg);
+}
+
+static json_t *on_row(const char *name, void *arg)
+{
+	(void)arg;
+	return json_pack("{s:s}", "domain", name);
+}
+
+static const struct stored_ops ops[SIP_LISTS] = {
+	[SIP_LIST_ROUTES] = { .kind = "sip.route",
+			      .noun = "route for",
+			      .list_hint = "stile sip route list",
+			      .put = on_put,
+			      .deleted = on_deleted,
+			      .row = on_row },
+	[SIP_LIST_PARTNERS] = { .kind = "sip.partner",
+				.noun = "partner",
+				.list_hint = "stile sip federation list",
+				.put = on_put,
+				.deleted = on_deleted,
+				.row = on_row },
+};
+
+int sip_effective_new(struct service *svc, void (*changed)(void *arg), void *arg,
+		      struct sip_effective **ret_e)
+{
+	struct sip_effective *e = calloc(1, sizeof(*e));
+	int r = e ? 0 : -ENOMEM;
+
+	if (!e)
+		return r;
+	e->svc = svc;
+	e->changed = changed;
+	e->arg = arg;
+	for (int l = 0; r == 0 && l < SIP_LISTS; l++) {
+		e->lists[l].e = e;
+		r = stored_new(svc, &ops[l], &e->lists[l], &e->lists[l].stored);
+	}
+	if (r < 0) {
+		sip_effective_free(e);
+		return r;
+	}
+	*ret_e = e;
+	return 0;
+}
+
+struct sip_effective *sip_effective_free(struct sip_effective *e)
+{
+	for (int l = 0; e && l < SIP_LISTS; l++) {
+		stored_free(e->lists[l].stored);
+		json_decref(e->lists[l].good);
+	}
+	free(e);
+	return NULL;
+}
+
+/* ---- verbs ---- */
+
+static json_t *file_list(const struct sip_effective *e, enum sip_list l)
+{
+	json_t *root = NULL, *a;
+
+	if (cfg_export(e->svc->cfg, false, &root) < 0)
+		return json_array();
+	a = json_incref(array_in(root, l));
+	json_decref(root);
+	return a;
+}
+
+void sip_effective_list(struct sip_effective *e, enum sip_list l, struct control_request *rq)
+{
+	json_t *rows = file_list(e, l), *row, *body;
+	size_t i, n_file = json_array_size(rows);
+	const char *domain;
+
+	json_array_foreach(rows, i, row)
+	{
+		json_object_set_new(row, "from", json_string("file"));
+		json_object_set_new(row, "locked", json_true());
+	}
+	json_object_foreach(stored_bodies(e->lists[l].stored), domain, body)
+	{
+		bool hidden = has(rows, domain),
+		     good = json_object_get(e->lists[l].good, domain) != NULL;
+		if (hidden && json_array_size(rows) == n_file)
+			continue;
+		row = json_deep_copy(body);
+		json_object_set_new(row, "domain", json_string(domain));
+		json_object_set_new(row, "from",
+				    json_string(good && !hidden ? "store" : "store, not in use"));
+		json_object_set_new(row, "locked", json_false());
+		json_array_append_new(rows, row);
+	}
+	control_reply(rq, json_pack("{s:o}", "rows", rows));
+}
+
+/* In lower case, as it is the key. False: the request was ended. */
+static bool key_of(struct sip_effective *e, enum sip_list l, struct control_request *rq,
+		   const char *domain, char out[static 254])
+{
+	json_t *file;
+	bool locked;
+
+	if (!domain || !*domain || strlen(domain) > 253) {
+		control_fail(rq, "bad-request", places[l].hint,
+			     "domain must be a name, such as partner.example");
+		return false;
+	}
+	for (size_t i = 0; i <= strlen(domain); i++)
+		out[i] = (char)(domain[i] >= 'A' && domain[i] <= 'Z' ? domain[i] | 0x20 : domain[i]);
+	file = file_list(e, l);
+	locked = has(file, out);
+	json_decref(file);
+	if (locked)
+		control_fail(rq, "locked", "change the file and run stile reload",
+			     "%s stands in %s of %s", out, places[l].where, e->svc->config_path);
+	return !locked;
+}
+
+/* True if the configuration with it is good; else the request was ended. */
+static bool passes(struct sip_effective *e, enum sip_list l, struct control_request *rq,
+		   const char *domain, const json_t *body)
+{
+	_cleanup_(cfg_freep) struct cfg *c = NULL;
+	json_t *sets[SIP_LISTS];
+	char why[1024];
+	int r;
+
+	for (int i = 0; i < SIP_LISTS; i++)
+		sets[i] = e->lists[i].good ? json_copy(e->lists[i].good) : json_object();
+	json_object_set(sets[l], domain, (json_t *)body);
+	r = read_both(e, e->svc->cfg, sets, &c);
+	for (int i = 0; i < SIP_LISTS; i++)
+		json_decref(sets[i]);
+	if (r < 0) {
+		control_fail(rq, "failed", NULL, "%s: %s", domain, strerror(-r));
+		return false;
+	}
+	if (!cfg_n_errors(c))
+		return true;
+	errors_of(c, why, sizeof(why));
+	control_fail(rq, "bad-request", NULL, "%s: %s", domain, why);
+	return false;
+}
+
+void sip_effective_put(struct sip_effective *e, enum sip_list l, struct control_request *rq,
+		       const json_t *object, bool create)
+{
+	char domain[254];
+	json_t *was, *body;
+
+	if (!json_is_object(object)) {
+		control_fail(rq, "bad-request", NULL, "an object with the keys of %s is wanted",
+			     places[l].where);
+		return;
+	}
+	if (!key_of(e, l, rq, domain_of(object), domain))
+		return;
+	was = json_object_get(stored_bodies(e->lists[l].stored), domain);
+	body = was && !create ? json_copy(was) : json_object(); /* a change leaves what it does not name */
+	json_object_update(body, (json_t *)object);
+	json_object_del(body, "domain");
+	if (passes(e, l, rq, domain, body))
+		stored_put(e->lists[l].stored, rq, domain, json_incref(body),
+			   create ? 0 : STORE_ANY, false);
+	json_decref(body);
+}
+
+void sip_effective_set(struct sip_effective *e, enum sip_list l, struct control_request *rq,
+		       const char *domain, const char *key, json_t *value)
+{
+	char name[254];
+	json_t *was, *o;
+
+	if (!key_of(e, l, rq, domain, name)) {
+		json_decref(value);
+		return;
+	}
+	was = json_object_get(stored_bodies(e->lists[l].stored), name);
+	if (!was) {
+		json_decref(value);
+		control_fail(rq, "not-found", places[l].hint, "there is no %s %s in the store",
+			     ops[l].noun, name);
+		return;
+	}
+	o = json_pack("{s:s, s:o}", "domain", name, key, value);
+	sip_effective_put(e, l, rq, o, false);
+	json_decref(o);
+}
+
+void sip_effective_delete(struct sip_effective *e, enum sip_list l, struct control_request *rq,
+			  const char *domain)
+{
+	char name[254];
+
+	if (key_of(e, l, rq, domain, name))
+		stored_delete(e->lists[l].stored, rq, name, false);
+}

@@ -54,7 +54,7 @@ static void add_host(struct doctor *d, const char *host, uint16_t port, enum sip
 
 static bool add_srv(struct doctor *d, const char *service, bool used)
 {
-	char name[DNS_NAME_MAX * 2], what[DNS_NAME_MAX * 2];
+	char name[DNS_NAME_MAX * 2], what[DNS_NAME_MAX * 2 + 8];
 	struct dns_records *r = NULL;
 	enum dns_status st;
 	bool any = false;

@@ -178,7 +178,7 @@ static void check_addresses(struct checking *k, const struct dns_srv *s)
 
 static void check_record(struct checking *k, const char *domain)
 {
-	char name[DNS_NAME_MAX * 2], what[DNS_NAME_MAX * 2], advice[512];
+	char name[DNS_NAME_MAX * 2], what[DNS_NAME_MAX * 2 + 8], advice[512];
 	struct dns_records *r = NULL;
 	enum dns_status st;
 

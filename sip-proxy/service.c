@@ -239,7 +239,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct sip_service *ss = s->state;
 	_cleanup_(cfg_freep) struct cfg *both = NULL;
-	const struct sip_config *fresh;
+	const struct sip_config *file = config_of(c), *fresh; /* what others keep pointers into is the file's */
 	_cleanup_(sip_ways_deinit) struct sip_ways w = { 0 };
 	_cleanup_(sip_edge_plan_freep) struct sip_edge_plan *p = NULL;
 	char warning[TLS_ERRLEN];
@@ -258,9 +258,9 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 		return r;
 	r = sip_edge_set_partners(ss->edge, fresh->federation.addresses.items, fresh->federation.addresses.n);
 	if (r == 0)
-		r = sip_accounts_reload(ss->accounts, fresh);
+		r = sip_accounts_reload(ss->accounts, file);
 	if (r == 0)
-		r = sip_service_registrar_set(ss, fresh);
+		r = sip_service_registrar_set(ss, file);
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
@@ -268,13 +268,13 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	if (warning[0])
 		log_emit(&MSG_SIP_CERTIFICATE, LF_STR("why", warning));
 	sip_edge_take(ss->edge, steal_ptr(&p));
-	set_limits(ss, fresh);
+	set_limits(ss, file);
 	sip_proxy_set_overload_control(ss->proxy, fresh->overload_control);
 	sip_ways_take(ss, &w);
-	set_times(ss, fresh);
+	set_times(ss, file);
 	sip_service_certificates_look(ss);
 	sip_interfaces_watch(ss->interfaces, cfg_values(c));
-	if (sip_service_sites_set(ss, fresh) < 0)
+	if (sip_service_sites_set(ss, file) < 0)
 		log_emit(&MSG_SIP_INTERNAL,
 			 LF_STR("why", "no memory for sip.lan.servers: they are as before"));
 	s->drain_limit_ms = fresh->drain_ms;

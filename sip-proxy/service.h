@@ -11,8 +11,7 @@
  *   service_sites.c   the UC servers of the LAN
  *   service_secret.c  the key of the tokens, kept over a restart
  *   service_federation.c  routes, partners, trust
- *   effective.c       file and store as one configuration
- *   verbs_federation.c  routes, partners, explain
+ *   effective.c       file and store as one configuration; verbs_federation.c changes it
  *   service_counts.c  what the core counts, as metrics
  *   verbs.c           status, transactions, flows, registrations
  *   probes.c          OPTIONS to the gateways of the routes

@@ -46,7 +46,7 @@ void sip_service_changed(void *arg)
 {
 	struct sip_service *ss = arg;
 	_cleanup_(cfg_freep) struct cfg *c = NULL;
-	struct sip_ways w;
+	struct sip_ways w = { 0 };
 	int r = sip_effective_make(ss->effective, ss->svc->cfg, &c);
 
 	if (r == 0)

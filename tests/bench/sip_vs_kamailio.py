@@ -100,7 +100,7 @@ class Proxy:
     """One of the two, on a CPU of its own."""
 
     def __init__(self, bench, name, transport):
-        self.bench, self.name, self.process = bench, name, None
+        self.bench, self.name, self.process, self.port = bench, name, None, bench.port
         self.folder = tempfile.mkdtemp(prefix="run-", dir=bench.folder)
         os.chmod(self.folder, 0o777)
         words = {"host": HOST, "port": bench.port, "outside": bench.port + 1, "callee": bench.port + 2, "transport": transport,
@@ -122,7 +122,7 @@ class Proxy:
             if self.process.poll() is not None:
                 break
             with socket.socket() as s:
-                if s.connect_ex((HOST, self.bench.port)) == 0:
+                if s.connect_ex((HOST, self.port)) == 0:
                     time.sleep(0.5)
                     return self
             time.sleep(0.1)

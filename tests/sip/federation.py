@@ -4,6 +4,7 @@ records, a CA of the test's own. What goes each way over mutual TLS; everything 
 counter and its line in the log, while the good partner goes on; lists that change while it runs; and the tools that
 say where it stops. In network namespaces of its own: root only.
 """
+import json
 import os
 import socket
 import ssl
@@ -12,7 +13,7 @@ import threading
 import time
 
 from name_server import NameServer, inside
-from sip_world import Failed, Listening, Message, Ua, case, credentials, main, need, wait_for
+from sip_world import BUILD, Failed, Listening, Message, Ua, case, credentials, main, need, wait_for
 
 FRIEND = "stile-sip@friend"
 
@@ -657,6 +658,47 @@ def _(w):
             w.stile("sip", "federation", "check", *doctor).exits(1).says("names uc.test", f"host a.test, port {home(w)}", "not public")
             w.write("other.yaml", open(w.path("stile.yaml"), encoding="utf-8").read().replace("[uc.test]", "[nowhere.test]"))
             w.stile("sip", "federation", "check", "-c", w.path("other.yaml")).exits(1).says("but not nowhere.test", "publish in the DNS", "SRV 10 0")
+
+
+# ---- with the tunnel ----
+
+def tunnel_to(w, target):
+    """A stile-tunnel, and an agent at the site with one forward job to target; the port at the server."""
+    server, port = w.other(6), w.other(7)
+    log = f"log: {{ level: debug, dir: {w.path('log')} }}\n"
+    w.write("tunnel.yaml", log + f"""store: {{ path: {w.path("store-tunnel")} }}
+tunnel: {{ name: Control room, listen: ["tls:127.0.0.1:{server}"], bind: 127.0.0.1, ports: {port}, workers: 1 }}
+""")
+    w.program(os.path.join(BUILD, "tunnel/stile-tunnel"), "tunnel.yaml")
+    code = json.loads(w.ask("tunnel", "enrol", "site", "--json").exits(0).out)["code"]
+    w.write("agent.yaml", log + f"""store: {{ path: {w.path("store-agent")} }}
+agent: {{ name: site, server: "127.0.0.1:{server}", fallback_ports: [], code: "{code}", jobs: [ {{ port: {port}, target: "127.0.0.1:{target}" }} ] }}
+""")
+    w.program(os.path.join(BUILD, "tunnel/stile-agent"), "agent.yaml", "--instance", "site")
+    return port
+
+
+def is_open(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+@case("a federation route goes through a tunnel job to a site that has no public address, and nobody on the way can read it")
+def _(w):
+    with NameServer(w, zone(w)):
+        friend_config(w)
+        w.start("friend.yaml", "--instance", "friend")
+        port = tunnel_to(w, w.other(0))
+        home_config(w, routes=f"[ {{ domain: friend.test, host: 127.0.0.1, port: {port}, transport: mtls }} ]")
+        w.start()
+        wait_for("the job's port is open", lambda: is_open(port), 30)
+        with alice_of(w) as alice, bob_of(w) as bob:
+            arrives(alice, bob, bob.me)
+            arrives(bob, alice, alice.me)
+            dialog(alice, bob, bob.me)
+        flows = [f for f in w.flows() if f["remote"] == f"127.0.0.1:{port}"]
+        if not flows or "friend.test" not in flows[0]["identity"]:
+            raise Failed(f"    the site has not proven its name: {flows}")
 
 
 if __name__ == "__main__":

@@ -365,6 +365,14 @@ class SipWorld(World):
             text = text.replace("{o%d}" % i, str(self.other(i)))
         return self.write(name, f"log: {log}\nstore: {{ path: {self.path('store')} }}\nsip:\n{text}")
 
+    def program(self, binary, config, *options):
+        """Another service beside stile-sip."""
+        s = world.Server(self, [binary, *self.turn_argv(config, *options)[1:]])
+        s.full = s.full.replace(self.full, os.path.basename(binary))
+        self.servers.append(s)
+        s.wait_ready()
+        return s
+
     def reload(self):
         return self.verb("service.reload")
 

@@ -1,0 +1,236 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Two proxies with mutual TLS between them: stile-sip to stile-sip beside Kamailio to Kamailio, calls with Record-Route and
+MESSAGEs from sipp to sipp, in alternating runs (A B B A); a ratio is the median of the ratios of neighbouring runs.
+
+    sipp -- UDP --> near (caller.test) == mutual TLS ==> far (callee.test) -- UDP --> sipp
+
+Both pairs do the same: relay statefully, demand and verify certificates on both sides. Ours holds the names against the
+domains as well, which Kamailio does not. The four proxies share one CPU, both sipps have the other. CPU is that of
+both proxies' processes for each call or message that ended well. Raw JSON of every run is kept. Exit status: 0 every bar
+is met, 1 one is missed, 2 the benchmark cannot run here."""
+import argparse
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from servers import Unable, cpus  # noqa: E402
+from sip_vs_kamailio import HOST, SCENARIOS, Proxy, Sipp  # noqa: E402
+
+# Ports, from the first on: 0 near, 2 callee's sipp, 3 caller's, 4 near's TLS, 5 far's TLS, 6 far.
+LOADS = {f"{kind}-{rate}": (kind, rate) for kind, rates in (("call", (500, 1000)), ("message", (1000, 4000))) for rate in rates}
+BARS = {"call": 0.45, "message": 0.40}
+
+STILE = """sip:
+  domains: [{domain}.test]
+  certificate: {folder}/{domain}.pem
+  key: {folder}/{domain}.key
+  ca: {folder}/ca.pem
+  listen: ["mtls:{host}:{tls}"]
+  lan: {{ listen: ["udp:{host}:{port}", "tcp:{host}:{port}"] }}
+  sources: {{ unlimited: [127.0.0.0/8] }}
+  limits: {{ rate: 0, transactions: 1000000, transactions_per_source: 1000000, queue: 16MiB }}
+  timers: {{ probe: 0s }}
+  routes: [ {{ domain: {other}.test, host: {host}, port: {other_tls}, transport: mtls }} ]
+store: {{ path: {folder}/store-{domain} }}
+"""
+
+KAMAILIO = """
+debug=0
+log_stderror=no
+fork=yes
+children=2
+tcp_children=2
+auto_aliases=no
+enable_tls=yes
+listen=udp:{host}:{port}
+listen=tcp:{host}:{port}
+listen=tls:{host}:{tls}
+loadmodule "tls.so"
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "siputils.so"
+loadmodule "textops.so"
+modparam("tls", "config", "{folder}/{domain}.tls")
+modparam("rr", "enable_double_rr", 1)
+request_route {{
+	if (!mf_process_maxfwd_header("70")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
+	if (has_totag()) {{
+		if (loose_route()) {{ t_relay(); exit; }}
+		if (is_method("ACK")) {{ if (t_check_trans()) t_relay(); exit; }}
+		sl_send_reply("404", "Not here");
+		exit;
+	}}
+	if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
+	t_check_trans();
+	if (is_method("INVITE|SUBSCRIBE")) record_route();
+	$du = "{next}";
+	t_relay();
+}}
+"""
+KAMAILIO_TLS = "".join(f"[{side}:default]\nmethod = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\n"
+                       "certificate = {folder}/{domain}.pem\nprivate_key = {folder}/{domain}.key\nca_list = {folder}/ca.pem\n"
+                       for side in ("server", "client"))
+
+
+def certificates(folder):
+    def openssl(*argv):
+        done = subprocess.run(["openssl", *argv], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode:
+            raise Unable("openssl made no certificate: " + done.stdout.strip())
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *key, "-days", "2", "-subj", "/CN=Bench CA", "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", "ca.key",
+            "-out", "ca.pem")
+    for name in ("caller", "callee"):
+        with open(os.path.join(folder, name + ".ext"), "w", encoding="ascii") as f:
+            f.write(f"subjectAltName=DNS:{name}.test,IP:{HOST}\n")
+        openssl("req", *key, "-subj", f"/CN={name}.test", "-keyout", name + ".key", "-out", name + ".csr")
+        openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile",
+                name + ".ext", "-out", name + ".pem")
+    for name in os.listdir(folder):
+        os.chmod(os.path.join(folder, name), 0o644)
+
+
+class Side(Proxy):
+    """near or far; of either kind."""
+
+    def __init__(self, bench, name, domain):
+        super().__init__(bench, name, "udp")
+        near, first = domain == "caller", bench.port
+        self.port = first if near else first + 6
+        for f in os.listdir(bench.certificates):
+            shutil.copy(os.path.join(bench.certificates, f), self.folder)
+        tls = (first + 4, first + 5) if near else (first + 5, first + 4)
+        words = {"host": HOST, "folder": self.folder, "domain": domain, "other": "callee" if near else "caller", "port": self.port,
+                 "tls": tls[0], "other_tls": tls[1],
+                 "next": f"sip:{HOST}:{first + 5};transport=tls" if near else f"sip:{HOST}:{first + 2};transport=udp"}
+        with open(os.path.join(self.folder, domain + ".tls"), "w", encoding="ascii") as f:
+            f.write(KAMAILIO_TLS.format(**words))
+        with open(self.config, "w", encoding="ascii") as f:
+            f.write((STILE if name == "stile" else KAMAILIO).format(**words))
+
+
+def register(bench):
+    """bob@callee.test is at the callee's sipp: our far proxy looks him up, as a registrar does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        port = bench.port + 2  # a registration over UDP is reached where it came from
+        s.bind((HOST, port))
+        s.settimeout(5)
+        s.sendto((f"REGISTER sip:callee.test SIP/2.0\r\nVia: SIP/2.0/UDP {HOST}:{port};branch=z9hG4bKbench;rport\r\nMax-Forwards: 70\r\n"
+                  f"From: <sip:bob@callee.test>;tag=r\r\nTo: <sip:bob@callee.test>\r\nCall-ID: r@bench\r\nCSeq: 1 REGISTER\r\n"
+                  f"Contact: <sip:bob@{HOST}:{port}>\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n").encode(), (HOST, bench.port + 6))
+        if not s.recv(4096).startswith(b"SIP/2.0 200"):
+            raise Unable("the far proxy does not register bob")
+
+
+class Benchmark:
+    def __init__(self, options, folder):
+        self.options, self.folder, self.port = options, folder, options.port
+        self.build = os.environ.get("STILE_BUILD", "build-release")
+        self.raw, self.pairs = [], {}
+        self.certificates = os.path.join(folder, "certificates")
+        os.mkdir(self.certificates, 0o755)
+        certificates(self.certificates)
+
+    def run_once(self, name, load):
+        kind, rate = LOADS[load]
+        n = int(rate * self.options.seconds)
+        with Side(self, name, "callee") as far, Side(self, name, "caller") as near:
+            if name == "stile":
+                register(self)
+            ends = [Sipp(self, near.folder, "callee", SCENARIOS[kind][1], "udp", [])]
+            try:
+                time.sleep(0.5)
+                self.call(near, ends, kind, 20, 20)  # the TLS connection is there before anything is counted
+                cpu = near.cpu_s() + far.cpu_s()
+                good = self.call(near, ends, kind, n, rate)
+                result = {"proxy": name, "load": load, "n": n, "good": good, "failed": n - good,
+                          "cpu_us": (near.cpu_s() + far.cpu_s() - cpu) / max(good, 1) * 1e6}
+            finally:
+                for e in ends:
+                    e.end()
+        self.raw.append(result)
+        print(f"  {name:9} {load:18} {result['cpu_us']:8.1f} µs, {result['failed']} failed of {n}", file=sys.stderr)
+        return result
+
+    def call(self, near, ends, kind, n, rate):
+        caller = Sipp(self, near.folder, "caller", SCENARIOS[kind][0], "udp",
+                      ["-m", str(n), "-r", str(rate), "-l", "100000", "-s", "bob", f"{HOST}:{self.port}"])
+        ends.append(caller)
+        try:
+            caller.process.wait(n / rate + 60)
+        except subprocess.TimeoutExpired:
+            pass
+        good = caller.counts()[0]
+        caller.end()
+        os.unlink(caller.stat)
+        return good
+
+    def run(self):
+        wanted = [x for x in LOADS if not self.options.only or any(x.startswith(o) for o in self.options.only)]
+        for i in range(self.options.rounds):
+            for load in wanted:
+                order = ("stile", "kamailio") if i % 2 == 0 else ("kamailio", "stile")
+                results = {name: self.run_once(name, load) for name in order}
+                self.pairs.setdefault(load, []).append((results["stile"], results["kamailio"]))
+
+
+def show(bench):
+    missed = 0
+    print(f"{'':32} {'2 kamailio':>10} {'2 stile':>10}      {'ratio':>6}  bar")
+    for load, pairs in bench.pairs.items():
+        kind, rate = LOADS[load]
+        ours, theirs = (statistics.median(p[i]["cpu_us"] for p in pairs) for i in (0, 1))
+        ratio = statistics.median(a["cpu_us"] / max(b["cpu_us"], 1e-9) for a, b in pairs)
+        lost = sum(p[0]["failed"] for p in pairs)
+        good = ratio <= BARS[kind] and lost == 0
+        print(f"{f'CPU per {kind}, {rate}/s':32} {theirs:10.1f} {ours:10.1f} µs   {ratio:6.3f}  ≤ {BARS[kind]:.2f} "
+              f"{'met' if good else 'MISSED'}; failed: {lost} (kamailio {sum(p[1]['failed'] for p in pairs)})")
+        missed += not good
+    return missed
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--rounds", type=int, default=4, help="A B B A …")
+    p.add_argument("--seconds", type=float, default=8, help="of each run")
+    p.add_argument("--only", type=lambda s: s.split(","), help="beginnings of loads: " + ", ".join(LOADS))
+    p.add_argument("--no-bars", action="store_true", help="exit 0 whatever the figures are")
+    p.add_argument("--port", type=int, default=27200, help="first of seven ports")
+    options = p.parse_args()
+    for program in ("kamailio", "sipp", "openssl"):
+        if not shutil.which(program):
+            raise Unable(f"{program} is not installed (tools/install-packages bench check)")
+    if cpus()[0] is None:
+        raise Unable("it needs two CPUs, one for the proxies and one for sipp")
+    with tempfile.TemporaryDirectory(prefix="stile-bench-") as folder:
+        os.chmod(folder, 0o777)
+        bench = Benchmark(options, folder)
+        load_before = os.getloadavg()[0]
+        bench.run()
+    out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
+    os.makedirs(out, exist_ok=True)
+    name = os.path.join(out, time.strftime("sip-federation-%Y%m%d-%H%M%S.json"))
+    with open(name, "w", encoding="utf-8") as f:
+        json.dump({"load_average": load_before, "runs": bench.raw}, f, indent=1)
+    missed = show(bench)
+    print(f"every run: {os.path.relpath(name)}; load average before: {load_before:.1f}")
+    return 1 if missed and not options.no_bars else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Unable as e:
+        print(f"cannot run: {e}", file=sys.stderr)
+        sys.exit(2)

@@ -8,6 +8,8 @@
 #include "sip-proxy/interfaces.h"
 #include <errno.h>
 #include <string.h>
+#include <time.h>
+#include "common/cert.h"
 #include "common/values.h"
 #include "sip-proxy/interfaces_priv.h"
 #include "sip-proxy/log_msgs.h"
@@ -400,6 +402,23 @@ static bool fits(struct sip_interfaces *x, struct control_request *rq, const cha
 	return good;
 }
 
+/* What is over, or not yet valid, or not the key's, is not put to work by hand; by a reload it is only warned of. */
+static bool shows_well(const struct sip_interfaces *x, struct control_request *rq, const struct sip_interface_section *f)
+{
+	const struct sip_config *c = interface_config_of(x);
+	const struct cert_files files = { .cert = f->certificate ? f->certificate : c->certificate,
+					  .key = f->key ? f->key : c->key };
+	struct cert_report r;
+	bool mutual;
+
+	if (!f->active || !sip_proto_rows[sip_listen_proto_of(f->listen.proto, &mutual)].secure)
+		return true;
+	cert_examine(&files, time(NULL), &r);
+	if (r.n_faults)
+		control_fail(rq, "bad-request", "stile sip certificate check looks at one", "the certificate \"%s\": %s", files.cert, r.faults[0]);
+	return !r.n_faults;
+}
+
 static void put(struct sip_interfaces *x, struct control_request *rq, const json_t *body, bool replace)
 {
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
@@ -427,7 +446,7 @@ static void put(struct sip_interfaces *x, struct control_request *rq, const json
 			     name, i->name);
 		return;
 	}
-	if (f->active && !fits(x, rq, name, cfg))
+	if (!shows_well(x, rq, f) || (f->active && !fits(x, rq, name, cfg)))
 		return;
 	stored_put(x->stored, rq, name, values_json(&sip_interface_schema, f),
 		   replace ? STORE_ANY : 0, false);

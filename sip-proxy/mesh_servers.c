@@ -13,7 +13,7 @@
 #include "sip-proxy/mesh_priv.h"
 #include "sip-proxy/metrics.h"
 
-enum { EXPIRES_MIN = 30, EXPIRES = 300, EXPIRES_MAX = 3600, PING_MS = 3000 };
+enum { EXPIRES_MIN = 30, EXPIRES = 120, EXPIRES_MAX = 120, PING_MS = 3000 };
 enum { GATE_REFUSED };
 
 /* ---- finding ---- */

@@ -7,7 +7,7 @@ import struct
 import threading
 
 from registering import register
-from sip_world import Failed, Ua, case, main, wait_for
+from sip_world import Failed, SipWorld, Ua, case, main, wait_for
 
 
 def row(w, name):
@@ -63,6 +63,8 @@ def _(w):
     refused("none.pem", f"tls:127.0.0.1:{w.other(7)}", "--certificate", w.path("none.pem"), "--key", w.path("server.key"))
     w.certificate("another")
     refused("key", f"tls:127.0.0.1:{w.other(7)}", "--certificate", w.path("another.pem"), "--key", w.path("server.key"))
+    super(SipWorld, w).certificate("old", valid=("20200101000000Z", "20200102000000Z"))
+    refused("it expired on", f"tls:127.0.0.1:{w.other(7)}", "--certificate", w.path("old.pem"), "--key", w.path("old.key"))
     refused("must be a host", f"tcp:127.0.0.1:{w.other(7)}", "--advertise", "a b")
     refused("udp:, tcp:", "sctp:127.0.0.1:5060")
     w.ask("sip", "interface", "add", f"tcp:127.0.0.1:{w.other(8)}").exits(0)

@@ -26,31 +26,31 @@ static bool read_facts(osip_message_t *m, struct sip_facts *f)
 	osip_header_t *hops = NULL;
 	osip_generic_param_t *branch = NULL, *tag = NULL;
 	osip_body_t *body = NULL;
-	if (osip_message_get_via(m, 0, &via) < 0 || osip_message_get_route(m, 0, &route) < 0 ||
-	    osip_message_get_contact(m, 0, &contact) < 0 ||
-	    osip_message_get_max_forwards(m, 0, &hops) < 0 ||
-	    osip_message_get_body(m, 0, &body) < 0 || !m->from || !m->to || !m->call_id || !m->cseq)
+	if (osip_message_get_via(m, 0, &via) < 0 || !m->from || !m->from->url || !m->to || !m->to->url ||
+	    !m->call_id || !m->cseq)
 		return false;
+	osip_message_get_route(m, 0, &route);
+	osip_message_get_contact(m, 0, &contact);
+	osip_message_get_max_forwards(m, 0, &hops);
+	osip_message_get_body(m, 0, &body);
 	osip_via_param_get_byname(via, "branch", &branch);
 	osip_from_get_tag(m->from, &tag);
-	if (!branch || !tag)
-		return false;
 	*f = (struct sip_facts){
 		.via_host = length(via->host),
-		.via_branch = length(branch->gvalue),
-		.route_host = length(route->url->host),
+		.via_branch = branch ? length(branch->gvalue) : 0,
+		.route_host = route && route->url ? length(route->url->host) : 0,
 		.from_host = length(m->from->url->host),
-		.from_tag = length(tag->gvalue),
+		.from_tag = tag ? length(tag->gvalue) : 0,
 		.to_host = length(m->to->url->host),
 		.to_user = length(m->to->url->username),
 		.call_id = length(m->call_id->number) +
 			   (m->call_id->host ? 1 + length(m->call_id->host) : 0),
-		.contact_user = length(contact->url->username),
-		.uri_user = length(m->req_uri->username),
+		.contact_user = contact && contact->url ? length(contact->url->username) : 0,
+		.uri_user = m->req_uri ? length(m->req_uri->username) : 0,
 		.method = length(m->sip_method),
-		.body = body->length,
+		.body = body ? body->length : 0,
 		.cseq = (unsigned)atoi(m->cseq->number),
-		.max_forwards = (unsigned)atoi(hops->hvalue),
+		.max_forwards = hops && hops->hvalue ? (unsigned)atoi(hops->hvalue) : 0,
 	};
 	return true;
 }

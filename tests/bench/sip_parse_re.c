@@ -18,7 +18,7 @@ static bool parse(const char *p, size_t n, struct sip_facts *f)
 {
 	struct mbuf *mb = mbuf_alloc(n);
 	struct sip_msg *m = NULL;
-	struct sip_addr route, contact;
+	struct sip_addr route = { .uri = { .host = { 0 } } }, contact = { .uri = { .user = { 0 } } };
 	const struct sip_hdr *rh = NULL, *ch = NULL;
 	bool good = mb && mbuf_write_mem(mb, (const uint8_t *)p, n) == 0;
 	if (good) {
@@ -28,8 +28,8 @@ static bool parse(const char *p, size_t n, struct sip_facts *f)
 	if (good) {
 		rh = sip_msg_hdr(m, SIP_HDR_ROUTE);
 		ch = sip_msg_hdr(m, SIP_HDR_CONTACT);
-		good = rh && ch && sip_addr_decode(&route, &rh->val) == 0 &&
-		       sip_addr_decode(&contact, &ch->val) == 0;
+		good = (!rh || sip_addr_decode(&route, &rh->val) == 0) &&
+		       (!ch || sip_addr_decode(&contact, &ch->val) == 0);
 	}
 	if (good)
 		*f = (struct sip_facts){

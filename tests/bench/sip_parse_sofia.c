@@ -25,24 +25,23 @@ static bool parse(const char *p, size_t n, struct sip_facts *f)
 	msg_t *msg = msg_make(sip_default_mclass(), 0, p, (ssize_t)n);
 	const sip_t *s = msg ? sip_object(msg) : NULL;
 	bool good = s && !s->sip_error && s->sip_request && s->sip_via && s->sip_from &&
-		    s->sip_to && s->sip_call_id && s->sip_cseq && s->sip_route &&
-		    s->sip_max_forwards && s->sip_contact && s->sip_payload;
+		    s->sip_to && s->sip_call_id && s->sip_cseq;
 	if (good)
 		*f = (struct sip_facts){
 			.via_host = length(s->sip_via->v_host),
 			.via_branch = length(s->sip_via->v_branch),
-			.route_host = length(s->sip_route->r_url->url_host),
+			.route_host = s->sip_route ? length(s->sip_route->r_url->url_host) : 0,
 			.from_host = length(s->sip_from->a_url->url_host),
 			.from_tag = length(s->sip_from->a_tag),
 			.to_host = length(s->sip_to->a_url->url_host),
 			.to_user = length(s->sip_to->a_url->url_user),
 			.call_id = length(s->sip_call_id->i_id),
-			.contact_user = length(s->sip_contact->m_url->url_user),
+			.contact_user = s->sip_contact ? length(s->sip_contact->m_url->url_user) : 0,
 			.uri_user = length(s->sip_request->rq_url->url_user),
 			.method = length(s->sip_request->rq_method_name),
-			.body = s->sip_payload->pl_len,
+			.body = s->sip_payload ? s->sip_payload->pl_len : 0,
 			.cseq = s->sip_cseq->cs_seq,
-			.max_forwards = (unsigned)s->sip_max_forwards->mf_count,
+			.max_forwards = s->sip_max_forwards ? (unsigned)s->sip_max_forwards->mf_count : 0,
 		};
 	msg_destroy(msg);
 	return good;

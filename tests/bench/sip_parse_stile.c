@@ -15,11 +15,12 @@ static bool parse(const char *p, size_t n, struct sip_facts *f)
 {
 	struct sip_msg m;
 	struct sip_basics b;
-	struct sip_uri route, from, to, contact;
+	struct sip_uri route = { 0 }, from, to, contact = { 0 };
 	bool good = sip_msg_parse(&m, (struct text){ p, n }, SIP_DATAGRAM, NULL) == SIP_OK &&
-		    sip_basics_read(&m, &b) == SIP_OK && sip_uri_parse(b.route.uri, &route) == 0 &&
+		    sip_basics_read(&m, &b) == SIP_OK && m.is_request &&
+		    (!b.route.raw.p || sip_uri_parse(b.route.uri, &route) == 0) &&
 		    sip_uri_parse(b.from.uri, &from) == 0 && sip_uri_parse(b.to.uri, &to) == 0 &&
-		    sip_uri_parse(b.contact.uri, &contact) == 0;
+		    (!b.contact.raw.p || b.contact.star || sip_uri_parse(b.contact.uri, &contact) == 0);
 	if (good)
 		*f = (struct sip_facts){
 			.via_host = b.via.host.n,
@@ -35,7 +36,7 @@ static bool parse(const char *p, size_t n, struct sip_facts *f)
 			.method = m.method_name.n,
 			.body = m.body.n,
 			.cseq = b.cseq.number,
-			.max_forwards = (unsigned)b.max_forwards,
+			.max_forwards = b.max_forwards > 0 ? (unsigned)b.max_forwards : 0,
 		};
 	sip_msg_deinit(&m);
 	return good;

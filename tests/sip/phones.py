@@ -5,11 +5,10 @@ import json
 import os
 import socket
 import subprocess
-import sys
 
+from own_network import HERE, inside
 from sip_world import Failed, Skipped, case, main, need, wait_for
 
-HERE = "10.77.0.1"
 MODULES = "/usr/lib/baresip/modules"
 
 
@@ -131,16 +130,6 @@ def _(w):
 @case("two telephones talk over TLS")
 def _(w):
     try_call(w, "tls")
-
-
-def inside():
-    """Again, in a namespace with an address that is not of loopback."""
-    if os.environ.get("STILE_SIP_INSIDE"):
-        return
-    os.environ["STILE_SIP_INSIDE"] = "1"
-    script = (f"ip link set lo up && ip link add v0 type veth peer name v1 && ip addr add {HERE}/24 dev v0 && ip link set v0 up && "
-              "ip link set v1 up && exec \"$@\"")
-    os.execvp("unshare", ["unshare", "--net", "--", "sh", "-c", script, "sh", sys.executable, "-B", *sys.argv])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two linphones, registered at stile-sip with their passwords, call each other and send each other messages through it, over
+UDP, TCP and TLS. In a network namespace of its own, for a telephone wants an address that is not of loopback: root only."""
+import os
+import re
+import socket
+import subprocess
+
+from own_network import HERE, inside
+from sip_world import Failed, Skipped, case, main, need, wait_for
+
+PORTS = {"udp": "sip_port", "tcp": "sip_tcp_port", "tls": "sip_tls_port"}
+
+
+class Linphone:
+    """linphone-daemon and its pipe: a command, an answer. (Its call-stats ends it, and message does without a place for its
+    data base.)"""
+
+    def __init__(self, w, name, port, transport, at):
+        self.w, self.name = w, name
+        self.home = w.path(name)
+        os.makedirs(self.path(".local/share/linphone"))
+        os.makedirs(self.path(".config/linphone"))
+        ports = "".join(f"{key}={port if t == transport else 0}\n" for t, key in PORTS.items())
+        config = w.write(f"{name}/linphonerc", f"""[sip]
+{ports}default_proxy=0
+root_ca={w.path("ca.pem")}
+verify_server_certs=1
+verify_server_cn=1
+[rtp]
+audio_rtp_port={port + 10}
+[video]
+enabled=0
+[proxy_0]
+reg_proxy=<sip:{HERE}:{at};transport={transport}>
+reg_route=<sip:{HERE}:{at};transport={transport};lr>
+reg_identity=sip:{name}@uc.test
+reg_sendregister=1
+reg_expires=600
+publish=0
+[auth_info_0]
+username={name}
+passwd=of-{name}
+realm=uc.test
+domain=uc.test
+""")
+        self.pipe = f"/tmp/stile-{os.path.basename(w.folder)}-{name}"
+        env = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")}
+        with open(w.path(name + ".out"), "wb") as out:
+            self.p = subprocess.Popen(["linphone-daemon", "--pipe", os.path.basename(self.pipe), "--config", config, "--auto-answer", "--log",
+                                       w.path(name + ".log"), "--disable-stats-events"], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                      env=dict(env, HOME=self.home))
+        self.s = wait_for(f"{name} is ready", self.connect, 40)
+
+    def path(self, *more):
+        return os.path.join(self.home, *more)
+
+    def connect(self):
+        if self.p.poll() is not None:
+            with open(self.w.path(self.name + ".out"), encoding="utf-8", errors="replace") as f:
+                raise Failed(f"    linphone ended: {f.read()[-600:]}")
+        s = socket.socket(socket.AF_UNIX)
+        try:
+            s.connect(self.pipe)
+        except OSError:
+            s.close()
+            return None
+        s.settimeout(30)
+        return s
+
+    def tell(self, command):
+        self.s.sendall(command.encode() + b"\n")
+        return self.s.recv(65536).decode("utf-8", "replace")
+
+    def must(self, command):
+        said = self.tell(command)
+        if "Status: Ok" not in said:
+            raise Failed(f"    {self.name}: {command}: {said}")
+        return said
+
+    def state(self):
+        """Of its call, or nothing."""
+        found = re.search(r"State: LinphoneCall(\w+)", self.tell("call-status"))
+        return found.group(1) if found else ""
+
+    def registered(self):
+        return "LinphoneRegistrationOk" in self.tell("register-status ALL")
+
+    def message(self):
+        """The next message that came, or nothing yet; other events are passed over."""
+        while True:
+            said = self.tell("pop-event")
+            if "Event-type" not in said:
+                return ""
+            if "message-received" in said:
+                return said
+
+    def kill(self):
+        if self.p.poll() is None:
+            self.p.terminate()
+            try:
+                self.p.wait(10)
+            except subprocess.TimeoutExpired:
+                self.p.kill()
+                self.p.wait(10)
+        if os.path.exists(self.pipe):
+            os.unlink(self.pipe)
+
+    def stop(self):
+        self.kill()
+
+
+def try_both(w, transport):
+    need("linphone-daemon")
+    if os.getuid() != 0:
+        raise Skipped("it takes root to have a network of one's own")
+    w.certificate(names=f"DNS:uc.test,DNS:{HERE},IP:{HERE}")  # its TLS library looks for addresses among the DNS names
+    w.config(listen=f'["udp:{HERE}:5060", "tcp:{HERE}:5060", "tls:{HERE}:5061"]', lan=None, routes=None, certificate="server.pem", key="server.key",
+             users="[ { name: alice, password: of-alice }, { name: bob, password: of-bob } ]")
+    w.start()
+    phones = []
+    for i, name in enumerate(("alice", "bob")):
+        phones.append(Linphone(w, name, 6060 + 20 * i, transport, 5061 if transport == "tls" else 5060))
+        w.servers.append(phones[-1])
+    alice, bob = phones
+    for p in phones:
+        wait_for(f"{p.name} is registered", p.registered, 60)
+    w.ask("sip", "registrations").exits(0).says("~(alice@uc.test[^$]*bob@uc.test|bob@uc.test[^$]*alice@uc.test)")
+    alice.must("call sip:bob@uc.test")
+    wait_for("the call is up", lambda: alice.state() == bob.state() == "StreamsRunning", 60)
+    bob.must("terminate")
+    wait_for("the call is over", lambda: alice.state() == bob.state() == "", 60)
+    for one, other in ((alice, bob), (bob, alice)):
+        one.must(f"message sip:{other.name}@uc.test from {one.name}")
+        said = wait_for("a message", other.message, 60)
+        if f"sip:{one.name}@uc.test" not in said or f"from {one.name}" not in said:
+            raise Failed(f"    {said}")
+    for method in ("INVITE", "BYE", "MESSAGE"):
+        if w.metric("stile_sip_requests_sent_total", method) < 1:
+            raise Failed(f"    the {method} did not go through the proxy")
+    for t in PORTS:
+        if t != transport and w.metric("stile_sip_received_bytes_total", t):
+            raise Failed(f"    something came by {t}")
+
+
+@case("two linphones register, call each other and send messages over UDP")
+def _(w):
+    try_both(w, "udp")
+
+
+@case("and over TCP")
+def _(w):
+    try_both(w, "tcp")
+
+
+@case("and over TLS, whose certificate they verify")
+def _(w):
+    try_both(w, "tls")
+
+
+if __name__ == "__main__":
+    if os.getuid() == 0:
+        inside()
+    raise SystemExit(main(27600))

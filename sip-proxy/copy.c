@@ -94,20 +94,17 @@ static int add_record_route(struct sip_branch *b, const struct sip_msg *m,
 	return r;
 }
 
-static int add_path(struct sip_branch *b)
+/* The registrar reaches us by the interface on its side; the token says to whom we then pass on. */
+static int add_path(struct sip_branch *b, const struct sip_interface *out)
 {
 	struct sip_context *ctx = b->ctx;
 	struct sip_proxy *px = ctx->px;
-	const struct sip_interface *in = px->o.ops->interface(px->o.edge, ctx->from.iface);
 	const struct sip_token t = { .flags = SIP_TOKEN_PATH | SIP_TOKEN_FLOW | SIP_TOKEN_STRICT,
 				     .hop = ctx->from };
 	char user[SIP_TOKEN_MAX];
-	int r;
-	if (!in)
-		return -ENETUNREACH;
-	r = sip_token_make(&px->o.token_key, &t, (struct text){ 0 }, (struct text){ 0 }, user);
+	int r = sip_token_make(&px->o.token_key, &t, (struct text){ 0 }, (struct text){ 0 }, user);
 	if (r == 0)
-		put_own_uri(&px->edit, SIP_H_PATH, in,
+		put_own_uri(&px->edit, SIP_H_PATH, out,
 			    px->base_basics.uri.scheme == SIP_SCHEME_SIPS, user,
 			    has_one_via(&px->base) && sip_has_option(&px->base, SIP_H_SUPPORTED,
 								     TEXT("outbound"))
@@ -185,7 +182,7 @@ ssize_t sip_branch_write(struct sip_branch *b, const struct sip_target *to, cons
 	if (ctx->record_route)
 		r = add_record_route(b, m, out);
 	if (r == 0 && ctx->path)
-		r = add_path(b);
+		r = add_path(b, out);
 	if (r < 0)
 		return r;
 	if (b->place.routes.p)

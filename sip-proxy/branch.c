@@ -474,13 +474,15 @@ static const struct sip_client_user client_user = { on_response, on_failed, on_e
 
 void sip_branch_cancel(struct sip_branch *b)
 {
+	struct sip_context *ctx = b->ctx;
 	struct sip_line line;
-	unsigned n = sip_context_reason(b->ctx, &line);
+	unsigned n = sip_context_reason(ctx, &line);
 	if (b->state == SIP_B_LOOKING || b->state == SIP_B_WAITING) {
 		if (b->state == SIP_B_LOOKING)
-			b->ctx->px->o.ops->lookup_cancel(b->ctx->px->o.edge, &b->lookup);
+			ctx->px->o.ops->lookup_cancel(ctx->px->o.edge, &b->lookup);
 		b->state = SIP_B_WAITING;
 		done(b, SIP_REFUSE_CANCELLED);
+		sip_context_left(ctx); /* whoever waits behind it waits for nothing more */
 		return;
 	}
 	b->cancel_wanted = true; /* before a provisional response nothing may be sent (9.1) */

@@ -28,8 +28,9 @@ static void look_at(struct world *w)
 		struct sip_msg m;
 		struct sip_basics b;
 		int r = sip_msg_parse(&m, (struct text){ s.bytes, s.n }, SIP_STREAM, NULL);
-		/* what is wrong with a request comes back in its 400, byte for byte */
-		bool mirrored = !m.is_request && m.status == 400;
+		/* what is wrong with a request comes back in its refusal, byte for byte */
+		bool mirrored = !m.is_request && (m.status == 400 || m.status == 416 ||
+						  m.status == 505 || m.status == 513);
 		if (r != SIP_OK || m.raw.n != s.n || (sip_basics_read(&m, &b) != SIP_OK && !mirrored))
 			abort();
 		if (m.is_request && (m.method != SIP_CANCEL && m.method != SIP_ACK)) {

@@ -514,6 +514,29 @@ static void a_waiting_message_is_followed_by_responses_of_the_same_sender_in_ord
 	end(&w);
 }
 
+static void what_follows_a_cancelled_lookup_does_not_wait_for_the_other_branches(void **state)
+{
+	static struct world w;
+	(void)state;
+	begin_by_name(&w);
+	world_place(&w, "sip:bob@192.0.2.22", NULL, 1000);
+	say_req(&w, ALICE, &(struct req){ 0 });
+	s1 = expect_request(&w, "INVITE", B2); /* silent; the other one is still looked up */
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE", .cseq = 2, .branch = "z9hG4bK-2" });
+	expect_nothing(&w);
+	say_req(&w, ALICE, &(struct req){ .method = "CANCEL" });
+	expect_and_free(&w, 200, ALICE);
+	world_wait(&w, 10);
+	assert_int_equal(w.n_lookups, 2); /* the MESSAGE's turn has come */
+	s2 = expect_request(&w, "MESSAGE", B2);
+	answer_lookup(&w, 1, true);
+	s3 = expect_request(&w, "MESSAGE", B1);
+	sent_free(&s1);
+	sent_free(&s2);
+	sent_free(&s3);
+	world_stop(&w);
+}
+
 static void a_cancel_need_not_wait_for_the_lookup(void **state)
 {
 	static struct world w;
@@ -688,6 +711,7 @@ int main(void)
 		cmocka_unit_test(a_large_request_goes_by_tcp_and_by_udp_if_that_fails),
 		cmocka_unit_test(what_one_sender_sends_in_a_call_keeps_its_order_while_a_name_is_looked_up),
 		cmocka_unit_test(a_waiting_message_is_followed_by_responses_of_the_same_sender_in_order),
+		cmocka_unit_test(what_follows_a_cancelled_lookup_does_not_wait_for_the_other_branches),
 		cmocka_unit_test(a_cancel_need_not_wait_for_the_lookup),
 		cmocka_unit_test(a_cancel_waits_with_its_invite),
 		cmocka_unit_test(a_hook_may_wait_and_later_messages_wait_behind_it),

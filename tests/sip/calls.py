@@ -68,9 +68,11 @@ def flood(w, seconds):
 def _(w):
     w.config()
     w.start()
-    f = flood(w, 5)
+    f = flood(w, 15 if FULL_LENGTH else 5)
     try:
-        call(w, n=400 if FULL_LENGTH else 50, rate=100 if FULL_LENGTH else 15)
+        call(w, n=1200 if FULL_LENGTH else 50, rate=100 if FULL_LENGTH else 15)
+        if FULL_LENGTH and f.poll() is not None:
+            raise Failed("    the flood was over before the calls were")
         out, _ = f.communicate(timeout=60)
     finally:
         f.kill()
@@ -78,6 +80,8 @@ def _(w):
     kernel = wait_for("the flood is counted", lambda: w.metric("stile_sip_kernel_drops_total"))
     ours = w.metric("stile_sip_bad_messages_total", "not_sip")
     print(f"  ({sent['sent'] / sent['seconds']:.0f} datagrams/s, {sent['sent']} in all: {kernel:.0f} dropped by the kernel, {ours:.0f} by us)")
+    if FULL_LENGTH and sent["sent"] < 45000 * sent["seconds"]:
+        raise Failed(f"    this machine lets nobody send so much: {sent}")
     if sent["answers"]:
         raise Failed(f"    garbage was answered: {sent}")
 

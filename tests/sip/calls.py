@@ -68,9 +68,9 @@ def flood(w, seconds):
 def _(w):
     w.config()
     w.start()
-    f = flood(w, 15 if FULL_LENGTH else 5)
+    f = flood(w, 10 if FULL_LENGTH else 5)
     try:
-        call(w, n=1200 if FULL_LENGTH else 50, rate=100 if FULL_LENGTH else 15)
+        call(w, n=800 if FULL_LENGTH else 50, rate=100 if FULL_LENGTH else 15)
         if FULL_LENGTH and f.poll() is not None:
             raise Failed("    the flood was over before the calls were")
         out, _ = f.communicate(timeout=60)

@@ -529,7 +529,7 @@ static bool take_back(struct sip_branch *b)
 		return false;
 	b->client = NULL;
 	b->ctx->px->o.ops->report(b->ctx->px->o.edge, &slow, ETIMEDOUT);
-	if (!b->by_tcp && b->n_targets < b->cap_targets) {
+	if (!b->by_tcp && b->targets && b->n_targets < b->cap_targets) {
 		b->targets[b->n_targets] = b->targets[b->at];
 		b->n_targets++;
 	}

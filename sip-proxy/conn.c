@@ -489,6 +489,7 @@ static json_t *conn_json(const struct sip_conn *c, uint64_t now)
 {
 	char remote[ADDR_STRLEN], local[ADDR_STRLEN];
 	json_t *names = json_array();
+	size_t queued = c->n_pending + (c->open ? stream_queued(c->stream) : 0);
 
 	for (unsigned i = 0; c->identity && i < c->identity->n; i++)
 		json_array_append_new(names, json_string(c->identity->names[i]));
@@ -502,9 +503,8 @@ static json_t *conn_json(const struct sip_conn *c, uint64_t now)
 			 addr_print(&c->local, local), "age_ms",
 			 (json_int_t)(c->since ? now - c->since : 0), "idle_ms",
 			 (json_int_t)(c->last ? now - c->last : 0), "in", (json_int_t)c->in, "out",
-			 (json_int_t)c->out, "queued",
-			 (json_int_t)(c->n_pending + (c->open ? stream_queued(c->stream) : 0)),
-			 "alias", c->aliased, "identity", names);
+			 (json_int_t)c->out, "queued", (json_int_t)queued, "alias", c->aliased,
+			 "identity", names);
 }
 
 json_t *sip_conns_json(const struct sip_edge *e, uint64_t cursor, unsigned limit)

@@ -39,7 +39,7 @@ static enum sip_refusal keep_request(struct sip_proxy *px, struct sip_context *c
 {
 	struct sip_charges *cs = sip_txs_charges(px->txs);
 	size_t n = w->edited ? sip_edit_bound(&px->edit) : w->p.msg->raw.n;
-	ssize_t written = (ssize_t)n;
+	ssize_t written;
 	if (!sip_charge_bytes(cs, n))
 		return SIP_REFUSE_OVERLOAD;
 	ctx->raw_n = (uint32_t)n;

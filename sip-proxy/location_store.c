@@ -56,15 +56,15 @@ static int put_text(json_t *row, const char *key, const char *text)
 static json_t *binding_json(const struct sip_binding *b, struct sip_times t)
 {
 	char remote[ADDR_STRLEN], local[ADDR_STRLEN] = "";
-	int64_t left = (int64_t)(b->expires_at - t.now);
+	int64_t ends = t.unix_ms + (int64_t)(b->expires_at - t.now);
 	json_t *row;
 
 	if (addr_family(&b->from.local) != AF_UNSPEC)
 		addr_print(&b->from.local, local);
 	row = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:b, s:b}", "call",
 			b->call_id, "cseq", (json_int_t)b->cseq, "reg_id", (json_int_t)b->reg_id,
-			"q", (json_int_t)b->q, "expires_ms", (json_int_t)(t.unix_ms + left),
-			"transport", sip_proto_rows[b->from.proto].name, "remote",
+			"q", (json_int_t)b->q, "expires_ms", (json_int_t)ends, "transport",
+			sip_proto_rows[b->from.proto].name, "remote",
 			addr_print(&b->from.remote, remote), "local", local, "interface",
 			(json_int_t)b->from.iface, "use_flow", b->use_flow, "outbound", b->outbound);
 	if (row && put_text(row, "uri", b->uri) == 0 && put_text(row, "path", b->path) == 0 &&

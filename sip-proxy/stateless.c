@@ -39,9 +39,10 @@ static void branch_of(const struct sip_proxy *px, const struct sip_basics *b,
 		      char out[static SIP_BRANCH_MAX])
 {
 	uint64_t h[2] = { hash_bytes(&px->o.seed, b->via.raw.p, b->via.raw.n), b->cseq.number };
+	struct sb head = sb_init(out, SIP_BRANCH_MAX);
 	h[0] = hash_bytes(&px->o.seed, h, sizeof h);
-	memcpy(out, "z9hG4bKack", 10);
-	base64url_encode(h, 8, out + 10);
+	sb_str(&head, "z9hG4bKack");
+	base64url_encode(h, 8, out + head.n);
 }
 
 static int next_of(const struct sip_msg *m, const struct sip_basics *b, struct sip_next *ret_next)

@@ -19,7 +19,7 @@ import ssl
 import threading
 import time
 
-from sip_world import Failed, Ua, case, credentials, main, wait_for
+from sip_world import Failed, Ua, case, credentials, main, wait_for, world
 
 SECONDS = float(os.environ.get("STILE_CHURN_SECONDS", "6"))
 WRAP = shlex.split(os.environ.get("STILE_WRAP", ""))
@@ -186,6 +186,13 @@ class Churn:
                     break
 
 
+def is_ready(w):
+    try:
+        return w.verb("service.status")
+    except OSError:
+        return None
+
+
 def gateway(port, over):
     """Answers every request with 200 and takes its time now and then."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -217,7 +224,9 @@ def _(w):
 
     w.config_of_churn = config_of_churn
     config_of_churn()
-    server = w.start("stile.yaml", prefix=WRAP)
+    server = world.Server(w, w.turn_argv("stile.yaml"), prefix=WRAP)  # patience: valgrind takes its time to start and to end
+    w.servers.append(server)
+    wait_for("the server is ready", lambda: server.process.poll() is None and is_ready(w), 120)
     churn = Churn(w)
     helper = threading.Thread(target=gateway, args=(w.other(0), churn.over))
     helper.start()
@@ -232,6 +241,8 @@ def _(w):
     w.reload()
     wait_for("connections to end", churn.no_flows, 30)
     wait_for(f"descriptors to be as before ({before})", lambda: w.verb("service.status")["descriptors"] <= before + 2, 30)
+    server.process.terminate()
+    server.process.wait(120)
     server.stop()
     print(f"  ({', '.join(f'{v} {k}' for k, v in sorted(churn.done.items()))})", flush=True)
 

@@ -136,6 +136,12 @@ static const struct cfg_row direct_rows[] = {
 	  .help = "Bytes that pass through one relay before it ends, both ways together; 0: any number. Agents may ask for another one." },
 	{ .name = "relay_bitrate", .type = &cfg_bitrate, DIRECT(relay_bitrate), .flags = CFG_RELOAD, .min = 8000, .def = "unlimited",
 	  .unit = "bit/s", .help = "Traffic of one relay, both ways together." },
+	{ .name = "turn_servers", .type = &cfg_hostport, DIRECT(turn_servers), .flags = CFG_LIST | CFG_BARE | CFG_RELOAD, .default_port = 3478,
+	  .help = "TURN servers that agents are given for their direct links (stile-turn or others), over UDP and TCP; they are STUN servers "
+	  "for them, too. An agent gets credentials of its own, good for six hours, made of turn_secret." },
+	{ .name = "turn_secret", .type = &cfg_string, DIRECT(turn_secret), .flags = CFG_SECRET | CFG_RELOAD, .min = 8, .max = 255,
+	  .help = "The secret that those servers share for time-limited credentials: one of turn.secrets, or static-auth-secret of "
+	  "coturn." },
 };
 static const struct cfg_schema direct_schema = SCHEMA("tunnel.direct", direct_rows, sizeof(((struct tunnel_config *)NULL)->direct));
 static const char *const listen_choices[] = { "tls", NULL };

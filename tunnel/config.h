@@ -74,6 +74,8 @@ struct tunnel_config {
 	struct {
 		bool enabled, relay;
 		uint64_t relays, relay_bytes, relay_bitrate;
+		struct cfg_list turn_servers; /* struct cfg_hostport */
+		char *turn_secret;	      /* NULL: none */
 	} direct; /* between agents */
 	struct cfg_list routes; /* struct route_config */
 	struct records_section records;

@@ -19,6 +19,18 @@
 /* clang-format off */
 #define DIRECT(member) .offset = offsetof(struct agent_config, direct.member) - offsetof(struct agent_config, direct)
 static const char *const congestions[] = { "bbr", "bbr2", "cubic", NULL };
+static const char *const turn_transports[] = { "udp", "tcp", NULL };
+#define TURN(member) CFG_AT(struct direct_turn_config, member)
+static const struct cfg_row turn_server_rows[] = {
+	{ .name = "server", .type = &cfg_hostport, TURN(server), .flags = CFG_REQUIRED | CFG_RELOAD, .default_port = 3478,
+	  .help = "Host and port of the TURN server." },
+	{ .name = "transport", .type = &cfg_enum, TURN(tcp), .flags = CFG_RELOAD, .choices = turn_transports, .def = "udp",
+	  .help = "How it is spoken to." },
+	{ .name = "user", .type = &cfg_string, TURN(user), .flags = CFG_REQUIRED | CFG_RELOAD, .min = 1, .max = 255, .help = "User name there." },
+	{ .name = "password", .type = &cfg_string, TURN(password), .flags = CFG_REQUIRED | CFG_SECRET | CFG_RELOAD, .min = 1, .max = 255,
+	  .help = "Password there." },
+};
+static const struct cfg_schema turn_server_schema = SCHEMA("agent.direct.turn_servers", turn_server_rows, sizeof(struct direct_turn_config));
 static const struct cfg_row direct_rows[] = {
 	{ .name = "enabled", .type = &cfg_bool, DIRECT(enabled), .def = "true",
 	  .help = "Whether this agent takes part in links between agents at all." },
@@ -32,6 +44,8 @@ static const struct cfg_row direct_rows[] = {
 	{ .name = "tcp", .type = &cfg_bool, DIRECT(tcp), .flags = CFG_RELOAD, .def = "true", .help = "Whether direct TCP is tried." },
 	{ .name = "turn", .type = &cfg_bool, DIRECT(turn), .flags = CFG_RELOAD, .def = "true",
 	  .help = "Whether TURN servers are used as relays beside the tunnel server." },
+	{ .name = "turn_servers", .sub = &turn_server_schema, DIRECT(turn_servers), .flags = CFG_LIST | CFG_RELOAD,
+	  .help = "TURN servers of one's own, beside those that the tunnel server gives with credentials (tunnel.direct.turn_servers there)." },
 	{ .name = "ports", .type = &cfg_ports, DIRECT(ports), .flags = CFG_RELOAD, .def = "1024-65535",
 	  .help = "UDP ports that direct paths use here, for firewalls that must know them." },
 	{ .name = "congestion", .type = &cfg_enum, DIRECT(congestion), .flags = CFG_RELOAD, .choices = congestions, .def = "bbr",

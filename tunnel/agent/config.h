@@ -18,6 +18,12 @@ struct agent_server {
 };
 extern const struct cfg_type cfg_agent_server;
 
+struct direct_turn_config {
+	struct cfg_hostport server;
+	unsigned tcp;
+	char *user, *password;
+};
+
 struct agent_config {
 	char *name;			/* NULL: the host's */
 	struct cfg_list server;		/* struct agent_server: each is connected */
@@ -32,6 +38,7 @@ struct agent_config {
 		bool enabled, direct, ipv6, portmap, probes, tcp, turn;
 		struct cfg_port_range ports; /* of direct UDP sockets; 0: any */
 		unsigned congestion;
+		struct cfg_list turn_servers; /* struct direct_turn_config */
 	} direct;
 	bool auto_connect, allow_plain;
 	struct log_section *log; /* override; NULL if absent */

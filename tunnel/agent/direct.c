@@ -55,10 +55,14 @@ void direct_setup_child(struct direct *d)
 	for (unsigned i = 0; i < CHILD_SERVERS_MAX; i++)
 		if (d->stun[i].address[0])
 			m.stun[m.n_stun++] = text_of(d->stun[i].address);
+	for (unsigned i = 0; i < DIRECT_TURN_MAX && m.n_stun < CHILD_SERVERS_MAX; i++)
+		if (direct_turn_stun(d, i))
+			m.stun[m.n_stun++] = text_of(direct_turn_stun(d, i));
 	if (key_n > 0 && cert_n > 0) {
 		m.key = (struct wire_bytes){ key, (size_t)key_n };
 		m.certificate = (struct wire_bytes){ cert, (size_t)cert_n };
 		(void)direct_tell(d, CHILD_SETUP, &m, -1);
+		direct_turn_tell(d);
 	}
 	if (key_n > 0)
 		bytes_wipe(key, (size_t)key_n);
@@ -275,6 +279,7 @@ struct direct *direct_free(struct direct *d)
 		dlink_end(list_entry(d->links.next, struct dlink, node), WIRE_R_STOPPING, "", true);
 	admits_free(d);
 	peers_free(d);
+	direct_turn_free(d);
 	child_free(d->child);
 	dns_free(d->dns);
 	free(d->memory);
@@ -288,6 +293,7 @@ int direct_configure(struct direct *d, const struct agent_config *c)
 
 	d->enabled = c->direct.enabled;
 	find_stun_servers(d);
+	direct_turn_configure(d, c);
 	r = peers_configure(d, c);
 	if (r == 0)
 		r = visits_configure(d, c);
@@ -305,6 +311,7 @@ void direct_on_frame(struct direct *d, struct agent_end *e, unsigned type, const
 	case WIRE_SIGNAL: direct_on_signal(d, e, &m->signal); break;
 	case WIRE_SIGNAL_LOST: dlink_on_lost(d, e, &m->signal_lost); break;
 	case WIRE_RELAY: dlink_on_relay(d, e, &m->relay); break;
+	case WIRE_TURN: direct_turn_given(d, e, &m->turn); break;
 	default: break;
 	}
 }
@@ -313,6 +320,7 @@ void direct_server_up(struct direct *d, struct agent_end *e)
 {
 	if (child_ready(d->child) && is_local(d->as))
 		direct_setup_child(d);
+	direct_turn_ask(d, e);
 	visits_try(d, e);
 }
 

@@ -8,6 +8,7 @@
  *   direct_peers.c   who is known; offers from and to them
  *   direct_contact.c first contact with those who are not
  *   direct_admit.c   what visitors reach
+ *   direct_turn.c    TURN servers, configured and given
  *   direct_verbs.c   verbs and tables
  */
 #pragma once
@@ -23,6 +24,7 @@ enum {
 	DIRECT_SEEN_MAX = 4096, /* calls of this epoch, so that none is answered twice */
 	DIRECT_VISITS_MAX = 1024,
 	DIRECT_WHY = 256,
+	DIRECT_TURN_MAX = 8,
 };
 
 struct direct_peer { /* somebody who is known */
@@ -130,6 +132,16 @@ struct direct {
 		struct dns_query *query;
 		char address[ADDR_STRLEN]; /* "": not known */
 	} stun[CHILD_SERVERS_MAX];
+	struct direct_turn { /* host "": none */
+		struct direct *d;
+		struct agent_end *end; /* that gave it; NULL: of the file */
+		struct dns_query *query;
+		char host[256], address[ADDR_STRLEN]; /* "": not known yet */
+		uint16_t port;
+		bool tcp;
+		char user[513], password[257];
+	} turn[DIRECT_TURN_MAX];
+	struct timer turn_timer;
 	struct log_gate gate;
 };
 
@@ -137,6 +149,14 @@ struct direct {
 void direct_setup_child(struct direct *d);
 void direct_want_child(struct direct *d);
 int direct_tell(struct direct *d, unsigned type, const void *msg, int fd);
+
+/* direct_turn.c */
+void direct_turn_configure(struct direct *d, const struct agent_config *c);
+void direct_turn_ask(struct direct *d, struct agent_end *e); /* NULL: all servers */
+void direct_turn_given(struct direct *d, struct agent_end *e, const struct wire_turn *m);
+void direct_turn_tell(struct direct *d); /* the child, of all of them */
+const char *direct_turn_stun(const struct direct *d, unsigned i); /* the i-th as a STUN server; NULL: it is none */
+void direct_turn_free(struct direct *d);
 
 /* direct_peers.c */
 struct direct_peer *peer_find(struct direct *d, const struct identity_hash *id);

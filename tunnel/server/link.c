@@ -167,7 +167,8 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 	case WIRE_ENDED: return link_on_ended(l, &g->m.ended);
 	case WIRE_OPENED: return link_on_opened(l, &g->m.opened);
 	case WIRE_SIGNAL:
-	case WIRE_RELAY: return rendezvous_on_frame(l, g->type, &g->m);
+	case WIRE_RELAY:
+	case WIRE_TURN_ASK: return rendezvous_on_frame(l, g->type, &g->m);
 	default:
 		l->worker->server->o.link_ops->frame(l, g->type, &g->m, l->worker->server->o.arg);
 		return 0;

@@ -10,10 +10,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include "common/bytes.h"
 #include "tunnel/log_msgs.h"
+#include "turn/policy.h"
 #include "tunnel/server/rendezvous.h"
 
-enum { ASK_MS = 30 * 1000, ASKS_MAX = 4096, SIGNAL_BURST = 256, SIGNALS_PER_S = 10 };
+enum { ASK_MS = 30 * 1000, ASKS_MAX = 4096, SIGNAL_BURST = 256, SIGNALS_PER_S = 10, TURN_LIFETIME_S = 6 * 3600, URI_MAX = 300 };
 
 /* ---- worker: from a link ---- */
 
@@ -51,6 +54,8 @@ static void say_no_relay(struct tunnel_link *l, const struct wire_relay *m, enum
 
 static void refuse_word(struct tunnel_link *l, unsigned type, const union wire_msg *m, enum wire_reason reason, const char *text)
 {
+	if (type == WIRE_TURN_ASK)
+		return; /* it asks again */
 	if (type == WIRE_SIGNAL)
 		say_lost(l, m->signal.tag, reason, text);
 	else
@@ -363,6 +368,44 @@ static void on_relay(struct tunnel_server *s, const struct note *n, const struct
 	end_pair(s, n->link.identity, m->call.p);
 }
 
+/* ---- main: TURN servers ---- */
+
+/* "<expiry>:agent-<first half of its fingerprint>": nothing that an agent chooses stands in it. */
+static int mint(const struct tunnel_server *s, const struct note *n, struct turn_minted *ret_m)
+{
+	char name[6 + WIRE_PIN + 1] = "agent-";
+
+	hex_encode(n->link.identity, WIRE_PIN / 2, name + 6);
+	return turn_mint_credential(STUN_MAC_SHA1, text_of(s->rendezvous.turn_secret), text_of(name), (uint64_t)time(NULL) + TURN_LIFETIME_S, ret_m);
+}
+
+static void on_turn_ask(struct tunnel_server *s, const struct note *n)
+{
+	const struct cfg_list *list = s->rendezvous.turn_servers;
+	const struct cfg_hostport *h = list ? list->items : NULL;
+	struct wire_turn m = { .lifetime = TURN_LIFETIME_S };
+	char uris[WIRE_URIS_MAX][URI_MAX];
+	struct turn_minted made;
+
+	if (!list || list->n == 0 || !s->rendezvous.turn_secret) {
+		m.text = TEXT("this tunnel server gives no TURN servers");
+		post_word(s, n->id, 0, 0, WIRE_TURN, &m);
+		return;
+	}
+	if (mint(s, n, &made) != 0)
+		return;
+	for (size_t i = 0; i < 2 * list->n && i < WIRE_URIS_MAX; i++) {
+		bool six = strchr(h[i / 2].host, ':') != NULL;
+		(void)snprintf(uris[i], URI_MAX, "turn:%s%s%s:%u?transport=%s", six ? "[" : "", h[i / 2].host, six ? "]" : "", h[i / 2].port,
+			       i % 2 ? "tcp" : "udp");
+		m.uris[m.n_uris++] = text_of(uris[i]);
+	}
+	m.username = text_of(made.user);
+	m.password = text_of(made.password);
+	post_word(s, n->id, 0, 0, WIRE_TURN, &m);
+	bytes_wipe(&made, sizeof(made));
+}
+
 void rendezvous_hear(struct tunnel_server *s, const struct note *n)
 {
 	union wire_msg m;
@@ -371,6 +414,8 @@ void rendezvous_hear(struct tunnel_server *s, const struct note *n)
 		return;
 	if (n->type == WIRE_SIGNAL)
 		on_signal(s, n, &m.signal);
+	else if (n->type == WIRE_TURN_ASK)
+		on_turn_ask(s, n);
 	else
 		on_relay(s, n, &m.relay);
 }

@@ -8,7 +8,7 @@
 #pragma once
 #include "tunnel/server/server_priv.h"
 
-/* Worker. SIGNAL or RELAY of a link. -EPROTO: it may not say this. */
+/* Worker. SIGNAL, RELAY or TURN-ASK of a link. -EPROTO: it may not say this. */
 int rendezvous_on_frame(struct tunnel_link *l, unsigned type, const union wire_msg *m);
 
 /* Main thread. */

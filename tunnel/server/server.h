@@ -34,6 +34,8 @@ struct tunnel_rendezvous { /* agents that look for each other */
 	unsigned relays;	/* of one agent at a time */
 	uint64_t relay_bytes;	/* of one relay; 0: any number */
 	uint64_t relay_bitrate; /* bit/s of one relay, both ways together; 0: any */
+	const struct cfg_list *turn_servers; /* struct cfg_hostport, for the agents; of the configuration. Main thread. NULL: none */
+	const char *turn_secret;
 };
 
 struct tunnel_server_options {

@@ -135,7 +135,8 @@ static struct tunnel_rendezvous rendezvous_of(const struct tunnel_config *c)
 {
 	return (struct tunnel_rendezvous){ .enabled = c->direct.enabled, .relay = c->direct.relay, .relays = (unsigned)c->direct.relays,
 					   .relay_bytes = c->direct.relay_bytes,
-					   .relay_bitrate = c->direct.relay_bitrate == UINT64_MAX ? 0 : c->direct.relay_bitrate };
+					   .relay_bitrate = c->direct.relay_bitrate == UINT64_MAX ? 0 : c->direct.relay_bitrate,
+					   .turn_servers = &c->direct.turn_servers, .turn_secret = c->direct.turn_secret };
 }
 
 /* ---- life ---- */

@@ -11,6 +11,7 @@ from lab import SANITIZER, Failed
 from nat_world import SERVERS, SERVERS6
 
 PASSWORD = "the-laboratory-s-password"
+SECRET = "a-secret-of-the-laboratory"
 CARRIED = ("candidate:", "nat:", "tcp:", "done")  # what one end says to the other
 
 
@@ -100,7 +101,7 @@ def start_turn(world):
     listen += [f"{t}:[{a}]:{p}" for a in SERVERS6 for p in (3478, 3479) for t in ("udp",)]
     with open(os.path.join(folder, "stile.yaml"), "w", encoding="utf-8") as f:
         f.write(f"store: {{ path: {folder}/store }}\nturn:\n  listen: [{', '.join(f'{chr(34)}{e}{chr(34)}' for e in listen)}]\n"
-                f"  password: {PASSWORD}\n")
+                f"  password: {PASSWORD}\n  secrets: [ {{ id: lab, secret: {SECRET} }} ]\n")
     os.chmod(os.path.join(folder, "stile.yaml"), 0o600)
     log = os.path.join(folder, "log")
     with open(log, "wb") as out:

@@ -16,6 +16,7 @@ import tempfile
 import time
 
 from lab import NATS, OUTSIDE, STRICT, Failed, Skipped, enter, run
+from tunnel_lab import Program
 
 SERVERS = ("203.0.113.10", "203.0.113.11")
 SERVERS6 = ("2001:db8::10", "2001:db8::11")
@@ -112,6 +113,7 @@ class World:
         self.build, self.kinds = build, kinds
         self.tag = f"stile{os.getpid()}-{next(NUMBER)}n"
         self.made, self.sites, self.programs = [], [], []
+        self.services, self.env = [], {}  # ours, of tunnel_site.py
         self.folder = tempfile.mkdtemp(prefix="stile-nats-")
         os.chmod(self.folder, 0o755)
         self.internet = self.name("net")
@@ -134,6 +136,9 @@ class World:
         self.clean()
 
     def clean(self):
+        for s in self.services:
+            for p in s.ran:
+                p.kill()
         for p in self.programs:
             if p.poll() is None:
                 p.kill()
@@ -293,6 +298,9 @@ allow 1024-65535 192.168.7.0/24 1024-65535
         p = subprocess.Popen([*enter(name), *argv], **more)
         self.programs.append(p)
         return p
+
+    def launch(self, where, argv, name, env=None):
+        return Program(self, where, argv, name, env)
 
     def log(self, name):
         with contextlib.suppress(OSError), open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as f:

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "common/fd.h"
 #include "tunnel/direct/engine_priv.h"
+#include "tunnel/direct/path_turn.h"
 
 enum {
 	RESTART_LOST_MS = 1000,
@@ -179,7 +180,7 @@ static unsigned tag_of(const struct link *k, enum ice_kind kind)
 	return (k->generation + 1) * TAG_GENERATION + kind;
 }
 
-static int path_of_ice(struct link *k, struct ice_path *p, struct path **ret_p)
+static int path_of_ice(struct link *k, struct ice_try *t, struct ice_path *p, struct path **ret_p)
 {
 	struct loop *l = k->e->loop;
 	int r;
@@ -191,6 +192,7 @@ static int path_of_ice(struct link *k, struct ice_path *p, struct path **ret_p)
 		return r;
 	case ICE_RAW: return path_udp_own(l, PATH_RAW, steal_fd(&p->fd), &p->remote, ret_p);
 	case ICE_TCP: return path_framed_new(l, PATH_TCP, steal_fd(&p->fd), ret_p);
+	case ICE_RELAYED: return path_turn_new(t, ret_p);
 	default: return -ENOTSUP;
 	}
 }
@@ -199,7 +201,7 @@ static void on_path(struct ice_try *t, struct ice_path *p, void *arg)
 {
 	struct link *k = arg;
 	struct path *path;
-	int r = path_of_ice(k, p, &path);
+	int r = path_of_ice(k, t, p, &path);
 
 	(void)t;
 	if (r < 0) {
@@ -250,17 +252,15 @@ static void on_state(struct ice_try *t, enum ice_state s, void *arg)
 
 static void on_data(struct ice_try *t, const struct iovec *v, size_t n, void *arg)
 {
-	(void)t;
-	(void)v;
-	(void)n;
 	(void)arg;
+	path_turn_input(t, v, n);
 }
 
 static const struct ice_ops ice_ops = { .on_line = on_line, .on_path = on_path, .on_lost = on_lost, .on_state = on_state, .on_data = on_data };
 
 static void ice_begin(struct link *k, uint32_t generation)
 {
-	const struct ice_try_options o = { .controlling = k->visitor, .no_relay = true, .ops = &ice_ops, .arg = k };
+	const struct ice_try_options o = { .controlling = k->visitor, .no_relay = k->e->flags & CHILD_F_NO_TURN, .ops = &ice_ops, .arg = k };
 
 	timer_stop(&k->restart);
 	k->ice = ice_try_free(k->ice);

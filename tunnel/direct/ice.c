@@ -299,6 +299,8 @@ struct ice_try *ice_try_free(struct ice_try *t)
 	ice_raw_end(t);
 	ice_tcp_end(t);
 	ice_ports_end(t);
+	if (t->turn)
+		path_turn_gone(t->turn);
 	for (unsigned i = 0; i < PARTS; i++)
 		ice_nice_free(t->parts[i].nice);
 	bytes_wipe(t, sizeof *t);

@@ -137,6 +137,7 @@ struct ice_tcp {
 	struct stun_key *key, *peer_key;
 };
 
+struct path_turn;
 struct ice_try {
 	struct ice *ice;
 	struct loop *loop;
@@ -152,6 +153,7 @@ struct ice_try {
 	struct ice_port ports[ICE_LOCAL_MAX];
 	size_t n_ports;
 	struct timer ports_timer;
+	struct path_turn *turn; /* fed by the relayed component; of somebody else */
 
 	struct candidate local[CANDIDATES_MAX], remote[CANDIDATES_MAX];
 	size_t n_local, n_remote;
@@ -183,3 +185,5 @@ void ice_tcp_end(struct ice_try *t);
 bool ice_tcp_is_told(const struct ice_try *t);
 void ice_tcp_met(struct ice_try *t); /* the peer's credentials are known */
 void ice_tcp_candidate(struct ice_try *t, const struct candidate *c);
+
+void path_turn_gone(struct path_turn *x); /* path_turn.c: its attempt ends */

@@ -187,13 +187,21 @@ static int run_netcheck(struct cli *cli)
 	r = cli_time(cli, "every", &every_ms);
 	if (!r)
 		r = cli_time(cli, "lifetime", &nc->lifetime_ms);
-	return r ? r : look_on(nc, nc + 1, every_ms);
+	if (r)
+		return r;
+	r = look_on(nc, nc + 1, every_ms);
+	if (r != EXIT_USAGE && cli_option(cli, "site") && !cli_has(cli, "json")) {
+		int s = nc_site(cli, cli_option(cli, "site"));
+		r = r ? r : s;
+	}
+	return r;
 }
 
 static const struct option_row options[] = {
 	{ "server", 's', "HOST:PORT", "ask this STUN server; may be repeated (default: stun_servers of the configuration)", true },
 	{ "every", 0, "TIME", "look again that often, until Ctrl-C; says what has changed", false },
 	{ "lifetime", 0, "TIME", "also measure how long the NAT keeps a silent binding, waiting at most so long", false },
+	{ "site", 0, "AGENT", "also what that means for reaching this other agent: its link here, or how to try one", false },
 	{ "no-443", 0, NULL, "leave out TCP and TLS on port 443", false },
 	{ "no-port-mapping", 0, NULL, "do not ask the router for UPnP, NAT-PMP and PCP", false },
 };

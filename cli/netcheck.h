@@ -56,6 +56,7 @@ struct netcheck {
 int nc_udp(struct netcheck *nc);  /* 0 or -errno of what this machine could not do */
 int nc_tcp(struct netcheck *nc);
 void nc_portmap(struct netcheck *nc);
+int nc_site(struct cli *cli, const char *name); /* the link to that agent, of the stile-agent here; 0 or an exit code */
 bool nc_udp_works(const struct netcheck *nc);
 bool nc_any_tcp(const struct netcheck *nc); /* some server was reached over TCP, if only to refuse */
 /* As nat_result's; but silence everywhere, TCP too, is no sign of a firewall. */

@@ -116,6 +116,7 @@ static void print_family(const struct netcheck *nc, enum nc_family_id id)
 	print_public(n);
 	snprintf(text, sizeof text, "%s: %s", type_name(nc, id), type_meaning(nc, id));
 	line("NAT type", text);
+	line("other sites", nat_type_reaches(nc_type(nc, id)));
 	if (!n->answered)
 		return;
 	line("mapping", varies(n->mapping));
@@ -260,8 +261,8 @@ static json_t *family_json(const struct netcheck *nc, enum nc_family_id id)
 
 	if (!nc->family[id].asked)
 		return json_null();
-	j = json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "udp", n->answered, "type",
-		      type_name(nc, id), "type_key", nat_type_key(nc_type(nc, id)), "meaning", type_meaning(nc, id), "mapping",
+	j = json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "udp", n->answered, "type",
+		      type_name(nc, id), "type_key", nat_type_key(nc_type(nc, id)), "meaning", type_meaning(nc, id), "other_sites", nat_type_reaches(nc_type(nc, id)), "mapping",
 		      nat_mapping_name(n->mapping), "filtering", nat_filtering_name(n->filtering), "mapping_varies", known_json(v),
 		      "hairpinning", known_json(n->hairpin), "port_kept", known_json(n->port_kept), "local", addr_json(&n->local),
 		      "public", addr_json(&n->mapped), "server", addr_json(&n->server), "other", addr_json(&n->other), "not_known",

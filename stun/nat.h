@@ -102,6 +102,7 @@ enum nat_type nat_type_of(bool answered, enum nat_mapping m, enum nat_filtering 
 const char *nat_type_name(enum nat_type t);	      /* "Full Cone" */
 const char *nat_type_key(enum nat_type t);	      /* "full-cone": for programs */
 const char *nat_type_meaning(enum nat_type t);	      /* what it means for direct connections, a sentence */
+const char *nat_type_reaches(enum nat_type t);     /* which other sites agents here reach directly: tests/netns/matrix.py */
 const char *nat_mapping_name(enum nat_mapping m);     /* "endpoint-independent" */
 const char *nat_filtering_name(enum nat_filtering f);
 /* Sentences for the gaps, one bit each; NULL if the bit means nothing. */

@@ -82,6 +82,28 @@ const char *nat_type_meaning(enum nat_type t)
 	return types[t].meaning;
 }
 
+/* What two agents find between them: UDP by ICE, by probes, TCP, or a relay. */
+const char *nat_type_reaches(enum nat_type t)
+{
+	static const char anybody[] = "agents reach every site directly, but those that let out port 443 only (by a relay)";
+	static const char *const texts[NAT_TYPES] = {
+		[NAT_UNKNOWN] = "stile ping AGENT --until-direct tells what becomes of a link",
+		[NAT_OPEN_INTERNET] = anybody,
+		[NAT_FULL_CONE] = anybody,
+		[NAT_RESTRICTED_CONE] = anybody,
+		[NAT_RESTRICTED_PORT_CONE] = "agents reach other sites directly; symmetric ones within a minute, by probes; those that let "
+					     "out port 443 only by a relay",
+		[NAT_SYMMETRIC] = "agents reach open, full cone and restricted cone sites directly; restricted port cones and firewalls "
+				  "within a minute, by probes; other symmetric ones, and where UDP is blocked, by a relay, unless a "
+				  "router opens a port (UPnP, NAT-PMP, PCP)",
+		[NAT_UDP_BLOCKED] = "agents reach other sites directly over TCP, if any TCP port may be left by; symmetric ones by a relay",
+		[NAT_SYMMETRIC_FIREWALL] = "agents reach other sites directly; symmetric ones within a minute, by probes; those that let out "
+					   "port 443 only by a relay",
+	};
+
+	return texts[t];
+}
+
 const char *nat_mapping_name(enum nat_mapping m)
 {
 	return mappings[m];

@@ -6,6 +6,7 @@ the path and of the time until it was there. Root.
   tests/netns/matrix.py --build build           # the short form, as ./check does
   tests/netns/matrix.py --build build --full    # every pair of kinds, each kind first judged by stile netcheck and by others' tools
   tests/netns/matrix.py --build build --only symmetric
+  tests/netns/matrix.py --build build --probe 20    # how often and how soon a symmetric NAT is punched
 
 A pair that theory lets cross (nat_world.crosses() says which and why) must be direct within 2 s, by UDP or else by TCP, every other
 one relayed by stile-turn within 1 s; exit 1 otherwise, 77 where namespaces are not permitted. Time counts from when both ends have begun; an attempt that
@@ -24,7 +25,7 @@ from lab import Failed, Skipped  # noqa: E402
 from nat_world import KINDS, SERVERS, SERVERS6, World, crosses  # noqa: E402
 
 SKIP, JOBS, ATTEMPTS = 77, 2, 3
-DIRECT_S, RELAYED_S, PATIENCE_S = 2.0, 1.0, 20.0
+DIRECT_S, RELAYED_S, PATIENCE_S, PROBE_S = 2.0, 1.0, 20.0, 60.0
 SHORT = ("none", "restricted-port-cone", "symmetric", "udp-blocked")
 ALONE = ("hairpin", "no-hairpin")  # two homes of one carrier: paired with each other only
 TURN = [word for server in (("udp", SERVERS[0]), ("tcp", f"{SERVERS[0]}:443"), ("udp", f"[{SERVERS6[0]}]:3478"))
@@ -113,6 +114,27 @@ def judge(world, site):
     return bool(good)
 
 
+def probe(world, rounds):
+    """A symmetric site and one that lets in known ports only meet by probes: within a minute in nine of ten rounds."""
+    took = []
+    for i in range(rounds):
+        ends = [End(world, site, ["--no-tcp", *(["--controlling"] if k == i % 2 else [])]) for k, site in enumerate(world.sites)]
+        try:
+            carry(*ends)
+            began = time.monotonic()
+            while time.monotonic() - began < PROBE_S and not all("raw" in e.paths for e in ends):
+                time.sleep(0.02)
+            took.append(time.monotonic() - began if all("raw" in e.paths for e in ends) else None)
+        finally:
+            for e in ends:
+                e.close()
+    hits = sorted(t for t in took if t is not None)
+    good = len(hits) * 10 >= 9 * rounds
+    print(f"{'ok' if good else 'NOT OK':7}probing a symmetric NAT: {len(hits)} of {rounds} within {PROBE_S:.0f} s" +
+          (f", half of them within {hits[len(hits) // 2]:.1f} s, the last after {hits[-1]:.1f} s" if hits else ""), flush=True)
+    return good
+
+
 def pairs(world, kinds):
     half = len(kinds)
     for i in range(half):
@@ -126,17 +148,26 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     p.add_argument("--build", default="build", type=os.path.abspath, help="build folder (default: build)")
     p.add_argument("--full", action="store_true", help="every kind, and what others say of it")
+    p.add_argument("--probe", type=int, default=0, metavar="N", help="only the probing of symmetric NATs, so often (--full: 20)")
     p.add_argument("--only", default="", metavar="KIND", help="pairs with that kind")
     o = p.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the namespaces are removed
     if os.getuid() != 0:
         print("network namespaces need root")
         return SKIP
+    rounds = o.probe or (20 if o.full else 0)
     kinds = list(KINDS) if o.full or o.only else list(SHORT)
     try:
+        results = []
+        if rounds:
+            with World(o.build, ["symmetric", "restricted-port-cone"]) as world:
+                start_turn(world)
+                results.append(probe(world, rounds))
+                world.stop_turn()
+            if o.probe:
+                return 0 if all(results) else 1
         with World(o.build, kinds + kinds) as world, concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
             start_turn(world)
-            results = []
             if o.full:
                 results += list(pool.map(lambda s: judge(world, s), world.sites[:len(kinds)]))
             results += list(pool.map(lambda ab: one_pair(world, *ab), [ab for ab in pairs(world, kinds)

@@ -521,6 +521,7 @@ static void every_finding_has_its_words(void **state)
 	for (unsigned t = 0; t < NAT_TYPES; t++) {
 		assert_true(strlen(nat_type_name(t)) > 0 && strlen(nat_type_key(t)) > 0);
 		assert_true(strlen(nat_type_meaning(t)) > 20);
+		assert_true(strlen(nat_type_reaches(t)) > 20);
 	}
 	for (unsigned g = 1; g < NAT_GAP_END; g <<= 1)
 		assert_non_null(nat_gap_text(g));

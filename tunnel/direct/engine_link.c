@@ -260,7 +260,8 @@ static const struct ice_ops ice_ops = { .on_line = on_line, .on_path = on_path, 
 
 static void ice_begin(struct link *k, uint32_t generation)
 {
-	const struct ice_try_options o = { .controlling = k->visitor, .no_relay = k->e->flags & CHILD_F_NO_TURN, .ops = &ice_ops, .arg = k };
+	const struct ice_try_options o = { .controlling = k->visitor, .no_relay = k->e->flags & CHILD_F_NO_TURN,
+					   .relay_only = k->e->flags & CHILD_F_NO_DIRECT, .ops = &ice_ops, .arg = k };
 
 	timer_stop(&k->restart);
 	k->ice = ice_try_free(k->ice);
@@ -268,7 +269,7 @@ static void ice_begin(struct link *k, uint32_t generation)
 	k->n_local = k->n_remote = 0;
 	k->n_lines = 0;
 	k->lines_done = false;
-	if (k->e->flags & CHILD_F_NO_DIRECT) {
+	if (o.relay_only && (o.no_relay || !k->e->ice_settings->n_turn)) {
 		peer_link_why(k->l, "direct paths are switched off (agent.direct)");
 		return;
 	}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile netcheck --site AGENT: what the network means for reaching one other site. Where the stile-agent that runs here has a link to
+ * it, that is told as it is, with the path and the reason why it is not better; else what this side's NAT leaves possible stands
+ * in the report above, and how to try it is said.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "cli/netcheck.h"
+
+enum { PATH_TEXT = 512 };
+
+static const char *word(const json_t *row, const char *key)
+{
+	const char *s = json_string_value(json_object_get(row, key));
+
+	return s ? s : "";
+}
+
+static const json_t *row_of(const json_t *peers, const char *name)
+{
+	const json_t *rows = json_object_get(peers, "rows"), *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		if (strcmp(word(row, "peer"), name) == 0)
+			return row;
+	return NULL;
+}
+
+int nc_site(struct cli *cli, const char *name)
+{
+	json_t *peers = NULL;
+	const json_t *row;
+	int r = cli_ask(cli, "stile-agent", "agent.peers", NULL, &peers);
+	char text[PATH_TEXT];
+
+	if (r)
+		return r;
+	row = row_of(peers, name);
+	if (!row)
+		printf("site %s\n  there is no link to it now: stile ping %s --until-direct makes one and says what becomes of it\n", name, name);
+	else {
+		snprintf(text, sizeof text, "%s%s%s%s", word(row, "path"), *word(row, "pair") ? " (" : "", word(row, "pair"),
+			 *word(row, "pair") ? ")" : "");
+		printf("site %s\n  the link is %s, path %s\n", name, word(row, "state"), *text ? text : "none yet");
+		if (*word(row, "reason"))
+			printf("  not better, because: %s\n", word(row, "reason"));
+	}
+	json_decref(peers);
+	return 0;
+}

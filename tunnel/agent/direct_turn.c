@@ -11,6 +11,7 @@
 #include <string.h>
 #include "common/bytes.h"
 #include "tunnel/agent/direct_priv.h"
+#include "tunnel/link/turn_uri.h"
 
 enum { LIFETIME_MIN_S = 120, LIFETIME_MAX_S = 86400, USER_MAX = 512, PASSWORD_MAX = 256 };
 
@@ -131,33 +132,15 @@ static void on_half_time(struct timer *t, uint64_t now)
 	direct_turn_ask(container_of(t, struct direct, turn_timer), NULL);
 }
 
-/* "turn:HOST:PORT?transport=udp" (RFC 7065); HOST may be in brackets. */
-static bool read_uri(struct text uri, struct direct_turn *t)
+static bool read_uri(struct text text, struct direct_turn *t)
 {
-	struct text host = uri, transport, port;
-	ptrdiff_t at;
-	uint64_t n;
+	struct turn_uri u;
 
-	if (!text_starts(uri, TEXT("turn:")))
-		return false; /* turns: libnice speaks no TLS */
-	host = text_drop(uri, 5);
-	transport = host;
-	host = text_cut(&transport, '?');
-	if (transport.p && !text_ieq(transport, TEXT("transport=udp")) && !text_ieq(transport, TEXT("transport=tcp")))
+	if (turn_uri_parse(text, &u) != 0)
 		return false;
-	t->tcp = transport.p && text_ieq(transport, TEXT("transport=tcp"));
-	for (at = (ptrdiff_t)host.n - 1; at >= 0 && host.p[at] != ':'; at--)
-		;
-	if (at <= 0)
-		return false;
-	port = text_drop(host, (size_t)at + 1);
-	host.n = (size_t)at;
-	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
-		host = (struct text){ host.p + 1, host.n - 2 };
-	if (host.n == 0 || host.n >= sizeof(t->host) || text_u64(port, &n) != 0 || n == 0 || n > 65535)
-		return false;
-	memcpy(t->host, host.p, host.n);
-	t->port = (uint16_t)n;
+	memcpy(t->host, u.host, sizeof(u.host));
+	t->port = u.port;
+	t->tcp = u.tcp;
 	return true;
 }
 

@@ -13,10 +13,11 @@
 #include <time.h>
 #include "common/bytes.h"
 #include "tunnel/log_msgs.h"
+#include "tunnel/link/turn_uri.h"
 #include "turn/policy.h"
 #include "tunnel/server/rendezvous.h"
 
-enum { ASK_MS = 30 * 1000, ASKS_MAX = 4096, SIGNAL_BURST = 256, SIGNALS_PER_S = 10, TURN_LIFETIME_S = 6 * 3600, URI_MAX = 300 };
+enum { ASK_MS = 30 * 1000, ASKS_MAX = 4096, SIGNAL_BURST = 256, SIGNALS_PER_S = 10, TURN_LIFETIME_S = 6 * 3600 };
 
 /* ---- worker: from a link ---- */
 
@@ -384,7 +385,7 @@ static void on_turn_ask(struct tunnel_server *s, const struct note *n)
 	const struct cfg_list *list = s->rendezvous.turn_servers;
 	const struct cfg_hostport *h = list ? list->items : NULL;
 	struct wire_turn m = { .lifetime = TURN_LIFETIME_S };
-	char uris[WIRE_URIS_MAX][URI_MAX];
+	char uris[WIRE_URIS_MAX][TURN_URI_STRLEN];
 	struct turn_minted made;
 
 	if (!list || list->n == 0 || !s->rendezvous.turn_secret) {
@@ -395,9 +396,9 @@ static void on_turn_ask(struct tunnel_server *s, const struct note *n)
 	if (mint(s, n, &made) != 0)
 		return;
 	for (size_t i = 0; i < 2 * list->n && i < WIRE_URIS_MAX; i++) {
-		bool six = strchr(h[i / 2].host, ':') != NULL;
-		(void)snprintf(uris[i], URI_MAX, "turn:%s%s%s:%u?transport=%s", six ? "[" : "", h[i / 2].host, six ? "]" : "", h[i / 2].port,
-			       i % 2 ? "tcp" : "udp");
+		struct turn_uri u = { .port = h[i / 2].port, .tcp = i % 2 };
+		(void)snprintf(u.host, sizeof(u.host), "%s", h[i / 2].host);
+		(void)turn_uri_print(&u, uris[i]);
 		m.uris[m.n_uris++] = text_of(uris[i]);
 	}
 	m.username = text_of(made.user);

@@ -11,11 +11,17 @@ import sys
 import threading
 import time
 
+import tunnel_world
 from false_server import FalseServer
 from tunnel_world import *  # noqa: F401,F403
-from tunnel_world import HERE, Failed, Target, case, connect, echo, main, pattern, wait_for
+from tunnel_world import HERE, Failed, Target, case, connect, echo, main, pattern
 
+PATIENCE = 40  # s: a link is made in a second or two, but the machine may be busy
 SCRIPTED = os.path.join(HERE, "scripted_child.py")
+
+
+def wait_for(what, probe, seconds=PATIENCE):
+    return tunnel_world.wait_for(what, probe, seconds)
 
 
 def identity(w, agent):
@@ -32,7 +38,7 @@ def notes(w, agent, what=None):
     return [r for r in rows if what in (None, r["what"])]
 
 
-def noted(w, agent, what, seconds=20, **values):
+def noted(w, agent, what, seconds=PATIENCE, **values):
     def look():
         for r in notes(w, agent, what):
             if all(r.get(k) == v for k, v in values.items()):
@@ -288,7 +294,7 @@ def visit_for_real(w, target, more=None, **visit):
     configure(w, "home", visits="[ { " + ", ".join(f"{k}: {v}" for k, v in visit.items()) + " } ]", **more)
 
 
-def on_path(w, agent, path, seconds=20):
+def on_path(w, agent, path, seconds=PATIENCE):
     return wait_for(f"the link of {agent} is {path}", lambda: [r for r in links(w, agent) if r["state"] == "up" and r["path"] == path], seconds)[0]
 
 

@@ -139,7 +139,7 @@ static bool reap(struct child *c)
 
 	if (r == 0)
 		return false;
-	if (r > 0)
+	if (r > 0 && c->unanswered <= PROBES_MISSED_MAX) /* else we have killed it, and why is known */
 		describe(c, status);
 	c->pid = 0;
 	return true;

@@ -95,14 +95,14 @@ static void the_relay_is_used_after_the_head_start_and_left_for_a_direct_path(vo
 	(void)state;
 	world_open(&w, 200);
 	began = w.now;
-	world_wire(&w, 1, PATH_RELAY, 15, 100, 0);
+	world_wire(&w, 1, PATH_RELAY, 15, 40, 0);
 	world_run(&w, 150);
 	assert_false(world_up(&w));
 	assert_true(world_until(&w, both_relayed, 5000));
 	assert_in_range((w.now - began) / MS, 200, 400);
-	world_send(&w, VISITOR, 20000000, true);
+	world_send(&w, VISITOR, 6000000, true);
 	world_run(&w, 300);
-	world_wire(&w, 0, PATH_DIRECT, 2, 100, 0);
+	world_wire(&w, 0, PATH_DIRECT, 2, 40, 0);
 	assert_true(world_until(&w, both_direct, 1000));
 	assert_true(world_until(&w, all_arrived, 60000));
 	world_close(&w);
@@ -148,7 +148,7 @@ static void die(unsigned side)
 	assert_true(world_until(&w, world_up, 5000));
 	world_wire(&w, 1, PATH_RELAY, 30, 50, 0);
 	world_run(&w, 500);
-	a = world_send(&w, side, 25000000, true);
+	a = world_send(&w, side, 15000000, true);
 	world_run(&w, 1500);
 	b = other(&w, side, a);
 	assert_non_null(b);
@@ -184,11 +184,11 @@ static void a_path_that_dies_one_way_only_is_left(void **state)
 			struct world w = { 0 };
 
 			world_open(&w, 200);
-			world_wire(&w, 0, PATH_DIRECT, 10, 50, 0);
+			world_wire(&w, 0, PATH_DIRECT, 10, 20, 0);
 			assert_true(world_until(&w, world_up, 5000));
-			world_wire(&w, 1, PATH_RELAY, 20, 50, 0);
+			world_wire(&w, 1, PATH_RELAY, 20, 20, 0);
 			world_run(&w, 300);
-			world_send(&w, side, 20000000, true);
+			world_send(&w, side, 5000000, true);
 			world_run(&w, 500);
 			w.wires[0].dead_way[way] = true;
 			assert_true(world_until(&w, both_relayed, 3000));
@@ -206,12 +206,12 @@ static void ten_forced_changes_lose_double_and_reorder_nothing(void **state)
 
 	(void)state;
 	world_open(&w, 200);
-	world_wire(&w, 0, PATH_DIRECT, 5, 80, 0.005);
+	world_wire(&w, 0, PATH_DIRECT, 5, 20, 0.005);
 	assert_true(world_until(&w, world_up, 5000));
-	world_wire(&w, 1, PATH_RELAY, 15, 60, 0.001);
+	world_wire(&w, 1, PATH_RELAY, 15, 15, 0.001);
 	world_run(&w, 300);
-	world_send(&w, VISITOR, 60000000, true);
-	world_send(&w, HOST, 30000000, true);
+	world_send(&w, VISITOR, 15000000, true);
+	world_send(&w, HOST, 8000000, true);
 	talk = world_send(&w, VISITOR, 10, false);
 	for (unsigned round = 0; round < 5; round++) {
 		for (unsigned k = 0; k < 100; k++) {
@@ -248,23 +248,23 @@ static void a_reader_that_stalls_leaves_the_others_at_full_speed(void **state)
 
 	(void)state;
 	world_open(&w, 200);
-	world_wire(&w, 0, PATH_DIRECT, 10, 100, 0);
+	world_wire(&w, 0, PATH_DIRECT, 10, 50, 0);
 	assert_true(world_until(&w, world_up, 5000));
-	a = world_send(&w, VISITOR, 200000000, false);
+	a = world_send(&w, VISITOR, 30000000, false);
 	world_run(&w, 200);
 	sa = other(&w, VISITOR, a);
 	sa->stalled = true;
 	world_run(&w, 3000);
 	assert_true(sa->pending > 0 && sa->pending <= 16 << 20);
 	before = sa->received;
-	b = world_send(&w, VISITOR, 10000000, true);
+	b = world_send(&w, VISITOR, 5000000, true);
 	took = w.now;
 	while (!(sb = other(&w, VISITOR, b)) || !sb->finished) {
 		world_run(&w, 10);
 		assert_true(w.now - took < 20000 * MS);
 	}
 	took = w.now - took;
-	assert_true(took < 1300 * MS); /* 10 MB at 100 Mbit/s take 0.8 s */
+	assert_true(took < 1300 * MS); /* 5 MB at 50 Mbit/s take 0.8 s */
 	assert_int_equal(sa->received, before);
 	sa->stalled = false; /* and then it goes on */
 	quic_stream_consumed(peer_link_quic(w.ends[HOST].l), sa->s, sa->pending);

@@ -369,6 +369,7 @@ int peer_link_new(const struct peer_link_options *o, struct peer_link **ret_l)
 	l->created = l->heard = peer_now(l);
 	l->since_ms = unix_ms();
 	l->kick_at = l->move_at = QUIC_NEVER;
+	l->settled = true;
 	r = make_quic(l, l->created);
 	if (r < 0) {
 		free(l);

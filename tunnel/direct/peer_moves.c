@@ -5,8 +5,9 @@
  *   handshake    on a direct path as soon as there is one; after the head start on any. If nothing answers, on the next one
  *   up           a better path that has answered a probe: QUIC validates it (RFC 9000 9), and the traffic follows
  *   silence      something must be answered (data under way, or a kick sent because data had come and then nothing), and no
- *                packet has come for 300 ms or four PTO: the path is dead. At once to the best of the others, and a few
- *                kicks there, so that the host sends there too: it learns of the move by what arrives
+ *                packet has come for 300 ms (more on a long or jittery way): the path is dead. At once to the best of the others
+ *   kicks        after a move, until something comes on the new path: the host learns of it by what arrives, and the visitor
+ *                may have nothing else to say
  *   nudge        the host heard no acknowledgements while the visitor hears data: it says so over another path
  *
  * A dead path is suspect until it answers again. Between TURN and the server's relay the shorter way is taken.
@@ -22,11 +23,12 @@ enum {
 	RETRY_DEAD_MS = 10,	/* the same, away from a dead path */
 	FAILED_MS = 3000,	/* a path whose validation failed */
 	BETTER_RELAY_MS = 30000, /* between TURN and relay, at most so often */
-	KICK_GAP_MS = 20, KICK_MIN_MS = 40,
+	KICK_GAP_MS = 20, KICK_AGAIN_MS = 150, KICK_MIN_MS = 40,
 	NUDGE_MS = 100, NUDGES = 20, NUDGE_TRUST_MS = 2000,
 	WANT_RELAY_MS = 500, WANT_RELAY_MAX_MS = 30000,
 	KEEP_ALIVE_DIRECT_S = 10, KEEP_ALIVE_RELAY_S = 20,
 	RECENT_MS = 1000,
+	SILENCE_SLACK_MS = 200, /* a lost packet, said again by QUIC, must have its answer within this and two round trips */
 };
 
 static bool usable(const struct link_path *lp)
@@ -192,10 +194,21 @@ static void count_gap(struct peer_link *l, uint64_t before, uint64_t now)
 	l->gap_max_ms = MAX(l->gap_max_ms, l->last_gap_ms);
 }
 
+/* What comes sooner may be the answer to a validation, which says nothing of where the host sends. */
+static uint64_t settle_ns(const struct peer_link *l)
+{
+	struct quic_info i;
+
+	quic_conn_info(l->q, &i);
+	return i.pto_ns + KICK_MIN_MS * PEER_MS;
+}
+
 void peer_heard(struct peer_link *l, struct link_path *lp, uint64_t before, uint64_t now)
 {
 	l->asking = 0;
 	l->nudged = 0;
+	if (!l->settled && lp->k == l->active_k && now - l->moved > settle_ns(l))
+		l->settled = true;
 	if (l->bound)
 		peer_note_path(l, now);
 	if (l->gap_pending && (lp->k == l->active_k || !l->o.visitor))
@@ -212,7 +225,8 @@ static uint64_t silence_ns(const struct peer_link *l)
 	struct quic_info i;
 
 	quic_conn_info(l->q, &i);
-	return MIN(MAX(4 * i.pto_ns, PEER_LINK_SILENCE_MS * PEER_MS), PEER_LINK_SILENCE_MAX_MS * PEER_MS);
+	return MIN(MAX(MIN(4 * i.pto_ns, 2 * i.srtt_ns + SILENCE_SLACK_MS * PEER_MS), PEER_LINK_SILENCE_MS * PEER_MS),
+		   PEER_LINK_SILENCE_MAX_MS * PEER_MS);
 }
 
 /* ---- moves ---- */
@@ -253,6 +267,7 @@ void peer_note_path(struct peer_link *l, uint64_t now)
 	l->active_k = k;
 	l->moved = now;
 	l->leaving = false;
+	l->settled = !l->o.visitor;
 	l->gap_pending = true;
 	l->path_since_ms = unix_ms();
 	if (to)
@@ -271,7 +286,7 @@ void peer_on_moved(struct peer_link *l, unsigned k, bool ok)
 
 	l->move_at = now;
 	if (ok) {
-		l->kicks = MAX(l->kicks, 1u); /* the host is to send there, too, even if we have nothing to say */
+		l->kicks = PEER_KICKS;
 		l->kick_at = now;
 	} else if (lp) {
 		lp->not_before = l->move_at = now + FAILED_MS * PEER_MS;
@@ -366,10 +381,12 @@ static void watch(struct peer_link *l, uint64_t now)
 		bool quiet = now - l->heard >= KICK_MIN_MS * PEER_MS;
 
 		l->kick_at = QUIC_NEVER;
-		if (quiet || l->kicks)
+		if (quiet || l->kicks || !l->settled)
 			peer_kick(l);
-		if (l->kicks && --l->kicks)
-			l->kick_at = now + KICK_GAP_MS * PEER_MS;
+		if (l->kicks)
+			l->kicks--;
+		if (l->kicks || !l->settled)
+			l->kick_at = now + (l->kicks ? KICK_GAP_MS : KICK_AGAIN_MS) * PEER_MS;
 	}
 	if (!l->leaving && l->asking && now - l->asking >= silence_ns(l))
 		leave(l, now);

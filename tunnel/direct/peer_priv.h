@@ -49,7 +49,8 @@ struct peer_link {
 	uint64_t heard;	 /* ns: the last packet of QUIC, on any path */
 	uint64_t asking; /* since then something is under way that must be answered; 0: nothing is */
 	uint64_t kick_at; /* data came, and then nothing: ask whether the path still lives */
-	unsigned kicks;	 /* still to be sent, so that the host learns of a move */
+	unsigned kicks;	 /* still to be sent in quick succession */
+	bool settled;	 /* since the last move something has come on the new path: the host knows of it */
 	uint64_t nudge_at, nudged;
 	uint64_t move_at, moved; /* the next try; the last move */
 	bool leaving; /* the path in use is dead, and the move away has not succeeded yet */

@@ -15,6 +15,8 @@
 #include "common/bytes.h"
 #include "tunnel/direct/quic_priv.h"
 
+/* ns: the outcome of a move that another one has overtaken is never told */
+#define PROBE_TIME UINT64_C(2000000000)
 #define EXPIRE_AGAIN UINT64_C(100000) /* ns: no sooner than that */
 
 enum {
@@ -470,6 +472,7 @@ int quic_conn_move(struct quic_conn *q, unsigned k, bool at_once, uint64_t now)
 	if (r != 0)
 		return -EAGAIN;
 	q->moving = k;
+	q->moving_since = now;
 	return 0;
 }
 
@@ -485,7 +488,7 @@ void quic_conn_info(const struct quic_conn *q, struct quic_info *ret_i)
 		.datagrams_dropped = q->datagrams_dropped,
 		.streams = q->n_streams,
 		.held = q->held,
-		.probing = q->moving != 0,
+		.probing = q->moving && q->moving != quic_conn_path(q) && q->now - q->moving_since < PROBE_TIME,
 		.unsent = !list_empty(&q->urgent) || !list_empty(&q->bulk) || q->n_datagrams || q->held_packet,
 	};
 	if (!q->conn)

@@ -56,6 +56,7 @@ struct quic_conn {
 	uint64_t held, owed; /* bytes; owed: of credit not yet given because too much is held */
 	uint64_t sent, lost, refused, datagrams_dropped;
 	unsigned moving; /* path that was asked for, until it answers */
+	uint64_t moving_since;
 	size_t held_packet, held_k; /* one that did not fit the last batch */
 	uint8_t packet[QUIC_PACKET_MAX];
 	size_t goodbye_n;

@@ -2,8 +2,9 @@
 /*
  * What a connection is set up with: callbacks, settings, transport parameters, connection ids.
  *
- * Congestion control is BBR, for loss on a long way costs the others nine tenths of the rate. Windows grow by
- * themselves; what a stream may hold back is bounded by its own window, and a reader that stalls keeps nothing from the
+ * Congestion control is BBR, for loss on a long way costs the others nine tenths of the rate. Windows
+ * are as large as they get from the start, for ngtcp2 0.12.1 was seen to break off a connection (ERR_FLOW_CONTROL) whose windows
+ * it tuned while its path moved; what a stream may hold back is bounded by its own window, and a reader that stalls keeps nothing from the
  * others: credit of the connection is given when bytes arrive, as long as not too many are held in all (quic_stream.c).
  */
 #include <string.h>
@@ -14,10 +15,8 @@
 #define SECOND UINT64_C(1000000000)
 
 enum {
-	STREAM_WINDOW = 1 << 20,
-	STREAM_WINDOW_MAX = 16 << 20,
-	WINDOW = 8 << 20,
-	WINDOW_MAX = 48 << 20,
+	STREAM_WINDOW = 6 << 20, /* 500 Mbit/s at 96 ms */
+	WINDOW = 24 << 20,
 	ACK_THRESHOLD = 16,
 	CID_LIMIT = 7,
 };
@@ -135,8 +134,6 @@ void quic_settings(const struct quic_conn *q, ngtcp2_settings *s, ngtcp2_transpo
 	s->initial_rtt = 100 * MS; /* a first packet that is lost is said again after 0.3 s */
 	s->cc_algo = algos[q->o.congestion];
 	s->max_tx_udp_payload_size = QUIC_PACKET_MAX;
-	s->max_window = WINDOW_MAX;
-	s->max_stream_window = STREAM_WINDOW_MAX;
 	s->ack_thresh = ACK_THRESHOLD;
 	s->handshake_timeout = UINT64_MAX; /* the owner's affair: a path may come late */
 	ngtcp2_transport_params_default(p);

@@ -341,7 +341,7 @@ static bool take_answer(struct conn *c, const uint8_t **p, size_t *n)
 	*n -= used - had;
 	if (a.reason) {
 		c->reason = a.reason;
-		(void)snprintf(c->why, sizeof(c->why), "%s", a.text);
+		(void)snprintf(c->why, sizeof(c->why), "%.*s", (int)sizeof(c->why) - 1, a.text);
 		conn_tell(c, CHILD_STREAM_REFUSED);
 		conn_fail(c, a.reason, a.text);
 		return false;

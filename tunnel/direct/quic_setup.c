@@ -15,8 +15,8 @@
 #define SECOND UINT64_C(1000000000)
 
 enum {
-	STREAM_WINDOW = 6 << 20, /* 500 Mbit/s at 96 ms */
-	WINDOW = 24 << 20,
+	STREAM_WINDOW = 16 << 20, /* a sender waits when half of it is used up: at 500 Mbit/s and 40 ms with 6 MiB */
+	WINDOW = 48 << 20,
 	ACK_THRESHOLD = 16,
 	CID_LIMIT = 7,
 };

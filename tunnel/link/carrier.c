@@ -310,7 +310,7 @@ void data_host_end_all(struct data_host *h, enum wire_reason reason, const char 
 {
 	list_for_each_safe (it, &h->conns)
 		data_conn_end(list_entry(it, struct data_conn, node),
-			      &(struct data_end){ .reason = reason, .text = text });
+			      &(struct data_end){ .reason = reason, .text = text, .lost = reason == WIRE_R_SESSION });
 }
 
 static void probe(struct carrier *c, uint64_t now)

@@ -151,9 +151,10 @@ static const struct cfg_row tunnel_rows[] = {
 	  .help = "Name of this tunnel server, as agents are shown it. Default: the host's." },
 	{ .name = "public_name", .type = &cfg_string, CFG_AT(struct tunnel_config, public_name), .flags = CFG_RELOAD, .min = 1, .max = 253,
 	  .help = "Name or address at which the ports of jobs are reached; each job shows it. Default: the address they are bound to." },
-	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct tunnel_config, listen), .flags = CFG_LIST | CFG_RELOAD,
-	  .choices = listen_choices, .default_port = 7443, .help = "Where agents connect, for example tls:0.0.0.0:7443. Without it there "
-	  "is no tunnel, only the relay." },
+	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct tunnel_config, listen), .flags = CFG_LIST | CFG_UNIX | CFG_RELOAD,
+	  .choices = listen_choices, .default_port = 7443, .help = "Where agents connect, for example tls:0.0.0.0:7443; "
+	  "tls:unix:/run/stile/tunnel-443.sock takes what another service's front hands on (turn.front, ALPN stile-agent/1). "
+	  "Without any there is no tunnel, only the relay." },
 	{ .name = "password", .type = &cfg_string, CFG_AT(struct tunnel_config, password), .flags = CFG_SECRET | CFG_RELOAD, .min = 8,
 	  .max = 255, .help = "Password with which agents may enrol. Without it they need a code of stile tunnel enrol." },
 	{ .name = "ports", .type = &cfg_ports, CFG_AT(struct tunnel_config, ports), .flags = CFG_LIST | CFG_BARE | CFG_RELOAD,

@@ -179,7 +179,7 @@ static void check_tunnel(struct cfg *c, const struct tunnel_config *t)
 
 	for (size_t i = 0; i < t->listen.n; i++)
 		for (size_t k = 0; k < i; k++)
-			if (addr_equal(&l[i].at, &l[k].at))
+			if (strcmp(l[i].path, l[k].path) == 0 && addr_equal(&l[i].at, &l[k].at))
 				cfg_add_error(c, "tunnel.listen",
 					      "the same address and port stands here twice");
 	for (size_t i = 0; i < t->ports.n; i++)

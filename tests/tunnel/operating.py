@@ -10,12 +10,13 @@ import socket
 import sys
 import time
 
-from jobs import asked, carries, in_state, job, one, udp_echo
+from jobs import asked, carries, ended, in_state, job, one, udp_echo
 from tunnel_world import *  # noqa: F401,F403
 from tunnel_world import AGENT, PASSWORD, SERVER, Failed, Target, TunnelWorld, case, connect, echo, main, read_all, wait_for
-from world import CASES
+from world import CASES, STILE, TURN
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
+from front import Nginx  # noqa: E402
 from metrics import Page, samples  # noqa: E402
 
 del CASES[:]  # those of the modules that lend their tools run there
@@ -199,6 +200,53 @@ def _(w):
         w.ask("tunnel", "log-data", "off", "site/bare").exits(0)
         if one(w, "bare")["logged"] or not one(w, "dns")["logged"]:
             raise Failed(f"    {one(w, 'bare')} {one(w, 'dns')}")
+
+
+@case("one port for stile-turn, the tunnel and a web server: agents come through its front, known by their own address")
+def _(w):
+    with Target(w.target_port(0), echo), Nginx(w):
+        front = w.base + 2
+        w.certificate()
+        w.write("turn.yaml", f"""log: {{ dir: {w.path('log')} }}
+turn:
+  listen: ["udp:127.0.0.1:{front}", "front:127.0.0.1:{front}"]
+  password: "a good long password"
+  certificate: server.pem
+  key: server.key
+  front:
+    routes:
+      - {{ alpn: [stile-agent/1], to: "unix:{w.path('tunnel.sock')}" }}
+      - {{ server_name: [www.example.org], to: "unix:{w.path('nginx.sock')}" }}
+""")
+        turn = w.program([TURN, "-c", w.path("turn.yaml")], "stile-turn")
+        turn.wait_ready()
+        w.server(listen=f'["tls:unix:{w.path("tunnel.sock")}"]')
+        w.agent("site", [job(w, 0, name="web")], server=f"127.0.0.1:{front}")
+        in_state(w, "web", "active")
+        carries(w, 0)
+        link = next(r for r in w.ask_verb("tunnel.links")["rows"] if r["name"] == "site")
+        if not link["address"].startswith("127.0.0.1:"):
+            raise Failed(f"    {link}")
+        w.ask("status").exits(0).says(f"unix:{w.path('tunnel.sock')}")
+        said = w.run("curl", "-sS", "--max-time", "20", "--cacert", w.path("web.pem"), "--connect-to", f"::127.0.0.1:{front}",
+                     "https://www.example.org/")
+        said.exits(0).says("the web server")
+        w.run(STILE, "test", "turn", "-c", w.path("turn.yaml"), "--transport", "udp").exits(0)
+        with socket.socket(socket.AF_UNIX) as s:  # whoever gets at the socket must say for whom he comes
+            s.settimeout(20)
+            s.connect(w.path("tunnel.sock"))
+            s.sendall(b"\x16\x03\x01\x00\x05hello")
+            if not ended(s):
+                raise Failed("    it may stay without a PROXY header")
+        wait_for("it is counted", lambda: w.tunnel_metric("stile_tunnel_arrived_total", "garbage") >= 1)
+        w.server_config(listen=f'["tls:unix:{w.path("tunnel.sock")}", "tls:127.0.0.1:{w.base}"]')
+        w.ask_verb("service.reload")
+        carries(w, 0)
+        w.server_config(listen=f'["tls:127.0.0.1:{w.base}"]')
+        w.ask_verb("service.reload")
+        if os.path.exists(w.path("tunnel.sock")):
+            raise Failed("    the socket stays behind")
+        carries(w, 0)  # who is connected stays
 
 
 @case("a job that is open to every source on a public address warns, and so does a job that runs out of its time")

@@ -116,7 +116,7 @@ static const char *own_port(const struct addr *at, bool udp, void *arg)
 	const struct cfg_endpoint *l = j->config->listen.items;
 
 	for (size_t i = 0; !udp && i < j->config->listen.n; i++)
-		if (addr_port(&l[i].at) == addr_port(at))
+		if (!l[i].path[0] && addr_port(&l[i].at) == addr_port(at))
 			return "tunnel.listen";
 	return j->o.own ? j->o.own(at, udp, j->o.arg) : NULL;
 }

@@ -28,7 +28,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 
 	(void)args;
 	for (size_t i = 0; i < j->config->listen.n; i++)
-		json_array_append_new(listen, json_string(addr_print(&l[i].at, buf)));
+		json_array_append_new(listen, l[i].path[0] ? json_sprintf("unix:%s", l[i].path) : json_string(addr_print(&l[i].at, buf)));
 	j->monitor.lag_ms = jobs_lag_ms(j);
 	monitor_sample(&j->monitor, loop_now(j->loop));
 	monitor = monitor_json(&j->monitor);

@@ -6,6 +6,7 @@
  */
 #include "tunnel/server/server.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include "common/bytes.h"
+#include "common/unix_socket.h"
 #include "tunnel/server/rendezvous.h"
 #include "tunnel/server/server_priv.h"
 
@@ -82,6 +84,8 @@ static void listener_free(struct tunnel_server *s, struct tunnel_listener *l)
 		if (l->fds[i] >= 0)
 			close(l->fds[i]);
 	free(l->fds);
+	if (l->path[0])
+		(void)unix_socket_remove_dead(l->path); /* or it lives, and is not ours */
 	list_unlink(&l->node);
 	free(l);
 }
@@ -112,9 +116,25 @@ static void prepare(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
 }
 
-static int bind_all(struct tunnel_server *s, struct tunnel_listener *l, char *err, size_t err_n)
+static int bind_place(struct tunnel_listener *l, uid_t uid, unsigned n_workers, unsigned i)
 {
-	const struct listen_options o = { .reuseport = s->n_workers > 1, .v6only = true };
+	const struct listen_options o = { .reuseport = n_workers > 1, .v6only = true };
+	int r;
+
+	if (!l->path[0]) {
+		r = stream_listen_socket(&l->at, &o, &l->fds[i]);
+		if (r == 0)
+			prepare(l->fds[i]);
+		return r;
+	}
+	if (i == 0)
+		return unix_socket_listen(l->path, &(struct unix_socket_options){ .mode = 0660, .uid = uid }, &l->fds[0]);
+	l->fds[i] = fcntl(l->fds[0], F_DUPFD_CLOEXEC, 0); /* there is one, which the workers share */
+	return l->fds[i] < 0 ? -errno : 0;
+}
+
+static int bind_all(struct tunnel_server *s, struct tunnel_listener *l, uid_t uid, char *err, size_t err_n)
+{
 	char at[ADDR_STRLEN];
 
 	l->fds = malloc(s->n_workers * sizeof(*l->fds));
@@ -125,15 +145,13 @@ static int bind_all(struct tunnel_server *s, struct tunnel_listener *l, char *er
 	for (unsigned i = 0; i < s->n_workers; i++)
 		l->fds[i] = -1;
 	for (unsigned i = 0; i < s->n_workers; i++) {
-		int r = stream_listen_socket(&l->at, &o, &l->fds[i]);
+		int r = bind_place(l, uid, s->n_workers, i);
 
 		if (r < 0) {
-			(void)snprintf(err, err_n, "cannot listen on %s: %s",
-				       addr_print(&l->at, at), strerror(-r));
+			(void)snprintf(err, err_n, "cannot listen on %s: %s", l->path[0] ? l->path : addr_print(&l->at, at), strerror(-r));
 			return r;
 		}
-		prepare(l->fds[i]);
-		if (addr_port(&l->at) == 0) { /* the others get the port that the first one was given */
+		if (!l->path[0] && addr_port(&l->at) == 0) { /* the others get the port that the first one was given */
 			socklen_t n = sizeof(l->at);
 
 			(void)getsockname(l->fds[i], &l->at.sa, &n);
@@ -144,7 +162,7 @@ static int bind_all(struct tunnel_server *s, struct tunnel_listener *l, char *er
 
 static int hand_over(struct tunnel_server *s, struct tunnel_listener *l)
 {
-	struct listen_order o = { .what = TUNNEL_LISTEN, .id = l->id, .at = l->at, .fds = l->fds };
+	struct listen_order o = { .what = TUNNEL_LISTEN, .id = l->id, .told = l->path[0] != 0, .fds = l->fds };
 
 	workers_call(&s->workers, worker_obey, &o);
 	free(l->fds);
@@ -152,33 +170,48 @@ static int hand_over(struct tunnel_server *s, struct tunnel_listener *l)
 	return o.error;
 }
 
-static struct tunnel_listener *find_listener(struct tunnel_server *s, const struct addr *at)
+/* By its path, or by its address. */
+static struct tunnel_listener *find_listener(struct tunnel_server *s, const struct addr *at, const char *path)
 {
 	list_for_each (it, &s->listeners) {
 		struct tunnel_listener *l = list_entry(it, struct tunnel_listener, node);
 
-		if (addr_equal(&l->at, at))
+		if (path ? strcmp(l->path, path) == 0 : !l->path[0] && addr_equal(&l->at, at))
 			return l;
 	}
 	return NULL;
 }
 
-int tunnel_server_listen(struct tunnel_server *s, const struct addr *at, char *err, size_t err_n)
+static void unlisten(struct tunnel_server *s, struct tunnel_listener *l)
+{
+	struct listen_order o = { .what = TUNNEL_UNLISTEN, .id = l ? l->id : 0 };
+
+	if (!l)
+		return;
+	if (s->started)
+		workers_call(&s->workers, worker_obey, &o);
+	listener_free(s, l);
+}
+
+static int listen_at(struct tunnel_server *s, const struct addr *at, const char *path, uid_t uid, char *err, size_t err_n)
 {
 	struct tunnel_listener *l;
 	int r;
 
-	if (find_listener(s, at))
+	if (find_listener(s, at, path))
 		return 0;
 	l = calloc(1, sizeof(*l));
 	if (!l) {
 		(void)snprintf(err, err_n, "out of memory");
 		return -ENOMEM;
 	}
-	l->at = *at;
+	if (at)
+		l->at = *at;
 	l->id = ++s->last_listener;
 	list_append(&s->listeners, &l->node);
-	r = bind_all(s, l, err, err_n);
+	if (path)
+		(void)snprintf(l->path, sizeof(l->path), "%s", path);
+	r = bind_all(s, l, uid, err, err_n);
 	if (r < 0) {
 		listener_free(s, l);
 		return r;
@@ -188,21 +221,29 @@ int tunnel_server_listen(struct tunnel_server *s, const struct addr *at, char *e
 	r = hand_over(s, l);
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
-		tunnel_server_unlisten(s, at);
+		unlisten(s, l);
 	}
 	return r;
 }
 
+int tunnel_server_listen(struct tunnel_server *s, const struct addr *at, char *err, size_t err_n)
+{
+	return listen_at(s, at, NULL, 0, err, err_n);
+}
+
+int tunnel_server_listen_unix(struct tunnel_server *s, const char *path, uid_t uid, char *err, size_t err_n)
+{
+	return listen_at(s, NULL, path, uid, err, err_n);
+}
+
 void tunnel_server_unlisten(struct tunnel_server *s, const struct addr *at)
 {
-	struct tunnel_listener *l = find_listener(s, at);
-	struct listen_order o = { .what = TUNNEL_UNLISTEN, .id = l ? l->id : 0 };
+	unlisten(s, find_listener(s, at, NULL));
+}
 
-	if (!l)
-		return;
-	if (s->started)
-		workers_call(&s->workers, worker_obey, &o);
-	listener_free(s, l);
+void tunnel_server_unlisten_unix(struct tunnel_server *s, const char *path)
+{
+	unlisten(s, find_listener(s, NULL, path));
 }
 
 int tunnel_server_start(struct tunnel_server *s, char *err, size_t err_n)

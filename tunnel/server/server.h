@@ -75,6 +75,9 @@ int tunnel_server_start(struct tunnel_server *s, char *err, size_t err_n);
 /* Binds at (once per worker) and listens. -errno and a sentence. Listeners that are there already stay as they are. */
 int tunnel_server_listen(struct tunnel_server *s, const struct addr *at, char *err, size_t err_n);
 void tunnel_server_unlisten(struct tunnel_server *s, const struct addr *at); /* who is connected stays */
+/* The same for a Unix socket (mode 0660, of uid), each of whose connections must begin with a PROXY header (common/proxy_intake.h). */
+int tunnel_server_listen_unix(struct tunnel_server *s, const char *path, uid_t uid, char *err, size_t err_n);
+void tunnel_server_unlisten_unix(struct tunnel_server *s, const char *path);
 void tunnel_server_set_tls(struct tunnel_server *s,
 			   struct tls_ctx *ctx); /* for connections from now on; referenced */
 void tunnel_server_set_rendezvous(struct tunnel_server *s, const struct tunnel_rendezvous *r); /* for links and relays from now on */

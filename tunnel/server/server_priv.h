@@ -15,7 +15,9 @@
  */
 #pragma once
 #include <stdatomic.h>
+#include "common/config.h"
 #include "common/log.h"
+#include "common/proxy_intake.h"
 #include "common/stream.h"
 #include "tunnel/link/data_priv.h"
 #include "tunnel/link/pool.h"
@@ -32,7 +34,8 @@ enum { READY_MARGIN = 64, READY_MAX = 1264 }; /* ready carriers of a link: beyon
 
 struct tunnel_listener {
 	struct list node;
-	struct addr at;
+	struct addr at; /* unset if there is a path */
+	char path[CFG_UNIX_PATH];
 	uint64_t id;
 	int *fds; /* one per worker, until they have them; NULL then */
 };
@@ -137,6 +140,7 @@ struct tunnel_worker {
 	bool allow_plain, draining;
 	struct chunk_pool chunks;
 	struct list listeners, strangers, links, pairs;
+	struct proxy_intake *intake; /* of connections that begin with a PROXY header; made when one is needed */
 	struct htable sources; /* strangers per address */
 	struct hash_seed seed;
 	uint64_t seq; /* of strangers and streams */
@@ -158,7 +162,7 @@ enum listen_command { TUNNEL_LISTEN, TUNNEL_UNLISTEN, TUNNEL_TLS, TUNNEL_CONFIGU
 struct listen_order { /* to all workers, by workers_call */
 	enum listen_command what;
 	uint64_t id;
-	struct addr at;
+	bool told; /* who comes is told by a PROXY header */
 	const int *fds;
 	struct tls_ctx *tls;
 	uint32_t window, resume_ms;

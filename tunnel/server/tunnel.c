@@ -83,49 +83,58 @@ static const char *own_port(const struct addr *at, bool udp, void *arg)
 
 /* ---- listeners ---- */
 
-static bool is_listed(const struct cfg_list *l, const struct addr *a)
+static bool same_place(const struct cfg_endpoint *a, const struct cfg_endpoint *b)
+{
+	return addr_equal(&a->at, &b->at) && strcmp(a->path, b->path) == 0;
+}
+
+static bool holds(const struct cfg_list *l, const struct cfg_endpoint *one)
 {
 	const struct cfg_endpoint *e = l->items;
 
 	for (size_t i = 0; i < l->n; i++)
-		if (addr_equal(&e[i].at, a))
+		if (same_place(&e[i], one))
 			return true;
 	return false;
 }
 
-static bool is_open(const struct tunnel *t, const struct addr *a)
+static int open_place(struct tunnel *t, const struct cfg_endpoint *e, char *err, size_t err_n)
 {
-	const struct addr *open = t->listen.items;
+	return e->path[0] ? tunnel_server_listen_unix(t->server, e->path, t->o.svc->uid, err, err_n)
+			  : tunnel_server_listen(t->server, &e->at, err, err_n);
+}
 
-	for (size_t i = 0; i < t->listen.n; i++)
-		if (addr_equal(&open[i], a))
-			return true;
-	return false;
+static void close_place(struct tunnel *t, const struct cfg_endpoint *e)
+{
+	if (e->path[0])
+		tunnel_server_unlisten_unix(t->server, e->path);
+	else
+		tunnel_server_unlisten(t->server, &e->at);
 }
 
 /* New ones first: what cannot be bound changes nothing. */
 static int listen_to(struct tunnel *t, const struct cfg_list *wanted, char *err, size_t err_n)
 {
 	const struct cfg_endpoint *e = wanted->items;
-	struct addr *fresh = calloc(wanted->n + 1, sizeof(*fresh)), *old = t->listen.items;
+	struct cfg_endpoint *fresh = calloc(wanted->n + 1, sizeof(*fresh)), *old = t->listen.items;
 	int r = fresh ? 0 : -ENOMEM;
 	size_t done = 0;
 
 	for (; done < wanted->n && r == 0; done++) {
-		fresh[done] = e[done].at;
-		if (!is_open(t, &fresh[done]))
-			r = tunnel_server_listen(t->server, &fresh[done], err, err_n);
+		fresh[done] = e[done];
+		if (!holds(&t->listen, &e[done]))
+			r = open_place(t, &e[done], err, err_n);
 	}
 	for (size_t i = 0; r < 0 && i + 1 < done; i++)
-		if (!is_open(t, &fresh[i]))
-			tunnel_server_unlisten(t->server, &fresh[i]);
+		if (!holds(&t->listen, &fresh[i]))
+			close_place(t, &fresh[i]);
 	if (r < 0) {
 		free(fresh);
 		return r;
 	}
 	for (size_t i = 0; i < t->listen.n; i++)
-		if (!is_listed(wanted, &old[i]))
-			tunnel_server_unlisten(t->server, &old[i]);
+		if (!holds(wanted, &old[i]))
+			close_place(t, &old[i]);
 	free(old);
 	t->listen = (struct cfg_list){ .items = fresh, .n = wanted->n };
 	return 0;
@@ -181,10 +190,13 @@ static void agent_changed(const struct entry *before, const struct entry *now, v
 static struct tunnel_agents_options agents_options(struct tunnel *t, const struct tunnel_config *c)
 {
 	const struct cfg_endpoint *l = c->listen.items;
+	size_t i = 0;
 
+	while (i < c->listen.n && l[i].path[0])
+		i++; /* of a Unix socket the port in front of it is not known: agents try 443 anyway */
 	return (struct tunnel_agents_options){ .loop = t->o.svc->loop, .store = t->o.svc->store, .control = t->o.svc->control,
 					       .folder = t->folder, .password = c->password, .server_name = c->name ? c->name : t->host,
-					       .public_name = c->public_name, .port = c->listen.n ? addr_port(&l->at) : 0,
+					       .public_name = c->public_name, .port = i < c->listen.n ? addr_port(&l[i].at) : 0,
 					       .ports = &c->ports, .agents_max = c->limits.agents, .changed = agent_changed,
 					       .arg = t };
 }

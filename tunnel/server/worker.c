@@ -19,6 +19,7 @@ struct worker_listener {
 	uint64_t id;
 	struct tunnel_worker *worker;
 	struct acceptor *acceptor;
+	bool told;
 };
 
 int64_t worker_unix_ms(void)
@@ -74,8 +75,27 @@ void *tunnel_worker_owner(const struct tunnel_worker *w)
 
 static void on_accept(int fd, const struct addr *peer, const struct addr *local, void *arg)
 {
-	stranger_accepted(((struct worker_listener *)arg)->worker, fd, peer, local);
+	struct worker_listener *l = arg;
+
+	if (l->told)
+		proxy_intake_take(l->worker->intake, fd, peer, local, (struct proxy_tag){ 0 });
+	else
+		stranger_accepted(l->worker, fd, peer, local);
 }
+
+static void on_told(const struct proxy_arrival *a, void *arg)
+{
+	stranger_accepted(arg, a->fd, &a->client, &a->server);
+}
+
+static void on_untold(const struct addr *sender, struct proxy_tag tag, const char *why, void *arg)
+{
+	(void)tag;
+	if (why) /* else it came and went without a byte */
+		stranger_outcome(arg, sender, TUNNEL_A_GARBAGE, why);
+}
+
+static const struct proxy_intake_ops intake_ops = { .on_arrival = on_told, .on_refused = on_untold };
 
 static void on_accept_error(int err, void *arg)
 {
@@ -97,8 +117,12 @@ static int listen_on(struct tunnel_worker *w, const struct listen_order *o)
 		close(fd);
 		return -ENOMEM;
 	}
-	*l = (struct worker_listener){ .id = o->id, .worker = w };
-	r = acceptor_new(w->loop, fd, &acceptor_ops, l, &l->acceptor);
+	*l = (struct worker_listener){ .id = o->id, .worker = w, .told = o->told };
+	r = l->told && !w->intake ? proxy_intake_new(w->loop, NULL, &intake_ops, w, &w->intake) : 0;
+	if (r < 0)
+		close(fd);
+	else
+		r = acceptor_new(w->loop, fd, &acceptor_ops, l, &l->acceptor);
 	if (r < 0) {
 		free(l);
 		return r;
@@ -188,6 +212,7 @@ static void teardown(struct worker *wk, void *arg)
 		return;
 	timer_stop(&w->tick);
 	unlisten(w, 0);
+	w->intake = proxy_intake_free(w->intake);
 	strangers_free(w);
 	pairs_free(w);
 	link_stop_all(w);

@@ -145,6 +145,14 @@ static struct directory_entry *entry_of(struct tunnel_server *s, const uint8_t i
 	return NULL;
 }
 
+void tunnel_server_rename(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN], const char *name)
+{
+	struct directory_entry *e = entry_of(s, identity);
+
+	if (e)
+		(void)snprintf(e->name, sizeof(e->name), "%s", name);
+}
+
 const struct directory_entry *directory_entry_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN])
 {
 	return entry_of(s, identity);

@@ -183,6 +183,7 @@ void tunnel_jobs_renamed(struct tunnel_jobs *j, const uint8_t identity[static WI
 	void *next;
 
 	tunnel_server_call(j->server, rename_links, &(struct renaming){ identity, now });
+	tunnel_server_rename(j->server, identity, now);
 	json_object_foreach_safe(bodies, next, name, body) {
 		struct key moved, old;
 

@@ -98,6 +98,8 @@ void tunnel_arrival_set_state(struct tunnel_arrival *a, void *state);
 /* A revoked or renamed agent: ends every link of this identity (in its worker, soon). */
 void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
 				enum wire_reason reason, const char *text);
+/* What other agents call it. Main thread. */
+void tunnel_server_rename(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN], const char *name);
 /* Before a stop: GOAWAY to all, new connections are refused; data connections go on. */
 void tunnel_server_drain(struct tunnel_server *s, const char *text, uint32_t retry_after_s);
 /* Runs fn in each worker, one after the other, and waits. */

@@ -53,9 +53,9 @@ static int next_of(const struct sip_msg *m, const struct sip_basics *b, struct s
 	return sip_uri_parse(b->route.uri, &u) < 0 || !m ? -EBADMSG : sip_px_next_hop(&u, ret_next);
 }
 
-/* False: it could not be written, or the edge did not take it. */
-static bool pass_on(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
-		    const struct sip_target *where)
+/* -EMSGSIZE: too long for a datagram, unless any_size; another -errno: it could not be written, or the edge did not take it. */
+static int send_to(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
+		   const struct sip_target *where, bool any_size)
 {
 	struct sip_target known = *where;
 	const struct sip_target *to = &known;
@@ -64,8 +64,9 @@ static bool pass_on(struct sip_proxy *px, const struct sip_msg *m, const struct 
 	char via[SIP_SENT_BY_MAX + 96], branch[SIP_BRANCH_MAX], hops[16];
 	struct sb v = sb_init(via, sizeof via), h = sb_init(hops, sizeof hops);
 	ssize_t n;
+	int r;
 	if (!out)
-		return false;
+		return -ENETUNREACH;
 	branch_of(px, b, branch);
 	sip_px_via(out, branch, &v);
 	sb_u64(&h, b->max_forwards < 0 ? 70 : (unsigned)b->max_forwards - 1, 1);
@@ -74,14 +75,32 @@ static bool pass_on(struct sip_proxy *px, const struct sip_msg *m, const struct 
 	sip_px_state_length(&px->edit);
 	sip_edit_set(&px->edit, SIP_H_MAX_FORWARDS, (struct text){ hops, h.n });
 	if (!sip_buffer_room(&px->out, sip_edit_bound(&px->edit)))
-		return false;
+		return -ENOMEM;
 	n = sip_edit_write(&px->edit, px->out.p, px->out.cap);
-	if (n < 0 ||
-	    px->o.ops->send(px->o.edge, to, (struct text){ px->out.p, (size_t)n }, NULL, NULL) < 0)
-		return false;
+	if (n < 0)
+		return (int)n;
+	if (n > SIP_UDP_MAX && to->hop.proto == SIP_UDP && !any_size && !to->only_flow)
+		return -EMSGSIZE;
+	r = px->o.ops->send(px->o.edge, to, (struct text){ px->out.p, (size_t)n }, NULL, NULL);
+	if (r < 0)
+		return r;
 	px->counts.acks_forwarded++;
 	px->counts.requests_out[SIP_ACK]++;
-	return true;
+	return 0;
+}
+
+/* A long one by TCP (RFC 3261 18.1.1), or by UDP as it is where nobody takes TCP. */
+static bool pass_on(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
+		    const struct sip_target *where)
+{
+	const struct sip_edge_ops *ops = px->o.ops;
+	struct sip_target tcp = *where;
+	int r = send_to(px, m, b, where, false);
+	if (r != -EMSGSIZE)
+		return r == 0;
+	tcp.hop = (struct sip_hop){ .proto = SIP_TCP, .remote = where->hop.remote };
+	return (!(ops->fails && ops->fails(px->o.edge, &tcp)) && send_to(px, m, b, &tcp, true) == 0) ||
+	       send_to(px, m, b, where, true) == 0;
 }
 
 static void looked_up(struct sip_lookup *l, int status, const char *why,

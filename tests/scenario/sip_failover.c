@@ -156,6 +156,36 @@ static void a_small_message_does_not_overtake_a_large_one_that_waits_for_tcp(voi
 	world_stop(&w);
 }
 
+/* With its offer in the ACK, a call without one in the INVITE. */
+static void a_large_ack_goes_by_tcp_and_by_udp_where_nobody_takes_it(void **state)
+{
+	char route[600];
+	(void)state;
+	world_init(&w);
+	world_start(&w);
+	world_place(&w, "sip:bob@192.0.2.20", NULL, 1000);
+	memset(large, 'x', sizeof large - 1);
+	say_req(&w, ALICE, &(struct req){ 0 });
+	struct sent s = expect_request(&w, "INVITE", "udp:192.0.2.20:5060");
+	(void)snprintf(route, sizeof route, "Route: %s\r\n", sent_value(&s, SIP_H_RECORD_ROUTE, 0));
+	reply(&w, "udp:192.0.2.20:5060", &s, 200, "b", NULL);
+	sent_free(&s);
+	expect_and_free(&w, 200, ALICE);
+	const struct req ack = { .method = "ACK", .uri = "sip:bob@192.0.2.20", .to_tag = "b", .branch = "z9hG4bK-a",
+				 .more = route, .body = large };
+	say_req(&w, ALICE, &ack);
+	s = expect_request(&w, "ACK", A);
+	assert_true(sent_has(&s, "Via: SIP/2.0/TCP 192.0.2.100:5060"));
+	sent_free(&s);
+	w.fails = A;
+	say_req(&w, ALICE, &ack);
+	s = expect_request(&w, "ACK", "udp:192.0.2.20:5060");
+	assert_true(sent_has(&s, "Via: SIP/2.0/UDP 192.0.2.100:5060"));
+	sent_free(&s);
+	expect_nothing(&w);
+	world_stop(&w);
+}
+
 static void a_place_beside_a_silent_one_gets_its_part_of_max_breadth(void **state)
 {
 	struct sent s;
@@ -216,6 +246,7 @@ int main(void)
 		cmocka_unit_test(when_no_connection_comes_about_each_place_is_tried_twice_and_no_more),
 		cmocka_unit_test(what_has_left_by_udp_is_not_doubled_but_its_place_is_remembered),
 		cmocka_unit_test(a_small_message_does_not_overtake_a_large_one_that_waits_for_tcp),
+		cmocka_unit_test(a_large_ack_goes_by_tcp_and_by_udp_where_nobody_takes_it),
 		cmocka_unit_test(a_place_beside_a_silent_one_gets_its_part_of_max_breadth),
 		cmocka_unit_test(a_cancelled_call_asks_nobody_else),
 	};

@@ -2,7 +2,7 @@
 /*
  * Batched datagram I/O: recvmmsg with UDP_GRO into one arena per thread, and an output queue that
  * groups datagrams by socket, source, destination, size and marking and hands them to the kernel as
- * UDP_SEGMENT runs through sendmmsg, or those of many sockets through a ring.
+ * UDP_SEGMENT runs through sendmmsg.
  *
  * 92 % of a relay's time is in the kernel's UDP path, one packet at a time; the lever is to hand it
  * several at once. Received bytes stay in the arena, are forwarded in place, and stay valid until the queue is

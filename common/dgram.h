@@ -2,7 +2,7 @@
 /*
  * Batched datagram I/O: recvmmsg with UDP_GRO into one arena per thread, and an output queue that
  * groups datagrams by socket, source, destination, size and marking and hands them to the kernel as
- * UDP_SEGMENT runs through sendmmsg.
+ * UDP_SEGMENT runs through sendmmsg, or those of many sockets through a ring.
  *
  * 92 % of a relay's time is in the kernel's UDP path, one packet at a time; the lever is to hand it
  * several at once. Received bytes stay in the arena, are forwarded in place, and stay valid until the queue is
@@ -53,11 +53,12 @@ struct dgram_io; /* arena and output queue: one per loop */
 
 struct dgram_io_stats {
 	uint64_t rx, rx_calls, rx_gro_runs, rx_truncated, tx, tx_calls, tx_gso_runs, tx_dropped, tx_errors;
-	bool gro, gso;
+	bool gro, gso, ring;
 };
 
 struct dgram_options {
 	bool no_gro, no_gso;
+	bool ring; /* many sockets with one call, where the kernel lets us: for who has many */
 };
 int dgram_io_new(struct loop *l, const struct dgram_options *opt, struct dgram_io **ret_io); /* registers its pass hook */
 struct dgram_io *dgram_io_free(struct dgram_io *io);

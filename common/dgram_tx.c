@@ -5,6 +5,9 @@
  * source and marking (the last of a run may be shorter: UDP_SEGMENT, udp(7)), and sends up to
  * DGRAM_BATCH messages per system call.
  *
+ * Sockets whose destinations get one datagram each, as a relay's do from scattered calls, have their messages sent
+ * together, with one call for all of them where the kernel can (common/ring.h). They have no order to keep.
+ *
  * Don't Fragment cannot be said per message on Linux, only per socket: messages that want it differ
  * from their neighbours end the batch, and the socket's IP_MTU_DISCOVER is changed around the
  * batch and put back, so no state is kept for a descriptor that may be closed and reused.
@@ -19,8 +22,6 @@
 #include <errno.h>
 #include <netinet/udp.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum {
 	TX_IOV = 2048,		  /* per batch; one run needs at most 2 × TX_RUN_SEGMENTS */
@@ -66,6 +67,7 @@ struct tx_batch {
 	struct mmsghdr msg[DGRAM_BATCH];
 	struct tx_at first[DGRAM_BATCH]; /* what is behind each message, */
 	uint16_t count[DGRAM_BATCH];	 /* and how many datagrams it has */
+	int fd[DGRAM_BATCH], result[DGRAM_BATCH]; /* of messages for many sockets */
 	struct iovec iov[TX_IOV];
 	_Alignas(struct cmsghdr) uint8_t control[DGRAM_BATCH][TX_CONTROL];
 };
@@ -510,40 +512,78 @@ static void flush_fd(struct tx_queue *q, const struct tx_fd *f)
 	send_marked(q, b, f->fd, df);
 }
 
+/* ---- many sockets with one call ---- */
+
+/* One datagram for each of its destinations, and nothing to be set for them. */
+static bool is_scattered(const struct tx_queue *q, const struct tx_fd *f)
+{
+	for (uint16_t gi = f->first; gi != NONE; gi = q->group[gi].next) {
+		const struct tx_group *g = &q->group[gi];
+		const struct tx_entry *e = &q->entry[g->first];
+
+		if (g->first != g->last || e->n > 1 || e->mark.df >= 0)
+			return false;
+	}
+	return true;
+}
+
+/* What was not sent is tried again by itself, and counted there. */
+static void finish_each(struct tx_queue *q, const struct tx_batch *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct tx_group g = { .fd = b->fd[i] };
+
+		if (b->result[i] == 0) {
+			q->stats->tx++;
+			continue;
+		}
+		memcpy(&g.to, b->msg[i].msg_hdr.msg_name, b->msg[i].msg_hdr.msg_namelen);
+		(void)put_message(q, &q->plain, &g, b->first[i], 1);
+		send_batch(q, &q->plain, g.fd);
+	}
+}
+
+static void send_each(struct tx_queue *q, struct tx_batch *b)
+{
+	if (b->n == 1) {
+		send_batch(q, b, b->fd[0]);
+		return;
+	}
+	if (b->n) {
+		q->sys->send_each(b->fd, b->msg, b->n, b->result, q->arg);
+		q->stats->tx_calls++;
+		finish_each(q, b);
+	}
+	b->n = b->n_iov = 0;
+}
+
+static void add_each(struct tx_queue *q, const struct tx_fd *f)
+{
+	struct tx_batch *b = &q->batch;
+
+	for (uint16_t gi = f->first; gi != NONE; gi = q->group[gi].next) {
+		struct tx_group *g = &q->group[gi];
+
+		if (b->n == DGRAM_BATCH)
+			send_each(q, b);
+		b->fd[b->n] = f->fd;
+		(void)put_message(q, b, g, (struct tx_at){ g->first, 0 }, 1);
+	}
+}
+
 void tx_flush(struct tx_queue *q)
 {
+	bool many = q->n_fds > 1 && q->sys->send_each;
+
 	if (!q->n)
 		return;
 	for (unsigned i = 0; i < q->n_fds; i++)
-		flush_fd(q, &q->fd[i]);
+		if (!many || !is_scattered(q, &q->fd[i]))
+			flush_fd(q, &q->fd[i]);
+	for (unsigned i = 0; many && i < q->n_fds; i++)
+		if (is_scattered(q, &q->fd[i]))
+			add_each(q, &q->fd[i]);
+	if (many)
+		send_each(q, &q->batch);
 	empty_queue(q);
 }
-
-/* ---- the kernel ---- */
-
-static int kernel_send(int fd, struct mmsghdr *msgs, unsigned n, void *arg)
-{
-	long r;
-
-	(void)arg;
-	/* As dgram.c's receive_some(): cheaper for one, and without wrappers. */
-	if (n == 1)
-		r = syscall(SYS_sendmsg, fd, &msgs->msg_hdr, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 1;
-	else
-		r = syscall(SYS_sendmmsg, fd, msgs, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return r < 0 ? -errno : (int)r;
-}
-
-static int kernel_set_pmtu(int fd, bool v6, int mode, void *arg)
-{
-	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, name = v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER;
-	int old;
-	socklen_t n = sizeof(old);
-
-	(void)arg;
-	if (getsockopt(fd, level, name, &old, &n) < 0 || setsockopt(fd, level, name, &mode, sizeof(mode)) < 0)
-		return -errno;
-	return old;
-}
-
-const struct tx_sys tx_kernel = { kernel_send, kernel_set_pmtu };

@@ -24,8 +24,10 @@ struct tx_sys {
 	int (*send)(int fd, struct mmsghdr *msgs, unsigned n, void *arg);
 	/* Sets IP_MTU_DISCOVER to mode, returns what it was or -errno. */
 	int (*set_pmtu)(int fd, bool v6, int mode, void *arg);
+	/* One message for each of many sockets, all with one call; as ring_send(). NULL: they go socket by socket. */
+	void (*send_each)(const int *fd, struct mmsghdr *msgs, unsigned n, int *ret_result, void *arg);
 };
-extern const struct tx_sys tx_kernel;
+extern const struct tx_sys tx_kernel, tx_kernel_ring; /* arg: NULL; struct ring */
 
 struct tx_queue;
 /* Counts into stats, and keeps stats->gso up to date: it starts as what the probe said. */

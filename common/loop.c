@@ -2,8 +2,9 @@
 /*
  * One event loop: libevent's epoll base driven pass by pass, a timer wheel, a mailbox.
  *
- * libevent only waits and dispatches descriptors and signals. All timers live in the wheel; a single
- * libevent timeout wakes the loop for the earliest of them. The mailbox is a stack that senders push
+ * libevent only waits and dispatches descriptors and signals. All timers live in the wheel; a timerfd wakes the loop for
+ * the earliest of them. It is not a timeout of libevent's, which would ask the clock twice and arm a timer of the kernel's
+ * for every wait, however far the deadline. The mailbox is a stack that senders push
  * onto with one compare-and-swap and that the owner takes whole and reverses, which keeps the order
  * of each sender; whoever pushes onto an empty stack writes the eventfd. Nothing else is shared, so
  * libevent needs no locks.
@@ -20,6 +21,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,8 +30,9 @@ enum { BASE_DESCRIPTORS = 3 };
 struct loop {
 	struct event_base *base;
 	struct timers *timers;
-	struct event *tick;	/* wakes the loop for the wheel */
-	uint64_t tick_deadline; /* what tick is armed for; TIMERS_NEVER: not armed */
+	int tick_fd;		/* a timerfd: wakes the loop for the wheel */
+	struct event *tick;
+	uint64_t tick_deadline; /* what it is armed for, not later than the earliest timer; TIMERS_NEVER: not armed */
 	struct list hooks, signals;
 	uint64_t now;
 	bool now_fresh; /* now was read since the last wait */
@@ -166,36 +169,30 @@ static void on_mail(evutil_socket_t fd, short what, void *arg)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
+	uint64_t count;
 
-	(void)fd;
 	(void)what;
 	refresh_now(l);
+	while (read(fd, &count, sizeof(count)) < 0 && errno == EINTR)
+		;
 	l->tick_deadline = TIMERS_NEVER; /* it has fired; the pass runs the wheel */
 }
 
-/* Arms the wake-up for the earliest timer. Returns true if that is already due. */
+/* Arms the wake-up for the earliest timer. Returns true if that is already due. When the earliest was stopped, the wake-up
+ * stays as it is: one that finds nothing due costs less than a system call for each timer that is set and stopped. */
 static bool arm_tick(struct loop *l)
 {
 	uint64_t next = timers_next(l->timers);
-	uint64_t now, wait;
-	struct timeval tv;
+	struct itimerspec at = { 0 };
 
-	if (next == l->tick_deadline && next != TIMERS_NEVER)
+	if (next >= l->tick_deadline)
 		return false;
-	if (next == TIMERS_NEVER) {
-		if (l->tick_deadline != TIMERS_NEVER)
-			event_del(l->tick);
-		l->tick_deadline = TIMERS_NEVER;
-		return false;
-	}
-	now = clock_ms();
-	if (next <= now)
+	if (next <= l->now)
 		return true;
-	wait = MIN(next - now, (uint64_t)3600 * 1000); /* libevent distrusts huge timeouts */
-	tv.tv_sec = (time_t)(wait / 1000);
-	tv.tv_usec = (suseconds_t)(wait % 1000 * 1000);
-	if (event_add(l->tick, &tv) < 0)
-		return true; /* out of memory: look at the clock rather than sleep past it */
+	at.it_value.tv_sec = (time_t)(next / 1000);
+	at.it_value.tv_nsec = (long)(next % 1000 * 1000000);
+	if (timerfd_settime(l->tick_fd, TFD_TIMER_ABSTIME, &at, NULL) < 0)
+		return true; /* look at the clock rather than sleep past it */
 	l->tick_deadline = next;
 	return false;
 }
@@ -283,8 +280,8 @@ static struct event_base *new_base(void)
 
 	if (!cfg)
 		return NULL;
-	/* One thread per base; the environment does not choose the backend. */
-	if (!event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV) &&
+	/* One thread per base; the environment does not choose the backend; libevent need not know the time. */
+	if (!event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV | EVENT_BASE_FLAG_NO_CACHE_TIME) &&
 	    !event_config_avoid_method(cfg, "select") && !event_config_avoid_method(cfg, "poll"))
 		base = event_base_new_with_config(cfg);
 	event_config_free(cfg);
@@ -303,9 +300,13 @@ int loop_new(struct loop **ret_loop)
 	list_init(&l->hooks);
 	list_init(&l->signals);
 	l->tick_deadline = TIMERS_NEVER;
+	l->tick_fd = -1;
 	refresh_now(l);
 	l->mail_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (l->mail_fd < 0)
+		return -errno;
+	l->tick_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (l->tick_fd < 0)
 		return -errno;
 	r = probe_descriptors(l->mail_fd);
 	if (r < 0)
@@ -314,9 +315,9 @@ int loop_new(struct loop **ret_loop)
 	l->timers = timers_new(l->now);
 	if (!l->base || !l->timers)
 		return -ENOMEM;
-	l->tick = event_new(l->base, -1, 0, on_tick, l);
+	l->tick = event_new(l->base, l->tick_fd, EV_READ | EV_PERSIST, on_tick, l);
 	l->mail_ev = event_new(l->base, l->mail_fd, EV_READ | EV_PERSIST, on_mail, l);
-	if (!l->tick || !l->mail_ev || event_add(l->mail_ev, NULL) < 0)
+	if (!l->tick || !l->mail_ev || event_add(l->tick, NULL) < 0 || event_add(l->mail_ev, NULL) < 0)
 		return -ENOMEM;
 	*ret_loop = steal_ptr(&l);
 	return 0;
@@ -343,6 +344,8 @@ struct loop *loop_free(struct loop *l)
 	timers_free(l->timers);
 	if (l->base)
 		event_base_free(l->base);
+	if (l->tick_fd >= 0)
+		close(l->tick_fd);
 	if (l->mail_fd >= 0)
 		close(l->mail_fd);
 	free(l);

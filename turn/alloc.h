@@ -63,6 +63,11 @@ _Static_assert(sizeof(struct turn_alloc) + 256 + sizeof(struct turn_permission) 
 	       "1.5 KB with the longest user name, one permission and one channel");
 
 struct turn_alloc *turn_alloc_find(struct turn_server *s, const struct turn_path *from);
+/* Its time is over, though its timer has not run: a process that was held up finds packets and timer at once. */
+static inline bool turn_alloc_is_over(const struct turn_alloc *a, uint64_t now)
+{
+	return a->expiry.deadline <= now;
+}
 /* No longer found by its five-tuple. */
 void turn_alloc_unlist(struct turn_alloc *a);
 static inline const struct turn_realm *turn_alloc_realm(const struct turn_alloc *a)

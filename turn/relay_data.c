@@ -5,7 +5,7 @@
  * when zero bytes must follow it: a Data indication or a stream's ChannelData whose length is not a
  * multiple of four.
  *
- * Everything is judged anew with each packet: the channel and the permission by the pass's time, an own
+ * Everything is judged anew with each packet: allocation, channel and permission by the pass's time, an own
  * address by whether its port is a live relay socket now, the bit rate by the lease of the account.
  */
 #include <string.h>
@@ -135,7 +135,7 @@ void turn_on_channel_data(struct turn_server *s, const struct turn_path *from,
 		return;
 	}
 	struct turn_alloc *a = turn_alloc_find(s, from);
-	if (!a) {
+	if (!a || turn_alloc_is_over(a, now)) {
 		turn_drop(s, TURN_DROP_NO_ALLOCATION);
 		return;
 	}
@@ -164,7 +164,7 @@ void turn_on_send(struct turn_server *s, const struct turn_path *from, const str
 		return;
 	}
 	struct turn_alloc *a = turn_alloc_find(s, from);
-	if (!a || a->tcp) { /* RFC 6062 4.4: no indications there */
+	if (!a || a->tcp || turn_alloc_is_over(a, now)) { /* RFC 6062 4.4: no indications there */
 		turn_drop(s, TURN_DROP_NO_ALLOCATION);
 		return;
 	}
@@ -271,6 +271,10 @@ void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct
 	struct turn_server *s = a->server;
 	struct addr outside;
 
+	if (turn_alloc_is_over(a, now)) {
+		turn_drop(s, TURN_DROP_NO_ALLOCATION);
+		return;
+	}
 	if (s->behind_nat && turn_own_outside(s, peer, false, &outside))
 		peer = &outside;
 	const struct turn_channel *c = turn_channel_by_peer(a, peer, now);

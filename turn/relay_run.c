@@ -47,7 +47,7 @@ bool turn_input_run(struct turn_server *s, const struct turn_path *from, const s
 		return false;
 	s->now = now;
 	struct turn_alloc *a = turn_alloc_find(s, from);
-	if (!a || a->unsettled)
+	if (!a || a->unsettled || turn_alloc_is_over(a, now))
 		return false;
 	const struct turn_channel *c = turn_channel_by_number(a, load_be16(run->data), now);
 	if (!c || c->permitted <= now || c->own || !turn_hop(&mark))
@@ -85,7 +85,7 @@ bool turn_peer_run(struct turn_alloc *a, const struct addr *peer, const struct t
 	struct dgram_mark mark = run->mark;
 	struct addr outside;
 
-	if (!a->path.transport->send_run || s->rates || run->segment > TURN_UDP_MAX - TURN_CHANNEL_HEAD)
+	if (!a->path.transport->send_run || s->rates || turn_alloc_is_over(a, now) || run->segment > TURN_UDP_MAX - TURN_CHANNEL_HEAD)
 		return false;
 	if (s->behind_nat && turn_own_outside(s, peer, false, &outside))
 		peer = &outside;

@@ -38,7 +38,7 @@ static json_t *relays_json(const struct turn_service *ts)
 
 struct io_sum {
 	struct dgram_io_stats s;
-	bool gro, gso; /* in every worker */
+	bool gro, gso, ring; /* in every worker */
 };
 
 static void add_io(struct worker *wk, void *arg)
@@ -55,6 +55,7 @@ static void add_io(struct worker *wk, void *arg)
 	sum->s.tx_errors += s->tx_errors;
 	sum->gro &= s->gro;
 	sum->gso &= s->gso;
+	sum->ring &= s->ring;
 }
 
 static json_t *prefixes_json(const struct cfg_list *l)
@@ -158,11 +159,11 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 {
 	struct turn_service *ts = arg;
 	const struct turn_config *cfg = turn_policy_config(ts->policy);
-	struct io_sum sum = { .gro = true, .gso = true };
+	struct io_sum sum = { .gro = true, .gso = true, .ring = true };
 
 	(void)args;
 	workers_call(&ts->workers, add_io, &sum);
-	control_reply(rq, json_pack("{s:s, s:o, s:b, s:o, s:o*, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
+	control_reply(rq, json_pack("{s:s, s:o, s:b, s:o, s:o*, s:o, s:i, s:i, s:i, s:I, s:I, s:I, s:b, s:I, s:I, s:o, s:o, s:o, s:{s:b, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I}}",
 		"realm", cfg->realm, "realms", realms_json(ts), "draining", ts->draining, "listeners", turn_listeners_json(ts, true), "front", turn_front_json(ts), "relay_addresses", relays_json(ts),
 		"relay_port_first", (int)cfg->relay.ports.first, "relay_port_last", (int)cfg->relay.ports.last,
 		"workers", (int)ts->n_workers,
@@ -172,7 +173,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 		"password", cfg->password != NULL, "users", (json_int_t)turn_policy_realm(ts->policy, 0)->n_users,
 		"secrets", (json_int_t)cfg->secrets.n, "peers_allowed", prefixes_json(&cfg->peers.allow),
 		"peers_denied", prefixes_json(&cfg->peers.deny), "fast_path", fast_path_json(ts),
-		"io", "gro", sum.gro, "gso", sum.gso, "received", (json_int_t)sum.s.rx,
+		"io", "gro", sum.gro, "gso", sum.gso, "ring", sum.ring, "received", (json_int_t)sum.s.rx,
 		"receive_calls", (json_int_t)sum.s.rx_calls, "sent", (json_int_t)sum.s.tx, "send_calls",
 		(json_int_t)sum.s.tx_calls, "send_dropped", (json_int_t)sum.s.tx_dropped, "send_errors",
 		(json_int_t)sum.s.tx_errors));

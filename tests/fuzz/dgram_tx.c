@@ -68,6 +68,21 @@ static int fake_send(int fd, struct mmsghdr *msgs, unsigned n, void *arg)
 	return (int)take;
 }
 
+/* Likewise, a byte for each message. */
+static void fake_send_each(const int *fd, struct mmsghdr *msgs, unsigned n, int *ret_result, void *arg)
+{
+	static const int errors[] = { EAGAIN, ECONNREFUSED, EBUSY, EPERM };
+	struct world *w = arg;
+
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t b = rd_left(&w->in) ? rd_u8(&w->in) : 0;
+
+		ret_result[i] = b & 0x80 ? -errors[b % ARRAY_LEN(errors)] : 0;
+		if (!ret_result[i])
+			check_message(w, fd[i], &msgs[i].msg_hdr);
+	}
+}
+
 static int fake_set_pmtu(int fd, bool v6, int mode, void *arg)
 {
 	(void)fd;
@@ -120,13 +135,13 @@ static void add(struct world *w, struct tx_queue *q, uint8_t (*pool)[SIZE], uint
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct tx_sys fake = { fake_send, fake_set_pmtu };
+	static const struct tx_sys fake[] = { { fake_send, fake_set_pmtu, NULL }, { fake_send, fake_set_pmtu, fake_send_each } };
 	struct world w = { .in = rd_init(data, size) };
 	struct dgram_io_stats stats = { .gso = true };
 	uint8_t(*pool)[SIZE] = calloc(DATAGRAMS, sizeof(*pool));
 	struct tx_queue *q;
 
-	assert(pool && tx_queue_new(&fake, &w, &stats, &q) == 0);
+	assert(pool && tx_queue_new(&fake[size % 2], &w, &stats, &q) == 0);
 	while (rd_left(&w.in) && w.added < DATAGRAMS) {
 		uint8_t what = rd_u8(&w.in);
 

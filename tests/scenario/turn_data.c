@@ -198,6 +198,24 @@ static void an_empty_packet_is_a_packet_both_ways(void **state)
 	assert_channel_got(&tcp, 0x4000, "");
 }
 
+/* As after a stop of the process: packets were waiting, and are seen before the timer that is due. */
+static void what_is_read_after_the_allocations_time_goes_nowhere(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate(&alice), 0);
+	world_wait(w, 400000);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0); /* permits the peer until 700 s */
+	w->now += 200000;
+	channel_data(&alice, 0x4000, "late");
+	send_to(&alice, "9.9.9.9:53", "late");
+	peer_says(w, &alice.relay, "9.9.9.9:53", "late");
+	peer_says(w, &alice.relay, "9.9.9.9:54", "late");
+	assert_silence(w);
+	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_NO_ALLOCATION), 4);
+}
+
 static void packets_and_bytes_are_counted_each_way(void **state)
 {
 	struct world *w = *state;
@@ -342,6 +360,7 @@ int main(void)
 		TALK(what_no_data_indication_can_hold_is_dropped),
 		TALK(the_last_hop_of_a_packet_to_a_peer_is_here_too),
 		TALK(an_empty_packet_is_a_packet_both_ways),
+		TALK(what_is_read_after_the_allocations_time_goes_nowhere),
 		TALK(packets_and_bytes_are_counted_each_way),
 		TALK(a_user_is_held_to_its_bit_rate_and_another_is_not),
 		TALK(all_users_together_are_held_to_the_bit_rate_of_the_server),

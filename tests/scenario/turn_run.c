@@ -190,6 +190,22 @@ static void an_expired_channel_or_permission_lets_no_run_through(void **state)
 	assert_silence(w);
 }
 
+static void no_run_passes_after_the_allocations_time(void **state)
+{
+	struct world *w = *state;
+	struct client alice = with_channel(w);
+	struct block b = { 0 };
+
+	world_wait(w, 400000);
+	assert_int_equal(bind_channel(&alice, CHANNEL, "9.9.9.9:53"), 0);
+	w->now += 200000; /* its timer has not run */
+	frame(&b, CHANNEL, "aa");
+	frame(&b, CHANNEL, "bb");
+	assert_false(client_run(&alice, &b, DGRAM_MARK_NONE));
+	assert_false(peer_run(&alice, "9.9.9.9:53", "ccdd", 2, DGRAM_MARK_NONE));
+	assert_silence(w);
+}
+
 static void a_limited_bit_rate_counts_datagrams_not_runs(void **state)
 {
 	struct world *w = *state;
@@ -225,6 +241,7 @@ int main(void)
 		TALK(only_a_run_of_one_channel_is_taken_whole),
 		TALK(lengths_that_do_not_fit_are_not_taken),
 		TALK(an_expired_channel_or_permission_lets_no_run_through),
+		TALK(no_run_passes_after_the_allocations_time),
 		TALK(a_limited_bit_rate_counts_datagrams_not_runs),
 		TALK(a_client_on_a_stream_gets_no_runs),
 	};

@@ -318,6 +318,36 @@ static void forwarded_datagrams_outlive_later_receives_from_many_sockets(void **
 	close(tx);
 }
 
+static void many_sockets_send_with_one_call_where_the_kernel_can(void **state)
+{
+	struct bench *b = *state;
+	struct addr sink = loopback(false);
+	int rx = open_socket(&sink, &plain), fds[20];
+	struct got *g = calloc(1, sizeof(*g));
+	uint8_t p[ARRAY_LEN(fds)][100];
+
+	dgram_io_free(b->io);
+	assert_int_equal(dgram_io_new(b->l, &(struct dgram_options){ .ring = true }, &b->io), 0);
+	for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+		struct addr at = loopback(false);
+
+		fds[i] = open_socket(&at, &plain);
+		fill(p[i], sizeof(p[i]), i);
+		dgram_send(b->io, &(struct dgram_route){ fds[i], &sink, NULL, DGRAM_MARK_NONE }, NULL, 0, p[i], sizeof(p[i]));
+	}
+	dgram_flush(b->io);
+	drain(b, rx, addr_port(&sink), g);
+	assert_int_equal(g->n, ARRAY_LEN(fds));
+	for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+		assert_int_equal(g->sum[i], i);
+		close(fds[i]);
+	}
+	assert_int_equal(dgram_io_stats(b->io)->tx, ARRAY_LEN(fds));
+	assert_int_equal(dgram_io_stats(b->io)->tx_calls, dgram_io_stats(b->io)->ring ? 1 : ARRAY_LEN(fds));
+	free(g);
+	close(rx);
+}
+
 static void copies_may_exceed_what_the_copy_area_holds(void **state)
 {
 	struct bench *b = *state;
@@ -614,6 +644,7 @@ int main(void)
 		bench_test(tos_and_ttl_travel_over_ipv6),
 		bench_test(a_wildcard_socket_answers_from_the_address_that_was_asked),
 		bench_test(forwarded_datagrams_outlive_later_receives_from_many_sockets),
+		bench_test(many_sockets_send_with_one_call_where_the_kernel_can),
 		bench_test(copies_may_exceed_what_the_copy_area_holds),
 		bench_test(the_pass_flushes_what_was_queued),
 		bench_test(icmp_errors_are_reported_and_cost_nothing),

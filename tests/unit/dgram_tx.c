@@ -29,7 +29,8 @@ struct kernel {
 	int script[SCRIPT]; /* results of the next calls: -errno, or how many messages at most; 0: all */
 	unsigned at, script_n;
 	int refuse_runs;     /* errno for every message with UDP_SEGMENT; 0: none */
-	unsigned calls, n;
+	int each[DGRAM_BATCH]; /* results of the next call for many sockets: -errno; 0: sent */
+	unsigned calls, each_calls, n;
 	int pmtu[16];
 	unsigned pmtu_n;
 	struct sent sent[SENT];
@@ -112,7 +113,22 @@ static int fake_set_pmtu(int fd, bool v6, int mode, void *arg)
 	return IP_PMTUDISC_WANT;
 }
 
-static const struct tx_sys fake = { fake_send, fake_set_pmtu };
+static void fake_send_each(const int *fd, struct mmsghdr *msgs, unsigned n, int *ret_result, void *arg)
+{
+	struct kernel *k = arg;
+
+	k->each_calls++;
+	assert_in_range(n, 2, DGRAM_BATCH);
+	for (unsigned i = 0; i < n; i++) {
+		ret_result[i] = k->each[i];
+		if (!k->each[i])
+			take_message(k, fd[i], &msgs[i].msg_hdr);
+	}
+	memset(k->each, 0, sizeof(k->each));
+}
+
+static const struct tx_sys fake = { fake_send, fake_set_pmtu, NULL };
+static const struct tx_sys fake_each = { fake_send, fake_set_pmtu, fake_send_each };
 
 struct bench {
 	struct kernel k;
@@ -123,15 +139,25 @@ struct bench {
 	uint32_t serial;
 };
 
-static int setup(void **state)
+static int setup_on(const struct tx_sys *sys, void **state)
 {
 	struct bench *b = calloc(1, sizeof(*b));
 
 	assert_non_null(b);
 	b->stats.gso = true;
-	assert_int_equal(tx_queue_new(&fake, &b->k, &b->stats, &b->q), 0);
+	assert_int_equal(tx_queue_new(sys, &b->k, &b->stats, &b->q), 0);
 	*state = b;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_on(&fake, state);
+}
+
+static int setup_each(void **state)
+{
+	return setup_on(&fake_each, state);
 }
 
 static int teardown(void **state)
@@ -494,6 +520,7 @@ static void random_traffic_is_sent_once_and_in_order_through_partial_calls(void 
 		b->k.script_n = SCRIPT;
 		for (unsigned i = 0; i < SCRIPT; i++)
 			b->k.script[i] = rand() % 4 ? 1 + rand() % 8 : -EINTR;
+		b->k.each[rand() % 4] = -EBUSY;
 		b->k.refuse_runs = round == 1 ? EINVAL : 0;
 		tx_flush(b->q);
 	}
@@ -512,7 +539,95 @@ static void a_full_queue_flushes_itself(void **state)
 	assert_order(b, TX_QUEUE + 10);
 }
 
+/* ---- many sockets with one call ---- */
+
+static void scattered_datagrams_of_many_sockets_leave_with_one_call(void **state)
+{
+	struct bench *b = *state;
+
+	for (int i = 0; i < 6; i++)
+		add(b, 5 + i, 1000, 100);
+	for (uint16_t i = 0; i < 3; i++)
+		add(b, 20, (uint16_t)(1000 + i), 100); /* one each for three destinations */
+	tx_flush(b->q);
+	assert_order(b, 9);
+	assert_int_equal(b->k.each_calls, 1);
+	assert_int_equal(b->k.calls, 0);
+	assert_int_equal(b->stats.tx, 9);
+	assert_int_equal(b->stats.tx_calls, 1);
+}
+
+static void a_socket_whose_destination_gets_several_has_calls_of_its_own(void **state)
+{
+	struct bench *b = *state;
+	struct dgram_mark df = { -1, -1, 1 };
+
+	add(b, 5, 1000, 100);
+	add(b, 6, 1000, 100);
+	for (int i = 0; i < 3; i++)
+		add(b, 7, 1000, 100); /* a run */
+	add_run(b, 8, 1000, 4, 100, 40);
+	add_marked(b, 9, 1000, 100, NULL, df);
+	tx_flush(b->q);
+	assert_order(b, 10);
+	assert_int_equal(b->k.each_calls, 1);
+	assert_int_equal(b->k.calls, 3);
+	assert_int_equal(b->k.pmtu_n, 2);
+	assert_int_equal(b->stats.tx_gso_runs, 2);
+}
+
+static void one_message_needs_no_call_for_many(void **state)
+{
+	struct bench *b = *state;
+
+	add(b, 5, 1000, 100);
+	for (int i = 0; i < 3; i++)
+		add(b, 7, 1000, 100);
+	tx_flush(b->q);
+	add(b, 5, 1000, 100);
+	tx_flush(b->q);
+	assert_order(b, 5);
+	assert_int_equal(b->k.each_calls, 0);
+	assert_int_equal(b->k.calls, 3);
+}
+
+static void what_a_call_for_many_did_not_send_is_sent_by_itself_and_once(void **state)
+{
+	struct bench *b = *state;
+
+	b->k.each[0] = -ECONNREFUSED; /* an error left by ICMP */
+	b->k.each[2] = b->k.each[3] = -EBUSY;
+	for (int i = 0; i < 4; i++)
+		add(b, 5 + i, 1000, 100);
+	tx_flush(b->q);
+	assert_order(b, 4);
+	assert_int_equal(b->k.calls, 3);
+	assert_int_equal(b->stats.tx, 4);
+	assert_int_equal(b->stats.tx_errors + b->stats.tx_dropped, 0);
+}
+
+static void errors_in_a_call_for_many_cost_only_their_messages(void **state)
+{
+	struct bench *b = *state;
+
+	b->k.each[0] = -ENETUNREACH;
+	b->k.each[1] = -EAGAIN;
+	for (unsigned i = 0; i < 3; i++)
+		b->k.script[i] = -ENETUNREACH;
+	b->k.script[3] = -EAGAIN;
+	b->k.script_n = 4;
+	for (int i = 0; i < 3; i++)
+		add(b, 5 + i, 1000, 100);
+	tx_flush(b->q);
+	assert_int_equal(b->k.n, 1);
+	assert_int_equal(b->k.sent[0].fd, 7);
+	assert_int_equal(b->stats.tx, 1);
+	assert_int_equal(b->stats.tx_errors, 1);
+	assert_int_equal(b->stats.tx_dropped, 1);
+}
+
 #define t(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define each(f) cmocka_unit_test_setup_teardown(f, setup_each, teardown)
 
 int main(void)
 {
@@ -535,6 +650,14 @@ int main(void)
 		t(an_interrupted_call_is_repeated_without_doubling),
 		t(random_traffic_is_sent_once_and_in_order_through_partial_calls),
 		t(a_full_queue_flushes_itself),
+		each(scattered_datagrams_of_many_sockets_leave_with_one_call),
+		each(a_socket_whose_destination_gets_several_has_calls_of_its_own),
+		each(one_message_needs_no_call_for_many),
+		each(what_a_call_for_many_did_not_send_is_sent_by_itself_and_once),
+		each(errors_in_a_call_for_many_cost_only_their_messages),
+		{ "random traffic through calls for many", random_traffic_is_sent_once_and_in_order_through_partial_calls,
+		  setup_each, teardown, NULL },
+		{ "a full queue through calls for many", a_full_queue_flushes_itself, setup_each, teardown, NULL },
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two rings are memory shared with the kernel: we write requests behind the tail of the first and it moves that
+ * one's head; it writes what failed behind the tail of the second and we move that one's head. Success is not reported
+ * (IOSQE_CQE_SKIP_SUCCESS), which saves the second ring most of its work.
+ *
+ * MSG_DONTWAIT makes a request end within the call that hands it in (the kernel marks it REQ_F_NOWAIT). What the call
+ * did not take, as it may when memory is short, is taken out again: else it would be sent with the next call, and
+ * then twice.
+ */
+#include "common/ring.h"
+
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Not in the headers of Debian 12's kernel or younger than them. */
+#ifndef IORING_SETUP_SUBMIT_ALL
+#define IORING_SETUP_SUBMIT_ALL (1U << 7)
+#endif
+#ifndef IORING_FEAT_CQE_SKIP
+#define IORING_FEAT_CQE_SKIP (1U << 11)
+#endif
+
+struct ring {
+	int fd;
+	uint8_t *shared; /* both rings */
+	size_t shared_n, sqe_n;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+	unsigned *sq_head, *sq_tail, *cq_head, *cq_tail;
+	unsigned sq_mask, cq_mask;
+};
+
+static void *map(int fd, size_t n, off_t what)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, what);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int map_rings(struct ring *r, const struct io_uring_params *p)
+{
+	unsigned *array;
+
+	r->shared_n = MAX(p->sq_off.array + p->sq_entries * sizeof(unsigned), p->cq_off.cqes + p->cq_entries * sizeof(struct io_uring_cqe));
+	r->sqe_n = p->sq_entries * sizeof(struct io_uring_sqe);
+	r->shared = map(r->fd, r->shared_n, IORING_OFF_SQ_RING);
+	r->sqe = map(r->fd, r->sqe_n, IORING_OFF_SQES);
+	if (!r->shared || !r->sqe)
+		return -ENOMEM;
+	r->sq_head = (unsigned *)(void *)(r->shared + p->sq_off.head);
+	r->sq_tail = (unsigned *)(void *)(r->shared + p->sq_off.tail);
+	r->cq_head = (unsigned *)(void *)(r->shared + p->cq_off.head);
+	r->cq_tail = (unsigned *)(void *)(r->shared + p->cq_off.tail);
+	r->cqe = (struct io_uring_cqe *)(void *)(r->shared + p->cq_off.cqes);
+	r->sq_mask = p->sq_entries - 1;
+	r->cq_mask = p->cq_entries - 1;
+	array = (unsigned *)(void *)(r->shared + p->sq_off.array);
+	for (unsigned i = 0; i < p->sq_entries; i++)
+		array[i] = i; /* a request's place is its number */
+	return 0;
+}
+
+int ring_new(struct ring **ret_ring)
+{
+	const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_CQE_SKIP;
+	struct io_uring_params p = { .flags = IORING_SETUP_SUBMIT_ALL };
+	_cleanup_(ring_freep) struct ring *r = calloc(1, sizeof(*r));
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->fd = (int)syscall(SYS_io_uring_setup, RING_MESSAGES, &p);
+	if (r->fd < 0)
+		return -errno;
+	if ((p.features & needed) != needed)
+		return -ENOSYS;
+	err = map_rings(r, &p);
+	if (err < 0)
+		return err;
+	*ret_ring = steal_ptr(&r);
+	return 0;
+}
+
+struct ring *ring_free(struct ring *ring)
+{
+	if (!ring)
+		return NULL;
+	if (ring->shared)
+		munmap(ring->shared, ring->shared_n);
+	if (ring->sqe)
+		munmap(ring->sqe, ring->sqe_n);
+	if (ring->fd >= 0)
+		close(ring->fd);
+	free(ring);
+	return NULL;
+}
+
+static void put_request(struct io_uring_sqe *s, int fd, const struct msghdr *h, unsigned i)
+{
+	memset(s, 0, sizeof(*s));
+	s->opcode = IORING_OP_SENDMSG;
+	s->flags = IOSQE_CQE_SKIP_SUCCESS;
+	s->fd = fd;
+	s->addr = (uint64_t)(uintptr_t)h;
+	s->len = 1;
+	s->msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+	s->user_data = i;
+}
+
+static void take_failures(struct ring *r, unsigned n, int *ret_result)
+{
+	unsigned head = *r->cq_head, tail = __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE);
+
+	for (; head != tail; head++) {
+		const struct io_uring_cqe *c = &r->cqe[head & r->cq_mask];
+		if (c->user_data < n)
+			ret_result[c->user_data] = c->res < 0 ? c->res : 0;
+	}
+	__atomic_store_n(r->cq_head, head, __ATOMIC_RELEASE);
+}
+
+void ring_send(struct ring *r, const int *fd, struct mmsghdr *msgs, unsigned n, int *ret_result)
+{
+	unsigned start = *r->sq_tail, taken;
+
+	for (unsigned i = 0; i < n; i++) {
+		put_request(&r->sqe[(start + i) & r->sq_mask], fd[i], &msgs[i].msg_hdr, i);
+		ret_result[i] = 0;
+	}
+	__atomic_store_n(r->sq_tail, start + n, __ATOMIC_RELEASE);
+	(void)syscall(SYS_io_uring_enter, r->fd, n, 0, 0, NULL, 0); /* what it did is in the rings */
+	taken = __atomic_load_n(r->sq_head, __ATOMIC_ACQUIRE) - start;
+	__atomic_store_n(r->sq_tail, start + taken, __ATOMIC_RELEASE);
+	for (unsigned i = taken; i < n; i++)
+		ret_result[i] = -EBUSY;
+	take_failures(r, n, ret_result);
+}

@@ -4,20 +4,18 @@
 The tunnel server relays nothing here: what is not direct goes through stile-turn, with credentials that the agents were given. Root.
 
 One line a case; exit 77 where namespaces are not permitted."""
-import argparse
 import hashlib
 import json
 import os
-import signal
 import socket
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from ice_ends import SECRET, start_turn  # noqa: E402
+from ice_ends import SECRET, Turn  # noqa: E402
 from lab import Failed, Skipped, inside  # noqa: E402
-from nat_world import SERVERS, SERVERS6, World  # noqa: E402
+from nat_world import SERVERS, SERVERS6, World, options  # noqa: E402
 from tunnel_lab import Target, echo, stream_bytes, stream_hash, wait_for  # noqa: E402
 from tunnel_site import Service  # noqa: E402
 
@@ -114,18 +112,12 @@ def one_pair(world, home, site, expected, seconds):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    p.add_argument("--build", default="build", type=os.path.abspath, help="build folder (default: build)")
-    o = p.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the namespaces are removed
-    if os.getuid() != 0:
-        print("network namespaces need root")
-        return SKIP
+    o = options(__doc__)
     failed = 0
     try:
         with World(o.build, [kind for kind, _, _ in PAIRS for _ in range(2)]) as world:
             world.env = {"STILE_DIRECT": os.path.join(o.build, "tunnel/direct/stile-agent-direct")}
-            start_turn(world)
+            turn = Turn(world).start()
             server = TunnelServer(world).start()
             agents = []
             for site in world.sites:
@@ -142,12 +134,9 @@ def main():
                     print("".join(f"  {s.name} | {line}\n" for s in (agents[2 * i], agents[2 * i + 1])
                                   for line in (s.process.said() + s.logged()).splitlines()[-30:]))
                     print(f"# {e}\n[  FAILED  ] {kind} to {kind}: {expected}", flush=True)
-            for service in reversed(world.services):
-                service.stop()
-                service.check()
-            if world.log("turn/log").count("turn.alloc.created") < 2:
+            world.stop_services()
+            if turn.logged().count("turn.alloc.created") < 2:
                 raise Failed("stile-turn had no allocation of the agents")
-            world.stop_turn()
     except Skipped as e:
         print(e)
         return SKIP

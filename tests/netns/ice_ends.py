@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ends of direct paths in the sites of nat_world.py: programs of tests/netns/ice_peer.c whose lines are carried between them here, as
 the rendezvous does between agents; and the TURN server they use."""
+import json
 import os
-import signal
 import subprocess
 import threading
 import time
 
 from lab import SANITIZER, Failed
 from nat_world import SERVERS, SERVERS6
+from tunnel_site import Service
 
 PASSWORD = "the-laboratory-s-password"
 SECRET = "a-secret-of-the-laboratory"
@@ -93,32 +94,19 @@ def carry(a, b):
         one.reader.start()
 
 
-def start_turn(world):
+class Turn(Service):
     """stile-turn in the internet, on all that the sites may need."""
-    folder = os.path.join(world.folder, "turn")
-    os.mkdir(folder)
-    listen = [f"udp:{a}:{p}" for a in SERVERS for p in (3478, 3479)] + [f"tcp:{a}:{p}" for a in SERVERS for p in (3478, 443)]
-    listen += [f"{t}:[{a}]:{p}" for a in SERVERS6 for p in (3478, 3479) for t in ("udp",)]
-    with open(os.path.join(folder, "stile.yaml"), "w", encoding="utf-8") as f:
-        f.write(f"store: {{ path: {folder}/store }}\nturn:\n  listen: [{', '.join(f'{chr(34)}{e}{chr(34)}' for e in listen)}]\n"
-                f"  password: {PASSWORD}\n  secrets: [ {{ id: lab, secret: {SECRET} }} ]\n")
-    os.chmod(os.path.join(folder, "stile.yaml"), 0o600)
-    log = os.path.join(folder, "log")
-    with open(log, "wb") as out:
-        process = world.popen(world.internet, [os.path.join(world.build, "turn/stile-turn"), "-c", os.path.join(folder, "stile.yaml"),
-                                               "--runtime-dir", folder, "--user", "root"], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-    deadline = time.monotonic() + 30
-    while "service.ready" not in world.log("turn/log"):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise Failed("stile-turn did not start:\n" + world.log("turn/log")[-1500:])
-        time.sleep(0.05)
 
-    def stop():
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-        if process.returncode != 0 or SANITIZER.search(world.log("turn/log")):
-            raise Failed("stile-turn ended badly:\n" + world.log("turn/log")[-3000:])
-    world.stop_turn = stop
+    program, full = "turn/stile-turn", "stile-turn"
+
+    def __init__(self, world):
+        listen = [f"udp:{a}:{p}" for a in SERVERS for p in (3478, 3479)] + [f"tcp:{a}:{p}" for a in SERVERS for p in (3478, 443)]
+        listen += [f"udp:[{a}]:{p}" for a in SERVERS6 for p in (3478, 3479)]
+        super().__init__(world, "turn", "net", f"""turn:
+  listen: {json.dumps(listen)}
+  password: {PASSWORD}
+  secrets: [ {{ id: lab, secret: {SECRET} }} ]
+""")
 
 
 def start_coturn(world, address):
@@ -126,14 +114,7 @@ def start_coturn(world, address):
     folder = os.path.join(world.folder, "coturn")
     os.mkdir(folder)
     world.ip(world.internet, f"addr add {address}/24 dev net")
-    log = os.path.join(folder, "log")
-    with open(log, "wb") as out:
-        process = world.popen(world.internet, ["turnserver", "-n", "--no-cli", "--no-tls", "--no-dtls", "-a", "-v", "-r", "lab", "-u",
-                                               f"lab:{PASSWORD}", "-L", address, "-E", address, "--log-file", "stdout", "--pidfile",
-                                               os.path.join(folder, "pid"), "--db", os.path.join(folder, "db")],
-                              stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-    deadline = time.monotonic() + 30
-    while "UDP listener opened on" not in world.log("coturn/log"):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise Failed("coturn did not start:\n" + world.log("coturn/log")[-1500:])
-        time.sleep(0.05)
+    return world.start_until("coturn listens", lambda p: "UDP listener opened on" in p.said(), "net",
+                             ["turnserver", "-n", "--no-cli", "--no-tls", "--no-dtls", "-a", "-v", "-r", "lab", "-u", f"lab:{PASSWORD}", "-L",
+                              address, "-E", address, "--log-file", "stdout", "--pidfile", os.path.join(folder, "pid"), "--db",
+                              os.path.join(folder, "db")], "coturn")

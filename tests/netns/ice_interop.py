@@ -4,17 +4,15 @@
 that somebody else's router opens (miniupnpd), between NATs. Root.
 
 One line a case; exit 77 where namespaces are not permitted."""
-import argparse
 import json
 import os
-import signal
 import sys
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from ice_ends import PASSWORD, End, carry, start_coturn, start_turn  # noqa: E402
+from ice_ends import PASSWORD, End, Turn, carry, start_coturn  # noqa: E402
 from lab import Failed, Skipped  # noqa: E402
-from nat_world import SERVERS, World  # noqa: E402
+from nat_world import SERVERS, World, options  # noqa: E402
+from tunnel_lab import wait_for  # noqa: E402
 
 SKIP = 77
 AIOICE = [sys.executable if os.path.dirname(sys.executable) == "/usr/bin" else "/usr/bin/python3",
@@ -25,6 +23,13 @@ COTURN = "203.0.113.12"
 def both(ends, kind, seconds=20):
     for e in ends:
         e.wait(f"path {kind} ", seconds)
+
+
+def has_said(who, log, *texts):
+    try:
+        wait_for(f"{who} says {texts}", lambda: all(t in log() for t in texts), 20)
+    except Failed as e:
+        raise Failed(f"{e}; {log()[-600:]}") from None
 
 
 def with_aioice(world, controlling):
@@ -39,8 +44,8 @@ def with_aioice(world, controlling):
         theirs.close()
 
 
-def over_turn(world, server, transport, log):
-    """Two symmetric NATs: the path is relayed, bytes arrive, and that server has had them."""
+def over_turn(world, server, transport, log, texts):
+    """Two symmetric NATs: the path is relayed, bytes arrive, and that server has had them: texts in its log."""
     words = ["--turn", transport, server, "lab", PASSWORD]
     ends = [End(world, site, [*words, *(["--controlling"] if i == 0 else [])]) for i, site in enumerate(world.sites[2:4])]
     try:
@@ -52,16 +57,12 @@ def over_turn(world, server, transport, log):
     finally:
         for e in ends:
             e.close()
-    deadline = time.monotonic() + 20
-    while not all(words in world.log(log[0]) for words in log[1:]):
-        if time.monotonic() > deadline:
-            raise Failed(f"{server} does not tell of it: {world.log(log[0])[-600:]}")
-        time.sleep(0.05)
+    has_said(server, log, *texts)
 
 
 def opened(world, site, upnp, by):
     """Between two ends that have nothing else (symmetric NATs), or beside what they have: a port that the router opened, and closed again."""
-    log = world.open_ports_on_request(world.sites[site], upnp)
+    router = world.open_ports_on_request(world.sites[site], upnp)
     ends = [End(world, world.sites[site], ["--controlling"], ports=True), End(world, world.sites[site + 1], [])]
     try:
         carry(*ends)
@@ -74,22 +75,18 @@ def opened(world, site, upnp, by):
         for e in ends:
             e.close()
     closed = "DeletePortMapping: external port" if upnp else "mapping removed"
-    deadline = time.monotonic() + 20
-    while closed not in world.log(log):
-        if time.monotonic() > deadline:
-            raise Failed(f"the port was not closed: {world.log(log)[-600:]}")
-        time.sleep(0.05)
+    has_said("the router", router.said, closed)
 
 
-OURS = ("turn/log", "turn.alloc.created", 'cause="released by the client"')
-THEIRS = ("coturn/log", "ALLOCATE processed, success", "REFRESH processed, success")
+OURS = ("turn.alloc.created", 'cause="released by the client"')
+THEIRS = ("ALLOCATE processed, success", "REFRESH processed, success")
 CASES = (
     ("aioice behind a NAT, controlled by us", lambda w: with_aioice(w, "ours")),
     ("aioice behind a NAT, controlling", lambda w: with_aioice(w, "theirs")),
-    ("two symmetric NATs over stile-turn, UDP", lambda w: over_turn(w, SERVERS[0], "udp", OURS)),
-    ("two symmetric NATs over stile-turn, TCP", lambda w: over_turn(w, SERVERS[0], "tcp", OURS)),
-    ("two symmetric NATs over coturn, UDP", lambda w: over_turn(w, COTURN, "udp", THEIRS)),
-    ("two symmetric NATs over coturn, TCP", lambda w: over_turn(w, COTURN, "tcp", THEIRS)),
+    ("two symmetric NATs over stile-turn, UDP", lambda w: over_turn(w, SERVERS[0], "udp", w.turn.logged, OURS)),
+    ("two symmetric NATs over stile-turn, TCP", lambda w: over_turn(w, SERVERS[0], "tcp", w.turn.logged, OURS)),
+    ("two symmetric NATs over coturn, UDP", lambda w: over_turn(w, COTURN, "udp", w.coturn.said, THEIRS)),
+    ("two symmetric NATs over coturn, TCP", lambda w: over_turn(w, COTURN, "tcp", w.coturn.said, THEIRS)),
     ("two symmetric NATs, one of which opens a port by PCP", lambda w: opened(w, 4, False, "PCP")),
     ("two symmetric NATs, one of which opens a port by UPnP", lambda w: opened(w, 5, True, "UPnP")),
     ("a pinhole in a firewall of IPv6 by PCP", lambda w: opened(w, 7, False, "PCP")),
@@ -97,19 +94,13 @@ CASES = (
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    p.add_argument("--build", default="build", type=os.path.abspath, help="build folder (default: build)")
-    o = p.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the namespaces are removed
-    if os.getuid() != 0:
-        print("network namespaces need root")
-        return SKIP
+    o = options(__doc__)
     failed = 0
     try:
         with World(o.build, ["restricted-port-cone", "restricted-cone", "symmetric", "symmetric", "symmetric",
                              "symmetric", "symmetric", "ipv6-only", "ipv6-only"]) as world:
-            start_turn(world)
-            start_coturn(world, COTURN)
+            world.turn = Turn(world).start()
+            world.coturn = start_coturn(world, COTURN)
             for name, case in CASES:
                 try:
                     case(world)
@@ -117,7 +108,7 @@ def main():
                 except Failed as e:
                     failed += 1
                     print(f"# {e}\n[  FAILED  ] {name}", flush=True)
-            world.stop_turn()
+            world.stop_services()
     except Skipped as e:
         print(e)
         return SKIP

@@ -11,18 +11,16 @@ the path and of the time until it was there. Root.
 A pair that theory lets cross (nat_world.crosses() says which and why) must be direct within 2 s, by UDP or else by TCP, every other
 one relayed by stile-turn within 1 s; exit 1 otherwise, 77 where namespaces are not permitted. Time counts from when both ends have begun; an attempt that
 was late is repeated twice, for a busy machine is no fault of the path."""
-import argparse
 import concurrent.futures
 import json
 import os
-import signal
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from ice_ends import PASSWORD, End, carry, start_turn  # noqa: E402
+from ice_ends import PASSWORD, End, Turn, carry  # noqa: E402
 from lab import Failed, Skipped  # noqa: E402
-from nat_world import KINDS, SERVERS, SERVERS6, World, crosses  # noqa: E402
+from nat_world import KINDS, SERVERS, SERVERS6, World, crosses, options  # noqa: E402
 
 SKIP, JOBS, ATTEMPTS = 77, 2, 3
 DIRECT_S, RELAYED_S, PATIENCE_S, PROBE_S = 2.0, 1.0, 20.0, 60.0
@@ -145,34 +143,27 @@ def pairs(world, kinds):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
-    p.add_argument("--build", default="build", type=os.path.abspath, help="build folder (default: build)")
-    p.add_argument("--full", action="store_true", help="every kind, and what others say of it")
-    p.add_argument("--probe", type=int, default=0, metavar="N", help="only the probing of symmetric NATs, so often (--full: 20)")
-    p.add_argument("--only", default="", metavar="KIND", help="pairs with that kind")
-    o = p.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the namespaces are removed
-    if os.getuid() != 0:
-        print("network namespaces need root")
-        return SKIP
+    o = options(__doc__, ("--full", {"action": "store_true", "help": "every kind, and what others say of it"}),
+                ("--probe", {"type": int, "default": 0, "metavar": "N", "help": "only the probing of symmetric NATs, so often (--full: 20)"}),
+                ("--only", {"default": "", "metavar": "KIND", "help": "pairs with that kind"}))
     rounds = o.probe or (20 if o.full else 0)
     kinds = list(KINDS) if o.full or o.only else list(SHORT)
     try:
         results = []
         if rounds:
             with World(o.build, ["symmetric", "restricted-port-cone"]) as world:
-                start_turn(world)
+                Turn(world).start()
                 results.append(probe(world, rounds))
-                world.stop_turn()
+                world.stop_services()
             if o.probe:
                 return 0 if all(results) else 1
         with World(o.build, kinds + kinds) as world, concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
-            start_turn(world)
+            Turn(world).start()
             if o.full:
                 results += list(pool.map(lambda s: judge(world, s), world.sites[:len(kinds)]))
             results += list(pool.map(lambda ab: one_pair(world, *ab), [ab for ab in pairs(world, kinds)
                                                                        if not o.only or o.only in (ab[0].kind, ab[1].kind)]))
-            world.stop_turn()
+            world.stop_services()
     except Skipped as e:
         print(e)
         return SKIP

@@ -7,16 +7,17 @@
 
 All homes have the same private addresses, as they do. The rules are those of lab.py; what a site is stands in KINDS, and what
 theory says about a pair of them in crosses(). Everything stays inside the namespaces, whose names carry this process's number."""
-import contextlib
+import argparse
 import itertools
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
-import time
 
 from lab import NATS, OUTSIDE, STRICT, Failed, Skipped, enter, run
-from tunnel_lab import Program
+from tunnel_lab import Programs
 
 SERVERS = ("203.0.113.10", "203.0.113.11")
 SERVERS6 = ("2001:db8::10", "2001:db8::11")
@@ -106,13 +107,23 @@ class Site:
         return run([*enter(self.host), *argv], **more)
 
 
-class World:
+def options(doc, *more):
+    """The command line of a script: --build, and (name, keywords of add_argument) of its own."""
+    p = argparse.ArgumentParser(description=doc.split("\n\n", maxsplit=1)[0])
+    p.add_argument("--build", default="build", type=os.path.abspath, help="build folder (default: build)")
+    for name, keywords in more:
+        p.add_argument(name, **keywords)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the namespaces are removed
+    return p.parse_args()
+
+
+class World(Programs):
     """A context manager: World(build, ["none", "cgnat", …]) has a site for each word; a carrier is shared by its two homes."""
 
     def __init__(self, build, kinds):
         self.build, self.kinds = build, kinds
         self.tag = f"stile{os.getpid()}-{next(NUMBER)}n"
-        self.made, self.sites, self.programs = [], [], []
+        self.made, self.sites, self.programs, self.popened = [], [], [], []
         self.services, self.env = [], {}  # ours, of tunnel_site.py
         self.folder = tempfile.mkdtemp(prefix="stile-nats-")
         os.chmod(self.folder, 0o755)
@@ -124,6 +135,8 @@ class World:
 
     def __enter__(self):
         try:
+            if os.getuid() != 0:
+                raise Skipped("network namespaces need root")
             self.build_internet()
             for number, kind in enumerate(self.kinds, 1):
                 self.sites.append(self.add_site(kind, number))
@@ -136,10 +149,9 @@ class World:
         self.clean()
 
     def clean(self):
-        for s in self.services:
-            for p in s.ran:
-                p.kill()
         for p in self.programs:
+            p.kill()
+        for p in self.popened:
             if p.poll() is None:
                 p.kill()
             p.wait()
@@ -244,7 +256,7 @@ class World:
 
     def open_ports_on_request(self, site, upnp):
         """The site's router runs miniupnpd: UPnP only, or PCP and NAT-PMP only. It serves on a public address alone, so it has one.
-        Returns the name of its log."""
+        Returns the Program."""
         public = f"44.0.0.{site.number}"
         self.ip(site.router, f"addr add {public}/32 dev out")
         self.ip(self.internet, f"route add {public}/32 via {site.outside}")
@@ -280,29 +292,21 @@ upnp_nat_postrouting_chain=postrouting_miniupnpd
 uuid=fa5c1a1e-0000-4000-8000-00000000000{site.number}
 allow 1024-65535 192.168.7.0/24 1024-65535
 """)
-        name = f"miniupnpd{site.number}.log"
-        with open(os.path.join(self.folder, name), "wb") as out:
-            process = self.popen(site.router, ["miniupnpd", "-d", "-f", conf, "-P", conf + ".pid"], stdin=subprocess.DEVNULL, stdout=out,
-                                 stderr=out)
         ready = "HTTP listening on port" if upnp else "Listening for NAT-PMP/PCP"
-        deadline = time.monotonic() + 20
-        while ready not in self.log(name):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"miniupnpd did not start: {self.log(name)[-800:]}")
-            time.sleep(0.05)
-        return name
+        return self.start_until("miniupnpd listens", lambda p: ready in p.said(), f"r{site.number}",
+                                ["miniupnpd", "-d", "-f", conf, "-P", conf + ".pid"], "miniupnpd", 20)
 
     # ---- programs ----
 
+    def stop_services(self):
+        """None is killed here: one that runs no more has ended by itself."""
+        for service in self.services:
+            if not service.process.alive():
+                raise Failed(f"{service.name} has ended by itself:\n{service.process.said()[-3000:]}")
+        super().stop_services()
+
     def popen(self, name, argv, **more):
+        """One that is spoken with."""
         p = subprocess.Popen([*enter(name), *argv], **more)
-        self.programs.append(p)
+        self.popened.append(p)
         return p
-
-    def launch(self, where, argv, name, env=None):
-        return Program(self, where, argv, name, env)
-
-    def log(self, name):
-        with contextlib.suppress(OSError), open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as f:
-            return f.read()
-        return ""

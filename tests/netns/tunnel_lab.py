@@ -209,7 +209,42 @@ def stream_hash(n, seed=0):
     return h.hexdigest()
 
 
-class TunnelLab:
+class Programs:
+    """What runs in a lab, for whoever has a folder, name() of a host, and the lists programs and services."""
+
+    def launch(self, where, argv, name, env=None):
+        p = Program(self, where, argv, name, env)
+        self.programs.append(p)
+        return p
+
+    def start_until(self, what, answers, where, argv, name, seconds=30):
+        """answers(program) says that it is there."""
+        p = self.launch(where, argv, name)
+
+        def ready():
+            if not p.alive():
+                raise Failed(f"{name} did not start")
+            return answers(p)
+        try:
+            wait_for(what, ready, seconds)
+        except Failed as e:
+            raise Failed(f"{e}: {p.said()[-1500:]}") from None
+        return p
+
+    def stop_services(self):
+        """Ours: each ends by SIGTERM, with status 0, and no sanitizer has spoken in any of its lives."""
+        for service in reversed(self.services):
+            if service.process and service.process.alive():
+                service.stop()
+            service.check()
+
+    def last_words(self, n=25):
+        """Of our programs, for a case that failed."""
+        return "".join(f"  {s.name} | {line}\n" for s in self.services if s.process
+                       for line in (s.process.said().splitlines() + s.logged().splitlines())[-n:])
+
+
+class TunnelLab(Programs):
     """The namespaces of one kind of site; a context manager. line: values of a Wire between provider and internet."""
 
     def __init__(self, build, kind="cgnat", line=None):
@@ -355,24 +390,7 @@ class TunnelLab:
         out = self.at(host, "ss", "-K", "-t", "-n", "-H", *filters, check=False)[1]
         return len([line for line in out.splitlines() if "ESTAB" in line])
 
-    def stop_services(self):
-        """Ours: each ends by SIGTERM, with status 0, and no sanitizer has spoken in any of its lives."""
-        for service in reversed(self.services):
-            if service.process and service.process.alive():
-                service.stop()
-            service.check()
-
-    def last_words(self, n=25):
-        """Of our programs, for a case that failed."""
-        return "".join(f"  {s.name} | {line}\n" for s in self.services if s.process
-                       for line in (s.process.said().splitlines() + s.logged().splitlines())[-n:])
-
     # ---- programs of others ----
-
-    def launch(self, where, argv, name, env=None):
-        p = Program(self, where, argv, name, env)
-        self.programs.append(p)
-        return p
 
     def can_connect(self, where, address, port):
         with contextlib.suppress(OSError), inside(self.name(where)), socket.create_connection((address, port), timeout=2):
@@ -380,14 +398,7 @@ class TunnelLab:
         return False
 
     def start_other(self, where, argv, name, address, port):
-        p = self.launch(where, argv, name)
-
-        def answers():
-            if not p.alive():
-                raise Failed(f"{name} did not start: {p.said()[-800:]}")
-            return self.can_connect(where, address, port)
-        wait_for(f"{name} answers on {address}:{port}", answers)
-        return p
+        return self.start_until(f"{name} answers on {address}:{port}", lambda _: self.can_connect(where, address, port), where, argv, name)
 
     def start_proxy(self, more):
         """tinyproxy in the router, the only way out."""

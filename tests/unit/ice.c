@@ -22,7 +22,6 @@ struct end {
 	struct end *peer;
 	struct ice *ice;
 	struct ice_try *t;
-	unsigned lines;
 	bool ended; /* all lines were told */
 	struct ice_path path;
 	unsigned paths;
@@ -51,10 +50,7 @@ static void on_line(struct ice_try *t, const char *line, void *arg)
 
 	assert_ptr_equal(t, e->t);
 	assert_false(e->ended);
-	if (line)
-		e->lines++;
-	else
-		e->ended = true;
+	e->ended = !line;
 	if (line && strstr(line, " TCP ") && !e->tcp_port)
 		e->tcp_port = (uint16_t)atoi(strstr(line, "127.0.0.1 ") ? strstr(line, "127.0.0.1 ") + 10 : "0");
 	if (e->peer->t && !(e->only_tcp && line && !strstr(line, " TCP ")))

@@ -216,14 +216,14 @@ static void ten_forced_changes_lose_double_and_reorder_nothing(void **state)
 	for (unsigned round = 0; round < 5; round++) {
 		for (unsigned k = 0; k < 100; k++) {
 			world_run(&w, 10);
-			world_continue(&w, &w.ends[VISITOR], talk, 10);
+			world_continue(&w.ends[VISITOR], talk, 10);
 		}
 		w.wires[0].dead = true;
 		assert_true(world_until(&w, both_relayed, 5000));
 		changes++;
 		for (unsigned k = 0; k < 50; k++) {
 			world_run(&w, 10);
-			world_continue(&w, &w.ends[VISITOR], talk, 10);
+			world_continue(&w.ends[VISITOR], talk, 10);
 		}
 		w.wires[0].dead = false;
 		assert_true(world_until(&w, both_direct, 60000));

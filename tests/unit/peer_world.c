@@ -12,7 +12,7 @@
 
 #define MS UINT64_C(1000000)
 
-uint64_t world_random(struct world *w, uint64_t below)
+static uint64_t random_below(struct world *w, uint64_t below)
 {
 	w->random ^= w->random << 13;
 	w->random ^= w->random >> 7;
@@ -33,23 +33,19 @@ static void lane_put(struct world *w, struct wire *wire, unsigned way, const uin
 	struct packet *p;
 	uint64_t at = w->now;
 
-	if (wire->dead || wire->dead_way[way] || (wire->loss > 0 && (double)world_random(w, 1000000) < wire->loss * 1e6)) {
-		lane->lost++;
+	if (wire->dead || wire->dead_way[way] || (wire->loss > 0 && (double)random_below(w, 1000000) < wire->loss * 1e6))
 		return;
-	}
 	if (wire->rate_mbit > 0) {
 		if (lane->free_at < w->now)
 			lane->free_at = w->now;
-		if ((double)(lane->free_at - w->now) * wire->rate_mbit / 8000 > (double)wire->queue) {
-			lane->lost++;
+		if ((double)(lane->free_at - w->now) * wire->rate_mbit / 8000 > (double)wire->queue)
 			return;
-		}
 		lane->free_at += (uint64_t)((double)(n + 28) * 8000 / wire->rate_mbit);
 		at = lane->free_at;
 	}
 	p = malloc(sizeof(*p) + n);
 	assert_non_null(p);
-	*p = (struct packet){ .due = at + (uint64_t)(wire->delay_ms * 1e6), .n = n, .segment = n };
+	*p = (struct packet){ .due = at + (uint64_t)(wire->delay_ms * 1e6), .n = n };
 	memcpy(p->bytes, data, n);
 	*lane->last = p;
 	lane->last = &p->next;
@@ -80,7 +76,7 @@ static struct path *wire_free(struct path *p)
 
 static const struct path_ops wire_ops = { .send = wire_send, .free = wire_free };
 
-void world_path(struct world *w, unsigned side, unsigned i)
+static void add_path(struct world *w, unsigned side, unsigned i)
 {
 	struct wire_path *wp = calloc(1, sizeof(*wp));
 
@@ -96,14 +92,13 @@ void world_wire(struct world *w, unsigned i, enum path_kind kind, double delay_m
 {
 	struct wire *wire = &w->wires[i];
 
-	wire->there = true;
 	wire->kind = kind;
 	wire->delay_ms = delay_ms;
 	wire->rate_mbit = rate_mbit;
 	wire->loss = loss;
 	wire->queue = 256 << 10;
-	world_path(w, HOST, i);
-	world_path(w, VISITOR, i);
+	add_path(w, HOST, i);
+	add_path(w, VISITOR, i);
 }
 
 static void deliver(struct world *w, unsigned i, unsigned way)
@@ -120,11 +115,11 @@ static void deliver(struct world *w, unsigned i, unsigned way)
 		uint8_t junk[64];
 
 		for (size_t k = 0; k < sizeof(junk); k++)
-			junk[k] = (uint8_t)world_random(w, 256);
-		path_arrived(&to->paths[i]->p, junk, 1 + (size_t)world_random(w, sizeof(junk)), 0);
+			junk[k] = (uint8_t)random_below(w, 256);
+		path_arrived(&to->paths[i]->p, junk, 1 + (size_t)random_below(w, sizeof(junk)), 0);
 	}
 	if (to->paths[i])
-		path_arrived(&to->paths[i]->p, p->bytes, p->n, p->segment);
+		path_arrived(&to->paths[i]->p, p->bytes, p->n, p->n);
 	free(p);
 }
 
@@ -155,30 +150,35 @@ static void fill(struct end *e, struct app_stream *a)
 		quic_stream_finish(q, a->s);
 }
 
-struct app_stream *world_send(struct world *w, unsigned side, uint64_t n, bool finish)
+/* One that never was a stream. */
+static struct app_stream *unused(struct end *e)
 {
-	struct end *e = &w->ends[side];
-
 	for (unsigned i = 0; i < APP_STREAMS; i++) {
 		struct app_stream *a = &e->streams[i];
 
-		if (a->s || a->received || a->sent)
-			continue;
-		*a = (struct app_stream){ .to_send = n, .finish = finish, .last_at = w->now };
-		assert_int_equal(quic_stream_open(peer_link_quic(e->l), &a->s), 0);
-		a->s->owner = a;
-		a->seed = (unsigned)a->s->id;
-		fill(e, a);
-		peer_link_flush(e->l);
-		return a;
+		if (!a->s && !a->received && !a->sent)
+			return a;
 	}
 	fail_msg("too many streams");
 	return NULL;
 }
 
-void world_continue(struct world *w, struct end *e, struct app_stream *a, uint64_t n)
+struct app_stream *world_send(struct world *w, unsigned side, uint64_t n, bool finish)
 {
-	(void)w;
+	struct end *e = &w->ends[side];
+	struct app_stream *a = unused(e);
+
+	*a = (struct app_stream){ .to_send = n, .finish = finish, .last_at = w->now };
+	assert_int_equal(quic_stream_open(peer_link_quic(e->l), &a->s), 0);
+	a->s->owner = a;
+	a->seed = (unsigned)a->s->id;
+	fill(e, a);
+	peer_link_flush(e->l);
+	return a;
+}
+
+void world_continue(struct end *e, struct app_stream *a, uint64_t n)
+{
 	a->to_send += n;
 	fill(e, a);
 	peer_link_flush(e->l);
@@ -187,17 +187,11 @@ void world_continue(struct world *w, struct end *e, struct app_stream *a, uint64
 static void on_opened(struct quic_conn *q, struct quic_stream *s, void *arg)
 {
 	struct end *e = arg;
+	struct app_stream *a = unused(e);
 
 	(void)q;
-	for (unsigned i = 0; i < APP_STREAMS; i++) {
-		struct app_stream *a = &e->streams[i];
-
-		if (a->s || a->received || a->sent)
-			continue;
-		*a = (struct app_stream){ .s = s, .seed = (unsigned)s->id, .last_at = e->w->now };
-		s->owner = a;
-		return;
-	}
+	*a = (struct app_stream){ .s = s, .seed = (unsigned)s->id, .last_at = e->w->now };
+	s->owner = a;
 }
 
 static void on_data(struct quic_conn *q, struct quic_stream *s, const uint8_t *p, size_t n, bool fin, void *arg)
@@ -232,13 +226,10 @@ static void on_room(struct quic_conn *q, struct quic_stream *s, void *arg)
 
 static void on_reset(struct quic_conn *q, struct quic_stream *s, uint64_t code, void *arg)
 {
-	struct app_stream *a = s->owner;
-
 	(void)q;
+	(void)s;
 	(void)code;
 	(void)arg;
-	if (a)
-		a->reset = true;
 }
 
 static void on_closed(struct quic_conn *q, struct quic_stream *s, void *arg)
@@ -260,7 +251,6 @@ static void on_datagram(struct quic_conn *q, const uint8_t *p, size_t n, void *a
 	for (size_t k = FLOW_HEAD; k < n; k++)
 		assert_int_equal(p[k], byte_at((unsigned)n, k));
 	e->datagrams++;
-	e->datagram_bytes += (unsigned)n;
 }
 
 static const struct quic_ops app_ops = {
@@ -269,10 +259,10 @@ static const struct quic_ops app_ops = {
 
 /* ---- the links ---- */
 
-static void on_changed(struct peer_link *l, void *arg)
+static void on_nothing(struct peer_link *l, void *arg)
 {
 	(void)l;
-	((struct end *)arg)->changes++;
+	(void)arg;
 }
 
 static void on_down(struct peer_link *l, void *arg)
@@ -302,20 +292,6 @@ static void on_pong(struct peer_link *l, uint64_t cookie, enum path_kind kind, v
 	((struct end *)arg)->pongs++;
 }
 
-static void on_dirty(struct peer_link *l, void *arg)
-{
-	(void)l;
-	(void)arg;
-}
-
-static struct peer_link_ops ops_of(struct end *e)
-{
-	return (struct peer_link_ops){ .changed = on_changed, .down = on_down, .want_relay = on_want_relay, .lost = on_lost, .pong = on_pong,
-				       .dirty = on_dirty, .quic = &app_ops, .quic_arg = e, .arg = e };
-}
-
-static struct peer_link_ops live_ops[2];
-
 void world_keys(struct world *w)
 {
 	for (unsigned s = 0; s < 2; s++)
@@ -341,8 +317,9 @@ void world_open(struct world *w, uint64_t head_start_ms)
 		e->w = w;
 		e->side = s;
 		memset(o.dcid, 0x5a, sizeof(o.dcid));
-		live_ops[s] = ops_of(e);
-		o.ops = &live_ops[s];
+		e->ops = (struct peer_link_ops){ .changed = on_nothing, .down = on_down, .want_relay = on_want_relay, .lost = on_lost,
+						 .pong = on_pong, .dirty = on_nothing, .quic = &app_ops, .quic_arg = e, .arg = e };
+		o.ops = &e->ops;
 		assert_int_equal(peer_link_new(&o, &e->l), 0);
 	}
 }

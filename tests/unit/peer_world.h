@@ -14,7 +14,7 @@ struct end;
 struct packet {
 	struct packet *next;
 	uint64_t due;
-	size_t n, segment;
+	size_t n;
 	uint8_t bytes[];
 };
 
@@ -22,10 +22,10 @@ struct packet {
 struct lane {
 	struct packet *first, **last;
 	uint64_t free_at;
-	uint64_t lost, carried;
+	uint64_t carried;
 };
 struct wire {
-	bool there, dead, dead_way[2]; /* dead_way: from that end on */
+	bool dead, dead_way[2]; /* dead_way: from that end on */
 	enum path_kind kind;
 	double delay_ms, rate_mbit, loss;
 	size_t queue; /* bytes that may wait */
@@ -41,7 +41,7 @@ struct wire_path { /* a path's end of a wire */
 struct app_stream {
 	struct quic_stream *s; /* NULL: not open */
 	uint64_t to_send, sent, received;
-	bool finish, finished, stalled, echo, reset;
+	bool finish, finished, stalled;
 	uint64_t pending; /* arrived, not consumed */
 	unsigned seed;	  /* of what is sent, and of what must come */
 	uint64_t last_at, worst_gap;
@@ -54,8 +54,8 @@ struct end {
 	struct quic_creds *creds;
 	struct chunk_pool pool;
 	struct app_stream streams[APP_STREAMS];
-	unsigned changes, downs, relays_wanted, losses, pongs;
-	unsigned datagrams, datagram_bytes;
+	struct peer_link_ops ops;
+	unsigned downs, relays_wanted, losses, pongs, datagrams;
 	struct wire_path *paths[WIRES];
 };
 struct world {
@@ -71,10 +71,8 @@ void world_close(struct world *w);
 void world_keys(struct world *w);
 /* The wire, and a path at each of its ends. */
 void world_wire(struct world *w, unsigned i, enum path_kind kind, double delay_ms, double rate_mbit, double loss);
-void world_path(struct world *w, unsigned side, unsigned i);
 void world_run(struct world *w, double ms);
 bool world_until(struct world *w, bool (*done)(struct world *w), double ms);
 bool world_up(struct world *w);
 struct app_stream *world_send(struct world *w, unsigned side, uint64_t n, bool finish); /* a new stream */
-void world_continue(struct world *w, struct end *e, struct app_stream *a, uint64_t n);
-uint64_t world_random(struct world *w, uint64_t below);
+void world_continue(struct end *e, struct app_stream *a, uint64_t n);

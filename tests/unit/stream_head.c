@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "tests/unit/support.h"
 #include "tunnel/direct/flows.h"
 
 static void a_head_is_read_as_written_and_at_no_byte_sooner(void **state)
@@ -130,23 +131,6 @@ static void on_nothing(struct path *p, void *arg)
 
 static const struct path_sink sink = { .arrived = on_arrived, .writable = on_nothing, .state = on_nothing };
 
-static void on_stop(struct timer *t, uint64_t now)
-{
-	(void)now;
-	loop_stop(*(struct loop **)(void *)(t + 1));
-}
-
-static void run_for(struct loop *l, uint64_t ms)
-{
-	struct {
-		struct timer t;
-		struct loop *l;
-	} stop = { .t = { .fire = on_stop }, .l = l };
-
-	loop_timer_set(l, &stop.t, ms);
-	assert_int_equal(loop_run(l), 0);
-}
-
 static int udp(sa_family_t family, struct addr *ret_at)
 {
 	const uint8_t loopback6[16] = { [15] = 1 };
@@ -195,7 +179,7 @@ static void takeover(sa_family_t family)
 	assert_int_equal(sendto(peer, stun, sizeof(stun), 0, &at.sa, addr_len(&at)), sizeof(stun));
 	assert_int_equal(sendto(stranger, packet, sizeof(packet), 0, &at.sa, addr_len(&at)), sizeof(packet));
 	for (unsigned i = 0; i < 400 && seen.packets < 20; i++)
-		run_for(l, 10);
+		support_run_for(l, 10);
 	assert_int_equal(seen.packets, 20);
 	assert_int_equal(seen.bytes, 20 * sizeof(packet));
 	assert_int_equal(waiting(ice), 2);
@@ -204,14 +188,14 @@ static void takeover(sa_family_t family)
 
 		memset(batch, 0x41, sizeof(batch));
 		assert_int_equal(path_send(p, batch, sizeof(batch) - 700, 1200), 0);
-		run_for(l, 20);
+		support_run_for(l, 20);
 		assert_int_equal(waiting(peer), 10);
 	}
 	close(ice); /* the attempt has ended; the path lives on */
 	seen = (struct seen){ 0 };
 	assert_int_equal(sendto(peer, packet, sizeof(packet), 0, &at.sa, addr_len(&at)), sizeof(packet));
 	for (unsigned i = 0; i < 400 && !seen.packets; i++)
-		run_for(l, 10);
+		support_run_for(l, 10);
 	assert_int_equal(seen.packets, 1);
 	path_free(p);
 	loop_free(l);

@@ -14,7 +14,7 @@ import time
 import tunnel_world
 from false_server import FalseServer
 from tunnel_world import *  # noqa: F401,F403
-from tunnel_world import HERE, Failed, Target, case, connect, echo, main, pattern
+from tunnel_world import HERE, Failed, Target, case, connect, echo, flow, main, pattern
 
 PATIENCE = 40  # s: a link is made in a second or two, but the machine may be busy
 SCRIPTED = os.path.join(HERE, "scripted_child.py")
@@ -47,12 +47,13 @@ def noted(w, agent, what, seconds=PATIENCE, **values):
     return wait_for(f"the child of {agent} hears: {what} {values or ''}", look, seconds)
 
 
-def scripted(w, agent, do="", **keys):
+def scripted_env(w, agent, do=""):
+    return {"STILE_DIRECT": SCRIPTED, "STILE_CHILD_LOG": w.path(f"{agent}.child"), "STILE_CHILD_DO": do}
+
+
+def scripted(w, agent, do=""):
     """An agent with the scripted child, enrolled, started, connected."""
-    env = {"STILE_DIRECT": SCRIPTED, "STILE_CHILD_LOG": w.path(f"{agent}.child"), "STILE_CHILD_DO": do}
-    keys.setdefault("code", f'"{w.enrol(agent)["code"]}"')
-    w.agent_config(agent, **keys)
-    w.start_agent(agent, env=env)
+    w.agent(agent, env=scripted_env(w, agent, do))
     w.connected(agent)
 
 
@@ -65,14 +66,26 @@ def links(w, agent):
     return w.agent_verb(agent, "agent.peers")["rows"]
 
 
-def meet(w, do="", **visit):
+def links_up(w, agent, path=None):
+    """Its links that are up (on that path), as soon as there are any."""
+    return wait_for(f"a link of {agent} is up, {path or 'on any path'}",
+                    lambda: [r for r in links(w, agent) if r["state"] == "up" and path in (None, r["path"])])
+
+
+def introduce(w, allow, target, listen=None, **keys):
+    """home visits site, and the two know each other. keys: of both agents' sections."""
+    visitor = f'name: home, identity: "{identity(w, "home")}", allow: "{allow}"'
+    visit = f'agent: site, identity: "{identity(w, "site")}", target: "{target}"' + (f", listen: {listen}" if listen else "")
+    configure(w, "site", visitors=flow([visitor]), **keys)
+    configure(w, "home", visits=flow([visit]), **keys)
+
+
+def meet(w, do=""):
     """Two agents, home and site, that know each other; home visits site:22."""
     w.server()
     scripted(w, "site")
     scripted(w, "home", do)
-    configure(w, "site", visitors=f'[ {{ name: home, identity: "{identity(w, "home")}", allow: "127.0.0.0/8:22" }} ]')
-    visit = {"agent": "site", "identity": f'"{identity(w, "site")}"', "target": '"127.0.0.1:22"', **visit}
-    configure(w, "home", visits="[ { " + ", ".join(f"{k}: {v}" for k, v in visit.items()) + " } ]")
+    introduce(w, "127.0.0.0/8:22", "127.0.0.1:22")
 
 
 @case("two agents meet: signed offers, a relay through the server that both children get, and the host decides where to")
@@ -89,14 +102,13 @@ def _(w):
     noted(w, "site", "admitted", reason=0, addresses=1)  # port 22
     noted(w, "site", "admitted", addresses=0)            # port 23
     w.agent_logged("site", "agent.visitor.refused", "port=23")
-    row = wait_for("the visit's link is up", lambda: [r for r in links(w, "home") if r["state"] == "up"])[0]
+    row = links_up(w, "home")[0]
     if (row["path"], row["role"], row["peer"]) != ("relay", "visitor", "site"):
         raise Failed(f"    {row}")
     if "1.5 ms" not in w.ask_agent("home", "agent", "peers").exits(0).out:
         raise Failed("    stile agent peers does not show the round-trip time")
     if "1.23 ms" not in w.ask_agent("home", "ping", "site", "--count", "1").exits(0).out:
         raise Failed("    stile ping does not show the round-trip time")
-
 
 
 def apart(w):
@@ -152,7 +164,6 @@ def _(w):
     w.ask_agent("home", "connect", "site", "127.0.0.1:22", "--code", code).exits(1)
 
 
-
 # ---- a server in the middle ----
 
 def in_the_middle(w):
@@ -160,11 +171,9 @@ def in_the_middle(w):
     begins with s.start()."""
     s = FalseServer(w, ["site", "home"], w.base)
     for agent in s.agents:
-        env = {"STILE_DIRECT": SCRIPTED, "STILE_CHILD_LOG": w.path(f"{agent}.child")}
         w.agent_config(agent, server=s.address)
-        w.start_agent(agent, env=env)
-    configure(w, "site", server=s.address, visitors=f'[ {{ name: home, identity: "{identity(w, "home")}", allow: "127.0.0.0/8" }} ]')
-    configure(w, "home", server=s.address, visits=f'[ {{ agent: site, identity: "{identity(w, "site")}", target: "127.0.0.1:22" }} ]')
+        w.start_agent(agent, env=scripted_env(w, agent))
+    introduce(w, "127.0.0.0/8", "127.0.0.1:22", server=s.address)
     return s
 
 
@@ -207,7 +216,7 @@ def _(w):
         w.agent_verb("home", "agent.disconnect")
         s.links.clear()
         os.unlink(w.path("site.child"))
-        w.start_agent("site", env={"STILE_DIRECT": SCRIPTED, "STILE_CHILD_LOG": w.path("site.child")})
+        w.start_agent("site", env=scripted_env(w, "site"))
         noted(w, "site", "setup")
         wait_for("site is there again", lambda: "site" in s.links)
         for body in offers * 3:
@@ -223,7 +232,7 @@ def _(w):
 def _(w):
     meet(w)
     for i in range(6):
-        up = wait_for("a link is up", lambda: [r for r in links(w, "home") if r["state"] == "up"])[0]["link"]
+        up = links_up(w, "home")[0]["link"]
         agent = ("home", "site")[i % 2]
         before = w.agent_verb(agent, "agent.peers")["child"]["starts"]
         pid = wait_for("a child", lambda: w.agent_verb(agent, "agent.peers")["child"]["pid"])
@@ -255,8 +264,7 @@ def _(w):
     told = sum(len(r["candidates"]) for r in notes(w, "site", "remote"))
     if not 16 <= told <= 256:
         raise Failed(f"    {told} candidates")
-    wait_for("the link is up all the same", lambda: [r for r in links(w, "home") if r["state"] == "up"])
-
+    links_up(w, "home")
 
 
 # ---- with the real child ----
@@ -275,35 +283,21 @@ def carried(port, size):
         raise Failed(f"    {len(got)} bytes of {size} came back, or they are others")
 
 
-def real(w, agent, **keys):
-    keys.setdefault("code", f'"{w.enrol(agent)["code"]}"')
-    w.agent_config(agent, **keys)
-    w.start_agent(agent)
-    w.connected(agent)
-
-
-def visit_for_real(w, target, more=None, **visit):
-    """more: keys of both agents' sections."""
-    more = more or {}
+def visit_for_real(w, target, **keys):
+    """keys: of both agents' sections."""
     w.server()
-    real(w, "site", **more)
-    real(w, "home", **more)
-    configure(w, "site", visitors=f'[ {{ name: home, identity: "{identity(w, "home")}", allow: "127.0.0.0/8:{target}" }} ]', **more)
-    visit = {"agent": "site", "identity": f'"{identity(w, "site")}"', "target": f'"127.0.0.1:{target}"',
-             "listen": w.job_port(0), **visit}
-    configure(w, "home", visits="[ { " + ", ".join(f"{k}: {v}" for k, v in visit.items()) + " } ]", **more)
-
-
-def on_path(w, agent, path, seconds=PATIENCE):
-    return wait_for(f"the link of {agent} is {path}", lambda: [r for r in links(w, agent) if r["state"] == "up" and r["path"] == path], seconds)[0]
+    for agent in ("site", "home"):
+        w.agent(agent, **keys)
+        w.connected(agent)
+    introduce(w, f"127.0.0.0/8:{target}", f"127.0.0.1:{target}", w.job_port(0), **keys)
 
 
 @case("bytes over a direct link between two agents, and stile ping says so")
 def _(w):
     with Target(w.target_port(0), echo):
         visit_for_real(w, w.target_port(0))
-        on_path(w, "home", "direct")
-        on_path(w, "site", "direct")
+        links_up(w, "home", "direct")
+        links_up(w, "site", "direct")
         carried(w.job_port(0), 3 << 20)
         w.ask_agent("home", "ping", "site", "--until-direct").exits(0)
         w.agent_logged("site", "agent.direct.opened")
@@ -312,8 +306,8 @@ def _(w):
 @case("without a direct path bytes go over the relay of the server")
 def _(w):
     with Target(w.target_port(0), echo):
-        visit_for_real(w, w.target_port(0), {"direct": "{ direct: false, turn: false }"})
-        on_path(w, "home", "relay")
+        visit_for_real(w, w.target_port(0), direct="{ direct: false, turn: false }")
+        links_up(w, "home", "relay")
         carried(w.job_port(0), 3 << 20)
 
 

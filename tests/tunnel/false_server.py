@@ -36,9 +36,9 @@ def openssl(*argv, **more):
     return subprocess.run(["openssl", *argv], check=True, capture_output=True, **more).stdout
 
 
-def hash_of_key(certificate):
-    """SHA-256 of the SubjectPublicKeyInfo in a PEM file."""
-    key = openssl("x509", "-in", certificate, "-noout", "-pubkey")
+def hash_of_key(*where, **more):
+    """SHA-256 of the SubjectPublicKeyInfo of a certificate; where, more: how openssl gets at it."""
+    key = openssl("x509", *where, "-noout", "-pubkey", **more)
     return openssl("dgst", "-sha256", "-binary", input=openssl("pkey", "-pubin", "-outform", "DER", input=key))
 
 
@@ -48,7 +48,7 @@ class FalseServer:
         self.folder = w.path("false-server")
         os.makedirs(self.folder)
         self.make_keys()
-        self.address = f'"127.0.0.1:{port}#sha256:{hash_of_key(self.at("root.pem")).hex()}"'
+        self.address = f'"127.0.0.1:{port}#sha256:{hash_of_key("-in", self.at("root.pem")).hex()}"'
         self.passes = lambda sender, body: [(sender, body)]
         self.links, self.heard = {}, []  # agent → TLS connection; (agent, body) of each word
         self.lock = threading.Lock()
@@ -79,7 +79,7 @@ class FalseServer:
         for agent in self.agents:
             pem = os.path.join(self.w.path(f"store-{agent}"), f"stile-agent@{agent}", "agent-identity.pem")
             context.load_verify_locations(pem)
-            self.identity[agent] = hash_of_key(pem)
+            self.identity[agent] = hash_of_key("-in", pem)
         self.context = context
         self.listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self.accept, daemon=True).start()
@@ -103,8 +103,7 @@ class FalseServer:
     def serve(self, plain):
         try:
             c = self.context.wrap_socket(plain, server_side=True)
-            key = openssl("x509", "-inform", "DER", "-noout", "-pubkey", input=c.getpeercert(True))
-            who = openssl("dgst", "-sha256", "-binary", input=openssl("pkey", "-pubin", "-outform", "DER", input=key))
+            who = hash_of_key("-inform", "DER", input=c.getpeercert(True))
             agent = next(a for a, i in self.identity.items() if i == who)
             self.talk(c, agent)
         except (OSError, StopIteration, struct.error):

@@ -94,12 +94,12 @@ class TunnelWorld(relay_world.RelayWorld):
         self.server_config(**keys)
         return self.start_server()
 
-    def agent(self, agent, jobs=(), **keys):
+    def agent(self, agent, jobs=(), env=None, **keys):
         """With a code of the running server, unless the configuration says otherwise."""
         if not {"code", "password"} & set(keys):
             keys["code"] = f'"{self.enrol(agent)["code"]}"'
         self.agent_config(agent, jobs, **keys)
-        return self.start_agent(agent)
+        return self.start_agent(agent, env=env)
 
     def kill_hard(self, server):
         """kill -9, and it may be started again."""

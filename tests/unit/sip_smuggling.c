@@ -15,6 +15,7 @@
 #include "sip-proxy/framer.h"
 #include "sip-proxy/headers.h"
 #include "sip-proxy/ws.h"
+#include "tests/torture/file.h"
 #include "tests/torture/smuggling.h"
 
 static char *block; /* of exactly the file's size */
@@ -36,20 +37,10 @@ static int teardown(void **state)
 
 static void load(const char *file)
 {
-	char path[512];
-	struct sb b = sb_init(path, sizeof path);
-	sb_fmt(&b, "%s/smuggling/%s.bin", TORTURE_DIR, file);
-	FILE *f = fopen(path, "rb");
-	if (!f)
-		fail_msg("%s is not there", path);
-	fseek(f, 0, SEEK_END);
-	block_n = (size_t)ftell(f);
-	rewind(f);
+	char name[128];
+	(void)snprintf(name, sizeof name, "smuggling/%s", file);
 	free(block);
-	block = malloc(block_n);
-	assert_non_null(block);
-	assert_int_equal(fread(block, 1, block_n, f), block_n);
-	fclose(f);
+	block = torture_read(name, ".bin", &block_n);
 }
 
 static bool is_smuggled(struct text t)

@@ -16,6 +16,7 @@
 #include "sip-proxy/framer.h"
 #include "sip-proxy/headers.h"
 #include "sip-proxy/write.h"
+#include "tests/torture/file.h"
 #include "tests/torture/table.h"
 
 static struct sip_msg msg;
@@ -41,21 +42,9 @@ static int teardown(void **state)
 /* Reads the file into a block of exactly its size, and parses it. */
 static int load(const char *file)
 {
-	char path[512];
-	struct sb b = sb_init(path, sizeof path);
-	sb_fmt(&b, "%s/%s.sip", TORTURE_DIR, file);
-	FILE *f = fopen(path, "rb");
-	if (!f)
-		fail_msg("%s is not there", path);
-	fseek(f, 0, SEEK_END);
-	block_n = (size_t)ftell(f);
-	rewind(f);
 	sip_msg_deinit(&msg);
 	free(block);
-	block = malloc(block_n);
-	assert_non_null(block);
-	assert_int_equal(fread(block, 1, block_n, f), block_n);
-	fclose(f);
+	block = torture_read(file, ".sip", &block_n);
 	return sip_msg_parse(&msg, (struct text){ block, block_n }, SIP_DATAGRAM, NULL);
 }
 

@@ -35,5 +35,3 @@ size_t diff_value(const struct sip_facts *f, enum diff_what w);
 /* The rule by which this difference is accepted, or NULL. */
 const char *diff_rule_for(const struct sip_msg *m, enum diff_what w, enum diff_peer peer, size_t ours,
 			  size_t theirs);
-/* Must this not be given to that parser, for it reads beyond its end or never comes back? */
-bool diff_harms(enum diff_peer peer, struct text in);

@@ -129,10 +129,3 @@ const char *diff_rule_for(const struct sip_msg *m, enum diff_what w, enum diff_p
 			return rules[i].name;
 	return NULL;
 }
-
-bool diff_harms(enum diff_peer peer, struct text in)
-{
-	(void)peer;
-	(void)in;
-	return false;
-}

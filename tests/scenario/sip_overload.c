@@ -231,12 +231,7 @@ static void running_calls_have_a_tenth_of_the_limit_for_themselves(void **state)
 	char route[512], branch[32];
 	(void)state;
 	begin(10);
-	say_req(&w, ALICE, &(struct req){ 0 });
-	s = expect_request(&w, "INVITE", BOB);
-	(void)snprintf(route, sizeof route, "Route: %s\r\n", sent_value(&s, SIP_H_RECORD_ROUTE, 0));
-	reply(&w, BOB, &s, 200, "b", NULL);
-	sent_free(&s);
-	expect_and_free(&w, 200, ALICE);
+	call_up(&w, ALICE, BOB, route, sizeof route);
 	for (unsigned i = 0; i < 10; i++) {
 		message("");
 		s = expect_request(&w, "MESSAGE", BOB);

@@ -176,18 +176,6 @@ static void received_and_rport_are_written_into_the_via_and_responses_go_there(v
 	world_stop(&w);
 }
 
-/* The route set that a dialog's requests carry: all Record-Route values, from the callee's or the caller's side. */
-static void route_set(const struct sent *s, bool reversed, char *out, size_t cap)
-{
-	unsigned n = 0;
-	struct sb sb = sb_init(out, cap);
-	while (sent_value(s, SIP_H_RECORD_ROUTE, n)[0])
-		n++;
-	for (unsigned i = 0; i < n; i++)
-		sb_fmt(&sb, "Route: %s\r\n",
-		       sent_value(s, SIP_H_RECORD_ROUTE, reversed ? n - 1 - i : i));
-}
-
 /* INVITE, 180, 200, ACK, then requests of the dialog from both sides, each by the routes that were recorded. */
 static void call(struct world *w, const char *alice, const char *bob, const char *proto,
 		 unsigned record_routes)
@@ -200,8 +188,8 @@ static void call(struct world *w, const char *alice, const char *bob, const char
 	r = expect_response(w, 180, alice);
 	assert_int_equal(sent_count(&r, "Record-Route:"), record_routes);
 	assert_true(sent_has(&r, "RSeq: 1") && sent_has(&r, "Require: 100rel"));
-	route_set(&r, true, to_bob, sizeof to_bob);
-	route_set(&s, false, to_alice, sizeof to_alice);
+	sent_routes(&r, true, to_bob, sizeof to_bob);
+	sent_routes(&s, false, to_alice, sizeof to_alice);
 	sent_free(&r);
 	const char *bob_uri = strncmp(bob, "tcp", 3) == 0 ? "sip:bob@192.0.2.20;transport=tcp"
 			      : strstr(bob, "10.")	  ? "sip:bob@10.0.0.20"
@@ -293,7 +281,7 @@ static void a_client_behind_nat_is_called_back_by_its_flow(void **state)
 	say_req(&w, "udp:203.0.113.5:40123", &(struct req){ .branch = "z9hG4bK-1;rport" });
 	struct sent s = expect_request(&w, "INVITE", BOB), r;
 	assert_int_equal(sent_count(&s, "Record-Route:"), 2);
-	route_set(&s, false, to_alice, sizeof to_alice);
+	sent_routes(&s, false, to_alice, sizeof to_alice);
 	reply(&w, BOB, &s, 200, "b", NULL);
 	expect_and_free(&w, 200, "udp:203.0.113.5:40123");
 	say_req(&w, BOB,
@@ -331,7 +319,7 @@ static void a_recorded_route_opens_no_other_dialog(void **state)
 	begin(&w);
 	say_req(&w, ALICE, &(struct req){ 0 });
 	struct sent s = expect_request(&w, "INVITE", BOB);
-	route_set(&s, false, routes, sizeof routes);
+	sent_routes(&s, false, routes, sizeof routes);
 	const struct req tries[] = {
 		{ .call = "call-2", .to_tag = "b" },
 		{ .from_tag = "other", .to_tag = "b" },
@@ -370,7 +358,7 @@ static void a_strict_router_before_us_is_undone_and_one_behind_us_is_obeyed(void
 	assert_true(sent_has(&r, "BYE sip:bob@192.0.2.20 SIP/2.0"));
 	assert_int_equal(sent_count(&r, "Route:"), 0);
 	sent_free(&r);
-	route_set(&s, true, routes, sizeof routes);
+	sent_routes(&s, true, routes, sizeof routes);
 	snprintf(routes + strlen(routes), sizeof routes - strlen(routes),
 		 "Route: <sip:192.0.2.50>, <sip:192.0.2.51;lr>\r\n");
 	say_req(&w, ALICE,
@@ -484,7 +472,7 @@ static void subscriptions_and_their_notifications_record_routes(void **state)
 		&(struct req){ .method = "SUBSCRIBE", .more = "Event: presence\r\nExpires: 60\r\n" });
 	struct sent s = expect_request(&w, "SUBSCRIBE", BOB), n;
 	assert_int_equal(sent_count(&s, "Record-Route:"), 1);
-	route_set(&s, false, to_alice, sizeof to_alice);
+	sent_routes(&s, false, to_alice, sizeof to_alice);
 	/* the NOTIFY may come before the 200 */
 	say_req(&w, BOB,
 		&(struct req){ .method = "NOTIFY",

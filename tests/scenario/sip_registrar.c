@@ -327,16 +327,6 @@ static void outbound_flows_are_one_device_and_a_dead_one_is_430(void **state)
 	end();
 }
 
-/* The Route lines for who calls: Record-Routes in their reverse order. */
-static void caller_routes(const struct sent *s, char *out, size_t cap)
-{
-	unsigned n = sent_count(s, "Record-Route:");
-	out[0] = 0;
-	while (n-- > 0)
-		(void)snprintf(out + strlen(out), cap - strlen(out), "Route: %s\r\n",
-			       sent_value(s, SIP_H_RECORD_ROUTE, n));
-}
-
 static const char stranger_head[] = "Max-Forwards: 7\r\nFrom: <sip:carol@elsewhere.test>;tag=1\r\nCall-ID: nat\r\n";
 
 /* The dialog of a call from a stranger to bob behind his NAT: INVITE … 200, and the routes that it left. */
@@ -349,7 +339,7 @@ static void call_bob(char *routes, size_t cap)
 		       stranger_head);
 	say(&w, STRANGER, text);
 	struct sent s = expect_request(&w, "INVITE", "tcp:192.0.2.20:40000");
-	caller_routes(&s, routes, cap);
+	sent_routes(&s, true, routes, cap);
 	reply(&w, "tcp:192.0.2.20:40000", &s, 200, "b", "Contact: <sip:bob@10.0.0.5:5060;transport=tcp>\n");
 	sent_free(&s);
 	expect_and_free(&w, 200, STRANGER);

@@ -156,10 +156,22 @@ struct said {
 	const char *method, *uri, *from, *more;
 };
 
+static void say_as(const char *at, struct said q)
+{
+	static char text[4096];
+	number++;
+	(void)snprintf(text, sizeof text,
+		       "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK-t%u\r\nMax-Forwards: 70\r\nFrom: <sip:%s>;tag=f\r\n"
+		       "To: <%s>\r\nCall-ID: t%u\r\nCSeq: 1 %s\r\n%sContent-Length: 0\r\n\r\n",
+		       q.method, q.uri, at[0] == 'u' ? "UDP" : at[1] == 'c' ? "TCP" : "TLS", strchr(at, ':') + 1, number, q.from, q.uri,
+		       number, q.method, q.more);
+	say(&w, at, text);
+}
+
 /* The answer's code, 0: it was passed on; *ret_s is then the copy. */
 static unsigned ask(const char *at, const char *names, struct said q, struct sent *ret_s)
 {
-	static char text[4096], own[128];
+	static char own[128];
 	const char *list[4] = { 0 };
 	struct sip_identity id = { .verified = true, .names = list };
 	struct sent s;
@@ -169,13 +181,7 @@ static unsigned ask(const char *at, const char *names, struct said q, struct sen
 	for (char *t = names ? strtok(own, " ") : NULL; t; t = strtok(NULL, " "))
 		list[id.n++] = t;
 	w.identity = names ? &id : NULL;
-	number++;
-	(void)snprintf(text, sizeof text,
-		       "%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK-t%u\r\nMax-Forwards: 70\r\nFrom: <sip:%s>;tag=f\r\n"
-		       "To: <%s>\r\nCall-ID: t%u\r\nCSeq: 1 %s\r\n%sContent-Length: 0\r\n\r\n",
-		       q.method, q.uri, at[0] == 'u' ? "UDP" : at[1] == 'c' ? "TCP" : "TLS", strchr(at, ':') + 1, number, q.from, q.uri,
-		       number, q.method, q.more);
-	say(&w, at, text);
+	say_as(at, q);
 	assert_true(take(&w, &s));
 	code = strncmp(s.bytes, "SIP/2.0 ", 8) == 0 ? (unsigned)atoi(s.bytes + 8) : 0;
 	if (ret_s)
@@ -378,14 +384,12 @@ static void our_own_go_out_by_route_then_by_federation(void **state)
 	(void)state;
 	begin(SIP_FEDERATION_OPEN);
 	w.n_lookups = 0;
-	say(&w, LAN, "MESSAGE sip:y@fourth.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bK-o1\r\nMax-Forwards: 70\r\n"
-		     "From: <sip:x@uc.test>;tag=f\r\nTo: <sip:y@fourth.test>\r\nCall-ID: o1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	say_as(LAN, (struct said){ "MESSAGE", "sip:y@fourth.test", "x@uc.test", "" });
 	assert_int_equal(w.n_lookups, 1);
 	assert_string_equal(w.asked_host[0], "fourth.test");
 	assert_true(w.asked[0].federation);
 	assert_false(w.asked[0].sips_srv);
-	say(&w, LAN, "MESSAGE sip:y@mtls.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bK-o2\r\nMax-Forwards: 70\r\n"
-		     "From: <sip:x@uc.test>;tag=f\r\nTo: <sip:y@mtls.test>\r\nCall-ID: o2\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	say_as(LAN, (struct said){ "MESSAGE", "sip:y@mtls.test", "x@uc.test", "" });
 	assert_int_equal(w.n_lookups, 2);
 	assert_string_equal(w.asked_host[1], "gw.test");
 	assert_false(w.asked[1].federation);
@@ -413,8 +417,7 @@ static void a_way_that_leads_back_to_us_is_a_loop(void **state)
 	w.names[0].name = "gw.test";
 	w.names[0].at[0] = "udp:192.0.2.100:5060";
 	w.n_lookups = 0;
-	say(&w, LAN, "MESSAGE sip:y@udp.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9:5060;branch=z9hG4bK-l1\r\nMax-Forwards: 70\r\n"
-		     "From: <sip:x@uc.test>;tag=f\r\nTo: <sip:y@udp.test>\r\nCall-ID: l1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+	say_as(LAN, (struct said){ "MESSAGE", "sip:y@udp.test", "x@uc.test", "" });
 	answer_lookup(&w, 0, true);
 	expect_and_free(&w, 482, LAN);
 	assert_int_equal(w.refused, SIP_REFUSE_LOOP);

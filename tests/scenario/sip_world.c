@@ -529,6 +529,27 @@ void expect_and_free(struct world *w, unsigned code, const char *to)
 	sent_free(&s);
 }
 
+void sent_routes(const struct sent *s, bool reversed, char *out, size_t cap)
+{
+	unsigned n = 0;
+	struct sb sb = sb_init(out, cap);
+	while (sent_value(s, SIP_H_RECORD_ROUTE, n)[0])
+		n++;
+	for (unsigned i = 0; i < n; i++)
+		sb_fmt(&sb, "Route: %s\r\n",
+		       sent_value(s, SIP_H_RECORD_ROUTE, reversed ? n - 1 - i : i));
+}
+
+void call_up(struct world *w, const char *from, const char *to, char *route, size_t cap)
+{
+	say_req(w, from, &(struct req){ 0 });
+	struct sent s = expect_request(w, "INVITE", to);
+	sent_routes(&s, true, route, cap);
+	reply(w, to, &s, 200, "b", NULL);
+	sent_free(&s);
+	expect_and_free(w, 200, from);
+}
+
 void expect_nothing(struct world *w)
 {
 	if (w->n_queue > 0)

@@ -89,6 +89,10 @@ bool take(struct world *w, struct sent *ret_s);
 struct sent expect_request(struct world *w, const char *method, const char *to);
 struct sent expect_response(struct world *w, unsigned code, const char *to);
 void expect_and_free(struct world *w, unsigned code, const char *to);
+/* The Route lines that a dialog's requests carry: all Record-Route values, from the callee's or (reversed) the caller's side. */
+void sent_routes(const struct sent *s, bool reversed, char *out, size_t cap);
+/* The usual INVITE (struct req) and its 200; route: the lines by which what follows goes along it. */
+void call_up(struct world *w, const char *from, const char *to, char *route, size_t cap);
 void expect_nothing(struct world *w);
 void sent_free(struct sent *s);
 bool sent_has(const struct sent *s, const char *what);

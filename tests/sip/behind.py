@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who stands behind stile-sip, and who would like to: a registrar of another make (Kamailio), reached with Path, and sipvicious,
 which looks for servers, users and passwords."""
-import subprocess
-
-from sip_world import Failed, Ua, case, credentials, main, need, wait_for
+from kamailio import Kamailio
+from sip_world import Failed, Ua, case, credentials, main, need
 
 KAMAILIO = """
 debug=1
@@ -49,23 +48,10 @@ request_route {{
 """
 
 
-class Kamailio:
-    def __init__(self, w, transport):
-        need("kamailio")
-        self.w = w
-        port = w.other(3)
-        config = w.write("kamailio.cfg", KAMAILIO.format(port=port, transport=transport, tcp="tcp_children=2\ntcp_accept_aliases=yes" if transport == "tcp"
-                                                         else "disable_tcp=yes"))
-        with open(w.path("kamailio.out"), "wb") as out:
-            self.p = subprocess.Popen(["kamailio", "-f", config, "-DD", "-E", "-m", "64", "-M", "8", "-Y", w.folder], stdin=subprocess.DEVNULL,
-                                      stdout=out, stderr=out, cwd=w.folder)
-        w.servers.append(self)
-        wait_for("Kamailio answers", lambda: self.answers(transport, port), 40)
+def start_kamailio(w, transport):
+    port = w.other(3)
 
-    def answers(self, transport, port):
-        if self.p.poll() is not None:
-            with open(self.w.path("kamailio.out"), encoding="utf-8", errors="replace") as f:
-                raise Failed(f"    kamailio ended: {f.read()[-800:]}")
+    def answers():
         try:
             with Ua(transport, ("127.0.0.1", port)) as ua:
                 ua.raw(ua.request("OPTIONS", "sip:nobody@reg.test"))
@@ -73,17 +59,8 @@ class Kamailio:
         except OSError:
             return None
 
-    def kill(self):
-        if self.p.poll() is None:
-            self.p.terminate()
-            try:
-                self.p.wait(15)
-            except subprocess.TimeoutExpired:
-                self.p.kill()
-                self.p.wait(10)
-
-    def stop(self):
-        self.kill()
+    tcp = "tcp_children=2\ntcp_accept_aliases=yes" if transport == "tcp" else "disable_tcp=yes"
+    Kamailio(w, KAMAILIO.format(port=port, transport=transport, tcp=tcp)).start_until(answers, 40)
 
 
 def register(ua, name):
@@ -140,7 +117,7 @@ def behind(w, transport):
     w.config(lan=f'{{ listen: ["udp:127.0.0.2:{w.lan}", "tcp:127.0.0.2:{w.lan}"] }}',
              routes=f"[ {{ domain: reg.test, host: 127.0.0.1, port: {{o3}}, transport: {transport}, bind: 127.0.0.2 }} ]")
     w.start()
-    Kamailio(w, transport)
+    start_kamailio(w, transport)
     with Ua("tcp", ("127.0.0.2", w.lan)) as alice, Ua("udp", ("127.0.0.2", w.lan)) as bob:
         register(alice, "alice")
         register(bob, "bob")

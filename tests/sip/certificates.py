@@ -7,14 +7,9 @@ import subprocess
 from sip_world import Failed, Ua, case, main
 
 
-def made(w, name, *options, names="DNS:uc.test", key=None):
-    """A certificate of the world's CA, by openssl."""
-    w.authority()
-    w.write(name + ".ext", f"subjectAltName={names}\n")
-    w.openssl("req", "-new", *(["-key", key] if key else ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
-                                                         name + ".key"]), "-subj", f"/CN={name}", "-out", name + ".csr")
-    w.openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", name + ".ext",
-              "-out", name + ".pem", *options)
+def made(w, name, days, names="DNS:uc.test"):
+    """A certificate of the world's CA."""
+    w.certificate(name, names, days=days, again=True)
 
 
 @case("a request and a self-signed certificate are made by command, with the key, and nothing is overwritten")
@@ -34,8 +29,8 @@ def _(w):
 def _(w):
     def says(text, *argv, status=1):
         w.stile("sip", "certificate", "check", *argv).exits(status).says(text)
-    made(w, "good", "-days", "60")
-    made(w, "short", "-days", "12")
+    made(w, "good", 60)
+    made(w, "short", 12)
     w.write("rubbish.pem", "no certificate\n")
     says("belong together", w.path("good.pem"), "--key", w.path("good.key"), "--ca", w.path("ca.pem"), "--name", "uc.test", status=0)
     says("it ends in 1", w.path("short.pem"), status=0)
@@ -52,15 +47,13 @@ def _(w):
     with open(w.path("good.pem"), encoding="ascii") as a, open(w.path("short.pem"), encoding="ascii") as b:
         w.write("order.pem", a.read() + b.read())
     says("did not issue the one before it", w.path("order.pem"))
-    w.write("wild.ext", "subjectAltName=DNS:*.test\n")
-    made(w, "wild", "-days", "60", names="DNS:*.test")
+    made(w, "wild", 60, names="DNS:*.test")
     says("not for uc.test", w.path("wild.pem"), "--name", "uc.test")
 
 
 @case("from 30 days before its end a certificate is warned of; a new file is put to work by a reload and drops nothing")
 def _(w):
-    w.authority()
-    made(w, "server", "-days", "12", names="DNS:uc.test,IP:127.0.0.1")
+    made(w, "server", 12, names="DNS:uc.test,IP:127.0.0.1")
     w.config(tls=True)
     w.check().exits(0).says("it ends in 1")
     w.start()
@@ -71,7 +64,7 @@ def _(w):
         raise Failed("    its end is not among the metrics")
     with Ua("tls", ("127.0.0.1", w.base + 1), context=w.context(), name="uc.test") as old:
         old.ask("OPTIONS", "sip:uc.test", From="<sip:x@else.test>;tag=1")
-        made(w, "server", "-days", "90", names="DNS:uc.test,IP:127.0.0.1")
+        made(w, "server", 90, names="DNS:uc.test,IP:127.0.0.1")
         w.ask("sip", "certificate", "list").exits(0).says("nowhere yet")
         w.reload()
         w.ask("sip", "certificate", "list").exits(0).never_says("ends in", "nowhere yet")

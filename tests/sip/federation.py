@@ -8,12 +8,12 @@ import json
 import os
 import socket
 import ssl
-import subprocess
 import threading
 import time
 
+from kamailio import Kamailio, write_tls
 from name_server import NameServer, inside
-from sip_world import BUILD, Failed, Listening, Message, Ua, case, credentials, main, need, wait_for
+from sip_world import BUILD, Failed, Listening, Message, Ua, case, credentials, main, wait_for
 
 FRIEND = "stile-sip@friend"
 
@@ -43,6 +43,11 @@ def zone(w, text=ZONE):
 
 def home(w):
     return w.base + 4
+
+
+def is_open(port):
+    with socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 def home_config(w, **keys):
@@ -222,45 +227,18 @@ request_route {{
 """
 
 
-class Kamailio:
+def start_kamailio(w, user):
     """kam.test: what comes over TLS goes to its one user, what its user sends goes to us over TLS."""
-
-    def __init__(self, w, user):
-        need("kamailio")
-        self.w = w
-        w.certificate("kam", "DNS:kam.test,IP:127.0.0.1")
-        side = "verify_certificate = yes\nrequire_certificate = yes\ncertificate = {0}.pem\nprivate_key = {0}.key\nca_list = {1}\n"
-        text = side.format(w.path("kam"), w.path("ca.pem"))
-        w.write("tls.cfg", f"[server:default]\nmethod = TLSv1.2+\n{text}[client:default]\nmethod = TLSv1.2+\n{text}")
-        w.write("kam.cfg", KAMAILIO.format(udp=w.other(5), tls=w.other(1), user=user.at[1], home=home(w), tlscfg=w.path("tls.cfg")))
-
-    def __enter__(self):
-        self.out = open(self.w.path("kam.out"), "wb")
-        self.p = subprocess.Popen(["kamailio", "-DD", "-E", "-m", "64", "-M", "8", "-f", self.w.path("kam.cfg"), "-P", self.w.path("kam.pid"), "-Y",
-                                   self.w.folder], stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.out, start_new_session=True)
-        wait_for("Kamailio listens", self.listens, 20)
-        return self
-
-    def listens(self):
-        if self.p.poll() is not None:
-            with open(self.w.path("kam.out"), encoding="utf-8", errors="replace") as f:
-                raise Failed(f"    kamailio ended: {f.read()[-800:]}")
-        with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", self.w.other(1))) == 0
-
-    def __exit__(self, *_):
-        self.p.terminate()
-        try:
-            self.p.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.p.pid, 9)
-            self.p.wait(10)
-        self.out.close()
+    w.certificate("kam", "DNS:kam.test,IP:127.0.0.1")
+    tls = w.other(1)
+    text = KAMAILIO.format(udp=w.other(5), tls=tls, user=user.at[1], home=home(w), tlscfg=write_tls(w, "kam"))
+    Kamailio(w, text).start_until(lambda: is_open(tls), 20)
 
 
 @case("a domain behind Kamailio: messages and calls both ways, certificates checked on both sides")
 def _(w):
-    with NameServer(w, zone(w)), Ua("udp", ("127.0.0.1", w.other(5))) as carol, Kamailio(w, carol):
+    with NameServer(w, zone(w)), Ua("udp", ("127.0.0.1", w.other(5))) as carol:
+        start_kamailio(w, carol)
         carol.me, carol.tagged = "sip:carol@kam.test", "<sip:carol@kam.test>;tag=carol"
         home_config(w)
         w.start()
@@ -360,10 +338,7 @@ def _(w):
         made(w, "new", "DNS:bad.test", "-startdate", "20480101000000Z", "-enddate", "20490201000000Z")
         made(w, "gone", "DNS:bad.test")
         made(w, "own", "DNS:bad.test", ca=False)
-        home_config(w)
-        friend_config(w)
-        w.start()
-        w.start("friend.yaml", "--instance", "friend")
+        start_both(w)
         with alice_of(w) as alice, bob_of(w) as bob:
             with Partner(w, "gone") as p:
                 if p.ask("MESSAGE", "sip:nobody@uc.test", "sip:x@bad.test").status != 404:
@@ -403,10 +378,7 @@ def quietly(fn):
 @case("TLS that stalls in the handshake ends in time, both ways, and hurts nobody else")
 def _(w):
     with NameServer(w, zone(w)):
-        home_config(w, limits="{ handshake: 700ms, connect: 1s }")
-        friend_config(w)
-        w.start()
-        w.start("friend.yaml", "--instance", "friend")
+        start_both(w, limits="{ handshake: 700ms, connect: 1s }")
         with alice_of(w) as alice, bob_of(w) as bob, w.udp() as other, Listening(w.other(4)):  # takes connections and says nothing
             other.tagged = alice.tagged
             stalled = [socket.create_connection(("127.0.0.1", home(w)), 10) for _i in range(20)]
@@ -430,10 +402,7 @@ def _(w):
 def _(w):
     with NameServer(w, zone(w)):
         w.certificate("fast", "DNS:fast.test")
-        home_config(w, federation=", partners: [ { domain: friend.test } ]")
-        friend_config(w)
-        w.start()
-        w.start("friend.yaml", "--instance", "friend")
+        start_both(w, federation=", partners: [ { domain: friend.test } ]")
         with alice_of(w) as alice, bob_of(w) as bob, Partner(w, "fast") as p:
             p.ua.raw(b"".join(p.ua.request("MESSAGE", "sip:nobody@uc.test", From="<sip:x@fast.test>;tag=f", body="x") for _i in range(1000)))
             arrives(bob, alice, alice.me)
@@ -490,11 +459,10 @@ def _(w):
 @case("two proxies that lead to each other end a loop with 482 or 483, at once")
 def _(w):
     with NameServer(w, zone(w)):
-        home_config(w, routes="[ { domain: loop.test, host: 127.0.0.1, port: {o0}, transport: mtls } ]")
+        w.certificate("uc", "DNS:uc.test,DNS:loop.test,IP:127.0.0.1")
+        w.certificate("friend", "DNS:friend.test,DNS:loop.test,IP:127.0.0.1")
         friend_config(w, routes=f"[ {{ domain: loop.test, host: 127.0.0.1, port: {home(w)}, transport: mtls }} ]",
                       sources="{ trusted: [127.0.0.1] }")
-        w.certificate("uc", "DNS:uc.test,DNS:loop.test,IP:127.0.0.1", again=True)
-        w.certificate("friend", "DNS:friend.test,DNS:loop.test,IP:127.0.0.1", again=True)
         home_config(w, routes="[ { domain: loop.test, host: 127.0.0.1, port: {o0}, transport: mtls } ]", sources="{ trusted: [127.0.0.1] }")
         w.start()
         w.start("friend.yaml", "--instance", "friend")
@@ -676,11 +644,6 @@ agent: {{ name: site, server: "127.0.0.1:{server}", fallback_ports: [], code: "{
 """)
     w.program(os.path.join(BUILD, "tunnel/stile-agent"), "agent.yaml", "--instance", "site")
     return port
-
-
-def is_open(port):
-    with socket.socket() as s:
-        return s.connect_ex(("127.0.0.1", port)) == 0
 
 
 @case("a federation route goes through a tunnel job to a site that has no public address, and nobody on the way can read it")

@@ -3,11 +3,12 @@
 UDP, TCP and TLS. In a network namespace of its own, for a telephone wants an address that is not of loopback: root only."""
 import os
 import re
+import signal
 import socket
-import subprocess
 
 from own_network import HERE, inside
-from sip_world import Failed, Skipped, case, main, need, wait_for
+from sip_world import Failed, Program, Skipped, case, main, need, wait_for
+
 
 class Died(Exception):
     """linphone has crashed. It does so by itself at times, and with MALLOC_PERTURB_ always: it reads what it has freed."""
@@ -16,12 +17,11 @@ class Died(Exception):
 PORTS = {"udp": "sip_port", "tcp": "sip_tcp_port", "tls": "sip_tls_port"}
 
 
-class Linphone:
+class Linphone(Program):
     """linphone-daemon and its pipe: a command, an answer. (Its call-stats ends it, and message does without a place for its
     data base.)"""
 
     def __init__(self, w, name, port, transport, at):
-        self.w, self.name = w, name
         self.home = w.path(f"{name}-{port}")
         os.makedirs(self.path(".local/share/linphone"))
         os.makedirs(self.path(".config/linphone"))
@@ -50,10 +50,9 @@ domain=uc.test
 """)
         self.pipe = f"/tmp/stile-{os.path.basename(w.folder)}-{name}"
         env = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MALLOC_"))}
-        with open(w.path(name + ".out"), "wb") as out:
-            self.p = subprocess.Popen(["linphone-daemon", "--pipe", os.path.basename(self.pipe), "--config", config, "--auto-answer", "--log",
-                                       w.path(name + ".log"), "--disable-stats-events"], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                      env=dict(env, HOME=self.home))
+        super().__init__(w, name, ["linphone-daemon", "--pipe", os.path.basename(self.pipe), "--config", config, "--auto-answer", "--log",
+                                   w.path(name + ".log"), "--disable-stats-events"])
+        self.start(env=dict(env, HOME=self.home))
         self.s = wait_for(f"{name} is ready", self.connect, 40)
 
     def path(self, *more):
@@ -104,19 +103,10 @@ domain=uc.test
             if "message-received" in said:
                 return said
 
-    def kill(self):
-        if self.p.poll() is None:
-            self.p.terminate()
-            try:
-                self.p.wait(10)
-            except subprocess.TimeoutExpired:
-                self.p.kill()
-                self.p.wait(10)
+    def kill(self, how=signal.SIGTERM):
+        super().kill(how)
         if os.path.exists(self.pipe):
             os.unlink(self.pipe)
-
-    def stop(self):
-        self.kill()
 
 
 def try_both(w, transport):
@@ -137,11 +127,8 @@ def converse(w, transport, port):
     w.config(listen=f'["udp:{HERE}:5060", "tcp:{HERE}:5060", "tls:{HERE}:5061"]', lan=None, routes=None, certificate="server.pem", key="server.key",
              users="[ { name: alice, password: of-alice }, { name: bob, password: of-bob } ]")
     w.start()
-    phones = []
-    for i, name in enumerate(("alice", "bob")):
-        phones.append(Linphone(w, name, port + 20 * i, transport, 5061 if transport == "tls" else 5060))
-        w.servers.append(phones[-1])
-    alice, bob = phones
+    at = 5061 if transport == "tls" else 5060
+    alice, bob = phones = [Linphone(w, name, port + 20 * i, transport, at) for i, name in enumerate(("alice", "bob"))]
     for p in phones:
         wait_for(f"{p.name} is registered", p.registered, 60)
     w.ask("sip", "registrations").exits(0).says("~(alice@uc.test[^$]*bob@uc.test|bob@uc.test[^$]*alice@uc.test)")

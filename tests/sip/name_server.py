@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real name server (nsd) for a case, in namespaces where loopback and /etc/resolv.conf are ours: root only."""
 import os
-import subprocess
-import sys
 
-from sip_world import Failed, Skipped, Ua, need, wait_for
+from own_network import again, names_from
+from sip_world import Program, Skipped, Ua, need, wait_for
 
 
-class NameServer:
+class NameServer(Program):
     """nsd, the only name server there is."""
 
     def __init__(self, w, zone, at="127.0.0.53"):
         need("nsd")
         if os.getuid() != 0:
             raise Skipped("it takes root to have a name server of one's own")
-        self.w, self.p, self.serial, self.at = w, None, 1, at
+        super().__init__(w, "nsd", ["nsd", "-d", "-c", w.path("nsd.conf")])
+        self.at = at
         self.write(zone)
 
     def write(self, zone):
@@ -39,18 +39,15 @@ zone:
 """, 0o644)
 
     def __enter__(self):
-        self.start()
-        return self
+        return self.start()
 
     def start(self):
-        with open(self.w.path("nsd.out"), "ab") as out:
-            self.p = subprocess.Popen(["nsd", "-d", "-c", self.w.path("nsd.conf")], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        super().start()
         wait_for("nsd answers", self.answers)
+        return self
 
     def answers(self):
-        if self.p.poll() is not None:
-            with open(self.w.path("nsd.out"), encoding="utf-8") as f:
-                raise Failed(f"    nsd ended: {f.read()[-600:]}")
+        self.must_run()
         with Ua("udp", (self.at, 53)) as q:
             q.s.settimeout(0.3)
             q.raw(b"\x12\x34\1\0\0\1\0\0\0\0\0\0\1a\4test\0\0\1\0\1")
@@ -59,23 +56,10 @@ zone:
             except OSError:
                 return False
 
-    def stop(self):
-        self.p.terminate()
-        try:
-            self.p.wait(10)
-        except subprocess.TimeoutExpired:
-            self.p.kill()
-            self.p.wait(10)
-
     def __exit__(self, *_):
         self.stop()
 
 
 def inside():
     """Again, in namespaces where loopback and /etc/resolv.conf are ours."""
-    if os.environ.get("STILE_SIP_INSIDE"):
-        return
-    os.environ["STILE_SIP_INSIDE"] = "1"
-    script = ("ip link set lo up && mount -t tmpfs none /mnt && echo 'nameserver 127.0.0.53' > /mnt/resolv.conf && "
-              "mount --bind /mnt/resolv.conf /etc/resolv.conf && exec \"$@\"")
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--", "sh", "-c", script, "sh", sys.executable, "-B", *sys.argv])
+    again(["net", "mount"], *names_from("127.0.0.53"))

@@ -31,10 +31,6 @@ _sip._tcp.slow IN SRV 20 0 {o4} b
 """
 
 
-def Names(w, zone=ZONE, at="127.0.0.53"):  # pylint: disable=invalid-name
-    return NameServer(w, zone, at)
-
-
 def listens(w, i):
     return Ua("udp", None, ("127.0.0.1", w.other(i)))
 
@@ -56,7 +52,7 @@ def answered(w, alice, ua, domain):
 
 @case("stile test sip walks NAPTR, SRV and addresses of a real name server")
 def _(w):
-    with Names(w):
+    with NameServer(w, ZONE):
         w.config(listen=f'["udp:127.0.0.1:{w.other(0)}"]', routes=None, domains="[naptr.test]")
         w.start()
         w.stile("test", "sip", "sip:naptr.test").exits(0).says("places", f"udp:127.0.0.1:{w.other(0)}", "✔", "udp", "200 OK")
@@ -66,7 +62,7 @@ def _(w):
 
 @case("a place that is not there is gone by within a second, and is tried behind the others from then on")
 def _(w):
-    with Names(w):
+    with NameServer(w, ZONE):
         w.config(routes=routes("two.test"))
         w.start()
         with w.udp() as alice, listens(w, 1) as second:
@@ -105,7 +101,7 @@ class Deaf:
 
 @case("a place to which no TCP connection comes about is given up within a second, and nothing arrives twice")
 def _(w):
-    with Names(w), Deaf(w.other(3)), Listening(w.other(4)) as second:
+    with NameServer(w, ZONE), Deaf(w.other(3)), Listening(w.other(4)) as second:
         w.config(routes="[ { domain: slow.test, host: slow.test, transport: tcp } ]", limits="{ connect: 60s }")
         w.start()
         with w.udp() as alice:
@@ -136,7 +132,7 @@ def tried(w, alice, first, second, domain):
 
 @case("weights share the work, and each of two is used")
 def _(w):
-    with Names(w):
+    with NameServer(w, ZONE):
         w.config(routes=routes("even.test"))
         w.start()
         got = [0, 0]
@@ -149,7 +145,7 @@ def _(w):
 
 @case("a change in the DNS is seen when the old answer's time is over, and a dead name server hurts nobody until then")
 def _(w):
-    with Names(w) as names:
+    with NameServer(w, ZONE) as names:
         w.config(routes=routes("moves.test", "two.test"))
         w.start()
         with w.udp() as alice, listens(w, 0) as first, listens(w, 2) as third:
@@ -165,7 +161,7 @@ def _(w):
 
 @case("a name that does not exist, has no SIP or no answer is refused with the reason in the log")
 def _(w):
-    with Names(w):
+    with NameServer(w, ZONE):
         w.config(routes=routes("nowhere.test", "none.test"))
         w.start()
         with w.udp() as alice:

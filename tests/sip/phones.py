@@ -1,79 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two telephones (baresip) call each other through stile-sip, over UDP, TCP and TLS on both sides, with audio that is
 counted. In a network namespace of its own, for baresip leaves 127/8 alone: root only."""
-import json
 import os
-import socket
-import subprocess
 
+from baresip import Baresip
 from own_network import HERE, inside
 from sip_world import Failed, Skipped, case, main, need, wait_for
 
-MODULES = "/usr/lib/baresip/modules"
 
-
-class Phone:
-    """A baresip and its control connection (netstrings with JSON)."""
+class Phone(Baresip):
+    """One with a certificate, that runs at once."""
 
     def __init__(self, w, name, port, account):
-        self.w, self.name, self.port, self.events, self.buffer = w, name, port, [], b""
-        folder = w.path(name)
-        os.makedirs(folder)
-        for file, text in (("config", self.settings(port)), ("accounts", account + "\n"), ("contacts", "")):
-            w.write(f"{name}/{file}", text)
-        with open(w.path(name + ".out"), "wb") as out:
-            self.p = subprocess.Popen(["baresip", "-f", folder], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        self.s = wait_for(f"{name} is ready", self.connect)
-
-    def settings(self, port):
-        keys = ["poll_method epoll", f"sip_listen {HERE}:{port}", f"sip_cafile {self.w.path('ca.pem')}",
-                f"sip_certificate {self.w.path(self.name + '-phone.pem')}", f"audio_player aubridge,{self.name}", "audio_source ausine,440",
-                "audio_alert aubridge,x", "ausrc_srate 48000", "auplay_srate 48000", "ausrc_channels 2", "auplay_channels 2",
-                f"module_path {MODULES}", "module opus.so", "module ausine.so", "module aubridge.so", "module_tmp account.so",
-                "module_app menu.so", "module_app ctrl_tcp.so", f"ctrl_tcp_listen 127.0.0.1:{port + 5}"]
-        return "\n".join(keys) + "\n"
-
-    def connect(self):
-        if self.p.poll() is not None:
-            with open(self.w.path(self.name + ".out"), encoding="utf-8", errors="replace") as f:
-                raise Failed(f"    baresip ended: {f.read()[-600:]}")
-        try:
-            return socket.create_connection(("127.0.0.1", self.port + 5), timeout=5)
-        except OSError:
-            return None
-
-    def tell(self, command, params=""):
-        m = json.dumps({"command": command, "params": params, "token": command}).encode()
-        self.s.sendall(b"%d:%s," % (len(m), m))
-
-    def listen(self):
-        self.s.settimeout(0.05)
-        try:
-            self.buffer += self.s.recv(65536)
-        except TimeoutError:
-            pass
-        while b":" in self.buffer:
-            n, _, rest = self.buffer.partition(b":")
-            if len(rest) <= int(n):
-                return
-            self.events.append(json.loads(rest[:int(n)]))
-            self.buffer = rest[int(n) + 1:]
-
-    def heard(self, kind):
-        self.listen()
-        return [e for e in self.events if e.get("type") == kind]
-
-    def kill(self):
-        if self.p.poll() is None:
-            self.p.terminate()
-            try:
-                self.p.wait(10)
-            except subprocess.TimeoutExpired:
-                self.p.kill()
-                self.p.wait(10)
-
-    def stop(self):
-        self.kill()
+        super().__init__(w, name, ("127.0.0.1", port + 5), [
+            f"sip_listen {HERE}:{port}", f"sip_cafile {w.path('ca.pem')}", f"sip_certificate {w.path(name + '-phone.pem')}",
+            f"audio_player aubridge,{name}", "audio_source ausine,440"], accounts=[account], contacts=[])
+        self.start()
 
 
 def ready(w):
@@ -99,9 +41,7 @@ def try_call(w, transport):
     w.start()
     port = 5071 if transport == "tls" else 5070
     bob = Phone(w, "bob", 5090, f"<sip:bob@{HERE};transport={transport}>;regint=0;answermode=auto")
-    w.servers.append(bob)
     alice = Phone(w, "alice", 5080, f'<sip:alice@uc.test;transport={transport}>;regint=0;outbound="sip:{HERE}:{port};transport={transport}"')
-    w.servers.append(alice)
     alice.tell("dial", "sip:bob@out.test")
     wait_for("the call is up", lambda: alice.heard("CALL_ESTABLISHED") and bob.heard("CALL_ESTABLISHED"), 30)
     stats = wait_for("audio both ways", lambda: [e["rtcp_stats"] for e in alice.heard("CALL_RTCP")

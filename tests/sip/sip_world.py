@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -310,7 +311,6 @@ class SipWorld(World):
     """Ports: base udp+tcp, base+1 tls, base+2 mtls, base+3 lan; from base+10 on those of the other ends."""
     binary, full, patience = SIP, FULL, 10
 
-
     def __init__(self, first_port):
         super().__init__(first_port)
         self.lan, self.mtls = self.base + 3, self.base + 2
@@ -325,15 +325,15 @@ class SipWorld(World):
         self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
                      "/CN=Test CA", "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", "ca.key", "-out", "ca.pem")
 
-    def certificate(self, name="server", names="DNS:uc.test,IP:127.0.0.1", valid=None, again=False):
+    def certificate(self, name="server", names="DNS:uc.test,IP:127.0.0.1", valid=None, again=False, days=30):
         if os.path.exists(self.path(name + ".pem")) and not again:
             return
         self.authority()
         self.write(name + ".ext", f"subjectAltName={names}\n")
         self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}", "-keyout",
                      name + ".key", "-out", name + ".csr")
-        self.openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
-                     "-extfile", name + ".ext", "-out", name + ".pem")
+        self.openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days",
+                     str(days), "-extfile", name + ".ext", "-out", name + ".pem")
 
     def context(self, server=False, name=None):
         """A TLS context of the other ends: trusts the world's CA, shows NAME's certificate."""
@@ -418,6 +418,46 @@ class SipWorld(World):
                         said += f.read()[-1500:]
             raise Failed(f"    sipp {p.scenario} ended with {status}\n" + "".join(f"    | {line}\n" for line in said.splitlines()))
         return p
+
+
+class Program:
+    """Another program of a case, in a network namespace if one is named; World.stop_all() ends it."""
+
+    stdin = subprocess.DEVNULL
+
+    def __init__(self, w, name, argv, ns=None):
+        self.w, self.name, self.argv, self.p = w, name, ["ip", "netns", "exec", ns, *argv] if ns else argv, None
+        w.servers.append(self)
+
+    def start(self, **more):
+        with open(self.w.path(self.name + ".out"), "ab") as out:
+            self.p = subprocess.Popen(self.argv, stdin=self.stdin, stdout=out, stderr=out, cwd=self.w.folder, start_new_session=True,
+                                      **more)
+        return self
+
+    def said(self):
+        with open(self.w.path(self.name + ".out"), encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def must_run(self):
+        if self.p.poll() is not None:
+            raise Failed(f"    {self.name} ended: {self.said()[-800:]}")
+
+    def kill(self, how=signal.SIGTERM):
+        if not self.p:
+            return
+        try:  # its group is its own: Kamailio's workers, and whoever `ip netns exec` has become
+            os.killpg(self.p.pid, how)
+            self.p.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.p.pid, signal.SIGKILL)
+            self.p.wait(10)
+        except ProcessLookupError:
+            self.p.wait(10)
+        self.p = None
+
+    def stop(self):
+        self.kill()
 
 
 class Sipp:

@@ -8,23 +8,23 @@ root only.
 
   --full: five times over, with a message every 50 ms in between: what was said to be there is there, once."""
 import hashlib
-import json
 import math
 import os
 import signal
-import socket
 import sqlite3
 import struct
 import subprocess
 import sys
 
+from baresip import Baresip
 from interfaces import Stun
-from names import Names
-from sip_world import Failed, Skipped, Ua, case, main, need, wait_for
+from kamailio import write_tls
+from name_server import NameServer
+from own_network import again, names_from
+from sip_world import Failed, Program, Skipped, Ua, case, main, need, wait_for
 
 MODULES = "/usr/lib/x86_64-linux-gnu/kamailio/modules"
 SCHEMAS = "/usr/share/kamailio/db_sqlite"
-PHONE_MODULES = "/usr/lib/baresip/modules"
 FULL_LENGTH = "--full" in sys.argv
 TONES = {"alice": 440, "bob": 880}
 
@@ -109,62 +109,11 @@ request_route {{
 }}
 """
 
-TLS = """[server:default]
-method = TLSv1.2+
-verify_certificate = yes
-require_certificate = yes
-private_key = {folder}/ucb.key
-certificate = {folder}/ucb.pem
-ca_list = {folder}/ca.pem
-[client:default]
-method = TLSv1.2+
-verify_certificate = yes
-require_certificate = yes
-private_key = {folder}/ucb.key
-certificate = {folder}/ucb.pem
-ca_list = {folder}/ca.pem
-"""
-
 
 def run(*argv):
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=30)
     if done.returncode:
         raise Failed(f"    {' '.join(argv)}: {done.stderr.strip()}")
-
-
-class Program:
-    """Something of a case that runs in a namespace, and is ended with it."""
-
-    def __init__(self, w, name, ns, argv):
-        self.w, self.name, self.ns, self.argv, self.p = w, name, ns, argv, None
-        w.servers.append(self)
-
-    def start(self):
-        inside_of = ["ip", "netns", "exec", self.ns] if self.ns else []
-        with open(self.w.path(self.name + ".out"), "ab") as out:
-            self.p = subprocess.Popen([*inside_of, *self.argv], stdin=subprocess.PIPE, stdout=out, stderr=out, cwd=self.w.folder,
-                                      start_new_session=True)
-        return self
-
-    def said(self):
-        with open(self.w.path(self.name + ".out"), encoding="utf-8", errors="replace") as f:
-            return f.read()
-
-    def kill(self, how=signal.SIGTERM):
-        if not self.p:
-            return
-        try:  # its group is its own: Kamailio's workers, and whoever `ip netns exec` has become
-            os.killpg(self.p.pid, how)
-            self.p.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.p.pid, signal.SIGKILL)
-            self.p.wait(10)
-        except ProcessLookupError:
-            self.p.wait(10)
-        self.p = None
-
-    def stop(self):
-        self.kill()
 
 
 class Server(Program):
@@ -182,63 +131,26 @@ class Server(Program):
         db.commit()
         db.close()
         w.write(name + ".cfg", KAMAILIO.format(modules=MODULES, db=self.db, users="|".join(users), **more))
-        super().__init__(w, name, more["ns"], ["kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-f", w.path(name + ".cfg"), "-Y",
-                                               w.path(name + ".run")])
+        super().__init__(w, name, ["kamailio", "-DD", "-E", "-m", "32", "-M", "4", "-f", w.path(name + ".cfg"), "-Y",
+                                   w.path(name + ".run")], more["ns"])
         os.makedirs(w.path(name + ".run"))
 
 
-class Phone(Program):
-    """A baresip whose tone is known, that records what it hears and says its presence."""
+class Phone(Baresip):
+    """One whose tone is known, that records what it hears and says its presence; its control connection is reached from the hub."""
+
+    stdin, patience = subprocess.PIPE, 30
 
     def __init__(self, w, name, ns, here, server, watches):
-        self.here, self.folder, self.user = here, w.path(name), name
+        super().__init__(w, name, (here, 4444), [
+            f"sip_listen {here}:5060", f"audio_source ausine,{TONES[name]}", f"audio_player aubridge,{name}",
+            f"snd_path {w.path(name)}/heard", "module stdio.so", "module sndfile.so", "module_app contact.so", "module_app presence.so", f"net_interface {here}"], ns, ["-v"],
+            accounts=[f'<sip:{name}@uc.test>;regint=60;pubint=60;answermode=auto;outbound="sip:{server};transport=udp"'],
+            contacts=[f'"{watches}" <sip:{watches}@uc.test>;presence=p2p'], current_contact=[f"sip:{watches}@uc.test"])
         os.makedirs(self.folder + "/heard")
-        keys = ["poll_method epoll", f"sip_listen {here}:5060", f"audio_source ausine,{TONES[name]}", f"audio_player aubridge,{name}",
-                "audio_alert aubridge,x", "ausrc_srate 48000", "auplay_srate 48000", "ausrc_channels 2", "auplay_channels 2",
-                f"snd_path {self.folder}/heard", f"module_path {PHONE_MODULES}", "module stdio.so", "module opus.so", "module ausine.so",
-                "module aubridge.so", "module sndfile.so", "module_tmp account.so", "module_app contact.so", "module_app menu.so",
-                "module_app presence.so", "module_app ctrl_tcp.so", f"ctrl_tcp_listen {here}:4444", f"net_interface {here}"]
-        w.write(f"{name}/config", "\n".join(keys) + "\n")
-        w.write(f"{name}/accounts", f'<sip:{name}@uc.test>;regint=60;pubint=60;answermode=auto;outbound="sip:{server};transport=udp"\n')
-        w.write(f"{name}/contacts", f'"{watches}" <sip:{watches}@uc.test>;presence=p2p\n')
-        w.write(f"{name}/current_contact", f"sip:{watches}@uc.test")
-        super().__init__(w, name + "-phone", ns, ["baresip", "-v", "-f", self.folder])
-
-    def start(self):
-        super().start()
-        self.events, self.buffer = [], b""
-        self.s = wait_for(f"{self.name} is ready", self.connect, 30)
-        return self
-
-    def connect(self):
-        if self.p.poll() is not None:
-            raise Failed(f"    baresip ended: {self.said()[-600:]}")
-        try:
-            return socket.create_connection((self.here, 4444), timeout=5)
-        except OSError:
-            return None
-
-    def tell(self, command, params=""):
-        """A command of its menu, by its control connection, which is reached from the hub."""
-        m = json.dumps({"command": command, "params": params, "token": command}).encode()
-        self.s.sendall(b"%d:%s," % (len(m), m))
-
-    def listen(self):
-        self.s.settimeout(0.05)
-        try:
-            self.buffer += self.s.recv(65536)
-        except TimeoutError:
-            pass
-        while b":" in self.buffer:
-            n, _, rest = self.buffer.partition(b":")
-            if len(rest) <= int(n):
-                return
-            self.events.append(json.loads(rest[:int(n)]))
-            self.buffer = rest[int(n) + 1:]
 
     def count(self, kind):
-        self.listen()
-        return sum(1 for e in self.events if e.get("type") == kind)
+        return len(self.heard(kind))
 
     def answers(self, command, text):
         """The command's answer has this text; asked again each time."""
@@ -289,14 +201,13 @@ class Sites:
         self.w = w
         w.certificate(names="DNS:hub.test,DNS:uc.test,IP:10.20.0.1")
         w.certificate("ucb", "DNS:ucb.test")
-        w.write("tls.cfg", TLS.format(folder=w.folder))
         w.config(listen='["udp:10.0.0.1:5060", "tcp:10.0.0.1:5060"]', routes=None, certificate="server.pem", key="server.key", ca="ca.pem",
                  lan='{ listen: ["tcp:10.10.0.1:5070", "mtls:10.20.0.1:5071"], servers: [ '
                      '{ user: uc-a, password: pw-uc-a, addresses: [ 10.10.0.2/32 ] }, { user: uc-b, certificate_name: ucb.test } ] }')
         self.a = Server(w, "uc-a", ["alice", "anna"], ns="a", here="10.10.0.2", kind="tcp", port=5062, tls="no", load_tls="",
                         contact="10.10.0.2:5062;transport=tcp", proxy="sip:10.10.0.1:5070;transport=tcp", proxy_ip="10.10.0.1")
         self.b = Server(w, "uc-b", ["bob", "bert"], ns="b", here="10.20.0.2", kind="tls", port=5061, tls="yes",
-                        load_tls=f'loadmodule "tls.so"\nmodparam("tls", "config", "{w.path("tls.cfg")}")',
+                        load_tls=f'loadmodule "tls.so"\nmodparam("tls", "config", "{write_tls(w, "ucb")}")',
                         contact="ucb.test:5061;transport=tls", proxy="sip:hub.test:5071;transport=tls", proxy_ip="10.20.0.1")
         self.alice = Phone(w, "alice", "a", "10.10.0.3", "10.10.0.2:5060", "bob")
         self.bob = Phone(w, "bob", "b", "10.20.0.3", "10.20.0.2:5060", "alice")
@@ -349,7 +260,7 @@ def sent(by, to, body, status=200, seconds=20):
 
 @case("two sites are one domain: presence, messages, and calls with audio both ways")
 def _(w):
-    with Names(w, ZONE, "10.0.0.53"):
+    with NameServer(w, ZONE, "10.0.0.53"):
         s = Sites(w).begin()
         for me, other in ((s.alice, s.bob), (s.bob, s.alice)):
             wait_for(f"{me.name} sees the other one", lambda m=me: m.answers("contacts", "Online"), 40)
@@ -359,9 +270,9 @@ def _(w):
         wait_for("alice sees that bob is away", lambda: s.alice.answers("contacts", "Offline"), 20)
         for me, other in ((s.alice, s.bob), (s.bob, s.alice)):
             before = other.count("CALL_ESTABLISHED"), me.count("CALL_CLOSED"), other.count("CALL_CLOSED")
-            me.tell("dial", f"sip:{other.user}@uc.test")
+            me.tell("dial", f"sip:{other.name}@uc.test")
             wait_for("the call is up", lambda o=other, n=before[0]: o.count("CALL_ESTABLISHED") > n, 20)
-            wait_for("each hears the other's tone", lambda m=me, o=other: m.hears() == o.user and o.hears() == m.user, 20)
+            wait_for("each hears the other's tone", lambda m=me, o=other: m.hears() == o.name and o.hears() == m.name, 20)
             me.tell("hangup")
             wait_for("the call is over", lambda o=other, n=before[2]: o.count("CALL_CLOSED") > n, 20)
         w.ask("sip", "servers").exits(0).says("uc-a", "tcp", "uc-b", "mtls")
@@ -370,7 +281,7 @@ def _(w):
 
 @case("a UC server is killed and comes back, the site's link is cut and comes back, and the others notice nothing")
 def _(w):
-    with Names(w, ZONE, "10.0.0.53"):
+    with NameServer(w, ZONE, "10.0.0.53"):
         s = Sites(w).begin(phones=False)
         with s.user("anna") as anna, s.user("bert") as bert:
             sent(anna, bert, "first")
@@ -404,7 +315,7 @@ def shown(w, at):
 
 @case("certificates are replaced without dropping a connection; a server with another's certificate is not let in")
 def _(w):
-    with Names(w, ZONE, "10.0.0.53"):
+    with NameServer(w, ZONE, "10.0.0.53"):
         s = Sites(w).begin(phones=False)
         at = ("10.20.0.1", 5071)
         before = shown(w, at), {f["id"] for f in w.flows() if f["remote"].startswith("10.20.0.2:")}
@@ -474,7 +385,7 @@ def flow(anna, bert, n, first):
 
 
 def soak(w):
-    with Names(w, ZONE, "10.0.0.53"):
+    with NameServer(w, ZONE, "10.0.0.53"):
         s = Sites(w).begin(phones=False)
         with s.user("anna") as anna, s.user("bert") as bert:
             told, came, first = set(), [], 0
@@ -502,18 +413,13 @@ if FULL_LENGTH:
 
 def inside():
     """Again, in namespaces of our own: a hub and two sites."""
-    if os.environ.get("STILE_SIP_INSIDE"):
-        return
-    os.environ["STILE_SIP_INSIDE"] = "1"
-    lines = ["set -e", "ip link set lo up", "ip addr add 10.0.0.1/32 dev lo", "ip addr add 10.0.0.53/32 dev lo",
-             "sysctl -qw net.ipv4.ip_forward=1", "mount -t tmpfs none /mnt", "echo 'nameserver 10.0.0.53' > /mnt/resolv.conf",
-             "mount --bind /mnt/resolv.conf /etc/resolv.conf", "mkdir -p /run/netns", "mount -t tmpfs none /run/netns"]
+    lines = ["ip addr add 10.0.0.1/32 dev lo", "ip addr add 10.0.0.53/32 dev lo", "sysctl -qw net.ipv4.ip_forward=1",
+             *names_from("10.0.0.53"), "mkdir -p /run/netns", "mount -t tmpfs none /run/netns"]
     for ns, net in (("a", "10.10.0"), ("b", "10.20.0")):
         lines += [f"ip netns add {ns}", f"ip link add to-{ns} type veth peer name eth0 netns {ns}", f"ip addr add {net}.1/24 dev to-{ns}",
                   f"ip link set to-{ns} up", f"ip addr add {net}.9/24 dev to-{ns}", f"ip -n {ns} addr add {net}.2/24 dev eth0", f"ip -n {ns} addr add {net}.3/24 dev eth0",
                   f"ip -n {ns} link set lo up", f"ip -n {ns} link set eth0 up", f"ip -n {ns} route add default via {net}.1"]
-    script = "\n".join([*lines, 'exec "$@"'])
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--", "sh", "-c", script, "sh", sys.executable, "-B", *sys.argv])
+    again(["net", "mount"], *lines)
 
 
 if __name__ == "__main__":

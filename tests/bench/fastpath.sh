@@ -4,10 +4,7 @@
 # there is none, then runs tests/bench/fastpath.py. --help lists its options. docs/benchmarks.md says how to read it.
 set -eu
 cd "$(dirname "$0")/../.."
-build=${STILE_BUILD:-build-release}
-if [ ! -f "$build/build.ninja" ]; then
-	echo "building an optimised stile in $build" >&2
-	meson setup "$build" --buildtype=release -Dtests=false >&2
-fi
-ninja -C "$build" turn/stile-turn turn/fastpath/stile-fastpath cli/stile >&2
+# shellcheck source=tests/bench/optimised.sh
+. tests/bench/optimised.sh
+optimised turn/stile-turn turn/fastpath/stile-fastpath cli/stile
 STILE_BUILD=$build exec python3 tests/bench/fastpath.py "$@"

@@ -5,11 +5,8 @@
 # options. docs/benchmarks.md says how to read it.
 set -eu
 cd "$(dirname "$0")/../.."
-build=${STILE_BUILD:-build-release}
-if [ ! -f "$build/build.ninja" ]; then
-	echo "building an optimised stile in $build" >&2
-	meson setup "$build" --buildtype=release -Dtests=false >&2
-fi
-ninja -C "$build" tunnel/stile-tunnel >&2
+# shellcheck source=tests/bench/optimised.sh
+. tests/bench/optimised.sh
+optimised tunnel/stile-tunnel
 ${CC:-cc} -O2 -Wall -Wextra -D_GNU_SOURCE -I. -o "$build/relay_load" tests/bench/relay_load.c -lssl -lcrypto
 STILE_BUILD=$build exec python3 tests/bench/relay_vs_haproxy.py "$@"

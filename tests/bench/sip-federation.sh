@@ -5,10 +5,7 @@
 # options. docs/benchmarks.md says how to read it.
 set -eu
 cd "$(dirname "$0")/../.."
-build=${STILE_BUILD:-build-release}
-if [ ! -f "$build/build.ninja" ]; then
-	echo "building an optimised stile in $build" >&2
-	meson setup "$build" --buildtype=release -Dtests=false >&2
-fi
-ninja -C "$build" sip-proxy/stile-sip >&2
+# shellcheck source=tests/bench/optimised.sh
+. tests/bench/optimised.sh
+optimised sip-proxy/stile-sip
 STILE_BUILD=$build exec python3 tests/bench/sip_federation.py "$@"

@@ -5,12 +5,9 @@
 # read the table. Exit 0: the bar is met; 1: missed; 2: it cannot run here.
 set -eu
 cd "$(dirname "$0")/../.."
-build=${STILE_BUILD:-build-release}
-if [ ! -f "$build/build.ninja" ]; then
-	echo "building an optimised stile in $build" >&2
-	meson setup "$build" --buildtype=release -Dtests=false >&2
-fi
-ninja -C "$build" sip-proxy/libstile-sip-core.a common/libstile-common.a >&2
+# shellcheck source=tests/bench/optimised.sh
+. tests/bench/optimised.sh
+optimised sip-proxy/libstile-sip-core.a common/libstile-common.a
 for package in sofia-sip-ua libosip2 libre; do
 	pkg-config --exists "$package" || {
 		echo "$package is missing: tools/install-packages bench" >&2

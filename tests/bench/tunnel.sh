@@ -5,12 +5,9 @@
 # lists its options. docs/benchmarks.md says how to read it.
 set -eu
 cd "$(dirname "$0")/../.."
-build=${STILE_BUILD:-build-release}
-if [ ! -f "$build/build.ninja" ]; then
-	echo "building an optimised stile in $build" >&2
-	meson setup "$build" --buildtype=release -Dtests=false >&2
-fi
-ninja -C "$build" tunnel/stile-tunnel tunnel/stile-agent cli/stile >&2
+# shellcheck source=tests/bench/optimised.sh
+. tests/bench/optimised.sh
+optimised tunnel/stile-tunnel tunnel/stile-agent cli/stile
 for part in bench/tunnel_load netns/wire; do
 	${CC:-cc} -O2 -Wall -Wextra -D_GNU_SOURCE -I. -o "$build/${part#*/}" "tests/$part.c"
 done

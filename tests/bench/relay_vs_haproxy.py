@@ -21,7 +21,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from servers import Unable, cpus, make_certificate, on_cpu  # noqa: E402
+from servers import Unable, cpus, keep, make_certificate, on_cpu  # noqa: E402
 
 HOST = "127.0.0.1"
 PEERS = {"haproxy": "", "tuned": "  tune.bufsize 262144\n", "splice": ""}
@@ -199,13 +199,9 @@ def main():
         bench = Benchmark(options, folder)
         load_before = os.getloadavg()[0]
         bench.run()
-    out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
-    os.makedirs(out, exist_ok=True)
-    name = os.path.join(out, time.strftime("relay-%Y%m%d-%H%M%S.json"))
-    with open(name, "w", encoding="utf-8") as f:
-        json.dump({"load_average": load_before, "runs": bench.raw}, f, indent=1)
+    name = keep("relay", load_average=load_before, runs=bench.raw)
     status = show(bench, not options.no_bars)
-    print(f"every run: {os.path.relpath(name)}; load average before: {load_before:.1f}")
+    print(f"every run: {name}; load average before: {load_before:.1f}")
     return status
 
 

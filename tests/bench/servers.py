@@ -4,6 +4,7 @@
 Each listens on an address of its own (tests/bench/veth.py), so that ports clash with nobody's; each has one worker
 (stile `workers: 1`, coturn `--relay-threads=1`) and all its threads on one CPU, the generator having
 another. Only processes started here are ever signalled."""
+import json
 import os
 import shutil
 import signal
@@ -39,6 +40,16 @@ def on_cpu(*wanted):
         except OSError:
             pass  # not root: then the machine had better be quiet
     return prepare
+
+
+def keep(benchmark, **results):
+    """The raw results as JSON, in a file of this run's own under results/; its path."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
+    os.makedirs(folder, exist_ok=True)
+    name = os.path.join(folder, time.strftime(f"{benchmark}-%Y%m%d-%H%M%S.json"))
+    with open(name, "w", encoding="utf-8") as f:
+        json.dump(results, f, indent=1)
+    return os.path.relpath(name)
 
 
 def make_certificate(folder):

@@ -10,7 +10,6 @@ domains as well, which Kamailio does not. The four proxies share one CPU, both s
 both proxies' processes for each call or message that ended well. Raw JSON of every run is kept. Exit status: 0 every bar
 is met, 1 one is missed, 2 the benchmark cannot run here."""
 import argparse
-import json
 import os
 import shutil
 import socket
@@ -21,8 +20,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from servers import Unable, cpus  # noqa: E402
-from sip_vs_kamailio import HOST, SCENARIOS, Proxy, Sipp  # noqa: E402
+from servers import Unable, cpus, keep  # noqa: E402
+from sip_vs_kamailio import HOST, KAMAILIO, SCENARIOS, Benchmark, Proxy, Sipp, caller_of  # noqa: E402
 
 # Ports, from the first on: 0 near, 2 callee's sipp, 3 caller's, 4 near's TLS, 5 far's TLS, 6 far.
 LOADS = {f"{kind}-{rate}": (kind, rate) for kind, rates in (("call", (500, 1000)), ("message", (1000, 4000))) for rate in rates}
@@ -42,42 +41,10 @@ STILE = """sip:
 store: {{ path: {folder}/store-{domain} }}
 """
 
-KAMAILIO = """
-debug=0
-log_stderror=no
-fork=yes
-children=2
-tcp_children=2
-auto_aliases=no
-enable_tls=yes
-listen=udp:{host}:{port}
-listen=tcp:{host}:{port}
+KAMAILIO_MORE = """enable_tls=yes
 listen=tls:{host}:{tls}
 loadmodule "tls.so"
-loadmodule "tm.so"
-loadmodule "sl.so"
-loadmodule "rr.so"
-loadmodule "pv.so"
-loadmodule "maxfwd.so"
-loadmodule "siputils.so"
-loadmodule "textops.so"
-modparam("tls", "config", "{folder}/{domain}.tls")
-modparam("rr", "enable_double_rr", 1)
-request_route {{
-	if (!mf_process_maxfwd_header("70")) {{ sl_send_reply("483", "Too Many Hops"); exit; }}
-	if (has_totag()) {{
-		if (loose_route()) {{ t_relay(); exit; }}
-		if (is_method("ACK")) {{ if (t_check_trans()) t_relay(); exit; }}
-		sl_send_reply("404", "Not here");
-		exit;
-	}}
-	if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
-	t_check_trans();
-	if (is_method("INVITE|SUBSCRIBE")) record_route();
-	$du = "{next}";
-	t_relay();
-}}
-"""
+modparam("tls", "config", "{folder}/{domain}.tls")"""
 KAMAILIO_TLS = "".join(f"[{side}:default]\nmethod = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\n"
                        "certificate = {folder}/{domain}.pem\nprivate_key = {folder}/{domain}.key\nca_list = {folder}/ca.pem\n"
                        for side in ("server", "client"))
@@ -117,7 +84,7 @@ class Side(Proxy):
         with open(os.path.join(self.folder, domain + ".tls"), "w", encoding="ascii") as f:
             f.write(KAMAILIO_TLS.format(**words))
         with open(self.config, "w", encoding="ascii") as f:
-            f.write((STILE if name == "stile" else KAMAILIO).format(**words))
+            f.write((STILE if name == "stile" else KAMAILIO).format(**words, more=KAMAILIO_MORE.format(**words)))
 
 
 def register(bench):
@@ -133,11 +100,11 @@ def register(bench):
             raise Unable("the far proxy does not register bob")
 
 
-class Benchmark:
+class Federations(Benchmark):
+    loads = LOADS
+
     def __init__(self, options, folder):
-        self.options, self.folder, self.port = options, folder, options.port
-        self.build = os.environ.get("STILE_BUILD", "build-release")
-        self.raw, self.pairs = [], {}
+        super().__init__(options, folder)
         self.certificates = os.path.join(folder, "certificates")
         os.mkdir(self.certificates, 0o755)
         certificates(self.certificates)
@@ -159,30 +126,15 @@ class Benchmark:
             finally:
                 for e in ends:
                     e.end()
-        self.raw.append(result)
-        print(f"  {name:9} {load:18} {result['cpu_us']:8.1f} µs, {result['failed']} failed of {n}", file=sys.stderr)
-        return result
+        return self.put_down(result)
 
     def call(self, near, ends, kind, n, rate):
-        caller = Sipp(self, near.folder, "caller", SCENARIOS[kind][0], "udp",
-                      ["-m", str(n), "-r", str(rate), "-l", "100000", "-s", "bob", f"{HOST}:{self.port}"])
+        caller = caller_of(self, near.folder, SCENARIOS[kind][0], "udp", n, rate)
         ends.append(caller)
-        try:
-            caller.process.wait(n / rate + 60)
-        except subprocess.TimeoutExpired:
-            pass
-        good = caller.counts()[0]
+        good = caller.wait(n / rate + 60)[0]
         caller.end()
         os.unlink(caller.stat)
         return good
-
-    def run(self):
-        wanted = [x for x in LOADS if not self.options.only or any(x.startswith(o) for o in self.options.only)]
-        for i in range(self.options.rounds):
-            for load in wanted:
-                order = ("stile", "kamailio") if i % 2 == 0 else ("kamailio", "stile")
-                results = {name: self.run_once(name, load) for name in order}
-                self.pairs.setdefault(load, []).append((results["stile"], results["kamailio"]))
 
 
 def show(bench):
@@ -215,16 +167,12 @@ def main():
         raise Unable("it needs two CPUs, one for the proxies and one for sipp")
     with tempfile.TemporaryDirectory(prefix="stile-bench-") as folder:
         os.chmod(folder, 0o777)
-        bench = Benchmark(options, folder)
+        bench = Federations(options, folder)
         load_before = os.getloadavg()[0]
         bench.run()
-    out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
-    os.makedirs(out, exist_ok=True)
-    name = os.path.join(out, time.strftime("sip-federation-%Y%m%d-%H%M%S.json"))
-    with open(name, "w", encoding="utf-8") as f:
-        json.dump({"load_average": load_before, "runs": bench.raw}, f, indent=1)
+    name = keep("sip-federation", load_average=load_before, runs=bench.raw)
     missed = show(bench)
-    print(f"every run: {os.path.relpath(name)}; load average before: {load_before:.1f}")
+    print(f"every run: {name}; load average before: {load_before:.1f}")
     return 1 if missed and not options.no_bars else 0
 
 

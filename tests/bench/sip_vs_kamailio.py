@@ -11,7 +11,6 @@ sofia-sip, libosip2 and libre (sip-parse.sh). Raw JSON of every run is kept. Exi
 missed, 2 the benchmark cannot run here."""
 import argparse
 import csv
-import json
 import os
 import shutil
 import signal
@@ -24,7 +23,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "sip")]
-from servers import Unable, cpus, on_cpu  # noqa: E402
+from servers import Unable, cpus, keep, on_cpu  # noqa: E402
 from sipp_scenarios import answer, pause, recv, request, scenario, send, within  # noqa: E402
 
 HOST = "127.0.0.1"
@@ -64,9 +63,9 @@ fork=yes
 children=2
 tcp_children=2
 auto_aliases=no
-disable_tcp=no
 listen=udp:{host}:{port}
 listen=tcp:{host}:{port}
+{more}
 loadmodule "tm.so"
 loadmodule "sl.so"
 loadmodule "rr.so"
@@ -85,7 +84,7 @@ request_route {{
 	if (is_method("CANCEL")) {{ if (t_check_trans()) t_relay(); exit; }}
 	t_check_trans();
 	if (is_method("INVITE|SUBSCRIBE")) record_route();
-	$du = "sip:{host}:{callee};transport={transport}";
+	$du = "{next}";
 	t_relay();
 }}
 """
@@ -109,7 +108,7 @@ class Proxy:
         self.folder = tempfile.mkdtemp(prefix="run-", dir=bench.folder)
         os.chmod(self.folder, 0o777)
         words = {"host": HOST, "port": bench.port, "outside": bench.port + 1, "callee": bench.port + 2, "transport": transport,
-                 "folder": self.folder}
+                 "folder": self.folder, "next": f"sip:{HOST}:{bench.port + 2};transport={transport}", "more": "disable_tcp=no"}
         self.config = os.path.join(self.folder, "config")
         with open(self.config, "w", encoding="ascii") as f:
             f.write((STILE if name == "stile" else KAMAILIO).format(**words))
@@ -194,13 +193,30 @@ class Sipp:
             rows = list(csv.DictReader(f, delimiter=";"))
         return (int(rows[-1]["SuccessfulCall(C)"]), int(rows[-1]["FailedUnexpectedMessage(C)"])) if rows else (0, 0)
 
+    def wait(self, seconds):
+        """Its counts when it is through, or then."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        return self.counts()
+
     def end(self):
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
 
 
+def caller_of(bench, folder, xml, transport, n, rate):
+    return Sipp(bench, folder, "caller", xml, transport,
+                ["-m", str(n), "-r", str(rate), "-l", "100000", "-s", "bob", f"{HOST}:{bench.port}"])
+
+
 class Benchmark:
+    """Runs in turn; run_once() says what a run is, and puts it down."""
+
+    loads = LOADS
+
     def __init__(self, options, folder):
         self.options, self.folder, self.port = options, folder, options.port
         self.build = os.environ.get("STILE_BUILD", "build-release")
@@ -215,25 +231,24 @@ class Benchmark:
             try:
                 time.sleep(0.5)
                 cpu, memory, begun = proxy.cpu_s(), proxy.pss(), time.monotonic()
-                ends.append(Sipp(self, proxy.folder, "caller", caller, transport,
-                                 ["-m", str(n), "-r", str(rate), "-l", "100000", "-s", "bob", f"{HOST}:{self.port}"]))
+                ends.append(caller_of(self, proxy.folder, caller, transport, n, rate))
                 if kind == "ringing":
                     time.sleep(n / rate + 4)
                     good, disorder = n, 0
                 else:
-                    try:
-                        ends[1].process.wait(n / rate + PATIENCE_S)
-                    except subprocess.TimeoutExpired:
-                        pass
-                    good, disorder = ends[1].counts()
+                    good, disorder = ends[1].wait(n / rate + PATIENCE_S)
                 result = {"proxy": name, "load": load, "n": n, "good": good, "failed": n - good, "disorder": disorder,
                           "cpu_us": (proxy.cpu_s() - cpu) / max(good, 1) * 1e6, "bytes": (proxy.pss() - memory) / n,
                           "seconds": time.monotonic() - begun}
             finally:
                 for e in ends:
                     e.end()
+        return self.put_down(result)
+
+    def put_down(self, result):
         self.raw.append(result)
-        print(f"  {name:9} {load:18} {result['cpu_us']:8.1f} µs, {result['failed']} failed of {n}", file=sys.stderr)
+        print(f"  {result['proxy']:9} {result['load']:18} {result['cpu_us']:8.1f} µs, {result['failed']} failed of {result['n']}",
+              file=sys.stderr)
         return result
 
     def wants(self, load):
@@ -248,7 +263,7 @@ class Benchmark:
         return done.stdout, done.returncode
 
     def run(self):
-        wanted = [x for x in LOADS if self.wants(x)]
+        wanted = [x for x in self.loads if self.wants(x)]
         for i in range(self.options.rounds):
             for load in wanted:
                 order = ("stile", "kamailio") if i % 2 == 0 else ("kamailio", "stile")
@@ -297,14 +312,10 @@ def main():
         load_before, begun = os.getloadavg()[0], time.monotonic()
         bench.run()
         parser, parser_missed = bench.run_parser() if bench.wants(PARSER) else ("", 0)
-    out = os.path.join(HERE, "results")
-    os.makedirs(out, exist_ok=True)
-    name = os.path.join(out, time.strftime("sip-%Y%m%d-%H%M%S.json"))
-    with open(name, "w", encoding="utf-8") as f:
-        json.dump({"load_average": load_before, "runs": bench.raw, "parser": parser.splitlines()}, f, indent=1)
+    name = keep("sip", load_average=load_before, runs=bench.raw, parser=parser.splitlines())
     missed = show(bench) + parser_missed
     print(parser, end="")
-    print(f"every run: {os.path.relpath(name)}; load average before: {load_before:.1f}; {time.monotonic() - begun:.0f} s")
+    print(f"every run: {name}; load average before: {load_before:.1f}; {time.monotonic() - begun:.0f} s")
     return 1 if missed and not options.no_bars else 0
 
 

@@ -19,7 +19,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from tunnel_peers import LINE, Place, Raw, RawBbr, Ssh, SshAes, Stile, StilePlain, enter, prepare_load  # noqa: E402
-from servers import Unable, cpus  # noqa: E402
+from servers import Unable, cpus, keep  # noqa: E402
 from lab import Failed  # noqa: E402
 
 RTT = 2 * LINE["delay"] / 1000
@@ -232,15 +232,6 @@ def parse():
     return options
 
 
-def keep(bench, load_before):
-    out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "results")
-    os.makedirs(out, exist_ok=True)
-    name = os.path.join(out, time.strftime("tunnel-%Y%m%d-%H%M%S.json"))
-    with open(name, "w", encoding="utf-8") as f:
-        json.dump({"load_average": load_before, "line": LINE, "runs": bench.raw}, f, indent=1)
-    return name
-
-
 def main():
     options = parse()
     if os.getuid() != 0:
@@ -252,9 +243,9 @@ def main():
         os.chmod(folder, 0o755)
         bench = Benchmark(options, folder)
         bench.run()
-    name = keep(bench, load_before)
+    name = keep("tunnel", load_average=load_before, line=LINE, runs=bench.raw)
     missed = show(bench)
-    print(f"every run: {os.path.relpath(name)}; {len({r['round'] for r in bench.raw})} rounds in {time.monotonic() - began:.0f} s; "
+    print(f"every run: {name}; {len({r['round'] for r in bench.raw})} rounds in {time.monotonic() - began:.0f} s; "
           f"load average before: {load_before:.1f}")
     return 1 if missed and not options.no_bars else 0
 

@@ -329,16 +329,19 @@ static void outbound_flows_are_one_device_and_a_dead_one_is_430(void **state)
 
 static const char stranger_head[] = "Max-Forwards: 7\r\nFrom: <sip:carol@elsewhere.test>;tag=1\r\nCall-ID: nat\r\n";
 
-/* The dialog of a call from a stranger to bob behind his NAT: INVITE … 200, and the routes that it left. */
+/* bob registers from behind his NAT, and a stranger calls him: INVITE … 200, and the routes that it left. */
 static void call_bob(char *routes, size_t cap)
 {
 	char text[2048];
+	struct sent s = do_register("tcp:192.0.2.20:40000", "bob", "hush",
+				    "Contact: <sip:bob@10.0.0.5:5060;transport=tcp>\r\n");
+	sent_free(&s);
 	(void)snprintf(text, sizeof text,
 		       "INVITE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-i\r\n%s"
 		       "To: <sip:bob@uc.test>\r\nCSeq: 1 INVITE\r\nContact: <sip:c@198.51.100.7>\r\nContent-Length: 0\r\n\r\n",
 		       stranger_head);
 	say(&w, STRANGER, text);
-	struct sent s = expect_request(&w, "INVITE", "tcp:192.0.2.20:40000");
+	s = expect_request(&w, "INVITE", "tcp:192.0.2.20:40000");
 	sent_routes(&s, true, routes, cap);
 	reply(&w, "tcp:192.0.2.20:40000", &s, 200, "b", "Contact: <sip:bob@10.0.0.5:5060;transport=tcp>\n");
 	sent_free(&s);
@@ -358,11 +361,9 @@ static void say_in_dialog(const char *method, unsigned number, const char *route
 static void what_follows_in_a_call_reaches_a_callee_behind_nat_by_his_flow(void **state)
 {
 	char routes[2048];
+	struct sent s;
 	(void)state;
 	begin();
-	struct sent s = do_register("tcp:192.0.2.20:40000", "bob", "hush",
-				    "Contact: <sip:bob@10.0.0.5:5060;transport=tcp>\r\n");
-	sent_free(&s);
 	call_bob(routes, sizeof routes);
 	/* An ACK carries the credentials of its INVITE, and they stay here. */
 	say_in_dialog("ACK", 1, routes,
@@ -384,11 +385,9 @@ static void nobody_else_asks_our_users_for_credentials(void **state)
 {
 	static const char foreign[] = "Proxy-Authenticate: Digest realm=\"evil.test\", nonce=\"evil\"\n";
 	char routes[2048];
+	struct sent s;
 	(void)state;
 	begin();
-	struct sent s = do_register("tcp:192.0.2.20:40000", "bob", "hush",
-				    "Contact: <sip:bob@10.0.0.5:5060;transport=tcp>\r\n");
-	sent_free(&s);
 	call_bob(routes, sizeof routes);
 	say_in_dialog("INFO", 2, routes, "");
 	s = expect_request(&w, "INFO", "tcp:192.0.2.20:40000");

@@ -112,17 +112,15 @@ def arrives(sender, receiver, to, method="MESSAGE", body="hello"):
     return got
 
 
-def status(ua, to):
+def final(ua, to):
     sent = send(ua, "MESSAGE", to, "x")
-    return ua.final(sent.get("Call-ID"), 20).status
+    return ua.final(sent.get("Call-ID"), 20)
 
 
-def refused(ua, to, *codes, seconds=20, method="MESSAGE"):
-    sent = send(ua, method, to, "x")
-    got = ua.final(sent.get("Call-ID"), seconds)
+def refused(ua, to, *codes):
+    got = final(ua, to)
     if got.status not in codes:
         raise Failed(f"    {to}: {got.start}, expected {codes}")
-    return got
 
 
 class Partner:
@@ -452,7 +450,7 @@ def _(w):
                 if got.status != 502:
                     raise Failed(f"    {got.start}")
             names.start()
-            wait_for("the changed record is seen", lambda: status(alice, "sip:x@moves.test") == 502, 25)
+            wait_for("the changed record is seen", lambda: final(alice, "sip:x@moves.test").status == 502, 25)
             w.logged("sip.refused", "no SIP there")
 
 

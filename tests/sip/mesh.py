@@ -26,6 +26,19 @@ def begin(w, *rows, more="ask: 8s, ", **keys):
     return w.start()
 
 
+def registered(ua, user, password, headers=(), status=200, **more):
+    """The answer to a REGISTER, with credentials if they are asked for."""
+    me, uri = f"sip:{user}@uc.test", "sip:uc.test"
+    more = {"From": f"<{me}>;tag=r", "To": f"<{me}>", **more}
+    m = ua.ask("REGISTER", uri, headers, seconds=20, **more)
+    if m.status == 401:
+        auth = credentials(m.get("WWW-Authenticate"), user, password, "REGISTER", uri)
+        m = ua.ask("REGISTER", uri, headers, seconds=20, Authorization=auth, **more)
+    if m.status != status:
+        raise Failed(f"    {user} registers: expected {status}, got {m.start}")
+    return m
+
+
 class Uc(threading.Thread):
     """A UC server: logs on and answers; it says yes to OPTIONS for its users, and keeps what it got."""
 
@@ -49,16 +62,8 @@ class Uc(threading.Thread):
         self.ua.close()
 
     def logon(self, password=None, expires=300, status=200):
-        me, uri = f"sip:{self.name}@uc.test", "sip:uc.test"
-        more = {"From": f"<{me}>;tag=l", "To": f"<{me}>",
-                "Contact": f"<sip:{self.ua.place()};transport={self.ua.transport}>;expires={expires}"}
-        m = self.ua.ask("REGISTER", uri, seconds=20, **more)
-        if m.status == 401:
-            auth = credentials(m.get("WWW-Authenticate"), self.name, password or f"pw-{self.name}", "REGISTER", uri)
-            m = self.ua.ask("REGISTER", uri, seconds=20, Authorization=auth, **more)
-        if m.status != status:
-            raise Failed(f"    the log-on of {self.name}: expected {status}, got {m.start}")
-        return m
+        return registered(self.ua, self.name, password or f"pw-{self.name}", status=status,
+                          Contact=f"<sip:{self.ua.place()};transport={self.ua.transport}>;expires={expires}")
 
     def serve(self):
         self.start()
@@ -281,13 +286,8 @@ def _(w):
         a.logon()
         a.serve()
 
-        def register(by, user, *headers, status=200):
-            me = {"From": f"<sip:{user}@uc.test>;tag=r", "To": f"<sip:{user}@uc.test>", "Contact": f"<sip:{user}@10.1.1.1>;expires=300"}
-            m = by.ask("REGISTER", "sip:uc.test", headers, seconds=20, **me)
-            if m.status == 401:
-                auth = credentials(m.get("WWW-Authenticate"), user, "hush", "REGISTER", "sip:uc.test")
-                m = by.ask("REGISTER", "sip:uc.test", headers, seconds=20, Authorization=auth, **me)
-            return said(m, status)
+        def register(by, user, *headers):
+            return registered(by, user, "hush", headers, Contact=f"<sip:{user}@10.1.1.1>;expires=300")
 
         asks = "X-TURN-Credentials: please"
         turn_of(register(ua, "zoe", asks), "zoe@uc.test")

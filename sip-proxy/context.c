@@ -235,10 +235,20 @@ static void answered(struct sip_context *ctx, unsigned code)
 		px->o.watch->answered(px->o.watch_arg, ctx->method, code, px_now(px) - ctx->made);
 }
 
+static void heard(struct sip_context *ctx)
+{
+	struct sip_proxy *px = ctx->px;
+	if (!ctx->heard && px->o.watch && px->o.watch->heard)
+		px->o.watch->heard(px->o.watch_arg, ctx->method, px_now(px) - ctx->made);
+	ctx->heard = true;
+}
+
 static void respond(struct sip_context *ctx, unsigned code, struct text bytes)
 {
 	struct sip_proxy *px = ctx->px;
 	int r = sip_server_respond(ctx->server, code, bytes);
+	if (code > 100)
+		heard(ctx);
 	if (r == -EALREADY &&
 	    code / 100 == 2) /* a 2xx behind our own final response: it must not be lost (16.7.5) */
 		px->o.ops->send(px->o.edge, sip_server_reply(ctx->server), bytes, NULL, NULL);

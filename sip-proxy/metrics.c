@@ -74,6 +74,7 @@ const struct metric_row sip_metric_rows[SIP_METRICS] = {
 	[SIP_M_STRAYS] = { .name = "stile_sip_strays_total", .kind = METRIC_COUNTER, .help = "Messages dropped because nothing that we know of belongs to them.", .label = "what", .label_values = strays },
 	[SIP_M_FAILOVERS] = { .name = "stile_sip_failovers_total", .kind = METRIC_COUNTER, .help = "Times that the next place of a name was tried because one did not answer." },
 	[SIP_M_LATENCY] = { .name = "stile_sip_response_seconds", .kind = METRIC_HISTOGRAM, .help = "From a request's arrival to its final response on the way back; without INVITE, which people answer.", .buckets = seconds },
+	[SIP_M_SETUP] = { .name = "stile_sip_setup_seconds", .kind = METRIC_HISTOGRAM, .help = "From an INVITE's arrival to the first response of a next hop on the way back, 100 not counted: until it rings.", .buckets = seconds },
 	[SIP_M_REFUSALS] = { .name = "stile_sip_refusals_total", .kind = METRIC_COUNTER, .help = "Requests that were refused, by reason.", .label = "reason", .label_values = sip_refusal_labels },
 	[SIP_M_ANSWERS] = { .name = "stile_sip_answers_total", .kind = METRIC_COUNTER, .help = "Responses that went back to where the request came from, ours and those passed on, by method and class.", .label = "answer", .label_values = answers },
 	[SIP_M_OVERLOAD] = { .name = "stile_sip_overload_percent", .kind = METRIC_GAUGE, .help = "Share of their requests that neighbours are asked to spare us (RFC 7339); 0: none." },

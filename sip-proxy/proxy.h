@@ -25,6 +25,8 @@ struct sip_proxy_watch { /* each may be NULL */
 	void (*refused)(void *arg, const struct sip_refused *r);
 	/* A final response has gone back, so many ms behind its request. */
 	void (*answered)(void *arg, enum sip_method method, unsigned code, uint64_t ms);
+	/* The first response of a next hop has gone back (100 does not count), so many ms behind its request. */
+	void (*heard)(void *arg, enum sip_method method, uint64_t ms);
 };
 
 struct sip_proxy_options {

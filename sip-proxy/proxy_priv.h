@@ -102,6 +102,7 @@ struct sip_context {
 	bool asks;	/* whoever sent it takes part in overload control */
 	bool held_back; /* a next hop asked to be spared */
 	bool record_route, path, trusted, cancelled, final, declined /* 6xx */, starting;
+	bool heard; /* a response, other than 100, has gone back */
 	bool wants_turn;
 	bool elsewhere; /* somebody else took the call */
 	/* The best final response so far, without our Via. */

@@ -16,7 +16,16 @@ static void on_answered(void *arg, enum sip_method method, unsigned code, uint64
 		metric_observe(ss->metrics, 0, SIP_M_LATENCY, 0, (double)ms / 1000.0);
 }
 
-const struct sip_proxy_watch sip_service_watch = { .answered = on_answered };
+/* What a caller waits until he hears it ring. */
+static void on_heard(void *arg, enum sip_method method, uint64_t ms)
+{
+	struct sip_service *ss = arg;
+
+	if (method == SIP_INVITE)
+		metric_observe(ss->metrics, 0, SIP_M_SETUP, 0, (double)ms / 1000.0);
+}
+
+const struct sip_proxy_watch sip_service_watch = { .answered = on_answered, .heard = on_heard };
 
 static void set(struct sip_service *ss, enum sip_metric m, unsigned label, uint64_t v)
 {

@@ -158,11 +158,17 @@ static void a_hundred_is_sent_only_if_nothing_else_was_said_within_200_ms(void *
 	world_wait(&w, 150);
 	reply(&w, BOB, &s, 100, NULL, NULL); /* is not passed on, and changes nothing */
 	expect_nothing(&w);
+	assert_int_equal(w.heard, 0);
 	world_wait(&w, 10);
 	reply(&w, BOB, &s, 180, "b", NULL);
 	expect_and_free(&w, 180, ALICE);
 	world_wait(&w, 10000);
 	expect_nothing(&w);
+	reply(&w, BOB, &s, 183, "b", NULL);
+	expect_and_free(&w, 183, ALICE);
+	assert_int_equal(w.heard, 1); /* once, and then */
+	assert_int_equal(w.setup, 160);
+	assert_int_equal(w.answered, 0);
 	sent_free(&s);
 	world_stop(&w);
 }

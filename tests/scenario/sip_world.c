@@ -306,7 +306,15 @@ static void on_answered(void *arg, enum sip_method method, unsigned code, uint64
 	w->latency = ms;
 }
 
-static const struct sip_proxy_watch watch = { on_refused, on_answered };
+static void on_heard(void *arg, enum sip_method method, uint64_t ms)
+{
+	struct world *w = arg;
+	(void)method;
+	w->heard++;
+	w->setup = ms;
+}
+
+static const struct sip_proxy_watch watch = { on_refused, on_answered, on_heard };
 
 void world_place(struct world *w, const char *uri, const char *next, unsigned q)
 {

@@ -58,6 +58,8 @@ struct world {
 	enum sip_refusal refused;
 	unsigned answered;
 	uint64_t latency;
+	unsigned heard;
+	uint64_t setup;
 	bool heap_fails; /* of the allocation tests: a lost response is no error */
 	char text[WORLD_TEXT];
 };

@@ -84,6 +84,8 @@ int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct add
 
 /* Control sockets. */
 int cli_connect(struct cli *c, const char *program, struct control_client **ret_client); /* 0 or exit code, said why */
+/* The same for calls that may take longer than usual. */
+int cli_connect_patient(struct cli *c, const char *program, int timeout_ms, struct control_client **ret_client);
 /* One call: 0 and *ret_result, or the exit code after printing text and hint. args is taken. */
 int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t *args, json_t **ret_result);
 /* The same over a connection of its own to the program. */

@@ -21,7 +21,7 @@ const char *cli_runtime_dir(const struct cli *c)
 	return instance_init(&i, "stile", NULL, cli_option(c, "runtime-dir"), err, sizeof err) < 0 ? "/run/stile" : i.runtime_dir;
 }
 
-int cli_connect(struct cli *c, const char *program, struct control_client **ret_client)
+int cli_connect_patient(struct cli *c, const char *program, int timeout_ms, struct control_client **ret_client)
 {
 	struct instance i;
 	char err[256];
@@ -29,7 +29,7 @@ int cli_connect(struct cli *c, const char *program, struct control_client **ret_
 
 	if (r < 0)
 		return cli_fail(c, "%s", err);
-	r = control_connect(i.socket_path, TIMEOUT_MS, ret_client);
+	r = control_connect(i.socket_path, timeout_ms, ret_client);
 	if (r == 0)
 		return 0;
 	if (r == -ENOENT || r == -ECONNREFUSED)
@@ -38,6 +38,11 @@ int cli_connect(struct cli *c, const char *program, struct control_client **ret_
 	if (r == -EACCES)
 		return cli_fail(c, "no access to %s: run as root or as a member of the group stile", i.socket_path);
 	return cli_fail(c, "cannot talk to %s at %s: %s", i.full, i.socket_path, strerror(-r));
+}
+
+int cli_connect(struct cli *c, const char *program, struct control_client **ret_client)
+{
+	return cli_connect_patient(c, program, TIMEOUT_MS, ret_client);
 }
 
 int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t *args, json_t **ret_result)

@@ -10,7 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 #include "cli/tunnel.h"
-#include "common/service.h"
 #include "common/text.h"
 
 enum { FOR_EVER_MS = INT_MAX, PING_MS = 20 * 1000, BETWEEN_PINGS_US = 1000 * 1000 };
@@ -70,21 +69,6 @@ static void on_news(const json_t *p, void *arg)
 		printf("  … %s\n", line);
 	(void)snprintf(w->last, sizeof w->last, "%s", line);
 	fflush(stdout);
-}
-
-static int patient(struct cli *cli, int timeout_ms, struct control_client **ret_c)
-{
-	struct instance at;
-	char err[256];
-	int r = cli_connect(cli, AGENT_PROGRAM, ret_c); /* says well why there is none */
-
-	if (r)
-		return r;
-	*ret_c = control_client_free(*ret_c);
-	if (instance_init(&at, AGENT_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
-		return cli_fail(cli, "%s", err);
-	r = control_connect(at.socket_path, timeout_ms, ret_c);
-	return r < 0 ? cli_fail(cli, "cannot talk to %s: %s", at.full, strerror(-r)) : 0;
 }
 
 static json_t *visit_of(struct cli *cli)
@@ -169,7 +153,7 @@ static int run_connect(struct cli *cli)
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
 	struct watch w = { .cli = cli };
 	json_t *result = NULL;
-	int r = patient(cli, FOR_EVER_MS, &cl);
+	int r = cli_connect_patient(cli, AGENT_PROGRAM, FOR_EVER_MS, &cl);
 
 	if (r)
 		return r;
@@ -216,7 +200,7 @@ static int run_ping(struct cli *cli)
 
 	if (r)
 		return r;
-	r = patient(cli, PING_MS, &cl);
+	r = cli_connect_patient(cli, AGENT_PROGRAM, PING_MS, &cl);
 	for (unsigned i = 1; r == 0 && i <= count; i++) {
 		r = ping_once(cli, cl, i, &direct);
 		if (direct && cli_has(cli, "until-direct"))

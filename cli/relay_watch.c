@@ -106,16 +106,11 @@ static int look_up(struct cli *cli, struct control_client *cl, const struct kind
 static int watch_one(struct cli *cli, const struct kind *k, uint64_t id, struct view *v)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	struct instance at;
-	char err[256];
 	json_t *result = NULL;
-	int r;
+	int r = cli_connect_patient(cli, RELAY_PROGRAM, PATIENCE_MS, &cl);
 
-	if (instance_init(&at, RELAY_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
-		return cli_fail(cli, "%s", err);
-	r = control_connect(at.socket_path, PATIENCE_MS, &cl);
-	if (r < 0)
-		return cli_fail(cli, "cannot talk to %s: %s", at.full, strerror(-r));
+	if (r)
+		return r;
 	if (!cli_has(cli, "json")) {
 		printf("Watching connection %llu from %s to %s; Ctrl-C stops watching\n", (unsigned long long)id, v->source, v->target);
 		fflush(stdout);

@@ -2,7 +2,7 @@
 /*
  * The port-mapping part of stile netcheck: does the router of this network offer UPnP IGD (through miniupnpc),
  * NAT-PMP or PCP (stun/portmap)? It is only asked; no port is mapped. The router is the default
- * gateway of IPv4, from /proc/net/route.
+ * gateway of IPv4.
  */
 #include <errno.h>
 #include <miniupnpc/miniupnpc.h>
@@ -14,26 +14,10 @@
 #include <unistd.h>
 #include "cli/measure.h"
 #include "cli/netcheck.h"
+#include "common/gateway.h"
 #include "stun/portmap.h"
 
 enum { UPNP_MS = 1500, REPEAT_MS = 250, REPEATS = 5 };
-
-static bool default_gateway(struct addr *ret_a)
-{
-	char line[256], link[32];
-	unsigned destination, gateway;
-	bool found = false;
-	FILE *f = fopen("/proc/net/route", "re");
-
-	while (f && !found && fgets(line, sizeof line, f))
-		if (sscanf(line, "%31s %x %x", link, &destination, &gateway) == 3 && destination == 0 && gateway != 0) {
-			*ret_a = addr_v4(be32toh(gateway), PORTMAP_PORT); /* as it is in memory */
-			found = true;
-		}
-	if (f)
-		fclose(f);
-	return found;
-}
 
 /* ---- NAT-PMP and PCP ---- */
 
@@ -115,6 +99,6 @@ void nc_portmap(struct netcheck *nc)
 
 	nc->portmap.asked = true;
 	ask_upnp(&nc->portmap.upnp);
-	if (default_gateway(&gateway))
+	if (gateway_default(AF_INET, PORTMAP_PORT, &gateway))
 		ask_gateway(&gateway, &nc->portmap);
 }

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 #include "cli/relay.h"
-#include "common/service.h"
 #include "tunnel/records_format.h"
 
 enum { PATIENCE_MS = 7 * 24 * 3600 * 1000, CHUNK = 64 << 10 };

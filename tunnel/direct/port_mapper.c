@@ -6,11 +6,9 @@
  */
 #include "tunnel/direct/port_mapper.h"
 #include <errno.h>
-#include <net/if.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/gateway.h"
 #include "tunnel/direct/port_lease.h"
 #include "tunnel/direct/upnp.h"
 
@@ -22,49 +20,6 @@ struct port_mapper {
 	struct list wishes;
 	uint32_t numbers;
 };
-
-/* ---- gateways ---- */
-
-static bool gateway4(struct addr *ret_a)
-{
-	char line[256], link[32];
-	unsigned destination, gateway;
-	bool found = false;
-	FILE *f = fopen("/proc/net/route", "re");
-
-	while (f && !found && fgets(line, sizeof line, f))
-		if (sscanf(line, "%31s %x %x", link, &destination, &gateway) == 3 && destination == 0 && gateway != 0) {
-			*ret_a = addr_v4(be32toh(gateway), PORTMAP_PORT); /* as it is in memory */
-			found = true;
-		}
-	if (f)
-		fclose(f);
-	return found;
-}
-
-/* destination, its length, source, its length, next hop …, device */
-static bool gateway6(struct addr *ret_a)
-{
-	char line[256], hop[33], link[32];
-	unsigned bits;
-	uint8_t ip[16];
-	size_t n;
-	bool found = false;
-	FILE *f = fopen("/proc/net/ipv6_route", "re");
-
-	while (f && !found && fgets(line, sizeof line, f))
-		if (sscanf(line, "%*32s %2x %*32s %*2x %32s %*8x %*8x %*8x %*8x %31s", &bits, hop, link) == 3 && bits == 0 &&
-		    hex_decode(text_of(hop), ip, sizeof ip, &n) == 0 && n == 16 && strcmp(link, "lo") != 0 &&
-		    strspn(hop, "0") != 32) {
-			*ret_a = addr_v6(ip, PORTMAP_PORT);
-			if (addr_classify(ret_a) == ADDR_LINK_LOCAL)
-				ret_a->in6.sin6_scope_id = if_nametoindex(link);
-			found = true;
-		}
-	if (f)
-		fclose(f);
-	return found;
-}
 
 /* ---- leases ---- */
 
@@ -130,10 +85,9 @@ static void on_readable(struct io *io, int events)
 static int open_socket(struct port_wish *w)
 {
 	struct addr local = w->inside, gateway;
-	bool v4 = addr_family(&w->inside) == AF_INET;
 
 	addr_set_port(&local, 0);
-	if (!(v4 ? gateway4(&gateway) : gateway6(&gateway)))
+	if (!gateway_default(addr_family(&w->inside), PORTMAP_PORT, &gateway))
 		return -ENETUNREACH;
 	w->io.fd = socket(addr_family(&local), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (w->io.fd < 0)

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The default gateway, which is the router of this network: whoever opens ports, if anybody does. It is told as the kernel has it
+ * now: networks change, so it is read from /proc each time it is asked for.
+ * Nothing is kept, and nobody is spoken to.
+ */
+#pragma once
+#include "common/addr.h"
+
+/* AF_INET or AF_INET6. False: there is none. A link-local one has its scope. */
+bool gateway_default(int family, uint16_t port, struct addr *ret_a);

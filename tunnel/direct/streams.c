@@ -246,6 +246,38 @@ static void deliver(struct conn *c, const uint8_t *p, size_t n)
 	watch(c);
 }
 
+/* ---- how a stream begins ---- */
+
+/* The head, or the answer to it, is gathered in c->in: as much of what has come as there is room for. Returns that. */
+static size_t gather(struct conn *c, const uint8_t *p, size_t n)
+{
+	size_t part = MIN(n, sizeof(c->in) - c->in_n);
+
+	memcpy(c->in + c->in_n, p, part);
+	c->in_n += part;
+	return part;
+}
+
+/* r, used: what its parser said of c->in, to which part was added from *p. True: it is whole, and *p, *n are what stands behind it. */
+static bool is_whole(struct conn *c, int r, size_t used, size_t part, const uint8_t **p, size_t *n)
+{
+	struct quic_conn *q = peer_link_quic(c->k->l);
+	size_t had = c->in_n - part;
+
+	if (r == -EAGAIN && c->in_n < sizeof(c->in)) {
+		quic_stream_consumed(q, c->s, part);
+		return false;
+	}
+	if (r < 0 || used < had) {
+		conn_fail(c, WIRE_R_PROTOCOL, c->k->visitor ? "the other agent's answer cannot be read" : "the visitor's request cannot be read");
+		return false;
+	}
+	quic_stream_consumed(q, c->s, used - had);
+	*p += used - had;
+	*n -= used - had;
+	return true;
+}
+
 /* ---- the visitor ---- */
 
 int conn_accepted(struct listener *n, int fd, const struct addr *peer)
@@ -322,23 +354,11 @@ void conn_give_up(struct conn *c, const char *why)
 static bool take_answer(struct conn *c, const uint8_t **p, size_t *n)
 {
 	struct stream_answer a;
-	size_t had = c->in_n, part = MIN(*n, sizeof(c->in) - c->in_n), used;
-	int r;
+	size_t part = gather(c, *p, *n), used = 0;
+	int r = stream_answer_parse(c->in, c->in_n, &a, &used);
 
-	memcpy(c->in + c->in_n, *p, part);
-	c->in_n += part;
-	r = stream_answer_parse(c->in, c->in_n, &a, &used);
-	if (r == -EAGAIN && c->in_n < sizeof(c->in)) {
-		quic_stream_consumed(peer_link_quic(c->k->l), c->s, part);
+	if (!is_whole(c, r, used, part, p, n))
 		return false;
-	}
-	if (r < 0 || used < had) {
-		conn_fail(c, WIRE_R_PROTOCOL, "the other agent's answer cannot be read");
-		return false;
-	}
-	quic_stream_consumed(peer_link_quic(c->k->l), c->s, used - had);
-	*p += used - had;
-	*n -= used - had;
 	if (a.reason) {
 		c->reason = a.reason;
 		(void)snprintf(c->why, sizeof(c->why), "%.*s", (int)sizeof(c->why) - 1, a.text);
@@ -359,23 +379,11 @@ static bool take_answer(struct conn *c, const uint8_t **p, size_t *n)
 static bool take_head(struct conn *c, const uint8_t **p, size_t *n)
 {
 	struct engine *e = c->k->e;
-	size_t had = c->in_n, part = MIN(*n, sizeof(c->in) - c->in_n), used;
-	int r;
+	size_t part = gather(c, *p, *n), used = 0;
+	int r = stream_head_parse(c->in, c->in_n, &c->head, &used);
 
-	memcpy(c->in + c->in_n, *p, part);
-	c->in_n += part;
-	r = stream_head_parse(c->in, c->in_n, &c->head, &used);
-	if (r == -EAGAIN && c->in_n < sizeof(c->in)) {
-		quic_stream_consumed(peer_link_quic(c->k->l), c->s, part);
+	if (!is_whole(c, r, used, part, p, n))
 		return false;
-	}
-	if (r < 0 || used < had) {
-		conn_fail(c, WIRE_R_PROTOCOL, "the visitor's request cannot be read");
-		return false;
-	}
-	quic_stream_consumed(peer_link_quic(c->k->l), c->s, used - had);
-	*p += used - had;
-	*n -= used - had;
 	c->state = CONN_ASKING;
 	c->request = e->next_request++;
 	engine_say(e, CHILD_ADMIT, &(struct child_admit){ .request = c->request, .link = c->k->id, .kind = c->head.kind,

@@ -158,7 +158,7 @@ static void on_link_message(struct engine *e, unsigned type, const union child_a
 	case CHILD_LINK_CLOSE: {
 		char why[160];
 
-		(void)snprintf(why, sizeof(why), "%.*s", (int)MIN(m->link.text.n, sizeof(why) - 1), m->link.text.n ? m->link.text.p : "");
+		wire_text_copy(why, sizeof(why), m->link.text);
 		link_close(k, why);
 		break;
 	}

@@ -102,8 +102,7 @@ static void on_changed(struct peer_link *l, void *arg)
 
 	k->tell = k->dirty = true;
 	peer_link_info(l, &i);
-	if (i.state == PEER_LINK_UP && !k->up)
-		k->up = true; /* those who wait are let in from the pass, outside of QUIC */
+	k->up |= i.state == PEER_LINK_UP; /* those who wait are let in from the pass, outside of QUIC */
 }
 
 static void on_down(struct peer_link *l, void *arg)
@@ -203,7 +202,6 @@ static void on_path(struct ice_try *t, struct ice_path *p, void *arg)
 	struct path *path;
 	int r = path_of_ice(k, t, p, &path);
 
-	(void)t;
 	if (r < 0) {
 		char text[160];
 
@@ -317,8 +315,7 @@ static void remote_line(struct link *k, struct text t)
 
 	if (t.n >= sizeof(line))
 		return;
-	memcpy(line, t.p, t.n);
-	line[t.n] = '\0';
+	wire_text_copy(line, sizeof(line), t);
 	k->n_remote++;
 	(void)ice_try_line(k->ice, line); /* what is not taken is counted there */
 }
@@ -332,8 +329,8 @@ void link_ice_remote(struct link *k, const struct child_ice *m)
 	if (!k->ice || m->generation < k->generation)
 		return;
 	if (m->ufrag.n && m->ufrag.n < sizeof(ufrag) && m->pwd.n < sizeof(pwd)) {
-		(void)snprintf(ufrag, sizeof(ufrag), "%.*s", (int)m->ufrag.n, m->ufrag.p);
-		(void)snprintf(pwd, sizeof(pwd), "%.*s", (int)m->pwd.n, m->pwd.p);
+		wire_text_copy(ufrag, sizeof(ufrag), m->ufrag);
+		wire_text_copy(pwd, sizeof(pwd), m->pwd);
 		(void)ice_try_remote(k->ice, ufrag, pwd);
 	}
 	for (unsigned i = 0; i < m->n_candidates && k->ice; i++)
@@ -354,7 +351,7 @@ void link_carrier(struct link *k, const struct child_carrier *m, int *fd)
 	}
 	if (path_framed_new(k->e->loop, PATH_RELAY, steal_fd(fd), &p) < 0)
 		return;
-	(void)snprintf(p->detail, sizeof(p->detail), "%.*s", (int)MIN(m->text.n, sizeof(p->detail) - 1), m->text.n ? m->text.p : "");
+	wire_text_copy(p->detail, sizeof(p->detail), m->text);
 	(void)peer_link_add_path(k->l, p);
 	link_dirty(k);
 }
@@ -485,7 +482,7 @@ int link_open(struct engine *e, const struct child_link_open *m)
 	k->armed = QUIC_NEVER;
 	k->restart.fire = on_restart;
 	k->tell_timer.fire = on_tell_timer;
-	(void)snprintf(k->name, sizeof(k->name), "%.*s", (int)MIN(m->name.n, sizeof(k->name) - 1), m->name.n ? m->name.p : "");
+	wire_text_copy(k->name, sizeof(k->name), m->name);
 	list_init(&k->conns);
 	list_append(&e->links, &k->node);
 	e->n_links++;

@@ -157,7 +157,7 @@ void conns_admitted(struct engine *e, const struct child_admitted *m)
 			if (m->reason) {
 				char text[160];
 
-				(void)snprintf(text, sizeof(text), "%.*s", (int)MIN(m->text.n, sizeof(text) - 1), m->text.n ? m->text.p : "");
+				wire_text_copy(text, sizeof(text), m->text);
 				refuse(c, m->reason < WIRE_REASONS ? m->reason : WIRE_R_ERROR, text);
 				return;
 			}

@@ -7,9 +7,9 @@
  */
 #include <limits.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "cli/tunnel.h"
+#include "common/clock.h"
 #include "common/text.h"
 
 enum { FOR_EVER_MS = INT_MAX, PING_MS = 20 * 1000, BETWEEN_PINGS_US = 1000 * 1000 };
@@ -282,11 +282,9 @@ static void polish_pending(json_t *row)
 static void polish_link(json_t *row)
 {
 	long long rtt = number_of(row, "rtt_us"), loss = number_of(row, "loss_ppm"), since = number_of(row, "since");
-	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
 	if (since)
-		json_object_set_new(row, "age_ms", json_integer((json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - since));
+		json_object_set_new(row, "age_ms", json_integer(clock_unix_ms() - since));
 	json_object_set_new(row, "rtt", rtt ? json_sprintf("%lld.%lld ms", rtt / 1000, rtt / 100 % 10) : json_string(""));
 	json_object_set_new(row, "loss", json_sprintf("%lld.%lld%%", loss / 10000, loss / 1000 % 10));
 	json_object_set_new(row, "between", json_string(text_of_key(row, "pair")));

@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include "common/clock.h"
 #include "common/control_priv.h"
 
 #define MAX_ID ((json_int_t)1 << 53) /* what JavaScript holds exactly */
@@ -330,13 +330,10 @@ void peer_dispatch(struct control_peer *p, struct text line)
 
 static void on_ping(struct control_request *rq, const json_t *args, void *arg)
 {
-	struct timespec now;
-
 	(void)args;
 	(void)arg;
-	clock_gettime(CLOCK_REALTIME, &now);
 	control_reply(rq, json_pack("{s:I}", "time",
-				    (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000));
+				    (json_int_t)clock_unix_ms()));
 }
 
 static void on_verbs(struct control_request *rq, const json_t *args, void *arg)

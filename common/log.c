@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/log_priv.h"
 #include "common/privileges.h"
 
@@ -108,13 +109,6 @@ static void look_at_stderr(void)
 	atomic_store(&with_priority, log_file_is_journal());
 }
 
-static int64_t unix_ms_now(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 void log_emit_fields(const struct log_msg *m, const struct log_field *fields)
 {
 	char line[LOG_LINE_MAX + 8];
@@ -126,7 +120,7 @@ void log_emit_fields(const struct log_msg *m, const struct log_field *fields)
 		memcpy(line, log_priority(m->level), 3);
 		n = 3;
 	}
-	n += log_render(line + n, LOG_LINE_MAX, m, fields, unix_ms_now(),
+	n += log_render(line + n, LOG_LINE_MAX, m, fields, clock_unix_ms(),
 			atomic_load_explicit(&as_json, memory_order_relaxed));
 	line[n++] = '\n';
 	if (!enqueue(line, n) && write(STDERR_FILENO, line, n) < 0) {

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
 
@@ -31,14 +31,6 @@ struct run {
 	bool as_nobody; /* for want of a better user */
 	bool forced; /* stopped by a second signal */
 };
-
-static int64_t unix_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* --- stopping --- */
 
@@ -286,7 +278,7 @@ static int run_until_stopped(struct run *run)
 	struct service *s = &run->s;
 	int r;
 
-	s->started_at = unix_ms();
+	s->started_at = clock_unix_ms();
 	watchdog_start(&run->watchdog, s);
 	log_emit(&MSG_SERVICE_READY, LF_STR("version", STILE_VERSION), LF_STR("config", s->config_path),
 		 LF_STR("control", s->instance.socket_path), LF_U64("pid", (uint64_t)getpid()));

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
 
@@ -20,14 +21,6 @@ enum { ERRORS_LOGGED = 20 };
 struct reload_err { /* why it failed; as long as what status keeps */
 	char text[sizeof(((struct service *)NULL)->reload_error)];
 };
-
-static int64_t unix_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* The first error for status; all of them for the log, unless somebody only asks. */
 static void tell_errors(const struct cfg *c, bool quiet, struct reload_err *err)
@@ -160,7 +153,7 @@ int service_reload(struct service *s, struct service_changes *ret_changes)
 		tell_systemd("the last reload failed; the old configuration is at work");
 		return r;
 	}
-	s->reloaded_at = unix_ms();
+	s->reloaded_at = clock_unix_ms();
 	service_changes_log(ret_changes);
 	log_warnings(s->cfg);
 	note_restart(s);

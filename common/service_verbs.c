@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
 
@@ -56,16 +57,14 @@ static json_int_t drain_left(const struct service *s)
 static void on_status(struct control_request *rq, const json_t *args, void *arg)
 {
 	const struct service *s = arg;
-	struct timespec now;
 
 	(void)args;
-	clock_gettime(CLOCK_REALTIME, &now);
 	control_reply(rq, json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I}",
 				    "program", s->ops->program, "instance", s->instance.name, "version",
 				    STILE_VERSION, "pid", (int)getpid(), "state",
 				    s->draining ? "draining" : "running", "drain_left_ms", drain_left(s), "started_at",
 				    (json_int_t)s->started_at, "uptime_ms",
-				    (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - s->started_at,
+				    (json_int_t)(clock_unix_ms() - s->started_at),
 				    "config", s->config_path, "reloaded_at", (json_int_t)s->reloaded_at,
 				    "reload_error", s->reload_error, "restart_needed", s->restart_needed, "log_level",
 				    log_level_name(log_get_level()), "memory", resident_bytes(),

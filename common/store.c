@@ -13,8 +13,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "common/log_msgs.h"
 #include "common/privileges.h"
 #include "common/store_engine.h"
@@ -70,14 +70,6 @@ const char *store_result_text(enum store_result r)
 
 /* --- what a change means; in the store's thread, inside a transaction --- */
 
-static int64_t unix_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static const struct store_kind *kind_of(const struct store *s, const char *kind)
 {
 	for (const struct store_kind *k = s->kinds; k && k->name; k++)
@@ -113,7 +105,7 @@ static int change(struct store *s, struct store_op *op, struct store_change *c)
 	const struct store_kind *k = kind_of(s, c->kind);
 	int r;
 
-	c->at = unix_ms();
+	c->at = clock_unix_ms();
 	c->who = op->who;
 	if (k && k->unaudited)
 		c->audit = (uint64_t)c->at;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/stream.h"
 #include "common/proxy_protocol.h"
 #include "tunnel/log_msgs.h"
@@ -64,7 +65,7 @@ static void close_log(struct relay_conn *c, const char *reason)
 {
 	if (!c->peer.log)
 		return;
-	c->peer.log = data_log_close(c->peer.log, reason, relay_unix_ms());
+	c->peer.log = data_log_close(c->peer.log, reason, clock_unix_ms());
 	log_goes_on(c); /* it asks for nothing any more */
 }
 

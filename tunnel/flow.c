@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/relay_priv.h"
 
@@ -412,7 +413,7 @@ int relay_flow_act(struct relay_worker *w, uint64_t id, enum relay_act what)
 		if (what == RELAY_KICK) {
 			flow_free(f, joint_end_text(JOINT_END_KILLED));
 		} else if (what == RELAY_LOG_OFF) {
-			f->peer.log = data_log_close(f->peer.log, "switched off", relay_unix_ms());
+			f->peer.log = data_log_close(f->peer.log, "switched off", clock_unix_ms());
 			f->log_waits = false;
 		} else {
 			f->peer.watched = what == RELAY_WATCH_ON;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include "common/clock.h"
 #include "common/privileges.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/records_priv.h"
@@ -114,14 +115,6 @@ int records_configure(struct records *rec, const struct records_options *o, char
 
 /* ---- the writer ---- */
 
-static int64_t unix_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static void sweep(struct records *rec)
 {
 	const struct records_settings *s = &rec->at_work;
@@ -129,7 +122,7 @@ static void sweep(struct records *rec)
 
 	if (!s->dir || !s->o.keep_ms)
 		return;
-	n = records_sweep(s->dir, s->o.keep_ms, unix_ms());
+	n = records_sweep(s->dir, s->o.keep_ms, clock_unix_ms());
 	if (n)
 		log_emit(&MSG_RELAY_RECORDS_REMOVED, LF_STR("dir", s->dir), LF_U64("files", n));
 }

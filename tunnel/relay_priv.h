@@ -123,7 +123,6 @@ static inline unsigned relay_worker_of(uint64_t id)
 }
 bool relay_may_log(struct relay_worker *w, enum relay_line line, uint64_t *ret_suppressed);
 struct dns *relay_worker_dns(struct relay_worker *w); /* NULL: no memory */
-int64_t relay_unix_ms(void);
 void relay_count(struct relay_worker *w, unsigned row, unsigned label, int64_t v);
 
 /* ---- what connections and flows have in common ---- */

@@ -6,7 +6,7 @@
  */
 #include "tunnel/seen.h"
 #include <string.h>
-#include <time.h>
+#include "common/clock.h"
 
 enum { QUEUED_MAX = 4 << 20 };
 
@@ -16,14 +16,6 @@ struct seen_mail {
 	struct seen seen;
 	uint8_t bytes[];
 };
-
-static int64_t unix_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void drop(struct mail *m)
 {
@@ -55,7 +47,7 @@ void seen_push(struct seen_outlet *o, uint64_t id, unsigned way, uint64_t *unsee
 	s->mail = (struct mail){ .deliver = deliver, .drop = drop };
 	s->outlet = o;
 	s->seen = (struct seen){
-		.id = id, .way = way, .at = unix_ms(), .lost = *unseen, .p = s->bytes, .n = n
+		.id = id, .way = way, .at = clock_unix_ms(), .lost = *unseen, .p = s->bytes, .n = n
 	};
 	memcpy(s->bytes, p, n);
 	*unseen = 0;
@@ -71,6 +63,6 @@ void seen_ended(struct seen_outlet *o, uint64_t id)
 		return; /* they will find out when they ask for it again */
 	s->mail = (struct mail){ .deliver = deliver, .drop = drop };
 	s->outlet = o;
-	s->seen = (struct seen){ .id = id, .at = unix_ms(), .ended = true };
+	s->seen = (struct seen){ .id = id, .at = clock_unix_ms(), .ended = true };
 	loop_post(o->loop, &s->mail);
 }

@@ -6,20 +6,12 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/relay_priv.h"
 
 enum { HEARTBEAT_MS = 1000 };
-
-int64_t relay_unix_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 uint64_t relay_next_id(struct relay_worker *w)
 {
@@ -52,15 +44,15 @@ int relay_peer_log(struct relay_peer *p, void (*room)(void *arg))
 					    .source = p->source, .source_name = p->source_name, .target = p->target,
 					    .target_name = targets[p->target_index].host };
 
-	return p->log ? 0 : data_log_open(p->worker->relay->records, &o, relay_unix_ms(), &p->log);
+	return p->log ? 0 : data_log_open(p->worker->relay->records, &o, clock_unix_ms(), &p->log);
 }
 
 int relay_peer_passes(struct relay_peer *p, unsigned way, const uint8_t *data, size_t n)
 {
-	int r = p->log ? data_log_packet(p->log, way == 0 ? DATA_LOG_UP : DATA_LOG_DOWN, data, n, relay_unix_ms()) : 0;
+	int r = p->log ? data_log_packet(p->log, way == 0 ? DATA_LOG_UP : DATA_LOG_DOWN, data, n, clock_unix_ms()) : 0;
 
 	if (r != 0 && r != DATA_LOG_WAIT) {
-		p->log = data_log_close(p->log, NULL, relay_unix_ms());
+		p->log = data_log_close(p->log, NULL, clock_unix_ms());
 		r = DATA_LOG_STOPPED;
 	}
 	if (p->watched)
@@ -106,7 +98,7 @@ int relay_peer_begin(struct relay_peer *p, struct relay_listener *l, const struc
 	p->id = relay_next_id(w);
 	p->source = *source;
 	p->listener = *local;
-	p->opened_at = relay_unix_ms();
+	p->opened_at = clock_unix_ms();
 	p->opened_ms = loop_now(w->loop);
 	relay_count(w, RELAY_M_CONNECTIONS, p->route->c->udp ? RELAY_UDP : RELAY_TCP, 1);
 	relay_count(w, RELAY_M_ACCEPTED, p->route->c->udp ? RELAY_UDP : RELAY_TCP, 1);
@@ -117,7 +109,7 @@ int relay_peer_begin(struct relay_peer *p, struct relay_listener *l, const struc
 void relay_peer_end(struct relay_peer *p)
 {
 	relay_count(p->worker, RELAY_M_CONNECTIONS, p->route->c->udp ? RELAY_UDP : RELAY_TCP, -1);
-	p->log = data_log_close(p->log, NULL, relay_unix_ms());
+	p->log = data_log_close(p->log, NULL, clock_unix_ms());
 	if (p->watched)
 		seen_ended(&p->worker->relay->seen, p->id);
 	p->naming = dns_cancel(p->naming);
@@ -167,7 +159,7 @@ void relay_peer_record(const struct relay_peer *p, enum record_kind kind, const 
 
 	log_connection(p, kind, reason, bytes);
 	if (p->worker->relay->records)
-		records_connection(p->worker->relay->records, &r, relay_unix_ms());
+		records_connection(p->worker->relay->records, &r, clock_unix_ms());
 }
 
 void relay_refused(struct relay_listener *l, const struct addr *source, enum relay_refusal why)
@@ -180,7 +172,7 @@ void relay_refused(struct relay_listener *l, const struct addr *source, enum rel
 	atomic_fetch_add_explicit(&l->route->totals->refused, 1, memory_order_relaxed);
 	relay_count(w, RELAY_M_REFUSED, why, 1);
 	if (w->relay->records)
-		records_connection(w->relay->records, &r, relay_unix_ms());
+		records_connection(w->relay->records, &r, clock_unix_ms());
 	if (relay_may_log(w, RELAY_LINE_REFUSED, &suppressed))
 		log_emit(&MSG_RELAY_CONNECTION_REFUSED, LF_STR("route", l->route->name), LF_ADDR("source", source),
 			 LF_STR("reason", relay_refusal_texts[why]), LF_U64("suppressed", suppressed));

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "common/clock.h"
 #include "tunnel/agent/agent_priv.h"
 
 enum { PULSE_MS = 500, WINDOW_MAX = 64 << 20, HELLO_MS = 15 * 1000, HOPELESS_MS = 60 * 1000 };
@@ -30,14 +31,6 @@ static uint64_t now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
-static int64_t unix_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static uint32_t random32(void)
 {
 	uint32_t v;
@@ -48,7 +41,7 @@ static uint32_t random32(void)
 void agent_set_state(struct agent *a, enum agent_state s, const char *text)
 {
 	if (a->state != s)
-		a->since = unix_ms();
+		a->since = clock_unix_ms();
 	a->state = s;
 	if (text != a->why)
 		(void)snprintf(a->why, sizeof(a->why), "%s", text);
@@ -375,7 +368,7 @@ int agent_new(struct loop *l, const struct agent_options *o, struct agent **ret_
 	wire_text_copy(a->program, sizeof(a->program), text_of(o->program));
 	wire_text_copy(a->host, sizeof(a->host), text_of(o->host));
 	a->off = true;
-	a->since = unix_ms();
+	a->since = clock_unix_ms();
 	a->retry.fire = on_retry;
 	a->pulse.fire = on_pulse;
 	a->fill.fire = agent_on_fill;

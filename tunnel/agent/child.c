@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "tunnel/direct/channel.h"
 
 enum { CHANNEL_FD = 3, FIRST_WAIT_MS = 100, LAST_WAIT_MS = 30 * 1000, GOOD_LIFE_MS = 60 * 1000, REAP_MS = 10 };
@@ -184,7 +184,6 @@ static void on_probe(struct timer *t, uint64_t now)
 
 static int start(struct child *c)
 {
-	struct timespec ts;
 	int fds[2], r = channel_pair(fds);
 
 	if (r < 0)
@@ -197,8 +196,7 @@ static int start(struct child *c)
 		c->channel = channel_free(c->channel);
 		return r;
 	}
-	clock_gettime(CLOCK_REALTIME, &ts);
-	c->since = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	c->since = clock_unix_ms();
 	c->starts++;
 	c->unanswered = 0;
 	c->started_at = loop_now(c->loop);

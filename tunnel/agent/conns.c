@@ -7,8 +7,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "tunnel/agent/service.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
@@ -97,15 +97,13 @@ void agent_conn_open(struct agent_end *e, struct data_conn *d, const struct wire
 	unsigned reason = WIRE_R_UNKNOWN_JOB;
 	struct agent_job *j;
 	struct data_info i;
-	struct timespec ts;
 
 	if (!c) {
 		data_conn_free(d);
 		return;
 	}
-	clock_gettime(CLOCK_REALTIME, &ts);
 	*c = (struct agent_conn){ .end = e, .d = d, .job_id = o->job, .source = o->source,
-				  .opened_at = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 };
+				  .opened_at = clock_unix_ms() };
 	wire_text_copy(c->source_name, sizeof(c->source_name), o->source_name);
 	list_append(&e->as->conns, &c->node);
 	data_conn_own(d, &ops, c);

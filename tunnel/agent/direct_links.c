@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include "common/clock.h"
 #include "tunnel/agent/direct_priv.h"
 #include "tunnel/log_msgs.h"
 
@@ -61,17 +61,15 @@ static void on_timer(struct timer *t, uint64_t now)
 static struct dlink *dlink_new(struct direct *d, struct agent_end *e, uint8_t role, const struct direct_peer *p)
 {
 	struct dlink *l = d->n_links < DIRECT_LINKS_MAX ? calloc(1, sizeof(*l)) : NULL;
-	struct timespec ts;
 
 	if (!l)
 		return NULL;
-	clock_gettime(CLOCK_REALTIME, &ts);
 	l->d = d;
 	l->id = ++d->last_link;
 	l->role = role;
 	l->peer = p->id;
 	l->end = e;
-	l->begun = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	l->begun = clock_unix_ms();
 	l->timer.fire = on_timer;
 	l->told.state = CHILD_LINK_CONNECTING;
 	(void)snprintf(l->name, sizeof(l->name), "%s", p->name);

@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "tunnel/job_wire.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
@@ -27,14 +27,6 @@ struct agent_jobs {
 	uint32_t last_id;
 	struct timer tick;
 };
-
-static int64_t unix_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- one job ---- */
 
@@ -65,7 +57,7 @@ static const struct cfg_list *list_of(const struct agent_job *j)
 void agent_job_failed(struct agent_job *j, const char *why)
 {
 	j->errors++;
-	j->error_at = unix_ms();
+	j->error_at = clock_unix_ms();
 	(void)snprintf(j->error, sizeof(j->error), "%s", why);
 }
 
@@ -120,7 +112,7 @@ static void begin_probing(struct agent_job *j)
 static void on_tick(struct timer *t, uint64_t now)
 {
 	struct agent_jobs *js = container_of(t, struct agent_jobs, tick);
-	int64_t s = unix_ms() / 1000;
+	int64_t s = clock_unix_ms() / 1000;
 
 	(void)now;
 	loop_timer_set(js->loop, &js->tick, TICK_MS);
@@ -233,7 +225,7 @@ static struct agent_job *place_of(struct agent_jobs *js, const struct agent_job_
 
 static int64_t expires_at(const struct job_config *c)
 {
-	return c->expire.in_ms ? (unix_ms() + (int64_t)c->expire.in_ms) / 1000 : c->expire.at;
+	return c->expire.in_ms ? (clock_unix_ms() + (int64_t)c->expire.in_ms) / 1000 : c->expire.at;
 }
 
 /* Its values are written and read again, so that the job does not hang on the file's. */

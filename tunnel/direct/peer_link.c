@@ -9,20 +9,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include "common/clock.h"
 #include "tunnel/direct/peer_priv.h"
 
 enum { BATCHES = 16, BLOCKED_MAX_MS = 250, K_FIRST = 2 };
 
 const unsigned peer_link_gap_ms[PEER_LINK_GAPS - 1] = { 10, 30, 100, 300, 600, 900, 2000 };
-
-static int64_t unix_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 void peer_changed(struct peer_link *l)
 {
@@ -275,7 +267,7 @@ static void on_handshaken(struct quic_conn *q, void *arg)
 
 	(void)q;
 	l->state = PEER_LINK_UP;
-	l->since_ms = l->path_since_ms = unix_ms();
+	l->since_ms = l->path_since_ms = clock_unix_ms();
 	peer_changed(l);
 }
 
@@ -367,7 +359,7 @@ int peer_link_new(const struct peer_link_options *o, struct peer_link **ret_l)
 	l->o = *o;
 	l->next_k = K_FIRST;
 	l->created = l->heard = peer_now(l);
-	l->since_ms = unix_ms();
+	l->since_ms = clock_unix_ms();
 	l->kick_at = l->move_at = QUIC_NEVER;
 	l->settled = true;
 	r = make_quic(l, l->created);

@@ -14,7 +14,7 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
+#include "common/clock.h"
 #include "tunnel/direct/peer_priv.h"
 
 enum {
@@ -231,14 +231,6 @@ static uint64_t silence_ns(const struct peer_link *l)
 
 /* ---- moves ---- */
 
-static int64_t unix_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* A new pair of ICE has taken the place of an old one. */
 static void drop_older(struct peer_link *l, const struct link_path *newer)
 {
@@ -269,7 +261,7 @@ void peer_note_path(struct peer_link *l, uint64_t now)
 	l->leaving = false;
 	l->settled = !l->o.visitor;
 	l->gap_pending = true;
-	l->path_since_ms = unix_ms();
+	l->path_since_ms = clock_unix_ms();
 	if (to)
 		keep_alive(l, to);
 	if (from)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/stream.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
@@ -35,7 +36,7 @@ static void record_of(const struct server_job *j, enum record_kind kind, struct 
 static void put_record(struct jobs_worker *w, const struct record *r)
 {
 	if (w->all->o.records)
-		records_connection(w->all->o.records, r, jobs_unix_ms());
+		records_connection(w->all->o.records, r, clock_unix_ms());
 }
 
 void job_refused(struct server_job *j, const struct addr *source, const struct addr *server, enum job_refusal why)
@@ -130,7 +131,7 @@ static void conn_free(struct job_conn *c)
 	struct server_job *j = c->job;
 	struct jobs_worker *w = j->of->w;
 
-	c->log = data_log_close(c->log, NULL, jobs_unix_ms());
+	c->log = data_log_close(c->log, NULL, clock_unix_ms());
 	if (c->watched)
 		seen_ended(&w->all->seen, c->id);
 	timer_stop(&c->idle);
@@ -214,13 +215,13 @@ static void on_log_room(void *arg)
 static void on_tap(struct data_conn *d, enum data_way w, const uint8_t *p, size_t n, void *arg)
 {
 	struct job_conn *c = arg;
-	int r = c->log ? data_log_packet(c->log, w == DATA_UP ? DATA_LOG_UP : DATA_LOG_DOWN, p, n, jobs_unix_ms()) : 0;
+	int r = c->log ? data_log_packet(c->log, w == DATA_UP ? DATA_LOG_UP : DATA_LOG_DOWN, p, n, clock_unix_ms()) : 0;
 
 	(void)d;
 	if (r == DATA_LOG_WAIT) {
 		c->log_waits = true;
 	} else if (r != 0) {
-		c->log = data_log_close(c->log, NULL, jobs_unix_ms());
+		c->log = data_log_close(c->log, NULL, clock_unix_ms());
 		c->log_waits = false;
 		update_taps(c);
 	}
@@ -304,7 +305,7 @@ static int open_log(struct job_conn *c)
 
 	if (c->log)
 		return 0;
-	return c->job->of->w->all->o.records ? data_log_open(c->job->of->w->all->o.records, &o, jobs_unix_ms(), &c->log) : -ENOENT;
+	return c->job->of->w->all->o.records ? data_log_open(c->job->of->w->all->o.records, &o, clock_unix_ms(), &c->log) : -ENOENT;
 }
 
 static struct job_conn *conn_new(struct job_listener *l, int fd, const struct addr *source, const struct addr *server, int *ret_r)
@@ -330,7 +331,7 @@ static struct job_conn *conn_new(struct job_listener *l, int fd, const struct ad
 	c->id = data_conn_stream(c->d);
 	c->source = *source;
 	c->server = *server;
-	c->opened_at = jobs_unix_ms();
+	c->opened_at = clock_unix_ms();
 	c->last_ms = loop_now(w->loop);
 	list_append(&j->conns, &c->node);
 	j->connections++;
@@ -451,7 +452,7 @@ int job_conn_act(struct job_conn *c, enum job_act what)
 		r = open_log(c);
 		break;
 	case JOB_LOG_OFF:
-		c->log = data_log_close(c->log, "switched off", jobs_unix_ms());
+		c->log = data_log_close(c->log, "switched off", clock_unix_ms());
 		c->log_waits = false;
 		break;
 	}

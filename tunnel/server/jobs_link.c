@@ -9,19 +9,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include "common/clock.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/jobs_priv.h"
 
 enum { RETRY_MS = 5000, FRAMES_AT_ONCE = 4000, FRAME_MS = 2 };
-
-int64_t jobs_unix_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* A name of the agent's has no blank, so this is nobody else's. */
 const char *job_claim_name(const struct server_job *j, char buf[static JOB_NAME_STRLEN])
@@ -70,7 +62,7 @@ void job_set_state(struct server_job *j, unsigned state, unsigned reason, const 
 void job_failed(struct server_job *j, const char *why)
 {
 	j->errors++;
-	j->error_at = jobs_unix_ms();
+	j->error_at = clock_unix_ms();
 	(void)snprintf(j->error, sizeof(j->error), "%s", why);
 }
 
@@ -126,7 +118,7 @@ static bool same_place(const struct job_config *a, const struct job_config *b)
 static void start(struct server_job *j)
 {
 	timer_stop(&j->retry);
-	if (j->expires && j->expires <= jobs_unix_ms() / 1000) {
+	if (j->expires && j->expires <= clock_unix_ms() / 1000) {
 		job_drop_all(j, "the time of the job is over");
 		job_unlisten(j);
 		job_set_state(j, WIRE_JOB_OVER, WIRE_R_EXPIRED, "the time of the job is over");
@@ -148,7 +140,7 @@ static void on_retry(struct timer *t, uint64_t now)
 static void on_ending(struct timer *t, uint64_t now)
 {
 	struct server_job *j = container_of(t, struct server_job, ending);
-	int64_t left = j->expires - jobs_unix_ms() / 1000;
+	int64_t left = j->expires - clock_unix_ms() / 1000;
 
 	(void)now;
 	if (left > 0) /* the clock was set, or it is far away */
@@ -254,7 +246,7 @@ static struct server_job *job_new(struct link_jobs *lj, const char *name, bool o
 	j->offered = offered;
 	j->number = atomic_fetch_add_explicit(&lj->w->all->last_job, 1, memory_order_relaxed) + 1;
 	j->ticket = j->number << 32; /* what was asked for by a job of this name before is not granted to this one */
-	j->begun_at = jobs_unix_ms();
+	j->begun_at = clock_unix_ms();
 	j->retry.fire = on_retry;
 	j->ending.fire = on_ending;
 	list_init(&j->conns);
@@ -280,7 +272,7 @@ static void set_values(struct server_job *j, struct cfg *cfg)
 	j->expires = c->expire.at;
 	timer_stop(&j->ending);
 	if (j->expires)
-		loop_timer_set(j->of->w->loop, &j->ending, (uint64_t)MAX(0, MIN(j->expires - jobs_unix_ms() / 1000, 3600)) * 1000);
+		loop_timer_set(j->of->w->loop, &j->ending, (uint64_t)MAX(0, MIN(j->expires - clock_unix_ms() / 1000, 3600)) * 1000);
 	if (!c->health_ms)
 		j->down = false;
 }

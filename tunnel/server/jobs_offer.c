@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/clock.h"
 #include "tunnel/server/jobs_priv.h"
 
 enum { KEY_MAX = 64 + JOB_NAME_STRLEN };
@@ -286,7 +287,7 @@ static void verb_add(struct control_request *rq, const json_t *args, void *arg)
 		return;
 	}
 	job = job_config_json(cfg_values(cfg));
-	job_settle_expiry(job, cfg_values(cfg), jobs_unix_ms() / 1000);
+	job_settle_expiry(job, cfg_values(cfg), clock_unix_ms() / 1000);
 	(void)job_name(cfg_values(cfg), name);
 	stored_put(j->offers, rq, key_of(agent, name).s, json_pack("{s:s, s:s, s:o}", "agent", agent, "name", name, "job", job),
 		   json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0, false);

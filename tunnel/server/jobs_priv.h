@@ -212,7 +212,6 @@ const char *job_claim_name(const struct server_job *j, char buf[static JOB_NAME_
 void job_set_state(struct server_job *j, unsigned state, unsigned reason, const char *text); /* tells the agent, too */
 void job_failed(struct server_job *j, const char *why);
 struct server_job *jobs_find(struct jobs_worker *w, uint64_t link, const char *name);
-int64_t jobs_unix_ms(void);
 struct dns *jobs_dns(struct jobs_worker *w);
 void jobs_count(struct jobs_worker *w, unsigned row, unsigned label, int64_t v);
 

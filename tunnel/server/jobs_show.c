@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "common/clock.h"
 #include "common/sock_diag.h"
 #include "tunnel/server/jobs_priv.h"
 
@@ -34,7 +35,7 @@ static json_t *link_row(const struct link_jobs *lj)
 	struct tunnel_link_info i;
 	char hex[2 * WIRE_PIN + 1];
 	json_t *o = json_object();
-	int64_t now = jobs_unix_ms();
+	int64_t now = clock_unix_ms();
 
 	tunnel_link_info(lj->link, &i);
 	hex_encode(i.identity, WIRE_PIN, hex);

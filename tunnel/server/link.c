@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "common/clock.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/rendezvous.h"
 #include "tunnel/server/server_priv.h"
@@ -116,7 +117,7 @@ static void down(struct tunnel_link *l, enum wire_reason reason, const char *why
 	if (!l->i.up)
 		return;
 	l->i.up = false;
-	l->i.since = worker_unix_ms();
+	l->i.since = clock_unix_ms();
 	(void)snprintf(l->i.why, sizeof(l->i.why), "%s", why);
 	timer_stop(&l->pulse);
 	worker_count(w, TUNNEL_M_LINKS, 0, -1);
@@ -205,7 +206,7 @@ static struct tunnel_link *link_new(struct tunnel_worker *w, const struct handov
 	l->worker = w;
 	l->i.id = h->session;
 	memcpy(l->i.identity, h->identity, WIRE_PIN);
-	l->i.begun = worker_unix_ms();
+	l->i.begun = clock_unix_ms();
 	list_init(&l->hello);
 	list_init(&l->plain);
 	data_host_init(&l->host, w->loop, &server_host_ops, l, &w->chunks);
@@ -244,7 +245,7 @@ static void learn(struct tunnel_link *l, const struct handover *h, const struct 
 	i->peer = h->peer;
 	i->local = h->local;
 	i->lan = hello->lan;
-	i->since = worker_unix_ms();
+	i->since = clock_unix_ms();
 	i->up = true;
 }
 

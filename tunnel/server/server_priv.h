@@ -156,7 +156,6 @@ void worker_count_carriers(struct tunnel_worker *w, int64_t v);
 /* No more: the rest of the descriptors is for clients, control connections and the service itself. */
 bool worker_many_carriers(const struct tunnel_worker *w);
 bool worker_may_log(struct tunnel_worker *w, enum tunnel_line line, uint64_t *ret_suppressed);
-int64_t worker_unix_ms(void);
 
 enum listen_command { TUNNEL_LISTEN, TUNNEL_UNLISTEN, TUNNEL_TLS, TUNNEL_CONFIGURE, TUNNEL_DRAIN };
 struct listen_order { /* to all workers, by workers_call */

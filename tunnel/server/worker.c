@@ -6,8 +6,8 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/rendezvous.h"
 #include "tunnel/server/server_priv.h"
@@ -21,14 +21,6 @@ struct worker_listener {
 	struct acceptor *acceptor;
 	bool told;
 };
-
-int64_t worker_unix_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 uint64_t worker_next_id(struct tunnel_worker *w)
 {

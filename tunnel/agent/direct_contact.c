@@ -288,14 +288,7 @@ static void on_nonce(struct dcontact *c, const struct offer *o, const struct pai
 
 bool contact_may_knock(struct direct *d)
 {
-	uint64_t now = loop_now(d->loop), gained = (now - d->strangers_at) / STRANGER_EVERY_MS;
-
-	d->strangers = (unsigned)MIN(d->strangers + gained, (uint64_t)STRANGERS_BURST);
-	d->strangers_at += gained * STRANGER_EVERY_MS;
-	if (!d->strangers)
-		return false;
-	d->strangers--;
-	return true;
+	return direct_may_speak(&d->strangers, loop_now(d->loop), STRANGERS_BURST, STRANGER_EVERY_MS);
 }
 
 /* It is signed by whom it says. */

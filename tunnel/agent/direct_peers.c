@@ -63,7 +63,7 @@ struct direct_peer *peer_add(struct direct *d, const struct identity_hash *id, c
 		return p;
 	}
 	p->id = *id;
-	p->words = WORDS_BURST;
+	p->words.left = WORDS_BURST;
 	(void)snprintf(p->name, sizeof(p->name), "%s", name);
 	list_append(&d->peers, &p->node);
 	return p;
@@ -167,15 +167,15 @@ int peers_configure(struct direct *d, const struct agent_config *c)
 	return 0;
 }
 
-static bool peer_may_speak(struct direct *d, struct direct_peer *p)
+bool direct_may_speak(struct direct_words *w, uint64_t now, unsigned burst, unsigned every_ms)
 {
-	uint64_t now = loop_now(d->loop), gained = (now - p->spoke_at) / WORD_EVERY_MS;
+	uint64_t gained = (now - w->at) / every_ms;
 
-	p->words = (unsigned)MIN(p->words + gained, (uint64_t)WORDS_BURST);
-	p->spoke_at += gained * WORD_EVERY_MS;
-	if (!p->words)
+	w->left = (unsigned)MIN(w->left + gained, (uint64_t)burst);
+	w->at += gained * every_ms;
+	if (!w->left)
 		return false;
-	p->words--;
+	w->left--;
 	return true;
 }
 
@@ -358,7 +358,7 @@ void direct_on_signal(struct direct *d, struct agent_end *e, const struct wire_s
 		return;
 	memcpy(from.b, m->identity.p, sizeof(from.b));
 	p = peer_find(d, &from);
-	if (!(p ? peer_may_speak(d, p) : contact_may_knock(d))) {
+	if (!(p ? direct_may_speak(&p->words, loop_now(d->loop), WORDS_BURST, WORD_EVERY_MS) : contact_may_knock(d))) {
 		log_refused(d, m, "it says too much");
 		return;
 	}

@@ -27,6 +27,11 @@ enum {
 	DIRECT_TURN_MAX = 8,
 };
 
+struct direct_words { /* how much somebody may say: each word costs a signature check */
+	uint64_t at; /* loop time up to which what is left was counted */
+	unsigned left;
+};
+
 struct direct_peer { /* somebody who is known */
 	struct list node;
 	struct identity_hash id;
@@ -36,8 +41,7 @@ struct direct_peer { /* somebody who is known */
 	struct cfg_list allow; /* struct reach, owned: what it reaches here */
 	bool has_epoch;
 	uint8_t epoch[OFFER_EPOCH]; /* its, as it told last */
-	uint64_t spoke_at; /* loop time up to which words were counted */
-	unsigned words;	   /* that it may say now */
+	struct direct_words words;
 };
 
 enum dlink_stage { DLINK_GATHERING, DLINK_CALLING, DLINK_TALKING };
@@ -116,8 +120,7 @@ struct direct {
 	bool enabled;
 	struct list peers, links, visits, pings, admits, contacts, invites;
 	struct stored *stored; /* peers of the store */
-	uint64_t strangers_at;
-	unsigned strangers; /* words of strangers that are listened to now */
+	struct direct_words strangers; /* of all of them */
 	uint32_t last_contact;
 	unsigned n_links, n_visits, n_admits;
 	uint32_t last_link, last_visit;
@@ -176,6 +179,8 @@ void peer_keep(struct direct *d, const struct identity_hash *id, const char *nam
 void peer_forget(struct direct *d, struct control_request *rq, const char *word);
 bool peer_allow_good(const json_t *allow, char *err, size_t err_n);
 int peers_configure(struct direct *d, const struct agent_config *c);
+/* One word more, if there is one: it is charged. One every_ms is gained, up to burst. */
+bool direct_may_speak(struct direct_words *w, uint64_t now, unsigned burst, unsigned every_ms);
 void direct_on_signal(struct direct *d, struct agent_end *e, const struct wire_signal *m);
 /* The same for anybody: to is set; zeros: whoever is called so. name may be empty. */
 int direct_say(struct agent_end *e, struct offer *o, const char *name, uint64_t tag);

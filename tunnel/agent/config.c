@@ -169,7 +169,6 @@ void agent_config_check(struct cfg *c)
 {
 	const struct agent_config *a = &((const struct agent_root *)cfg_values(c))->agent;
 	const struct agent_server *s = a->server.items;
-	char key[48];
 
 	job_list_check(c, "agent.jobs", &a->jobs);
 	visits_check(c, &a->visits, &a->visitors);
@@ -181,10 +180,8 @@ void agent_config_check(struct cfg *c)
 	for (size_t i = 1; i < a->server.n; i++)
 		for (size_t k = 0; k < i; k++)
 			if (s[i].host && s[k].host && strcmp(s[i].host, s[k].host) == 0 &&
-			    s[i].port == s[k].port) {
-				(void)snprintf(key, sizeof(key), "agent.server[%zu]", i);
-				cfg_add_error(c, key, "the server %s stands here twice", s[i].host);
-			}
+			    s[i].port == s[k].port)
+				cfg_add_error(c, cfg_path_item("agent.server", i, "").s, "the server %s stands here twice", s[i].host);
 	if (a->code && a->password)
 		cfg_add_error(c, "agent.code",
 			      "an agent enrols by code or by password: take one of them away");

@@ -235,12 +235,8 @@ const char *visit_name(const struct visit_config *v, char buf[static VISIT_NAME_
 
 static void check_visit(struct cfg *c, const char *path, const struct visit_config *v)
 {
-	char key[96];
-
-	if (v->target.host && !v->target.port) {
-		(void)snprintf(key, sizeof(key), "%s.target", path);
-		cfg_add_error(c, key, "the target of a visit needs a port");
-	}
+	if (v->target.host && !v->target.port)
+		cfg_add_error(c, cfg_path_under(path, "target").s, "the target of a visit needs a port");
 }
 
 static void check(struct cfg *c, const char *path)
@@ -272,22 +268,21 @@ void visits_check(struct cfg *c, const struct cfg_list *visits, const struct cfg
 {
 	const struct visit_config *v = visits->items;
 	const struct visitor_config *w = visitors->items;
-	char key[64], a[VISIT_NAME_STRLEN], b[VISIT_NAME_STRLEN];
+	char a[VISIT_NAME_STRLEN], b[VISIT_NAME_STRLEN];
 
 	for (size_t i = 0; i < visits->n; i++) {
-		(void)snprintf(key, sizeof(key), "agent.visits[%zu]", i);
-		check_visit(c, key, &v[i]);
+		const struct cfg_path key = cfg_path_item("agent.visits", i, "");
+
+		check_visit(c, key.s, &v[i]);
 		for (size_t k = 0; k < i && v[i].agent && v[k].agent && v[i].target.host && v[k].target.host; k++) {
 			if (strcmp(visit_name(&v[i], a), visit_name(&v[k], b)) == 0)
-				cfg_add_error(c, key, "two visits are called %s: give one a name", a);
+				cfg_add_error(c, key.s, "two visits are called %s: give one a name", a);
 			if (addr_port(&v[i].listen) && v[i].udp == v[k].udp && addr_equal(&v[i].listen, &v[k].listen))
-				cfg_add_error(c, key, "the visit %s listens there, too", b);
+				cfg_add_error(c, key.s, "the visit %s listens there, too", b);
 		}
 	}
 	for (size_t i = 1; i < visitors->n; i++)
 		for (size_t k = 0; k < i; k++)
-			if (w[i].identity.set && w[k].identity.set && identity_hash_equal(&w[i].identity.id, &w[k].identity.id)) {
-				(void)snprintf(key, sizeof(key), "agent.visitors[%zu]", i);
-				cfg_add_error(c, key, "this visitor stands here twice");
-			}
+			if (w[i].identity.set && w[k].identity.set && identity_hash_equal(&w[i].identity.id, &w[k].identity.id))
+				cfg_add_error(c, cfg_path_item("agent.visitors", i, "").s, "this visitor stands here twice");
 }

@@ -134,7 +134,7 @@ void order_post(struct order *o)
 
 /* ---- the directory ---- */
 
-static struct directory_entry *entry_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN])
+struct directory_entry *directory_entry_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN])
 {
 	list_for_each (it, &s->directory) {
 		struct directory_entry *e = list_entry(it, struct directory_entry, node);
@@ -147,15 +147,10 @@ static struct directory_entry *entry_of(struct tunnel_server *s, const uint8_t i
 
 void tunnel_server_rename(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN], const char *name)
 {
-	struct directory_entry *e = entry_of(s, identity);
+	struct directory_entry *e = directory_entry_of(s, identity);
 
 	if (e)
 		(void)snprintf(e->name, sizeof(e->name), "%s", name);
-}
-
-const struct directory_entry *directory_entry_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN])
-{
-	return entry_of(s, identity);
 }
 
 static void on_link_over(struct tunnel_server *s, const struct note *n)
@@ -251,7 +246,7 @@ static void on_probed(struct tunnel_arrival *a, const struct note *n)
 		refuse_copy(a, &n->link);
 		return;
 	}
-	e = entry_of(a->server, a->info.identity);
+	e = directory_entry_of(a->server, a->info.identity);
 	if (e)
 		send_admit(a, e);
 	else
@@ -294,7 +289,7 @@ static struct directory_entry *entry_new(struct tunnel_arrival *a)
 
 void tunnel_arrival_admit(struct tunnel_arrival *a, const struct tunnel_admission *ad)
 {
-	struct directory_entry *e = entry_of(a->server, a->info.identity);
+	struct directory_entry *e = directory_entry_of(a->server, a->info.identity);
 	struct wire_welcome w = ad->welcome;
 	bool same = e && memcmp(e->instance, a->info.hello.instance.p, WIRE_INSTANCE) == 0;
 

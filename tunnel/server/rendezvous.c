@@ -153,12 +153,12 @@ static void post_word(struct tunnel_server *s, uint64_t to, uint64_t from, uint6
 
 /* ---- main: who is meant ---- */
 
-static const struct directory_entry *whom(struct tunnel_server *s, const struct wire_bytes *identity, struct text name)
+static const struct directory_entry *named(struct tunnel_server *s, struct text name)
 {
 	list_for_each (it, &s->directory) {
 		const struct directory_entry *e = list_entry(it, struct directory_entry, node);
 
-		if (identity->n ? memcmp(e->identity, identity->p, WIRE_PIN) == 0 : text_eq(text_of(e->name), name))
+		if (text_eq(text_of(e->name), name))
 			return e;
 	}
 	return NULL;
@@ -167,8 +167,7 @@ static const struct directory_entry *whom(struct tunnel_server *s, const struct 
 /* Somebody else may have the name now: the sender should hear of that, and decide. */
 static void not_there(struct tunnel_server *s, const struct note *n, const struct wire_signal *m)
 {
-	const struct wire_bytes any = { 0 };
-	const struct directory_entry *other = m->identity.n && m->name.n ? whom(s, &any, m->name) : NULL;
+	const struct directory_entry *other = m->identity.n && m->name.n ? named(s, m->name) : NULL;
 	struct identity_hash id;
 	char text[160], fingerprint[IDENTITY_STRLEN];
 
@@ -183,7 +182,7 @@ static void not_there(struct tunnel_server *s, const struct note *n, const struc
 
 static void on_signal(struct tunnel_server *s, const struct note *n, const struct wire_signal *m)
 {
-	const struct directory_entry *to = whom(s, &m->identity, m->name);
+	const struct directory_entry *to = m->identity.n ? directory_entry_of(s, m->identity.p) : named(s, m->name);
 	const struct wire_signal out = { .identity = { n->link.identity, WIRE_PIN }, .name = text_of(n->link.name), .body = m->body };
 
 	if (to && to->link == n->id)
@@ -329,7 +328,7 @@ static void no_relay(struct tunnel_server *s, const struct note *n, const struct
 
 static void want_relay(struct tunnel_server *s, const struct note *n, const struct wire_relay *m)
 {
-	const struct directory_entry *to = whom(s, &m->identity, TEXT(""));
+	const struct directory_entry *to = directory_entry_of(s, m->identity.p);
 	struct relay_ask *other = ask_of(s, m->identity.p, n->link.identity, m->call.p);
 	int r;
 

@@ -96,7 +96,7 @@ struct note *note_new(struct tunnel_server *s, enum note_kind kind, uint64_t id,
 void note_post(struct note *n);
 void arrivals_hear(struct note *n); /* in the main thread */
 /* NULL: it has no link. */
-const struct directory_entry *directory_entry_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN]);
+struct directory_entry *directory_entry_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN]);
 int notes_open(struct tunnel_server *s); /* 0 or -ENOMEM */
 void notes_close(struct tunnel_server *s); /* what is under way is dropped; the workers have stopped */
 void arrivals_free(struct tunnel_server *s);

@@ -171,16 +171,14 @@ static bool wait_for(struct test *t, bool (*until)(struct test *t))
 
 static void setup(struct side *s, uint32_t flags)
 {
-	unsigned char *cert = NULL, *key = NULL;
-	PKCS8_PRIV_KEY_INFO *p8 = EVP_PKEY2PKCS8(identity_key(s->id));
-	int cert_n = i2d_X509(identity_cert(s->id), &cert), key_n = i2d_PKCS8_PRIV_KEY_INFO(p8, &key);
-	struct child_setup m = { .key = { key, (size_t)key_n }, .certificate = { cert, (size_t)cert_n },
-				 .identity = { identity_hash(s->id)->b, IDENTITY_LEN }, .flags = flags | CHILD_F_LOOPBACK };
+	struct child_setup m = { .identity = { identity_hash(s->id)->b, IDENTITY_LEN }, .flags = flags | CHILD_F_LOOPBACK };
+	struct identity_der der;
 
+	assert_int_equal(identity_to_der(s->id, &der), 0);
+	m.key = (struct wire_bytes){ der.key, der.key_n };
+	m.certificate = (struct wire_bytes){ der.cert, der.cert_n };
 	assert_int_equal(channel_send(s->channel, CHILD_SETUP, &m), 0);
-	PKCS8_PRIV_KEY_INFO_free(p8);
-	OPENSSL_free(cert);
-	OPENSSL_free(key);
+	identity_der_free(&der);
 }
 
 static bool both_ready(struct test *t)

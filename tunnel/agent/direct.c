@@ -7,7 +7,6 @@
  */
 #include "tunnel/agent/direct_priv.h"
 #include <errno.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 #include "tunnel/log_msgs.h"
@@ -43,32 +42,25 @@ void direct_setup_child(struct direct *d)
 	static const char *const congestions[] = { "bbr", "bbr2", "cubic" };
 	const struct agent_config *c = agent_config_of(d->as);
 	const struct identity *id = dialers_identity(d->as->dialers);
-	uint8_t *key = NULL, *cert = NULL;
-	int key_n, cert_n = i2d_X509(identity_cert(id), &cert);
-	PKCS8_PRIV_KEY_INFO *p8 = EVP_PKEY2PKCS8(identity_key(id));
+	struct identity_der der;
 	bool any_port = c->direct.ports.first <= 1024 && c->direct.ports.last == 65535;
 	struct child_setup m = { .identity = { identity_hash(id)->b, WIRE_PIN }, .flags = flags_of(d, c),
 				 .first_port = any_port ? 0 : c->direct.ports.first, .last_port = any_port ? 0 : c->direct.ports.last,
 				 .congestion = text_of(congestions[c->direct.congestion]), .memory = { d->memory, d->memory_n } };
 
-	key_n = p8 ? i2d_PKCS8_PRIV_KEY_INFO(p8, &key) : -1;
+	if (identity_to_der(id, &der) < 0)
+		return;
 	for (unsigned i = 0; i < CHILD_SERVERS_MAX; i++)
 		if (d->stun[i].address[0])
 			m.stun[m.n_stun++] = text_of(d->stun[i].address);
 	for (unsigned i = 0; i < DIRECT_TURN_MAX && m.n_stun < CHILD_SERVERS_MAX; i++)
 		if (direct_turn_stun(d, i))
 			m.stun[m.n_stun++] = text_of(direct_turn_stun(d, i));
-	if (key_n > 0 && cert_n > 0) {
-		m.key = (struct wire_bytes){ key, (size_t)key_n };
-		m.certificate = (struct wire_bytes){ cert, (size_t)cert_n };
-		(void)direct_tell(d, CHILD_SETUP, &m, -1);
-		direct_turn_tell(d);
-	}
-	if (key_n > 0)
-		bytes_wipe(key, (size_t)key_n);
-	OPENSSL_free(key);
-	OPENSSL_free(cert);
-	PKCS8_PRIV_KEY_INFO_free(p8);
+	m.key = (struct wire_bytes){ der.key, der.key_n };
+	m.certificate = (struct wire_bytes){ der.cert, der.cert_n };
+	(void)direct_tell(d, CHILD_SETUP, &m, -1);
+	direct_turn_tell(d);
+	identity_der_free(&der);
 }
 
 /* ---- STUN servers by address ---- */

@@ -10,7 +10,6 @@
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
 #include <ngtcp2/ngtcp2_crypto_gnutls.h>
-#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 #include "common/bytes.h"
@@ -75,17 +74,13 @@ int quic_creds_new(const void *cert, size_t cert_n, const void *key, size_t key_
 
 int quic_creds_of(const struct identity *i, struct quic_creds **ret_c)
 {
-	unsigned char *cert = NULL, *key = NULL;
-	PKCS8_PRIV_KEY_INFO *p8 = identity_has_key(i) ? EVP_PKEY2PKCS8(identity_key(i)) : NULL;
-	int cert_n = i2d_X509(identity_cert(i), &cert), key_n = p8 ? i2d_PKCS8_PRIV_KEY_INFO(p8, &key) : -1, r = -EINVAL;
+	struct identity_der d;
+	int r;
 
-	if (cert_n > 0 && key_n > 0)
-		r = quic_creds_new(cert, (size_t)cert_n, key, (size_t)key_n, ret_c);
-	if (key && key_n > 0)
-		OPENSSL_cleanse(key, (size_t)key_n);
-	PKCS8_PRIV_KEY_INFO_free(p8);
-	OPENSSL_free(key);
-	OPENSSL_free(cert);
+	if (identity_to_der(i, &d) < 0)
+		return -EINVAL;
+	r = quic_creds_new(d.cert, d.cert_n, d.key, d.key_n, ret_c);
+	identity_der_free(&d);
 	return r;
 }
 

@@ -166,6 +166,31 @@ EVP_PKEY *identity_key(const struct identity *i)
 	return i->key;
 }
 
+/* ---- in DER ---- */
+
+int identity_to_der(const struct identity *i, struct identity_der *ret_d)
+{
+	_cleanup_(PKCS8_PRIV_KEY_INFO_freep) PKCS8_PRIV_KEY_INFO *p8 = i->key ? EVP_PKEY2PKCS8(i->key) : NULL;
+	struct identity_der d = { 0 };
+	int cert_n = i2d_X509(i->cert, &d.cert), key_n = p8 ? i2d_PKCS8_PRIV_KEY_INFO(p8, &d.key) : -1;
+
+	d.cert_n = (size_t)MAX(cert_n, 0);
+	d.key_n = (size_t)MAX(key_n, 0);
+	if (!d.cert_n || !d.key_n) {
+		identity_der_free(&d);
+		return i->key ? -ENOMEM : -ENOKEY;
+	}
+	*ret_d = d;
+	return 0;
+}
+
+void identity_der_free(struct identity_der *d)
+{
+	OPENSSL_clear_free(d->key, d->key_n);
+	OPENSSL_free(d->cert);
+	*d = (struct identity_der){ 0 };
+}
+
 /* ---- making one ---- */
 
 /* Dates that nobody reads, but which other software accepts: from 2000 until the end of time (RFC 5280 4.1.2.5). */

@@ -52,6 +52,12 @@ const struct identity_hash *identity_hash(const struct identity *i);
 bool identity_has_key(const struct identity *i);
 X509 *identity_cert(const struct identity *i);	  /* borrowed */
 EVP_PKEY *identity_key(const struct identity *i); /* borrowed; NULL: only the certificate is here */
+struct identity_der { /* for TLS by another library: the key as PKCS #8 */
+	uint8_t *cert, *key;
+	size_t cert_n, key_n;
+};
+int identity_to_der(const struct identity *i, struct identity_der *ret_d); /* 0, -ENOKEY, -ENOMEM */
+void identity_der_free(struct identity_der *d);				   /* wipes the key */
 
 /* Of any certificate. -EINVAL: its key is no P-256 key. */
 int identity_of_cert(const X509 *x, struct identity_hash *ret_h);

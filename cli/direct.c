@@ -129,21 +129,17 @@ static int compare(struct cli *cli, struct control_client *cl, const json_t *con
 
 static int make_contact(struct cli *cli, struct control_client *cl)
 {
-	json_t *peers = NULL, *contact = NULL, *args = json_pack("{s:s}", "agent", cli->words[0]);
+	json_t *peers = NULL, *contact = NULL, *args;
 	int r = cli_call(cli, cl, "agent.peers", NULL, &peers);
+	bool known = r == 0 && (cli_has(cli, "identity") || is_known(peers, cli->words[0]));
 
-	if (cli_has(cli, "code"))
-		json_object_set_new(args, "code", json_string(cli_option(cli, "code")));
-	if (r == 0 && (cli_has(cli, "identity") || is_known(peers, cli->words[0]))) {
-		json_decref(args);
-	} else if (r == 0) {
-		r = cli_call(cli, cl, "agent.contact", args, &contact);
-		if (r == 0 && !cli_has(cli, "code"))
-			r = compare(cli, cl, contact);
-	} else {
-		json_decref(args);
-	}
 	json_decref(peers);
+	if (r || known)
+		return r;
+	args = json_pack("{s:s, s:s*}", "agent", cli->words[0], "code", cli_option(cli, "code"));
+	r = cli_call(cli, cl, "agent.contact", args, &contact);
+	if (r == 0 && !cli_has(cli, "code"))
+		r = compare(cli, cl, contact);
 	json_decref(contact);
 	return r;
 }
@@ -254,7 +250,7 @@ static const struct column link_columns[] = {
 	{ "peer", "AGENT", COL_TEXT },	      { "role", "WE ARE", COL_TEXT },	 { "state", "STATE", COL_TEXT },
 	{ "path", "PATH", COL_TEXT },	      { "age_ms", "SINCE", COL_MS },	 { "rtt", "RTT", COL_TEXT },
 	{ "loss", "LOSS", COL_TEXT },	      { "connections", "CONNS", COL_COUNT }, { "bytes_up", "UP", COL_BYTES },
-	{ "bytes_down", "DOWN", COL_BYTES }, { "between", "BETWEEN", COL_TEXT },   { "reason", "WHY IT IS NOT BETTER", COL_TEXT },
+	{ "bytes_down", "DOWN", COL_BYTES }, { "pair", "BETWEEN", COL_TEXT },   { "reason", "WHY IT IS NOT BETTER", COL_TEXT },
 };
 static const struct column visit_columns[] = {
 	{ "listen", "LISTENS ON", COL_TEXT }, { "name", "LEADS TO", COL_TEXT },	     { "protocol", "", COL_TEXT },
@@ -287,7 +283,6 @@ static void polish_link(json_t *row)
 		json_object_set_new(row, "age_ms", json_integer(clock_unix_ms() - since));
 	json_object_set_new(row, "rtt", rtt ? json_sprintf("%lld.%lld ms", rtt / 1000, rtt / 100 % 10) : json_string(""));
 	json_object_set_new(row, "loss", json_sprintf("%lld.%lld%%", loss / 10000, loss / 1000 % 10));
-	json_object_set_new(row, "between", json_string(text_of_key(row, "pair")));
 }
 
 static void polish_known(json_t *row)

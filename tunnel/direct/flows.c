@@ -91,7 +91,7 @@ static uint64_t now_of(const struct flow *f)
 	return loop_now(f->c->k->e->loop);
 }
 
-static void end_flow(struct flow *f)
+void flow_ended(struct flow *f)
 {
 	struct conn *c = f->c;
 
@@ -111,7 +111,7 @@ static void on_idle(struct timer *t, uint64_t now)
 	if (now - f->used < IDLE_MS)
 		loop_timer_set(f->c->k->e->loop, t, f->used + IDLE_MS - now);
 	else
-		end_flow(f);
+		flow_ended(f);
 }
 
 static struct flow *flow_new(struct conn *c)
@@ -157,11 +157,6 @@ struct flow *flow_free(struct flow *f)
 	flow_parts_free(&f->in);
 	free(f);
 	return NULL;
-}
-
-void flow_ended(struct flow *f)
-{
-	end_flow(f);
 }
 
 /* ---- to the other agent ---- */
@@ -382,7 +377,7 @@ static bool forget(struct hnode *h, void *arg)
 	(void)arg;
 	htable_remove(&f->n->flows, h);
 	f->n = NULL;
-	end_flow(f);
+	flow_ended(f);
 	return true;
 }
 

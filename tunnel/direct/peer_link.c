@@ -479,7 +479,7 @@ void peer_link_count(struct peer_link *l, unsigned way, size_t n)
 	l->bytes[way] += n;
 }
 
-static void path_info(const struct peer_link *l, const struct link_path *lp, struct peer_path_info *ret_i, const struct link_path *active)
+static void path_info(const struct link_path *lp, const struct link_path *active, struct peer_path_info *ret_i)
 {
 	const struct path *p = lp->p;
 
@@ -490,7 +490,6 @@ static void path_info(const struct peer_link *l, const struct link_path *lp, str
 	(void)snprintf(ret_i->detail, sizeof(ret_i->detail), "%s", p->detail);
 	(void)snprintf(ret_i->why, sizeof(ret_i->why), "%s",
 		       p->why[0] ? p->why : lp->suspect ? "it does not answer" : !lp->answers && lp != active ? "it has not answered yet" : "");
-	(void)l;
 }
 
 /* Why it is down, or not direct. */
@@ -528,5 +527,5 @@ void peer_link_info(const struct peer_link *l, struct peer_link_info *ret_i)
 	reason(l, active, ret_i);
 	for (unsigned i = 0; i < PEER_LINK_PATHS; i++)
 		if (l->paths[i].p)
-			path_info(l, &l->paths[i], &ret_i->paths[ret_i->n_paths++], active);
+			path_info(&l->paths[i], active, &ret_i->paths[ret_i->n_paths++]);
 }

@@ -72,6 +72,8 @@ const char *cli_config_path(const struct cli *c); /* --config, or /etc/stile/sti
 /* Numbers and times given to options: 0, or EXIT_USAGE after saying what is wrong. */
 int cli_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t *v);
 int cli_time(const struct cli *c, const char *name, uint64_t *ms);
+/* "a, b": [a, b], without empty ones; [] if the option was not given. */
+json_t *cli_list_of(const struct cli *c, const char *name);
 
 /* Prints "stile COMMAND: …" on stderr; returns EXIT_FAILED. */
 int cli_fail(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
@@ -112,6 +114,8 @@ struct column {
 };
 void print_table(FILE *f, const struct column *cols, unsigned n_cols, const json_t *rows);
 void print_json(const json_t *j); /* one document, indented, newline */
+/* Rows as JSON, if that is wanted, or as a table; none: the line that stands for a table without rows. */
+void print_list(const struct cli *c, const struct column *cols, unsigned n_cols, const json_t *rows, const char *none);
 /* "✔ text" or "✘ text", coloured on a terminal. */
 void print_check(const struct cli *c, bool good, const char *what, const char *detail);
 /* Checks one after the other: each is printed as it comes, or with --json collected as {check, good, text}. */

@@ -34,19 +34,6 @@ static const struct {
 	{ "port", NULL, "port" },     { "target", NULL, "target" }, /* of a change */
 };
 
-static json_t *list_of(const char *commas)
-{
-	struct text rest = text_of(commas);
-	json_t *list = json_array();
-
-	while (rest.p) {
-		struct text part = text_trim(text_cut(&rest, ','));
-		if (part.n)
-			json_array_append_new(list, json_stringn(part.p, part.n));
-	}
-	return list;
-}
-
 static json_t *map_of(json_t *job, const char *name)
 {
 	json_t *map = name ? json_object_get(job, name) : job;
@@ -62,7 +49,7 @@ void job_options_into(const struct cli *cli, json_t *job)
 		if (cli_has(cli, texts[i].option))
 			json_object_set_new(map_of(job, texts[i].map), texts[i].key, json_string(cli_option(cli, texts[i].option)));
 	if (cli_has(cli, "allow"))
-		json_object_set_new(job, "allow", list_of(cli_option(cli, "allow")));
+		json_object_set_new(job, "allow", cli_list_of(cli, "allow"));
 	if (cli_has(cli, "udp"))
 		json_object_set_new(job, "protocol", json_string("udp"));
 	if (cli_has(cli, "plain"))

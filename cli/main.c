@@ -338,6 +338,19 @@ int cli_number(const struct cli *c, const char *name, uint64_t min, uint64_t max
 	return 0;
 }
 
+json_t *cli_list_of(const struct cli *c, const char *name)
+{
+	struct text rest = text_of(cli_option(c, name));
+	json_t *list = json_array();
+
+	while (rest.p) {
+		struct text part = text_trim(text_cut(&rest, ','));
+		if (part.n)
+			json_array_append_new(list, json_stringn(part.p, part.n));
+	}
+	return list;
+}
+
 int cli_time(const struct cli *c, const char *name, uint64_t *ms)
 {
 	const char *s = cli_option(c, name);

@@ -136,6 +136,16 @@ void print_table(FILE *f, const struct column *cols, unsigned n_cols, const json
 		}
 }
 
+void print_list(const struct cli *c, const struct column *cols, unsigned n_cols, const json_t *rows, const char *none)
+{
+	if (cli_has(c, "json"))
+		print_json(rows);
+	else if (json_array_size(rows))
+		print_table(stdout, cols, n_cols, rows);
+	else
+		printf("%s\n", none);
+}
+
 void print_metrics(const char *text, const char *part)
 {
 	struct text rest = text_of(text);

@@ -22,12 +22,8 @@ static int run_list(struct cli *cli)
 	int r = cli_ask(cli, RELAY_PROGRAM, "relay.route.list", NULL, &result);
 
 	rows = json_object_get(result, "rows");
-	if (r == 0 && cli_has(cli, "json"))
-		print_json(rows);
-	else if (r == 0 && json_array_size(rows))
-		print_table(stdout, route_columns, ARRAY_LEN(route_columns), rows);
-	else if (r == 0)
-		printf("no routes\n");
+	if (r == 0)
+		print_list(cli, route_columns, ARRAY_LEN(route_columns), rows, "no routes");
 	json_decref(result);
 	return r;
 }

@@ -154,19 +154,37 @@ int sip_show(struct cli *cli, const struct sip_shown *l)
 	if (!r)
 		r = cli_rows(cli, cl, &(struct cli_list){ .verb = l->verb, .limit = limit }, rows,
 			     &more);
-	if (r == 0 && cli_has(cli, "json")) {
-		print_json(rows);
-	} else if (r == 0 && json_array_size(rows)) {
+	if (!cli_has(cli, "json"))
 		add_names(rows);
-		print_table(stdout, l->columns, l->n, rows);
-	} else if (r == 0) {
-		printf("%s\n", l->none);
-	}
+	if (r == 0)
+		print_list(cli, l->columns, l->n, rows, l->none);
 	if (more)
 		fprintf(stderr, "stile %s: there may be more than these %zu; --limit shows them\n",
 			cli->command->name, json_array_size(rows));
 	json_decref(rows);
 	return r;
+}
+
+int sip_change(struct cli *cli, const char *what, const char *verb, json_t *args, const char *done)
+{
+	json_t *result = NULL;
+	int r = sip_call(cli, verb, args, &result);
+	const char *name = json_string_value(json_object_get(result, "name"));
+
+	if (r == 0)
+		printf("%s %s %s\n", what, name ? name : cli->words[0], done);
+	json_decref(result);
+	return r;
+}
+
+void sip_or_default(json_t *row, const char *key, const char *def)
+{
+	const json_t *v = json_object_get(row, key);
+
+	if (!v)
+		json_object_set_new(row, key, json_string(def));
+	else if (json_is_boolean(v))
+		json_object_set_new(row, key, json_string(json_is_true(v) ? "true" : "false"));
 }
 
 static int run_transactions(struct cli *cli)

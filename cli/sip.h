@@ -19,6 +19,10 @@ struct sip_shown {
 	unsigned n;
 };
 int sip_show(struct cli *cli, const struct sip_shown *l);
+/* In a row that is shown: a key that is not there has its default, one that is true or false says so in a word. */
+void sip_or_default(json_t *row, const char *key, const char *def);
+/* A verb that changes something, and the sentence "user alice is deleted": name is the answer's, or the first word's. */
+int sip_change(struct cli *cli, const char *what, const char *verb, json_t *args, const char *done);
 
 /* The configuration of stile-sip, or an exit code after saying why not. */
 struct cfg;

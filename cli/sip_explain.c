@@ -30,19 +30,6 @@ static int print_steps(const struct cli *cli, const json_t *result)
 	return good ? 0 : EXIT_FAILED;
 }
 
-static json_t *names_of(const char *commas)
-{
-	struct text rest = text_of(commas);
-	json_t *list = json_array();
-
-	while (rest.p) {
-		struct text part = text_trim(text_cut(&rest, ','));
-		if (part.n)
-			json_array_append_new(list, json_stringn(part.p, part.n));
-	}
-	return list;
-}
-
 static int run_explain(struct cli *cli)
 {
 	static const char *const texts[] = { "from", "to", "method", "via", "source" };
@@ -59,7 +46,7 @@ static int run_explain(struct cli *cli)
 		if (cli_has(cli, texts[i]))
 			json_object_set_new(args, texts[i], json_string(cli_option(cli, texts[i])));
 	if (cli_has(cli, "certificate"))
-		json_object_set_new(args, "certificate", names_of(cli_option(cli, "certificate")));
+		json_object_set_new(args, "certificate", cli_list_of(cli, "certificate"));
 	r = sip_call(cli, "sip.explain", args, &result);
 	if (r == 0 && cli_has(cli, "json")) {
 		print_json(result);

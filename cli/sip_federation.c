@@ -69,16 +69,6 @@ static int run_show(struct cli *cli)
 	return r;
 }
 
-static void or_default(json_t *row, const char *key, const char *def)
-{
-	json_t *v = json_object_get(row, key);
-
-	if (!v)
-		json_object_set_new(row, key, json_string(def));
-	else if (json_is_boolean(v))
-		json_object_set_new(row, key, json_string(json_is_true(v) ? "true" : "false"));
-}
-
 static int run_list(struct cli *cli)
 {
 	json_t *result = NULL, *rows, *row;
@@ -88,18 +78,14 @@ static int run_list(struct cli *cli)
 	rows = json_object_get(result, "rows");
 	json_array_foreach(rows, i, row)
 	{
-		or_default(row, "allow", "true");
-		or_default(row, "rate", "no limit");
-		or_default(row, "presence", "both");
-		or_default(row, "messages", "both");
-		or_default(row, "calls", "both");
+		sip_or_default(row, "allow", "true");
+		sip_or_default(row, "rate", "no limit");
+		sip_or_default(row, "presence", "both");
+		sip_or_default(row, "messages", "both");
+		sip_or_default(row, "calls", "both");
 	}
-	if (r == 0 && cli_has(cli, "json"))
-		print_json(rows);
-	else if (r == 0 && json_array_size(rows))
-		print_table(stdout, partner_columns, ARRAY_LEN(partner_columns), rows);
-	else if (r == 0)
-		printf("no partner is known by name\n");
+	if (r == 0)
+		print_list(cli, partner_columns, ARRAY_LEN(partner_columns), rows, "no partner is known by name");
 	json_decref(result);
 	return r;
 }

@@ -42,14 +42,7 @@ static int run_detect(struct cli *cli)
 
 static int change(struct cli *cli, const char *verb, json_t *args, const char *done)
 {
-	json_t *result = NULL;
-	int r = sip_call(cli, verb, args, &result);
-	const char *name = json_string_value(json_object_get(result, "name"));
-
-	if (r == 0)
-		printf("interface %s %s\n", name ? name : cli->words[0], done);
-	json_decref(result);
-	return r;
+	return sip_change(cli, "interface", verb, args, done);
 }
 
 /* The keys that were given as options; "" takes one back to its default. */

@@ -16,18 +16,6 @@ static const struct column columns[] = {
 	{ "from", "SET IN", COL_TEXT },
 };
 
-static void or_default(json_t *row, const char *key, const char *def)
-{
-	json_t *v = json_object_get(row, key);
-
-	if (!v)
-		json_object_set_new(row, key, json_string(def));
-	else if (json_is_boolean(v))
-		json_object_set_new(row, key, json_string(json_is_true(v) ? "true" : "false"));
-	else if (json_is_integer(v))
-		json_object_set_new(row, key, json_sprintf("%lld", (long long)json_integer_value(v)));
-}
-
 static int run_list(struct cli *cli)
 {
 	json_t *result = NULL, *rows, *row;
@@ -37,22 +25,20 @@ static int run_list(struct cli *cli)
 	rows = json_object_get(result, "rows");
 	json_array_foreach(rows, i, row)
 	{
-		const json_t *transport = json_object_get(row, "transport");
-		or_default(row, "transport", "tls");
-		or_default(row, "port", "-");
-		or_default(row, "bind", "-");
-		or_default(row, "active", "true");
-		or_default(row, "trusted",
+		const json_t *transport = json_object_get(row, "transport"), *port = json_object_get(row, "port");
+		if (json_is_integer(port)) /* the file's; the store has what was typed */
+			json_object_set_new(row, "port", json_sprintf("%lld", (long long)json_integer_value(port)));
+		sip_or_default(row, "transport", "tls");
+		sip_or_default(row, "port", "-");
+		sip_or_default(row, "bind", "-");
+		sip_or_default(row, "active", "true");
+		sip_or_default(row, "trusted",
 			   transport && strcmp(json_string_value(transport), "mtls") == 0 ? "by certificate"
 											  : "false");
-		or_default(row, "user", "-");
+		sip_or_default(row, "user", "-");
 	}
-	if (r == 0 && cli_has(cli, "json"))
-		print_json(rows);
-	else if (r == 0 && json_array_size(rows))
-		print_table(stdout, columns, ARRAY_LEN(columns), rows);
-	else if (r == 0)
-		printf("no static routes\n");
+	if (r == 0)
+		print_list(cli, columns, ARRAY_LEN(columns), rows, "no static routes");
 	json_decref(result);
 	return r;
 }

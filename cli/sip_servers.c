@@ -55,12 +55,9 @@ static int run_servers(struct cli *cli)
 		put_time(row, "last_error_at", "trouble", "last_error");
 		good &= strcmp(json_string_value(json_object_get(row, "health")), "well") == 0;
 	}
-	if (r == 0 && cli_has(cli, "json"))
-		print_json(rows);
-	else if (r == 0 && json_array_size(rows))
-		print_table(stdout, server_columns, ARRAY_LEN(server_columns), rows);
-	else if (r == 0)
-		printf("no UC servers are configured (sip.lan.servers)\n");
+	if (r == 0)
+		print_list(cli, server_columns, ARRAY_LEN(server_columns), rows,
+			   "no UC servers are configured (sip.lan.servers)");
 	json_decref(result);
 	return r == 0 && !good ? EXIT_FAILED : r;
 }

@@ -25,24 +25,9 @@ static int run_list(struct cli *cli)
 		r = cli_rows(cli, cl,
 			     &(struct cli_list){ .verb = "sip.user.list", .limit = UINT32_MAX },
 			     rows, &more);
-	if (r == 0 && cli_has(cli, "json"))
-		print_json(rows);
-	else if (r == 0 && json_array_size(rows))
-		print_table(stdout, user_columns, ARRAY_LEN(user_columns), rows);
-	else if (r == 0)
-		printf("no users\n");
-	json_decref(rows);
-	return r;
-}
-
-static int change(struct cli *cli, const char *verb, json_t *args, const char *done)
-{
-	json_t *result = NULL;
-	int r = sip_call(cli, verb, args, &result);
-	const char *name = json_string_value(json_object_get(result, "name"));
 	if (r == 0)
-		printf("user %s %s\n", name ? name : cli->words[0], done);
-	json_decref(result);
+		print_list(cli, user_columns, ARRAY_LEN(user_columns), rows, "no users");
+	json_decref(rows);
 	return r;
 }
 
@@ -61,7 +46,7 @@ static int put(struct cli *cli, bool create, const char *done)
 	bytes_wipe(password, sizeof password);
 	if (!args)
 		return cli_fail(cli, "name and password must be UTF-8");
-	return change(cli, "sip.user.put", args, done);
+	return sip_change(cli, "user", "sip.user.put", args, done);
 }
 
 static int run_add(struct cli *cli)
@@ -77,7 +62,7 @@ static int run_passwd(struct cli *cli)
 
 static int run_delete(struct cli *cli)
 {
-	return change(cli, "sip.user.delete", json_pack("{s:s}", "name", cli->words[0]), "is deleted");
+	return sip_change(cli, "user", "sip.user.delete", json_pack("{s:s}", "name", cli->words[0]), "is deleted");
 }
 
 static const struct command rows[] = {

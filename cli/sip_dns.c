@@ -87,6 +87,19 @@ enum dns_status sip_dns_addresses(struct sip_dns *d, const char *host, uint16_t 
 	return w.status;
 }
 
+bool sip_dns_print(const struct addr *v, size_t n, char *out, size_t cap)
+{
+	struct sb b = sb_init(out, cap);
+	char at[ADDR_STRLEN];
+	bool inside = false;
+
+	for (size_t i = 0; i < n; i++) {
+		sb_fmt(&b, "%s%s", i ? ", " : "", addr_print(&v[i], at));
+		inside |= addr_classify(&v[i]) != ADDR_GLOBAL;
+	}
+	return inside;
+}
+
 static int by_order(const void *a, const void *b)
 {
 	const struct dns_srv *x = a, *y = b;

@@ -19,5 +19,7 @@ enum dns_status sip_dns_records(struct sip_dns *d, enum dns_type type, const cha
 /* At most n of them; how many goes to *ret_n. */
 enum dns_status sip_dns_addresses(struct sip_dns *d, const char *host, uint16_t port,
 				  struct addr *v, size_t n, size_t *ret_n);
+/* "192.0.2.1, 2001:db8::1"; true: one of them is not public. */
+bool sip_dns_print(const struct addr *v, size_t n, char *out, size_t cap);
 /* By priority, then by weight: the order in which they are tried, but for the dice. */
 void sip_dns_sort(struct dns_srv *v, size_t n);

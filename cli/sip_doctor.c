@@ -28,17 +28,12 @@ enum { STEP_MS = 5000, REFUSAL_MS = 300, ANSWER = 8192 };
 static void add_host(struct doctor *d, const char *host, uint16_t port, enum sip_proto proto)
 {
 	struct addr v[DNS_ADDRESSES_MAX];
-	char line[512] = "", at[ADDR_STRLEN];
-	struct sb b = sb_init(line, sizeof line);
-	bool inside = false;
+	char line[512] = "";
 	size_t n;
 	enum dns_status st = sip_dns_addresses(&d->dns, host, port, v, ARRAY_LEN(v), &n);
+	bool inside = sip_dns_print(v, n, line, sizeof line);
 
-	for (size_t i = 0; i < n; i++) {
-		sb_fmt(&b, "%s%s", i ? ", " : "", addr_print(&v[i], at));
-		inside |= addr_classify(&v[i]) != ADDR_GLOBAL;
-		if (d->n == DOCTOR_PLACES)
-			continue;
+	for (size_t i = 0; i < n && d->n < DOCTOR_PLACES; i++) {
 		d->v[d->n] = (struct place){ .at = v[i], .proto = proto };
 		snprintf(d->v[d->n++].host, sizeof d->v[0].host, "%s", host);
 	}

@@ -143,16 +143,11 @@ static void to_publish(const struct checking *k, const char *domain, char *out, 
 static void check_addresses(struct checking *k, const struct dns_srv *s)
 {
 	struct addr v[DNS_ADDRESSES_MAX];
-	char line[512] = "", at[ADDR_STRLEN];
-	struct sb b = sb_init(line, sizeof line);
+	char line[512] = "";
 	size_t n;
-	bool inside = false;
 	enum dns_status st = sip_dns_addresses(&k->dns, s->target, s->port, v, ARRAY_LEN(v), &n);
+	bool inside = sip_dns_print(v, n, line, sizeof line);
 
-	for (size_t i = 0; i < n; i++) {
-		sb_fmt(&b, "%s%s", i ? ", " : "", addr_print(&v[i], at));
-		inside |= addr_classify(&v[i]) != ADDR_GLOBAL;
-	}
 	if (st != DNS_OK)
 		cli_report(&k->report, false, s->target, "%s: give this name an address in the DNS",
 			   dns_status_text(st));

@@ -39,14 +39,6 @@ static void put_own_uri(struct sip_edit *e, enum sip_header id, const struct sip
 	sip_edit_prepend(e, id, (struct text){ text, sb.n });
 }
 
-/* Is it a client that has sent this, and not a proxy? */
-static bool has_one_via(const struct sip_msg *m)
-{
-	struct sip_values it = sip_values(m, SIP_H_VIA);
-	struct text value;
-	return sip_values_next(&it, &value) && !sip_values_next(&it, &value);
-}
-
 /* Can the other end not be called back at what its Via says? Then only the flow leads to it. */
 static bool needs_flow(const struct sip_msg *m, const struct sip_basics *b, const struct sip_hop *from)
 {
@@ -54,7 +46,7 @@ static bool needs_flow(const struct sip_msg *m, const struct sip_basics *b, cons
 		return true;
 	if (from->conn == 0)
 		return false;
-	return has_one_via(m);
+	return sip_has_one_via(m);
 }
 
 static int add_record_route(struct sip_branch *b, const struct sip_msg *m,
@@ -106,7 +98,7 @@ static int add_path(struct sip_branch *b, const struct sip_interface *out)
 	if (r == 0)
 		put_own_uri(&px->edit, SIP_H_PATH, out,
 			    px->base_basics.uri.scheme == SIP_SCHEME_SIPS, user,
-			    has_one_via(&px->base) && sip_has_option(&px->base, SIP_H_SUPPORTED,
+			    sip_has_one_via(&px->base) && sip_has_option(&px->base, SIP_H_SUPPORTED,
 								     TEXT("outbound"))
 				    ? ";ob" /* its flow is kept here (RFC 5626 5.1) */
 				    : "");

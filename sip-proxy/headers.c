@@ -330,3 +330,10 @@ bool sip_has_option(const struct sip_msg *m, enum sip_header id, struct text opt
 			return true;
 	return false;
 }
+
+bool sip_has_one_via(const struct sip_msg *m)
+{
+	struct sip_values it = sip_values(m, SIP_H_VIA);
+	struct text v;
+	return sip_values_next(&it, &v) && !sip_values_next(&it, &v);
+}

@@ -134,13 +134,6 @@ static unsigned read_path(const struct sip_passage *p, struct registration *g)
 	return b.truncated ? 400 : 0;
 }
 
-static bool has_one_via(const struct sip_msg *m)
-{
-	struct sip_values it = sip_values(m, SIP_H_VIA);
-	struct text v;
-	return sip_values_next(&it, &v) && !sip_values_next(&it, &v);
-}
-
 /* Does this contact want to be kept by flow? (RFC 5626 4.2) */
 static bool wants_outbound(const struct registration *g, const struct contact *c)
 {
@@ -171,7 +164,7 @@ static unsigned read_registration(const struct sip_passage *p, const struct sip_
 			return 400;
 	}
 	g->outbound = sip_has_option(p->msg, SIP_H_SUPPORTED, TEXT("outbound"));
-	g->first_hop = has_one_via(p->msg);
+	g->first_hop = sip_has_one_via(p->msg);
 	for (unsigned i = 0; i < g->n && code == 0; i++)
 		if (wants_outbound(g, &g->contacts[i]) && !g->first_hop && !g->ob)
 			code = 439; /* nobody there would keep its flow (RFC 5626 6) */

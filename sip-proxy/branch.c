@@ -244,7 +244,7 @@ static int send_to(struct sip_branch *b, const struct sip_target *to)
 	n = sip_branch_write(b, to, branch);
 	if (n < 0)
 		return (int)n;
-	if (n > SIP_UDP_MAX && to->hop.proto == SIP_UDP && !b->no_tcp && !to->only_flow)
+	if (sip_px_is_long((size_t)n, to) && !b->no_tcp)
 		return -EMSGSIZE;
 	const struct sip_client_start st = {
 		.request = { px->out.p, (size_t)n },
@@ -278,18 +278,22 @@ static void leave_turn(struct sip_branch *b)
 	sip_context_left(b->ctx);
 }
 
+bool sip_px_by_tcp(const struct sip_proxy *px, const struct sip_target *to, struct sip_target *ret_tcp)
+{
+	*ret_tcp = *to;
+	ret_tcp->hop = (struct sip_hop){ .proto = SIP_TCP, .remote = to->hop.remote };
+	return !(px->o.ops->fails && px->o.ops->fails(px->o.edge, ret_tcp));
+}
+
 /* To this target, by TCP if it is too large for UDP and TCP works (RFC 3261 18.1.1). */
 static int try_target(struct sip_branch *b, const struct sip_target *to)
 {
-	const struct sip_edge_ops *ops = b->ctx->px->o.ops;
 	struct sip_target tcp;
 	int r = send_to(b, to);
 	b->by_tcp = false;
 	if (r != -EMSGSIZE || to->hop.proto != SIP_UDP || b->no_tcp)
 		return r;
-	tcp = *to;
-	tcp.hop = (struct sip_hop){ .proto = SIP_TCP, .remote = to->hop.remote };
-	if (!(ops->fails && ops->fails(b->ctx->px->o.edge, &tcp)) && send_to(b, &tcp) == 0) {
+	if (sip_px_by_tcp(b->ctx->px, to, &tcp) && send_to(b, &tcp) == 0) {
 		b->by_tcp = true;
 		keep_turn(b);
 		return 0;

@@ -214,6 +214,13 @@ ssize_t sip_branch_write(struct sip_branch *b, const struct sip_target *to, cons
 int sip_px_next_hop(const struct sip_uri *u, struct sip_next *ret_next);
 /* Is it an address already? Then there is nothing to look up. */
 bool sip_px_direct(const struct sip_next *next, struct sip_target *ret_t);
+/* A request of n bytes that is too long for a datagram (RFC 3261 18.1.1). */
+static inline bool sip_px_is_long(size_t n, const struct sip_target *to)
+{
+	return n > SIP_UDP_MAX && to->hop.proto == SIP_UDP && !to->only_flow;
+}
+/* Where it goes then: the same address by TCP. False: TCP is known to fail there. */
+bool sip_px_by_tcp(const struct sip_proxy *px, const struct sip_target *to, struct sip_target *ret_tcp);
 /* "SIP/2.0/UDP host:5060;branch=…;rport". */
 void sip_px_via(const struct sip_interface *iface, const char *branch, struct sb *out);
 

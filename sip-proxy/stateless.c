@@ -79,7 +79,7 @@ static int send_to(struct sip_proxy *px, const struct sip_msg *m, const struct s
 	n = sip_edit_write(&px->edit, px->out.p, px->out.cap);
 	if (n < 0)
 		return (int)n;
-	if (n > SIP_UDP_MAX && to->hop.proto == SIP_UDP && !any_size && !to->only_flow)
+	if (sip_px_is_long((size_t)n, to) && !any_size)
 		return -EMSGSIZE;
 	r = px->o.ops->send(px->o.edge, to, (struct text){ px->out.p, (size_t)n }, NULL, NULL);
 	if (r < 0)
@@ -93,13 +93,11 @@ static int send_to(struct sip_proxy *px, const struct sip_msg *m, const struct s
 static bool pass_on(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
 		    const struct sip_target *where)
 {
-	const struct sip_edge_ops *ops = px->o.ops;
-	struct sip_target tcp = *where;
+	struct sip_target tcp;
 	int r = send_to(px, m, b, where, false);
 	if (r != -EMSGSIZE)
 		return r == 0;
-	tcp.hop = (struct sip_hop){ .proto = SIP_TCP, .remote = where->hop.remote };
-	return (!(ops->fails && ops->fails(px->o.edge, &tcp)) && send_to(px, m, b, &tcp, true) == 0) ||
+	return (sip_px_by_tcp(px, where, &tcp) && send_to(px, m, b, &tcp, true) == 0) ||
 	       send_to(px, m, b, where, true) == 0;
 }
 

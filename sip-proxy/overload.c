@@ -44,18 +44,7 @@ bool sip_oc_asks(const struct sip_via *v)
 ptrdiff_t sip_oc_answer(const struct sip_oc_wish *w, const struct sip_via *v, char *buf, size_t cap)
 {
 	struct sb b = sb_init(buf, cap);
-	struct text rest = v->params, name, value;
-	sb_text(&b, (struct text){ v->raw.p, v->raw.n - v->params.n });
-	while (sip_param_next(&rest, &name, &value)) {
-		if (is_oc(name))
-			continue;
-		sb_char(&b, ';');
-		sb_text(&b, name);
-		if (value.p) {
-			sb_char(&b, '=');
-			sb_text(&b, value);
-		}
-	}
+	sip_via_without(v, is_oc, &b);
 	sb_str(&b, ";oc=");
 	sb_u64(&b, w->loss, 1);
 	sb_str(&b, ";oc-algo=\"loss\";oc-validity=");

@@ -45,25 +45,36 @@ static bool sent_by_is(const struct sip_via *v, const struct addr *remote)
 	       addr_equal_ip(&named, remote);
 }
 
+void sip_via_without(const struct sip_via *v, bool (*gone)(struct text name), struct sb *b)
+{
+	struct text rest = v->params, name, value;
+
+	sb_text(b, (struct text){ v->raw.p, v->raw.n - v->params.n });
+	while (sip_param_next(&rest, &name, &value)) {
+		if (gone(name))
+			continue;
+		sb_char(b, ';');
+		sb_text(b, name);
+		if (value.p) {
+			sb_char(b, '=');
+			sb_text(b, value);
+		}
+	}
+}
+
+static bool is_ours_to_say(struct text name)
+{
+	return text_ieq(name, TEXT("received")) || text_ieq(name, TEXT("rport"));
+}
+
 ptrdiff_t sip_via_fill(const struct sip_via *v, const struct addr *remote, char *buf, size_t cap)
 {
 	struct sb b = sb_init(buf, cap);
-	struct text rest = v->params, name, value;
 	char ip[ADDR_STRLEN];
 
 	if (!v->has_rport && !v->received.p && sent_by_is(v, remote))
 		return 0;
-	sb_text(&b, (struct text){ v->raw.p, v->raw.n - v->params.n });
-	while (sip_param_next(&rest, &name, &value)) { /* a received or rport that the sender made up goes */
-		if (text_ieq(name, TEXT("received")) || text_ieq(name, TEXT("rport")))
-			continue;
-		sb_char(&b, ';');
-		sb_text(&b, name);
-		if (value.p) {
-			sb_char(&b, '=');
-			sb_text(&b, value);
-		}
-	}
+	sip_via_without(v, is_ours_to_say, &b); /* what the sender made up of these goes */
 	sb_str(&b, ";received=");
 	sb_str(&b, addr_print_ip(remote, ip));
 	if (v->has_rport) {

@@ -147,6 +147,8 @@ struct sip_edge_events {
 
 /* ---- rules ---- */
 
+/* A Via's value without the parameters that gone() names: others can be put behind it. */
+void sip_via_without(const struct sip_via *v, bool (*gone)(struct text name), struct sb *b);
 /* The topmost Via's value with received and rport as RFC 3261 18.2.1 and RFC 3581 4 want them: received if the sent-by
  * is another address or if rport was asked for. Length, or -ENOSPC. If nothing must change: 0. */
 ptrdiff_t sip_via_fill(const struct sip_via *v, const struct addr *remote, char *buf, size_t cap);

@@ -29,6 +29,13 @@ enum sip_proto sip_listen_proto_of(unsigned p, bool *ret_mutual)
 	return protos[p < SIP_LISTEN_PROTOS ? p : SIP_LISTEN_UDP];
 }
 
+bool sip_listen_is_secure(const struct cfg_endpoint *e)
+{
+	bool mutual;
+
+	return sip_proto_rows[sip_listen_proto_of(e->proto, &mutual)].secure;
+}
+
 /* clang-format off */
 static const struct cfg_row interface_rows[] = {
 	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct sip_interface_section, listen), .flags = CFG_REQUIRED | CFG_RELOAD,

@@ -123,6 +123,7 @@ extern const struct cfg_schema sip_user_schema, sip_route_schema, sip_partner_sc
 extern const char *const sip_federation_modes[], *const sip_between_words[]; /* in the order of their enums */
 extern const char *const sip_listen_protocols[], *const sip_route_protocols[]; /* in the order of enum sip_listen_proto */
 enum sip_proto sip_listen_proto_of(unsigned p, bool *ret_mutual); /* of a position in the above */
+bool sip_listen_is_secure(const struct cfg_endpoint *e); /* its transport needs a certificate */
 
 /* config_federation.c, as parts of the check */
 void sip_check_domain(struct cfg *c, const char *key, const char *name);

@@ -117,13 +117,6 @@ static void check_crl(struct cfg *c, const char *file)
 	tls_ctx_unref(ctx);
 }
 
-static bool secure(const struct cfg_endpoint *e)
-{
-	bool mutual;
-
-	return sip_proto_rows[sip_listen_proto_of(e->proto, &mutual)].secure;
-}
-
 static void check_lan(struct cfg *c, const char *key, const struct cfg_endpoint *e)
 {
 	if (addr_classify(&e->at) == ADDR_GLOBAL)
@@ -157,7 +150,7 @@ static void check_advertised(struct cfg *c, const char *key, const char *name)
 void sip_check_interface(struct cfg *c, const char *path, const struct sip_interface_section *f)
 {
 	check_advertised(c, cfg_path_under(path, "advertise").s, f->advertise);
-	if (addr_family(&f->listen.at) != AF_UNSPEC && secure(&f->listen) && f->active &&
+	if (addr_family(&f->listen.at) != AF_UNSPEC && sip_listen_is_secure(&f->listen) && f->active &&
 	    f->certificate && f->key)
 		check_certificate(c, cfg_path_under(path, "certificate").s, f->certificate, f->key,
 				  f->ca);
@@ -194,15 +187,15 @@ static void check_listeners(struct cfg *c, const struct sip_config *s)
 	for (size_t i = 0; i < n; i++)
 		check_place(c, p, n, i);
 	for (size_t i = 0; i < s->listen.n; i++)
-		any_secure |= secure(&l[i]);
+		any_secure |= sip_listen_is_secure(&l[i]);
 	for (size_t i = 0; i < s->lan.listen.n; i++) {
-		any_secure |= secure(&lan[i]);
+		any_secure |= sip_listen_is_secure(&lan[i]);
 		check_lan(c, cfg_path_item("sip.lan.listen", i, "").s, &lan[i]);
 	}
 	for (size_t i = 0; i < s->interfaces.n; i++)
 		check_advertised(c, cfg_path_item("sip.interfaces", i, "advertise").s, f[i].advertise);
 	for (size_t i = 0; i < s->interfaces.n; i++)
-		if (secure(&f[i].listen) && f[i].active)
+		if (sip_listen_is_secure(&f[i].listen) && f[i].active)
 			check_certificate(c, cfg_path_item("sip.interfaces", i, "certificate").s,
 					  f[i].certificate ? f[i].certificate : s->certificate,
 					  f[i].key ? f[i].key : s->key, f[i].ca ? f[i].ca : s->ca);

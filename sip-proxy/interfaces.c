@@ -65,13 +65,12 @@ static int parse(const struct sip_interfaces *x, const json_t *body, char *err, 
 						 .check = check_one };
 	const struct sip_config *c = interface_config_of(x);
 	const struct sip_interface_section *f;
-	bool mutual;
 	int r = values_parse(&kind, body, err, err_n, ret_c);
 
 	if (r < 0)
 		return r;
 	f = interface_section_of(*ret_c);
-	if (!f->active || !sip_proto_rows[sip_listen_proto_of(f->listen.proto, &mutual)].secure)
+	if (!f->active || !sip_listen_is_secure(&f->listen))
 		return 0;
 	if ((f->certificate || c->certificate) && (f->key || c->key))
 		return 0;
@@ -409,9 +408,8 @@ static bool shows_well(const struct sip_interfaces *x, struct control_request *r
 	const struct cert_files files = { .cert = f->certificate ? f->certificate : c->certificate,
 					  .key = f->key ? f->key : c->key };
 	struct cert_report r;
-	bool mutual;
 
-	if (!f->active || !sip_proto_rows[sip_listen_proto_of(f->listen.proto, &mutual)].secure)
+	if (!f->active || !sip_listen_is_secure(&f->listen))
 		return true;
 	cert_examine(&files, time(NULL), &r);
 	if (r.n_faults)
@@ -480,7 +478,7 @@ static void verb_set(struct control_request *rq, const json_t *args, void *arg)
 		return;
 	}
 	if (json_is_object(change))
-		json_object_update(body, json_object_get(args, "interface"));
+		json_object_update(body, (json_t *)change);
 	json_object_foreach_safe(body, at, key, value) if (json_is_null(value)) /* back to its default */
 		json_object_del(body, key);
 	put(x, rq, body, true);

@@ -145,7 +145,7 @@ static int name_of(const char *user, const char *domain, char out[static SIP_AOR
 	sb_text(&b, name);
 	sb_char(&b, '@');
 	for (const char *d = domain; *d; d++)
-		sb_char(&b, (char)(*d >= 'A' && *d <= 'Z' ? *d | 0x20 : *d));
+		sb_char(&b, sip_lower(*d));
 	return b.truncated ? -EINVAL : 0;
 }
 

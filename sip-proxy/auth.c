@@ -99,8 +99,7 @@ static int user_of(const struct sip_auth *a, struct text realm, char out[static 
 	if (!memchr(name, '@', (size_t)n)) {
 		sb_char(&b, '@');
 		for (size_t i = 0; i < realm.n; i++)
-			sb_char(&b, (char)(realm.p[i] >= 'A' && realm.p[i] <= 'Z' ? realm.p[i] | 0x20
-										  : realm.p[i]));
+			sb_char(&b, sip_lower(realm.p[i]));
 	}
 	return b.truncated || memchr(out, 0, b.n) ? -1 : 0;
 }

@@ -11,6 +11,7 @@
 #include "common/stored.h"
 #include "sip-proxy/config.h"
 #include "sip-proxy/log_msgs.h"
+#include "sip-proxy/uri.h"
 
 struct list_of {
 	struct sip_effective *e;
@@ -298,7 +299,7 @@ static bool key_of(struct sip_effective *e, enum sip_list l, struct control_requ
 		return false;
 	}
 	for (size_t i = 0; i <= strlen(domain); i++)
-		out[i] = (char)(domain[i] >= 'A' && domain[i] <= 'Z' ? domain[i] | 0x20 : domain[i]);
+		out[i] = sip_lower(domain[i]);
 	file = file_list(e, l);
 	locked = has(file, out);
 	json_decref(file);

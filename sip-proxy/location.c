@@ -137,10 +137,8 @@ int sip_aor_of(const struct sip_uri *u, char out[static SIP_AOR_MAX])
 	if ((size_t)n + 1 + u->host.n >= SIP_AOR_MAX)
 		return -ENOSPC;
 	out[n++] = '@';
-	for (size_t i = 0; i < u->host.n; i++, n++) {
-		char c = u->host.p[i];
-		out[n] = (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
-	}
+	for (size_t i = 0; i < u->host.n; i++, n++)
+		out[n] = sip_lower(u->host.p[i]);
 	out[n] = 0;
 	return 0;
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "common/hash.h"
 #include "common/list.h"
+#include "sip-proxy/uri.h"
 
 enum { NAME = 254, SHARE = 1000 /* of a message: what fills in a millisecond at 1/s */ };
 
@@ -77,8 +78,7 @@ static struct partner *get(struct sip_partners *ps, struct text domain, uint64_t
 	if (!domain.n || domain.n >= sizeof(name))
 		return NULL;
 	for (size_t i = 0; i < domain.n; i++)
-		name[i] = (char)(domain.p[i] >= 'A' && domain.p[i] <= 'Z' ? domain.p[i] | 0x20
-									  : domain.p[i]);
+		name[i] = sip_lower(domain.p[i]);
 	name[domain.n] = 0;
 	hash = hash_bytes(&ps->seed, name, domain.n);
 	n = htable_find(&ps->table, hash, has_name, name);

@@ -14,7 +14,7 @@
 static void put_lower(struct wr *w, struct text t)
 {
 	for (size_t i = 0; i < t.n; i++)
-		wr_u8(w, (uint8_t)(t.p[i] >= 'A' && t.p[i] <= 'Z' ? t.p[i] | 0x20 : t.p[i]));
+		wr_u8(w, (uint8_t)sip_lower(t.p[i]));
 	wr_u8(w, 0);
 }
 

@@ -27,6 +27,12 @@ struct sip_uri {
 	bool lr;
 };
 
+/* ASCII alone, whatever the locale: as hosts and domains are compared. */
+static inline char sip_lower(char c)
+{
+	return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
 /* 0; -EBADMSG if it is no URI, or a sip, sips or tel URI that is not well-formed. The whole text must be it. */
 int sip_uri_parse(struct text t, struct sip_uri *ret_u);
 /* Host and port, as they stand in a URI or a Via: *t is cut behind them. No blanks. 0 or -EBADMSG. */

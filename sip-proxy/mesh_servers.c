@@ -218,6 +218,17 @@ static void on_pong(void *arg, unsigned code, const char *why, const struct sip_
 	s->ping_at = mesh_now(s->mesh) + (s->sick ? MESH_PING_SICK_MS : MESH_PING_MS);
 }
 
+/* "sip:host"; u: says whether that is an IPv6 address. */
+static void put_uri(struct sb *b, const struct sip_uri *u, struct text host)
+{
+	bool v6 = u->host_kind == SIP_HOST_IPV6;
+
+	sb_str(b, v6 ? "sip:[" : "sip:");
+	sb_text(b, host);
+	if (v6)
+		sb_char(b, ']');
+}
+
 static void ping(struct mesh_server *s, uint64_t now)
 {
 	char uri[MESH_WORD_MAX + 8];
@@ -227,10 +238,7 @@ static void ping(struct mesh_server *s, uint64_t now)
 
 	if (sip_uri_parse(text_of(s->contact), &u) < 0)
 		return;
-	sb_str(&b, u.host_kind == SIP_HOST_IPV6 ? "sip:[" : "sip:");
-	sb_text(&b, u.host);
-	if (u.host_kind == SIP_HOST_IPV6)
-		sb_char(&b, ']');
+	put_uri(&b, &u, u.host);
 	s->ping_sent = now;
 	r = mesh_server_ask(s, (struct text){ uri, b.n }, on_pong, s, &s->ping);
 	if (r < 0)
@@ -321,10 +329,7 @@ static int take_contact(struct mesh_server *s, struct text uri, const struct sip
 		return -EBADMSG;
 	if (u.scheme == SIP_SCHEME_SIPS)
 		s->proto = SIP_TLS;
-	sb_str(&b, u.host_kind == SIP_HOST_IPV6 ? "sip:[" : "sip:");
-	sb_text(&b, u.maddr.p ? u.maddr : u.host);
-	if (u.host_kind == SIP_HOST_IPV6)
-		sb_char(&b, ']');
+	put_uri(&b, &u, u.maddr.p ? u.maddr : u.host);
 	if (u.port) {
 		sb_char(&b, ':');
 		sb_u64(&b, u.port, 1);

@@ -115,6 +115,6 @@ def start_coturn(world, address):
     os.mkdir(folder)
     world.ip(world.internet, f"addr add {address}/24 dev net")
     return world.start_until("coturn listens", lambda p: "UDP listener opened on" in p.said(), "net",
-                             ["turnserver", "-n", "--no-cli", "--no-tls", "--no-dtls", "-a", "-v", "-r", "lab", "-u", f"lab:{PASSWORD}", "-L",
-                              address, "-E", address, "--log-file", "stdout", "--pidfile", os.path.join(folder, "pid"), "--db",
+                             ["turnserver", "-n", "--no-cli", "--no-tls", "--no-dtls", "-a", "-v", "-r", "lab", "-u", f"lab:{PASSWORD}",
+                              "-L", address, "-E", address, "--log-file", "stdout", "--pidfile", os.path.join(folder, "pid"), "--db",
                               os.path.join(folder, "db")], "coturn")

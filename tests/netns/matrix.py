@@ -144,7 +144,8 @@ def pairs(world, kinds):
 
 def main():
     o = options(__doc__, ("--full", {"action": "store_true", "help": "every kind, and what others say of it"}),
-                ("--probe", {"type": int, "default": 0, "metavar": "N", "help": "only the probing of symmetric NATs, so often (--full: 20)"}),
+                ("--probe", {"type": int, "default": 0, "metavar": "N",
+                             "help": "only the probing of symmetric NATs, so often (--full: 20)"}),
                 ("--only", {"default": "", "metavar": "KIND", "help": "pairs with that kind"}))
     rounds = o.probe or (20 if o.full else 0)
     kinds = list(KINDS) if o.full or o.only else list(SHORT)

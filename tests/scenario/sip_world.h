@@ -2,8 +2,8 @@
 /*
  * The world of the SIP conversations: a proxy core with a fake edge on fake time. What it sends waits in a queue, oldest
  * first, until a test asks for it. Addresses are written "udp:192.0.2.1:5060"; interface 1 is udp:192.0.2.100:5060,
- * 2 tcp and 3 tls there, 4 is udp:10.0.0.100:5060 (lan), 5 is for
- * partners: "tls:" from 198.51.100.0/24 comes in there. Names are known to a table, whose answers come when the test says.
+ * 2 tcp and 3 tls there, 4 is udp:10.0.0.100:5060 (lan), 5 is for partners: "tls:" from 198.51.100.0/24 comes in there.
+ * Names are known to a table, whose answers come when the test says.
  */
 #pragma once
 #include <setjmp.h>

@@ -144,7 +144,8 @@ class Phone(Baresip):
     def __init__(self, w, name, ns, here, server, watches):
         super().__init__(w, name, (here, 4444), [
             f"sip_listen {here}:5060", f"audio_source ausine,{TONES[name]}", f"audio_player aubridge,{name}",
-            f"snd_path {w.path(name)}/heard", "module stdio.so", "module sndfile.so", "module_app contact.so", "module_app presence.so", f"net_interface {here}"], ns, ["-v"],
+            f"snd_path {w.path(name)}/heard", "module stdio.so", "module sndfile.so", "module_app contact.so",
+            "module_app presence.so", f"net_interface {here}"], ns, ["-v"],
             accounts=[f'<sip:{name}@uc.test>;regint=60;pubint=60;answermode=auto;outbound="sip:{server};transport=udp"'],
             contacts=[f'"{watches}" <sip:{watches}@uc.test>;presence=p2p'], current_contact=[f"sip:{watches}@uc.test"])
         os.makedirs(self.folder + "/heard")

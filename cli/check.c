@@ -9,6 +9,7 @@
 #include "cli/cli_services.h"
 #include "cli/command.h"
 #include "common/config.h"
+#include "share/forward/config.h"
 #include "sip-proxy/config.h"
 #include "tunnel/agent/config.h"
 #include "turn/config.h"
@@ -35,6 +36,11 @@ const struct cli_service cli_services[] = {
 	    .config = &agent_cfg_root,
 	    .check = agent_config_check,
 	    .log_config = agent_log_config } },
+	{ "share",
+	  { .program = "stile share",
+	    .config = &share_cfg_root,
+	    .check = share_config_check,
+	    .log_config = share_log_config } },
 };
 const size_t cli_n_services = ARRAY_LEN(cli_services);
 

@@ -245,7 +245,7 @@ static const struct cfg_row root_rows[] = {
 /* clang-format on */
 static const struct cfg_schema root_schema = SCHEMA("stile.yaml", root_rows, sizeof(struct sip_root));
 
-static const char *const others[] = { "turn", "tunnel", "agent", "console", NULL };
+static const char *const others[] = { "turn", "tunnel", "agent", "console", "gateway", "share", NULL };
 const struct cfg_root sip_cfg_root = { .schema = &root_schema, .other_sections = others };
 
 void sip_log_config(const void *values, struct log_config *ret_lc)

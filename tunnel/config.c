@@ -206,7 +206,7 @@ static const struct cfg_row root_rows[] = {
 /* clang-format on */
 static const struct cfg_schema root_schema = SCHEMA("stile.yaml", root_rows, sizeof(struct tunnel_root));
 
-static const char *const others[] = { "turn", "agent", "sip", "console", NULL };
+static const char *const others[] = { "turn", "agent", "sip", "console", "gateway", "share", NULL };
 const struct cfg_root tunnel_cfg_root = { .schema = &root_schema, .other_sections = others };
 
 void tunnel_log_config(const void *values, struct log_config *ret_lc)

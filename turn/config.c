@@ -357,7 +357,7 @@ static const struct cfg_row root_rows[] = {
 /* clang-format on */
 static const struct cfg_schema root_schema = SCHEMA("stile.yaml", root_rows, sizeof(struct turn_root));
 
-static const char *const others[] = { "tunnel", "agent", "sip", "console", NULL };
+static const char *const others[] = { "tunnel", "agent", "sip", "console", "gateway", "share", NULL };
 const struct cfg_root turn_cfg_root = { .schema = &root_schema, .other_sections = others };
 
 void turn_log_config(const void *values, struct log_config *ret_lc)

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-C_FOLDERS = ("common", "stun", "turn", "tunnel", "sip-proxy", "console", "gateway", "cli", "tests")
+C_FOLDERS = ("common", "stun", "turn", "tunnel", "sip-proxy", "console", "gateway", "share", "cli", "tests")
 
 
 def tracked_files(root):

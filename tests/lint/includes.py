@@ -18,7 +18,8 @@ MAY_INCLUDE = {
     "sip-proxy": {"common", "stun", "sip-proxy"},
     "console": {"common", "console"},
     "gateway": {"common", "gateway"},
-    "cli": {"common", "stun", "turn", "tunnel", "sip-proxy", "cli"},  # others: public headers only
+    "share": {"common", "stun", "turn", "tunnel", "gateway", "share"},  # of gateway/ the page
+    "cli": {"common", "stun", "turn", "tunnel", "sip-proxy", "share", "cli"},  # others: public headers only
     "tests": set(C_FOLDERS),
 }
 

@@ -71,6 +71,9 @@ static const struct wire_vector wire_good[] = {
 	W("TURN-ASK", TO_SERVER, IN_CONTROL, OK, "\x23\0\0\0"),
 	W("TURN", TO_AGENT, IN_CONTROL, OK, "\x24\0\0\x26" "\0\x01\0\x06" "turn:a" "\0\x01\0\x06" "turn:b" "\0\x02\0\x01" "u" "\0\x03\0\x01" "p"
 	  "\0\x05\0\x04\0\0\x0e\x10"),
+	W("REACH", TO_SERVER, IN_CONTROL, OK, "\x28\0\0\x22" "\0\x01\0\x04\0\0\0\x05" "\0\x02\0\x02\x20\x1d" "\0\x03\0\x10" "nnnnnnnnnnnnnnnn"),
+	W("REACHED", TO_AGENT, IN_CONTROL, OK, "\x29\0\0\x1f" "\0\x01\0\x04\0\0\0\x05" "\0\x02\0\x01\x01" "\0\x03\0\x06\xcb\0\x71\x09\x20\x1d"
+	  "\0\x04\0\x04\0\0\x03\xe8"),
 	W("OPEN", TO_AGENT, IN_CARRIER, OK, "\x30\0\0\x4d" F_STREAM7 "\0\x02\0\x04\0\0\0\x05" "\0\x03\0\x02\0\x01" "\0\x04\0\x01\x01"
 	  "\0\x05\0\x06\xcb\0\x71\x09\xc0\0" "\0\x06\0\x12" V6 "\x56\xce" "\x80\x01\0\x0a" "pc.example"),
 	W("OPENED", TO_SERVER, IN_CARRIER, OK, "\x31\0\0\x14" "\0\x01\0\x06\x0a\x01\0\x19\x0d\x3d" "\0\x02\0\x06\x0a\x01\0\x02\x9c\x40"),

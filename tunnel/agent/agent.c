@@ -187,6 +187,7 @@ static int on_welcome(struct agent *a, const struct wire_welcome *m)
 	frame_conn_set_where(a->control, WIRE_IN_CONTROL);
 	a->welcome = true;
 	a->meets = m->features & WIRE_F_RENDEZVOUS;
+	a->reaches = m->features & WIRE_F_REACH;
 	if (a->o.ops->on_welcome)
 		a->o.ops->on_welcome(a, m, same, a->o.arg);
 	send_jobs(a);
@@ -503,6 +504,11 @@ void agent_drop_job(struct agent *a, uint32_t id)
 bool agent_meets(const struct agent *a)
 {
 	return a->welcome && a->meets;
+}
+
+bool agent_may_reach(const struct agent *a)
+{
+	return a->welcome && a->reaches;
 }
 
 int agent_send(struct agent *a, unsigned type, const void *msg)

@@ -58,7 +58,7 @@ struct agent_ops {
 	/* WELCOME; owner tells its jobs with agent_put_job() before or now: they are sent when this returns. */
 	void (*on_welcome)(struct agent *a, const struct wire_welcome *w, bool same_session, void *arg);
 	/* JOB-STATE, OFFER-JOB; m is valid during the call. */
-	void (*on_frame)(struct agent *a, unsigned type, const union wire_msg *m, void *arg); /* and SIGNAL, SIGNAL-LOST, RELAY, TURN */
+	void (*on_frame)(struct agent *a, unsigned type, const union wire_msg *m, void *arg); /* and SIGNAL, SIGNAL-LOST, RELAY, TURN, REACHED */
 	/* A client has come. The owner sets ops and arg (data_conn_own), resolves, checks, connects, and answers, now or later,
 	 * by agent_data_dialled() or agent_data_refuse(). source_name is valid during the call. */
 	void (*on_open)(struct agent *a, struct data_conn *d, const struct wire_open *o, void *arg);
@@ -85,6 +85,7 @@ int agent_put_job(struct agent *a, const struct wire_job *j);
 void agent_drop_job(struct agent *a, uint32_t id);
 /* The server passes on what agents say to each other: SIGNAL and RELAY may be sent. */
 bool agent_meets(const struct agent *a);
+bool agent_may_reach(const struct agent *a); /* the server connects back when asked to: REACH may be sent */
 /* Any other control frame: OFFER-ANSWER, TARGET-STATE. 0, -ENOTCONN, -ENOBUFS, -EINVAL. */
 int agent_send(struct agent *a, unsigned type, const void *msg);
 int agent_send_early(struct agent *a, unsigned type, const void *msg); /* before WELCOME: ENROL, SCRAM */

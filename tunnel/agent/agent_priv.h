@@ -33,6 +33,7 @@ struct agent {
 	struct frame_conn *control;
 	bool welcome; /* over it */
 	bool meets;   /* the server passes on what agents say to each other */
+	bool reaches; /* it connects back to this agent's address when asked to */
 	struct wire_refused refused; /* said by the server: its text is in why */
 	struct keepalive keep;
 	struct backoff backoff;

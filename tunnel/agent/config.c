@@ -102,7 +102,7 @@ static const struct cfg_row root_rows[] = {
 /* clang-format on */
 static const struct cfg_schema root_schema = SCHEMA("stile.yaml", root_rows, sizeof(struct agent_root));
 
-static const char *const others[] = { "turn", "tunnel", "sip", "console", NULL };
+static const char *const others[] = { "turn", "tunnel", "sip", "console", "gateway", "share", NULL };
 const struct cfg_root agent_cfg_root = { .schema = &root_schema, .other_sections = others };
 
 /* ---- a server ---- */

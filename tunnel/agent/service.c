@@ -152,6 +152,8 @@ static void on_frame(struct agent *a, unsigned type, const union wire_msg *m, vo
 		on_job_state(e, &m->job_state);
 	else if (type == WIRE_OFFER_JOB)
 		on_offer(e, &m->job);
+	else if (type == WIRE_REACHED)
+		agent_reach_on_frame(e, &m->reached);
 	else if (e->as->direct)
 		direct_on_frame(e->as->direct, e, type, m);
 }
@@ -212,6 +214,7 @@ static int agent_open(struct service *s, char *err, size_t err_n)
 	s->state = as;
 	as->svc = s;
 	list_init(&as->conns);
+	list_init(&as->reaches);
 	(void)gethostname(as->host, sizeof(as->host) - 1);
 	return bytes_random(as->instance, sizeof(as->instance));
 }
@@ -309,6 +312,7 @@ static int agent_start(struct service *s, char *err, size_t err_n)
 		return r;
 	agent_store_apply(as);
 	agent_add_verbs(as);
+	agent_reach_init(as);
 	agent_store_add_verbs(as);
 	dialers_add_verbs(as->dialers);
 	direct_add_verbs(as->direct);
@@ -353,6 +357,7 @@ static void agent_stop(struct service *s)
 	as->changes = net_changes_free(as->changes);
 	agent_rest_deinit(&as->rest);
 	as->direct = direct_free(as->direct);
+	agent_reach_free(as);
 	agent_conns_free(as);
 	for (unsigned i = 0; i < as->n_ends; i++) {
 		dialer_attach(as->ends[i].dialer, NULL);

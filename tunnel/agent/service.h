@@ -7,6 +7,7 @@
  *   conns.c      data connections: from an OPEN to a target and to their end
  *   job_store.c  jobs made while the agent runs: store and verbs
  *   direct.c …   links to other agents (direct.h)
+ *   reach.c      whether a port here can be reached from the server
  *   verbs.c      status, tables, connect and disconnect
  */
 #pragma once
@@ -40,6 +41,8 @@ struct agent_service {
 	struct agent_end ends[AGENT_SERVERS_MAX];
 	unsigned n_ends;
 	struct list conns; /* struct agent_conn, oldest first */
+	struct list reaches; /* of reach.c: what the server was asked */
+	uint32_t last_reach;
 	struct direct *direct;
 	struct monitor monitor;
 	struct agent_rest rest;
@@ -55,6 +58,11 @@ void agent_conns_free(struct agent_service *as); /* before the agents */
 void agent_conns_recheck(struct agent_service *as, const struct cfg_list *allow); /* agent.allow has changed: what it does not hold ends */
 json_t *agent_conns_json(struct agent_service *as, const char *job);
 int agent_conns_kick(struct agent_service *as, uint64_t stream); /* -ENOENT */
+
+/* reach.c */
+void agent_reach_init(struct agent_service *as); /* its verb */
+void agent_reach_free(struct agent_service *as);
+void agent_reach_on_frame(struct agent_end *e, const struct wire_reached *m);
 
 /* job_store.c */
 int agent_store_new(struct agent_service *as);

@@ -28,6 +28,7 @@ enum {
 	WIRE_CALL = 16,
 	WIRE_SIGNAL_MAX = 12288,
 	WIRE_URIS_MAX = 8,
+	WIRE_REACH_NONCE = 16,
 };
 #define WIRE_ALPN "stile-agent/1"
 #define WIRE_PLAIN_LABEL "EXPORTER-stile-plain"
@@ -60,6 +61,9 @@ enum wire_type {
 	WIRE_RELAY = 0x22,
 	WIRE_TURN_ASK = 0x23,
 	WIRE_TURN = 0x24,
+	/* only if the server has said WIRE_F_REACH */
+	WIRE_REACH = 0x28,
+	WIRE_REACHED = 0x29,
 	WIRE_OPEN = 0x30,
 	WIRE_OPENED = 0x31,
 	WIRE_DATA = 0x32,
@@ -94,11 +98,12 @@ enum wire_purpose {
 	WIRE_PURPOSE_RESUME = 3,
 	WIRE_PURPOSE_RELAY = 4, /* one end of a relay between two agents; after WELCOME, which comes when both are there, bytes */
 };
-/* Bits of `features` in HELLO; RENDEZVOUS in WELCOME, too. */
+/* Bits of `features` in HELLO; RENDEZVOUS and REACH in WELCOME, too. */
 enum {
 	WIRE_F_ENROL = 1 << 0,	/* ENROL or SCRAM follows, also if the server knows the key: it waits for that */
 	WIRE_F_PINNED = 1 << 1, /* the agent knew the server's root before */
 	WIRE_F_RENDEZVOUS = 1 << 2, /* SIGNAL and what follows it are known, and allowed */
+	WIRE_F_REACH = 1 << 8, /* WELCOME: the server connects back when REACH asks it to */
 };
 struct wire_hello {
 	uint16_t version, oldest; /* what the sender speaks: from oldest (0: version alone) to version */
@@ -298,6 +303,27 @@ struct wire_resume { /* RESUME, RESUMED */
 	uint64_t stream, received;
 };
 
+enum wire_reach { /* what became of a connection back */
+	WIRE_REACH_OURS = 1, /* a program of ours answered */
+	WIRE_REACH_OPEN,     /* something accepted, and is not ours */
+	WIRE_REACH_REFUSED,
+	WIRE_REACH_SILENT, /* no answer in time */
+	WIRE_REACH_NO_WAY, /* a router or the server's own machine said so; text has the reason */
+	WIRE_REACH_LIMIT,  /* not tried: too many tests */
+};
+struct wire_reach_msg { /* connect to my own address, as you see it */
+	uint32_t tag;
+	uint16_t port;
+	struct wire_bytes nonce; /* WIRE_REACH_NONCE; common/reach.h */
+};
+struct wire_reached {
+	uint32_t tag;
+	uint8_t result; /* enum wire_reach */
+	struct addr address; /* that was tried */
+	uint32_t us;	     /* until the connection stood */
+	struct text text;
+};
+
 union wire_msg {
 	struct wire_hello hello;
 	struct wire_welcome welcome;
@@ -323,6 +349,8 @@ union wire_msg {
 	struct wire_signal_lost signal_lost;
 	struct wire_relay relay;
 	struct wire_turn turn;
+	struct wire_reach_msg reach;
+	struct wire_reached reached;
 	struct wire_data data;
 	struct wire_ack ack;
 	struct wire_fin fin;

@@ -171,6 +171,18 @@ static const struct wire_field turn[] = {
 	FIELD(wire_turn, 4, TEXT, OPTIONAL, 1, 512, text),
 	FIELD(wire_turn, 5, U32, OPTIONAL, 0, 0, lifetime),
 };
+static const struct wire_field reach[] = {
+	FIELD(wire_reach_msg, 1, U32, REQUIRED, 1, 0, tag),
+	FIELD(wire_reach_msg, 2, U16, REQUIRED, 1, 0, port),
+	FIELD(wire_reach_msg, 3, BYTES, REQUIRED, WIRE_REACH_NONCE, WIRE_REACH_NONCE, nonce),
+};
+static const struct wire_field reached[] = {
+	FIELD(wire_reached, 1, U32, REQUIRED, 1, 0, tag),
+	FIELD(wire_reached, 2, U8, REQUIRED, 1, 0, result),
+	FIELD(wire_reached, 3, ADDR, OPTIONAL, 0, 0, address),
+	FIELD(wire_reached, 4, U32, OPTIONAL, 0, 0, us),
+	FIELD(wire_reached, 5, TEXT, OPTIONAL, 1, 512, text),
+};
 static const struct wire_field raw[] = {
 	FIELD(wire_data, 0, BYTES, OPTIONAL, 0, 0, bytes),
 };
@@ -218,6 +230,8 @@ const struct wire_frame wire_frames[] = {
 	FRAME(RELAY, BOTH, IN_CONTROL, FIELDS, relay, wire_relay),
 	EMPTY(TURN_ASK, TO_SERVER, IN_CONTROL),
 	FRAME(TURN, TO_AGENT, IN_CONTROL, FIELDS, turn, wire_turn),
+	FRAME(REACH, TO_SERVER, IN_CONTROL, FIELDS, reach, wire_reach_msg),
+	FRAME(REACHED, TO_AGENT, IN_CONTROL, FIELDS, reached, wire_reached),
 	FRAME(OPEN, TO_AGENT, IN_CARRIER, FIELDS, open_fields, wire_open),
 	FRAME(OPENED, TO_SERVER, IN_LINK, FIELDS, opened, wire_opened),
 	FRAME(DATA, BOTH, IN_CARRIER, RAW, raw, wire_data),

@@ -12,6 +12,7 @@
 #include <time.h>
 #include "common/clock.h"
 #include "tunnel/log_msgs.h"
+#include "tunnel/server/reach.h"
 #include "tunnel/server/rendezvous.h"
 #include "tunnel/server/server_priv.h"
 
@@ -48,6 +49,7 @@ static void link_free(struct tunnel_link *l)
 	timer_stop(&l->end);
 	frame_conn_free(l->control);
 	link_close_carriers(l);
+	reach_link_gone(l);
 	data_host_deinit(&l->host);
 	list_unlink(&l->node);
 	free(l);
@@ -170,6 +172,7 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 	case WIRE_SIGNAL:
 	case WIRE_RELAY:
 	case WIRE_TURN_ASK: return rendezvous_on_frame(l, g->type, &g->m);
+	case WIRE_REACH: return reach_on_frame(l, &g->m.reach);
 	default:
 		l->worker->server->o.link_ops->frame(l, g->type, &g->m, l->worker->server->o.arg);
 		return 0;
@@ -267,7 +270,7 @@ static void welcome(struct tunnel_link *l, const struct handover *h, bool again,
 	wm.welcome.window = w->window;
 	wm.welcome.resume_ms = w->resume_ms;
 	l->rendezvous = atomic_load_explicit(&w->server->rendezvous_on, memory_order_relaxed) && (hello.hello.features & WIRE_F_RENDEZVOUS);
-	wm.welcome.features = l->rendezvous ? WIRE_F_RENDEZVOUS : 0;
+	wm.welcome.features = (l->rendezvous ? WIRE_F_RENDEZVOUS : 0) | WIRE_F_REACH;
 	keepalive_init(&l->keep, loop_now(w->loop), KEEPALIVE_CONTROL_MS, spread(l));
 	(void)frame_conn_send(l->control, WIRE_WELCOME, &wm.welcome);
 	frame_conn_set_where(l->control, WIRE_IN_CONTROL);

@@ -5,6 +5,7 @@
  * its label.
  */
 #include "tunnel/server/metrics.h"
+#include "tunnel/link/wire.h"
 
 /* clang-format off */
 const char *const tunnel_arrived_texts[TUNNEL_ARRIVED] = {
@@ -30,6 +31,8 @@ static const char *const arrived[TUNNEL_ARRIVED + 1] = {
 };
 static const char *const ended[] = { [TUNNEL_E_CLEAN] = "clean", [TUNNEL_E_RESET] = "reset", [TUNNEL_E_LOST] = "lost", NULL };
 static const char *const signals[] = { [TUNNEL_SIGNAL_PASSED] = "passed", [TUNNEL_SIGNAL_LOST] = "lost", [TUNNEL_SIGNAL_LIMITED] = "limited", NULL };
+static const char *const reaches[] = { "other", [WIRE_REACH_OURS] = "ours", [WIRE_REACH_OPEN] = "open", [WIRE_REACH_REFUSED] = "refused",
+					[WIRE_REACH_SILENT] = "silent", [WIRE_REACH_NO_WAY] = "no-way", [WIRE_REACH_LIMIT] = "limit", NULL };
 static const char *const ways[] = { "to_target", "to_client", NULL };
 
 const struct metric_row tunnel_metric_rows[TUNNEL_METRICS] = {
@@ -46,5 +49,6 @@ const struct metric_row tunnel_metric_rows[TUNNEL_METRICS] = {
 	[TUNNEL_M_SIGNALS] = { "stile_tunnel_signals_total", METRIC_COUNTER, "What agents said to each other through the server, by what became of it", "outcome", signals, NULL },
 	[TUNNEL_M_RELAYS] = { "stile_tunnel_agent_relays", METRIC_GAUGE, "Relays between two agents", NULL, NULL, NULL },
 	[TUNNEL_M_RELAY_BYTES] = { "stile_tunnel_agent_relay_bytes_total", METRIC_COUNTER, "Bytes through relays between two agents", NULL, NULL, NULL },
+	[TUNNEL_M_REACHES] = { "stile_tunnel_reach_tests_total", METRIC_COUNTER, "Connections back that agents asked for, by what became of them", "result", reaches, NULL },
 };
 /* clang-format on */

@@ -21,6 +21,7 @@ enum tunnel_metric {
 	TUNNEL_M_SIGNALS, /* by enum tunnel_signal */
 	TUNNEL_M_RELAYS,  /* gauge: between two agents */
 	TUNNEL_M_RELAY_BYTES,
+	TUNNEL_M_REACHES, /* by enum wire_reach */
 	TUNNEL_METRICS
 };
 extern const struct metric_row tunnel_metric_rows[TUNNEL_METRICS];

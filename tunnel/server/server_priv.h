@@ -10,6 +10,7 @@
  *   carriers.c    worker: a link's carriers and its data connections' beginnings
  *   plain.c       worker: plain carriers (encrypt: false)
  *   rendezvous.c, pairs.c (rendezvous.h)  agents that look for each other
+ *   reach.c      worker: connections back, to find out whether an agent's port can be reached
  *
  * Main and workers share nothing but what is marked; they write to each other.
  */
@@ -23,6 +24,7 @@
 #include "tunnel/link/pool.h"
 #include "tunnel/link/tls.h"
 #include "tunnel/server/metrics.h"
+#include "tunnel/server/reach.h"
 #include "tunnel/server/server.h"
 #include "tunnel/server/stream.h"
 
@@ -139,7 +141,8 @@ struct tunnel_worker {
 	uint32_t window, resume_ms;
 	bool allow_plain, draining;
 	struct chunk_pool chunks;
-	struct list listeners, strangers, links, pairs;
+	struct list listeners, strangers, links, pairs, reaches;
+	struct reach_budget reach; /* of all its links */
 	struct proxy_intake *intake; /* of connections that begin with a PROXY header; made when one is needed */
 	struct htable sources; /* strangers per address */
 	struct hash_seed seed;
@@ -221,6 +224,7 @@ struct tunnel_link {
 	bool rendezvous;   /* the agent knows SIGNAL and RELAY, and was told that it may say them */
 	unsigned words;	   /* that it may say to others now */
 	uint64_t spoke_at; /* loop time up to which they were counted; 0: never */
+	struct reach_budget reach; /* connections back that it may ask for now */
 	bool over;
 	unsigned over_tries;
 	struct timer pulse, end; /* keep-alive and pool; the link's own end */

@@ -237,6 +237,7 @@ static int setup(struct worker *wk, void *arg)
 	list_init(&w->strangers);
 	list_init(&w->links);
 	list_init(&w->pairs);
+	list_init(&w->reaches);
 	htable_init(&w->sources);
 	w->tls = s->tls ? tls_ctx_ref(s->tls) : NULL;
 	w->tick.fire = on_tick;

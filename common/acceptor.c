@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
+#include "common/inherited.h"
 
 enum { BACKLOG = 1024, ACCEPTS_PER_PASS = 64, PAUSE_MS = 100, REFUSED_AT_ONCE = 64 };
 
@@ -33,9 +34,11 @@ static int set_int(int fd, int level, int name, int v)
 int stream_listen_socket(const struct addr *at, const struct listen_options *opt, int *ret_fd)
 {
 	bool v6 = addr_family(at) == AF_INET6;
-	int fd = socket(addr_family(at), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int r;
+	int fd, r = inherited_take(SOCK_STREAM, at, ret_fd);
 
+	if (r != -ENOENT)
+		return r;
+	fd = socket(addr_family(at), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	r = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* old connections in TIME_WAIT do not block a restart */

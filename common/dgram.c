@@ -10,6 +10,7 @@
  */
 #include "common/dgram.h"
 #include "common/dgram_tx.h"
+#include "common/inherited.h"
 #include "common/ring.h"
 
 #include <errno.h>
@@ -211,15 +212,20 @@ int dgram_aggregate(int fd, bool on)
 
 int dgram_socket(const struct addr *bind_to, const struct dgram_socket_options *opt, int *ret_fd)
 {
-	bool v6 = addr_family(bind_to) == AF_INET6;
-	int fd = socket(addr_family(bind_to), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int r = 0;
+	bool v6 = addr_family(bind_to) == AF_INET6, inherited;
+	int fd = -1, r = inherited_take(SOCK_DGRAM, bind_to, &fd);
 
+	inherited = r == 0;
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (!inherited)
+		fd = socket(addr_family(bind_to), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (v6)
+	r = 0;
+	if (v6 && !inherited)
 		r = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, opt->v6only);
-	if (!r && opt->reuseport)
+	if (!r && opt->reuseport && !inherited)
 		r = set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (!r)
 		r = set_reports(fd, v6, opt);
@@ -227,7 +233,7 @@ int dgram_socket(const struct addr *bind_to, const struct dgram_socket_options *
 		(void)dgram_aggregate(fd, true); /* a gain, not a need */
 	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, opt->rcvbuf);
 	set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, opt->sndbuf);
-	if (!r && bind(fd, &bind_to->sa, addr_len(bind_to)) < 0)
+	if (!r && !inherited && bind(fd, &bind_to->sa, addr_len(bind_to)) < 0)
 		r = -errno;
 	if (r < 0) {
 		close(fd);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "common/clock.h"
+#include "common/inherited.h"
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
 
@@ -248,6 +249,9 @@ static int start(struct run *run, char *err, size_t err_n)
 	int r;
 
 	snprintf(err, err_n, "out of memory");
+	r = inherited_open(err, err_n);
+	if (r < 0)
+		return r;
 	privileges_confine(); /* before there are threads: they inherit it */
 	if (geteuid() != 0 || run->account.uid == 0)
 		privileges_keep_ids();
@@ -280,6 +284,7 @@ static int run_until_stopped(struct run *run)
 
 	s->started_at = clock_unix_ms();
 	watchdog_start(&run->watchdog, s);
+	inherited_tell_unused();
 	log_emit(&MSG_SERVICE_READY, LF_STR("version", STILE_VERSION), LF_STR("config", s->config_path),
 		 LF_STR("control", s->instance.socket_path), LF_U64("pid", (uint64_t)getpid()));
 	ready_notify("READY=1\nSTATUS=running");
@@ -329,6 +334,7 @@ static int run_service(struct run *run)
 	if (run->opened && s->ops->stop)
 		s->ops->stop(s);
 	s->control = control_server_free(s->control); /* with the last answers */
+	inherited_close();
 	s->store = store_close(s->store);
 	if (code == EXIT_CLEAN)
 		log_emit(&MSG_SERVICE_STOPPED);

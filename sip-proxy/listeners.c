@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "common/fd.h"
+#include "common/inherited.h"
 #include "sip-proxy/edge_priv.h"
 #include "sip-proxy/log_msgs.h"
 
@@ -125,6 +126,8 @@ static int probe_free(const struct sip_listener *l)
 	bool v6 = addr_family(&l->asked) == AF_INET6;
 	_cleanup_(closep) int fd = -1;
 
+	if (inherited_has(on_udp(l) ? SOCK_DGRAM : SOCK_STREAM, &l->asked))
+		return 0;
 	list_for_each (it, &l->edge->listeners)
 		if (overlaps(list_entry(it, struct sip_listener, node), l))
 			return 0;

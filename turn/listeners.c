@@ -18,6 +18,7 @@
 #include <netinet/in.h>
 #include <unistd.h>
 #include "common/fd.h"
+#include "common/inherited.h"
 #include "common/reuseport.h"
 #include "common/unix_socket.h"
 #include "turn/edge.h"
@@ -93,6 +94,9 @@ static const char *advice_for(const struct turn_service *ts, int r)
 		return "; this machine does not have that address; see: ip address";
 	if (r == -EMFILE || r == -ENFILE)
 		return "; raise LimitNOFILE of the service: a listener takes a descriptor for each worker, over UDP three";
+	if (r == -EUSERS)
+		return "; systemd passed fewer sockets of this address than it needs: three for each worker (turn.workers), so repeat "
+		       "ListenDatagram= in the .socket unit, with ReusePort=yes";
 	if (r != -EACCES)
 		return "";
 	return ts->workers.n ? "; ports below 1024 need CAP_NET_BIND_SERVICE, and this process was started without it: add "
@@ -112,7 +116,7 @@ static int bind_error(const struct turn_service *ts, const struct turn_listener_
 		snprintf(who, sizeof who, "; another program has this port; see: ss -ln%cp 'sport = :%u'",
 			 on_udp(spec) ? 'u' : 't', addr_port(&spec->at));
 	snprintf(err, err_n, "cannot listen on %s:%s: %s%s%s", turn_listen_kinds[spec->proto].name,
-		 turn_listener_place(spec, at), strerror(-r), who, spec->path[0] ? "" : advice_for(ts, r));
+		 turn_listener_place(spec, at), r == -EUSERS ? "Not enough sockets" : strerror(-r), who, spec->path[0] ? "" : advice_for(ts, r));
 	return r;
 }
 
@@ -150,7 +154,7 @@ static int probe_free(const struct turn_service *ts, const struct turn_listeners
 	bool udp = on_udp(spec), v6 = addr_family(&spec->at) == AF_INET6;
 	_cleanup_(closep) int fd = -1;
 
-	if (is_ours(ts, p, spec))
+	if (is_ours(ts, p, spec) || inherited_has(udp ? SOCK_DGRAM : SOCK_STREAM, &spec->at))
 		return 0;
 	fd = socket(addr_family(&spec->at), (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
 	if (fd < 0 || (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 1 }, sizeof(int)) < 0) ||
@@ -167,6 +171,12 @@ static void close_sockets(struct turn_listener *l, unsigned n_workers)
 			close(steal_fd(&l->fds[i]));
 }
 
+/* A stream socket of systemd's is one for all workers: whoever is awake accepts. */
+static bool is_shared(const struct turn_listener_spec *spec)
+{
+	return !on_udp(spec) && inherited_has(SOCK_STREAM, &spec->at);
+}
+
 /* Steered as soon as there is a group: a client finds its worker's socket, or, while that is not bound yet, the first
  * worker, which passes on what is not its own (turn/edge_udp.c). */
 static int bind_sockets(const struct turn_service *ts, const struct turn_listeners_plan *p, struct turn_listener *l,
@@ -178,7 +188,7 @@ static int bind_sockets(const struct turn_service *ts, const struct turn_listene
 
 	for (unsigned i = is_unix; i < n_sockets(spec, ts->n_workers) && r == 0; i++) {
 		r = is_unix ? share(l->fds[0], &l->fds[i]) : bind_one(spec, &l->fds[i]);
-		if (r == 0 && i == 0 && !is_unix)
+		if (r == 0 && i == 0 && !is_unix && !is_shared(spec))
 			steered = steer(l->fds[0], addr_family(&spec->at), ts->n_workers);
 	}
 	if (r < 0)

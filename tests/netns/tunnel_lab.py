@@ -70,12 +70,12 @@ def program(name):
 class Program:
     """A process in a namespace, its output in a file; ends with this one."""
 
-    def __init__(self, lab, where, argv, name, env=None):
+    def __init__(self, lab, where, argv, name, env=None, prepare=die_with_us):
         self.argv, self.name = argv, name
         self.log = os.path.join(lab.folder, f"{name}-{next(NUMBER)}.out")
         with open(self.log, "wb") as out:
             self.process = subprocess.Popen([*enter(lab.name(where)), *argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                                            env={**os.environ, **(env or {})}, preexec_fn=die_with_us)
+                                            env={**os.environ, **(env or {})}, preexec_fn=prepare)
 
     def said(self):
         with open(self.log, encoding="utf-8", errors="replace") as f:
@@ -212,8 +212,10 @@ def stream_hash(n, seed=0):
 class Programs:
     """What runs in a lab, for whoever has a folder, name() of a host, and the lists programs and services."""
 
+    prepare = staticmethod(die_with_us)  # what a program does before it begins
+
     def launch(self, where, argv, name, env=None):
-        p = Program(self, where, argv, name, env)
+        p = Program(self, where, argv, name, env, self.prepare)
         self.programs.append(p)
         return p
 

@@ -20,7 +20,7 @@
 #define EXPIRE_AGAIN UINT64_C(100000) /* ns: no sooner than that */
 
 enum {
-	HELD_MAX = 32 << 20,
+	HELD_MAX = 64 << 20,
 	REASON_MAX = 150,
 	LONG_HEADER = 0x80, FIXED_BIT = 0x40, LONG_TYPE = 0x30, /* RFC 9000 17.2; type 0: Initial */
 };

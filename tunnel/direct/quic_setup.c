@@ -2,10 +2,11 @@
 /*
  * What a connection is set up with: callbacks, settings, transport parameters, connection ids.
  *
- * Congestion control is BBR, for loss on a long way costs the others nine tenths of the rate. Windows
- * are as large as they get from the start, for ngtcp2 0.12.1 was seen to break off a connection (ERR_FLOW_CONTROL) whose windows
- * it tuned while its path moved; what a stream may hold back is bounded by its own window, and a reader that stalls keeps nothing from the
- * others: credit of the connection is given when bytes arrive, as long as not too many are held in all (quic_stream.c).
+ * Congestion control is BBR, for loss on a long way costs the others nine tenths of the rate. The connection's window
+ * is as large as it gets from the start, for ngtcp2 0.12.1 was seen to break off a connection (ERR_FLOW_CONTROL) whose windows
+ * it tuned while its path moved. What a stream may hold back is bounded by its own window, and readers that stall keep nothing from the
+ * others: a stream's window grows only as its bytes are taken, and credit of the connection is given when bytes arrive, as long as not too
+ * many are held in all (quic_stream.c).
  */
 #include <string.h>
 #include "common/bytes.h"
@@ -15,7 +16,6 @@
 #define SECOND UINT64_C(1000000000)
 
 enum {
-	STREAM_WINDOW = 16 << 20, /* a sender waits when half of it is used up: at 500 Mbit/s and 40 ms with 6 MiB */
 	WINDOW = 48 << 20,
 	ACK_THRESHOLD = 16,
 	CID_LIMIT = 7,
@@ -140,7 +140,7 @@ void quic_settings(const struct quic_conn *q, ngtcp2_settings *s, ngtcp2_transpo
 	p->initial_max_streams_bidi = QUIC_STREAMS;
 	p->initial_max_streams_uni = 0;
 	p->initial_max_data = WINDOW;
-	p->initial_max_stream_data_bidi_local = p->initial_max_stream_data_bidi_remote = STREAM_WINDOW;
+	p->initial_max_stream_data_bidi_local = p->initial_max_stream_data_bidi_remote = QUIC_STREAM_WINDOW;
 	p->max_idle_timeout = 30 * SECOND;
 	p->max_udp_payload_size = 65527;
 	p->max_datagram_frame_size = 65535;

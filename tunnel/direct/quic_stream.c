@@ -42,6 +42,7 @@ static struct stream *stream_new(struct quic_conn *q, int64_t id)
 		return NULL;
 	st->s.id = id;
 	st->tx.pool = q->o.pool;
+	st->window = QUIC_STREAM_WINDOW;
 	list_init(&st->ready);
 	list_append(&q->streams, &st->node);
 	q->n_streams++;
@@ -63,6 +64,7 @@ static void stream_free(struct quic_conn *q, struct stream *st)
 {
 	q->ops->closed(q, &st->s, q->arg);
 	credit(q, st->held);
+	q->grown -= st->window - QUIC_STREAM_WINDOW;
 	list_unlink(&st->ready);
 	list_unlink(&st->node);
 	while (st->tx.first) {
@@ -265,15 +267,31 @@ static int vectors(const struct stream *st, ngtcp2_vec *v, size_t *ret_n)
 
 /* ---- the other side's bytes ---- */
 
+/* By how much the window of a stream grows whose reader keeps up; half of what may be held in all is for such windows. */
+static uint64_t growth(struct quic_conn *q, struct stream *st)
+{
+	uint64_t more;
+
+	if (st->taken < st->window / 2 || st->held > st->window / 4)
+		return 0;
+	st->taken = 0;
+	more = MIN(st->window, QUIC_STREAM_WINDOW_MAX - st->window);
+	more = q->grown + more <= q->o.held_max / 2 ? more : 0;
+	st->window += more;
+	q->grown += more;
+	return more;
+}
+
 void quic_stream_consumed(struct quic_conn *q, struct quic_stream *s, size_t n)
 {
 	struct stream *st = stream_of(s);
 
 	n = MIN(n, (size_t)st->held);
 	st->held -= n;
+	st->taken += n;
 	credit(q, n);
 	if (!q->over && n)
-		(void)ngtcp2_conn_extend_max_stream_offset(q->conn, s->id, n);
+		(void)ngtcp2_conn_extend_max_stream_offset(q->conn, s->id, n + growth(q, st));
 }
 
 static int on_data(ngtcp2_conn *c, uint32_t flags, int64_t id, uint64_t offset, const uint8_t *p, size_t n, void *arg, void *stream_arg)

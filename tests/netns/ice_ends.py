@@ -106,6 +106,7 @@ class Turn(Service):
   listen: {json.dumps(listen)}
   password: {PASSWORD}
   secrets: [ {{ id: lab, secret: {SECRET} }} ]
+  peers: {{ allow: [203.0.113.0/24] }}  # the laboratory's internet; addresses for documentation are refused by default
 """)
 
 

@@ -44,10 +44,10 @@ def with_aioice(world, controlling):
         theirs.close()
 
 
-def over_turn(world, server, transport, log, texts):
-    """Two symmetric NATs: the path is relayed, bytes arrive, and that server has had them: texts in its log."""
+def over_turn(world, server, transport, log, texts, who=(0, 1)):
+    """Two symmetric NATs: the path is relayed, bytes arrive, and that server has had them: texts in its log. who: has that server."""
     words = ["--turn", transport, server, "lab", PASSWORD]
-    ends = [End(world, site, [*words, *(["--controlling"] if i == 0 else [])]) for i, site in enumerate(world.sites[2:4])]
+    ends = [End(world, site, [*(words if i in who else []), *(["--controlling"] if i == 0 else [])]) for i, site in enumerate(world.sites[2:4])]
     try:
         carry(*ends)
         both(ends, "turn")
@@ -85,6 +85,8 @@ CASES = (
     ("aioice behind a NAT, controlling", lambda w: with_aioice(w, "theirs")),
     ("two symmetric NATs over stile-turn, UDP", lambda w: over_turn(w, SERVERS[0], "udp", w.turn.logged, OURS)),
     ("two symmetric NATs over stile-turn, TCP", lambda w: over_turn(w, SERVERS[0], "tcp", w.turn.logged, OURS)),
+    ("two symmetric NATs, of which one has a TURN server", lambda w: over_turn(w, SERVERS[0], "udp", w.turn.logged, OURS, (0,))),
+    ("two symmetric NATs, of which the other has a TURN server", lambda w: over_turn(w, SERVERS[0], "udp", w.turn.logged, OURS, (1,))),
     ("two symmetric NATs over coturn, UDP", lambda w: over_turn(w, COTURN, "udp", w.coturn.said, THEIRS)),
     ("two symmetric NATs over coturn, TCP", lambda w: over_turn(w, COTURN, "tcp", w.coturn.said, THEIRS)),
     ("two symmetric NATs, one of which opens a port by PCP", lambda w: opened(w, 4, False, "PCP")),

@@ -333,10 +333,24 @@ static bool is_ice_word(const char *s, size_t min, size_t max)
 	return true;
 }
 
+/* The peer has a TURN server, and this end has none: its own addresses meet the relayed one. */
+static void meet_relay(struct ice_try *t)
+{
+	struct ice_part *p = &t->parts[PART_RELAYED];
+
+	if (p->on || t->o.no_relay || start_part(t, PART_RELAYED) != 0)
+		return;
+	ice_nice_remote(p->nice, t->peer_ufrag, t->peer_pwd);
+	if (t->peer_done)
+		ice_nice_done(p->nice);
+}
+
 static void pass_on(struct ice_try *t, const struct candidate *c)
 {
 	struct ice_part *p = &t->parts[c->component == CANDIDATE_RELAYED ? PART_RELAYED : PART_DIRECT];
 
+	if (c->component == CANDIDATE_RELAYED && c->type == CANDIDATE_RELAY)
+		meet_relay(t);
 	if (c->tcp)
 		ice_tcp_candidate(t, c);
 	else if (p->nice)

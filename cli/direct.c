@@ -299,6 +299,98 @@ static void polish_known(json_t *row)
 	json_object_set_new(row, "may", json_string(visitor && host ? "both ways" : visitor ? "may come" : "is visited"));
 }
 
+/* ---- all of one ---- */
+
+static const struct column path_columns[] = {
+	{ "path", "PATH", COL_TEXT },	{ "state", "", COL_TEXT },	   { "rtt", "RTT", COL_TEXT },
+	{ "lost", "PROBES LOST", COL_TEXT }, { "carried_words", "CARRIED", COL_TEXT }, { "bytes_up", "UP", COL_BYTES },
+	{ "bytes_down", "DOWN", COL_BYTES }, { "local", "HERE", COL_TEXT },	  { "remote", "THERE", COL_TEXT },
+	{ "pair", "BETWEEN", COL_TEXT }, { "why", "NOTE", COL_TEXT },
+};
+
+static void polish_path(json_t *row)
+{
+	long long rtt = number_of(row, "rtt_us"), carried = number_of(row, "carried");
+
+	json_object_set_new(row, "rtt", rtt ? json_sprintf("%lld.%lld ms", rtt / 1000, rtt / 100 % 10) : json_string(""));
+	json_object_set_new(row, "lost", json_sprintf("%.0f%%", 100 * json_number_value(json_object_get(row, "probes_lost"))));
+	json_object_set_new(row, "carried_words", carried ? json_sprintf("%.1f Mbit/s", (double)carried / 1e6) : json_string(""));
+}
+
+static void print_gaps(const json_t *link)
+{
+	long long above = 0;
+	const json_t *row;
+	size_t i;
+
+	printf("Path changes: %lld to better ones, %lld away from dead ones; longest gap %lld ms, last %lld ms\n", number_of(link, "moves_up"),
+	       number_of(link, "moves_down"), number_of(link, "gap_max_us") / 1000, number_of(link, "last_gap_ms"));
+	json_array_foreach(json_object_get(link, "gaps"), i, row) {
+		long long below = number_of(row, "below_ms"), n = number_of(row, "moves");
+
+		if (n && below)
+			printf("  %4lld to %4lld ms  %lld\n", above, below, n);
+		else if (n)
+			printf("  %4lld ms and more %lld\n", above, n);
+		above = below;
+	}
+}
+
+static void print_lines(const char *title, const json_t *lines)
+{
+	const json_t *line;
+	size_t i;
+
+	if (json_array_size(lines))
+		printf("%s\n", title);
+	json_array_foreach(lines, i, line)
+		printf("  %s\n", json_string_value(line));
+}
+
+/* What ICE has tried, in its own lines (RFC 8839), and what became of it. */
+static void print_tried(const json_t *ice)
+{
+	const json_t *port, *n;
+	const char *key;
+	size_t i;
+
+	if (!json_is_object(ice))
+		return;
+	printf("Search for a direct path: %s; %s\n", text_of_key(ice, "state"), text_of_key(ice, "why"));
+	print_lines("Addresses of this end", json_object_get(ice, "local"));
+	print_lines("Addresses of the other end", json_object_get(ice, "remote"));
+	json_object_foreach((json_t *)json_object_get(ice, "refused"), key, n)
+		printf("  %lld not tried: %s\n", (long long)json_integer_value(n), key);
+	json_array_foreach(json_object_get(ice, "ports"), i, port)
+		printf("  router: %s %s\n", text_of_key(port, "by"), text_of_key(port, "outside"));
+}
+
+static void print_site(const json_t *site)
+{
+	const json_t *nat = json_object_get(site, "nat");
+
+	if (!json_is_object(nat))
+		return;
+	printf("This network, seen from outside: address %s, mapping %s", *text_of_key(nat, "public") ? text_of_key(nat, "public") : "not known",
+	       text_of_key(nat, "mapping"));
+	if (number_of(nat, "block_high"))
+		printf(", ports %lld to %lld", number_of(nat, "block_low"), number_of(nat, "block_high"));
+	if (number_of(nat, "step"))
+		printf(" in steps of %lld", number_of(nat, "step"));
+	putchar('\n');
+}
+
+static json_t *links_to(const json_t *peers, const char *agent)
+{
+	json_t *rows = json_array(), *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(peers, "rows"), i, row)
+		if (strcmp(text_of_key(row, "peer"), agent) == 0 || strcmp(text_of_key(row, "identity"), agent) == 0)
+			json_array_append(rows, row);
+	return rows;
+}
+
 static void print_part(const char *title, json_t *rows, const struct column *columns, unsigned n, void (*polish)(json_t *row))
 {
 	json_t *row;
@@ -313,6 +405,25 @@ static void print_part(const char *title, json_t *rows, const struct column *col
 	print_table(stdout, columns, n, rows);
 }
 
+/* All that is known of the links to one agent. False: there is none. */
+static bool print_one(const json_t *peers, const char *agent)
+{
+	json_t *rows = links_to(peers, agent), *row;
+	bool any = json_array_size(rows) != 0;
+	size_t i;
+
+	print_part("Links", rows, link_columns, ARRAY_LEN(link_columns), polish_link);
+	json_array_foreach(rows, i, row) {
+		print_part("Paths", json_object_get(row, "paths"), path_columns, ARRAY_LEN(path_columns), polish_path);
+		print_gaps(row);
+		print_tried(json_object_get(row, "ice"));
+	}
+	if (any)
+		print_site(json_object_get(peers, "site"));
+	json_decref(rows);
+	return any;
+}
+
 static int run_peers(struct cli *cli)
 {
 	json_t *st = NULL;
@@ -324,6 +435,9 @@ static int run_peers(struct cli *cli)
 			return r;
 		if (cli_has(cli, "json")) {
 			print_json(st);
+		} else if (cli->n_words) {
+			if (!print_one(st, cli->words[0]))
+				r = cli_fail(cli, "there is no link to %s; stile ping %s makes one", cli->words[0], cli->words[0]);
 		} else {
 			if (!json_array_size(json_object_get(st, "rows")))
 				printf("no links to other agents\n");
@@ -337,8 +451,8 @@ static int run_peers(struct cli *cli)
 		st = NULL;
 		if (cli_has(cli, "watch"))
 			table_next(cli);
-	} while (cli_has(cli, "watch"));
-	return 0;
+	} while (r == 0 && cli_has(cli, "watch"));
+	return r;
 }
 
 /* clang-format off */
@@ -373,8 +487,10 @@ static const struct command rows[] = {
 	  ARRAY_LEN(accept_options), 0, 0, run_invite, WITHOUT_CONFIG },
 	{ "ping", "AGENT", "the round-trip time to another agent, and the path that it took",
 	  "A link is made if there is none.", ping_options, ARRAY_LEN(ping_options), 1, 1, run_ping, WITHOUT_CONFIG },
-	{ "agent peers", "", "links to other agents: path, round-trip time, loss, and the reason why it is not better",
-	  NULL, peers_options, ARRAY_LEN(peers_options), 0, 0, run_peers, WITHOUT_CONFIG },
+	{ "agent peers", "[AGENT]", "links to other agents: path, round-trip time, loss, and the reason why it is not better",
+	  "With AGENT (a name or a fingerprint) all of the links to it: every path that stands by, the gaps at path changes, the addresses that\n"
+	  "both ends have tried and what became of it, and what is known of this network's NAT.",
+	  peers_options, ARRAY_LEN(peers_options), 0, 1, run_peers, WITHOUT_CONFIG },
 };
 /* clang-format on */
 const struct command_table direct_commands = { rows, ARRAY_LEN(rows) };

@@ -137,10 +137,16 @@ static int look(struct netcheck *nc)
 	return nc_udp_works(nc) ? 0 : EXIT_FAILED;
 }
 
-static void show(const struct netcheck *nc, const struct netcheck *before, bool repeated)
+/* Of the link to --site, if that is asked for: 0 or an exit code. */
+static int show(const struct netcheck *nc, const struct netcheck *before, bool repeated)
 {
+	const char *site = cli_option(nc->cli, "site");
+	int r = 0;
+
 	if (cli_has(nc->cli, "json")) {
 		json_t *j = nc_json(nc);
+		if (site)
+			json_object_set_new(j, "site", nc_site_json(nc->cli, site, &r));
 		if (repeated)
 			json_dumpf(j, stdout, JSON_COMPACT);
 		else
@@ -152,7 +158,10 @@ static void show(const struct netcheck *nc, const struct netcheck *before, bool 
 	} else {
 		nc_print(nc);
 	}
+	if (site && !cli_has(nc->cli, "json"))
+		r = nc_site(nc->cli, site);
 	fflush(stdout);
+	return r;
 }
 
 /* With --every until Ctrl-C, whatever a look finds; but not without a server to ask. */
@@ -162,9 +171,8 @@ static int look_on(struct netcheck *now, struct netcheck *before, uint64_t every
 	const struct timespec pause = { .tv_sec = (time_t)(every_ms / 1000), .tv_nsec = (long)(every_ms % 1000) * 1000000 };
 
 	for (unsigned turn = 0;; turn++) {
-		int r = look(now);
-		if (now->n && r != EXIT_USAGE)
-			show(now, turn ? before : NULL, every_ms != 0);
+		int r = look(now), s = now->n && r != EXIT_USAGE ? show(now, turn ? before : NULL, every_ms != 0) : 0;
+		r = r ? r : s;
 		if (!every_ms || !now->n || r == EXIT_USAGE)
 			return r;
 		(void)nanosleep(&pause, NULL);
@@ -189,12 +197,7 @@ static int run_netcheck(struct cli *cli)
 		r = cli_time(cli, "lifetime", &nc->lifetime_ms);
 	if (r)
 		return r;
-	r = look_on(nc, nc + 1, every_ms);
-	if (r != EXIT_USAGE && cli_option(cli, "site") && !cli_has(cli, "json")) {
-		int s = nc_site(cli, cli_option(cli, "site"));
-		r = r ? r : s;
-	}
-	return r;
+	return look_on(nc, nc + 1, every_ms);
 }
 
 static const struct option_row options[] = {

@@ -57,6 +57,8 @@ int nc_udp(struct netcheck *nc);  /* 0 or -errno of what this machine could not 
 int nc_tcp(struct netcheck *nc);
 void nc_portmap(struct netcheck *nc);
 int nc_site(struct cli *cli, const char *name); /* the link to that agent, of the stile-agent here; 0 or an exit code */
+/* The same for --json; *ret_r as above. */
+json_t *nc_site_json(struct cli *cli, const char *name, int *ret_r);
 bool nc_udp_works(const struct netcheck *nc);
 bool nc_any_tcp(const struct netcheck *nc); /* some server was reached over TCP, if only to refuse */
 /* As nat_result's; but silence everywhere, TCP too, is no sign of a firewall. */

@@ -17,15 +17,25 @@ static const char *word(const json_t *row, const char *key)
 	return s ? s : "";
 }
 
-static const json_t *row_of(const json_t *peers, const char *name)
+static json_t *row_of(const json_t *peers, const char *name)
 {
-	const json_t *rows = json_object_get(peers, "rows"), *row;
+	json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row)
+	json_array_foreach(json_object_get(peers, "rows"), i, row)
 		if (strcmp(word(row, "peer"), name) == 0)
 			return row;
 	return NULL;
+}
+
+json_t *nc_site_json(struct cli *cli, const char *name, int *ret_r)
+{
+	json_t *peers = NULL, *site;
+
+	*ret_r = cli_ask(cli, "stile-agent", "agent.peers", NULL, &peers);
+	site = json_pack("{s:s, s:O?}", "agent", name, "link", row_of(peers, name)); /* null: there is none, or no agent to ask */
+	json_decref(peers);
+	return site;
 }
 
 int nc_site(struct cli *cli, const char *name)

@@ -108,6 +108,31 @@ static void the_relay_is_used_after_the_head_start_and_left_for_a_direct_path(vo
 	world_close(&w);
 }
 
+/* One relay is near and narrow, the other far and wide. */
+static void of_two_relays_the_one_that_carries_more_is_used(void **state)
+{
+	struct world w = { 0 };
+	struct app_stream *a;
+	struct peer_link_info i;
+
+	(void)state;
+	world_open(&w, 0);
+	world_wire(&w, 0, PATH_TURN, 5, 1, 0);
+	world_wire(&w, 1, PATH_RELAY, 20, 4, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	world_run(&w, 40000); /* idle, the shorter way is the better one */
+	assert_int_equal(kind_of(&w, VISITOR), PATH_TURN);
+	a = world_send(&w, HOST, 14000000, true);
+	assert_non_null(a);
+	assert_true(world_until(&w, both_relayed, 60000)); /* busy, it tries the other */
+	world_run(&w, 15000);
+	assert_true(both_relayed(&w)); /* and stays there */
+	peer_link_info(w.ends[VISITOR].l, &i);
+	assert_int_equal(i.moves_down + i.moves_up, 1);
+	assert_true(world_until(&w, all_arrived, 200000));
+	world_close(&w);
+}
+
 static void a_direct_path_in_time_needs_no_relay(void **state)
 {
 	struct world w = { 0 };
@@ -432,6 +457,7 @@ int main(void)
 		cmocka_unit_test(the_handshake_takes_two_round_trips_at_most),
 		cmocka_unit_test(bytes_arrive_both_ways_as_they_were_sent),
 		cmocka_unit_test(the_relay_is_used_after_the_head_start_and_left_for_a_direct_path),
+		cmocka_unit_test(of_two_relays_the_one_that_carries_more_is_used),
 		cmocka_unit_test(a_direct_path_in_time_needs_no_relay),
 		cmocka_unit_test(without_a_relay_it_is_asked_for),
 		cmocka_unit_test(a_dead_path_is_left_within_900_ms_when_the_visitor_sends),

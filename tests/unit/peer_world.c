@@ -144,6 +144,7 @@ static void fill(struct end *e, struct app_stream *a)
 		for (size_t k = 0; k < room; k++)
 			to[k] = byte_at(a->seed + e->side, a->sent + k);
 		quic_stream_commit(q, a->s, room);
+		peer_link_count(e->l, 0, room);
 		a->sent += room;
 	}
 	if (a->s && a->finish && a->sent == a->to_send)
@@ -215,6 +216,7 @@ static void on_data(struct quic_conn *q, struct quic_stream *s, const uint8_t *p
 		a->pending += n;
 	else
 		quic_stream_consumed(q, s, n);
+	peer_link_count(e->l, 1, n);
 }
 
 static void on_room(struct quic_conn *q, struct quic_stream *s, void *arg)

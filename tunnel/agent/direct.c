@@ -131,6 +131,21 @@ static void keep_memory(struct direct *d, const struct wire_bytes *m)
 	d->memory_n = m->n;
 }
 
+static void on_show(struct direct *d, const struct child_show *m)
+{
+	json_t *o = json_loadb((const char *)m->json.p, m->json.n, JSON_REJECT_DUPLICATES, NULL);
+	struct dlink *l = m->link ? dlink_find(d, m->link) : NULL;
+
+	if (json_is_object(o) && l) {
+		dlink_on_show(l, o);
+	} else if (json_is_object(o) && !m->link) {
+		json_decref(d->site);
+		d->site = o;
+	} else {
+		json_decref(o);
+	}
+}
+
 static void on_log(struct direct *d, const struct child_log *m)
 {
 	uint64_t suppressed;
@@ -194,6 +209,7 @@ static void on_message(struct child *c, unsigned type, const union child_any *m,
 	case CHILD_READY: on_ready(d); return;
 	case CHILD_MEMORY: keep_memory(d, &m->memory.memory); return;
 	case CHILD_LOG: on_log(d, &m->log); return;
+	case CHILD_SHOW: on_show(d, &m->show); return;
 	case CHILD_PONG: direct_on_pong(d, &m->ping); return;
 	default: break;
 	}
@@ -274,6 +290,7 @@ struct direct *direct_free(struct direct *d)
 	direct_turn_free(d);
 	child_free(d->child);
 	dns_free(d->dns);
+	json_decref(d->site);
 	free(d->memory);
 	free(d);
 	return NULL;

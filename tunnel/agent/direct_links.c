@@ -96,6 +96,7 @@ void dlink_end(struct dlink *l, enum wire_reason reason, const char *text, bool 
 	visits_link_over(d, l, reason, text);
 	pings_link_over(d, l, reason, text);
 	l->relay = relay_end_free(l->relay);
+	json_decref(l->told.more);
 	free(l);
 	direct_want_child(d);
 }
@@ -442,6 +443,12 @@ void dlink_on_relay(struct direct *d, struct agent_end *e, const struct wire_rel
 }
 
 /* ---- what the child tells ---- */
+
+void dlink_on_show(struct dlink *l, json_t *more)
+{
+	json_decref(l->told.more);
+	l->told.more = more;
+}
 
 static void log_path(const struct dlink *l)
 {

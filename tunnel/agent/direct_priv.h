@@ -71,6 +71,7 @@ struct dlink {
 		char reason[512], pair[512];
 		uint16_t local_candidates, remote_candidates;
 		bool trying;
+		json_t *more; /* paths, gaps, ICE: as it came, for people */
 	} told;
 };
 
@@ -128,6 +129,7 @@ struct direct {
 	uint8_t epoch[OFFER_EPOCH];
 	uint8_t seen[DIRECT_SEEN_MAX][OFFER_CALL];
 	unsigned n_seen;
+	json_t *site; /* what the child knows of this network, for people; NULL: nothing yet */
 	uint8_t *memory; /* of the child */
 	size_t memory_n;
 	struct direct_stun {
@@ -213,6 +215,7 @@ void dlink_on_lost(struct direct *d, struct agent_end *e, const struct wire_sign
 void dlink_on_relay(struct direct *d, struct agent_end *e, const struct wire_relay *m);
 void dlink_on_ice(struct dlink *l, const struct child_ice *m);
 void dlink_on_state(struct dlink *l, const struct child_link_state_msg *m);
+void dlink_on_show(struct dlink *l, json_t *more); /* taken over */
 void dlink_want_carrier(struct dlink *l);
 void dlink_announce(struct dlink *l); /* LINK-OPEN, to a child that has just begun */
 void dlinks_of_dead_child(struct direct *d, const char *why);

@@ -39,6 +39,8 @@ json_t *dlink_json(const struct dlink *l)
 				    (int)l->told.local_candidates, "remote_candidates", (int)l->told.remote_candidates);
 
 	json_object_set_new(o, "gap_max_us", json_integer(l->told.gap_max_us));
+	if (l->told.more)
+		json_object_update_missing(o, l->told.more);
 	json_object_update(o, numbers);
 	json_decref(numbers);
 	return o;
@@ -97,8 +99,8 @@ static void verb_peers(struct control_request *rq, const json_t *args, void *arg
 	child_info(d->child, &i);
 	list_for_each (it, &d->links)
 		json_array_append_new(rows, dlink_json(list_entry(it, struct dlink, node)));
-	control_reply(rq, json_pack("{s:o, s:o, s:o, s:o, s:b, s:{s:i, s:b, s:i, s:s}}", "rows", rows, "visits", visits_json(d), "known", peers_json(d), "pending", contacts_json(d),
-				    "enabled", d->enabled, "child", "pid", i.pid, "ready", i.ready, "starts", (int)i.starts, "why", i.why));
+	control_reply(rq, json_pack("{s:o, s:o, s:o, s:o, s:O*, s:b, s:{s:i, s:b, s:i, s:s}}", "rows", rows, "visits", visits_json(d), "known", peers_json(d),
+				    "pending", contacts_json(d), "site", d->site, "enabled", d->enabled, "child", "pid", i.pid, "ready", i.ready, "starts", (int)i.starts, "why", i.why));
 }
 
 /* ---- stile connect ---- */

@@ -145,6 +145,10 @@ static const struct wire_field log_line[] = {
 	FIELD(child_log, 2, U32, OPTIONAL, 0, 0, link),
 	FIELD(child_log, 3, TEXT, REQUIRED, 1, TEXT_MAX, text),
 };
+static const struct wire_field show[] = {
+	FIELD(child_show, 1, U32, OPTIONAL, 0, 0, link),
+	FIELD(child_show, 2, BYTES, REQUIRED, 2, CHILD_SHOW_MAX, json),
+};
 static const struct wire_field signal_body[] = {
 	FIELD(child_signal, 1, U32, REQUIRED, 1, 0, link),
 	FIELD(child_signal, 2, BYTES, REQUIRED, 1, CHILD_EXTRA_MAX, body),
@@ -182,6 +186,7 @@ const struct wire_frame child_frames[] = {
 	MESSAGE(MEMORY, UP, memory, child_memory),
 	MESSAGE(LOG, UP, log_line, child_log),
 	EMPTY(ALIVE, UP),
+	MESSAGE(SHOW, UP, show, child_show),
 	MESSAGE(SIGNAL, UP | DOWN, signal_body, child_signal),
 };
 const size_t child_n_frames = ARRAY_LEN(child_frames);

@@ -20,6 +20,7 @@ enum {
 	CHILD_SERVERS_MAX = 8,
 	CHILD_EXTRA_MAX = 2048,
 	CHILD_MEMORY_MAX = 16384,
+	CHILD_SHOW_MAX = 24576,
 	CHILD_DCID = 18,
 };
 
@@ -50,6 +51,7 @@ enum child_type {
 	CHILD_MEMORY = 0x48, /* to be kept for the next SETUP */
 	CHILD_LOG = 0x49,
 	CHILD_ALIVE = 0x4a,
+	CHILD_SHOW = 0x4b, /* what people may want to know of a link, or of the site: JSON that is passed on, and acted upon by nobody */
 	/* both ways */
 	CHILD_SIGNAL = 0x60, /* bytes for the peer's child, or from it: signed, in order, through the server */
 };
@@ -204,6 +206,10 @@ struct child_log {
 	uint32_t link; /* 0: none */
 	struct text text;
 };
+struct child_show {
+	uint32_t link; /* 0: of the site */
+	struct wire_bytes json;
+};
 struct child_signal {
 	uint32_t link;
 	struct wire_bytes body;
@@ -227,6 +233,7 @@ union child_any {
 	struct child_ping ping;
 	struct child_memory memory;
 	struct child_log log;
+	struct child_show show;
 	struct child_signal signal;
 };
 

@@ -46,12 +46,12 @@ static void on_dirty(struct peer_link *l, void *arg)
 
 /* ---- what the supervisor is told ---- */
 
-static unsigned child_path_of(const struct peer_link_info *i)
+enum child_path child_path_of(enum path_kind kind)
 {
-	static const unsigned paths[PATH_KINDS] = { [PATH_DIRECT] = CHILD_PATH_UDP, [PATH_RAW] = CHILD_PATH_RAW, [PATH_TCP] = CHILD_PATH_TCP,
+	static const enum child_path paths[PATH_KINDS] = { [PATH_DIRECT] = CHILD_PATH_UDP, [PATH_RAW] = CHILD_PATH_RAW, [PATH_TCP] = CHILD_PATH_TCP,
 						    [PATH_TURN] = CHILD_PATH_TURN, [PATH_RELAY] = CHILD_PATH_RELAY };
 
-	return i->kind < PATH_KINDS ? paths[i->kind] : CHILD_PATH_NONE;
+	return kind < PATH_KINDS ? paths[kind] : CHILD_PATH_NONE;
 }
 
 static unsigned child_state_of(const struct peer_link_info *i)
@@ -70,7 +70,7 @@ static void tell_state(struct link *k)
 		if (i.paths[p].active)
 			active = &i.paths[p];
 	m = (struct child_link_state_msg){
-		.link = k->id, .state = (uint8_t)child_state_of(&i), .path = (uint8_t)(i.state == PEER_LINK_OPENING ? CHILD_PATH_NONE : child_path_of(&i)),
+		.link = k->id, .state = (uint8_t)child_state_of(&i), .path = (uint8_t)(i.state == PEER_LINK_OPENING ? CHILD_PATH_NONE : child_path_of(i.kind)),
 		.rtt_us = i.rtt_us, .loss_ppm = i.loss_ppm, .rate = { i.rate[0] * 8, i.rate[1] * 8 }, .bytes = { i.bytes[0], i.bytes[1] },
 		.since = (uint64_t)i.path_since_ms, .reason = text_of(i.why), .local_candidates = k->n_local, .remote_candidates = k->n_remote,
 		.streams = k->n_conns, .moves = i.moves_up + i.moves_down, .gap_max_us = i.gap_max_ms * 1000,
@@ -83,6 +83,7 @@ static void tell_state(struct link *k)
 	}
 	engine_say(k->e, CHILD_LINK_STATE, &m);
 	k->tell = false;
+	link_show(k);
 	if (!timer_is_set(&k->tell_timer) && (i.rate[0] || i.rate[1] || i.state != PEER_LINK_UP))
 		loop_timer_set(k->e->loop, &k->tell_timer, TELL_MS);
 }
@@ -125,12 +126,11 @@ static void on_want_relay(struct peer_link *l, void *arg)
 static void on_pong(struct peer_link *l, uint64_t cookie, enum path_kind kind, void *arg)
 {
 	struct link *k = arg;
-	struct peer_link_info i = { .kind = kind };
 
 	(void)l;
 	if (cookie != k->ping_cookie || !k->ping_at)
 		return;
-	engine_say(k->e, CHILD_PONG, &(struct child_ping){ .link = k->id, .cookie = cookie, .path = (uint8_t)child_path_of(&i),
+	engine_say(k->e, CHILD_PONG, &(struct child_ping){ .link = k->id, .cookie = cookie, .path = (uint8_t)child_path_of(kind),
 							   .rtt_us = (uint32_t)MAX((clock_ns(NULL) - k->ping_at) / 1000, UINT64_C(1)) });
 	k->ping_at = 0;
 }
@@ -158,13 +158,15 @@ static void send_lines(struct link *k)
 	k->n_lines = 0;
 	k->lines_done = false;
 	engine_say(k->e, CHILD_ICE_LOCAL, &m);
+	link_show(k);
 }
 
 static void on_line(struct ice_try *t, const char *line, void *arg)
 {
 	struct link *k = arg;
 
-	(void)t;
+	if (t == k->old_ice)
+		return;
 	if (!line) {
 		k->lines_done = true;
 		return;
@@ -174,9 +176,9 @@ static void on_line(struct ice_try *t, const char *line, void *arg)
 	(void)snprintf(k->lines[k->n_lines++], sizeof(k->lines[0]), "%s", line);
 }
 
-static unsigned tag_of(const struct link *k, enum ice_kind kind)
+static unsigned tag_of(const struct link *k, const struct ice_try *t, enum ice_kind kind)
 {
-	return (k->generation + 1) * TAG_GENERATION + kind;
+	return ((t == k->old_ice ? k->old_generation : k->generation) + 1) * TAG_GENERATION + kind;
 }
 
 static int path_of_ice(struct link *k, struct ice_try *t, struct ice_path *p, struct path **ret_p)
@@ -200,7 +202,13 @@ static void on_path(struct ice_try *t, struct ice_path *p, void *arg)
 {
 	struct link *k = arg;
 	struct path *path;
-	int r = path_of_ice(k, t, p, &path);
+	int r;
+
+	if (t == k->old_ice) {
+		closep(&p->fd);
+		return;
+	}
+	r = path_of_ice(k, t, p, &path);
 
 	if (r < 0) {
 		char text[160];
@@ -211,7 +219,7 @@ static void on_path(struct ice_try *t, struct ice_path *p, void *arg)
 		closep(&p->fd);
 		return;
 	}
-	path->tag = tag_of(k, p->kind);
+	path->tag = tag_of(k, t, p->kind);
 	path->local = addr_family(&path->local) ? path->local : p->local;
 	path->remote = p->remote;
 	(void)snprintf(path->detail, sizeof(path->detail), "%s to %s, found in %u ms", candidate_type_name(p->local_type),
@@ -224,8 +232,9 @@ static void on_lost(struct ice_try *t, enum ice_kind kind, void *arg)
 {
 	struct link *k = arg;
 
-	peer_link_why(k->l, ice_try_why(t));
-	peer_link_drop_paths(k->l, tag_of(k, kind));
+	if (t != k->old_ice)
+		peer_link_why(k->l, ice_try_why(t));
+	peer_link_drop_paths(k->l, tag_of(k, t, kind));
 	link_dirty(k);
 }
 
@@ -239,7 +248,9 @@ static void on_state(struct ice_try *t, enum ice_state s, void *arg)
 {
 	struct link *k = arg;
 
-	if (s == ICE_CONNECTED)
+	if (t == k->old_ice && s == ICE_FAILED)
+		peer_link_drop_paths(k->l, tag_of(k, t, ICE_RELAYED));
+	if (t == k->old_ice || s == ICE_CONNECTED)
 		return;
 	peer_link_why(k->l, ice_try_why(t));
 	if (s != ICE_FAILED)
@@ -256,13 +267,58 @@ static void on_data(struct ice_try *t, const struct iovec *v, size_t n, void *ar
 
 static const struct ice_ops ice_ops = { .on_line = on_line, .on_path = on_path, .on_lost = on_lost, .on_state = on_state, .on_data = on_data };
 
+static bool has_path(const struct peer_link_info *i, unsigned tag)
+{
+	for (unsigned p = 0; p < i->n_paths; p++)
+		if (i->paths[p].tag == tag)
+			return true;
+	return false;
+}
+
+static bool is_active(const struct peer_link_info *i, unsigned tag)
+{
+	for (unsigned p = 0; p < i->n_paths; p++)
+		if (i->paths[p].active)
+			return i->paths[p].tag == tag;
+	return false;
+}
+
+/* A path through TURN lives as long as its attempt does: that one stays until the next has one of its own. */
+static void keep_for_turn(struct link *k)
+{
+	struct peer_link_info i;
+
+	peer_link_info(k->l, &i);
+	if (k->ice && !(k->old_ice && is_active(&i, tag_of(k, k->old_ice, ICE_RELAYED))) && has_path(&i, tag_of(k, k->ice, ICE_RELAYED))) {
+		k->old_ice = ice_try_free(k->old_ice);
+		k->old_ice = steal_ptr(&k->ice);
+		k->old_generation = k->generation;
+	}
+	k->ice = ice_try_free(k->ice);
+}
+
+static void forget_old(struct link *k)
+{
+	struct peer_link_info i;
+	unsigned tag;
+
+	if (!k->old_ice)
+		return;
+	peer_link_info(k->l, &i);
+	tag = tag_of(k, k->old_ice, ICE_RELAYED);
+	if (is_active(&i, tag) || (has_path(&i, tag) && !has_path(&i, tag_of(k, k->ice, ICE_RELAYED))))
+		return;
+	k->old_ice = ice_try_free(k->old_ice);
+	peer_link_drop_paths(k->l, tag);
+}
+
 static void ice_begin(struct link *k, uint32_t generation)
 {
 	const struct ice_try_options o = { .controlling = k->visitor, .no_relay = k->e->flags & CHILD_F_NO_TURN,
 					   .relay_only = k->e->flags & CHILD_F_NO_DIRECT, .ops = &ice_ops, .arg = k };
 
 	timer_stop(&k->restart);
-	k->ice = ice_try_free(k->ice);
+	keep_for_turn(k);
 	k->generation = generation;
 	k->n_local = k->n_remote = 0;
 	k->n_lines = 0;
@@ -337,6 +393,7 @@ void link_ice_remote(struct link *k, const struct child_ice *m)
 		remote_line(k, m->candidates[i]);
 	if (m->done && k->ice)
 		(void)ice_try_line(k->ice, NULL);
+	link_show(k);
 }
 
 /* ---- the supervisor's pipe ---- */
@@ -393,6 +450,8 @@ void link_pass(struct link *k)
 	send_lines(k);
 	if (k->up && !k->gone)
 		listeners_link_up(k->e, k);
+	if (k->tell && !k->gone)
+		forget_old(k);
 	if (k->dirty && !k->gone) {
 		k->dirty = false;
 		peer_link_flush(k->l);
@@ -421,8 +480,10 @@ void link_free(struct link *k)
 
 	timer_stop(&k->restart);
 	timer_stop(&k->tell_timer);
+	timer_stop(&k->show_timer);
 	k->gone = true;
 	k->ice = ice_try_free(k->ice);
+	k->old_ice = ice_try_free(k->old_ice);
 	if (k->l)
 		peer_link_free(k->l); /* its streams close, and so their connections */
 	if (k->timer.loop) {

@@ -41,6 +41,7 @@ struct engine {
 	unsigned n_links, n_listeners;
 	struct pass_hook hook;
 	uint64_t next_request; /* ADMIT */
+	uint64_t site_shown;
 	struct hash_seed seed;
 };
 
@@ -55,9 +56,12 @@ struct link {
 	struct io timer; /* timerfd of the link's deadline */
 	uint64_t armed;
 	struct timer tell_timer; /* numbers change */
+	struct timer show_timer;
 
 	struct ice_try *ice;
 	uint32_t generation;
+	struct ice_try *old_ice; /* of before: its TURN path is in use, or was when the next attempt began */
+	uint32_t old_generation;
 	struct timer restart;
 	uint64_t restart_wait;
 	uint16_t n_local, n_remote; /* candidates */
@@ -101,6 +105,12 @@ void link_ping(struct link *k, uint64_t cookie);
 void link_network_changed(struct link *k);
 void link_dirty(struct link *k); /* something may be there to send */
 void link_pass(struct link *k);	 /* once a pass */
+
+enum child_path child_path_of(enum path_kind kind);
+
+/* engine_show.c */
+void link_show(struct link *k); /* soon: something is new */
+void engine_show_site(struct engine *e);
 
 /* listeners.c */
 void listener_set(struct engine *e, const struct child_listen *m, int *fd);

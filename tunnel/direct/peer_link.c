@@ -424,6 +424,7 @@ static void rate_tick(struct peer_link *l, uint64_t now)
 	}
 	l->rated_at = now;
 	quic_conn_info(l->q, &i);
+	peer_rated(l, l->rate[0] + l->rate[1], now);
 	if (i.sent > l->loss_base[1])
 		l->loss_ppm = (uint32_t)((i.lost - l->loss_base[0]) * 1000000 / (i.sent - l->loss_base[1]));
 	if (now - l->loss_at > PEER_LOSS_SAMPLES * PEER_SECOND) {
@@ -484,8 +485,9 @@ static void path_info(const struct link_path *lp, const struct link_path *active
 	const struct path *p = lp->p;
 
 	*ret_i = (struct peer_path_info){
-		.kind = p->kind, .state = p->state, .active = lp == active, .local = p->local, .remote = p->remote,
-		.bytes = { p->bytes[0], p->bytes[1] }, .rtt_us = (uint32_t)(lp->rtt_ns / 1000),
+		.kind = p->kind, .state = p->state, .tag = p->tag, .active = lp == active, .local = p->local, .remote = p->remote,
+		.bytes = { p->bytes[0], p->bytes[1] }, .rtt_us = (uint32_t)(lp->rtt_ns / 1000), .suspect = lp->suspect, .probes_lost = lp->loss / 256.0,
+		.carried = lp->rate,
 	};
 	(void)snprintf(ret_i->detail, sizeof(ret_i->detail), "%s", p->detail);
 	(void)snprintf(ret_i->why, sizeof(ret_i->why), "%s",

@@ -38,11 +38,15 @@ extern const unsigned peer_link_gap_ms[PEER_LINK_GAPS - 1]; /* 10 30 100 300 600
 struct peer_path_info {
 	enum path_kind kind;
 	enum path_state state;
+	unsigned tag;
 	bool active;
 	char why[PATH_WHY], detail[PATH_WHY];
 	struct addr local, remote;
 	uint64_t bytes[2];
 	uint32_t rtt_us; /* when last measured on it; 0: not yet */
+	bool suspect;	 /* it has gone silent */
+	double probes_lost; /* 0 to 1, smoothed */
+	uint64_t carried; /* bytes/s when it was busy; 0: it has not been */
 };
 
 struct peer_link_info {

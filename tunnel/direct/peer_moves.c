@@ -10,7 +10,9 @@
  *                may have nothing else to say
  *   nudge        the host heard no acknowledgements while the visitor hears data: it says so over another path
  *
- * A dead path is suspect until it answers again. Between TURN and the server's relay the shorter way is taken.
+ * A dead path is suspect until it answers again. Between TURN and the server's relay the one that has carried more is taken; as long
+ * as that is not known of both, the shorter way, loss counted in. A link that has been busy on one of them for a while
+ * tries what the other one carries, once in a long time.
  */
 #include <errno.h>
 #include <string.h>
@@ -23,6 +25,9 @@ enum {
 	RETRY_DEAD_MS = 10,	/* the same, away from a dead path */
 	FAILED_MS = 3000,	/* a path whose validation failed */
 	BETTER_RELAY_MS = 30000, /* between TURN and relay, at most so often */
+	BUSY_S = 10,		/* what a relay carries is known after so long … */
+	BUSY_LEAST = 64 * 1024,	/* … at no less than so many bytes/s */
+	RATE_OLD_MS = 600000,	/* and looked at again after this */
 	KICK_GAP_MS = 20, KICK_AGAIN_MS = 150, KICK_MIN_MS = 40,
 	NUDGE_MS = 100, NUDGES = 20, NUDGE_TRUST_MS = 2000,
 	WANT_RELAY_MS = 500, WANT_RELAY_MAX_MS = 30000,
@@ -36,8 +41,33 @@ static bool usable(const struct link_path *lp)
 	return lp->p && lp->p->state == PATH_READY && !lp->suspect;
 }
 
+static bool rate_known(const struct link_path *lp, uint64_t now)
+{
+	return lp->rate && now - lp->rated_at < RATE_OLD_MS * PEER_MS;
+}
+
+/* A lost probe in a hundred counts as 8 % more of the way. */
+static uint64_t cost(const struct link_path *lp)
+{
+	return lp->rtt_ns + lp->rtt_ns * lp->loss / 32;
+}
+
+/* Of the relays; the hystereses keep two that are alike from taking turns. */
+static bool better_relay(const struct link_path *a, const struct link_path *b, uint64_t now)
+{
+	if (a->p->kind == b->p->kind)
+		return a->added > b->added;
+	if (rate_known(a, now) && rate_known(b, now) && a->rate > b->rate + b->rate / 4)
+		return true;
+	if (rate_known(a, now) && rate_known(b, now) && b->rate > a->rate + a->rate / 4)
+		return false;
+	if (a->rtt_ns && b->rtt_ns)
+		return cost(a) + cost(a) / 4 + 5 * PEER_MS < cost(b);
+	return false;
+}
+
 /* Is a better than b? */
-static bool better(const struct link_path *a, const struct link_path *b)
+static bool better(const struct link_path *a, const struct link_path *b, uint64_t now)
 {
 	unsigned ra = path_rank(a->p->kind), rb = path_rank(b->p->kind);
 
@@ -45,9 +75,7 @@ static bool better(const struct link_path *a, const struct link_path *b)
 		return ra < rb;
 	if (ra == 0)
 		return a->p->kind != b->p->kind ? a->p->kind < b->p->kind : a->added > b->added;
-	if (a->rtt_ns && b->rtt_ns)
-		return a->rtt_ns + a->rtt_ns / 4 + 5 * PEER_MS < b->rtt_ns;
-	return false;
+	return better_relay(a, b, now);
 }
 
 /* answered: only one that has answered a probe. but: not this one. */
@@ -60,7 +88,7 @@ static struct link_path *best(struct peer_link *l, bool answered, const struct l
 
 		if (lp == but || !usable(lp) || (answered && (!lp->answers || lp->not_before > now)))
 			continue;
-		if (!b || better(lp, b))
+		if (!b || better(lp, b, now))
 			b = lp;
 	}
 	return b;
@@ -257,6 +285,7 @@ void peer_note_path(struct peer_link *l, uint64_t now)
 	else
 		l->moves_up++;
 	l->active_k = k;
+	l->busy_s = 0;
 	l->moved = now;
 	l->leaving = false;
 	l->settled = !l->o.visitor;
@@ -328,13 +357,45 @@ static void move_away(struct peer_link *l, uint64_t now)
 	peer_note_path(l, now);
 }
 
+/* The relay that is not in use and has not shown what it carries, if the one in use has. */
+static struct link_path *untried_relay(struct peer_link *l, const struct link_path *a, uint64_t now)
+{
+	if (!a || !path_rank(a->p->kind) || l->busy_s < BUSY_S || !rate_known(a, now))
+		return NULL;
+	for (unsigned i = 0; i < PEER_LINK_PATHS; i++) {
+		struct link_path *lp = &l->paths[i];
+
+		if (lp != a && usable(lp) && lp->answers && lp->not_before <= now && path_rank(lp->p->kind) && lp->p->kind != a->p->kind &&
+		    !rate_known(lp, now))
+			return lp;
+	}
+	return NULL;
+}
+
+/* Whether the path was the limit or who sends is not known at the receiving end, and need not be: what does not fill a path is carried
+ * by both alike, and the shorter way decides. */
+void peer_rated(struct peer_link *l, uint64_t bytes_s, uint64_t now)
+{
+	struct link_path *a = peer_active(l);
+
+	l->busy_s = bytes_s >= BUSY_LEAST ? l->busy_s + 1 : 0;
+	if (!a || l->busy_s < BUSY_S / 2)
+		return; /* the first seconds on a path are no measure */
+	a->rate = rate_known(a, now) ? (3 * a->rate + bytes_s) / 4 : bytes_s;
+	a->rated_at = now;
+	if (l->o.visitor && path_rank(a->p->kind) && l->busy_s % BUSY_S == 0)
+		l->move_at = MIN(l->move_at, now);
+}
+
 static void move_up(struct peer_link *l, uint64_t now)
 {
-	struct link_path *a = peer_active(l), *to = best(l, true, NULL, now);
+	struct link_path *a = peer_active(l), *to = best(l, true, NULL, now), *untried = untried_relay(l, a, now);
 	struct quic_info i;
 
 	l->move_at = QUIC_NEVER;
-	if (!to || to == a || (a && !better(to, a)))
+	if (untried && (!to || path_rank(to->p->kind)))
+		to = untried;
+	if (!to || to == a || (a && to != untried && !better(to, a, now)))
 		return;
 	if (a && path_rank(a->p->kind) == path_rank(to->p->kind) && path_rank(to->p->kind) && now - l->moved < BETTER_RELAY_MS * PEER_MS) {
 		l->move_at = l->moved + BETTER_RELAY_MS * PEER_MS;

@@ -24,6 +24,8 @@ struct link_path {
 	uint64_t ask_at, asked, token; /* the next probe; the one under way (0: none), and what comes back with it */
 	unsigned asks, unanswered, answers; /* answers: in a row, since it was added or suspected */
 	uint64_t rtt_ns;
+	unsigned loss; /* of the probes, in 1/256, smoothed */
+	uint64_t rate, rated_at; /* bytes/s that it carried when it was asked for more; 0: was not, yet */
 	bool suspect;	   /* was silent: must answer again before it is used */
 	uint64_t not_before; /* a move to it failed */
 };
@@ -70,6 +72,7 @@ struct peer_link {
 	unsigned moves_up, moves_down;
 	uint32_t gaps[PEER_LINK_GAPS], last_gap_ms, gap_max_ms;
 	uint64_t bytes[2], counted[2], rate[2], rated_at;
+	unsigned busy_s; /* on this path, for so many seconds, there was as much to carry as it would take */
 	uint64_t loss_at, loss_base[2]; /* lost, sent: a minute ago or less */
 	uint32_t loss_ppm;
 };
@@ -82,6 +85,7 @@ struct link_path *peer_path_of(struct peer_link *l, const struct path *p);
 struct link_path *peer_path_numbered(struct peer_link *l, unsigned k);
 struct link_path *peer_active(struct peer_link *l); /* NULL: none */
 void peer_path_remove(struct peer_link *l, struct link_path *lp);
+void peer_rated(struct peer_link *l, uint64_t bytes_s, uint64_t now); /* each second: what the path in use has carried */
 void peer_changed(struct peer_link *l);
 void peer_fell(struct peer_link *l, const char *why); /* it is over */
 void peer_dirty(struct peer_link *l);

@@ -95,6 +95,8 @@ void peer_suspect(struct link_path *lp, uint64_t now)
 
 static void ask(struct peer_link *l, struct link_path *lp, uint64_t now)
 {
+	if (lp->asked)
+		lp->loss += (256 - lp->loss) / 8;
 	if (lp->asked && ++lp->unanswered >= UNANSWERED_MAX && lp->answers && !lp->suspect) {
 		peer_suspect(lp, now);
 		peer_changed(l);
@@ -113,6 +115,7 @@ static void on_answer(struct peer_link *l, struct link_path *lp, uint64_t token,
 	if (!lp->asked || token != lp->token)
 		return;
 	lp->rtt_ns = lp->rtt_ns ? (3 * lp->rtt_ns + (now - lp->asked)) / 4 : now - lp->asked;
+	lp->loss -= lp->loss / 8;
 	lp->asked = 0;
 	lp->unanswered = 0;
 	lp->answers++;

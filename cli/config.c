@@ -69,9 +69,29 @@ static bool in_list(json_t *list, const char *key)
 	return item_called(list, text_of(key)) != NULL;
 }
 
+/* A setting: what the file has not set. */
+static void merge_under(json_t *into, json_t *piece)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(piece, key, v) {
+		json_t *there = json_object_get(into, key);
+		if (!there)
+			json_object_set(into, key, v);
+		else if (json_is_object(there) && json_is_object(v))
+			merge_under(there, v);
+	}
+}
+
 static void add_object(json_t *root, const char *kind, const json_t *row)
 {
 	const char *key = json_string_value(json_object_get(row, "key")), *whole = key;
+
+	if (strcmp(kind, "setting") == 0) {
+		merge_under(root, json_object_get(row, "body"));
+		return;
+	}
 	json_t *list = key ? list_of_kind(root, kind, &key) : NULL, *body = json_object_get(row, "body"), *item;
 
 	if (whole && !list)

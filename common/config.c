@@ -34,13 +34,14 @@ void cfg_clean(char *s)
 	}
 }
 
-static void _printf_(3, 0) note_v(struct cfg_notes *n, const struct cfg_mark *at, const char *fmt, va_list ap)
+/* NULL: there was no room. */
+static struct cfg_error *_printf_(3, 0) note_v(struct cfg_notes *n, const struct cfg_mark *at, const char *fmt, va_list ap)
 {
 	unsigned order = at->source ? at->source->order : 0;
 	size_t i = n->n;
 	if (cfg_notes_full(n)) {
 		n->lost++;
-		return;
+		return NULL;
 	}
 	while (i && (n->order[i - 1] > order ||
 		     (n->order[i - 1] == order && (n->list[i - 1].line > at->line ||
@@ -57,6 +58,7 @@ static void _printf_(3, 0) note_v(struct cfg_notes *n, const struct cfg_mark *at
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	cfg_clean(e->file);
 	cfg_clean(e->text);
+	return e;
 }
 
 void cfg_note(struct cfg_notes *n, const struct cfg_mark *at, const char *fmt, ...)
@@ -93,6 +95,8 @@ size_t cfg_print_errors(const struct cfg *c, FILE *to)
 		const struct cfg_error *e = &c->errors.list[i];
 		if (e->line)
 			fprintf(to, "%s:%u:%u: %s\n", e->file, e->line, e->column, e->text);
+		else if (e->column) /* a setting */
+			fprintf(to, "%s: %s: %s\n", e->file, e->key.s, e->text);
 		else
 			fprintf(to, "%s: %s\n", e->file, e->text);
 	}
@@ -312,6 +316,7 @@ static int finish(struct cfg *c, int r, struct cfg **ret_cfg)
 {
 	if (r == 0 && !c->tree.broken)
 		r = cfg_walk(c);
+	cfg_name_keys(c);
 	if (r == 0 && c->errors.n)
 		r = -EINVAL;
 	if (r == -ENOMEM)
@@ -321,7 +326,26 @@ static int finish(struct cfg *c, int r, struct cfg **ret_cfg)
 	return r;
 }
 
-int cfg_load(const char *path, const struct cfg_root *root, struct cfg **ret_cfg)
+/* Relative paths of settings start where those of the file do. */
+static int add_settings(struct cfg *c, const char *path, const json_t *settings)
+{
+	struct cfg_source *s = NULL;
+	if (!json_object_size(settings))
+		return 0;
+	if (c->n_sources == CFG_MAX_SOURCES) {
+		cfg_note(&c->errors, &(struct cfg_mark){ .source = c->sources[0] }, "conf.d: too many files");
+		return -E2BIG;
+	}
+	int r = source_add(c, path, true, &s);
+	if (r < 0)
+		return r;
+	free(s->name);
+	s->name = text_dup(TEXT("settings of the store"));
+	c->settings = s;
+	return s->name ? cfg_tree_under(&c->tree, s, settings) : -ENOMEM;
+}
+
+int cfg_load_over(const char *path, const struct cfg_root *root, const json_t *settings, struct cfg **ret_cfg)
 {
 	struct cfg *c = cfg_new(root);
 	if (!c)
@@ -329,7 +353,14 @@ int cfg_load(const char *path, const struct cfg_root *root, struct cfg **ret_cfg
 	int r = add_file(c, path);
 	if (r == 0)
 		r = add_conf_d(c, path);
+	if (r == 0)
+		r = add_settings(c, path, settings);
 	return finish(c, r, ret_cfg);
+}
+
+int cfg_load(const char *path, const struct cfg_root *root, struct cfg **ret_cfg)
+{
+	return cfg_load_over(path, root, NULL, ret_cfg);
 }
 
 int cfg_load_text(struct text yaml, const char *name, const struct cfg_root *root, struct cfg **ret_cfg)
@@ -402,9 +433,15 @@ static const struct cfg_node *find_path(const struct cfg *c, const char *key_pat
 	return at;
 }
 
+const struct cfg_node *cfg_find_path(const struct cfg *c, const char *key_path)
+{
+	const struct cfg_node *nearest;
+	return find_path(c, key_path, &nearest);
+}
+
 bool cfg_where(const struct cfg *c, const char *key_path, const char **ret_file, unsigned *ret_line)
 {
-	const struct cfg_node *nearest, *n = find_path(c, key_path, &nearest);
+	const struct cfg_node *n = cfg_find_path(c, key_path);
 	if (!n)
 		return false;
 	*ret_file = n->key_at.source->name;
@@ -420,7 +457,9 @@ static void _printf_(4, 0) add_note(const struct cfg *c, struct cfg_notes *notes
 	find_path(c, key_path, &nearest);
 	if (nearest)
 		at = nearest->kind == CFG_NODE_TEXT ? nearest->at : nearest->key_at;
-	note_v(notes, &at, fmt, ap);
+	struct cfg_error *e = note_v(notes, &at, fmt, ap);
+	if (e)
+		(void)snprintf(e->key.s, sizeof(e->key.s), "%s", key_path);
 }
 
 struct cfg_path cfg_path_under(const char *path, const char *key)

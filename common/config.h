@@ -116,10 +116,14 @@ struct cfg_row {
 };
 #define CFG_AT(type, member) .offset = offsetof(type, member)
 
+struct cfg_path { /* of a key */
+	char s[128];
+};
 struct cfg_error {
 	char file[256];
-	unsigned line, column; /* 1-based; 0: the file as a whole */
+	unsigned line, column; /* 1-based; 0: the file as a whole, or a setting */
 	char text[384];	       /* "unknown key 'relam' in turn; did you mean 'realm'?" */
+	struct cfg_path key;   /* "turn.users[2].name"; "": it is about no one key */
 };
 
 struct cfg; /* a parsed configuration: values, their places, the errors */
@@ -132,6 +136,15 @@ struct cfg_root {
  * cases (unless -ENOMEM). */
 int cfg_load(const char *path, const struct cfg_root *root, struct cfg **ret_cfg);
 int cfg_load_text(struct text yaml, const char *name, const struct cfg_root *root, struct cfg **ret_cfg);
+/* The same with settings laid under the files: path → a piece of configuration, {"turn": {"realm": "x"}}. What a file sets, and a
+ * list as a whole, stays as the file has it. settings NULL: none. */
+int cfg_load_over(const char *path, const struct cfg_root *root, const json_t *settings, struct cfg **ret_cfg);
+enum cfg_from { CFG_FROM_DEFAULT, CFG_FROM_FILE, CFG_FROM_SETTING };
+/* Who sets the key of path. The place is filled for a file only. */
+enum cfg_from cfg_from(const struct cfg *c, const char *key_path, const char **ret_file, unsigned *ret_line);
+/* The piece that sets path to value, for settings: numbers and booleans become texts. -EINVAL with a sentence: there is no such key, or it
+ * is a map. With value NULL only the path is judged. */
+int cfg_setting(const struct cfg_root *root, const char *path, const json_t *value, json_t **ret_piece, char *err, size_t err_n);
 struct cfg *cfg_free(struct cfg *c); /* the values too */
 DEFINE_CLEANUP(struct cfg, cfg_free)
 const void *cfg_values(const struct cfg *c); /* the struct of root->schema; valid until cfg_free */
@@ -140,9 +153,6 @@ const struct cfg_error *cfg_error(const struct cfg *c, size_t i);
 /* "turn.realm", "turn.users[2].name" → the place it was set; false if it was not set. */
 bool cfg_where(const struct cfg *c, const char *key_path, const char **ret_file, unsigned *ret_line);
 /* Paths of keys, to be named in errors: "PATH.KEY"; "LIST[I]", and ".KEY" behind it unless that is empty. */
-struct cfg_path {
-	char s[128];
-};
 struct cfg_path cfg_path_under(const char *path, const char *key);
 struct cfg_path cfg_path_item(const char *list, size_t i, const char *key);
 /* Checks beyond one row (a service's own): adds an error at the place of key_path, or of its nearest
@@ -178,6 +188,10 @@ int cfg_diff(const struct cfg *was, const struct cfg *is, int (*fn)(const struct
  * errors. 0 or -ENOMEM (also for a text that is not UTF-8). */
 #define CFG_MASK "***"
 int cfg_export(const struct cfg *c, bool secrets, json_t **ret_j);
+
+/* The keys below prefix ("": all) as rows {path, value, default, source, file, line, locked, and what the schema says of them}; the
+ * keys of a list of maps are in "columns". Secrets are masked. 0 or -ENOMEM. */
+int cfg_describe(const struct cfg *c, const char *prefix, json_t **ret_rows);
 
 /* For the tests of each schema: every row makes sense by itself (name, offset, overlap, range, help)
  * and its default passes its own check. 0, or -EINVAL and the first fault as a sentence. */

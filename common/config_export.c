@@ -52,7 +52,7 @@ static json_t *export_list(const struct cfg_row *row, const struct cfg_node *n, 
 	return out;
 }
 
-static json_t *export_row(const struct cfg_row *row, const struct cfg_node *n, const char *at, bool secrets)
+json_t *cfg_export_row(const struct cfg_row *row, const struct cfg_node *n, const char *at, bool secrets)
 {
 	if (row->flags & CFG_LIST)
 		return export_list(row, n, at, secrets);
@@ -64,7 +64,7 @@ static json_t *export_row(const struct cfg_row *row, const struct cfg_node *n, c
 }
 
 /* The node that sets this row, also as NAME_file; NULL if nothing does. */
-static const struct cfg_node *set_by(const struct cfg_row *row, const struct cfg_node *map)
+const struct cfg_node *cfg_set_by(const struct cfg_row *row, const struct cfg_node *map)
 {
 	const struct cfg_node *n = cfg_node_child(map, text_of(row->name));
 	char file[128];
@@ -81,11 +81,11 @@ static json_t *export_map(const struct cfg_schema *s, const struct cfg_node *map
 
 	for (size_t i = 0; i < s->n_rows && map && map->kind == CFG_NODE_MAP; i++) {
 		const struct cfg_row *row = &s->rows[i];
-		const struct cfg_node *n = set_by(row, map);
+		const struct cfg_node *n = cfg_set_by(row, map);
 		json_t *j;
 		if (!n)
 			continue;
-		j = export_row(row, n, values + row->offset, secrets);
+		j = cfg_export_row(row, n, values + row->offset, secrets);
 		if (!j || json_object_set_new(out, row->name, j) < 0) {
 			json_decref(out);
 			return NULL;

@@ -72,6 +72,15 @@ struct cfg_tree {
 int cfg_tree_add(struct cfg_tree *t, const struct cfg_source *source, struct text yaml);
 void cfg_tree_deinit(struct cfg_tree *t);
 struct cfg_node *cfg_node_child(const struct cfg_node *map, struct text key); /* NULL if there is none */
+/* A node in the tree's arena, last among parent's (NULL: the root), its texts copied. -ENOMEM, or -E2BIG: there are too many. */
+struct cfg_node_new {
+	enum cfg_kind kind;
+	struct text key, value;
+	struct cfg_mark at;
+};
+int cfg_node_add(struct cfg_tree *t, struct cfg_node *parent, const struct cfg_node_new *what, struct cfg_node **ret_n);
+/* Settings into the tree, under what it has. source: theirs. */
+int cfg_tree_under(struct cfg_tree *t, const struct cfg_source *source, const json_t *settings);
 
 struct cfg {
 	const struct cfg_root *root;
@@ -79,6 +88,7 @@ struct cfg {
 	struct cfg_source *sources[CFG_MAX_SOURCES]; /* [0] is the file that was asked for */
 	size_t n_sources;
 	bool warned[CFG_MAX_SOURCES]; /* that this file holds a secret and is readable by everyone */
+	const struct cfg_source *settings; /* one of them, or NULL */
 	void *values;
 	struct cfg_notes errors, warnings;
 };
@@ -87,6 +97,12 @@ struct cfg {
 int cfg_walk(struct cfg *c);
 void cfg_values_free(const struct cfg_schema *s, void *values); /* what they own; not the block itself */
 size_t cfg_row_size(const struct cfg_row *row); /* bytes at the row's offset */
+/* Fills in which key each error is about, where it is not known yet. */
+void cfg_name_keys(struct cfg *c);
+const struct cfg_node *cfg_find_path(const struct cfg *c, const char *key_path);
+/* config_export.c: a row's value as it was set by node n; and that node, also of NAME_file. NULL without memory; if nothing sets it. */
+json_t *cfg_export_row(const struct cfg_row *row, const struct cfg_node *n, const char *at, bool secrets);
+const struct cfg_node *cfg_set_by(const struct cfg_row *row, const struct cfg_node *map);
 
 /* Reads the whole file into a malloc'd block. 0, -ENOMEM, -EFBIG or another -errno. */
 int cfg_read_file(const char *path, size_t max, char **ret_p, size_t *ret_n, unsigned *ret_mode);

@@ -86,6 +86,30 @@ static int copy_text(struct cfg_tree *t, const void *p, size_t n, struct text *r
 	return 0;
 }
 
+int cfg_node_add(struct cfg_tree *t, struct cfg_node *parent, const struct cfg_node_new *what, struct cfg_node **ret_n)
+{
+	struct cfg_node *n;
+	int r;
+
+	if (++t->n_nodes > CFG_MAX_NODES)
+		return -E2BIG;
+	n = arena_alloc(t, sizeof(*n));
+	if (!n)
+		return -ENOMEM;
+	*n = (struct cfg_node){ .kind = what->kind, .at = what->at, .key_at = what->at };
+	r = what->key.p ? copy_text(t, what->key.p, what->key.n, &n->key) : 0;
+	if (r == 0 && what->kind == CFG_NODE_TEXT)
+		r = copy_text(t, what->value.p, what->value.n, &n->value);
+	if (r < 0)
+		return r;
+	if (parent)
+		append(parent, n);
+	else
+		t->root = n;
+	*ret_n = n;
+	return 0;
+}
+
 /* ---- events ---- */
 
 /* One open list or map, and for a map the key that waits for its value. */

@@ -62,6 +62,8 @@ int control_add_verbs(struct control_server *s, const struct control_verb *verbs
 /* Takes the reference; NULL (a json_pack() that failed) is answered as an error. */
 void control_reply(struct control_request *rq, json_t *result);
 void control_fail(struct control_request *rq, const char *code, const char *hint, const char *fmt, ...) _printf_(4, 5);
+/* The same, with more fields beside code, text and hint. more is taken; NULL: none. */
+void control_fail_with(struct control_request *rq, const char *code, const char *hint, json_t *more, const char *fmt, ...) _printf_(5, 6);
 void control_progress(struct control_request *rq, json_t *progress); /* takes the reference */
 /* For long work: called once if the client cancels or goes; the request must still be ended, there
  * or later. */

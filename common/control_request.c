@@ -32,8 +32,9 @@ static void send_json(struct control_peer *p, json_int_t id, const char *what, c
 	free(text);
 }
 
+/* more: further fields, or NULL */
 static void send_error(struct control_peer *p, json_int_t id, const char *code, const char *hint,
-		       const char *text)
+		       const char *text, json_t *more)
 {
 	static const char last_words[] = "{\"code\":\"failed\",\"text\":\"out of memory\"}";
 	char *line = NULL;
@@ -43,10 +44,12 @@ static void send_error(struct control_peer *p, json_int_t id, const char *code, 
 	if (!text_is_utf8(text_of(text)))
 		text = "the reason cannot be shown, it is not UTF-8; see the log";
 	o = json_pack("{s:s, s:s, s:s*}", "code", code, "text", text, "hint", hint);
+	if (o && more)
+		json_object_update_missing(o, more);
 	if (o)
 		line = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
-	if (line)
+	if (line && strlen(line) < CONTROL_MAX_LINE - 64)
 		peer_send(p, id, "error", line, strlen(line));
 	else
 		peer_send(p, id, "error", last_words, sizeof(last_words) - 1);
@@ -62,7 +65,7 @@ void peer_fail(struct control_peer *p, json_int_t id, const char *code, const ch
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	send_error(p, id, code, hint, text);
+	send_error(p, id, code, hint, text, NULL);
 }
 
 static void request_end(struct control_request *rq)
@@ -91,8 +94,23 @@ void control_fail(struct control_request *rq, const char *code, const char *hint
 		va_start(ap, fmt);
 		vsnprintf(text, sizeof(text), fmt, ap);
 		va_end(ap);
-		send_error(rq->peer, rq->id, code, hint, text);
+		send_error(rq->peer, rq->id, code, hint, text, NULL);
 	}
+	request_end(rq);
+}
+
+void control_fail_with(struct control_request *rq, const char *code, const char *hint, json_t *more, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	if (rq->peer) {
+		va_start(ap, fmt);
+		vsnprintf(text, sizeof(text), fmt, ap);
+		va_end(ap);
+		send_error(rq->peer, rq->id, code, hint, text, more);
+	}
+	json_decref(more);
 	request_end(rq);
 }
 

@@ -161,6 +161,15 @@ static int open_control(struct run *run, char *err, size_t err_n)
 	return r;
 }
 
+/* malloc'd; NULL: no store, or no memory */
+static char *store_file(const struct service *s)
+{
+	const char *dir = s->ops->store_path && s->cfg ? s->ops->store_path(cfg_values(s->cfg)) : NULL;
+	char *path = NULL;
+
+	return dir && asprintf(&path, "%s/%s.db", dir, s->instance.full) >= 0 ? path : NULL;
+}
+
 static int open_store(struct run *run, char *err, size_t err_n)
 {
 	struct service *s = &run->s;
@@ -170,15 +179,18 @@ static int open_store(struct run *run, char *err, size_t err_n)
 
 	if (!dir)
 		return 0;
-	if (asprintf(&path, "%s/%s.db", dir, s->instance.full) < 0) {
-		path = NULL;
+	path = store_file(s);
+	if (!path)
 		return -ENOMEM;
-	}
 	r = service_make_dir(dir, STORE_DIR_MODE, &run->account, err, err_n);
 	if (r == 0)
 		r = privileges_borrow(&run->account, err, err_n);
 	if (r == 0)
-		r = store_open(&(struct store_options){ .path = path, .kinds = s->ops->store_kinds }, err, err_n, &s->store);
+		r = store_open(&(struct store_options){ .path = path, .kinds = s->kinds }, err, err_n, &s->store);
+	if (r == 0 && s->settings->unread) {
+		snprintf(err, err_n, "the settings in %s could not be read; start again", path);
+		r = -EIO;
+	}
 	return r > 0 ? -EIO : r;
 }
 
@@ -266,6 +278,10 @@ static int start(struct run *run, char *err, size_t err_n)
 	if (r < 0)
 		return r;
 	raise_descriptor_limit();
+	service_settings_log(s);
+	r = service_edits_new(s);
+	if (r < 0)
+		return r;
 	if (run->as_nobody)
 		log_emit(&MSG_SERVICE_NOBODY);
 	run->opened = true;
@@ -331,6 +347,7 @@ static int run_service(struct run *run)
 		code = EXIT_START_FAILED;
 	}
 	deliver_outcomes(s);
+	s->edits = service_edits_free(s->edits);
 	if (run->opened && s->ops->stop)
 		s->ops->stop(s);
 	s->control = control_server_free(s->control); /* with the last answers */
@@ -343,9 +360,38 @@ static int run_service(struct run *run)
 	return code;
 }
 
-static int load(struct service *s)
+static void list_kinds(struct service *s)
 {
-	int r = service_load(s->ops, s->user, s->config_path, &s->cfg);
+	size_t n = 0;
+
+	for (const struct store_kind *k = s->ops->store_kinds; k && k->name && n < SERVICE_KINDS - 2; k++)
+		s->kinds[n++] = *k;
+	s->kinds[n] = (struct store_kind){ .name = SETTING_KIND, .schema = s->ops->config->schema };
+}
+
+/* The file tells where the store is, and the store's settings complete the file. */
+static int read_settings(struct run *run, bool check)
+{
+	_cleanup_(freep) char *path = check ? NULL : store_file(&run->s);
+	char err[128];
+	int r = privileges_borrow(&run->account, err, sizeof(err));
+
+	if (r == 0)
+		r = service_settings_read(&run->s, path);
+	privileges_return();
+	return r;
+}
+
+static int load(struct run *run, bool check)
+{
+	struct service *s = &run->s;
+	int r = service_load(s->ops, s->user, s->config_path, NULL, &s->cfg);
+
+	list_kinds(s);
+	if (r != -ENOMEM && read_settings(run, check) < 0)
+		r = -ENOMEM;
+	if (r != -ENOMEM && json_object_size(s->settings->pieces))
+		r = service_settings_load(s);
 
 	if (s->cfg)
 		for (size_t i = 0; i < cfg_n_warnings(s->cfg); i++) {
@@ -385,13 +431,14 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 		return EXIT_BAD_CONFIG;
 	}
 	s->uid = geteuid() == 0 ? run.account.uid : geteuid();
-	if (load(s) == 0) {
+	if (load(&run, args.check) == 0) {
 		s->fixed = cfg_fixed_values(s->cfg);
 		code = args.check ? EXIT_CLEAN : run_service(&run);
 		if (args.check)
 			printf("%s: the configuration is good for %s\n", s->config_path, ops->program);
 	}
 	cfg_free(s->cfg);
+	service_settings_free(s->settings);
 	free(s->fixed);
 	return code;
 }

@@ -52,6 +52,19 @@ struct service_changes {
 };
 int service_changes_add(struct service_changes *c, const struct cfg_change *ch); /* 0 or -ENOMEM */
 
+/* Who holds the objects of a kind in memory. What comes in by another way than the kind's own verbs (config.put, an undo, a
+ * commit of many) is judged and done by it. */
+struct service_owner {
+	const char *kind;
+	/* Could it be held? May put another reference in the place of *body. 0; -EINVAL; -EEXIST: the file has one of this name. NULL: the
+	 * kind's schema judges alone. */
+	int (*check)(const char *key, json_t **body, void *arg, char *err, size_t err_n);
+	/* It is in the store: now hold it. 0, or -errno and a sentence. body NULL: it is gone. */
+	int (*apply)(const char *key, json_t *body, uint64_t revision, void *arg, char *err, size_t err_n);
+	void *arg;
+};
+enum { SERVICE_OWNERS = 16, SERVICE_KINDS = 16 };
+
 struct service_ops {
 	const char *program; /* "stile-turn" */
 	const char *summary; /* for --help */
@@ -87,6 +100,11 @@ struct service {
 	struct loop *loop;
 	struct control_server *control;
 	struct store *store;
+	struct store_kind kinds[SERVICE_KINDS]; /* ops->store_kinds and the settings */
+	struct service_owner owners[SERVICE_OWNERS];
+	size_t n_owners;
+	struct service_settings *settings;
+	struct service_edits *edits; /* changes under way */
 	void *state; /* of the service */
 	int64_t started_at; /* unix ms */
 	int64_t reloaded_at; /* unix ms; 0: never */
@@ -103,6 +121,7 @@ struct service {
 	bool stopping; /* told to by a signal: the next one stops at once */
 };
 int service_main(const struct service_ops *ops, int argc, char **argv);
+void service_own(struct service *s, const struct service_owner *o); /* before start() ends */
 void service_stop(struct service *s); /* as SIGTERM does */
 /* Takes nothing new on and stops when nothing is left, or after limit_ms (UINT64_MAX: no limit). Called again it
  * sets another limit. A stop that comes meanwhile waits no longer than its own limit. */

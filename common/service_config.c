@@ -108,12 +108,12 @@ void service_check(const struct service_ops *ops, const char *user, struct cfg *
 		cfg_add_error(c, log_dir_key(ops, c, key, sizeof(key)), "%s", err);
 }
 
-int service_load(const struct service_ops *ops, const char *user, const char *path, struct cfg **ret_cfg)
+int service_load(const struct service_ops *ops, const char *user, const char *path, const json_t *settings, struct cfg **ret_cfg)
 {
 	int r;
 
 	*ret_cfg = NULL;
-	r = cfg_load(path, ops->config, ret_cfg);
+	r = cfg_load_over(path, ops->config, settings, ret_cfg);
 	if (r < 0)
 		return r;
 	service_check(ops, user, *ret_cfg);

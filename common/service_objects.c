@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The verb service.objects: what administrators have made in the store, kind by kind and page by page, for
- * `stile config export`. Secrets are masked by their schema; only an admin may ask for them in the
- * clear. Nothing is changed here: each kind's own verbs do that.
+ * Objects of the store: who holds the kinds in memory, and the verb service.objects, which tells what administrators have made, kind
+ * by kind and page by page, for `stile config export` and pages of the console. Secrets are masked by their schema; only an
+ * admin may ask for them in the clear. Nothing is changed here.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,25 +18,40 @@ struct listing {
 	bool secrets;
 };
 
-static const struct store_kind *find_kind(const struct service *s, const char *name)
+void service_own(struct service *s, const struct service_owner *o)
 {
-	for (const struct store_kind *k = s->ops->store_kinds; k && k->name; k++)
+	if (s->n_owners < ARRAY_LEN(s->owners))
+		s->owners[s->n_owners++] = *o;
+}
+
+const struct service_owner *service_owner_of(const struct service *s, const char *kind)
+{
+	for (size_t i = 0; i < s->n_owners; i++)
+		if (strcmp(s->owners[i].kind, kind) == 0)
+			return &s->owners[i];
+	return NULL;
+}
+
+const struct store_kind *service_find_kind(const struct service *s, const char *name)
+{
+	for (const struct store_kind *k = s->kinds; k->name; k++)
 		if (strcmp(k->name, name) == 0)
 			return k;
 	return NULL;
 }
 
-static void reply_kinds(struct control_request *rq, const struct service *s)
+/* all: what the service has learnt, too */
+static void reply_kinds(struct control_request *rq, const struct service *s, bool all)
 {
 	json_t *kinds = json_array();
 
-	for (const struct store_kind *k = s->ops->store_kinds; s->store && k && k->name; k++)
-		if (!k->state)
+	for (const struct store_kind *k = s->kinds; s->store && k->name; k++)
+		if (!k->state || all)
 			json_array_append_new(kinds, json_string(k->name));
 	control_reply(rq, json_pack("{s:o}", "kinds", kinds));
 }
 
-/* One row for the answer, a copy: {key, body}. NULL without memory. */
+/* One row for the answer, a copy: {key, body, revision, changed_at}. NULL without memory. */
 static json_t *shown_row(const struct listing *l, const json_t *row)
 {
 	json_t *body = json_deep_copy(json_object_get(row, "body"));
@@ -45,7 +60,8 @@ static json_t *shown_row(const struct listing *l, const json_t *row)
 		json_decref(body);
 		return NULL;
 	}
-	return body ? json_pack("{s:O, s:o}", "key", json_object_get(row, "key"), "body", body) : NULL;
+	return body ? json_pack("{s:O, s:o, s:O, s:O}", "key", json_object_get(row, "key"), "body", body, "revision",
+				json_object_get(row, "revision"), "changed_at", json_object_get(row, "changed_at")) : NULL;
 }
 
 static void on_listed(const struct store_outcome *o, void *arg)
@@ -95,10 +111,10 @@ void service_on_objects(struct control_request *rq, const json_t *args, void *ar
 {
 	struct service *s = arg;
 	const char *name = json_string_value(json_object_get(args, "kind"));
-	const struct store_kind *kind = name ? find_kind(s, name) : NULL;
+	const struct store_kind *kind = name ? service_find_kind(s, name) : NULL;
 
 	if (!name) {
-		reply_kinds(rq, s);
+		reply_kinds(rq, s, json_is_true(json_object_get(args, "all")));
 	} else if (!kind || !s->store) {
 		control_fail(rq, "not-found", "without \"kind\" the kinds are listed", "there is no kind of object of this name");
 	} else if (json_is_true(json_object_get(args, "secrets")) && control_request_role(rq) < CONTROL_ADMIN) {

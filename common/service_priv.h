@@ -5,15 +5,19 @@
  *   service.c          a service's life: start, signals, drain, stop
  *   service_options.c  the command line and --help
  *   service_config.c   the sections log and store, loading and checking a configuration
- *   service_reload.c   SIGHUP
- *   service_changes.c  what a reload changes
+ *   service_settings.c settings of the store: read before the start, laid under the file, config.get
+ *   service_judge.c    what stands against a change
+ *   service_commit.c   a change on its way: stored, applied, confirmed, undone
+ *   service_edits.c    its verbs: config.set, config.begin, config.commit …
+ *   service_objects.c  objects of the store and who holds them
+ *   service_reload.c   SIGHUP; service_changes.c: what it changes
  *   service_verbs.c    control verbs that every service has
- *   service_notify.c   systemd: readiness and watchdog
- *   service_files.c    folders made for the service's user
+ *   service_notify.c   systemd: readiness and watchdog; service_files.c: folders made for the service's user
  *   privileges.c       becoming that user
  *   instance.c         names and paths of an instance
  */
 #pragma once
+#include <string.h>
 #include "common/service.h"
 
 /* --- service_options.c --- */
@@ -26,7 +30,7 @@ int service_parse_args(const struct service_ops *ops, int argc, char **argv, str
 
 /* --- service_config.c --- */
 /* Loads and checks; 0, or -errno with all errors in *ret_cfg (NULL only without memory). */
-int service_load(const struct service_ops *ops, const char *user, const char *path, struct cfg **ret_cfg);
+int service_load(const struct service_ops *ops, const char *user, const char *path, const json_t *settings, struct cfg **ret_cfg);
 struct log_config service_log_config(const struct service_ops *ops, const char *name, const struct cfg *c);
 
 /* --- privileges.c --- */
@@ -61,6 +65,9 @@ int service_dir_usable(const char *path, const struct account *a, char *err, siz
 /* Both fill *ret_changes (zeroed before, deinit after) as far as they come. */
 int service_reload(struct service *s, struct service_changes *ret_changes); /* 0, or -errno with s->reload_error set */
 int service_reload_preview(struct service *s, struct service_changes *ret_changes, char *err, size_t err_n);
+/* The same with other settings. Of a bad configuration *ret_cfg has the errors; NULL: it is not that, and err tells. */
+int service_examine(struct service *s, const json_t *settings, struct service_changes *ret_changes, struct cfg **ret_cfg,
+		    char *err, size_t err_n);
 
 /* --- service_changes.c --- */
 int service_changes_init(struct service_changes *c, const struct cfg *was, const struct cfg *is); /* 0 or -ENOMEM */
@@ -72,6 +79,76 @@ int service_add_verbs(struct service *s);
 
 /* --- service_objects.c --- */
 void service_on_objects(struct control_request *rq, const json_t *args, void *arg);
+const struct service_owner *service_owner_of(const struct service *s, const char *kind);
+const struct store_kind *service_find_kind(const struct service *s, const char *name);
+
+/* --- service_settings.c --- */
+#define SETTING_KIND "setting"
+struct service_settings {
+	json_t *pieces;	   /* path → piece of configuration: all that the store has */
+	json_t *live;	   /* of them, those that are not skipped */
+	json_t *revisions; /* path → integer */
+	json_t *skipped;   /* path → why it was left out at the start */
+	uint64_t undone;   /* a change that was rolled back at the start */
+	bool unread;	   /* the store could not be asked */
+};
+/* Reads them from the store's file, before it is opened for good. Never fails: the opening will. */
+int service_settings_read(struct service *s, const char *store_file);
+struct service_settings *service_settings_free(struct service_settings *t);
+/* The configuration of a start: bad settings are left out. 0, or -errno with the errors of the file in s->cfg. */
+int service_settings_load(struct service *s);
+void service_settings_log(const struct service *s); /* what was left out */
+/* piece NULL: it is gone. 0 or -ENOMEM. */
+int service_settings_put(struct service_settings *t, const char *path, json_t *piece, uint64_t revision);
+void service_on_get(struct control_request *rq, const json_t *args, void *arg);
+
+/* --- service_commit.c --- */
+struct service_edits {
+	struct service *s;
+	struct timer deadline; /* of what waits for its confirmation */
+	struct timer forget;   /* old secrets */
+	bool busy;	       /* a change is being written */
+	uint64_t pending;      /* the change that waits; 0: none */
+	int64_t until;
+	char pending_who[128];
+	struct list transactions; /* service_edits.c */
+	unsigned n_transactions, last_transaction;
+	struct timer sweep;
+};
+int service_edits_new(struct service *s); /* reads what waits; 0 or -errno */
+struct service_edits *service_edits_free(struct service_edits *e);
+/* steps: [{kind, key, body|null, revision}], revision -1: whatever is there; taken. until: 0, or unix ms. Each ends the request. */
+struct service_change {
+	struct control_request *rq;
+	const char *who;
+	int64_t until;
+	unsigned transaction; /* that goes when it has gone well; 0: none */
+};
+static inline const char *step_text(const json_t *step, const char *key)
+{
+	return json_string_value(json_object_get(step, key));
+}
+static inline bool step_is_setting(const json_t *step)
+{
+	const char *kind = step_text(step, "kind");
+
+	return kind && strcmp(kind, SETTING_KIND) == 0;
+}
+bool steps_have_settings(const json_t *steps);
+void service_commit(struct service *s, const struct service_change *ch, json_t *steps);
+void service_undo(struct service *s, const struct service_change *ch, uint64_t number);
+void service_confirm(struct service *s, struct control_request *rq, const char *who);
+
+/* --- service_judge.c --- */
+/* What stands against the steps: [{path, kind, key, text}]; empty: nothing. NULL: no memory. Of settings, *ret_changes has what they
+ * change (deinit after). *ret_code: "locked" instead of "bad-request". Bodies of the steps may be put into their normal form. */
+json_t *service_judge(struct service *s, json_t *steps, struct service_changes *ret_changes, const char **ret_code);
+
+/* --- service_edits.c --- */
+int service_add_edit_verbs(struct service *s);
+void service_transactions_free(struct service_edits *e);
+void service_transaction_done(struct service_edits *e, unsigned number);
+json_t *service_transactions_json(const struct service_edits *e);
 
 /* --- service_notify.c --- */
 struct watchdog {

@@ -30,7 +30,10 @@ static void tell_errors(const struct cfg *c, bool quiet, struct reload_err *err)
 
 	for (size_t i = 0; i < MIN(n, ERRORS_LOGGED); i++) {
 		const struct cfg_error *e = cfg_error(c, i);
-		snprintf(place, sizeof(place), "%s:%u:%u", e->file, e->line, e->column);
+		if (!e->line && e->column)
+			snprintf(place, sizeof(place), "%s: %s", e->file, e->key.s);
+		else
+			snprintf(place, sizeof(place), "%s:%u:%u", e->file, e->line, e->column);
 		if (!quiet)
 			log_emit(&MSG_SERVICE_BAD_CONFIG, LF_STR("place", place), LF_STR("error", e->text));
 		if (i == 0)
@@ -67,7 +70,7 @@ static void log_warnings(const struct cfg *c)
 /* Reads the file and finds out all that could stand against it. Changes nothing. */
 static int prepare(struct service *s, bool quiet, struct cfg **c, struct service_changes *ch, struct reload_err *err)
 {
-	int r = service_load(s->ops, s->user, s->config_path, c);
+	int r = service_load(s->ops, s->user, s->config_path, s->settings->live, c);
 
 	if (r < 0) {
 		tell_errors(*c, quiet, err);
@@ -118,6 +121,26 @@ int service_reload_preview(struct service *s, struct service_changes *ret_change
 
 	if (r < 0)
 		snprintf(err, err_n, "%s", why.text);
+	return r;
+}
+
+int service_examine(struct service *s, const json_t *settings, struct service_changes *ret_changes, struct cfg **ret_cfg,
+		    char *err, size_t err_n)
+{
+	_cleanup_(cfg_freep) struct cfg *c = NULL;
+	int r = service_load(s->ops, s->user, s->config_path, settings, &c);
+
+	if (r < 0 && c) {
+		*ret_cfg = steal_ptr(&c);
+		return r;
+	}
+	snprintf(err, err_n, "%s", strerror(ENOMEM));
+	if (r == 0)
+		r = service_changes_init(ret_changes, s->cfg, c);
+	if (r == 0 && s->ops->examine)
+		r = s->ops->examine(s, c, ret_changes, err, err_n);
+	if (r == 0)
+		*ret_cfg = steal_ptr(&c);
 	return r;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store's thread, its queue, and what a change means; store_engine.h is what lies beneath.
+ * The store's thread and its queue; what a change means is in store_change.c, and store_engine.h is what lies beneath.
  *
  * Group commit: the thread takes all that is queued into one transaction, each operation behind a
  * mark so that a refused one leaves no trace, and mails outcomes after the commit. If a failure ends the
@@ -13,43 +13,16 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "common/log_msgs.h"
 #include "common/privileges.h"
-#include "common/store_engine.h"
-#include "common/store_secrets.h"
+#include "common/store_priv.h"
 #include "common/text.h"
 
 enum { MAX_QUEUE = 10000, MAX_BATCH = 512, MAX_NAME = 255, MAX_BODY = 1 << 20, MAX_ROWS = 1000 };
-
-struct store {
-	const struct store_engine *engine;
-	const struct store_kind *kinds; /* may be NULL */
-	void *db;
-	pthread_mutex_t db_lock; /* held while db is used */
-	pthread_t thread;
-	bool running;
-	pthread_mutex_t lock; /* of what follows */
-	pthread_cond_t wake, idle;
-	bool busy; /* a batch is under way */
-	struct list queue;
-	unsigned n_queued;
-	bool stop;
-};
-
-struct store_op {
-	struct mail mail;
-	struct list node;
-	int (*run)(struct store *s, struct store_op *op);
-	struct loop *loop;
-	store_done_fn done;
-	void *arg;
-	char *kind, *key, *who, *body; /* of the call, as far as it has them */
-	uint64_t number; /* revision or audit number */
-	unsigned limit;
-	struct store_outcome outcome;
-};
+enum { KEEP_SECRETS_MS = 24 * 3600 * 1000 };
 
 const char *store_result_text(enum store_result r)
 {
@@ -62,159 +35,10 @@ const char *store_result_text(enum store_result r)
 		[STORE_CORRUPT] = "the store is damaged; restore a backup",
 		[STORE_LOCKED] = "another process has the store",
 		[STORE_FULL] = "the disk is full or failing; nothing was changed",
-		[STORE_SECRET] = "that change set or removed a secret, and what it was is not kept; set it anew",
+		[STORE_SECRET] = "that change set or removed a secret, and what it was is kept for a day only; set it anew",
 	};
 
 	return (unsigned)r < ARRAY_LEN(texts) ? texts[r] : "unknown result";
-}
-
-/* --- what a change means; in the store's thread, inside a transaction --- */
-
-static const struct store_kind *kind_of(const struct store *s, const char *kind)
-{
-	for (const struct store_kind *k = s->kinds; k && k->name; k++)
-		if (strcmp(k->name, kind) == 0)
-			return k;
-	return NULL;
-}
-
-static const struct cfg_schema *schema_of(const struct store *s, const char *kind)
-{
-	const struct store_kind *k = kind_of(s, kind);
-
-	return k ? k->schema : NULL;
-}
-
-static int audit(struct store *s, struct store_change *c)
-{
-	struct store_change shown = *c;
-	struct store_masked m;
-	int r = store_mask(schema_of(s, c->kind), c->before, c->after, &m);
-
-	if (r < 0)
-		return r;
-	shown.before = m.before;
-	shown.after = m.after;
-	r = s->engine->audit_add(s->db, &shown, &c->audit);
-	store_masked_done(&m);
-	return r;
-}
-
-static int change(struct store *s, struct store_op *op, struct store_change *c)
-{
-	const struct store_kind *k = kind_of(s, c->kind);
-	int r;
-
-	c->at = clock_unix_ms();
-	c->who = op->who;
-	if (k && k->unaudited)
-		c->audit = (uint64_t)c->at;
-	r = c->audit ? 0 : audit(s, c);
-	if (r == 0)
-		r = c->after ? s->engine->set(s->db, c) : s->engine->remove(s->db, c);
-	if (r == 0) {
-		op->outcome.audit = k && k->unaudited ? 0 : c->audit;
-		op->outcome.revision = c->after ? c->audit : 0;
-	}
-	return r;
-}
-
-static void wipe_text(char *text) /* it may hold a password */
-{
-	if (text)
-		bytes_wipe(text, strlen(text));
-	free(text);
-}
-
-static void row_done(struct store_row *row)
-{
-	wipe_text(row->body);
-}
-
-static int run_put(struct store *s, struct store_op *op)
-{
-	struct store_change c = { .kind = op->kind, .key = op->key, .after = op->body };
-	_cleanup_(row_done) struct store_row row = { 0 };
-	int r;
-
-	r = s->engine->get(s->db, op->kind, op->key, &row);
-	c.before = row.body;
-	if (r == STORE_NOT_FOUND && (op->number == 0 || op->number == STORE_ANY))
-		return change(s, op, &c);
-	if (r != 0)
-		return r;
-	if (op->number == 0)
-		return STORE_EXISTS;
-	if (op->number != STORE_ANY && op->number != row.revision)
-		return STORE_CONFLICT;
-	return change(s, op, &c);
-}
-
-static int run_delete(struct store *s, struct store_op *op)
-{
-	struct store_change c = { .kind = op->kind, .key = op->key };
-	_cleanup_(row_done) struct store_row row = { 0 };
-	int r;
-
-	r = s->engine->get(s->db, op->kind, op->key, &row);
-	c.before = row.body;
-	if (r != 0)
-		return r;
-	if (op->number != STORE_ANY && op->number != row.revision)
-		return STORE_CONFLICT;
-	return change(s, op, &c);
-}
-
-static int undo(struct store *s, struct store_op *op, const struct store_past *past)
-{
-	struct store_change c = { .kind = past->kind, .key = past->key, .undoes = op->number };
-	_cleanup_(row_done) struct store_row row = { 0 }, back = { 0 };
-	int r;
-
-	if (past->latest != op->number)
-		return STORE_CONFLICT;
-	r = s->engine->get(s->db, past->kind, past->key, &row);
-	c.before = row.body;
-	if (r != 0 && r != STORE_NOT_FOUND)
-		return r;
-	r = store_unmask(schema_of(s, past->kind), past->before, row.body, &back.body);
-	c.after = back.body;
-	return r != 0 ? r : change(s, op, &c);
-}
-
-static int run_undo(struct store *s, struct store_op *op)
-{
-	struct store_past past = { 0 };
-	int r;
-
-	r = s->engine->audit_get(s->db, op->number, &past);
-	if (r == 0)
-		r = undo(s, op, &past);
-	free(past.kind);
-	free(past.key);
-	free(past.before);
-	return r;
-}
-
-static int rows_new(struct store_op *op)
-{
-	json_decref(op->outcome.rows);
-	op->outcome.rows = json_array();
-	return op->outcome.rows ? 0 : -ENOMEM;
-}
-
-static int run_list(struct store *s, struct store_op *op)
-{
-	int r = rows_new(op);
-
-	return r < 0 ? r : s->engine->list(s->db, op->kind, op->key, op->limit, op->outcome.rows);
-}
-
-static int run_audit(struct store *s, struct store_op *op)
-{
-	int r = rows_new(op);
-
-	return r < 0 ? r : s->engine->audit_list(s->db, op->number, op->limit, op->outcome.rows);
 }
 
 /* --- batches --- */
@@ -225,7 +49,13 @@ static void op_free(struct store_op *op)
 	free(op->kind);
 	free(op->key);
 	free(op->who);
-	wipe_text(op->body);
+	store_wipe_text(op->body);
+	for (size_t i = 0; i < op->n_steps; i++) {
+		free(op->steps[i].kind);
+		free(op->steps[i].key);
+		store_wipe_text(op->steps[i].body);
+	}
+	free(op->steps);
 	free(op);
 }
 
@@ -247,7 +77,7 @@ static int run_marked(struct store *s, struct store_op *op)
 	op->outcome.result = op->run(s, op);
 	if (is_failure(op->outcome.result) || e->lost(s->db))
 		return op->outcome.result ? op->outcome.result : -EIO;
-	return op->outcome.result == 0 ? e->keep(s->db) : e->to_mark(s->db);
+	return op->outcome.result == 0 && !(op->flags & STORE_DRY) ? e->keep(s->db) : e->to_mark(s->db);
 }
 
 /* 0, or why the transaction failed: then nothing of it has happened. */
@@ -385,7 +215,8 @@ static int enqueue(struct store *s, struct store_op *op)
 
 /* --- opening and closing --- */
 
-int store_open(const struct store_options *o, char *err, size_t err_n, struct store **ret_s)
+/* Open, without its thread. */
+static int store_new(const struct store_options *o, char *err, size_t err_n, struct store **ret_s)
 {
 	_cleanup_(store_closep) struct store *s = calloc(1, sizeof(*s));
 	int r;
@@ -395,12 +226,23 @@ int store_open(const struct store_options *o, char *err, size_t err_n, struct st
 		return -ENOMEM;
 	s->engine = &store_sqlite;
 	s->kinds = o->kinds;
+	s->keep_secrets_ms = o->keep_secrets_ms ? (int64_t)o->keep_secrets_ms : KEEP_SECRETS_MS;
 	pthread_mutex_init(&s->db_lock, NULL);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
 	pthread_cond_init(&s->idle, NULL);
 	list_init(&s->queue);
 	r = s->engine->open(o, err, err_n, &s->db);
+	if (r == 0)
+		*ret_s = steal_ptr(&s);
+	return r;
+}
+
+int store_open(const struct store_options *o, char *err, size_t err_n, struct store **ret_s)
+{
+	_cleanup_(store_closep) struct store *s = NULL;
+	int r = store_new(o, err, err_n, &s);
+
 	if (r != 0)
 		return r;
 	r = privileges_thread_new(&s->thread, run_thread, s);
@@ -441,6 +283,22 @@ int store_load(struct store *s, const char *kind, void (*fn)(const struct store_
 	pthread_mutex_lock(&s->db_lock);
 	r = s->engine->each(s->db, kind, fn, arg);
 	pthread_mutex_unlock(&s->db_lock);
+	return r;
+}
+
+int store_peek(const struct store_options *o, struct store_reader *rd, char *err, size_t err_n)
+{
+	_cleanup_(store_closep) struct store *s = NULL;
+	int r;
+
+	rd->undone = 0;
+	if (access(o->path, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	r = store_new(o, err, err_n, &s);
+	if (r == 0)
+		r = store_undo_overdue(s, &rd->undone);
+	if (r == 0)
+		r = s->engine->each(s->db, rd->kind, rd->fn, rd->arg);
 	return r;
 }
 
@@ -505,7 +363,7 @@ int store_put(struct store *s, const struct store_call *c, const char *kind, con
 	if (!text)
 		return r;
 	if (name_is_valid(kind) && name_is_valid(key) && name_is_valid(c->who))
-		r = op_new(run_put, c, kind, key, &op);
+		r = op_new(store_run_put, c, kind, key, &op);
 	else
 		r = -EINVAL;
 	if (r < 0) {
@@ -525,24 +383,80 @@ int store_delete(struct store *s, const struct store_call *c, const char *kind, 
 
 	if (!name_is_valid(kind) || !name_is_valid(key) || !name_is_valid(c->who) || !revision)
 		return -EINVAL;
-	r = op_new(run_delete, c, kind, key, &op);
+	r = op_new(store_run_delete, c, kind, key, &op);
 	if (r < 0)
 		return r;
 	op->number = revision;
 	return enqueue(s, op);
 }
 
-int store_undo(struct store *s, const struct store_call *c, uint64_t audit)
+static int step_new(struct step *st, const struct store_item *it)
+{
+	int r = -ENOMEM;
+
+	if (!name_is_valid(it->kind) || !name_is_valid(it->key) || (!it->body && !it->revision))
+		return -EINVAL;
+	st->revision = it->revision;
+	if (!copy(&st->kind, it->kind) || !copy(&st->key, it->key))
+		return -ENOMEM;
+	if (!it->body)
+		return 0;
+	st->body = render(json_incref(it->body), &r);
+	return st->body ? 0 : r;
+}
+
+int store_commit(struct store *s, const struct store_call *c, const struct store_item *items, size_t n, int64_t until)
+{
+	struct store_op *op = NULL;
+	int r;
+
+	if (!name_is_valid(c->who) || !n || n > STORE_CHANGE_MAX)
+		return -EINVAL;
+	r = op_new(store_run_commit, c, NULL, NULL, &op);
+	if (r < 0)
+		return r;
+	op->until = until;
+	op->steps = calloc(n, sizeof(*op->steps));
+	r = op->steps ? 0 : -ENOMEM;
+	while (r == 0 && op->n_steps < n) {
+		size_t i = op->n_steps++; /* what it has is freed in any case */
+		r = step_new(&op->steps[i], &items[i]);
+	}
+	if (r == 0)
+		return enqueue(s, op);
+	op_free(op);
+	return r;
+}
+
+int store_confirm(struct store *s, const struct store_call *c)
+{
+	struct store_op *op = NULL;
+	int r = op_new(store_run_confirm, c, NULL, NULL, &op);
+
+	return r < 0 ? r : enqueue(s, op);
+}
+
+void store_forget(struct store *s)
+{
+	struct store_op *op = NULL;
+
+	if (op_new(store_run_forget, &(struct store_call){ 0 }, NULL, NULL, &op) == 0)
+		(void)enqueue(s, op); /* else the next time */
+}
+
+int store_undo(struct store *s, const struct store_call *c, uint64_t audit, unsigned flags, int64_t until)
 {
 	struct store_op *op = NULL;
 	int r;
 
 	if (!name_is_valid(c->who) || !audit)
 		return -EINVAL;
-	r = op_new(run_undo, c, NULL, NULL, &op);
+	r = op_new(store_run_undo, c, NULL, NULL, &op);
 	if (r < 0)
 		return r;
 	op->number = audit;
+	op->flags = flags;
+	op->until = until;
 	return enqueue(s, op);
 }
 
@@ -554,7 +468,7 @@ int store_list(struct store *s, const struct store_call *c, const char *kind, co
 
 	if (!name_is_valid(kind) || !limit)
 		return -EINVAL;
-	r = op_new(run_list, c, kind, after_key ? after_key : "", &op);
+	r = op_new(store_run_list, c, kind, after_key ? after_key : "", &op);
 	if (r < 0)
 		return r;
 	op->limit = MIN(limit, MAX_ROWS);
@@ -568,7 +482,7 @@ int store_audit(struct store *s, const struct store_call *c, uint64_t before, un
 
 	if (!limit)
 		return -EINVAL;
-	r = op_new(run_audit, c, NULL, NULL, &op);
+	r = op_new(store_run_audit, c, NULL, NULL, &op);
 	if (r < 0)
 		return r;
 	op->number = before ? before : UINT64_MAX;

@@ -7,10 +7,13 @@
  * asked, after the commit that makes it durable. Every object has a kind, a key, a JSON body and
  * a revision; a write names the revision that it changes (0: create, STORE_ANY: whatever is there),
  * else it is refused with STORE_CONFLICT. The audit row (who, when, before, after) is written in the
- * same transaction; any change can be undone by its audit number, unless it changed a secret, which the audit does not keep
- * (store_secrets.h). Validation is the caller's (by the
- * schema rows). Behind a vtable of named operations (store_engine.h), so that another engine can
- * follow. An object's revision is the number of the audit row of its last change.
+ * same transaction. Several objects can be changed as one, and any change can be undone by its number, as a whole. The audit
+ * shows no secret (store_secrets.h); what a change of one needs to be undone is kept for a day, apart from it. Validation is
+ * the caller's (by the schema rows). Behind a vtable of named operations (store_engine.h), so that another engine can
+ * follow. An object's revision is the number of the audit row of its last change; the number of a change is that of its first row.
+ *
+ * A change may be written as one that waits for a confirmation: it is undone at the next store_peek() after its time,
+ * or by whoever looks at the clock meanwhile.
  */
 #pragma once
 #include <jansson.h>
@@ -25,7 +28,7 @@ enum store_result { /* positive module codes */
 	STORE_CORRUPT,
 	STORE_LOCKED,	/* another process has it */
 	STORE_FULL,	/* disk full or I/O error; nothing was changed */
-	STORE_SECRET,	/* of an undo: it would need a secret that is not kept */
+	STORE_SECRET,	/* of an undo: it would need a secret that is not kept any more */
 };
 #define STORE_ANY UINT64_MAX
 const char *store_result_text(enum store_result r);
@@ -45,11 +48,24 @@ struct store_kind {
 struct store_options {
 	const char *path; /* of the database file; its folder must exist. ":memory:" for tests */
 	const struct store_kind *kinds; /* ended by a row without a name; NULL: none */
+	uint64_t keep_secrets_ms; /* for an undo; 0: a day */
+	bool quick; /* does not read the whole file to find damage */
 };
 /* Opens and migrates; blocking, at start only. err gets a sentence. 0, -errno or a store_result. */
 int store_open(const struct store_options *o, char *err, size_t err_n, struct store **ret_s);
 struct store *store_close(struct store *s); /* finishes what is queued */
 DEFINE_CLEANUP(struct store, store_close)
+
+/* Before a service runs: undoes the change that nobody has confirmed in time, then reads all objects of a kind, in key order.
+ * Blocking; the file is closed again. 0 (also if there is no file yet), -errno or a store_result. */
+struct store_object;
+struct store_reader {
+	const char *kind;
+	void (*fn)(const struct store_object *o, void *arg);
+	void *arg;
+	uint64_t undone; /* returned: the change that was undone, or 0 */
+};
+int store_peek(const struct store_options *o, struct store_reader *rd, char *err, size_t err_n);
 
 struct store_object {
 	const char *kind, *key;
@@ -64,8 +80,9 @@ int store_load(struct store *s, const char *kind, void (*fn)(const struct store_
 struct store_outcome {
 	int result; /* store_result or -errno */
 	uint64_t revision; /* new revision after a put */
-	uint64_t audit;	   /* number of the audit row */
-	json_t *rows;	   /* for reads: array; borrowed */
+	uint64_t audit;	   /* number of the audit row; of several: of the first, which is the change's */
+	json_t *rows;	   /* for reads, commits and undos: array; borrowed */
+	size_t refused;	   /* of a commit: the item that was */
 };
 typedef void (*store_done_fn)(const struct store_outcome *o, void *arg); /* in loop */
 
@@ -87,11 +104,29 @@ int store_delete(struct store *s, const struct store_call *c, const char *kind, 
 /* rows: {key, revision, changed_at, body}, in key order behind after_key (NULL: from the first) */
 int store_list(struct store *s, const struct store_call *c, const char *kind, const char *after_key,
 	       unsigned limit);
-/* rows, newest first, with numbers below before (0: from the newest): {audit, at, who, kind, key, before,
+/* All or nothing. rows: {kind, key, body, revision}, body null for what is gone now; of a STORE_CONFLICT or STORE_EXISTS what is there
+ * instead, with changed_at and who. until (unix ms, 0: no): it waits for store_confirm(). */
+enum { STORE_CHANGE_MAX = 1000 }; /* items */
+struct store_item {
+	const char *kind, *key;
+	json_t *body; /* NULL: delete. Borrowed */
+	uint64_t revision;
+};
+int store_commit(struct store *s, const struct store_call *c, const struct store_item *items, size_t n, int64_t until);
+/* The change that waits, if any: an object of this kind with {change, until, who}. */
+#define STORE_PENDING_KIND "config.pending"
+int store_confirm(struct store *s, const struct store_call *c); /* STORE_NOT_FOUND: none waits */
+/* rows, newest first, with numbers below before (0: from the newest): {change, audit, at, who, kind, key, before,
  * after, revision, undoes}; before or after is null where there was no object */
 int store_audit(struct store *s, const struct store_call *c, uint64_t before, unsigned limit);
-/* A change of its own that makes the object what it was before; STORE_CONFLICT if it was changed since,
- * STORE_SECRET if that change set or removed a secret. */
-int store_undo(struct store *s, const struct store_call *c, uint64_t audit);
+/* A change of its own that makes all objects of the change with this row what they were before; STORE_CONFLICT if one was changed
+ * since, STORE_SECRET if the change of a secret is too long ago. rows as of a commit. */
+enum {
+	STORE_DRY = 1,	 /* only tell what it would do */
+	STORE_FORCE = 2, /* leave what was changed since as it is */
+};
+int store_undo(struct store *s, const struct store_call *c, uint64_t audit, unsigned flags, int64_t until);
+/* Wipes what is kept for undoing changes of secrets that are too old by now. */
+void store_forget(struct store *s);
 /* Waits until all that is queued is done and its mail is posted; blocking, for the end of a service. */
 void store_flush(struct store *s);

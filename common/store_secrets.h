@@ -3,7 +3,7 @@
  * Keeps secrets out of the audit: what an object held before and after a change is written down with a
  * mark in the place of each value whose schema row is CFG_SECRET. The object itself keeps the value, for the
  * service works with it. A mark says whether the change touched the secret: if it did not, an undo takes the
- * value that the object has now; if it did, what it was is gone, and the undo is refused.
+ * value that the object has now; if it did, what it was is not in the audit.
  */
 #pragma once
 #include "common/config.h"
@@ -11,6 +11,7 @@
 
 struct store_masked {
 	char *before, *after; /* malloc'd, NULL where there is no object */
+	bool lost; /* before has the mark of a secret that was changed */
 };
 /* schema NULL: nothing of this kind is secret. 0 or -ENOMEM; a text that is no JSON is -EINVAL. */
 int store_mask(const struct cfg_schema *schema, const char *before, const char *after, struct store_masked *ret_m);

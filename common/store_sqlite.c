@@ -28,11 +28,15 @@ static const char *const migrations[] = {
 	"  WHERE json_type(before, '$.password') = 'text';"
 	"UPDATE audit SET after = json_set(after, '$.password', json('{\"secret\":\"changed\"}'))"
 	"  WHERE json_type(after, '$.password') = 'text';",
+	/* Changes of several objects: of all rows but the first the number of the first. What was before a change of secrets. */
+	"ALTER TABLE audit ADD COLUMN change INTEGER;"
+	"CREATE INDEX audit_change ON audit (coalesce(change, id));"
+	"CREATE TABLE past (audit INTEGER PRIMARY KEY, at INTEGER NOT NULL, before TEXT NOT NULL) STRICT;",
 };
 
 enum statement {
 	Q_BEGIN, Q_COMMIT, Q_MARK, Q_KEEP, Q_TO_MARK, Q_GET, Q_SET, Q_REMOVE, Q_LIST, Q_EACH, Q_AUDIT_ADD, Q_AUDIT_GET,
-	Q_AUDIT_LIST, Q_COUNT,
+	Q_AUDIT_LIST, Q_AUDIT_OF, Q_PAST_ADD, Q_PAST_GET, Q_PAST_DROP, Q_COUNT,
 };
 static const char *const statements[Q_COUNT] = {
 	[Q_BEGIN] = "BEGIN IMMEDIATE",
@@ -47,13 +51,17 @@ static const char *const statements[Q_COUNT] = {
 	[Q_LIST] = "SELECT key, revision, changed_at, body FROM objects WHERE kind = ?1 AND key > ?2"
 		   " ORDER BY key LIMIT ?3",
 	[Q_EACH] = "SELECT key, revision, changed_at, body FROM objects WHERE kind = ?1 ORDER BY key",
-	[Q_AUDIT_ADD] = "INSERT INTO audit (at, who, kind, key, before, after, undoes)"
-			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	[Q_AUDIT_ADD] = "INSERT INTO audit (at, who, kind, key, before, after, undoes, change)"
+			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[Q_AUDIT_GET] = "SELECT kind, key, before,"
-			" (SELECT max(id) FROM audit AS b WHERE b.kind = a.kind AND b.key = a.key)"
+			" (SELECT max(id) FROM audit AS b WHERE b.kind = a.kind AND b.key = a.key), who, coalesce(change, id)"
 			" FROM audit AS a WHERE id = ?1",
-	[Q_AUDIT_LIST] = "SELECT id, at, who, kind, key, before, after, undoes FROM audit WHERE id < ?1"
+	[Q_AUDIT_LIST] = "SELECT id, at, who, kind, key, before, after, undoes, coalesce(change, id) FROM audit WHERE id < ?1"
 			 " ORDER BY id DESC LIMIT ?2",
+	[Q_AUDIT_OF] = "SELECT id FROM audit WHERE coalesce(change, id) = ?1 ORDER BY id DESC LIMIT ?2",
+	[Q_PAST_ADD] = "INSERT INTO past (audit, at, before) VALUES (?1, ?2, ?3)",
+	[Q_PAST_GET] = "SELECT before FROM past WHERE audit = ?1",
+	[Q_PAST_DROP] = "DELETE FROM past WHERE at < ?1",
 };
 
 struct sqlite_db {
@@ -278,6 +286,8 @@ static int db_audit_add(void *v, const struct store_change *c, uint64_t *ret_aud
 
 	if (c->undoes)
 		sqlite3_bind_int64(q, 7, (sqlite3_int64)c->undoes);
+	if (c->change)
+		sqlite3_bind_int64(q, 8, (sqlite3_int64)c->change);
 	r = run(q);
 	if (r == 0)
 		*ret_audit = (uint64_t)sqlite3_last_insert_rowid(db->h);
@@ -297,16 +307,58 @@ static int db_audit_get(void *v, uint64_t audit, struct store_past *ret_past)
 			r = copy_text(q, 1, &ret_past->key);
 		if (r == 0)
 			r = copy_text(q, 2, &ret_past->before);
+		if (r == 0)
+			r = copy_text(q, 4, &ret_past->who);
 		ret_past->latest = (uint64_t)sqlite3_column_int64(q, 3);
+		ret_past->change = (uint64_t)sqlite3_column_int64(q, 5);
 	}
 	release(q);
 	return r;
 }
 
+static int db_audit_of(void *v, uint64_t change, uint64_t ids[static STORE_CHANGE_MAX], size_t *ret_n)
+{
+	sqlite3_stmt *q = bind(v, Q_AUDIT_OF, "ii", (sqlite3_int64)MIN(change, (uint64_t)INT64_MAX), (sqlite3_int64)STORE_CHANGE_MAX);
+	size_t n = 0;
+	int rc, r = 0;
+
+	while (r == 0 && (rc = sqlite3_step(q)) != SQLITE_DONE) {
+		r = result_of(rc);
+		if (r == 0)
+			ids[n++] = (uint64_t)sqlite3_column_int64(q, 0);
+	}
+	release(q);
+	*ret_n = n;
+	return r == 0 && n == 0 ? STORE_NOT_FOUND : r;
+}
+
+static int db_past_add(void *v, const struct store_change *c)
+{
+	return run(bind(v, Q_PAST_ADD, "iis", (sqlite3_int64)c->audit, (sqlite3_int64)c->at, c->before));
+}
+
+static int db_past_get(void *v, uint64_t audit, char **ret_before)
+{
+	sqlite3_stmt *q = bind(v, Q_PAST_GET, "i", (sqlite3_int64)audit);
+	int rc = sqlite3_step(q), r = result_of(rc);
+
+	if (rc == SQLITE_DONE)
+		r = STORE_NOT_FOUND;
+	if (rc == SQLITE_ROW)
+		r = copy_text(q, 0, ret_before);
+	release(q);
+	return r;
+}
+
+static int db_past_drop(void *v, int64_t older_than)
+{
+	return run(bind(v, Q_PAST_DROP, "i", (sqlite3_int64)older_than));
+}
+
 static json_t *audit_json(sqlite3_stmt *q)
 {
-	json_t *row = json_pack("{s:I, s:I, s:s, s:s, s:s, s:o, s:o}", "audit",
-				(json_int_t)sqlite3_column_int64(q, 0), "at",
+	json_t *row = json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:o, s:o}", "change", (json_int_t)sqlite3_column_int64(q, 8),
+				"audit", (json_int_t)sqlite3_column_int64(q, 0), "at",
 				(json_int_t)sqlite3_column_int64(q, 1), "who", sqlite3_column_text(q, 2),
 				"kind", sqlite3_column_text(q, 3), "key", sqlite3_column_text(q, 4), "before",
 				column_json(q, 5), "after", column_json(q, 6));
@@ -430,7 +482,7 @@ static int migrate(struct sqlite_db *db, int64_t version)
 
 enum { NOT_OURS = 1000 }; /* beside the store_results, within this file */
 
-static int bring_up_to_date(struct sqlite_db *db)
+static int bring_up_to_date(struct sqlite_db *db, bool quick)
 {
 	int64_t id = 0, version = 0, tables = 0;
 	int r;
@@ -446,7 +498,7 @@ static int bring_up_to_date(struct sqlite_db *db)
 		return NOT_OURS;
 	if (version < 0 || version > (int64_t)ARRAY_LEN(migrations))
 		return STORE_NEWER;
-	r = is_sound(db);
+	r = quick ? 0 : is_sound(db);
 	return r != 0 ? r : migrate(db, version);
 }
 
@@ -503,7 +555,7 @@ static int db_open(const struct store_options *o, char *err, size_t err_n, void 
 	if (r == 0)
 		r = configure(db);
 	if (r == 0)
-		r = bring_up_to_date(db);
+		r = bring_up_to_date(db, o->quick);
 	if (r == 0)
 		r = prepare(db);
 	if (r != 0) {
@@ -535,4 +587,8 @@ const struct store_engine store_sqlite = {
 	.audit_add = db_audit_add,
 	.audit_get = db_audit_get,
 	.audit_list = db_audit_list,
+	.audit_of = db_audit_of,
+	.past_add = db_past_add,
+	.past_get = db_past_get,
+	.past_drop = db_past_drop,
 };

@@ -23,6 +23,36 @@ static void on_loaded(const struct store_object *o, void *arg)
 	json_object_set(s->bodies, o->key, o->body);
 }
 
+/* A change that came by another way than the kind's verbs. */
+static int on_apply(const char *name, json_t *body, uint64_t revision, void *arg, char *err, size_t err_n)
+{
+	struct stored *s = arg;
+
+	(void)revision;
+	if (!body) {
+		json_object_del(s->bodies, name);
+		s->ops->deleted(name, false, s->arg);
+		return 0;
+	}
+	snprintf(err, err_n, "%s", strerror(ENOMEM));
+	return json_object_set(s->bodies, name, body) < 0 ? -ENOMEM : s->ops->put(name, body, false, s->arg, err, err_n);
+}
+
+static int on_check(const char *name, json_t **body, void *arg, char *err, size_t err_n)
+{
+	const struct stored *s = arg;
+
+	return s->ops->check(name, body, s->arg, err, err_n);
+}
+
+static void own(struct stored *s)
+{
+	struct service_owner o = { .kind = s->ops->kind, .check = s->ops->check ? on_check : NULL, .apply = on_apply, .arg = s };
+
+	if (s->ops->put)
+		service_own(s->svc, &o);
+}
+
 int stored_new(struct service *svc, const struct stored_ops *ops, void *arg, struct stored **ret_s)
 {
 	struct stored *s = calloc(1, sizeof(*s));
@@ -42,6 +72,7 @@ int stored_new(struct service *svc, const struct stored_ops *ops, void *arg, str
 		stored_free(s);
 		return r < 0 ? r : -EIO;
 	}
+	own(s);
 	*ret_s = s;
 	return 0;
 }
@@ -161,6 +192,13 @@ static bool has_store(struct stored *s, struct control_request *rq)
 		return true;
 	control_fail(rq, "failed", "set store.path", "this service runs without a store");
 	return false;
+}
+
+uint64_t stored_revision(const json_t *args, uint64_t otherwise)
+{
+	const json_t *v = json_object_get(args, "revision");
+
+	return json_is_integer(v) && json_integer_value(v) >= 0 ? (uint64_t)json_integer_value(v) : otherwise;
 }
 
 void stored_put(struct stored *s, struct control_request *rq, const char *name, json_t *body,

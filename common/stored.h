@@ -19,11 +19,15 @@ struct stored_ops {
 	int (*put)(const char *name, const json_t *body, bool flag, void *arg, char *err, size_t err_n);
 	void (*deleted)(const char *name, bool flag, void *arg);
 	json_t *(*row)(const char *name, void *arg); /* the answer to a put; NULL: {name} */
+	/* As struct service_owner has it: of what comes by config.put and the like. NULL: the kind's schema judges alone. */
+	int (*check)(const char *name, json_t **body, void *arg, char *err, size_t err_n);
 };
 /* Reads what is there, if the service has a store. 0, -ENOMEM or -EIO. */
 int stored_new(struct service *svc, const struct stored_ops *ops, void *arg, struct stored **ret_s);
 struct stored *stored_free(struct stored *s);
 json_t *stored_bodies(struct stored *s); /* name → body, borrowed */
+/* The revision that a request names, or otherwise. */
+uint64_t stored_revision(const json_t *args, uint64_t otherwise);
 /* Both end the request, now or later. body is taken. revision 0: it must be new; STORE_ANY: whatever is there. */
 void stored_put(struct stored *s, struct control_request *rq, const char *name, json_t *body,
 		uint64_t revision, bool flag);

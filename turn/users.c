@@ -133,6 +133,98 @@ static void on_loaded_of_realm(const struct store_object *o, void *arg)
 	load_one(arg, o, slash ? realm : "", slash ? slash + 1 : NULL);
 }
 
+/* ---- what comes by config.put, an undo or a restore ---- */
+
+static const struct turn_realm *realm_of(const struct turn_service *ts, const char *name)
+{
+	return name ? turn_policy_find_realm(ts->policy, name) : turn_policy_realm(ts->policy, 0);
+}
+
+static bool in_file(const struct turn_service *ts, const char *realm, const char *name)
+{
+	const struct turn_realm *x = realm_of(ts, realm);
+
+	for (size_t i = 0; x && i < x->n_users; i++)
+		if (x->users[i].from_file && strcmp(x->users[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* "realm/name" of another realm than the default one. False: it is no such key. */
+static bool key_parts(const char *key, bool of_realm, char realm[static 128], const char **ret_name)
+{
+	const char *slash = of_realm ? strchr(key, '/') : NULL;
+
+	*ret_name = slash ? slash + 1 : key;
+	if (slash && (size_t)(slash - key) < 128)
+		snprintf(realm, 128, "%.*s", (int)(slash - key), key);
+	return slash ? slash - key < 128 : !of_realm;
+}
+
+static int check_user(struct turn_service *ts, const char *realm, const char *name, const json_t *body, char *err, size_t err_n)
+{
+	char normal[USER_CAP];
+
+	if (prepare_name(name, normal) < 0 || strcmp(normal, name) != 0)
+		snprintf(err, err_n, "a user name has 1 to 255 bytes in its normal form, without control and invisible characters");
+	else if (!good_password(json_string_value(json_object_get(body, "password"))) || json_object_size(body) != 1)
+		snprintf(err, err_n, "'password' has 1 to 255 bytes, without control and invisible characters, and is all there is");
+	else if (!realm_of(ts, realm))
+		snprintf(err, err_n, "there is no realm %s", realm);
+	else if (in_file(ts, realm, name)) {
+		snprintf(err, err_n, "user %s is set in %s", name, ts->svc->config_path);
+		return -EEXIST;
+	} else {
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int apply_user(struct turn_service *ts, const struct turn_extra_user *u, char *err, size_t err_n)
+{
+	int r = 0;
+
+	snprintf(err, err_n, "%s", strerror(ENOMEM));
+	if (u->password)
+		r = set(ts->users, u);
+	else
+		unset(ts->users, u->realm, u->name);
+	return r < 0 ? r : turn_service_rebuild(ts, err, err_n);
+}
+
+static int on_check(const char *key, json_t **body, void *arg, char *err, size_t err_n)
+{
+	return check_user(arg, NULL, key, *body, err, err_n);
+}
+
+static int on_check_of_realm(const char *key, json_t **body, void *arg, char *err, size_t err_n)
+{
+	char realm[128];
+	const char *name;
+
+	if (key_parts(key, true, realm, &name))
+		return check_user(arg, realm, name, *body, err, err_n);
+	snprintf(err, err_n, "the key is REALM/NAME");
+	return -EINVAL;
+}
+
+static int on_apply(const char *key, json_t *body, uint64_t revision, void *arg, char *err, size_t err_n)
+{
+	(void)revision;
+	return apply_user(arg, &(struct turn_extra_user){ key, json_string_value(json_object_get(body, "password")), NULL }, err, err_n);
+}
+
+static int on_apply_of_realm(const char *key, json_t *body, uint64_t revision, void *arg, char *err, size_t err_n)
+{
+	char realm[128];
+	const char *name;
+
+	(void)revision;
+	if (!key_parts(key, true, realm, &name))
+		return 0; /* a start skips it, too */
+	return apply_user(arg, &(struct turn_extra_user){ name, json_string_value(json_object_get(body, "password")), realm }, err, err_n);
+}
+
 int turn_users_new(struct store *st, struct turn_users **ret_u)
 {
 	struct turn_users *u = calloc(1, sizeof *u);
@@ -168,21 +260,6 @@ const struct turn_extra_user *turn_users_list(const struct turn_users *u, size_t
 }
 
 /* ---- verbs ---- */
-
-static const struct turn_realm *realm_of(const struct turn_service *ts, const char *name)
-{
-	return name ? turn_policy_find_realm(ts->policy, name) : turn_policy_realm(ts->policy, 0);
-}
-
-static bool in_file(const struct turn_service *ts, const char *realm, const char *name)
-{
-	const struct turn_realm *x = realm_of(ts, realm);
-
-	for (size_t i = 0; x && i < x->n_users; i++)
-		if (x->users[i].from_file && strcmp(x->users[i].name, name) == 0)
-			return true;
-	return false;
-}
 
 static void add_row(json_t *rows, const char *realm, const char *name, bool from_store, bool locked)
 {
@@ -380,4 +457,6 @@ static const struct control_verb verbs[] = {
 void turn_users_add_verbs(struct turn_service *ts)
 {
 	control_add_verbs(ts->svc->control, verbs, ARRAY_LEN(verbs), ts);
+	service_own(ts->svc, &(struct service_owner){ .kind = KIND, .check = on_check, .apply = on_apply, .arg = ts });
+	service_own(ts->svc, &(struct service_owner){ .kind = REALM_KIND, .check = on_check_of_realm, .apply = on_apply_of_realm, .arg = ts });
 }

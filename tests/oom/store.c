@@ -68,14 +68,14 @@ static int live(struct outcomes *out)
 		if (settle(out, store_delete(out->store, &c, "user", "b", STORE_ANY)) == 0) {
 			uint64_t deleted = out->audit;
 			present--;
-			present += settle(out, store_undo(out->store, &c, deleted)) == 0;
+			present += settle(out, store_undo(out->store, &c, deleted, 0, 0)) == 0;
 		}
 	}
 	/* With a secret that stays the same, so that the undo fills it in. */
 	if (settle(out, store_put(out->store, &c, "user", "c", 0, json_pack("{s:i, s:s}", "n", 1, "p", "x"))) == 0) {
 		present++;
 		if (settle(out, store_put(out->store, &c, "user", "c", STORE_ANY, json_pack("{s:i, s:s}", "n", 2, "p", "x"))) == 0)
-			settle(out, store_undo(out->store, &c, out->audit));
+			settle(out, store_undo(out->store, &c, out->audit, 0, 0));
 	}
 	settle(out, store_list(out->store, &c, "user", NULL, 10));
 	settle(out, store_audit(out->store, &c, 0, 10));

@@ -665,6 +665,83 @@ static void instance_names_make_paths_and_bad_ones_do_not(void **state)
 	unsetenv("RUNTIME_DIRECTORY");
 }
 
+/* --- settings of the store --- */
+
+static json_t *set_number(const struct world *w, int n, const char *want_error)
+{
+	return call(w, "config.set", json_pack("{s:s, s:i}", "path", "demo.number", "value", n), want_error);
+}
+
+static void assert_number(const struct world *w, const char *value, const char *source)
+{
+	json_t *got = call(w, "config.get", json_pack("{s:s}", "path", "demo.number"), NULL);
+	const json_t *row = json_array_get(json_object_get(got, "rows"), 0);
+
+	assert_string_equal(json_string_value(json_object_get(row, "value")), value);
+	assert_string_equal(json_string_value(json_object_get(row, "source")), source);
+	json_decref(got);
+}
+
+static void stop(struct world *w)
+{
+	char text[512];
+
+	kill(w->pid, SIGTERM);
+	assert_int_equal(exit_code(w), 0);
+	while (recv(w->notify_fd, text, sizeof(text), MSG_DONTWAIT) > 0) /* a reload tells READY=1, too */
+		;
+}
+
+static void a_setting_holds_over_a_restart_and_what_cannot_be_applied_is_taken_back(void **state)
+{
+	struct world *w = *state;
+	json_t *said;
+
+	write_config(w, "stuck: false");
+	start(w);
+	assert_number(w, "1", "default");
+	json_decref(set_number(w, 42, NULL));
+	assert_number(w, "42", "store");
+	json_decref(set_number(w, 13, "bad-request"));
+	said = set_number(w, 77, "failed"); /* only its reload finds out */
+	assert_non_null(strstr(json_string_value(json_object_get(said, "text")), "refused by the service itself"));
+	json_decref(said);
+	assert_number(w, "42", "store");
+	stop(w);
+	start(w);
+	assert_number(w, "42", "store");
+	said = call(w, "config.audit", NULL, NULL); /* 77 and that it was taken back are told */
+	assert_int_equal(json_array_size(json_object_get(said, "rows")), 3);
+	json_decref(said);
+	json_decref(call(w, "config.unset", json_pack("{s:s}", "path", "demo.number"), NULL));
+	assert_number(w, "1", "default");
+	stop(w);
+}
+
+static void a_setting_that_is_bad_beside_a_new_file_is_left_out(void **state)
+{
+	struct world *w = *state;
+	json_t *got;
+
+	write_config(w, "stuck: false");
+	start(w);
+	json_decref(set_number(w, 99, NULL));
+	stop(w);
+	write_config(w, "never_drained: true");
+	launch(w, NULL);
+	assert_notified(w, "READY=1");
+	assert_number(w, "1", "default");
+	got = call(w, "config.get", json_pack("{s:s}", "path", "demo.number"), NULL);
+	assert_non_null(strstr(json_string_value(json_object_get(json_array_get(json_object_get(got, "rows"), 0), "skipped")), "never drained"));
+	json_decref(got);
+	json_decref(set_number(w, 50, NULL)); /* which goes with the file */
+	assert_number(w, "50", "store");
+	kill(w->pid, SIGTERM);
+	kill(w->pid, SIGTERM);
+	waitpid(w->pid, NULL, 0);
+	w->pid = 0;
+}
+
 static void the_common_schemas_are_sound(void **state)
 {
 	char err[256] = "";
@@ -699,6 +776,8 @@ int main(void)
 		IN_WORLD(a_dry_run_tells_the_changes_and_applies_none),
 		IN_WORLD(a_good_reload_is_taken_and_a_bad_one_changes_nothing),
 		IN_WORLD(a_reload_reopens_a_log_that_was_moved_away),
+		IN_WORLD(a_setting_holds_over_a_restart_and_what_cannot_be_applied_is_taken_back),
+		IN_WORLD(a_setting_that_is_bad_beside_a_new_file_is_left_out),
 		IN_WORLD(the_log_level_is_shown_and_set),
 		IN_WORLD(the_watchdog_is_fed_only_while_the_workers_move),
 		IN_WORLD(a_service_started_as_root_keeps_nothing_of_it_in_any_thread),

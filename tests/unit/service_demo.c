@@ -48,6 +48,8 @@ static void demo_check(struct cfg *c)
 	}
 	if (demo_of(c)->number == 13)
 		cfg_add_error(c, "demo.number", "13 brings bad luck");
+	if (demo_of(c)->never_drained && demo_of(c)->number > 50)
+		cfg_add_error(c, "demo.number", "too much for one that is never drained");
 }
 
 static void demo_log(const void *values, struct log_config *ret_lc)

@@ -97,7 +97,7 @@ static int del(struct world *w, const char *key, uint64_t revision)
 
 static int undo(struct world *w, uint64_t audit)
 {
-	return wait_for(w, store_undo(w->store, CALL(w, "console alice"), audit));
+	return wait_for(w, store_undo(w->store, CALL(w, "console alice"), audit, 0, 0));
 }
 
 static void list(struct world *w, const char *after, unsigned limit, size_t want)
@@ -213,7 +213,7 @@ static void bad_arguments_are_refused_at_once(void **state)
 	assert_int_equal(store_put(w->store, CALL(w, "test"), "user", "\xff", 0, body(1)), -EINVAL);
 	assert_int_equal(store_put(w->store, CALL(w, "test"), "user", "a", 0, NULL), -ENOMEM);
 	assert_int_equal(store_delete(w->store, CALL(w, "test"), "user", "a", 0), -EINVAL);
-	assert_int_equal(store_undo(w->store, CALL(w, "test"), 0), -EINVAL);
+	assert_int_equal(store_undo(w->store, CALL(w, "test"), 0, 0, 0), -EINVAL);
 	assert_int_equal(store_list(w->store, CALL(w, NULL), "user", NULL, 0), -EINVAL);
 }
 

@@ -41,12 +41,17 @@ struct world {
 	struct store_outcome last;
 };
 
-static void open_it(struct world *w)
+static void open_for(struct world *w, uint64_t keep_ms)
 {
 	char err[256] = "";
 
-	if (store_open(&(struct store_options){ .path = w->path, .kinds = kinds }, err, sizeof err, &w->store) != 0)
+	if (store_open(&(struct store_options){ .path = w->path, .kinds = kinds, .keep_secrets_ms = keep_ms }, err, sizeof err, &w->store) != 0)
 		fail_msg("%s", err);
+}
+
+static void open_it(struct world *w)
+{
+	open_for(w, 0);
 }
 
 static int setup(void **state)
@@ -103,7 +108,7 @@ static uint64_t put(struct world *w, json_t *body)
 
 static int undo(struct world *w, uint64_t audit)
 {
-	return wait_for(w, store_undo(w->store, CALL(w), audit));
+	return wait_for(w, store_undo(w->store, CALL(w), audit, 0, 0));
 }
 
 static void assert_body(struct world *w, json_t *want)
@@ -163,18 +168,40 @@ static void what_did_not_touch_a_secret_is_undone(void **state)
 	assert_body(w, user("c@x", "hunter2", "deep-secret"));
 }
 
-static void what_changed_a_secret_cannot_be_undone_and_says_so(void **state)
+static void what_changed_a_secret_is_undone_too(void **state)
+{
+	struct world *w = *state;
+	uint64_t changed;
+
+	put(w, user("a@x", "hunter2", "k1"));
+	changed = put(w, user("b@x", "hunter3", "k2"));
+	assert_int_equal(undo(w, changed), STORE_OK);
+	assert_body(w, user("a@x", "hunter2", "k1"));
+	assert_int_equal(undo(w, w->last.audit ? w->last.audit : changed + 1), STORE_OK);
+	assert_body(w, user("b@x", "hunter3", "k2"));
+	assert_int_equal(wait_for(w, store_delete(w->store, CALL(w), "user", "alice", STORE_ANY)), STORE_OK);
+	assert_int_equal(undo(w, w->last.audit), STORE_OK);
+	assert_body(w, user("b@x", "hunter3", "k2"));
+	assert_in_audit(w, "hunter", false);
+}
+
+static void after_its_day_it_cannot_be_and_says_so(void **state)
 {
 	struct world *w = *state;
 	uint64_t made = put(w, user("a@x", "hunter2", "k1")), changed;
 
 	changed = put(w, user("a@x", "hunter3", "k1"));
+	w->store = store_close(w->store);
+	open_for(w, 1);
+	usleep(5000);
 	assert_int_equal(undo(w, changed), STORE_SECRET);
 	assert_non_null(strstr(store_result_text(STORE_SECRET), "set it anew"));
 	changed = put(w, user("a@x", "hunter3", "k2"));
+	usleep(5000);
 	assert_int_equal(undo(w, changed), STORE_SECRET);
 	assert_body(w, user("a@x", "hunter3", "k2")); /* nothing was changed */
 	assert_int_equal(wait_for(w, store_delete(w->store, CALL(w), "user", "alice", STORE_ANY)), STORE_OK);
+	usleep(5000);
 	assert_int_equal(undo(w, w->last.audit ? w->last.audit : made), STORE_SECRET);
 }
 
@@ -196,12 +223,16 @@ static bool file_has(const struct world *w, const char *secret)
 	return system(command) == 0;
 }
 
-static void an_old_secret_is_not_left_in_the_file(void **state)
+static void an_old_secret_is_not_left_in_the_file_after_its_day(void **state)
 {
 	struct world *w = *state;
 
 	put(w, user("a@x", "hunter2", "deep-secret"));
 	put(w, user("a@x", "hunter3", "other-secret"));
+	w->store = store_close(w->store);
+	open_for(w, 1);
+	usleep(5000);
+	store_forget(w->store);
 	w->store = store_close(w->store);
 	assert_false(file_has(w, "hunter2"));
 	assert_false(file_has(w, "deep-secret"));
@@ -214,6 +245,7 @@ static void the_audit_of_an_older_version_is_cleaned(void **state)
 {
 	static const char old[] =
 		"DELETE FROM audit; DELETE FROM objects; PRAGMA user_version = 1;"
+		"DROP INDEX audit_change; ALTER TABLE audit DROP COLUMN change; DROP TABLE past;"
 		"INSERT INTO objects VALUES ('user', 'alice', '{\"password\":\"hunter9\"}', 2, 0);"
 		"INSERT INTO audit VALUES (1, 0, 'me', 'user', 'alice', NULL, '{\"password\":\"hunter8\"}', NULL);"
 		"INSERT INTO audit VALUES (2, 0, 'me', 'user', 'alice', '{\"password\":\"hunter8\"}', '{\"password\":\"hunter9\"}', NULL);";
@@ -241,9 +273,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_WORLD(the_audit_has_a_mark_in_the_place_of_a_secret),
 		IN_WORLD(what_did_not_touch_a_secret_is_undone),
-		IN_WORLD(what_changed_a_secret_cannot_be_undone_and_says_so),
+		IN_WORLD(what_changed_a_secret_is_undone_too),
+		IN_WORLD(after_its_day_it_cannot_be_and_says_so),
 		IN_WORLD(a_made_object_is_taken_back),
-		IN_WORLD(an_old_secret_is_not_left_in_the_file),
+		IN_WORLD(an_old_secret_is_not_left_in_the_file_after_its_day),
 		IN_WORLD(the_audit_of_an_older_version_is_cleaned),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

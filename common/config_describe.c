@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A configuration as a page of settings needs it: each key with its value, where that comes from, and what its row says of it
+ * (type, range, unit, choices, help). The same rows as parsing and the reference page; nothing is said twice.
+ *
+ * A list of maps is one row; the keys of its maps are the columns.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/config_priv.h"
+
+struct describing {
+	const struct cfg *c;
+	const char *prefix;
+	json_t *rows;
+};
+
+static json_t *choices_of(const struct cfg_row *row)
+{
+	json_t *a = json_array();
+
+	for (const char *const *c = row->choices; c && *c; c++)
+		json_array_append_new(a, json_string(*c));
+	return a;
+}
+
+static json_t *columns_of(const struct cfg_schema *s);
+
+/* What the schema says. */
+static json_t *row_json(const struct cfg_row *row)
+{
+	bool maps = row->sub != NULL;
+	json_t *j = json_pack("{s:s, s:b, s:b, s:b, s:b, s:s*, s:s*, s:s*}", "type", maps ? "maps" : row->type->name, "list",
+			      (row->flags & CFG_LIST) != 0, "required", (row->flags & CFG_REQUIRED) != 0, "reload",
+			      (row->flags & CFG_RELOAD) != 0, "secret", (row->flags & CFG_SECRET) != 0, "unit", row->unit, "default",
+			      row->def, "help", row->help);
+
+	if (j && (row->min || row->max)) {
+		json_object_set_new(j, "min", json_integer((json_int_t)MIN(row->min, (uint64_t)INT64_MAX)));
+		if (row->max)
+			json_object_set_new(j, "max", json_integer((json_int_t)MIN(row->max, (uint64_t)INT64_MAX)));
+	}
+	if (j && row->choices)
+		json_object_set_new(j, "choices", choices_of(row));
+	if (j && row->default_port)
+		json_object_set_new(j, "default_port", json_integer(row->default_port));
+	if (j && !maps)
+		json_object_set_new(j, "example", json_string(row->type->example));
+	if (j && maps)
+		json_object_set_new(j, "columns", columns_of(row->sub));
+	return j;
+}
+
+static json_t *columns_of(const struct cfg_schema *s)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; a && i < s->n_rows; i++) {
+		json_t *j = row_json(&s->rows[i]);
+
+		json_object_set_new(j, "name", json_string(s->rows[i].name));
+		json_array_append_new(a, j);
+	}
+	return a;
+}
+
+static void put_source(const struct describing *d, json_t *j, const char *path)
+{
+	static const char *const names[] = { "default", "file", "store" };
+	const char *file = NULL;
+	unsigned line = 0;
+	enum cfg_from from = cfg_from(d->c, path, &file, &line);
+
+	json_object_set_new(j, "source", json_string(names[from]));
+	json_object_set_new(j, "locked", json_boolean(from == CFG_FROM_FILE));
+	if (from == CFG_FROM_FILE) {
+		json_object_set_new(j, "file", json_string(file));
+		json_object_set_new(j, "line", json_integer(line));
+	}
+}
+
+/* map: the node of the map that holds the row, at: its value; NULL where there is none. */
+static int put_row(struct describing *d, const struct cfg_row *row, const struct cfg_node *map, const char *at, const char *path)
+{
+	const struct cfg_node *n = cfg_set_by(row, map);
+	json_t *j = row_json(row), *value = NULL;
+
+	if (!j)
+		return -ENOMEM;
+	if (at && (n || (row->def && !(row->flags & CFG_LIST))))
+		value = cfg_export_row(row, n, at, false);
+	else if (row->def && (row->flags & CFG_LIST) && at)
+		value = json_string(row->def);
+	json_object_set_new(j, "path", json_string(path));
+	json_object_set_new(j, "value", value ? value : json_null());
+	put_source(d, j, path);
+	return json_array_append_new(d->rows, j) < 0 ? -ENOMEM : 0;
+}
+
+static bool is_below(const char *path, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return !n || (strncmp(path, prefix, n) == 0 && (!path[n] || path[n] == '.'));
+}
+
+static int put_map(struct describing *d, const struct cfg_schema *s, const struct cfg_node *map, const char *values, const char *path)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < s->n_rows; i++) {
+		const struct cfg_row *row = &s->rows[i];
+		const char *at = values ? values + row->offset : NULL;
+		char deeper[128];
+
+		(void)snprintf(deeper, sizeof(deeper), "%s%s%s", path, *path ? "." : "", row->name);
+		if (row->sub && !(row->flags & CFG_LIST)) {
+			if (at && (row->flags & CFG_OPTIONAL_MAP))
+				at = *(const char *const *)(const void *)at;
+			r = put_map(d, row->sub, cfg_node_child(map, text_of(row->name)), at, deeper);
+		} else if (is_below(deeper, d->prefix)) {
+			r = put_row(d, row, map, at, deeper);
+		}
+	}
+	return r;
+}
+
+int cfg_describe(const struct cfg *c, const char *prefix, json_t **ret_rows)
+{
+	struct describing d = { c, prefix, json_array() };
+	int r = d.rows ? put_map(&d, c->root->schema, c->tree.root, c->values, "") : -ENOMEM;
+
+	if (r < 0)
+		json_decref(d.rows);
+	else
+		*ret_rows = d.rows;
+	return r;
+}

@@ -74,17 +74,21 @@ static void challenge(struct sip_passage *p, struct sip_registrar *r, struct tex
 	bool is_register = p->msg->method == SIP_REGISTER;
 	char nonce[STUN_NONCE_MAX], values[SIP_ALGS][SIP_CHALLENGE_MAX];
 	struct sip_line lines[SIP_ALGS];
+	unsigned k = 0;
 	stun_nonces_tick(&r->nonces, p->now);
 	size_t n = stun_nonce_make(&r->nonces, &p->from.remote, realm, 0, p->now, nonce);
 	for (unsigned i = 0; i < SIP_ALGS; i++) {
+		if (r->algorithms && !(r->algorithms & 1U << i))
+			continue;
 		ptrdiff_t len = sip_digest_challenge((enum sip_digest_alg)i, realm,
-						     (struct text){ nonce, n }, stale, values[i]);
-		lines[i] = (struct sip_line){ is_register ? TEXT("WWW-Authenticate")
+						     (struct text){ nonce, n }, stale, values[k]);
+		lines[k] = (struct sip_line){ is_register ? TEXT("WWW-Authenticate")
 							  : TEXT("Proxy-Authenticate"),
-					      { values[i], len > 0 ? (size_t)len : 0 } };
+					      { values[k], len > 0 ? (size_t)len : 0 } };
+		k++;
 	}
 	sip_answer(p, &(struct sip_answer){
-			      .code = is_register ? 401 : 407, .lines = lines, .n_lines = SIP_ALGS });
+			      .code = is_register ? 401 : 407, .lines = lines, .n_lines = k });
 }
 
 /* The user that the credentials name, with its domain: "alice" or "alice@realm". */
@@ -116,6 +120,7 @@ static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const
 					    .uri = &p->basics->uri,
 					    .is_us = r->o.ops->is_us,
 					    .arg = r->o.edge,
+					    .algorithms = r->algorithms,
 					    .now = p->now };
 	char aor[SIP_AOR_MAX] = "";
 	bool named = user_of(a, realm, aor) == 0;

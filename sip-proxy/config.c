@@ -17,6 +17,7 @@
 
 const char *const sip_listen_protocols[] = { "udp", "tcp", "tls", "mtls", "ws", "wss", NULL };
 const char *const sip_route_protocols[] = { "udp", "tcp", "tls", "mtls", NULL };
+static const char *const digest_words[] = { "md5", "sha-256", NULL }; /* in the order of enum sip_digest_alg */
 
 enum sip_proto sip_listen_proto_of(unsigned p, bool *ret_mutual)
 {
@@ -207,6 +208,9 @@ static const struct cfg_row sip_rows[] = {
 		  "CA whose list is out of date. A CA without a list is not asked for one. Read anew by a reload." },
 	{ .name = "users", .sub = &sip_user_schema, CFG_AT(struct sip_config, users), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Accounts of those who may register here. More can be added while the service runs: stile sip user add." },
+	{ .name = "digest", .type = &cfg_enum, CFG_AT(struct sip_config, digest), .flags = CFG_LIST | CFG_RELOAD, .choices = digest_words,
+	  .help = "By which algorithms passwords are asked for. Empty: by each. digest: [md5] for clients that give up when they are offered "
+		  "another one (baresip 1.0); [sha-256] once all can do it (RFC 8760)." },
 	{ .name = "turn", .sub = &turn_schema, CFG_AT(struct sip_config, turn), .flags = CFG_RELOAD,
 	  .help = "Credentials of stile-turn for UC clients behind NATs." },
 	{ .name = "routes", .sub = &sip_route_schema, CFG_AT(struct sip_config, routes), .flags = CFG_LIST | CFG_RELOAD,

@@ -83,6 +83,7 @@ struct sip_config {
 	char *certificate, *key, *ca; /* NULL: none; the system's CAs */
 	char *crl;		      /* NULL: none */
 	struct cfg_list users;	      /* struct sip_user_section */
+	struct cfg_list digest;	      /* unsigned: enum sip_digest_alg; none: each */
 	struct {
 		struct cfg_list uris; /* char *: "turn:turn.example.org:3478?transport=udp" */
 		char *secret, *header;

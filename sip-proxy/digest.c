@@ -107,6 +107,8 @@ enum sip_digest_verdict sip_digest_verify(const struct sip_digest_check *c,
 	uint64_t age;
 	if (!find_alg(a, &alg) || !is_complete(c, a))
 		return SIP_DIGEST_BAD;
+	if (c->algorithms && !(c->algorithms & 1U << alg))
+		return SIP_DIGEST_NONE; /* it was offered before the last reload */
 	enum stun_nonce_state state = stun_nonce_check(c->nonces, a->param[SIP_D_NONCE], c->client,
 						       c->realm, c->now, &age);
 	if (state == STUN_NONCE_FOREIGN)

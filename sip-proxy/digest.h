@@ -10,7 +10,7 @@
 #include "stun/auth.h"
 
 /* In the order in which they are offered. RFC 8760 2.4 wants the strongest first, but what is in use looks at the
- * first challenge alone and gives up if that is not MD5 (sipp, libre 1.1). */
+ * first challenge alone and gives up if that is not MD5 (sipp); libre 1.1 gives up whenever there is another one at all. */
 enum sip_digest_alg { SIP_ALG_MD5, SIP_ALG_SHA256, SIP_ALGS };
 enum { SIP_DIGEST_HEX = 65, SIP_CHALLENGE_MAX = 512 };
 const char *sip_digest_alg_name(enum sip_digest_alg alg);
@@ -37,6 +37,7 @@ struct sip_digest_check {
 	const struct sip_uri *uri;
 	bool (*is_us)(void *arg, struct text host, uint16_t port); /* NULL: nobody */
 	void *arg;
+	unsigned algorithms; /* bits of those that are offered; 0: each */
 	uint64_t now;
 };
 /* password: of the user that the credentials name; p NULL: there is no such user (and it takes as long). */

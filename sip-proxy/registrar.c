@@ -45,6 +45,11 @@ struct sip_registrar *sip_registrar_free(struct sip_registrar *r)
 	return NULL;
 }
 
+void sip_registrar_set_digest(struct sip_registrar *r, unsigned algorithms)
+{
+	r->algorithms = algorithms;
+}
+
 int sip_registrar_set_service_route(struct sip_registrar *r, const char *uri)
 {
 	char *fresh = NULL;

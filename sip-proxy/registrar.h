@@ -52,6 +52,9 @@ enum sip_step sip_registrar_prove(struct sip_passage *p, struct sip_registrar *r
 /* Of the configuration that holds now; the text is copied. 0 or -ENOMEM. */
 int sip_registrar_set_service_route(struct sip_registrar *r, const char *uri);
 
+/* By which algorithms passwords are proven: bits 1 << enum sip_digest_alg. 0: by each. */
+void sip_registrar_set_digest(struct sip_registrar *r, unsigned algorithms);
+
 /* Hooks; arg is the registrar. */
 enum sip_step sip_auth_request(struct sip_passage *p, void *arg);    /* SIP_STAGE_IDENTITY */
 enum sip_step sip_hygiene_request(struct sip_passage *p, void *arg); /* SIP_STAGE_HYGIENE */

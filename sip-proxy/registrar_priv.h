@@ -16,5 +16,6 @@ struct sip_registrar {
 	struct sip_registrar_options o;
 	struct stun_nonces nonces;
 	char *service_route; /* "<sip:proxy;lr>" (RFC 3608), or NULL */
+	unsigned algorithms; /* bits: what is offered and taken; 0: each */
 	struct sip_guess guesses[SIP_GUESSES];
 };

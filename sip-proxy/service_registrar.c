@@ -99,12 +99,17 @@ int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 
 int sip_service_registrar_set(struct sip_service *ss, const struct sip_config *c)
 {
+	const unsigned *alg = c->digest.items;
+	unsigned algorithms = 0;
 	int r = sip_registrar_set_service_route(ss->registrar, c->service_route);
 
 	if (r < 0)
 		return r;
 	sip_location_set_limits(ss->location, (unsigned)c->limits.registrations_per_user,
 				(unsigned)c->limits.registrations);
+	for (size_t i = 0; i < c->digest.n; i++)
+		algorithms |= 1U << alg[i];
+	sip_registrar_set_digest(ss->registrar, algorithms);
 	return 0;
 }
 

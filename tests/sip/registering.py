@@ -42,6 +42,23 @@ def _(w):
             raise Failed("    not 404 for one who does not exist")
 
 
+@case("for clients that give up at SHA-256 it can be left out, and then is not taken either")
+def _(w):
+    users = "[ { name: bob, password: hush } ]"
+    w.config(users=users, digest="[md5]")
+    w.start()
+    with w.udp(lan=False) as bob:
+        m = bob.ask("REGISTER", "sip:uc.test", From="<sip:bob@uc.test>;tag=r", To="<sip:bob@uc.test>")
+        if len(m.all("WWW-Authenticate")) != 1 or "algorithm=MD5" not in m.get("WWW-Authenticate"):
+            raise Failed(f"    {m.all('WWW-Authenticate')}")
+        register(bob, "bob", "hush")
+        w.config(users=users, digest="[sha-256]")
+        w.reload()
+        register(bob, "bob", "hush")
+    w.config(users=users, digest="[sha1]")
+    w.check().exits(2).says("'digest' must be one of md5, sha-256")
+
+
 @case("users are made, changed and deleted with the tool, and are there after a restart")
 def _(w):
     w.config(users="[ { name: bob, password: hush } ]")

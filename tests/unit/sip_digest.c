@@ -111,6 +111,27 @@ static void credentials_are_judged(void **state)
 	assert_int_equal(verify(&a, "secret", 2000), SIP_DIGEST_NONE);
 }
 
+static void only_what_is_offered_is_taken(void **state)
+{
+	struct sip_auth a;
+	struct sip_digest_check c = { .nonces = &nonces,
+				      .client = &client,
+				      .realm = TEXT("uc.test"),
+				      .method = TEXT("REGISTER"),
+				      .algorithms = 1U << SIP_ALG_SHA256,
+				      .now = 2000 };
+	struct sip_uri uri;
+	(void)state;
+	client = addr_v4(0xc0000201, 5060);
+	assert_int_equal(stun_nonces_init(&nonces, 0), 0);
+	assert_int_equal(sip_uri_parse(TEXT("sip:uc.test"), &uri), 0);
+	c.uri = &uri;
+	a = credentials(SIP_ALG_MD5, "alice", "secret", "sip:uc.test", 1000);
+	assert_int_equal(sip_digest_verify(&c, &a, TEXT("secret")), SIP_DIGEST_NONE);
+	a = credentials(SIP_ALG_SHA256, "alice", "secret", "sip:uc.test", 1000);
+	assert_int_equal(sip_digest_verify(&c, &a, TEXT("secret")), SIP_DIGEST_GOOD);
+}
+
 static void a_challenge_is_one_that_we_can_read(void **state)
 {
 	char out[SIP_CHALLENGE_MAX];
@@ -129,6 +150,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_examples_of_the_rfcs_are_right),
 		cmocka_unit_test(credentials_are_judged),
+		cmocka_unit_test(only_what_is_offered_is_taken),
 		cmocka_unit_test(a_challenge_is_one_that_we_can_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * File and store as one configuration; see effective.h. The file's is exported as JSON, the store's objects are appended
- * to its lists, and the whole is read again: JSON is YAML, so nothing here knows a key but the domain that names an object.
+ * to its lists, and the whole is read again: JSON is YAML, so nothing here knows a key but the one that names an object.
  * The answers of the verbs come when the store has written.
  */
 #include "sip-proxy/effective.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/store_secrets.h"
 #include "common/stored.h"
 #include "sip-proxy/config.h"
 #include "sip-proxy/log_msgs.h"
@@ -16,7 +17,7 @@
 struct list_of {
 	struct sip_effective *e;
 	struct stored *stored;
-	json_t *good; /* of the store: domain → body, those that passed last */
+	json_t *good; /* of the store: name → body, those that passed last */
 };
 struct sip_effective {
 	struct service *svc;
@@ -25,13 +26,19 @@ struct sip_effective {
 	void *arg;
 };
 
-static const struct {
+static const struct place_of {
 	const char *map, *key; /* sip.MAP.KEY; map NULL: sip.KEY */
-	const char *hint, *where;
+	const char *id;	       /* the key that names an object */
+	const char *hint, *where, *like;
+	const struct cfg_schema *schema;
+	bool domain; /* names are domains: case means nothing */
 } places[SIP_LISTS] = {
-	[SIP_LIST_ROUTES] = { NULL, "routes", "stile sip route list", "sip.routes" },
-	[SIP_LIST_PARTNERS] = { "federation", "partners", "stile sip federation list",
-				"sip.federation.partners" },
+	[SIP_LIST_ROUTES] = { NULL, "routes", "domain", "stile sip route list", "sip.routes",
+			      "partner.example", &sip_route_schema, true },
+	[SIP_LIST_PARTNERS] = { "federation", "partners", "domain", "stile sip federation list",
+				"sip.federation.partners", "partner.example", &sip_partner_schema, true },
+	[SIP_LIST_SERVERS] = { "lan", "servers", "user", "stile sip server list", "sip.lan.servers",
+			       "uc-a", &sip_server_schema, false },
 };
 
 /* ---- file and store, read as one ---- */
@@ -54,30 +61,35 @@ static json_t *array_in(json_t *root, enum sip_list l)
 	return sub(map, places[l].key, true);
 }
 
-static const char *domain_of(const json_t *o)
+static const char *name_of(const struct place_of *l, const json_t *o)
 {
-	const char *s = json_string_value(json_object_get(o, "domain"));
+	const char *s = json_string_value(json_object_get(o, l->id));
 
 	return s ? s : "";
 }
 
-static bool has(const json_t *array, const char *domain)
+static bool has(const struct place_of *l, const json_t *array, const char *name)
 {
 	size_t i;
 	json_t *o;
 
-	json_array_foreach(array, i, o) if (text_ieq(text_of(domain_of(o)), text_of(domain))) return true;
+	json_array_foreach(array, i, o)
+	{
+		struct text t = text_of(name_of(l, o));
+		if (l->domain ? text_ieq(t, text_of(name)) : text_eq(t, text_of(name)))
+			return true;
+	}
 	return false;
 }
 
-static void append(json_t *array, const char *domain, const json_t *body)
+static void append(const struct place_of *l, json_t *array, const char *name, const json_t *body)
 {
 	json_t *o;
 
-	if (has(array, domain))
+	if (has(l, array, name))
 		return; /* the file's, which wins */
 	o = json_copy((json_t *)body);
-	json_object_set_new(o, "domain", json_string(domain));
+	json_object_set_new(o, l->id, json_string(name));
 	json_array_append_new(array, o);
 }
 
@@ -87,13 +99,13 @@ static int read_both(const struct sip_effective *e, const struct cfg *file,
 {
 	struct cfg *c = NULL;
 	json_t *root = NULL, *body;
-	const char *domain;
+	const char *name;
 	char *text;
 	int r = cfg_export(file, true, &root);
 
 	for (int l = 0; r == 0 && l < SIP_LISTS; l++)
-		json_object_foreach(sets[l], domain, body)
-			append(array_in(root, (enum sip_list)l), domain, body);
+		json_object_foreach(sets[l], name, body)
+			append(&places[l], array_in(root, (enum sip_list)l), name, body);
 	text = r == 0 ? json_dumps(root, JSON_COMPACT) : NULL;
 	json_decref(root);
 	if (!text)
@@ -119,23 +131,23 @@ static void errors_of(const struct cfg *c, char *err, size_t err_n)
 /* Those that pass together with what has passed already. */
 static int sift(struct sip_effective *e, const struct cfg *file, json_t *const good[SIP_LISTS])
 {
-	const char *domain;
+	const char *name;
 	json_t *body;
 	char why[512];
 
 	for (int l = 0; l < SIP_LISTS; l++)
-		json_object_foreach(stored_bodies(e->lists[l].stored), domain, body)
+		json_object_foreach(stored_bodies(e->lists[l].stored), name, body)
 		{
 			_cleanup_(cfg_freep) struct cfg *c = NULL;
-			json_object_set(good[l], domain, body);
+			json_object_set(good[l], name, body);
 			if (read_both(e, file, good, &c) < 0)
 				return -ENOMEM;
 			if (!cfg_n_errors(c))
 				continue;
-			json_object_del(good[l], domain);
+			json_object_del(good[l], name);
 			errors_of(c, why, sizeof(why));
 			log_emit(&MSG_SIP_OBJECT_SKIPPED, LF_STR("list", places[l].where),
-				 LF_STR("domain", domain), LF_STR("why", why));
+				 LF_STR("name", name), LF_STR("why", why));
 		}
 	return 0;
 }
@@ -194,8 +206,9 @@ static void on_deleted(const char *name, bool flag, void *arg)
 
 static json_t *on_row(const char *name, void *arg)
 {
-	(void)arg;
-	return json_pack("{s:s}", "domain", name);
+	const struct list_of *l = arg;
+
+	return json_pack("{s:s}", places[l - l->e->lists].id, name);
 }
 
 static const struct stored_ops ops[SIP_LISTS] = {
@@ -211,6 +224,12 @@ static const struct stored_ops ops[SIP_LISTS] = {
 				.put = on_put,
 				.deleted = on_deleted,
 				.row = on_row },
+	[SIP_LIST_SERVERS] = { .kind = "sip.server",
+			       .noun = "UC server",
+			       .list_hint = "stile sip server list",
+			       .put = on_put,
+			       .deleted = on_deleted,
+			       .row = on_row },
 };
 
 int sip_effective_new(struct service *svc, void (*changed)(void *arg), void *arg,
@@ -259,59 +278,70 @@ static json_t *file_list(const struct sip_effective *e, enum sip_list l)
 	return a;
 }
 
+/* A row of the store, as it is shown. NULL: no memory, or nothing that may be shown. */
+static json_t *shown_row(const struct place_of *l, const char *name, const json_t *body, bool in_use)
+{
+	json_t *row = json_deep_copy(body);
+
+	if (!row || store_hide(l->schema, row) < 0) {
+		json_decref(row);
+		return NULL;
+	}
+	json_object_set_new(row, l->id, json_string(name));
+	json_object_set_new(row, "from", json_string(in_use ? "store" : "store, not in use"));
+	json_object_set_new(row, "locked", json_false());
+	return row;
+}
+
 void sip_effective_list(struct sip_effective *e, enum sip_list l, struct control_request *rq)
 {
-	json_t *rows = file_list(e, l), *row, *body;
-	size_t i, n_file = json_array_size(rows);
-	const char *domain;
+	const struct place_of *at = &places[l];
+	json_t *rows = file_list(e, l), *file = json_deep_copy(rows), *row, *body;
+	size_t i;
+	const char *name;
 
 	json_array_foreach(rows, i, row)
 	{
 		json_object_set_new(row, "from", json_string("file"));
 		json_object_set_new(row, "locked", json_true());
 	}
-	json_object_foreach(stored_bodies(e->lists[l].stored), domain, body)
+	json_object_foreach(stored_bodies(e->lists[l].stored), name, body)
 	{
-		bool hidden = has(rows, domain),
-		     good = json_object_get(e->lists[l].good, domain) != NULL;
-		if (hidden && json_array_size(rows) == n_file)
-			continue;
-		row = json_deep_copy(body);
-		json_object_set_new(row, "domain", json_string(domain));
-		json_object_set_new(row, "from",
-				    json_string(good && !hidden ? "store" : "store, not in use"));
-		json_object_set_new(row, "locked", json_false());
-		json_array_append_new(rows, row);
+		bool good = json_object_get(e->lists[l].good, name) && !has(at, file, name);
+		row = shown_row(at, name, body, good);
+		if (row)
+			json_array_append_new(rows, row);
 	}
+	json_decref(file);
 	control_reply(rq, json_pack("{s:o}", "rows", rows));
 }
 
-/* In lower case, as it is the key. False: the request was ended. */
+/* As it is the key: domains in lower case. False: the request was ended. */
 static bool key_of(struct sip_effective *e, enum sip_list l, struct control_request *rq,
-		   const char *domain, char out[static 254])
+		   const char *name, char out[static 254])
 {
+	const struct place_of *at = &places[l];
 	json_t *file;
 	bool locked;
 
-	if (!domain || !*domain || strlen(domain) > 253) {
-		control_fail(rq, "bad-request", places[l].hint,
-			     "domain must be a name, such as partner.example");
+	if (!name || !*name || strlen(name) > 253) {
+		control_fail(rq, "bad-request", at->hint, "%s must be a name, such as %s", at->id, at->like);
 		return false;
 	}
-	for (size_t i = 0; i <= strlen(domain); i++)
-		out[i] = sip_lower(domain[i]);
+	for (size_t i = 0; i <= strlen(name); i++)
+		out[i] = at->domain ? sip_lower(name[i]) : name[i];
 	file = file_list(e, l);
-	locked = has(file, out);
+	locked = has(at, file, out);
 	json_decref(file);
 	if (locked)
 		control_fail(rq, "locked", "change the file and run stile reload",
-			     "%s stands in %s of %s", out, places[l].where, e->svc->config_path);
+			     "%s stands in %s of %s", out, at->where, e->svc->config_path);
 	return !locked;
 }
 
 /* True if the configuration with it is good; else the request was ended. */
 static bool passes(struct sip_effective *e, enum sip_list l, struct control_request *rq,
-		   const char *domain, const json_t *body)
+		   const char *name, const json_t *body)
 {
 	_cleanup_(cfg_freep) struct cfg *c = NULL;
 	json_t *sets[SIP_LISTS];
@@ -320,51 +350,56 @@ static bool passes(struct sip_effective *e, enum sip_list l, struct control_requ
 
 	for (int i = 0; i < SIP_LISTS; i++)
 		sets[i] = e->lists[i].good ? json_copy(e->lists[i].good) : json_object();
-	json_object_set(sets[l], domain, (json_t *)body);
+	json_object_set(sets[l], name, (json_t *)body);
 	r = read_both(e, e->svc->cfg, sets, &c);
 	for (int i = 0; i < SIP_LISTS; i++)
 		json_decref(sets[i]);
 	if (r < 0) {
-		control_fail(rq, "failed", NULL, "%s: %s", domain, strerror(-r));
+		control_fail(rq, "failed", NULL, "%s: %s", name, strerror(-r));
 		return false;
 	}
 	if (!cfg_n_errors(c))
 		return true;
 	errors_of(c, why, sizeof(why));
-	control_fail(rq, "bad-request", NULL, "%s: %s", domain, why);
+	control_fail(rq, "bad-request", NULL, "%s: %s", name, why);
 	return false;
 }
 
 void sip_effective_put(struct sip_effective *e, enum sip_list l, struct control_request *rq,
 		       const json_t *object, bool create)
 {
-	char domain[254];
-	json_t *was, *body;
+	char name[254];
+	json_t *was, *body, *value;
+	const char *key;
 
 	if (!json_is_object(object)) {
 		control_fail(rq, "bad-request", NULL, "an object with the keys of %s is wanted",
 			     places[l].where);
 		return;
 	}
-	if (!key_of(e, l, rq, domain_of(object), domain))
+	if (!key_of(e, l, rq, name_of(&places[l], object), name))
 		return;
-	was = json_object_get(stored_bodies(e->lists[l].stored), domain);
+	was = json_object_get(stored_bodies(e->lists[l].stored), name);
 	body = was && !create ? json_copy(was) : json_object(); /* a change leaves what it does not name */
-	json_object_update(body, (json_t *)object);
-	json_object_del(body, "domain");
-	if (passes(e, l, rq, domain, body))
-		stored_put(e->lists[l].stored, rq, domain, json_incref(body),
+	json_object_foreach((json_t *)object, key, value)
+		if (json_is_null(value)) /* back to the default */
+			json_object_del(body, key);
+		else
+			json_object_set(body, key, value);
+	json_object_del(body, places[l].id);
+	if (passes(e, l, rq, name, body))
+		stored_put(e->lists[l].stored, rq, name, json_incref(body),
 			   create ? 0 : STORE_ANY, false);
 	json_decref(body);
 }
 
 void sip_effective_set(struct sip_effective *e, enum sip_list l, struct control_request *rq,
-		       const char *domain, const char *key, json_t *value)
+		       const char *id, const char *key, json_t *value)
 {
 	char name[254];
 	json_t *was, *o;
 
-	if (!key_of(e, l, rq, domain, name)) {
+	if (!key_of(e, l, rq, id, name)) {
 		json_decref(value);
 		return;
 	}
@@ -375,16 +410,16 @@ void sip_effective_set(struct sip_effective *e, enum sip_list l, struct control_
 			     ops[l].noun, name);
 		return;
 	}
-	o = json_pack("{s:s, s:o}", "domain", name, key, value);
+	o = json_pack("{s:s, s:o}", places[l].id, name, key, value);
 	sip_effective_put(e, l, rq, o, false);
 	json_decref(o);
 }
 
 void sip_effective_delete(struct sip_effective *e, enum sip_list l, struct control_request *rq,
-			  const char *domain)
+			  const char *id)
 {
 	char name[254];
 
-	if (key_of(e, l, rq, domain, name))
+	if (key_of(e, l, rq, id, name))
 		stored_delete(e->lists[l].stored, rq, name, false);
 }

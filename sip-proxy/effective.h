@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The configuration that holds: the file's, and behind its lists of static routes and partners those objects that were
- * made while the service runs (`stile sip route add`, `stile sip federation allow`). Both are read and checked as one, so that an object
+ * The configuration that holds: the file's, and behind its lists of static routes, partners and UC servers those objects that
+ * were made while the service runs (`stile sip route add`, `federation allow`, `server add`). Both are read and checked as one, so that an object
  * of the store is judged by the very rows and rules of the file. What stands in the file wins and is locked.
  */
 #pragma once
 #include "common/service.h"
 
-enum sip_list { SIP_LIST_ROUTES, SIP_LIST_PARTNERS, SIP_LISTS };
+enum sip_list { SIP_LIST_ROUTES, SIP_LIST_PARTNERS, SIP_LIST_SERVERS, SIP_LISTS };
 
 struct sip_effective;
 /* changed() is called when an object has been stored or deleted: the configuration is to be made anew. */
@@ -17,13 +17,13 @@ struct sip_effective *sip_effective_free(struct sip_effective *e);
 /* An object of the store that does not pass with this file is left out, and logged. 0 or -ENOMEM. */
 int sip_effective_make(struct sip_effective *e, const struct cfg *file, struct cfg **ret_cfg);
 
-/* Control verbs' work: each ends the request. key: the domain. */
+/* Control verbs' work: each ends the request. id: the domain, or the server's user. */
 void sip_effective_list(struct sip_effective *e, enum sip_list l, struct control_request *rq);
 /* object: the keys of the list's rows. create: there must be none yet, else it changes what is there. */
 void sip_effective_put(struct sip_effective *e, enum sip_list l, struct control_request *rq,
 		       const json_t *object, bool create);
 /* One key of an object that is in the store. value is taken. */
 void sip_effective_set(struct sip_effective *e, enum sip_list l, struct control_request *rq,
-		       const char *domain, const char *key, json_t *value);
+		       const char *id, const char *key, json_t *value);
 void sip_effective_delete(struct sip_effective *e, enum sip_list l, struct control_request *rq,
-			  const char *domain);
+			  const char *id);

@@ -176,7 +176,7 @@ static int sip_start(struct service *s, char *err, size_t err_n)
 	if (r == 0)
 		r = sip_service_certificates(ss);
 	if (r == 0)
-		r = sip_service_sites(ss, config_of(s->cfg));
+		r = sip_service_sites(ss, config_of(ss->cfg));
 	if (r == 0)
 		r = sip_service_hooks(ss);
 	sip_edge_set_owner(ss->edge, ss);
@@ -274,7 +274,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	set_times(ss, file);
 	sip_service_certificates_look(ss);
 	sip_interfaces_watch(ss->interfaces, cfg_values(c));
-	if (sip_service_sites_set(ss, file) < 0)
+	if (sip_service_sites_set(ss, fresh) < 0)
 		log_emit(&MSG_SIP_INTERNAL,
 			 LF_STR("why", "no memory for sip.lan.servers: they are as before"));
 	s->drain_limit_ms = fresh->drain_ms;
@@ -336,6 +336,7 @@ static const struct store_kind kinds[] = { { "sip.secret", &sip_secret_schema },
 					   { "sip.user", &sip_user_schema },
 					   { "sip.route", &sip_route_schema },
 					   { "sip.partner", &sip_partner_schema },
+					   { "sip.server", &sip_server_schema },
 					   { SIP_BINDING_KIND, NULL, true, true },
 					   { NULL, NULL } };
 

@@ -51,7 +51,10 @@ void sip_service_changed(void *arg)
 
 	if (r == 0)
 		r = sip_ways_make(&((const struct sip_root *)cfg_values(c))->sip, &w);
+	if (r == 0 && ss->mesh)
+		r = sip_mesh_configure(ss->mesh, &((const struct sip_root *)cfg_values(c))->sip);
 	if (r < 0) {
+		sip_ways_deinit(&w);
 		log_emit(&MSG_SIP_CHANGE_FAILED, LF_ERRNO("error", r));
 		return;
 	}

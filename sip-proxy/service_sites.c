@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The UC servers of the LAN in stile-sip: the mesh is made with the service, configured by each reload, asked by the
- * hooks, and shown by `stile sip servers`.
+ * The UC servers of the LAN in stile-sip: the mesh is made with the service, configured by each reload and each change of
+ * the list in the store, asked by the hooks, and shown by `stile sip servers`.
  *
  * What the mesh needs to know of the service (accounts, bindings, interfaces) is asked through its options.
  */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include "common/bytes.h"
@@ -85,6 +86,53 @@ static void verb_servers(struct control_request *rq, const json_t *args, void *a
 	control_reply(rq, json_pack("{s:o}", "rows", sip_mesh_servers_json(ss->mesh)));
 }
 
+static const char *user_arg(const json_t *args)
+{
+	return json_string_value(json_object_get(args, "user"));
+}
+
+static void verb_list(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+
+	(void)args;
+	sip_effective_list(ss->effective, SIP_LIST_SERVERS, rq);
+}
+
+/* An account of `stile sip user add` with this name: the check of the configuration knows those of the file alone. */
+static bool is_account(const struct sip_service *ss, const char *user)
+{
+	const struct sip_root *root = cfg_values(ss->cfg);
+	char *const *d = root->sip.domains.items;
+	char aor[SIP_AOR_MAX];
+
+	for (size_t i = 0; user && i < root->sip.domains.n; i++)
+		if ((size_t)snprintf(aor, sizeof(aor), "%s@%s", user, d[i]) < sizeof(aor) &&
+		    sip_accounts_password(ss->accounts, aor).p)
+			return true;
+	return false;
+}
+
+static void verb_put(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+	const json_t *server = json_object_get(args, "server");
+
+	if (is_account(ss, user_arg(server)))
+		control_fail(rq, "bad-request", "choose another name, or stile sip user delete",
+			     "%s is a user, too: they could not be told apart", user_arg(server));
+	else
+		sip_effective_put(ss->effective, SIP_LIST_SERVERS, rq, server,
+				  json_is_true(json_object_get(args, "create")));
+}
+
+static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+
+	sip_effective_delete(ss->effective, SIP_LIST_SERVERS, rq, user_arg(args));
+}
+
 static bool on_user(const struct sip_mesh_user *u, void *arg)
 {
 	struct sip_listing *l = arg;
@@ -134,6 +182,11 @@ static const struct control_verb verbs[] = {
 	  "{name}: credentials of stile-turn for this user: username, password, ttl, expires, uris" },
 	{ "sip.servers", CONTROL_VIEWER, verb_servers,
 	  "UC servers: name, contact, address, transport, state, since, expires_s, users, weight, group, health, last_error" },
+	{ "sip.server.list", CONTROL_VIEWER, verb_list,
+	  "UC servers of the file and of the store, as they are configured; passwords are hidden" },
+	{ "sip.server.put", CONTROL_ADMIN, verb_put,
+	  "{server: {user, password, …}, create}: makes a UC server of the store, or changes one" },
+	{ "sip.server.delete", CONTROL_ADMIN, verb_delete, "{user}: deletes a UC server of the store" },
 	{ "sip.server.users", CONTROL_OPERATOR, verb_users,
 	  "{limit, cursor}: of whom it is remembered at which UC server he lives, and how it is known" },
 };

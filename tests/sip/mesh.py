@@ -307,6 +307,48 @@ def _(w):
         w.check().exits(2).says(text)
 
 
+@case("servers are made, changed and removed while it runs; wrong ones are refused with the reason; a restart keeps them")
+def _(w):
+    begin(w, row(A), users="[ { name: zoe, password: hush } ]")
+
+    def server(*argv, stdin=""):
+        return w.ask("sip", "server", *argv, stdin=stdin)
+    with Uc(w, A, ["alice"]) as a, Uc(w, "uc-new", ["bob"]) as b:
+        a.logon()
+        a.serve()
+        server("add", "uc-new", "--password", "--users", "bob,2*", stdin="pw-uc-new\n").exits(0).says("uc-new may log on")
+        b.logon()
+        b.serve()
+        said(a.send("MESSAGE", "sip:bob@uc.test"), 200)
+        server("list").exits(0).says("uc-a", "file", "uc-new", "set", "bob,2*", "store").never_says("pw-uc-new")
+        if "pw-uc-new" in server("list", "--json").exits(0).out:
+            raise Failed("    the password is shown")
+        server("set", "uc-new", "--weight", "300", "--users", "").exits(0)
+        if state(w, "uc-new")["weight"] != 300 or not state(w, "uc-new")["on"]:
+            raise Failed(f"    {state(w, 'uc-new')}")
+        for argv, words in ((("add", "uc-new", "--addresses", "10.0.0.1/32"), "already"), (("add", "uc-a", "--addresses", "10.0.0.1/32"), "stands in sip.lan"),
+                            (("set", "uc-a", "--weight", "1"), "stands in sip.lan.servers"), (("add", "uc-x"), "could be anybody"),
+                            (("add", "uc-x", "--addresses", "10.0.0"), "'addresses' must be a prefix"), (("add", "uc-x", "--contact", "10.0.0.6"), "must be a SIP URI"),
+                            (("add", "uc-x", "--certificate-name", "a.test"), "mtls listener"), (("add", "zoe", "--addresses", "10.0.0.1/32"), "is a user, too"),
+                            (("add", "uc-x", "--addresses", "10.0.0.1/32", "--weight", "5000"), "1000"),
+                            (("set", "uc-new", "--no-password"), "could be anybody"), (("remove", "uc-z"), "there is no UC server")):
+            server(*argv).exits(1).says(words)
+        w.ask("sip", "user", "add", "joe", stdin="secret\n").exits(0)
+        server("add", "joe", "--addresses", "10.0.0.1/32").exits(1).says("is a user, too")
+        for program in list(w.servers):
+            program.stop()
+        w.start()
+    with Uc(w, A, ["alice"]) as a, Uc(w, "uc-new", ["bob"]) as b:
+        for s in (a, b):
+            s.logon()
+            s.serve()
+        said(a.send("MESSAGE", "sip:bob@uc.test"), 200)
+        server("remove", "uc-new").exits(0).says("logged off")
+        w.logged("sip.server.off", "uc-new")
+        said(a.send("MESSAGE", "sip:bob@uc.test"), 404)
+        w.ask("sip", "servers").says("uc-a").never_says("uc-new")
+
+
 @case("what is wrong with sip.lan.servers is said with its place")
 def _(w):
     def bad(text, *rows_, **keys):

@@ -13,9 +13,9 @@ ca_list = {ca}
 
 
 def write_tls(w, name):
-    """The path of a tls.cfg: it shows NAME's certificate and asks for the others', on both sides."""
+    """The path of a configuration for its module tls: it shows NAME's certificate and asks for the others', on both sides."""
     files = {"key": w.path(name + ".key"), "certificate": w.path(name + ".pem"), "ca": w.path("ca.pem")}
-    return w.write("tls.cfg", "".join(TLS.format(side=side, **files) for side in ("server", "client")))
+    return w.write(name + ".tls", "".join(TLS.format(side=side, **files) for side in ("server", "client")))
 
 
 class Kamailio(Program):

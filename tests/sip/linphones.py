@@ -21,7 +21,8 @@ class Linphone(Program):
     """linphone-daemon and its pipe: a command, an answer. (Its call-stats ends it, and message does without a place for its
     data base.)"""
 
-    def __init__(self, w, name, port, transport, at):
+    def __init__(self, w, name, port, transport, at, server=HERE, ns=None):
+        """server, at: where it registers."""
         self.home = w.path(f"{name}-{port}")
         os.makedirs(self.path(".local/share/linphone"))
         os.makedirs(self.path(".config/linphone"))
@@ -36,8 +37,8 @@ audio_rtp_port={port + 10}
 [video]
 enabled=0
 [proxy_0]
-reg_proxy=<sip:{HERE}:{at};transport={transport}>
-reg_route=<sip:{HERE}:{at};transport={transport};lr>
+reg_proxy=<sip:{server}:{at};transport={transport}>
+reg_route=<sip:{server}:{at};transport={transport};lr>
 reg_identity=sip:{name}@uc.test
 reg_sendregister=1
 reg_expires=600
@@ -51,7 +52,7 @@ domain=uc.test
         self.pipe = f"/tmp/stile-{os.path.basename(w.folder)}-{name}"
         env = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MALLOC_"))}
         super().__init__(w, name, ["linphone-daemon", "--pipe", os.path.basename(self.pipe), "--config", config, "--auto-answer", "--log",
-                                   w.path(name + ".log"), "--disable-stats-events"])
+                                   w.path(name + ".log"), "--disable-stats-events"], ns)
         self.start(env=dict(env, HOME=self.home))
         self.s = wait_for(f"{name} is ready", self.connect, 40)
 
@@ -60,7 +61,7 @@ domain=uc.test
 
     def connect(self):
         if self.p.poll() is not None:
-            raise Died
+            raise Died("at its start")
         s = socket.socket(socket.AF_UNIX)
         try:
             s.connect(self.pipe)
@@ -75,9 +76,9 @@ domain=uc.test
             self.s.sendall(command.encode() + b"\n")
             said = self.s.recv(65536).decode("utf-8", "replace")
         except ConnectionError:
-            raise Died from None
+            raise Died(command) from None
         if not said:
-            raise Died
+            raise Died(command)
         return said
 
     def must(self, command):
@@ -85,6 +86,10 @@ domain=uc.test
         if "Status: Ok" not in said:
             raise Failed(f"    {self.name}: {command}: {said}")
         return said
+
+    def log(self):
+        with open(self.w.path(self.name + ".log"), encoding="utf-8", errors="replace") as f:
+            return f.read()
 
     def state(self):
         """Of its call, or nothing."""

@@ -365,9 +365,9 @@ class SipWorld(World):
             text = text.replace("{o%d}" % i, str(self.other(i)))
         return self.write(name, f"log: {log}\nstore: {{ path: {self.path('store')} }}\nsip:\n{text}")
 
-    def program(self, binary, config, *options):
+    def program(self, binary, config, *options, prefix=()):
         """Another service beside stile-sip."""
-        s = world.Server(self, [binary, *self.turn_argv(config, *options)[1:]])
+        s = world.Server(self, [binary, *self.turn_argv(config, *options)[1:]], prefix=prefix)
         s.full = s.full.replace(self.full, os.path.basename(binary))
         self.servers.append(s)
         s.wait_ready()

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The way of a change: begin, each value with the revision it was seen at, validate, differences, commit. A commit is
+// taken back by the service unless it is confirmed within a minute, so that a change which cuts this page off undoes
+// itself. A value that somebody else changed meanwhile is a conflict, and both versions are shown.
+import { useEffect, useState } from 'preact/hooks';
+import { t } from '../i18n.js';
+import { Conflict } from '../ui/conflict.jsx';
+import { Dialog } from '../ui/dialog.jsx';
+import { sayError } from '../ui/errors.jsx';
+import { toast } from '../ui/toast.jsx';
+import { tell } from '../verbs.js';
+import { textOf } from './configuration_value.js';
+
+const CONFIRM_MS = 60_000;
+
+const byPath = fields => Object.fromEntries(fields.filter(f => f.path).map(f => [f.path, f.text]));
+
+function step(service, transaction, path, edit) {
+	const common = { path, revision: edit.revision, transaction };
+	return edit.value === null ? tell(service, 'config.unset', common) : tell(service, 'config.set', { ...common, value: edit.value });
+}
+
+// → { transaction, rows } or throws; a conflict carries the path.
+async function prepare(service, edits) {
+	const { transaction } = await tell(service, 'config.begin', {});
+	try {
+		for (const [path, edit] of Object.entries(edits)) {
+			await step(service, transaction, path, edit).catch(e => { e.path = path; throw e; });
+		}
+		const verdict = await tell(service, 'config.validate', { transaction });
+		if (!verdict.good) throw Object.assign(new Error(verdict.errors[0].text), { code: 'bad-request', fields: verdict.errors });
+		return { transaction, rows: (await tell(service, 'config.diff', { transaction })).rows };
+	} catch (e) {
+		await tell(service, 'config.abort', { transaction }).catch(() => {});
+		throw e;
+	}
+}
+
+export function Commit({ service, edits, setEdits, close, refused, done, failed }) {
+	const [ready, setReady] = useState(null);
+	const [conflict, setConflict] = useState(null);
+	const [n, again] = useState(0);
+
+	function onError(e) {
+		if (e.code === 'conflict' && e.path) return setConflict(e);
+		const fields = e.fields?.filter(f => f.path) ?? [];
+		if (fields.length) { refused(byPath(fields)); toast('failed', t('refused', { n: fields.length })); }
+		else if (e.path) { refused({ [e.path]: e.message }); toast('failed', t('refused', { n: 1 })); }
+		else failed(e);
+	}
+	useEffect(() => { setReady(null); prepare(service, edits).then(setReady, onError); }, [n]);
+
+	async function commit() {
+		try {
+			await tell(service, 'config.commit', { transaction: ready.transaction, confirm_within_ms: CONFIRM_MS });
+			done();
+		} catch (e) {
+			onError(e);
+		}
+	}
+	const leave = () => { if (ready) tell(service, 'config.abort', { transaction: ready.transaction }).catch(() => {}); close(); };
+	if (conflict) return <Both service={service} e={conflict} edits={edits} setEdits={setEdits} again={() => { setConflict(null); again(n + 1); }} close={close} />;
+	return (
+		<Dialog title={t('review.title', { service })} close={leave} wide help="changes" actions={
+			<><button type="button" onClick={leave}>{t('cancel')}</button><button type="button" class="main" disabled={!ready} onClick={commit}>{t('apply')}</button></>
+		}>
+			{!ready && <p role="status">{t('checking')}</p>}
+			{ready && (
+				<div class="scroll" tabIndex={0} role="region" aria-label={t('review')}>
+					<table class="plain">
+						<thead><tr><th scope="col">{t('conflict.value')}</th><th scope="col">{t('was')}</th><th scope="col">{t('becomes')}</th></tr></thead>
+						<tbody>
+							{ready.rows.map(r => (
+								<tr key={r.key}><th scope="row"><code>{r.key}</code>{r.restart && <p class="muted">{t('restart_needed')}</p>}</th>
+									<td>{r.was ?? '–'}</td><td>{r.is ?? '–'}</td></tr>
+							))}
+						</tbody>
+					</table>
+					{!ready.rows.length && <p>{t('review.nothing')}</p>}
+				</div>
+			)}
+			<p class="muted">{t('review.confirm')}</p>
+		</Dialog>
+	);
+}
+
+function Both({ e, edits, setEdits, again, close }) {
+	const edit = edits[e.path];
+	const theirs = e.theirs ?? {};
+	const shown = v => (v === null || v === undefined ? t('source.default') : textOf(edit.row, v.value ?? v));
+	return (
+		<Conflict mine={{ [e.path]: edit.text }} theirs={{ [e.path]: shown(theirs.body) }} who={theirs.who} close={close}
+			keepMine={() => { edit.revision = theirs.revision ?? 0; again(); }}
+			takeTheirs={() => { const next = { ...edits }; delete next[e.path]; setEdits(next); close(); }} />
+	);
+}
+
+function useCountdown(until) {
+	const [now, set] = useState(Date.now());
+	useEffect(() => {
+		const timer = setInterval(() => set(Date.now()), 500);
+		return () => clearInterval(timer);
+	}, []);
+	return Math.max(0, Math.ceil((until - now) / 1000));
+}
+
+// A commit that waits for its confirmation, of whomever.
+function Waiting({ service, pending, done }) {
+	const left = useCountdown(pending.until);
+	const run = (verb, args) => tell(service, verb, args).catch(sayError).then(done);
+	return (
+		<Dialog title={t('confirm.title')} help="changes/confirm" actions={
+			<>
+				<button type="button" onClick={() => run('config.undo', { change: pending.change })}>{t('confirm.back')}</button>
+				<button type="button" class="main" autofocus onClick={() => run('config.confirm', {})}>{t('confirm.keep')}</button>
+			</>
+		}>
+			<p>{t('confirm.text', { who: pending.who })}</p>
+			<p class="big" role="timer">{t('seconds', { n: left })}</p>
+		</Dialog>
+	);
+}
+
+export const Pending = ({ pending, ...rest }) => (pending && pending.until > Date.now() ? <Waiting pending={pending} {...rest} /> : null);

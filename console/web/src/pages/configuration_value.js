@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// A configuration value as text in a field and back. Lists are written with commas; the service judges what it gets.
+import { t } from '../i18n.js';
+
+const listed = (row, value) => row.list || Array.isArray(value);
+
+export function textOf(row, value) {
+	if (value === null || value === undefined) return '';
+	if (Array.isArray(value)) return value.map(v => (typeof v === 'object' ? JSON.stringify(v) : v)).join(', ');
+	return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+export function valueOf(row, text) {
+	const trimmed = text.trim();
+	if (listed(row, row.value ?? row.default)) return trimmed ? trimmed.split(',').map(s => s.trim()).filter(Boolean) : [];
+	if (row.type === 'bool') return trimmed === 'true';
+	return /^-?\d+$/.test(trimmed) && row.type === 'count' ? Number(trimmed) : trimmed;
+}
+
+// The row's help, its range and whether a restart is needed, in one line.
+export function helpOf(row) {
+	const range = row.min != null && row.max != null && row.max > row.min ? t('range', { min: String(row.min), max: String(row.max) }) : '';
+	const before = row.default != null && row.default !== '' ? t('default', { value: textOf(row, row.default) }) : '';
+	return [row.help, range, before, row.reload === false && t('restart_needed')].filter(Boolean).join(' · ');
+}

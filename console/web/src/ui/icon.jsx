@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Icons as strokes on a 24 by 24 grid. They never stand alone for a reader: the words are beside them or in a label.
+const PATHS = {
+	overview: 'M4 13h6V4H4zM14 20h6v-9h-6zM4 20h6v-3H4zM14 4h6v3h-6z',
+	settings: 'M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4',
+	globe: 'M12 3a9 9 0 100 18 9 9 0 000-18zM3 12h18M12 3c3 3 3 15 0 18M12 3c-3 3-3 15 0 18',
+	theme: 'M12 3a9 9 0 000 18zM12 3a9 9 0 010 18',
+	help: 'M12 3a9 9 0 100 18 9 9 0 000-18zM9.5 9.5a2.5 2.5 0 113.5 2.3c-.7.3-1 .8-1 1.7M12 16.6v.2',
+	user: 'M12 4a4 4 0 100 8 4 4 0 000-8zM4 20c1-4 4-5.5 8-5.5s7 1.5 8 5.5',
+	menu: 'M4 6h16M4 12h16M4 18h16',
+	close: 'M6 6l12 12M18 6L6 18',
+	ok: 'M5 12.5l4.5 4.5L19 7.5',
+	warning: 'M12 4L2.5 20h19zM12 10v4.5M12 17.2v.2',
+	failed: 'M12 3a9 9 0 100 18 9 9 0 000-18zM9 9l6 6M15 9l-6 6',
+	lock: 'M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 017 0v3',
+	start: 'M8 5l11 7-11 7z',
+	stop: 'M6.5 6.5h11v11h-11z',
+	restart: 'M19 12a7 7 0 11-2-5M17 3v4h-4',
+	drain: 'M5 5h14l-5 7v6l-4 2v-8z',
+	reload: 'M5 12a7 7 0 0112-5l2 2M19 12a7 7 0 01-12 5l-2-2M19 5v4h-4M5 19v-4h4',
+	more: 'M5 12h.01M12 12h.01M19 12h.01',
+	up: 'M6 15l6-6 6 6',
+	down: 'M6 9l6 6 6-6',
+	search: 'M11 4a7 7 0 100 14 7 7 0 000-14zM16 16l4 4',
+};
+
+export function Icon({ name }) {
+	return (
+		<svg class={`i i-${name}`} viewBox="0 0 24 24" width="20" height="20" aria-hidden="true" focusable="false">
+			<path d={PATHS[name]} />
+		</svg>
+	);
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// First run: language, the one-time token and the administrator's password, public address and domain, what will be
+// open, self-tests. It can be walked again later (#/setup); then the account is there already.
+import { useEffect, useState } from 'preact/hooks';
+import { get, post, session } from './api.js';
+import { LANGUAGES, duration, language, setLanguage, t } from './i18n.js';
+import { go } from './route.js';
+import { Choices } from './ui/choices.jsx';
+import { ErrorBox, messageOf, sayError } from './ui/errors.jsx';
+import { Field } from './ui/field.jsx';
+import { Icon } from './ui/icon.jsx';
+
+const SHORTEST = 10;
+
+function Language({ next }) {
+	return (
+		<form onSubmit={e => { e.preventDefault(); next(); }} data-help="first-run/language">
+			<fieldset class="choices">
+				<legend>{t('wizard.language.ask')}</legend>
+				{Object.entries(LANGUAGES).map(([code, name]) => (
+					<label key={code} lang={code}>
+						<input type="radio" name="language" value={code} checked={language.value === code} onChange={() => setLanguage(code).catch(sayError)} />{name}
+					</label>
+				))}
+			</fieldset>
+			<div class="bar actions"><span class="grow" /><button type="submit" class="main">{t('next')}</button></div>
+		</form>
+	);
+}
+
+// The address that quickstart prints has the token in its fragment: #/setup?token=…
+const tokenOfAddress = () => new URLSearchParams(location.hash.split('?')[1]).get('token') ?? '';
+
+function Account({ next, whoAmI }) {
+	const [token, setToken] = useState(tokenOfAddress);
+	const [user, setUser] = useState('admin');
+	const [password, setPassword] = useState('');
+	const [again, setAgain] = useState('');
+	const [error, setError] = useState(null);
+	const [busy, setBusy] = useState(false);
+	const [tried, setTried] = useState(false);
+	const short = password.length < SHORTEST && t('wizard.password.short', { n: SHORTEST });
+	const differs = again !== password && t('wizard.password.differs');
+
+	async function submit(e) {
+		e.preventDefault();
+		setTried(true);
+		setError(null);
+		if (short || differs) return;
+		setBusy(true);
+		try {
+			await post('/setup', { token: token.trim(), user, password });
+			await whoAmI();
+			next();
+		} catch (problem) {
+			setError(problem);
+			setBusy(false);
+		}
+	}
+	return (
+		<form onSubmit={submit} data-help="first-run/password">
+			<Field label={t('wizard.token')} name="token" value={token} onInput={setToken} help={t('wizard.token.help')} autocomplete="off" required autofocus={!token} />
+			<Field label={t('user')} name="username" value={user} onInput={setUser} autocomplete="username" required />
+			<Field label={t('password')} name="password" type="password" value={password} onInput={setPassword} autocomplete="new-password" required
+				help={t('wizard.password.help', { n: SHORTEST })} error={tried && short} autofocus={!!token} />
+			<Field label={t('wizard.password.again')} name="again" type="password" value={again} onInput={setAgain} autocomplete="new-password" required
+				error={tried && differs} />
+			<p class="error" role="alert">{error && messageOf(error)}</p>
+			<div class="bar actions"><span class="grow" /><button type="submit" class="main" disabled={busy}>{t('next')}</button></div>
+		</form>
+	);
+}
+
+function useFacts() {
+	const [facts, setFacts] = useState(null);
+	const [error, setError] = useState(null);
+	const ask = () => { setError(null); return get('/wizard').then(setFacts, setError); };
+	useEffect(() => { ask(); }, []);
+	return { facts, error, ask };
+}
+
+const fieldError = (error, name) => error?.fields?.find(f => f.path === name)?.text ?? (error?.field === name ? messageOf(error) : undefined);
+
+function Address({ facts, error: failed, ask, next, back, chosen, choose }) {
+	const [error, setError] = useState(null);
+	const [busy, setBusy] = useState(false);
+	if (failed) return <ErrorBox error={failed} retry={ask} />;
+	if (!facts) return <p class="loading" role="status">{t('wizard.address.finding')}</p>;
+	const address = chosen.address ?? facts.public.address ?? '';
+	const domain = chosen.domain ?? facts.domain ?? '';
+
+	async function submit(e) {
+		e.preventDefault();
+		setBusy(true);
+		setError(null);
+		try {
+			await post('/wizard', { language: language.value, address, domain });
+			choose({ address, domain });
+			await ask();
+			next();
+		} catch (problem) {
+			setError(problem);
+			setBusy(false);
+		}
+	}
+	return (
+		<form onSubmit={submit} data-help="first-run/address">
+			{facts.public.address
+				? <div class="box ok"><Icon name="ok" /><p>{t('wizard.address.found', { address: facts.public.address, how: t(`wizard.how.${facts.public.how}`) })}</p></div>
+				: <div class="box warning"><Icon name="warning" /><p>{t('wizard.address.none')} {facts.public.reason}</p></div>}
+			<Field label={t('wizard.address')} name="address" value={address} onInput={v => choose({ ...chosen, address: v })} required
+				locked={facts.locked?.address} help={t('wizard.address.help', { list: facts.addresses.map(a => `${a.address} (${a.interface})`).join(', ') })}
+				error={fieldError(error, 'address')} />
+			<Field label={t('wizard.domain')} name="domain" value={domain} onInput={v => choose({ ...chosen, domain: v })} required
+				locked={facts.locked?.domain} help={t('wizard.domain.help')} error={fieldError(error, 'domain')} />
+			<p class="error" role="alert">{error && !fieldError(error, 'address') && !fieldError(error, 'domain') && messageOf(error)}</p>
+			<div class="bar actions"><button type="button" onClick={back}>{t('back')}</button><span class="grow" /><button type="submit" class="main" disabled={busy}>{t('next')}</button></div>
+		</form>
+	);
+}
+
+function Opens({ facts, error, ask, next, back }) {
+	if (error) return <ErrorBox error={error} retry={ask} />;
+	if (!facts) return <p class="loading" role="status">{t('loading')}</p>;
+	return (
+		<form onSubmit={e => { e.preventDefault(); next(); }} data-help="first-run/ports">
+			<p>{t('wizard.opens.text')}</p>
+			<div class="scroll" tabIndex={0} role="region" aria-label={t('wizard.step.opens')}>
+				<table class="plain">
+					<thead><tr><th scope="col">{t('wizard.opens.port')}</th><th scope="col">{t('wizard.opens.address')}</th><th scope="col">{t('wizard.opens.service')}</th><th scope="col">{t('wizard.opens.state')}</th></tr></thead>
+					<tbody>
+						{facts.opens.map(o => (
+							<tr key={`${o.transport} ${o.address} ${o.port}`}>
+								<th scope="row">{o.transport.toUpperCase()} {o.port}</th><td>{o.address}</td><td>{o.service}</td>
+								<td class={o.state === 'taken' ? 'error' : ''}>{t(`wizard.opens.${o.state}`)}</td>
+							</tr>
+						))}
+					</tbody>
+				</table>
+			</div>
+			<p class="muted">{t('wizard.opens.firewall')}</p>
+			<div class="bar actions"><button type="button" onClick={back}>{t('back')}</button><span class="grow" /><button type="submit" class="main">{t('wizard.opens.next')}</button></div>
+		</form>
+	);
+}
+
+// Starts the tests and asks until they are done.
+function useTests() {
+	const [run, setRun] = useState(null);
+	const [error, setError] = useState(null);
+	const [n, again] = useState(0);
+	useEffect(() => {
+		let gone = false;
+		let timer = 0;
+		setRun(null);
+		setError(null);
+		const look = id => get(`/tests/${id}`).then(r => {
+			if (gone) return;
+			setRun(r);
+			if (!r.done) timer = setTimeout(look, 500, id);
+		}, e => gone || setError(e));
+		post('/tests').then(r => gone || look(r.id), e => gone || setError(e));
+		return () => { gone = true; clearTimeout(timer); };
+	}, [n]);
+	return { run, error, again: () => again(n + 1) };
+}
+
+function Tests({ end, back }) {
+	const { run, error, again } = useTests();
+	const bad = run?.results.filter(r => !r.ok).length;
+	return (
+		<div data-help="first-run/tests">
+			{error && <ErrorBox error={error} retry={again} />}
+			{run && (
+				<ul class="checks">
+					{run.results.map(r => (
+						<li key={r.name}><Icon name={r.ok ? 'ok' : 'failed'} />
+							<div><b>{r.name}</b>{r.seconds !== undefined && <span class="muted"> {duration(r.seconds)}</span>}{r.text && <p class={r.ok ? 'muted' : 'error'}>{r.text}</p>}</div>
+						</li>
+					))}
+				</ul>
+			)}
+			<div role="status">
+				{!error && !run?.done && <p class="loading">{t('wizard.tests.running')}</p>}
+				{run?.done && (bad
+					? <div class="box failed"><Icon name="failed" /><p>{t('wizard.tests.bad', { n: bad })}</p></div>
+					: <div class="box ok"><Icon name="ok" /><p>{t('wizard.tests.good')}</p></div>)}
+			</div>
+			<div class="bar actions">
+				<button type="button" onClick={back}>{t('back')}</button><span class="grow" />
+				{run?.done && <button type="button" onClick={again}>{t('wizard.tests.again')}</button>}
+				<button type="button" class="main" disabled={!run?.done && !error} onClick={end}>{t('wizard.end')}</button>
+			</div>
+		</div>
+	);
+}
+
+export default function Wizard({ done }) {
+	const [withAccount] = useState(!session.value);
+	const steps = ['language', withAccount && 'account', 'address', 'opens', 'tests'].filter(Boolean);
+	const [at, set] = useState(0);
+	return (
+		<main class="alone" id="main">
+			<div class="card wide">
+				<div class="bar"><h1><img src="/icon.svg" alt="" width="28" height="28" />{t('wizard')}</h1><span class="grow" /><Choices /></div>
+				<ol class="steps">{steps.map((s, i) => <li key={s} aria-current={i === at ? 'step' : undefined}>{t(`wizard.step.${s}`)}</li>)}</ol>
+				<Step name={steps[at]} next={() => set(at + 1)} back={() => set(at - 1)} whoAmI={done} end={() => { go('overview'); done(); }} />
+			</div>
+		</main>
+	);
+}
+
+function Step({ name, ...rest }) {
+	if (name === 'language') return <Language {...rest} />;
+	if (name === 'account') return <Account {...rest} />;
+	return <Inside name={name} {...rest} />;
+}
+
+// The steps that need the account: the facts are asked for once, when the first of them is shown.
+function Inside({ name, ...rest }) {
+	const facts = useFacts();
+	const [chosen, choose] = useState({});
+	if (name === 'address') return <Address {...facts} {...rest} chosen={chosen} choose={choose} />;
+	if (name === 'opens') return <Opens {...facts} {...rest} />;
+	return <Tests {...rest} />;
+}

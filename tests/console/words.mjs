@@ -14,17 +14,25 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const web = join(root, 'console/web');
 const words = Object.fromEntries(languages.map(l => [l, JSON.parse(readFileSync(join(web, `src/lang/${l}.json`), 'utf8'))]));
 const files = folder => readdirSync(folder, { recursive: true }).map(String);
-const sources = files(join(web, 'src')).filter(f => /\.jsx?$/.test(f))
+const sources = files(join(web, 'src'))
+	.filter(f => /\.jsx?$/.test(f))
 	.map(f => ({ f, text: readFileSync(join(web, 'src', f), 'utf8') }));
 const code = sources.map(s => s.text).join('\n');
 
 const texts = m => (typeof m === 'string' ? [m] : Object.values(m));
 const names = m => [...new Set(texts(m).flatMap(x => [...x.matchAll(/\{(\w+)\}/g)].map(y => y[1])))].sort();
-const bad = list => { if (list.length) throw new Failed(list.join('\n')); };
+const bad = list => {
+	if (list.length) throw new Failed(list.join('\n'));
+};
 
 // What the sources ask for: t('key') as it is, t(`part.${x}`) as everything that begins so.
-const literal = new Set([...code.matchAll(/(?:\bt|either|has)\(\s*'([^']+)'/g), ...code.matchAll(/title: '([a-z.]+)'/g),
-	...code.matchAll(/\bt\([^()']*'\w+' \? '([a-z.]+)' : '([a-z.]+)'/g)].flatMap(m => m.slice(1)));
+const literal = new Set(
+	[
+		...code.matchAll(/(?:\bt|either|has)\(\s*'([^']+)'/g),
+		...code.matchAll(/title: '([a-z.]+)'/g),
+		...code.matchAll(/\bt\([^()']*'\w+' \? '([a-z.]+)' : '([a-z.]+)'/g),
+	].flatMap(m => m.slice(1)),
+);
 const prefixes = [...code.matchAll(/(?:\bt|either|has)\(\s*`([^`$]+)\$\{/g)].map(m => m[1]);
 
 test('The catalogues have the same keys, with the same names to fill in', () => {
@@ -37,7 +45,10 @@ test('The catalogues have the same keys, with the same names to fill in', () => 
 test('A plural has the forms that its language needs', () => {
 	for (const l of languages) {
 		// "many" is for 1,000,000 written as words ("un milione di"); numbers are written in digits here.
-		const needed = new Intl.PluralRules(l).resolvedOptions().pluralCategories.filter(c => c !== 'many').sort();
+		const needed = new Intl.PluralRules(l)
+			.resolvedOptions()
+			.pluralCategories.filter(c => c !== 'many')
+			.sort();
 		for (const [k, m] of Object.entries(words[l])) {
 			equal(typeof m, typeof words.en[k], `${k} in ${l}.json is a plural or not`);
 			if (typeof m === 'object') equal(Object.keys(m).sort(), needed, `forms of ${k} in ${l}.json`);
@@ -46,23 +57,41 @@ test('A plural has the forms that its language needs', () => {
 });
 
 test('No message is empty, and none was left in English', () => {
-	const alike = /^(account|on|off|theme|filter|password|user|unit\.\w+|language|service\.(gateway|console)|wizard\.(domain|step\.(tests|account|opens)|opens\.\w+)|role\.administrator|login\.code|cores|rate\.\w+)$/;
-	bad(languages.flatMap(l => Object.entries(words[l]).flatMap(([k, m]) => [
-		...texts(m).filter(x => !x.trim() || x !== x.trim()).map(() => `${l}.json: ${k} is empty or has blanks around it`),
-		...(l !== 'en' && JSON.stringify(m) === JSON.stringify(words.en[k]) && !alike.test(k) ? [`${l}.json: ${k} is as in English`] : []),
-	])));
+	const alike =
+		/^(account|on|off|theme|filter|password|user|unit\.\w+|language|service\.(gateway|console)|wizard\.(domain|step\.(tests|account|opens)|opens\.\w+)|role\.administrator|login\.code|cores|rate\.\w+)$/;
+	bad(
+		languages.flatMap(l =>
+			Object.entries(words[l]).flatMap(([k, m]) => [
+				...texts(m)
+					.filter(x => !x.trim() || x !== x.trim())
+					.map(() => `${l}.json: ${k} is empty or has blanks around it`),
+				...(l !== 'en' && JSON.stringify(m) === JSON.stringify(words.en[k]) && !alike.test(k)
+					? [`${l}.json: ${k} is as in English`]
+					: []),
+			]),
+		),
+	);
 });
 
 test('Each message that the sources ask for is there, and each that is there is asked for', () => {
 	bad([
 		...[...literal].filter(k => !(k in words.en)).map(k => `asked for and missing: ${k}`),
 		...prefixes.filter(p => !Object.keys(words.en).some(k => k.startsWith(p))).map(p => `nothing begins with ${p}`),
-		...Object.keys(words.en).filter(k => !literal.has(k) && !prefixes.some(p => k.startsWith(p))).map(k => `nobody asks for ${k}`),
+		...Object.keys(words.en)
+			.filter(k => !literal.has(k) && !prefixes.some(p => k.startsWith(p)))
+			.map(k => `nobody asks for ${k}`),
 	]);
 });
 
 // "Kanal*/Kanäle*" → a test for any of the forms.
-const pattern = forms => new RegExp(forms.split('/').map(f => f.trim().replace(/[.]/g, '\\.').replace(/\*/g, '\\p{L}*')).join('|'), 'iu');
+const pattern = forms =>
+	new RegExp(
+		forms
+			.split('/')
+			.map(f => f.trim().replace(/[.]/g, '\\.').replace(/\*/g, '\\p{L}*'))
+			.join('|'),
+		'iu',
+	);
 
 test('Terms are those of docs/glossary.md', () => {
 	const table = parse(readFileSync(join(root, 'docs/glossary.md'), 'utf8'), 'docs/glossary.md').body.find(b => b[0] === 'table');
@@ -73,8 +102,12 @@ test('Terms are those of docs/glossary.md', () => {
 		const term = new RegExp(`\\b${en}(s|es)?\\b`, 'i');
 		for (const [k, m] of Object.entries(words.en)) {
 			if (!texts(m).some(x => term.test(x.replace(/\{\w+\}/g, '')))) continue;
-			for (const [l, forms] of [['de', de], ['it', it]]) {
-				if (!texts(words[l][k]).some(x => pattern(forms).test(x))) wrong.push(`${l}.json: ${k} says "${en}" in English; the glossary has ${forms}`);
+			for (const [l, forms] of [
+				['de', de],
+				['it', it],
+			]) {
+				if (!texts(words[l][k]).some(x => pattern(forms).test(x)))
+					wrong.push(`${l}.json: ${k} says "${en}" in English; the glossary has ${forms}`);
 			}
 		}
 	}
@@ -90,7 +123,11 @@ test('The manual has the same topics and headings in three languages, and its li
 		equal(Object.keys(manual[l]), Object.keys(manual.en), `topics in ${l}`);
 		for (const [topic, page] of Object.entries(manual[l])) {
 			equal(anchors(page), anchors(manual.en[topic]), `headings of ${topic} in ${l}`);
-			equal(page.body.map(b => b[0]), manual.en[topic].body.map(b => b[0]), `blocks of ${topic} in ${l}`);
+			equal(
+				page.body.map(b => b[0]),
+				manual.en[topic].body.map(b => b[0]),
+				`blocks of ${topic} in ${l}`,
+			);
 			for (const to of links(page.body)) holds(manual[l][to.split('/')[0]], `${l}/${topic}: the link to ${to} leads nowhere`);
 		}
 	}
@@ -100,44 +137,86 @@ test('Each place that has help has its topic in the manual', () => {
 	const manual = read('en');
 	const asked = [...code.matchAll(/(?:data-help=|help=|topic=|help: )["']([a-z/-]+)["']/g)].map(m => m[1]);
 	holds(asked.length > 8, 'places with help were found');
-	bad([...new Set(asked)].filter(a => {
-		const [topic, anchor] = a.split('/');
-		return !manual[topic] || (anchor && !anchors(manual[topic]).includes(anchor));
-	}).map(a => `no topic ${a}`));
+	bad(
+		[...new Set(asked)]
+			.filter(a => {
+				const [topic, anchor] = a.split('/');
+				return !manual[topic] || (anchor && !anchors(manual[topic]).includes(anchor));
+			})
+			.map(a => `no topic ${a}`),
+	);
 });
 
 test('Words that a reader sees stand in the catalogues, not in the sources', () => {
-	bad(sources.flatMap(({ f, text }) => [...text.matchAll(/<(\w+)[^<>{}]*>([^<>{}=();]*\p{L}{3}[^<>{}=();]*)<\/\1>/gu)].map(m => `${f}: "${m[2].trim()}"`)));
+	bad(
+		sources.flatMap(({ f, text }) =>
+			[...text.matchAll(/<(\w+)[^<>{}]*>([^<>{}=();]*\p{L}{3}[^<>{}=();]*)<\/\1>/gu)].map(m => `${f}: "${m[2].trim()}"`),
+		),
+	);
 });
 
 test('Nothing makes HTML out of text, runs text, or asks another host', () => {
-	bad(sources.flatMap(({ f, text }) => [...text.matchAll(/dangerouslySetInnerHTML|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?:\/\//g)]
-		.map(m => `${f}: ${m[0]}`)));
+	bad(
+		sources.flatMap(({ f, text }) =>
+			[
+				...text.matchAll(
+					/dangerouslySetInnerHTML|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|https?:\/\//g,
+				),
+			].map(m => `${f}: ${m[0]}`),
+		),
+	);
 });
 
 test('The lock file names packages and hashes, and no host', () => {
 	const lock = readFileSync(join(web, 'package-lock.json'), 'utf8');
 	holds(!/"resolved"|:\/\//.test(lock), 'package-lock.json names a host: npm install with console/web/.npmrc, then drop "funding"');
 	const { packages } = JSON.parse(lock);
-	bad(Object.entries(packages).filter(([k, p]) => k && !p.integrity).map(([k]) => `${k} has no hash`));
+	bad(
+		Object.entries(packages)
+			.filter(([k, p]) => k && !p.integrity)
+			.map(([k]) => `${k} has no hash`),
+	);
 	const own = JSON.parse(readFileSync(join(web, 'package.json'), 'utf8'));
-	bad(Object.entries({ ...own.dependencies, ...own.devDependencies }).filter(([, v]) => !/^\d+\.\d+\.\d+$/.test(v)).map(([k, v]) => `${k}: ${v} is not one version`));
+	bad(
+		Object.entries({ ...own.dependencies, ...own.devDependencies })
+			.filter(([, v]) => !/^\d+\.\d+\.\d+$/.test(v))
+			.map(([k, v]) => `${k}: ${v} is not one version`),
+	);
 });
 
 test('Markdown that the manual may use becomes what it says', () => {
-	equal(inline('a `b*` **c d** *e* [f g](h/i)!'), ['a ', ['code', 'b*'], ' ', ['strong', 'c d'], ' ', ['em', 'e'], ' ', ['a', 'h/i', 'f g'], '!'], 'inline');
-	equal(parse('# T\n\n## H {#x}\na\nb\n\n- c\n  d\n- e\n\n```\nx < y\n```\n| a | b |\n|---|---|\n| 1 | 2 |\n', 'x').body, [
-		['h2', 'x', 'H'], ['p', 'a b'], ['ul', ['c d'], ['e']], ['pre', 'x < y'], ['table', [['a'], ['b']], [[['1'], ['2']]]]], 'blocks');
+	equal(
+		inline('a `b*` **c d** *e* [f g](h/i)!'),
+		['a ', ['code', 'b*'], ' ', ['strong', 'c d'], ' ', ['em', 'e'], ' ', ['a', 'h/i', 'f g'], '!'],
+		'inline',
+	);
+	equal(
+		parse('# T\n\n## H {#x}\na\nb\n\n- c\n  d\n- e\n\n```\nx < y\n```\n| a | b |\n|---|---|\n| 1 | 2 |\n', 'x').body,
+		[
+			['h2', 'x', 'H'],
+			['p', 'a b'],
+			['ul', ['c d'], ['e']],
+			['pre', 'x < y'],
+			['table', [['a'], ['b']], [[['1'], ['2']]]],
+		],
+		'blocks',
+	);
 	for (const wrong of ['no title', '# T\n## no anchor', '# T\n```\nopen', '# T\n| a |\n| b |']) {
 		let said = '';
-		try { parse(wrong, 'f.md'); } catch (e) { said = e.message; }
+		try {
+			parse(wrong, 'f.md');
+		} catch (e) {
+			said = e.message;
+		}
 		holds(/^f\.md:\d+: /.test(said), `${JSON.stringify(wrong)} is refused with its line`);
 	}
 });
 
 test('The bundle for one language is below 80 KB, compressed', () => {
 	const dist = join(process.env.STILE_BUILD, 'console/web/web_bundle.c.p/dist');
-	const sizes = files(dist).filter(f => /\.(js|css|html|svg)$/.test(f)).map(f => ({ f, gz: gzipSync(readFileSync(join(dist, f)), { level: 9 }).length }));
+	const sizes = files(dist)
+		.filter(f => /\.(js|css|html|svg)$/.test(f))
+		.map(f => ({ f, gz: gzipSync(readFileSync(join(dist, f)), { level: 9 }).length }));
 	const sum = (...not) => sizes.filter(({ f }) => !not.some(n => f.includes(n))).reduce((n, x) => n + x.gz, 0);
 	const all = Math.max(...languages.map(l => sum('manual-', ...languages.filter(o => o !== l).map(o => `words-${o}`))));
 	console.log(`${all} bytes; all languages and the manual: ${sum()}`);

@@ -32,8 +32,19 @@ const witness = {
 };
 
 await build({
-	...config, root: web, configFile: false, logLevel: 'warn', cacheDir: resolve(out, 'cache'),
-	plugins: [...config.plugins, witness], build: { ...config.build, outDir: dist, emptyOutDir: true },
+	...config,
+	root: web,
+	configFile: false,
+	logLevel: 'warn',
+	cacheDir: resolve(out, 'cache'),
+	plugins: [...config.plugins, witness],
+	build: { ...config.build, outDir: dist, emptyOutDir: true },
 });
 embed(dist, output);
-writeFileSync(depfile, `${output}: ${[...read].sort().map(f => f.replace(/ /g, '\\ ')).join(' ')}\n`);
+writeFileSync(
+	depfile,
+	`${output}: ${[...read]
+		.sort()
+		.map(f => f.replace(/ /g, '\\ '))
+		.join(' ')}\n`,
+);

@@ -16,7 +16,8 @@ const TYPES = {
 
 function files(folder, below = '') {
 	return readdirSync(join(folder, below), { withFileTypes: true }).flatMap(e =>
-		e.isDirectory() ? files(folder, `${below}${e.name}/`) : [`${below}${e.name}`]);
+		e.isDirectory() ? files(folder, `${below}${e.name}/`) : [`${below}${e.name}`],
+	);
 }
 
 // As a string literal: a compiler reads it many times faster than a list of numbers.
@@ -37,21 +38,28 @@ function one(dist, name, i) {
 	const etag = createHash('sha256').update(data).digest('hex').slice(0, 16);
 	return {
 		path: name === 'index.html' ? '/' : `/${name}`,
-		arrays: `static const unsigned char data_${i}[] =\n${literal(data)};\n` +
+		arrays:
+			`static const unsigned char data_${i}[] =\n${literal(data)};\n` +
 			(small ? `static const unsigned char gz_${i}[] =\n${literal(gz)};\n` : ''),
-		row: path => `\t{ "${path}", "${type}", "\\"${etag}\\"", data_${i}, ${data.length}, ` +
+		row: path =>
+			`\t{ "${path}", "${type}", "\\"${etag}\\"", data_${i}, ${data.length}, ` +
 			`${small ? `gz_${i}, ${gz.length}` : 'NULL, 0'}, ${name.startsWith('assets/')} },\n`,
 	};
 }
 
 export function embed(dist, output) {
-	const all = files(dist).map((name, i) => one(dist, name, i)).sort((a, b) => (a.path < b.path ? -1 : 1));
-	writeFileSync(output, `/* made by console/web/build/embed.mjs */
+	const all = files(dist)
+		.map((name, i) => one(dist, name, i))
+		.sort((a, b) => (a.path < b.path ? -1 : 1));
+	writeFileSync(
+		output,
+		`/* made by console/web/build/embed.mjs */
 #include "console/web_bundle.h"
 
 ${all.map(f => f.arrays).join('')}
 const struct web_file web_files[] = {
 ${all.map(f => f.row(f.path)).join('')}};
 const size_t web_files_n = ${all.length};
-`);
+`,
+	);
 }

@@ -13,7 +13,9 @@ export const languages = ['en', 'de', 'it'];
 // { topic: { title, body } }, in the order of the file names' numbers: 10-overview.md is the topic "overview".
 export function read(language) {
 	const topics = {};
-	for (const name of readdirSync(join(folder, language)).filter(n => n.endsWith('.md')).sort()) {
+	for (const name of readdirSync(join(folder, language))
+		.filter(n => n.endsWith('.md'))
+		.sort()) {
 		const path = join(folder, language, name);
 		topics[name.replace(/^\d+-|\.md$/g, '')] = parse(readFileSync(path, 'utf8'), path);
 	}

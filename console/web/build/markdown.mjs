@@ -23,7 +23,12 @@ export function inline(text) {
 	return out;
 }
 
-const cells = line => line.trim().replace(/^\||\|$/g, '').split('|').map(c => inline(c.trim()));
+const cells = line =>
+	line
+		.trim()
+		.replace(/^\||\|$/g, '')
+		.split('|')
+		.map(c => inline(c.trim()));
 const starts = /^(#{1,6} |```|\||[-*] |\d+\. |\s*$)/;
 
 function takeList(lines, i, mark) {
@@ -62,19 +67,39 @@ export function parse(text, where) {
 	const title = /^# (.+)$/.exec(lines[0])?.[1];
 	if (!title) throw new Error(`${where}:1: the first line is "# Title"`);
 	const body = [];
-	for (let i = 1; i < lines.length;) {
+	for (let i = 1; i < lines.length; ) {
 		const line = lines[i];
 		let block;
-		if (!line.trim()) { i++; continue; }
-		if (line.startsWith('#')) { body.push(heading(line, where, i++)); continue; }
+		if (!line.trim()) {
+			i++;
+			continue;
+		}
+		if (line.startsWith('#')) {
+			body.push(heading(line, where, i++));
+			continue;
+		}
 		if (line.startsWith('```')) [block, i] = takeCode(lines, i, where);
 		else if (line.startsWith('|')) [block, i] = takeTable(lines, i, where);
-		else if (/^[-*] /.test(line)) { const [items, next] = takeList(lines, i, /^[-*] /); block = ['ul', ...items]; i = next; }
-		else if (/^\d+\. /.test(line)) { const [items, next] = takeList(lines, i, /^\d+\. /); block = ['ol', ...items]; i = next; }
-		else {
+		else if (/^[-*] /.test(line)) {
+			const [items, next] = takeList(lines, i, /^[-*] /);
+			block = ['ul', ...items];
+			i = next;
+		} else if (/^\d+\. /.test(line)) {
+			const [items, next] = takeList(lines, i, /^\d+\. /);
+			block = ['ol', ...items];
+			i = next;
+		} else {
 			const from = i;
 			while (i < lines.length && (i === from || !starts.test(lines[i]))) i++;
-			block = ['p', ...inline(lines.slice(from, i).map(s => s.trim()).join(' '))];
+			block = [
+				'p',
+				...inline(
+					lines
+						.slice(from, i)
+						.map(s => s.trim())
+						.join(' '),
+				),
+			];
 		}
 		body.push(block);
 	}

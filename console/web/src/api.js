@@ -50,7 +50,11 @@ export async function request(method, path, body, etag, signalOfCaller) {
 	signalOfCaller?.addEventListener('abort', () => out.abort());
 	try {
 		const response = await fetch(`/api/v1${path}`, {
-			method, headers, signal: out.signal, credentials: 'same-origin', cache: 'no-store',
+			method,
+			headers,
+			signal: out.signal,
+			credentials: 'same-origin',
+			cache: 'no-store',
 			body: body === undefined ? undefined : JSON.stringify(body),
 		});
 		return await answerOf(response);

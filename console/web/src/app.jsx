@@ -26,16 +26,20 @@ export async function whoAmI() {
 	try {
 		session.value = await get('/me');
 		expired.value = false;
+		if (!localStorage.getItem('stile.language') && session.value.language) await setLanguage(session.value.language, false);
 		open();
 	} catch (e) {
-		if (e.status !== 401) { failed.value = e; return; }
+		if (e.status !== 401) {
+			failed.value = e;
+			return;
+		}
 		session.value = null;
 		setup.value = await get('/setup').catch(() => ({ needed: false }));
 	}
 }
 
 export async function begin() {
-	await setLanguage(preferred());
+	await setLanguage(preferred(), false);
 	await whoAmI();
 	if (setup.value?.needed && route.value.path !== 'setup') go('setup');
 }
@@ -45,8 +49,13 @@ function useLazy(load) {
 	useEffect(() => {
 		let gone = false;
 		set({});
-		load().then(m => gone || set({ Page: m.default }), error => gone || set({ error }));
-		return () => { gone = true; };
+		load().then(
+			m => gone || set({ Page: m.default }),
+			error => gone || set({ error }),
+		);
+		return () => {
+			gone = true;
+		};
 	}, [load]);
 	return state;
 }
@@ -54,7 +63,13 @@ function useLazy(load) {
 function Lazy({ load, ...rest }) {
 	const { Page, error } = useLazy(load);
 	if (error) return <ErrorBox error={{ code: 'offline' }} retry={() => location.reload()} />;
-	return Page ? <Page {...rest} /> : <p class="loading" role="status">{t('loading')}</p>;
+	return Page ? (
+		<Page {...rest} />
+	) : (
+		<p class="loading" role="status">
+			{t('loading')}
+		</p>
+	);
 }
 
 const loadWizard = () => import('./wizard.jsx');
@@ -78,7 +93,8 @@ function Navigation({ shown, close }) {
 				{PAGES.filter(p => may(p.role)).map(p => (
 					<li key={p.path}>
 						<a href={`#/${p.path}`} aria-current={p === current ? 'page' : undefined} onClick={close}>
-							<Icon name={p.icon} />{t(p.title)}
+							<Icon name={p.icon} />
+							{t(p.title)}
 						</a>
 					</li>
 				))}
@@ -90,15 +106,35 @@ function Navigation({ shown, close }) {
 function Header({ toggle, shown }) {
 	return (
 		<header class="top">
-			<button type="button" class="icon burger" aria-label={t('nav.label')} aria-expanded={shown} aria-controls="nav" onClick={toggle}>
+			<button
+				type="button"
+				class="icon burger"
+				aria-label={t('nav.label')}
+				aria-expanded={shown}
+				aria-controls="nav"
+				onClick={toggle}>
 				<Icon name="menu" />
 			</button>
-			<a class="brand" href="#/overview"><img src="/icon.svg" alt="" width="24" height="24" />Stile</a>
+			<a class="brand" href="#/overview">
+				<img src="/icon.svg" alt="" width="24" height="24" />
+				Stile
+			</a>
 			<span class="grow" />
-			{!connected.value && <span class="pill warn" role="status">{t('live.off')}</span>}
+			{!connected.value && (
+				<span class="pill warn" role="status">
+					{t('live.off')}
+				</span>
+			)}
 			<Choices />
-			<Menu icon="user" label={t('account', { name: session.value.user })} text={session.value.user}
-				items={[{ name: t(`role.${session.value.role}`), note: true }, { name: t('logout'), run: logout }]} />
+			<Menu
+				icon="user"
+				label={t('account', { name: session.value.user })}
+				text={session.value.user}
+				items={[
+					{ name: t(`role.${session.value.role}`), note: true },
+					{ name: t('logout'), run: logout },
+				]}
+			/>
 		</header>
 	);
 }
@@ -106,17 +142,36 @@ function Header({ toggle, shown }) {
 function Frame() {
 	const [shown, show] = useState(false);
 	const page = byPath(route.value.path);
-	useSignalEffect(() => { route.value; document.getElementById('main')?.scrollTo(0, 0); });
-	useEffect(() => { document.title = page ? `${t(page.title)} · Stile` : 'Stile'; }, [page, language.value]);
+	useSignalEffect(() => {
+		route.value;
+		document.getElementById('main')?.scrollTo(0, 0);
+	});
+	useEffect(() => {
+		document.title = page ? `${t(page.title)} · Stile` : 'Stile';
+	}, [page, language.value]);
 	return (
 		<>
-			<a class="skip" href="#main" onClick={e => { e.preventDefault(); document.getElementById('main').focus(); }}>{t('skip')}</a>
+			<a
+				class="skip"
+				href="#main"
+				onClick={e => {
+					e.preventDefault();
+					document.getElementById('main').focus();
+				}}>
+				{t('skip')}
+			</a>
 			<Header toggle={() => show(!shown)} shown={shown} />
 			<div class="body">
 				<Navigation shown={shown} close={() => show(false)} />
 				<main id="main" tabIndex={-1} data-help={page?.help ?? 'overview'}>
 					<Boundary key={page?.path}>
-						{page ? <Lazy load={page.load} /> : <p>{t('page.none')} <a href="#/overview">{t('nav.overview')}</a></p>}
+						{page ? (
+							<Lazy load={page.load} />
+						) : (
+							<p>
+								{t('page.none')} <a href="#/overview">{t('nav.overview')}</a>
+							</p>
+						)}
 					</Boundary>
 				</main>
 			</div>
@@ -126,7 +181,12 @@ function Frame() {
 }
 
 function Inside() {
-	if (failed.value) return <main class="alone"><ErrorBox error={failed.value} retry={whoAmI} /></main>;
+	if (failed.value)
+		return (
+			<main class="alone">
+				<ErrorBox error={failed.value} retry={whoAmI} />
+			</main>
+		);
 	// One place in the tree for the wizard: it goes on when its second step has logged in.
 	if (route.value.path === 'setup' && (session.value || setup.value?.needed)) return <Lazy load={loadWizard} done={whoAmI} />;
 	return session.value ? <Frame /> : <Login done={whoAmI} />;

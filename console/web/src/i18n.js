@@ -5,11 +5,7 @@
 // other, against what the sources ask for, and against docs/glossary.md.
 import { signal } from '@preact/signals';
 
-const LOAD = {
-	en: () => import('./lang/en.json'),
-	de: () => import('./lang/de.json'),
-	it: () => import('./lang/it.json'),
-};
+const LOAD = { en: () => import('./lang/en.json'), de: () => import('./lang/de.json'), it: () => import('./lang/it.json') };
 export const LANGUAGES = { en: 'English', de: 'Deutsch', it: 'Italiano' };
 
 export const language = signal('en');
@@ -23,12 +19,13 @@ export function preferred() {
 	return asked.find(l => l in LOAD) ?? 'en';
 }
 
-export async function setLanguage(lang) {
+// keep: somebody chose it; else the browser's own languages decide again next time.
+export async function setLanguage(lang, keep = true) {
 	const catalogue = (await LOAD[lang]()).default;
 	const regional = navigator.languages.find(l => l.startsWith(lang));
 	locale = regional ?? (lang === 'en' ? 'en-GB' : lang);
 	plural = new Intl.PluralRules(locale);
-	localStorage.setItem('stile.language', lang);
+	if (keep) localStorage.setItem('stile.language', lang);
 	document.documentElement.lang = lang;
 	words.value = catalogue;
 	language.value = lang;
@@ -40,7 +37,7 @@ export function t(key, args) {
 	if (typeof text === 'object') text = text[plural.select(args.n)] ?? text.other;
 	return text.replace(/\{(\w+)\}/g, (all, name) => {
 		const v = args?.[name];
-		return typeof v === 'number' ? number(v) : v ?? all;
+		return typeof v === 'number' ? number(v) : (v ?? all);
 	});
 }
 
@@ -56,7 +53,10 @@ export const percent = x => new Intl.NumberFormat(locale, { style: 'percent', ma
 
 function scaled(x, step, units) {
 	let i = 0;
-	while (x >= step * 0.9995 && i < units.length - 1) { x /= step; i++; }
+	while (x >= step * 0.9995 && i < units.length - 1) {
+		x /= step;
+		i++;
+	}
 	return `${number(x, x < 9.995 && i > 0 ? 2 : x < 99.95 && i > 0 ? 1 : 0)}\u00a0${units[i]}`;
 }
 
@@ -64,18 +64,29 @@ export const bytes = x => scaled(x, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB
 // Of bytes a second, shown as networks are sold: bits a second, decimal.
 export const rate = x => scaled(x * 8, 1000, ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s']);
 
-const SPANS = [['d', 86400], ['h', 3600], ['min', 60], ['s', 1]];
+const SPANS = [
+	['d', 86400],
+	['h', 3600],
+	['min', 60],
+	['s', 1],
+];
 
 // The two largest units: "3 d 4 h". Their symbols are those of SI, alike in the three languages but for the day.
 export function duration(s) {
 	s = Math.max(0, Math.floor(s));
-	const i = Math.max(0, SPANS.findIndex(([, size]) => s >= size));
+	const i = Math.max(
+		0,
+		SPANS.findIndex(([, size]) => s >= size),
+	);
 	const at = s === 0 ? SPANS.length - 1 : i;
-	return SPANS.slice(at, at + 2).map(([unit, size]) => {
-		const n = Math.floor(s / size);
-		s -= n * size;
-		return n || unit === SPANS[at][0] ? `${number(n)}\u00a0${t(`unit.${unit}`)}` : '';
-	}).filter(Boolean).join(' ');
+	return SPANS.slice(at, at + 2)
+		.map(([unit, size]) => {
+			const n = Math.floor(s / size);
+			s -= n * size;
+			return n || unit === SPANS[at][0] ? `${number(n)}\u00a0${t(`unit.${unit}`)}` : '';
+		})
+		.filter(Boolean)
+		.join(' ');
 }
 
 export const dateTime = ms => new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'medium' }).format(ms);

@@ -32,12 +32,35 @@ function Form({ done, user: known }) {
 	return (
 		<form class="form" onSubmit={submit} data-help="login">
 			<Field label={t('user')} name="username" value={user} onInput={setUser} autocomplete="username" required readOnly={!!known} />
-			<Field label={t('password')} name="password" type="password" value={password} onInput={setPassword}
-				autocomplete="current-password" required autofocus={!!known} />
-			{wantsCode && <Field label={t('login.code')} name="totp" value={code} onInput={setCode} inputMode="numeric"
-				autocomplete="one-time-code" help={t('login.code.help')} required autofocus />}
-			<p class="error" role="alert">{error && messageOf(error)}</p>
-			<button type="submit" class="main" disabled={busy}>{t('login')}</button>
+			<Field
+				label={t('password')}
+				name="password"
+				type="password"
+				value={password}
+				onInput={setPassword}
+				autocomplete="current-password"
+				required
+				autofocus={!!known}
+			/>
+			{wantsCode && (
+				<Field
+					label={t('login.code')}
+					name="totp"
+					value={code}
+					onInput={setCode}
+					inputMode="numeric"
+					autocomplete="one-time-code"
+					help={t('login.code.help')}
+					required
+					autofocus
+				/>
+			)}
+			<p class="error" role="alert">
+				{error && messageOf(error)}
+			</p>
+			<button type="submit" class="main" disabled={busy}>
+				{t('login')}
+			</button>
 		</form>
 	);
 }
@@ -54,7 +77,14 @@ export function Login({ done, over }) {
 	return (
 		<main class="alone" id="main">
 			<div class="card">
-				<div class="bar"><h1><img src="/icon.svg" alt="" width="28" height="28" />Stile</h1><span class="grow" /><Choices /></div>
+				<div class="bar">
+					<h1>
+						<img src="/icon.svg" alt="" width="28" height="28" />
+						Stile
+					</h1>
+					<span class="grow" />
+					<Choices />
+				</div>
 				<Form done={done} />
 			</div>
 		</main>

@@ -3,6 +3,20 @@
 // The pages: one file in pages/ and one row here. The row's path is the address, its title a message, its help the
 // topic of docs/manual, its role the lowest that sees it in the navigation (the API judges for itself).
 export const PAGES = [
-	{ path: 'overview', title: 'nav.overview', icon: 'overview', help: 'overview', role: 'viewer', load: () => import('./pages/overview.jsx') },
-	{ path: 'configuration', title: 'nav.configuration', icon: 'settings', help: 'configuration', role: 'viewer', load: () => import('./pages/configuration.jsx') },
+	{
+		path: 'overview',
+		title: 'nav.overview',
+		icon: 'overview',
+		help: 'overview',
+		role: 'viewer',
+		load: () => import('./pages/overview.jsx'),
+	},
+	{
+		path: 'configuration',
+		title: 'nav.configuration',
+		icon: 'settings',
+		help: 'configuration',
+		role: 'viewer',
+		load: () => import('./pages/configuration.jsx'),
+	},
 ];

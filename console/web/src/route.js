@@ -4,10 +4,14 @@ import { computed, signal } from '@preact/signals';
 
 const fragment = signal(location.hash);
 
-addEventListener('hashchange', () => { fragment.value = location.hash; });
+addEventListener('hashchange', () => {
+	fragment.value = location.hash;
+});
 
 export const route = computed(() => {
 	const [path, query] = fragment.value.replace(/^#\/?/, '').split('?');
 	return { path: path || 'overview', query: new URLSearchParams(query) };
 });
-export const go = path => { location.hash = `#/${path}`; };
+export const go = path => {
+	location.hash = `#/${path}`;
+};

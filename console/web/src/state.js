@@ -25,7 +25,13 @@ export async function refreshServices() {
 // While a page shows services: asks once, then follows the stream.
 export function watchServices() {
 	refreshServices();
-	return subscribe('console:services', data => { services.value = data.services; }, refreshServices);
+	return subscribe(
+		'console:services',
+		data => {
+			services.value = data.services;
+		},
+		refreshServices,
+	);
 }
 
 export const nameOf = s => (s.instance ? `${s.service}@${s.instance}` : s.service);
@@ -37,8 +43,11 @@ export async function act(s, action, sessions) {
 	const who = nameOf(s);
 	if (action === 'stop' || action === 'restart' || action === 'drain') {
 		const sure = await confirm({
-			title: t(`act.${action}.title`, { who }), action: t(`act.${action}`), danger: action !== 'drain',
-			text: t(`act.${action}.text`), items: sessions ? [`${who}: ${t(`sessions.${s.service}`, { n: sessions })}`] : [],
+			title: t(`act.${action}.title`, { who }),
+			action: t(`act.${action}`),
+			danger: action !== 'drain',
+			text: t(`act.${action}.text`),
+			items: sessions ? [`${who}: ${t(`sessions.${s.service}`, { n: sessions })}`] : [],
 		});
 		if (!sure) return;
 	}

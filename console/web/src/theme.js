@@ -5,7 +5,9 @@ import { computed, effect, signal } from '@preact/signals';
 const system = matchMedia('(prefers-color-scheme: dark)');
 const systemDark = signal(system.matches);
 
-system.addEventListener('change', e => { systemDark.value = e.matches; });
+system.addEventListener('change', e => {
+	systemDark.value = e.matches;
+});
 export const theme = signal(localStorage.getItem('stile.theme') ?? 'auto');
 export const dark = computed(() => (theme.value === 'auto' ? systemDark.value : theme.value === 'dark'));
 

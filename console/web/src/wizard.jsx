@@ -3,28 +3,46 @@
 // First run: language, the one-time token and the administrator's password, public address and domain, what will be
 // open, self-tests. It can be walked again later (#/setup); then the account is there already.
 import { useEffect, useState } from 'preact/hooks';
-import { get, post, session } from './api.js';
+import { post, session } from './api.js';
 import { LANGUAGES, duration, language, setLanguage, t } from './i18n.js';
 import { go } from './route.js';
 import { Choices } from './ui/choices.jsx';
 import { ErrorBox, messageOf, sayError } from './ui/errors.jsx';
 import { Field } from './ui/field.jsx';
 import { Icon } from './ui/icon.jsx';
+import { apply, facts as findFacts, runTool } from './wizard_facts.js';
 
 const SHORTEST = 10;
 
 function Language({ next }) {
 	return (
-		<form onSubmit={e => { e.preventDefault(); next(); }} data-help="first-run/language">
+		<form
+			onSubmit={e => {
+				e.preventDefault();
+				next();
+			}}
+			data-help="first-run/language">
 			<fieldset class="choices">
 				<legend>{t('wizard.language.ask')}</legend>
 				{Object.entries(LANGUAGES).map(([code, name]) => (
 					<label key={code} lang={code}>
-						<input type="radio" name="language" value={code} checked={language.value === code} onChange={() => setLanguage(code).catch(sayError)} />{name}
+						<input
+							type="radio"
+							name="language"
+							value={code}
+							checked={language.value === code}
+							onChange={() => setLanguage(code).catch(sayError)}
+						/>
+						{name}
 					</label>
 				))}
 			</fieldset>
-			<div class="bar actions"><span class="grow" /><button type="submit" class="main">{t('next')}</button></div>
+			<div class="bar actions">
+				<span class="grow" />
+				<button type="submit" class="main">
+					{t('next')}
+				</button>
+			</div>
 		</form>
 	);
 }
@@ -50,7 +68,7 @@ function Account({ next, whoAmI }) {
 		if (short || differs) return;
 		setBusy(true);
 		try {
-			await post('/setup', { token: token.trim(), user, password });
+			await post('/setup', { token: token.trim(), user, password, language: language.value });
 			await whoAmI();
 			next();
 		} catch (problem) {
@@ -60,14 +78,48 @@ function Account({ next, whoAmI }) {
 	}
 	return (
 		<form onSubmit={submit} data-help="first-run/password">
-			<Field label={t('wizard.token')} name="token" value={token} onInput={setToken} help={t('wizard.token.help')} autocomplete="off" required autofocus={!token} />
+			<Field
+				label={t('wizard.token')}
+				name="token"
+				value={token}
+				onInput={setToken}
+				help={t('wizard.token.help')}
+				autocomplete="off"
+				required
+				autofocus={!token}
+			/>
 			<Field label={t('user')} name="username" value={user} onInput={setUser} autocomplete="username" required />
-			<Field label={t('password')} name="password" type="password" value={password} onInput={setPassword} autocomplete="new-password" required
-				help={t('wizard.password.help', { n: SHORTEST })} error={tried && short} autofocus={!!token} />
-			<Field label={t('wizard.password.again')} name="again" type="password" value={again} onInput={setAgain} autocomplete="new-password" required
-				error={tried && differs} />
-			<p class="error" role="alert">{error && messageOf(error)}</p>
-			<div class="bar actions"><span class="grow" /><button type="submit" class="main" disabled={busy}>{t('next')}</button></div>
+			<Field
+				label={t('password')}
+				name="password"
+				type="password"
+				value={password}
+				onInput={setPassword}
+				autocomplete="new-password"
+				required
+				help={t('wizard.password.help', { n: SHORTEST })}
+				error={tried && short}
+				autofocus={!!token}
+			/>
+			<Field
+				label={t('wizard.password.again')}
+				name="again"
+				type="password"
+				value={again}
+				onInput={setAgain}
+				autocomplete="new-password"
+				required
+				error={tried && differs}
+			/>
+			<p class="error" role="alert">
+				{error && messageOf(error)}
+			</p>
+			<div class="bar actions">
+				<span class="grow" />
+				<button type="submit" class="main" disabled={busy}>
+					{t('next')}
+				</button>
+			</div>
 		</form>
 	);
 }
@@ -75,27 +127,60 @@ function Account({ next, whoAmI }) {
 function useFacts() {
 	const [facts, setFacts] = useState(null);
 	const [error, setError] = useState(null);
-	const ask = () => { setError(null); return get('/wizard').then(setFacts, setError); };
-	useEffect(() => { ask(); }, []);
+	const ask = () => {
+		setError(null);
+		return findFacts().then(setFacts, setError);
+	};
+	useEffect(() => {
+		ask();
+	}, []);
 	return { facts, error, ask };
 }
 
-const fieldError = (error, name) => error?.fields?.find(f => f.path === name)?.text ?? (error?.field === name ? messageOf(error) : undefined);
+const place = row => (row?.locked ? `${(row.file ?? '').split('/').pop()}:${row.line}` : undefined);
+const first = row => [row?.value ?? []].flat()[0];
+
+function Found({ found }) {
+	if (!found.address) {
+		return (
+			<div class="box warning">
+				<Icon name="warning" />
+				<p>
+					{t('wizard.address.none')} {found.reason}
+				</p>
+			</div>
+		);
+	}
+	return (
+		<div class="box ok">
+			<Icon name="ok" />
+			<p>{t('wizard.address.found', { address: found.address, how: t(`wizard.how.${found.how}`) })}</p>
+		</div>
+	);
+}
 
 function Address({ facts, error: failed, ask, next, back, chosen, choose }) {
 	const [error, setError] = useState(null);
 	const [busy, setBusy] = useState(false);
 	if (failed) return <ErrorBox error={failed} retry={ask} />;
-	if (!facts) return <p class="loading" role="status">{t('wizard.address.finding')}</p>;
-	const address = chosen.address ?? facts.public.address ?? '';
-	const domain = chosen.domain ?? facts.domain ?? '';
+	if (!facts) {
+		return (
+			<p class="loading" role="status">
+				{t('wizard.address.finding')}
+			</p>
+		);
+	}
+	const { keys } = facts;
+	const address = chosen.address ?? (keys.address?.locked ? first(keys.address) : facts.public.address) ?? '';
+	const domain = chosen.domain ?? keys.domain?.value ?? '';
+	const errorOf = row => error?.fields?.find(f => f.path === row?.path)?.text;
 
 	async function submit(e) {
 		e.preventDefault();
 		setBusy(true);
 		setError(null);
 		try {
-			await post('/wizard', { language: language.value, address, domain });
+			await apply(facts, { address: address.trim(), domain: domain.trim() });
 			choose({ address, domain });
 			await ask();
 			next();
@@ -104,35 +189,80 @@ function Address({ facts, error: failed, ask, next, back, chosen, choose }) {
 			setBusy(false);
 		}
 	}
+	const machine = facts.addresses.map(a => `${a.address} (${a.interface})`).join(', ') || '–';
 	return (
 		<form onSubmit={submit} data-help="first-run/address">
-			{facts.public.address
-				? <div class="box ok"><Icon name="ok" /><p>{t('wizard.address.found', { address: facts.public.address, how: t(`wizard.how.${facts.public.how}`) })}</p></div>
-				: <div class="box warning"><Icon name="warning" /><p>{t('wizard.address.none')} {facts.public.reason}</p></div>}
-			<Field label={t('wizard.address')} name="address" value={address} onInput={v => choose({ ...chosen, address: v })} required
-				locked={facts.locked?.address} help={t('wizard.address.help', { list: facts.addresses.map(a => `${a.address} (${a.interface})`).join(', ') })}
-				error={fieldError(error, 'address')} />
-			<Field label={t('wizard.domain')} name="domain" value={domain} onInput={v => choose({ ...chosen, domain: v })} required
-				locked={facts.locked?.domain} help={t('wizard.domain.help')} error={fieldError(error, 'domain')} />
-			<p class="error" role="alert">{error && !fieldError(error, 'address') && !fieldError(error, 'domain') && messageOf(error)}</p>
-			<div class="bar actions"><button type="button" onClick={back}>{t('back')}</button><span class="grow" /><button type="submit" class="main" disabled={busy}>{t('next')}</button></div>
+			<Found found={facts.public} />
+			<Field
+				label={t('wizard.address')}
+				name="address"
+				value={address}
+				onInput={v => choose({ ...chosen, address: v })}
+				required
+				locked={place(keys.address)}
+				help={t('wizard.address.help', { list: machine })}
+				error={errorOf(keys.address)}
+			/>
+			<Field
+				label={t('wizard.domain')}
+				name="domain"
+				value={domain}
+				onInput={v => choose({ ...chosen, domain: v })}
+				required
+				locked={place(keys.domain)}
+				help={t('wizard.domain.help')}
+				error={errorOf(keys.domain)}
+			/>
+			<p class="error" role="alert">
+				{error && !errorOf(keys.address) && !errorOf(keys.domain) && messageOf(error)}
+			</p>
+			<div class="bar actions">
+				<button type="button" onClick={back}>
+					{t('back')}
+				</button>
+				<span class="grow" />
+				<button type="submit" class="main" disabled={busy}>
+					{t('next')}
+				</button>
+			</div>
 		</form>
 	);
 }
 
 function Opens({ facts, error, ask, next, back }) {
 	if (error) return <ErrorBox error={error} retry={ask} />;
-	if (!facts) return <p class="loading" role="status">{t('loading')}</p>;
+	if (!facts)
+		return (
+			<p class="loading" role="status">
+				{t('loading')}
+			</p>
+		);
 	return (
-		<form onSubmit={e => { e.preventDefault(); next(); }} data-help="first-run/ports">
+		<form
+			onSubmit={e => {
+				e.preventDefault();
+				next();
+			}}
+			data-help="first-run/ports">
 			<p>{t('wizard.opens.text')}</p>
 			<div class="scroll" tabIndex={0} role="region" aria-label={t('wizard.step.opens')}>
 				<table class="plain">
-					<thead><tr><th scope="col">{t('wizard.opens.port')}</th><th scope="col">{t('wizard.opens.address')}</th><th scope="col">{t('wizard.opens.service')}</th><th scope="col">{t('wizard.opens.state')}</th></tr></thead>
+					<thead>
+						<tr>
+							<th scope="col">{t('wizard.opens.port')}</th>
+							<th scope="col">{t('wizard.opens.address')}</th>
+							<th scope="col">{t('wizard.opens.service')}</th>
+							<th scope="col">{t('wizard.opens.state')}</th>
+						</tr>
+					</thead>
 					<tbody>
 						{facts.opens.map(o => (
 							<tr key={`${o.transport} ${o.address} ${o.port}`}>
-								<th scope="row">{o.transport.toUpperCase()} {o.port}</th><td>{o.address}</td><td>{o.service}</td>
+								<th scope="row">
+									{o.transport.toUpperCase()} {o.port}
+								</th>
+								<td>{o.address}</td>
+								<td>{o.service}</td>
 								<td class={o.state === 'taken' ? 'error' : ''}>{t(`wizard.opens.${o.state}`)}</td>
 							</tr>
 						))}
@@ -140,7 +270,15 @@ function Opens({ facts, error, ask, next, back }) {
 				</table>
 			</div>
 			<p class="muted">{t('wizard.opens.firewall')}</p>
-			<div class="bar actions"><button type="button" onClick={back}>{t('back')}</button><span class="grow" /><button type="submit" class="main">{t('wizard.opens.next')}</button></div>
+			<div class="bar actions">
+				<button type="button" onClick={back}>
+					{t('back')}
+				</button>
+				<span class="grow" />
+				<button type="submit" class="main">
+					{t('wizard.opens.next')}
+				</button>
+			</div>
 		</form>
 	);
 }
@@ -152,45 +290,69 @@ function useTests() {
 	const [n, again] = useState(0);
 	useEffect(() => {
 		let gone = false;
-		let timer = 0;
 		setRun(null);
 		setError(null);
-		const look = id => get(`/tests/${id}`).then(r => {
-			if (gone) return;
-			setRun(r);
-			if (!r.done) timer = setTimeout(look, 500, id);
-		}, e => gone || setError(e));
-		post('/tests').then(r => gone || look(r.id), e => gone || setError(e));
-		return () => { gone = true; clearTimeout(timer); };
+		runTool(
+			'all',
+			r => gone || setRun(r),
+			() => gone,
+		).catch(e => gone || setError(e));
+		return () => {
+			gone = true;
+		};
 	}, [n]);
 	return { run, error, again: () => again(n + 1) };
 }
 
 function Tests({ end, back }) {
 	const { run, error, again } = useTests();
-	const bad = run?.results.filter(r => !r.ok).length;
+	const bad = run && (run.results.filter(r => !r.ok).length || (run.status ? 1 : 0));
 	return (
 		<div data-help="first-run/tests">
 			{error && <ErrorBox error={error} retry={again} />}
 			{run && (
 				<ul class="checks">
 					{run.results.map(r => (
-						<li key={r.name}><Icon name={r.ok ? 'ok' : 'failed'} />
-							<div><b>{r.name}</b>{r.seconds !== undefined && <span class="muted"> {duration(r.seconds)}</span>}{r.text && <p class={r.ok ? 'muted' : 'error'}>{r.text}</p>}</div>
+						<li key={r.name}>
+							<Icon name={r.ok ? 'ok' : 'failed'} />
+							<div>
+								<b>{r.name}</b>
+								{r.seconds !== undefined && <span class="muted"> {duration(r.seconds)}</span>}
+								{r.text && <p class={r.ok ? 'muted' : 'error'}>{r.text}</p>}
+							</div>
 						</li>
 					))}
 				</ul>
 			)}
+			{bad > 0 && run.done && run.text && <pre>{run.text}</pre>}
 			<div role="status">
 				{!error && !run?.done && <p class="loading">{t('wizard.tests.running')}</p>}
-				{run?.done && (bad
-					? <div class="box failed"><Icon name="failed" /><p>{t('wizard.tests.bad', { n: bad })}</p></div>
-					: <div class="box ok"><Icon name="ok" /><p>{t('wizard.tests.good')}</p></div>)}
+				{run?.done &&
+					(bad ? (
+						<div class="box failed">
+							<Icon name="failed" />
+							<p>{t('wizard.tests.bad', { n: bad })}</p>
+						</div>
+					) : (
+						<div class="box ok">
+							<Icon name="ok" />
+							<p>{t('wizard.tests.good')}</p>
+						</div>
+					))}
 			</div>
 			<div class="bar actions">
-				<button type="button" onClick={back}>{t('back')}</button><span class="grow" />
-				{run?.done && <button type="button" onClick={again}>{t('wizard.tests.again')}</button>}
-				<button type="button" class="main" disabled={!run?.done && !error} onClick={end}>{t('wizard.end')}</button>
+				<button type="button" onClick={back}>
+					{t('back')}
+				</button>
+				<span class="grow" />
+				{run?.done && (
+					<button type="button" onClick={again}>
+						{t('wizard.tests.again')}
+					</button>
+				)}
+				<button type="button" class="main" disabled={!run?.done && !error} onClick={end}>
+					{t('wizard.end')}
+				</button>
 			</div>
 		</div>
 	);
@@ -203,9 +365,31 @@ export default function Wizard({ done }) {
 	return (
 		<main class="alone" id="main">
 			<div class="card wide">
-				<div class="bar"><h1><img src="/icon.svg" alt="" width="28" height="28" />{t('wizard')}</h1><span class="grow" /><Choices /></div>
-				<ol class="steps">{steps.map((s, i) => <li key={s} aria-current={i === at ? 'step' : undefined}>{t(`wizard.step.${s}`)}</li>)}</ol>
-				<Step name={steps[at]} next={() => set(at + 1)} back={() => set(at - 1)} whoAmI={done} end={() => { go('overview'); done(); }} />
+				<div class="bar">
+					<h1>
+						<img src="/icon.svg" alt="" width="28" height="28" />
+						{t('wizard')}
+					</h1>
+					<span class="grow" />
+					<Choices />
+				</div>
+				<ol class="steps">
+					{steps.map((s, i) => (
+						<li key={s} aria-current={i === at ? 'step' : undefined}>
+							{t(`wizard.step.${s}`)}
+						</li>
+					))}
+				</ol>
+				<Step
+					name={steps[at]}
+					next={() => set(at + 1)}
+					back={() => set(at - 1)}
+					whoAmI={done}
+					end={() => {
+						go('overview');
+						done();
+					}}
+				/>
 			</div>
 		</main>
 	);

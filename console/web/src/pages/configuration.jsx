@@ -18,7 +18,11 @@ import { helpOf, textOf, valueOf } from './configuration_value.js';
 function useConfig(service) {
 	const [config, set] = useState(null);
 	const [error, setError] = useState(null);
-	const load = () => tell(service, 'config.get').then(r => { set(r); setError(null); }, setError);
+	const load = () =>
+		tell(service, 'config.get').then(r => {
+			set(r);
+			setError(null);
+		}, setError);
 	useEffect(() => {
 		set(null);
 		if (!service) return undefined;
@@ -33,25 +37,51 @@ const locked = row => (row.locked ? `${(row.file ?? '').split('/').pop()}:${row.
 function Setting({ row, edit, change, error, readOnly }) {
 	const text = edit ? edit.text : textOf(row, row.value ?? row.default);
 	const choices = row.type === 'bool' ? ['true', 'false'] : row.choices;
-	const options = choices?.length ? choices.map(c => ({ value: c, name: row.type === 'bool' ? t(c === 'true' ? 'on' : 'off') : c })) : undefined;
+	const options = choices?.length
+		? choices.map(c => ({ value: c, name: row.type === 'bool' ? t(c === 'true' ? 'on' : 'off') : c }))
+		: undefined;
 	const source = row.locked ? null : t(`source.${row.source}`);
 	const set = v => change(row, v);
 	return (
 		<div class="setting" data-path={row.path}>
-			<div><code>{row.path}</code><p class="muted">{source}{edit && ` · ${t('edited')}`}</p></div>
 			<div>
-				<Field label={<span class="hidden">{row.path}</span>} name={row.path} value={text} onInput={set} options={options} unit={row.unit} locked={locked(row)}
-					readOnly={readOnly || row.columns?.length > 0} type={row.secret ? 'password' : 'text'} autocomplete="off" help={helpOf(row)} error={error}
-					topic="configuration/values" />
+				<code>{row.path}</code>
+				<p class="muted">
+					{source}
+					{edit && ` · ${t('edited')}`}
+				</p>
+			</div>
+			<div>
+				<Field
+					label={<span class="hidden">{row.path}</span>}
+					name={row.path}
+					value={text}
+					onInput={set}
+					options={options}
+					unit={row.unit}
+					locked={locked(row)}
+					readOnly={readOnly || row.columns?.length > 0}
+					type={row.secret ? 'password' : 'text'}
+					autocomplete="off"
+					help={helpOf(row)}
+					error={error}
+					topic="configuration/values"
+				/>
 				{!readOnly && !row.locked && (edit || row.source === 'store') && (
-					<button type="button" onClick={() => change(row, edit ? undefined : null)}>{edit ? t('edit.undo') : t('edit.default')}</button>
+					<button type="button" onClick={() => change(row, edit ? undefined : null)}>
+						{edit ? t('edit.undo') : t('edit.default')}
+					</button>
 				)}
 			</div>
 		</div>
 	);
 }
 
-const groupOf = path => path.split('.').slice(0, path.split('.').length > 2 ? 2 : 1).join('.');
+const groupOf = path =>
+	path
+		.split('.')
+		.slice(0, path.split('.').length > 2 ? 2 : 1)
+		.join('.');
 
 function grouped(rows) {
 	const groups = new Map();
@@ -67,8 +97,12 @@ function Groups({ rows, edits, ...rest }) {
 	const groups = useMemo(() => grouped(rows), [rows]);
 	return [...groups].map(([name, list]) => (
 		<details key={name} class="card section" open={groups.size === 1 || list.some(r => edits[r.path] || rest.errors[r.path])}>
-			<summary><b>{name}</b> <span class="muted">{t('configuration.keys', { n: list.length })}</span></summary>
-			{list.map(row => <Setting key={row.path} row={row} edit={edits[row.path]} error={rest.errors[row.path]} {...rest} />)}
+			<summary>
+				<b>{name}</b> <span class="muted">{t('configuration.keys', { n: list.length })}</span>
+			</summary>
+			{list.map(row => (
+				<Setting key={row.path} row={row} edit={edits[row.path]} error={rest.errors[row.path]} {...rest} />
+			))}
 		</details>
 	));
 }
@@ -80,34 +114,87 @@ function Editor({ service }) {
 	const [filter, setFilter] = useState('');
 	const [committing, commit] = useState(false);
 	const needle = filter.trim().toLowerCase();
-	const rows = useMemo(() => config?.rows.filter(r => !needle || `${r.path} ${r.help}`.toLowerCase().includes(needle)) ?? [], [config, needle]);
+	const rows = useMemo(
+		() => config?.rows.filter(r => !needle || `${r.path} ${r.help}`.toLowerCase().includes(needle)) ?? [],
+		[config, needle],
+	);
 	if (error && !config) return <ErrorBox error={error} retry={load} />;
-	if (!config) return <p class="loading" role="status">{t('loading')}</p>;
+	if (!config)
+		return (
+			<p class="loading" role="status">
+				{t('loading')}
+			</p>
+		);
 	const n = Object.keys(edits).length;
 
 	// v: what was typed; null: back to the default; undefined: the edit is dropped.
 	function change(row, v) {
 		const next = { ...edits };
 		if (v === undefined) delete next[row.path];
-		else next[row.path] = { text: v ?? textOf(row, row.default), value: v === null ? null : valueOf(row, v), revision: row.revision ?? 0, row };
+		else
+			next[row.path] = {
+				text: v ?? textOf(row, row.default),
+				value: v === null ? null : valueOf(row, v),
+				revision: row.revision ?? 0,
+				row,
+			};
 		setErrors({ ...errors, [row.path]: undefined });
 		setEdits(next);
 	}
-	const drop = () => { setEdits({}); setErrors({}); };
+	const drop = () => {
+		setEdits({});
+		setErrors({});
+	};
 	return (
 		<>
 			<Pending service={service} pending={config.pending} done={load} />
 			<div class="bar section">
-				<div class="search"><Icon name="search" /><input type="search" aria-label={t('configuration.filter')} placeholder={t('filter')} value={filter} onInput={e => setFilter(e.currentTarget.value)} /></div>
+				<div class="search">
+					<Icon name="search" />
+					<input
+						type="search"
+						aria-label={t('configuration.filter')}
+						placeholder={t('filter')}
+						value={filter}
+						onInput={e => setFilter(e.currentTarget.value)}
+					/>
+				</div>
 				<span class="grow" />
-				{n > 0 && <><span role="status">{t('changes', { n })}</span><button type="button" onClick={drop}>{t('discard')}</button>
-					<button type="button" class="main" onClick={() => commit(true)}>{t('review')}</button></>}
+				{n > 0 && (
+					<>
+						<span role="status">{t('changes', { n })}</span>
+						<button type="button" onClick={drop}>
+							{t('discard')}
+						</button>
+						<button type="button" class="main" onClick={() => commit(true)}>
+							{t('review')}
+						</button>
+					</>
+				)}
 			</div>
 			<Groups rows={rows} edits={edits} errors={errors} change={change} readOnly={!may('administrator')} />
 			{!rows.length && <p class="muted">{t('table.none')}</p>}
 			{committing && (
-				<Commit service={service} edits={edits} setEdits={setEdits} close={() => commit(false)}
-					refused={fields => { commit(false); setErrors(fields); }} done={() => { commit(false); drop(); load(); }} failed={e => { commit(false); sayError(e); load(); }} />
+				<Commit
+					service={service}
+					edits={edits}
+					setEdits={setEdits}
+					close={() => commit(false)}
+					refused={fields => {
+						commit(false);
+						setErrors(fields);
+					}}
+					done={() => {
+						commit(false);
+						drop();
+						load();
+					}}
+					failed={e => {
+						commit(false);
+						sayError(e);
+						load();
+					}}
+				/>
 			)}
 		</>
 	);
@@ -121,10 +208,16 @@ export default function Configuration() {
 	return (
 		<>
 			<div class="bar">
-				<h1>{t('nav.configuration')}</h1><span class="grow" />
-				<label class="bar">{t('service')}
+				<h1>{t('nav.configuration')}</h1>
+				<span class="grow" />
+				<label class="bar">
+					{t('service')}
 					<select value={service} onChange={e => choose(e.currentTarget.value)} style={{ width: 'auto' }}>
-						{all.map(s => <option key={nameOf(s)} value={nameOf(s)}>{nameOf(s)}</option>)}
+						{all.map(s => (
+							<option key={nameOf(s)} value={nameOf(s)}>
+								{nameOf(s)}
+							</option>
+						))}
 					</select>
 				</label>
 			</div>

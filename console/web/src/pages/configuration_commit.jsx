@@ -26,7 +26,10 @@ async function prepare(service, edits) {
 	const { transaction } = await tell(service, 'config.begin', {});
 	try {
 		for (const [path, edit] of Object.entries(edits)) {
-			await step(service, transaction, path, edit).catch(e => { e.path = path; throw e; });
+			await step(service, transaction, path, edit).catch(e => {
+				e.path = path;
+				throw e;
+			});
 		}
 		const verdict = await tell(service, 'config.validate', { transaction });
 		if (!verdict.good) throw Object.assign(new Error(verdict.errors[0].text), { code: 'bad-request', fields: verdict.errors });
@@ -45,11 +48,18 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 	function onError(e) {
 		if (e.code === 'conflict' && e.path) return setConflict(e);
 		const fields = e.fields?.filter(f => f.path) ?? [];
-		if (fields.length) { refused(byPath(fields)); toast('failed', t('refused', { n: fields.length })); }
-		else if (e.path) { refused({ [e.path]: e.message }); toast('failed', t('refused', { n: 1 })); }
-		else failed(e);
+		if (fields.length) {
+			refused(byPath(fields));
+			toast('failed', t('refused', { n: fields.length }));
+		} else if (e.path) {
+			refused({ [e.path]: e.message });
+			toast('failed', t('refused', { n: 1 }));
+		} else failed(e);
 	}
-	useEffect(() => { setReady(null); prepare(service, edits).then(setReady, onError); }, [n]);
+	useEffect(() => {
+		setReady(null);
+		prepare(service, edits).then(setReady, onError);
+	}, [n]);
 
 	async function commit() {
 		try {
@@ -59,21 +69,61 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 			onError(e);
 		}
 	}
-	const leave = () => { if (ready) tell(service, 'config.abort', { transaction: ready.transaction }).catch(() => {}); close(); };
-	if (conflict) return <Both service={service} e={conflict} edits={edits} setEdits={setEdits} again={() => { setConflict(null); again(n + 1); }} close={close} />;
+	const leave = () => {
+		if (ready) tell(service, 'config.abort', { transaction: ready.transaction }).catch(() => {});
+		close();
+	};
+	if (conflict)
+		return (
+			<Both
+				service={service}
+				e={conflict}
+				edits={edits}
+				setEdits={setEdits}
+				again={() => {
+					setConflict(null);
+					again(n + 1);
+				}}
+				close={close}
+			/>
+		);
 	return (
-		<Dialog title={t('review.title', { service })} close={leave} wide help="changes" actions={
-			<><button type="button" onClick={leave}>{t('cancel')}</button><button type="button" class="main" disabled={!ready} onClick={commit}>{t('apply')}</button></>
-		}>
+		<Dialog
+			title={t('review.title', { service })}
+			close={leave}
+			wide
+			help="changes"
+			actions={
+				<>
+					<button type="button" onClick={leave}>
+						{t('cancel')}
+					</button>
+					<button type="button" class="main" disabled={!ready} onClick={commit}>
+						{t('apply')}
+					</button>
+				</>
+			}>
 			{!ready && <p role="status">{t('checking')}</p>}
 			{ready && (
 				<div class="scroll" tabIndex={0} role="region" aria-label={t('review')}>
 					<table class="plain">
-						<thead><tr><th scope="col">{t('conflict.value')}</th><th scope="col">{t('was')}</th><th scope="col">{t('becomes')}</th></tr></thead>
+						<thead>
+							<tr>
+								<th scope="col">{t('conflict.value')}</th>
+								<th scope="col">{t('was')}</th>
+								<th scope="col">{t('becomes')}</th>
+							</tr>
+						</thead>
 						<tbody>
 							{ready.rows.map(r => (
-								<tr key={r.key}><th scope="row"><code>{r.key}</code>{r.restart && <p class="muted">{t('restart_needed')}</p>}</th>
-									<td>{r.was ?? '–'}</td><td>{r.is ?? '–'}</td></tr>
+								<tr key={r.key}>
+									<th scope="row">
+										<code>{r.key}</code>
+										{r.restart && <p class="muted">{t('restart_needed')}</p>}
+									</th>
+									<td>{r.was ?? '–'}</td>
+									<td>{r.is ?? '–'}</td>
+								</tr>
 							))}
 						</tbody>
 					</table>
@@ -90,9 +140,22 @@ function Both({ e, edits, setEdits, again, close }) {
 	const theirs = e.theirs ?? {};
 	const shown = v => (v === null || v === undefined ? t('source.default') : textOf(edit.row, v.value ?? v));
 	return (
-		<Conflict mine={{ [e.path]: edit.text }} theirs={{ [e.path]: shown(theirs.body) }} who={theirs.who} close={close}
-			keepMine={() => { edit.revision = theirs.revision ?? 0; again(); }}
-			takeTheirs={() => { const next = { ...edits }; delete next[e.path]; setEdits(next); close(); }} />
+		<Conflict
+			mine={{ [e.path]: edit.text }}
+			theirs={{ [e.path]: shown(theirs.body) }}
+			who={theirs.who}
+			close={close}
+			keepMine={() => {
+				edit.revision = theirs.revision ?? 0;
+				again();
+			}}
+			takeTheirs={() => {
+				const next = { ...edits };
+				delete next[e.path];
+				setEdits(next);
+				close();
+			}}
+		/>
 	);
 }
 
@@ -110,14 +173,23 @@ function Waiting({ service, pending, done }) {
 	const left = useCountdown(pending.until);
 	const run = (verb, args) => tell(service, verb, args).catch(sayError).then(done);
 	return (
-		<Dialog title={t('confirm.title')} help="changes/confirm" actions={
-			<>
-				<button type="button" onClick={() => run('config.undo', { change: pending.change })}>{t('confirm.back')}</button>
-				<button type="button" class="main" autofocus onClick={() => run('config.confirm', {})}>{t('confirm.keep')}</button>
-			</>
-		}>
+		<Dialog
+			title={t('confirm.title')}
+			help="changes/confirm"
+			actions={
+				<>
+					<button type="button" onClick={() => run('config.undo', { change: pending.change })}>
+						{t('confirm.back')}
+					</button>
+					<button type="button" class="main" autofocus onClick={() => run('config.confirm', {})}>
+						{t('confirm.keep')}
+					</button>
+				</>
+			}>
 			<p>{t('confirm.text', { who: pending.who })}</p>
-			<p class="big" role="timer">{t('seconds', { n: left })}</p>
+			<p class="big" role="timer">
+				{t('seconds', { n: left })}
+			</p>
 		</Dialog>
 	);
 }

@@ -12,7 +12,13 @@ export function textOf(row, value) {
 
 export function valueOf(row, text) {
 	const trimmed = text.trim();
-	if (listed(row, row.value ?? row.default)) return trimmed ? trimmed.split(',').map(s => s.trim()).filter(Boolean) : [];
+	if (listed(row, row.value ?? row.default))
+		return trimmed
+			? trimmed
+					.split(',')
+					.map(s => s.trim())
+					.filter(Boolean)
+			: [];
 	if (row.type === 'bool') return trimmed === 'true';
 	return /^-?\d+$/.test(trimmed) && row.type === 'count' ? Number(trimmed) : trimmed;
 }

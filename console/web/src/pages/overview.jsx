@@ -13,11 +13,20 @@ import { SessionChart, ThroughputChart, useLoad } from './overview_load.jsx';
 import { Machine } from './overview_machine.jsx';
 import { Warnings } from './overview_warnings.jsx';
 
-const ACTIONS = [['start', 'operator'], ['reload', 'operator'], ['drain', 'operator'], ['restart', 'administrator'], ['stop', 'administrator']];
+const ACTIONS = [
+	['start', 'operator'],
+	['reload', 'operator'],
+	['drain', 'operator'],
+	['restart', 'administrator'],
+	['stop', 'administrator'],
+];
 
 function Actions({ s, sessions }) {
-	const items = ACTIONS.filter(([name, role]) => s.can?.includes(name) && may(role))
-		.map(([name]) => ({ name: t(`act.${name}`), icon: name, run: () => act(s, name, sessions) }));
+	const items = ACTIONS.filter(([name, role]) => s.can?.includes(name) && may(role)).map(([name]) => ({
+		name: t(`act.${name}`),
+		icon: name,
+		run: () => act(s, name, sessions),
+	}));
 	return items.length > 0 && <Menu icon="more" label={t('actions', { who: nameOf(s) })} items={items} />;
 }
 
@@ -27,9 +36,20 @@ function Exit({ exit }) {
 	const how = exit.signal ? t('exit.signal', { signal: exit.signal }) : t('exit.code', { code: exit.code ?? 0 });
 	return (
 		<dl class="pairs">
-			<dt>{t('exit')}</dt><dd>{how}</dd>
-			{exit.error && <><dt>{t('exit.error')}</dt><dd>{exit.error}</dd></>}
-			{exit.time && <><dt>{t('exit.time')}</dt><dd>{dateTime(exit.time)}</dd></>}
+			<dt>{t('exit')}</dt>
+			<dd>{how}</dd>
+			{exit.error && (
+				<>
+					<dt>{t('exit.error')}</dt>
+					<dd>{exit.error}</dd>
+				</>
+			)}
+			{exit.time && (
+				<>
+					<dt>{t('exit.time')}</dt>
+					<dd>{dateTime(exit.time)}</dd>
+				</>
+			)}
 		</dl>
 	);
 }
@@ -38,9 +58,20 @@ function Numbers({ load, service }) {
 	if (!load) return null;
 	return (
 		<div class="stats">
-			<div><span class="muted">{t('rate.in')}</span><span class="big">{load.in}</span></div>
-			<div><span class="muted">{t('rate.out')}</span><span class="big">{load.out}</span></div>
-			{load.sessions !== null && <div><span class="muted">{t(`sessions.name.${service}`)}</span><span class="big">{load.sessions}</span></div>}
+			<div>
+				<span class="muted">{t('rate.in')}</span>
+				<span class="big">{load.in}</span>
+			</div>
+			<div>
+				<span class="muted">{t('rate.out')}</span>
+				<span class="big">{load.out}</span>
+			</div>
+			{load.sessions !== null && (
+				<div>
+					<span class="muted">{t(`sessions.name.${service}`)}</span>
+					<span class="big">{load.sessions}</span>
+				</div>
+			)}
 		</div>
 	);
 }
@@ -50,10 +81,19 @@ function Service({ s, load }) {
 	return (
 		<article class="card service" aria-label={name} data-help="overview/services" data-service={name}>
 			<div class="head-line">
-				<div><h3>{titleOf(s)}</h3><span class="muted">{programOf(s)}{s.version && ` · ${s.version}`}</span></div>
+				<div>
+					<h3>{titleOf(s)}</h3>
+					<span class="muted">
+						{programOf(s)}
+						{s.version && ` · ${s.version}`}
+					</span>
+				</div>
 				<Actions s={s} sessions={load?.count} />
 			</div>
-			<div class="bar"><Pill s={s} />{s.uptime > 0 && s.state !== 'stopped' && <span class="muted">{t('uptime', { time: duration(s.uptime) })}</span>}</div>
+			<div class="bar">
+				<Pill s={s} />
+				{s.uptime > 0 && s.state !== 'stopped' && <span class="muted">{t('uptime', { time: duration(s.uptime) })}</span>}
+			</div>
 			{s.state === 'late' && <p class="error">{t('state.late.why')}</p>}
 			{(s.state === 'stopped' || s.state === 'failed') && <Exit exit={s.exit} />}
 			{s.state !== 'stopped' && s.state !== 'failed' && <Numbers load={load} service={s.service} />}
@@ -66,33 +106,65 @@ export default function Overview() {
 	const load = useLoad();
 	useEffect(watchServices, []);
 	const all = services.value;
-	if (!all) return servicesError.value ? <ErrorBox error={servicesError.value} /> : <p class="loading" role="status">{t('loading')}</p>;
+	if (!all)
+		return servicesError.value ? (
+			<ErrorBox error={servicesError.value} />
+		) : (
+			<p class="loading" role="status">
+				{t('loading')}
+			</p>
+		);
 	const running = all.filter(s => s.state !== 'stopped' && s.state !== 'failed');
 	return (
 		<>
 			<h1>{t('nav.overview')}</h1>
-			{servicesError.value && <div class="section"><ErrorBox error={servicesError.value} /></div>}
+			{servicesError.value && (
+				<div class="section">
+					<ErrorBox error={servicesError.value} />
+				</div>
+			)}
 			<section class="section" aria-labelledby="warnings" data-help="overview/warnings">
-				<div class="bar"><h2 id="warnings">{t('warnings')}</h2></div>
+				<div class="bar">
+					<h2 id="warnings">{t('warnings')}</h2>
+				</div>
 				<Warnings all={all} />
 			</section>
 			<section class="section" aria-labelledby="services">
-				<div class="bar"><h2 id="services">{t('services')}</h2><span class="muted">{t('services.running', { n: running.length, all: all.length })}</span></div>
-				<div class="cards">{all.map(s => <Service key={nameOf(s)} s={s} load={load.now(nameOf(s))} />)}</div>
+				<div class="bar">
+					<h2 id="services">{t('services')}</h2>
+					<span class="muted">{t('services.running', { n: running.length, all: all.length })}</span>
+				</div>
+				<div class="cards">
+					{all.map(s => (
+						<Service key={nameOf(s)} s={s} load={load.now(nameOf(s))} />
+					))}
+				</div>
 			</section>
 			<section class="section" aria-labelledby="charts" data-help="overview/charts">
 				<div class="bar">
-					<h2 id="charts">{t('charts')}</h2><span class="grow" />
-					<label class="bar">{t('charts.of')}
+					<h2 id="charts">{t('charts')}</h2>
+					<span class="grow" />
+					<label class="bar">
+						{t('charts.of')}
 						<select value={which} onChange={e => setWhich(e.currentTarget.value)} style={{ width: 'auto' }}>
 							<option value="">{t('charts.all')}</option>
-							{all.map(s => <option key={nameOf(s)} value={nameOf(s)}>{nameOf(s)}</option>)}
+							{all.map(s => (
+								<option key={nameOf(s)} value={nameOf(s)}>
+									{nameOf(s)}
+								</option>
+							))}
 						</select>
 					</label>
 				</div>
 				<div class="charts">
-					<div class="card"><h3>{t('charts.throughput')}</h3><ThroughputChart load={load} which={which} /></div>
-					<div class="card"><h3>{t('charts.sessions')}</h3><SessionChart load={load} which={which} /></div>
+					<div class="card">
+						<h3>{t('charts.throughput')}</h3>
+						<ThroughputChart load={load} which={which} />
+					</div>
+					<div class="card">
+						<h3>{t('charts.sessions')}</h3>
+						<SessionChart load={load} which={which} />
+					</div>
 				</div>
 			</section>
 			<Machine />

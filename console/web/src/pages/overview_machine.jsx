@@ -12,10 +12,22 @@ const of = (used, total) => t('of', { used: bytes(used), total: bytes(total) });
 function Interfaces({ list }) {
 	return (
 		<table class="plain">
-			<thead><tr><th scope="col">{t('interface')}</th><th scope="col">{t('rate.in')}</th><th scope="col">{t('rate.out')}</th><th scope="col">{t('speed')}</th></tr></thead>
+			<thead>
+				<tr>
+					<th scope="col">{t('interface')}</th>
+					<th scope="col">{t('rate.in')}</th>
+					<th scope="col">{t('rate.out')}</th>
+					<th scope="col">{t('speed')}</th>
+				</tr>
+			</thead>
 			<tbody>
 				{list.map(i => (
-					<tr key={i.name}><th scope="row">{i.name}</th><td>{rate(i.in)}</td><td>{rate(i.out)}</td><td>{i.speed ? rate(i.speed / 8) : '–'}</td></tr>
+					<tr key={i.name}>
+						<th scope="row">{i.name}</th>
+						<td>{rate(i.in)}</td>
+						<td>{rate(i.out)}</td>
+						<td>{i.speed ? rate(i.speed / 8) : '–'}</td>
+					</tr>
 				))}
 			</tbody>
 		</table>
@@ -26,24 +38,49 @@ export function Machine() {
 	const [m, set] = useState(null);
 	const [error, setError] = useState(null);
 	useEffect(() => {
-		const ask = () => get('/system').then(r => { set(r); setError(null); }, setError);
+		const ask = () =>
+			get('/system').then(r => {
+				set(r);
+				setError(null);
+			}, setError);
 		ask();
 		return subscribe('console:system', set, ask);
 	}, []);
 	return (
 		<section class="section" aria-labelledby="machine" data-help="overview/machine">
-			<div class="bar"><h2 id="machine">{t('machine')}</h2>{m && <span class="muted">{m.hostname} · {t('uptime', { time: duration(m.uptime) })}</span>}</div>
+			<div class="bar">
+				<h2 id="machine">{t('machine')}</h2>
+				{m && (
+					<span class="muted">
+						{m.hostname} · {t('uptime', { time: duration(m.uptime) })}
+					</span>
+				)}
+			</div>
 			{error && !m && <ErrorBox error={error} />}
 			{m && (
 				<div class="charts">
 					<div class="card">
 						<Meter label={t('cpu')} used={m.cpu} total={1} text={t('cores', { n: m.cores })} />
 						<Meter label={t('memory')} used={m.memory.used} total={m.memory.total} text={of(m.memory.used, m.memory.total)} />
-						{m.disks.map(d => <Meter key={d.path} label={t('disk', { path: d.path })} used={d.used} total={d.total} text={of(d.used, d.total)} />)}
-						<Meter label={t('descriptors')} used={m.descriptors.used} total={m.descriptors.total}
-							text={t('of', { used: number(m.descriptors.used), total: number(m.descriptors.total) })} />
+						{m.disks.map(d => (
+							<Meter
+								key={d.path}
+								label={t('disk', { path: d.path })}
+								used={d.used}
+								total={d.total}
+								text={of(d.used, d.total)}
+							/>
+						))}
+						<Meter
+							label={t('descriptors')}
+							used={m.descriptors.used}
+							total={m.descriptors.total}
+							text={t('of', { used: number(m.descriptors.used), total: number(m.descriptors.total) })}
+						/>
 					</div>
-					<div class="card"><Interfaces list={m.interfaces} /></div>
+					<div class="card">
+						<Interfaces list={m.interfaces} />
+					</div>
 				</div>
 			)}
 		</section>

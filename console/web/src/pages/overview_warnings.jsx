@@ -18,7 +18,15 @@ function Item({ s, item }) {
 	return (
 		<div class={`box ${kind}`} data-id={item.id}>
 			<Icon name={kind} />
-			<div><p><b>{programOf(s)}</b>: {headline(item)}</p><p class="muted" lang="en">{item.text}{item.hint && ` – ${item.hint}`}</p></div>
+			<div>
+				<p>
+					<b>{programOf(s)}</b>: {headline(item)}
+				</p>
+				<p class="muted" lang="en">
+					{item.text}
+					{item.hint && ` – ${item.hint}`}
+				</p>
+			</div>
 		</div>
 	);
 }
@@ -28,15 +36,29 @@ const DOWN = ['failed', 'late', 'unreachable'];
 export function Warnings({ all }) {
 	const items = all.flatMap(s => (s.items ?? []).map(item => ({ s, item })));
 	const down = all.filter(s => DOWN.includes(s.state));
-	if (!items.length && !down.length) return <div class="box ok"><Icon name="ok" /><p>{t('warnings.none', { n: all.length })}</p></div>;
+	if (!items.length && !down.length)
+		return (
+			<div class="box ok">
+				<Icon name="ok" />
+				<p>{t('warnings.none', { n: all.length })}</p>
+			</div>
+		);
 	return (
 		<>
 			{down.map(s => (
-				<div key={programOf(s)} class="box failed"><Icon name="failed" />
-					<div><p><b>{programOf(s)}</b>: {t(`state.${s.state}`)}</p>{s.exit?.error && <p class="muted">{s.exit.error}</p>}</div>
+				<div key={programOf(s)} class="box failed">
+					<Icon name="failed" />
+					<div>
+						<p>
+							<b>{programOf(s)}</b>: {t(`state.${s.state}`)}
+						</p>
+						{s.exit?.error && <p class="muted">{s.exit.error}</p>}
+					</div>
 				</div>
 			))}
-			{items.map(({ s, item }) => <Item key={`${programOf(s)} ${item.id} ${item.subject} ${item.text}`} s={s} item={item} />)}
+			{items.map(({ s, item }) => (
+				<Item key={`${programOf(s)} ${item.id} ${item.subject} ${item.text}`} s={s} item={item} />
+			))}
 		</>
 	);
 }

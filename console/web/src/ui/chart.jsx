@@ -11,9 +11,16 @@ import { dark } from '../theme.js';
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function options(series, format, width, height, point) {
-	const axis = { stroke: colour('--muted-hex'), grid: { stroke: colour('--line-hex'), width: 1 }, ticks: { show: false }, font: '12px system-ui, sans-serif' };
+	const axis = {
+		stroke: colour('--muted-hex'),
+		grid: { stroke: colour('--line-hex'), width: 1 },
+		ticks: { show: false },
+		font: '12px system-ui, sans-serif',
+	};
 	return {
-		width, height, padding: [8, 8, 0, 0],
+		width,
+		height,
+		padding: [8, 8, 0, 0],
 		cursor: { points: { size: 6 }, drag: { x: false, y: false } },
 		legend: { show: false },
 		hooks: { setCursor: [u => point(u.cursor.idx ?? null)] },
@@ -22,9 +29,16 @@ function options(series, format, width, height, point) {
 			{ ...axis, values: (u, ticks) => ticks.map(s => time(s * 1000).replace(/:00$/, '')) },
 			{ ...axis, size: 76, values: (u, ticks) => ticks.map(format) },
 		],
-		series: [{}, ...series.map((s, i) => ({
-			stroke: colour(`--chart-${i % 6}`), width: 2, points: { show: false }, spanGaps: false, dash: i > 5 ? [6, 3] : undefined,
-		}))],
+		series: [
+			{},
+			...series.map((s, i) => ({
+				stroke: colour(`--chart-${i % 6}`),
+				width: 2,
+				points: { show: false },
+				spanGaps: false,
+				dash: i > 5 ? [6, 3] : undefined,
+			})),
+		],
 	};
 }
 
@@ -38,17 +52,32 @@ export function Chart({ title, series, data, format, height = 200 }) {
 		plot.current = new uPlot(options(series, format, ref.current.clientWidth, height, point), data, ref.current);
 		const watch = new ResizeObserver(() => plot.current.setSize({ width: ref.current.clientWidth, height }));
 		watch.observe(ref.current);
-		return () => { watch.disconnect(); plot.current.destroy(); };
+		return () => {
+			watch.disconnect();
+			plot.current.destroy();
+		};
 	}, [names, dark.value, language.value]);
-	useEffect(() => { plot.current.setData(data); }, [data]);
+	useEffect(() => {
+		plot.current.setData(data);
+	}, [data]);
 
 	const at = pointed !== null && pointed < data[0].length ? pointed : data[0].length - 1;
 	const valueOf = i => (data[i + 1]?.[at] == null ? '–' : format(data[i + 1][at]));
 	return (
 		<>
-			<div class="chart" ref={ref} role="img" aria-label={`${title}: ${series.map((s, i) => `${s.name} ${valueOf(i)}`).join(', ')}`} />
+			<div
+				class="chart"
+				ref={ref}
+				role="img"
+				aria-label={`${title}: ${series.map((s, i) => `${s.name} ${valueOf(i)}`).join(', ')}`}
+			/>
 			<ul class="legend" aria-hidden="true">
-				{series.map((s, i) => <li key={s.name}><i style={{ background: `var(--chart-${i % 6})` }} />{s.name} <b>{valueOf(i)}</b></li>)}
+				{series.map((s, i) => (
+					<li key={s.name}>
+						<i style={{ background: `var(--chart-${i % 6})` }} />
+						{s.name} <b>{valueOf(i)}</b>
+					</li>
+				))}
 				<li class="muted">{pointed !== null && data[0][at] ? time(data[0][at] * 1000) : ''}</li>
 			</ul>
 		</>

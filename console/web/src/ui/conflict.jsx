@@ -10,24 +10,45 @@ const shown = v => (v === undefined || v === null ? '–' : typeof v === 'object
 export function Conflict({ mine, theirs, who, nameOf = k => k, keepMine, takeTheirs, close }) {
 	const keys = [...new Set([...Object.keys(theirs), ...Object.keys(mine)])];
 	return (
-		<Dialog title={t('conflict')} close={close} wide help="changes/conflict" actions={
-			<>
-				<button type="button" onClick={close}>{t('cancel')}</button>
-				<button type="button" onClick={takeTheirs}>{t('conflict.theirs')}</button>
-				<button type="button" class="main" onClick={keepMine}>{t('conflict.mine')}</button>
-			</>
-		}>
+		<Dialog
+			title={t('conflict')}
+			close={close}
+			wide
+			help="changes/conflict"
+			actions={
+				<>
+					<button type="button" onClick={close}>
+						{t('cancel')}
+					</button>
+					<button type="button" onClick={takeTheirs}>
+						{t('conflict.theirs')}
+					</button>
+					<button type="button" class="main" onClick={keepMine}>
+						{t('conflict.mine')}
+					</button>
+				</>
+			}>
 			<p>{who ? t('conflict.who', { who }) : t('conflict.text')}</p>
 			<div class="scroll" tabIndex={0} role="region" aria-label={t('conflict')}>
 				<table class="plain">
-					<thead><tr><th scope="col">{t('conflict.value')}</th><th scope="col">{t('conflict.yours')}</th><th scope="col">{t('conflict.now')}</th></tr></thead>
+					<thead>
+						<tr>
+							<th scope="col">{t('conflict.value')}</th>
+							<th scope="col">{t('conflict.yours')}</th>
+							<th scope="col">{t('conflict.now')}</th>
+						</tr>
+					</thead>
 					<tbody>
 						{keys.map(k => {
 							const differs = shown(mine[k]) !== shown(theirs[k]);
 							return (
 								<tr key={k} class={differs ? 'differs' : ''}>
-									<th scope="row">{nameOf(k)}{differs && <span class="hidden"> ({t('conflict.differs')})</span>}</th>
-									<td>{shown(mine[k])}</td><td>{shown(theirs[k])}</td>
+									<th scope="row">
+										{nameOf(k)}
+										{differs && <span class="hidden"> ({t('conflict.differs')})</span>}
+									</th>
+									<td>{shown(mine[k])}</td>
+									<td>{shown(theirs[k])}</td>
 								</tr>
 							);
 						})}

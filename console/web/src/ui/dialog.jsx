@@ -14,15 +14,31 @@ export function Dialog({ title, close, wide, children, actions, help }) {
 		return () => from?.isConnected && from.focus();
 	}, []);
 	return (
-		<dialog ref={ref} aria-labelledby={id} class={wide ? 'wide' : ''} data-help={help}
-			onCancel={e => { e.preventDefault(); close?.(); }}>
+		<dialog
+			ref={ref}
+			aria-labelledby={id}
+			class={wide ? 'wide' : ''}
+			data-help={help}
+			onCancel={e => {
+				e.preventDefault();
+				close?.();
+			}}>
 			<div class="bar">
 				<h2 id={id}>{title}</h2>
 				<span class="grow" />
-				{close && <button type="button" class="icon" aria-label={t('close')} onClick={close}><Icon name="close" /></button>}
+				{close && (
+					<button type="button" class="icon" aria-label={t('close')} onClick={close}>
+						<Icon name="close" />
+					</button>
+				)}
 			</div>
 			{children}
-			{actions && <div class="bar actions"><span class="grow" />{actions}</div>}
+			{actions && (
+				<div class="bar actions">
+					<span class="grow" />
+					{actions}
+				</div>
+			)}
 		</dialog>
 	);
 }
@@ -31,22 +47,41 @@ const asking = signal(null);
 
 // One question with what will happen; → true if it was confirmed.
 export function confirm({ title, text, items, action, danger }) {
-	return new Promise(resolve => { asking.value = { title, text, items, action, danger, resolve }; });
+	return new Promise(resolve => {
+		asking.value = { title, text, items, action, danger, resolve };
+	});
 }
 
 export function Question() {
 	const q = asking.value;
 	if (!q) return null;
-	const end = answer => { asking.value = null; q.resolve(answer); };
+	const end = answer => {
+		asking.value = null;
+		q.resolve(answer);
+	};
 	return (
-		<Dialog key={q} title={q.title} close={() => end(false)} actions={
-			<>
-				<button type="button" onClick={() => end(false)}>{t('cancel')}</button>
-				<button type="button" class={q.danger ? 'danger' : 'main'} autofocus onClick={() => end(true)}>{q.action}</button>
-			</>
-		}>
+		<Dialog
+			key={q}
+			title={q.title}
+			close={() => end(false)}
+			actions={
+				<>
+					<button type="button" onClick={() => end(false)}>
+						{t('cancel')}
+					</button>
+					<button type="button" class={q.danger ? 'danger' : 'main'} autofocus onClick={() => end(true)}>
+						{q.action}
+					</button>
+				</>
+			}>
 			<p>{q.text}</p>
-			{q.items?.length > 0 && <ul class="named">{q.items.map(x => <li key={x}>{x}</li>)}</ul>}
+			{q.items?.length > 0 && (
+				<ul class="named">
+					{q.items.map(x => (
+						<li key={x}>{x}</li>
+					))}
+				</ul>
+			)}
 		</Dialog>
 	);
 }

@@ -22,7 +22,11 @@ export function ErrorBox({ error, retry }) {
 			<div>
 				<p>{messageOf(error)}</p>
 				{error.hint && <p class="muted">{error.hint}</p>}
-				{retry && <button type="button" onClick={retry}>{t('retry')}</button>}
+				{retry && (
+					<button type="button" onClick={retry}>
+						{t('retry')}
+					</button>
+				)}
 			</div>
 		</div>
 	);

@@ -8,29 +8,51 @@ import { Icon } from './icon.jsx';
 
 function Input({ id, options, value, onInput, type = 'text', describedBy, error, locked, autofocus, ...rest }) {
 	const ref = useRef(null);
-	useEffect(() => { if (autofocus) ref.current.focus(); }, []);
-	const common = {
-		id, ref, 'aria-describedby': describedBy, 'aria-invalid': error ? 'true' : undefined, ...rest,
-	};
-	if (rest.required) { // the browser's own bubble, in the page's language
+	useEffect(() => {
+		if (autofocus) ref.current.focus();
+	}, []);
+	const common = { id, ref, 'aria-describedby': describedBy, 'aria-invalid': error ? 'true' : undefined, ...rest };
+	if (rest.required) {
+		// the browser's own bubble, in the page's language
 		common.onInvalid = e => e.currentTarget.setCustomValidity(t('required'));
 		common.onKeyDown = e => e.currentTarget.setCustomValidity('');
 	}
 	if (options) {
 		return (
 			<select {...common} value={value} disabled={!!locked} onChange={e => onInput(e.currentTarget.value)}>
-				{options.map(o => <option key={o.value} value={o.value}>{o.name}</option>)}
+				{options.map(o => (
+					<option key={o.value} value={o.value}>
+						{o.name}
+					</option>
+				))}
 			</select>
 		);
 	}
 	if (type === 'checkbox') {
 		return <input {...common} type="checkbox" checked={value} disabled={!!locked} onChange={e => onInput(e.currentTarget.checked)} />;
 	}
-	return <input {...common} type={type} value={value} readOnly={!!locked || rest.readOnly} spellcheck={false} onInput={e => { e.currentTarget.setCustomValidity(''); onInput(e.currentTarget.value); }} />;
+	return (
+		<input
+			{...common}
+			type={type}
+			value={value}
+			readOnly={!!locked || rest.readOnly}
+			spellcheck={false}
+			onInput={e => {
+				e.currentTarget.setCustomValidity('');
+				onInput(e.currentTarget.value);
+			}}
+		/>
+	);
 }
 
 export function Locked({ where }) {
-	return <span class="lock"><Icon name="lock" />{t('locked', { where })}</span>;
+	return (
+		<span class="lock">
+			<Icon name="lock" />
+			{t('locked', { where })}
+		</span>
+	);
 }
 
 export function Field({ label, unit, help, error, locked, topic, ...input }) {
@@ -41,11 +63,27 @@ export function Field({ label, unit, help, error, locked, topic, ...input }) {
 			<label for={id}>{label}</label>
 			<div class="input">
 				<Input {...input} id={id} describedBy={notes} error={error} locked={locked} />
-				{unit && <span id={`${id}u`} class="unit">{unit}</span>}
+				{unit && (
+					<span id={`${id}u`} class="unit">
+						{unit}
+					</span>
+				)}
 			</div>
-			{locked && <p id={`${id}l`}><Locked where={locked} /></p>}
-			{help && <p id={`${id}h`} class="muted">{help}</p>}
-			{error && <p id={`${id}e`} class="error" role="alert">{error}</p>}
+			{locked && (
+				<p id={`${id}l`}>
+					<Locked where={locked} />
+				</p>
+			)}
+			{help && (
+				<p id={`${id}h`} class="muted">
+					{help}
+				</p>
+			)}
+			{error && (
+				<p id={`${id}e`} class="error" role="alert">
+					{error}
+				</p>
+			)}
 		</div>
 	);
 }

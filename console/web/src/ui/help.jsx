@@ -15,7 +15,11 @@ let before = null; // the focus goes back there
 
 export function openHelp(where) {
 	const from = document.activeElement;
-	const target = where ?? from?.closest?.('[data-help]')?.dataset.help ?? document.querySelector('main[data-help], form[data-help]')?.dataset.help ?? 'overview';
+	const target =
+		where ??
+		from?.closest?.('[data-help]')?.dataset.help ??
+		document.querySelector('main[data-help], form[data-help]')?.dataset.help ??
+		'overview';
 	const [topic, anchor] = target.split('/');
 	if (!at.value) before = from;
 	// Beside a dialog nothing can be used: help becomes a dialog above it.
@@ -32,7 +36,8 @@ const typing = el => el?.matches?.('input:not([type=checkbox], [type=radio]), te
 export function useHelpKeys() {
 	useEffect(() => {
 		const key = e => {
-			if (e.key === 'Escape' && at.value && !e.defaultPrevented && !document.querySelector('dialog[open]:not(.help)')) return closeHelp();
+			if (e.key === 'Escape' && at.value && !e.defaultPrevented && !document.querySelector('dialog[open]:not(.help)'))
+				return closeHelp();
 			if (e.key !== 'F1' && (e.key !== '?' || typing(e.target) || e.ctrlKey || e.altKey || e.metaKey)) return;
 			e.preventDefault();
 			openHelp();
@@ -46,14 +51,29 @@ function useManual(lang, wanted) {
 	const [manual, set] = useState(null);
 	useEffect(() => {
 		let gone = false;
-		if (wanted) load[lang]().then(m => gone || set(m.default), () => sayError({ code: 'offline' }));
-		return () => { gone = true; };
+		if (wanted)
+			load[lang]().then(
+				m => gone || set(m.default),
+				() => sayError({ code: 'offline' }),
+			);
+		return () => {
+			gone = true;
+		};
 	}, [lang, wanted]);
 	return manual;
 }
 
 function link(target, children) {
-	return <a href="#" onClick={e => { e.preventDefault(); openHelp(target); }}>{children}</a>;
+	return (
+		<a
+			href="#"
+			onClick={e => {
+				e.preventDefault();
+				openHelp(target);
+			}}>
+			{children}
+		</a>
+	);
 }
 
 // A node of build/markdown.mjs as elements.
@@ -61,14 +81,38 @@ function node(n) {
 	if (typeof n === 'string') return n;
 	const [kind, ...rest] = n;
 	if (kind === 'a') return link(rest[0], rest.slice(1).map(node));
-	if (kind === 'pre') return <pre tabIndex={0}><code>{rest[0]}</code></pre>;
-	if (kind === 'ul' || kind === 'ol') return h(kind, null, rest.map(item => <li>{item.map(node)}</li>));
+	if (kind === 'pre')
+		return (
+			<pre tabIndex={0}>
+				<code>{rest[0]}</code>
+			</pre>
+		);
+	if (kind === 'ul' || kind === 'ol')
+		return h(
+			kind,
+			null,
+			rest.map(item => <li>{item.map(node)}</li>),
+		);
 	if (kind === 'h2' || kind === 'h3') return h(kind, { id: `help-${rest[0]}`, tabIndex: -1 }, rest.slice(1).map(node));
 	if (kind === 'table') {
 		return (
 			<table>
-				<thead><tr>{rest[0].map(c => <th scope="col">{c.map(node)}</th>)}</tr></thead>
-				<tbody>{rest[1].map(r => <tr>{r.map(c => <td>{c.map(node)}</td>)}</tr>)}</tbody>
+				<thead>
+					<tr>
+						{rest[0].map(c => (
+							<th scope="col">{c.map(node)}</th>
+						))}
+					</tr>
+				</thead>
+				<tbody>
+					{rest[1].map(r => (
+						<tr>
+							{r.map(c => (
+								<td>{c.map(node)}</td>
+							))}
+						</tr>
+					))}
+				</tbody>
 			</table>
 		);
 	}
@@ -80,28 +124,66 @@ const plain = n => (typeof n === 'string' ? n : Array.isArray(n) ? n.map(plain).
 function Contents({ manual, topic }) {
 	const [query, setQuery] = useState('');
 	const needle = query.trim().toLowerCase();
-	const found = Object.entries(manual).filter(([, page]) => !needle || `${page.title} ${plain(page.body)}`.toLowerCase().includes(needle));
+	const found = Object.entries(manual).filter(
+		([, page]) => !needle || `${page.title} ${plain(page.body)}`.toLowerCase().includes(needle),
+	);
 	return (
 		<>
-			<div class="search"><Icon name="search" />
-				<input type="search" aria-label={t('help.search')} placeholder={t('help.search')} value={query} onInput={e => setQuery(e.currentTarget.value)} />
+			<div class="search">
+				<Icon name="search" />
+				<input
+					type="search"
+					aria-label={t('help.search')}
+					placeholder={t('help.search')}
+					value={query}
+					onInput={e => setQuery(e.currentTarget.value)}
+				/>
 			</div>
 			<ul class="contents">
 				{(needle ? found.sort((a, b) => compare()(a[1].title, b[1].title)) : found).map(([id, page]) => (
-					<li key={id}><a href="#" aria-current={id === topic ? 'true' : undefined}
-						onClick={e => { e.preventDefault(); openHelp(id); }}>{page.title}</a></li>
+					<li key={id}>
+						<a
+							href="#"
+							aria-current={id === topic ? 'true' : undefined}
+							onClick={e => {
+								e.preventDefault();
+								openHelp(id);
+							}}>
+							{page.title}
+						</a>
+					</li>
 				))}
 			</ul>
-			<p role="status" class="muted">{needle && !found.length ? t('help.none') : ''}</p>
+			<p role="status" class="muted">
+				{needle && !found.length ? t('help.none') : ''}
+			</p>
 		</>
 	);
 }
 
 function Pane({ modal, children }) {
 	const ref = useRef(null);
-	useLayoutEffect(() => { if (modal) ref.current.showModal(); }, [modal]);
-	if (!modal) return <aside class="help" aria-label={t('help')}>{children}</aside>;
-	return <dialog ref={ref} class="help" aria-label={t('help')} onCancel={e => { e.preventDefault(); closeHelp(); }}>{children}</dialog>;
+	useLayoutEffect(() => {
+		if (modal) ref.current.showModal();
+	}, [modal]);
+	if (!modal)
+		return (
+			<aside class="help" aria-label={t('help')}>
+				{children}
+			</aside>
+		);
+	return (
+		<dialog
+			ref={ref}
+			class="help"
+			aria-label={t('help')}
+			onCancel={e => {
+				e.preventDefault();
+				closeHelp();
+			}}>
+			{children}
+		</dialog>
+	);
 }
 
 export function Help() {
@@ -119,15 +201,28 @@ export function Help() {
 	return (
 		<Pane modal={where.modal}>
 			<div class="bar">
-				<strong>{t('help')}</strong><span class="grow" />
-				<button type="button" class="icon" aria-label={t('close')} onClick={closeHelp}><Icon name="close" /></button>
+				<strong>{t('help')}</strong>
+				<span class="grow" />
+				<button type="button" class="icon" aria-label={t('close')} onClick={closeHelp}>
+					<Icon name="close" />
+				</button>
 			</div>
 			{manual && (
 				<div class="page">
 					<article ref={body} tabIndex={-1} key={where.topic} aria-label={page?.title ?? t('help')}>
-						{page ? <><h2>{page.title}</h2>{page.body.map(node)}</> : <p>{t('help.none')}</p>}
+						{page ? (
+							<>
+								<h2>{page.title}</h2>
+								{page.body.map(node)}
+							</>
+						) : (
+							<p>{t('help.none')}</p>
+						)}
 					</article>
-					<section aria-label={t('help.contents')}><h3>{t('help.contents')}</h3><Contents manual={manual} topic={where.topic} /></section>
+					<section aria-label={t('help.contents')}>
+						<h3>{t('help.contents')}</h3>
+						<Contents manual={manual} topic={where.topic} />
+					</section>
 				</div>
 			)}
 		</Pane>

@@ -3,11 +3,26 @@
 import { t } from '../i18n.js';
 import { Icon } from './icon.jsx';
 
-const KINDS = { running: 'ok', starting: 'warning', draining: 'warning', stopping: 'warning', stopped: 'off', failed: 'failed', late: 'failed', unreachable: 'failed' };
+const KINDS = {
+	running: 'ok',
+	starting: 'warning',
+	draining: 'warning',
+	stopping: 'warning',
+	stopped: 'off',
+	failed: 'failed',
+	late: 'failed',
+	unreachable: 'failed',
+};
 const HEALTH = { good: 'ok', warning: 'warning', error: 'failed' };
 
 export function Pill({ s }) {
 	const sick = s.state === 'running' && s.health && s.health !== 'good';
-	const kind = sick ? HEALTH[s.health] ?? 'warning' : KINDS[s.state] ?? 'off';
-	return <span class={`pill ${kind}`}>{kind !== 'off' && <Icon name={kind} />}{t(`state.${s.state}`)}{sick && `, ${t(`health.${s.health}`)}`}</span>;
+	const kind = sick ? (HEALTH[s.health] ?? 'warning') : (KINDS[s.state] ?? 'off');
+	return (
+		<span class={`pill ${kind}`}>
+			{kind !== 'off' && <Icon name={kind} />}
+			{t(`state.${s.state}`)}
+			{sick && `, ${t(`health.${s.health}`)}`}
+		</span>
+	);
 }

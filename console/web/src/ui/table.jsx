@@ -17,7 +17,8 @@ function comparer(column, down) {
 	const words = compare();
 	const sign = down ? -1 : 1;
 	return (a, b) => {
-		const x = column.value(a), y = column.value(b);
+		const x = column.value(a),
+			y = column.value(b);
 		if (typeof x === 'number' && typeof y === 'number') return sign * (x - y);
 		return sign * words(String(x ?? ''), String(y ?? ''));
 	};
@@ -29,12 +30,23 @@ function useOrder(rows, columns, rowKey, filter, sort) {
 		const needle = filter.trim().toLocaleLowerCase();
 		const left = new Map();
 		for (const row of rows) {
-			if (!needle || columns.some(c => String(c.text?.(row) ?? c.value(row) ?? '').toLocaleLowerCase().includes(needle))) left.set(rowKey(row), row);
+			if (
+				!needle ||
+				columns.some(c =>
+					String(c.text?.(row) ?? c.value(row) ?? '')
+						.toLocaleLowerCase()
+						.includes(needle),
+				)
+			)
+				left.set(rowKey(row), row);
 		}
 		const out = [];
 		for (const key of before.current) {
 			const row = left.get(key);
-			if (row) { out.push(row); left.delete(key); }
+			if (row) {
+				out.push(row);
+				left.delete(key);
+			}
 		}
 		out.push(...left.values());
 		const column = columns.find(c => c.id === sort.id);
@@ -52,7 +64,10 @@ function useWindow(ref, n) {
 		const watch = new ResizeObserver(look);
 		watch.observe(el);
 		el.addEventListener('scroll', look, { passive: true });
-		return () => { watch.disconnect(); el.removeEventListener('scroll', look); };
+		return () => {
+			watch.disconnect();
+			el.removeEventListener('scroll', look);
+		};
 	}, []);
 	const from = Math.max(0, Math.min(Math.floor(view.top / ROW) - SPARE, n - 1));
 	return [from, Math.min(n, Math.ceil((view.top + view.height) / ROW) + SPARE), Math.max(1, Math.floor(view.height / ROW) - 2)];
@@ -62,9 +77,15 @@ function Head({ columns, sort, setSort, tools }) {
 	return (
 		<div role="row" class="head" aria-rowindex={1}>
 			{columns.map(c => (
-				<div key={c.id} role="columnheader" class={c.number ? 'number' : ''} aria-sort={sort.id === c.id ? (sort.down ? 'descending' : 'ascending') : 'none'}>
+				<div
+					key={c.id}
+					role="columnheader"
+					class={c.number ? 'number' : ''}
+					aria-sort={sort.id === c.id ? (sort.down ? 'descending' : 'ascending') : 'none'}>
 					<button type="button" onClick={() => setSort({ id: c.id, down: sort.id === c.id && !sort.down })}>
-						{c.title}{c.unit && <span class="unit">{c.unit}</span>}{sort.id === c.id && <Icon name={sort.down ? 'down' : 'up'} />}
+						{c.title}
+						{c.unit && <span class="unit">{c.unit}</span>}
+						{sort.id === c.id && <Icon name={sort.down ? 'down' : 'up'} />}
 					</button>
 				</div>
 			))}
@@ -75,8 +96,12 @@ function Head({ columns, sort, setSort, tools }) {
 
 // What a key does to the row with the focus; undefined: not ours.
 const MOVES = {
-	ArrowDown: (at) => at + 1, ArrowUp: (at) => at - 1, Home: () => 0, End: (at, n) => n - 1,
-	PageDown: (at, n, page) => at + page, PageUp: (at, n, page) => at - page,
+	ArrowDown: at => at + 1,
+	ArrowUp: at => at - 1,
+	Home: () => 0,
+	End: (at, n) => n - 1,
+	PageDown: (at, n, page) => at + page,
+	PageUp: (at, n, page) => at - page,
 };
 
 export function Table({ label, rows, columns, rowKey, remove, details, bulk, filter: withFilter = true, sortBy }) {
@@ -84,7 +109,7 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, fil
 	const [sort, setSort] = useState(sortBy ?? { id: columns[0].id, down: false });
 	const [chosen, choose] = useState(new Set());
 	const [active, setActive] = useState(null); // a key: the row may move under it
-	const anchor = useRef(0);
+	const anchor = useRef(null); // a key: where a range begins
 	const scroller = useRef(null);
 	const id = useId();
 	const order = useOrder(rows, columns, rowKey, filter, sort);
@@ -103,9 +128,10 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, fil
 		if (!order.length) return;
 		setActive(rowKey(order[i]));
 		if (extend) {
-			const [a, b] = [Math.min(anchor.current, i), Math.max(anchor.current, i)];
+			const from = order.findIndex(r => rowKey(r) === anchor.current);
+			const [a, b] = [Math.min(from < 0 ? i : from, i), Math.max(from, i)];
 			choose(new Set(order.slice(a, b + 1).map(rowKey)));
-		} else anchor.current = i;
+		} else anchor.current = rowKey(order[i]);
 		show(i);
 	}
 
@@ -122,24 +148,36 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, fil
 		else if (e.key === ' ' && at >= 0) toggle(active);
 		else if (e.key === 'a' && (e.ctrlKey || e.metaKey)) choose(new Set(order.map(rowKey)));
 		else if (e.key === 'Escape' && chosen.size) choose(new Set());
-		else if (e.key === 'Delete' && remove) { const p = picked(); if (p.length || at >= 0) remove(p.length ? p : [order[at]]); }
-		else if (e.key === 'Enter' && details && at >= 0) details(order[at]);
+		else if (e.key === 'Delete' && remove) {
+			const p = picked();
+			if (p.length || at >= 0) remove(p.length ? p : [order[at]]);
+		} else if (e.key === 'Enter' && details && at >= 0) details(order[at]);
 		else return;
 		e.preventDefault();
 	}
 
 	function click(e, row, i) {
 		if (e.target.closest('button, a')) return;
-		if (e.ctrlKey || e.metaKey) { toggle(rowKey(row)); setActive(rowKey(row)); anchor.current = i; }
-		else reach(i, e.shiftKey);
+		if (e.ctrlKey || e.metaKey) {
+			toggle(rowKey(row));
+			setActive(rowKey(row));
+			anchor.current = rowKey(row);
+		} else reach(i, e.shiftKey);
 	}
 
 	return (
 		<div class="table">
 			<div class="bar tools">
 				{withFilter && (
-					<div class="search"><Icon name="search" />
-						<input type="search" aria-label={t('table.filter', { label })} placeholder={t('filter')} value={filter} onInput={e => setFilter(e.currentTarget.value)} />
+					<div class="search">
+						<Icon name="search" />
+						<input
+							type="search"
+							aria-label={t('table.filter', { label })}
+							placeholder={t('filter')}
+							value={filter}
+							onInput={e => setFilter(e.currentTarget.value)}
+						/>
 					</div>
 				)}
 				<span class="muted" role="status">
@@ -149,17 +187,40 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, fil
 				<span class="grow" />
 				{chosen.size > 0 && bulk?.(picked(), () => choose(new Set()))}
 			</div>
-			<div class="grid" ref={scroller} role="grid" tabIndex={0} aria-label={label} aria-rowcount={order.length + 1} aria-multiselectable="true"
-				aria-activedescendant={at >= from && at < to ? `${id}-${at}` : undefined} onKeyDown={keys}
+			<div
+				class="grid"
+				ref={scroller}
+				role="grid"
+				tabIndex={0}
+				aria-label={label}
+				aria-rowcount={order.length + 1}
+				aria-multiselectable="true"
+				aria-activedescendant={at >= from && at < to ? `${id}-${at}` : undefined}
+				onKeyDown={keys}
 				style={{ '--columns': columns.map(c => c.width ?? '1fr').join(' '), '--row': `${ROW}px` }}>
-				<div role="rowgroup" class="sticky"><Head columns={columns} sort={sort} setSort={setSort} /></div>
+				<div role="rowgroup" class="sticky">
+					<Head columns={columns} sort={sort} setSort={setSort} />
+				</div>
 				<div role="rowgroup" class="rows" style={{ height: `${order.length * ROW}px` }}>
 					{order.slice(from, to).map((row, k) => {
-						const i = from + k, key = rowKey(row);
+						const i = from + k,
+							key = rowKey(row);
 						return (
-							<div key={key} id={`${id}-${i}`} role="row" aria-rowindex={i + 2} aria-selected={chosen.has(key)} class={i === at ? 'active' : ''}
-								style={{ transform: `translateY(${i * ROW}px)` }} onClick={e => click(e, row, i)} onDblClick={() => details?.(row)}>
-								{columns.map(c => <div key={c.id} role="gridcell" class={c.number ? 'number' : ''}>{c.cell ? c.cell(row) : c.value(row)}</div>)}
+							<div
+								key={key}
+								id={`${id}-${i}`}
+								role="row"
+								aria-rowindex={i + 2}
+								aria-selected={chosen.has(key)}
+								class={i === at ? 'active' : ''}
+								style={{ transform: `translateY(${i * ROW}px)` }}
+								onClick={e => click(e, row, i)}
+								onDblClick={() => details?.(row)}>
+								{columns.map(c => (
+									<div key={c.id} role="gridcell" class={c.number ? 'number' : ''}>
+										{c.cell ? c.cell(row) : c.value(row)}
+									</div>
+								))}
 							</div>
 						);
 					})}

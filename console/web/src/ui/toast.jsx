@@ -7,7 +7,9 @@ import { Icon } from './icon.jsx';
 const toasts = signal([]);
 let next = 1;
 
-const drop = id => { toasts.value = toasts.value.filter(x => x.id !== id); };
+const drop = id => {
+	toasts.value = toasts.value.filter(x => x.id !== id);
+};
 
 export function toast(kind, text, hint) {
 	const id = next++;
@@ -21,8 +23,13 @@ export function Toasts() {
 			{toasts.value.map(x => (
 				<div key={x.id} class={`toast ${x.kind}`}>
 					<Icon name={x.kind} />
-					<div><p>{x.text}</p>{x.hint && <p class="muted">{x.hint}</p>}</div>
-					<button type="button" class="icon" aria-label={t('close')} onClick={() => drop(x.id)}><Icon name="close" /></button>
+					<div>
+						<p>{x.text}</p>
+						{x.hint && <p class="muted">{x.hint}</p>}
+					</div>
+					<button type="button" class="icon" aria-label={t('close')} onClick={() => drop(x.id)}>
+						<Icon name="close" />
+					</button>
 				</div>
 			))}
 		</div>

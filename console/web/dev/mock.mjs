@@ -91,21 +91,16 @@ const system = () => ({
 		{ name: 'lo', in: 300, out: 300, speed: 0 },
 	],
 });
-const rows = ['realm', 'workers', 'limits.allocations', 'relay.ports'].map((k, i) => ({
-	path: `turn.${k}`,
-	value: ['example.org', 0, 10000, '49152-65535'][i],
-	default: [null, 0, 10000, '49152-65535'][i],
-	source: i ? (i === 2 ? 'store' : 'default') : 'file',
-	file: '/etc/stile/stile.yaml',
-	line: 3,
-	locked: !i,
-	type: i % 3 ? 'count' : 'text',
-	help: 'What this key is good for.',
-	reload: i !== 1,
-	min: i === 2 ? 1 : undefined,
-	max: i === 2 ? 1000000 : undefined,
-	unit: i === 2 ? 'allocations' : undefined,
-}));
+const row = (path, value, more) => ({ path, value, default: value, source: 'default', type: 'text', help: 'What this key is good for.', reload: true, ...more });
+const inFile = { source: 'file', file: '/etc/stile/stile.yaml', line: 5, locked: true };
+const rows = [
+	row('turn.realm', 'example.org', inFile),
+	row('turn.listen', ['udp:0.0.0.0:3478', 'tls:0.0.0.0:5349'], { list: true }),
+	row('turn.workers', 0, { type: 'count', reload: false }),
+	row('turn.relay.external', [], { list: true }),
+	row('turn.limits.allocations', 10000, { type: 'count', min: 1, max: 1000000, source: 'store', revision: 3 }),
+	row('turn.mobility', true, { type: 'bool' }),
+];
 
 const API = {
 	'GET /me': () => user && { user, role: 'administrator', csrf: 'x' },
@@ -126,21 +121,17 @@ const API = {
 	'GET /services': () => ({ services: SERVICES }),
 	'GET /load': () => ({ points: Array.from({ length: 900 }, (_, i) => load(Date.now() - (900 - i) * 1000)) }),
 	'GET /system': system,
-	'GET /wizard': () => ({
-		hostname: 'demo',
-		domain: 'example.org',
-		addresses: [{ address: '192.0.2.10', interface: 'eth0' }],
-		public: { address: '192.0.2.10', how: 'interface' },
-		locked: { domain: 'stile.yaml:5' },
-		opens: [
-			{ service: 'stile-turn', transport: 'udp', port: 3478, address: '0.0.0.0', state: 'open' },
-			{ service: 'stile-turn', transport: 'tls', port: 5349, address: '0.0.0.0', state: 'taken' },
-		],
-	}),
-	'POST /wizard': () => ({}),
+	'PUT /me': () => ({}),
+	'GET /wizard': () => ({ hostname: 'demo', addresses: [{ address: '192.0.2.10', interface: 'eth0', public: true }] }),
 	'POST /tests': () => ({ id: 1 }),
 	'GET /tests/1': () => ({ done: true, results: [{ name: 'TURN over UDP', ok: true, text: '64 of 64 packets', seconds: 1 }] }),
-	'POST /services/turn/verbs/config.get': () => ({ rows, pending: null }),
+	'GET /services/turn/config': () => ({ rows, pending: null }),
+	'POST /services/turn/changes': () => ({ transaction: 5 }),
+	'PUT /services/turn/config/turn.limits.allocations': () => ({ transaction: 5, changes: 1 }),
+	'POST /services/turn/changes/5/validate': () => ({ good: true, errors: [] }),
+	'GET /services/turn/changes/5': () => ({ rows: [{ key: 'turn.limits.allocations', what: 'changed', was: '10000', is: '500' }], objects: [] }),
+	'POST /services/turn/changes/5/commit': () => ({ change: 17 }),
+	'POST /services/turn/changes/5/abort': () => ({}),
 };
 
 function events(res) {

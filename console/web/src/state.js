@@ -13,46 +13,53 @@ import { toast } from './ui/toast.jsx';
 export const services = signal(null);
 export const servicesError = signal(null);
 
+// When it was told, by this page's clock: the machines' clocks may differ.
+const stamped = row => ({ ...row, told: performance.now() });
+export const uptimeOf = s => (s.uptime ?? 0) + (performance.now() - s.told) / 1000;
+
 export async function refreshServices() {
 	try {
-		services.value = (await get('/services')).services;
+		services.value = (await get('/services')).services.map(stamped);
 		servicesError.value = null;
 	} catch (e) {
 		servicesError.value = e;
 	}
 }
 
+// An event has one service's row.
+function merge(row) {
+	const list = services.value ?? [];
+	const at = list.findIndex(s => s.service === row.service);
+	services.value = at < 0 ? [...list, stamped(row)] : list.with(at, stamped(row));
+}
+
 // While a page shows services: asks once, then follows the stream.
 export function watchServices() {
 	refreshServices();
-	return subscribe(
-		'console:services',
-		data => {
-			services.value = data.services;
-		},
-		refreshServices,
-	);
+	return subscribe('console:services', merge, refreshServices);
 }
 
-export const nameOf = s => (s.instance ? `${s.service}@${s.instance}` : s.service);
+export const nameOf = s => s.service; // "turn", "turn@lab"
 export const programOf = s => (s.instance ? `${s.program}@${s.instance}` : s.program);
-export const titleOf = s => either(`service.${s.service}`, s.service);
+export const kindOf = s => s.service.split('@')[0];
+export const titleOf = s => either(`service.${kindOf(s)}`, s.program);
 
 // One of start, stop, restart, reload, drain; those that end sessions ask first and name how many.
 export async function act(s, action, sessions) {
-	const who = nameOf(s);
+	const who = programOf(s);
 	if (action === 'stop' || action === 'restart' || action === 'drain') {
 		const sure = await confirm({
 			title: t(`act.${action}.title`, { who }),
 			action: t(`act.${action}`),
 			danger: action !== 'drain',
+			help: 'overview/services',
 			text: t(`act.${action}.text`),
-			items: sessions ? [`${who}: ${t(`sessions.${s.service}`, { n: sessions })}`] : [],
+			items: sessions ? [`${who}: ${t(`sessions.${kindOf(s)}`, { n: sessions })}`] : [],
 		});
 		if (!sure) return;
 	}
 	try {
-		await post(`/services/${encodeURIComponent(who)}/${action}`);
+		await post(`/services/${encodeURIComponent(nameOf(s))}/${action}`);
 		toast('ok', t(`act.${action}.done`, { who }));
 	} catch (e) {
 		sayError(e);

@@ -4,6 +4,7 @@
 // interface of this machine, else by what stile-turn has learned from its STUN servers, else by `stile netcheck`,
 // which asks STUN servers and the router. Values go through the same transactions as those of the page Configuration.
 import { get, post } from './api.js';
+import { commitChange, configOf, prepareChange } from './config.js';
 import { nameOf } from './state.js';
 import { tell } from './verbs.js';
 
@@ -41,6 +42,7 @@ export async function findPublic(addresses) {
 	return byNetcheck().catch(e => ({ reason: e.message }));
 }
 
+const isUp = s => s.state === 'running' || s.state === 'draining';
 const LISTENS = /(^|\.)listen$/;
 
 // "udp:0.0.0.0:3478", "[::]:8443" → what it opens.
@@ -51,7 +53,7 @@ function opened(service, text) {
 
 // The health of a service names the listeners that it could not open.
 function stateOf(s, text) {
-	if (s.state !== 'running' && s.state !== 'draining') return 'later';
+	if (!isUp(s)) return 'later';
 	return (s.items ?? []).some(i => i.id === 'listener-not-bound' && i.subject?.includes(text.replace(/^[a-z]+:/, ''))) ? 'taken' : 'open';
 }
 
@@ -71,8 +73,8 @@ export async function facts() {
 	const machine = await get('/wizard');
 	const { services } = await get('/services');
 	const config = {};
-	for (const s of services) {
-		const answer = await tell(nameOf(s), 'config.get').catch(() => null); // one that is stopped has nothing to say
+	for (const s of services.filter(isUp)) {
+		const answer = await configOf(nameOf(s)).catch(() => null); // it may have gone meanwhile
 		if (answer) config[nameOf(s)] = answer.rows;
 	}
 	const key = path => config.turn?.find(r => r.path === path);
@@ -93,12 +95,6 @@ export async function apply(known, { address, domain }) {
 	];
 	const changes = wanted.filter(([row, v]) => row && !row.locked && v !== null && JSON.stringify(row.value) !== JSON.stringify(v));
 	if (!changes.length) return null;
-	const { transaction } = await tell('turn', 'config.begin');
-	try {
-		for (const [row, value] of changes) await tell('turn', 'config.set', { path: row.path, value, revision: row.revision ?? 0, transaction });
-		return await tell('turn', 'config.commit', { transaction });
-	} catch (e) {
-		await tell('turn', 'config.abort', { transaction }).catch(() => {});
-		throw e;
-	}
+	const edits = Object.fromEntries(changes.map(([row, value]) => [row.path, { value, revision: row.revision ?? 0 }]));
+	return commitChange('turn', (await prepareChange('turn', edits)).transaction);
 }

@@ -5,13 +5,13 @@
 // (configuration_commit.jsx). What is edited and not applied stays in this page's memory only.
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { may } from '../api.js';
+import { configOf } from '../config.js';
 import { t } from '../i18n.js';
 import { subscribe } from '../live.js';
 import { nameOf, services, watchServices } from '../state.js';
 import { ErrorBox, sayError } from '../ui/errors.jsx';
 import { Field } from '../ui/field.jsx';
 import { Icon } from '../ui/icon.jsx';
-import { tell } from '../verbs.js';
 import { Commit, Pending } from './configuration_commit.jsx';
 import { helpOf, textOf, valueOf } from './configuration_value.js';
 
@@ -19,7 +19,7 @@ function useConfig(service) {
 	const [config, set] = useState(null);
 	const [error, setError] = useState(null);
 	const load = () =>
-		tell(service, 'config.get').then(r => {
+		configOf(service).then(r => {
 			set(r);
 			setError(null);
 		}, setError);

@@ -4,41 +4,18 @@
 // taken back by the service unless it is confirmed within a minute, so that a change which cuts this page off undoes
 // itself. A value that somebody else changed meanwhile is a conflict, and both versions are shown.
 import { useEffect, useState } from 'preact/hooks';
+import { abortChange, commitChange, confirmChange, prepareChange, undoChange } from '../config.js';
 import { t } from '../i18n.js';
 import { Conflict } from '../ui/conflict.jsx';
 import { Dialog } from '../ui/dialog.jsx';
 import { sayError } from '../ui/errors.jsx';
 import { toast } from '../ui/toast.jsx';
-import { tell } from '../verbs.js';
+
 import { textOf } from './configuration_value.js';
 
 const CONFIRM_MS = 60_000;
 
 const byPath = fields => Object.fromEntries(fields.filter(f => f.path).map(f => [f.path, f.text]));
-
-function step(service, transaction, path, edit) {
-	const common = { path, revision: edit.revision, transaction };
-	return edit.value === null ? tell(service, 'config.unset', common) : tell(service, 'config.set', { ...common, value: edit.value });
-}
-
-// → { transaction, rows } or throws; a conflict carries the path.
-async function prepare(service, edits) {
-	const { transaction } = await tell(service, 'config.begin', {});
-	try {
-		for (const [path, edit] of Object.entries(edits)) {
-			await step(service, transaction, path, edit).catch(e => {
-				e.path = path;
-				throw e;
-			});
-		}
-		const verdict = await tell(service, 'config.validate', { transaction });
-		if (!verdict.good) throw Object.assign(new Error(verdict.errors[0].text), { code: 'bad-request', fields: verdict.errors });
-		return { transaction, rows: (await tell(service, 'config.diff', { transaction })).rows };
-	} catch (e) {
-		await tell(service, 'config.abort', { transaction }).catch(() => {});
-		throw e;
-	}
-}
 
 export function Commit({ service, edits, setEdits, close, refused, done, failed }) {
 	const [ready, setReady] = useState(null);
@@ -58,19 +35,19 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 	}
 	useEffect(() => {
 		setReady(null);
-		prepare(service, edits).then(setReady, onError);
+		prepareChange(service, edits).then(setReady, onError);
 	}, [n]);
 
 	async function commit() {
 		try {
-			await tell(service, 'config.commit', { transaction: ready.transaction, confirm_within_ms: CONFIRM_MS });
+			await commitChange(service, ready.transaction, { confirm_within_ms: CONFIRM_MS });
 			done();
 		} catch (e) {
 			onError(e);
 		}
 	}
 	const leave = () => {
-		if (ready) tell(service, 'config.abort', { transaction: ready.transaction }).catch(() => {});
+		if (ready) abortChange(service, ready.transaction);
 		close();
 	};
 	if (conflict)
@@ -171,17 +148,17 @@ function useCountdown(until) {
 // A commit that waits for its confirmation, of whomever.
 function Waiting({ service, pending, done }) {
 	const left = useCountdown(pending.until);
-	const run = (verb, args) => tell(service, verb, args).catch(sayError).then(done);
+	const run = change => change.catch(sayError).then(done);
 	return (
 		<Dialog
 			title={t('confirm.title')}
 			help="changes/confirm"
 			actions={
 				<>
-					<button type="button" onClick={() => run('config.undo', { change: pending.change })}>
+					<button type="button" onClick={() => run(undoChange(service, pending.change))}>
 						{t('confirm.back')}
 					</button>
-					<button type="button" class="main" autofocus onClick={() => run('config.confirm', {})}>
+					<button type="button" class="main" autofocus onClick={() => run(confirmChange(service))}>
 						{t('confirm.keep')}
 					</button>
 				</>

@@ -25,7 +25,7 @@ export function valueOf(row, text) {
 
 // The row's help, its range and whether a restart is needed, in one line.
 export function helpOf(row) {
-	const range = row.min != null && row.max != null && row.max > row.min ? t('range', { min: String(row.min), max: String(row.max) }) : '';
+	const range = row.min != null && row.max != null && row.max > row.min ? t('range', row.type === 'count' ? { min: row.min, max: row.max } : { min: String(row.min), max: String(row.max) }) : '';
 	const before = row.default != null && row.default !== '' ? t('default', { value: textOf(row, row.default) }) : '';
 	return [row.help, range, before, row.reload === false && t('restart_needed')].filter(Boolean).join(' · ');
 }

@@ -5,7 +5,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { dateTime, duration, t } from '../i18n.js';
-import { act, nameOf, programOf, services, servicesError, titleOf, watchServices } from '../state.js';
+import { act, kindOf, nameOf, programOf, services, servicesError, titleOf, uptimeOf, watchServices } from '../state.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Menu } from '../ui/menu.jsx';
 import { Pill } from '../ui/pill.jsx';
@@ -16,7 +16,7 @@ import { Warnings } from './overview_warnings.jsx';
 const ACTIONS = [
 	['start', 'operator'],
 	['reload', 'operator'],
-	['drain', 'operator'],
+	['drain', 'administrator'],
 	['restart', 'administrator'],
 	['stop', 'administrator'],
 ];
@@ -92,11 +92,11 @@ function Service({ s, load }) {
 			</div>
 			<div class="bar">
 				<Pill s={s} />
-				{s.uptime > 0 && s.state !== 'stopped' && <span class="muted">{t('uptime', { time: duration(s.uptime) })}</span>}
+				{s.uptime > 0 && s.state !== 'stopped' && <span class="muted">{t('uptime', { time: duration(uptimeOf(s)) })}</span>}
 			</div>
 			{s.state === 'late' && <p class="error">{t('state.late.why')}</p>}
 			{(s.state === 'stopped' || s.state === 'failed') && <Exit exit={s.exit} />}
-			{s.state !== 'stopped' && s.state !== 'failed' && <Numbers load={load} service={s.service} />}
+			{s.state !== 'stopped' && s.state !== 'failed' && <Numbers load={load} service={kindOf(s)} />}
 		</article>
 	);
 }

@@ -78,7 +78,7 @@ export function Machine() {
 							text={t('of', { used: number(m.descriptors.used), total: number(m.descriptors.total) })}
 						/>
 					</div>
-					<div class="card">
+					<div class="card wide-table" role="region" tabIndex={0} aria-label={t('interfaces')}>
 						<Interfaces list={m.interfaces} />
 					</div>
 				</div>

@@ -46,9 +46,9 @@ export function Dialog({ title, close, wide, children, actions, help }) {
 const asking = signal(null);
 
 // One question with what will happen; → true if it was confirmed.
-export function confirm({ title, text, items, action, danger }) {
+export function confirm(question) {
 	return new Promise(resolve => {
-		asking.value = { title, text, items, action, danger, resolve };
+		asking.value = { ...question, resolve };
 	});
 }
 
@@ -63,6 +63,7 @@ export function Question() {
 		<Dialog
 			key={q}
 			title={q.title}
+			help={q.help}
 			close={() => end(false)}
 			actions={
 				<>

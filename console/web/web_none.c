@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In place of the pages in a build that had no Node.js: the one thing to say. The API is there all the same. */
+/*
+ * In place of the pages in a build that had no Node.js or no packages for them (console/web/meson.build chooses): one
+ * text that says what is missing and how it is mended. The API is there all the same, so that a server built
+ * without the pages can be used from elsewhere and by the tool.
+ */
 #include "console/web_bundle.h"
 
 #define WORDS "This stile-console was built without its pages: Node.js or the packages that build them were missing.\n\n" \

@@ -169,7 +169,7 @@ test('Nothing makes HTML out of text, runs text, or asks another host', () => {
 
 test('The lock file names packages and hashes, and no host', () => {
 	const lock = readFileSync(join(web, 'package-lock.json'), 'utf8');
-	holds(!/"resolved"|:\/\//.test(lock), 'package-lock.json names a host: npm install with console/web/.npmrc, then drop "funding"');
+	holds(!/"resolved"|:\/\//.test(lock), 'package-lock.json names a host: make it with tools/install-web --lock');
 	const { packages } = JSON.parse(lock);
 	bad(
 		Object.entries(packages)

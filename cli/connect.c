@@ -45,6 +45,33 @@ int cli_connect(struct cli *c, const char *program, struct control_client **ret_
 	return cli_connect_patient(c, program, TIMEOUT_MS, ret_client);
 }
 
+static void print_version(const char *what, const json_t *v)
+{
+	char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+
+	fprintf(stderr, "  %s: ", what);
+	print_clean(stderr, text ? text : "");
+	fputc('\n', stderr);
+	free(text);
+}
+
+/* What an error of a change has beside its text: further faults, both versions of what two have changed. */
+static void print_more(const json_t *error)
+{
+	const json_t *fields = json_object_get(error, "fields"), *theirs = json_object_get(error, "theirs"), *f;
+
+	for (size_t i = 1; (f = json_array_get(fields, i)); i++) {
+		const char *path = json_string_value(json_object_get(f, "path"));
+		fprintf(stderr, "  %s%s", path ? path : "", path ? ": " : "");
+		print_clean(stderr, json_string_value(json_object_get(f, "text")));
+		fputc('\n', stderr);
+	}
+	if (theirs) {
+		print_version("there is", theirs);
+		print_version("yours is", json_object_get(error, "yours"));
+	}
+}
+
 int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t *args, json_t **ret_result)
 {
 	json_t *error = NULL;
@@ -56,6 +83,7 @@ int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t 
 		const char *text = json_string_value(json_object_get(error, "text"));
 		const char *hint = json_string_value(json_object_get(error, "hint"));
 		cli_fail(c, "%s%s%s", text ? text : "refused", hint && *hint ? "\n  try: " : "", hint ? hint : "");
+		print_more(error);
 		json_decref(error);
 		return EXIT_FAILED;
 	}

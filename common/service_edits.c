@@ -320,7 +320,7 @@ static void step_of_object(struct service *s, struct control_request *rq, const 
 
 	if (!kind || !key || !*key || strlen(key) > 255)
 		control_fail(rq, "bad-request", "service.objects lists kinds and keys", "\"kind\" and \"key\" name an object");
-	else if (!k || k->state || strcmp(kind, SETTING_KIND) == 0 || !service_owner_of(s, kind))
+	else if (!k || strcmp(kind, SETTING_KIND) == 0 || !service_owner_of(s, kind))
 		control_fail(rq, "not-found", "service.objects lists the kinds", "there are no objects of the kind %s that can be changed here", kind);
 	else
 		take_step(s, rq, args, json_pack("{s:s, s:s, s:O?}", "kind", kind, "key", key, "body", body));
@@ -387,7 +387,7 @@ static void on_diff(struct control_request *rq, const json_t *args, void *arg)
 		return;
 	steps = json_deep_copy(t->steps);
 	faults = steps ? service_judge(s, steps, &ch, &code) : NULL;
-	control_reply(rq, faults ? json_pack("{s:O, s:o, s:O, s:b}", "rows", ch.rows ? ch.rows : faults /* empty, if there are none */, "objects",
+	control_reply(rq, faults ? json_pack("{s:o, s:o, s:O, s:b}", "rows", ch.rows ? json_incref(ch.rows) : json_array(), "objects",
 					     objects_of(s, t->steps), "errors", faults, "good", json_array_size(faults) == 0) : NULL);
 	json_decref(faults);
 	json_decref(steps);

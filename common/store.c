@@ -329,6 +329,7 @@ static int op_new(int (*run)(struct store *, struct store_op *), const struct st
 	op->loop = c->loop;
 	op->done = c->done;
 	op->arg = c->arg;
+	op->quiet = c->quiet;
 	list_init(&op->node);
 	if (!copy(&op->kind, kind) || !copy(&op->key, key) || !copy(&op->who, c->who)) {
 		op_free(op);

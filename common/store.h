@@ -91,6 +91,8 @@ typedef void (*store_done_fn)(const struct store_outcome *o, void *arg); /* in l
 struct store_call {
 	struct loop *loop;
 	const char *who; /* for changes: "uid 0 (root)", "file", "console alice" */
+	bool quiet; /* a put that is nobody's decision (when it was last seen): of what is there already, no audit row, and the
+		     * revision stays */
 	store_done_fn done;
 	void *arg;
 };

@@ -50,17 +50,19 @@ static int audit(struct store *s, struct store_change *c)
 static int change(struct store *s, struct store_op *op, struct store_change *c)
 {
 	const struct store_kind *k = kind_of(s, c->kind);
+	bool unaudited;
 	int r;
 
 	c->at = clock_unix_ms();
 	c->who = op->who;
 	if (k && k->unaudited)
 		c->audit = (uint64_t)c->at;
+	unaudited = c->audit != 0;
 	r = c->audit ? 0 : audit(s, c);
 	if (r == 0)
 		r = c->after ? s->engine->set(s->db, c) : s->engine->remove(s->db, c);
 	if (r == 0) {
-		op->outcome.audit = k && k->unaudited ? 0 : c->audit;
+		op->outcome.audit = unaudited ? 0 : c->audit;
 		op->outcome.revision = c->after ? c->audit : 0;
 	}
 	return r;
@@ -101,6 +103,8 @@ int store_run_put(struct store *s, struct store_op *op)
 		return STORE_EXISTS;
 	if (op->number != STORE_ANY && op->number != row.revision)
 		return STORE_CONFLICT;
+	if (op->quiet)
+		c.audit = row.revision;
 	return change(s, op, &c);
 }
 

@@ -45,6 +45,7 @@ struct store_op {
 	char *kind, *key, *who, *body; /* of the call, as far as it has them */
 	uint64_t number; /* revision or audit number */
 	unsigned limit, flags;
+	bool quiet;
 	int64_t until;
 	struct step *steps;
 	size_t n_steps;

@@ -30,6 +30,9 @@ static int on_apply(const char *name, json_t *body, uint64_t revision, void *arg
 
 	(void)revision;
 	if (!body) {
+		json_t *was = json_object_get(s->bodies, name);
+		if (was && s->ops->leaving)
+			s->ops->leaving(name, was, s->arg);
 		json_object_del(s->bodies, name);
 		s->ops->deleted(name, false, s->arg);
 		return 0;

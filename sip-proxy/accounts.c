@@ -183,6 +183,50 @@ static void on_loaded(const struct store_object *o, void *arg)
 		(void)list_set(a, &a->stored, o->key, password);
 }
 
+/* ---- what comes by config.put or an undo ---- */
+
+static bool is_ours(const struct sip_accounts *a, const char *aor)
+{
+	const char *at = strrchr(aor, '@');
+	for (size_t i = 0; at && i < a->n_domains; i++)
+		if (text_ieq(text_of(a->domains[i]), text_of(at + 1)))
+			return true;
+	return false;
+}
+
+static int on_check(const char *key, json_t **body, void *arg, char *err, size_t err_n)
+{
+	const struct sip_accounts *a = arg;
+	const char *password = json_string_value(json_object_get(*body, "password"));
+	char aor[SIP_AOR_MAX];
+	if (name_of(key, NULL, aor) < 0 || strcmp(aor, key) != 0)
+		snprintf(err, err_n, "the key is NAME@DOMAIN in its normal form, without blanks and quotes");
+	else if (!password || !password[0] || strlen(password) > PASSWORD_MAX || json_object_size(*body) != 1)
+		snprintf(err, err_n, "'password' has 1 to %d bytes, and is all there is", PASSWORD_MAX);
+	else if (!is_ours(a, key))
+		snprintf(err, err_n, "the domain of %s is none of sip.domains", key);
+	else if (list_find(a, &a->file, key)) {
+		snprintf(err, err_n, "user %s is set in %s", key, a->svc->config_path);
+		return -EEXIST;
+	} else
+		return 0;
+	return -EINVAL;
+}
+
+static int on_apply(const char *key, json_t *body, uint64_t revision, void *arg, char *err, size_t err_n)
+{
+	struct sip_accounts *a = arg;
+	const char *password = json_string_value(json_object_get(body, "password"));
+	int r = 0;
+	(void)revision;
+	if (password)
+		r = list_set(a, &a->stored, key, password);
+	else
+		list_unset(a, &a->stored, key);
+	snprintf(err, err_n, "%s", strerror(-r));
+	return r;
+}
+
 int sip_accounts_new(struct service *svc, const struct sip_config *c, struct sip_accounts **ret_a)
 {
 	struct sip_accounts *a = calloc(1, sizeof *a);
@@ -200,6 +244,7 @@ int sip_accounts_new(struct service *svc, const struct sip_config *c, struct sip
 		sip_accounts_free(a);
 		return r < 0 ? r : -EIO;
 	}
+	service_own(svc, &(struct service_owner){ .kind = KIND, .check = on_check, .apply = on_apply, .arg = a });
 	*ret_a = a;
 	return 0;
 }

@@ -211,25 +211,53 @@ static json_t *on_row(const char *name, void *arg)
 	return json_pack("{s:s}", places[l - l->e->lists].id, name);
 }
 
+static int judge(const struct sip_effective *e, enum sip_list l, const char *name,
+		 const json_t *body, char *err, size_t err_n);
+static json_t *file_list(const struct sip_effective *e, enum sip_list l);
+
+static int on_check(const char *name, json_t **body, void *arg, char *err, size_t err_n)
+{
+	const struct list_of *l = arg;
+	enum sip_list which = (enum sip_list)(l - l->e->lists);
+	json_t *file = file_list(l->e, which);
+	const struct place_of *at = &places[which];
+	bool locked = has(at, file, name);
+
+	json_decref(file);
+	for (const char *p = name; at->domain && *p; p++)
+		if (*p != sip_lower(*p)) {
+			(void)snprintf(err, err_n, "the key is a domain in lower case");
+			return -EINVAL;
+		}
+	if (!locked)
+		return judge(l->e, which, name, *body, err, err_n);
+	(void)snprintf(err, err_n, "%s stands in %s of %s", name, at->where,
+		       l->e->svc->config_path);
+	return -EEXIST;
+}
+
 static const struct stored_ops ops[SIP_LISTS] = {
 	[SIP_LIST_ROUTES] = { .kind = "sip.route",
 			      .noun = "route for",
 			      .list_hint = "stile sip route list",
 			      .put = on_put,
 			      .deleted = on_deleted,
-			      .row = on_row },
+			      .row = on_row,
+			      .check = on_check },
 	[SIP_LIST_PARTNERS] = { .kind = "sip.partner",
 				.noun = "partner",
 				.list_hint = "stile sip federation list",
 				.put = on_put,
 				.deleted = on_deleted,
-				.row = on_row },
+				.row = on_row,
+				.check = on_check },
 	[SIP_LIST_SERVERS] = { .kind = "sip.server",
 			       .noun = "UC server",
 			       .list_hint = "stile sip server list",
 			       .put = on_put,
 			       .deleted = on_deleted,
-			       .row = on_row },
+			       .row = on_row,
+			       .check = on_check },
 };
 
 int sip_effective_new(struct service *svc, void (*changed)(void *arg), void *arg,
@@ -339,13 +367,12 @@ static bool key_of(struct sip_effective *e, enum sip_list l, struct control_requ
 	return !locked;
 }
 
-/* True if the configuration with it is good; else the request was ended. */
-static bool passes(struct sip_effective *e, enum sip_list l, struct control_request *rq,
-		   const char *name, const json_t *body)
+/* Is the configuration with it good? 0, -EINVAL and why, -ENOMEM. */
+static int judge(const struct sip_effective *e, enum sip_list l, const char *name,
+		 const json_t *body, char *err, size_t err_n)
 {
 	_cleanup_(cfg_freep) struct cfg *c = NULL;
 	json_t *sets[SIP_LISTS];
-	char why[1024];
 	int r;
 
 	for (int i = 0; i < SIP_LISTS; i++)
@@ -354,15 +381,25 @@ static bool passes(struct sip_effective *e, enum sip_list l, struct control_requ
 	r = read_both(e, e->svc->cfg, sets, &c);
 	for (int i = 0; i < SIP_LISTS; i++)
 		json_decref(sets[i]);
-	if (r < 0) {
-		control_fail(rq, "failed", NULL, "%s: %s", name, strerror(-r));
-		return false;
+	if (r == 0 && cfg_n_errors(c)) {
+		errors_of(c, err, err_n);
+		r = -EINVAL;
 	}
-	if (!cfg_n_errors(c))
-		return true;
-	errors_of(c, why, sizeof(why));
-	control_fail(rq, "bad-request", NULL, "%s: %s", name, why);
-	return false;
+	return r;
+}
+
+/* True if the configuration with it is good; else the request was ended. */
+static bool passes(struct sip_effective *e, enum sip_list l, struct control_request *rq,
+		   const char *name, const json_t *body)
+{
+	char why[1024];
+	int r = judge(e, l, name, body, why, sizeof(why));
+
+	if (r == -EINVAL)
+		control_fail(rq, "bad-request", NULL, "%s: %s", name, why);
+	else if (r < 0)
+		control_fail(rq, "failed", NULL, "%s: %s", name, strerror(-r));
+	return r == 0;
 }
 
 void sip_effective_put(struct sip_effective *e, enum sip_list l, struct control_request *rq,

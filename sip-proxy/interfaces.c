@@ -288,12 +288,64 @@ static json_t *row_of(const char *name, void *arg)
 	return json_pack("{s:s}", "name", name);
 }
 
+/* Tried as a whole before it is written. 0, or -EINVAL and why. */
+static int try_out(struct sip_interfaces *x, const char *name, struct cfg *cfg, char *err, size_t err_n)
+{
+	struct interface_item *was = find(x, name), trial = { .cfg = cfg };
+	struct sip_edge_plan *p = NULL;
+	char warning[TLS_ERRLEN];
+	bool was_out = was && was->left_out, good;
+
+	(void)snprintf(trial.name, sizeof(trial.name), "%s", name);
+	if (was)
+		was->left_out = true;
+	list_append(&x->items, &trial.node);
+	good = sip_service_plan(x->ss, interface_config_of(x), warning, err, err_n, &p) == 0 &&
+	       !trial.left_out;
+	sip_edge_plan_free(p);
+	list_unlink(&trial.node);
+	if (was)
+		was->left_out = was_out;
+	if (!good && trial.left_out)
+		(void)snprintf(err, err_n, "%s", trial.why);
+	return good ? 0 : -EINVAL;
+}
+
+static int on_check(const char *name, json_t **body, void *arg, char *err, size_t err_n)
+{
+	struct sip_interfaces *x = arg;
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	const struct sip_interface_section *f;
+	char called[INTERFACE_NAME];
+	int r = parse(x, *body, err, err_n, &cfg);
+
+	if (r < 0)
+		return r;
+	f = interface_section_of(cfg);
+	interface_name_of(&f->listen, called);
+	if (strcmp(called, name) != 0) {
+		(void)snprintf(err, err_n, "the object's key must be what 'listen' says, %s", called);
+		return -EINVAL;
+	}
+	if (file_has(interface_config_of(x), &f->listen)) {
+		(void)snprintf(err, err_n, "%s has a listener already, set in %s", name, x->ss->svc->config_path);
+		return -EEXIST;
+	}
+	r = f->active ? try_out(x, name, cfg, err, err_n) : 0;
+	if (r < 0)
+		return r;
+	json_decref(*body);
+	*body = values_json(&sip_interface_schema, f);
+	return *body ? 0 : -ENOMEM;
+}
+
 static const struct stored_ops stored_ops = { .kind = "sip.interface",
 					      .noun = "interface",
 					      .list_hint = "stile sip interface list",
 					      .put = on_put,
 					      .deleted = on_deleted,
-					      .row = row_of };
+					      .row = row_of,
+					      .check = on_check };
 
 /* ---- life ---- */
 
@@ -378,27 +430,14 @@ void sip_interfaces_name(const struct sip_interfaces *x, const struct sip_interf
 
 /* ---- verbs ---- */
 
-/* Tried as a whole before it is written. */
 static bool fits(struct sip_interfaces *x, struct control_request *rq, const char *name, struct cfg *cfg)
 {
-	struct interface_item *was = find(x, name), trial = { .cfg = cfg };
-	struct sip_edge_plan *p = NULL;
-	char warning[TLS_ERRLEN], err[INTERFACE_WHY];
-	bool was_out = was && was->left_out, good;
+	char err[INTERFACE_WHY];
 
-	(void)snprintf(trial.name, sizeof(trial.name), "%s", name);
-	if (was)
-		was->left_out = true;
-	list_append(&x->items, &trial.node);
-	good = sip_service_plan(x->ss, interface_config_of(x), warning, err, sizeof(err), &p) == 0 &&
-	       !trial.left_out;
-	sip_edge_plan_free(p);
-	list_unlink(&trial.node);
-	if (was)
-		was->left_out = was_out;
-	if (!good)
-		control_fail(rq, "bad-request", NULL, "%s", trial.left_out ? trial.why : err);
-	return good;
+	if (try_out(x, name, cfg, err, sizeof(err)) == 0)
+		return true;
+	control_fail(rq, "bad-request", NULL, "%s", err);
+	return false;
 }
 
 /* What is over, or not yet valid, or not the key's, is not put to work by hand; by a reload it is only warned of. */

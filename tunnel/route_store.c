@@ -76,12 +76,44 @@ static int on_put(const char *name, const json_t *body, bool drop, void *arg, ch
 	return r;
 }
 
+static int on_check(const char *name, json_t **body, void *arg, char *err, size_t err_n)
+{
+	struct tunnel_routes *t = arg;
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	const struct route *there = relay_find(t->ts->relay, name);
+	char buf[ROUTE_LISTEN_STRLEN];
+	const struct route_config *c;
+	const char *other;
+	int r = route_parse(*body, err, err_n, &cfg);
+
+	if (r < 0)
+		return r;
+	c = cfg_values(cfg);
+	other = relay_conflict(t->ts->relay, c, name);
+	if (strcmp(c->name ? c->name : route_listen_name(c, buf), name) != 0)
+		snprintf(err, err_n, "'name' must be the object's key, %s", name);
+	else if (there && there->origin != ROUTE_OF_STORE) {
+		snprintf(err, err_n, "the route %s is set in %s", name, t->ts->svc->config_path);
+		return -EEXIST;
+	} else if (other)
+		snprintf(err, err_n, "the route %s has this port already", other);
+	else if (c->log_data && !((const struct tunnel_root *)cfg_values(t->ts->svc->cfg))->tunnel.records.dir)
+		snprintf(err, err_n, "a data log needs a folder: set tunnel.records.dir");
+	else {
+		json_decref(*body);
+		*body = route_config_json(c);
+		return *body ? 0 : -ENOMEM;
+	}
+	return -EINVAL;
+}
+
 static const struct stored_ops stored_ops = { .kind = "relay.route",
 					      .noun = "route",
 					      .list_hint = "stile relay route list",
 					      .put = on_put,
 					      .deleted = on_deleted,
-					      .row = row_of };
+					      .row = row_of,
+					      .check = on_check };
 
 int tunnel_routes_new(struct tunnel_service *ts, struct tunnel_routes **ret_t)
 {
@@ -164,7 +196,7 @@ static void verb_add(struct control_request *rq, const json_t *args, void *arg)
 		control_fail(rq, "bad-request", "set tunnel.records.dir and run stile reload", "a data log needs a folder");
 		return;
 	}
-	stored_put(ts->routes->stored, rq, name, route_config_json(c), replace ? STORE_ANY : 0, false);
+	stored_put(ts->routes->stored, rq, name, route_config_json(c), stored_revision(args, replace ? STORE_ANY : 0), false);
 }
 
 static void verb_delete(struct control_request *rq, const json_t *args, void *arg)

@@ -214,8 +214,20 @@ static json_t *row_of(const char *name, void *arg)
 	return body ? json_incref(body) : NULL;
 }
 
+static int on_check(const char *name, json_t **body, void *arg, char *err, size_t err_n)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	const char *identity = json_string_value(json_object_get(*body, "identity"));
+
+	(void)arg;
+	if (identity && strcmp(identity, name) == 0)
+		return peer_parse(*body, err, err_n, &cfg);
+	(void)snprintf(err, err_n, "'identity' must be the object's key, %s", name);
+	return -EINVAL;
+}
+
 static const struct stored_ops store_ops = { .kind = "agent.peer", .noun = "agent", .list_hint = "stile agent peers", .put = on_put,
-					     .deleted = on_deleted, .row = row_of };
+					     .deleted = on_deleted, .row = row_of, .check = on_check };
 
 int peers_open(struct direct *d)
 {

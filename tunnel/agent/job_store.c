@@ -75,8 +75,40 @@ static json_t *row_of(const char *name, void *arg)
 	return found;
 }
 
+static const struct agent_job *rival(struct agent_service *as, const struct job_config *c, const char *name);
+
+static int on_check(const char *name, json_t **body, void *arg, char *err, size_t err_n)
+{
+	struct agent_service *as = arg;
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	const struct agent_job *there = own(as, name), *other;
+	char called[JOB_NAME_STRLEN];
+	const struct job_config *c;
+	int r = job_parse(*body, err, err_n, &cfg);
+
+	if (r < 0)
+		return r;
+	c = cfg_values(cfg);
+	(void)job_name(c, called);
+	other = rival(as, c, name);
+	if (strcmp(called, name) != 0)
+		snprintf(err, err_n, "'name' must be the object's key, %s", name);
+	else if (there && there->origin == AGENT_JOB_OF_FILE) {
+		snprintf(err, err_n, "the job %s is set in %s", name, as->svc->config_path);
+		return -EEXIST;
+	} else if (other)
+		snprintf(err, err_n, "the job %s has this port already", other->name);
+	else {
+		json_decref(*body);
+		*body = job_config_json(c);
+		job_settle_expiry(*body, c, time(NULL));
+		return *body ? 0 : -ENOMEM;
+	}
+	return -EINVAL;
+}
+
 static const struct stored_ops ops = { .kind = "agent.job", .noun = "job", .list_hint = "stile agent jobs", .put = on_put,
-				       .deleted = on_deleted, .row = row_of };
+				       .deleted = on_deleted, .row = row_of, .check = on_check };
 
 int agent_store_new(struct agent_service *as)
 {
@@ -147,7 +179,7 @@ static void verb_add(struct control_request *rq, const json_t *args, void *arg)
 	if (!json_is_object(o))
 		control_fail(rq, "bad-request", NULL, "job must be a map with the keys of agent.jobs");
 	else
-		submit(arg, rq, json_incref(o), json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0);
+		submit(arg, rq, json_incref(o), stored_revision(args, json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0));
 }
 
 /* The job's values as they are kept, copied; NULL: the request was ended. */
@@ -175,7 +207,7 @@ static void verb_change(struct control_request *rq, const json_t *args, void *ar
 	if (!body)
 		return;
 	(void)json_object_update(body, o);
-	submit(arg, rq, body, STORE_ANY);
+	submit(arg, rq, body, stored_revision(args, STORE_ANY));
 }
 
 static void set_enabled(struct agent_service *as, struct control_request *rq, const json_t *args, bool on)

@@ -41,6 +41,9 @@ int tunnel_agents_configure(struct tunnel_agents *a, const struct tunnel_agents_
 /* Gives s the TLS context, now and after each rotation of keys. */
 int tunnel_agents_use_server(struct tunnel_agents *a, struct tunnel_server *s);
 void tunnel_agents_add_verbs(struct tunnel_agents *a);
+/* For struct service_owner of REGISTRY_AGENT_KIND; arg is the struct tunnel_agents. */
+int agents_check_object(const char *key, json_t **body, void *arg, char *err, size_t err_n);
+int agents_apply_object(const char *key, json_t *body, uint64_t revision, void *arg, char *err, size_t err_n);
 struct metrics *tunnel_agents_metrics(struct tunnel_agents *a);
 
 /* For struct tunnel_server_options; arg is the struct tunnel_agents. */

@@ -128,7 +128,7 @@ static void changed(struct tunnel_agents *a, const struct deed *d, const struct 
 {
 	log_emit(&MSG_TUNNEL_AGENT_CHANGED, LF_STR("name", d->entry.name),
 		 LF_STR("fingerprint", d->entry.key), LF_STR("what", d->event),
-		 LF_STR("by", d->rq ? control_request_who(d->rq) : "a code"));
+		 LF_STR("by", d->rq ? control_request_who(d->rq) : "an undo or a code"));
 	agents_publish(a, d->event, &d->entry);
 	if (d->entry.state == ENTRY_REVOKED)
 		cut_off(a, &d->entry, WIRE_R_REVOKED, "this agent's key was revoked on the server");
@@ -219,7 +219,7 @@ static void on_stored(const struct store_outcome *o, void *arg)
 /* Nobody waits for it, and the next one says the same. */
 static int queue_note(struct tunnel_agents *a, const struct deed *d, const char *who)
 {
-	struct store_call call = { .who = who };
+	struct store_call call = { .who = who, .quiet = true };
 	json_t *body = entry_json(&d->entry);
 
 	return body ? store_put(a->o.store, &call, REGISTRY_AGENT_KIND, d->entry.key, STORE_ANY, body)
@@ -271,6 +271,47 @@ int agents_store(struct tunnel_agents *a, const struct deed *d, const char *who)
 	if (r == 0 && known)
 		known->changing = true;
 	return r;
+}
+
+/* ---- what comes by an undo ---- */
+
+int agents_check_object(const char *key, json_t **body, void *arg, char *err, size_t err_n)
+{
+	struct tunnel_agents *a = arg;
+	struct entry e;
+	const struct entry *other;
+	int r = entry_read(key, *body, err, err_n, &e);
+
+	if (r < 0)
+		return r;
+	other = registry_named(a->registry, text_of(e.name));
+	if (e.state == ENTRY_REVOKED || !other || memcmp(&other->id, &e.id, sizeof(e.id)) == 0)
+		return 0;
+	(void)snprintf(err, err_n, "there is another agent %s (%s)", e.name, other->key);
+	return -EINVAL;
+}
+
+int agents_apply_object(const char *key, json_t *body, uint64_t revision, void *arg, char *err, size_t err_n)
+{
+	struct tunnel_agents *a = arg;
+	struct deed d = { .kind = body ? DEED_CHANGE : DEED_DELETE, .event = "changed" };
+	struct identity_hash id;
+	const struct entry *e;
+	int r = 0;
+
+	(void)revision;
+	if (body)
+		r = entry_read(key, body, err, err_n, &d.entry);
+	else if (identity_parse(text_of(key), &id) == 0 && (e = registry_find(a->registry, &id)))
+		d.entry = *e;
+	else
+		return 0; /* it was not here either */
+	if (r < 0)
+		return r;
+	apply(a, &d);
+	if (body && d.entry.state == ENTRY_PENDING)
+		cut_off(a, &d.entry, WIRE_R_REVOKED, "this agent's approval was taken back on the server");
+	return 0;
 }
 
 /* ---- codes ---- */

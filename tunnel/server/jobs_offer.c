@@ -228,8 +228,45 @@ static json_t *row_of(const char *key, void *arg)
 	return json_deep_copy(json_object_get(stored_bodies(j->offers), key));
 }
 
+static void on_leaving(const char *key, json_t *body, void *arg)
+{
+	struct tunnel_jobs *j = arg;
+
+	(void)key;
+	offer_now(j, agent_of(body), id_of(j, body), NULL);
+}
+
+static int on_check(const char *key, json_t **body, void *arg, char *err, size_t err_n)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	const char *agent = json_string_value(json_object_get(*body, "agent")), *name = json_string_value(json_object_get(*body, "name"));
+	json_t *o = json_object_get(*body, "job"), *job;
+	char called[JOB_NAME_STRLEN];
+
+	(void)arg;
+	if (!agent || !*agent || strchr(agent, '/') || !name || strcmp(key_of(agent, name).s, key) != 0) {
+		(void)snprintf(err, err_n, "'agent' and 'name' must be the object's key, AGENT/NAME");
+		return -EINVAL;
+	}
+	if (!json_is_object(o) || job_parse(o, err, err_n, &cfg) < 0) {
+		if (!json_is_object(o))
+			(void)snprintf(err, err_n, "'job' must be a map with the keys of agent.jobs");
+		return -EINVAL;
+	}
+	(void)job_name(cfg_values(cfg), called);
+	if (strcmp(called, name) != 0) {
+		(void)snprintf(err, err_n, "'job.name' must be %s", name);
+		return -EINVAL;
+	}
+	job = job_config_json(cfg_values(cfg));
+	job = job ? json_pack("{s:s, s:s, s:o}", "agent", agent, "name", name, "job", job) : NULL;
+	json_decref(*body);
+	*body = job;
+	return job ? 0 : -ENOMEM;
+}
+
 static const struct stored_ops ops = { .kind = "tunnel.job", .noun = "job", .list_hint = "stile tunnel job list", .put = on_put,
-				       .deleted = on_deleted, .row = row_of };
+				       .deleted = on_deleted, .row = row_of, .check = on_check, .leaving = on_leaving };
 
 int jobs_offers_new(struct tunnel_jobs *j)
 {
@@ -290,7 +327,7 @@ static void verb_add(struct control_request *rq, const json_t *args, void *arg)
 	job_settle_expiry(job, cfg_values(cfg), clock_unix_ms() / 1000);
 	(void)job_name(cfg_values(cfg), name);
 	stored_put(j->offers, rq, key_of(agent, name).s, json_pack("{s:s, s:s, s:o}", "agent", agent, "name", name, "job", job),
-		   json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0, false);
+		   stored_revision(args, json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0), false);
 }
 
 /* NULL: there is none, and the request was ended. */

@@ -238,6 +238,8 @@ int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t er
 		return r;
 	t->started = true;
 	tunnel_agents_add_verbs(t->agents);
+	service_own(t->o.svc, &(struct service_owner){ .kind = REGISTRY_AGENT_KIND, .check = agents_check_object, .apply = agents_apply_object,
+						     .arg = t->agents });
 	tunnel_jobs_add_verbs(t->jobs);
 	return 0;
 }
@@ -318,6 +320,7 @@ void tunnel_count(struct tunnel *t, struct tunnel_counts *ret_c)
 
 const struct store_kind tunnel_store_kinds[] = {
 	{ "relay.route", &route_schema, false },
+	{ "tunnel.job", NULL, true }, /* of other machines' files, if anybody's */
 	{ REGISTRY_AGENT_KIND, &registry_agent_schema, true },
 	{ REGISTRY_CODE_KIND, &registry_code_schema, true },
 	{ NULL, NULL, false },

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings, undo and changes of stile-tunnel and stile-agent by the verbs that every service has: what was made by a command of its own
+is changed and undone by them, and what they make is at work like the command's."""
+import json
+import os
+import sys
+
+from tunnel_world import Failed, Target, case, connect, echo, main, wait_for
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
+from settings import call, refused, row, want  # noqa: E402
+
+AGENT, SERVER = "stile-agent@site", "stile-tunnel"
+
+
+def echoes(w, port):
+    try:
+        with connect(port) as s:
+            s.sendall(b"hello")
+            return s.recv(5) == b"hello"
+    except OSError:
+        return False
+
+
+def last(w, full):
+    return call(w, "config.audit", full)["rows"][0]["change"]
+
+
+@case("a port range and a password of the tunnel, a log level of the agent: set, kept over a restart, undone")
+def _(w):
+    server = w.server(ports=None, password=None)
+    call(w, "config.set", SERVER, path="tunnel.ports", value=f"{w.base + 10}-{w.base + 20}")
+    secret = call(w, "config.set", SERVER, path="tunnel.password", value="correct horse battery 2")
+    refused(w, "config.set", "bad-request", "tunnel.ports", full=SERVER, path="tunnel.ports", value="9-1")
+    refused(w, "config.set", "locked", "stile.yaml:", full=SERVER, path="tunnel.name", value="x")
+    w.agent("site")
+    w.connected("site")
+    level = call(w, "config.set", AGENT, path="log.keep", value=7)
+    server.stop()
+    server = w.start_server()
+    want(row(w, "tunnel.ports", SERVER)["value"], [f"{w.base + 10}-{w.base + 20}"])
+    w.connected("site")
+    call(w, "config.undo", SERVER, change=secret["change"])
+    want(row(w, "tunnel.password", SERVER)["source"], "default")
+    call(w, "config.undo", AGENT, change=level["change"])
+    want(row(w, "log.keep", AGENT)["value"], "5")
+    if "correct horse battery 2" in json.dumps(call(w, "config.audit", SERVER)):
+        raise Failed("    the password is in the audit")
+
+
+@case("jobs, routes and agents that were made, changed or deleted come back by an undo and work")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("site")
+        w.connected("site")
+        port, target = w.job_port(0), f"127.0.0.1:{w.target_port(0)}"
+        # A job of the agent's store: deleted by its command, back by an undo.
+        w.verb("agent.job.add", {"job": {"port": str(port), "target": target, "name": "one"}}, AGENT)
+        wait_for("the job works", lambda: echoes(w, port))
+        w.verb("agent.job.delete", {"name": "one"}, AGENT)
+        wait_for("the job is gone", lambda: not echoes(w, port))
+        call(w, "config.undo", AGENT, change=last(w, AGENT))
+        wait_for("the job works again", lambda: echoes(w, port))
+        refused(w, "config.put", "bad-request", "key", full=AGENT, kind="agent.job", key="two", body={"port": str(port), "target": target, "name": "one"})
+        refused(w, "config.put", "bad-request", "target", full=AGENT, kind="agent.job", key="two", body={"port": "1", "target": "a b", "name": "two"})
+        call(w, "config.delete", AGENT, kind="agent.job", key="one")
+        wait_for("the job is gone", lambda: not echoes(w, port))
+        # A job that the server offers.
+        body = {"agent": "site", "name": "offer", "job": {"port": str(port), "target": target, "name": "offer"}}
+        call(w, "config.put", SERVER, kind="tunnel.job", key="site/offer", body=body)
+        want(len(w.verb("tunnel.job.list", {}, SERVER)["rows"]), 1)
+        call(w, "config.undo", SERVER, change=last(w, SERVER))
+        want(w.verb("tunnel.job.list", {}, SERVER)["rows"], [])
+        # A route of the relay.
+        route = {"listen": f"127.0.0.1:{w.job_port(1)}", "target": target, "name": "r"}
+        made = call(w, "config.put", SERVER, kind="relay.route", key="r", body=route)
+        wait_for("the route works", lambda: echoes(w, w.job_port(1)))
+        refused(w, "config.put", "bad-request", "port already", full=SERVER, kind="relay.route", key="r2", body={**route, "name": "r2"})
+        call(w, "config.undo", SERVER, change=made["change"])
+        wait_for("the route is gone", lambda: not echoes(w, w.job_port(1)))
+        # An agent: revoked by mistake, and back.
+        w.verb("tunnel.agents.revoke", {"agent": "site"}, SERVER)
+        want([a["state"] for a in w.verb("tunnel.agents", {}, SERVER)["rows"]], ["revoked"])
+        call(w, "config.undo", SERVER, change=last(w, SERVER))
+        want([a["state"] for a in w.verb("tunnel.agents", {}, SERVER)["rows"]], ["approved"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(17400))

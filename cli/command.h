@@ -52,7 +52,7 @@ struct command_table {
 	size_t n;
 };
 extern const struct command_table check_commands, service_commands, turn_commands, test_commands, conform_commands,
-	bench_commands, netcheck_commands, import_commands, config_commands, config_change_commands, ready_commands, relay_commands,
+	bench_commands, netcheck_commands, import_commands, config_commands, config_change_commands, backup_commands, restore_commands, ready_commands, relay_commands,
 	relay_route_commands, relay_run_commands, relay_watch_commands, tunnel_agents_commands, tunnel_identity_commands,
 	agent_enrol_commands, tunnel_commands, tunnel_job_commands, agent_commands, test_tcp_commands, sip_commands,
 	sip_test_commands, sip_user_commands, direct_commands, sip_server_commands, sip_server_set_commands,

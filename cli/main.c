@@ -13,7 +13,7 @@
 
 static const struct command_table *const tables[] = {
 	&check_commands, &service_commands, &turn_commands, &test_commands, &conform_commands, &bench_commands,
-	&netcheck_commands, &import_commands, &config_commands, &config_change_commands, &ready_commands,
+	&netcheck_commands, &import_commands, &config_commands, &config_change_commands, &backup_commands, &restore_commands, &ready_commands,
 	&relay_run_commands, &relay_commands, &relay_watch_commands, &relay_route_commands,
 	&tunnel_commands, &tunnel_agents_commands, &tunnel_identity_commands, &tunnel_job_commands,
 	&agent_commands, &agent_enrol_commands, &test_tcp_commands, &test_reach_commands, &sip_commands, &sip_test_commands,

@@ -193,6 +193,9 @@ int cfg_export(const struct cfg *c, bool secrets, json_t **ret_j);
  * keys of a list of maps are in "columns". Secrets are masked. 0 or -ENOMEM. */
 int cfg_describe(const struct cfg *c, const char *prefix, json_t **ret_rows);
 
+/* Calls fn for each file that c was read from, and for each that it names (keys, certificates, secrets; folders too). */
+void cfg_name_files(const struct cfg *c, void (*fn)(const char *path, void *arg), void *arg);
+
 /* For the tests of each schema: every row makes sense by itself (name, offset, overlap, range, help)
  * and its default passes its own check. 0, or -EINVAL and the first fault as a sentence. */
 int cfg_schema_selftest(const struct cfg_schema *schema, char *err, size_t err_n);

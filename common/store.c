@@ -41,6 +41,11 @@ const char *store_result_text(enum store_result r)
 	return (unsigned)r < ARRAY_LEN(texts) ? texts[r] : "unknown result";
 }
 
+int store_schema_version(void)
+{
+	return store_sqlite.version;
+}
+
 /* --- batches --- */
 
 static void op_free(struct store_op *op)

@@ -32,6 +32,7 @@ enum store_result { /* positive module codes */
 };
 #define STORE_ANY UINT64_MAX
 const char *store_result_text(enum store_result r);
+int store_schema_version(void); /* of the databases that this program writes */
 
 struct store;
 struct cfg_schema;
@@ -56,7 +57,7 @@ int store_open(const struct store_options *o, char *err, size_t err_n, struct st
 struct store *store_close(struct store *s); /* finishes what is queued */
 DEFINE_CLEANUP(struct store, store_close)
 
-/* Before a service runs: undoes the change that nobody has confirmed in time, then reads all objects of a kind, in key order.
+/* Before a service runs: undoes the change that nobody has confirmed in time, then reads all objects of a kind (NULL: of all), in key order.
  * Blocking; the file is closed again. 0 (also if there is no file yet), -errno or a store_result. */
 struct store_object;
 struct store_reader {

@@ -30,6 +30,7 @@ struct store_past { /* of an audit row, what undoing it needs */
 
 struct store_engine {
 	const char *name;
+	int version; /* of the schema that it writes */
 	int (*open)(const struct store_options *o, char *err, size_t err_n, void **ret_db);
 	void (*close)(void *db);
 	const char *(*why)(const void *db); /* the engine's own words on the last failure, for the log */

@@ -50,7 +50,7 @@ static const char *const statements[Q_COUNT] = {
 	[Q_REMOVE] = "DELETE FROM objects WHERE kind = ?1 AND key = ?2",
 	[Q_LIST] = "SELECT key, revision, changed_at, body FROM objects WHERE kind = ?1 AND key > ?2"
 		   " ORDER BY key LIMIT ?3",
-	[Q_EACH] = "SELECT key, revision, changed_at, body FROM objects WHERE kind = ?1 ORDER BY key",
+	[Q_EACH] = "SELECT key, revision, changed_at, body, kind FROM objects WHERE kind = ?1 OR ?1 IS NULL ORDER BY kind, key",
 	[Q_AUDIT_ADD] = "INSERT INTO audit (at, who, kind, key, before, after, undoes, change)"
 			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[Q_AUDIT_GET] = "SELECT kind, key, before,"
@@ -257,10 +257,11 @@ static int db_each(void *v, const char *kind, void (*fn)(const struct store_obje
 	int rc, r = 0;
 
 	while (r == 0 && (rc = sqlite3_step(q)) != SQLITE_DONE) {
-		struct store_object o = { .kind = kind };
+		struct store_object o = { 0 };
 		r = result_of(rc);
 		if (r != 0)
 			break;
+		o.kind = (const char *)sqlite3_column_text(q, 4);
 		o.key = (const char *)sqlite3_column_text(q, 0);
 		o.revision = (uint64_t)sqlite3_column_int64(q, 1);
 		o.changed_at = sqlite3_column_int64(q, 2);
@@ -569,6 +570,7 @@ static int db_open(const struct store_options *o, char *err, size_t err_n, void 
 
 const struct store_engine store_sqlite = {
 	.name = "sqlite",
+	.version = ARRAY_LEN(migrations),
 	.open = db_open,
 	.close = db_close,
 	.why = db_why,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stile restore FILE: puts back what stile backup has taken, while the services stand still. A file that is there with other
- * contents is kept beside it as NAME.before-restore, and so is a store; files come into place by renaming, so that one is never half there.
+ * stile restore FILE: puts back what stile backup has taken, while the services stand still.
+ *
+ * A file that is there with other contents is kept beside it as NAME.before-restore, and so is a store; files come into place by
+ * renaming, so that one is never half there.
  */
 #include <errno.h>
 #include <fcntl.h>

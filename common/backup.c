@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sealing and opening of backups; backup.h has the format. All that is read from a file is bounded before it is used: the line, the
- * costs of the key (a stranger's file must not take the machine's memory), the size as a whole.
+ * Sealing and opening of backups; backup.h has the format.
+ *
+ * All that is read from a file is bounded before it is used: the line, the costs of the key (a stranger's file must not take the
+ * machine's memory), the size as a whole.
  */
 #include "common/backup.h"
 #include <errno.h>
@@ -21,6 +23,7 @@ enum { SALT = 16, NONCE = 12, KEY = 32, TAG = 16, COST_N = 32768, COST_R = 8, CO
 struct seal {
 	uint8_t salt[SALT], nonce[NONCE];
 	uint64_t n, r, p;
+	uint8_t key[KEY]; /* by key_of(), wiped after use */
 };
 
 static int say(char *err, size_t err_n, int r, const char *text)
@@ -31,17 +34,17 @@ static int say(char *err, size_t err_n, int r, const char *text)
 
 /* ---- key and cipher ---- */
 
-static int key_of(const struct seal *s, const char *passphrase, uint8_t key[static KEY])
+static int key_of(struct seal *s, const char *passphrase)
 {
-	return EVP_PBE_scrypt(passphrase, strlen(passphrase), s->salt, SALT, s->n, s->r, s->p, KDF_MEMORY, key, KEY) == 1 ? 0 : -ENOMEM;
+	return EVP_PBE_scrypt(passphrase, strlen(passphrase), s->salt, SALT, s->n, s->r, s->p, KDF_MEMORY, s->key, KEY) == 1 ? 0 : -ENOMEM;
 }
 
 /* In place; the tag is made (seal) or held against. */
-static bool cipher(const struct seal *s, const uint8_t key[static KEY], struct text line, uint8_t *at, size_t n, uint8_t *tag, bool seal)
+static bool cipher(const struct seal *s, struct text line, uint8_t *at, size_t n, uint8_t *tag, bool seal)
 {
 	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
 	int got = 0;
-	bool good = c && EVP_CipherInit_ex(c, EVP_aes_256_gcm(), NULL, key, s->nonce, seal) == 1 &&
+	bool good = c && EVP_CipherInit_ex(c, EVP_aes_256_gcm(), NULL, s->key, s->nonce, seal) == 1 &&
 		    EVP_CipherUpdate(c, NULL, &got, (const uint8_t *)line.p, (int)line.n) == 1 &&
 		    EVP_CipherUpdate(c, at, &got, at, (int)n) == 1;
 
@@ -118,7 +121,6 @@ static int write_file(const char *path, struct text line, const uint8_t *body, s
 int backup_write(const char *path, json_t *about, const json_t *contents, const char *passphrase, char *err, size_t err_n)
 {
 	struct seal s = { .n = COST_N, .r = COST_R, .p = COST_P };
-	uint8_t key[KEY];
 	char *line = NULL, *text = NULL, *body = NULL;
 	size_t n = 0;
 	int r;
@@ -127,7 +129,7 @@ int backup_write(const char *path, json_t *about, const json_t *contents, const 
 		return say(err, err_n, -EINVAL, "a passphrase has at least 8 characters");
 	if (bytes_random(s.salt, SALT) < 0 || bytes_random(s.nonce, NONCE) < 0)
 		return say(err, err_n, -EIO, "there are no random numbers");
-	r = key_of(&s, passphrase, key);
+	r = key_of(&s, passphrase);
 	line = line_of(about, &s);
 	text = json_dumps(contents, JSON_COMPACT);
 	n = text ? strlen(text) : 0;
@@ -137,11 +139,11 @@ int backup_write(const char *path, json_t *about, const json_t *contents, const 
 		r = say(err, err_n, -ENOMEM, "out of memory");
 	else if (n > BACKUP_MAX || strlen(line) > BACKUP_LINE_MAX)
 		r = say(err, err_n, -EFBIG, "this is too much for one backup");
-	else if (!cipher(&s, key, text_of(line), (uint8_t *)body, n, (uint8_t *)body + n, true))
+	else if (!cipher(&s, text_of(line), (uint8_t *)body, n, (uint8_t *)body + n, true))
 		r = say(err, err_n, -EIO, "the contents cannot be sealed");
 	else if ((r = write_file(path, text_of(line), (uint8_t *)body, n + TAG)) < 0)
 		snprintf(err, err_n, "%s: %s", path, strerror(-r));
-	bytes_wipe(key, sizeof(key));
+	bytes_wipe(s.key, sizeof(s.key));
 	if (text)
 		bytes_wipe(text, n);
 	free(text);
@@ -262,18 +264,18 @@ int backup_read(const char *path, struct backup *ret_b, char *err, size_t err_n)
 int backup_open(const struct backup *b, const char *passphrase, json_t **ret_contents, char *err, size_t err_n)
 {
 	size_t n = b->n - b->line - TAG;
-	uint8_t *plain = malloc(n + 1), key[KEY], tag[TAG];
+	uint8_t *plain = malloc(n + 1), tag[TAG];
 	struct seal s;
 	bool good;
 
-	if (!plain || !read_seal(b->about, &s) || key_of(&s, passphrase, key) < 0) {
+	if (!plain || !read_seal(b->about, &s) || key_of(&s, passphrase) < 0) {
 		free(plain);
 		return say(err, err_n, -ENOMEM, "out of memory");
 	}
 	memcpy(plain, b->bytes + b->line, n);
 	memcpy(tag, b->bytes + b->line + n, TAG);
-	good = cipher(&s, key, (struct text){ b->bytes, b->line }, plain, n, tag, false);
-	bytes_wipe(key, sizeof(key));
+	good = cipher(&s, (struct text){ b->bytes, b->line }, plain, n, tag, false);
+	bytes_wipe(s.key, sizeof(s.key));
 	*ret_contents = good ? json_loadb((char *)plain, n, 0, NULL) : NULL;
 	bytes_wipe(plain, n);
 	free(plain);

@@ -4,8 +4,8 @@
  * line each: records of the DNS, addresses, TCP, TLS, the certificate's chain and name, whether ours would be
  * believed, an OPTIONS and its answer, and whether a NAT is between. What failed says what to change and where.
  *
- * It connects by itself and needs no running service; of the configuration it reads certificate, CAs and static routes.
- * One connection at a time, and every wait has an end.
+ * It connects by itself and needs no running service, but asks one that is there for routes and partners of its store; of the
+ * configuration it reads certificate, CAs, static routes, stun_servers. One connection at a time, and every wait has an end.
  */
 #include "cli/sip_doctor.h"
 #include <errno.h>
@@ -292,17 +292,11 @@ static void judge_nat(struct doctor *d, const struct talk *t, const struct sip_m
 			   ours, at);
 }
 
-static void read_answer(struct doctor *d, const struct talk *t)
+/* why: of n 0, why nothing came. */
+static void judge_answer(struct doctor *d, const struct talk *t, const char *buf, size_t n, const char *why)
 {
-	char buf[ANSWER], why[256] = "the connection was closed without an answer";
-	size_t n = 0;
-	ssize_t r = 1;
 	struct sip_msg m;
 
-	while (r > 0 && n < sizeof buf && !memmem(buf, n, "\r\n\r\n", 4)) {
-		r = get(t, buf + n, sizeof buf - n, why, sizeof why);
-		n += r > 0 ? (size_t)r : 0;
-	}
 	if (!n || sip_msg_parse(&m, (struct text){ buf, n }, SIP_DATAGRAM, NULL) != SIP_OK) {
 		cli_report(&d->report, false, "  OPTIONS", "%s%s", n ? "the answer is no SIP" : why,
 			   strstr(why, "alert")
@@ -317,6 +311,19 @@ static void read_answer(struct doctor *d, const struct talk *t)
 	d->spoken += m.status != 403 && m.status != 407;
 	judge_nat(d, t, &m);
 	sip_msg_deinit(&m);
+}
+
+static void read_answer(struct doctor *d, const struct talk *t)
+{
+	char buf[ANSWER], why[256] = "the connection was closed without an answer";
+	size_t n = 0;
+	ssize_t r = 1;
+
+	while (r > 0 && n < sizeof buf && !memmem(buf, n, "\r\n\r\n", 4)) {
+		r = get(t, buf + n, sizeof buf - n, why, sizeof why);
+		n += r > 0 ? (size_t)r : 0;
+	}
+	judge_answer(d, t, buf, n, why);
 }
 
 /* With TLS 1.3 our certificate is judged behind the handshake: whoever refuses it says so now, and a request that is
@@ -393,6 +400,46 @@ static void over_tls(struct doctor *d, struct talk *t)
 	tls_ctx_unref(ctx);
 }
 
+/* An OPTIONS, again and again as the proxy would, until something comes back. */
+static void over_udp(struct doctor *d, struct talk *t)
+{
+	char buf[2048], answer[ANSWER];
+	ssize_t n = write_options(t, buf, sizeof buf), got = -1;
+	int waits[] = { 500, 1000, 2000, 2000 }, r = -ETIMEDOUT;
+
+	for (size_t i = 0; n > 0 && got < 0 && i < ARRAY_LEN(waits); i++) {
+		struct pollfd p = { .fd = t->fd, .events = POLLIN };
+		if (send(t->fd, buf, (size_t)n, 0) < 0 || poll(&p, 1, waits[i]) <= 0)
+			continue;
+		got = recv(t->fd, answer, sizeof answer, 0);
+		r = got < 0 ? -errno : 0;
+		if (r == -ECONNREFUSED)
+			break;
+	}
+	if (got < 0)
+		cli_report(&d->report, false, "  OPTIONS", "%s",
+			   r == -ECONNREFUSED ? "nothing listens there (ICMP): port or transport of the route is wrong, or it does not run"
+					      : "no answer in 5 s: a firewall on the way, or the gateway does not know us");
+	else
+		judge_answer(d, t, answer, (size_t)got, "");
+}
+
+static bool visit_udp(struct doctor *d, struct talk *t)
+{
+	socklen_t n = sizeof t->local;
+	char at[ADDR_STRLEN], what[DNS_NAME_MAX + 80];
+
+	snprintf(what, sizeof what, "udp %s", addr_print(&t->p->at, at));
+	t->fd = socket(addr_family(&t->p->at), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (t->fd < 0 || connect(t->fd, &t->p->at.sa, addr_len(&t->p->at)) < 0 ||
+	    getsockname(t->fd, &t->local.sa, &n) < 0) {
+		cli_report(&d->report, false, what, "%s: there is no way to it from here", strerror(errno));
+		return false;
+	}
+	cli_report(&d->report, true, what, "from %s", addr_print_ip(&t->local, at));
+	return true;
+}
+
 static void visit(struct doctor *d, const struct place *p)
 {
 	struct talk t = { .d = d, .p = p, .fd = -1 };
@@ -401,7 +448,10 @@ static void visit(struct doctor *d, const struct place *p)
 	int r;
 
 	if (p->proto == SIP_UDP) {
-		cli_report(&d->report, true, addr_print(&p->at, at), "UDP: stile test sip asks it");
+		if (visit_udp(d, &t))
+			over_udp(d, &t);
+		if (t.fd >= 0)
+			close(t.fd);
 		return;
 	}
 	snprintf(what, sizeof what, "tcp %s", addr_print(&p->at, at));
@@ -423,14 +473,21 @@ static void visit(struct doctor *d, const struct place *p)
 
 /* ---- the whole ---- */
 
+/* Before the service is asked: its rows have the file's routes, too. */
 static void read_config(struct doctor *d)
 {
 	const struct sip_route_section *r = d->c->routes.items;
-	const struct sip_federation_section *f = &d->c->federation;
 
 	for (size_t i = 0; i < d->c->routes.n; i++)
 		if (text_ieq(text_of(r[i].domain), text_of(d->domain)))
 			d->route = &r[i];
+	d->mode = d->c->federation.mode;
+}
+
+static void choose_certificates(struct doctor *d)
+{
+	const struct sip_federation_section *f = &d->c->federation;
+
 	if (!d->certificate) {
 		d->certificate = !d->route && f->certificate ? f->certificate : d->c->certificate;
 		d->key = !d->route && f->key ? f->key : d->c->key;
@@ -442,24 +499,45 @@ static void read_config(struct doctor *d)
 static void see_federation(struct doctor *d)
 {
 	const struct sip_partner_section *p = d->c->federation.partners.items;
-	bool listed = false, denied = false;
+	bool listed = d->listed, denied = d->denied;
 
 	for (size_t i = 0; i < d->c->federation.partners.n; i++)
 		if (text_ieq(text_of(p[i].domain), text_of(d->domain))) {
 			listed = p[i].allow;
 			denied = !p[i].allow;
 		}
-	if (d->c->federation.mode == SIP_FEDERATION_OFF)
+	if (d->mode == SIP_FEDERATION_OFF)
 		cli_report(&d->report, false, "sip.federation",
 			   "it is off here: set its mode to listed or open, or make a static route");
 	else if (denied)
 		cli_report(&d->report, false, "sip.federation",
 			   "the domain is denied here: stile sip federation allow");
-	else if (d->c->federation.mode == SIP_FEDERATION_LISTED && !listed)
-		cli_report(&d->report, true, "sip.federation",
-			   "the file does not list the domain: stile sip federation allow, unless the store has it");
+	else if (d->mode == SIP_FEDERATION_LISTED && !listed)
+		cli_report(&d->report, !d->asked, "sip.federation", "%s",
+			   d->asked ? "the domain is not listed: stile sip federation allow"
+				    : "the file does not list the domain: stile sip federation allow, unless the store has it");
 	else
 		cli_report(&d->report, true, "sip.federation", "the domain is allowed here");
+}
+
+static void use_config(struct doctor *d, const struct cfg *cfg)
+{
+	const struct sip_root *root = cfg_values(cfg);
+
+	d->c = &root->sip;
+	d->stun_servers = &root->stun_servers;
+}
+
+static void walk(struct doctor *d)
+{
+	if (d->c)
+		choose_certificates(d);
+	if (d->c && !d->route)
+		see_federation(d);
+	find_places(d);
+	for (unsigned i = 0; i < d->n; i++)
+		visit(d, &d->v[i]);
+	doctor_name_nat(d);
 }
 
 static int run_doctor(struct cli *cli)
@@ -477,7 +555,7 @@ static int run_doctor(struct cli *cli)
 		return EXIT_USAGE;
 	}
 	if (cfg_load(cli_config_path(cli), &sip_cfg_root, &cfg) == 0)
-		d.c = &((const struct sip_root *)cfg_values(cfg))->sip;
+		use_config(&d, cfg);
 	else if (cli_has(cli, "config"))
 		return cli_fail(cli, "%s cannot be read: stile check says why", cli_config_path(cli));
 	r = sip_dns_open(&d.dns);
@@ -486,12 +564,10 @@ static int run_doctor(struct cli *cli)
 	d.report = cli_report_begin(cli);
 	if (d.c)
 		read_config(&d);
-	if (d.c && !d.route)
-		see_federation(&d);
-	find_places(&d);
-	for (unsigned i = 0; i < d.n; i++)
-		visit(&d, &d.v[i]);
+	doctor_ask_service(&d, cli);
+	walk(&d);
 	cli_report_end(&d.report, true);
+	doctor_forget_service(&d);
 	sip_headers_deinit();
 	sip_dns_close(&d.dns);
 	return d.spoken && !d.report.bad ? 0 : EXIT_FAILED;
@@ -506,9 +582,10 @@ static const struct option_row options[] = {
 static const struct command rows[] = {
 	{ "sip doctor", "DOMAIN", "can we speak with another domain, and where does it stop",
 	  "Walks the way of the proxy to DOMAIN: its static route or its SRV record, addresses, TCP, TLS, the certificate's chain\n"
-	  "and name, whether ours is asked for and names us, OPTIONS and its answer, NAT. Each line that fails says what to change\n"
-	  "and where. No service is needed; of the configuration it reads routes, certificate and CAs. Exit 1 if something fails.\n\n"
+	  "and name, whether ours is asked for and names us, OPTIONS and its answer (over UDP, too), NAT and its type by stun_servers.\n"
+	  "Each line that fails says what to change and where. No service is needed, but one that runs is asked for the routes and\n"
+	  "partners of its store (with --config only if --runtime-dir or --instance says which). Exit 1 if something fails.\n\n"
 	  "  stile sip doctor partner.example",
-	  options, ARRAY_LEN(options), 1, 1, run_doctor, WITHOUT_SERVICE },
+	  options, ARRAY_LEN(options), 1, 1, run_doctor, 0 },
 };
 const struct command_table sip_doctor_commands = { rows, ARRAY_LEN(rows) };

@@ -54,7 +54,6 @@ static unsigned by_default(const struct sip_walk *w)
 
 static unsigned tell(struct sip_walk *w)
 {
-	w->p.explain->hook = "decision";
 	switch (w->decision) {
 	case SIP_FORWARD:
 		for (unsigned i = 0; i < w->n_places; i++)
@@ -69,12 +68,20 @@ static unsigned tell(struct sip_walk *w)
 	}
 }
 
+/* Who waits does so for the answer of a UC server; nothing is sent here. */
+static unsigned by_answer(const struct sip_walk *w)
+{
+	sip_note(&w->p, "goes to the UC server that says yes; 404 if all say no, 480 if one is silent or not logged on");
+	return 0;
+}
+
 static unsigned ask(struct sip_proxy *px, struct sip_walk *w)
 {
 	struct sip_basics work_basics;
 	struct sip_msg work = { 0 };
 	struct text extension = { 0 };
 	unsigned code;
+	bool waits = false;
 	enum sip_refusal why = sip_px_validate(px, w, &extension);
 
 	if (why == SIP_ACCEPTED)
@@ -84,10 +91,13 @@ static unsigned ask(struct sip_proxy *px, struct sip_walk *w)
 	while (w->decision == SIP_UNDECIDED && w->next_hook < px->o.n_hooks) {
 		const struct sip_hook *h = px->o.hooks[w->next_hook++];
 		w->p.explain->hook = h->name;
-		if (h->request && h->request(&w->p, h->arg) == SIP_WAIT)
+		if (h->request && h->request(&w->p, h->arg) == SIP_WAIT) {
+			waits = true;
 			break;
+		}
 	}
-	code = tell(w);
+	w->p.explain->hook = "decision";
+	code = waits ? by_answer(w) : tell(w);
 	sip_px_walk_deinit(w);
 	sip_msg_deinit(&work);
 	return code;

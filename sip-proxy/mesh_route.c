@@ -87,6 +87,31 @@ static bool subject_of(const struct sip_mesh *m, const struct sip_passage *p,
 	return p->for_us && aor_of(m, p->basics->uri.raw, aor) && sip_mesh_may_serve(m, aor);
 }
 
+/* Of one whom nobody knows: what would be asked, and what it would lead to. */
+static enum sip_step explain_unknown(struct sip_mesh *m, struct sip_passage *p, const char *aor,
+				     const struct mesh_server *but)
+{
+	const struct mesh_user *u = mesh_user_find(m, aor, p->now);
+	unsigned open = 0, others = 0;
+
+	if (u && u->how == MESH_NOBODY) {
+		sip_note(p, "all UC servers were asked for %s a moment ago, and nobody has him", aor);
+		sip_refuse(p, SIP_REFUSE_UNKNOWN_USER, aor);
+		return SIP_DECIDED;
+	}
+	for (unsigned i = 0; i < m->n; i++) {
+		others += m->v[i] != but;
+		open += m->v[i] != but && mesh_server_is_on(m->v[i], p->now);
+	}
+	if (!open) {
+		sip_note(p, "nobody knows where %s lives, and no other UC server is logged on that could be asked", aor);
+		sip_refuse(p, others ? SIP_REFUSE_OFFLINE : SIP_REFUSE_UNKNOWN_USER, aor);
+		return SIP_DECIDED;
+	}
+	sip_note(p, "all UC servers are asked who has %s (%u of %u are logged on): nobody knows yet", aor, open, others);
+	return SIP_WAIT;
+}
+
 enum sip_step sip_mesh_request(struct sip_passage *p, void *arg)
 {
 	struct sip_mesh *m = arg;
@@ -99,10 +124,8 @@ enum sip_step sip_mesh_request(struct sip_passage *p, void *arg)
 	if (p->msg->method == SIP_REGISTER && p->trusted)
 		return SIP_GO_ON; /* a server registers its user here: the registrar's affair */
 	n = mesh_candidates(m, aor, but, p->now, v);
-	if (p->explain && !n) {
-		sip_note(p, "all UC servers are asked who has %s", aor);
-		return SIP_GO_ON;
-	}
+	if (p->explain && !n)
+		return explain_unknown(m, p, aor, but);
 	if (n)
 		sip_note(p, "%s lives at the UC server %s%s", aor, v[0]->user,
 			 v[0]->sick ? ", which does not answer" : "");

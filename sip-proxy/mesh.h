@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include "common/metrics.h"
 #include "sip-proxy/config.h"
+#include "sip-proxy/location_store.h"
 #include "sip-proxy/proxy.h"
 #include "sip-proxy/registrar.h"
 
@@ -28,6 +29,7 @@ struct sip_mesh_options {
 	bool (*is_domain)(void *arg, struct text host);
 	bool (*is_local)(void *arg, const char *aor); /* an account or a binding of the proxy itself */
 	uint32_t (*lan_interface)(void *arg, enum sip_proto proto, bool mutual); /* to leave by; 0: any */
+	void (*changed)(void *arg, const char *user); /* this server has logged on, again, or off; may be NULL */
 	void *arg;
 };
 int sip_mesh_new(const struct sip_mesh_options *o, struct sip_mesh **ret_m); /* 0 or -ENOMEM */
@@ -38,6 +40,11 @@ DEFINE_CLEANUP(struct sip_mesh, sip_mesh_free)
 int sip_mesh_configure(struct sip_mesh *m, const struct sip_config *c);
 /* From now on it may ask; NULL: never again (before the core goes). */
 void sip_mesh_set_core(struct sip_mesh *m, struct sip_proxy *px);
+
+/* A server's log-on as it is kept in the store, so that it outlives a restart. NULL: it is not logged on, or need not. */
+json_t *sip_mesh_logon_json(const struct sip_mesh *m, const char *user, struct sip_times t);
+/* And back: 0; -ENOENT: over, or there is no such server; -EBADMSG. */
+int sip_mesh_logon_take(struct sip_mesh *m, const char *user, const json_t *body, struct sip_times t);
 
 /* No more questions whether a server is well: the service stops, and waits for what is under way. */
 void sip_mesh_drain(struct sip_mesh *m);

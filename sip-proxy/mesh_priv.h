@@ -5,6 +5,7 @@
  *	mesh_servers.c	a server: log-on, who sent this, health
  *	mesh_users.c	the memory of who lives where, and who may serve whom
  *	mesh_ask.c	the question to all servers at once
+ *	mesh_store.c	log-ons as objects of the store
  *	mesh_route.c	the way of a request and of its responses
  */
 #pragma once
@@ -112,6 +113,9 @@ int mesh_server_ask(struct mesh_server *s, struct text uri,
 void mesh_server_told(struct mesh_server *s, unsigned code, const char *why);
 void mesh_server_logoff(struct mesh_server *s, const char *why);
 void mesh_server_fix(struct mesh_server *s); /* one that need not log on is there from now on */
+/* Logged on before a restart, and so still. 0, or -EBADMSG: its contact is none that can be used. */
+int mesh_server_back(struct mesh_server *s, struct text contact, const struct sip_hop *from,
+		     bool mutual, uint64_t until, int64_t since);
 void mesh_servers_tick(struct sip_mesh *m, uint64_t now);
 struct mesh_server *mesh_server_free(struct mesh_server *s);
 

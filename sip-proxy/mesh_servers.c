@@ -184,6 +184,12 @@ int mesh_server_ask(struct mesh_server *s, struct text uri,
 
 /* ---- health ---- */
 
+static void tell_change(const struct mesh_server *s)
+{
+	if (s->mesh->o.changed && !s->fixed[0])
+		s->mesh->o.changed(s->mesh->o.arg, s->user);
+}
+
 static void remember_error(struct mesh_server *s, const char *why)
 {
 	s->error[0] = 0;
@@ -283,6 +289,7 @@ void mesh_server_logoff(struct mesh_server *s, const char *why)
 	s->sick = false;
 	log_emit(&MSG_SIP_SERVER_OFF, LF_STR("server", s->user), LF_STR("contact", s->contact),
 		 LF_STR("why", why));
+	tell_change(s);
 }
 
 struct mesh_server *mesh_server_free(struct mesh_server *s)
@@ -355,6 +362,23 @@ void mesh_server_fix(struct mesh_server *s)
 	s->until = UINT64_MAX;
 	if (!s->on || strcmp(was, s->contact) != 0)
 		set_on(s, mesh_now(s->mesh));
+}
+
+int mesh_server_back(struct mesh_server *s, struct text contact, const struct sip_hop *from,
+		     bool mutual, uint64_t until, int64_t since)
+{
+	uint64_t now = mesh_now(s->mesh);
+
+	if (take_contact(s, contact, from, mutual) < 0) {
+		s->contact[0] = 0;
+		return -EBADMSG;
+	}
+	s->from = *from;
+	s->use_flow = s->aside = false;
+	s->until = MIN(until, now + (uint64_t)EXPIRES_MAX * 1000);
+	set_on(s, now);
+	s->since = since;
+	return 0;
 }
 
 /* ---- log-on ---- */
@@ -459,6 +483,7 @@ static enum sip_step log_on(struct sip_passage *p, struct sip_mesh *m, struct me
 	if (!was_on)
 		set_on(s, p->now);
 	mesh_count(m, SIP_M_LOGONS, SIP_LOGON_TAKEN);
+	tell_change(s);
 	answer_logon(p, s);
 	return SIP_DECIDED;
 }

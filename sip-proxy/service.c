@@ -338,6 +338,7 @@ static const struct store_kind kinds[] = { { "sip.secret", &sip_secret_schema },
 					   { "sip.partner", &sip_partner_schema },
 					   { "sip.server", &sip_server_schema },
 					   { SIP_BINDING_KIND, NULL, true, true },
+					   { SIP_LOGON_KIND, NULL, true, true },
 					   { NULL, NULL } };
 
 const struct service_ops sip_service_ops = {

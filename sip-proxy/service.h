@@ -96,6 +96,7 @@ void sip_service_federation_free(struct sip_service *ss);	/* before the edge */
 void sip_service_changed(void *arg);
 void sip_service_federation_verbs(struct sip_service *ss);
 
+#define SIP_LOGON_KIND "sip.logon" /* by the server's user */
 /* service_sites.c: 0 or -errno; behind the registrar, which it needs */
 int sip_service_sites(struct sip_service *ss, const struct sip_config *c);
 int sip_service_sites_set(struct sip_service *ss, const struct sip_config *c); /* a reload: -ENOMEM */

@@ -5,10 +5,12 @@
  *
  * What the mesh needs to know of the service (accounts, bindings, interfaces) is asked through its options.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include "common/bytes.h"
+#include "sip-proxy/log_msgs.h"
 #include "sip-proxy/service.h"
 
 static bool is_domain(void *arg, struct text host)
@@ -40,6 +42,44 @@ static uint64_t now_of(void *edge)
 	return loop_now(sip_edge_loop(edge));
 }
 
+/* ---- the store ---- */
+
+static struct sip_times times_of(const struct sip_service *ss)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	return (struct sip_times){ loop_now(ss->svc->loop), (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 };
+}
+
+/* What the store does not take now comes with the next log-on, in two minutes at most. */
+static void on_changed(void *arg, const char *user)
+{
+	struct sip_service *ss = arg;
+	const struct store_call call = { .who = "mesh" };
+	json_t *body;
+
+	if (!ss->svc->store)
+		return;
+	body = sip_mesh_logon_json(ss->mesh, user, times_of(ss));
+	if (body)
+		(void)store_put(ss->svc->store, &call, SIP_LOGON_KIND, user, STORE_ANY, body);
+	else
+		(void)store_delete(ss->svc->store, &call, SIP_LOGON_KIND, user, STORE_ANY);
+}
+
+static void on_loaded(const struct store_object *o, void *arg)
+{
+	struct sip_service *ss = arg;
+	const struct store_call call = { .who = "mesh" };
+	int r = sip_mesh_logon_take(ss->mesh, o->key, o->body, times_of(ss));
+
+	if (r == -EBADMSG)
+		log_emit(&MSG_SIP_LOGON_UNREADABLE, LF_STR("server", o->key));
+	if (r < 0)
+		(void)store_delete(ss->svc->store, &call, SIP_LOGON_KIND, o->key, STORE_ANY);
+}
+
 int sip_service_sites_set(struct sip_service *ss, const struct sip_config *c)
 {
 	struct sip_turn *turn;
@@ -64,10 +104,15 @@ int sip_service_sites(struct sip_service *ss, const struct sip_config *c)
 							 .is_domain = is_domain,
 							 .is_local = is_local,
 							 .lan_interface = lan_interface,
+							 .changed = on_changed,
 							 .arg = ss },
 			     &ss->mesh);
 
-	return r < 0 ? r : sip_service_sites_set(ss, c);
+	if (r == 0)
+		r = sip_service_sites_set(ss, c);
+	if (r == 0 && ss->svc->store)
+		r = store_load(ss->svc->store, SIP_LOGON_KIND, on_loaded, ss);
+	return r > 0 ? -EIO : r;
 }
 
 void sip_service_sites_free(struct sip_service *ss)

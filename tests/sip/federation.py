@@ -626,6 +626,31 @@ def _(w):
             w.stile("sip", "federation", "check", "-c", w.path("other.yaml")).exits(1).says("but not nowhere.test", "publish in the DNS", "SRV 10 0")
 
 
+@case("doctor asks the running service for routes, partners and mode, and walks a route over UDP")
+def _(w):
+    with NameServer(w, zone(w)):
+        start_both(w)
+        doctor = ("sip", "doctor", "out.test", "-c", w.path("stile.yaml"))
+        with Ua("udp", None, ("127.0.0.1", w.other(4))) as gw:
+            w.ask("sip", "route", "add", "out.test", "127.0.0.1", "--port", str(w.other(4)), "--transport", "udp").exits(0)
+            answering = threading.Thread(target=lambda: gw.reply(gw.expect("OPTIONS", seconds=20), 200))
+            answering.start()
+            w.ask(*doctor).exits(0).says("static route", "udp 127.0.0.1", "200 OK", "NAT type")
+            answering.join(20)
+        w.ask(*doctor).exits(1).says("udp 127.0.0.1", "nothing listens there")
+        w.ask("sip", "route", "disable", "out.test").exits(0)
+        w.ask(*doctor).exits(1).says("switched off")
+        w.stile(*doctor).exits(1).says("must publish it")  # the file alone
+        w.ask("sip", "federation", "deny", "friend.test").exits(0)
+        doctor = ("sip", "doctor", "friend.test", "-c", w.path("stile.yaml"))
+        w.ask(*doctor).exits(1).says("denied here")
+        w.stile(*doctor).exits(0).says("allowed here", "200 OK")
+        for server in list(w.servers):
+            if getattr(server, "full", "") == "stile-sip":
+                server.stop()
+        w.ask(*doctor).exits(0).says("service", "not running")
+
+
 # ---- with the tunnel ----
 
 def tunnel_to(w, target):

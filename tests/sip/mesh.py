@@ -42,10 +42,10 @@ def registered(ua, user, password, headers=(), status=200, **more):
 class Uc(threading.Thread):
     """A UC server: logs on and answers; it says yes to OPTIONS for its users, and keeps what it got."""
 
-    def __init__(self, w, name, users=(), transport="tcp", code=404, bind=("127.0.0.1", 0)):
+    def __init__(self, w, uc, users=(), transport="tcp", code=404, bind=("127.0.0.1", 0), to=None, **tls):  # pylint: disable=R0913
         super().__init__(daemon=True)
-        self.w, self.name, self.users, self.code = w, name, set(users), code
-        self.ua = Ua(transport, ("127.0.0.1", w.lan), bind=bind)
+        self.w, self.name, self.users, self.code = w, uc, set(users), code
+        self.ua = Ua(transport, to or ("127.0.0.1", w.lan), bind=bind, **tls)
         self.got, self.answers, self.ends, self.asked = [], {}, False, 0
         self.lock = threading.Lock()
 
@@ -347,6 +347,60 @@ def _(w):
         w.logged("sip.server.off", "uc-new")
         said(a.send("MESSAGE", "sip:bob@uc.test"), 404)
         w.ask("sip", "servers").says("uc-a").never_says("uc-new")
+
+
+@case("a restart of the proxy keeps who is logged on; one whose time was over has to log on again")
+def _(w):
+    begin(w, row(A), row(B), row(C))
+    with Uc(w, A, ["alice"], "udp") as a, Uc(w, B, ["bob"], "udp") as b, Uc(w, C, transport="udp") as c:
+        for s in (a, b):
+            s.logon()
+        c.logon()
+        c.logon(expires=0)
+        for s in (a, b):
+            s.serve()
+        for program in list(w.servers):
+            program.stop()
+        w.start()
+        for name, on in ((A, True), (B, True), (C, False)):
+            if state(w, name)["on"] != on or (on and state(w, name)["transport"] != "udp"):
+                raise Failed(f"    {state(w, name)}")
+        said(a.send("MESSAGE", "sip:bob@uc.test"), 200)
+        said(b.send("MESSAGE", "sip:alice@uc.test"), 200)
+
+
+@case("explain says of a user whom nobody knows that the servers are asked, and what comes of it; nothing is sent")
+def _(w):
+    begin(w, row(A), row(B))
+    with Uc(w, A, ["alice"]) as a, Uc(w, B) as b, w.udp(lan=False) as eve:
+        ask = ("sip", "explain", "--from", "eve@evil.test", "--to", "nobody@uc.test")
+        w.ask(*ask).exits(1).says("no other UC server is logged on", "480")
+        a.logon()
+        a.serve()
+        w.ask(*ask).exits(0).says("asked who has nobody@uc.test (1 of 2 are logged on)", "says yes; 404 if all say no")
+        if a.asked:
+            raise Failed("    it was asked")
+        b.logon()
+        b.serve()
+        said(eve.ask("MESSAGE", "sip:nobody@uc.test", From="<sip:eve@evil.test>;tag=e"), 404)
+        w.ask(*ask).exits(1).says("a moment ago", "404")
+
+
+@case("a server logs on over TLS, and is reached by that connection")
+def _(w):
+    w.certificate()
+    w.config(tls=True, lan=f'{{ listen: ["udp:127.0.0.1:{w.lan}", "tls:127.0.0.1:{w.other(5)}"], servers: [ {row(A)}, {row(B)} ] }}')
+    w.start()
+    with Uc(w, A, ["alice"], "tls", to=("127.0.0.1", w.other(5)), context=w.context(), name="uc.test") as a, Uc(w, B, ["bob"], "udp") as b:
+        a.logon()
+        a.serve()
+        b.logon()
+        b.serve()
+        wait_for("it is well", lambda: state(w, A)["health"] == "well" and state(w, A)["transport"] == "tls", 20)
+        said(a.send("MESSAGE", "sip:bob@uc.test"), 200)
+        said(b.send("MESSAGE", "sip:alice@uc.test"), 200)
+        if len(a.messages()) != 1:
+            raise Failed("    not over its connection")
 
 
 @case("what is wrong with sip.lan.servers is said with its place")

@@ -183,6 +183,7 @@ def _(w):
     wait_for("the new address is known", lambda: row()["public"] == "198.51.100.6:5060", 20)
     w.ask("sip", "interface", "list").exits(0).says("198.51.100.6:5060", "Full Cone")
     w.logged("sip.nat.type", "Full Cone")
+    w.ask("sip", "doctor", "nowhere.test", "-c", w.path("stile.yaml")).exits(1).says("NAT type", "Full Cone", "198.51.100.6")
     stun.stop()
 
 

@@ -121,6 +121,14 @@ static int run_forget(struct cli *cli)
 		      "%s is not known by name any more: the mode decides", cli->words[0]);
 }
 
+/* A setting in the store, under the file: what stands there is refused with its place. */
+static int run_mode(struct cli *cli)
+{
+	return cli_do(cli, SIP_PROGRAM, "config.set",
+		      json_pack("{s:s, s:s}", "path", "sip.federation.mode", "value", cli->words[0]),
+		      "the mode of federation is %s", cli->words[0]);
+}
+
 /* ---- check ---- */
 
 struct checking {
@@ -303,6 +311,9 @@ static const struct command rows[] = {
 	  "Calls that are there go on.", NULL, 0, 1, 1, run_deny, WITHOUT_CONFIG },
 	{ "sip federation forget", "DOMAIN", "delete a partner of the store",
 	  "The mode decides about the domain then.", NULL, 0, 1, 1, run_forget, WITHOUT_CONFIG },
+	{ "sip federation mode", "off|listed|open", "with whom federation is, at once",
+	  "Kept in the store (sip.federation.mode), unless the file says it. Calls that are there go on.", NULL, 0, 1, 1,
+	  run_mode, WITHOUT_CONFIG },
 	{ "sip federation check", "", "can other domains find us, and will they believe us",
 	  "Compares the names of our certificate and the SRV record of each of sip.domains with the configuration, and says\n"
 	  "what to publish in the DNS or what certificate to get. No service is needed. Exit 1 if something is missing.",

@@ -39,6 +39,8 @@ static int run_list(struct cli *cli)
 	}
 	if (r == 0)
 		print_list(cli, columns, ARRAY_LEN(columns), rows, "no static routes");
+	if (r == 0 && json_is_false(json_object_get(result, "used")))
+		fprintf(stderr, "stile sip route list: none of them is used: stile sip routes on, or sip.use_routes\n");
 	json_decref(result);
 	return r;
 }
@@ -85,6 +87,24 @@ static int run_disable(struct cli *cli)
 	return run_switch(cli, false);
 }
 
+/* A setting in the store, under the file: what stands there is refused with its place. */
+static int use_all(struct cli *cli, bool on)
+{
+	return cli_do(cli, SIP_PROGRAM, "config.set",
+		      json_pack("{s:s, s:b}", "path", "sip.use_routes", "value", on),
+		      on ? "static routes are used%s" : "no static route is used%s; calls that are there go on", "");
+}
+
+static int run_all_on(struct cli *cli)
+{
+	return use_all(cli, true);
+}
+
+static int run_all_off(struct cli *cli)
+{
+	return use_all(cli, false);
+}
+
 static const struct option_row add_options[] = {
 	{ "port", 0, "PORT", "the gateway's port (default: its SRV record's, or the transport's own)" },
 	{ "transport", 't', "udp|tcp|tls|mtls", "default tls" },
@@ -111,5 +131,10 @@ static const struct command rows[] = {
 	  run_enable, WITHOUT_CONFIG },
 	{ "sip route disable", "DOMAIN", "do not use a route of the store",
 	  "Calls that are there go on.", NULL, 0, 1, 1, run_disable, WITHOUT_CONFIG },
+	{ "sip routes on", "", "use the static routes again", "All that are active.", NULL, 0, 0, 0,
+	  run_all_on, WITHOUT_CONFIG },
+	{ "sip routes off", "", "do not use any static route, of the file or of the store",
+	  "The switch is kept in the store (sip.use_routes); none is changed or lost. Calls that are there go on.",
+	  NULL, 0, 0, 0, run_all_off, WITHOUT_CONFIG },
 };
 const struct command_table sip_route_commands = { rows, ARRAY_LEN(rows) };

@@ -321,7 +321,7 @@ static json_t *shown_row(const struct place_of *l, const char *name, const json_
 	return row;
 }
 
-void sip_effective_list(struct sip_effective *e, enum sip_list l, struct control_request *rq)
+json_t *sip_effective_rows(struct sip_effective *e, enum sip_list l)
 {
 	const struct place_of *at = &places[l];
 	json_t *rows = file_list(e, l), *file = json_deep_copy(rows), *row, *body;
@@ -341,7 +341,12 @@ void sip_effective_list(struct sip_effective *e, enum sip_list l, struct control
 			json_array_append_new(rows, row);
 	}
 	json_decref(file);
-	control_reply(rq, json_pack("{s:o}", "rows", rows));
+	return json_pack("{s:o}", "rows", rows);
+}
+
+void sip_effective_list(struct sip_effective *e, enum sip_list l, struct control_request *rq)
+{
+	control_reply(rq, sip_effective_rows(e, l));
 }
 
 /* As it is the key: domains in lower case. False: the request was ended. */

@@ -17,6 +17,8 @@ struct sip_effective *sip_effective_free(struct sip_effective *e);
 /* An object of the store that does not pass with this file is left out, and logged. 0 or -ENOMEM. */
 int sip_effective_make(struct sip_effective *e, const struct cfg *file, struct cfg **ret_cfg);
 
+/* {rows} of the file and of the store; the caller's. */
+json_t *sip_effective_rows(struct sip_effective *e, enum sip_list l);
 /* Control verbs' work: each ends the request. id: the domain, or the server's user. */
 void sip_effective_list(struct sip_effective *e, enum sip_list l, struct control_request *rq);
 /* object: the keys of the list's rows. create: there must be none yet, else it changes what is there. */

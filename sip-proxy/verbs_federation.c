@@ -20,8 +20,11 @@ static void verb_routes(struct control_request *rq, const json_t *args, void *ar
 {
 	struct sip_service *ss = arg;
 
+	json_t *j = sip_effective_rows(ss->effective, SIP_LIST_ROUTES);
+
 	(void)args;
-	sip_effective_list(ss->effective, SIP_LIST_ROUTES, rq);
+	json_object_set_new(j, "used", json_boolean(((const struct sip_root *)cfg_values(ss->cfg))->sip.use_routes));
+	control_reply(rq, j);
 }
 
 static void verb_route_put(struct control_request *rq, const json_t *args, void *arg)
@@ -220,7 +223,7 @@ static void verb_explain(struct control_request *rq, const json_t *args, void *a
 }
 
 static const struct control_verb verbs[] = {
-	{ "sip.route.list", CONTROL_VIEWER, verb_routes, "static routes of the file and of the store" },
+	{ "sip.route.list", CONTROL_VIEWER, verb_routes, "static routes of the file and of the store; used: whether any is (sip.use_routes)" },
 	{ "sip.route.put", CONTROL_ADMIN, verb_route_put,
 	  "{route: {domain, host, …}, create}: makes a route of the store, or changes one" },
 	{ "sip.route.switch", CONTROL_ADMIN, verb_route_switch,

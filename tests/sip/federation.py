@@ -592,6 +592,42 @@ def _(w):
             w.check().exits(2).says("partners must prove their names")
 
 
+@case("all static routes and the mode of federation are switched by command, and stay so; what the file says is locked")
+def _(w):
+    with NameServer(w, zone(w)):
+        w.certificate("uc", "DNS:uc.test,IP:127.0.0.1")
+        config = {"domains": "[uc.test]", "certificate": "uc.pem", "key": "uc.key", "ca": "ca.pem",
+                  "routes": "[ { domain: file.test, host: 127.0.0.1, port: {o4}, transport: udp } ]"}
+        federation = f'listen: "mtls:127.0.0.1:{home(w)}", addresses: [127.0.0.0/8] }}'
+        w.config(**config, federation="{ " + federation)
+        friend_config(w)
+        server = w.start()
+        w.start("friend.yaml", "--instance", "friend")
+        with alice_of(w) as alice, bob_of(w) as bob, Ua("udp", None, ("127.0.0.1", w.other(4))) as gw:
+            refused(alice, bob.me, 403)  # mode off, by default
+            w.ask("sip", "federation", "mode", "open").exits(0).says("mode of federation is open")
+            arrives(alice, bob, bob.me)
+            arrives(bob, alice, alice.me)
+            arrives(alice, gw, "sip:x@file.test")
+            w.ask("sip", "routes", "off").exits(0)
+            refused(alice, "sip:x@file.test", 502)
+            w.ask("sip", "route", "list").exits(0).says("none of them is used").says("file.test")
+            arrives(alice, bob, bob.me)
+            w.ask("sip", "federation", "mode", "never").exits(1).says("off, listed, open")
+        server.stop()
+        w.start()
+        with alice_of(w) as alice, bob_of(w) as bob, Ua("udp", None, ("127.0.0.1", w.other(4))) as gw:
+            refused(alice, "sip:x@file.test", 502)
+            arrives(bob, alice, alice.me)
+            w.ask("sip", "routes", "on").exits(0)
+            arrives(alice, gw, "sip:x@file.test")
+            w.config(**config, federation="{ mode: listed, " + federation, use_routes="true")
+            w.reload()
+            w.ask("sip", "federation", "mode", "open").exits(1).says("stile.yaml")
+            w.ask("sip", "routes", "off").exits(1).says("stile.yaml")
+            refused(alice, bob.me, 403)
+
+
 # ---- the tools ----
 
 @case("explain says which rule decides, doctor where it stops, and federation check what to publish")

@@ -51,7 +51,8 @@ static const struct cfg_row interface_rows[] = {
 	  .help = "PEM file with the CAs that others' certificates must come from here. Default: sip.ca." },
 	{ .name = "advertise", .type = &cfg_string, CFG_AT(struct sip_interface_section, advertise), .flags = CFG_RELOAD, .min = 1, .max = 260,
 	  .help = "Host, or host:port, by which others reach this interface behind a NAT: in Via, Record-Route and Contact in place of its "
-		  "address. auto: its public address as stun_servers see it, followed when it changes; auto:5060 with this port." },
+		  "address. auto: its public address as stun_servers see it, followed when it changes, over UDP with the port that the router has "
+		  "for it (kept open); auto:5060 with this port, which the router forwards." },
 };
 const struct cfg_schema sip_interface_schema = SCHEMA("sip.interfaces", interface_rows, sizeof(struct sip_interface_section));
 

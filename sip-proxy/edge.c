@@ -285,6 +285,11 @@ void sip_edge_ban(struct sip_edge *e, const struct addr *source, uint64_t ms)
 		 LF_U64("ms", ms));
 }
 
+void sip_edge_set_public(struct sip_edge *e, const struct sip_edge_public *p)
+{
+	e->public = p ? *p : (struct sip_edge_public){ 0 };
+}
+
 void sip_edge_set_tap(struct sip_edge *e, const struct sip_edge_tap *tap)
 {
 	e->tap = tap ? *tap : (struct sip_edge_tap){ 0 };

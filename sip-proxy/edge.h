@@ -107,6 +107,15 @@ bool sip_edge_kick(struct sip_edge *e, uint64_t conn);
  * (streams): over UDP a stranger could silence whomever he names. */
 void sip_edge_ban(struct sip_edge *e, const struct addr *source, uint64_t ms);
 
+/* A UDP listener asks a STUN server where its own socket is seen, for a router may give it another port. at: as it is
+ * configured. 0, -ENOENT (no such listener), or -errno. The answer, if one comes, is told by seen(). */
+struct sip_edge_public {
+	void (*seen)(void *arg, const struct addr *at, const struct addr *mapped);
+	void *arg;
+};
+void sip_edge_set_public(struct sip_edge *e, const struct sip_edge_public *p); /* NULL: nobody asks */
+int sip_edge_ask_public(struct sip_edge *e, const struct addr *at, const struct addr *server);
+
 /* Every message in and out, decrypted, as it stands on the wire: for traces. NULL: nobody looks. */
 struct sip_edge_tap {
 	void (*saw)(void *arg, const struct sip_hop *hop, bool out, struct text bytes);

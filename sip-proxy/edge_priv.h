@@ -22,6 +22,7 @@
 #include "sip-proxy/metrics.h"
 #include "sip-proxy/resolve.h"
 #include "sip-proxy/sources.h"
+#include "stun/msg.h"
 
 enum {
 	SIP_FACES_MAX = 64, /* of one wildcard listener */
@@ -46,6 +47,8 @@ struct sip_listener {
 	struct sip_contexts contexts;
 	int fd;	      /* UDP; streams: until the acceptor has it */
 	struct io io; /* UDP */
+	struct addr stun_server; /* UDP: that was asked where we are seen; AF_UNSPEC: none */
+	uint8_t stun_id[STUN_TID_LEN];
 	struct acceptor *acceptor;
 	struct list faces; /* struct sip_face */
 	unsigned n_faces, n_conns;
@@ -73,6 +76,7 @@ struct sip_route { /* which of our addresses the system would send from */
 
 struct sip_edge {
 	struct loop *loop;
+	struct sip_edge_public public;
 	struct metrics *metrics;
 	const struct sip_edge_events *events;
 	void *core, *owner;

@@ -370,6 +370,20 @@ static int load(struct sip_interfaces *x)
 	return 0;
 }
 
+static void on_seen(void *arg, const struct addr *at, const struct addr *mapped)
+{
+	struct sip_interfaces *x = arg;
+
+	sip_public_seen(x->public, at, mapped);
+}
+
+static void ask_public(void *arg, const struct addr *at, const struct addr *server)
+{
+	struct sip_interfaces *x = arg;
+
+	(void)sip_edge_ask_public(x->ss->edge, at, server); /* not served now: the next question finds it */
+}
+
 int sip_interfaces_new(struct sip_service *ss, struct sip_interfaces **ret_x)
 {
 	struct sip_interfaces *x = calloc(1, sizeof(*x));
@@ -384,6 +398,7 @@ int sip_interfaces_new(struct sip_service *ss, struct sip_interfaces **ret_x)
 	if (r == 0)
 		r = sip_public_new(&(struct sip_public_options){ .loop = ss->svc->loop,
 								 .changed = on_public,
+								 .ask = ask_public,
 								 .arg = x },
 				   &x->public);
 	if (r == 0)
@@ -392,6 +407,7 @@ int sip_interfaces_new(struct sip_service *ss, struct sip_interfaces **ret_x)
 		sip_interfaces_free(x);
 		return r;
 	}
+	sip_edge_set_public(ss->edge, &(struct sip_edge_public){ on_seen, x });
 	*ret_x = x;
 	return 0;
 }
@@ -401,6 +417,7 @@ struct sip_interfaces *sip_interfaces_free(struct sip_interfaces *x)
 	if (!x)
 		return NULL;
 	x->closing = true;
+	sip_edge_set_public(x->ss->edge, NULL);
 	timer_stop(&x->retry);
 	list_for_each_safe (it, &x->items)
 		item_free(list_entry(it, struct interface_item, node));

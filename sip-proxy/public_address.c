@@ -3,7 +3,9 @@
  * Public addresses of interfaces; see public_address.h. A change is told from a timer, not from within the watch, for
  * whoever is told makes a new plan of listeners, and may make a new watch.
  *
- * What is known stays known while the servers are silent: that nobody answers does not make it wrong.
+ * What is known stays known while the servers are silent: that nobody answers does not make it wrong. Ports are asked for
+ * from the interfaces' own sockets, again and again, which keeps them open in the router, too; one counts only with the
+ * address that the watch knows, for an old mapping may outlive a change of address.
  */
 #include "sip-proxy/public_address.h"
 #include <errno.h>
@@ -11,6 +13,13 @@
 #include "sip-proxy/log_msgs.h"
 #include "sip-proxy/nat_type.h"
 #include "stun/public_watch.h"
+
+/* Asked for so often: a router forgets UDP after half a minute (RFC 4787 REQ-5 wants two). */
+enum { PORTS_MS = 20000, PORTS_FIRST_MS = 1000, PORTS_EAGER = 5 };
+
+struct port_of { /* a UDP interface */
+	struct addr at, mapped; /* as it is configured; AF_UNSPEC: not known */
+};
 
 struct sip_public {
 	struct sip_public_options o;
@@ -20,7 +29,10 @@ struct sip_public {
 	size_t n;
 	struct cfg_hostport servers[PUBLIC_SERVERS_MAX]; /* hosts malloc'd */
 	size_t n_servers;
-	struct timer tell;
+	struct timer tell, ask;
+	struct port_of ports[PUBLIC_WATCHED_MAX];
+	size_t n_ports;
+	unsigned eager; /* questions that were put soon after each other since the start of the watch */
 	struct nat_of { /* as watched[] */
 		struct sip_public *p;
 		struct sip_nat_check *check; /* under way */
@@ -39,6 +51,31 @@ static void on_tell(struct timer *t, uint64_t now)
 	p->o.changed(p->o.arg);
 }
 
+static struct public_watched *find(struct sip_public *p, const struct addr *local);
+
+static void on_ask(struct timer *t, uint64_t now)
+{
+	struct sip_public *p = container_of(t, struct sip_public, ask);
+	bool unknown = false;
+
+	(void)now;
+	for (size_t i = 0; i < p->n_ports; i++) {
+		const struct public_watched *w = find(p, &p->ports[i].at);
+		unknown |= addr_family(&p->ports[i].mapped) == AF_UNSPEC;
+		if (w && w->state.known && addr_family(&w->state.server) != AF_UNSPEC && p->o.ask)
+			p->o.ask(p->o.arg, &p->ports[i].at, &w->state.server);
+	}
+	if (p->n_ports)
+		loop_timer_set(p->o.loop, t, unknown && p->eager++ < PORTS_EAGER ? PORTS_FIRST_MS : PORTS_MS);
+}
+
+static void ask_soon(struct sip_public *p)
+{
+	p->eager = 0;
+	if (p->n_ports)
+		loop_timer_set(p->o.loop, &p->ask, 0);
+}
+
 int sip_public_new(const struct sip_public_options *o, struct sip_public **ret_p)
 {
 	struct sip_public *p = calloc(1, sizeof(*p));
@@ -47,6 +84,7 @@ int sip_public_new(const struct sip_public_options *o, struct sip_public **ret_p
 		return -ENOMEM;
 	p->o = *o;
 	p->tell.fire = on_tell;
+	p->ask.fire = on_ask;
 	*ret_p = p;
 	return 0;
 }
@@ -71,6 +109,7 @@ struct sip_public *sip_public_free(struct sip_public *p)
 	if (!p)
 		return NULL;
 	timer_stop(&p->tell);
+	timer_stop(&p->ask);
 	forget_nats(p);
 	public_watch_free(p->watch);
 	dns_free(p->dns);
@@ -134,11 +173,30 @@ static void on_told(const struct public_watched *w, bool changed, void *arg)
 		log_emit(&MSG_SIP_PUBLIC_ADDRESS, LF_STR("address", at), LF_STR("was", was),
 			 LF_STR("is", addr_print_ip(&w->state.external, is)),
 			 LF_STR("server", addr_print(&w->state.server, server)));
+		ask_soon(p);
 		loop_timer_set(p->o.loop, &p->tell, 0);
 	} else if (w->state.why != PUBLIC_FOUND && w->state.why != before) {
 		log_emit(&MSG_SIP_PUBLIC_UNKNOWN, LF_STR("address", at),
 			 LF_STR("why", public_why_text(w->state.why)),
 			 LF_STR("goes_on_with", was[0] ? was : "its own address"));
+	}
+}
+
+void sip_public_seen(struct sip_public *p, const struct addr *at, const struct addr *mapped)
+{
+	char text[ADDR_STRLEN], was[ADDR_STRLEN] = "", is[ADDR_STRLEN];
+
+	for (size_t i = 0; i < p->n_ports; i++) {
+		struct port_of *o = &p->ports[i];
+		if (!addr_equal(&o->at, at) || addr_equal(&o->mapped, mapped))
+			continue;
+		if (addr_family(&o->mapped) != AF_UNSPEC)
+			addr_print(&o->mapped, was);
+		if (addr_port(mapped) != addr_port(at))
+			log_emit(&MSG_SIP_PUBLIC_PORT, LF_STR("interface", addr_print(at, text)),
+				 LF_STR("was", was), LF_STR("is", addr_print(mapped, is)));
+		o->mapped = *mapped;
+		loop_timer_set(p->o.loop, &p->tell, 0);
 	}
 }
 
@@ -194,6 +252,30 @@ static size_t collect(struct sip_public *p, const struct sip_interface_section *
 	return k;
 }
 
+/* Of those that have no port of their own in the configuration; what is known of one stays known. */
+static void collect_ports(struct sip_public *p, const struct sip_interface_section *v, size_t n)
+{
+	struct port_of fresh[PUBLIC_WATCHED_MAX];
+	size_t k = 0;
+	bool new = false;
+
+	for (size_t i = 0; i < n && k < PUBLIC_WATCHED_MAX; i++) {
+		if (!v[i].active || v[i].listen.proto != SIP_LISTEN_UDP || !v[i].advertise ||
+		    strcmp(v[i].advertise, "auto") != 0)
+			continue;
+		fresh[k] = (struct port_of){ .at = v[i].listen.at };
+		for (size_t j = 0; j < p->n_ports; j++)
+			if (addr_equal(&p->ports[j].at, &fresh[k].at))
+				fresh[k] = p->ports[j];
+		new |= addr_family(&fresh[k].mapped) == AF_UNSPEC;
+		k++;
+	}
+	memcpy(p->ports, fresh, k * sizeof(*fresh));
+	p->n_ports = k;
+	if (new)
+		ask_soon(p);
+}
+
 static bool same_set(struct sip_public *p, const struct public_watched *v, size_t n)
 {
 	if (n != p->n)
@@ -212,6 +294,7 @@ void sip_public_watch(struct sip_public *p, const struct sip_interface_section *
 	struct public_watch *watch = NULL;
 	struct public_watch_options o;
 
+	collect_ports(p, v, n);
 	if (same_set(p, fresh, k) && same_servers(p, servers))
 		return;
 	if (k && !p->dns && dns_new(p->o.loop, NULL, &p->dns) < 0)
@@ -240,6 +323,7 @@ void sip_public_now(struct sip_public *p)
 		check_nat(p, &p->watched[i]);
 	if (p->watch)
 		public_watch_now(p->watch);
+	ask_soon(p);
 }
 
 /* ---- what is known ---- */
@@ -250,6 +334,17 @@ static const struct public_watched *of(const struct sip_public *p, const struct 
 		if (addr_equal_ip(&p->watched[i].local, &f->listen.at))
 			return &p->watched[i];
 	return NULL;
+}
+
+/* The port that the router gives its socket; 0: not known, or no matter. */
+static uint16_t port_outside(const struct sip_public *p, const struct sip_interface_section *f,
+			     const struct addr *external)
+{
+	for (size_t i = 0; i < p->n_ports; i++)
+		if (f->listen.proto == SIP_LISTEN_UDP && addr_equal(&p->ports[i].at, &f->listen.at) &&
+		    addr_equal_ip(&p->ports[i].mapped, external))
+			return addr_port(&p->ports[i].mapped);
+	return 0;
 }
 
 void sip_public_name(const struct sip_public *p, const struct sip_interface_section *f, char *out,
@@ -270,6 +365,8 @@ void sip_public_name(const struct sip_public *p, const struct sip_interface_sect
 		return;
 	if (port)
 		(void)text_u64(text_of(port + 1), &own);
+	else if (port_outside(p, f, &w->state.external))
+		own = port_outside(p, f, &w->state.external);
 	at = w->state.external;
 	addr_set_port(&at, (uint16_t)own);
 	text_append(out, n, addr_print(&at, text));
@@ -285,6 +382,11 @@ void sip_public_why(const struct sip_public *p, const struct sip_interface_secti
 		text_append(out, n, "it is not watched");
 	else if (w->state.why != PUBLIC_FOUND)
 		text_append(out, n, public_why_text(w->state.why));
+	else if (port_outside(p, f, &w->state.external))
+		text_append(out, n,
+			    port_outside(p, f, &w->state.external) == addr_port(&f->listen.at)
+				    ? ""
+				    : "the router has another port for it, which is kept open; who is let in by it depends on the type of NAT");
 	else if (!w->state.port_kept)
 		text_append(out, n, "the router does not keep ports: forward this one in it");
 }

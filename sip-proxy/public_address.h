@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * By what name others reach an interface: as it is given (sip.interfaces[].advertise), or found by STUN and followed when it
- * changes ("auto", or "auto:5060" where the router forwards another port than ours). Until something is known an interface
- * is called by its own address.
+ * changes: "auto" the address, over UDP with the port that the router gives our socket, which is kept open; "auto:5060" the
+ * address with this port, where the router forwards it. Until something is known an interface is called by its own address.
  *
  * The watch is stun/public_watch.h's; here is which addresses are watched, and what follows.
  */
@@ -14,7 +14,10 @@
 struct sip_public;
 struct sip_public_options {
 	struct loop *loop;
-	void (*changed)(void *arg); /* an address that somebody uses is another one now */
+	void (*changed)(void *arg); /* an address or a port that somebody uses is another one now */
+	/* The UDP interface that was configured with this address asks this server where it is seen; sip_public_seen() takes the
+	 * answer. May be NULL. */
+	void (*ask)(void *arg, const struct addr *at, const struct addr *server);
 	void *arg;
 };
 int sip_public_new(const struct sip_public_options *o, struct sip_public **ret_p); /* 0 or -ENOMEM */
@@ -22,6 +25,7 @@ struct sip_public *sip_public_free(struct sip_public *p);
 /* Watches for these interfaces with these servers; what is known of an address stays known. Without memory: as before. */
 void sip_public_watch(struct sip_public *p, const struct sip_interface_section *v, size_t n,
 		      const struct cfg_list *servers);
+void sip_public_seen(struct sip_public *p, const struct addr *at, const struct addr *mapped);
 bool sip_public_is_auto(const struct sip_interface_section *f);
 /* "host:port", or "" for its own address. */
 void sip_public_name(const struct sip_public *p, const struct sip_interface_section *f, char *out,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SIP over UDP: a socket for each listener, batches in and out (common/dgram.h). STUN Binding requests on the same
- * port are answered (RFC 5626 5.4), line ends are keep-alives. ICMP errors are told to whoever waits for an answer
+ * port are answered (RFC 5626 5.4), and sent where it is to be known how the socket is seen outside; line ends are keep-alives. ICMP errors are told to whoever waits for an answer
  * from that address, so that the next target is tried at once and not after half a minute.
  *
  * What is longer than a datagram's usual way allows is fragmented by routers: DF is off, for SIP has no way to
@@ -12,8 +12,8 @@
 #include <linux/sock_diag.h>
 #include <string.h>
 #include <sys/socket.h>
+#include "common/bytes.h"
 #include "sip-proxy/edge_priv.h"
-#include "stun/msg.h"
 
 /* ---- waiting for ICMP errors ---- */
 
@@ -56,6 +56,21 @@ static void on_error(const struct dgram_error *err, void *arg)
 
 /* ---- in ---- */
 
+/* What we have asked for ourselves, from the server that was asked; a second one is garbage. */
+static bool take_answer(struct sip_listener *l, const struct dgram *d, const struct stun_msg *m)
+{
+	struct addr mapped;
+
+	if (m->class != STUN_SUCCESS || m->method != STUN_BINDING || !addr_equal(&d->from, &l->stun_server) ||
+	    memcmp(m->tid, l->stun_id, sizeof(l->stun_id)) != 0 ||
+	    stun_get_addr(m, STUN_A_XOR_MAPPED_ADDRESS, &mapped) < 0)
+		return false;
+	l->stun_server = (struct addr){ 0 };
+	if (l->edge->public.seen)
+		l->edge->public.seen(l->edge->public.arg, &l->asked, &mapped);
+	return true;
+}
+
 static void answer_stun(struct sip_listener *l, const struct dgram *d)
 {
 	struct sip_edge *e = l->edge;
@@ -63,9 +78,11 @@ static void answer_stun(struct sip_listener *l, const struct dgram *d)
 	struct stun_writer w;
 	uint8_t buf[128];
 	ssize_t n;
+	bool good = stun_parse(d->data, d->len, &m) == STUN_OK;
 
-	if (stun_parse(d->data, d->len, &m) != STUN_OK || m.class != STUN_REQUEST ||
-	    m.method != STUN_BINDING || m.rfc3489) {
+	if (good && take_answer(l, d, &m))
+		return;
+	if (!good || m.class != STUN_REQUEST || m.method != STUN_BINDING || m.rfc3489) {
 		sip_edge_dropped(e, &d->from, SIP_UDP, SIP_DROP_GARBAGE);
 		return;
 	}
@@ -83,6 +100,31 @@ static void answer_stun(struct sip_listener *l, const struct dgram *d)
 			&(struct dgram_route){ l->fd, &d->from, l->wildcard ? &d->local : NULL,
 					       DGRAM_MARK_NONE },
 			buf, (size_t)n);
+}
+
+int sip_edge_ask_public(struct sip_edge *e, const struct addr *at, const struct addr *server)
+{
+	struct stun_writer w;
+	uint8_t buf[64];
+	ssize_t n;
+
+	list_for_each (it, &e->listeners) {
+		struct sip_listener *l = list_entry(it, struct sip_listener, node);
+		if (l->transport != &sip_udp || l->removed || !addr_equal(&l->asked, at) ||
+		    addr_family(server) != addr_family(&l->at))
+			continue;
+		if (bytes_random(l->stun_id, sizeof(l->stun_id)) < 0)
+			return -EIO;
+		stun_begin(&w, buf, sizeof(buf), STUN_BINDING, STUN_REQUEST, l->stun_id);
+		n = stun_end(&w);
+		if (n <= 0)
+			return -EIO;
+		l->stun_server = *server;
+		dgram_send_copy(e->dgram, &(struct dgram_route){ l->fd, server, NULL, DGRAM_MARK_NONE }, buf,
+				(size_t)n);
+		return 0;
+	}
+	return -ENOENT;
 }
 
 static bool only_line_ends(const struct dgram *d)

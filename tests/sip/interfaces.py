@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interfaces made, changed and removed while stile-sip runs: what cannot be served is refused with the reason; connections go
-on; after a restart they are there again; and the public address of one behind a NAT, given or found by STUN and followed."""
+on; after a restart they are there again; and the public address of one behind a NAT, given or found by STUN and followed, over
+UDP with its port."""
 import select
 import socket
 import struct
@@ -104,7 +105,7 @@ class Stun(threading.Thread):
 
     def __init__(self, ports, address, hosts=("127.0.0.1", "127.0.0.2")):
         super().__init__(daemon=True)
-        self.address, self.asked, self.ends = address, 0, False
+        self.address, self.shift, self.asked, self.ends = address, 0, 0, False  # shift: the ports outside are others by it
         self.socket = {}
         for host in hosts:
             for port in ports:
@@ -124,7 +125,7 @@ class Stun(threading.Thread):
         change = data.find(struct.pack("!HH", 3, 4), 20)
         flags = data[change + 7] if change >= 0 else 0
         by = self.other(at, bool(flags & 4), bool(flags & 2)) if flags & 6 else at
-        value = (self.place(0x20, self.address, peer[1], b"\x21\x12\xa4\x42") + self.place(0x802b, *by)
+        value = (self.place(0x20, self.address, peer[1] + self.shift, b"\x21\x12\xa4\x42") + self.place(0x802b, *by)
                  + self.place(0x802c, *self.other(at)))
         self.socket[by].sendto(struct.pack("!HH", 0x101, len(value)) + data[4:20] + value, peer)
 
@@ -175,6 +176,41 @@ def _(w):
     w.ask("sip", "interface", "set", name, "--advertise", "").exits(0)
     if row(w, name)["public"]:
         raise Failed("    it is still known by another name")
+    stun.stop()
+
+
+@case("the port that a router gives a UDP interface is found from its own socket, used in Via, and followed; one that is given stays")
+def _(w):
+    stun = Stun((w.other(9), w.other(10)), "203.0.113.5")
+    stun.shift = 1000
+    stun.start()
+    port, given = w.other(5), w.other(6)
+    w.config(interfaces=f'[ {{ listen: "udp:127.0.0.1:{port}", advertise: auto }}, {{ listen: "udp:127.0.0.1:{given}", advertise: "auto:5060" }} ]',
+             users="[ { name: bob, password: hush } ]")
+    with open(w.path("stile.yaml"), "a", encoding="utf-8") as f:
+        f.write(f'stun_servers: ["127.0.0.1:{w.other(9)}"]\n')
+    w.start()
+    name = f"udp:127.0.0.1:{port}"
+    wait_for("the port is known", lambda: row(w, name)["public"] == f"203.0.113.5:{port + 1000}", 20)
+    if row(w, f"udp:127.0.0.1:{given}")["public"] != "203.0.113.5:5060" or "another port" not in row(w, name)["why"]:
+        raise Failed(f"    {w.verb('sip.interface.list')['rows']}")
+    w.logged("sip.public.port", str(port + 1000))
+    with Ua("udp", ("127.0.0.1", port)) as bob, w.udp(lan=False) as eve:
+        register(bob, "bob", "hush")
+        for shift in (1000, 2000):
+            stun.shift = shift
+            w.ask("sip", "interface", "detect").exits(0)
+            wait_for("the new port is known", lambda s=shift: row(w, name)["public"] == f"203.0.113.5:{port + s}", 20)
+            eve.raw(eve.request("MESSAGE", "sip:bob@uc.test", From="<sip:eve@evil.test>;tag=e"))
+            m = bob.expect("MESSAGE")
+            bob.reply(m, 200)
+            if not m.get("Via").startswith(f"SIP/2.0/UDP 203.0.113.5:{port + shift};"):
+                raise Failed(f"    {m.get('Via')}")
+        forged = b"\x01\x01\0\x0c\x21\x12\xa4\x42" + bytes(12) + Stun.place(0x20, "198.51.100.9", 9, b"\x21\x12\xa4\x42")
+        bob.raw(forged)  # an answer that was not asked for
+        bob.ask("OPTIONS", "sip:uc.test", From="<sip:x@else.test>;tag=1")
+        if row(w, name)["public"] != f"203.0.113.5:{port + 2000}":
+            raise Failed("    a stranger's answer was believed")
     stun.stop()
 
 

@@ -123,6 +123,13 @@ def refused(ua, to, *codes):
         raise Failed(f"    {to}: {got.start}, expected {codes}")
 
 
+def counted(w, **label):
+    """At least so many refusals for each reason."""
+    for reason, n in label.items():
+        if w.metric("stile_sip_refusals_total", reason) < n:
+            raise Failed(f"    {reason} was counted {w.metric('stile_sip_refusals_total', reason)} times")
+
+
 class Partner:
     """The other end of a mutual TLS connection to our interface for partners, with a certificate of the test's."""
 
@@ -274,8 +281,9 @@ def _(w):
                 got = p.ask("REGISTER", "sip:uc.test", "sip:alice@uc.test", To="<sip:alice@uc.test>")
                 if got.status != 403:
                     raise Failed(f"    REGISTER: {got.start}")
-            if w.metric("stile_sip_refusals_total", "identity") < 4 or w.metric("stile_sip_refusals_total", "relay") < 2:
-                raise Failed("    the counters did not move")
+            counted(w, identity=4, relay=2, unreachable=1)
+            w.logged("sip.refused.identity", "the sender may not speak for this From")
+            w.logged("sip.refused.relay", "sip:x@third.test")
             with w.udp(lan=False) as stranger:  # over UDP the same From is no better
                 got = stranger.ask("MESSAGE", alice.me, From="<sip:bob@friend.test>;tag=s")
                 if got.status != 403:
@@ -394,6 +402,11 @@ def _(w):
                 except ConnectionError:
                     pass
                 s.close()
+            counted(w, unreachable=1)
+            if w.metric("stile_sip_connection_failures_total", "tls") < 20:
+                raise Failed("    the counter did not move")
+            w.logged("sip.connection.failed", "direction=in", "the TLS handshake was not finished in time")
+            w.logged("sip.refused.unreachable", "stalls.test", "the TLS handshake was not finished in time")
 
 
 @case("a partner that sends 1,000 messages at once gets 503 with Retry-After, and the others what they send")
@@ -417,6 +430,7 @@ def _(w):
             for _i in range(50):  # a partner that is listed has no limit
                 arrives(bob, alice, alice.me)
         w.logged("sip.refused.rate", "fast.test")
+        counted(w, rate=codes[503])
         rows = {r["domain"]: r for r in w.verb("sip.federation")["seen"]}
         if rows["fast.test"]["limited"] != codes[503] or rows["friend.test"]["limited"]:
             raise Failed(f"    {rows}")
@@ -452,6 +466,8 @@ def _(w):
             names.start()
             wait_for("the changed record is seen", lambda: final(alice, "sip:x@moves.test").status == 502, 25)
             w.logged("sip.refused", "no SIP there")
+            w.logged("sip.refused.unreachable", "silence.test")
+            counted(w, unresolved=4, loop=1)
 
 
 @case("two proxies that lead to each other end a loop with 482 or 483, at once")
@@ -469,6 +485,9 @@ def _(w):
             refused(alice, "sip:x@loop.test", 482, 483)
             if time.monotonic() - began > 10:
                 raise Failed("    it took long")
+            w.logged("sip.refused.loop", "was here before", name="stile-sip@friend")
+            if 'stile_sip_refusals_total{reason="loop"} 1' not in w.verb("sip.metrics", {"text": True}, full="stile-sip@friend")["text"]:
+                raise Failed("    the counter did not move")
             arrives(alice, bob, bob.me)
 
 

@@ -61,6 +61,19 @@ static void show(const struct sip_interfaces *x, struct shown *s, const struct s
 	json_array_append_new(s->rows, row);
 }
 
+/* Where partners come in: there with a mode other than off. */
+static void show_federation(const struct sip_interfaces *x, struct shown *s, const struct sip_federation_section *fed)
+{
+	const struct cfg_endpoint *e = fed->listen.items;
+
+	s->from = "file, federation";
+	for (size_t i = 0; i < fed->listen.n; i++)
+		show(x, s,
+		     &(struct sip_interface_section){ .listen = e[i],
+						      .active = fed->mode != SIP_FEDERATION_OFF,
+						      .advertise = fed->advertise });
+}
+
 static void show_list(const struct sip_interfaces *x, struct shown *s, const struct cfg_list *l,
 		      const char *from)
 {
@@ -81,6 +94,7 @@ void interface_verb_list(struct control_request *rq, const json_t *args, void *a
 	(void)args;
 	show_list(x, &s, &c->listen, "file");
 	show_list(x, &s, &c->lan.listen, "file, lan");
+	show_federation(x, &s, &c->federation);
 	s.from = "file";
 	for (size_t i = 0; i < c->interfaces.n; i++)
 		show(x, &s, &f[i]);

@@ -624,7 +624,9 @@ def _(w):
         w.start("friend.yaml", "--instance", "friend")
         with alice_of(w) as alice, bob_of(w) as bob, Ua("udp", None, ("127.0.0.1", w.other(4))) as gw:
             refused(alice, bob.me, 403)  # mode off, by default
+            w.ask("sip", "interface", "list").exits(0).says(f"mtls:127.0.0.1:{home(w)}", "switched off", "file, federation")
             w.ask("sip", "federation", "mode", "open").exits(0).says("mode of federation is open")
+            w.ask("sip", "interface", "list").exits(0).says(f"mtls:127.0.0.1:{home(w)}", "listening", "file, federation", "CN=uc")
             arrives(alice, bob, bob.me)
             arrives(bob, alice, alice.me)
             arrives(alice, gw, "sip:x@file.test")

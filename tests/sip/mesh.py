@@ -386,6 +386,20 @@ def _(w):
         w.ask(*ask).exits(1).says("a moment ago", "404")
 
 
+@case("every kind of request goes from a user of one server to one of another, and the answer back")
+def _(w):
+    begin(w, row(A), row(B))
+    with Uc(w, A, ["alice"]) as a, Uc(w, B, ["bob"]) as b:
+        for s in (a, b):
+            s.logon()
+            s.serve()
+        kinds = ("MESSAGE", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INVITE", "INFO", "UPDATE", "REFER", "OPTIONS")
+        for method in kinds:
+            said(a.send(method, "sip:bob@uc.test"), 200)
+            if method != "OPTIONS" and len(b.messages(method)) != 1:
+                raise Failed(f"    {method}: {len(b.messages(method))} arrived")
+
+
 @case("a server logs on over TLS, and is reached by that connection")
 def _(w):
     w.certificate()

@@ -49,7 +49,7 @@ static unsigned by_default(const struct sip_walk *w)
 		sip_note(p, "200 OK: the proxy answers a ping itself");
 		return 200;
 	}
-	return say_refusal(w, p->for_us ? SIP_REFUSE_UNKNOWN_USER : SIP_REFUSE_RELAY, "");
+	return say_refusal(w, p->for_us ? SIP_REFUSE_UNKNOWN_USER : SIP_REFUSE_RELAY, ""); /* it is asked without a Route */
 }
 
 static unsigned tell(struct sip_walk *w)

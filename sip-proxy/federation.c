@@ -128,11 +128,14 @@ static bool may_go(struct sip_passage *p, const struct sip_federating *fg, struc
 {
 	enum sip_federation_says says = sip_federation_judge(fg->federation, domain);
 	enum sip_refusal why = SIP_REFUSE_POLICY;
+	char text[SIP_DETAIL_MAX];
 	const char *detail = NULL;
 
 	if (!sip_may_leave(p)) {
 		why = SIP_REFUSE_RELAY;
-		detail = "the way to other domains is for our own servers and users only";
+		detail = sip_foreign_route(p, text, sizeof(text));
+		if (!detail)
+			detail = "the way to other domains is for our own servers and users only";
 	} else if (p->basics->uri.host_kind != SIP_HOST_NAME) {
 		why = SIP_REFUSE_RELAY;
 		detail = "an address is no domain to federate with";

@@ -253,12 +253,29 @@ const struct sip_server_user sip_px_walk_server = { walk_trying, walk_server_end
 
 /* ---- deciding ---- */
 
+const char *sip_foreign_route(const struct sip_passage *p, char *buf, size_t n)
+{
+	const struct sip_proxy_options *o = &p->proxy->o;
+	struct sip_values it = sip_values(p->msg, SIP_H_ROUTE);
+	struct sip_addr a;
+	struct sip_uri u;
+	struct text value;
+
+	if (p->for_us || !o->is_domain || !o->is_domain(o->edge, p->basics->uri.host) ||
+	    !sip_values_next(&it, &value) || sip_addr_parse(value, &a) < 0 || sip_uri_parse(a.uri, &u) < 0)
+		return NULL;
+	(void)snprintf(buf, n, "its Route names %.*s, which is no name of ours: if it should be, let the interface advertise it",
+		       (int)MIN(u.host.n, (size_t)60), u.host.p);
+	return buf;
+}
+
 /* Nobody has: what belongs to a dialog that went through us, or to a flow of our own, goes on; nothing else does. */
 static void decide_by_default(struct sip_walk *w)
 {
 	struct sip_passage *p = &w->p;
 	struct sip_place place = { .q = 1000 };
 	static const struct sip_answer here = { .code = 200 };
+	char text[SIP_DETAIL_MAX];
 	if (p->in_dialog || p->has_flow) {
 		const struct sip_edge_ops *ops = p->proxy->o.ops;
 		place.has_flow = place.only_flow =
@@ -272,7 +289,8 @@ static void decide_by_default(struct sip_walk *w)
 	} else if (p->for_us && p->msg->method == SIP_OPTIONS && !p->basics->uri.user.p) {
 		sip_answer(p, &here);
 	} else {
-		sip_refuse(p, p->for_us ? SIP_REFUSE_UNKNOWN_USER : SIP_REFUSE_RELAY, NULL);
+		sip_refuse(p, p->for_us ? SIP_REFUSE_UNKNOWN_USER : SIP_REFUSE_RELAY,
+			   p->for_us ? NULL : sip_foreign_route(p, text, sizeof(text)));
 	}
 }
 

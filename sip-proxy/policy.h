@@ -102,6 +102,10 @@ int sip_forward(struct sip_passage *p, const struct sip_place *place);
 /* A request for which the policy wants to see every later one of the dialog, too: Record-Route. The default for
  * methods that make dialogs (INVITE, SUBSCRIBE, REFER, NOTIFY); this takes it back or asks for it. */
 void sip_record_route(struct sip_passage *p, bool wanted);
+enum { SIP_DETAIL_MAX = 160 }; /* of a refusal */
+/* A request for one of our own users that would leave by its Route: a telephone's outbound proxy, called by a name that is none of
+ * ours. A sentence for whoever refuses it, in buf; NULL: it is not so. */
+const char *sip_foreign_route(const struct sip_passage *p, char *buf, size_t n);
 /* REGISTER on its way to another registrar: a Path of ours (RFC 3327), with the flow's token if place says so. */
 void sip_add_path(struct sip_passage *p);
 

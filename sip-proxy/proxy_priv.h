@@ -133,7 +133,7 @@ struct sip_walk {
 	bool path;
 	bool edited; /* px->edit is ours and holds something */
 	enum sip_refusal refusal;
-	char detail[160];
+	char detail[SIP_DETAIL_MAX];
 	unsigned answer_code;
 	char *answer; /* malloc'd */
 	size_t answer_n;

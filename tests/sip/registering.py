@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Our users: made with the tool or in the file, they register with digest authentication (sipp, and a user agent of a few
 lines), are reached where they registered, over the connection that they made, and by nobody else's word."""
+import os
+
 from sip_world import Failed, case, credentials, main, wait_for
 
 
@@ -57,6 +59,29 @@ def _(w):
         register(bob, "bob", "hush")
     w.config(users=users, digest="[sha1]")
     w.check().exits(2).says("'digest' must be one of md5, sha-256")
+
+
+@case("a telephone whose outbound proxy is a name that we do not know is refused in words that help, and taken once we know it")
+def _(w):
+    for federation in ("off", "open"):
+        keys = {"users": "[ { name: bob, password: hush } ]"}
+        if federation == "open":
+            w.certificate()
+            keys.update(certificate="server.pem", key="server.key", ca="ca.pem", federation=f'{{ mode: open, listen: "mtls:127.0.0.1:{w.mtls}" }}')
+        w.config(**keys)
+        server = w.start()
+        with w.udp(lan=False) as bob:
+            m = bob.ask("REGISTER", "sip:uc.test", ["Route: <sip:proxy.uc.test:5060;lr>"], From="<sip:bob@uc.test>;tag=r", To="<sip:bob@uc.test>")
+            if m.status != 403:
+                raise Failed(f"    {m.start}")
+            w.logged("sip.refused.relay", "its Route names proxy.uc.test", "advertise")
+        server.stop()
+        os.unlink(w.path("log/stile-sip.log"))
+    w.config(users="[ { name: bob, password: hush } ]", listen=None,
+             interfaces=f'[ {{ listen: "udp:127.0.0.1:{w.base}", advertise: "proxy.uc.test:5060" }} ]')
+    w.start()
+    with w.udp(lan=False) as bob:
+        register(bob, "bob", "hush", headers=["Route: <sip:proxy.uc.test:5060;lr>"])
 
 
 @case("users are made, changed and deleted with the tool, and are there after a restart")

@@ -456,6 +456,15 @@ static uint32_t expires_of(const struct sip_passage *p, const struct sip_addr *c
 	return MIN(n, (uint32_t)EXPIRES_MAX);
 }
 
+/* Logged on again from somewhere else: whether it answers there is not known yet, and that it did not answer where it was
+ * says nothing. */
+static void begin_anew(struct mesh_server *s, uint64_t now)
+{
+	s->ping = sip_ask_cancel(s->ping);
+	s->sick = s->was_well = false;
+	s->ping_at = now;
+}
+
 static enum sip_step log_on(struct sip_passage *p, struct sip_mesh *m, struct mesh_server *s,
 			    const struct sip_addr *contact)
 {
@@ -463,6 +472,7 @@ static enum sip_step log_on(struct sip_passage *p, struct sip_mesh *m, struct me
 	bool was_on = mesh_server_is_on(s, p->now);
 	char was[MESH_CONTACT_MAX];
 	struct sip_uri u;
+	bool elsewhere;
 
 	memcpy(was, s->contact, sizeof(was));
 	if (sip_uri_parse(contact->uri, &u) == 0 && m->o.ops->is_us(m->o.edge, u.host, u.port))
@@ -475,10 +485,13 @@ static enum sip_step log_on(struct sip_passage *p, struct sip_mesh *m, struct me
 	if (was_on && strcmp(was, s->contact) != 0)
 		log_emit(&MSG_SIP_SERVER_MOVED, LF_STR("server", s->user), LF_STR("was", was),
 			 LF_STR("contact", s->contact));
+	elsewhere = strcmp(was, s->contact) != 0 || s->from.conn != p->from.conn;
 	s->from = p->from;
 	s->from.remote = addr_canonical(&p->from.remote);
 	s->use_flow = sip_proto_rows[p->from.proto].reliable;
 	s->aside = false;
+	if (was_on && s->sick && elsewhere)
+		begin_anew(s, p->now);
 	s->until = p->now + (uint64_t)expires_of(p, contact) * 1000;
 	if (!was_on)
 		set_on(s, p->now);

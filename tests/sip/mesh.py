@@ -349,6 +349,23 @@ def _(w):
         w.ask("sip", "servers").says("uc-a").never_says("uc-new")
 
 
+@case("a server that did not answer and logs on from elsewhere is asked and reached at once")
+def _(w):
+    begin(w, row(A), row(B))
+    with Uc(w, B, ["bob"]) as b:
+        b.logon()
+        b.serve()
+        with Uc(w, A, ["alice"]) as a:
+            a.logon()
+            a.serve()
+            wait_for("it is well", lambda: state(w, A)["health"] == "well", 20)
+        wait_for("its end is seen", lambda: state(w, A)["health"] == "does not answer", 30)
+        with Uc(w, A, ["alice"]) as a:
+            a.logon()
+            a.serve()
+            said(b.send("MESSAGE", "sip:alice@uc.test"), 200)
+
+
 @case("a restart of the proxy keeps who is logged on; one whose time was over has to log on again")
 def _(w):
     begin(w, row(A), row(B), row(C))

@@ -10,6 +10,7 @@
 #include "cli/command.h"
 #include "common/config.h"
 #include "share/forward/config.h"
+#include "console/config.h"
 #include "sip-proxy/config.h"
 #include "tunnel/agent/config.h"
 #include "turn/config.h"
@@ -41,6 +42,11 @@ const struct cli_service cli_services[] = {
 	    .config = &share_cfg_root,
 	    .check = share_config_check,
 	    .log_config = share_log_config } },
+	{ "console",
+	  { .program = "stile-console",
+	    .config = &console_cfg_root,
+	    .check = console_config_check,
+	    .log_config = console_log_config } },
 };
 const size_t cli_n_services = ARRAY_LEN(cli_services);
 

@@ -19,7 +19,7 @@ static const struct command_table *const tables[] = {
 	&agent_commands, &agent_enrol_commands, &test_tcp_commands, &test_reach_commands, &sip_commands, &sip_test_commands,
 	&sip_user_commands, &direct_commands, &sip_server_commands, &sip_certificate_commands,
 	&sip_interface_commands, &sip_test_servers_commands, &sip_server_set_commands,
-	&sip_route_commands, &sip_federation_commands, &sip_explain_commands, &sip_doctor_commands,
+	&sip_route_commands, &sip_federation_commands, &sip_explain_commands, &sip_doctor_commands, &console_commands,
 };
 
 static const struct option_row common_options[] = {

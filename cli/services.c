@@ -15,7 +15,7 @@
 
 enum { MAX_SERVICES = 64, ASK_TIMEOUT_MS = 3000 };
 
-static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-agent", "stile-sip", "stile-fastpath" };
+static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-agent", "stile-sip", "stile-fastpath", "stile-console" };
 
 /* Services that have a status of their own. */
 struct kind {
@@ -30,6 +30,7 @@ static const struct kind kinds[] = {
 	{ "stile-tunnel", "relay.status", "relay", "connection", print_tunnel },
 	{ "stile-agent", "agent.status", "agent", "connection", print_agent },
 	{ "stile-sip", "sip.status", "sip", "transaction", print_sip },
+	{ "stile-console", "console.status", "console", "connection", print_console },
 	{ "stile-fastpath", "fastpath.status", "fastpath", "channel", print_fastpath },
 };
 

@@ -10,3 +10,4 @@
 void print_tunnel(const json_t *own);
 void print_agent(const json_t *own);
 void print_sip(const json_t *own);
+void print_console(const json_t *own);

@@ -44,3 +44,10 @@ void print_sip(const json_t *own)
 	       (long long)json_integer_value(json_object_get(own, "transactions")),
 	       (long long)json_integer_value(json_object_get(own, "connections")));
 }
+
+void print_console(const json_t *own)
+{
+	printf("    console     %s%s; sessions %lld, live pages %lld\n", json_string_value(json_object_get(own, "url")),
+	       json_is_true(json_object_get(own, "setup_needed")) ? " waits for its set-up: stile console setup" : "",
+	       (long long)json_integer_value(json_object_get(own, "sessions")), (long long)json_integer_value(json_object_get(own, "streams")));
+}

@@ -316,6 +316,7 @@ static void on_head(struct httpd_rq *rq, const char *method)
 	read_head(rq, method);
 	if (!size || size->header_size > c->h->limits.head) {
 		httpd_refuse(c->h, HTTPD_BIG_HEAD, &c->peer, "");
+		httpd_add(rq, "Connection", "close");
 		httpd_reply(rq, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE, "text/plain; charset=utf-8",
 			    TEXT("The head of this request is too large.\n"));
 		return;

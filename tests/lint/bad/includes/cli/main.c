@@ -1,4 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "turn/alloc_priv.h"
 #include "turn/client.h"
-#include "console/api.h"
+#include "gateway/api.h"

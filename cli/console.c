@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands about stile-console itself: where it is reached, the one-time token of the first login, and the way back in for
+ * who has lost a password and has this machine.
+ *
+ * All else that the console does are verbs of the services, which have commands of their own.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "cli/command.h"
+#include "common/bytes.h"
+
+static const char program[] = "stile-console";
+
+static int ask(struct cli *cli, const char *verb, json_t *args, json_t **ret_result)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = NULL;
+	int r = cli_connect(cli, program, &cl);
+
+	if (r) {
+		json_decref(args);
+		return r;
+	}
+	return cli_call(cli, cl, verb, args, ret_result);
+}
+
+static const char *string_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static int run_setup(struct cli *cli)
+{
+	json_t *result = NULL;
+	int r = ask(cli, "console.setup", NULL, &result);
+
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0 && json_is_true(json_object_get(result, "needed")))
+		printf("address  %s\ntoken    %s\n\nOpen %s in a browser on this machine and make the first administrator. The token holds until "
+		       "that is done, or the console is restarted.\n",
+		       string_of(result, "url"), string_of(result, "token"), string_of(result, "link"));
+	else if (r == 0)
+		printf("the set-up is done; log in at %s\n", string_of(result, "url"));
+	json_decref(result);
+	return r;
+}
+
+static long long number_of(const json_t *o, const char *key)
+{
+	return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static int run_status(struct cli *cli)
+{
+	json_t *result = NULL;
+	int r = ask(cli, "console.status", NULL, &result);
+
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0)
+		printf("%s  accounts %lld, sessions %lld, tokens %lld, live pages %lld, connections %lld\n%s", string_of(result, "url"),
+		       number_of(result, "users"), number_of(result, "sessions"), number_of(result, "tokens"), number_of(result, "streams"),
+		       number_of(result, "connections"),
+		       json_is_true(json_object_get(result, "setup_needed")) ? "it waits for its first administrator: stile console setup\n" : "");
+	json_decref(result);
+	return r;
+}
+
+static int run_password(struct cli *cli)
+{
+	json_t *result = NULL, *args;
+	char password[300];
+	int r = cli_read_secret("New password", password, sizeof password);
+
+	if (r < 0)
+		return cli_fail(cli, "no password was given (it is read from the terminal or from standard input)");
+	args = json_pack("{s:s, s:s}", "user", cli->words[0], "password", password);
+	bytes_wipe(password, sizeof password);
+	if (!args)
+		return cli_fail(cli, "name and password must be UTF-8");
+	r = ask(cli, "console.password", args, &result);
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0)
+		printf("%s has a new password; one-time codes are off, sessions have ended\n", string_of(result, "user"));
+	json_decref(result);
+	return r;
+}
+
+static int run_metrics(struct cli *cli)
+{
+	return cli_metrics(cli, program, "console.metrics");
+}
+
+static const struct command rows[] = {
+	{ .name = "console", .words = "", .summary = "where the console is reached, and who is there", .run = run_status },
+	{ .name = "console setup", .words = "", .summary = "address and one-time token of the first login", .run = run_setup },
+	{ .name = "console token", .words = "", .summary = "the same as console setup", .run = run_setup },
+	{ .name = "console password", .words = "NAME", .min_words = 1, .max_words = 1,
+	  .summary = "a new password for an account of the console",
+	  .help = "For who can log in no more: it is read from the terminal or from standard input. One-time codes of the account are "
+	  "switched off, and its sessions end.", .run = run_password },
+	{ .name = "console metrics", .words = "", .summary = "counters of the console as Prometheus text", .run = run_metrics },
+};
+const struct command_table console_commands = { rows, ARRAY_LEN(rows) };

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A request under way. It outlives the client that asked: whoever has work to do for it (a verb of a service, a hash, the disk)
+ * holds a reference, and an answer to nobody is dropped.
+ *
+ * Answers are JSON, errors {"error":{code, text, hint, …}} as the services give them, so that a page has one way to show one.
+ */
+#include "console/console.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "console/log_msgs.h"
+
+static void on_gone(struct httpd_rq *rq, void *arg)
+{
+	struct ask *a = arg;
+
+	(void)rq;
+	a->rq = NULL;
+	if (a->on_gone)
+		a->on_gone(a);
+	ask_unref(a);
+}
+
+struct ask *ask_new(struct console *c, struct httpd_rq *rq)
+{
+	struct ask *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->c = c;
+	a->rq = rq;
+	a->refs = 1; /* the request's */
+	httpd_watch(rq, on_gone, a);
+	return a;
+}
+
+struct ask *ask_ref(struct ask *a)
+{
+	a->refs++;
+	return a;
+}
+
+struct ask *ask_unref(struct ask *a)
+{
+	if (!a || --a->refs > 0)
+		return NULL;
+	if (a->state_free)
+		a->state_free(a->state);
+	json_decref(a->body);
+	free(a);
+	return NULL;
+}
+
+/* ---- headers ---- */
+
+const char console_csp[] = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+			   "font-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+void console_add_headers(const struct console *c, struct httpd_rq *rq, bool cacheable)
+{
+	(void)c;
+	httpd_add(rq, "Content-Security-Policy", "%s", console_csp);
+	httpd_add(rq, "X-Content-Type-Options", "nosniff");
+	httpd_add(rq, "X-Frame-Options", "DENY");
+	httpd_add(rq, "Referrer-Policy", "no-referrer");
+	httpd_add(rq, "Cross-Origin-Opener-Policy", "same-origin");
+	httpd_add(rq, "Cross-Origin-Resource-Policy", "same-origin");
+	httpd_add(rq, "Permissions-Policy", "camera=(), microphone=(), geolocation=()");
+	if (httpd_over_tls(rq))
+		httpd_add(rq, "Strict-Transport-Security", "max-age=31536000");
+	if (!cacheable)
+		httpd_add(rq, "Cache-Control", "no-store");
+}
+
+void console_count(struct console *c, unsigned status)
+{
+	metric_add(c->metrics, 0, CONSOLE_M_REQUESTS, MIN(status / 100, 5u) - 1, 1);
+}
+
+/* ---- answers ---- */
+
+void ask_reply(struct ask *a, unsigned status, json_t *j)
+{
+	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+
+	json_decref(j);
+	if (!a->rq || httpd_replied(a->rq)) {
+		free(text);
+		return;
+	}
+	console_add_headers(a->c, a->rq, false);
+	if (text) {
+		console_count(a->c, status);
+		httpd_reply_taken(a->rq, status, "application/json", text, strlen(text));
+		return;
+	}
+	console_count(a->c, 500);
+	httpd_reply_static(a->rq, 500, "application/json", TEXT("{\"error\":{\"code\":\"failed\",\"text\":\"out of memory\"}}"));
+}
+
+void ask_fail_json(struct ask *a, unsigned status, json_t *error)
+{
+	ask_reply(a, status, error ? json_pack("{s:o}", "error", error) : NULL);
+}
+
+void ask_fail(struct ask *a, unsigned status, const char *code, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	ask_fail_json(a, status, json_pack("{s:s, s:s}", "code", code, "text", text));
+}
+
+void ask_field_error(struct ask *a, const char *path, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	ask_fail_json(a, 400, json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "code", "bad-request", "text", text, "fields", "path", path, "text", text));
+}
+
+static const struct {
+	const char *code;
+	unsigned status;
+} statuses[] = {
+	{ "bad-request", 400 }, { "too-long", 413 }, { "unknown-verb", 404 }, { "forbidden", 403 }, { "not-found", 404 },
+	{ "exists", 409 },	{ "conflict", 412 }, { "busy", 409 },	       { "locked", 423 },    { "cancelled", 409 },
+};
+
+void ask_service_error(struct ask *a, const json_t *error)
+{
+	const char *code = json_string_value(json_object_get(error, "code"));
+	unsigned status = 502; /* "failed", and what is not known yet */
+
+	for (size_t i = 0; code && i < ARRAY_LEN(statuses); i++)
+		if (strcmp(code, statuses[i].code) == 0)
+			status = statuses[i].status;
+	ask_fail_json(a, status, json_deep_copy(error));
+}
+
+/* ---- small things ---- */
+
+const char *ask_as(const struct ask *a, char buf[static 96])
+{
+	(void)snprintf(buf, 96, "console %s", a->who.name);
+	return buf;
+}
+
+struct session *ask_session(const struct ask *a)
+{
+	list_for_each(it, &a->c->accounts->sessions) {
+		struct session *s = list_entry(it, struct session, node);
+
+		if (strcmp(s->id, a->who.session_id) == 0)
+			return s;
+	}
+	return NULL;
+}
+
+const char *ask_string(const struct ask *a, const char *key)
+{
+	return json_string_value(json_object_get(a->body, key));
+}
+
+void ask_log(const struct ask *a, const char *what, const char *of)
+{
+	log_emit(&MSG_CONSOLE_ACTION, LF_STR("user", a->who.name), LF_STR("action", what), LF_STR("of", of));
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile-console: what its files share.
+ *
+ *   service.c the program's life     routes.c the table of routes, and who may call each    ask.c a request under way
+ *   accounts.c users, sessions, tokens    login.c set-up, login, one's own account    users.c those of others, the audit
+ *   password.c yescrypt in a thread    totp.c one-time codes    throttle.c who guesses waits
+ *   backends.c the services by their control sockets    services.c the routes under /services
+ *   events.c live data    load.c charts, this machine    scrape.c /metrics of all services    pages.c the embedded page
+ *
+ * One loop and, beside the frame's threads, one that hashes passwords. The console knows no service's business: it speaks to
+ * their control sockets, and what a verb means is between the page and the service. Its own right there is an
+ * administrator's; so each call is held against the role of the user, by the role that the verb itself demands.
+ */
+#pragma once
+#include "common/httpd.h"
+#include "common/service.h"
+#include "console/config.h"
+
+struct accounts;
+struct backends;
+struct events;
+struct hasher;
+struct load;
+struct throttle;
+struct session;
+
+enum { CONSOLE_LISTENERS = 16 };
+struct console {
+	struct service *svc;
+	struct httpd *http, *plain; /* plain: /metrics without a login */
+	struct httpd_tls *tls;
+	struct acceptor *acceptors[CONSOLE_LISTENERS];
+	int fds[CONSOLE_LISTENERS]; /* between open() and start() */
+	unsigned n_listeners, n_console; /* the first n_console are the console's, the others' are for metrics */
+	struct accounts *accounts;
+	struct hasher *hasher;
+	struct throttle *throttle;
+	struct backends *backends;
+	struct events *events;
+	struct load *load;
+	struct metrics *metrics;
+	struct log_gate gate;
+	char setup_token[40]; /* "" once there is an administrator */
+	bool stopping;
+};
+static inline const struct console_config *console_config(const struct console *c)
+{
+	return &((const struct console_root *)cfg_values(c->svc->cfg))->console;
+}
+
+/* ---- routes.c ---- */
+enum { ROUTE_PARAMS = 2, PARAM_MAX = 512 };
+enum route_flag {
+	ROUTE_OPEN = 1 << 0,	/* without a login */
+	ROUTE_BODY = 1 << 1,	/* has a JSON object as its body; it may be missing */
+	ROUTE_METRICS = 1 << 2, /* a token of the scope metrics will do */
+	ROUTE_LONG = 1 << 3,	/* its body may be large: a backup */
+	ROUTE_READ = 1 << 4,	/* changes nothing although it is no GET */
+};
+struct ask;
+struct route {
+	const char *method, *pattern; /* "/api/v1/services/{service}/verbs/{verb}" */
+	enum control_role role;
+	unsigned flags;
+	void (*handle)(struct ask *a);
+};
+extern const struct route console_routes[];
+extern const size_t console_n_routes;
+void console_on_request(struct httpd_rq *rq, void *arg /* struct console */);
+void console_on_metrics(struct httpd_rq *rq, void *arg); /* of the plain listener */
+extern const char console_csp[];
+
+/* ---- ask.c ---- */
+enum { SCOPE_READ = 1, SCOPE_WRITE = 2, SCOPE_METRICS = 4 };
+struct identity {
+	char name[64]; /* of the user, or "token NAME" */
+	enum control_role role;
+	unsigned scope;		/* of a token; a session has all */
+	struct session *session; /* NULL: a token. Only until the handler has returned: ask_session() later */
+	char session_id[65];
+};
+struct ask {
+	struct console *c;
+	struct httpd_rq *rq; /* NULL: its client has gone */
+	const struct route *route;
+	char params[ROUTE_PARAMS][PARAM_MAX];
+	struct identity who;
+	json_t *body; /* an object, or NULL */
+	unsigned refs;
+	/* of the handler */
+	void *state;
+	void (*state_free)(void *);
+	uint64_t call;	/* under way at call_of, for its cancel */
+	void (*on_gone)(struct ask *a); /* its client went before the answer */
+};
+struct ask *ask_new(struct console *c, struct httpd_rq *rq);
+struct ask *ask_ref(struct ask *a);
+struct ask *ask_unref(struct ask *a); /* returns NULL */
+/* j is taken; NULL (no memory) is a 500. Nothing happens if the client has gone, or was answered. */
+void ask_reply(struct ask *a, unsigned status, json_t *j);
+void ask_fail(struct ask *a, unsigned status, const char *code, const char *fmt, ...) _printf_(4, 5);
+void ask_fail_json(struct ask *a, unsigned status, json_t *error); /* taken: {code, text, …} */
+void ask_field_error(struct ask *a, const char *path, const char *fmt, ...) _printf_(3, 4); /* 400 with fields */
+/* A service's error object as an answer, with the status of its code. */
+void ask_service_error(struct ask *a, const json_t *error);
+/* "console alice" for audits and logs */
+const char *ask_as(const struct ask *a, char buf[static 96]);
+struct session *ask_session(const struct ask *a); /* NULL: a token's, or it has ended meanwhile */
+const char *ask_string(const struct ask *a, const char *key); /* of the body; NULL: not there, or no string */
+void ask_log(const struct ask *a, const char *what, const char *of);
+/* Headers that each answer has. */
+void console_add_headers(const struct console *c, struct httpd_rq *rq, bool cacheable);
+void console_count(struct console *c, unsigned status);
+
+/* ---- the handlers of the table ---- */
+void setup_get(struct ask *a), setup_post(struct ask *a), login_post(struct ask *a), logout_post(struct ask *a), me_get(struct ask *a),
+	me_put(struct ask *a), totp_post(struct ask *a), totp_confirm(struct ask *a), totp_off(struct ask *a);
+void users_get(struct ask *a), users_post(struct ask *a), user_put(struct ask *a), user_delete(struct ask *a), tokens_get(struct ask *a),
+	tokens_post(struct ask *a), token_delete(struct ask *a), sessions_get(struct ask *a), session_delete(struct ask *a),
+	audit_get(struct ask *a);
+void services_get(struct ask *a), service_get(struct ask *a), service_act(struct ask *a), verbs_get(struct ask *a), verb_get(struct ask *a),
+	verb_post(struct ask *a), config_get(struct ask *a), config_put(struct ask *a), config_delete(struct ask *a),
+	objects_get(struct ask *a), object_put(struct ask *a), object_delete(struct ask *a), changes_post(struct ask *a),
+	change_get(struct ask *a), change_validate(struct ask *a), change_commit(struct ask *a), change_abort(struct ask *a),
+	confirm_post(struct ask *a), undo_post(struct ask *a), service_audit_get(struct ask *a);
+void events_get(struct ask *a), load_get(struct ask *a), system_get(struct ask *a), metrics_get(struct ask *a), healthz_get(struct ask *a),
+	readyz_get(struct ask *a), openapi_get(struct ask *a);
+void pages_serve(struct console *c, struct httpd_rq *rq); /* everything that is no route */
+
+/* ---- password.c ---- */
+enum { PASSWORD_MIN = 10, PASSWORD_MAX = 256, HASH_MAX = 384 };
+typedef void (*hash_done_fn)(bool match, const char *hash, void *arg);
+int hasher_new(struct loop *home, struct hasher **ret_h);
+struct hasher *hasher_free(struct hasher *h);
+/* Both in the thread; done comes in the home loop. -EBUSY: too many wait. hash NULL: as long as for a real one, and no match. */
+int hasher_make(struct hasher *h, const char *password, hash_done_fn done, void *arg);
+int hasher_check(struct hasher *h, const char *password, const char *hash, hash_done_fn done, void *arg);
+
+/* ---- totp.c ---- */
+enum { TOTP_SECRET = 20, TOTP_STEP_S = 30, TOTP_TEXT = 40 };
+void totp_base32(const uint8_t *p, size_t n, char *out /* TOTP_TEXT */);
+/* The step in which this code is right, within one step of now and behind last; 0: none. */
+uint64_t totp_check(const uint8_t secret[static TOTP_SECRET], const char *code, int64_t unix_s, uint64_t last);
+unsigned totp_code(const uint8_t secret[static TOTP_SECRET], uint64_t step);
+char *totp_qr_svg(const char *text); /* malloc'd; NULL without memory */
+
+/* ---- throttle.c ---- */
+int throttle_new(struct throttle **ret_t);
+struct throttle *throttle_free(struct throttle *t);
+/* How long who has to wait before it may try again, in ms; 0: go on. */
+uint64_t throttle_wait(struct throttle *t, const char *account, const struct addr *peer, uint64_t now);
+void throttle_failed(struct throttle *t, const char *account, const struct addr *peer, uint64_t now);
+void throttle_good(struct throttle *t, const char *account, const struct addr *peer);
+
+/* ---- accounts.c ---- */
+struct user {
+	struct list node;
+	char name[64], language[8], hash[HASH_MAX];
+	enum control_role role;
+	bool totp;
+	uint8_t totp_secret[TOTP_SECRET];
+	uint64_t totp_last; /* step of the last code that was taken: none is taken twice */
+	uint8_t totp_new[TOTP_SECRET]; /* shown, and not confirmed yet */
+	bool totp_pending;
+	uint64_t revision;
+	int64_t created_at;
+};
+struct session {
+	struct list node;
+	char id[65]; /* SHA-256 of the cookie, hex: what the store and the list know */
+	char csrf[48];
+	struct user *user;
+	int64_t created_at, seen_at;
+	int64_t stored_at; /* seen_at as it was last written */
+	char address[ADDR_STRLEN], agent[120];
+};
+struct token {
+	struct list node;
+	char id[24], name[64], user[64], hash[65];
+	enum control_role role;
+	unsigned scope;
+	int64_t created_at, expires_at, used_at; /* expires 0: never */
+};
+enum { USERS_MAX = 1000, SESSIONS_MAX = 2000, TOKENS_MAX = 1000 };
+struct accounts {
+	struct console *c;
+	struct list users, sessions, tokens;
+	unsigned n_users, n_sessions, n_tokens;
+};
+extern const struct store_kind console_store_kinds[];
+int accounts_new(struct console *c, char *err, size_t err_n, struct accounts **ret_a); /* reads the store */
+struct accounts *accounts_free(struct accounts *a);
+struct user *user_find(const struct accounts *a, const char *name);
+bool user_name_is_good(const char *name);
+unsigned accounts_admins(const struct accounts *a);
+/* Each writes to the store; fn (may be NULL) comes when it is on the disk, or with its reason. */
+typedef void (*account_done_fn)(int r, void *arg);
+struct user *user_add(struct accounts *a, const char *name, enum control_role role, const char *hash);
+void user_save(struct accounts *a, struct user *u, const char *who, account_done_fn fn, void *arg);
+void user_remove(struct accounts *a, struct user *u, const char *who, account_done_fn fn, void *arg); /* with sessions and tokens */
+enum { COOKIE_LEN = 44 };
+struct session *session_add(struct accounts *a, struct user *u, const struct addr *peer, const char *agent, char cookie[static COOKIE_LEN]);
+struct session *session_of_cookie(struct accounts *a, const char *cookie); /* NULL: none, or ended; else it was used now */
+void session_remove(struct accounts *a, struct session *s);
+void sessions_remove_of(struct accounts *a, const struct user *u, const struct session *but);
+struct token *token_add(struct accounts *a, const struct token *like, const char *who, char secret[static 64], account_done_fn fn, void *arg);
+struct token *token_of_secret(struct accounts *a, const char *secret);
+void token_remove(struct accounts *a, struct token *t, const char *who, account_done_fn fn, void *arg);
+const char *role_name(enum control_role r);
+int role_parse(const char *s, enum control_role *ret_r);
+/* Calls of verbs and actions, for the audit. */
+void accounts_audit_action(struct accounts *a, const char *who, const char *service, json_t *what /* taken */);
+
+/* ---- events.c ---- */
+int events_new(struct console *c, struct events **ret_e);
+struct events *events_free(struct events *e);
+void events_publish(struct events *e, const char *service, const char *topic, const json_t *data);
+void events_lost(struct events *e, const char *service, uint64_t n);
+json_t *events_topics(const struct events *e, const char *service); /* array wanted of it; empty: none */
+bool events_wanted(const struct events *e, const char *service, const char *topic);
+void events_end_of_session(struct events *e, const struct session *s); /* its streams end */
+unsigned events_streams(const struct events *e);
+
+/* ---- backends.c ---- */
+struct control_link;
+struct backend {
+	struct list node;
+	struct backends *of;
+	char service[100], program[32], instance[64]; /* "turn@lab" */
+	char path[512];
+	struct control_link *link; /* NULL: not connected */
+	json_t *hello, *status, *health, *verbs, *exit;
+	int error;	     /* of the last attempt */
+	bool here;	     /* its socket is there */
+	bool late;	     /* it did not answer the last time */
+	bool asked;	     /* a status is under way */
+	uint64_t status_at; /* loop time */
+	char shown[32];	     /* state of the last event */
+};
+int backends_new(struct console *c, struct backends **ret_b);
+struct backends *backends_free(struct backends *b);
+struct backend *backend_find(struct backends *b, const char *service);
+void backends_each(struct backends *b, void (*fn)(struct backend *k, void *arg), void *arg);
+const char *backend_state(const struct backend *k);
+json_t *backend_json(const struct backend *k);
+json_t *backends_json(struct backends *b);
+void backends_topics_changed(struct backends *b);
+bool backends_ready(const struct backends *b);
+/* The role that a verb demands; -ENOENT: it has none of this name. */
+int backend_verb_role(const struct backend *k, const char *verb, enum control_role *ret_role);
+
+/* ---- load.c ---- */
+int load_new(struct console *c, struct load **ret_l);
+struct load *load_free(struct load *l);
+
+/* ---- scrape.c: Prometheus text of several services as one ---- */
+struct scrape;
+struct scrape *scrape_new(void);
+struct scrape *scrape_free(struct scrape *s);
+/* Samples of text get the labels service and instance. 0, -EINVAL (no Prometheus text) or -ENOMEM. */
+int scrape_add(struct scrape *s, const char *service, const char *instance, const char *text);
+char *scrape_text(const struct scrape *s); /* malloc'd */
+
+/* ---- metrics of the console itself ---- */
+enum console_metric { CONSOLE_M_REQUESTS, CONSOLE_M_REFUSED, CONSOLE_M_CONNECTIONS, CONSOLE_M_STREAMS, CONSOLE_M_LOGINS, CONSOLE_METRICS };
+enum { CONSOLE_LOGIN_GOOD, CONSOLE_LOGIN_BAD, CONSOLE_LOGIN_THROTTLED };
+extern const struct metric_row console_metric_rows[CONSOLE_METRICS];

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The set-up of the first administrator, login and logout, and one's own account. Whoever is refused at a login learns one
+ * text, whatever was wrong; that a code is asked for is told only to who has shown the password.
+ *
+ * Hashes are made in another thread: a handler goes on when its hash is there, and looks at everything anew then, because the
+ * user may have been removed meanwhile.
+ */
+#include "console/console.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/bytes.h"
+#include "common/clock.h"
+#include "console/log_msgs.h"
+
+/* ---- the answer of a login ---- */
+
+static json_t *me_json(const struct ask *a, const struct session *s)
+{
+	const struct console_config *k = console_config(a->c);
+	int64_t idle = s->seen_at + (int64_t)k->session_idle_ms, life = s->created_at + (int64_t)k->session_life_ms;
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:I}", "user", s->user->name, "role", role_name(s->user->role), "csrf", s->csrf,
+			 "language", s->user->language, "totp", s->user->totp, "expires_at", (json_int_t)MIN(idle, life));
+}
+
+static void begin_session(struct ask *a, struct user *u)
+{
+	char cookie[COOKIE_LEN];
+	struct session *s;
+
+	if (!a->rq)
+		return;
+	s = session_add(a->c->accounts, u, httpd_peer(a->rq), httpd_field(a->rq, "User-Agent"), cookie);
+	if (!s) {
+		ask_reply(a, 500, NULL);
+		return;
+	}
+	httpd_add(a->rq, "Set-Cookie", "__Host-stile=%s; Path=/; Secure; HttpOnly; SameSite=Strict", cookie);
+	log_emit(&MSG_CONSOLE_LOGIN, LF_STR("user", u->name), LF_ADDR("client", httpd_peer(a->rq)));
+	metric_add(a->c->metrics, 0, CONSOLE_M_LOGINS, CONSOLE_LOGIN_GOOD, 1);
+	ask_reply(a, 200, me_json(a, s));
+}
+
+/* False, and answered, while who fails too often has to wait. */
+static bool is_its_turn(struct ask *a, const char *account)
+{
+	uint64_t wait = throttle_wait(a->c->throttle, account, httpd_peer(a->rq), loop_now(a->c->svc->loop));
+
+	if (!wait)
+		return true;
+	metric_add(a->c->metrics, 0, CONSOLE_M_LOGINS, CONSOLE_LOGIN_THROTTLED, 1);
+	httpd_add(a->rq, "Retry-After", "%u", (unsigned)(wait / 1000 + 1));
+	ask_fail(a, 429, "throttled", "too many failed attempts; try again in %u s", (unsigned)(wait / 1000 + 1));
+	return false;
+}
+
+static void login_failed(struct ask *a, const char *account)
+{
+	struct addr peer = a->rq ? *httpd_peer(a->rq) : (struct addr){ 0 };
+	uint64_t suppressed;
+
+	throttle_failed(a->c->throttle, account, &peer, loop_now(a->c->svc->loop));
+	metric_add(a->c->metrics, 0, CONSOLE_M_LOGINS, CONSOLE_LOGIN_BAD, 1);
+	if (log_gate_pass(&a->c->gate, loop_now(a->c->svc->loop), &suppressed))
+		log_emit(&MSG_CONSOLE_LOGIN_FAILED, LF_STR("user", account), LF_ADDR("client", &peer));
+	ask_fail(a, 401, "bad-login", "user, password or code are wrong");
+}
+
+static bool password_is_good(struct ask *a, const char *key, const char *password)
+{
+	size_t n = password ? strlen(password) : 0;
+
+	if (n >= PASSWORD_MIN && n <= PASSWORD_MAX)
+		return true;
+	ask_field_error(a, key, "a password has %d to %d bytes", PASSWORD_MIN, PASSWORD_MAX);
+	return false;
+}
+
+static void queued(struct ask *a, int r)
+{
+	if (r == 0)
+		return;
+	ask_unref(a);
+	if (r == -EBUSY)
+		ask_fail(a, 503, "busy", "too many logins at this moment; try again");
+	else
+		ask_reply(a, 500, NULL);
+}
+
+/* ---- set-up ---- */
+
+void setup_get(struct ask *a)
+{
+	ask_reply(a, 200, json_pack("{s:b, s:s}", "needed", a->c->setup_token[0] != 0, "version", STILE_VERSION));
+}
+
+static void on_first_saved(int r, void *arg)
+{
+	struct ask *a = arg;
+	struct user *u = user_find(a->c->accounts, ask_string(a, "user"));
+
+	if (r == 0 && u) {
+		a->c->setup_token[0] = 0;
+		begin_session(a, u);
+	} else {
+		if (u)
+			user_remove(a->c->accounts, u, "console", NULL, NULL);
+		ask_fail(a, 500, "failed", "the account cannot be kept: the store is full or failing");
+	}
+	ask_unref(a);
+}
+
+static void on_first_hash(bool match, const char *hash, void *arg)
+{
+	struct ask *a = arg;
+	const char *language = ask_string(a, "language");
+	struct user *u = NULL;
+
+	(void)match;
+	if (*hash && a->c->setup_token[0] && accounts_admins(a->c->accounts) == 0)
+		u = user_add(a->c->accounts, ask_string(a, "user"), CONTROL_ADMIN, hash);
+	if (!u) {
+		ask_fail(a, 409, "exists", "the set-up is done already");
+		ask_unref(a);
+		return;
+	}
+	if (language)
+		(void)snprintf(u->language, sizeof(u->language), "%.7s", language);
+	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", "first administrator"), LF_STR("user", u->name));
+	user_save(a->c->accounts, u, "console set-up", on_first_saved, a);
+}
+
+static bool token_is_right(const struct ask *a)
+{
+	const char *token = ask_string(a, "token"), *want = a->c->setup_token;
+	size_t n = strlen(want);
+	unsigned char differ = 0;
+
+	if (!token || !n || strlen(token) != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		differ |= (unsigned char)(token[i] ^ want[i]);
+	return differ == 0;
+}
+
+void setup_post(struct ask *a)
+{
+	const char *user = ask_string(a, "user"), *password = ask_string(a, "password"), *language = ask_string(a, "language");
+
+	if (!is_its_turn(a, ""))
+		return;
+	if (!a->c->setup_token[0]) {
+		ask_fail(a, 409, "exists", "the set-up is done already");
+		return;
+	}
+	if (!token_is_right(a)) {
+		throttle_failed(a->c->throttle, "", httpd_peer(a->rq), loop_now(a->c->svc->loop));
+		ask_fail(a, 403, "bad-token", "the one-time token is wrong; `stile console setup` shows it");
+		return;
+	}
+	if (!user_name_is_good(user))
+		ask_field_error(a, "user", "a name has 1 to 63 bytes, and neither '/' nor control characters");
+	else if (language && strcmp(language, "en") != 0 && strcmp(language, "de") != 0 && strcmp(language, "it") != 0)
+		ask_field_error(a, "language", "must be en, de or it");
+	else if (password_is_good(a, "password", password))
+		queued(a, hasher_make(a->c->hasher, password, on_first_hash, ask_ref(a)));
+}
+
+/* ---- login ---- */
+
+static void on_login_hash(bool match, const char *hash, void *arg)
+{
+	struct ask *a = arg;
+	const char *name = ask_string(a, "user"), *code = ask_string(a, "totp");
+	struct user *u = user_find(a->c->accounts, name);
+	uint64_t step = 0;
+
+	(void)hash;
+	if (match && u && u->totp && code)
+		step = totp_check(u->totp_secret, code, clock_unix_ms() / 1000, u->totp_last);
+	if (!match || !u || (u->totp && code && !step)) {
+		login_failed(a, name);
+	} else if (u->totp && !code) {
+		ask_fail(a, 401, "totp-needed", "this account asks for a one-time code, too");
+	} else {
+		u->totp_last = MAX(u->totp_last, step);
+		throttle_good(a->c->throttle, name, a->rq ? httpd_peer(a->rq) : &(struct addr){ 0 });
+		begin_session(a, u);
+	}
+	ask_unref(a);
+}
+
+void login_post(struct ask *a)
+{
+	const char *name = ask_string(a, "user"), *password = ask_string(a, "password");
+	struct user *u;
+
+	if (!name || !password || strlen(password) > PASSWORD_MAX) {
+		ask_fail(a, 400, "bad-request", "user and password are asked for");
+		return;
+	}
+	if (!is_its_turn(a, name))
+		return;
+	u = user_find(a->c->accounts, name);
+	queued(a, hasher_check(a->c->hasher, password, u ? u->hash : NULL, on_login_hash, ask_ref(a)));
+}
+
+static bool has_session(struct ask *a)
+{
+	if (a->who.session)
+		return true;
+	ask_fail(a, 400, "bad-request", "this is about the session of a user, not about a token");
+	return false;
+}
+
+void logout_post(struct ask *a)
+{
+	if (!has_session(a))
+		return;
+	log_emit(&MSG_CONSOLE_LOGOUT, LF_STR("user", a->who.name));
+	session_remove(a->c->accounts, a->who.session);
+	httpd_add(a->rq, "Set-Cookie", "__Host-stile=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
+	ask_reply(a, 200, json_object());
+}
+
+/* ---- one's own account ---- */
+
+void me_get(struct ask *a)
+{
+	if (a->who.session)
+		ask_reply(a, 200, me_json(a, a->who.session));
+	else
+		ask_reply(a, 200, json_pack("{s:s, s:s}", "user", a->who.name, "role", role_name(a->who.role)));
+}
+
+static void on_me_saved(int r, void *arg)
+{
+	struct ask *a = arg;
+
+	if (r < 0)
+		ask_fail(a, 500, "failed", "the change cannot be kept: the store is full or failing");
+	else
+		ask_reply(a, 200, json_object());
+	ask_unref(a);
+}
+
+static void save_me(struct ask *a, struct user *u) /* with the caller's reference */
+{
+	char as[96];
+
+	user_save(a->c->accounts, u, ask_as(a, as), on_me_saved, a);
+}
+
+static void on_new_hash(bool match, const char *hash, void *arg)
+{
+	struct ask *a = arg;
+	struct user *u = user_find(a->c->accounts, a->who.name);
+
+	(void)match;
+	if (!u || !*hash) {
+		ask_reply(a, 500, NULL);
+		ask_unref(a);
+		return;
+	}
+	(void)snprintf(u->hash, sizeof(u->hash), "%s", hash);
+	sessions_remove_of(a->c->accounts, u, ask_session(a)); /* whoever knew the old one */
+	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", "password"), LF_STR("user", u->name));
+	save_me(a, u);
+}
+
+static void on_old_hash(bool match, const char *hash, void *arg)
+{
+	struct ask *a = arg;
+
+	(void)hash;
+	if (!match) {
+		login_failed(a, a->who.name);
+		ask_unref(a);
+		return;
+	}
+	queued(a, hasher_make(a->c->hasher, ask_string(a, "password"), on_new_hash, a));
+}
+
+void me_put(struct ask *a)
+{
+	const char *language = ask_string(a, "language"), *password = ask_string(a, "password"), *old = ask_string(a, "old_password");
+	struct user *u;
+
+	if (!has_session(a))
+		return;
+	u = a->who.session->user;
+	if (language && strcmp(language, "en") != 0 && strcmp(language, "de") != 0 && strcmp(language, "it") != 0) {
+		ask_field_error(a, "language", "must be en, de or it");
+		return;
+	}
+	if (language)
+		(void)snprintf(u->language, sizeof(u->language), "%s", language);
+	if (!password) {
+		save_me(ask_ref(a), u);
+		return;
+	}
+	if (!old || strlen(old) > PASSWORD_MAX)
+		ask_field_error(a, "old_password", "the old password is asked for");
+	else if (password_is_good(a, "password", password) && is_its_turn(a, a->who.name))
+		queued(a, hasher_check(a->c->hasher, old, u->hash, on_old_hash, ask_ref(a)));
+}
+
+/* ---- one-time codes ---- */
+
+/* "otpauth://totp/Stile:alice?secret=…&issuer=Stile": the name, escaped. */
+static void totp_uri(const struct user *u, const char *secret, char *out, size_t n)
+{
+	struct sb b = sb_init(out, n);
+
+	sb_str(&b, "otpauth://totp/Stile:");
+	for (const char *p = u->name; *p; p++) {
+		bool plain = (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || *p == '.' || *p == '-' || *p == '_';
+
+		if (plain)
+			sb_char(&b, *p);
+		else
+			sb_fmt(&b, "%%%02X", (unsigned char)*p);
+	}
+	sb_fmt(&b, "?secret=%s&issuer=Stile&algorithm=SHA1&digits=6&period=30", secret);
+}
+
+void totp_post(struct ask *a)
+{
+	char secret[TOTP_TEXT], uri[512];
+	struct user *u;
+	char *svg;
+
+	if (!has_session(a))
+		return;
+	u = a->who.session->user;
+	if (u->totp) {
+		ask_fail(a, 409, "exists", "one-time codes are on; switch them off first");
+		return;
+	}
+	if (bytes_random(u->totp_new, sizeof(u->totp_new)) < 0) {
+		ask_reply(a, 500, NULL);
+		return;
+	}
+	u->totp_pending = true;
+	totp_base32(u->totp_new, sizeof(u->totp_new), secret);
+	totp_uri(u, secret, uri, sizeof(uri));
+	svg = totp_qr_svg(uri);
+	ask_reply(a, 200, svg ? json_pack("{s:s, s:s, s:s}", "secret", secret, "uri", uri, "qr", svg) : NULL);
+	free(svg);
+}
+
+void totp_confirm(struct ask *a)
+{
+	const char *code = ask_string(a, "code");
+	uint64_t step;
+	struct user *u;
+
+	if (!has_session(a))
+		return;
+	u = a->who.session->user;
+	step = u->totp_pending && code ? totp_check(u->totp_new, code, clock_unix_ms() / 1000, 0) : 0;
+	if (!step) {
+		ask_field_error(a, "code", u->totp_pending ? "this is not the code of now; is the clock of the telephone right?" :
+				"ask for a secret first");
+		return;
+	}
+	memcpy(u->totp_secret, u->totp_new, sizeof(u->totp_secret));
+	u->totp = true;
+	u->totp_pending = false;
+	u->totp_last = step;
+	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", "one-time codes on"), LF_STR("user", u->name));
+	save_me(ask_ref(a), u);
+}
+
+static void on_off_hash(bool match, const char *hash, void *arg)
+{
+	struct ask *a = arg;
+	struct user *u = user_find(a->c->accounts, a->who.name);
+
+	(void)hash;
+	if (!match || !u) {
+		login_failed(a, a->who.name);
+		ask_unref(a);
+		return;
+	}
+	u->totp = false;
+	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", "one-time codes off"), LF_STR("user", u->name));
+	save_me(a, u);
+}
+
+void totp_off(struct ask *a)
+{
+	const char *password = ask_string(a, "password");
+
+	if (!has_session(a))
+		return;
+	if (!password || strlen(password) > PASSWORD_MAX)
+		ask_field_error(a, "password", "the password is asked for");
+	else if (is_its_turn(a, a->who.name))
+		queued(a, hasher_check(a->c->hasher, password, a->who.session->user->hash, on_off_hash, ask_ref(a)));
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The routes under /services: every one of them is a verb of a service's control socket, called with the right of the
+ * console and held against the role that the verb demands. What an operator or administrator does is logged and audited here
+ * with his name; the services' own audit gets it as "console NAME".
+ *
+ * A request whose client goes takes its verb with it (cancel), as far as the service can.
+ */
+#include "console/console.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/control_link.h"
+#include "common/clock.h"
+
+enum { VERB_MS = 10 * 1000, LONG_MS = 10 * 60 * 1000 };
+
+static struct backend *backend_of(struct ask *a)
+{
+	struct backend *k = backend_find(a->c->backends, a->params[0]);
+
+	if (!k)
+		ask_fail(a, 404, "not-found", "there is no service of this name");
+	return k;
+}
+
+/* ---- calls ---- */
+
+static void on_client_gone(struct ask *a)
+{
+	struct backend *k = backend_find(a->c->backends, a->params[0]);
+	uint64_t call = a->call;
+
+	a->call = 0;
+	if (!k || !k->link || !call)
+		return;
+	control_link_forget(k->link, call);
+	ask_unref(a);
+}
+
+static void on_answer(int r, json_t *result, json_t *error, void *arg)
+{
+	struct ask *a = arg;
+
+	a->call = 0;
+	if (r == -ETIMEDOUT)
+		ask_fail(a, 504, "late", "the service does not answer in time");
+	else if (r < 0)
+		ask_fail(a, 503, "unreachable", "the connection to the service broke: %s", strerror(-r));
+	else if (error)
+		ask_service_error(a, error);
+	else
+		ask_reply(a, 200, json_incref(result));
+	ask_unref(a);
+}
+
+/* args is taken. */
+static void call(struct ask *a, struct backend *k, const char *verb, json_t *args, uint64_t ms)
+{
+	if (!k->link || !args) {
+		json_decref(args);
+		ask_fail(a, 503, k->here ? "unreachable" : "stopped", k->here ? "the service does not answer" : "the service is stopped");
+		return;
+	}
+	a->on_gone = on_client_gone;
+	a->call = control_link_call(k->link, verb, args, ms, on_answer, ask_ref(a));
+}
+
+static bool verb_is_allowed(struct ask *a, const struct backend *k, const char *verb, bool only_viewers)
+{
+	enum control_role role = CONTROL_ADMIN;
+
+	if (!k->link) {
+		ask_fail(a, 503, k->here ? "unreachable" : "stopped", k->here ? "the service does not answer" : "the service is stopped");
+		return false;
+	}
+	if (strcmp(verb, "events.subscribe") == 0 || backend_verb_role(k, verb, &role) < 0) {
+		ask_fail(a, 404, "unknown-verb", "the service has no verb of this name");
+		return false;
+	}
+	if (only_viewers && role != CONTROL_VIEWER) {
+		ask_fail(a, 405, "bad-request", "this verb is called by POST");
+		return false;
+	}
+	if (a->who.role < role) {
+		ask_fail(a, 403, "forbidden", "this verb needs the role %s", role_name(role));
+		return false;
+	}
+	return true;
+}
+
+/* Secrets may be among the arguments: the audit keeps which there were, and no value that is not a number or a switch. */
+static json_t *args_for_audit(const json_t *args)
+{
+	json_t *o = json_object(), *v;
+	const char *key;
+
+	json_object_foreach((json_t *)(uintptr_t)args, key, v) {
+		bool plain = json_is_number(v) || json_is_boolean(v) || strcmp(key, "name") == 0 || strcmp(key, "id") == 0 || strcmp(key, "key") == 0 ||
+			     strcmp(key, "kind") == 0 || strcmp(key, "path") == 0;
+
+		json_object_set_new(o, key, plain ? json_incref(v) : json_string("…"));
+	}
+	return o;
+}
+
+static void audit(struct ask *a, const char *what, const json_t *args)
+{
+	char as[96], from[ADDR_STRLEN] = "";
+
+	if (a->rq)
+		(void)addr_print_ip(httpd_peer(a->rq), from);
+	ask_log(a, what, a->params[0]);
+	accounts_audit_action(a->c->accounts, ask_as(a, as), a->params[0],
+			      json_pack("{s:s, s:o, s:s, s:I}", "action", what, "args", args_for_audit(args), "from", from, "at",
+					(json_int_t)clock_unix_ms()));
+}
+
+/* ---- services ---- */
+
+void services_get(struct ask *a)
+{
+	json_t *rows = backends_json(a->c->backends);
+
+	ask_reply(a, 200, rows ? json_pack("{s:o}", "services", rows) : NULL);
+}
+
+void service_get(struct ask *a)
+{
+	struct backend *k = backend_of(a);
+	json_t *j;
+
+	if (!k)
+		return;
+	j = backend_json(k);
+	if (j && k->status)
+		json_object_set(j, "status", k->status);
+	ask_reply(a, 200, j);
+}
+
+static const struct {
+	const char *name, *verb;
+	enum control_role role;
+} actions[] = {
+	{ "reload", "service.reload", CONTROL_OPERATOR },
+	{ "drain", "service.drain", CONTROL_ADMIN },
+	{ "stop", "service.stop", CONTROL_ADMIN },
+};
+
+void service_act(struct ask *a)
+{
+	struct backend *k = backend_of(a);
+
+	if (!k)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+		if (strcmp(actions[i].name, a->params[1]) != 0)
+			continue;
+		if (a->who.role < actions[i].role) {
+			ask_fail(a, 403, "forbidden", "this needs the role %s", role_name(actions[i].role));
+			return;
+		}
+		audit(a, actions[i].name, a->body);
+		call(a, k, actions[i].verb, a->body ? json_incref(a->body) : json_object(), VERB_MS);
+		return;
+	}
+	ask_fail(a, 404, "not-found", "a service can be told to start, stop, restart, reload or drain");
+}
+
+/* ---- any verb ---- */
+
+void verbs_get(struct ask *a)
+{
+	struct backend *k = backend_of(a);
+
+	if (k && !k->verbs)
+		ask_fail(a, 503, "unreachable", "the service has not said yet what it can do");
+	else if (k)
+		ask_reply(a, 200, json_pack("{s:O}", "rows", k->verbs));
+}
+
+void verb_get(struct ask *a)
+{
+	struct backend *k = backend_of(a);
+	json_t *args = NULL;
+	char text[4096];
+	int r;
+
+	if (!k || !verb_is_allowed(a, k, a->params[1], true))
+		return;
+	r = httpd_query_value(httpd_query(a->rq), "args", text, sizeof(text));
+	if (r == 0)
+		args = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	else if (r == -ENOENT)
+		args = json_object();
+	if (!json_is_object(args)) {
+		json_decref(args);
+		ask_fail(a, 400, "bad-request", "args must be one JSON object");
+		return;
+	}
+	call(a, k, a->params[1], args, VERB_MS);
+}
+
+void verb_post(struct ask *a)
+{
+	struct backend *k = backend_of(a);
+	enum control_role role = CONTROL_VIEWER;
+
+	if (!k || !verb_is_allowed(a, k, a->params[1], false))
+		return;
+	(void)backend_verb_role(k, a->params[1], &role);
+	if (role > CONTROL_VIEWER)
+		audit(a, a->params[1], a->body);
+	call(a, k, a->params[1], a->body ? json_incref(a->body) : json_object(), LONG_MS);
+}
+
+/* ---- settings, objects and changes: the config.* verbs ---- */
+
+static bool add_query_number(struct ask *a, json_t *args, const char *name)
+{
+	char text[24];
+	uint64_t v;
+	int r = httpd_query_value(httpd_query(a->rq), name, text, sizeof(text));
+
+	if (r == -ENOENT)
+		return true;
+	if (r < 0 || text_u64(text_of(text), &v) < 0 || v > INT64_MAX) {
+		ask_fail(a, 400, "bad-request", "%s must be a number", name);
+		return false;
+	}
+	return json_object_set_new(args, name, json_integer((json_int_t)v)) == 0;
+}
+
+/* If-Match: "17" names the revision that is changed. */
+static bool add_revision(struct ask *a, json_t *args)
+{
+	struct text t = text_of(httpd_field(a->rq, "If-Match"));
+	uint64_t v;
+
+	if (!t.p || text_eq(t, TEXT("*")))
+		return true;
+	if (t.n > 2 && t.p[0] == '"' && t.p[t.n - 1] == '"')
+		t = (struct text){ t.p + 1, t.n - 2 };
+	if (text_u64(t, &v) < 0 || v > INT64_MAX) {
+		ask_fail(a, 400, "bad-request", "If-Match must be a revision");
+		return false;
+	}
+	return json_object_set_new(args, "revision", json_integer((json_int_t)v)) == 0;
+}
+
+/* The verb with the user's name; args is taken. changes: it is audited. */
+static void config_call(struct ask *a, const char *verb, json_t *args, bool changes)
+{
+	struct backend *k = backend_of(a);
+	char as[96];
+
+	if (!k || !args) {
+		json_decref(args);
+		return;
+	}
+	if (!verb_is_allowed(a, k, verb, false)) {
+		json_decref(args);
+		return;
+	}
+	if (changes) {
+		audit(a, verb, args);
+		json_object_set_new(args, "as", json_string(ask_as(a, as)));
+	}
+	call(a, k, verb, args, VERB_MS);
+}
+
+static json_t *body_copy(const struct ask *a)
+{
+	return a->body ? json_copy(a->body) : json_object();
+}
+
+void config_get(struct ask *a)
+{
+	config_call(a, "config.show", json_object(), false);
+}
+
+void config_put(struct ask *a)
+{
+	json_t *args = body_copy(a);
+
+	if (!args || json_object_set_new(args, "path", json_string(a->params[1])) < 0 || !add_revision(a, args) ||
+	    !add_query_number(a, args, "transaction"))
+		json_decref(args);
+	else
+		config_call(a, "config.set", args, true);
+}
+
+void config_delete(struct ask *a)
+{
+	json_t *args = json_pack("{s:s}", "path", a->params[1]);
+
+	if (!args || !add_revision(a, args) || !add_query_number(a, args, "transaction"))
+		json_decref(args);
+	else
+		config_call(a, "config.unset", args, true);
+}
+
+void objects_get(struct ask *a)
+{
+	json_t *args = json_pack("{s:s}", "kind", a->params[1]);
+	char after[PARAM_MAX];
+
+	if (args && httpd_query_value(httpd_query(a->rq), "after", after, sizeof(after)) == 0)
+		json_object_set_new(args, "after", json_string(after));
+	config_call(a, "service.objects", args, false);
+}
+
+void object_put(struct ask *a)
+{
+	json_t *args = body_copy(a);
+
+	if (!args || json_object_set_new(args, "kind", json_string(a->params[1])) < 0 || !add_revision(a, args) ||
+	    !add_query_number(a, args, "transaction"))
+		json_decref(args);
+	else
+		config_call(a, "config.put", args, true);
+}
+
+void object_delete(struct ask *a)
+{
+	json_t *args = json_pack("{s:s}", "kind", a->params[1]);
+	char key[PARAM_MAX];
+
+	if (httpd_query_value(httpd_query(a->rq), "key", key, sizeof(key)) < 0) {
+		json_decref(args);
+		ask_fail(a, 400, "bad-request", "?key= names the object");
+		return;
+	}
+	if (!args || json_object_set_new(args, "key", json_string(key)) < 0 || !add_revision(a, args) || !add_query_number(a, args, "transaction"))
+		json_decref(args);
+	else
+		config_call(a, "config.delete", args, true);
+}
+
+void changes_post(struct ask *a)
+{
+	config_call(a, "config.begin", body_copy(a), true);
+}
+
+static json_t *change_args(struct ask *a)
+{
+	json_t *args = body_copy(a);
+	uint64_t id;
+
+	if (text_u64(text_of(a->params[1]), &id) < 0 || id > INT64_MAX) {
+		json_decref(args);
+		ask_fail(a, 404, "not-found", "a change has a number");
+		return NULL;
+	}
+	if (args)
+		json_object_set_new(args, "transaction", json_integer((json_int_t)id));
+	return args;
+}
+
+void change_get(struct ask *a)
+{
+	config_call(a, "config.diff", change_args(a), false);
+}
+
+void change_validate(struct ask *a)
+{
+	config_call(a, "config.validate", change_args(a), false);
+}
+
+void change_commit(struct ask *a)
+{
+	config_call(a, "config.commit", change_args(a), true);
+}
+
+void change_abort(struct ask *a)
+{
+	config_call(a, "config.abort", change_args(a), true);
+}
+
+void confirm_post(struct ask *a)
+{
+	config_call(a, "config.confirm", body_copy(a), true);
+}
+
+void undo_post(struct ask *a)
+{
+	config_call(a, "config.undo", body_copy(a), true);
+}
+
+void service_audit_get(struct ask *a)
+{
+	json_t *args = json_object();
+
+	if (!args || !add_query_number(a, args, "before") || !add_query_number(a, args, "limit"))
+		json_decref(args);
+	else
+		config_call(a, "config.audit", args, false);
+}

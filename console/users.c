@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Accounts, tokens and sessions of others, and the audit: all of it an administrator's. The last administrator can neither go
+ * nor become less, for nobody could make another one.
+ *
+ * A change of somebody's role or password ends his sessions, so that what he may do now is what the table says.
+ */
+#include "console/console.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/clock.h"
+#include "console/log_msgs.h"
+
+static void told(const struct ask *a, const char *what, const char *of)
+{
+	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", what), LF_STR("of", of), LF_STR("by", a->who.name));
+}
+
+static void on_saved(int r, void *arg)
+{
+	struct ask *a = arg;
+
+	if (r < 0)
+		ask_fail(a, 500, "failed", "the change cannot be kept: the store is full or failing");
+	else
+		ask_reply(a, 200, json_object());
+	ask_unref(a);
+}
+
+/* ---- users ---- */
+
+void users_get(struct ask *a)
+{
+	json_t *rows = json_array();
+
+	list_for_each(it, &a->c->accounts->users) {
+		const struct user *u = list_entry(it, struct user, node);
+
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:b, s:I}", "name", u->name, "role", role_name(u->role), "language",
+						      u->language, "totp", u->totp, "created_at", (json_int_t)u->created_at));
+	}
+	ask_reply(a, 200, json_pack("{s:o}", "rows", rows));
+}
+
+static bool password_is_good(struct ask *a, const char *password)
+{
+	size_t n = password ? strlen(password) : 0;
+
+	if (n >= PASSWORD_MIN && n <= PASSWORD_MAX)
+		return true;
+	ask_field_error(a, "password", "a password has %d to %d bytes", PASSWORD_MIN, PASSWORD_MAX);
+	return false;
+}
+
+static void hashing(struct ask *a, int r)
+{
+	if (r == 0)
+		return;
+	ask_unref(a);
+	ask_fail(a, 503, "busy", "too many passwords are being hashed; try again");
+}
+
+static void on_user_hash(bool match, const char *hash, void *arg)
+{
+	struct ask *a = arg;
+	const char *name = ask_string(a, "name");
+	enum control_role role = CONTROL_VIEWER;
+	struct user *u = NULL;
+	char as[96];
+
+	(void)match;
+	(void)role_parse(ask_string(a, "role"), &role);
+	if (*hash && !user_find(a->c->accounts, name))
+		u = user_add(a->c->accounts, name, role, hash);
+	if (!u) {
+		ask_fail(a, 409, "exists", "there is an account of this name, or there are too many");
+		ask_unref(a);
+		return;
+	}
+	told(a, "made", name);
+	user_save(a->c->accounts, u, ask_as(a, as), on_saved, a);
+}
+
+void users_post(struct ask *a)
+{
+	const char *name = ask_string(a, "name"), *password = ask_string(a, "password");
+	enum control_role role;
+
+	if (!user_name_is_good(name))
+		ask_field_error(a, "name", "a name has 1 to 63 bytes, and neither '/' nor control characters");
+	else if (role_parse(ask_string(a, "role"), &role) < 0)
+		ask_field_error(a, "role", "must be viewer, operator or administrator");
+	else if (user_find(a->c->accounts, name))
+		ask_fail(a, 409, "exists", "there is an account of this name");
+	else if (password_is_good(a, password))
+		hashing(a, hasher_make(a->c->hasher, password, on_user_hash, ask_ref(a)));
+}
+
+static struct user *named(struct ask *a)
+{
+	struct user *u = user_find(a->c->accounts, a->params[0]);
+
+	if (!u)
+		ask_fail(a, 404, "not-found", "there is no account of this name");
+	return u;
+}
+
+static bool would_be_last(const struct ask *a, const struct user *u)
+{
+	return u->role == CONTROL_ADMIN && accounts_admins(a->c->accounts) == 1;
+}
+
+/* Whose rights or password have changed logs in again; streams of his pages end, too. */
+static void finish_change(struct ask *a, struct user *u)
+{
+	char as[96];
+
+	sessions_remove_of(a->c->accounts, u, ask_session(a)); /* his own one stays, if it is he */
+	told(a, "changed", u->name);
+	user_save(a->c->accounts, u, ask_as(a, as), on_saved, a);
+}
+
+static void on_changed_hash(bool match, const char *hash, void *arg)
+{
+	struct ask *a = arg;
+	struct user *u = user_find(a->c->accounts, a->params[0]);
+
+	(void)match;
+	if (!u || !*hash) {
+		ask_fail(a, 404, "not-found", "there is no account of this name any more");
+		ask_unref(a);
+		return;
+	}
+	(void)snprintf(u->hash, sizeof(u->hash), "%s", hash);
+	finish_change(a, u);
+}
+
+void user_put(struct ask *a)
+{
+	const char *role = ask_string(a, "role"), *password = ask_string(a, "password");
+	struct user *u = named(a);
+	enum control_role r = CONTROL_VIEWER;
+
+	if (!u)
+		return;
+	if (role && role_parse(role, &r) < 0) {
+		ask_field_error(a, "role", "must be viewer, operator or administrator");
+		return;
+	}
+	if (role && r != CONTROL_ADMIN && would_be_last(a, u)) {
+		ask_fail(a, 409, "conflict", "this is the last administrator");
+		return;
+	}
+	if (password && !password_is_good(a, password))
+		return;
+	if (role)
+		u->role = r;
+	if (json_is_true(json_object_get(a->body, "totp_off")))
+		u->totp = false;
+	if (password)
+		hashing(a, hasher_make(a->c->hasher, password, on_changed_hash, ask_ref(a)));
+	else
+		finish_change(ask_ref(a), u);
+}
+
+void user_delete(struct ask *a)
+{
+	struct user *u = named(a);
+	char as[96];
+
+	if (!u)
+		return;
+	if (would_be_last(a, u)) {
+		ask_fail(a, 409, "conflict", "this is the last administrator");
+		return;
+	}
+	if (a->who.session && a->who.session->user == u) {
+		ask_fail(a, 409, "conflict", "nobody removes his own account; another administrator can");
+		return;
+	}
+	told(a, "removed", u->name);
+	user_remove(a->c->accounts, u, ask_as(a, as), on_saved, ask_ref(a));
+}
+
+/* ---- tokens ---- */
+
+static json_t *token_json(const struct token *t)
+{
+	json_t *scope = json_array();
+
+	if (t->scope & SCOPE_READ)
+		json_array_append_new(scope, json_string("read"));
+	if (t->scope & SCOPE_WRITE)
+		json_array_append_new(scope, json_string("write"));
+	if (t->scope & SCOPE_METRICS)
+		json_array_append_new(scope, json_string("metrics"));
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I}", "id", t->id, "name", t->name, "user", t->user, "role", role_name(t->role),
+			 "scope", scope, "created_at", (json_int_t)t->created_at, "expires_at", (json_int_t)t->expires_at, "used_at",
+			 (json_int_t)t->used_at);
+}
+
+void tokens_get(struct ask *a)
+{
+	json_t *rows = json_array();
+
+	list_for_each(it, &a->c->accounts->tokens)
+		json_array_append_new(rows, token_json(list_entry(it, struct token, node)));
+	ask_reply(a, 200, json_pack("{s:o}", "rows", rows));
+}
+
+static int parse_scope(const json_t *list, unsigned *ret_scope)
+{
+	static const char *const words[] = { "read", "write", "metrics" };
+	size_t i;
+	json_t *j;
+
+	*ret_scope = 0;
+	json_array_foreach(list, i, j) {
+		unsigned bit = 0;
+
+		for (unsigned w = 0; json_is_string(j) && w < ARRAY_LEN(words); w++)
+			if (strcmp(json_string_value(j), words[w]) == 0)
+				bit = 1u << w;
+		if (!bit)
+			return -EINVAL;
+		*ret_scope |= bit;
+	}
+	return *ret_scope ? 0 : -EINVAL;
+}
+
+struct new_token {
+	json_t *row;
+	char secret[64];
+};
+
+static void new_token_free(void *p)
+{
+	struct new_token *n = p;
+
+	json_decref(n->row);
+	explicit_bzero(n->secret, sizeof(n->secret));
+	free(n);
+}
+
+static void on_token_saved(int r, void *arg)
+{
+	struct ask *a = arg;
+	struct new_token *n = a->state;
+
+	if (r < 0) {
+		ask_fail(a, 500, "failed", "the token cannot be kept: the store is full or failing");
+	} else {
+		json_object_set_new(n->row, "token", json_string(n->secret)); /* once, and never again */
+		ask_reply(a, 201, json_incref(n->row));
+	}
+	ask_unref(a);
+}
+
+void tokens_post(struct ask *a)
+{
+	const json_t *expires = json_object_get(a->body, "expires_at"), *in = json_object_get(a->body, "expires_in_s");
+	struct token like = { .expires_at = json_integer_value(expires) };
+	const char *name = ask_string(a, "name");
+	struct new_token *n;
+	struct token *t;
+	char as[96];
+
+	if (json_is_integer(in) && json_integer_value(in) > 0 && json_integer_value(in) < 3155760000)
+		like.expires_at = clock_unix_ms() + json_integer_value(in) * 1000;
+	if (!user_name_is_good(name) || strlen(name) > 50) {
+		ask_field_error(a, "name", "a name has 1 to 50 bytes, and neither '/' nor control characters");
+	} else if (role_parse(ask_string(a, "role"), &like.role) < 0) {
+		ask_field_error(a, "role", "must be viewer, operator or administrator");
+	} else if (parse_scope(json_object_get(a->body, "scope"), &like.scope) < 0) {
+		ask_field_error(a, "scope", "is a list of read, write and metrics");
+	} else if (like.expires_at && like.expires_at < clock_unix_ms()) {
+		ask_field_error(a, "expires_at", "is in the past");
+	} else {
+		(void)snprintf(like.name, sizeof(like.name), "%s", name);
+		(void)snprintf(like.user, sizeof(like.user), "%s", a->who.name);
+		n = a->state = calloc(1, sizeof(*n));
+		a->state_free = n ? new_token_free : NULL;
+		t = n ? token_add(a->c->accounts, &like, ask_as(a, as), n->secret, on_token_saved, ask_ref(a)) : NULL;
+		if (!t) {
+			ask_fail(a, 409, "failed", "there are too many tokens, or no memory");
+			if (n)
+				ask_unref(a);
+			return;
+		}
+		n->row = token_json(t);
+		told(a, "token made", name);
+	}
+}
+
+void token_delete(struct ask *a)
+{
+	char as[96];
+
+	list_for_each(it, &a->c->accounts->tokens) {
+		struct token *t = list_entry(it, struct token, node);
+
+		if (strcmp(t->id, a->params[0]) != 0)
+			continue;
+		told(a, "token removed", t->name);
+		token_remove(a->c->accounts, t, ask_as(a, as), on_saved, ask_ref(a));
+		return;
+	}
+	ask_fail(a, 404, "not-found", "there is no such token");
+}
+
+/* ---- sessions ---- */
+
+void sessions_get(struct ask *a)
+{
+	json_t *rows = json_array();
+
+	list_for_each(it, &a->c->accounts->sessions) {
+		const struct session *s = list_entry(it, struct session, node);
+
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "id", s->id, "user", s->user->name, "address", s->address,
+						      "agent", s->agent, "created_at", (json_int_t)s->created_at, "seen_at",
+						      (json_int_t)s->seen_at, "own", s == a->who.session));
+	}
+	ask_reply(a, 200, json_pack("{s:o}", "rows", rows));
+}
+
+void session_delete(struct ask *a)
+{
+	list_for_each(it, &a->c->accounts->sessions) {
+		struct session *s = list_entry(it, struct session, node);
+
+		if (strcmp(s->id, a->params[0]) != 0)
+			continue;
+		told(a, "session ended", s->user->name);
+		session_remove(a->c->accounts, s);
+		ask_reply(a, 200, json_object());
+		return;
+	}
+	ask_fail(a, 404, "not-found", "there is no such session");
+}
+
+/* ---- the audit ---- */
+
+static void on_audit(const struct store_outcome *o, void *arg)
+{
+	struct ask *a = arg;
+
+	if (o->result == STORE_OK)
+		ask_reply(a, 200, json_pack("{s:O}", "rows", o->rows));
+	else
+		ask_fail(a, 500, "failed", "the store: %s",
+			 o->result > 0 ? store_result_text((enum store_result)o->result) : strerror(-o->result));
+	ask_unref(a);
+}
+
+static uint64_t query_number(const struct ask *a, const char *name, uint64_t otherwise)
+{
+	char text[24];
+	uint64_t v;
+
+	return httpd_query_value(httpd_query(a->rq), name, text, sizeof(text)) == 0 && text_u64(text_of(text), &v) == 0 ? v : otherwise;
+}
+
+void audit_get(struct ask *a)
+{
+	struct store_call call = { .loop = a->c->svc->loop, .who = "", .done = on_audit, .arg = a };
+	uint64_t limit = query_number(a, "limit", 100);
+
+	ask_ref(a);
+	if (store_audit(a->c->svc->store, &call, query_number(a, "before", 0), (unsigned)MIN(MAX(limit, 1u), 500u)) == 0)
+		return;
+	ask_unref(a);
+	ask_fail(a, 503, "busy", "the store is busy; try again");
+}

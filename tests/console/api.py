@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The REST API with real services behind it: what it says of them, the verbs that it passes on, and its description."""
+import json
+import os
+import re
+import sys
+
+from console_world import PASSWORD, Failed, case, main, wait_for
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@case("the console says what runs, with version, uptime and health, and sees a service stop")
+def _(w):
+    w.console()
+    turn = w.turn()
+    alice = w.first()
+    row = w.reached(alice, "turn")
+    if row["version"] != "0.1.0" or row["instance"] != "" or row["program"] != "stile-turn" or row["pid"] != turn.process.pid:
+        raise Failed(f"    {row}")
+    one = alice.get("/api/v1/services/turn").is_(200).json
+    if one["status"]["pid"] != turn.process.pid or "reload" not in one["can"]:
+        raise Failed(f"    {one}")
+    w.reached(alice, "console")
+    turn.stop()
+    w.reached(alice, "turn", "stopped")
+    alice.get("/api/v1/services/turn/verbs/turn.status").is_(503, "stopped")
+    alice.get("/api/v1/services/nobody").is_(404, "not-found")
+
+
+@case("instances are services of their own")
+def _(w):
+    w.console()
+    w.turn(instance="lab")
+    alice = w.first()
+    row = w.reached(alice, "turn@lab")
+    if row["instance"] != "lab":
+        raise Failed(f"    {row}")
+    got = alice.get("/api/v1/services/turn@lab/verbs/turn.status").is_(200).json
+    if got["workers"] != 1:
+        raise Failed(f"    {got}")
+
+
+@case("a verb is called with arguments, by GET if it is a viewer's, and its errors keep their words")
+def _(w):
+    w.console()
+    w.turn()
+    alice = w.first()
+    w.reached(alice, "turn")
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200, 20)
+    names = {v["verb"]: v["role"] for v in alice.get("/api/v1/services/turn/verbs").json["rows"]}
+    if names["turn.kill"] != "operator" or names["turn.status"] != "viewer":
+        raise Failed(f"    {names}")
+    got = alice.get('/api/v1/services/turn/verbs/turn.sessions?args=%7B"limit":5%7D').is_(200).json
+    if got["rows"] != []:
+        raise Failed(f"    {got}")
+    alice.get("/api/v1/services/turn/verbs/turn.kill").is_(405)
+    alice.post("/api/v1/services/turn/verbs/turn.kill", {"id": 77}).is_(404, "not-found")
+    alice.get("/api/v1/services/turn/verbs/turn.nothing").is_(404, "unknown-verb")
+    alice.get("/api/v1/services/turn/verbs/turn.status?args=%7B").is_(400, "bad-request")
+    alice.post("/api/v1/services/turn/verbs/turn.user.put", {"name": "bob", "password": "builder-of-things", "create": True}).is_(200)
+    alice.post("/api/v1/services/turn/verbs/turn.user.put", {"name": "bob", "password": "builder-of-things", "create": True}).is_(409)
+    users = alice.post("/api/v1/services/turn/verbs/turn.user.list").is_(200).json["rows"]
+    if [u["name"] for u in users] != ["alice", "bob"]:
+        raise Failed(f"    {users}")
+    audit = alice.get("/api/v1/audit").is_(200)
+    rows = [r for r in audit.json["rows"] if r["kind"] == "console.action"]
+    if not rows or rows[0]["who"] != "console alice" or rows[0]["after"]["args"].get("name") != "bob" and "builder" in audit.text:
+        raise Failed(f"    {rows[:2]}")
+    if "builder-of-things" in audit.text:
+        raise Failed("    a password stands in the audit")
+
+
+@case("a service is told to reload, drain and stop; who may not is told so")
+def _(w):
+    w.console()
+    turn = w.turn()
+    alice = w.first()
+    oscar, vera = w.user(alice, "oscar", "operator"), w.user(alice, "vera", "viewer")
+    w.reached(alice, "turn")
+    vera.post("/api/v1/services/turn/reload").is_(403, "forbidden")
+    oscar.post("/api/v1/services/turn/stop").is_(403, "forbidden")
+    got = oscar.post("/api/v1/services/turn/reload", {"dry_run": True}).is_(200).json
+    if got["dry_run"] is not True:
+        raise Failed(f"    {got}")
+    oscar.post("/api/v1/services/turn/reload").is_(200)
+    oscar.post("/api/v1/services/turn/dance").is_(404)
+    alice.post("/api/v1/services/turn/drain", {"deadline_ms": 100}).is_(200)
+    turn.process.wait(20)
+    turn.stop()
+    w.logged("console.action", "user=alice", "action=drain", "of=turn")
+
+
+@case("/metrics has every service's counters with its name, and needs no login on its own listener")
+def _(w):
+    w.console()
+    w.turn()
+    w.turn(instance="lab", listen=f'["udp:127.0.0.1:{w.base + 4}"]')
+    alice = w.first()
+    w.reached(alice, "turn")
+    w.reached(alice, "turn@lab")
+    inside = alice.get("/metrics").is_(200)
+    w.web_port, own = w.web, w.client()
+    own.port = w.base + 3
+    plain = own.get("/metrics").is_(200)
+    own.get("/api/v1/services").is_(404)
+    w.client().get("/metrics").is_(401)
+    for text in (inside.text, plain.text):
+        for wanted in ('stile_up{service="turn",instance="lab"} 1', 'stile_up{service="console",instance=""} 1',
+                       'stile_turn_allocations{service="turn",instance=""} 0', 'stile_turn_allocations{service="turn",instance="lab"} 0',
+                       'stile_console_requests_total{service="console",instance="",class="2xx"}'):
+            if wanted not in text:
+                raise Failed(f"    {wanted} is not in\n{text[:2000]}")
+        heads = re.findall(r"^# TYPE (\S+)", text, re.M)
+        if len(heads) != len(set(heads)):
+            raise Failed("    a metric has two heads")
+        family, seen = None, set()
+        for line in text.splitlines():  # samples of a name stand together
+            if line.startswith("# TYPE "):
+                family = line.split()[2]
+            elif not line.startswith("#"):
+                name = re.sub(r"_(bucket|sum|count)$", "", re.match(r"\w+", line).group()) if family + "_" in line else line.split("{")[0]
+                if name != family and not line.startswith(family):
+                    raise Failed(f"    {line} stands under {family}")
+                seen.add(family)
+
+
+@case("load and system tell of this machine")
+def _(w):
+    w.console()
+    w.turn()
+    alice = w.first()
+    w.reached(alice, "turn")
+    got = alice.get("/api/v1/system").is_(200).json
+    if got["cores"] < 1 or got["memory"]["total"] <= got["memory"]["used"] or not any(i["name"] == "lo" for i in got["interfaces"]):
+        raise Failed(f"    {got}")
+    wait_for("a point of turn", lambda: any("turn" in p["services"] for p in alice.get("/api/v1/load").is_(200).json["points"]), 20)
+
+
+@case("openapi.json describes every route, and no other")
+def _(w):
+    w.console()
+    served = w.client().get("/api/v1/openapi.json").is_(200).json
+    with open(os.path.join(HERE, "../../console/openapi.json"), encoding="utf-8") as f:
+        if served != json.load(f):
+            raise Failed("    another description is served than stands in the tree")
+    with open(os.path.join(HERE, "../../console/routes.c"), encoding="utf-8") as f:
+        text = f.read().replace('API "', '"/api/v1').replace('SERVICE "', '"/api/v1/services/{service}').replace(
+            "SERVICE,", '"/api/v1/services/{service}",')
+    rows = {(m, p): (role, flags) for m, p, role, flags in re.findall(
+        r'\{ "([A-Z]+)",\s+"([^"]+)",\s+CONTROL_(\w+),\s+([^,]+),', text)}
+    if len(rows) != text.count("{ \"GET\",") + text.count("{ \"POST\",") + text.count("{ \"PUT\",") + text.count("{ \"DELETE\",") - 1:
+        raise Failed(f"    a row of routes.c is not understood: {len(rows)}")
+    roles = {"VIEWER": "viewer", "OPERATOR": "operator", "ADMIN": "administrator"}
+    described = {(m.upper(), p): op for p, ops in served["paths"].items() for m, op in ops.items()}
+    for missing in sorted(set(rows) - set(described)):
+        raise Failed(f"    {missing} is not described")
+    for extra in sorted(set(described) - set(rows)):
+        raise Failed(f"    {extra} is described and no route")
+    for key, op in described.items():
+        role, flags = rows[key]
+        if "ROUTE_OPEN" in flags:
+            good = op.get("security") == []
+        else:
+            good = op.get("x-role") == roles[role]
+        if not good or ("ROUTE_BODY" in flags) != ("requestBody" in op):
+            raise Failed(f"    {key}: role or body differ")
+        if sorted(re.findall(r"\{(\w+)\}", key[1])) != sorted(p["name"] for p in op.get("parameters", []) if p["in"] == "path"):
+            raise Failed(f"    {key}: parameters differ")
+    # And the other way round: each is really there.
+    alice = w.first()
+    for method, path in described:
+        got = alice.ask(method, re.sub(r"\{\w+\}", "x", path), *([{}] if method in ("POST", "PUT") else []),
+                        **({"Last-Event-ID": "x"} if path.endswith("/events") else {}))
+        if got.status == 405 or (got.status == 404 and "no such resource" in got.text):
+            raise Failed(f"    {method} {path} is described and not there: {got!r}")
+        if path.endswith("/logout"):
+            alice.login("alice", PASSWORD).is_(200)
+
+
+if __name__ == "__main__":
+    sys.exit(main(28000))

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live data: one stream of events for each page, its resume, what is lost, two hundred of them, and their end."""
+import sys
+import time
+
+from console_world import Failed, Stream, case, main, wait_for
+
+
+@case("a page is told what happens, and goes on where it was")
+def _(w):
+    w.console()
+    alice = w.first()
+    with Stream(alice, "console:services,console:load") as s:
+        if s.status != 200 or s.r.headers["Content-Type"] != "text/event-stream":
+            raise Failed(f"    {s.status}")
+        event, data = s.next()
+        if event != "hello" or data["restarted"]:
+            raise Failed(f"    {event} {data}")
+        turn = w.turn()
+        s.until("console:services", lambda d: d["service"] == "turn" and d["state"] == "running")
+        s.until("console:load")
+        last = s.last
+    # Away, and back: what has happened meanwhile comes first.
+    turn.stop()
+    w.reached(alice, "turn", "stopped")
+    with Stream(alice, "console:services", last) as s:
+        if s.next()[1]["restarted"]:
+            raise Failed("    it is the same console")
+        s.until("console:services", lambda d: d["service"] == "turn" and d["state"] == "stopped")
+    with Stream(alice, "console:services", "1234.5") as s:
+        if not s.next()[1]["restarted"]:
+            raise Failed("    an id of another console is taken")
+    for bad in ("x", "x.y", "-1.-1", "ffffffffffffffffffffffff.1"):
+        with Stream(alice, "console:services", bad) as s:
+            s.next()
+
+
+@case("events of a service come through, those that nobody asked for do not")
+def _(w):
+    w.console()
+    alice = w.first()
+    w.turn()
+    w.reached(alice, "turn")
+    with Stream(alice, "console:system") as s:
+        got = s.until("console:system")
+        if got["cores"] < 1:
+            raise Failed(f"    {got}")
+    with Stream(alice, "*:services") as s:
+        s.next()
+        w.turn(instance="lab", listen=f'["udp:127.0.0.1:{w.base + 4}"]')
+        event, data = s.next()
+        while data["service"] != "turn@lab":
+            event, data = s.next()
+        if event != "console:services":
+            raise Failed(f"    {event}")
+
+
+@case("two hundred streams are open, one more than allowed is refused, and each gets every event")
+def _(w):
+    w.console(streams=200, connections=1000)
+    alice = w.first()
+    streams = [Stream(alice, "console:load") for _ in range(200)]
+    try:
+        for s in streams:
+            if s.status != 200:
+                raise Failed(f"    {s.status}")
+        with Stream(alice, "console:load") as one_more:
+            if one_more.status != 503 or int(one_more.r.headers["Retry-After"]) < 1:
+                raise Failed(f"    {one_more.status}")
+        points = [s.until("console:load")["at"] for s in streams]
+        wait = max(points)
+        again = [s.until("console:load", lambda d: d["at"] >= wait)["at"] for s in streams]
+        if len(set(again)) > 2:
+            raise Failed(f"    {sorted(set(again))}")
+        if w.verb("console.status")["streams"] != 200:
+            raise Failed("    they are counted wrong")
+        alice.get("/api/v1/services").is_(200)
+    finally:
+        for s in streams:
+            s.close()
+    wait_for("their end", lambda: w.verb("console.status")["streams"] == 0, 30)
+
+
+@case("streams end with their session, and a stop of the console does not wait for them")
+def _(w):
+    server = w.console()
+    alice = w.first()
+    bob = w.user(alice, "bob", "viewer")
+    with Stream(bob, "console:services") as s, Stream(alice, "console:services") as stays:
+        s.next()
+        stays.next()
+        alice.delete("/api/v1/users/bob").is_(200)
+        while s.next():
+            pass
+        began = time.monotonic()
+        server.stop()
+        if time.monotonic() - began > 10:
+            raise Failed("    the stop took long")
+        while stays.next():
+            pass
+
+
+if __name__ == "__main__":
+    sys.exit(main(34000))

@@ -52,7 +52,7 @@ const struct route console_routes[] = {
 	{ "GET",    SERVICE "/verbs",				CONTROL_VIEWER,	  0,			     verbs_get },
 	{ "GET",    SERVICE "/verbs/{verb}",			CONTROL_VIEWER,	  0,			     verb_get },
 	{ "POST",   SERVICE "/verbs/{verb}",			CONTROL_VIEWER,	  ROUTE_BODY | ROUTE_LONG,   verb_post },
-	{ "GET",    SERVICE "/config",				CONTROL_VIEWER,	  0,			     config_get },
+	{ "GET",    SERVICE "/config",				CONTROL_OPERATOR, 0,			     config_get },
 	{ "PUT",    SERVICE "/config/{path}",			CONTROL_ADMIN,	  ROUTE_BODY,		     config_put },
 	{ "DELETE", SERVICE "/config/{path}",			CONTROL_ADMIN,	  0,			     config_delete },
 	{ "GET",    SERVICE "/objects/{kind}",			CONTROL_OPERATOR, 0,			     objects_get },
@@ -65,7 +65,7 @@ const struct route console_routes[] = {
 	{ "POST",   SERVICE "/changes/{id}/abort",		CONTROL_ADMIN,	  ROUTE_BODY,		     change_abort },
 	{ "POST",   SERVICE "/confirm",				CONTROL_ADMIN,	  ROUTE_BODY,		     confirm_post },
 	{ "POST",   SERVICE "/undo",				CONTROL_ADMIN,	  ROUTE_BODY,		     undo_post },
-	{ "GET",    SERVICE "/audit",				CONTROL_ADMIN,	  0,			     service_audit_get },
+	{ "GET",    SERVICE "/audit",				CONTROL_OPERATOR, 0,			     service_audit_get },
 };
 /* clang-format on */
 const size_t console_n_routes = ARRAY_LEN(console_routes);

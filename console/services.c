@@ -206,13 +206,18 @@ void verb_post(struct ask *a)
 {
 	struct backend *k = backend_of(a);
 	enum control_role role = CONTROL_VIEWER;
+	json_t *args;
+	char as[96];
 
 	if (!k || !verb_is_allowed(a, k, a->params[1], false))
 		return;
 	(void)backend_verb_role(k, a->params[1], &role);
 	if (role > CONTROL_VIEWER)
 		audit(a, a->params[1], a->body);
-	call(a, k, a->params[1], a->body ? json_incref(a->body) : json_object(), LONG_MS);
+	args = a->body ? json_copy(a->body) : json_object();
+	if (args && role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0)
+		json_object_set_new(args, "as", json_string(ask_as(a, as))); /* for the service's own audit */
+	call(a, k, a->params[1], args, LONG_MS);
 }
 
 /* ---- settings, objects and changes: the config.* verbs ---- */
@@ -277,7 +282,7 @@ static json_t *body_copy(const struct ask *a)
 
 void config_get(struct ask *a)
 {
-	config_call(a, "config.show", json_object(), false);
+	config_call(a, "config.get", json_object(), false);
 }
 
 void config_put(struct ask *a)

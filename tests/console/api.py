@@ -125,6 +125,57 @@ def _(w):
                 seen.add(family)
 
 
+@case("settings and objects are changed by the API: with revisions, as one, undone, and with the user's name")
+def _(w):
+    w.console()
+    w.turn()
+    alice = w.first()
+    oscar, vera = w.user(alice, "oscar", "operator"), w.user(alice, "vera", "viewer")
+    w.reached(alice, "turn")
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200, 20)
+    turn = "/api/v1/services/turn"
+    vera.get(turn + "/config").is_(403)
+    rows = {r["path"]: r for r in oscar.get(turn + "/config").is_(200).json["rows"]}
+    realm, drain = rows["turn.realm"], rows["turn.drain"]
+    if realm["source"] != "file" or not realm["locked"] or realm["line"] < 1 or drain["source"] != "default" or "help" not in drain:
+        raise Failed(f"    {realm} {drain}")
+    oscar.put(turn + "/config/turn.drain", {"value": "20s"}).is_(403)
+    got = alice.put(turn + "/config/turn.realm", {"value": "x.test"}).is_(423, "locked").json["error"]
+    if f":{realm['line']}" not in got["text"]:
+        raise Failed(f"    {got}")
+    got = alice.put(turn + "/config/turn.drain", {"value": "soon"}).is_(400, "bad-request").json["error"]
+    if got["fields"][0]["path"] != "turn.drain":
+        raise Failed(f"    {got}")
+    done = alice.put(turn + "/config/turn.drain", {"value": "20s"}, **{"If-Match": '"0"'}).is_(200).json
+    revision = done["revisions"][0]["revision"]
+    got = alice.put(turn + "/config/turn.drain", {"value": "30s"}, **{"If-Match": '"0"'})
+    if got.status not in (409, 412) or got.json["error"]["theirs"]["revision"] != revision:
+        raise Failed(f"    {got!r}")
+    alice.put(turn + "/config/turn.drain", {"value": "30s"}, **{"If-Match": f'"{revision + 1}"'}).is_(412, "conflict")
+    alice.put(turn + "/config/turn.drain", {"value": "30s"}, **{"If-Match": '"x"'}).is_(400)
+    begun = alice.post(turn + "/changes").is_(200).json["transaction"]
+    alice.put(f"{turn}/config/turn.drain?transaction={begun}", {"value": "40s"}).is_(200)
+    alice.put(f"{turn}/objects/turn.user?transaction={begun}", {"key": "carol", "body": {"password": "long enough for it"}}).is_(200)
+    if not alice.get(f"{turn}/changes/{begun}").is_(200).json["good"]:
+        raise Failed(f"    it is not good: {alice.get(f'{turn}/changes/{begun}')!r}")
+    alice.post(f"{turn}/changes/{begun}/validate").is_(200)
+    change = alice.post(f"{turn}/changes/{begun}/commit").is_(200).json["change"]
+    alice.post(f"{turn}/changes/{begun}/commit").is_(404)
+    alice.post(f"{turn}/changes/x/commit").is_(404)
+    if {r["path"]: r for r in alice.get(turn + "/config").json["rows"]}["turn.drain"]["value"] != "40s":
+        raise Failed("    it is not done")
+    alice.post(turn + "/undo", {"change": change}).is_(200)
+    if {r["path"]: r for r in alice.get(turn + "/config").json["rows"]}["turn.drain"]["value"] != "20s":
+        raise Failed("    it is not undone")
+    if alice.get(turn + "/objects/turn.user").is_(200).json["rows"] != []:
+        raise Failed("    an object is left")
+    who = {r["who"] for r in oscar.get(turn + "/audit?limit=50").is_(200).json["rows"]}
+    if who != {"console alice"}:
+        raise Failed(f"    {who}")
+    alice.delete(turn + "/config/turn.drain").is_(200)
+    alice.put("/api/v1/services/console/objects/console.user", {"key": "eve", "body": {"role": "administrator"}}).is_(404)
+
+
 @case("load and system tell of this machine")
 def _(w):
     w.console()

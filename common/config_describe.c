@@ -14,21 +14,33 @@ struct describing {
 	const struct cfg *c;
 	const char *prefix;
 	json_t *rows;
+	bool failed; /* no memory */
 };
 
-static json_t *choices_of(const struct cfg_row *row)
+/* v is taken. */
+static void put(struct describing *d, json_t *j, const char *key, json_t *v)
+{
+	d->failed |= json_object_set_new(j, key, v) < 0;
+}
+
+static void put_number(struct describing *d, json_t *j, const char *key, uint64_t v)
+{
+	put(d, j, key, json_integer((json_int_t)MIN(v, (uint64_t)INT64_MAX)));
+}
+
+static json_t *choices_of(struct describing *d, const struct cfg_row *row)
 {
 	json_t *a = json_array();
 
-	for (const char *const *c = row->choices; c && *c; c++)
-		json_array_append_new(a, json_string(*c));
+	for (const char *const *c = row->choices; *c; c++)
+		d->failed |= json_array_append_new(a, json_string(*c)) < 0;
 	return a;
 }
 
-static json_t *columns_of(const struct cfg_schema *s);
+static json_t *columns_of(struct describing *d, const struct cfg_schema *s);
 
 /* What the schema says. */
-static json_t *row_json(const struct cfg_row *row)
+static json_t *row_json(struct describing *d, const struct cfg_row *row)
 {
 	bool maps = row->sub != NULL;
 	json_t *j = json_pack("{s:s, s:b, s:b, s:b, s:b, s:s*, s:s*, s:s*}", "type", maps ? "maps" : row->type->name, "list",
@@ -36,66 +48,65 @@ static json_t *row_json(const struct cfg_row *row)
 			      (row->flags & CFG_RELOAD) != 0, "secret", (row->flags & CFG_SECRET) != 0, "unit", row->unit, "default",
 			      row->def, "help", row->help);
 
-	if (j && (row->min || row->max)) {
-		json_object_set_new(j, "min", json_integer((json_int_t)MIN(row->min, (uint64_t)INT64_MAX)));
-		if (row->max)
-			json_object_set_new(j, "max", json_integer((json_int_t)MIN(row->max, (uint64_t)INT64_MAX)));
-	}
-	if (j && row->choices)
-		json_object_set_new(j, "choices", choices_of(row));
-	if (j && row->default_port)
-		json_object_set_new(j, "default_port", json_integer(row->default_port));
-	if (j && !maps)
-		json_object_set_new(j, "example", json_string(row->type->example));
-	if (j && maps)
-		json_object_set_new(j, "columns", columns_of(row->sub));
+	if (row->min || row->max)
+		put_number(d, j, "min", row->min);
+	if (row->max)
+		put_number(d, j, "max", row->max);
+	if (row->choices)
+		put(d, j, "choices", choices_of(d, row));
+	if (row->default_port)
+		put_number(d, j, "default_port", row->default_port);
+	if (maps)
+		put(d, j, "columns", columns_of(d, row->sub));
+	else if (row->type->example)
+		put(d, j, "example", json_string(row->type->example));
 	return j;
 }
 
-static json_t *columns_of(const struct cfg_schema *s)
+static json_t *columns_of(struct describing *d, const struct cfg_schema *s)
 {
 	json_t *a = json_array();
 
-	for (size_t i = 0; a && i < s->n_rows; i++) {
-		json_t *j = row_json(&s->rows[i]);
+	for (size_t i = 0; i < s->n_rows; i++) {
+		json_t *j = row_json(d, &s->rows[i]);
 
-		json_object_set_new(j, "name", json_string(s->rows[i].name));
-		json_array_append_new(a, j);
+		put(d, j, "name", json_string(s->rows[i].name));
+		d->failed |= json_array_append_new(a, j) < 0;
 	}
 	return a;
 }
 
-static void put_source(const struct describing *d, json_t *j, const char *path)
+static void put_source(struct describing *d, json_t *j, const char *path)
 {
 	static const char *const names[] = { "default", "file", "store" };
 	const char *file = NULL;
 	unsigned line = 0;
 	enum cfg_from from = cfg_from(d->c, path, &file, &line);
 
-	json_object_set_new(j, "source", json_string(names[from]));
-	json_object_set_new(j, "locked", json_boolean(from == CFG_FROM_FILE));
+	put(d, j, "source", json_string(names[from]));
+	put(d, j, "locked", json_boolean(from == CFG_FROM_FILE));
 	if (from == CFG_FROM_FILE) {
-		json_object_set_new(j, "file", json_string(file));
-		json_object_set_new(j, "line", json_integer(line));
+		put(d, j, "file", json_string(file));
+		put_number(d, j, "line", line);
 	}
 }
 
-/* map: the node of the map that holds the row, at: its value; NULL where there is none. */
+/* map: the node of the map that holds the row, at: its value; NULL where there is none. A list that nobody has set is shown by what its
+ * default would be written as. */
 static int put_row(struct describing *d, const struct cfg_row *row, const struct cfg_node *map, const char *at, const char *path)
 {
 	const struct cfg_node *n = cfg_set_by(row, map);
-	json_t *j = row_json(row), *value = NULL;
+	json_t *j = row_json(d, row), *value = json_null();
 
-	if (!j)
-		return -ENOMEM;
 	if (at && (n || (row->def && !(row->flags & CFG_LIST))))
 		value = cfg_export_row(row, n, at, false);
-	else if (row->def && (row->flags & CFG_LIST) && at)
+	else if (at && row->def)
 		value = json_string(row->def);
-	json_object_set_new(j, "path", json_string(path));
-	json_object_set_new(j, "value", value ? value : json_null());
+	put(d, j, "path", json_string(path));
+	put(d, j, "value", value);
 	put_source(d, j, path);
-	return json_array_append_new(d->rows, j) < 0 ? -ENOMEM : 0;
+	d->failed |= json_array_append_new(d->rows, j) < 0;
+	return d->failed ? -ENOMEM : 0;
 }
 
 static bool is_below(const char *path, const char *prefix)
@@ -128,7 +139,7 @@ static int put_map(struct describing *d, const struct cfg_schema *s, const struc
 
 int cfg_describe(const struct cfg *c, const char *prefix, json_t **ret_rows)
 {
-	struct describing d = { c, prefix, json_array() };
+	struct describing d = { c, prefix, json_array(), false };
 	int r = d.rows ? put_map(&d, c->root->schema, c->tree.root, c->values, "") : -ENOMEM;
 
 	if (r < 0)

@@ -82,7 +82,7 @@ struct store_outcome {
 	int result; /* store_result or -errno */
 	uint64_t revision; /* new revision after a put */
 	uint64_t audit;	   /* number of the audit row; of several: of the first, which is the change's */
-	json_t *rows;	   /* for reads, commits and undos: array; borrowed */
+	json_t *rows;	   /* for reads, commits and undos: array; borrowed. Of a put's conflict as of a commit's */
 	size_t refused;	   /* of a commit: the item that was */
 };
 typedef void (*store_done_fn)(const struct store_outcome *o, void *arg); /* in loop */

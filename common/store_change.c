@@ -87,6 +87,8 @@ static void row_done(struct store_row *row)
 	store_wipe_text(row->body);
 }
 
+static int tell_other(struct store *s, struct store_op *op, const char *kind, const char *key, const struct store_row *row);
+
 int store_run_put(struct store *s, struct store_op *op)
 {
 	struct store_change c = { .kind = op->kind, .key = op->key, .after = op->body };
@@ -99,10 +101,9 @@ int store_run_put(struct store *s, struct store_op *op)
 		return change(s, op, &c);
 	if (r != 0)
 		return r;
-	if (op->number == 0)
-		return STORE_EXISTS;
-	if (op->number != STORE_ANY && op->number != row.revision)
-		return STORE_CONFLICT;
+	r = op->number == 0 ? STORE_EXISTS : op->number != STORE_ANY && op->number != row.revision ? STORE_CONFLICT : 0;
+	if (r != 0)
+		return tell_other(s, op, op->kind, op->key, &row) < 0 ? -ENOMEM : r;
 	if (op->quiet)
 		c.audit = row.revision;
 	return change(s, op, &c);
@@ -140,8 +141,8 @@ static void past_done(struct store_past *p)
 	free(p->who);
 }
 
-/* What is there instead of what a step names: whoever is refused can see both. */
-static int tell_other(struct store *s, struct store_op *op, const struct step *st, const struct store_row *row)
+/* What is there instead of what was meant: whoever is refused can see both. */
+static int tell_other(struct store *s, struct store_op *op, const char *kind, const char *key, const struct store_row *row)
 {
 	_cleanup_(past_done) struct store_past past = { 0 };
 	json_t *one;
@@ -149,7 +150,7 @@ static int tell_other(struct store *s, struct store_op *op, const struct step *s
 	if (rows_new(op) < 0)
 		return -ENOMEM;
 	(void)s->engine->audit_get(s->db, row->revision, &past); /* of an unaudited kind there is none */
-	one = json_pack("{s:s, s:s, s:o, s:I, s:s*}", "kind", st->kind, "key", st->key, "body", body_json(row->body), "revision",
+	one = json_pack("{s:s, s:s, s:o, s:I, s:s*}", "kind", kind, "key", key, "body", body_json(row->body), "revision",
 			(json_int_t)row->revision, "who", past.who);
 	return json_array_append_new(op->outcome.rows, one) < 0 ? -ENOMEM : 0;
 }
@@ -173,7 +174,7 @@ static int run_step(struct store *s, struct store_op *op, const struct step *st,
 
 	c.before = row.body;
 	if (r == STORE_CONFLICT || r == STORE_EXISTS)
-		return tell_other(s, op, st, &row) < 0 ? -ENOMEM : r;
+		return tell_other(s, op, st->kind, st->key, &row) < 0 ? -ENOMEM : r;
 	if (r == 0)
 		r = change(s, op, &c);
 	if (!*change_no)

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/service_priv.h"
+#include "common/store_secrets.h"
 
 struct stored {
 	struct service *svc;
@@ -110,14 +112,32 @@ static void change_free(struct change *c)
 	free(c);
 }
 
-static void store_refused(const struct change *c, int result)
+/* It was changed since whoever asks has seen it: both versions, without secrets. */
+static void conflict(const struct change *c, const struct store_outcome *out)
+{
+	const struct store_kind *k = service_find_kind(c->s->svc, c->s->ops->kind);
+	json_t *theirs = json_deep_copy(json_array_get(out->rows, 0)), *yours = json_deep_copy(c->body), *body = json_object_get(theirs, "body");
+
+	if (k && k->schema && json_is_object(body))
+		store_hide(k->schema, body);
+	if (k && k->schema && json_is_object(yours))
+		store_hide(k->schema, yours);
+	control_fail_with(c->rq, "conflict", "look at both and repeat the change with the new revision",
+			  json_pack("{s:o, s:o}", "yours", yours ? yours : json_null(), "theirs", theirs ? theirs : json_null()),
+			  "%s %s was changed meanwhile", c->s->ops->noun, c->name);
+}
+
+static void store_refused(const struct change *c, const struct store_outcome *out)
 {
 	const struct stored_ops *o = c->s->ops;
+	int result = out->result;
 
 	if (result == STORE_NOT_FOUND)
 		control_fail(c->rq, "not-found", o->list_hint, "there is no %s %s in the store",
 			     o->noun, c->name);
-	else if (result == STORE_EXISTS || result == STORE_CONFLICT)
+	else if (result == STORE_CONFLICT)
+		conflict(c, out);
+	else if (result == STORE_EXISTS)
 		control_fail(c->rq, "exists", "change it with replace, or choose another name",
 			     "there is a %s %s already", o->noun, c->name);
 	else
@@ -155,7 +175,7 @@ static void on_stored(const struct store_outcome *o, void *arg)
 	struct change *c = arg;
 
 	if (o->result != STORE_OK)
-		store_refused(c, o->result);
+		store_refused(c, o);
 	else if (c->body)
 		do_put(c);
 	else

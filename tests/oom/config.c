@@ -163,12 +163,65 @@ static void metrics_without_memory_are_not_made(void **state)
 	}
 }
 
+static void name_nothing(const char *path, void *arg)
+{
+	(void)path;
+	(void)arg;
+}
+
+/* A setting made, laid under the file, described. */
+static int settings_once(const char *path)
+{
+	json_t *v = json_pack("[{s:s, s:i}]", "name", "a", "secret", 5), *piece = NULL, *all = NULL, *shown = NULL;
+	struct cfg *c = NULL;
+	char err[256];
+	int r = v ? cfg_setting(&root, "users", v, &piece, err, sizeof(err)) : -ENOMEM;
+
+	if (r == 0) {
+		all = json_object();
+		r = json_object_set(all, "users", piece) < 0 ? -ENOMEM : cfg_load_over(path, &root, all, &c);
+	}
+	if (r == 0)
+		r = cfg_describe(c, "", &shown);
+	if (r == 0) {
+		cfg_name_files(c, name_nothing, NULL);
+		assert_int_equal(json_array_size(shown), 7);
+	}
+	json_decref(v);
+	json_decref(piece);
+	json_decref(all);
+	json_decref(shown);
+	cfg_free(c);
+	return r;
+}
+
+static void settings_without_memory_are_enomem_and_not_half_there(void **state)
+{
+	char path[96];
+	bool hit = true;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/s.yaml", folder);
+	FILE *f = fopen(path, "w");
+	assert_non_null(f);
+	fputs("text: x\n", f);
+	fclose(f);
+	for (unsigned n = 1; hit; n++) {
+		oom_arm(n);
+		int r = settings_once(path);
+		hit = oom_hit();
+		oom_arm(0);
+		assert_int_equal(r, hit ? -ENOMEM : 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_load_without_memory_is_enomem_and_not_a_configuration, make_folder, remove_folder),
 		cmocka_unit_test(a_bad_file_without_memory_is_never_taken_for_a_good_one),
 		cmocka_unit_test(a_value_without_memory_is_not_called_bad),
+		cmocka_unit_test_setup_teardown(settings_without_memory_are_enomem_and_not_half_there, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(a_log_that_cannot_open_says_so_and_an_open_one_stays, make_folder, remove_folder),
 		cmocka_unit_test(metrics_without_memory_are_not_made),
 	};

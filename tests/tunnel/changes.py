@@ -86,5 +86,17 @@ def _(w):
         want([a["state"] for a in w.verb("tunnel.agents", {}, SERVER)["rows"]], ["approved"])
 
 
+@case("who is late with a job is shown both versions, by the job's own command as by config.put")
+def _(w):
+    w.server()
+    w.agent("site")
+    job = {"port": str(w.job_port(0)), "target": "127.0.0.1:9", "name": "one"}
+    w.verb("agent.job.add", {"job": job}, AGENT)
+    seen = call(w, "service.objects", AGENT, kind="agent.job")["rows"][0]["revision"]
+    w.verb("agent.job.change", {"name": "one", "job": {"target": "127.0.0.1:10"}, "revision": seen}, AGENT)
+    error = refused(w, "agent.job.change", "conflict", "meanwhile", full=AGENT, name="one", job={"target": "127.0.0.1:11"}, revision=seen)
+    want((error["yours"]["target"], error["theirs"]["body"]["target"]), ("127.0.0.1:11", "127.0.0.1:10"))
+
+
 if __name__ == "__main__":
     sys.exit(main(17400))

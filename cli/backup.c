@@ -25,7 +25,7 @@ enum { FILE_MAX_BYTES = 1 << 20, TIMEOUT_MS = 10000 };
 
 struct taking {
 	struct cli *cli;
-	json_t *services, *files; /* contents: list, path → file */
+	json_t *services, *files, *folders; /* contents: list, path → file, path → folder */
 	bool failed;
 };
 
@@ -121,11 +121,23 @@ static void take_file(const char *path, void *arg)
 	free(text);
 }
 
+/* Whose it is, so that it can be made anew. */
+static void note_folder(struct taking *t, const char *folder)
+{
+	struct stat st;
+
+	if (stat(folder, &st) == 0 && S_ISDIR(st.st_mode))
+		json_object_set_new(t->folders, folder, json_pack("{s:i, s:s, s:s}", "mode", (int)(st.st_mode & 07777), "owner", owner_name(st.st_uid),
+								 "group", group_name(st.st_gid)));
+}
+
 /* Keys that a service has made: STORE/NAME/. */
 static void take_folder(struct taking *t, const char *folder)
 {
 	DIR *d = opendir(folder);
 	char path[4096];
+
+	note_folder(t, folder);
 
 	for (struct dirent *e; d && (e = readdir(d));) {
 		if (e->d_name[0] == '.' || snprintf(path, sizeof path, "%s/%s", folder, e->d_name) >= (int)sizeof path)
@@ -249,6 +261,7 @@ static int take_service(struct taking *t, const struct cli_service *s, const cha
 		json_decref(settings);
 		if (c)
 			cfg_name_files(c, take_file, t);
+		note_folder(t, folder);
 		snprintf(path, sizeof path, "%s/%s", folder, full);
 		take_folder(t, path);
 		json_array_append_new(t->services, json_pack("{s:s, s:s, s:s, s:s, s:O}", "service", full, "program", s->ops.program, "config", config,
@@ -356,7 +369,7 @@ static json_t *about(const struct taking *t)
 
 static int run_backup(struct cli *cli)
 {
-	struct taking t = { .cli = cli, .services = json_array(), .files = json_object() };
+	struct taking t = { .cli = cli, .services = json_array(), .files = json_object(), .folders = json_object() };
 	char passphrase[BACKUP_PASSPHRASE_CAP] = "", err[512];
 	json_t *first = NULL, *contents = NULL;
 	int r = access(cli->words[0], F_OK) == 0 ? cli_fail(cli, "%s is there already; a backup does not replace another", cli->words[0]) : 0;
@@ -373,7 +386,7 @@ static int run_backup(struct cli *cli)
 		r = backup_passphrase(cli, true, passphrase);
 	if (r == 0) {
 		first = about(&t);
-		contents = json_pack("{s:O, s:O}", "services", t.services, "files", t.files);
+		contents = json_pack("{s:O, s:O, s:O}", "services", t.services, "files", t.files, "folders", t.folders);
 		if (backup_write(cli->words[0], first, contents, passphrase, err, sizeof err) < 0)
 			r = cli_fail(cli, "%s", err);
 	}
@@ -387,6 +400,7 @@ static int run_backup(struct cli *cli)
 	json_decref(contents);
 	json_decref(t.services);
 	json_decref(t.files);
+	json_decref(t.folders);
 	return r;
 }
 

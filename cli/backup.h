@@ -3,7 +3,7 @@
  * What stile backup and stile restore share. The contents of a backup (common/backup.h):
  *
  *   {"services":[{"service":"stile-turn@lab","program":"stile-turn","config":PATH,"store":FOLDER,"objects":{KIND:[{"key":…,"body":…}]}}],
- *    "files":{PATH:{"mode":384,"owner":"root","group":"root","data":BASE64}}}
+ *    "files":{PATH:{"mode":384,"owner":"root","group":"root","data":BASE64}}, "folders":{PATH:{"mode":…,"owner":…,"group":…}}}
  */
 #pragma once
 #include "cli/command.h"

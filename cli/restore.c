@@ -49,6 +49,25 @@ static void give(int fd, const json_t *file)
 	(void)fchmod(fd, (mode_t)json_integer_value(json_object_get(file, "mode")) & 0777);
 }
 
+/* Those that are not there, as they were; the outer ones come first. */
+static int put_folders(struct cli *cli, const json_t *folders)
+{
+	const char *path;
+	json_t *folder;
+	char inside[4100];
+
+	json_object_foreach((json_t *)folders, path, folder) {
+		_cleanup_(closep) int fd = -1;
+		if (path[0] != '/' || access(path, F_OK) == 0)
+			continue;
+		snprintf(inside, sizeof inside, "%s/x", path);
+		if (make_folders(inside) < 0 || (fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+			return cli_fail(cli, "%s: %s", path, strerror(errno));
+		give(fd, folder);
+	}
+	return 0;
+}
+
 static int write_new(const char *path, const json_t *file, const uint8_t *data, size_t n)
 {
 	_cleanup_(closep) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -303,6 +322,8 @@ static int put_all(struct cli *cli, const json_t *contents)
 	size_t i;
 	int r = refuse_running(cli, services);
 
+	if (r == 0)
+		r = put_folders(cli, json_object_get(contents, "folders"));
 	if (r == 0)
 		r = put_files(cli, json_object_get(contents, "files"));
 	json_array_foreach(services, i, s)

@@ -75,6 +75,9 @@ static void find_locked(const struct cfg *c, const json_t *steps, json_t *faults
 			continue;
 		snprintf(text, sizeof(text), "'%s' is set in %s:%u, and the file wins", path, file, line);
 		fault(faults, path, NULL, text);
+		step = json_array_get(faults, json_array_size(faults) - 1);
+		json_object_set_new(step, "file", json_string(file));
+		json_object_set_new(step, "line", json_integer(line));
 		*ret_code = "locked";
 	}
 }
@@ -96,11 +99,11 @@ static int judge_settings(struct service *s, const json_t *steps, json_t *faults
 	return r == -ENOMEM ? r : 0;
 }
 
-/* By the rows of its kind alone. The key stands in the first row, as in a file, unless the body has one. */
+/* By the rows of its kind. The key stands in the first row, as in a file, unless the body has one. */
 static int judge_by_rows(const struct store_kind *k, const json_t *step, json_t *faults)
 {
+	const struct cfg_root root = { .schema = k->schema }; /* outlives c */
 	_cleanup_(cfg_freep) struct cfg *c = NULL;
-	const struct cfg_root root = { .schema = k->schema };
 	json_t *whole = json_copy(json_object_get(step, "body"));
 	const char *first = k->schema && k->schema->n_rows ? k->schema->rows[0].name : NULL;
 	char *text;
@@ -138,8 +141,11 @@ static int judge_by_owner(const struct service_owner *o, json_t *step, json_t *f
 	return r == -ENOMEM ? r : 0;
 }
 
+/* The rows first, for they name the key of each fault. */
 static int judge_object(struct service *s, json_t *step, json_t *faults, const char **ret_code)
 {
+	size_t before = json_array_size(faults);
+	int r = 0;
 	const struct store_kind *k = service_find_kind(s, step_text(step, "kind"));
 	const struct service_owner *o = k ? service_owner_of(s, k->name) : NULL;
 
@@ -149,11 +155,11 @@ static int judge_object(struct service *s, json_t *step, json_t *faults, const c
 		fault(faults, NULL, step, "objects of this kind are kept by the service itself, and are changed by their own commands");
 	else if (json_is_null(json_object_get(step, "body")))
 		return 0;
-	else if (o->check)
-		return judge_by_owner(o, step, faults, ret_code);
 	else
-		return judge_by_rows(k, step, faults);
-	return 0;
+		r = judge_by_rows(k, step, faults);
+	if (r == 0 && o && o->check && json_array_size(faults) == before)
+		r = judge_by_owner(o, step, faults, ret_code);
+	return r;
 }
 
 json_t *service_judge(struct service *s, json_t *steps, struct service_changes *ret_changes, const char **ret_code)

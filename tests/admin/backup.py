@@ -27,12 +27,15 @@ def _(w):
     w.write("word.txt", "word-of-a-file\n")
     s = w.start()
     w.ask("turn", "user", "add", "bob", stdin="builder12\n").exits(0)
+    minimal(w, "  realm: lab.test\n", name="lab.yaml", port=w.base + 2)
+    lab = w.start("lab.yaml", "--instance", "lab")
+    call(w, "config.set", "stile-turn@lab", path="turn.software", value="Lab")
     call(w, "config.set", path="turn.software", value="Backed up")
     call(w, "config.set", path="turn.limits.allocations", value=4321)
-    backup(w).says("1 service", "passphrase")
+    backup(w).says("2 services", "passphrase")
     bytes_of = open(w.path("all.backup"), "rb").read()
     about = json.loads(bytes_of.split(b"\n")[0])
-    want((about["stile_backup"], about["services"]), (1, ["stile-turn"]))
+    want((about["stile_backup"], sorted(about["services"])), (1, ["stile-turn", "stile-turn@lab"]))
     for hidden in (b"builder12", b"word-of-a-file", b"PRIVATE KEY", SECRET.encode(), b"Backed up"):
         if hidden in bytes_of:
             raise Failed(f"    {hidden} stands in the backup")
@@ -43,7 +46,8 @@ def _(w):
     restore(w, code=1).says("stop what runs")
     restore(w, "all.backup", "--dry-run").says("stile-turn, ", "turn.user", "server.key", "word.txt", "nothing was changed")
     s.stop()
-    backup(w, "stopped.backup").says("1 service")
+    lab.stop()
+    backup(w, "stopped.backup").says("2 services")
     for gone in ("stile.yaml", "server.pem", "server.key", "word.txt"):
         os.remove(w.path(gone))
     shutil.rmtree(w.path("store"))
@@ -56,6 +60,10 @@ def _(w):
         want([u["name"] for u in call(w, "turn.user.list")["rows"]], ["bob"])
         call(w, "config.unset", path="turn.software")
         s.stop()
+        if name == "all.backup":
+            lab = w.start("lab.yaml", "--instance", "lab")
+            want(row(w, "turn.software", "stile-turn@lab")["value"], "Lab")
+            lab.stop()
         w.write("word.txt", "changed meanwhile\n")
     if open(w.path("word.txt.before-restore"), encoding="ascii").read() != "changed meanwhile\n":
         raise Failed("    what was there is not kept")

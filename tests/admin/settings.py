@@ -59,10 +59,10 @@ def until(what, seconds, test):
         time.sleep(0.05)
 
 
-def minimal(w, more=""):
+def minimal(w, more="", name="stile.yaml", port=None):
     """A file without what the store sets."""
-    p = w.base
-    return w.write("stile.yaml", f"log: {{ dir: {w.path('log')} }}\nstore: {{ path: {w.path('store')} }}\nturn:\n"
+    p = port or w.base
+    return w.write(name, f"log: {{ dir: {w.path('log')} }}\nstore: {{ path: {w.path('store')} }}\nturn:\n"
                    f'  listen: ["udp:127.0.0.1:{p}"]\n  peers: {{ allow: [127.0.0.0/8] }}\n  secrets: [ {{ id: a, secret: {SECRET} }} ]\n{more}')
 
 
@@ -109,7 +109,7 @@ def _(w):
     minimal(w, "  realm: admin.test\n  limits: { allocations: 77 }\n")
     w.start()
     error = refused(w, "config.set", "locked", "turn.limits.allocations", "stile.yaml:8", path="turn.limits.allocations", value=5)
-    want(error["fields"][0]["path"], "turn.limits.allocations")
+    want((error["fields"][0]["path"], error["fields"][0]["line"]), ("turn.limits.allocations", 8))
     r = row(w, "turn.limits.allocations")
     want((r["value"], r["source"], r["locked"], r["line"]), ("77", "file", True, 8))
     call(w, "config.set", path="turn.limits.allocations_per_user", value=9)
@@ -168,7 +168,8 @@ def _(w):
     call(w, "config.put", kind="turn.user", key="bob", body={"password": "second12"}, revision=have["revision"])
     error = refused(w, "config.put", "conflict", "bob", kind="turn.user", key="bob", body={"password": "third123"}, revision=have["revision"])
     want((error["yours"], error["theirs"]["body"]), ({"password": "***"}, {"password": "***"}))
-    refused(w, "config.put", "bad-request", "password", kind="turn.user", key="carl", body={"password": ""})
+    error = refused(w, "config.put", "bad-request", "password", kind="turn.user", key="carl", body={"password": ""})
+    want((error["fields"][0]["path"], error["fields"][0]["key"]), ("password", "carl"))
     refused(w, "config.put", "not-found", kind="nothing", key="carl", body={})
 
 

@@ -269,6 +269,34 @@ static bool is_whole(const json_t *contents)
 	return json_is_array(services) && json_is_object(json_object_get(contents, "files"));
 }
 
+/* By --only; without it all are. */
+static bool is_wanted(const struct cli *cli, const char *full)
+{
+	for (unsigned i = 0; i < cli->n_many; i++)
+		if (strcmp(cli->many[i], full) == 0 || (strncmp(full, "stile-", 6) == 0 && strcmp(cli->many[i], full + 6) == 0))
+			return true;
+	return !cli->n_many;
+}
+
+/* A name of --only that is not in the backup would restore nothing, and look as if it had. */
+static int refuse_strange(struct cli *cli, const json_t *services)
+{
+	struct cli one = *cli;
+	json_t *s;
+	size_t k;
+
+	one.n_many = 1;
+	for (unsigned i = 0; i < cli->n_many; i++) {
+		bool found = false;
+		one.many[0] = cli->many[i];
+		json_array_foreach(services, k, s)
+			found |= is_wanted(&one, json_string_value(json_object_get(s, "service")));
+		if (!found)
+			return cli_fail(cli, "%s is not in this backup", cli->many[i]);
+	}
+	return 0;
+}
+
 static int refuse_running(struct cli *cli, const json_t *services)
 {
 	char path[1024], list[512] = "";
@@ -280,7 +308,7 @@ static int refuse_running(struct cli *cli, const json_t *services)
 		_cleanup_(control_client_freep) struct control_client *cl = NULL;
 		const char *full = json_string_value(json_object_get(s, "service"));
 		snprintf(path, sizeof path, "%s/%s.sock", cli_runtime_dir(cli), full);
-		if (control_connect(path, 3000, &cl) == 0)
+		if (is_wanted(cli, full) && control_connect(path, 3000, &cl) == 0)
 			sb_fmt(&names, "%s%s", names.n ? ", " : "", full);
 	}
 	return names.n ? cli_fail(cli, "%s: stop what runs before you restore it (stile stop)", list) : 0;
@@ -320,14 +348,16 @@ static int put_all(struct cli *cli, const json_t *contents)
 	const json_t *services = json_object_get(contents, "services");
 	json_t *s;
 	size_t i;
-	int r = refuse_running(cli, services);
+	int r = refuse_strange(cli, services);
 
+	if (r == 0)
+		r = refuse_running(cli, services);
 	if (r == 0)
 		r = put_folders(cli, json_object_get(contents, "folders"));
 	if (r == 0)
 		r = put_files(cli, json_object_get(contents, "files"));
 	json_array_foreach(services, i, s)
-		if (r == 0)
+		if (r == 0 && is_wanted(cli, json_string_value(json_object_get(s, "service"))))
 			r = put_store(cli, s);
 	return r;
 }
@@ -361,6 +391,7 @@ static int run_restore(struct cli *cli)
 static const struct option_row options[] = {
 	{ "passphrase-file", 0, "FILE", "whose first line is the passphrase; else it is asked for, or read from standard input" },
 	{ "dry-run", 0, NULL, "only show what is in it" },
+	{ "only", 0, "SERVICE", "the store of this one alone, as turn or turn@lab, beside all files; may be repeated", true },
 };
 
 static const struct command rows[] = {

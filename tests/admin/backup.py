@@ -46,6 +46,9 @@ def _(w):
     restore(w, code=1).says("stop what runs")
     restore(w, "all.backup", "--dry-run").says("stile-turn, ", "turn.user", "server.key", "word.txt", "nothing was changed")
     s.stop()
+    restore(w, "all.backup", "--only", "nothing", code=1).says("not in this backup")
+    restore(w, "all.backup", code=1).says("stile-turn@lab: stop what runs")
+    restore(w, "all.backup", "--only", "turn").says("restored")  # beside the one that runs
     lab.stop()
     backup(w, "stopped.backup").says("2 services")
     for gone in ("stile.yaml", "server.pem", "server.key", "word.txt"):

@@ -91,13 +91,13 @@ static int set_allow(struct direct_peer *p, const struct cfg_list *allow)
 	return 0;
 }
 
-static void end_links_of(struct direct *d, const struct identity_hash *id, uint8_t role)
+static void end_links_of(struct direct *d, const struct identity_hash *id, uint8_t role, const char *why)
 {
 	list_for_each_safe (it, &d->links) {
 		struct dlink *l = list_entry(it, struct dlink, node);
 
 		if (l->role == role && identity_hash_equal(&l->peer, id))
-			dlink_end(l, WIRE_R_NOT_ALLOWED, "the other agent is not welcome any more", true);
+			dlink_end(l, WIRE_R_NOT_ALLOWED, why, true);
 	}
 }
 
@@ -160,9 +160,11 @@ int peers_configure(struct direct *d, const struct agent_config *c)
 		struct direct_peer *p = list_entry(it, struct direct_peer, node);
 
 		if (!p->visitor)
-			end_links_of(d, &p->id, CHILD_HOST);
-		if (!p->visitor && !p->host)
+			end_links_of(d, &p->id, CHILD_HOST, "the other agent is not welcome any more");
+		if (!p->visitor && !p->host) {
+			end_links_of(d, &p->id, CHILD_VISITOR, "the other agent is not known any more"); /* it would not be listened to */
 			peer_free(p);
+		}
 	}
 	return 0;
 }

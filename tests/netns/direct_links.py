@@ -12,6 +12,7 @@ the tunnel server; from when the visit is configured, with offers signed and car
 a busy machine is no fault of the path. At last the tunnel server relays nothing more, and stile-turn's own counters say what went
 through it. Exit 1 if anything is otherwise, 77 where namespaces are not permitted."""
 import hashlib
+import itertools
 import json
 import os
 import socket
@@ -32,6 +33,7 @@ DIRECT_S, RELAYED_S, PATIENCE_S = 2.0, 1.0, 60
 CONTROL, CONTROL6, TARGET = "203.0.113.13", "2001:db8::13", 7
 PATHS = {"direct": ("direct",), "tcp": ("direct-tcp",), None: ("turn", "relay")}  # of what crosses() says
 BYTES = MB
+PORTS = itertools.count(20001)
 
 
 class TunnelServer(Service):
@@ -123,9 +125,9 @@ def one_pair(home, site, expected, seconds):
     world = home.lab
     target = Target(world, site.where, "127.0.0.1", TARGET, echo)
     try:
-        for i in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
             site.reconfigure(f'  visitors: [ {{ name: home, identity: "{home.identity()}", allow: "127.0.0.1:{TARGET}" }} ]\n')
-            row, took = one_attempt(home, site, expected, 20001 + i)
+            row, took = one_attempt(home, site, expected, next(PORTS))
             for agent in (home, site):
                 agent.reconfigure("")  # who is not known has no link
             wait_for("the link has gone", lambda: not any(a.verb("agent.peers")["rows"] for a in (home, site)), PATIENCE_S)

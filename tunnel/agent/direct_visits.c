@@ -19,7 +19,7 @@
 #include "tunnel/policy.h"
 #include "common/values.h"
 
-enum { RETRY_FIRST_MS = 1000, RETRY_LAST_MS = 30 * 1000, EPOCH_TRIES = 2 };
+enum { RETRY_FIRST_MS = 1000, RETRY_LAST_MS = 30 * 1000, EPOCH_TRIES = 2, PORT_AGAIN_MS = 50, PORT_TRIES = 1 };
 
 struct dvisit *visit_numbered(struct direct *d, uint32_t number)
 {
@@ -92,10 +92,20 @@ static void try_link(struct dvisit *v)
 		hand_over(v);
 }
 
+static int listen_at(struct dvisit *v);
+
+/* Also its port: another program may have had it, or the child a moment longer than the visit of before. */
 static void on_retry(struct timer *t, uint64_t now)
 {
+	struct dvisit *v = container_of(t, struct dvisit, retry);
+
 	(void)now;
-	try_link(container_of(t, struct dvisit, retry));
+	if (v->fd < 0 && listen_at(v) < 0) {
+		later(v);
+		return;
+	}
+	direct_want_child(v->d);
+	try_link(v);
 }
 
 void visits_link_over(struct direct *d, struct dlink *l, enum wire_reason reason, const char *why)
@@ -182,9 +192,12 @@ static int listen_at(struct dvisit *v)
 
 		v->fd = -1;
 		(void)snprintf(v->why, sizeof(v->why), "cannot listen on %s: %s%s", addr_print(&v->at, at), strerror(-r), port_socket_advice(-r));
-		log_emit(&MSG_AGENT_VISIT_WAITS, LF_STR("visit", v->name), LF_STR("reason", v->why));
+		if (v->tries == PORT_TRIES) /* those before are a moment's affair */
+			log_emit(&MSG_AGENT_VISIT_WAITS, LF_STR("visit", v->name), LF_STR("reason", v->why));
 		return r;
 	}
+	v->tries = 0;
+	v->why[0] = '\0';
 	frame_conn_addresses_of(v->fd, &peer, &local);
 	if (addr_family(&local) != AF_UNSPEC)
 		v->at = local;
@@ -320,8 +333,12 @@ int visits_configure(struct direct *d, const struct agent_config *c)
 	list_for_each (it, &d->visits) {
 		struct dvisit *fresh = list_entry(it, struct dvisit, node);
 
-		if (fresh->of_file && fresh->fd < 0 && listen_at(fresh) == 0)
+		if (!fresh->of_file || fresh->fd >= 0)
+			continue;
+		if (listen_at(fresh) == 0)
 			try_link(fresh);
+		else
+			loop_timer_set(d->loop, &fresh->retry, PORT_AGAIN_MS);
 	}
 	return r;
 }

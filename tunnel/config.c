@@ -142,6 +142,9 @@ static const struct cfg_row direct_rows[] = {
 	{ .name = "turn_secret", .type = &cfg_string, DIRECT(turn_secret), .flags = CFG_SECRET | CFG_RELOAD, .min = 8, .max = 255,
 	  .help = "The secret that those servers share for time-limited credentials: one of turn.secrets, or static-auth-secret of "
 	  "coturn." },
+	{ .name = "local_turn", .type = &cfg_bool, DIRECT(local_turn), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Where turn_servers names none: whether a stile-turn on this host is asked for the agents' credentials, over its control socket. "
+	  "It needs turn.secrets, and a listener on a public address or tunnel.public_name here." },
 };
 static const struct cfg_schema direct_schema = SCHEMA("tunnel.direct", direct_rows, sizeof(((struct tunnel_config *)NULL)->direct));
 static const char *const listen_choices[] = { "tls", NULL };

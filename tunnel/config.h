@@ -72,7 +72,7 @@ struct tunnel_config {
 		uint64_t agents, jobs, ports, connections;
 	} limits;
 	struct {
-		bool enabled, relay;
+		bool enabled, relay, local_turn;
 		uint64_t relays, relay_bytes, relay_bitrate;
 		struct cfg_list turn_servers; /* struct cfg_hostport */
 		char *turn_secret;	      /* NULL: none */

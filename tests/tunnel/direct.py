@@ -14,7 +14,7 @@ import time
 import tunnel_world
 from false_server import FalseServer
 from tunnel_world import *  # noqa: F401,F403
-from tunnel_world import HERE, Failed, Target, case, connect, echo, flow, main, pattern
+from tunnel_world import BUILD, HERE, Failed, Target, case, connect, echo, flow, main, pattern
 
 PATIENCE = 40  # s: a link is made in a second or two, but the machine may be busy
 SCRIPTED = os.path.join(HERE, "scripted_child.py")
@@ -303,12 +303,69 @@ def _(w):
         w.agent_logged("site", "agent.direct.opened")
 
 
+@case("a visit whose target is changed keeps its port, and one whose port is taken gets it when it is free")
+def _(w):
+    with Target(w.target_port(0), echo), Target(w.target_port(1), echo):
+        visit_for_real(w, w.target_port(0))
+        links_up(w, "home", "direct")
+        carried(w.job_port(0), 1000)
+        introduce(w, "127.0.0.0/8", f"127.0.0.1:{w.target_port(1)}", w.job_port(0))
+        wait_for("the port leads there", lambda: w.agent_verb("home", "agent.peers")["visits"][0]["listen"])
+        carried(w.job_port(0), 1000)
+        with socket.create_server(("127.0.0.1", w.job_port(1))):
+            introduce(w, "127.0.0.0/8", f"127.0.0.1:{w.target_port(1)}", w.job_port(1))
+            w.agent_logged("home", "agent.visit.waits", "Address already in use")
+        wait_for("the port is taken when it is free", lambda: w.agent_verb("home", "agent.peers")["visits"][0]["listen"])
+        carried(w.job_port(1), 1000)
+
+
 @case("without a direct path bytes go over the relay of the server")
 def _(w):
     with Target(w.target_port(0), echo):
         visit_for_real(w, w.target_port(0), direct="{ direct: false, turn: false }")
         links_up(w, "home", "relay")
         carried(w.job_port(0), 3 << 20)
+
+
+def local_turn(w, secrets):
+    """A stile-turn on this host, beside the tunnel server."""
+    w.write("turn.yaml", f"""log: {{ level: debug, dir: {w.path('log')} }}
+store: {{ path: {w.path('store-turn')} }}
+turn:
+  realm: tunnel.test
+  listen: ["udp:127.0.0.1:{w.base + 50}", "tcp:127.0.0.1:{w.base + 50}"]
+  relay: {{ addresses: [127.0.0.1], ports: {w.base + 60}-{w.base + 99} }}
+  peers: {{ allow: [127.0.0.0/8] }}
+  {secrets}
+""")
+    s = w.program([os.path.join(BUILD, "turn/stile-turn"), "-c", w.path("turn.yaml")], "stile-turn")
+    s.wait_ready()
+    return s
+
+
+@case("a stile-turn on the tunnel's host is asked for the agents' credentials, and the link runs over it")
+def _(w):
+    turn = local_turn(w, "secrets: [ { id: one, secret: the-secret-of-this-test } ]")
+    with Target(w.target_port(0), echo):
+        w.server(public_name="127.0.0.1", direct="{ relay: false }")
+        for agent in ("site", "home"):
+            w.agent(agent, direct="{ direct: false }")
+            w.connected(agent)
+        introduce(w, f"127.0.0.0/8:{w.target_port(0)}", f"127.0.0.1:{w.target_port(0)}", w.job_port(0), direct="{ direct: false }")
+        links_up(w, "home", "turn")
+        carried(w.job_port(0), 300000)
+    wait_for("stile-turn has relayed it", lambda: "agent-" in w.log_text("stile-turn") and "turn.alloc.created" in w.log_text("stile-turn"))
+    turn.stop()
+
+
+@case("a stile-turn that has no secret gives agents none, and the log says what to do")
+def _(w):
+    turn = local_turn(w, "password: only-for-its-own-users")
+    w.server(public_name="127.0.0.1")
+    w.agent("site", visitors=flow(['name: nobody, identity: "sha256:' + "1" * 64 + '", allow: "127.0.0.1:1"']))
+    w.connected("site")
+    wait_for("the log says it", lambda: "tunnel.local-turn.none" in w.log_text("stile-tunnel"))
+    turn.stop()
 
 
 if __name__ == "__main__":

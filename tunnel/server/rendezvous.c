@@ -15,6 +15,7 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/link/turn_uri.h"
 #include "turn/policy.h"
+#include "tunnel/server/local_turn.h"
 #include "tunnel/server/rendezvous.h"
 
 enum { ASK_MS = 30 * 1000, ASKS_MAX = 4096, SIGNAL_BURST = 256, SIGNALS_PER_S = 10, TURN_LIFETIME_S = 6 * 3600 };
@@ -370,13 +371,9 @@ static void on_relay(struct tunnel_server *s, const struct note *n, const struct
 
 /* ---- main: TURN servers ---- */
 
-/* "<expiry>:agent-<first half of its fingerprint>": nothing that an agent chooses stands in it. */
-static int mint(const struct tunnel_server *s, const struct note *n, struct turn_minted *ret_m)
+void rendezvous_give_turn(struct tunnel_server *s, uint64_t link, const struct wire_turn *m)
 {
-	char name[6 + WIRE_PIN + 1] = "agent-";
-
-	hex_encode(n->link.identity, WIRE_PIN / 2, name + 6);
-	return turn_mint_credential(STUN_MAC_SHA1, text_of(s->rendezvous.turn_secret), text_of(name), (uint64_t)time(NULL) + TURN_LIFETIME_S, ret_m);
+	post_word(s, link, 0, 0, WIRE_TURN, m);
 }
 
 static void on_turn_ask(struct tunnel_server *s, const struct note *n)
@@ -386,13 +383,19 @@ static void on_turn_ask(struct tunnel_server *s, const struct note *n)
 	struct wire_turn m = { .lifetime = TURN_LIFETIME_S };
 	char uris[WIRE_URIS_MAX][TURN_URI_STRLEN];
 	struct turn_minted made;
+	char name[6 + WIRE_PIN + 1] = "agent-"; /* and half of its fingerprint: nothing that an agent chooses */
 
+	hex_encode(n->link.identity, WIRE_PIN / 2, name + 6);
+	if ((!list || list->n == 0) && s->rendezvous.local_turn) {
+		local_turn_ask(s, n->id, name, TURN_LIFETIME_S);
+		return;
+	}
 	if (!list || list->n == 0 || !s->rendezvous.turn_secret) {
 		m.text = TEXT("this tunnel server gives no TURN servers");
 		post_word(s, n->id, 0, 0, WIRE_TURN, &m);
 		return;
 	}
-	if (mint(s, n, &made) != 0)
+	if (turn_mint_credential(STUN_MAC_SHA1, text_of(s->rendezvous.turn_secret), text_of(name), (uint64_t)time(NULL) + TURN_LIFETIME_S, &made) != 0)
 		return;
 	for (size_t i = 0; i < 2 * list->n && i < WIRE_URIS_MAX; i++) {
 		struct turn_uri u = { .port = h[i / 2].port, .tcp = i % 2 };
@@ -434,6 +437,7 @@ void rendezvous_pair_over(struct tunnel_server *s, const struct note *n)
 
 void rendezvous_free(struct tunnel_server *s)
 {
+	local_turn_free(s);
 	list_for_each_safe (it, &s->asks)
 		drop_ask(s, list_entry(it, struct relay_ask, node));
 	list_for_each_safe (it, &s->pairs) {

@@ -59,6 +59,7 @@ int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o, str
 	list_init(&s->arrivals);
 	list_init(&s->directory);
 	list_init(&s->asks);
+	list_init(&s->turn_asks);
 	list_init(&s->pairs);
 	tunnel_server_set_rendezvous(s, &o->rendezvous);
 	r = bytes_random(&s->session_base, sizeof(s->session_base));

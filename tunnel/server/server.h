@@ -36,6 +36,8 @@ struct tunnel_rendezvous { /* agents that look for each other */
 	uint64_t relay_bitrate; /* bit/s of one relay, both ways together; 0: any */
 	const struct cfg_list *turn_servers; /* struct cfg_hostport, for the agents; of the configuration. Main thread. NULL: none */
 	const char *turn_secret;
+	const char *public_name; /* of this host, for agents; NULL: not known */
+	const char *local_turn;	 /* control socket of a stile-turn on this host; NULL: it is not asked */
 };
 
 struct tunnel_server_options {

@@ -61,6 +61,9 @@ struct tunnel_server {
 	struct list asks, pairs; /* of rendezvous.c */
 	unsigned n_asks;
 	struct tunnel_rendezvous rendezvous;
+	struct list turn_asks; /* of local_turn.c */
+	unsigned n_turn_asks;
+	bool turn_refused;
 	_Atomic bool rendezvous_on; /* rendezvous.enabled, for workers */
 	uint64_t last_listener, last_admission, session_base, pair_base;
 	struct tls_ctx *tls; /* the workers have references of their own */

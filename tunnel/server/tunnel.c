@@ -21,6 +21,7 @@ struct tunnel {
 	struct tunnel_jobs *jobs;
 	struct cfg_list listen; /* struct addr: what is listened on; owned */
 	char host[256], folder[600];
+	char local_turn[512]; /* control socket of the stile-turn beside this one */
 	bool started, draining;
 };
 
@@ -140,12 +141,13 @@ static int listen_to(struct tunnel *t, const struct cfg_list *wanted, char *err,
 	return 0;
 }
 
-static struct tunnel_rendezvous rendezvous_of(const struct tunnel_config *c)
+static struct tunnel_rendezvous rendezvous_of(const struct tunnel *t, const struct tunnel_config *c)
 {
 	return (struct tunnel_rendezvous){ .enabled = c->direct.enabled, .relay = c->direct.relay, .relays = (unsigned)c->direct.relays,
 					   .relay_bytes = c->direct.relay_bytes,
 					   .relay_bitrate = c->direct.relay_bitrate == UINT64_MAX ? 0 : c->direct.relay_bitrate,
-					   .turn_servers = &c->direct.turn_servers, .turn_secret = c->direct.turn_secret };
+					   .turn_servers = &c->direct.turn_servers, .turn_secret = c->direct.turn_secret,
+					   .public_name = c->public_name, .local_turn = c->direct.local_turn ? t->local_turn : NULL };
 }
 
 /* ---- life ---- */
@@ -157,7 +159,7 @@ int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct 
 					    .resume_ms = (uint32_t)o->config->resume_ms, .allow_plain = o->config->allow_plain,
 					    .arrived = on_arrived, .arrival_frame = on_arrival_frame, .arrival_gone = on_arrival_gone,
 					    .copied_key = on_copied_key, .worker_begin = on_worker_begin, .worker_end = on_worker_end,
-					    .link_ops = &tunnel_jobs_link_ops, .rendezvous = rendezvous_of(o->config), .arg = t };
+					    .link_ops = &tunnel_jobs_link_ops, .arg = t };
 	int r;
 
 	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
@@ -165,6 +167,9 @@ int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct 
 		return -ENOMEM;
 	t->o = *o;
 	t->config = o->config;
+	(void)snprintf(t->local_turn, sizeof(t->local_turn), "%s/stile-turn%s%s.sock", o->svc->instance.runtime_dir, *o->svc->instance.name ? "@" : "",
+		       o->svc->instance.name);
+	so.rendezvous = rendezvous_of(t, o->config);
 	(void)gethostname(t->host, sizeof(t->host) - 1);
 	r = tunnel_server_new(o->svc->loop, &so, &t->server);
 	if (r == 0)
@@ -247,7 +252,7 @@ int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t er
 int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n)
 {
 	struct tunnel_agents_options ao = agents_options(t, c);
-	const struct tunnel_rendezvous rendezvous = rendezvous_of(c);
+	const struct tunnel_rendezvous rendezvous = rendezvous_of(t, c);
 	int r = listen_to(t, &c->listen, err, err_n);
 
 	if (r == 0)

@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "tunnel/direct/confine.h"
 #include "tunnel/direct/engine.h"
 
 enum { CHANNEL_FD = 3 };
@@ -39,10 +40,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	(void)prctl(PR_SET_DUMPABLE, 0); /* it holds the agent's key */
 	(void)fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* the supervisor's affair, also at a terminal */
+	if (confine() < 0)
+		return 1;
 	if (loop_new(&l) < 0 || engine_new(l, CHANNEL_FD, on_gone, l, &e) < 0)
 		return 1;
 	(void)loop_run(l);

@@ -377,6 +377,12 @@ static void print_site(const json_t *site)
 		printf(", ports %lld to %lld", number_of(nat, "block_low"), number_of(nat, "block_high"));
 	if (number_of(nat, "step"))
 		printf(" in steps of %lld", number_of(nat, "step"));
+	if (*text_of_key(nat, "filtering"))
+		printf(", filtering %s", text_of_key(nat, "filtering"));
+	if (number_of(nat, "lifetime_max_s"))
+		printf(", a silent binding lives %lld to %lld s", number_of(nat, "lifetime_min_s"), number_of(nat, "lifetime_max_s"));
+	else if (number_of(nat, "lifetime_min_s"))
+		printf(", a silent binding lives longer than %lld s", number_of(nat, "lifetime_min_s"));
 	putchar('\n');
 }
 

@@ -22,19 +22,26 @@ from wire import Wire
 CONTROL_PORT = 7443
 SERVER = {"home": "10.98.1.1", "site": "10.98.2.1"}
 DIRECT = {"home": "10.99.0.1", "site": "10.99.0.2"}
+PASSWORD = "for-enrolment-in-the-lab"
 NUMBER = itertools.count()
 
 
 class TunnelServer(Service):
     program, full = "tunnel/stile-tunnel", "stile-tunnel"
 
-    def __init__(self, lab, direct="{ relay: true }"):
-        super().__init__(lab, "server", "net", f"""tunnel:
+    def __init__(self, lab, direct="{ relay: true }", name="server", port=CONTROL_PORT):
+        super().__init__(lab, name, "net", f"""tunnel:
   public_name: {SERVER["home"]}
   workers: 1
-  listen: ["tls:0.0.0.0:{CONTROL_PORT}"]
+  listen: ["tls:0.0.0.0:{port}"]
+  password: {PASSWORD}
   direct: {direct}
 """)
+        self.port = port
+
+    def at(self, agent):
+        """As it stands in that agent's file."""
+        return f"{SERVER[agent]}:{self.port}#" + json.loads(self.tool("tunnel", "identity", "--json"))["root"]
 
 
 class EndAgent(Service):
@@ -42,12 +49,12 @@ class EndAgent(Service):
 
     program, full = "tunnel/stile-agent", "stile-agent"
 
-    def __init__(self, lab, name, code):
-        self.code = code
+    def __init__(self, lab, name, servers):
+        self.servers = [s.at(name) for s in servers]
         super().__init__(lab, name, name, self.text(name, ""))
 
     def text(self, name, more):
-        return f"agent:\n  name: {name}\n  server: \"{SERVER[name]}:{CONTROL_PORT}\"\n  code: \"{self.code}\"\n{more}"
+        return f"agent:\n  name: {name}\n  server: {json.dumps(self.servers)}\n  password: {PASSWORD}\n  fallback_ports: []\n{more}"
 
     def reconfigure(self, more, reload=True):
         self.configure(self.text(self.name, more))
@@ -64,8 +71,8 @@ class EndAgent(Service):
     def child_pid(self):
         return self.verb("agent.peers")["child"]["pid"]
 
-    def connected(self):
-        wait_for(f"{self.name} is connected", lambda: "agent.connected" in self.logged(), 60)
+    def connected(self, n=1):
+        wait_for(f"{self.name} is connected to {n} servers", lambda: self.logged().count(" agent.connected ") >= n, 60)
 
 
 class DirectLab(Programs):
@@ -130,18 +137,17 @@ class DirectLab(Programs):
 
     # ---- programs ----
 
-    def start_agents(self, visits, allow, more=""):
-        """Server and both agents, connected; visits: (target, port of home on 127.0.0.1) each, allow: what they may reach."""
-        self.server = TunnelServer(self).start()
-        agents = []
-        for name in ("home", "site"):
-            code = json.loads(self.server.tool("tunnel", "enrol", name, "--json"))["code"]
-            agents.append(EndAgent(self, name, code).start())
+    def start_agents(self, visits, allow, more="", visit="", direct="{ relay: true }", second=False):
+        """Server (or two) and both agents, connected. visits: (target, port of home on 127.0.0.1) each; allow: what they may reach; more, visit:
+        of both agents' section, of each visit; direct: of the server's section."""
+        self.server = TunnelServer(self, direct).start()
+        servers = [self.server] + ([TunnelServer(self, direct, "second", CONTROL_PORT + 1).start()] if second else [])
+        agents = [EndAgent(self, name, servers).start() for name in ("home", "site")]
         self.home, self.site = agents
         for a in agents:
-            a.connected()
+            a.connected(len(servers))
         self.site.reconfigure(f'  visitors: [ {{ name: home, identity: "{self.home.identity()}", allow: {json.dumps(allow)} }} ]\n{more}')
-        rows = ", ".join(f'{{ agent: site, identity: "{self.site.identity()}", target: "{target}", listen: "127.0.0.1:{port}" }}'
+        rows = ", ".join(f'{{ agent: site, identity: "{self.site.identity()}", target: "{target}", listen: "127.0.0.1:{port}"{visit} }}'
                          for target, port in visits)
         self.home.reconfigure(f"  visits: [ {rows} ]\n{more}")
 

@@ -168,6 +168,19 @@ def over_turn(turn, server, home, site):
           f"{(relayed_bytes(turn) - before) / MB:.1f} MB", flush=True)
 
 
+def remembered(agent):
+    """What a site has learned of its NAT is there after a restart."""
+    with open(agent.path("store/stile-agent/agent-network"), encoding="ascii") as f:
+        learned = f.read()
+    if not learned.startswith(f"{agent.site.outside} varies "):
+        raise Failed(f"{agent.name} has learned {learned!r} of its NAT")
+    agent.stop()
+    agent.start()
+    agent.reconfigure(f'  visitors: [ {{ name: nobody, identity: "sha256:{"1" * 64}", allow: "127.0.0.1:1" }} ]\n')
+    wait_for("what was learned is known", lambda: agent.verb("agent.peers").get("site") or None, PATIENCE_S)
+    print(f"ok     {agent.site.kind:22}has learned of its NAT: {learned.strip()}", flush=True)
+
+
 def start(world):
     turn, server = Turn(world).start(), TunnelServer(world).start()
     agents = {}
@@ -193,7 +206,8 @@ def main():
                     results.append(show_pair(a, b, crosses(a.kind, b.kind)[1], agents[a], agents[b]))
             a, b = (s for s in world.sites if s.kind == "symmetric")
             over_turn(turn, server, agents[a], agents[b])
-            results.append(True)
+            remembered(agents[a])
+            results += [True, True]
             world.stop_services()
     except Skipped as e:
         print(e)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A link between two real agents whose direct path dies and comes back while bytes flow over it: all of them are compared, in both
 directions, beside an interactive stream, and the gaps are shown. Also: another address in mid-transfer, the child killed, a reader that
-stalls, idle time. Root.
+stalls, UDP, a server's quotas, two servers, idle time. Root.
 
   tests/netns/direct_moves.py --build build           # the short form, as ./check does: 30 MB, four changes
   tests/netns/direct_moves.py --build build --full    # 1 GB, ten changes; 70 s idle
@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from direct_lab import DIRECT, DirectLab  # noqa: E402
 from lab import Failed, Skipped  # noqa: E402
 from nat_world import options  # noqa: E402
-from tunnel_lab import Target, echo, wait_for  # noqa: E402
+from tunnel_lab import Target, UdpEcho, echo, wait_for  # noqa: E402
 
 SKIP, MB, BLOCK = 77, 1 << 20, 1 << 16
 ECHO, OTHER = 7, 8
@@ -30,6 +30,7 @@ VISITS = {ECHO: 20007, OTHER: 20008}
 LINE = {"delay": 5, "rate": 60, "queue": 250000, "loss": 0.1}
 LEGS = {"delay": 8, "rate": 40, "queue": 250000}
 HISTOGRAM_MS = (10, 30, 100, 300, 600, 900, 2000)
+RELAY_MB, RELAY_MBIT = 8, 24
 LATE_S = 120  # a busy machine is no fault
 
 
@@ -279,20 +280,108 @@ def idle(lab, seconds):
     return f"{seconds} s idle, the next answer after {1000 * took:.0f} ms"
 
 
+def datagrams(lab):
+    """A visit for UDP: datagrams of all sizes come back whole, in spite of a path change; none twice."""
+    lab.until_path("direct")
+    with lab.inside("home"):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect(("127.0.0.1", VISITS[ECHO]))
+    r, sent, back, began = random.Random(3), {}, set(), time.monotonic()
+
+    def listen(seconds):
+        s.settimeout(seconds)
+        try:
+            data = s.recv(65536)
+        except (TimeoutError, ConnectionRefusedError):
+            return False
+        number = int.from_bytes(data[:4], "big")
+        if data != sent.get(number) or number in back:
+            raise Failed(f"datagram {number} came back damaged or twice")
+        back.add(number)
+        return True
+    while len(sent) < 300:
+        if len(sent) == 150:
+            lab.cut()
+        number = len(sent)
+        sent[number] = number.to_bytes(4, "big") + r.randbytes(r.choice((1, 160, 1100, 1400, 4000, 9000)))
+        s.send(sent[number])
+        listen(0.02)
+    while listen(2 if time.monotonic() - began < LATE_S else 0.01):
+        pass
+    s.close()
+    if len(back) < 200 or not any(n > 290 for n in back):
+        raise Failed(f"only {len(back)} of {len(sent)} datagrams came back, the last is {max(back, default=None)}")
+    return f"{len(back)} of {len(sent)} datagrams came back, the line was cut among them"
+
+
+def quotas(lab):
+    """A relay of the server ends after its bytes and is asked for again: nothing is lost; and it is no faster than it may be."""
+    lab.until_path("relay")
+    bulk = Bulk(lab)
+    bulk.least = 10 * MB
+    bulk.until(2 * MB)
+    began, n = time.monotonic(), bulk.back
+    bulk.until(6 * MB)
+    rate = 8 * 2 * (bulk.back - n) / (time.monotonic() - began) / 1e6  # both ways count
+    back = bulk.finish()
+    begun = lab.server.logged().count("tunnel.pair.")
+    if rate > 1.25 * RELAY_MBIT:
+        raise Failed(f"{rate:.1f} Mbit/s over a relay that may have {RELAY_MBIT}")
+    return f"{back / MB:.0f} MB there and back the same over relays of {RELAY_MB} MB each, {rate:.1f} Mbit/s of {RELAY_MBIT}, {begun} lines of relays"
+
+
+def one_of_two(lab):
+    """Two tunnel servers: the one through which the agents met goes away; connections go on, and new links are made through the other."""
+    link = lab.until_path("direct")
+    gone, left = (s for s in sorted((x for x in lab.services if x.full == "stile-tunnel"),
+                                    key=lambda x: not link["server"].endswith(f":{x.port}")))
+    bulk = Bulk(lab)
+    bulk.until(2 * MB)
+    gone.kill()
+    lab.services.remove(gone)
+    bulk.until(6 * MB)
+    back = bulk.finish()
+    lab.home.stop()
+    lab.home.start()
+    row = wait_for("another link is up", lambda: (r := lab.home.link("direct")) and r["server"].endswith(f":{left.port}") and r, LATE_S)
+    return f"{back / MB:.0f} MB there and back the same while a server went; the next link through {row['server']}"
+
+
+def only_direct(lab):
+    """head_start: unlimited: while no direct path exists there is no link, and no relay; then there is one."""
+    began = time.monotonic()
+    while time.monotonic() - began < 8:
+        if lab.home.link():
+            raise Failed(f"there is a link: {lab.home.link()}")
+        time.sleep(0.2)
+    if "purpose=4" in lab.server.logged() or lab.site.link():
+        raise Failed("a relay was asked for")
+    lab.mend()
+    lab.until_path("direct", LATE_S)
+    return f"none for 8 s, direct {time.monotonic() - began - 8:.1f} s after it became possible"
+
+
 def cases(full_form):
     yield ("bytes through forced path changes", lambda lab: moves(lab, 1024 * MB if full_form else 30 * MB, 10 if full_form else 4))
     yield ("another address in mid-transfer", address_change)
     yield ("a reader that stalls", stalled)
     yield ("the child is killed at any moment", lambda lab: killed(lab, 10 if full_form else 3))
+    yield ("datagrams", datagrams, {"visit": ", protocol: udp"})
+    yield ("a server's quotas for relays", quotas,
+           {"more": "  direct: { direct: false }\n", "direct": f"{{ relay_bytes: {RELAY_MB}MB, relay_bitrate: {RELAY_MBIT}Mbit/s }}"})
+    yield ("two servers, of which one goes", one_of_two, {"second": True})
     if full_form:
+        yield ("only direct paths", only_direct, {"visit": ", head_start: unlimited"})
         yield ("70 s idle", lambda lab: idle(lab, 70))
 
 
-def run_case(build, name, case):
+def run_case(build, name, case, how=None):
     with DirectLab(build, LINE, LEGS) as lab:
         try:
-            lab.targets.append(Target(lab, "site", "127.0.0.1", ECHO, echo))
-            lab.start_agents([(f"127.0.0.1:{t}", p) for t, p in VISITS.items()], [f"127.0.0.1:{t}" for t in VISITS])
+            lab.targets += [Target(lab, "site", "127.0.0.1", ECHO, echo), UdpEcho(lab, "site", "127.0.0.1", ECHO)]
+            if case is only_direct:
+                lab.cut()
+            lab.start_agents([(f"127.0.0.1:{t}", p) for t, p in VISITS.items()], [f"127.0.0.1:{t}" for t in VISITS], **(how or {}))
             note = case(lab)
             lab.stop_services()
             print(f"# {note}\n[       OK ] {name}", flush=True)
@@ -306,7 +395,7 @@ def main():
     o = options(__doc__, ("--full", {"action": "store_true", "help": "1 GB, ten changes; idle time"}),
                 ("--only", {"default": "", "metavar": "TEXT", "help": "cases whose name holds TEXT"}))
     try:
-        results = [run_case(o.build, name, case) for name, case in cases(o.full) if o.only in name]
+        results = [run_case(o.build, *case) for case in cases(o.full) if o.only in case[0]]
     except Skipped as e:
         print(e)
         return SKIP

@@ -4,10 +4,10 @@
  * whoever starts two of them carries the lines, and can put anybody else's ICE in the place of one.
  *
  *   ice_peer [OPTION…]   --controlling  --stun ADDRESS  --turn udp|tcp ADDRESS USER PASSWORD  --relay-only  --no-relay
- *                        --loopback  --no-port-mapping  --no-probing  --no-tcp
+ *                        --loopback  --no-port-mapping  --no-probing  --no-tcp  --study-after MS
  *
  * It writes "local UFRAG PWD", "candidate:…", "done", "path KIND LOCAL REMOTE TYPES MS", "lost KIND", "state N", and reads "remote UFRAG PWD",
- * "candidate:…", "done", "why", "show", "send TEXT" (over TURN), "quit". It ends with its standard input.
+ * "candidate:…", "done", "why", "show", "site", "send TEXT" (over TURN), "quit". It ends with its standard input.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -79,10 +79,10 @@ static void told(char *line)
 		ice_try_line(me.t, NULL);
 	else if (strcmp(line, "why") == 0)
 		printf("why %s\n", ice_try_why(me.t));
-	else if (strcmp(line, "show") == 0) {
-		json_t *shown = ice_try_show(me.t);
+	else if (strcmp(line, "show") == 0 || strcmp(line, "site") == 0) {
+		json_t *shown = line[1] == 'h' ? ice_try_show(me.t) : ice_show(me.ice);
 		char *text = json_dumps(shown, JSON_COMPACT);
-		printf("show %s\n", text ? text : "{}");
+		printf("%s %s\n", line, text ? text : "{}");
 		free(text);
 		json_decref(shown);
 	} else if (strncmp(line, "send ", 5) == 0) {
@@ -135,7 +135,10 @@ static int option(char **argv, int left, struct ice_settings *s, struct ice_try_
 		s->no_probing = true;
 	else if (strcmp(name, "--no-tcp") == 0)
 		s->no_tcp = true;
-	else if (strcmp(name, "--stun") == 0 && left > 1 && s->n_stun < ICE_STUN_MAX)
+	else if (strcmp(name, "--study-after") == 0 && left > 1) {
+		s->study_after_ms = strtoull(argv[1], NULL, 10);
+		return 2;
+	} else if (strcmp(name, "--stun") == 0 && left > 1 && s->n_stun < ICE_STUN_MAX)
 		return addr_parse(text_of(argv[1]), 3478, &s->stun[s->n_stun++]) == 0 ? 2 : 0;
 	else if (strcmp(name, "--turn") == 0 && left > 4 && s->n_turn < ICE_TURN_MAX) {
 		struct ice_turn *t = &s->turn[s->n_turn++];

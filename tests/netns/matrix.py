@@ -23,7 +23,7 @@ from lab import Failed, Skipped  # noqa: E402
 from nat_world import KINDS, SERVERS, SERVERS6, World, crosses, options  # noqa: E402
 
 SKIP, JOBS, ATTEMPTS = 77, 2, 3
-DIRECT_S, RELAYED_S, PATIENCE_S, PROBE_S = 2.0, 1.0, 20.0, 60.0
+DIRECT_S, RELAYED_S, PATIENCE_S, PROBE_S, LEARN_S = 2.0, 1.0, 20.0, 60.0, 600.0
 SHORT = ("none", "restricted-port-cone", "symmetric", "udp-blocked")
 ALONE = ("hairpin", "no-hairpin")  # two homes of one carrier: paired with each other only
 TURN = [word for server in (("udp", SERVERS[0]), ("tcp", f"{SERVERS[0]}:443"), ("udp", f"[{SERVERS6[0]}]:3478"))
@@ -133,6 +133,27 @@ def probe(world, rounds):
     return good
 
 
+def learned(world):
+    """What an end finds out about its NAT in the background: how it filters, and how long a silent binding lives (6 s here)."""
+    site = world.sites[0]
+    world.sysctl(site.router, {"net.netfilter.nf_conntrack_udp_timeout": 6, "net.netfilter.nf_conntrack_udp_timeout_stream": 6})
+    end = End(world, site, ["--no-relay", "--study-after", "200"])
+    end.reader.start()
+    nat, began = {}, time.monotonic()
+    try:
+        while not nat.get("filtering") and time.monotonic() - began < LEARN_S:
+            time.sleep(0.5)
+            end.tell("site")
+            lines = [line for _, line in end.said if line.startswith("site ")]
+            nat = json.loads(lines[-1][5:])["nat"] if lines else {}
+    finally:
+        end.close()
+    good = nat.get("filtering") == "address-and-port-dependent" and 3 <= nat["lifetime_min_s"] <= 7 and 5 <= nat["lifetime_max_s"] <= 10
+    print(f"{'ok' if good else 'NOT OK':7}learned of a NAT after {time.monotonic() - began:.0f} s: mapping {nat.get('mapping')}, filtering "
+          f"{nat.get('filtering')}, a silent binding of 6 s lives {nat.get('lifetime_min_s')} to {nat.get('lifetime_max_s')} s", flush=True)
+    return good
+
+
 def pairs(world, kinds):
     half = len(kinds)
     for i in range(half):
@@ -146,6 +167,7 @@ def main():
     o = options(__doc__, ("--full", {"action": "store_true", "help": "every kind, and what others say of it"}),
                 ("--probe", {"type": int, "default": 0, "metavar": "N",
                              "help": "only the probing of symmetric NATs, so often (--full: 20)"}),
+                ("--learn", {"action": "store_true", "help": "only what an end learns of its NAT in the background"}),
                 ("--only", {"default": "", "metavar": "KIND", "help": "pairs with that kind"}))
     rounds = o.probe or (20 if o.full else 0)
     kinds = list(KINDS) if o.full or o.only else list(SHORT)
@@ -157,6 +179,13 @@ def main():
                 results.append(probe(world, rounds))
                 world.stop_services()
             if o.probe:
+                return 0 if all(results) else 1
+        if o.full or o.learn:
+            with World(o.build, ["restricted-port-cone"]) as world:
+                Turn(world).start()
+                results.append(learned(world))
+                world.stop_services()
+            if o.learn:
                 return 0 if all(results) else 1
         with World(o.build, kinds + kinds) as world, concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
             Turn(world).start()

@@ -269,6 +269,19 @@ def _(w):
 
 # ---- with the real child ----
 
+@case("the child that reads the network has no capabilities, gets no new ones, and cannot start programs")
+def _(w):
+    w.server()
+    w.agent("site", visitors=flow(['name: nobody, identity: "sha256:' + "1" * 64 + '", allow: "127.0.0.1:1"']))
+    pid = wait_for("a child", lambda: w.agent_verb("site", "agent.peers")["child"]["pid"])
+    wait_for("it is ready", lambda: w.agent_verb("site", "agent.peers")["child"]["ready"])
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        found = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+    for key, value in (("CapEff", "0" * 16), ("CapPrm", "0" * 16), ("CapInh", "0" * 16), ("CapAmb", "0" * 16), ("NoNewPrivs", "1"), ("Seccomp", "2")):
+        if found[key].strip() != value:
+            raise Failed(f"    {key} is {found[key]}")
+
+
 def carried(port, size):
     """size bytes through the echo at the other end; compared."""
     with connect(port, timeout=60) as s:

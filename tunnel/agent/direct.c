@@ -118,19 +118,6 @@ static void on_ready(struct direct *d)
 	visits_try(d, NULL);
 }
 
-static void keep_memory(struct direct *d, const struct wire_bytes *m)
-{
-	uint8_t *copy = malloc(m->n + 1);
-
-	if (!copy)
-		return;
-	if (m->n)
-		memcpy(copy, m->p, m->n);
-	free(d->memory);
-	d->memory = copy;
-	d->memory_n = m->n;
-}
-
 static void on_show(struct direct *d, const struct child_show *m)
 {
 	json_t *o = json_loadb((const char *)m->json.p, m->json.n, JSON_REJECT_DUPLICATES, NULL);
@@ -207,7 +194,7 @@ static void on_message(struct child *c, unsigned type, const union child_any *m,
 	(void)fd;
 	switch (type) {
 	case CHILD_READY: on_ready(d); return;
-	case CHILD_MEMORY: keep_memory(d, &m->memory.memory); return;
+	case CHILD_MEMORY: direct_memory_keep(d, &m->memory.memory); return;
 	case CHILD_LOG: on_log(d, &m->log); return;
 	case CHILD_SHOW: on_show(d, &m->show); return;
 	case CHILD_PONG: direct_on_pong(d, &m->ping); return;
@@ -266,6 +253,8 @@ int direct_new(struct agent_service *as, struct direct **ret_d)
 		r = dns_new(d->loop, NULL, &d->dns);
 	if (r == 0)
 		r = peers_open(d);
+	if (r == 0)
+		direct_memory_load(d);
 	if (r == 0)
 		r = child_new(d->loop, getenv("STILE_DIRECT"), &child_ops, d, &d->child);
 	if (r < 0) {

@@ -9,6 +9,7 @@
  *   direct_contact.c first contact with those who are not
  *   direct_admit.c   what visitors reach
  *   direct_turn.c    TURN servers, configured and given
+ *   direct_memory.c  what the child has learned of this network, between two runs
  *   direct_verbs.c   verbs and tables
  */
 #pragma once
@@ -154,6 +155,10 @@ struct direct {
 void direct_setup_child(struct direct *d);
 void direct_want_child(struct direct *d);
 int direct_tell(struct direct *d, unsigned type, const void *msg, int fd);
+
+/* direct_memory.c */
+void direct_memory_load(struct direct *d);
+void direct_memory_keep(struct direct *d, const struct wire_bytes *m);
 
 /* direct_turn.c */
 void direct_turn_configure(struct direct *d, const struct agent_config *c);

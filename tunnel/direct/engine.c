@@ -47,6 +47,7 @@ static void end(struct engine *e)
 static void on_memory(struct text memory, void *arg)
 {
 	engine_say(arg, CHILD_MEMORY, &(struct child_memory){ .memory = { (const uint8_t *)memory.p, memory.n } });
+	engine_show_site(arg);
 }
 
 static enum quic_congestion congestion_of(struct text t)
@@ -93,6 +94,7 @@ static void on_setup(struct engine *e, const struct child_setup *m)
 	}
 	if (!e->ready)
 		engine_say(e, CHILD_READY, &(struct child_nothing){ 0 });
+	engine_show_site(e);
 	e->ready = true;
 }
 

@@ -49,6 +49,7 @@ struct ice_settings {
 	bool no_probing; /* of symmetric NATs */
 	bool no_tcp;
 	bool loopback;	/* loopback addresses are candidates: the tunnel's server is on this machine */
+	uint64_t study_after_ms; /* how the NAT filters, and for how long it remembers, is looked at so long after the start; 0: as is best */
 	struct text memory; /* what on_memory() was given in an earlier run; read in ice_new() */
 	/* What was learned about this site's NAT, to be kept for the next run; NULL: nothing is remembered. */
 	void (*on_memory)(struct text memory, void *arg);

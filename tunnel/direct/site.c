@@ -3,9 +3,14 @@
  * A round of samples, and what is remembered; see site.h. First socket 0 asks all servers: who answers first is target 0, its other
  * address (RFC 5780) or another server that answers is target 1. Then each socket asks both.
  *
- * Timers: one, each REPEAT_MS, repeats what has not been answered; the round ends when all is, or after ROUND_MS.
+ * After a round how the NAT filters and how long its bindings live are studied in the background (site_study.h), unless that is known
+ * of this public address and not old.
+ *
+ * Timers: one, each REPEAT_MS, repeats what has not been answered; the round ends when all is, or after ROUND_MS. study_at: a study begins,
+ * a while after a round, so that it is out of the way of a link that is being made.
  */
 #include "tunnel/direct/site.h"
+#include "tunnel/direct/site_study.h"
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -20,6 +25,9 @@ enum {
 	COMPARE_MS = 200, /* how long the first answer waits for another server's, if it has no other address */
 	SAMPLE_MS = 1000,
 	REMEMBERED = 16,
+	STUDY_AFTER_MS = 20000,
+	STUDY_LIFETIME_MS = 150000, /* bindings that live longer need no more attention than keep-alives give */
+	STUDY_OLD_S = 7 * 86400,
 };
 
 struct probe_socket {
@@ -31,6 +39,10 @@ struct remembered {
 	uint16_t low, high;
 	enum site_mapping mapping;
 	int64_t seen_at;
+	/* Of a study; studied_at 0: there was none */
+	int64_t studied_at;
+	enum nat_filtering filtering;
+	uint32_t lifetime_min_s, lifetime_max_s; /* 0 and 0: not measured; max 0: longer than was waited for */
 };
 
 struct site {
@@ -46,21 +58,40 @@ struct site {
 	struct site_samples samples;
 	struct site_nat nat;
 	bool known, again;
-	struct remembered memory[REMEMBERED];
+	struct remembered memory[REMEMBERED]; /* the first is that of now */
 	unsigned n_memory;
+	struct timer study_at;
+	struct site_study *study;
 };
 
 /* ---- memory: a line for each public address, the latest first ---- */
 
+/* " 2 30 45 1764370000": filtering, bounds of a binding's life in s, when that was studied. */
+static void recall_study(struct remembered *m, struct text line)
+{
+	struct text filtering = text_cut(&line, ' '), low = text_cut(&line, ' '), high = text_cut(&line, ' ');
+	uint64_t f, l, h, at;
+
+	if (text_u64(filtering, &f) != 0 || text_u64(low, &l) != 0 || text_u64(high, &h) != 0 || text_u64(line, &at) != 0 || f >= NAT_FILTERINGS ||
+	    l > UINT32_MAX || h > UINT32_MAX || at > INT64_MAX)
+		return;
+	m->filtering = (enum nat_filtering)f;
+	m->lifetime_min_s = (uint32_t)l;
+	m->lifetime_max_s = (uint32_t)h;
+	m->studied_at = (int64_t)at;
+}
+
 static void recall_line(struct site *s, struct text line)
 {
 	struct text ip = text_cut(&line, ' '), mapping = text_cut(&line, ' '), low = text_cut(&line, ' '), high = text_cut(&line, ' ');
+	struct text seen = text_cut(&line, ' ');
 	struct remembered *m = &s->memory[s->n_memory];
 	uint64_t l, h, at;
 
 	if (s->n_memory == REMEMBERED || addr_parse(ip, 0, &m->public) != 0 || text_u64(low, &l) != 0 || text_u64(high, &h) != 0 ||
-	    text_u64(line, &at) != 0 || l > h || h > 65535 || at > INT64_MAX)
+	    text_u64(seen, &at) != 0 || l > h || h > 65535 || at > INT64_MAX)
 		return;
+	recall_study(m, line);
 	m->mapping = text_eq(mapping, TEXT("varies")) ? SITE_VARIES : SITE_ENDPOINT;
 	m->low = (uint16_t)l;
 	m->high = (uint16_t)h;
@@ -85,8 +116,8 @@ static void tell_memory(struct site *s)
 
 	for (unsigned i = 0; i < s->n_memory; i++) {
 		const struct remembered *m = &s->memory[i];
-		sb_fmt(&b, "%s %s %u %u %lld\n", addr_print_ip(&m->public, ip), site_mapping_name(m->mapping), m->low, m->high,
-		       (long long)m->seen_at);
+		sb_fmt(&b, "%s %s %u %u %lld %u %u %u %lld\n", addr_print_ip(&m->public, ip), site_mapping_name(m->mapping), m->low, m->high,
+		       (long long)m->seen_at, (unsigned)m->filtering, m->lifetime_min_s, m->lifetime_max_s, (long long)m->studied_at);
 	}
 	if (s->settings.on_memory)
 		s->settings.on_memory((struct text){ text, b.n }, s->settings.arg);
@@ -103,6 +134,12 @@ static void remember(struct site *s)
 		return;
 	while (i < s->n_memory && !addr_equal_ip(&s->memory[i].public, &m.public))
 		i++;
+	if (i < s->n_memory) {
+		m.studied_at = s->memory[i].studied_at;
+		m.filtering = s->memory[i].filtering;
+		m.lifetime_min_s = s->memory[i].lifetime_min_s;
+		m.lifetime_max_s = s->memory[i].lifetime_max_s;
+	}
 	if (i < s->n_memory && s->memory[i].mapping == SITE_VARIES && m.mapping == SITE_VARIES && s->nat.step == 0) {
 		s->nat.low = m.low = MIN(m.low, s->memory[i].low);
 		s->nat.high = m.high = MAX(m.high, s->memory[i].high);
@@ -113,6 +150,43 @@ static void remember(struct site *s)
 	memmove(&s->memory[1], &s->memory[0], i * sizeof s->memory[0]);
 	s->memory[0] = m;
 	tell_memory(s);
+}
+
+/* ---- a study ---- */
+
+static void on_studied(const struct nat_result *r, void *arg)
+{
+	struct site *s = arg;
+	struct remembered *m = &s->memory[0];
+
+	if (r && r->answered && s->n_memory && addr_equal_ip(&m->public, &r->mapped)) {
+		m->studied_at = (int64_t)time(NULL);
+		m->filtering = r->filtering;
+		m->lifetime_min_s = (uint32_t)(r->lifetime_min_ms / 1000);
+		m->lifetime_max_s = r->lifetime_max_ms == TIMERS_NEVER ? 0 : (uint32_t)(r->lifetime_max_ms / 1000);
+		tell_memory(s);
+	}
+	s->study = site_study_free(s->study);
+}
+
+static void on_study_at(struct timer *t, uint64_t now)
+{
+	struct site *s = container_of(t, struct site, study_at);
+
+	(void)now;
+	if (s->phase == RESTING && !s->study && addr_family(&s->target[0]) != AF_UNSPEC)
+		(void)site_study_new(s->loop, &s->target[0], STUDY_LIFETIME_MS, on_studied, s, &s->study);
+}
+
+/* Of the public address of now, if it is not known or old; with a server that can tell. */
+static void study_later(struct site *s)
+{
+	bool known = s->n_memory && s->memory[0].studied_at && time(NULL) - s->memory[0].studied_at < STUDY_OLD_S;
+
+	if (known || s->study || s->nat.mapping == SITE_UNKNOWN || addr_family(&s->target[1]) == AF_UNSPEC)
+		return;
+	s->study_at.fire = on_study_at;
+	loop_timer_set(s->loop, &s->study_at, s->settings.study_after_ms ? s->settings.study_after_ms : STUDY_AFTER_MS);
 }
 
 /* ---- a round ---- */
@@ -131,6 +205,7 @@ static void end_round(struct site *s)
 	s->nat = site_nat_judge(&s->samples);
 	s->known = true;
 	remember(s);
+	study_later(s);
 	list_for_each_safe(it, &s->watches)
 		list_entry(it, struct site_watch, node)->changed(list_entry(it, struct site_watch, node));
 	if (s->again) {
@@ -263,6 +338,8 @@ void site_ask(struct site *s)
 		s->again = true;
 		return;
 	}
+	timer_stop(&s->study_at);
+	s->study = site_study_free(s->study); /* the network is another one */
 	memset(&s->samples, 0, sizeof s->samples);
 	memset(s->target, 0, sizeof s->target);
 	s->first_answer = 0;
@@ -300,6 +377,8 @@ struct site *site_free(struct site *s)
 	if (!s)
 		return NULL;
 	timer_stop(&s->timer);
+	timer_stop(&s->study_at);
+	site_study_free(s->study);
 	for (unsigned i = 0; i < SITE_NAT_SOCKETS; i++) {
 		io_stop(&s->sockets[i].io);
 		if (s->sockets[i].io.fd >= 0)
@@ -339,8 +418,11 @@ json_t *site_show(const struct site *s)
 {
 	char ip[ADDR_STRLEN];
 	const struct site_nat *n = &s->nat;
+	const struct remembered *m = s->n_memory && addr_equal_ip(&s->memory[0].public, &n->public) ? &s->memory[0] : NULL;
+	bool studied = m && m->studied_at;
 
-	return json_pack("{s:b, s:s, s:s?, s:i, s:i, s:i, s:i}", "asked", s->known, "mapping", site_mapping_name(n->mapping), "public",
+	return json_pack("{s:s?, s:i, s:i, s:b, s:s, s:s?, s:i, s:i, s:i, s:i}", "filtering", studied ? nat_filtering_name(m->filtering) : NULL,
+			 "lifetime_min_s", studied ? (int)m->lifetime_min_s : 0, "lifetime_max_s", studied ? (int)m->lifetime_max_s : 0, "asked", s->known, "mapping", site_mapping_name(n->mapping), "public",
 			 addr_family(&n->public) == AF_UNSPEC ? NULL : addr_print_ip(&n->public, ip), "block_low", (int)n->low, "block_high",
 			 (int)n->high, "step", n->step, "sites_remembered", (int)s->n_memory);
 }

@@ -168,6 +168,39 @@ def over_turn(turn, server, home, site):
           f"{(relayed_bytes(turn) - before) / MB:.1f} MB", flush=True)
 
 
+def outlives(turn, home, site):
+    """A link over TURN goes on looking for a direct path: the next search has allocations of its own, and the connection goes on."""
+    def allocations():
+        return turn.logged().count("turn.alloc.created")
+
+    target = Target(home.lab, site.where, "127.0.0.1", TARGET, echo)
+    try:
+        site.reconfigure(f'  visitors: [ {{ name: home, identity: "{home.identity()}", allow: "127.0.0.1:{TARGET}" }} ]\n')
+        port = next(PORTS)
+        home.reconfigure(visit(site, port))
+        with connect(home, port) as s:
+            row = wait_for("the path is turn", lambda: (r := home.link()) and r["path"] == "turn" and r, PATIENCE_S)
+            before, began, lines = allocations(), time.monotonic(), 0
+            again = began
+            while allocations() < before + 2 or time.monotonic() - again < 10:
+                again = time.monotonic() if allocations() < before + 2 else again
+                s.sendall(b"a line\n")
+                if s.recv(7, socket.MSG_WAITALL) != b"a line\n":
+                    raise Failed("the connection has ended")
+                lines += 1
+                time.sleep(0.1)
+                if time.monotonic() - began > 180:
+                    raise Failed("no other search for a direct path began in 180 s")
+            now = home.link()
+            if not now or now["link"] != row["link"] or now["path"] != "turn":
+                raise Failed(f"the link is not what it was: {now}")
+            compare(s)
+    finally:
+        target.close()
+    print(f"ok     {'symmetric':22}{'symmetric':22}turn, and another search after {again - began:.0f} s: {lines} lines and {BYTES // MB} MB over one "
+          "connection meanwhile", flush=True)
+
+
 def remembered(agent):
     """What a site has learned of its NAT is there after a restart."""
     with open(agent.path("store/stile-agent/agent-network"), encoding="ascii") as f:
@@ -206,6 +239,8 @@ def main():
                     results.append(show_pair(a, b, crosses(a.kind, b.kind)[1], agents[a], agents[b]))
             a, b = (s for s in world.sites if s.kind == "symmetric")
             over_turn(turn, server, agents[a], agents[b])
+            if o.full:
+                outlives(turn, agents[a], agents[b])
             remembered(agents[a])
             results += [True, True]
             world.stop_services()

@@ -4,8 +4,9 @@
  * what the supervisor is told of all that.
  *
  * ICE runs in generations. A new one begins when the path that the last one found has died (the visitor begins it, a second
- * later, for paths come back), when an attempt has failed (after 10 s, and ever less often, up to 10 min), and when the network
- * has changed; the host follows when the visitor's lines name a later generation. A path that works outlives its attempt.
+ * later, for paths come back), when an attempt has ended without a direct path over UDP (after 10 s, and ever less often, up to
+ * 10 min), and when the network has changed; the host follows when the visitor's lines name a later generation. A path that works
+ * outlives its attempt, but for TURN's, whose attempt is kept until there is another one.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -198,13 +199,21 @@ static int path_of_ice(struct link *k, struct ice_try *t, struct ice_path *p, st
 	}
 }
 
+static bool is_on(const struct link *k, enum path_kind kind)
+{
+	struct peer_link_info i;
+
+	peer_link_info(k->l, &i);
+	return i.kind == kind && i.state == PEER_LINK_UP;
+}
+
 static void on_path(struct ice_try *t, struct ice_path *p, void *arg)
 {
 	struct link *k = arg;
 	struct path *path;
 	int r;
 
-	if (t == k->old_ice) {
+	if (t == k->old_ice || (p->kind == ICE_TCP && k->visitor && is_on(k, PATH_TCP))) { /* a second one is no better */
 		closep(&p->fd);
 		return;
 	}
@@ -225,7 +234,21 @@ static void on_path(struct ice_try *t, struct ice_path *p, void *arg)
 	(void)snprintf(path->detail, sizeof(path->detail), "%s to %s, found in %u ms", candidate_type_name(p->local_type),
 		       candidate_type_name(p->remote_type), (unsigned)p->after_ms);
 	(void)peer_link_add_path(k->l, path);
-	k->restart_wait = 0;
+	if (p->kind == ICE_DIRECT || p->kind == ICE_RAW)
+		k->restart_wait = 0;
+}
+
+static void restart_later(struct link *k, uint64_t ms)
+{
+	if (k->visitor && !timer_is_set(&k->restart))
+		loop_timer_set(k->e->loop, &k->restart, ms);
+}
+
+/* The attempt has come to its end without a direct path over UDP. */
+static void again_later(struct link *k)
+{
+	k->restart_wait = MIN(MAX(2 * k->restart_wait, (uint64_t)RESTART_FIRST_MS), (uint64_t)RESTART_MOST_MS);
+	restart_later(k, k->restart_wait);
 }
 
 static void on_lost(struct ice_try *t, enum ice_kind kind, void *arg)
@@ -235,13 +258,9 @@ static void on_lost(struct ice_try *t, enum ice_kind kind, void *arg)
 	if (t != k->old_ice)
 		peer_link_why(k->l, ice_try_why(t));
 	peer_link_drop_paths(k->l, tag_of(k, t, kind));
+	if (t != k->old_ice && kind != ICE_RELAYED && !ice_try_searches(t))
+		again_later(k);
 	link_dirty(k);
-}
-
-static void restart_later(struct link *k, uint64_t ms)
-{
-	if (k->visitor && !timer_is_set(&k->restart))
-		loop_timer_set(k->e->loop, &k->restart, ms);
 }
 
 static void on_state(struct ice_try *t, enum ice_state s, void *arg)
@@ -255,8 +274,7 @@ static void on_state(struct ice_try *t, enum ice_state s, void *arg)
 	peer_link_why(k->l, ice_try_why(t));
 	if (s != ICE_FAILED)
 		return;
-	k->restart_wait = MIN(MAX(2 * k->restart_wait, (uint64_t)RESTART_FIRST_MS), (uint64_t)RESTART_MOST_MS);
-	restart_later(k, k->restart_wait);
+	again_later(k);
 }
 
 static void on_data(struct ice_try *t, const struct iovec *v, size_t n, void *arg)
@@ -338,11 +356,8 @@ static void ice_begin(struct link *k, uint32_t generation)
 static void on_restart(struct timer *t, uint64_t now)
 {
 	struct link *k = container_of(t, struct link, restart);
-	struct peer_link_info i;
-
 	(void)now;
-	peer_link_info(k->l, &i);
-	if (i.kind < PATH_KINDS && !path_rank(i.kind) && i.state == PEER_LINK_UP)
+	if (is_on(k, PATH_DIRECT) || is_on(k, PATH_RAW))
 		return; /* it has come back */
 	ice_begin(k, k->generation + 1);
 }

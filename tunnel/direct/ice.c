@@ -435,6 +435,19 @@ int ice_try_line(struct ice_try *t, const char *line)
 	return 0;
 }
 
+bool ice_try_searches(const struct ice_try *t)
+{
+	static const enum ice_part_id direct[] = { PART_DIRECT, PART_RAW, PART_TCP };
+
+	for (size_t i = 0; i < ARRAY_LEN(direct); i++) {
+		const struct ice_part *p = &t->parts[direct[i]];
+
+		if (p->on && p->state != ICE_FAILED && (!p->has_path || direct[i] != PART_TCP))
+			return true;
+	}
+	return false;
+}
+
 int ice_try_send(struct ice_try *t, const struct iovec *v, size_t n)
 {
 	struct ice_part *p = &t->parts[PART_RELAYED];

@@ -121,6 +121,8 @@ const char *ice_try_pwd(const struct ice_try *t);
 int ice_try_remote(struct ice_try *t, const char *ufrag, const char *pwd);
 /* A line of the peer's; NULL: these were all. 0, or a positive candidate_verdict: it is not used, and was counted. */
 int ice_try_line(struct ice_try *t, const char *line);
+/* Whether a direct path may still be found: checks, probes or TCP go on, and none of them has one that is of UDP. */
+bool ice_try_searches(const struct ice_try *t);
 /* Over TURN: n datagrams. How many were taken: fewer where the socket would block; -ENOTCONN without such a path. */
 int ice_try_send(struct ice_try *t, const struct iovec *v, size_t n);
 /* How to read a stuck attempt, in words: what was tried, and why it did not work. Never NULL. */

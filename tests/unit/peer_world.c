@@ -44,7 +44,8 @@ static void lane_put(struct world *w, struct wire *wire, unsigned way, const uin
 		at = lane->free_at;
 	}
 	p = malloc(sizeof(*p) + n);
-	assert_non_null(p);
+	if (!p)
+		return; /* lost, where a test lets allocations fail */
 	*p = (struct packet){ .due = at + (uint64_t)(wire->delay_ms * 1e6), .n = n };
 	memcpy(p->bytes, data, n);
 	*lane->last = p;

@@ -321,6 +321,28 @@ static void seventy_idle_seconds_keep_the_path(void **state)
 	world_close(&w);
 }
 
+/* Each end says something in time, for each may be the one with that NAT. */
+static void a_nat_that_forgets_soon_is_reminded_sooner(void **state)
+{
+	uint64_t carried[2];
+
+	(void)state;
+	for (unsigned k = 0; k < 2; k++) {
+		struct world w = { .binding_s = k ? 6 : 0 };
+		struct lane *lanes = w.wires[0].lanes;
+
+		world_open(&w, 200);
+		world_wire(&w, 0, PATH_DIRECT, 20, 0, 0);
+		assert_true(world_until(&w, world_up, 5000));
+		world_run(&w, 5000);
+		carried[k] = MIN(lanes[0].carried, lanes[1].carried);
+		world_run(&w, 60000);
+		carried[k] = MIN(lanes[0].carried, lanes[1].carried) - carried[k];
+		world_close(&w);
+	}
+	assert_true(carried[1] >= 60 / 4 && carried[1] > 2 * carried[0] - 3);
+}
+
 static void a_wrong_key_gets_no_byte_through(void **state)
 {
 	(void)state;
@@ -466,6 +488,7 @@ int main(void)
 		cmocka_unit_test(ten_forced_changes_lose_double_and_reorder_nothing),
 		cmocka_unit_test(a_reader_that_stalls_leaves_the_others_at_full_speed),
 		cmocka_unit_test(seventy_idle_seconds_keep_the_path),
+		cmocka_unit_test(a_nat_that_forgets_soon_is_reminded_sooner),
 		cmocka_unit_test(a_wrong_key_gets_no_byte_through),
 		cmocka_unit_test(goodbye_is_heard_with_its_reason),
 		cmocka_unit_test(datagrams_and_pings_pass),

@@ -315,7 +315,7 @@ void world_open(struct world *w, uint64_t head_start_ms)
 	for (unsigned s = 0; s < 2; s++) {
 		struct end *e = &w->ends[s];
 		struct peer_link_options o = { .visitor = s == VISITOR, .creds = e->creds, .peer = *identity_hash(w->ends[!s].id),
-					       .head_start_ms = head_start_ms, .pool = &e->pool, .clock = clock_of, .clock_arg = w };
+					       .head_start_ms = head_start_ms, .pool = &e->pool, .binding_s = w->binding_s, .clock = clock_of, .clock_arg = w };
 
 		e->w = w;
 		e->side = s;

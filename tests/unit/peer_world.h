@@ -64,6 +64,7 @@ struct world {
 	struct wire wires[WIRES];
 	struct end ends[2];
 	bool strangers_first; /* garbage arrives before each packet */
+	unsigned binding_s;   /* of the links' options */
 };
 
 void world_open(struct world *w, uint64_t head_start_ms);

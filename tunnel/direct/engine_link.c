@@ -521,6 +521,7 @@ static int start(struct link *k, const struct child_link_open *m)
 	};
 	int fd, r;
 
+	o.binding_s = k->e->ice ? ice_binding_s(k->e->ice) : 0;
 	if (m->peer.n != sizeof(o.peer.b) || m->dcid.n != sizeof(o.dcid))
 		return -EINVAL;
 	memcpy(o.peer.b, m->peer.p, sizeof(o.peer.b));

@@ -546,6 +546,11 @@ json_t *ice_show(const struct ice *i)
 	return json_pack("{s:i, s:i, s:o}", "stun_servers", (int)i->s.n_stun, "turn_servers", (int)i->s.n_turn, "nat", site_show(i->site));
 }
 
+unsigned ice_binding_s(const struct ice *i)
+{
+	return site_binding_s(i->site);
+}
+
 void ice_network_changed(struct ice *i)
 {
 	site_ask(i->site);

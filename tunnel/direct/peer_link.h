@@ -93,6 +93,7 @@ struct peer_link_options {
 	enum quic_congestion congestion;
 	uint64_t head_start_ms; /* PEER_LINK_NEVER: direct paths only */
 	uint64_t held_max;	/* of struct quic_options */
+	unsigned binding_s;	/* how long the NAT of this site keeps a silent binding; 0: not known, or long */
 	struct chunk_pool *pool;
 	uint64_t (*clock)(void *clock_arg); /* ns, monotonic */
 	void *clock_arg;

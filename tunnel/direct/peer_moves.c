@@ -31,7 +31,7 @@ enum {
 	KICK_GAP_MS = 20, KICK_AGAIN_MS = 150, KICK_MIN_MS = 40,
 	NUDGE_MS = 100, NUDGES = 20, NUDGE_TRUST_MS = 2000,
 	WANT_RELAY_MS = 500, WANT_RELAY_MAX_MS = 30000,
-	KEEP_ALIVE_DIRECT_S = 10, KEEP_ALIVE_RELAY_S = 20,
+	KEEP_ALIVE_DIRECT_S = 10, KEEP_ALIVE_RELAY_S = 20, KEEP_ALIVE_LEAST_S = 2,
 	RECENT_MS = 1000,
 	SILENCE_SLACK_MS = 200, /* a lost packet, said again by QUIC, must have its answer within this and two round trips */
 };
@@ -165,7 +165,11 @@ static void handshake_tick(struct peer_link *l, uint64_t now)
 
 static void keep_alive(struct peer_link *l, const struct link_path *lp)
 {
-	quic_conn_keep_alive(l->q, (path_rank(lp->p->kind) ? KEEP_ALIVE_RELAY_S : KEEP_ALIVE_DIRECT_S) * PEER_SECOND);
+	uint64_t s = path_rank(lp->p->kind) ? KEEP_ALIVE_RELAY_S : KEEP_ALIVE_DIRECT_S;
+
+	if (l->o.binding_s)
+		s = MIN(s, MAX((uint64_t)l->o.binding_s * 2 / 3, (uint64_t)KEEP_ALIVE_LEAST_S));
+	quic_conn_keep_alive(l->q, s * PEER_SECOND);
 }
 
 /* The handshake is done: from now on QUIC knows paths, and each has its number. */

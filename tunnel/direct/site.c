@@ -414,11 +414,24 @@ void site_watch(struct site *s, struct site_watch *w)
 	list_append(&s->watches, &w->node);
 }
 
+/* What is remembered of the public address of now. */
+static const struct remembered *remembered_now(const struct site *s)
+{
+	return s->n_memory && addr_equal_ip(&s->memory[0].public, &s->nat.public) ? &s->memory[0] : NULL;
+}
+
+unsigned site_binding_s(const struct site *s)
+{
+	const struct remembered *m = remembered_now(s);
+
+	return m && m->studied_at && m->lifetime_max_s ? MAX(m->lifetime_min_s, 1u) : 0;
+}
+
 json_t *site_show(const struct site *s)
 {
 	char ip[ADDR_STRLEN];
 	const struct site_nat *n = &s->nat;
-	const struct remembered *m = s->n_memory && addr_equal_ip(&s->memory[0].public, &n->public) ? &s->memory[0] : NULL;
+	const struct remembered *m = remembered_now(s);
 	bool studied = m && m->studied_at;
 
 	return json_pack("{s:s?, s:i, s:i, s:b, s:s, s:s?, s:i, s:i, s:i, s:i}", "filtering", studied ? nat_filtering_name(m->filtering) : NULL,

@@ -26,4 +26,5 @@ void site_ask(struct site *s); /* again; nothing while it is asking */
 bool site_known(const struct site *s); /* a round of samples has ended, whatever it said */
 const struct site_nat *site_nat(const struct site *s); /* of the last round; before: as remembered */
 void site_watch(struct site *s, struct site_watch *w);
+unsigned site_binding_s(const struct site *s); /* of ice_binding_s() */
 json_t *site_show(const struct site *s);

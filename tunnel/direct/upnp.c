@@ -13,7 +13,9 @@
 #include <miniupnpc/upnperrors.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 #include "common/list.h"
 
 enum { SEARCH_MS = 1000, SEARCH_AGAIN_S = 300, RENEW_S = 1800, LOOK_S = 60, ONLY_PERMANENT = 725, JOBS_MAX = 64 };
@@ -65,6 +67,18 @@ static time_t seconds(void)
 	return ts.tv_sec;
 }
 
+/* Is there a way out for multicast? Without one the library would complain on standard error; connect() sends nothing. */
+static bool can_ask(void)
+{
+	const struct addr everybody = addr_v4(0xeffffffa, 1900);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool can = fd >= 0 && connect(fd, &everybody.sa, addr_len(&everybody)) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return can;
+}
+
 static bool find_router(struct upnp *u)
 {
 	struct UPNPDev *found;
@@ -73,6 +87,8 @@ static bool find_router(struct upnp *u)
 	if (u->has_router || (u->searched_at && seconds() - u->searched_at < SEARCH_AGAIN_S))
 		return u->has_router;
 	u->searched_at = seconds() + 1;
+	if (!can_ask())
+		return false;
 	found = upnpDiscover(SEARCH_MS, NULL, NULL, UPNP_LOCAL_PORT_ANY, 0, 2, &error);
 	if (found) {
 		int kind = UPNP_GetValidIGD(found, &u->urls, &u->data, u->lan, sizeof u->lan);

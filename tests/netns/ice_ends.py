@@ -24,7 +24,7 @@ class End:
         argv = [*(program or [os.path.join(world.build, "tests/netns/ice_peer")]), "--stun", SERVERS[0], *([] if ports else ["--no-port-mapping"]), *words]
         self.process = world.popen(site.host, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                    bufsize=1, env=env)
-        self.paths, self.said, self.state, self.other = {}, [], 0, None
+        self.paths, self.places, self.said, self.state, self.other = {}, {}, [], 0, None
         self.changed = threading.Condition()
         self.began = 0.0
         first = self.process.stdout.readline().split()
@@ -42,6 +42,7 @@ class End:
                 self.said.append((time.monotonic(), line))
                 if line.startswith("path "):
                     self.paths.setdefault(line.split()[1], time.monotonic())
+                    self.places[line.split()[1]] = line.split()[2]
                 elif line.startswith("state "):
                     self.state = int(line.split()[1])
                 self.changed.notify_all()

@@ -51,7 +51,7 @@ PATHS = ("direct", "tcp", "turn")  # best first
 
 
 def one_attempt(world, a, b):
-    """(path kinds seen at both ends with the seconds until both had it, why the first end is not direct)"""
+    """(path kinds seen at both ends with the seconds until both had it, why the first end is not direct, its address of a direct path)"""
     ends = [End(world, site, [*TURN, *(["--controlling"] if i == 0 else [])]) for i, site in enumerate((a, b))]
     wanted = crosses(a.kind, b.kind)[0] or "turn"
     try:
@@ -63,7 +63,7 @@ def one_attempt(world, a, b):
             time.sleep(0.3)  # a direct path that theory does not know would show itself
         start = max(e.began for e in ends)
         seen = {k: max(e.paths[k] for e in ends) - start for k in PATHS if all(k in e.paths for e in ends)}
-        return seen, ends[0].why()
+        return seen, ends[0].why(), ends[0].places.get("direct", "")
     finally:
         for e in ends:
             e.close()
@@ -73,8 +73,9 @@ def one_pair(world, a, b):
     """A row of the table; whether it is as it must be: what theory lets cross directly within its time, and relayed meanwhile."""
     wanted, reason = crosses(a.kind, b.kind)
     for _ in range(ATTEMPTS):
-        seen, why = one_attempt(world, a, b)
+        seen, why, place = one_attempt(world, a, b)
         good = wanted in seen and seen[wanted] <= DIRECT_S if wanted else not {"direct", "tcp"} & set(seen)
+        good = good and (not (KINDS[a.kind].v6 and KINDS[b.kind].v6) or place.startswith("["))  # IPv6 first
         if wanted != "direct":
             good = good and seen.get("turn", PATIENCE_S) <= RELAYED_S
         if good:

@@ -12,6 +12,7 @@
 #include "common/bytes.h"
 #include "tunnel/direct/ice_priv.h"
 
+enum { IPV4_BEHIND = 64 << 8 /* RFC 8445 5.1.2: so much of a priority are 64 local preferences */ };
 enum { UFRAG_LEN = 8, PWD_LEN = 24, UFRAG_MIN = 4, PWD_MIN = 22 /* RFC 8839 5.4 */, PATIENCE_MS = 15000 };
 
 /* ---- the whole ---- */
@@ -90,10 +91,13 @@ static void on_candidate(const struct candidate *c, void *owner)
 
 	if (t->n_local == CANDIDATES_MAX || (c->component == CANDIDATE_RELAYED && c->type != CANDIDATE_RELAY && t->s.n_turn > 0))
 		return;
-	t->local[t->n_local++] = *c;
+	t->local[t->n_local] = *c;
+	/* IPv6 first: a pair counts as its lesser priority does, so it is enough that each side makes less of its IPv4. */
+	if (c->component == CANDIDATE_DIRECT && addr_family(&c->addr) == AF_INET && c->priority > IPV4_BEHIND)
+		t->local[t->n_local].priority -= IPV4_BEHIND;
+	candidate_print(&t->local[t->n_local++], line);
 	if (c->type == CANDIDATE_HOST && c->component == CANDIDATE_DIRECT)
 		ice_ports_candidate(t, c);
-	candidate_print(c, line);
 	t->o.ops->on_line(t, line, t->o.arg);
 }
 

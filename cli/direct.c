@@ -362,7 +362,8 @@ static void print_tried(const json_t *ice)
 	json_object_foreach((json_t *)json_object_get(ice, "refused"), key, n)
 		printf("  %lld not tried: %s\n", (long long)json_integer_value(n), key);
 	json_array_foreach(json_object_get(ice, "ports"), i, port)
-		printf("  router: %s %s\n", text_of_key(port, "by"), text_of_key(port, "outside"));
+		printf("  router, port of %s: %s%s%s\n", text_of_key(port, "inside"), text_of_key(port, "outside"),
+		       *text_of_key(port, "outside") ? " by " : "", *text_of_key(port, "by") ? text_of_key(port, "by") : text_of_key(port, "why"));
 }
 
 static void print_site(const json_t *site)

@@ -291,9 +291,9 @@ void peer_note_path(struct peer_link *l, uint64_t now)
 	l->active_k = k;
 	l->busy_s = 0;
 	l->moved = now;
+	l->gap_pending = !l->o.visitor || l->leaving || now - l->heard < RECENT_MS * PEER_MS; /* else it was silent anyway */
 	l->leaving = false;
 	l->settled = !l->o.visitor;
-	l->gap_pending = true;
 	l->path_since_ms = clock_unix_ms();
 	if (to)
 		keep_alive(l, to);

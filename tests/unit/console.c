@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The parts of the console that need no server: one-time codes by the vectors of RFC 6238, hashes of passwords, who has to wait,
+ * host names, and the metrics of several services as one text. tests/console has the rest, with the real program.
+ */
+#include "tests/unit/support.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "console/console.h"
+
+static const uint8_t secret[TOTP_SECRET] = "12345678901234567890";
+
+static void one_time_codes_are_those_of_rfc_6238(void **state)
+{
+	/* Appendix B, SHA-1; the last six of its eight digits. */
+	static const struct {
+		uint64_t t;
+		unsigned code;
+	} rows[] = { { 59, 287082 },	     { 1111111109, 81804 },   { 1111111111, 50471 },
+		     { 1234567890, 5924 },   { 2000000000, 279037 },  { 20000000000, 353130 } };
+	char text[TOTP_TEXT];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(totp_code(secret, rows[i].t / TOTP_STEP_S), rows[i].code);
+	totp_base32(secret, sizeof(secret), text);
+	assert_string_equal(text, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+	totp_base32((const uint8_t *)"a", 1, text);
+	assert_string_equal(text, "ME");
+}
+
+static void a_code_counts_once_and_for_a_step_on_either_side(void **state)
+{
+	uint64_t step = 1234567890 / TOTP_STEP_S;
+
+	(void)state;
+	assert_int_equal(totp_check(secret, "005924", 1234567890, 0), step);
+	assert_int_equal(totp_check(secret, "005924", 1234567890 + TOTP_STEP_S, 0), step);
+	assert_int_equal(totp_check(secret, "005924", 1234567890 - TOTP_STEP_S, 0), step);
+	assert_int_equal(totp_check(secret, "005924", 1234567890 + 2 * TOTP_STEP_S, 0), 0);
+	assert_int_equal(totp_check(secret, "005924", 1234567890, step), 0); /* it was taken */
+	assert_int_equal(totp_check(secret, "005924", 1234567890, step - 1), step);
+	assert_int_equal(totp_check(secret, "05924", 1234567890, 0), 0);
+	assert_int_equal(totp_check(secret, "5924", 1234567890, 0), 0);
+	assert_int_equal(totp_check(secret, " 05924", 1234567890, 0), 0);
+	assert_int_equal(totp_check(secret, "", 1234567890, 0), 0);
+}
+
+static void a_qr_code_is_an_svg_without_the_text_in_it(void **state)
+{
+	_cleanup_(freep) char *svg = totp_qr_svg("otpauth://totp/Stile:<script>?secret=GEZD");
+
+	(void)state;
+	assert_non_null(svg);
+	assert_memory_equal(svg, "<svg ", 5);
+	assert_non_null(strstr(svg, "</svg>"));
+	assert_null(strstr(svg, "script"));
+}
+
+struct hashed {
+	bool come, match;
+	char hash[HASH_MAX];
+};
+
+static void on_hash(bool match, const char *hash, void *arg)
+{
+	struct hashed *h = arg;
+
+	h->come = true;
+	h->match = match;
+	(void)snprintf(h->hash, sizeof(h->hash), "%s", hash);
+}
+
+static void passwords_are_kept_as_yescrypt(void **state)
+{
+	struct hashed made = { 0 }, again = { 0 }, check = { 0 };
+	_cleanup_(loop_freep) struct loop *l = NULL;
+	struct hasher *h;
+	unsigned n = 0;
+
+	(void)state;
+	assert_int_equal(loop_new(&l), 0);
+	assert_int_equal(hasher_new(l, &h), 0);
+	assert_int_equal(hasher_make(h, "correct horse", on_hash, &made), 0);
+	support_run_until(l, &made.come, 20000);
+	assert_memory_equal(made.hash, "$y$", 3);
+	assert_int_equal(hasher_make(h, "correct horse", on_hash, &again), 0);
+	support_run_until(l, &again.come, 20000);
+	assert_string_not_equal(made.hash, again.hash); /* each has a salt of its own */
+	for (int i = 0; i < 3; i++) { /* right, wrong, nobody's */
+		check.come = false;
+		assert_int_equal(hasher_check(h, i == 1 ? "correct horsf" : "correct horse", i == 2 ? NULL : made.hash, on_hash, &check), 0);
+		support_run_until(l, &check.come, 20000);
+		assert_int_equal(check.match, i == 0);
+	}
+	/* A crowd is told to come back; who still waits at the end is told no. */
+	while (hasher_check(h, "x", made.hash, on_hash, &check) == 0)
+		assert_true(++n < 1000);
+	assert_int_equal(hasher_check(h, "x", made.hash, on_hash, &check), -EBUSY);
+	check = (struct hashed){ .match = true };
+	hasher_free(h);
+	assert_true(check.come && !check.match);
+}
+
+static void who_guesses_waits_longer_each_time(void **state)
+{
+	struct addr a = addr_v4(0xc0000201, 5), b = addr_v4(0xc0000202, 5);
+	struct throttle *t;
+	uint64_t last = 0, wait;
+
+	(void)state;
+	assert_int_equal(throttle_new(&t), 0);
+	assert_int_equal(throttle_wait(t, "alice", &a, 1000), 0);
+	for (int i = 0; i < 5; i++)
+		throttle_failed(t, "alice", &a, 1000);
+	wait = throttle_wait(t, "alice", &b, 1000);
+	assert_true(wait > 0);
+	assert_int_equal(throttle_wait(t, "bob", &b, 1000), 0);
+	assert_int_equal(throttle_wait(t, "alice", &b, 1000 + wait), 0);
+	for (int i = 0; i < 10; i++) {
+		throttle_failed(t, "alice", &b, 2000);
+		wait = throttle_wait(t, "alice", &b, 2000);
+		assert_true(wait >= last && wait <= 60000);
+		last = wait;
+	}
+	throttle_good(t, "alice", &b);
+	assert_int_equal(throttle_wait(t, "alice", &b, 2000), 0);
+	/* An address that goes through names waits, too, and after half an hour all is forgotten. */
+	for (int i = 0; i < 25; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "user%d", i);
+		throttle_failed(t, name, &b, 3000);
+	}
+	assert_true(throttle_wait(t, "somebody", &b, 3000) > 0);
+	assert_int_equal(throttle_wait(t, "somebody", &b, 3000 + 31 * 60 * 1000), 0);
+	/* A flood of names takes one table, and the newest are in it. */
+	for (int i = 0; i < 5000; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "flood%d", i);
+		throttle_failed(t, name, &a, 4000 + (uint64_t)i);
+	}
+	assert_true(throttle_wait(t, "other", &a, 9000) > 0);
+	throttle_free(t);
+}
+
+static void host_names_are_addresses_or_named(void **state)
+{
+	char *names[] = { (char *)"console.example.org" };
+	struct console_config c = { .names = { names, 1 } };
+	static const struct {
+		const char *host;
+		bool ours;
+	} rows[] = { { "127.0.0.1", true },	    { "127.0.0.1:8443", true },	      { "[::1]:8443", true },	     { "[::1]", true },
+		     { "localhost", true },	    { "LOCALHOST:1", true },	      { "console.example.org", true }, { "Console.Example.Org:443", true },
+		     { "evil.example", false },	    { "127.0.0.1.evil.example", false }, { "", false },		     { ":8443", false },
+		     { "localhost.evil", false },   { "console.example.org.", false }, { "[::1", false },	     { "192.0.2.7:80", true } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (console_host_is_ours(&c, rows[i].host) != rows[i].ours)
+			fail_msg("%s", rows[i].host);
+}
+
+static void metrics_of_services_become_one_text(void **state)
+{
+	static const char a[] = "# HELP m A metric\n# TYPE m counter\nm{x=\"1\"} 5\nm{x=\"2\"} 6\n# HELP n Other\n# TYPE n gauge\nn 7\n";
+	struct scrape *s = scrape_new();
+	char *text;
+
+	(void)state;
+	assert_non_null(s);
+	assert_int_equal(scrape_add(s, "turn", "", a), 0);
+	assert_int_equal(scrape_add(s, "turn", "lab", a), 0);
+	text = scrape_text(s);
+	assert_string_equal(text, "# HELP m A metric\n# TYPE m counter\nm{service=\"turn\",instance=\"\",x=\"1\"} 5\nm{service=\"turn\","
+				  "instance=\"\",x=\"2\"} 6\nm{service=\"turn\",instance=\"lab\",x=\"1\"} 5\nm{service=\"turn\",instance=\"lab\",x=\"2\"} 6\n"
+				  "# HELP n Other\n# TYPE n gauge\nn{service=\"turn\",instance=\"\"} 7\nn{service=\"turn\",instance=\"lab\"} 7\n");
+	free(text);
+	scrape_free(s);
+	/* Cut at each byte: a text or a refusal, and no more is read than is there. */
+	for (size_t n = 0; n < sizeof(a); n++) {
+		char *cut = strndup(a, n);
+
+		s = scrape_new();
+		assert_non_null(cut);
+		(void)scrape_add(s, "turn", "", cut);
+		free(cut);
+		text = scrape_text(s);
+		assert_non_null(text);
+		free(text);
+		scrape_free(s);
+	}
+	s = scrape_new();
+	assert_int_equal(scrape_add(s, "turn", "", "no metrics at all\n"), -EINVAL);
+	scrape_free(s);
+}
+
+static void the_schema_makes_sense(void **state)
+{
+	char err[256] = "";
+
+	(void)state;
+	if (cfg_schema_selftest(console_cfg_root.schema, err, sizeof(err)) < 0)
+		fail_msg("%s", err);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_time_codes_are_those_of_rfc_6238),
+		cmocka_unit_test(a_code_counts_once_and_for_a_step_on_either_side),
+		cmocka_unit_test(a_qr_code_is_an_svg_without_the_text_in_it),
+		cmocka_unit_test(passwords_are_kept_as_yescrypt),
+		cmocka_unit_test(who_guesses_waits_longer_each_time),
+		cmocka_unit_test(host_names_are_addresses_or_named),
+		cmocka_unit_test(metrics_of_services_become_one_text),
+		cmocka_unit_test(the_schema_makes_sense),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -22,6 +22,7 @@ struct backends;
 struct events;
 struct hasher;
 struct load;
+struct runs;
 struct throttle;
 struct session;
 
@@ -39,6 +40,7 @@ struct console {
 	struct backends *backends;
 	struct events *events;
 	struct load *load;
+	struct runs *runs;
 	struct metrics *metrics;
 	struct log_gate gate;
 	char setup_token[40]; /* "" once there is an administrator */

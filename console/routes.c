@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "console/log_msgs.h"
+#include "console/runs.h"
 
 enum { BODY_MAX = 1 << 20, LONG_BODY_MAX = 16 << 20 };
 
@@ -47,6 +48,10 @@ const struct route console_routes[] = {
 	{ "GET",    API "/load",				CONTROL_VIEWER,	  0,			     load_get },
 	{ "GET",    API "/system",				CONTROL_VIEWER,	  0,			     system_get },
 	{ "GET",    API "/services",				CONTROL_VIEWER,	  0,			     services_get },
+	{ "GET",    API "/wizard",				CONTROL_VIEWER,	  0,			     wizard_get },
+	{ "POST",   API "/tests",				CONTROL_OPERATOR, ROUTE_BODY,		     tests_post },
+	{ "GET",    API "/tests/{id}",				CONTROL_OPERATOR, 0,			     test_get },
+	{ "DELETE", API "/tests/{id}",				CONTROL_OPERATOR, 0,			     test_delete },
 	{ "GET",    SERVICE,					CONTROL_VIEWER,	  0,			     service_get },
 	{ "POST",   SERVICE "/{action}",			CONTROL_OPERATOR, ROUTE_BODY,		     service_act },
 	{ "GET",    SERVICE "/verbs",				CONTROL_VIEWER,	  0,			     verbs_get },

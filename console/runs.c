@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A child has its output in a pipe that the loop reads: a line is a result as it comes (`stile test --json` prints an object
- * a line), and the whole is kept for what prints one object in the end (`stile netcheck --json`). The end is the pidfd's:
+ * A child has its output in a pipe that the loop reads. What it says is one JSON value in the end (`stile test --json` an array
+ * of results, `stile netcheck --json` an object), or a result a line as it comes; anything else is words for people. The end is the pidfd's:
  * a grandchild that holds the pipe open keeps nobody waiting.
  */
 #include "console/runs.h"
@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include "console/console.h"
 
-enum { RUNS_MAX = 8, RUN_OUTPUT = 256 << 10, RUN_MS = 300000, RUN_KILL_MS = 5000 };
+enum { RUNS_MAX = 8, RUN_OUTPUT = 256 << 10, RUN_WORDS = 4096, RUN_MS = 300000, RUN_KILL_MS = 5000 };
 
 struct run {
 	uint64_t id; /* 0: free */
@@ -81,7 +81,7 @@ static void read_output(struct run *n)
 static void on_output(struct io *io, int events)
 {
 	(void)events;
-	read_output(CONTAINER_OF(io, struct run, out));
+	read_output(container_of(io, struct run, out));
 }
 
 static void ended(struct run *n)
@@ -96,7 +96,7 @@ static void ended(struct run *n)
 
 static void on_end(struct io *io, int events)
 {
-	struct run *n = CONTAINER_OF(io, struct run, end);
+	struct run *n = container_of(io, struct run, end);
 	int status = 0;
 
 	(void)events;
@@ -107,10 +107,11 @@ static void on_end(struct io *io, int events)
 }
 
 /* Its group: the tool may have children of its own. */
-static void on_bound(struct timer *t)
+static void on_bound(struct timer *t, uint64_t now)
 {
-	struct run *n = CONTAINER_OF(t, struct run, bound);
+	struct run *n = container_of(t, struct run, bound);
 
+	(void)now;
 	(void)kill(-n->pid, n->told ? SIGKILL : SIGTERM);
 	n->told = true;
 	loop_timer_set(n->of->loop, &n->bound, RUN_KILL_MS);
@@ -209,7 +210,7 @@ static int run_start(struct run *n, char **argv)
 	r = r < 0 ? r : io_start(&n->out, n->of->loop, fds[0], IO_READ, on_output);
 	if (!n->out.ev)
 		(void)close(fds[0]);
-	timer_init(&n->bound, on_bound);
+	n->bound.fire = on_bound;
 	loop_timer_set(n->of->loop, &n->bound, RUN_MS);
 	return r;
 }
@@ -275,42 +276,56 @@ static struct run *run_of(struct ask *a)
 	return NULL;
 }
 
-/* Each line that is an object, as it is; what else was said goes into text: it is for people. */
-static void add_lines(const struct run *n, json_t *results, char *text, size_t text_n)
+/* For people, and of a program: whatever it was, what becomes of it is UTF-8 without control characters. */
+static void add_words(struct sb *b, struct text line)
 {
-	struct sb b = sb_init(text, text_n);
+	bool utf8 = text_is_utf8(line);
 
+	for (size_t i = 0; i < line.n; i++) {
+		unsigned char c = (unsigned char)line.p[i];
+		sb_char(b, c < 0x20 || c == 0x7f ? ' ' : c >= 0x80 && !utf8 ? '?' : (char)c);
+	}
+	sb_char(b, '\n');
+}
+
+/* Each line that is an object is a result, as it is; what else was said goes into b. */
+static void add_lines(const struct run *n, json_t *results, struct sb *b)
+{
 	for (const char *p = n->text, *stop = n->text + n->len; p < stop;) {
 		const char *nl = memchr(p, '\n', (size_t)(stop - p));
-		size_t len = (size_t)((nl ? nl : stop) - p);
-		json_t *row = len && *p == '{' ? json_loadb(p, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+		struct text line = { p, (size_t)((nl ? nl : stop) - p) };
+		json_t *row = line.n && *p == '{' ? json_loadb(p, line.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
 		if (!nl && n->pid)
 			break; /* not whole yet */
 		if (row)
 			json_array_append_new(results, row);
-		else if (len)
-			sb_printf(&b, "%.*s\n", (int)len, p);
-		p += len + 1;
+		else if (line.n && b->n + line.n + 2 < RUN_WORDS)
+			add_words(b, line);
+		p += line.n + 1;
 	}
 }
 
 void test_get(struct ask *a)
 {
 	struct run *n = run_of(a);
+	char text[RUN_WORDS] = "";
+	struct sb b = sb_init(text, sizeof(text));
 	json_t *results, *whole;
-	char text[4096] = "";
 
 	if (!n)
 		return;
 	results = json_array();
 	whole = n->pid ? NULL : json_loadb(n->text, n->len, JSON_REJECT_DUPLICATES, NULL);
-	if (whole)
-		json_array_append_new(results, whole);
+	if (json_is_array(whole))
+		json_array_extend(results, whole);
+	else if (whole)
+		json_array_append(results, whole);
 	else
-		add_lines(n, results, text, sizeof(text));
-	ask_reply(a, 200, json_pack("{s:b, s:i, s:b, s:o, s:s+}", "done", n->pid == 0, "status", n->status, "interrupted", n->told, "results",
-				    results, "text", text, ""));
+		add_lines(n, results, &b);
+	json_decref(whole);
+	ask_reply(a, 200, json_pack("{s:b, s:i, s:b, s:o, s:s}", "done", n->pid == 0, "status", n->status, "interrupted", n->told, "results",
+				    results, "text", text));
 }
 
 void test_delete(struct ask *a)
@@ -320,7 +335,7 @@ void test_delete(struct ask *a)
 	if (!n)
 		return;
 	if (n->pid && !n->told)
-		on_bound(&n->bound);
+		on_bound(&n->bound, 0);
 	ask_reply(a, 200, json_pack("{s:b}", "done", n->pid == 0));
 }
 

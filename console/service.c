@@ -15,6 +15,7 @@
 #include "common/bytes.h"
 #include "console/console.h"
 #include "console/log_msgs.h"
+#include "console/runs.h"
 
 /* ---- TLS ---- */
 
@@ -264,6 +265,8 @@ static int start_parts(struct console *c, char *err, size_t err_n)
 	if (r == 0)
 		r = load_new(c, &c->load);
 	if (r == 0)
+		r = runs_new(c->svc->loop, &c->runs);
+	if (r == 0)
 		r = httpd_new(c->svc->loop, &limits, c->tls, &http_ops, c, &c->http);
 	if (r == 0 && c->n_listeners > c->n_console)
 		r = httpd_new(c->svc->loop, &few, NULL, &plain_ops, c, &c->plain);
@@ -354,6 +357,7 @@ static void on_stop(struct service *s)
 	httpd_free(c->plain);
 	hasher_free(c->hasher);
 	backends_free(c->backends); /* before those whose questions wait there */
+	runs_free(c->runs);
 	load_free(c->load);
 	events_free(c->events);
 	accounts_free(c->accounts);

@@ -33,7 +33,7 @@ export async function launch() {
 }
 
 // What a page did wrong is collected in page.faults; `allowed` are patterns of what the case brings about itself.
-export async function open(browser, url, { language = 'en-GB', dark = false, width = 1280, height = 900, allowed = [], state } = {}) {
+export async function open(browser, url, { language = 'en-GB', dark = false, width = 1280, height = 900, allowed = [], state, chosen } = {}) {
 	const context = await browser.newContext({
 		viewport: { width, height },
 		locale: language,
@@ -43,6 +43,8 @@ export async function open(browser, url, { language = 'en-GB', dark = false, wid
 		storageState: state,
 	});
 	context.setDefaultTimeout(WAIT_MS);
+	// chosen: somebody has chosen this language in this browser; otherwise the account's counts, then the browser's own.
+	if (chosen) await context.addInitScript(l => localStorage.getItem('stile.language') ?? localStorage.setItem('stile.language', l), chosen);
 	const page = await context.newPage();
 	page.faults = [];
 	const fault = text => allowed.some(p => p.test(text)) || page.faults.push(text);
@@ -88,7 +90,7 @@ export async function shot(page, name) {
 export async function fits(page, what) {
 	const wide = await page.evaluate(() => {
 		const w = document.documentElement.clientWidth;
-		const inScroller = e => e.closest('.scroll, .grid, pre, .chart');
+		const inScroller = e => e.closest('.scroll, .wide-table, .grid, pre, .chart');
 		return [...document.querySelectorAll('body *')]
 			.filter(e => e.getBoundingClientRect().right > w + 1 && !inScroller(e) && !e.closest('.hidden, .skip'))
 			.map(e => e.outerHTML.slice(0, 120));

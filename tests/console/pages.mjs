@@ -23,10 +23,22 @@ async function act(page, service, action) {
 }
 
 async function opened(more = {}, path = '') {
-	const page = await open(browser, `${url}${path}`, { state, ...more });
+	const page = await open(browser, `${url}${path}`, { state, chosen: (more.language ?? 'en').slice(0, 2), ...more });
 	if (state) await page.locator('nav').waitFor({ state: 'attached' });
 	return page;
 }
+
+// The API as a page of this origin calls it: with its cookie.
+const api = (page, method, path, body) =>
+	page.evaluate(
+		async ([m, p, b]) => {
+			const me = m === 'GET' ? {} : await (await fetch('/api/v1/me')).json();
+			const headers = { 'X-Stile-CSRF': me.csrf ?? '', 'Content-Type': 'application/json' };
+			const r = await fetch(`/api/v1${p}`, { method: m, headers, body: b && JSON.stringify(b) });
+			return { status: r.status, body: await r.json().catch(() => null) };
+		},
+		[method, path, body],
+	);
 
 async function login(page, password = PASSWORD) {
 	await page.locator('input[name=username]').fill(USER);
@@ -65,6 +77,8 @@ test('First run in Italian: token, password, address and domain, ports, and test
 	await shot(page, 'wizard-5-it');
 	await click(page, 'Alla panoramica');
 	await page.getByRole('heading', { name: 'Panoramica', level: 1 }).waitFor();
+	const me = (await api(page, 'GET', '/me')).body;
+	equal([me.user, me.role, me.language], [USER, 'administrator', 'it'], 'the account');
 	noFaults(page);
 });
 
@@ -77,7 +91,7 @@ test('A wrong password is refused in words, the right one opens the Overview', a
 	await page.getByText('User name or password is wrong.').waitFor();
 	await accessible(page, 'the refused login');
 	await login(page);
-	await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
+	await page.getByRole('heading', { name: 'Panoramica', level: 1 }).waitFor(); // the language of the account
 	const [cookie] = await page.context().cookies();
 	equal([cookie.name, cookie.httpOnly, cookie.secure, cookie.sameSite], ['__Host-stile', true, true, 'Strict'], 'the cookie');
 	state = await page.context().storageState();
@@ -129,6 +143,7 @@ test('Reload acts at once; Stop asks first, and Esc is no', async () => {
 test('A value of the file is locked with its line; another is changed, reviewed, applied and confirmed', async () => {
 	const page = await opened({}, '#/configuration');
 	await page.locator('select').first().selectOption('turn');
+	await page.getByLabel('Filter of the keys').fill('turn.listen');
 	await page.locator('[data-path="turn.listen"]').getByText(/set in stile\.yaml:\d+/).waitFor();
 	await page.getByLabel('Filter of the keys').fill('turn.limits.allocations');
 	const value = page.locator('[name="turn.limits.allocations"]');
@@ -153,7 +168,7 @@ test('A value of the file is locked with its line; another is changed, reviewed,
 });
 
 test('Two administrators: the second one is shown both versions and may use his', async () => {
-	const [a, b] = [await opened({}, '#/configuration'), await opened({ allowed: [/status of 409/] }, '#/configuration')];
+	const [a, b] = [await opened({}, '#/configuration'), await opened({ allowed: [/status of 4(09|12)/] }, '#/configuration')];
 	for (const [page, value] of [
 		[a, '6000'],
 		[b, '7000'],
@@ -167,6 +182,7 @@ test('Two administrators: the second one is shown both versions and may use his'
 	await click(a, 'Keep it');
 	await a.locator('[data-path="turn.limits.allocations"]').getByText('set in the console').waitFor();
 	await click(b, 'Review and apply');
+	await click(b, 'Apply');
 	const both = b.getByRole('dialog', { name: 'Somebody else changed it too' });
 	await both.getByRole('cell', { name: '6000' }).waitFor();
 	await both.getByRole('cell', { name: '7000' }).waitFor();
@@ -178,6 +194,29 @@ test('Two administrators: the second one is shown both versions and may use his'
 	await until(async () => (await b.locator('[name="turn.limits.allocations"]').inputValue()) === '7000', 'the value of the second one');
 	noFaults(a);
 	noFaults(b);
+});
+
+test('The audit log has who changed what, before and after; a change is undone there', async () => {
+	const page = await opened({}, '#/audit');
+	await page.getByRole('grid', { name: 'Audit log' }).waitFor();
+	await page.getByRole('gridcell', { name: 'console.action' }).first().waitFor();
+	await accessible(page, 'the audit log');
+	await fits(page, 'the audit log');
+	await shot(page, 'audit');
+	await page.locator('select').first().selectOption('turn');
+	await page.getByRole('gridcell', { name: 'turn.limits.allocations' }).first().dblclick();
+	const dialog = page.getByRole('dialog', { name: 'setting turn.limits.allocations' });
+	await dialog.getByText('7000').waitFor();
+	await dialog.getByText('6000').waitFor();
+	await accessible(page, 'before and after');
+	await shot(page, 'audit-details');
+	await click(page, 'Undo');
+	await page.getByRole('dialog', { name: 'Undo this change?' }).getByRole('button', { name: 'Undo', exact: true }).click();
+	await page.getByText('The change was undone.').waitFor();
+	await page.goto(`${url}#/configuration`);
+	await page.locator('select').first().selectOption('turn');
+	await until(async () => (await page.locator('[name="turn.limits.allocations"]').inputValue()) === '6000', 'the value before the change');
+	noFaults(page);
 });
 
 test('F1 and ? open the manual at the topic of the field or page, in the language of the page', async () => {
@@ -253,7 +292,7 @@ test('By keyboard alone: skip link, menus with arrows; a narrow window has its n
 	await page.getByRole('heading', { name: 'Konfiguration', level: 1 }).waitFor();
 	equal(await page.locator('nav').isVisible(), false, 'it closes behind the choice');
 	await page.evaluate(() => localStorage.clear());
-	await page.request.put(`${url}api/v1/me`, { data: { language: 'en' }, headers: { 'X-Stile-CSRF': (await (await page.request.get(`${url}api/v1/me`)).json()).csrf } });
+	equal((await api(page, 'PUT', '/me', { language: 'en' })).status, 200, 'the language of the account');
 	noFaults(page);
 });
 
@@ -266,6 +305,7 @@ test('A session that ends under the page is renewed over it; what was typed is k
 	await click(page, 'Review and apply');
 	const again = page.getByRole('dialog', { name: 'Log in again' });
 	await again.waitFor();
+	equal(await page.evaluate(() => document.activeElement.name), 'password', 'the focus of the login over the page');
 	await accessible(page, 'the login over the page');
 	await shot(page, 'login-again');
 	await again.locator('input[name=password]').fill(PASSWORD);
@@ -281,7 +321,7 @@ test('Logging out ends the session for every page of this browser', async () => 
 	await page.getByRole('button', { name: 'Account of admin' }).click();
 	await page.getByRole('menuitem', { name: 'Log out' }).click();
 	await page.locator('input[name=password]').waitFor();
-	equal((await page.request.get(`${url}api/v1/services`)).status(), 401, 'the API after the logout');
+	equal((await api(page, 'GET', '/services')).status, 401, 'the API after the logout');
 	noFaults(page);
 });
 
@@ -289,6 +329,13 @@ try {
 	await main(async fn => {
 		try {
 			await fn();
+		} catch (e) {
+			for (const p of browser.contexts().flatMap(c => c.pages())) {
+				await shot(p, `failed-${Date.now()}`);
+				e.message += `\nthe page said: ${(await p.locator('body').innerText().catch(() => '')).replace(/\s+/g, ' ').slice(0, 700)}\n${p.faults?.join('\n')}`;
+				e.stack = e.message;
+			}
+			throw e;
 		} finally {
 			for (const c of browser.contexts()) await c.close();
 		}

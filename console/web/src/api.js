@@ -17,6 +17,7 @@ export class ApiError extends Error {
 		this.hint = error.hint;
 		this.field = error.field; // the path of a value that was refused
 		this.fields = error.fields; // or several: [{ field, text }]
+		this.key = error.key;
 		this.theirs = error.theirs; // of a conflict: { body, revision, who, at } as it stands now
 		this.etag = etag;
 		this.wait = error.retry_after; // seconds

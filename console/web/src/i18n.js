@@ -37,7 +37,7 @@ export function t(key, args) {
 	if (typeof text === 'object') text = text[plural.select(args.n)] ?? text.other;
 	return text.replace(/\{(\w+)\}/g, (all, name) => {
 		const v = args?.[name];
-		return typeof v === 'number' ? number(v) : (v ?? all);
+		return typeof v === 'number' ? number(v, 1) : (v ?? all);
 	});
 }
 

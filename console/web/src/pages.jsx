@@ -19,4 +19,5 @@ export const PAGES = [
 		role: 'viewer',
 		load: () => import('./pages/configuration.jsx'),
 	},
+	{ path: 'audit', title: 'nav.audit', icon: 'audit', help: 'audit', role: 'administrator', load: () => import('./pages/audit.jsx') },
 ];

@@ -2,7 +2,7 @@
 //
 // What several pages show of the services: the list of them, live, and what can be done with one. A row of
 // GET /services: { service, program, instance, state, version, uptime, health, items, exit, can }.
-import { signal } from '@preact/signals';
+import { computed, signal } from '@preact/signals';
 import { get, post } from './api.js';
 import { either, t } from './i18n.js';
 import { subscribe } from './live.js';
@@ -10,7 +10,11 @@ import { confirm } from './ui/dialog.jsx';
 import { sayError } from './ui/errors.jsx';
 import { toast } from './ui/toast.jsx';
 
-export const services = signal(null);
+const listed = signal(null);
+const ORDER = ['turn', 'tunnel', 'agent', 'sip', 'gateway', 'fastpath', 'console'];
+const rank = s => ORDER.indexOf(kindOf(s)) + (ORDER.includes(kindOf(s)) ? 0 : ORDER.length + 1);
+
+export const services = computed(() => listed.value?.toSorted((a, b) => rank(a) - rank(b) || a.service.localeCompare(b.service)) ?? null);
 export const servicesError = signal(null);
 
 // When it was told, by this page's clock: the machines' clocks may differ.
@@ -19,7 +23,7 @@ export const uptimeOf = s => (s.uptime ?? 0) + (performance.now() - s.told) / 10
 
 export async function refreshServices() {
 	try {
-		services.value = (await get('/services')).services.map(stamped);
+		listed.value = (await get('/services')).services.map(stamped);
 		servicesError.value = null;
 	} catch (e) {
 		servicesError.value = e;
@@ -28,9 +32,9 @@ export async function refreshServices() {
 
 // An event has one service's row.
 function merge(row) {
-	const list = services.value ?? [];
+	const list = listed.value ?? [];
 	const at = list.findIndex(s => s.service === row.service);
-	services.value = at < 0 ? [...list, stamped(row)] : list.with(at, stamped(row));
+	listed.value = at < 0 ? [...list, stamped(row)] : list.with(at, stamped(row));
 }
 
 // While a page shows services: asks once, then follows the stream.

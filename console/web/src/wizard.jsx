@@ -4,7 +4,7 @@
 // open, self-tests. It can be walked again later (#/setup); then the account is there already.
 import { useEffect, useState } from 'preact/hooks';
 import { post, session } from './api.js';
-import { LANGUAGES, duration, language, setLanguage, t } from './i18n.js';
+import { LANGUAGES, language, setLanguage, t } from './i18n.js';
 import { go } from './route.js';
 import { Choices } from './ui/choices.jsx';
 import { ErrorBox, messageOf, sayError } from './ui/errors.jsx';
@@ -304,27 +304,28 @@ function useTests() {
 	return { run, error, again: () => again(n + 1) };
 }
 
+const lastLine = text => text.trim().split('\n').pop().trim();
+
 function Tests({ end, back }) {
 	const { run, error, again } = useTests();
-	const bad = run && (run.results.filter(r => !r.ok).length || (run.status ? 1 : 0));
+	const bad = run && (run.results.filter(r => !r.good).length || (run.status ? 1 : 0));
 	return (
 		<div data-help="first-run/tests">
 			{error && <ErrorBox error={error} retry={again} />}
 			{run && (
 				<ul class="checks">
 					{run.results.map(r => (
-						<li key={r.name}>
-							<Icon name={r.ok ? 'ok' : 'failed'} />
-							<div>
-								<b>{r.name}</b>
-								{r.seconds !== undefined && <span class="muted"> {duration(r.seconds)}</span>}
-								{r.text && <p class={r.ok ? 'muted' : 'error'}>{r.text}</p>}
+						<li key={r.test}>
+							<Icon name={r.good ? 'ok' : 'failed'} />
+							<div class="check">
+								<b>{r.test}</b> <span class="muted">{t('seconds.took', { n: r.seconds })}</span>
+								{r.good ? <p class="muted">{lastLine(r.output)}</p> : <pre tabIndex={0}>{r.output}</pre>}
 							</div>
 						</li>
 					))}
 				</ul>
 			)}
-			{bad > 0 && run.done && run.text && <pre>{run.text}</pre>}
+			{bad > 0 && run.done && run.text && <pre tabIndex={0}>{run.text}</pre>}
 			<div role="status">
 				{!error && !run?.done && <p class="loading">{t('wizard.tests.running')}</p>}
 				{run?.done &&

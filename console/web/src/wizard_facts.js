@@ -23,11 +23,12 @@ export async function runTool(what, seen = () => {}, stopped = () => false) {
 }
 
 async function byNetcheck() {
-	const [found] = (await runTool('network')).results;
+	const run = await runTool('network');
+	const [found] = run.results;
 	const stun = found?.ipv4?.public ?? found?.ipv6?.public;
 	if (stun) return { address: withoutPort(stun), how: 'stun' };
 	const router = Object.values(found?.port_mapping ?? {}).find(m => m.available && m.external);
-	return router ? { address: router.external, how: 'router' } : {};
+	return router ? { address: router.external, how: 'router' } : { reason: run.text.trim().split('\n')[0] };
 }
 
 export async function findPublic(addresses) {

@@ -93,10 +93,10 @@ function grouped(rows) {
 	return groups;
 }
 
-function Groups({ rows, edits, ...rest }) {
+function Groups({ rows, edits, filtered, ...rest }) {
 	const groups = useMemo(() => grouped(rows), [rows]);
 	return [...groups].map(([name, list]) => (
-		<details key={name} class="card section" open={groups.size === 1 || list.some(r => edits[r.path] || rest.errors[r.path])}>
+		<details key={name} class="card section" open={filtered || groups.size === 1 || list.some(r => edits[r.path] || rest.errors[r.path])}>
 			<summary>
 				<b>{name}</b> <span class="muted">{t('configuration.keys', { n: list.length })}</span>
 			</summary>
@@ -172,7 +172,7 @@ function Editor({ service }) {
 					</>
 				)}
 			</div>
-			<Groups rows={rows} edits={edits} errors={errors} change={change} readOnly={!may('administrator')} />
+			<Groups filtered={needle !== ''} rows={rows} edits={edits} errors={errors} change={change} readOnly={!may('administrator')} />
 			{!rows.length && <p class="muted">{t('table.none')}</p>}
 			{committing && (
 				<Commit

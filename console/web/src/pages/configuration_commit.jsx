@@ -23,7 +23,7 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 	const [n, again] = useState(0);
 
 	function onError(e) {
-		if (e.code === 'conflict' && e.path) return setConflict(e);
+		if (e.theirs && edits[e.key]) return setConflict(e);
 		const fields = e.fields?.filter(f => f.path) ?? [];
 		if (fields.length) {
 			refused(byPath(fields));
@@ -43,6 +43,7 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 			await commitChange(service, ready.transaction, { confirm_within_ms: CONFIRM_MS });
 			done();
 		} catch (e) {
+			abortChange(service, ready.transaction);
 			onError(e);
 		}
 	}
@@ -113,13 +114,14 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 }
 
 function Both({ e, edits, setEdits, again, close }) {
-	const edit = edits[e.path];
+	const edit = edits[e.key];
 	const theirs = e.theirs ?? {};
-	const shown = v => (v === null || v === undefined ? t('source.default') : textOf(edit.row, v.value ?? v));
+	const inside = body => e.key.split('.').reduce((v, name) => v?.[name], body); // the store has it as the file would
+	const shown = body => (body ? textOf(edit.row, inside(body)) : t('source.default'));
 	return (
 		<Conflict
-			mine={{ [e.path]: edit.text }}
-			theirs={{ [e.path]: shown(theirs.body) }}
+			mine={{ [e.key]: edit.text }}
+			theirs={{ [e.key]: shown(theirs.body) }}
 			who={theirs.who}
 			close={close}
 			keepMine={() => {
@@ -128,7 +130,7 @@ function Both({ e, edits, setEdits, again, close }) {
 			}}
 			takeTheirs={() => {
 				const next = { ...edits };
-				delete next[e.path];
+				delete next[e.key];
 				setEdits(next);
 				close();
 			}}

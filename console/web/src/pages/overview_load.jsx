@@ -52,7 +52,7 @@ const sum = (p, key) => Object.values(p.services).reduce((n, s) => n + (s[key] ?
 export function ThroughputChart({ load, which }) {
 	const of = (p, key) => (which ? (p.services[which]?.[key] ?? null) : sum(p, key));
 	const data = [times(load.points), load.points.map(p => of(p, 'in')), load.points.map(p => of(p, 'out'))];
-	return <Chart title={t('charts.throughput')} series={[{ name: t('rate.in') }, { name: t('rate.out') }]} data={data} format={rate} />;
+	return <Chart title={t('charts.throughput')} series={[{ name: t('rate.in') }, { name: t('rate.out') }]} data={data} format={rate} least={1000} />;
 }
 
 export function SessionChart({ load, which }) {
@@ -63,5 +63,5 @@ export function SessionChart({ load, which }) {
 				.filter(n => last.services[n].sessions != null)
 				.sort();
 	const data = [times(load.points), ...names.map(n => load.points.map(p => p.services[n]?.sessions ?? null))];
-	return <Chart title={t('charts.sessions')} series={names.map(name => ({ name }))} data={data} format={v => number(v)} />;
+	return <Chart title={t('charts.sessions')} series={names.map(name => ({ name }))} data={data} format={v => number(v)} least={4} whole />;
 }

@@ -8,9 +8,10 @@ import 'uplot/dist/uPlot.min.css';
 import { language, time } from '../i18n.js';
 import { dark } from '../theme.js';
 
+const WHOLE = Array.from({ length: 10 }, (_, i) => [1, 2, 5].map(n => n * 10 ** i)).flat();
 const colour = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function options(series, format, width, height, point) {
+function options({ series, format, least, whole }, width, height, point) {
 	const axis = {
 		stroke: colour('--muted-hex'),
 		grid: { stroke: colour('--line-hex'), width: 1 },
@@ -24,10 +25,10 @@ function options(series, format, width, height, point) {
 		cursor: { points: { size: 6 }, drag: { x: false, y: false } },
 		legend: { show: false },
 		hooks: { setCursor: [u => point(u.cursor.idx ?? null)] },
-		scales: { y: { range: (u, min, max) => [0, Math.max(max * 1.1, 1)] } },
+		scales: { y: { range: (u, min, max) => [0, Math.max(max * 1.1, least)] } },
 		axes: [
 			{ ...axis, values: (u, ticks) => ticks.map(s => time(s * 1000).replace(/:00$/, '')) },
-			{ ...axis, size: 76, values: (u, ticks) => ticks.map(format) },
+			{ ...axis, size: 76, values: (u, ticks) => ticks.map(format), ...(whole && { incrs: WHOLE }) },
 		],
 		series: [
 			{},
@@ -42,14 +43,15 @@ function options(series, format, width, height, point) {
 	};
 }
 
-export function Chart({ title, series, data, format, height = 200 }) {
+// least: how far the axis goes at least; whole: things that are counted, so that the axis has no fractions.
+export function Chart({ title, series, data, format, least = 1, whole, height = 200 }) {
 	const ref = useRef(null);
 	const plot = useRef(null);
 	const [pointed, point] = useState(null);
 	const names = series.map(s => s.name).join('\n');
 
 	useEffect(() => {
-		plot.current = new uPlot(options(series, format, ref.current.clientWidth, height, point), data, ref.current);
+		plot.current = new uPlot(options({ series, format, least, whole }, ref.current.clientWidth, height, point), data, ref.current);
 		const watch = new ResizeObserver(() => plot.current.setSize({ width: ref.current.clientWidth, height }));
 		watch.observe(ref.current);
 		return () => {

@@ -13,7 +13,9 @@ export function messageOf(e) {
 	return known || (e.code ? e.message : t('error.page', { text: e.message }));
 }
 
-export const sayError = e => toast('failed', messageOf(e), e.hint);
+export function sayError(e) {
+	if (e.status !== 401) toast('failed', messageOf(e), e.hint); // else the login stands over the page
+}
 
 export function ErrorBox({ error, retry }) {
 	return (

@@ -11,7 +11,8 @@ function Input({ id, options, value, onInput, type = 'text', describedBy, error,
 	useEffect(() => {
 		if (autofocus) ref.current.focus();
 	}, []);
-	const common = { id, ref, 'aria-describedby': describedBy, 'aria-invalid': error ? 'true' : undefined, ...rest };
+	// autofocus: a dialog gives the focus to what has it.
+	const common = { id, ref, autofocus, 'aria-describedby': describedBy, 'aria-invalid': error ? 'true' : undefined, ...rest };
 	if (rest.required) {
 		// the browser's own bubble, in the page's language
 		common.onInvalid = e => e.currentTarget.setCustomValidity(t('required'));

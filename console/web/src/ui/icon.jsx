@@ -3,6 +3,7 @@
 const PATHS = {
 	overview: 'M4 13h6V4H4zM14 20h6v-9h-6zM4 20h6v-3H4zM14 4h6v3h-6z',
 	settings: 'M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4',
+	audit: 'M6 4h9l4 4v12H6zM15 4v4h4M9 12h7M9 16h5',
 	globe: 'M12 3a9 9 0 100 18 9 9 0 000-18zM3 12h18M12 3c3 3 3 15 0 18M12 3c-3 3-3 15 0 18',
 	theme: 'M12 3a9 9 0 000 18zM12 3a9 9 0 010 18',
 	help: 'M12 3a9 9 0 100 18 9 9 0 000-18zM9.5 9.5a2.5 2.5 0 113.5 2.3c-.7.3-1 .8-1 1.7M12 16.6v.2',

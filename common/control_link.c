@@ -318,7 +318,7 @@ int control_link_new(struct loop *l, const char *path, const struct control_link
 {
 	struct stream_options o = { .max_in = MAX_ANSWER, .max_out = MAX_OUT };
 	struct control_link *c;
-	int fd, r = dial(path, &fd);
+	int fd = -1, r = dial(path, &fd);
 
 	if (r < 0)
 		return r;

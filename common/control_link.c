@@ -23,8 +23,11 @@ struct call {
 	char *line; /* until it is sent */
 	size_t line_n;
 	int failed; /* the timer says so: -errno */
+	uint64_t timeout_ms;
 	control_answer_fn fn;
 	void *arg;
+	void (*on_progress)(json_t *progress, void *arg);
+	void *progress_arg;
 };
 struct control_link {
 	struct loop *loop;
@@ -138,7 +141,7 @@ uint64_t control_link_call(struct control_link *c, const char *verb, json_t *arg
 		fn(-ENOMEM, NULL, NULL, arg);
 		return 0;
 	}
-	*k = (struct call){ .c = c, .id = ++c->last_id, .fn = fn, .arg = arg, .timer.fire = on_call_timer };
+	*k = (struct call){ .c = c, .id = ++c->last_id, .timeout_ms = timeout_ms, .fn = fn, .arg = arg, .timer.fire = on_call_timer };
 	list_append(&c->calls, &k->node);
 	k->line = call_line(k->id, verb, args, &k->line_n);
 	json_decref(args);
@@ -161,6 +164,16 @@ static struct call *find_call(struct control_link *c, uint64_t id)
 			return k;
 	}
 	return NULL;
+}
+
+void control_link_on_progress(struct control_link *c, uint64_t id, void (*fn)(json_t *progress, void *arg), void *arg)
+{
+	struct call *k = find_call(c, id);
+
+	if (!k)
+		return;
+	k->on_progress = fn;
+	k->progress_arg = arg;
 }
 
 void control_link_forget(struct control_link *c, uint64_t id)
@@ -233,8 +246,13 @@ static void take_line(struct control_link *c, const json_t *o)
 		return;
 	}
 	k = find_call(c, id);
-	if (k && (result || json_is_object(error))) /* else progress, or an answer that nobody waits for any more */
+	if (k && (result || json_is_object(error))) {
 		call_end(k, 0, result, result ? NULL : error);
+	} else if (k && json_object_get(o, "progress") && !k->failed) {
+		loop_timer_set(c->loop, &k->timer, k->timeout_ms);
+		if (k->on_progress)
+			k->on_progress(json_object_get(o, "progress"), k->progress_arg);
+	} /* else an answer that nobody waits for any more */
 }
 
 static size_t on_data(struct stream *s, uint8_t *p, size_t n, void *arg)

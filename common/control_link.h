@@ -30,6 +30,8 @@ bool control_link_is_up(const struct control_link *c);
 /* args is taken; may be NULL. fn always comes, and never from inside unless there is no memory at all. Returns the id of the call,
  * for control_link_forget(); 0 when fn has come. */
 uint64_t control_link_call(struct control_link *c, const char *verb, json_t *args, uint64_t timeout_ms, control_answer_fn fn, void *arg);
+/* Progress of a call under way, borrowed; each also starts its deadline anew. Harmless if the call is over. */
+void control_link_on_progress(struct control_link *c, uint64_t id, void (*fn)(json_t *progress, void *arg), void *arg);
 /* fn does not come any more; the service is told to cancel. Harmless if it is over. */
 void control_link_forget(struct control_link *c, uint64_t id);
 /* Events of these topics (array of strings, taken) from now on, instead of those before. */

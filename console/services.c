@@ -67,6 +67,124 @@ static void call(struct ask *a, struct backend *k, const char *verb, json_t *arg
 	a->call = control_link_call(k->link, verb, args, ms, on_answer, ask_ref(a));
 }
 
+/* ---- a verb with its progress, as a stream of events ---- */
+
+enum { FLOW_MAX = 1 << 20 };
+
+struct flow { /* state of the ask */
+	char *out;
+	size_t n, sent, cap;
+	uint64_t lost; /* progress that did not fit, because the client does not read */
+	bool ended;
+};
+
+static void flow_free(void *p)
+{
+	struct flow *f = p;
+
+	free(f->out);
+	free(f);
+}
+
+static void flow_add(struct ask *a, const char *event, const json_t *data)
+{
+	struct flow *f = a->state;
+	char *text = json_dumps(data, JSON_COMPACT | JSON_ENCODE_ANY), *bigger;
+	size_t need = text ? f->n + strlen(text) + 64 : 0;
+
+	if (text && need > f->cap) {
+		bigger = realloc(f->out, 2 * need);
+		f->out = bigger ? bigger : f->out;
+		f->cap = bigger ? 2 * need : f->cap;
+	}
+	if (text && need <= f->cap)
+		f->n += (size_t)snprintf(f->out + f->n, f->cap - f->n, "event: %s\ndata: %s\n\n", event, text);
+	free(text);
+	if (a->rq)
+		httpd_wake(a->rq);
+}
+
+static ssize_t flow_pull(struct httpd_rq *rq, uint8_t *p, size_t n, void *arg)
+{
+	struct ask *a = arg;
+	struct flow *f = a->state;
+	size_t some = MIN(n, f->n - f->sent);
+
+	(void)rq;
+	if (some == 0 && f->ended)
+		return HTTPD_END;
+	if (some)
+		memcpy(p, f->out + f->sent, some);
+	f->sent += some;
+	if (f->sent == f->n)
+		f->n = f->sent = 0;
+	return (ssize_t)some;
+}
+
+static void on_flow_progress(json_t *progress, void *arg)
+{
+	struct ask *a = arg;
+	struct flow *f = a->state;
+	json_t *lost;
+
+	if (f->n - f->sent > FLOW_MAX) {
+		f->lost++;
+		return;
+	}
+	lost = f->lost ? json_pack("{s:I}", "lost", (json_int_t)f->lost) : NULL;
+	if (lost)
+		flow_add(a, "lost", lost);
+	json_decref(lost);
+	f->lost = 0;
+	flow_add(a, "progress", progress);
+}
+
+static void on_flow_answer(int r, json_t *result, json_t *error, void *arg)
+{
+	struct ask *a = arg;
+	struct flow *f = a->state;
+	json_t *why = r < 0 ? json_pack("{s:s, s:s}", "code", r == -ETIMEDOUT ? "late" : "unreachable", "text", strerror(-r)) : NULL;
+
+	a->call = 0;
+	f->ended = true;
+	if (result)
+		flow_add(a, "result", result);
+	else if (error || why)
+		flow_add(a, "error", error ? error : why);
+	else if (a->rq)
+		httpd_wake(a->rq);
+	json_decref(why);
+	ask_unref(a);
+}
+
+static bool wants_flow(const struct ask *a)
+{
+	struct text type = text_of(httpd_field(a->rq, "Accept"));
+
+	return text_eq(text_trim(text_cut(&type, ',')), TEXT("text/event-stream"));
+}
+
+static const struct httpd_source flow_source = { flow_pull };
+
+/* args is taken. */
+static void call_flow(struct ask *a, struct backend *k, const char *verb, json_t *args, uint64_t ms)
+{
+	a->state = args ? calloc(1, sizeof(struct flow)) : NULL;
+	if (!a->state) {
+		json_decref(args);
+		ask_reply(a, 500, NULL);
+		return;
+	}
+	a->state_free = flow_free;
+	a->on_gone = on_client_gone;
+	console_add_headers(a->c, a->rq, false);
+	console_count(a->c, 200);
+	httpd_reply_stream(a->rq, 200, "text/event-stream", UINT64_MAX, &flow_source);
+	a->call = control_link_call(k->link, verb, args, ms, on_flow_answer, ask_ref(a));
+	if (a->call)
+		control_link_on_progress(k->link, a->call, on_flow_progress, a);
+}
+
 static bool verb_is_allowed(struct ask *a, const struct backend *k, const char *verb, bool only_viewers)
 {
 	enum control_role role = CONTROL_ADMIN;
@@ -217,7 +335,10 @@ void verb_post(struct ask *a)
 	args = a->body ? json_copy(a->body) : json_object();
 	if (args && role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0)
 		json_object_set_new(args, "as", json_string(ask_as(a, as))); /* for the service's own audit */
-	call(a, k, a->params[1], args, LONG_MS);
+	if (wants_flow(a))
+		call_flow(a, k, a->params[1], args, LONG_MS);
+	else
+		call(a, k, a->params[1], args, LONG_MS);
 }
 
 /* ---- settings, objects and changes: the config.* verbs ---- */

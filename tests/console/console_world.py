@@ -114,12 +114,17 @@ class Client:
 class Stream:
     """Server-sent events of a client, read as they come."""
 
-    def __init__(self, client, topics, last=None):
+    def __init__(self, client, topics, last=None, flow=None):
+        """flow: (path, arguments) of a verb whose progress is wanted."""
         self.c = client.connection()
-        headers = client.headers("GET")
-        if last:
-            headers["Last-Event-ID"] = last
-        self.c.request("GET", "/api/v1/events?topics=" + topics, headers=headers)
+        if flow:
+            self.c.request("POST", flow[0], json.dumps(flow[1]), {**client.headers("POST"), "Accept": "text/event-stream",
+                                                                   "Content-Type": "application/json"})
+        else:
+            headers = client.headers("GET")
+            if last:
+                headers["Last-Event-ID"] = last
+            self.c.request("GET", "/api/v1/events?topics=" + topics, headers=headers)
         self.r = self.c.getresponse()
         self.status, self.last = self.r.status, last
 
@@ -183,8 +188,11 @@ class ConsoleWorld(World):
     def turn(self, instance=None, **keys):
         """A stile-turn beside it."""
         self.config(tls=False, **keys)
-        options = ["--instance", instance] if instance else []
-        self.binary, self.full = world.TURN, "stile-turn"
+        return self.beside(world.TURN, "stile-turn", *(["--instance", instance] if instance else []))
+
+    def beside(self, binary, full, *options):
+        """Another service, by stile.yaml."""
+        self.binary, self.full = binary, full
         try:
             return self.start("stile.yaml", *options)
         finally:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Live data: one stream of events for each page, its resume, what is lost, two hundred of them, and their end."""
+import socket
 import sys
 import time
 
 from console_world import Failed, Stream, case, main, wait_for
+import world  # of tests/admin
 
 
 @case("a page is told what happens, and goes on where it was")
@@ -53,6 +55,44 @@ def _(w):
             event, data = s.next()
         if event != "console:services":
             raise Failed(f"    {event}")
+
+
+@case("a verb's progress comes as it happens: the bytes of a connection, until it ends or nobody looks on")
+def _(w):
+    w.console()
+    alice = w.first()
+    vera = w.user(alice, "vera", "viewer")
+    w.write("stile.yaml", f"log: {{ dir: {w.path('log')} }}\nstore: {{ path: {w.path('store')} }}\ntunnel: {{ workers: 1, routes: "
+            f"[ {{ listen: \"127.0.0.1:{w.base + 5}\", target: \"127.0.0.1:{w.base + 6}\" }} ] }}\n")
+    w.beside(world.TUNNEL, "stile-tunnel")
+    w.reached(alice, "tunnel")
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/tunnel/verbs").status == 200, 20)
+    target = socket.create_server(("127.0.0.1", w.base + 6))
+    with target, socket.create_connection(("127.0.0.1", w.base + 5), timeout=20) as c:
+        there, _ = target.accept()
+        rows = wait_for("the connection", lambda: alice.get("/api/v1/services/tunnel/verbs/relay.connections").is_(200).json["rows"], 20)
+        watch = "/api/v1/services/tunnel/verbs/relay.watch"
+        vera.post(watch, {"id": rows[0]["id"]}).is_(403, "forbidden")
+        with Stream(alice, None, flow=(watch, {"id": rows[0]["id"]})) as s, Stream(alice, None, flow=(watch, {"id": rows[0]["id"]})):
+            deadline = time.monotonic() + 20
+            got = None
+            while not got and time.monotonic() < deadline:
+                c.sendall(b"<script>hello</script>")
+                there.recv(100)
+                got = s.next()
+            if got[0] != "progress":
+                raise Failed(f"    {got}")
+            there.close()
+            c.close()
+            while got and got[0] == "progress":
+                got = s.next()
+            if got[0] != "result" or s.next() is not None:
+                raise Failed(f"    {got}")
+    alice.post(watch, {"id": 999999}).is_(404, "not-found")
+    with Stream(alice, None, flow=(watch, {"id": 999999})) as s:
+        event, data = s.next()
+        if event != "error" or data["code"] != "not-found":
+            raise Failed(f"    {event} {data}")
 
 
 @case("two hundred streams are open, one more than allowed is refused, and each gets every event")

@@ -27,6 +27,7 @@ struct scene {
 	struct control_request *late;
 	unsigned cancels;
 	bool up, down, event;
+	unsigned progress;
 	json_t *last_event;
 	char why[200];
 	int fd; /* of the false service */
@@ -222,6 +223,33 @@ static void a_late_service_costs_its_deadline(void **state)
 	answer_done(&b);
 }
 
+static void on_progress(json_t *progress, void *arg)
+{
+	struct scene *sc = arg;
+
+	assert_int_equal(json_integer_value(json_object_get(progress, "n")), ++sc->progress);
+}
+
+static void progress_comes_before_the_answer(void **state)
+{
+	struct scene *sc = *state;
+	struct answer a = { 0 };
+	uint64_t id;
+
+	open_both(sc);
+	id = control_link_call(sc->link, "late", NULL, 20000, on_answer, &a);
+	control_link_on_progress(sc->link, id, on_progress, sc);
+	control_link_on_progress(sc->link, id + 99, on_progress, sc);
+	while (!sc->late)
+		support_run_for(sc->l, 1);
+	control_progress(sc->late, json_pack("{s:i}", "n", 1));
+	control_progress(sc->late, json_pack("{s:i}", "n", 2));
+	control_reply(sc->late, json_object());
+	support_run_until(sc->l, &a.come, 20000);
+	assert_int_equal(sc->progress, 2);
+	answer_done(&a);
+}
+
 static void a_forgotten_call_is_cancelled(void **state)
 {
 	struct scene *sc = *state;
@@ -340,6 +368,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(calls_go_side_by_side, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_late_service_costs_its_deadline, setup, teardown),
+		cmocka_unit_test_setup_teardown(progress_comes_before_the_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_forgotten_call_is_cancelled, setup, teardown),
 		cmocka_unit_test_setup_teardown(events_come_for_the_topics_of_now, setup, teardown),
 		cmocka_unit_test_setup_teardown(calls_fail_when_the_service_goes, setup, teardown),

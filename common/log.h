@@ -54,6 +54,7 @@ struct log_field {
 #define log_emit(msg, ...)                                                                         \
 	log_emit_fields((msg), (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .type = LF_END } })
 void log_emit_fields(const struct log_msg *m, const struct log_field *fields);
+bool log_is_failing(void); /* the last lines could not be written */
 bool log_enabled(enum log_level l); /* cheap; ask before computing costly fields */
 
 /* Lines that somebody else can cause at any rate go through a gate, which lets so many of one kind through in a second. */

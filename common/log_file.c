@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,6 +30,8 @@ struct log_file {
 	int day;      /* local day of the contents, see day_of() */
 	uint64_t lost;
 };
+
+static atomic_bool any_failing; /* of the one log that a process has; read by everyone */
 
 enum { MODE_FILE = 0640, STDERR_PATIENCE_MS = 1000 };
 
@@ -283,6 +286,17 @@ static int64_t ms_of(time_t now)
 	return (int64_t)now * 1000;
 }
 
+bool log_is_failing(void)
+{
+	return atomic_load_explicit(&any_failing, memory_order_relaxed);
+}
+
+static void set_failing(struct log_file *f, bool failing)
+{
+	f->failing = failing;
+	atomic_store_explicit(&any_failing, failing, memory_order_relaxed);
+}
+
 /* stderr may still work (the journal's disk is often another one): tells it once per failure. */
 static void tell_stderr(struct log_file *f, int e, time_t now)
 {
@@ -305,7 +319,7 @@ static bool put(struct log_file *f, const char *p, size_t n, time_t now)
 	size_t done = write_all(f, p, n);
 	if (done == n) {
 		f->size += n;
-		f->failing = false;
+		set_failing(f, false);
 		return true;
 	}
 	int e = errno;
@@ -319,7 +333,7 @@ static bool put(struct log_file *f, const char *p, size_t n, time_t now)
 	f->size += whole;
 	f->lost += count_lines(p + whole, n - whole);
 	tell_stderr(f, e, now);
-	f->failing = true;
+	set_failing(f, true);
 	return false;
 }
 

@@ -49,6 +49,45 @@ static uint64_t field(const char *path, const char *name)
 	return v;
 }
 
+/* "0::/system.slice/stile-turn.service": the unified hierarchy's line. A limit further up holds as well. */
+static uint64_t group_limit(void)
+{
+	FILE *f = fopen("/proc/self/cgroup", "re");
+	char line[512] = "", path[600], *group, *slash;
+	uint64_t least = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strncmp(line, "0::/", 4) == 0)
+			break;
+		else
+			line[0] = 0;
+	if (!f)
+		return 0;
+	(void)fclose(f);
+	line[strcspn(line, "\n")] = 0;
+	if (strlen(line) < 4)
+		return 0;
+	group = line + 3;
+	do {
+		uint64_t limit;
+
+		(void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group);
+		limit = field(path, ""); /* "max" is no number */
+		if (limit && (!least || limit < least))
+			least = limit;
+		slash = strrchr(group, '/');
+		if (slash)
+			*slash = 0;
+	} while (slash);
+	return least;
+}
+
+void monitor_memory(uint64_t *ret_used, uint64_t *ret_limit)
+{
+	*ret_used = field("/proc/self/status", "VmRSS:") * 1024;
+	*ret_limit = group_limit();
+}
+
 void monitor_sample(struct monitor *m, uint64_t now_ms)
 {
 	struct rusage u = { 0 };
@@ -66,9 +105,8 @@ void monitor_sample(struct monitor *m, uint64_t now_ms)
 	}
 	count_descriptors(m);
 	m->descriptors_limit = lim.rlim_cur;
-	m->rss = field("/proc/self/status", "VmRSS:") * 1024;
+	monitor_memory(&m->rss, &m->rss_limit);
 	m->threads = field("/proc/self/status", "Threads:");
-	m->rss_limit = field("/sys/fs/cgroup/memory.max", "");
 }
 
 bool monitor_warning(const struct monitor *m, unsigned i, char *buf, size_t n)

@@ -16,6 +16,8 @@ struct monitor {
 	uint64_t lag_ms; /* set by the owner: how late its loops have been */
 };
 void monitor_sample(struct monitor *m, uint64_t now_ms);
+/* Resident bytes of this process, and the least limit of its control group and those above it (0: none). */
+void monitor_memory(uint64_t *ret_used, uint64_t *ret_limit);
 /* {cpu_percent, cpu_seconds, rss, …, warnings: [sentences]} */
 json_t *monitor_json(const struct monitor *m);
 /* The i-th warning; false: there are no more. */

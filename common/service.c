@@ -158,6 +158,8 @@ static int open_control(struct run *run, char *err, size_t err_n)
 		r = control_server_new(s->loop, &o, err, err_n, &s->control);
 	if (r == 0)
 		r = service_add_verbs(s);
+	if (r == 0)
+		r = service_logs_new(s);
 	return r;
 }
 
@@ -282,6 +284,10 @@ static int start(struct run *run, char *err, size_t err_n)
 	r = service_edits_new(s);
 	if (r < 0)
 		return r;
+	r = service_health_new(s);
+	if (r < 0)
+		return r;
+	service_health_look(s); /* while it may still read what is root's */
 	if (run->as_nobody)
 		log_emit(&MSG_SERVICE_NOBODY);
 	run->opened = true;
@@ -323,12 +329,14 @@ static void start_failed(const struct run *run, const char *err)
 		fprintf(stderr, "%s: %s\n", s->instance.full, err);
 }
 
-/* Who waits for the store learns how it went while everything still stands. */
+/* Who waits for the store or the log's files learns how it went while everything still stands. */
 static void deliver_outcomes(struct service *s)
 {
-	if (!s->store || !s->loop)
+	if (!s->loop)
 		return;
-	store_flush(s->store);
+	service_logs_stop(s);
+	if (s->store)
+		store_flush(s->store);
 	loop_stop(s->loop); /* so this is one pass that does not wait */
 	loop_run(s->loop);
 }
@@ -353,6 +361,8 @@ static int run_service(struct run *run)
 	s->control = control_server_free(s->control); /* with the last answers */
 	inherited_close();
 	s->store = store_close(s->store);
+	service_logs_free(s);
+	service_health_free(s);
 	if (code == EXIT_CLEAN)
 		log_emit(&MSG_SERVICE_STOPPED);
 	log_close();

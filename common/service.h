@@ -43,6 +43,9 @@ struct store_section {
 extern const struct cfg_schema cfg_store_schema;
 
 struct service;
+struct service_health;
+struct service_logs;
+struct health;
 
 /* What a reload changes: rows {key, what, was, is, restart} as in struct cfg_change, without was and is for
  * secrets and whole items. */
@@ -90,6 +93,7 @@ struct service_ops {
 	bool (*drain)(struct service *s); /* true: nothing left, stop now */
 	void (*stop)(struct service *s);
 	bool (*alive)(struct service *s); /* every worker moved since the last call; feeds the watchdog */
+	void (*health)(struct service *s, struct health *h); /* what only this service knows (common/health.h); may be NULL */
 };
 
 struct service {
@@ -110,6 +114,8 @@ struct service {
 	int64_t reloaded_at; /* unix ms; 0: never */
 	char *fixed; /* cfg_fixed_values() of the start */
 	char restart_needed[256]; /* keys that the file has changed since, and that only a restart applies */
+	struct service_health *health;
+	struct service_logs *logs;
 	char reload_error[512]; /* of the last reload; "" if it went well: shown by status */
 	/* To drop to when started as root: --user, else "stile" if it exists, else "nobody". After that,
 	 * a reload can read only what this user may read. */

@@ -11,10 +11,10 @@
  *   service_edits.c    its verbs: config.set, config.begin, config.commit …
  *   service_objects.c  objects of the store and who holds them
  *   service_reload.c   SIGHUP; service_changes.c: what it changes
- *   service_verbs.c    control verbs that every service has
+ *   service_verbs.c    control verbs that every service has; service_health.c: what needs attention;
+ *                      service_logs.c: log.files, log.tail, log.read, log.delete
  *   service_notify.c   systemd: readiness and watchdog; service_files.c: folders made for the service's user
- *   privileges.c       becoming that user
- *   instance.c         names and paths of an instance
+ *   privileges.c       becoming that user; instance.c: names and paths of an instance
  */
 #pragma once
 #include <string.h>
@@ -76,6 +76,19 @@ void service_changes_log(const struct service_changes *c);
 
 /* --- service_verbs.c --- */
 int service_add_verbs(struct service *s);
+int64_t service_descriptors(void); /* that are open; -1: not known */
+
+/* --- service_logs.c --- */
+int service_logs_new(struct service *s); /* and its verbs. 0 or -ENOMEM */
+void service_logs_stop(struct service *s); /* while the loop still takes mail: nothing is asked of a disk any more */
+void service_logs_free(struct service *s);
+
+/* --- service_health.c --- */
+int service_health_new(struct service *s); /* 0 or -ENOMEM */
+void service_health_look(struct service *s); /* the configuration is another one, or its files have been read anew */
+void service_health_free(struct service *s);
+json_t *service_health(struct service *s);
+void service_on_health(struct control_request *rq, const json_t *args, void *arg);
 
 /* --- service_objects.c --- */
 void service_on_objects(struct control_request *rq, const json_t *args, void *arg);

@@ -110,6 +110,7 @@ static int apply(struct service *s, struct cfg **c, struct reload_err *err)
 	}
 	cfg_free(s->cfg);
 	s->cfg = steal_ptr(c);
+	service_health_look(s);
 	return 0;
 }
 

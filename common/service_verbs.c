@@ -26,9 +26,9 @@ static json_int_t resident_bytes(void)
 	return (json_int_t)resident * sysconf(_SC_PAGESIZE);
 }
 
-static json_int_t open_descriptors(void)
+int64_t service_descriptors(void)
 {
-	json_int_t n = -3; /* ".", ".." and the folder itself */
+	int64_t n = -3; /* ".", ".." and the folder itself */
 	DIR *d = opendir("/proc/self/fd");
 
 	if (!d)
@@ -68,7 +68,7 @@ static void on_status(struct control_request *rq, const json_t *args, void *arg)
 				    "config", s->config_path, "reloaded_at", (json_int_t)s->reloaded_at,
 				    "reload_error", s->reload_error, "restart_needed", s->restart_needed, "log_level",
 				    log_level_name(log_get_level()), "memory", resident_bytes(),
-				    "descriptors", open_descriptors(), "descriptors_limit",
+				    "descriptors", (json_int_t)service_descriptors(), "descriptors_limit",
 				    descriptor_limit()));
 }
 
@@ -160,6 +160,7 @@ static void on_log_level(struct control_request *rq, const json_t *args, void *a
 
 static const struct control_verb verbs[] = {
 	{ "service.status", CONTROL_VIEWER, on_status, "Version, uptime, last reload, memory, descriptors." },
+	{ "service.health", CONTROL_VIEWER, service_on_health, "What needs attention: certificates, disks, limits, what fails; errors first." },
 	{ "service.reload", CONTROL_OPERATOR, on_reload, "Reads the configuration anew, as SIGHUP does, and "
 	  "tells what changed; with \"dry_run\" it only tells." },
 	{ "service.stop", CONTROL_ADMIN, on_stop, "Stops the service, as SIGTERM does." },

@@ -126,9 +126,11 @@ static void run_one(struct store *s, struct store_op *op)
 		 LF_STR("engine", s->engine->why(s->db)));
 }
 
-static void finish(struct store_op *op)
+static void finish(struct store *s, struct store_op *op)
 {
 	list_unlink(&op->node);
+	if (op->run != store_run_list && op->run != store_run_audit)
+		atomic_store_explicit(&s->failing, is_failure(op->outcome.result), memory_order_relaxed);
 	if (op->loop)
 		loop_post(op->loop, &op->mail);
 	else
@@ -145,9 +147,14 @@ static void run_batch(struct store *s, struct list *batch)
 		struct store_op *op = list_entry(batch->next, struct store_op, node);
 		if (one_by_one)
 			run_one(s, op);
-		finish(op);
+		finish(s, op);
 	}
 	pthread_mutex_unlock(&s->db_lock);
+}
+
+bool store_is_failing(const struct store *s)
+{
+	return atomic_load_explicit(&s->failing, memory_order_relaxed);
 }
 
 /* --- the thread and its queue --- */

@@ -131,5 +131,7 @@ enum {
 int store_undo(struct store *s, const struct store_call *c, uint64_t audit, unsigned flags, int64_t until);
 /* Wipes what is kept for undoing changes of secrets that are too old by now. */
 void store_forget(struct store *s);
+/* The last change failed because the disk or the database does. From any thread. */
+bool store_is_failing(const struct store *s);
 /* Waits until all that is queued is done and its mail is posted; blocking, for the end of a service. */
 void store_flush(struct store *s);

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include "common/bytes.h"
@@ -28,6 +29,7 @@ struct store {
 	struct list queue;
 	unsigned n_queued;
 	bool stop;
+	atomic_bool failing; /* the last change did, for the disk's sake */
 };
 
 struct step { /* of a commit; owned */

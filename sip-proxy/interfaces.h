@@ -25,6 +25,7 @@ int sip_interfaces_all(struct sip_interfaces *x, const struct sip_config *c,
 /* A plan has failed: leaves one more of the store out. False: none is left, so it was not theirs. */
 bool sip_interfaces_leave_out(struct sip_interfaces *x, const char *why);
 void sip_interfaces_put_back(struct sip_interfaces *x); /* all may be tried again */
+json_t *sip_interfaces_json(struct sip_interfaces *x); /* rows of all, as sip.interfaces has them */
 /* A configuration is at work: whose public address is to be found by STUN. */
 void sip_interfaces_watch(struct sip_interfaces *x, const struct sip_root *root);
 /* What to be called by: "" is its own address. out: SIP_SENT_BY_MAX bytes. */

@@ -84,14 +84,12 @@ static void show_list(const struct sip_interfaces *x, struct shown *s, const str
 		show(x, s, &(struct sip_interface_section){ .listen = e[i], .active = true });
 }
 
-void interface_verb_list(struct control_request *rq, const json_t *args, void *arg)
+json_t *sip_interfaces_json(struct sip_interfaces *x)
 {
-	struct sip_interfaces *x = arg;
 	const struct sip_config *c = interface_config_of(x);
 	const struct sip_interface_section *f = c->interfaces.items;
 	struct shown s = { .rows = json_array(), .listeners = sip_edge_listeners_json(x->ss->edge) };
 
-	(void)args;
 	show_list(x, &s, &c->listen, "file");
 	show_list(x, &s, &c->lan.listen, "file, lan");
 	show_federation(x, &s, &c->federation);
@@ -104,5 +102,11 @@ void interface_verb_list(struct control_request *rq, const json_t *args, void *a
 		show(x, &s, interface_section_of(s.item->cfg));
 	}
 	json_decref(s.listeners);
-	control_reply(rq, json_pack("{s:o}", "rows", s.rows));
+	return s.rows;
+}
+
+void interface_verb_list(struct control_request *rq, const json_t *args, void *arg)
+{
+	(void)args;
+	control_reply(rq, json_pack("{s:o}", "rows", sip_interfaces_json(arg)));
 }

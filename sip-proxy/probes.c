@@ -13,7 +13,7 @@
 #include "common/bytes.h"
 #include "sip-proxy/service.h"
 
-enum { PROBES_MAX = 512, HOST_MAX = 256, SILENCE_MS = 2000 };
+enum { PROBES_MAX = 512, FAILING_MAX = 128, HOST_MAX = 256, SILENCE_MS = 2000 };
 
 struct question { /* a look-up */
 	struct list node;
@@ -33,7 +33,16 @@ struct probe {
 	char host[HOST_MAX], name[HOST_MAX];
 };
 
+struct failing { /* a gateway of which no place has answered since */
+	char host[HOST_MAX];
+	int error;
+	uint64_t round; /* that said so last */
+};
+
 struct sip_probes {
+	struct failing failing[FAILING_MAX];
+	unsigned n_failing;
+	uint64_t round;
 	struct sip_service *ss;
 	struct timer due;
 	uint64_t every_ms;
@@ -51,8 +60,46 @@ static void probe_free(struct probe *p)
 	free(p);
 }
 
+/* A gateway has failed when all of its places have: one that answers takes it off the list, and within a round nothing puts
+ * it on again. */
+static void note(struct sip_probes *all, const char *host, int err)
+{
+	struct failing *f = NULL;
+
+	for (unsigned i = 0; i < all->n_failing && !f; i++)
+		if (strcmp(all->failing[i].host, host) == 0)
+			f = &all->failing[i];
+	if (!f && all->n_failing < FAILING_MAX) {
+		f = &all->failing[all->n_failing++];
+		*f = (struct failing){ 0 };
+		(void)snprintf(f->host, sizeof(f->host), "%s", host);
+	}
+	if (!f || (f->round == all->round && !f->error))
+		return;
+	f->round = all->round;
+	f->error = err;
+}
+
+static void forget(struct sip_probes *all)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < all->n_failing; i++) /* who was not asked in the last round is no gateway any more */
+		if (all->failing[i].round == all->round && all->failing[i].error)
+			all->failing[n++] = all->failing[i];
+	all->n_failing = n;
+}
+
+void sip_probes_each_failing(const struct sip_probes *p, void (*fn)(void *arg, const char *host, const char *why), void *arg)
+{
+	for (unsigned i = 0; p && i < p->n_failing; i++)
+		if (p->failing[i].error)
+			fn(arg, p->failing[i].host, strerror(p->failing[i].error));
+}
+
 static void tell(struct probe *p, int err)
 {
+	note(p->all, p->host, err);
 	if (!p->told)
 		sip_edge_ops.report(p->all->ss->edge, &p->target, err);
 	p->told = true;
@@ -67,6 +114,7 @@ static void on_silence(struct timer *t, uint64_t now)
 	(void)now;
 	if (p->told)
 		return;
+	note(p->all, p->host, ETIMEDOUT);
 	sip_edge_ops.report(p->all->ss->edge, &p->target, ETIMEDOUT);
 	loop_timer_set(p->all->ss->svc->loop, t, SILENCE_MS); /* it counts for longer and longer */
 }
@@ -180,8 +228,9 @@ static void on_places(struct sip_lookup *l, int status, const char *why, const s
 {
 	struct question *q = container_of(l, struct question, lookup);
 
-	(void)status;
 	(void)why; /* whoever wants to call there is told */
+	if (status < 0)
+		note(q->all, q->host, EHOSTUNREACH);
 	for (unsigned i = 0; i < n; i++)
 		ask(q->all, q, &t[i]);
 	question_free(q);
@@ -210,6 +259,8 @@ static void on_due(struct timer *t, uint64_t now)
 	struct sip_route_way way;
 
 	(void)now;
+	forget(all);
+	all->round++;
 	for (size_t i = 0; sip_routes_nth(all->ss->routing.routes, i, &way); i++)
 		look_up(all, &way);
 	loop_timer_set(all->ss->svc->loop, &all->due, all->every_ms);

@@ -357,4 +357,5 @@ const struct service_ops sip_service_ops = {
 	.drain = sip_drain,
 	.stop = sip_stop,
 	.alive = sip_alive,
+	.health = sip_service_health,
 };

@@ -13,7 +13,7 @@
  *   service_federation.c  routes, partners, trust
  *   effective.c       file and store as one configuration; verbs_federation.c changes it
  *   service_counts.c  what the core counts, as metrics
- *   verbs.c           status, transactions, flows, registrations
+ *   service_health.c  what needs attention; verbs.c  status, transactions, flows, registrations
  *   probes.c          OPTIONS to the gateways of the routes
  *   trace.c           sip.trace: the messages of a call or an address as they pass
  */
@@ -128,6 +128,12 @@ void sip_add_verbs(struct sip_service *ss);
 int sip_probes_new(struct sip_service *ss, uint64_t every_ms, struct sip_probes **ret_p);
 struct sip_probes *sip_probes_free(struct sip_probes *p);     /* before the core */
 void sip_probes_set(struct sip_probes *p, uint64_t every_ms); /* 0: not at all; NULL is fine */
+
+/* The gateways that the last round found silent, and why. */
+void sip_probes_each_failing(const struct sip_probes *p, void (*fn)(void *arg, const char *host, const char *why), void *arg);
+
+/* service_health.c */
+void sip_service_health(struct service *s, struct health *h);
 
 /* trace.c */
 int sip_traces_new(struct sip_service *ss, struct sip_traces **ret_t);

@@ -226,4 +226,5 @@ const struct service_ops tunnel_service_ops = {
 	.drain = on_drain,
 	.stop = on_stop,
 	.alive = on_alive,
+	.health = tunnel_service_health,
 };

@@ -4,6 +4,7 @@
  *
  *   service.c      the operations that common/service calls
  *   route_store.c  routes made while the service runs: store and verbs
+ *   service_health.c  what needs attention
  *   verbs.c        status, connections and what may be done with one
  */
 #pragma once
@@ -33,3 +34,6 @@ void tunnel_routes_add_verbs(struct tunnel_service *ts);
 
 /* verbs.c */
 void tunnel_add_verbs(struct tunnel_service *ts);
+
+/* service_health.c */
+void tunnel_service_health(struct service *s, struct health *h);

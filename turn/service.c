@@ -416,4 +416,5 @@ const struct service_ops turn_service_ops = {
 	.drain = turn_drain,
 	.stop = turn_stop,
 	.alive = turn_alive,
+	.health = turn_health,
 };

@@ -393,4 +393,5 @@ const struct service_ops agent_service_ops = {
 	.drain = agent_drain,
 	.stop = agent_stop,
 	.alive = agent_alive,
+	.health = agent_health,
 };

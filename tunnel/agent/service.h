@@ -8,6 +8,7 @@
  *   job_store.c  jobs made while the agent runs: store and verbs
  *   direct.c …   links to other agents (direct.h)
  *   reach.c      whether a port here can be reached from the server
+ *   health.c     what needs attention
  *   verbs.c      status, tables, connect and disconnect
  */
 #pragma once
@@ -68,6 +69,9 @@ void agent_reach_on_frame(struct agent_end *e, const struct wire_reached *m);
 int agent_store_new(struct agent_service *as);
 void agent_store_apply(struct agent_service *as); /* those whose name the file does not use */
 void agent_store_add_verbs(struct agent_service *as);
+
+/* health.c */
+void agent_health(struct service *s, struct health *h);
 
 /* verbs.c */
 void agent_add_verbs(struct agent_service *as);

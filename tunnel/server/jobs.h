@@ -40,6 +40,7 @@ struct metrics *tunnel_jobs_metrics(struct tunnel_jobs *j);
 uint64_t tunnel_jobs_links(struct tunnel_jobs *j); /* control connections that are there, or awaited */
 uint64_t tunnel_jobs_count(struct tunnel_jobs *j);
 int64_t tunnel_jobs_connections(const struct tunnel_jobs *j); /* and flows */
+json_t *jobs_rows_json(struct tunnel_jobs *j, const char *agent); /* agent NULL: of all */
 void tunnel_jobs_drain(struct tunnel_jobs *j); /* nothing new is taken */
 
 /* For struct tunnel_server_options; arg is not looked at, the jobs are the workers' owner. */

@@ -230,7 +230,6 @@ int job_conn_act(struct job_conn *c, enum job_act what);
 
 /* jobs_show.c */
 json_t *jobs_links_json(struct tunnel_jobs *j);
-json_t *jobs_rows_json(struct tunnel_jobs *j, const char *agent);
 struct jobs_page {
 	const char *agent, *job; /* NULL: all */
 	uint64_t cursor;

@@ -323,6 +323,11 @@ void tunnel_count(struct tunnel *t, struct tunnel_counts *ret_c)
 	ret_c->connections = (uint64_t)MAX(0, tunnel_jobs_connections(t->jobs));
 }
 
+json_t *tunnel_jobs_json(struct tunnel *t)
+{
+	return t && t->started ? jobs_rows_json(t->jobs, NULL) : json_array();
+}
+
 const struct store_kind tunnel_store_kinds[] = {
 	{ "relay.route", &route_schema, false },
 	{ "tunnel.job", NULL, true }, /* of other machines' files, if anybody's */

@@ -31,4 +31,5 @@ struct tunnel_counts {
 	uint64_t links, jobs, connections;
 };
 void tunnel_count(struct tunnel *t, struct tunnel_counts *ret_c);
+json_t *tunnel_jobs_json(struct tunnel *t); /* rows of all jobs, as tunnel.jobs has them */
 extern const struct store_kind tunnel_store_kinds[]; /* ended by a row without a name */

@@ -51,7 +51,8 @@ struct command_table {
 	const struct command *rows;
 	size_t n;
 };
-extern const struct command_table check_commands, service_commands, turn_commands, test_commands, conform_commands,
+extern const struct command_table check_commands, service_commands, status_commands, lifecycle_commands, supervise_commands,
+	logs_commands, test_all_commands, capacity_commands, top_commands, completion_commands, ask_commands, turn_commands, test_commands, conform_commands,
 	bench_commands, netcheck_commands, import_commands, config_commands, config_change_commands, backup_commands, restore_commands, ready_commands, relay_commands,
 	relay_route_commands, relay_run_commands, relay_watch_commands, tunnel_agents_commands, tunnel_identity_commands,
 	agent_enrol_commands, tunnel_commands, tunnel_job_commands, agent_commands, test_tcp_commands, sip_commands,
@@ -60,6 +61,11 @@ extern const struct command_table check_commands, service_commands, turn_command
 	test_reach_commands, sip_route_commands, sip_federation_commands, sip_explain_commands, sip_doctor_commands, console_commands;
 
 int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
+
+/* All commands, and the options of one, its own and then the common ones that it takes; NULL behind the last. For what is
+ * made from the tables: completions, the man page. */
+const struct command *cli_nth_command(size_t i);
+const struct option_row *cli_nth_option(const struct command *cmd, unsigned i);
 
 /* NULL if not given; "" for a switch that was. The name is one of the command's or of the common rows:
  * config, instance, runtime-dir, json. */

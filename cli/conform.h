@@ -231,6 +231,6 @@ void want_no_data(struct client *c);
 
 /* A peer that can be permitted, for this client's allocation; never NULL. */
 struct peer *peer_open(struct client *c);
-void peer_send(struct peer *p, const struct client *to, const void *data, size_t n);
+void conform_peer_send(struct peer *p, const struct client *to, const void *data, size_t n);
 void want_at_peer(struct peer *p, const struct client *from, const void *data, size_t n);
 void want_nothing_at_peer(struct peer *p);

@@ -216,7 +216,7 @@ static void in(struct talk *t)
 {
 	struct bound b = bound(t);
 
-	peer_send(b.p, b.c, "hello, client", 13);
+	conform_peer_send(b.p, b.c, "hello, client", 13);
 	want_channel_data(b.c, 0x4abc, "hello, client", 13);
 }
 
@@ -228,7 +228,7 @@ static void every_length(struct talk *t)
 	for (size_t n = 1; n <= sizeof data; n++) {
 		send_channel(b.c, 0x4abc, data, n);
 		want_at_peer(b.p, b.c, data, n);
-		peer_send(b.p, b.c, data, n);
+		conform_peer_send(b.p, b.c, data, n);
 		want_channel_data(b.c, 0x4abc, data, n);
 	}
 }
@@ -241,7 +241,7 @@ static void large(struct talk *t)
 	memset(data, 0x5a, sizeof data);
 	send_channel(b.c, 0x4abc, data, sizeof data);
 	want_at_peer(b.p, b.c, data, sizeof data);
-	peer_send(b.p, b.c, data, sizeof data);
+	conform_peer_send(b.p, b.c, data, sizeof data);
 	want_channel_data(b.c, 0x4abc, data, sizeof data);
 }
 
@@ -257,7 +257,7 @@ static void empty_in(struct talk *t)
 {
 	struct bound b = bound(t);
 
-	peer_send(b.p, b.c, "", 0);
+	conform_peer_send(b.p, b.c, "", 0);
 	want_channel_data(b.c, 0x4abc, "", 0);
 }
 
@@ -318,7 +318,7 @@ static void is_a_permission(struct talk *t)
 		skip(t, "the second peer has another address");
 		return;
 	}
-	peer_send(second, b.c, "hello", 5);
+	conform_peer_send(second, b.c, "hello", 5);
 	want_data(b.c, second, "hello", 5);
 }
 
@@ -346,9 +346,9 @@ static void both_channels(struct talk *t)
 	struct peer *second = peer_open(b.c);
 
 	bind_channel(b.c, 0x4abd, &second->at);
-	peer_send(second, b.c, "two", 3);
+	conform_peer_send(second, b.c, "two", 3);
 	want_channel_data(b.c, 0x4abd, "two", 3);
-	peer_send(b.p, b.c, "one", 3);
+	conform_peer_send(b.p, b.c, "one", 3);
 	want_channel_data(b.c, 0x4abc, "one", 3);
 }
 

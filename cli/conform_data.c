@@ -35,7 +35,7 @@ static void in(struct talk *t)
 {
 	struct pair d = permitted(t);
 
-	peer_send(d.p, d.c, "hello, client", 13);
+	conform_peer_send(d.p, d.c, "hello, client", 13);
 	want_data(d.c, d.p, "hello, client", 13);
 }
 
@@ -47,7 +47,7 @@ static void every_length(struct talk *t)
 	for (size_t n = 1; n <= sizeof data; n++) {
 		send_indication(d.c, &d.p->at, data, n);
 		want_at_peer(d.p, d.c, data, n);
-		peer_send(d.p, d.c, data, n);
+		conform_peer_send(d.p, d.c, data, n);
 		want_data(d.c, d.p, data, n);
 	}
 }
@@ -60,7 +60,7 @@ static void large(struct talk *t)
 	memset(data, 0x5a, sizeof data);
 	send_indication(d.c, &d.p->at, data, sizeof data);
 	want_at_peer(d.p, d.c, data, sizeof data);
-	peer_send(d.p, d.c, data, sizeof data);
+	conform_peer_send(d.p, d.c, data, sizeof data);
 	want_data(d.c, d.p, data, sizeof data);
 }
 
@@ -76,7 +76,7 @@ static void empty_in(struct talk *t)
 {
 	struct pair d = permitted(t);
 
-	peer_send(d.p, d.c, "", 0);
+	conform_peer_send(d.p, d.c, "", 0);
 	want_data(d.c, d.p, "", 0);
 }
 
@@ -166,7 +166,7 @@ static void many_once_each(struct talk *t)
 	struct pair d = permitted(t);
 
 	for (uint8_t i = 0; i < 20; i++) {
-		peer_send(d.p, d.c, &i, 1);
+		conform_peer_send(d.p, d.c, &i, 1);
 		want_data(d.c, d.p, &i, 1);
 	}
 	want_no_data(d.c);
@@ -178,9 +178,9 @@ static void two_peers(struct talk *t)
 	struct peer *second = peer_open(d.c);
 
 	permit(d.c, &second->at);
-	peer_send(second, d.c, "two", 3);
+	conform_peer_send(second, d.c, "two", 3);
 	want_data(d.c, second, "two", 3);
-	peer_send(d.p, d.c, "one", 3);
+	conform_peer_send(d.p, d.c, "one", 3);
 	want_data(d.c, d.p, "one", 3);
 }
 

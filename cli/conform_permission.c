@@ -149,7 +149,7 @@ static void nothing_in_without(struct talk *t)
 	struct client *c = client_allocated(t);
 	struct peer *p = peer_open(c);
 
-	peer_send(p, c, "x", 1);
+	conform_peer_send(p, c, "x", 1);
 	want_no_data(c);
 }
 
@@ -159,7 +159,7 @@ static void in_with(struct talk *t)
 	struct peer *p = peer_open(c);
 
 	permit(c, &p->at);
-	peer_send(p, c, "hello", 5);
+	conform_peer_send(p, c, "hello", 5);
 	want_data(c, p, "hello", 5);
 }
 
@@ -171,7 +171,7 @@ static void port_does_not_count(struct talk *t)
 
 	addr_set_port(&at, t->row->arg ? 0 : (uint16_t)(addr_port(&p->at) ^ 1));
 	permit(c, &at);
-	peer_send(p, c, "hello", 5);
+	conform_peer_send(p, c, "hello", 5);
 	want_data(c, p, "hello", 5);
 	send_indication(c, &p->at, "hello", 5);
 	want_at_peer(p, c, "hello", 5);
@@ -183,7 +183,7 @@ static void each_has_its_own(struct talk *t)
 	struct peer *p = peer_open(a);
 
 	permit(a, &p->at);
-	peer_send(p, b, "x", 1);
+	conform_peer_send(p, b, "x", 1);
 	want_no_data(b);
 }
 
@@ -200,7 +200,7 @@ static void all_or_none(struct talk *t)
 	sign(c);
 	ask(c);
 	want_error(c, 443);
-	peer_send(p, c, "x", 1);
+	conform_peer_send(p, c, "x", 1);
 	want_no_data(c);
 }
 
@@ -213,7 +213,7 @@ static void another_address(struct talk *t)
 	permit(c, &other);
 	send_indication(c, &p->at, "x", 1);
 	want_nothing_at_peer(p);
-	peer_send(p, c, "x", 1);
+	conform_peer_send(p, c, "x", 1);
 	want_no_data(c);
 }
 

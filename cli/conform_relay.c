@@ -195,7 +195,7 @@ struct peer *peer_open(struct client *c)
 	return p;
 }
 
-void peer_send(struct peer *p, const struct client *to, const void *data, size_t n)
+void conform_peer_send(struct peer *p, const struct client *to, const void *data, size_t n)
 {
 	const struct addr *at = addr_family(&to->relayed) == AF_INET ? &to->relayed : &to->relayed6;
 

@@ -153,8 +153,8 @@ static void from_server_is_padded(struct talk *t)
 	struct client *c = client_allocated(t);
 	struct peer *p = bound_peer(c);
 
-	peer_send(p, c, "odd", 3);
-	peer_send(p, c, "second", 6);
+	conform_peer_send(p, c, "odd", 3);
+	conform_peer_send(p, c, "second", 6);
 	want_channel_data(c, 0x4000, "odd", 3);
 	want_channel_data(c, 0x4000, "second", 6);
 	want_still(c); /* and what follows is where it should be */

@@ -12,7 +12,8 @@
 #include "common/text.h"
 
 static const struct command_table *const tables[] = {
-	&check_commands, &service_commands, &turn_commands, &test_commands, &conform_commands, &bench_commands,
+	&check_commands, &status_commands, &lifecycle_commands, &supervise_commands, &service_commands, &logs_commands, &test_all_commands,
+	&top_commands, &capacity_commands, &completion_commands, &ask_commands, &turn_commands, &test_commands, &conform_commands, &bench_commands,
 	&netcheck_commands, &import_commands, &config_commands, &config_change_commands, &backup_commands, &restore_commands, &ready_commands,
 	&relay_run_commands, &relay_commands, &relay_watch_commands, &relay_route_commands,
 	&tunnel_commands, &tunnel_agents_commands, &tunnel_identity_commands, &tunnel_job_commands,
@@ -34,6 +35,27 @@ static const unsigned common_without[ARRAY_LEN(common_options)] = { WITHOUT_CONF
 static bool common_applies(const struct command *cmd, unsigned i)
 {
 	return !cmd || !(cmd->without & common_without[i]);
+}
+
+const struct command *cli_nth_command(size_t i)
+{
+	for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
+		if (i < tables[t]->n)
+			return &tables[t]->rows[i];
+		i -= tables[t]->n;
+	}
+	return NULL;
+}
+
+const struct option_row *cli_nth_option(const struct command *cmd, unsigned i)
+{
+	if (i < cmd->n_options)
+		return &cmd->options[i];
+	i -= cmd->n_options;
+	for (unsigned k = 0; k < ARRAY_LEN(common_options); k++)
+		if (common_applies(cmd, k) && i-- == 0)
+			return &common_options[k];
+	return NULL;
 }
 
 /* ---- help ---- */

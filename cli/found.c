@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which services have a control socket in the runtime folder, be it a dead one: whoever connects finds out.
+ *
+ * The supervisor's socket is no service's. In the order of their names, so that a list stays as it is from one look
+ * to the next.
+ */
+#include <dirent.h>
+#include <string.h>
+#include "cli/services.h"
+#include "common/defs.h"
+#include "common/manager.h"
+
+static bool is_instance(const char *name, const char *instance)
+{
+	const char *at = strchr(name, '@');
+
+	return strcmp(at ? at + 1 : "", instance) == 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct found_service *)a)->full, ((const struct found_service *)b)->full);
+}
+
+size_t services_find(const char *dir, const char *instance, struct found_service *out, size_t max)
+{
+	DIR *d = opendir(dir);
+	size_t n = 0;
+
+	for (struct dirent *e; d && n < max && (e = readdir(d));) {
+		size_t len = strlen(e->d_name);
+		struct found_service *f = &out[n];
+
+		if (len < 12 || len >= sizeof f->full || strncmp(e->d_name, "stile-", 6) != 0 || strcmp(e->d_name + len - 5, ".sock") != 0)
+			continue;
+		*f = (struct found_service){ 0 };
+		snprintf(f->full, sizeof f->full, "%.*s", (int)(len - 5), e->d_name);
+		snprintf(f->socket, sizeof f->socket, "%.380s/%s", dir, e->d_name);
+		n += strcmp(f->full, MANAGER_SUPERVISOR) != 0 && (!instance || is_instance(f->full, instance));
+	}
+	if (d)
+		closedir(d);
+	qsort(out, n, sizeof *out, by_name);
+	return n;
+}

@@ -83,7 +83,7 @@ def _(w):
     os.remove(w.path("server.key"))
     w.config()
     w.ask("reload", "--dry-run").exits(1).says("key file", "cannot be read")
-    w.ask("status").exits(0).says("nothing to do")
+    w.ask("status").exits(1).says("there is another certificate in", "than the one at work")
     if "service.bad-config" in w.log_text():
         raise Failed("    a dry run's errors are in the log")
 

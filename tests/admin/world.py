@@ -189,7 +189,7 @@ class World:
         os.chmod(self.path(name + ".key"), 0o600)
         subject = ["-subj", "/CN=Stile test", "-key", name + ".key"]
         if not valid:
-            self.openssl("req", "-x509", "-days", "30", *subject, "-addext", "subjectAltName=" + names, "-out", name + ".pem")
+            self.openssl("req", "-x509", "-days", "90", *subject, "-addext", "subjectAltName=" + names, "-out", name + ".pem")
             return
         self.write("ca.cnf", f"[ca]\ndefault_ca=d\n[d]\ndatabase={self.path('ca.txt')}\nserial={self.path('ca.serial')}\n"
                    f"new_certs_dir={self.folder}\ndefault_md=sha256\npolicy=p\nx509_extensions=x\n"

@@ -133,7 +133,7 @@ class Server:
 
     def make_certificate(self):
         code, out = run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-                         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                         "-nodes", "-days", "90", "-subj", "/CN=localhost", "-addext",
                          "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1",
                          "-keyout", self.path("server.key"), "-out", self.path("server.pem")])
         if code != 0:

@@ -292,7 +292,7 @@ allow 1024-65535 192.168.7.0/24 1024-65535
     def make_certificate(self):
         """Lines of the turn section that name it."""
         key, certificate = os.path.join(self.folder, "key.pem"), os.path.join(self.folder, "certificate.pem")
-        run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "90",
              "-subj", "/CN=laboratory", "-keyout", key, "-out", certificate])
         return f"  certificate: {certificate}\n  key: {key}\n"
 

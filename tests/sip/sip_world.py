@@ -322,10 +322,10 @@ class SipWorld(World):
         """A CA of the world's own, once."""
         if os.path.exists(self.path("ca.pem")):
             return
-        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30", "-subj",
+        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "90", "-subj",
                      "/CN=Test CA", "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", "ca.key", "-out", "ca.pem")
 
-    def certificate(self, name="server", names="DNS:uc.test,IP:127.0.0.1", valid=None, again=False, days=30):
+    def certificate(self, name="server", names="DNS:uc.test,IP:127.0.0.1", valid=None, again=False, days=60):
         if os.path.exists(self.path(name + ".pem")) and not again:
             return
         self.authority()

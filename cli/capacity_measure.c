@@ -26,7 +26,7 @@ enum { READY_MS = 10000, ALLOCATIONS = 64, AUDIO_SIZE = 160, VIDEO_SIZE = 1200, 
 enum { FILES = 7 };
 struct server {
 	char files[FILES][128];
-	char dir[64], config[96], socket[128], program[PATH_MAX + 32];
+	char dir[72], config[96], socket[128], program[PATH_MAX + 32];
 	uint16_t port;
 	pid_t pid;
 };
@@ -209,11 +209,14 @@ static int measure(struct server *s, uint64_t ms, double *ret_audio, double *ret
 
 int capacity_measure(uint64_t ms, double *ret_audio, double *ret_video, char *err, size_t err_n)
 {
-	struct server s = { .dir = "/tmp/stile-capacity-XXXXXX" };
+	const char *tmp = getenv("TMPDIR");
+	struct server s = { .pid = 0 };
 	int r;
 
+	/* the path of a socket is short */
+	snprintf(s.dir, sizeof s.dir, "%s/stile-capacity-XXXXXX", tmp && *tmp && strlen(tmp) < 40 ? tmp : "/tmp");
 	if (!mkdtemp(s.dir))
-		return say(err, err_n, -errno, "/tmp");
+		return say(err, err_n, -errno, s.dir);
 	snprintf(s.config, sizeof s.config, "%s/stile.yaml", s.dir);
 	snprintf(s.socket, sizeof s.socket, "%s/stile-turn.sock", s.dir);
 	for (size_t i = 0; i < FILES; i++)

@@ -15,6 +15,7 @@
 #include <string.h>
 #include "common/control_link.h"
 #include "console/log_msgs.h"
+#include "console/manage.h"
 
 enum { LOOK_MS = 1000, ASK_EVERY_MS = 3000, ANSWER_MS = 2500, BACKENDS_MAX = 64 };
 
@@ -22,6 +23,7 @@ struct backends {
 	struct console *c;
 	struct list list;
 	struct timer look;
+	struct manage *manage;
 	unsigned n;
 	bool looked;
 };
@@ -151,19 +153,17 @@ static void connect_to(struct backend *k)
 
 /* ---- the folder ---- */
 
-static struct backend *backend_add(struct backends *b, const char *file)
+static struct backend *backend_add(struct backends *b, const char *service)
 {
-	size_t n = strlen(file) - strlen(".sock");
 	struct backend *k = b->n < BACKENDS_MAX ? calloc(1, sizeof(*k)) : NULL;
-	const char *at;
+	const char *at = strchr(service, '@');
 
 	if (!k)
 		return NULL;
 	k->of = b;
-	(void)snprintf(k->service, sizeof(k->service), "%.*s", (int)(n - strlen("stile-")), file + strlen("stile-"));
-	(void)snprintf(k->path, sizeof(k->path), "%s/%s", b->c->svc->instance.runtime_dir, file);
-	at = strchr(k->service, '@');
-	(void)snprintf(k->program, sizeof(k->program), "stile-%.*s", (int)(at ? at - k->service : 20), k->service);
+	(void)snprintf(k->service, sizeof(k->service), "%s", service);
+	(void)snprintf(k->path, sizeof(k->path), "%s/stile-%s.sock", b->c->svc->instance.runtime_dir, service);
+	(void)snprintf(k->program, sizeof(k->program), "stile-%.*s", (int)(at ? at - service : 20), service);
 	(void)snprintf(k->instance, sizeof(k->instance), "%s", at ? at + 1 : "");
 	list_append(&b->list, &k->node);
 	b->n++;
@@ -201,7 +201,7 @@ static void look(struct backends *b)
 		(void)snprintf(service, sizeof(service), "%.*s", (int)(strlen(e->d_name) - 11), e->d_name + 6);
 		k = backend_find(b, service);
 		if (!k)
-			k = backend_add(b, e->d_name);
+			k = backend_add(b, service);
 		if (k)
 			k->here = true;
 	}
@@ -224,6 +224,43 @@ static void on_look(struct timer *t, uint64_t now)
 		tell(k);
 	}
 	loop_timer_set(b->c->svc->loop, t, LOOK_MS);
+}
+
+/* ---- the manager ---- */
+
+static void name_of_row(const json_t *row, char *out, size_t n)
+{
+	const char *service = json_string_value(json_object_get(row, "service")), *instance = json_string_value(json_object_get(row, "instance"));
+
+	(void)snprintf(out, n, "%s%s%s", service ? service : "", instance && *instance ? "@" : "", instance ? instance : "");
+}
+
+static void on_managed(const json_t *rows, void *arg)
+{
+	struct backends *b = arg;
+	size_t i;
+	json_t *row;
+
+	list_for_each(it, &b->list)
+		replace(&list_entry(it, struct backend, node)->managed, NULL);
+	json_array_foreach(rows, i, row) {
+		struct backend *k;
+		char service[100];
+
+		name_of_row(row, service, sizeof(service));
+		k = *service ? backend_find(b, service) : NULL;
+		if (!k && *service)
+			k = backend_add(b, service);
+		if (k)
+			replace(&k->managed, row);
+	}
+	list_for_each(it, &b->list)
+		tell(list_entry(it, struct backend, node));
+}
+
+int backend_manage(struct backend *k, const char *action, void (*done)(int r, const json_t *row, const char *err, void *arg), void *arg)
+{
+	return k->managed ? manage_do(k->of->manage, action, k->program, k->instance, done, arg) : -ENOSYS;
 }
 
 /* ---- for others ---- */
@@ -265,7 +302,10 @@ bool backends_ready(const struct backends *b)
 const char *backend_state(const struct backend *k)
 {
 	const char *state = json_string_value(json_object_get(k->status, "state"));
+	const char *managed = json_string_value(json_object_get(k->managed, "state"));
 
+	if (!k->link && managed && strcmp(managed, "running") != 0)
+		return managed;
 	if (!k->here)
 		return "stopped";
 	if (!k->link)
@@ -297,16 +337,33 @@ int backend_verb_role(const struct backend *k, const char *verb, enum control_ro
 	return -ENOENT;
 }
 
+/* Nobody starts a console that is stopped from its own page, and its restart would wait for itself. */
 static json_t *can_json(const struct backend *k)
 {
+	bool own = strcmp(k->program, "stile-console") == 0;
 	json_t *can = json_array();
 
+	if (k->managed && !k->link)
+		json_array_append_new(can, json_string("start"));
+	if (k->managed && k->link && !own)
+		json_array_append_new(can, json_string("restart"));
 	if (k->link) {
 		json_array_append_new(can, json_string("stop"));
 		json_array_append_new(can, json_string("reload"));
 		json_array_append_new(can, json_string("drain"));
 	}
 	return can;
+}
+
+/* What became of a service that does not run: exit code or signal, its last error line, when. */
+static json_t *exit_json(const struct backend *k)
+{
+	const json_t *m = k->managed;
+
+	if (!m || k->link)
+		return json_null();
+	return json_pack("{s:O*, s:O*, s:O*, s:O*}", "code", json_object_get(m, "exit_code"), "signal", json_object_get(m, "signal"), "error",
+			 json_object_get(m, "last_error"), "time", json_object_get(m, "since"));
 }
 
 json_t *backend_json(const struct backend *k)
@@ -328,7 +385,8 @@ json_t *backend_json(const struct backend *k)
 	}
 	json_object_set(j, "health", worst && k->link ? worst : json_null());
 	json_object_set_new(j, "items", items && k->link ? json_incref(items) : json_array());
-	json_object_set(j, "exit", k->exit ? k->exit : json_null());
+	json_object_set_new(j, "exit", exit_json(k));
+	json_object_set(j, "by", k->managed ? json_object_get(k->managed, "by") : json_null());
 	return j;
 }
 
@@ -354,12 +412,18 @@ json_t *backends_json(struct backends *b)
 int backends_new(struct console *c, struct backends **ret_b)
 {
 	struct backends *b = calloc(1, sizeof(*b));
+	int r;
 
 	if (!b)
 		return -ENOMEM;
 	b->c = c;
 	b->look.fire = on_look;
 	list_init(&b->list);
+	r = manage_new(c->svc->loop, c->svc->instance.runtime_dir, on_managed, b, &b->manage);
+	if (r < 0) {
+		free(b);
+		return r;
+	}
 	loop_timer_set(c->svc->loop, &b->look, 0);
 	*ret_b = b;
 	return 0;
@@ -370,6 +434,7 @@ struct backends *backends_free(struct backends *b)
 	if (!b)
 		return NULL;
 	timer_stop(&b->look);
+	manage_free(b->manage);
 	list_for_each_safe(it, &b->list) {
 		struct backend *k = list_entry(it, struct backend, node);
 
@@ -379,7 +444,7 @@ struct backends *backends_free(struct backends *b)
 		json_decref(k->status);
 		json_decref(k->health);
 		json_decref(k->verbs);
-		json_decref(k->exit);
+		json_decref(k->managed);
 		free(k);
 	}
 	free(b);

@@ -232,7 +232,8 @@ struct backend {
 	char service[100], program[32], instance[64]; /* "turn@lab" */
 	char path[512];
 	struct control_link *link; /* NULL: not connected */
-	json_t *hello, *status, *health, *verbs, *exit;
+	json_t *hello, *status, *health, *verbs;
+	json_t *managed; /* its row of common/manager.h; NULL: nobody looks after it */
 	int error;	     /* of the last attempt */
 	bool here;	     /* its socket is there */
 	bool late;	     /* it did not answer the last time */
@@ -248,6 +249,8 @@ const char *backend_state(const struct backend *k);
 json_t *backend_json(const struct backend *k);
 json_t *backends_json(struct backends *b);
 void backends_topics_changed(struct backends *b);
+/* start, stop or restart through whoever looks after the service. 0: done follows; -ENOSYS: nobody does; -EBUSY. */
+int backend_manage(struct backend *k, const char *action, void (*done)(int r, const json_t *row, const char *err, void *arg), void *arg);
 bool backends_ready(const struct backends *b);
 /* The role that a verb demands; -ENOENT: it has none of this name. */
 int backend_verb_role(const struct backend *k, const char *verb, enum control_role *ret_role);

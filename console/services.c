@@ -257,14 +257,46 @@ void service_get(struct ask *a)
 	ask_reply(a, 200, j);
 }
 
-static const struct {
-	const char *name, *verb;
+static const struct action {
+	const char *name, *verb; /* verb: of the service itself; NULL: only the manager can */
 	enum control_role role;
+	bool managed; /* by the manager, if there is one */
 } actions[] = {
-	{ "reload", "service.reload", CONTROL_OPERATOR },
-	{ "drain", "service.drain", CONTROL_ADMIN },
-	{ "stop", "service.stop", CONTROL_ADMIN },
+	{ "reload", "service.reload", CONTROL_OPERATOR, false },
+	{ "drain", "service.drain", CONTROL_ADMIN, false },
+	{ "start", NULL, CONTROL_ADMIN, true },
+	{ "restart", NULL, CONTROL_ADMIN, true },
+	{ "stop", "service.stop", CONTROL_ADMIN, true },
 };
+
+static void on_managed(int r, const json_t *row, const char *err, void *arg)
+{
+	struct ask *a = arg;
+
+	if (r == 0)
+		ask_reply(a, 200, row ? json_deep_copy(row) : json_object());
+	else
+		ask_fail(a, r == -EACCES ? 403 : r == -ENOENT ? 404 : r == -ENOSYS ? 503 : 502, r == -EACCES ? "forbidden" : "failed", "%s", err);
+	ask_unref(a);
+}
+
+static void act(struct ask *a, struct backend *k, const struct action *what)
+{
+	bool own = strcmp(k->program, a->c->svc->ops->program) == 0;
+	int r = what->managed && !own ? backend_manage(k, what->name, on_managed, ask_ref(a)) : -ENOSYS;
+
+	if (r == 0)
+		return;
+	if (what->managed && !own)
+		ask_unref(a);
+	if (r == -EBUSY)
+		ask_fail(a, 409, "busy", "other services are being started or stopped; try again");
+	else if (what->verb)
+		call(a, k, what->verb, a->body ? json_incref(a->body) : json_object(), VERB_MS);
+	else
+		ask_fail(a, 503, "failed", own ? "the console does not restart itself: stile restart console" :
+			 "nobody looks after this service here: neither systemd nor stile supervise");
+}
 
 void service_act(struct ask *a)
 {
@@ -280,7 +312,7 @@ void service_act(struct ask *a)
 			return;
 		}
 		audit(a, actions[i].name, a->body);
-		call(a, k, actions[i].verb, a->body ? json_incref(a->body) : json_object(), VERB_MS);
+		act(a, k, &actions[i]);
 		return;
 	}
 	ask_fail(a, 404, "not-found", "a service can be told to start, stop, restart, reload or drain");

@@ -88,7 +88,7 @@ def _(w):
         slow.append(s)
     began = time.monotonic()
     alice.get("/api/v1/me").is_(200)
-    if time.monotonic() - began > 5:
+    if time.monotonic() - began > 9:  # the heads of the others end after 10
         raise Failed(f"    a page waited {time.monotonic() - began:.1f} s")
     for s in slow[:4]:  # heads end after 10 s, bodies after 20
         s.settimeout(60)
@@ -122,7 +122,7 @@ def _(w):
         for _ in range(20):
             alice.get("/api/v1/services").is_(200)
             w.client().get("/readyz").is_(200)
-        if time.monotonic() - began > 5:
+        if time.monotonic() - began > 20:  # each would wait 2.5 s
             raise Failed("    others wait for a service that is late")
         text = alice.get("/metrics").is_(200).text
         if 'stile_up{service="turn",instance=""} 0' not in text or 'stile_up{service="console",instance=""} 1' not in text:

@@ -325,10 +325,12 @@ def quotas(lab):
     bulk.until(6 * MB)
     rate = 8 * 2 * (bulk.back - n) / (time.monotonic() - began) / 1e6  # both ways count
     back = bulk.finish()
-    begun = lab.server.logged().count("tunnel.pair.")
+    ended = lab.server.logged().count("tunnel.direct.relay_bytes")
+    if ended < 2:
+        raise Failed(f"{ended} relays ended by their quota of {RELAY_MB} MB")
     if rate > 1.25 * RELAY_MBIT:
         raise Failed(f"{rate:.1f} Mbit/s over a relay that may have {RELAY_MBIT}")
-    return f"{back / MB:.0f} MB there and back the same over relays of {RELAY_MB} MB each, {rate:.1f} Mbit/s of {RELAY_MBIT}, {begun} lines of relays"
+    return f"{back / MB:.0f} MB there and back the same over relays of {RELAY_MB} MB each, {rate:.1f} Mbit/s of {RELAY_MBIT}, {ended} of which were used up"
 
 
 def one_of_two(lab):

@@ -147,6 +147,14 @@ test('Each place that has help has its topic in the manual', () => {
 	);
 });
 
+test('Each item of service.health has its headline', () => {
+	const rows = readFileSync(join(root, 'common/health.c'), 'utf8').matchAll(/\[HEALTH_\w+\]\s*= \{ "([a-z-]+)"/g);
+	const ids = [...rows].map(m => m[1]);
+	holds(ids.length > 10, 'the rows of common/health.c were found');
+	bad(ids.filter(id => !(`warning.${id}` in words.en)).map(id => `no warning.${id}`));
+	bad(Object.keys(words.en).filter(k => k.startsWith('warning.') && !ids.includes(k.slice(8))).map(k => `${k} is no item of common/health.c`));
+});
+
 test('Words that a reader sees stand in the catalogues, not in the sources', () => {
 	bad(
 		sources.flatMap(({ f, text }) =>

@@ -238,7 +238,7 @@ void tests_post(struct ask *a)
 	struct runs *r = a->c->runs;
 	const char *what = ask_string(a, "what"), *file = a->c->svc->config_path;
 	char tool[PATH_MAX];
-	char *argv[] = { tool, NULL, "--json", "--runtime-dir", a->c->svc->instance.runtime_dir, "-c", NULL, NULL };
+	char *argv[] = { tool, NULL, "--json", "--runtime-dir", a->c->svc->instance.runtime_dir, NULL, NULL, NULL };
 	struct run *n;
 	int e;
 
@@ -252,8 +252,13 @@ void tests_post(struct ask *a)
 		return;
 	}
 	tool_path(tool, sizeof(tool));
-	argv[1] = what && strcmp(what, "network") == 0 ? "netcheck" : "test";
-	argv[6] = (char *)(uintptr_t)file;
+	if (what && strcmp(what, "network") == 0) { /* for its stun_servers; the tests ask the services for their files */
+		argv[1] = "netcheck";
+		argv[5] = "-c";
+		argv[6] = (char *)(uintptr_t)file;
+	} else {
+		argv[1] = "test";
+	}
 	n->id = ++r->last;
 	e = run_start(n, argv);
 	if (e < 0) {

@@ -28,6 +28,12 @@ async function opened(more = {}, path = '') {
 	return page;
 }
 
+// Confirms a change; the question goes when the service has taken the answer.
+async function keep(page) {
+	await click(page, 'Keep it');
+	await page.getByRole('dialog', { name: 'Keep this change?' }).waitFor({ state: 'detached' });
+}
+
 // The API as a page of this origin calls it: with its cookie.
 const api = (page, method, path, body) =>
 	page.evaluate(
@@ -162,7 +168,7 @@ test('A value of the file is locked with its line; another is changed, reviewed,
 	await page.getByRole('dialog', { name: 'Keep this change?' }).waitFor();
 	await accessible(page, 'the confirmation');
 	await shot(page, 'configuration-confirm');
-	await click(page, 'Keep it');
+	await keep(page);
 	await page.locator('[data-path="turn.limits.allocations"]').getByText('set in the console').waitFor();
 	noFaults(page);
 });
@@ -179,8 +185,7 @@ test('Two administrators: the second one is shown both versions and may use his'
 	}
 	await click(a, 'Review and apply');
 	await click(a, 'Apply');
-	await click(a, 'Keep it');
-	await a.locator('[data-path="turn.limits.allocations"]').getByText('set in the console').waitFor();
+	await keep(a);
 	await click(b, 'Review and apply');
 	await click(b, 'Apply');
 	const both = b.getByRole('dialog', { name: 'Somebody else changed it too' });
@@ -190,7 +195,7 @@ test('Two administrators: the second one is shown both versions and may use his'
 	await shot(b, 'conflict');
 	await click(b, 'Use mine');
 	await click(b, 'Apply');
-	await click(b, 'Keep it');
+	await keep(b);
 	await until(async () => (await b.locator('[name="turn.limits.allocations"]').inputValue()) === '7000', 'the value of the second one');
 	noFaults(a);
 	noFaults(b);
@@ -278,7 +283,7 @@ test('By keyboard alone: skip link, menus with arrows; a narrow window has its n
 	equal(await page.evaluate(() => document.activeElement.id), 'main', 'the first Tab and Enter skip to the page');
 	await page.getByRole('button', { name: 'Language' }).focus();
 	await page.keyboard.press('Enter');
-	await page.getByRole('menuitemradio', { name: 'English' }).waitFor();
+	await page.waitForFunction(() => document.activeElement.getAttribute('role') === 'menuitemradio');
 	await page.keyboard.press('ArrowDown');
 	await page.keyboard.press('Enter');
 	await page.getByRole('heading', { name: 'Übersicht', level: 1 }).waitFor();

@@ -190,7 +190,7 @@ export function Help() {
 	const where = at.value;
 	const manual = useManual(language.value, !!where);
 	const body = useRef(null);
-	useEffect(() => {
+	useLayoutEffect(() => {
 		if (!where || !manual) return;
 		const target = (where.anchor && document.getElementById(`help-${where.anchor}`)) || body.current;
 		target?.focus();

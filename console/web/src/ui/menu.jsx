@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A button that opens a list of actions: arrow keys, Home, End, Esc; a click elsewhere closes it.
-import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Icon } from './icon.jsx';
 
 function useOutside(ref, shown, close) {
@@ -25,7 +25,8 @@ export function Menu({ icon, label, text, items }) {
 	const id = useId();
 	const entries = () => [...ref.current.querySelectorAll('[role^=menuitem]:not([aria-disabled=true])')];
 	useOutside(ref, shown, () => show(false));
-	useEffect(() => {
+	// At once, so that the next key is the list's already.
+	useLayoutEffect(() => {
 		if (shown) (ref.current.querySelector('[aria-checked=true]') ?? entries()[0])?.focus();
 	}, [shown]);
 

@@ -9,6 +9,7 @@
 #include "cli/cli_services.h"
 #include "cli/command.h"
 #include "common/config.h"
+#include "gateway/config.h"
 #include "share/forward/config.h"
 #include "console/config.h"
 #include "sip-proxy/config.h"
@@ -37,6 +38,11 @@ const struct cli_service cli_services[] = {
 	    .config = &agent_cfg_root,
 	    .check = agent_config_check,
 	    .log_config = agent_log_config } },
+	{ "gateway",
+	  { .program = "stile-gateway",
+	    .config = &gateway_cfg_root,
+	    .check = gateway_config_check,
+	    .log_config = gateway_log_config } },
 	{ "share",
 	  { .program = "stile share",
 	    .config = &share_cfg_root,

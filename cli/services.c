@@ -10,7 +10,7 @@
 #include "common/log.h"
 #include "common/text.h"
 
-static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-agent", "stile-sip", "stile-fastpath", "stile-console" };
+static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-agent", "stile-sip", "stile-gateway", "stile-fastpath", "stile-console" };
 
 /* ---- verbs of one service ---- */
 

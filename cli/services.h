@@ -22,3 +22,4 @@ void print_tunnel(const json_t *own);
 void print_agent(const json_t *own);
 void print_sip(const json_t *own);
 void print_console(const json_t *own);
+void print_gateway(const json_t *own);

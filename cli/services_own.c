@@ -54,6 +54,12 @@ void print_console(const json_t *own)
 	       (long long)json_integer_value(json_object_get(own, "sessions")), (long long)json_integer_value(json_object_get(own, "streams")));
 }
 
+void print_gateway(const json_t *own)
+{
+	printf("    listeners   %zu; transfers %lld, connections %lld\n", json_array_size(json_object_get(own, "listeners")),
+	       (long long)json_integer_value(json_object_get(own, "transfers")), (long long)json_integer_value(json_object_get(own, "connections")));
+}
+
 /* ---- stile-turn, and its fast path ---- */
 
 /* "10.0.0.5 seen as 203.0.113.7 (found by 198.51.100.1:3478 at 2026-05-01 12:00:00)" */

@@ -30,6 +30,7 @@ static const struct kind kinds[] = {
 	{ "stile-tunnel", "relay.status", "relay", "connection", print_tunnel },
 	{ "stile-agent", "agent.status", "agent", "connection", print_agent },
 	{ "stile-sip", "sip.status", "sip", "transaction", print_sip },
+	{ "stile-gateway", "gateway.status", "gateway", "transfer", print_gateway },
 	{ "stile-fastpath", "fastpath.status", "fastpath", "channel", print_fastpath },
 	{ "stile-console", "console.status", "console", "connection", print_console },
 };

@@ -22,6 +22,7 @@ BUILD = os.environ.get("STILE_BUILD", "build")
 TURN, STILE = os.path.join(BUILD, "turn/stile-turn"), os.path.join(BUILD, "cli/stile")
 TUNNEL = os.path.join(BUILD, "tunnel/stile-tunnel")
 AGENT = os.path.join(BUILD, "tunnel/stile-agent")
+GATEWAY = os.path.join(BUILD, "gateway/stile-gateway")
 SIP = os.path.join(BUILD, "sip-proxy/stile-sip")
 CONSOLE = os.path.join(BUILD, "console/stile-console")
 ROOT = os.getuid() == 0

@@ -19,7 +19,7 @@ MAY_INCLUDE = {
     "console": {"common", "console"},
     "gateway": {"common", "gateway"},
     "share": {"common", "stun", "turn", "tunnel", "gateway", "share"},  # of gateway/ the page
-    "cli": {"common", "stun", "turn", "tunnel", "sip-proxy", "console", "share", "cli"},  # others: public headers only
+    "cli": {"common", "stun", "turn", "tunnel", "sip-proxy", "console", "gateway", "share", "cli"},  # others: public headers only
     "tests": set(C_FOLDERS),
 }
 

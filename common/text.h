@@ -69,6 +69,7 @@ void text_append(char *s, size_t cap, const char *more);
 /* Strict: the whole slice, no sign, no blanks, no overflow. 0 or -EINVAL/-ERANGE. */
 int text_u64(struct text t, uint64_t *ret_v);
 int text_u64_hex(struct text t, uint64_t *ret_v);
+int text_hex64(struct text t, uint64_t *ret_v); /* exactly sixteen digits, lower case: one way to write it */
 /* "500ms" "30s" "5m" "2h" "7d", a bare number is seconds; result in milliseconds. */
 int text_duration(struct text t, uint64_t *ret_ms);
 /* "10", "64KB" "10MB" "2GB" (powers of 1000) "64KiB" "10MiB" (powers of 1024); bytes. */

@@ -64,6 +64,14 @@ int text_u64_hex(struct text t, uint64_t *ret_v)
 	return parse_digits(t, 16, ret_v);
 }
 
+int text_hex64(struct text t, uint64_t *ret_v)
+{
+	for (size_t i = 0; i < t.n; i++)
+		if (t.p[i] >= 'A' && t.p[i] <= 'F')
+			return -EINVAL;
+	return t.n == 16 ? text_u64_hex(t, ret_v) : -EINVAL;
+}
+
 static int parse_unit(struct text t, const struct unit *units, size_t n_units, uint64_t *ret_v)
 {
 	size_t n = 0;

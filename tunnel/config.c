@@ -179,6 +179,11 @@ static const struct cfg_row tunnel_rows[] = {
 	  .help = "What agents and their jobs may use." },
 	{ .name = "direct", .sub = &direct_schema, CFG_AT(struct tunnel_config, direct), .flags = CFG_RELOAD,
 	  .help = "Direct links between agents." },
+	{ .name = "gateway", .type = &cfg_backend, CFG_AT(struct tunnel_config, gateway), .flags = CFG_RELOAD,
+	  .help = "The Unix socket at which stile-gateway asks for what agents share: unix:/run/stile/gateway.sock. Without it browsers "
+	  "cannot take part in a share through this server." },
+	{ .name = "gateway_url", .type = &cfg_string, CFG_AT(struct tunnel_config, gateway_url), .flags = CFG_RELOAD, .min = 9, .max = 253,
+	  .help = "Where browsers reach the gateway, for the links of stile share: https://share.example.org" },
 	{ .name = "routes", .sub = &route_schema, CFG_AT(struct tunnel_config, routes), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Routes of the plain relay: a port of this machine leads to a host and port. More can be added while the "
 	  "service runs: stile relay route add." },

@@ -63,6 +63,8 @@ struct tunnel_config {
 	char *name, *public_name; /* NULL: the host's; the bound address */
 	struct cfg_list listen;	  /* struct cfg_endpoint; none: no tunnel */
 	char *password;		  /* NULL: none can enrol by one */
+	struct cfg_backend gateway; /* path: where gateways ask for shares; "": nowhere */
+	char *gateway_url;	    /* NULL: none is told of */
 	struct cfg_list ports;	  /* struct cfg_port_range that agents may open */
 	struct addr bind;
 	struct cfg_list binds; /* struct prefix */

@@ -190,6 +190,16 @@ static void check_tunnel(struct cfg *c, const struct tunnel_config *t)
 				      p[i].first, p[i].last);
 }
 
+static void check_gateway(struct cfg *c, const struct tunnel_config *t)
+{
+	const char *url = t->gateway_url;
+
+	if (addr_family(&t->gateway.at) != AF_UNSPEC)
+		cfg_add_error(c, "tunnel.gateway", "the gateway asks at a Unix socket: unix:/run/stile/gateway.sock");
+	if (url && (strncmp(url, "https://", 8) != 0 || url[strlen(url) - 1] == '/' || strpbrk(url, " #?\"<>")))
+		cfg_add_error(c, "tunnel.gateway_url", "must be https:// and a name, without a slash at its end: https://share.example.org");
+}
+
 void tunnel_config_check(struct cfg *c)
 {
 	const struct tunnel_config *t = &((const struct tunnel_root *)cfg_values(c))->tunnel;
@@ -197,6 +207,7 @@ void tunnel_config_check(struct cfg *c)
 
 	check_routes(c, t);
 	check_tunnel(c, t);
+	check_gateway(c, t);
 	for (size_t i = 0; i < t->routes.n; i++)
 		if (r[i].log_data && !t->records.dir)
 			cfg_add_error(c, item(i, "log_data").s, "a data log needs a folder: set tunnel.records.dir");

@@ -118,6 +118,14 @@ void tunnel_link_drop(struct tunnel_link *l, const char *why)
 	(void)why;
 }
 
+enum { THE_SHARE = 0x1234 };
+
+bool tunnel_server_has_share(struct tunnel_server *s, uint64_t id)
+{
+	(void)s;
+	return id == THE_SHARE;
+}
+
 void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
 				enum wire_reason reason, const char *text)
 {
@@ -232,6 +240,36 @@ static bool was_sent(const struct tunnel_arrival *v, unsigned type)
 		if (v->sent[i] == type)
 			return true;
 	return false;
+}
+
+/* ---- guests ---- */
+
+static enum wire_reason guest(struct world *w, uint8_t key, uint64_t share, struct tunnel_arrival *ret_v)
+{
+	struct tunnel_arrival *v = visitor(key, 1, WIRE_F_GUEST, "guest");
+	enum wire_reason reason;
+
+	v->info.peer = addr_v4(0xc0000207, 40000);
+	v->info.hello.share = share;
+	tunnel_agents_arrived(v, w->agents);
+	assert_true(v->answered);
+	reason = v->verdict == ADMITTED ? WIRE_R_NONE : v->reason;
+	*ret_v = *v;
+	free(v);
+	return reason;
+}
+
+static void a_guest_is_let_in_for_a_share_that_is_there_and_guessing_backs_off(void **state)
+{
+	struct world *w = *state;
+	struct tunnel_arrival v;
+
+	assert_int_equal(guest(w, 7, THE_SHARE, &v), WIRE_R_NONE);
+	assert_string_equal(v.name, "guest-07070707");
+	assert_int_equal(v.welcome.n_ports, 0);
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(guest(w, 8, 1 + i, &v), WIRE_R_UNKNOWN_SHARE);
+	assert_int_equal(guest(w, 8, THE_SHARE, &v), WIRE_R_PASSWORD); /* from this address nobody for a while */
 }
 
 /* ---- by code ---- */
@@ -803,6 +841,7 @@ int main(void)
 		T(a_revocation_on_its_way_to_the_disk_is_not_overtaken),
 		T(who_is_revoked_in_the_middle_of_a_login_is_not_let_in),
 		T(the_table_has_an_end),
+		T(a_guest_is_let_in_for_a_share_that_is_there_and_guessing_backs_off),
 		cmocka_unit_test(agents_are_found_by_name_and_by_the_beginning_of_their_fingerprint),
 		cmocka_unit_test(names_are_names),
 		cmocka_unit_test(values_survive_the_store),

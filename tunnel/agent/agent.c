@@ -111,7 +111,7 @@ int agent_send_hello(struct agent *a, struct frame_conn *c, uint8_t purpose)
 		m.program = text_of(a->program);
 		m.host = text_of(a->host);
 		m.restart = a->session != 0;
-		m.features = WIRE_F_RENDEZVOUS;
+		m.features = WIRE_F_RENDEZVOUS | WIRE_F_SHARE;
 		if (a->o.dialer.hello)
 			a->o.dialer.hello(a->o.dialer.arg, &m);
 	}
@@ -188,6 +188,7 @@ static int on_welcome(struct agent *a, const struct wire_welcome *m)
 	a->welcome = true;
 	a->meets = m->features & WIRE_F_RENDEZVOUS;
 	a->reaches = m->features & WIRE_F_REACH;
+	a->shares = m->features & WIRE_F_SHARE;
 	if (a->o.ops->on_welcome)
 		a->o.ops->on_welcome(a, m, same, a->o.arg);
 	send_jobs(a);
@@ -501,6 +502,11 @@ void agent_drop_job(struct agent *a, uint32_t id)
 	}
 }
 
+bool agent_shares(const struct agent *a)
+{
+	return agent_meets(a) && a->shares;
+}
+
 bool agent_meets(const struct agent *a)
 {
 	return a->welcome && a->meets;
@@ -527,6 +533,7 @@ void agent_info(const struct agent *a, struct agent_info *ret_i)
 {
 	uint64_t now = loop_now(a->loop);
 	struct agent_info i = {
+		.refused = a->refused.reason,
 		.state = a->state,
 		.since = a->since,
 		.tries = a->backoff.failures,

@@ -84,6 +84,7 @@ void agent_network_changed(struct agent *a);
 int agent_put_job(struct agent *a, const struct wire_job *j);
 void agent_drop_job(struct agent *a, uint32_t id);
 /* The server passes on what agents say to each other: SIGNAL and RELAY may be sent. */
+bool agent_shares(const struct agent *a); /* the server knows shares */
 bool agent_meets(const struct agent *a);
 bool agent_may_reach(const struct agent *a); /* the server connects back when asked to: REACH may be sent */
 /* Any other control frame: OFFER-ANSWER, TARGET-STATE. 0, -ENOTCONN, -ENOBUFS, -EINVAL. */
@@ -99,6 +100,7 @@ void agent_data_refuse(struct data_conn *d, enum wire_reason reason, const char 
 void agent_data_each(struct agent *a, void (*fn)(struct data_conn *d, void *arg), void *arg);
 
 struct agent_info {
+	uint8_t refused; /* enum wire_reason that the server gave last; 0: none */
 	enum agent_state state;
 	char why[256];	      /* of the last failure; "" */
 	int64_t since;	      /* unix ms, in this state */

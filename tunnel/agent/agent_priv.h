@@ -34,6 +34,7 @@ struct agent {
 	bool welcome; /* over it */
 	bool meets;   /* the server passes on what agents say to each other */
 	bool reaches; /* it connects back to this agent's address when asked to */
+	bool shares;  /* and knows shares */
 	struct wire_refused refused; /* said by the server: its text is in why */
 	struct keepalive keep;
 	struct backoff backoff;

@@ -66,6 +66,9 @@ static const struct cfg_row agent_rows[] = {
 	  .help = "tunnel.password of the server, for the first connection; the keys decide from then on." },
 	{ .name = "code", .type = &cfg_string, AGENT(code), .flags = CFG_SECRET, .min = 1, .max = 255,
 	  .help = "The code of stile tunnel enrol, for the first connection; it is good once." },
+	{ .name = "guest", .type = &cfg_string, AGENT(guest), .min = 16, .max = 16,
+	  .help = "The id of a share: this agent is not enrolled, and is let in as a guest of that share alone. stile get writes it for the agent "
+	  "that it starts where there is none." },
 	{ .name = "proxy", .type = &cfg_string, AGENT(proxy), .flags = CFG_SECRET, .min = 8, .max = 600,
 	  .help = "An HTTP proxy that allows CONNECT: http://HOST:PORT or http://USER:PASSWORD@HOST:PORT (Basic or Digest, as it asks "
 	  "for). The servers are tried through it beside the direct way." },
@@ -169,6 +172,7 @@ void agent_config_check(struct cfg *c)
 {
 	const struct agent_config *a = &((const struct agent_root *)cfg_values(c))->agent;
 	const struct agent_server *s = a->server.items;
+	uint64_t id;
 
 	job_list_check(c, "agent.jobs", &a->jobs);
 	visits_check(c, &a->visits, &a->visitors);
@@ -182,6 +186,8 @@ void agent_config_check(struct cfg *c)
 			if (s[i].host && s[k].host && strcmp(s[i].host, s[k].host) == 0 &&
 			    s[i].port == s[k].port)
 				cfg_add_error(c, cfg_path_item("agent.server", i, "").s, "the server %s stands here twice", s[i].host);
+	if (a->guest && (text_hex64(text_of(a->guest), &id) < 0 || a->code || a->password || a->jobs.n))
+		cfg_add_error(c, "agent.guest", "a guest has the id of a share (sixteen hexadecimal digits), and neither code, password nor jobs");
 	if (a->code && a->password)
 		cfg_add_error(c, "agent.code",
 			      "an agent enrols by code or by password: take one of them away");

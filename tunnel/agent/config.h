@@ -30,6 +30,7 @@ struct agent_config {
 	struct cfg_list fallback_ports; /* struct cfg_port_range, tried beside the server's own */
 	char *password;			/* for enrolment */
 	char *code;			/* for enrolment: of stile tunnel enrol */
+	char *guest;			/* of this share: sixteen hexadecimal digits; NULL: an agent */
 	char *proxy; /* "http://user:password@host:port", NULL: none; tunnel/agent/proxy.h reads it */
 	struct cfg_list jobs;  /* struct job_config */
 	struct cfg_list allow; /* struct prefix */

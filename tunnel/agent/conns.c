@@ -9,9 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 #include "common/clock.h"
+#include "tunnel/agent/direct.h"
 #include "tunnel/agent/service.h"
+#include "tunnel/agent/target.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
+
+enum { SHARE_CONNECT_MS = 5000 };
 
 struct agent_conn {
 	struct list node;
@@ -89,6 +93,21 @@ static void on_reached(const struct agent_target_answer *a, void *arg)
 		refuse(c, a->reason, a->text);
 }
 
+/* A gateway's connection: to the share's own server, on this host. */
+static unsigned reach_share(struct agent_conn *c, uint64_t id, const char **ret_text)
+{
+	struct agent_service *as = c->end->as;
+	char host[256];
+	struct agent_target_ask ask = { .host = host, .connect_ms = SHARE_CONNECT_MS };
+
+	if (!as->direct || !direct_share_target(as->direct, id, host, &ask.port)) {
+		*ret_text = "the share is over";
+		return WIRE_R_UNKNOWN_SHARE;
+	}
+	*ret_text = "out of memory";
+	return agent_target_reach(as->svc->loop, direct_dns(as->direct), &ask, on_reached, c, &c->reaching) < 0 ? WIRE_R_MEMORY : WIRE_R_NONE;
+}
+
 void agent_conn_open(struct agent_end *e, struct data_conn *d, const struct wire_open *o)
 {
 	struct agent_conn *c = calloc(1, sizeof(*c));
@@ -107,7 +126,11 @@ void agent_conn_open(struct agent_end *e, struct data_conn *d, const struct wire
 	wire_text_copy(c->source_name, sizeof(c->source_name), o->source_name);
 	list_append(&e->as->conns, &c->node);
 	data_conn_own(d, &ops, c);
-	j = job_of(c);
+	if (o->share) {
+		(void)snprintf(c->job, sizeof(c->job), "share");
+		reason = reach_share(c, o->share, &text);
+	}
+	j = o->share ? NULL : job_of(c);
 	if (j) {
 		(void)snprintf(c->job, sizeof(c->job), "%s", j->name);
 		j->connections++;

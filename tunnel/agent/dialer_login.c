@@ -44,6 +44,11 @@ static void hello(void *arg, struct wire_hello *h)
 	bytes_wipe(l, sizeof(*l));
 	b = sb_init(l->name, sizeof(l->name));
 	sb_text(&b, h->name);
+	if (d->guest) {
+		h->features |= WIRE_F_GUEST;
+		h->share = d->guest;
+		return;
+	}
 	l->by_code = dialer_code_waits(d);
 	l->by_password = !l->by_code && d->password &&
 			 (!d->memory.enrolled || d->expect.kind == LINK_EXPECT_ANY);
@@ -213,6 +218,8 @@ static int welcomed(void *arg, struct agent *a, const struct wire_welcome *w, ch
 	(void)a;
 	if (!d->login.known)
 		return bad(why, why_n, "the server answers before it was greeted");
+	if (d->guest)
+		return 0; /* nothing is pinned */
 	if (d->expect.kind == LINK_EXPECT_ANY && !d->login.proven)
 		return bad(why, why_n,
 			   "the server lets this agent in without proving that it knows the password: it may be a false one");

@@ -41,6 +41,7 @@ struct dialer {
 	unsigned n_ports;
 	struct identity_hash fingerprint; /* of agent.server; unset: none */
 	char *password;			  /* NULL: none */
+	uint64_t guest; /* of this share: any server will do; 0: an agent */
 	struct proxy proxy;
 	bool has_proxy;
 	struct enrol_code code;

@@ -168,6 +168,8 @@ int dialer_configure(struct dialer *d, const struct agent_server *s, const struc
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
 	}
+	if (!c->guest || text_hex64(text_of(c->guest), &d->guest) < 0)
+		d->guest = 0;
 	d->has_proxy = c->proxy != NULL;
 	d->proxy = proxy;
 	d->fingerprint = (struct identity_hash){ { 0 } };

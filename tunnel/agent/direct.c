@@ -223,6 +223,7 @@ void direct_want_child(struct direct *d)
 {
 	bool wanted = d->n_links != 0;
 
+	wanted |= shares_any(d);
 	list_for_each (it, &d->visits)
 		wanted |= list_entry(it, struct dvisit, node)->fd >= 0;
 	list_for_each (it, &d->peers)
@@ -248,6 +249,8 @@ int direct_new(struct agent_service *as, struct direct **ret_d)
 	list_init(&d->admits);
 	list_init(&d->contacts);
 	list_init(&d->invites);
+	list_init(&d->shares);
+	list_init(&d->guests);
 	r = bytes_random(d->epoch, sizeof(d->epoch));
 	if (r == 0)
 		r = dns_new(d->loop, NULL, &d->dns);
@@ -271,6 +274,8 @@ struct direct *direct_free(struct direct *d)
 		return NULL;
 	pings_free(d);
 	contacts_free(d);
+	guests_free(d);
+	shares_free(d);
 	visits_free(d);
 	while (!list_empty(&d->links))
 		dlink_end(list_entry(d->links.next, struct dlink, node), WIRE_R_STOPPING, "", true);
@@ -310,6 +315,7 @@ void direct_on_frame(struct direct *d, struct agent_end *e, unsigned type, const
 	case WIRE_SIGNAL_LOST: dlink_on_lost(d, e, &m->signal_lost); break;
 	case WIRE_RELAY: dlink_on_relay(d, e, &m->relay); break;
 	case WIRE_TURN: direct_turn_given(d, e, &m->turn); break;
+	case WIRE_SHARE_STATE: shares_state(d, e, &m->share_state); break;
 	default: break;
 	}
 }
@@ -320,6 +326,29 @@ void direct_server_up(struct direct *d, struct agent_end *e)
 		direct_setup_child(d);
 	direct_turn_ask(d, e);
 	visits_try(d, e);
+	shares_server_up(d, e);
+	guests_try(d);
+}
+
+void direct_server_down(struct direct *d)
+{
+	shares_server_down(d);
+}
+
+bool direct_share_target(struct direct *d, uint64_t id, char host[static 256], uint16_t *ret_port)
+{
+	struct share_target t;
+
+	if (!shares_target(d, id, &t))
+		return false;
+	(void)snprintf(host, 256, "%s", t.host);
+	*ret_port = t.port;
+	return true;
+}
+
+struct dns *direct_dns(struct direct *d)
+{
+	return d->dns;
 }
 
 void direct_network_changed(struct direct *d)

@@ -21,3 +21,7 @@ void direct_add_verbs(struct direct *d);
 void direct_on_frame(struct direct *d, struct agent_end *e, unsigned type, const union wire_msg *m);
 void direct_server_up(struct direct *d, struct agent_end *e);
 void direct_network_changed(struct direct *d);
+void direct_server_down(struct direct *d);
+/* Of a gateway's connection: where the share with this id is served, on this host. False: there is none. */
+bool direct_share_target(struct direct *d, uint64_t id, char host[static 256], uint16_t *ret_port);
+struct dns *direct_dns(struct direct *d);

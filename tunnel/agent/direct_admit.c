@@ -4,6 +4,8 @@
  * connection anew, and every address is held against what the visitor may reach and against agent.allow, so that
  * what a name meant a moment ago counts for nothing.
  *
+ * A guest (direct_shares.c) names a share, and reaches what that says.
+ *
  * Also: what became of the connections of direct links, for the log.
  */
 #include <errno.h>
@@ -36,11 +38,13 @@ static void refuse(struct direct *d, const struct dlink *l, const struct child_a
 	(void)direct_tell(d, CHILD_ADMITTED, &no, -1);
 }
 
-static bool allowed(const struct direct *d, const struct direct_peer *p, const struct addr *a)
+static bool allowed(const struct direct *d, const struct direct_peer *p, const struct share_target *share, const struct addr *a)
 {
 	const struct cfg_list *own = &agent_config_of(d->as)->allow;
 
-	return reach_holds(&p->allow, a) && (!own->n || prefixes_hold(own, a));
+	if (share)
+		return share->local ? addr_classify(a) == ADDR_LOOPBACK : !own->n || prefixes_hold(own, a);
+	return p->visitor && reach_holds(&p->allow, a) && (!own->n || prefixes_hold(own, a));
 }
 
 static void answer(struct dadmit *a, const struct dns_answer *dns)
@@ -53,7 +57,7 @@ static void answer(struct dadmit *a, const struct dns_answer *dns)
 	char text[DIRECT_WHY], buf[ADDR_STRLEN];
 
 	for (size_t i = 0; p && dns->status == DNS_OK && i < dns->n && m.n_addresses < CHILD_ADDRESSES_MAX; i++)
-		if (allowed(d, p, &dns->addr[i]))
+		if (allowed(d, p, a->of_share ? &a->share : NULL, &dns->addr[i]))
 			m.addresses[m.n_addresses++] = dns->addr[i];
 	if (m.n_addresses) {
 		(void)direct_tell(d, CHILD_ADMITTED, &m, -1);
@@ -81,8 +85,12 @@ void direct_on_admit(struct direct *d, struct dlink *l, const struct child_admit
 	const struct direct_peer *p = peer_find(d, &l->peer);
 	struct dns_request rq = { .family = AF_UNSPEC, .port = m->port, .done = on_answer };
 	struct dadmit *a;
+	struct share_target share;
+	bool of_share = p && p->guest && shares_reach(d, &l->peer, m->host, &share);
 
-	if (l->role != CHILD_HOST || !p || !p->visitor || !p->allow.n) {
+	if (of_share)
+		rq.port = share.port;
+	if (l->role != CHILD_HOST || !p || (!of_share && (!p->visitor || !p->allow.n))) {
 		refuse(d, l, m, WIRE_R_NOT_ALLOWED, "the visitor may go nowhere here (agent.visitors)");
 		return;
 	}
@@ -96,6 +104,12 @@ void direct_on_admit(struct direct *d, struct dlink *l, const struct child_admit
 	a->link = l->id;
 	a->port = m->port;
 	wire_text_copy(a->host, sizeof(a->host), m->host);
+	if (of_share) {
+		a->of_share = true;
+		a->share = share;
+		a->port = share.port;
+		(void)snprintf(a->host, sizeof(a->host), "%s", share.host);
+	}
 	list_append(&d->admits, &a->node);
 	d->n_admits++;
 	rq.host = a->host;

@@ -269,7 +269,7 @@ void dlink_on_offer(struct direct *d, struct agent_end *e, struct direct_peer *p
 {
 	struct dlink *l;
 
-	if (!p->visitor) {
+	if (!p->visitor && !p->guest) {
 		direct_refuse(d, e, o, WIRE_R_NOT_ALLOWED, "this agent is not among the visitors there (agent.visitors)");
 		return;
 	}
@@ -346,6 +346,7 @@ void dlink_on_lost(struct direct *d, struct agent_end *e, const struct wire_sign
 	char text[DIRECT_WHY];
 
 	contact_lost(d, m);
+	guests_lost(d, m);
 	if (!l || l->end != e)
 		return;
 	wire_text_copy(text, sizeof(text), m->text);

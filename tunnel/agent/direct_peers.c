@@ -35,7 +35,7 @@ struct direct_peer *peer_named(struct direct *d, const char *name)
 	list_for_each (it, &d->peers) {
 		struct direct_peer *p = list_entry(it, struct direct_peer, node);
 
-		if (strcmp(p->name, name) != 0)
+		if (strcmp(p->name, name) != 0 || (!p->visitor && !p->host)) /* guests have no name that counts */
 			continue;
 		if (found)
 			return NULL;
@@ -159,14 +159,24 @@ int peers_configure(struct direct *d, const struct agent_config *c)
 	list_for_each_safe (it, &d->peers) {
 		struct direct_peer *p = list_entry(it, struct direct_peer, node);
 
-		if (!p->visitor)
+		if (!p->visitor && !p->guest)
 			end_links_of(d, &p->id, CHILD_HOST, "the other agent is not welcome any more");
-		if (!p->visitor && !p->host) {
+		if (!p->visitor && !p->host && !p->guest) {
 			end_links_of(d, &p->id, CHILD_VISITOR, "the other agent is not known any more"); /* it would not be listened to */
 			peer_free(p);
 		}
 	}
 	return 0;
+}
+
+void peer_guest_gone(struct direct *d, struct direct_peer *p)
+{
+	if (--p->guest)
+		return;
+	if (!p->visitor)
+		end_links_of(d, &p->id, CHILD_HOST);
+	if (!p->visitor && !p->host)
+		peer_free(p);
 }
 
 bool direct_may_speak(struct direct_words *w, uint64_t now, unsigned burst, unsigned every_ms)
@@ -310,12 +320,12 @@ void peer_forget(struct direct *d, struct control_request *rq, const char *word)
 
 /* ---- said ---- */
 
-int direct_say(struct agent_end *e, struct offer *o, const char *name, uint64_t tag)
+static int say(struct agent_end *e, struct offer *o, const char *name, uint64_t share, uint64_t tag)
 {
 	static const uint8_t nobody[WIRE_PIN];
 	const struct identity *id = dialers_identity(e->as->dialers);
 	uint8_t body[OFFER_MAX];
-	struct wire_signal m = { .name = text_of(name), .tag = tag };
+	struct wire_signal m = { .name = text_of(name), .tag = tag, .share = share };
 	size_t n;
 	int r = agent_meets(e->agent) ? offer_write(o, identity_key(id), body, &n) : -ENOTCONN;
 
@@ -325,6 +335,16 @@ int direct_say(struct agent_end *e, struct offer *o, const char *name, uint64_t 
 		m.identity = o->to;
 	m.body = (struct wire_bytes){ body, n };
 	return agent_send(e->agent, WIRE_SIGNAL, &m);
+}
+
+int direct_say(struct agent_end *e, struct offer *o, const char *name, uint64_t tag)
+{
+	return say(e, o, name, 0, tag);
+}
+
+int direct_say_share(struct agent_end *e, struct offer *o, uint64_t share, uint64_t tag)
+{
+	return say(e, o, "", share, tag);
 }
 
 int dlink_say(struct dlink *l, struct offer *o)
@@ -380,7 +400,7 @@ void direct_on_signal(struct direct *d, struct agent_end *e, const struct wire_s
 		log_refused(d, m, why);
 		return;
 	}
-	if (contact_heard(d, e, &o, m->name))
+	if (guests_heard(d, &o, m->name) || shares_knocked(d, e, &o, m->name) || contact_heard(d, e, &o, m->name))
 		return;
 	if (!p) {
 		log_refused(d, m, "its key is not known here");

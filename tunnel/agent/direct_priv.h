@@ -8,6 +8,8 @@
  *   direct_peers.c   who is known; offers from and to them
  *   direct_contact.c first contact with those who are not
  *   direct_admit.c   what visitors reach
+ *   direct_shares.c  what is shared from here, and its guests
+ *   direct_guests.c  being a guest of others' shares
  *   direct_turn.c    TURN servers, configured and given
  *   direct_memory.c  what the child has learned of this network, between two runs
  *   direct_verbs.c   verbs and tables
@@ -39,6 +41,7 @@ struct direct_peer { /* somebody who is known */
 	char name[WIRE_NAME_MAX + 1];
 	bool visitor, host; /* may come here; may be visited */
 	bool of_file; /* some of it */
+	unsigned guest; /* of so many shares of ours, or its shares that we are guests of */
 	struct cfg_list allow; /* struct reach, owned: what it reaches here */
 	bool has_epoch;
 	uint8_t epoch[OFFER_EPOCH]; /* its, as it told last */
@@ -90,6 +93,7 @@ struct dvisit {
 	struct timer retry;
 	unsigned tries;
 	struct control_request *request; /* of stile connect: it goes when that goes */
+	struct dguest *guest;		 /* of stile get: the same; NULL: none */
 	char why[DIRECT_WHY];		 /* why there is no link, or it does not listen */
 	uint64_t opened, refused;
 };
@@ -104,6 +108,11 @@ struct dping {
 	bool sent;
 };
 
+struct share_target {
+	char host[256];
+	uint16_t port;
+	bool local; /* the share's own server, on this host: no list of addresses counts */
+};
 struct dadmit {
 	struct list node;
 	struct direct *d;
@@ -112,6 +121,8 @@ struct dadmit {
 	struct dns_query *query;
 	char host[256];
 	uint16_t port;
+	bool of_share;
+	struct share_target share;
 };
 
 struct direct {
@@ -120,10 +131,11 @@ struct direct {
 	struct child *child;
 	struct dns *dns;
 	bool enabled;
-	struct list peers, links, visits, pings, admits, contacts, invites;
+	struct list peers, links, visits, pings, admits, contacts, invites, shares, guests;
 	struct stored *stored; /* peers of the store */
 	struct direct_words strangers; /* of all of them */
-	uint32_t last_contact;
+	uint32_t last_contact, last_guest;
+	unsigned n_shares;
 	unsigned n_links, n_visits, n_admits;
 	uint32_t last_link, last_visit;
 	uint64_t last_cookie;
@@ -183,6 +195,8 @@ struct peer_values {
 /* Ends the request, now or later. False: the values cannot be, and it is ended. */
 bool peer_store(struct direct *d, struct control_request *rq, const struct peer_values *v);
 void peer_keep(struct direct *d, const struct identity_hash *id, const char *name, bool visitor, const json_t *allow);
+/* One share less; it is not known any more if that was all. */
+void peer_guest_gone(struct direct *d, struct direct_peer *p);
 void peer_forget(struct direct *d, struct control_request *rq, const char *word);
 bool peer_allow_good(const json_t *allow, char *err, size_t err_n);
 int peers_configure(struct direct *d, const struct agent_config *c);
@@ -191,6 +205,8 @@ bool direct_may_speak(struct direct_words *w, uint64_t now, unsigned burst, unsi
 void direct_on_signal(struct direct *d, struct agent_end *e, const struct wire_signal *m);
 /* The same for anybody: to is set; zeros: whoever is called so. name may be empty. */
 int direct_say(struct agent_end *e, struct offer *o, const char *name, uint64_t tag);
+/* For whoever has the share. */
+int direct_say_share(struct agent_end *e, struct offer *o, uint64_t share, uint64_t tag);
 /* Signs and sends. from, key and to are filled in by the link, number too. 0 or -errno. */
 int dlink_say(struct dlink *l, struct offer *o);
 /* A word to somebody with whom there is no link: no, and why. */
@@ -235,6 +251,7 @@ struct dvisit *visit_numbered(struct direct *d, uint32_t number);
 /* Of stile connect. */
 int visit_add(struct direct *d, struct cfg *cfg, struct control_request *rq, struct dvisit **ret_v, char *err, size_t err_n);
 void visit_remove(struct dvisit *v);
+void visit_try(struct dvisit *v); /* now, whatever was to be waited for */
 void visit_news(struct dvisit *v); /* progress for whoever waits at stile connect */
 void visits_link_news(struct dlink *l);
 
@@ -242,6 +259,28 @@ void visits_link_news(struct dlink *l);
 void direct_on_admit(struct direct *d, struct dlink *l, const struct child_admit *m);
 void admits_free(struct direct *d);
 void direct_on_stream(struct direct *d, struct dlink *l, const struct child_stream_msg *m);
+
+/* direct_shares.c */
+#define DIRECT_SHARE_PREFIX "share-" /* of a visitor's target: "share-0123456789abcdef" */
+bool shares_knocked(struct direct *d, struct agent_end *e, const struct offer *o, struct text name); /* false: it is no word of one */
+bool shares_reach(struct direct *d, const struct identity_hash *peer, struct text host, struct share_target *ret_t);
+bool shares_target(struct direct *d, uint64_t id, struct share_target *ret_t); /* of a gateway's connection */
+bool shares_any(const struct direct *d);
+void shares_server_up(struct direct *d, struct agent_end *e);
+void shares_server_down(struct direct *d);
+void shares_state(struct direct *d, struct agent_end *e, const struct wire_share_state *m);
+void shares_free(struct direct *d);
+void shares_add_verbs(struct direct *d);
+
+/* direct_guests.c */
+struct dguest;
+bool guests_heard(struct direct *d, const struct offer *o, struct text name);
+void guests_lost(struct direct *d, const struct wire_signal_lost *m);
+void guests_try(struct direct *d);
+void guest_link_over(struct dguest *g, enum wire_reason reason);
+void guest_news(struct dguest *g);
+void guests_free(struct direct *d);
+void guests_add_verbs(struct direct *d);
 
 /* direct_verbs.c */
 json_t *dlink_json(const struct dlink *l);

@@ -280,4 +280,6 @@ void direct_add_verbs(struct direct *d)
 {
 	control_add_verbs(d->as->svc->control, verbs, ARRAY_LEN(verbs), d);
 	contacts_add_verbs(d);
+	shares_add_verbs(d);
+	guests_add_verbs(d);
 }

@@ -92,6 +92,12 @@ static void try_link(struct dvisit *v)
 		hand_over(v);
 }
 
+void visit_try(struct dvisit *v)
+{
+	v->tries = 0;
+	try_link(v);
+}
+
 static int listen_at(struct dvisit *v);
 
 /* Also its port: another program may have had it, or the child a moment longer than the visit of before. */
@@ -123,6 +129,8 @@ void visits_link_over(struct direct *d, struct dlink *l, enum wire_reason reason
 		}
 		set_why(v, why);
 		later(v);
+		if (v->guest)
+			guest_link_over(v->guest, reason);
 	}
 }
 
@@ -171,6 +179,8 @@ void visit_news(struct dvisit *v)
 	char at[ADDR_STRLEN];
 	json_t *link;
 
+	if (v->guest)
+		guest_news(v->guest);
 	if (!v->request)
 		return;
 	link = v->link ? dlink_json(v->link) : json_null();

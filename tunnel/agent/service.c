@@ -167,6 +167,8 @@ static void on_state(struct agent *a, enum agent_state s, const char *text, void
 	e->state = s;
 	if (s == AGENT_UP && !was_up && e->as->direct)
 		direct_server_up(e->as->direct, e);
+	if (s != AGENT_UP && e->as->direct)
+		direct_server_down(e->as->direct);
 	if (s != AGENT_UP)
 		agent_jobs_forget_server(e->as->jobs, e->index);
 	if (was_up && s != AGENT_UP)

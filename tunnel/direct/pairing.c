@@ -61,15 +61,32 @@ int pairing_proof(const struct pairing *p, const struct enrol_code *c, bool of_h
 	return !w.failed && HMAC(EVP_sha256(), c->secret, ENROL_SECRET_LEN, text, wr_len(&w), out, &n) ? 0 : -EIO;
 }
 
+int pairing_share_proof(const struct pairing *p, const uint8_t key[static PAIRING_SHARE_KEY], bool of_host, uint8_t out[static PAIRING_PROOF])
+{
+	static const char visitor[] = "stile share visitor 1", host[] = "stile share host 1";
+	uint8_t text[sizeof(visitor) + OFFER_CALL + 2 * IDENTITY_LEN];
+	struct wr w = wr_init(text, sizeof(text));
+	unsigned n = PAIRING_PROOF;
+
+	wr_bytes(&w, of_host ? host : visitor, of_host ? sizeof(host) : sizeof(visitor));
+	wr_bytes(&w, p->call, OFFER_CALL);
+	wr_bytes(&w, p->visitor.b, IDENTITY_LEN);
+	if (of_host)
+		wr_bytes(&w, p->host.b, IDENTITY_LEN);
+	return !w.failed && HMAC(EVP_sha256(), key, PAIRING_SHARE_KEY, text, wr_len(&w), out, &n) ? 0 : -EIO;
+}
+
 enum wire_error pairing_read(unsigned kind, const struct wire_bytes *body, struct pairing_body *ret_b)
 {
 	struct rd r = rd_init(body->p, body->n);
 	struct pairing_body b = { .way = rd_u8(&r) };
 
-	if (b.way == PAIRING_BY_CODE && kind != OFFER_REVEAL) {
+	if ((b.way == PAIRING_BY_CODE || b.way == PAIRING_BY_SHARE) && kind != OFFER_REVEAL) {
 		if (kind == OFFER_KNOCK)
 			b.id = (struct wire_bytes){ rd_take(&r, ENROL_ID_LEN), ENROL_ID_LEN };
 		b.proof = (struct wire_bytes){ rd_take(&r, PAIRING_PROOF), PAIRING_PROOF };
+		if (b.way == PAIRING_BY_SHARE && kind != OFFER_KNOCK)
+			b.kind = rd_u8(&r);
 	} else if (b.way == PAIRING_BY_STRING && kind == OFFER_KNOCK) {
 		b.commit = (struct wire_bytes){ rd_take(&r, WIRE_PIN), WIRE_PIN };
 	} else if (b.way == PAIRING_BY_STRING) {

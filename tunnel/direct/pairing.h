@@ -16,8 +16,9 @@ enum {
 	PAIRING_PROOF = 32,
 	PAIRING_SAS_STRLEN = 10, /* "1234-5678" */
 	PAIRING_BODY_MAX = 1 + ENROL_ID_LEN + PAIRING_PROOF,
+	PAIRING_SHARE_KEY = 32,
 };
-enum pairing_way { PAIRING_BY_STRING = 1, PAIRING_BY_CODE = 2 }; /* first byte of each body */
+enum pairing_way { PAIRING_BY_STRING = 1, PAIRING_BY_CODE = 2, PAIRING_BY_SHARE = 3 }; /* first byte of each body */
 
 struct pairing { /* the same at both ends; all of it signed by who says it */
 	uint8_t call[OFFER_CALL];
@@ -31,9 +32,13 @@ void pairing_string(const struct pairing *p, const uint8_t visitor[static PAIRIN
  * first half, which the code names: the visitor does not know more of it yet. 0 or -EIO. */
 int pairing_proof(const struct pairing *p, const struct enrol_code *c, bool of_host, uint8_t out[static PAIRING_PROOF]);
 
-/* Bodies: way, then commit, nonce, or id and proof. */
+/* Of a share (docs/decisions/0024-sharing.md): both know the key, and nobody else. 0 or -EIO. */
+int pairing_share_proof(const struct pairing *p, const uint8_t key[static PAIRING_SHARE_KEY], bool of_host, uint8_t out[static PAIRING_PROOF]);
+
+/* Bodies: way, then commit, nonce, or id and proof; behind the host's proof of a share its kind. */
 struct pairing_body {
 	enum pairing_way way;
 	struct wire_bytes commit, nonce, id, proof;
+	uint8_t kind; /* enum wire_share_kind */
 };
 enum wire_error pairing_read(unsigned kind, const struct wire_bytes *body, struct pairing_body *ret_b);

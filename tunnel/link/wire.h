@@ -64,6 +64,9 @@ enum wire_type {
 	/* only if the server has said WIRE_F_REACH */
 	WIRE_REACH = 0x28,
 	WIRE_REACHED = 0x29,
+	/* only if both sides have said WIRE_F_SHARE (docs/decisions/0024-sharing.md) */
+	WIRE_SHARE = 0x25,
+	WIRE_SHARE_STATE = 0x26,
 	WIRE_OPEN = 0x30,
 	WIRE_OPENED = 0x31,
 	WIRE_DATA = 0x32,
@@ -104,6 +107,8 @@ enum {
 	WIRE_F_PINNED = 1 << 1, /* the agent knew the server's root before */
 	WIRE_F_RENDEZVOUS = 1 << 2, /* SIGNAL and what follows it are known, and allowed */
 	WIRE_F_REACH = 1 << 8, /* WELCOME: the server connects back when REACH asks it to */
+	WIRE_F_SHARE = 1 << 3,	    /* SHARE, and share in SIGNAL and OPEN */
+	WIRE_F_GUEST = 1 << 4,	    /* HELLO: nobody has enrolled this key; it is a guest of the share that is named */
 };
 struct wire_hello {
 	uint16_t version, oldest; /* what the sender speaks: from oldest (0: version alone) to version */
@@ -114,6 +119,7 @@ struct wire_hello {
 	struct text name, program, host;
 	struct addr lan;  /* the agent's end of the connection */
 	uint8_t restart; /* it reconnects, and has jobs and connections of before */
+	uint64_t share;	 /* of a guest */
 };
 struct wire_range {
 	uint16_t first, last;
@@ -162,6 +168,7 @@ enum wire_reason {
 	WIRE_R_NOT_THERE,     /* that agent is not connected, or too old for what is asked */
 	WIRE_R_UNKNOWN_PEER,  /* that agent does not know who asks */
 	WIRE_R_EPOCH,	      /* an offer of before; the next one must hold the epoch that is told */
+	WIRE_R_UNKNOWN_SHARE, /* there is no such share, or it is over */
 	WIRE_REASONS
 };
 struct wire_refused {
@@ -246,7 +253,8 @@ struct wire_goaway {
 struct wire_open { /* OPEN, OPEN-PLAIN */
 	uint64_t stream; /* number of the data connection, never used twice by a server process */
 	uint64_t carrier; /* OPEN-PLAIN: the number in the plain carrier's head */
-	uint32_t job;
+	uint32_t job;	/* 0: it is for a share */
+	uint64_t share; /* OPEN */
 	uint16_t offset; /* of the port in the job's range */
 	uint8_t kind;	 /* enum wire_job_kind */
 	struct addr source, server;
@@ -268,6 +276,7 @@ struct wire_signal { /* what agents say to each other; the server only passes it
 	struct wire_bytes identity; /* to the server: whom it is for, to the agent: who sent it. WIRE_PIN */
 	struct text name;	    /* the same, as the server calls it; to the server if the identity is not known yet */
 	uint64_t tag;		    /* of the sender, for SIGNAL-LOST */
+	uint64_t share;		    /* it is for whoever has this share; 0: none */
 	struct wire_bytes body;
 };
 struct wire_signal_lost {
@@ -289,6 +298,18 @@ struct wire_turn { /* a TURN server, and credentials for it that are made for th
 	uint16_t n_uris; /* 0: there is none; text says why */
 	struct text username, password, text;
 	uint32_t lifetime; /* s */
+};
+enum wire_share_kind { WIRE_SHARE_HTTP = 1, WIRE_SHARE_TCP = 2 };
+struct wire_share { /* something of this agent can be found by this number */
+	uint64_t id;
+	uint8_t kind;	  /* enum wire_share_kind */
+	uint8_t over;	  /* no more */
+	uint64_t expires; /* unix s; 0: with the agent */
+};
+struct wire_share_state {
+	uint64_t id;
+	uint8_t reason; /* enum wire_reason; 0: it can be found */
+	struct text text, url; /* url: of the gateway for browsers; empty: there is none */
 };
 struct wire_data { /* DATA, DATAGRAM */
 	struct wire_bytes bytes;
@@ -351,6 +372,8 @@ union wire_msg {
 	struct wire_turn turn;
 	struct wire_reach_msg reach;
 	struct wire_reached reached;
+	struct wire_share share;
+	struct wire_share_state share_state;
 	struct wire_data data;
 	struct wire_ack ack;
 	struct wire_fin fin;

@@ -25,6 +25,7 @@ static const struct wire_field hello[] = {
 	FIELD(wire_hello, 5, BYTES, REQUIRED, WIRE_INSTANCE, WIRE_INSTANCE, instance),
 	FIELD(wire_hello, 6, U64, OPTIONAL, 0, 0, session),
 	FIELD(wire_hello, 7, TEXT, OPTIONAL, 1, WIRE_NAME_MAX, name),
+	FIELD(wire_hello, 8, U64, OPTIONAL, 0, 0, share),
 	FIELD(wire_hello, 0x8001, TEXT, OPTIONAL, 1, 63, program),
 	FIELD(wire_hello, 0x8002, TEXT, OPTIONAL, 1, 255, host),
 	FIELD(wire_hello, 0x8003, ADDR, OPTIONAL, 0, 0, lan),
@@ -122,13 +123,16 @@ static const struct wire_field goaway[] = {
 };
 #define OPEN_FIELDS \
 	FIELD(wire_open, 1, U64, REQUIRED, 1, 0, stream), \
-	FIELD(wire_open, 2, U32, REQUIRED, 1, 0, job), \
+	FIELD(wire_open, 2, U32, OPTIONAL, 1, 0, job), \
 	FIELD(wire_open, 3, U16, OPTIONAL, 0, 0, offset), \
 	FIELD(wire_open, 4, U8, REQUIRED, 1, WIRE_JOB_UDP, kind), \
 	FIELD(wire_open, 5, ADDR, REQUIRED, 0, 0, source), \
 	FIELD(wire_open, 6, ADDR, OPTIONAL, 0, 0, server), \
 	FIELD(wire_open, 0x8001, TEXT, OPTIONAL, 1, 255, source_name)
-static const struct wire_field open_fields[] = { OPEN_FIELDS };
+static const struct wire_field open_fields[] = {
+	OPEN_FIELDS,
+	FIELD(wire_open, 8, U64, OPTIONAL, 0, 0, share),
+};
 static const struct wire_field open_plain[] = {
 	OPEN_FIELDS,
 	FIELD(wire_open, 7, U64, REQUIRED, 1, 0, carrier),
@@ -151,6 +155,7 @@ static const struct wire_field signal_fields[] = {
 	FIELD(wire_signal, 2, TEXT, OPTIONAL, 1, WIRE_NAME_MAX, name),
 	FIELD(wire_signal, 3, U64, OPTIONAL, 0, 0, tag),
 	FIELD(wire_signal, 4, BYTES, REQUIRED, 1, WIRE_SIGNAL_MAX, body),
+	FIELD(wire_signal, 5, U64, OPTIONAL, 0, 0, share),
 };
 static const struct wire_field signal_lost[] = {
 	FIELD(wire_signal_lost, 1, U64, OPTIONAL, 0, 0, tag),
@@ -182,6 +187,18 @@ static const struct wire_field reached[] = {
 	FIELD(wire_reached, 3, ADDR, OPTIONAL, 0, 0, address),
 	FIELD(wire_reached, 4, U32, OPTIONAL, 0, 0, us),
 	FIELD(wire_reached, 5, TEXT, OPTIONAL, 1, 512, text),
+};
+static const struct wire_field share[] = {
+	FIELD(wire_share, 1, U64, REQUIRED, 1, 0, id),
+	FIELD(wire_share, 2, U8, REQUIRED, 1, WIRE_SHARE_TCP, kind),
+	FIELD(wire_share, 3, U64, OPTIONAL, 0, 0, expires),
+	FIELD(wire_share, 4, U8, OPTIONAL, 0, 1, over),
+};
+static const struct wire_field share_state[] = {
+	FIELD(wire_share_state, 1, U64, REQUIRED, 1, 0, id),
+	FIELD(wire_share_state, 2, U8, OPTIONAL, 0, 0, reason),
+	FIELD(wire_share_state, 3, TEXT, OPTIONAL, 1, 512, text),
+	FIELD(wire_share_state, 4, TEXT, OPTIONAL, 1, 512, url),
 };
 static const struct wire_field raw[] = {
 	FIELD(wire_data, 0, BYTES, OPTIONAL, 0, 0, bytes),
@@ -232,6 +249,8 @@ const struct wire_frame wire_frames[] = {
 	FRAME(TURN, TO_AGENT, IN_CONTROL, FIELDS, turn, wire_turn),
 	FRAME(REACH, TO_SERVER, IN_CONTROL, FIELDS, reach, wire_reach_msg),
 	FRAME(REACHED, TO_AGENT, IN_CONTROL, FIELDS, reached, wire_reached),
+	FRAME(SHARE, TO_SERVER, IN_CONTROL, FIELDS, share, wire_share),
+	FRAME(SHARE_STATE, TO_AGENT, IN_CONTROL, FIELDS, share_state, wire_share_state),
 	FRAME(OPEN, TO_AGENT, IN_CARRIER, FIELDS, open_fields, wire_open),
 	FRAME(OPENED, TO_SERVER, IN_LINK, FIELDS, opened, wire_opened),
 	FRAME(DATA, BOTH, IN_CARRIER, RAW, raw, wire_data),
@@ -279,6 +298,7 @@ static const struct {
 	[WIRE_R_NOT_THERE] = { "not-there", "the agent is not connected to the server" },
 	[WIRE_R_UNKNOWN_PEER] = { "unknown-peer", "that agent does not know this one" },
 	[WIRE_R_EPOCH] = { "epoch", "the offer is of before that agent was restarted" },
+	[WIRE_R_UNKNOWN_SHARE] = { "unknown-share", "there is no such share: the code is wrong, or the share is over" },
 };
 
 static const char *const errors[WIRE_ERRORS] = {

@@ -16,6 +16,7 @@
 enum {
 	SEEN_EVERY_S = 3600,
 	RETRY_S = 60,
+	RETRY_GUEST_S = 5,
 	RETRY_LONG_S = 600,
 	LOG_WINDOW_MS = 10000,
 	LOG_AT_MOST = 50, /* refusals in a window */
@@ -27,7 +28,7 @@ static const char *const refusal_labels[AGENTS_REFUSALS + 1] = {
 	[AGENTS_R_BACKOFF] = "backoff",	  [AGENTS_R_NO_PASSWORD] = "no_password",
 	[AGENTS_R_PROTOCOL] = "protocol", [AGENTS_R_FULL] = "full",
 	[AGENTS_R_TIMEOUT] = "timeout",	  [AGENTS_R_REJECTED] = "rejected",
-	[AGENTS_R_STORE] = "store",
+	[AGENTS_R_STORE] = "store",	  [AGENTS_R_SHARE] = "share",
 };
 static const char *const state_labels[] = { "pending", "approved", "revoked", NULL };
 static const char *const way_labels[] = { "code", "password", NULL };
@@ -57,6 +58,7 @@ static const struct {
 	[AGENTS_R_TIMEOUT] = { WIRE_R_TIMEOUT, RETRY_S, "no login came in time" },
 	[AGENTS_R_REJECTED] = { WIRE_R_NOT_APPROVED, RETRY_LONG_S, "the server's administrator did not approve this agent" },
 	[AGENTS_R_STORE] = { WIRE_R_ERROR, RETRY_S, "the server could not write the enrolment down" },
+	[AGENTS_R_SHARE] = { WIRE_R_UNKNOWN_SHARE, RETRY_GUEST_S, "" },
 };
 /* clang-format on */
 
@@ -344,6 +346,36 @@ void agents_refuse(struct tunnel_agents *a, struct tunnel_arrival *v, enum agent
 	tunnel_arrival_refuse(v, refusals[why].reason, refusals[why].text, refusals[why].retry_s);
 }
 
+/* Ids of shares have 64 bits: whoever names many that are not there guesses. */
+static const struct turn_backoff_limits guess_limits = { UINT64_MAX, 20, 15 * 60 * 1000 };
+
+/* A key that nobody enrolled, let in for one share. */
+static void guest_arrived(struct tunnel_agents *a, struct tunnel_arrival *v)
+{
+	const struct tunnel_arrival_info *i = tunnel_arrival_info(v);
+	const struct turn_backoff_who who = { &i->peer, TEXT("share"), TEXT("") };
+	struct tunnel_admission ad = { .guest = i->hello.share };
+	struct turn_backoff_wait w;
+	char name[WIRE_NAME_MAX + 1], hex[9];
+
+	if (!turn_backoff_may_try(a->backoff, &guess_limits, &who, loop_now(a->o.loop))) {
+		agents_refuse(a, v, AGENTS_R_BACKOFF, NULL);
+		return;
+	}
+	if (!tunnel_server_has_share(a->server, i->hello.share)) {
+		(void)turn_backoff_failed(a->backoff, &guess_limits, &who, loop_now(a->o.loop), &w);
+		agents_refuse(a, v, AGENTS_R_SHARE, NULL);
+		return;
+	}
+	hex_encode(i->identity, 4, hex);
+	(void)snprintf(name, sizeof(name), "guest-%s", hex);
+	ad.name = name;
+	ad.welcome.server_name = text_of(a->o.server_name);
+	ad.welcome.public_name = text_of(a->o.public_name);
+	ad.welcome.successor = (struct wire_bytes){ identity_hash(a->keys.successor)->b, IDENTITY_LEN };
+	tunnel_arrival_admit(v, &ad);
+}
+
 void tunnel_agents_arrived(struct tunnel_arrival *v, void *arg)
 {
 	struct tunnel_agents *a = arg;
@@ -354,7 +386,9 @@ void tunnel_agents_arrived(struct tunnel_arrival *v, void *arg)
 
 	memcpy(id.b, i->identity, IDENTITY_LEN);
 	e = registry_find(a->registry, &id);
-	if (e && e->state == ENTRY_REVOKED) {
+	if (i->hello.features & WIRE_F_GUEST && !e) {
+		guest_arrived(a, v);
+	} else if (e && e->state == ENTRY_REVOKED) {
 		agents_refuse(a, v, AGENTS_R_REVOKED, NULL);
 	} else if (e && e->state == ENTRY_APPROVED && !(i->hello.features & WIRE_F_ENROL)) {
 		agents_admit(a, v, e);

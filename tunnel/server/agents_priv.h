@@ -33,6 +33,7 @@ enum agents_refusal {
 	AGENTS_R_TIMEOUT,
 	AGENTS_R_REJECTED, /* by an administrator */
 	AGENTS_R_STORE,
+	AGENTS_R_SHARE, /* a guest of what is not there */
 	AGENTS_REFUSALS
 };
 

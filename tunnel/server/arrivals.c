@@ -22,6 +22,7 @@ struct tunnel_arrival {
 	struct tunnel_arrival_info info;
 	void *state;
 	char name[WIRE_NAME_MAX + 1]; /* that it is admitted under */
+	uint64_t guest;
 	struct order *admit; /* waits for the answer to a probe; its worker's */
 	struct timer probe;
 	uint8_t hello[]; /* the payload that info.hello points into */
@@ -216,9 +217,11 @@ static void send_admit(struct tunnel_arrival *a, struct directory_entry *e)
 
 	memcpy(e->instance, a->info.hello.instance.p, WIRE_INSTANCE);
 	(void)snprintf(e->name, sizeof(e->name), "%s", a->name);
+	e->guest = a->guest;
 	e->admission = ++a->server->last_admission;
 	o->link = e->link;
 	o->admission = e->admission;
+	o->guest = e->guest;
 	send_order(a, o);
 	arrival_free(a);
 }
@@ -296,6 +299,7 @@ void tunnel_arrival_admit(struct tunnel_arrival *a, const struct tunnel_admissio
 	w.version = WIRE_VERSION;
 	w.name = text_of(ad->name);
 	(void)snprintf(a->name, sizeof(a->name), "%s", ad->name);
+	a->guest = ad->guest;
 	free(a->admit);
 	a->admit = order_new(worker_of(a), ORDER_ADMIT, WIRE_WELCOME, &w);
 	if (a->admit && e && !same && probe(a, e) == 0)

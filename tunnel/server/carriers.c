@@ -164,6 +164,7 @@ int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struc
 	struct tunnel_worker *w = l->worker;
 	const struct wire_open m = { .stream = worker_next_id(w),
 				     .job = o->job,
+				     .share = o->share,
 				     .offset = o->offset,
 				     .kind = o->kind,
 				     .source = o->source,

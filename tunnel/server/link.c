@@ -171,9 +171,12 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 	case WIRE_OPENED: return link_on_opened(l, &g->m.opened);
 	case WIRE_SIGNAL:
 	case WIRE_RELAY:
+	case WIRE_SHARE:
 	case WIRE_TURN_ASK: return rendezvous_on_frame(l, g->type, &g->m);
 	case WIRE_REACH: return reach_on_frame(l, &g->m.reach);
 	default:
+		if (l->i.guest && g->type != WIRE_JOBS_SYNCED)
+			return -EPROTO; /* a guest has no jobs */
 		l->worker->server->o.link_ops->frame(l, g->type, &g->m, l->worker->server->o.arg);
 		return 0;
 	}
@@ -248,6 +251,7 @@ static void learn(struct tunnel_link *l, const struct handover *h, const struct 
 	i->peer = h->peer;
 	i->local = h->local;
 	i->lan = hello->lan;
+	i->guest = h->guest;
 	i->since = clock_unix_ms();
 	i->up = true;
 }
@@ -270,7 +274,7 @@ static void welcome(struct tunnel_link *l, const struct handover *h, bool again,
 	wm.welcome.window = w->window;
 	wm.welcome.resume_ms = w->resume_ms;
 	l->rendezvous = atomic_load_explicit(&w->server->rendezvous_on, memory_order_relaxed) && (hello.hello.features & WIRE_F_RENDEZVOUS);
-	wm.welcome.features = (l->rendezvous ? WIRE_F_RENDEZVOUS : 0) | WIRE_F_REACH;
+	wm.welcome.features = (l->rendezvous ? WIRE_F_RENDEZVOUS | WIRE_F_SHARE : 0) | WIRE_F_REACH;
 	keepalive_init(&l->keep, loop_now(w->loop), KEEPALIVE_CONTROL_MS, spread(l));
 	(void)frame_conn_send(l->control, WIRE_WELCOME, &wm.welcome);
 	frame_conn_set_where(l->control, WIRE_IN_CONTROL);

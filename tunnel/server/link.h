@@ -50,6 +50,7 @@ struct tunnel_link_info {
 	uint8_t identity[WIRE_PIN];
 	uint8_t instance[WIRE_INSTANCE];
 	char name[WIRE_NAME_MAX + 1], program[64], host[256];
+	uint64_t guest; /* of this share; 0: an agent */
 	uint16_t version;
 	struct addr peer, local; /* of the control connection, or of the last one */
 	struct addr lan;	 /* the agent's own end of it, as it said */

@@ -17,6 +17,7 @@
 #include "turn/policy.h"
 #include "tunnel/server/local_turn.h"
 #include "tunnel/server/rendezvous.h"
+#include "tunnel/server/shares.h"
 
 enum { ASK_MS = 30 * 1000, ASKS_MAX = 4096, SIGNAL_BURST = 256, SIGNALS_PER_S = 10, TURN_LIFETIME_S = 6 * 3600 };
 
@@ -56,7 +57,7 @@ static void say_no_relay(struct tunnel_link *l, const struct wire_relay *m, enum
 
 static void refuse_word(struct tunnel_link *l, unsigned type, const union wire_msg *m, enum wire_reason reason, const char *text)
 {
-	if (type == WIRE_TURN_ASK)
+	if (type == WIRE_TURN_ASK || type == WIRE_SHARE)
 		return; /* it asks again */
 	if (type == WIRE_SIGNAL)
 		say_lost(l, m->signal.tag, reason, text);
@@ -72,7 +73,7 @@ int rendezvous_on_frame(struct tunnel_link *l, unsigned type, const union wire_m
 
 	if (!l->rendezvous)
 		return -EPROTO; /* it did not say that it knows these frames, or was not told that they are allowed */
-	if (type == WIRE_SIGNAL && m->signal.identity.n == 0 && m->signal.name.n == 0)
+	if (type == WIRE_SIGNAL && m->signal.identity.n == 0 && m->signal.name.n == 0 && m->signal.share == 0)
 		return -EPROTO;
 	if (!may_speak(l)) {
 		refuse_word(l, type, m, WIRE_R_LIMIT, "this agent says too much to others: ten messages a second are passed on");
@@ -181,12 +182,38 @@ static void not_there(struct tunnel_server *s, const struct note *n, const struc
 	lost(s, n->id, m->tag, WIRE_R_UNKNOWN_KEY, text);
 }
 
+void rendezvous_post(struct tunnel_server *s, uint64_t link, unsigned type, const void *msg)
+{
+	post_word(s, link, 0, 0, type, msg);
+}
+
+/* For whoever has the share. */
+static void on_signal_of_share(struct tunnel_server *s, const struct note *n, const struct wire_signal *m)
+{
+	const struct share_entry *e = share_find(s, m->share);
+	const struct directory_entry *to = e ? directory_entry_of(s, e->identity) : NULL;
+	const struct wire_signal out = { .identity = { n->link.identity, WIRE_PIN }, .name = text_of(n->link.name), .share = m->share, .body = m->body };
+
+	if (!e || (n->link.guest && n->link.guest != m->share))
+		lost(s, n->id, m->tag, WIRE_R_UNKNOWN_SHARE, "");
+	else if (!to)
+		lost(s, n->id, m->tag, WIRE_R_NOT_THERE, "the sender's machine is not connected: it may be asleep or without a network");
+	else if (to->link == n->id)
+		lost(s, n->id, m->tag, WIRE_R_PROTOCOL, "that is this agent's own share");
+	else
+		post_word(s, to->link, n->id, m->tag, WIRE_SIGNAL, &out);
+}
+
 static void on_signal(struct tunnel_server *s, const struct note *n, const struct wire_signal *m)
 {
 	const struct directory_entry *to = m->identity.n ? directory_entry_of(s, m->identity.p) : named(s, m->name);
 	const struct wire_signal out = { .identity = { n->link.identity, WIRE_PIN }, .name = text_of(n->link.name), .body = m->body };
 
-	if (to && to->link == n->id)
+	if (n->link.guest && !share_guest_may(s, n, m->identity.n ? m->identity.p : NULL))
+		lost(s, n->id, m->tag, WIRE_R_UNKNOWN_SHARE, "");
+	else if (n->link.guest && !m->identity.n)
+		lost(s, n->id, m->tag, WIRE_R_NOT_ALLOWED, "a guest speaks to the sender of its share only");
+	else if (to && to->link == n->id)
 		lost(s, n->id, m->tag, WIRE_R_PROTOCOL, "that is this agent itself");
 	else if (to)
 		post_word(s, to->link, n->id, m->tag, WIRE_SIGNAL, &out);
@@ -360,6 +387,10 @@ static void on_relay(struct tunnel_server *s, const struct note *n, const struct
 	struct relay_ask *mine = ask_of(s, n->link.identity, m->identity.p, m->call.p);
 
 	forget_old_asks(s);
+	if (n->link.guest && !share_guest_may(s, n, m->identity.p)) {
+		no_relay(s, n, m, WIRE_R_NOT_ALLOWED, "a guest speaks to the sender of its share only");
+		return;
+	}
 	if (m->reason == WIRE_R_NONE) {
 		want_relay(s, n, m);
 		return;
@@ -386,11 +417,11 @@ static void on_turn_ask(struct tunnel_server *s, const struct note *n)
 	char name[6 + WIRE_PIN + 1] = "agent-"; /* and half of its fingerprint: nothing that an agent chooses */
 
 	hex_encode(n->link.identity, WIRE_PIN / 2, name + 6);
-	if ((!list || list->n == 0) && s->rendezvous.local_turn) {
+	if (!n->link.guest && (!list || list->n == 0) && s->rendezvous.local_turn) {
 		local_turn_ask(s, n->id, name, TURN_LIFETIME_S);
 		return;
 	}
-	if (!list || list->n == 0 || !s->rendezvous.turn_secret) {
+	if (!list || list->n == 0 || !s->rendezvous.turn_secret || n->link.guest) {
 		m.text = TEXT("this tunnel server gives no TURN servers");
 		post_word(s, n->id, 0, 0, WIRE_TURN, &m);
 		return;
@@ -415,8 +446,14 @@ void rendezvous_hear(struct tunnel_server *s, const struct note *n)
 
 	if (wire_parse(n->type, n->payload, n->n, &m) != WIRE_OK)
 		return;
-	if (n->type == WIRE_SIGNAL)
+	if (n->type == WIRE_SIGNAL && m.signal.share)
+		on_signal_of_share(s, n, &m.signal);
+	else if (n->type == WIRE_SIGNAL)
 		on_signal(s, n, &m.signal);
+	else if (n->type == WIRE_SHARE && !n->link.guest)
+		shares_hear(s, n, &m.share);
+	else if (n->type == WIRE_SHARE)
+		return;
 	else if (n->type == WIRE_TURN_ASK)
 		on_turn_ask(s, n);
 	else

@@ -15,6 +15,7 @@ int rendezvous_on_frame(struct tunnel_link *l, unsigned type, const union wire_m
 void rendezvous_hear(struct tunnel_server *s, const struct note *n);	  /* NOTE_WORD */
 void rendezvous_pair_over(struct tunnel_server *s, const struct note *n); /* NOTE_PAIR_OVER */
 void rendezvous_free(struct tunnel_server *s);
+void rendezvous_post(struct tunnel_server *s, uint64_t link, unsigned type, const void *msg); /* a frame for an agent; lost if it is not there */
 
 /* pairs.c. Main thread: to the worker in whose number the id ends. 0 or -ENOMEM. */
 int pair_order_begin(struct tunnel_server *s, uint64_t id, const uint8_t a[static WIRE_PIN], const uint8_t b[static WIRE_PIN]);

@@ -16,6 +16,7 @@
 #include "common/bytes.h"
 #include "common/unix_socket.h"
 #include "tunnel/server/rendezvous.h"
+#include "tunnel/server/shares.h"
 #include "tunnel/server/server_priv.h"
 
 enum {
@@ -61,6 +62,8 @@ int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o, str
 	list_init(&s->asks);
 	list_init(&s->turn_asks);
 	list_init(&s->pairs);
+	list_init(&s->shares);
+	list_init(&s->knocks);
 	tunnel_server_set_rendezvous(s, &o->rendezvous);
 	r = bytes_random(&s->session_base, sizeof(s->session_base));
 	if (r == 0)
@@ -95,6 +98,7 @@ struct tunnel_server *tunnel_server_free(struct tunnel_server *s)
 {
 	if (!s)
 		return NULL;
+	share_door_close(s);
 	if (s->started)
 		workers_stop(&s->workers);
 	while (!list_empty(&s->listeners))
@@ -102,6 +106,7 @@ struct tunnel_server *tunnel_server_free(struct tunnel_server *s)
 	notes_close(s);
 	arrivals_free(s);
 	rendezvous_free(s);
+	shares_free(s);
 	tls_ctx_unref(s->tls);
 	metrics_free(s->metrics);
 	free(s->passes);
@@ -362,4 +367,15 @@ bool tunnel_server_alive(struct tunnel_server *s)
 struct metrics *tunnel_server_metrics(struct tunnel_server *s)
 {
 	return s->metrics;
+}
+
+bool tunnel_server_has_share(struct tunnel_server *s, uint64_t id)
+{
+	return share_find(s, id) != NULL;
+}
+
+int tunnel_server_gateway(struct tunnel_server *s, const char *path, uid_t uid, const char *url, char *err, size_t err_n)
+{
+	(void)snprintf(s->gateway_url, sizeof(s->gateway_url), "%s", url ? url : "");
+	return share_door_open(s, path, uid, err, err_n);
 }

@@ -26,6 +26,7 @@ struct tunnel_arrival_info {
 
 struct tunnel_admission {
 	const char *name; /* what the agent is called here, at most WIRE_NAME_MAX bytes */
+	uint64_t guest;	  /* of this share; 0: an agent */
 	struct wire_welcome welcome; /* server_name, public_name, ports, successor; all else is filled in */
 };
 
@@ -112,5 +113,9 @@ void tunnel_server_post(struct tunnel_server *s, unsigned worker, struct mail *m
 struct tunnel_worker *tunnel_server_worker(struct tunnel_server *s,
 					   unsigned index); /* for the mail's deliver() */
 unsigned tunnel_server_workers(const struct tunnel_server *s);
+/* Main thread. Is there such a share? Guests are let in for it. */
+bool tunnel_server_has_share(struct tunnel_server *s, uint64_t id);
+/* Where gateways ask for shares (a Unix socket of uid; "": nowhere), and what is told of them to agents ("": nothing). */
+int tunnel_server_gateway(struct tunnel_server *s, const char *path, uid_t uid, const char *url, char *err, size_t err_n);
 bool tunnel_server_alive(struct tunnel_server *s); /* every worker moved since the last call */
 struct metrics *tunnel_server_metrics(struct tunnel_server *s);

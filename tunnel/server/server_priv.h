@@ -11,6 +11,7 @@
  *   plain.c       worker: plain carriers (encrypt: false)
  *   rendezvous.c, pairs.c (rendezvous.h)  agents that look for each other
  *   reach.c      worker: connections back, to find out whether an agent's port can be reached
+ *   shares.c, share_door.c (shares.h)  what agents share with whoever has a code
  *
  * Main and workers share nothing but what is marked; they write to each other.
  */
@@ -48,6 +49,7 @@ struct directory_entry { /* the one link of an identity */
 	char name[WIRE_NAME_MAX + 1];
 	uint64_t link;	    /* its id; the worker's number is in it */
 	uint64_t admission; /* the latest that was sent */
+	uint64_t guest;	    /* of this share; 0: an agent */
 };
 
 struct tunnel_server {
@@ -60,6 +62,11 @@ struct tunnel_server {
 	struct list listeners, arrivals, directory;
 	struct list asks, pairs; /* of rendezvous.c */
 	unsigned n_asks;
+	struct list shares, knocks; /* of shares.c; connections of gateways that have not said yet what they want */
+	unsigned n_shares, n_knocks;
+	struct acceptor *door;
+	char door_path[CFG_UNIX_PATH], gateway_url[512];
+	_Atomic int share_conns;
 	struct tunnel_rendezvous rendezvous;
 	struct list turn_asks; /* of local_turn.c */
 	unsigned n_turn_asks;
@@ -113,6 +120,7 @@ struct order {
 	struct tunnel_worker *worker;
 	enum order_kind kind;
 	uint64_t stranger, link, admission; /* ORDER_END: the latest before it */
+	uint64_t guest;			    /* ADMIT: of this share */
 	uint8_t identity[WIRE_PIN];	    /* ORDER_END */
 	enum wire_reason reason;
 	size_t n;
@@ -196,6 +204,7 @@ struct handover {
 	uint64_t session; /* of the link */
 	uint8_t purpose;  /* HANDOVER_PLAIN: hello is the head of a plain carrier, and ssl NULL */
 	uint64_t admission; /* control connections */
+	uint64_t guest;
 	struct addr peer, local;
 	size_t hello_n, welcome_n; /* payloads, one behind the other */
 	uint8_t payload[];

@@ -567,6 +567,7 @@ static void admit(struct stranger *s, const struct order *o)
 		return;
 	}
 	h->admission = o->admission;
+	h->guest = o->guest;
 	s->asked = false;
 	send_on(s, h);
 }

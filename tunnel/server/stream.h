@@ -13,6 +13,7 @@
 
 struct tunnel_open {
 	uint32_t job;
+	uint64_t share; /* instead of a job */
 	uint16_t offset; /* of the port in the job's range */
 	uint8_t kind;	 /* enum wire_job_kind */
 	bool plain;	 /* encrypt: false, and both sides allow it */

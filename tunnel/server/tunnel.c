@@ -239,6 +239,8 @@ int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t er
 	tunnel_jobs_use_server(t->jobs, t->server);
 	tunnel_jobs_configure(t->jobs, t->config, t->config->resolve_names);
 	r = tunnel_server_start(t->server, err, err_n);
+	if (r == 0)
+		r = tunnel_server_gateway(t->server, t->config->gateway.path, t->o.svc->uid, t->config->gateway_url, err, err_n);
 	if (r < 0)
 		return r;
 	t->started = true;
@@ -257,6 +259,8 @@ int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, si
 
 	if (r == 0)
 		r = tunnel_agents_configure(t->agents, &ao, err, err_n);
+	if (r == 0)
+		r = tunnel_server_gateway(t->server, c->gateway.path, t->o.svc->uid, c->gateway_url, err, err_n);
 	if (r < 0)
 		return r;
 	t->config = c;

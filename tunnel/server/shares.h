@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Shares of agents (docs/decisions/0024-sharing.md), as the server knows them: a number, whose it is, and until when. Main thread.
+ *
+ * A share stays known while its agent is away, so that whoever asks for it can be told that the sender is not there, and not that it does
+ * not exist; for a day at most, or until it expires.
+ *
+ * A gateway asks by a Unix socket for a connection to a share:
+ *     STILE-GATEWAY 1 0123456789abcdef 203.0.113.9\n     →  OK\n and the share's HTTP server;  NO not-there the sender …\n
+ */
+#pragma once
+#include "tunnel/server/server_priv.h"
+
+enum { SHARES_MAX = 10000, SHARES_PER_AGENT = 64 };
+
+struct share_entry {
+	struct list node;
+	uint64_t id;
+	uint8_t identity[WIRE_PIN];
+	uint8_t kind;	  /* enum wire_share_kind */
+	uint64_t expires; /* unix s */
+};
+const struct share_entry *share_find(struct tunnel_server *s, uint64_t id); /* NULL: none, or it is over */
+void shares_hear(struct tunnel_server *s, const struct note *n, const struct wire_share *m);
+/* What a guest says is for the agent that has its share. */
+bool share_guest_may(struct tunnel_server *s, const struct note *n, const uint8_t *to);
+void shares_free(struct tunnel_server *s);
+
+/* share_door.c: the gateways' socket. path empty: none. uid: whose it is. */
+int share_door_open(struct tunnel_server *s, const char *path, uid_t uid, char *err, size_t err_n);
+void share_door_close(struct tunnel_server *s);

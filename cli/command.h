@@ -59,7 +59,7 @@ extern const struct command_table check_commands, service_commands, status_comma
 	sip_test_commands, sip_user_commands, direct_commands, sip_server_commands, sip_server_set_commands,
 	sip_certificate_commands, sip_interface_commands, sip_test_servers_commands,
 	test_reach_commands, gateway_commands, sip_route_commands, sip_federation_commands, sip_explain_commands, sip_doctor_commands,
-	console_commands;
+	console_commands, share_commands, get_commands;
 
 int run_snippet(struct cli *cli); /* snippet.c; its row is among the turn commands */
 

@@ -12,7 +12,6 @@ from csource import C_FOLDERS, includes, main, our_files, read  # noqa: E402
 
 MAY_INCLUDE = {
     "common": {"common"},
-    "share": {"common", "stun", "turn", "tunnel", "gateway", "share"},  # of gateway/ the page
     "stun": {"common", "stun"},
     "turn": {"common", "stun", "turn"},
     "tunnel": {"common", "stun", "turn", "tunnel"},

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stile share: serves a file or a folder, takes uploads, or shares a service, for as long as it runs. The bytes come over the stile-agent
+ * that runs here; the HTTP server is in this process, on a port of 127.0.0.1 that the agent is told.
+ *
+ * One loop; the agent's verb is watched by a thread (share_agent.c), which writes to the loop.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#include "cli/share.h"
+#include "common/addr.h"
+#include "common/bytes.h"
+#include "share/server.h"
+
+enum { CONTENT_MAX_DAYS = 366 };
+#define UPLOAD_LIMIT_DEFAULT (UINT64_C(10) * 1000 * 1000 * 1000)
+
+struct run {
+	struct cli *cli;
+	struct loop *loop;
+	struct share_code code;
+	struct share_keys keys;
+	char id[SHARE_ID_STRLEN], name[256];
+	struct tree *tree;
+	struct uploads *uploads;
+	struct share_server *server;
+	struct acceptor *acceptor;
+	struct addr at; /* of the HTTP server */
+	char host[256]; /* of --tcp */
+	uint16_t port;
+	uint64_t expires, limit;
+	struct agent_watch watch;
+	struct mail mail;
+	pthread_mutex_t lock; /* of mailed */
+	bool mailed, told, json, done;
+	char state[600], link[900], sip_error[300];
+	struct timer end; /* of a service that is shared for a time */
+	int result;
+};
+
+/* ---- what is said ---- */
+
+static void put_json(json_t *o)
+{
+	(void)json_dumpf(o, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+	json_decref(o);
+}
+
+static void say(struct run *r, const char *event, const char *text)
+{
+	if (r->json) {
+		put_json(json_pack("{s:s, s:s}", "event", event, "text", text));
+		return;
+	}
+	fputs("  ", stdout);
+	print_clean(stdout, text);
+	putchar('\n');
+	fflush(stdout);
+}
+
+static void on_event(const struct share_event *e, void *arg)
+{
+	static const char *const words[] = { [SHARE_BEGUN] = "begun", [SHARE_SENT] = "sent", [SHARE_BROKEN] = "broken", [SHARE_UPLOADING] = "uploading",
+					     [SHARE_UPLOADED] = "uploaded", [SHARE_TAKEN] = "taken", [SHARE_GUESSED] = "guessed", [SHARE_DONE] = "done" };
+	struct run *r = arg;
+	char line[600];
+	struct sb b = sb_init(line, sizeof line);
+
+	if (e->kind == SHARE_DONE) {
+		r->done = true;
+		loop_stop(r->loop);
+	}
+	if (r->json) {
+		put_json(json_pack("{s:s, s:s, s:s, s:I, s:I}", "event", words[e->kind], "name", e->name, "client", e->client, "at", (json_int_t)e->at,
+				   "size", (json_int_t)e->size));
+		return;
+	}
+	switch (e->kind) {
+	case SHARE_BEGUN:
+		sb_fmt(&b, "%s → %s", e->name, e->client);
+		if (e->at)
+			sb_str(&b, ", goes on at "), sb_size(&b, e->at);
+		break;
+	case SHARE_SENT: sb_fmt(&b, "✔ %s was read to its end by %s", e->name, e->client); break;
+	case SHARE_BROKEN: sb_fmt(&b, "✘ %s: %s went away; it can go on where it was", e->name, e->client); break;
+	case SHARE_UPLOADING: sb_fmt(&b, "%s ← %s, ", e->name, e->client), sb_size(&b, e->size); break;
+	case SHARE_UPLOADED: sb_fmt(&b, "✔ received %s, ", e->name), sb_size(&b, e->size); break;
+	case SHARE_TAKEN: sb_fmt(&b, "%s was refused: another receiver has this share (--once)", e->client); break;
+	case SHARE_GUESSED: sb_fmt(&b, "%s showed a wrong code (%llu of %llu in a minute)", e->client, (unsigned long long)e->at, (unsigned long long)e->size); break;
+	case SHARE_DONE: sb_str(&b, r->expires && (uint64_t)time(NULL) >= r->expires ? "its time is over" : "its receiver has it; the share is over"); break;
+	}
+	say(r, words[e->kind], line);
+}
+
+/* ---- what is shared ---- */
+
+static bool split_target(struct run *r, const char *target)
+{
+	struct addr a;
+	struct text host = text_of(target), port;
+	uint64_t n;
+
+	if (addr_parse(text_of(target), 0, &a) == 0 && addr_port(&a)) {
+		(void)addr_print_ip(&a, r->host);
+		r->port = addr_port(&a);
+		return true;
+	}
+	port = host;
+	host = text_cut(&port, ':');
+	if (!port.p || text_u64(port, &n) < 0 || !n || n > UINT16_MAX || !host.n || host.n >= sizeof(r->host))
+		return false;
+	(void)snprintf(r->host, sizeof(r->host), "%.*s", TEXT_FMT(host));
+	r->port = (uint16_t)n;
+	return true;
+}
+
+static int read_options(struct run *r)
+{
+	struct cli *cli = r->cli;
+	const char *limit = cli_option(cli, "limit"), *target = cli_option(cli, "tcp");
+	uint64_t ms = 0;
+	int bad = cli_time(cli, "expire", &ms);
+
+	if (bad)
+		return bad;
+	if (cli_has(cli, "expire") && (ms < 1000 || ms > UINT64_C(86400000) * CONTENT_MAX_DAYS))
+		return cli_fail(cli, "--expire is between 1s and %ud", CONTENT_MAX_DAYS), EXIT_USAGE;
+	r->expires = ms ? (uint64_t)time(NULL) + ms / 1000 : 0;
+	r->limit = UPLOAD_LIMIT_DEFAULT;
+	if (limit && text_size(text_of(limit), &r->limit) < 0)
+		return cli_fail(cli, "--limit is a size such as 500MB or 10GiB, not '%s'", limit), EXIT_USAGE;
+	if (target && (cli->n_words || cli_has(cli, "upload") || cli_has(cli, "once")))
+		return cli_fail(cli, "--tcp shares a service, and nothing else: without FILE, --upload and --once"), EXIT_USAGE;
+	if (!target && !cli->n_words && !cli_has(cli, "upload"))
+		return cli_fail(cli, "say what to share: a file, a folder, --upload DIR or --tcp HOST:PORT"), EXIT_USAGE;
+	if (target && !split_target(r, target))
+		return cli_fail(cli, "--tcp is HOST:PORT, not '%s'", target), EXIT_USAGE;
+	return 0;
+}
+
+static int open_content(struct run *r)
+{
+	const char *dir = cli_option(r->cli, "upload");
+	char err[600];
+
+	if (r->cli->n_words && tree_open(r->loop, r->cli->words[0], err, sizeof err, &r->tree) < 0)
+		return cli_fail(r->cli, "%s", err);
+	if (dir && uploads_open(r->loop, dir, r->limit, err, sizeof err, &r->uploads) < 0)
+		return cli_fail(r->cli, "--upload %s", err);
+	if (r->port)
+		(void)snprintf(r->name, sizeof r->name, "%.200s port %u", r->host, r->port);
+	else
+		(void)snprintf(r->name, sizeof r->name, "%s", r->tree ? tree_name(r->tree) : "upload");
+	return 0;
+}
+
+/* ---- its HTTP server ---- */
+
+static void on_accept(int fd, const struct addr *peer, const struct addr *local, void *arg)
+{
+	struct run *r = arg;
+
+	(void)local;
+	share_server_take(r->server, fd, peer);
+}
+
+static const struct acceptor_ops acceptor_ops = { .on_accept = on_accept };
+
+static int begin_server(struct run *r)
+{
+	const struct share_server_options o = { .loop = r->loop, .code = &r->code, .name = r->name, .tree = r->tree, .uploads = r->uploads,
+						.once = cli_has(r->cli, "once"), .expires = r->expires, .event = on_event, .arg = r };
+	struct sockaddr_storage ss;
+	socklen_t n = sizeof ss;
+	int fd = -1, bad = share_server_new(&o, &r->server);
+
+	if (bad == 0)
+		bad = addr_parse(TEXT("127.0.0.1:0"), 0, &r->at);
+	if (bad == 0)
+		bad = stream_listen_socket(&r->at, &(struct listen_options){ 0 }, &fd);
+	if (bad == 0)
+		bad = acceptor_new(r->loop, fd, &acceptor_ops, r, &r->acceptor);
+	if (bad == 0 && getsockname(fd, (struct sockaddr *)&ss, &n) == 0)
+		(void)addr_from_sockaddr((struct sockaddr *)&ss, n, &r->at);
+	return bad < 0 ? cli_fail(r->cli, "cannot serve: %s", strerror(-bad)) : 0;
+}
+
+/* ---- the agent's word ---- */
+
+static void make_link(struct run *r, const json_t *news, char *code)
+{
+	const char *url = text_of_key(news, "url"), *place = text_of_key(news, "place");
+	struct share_code with = r->code;
+	struct text port = text_of(place), host = text_cut(&port, ':');
+	uint64_t n;
+
+	if (*place == '[') { /* [address]:port */
+		port = text_drop(text_of(place), 1);
+		host = text_cut(&port, ']');
+		port = text_drop(port, 1);
+	}
+	if (host.n && host.n < sizeof with.host && text_u64(port, &n) == 0 && n && n <= UINT16_MAX) {
+		memcpy(with.host, host.p, host.n);
+		with.host[host.n] = '\0';
+		with.port = (uint16_t)n;
+	}
+	(void)share_code_write(&with, code);
+	r->link[0] = '\0';
+	if (*url && !r->port)
+		(void)snprintf(r->link, sizeof r->link, "%.400s/s/%s#%s", url, r->id, code);
+	bytes_wipe(&with, sizeof with);
+}
+
+static void print_ready(struct run *r, const char *code)
+{
+	char text[64];
+	struct sb b = sb_init(text, sizeof text);
+
+	if (r->json) {
+		put_json(json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", "ready", "code", code, "link", r->link, "id", r->id, "name", r->name));
+		return;
+	}
+	printf("Sharing %s", r->name);
+	if (r->tree)
+		sb_size(&b, tree_total(r->tree)), printf(" (%s%s)", tree_is_dir(r->tree) ? "a folder, " : "", text);
+	if (r->uploads && r->tree)
+		printf(", and taking files");
+	printf("\n\n  stile get %s\n", code);
+	if (r->link[0]) {
+		printf("\n  %s\n\n", r->link);
+		if (isatty(STDOUT_FILENO))
+			share_qr_print(stdout, r->link);
+	} else if (!r->port) {
+		printf("\n  No link for browsers: the server has no gateway (tunnel.gateway_url).\n\n");
+	}
+	printf("Whoever has this has the share%s. Ctrl-C ends it.\n", cli_has(r->cli, "once") ? ", the first one alone" : "");
+	fflush(stdout);
+}
+
+static void send_by_sip(struct run *r, const char *code);
+
+static void on_news(struct run *r, const json_t *news)
+{
+	const char *why = text_of_key(news, "why");
+	bool found = strcmp(text_of_key(news, "state"), "found") == 0;
+	char code[SHARE_CODE_STRLEN];
+
+	if (found && !r->told) {
+		r->told = true;
+		make_link(r, news, code);
+		print_ready(r, code);
+		send_by_sip(r, code);
+	}
+	if (strcmp(found ? "" : why, r->state) != 0) {
+		(void)snprintf(r->state, sizeof r->state, "%s", found ? "" : why);
+		say(r, found ? "found" : "waiting", found ? "the share can be reached again" : why);
+	}
+}
+
+static void deliver_news(struct mail *m, struct loop *l)
+{
+	struct run *r = container_of(m, struct run, mail);
+	struct agent_watch *w = &r->watch;
+	json_t *news;
+	char error[600];
+	bool over, there;
+
+	(void)l;
+	pthread_mutex_lock(&r->lock);
+	r->mailed = false;
+	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_lock(&w->lock);
+	news = w->last ? json_deep_copy(w->last) : NULL;
+	over = w->over;
+	there = w->there;
+	memcpy(error, w->error, sizeof error);
+	pthread_mutex_unlock(&w->lock);
+	if (over || (!there && !r->told)) {
+		r->result = cli_fail(r->cli, "%s", error);
+		loop_stop(r->loop);
+	} else if (there && news) {
+		on_news(r, news);
+	} else if (!there && strcmp(r->state, error) != 0) {
+		(void)snprintf(r->state, sizeof r->state, "%s", error);
+		say(r, "waiting", error);
+	}
+	json_decref(news);
+}
+
+static void from_thread(struct agent_watch *w)
+{
+	struct run *r = w->arg;
+	bool post;
+
+	pthread_mutex_lock(&r->lock);
+	post = !r->mailed;
+	r->mailed = true;
+	pthread_mutex_unlock(&r->lock);
+	if (post)
+		loop_post(r->loop, &r->mail);
+}
+
+static int ask_agent(struct run *r)
+{
+	char knock[2 * SHARE_KNOCK + 1];
+	json_t *args;
+	int bad;
+
+	hex_encode(r->keys.knock, SHARE_KNOCK, knock);
+	args = json_pack("{s:s, s:s, s:s, s:s, s:i, s:I}", "share", r->id, "knock", knock, "kind", r->port ? "tcp" : "http", "host",
+			 r->port ? r->host : "127.0.0.1", "port", (int)(r->port ? r->port : addr_port(&r->at)), "expires", (json_int_t)r->expires);
+	bytes_wipe(knock, sizeof knock);
+	r->watch.news = from_thread;
+	r->watch.arg = r;
+	bad = agent_watch_start(&r->watch, r->cli, NULL, "agent.share", args);
+	return bad < 0 ? cli_fail(r->cli, "cannot ask the agent: %s", strerror(-bad)) : 0;
+}
+
+/* ---- the link by SIP ---- */
+
+static void send_by_sip(struct run *r, const char *code)
+{
+	const char *to = cli_option(r->cli, "to");
+	char text[1400], line[400];
+	json_t *result = NULL;
+
+	if (!to)
+		return;
+	(void)snprintf(text, sizeof text, "%s: %s", r->name, r->link[0] ? r->link : code);
+	if (cli_ask(r->cli, "stile-sip", "sip.message", json_pack("{s:s, s:s}", "to", to, "text", text), &result) == 0) {
+		(void)snprintf(line, sizeof line, "the link was sent to %.300s", to);
+		say(r, "message", line);
+	}
+	json_decref(result);
+}
+
+/* ---- life ---- */
+
+static void on_signal(int signo, void *arg)
+{
+	(void)signo;
+	loop_stop(arg);
+}
+
+static void on_time_over(struct timer *t, uint64_t now)
+{
+	struct run *r = container_of(t, struct run, end);
+
+	(void)now;
+	say(r, "done", "its time is over");
+	loop_stop(r->loop);
+}
+
+static int begin(struct run *r)
+{
+	int bad = loop_new(&r->loop);
+
+	if (bad < 0)
+		return cli_fail(r->cli, "%s", strerror(-bad));
+	bad = read_options(r);
+	if (bad)
+		return bad;
+	if (share_code_make(&r->code) < 0 || share_keys_make(r->code.secret, &r->keys) < 0)
+		return cli_fail(r->cli, "no random bytes");
+	hex_encode(r->keys.id, SHARE_ID, r->id);
+	r->mail.deliver = deliver_news;
+	pthread_mutex_init(&r->lock, NULL);
+	bad = open_content(r);
+	if (bad == 0 && !r->port)
+		bad = begin_server(r);
+	if (bad)
+		return bad;
+	if (r->port && r->expires) {
+		r->end.fire = on_time_over;
+		loop_timer_set(r->loop, &r->end, (r->expires - (uint64_t)time(NULL)) * 1000);
+	}
+	(void)loop_on_signal(r->loop, SIGINT, on_signal, r->loop);
+	(void)loop_on_signal(r->loop, SIGTERM, on_signal, r->loop);
+	return ask_agent(r);
+}
+
+static int run_share(struct cli *cli)
+{
+	static struct run r; /* the thread may look at it until the process ends */
+
+	r.cli = cli;
+	r.json = cli_has(cli, "json");
+	r.result = begin(&r);
+	if (r.result == 0)
+		(void)loop_run(r.loop);
+	acceptor_free(r.acceptor);
+	share_server_free(r.server);
+	uploads_free(r.uploads);
+	tree_free(r.tree);
+	fflush(stdout);
+	if (r.watch.socket[0])
+		_exit(r.result); /* the thread waits for the agent, and the loop is what it writes to */
+	loop_free(r.loop);
+	return r.result;
+}
+
+/* clang-format off */
+static const struct option_row share_options[] = {
+	{ "once", 0, NULL, "for one receiver: the first that begins has it, and it ends with that", false },
+	{ "expire", 'e', "TIME", "ends by itself: 30m, 2h, 7d", false },
+	{ "upload", 'u', "DIR", "take files, too, into this folder", false },
+	{ "limit", 0, "SIZE", "bytes of all files that are taken (default 10GB)", false },
+	{ "tcp", 't', "HOST:PORT", "share a service instead: stile get listens there, and leads to it", false },
+	{ "to", 0, "sip:USER@DOMAIN", "send the link as a SIP MESSAGE through the stile-sip that runs here", false },
+};
+static const struct command rows[] = {
+	{ "share", "[FILE|DIR]", "share a file, a folder or a service with whoever gets the code, over the stile-agent that runs here",
+	  "Prints a code for stile get, and a link (with a QR code) for browsers where the server has a gateway. The other side needs no\n"
+	  "account and nothing configured. It lasts as long as this command runs; Ctrl-C ends it. Content is encrypted with the code: servers in\n"
+	  "between see sizes and times.",
+	  share_options, ARRAY_LEN(share_options), 0, 1, run_share, WITHOUT_CONFIG },
+};
+/* clang-format on */
+const struct command_table share_commands = { rows, ARRAY_LEN(rows) };

@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""stile share and stile get by real programs on loopback: files and folders both ways, broken off and gone on with, a service, one receiver
+only, a receiver without an agent, and the sender who is not there."""
+import json
+import os
+import signal
+import socket
+import threading
+import time
+
+from share_world import (Failed, Target, case, connect, echo, fill, get, main, same, sha, share, two_agents, wait_for)
+
+MB = 1 << 20
+
+
+@case("a file goes from one agent to another, with its hash, and is not written over one that is there")
+def _(w):
+    two_agents(w)
+    path = fill(w.path("out/report ä.bin"), 5 * MB + 17)
+    with share(w, path) as s:
+        r = get(w, s.code, w.path("in")).ends(0)
+        got = [x for x in r.lines if x["event"] == "got"][0]
+        if sha(path) not in got["text"]:
+            raise Failed(f"    no hash: {got}")
+        same(path, w.path("in/report ä.bin"))
+        s.event("sent", name="report ä.bin")
+        get(w, s.code, w.path("in")).ends(0).event("there")
+        with open(w.path("in/report ä.bin"), "r+b") as f:
+            f.write(b"another")
+        get(w, s.code, w.path("in")).ends(0)
+        same(path, w.path("in/report ä (2).bin"))
+        if sorted(os.listdir(w.path("in"))) != ["report ä (2).bin", "report ä.bin"]:
+            raise Failed(f"    something was left: {os.listdir(w.path('in'))}")
+    get(w, s.code, w.path("in2")).ends(1)
+
+
+@case("a folder goes as it is: names in every encoding, no links, no devices, nothing outside of it")
+def _(w):
+    two_agents(w)
+    top = w.path("out/folder")
+    files = {"a.txt": 1, "empty": 0, "deep/er/x.bin": 70000, "Grüße/日本語.txt": 65536, "sp ace/-rf": 12, ".hidden": 5}
+    for name, size in files.items():
+        fill(os.path.join(top, name), size, name.encode())
+    fill(w.path("out/secret"), 100)
+    os.symlink("../secret", os.path.join(top, "link"))
+    os.symlink("/etc", os.path.join(top, "etc"))
+    os.mkfifo(os.path.join(top, "fifo"))
+    with open(os.path.join(top, "deep").encode() + b"/l\xe4tin", "wb") as f:
+        f.write(b"latin")
+    with open(os.path.join(top, "deep", "new\nline\u202egnp.exe"), "wb") as f:
+        f.write(b"line")
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(os.path.join(top, "s"))
+    with share(w, top) as s:
+        get(w, s.code, w.path("in")).ends(0)
+        for name in files:
+            same(os.path.join(top, name), os.path.join(w.path("in/folder"), name))
+        have = sorted(os.path.relpath(os.path.join(d, f), w.path("in/folder")) for d, _, fs in os.walk(w.path("in/folder")) for f in fs)
+        want = sorted([*files, "deep/l_tin", "deep/new_line_gnp.exe"])
+        if have != want:
+            raise Failed(f"    {have}\n    {want}")
+        r = get(w, s.code, w.path("in")).ends(0)  # all of it is there
+        if len([x for x in r.lines if x["event"] == "there"]) != len(want):
+            raise Failed(f"    {r.lines}")
+    sock.close()
+
+
+@case("a transfer that is broken off goes on where it was: the receiver killed, then the sender's agent, then the way")
+def _(w):
+    two_agents(w)
+    path = fill(w.path("out/big.bin"), 200 * MB)
+    with share(w, path) as s:
+        r = get(w, s.code, w.path("in"))
+        part = w.path("in/big.bin.part")
+        wait_for("some of it is there", lambda: os.path.exists(part) and os.path.getsize(part) > 2 * MB)
+        r.stop(signal.SIGKILL)
+        had = os.path.getsize(part)
+        r = get(w, s.code, w.path("in"))
+        begun = wait_for("it goes on", lambda: [x for x in s.lines if x["event"] == "begun" and x["at"] > 0])[0]
+        if not had // 65536 * 65536 - 65536 <= begun["at"] <= had:
+            raise Failed(f"    it went on at {begun['at']}, and had {had}")
+        wait_for("more of it is there", lambda: os.path.getsize(part) > had + 2 * MB if os.path.exists(part) else True)
+        w.kill_hard(w.agents["site"])
+        r.event("waiting")
+        w.start_agent("site")
+        r.ends(0)
+        same(path, w.path("in/big.bin"))
+        if sorted(os.listdir(w.path("in"))) != ["big.bin"]:
+            raise Failed(f"    {os.listdir(w.path('in'))}")
+
+
+@case("while the sender's machine is away the receiver says so, waits, and goes on")
+def _(w):
+    two_agents(w)
+    path = fill(w.path("out/a.bin"), 3 * MB)
+    with share(w, path) as s:
+        w.kill_hard(w.agents["site"])
+        wait_for("the server knows that it is gone", lambda: not w.link("site"))
+        r = get(w, s.code, w.path("in"))
+        wait_for("it is said that the sender is not there", lambda: [x for x in r.lines if x["event"] == "waiting" and "sender" in x["text"]])
+        w.start_agent("site")
+        r.ends(0)
+        same(path, w.path("in/a.bin"))
+
+
+@case("files go the other way, resumed, with their hash, under a name of our making")
+def _(w):
+    two_agents(w)
+    box = w.path("box")
+    os.mkdir(box)
+    path = fill(w.path("out/photo.jpg"), 30 * MB + 1)
+    with share(w, "--upload", box, "--limit", "100MB") as s:
+        get(w, s.code, "--send", path).ends(0).event("sent")
+        same(path, os.path.join(box, "photo.jpg"))
+        get(w, s.code, "--send", path, "--send", fill(w.path("out/.profile"), 0)).ends(0)
+        if sorted(os.listdir(box)) != ["photo (2).jpg", "photo.jpg", "profile"]:
+            raise Failed(f"    {os.listdir(box)}")
+        s.event("uploaded", name="photo (2).jpg")
+        large = fill(w.path("out/large"), 60 * MB)
+        r = get(w, s.code, "--send", large).ends(1)
+        if "larger than this share allows" not in "".join(r.errors):
+            raise Failed(f"    {r.errors}")
+        r = get(w, s.code, w.path("in")).ends(1)
+        if "--send" not in "".join(r.errors):
+            raise Failed(f"    {r.errors}")
+    with share(w, fill(w.path("out/x"), 10)) as s:
+        r = get(w, s.code, "--send", path).ends(1)
+        if "takes no files" not in "".join(r.errors):
+            raise Failed(f"    {r.errors}")
+
+
+@case("an upload that is broken off leaves nothing behind, and one that is interrupted goes on")
+def _(w):
+    two_agents(w)
+    box = w.path("box")
+    os.mkdir(box)
+    path = fill(w.path("out/a.bin"), 150 * MB)
+    with share(w, "--upload", box) as s:
+        r = get(w, s.code, "--send", path)
+        s.event("uploading")
+        r.stop(signal.SIGKILL)
+        r = get(w, s.code, "--send", path)
+        wait_for("it began", lambda: len([x for x in s.lines if x["event"] == "uploading"]) == 2)
+        w.kill_hard(w.agents["home"])
+        w.start_agent("home")
+        r.ends(0)
+        same(path, os.path.join(box, "a.bin"))
+        if os.listdir(box) != ["a.bin"]:
+            raise Failed(f"    {os.listdir(box)}")
+
+
+@case("--once: the first that begins has it, the other is told so, and it ends with that")
+def _(w):
+    two_agents(w)
+    path = fill(w.path("out/a.bin"), 100 * MB)
+    with share(w, path, "--once") as s:
+        first = get(w, s.code, w.path("in"))
+        s.event("begun")
+        r = get(w, s.code, w.path("in2")).ends(1)
+        if "somebody else" not in "".join(r.errors):
+            raise Failed(f"    {r.errors}")
+        s.event("taken")
+        first.ends(0)
+        same(path, w.path("in/a.bin"))
+        s.ends(0)
+
+
+@case("a service: a port at the receiver leads to it, and to nothing else")
+def _(w):
+    two_agents(w)
+    with Target(w.target_port(0), echo), share(w, "--tcp", f"127.0.0.1:{w.target_port(0)}") as s, get(w, s.code) as r:
+        at = r.event("listening")["name"]
+        c = connect(int(at.rsplit(":", 1)[1]))
+        c.sendall(b"through")
+        if c.recv(100) != b"through":
+            raise Failed("    it does not lead there")
+        c.close()
+        w.kill_hard(w.agents["site"])
+        w.start_agent("site")
+
+        def again():
+            try:
+                c = connect(int(at.rsplit(":", 1)[1]))
+                c.settimeout(20)
+                c.sendall(b"again")
+                return c.recv(100) == b"again"
+            except OSError:
+                return False
+        wait_for("it leads there again after a restart of the sender's agent", again)
+
+
+@case("a receiver without an agent needs the code with its @HOST:PORT, and is a guest of that share alone")
+def _(w):
+    w.server()
+    w.agent("site")
+    w.connected("site")
+    path = fill(w.path("out/a.bin"), 3 * MB)
+    os.mkdir(w.path("nothing"))
+    with share(w, path) as s:
+        if not s.code.endswith(f"@127.0.0.1:{w.base}"):
+            raise Failed(f"    {s.code}")
+        get(w, s.code, w.path("in"), runtime="nothing").ends(0)
+        same(path, w.path("in/a.bin"))
+        r = get(w, s.code.split("@")[0], w.path("in"), runtime="nothing").ends(1)
+        if "@HOST:PORT" not in "".join(r.errors):
+            raise Failed(f"    {r.errors}")
+    r = get(w, s.code, w.path("in3"), runtime="nothing").ends(1, seconds=60)
+    if "no such share" not in "".join(r.errors):
+        raise Failed(f"    {r.errors}")
+
+
+@case("--expire ends it by itself, and a wrong code is told apart from a mistyped one")
+def _(w):
+    two_agents(w)
+    path = fill(w.path("out/a.bin"), 1000)
+    s = share(w, path, "--expire", "2s")
+    s.ends(0)
+    r = get(w, s.code, w.path("in")).ends(1)
+    if "no such share" not in "".join(r.errors):
+        raise Failed(f"    {r.errors}")
+    get(w, ("0" if s.code[0] != "0" else "1") + s.code[1:], w.path("in")).ends(2)
+    for bad in (["/dev/null"], ["/nonexistent"], [], ["--tcp", "x"], [path, "--expire", "never"], ["--upload", "/nonexistent"]):
+        if w.ask("share", *bad, "--instance", "site").status == 0:
+            raise Failed(f"    {bad} was taken")
+
+
+if __name__ == "__main__":
+    main(26100)

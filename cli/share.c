@@ -13,8 +13,10 @@
 #include <time.h>
 #include <unistd.h>
 #include "cli/share.h"
+#include "cli/share_forward.h"
 #include "common/addr.h"
 #include "common/bytes.h"
+#include "gateway/page.h"
 #include "share/server.h"
 
 enum { CONTENT_MAX_DAYS = 366 };
@@ -31,6 +33,7 @@ struct run {
 	struct share_server *server;
 	struct acceptor *acceptor;
 	struct addr at; /* of the HTTP server */
+	struct share_forward *forward; /* port-forwarding mode; NULL: the share is reached through the agent */
 	char host[256]; /* of --tcp */
 	uint16_t port;
 	uint64_t expires, limit;
@@ -173,15 +176,39 @@ static void on_accept(int fd, const struct addr *peer, const struct addr *local,
 
 static const struct acceptor_ops acceptor_ops = { .on_accept = on_accept };
 
+/* In port-forwarding mode browsers come here themselves. */
+static bool on_page(struct httpd_rq *rq, struct text name, void *arg)
+{
+	const struct page_file *f = page_find(name);
+
+	(void)arg;
+	if (!f)
+		return false;
+	for (const char *const *p = page_fields; *p; p += 2)
+		httpd_add(rq, p[0], "%s", p[1]);
+	httpd_add(rq, "ETag", "%s", f->etag);
+	httpd_reply_static(rq, 200, f->type, f->data);
+	return true;
+}
+
+static bool on_other(struct httpd_rq *rq, void *arg)
+{
+	return share_forward_asked(((struct run *)arg)->forward, rq);
+}
+
 static int begin_server(struct run *r)
 {
 	const struct share_server_options o = { .loop = r->loop, .code = &r->code, .name = r->name, .tree = r->tree, .uploads = r->uploads,
-						.once = cli_has(r->cli, "once"), .expires = r->expires, .event = on_event, .arg = r };
+						.once = cli_has(r->cli, "once"), .expires = r->expires, .event = on_event, .plain = r->forward != NULL,
+						.page = r->forward ? on_page : NULL, .other = r->forward ? on_other : NULL, .arg = r };
 	struct sockaddr_storage ss;
 	socklen_t n = sizeof ss;
+	char holder[128];
 	int fd = -1, bad = share_server_new(&o, &r->server);
 
-	if (bad == 0)
+	if (r->forward)
+		r->at = *share_forward_inside(r->forward);
+	else if (bad == 0)
 		bad = addr_parse(TEXT("127.0.0.1:0"), 0, &r->at);
 	if (bad == 0)
 		bad = stream_listen_socket(&r->at, &(struct listen_options){ 0 }, &fd);
@@ -189,6 +216,8 @@ static int begin_server(struct run *r)
 		bad = acceptor_new(r->loop, fd, &acceptor_ops, r, &r->acceptor);
 	if (bad == 0 && getsockname(fd, (struct sockaddr *)&ss, &n) == 0)
 		(void)addr_from_sockaddr((struct sockaddr *)&ss, n, &r->at);
+	if (bad == -EADDRINUSE && port_holder(addr_port(&r->at), false, holder, sizeof holder))
+		return cli_fail(r->cli, "port %u is held by %s; another --base-port makes another port", addr_port(&r->at), holder);
 	return bad < 0 ? cli_fail(r->cli, "cannot serve: %s", strerror(-bad)) : 0;
 }
 
@@ -341,6 +370,60 @@ static void send_by_sip(struct run *r, const char *code)
 	json_decref(result);
 }
 
+/* ---- port-forwarding mode ---- */
+
+static void on_forward_says(const char *event, const char *text, json_t *more, void *arg)
+{
+	struct run *r = arg;
+
+	if (r->json) {
+		json_t *o = json_pack("{s:s, s:s}", "event", event, "text", text);
+		json_object_update(o, more);
+		put_json(o);
+	} else {
+		say(r, event, text);
+	}
+	json_decref(more);
+}
+
+static void on_forward_ready(const char *url, const char *rule, bool again, void *arg)
+{
+	struct run *r = arg;
+	char code[SHARE_CODE_STRLEN];
+
+	(void)share_code_write(&r->code, code);
+	(void)snprintf(r->link, sizeof r->link, "%.400s/s/%s/#%s", url, r->id, code);
+	if (r->json) {
+		put_json(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "event", again ? "moved" : "ready", "code", code, "link", r->link, "id", r->id, "name", r->name,
+				   "rule", rule));
+	} else {
+		if (again)
+			printf("  The public address has changed; this is the link now:\n");
+		else
+			printf("Sharing %s by a port of the router, not encrypted on the way\n", r->name);
+		printf("\n  %s\n\n", r->link);
+		if (isatty(STDOUT_FILENO))
+			share_qr_print(stdout, r->link);
+		printf("  rule of the router: %s\n", rule);
+		if (!again)
+			printf("Whoever has this has the share%s. Ctrl-C ends it.\n", cli_has(r->cli, "once") ? ", the first one alone" : "");
+		fflush(stdout);
+	}
+	send_by_sip(r, code);
+}
+
+static int find_port(struct run *r)
+{
+	const struct share_forward_options o = { .cli = r->cli, .loop = r->loop, .say = on_forward_says, .ready = on_forward_ready, .arg = r };
+
+	if (!cli_has(r->cli, "forward"))
+		return cli_has(r->cli, "base-port") || cli_has(r->cli, "interface") ?
+			       (cli_fail(r->cli, "--base-port and --interface belong to --forward"), EXIT_USAGE) : 0;
+	if (r->port)
+		return cli_fail(r->cli, "--tcp goes through the agent: without --forward"), EXIT_USAGE;
+	return share_forward_new(&o, &r->forward);
+}
+
 /* ---- life ---- */
 
 static void on_signal(int signo, void *arg)
@@ -373,6 +456,8 @@ static int begin(struct run *r)
 	r->mail.deliver = deliver_news;
 	pthread_mutex_init(&r->lock, NULL);
 	bad = open_content(r);
+	if (bad == 0)
+		bad = find_port(r);
 	if (bad == 0 && !r->port)
 		bad = begin_server(r);
 	if (bad)
@@ -383,7 +468,7 @@ static int begin(struct run *r)
 	}
 	(void)loop_on_signal(r->loop, SIGINT, on_signal, r->loop);
 	(void)loop_on_signal(r->loop, SIGTERM, on_signal, r->loop);
-	return ask_agent(r);
+	return r->forward ? share_forward_begin(r->forward) : ask_agent(r);
 }
 
 static int run_share(struct cli *cli)
@@ -395,6 +480,7 @@ static int run_share(struct cli *cli)
 	r.result = begin(&r);
 	if (r.result == 0)
 		(void)loop_run(r.loop);
+	share_forward_free(r.forward);
 	acceptor_free(r.acceptor);
 	share_server_free(r.server);
 	uploads_free(r.uploads);
@@ -413,14 +499,19 @@ static const struct option_row share_options[] = {
 	{ "upload", 'u', "DIR", "take files, too, into this folder", false },
 	{ "limit", 0, "SIZE", "bytes of all files that are taken (default 10GB)", false },
 	{ "tcp", 't', "HOST:PORT", "share a service instead: stile get listens there, and leads to it", false },
+	{ "forward", 'f', NULL, "port-forwarding mode: by a rule of the router, on base port and last octet of this machine's address", false },
+	{ "base-port", 0, "PORT", "… on this base port (default share.base_port, else 8080)", false },
+	{ "interface", 0, "NAME", "… on this interface, or own address (default: the one that leads to the outside)", false },
 	{ "to", 0, "sip:USER@DOMAIN", "send the link as a SIP MESSAGE through the stile-sip that runs here", false },
 };
 static const struct command rows[] = {
 	{ "share", "[FILE|DIR]", "share a file, a folder or a service with whoever gets the code, over the stile-agent that runs here",
 	  "Prints a code for stile get, and a link (with a QR code) for browsers where the server has a gateway. The other side needs no\n"
 	  "account and nothing configured. It lasts as long as this command runs; Ctrl-C ends it. Content is encrypted with the code: servers in\n"
-	  "between see sizes and times.",
-	  share_options, ARRAY_LEN(share_options), 0, 1, run_share, WITHOUT_CONFIG },
+	  "between see sizes and times.\n\n"
+	  "With --forward browsers come to this machine themselves, by plain HTTP, through a port of the router: the rule that it needs is\n"
+	  "printed, and it is asked to open the port where it can be (UPnP, NAT-PMP, PCP). Content is not encrypted on this way.",
+	  share_options, ARRAY_LEN(share_options), 0, 1, run_share, 0 },
 };
 /* clang-format on */
 const struct command_table share_commands = { rows, ARRAY_LEN(rows) };

@@ -12,12 +12,12 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
-#include "cli/tunnel.h"
+#include "cli/get.h"
 #include "common/fd.h"
 #include "common/reach.h"
 #include "share/forward/ports.h"
 
-enum { LISTEN_BACKLOG = 8, REQUEST_MS = 2000, PATIENCE_MS = 25000 };
+enum { LISTEN_BACKLOG = 8, REQUEST_MS = 2000, PATIENCE_MS = 25000, CONNECT_TRIES = 200, CONNECT_US = 100000 };
 
 struct ear { /* what listens here while the server tries */
 	pthread_t thread;
@@ -191,6 +191,50 @@ static struct addr inside_of(struct cli *cli, struct control_client *cl, const c
 	return a;
 }
 
+static int await_connected(struct cli *cli, struct control_client *cl)
+{
+	for (unsigned i = 0; i < CONNECT_TRIES; i++) {
+		json_t *st = NULL;
+		int r = cli_call(cli, cl, "agent.status", NULL, &st);
+		const json_t *s = json_array_get(json_object_get(st, "servers"), 0);
+		bool up = number_of(st, "connected") > 0, no = strcmp(text_of_key(s, "state"), "reconnecting") == 0 && *text_of_key(s, "why");
+		if (no)
+			r = cli_fail(cli, "the server of the code: %s", text_of_key(s, "why"));
+		json_decref(st);
+		if (r || up)
+			return r;
+		(void)usleep(CONNECT_US);
+	}
+	return cli_fail(cli, "the server that stands in the code does not answer, or does not know the share any more");
+}
+
+/* The agent of this machine; or, with a code, one that is the guest of its share for as long as it takes. */
+static int reach_agent(struct cli *cli, struct control_client **ret_cl)
+{
+	const char *text = cli_option(cli, "code");
+	struct share_code code;
+	struct share_keys keys;
+	enum share_code_error bad;
+	char socket[256];
+	int r;
+
+	if (!text)
+		return cli_connect_patient(cli, AGENT_PROGRAM, PATIENCE_MS, ret_cl);
+	bad = share_code_parse(text_of(text), &code);
+	if (bad != SHARE_CODE_OK || !code.host[0]) {
+		fprintf(stderr, "stile test reach: --code: %s\n", bad ? share_code_error_text(bad) : "the server's place, @HOST:PORT, is missing at its end");
+		return EXIT_USAGE;
+	}
+	if (share_keys_make(code.secret, &keys) < 0)
+		return cli_fail(cli, "out of memory");
+	r = get_guest_agent(cli, &code, &keys, socket, sizeof socket);
+	if (r)
+		return r;
+	if (control_connect(socket, PATIENCE_MS, ret_cl) < 0)
+		return cli_fail(cli, "the agent that was started for this does not answer");
+	return await_connected(cli, *ret_cl);
+}
+
 static int try_it(struct cli *cli, struct ear *e, uint16_t port)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
@@ -198,7 +242,7 @@ static int try_it(struct cli *cli, struct ear *e, uint16_t port)
 	const char *server = cli_option(cli, "server");
 	struct outcome o = { .listening = e->running };
 	json_t *args, *answer = NULL;
-	int r = cli_connect_patient(cli, AGENT_PROGRAM, PATIENCE_MS, &cl);
+	int r = reach_agent(cli, &cl);
 
 	if (r)
 		return r;
@@ -225,6 +269,7 @@ static int try_it(struct cli *cli, struct ear *e, uint16_t port)
 static int run_reach(struct cli *cli)
 {
 	struct ear e = { .fd = -1, .stop = { -1, -1 } };
+	char holder[128];
 	uint64_t port;
 	int r;
 
@@ -234,24 +279,26 @@ static int run_reach(struct cli *cli)
 	}
 	if (RAND_bytes(e.nonce, sizeof e.nonce) != 1)
 		return cli_fail(cli, "no random numbers");
-	r = ear_open(&e, (uint16_t)port);
+	r = port_holder((uint16_t)port, false, holder, sizeof holder) ? -EADDRINUSE : ear_open(&e, (uint16_t)port);
 	if (r < 0 && r != -EADDRINUSE) {
 		ear_close(&e);
 		return cli_fail(cli, "cannot listen on port %u: %s", (unsigned)port, strerror(-r));
 	}
 	r = try_it(cli, &e, (uint16_t)port);
+	get_guest_end();
 	ear_close(&e);
 	return r;
 }
 
 static const struct option_row options[] = {
+	{ "code", 0, "CODE", "of a share: asks the server that stands in it, where no agent of this machine is enrolled", false },
 	{ "server", 's', "HOST", "that tunnel server of the agent (default: the first that is connected)", false },
 };
 static const struct command rows[] = {
 	{ "test reach", "PORT", "does a router's rule lead here? The server connects back",
 	  "The tunnel server that this machine's agent is connected to tries to connect to PORT of the address that it sees the agent\n"
 	  "at, and to no other. Meanwhile this command listens there, unless a share does already. Says whether the forwarding works,\n"
-	  "and the rule that the router needs. Exit 1 if the port was not reached.",
+	  "and the rule that the router needs. With --code no agent is needed here: it is the guest of that share. Exit 1 if the port was not reached.",
 	  options, ARRAY_LEN(options), 1, 1, run_reach, WITHOUT_CONFIG },
 };
 const struct command_table test_reach_commands = { rows, ARRAY_LEN(rows) };

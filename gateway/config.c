@@ -37,7 +37,7 @@ static const struct cfg_row gateway_rows[] = {
 	{ .name = "certificate", .type = &cfg_path, GATEWAY(certificate), .flags = CFG_RELOAD,
 	  .help = "PEM file with the certificate for tls listeners, followed by its chain. A reload reads it anew." },
 	{ .name = "key", .type = &cfg_path, GATEWAY(key), .flags = CFG_RELOAD, .help = "PEM file with the certificate's private key." },
-	{ .name = "tunnel", .type = &cfg_path, GATEWAY(tunnel), .flags = CFG_RELOAD, .def = "/run/stile/stile-tunnel-gateway.sock",
+	{ .name = "tunnel", .type = &cfg_path, GATEWAY(tunnel), .flags = CFG_RELOAD, .def = "/run/stile/gateway.sock",
 	  .help = "The socket of stile-tunnel for gateways (tunnel.gateway), by which the senders' agents are reached." },
 	{ .name = "drain", .type = &cfg_duration, GATEWAY(drain_ms), .flags = CFG_RELOAD, .max = 86400000, .def = "10s",
 	  .help = "How long a stop waits for transfers under way." },

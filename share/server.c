@@ -270,6 +270,8 @@ static void on_request(struct httpd_rq *rq, void *arg)
 	if (httpd_decode(httpd_path(rq), false, path, sizeof(path)) == 0)
 		q->w = share_where(text_of(path));
 	q->plain = q->w.place >= SHARE_AT_PLAIN_META;
+	if (q->w.place == SHARE_AT_NOTHING && s->o.other && s->o.other(rq, s->o.arg))
+		return;
 	if (q->w.place == SHARE_AT_NOTHING || q->w.id != share_id_number(s->keys.id) || (q->plain && !s->o.plain)) {
 		not_found(q);
 	} else if (q->w.place == SHARE_AT_PAGE) {

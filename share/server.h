@@ -43,6 +43,7 @@ struct share_server_options {
 	void (*event)(const struct share_event *e, void *arg);
 	/* What is shown for the path behind /s/ID/, without a token; false: nothing is. May be NULL. */
 	bool (*page)(struct httpd_rq *rq, struct text name, void *arg);
+	bool (*other)(struct httpd_rq *rq, void *arg); /* a path that is no share's: true if it was answered. May be NULL */
 	void *arg;
 };
 struct share_server;

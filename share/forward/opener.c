@@ -134,6 +134,8 @@ int opener_new(const struct opener_options *options, struct opener **ret_o)
 		return r;
 	(void)net_changes_new(options->loop, on_network, o, &o->changes);
 	ask_router(o);
+	if (!o->watch && !o->mapper)
+		loop_timer_set(options->loop, &o->soon, 0);
 	*ret_o = steal_ptr(&o);
 	return 0;
 }

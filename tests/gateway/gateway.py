@@ -361,8 +361,8 @@ def _(w):
 
 if __name__ == "__main__":
     if "--write" in sys.argv:  # docs/metrics.md, after a metric was added or changed
-        with GatewayWorld(29400) as world_of_it:
+        with GatewayWorld(22400) as world_of_it:
             world_of_it.gateway()
             METRICS.write(samples(world_of_it.ask("gateway", "metrics").exits(0).out))
     else:
-        sys.exit(main(29400))
+        sys.exit(main(22400))

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cli/get.h"
+#include "share/forward/config.h"
 
 enum { READY_TRIES = 200, READY_US = 100 * 1000 };
 
@@ -97,8 +98,11 @@ static int write_config(struct cli *cli, const struct share_code *code, const ch
 	f = fopen(path, "we");
 	if (!f)
 		return cli_fail(cli, "%s: %s", path, strerror(errno));
-	fprintf(f, "log: { level: warn }\nagent:\n  name: guest\n  server: \"%s%s%s:%u\"\n  guest: \"%s\"\nstore: { path: \"%s/store\" }\n",
-		strchr(code->host, ':') ? "[" : "", code->host, strchr(code->host, ':') ? "]" : "", code->port, id, guest.folder);
+	fprintf(f, "log: { level: warn }\nagent:\n  name: guest\n  server: \"%s%s%s:%u\"\n  guest: \"%s\"\n  fallback_ports: [",
+		strchr(code->host, ':') ? "[" : "", code->host, strchr(code->host, ':') ? "]" : "", code->port, id);
+	for (unsigned i = 0; i < code->n_more; i++)
+		fprintf(f, "%s%u", i ? ", " : "", code->more[i]);
+	fprintf(f, "%s]\nstore: { path: \"%s/store\" }\n", code->n_more ? "" : SHARE_CONNECT_ORDER, guest.folder);
 	return fclose(f) == 0 ? 0 : cli_fail(cli, "%s: %s", path, strerror(errno));
 }
 

@@ -17,6 +17,7 @@
 #include "common/addr.h"
 #include "common/bytes.h"
 #include "gateway/page.h"
+#include "share/forward/config.h"
 #include "share/server.h"
 
 enum { CONTENT_MAX_DAYS = 366 };
@@ -35,7 +36,8 @@ struct run {
 	struct addr at; /* of the HTTP server */
 	struct share_forward *forward; /* port-forwarding mode; NULL: the share is reached through the agent */
 	char host[256]; /* of --tcp */
-	uint16_t port;
+	uint16_t port, order[SHARE_ORDER_MAX]; /* order: of the server's ports, for who has no agent; n_order 0: the usual one */
+	unsigned n_order;
 	uint64_t expires, limit;
 	struct agent_watch watch;
 	struct mail mail;
@@ -239,6 +241,8 @@ static void make_link(struct run *r, const json_t *news, char *code)
 		memcpy(with.host, host.p, host.n);
 		with.host[host.n] = '\0';
 		with.port = (uint16_t)n;
+		with.n_more = r->n_order;
+		memcpy(with.more, r->order, sizeof with.more);
 	}
 	(void)share_code_write(&with, code);
 	r->link[0] = '\0';
@@ -412,6 +416,16 @@ static void on_forward_ready(const char *url, const char *rule, bool again, void
 	send_by_sip(r, code);
 }
 
+static int read_order(struct run *r)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+
+	if (share_config_load(cli_config_path(r->cli), cli_has(r->cli, "config"), &cfg) < 0)
+		return EXIT_USAGE;
+	r->n_order = share_told_order(&share_root_of(cfg)->share, r->order);
+	return 0;
+}
+
 static int find_port(struct run *r)
 {
 	const struct share_forward_options o = { .cli = r->cli, .loop = r->loop, .say = on_forward_says, .ready = on_forward_ready, .arg = r };
@@ -455,7 +469,9 @@ static int begin(struct run *r)
 	hex_encode(r->keys.id, SHARE_ID, r->id);
 	r->mail.deliver = deliver_news;
 	pthread_mutex_init(&r->lock, NULL);
-	bad = open_content(r);
+	bad = read_order(r);
+	if (bad == 0)
+		bad = open_content(r);
 	if (bad == 0)
 		bad = find_port(r);
 	if (bad == 0 && !r->port)

@@ -120,6 +120,8 @@ const char *share_code_write(const struct share_code *c, char buf[static SHARE_C
 	bytes_wipe(code, sizeof(code));
 	if (c->host[0])
 		sb_fmt(&b, strchr(c->host, ':') ? "@[%s]:%u" : "@%s:%u", c->host, c->port);
+	for (unsigned i = 0; c->host[0] && i < c->n_more; i++)
+		sb_fmt(&b, ",%u", c->more[i]);
 	return buf;
 }
 
@@ -175,10 +177,19 @@ static bool is_host(struct text t)
 	return t.n > 0 && t.n <= SHARE_HOST_MAX;
 }
 
+static bool read_port(struct text t, uint16_t *ret_port)
+{
+	uint64_t port;
+
+	if (text_u64(t, &port) < 0 || port == 0 || port > UINT16_MAX)
+		return false;
+	*ret_port = (uint16_t)port;
+	return true;
+}
+
 static enum share_code_error read_place(struct text t, struct share_code *c)
 {
 	struct text host;
-	uint64_t port;
 
 	if (t.n && t.p[0] == '[') {
 		t = text_drop(t, 1);
@@ -189,11 +200,13 @@ static enum share_code_error read_place(struct text t, struct share_code *c)
 	} else {
 		host = text_cut(&t, ':');
 	}
-	if (!is_host(host) || text_u64(t, &port) < 0 || port == 0 || port > UINT16_MAX)
+	if (!is_host(host) || !read_port(text_cut(&t, ','), &c->port))
 		return SHARE_CODE_PLACE;
+	while (t.p)
+		if (c->n_more == SHARE_MORE_PORTS || !read_port(text_cut(&t, ','), &c->more[c->n_more++]))
+			return SHARE_CODE_PLACE;
 	memcpy(c->host, host.p, host.n);
 	c->host[host.n] = 0;
-	c->port = (uint16_t)port;
 	return SHARE_CODE_OK;
 }
 

@@ -20,7 +20,8 @@ enum {
 	SHARE_SALT = 16,
 	SHARE_DIGITS = 28, /* of five bits: the secret and 12 bits of checksum */
 	SHARE_HOST_MAX = 253,
-	SHARE_PLACE_STRLEN = SHARE_HOST_MAX + 2 + 6 + 1,
+	SHARE_MORE_PORTS = 7,
+	SHARE_PLACE_STRLEN = SHARE_HOST_MAX + 2 + 6 + 6 * SHARE_MORE_PORTS + 1,
 	SHARE_CODE_STRLEN = SHARE_DIGITS + 6 + 1 + SHARE_PLACE_STRLEN,
 	SHARE_ID_STRLEN = 2 * SHARE_ID + 1,
 	SHARE_HEX_STRLEN = 2 * 16 + 1, /* of a token, a salt */
@@ -30,13 +31,15 @@ struct share_code {
 	uint8_t secret[SHARE_SECRET];
 	char host[SHARE_HOST_MAX + 1]; /* of the tunnel server; "": not in it. An IPv6 address without brackets */
 	uint16_t port;
+	uint16_t more[SHARE_MORE_PORTS]; /* of the same server, tried after it, in this order (@HOST:PORT,PORT,…) */
+	unsigned n_more;
 };
 enum share_code_error { /* positive module codes */
 	SHARE_CODE_OK,
 	SHARE_CODE_CHARACTER,
 	SHARE_CODE_LENGTH,
 	SHARE_CODE_CHECKSUM,
-	SHARE_CODE_PLACE, /* what follows @ is not HOST:PORT */
+	SHARE_CODE_PLACE, /* what follows @ is not HOST:PORT or HOST:PORT,PORT… */
 	SHARE_CODE_LINK,  /* a link without #CODE, or with an id that is not the code's */
 };
 const char *share_code_error_text(enum share_code_error e);

@@ -8,6 +8,7 @@
 #include "share/forward/config.h"
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define SHARE(member) CFG_AT(struct share_config, member)
@@ -23,9 +24,10 @@ static const struct cfg_row share_rows[] = {
 	  .help = "Whether the router is asked to open the port by itself (PCP, NAT-PMP, UPnP)." },
 	{ .name = "test", .type = &cfg_bool, SHARE(test), .def = "true",
 	  .help = "Whether the tunnel server is asked to connect back, so that it is known whether the forwarding works." },
-	{ .name = "connect_order", .type = &cfg_ports, SHARE(connect_order), .flags = CFG_LIST | CFG_BARE, .def = "1935,443,80",
-	  .help = "Ports of the tunnel server that stile get tries, one shortly after the other, beside the one that is in the code. It is "
-	  "told within the code's link, so that nothing has to be configured on the other side." },
+	{ .name = "connect_order", .type = &cfg_ports, SHARE(connect_order), .flags = CFG_LIST | CFG_BARE, .def = SHARE_CONNECT_ORDER,
+	  .help = "Ports of the tunnel server that the other side (stile get without an agent of its own) tries, one shortly after the "
+	  "other, when the server's own port does not answer at once. Another order than the default is told within the code, so that nothing "
+	  "has to be configured there." },
 };
 static const struct cfg_schema share_schema = { .name = "share", .rows = share_rows, .n_rows = ARRAY_LEN(share_rows), .size = sizeof(struct share_config) };
 
@@ -85,4 +87,15 @@ unsigned share_connect_order(const struct share_config *c, uint16_t ports[static
 	for (size_t i = 0; i < c->connect_order.n && n < SHARE_ORDER_MAX; i++)
 		ports[n++] = p[i].first;
 	return n;
+}
+
+unsigned share_told_order(const struct share_config *c, uint16_t ports[static SHARE_ORDER_MAX])
+{
+	unsigned n = share_connect_order(c, ports);
+	char text[64];
+	struct sb b = sb_init(text, sizeof(text));
+
+	for (unsigned i = 0; i < n; i++)
+		sb_fmt(&b, "%s%u", i ? "," : "", ports[i]);
+	return strcmp(text, SHARE_CONNECT_ORDER) == 0 ? 0 : n;
 }

@@ -7,7 +7,8 @@
 #pragma once
 #include "common/service.h"
 
-enum { SHARE_ORDER_MAX = 8 };
+enum { SHARE_ORDER_MAX = 7 /* SHARE_MORE_PORTS */ };
+#define SHARE_CONNECT_ORDER "1935,443,80" /* what both ends know without being told */
 
 struct share_config {
 	uint64_t base_port;
@@ -25,5 +26,7 @@ void share_log_config(const void *values, struct log_config *ret_lc); /* a share
 /* The file's, or the defaults where there is no file and none was named. 0, or -errno after the errors were printed. */
 int share_config_load(const char *path, bool named, struct cfg **ret_c);
 const struct share_root *share_root_of(const struct cfg *c);
-/* The ports of share.connect_order; how many. */
+/* The ports of share.connect_order; how many. 0: they are the default's, which need not be told. */
+unsigned share_told_order(const struct share_config *c, uint16_t ports[static SHARE_ORDER_MAX]);
+/* All of them. */
 unsigned share_connect_order(const struct share_config *c, uint16_t ports[static SHARE_ORDER_MAX]);

@@ -248,6 +248,34 @@ def _(w):
                         raise Failed(f"    {name} is another one in the ZIP")
 
 
+def own_address():
+    """Of the way to the outside, as the share finds it; loopback where there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("198.51.100.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return s.getsockname()[0]
+
+
+@case("port-forwarding mode: the same page by plain http, which says so; downloads by the browser itself, uploads in pieces")
+def _(w):
+    path, mine = fill(w.path("out/plain ä.bin"), 9 * MB + 5), fill(w.path("mine/up.bin"), 9 * MB + 3)
+    os.makedirs(w.path("in"))
+    octet = int(own_address().rsplit(".", 1)[1])
+    w.write("forward.yaml", "share: { port_mapping: false, test: false }\n")
+    with Set(w) as s, share(w, path, "--upload", w.path("in"), "--forward", "--base-port", str(w.base + 9 - octet), "-c", w.path("forward.yaml")) as t:
+        page = s.open(t.link).state("ready")
+        if not t.link.startswith(f"http://{own_address()}:{w.base + 9}/s/") or "without encryption" not in page.says("#privacy"):
+            raise Failed(f"    {t.link}: {page.says('#privacy')}")
+        page.click("#entries button")
+        s.got("plain ä.bin", path)
+        page.choose(mine)
+        page.line("uploads", "done")
+        if sha(w.path("in/up.bin")) != sha(mine):
+            raise Failed("    the upload is not the same")
+
+
 @case("a sender who is asleep is waited for; a wrong link, and a share that is over, are said in words")
 def _(w):
     path = fill(w.path("out/small.bin"), 100000)

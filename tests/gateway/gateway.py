@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import sys
+import threading
 import time
 
 from gateway_world import *  # noqa: F401,F403
@@ -164,6 +165,33 @@ def _(w):
         if memory(server) > before + 12000:
             raise Failed(f"    {before} kB before, {memory(server)} kB now")
     wait_for("it is over", lambda: w.counted("stile_gateway_transfers") == 0, 20)
+
+
+@case("a hundred downloads at once: each is whole, and memory is what a hundred connections take")
+def _(w):
+    server = w.gateway(limits="{ transfers_per_address: 200, connections_per_address: 200 }")
+    body, before = pattern(3_000_000), memory(server)
+    w.tunnel.shares[ID] = answers(200, body)
+    most, over = [0], []
+
+    def watch():
+        while not over:
+            most[0] = max(most[0], memory(server))
+            time.sleep(0.02)
+    t = threading.Thread(target=watch)
+    t.start()
+    try:
+        w.curl("-Z", "--parallel-max", "100", "-o", w.path("got-#1"), w.url("e/[1-100]"), timeout=120).exits(0)
+    finally:
+        over.append(1)
+        t.join()
+    for i in range(1, 101):
+        with open(w.path(f"got-{i}"), "rb") as f:
+            if f.read() != body:
+                raise Failed(f"    the {i}th is another one")
+    if most[0] > before + 60_000:  # kB; the bodies are 300 MB, TLS and heads of a hundred connections the rest
+        raise Failed(f"    {before} kB before, {most[0]} kB meanwhile")
+    wait_for("all are over", lambda: w.counted("stile_gateway_transfers") == 0, 20)
 
 
 @case("a share that is unknown, asleep, busy or broken is told apart, and who guesses is refused")

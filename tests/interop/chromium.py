@@ -37,7 +37,10 @@ def high_pipe():
 
 
 class Browser:
-    def __init__(self):
+    """prefix: what the browser is started by, as "ip netns exec NAME"."""
+
+    def __init__(self, prefix=()):
+        self.prefix = list(prefix)
         self.profile = tempfile.mkdtemp(prefix="stile-chromium-")
         self.buffer, self.last_id, self.process = b"", 0, None
         to_read, self.to = high_pipe()
@@ -55,7 +58,7 @@ class Browser:
         """The browser reads commands on descriptor 3 and writes answers on 4; a shell puts them there."""
         script = f'exec 3<&{to_read} 4>&{from_write}; exec "$@"'
         with open(os.path.join(self.profile, "stderr.log"), "wb") as err:
-            return subprocess.Popen(["bash", "-c", script, "chromium", "chromium", *FLAGS,
+            return subprocess.Popen([*self.prefix, "bash", "-c", script, "chromium", "chromium", *FLAGS,
                                      f"--user-data-dir={self.profile}", "about:blank"],
                                     pass_fds=(to_read, from_write), stdin=subprocess.DEVNULL, stdout=err,
                                     stderr=err, start_new_session=True)

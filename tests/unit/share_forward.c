@@ -106,12 +106,17 @@ static void keys_have_defaults_and_bad_ones_are_named(void **state)
 	assert_true(s->port_mapping && s->test);
 	assert_int_equal(share_connect_order(s, ports), 3);
 	assert_true(ports[0] == 1935 && ports[1] == 443 && ports[2] == 80);
+	assert_int_equal(share_told_order(s, ports), 0); /* both ends know it */
+	cfg_free(c);
+	c = read("share: { connect_order: [443, 8443] }");
+	assert_int_equal(share_told_order(&share_root_of(c)->share, ports), 2);
+	assert_true(ports[0] == 443 && ports[1] == 8443);
 	cfg_free(c);
 	c = read("share: { connect_order: [443, 8000-8010] }");
 	assert_int_equal(cfg_n_errors(c), 1);
 	assert_non_null(strstr(cfg_error(c, 0)->text, "single ports"));
 	cfg_free(c);
-	c = read("share: { connect_order: [1,2,3,4,5,6,7,8,9] }");
+	c = read("share: { connect_order: [1,2,3,4,5,6,7,8] }");
 	assert_int_equal(cfg_n_errors(c), 1);
 	cfg_free(c);
 	c = read("share: { base_port: 65536 }");

@@ -93,6 +93,11 @@ static bool look(struct get *g, int ms)
 	return true;
 }
 
+void get_refresh(struct get *g)
+{
+	(void)look(g, 0);
+}
+
 static bool patient(void *arg)
 {
 	struct get *g = arg;

@@ -32,6 +32,7 @@ int get_ask(struct get *g, const struct share_ask *a);
 /* The way was lost (r) in the middle of something: waits a little. 0: try again. */
 int get_wait(struct get *g, int r);
 int get_fail_status(struct get *g); /* says what the other side said: an exit code */
+void get_refresh(struct get *g); /* news: as they are now */
 void get_progress(struct get *g, bool now);
 void get_say(struct get *g, const char *event, const char *name, uint64_t size, const char *text);
 /* The body: sealed JSON under "meta". NULL: it was said what is wrong. */

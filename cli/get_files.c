@@ -287,6 +287,7 @@ static int finish(struct file *f)
 	r = give_name(f);
 	if (r)
 		return r;
+	get_refresh(f->g);
 	f->g->got++;
 	f->g->bytes += f->size;
 	sb_fmt(&b, "✔ %s  ", f->name);

@@ -43,7 +43,7 @@ struct run {
 	struct mail mail;
 	pthread_mutex_t lock; /* of mailed */
 	bool mailed, told, json, done;
-	char state[600], link[900], sip_error[300];
+	char state[600], link[900];
 	struct timer end; /* of a service that is shared for a time */
 	int result;
 };
@@ -358,20 +358,52 @@ static int ask_agent(struct run *r)
 
 /* ---- the link by SIP ---- */
 
+/* In a thread: whoever is called may take his time, and transfers go on meanwhile. */
+struct by_sip {
+	struct run *r;
+	struct mail mail;
+	char to[320], text[1400], why[400];
+	int bad;
+};
+
+static void deliver_sent(struct mail *m, struct loop *l)
+{
+	struct by_sip *b = container_of(m, struct by_sip, mail);
+	char line[800];
+
+	(void)l;
+	(void)snprintf(line, sizeof line, b->bad < 0 ? "the link was not sent to %.300s: %s" : "the link was sent to %.300s%s", b->to,
+		       b->bad < 0 ? b->why : "");
+	say(b->r, b->bad < 0 ? "message-failed" : "message", line);
+	bytes_wipe(b, sizeof *b);
+	free(b);
+}
+
+static void *send_in_thread(void *arg)
+{
+	struct by_sip *b = arg;
+
+	b->bad = share_sip_send(b->r->cli, b->to, b->text, b->why, sizeof b->why);
+	loop_post(b->r->loop, &b->mail);
+	return NULL;
+}
+
 static void send_by_sip(struct run *r, const char *code)
 {
 	const char *to = cli_option(r->cli, "to");
-	char text[1400], line[400];
-	json_t *result = NULL;
+	struct by_sip *b = to ? calloc(1, sizeof *b) : NULL;
+	pthread_t thread;
 
-	if (!to)
+	if (!b)
 		return;
-	(void)snprintf(text, sizeof text, "%s: %s", r->name, r->link[0] ? r->link : code);
-	if (cli_ask(r->cli, "stile-sip", "sip.message", json_pack("{s:s, s:s}", "to", to, "text", text), &result) == 0) {
-		(void)snprintf(line, sizeof line, "the link was sent to %.300s", to);
-		say(r, "message", line);
-	}
-	json_decref(result);
+	b->r = r;
+	b->mail.deliver = deliver_sent;
+	(void)snprintf(b->to, sizeof b->to, "%s", to);
+	(void)snprintf(b->text, sizeof b->text, "%s: %s", r->name, r->link[0] ? r->link : code);
+	if (pthread_create(&thread, NULL, send_in_thread, b) == 0)
+		(void)pthread_detach(thread);
+	else
+		free(b);
 }
 
 /* ---- port-forwarding mode ---- */
@@ -518,7 +550,8 @@ static const struct option_row share_options[] = {
 	{ "forward", 'f', NULL, "port-forwarding mode: by a rule of the router, on base port and last octet of this machine's address", false },
 	{ "base-port", 0, "PORT", "… on this base port (default share.base_port, else 8080)", false },
 	{ "interface", 0, "NAME", "… on this interface, or own address (default: the one that leads to the outside)", false },
-	{ "to", 0, "sip:USER@DOMAIN", "send the link as a SIP MESSAGE through the stile-sip that runs here", false },
+	{ "to", 0, "sip:USER@DOMAIN", "send the link as a SIP MESSAGE through the stile-sip of the configuration", false },
+	{ "from", 0, "USER", "of sip.users: who sends it (default: the first)", false },
 };
 static const struct command rows[] = {
 	{ "share", "[FILE|DIR]", "share a file, a folder or a service with whoever gets the code, over the stile-agent that runs here",

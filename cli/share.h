@@ -71,6 +71,11 @@ ssize_t share_http_read(struct share_http *h, void *p, size_t n);
 int share_http_whole(struct share_http *h, size_t max, char **ret_p, size_t *ret_n);
 void share_http_close(struct share_http *h);
 
+/* ---- the link as a SIP MESSAGE (share_sip.c) ---- */
+
+/* 0, or -errno and a sentence. */
+int share_sip_send(struct cli *cli, const char *to, const char *text, char *why, size_t why_n);
+
 /* ---- what is shown ---- */
 void share_qr_print(FILE *f, const char *text); /* share_qr.c */
 struct share_bar { /* a line that is written again and again on a terminal */

@@ -2,14 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """stile share and stile get by real programs on loopback: files and folders both ways, broken off and gone on with, a service, one receiver
 only, a receiver without an agent, and the sender who is not there."""
-import json
 import os
 import signal
 import socket
-import threading
-import time
 
-from share_world import (Failed, Target, case, connect, echo, fill, get, main, same, sha, share, two_agents, wait_for)
+from share_world import (
+    BUILD, PATIENCE, Failed, Target, Ua, case, connect, credentials, echo, fill, get, main, same, sha, share, two_agents, wait_for)
 
 MB = 1 << 20
 
@@ -223,6 +221,38 @@ def _(w):
     for bad in (["/dev/null"], ["/nonexistent"], [], ["--tcp", "x"], [path, "--expire", "never"], ["--upload", "/nonexistent"]):
         if w.ask("share", *bad, "--instance", "site").status == 0:
             raise Failed(f"    {bad} was taken")
+
+
+@case("--to sends the link as a SIP MESSAGE through stile-sip, with the password of one of its users")
+def _(w):
+    two_agents(w)
+    port = w.base + 35
+    w.write("sip.yaml", f"""log: {{ level: debug, dir: {w.path('log')} }}
+store: {{ path: {w.path('store-sip')} }}
+sip:
+  domains: [uc.test]
+  listen: ["udp:127.0.0.1:{port}", "tcp:127.0.0.1:{port}"]
+  timers: {{ probe: 0s }}
+  users: [ {{ name: alice, password: correct-horse }}, {{ name: bob, password: battery-staple }} ]
+""")
+    w.program([os.path.join(BUILD, "sip-proxy/stile-sip"), "-c", w.path("sip.yaml")], "stile-sip").wait_ready()
+    with Ua("tcp", ("127.0.0.1", port)) as bob:
+        me = {"From": "<sip:bob@uc.test>;tag=b", "To": "<sip:bob@uc.test>", "Contact": f"<sip:bob@{bob.place()};transport=tcp>", "Expires": "300"}
+        r = bob.ask("REGISTER", "sip:uc.test", **me)
+        line = "Authorization: " + credentials(r.get("WWW-Authenticate"), "bob", "battery-staple", "REGISTER", "sip:uc.test")
+        r = bob.ask("REGISTER", "sip:uc.test", [line], **me)
+        if r.status != 200:
+            raise Failed(f"    {r}")
+        with share(w, fill(w.path("out/a.bin"), 10), "--to", "sip:bob@uc.test", "-c", w.path("sip.yaml")) as s:
+            m = bob.expect(method="MESSAGE", seconds=PATIENCE)
+            bob.reply(m, 200)
+            s.event("message")
+            if s.code not in m.body.decode() or "sip:alice@uc.test" not in m.get("From"):
+                raise Failed(f"    {m.get('From')}: {m.body}")
+        with share(w, w.path("out/a.bin"), "--to", "sip:nobody@uc.test", "-c", w.path("sip.yaml")) as s:
+            said = s.event("message-failed")
+            if "404" not in said["text"] and "480" not in said["text"]:
+                raise Failed(f"    {said}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tunnel"))
 import tunnel_world  # noqa: E402
 import world  # noqa: E402
-from tunnel_world import Failed, Target, TunnelWorld, case, connect, echo, main  # noqa: E402, F401
+from tunnel_world import BUILD, Failed, Target, case, connect, echo, main  # noqa: E402, F401
+sys.path.insert(0, os.path.join(HERE, "..", "sip"))
+from sip_world import Ua, credentials  # noqa: E402, F401
 
 PATIENCE = 60  # s: the machine may be busy
 
@@ -183,4 +185,4 @@ def request(t, method, path, fields=None, token=True, body=b""):
     lines += [f"{k}: {v}" for k, v in (fields or {}).items()]
     if body or method in ("PUT", "POST"):
         lines.append(f"Content-Length: {len(body)}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body

@@ -26,7 +26,7 @@ void direct_turn_tell(struct direct *d)
 		struct addr a;
 		char ip[ADDR_STRLEN];
 
-		if (!t->address[0] || addr_parse(text_of(t->address), 0, &a) != 0)
+		if (!t->address[0] || !t->user[0] || addr_parse(text_of(t->address), 0, &a) != 0)
 			continue;
 		m.host = text_of(addr_print_ip(&a, ip));
 		m.port = addr_port(&a);
@@ -156,8 +156,8 @@ void direct_turn_given(struct direct *d, struct agent_end *e, const struct wire_
 
 		if (m->username.n > USER_MAX || m->password.n > PASSWORD_MAX || !read_uri(m->uris[i], &t))
 			continue;
-		memcpy(t.user, m->username.p, m->username.n);
-		memcpy(t.password, m->password.p, m->password.n);
+		wire_text_copy(t.user, sizeof(t.user), m->username); /* none: for STUN alone */
+		wire_text_copy(t.password, sizeof(t.password), m->password);
 		add(d, e, &t);
 		bytes_wipe(&t, sizeof(t));
 	}

@@ -413,7 +413,7 @@ static void on_turn_ask(struct tunnel_server *s, const struct note *n)
 	const struct cfg_hostport *h = list ? list->items : NULL;
 	struct wire_turn m = { .lifetime = TURN_LIFETIME_S };
 	char uris[WIRE_URIS_MAX][TURN_URI_STRLEN];
-	struct turn_minted made;
+	struct turn_minted made = { 0 };
 	char name[6 + WIRE_PIN + 1] = "agent-"; /* and half of its fingerprint: nothing that an agent chooses */
 
 	hex_encode(n->link.identity, WIRE_PIN / 2, name + 6);
@@ -421,12 +421,12 @@ static void on_turn_ask(struct tunnel_server *s, const struct note *n)
 		local_turn_ask(s, n->id, name, TURN_LIFETIME_S);
 		return;
 	}
-	if (!list || list->n == 0 || !s->rendezvous.turn_secret || n->link.guest) {
+	if (!list || list->n == 0 || !s->rendezvous.turn_secret) {
 		m.text = TEXT("this tunnel server gives no TURN servers");
 		post_word(s, n->id, 0, 0, WIRE_TURN, &m);
 		return;
 	}
-	if (turn_mint_credential(STUN_MAC_SHA1, text_of(s->rendezvous.turn_secret), text_of(name), (uint64_t)time(NULL) + TURN_LIFETIME_S, &made) != 0)
+	if (!n->link.guest && turn_mint_credential(STUN_MAC_SHA1, text_of(s->rendezvous.turn_secret), text_of(name), (uint64_t)time(NULL) + TURN_LIFETIME_S, &made) != 0)
 		return;
 	for (size_t i = 0; i < 2 * list->n && i < WIRE_URIS_MAX; i++) {
 		struct turn_uri u = { .port = h[i / 2].port, .tcp = i % 2 };
@@ -434,8 +434,10 @@ static void on_turn_ask(struct tunnel_server *s, const struct note *n)
 		(void)turn_uri_print(&u, uris[i]);
 		m.uris[m.n_uris++] = text_of(uris[i]);
 	}
-	m.username = text_of(made.user);
-	m.password = text_of(made.password);
+	if (!n->link.guest) { /* a guest is told them as STUN servers: nothing relays for whoever has a code */
+		m.username = text_of(made.user);
+		m.password = text_of(made.password);
+	}
 	post_word(s, n->id, 0, 0, WIRE_TURN, &m);
 	bytes_wipe(&made, sizeof(made));
 }

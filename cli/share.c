@@ -20,7 +20,7 @@
 #include "share/forward/config.h"
 #include "share/server.h"
 
-enum { CONTENT_MAX_DAYS = 366 };
+enum { CONTENT_MAX_DAYS = 366, PROGRESS_MS = 1000 };
 #define UPLOAD_LIMIT_DEFAULT (UINT64_C(10) * 1000 * 1000 * 1000)
 
 struct run {
@@ -44,6 +44,9 @@ struct run {
 	pthread_mutex_t lock; /* of mailed */
 	bool mailed, told, json, done;
 	char state[600], link[900];
+	struct timer progress;
+	struct share_counts before; /* a second ago */
+	bool shown;		    /* a line of progress stands on the terminal */
 	struct timer end; /* of a service that is shared for a time */
 	int result;
 };
@@ -58,8 +61,40 @@ static void put_json(json_t *o)
 	json_decref(o);
 }
 
+/* On a terminal: what goes on, in one line that is written anew each second. */
+static void on_progress(struct timer *t, uint64_t now)
+{
+	struct run *r = container_of(t, struct run, progress);
+	struct share_counts c;
+	char line[200];
+	struct sb b = sb_init(line, sizeof line);
+
+	(void)now;
+	share_server_counts(r->server, &c);
+	sb_fmt(&b, "  … %u under way, ", c.transfers);
+	sb_size(&b, c.sent - r->before.sent);
+	sb_str(&b, "/s out, ");
+	sb_size(&b, c.received - r->before.received);
+	sb_str(&b, "/s in, ");
+	sb_size(&b, c.sent + c.received);
+	sb_str(&b, " in all");
+	if (c.transfers || c.received != r->before.received) {
+		printf("\r\033[K%s", line);
+		r->shown = true;
+	} else if (r->shown) {
+		printf("\r\033[K");
+		r->shown = false;
+	}
+	fflush(stdout);
+	r->before = c;
+	loop_timer_set(r->loop, t, PROGRESS_MS);
+}
+
 static void say(struct run *r, const char *event, const char *text)
 {
+	if (r->shown)
+		printf("\r\033[K");
+	r->shown = false;
 	if (r->json) {
 		put_json(json_pack("{s:s, s:s}", "event", event, "text", text));
 		return;
@@ -220,6 +255,10 @@ static int begin_server(struct run *r)
 		(void)addr_from_sockaddr((struct sockaddr *)&ss, n, &r->at);
 	if (bad == -EADDRINUSE && port_holder(addr_port(&r->at), false, holder, sizeof holder))
 		return cli_fail(r->cli, "port %u is held by %s; another --base-port makes another port", addr_port(&r->at), holder);
+	if (bad == 0 && !r->json && isatty(STDOUT_FILENO)) {
+		r->progress.fire = on_progress;
+		loop_timer_set(r->loop, &r->progress, PROGRESS_MS);
+	}
 	return bad < 0 ? cli_fail(r->cli, "cannot serve: %s", strerror(-bad)) : 0;
 }
 
@@ -534,7 +573,9 @@ static int run_share(struct cli *cli)
 	uploads_free(r.uploads);
 	tree_free(r.tree);
 	fflush(stdout);
-	if (r.watch.socket[0])
+	timer_stop(&r.progress);
+	timer_stop(&r.end);
+	if (r.watch.socket[0] || cli_has(cli, "to"))
 		_exit(r.result); /* the thread waits for the agent, and the loop is what it writes to */
 	loop_free(r.loop);
 	return r.result;
@@ -553,7 +594,19 @@ static const struct option_row share_options[] = {
 	{ "to", 0, "sip:USER@DOMAIN", "send the link as a SIP MESSAGE through the stile-sip of the configuration", false },
 	{ "from", 0, "USER", "of sip.users: who sends it (default: the first)", false },
 };
+static const struct column shared_columns[] = {
+	{ "share", "ID", COL_TEXT },   { "kind", "", COL_TEXT },	 { "host", "LEADS TO", COL_TEXT }, { "port", "PORT", COL_COUNT },
+	{ "guests", "GUESTS", COL_COUNT }, { "state", "STATE", COL_TEXT }, { "why", "REASON", COL_TEXT },
+};
+
+static int run_shares(struct cli *cli)
+{
+	return table_show(cli, &(struct table_ask){ .program = AGENT_PROGRAM, .verb = "agent.shares", .columns = shared_columns,
+						    .n_columns = ARRAY_LEN(shared_columns), .none = "nothing is shared" });
+}
+
 static const struct command rows[] = {
+	{ "agent shares", "", "what is shared from here now, and how many have its code", NULL, NULL, 0, 0, 0, run_shares, WITHOUT_CONFIG },
 	{ "share", "[FILE|DIR]", "share a file, a folder or a service with whoever gets the code, over the stile-agent that runs here",
 	  "Prints a code for stile get, and a link (with a QR code) for browsers where the server has a gateway. The other side needs no\n"
 	  "account and nothing configured. It lasts as long as this command runs; Ctrl-C ends it. Content is encrypted with the code: servers in\n"

@@ -59,6 +59,7 @@ struct share_rq {
 	uint64_t expected; /* bytes of the body that are still to come */
 	enum upload_error error;
 	bool bad; /* records that cannot be opened */
+	bool owns; /* up is busy with this request, and cannot go; else it may */
 };
 
 void share_answer(struct share_rq *q, unsigned status, const char *code, const char *text); /* a sentence */

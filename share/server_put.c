@@ -60,11 +60,19 @@ static void answer_offset(struct share_rq *q, unsigned status)
 	httpd_reply(q->rq, status, NULL, (struct text){ 0 });
 }
 
+/* It may go from here on. */
+static void let_go(struct share_rq *q)
+{
+	if (q->owns)
+		q->up->busy = false;
+	q->owns = false;
+}
+
 static void finish(struct share_rq *q)
 {
 	enum upload_error e = upload_finish(q->up);
 
-	q->up->busy = false;
+	let_go(q);
 	if (e != UPLOAD_OK) {
 		share_answer(q, status_of(e), "disk", uploads_why(q->s->o.uploads));
 		return;
@@ -108,6 +116,8 @@ static size_t on_bytes(struct httpd_rq *rq, const uint8_t *p, size_t n, void *ar
 	size_t left = n;
 
 	(void)rq;
+	if (!q->up)
+		return n; /* another connection has taken over */
 	if (n > q->expected || q->bad || q->error != UPLOAD_OK)
 		q->bad |= n > q->expected;
 	else if (q->plain)
@@ -142,7 +152,7 @@ static void on_end(struct httpd_rq *rq, void *arg)
 	} else if (q->up->got == q->up->size) {
 		finish(q);
 	} else {
-		q->up->busy = false;
+		let_go(q);
 		answer_offset(q, 204);
 	}
 }
@@ -151,8 +161,7 @@ static const struct httpd_sink sink = { .on_bytes = on_bytes, .on_end = on_end }
 
 void share_upload_gone(struct share_rq *q)
 {
-	if (q->up && q->up->of)
-		q->up->busy = false;
+	let_go(q);
 }
 
 /* Bytes first … first + n of total, as the client counts. False: answered. */
@@ -160,10 +169,12 @@ static bool may_go_on(struct share_rq *q, uint64_t first, uint64_t n, uint64_t t
 {
 	uint64_t size = q->plain ? q->up->size : share_records_size(q->up->size);
 
-	if (q->up->busy) {
-		q->up = NULL; /* somebody else's to let go */
-		share_answer(q, 409, "busy", "this file is being sent already");
-		return false;
+	if (q->up->busy) { /* its sender knows better: the connection of before is as good as gone */
+		struct share_rq *before = q->up->owner;
+
+		let_go(before);
+		before->up = NULL;
+		share_answer(before, 409, "busy", "this file is being sent by another connection");
 	}
 	if (total != size || first != offset_of(q) || (httpd_body_length(q->rq) != UINT64_MAX && httpd_body_length(q->rq) != n)) {
 		refuse(q, UPLOAD_OFFSET);
@@ -197,6 +208,8 @@ static void take_body(struct share_rq *q, uint64_t first, uint64_t n, uint64_t t
 		return;
 	}
 	q->up->busy = true;
+	q->up->owner = q;
+	q->owns = true;
 	q->expected = n;
 	if (q->up->got == 0)
 		share_tell(q, SHARE_UPLOADING, q->up->name, 0, q->up->size);

@@ -31,6 +31,7 @@ struct upload {
 	char name[SHARE_NAME_MAX + 1]; /* wanted; once done: as it is */
 	uint64_t size, got;
 	bool done, busy; /* busy: a request is writing */
+	void *owner;	 /* which one; of who uses this */
 	uint8_t sha[UPLOAD_SHA];
 	/* private */
 	int fd;

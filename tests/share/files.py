@@ -23,6 +23,7 @@ def _(w):
             raise Failed(f"    no hash: {got}")
         same(path, w.path("in/report ä.bin"))
         s.event("sent", name="report ä.bin")
+        w.ask_agent("site", "agent", "shares").exits(0).says(s.id, "found")
         get(w, s.code, w.path("in")).ends(0).event("there")
         with open(w.path("in/report ä.bin"), "r+b") as f:
             f.write(b"another")

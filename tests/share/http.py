@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A share's HTTP server in the hands of strangers, and of many: bad requests, guessed codes, bad uploads, ranges, a gateway's door, and memory
 under a hundred transfers at once. Content is opened here by a second implementation."""
+import hashlib
+import hmac
+import json
 import os
 import re
 import socket
@@ -9,7 +12,7 @@ import threading
 import time
 import zlib
 
-from share_world import (Failed, ask, case, fill, get, hkdf, main, port_of, request, same, secret_of, share, two_agents, wait_for)
+from share_world import (Failed, ask, case, fill, get, main, port_of, request, same, secret_of, share, two_agents, wait_for)
 
 MB = 1 << 20
 RECORD = 65552
@@ -32,8 +35,6 @@ def gcm(t, salt, kind):
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
         return None
-    import hashlib
-    import hmac
     prk = hmac.new(salt, secret_of(t.code), hashlib.sha256).digest()
     return AESGCM(hmac.new(prk, b"stile share 1 " + kind + b"\1", hashlib.sha256).digest())
 
@@ -110,7 +111,7 @@ def _(w):
         meta_key = gcm(s, body[:16], b"meta")
         if not meta_key:
             return  # no python3-cryptography here: tests/unit/share.c has the vectors
-            meta = json.loads(meta_key.decrypt(nonce(0, 1), body[16:], None))
+        meta = json.loads(meta_key.decrypt(nonce(0, 1), body[16:], None))
         row = meta["entries"][0]
         if (meta["kind"], row["path"], row["size"], meta["upload"]["limit"]) != ("dir", "ä.bin", 140000, 1000000):
             raise Failed(f"    {meta}")
@@ -145,7 +146,6 @@ def unchunk(body):
 
 
 def sealed_name(s, name, size):
-    import json
     salt = os.urandom(16)
     return salt + gcm(s, salt, b"name").encrypt(nonce(0, 1), json.dumps({"name": name, "size": size}).encode(), None)
 

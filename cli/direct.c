@@ -462,6 +462,19 @@ static int run_peers(struct cli *cli)
 	return r;
 }
 
+/* ---- stile agent shares ---- */
+
+static const struct column shared_columns[] = {
+	{ "share", "ID", COL_TEXT },   { "kind", "", COL_TEXT },	 { "host", "LEADS TO", COL_TEXT }, { "port", "PORT", COL_COUNT },
+	{ "guests", "GUESTS", COL_COUNT }, { "state", "STATE", COL_TEXT }, { "why", "REASON", COL_TEXT },
+};
+
+static int run_shares(struct cli *cli)
+{
+	return table_show(cli, &(struct table_ask){ .program = AGENT_PROGRAM, .verb = "agent.shares", .columns = shared_columns,
+						    .n_columns = ARRAY_LEN(shared_columns), .none = "nothing is shared" });
+}
+
 /* clang-format off */
 static const struct option_row connect_options[] = {
 	{ "udp", 'u', NULL, "datagrams instead of connections", false },
@@ -494,6 +507,7 @@ static const struct command rows[] = {
 	  ARRAY_LEN(accept_options), 0, 0, run_invite, WITHOUT_CONFIG },
 	{ "ping", "AGENT", "the round-trip time to another agent, and the path that it took",
 	  "A link is made if there is none.", ping_options, ARRAY_LEN(ping_options), 1, 1, run_ping, WITHOUT_CONFIG },
+	{ "agent shares", "", "what is shared from here now, and how many have its code", NULL, NULL, 0, 0, 0, run_shares, WITHOUT_CONFIG },
 	{ "agent peers", "[AGENT]", "links to other agents: path, round-trip time, loss, and the reason why it is not better",
 	  "With AGENT (a name or a fingerprint) all of the links to it: every path that stands by, the gaps at path changes, the addresses that\n"
 	  "both ends have tried and what became of it, and what is known of this network's NAT.",

@@ -594,19 +594,7 @@ static const struct option_row share_options[] = {
 	{ "to", 0, "sip:USER@DOMAIN", "send the link as a SIP MESSAGE through the stile-sip of the configuration", false },
 	{ "from", 0, "USER", "of sip.users: who sends it (default: the first)", false },
 };
-static const struct column shared_columns[] = {
-	{ "share", "ID", COL_TEXT },   { "kind", "", COL_TEXT },	 { "host", "LEADS TO", COL_TEXT }, { "port", "PORT", COL_COUNT },
-	{ "guests", "GUESTS", COL_COUNT }, { "state", "STATE", COL_TEXT }, { "why", "REASON", COL_TEXT },
-};
-
-static int run_shares(struct cli *cli)
-{
-	return table_show(cli, &(struct table_ask){ .program = AGENT_PROGRAM, .verb = "agent.shares", .columns = shared_columns,
-						    .n_columns = ARRAY_LEN(shared_columns), .none = "nothing is shared" });
-}
-
 static const struct command rows[] = {
-	{ "agent shares", "", "what is shared from here now, and how many have its code", NULL, NULL, 0, 0, 0, run_shares, WITHOUT_CONFIG },
 	{ "share", "[FILE|DIR]", "share a file, a folder or a service with whoever gets the code, over the stile-agent that runs here",
 	  "Prints a code for stile get, and a link (with a QR code) for browsers where the server has a gateway. The other side needs no\n"
 	  "account and nothing configured. It lasts as long as this command runs; Ctrl-C ends it. Content is encrypted with the code: servers in\n"

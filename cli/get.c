@@ -233,8 +233,8 @@ static int take_all(struct get *g)
 	}
 	if (r == 0 && again)
 		r = cli_fail(g->cli, "the files change faster than they can be read");
-	if (r == 0)
-		(void)get_ask(g, &(struct share_ask){ .method = "POST", .path = "done", .has_body = true });
+	if (r == 0 && find_place(g)) /* once: the share may end by it, and the way with it */
+		(void)share_http_ask(&g->http, &(struct share_ask){ .method = "POST", .path = "done", .has_body = true });
 	close(g->out);
 	return r;
 }

@@ -12,7 +12,7 @@
 #include <time.h>
 #include "common/bytes.h"
 
-enum { WRONG_MAX = 10, WRONG_MS = 60 * 1000, COMPLETE_MS = 60 * 1000, TOKEN_PARAMETER = 64 };
+enum { WRONG_MAX = 10, WRONG_MS = 60 * 1000, COMPLETE_MS = 60 * 1000, ANSWER_GOES_MS = 500, TOKEN_PARAMETER = 64 };
 enum { LATER_MAX_S = 7 * 24 * 3600 };
 
 /* ---- answers ---- */
@@ -179,7 +179,9 @@ static void on_end(struct timer *t, uint64_t now)
 	struct share_server *s = container_of(t, struct share_server, end);
 
 	(void)now;
-	if (s->complete || is_over(s))
+	if (s->complete && !s->said_done && !is_over(s) && !list_empty(&s->requests))
+		loop_timer_set(s->o.loop, &s->end, COMPLETE_MS); /* its receiver does something more */
+	else if (s->complete || is_over(s))
 		say_done(s);
 	else
 		set_end(s);
@@ -203,8 +205,8 @@ static void on_done(struct share_rq *q)
 	httpd_reply(q->rq, 204, NULL, (struct text){ 0 });
 	if (!s->o.once)
 		return;
-	s->complete = true;
-	loop_timer_set(s->o.loop, &s->end, 0);
+	s->complete = s->said_done = true;
+	loop_timer_set(s->o.loop, &s->end, ANSWER_GOES_MS);
 }
 
 /* ---- a request ---- */

@@ -26,7 +26,7 @@ struct share_server {
 	struct share_keys keys;
 	struct list requests;
 	struct share_client clients[CLIENTS_KEPT];
-	bool claimed, complete;
+	bool claimed, complete, said_done; /* said_done: by its receiver, who needs nothing more */
 	uint8_t claimant[RECEIVER];
 	uint64_t scanned; /* loop time; 0: never */
 	struct timer end; /* expiry, or nothing was heard of the receiver that has it all */

@@ -157,7 +157,8 @@ def one_sender(world, sender, agent, receivers, path):
 
 
 def main():
-    o = options(__doc__, ("--full", {"action": "store_true", "help": "every kind at both ends"}))
+    o = options(__doc__, ("--full", {"action": "store_true", "help": "every kind at both ends"}),
+                ("--size", {"type": int, "default": SIZE // MB, "help": f"MiB of the file (default {SIZE // MB})"}))
     senders, receivers = (tuple(KINDS), tuple(KINDS)) if o.full else (SENDERS, RECEIVERS)
     failed = 0
     try:
@@ -165,7 +166,8 @@ def main():
             world.env = {"STILE_DIRECT": os.path.join(o.build, "tunnel/direct/stile-agent-direct")}
             path = os.path.join(world.folder, "file.bin")
             with open(path, "wb") as f:
-                f.write(os.urandom(SIZE))
+                for _ in range(o.size):
+                    f.write(os.urandom(MB))
             os.chmod(path, 0o644)
             TurnServer(world).start()
             server = TunnelServer(world).start()

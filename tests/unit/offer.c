@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include "common/text.h"
+#include "tests/unit/share_vectors.h"
 #include "tunnel/direct/pairing.h"
 
 struct people {
@@ -342,6 +344,47 @@ static void what_is_no_message_is_refused(void **state)
 	assert_int_equal(child_parse(twice, sizeof(twice), CHILD_TO_CHILD, &type, &m), WIRE_FIELD_TWICE);
 }
 
+/* ---- shares ---- */
+
+static void proofs_of_a_share_are_those_of_the_decision(void **state)
+{
+	struct pairing p;
+	uint8_t knock[PAIRING_SHARE_KEY], proof[PAIRING_PROOF];
+	char hex[2 * PAIRING_PROOF + 1];
+	size_t n;
+
+	(void)state;
+	for (unsigned i = 0; i < OFFER_CALL; i++)
+		p.call[i] = (uint8_t)(0x10 + i);
+	memset(p.visitor.b, 0xaa, sizeof(p.visitor.b));
+	memset(p.host.b, 0xbb, sizeof(p.host.b));
+	assert_int_equal(hex_decode(text_of(share_vectors[0].knock), knock, sizeof(knock), &n), 0);
+	assert_int_equal(pairing_share_proof(&p, knock, false, proof), 0);
+	hex_encode(proof, sizeof(proof), hex);
+	assert_string_equal(hex, SHARE_PROOF_VISITOR);
+	assert_int_equal(pairing_share_proof(&p, knock, true, proof), 0);
+	hex_encode(proof, sizeof(proof), hex);
+	assert_string_equal(hex, SHARE_PROOF_HOST);
+}
+
+static void bodies_of_a_share_are_read_whole_or_not_at_all(void **state)
+{
+	uint8_t knock[1 + ENROL_ID_LEN + PAIRING_PROOF] = { PAIRING_BY_SHARE }, nonce[1 + PAIRING_PROOF + 1] = { PAIRING_BY_SHARE };
+	struct pairing_body b;
+
+	(void)state;
+	nonce[sizeof(nonce) - 1] = WIRE_SHARE_TCP;
+	assert_int_equal(pairing_read(OFFER_KNOCK, &(struct wire_bytes){ knock, sizeof(knock) }, &b), WIRE_OK);
+	assert_int_equal(b.id.n, ENROL_ID_LEN);
+	assert_int_equal(pairing_read(OFFER_NONCE_MSG, &(struct wire_bytes){ nonce, sizeof(nonce) }, &b), WIRE_OK);
+	assert_int_equal(b.kind, WIRE_SHARE_TCP);
+	assert_int_not_equal(pairing_read(OFFER_REVEAL, &(struct wire_bytes){ nonce, sizeof(nonce) }, &b), WIRE_OK);
+	for (size_t cut = 0; cut < sizeof(knock); cut++)
+		assert_int_not_equal(pairing_read(OFFER_KNOCK, &(struct wire_bytes){ knock, cut }, &b), WIRE_OK);
+	for (size_t cut = 0; cut < sizeof(nonce); cut++)
+		assert_int_not_equal(pairing_read(OFFER_NONCE_MSG, &(struct wire_bytes){ nonce, cut }, &b), WIRE_OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -349,6 +392,8 @@ int main(void)
 		cmocka_unit_test(an_offer_for_another_or_of_another_is_refused),
 		cmocka_unit_test(no_bit_of_an_offer_can_be_changed),
 		cmocka_unit_test(an_offer_that_is_cut_or_longer_is_refused),
+		cmocka_unit_test(proofs_of_a_share_are_those_of_the_decision),
+		cmocka_unit_test(bodies_of_a_share_are_read_whole_or_not_at_all),
 		cmocka_unit_test(a_key_that_is_not_the_identity_is_refused),
 		cmocka_unit_test(what_belongs_into_an_offer_must_be_there),
 		cmocka_unit_test(more_candidates_than_fit_are_refused),

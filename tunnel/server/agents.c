@@ -367,6 +367,10 @@ static void guest_arrived(struct tunnel_agents *a, struct tunnel_arrival *v)
 		agents_refuse(a, v, AGENTS_R_SHARE, NULL);
 		return;
 	}
+	if (!tunnel_server_guest_room(a->server, i->hello.share)) {
+		agents_refuse(a, v, AGENTS_R_FULL, "too many guests");
+		return;
+	}
 	hex_encode(i->identity, 4, hex);
 	(void)snprintf(name, sizeof(name), "guest-%s", hex);
 	ad.name = name;

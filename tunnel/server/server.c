@@ -374,6 +374,19 @@ bool tunnel_server_has_share(struct tunnel_server *s, uint64_t id)
 	return share_find(s, id) != NULL;
 }
 
+bool tunnel_server_guest_room(struct tunnel_server *s, uint64_t id)
+{
+	unsigned of_it = 0, all = 0;
+
+	list_for_each (it, &s->directory) {
+		const struct directory_entry *e = list_entry(it, struct directory_entry, node);
+
+		of_it += e->guest == id;
+		all += e->guest != 0;
+	}
+	return of_it < SHARE_GUESTS_MAX && all < GUESTS_MAX;
+}
+
 int tunnel_server_gateway(struct tunnel_server *s, const char *path, uid_t uid, const char *url, char *err, size_t err_n)
 {
 	(void)snprintf(s->gateway_url, sizeof(s->gateway_url), "%s", url ? url : "");

@@ -115,6 +115,7 @@ struct tunnel_worker *tunnel_server_worker(struct tunnel_server *s,
 unsigned tunnel_server_workers(const struct tunnel_server *s);
 /* Main thread. Is there such a share? Guests are let in for it. */
 bool tunnel_server_has_share(struct tunnel_server *s, uint64_t id);
+bool tunnel_server_guest_room(struct tunnel_server *s, uint64_t id); /* one more guest of it is not too many */
 /* Where gateways ask for shares (a Unix socket of uid; "": nowhere), and what is told of them to agents ("": nothing). */
 int tunnel_server_gateway(struct tunnel_server *s, const char *path, uid_t uid, const char *url, char *err, size_t err_n);
 bool tunnel_server_alive(struct tunnel_server *s); /* every worker moved since the last call */

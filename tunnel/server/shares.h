@@ -11,7 +11,7 @@
 #pragma once
 #include "tunnel/server/server_priv.h"
 
-enum { SHARES_MAX = 10000, SHARES_PER_AGENT = 64 };
+enum { SHARES_MAX = 10000, SHARES_PER_AGENT = 64, SHARE_GUESTS_MAX = 256, GUESTS_MAX = 2048 /* of all shares */ };
 
 struct share_entry {
 	struct list node;

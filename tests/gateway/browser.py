@@ -43,13 +43,14 @@ class Way:
         while True:
             try:
                 c, _ = self.socket.accept()
-                s = socket.create_connection(("127.0.0.1", self.to), 20)
-                s.settimeout(None)
             except OSError:
-                if self.socket.fileno() < 0:
-                    return
-                c.close()
+                return  # closed
+            try:
+                s = socket.create_connection(("127.0.0.1", self.to), 20)
+            except OSError:
+                c.close()  # as if the gateway had refused
                 continue
+            s.settimeout(None)
             for way, (a, b) in enumerate(((s, c), (c, s))):
                 threading.Thread(target=self.carry, args=(way, a, b), daemon=True).start()
 

@@ -426,7 +426,8 @@ static void on_turn_ask(struct tunnel_server *s, const struct note *n)
 		post_word(s, n->id, 0, 0, WIRE_TURN, &m);
 		return;
 	}
-	if (!n->link.guest && turn_mint_credential(STUN_MAC_SHA1, text_of(s->rendezvous.turn_secret), text_of(name), (uint64_t)time(NULL) + TURN_LIFETIME_S, &made) != 0)
+	if (!n->link.guest && turn_mint_credential(STUN_MAC_SHA1, text_of(s->rendezvous.turn_secret), text_of(name),
+						   (uint64_t)time(NULL) + TURN_LIFETIME_S, &made) != 0)
 		return;
 	for (size_t i = 0; i < 2 * list->n && i < WIRE_URIS_MAX; i++) {
 		struct turn_uri u = { .port = h[i / 2].port, .tcp = i % 2 };

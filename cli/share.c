@@ -16,7 +16,6 @@
 #include "cli/share_forward.h"
 #include "common/addr.h"
 #include "common/bytes.h"
-#include "gateway/page.h"
 #include "share/forward/config.h"
 #include "share/server.h"
 
@@ -213,21 +212,6 @@ static void on_accept(int fd, const struct addr *peer, const struct addr *local,
 
 static const struct acceptor_ops acceptor_ops = { .on_accept = on_accept };
 
-/* In port-forwarding mode browsers come here themselves. */
-static bool on_page(struct httpd_rq *rq, struct text name, void *arg)
-{
-	const struct page_file *f = page_find(name);
-
-	(void)arg;
-	if (!f)
-		return false;
-	for (const char *const *p = page_fields; *p; p += 2)
-		httpd_add(rq, p[0], "%s", p[1]);
-	httpd_add(rq, "ETag", "%s", f->etag);
-	httpd_reply_static(rq, 200, f->type, f->data);
-	return true;
-}
-
 static bool on_other(struct httpd_rq *rq, void *arg)
 {
 	return share_forward_asked(((struct run *)arg)->forward, rq);
@@ -237,7 +221,7 @@ static int begin_server(struct run *r)
 {
 	const struct share_server_options o = { .loop = r->loop, .code = &r->code, .name = r->name, .tree = r->tree, .uploads = r->uploads,
 						.once = cli_has(r->cli, "once"), .expires = r->expires, .event = on_event, .plain = r->forward != NULL,
-						.page = r->forward ? on_page : NULL, .other = r->forward ? on_other : NULL, .arg = r };
+						.page = r->forward ? share_forward_page : NULL, .other = r->forward ? on_other : NULL, .arg = r };
 	struct sockaddr_storage ss;
 	socklen_t n = sizeof ss;
 	char holder[128];

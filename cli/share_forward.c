@@ -13,6 +13,7 @@
 #include "cli/tunnel.h"
 #include "common/reach.h"
 #include "common/service.h"
+#include "gateway/page.h"
 #include "share/forward/config.h"
 
 enum { AGENT_MS = 30000, ASK_ROUTER_MS = 8000 };
@@ -192,6 +193,20 @@ static void test(struct share_forward *f)
 		f->testing = false;
 		free(t);
 	}
+}
+
+bool share_forward_page(struct httpd_rq *rq, struct text name, void *arg)
+{
+	const struct page_file *f = page_find(name);
+
+	(void)arg;
+	if (!f)
+		return false;
+	for (const char *const *p = page_fields; *p; p += 2)
+		httpd_add(rq, p[0], "%s", p[1]);
+	httpd_add(rq, "ETag", "%s", f->etag);
+	httpd_reply_static(rq, 200, f->type, f->data);
+	return true;
 }
 
 bool share_forward_asked(struct share_forward *f, struct httpd_rq *rq)

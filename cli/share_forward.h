@@ -25,5 +25,7 @@ struct share_forward *share_forward_free(struct share_forward *f); /* the router
 DEFINE_CLEANUP(struct share_forward, share_forward_free)
 const struct addr *share_forward_inside(const struct share_forward *f); /* where to listen */
 int share_forward_begin(struct share_forward *f); /* somebody listens: asks STUN servers and router. 0 or an exit code */
+/* The page of a share and what it needs, for browsers, which come here themselves; false: there is nothing of this name. */
+bool share_forward_page(struct httpd_rq *rq, struct text name, void *arg);
 /* A request for no share: true if it was the question of a test from the outside, which is answered. */
 bool share_forward_asked(struct share_forward *f, struct httpd_rq *rq);

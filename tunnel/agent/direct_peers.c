@@ -174,7 +174,7 @@ void peer_guest_gone(struct direct *d, struct direct_peer *p)
 	if (--p->guest)
 		return;
 	if (!p->visitor)
-		end_links_of(d, &p->id, CHILD_HOST);
+		end_links_of(d, &p->id, CHILD_HOST, "its share is over");
 	if (!p->visitor && !p->host)
 		peer_free(p);
 }

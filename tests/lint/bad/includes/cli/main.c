@@ -1,4 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "turn/alloc_priv.h"
 #include "turn/client.h"
-#include "gateway/api.h"
+#include "tests/api.h"

@@ -30,7 +30,7 @@ class Tunnel:
         self.shares, self.called, self.path = {}, [], path
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.bind(path)
-        self.socket.listen(64)
+        self.socket.listen(1024)  # as stile-tunnel does: a crowd is not told to come again
         self.over = False
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()

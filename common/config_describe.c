@@ -10,6 +10,8 @@
 #include <string.h>
 #include "common/config_priv.h"
 
+enum { ITEMS_MAX = 500 }; /* of a list: an answer is one line */
+
 struct describing {
 	const struct cfg *c;
 	const char *prefix;
@@ -91,6 +93,18 @@ static void put_source(struct describing *d, json_t *j, const char *path)
 	}
 }
 
+/* A long list is shown by its beginning; "cut" tells how long it is, and that it must not be written back. */
+static void cut(struct describing *d, json_t *j, json_t *value)
+{
+	size_t n = json_array_size(value);
+
+	if (n <= ITEMS_MAX)
+		return;
+	put_number(d, j, "cut", n);
+	while (n > ITEMS_MAX)
+		(void)json_array_remove(value, --n);
+}
+
 /* map: the node of the map that holds the row, at: its value; NULL where there is none. A list that nobody has set is shown by what its
  * default would be written as. */
 static int put_row(struct describing *d, const struct cfg_row *row, const struct cfg_node *map, const char *at, const char *path)
@@ -102,6 +116,7 @@ static int put_row(struct describing *d, const struct cfg_row *row, const struct
 		value = cfg_export_row(row, n, at, false);
 	else if (at && row->def)
 		value = json_string(row->def);
+	cut(d, j, value);
 	put(d, j, "path", json_string(path));
 	put(d, j, "value", value);
 	put_source(d, j, path);

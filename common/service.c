@@ -18,7 +18,7 @@
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
 
-enum { EXIT_CLEAN = 0, EXIT_START_FAILED = 1, EXIT_BAD_CONFIG = 2 };
+enum { EXIT_CLEAN = 0, EXIT_START_FAILED = 1, EXIT_BAD_CONFIG = 2, EXIT_AGAIN = 3 };
 enum { DRAIN_LIMIT_MS = 10000, DRAIN_TICK_MS = 100, STOP_MARGIN_US = 30000000 };
 
 struct run {
@@ -316,7 +316,9 @@ static int run_until_stopped(struct run *run)
 	/* From here on a signal ends a stop that hangs. */
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGINT, SIG_DFL);
-	return r < 0 || run->forced ? EXIT_START_FAILED : EXIT_CLEAN;
+	if (r < 0 || run->forced)
+		return EXIT_START_FAILED;
+	return s->again ? EXIT_AGAIN : EXIT_CLEAN;
 }
 
 static void start_failed(const struct run *run, const char *err)

@@ -7,7 +7,8 @@
  * store (their files are the user's) → the service's open() (binds ports and reads keys while still
  * privileged) → privileges dropped → start() → ready. SIGTERM/SIGINT → drain() up to its limit →
  * stop; a second one stops at once. service.drain → the same with a limit of its own, or none. SIGHUP → log reopened, reload(). Exit 0 only after a clean stop,
- * 1 for a failed start or a forced stop, 2 for a bad command line or configuration.
+ * 1 for a failed start or a forced stop, 2 for a bad command line or configuration, 3 after a stop that asks for a start: a change that
+ * needs a restart was rolled back.
  */
 #pragma once
 #include <sys/types.h>
@@ -125,6 +126,7 @@ struct service {
 	uint64_t drain_until; /* the loop's clock; UINT64_MAX: until nothing is left */
 	bool draining; /* nothing new is taken on */
 	bool stopping; /* told to by a signal: the next one stops at once */
+	bool again; /* it stops to be started anew */
 };
 int service_main(const struct service_ops *ops, int argc, char **argv);
 void service_own(struct service *s, const struct service_owner *o); /* before start() ends */

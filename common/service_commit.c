@@ -170,6 +170,17 @@ static void done(struct change *c)
 	change_end(c);
 }
 
+/* This process runs with what was rolled back, if keys that only a restart applies are other ones now: nobody can be trusted to see to
+ * that, for who made the change may be cut off. */
+static void restart_if_needed(struct service *s, const char *before)
+{
+	if (!s->restart_needed[0] || strcmp(before, s->restart_needed) == 0)
+		return;
+	log_emit(&MSG_CONFIG_RESTARTS, LF_STR("keys", s->restart_needed));
+	s->again = true;
+	service_stop(s);
+}
+
 /* undone: the store has let go of it */
 static void rolled_back(struct change *c, bool undone, const char *err)
 {
@@ -272,8 +283,10 @@ static void on_undone(const struct store_outcome *o, void *arg)
 {
 	struct change *c = arg;
 	struct service_edits *e = c->s->edits;
-	char err[512] = "";
+	char err[512] = "", before[sizeof(c->s->restart_needed)];
+	struct service *s = c->s;
 
+	snprintf(before, sizeof(before), "%s", s->restart_needed);
 	if (o->result == 0) {
 		c->number = o->audit;
 		json_decref(c->revisions);
@@ -287,8 +300,10 @@ static void on_undone(const struct store_outcome *o, void *arg)
 		wait_for(e, 0, 0, "");
 	if (c->back)
 		taken_back(c, err);
-	else if (!c->rq)
+	else if (!c->rq) {
 		rolled_back(c, o->result == 0, err);
+		restart_if_needed(s, before);
+	}
 	else if (o->result)
 		refuse(c, o->result == STORE_CONFLICT ? "conflict" : o->result == STORE_NOT_FOUND ? "not-found" : "failed", err);
 	else if (*err)

@@ -43,7 +43,8 @@ static void print_help(const struct service_ops *ops)
 	       "Exit codes:\n"
 	       "  0  stopped cleanly (--check: the configuration is good)\n"
 	       "  1  the start failed, or a second signal cut the stop short\n"
-	       "  2  bad command line or configuration\n",
+	       "  2  bad command line or configuration\n"
+	       "  3  to be started again: a change was rolled back that only a restart takes back\n",
 	       ops->program, ops->program);
 }
 

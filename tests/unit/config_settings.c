@@ -228,6 +228,24 @@ static void a_page_is_told_value_place_and_row(void **state)
 	cfg_free(c);
 }
 
+static void a_long_list_is_shown_by_its_beginning(void **state)
+{
+	char list[8192] = "[\"h:1\"";
+	json_t *rows = NULL;
+	struct cfg *c;
+
+	(void)state;
+	for (int i = 0; i < 600; i++)
+		strcat(list, ",\"h:1\"");
+	strcat(list, "]");
+	c = LOAD("", "one.hosts", list);
+	assert_int_equal(cfg_describe(c, "one.hosts", &rows), 0);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(rows, 0), "cut")), 601);
+	assert_int_equal(json_array_size(json_object_get(json_array_get(rows, 0), "value")), 500);
+	json_decref(rows);
+	cfg_free(c);
+}
+
 static void count(const char *name, void *arg)
 {
 	(*(int *)arg) += strstr(name, "stile.yaml") != NULL || strstr(name, "/k.pem") != NULL || strstr(name, "/s.txt") != NULL;
@@ -253,6 +271,7 @@ int main(void)
 		IN_DIR(an_error_knows_its_key_wherever_it_comes_from),
 		cmocka_unit_test(a_setting_is_a_key_with_a_value_and_nothing_else),
 		IN_DIR(a_page_is_told_value_place_and_row),
+		IN_DIR(a_long_list_is_shown_by_its_beginning),
 		IN_DIR(the_files_of_a_configuration_are_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -682,14 +682,20 @@ static void assert_number(const struct world *w, const char *value, const char *
 	json_decref(got);
 }
 
-static void stop(struct world *w)
+/* A reload tells READY=1, too. */
+static void forget_notifications(struct world *w)
 {
 	char text[512];
 
+	while (recv(w->notify_fd, text, sizeof(text), MSG_DONTWAIT) > 0)
+		;
+}
+
+static void stop(struct world *w)
+{
 	kill(w->pid, SIGTERM);
 	assert_int_equal(exit_code(w), 0);
-	while (recv(w->notify_fd, text, sizeof(text), MSG_DONTWAIT) > 0) /* a reload tells READY=1, too */
-		;
+	forget_notifications(w);
 }
 
 static void a_setting_holds_over_a_restart_and_what_cannot_be_applied_is_taken_back(void **state)
@@ -742,6 +748,47 @@ static void a_setting_that_is_bad_beside_a_new_file_is_left_out(void **state)
 	w->pid = 0;
 }
 
+static bool waits(const struct world *w)
+{
+	json_t *got = call(w, "config.get", NULL, NULL);
+	bool yes = json_is_object(json_object_get(got, "pending"));
+
+	json_decref(got);
+	return yes;
+}
+
+/* Started with the change, and there is still time to confirm it. */
+static bool start_with_change(struct world *w)
+{
+	json_decref(call(w, "config.set", json_pack("{s:s, s:b, s:i}", "path", "demo.stuck", "value", 1, "confirm_within_ms", 5000), NULL));
+	stop(w);
+	start(w);
+	return waits(w);
+}
+
+static void a_change_that_needed_a_restart_is_rolled_back_by_another_one(void **state)
+{
+	struct world *w = *state;
+	int status = 0, tries = 0;
+	json_t *got;
+
+	write_config(w, "number: 1");
+	start(w);
+	while (!start_with_change(w)) /* a slow machine: the start has rolled it back already */
+		assert_true(++tries < 5);
+	for (int i = 0; i < 3000 && waitpid(w->pid, &status, WNOHANG) == 0; i++)
+		usleep(10000);
+	w->pid = 0;
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 3);
+	forget_notifications(w);
+	start(w);
+	got = call(w, "config.get", json_pack("{s:s}", "path", "demo.stuck"), NULL);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(json_object_get(got, "rows"), 0), "source")), "default");
+	json_decref(got);
+	stop(w);
+}
+
 static void the_common_schemas_are_sound(void **state)
 {
 	char err[256] = "";
@@ -778,6 +825,7 @@ int main(void)
 		IN_WORLD(a_reload_reopens_a_log_that_was_moved_away),
 		IN_WORLD(a_setting_holds_over_a_restart_and_what_cannot_be_applied_is_taken_back),
 		IN_WORLD(a_setting_that_is_bad_beside_a_new_file_is_left_out),
+		IN_WORLD(a_change_that_needed_a_restart_is_rolled_back_by_another_one),
 		IN_WORLD(the_log_level_is_shown_and_set),
 		IN_WORLD(the_watchdog_is_fed_only_while_the_workers_move),
 		IN_WORLD(a_service_started_as_root_keeps_nothing_of_it_in_any_thread),

@@ -26,7 +26,7 @@ struct reload_err { /* why it failed; as long as what status keeps */
 static void tell_errors(const struct cfg *c, bool quiet, struct reload_err *err)
 {
 	size_t n = c ? cfg_n_errors(c) : 0;
-	char place[320];
+	char place[sizeof(struct cfg_error)];
 
 	for (size_t i = 0; i < MIN(n, ERRORS_LOGGED); i++) {
 		const struct cfg_error *e = cfg_error(c, i);

@@ -156,10 +156,12 @@ def _(w):
     with share(w, path, "--once") as s:
         first = get(w, s.code, w.path("in"))
         s.event("begun")
+        first.p.send_signal(signal.SIGSTOP)  # it is not to be done before the second one asks
         r = get(w, s.code, w.path("in2")).ends(1)
         if "somebody else" not in "".join(r.errors):
             raise Failed(f"    {r.errors}")
         s.event("taken")
+        first.p.send_signal(signal.SIGCONT)
         first.ends(0)
         same(path, w.path("in/a.bin"))
         s.ends(0)
@@ -213,7 +215,7 @@ def _(w):
 def _(w):
     two_agents(w)
     path = fill(w.path("out/a.bin"), 1000)
-    s = share(w, path, "--expire", "2s")
+    s = share(w, path, "--expire", "10s")
     s.ends(0)
     r = get(w, s.code, w.path("in")).ends(1)
     if "no such share" not in "".join(r.errors):

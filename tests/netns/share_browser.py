@@ -28,10 +28,11 @@ class Server(Service):
     program, full = "tunnel/stile-tunnel", "stile-tunnel"
 
     def __init__(self, world):
+        world.ip(world.internet, f"addr add {CONTROL}/24 dev net")
         super().__init__(world, "server", "net", "")
         self.configure(f"""tunnel:
-  public_name: {SERVERS[1]}
-  listen: ["tls:{CONTROL}"]
+  public_name: {CONTROL}
+  listen: ["tls:{CONTROL}:7443"]
   gateway: "unix:{self.path("door.sock")}"
   gateway_url: "https://{SERVERS[0]}"
 """)

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-SERVICES = ("turn", "tunnel", "agent", "sip")
+SERVICES = ("turn", "tunnel", "agent", "sip", "console", "gateway")
 FAILED = []
 
 
@@ -33,6 +33,7 @@ class Chroot:
 
     def __enter__(self):
         run("debootstrap", "--variant=minbase", "bookworm", self.root)
+        os.unlink(self.root + "/etc/apt/sources.list")  # debootstrap's; this machine's own follow
         for name in ("/etc/apt/sources.list", "/etc/resolv.conf", "/etc/apt/apt.conf.d", "/etc/apt/sources.list.d"):
             if os.path.isdir(name):
                 shutil.copytree(name, self.root + name, dirs_exist_ok=True)

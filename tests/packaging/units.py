@@ -163,6 +163,20 @@ def _(w):
     s.stop()
 
 
+@case("stile-console answers in its unit")
+def _(w):
+    w.write("stile.yaml", f"log: {{ level: debug, dir: {w.path('log')} }}\nstore: {{ path: {w.path('store')} }}\n"
+                          f"console: {{ listen: \"127.0.0.1:{w.port}\" }}\n")
+    give(w, "stile.yaml")
+    s, _ = start(w, "stile-console", os.path.join(world.BUILD, "console/stile-console"), "-c", w.path("stile.yaml"))
+    is_confined(s.process, bind=False)
+    with socket.create_connection(("127.0.0.1", w.port), timeout=20) as c:
+        c.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        if not c.recv(100).startswith(b"HTTP/1.1 200"):
+            raise Failed("    /healthz does not say 200")
+    s.stop()
+
+
 @case("stile-fastpath loads its programs in its unit")
 def _(w):
     program = os.path.join(world.BUILD, "turn/fastpath/stile-fastpath")

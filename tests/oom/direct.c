@@ -12,8 +12,10 @@
 #include <string.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
-#include "common/control_ask.h"
+#include "common/control_link.h"
+#include "common/unix_socket.h"
 #include "tests/oom/failing.h"
 #include "tests/unit/peer_world.h"
 #include "tunnel/direct/channel.h"
@@ -154,24 +156,43 @@ static void words_wait_or_the_channel_ends(void **state)
 	loop_free(l);
 }
 
-static void answered(struct control_ask *a, const json_t *result, const char *why, void *arg)
+static void no_link(struct control_link *l, int err, const char *why, void *arg)
 {
-	(void)a, (void)result, (void)why, (void)arg;
+	(void)l, (void)err, (void)why, (void)arg;
 }
 
-static void a_question_is_asked_or_not(void **state)
+static void answered(int r, json_t *result, json_t *error, void *arg)
 {
+	unsigned *n = arg;
+
+	assert_true(r < 0 && !result && !error); /* nobody accepts */
+	++*n;
+}
+
+static void a_question_of_another_service_is_over_once(void **state)
+{
+	static const struct control_link_ops ops = { .on_down = no_link };
+	char path[64];
 	struct loop *l;
+	int fd;
 
 	(void)state;
+	(void)snprintf(path, sizeof(path), "/tmp/stile-oom-%d.sock", (int)getpid());
+	assert_int_equal(unix_socket_listen(path, &(struct unix_socket_options){ .mode = 0600, .uid = geteuid() }, &fd), 0);
 	assert_int_equal(loop_new(&l), 0);
 	for (unsigned n = 1; oom_next(&n);) {
-		const struct control_ask_options o = { .loop = l, .path = "/nonexistent/s", .verb = "ping", .done = answered };
-		struct control_ask *a = NULL;
+		struct control_link *c = NULL;
+		unsigned told = 0;
+		int r = control_link_new(l, path, &ops, NULL, &c);
 
-		assert_true(control_ask_new(&o, &a) < 0 && !a); /* nobody is there */
+		if (r == 0)
+			(void)control_link_call(c, "ping", NULL, 1000, answered, &told);
+		control_link_free(c);
+		assert_true(r == 0 ? told == 1 : oom_hit() && told == 0);
 	}
 	loop_free(l);
+	close(fd);
+	unlink(path);
 }
 
 int main(void)
@@ -181,7 +202,7 @@ int main(void)
 		cmocka_unit_test(bytes_arrive_or_the_link_says_why_not),
 		cmocka_unit_test(a_probe_begins_or_not),
 		cmocka_unit_test(words_wait_or_the_channel_ends),
-		cmocka_unit_test(a_question_is_asked_or_not),
+		cmocka_unit_test(a_question_of_another_service_is_over_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,24 +9,27 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "common/control_ask.h"
+#include "common/control_link.h"
 #include "tunnel/link/turn_uri.h"
 #include "tunnel/log_msgs.h"
 
-enum { ASKS_MAX = 64 };
+enum { ASKS_MAX = 64, ANSWER_MS = 5000 };
 
 struct local_turn_ask {
 	struct list node;
 	struct tunnel_server *s;
 	uint64_t link;
-	struct control_ask *ask;
+	struct control_link *turn;
+	uint64_t call; /* 0: it is over */
 };
 
 static void ask_free(struct local_turn_ask *x)
 {
 	list_unlink(&x->node);
 	x->s->n_turn_asks--;
-	control_ask_free(x->ask);
+	if (x->call)
+		control_link_forget(x->turn, x->call); /* or its end would come from the next line */
+	control_link_free(x->turn);
 	free(x);
 }
 
@@ -67,7 +70,14 @@ static bool read_listener(const struct tunnel_server *s, const json_t *row, stru
 	return true;
 }
 
-static void on_answer(struct control_ask *a, const json_t *result, const char *why, void *arg)
+static const char *why_none(int r, const json_t *error)
+{
+	const char *text = json_string_value(json_object_get(error, "text"));
+
+	return text ? text : r == -ETIMEDOUT ? "it does not answer in time" : "it has hung up";
+}
+
+static void on_answer(int r, json_t *result, json_t *error, void *arg)
 {
 	struct local_turn_ask *x = arg;
 	const char *user = json_string_value(json_object_get(result, "username")), *password = json_string_value(json_object_get(result, "password"));
@@ -77,7 +87,7 @@ static void on_answer(struct control_ask *a, const json_t *result, const char *w
 	const json_t *row;
 	size_t i;
 
-	(void)a;
+	x->call = 0;
 	json_array_foreach(json_object_get(result, "listeners"), i, row)
 		if (m.n_uris < WIRE_URIS_MAX && read_listener(x->s, row, &u)) {
 			(void)turn_uri_print(&u, uris[m.n_uris]);
@@ -85,7 +95,8 @@ static void on_answer(struct control_ask *a, const json_t *result, const char *w
 			m.n_uris++;
 		}
 	if (!result || !user || !password || !m.n_uris) {
-		const char *reason = result ? "tunnel.public_name is not set, and none of its listeners is on a public address" : why;
+		const char *reason = result ? "tunnel.public_name is not set, and none of its listeners is on a public address" :
+					      why_none(r, error);
 
 		if (!x->s->turn_refused) /* once, until it works */
 			log_emit(&MSG_TUNNEL_LOCAL_TURN_NONE, LF_STR("reason", reason));
@@ -100,14 +111,32 @@ static void on_answer(struct control_ask *a, const json_t *result, const char *w
 	ask_free(x);
 }
 
+/* Each question has a connection of its own: an agent asks a few times a day. */
+static void on_up(struct control_link *l, const json_t *hello, void *arg)
+{
+	(void)l, (void)hello, (void)arg;
+}
+
+static void on_event(struct control_link *l, const json_t *event, void *arg)
+{
+	(void)l, (void)event, (void)arg;
+}
+
+static void on_down(struct control_link *l, int err, const char *why, void *arg)
+{
+	(void)l, (void)err, (void)why, (void)arg; /* the call has been told */
+}
+
+static const struct control_link_ops turn_ops = { .on_up = on_up, .on_event = on_event, .on_down = on_down };
+
 void local_turn_ask(struct tunnel_server *s, uint64_t link, const char *name, unsigned lifetime_s)
 {
 	struct local_turn_ask *x = s->n_turn_asks < ASKS_MAX ? calloc(1, sizeof(*x)) : NULL;
-	const struct control_ask_options o = { .loop = s->loop, .path = s->rendezvous.local_turn, .verb = "turn.credentials",
-					       .args = x ? json_pack("{s:s, s:i}", "name", name, "ttl", (int)lifetime_s) : NULL,
-					       .done = on_answer, .arg = x };
+	json_t *args = x ? json_pack("{s:s, s:i}", "name", name, "ttl", (int)lifetime_s) : NULL;
+	uint64_t call;
 
-	if (!x) {
+	if (!args) {
+		free(x);
 		give_none(s, link, "too many agents ask at once");
 		return;
 	}
@@ -115,8 +144,13 @@ void local_turn_ask(struct tunnel_server *s, uint64_t link, const char *name, un
 	x->link = link;
 	list_append(&s->turn_asks, &x->node);
 	s->n_turn_asks++;
-	if (control_ask_new(&o, &x->ask) < 0) {
+	if (control_link_new(s->loop, s->rendezvous.local_turn, &turn_ops, x, &x->turn) < 0) {
+		json_decref(args);
 		ask_free(x);
 		give_none(s, link, "this tunnel server gives no TURN servers");
+		return;
 	}
+	call = control_link_call(x->turn, "turn.credentials", args, ANSWER_MS, on_answer, x);
+	if (call) /* else it is over, and x is gone */
+		x->call = call;
 }

@@ -278,6 +278,21 @@ static int unknown_option(const struct command *cmd, const char *arg, struct tex
 	return bad_option(cmd, arg, what);
 }
 
+/* Perhaps the mistyped end of a longer command: "stile test trun". */
+static int extra_word(const struct command *cmd, const char *word)
+{
+	struct guess g = { .distance = 3 };
+	char words[64], what[128];
+
+	snprintf(words, sizeof words, "%s %s", cmd->name, word);
+	guess_command(&g, words);
+	if (g.best[0] && strcmp(g.best, cmd->name) != 0)
+		snprintf(what, sizeof what, "is one word too many; did you mean 'stile %s'?", g.best);
+	else
+		snprintf(what, sizeof what, "is one word too many");
+	return bad_option(cmd, word, what);
+}
+
 /* One "-x", "--name", "--name=value" with its value; *i moves past a value of its own. */
 static int parse_option(struct cli *c, int argc, char **argv, int *i)
 {
@@ -323,7 +338,7 @@ static int parse(struct cli *c, int argc, char **argv)
 			if (r)
 				return r;
 		} else if (c->n_words >= c->command->max_words || c->n_words >= CLI_MAX_WORDS) {
-			return bad_option(c->command, argv[i], "is one word too many");
+			return extra_word(c->command, argv[i]);
 		} else {
 			c->words[c->n_words++] = argv[i];
 		}

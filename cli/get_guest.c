@@ -81,8 +81,7 @@ static void find_agent(char *out, size_t n)
 		self[len] = '\0';
 		(void)dirname(self);
 		for (unsigned i = 0; i < ARRAY_LEN(places); i++) {
-			(void)snprintf(out, n, "%s%s/stile-agent", self, places[i]);
-			if (access(out, X_OK) == 0)
+			if (snprintf(out, n, "%s%s/stile-agent", self, places[i]) < (int)n && access(out, X_OK) == 0)
 				return;
 		}
 	}

@@ -88,7 +88,8 @@ int agent_watch_start(struct agent_watch *w, struct cli *cli, const char *socket
 	w->args = args;
 	if (!socket && instance_init(&i, AGENT_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
 		return -EINVAL;
-	(void)snprintf(w->socket, sizeof(w->socket), "%s", socket ? socket : i.socket_path);
+	if (snprintf(w->socket, sizeof(w->socket), "%s", socket ? socket : i.socket_path) >= (int)sizeof(w->socket))
+		return -ENAMETOOLONG;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->changed, NULL);
 	r = pthread_create(&w->thread, NULL, run, w);

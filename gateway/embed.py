@@ -15,8 +15,8 @@ def main(output, files):
             data = f.read()
         name = os.path.basename(path)
         body = "".join(("\n\t" if k % 24 == 0 else " ") + f"{b}," for k, b in enumerate(data))
-        arrays.append(f"static const char data_{i}[] = {{{body}\n}};\n")
-        rows.append('\t{ "%s", "%s", "\\"%s\\"", { data_%d, sizeof(data_%d) } },\n' % (
+        arrays.append(f"static const unsigned char data_{i}[] = {{{body}\n}};\n")
+        rows.append('\t{ "%s", "%s", "\\"%s\\"", { (const char *)data_%d, sizeof(data_%d) } },\n' % (
             "" if name == "index.html" else name, TYPES[os.path.splitext(name)[1]], hashlib.sha256(data).hexdigest()[:16], i, i))
     with open(output, "w", encoding="ascii") as f:
         f.write('/* Made by gateway/embed.py. */\n#include "gateway/page.h"\n' + "".join(arrays) +

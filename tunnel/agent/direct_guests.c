@@ -111,7 +111,7 @@ static void later(struct dguest *g, const char *why)
 
 	g->asking = false;
 	g->tries++;
-	(void)snprintf(g->why, sizeof(g->why), "%s", why);
+	(void)snprintf(g->why, sizeof(g->why), "%.*s", (int)sizeof(g->why) - 1, why);
 	loop_timer_set(g->d->loop, &g->timer, MIN(wait, (uint64_t)RETRY_LAST_MS));
 	news(g);
 }

@@ -5,9 +5,11 @@ only, a receiver without an agent, and the sender who is not there."""
 import os
 import signal
 import socket
+import subprocess
 
 from share_world import (
-    BUILD, PATIENCE, Failed, Target, Ua, case, connect, credentials, echo, fill, get, main, same, sha, share, two_agents, wait_for)
+    BUILD, PATIENCE, Failed, Target, Ua, case, connect, credentials, echo, fill, get, main, need_root, same, sha, share, two_agents,
+    wait_for)
 
 MB = 1 << 20
 
@@ -127,6 +129,27 @@ def _(w):
         r = get(w, s.code, "--send", path).ends(1)
         if "takes no files" not in "".join(r.errors):
             raise Failed(f"    {r.errors}")
+
+
+@case("an upload that the disk does not hold is refused before a byte of it comes, and what it holds is taken")
+def _(w):
+    need_root()
+    two_agents(w)
+    box = w.path("box")
+    os.mkdir(box)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=84m", "none", box], check=True)  # 64 MB stay free
+    try:
+        with share(w, "--upload", box) as s:
+            r = get(w, s.code, "--send", fill(w.path("out/large"), 30 * MB)).ends(1)
+            if "not enough room on the disk" not in "".join(r.errors):
+                raise Failed(f"    {r.errors}")
+            if os.listdir(box):
+                raise Failed(f"    left behind: {os.listdir(box)}")
+            small = fill(w.path("out/small"), 10 * MB)
+            get(w, s.code, "--send", small).ends(0)
+            same(small, os.path.join(box, "small"))
+    finally:
+        subprocess.run(["umount", "-l", box], check=False)
 
 
 @case("an upload that is broken off leaves nothing behind, and one that is interrupted goes on")

@@ -14,7 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tunnel"))
 import tunnel_world  # noqa: E402
 import world  # noqa: E402
-from tunnel_world import BUILD, Failed, Target, case, connect, echo, main  # noqa: E402, F401
+from tunnel_world import BUILD, Failed, Target, case, connect, echo, main, need_root  # noqa: E402, F401
 sys.path.insert(0, os.path.join(HERE, "..", "sip"))
 from sip_world import Ua, credentials  # noqa: E402, F401
 

@@ -78,7 +78,7 @@ class Chroot:
         """As its unit: the user, the folders that systemd makes, its readiness awaited on the control socket."""
         self.inside("install", "-d", "-o", "stile", "-g", "stile", "/run/stile")
         p = subprocess.Popen(["chroot", "--userspec=stile:stile", self.root, f"/usr/bin/stile-{service}", "--runtime-dir", "/run/stile",
-                              *options], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={"PATH": "/usr/bin:/bin"})
+                              *options], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         self.processes.append(p)
         for _ in range(400):
             if p.poll() is not None:
@@ -132,7 +132,7 @@ def installed(c):
     c.apt("install", *[f"/debs/{os.path.basename(d)}" for d in c.debs])
     must(c.inside("stile", "--version").stdout.strip(), "stile --version says nothing")
     for s in SERVICES:
-        must(os.path.exists(f"{c.root}/usr/lib/systemd/system/stile-{s}.service"), f"no unit of stile-{s}")
+        must(os.path.exists(f"{c.root}/lib/systemd/system/stile-{s}.service"), f"no unit of stile-{s}")
         must(os.path.exists(f"{c.root}/usr/share/man/man8/stile-{s}.8.gz"), f"no man page of stile-{s}")
 
 
@@ -189,7 +189,7 @@ def removed(c):
 
 
 def purged(c):
-    c.apt("purge", *packages(c))
+    c.inside("dpkg", "--purge", *packages(c))
     left = run("find", c.root + "/etc/stile", c.root + "/var/lib/stile", c.root + "/var/log/stile", "-type", "f", check=False).stdout
     must(not left, f"left after the purge: {left}")
     must(not glob.glob(c.root + "/etc/systemd/system/*/stile-*"), "a unit is still enabled")

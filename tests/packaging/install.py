@@ -154,7 +154,8 @@ def password(c, service):
 
 def works(c):
     c.start("turn")
-    c.inside("stile", "test", "turn", "127.0.0.1", "-u", "somebody", "--password", password(c, "turn"), "--packets", "4")
+    for how in ("udp", "tcp"):  # TLS wants a certificate of the administrator's
+        c.inside("stile", "test", "turn", "127.0.0.1", "-t", how, "-u", "somebody", "--password", password(c, "turn"), "--packets", "4")
     c.start("tunnel")
     said = c.inside("stile", "status").stdout
     must("stile-turn" in said and "stile-tunnel" in said, said)

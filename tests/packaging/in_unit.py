@@ -3,8 +3,8 @@
 
 PID 1 of a test machine need not be systemd, so what the unit's lines ask of it is done here, with the kernel's own means:
 its system call filter (libseccomp; the sets as systemd-analyze knows them), address families, no memory that is
-writable and executable, a read-only file system but for the folders named, no devices but the harmless ones, capabilities, and the user. The
-names of the lines are systemd.exec(5)'s; a line of [Service] that this program does not know ends it, lest one be added and never
+writable and executable, a read-only file system but for the folders named, capabilities, and the user. The names of the lines are
+systemd.exec(5)'s; a line of [Service] that this program does not know ends it, lest one be added and never
 tried."""
 import ctypes
 import errno
@@ -14,15 +14,16 @@ import subprocess
 import sys
 
 ALLOW, ERRNO_EPERM = 0x7fff0000, 0x00050000 | errno.EPERM
-CMP_NE, CMP_MASKED_EQ = 1, 7
+CMP_EQ, CMP_MASKED_EQ = 4, 7
 # Lines that are systemd's own affair, or whose effect nothing here can tell from another's.
 NOT_OURS = {
-    "Type", "ExecStartPre", "ExecStart", "ExecReload", "WatchdogSec", "TimeoutStopSec", "Restart", "RestartSec", "LimitNOFILE", "User",
-    "Group", "RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve", "StateDirectory", "StateDirectoryMode",
-    "LogsDirectory", "LogsDirectoryMode", "ConfigurationDirectory", "ConfigurationDirectoryMode", "ProtectHome", "ProtectHostname",
-    "ProtectProc", "ProcSubset", "PrivateTmp", "PrivateUsers", "PrivateMounts", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID",
-    "LockPersonality", "RemoveIPC", "KeyringMode", "SystemCallArchitectures", "SystemCallErrorNumber", "DevicePolicy", "ProtectClock",
-    "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectControlGroups", "UMask",
+    "Type", "ExecStart", "ExecReload", "WatchdogSec", "TimeoutStopSec", "Restart", "RestartPreventExitStatus", "RestartSec",
+    "LimitNOFILE", "User", "Group", "RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve", "StateDirectory",
+    "StateDirectoryMode", "LogsDirectory", "LogsDirectoryMode", "ConfigurationDirectory", "ConfigurationDirectoryMode",
+    "ProtectHome", "ProtectHostname", "ProtectProc", "ProcSubset", "PrivateTmp", "PrivateUsers", "PrivateMounts",
+    "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "RemoveIPC", "KeyringMode",
+    "SystemCallArchitectures", "SystemCallErrorNumber", "PrivateDevices", "DevicePolicy", "ProtectClock", "ProtectKernelLogs",
+    "ProtectKernelModules", "ProtectKernelTunables", "ProtectControlGroups", "UMask",
 }
 
 
@@ -85,7 +86,7 @@ def filters(lines):
             rule(more, ERRNO_EPERM, call, Arg(2, CMP_MASKED_EQ, both, both))
     families = {f: getattr(socket, f) for k, v in lines if k == "RestrictAddressFamilies" for f in v.split()}
     for family in set(range(46)) - set(families.values()) if families else set():
-        rule(more, 0x00050000 | errno.EAFNOSUPPORT, "socket", Arg(0, 4, family, 0))
+        rule(more, 0x00050000 | errno.EAFNOSUPPORT, "socket", Arg(0, CMP_EQ, family, 0))
 
     def load():
         for ctx in (more, calls):  # the second one ends the right to load a third
@@ -129,7 +130,7 @@ def become(uid, capabilities):
 def main():
     unit, uid, writable, *program = sys.argv[1:]
     lines = service_lines(unit)
-    known = {"NoNewPrivileges", "ProtectSystem", "PrivateDevices", "RestrictAddressFamilies", "MemoryDenyWriteExecute", "SystemCallFilter",
+    known = {"NoNewPrivileges", "ProtectSystem", "RestrictAddressFamilies", "MemoryDenyWriteExecute", "SystemCallFilter",
              "CapabilityBoundingSet", "AmbientCapabilities"}
     strange = {k for k, _ in lines} - known - NOT_OURS
     if strange:

@@ -78,7 +78,8 @@ class Chroot:
         """As its unit: the user, the folders that systemd makes, its readiness awaited on the control socket."""
         self.inside("install", "-d", "-o", "stile", "-g", "stile", "/run/stile")
         p = subprocess.Popen(["chroot", "--userspec=stile:stile", self.root, f"/usr/bin/stile-{service}", "--runtime-dir", "/run/stile",
-                              *options], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+                              *options], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         self.processes.append(p)
         for _ in range(400):
             if p.poll() is not None:
@@ -164,7 +165,7 @@ def works(c):
 
 def upgraded(c, folder):
     before = password(c, "turn")
-    c.write("/etc/stile/stile.yaml", "log: { level: notice, dir: /var/log/stile }\nstore: { path: /var/lib/stile }\n".replace("notice", "debug"))
+    c.write("/etc/stile/stile.yaml", "log: { level: debug, dir: /var/log/stile }\nstore: { path: /var/lib/stile }\n")
     names = []
     for deb in glob.glob(folder + "/*.deb"):
         shutil.copy(deb, c.root + "/debs")

@@ -63,6 +63,12 @@ def give(w, *names):
         os.chown(w.path(name), UID, UID)
 
 
+def turn_config(w, **keys):
+    """This case is of stile-turn: the world's configuration, name and program are its."""
+    w.full, w.binary = "stile-turn", TURN
+    World.config(w, **keys)
+
+
 class Notified:
     """What PID 1 hears on the notification socket."""
 
@@ -116,9 +122,7 @@ def is_confined(process, bind):
 
 @case("stile-turn relays, reloads and stops in its unit; a port below 1024 is bound with the one capability it has")
 def _(w):
-    w.full = "stile-turn"
-    World.config(w, log="{ level: debug, dir: %s }" % w.path("log"),
-                       listen=f'["udp:127.0.0.1:{w.port}", "tcp:127.0.0.1:{w.port}", "tls:127.0.0.1:{w.port + 1}", "tcp:127.0.0.61:61"]')
+    turn_config(w, listen=f'["udp:127.0.0.1:{w.port}", "tcp:127.0.0.1:{w.port}", "tls:127.0.0.1:{w.port + 1}", "tcp:127.0.0.61:61"]')
     give(w, "stile.yaml", "server.pem", "server.key")
     s, n = start(w, "stile-turn", TURN, "-c", w.path("stile.yaml"))
     is_confined(s.process, bind=True)
@@ -183,7 +187,7 @@ def _(w):
     if not os.path.exists(program):
         raise Skipped("built without it")
     w.full = "stile-fastpath"
-    World.config(w, log="{ level: debug, dir: %s }" % w.path("log"), fast_path="{ mode: auto, interfaces: [u0] }")
+    World.config(w, fast_path="{ mode: auto, interfaces: [u0] }")
     give(w, "stile.yaml", "server.pem", "server.key")
     own = ["unshare", "-n", "sh", "-c", 'ip link set lo up && ip link add u0 type veth peer name u1 && ip link set u0 up && exec "$0" "$@"']
     s, _ = start(w, "stile-fastpath", program, "-c", w.path("stile.yaml"), prefix=own)
@@ -196,10 +200,6 @@ def _(w):
 
 
 # ---- socket activation ----
-
-def turn_argv(w):
-    return [TURN, "-c", w.path("stile.yaml"), "--runtime-dir", w.path("run"), *(["--user", "root"] if world.ROOT else [])]
-
 
 class Activated(Server):
     """Started with sockets as systemd passes them: descriptors from 3 on, LISTEN_FDS, LISTEN_PID."""
@@ -235,28 +235,25 @@ def bound(kind, port, host="127.0.0.1"):
 
 @case("sockets that systemd has bound are used, by all workers, and one that nobody wants is told")
 def _(w):
-    w.full = "stile-turn"
-    World.config(w, workers="2", listen=f'["udp:127.0.0.1:{w.port}", "tcp:127.0.0.1:{w.port}", "tls:127.0.0.1:{w.port + 1}"]')
+    turn_config(w, workers="2", listen=f'["udp:127.0.0.1:{w.port}", "tcp:127.0.0.1:{w.port}", "tls:127.0.0.1:{w.port + 1}"]')
     sockets = [bound(socket.SOCK_DGRAM, w.port) for _ in range(6)]
     sockets += [bound(socket.SOCK_STREAM, w.port + i) for i in range(3)]
-    s = Activated(w, turn_argv(w), sockets)
+    s = Activated(w, w.turn_argv(), sockets)
     for x in sockets:
         x.close()
     s.wait_ready()
     w.logged("service.socket-unused", f"127.0.0.1:{w.port + 2}")
     for how in ("udp", "tcp"):
         for _ in range(3):
-            w.stile("test", "turn", "127.0.0.1", "-p", str(w.port), "--packets", "4", "-u", "alice", "--password", "wonderland", "--transport", how,
-                    "--packets", "4").exits(0)
+            w.stile("test", "turn", "127.0.0.1", "-p", str(w.port), "--packets", "4", *ALICE, "-t", how).exits(0)
     s.stop()
 
 
 @case("too few datagram sockets, a connection and a socket for both families stop the start, and say what to write")
 def _(w):
-    w.full = "stile-turn"
-    World.config(w, workers="1", listen=f'["udp:127.0.0.1:{w.port}"]')
+    turn_config(w, workers="1", listen=f'["udp:127.0.0.1:{w.port}"]')
     few = [bound(socket.SOCK_DGRAM, w.port)]
-    s = Activated(w, turn_argv(w), few)
+    s = Activated(w, w.turn_argv(), few)
     few[0].close()
     s.process.wait(20)
     s.ended = True
@@ -265,7 +262,7 @@ def _(w):
     both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     both.bind(("::", w.port + 3))
     both.listen(4)
-    s = Activated(w, turn_argv(w), [both])
+    s = Activated(w, w.turn_argv(), [both])
     both.close()
     s.process.wait(20)
     s.ended = True

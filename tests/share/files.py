@@ -234,6 +234,22 @@ def _(w):
         raise Failed(f"    {r.errors}")
 
 
+@case("share.connect_order goes with the code: a receiver without an agent, to whom the server's port is shut, tries the next one")
+def _(w):
+    shut, other = w.target_port(5), w.target_port(6)
+    w.server(listen=f'["tls:127.0.0.1:{w.base}", "tls:127.0.0.1:{other}"]')
+    w.agent("site")
+    w.connected("site")
+    os.mkdir(w.path("nothing"))
+    path = fill(w.path("out/a.bin"), MB)
+    order = w.write("order.yaml", f"share: {{ connect_order: [{shut}, {other}] }}\n")
+    with share(w, path, "-c", order) as s:
+        if not s.code.endswith(f"@127.0.0.1:{w.base},{shut},{other}"):
+            raise Failed(f"    {s.code}")
+        get(w, s.code.replace(f":{w.base},", f":{w.target_port(7)},"), w.path("in"), runtime="nothing").ends(0)
+        same(path, w.path("in/a.bin"))
+
+
 @case("--expire ends it by itself, and a wrong code is told apart from a mistyped one")
 def _(w):
     two_agents(w)

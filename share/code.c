@@ -13,11 +13,10 @@
 #include <openssl/kdf.h>
 #include <stdio.h>
 #include "common/bytes.h"
+#include "common/crockford.h"
 
 enum { SUM_BITS = 12, GROUP = 4, CODE_BYTES = SHARE_SECRET + 2, INFO_MAX = 32 };
 _Static_assert(SHARE_SECRET * 8 + SUM_BITS == SHARE_DIGITS * 5, "the digits hold all bits and no more");
-
-static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 const char *share_code_error_text(enum share_code_error e)
 {
@@ -100,72 +99,20 @@ static int checksum(const uint8_t secret[static SHARE_SECRET], unsigned *ret_sum
 const char *share_code_write(const struct share_code *c, char buf[static SHARE_CODE_STRLEN])
 {
 	struct sb b = sb_init(buf, SHARE_CODE_STRLEN);
-	uint8_t code[CODE_BYTES + 1] = { 0 };
-	unsigned sum, held = 0, bits = 0, at = 0;
+	uint8_t code[CODE_BYTES];
+	unsigned sum;
 
 	memcpy(code, c->secret, SHARE_SECRET);
 	(void)checksum(c->secret, &sum);
 	code[SHARE_SECRET] = (uint8_t)(sum >> 4);
 	code[SHARE_SECRET + 1] = (uint8_t)(sum << 4);
-	for (unsigned n = 0; n < SHARE_DIGITS; n++) {
-		if (bits < 5) {
-			held = (held << 8 | code[at++]) & 0xffff;
-			bits += 8;
-		}
-		bits -= 5;
-		if (n && n % GROUP == 0)
-			sb_char(&b, '-');
-		sb_char(&b, digits[held >> bits & 31]);
-	}
+	crockford_write(&b, code, CODE_BYTES, GROUP);
 	bytes_wipe(code, sizeof(code));
 	if (c->host[0])
 		sb_fmt(&b, strchr(c->host, ':') ? "@[%s]:%u" : "@%s:%u", c->host, c->port);
 	for (unsigned i = 0; c->host[0] && i < c->n_more; i++)
 		sb_fmt(&b, ",%u", c->more[i]);
 	return buf;
-}
-
-static int digit_of(char c)
-{
-	const char *at;
-
-	if (c >= 'a' && c <= 'z')
-		c = (char)(c - 'a' + 'A');
-	c = c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c;
-	at = c ? strchr(digits, c) : NULL;
-	return at ? (int)(at - digits) : -1;
-}
-
-static bool is_between(char c)
-{
-	return c == ' ' || c == '-' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static enum share_code_error read_digits(struct text t, uint8_t code[static CODE_BYTES])
-{
-	unsigned held = 0, bits = 0, n = 0;
-	size_t at = 0;
-
-	for (size_t i = 0; i < t.n; i++) {
-		int d = digit_of(t.p[i]);
-
-		if (is_between(t.p[i]))
-			continue;
-		if (d < 0)
-			return SHARE_CODE_CHARACTER;
-		if (n++ == SHARE_DIGITS)
-			return SHARE_CODE_LENGTH;
-		held = (held << 5 | (unsigned)d) & 0xffff;
-		bits += 5;
-		if (bits >= 8) {
-			bits -= 8;
-			code[at++] = (uint8_t)(held >> bits);
-		}
-	}
-	if (n != SHARE_DIGITS)
-		return SHARE_CODE_LENGTH;
-	code[at] = (uint8_t)(held << (8 - bits)); /* the last four bits */
-	return SHARE_CODE_OK;
 }
 
 /* Letters, digits and what stands in a name or an address, so that it can be shown. */
@@ -215,7 +162,8 @@ static enum share_code_error read_code(struct text t, struct share_code *ret_c)
 	struct text place = text_trim(t), code_text = text_cut(&place, '@');
 	uint8_t code[CODE_BYTES] = { 0 };
 	struct share_code c = { 0 };
-	enum share_code_error e = read_digits(code_text, code);
+	int r = crockford_read(code_text, code, CODE_BYTES);
+	enum share_code_error e = r == -EILSEQ ? SHARE_CODE_CHARACTER : r < 0 ? SHARE_CODE_LENGTH : SHARE_CODE_OK;
 	unsigned sum;
 
 	if (e == SHARE_CODE_OK &&

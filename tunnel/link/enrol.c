@@ -12,6 +12,7 @@
 #include <openssl/hmac.h>
 #include <string.h>
 #include "common/bytes.h"
+#include "common/crockford.h"
 
 enum {
 	SUM_LEN = 3,
@@ -21,8 +22,6 @@ enum {
 	NAME_MAX_LEN = 255,
 };
 _Static_assert(CODE_LEN * 8 == ENROL_DIGITS * 5, "the digits hold all bits and no more");
-
-static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 const char *enrol_error_text(enum enrol_error e)
 {
@@ -61,21 +60,6 @@ int enrol_code_make(const struct identity_hash *root, struct enrol_code *ret_c)
 	return bytes_random(ret_c->secret, ENROL_SECRET_LEN);
 }
 
-static void write_digits(const uint8_t code[static CODE_LEN], struct sb *b)
-{
-	unsigned held = 0, bits = 0, n = 0;
-
-	for (size_t i = 0; i < CODE_LEN; i++) {
-		held = (held << 8 | code[i]) & 0xffff;
-		for (bits += 8; bits >= 5; bits -= 5) {
-			if (n && n % GROUP == 0)
-				sb_char(b, '-');
-			sb_char(b, digits[held >> (bits - 5) & 31]);
-			n++;
-		}
-	}
-}
-
 const char *enrol_code_write(const struct enrol_code *c, char buf[static ENROL_CODE_STRLEN])
 {
 	struct sb b = sb_init(buf, ENROL_CODE_STRLEN);
@@ -84,51 +68,11 @@ const char *enrol_code_write(const struct enrol_code *c, char buf[static ENROL_C
 	memcpy(code, c->secret, ENROL_SECRET_LEN);
 	memcpy(code + ENROL_SECRET_LEN, c->root, LINK_PREFIX_LEN);
 	(void)checksum(code, code + CODE_LEN - SUM_LEN);
-	write_digits(code, &b);
+	crockford_write(&b, code, CODE_LEN, GROUP);
 	bytes_wipe(code, sizeof(code));
 	if (c->host[0])
 		sb_fmt(&b, strchr(c->host, ':') ? "@[%s]:%u" : "@%s:%u", c->host, c->port);
 	return buf;
-}
-
-static int digit_of(char c)
-{
-	const char *at;
-
-	if (c >= 'a' && c <= 'z')
-		c = (char)(c - 'a' + 'A');
-	c = c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c;
-	at = c ? strchr(digits, c) : NULL;
-	return at ? (int)(at - digits) : -1;
-}
-
-static bool is_between(char c)
-{
-	return c == ' ' || c == '-' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static enum enrol_error read_digits(struct text t, uint8_t code[static CODE_LEN])
-{
-	unsigned held = 0, bits = 0, n = 0;
-	size_t at = 0;
-
-	for (size_t i = 0; i < t.n; i++) {
-		int d = digit_of(t.p[i]);
-
-		if (is_between(t.p[i]))
-			continue;
-		if (d < 0)
-			return ENROL_BAD_CHARACTER;
-		if (n++ == ENROL_DIGITS)
-			return ENROL_BAD_LENGTH;
-		held = (held << 5 | (unsigned)d) & 0xffff;
-		bits += 5;
-		if (bits >= 8) {
-			bits -= 8;
-			code[at++] = (uint8_t)(held >> bits);
-		}
-	}
-	return n == ENROL_DIGITS ? ENROL_OK : ENROL_BAD_LENGTH;
 }
 
 /* A name or an address; letters, digits and what stands in either, so that it can be shown. */
@@ -167,7 +111,8 @@ enum enrol_error enrol_code_parse(struct text t, struct enrol_code *ret_c)
 	struct text place = text_trim(t), code_text = text_cut(&place, '@');
 	uint8_t code[CODE_LEN], sum[SUM_LEN];
 	struct enrol_code c = { 0 };
-	enum enrol_error e = read_digits(code_text, code);
+	int r = crockford_read(code_text, code, CODE_LEN);
+	enum enrol_error e = r == -EILSEQ ? ENROL_BAD_CHARACTER : r < 0 ? ENROL_BAD_LENGTH : ENROL_OK;
 
 	if (e == ENROL_OK &&
 	    (checksum(code, sum) < 0 || memcmp(sum, code + CODE_LEN - SUM_LEN, SUM_LEN) != 0))

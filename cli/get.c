@@ -8,6 +8,7 @@
 #include "cli/get.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -144,10 +145,8 @@ int get_ask(struct get *g, const struct share_ask *a)
 	for (;;) {
 		int r = find_place(g) ? share_http_ask(&g->http, a) : -EAGAIN;
 
-		if (r == 0 && g->http.status != 503) {
-			g->known = true;
+		if (r == 0 && g->http.status != 503)
 			return 0;
-		}
 		if (r == 0)
 			(void)usleep(RETRY_MS * 1000);
 		r = get_wait(g, r);
@@ -178,6 +177,22 @@ json_t *get_sealed(struct get *g)
 	if (!o && r != -ECONNRESET && r != -ETIMEDOUT)
 		(void)cli_fail(g->cli, "what the other side said cannot be opened with this code");
 	return o;
+}
+
+bool get_sha(int fd, uint8_t buf[static RECORD_PLAIN], char out[static 2 * GET_SHA + 1])
+{
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	uint8_t sum[EVP_MAX_MD_SIZE];
+	ssize_t n = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 ? 1 : -1;
+	bool ok;
+
+	for (off_t at = 0; n > 0 && (n = pread(fd, buf, RECORD_PLAIN, at)) > 0; at += n)
+		(void)EVP_DigestUpdate(md, buf, (size_t)n);
+	ok = n == 0 && EVP_DigestFinal_ex(md, sum, NULL) == 1;
+	if (ok)
+		hex_encode(sum, GET_SHA, out);
+	EVP_MD_CTX_free(md);
+	return ok;
 }
 
 static int ask_meta(struct get *g, json_t **ret_meta)

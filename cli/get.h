@@ -18,7 +18,7 @@ struct get {
 	struct agent_watch watch;
 	unsigned seq;
 	json_t *news; /* the last */
-	bool json, known; /* known: the sender has answered once */
+	bool json;
 	const char *what; /* is under way, for the line of progress */
 	uint64_t at, size;
 	char waiting[700]; /* what was said last about waiting */
@@ -37,6 +37,10 @@ void get_progress(struct get *g, bool now);
 void get_say(struct get *g, const char *event, const char *name, uint64_t size, const char *text);
 /* The body: sealed JSON under "meta". NULL: it was said what is wrong. */
 json_t *get_sealed(struct get *g);
+
+enum { GET_SHA = 32 };
+/* SHA-256 of all that is in the file, in hexadecimal digits; buf is of a record. False: it cannot be read. */
+bool get_sha(int fd, uint8_t buf[static RECORD_PLAIN], char out[static 2 * GET_SHA + 1]);
 
 int get_files(struct get *g, const json_t *meta, bool *ret_again); /* again: the list has changed meanwhile */
 int get_send(struct get *g, const char *path);

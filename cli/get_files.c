@@ -14,12 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cli/get.h"
-#include "common/bytes.h"
 #include "common/fd.h"
 #include "share/names.h"
 #include "share/request.h"
 
-enum { SHA = 32, NAMES_TRIED = 1000, FILES_NAME = 255 - 16 };
+enum { NAMES_TRIED = 1000, FILES_NAME = 255 - 16 };
 
 struct file { /* one, on its way */
 	struct get *g;
@@ -230,7 +229,7 @@ static int take_records(struct file *f)
 }
 
 /* The sender's own hash of it. */
-static int ask_hash(struct file *f, char sha[static 2 * SHA + 1])
+static int ask_hash(struct file *f, char sha[static 2 * GET_SHA + 1])
 {
 	char path[32];
 	json_t *o = NULL;
@@ -249,7 +248,7 @@ static int ask_hash(struct file *f, char sha[static 2 * SHA + 1])
 		if (!o)
 			r = f->g->http.fd < 0 ? get_wait(f->g, -ECONNRESET) : EXIT_FAILED;
 	}
-	(void)snprintf(sha, 2 * SHA + 1, "%s", text_of_key(o, "sha256"));
+	(void)snprintf(sha, 2 * GET_SHA + 1, "%s", text_of_key(o, "sha256"));
 	json_decref(o);
 	return r;
 }
@@ -272,7 +271,7 @@ static int finish(struct file *f)
 {
 	const struct timespec times[2] = { { .tv_nsec = UTIME_NOW }, { .tv_sec = f->mtime } };
 	uint8_t sum[EVP_MAX_MD_SIZE];
-	char own[2 * SHA + 1], theirs[2 * SHA + 1], line[700];
+	char own[2 * GET_SHA + 1], theirs[2 * GET_SHA + 1], line[700];
 	struct sb b = sb_init(line, sizeof line);
 	int r = fdatasync(f->fd) < 0 ? fail_at(f, f->part, errno) : ask_hash(f, theirs);
 
@@ -280,7 +279,7 @@ static int finish(struct file *f)
 		return r;
 	if (EVP_DigestFinal_ex(f->md, sum, NULL) != 1)
 		return fail_at(f, f->name, EIO);
-	hex_encode(sum, SHA, own);
+	hex_encode(sum, GET_SHA, own);
 	if (strcmp(own, theirs) != 0)
 		return WRONG_HASH;
 	(void)futimens(f->fd, times);
@@ -303,11 +302,8 @@ static int finish(struct file *f)
 static int is_there(struct file *f, bool *ret_same)
 {
 	_cleanup_(closep) int fd = openat(f->dir, f->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	EVP_MD_CTX *md;
-	uint8_t sum[EVP_MAX_MD_SIZE];
-	char own[2 * SHA + 1], theirs[2 * SHA + 1];
+	char own[2 * GET_SHA + 1], theirs[2 * GET_SHA + 1];
 	struct stat st;
-	ssize_t n = 1;
 	int r;
 
 	*ret_same = false;
@@ -316,27 +312,14 @@ static int is_there(struct file *f, bool *ret_same)
 	r = ask_hash(f, theirs);
 	if (r)
 		return r;
-	md = EVP_MD_CTX_new();
-	if (!md || EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
-		n = -1;
-	while (n > 0 && (n = read(fd, f->buf, RECORD_PLAIN)) > 0)
-		(void)EVP_DigestUpdate(md, f->buf, (size_t)n);
-	if (n == 0 && EVP_DigestFinal_ex(md, sum, NULL) == 1) {
-		hex_encode(sum, SHA, own);
-		*ret_same = strcmp(own, theirs) == 0;
-	}
-	EVP_MD_CTX_free(md);
+	*ret_same = get_sha(fd, f->buf, own) && strcmp(own, theirs) == 0;
 	return 0;
 }
 
 static int open_ctx(struct file *f)
 {
-	uint8_t key[SHARE_KEY];
-	int r = share_stream_key(f->g->code.secret, f->salt, "file", key);
+	int r = share_records_of(f->g->code.secret, f->salt, "file", false, &f->ctx);
 
-	if (r == 0)
-		r = share_records_new(key, false, &f->ctx);
-	bytes_wipe(key, sizeof key);
 	return r < 0 ? fail_at(f, f->name, -r) : 0;
 }
 

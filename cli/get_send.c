@@ -8,15 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <openssl/evp.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cli/get.h"
 #include "common/bytes.h"
 #include "common/fd.h"
-
-enum { SHA = 32 };
 
 struct sending {
 	struct get *g;
@@ -38,7 +35,6 @@ static int fail_at(struct sending *s, const char *why)
 
 static int open_file(struct sending *s)
 {
-	uint8_t key[SHARE_KEY];
 	char copy[4096];
 	int r;
 
@@ -52,9 +48,7 @@ static int open_file(struct sending *s)
 	(void)snprintf(s->name, sizeof s->name, "%s", basename(copy));
 	r = bytes_random(s->salt, sizeof s->salt);
 	if (r == 0)
-		r = share_stream_key(s->g->code.secret, s->salt, "upload", key);
-	if (r == 0)
-		r = share_records_new(key, true, &s->ctx);
+		r = share_records_of(s->g->code.secret, s->salt, "upload", true, &s->ctx);
 	hex_encode(s->salt, SHARE_SALT, s->salt_hex);
 	(void)snprintf(s->where, sizeof s->where, "u/%s", s->salt_hex);
 	return r < 0 ? fail_at(s, strerror(-r)) : 0;
@@ -141,17 +135,10 @@ static int told(struct sending *s)
 	json_t *o = get_sealed(s->g);
 	char line[700];
 	struct sb b = sb_init(line, sizeof line);
-	EVP_MD_CTX *md = EVP_MD_CTX_new();
-	uint8_t sum[EVP_MAX_MD_SIZE];
-	char own[2 * SHA + 1] = "";
-	ssize_t n = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 ? 1 : -1;
+	char own[2 * GET_SHA + 1] = "";
 	int r = o ? 0 : EXIT_FAILED;
 
-	for (off_t at = 0; n > 0 && (n = pread(s->fd, s->buf, RECORD_PLAIN, at)) > 0; at += n)
-		(void)EVP_DigestUpdate(md, s->buf, (size_t)n);
-	if (n == 0 && EVP_DigestFinal_ex(md, sum, NULL) == 1)
-		hex_encode(sum, SHA, own);
-	EVP_MD_CTX_free(md);
+	(void)get_sha(s->fd, s->buf, own);
 	if (r == 0 && strcmp(own, text_of_key(o, "sha256")) != 0)
 		r = fail_at(s, "arrived with another SHA-256");
 	if (r == 0) {

@@ -59,6 +59,18 @@ int share_records_new(const uint8_t key[static SHARE_KEY], bool seal, struct sha
 	return 0;
 }
 
+int share_records_of(const uint8_t secret[static SHARE_SECRET], const uint8_t salt[static SHARE_SALT], const char *kind, bool seal,
+		     struct share_records_ctx **ret_c)
+{
+	uint8_t key[SHARE_KEY];
+	int r = share_stream_key(secret, salt, kind, key);
+
+	if (r == 0)
+		r = share_records_new(key, seal, ret_c);
+	bytes_wipe(key, sizeof(key));
+	return r;
+}
+
 struct share_records_ctx *share_records_free(struct share_records_ctx *c)
 {
 	if (c)
@@ -105,17 +117,6 @@ int share_records_open(struct share_records_ctx *c, uint32_t number, bool last, 
 
 /* ---- a whole small stream ---- */
 
-static int context_of(const uint8_t secret[static SHARE_SECRET], const uint8_t *salt, const char *kind, bool seal, struct share_records_ctx **ret_c)
-{
-	uint8_t key[SHARE_KEY];
-	int r = share_stream_key(secret, salt, kind, key);
-
-	if (r == 0)
-		r = share_records_new(key, seal, ret_c);
-	bytes_wipe(key, sizeof(key));
-	return r;
-}
-
 int sealed_make(const uint8_t secret[static SHARE_SECRET], const char *kind, struct text plain, uint8_t **ret_p, size_t *ret_n)
 {
 	size_t n = SHARE_SALT + (size_t)share_records_size(plain.n);
@@ -125,7 +126,7 @@ int sealed_make(const uint8_t secret[static SHARE_SECRET], const char *kind, str
 	int r = p ? bytes_random(p, SHARE_SALT) : -ENOMEM;
 
 	if (r == 0)
-		r = context_of(secret, p, kind, true, &c);
+		r = share_records_of(secret, p, kind, true, &c);
 	at = p ? p + SHARE_SALT : NULL;
 	for (uint64_t i = 0; i < count && r == 0; i++) {
 		size_t part = MIN(plain.n - i * RECORD_PLAIN, (size_t)RECORD_PLAIN);
@@ -153,7 +154,7 @@ int sealed_open(const uint8_t secret[static SHARE_SECRET], const char *kind, str
 	if (sealed.n < SHARE_SALT || share_records_plain(sealed.n - SHARE_SALT, &plain) < 0)
 		return -EBADMSG;
 	p = malloc((size_t)plain + RECORD_TAG + 1);
-	r = p ? context_of(secret, in, kind, false, &c) : -ENOMEM;
+	r = p ? share_records_of(secret, in, kind, false, &c) : -ENOMEM;
 	in += SHARE_SALT;
 	count = share_records_count(plain);
 	for (uint64_t i = 0; i < count && r == 0; i++) {

@@ -20,6 +20,9 @@ int share_records_plain(uint64_t size, uint64_t *ret_plain);
 
 struct share_records_ctx;
 int share_records_new(const uint8_t key[static SHARE_KEY], bool seal, struct share_records_ctx **ret_c); /* 0, -ENOMEM */
+/* Of the stream whose key is share_stream_key()'s, which is not kept. 0, -ENOMEM, -EIO. */
+int share_records_of(const uint8_t secret[static SHARE_SECRET], const uint8_t salt[static SHARE_SALT], const char *kind, bool seal,
+		     struct share_records_ctx **ret_c);
 struct share_records_ctx *share_records_free(struct share_records_ctx *c);
 DEFINE_CLEANUP(struct share_records_ctx, share_records_free)
 /* in and out may be the same. n: at most RECORD_PLAIN. out has room for n + RECORD_TAG. 0 or -EIO. */

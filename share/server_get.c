@@ -215,17 +215,6 @@ static void begin(struct share_rq *q, unsigned status, const char *type, uint64_
 	httpd_reply_stream(q->rq, status, type, n, &source);
 }
 
-static int make_ctx(struct share_rq *q, const uint8_t *salt, const char *kind)
-{
-	uint8_t key[SHARE_KEY];
-	int r = share_stream_key(q->s->o.code->secret, salt, kind, key);
-
-	if (r == 0)
-		r = share_records_new(key, true, &q->ctx);
-	bytes_wipe(key, sizeof(key));
-	return r;
-}
-
 /* ---- an entry ---- */
 
 static bool open_entry(struct share_rq *q)
@@ -273,7 +262,7 @@ static void send_entry(struct share_rq *q, const char *type)
 	if (part == SHARE_RANGE_PART)
 		httpd_add(q->rq, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)q->at, (unsigned long long)q->end - 1,
 			  (unsigned long long)q->size);
-	if (!q->plain && make_ctx(q, e->salt, "file") < 0)
+	if (!q->plain && share_records_of(q->s->o.code->secret, e->salt, "file", true, &q->ctx) < 0)
 		share_answer(q, 503, "busy", "the other side is short of memory");
 	else if (n == 0)
 		httpd_reply(q->rq, 200, type, (struct text){ 0 });
@@ -382,7 +371,7 @@ static void get_archive(struct share_rq *q)
 	look_again(q->s);
 	r = bytes_random(q->salt, sizeof(q->salt));
 	if (r == 0)
-		r = q->plain ? 0 : make_ctx(q, q->salt, "archive");
+		r = q->plain ? 0 : share_records_of(q->s->o.code->secret, q->salt, "archive", true, &q->ctx);
 	if (r == 0)
 		r = share_archive_new(q->s->o.tree, &q->archive);
 	if (r < 0) {

@@ -185,12 +185,8 @@ static bool may_go_on(struct share_rq *q, uint64_t first, uint64_t n, uint64_t t
 
 static int make_ctx(struct share_rq *q)
 {
-	uint8_t key[SHARE_KEY];
-	int r = share_stream_key(q->s->o.code->secret, q->up->salt, "upload", key);
+	int r = share_records_of(q->s->o.code->secret, q->up->salt, "upload", false, &q->ctx);
 
-	if (r == 0)
-		r = share_records_new(key, false, &q->ctx);
-	bytes_wipe(key, sizeof(key));
 	q->buf = r == 0 ? malloc(RECORD_SIZE) : NULL;
 	return q->buf ? 0 : -ENOMEM;
 }

@@ -5,12 +5,12 @@
  * Whether it was this share that was reached shows the nonce of the question (common/reach.h).
  */
 #include "cli/share_forward.h"
-#include <openssl/rand.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include "cli/relay.h"
 #include "cli/tunnel.h"
+#include "common/bytes.h"
 #include "common/reach.h"
 #include "common/service.h"
 #include "gateway/page.h"
@@ -180,7 +180,7 @@ static void test(struct share_forward *f)
 	if (f->testing || !f->config->test || instance_init(&i, AGENT_PROGRAM, cli_option(f->o.cli, "instance"), cli_option(f->o.cli, "runtime-dir"), err, sizeof err) < 0)
 		return;
 	t = calloc(1, sizeof *t);
-	if (!t || RAND_bytes(f->nonce, sizeof f->nonce) != 1) {
+	if (!t || bytes_random(f->nonce, sizeof f->nonce) < 0) {
 		free(t);
 		return;
 	}

@@ -6,13 +6,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/rand.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 #include "cli/get.h"
+#include "common/bytes.h"
 #include "common/fd.h"
 #include "common/reach.h"
 #include "share/forward/ports.h"
@@ -277,7 +277,7 @@ static int run_reach(struct cli *cli)
 		fprintf(stderr, "stile test reach: PORT is a number from 1 to 65535, not '%s'\n", cli->words[0]);
 		return EXIT_USAGE;
 	}
-	if (RAND_bytes(e.nonce, sizeof e.nonce) != 1)
+	if (bytes_random(e.nonce, sizeof e.nonce) < 0)
 		return cli_fail(cli, "no random numbers");
 	r = port_holder((uint16_t)port, false, holder, sizeof holder) ? -EADDRINUSE : ear_open(&e, (uint16_t)port);
 	if (r < 0 && r != -EADDRINUSE) {

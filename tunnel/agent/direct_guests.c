@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include "tunnel/agent/direct_priv.h"
-#include "tunnel/direct/pairing.h"
 
 enum { INTERRUPTED_MS = 3000 };
 enum { GUESTS_MAX = 64, ANSWER_MS = 8 * 1000, RETRY_FIRST_MS = 1000, RETRY_LAST_MS = 10 * 1000, PATIENCE_MS = 45 * 1000 };
@@ -42,14 +41,12 @@ struct dguest {
 
 static void guest_free(struct dguest *g)
 {
-	struct direct_peer *p = g->has_host ? peer_find(g->d, &g->host) : NULL;
-
 	timer_stop(&g->timer);
 	list_unlink(&g->node);
 	if (g->visit)
 		visit_remove(g->visit);
-	if (p)
-		peer_guest_gone(g->d, p);
+	if (g->has_host)
+		peer_guest_gone(g->d, &g->host);
 	bytes_wipe(g->knock, sizeof(g->knock));
 	free(g);
 }
@@ -257,22 +254,18 @@ static int make_visit(struct dguest *g)
 	return 0;
 }
 
-static void meet(struct dguest *g, const struct offer *o, const struct pairing_body *b, struct text name)
+static void meet(struct dguest *g, uint8_t kind, struct text name)
 {
 	struct identity_hash host = g->p.host;
 	char who[WIRE_NAME_MAX + 1];
 	struct direct_peer *p;
 
-	(void)o;
 	wire_text_copy(who, sizeof(who), name);
 	if (g->has_host && !identity_hash_equal(&g->host, &host)) { /* the same share on another agent: a new visit */
-		struct direct_peer *old = peer_find(g->d, &g->host);
-
 		if (g->visit)
 			visit_remove(steal_ptr(&g->visit));
 		g->has_host = false;
-		if (old)
-			peer_guest_gone(g->d, old);
+		peer_guest_gone(g->d, &g->host);
 	}
 	if (!g->has_host) {
 		p = peer_add(g->d, &host, who);
@@ -286,7 +279,7 @@ static void meet(struct dguest *g, const struct offer *o, const struct pairing_b
 	}
 	g->met = true;
 	g->asking = false;
-	g->kind = b->kind;
+	g->kind = kind;
 	g->tries = 0;
 	g->unknown_since = 0;
 	g->why[0] = '\0';
@@ -324,7 +317,7 @@ bool guests_heard(struct direct *d, const struct offer *o, struct text name)
 		memcpy(g->p.host.b, o->from.p, IDENTITY_LEN);
 		if (pairing_share_proof(&g->p, g->knock, true, proof) < 0 || !bytes_equal_ct(proof, b.proof.p, sizeof(proof)))
 			return true; /* somebody else: the right one may still answer */
-		meet(g, o, &b, name);
+		meet(g, b.kind, name);
 		return true;
 	}
 	return false;
@@ -354,14 +347,11 @@ static void on_cancel(struct control_request *rq, void *arg)
 
 static const char *read_words(struct dguest *g, const json_t *args)
 {
-	const char *id = json_string_value(json_object_get(args, "share")), *knock = json_string_value(json_object_get(args, "knock"));
 	const char *start = json_string_value(json_object_get(args, "head_start"));
-	size_t n;
+	const char *bad = share_read_words(args, &g->id, g->knock);
 
-	if (!id || text_hex64(text_of(id), &g->id) < 0 || !g->id)
-		return "share must be sixteen hexadecimal digits";
-	if (!knock || hex_decode(text_of(knock), g->knock, sizeof(g->knock), &n) < 0 || n != sizeof(g->knock))
-		return "knock must be 64 hexadecimal digits";
+	if (bad)
+		return bad;
 	if (start && strlen(start) >= sizeof(g->head_start))
 		return "head_start must be a time";
 	(void)snprintf(g->head_start, sizeof(g->head_start), "%s", start ? start : "");

@@ -169,9 +169,11 @@ int peers_configure(struct direct *d, const struct agent_config *c)
 	return 0;
 }
 
-void peer_guest_gone(struct direct *d, struct direct_peer *p)
+void peer_guest_gone(struct direct *d, const struct identity_hash *id)
 {
-	if (--p->guest)
+	struct direct_peer *p = peer_find(d, id);
+
+	if (!p || --p->guest)
 		return;
 	if (!p->visitor)
 		end_links_of(d, &p->id, CHILD_HOST, "its share is over");

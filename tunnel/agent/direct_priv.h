@@ -19,6 +19,7 @@
 #include "tunnel/agent/child.h"
 #include "tunnel/agent/direct.h"
 #include "tunnel/direct/offer.h"
+#include "tunnel/direct/pairing.h"
 
 enum {
 	DIRECT_LINKS_MAX = 256,
@@ -196,7 +197,7 @@ struct peer_values {
 bool peer_store(struct direct *d, struct control_request *rq, const struct peer_values *v);
 void peer_keep(struct direct *d, const struct identity_hash *id, const char *name, bool visitor, const json_t *allow);
 /* One share less; it is not known any more if that was all. */
-void peer_guest_gone(struct direct *d, struct direct_peer *p);
+void peer_guest_gone(struct direct *d, const struct identity_hash *id);
 void peer_forget(struct direct *d, struct control_request *rq, const char *word);
 bool peer_allow_good(const json_t *allow, char *err, size_t err_n);
 int peers_configure(struct direct *d, const struct agent_config *c);
@@ -269,6 +270,8 @@ bool shares_any(const struct direct *d);
 void shares_server_up(struct direct *d, struct agent_end *e);
 void shares_server_down(struct direct *d);
 void shares_state(struct direct *d, struct agent_end *e, const struct wire_share_state *m);
+/* Of a verb's words share and knock; a sentence if they are not good. */
+const char *share_read_words(const json_t *args, uint64_t *ret_id, uint8_t ret_knock[static PAIRING_SHARE_KEY]);
 void shares_free(struct direct *d);
 void shares_add_verbs(struct direct *d);
 

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <time.h>
 #include "tunnel/agent/direct_priv.h"
-#include "tunnel/direct/pairing.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
 
@@ -55,14 +54,6 @@ static bool is_guest(const struct dshare *s, const struct identity_hash *id)
 	return false;
 }
 
-static void let_go(struct direct *d, const struct identity_hash *id)
-{
-	struct direct_peer *p = peer_find(d, id);
-
-	if (p)
-		peer_guest_gone(d, p);
-}
-
 static int add_guest(struct dshare *s, const struct identity_hash *id, const char *name)
 {
 	struct direct_peer *p;
@@ -78,7 +69,7 @@ static int add_guest(struct dshare *s, const struct identity_hash *id, const cha
 
 		s->guests[s->next_guest] = *id;
 		s->next_guest = (s->next_guest + 1) % GUESTS_MAX;
-		let_go(s->d, &oldest);
+		peer_guest_gone(s->d, &oldest);
 	} else {
 		s->guests[s->n_guests++] = *id;
 	}
@@ -135,15 +126,20 @@ static struct dshare *share_of_host(struct direct *d, struct text host)
 	return share_numbered(d, id);
 }
 
+static void tell_target(const struct dshare *s, struct share_target *ret_t)
+{
+	(void)snprintf(ret_t->host, sizeof(ret_t->host), "%s", s->host);
+	ret_t->port = s->port;
+	ret_t->local = s->kind == WIRE_SHARE_HTTP;
+}
+
 bool shares_reach(struct direct *d, const struct identity_hash *peer, struct text host, struct share_target *ret_t)
 {
 	struct dshare *s = share_of_host(d, host);
 
 	if (!s || !is_guest(s, peer))
 		return false;
-	(void)snprintf(ret_t->host, sizeof(ret_t->host), "%s", s->host);
-	ret_t->port = s->port;
-	ret_t->local = s->kind == WIRE_SHARE_HTTP;
+	tell_target(s, ret_t);
 	return true;
 }
 
@@ -153,9 +149,7 @@ bool shares_target(struct direct *d, uint64_t id, struct share_target *ret_t)
 
 	if (!s || s->kind != WIRE_SHARE_HTTP)
 		return false;
-	(void)snprintf(ret_t->host, sizeof(ret_t->host), "%s", s->host);
-	ret_t->port = s->port;
-	ret_t->local = true;
+	tell_target(s, ret_t);
 	return true;
 }
 
@@ -259,7 +253,7 @@ static void share_free(struct dshare *s)
 	list_unlink(&s->node);
 	d->n_shares--;
 	for (unsigned i = 0; i < s->n_guests; i++)
-		let_go(d, &s->guests[i]);
+		peer_guest_gone(d, &s->guests[i]);
 	free(s->guests);
 	bytes_wipe(s->knock, sizeof(s->knock));
 	free(s);
@@ -287,19 +281,28 @@ static void on_cancel(struct control_request *rq, void *arg)
 	control_fail(rq, "cancelled", NULL, "the share is over");
 }
 
+const char *share_read_words(const json_t *args, uint64_t *ret_id, uint8_t ret_knock[static PAIRING_SHARE_KEY])
+{
+	const char *id = json_string_value(json_object_get(args, "share")), *knock = json_string_value(json_object_get(args, "knock"));
+	size_t n;
+
+	if (!id || text_hex64(text_of(id), ret_id) < 0 || !*ret_id)
+		return "share must be sixteen hexadecimal digits";
+	if (!knock || hex_decode(text_of(knock), ret_knock, PAIRING_SHARE_KEY, &n) < 0 || n != PAIRING_SHARE_KEY)
+		return "knock must be 64 hexadecimal digits";
+	return NULL;
+}
+
 /* What the words say, or a sentence. */
 static const char *read_words(struct dshare *s, const json_t *args)
 {
-	const char *id = json_string_value(json_object_get(args, "share")), *knock = json_string_value(json_object_get(args, "knock"));
+	const char *bad = share_read_words(args, &s->id, s->knock);
 	const char *kind = json_string_value(json_object_get(args, "kind")), *host = json_string_value(json_object_get(args, "host"));
 	json_int_t port = json_integer_value(json_object_get(args, "port")), expires = json_integer_value(json_object_get(args, "expires"));
 	struct addr a;
-	size_t n;
 
-	if (!id || text_hex64(text_of(id), &s->id) < 0 || !s->id)
-		return "share must be sixteen hexadecimal digits";
-	if (!knock || hex_decode(text_of(knock), s->knock, sizeof(s->knock), &n) < 0 || n != sizeof(s->knock))
-		return "knock must be 64 hexadecimal digits";
+	if (bad)
+		return bad;
 	if (!kind || (strcmp(kind, "http") != 0 && strcmp(kind, "tcp") != 0))
 		return "kind must be http or tcp";
 	s->kind = strcmp(kind, "http") == 0 ? WIRE_SHARE_HTTP : WIRE_SHARE_TCP;

@@ -208,11 +208,10 @@ static int read_tls(const struct gateway_config *c, char *err, size_t err_n, str
 	return c->certificate ? httpd_tls_new(&(struct httpd_tls_options){ .cert_file = c->certificate, .key_file = c->key }, err, err_n, ret_t) : 0;
 }
 
-static void count_one(struct gateway_service *gs, const struct httpd *h, struct httpd_counts *sum)
+static void count_one(const struct httpd *h, struct httpd_counts *sum)
 {
 	const struct httpd_counts *c = h ? httpd_counts(h) : NULL;
 
-	(void)gs;
 	if (!c)
 		return;
 	sum->accepted += c->accepted;
@@ -227,8 +226,8 @@ static void on_pulse(struct timer *t, uint64_t now)
 	struct httpd_counts sum = { 0 };
 
 	(void)now;
-	count_one(gs, gs->tls, &sum);
-	count_one(gs, gs->plain, &sum);
+	count_one(gs->tls, &sum);
+	count_one(gs->plain, &sum);
 	metric_set(gs->g.metrics, 0, GATEWAY_M_CONNECTIONS, 0, sum.conns);
 	metric_add(gs->g.metrics, 0, GATEWAY_M_ACCEPTED, 0, (int64_t)(sum.accepted - gs->counted_accepted));
 	gs->counted_accepted = sum.accepted;
@@ -241,6 +240,18 @@ static void on_pulse(struct timer *t, uint64_t now)
 
 /* ---- start ---- */
 
+/* A first certificate makes the server that has it. */
+static int take_tls(struct gateway_service *gs, const struct gateway_config *c, struct httpd_tls *tls)
+{
+	struct httpd_limits limits = limits_of(c);
+
+	if (gs->tls && tls)
+		httpd_set_tls(gs->tls, tls);
+	else if (tls)
+		return httpd_new(gs->svc->loop, &limits, tls, &httpd_ops, &gs->g, &gs->tls);
+	return 0;
+}
+
 static int make_servers(struct gateway_service *gs, const struct gateway_config *c, char *err, size_t err_n)
 {
 	struct httpd_limits limits = limits_of(c);
@@ -250,8 +261,7 @@ static int make_servers(struct gateway_service *gs, const struct gateway_config 
 	if (r < 0)
 		return r;
 	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
-	if (tls)
-		r = httpd_new(gs->svc->loop, &limits, tls, &httpd_ops, &gs->g, &gs->tls);
+	r = take_tls(gs, c, tls);
 	if (r == 0)
 		r = httpd_new(gs->svc->loop, &limits, NULL, &httpd_ops, &gs->g, &gs->plain);
 	return r;
@@ -320,18 +330,6 @@ static int on_examine(struct service *s, const struct cfg *c, struct service_cha
 	(void)s;
 	(void)ch;
 	return read_tls(config_in(c), err, err_n, &tls);
-}
-
-/* A first certificate makes the server that has it. */
-static int take_tls(struct gateway_service *gs, const struct gateway_config *c, struct httpd_tls *tls)
-{
-	struct httpd_limits limits = limits_of(c);
-
-	if (gs->tls && tls)
-		httpd_set_tls(gs->tls, tls);
-	else if (tls)
-		return httpd_new(gs->svc->loop, &limits, tls, &httpd_ops, &gs->g, &gs->tls);
-	return 0;
 }
 
 static int on_reload(struct service *s, struct cfg *c, char *err, size_t err_n)

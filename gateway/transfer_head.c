@@ -49,11 +49,12 @@ static bool is_plain(struct text t, size_t max, char least)
 
 bool gateway_path(struct text path, struct text *ret_id, struct text *ret_rest)
 {
+	uint64_t number;
+
 	if (!text_starts(path, TEXT("/s/")) || path.n < 3 + GATEWAY_ID)
 		return false;
-	for (size_t i = 3; i < 3 + GATEWAY_ID; i++)
-		if (!((path.p[i] >= '0' && path.p[i] <= '9') || (path.p[i] >= 'a' && path.p[i] <= 'f')))
-			return false;
+	if (text_hex64((struct text){ path.p + 3, GATEWAY_ID }, &number) < 0)
+		return false;
 	*ret_id = (struct text){ path.p + 3, GATEWAY_ID };
 	*ret_rest = (struct text){ 0 };
 	if (path.n == 3 + GATEWAY_ID)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page's words in three languages. Every language has every key (tests/gateway/pages.py holds them complete); {0} {1} are filled in.
+// The page's words in three languages. Every language has every key (tests/gateway/gateway.py holds them complete); {0} {1} are filled in.
 "use strict";
 const Words = {
 	en: {

@@ -64,7 +64,7 @@ static void close_file(struct upload *up)
 	up->hidden[0] = '\0';
 }
 
-static void upload_free(struct upload *up)
+void upload_drop(struct upload *up)
 {
 	struct uploads *u = up->of;
 
@@ -77,11 +77,6 @@ static void upload_free(struct upload *up)
 	close_file(up);
 	list_unlink(&up->node);
 	free(up);
-}
-
-void upload_drop(struct upload *up)
-{
-	upload_free(up);
 }
 
 static int open_file(struct uploads *u, struct upload *up)
@@ -212,7 +207,7 @@ static bool make_room(struct uploads *u)
 	}
 	if (!oldest || loop_now(u->loop) - oldest->touched < UPLOAD_IDLE_MS / 10)
 		return false;
-	upload_free(oldest);
+	upload_drop(oldest);
 	return true;
 }
 
@@ -225,7 +220,7 @@ static void forget_old(struct uploads *u)
 		if (u->n_done <= DONE_KEPT)
 			return;
 		if (up->done && !up->busy)
-			upload_free(up);
+			upload_drop(up);
 	}
 }
 
@@ -253,7 +248,7 @@ enum upload_error uploads_begin(struct uploads *u, const uint8_t salt[static SHA
 	r = open_file(u, up);
 	up->md = r == 0 ? EVP_MD_CTX_new() : NULL;
 	if (!up->md || EVP_DigestInit_ex(up->md, EVP_sha256(), NULL) != 1) {
-		upload_free(up);
+		upload_drop(up);
 		return failed(u, r < 0 ? -r : ENOMEM);
 	}
 	*ret_up = up;
@@ -268,7 +263,7 @@ static void on_sweep(struct timer *t, uint64_t now)
 		struct upload *up = list_entry(it, struct upload, node);
 
 		if (!up->done && !up->busy && now - up->touched >= UPLOAD_IDLE_MS)
-			upload_free(up);
+			upload_drop(up);
 	}
 	loop_timer_set(u->loop, t, UPLOAD_IDLE_MS / 10);
 }
@@ -303,7 +298,7 @@ struct uploads *uploads_free(struct uploads *u)
 		return NULL;
 	timer_stop(&u->sweep);
 	list_for_each_safe (it, &u->all)
-		upload_free(list_entry(it, struct upload, node));
+		upload_drop(list_entry(it, struct upload, node));
 	if (u->dir >= 0)
 		close(u->dir);
 	free(u);

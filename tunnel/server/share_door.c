@@ -203,7 +203,6 @@ static void on_line(struct io *io, int events)
 		return;
 	}
 	if (!end && n < (ssize_t)sizeof(line)) {
-		(void)recv(k->fd, line, 0, 0);
 		refuse(k, WIRE_R_PROTOCOL, "the line must come in one piece");
 		return;
 	}

@@ -129,9 +129,8 @@ static bool find_place(struct get *g)
 	return true;
 }
 
-int get_wait(struct get *g, int r)
+int get_wait(struct get *g)
 {
-	(void)r;
 	share_http_close(&g->http);
 	if (!look(g, RETRY_MS))
 		return over(g);
@@ -149,7 +148,7 @@ int get_ask(struct get *g, const struct share_ask *a)
 			return 0;
 		if (r == 0)
 			(void)usleep(RETRY_MS * 1000);
-		r = get_wait(g, r);
+		r = get_wait(g);
 		if (r)
 			return r;
 	}
@@ -210,7 +209,7 @@ static int ask_meta(struct get *g, json_t **ret_meta)
 			return 0;
 		if (g->http.fd >= 0)
 			return EXIT_FAILED;
-		r = get_wait(g, -ECONNRESET);
+		r = get_wait(g);
 		if (r)
 			return r;
 	}

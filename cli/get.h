@@ -29,8 +29,8 @@ struct get {
 };
 /* Asks and keeps asking while the way is away: 0, or an exit code after saying why. The status is one that the caller has to look at. */
 int get_ask(struct get *g, const struct share_ask *a);
-/* The way was lost (r) in the middle of something: waits a little. 0: try again. */
-int get_wait(struct get *g, int r);
+/* The way was lost in the middle of something: waits a little. 0: try again. */
+int get_wait(struct get *g);
 int get_fail_status(struct get *g); /* says what the other side said: an exit code */
 void get_refresh(struct get *g); /* news: as they are now */
 void get_progress(struct get *g, bool now);

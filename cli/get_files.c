@@ -220,7 +220,7 @@ static int take_records(struct file *f)
 			return r;
 		if (r < 0) {
 			empty = f->size == 0;
-			r = get_wait(g, r);
+			r = get_wait(g);
 		}
 		if (r)
 			return r;
@@ -246,7 +246,7 @@ static int ask_hash(struct file *f, char sha[static 2 * GET_SHA + 1])
 			return get_fail_status(f->g);
 		o = get_sealed(f->g);
 		if (!o)
-			r = f->g->http.fd < 0 ? get_wait(f->g, -ECONNRESET) : EXIT_FAILED;
+			r = f->g->http.fd < 0 ? get_wait(f->g) : EXIT_FAILED;
 	}
 	(void)snprintf(sha, 2 * GET_SHA + 1, "%s", text_of_key(o, "sha256"));
 	json_decref(o);

@@ -167,7 +167,7 @@ static int send_it(struct sending *s)
 			return get_fail_status(s->g);
 		if (r == 0 && strcmp(s->g->http.error_code, "taken") == 0)
 			return get_fail_status(s->g);
-		r = get_wait(s->g, r);
+		r = get_wait(s->g);
 		if (r == 0)
 			r = ask_offset(s);
 	}

@@ -14,20 +14,18 @@
 /* ---- a verb that is under way (share_agent.c) ---- */
 
 struct agent_watch {
-	struct cli *cli;
 	const char *verb;
 	json_t *args; /* owned */
 	char socket[200];
 	void (*news)(struct agent_watch *w); /* in the thread; may be NULL */
 	void *arg;
-	pthread_t thread;
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t changed;
 	json_t *last; /* progress; NULL: none yet */
 	unsigned seq;
 	bool over; /* the verb has ended for good */
 	bool there; /* the agent is being talked to */
-	char code[32], error[600]; /* why it is over, or not there */
+	char error[600]; /* why it is over, or not there */
 };
 /* socket NULL: the agent's of this command line. Begins, and begins again after the agent was restarted. 0 or -errno. */
 int agent_watch_start(struct agent_watch *w, struct cli *cli, const char *socket, const char *verb, json_t *args);
@@ -45,7 +43,7 @@ struct share_http { /* one connection, used again and again */
 	uint64_t length, left; /* of the body; left: not read yet */
 	uint64_t upload_offset;
 	uint64_t range_first, range_total; /* of a 206 */
-	char tag[64], error_code[32], error_text[256];
+	char error_code[32], error_text[256];
 	char head[16384];
 	size_t head_n, body_at; /* what was read behind the head waits from body_at to head_n */
 	int timeout_ms;

@@ -44,7 +44,6 @@ static void ended(struct agent_watch *w, int r, json_t *error)
 	w->there = false;
 	if (r == CONTROL_ERROR) {
 		w->over = strcmp(code ? code : "", "cancelled") != 0; /* cancelled: the agent stops, and may come again */
-		(void)snprintf(w->code, sizeof(w->code), "%s", code ? code : "");
 		(void)snprintf(w->error, sizeof(w->error), "%s%s%s", text ? text : "refused", hint && *hint ? "\n  try: " : "", hint ? hint : "");
 	} else if (r < 0) {
 		(void)snprintf(w->error, sizeof(w->error), "stile-agent does not run (%s)", strerror(-r));
@@ -80,10 +79,10 @@ static void *run(void *arg)
 int agent_watch_start(struct agent_watch *w, struct cli *cli, const char *socket, const char *verb, json_t *args)
 {
 	struct instance i;
+	pthread_t thread;
 	char err[256];
 	int r;
 
-	w->cli = cli;
 	w->verb = verb;
 	w->args = args;
 	if (!socket && instance_init(&i, AGENT_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
@@ -92,9 +91,9 @@ int agent_watch_start(struct agent_watch *w, struct cli *cli, const char *socket
 		return -ENAMETOOLONG;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->changed, NULL);
-	r = pthread_create(&w->thread, NULL, run, w);
+	r = pthread_create(&thread, NULL, run, w);
 	if (r == 0)
-		(void)pthread_detach(w->thread);
+		(void)pthread_detach(thread);
 	return -r;
 }
 

@@ -150,7 +150,7 @@ static int read_fields(struct share_http *h, const struct head *head)
 
 	h->length = 0;
 	h->upload_offset = UINT64_MAX;
-	h->tag[0] = h->error_code[0] = h->error_text[0] = '\0';
+	h->error_code[0] = h->error_text[0] = '\0';
 	for (unsigned i = 0; i < head->n_fields; i++) {
 		const struct head_field *f = &head->fields[i];
 
@@ -162,8 +162,6 @@ static int read_fields(struct share_http *h, const struct head *head)
 			return -EPROTO;
 		if (text_ieq(f->name, TEXT("Content-Range")))
 			(void)share_content_range(f->value, &h->range_first, &n, &h->range_total);
-		if (text_ieq(f->name, TEXT("ETag")))
-			copy(h->tag, sizeof(h->tag), f->value);
 		if (text_ieq(f->name, TEXT("Stile-Error")))
 			copy(h->error_code, sizeof(h->error_code), f->value);
 	}

@@ -27,11 +27,6 @@ static const struct gateway_config *config_in(const struct cfg *c)
 	return &((const struct gateway_root *)cfg_values(c))->gateway;
 }
 
-const struct gateway_config *gateway_config_of(const struct gateway_service *gs)
-{
-	return config_in(gs->svc->cfg);
-}
-
 /* ---- connections ---- */
 
 static struct httpd *server_of(const struct listener *l)

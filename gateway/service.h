@@ -24,7 +24,6 @@ struct gateway_service {
 	bool draining;
 };
 extern const struct service_ops gateway_service_ops;
-const struct gateway_config *gateway_config_of(const struct gateway_service *gs);
 
 /* verbs.c */
 void gateway_add_verbs(struct gateway_service *gs);

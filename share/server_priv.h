@@ -67,7 +67,7 @@ void share_tell(struct share_rq *q, enum share_event_kind kind, const char *name
 /* This receiver has the share, from now on if nobody had it. False: it was answered. */
 bool share_claim(struct share_rq *q);
 void share_complete(struct share_server *s);
-/* JSON, taken: sealed under kind, or as it is where the request is a plain one. */
+/* JSON, taken: sealed under "meta", or as it is where the request is a plain one. */
 void share_answer_json(struct share_rq *q, unsigned status, json_t *o);
 
 void share_get(struct share_rq *q);

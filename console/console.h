@@ -13,6 +13,8 @@
  * administrator's; so each call is held against the role of the user, by the role that the verb itself demands.
  */
 #pragma once
+#include <string.h>
+#include "common/bytes.h"
 #include "common/httpd.h"
 #include "common/service.h"
 #include "console/config.h"
@@ -49,6 +51,13 @@ struct console {
 static inline const struct console_config *console_config(const struct console *c)
 {
 	return &((const struct console_root *)cfg_values(c->svc->cfg))->console;
+}
+/* Takes the same time wherever the two differ; given may be NULL. */
+static inline bool same_secret(const char *given, const char *want)
+{
+	size_t n = strlen(want);
+
+	return given && strlen(given) == n && bytes_equal_ct(given, want, n);
 }
 
 /* ---- routes.c ---- */

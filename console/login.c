@@ -133,19 +133,6 @@ static void on_first_hash(bool match, const char *hash, void *arg)
 	user_save(a->c->accounts, u, "console set-up", on_first_saved, a);
 }
 
-static bool token_is_right(const struct ask *a)
-{
-	const char *token = ask_string(a, "token"), *want = a->c->setup_token;
-	size_t n = strlen(want);
-	unsigned char differ = 0;
-
-	if (!token || !n || strlen(token) != n)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		differ |= (unsigned char)(token[i] ^ want[i]);
-	return differ == 0;
-}
-
 void setup_post(struct ask *a)
 {
 	const char *user = ask_string(a, "user"), *password = ask_string(a, "password"), *language = ask_string(a, "language");
@@ -156,7 +143,7 @@ void setup_post(struct ask *a)
 		ask_fail(a, 409, "exists", "the set-up is done already");
 		return;
 	}
-	if (!token_is_right(a)) {
+	if (!same_secret(ask_string(a, "token"), a->c->setup_token)) {
 		throttle_failed(a->c->throttle, "", httpd_peer(a->rq), loop_now(a->c->svc->loop));
 		ask_fail(a, 403, "bad-token", "the one-time token is wrong; `stile console setup` shows it");
 		return;

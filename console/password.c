@@ -64,16 +64,6 @@ static void deliver_home(struct mail *m, struct loop *l)
 	job_free(j);
 }
 
-static bool equal(const char *a, const char *b)
-{
-	size_t n = strlen(a);
-	unsigned char differ = strlen(b) != n;
-
-	for (size_t i = 0; !differ && i < n; i++)
-		differ |= (unsigned char)(a[i] ^ b[i]);
-	return !differ;
-}
-
 static void deliver_worker(struct mail *m, struct loop *l)
 {
 	struct job *j = container_of(m, struct job, mail);
@@ -85,7 +75,7 @@ static void deliver_worker(struct mail *m, struct loop *l)
 	if (data && (*j->against || crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof(setting))))
 		hash = crypt_rn(j->password, *j->against ? j->against : setting, data, sizeof(*data));
 	if (hash && strlen(hash) < sizeof(j->hash)) {
-		j->match = *j->against && !j->fake && equal(hash, j->against);
+		j->match = *j->against && !j->fake && same_secret(hash, j->against);
 		memcpy(j->hash, hash, strlen(hash) + 1);
 	}
 	if (data)

@@ -180,18 +180,6 @@ static bool take_cookie(struct ask *a)
 	return true;
 }
 
-static bool same_secret(const char *a, const char *b)
-{
-	size_t n = strlen(b);
-	unsigned char differ = 0;
-
-	if (!a || strlen(a) != n)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		differ |= (unsigned char)(a[i] ^ b[i]);
-	return differ == 0;
-}
-
 static bool changes(const struct route *r)
 {
 	return strcmp(r->method, "GET") != 0 && !(r->flags & ROUTE_READ);

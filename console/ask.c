@@ -173,3 +173,24 @@ void ask_log(const struct ask *a, const char *what, const char *of)
 {
 	log_emit(&MSG_CONSOLE_ACTION, LF_STR("user", a->who.name), LF_STR("action", what), LF_STR("of", of));
 }
+
+bool ask_password_is_good(struct ask *a, const char *password)
+{
+	size_t n = password ? strlen(password) : 0;
+
+	if (n >= PASSWORD_MIN && n <= PASSWORD_MAX)
+		return true;
+	ask_field_error(a, "password", "a password has %d to %d bytes", PASSWORD_MIN, PASSWORD_MAX);
+	return false;
+}
+
+void ask_on_saved(int r, void *arg)
+{
+	struct ask *a = arg;
+
+	if (r < 0)
+		ask_fail(a, 500, "failed", "the change cannot be kept: the store is full or failing");
+	else
+		ask_reply(a, 200, json_object());
+	ask_unref(a);
+}

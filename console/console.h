@@ -120,6 +120,10 @@ const char *ask_as(const struct ask *a, char buf[static 96]);
 struct session *ask_session(const struct ask *a); /* NULL: a token's, or it has ended meanwhile */
 const char *ask_string(const struct ask *a, const char *key); /* of the body; NULL: not there, or no string */
 void ask_log(const struct ask *a, const char *what, const char *of);
+/* Of a new one; false, and answered, if it is too short or too long. NULL is too short. */
+bool ask_password_is_good(struct ask *a, const char *password);
+/* An account_done_fn: the answer of a change that says no more than that it is kept. Takes the caller's reference. */
+void ask_on_saved(int r, void *arg);
 /* Headers that each answer has. */
 void console_add_headers(const struct console *c, struct httpd_rq *rq, bool cacheable);
 void console_count(struct console *c, unsigned status);

@@ -69,13 +69,12 @@ static void login_failed(struct ask *a, const char *account)
 	ask_fail(a, 401, "bad-login", "user, password or code are wrong");
 }
 
-static bool password_is_good(struct ask *a, const char *key, const char *password)
+/* False, and answered; NULL is none, which is good. */
+static bool language_is_good(struct ask *a, const char *language)
 {
-	size_t n = password ? strlen(password) : 0;
-
-	if (n >= PASSWORD_MIN && n <= PASSWORD_MAX)
+	if (!language || strcmp(language, "en") == 0 || strcmp(language, "de") == 0 || strcmp(language, "it") == 0)
 		return true;
-	ask_field_error(a, key, "a password has %d to %d bytes", PASSWORD_MIN, PASSWORD_MAX);
+	ask_field_error(a, "language", "must be en, de or it");
 	return false;
 }
 
@@ -150,9 +149,7 @@ void setup_post(struct ask *a)
 	}
 	if (!user_name_is_good(user))
 		ask_field_error(a, "user", "a name has 1 to 63 bytes, and neither '/' nor control characters");
-	else if (language && strcmp(language, "en") != 0 && strcmp(language, "de") != 0 && strcmp(language, "it") != 0)
-		ask_field_error(a, "language", "must be en, de or it");
-	else if (password_is_good(a, "password", password))
+	else if (language_is_good(a, language) && ask_password_is_good(a, password))
 		queued(a, hasher_make(a->c->hasher, password, on_first_hash, ask_ref(a)));
 }
 
@@ -223,22 +220,11 @@ void me_get(struct ask *a)
 		ask_reply(a, 200, json_pack("{s:s, s:s}", "user", a->who.name, "role", role_name(a->who.role)));
 }
 
-static void on_me_saved(int r, void *arg)
-{
-	struct ask *a = arg;
-
-	if (r < 0)
-		ask_fail(a, 500, "failed", "the change cannot be kept: the store is full or failing");
-	else
-		ask_reply(a, 200, json_object());
-	ask_unref(a);
-}
-
 static void save_me(struct ask *a, struct user *u) /* with the caller's reference */
 {
 	char as[96];
 
-	user_save(a->c->accounts, u, ask_as(a, as), on_me_saved, a);
+	user_save(a->c->accounts, u, ask_as(a, as), ask_on_saved, a);
 }
 
 static void on_new_hash(bool match, const char *hash, void *arg)
@@ -279,10 +265,8 @@ void me_put(struct ask *a)
 	if (!has_session(a))
 		return;
 	u = a->who.session->user;
-	if (language && strcmp(language, "en") != 0 && strcmp(language, "de") != 0 && strcmp(language, "it") != 0) {
-		ask_field_error(a, "language", "must be en, de or it");
+	if (!language_is_good(a, language))
 		return;
-	}
 	if (language)
 		(void)snprintf(u->language, sizeof(u->language), "%s", language);
 	if (!password) {
@@ -291,7 +275,7 @@ void me_put(struct ask *a)
 	}
 	if (!old || strlen(old) > PASSWORD_MAX)
 		ask_field_error(a, "old_password", "the old password is asked for");
-	else if (password_is_good(a, "password", password) && is_its_turn(a, a->who.name))
+	else if (ask_password_is_good(a, password) && is_its_turn(a, a->who.name))
 		queued(a, hasher_check(a->c->hasher, old, u->hash, on_old_hash, ask_ref(a)));
 }
 

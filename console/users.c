@@ -18,17 +18,6 @@ static void told(const struct ask *a, const char *what, const char *of)
 	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", what), LF_STR("of", of), LF_STR("by", a->who.name));
 }
 
-static void on_saved(int r, void *arg)
-{
-	struct ask *a = arg;
-
-	if (r < 0)
-		ask_fail(a, 500, "failed", "the change cannot be kept: the store is full or failing");
-	else
-		ask_reply(a, 200, json_object());
-	ask_unref(a);
-}
-
 /* ---- users ---- */
 
 void users_get(struct ask *a)
@@ -42,16 +31,6 @@ void users_get(struct ask *a)
 						      u->language, "totp", u->totp, "created_at", (json_int_t)u->created_at));
 	}
 	ask_reply(a, 200, json_pack("{s:o}", "rows", rows));
-}
-
-static bool password_is_good(struct ask *a, const char *password)
-{
-	size_t n = password ? strlen(password) : 0;
-
-	if (n >= PASSWORD_MIN && n <= PASSWORD_MAX)
-		return true;
-	ask_field_error(a, "password", "a password has %d to %d bytes", PASSWORD_MIN, PASSWORD_MAX);
-	return false;
 }
 
 static void hashing(struct ask *a, int r)
@@ -80,7 +59,7 @@ static void on_user_hash(bool match, const char *hash, void *arg)
 		return;
 	}
 	told(a, "made", name);
-	user_save(a->c->accounts, u, ask_as(a, as), on_saved, a);
+	user_save(a->c->accounts, u, ask_as(a, as), ask_on_saved, a);
 }
 
 void users_post(struct ask *a)
@@ -94,7 +73,7 @@ void users_post(struct ask *a)
 		ask_field_error(a, "role", "must be viewer, operator or administrator");
 	else if (user_find(a->c->accounts, name))
 		ask_fail(a, 409, "exists", "there is an account of this name");
-	else if (password_is_good(a, password))
+	else if (ask_password_is_good(a, password))
 		hashing(a, hasher_make(a->c->hasher, password, on_user_hash, ask_ref(a)));
 }
 
@@ -119,7 +98,7 @@ static void finish_change(struct ask *a, struct user *u)
 
 	sessions_remove_of(a->c->accounts, u, ask_session(a)); /* his own one stays, if it is he */
 	told(a, "changed", u->name);
-	user_save(a->c->accounts, u, ask_as(a, as), on_saved, a);
+	user_save(a->c->accounts, u, ask_as(a, as), ask_on_saved, a);
 }
 
 static void on_changed_hash(bool match, const char *hash, void *arg)
@@ -153,7 +132,7 @@ void user_put(struct ask *a)
 		ask_fail(a, 409, "conflict", "this is the last administrator");
 		return;
 	}
-	if (password && !password_is_good(a, password))
+	if (password && !ask_password_is_good(a, password))
 		return;
 	if (role)
 		u->role = r;
@@ -181,7 +160,7 @@ void user_delete(struct ask *a)
 		return;
 	}
 	told(a, "removed", u->name);
-	user_remove(a->c->accounts, u, ask_as(a, as), on_saved, ask_ref(a));
+	user_remove(a->c->accounts, u, ask_as(a, as), ask_on_saved, ask_ref(a));
 }
 
 /* ---- tokens ---- */
@@ -304,7 +283,7 @@ void token_delete(struct ask *a)
 		if (strcmp(t->id, a->params[0]) != 0)
 			continue;
 		told(a, "token removed", t->name);
-		token_remove(a->c->accounts, t, ask_as(a, as), on_saved, ask_ref(a));
+		token_remove(a->c->accounts, t, ask_as(a, as), ask_on_saved, ask_ref(a));
 		return;
 	}
 	ask_fail(a, 404, "not-found", "there is no such token");

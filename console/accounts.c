@@ -340,17 +340,39 @@ static void load_session(const struct store_object *o, void *arg)
 
 /* ---- tokens ---- */
 
-static json_t *scope_json(unsigned scope)
+static const struct {
+	const char *word;
+	unsigned bit;
+} scopes[] = { { "read", SCOPE_READ }, { "write", SCOPE_WRITE }, { "metrics", SCOPE_METRICS } };
+
+json_t *scope_json(unsigned scope)
 {
 	json_t *j = json_array();
 
-	if (scope & SCOPE_READ)
-		json_array_append_new(j, json_string("read"));
-	if (scope & SCOPE_WRITE)
-		json_array_append_new(j, json_string("write"));
-	if (scope & SCOPE_METRICS)
-		json_array_append_new(j, json_string("metrics"));
+	for (size_t i = 0; i < ARRAY_LEN(scopes); i++)
+		if (scope & scopes[i].bit)
+			json_array_append_new(j, json_string(scopes[i].word));
 	return j;
+}
+
+int scope_parse(const json_t *list, unsigned *ret_scope)
+{
+	size_t i;
+	json_t *j;
+	int r = 0;
+
+	*ret_scope = 0;
+	json_array_foreach(list, i, j) {
+		unsigned bit = 0;
+
+		for (size_t w = 0; json_is_string(j) && w < ARRAY_LEN(scopes); w++)
+			if (strcmp(json_string_value(j), scopes[w].word) == 0)
+				bit = scopes[w].bit;
+		if (!bit)
+			r = -EINVAL;
+		*ret_scope |= bit;
+	}
+	return *ret_scope ? r : -EINVAL;
 }
 
 static void token_free(struct accounts *a, struct token *t)
@@ -411,21 +433,6 @@ struct token *token_of_secret(struct accounts *a, const char *secret)
 	return NULL;
 }
 
-static unsigned scope_of(const json_t *list)
-{
-	unsigned scope = 0;
-	size_t i;
-	json_t *j;
-
-	json_array_foreach(list, i, j) {
-		const char *s = json_string_value(j);
-
-		scope |= !s ? 0u : strcmp(s, "read") == 0 ? SCOPE_READ : strcmp(s, "write") == 0 ? SCOPE_WRITE : strcmp(s, "metrics") == 0 ?
-			 SCOPE_METRICS : 0u;
-	}
-	return scope;
-}
-
 static void load_token(const struct store_object *o, void *arg)
 {
 	struct accounts *a = arg;
@@ -438,7 +445,7 @@ static void load_token(const struct store_object *o, void *arg)
 	copy_string(o->body, "user", t->user, sizeof(t->user));
 	copy_string(o->body, "hash", t->hash, sizeof(t->hash));
 	(void)role_parse(json_string_value(json_object_get(o->body, "role")), &t->role);
-	t->scope = scope_of(json_object_get(o->body, "scope"));
+	(void)scope_parse(json_object_get(o->body, "scope"), &t->scope); /* what we know of it */
 	t->created_at = json_integer_value(json_object_get(o->body, "created_at"));
 	t->expires_at = json_integer_value(json_object_get(o->body, "expires_at"));
 	list_append(&a->tokens, &t->node);

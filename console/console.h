@@ -224,6 +224,8 @@ struct token *token_of_secret(struct accounts *a, const char *secret);
 void token_remove(struct accounts *a, struct token *t, const char *who, account_done_fn fn, void *arg);
 const char *role_name(enum control_role r);
 int role_parse(const char *s, enum control_role *ret_r);
+json_t *scope_json(unsigned scope);
+int scope_parse(const json_t *list, unsigned *ret_scope); /* -EINVAL: none, or not only such words; ret_scope has those that are */
 /* Calls of verbs and actions, for the audit. */
 void accounts_audit_action(struct accounts *a, const char *who, const char *service, json_t *what /* taken */);
 

@@ -167,16 +167,8 @@ void user_delete(struct ask *a)
 
 static json_t *token_json(const struct token *t)
 {
-	json_t *scope = json_array();
-
-	if (t->scope & SCOPE_READ)
-		json_array_append_new(scope, json_string("read"));
-	if (t->scope & SCOPE_WRITE)
-		json_array_append_new(scope, json_string("write"));
-	if (t->scope & SCOPE_METRICS)
-		json_array_append_new(scope, json_string("metrics"));
 	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I}", "id", t->id, "name", t->name, "user", t->user, "role", role_name(t->role),
-			 "scope", scope, "created_at", (json_int_t)t->created_at, "expires_at", (json_int_t)t->expires_at, "used_at",
+			 "scope", scope_json(t->scope), "created_at", (json_int_t)t->created_at, "expires_at", (json_int_t)t->expires_at, "used_at",
 			 (json_int_t)t->used_at);
 }
 
@@ -187,26 +179,6 @@ void tokens_get(struct ask *a)
 	list_for_each(it, &a->c->accounts->tokens)
 		json_array_append_new(rows, token_json(list_entry(it, struct token, node)));
 	ask_reply(a, 200, json_pack("{s:o}", "rows", rows));
-}
-
-static int parse_scope(const json_t *list, unsigned *ret_scope)
-{
-	static const char *const words[] = { "read", "write", "metrics" };
-	size_t i;
-	json_t *j;
-
-	*ret_scope = 0;
-	json_array_foreach(list, i, j) {
-		unsigned bit = 0;
-
-		for (unsigned w = 0; json_is_string(j) && w < ARRAY_LEN(words); w++)
-			if (strcmp(json_string_value(j), words[w]) == 0)
-				bit = 1u << w;
-		if (!bit)
-			return -EINVAL;
-		*ret_scope |= bit;
-	}
-	return *ret_scope ? 0 : -EINVAL;
 }
 
 struct new_token {
@@ -252,7 +224,7 @@ void tokens_post(struct ask *a)
 		ask_field_error(a, "name", "a name has 1 to 50 bytes, and neither '/' nor control characters");
 	} else if (role_parse(ask_string(a, "role"), &like.role) < 0) {
 		ask_field_error(a, "role", "must be viewer, operator or administrator");
-	} else if (parse_scope(json_object_get(a->body, "scope"), &like.scope) < 0) {
+	} else if (scope_parse(json_object_get(a->body, "scope"), &like.scope) < 0) {
 		ask_field_error(a, "scope", "is a list of read, write and metrics");
 	} else if (like.expires_at && like.expires_at < clock_unix_ms()) {
 		ask_field_error(a, "expires_at", "is in the past");

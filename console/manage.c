@@ -126,22 +126,9 @@ int manage_do(struct manage *m, const char *action, const char *program, const c
 	return 0;
 }
 
-static int no_setup(struct worker *w, void *arg)
-{
-	(void)w;
-	(void)arg;
-	return 0;
-}
-
-static void no_teardown(struct worker *w, void *arg)
-{
-	(void)w;
-	(void)arg;
-}
-
 int manage_new(struct loop *home, const char *runtime_dir, void (*fn)(const json_t *rows, void *arg), void *arg, struct manage **ret_m)
 {
-	static const struct worker_ops ops = { no_setup, no_teardown };
+	static const struct worker_ops ops;
 	struct manage *m = calloc(1, sizeof(*m));
 	int r;
 

@@ -119,22 +119,9 @@ int hasher_check(struct hasher *h, const char *password, const char *hash, hash_
 	return queue(h, password, hash ? hash : nobody, !hash, done, arg);
 }
 
-static int no_setup(struct worker *w, void *arg)
-{
-	(void)w;
-	(void)arg;
-	return 0;
-}
-
-static void no_teardown(struct worker *w, void *arg)
-{
-	(void)w;
-	(void)arg;
-}
-
 int hasher_new(struct loop *home, struct hasher **ret_h)
 {
-	static const struct worker_ops ops = { no_setup, no_teardown };
+	static const struct worker_ops ops;
 	struct hasher *h = calloc(1, sizeof(*h));
 	int r;
 

@@ -61,7 +61,7 @@ struct httpd_rq {
 	/* the body's reader */
 	void (*whole)(struct httpd_rq *rq, struct text body, void *arg);
 	const struct httpd_sink *sink;
-	bool calling, go;
+	bool go;
 	char *body;
 	size_t body_n, body_cap, body_max;
 	/* the answer */

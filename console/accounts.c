@@ -62,7 +62,6 @@ static void sha256_hex(const char *s, char out[static 65])
 /* ---- the store ---- */
 
 struct saving {
-	struct accounts *a;
 	account_done_fn fn;
 	void *arg;
 };
@@ -89,7 +88,7 @@ static void save(struct accounts *a, struct change ch, account_done_fn fn, void 
 	int r = s && (ch.body || ch.deleted) ? 0 : -ENOMEM;
 
 	if (s)
-		*s = (struct saving){ a, fn, arg };
+		*s = (struct saving){ fn, arg };
 	if (r == 0)
 		r = ch.deleted ? store_delete(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY) :
 				 store_put(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY, json_incref(ch.body));

@@ -178,7 +178,6 @@ struct user {
 	uint64_t totp_last; /* step of the last code that was taken: none is taken twice */
 	uint8_t totp_new[TOTP_SECRET]; /* shown, and not confirmed yet */
 	bool totp_pending;
-	uint64_t revision;
 	int64_t created_at;
 };
 struct session {

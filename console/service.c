@@ -90,22 +90,11 @@ static void on_short(int err, void *arg)
 
 static void on_accept(int fd, const struct addr *peer, const struct addr *local, void *arg)
 {
-	struct console *c = arg;
-
 	(void)local;
-	httpd_take(c->http, fd, peer);
-}
-
-static void on_accept_plain(int fd, const struct addr *peer, const struct addr *local, void *arg)
-{
-	struct console *c = arg;
-
-	(void)local;
-	httpd_take(c->plain, fd, peer);
+	httpd_take(arg, fd, peer);
 }
 
 static const struct acceptor_ops accept_ops = { .on_accept = on_accept, .on_error = on_short };
-static const struct acceptor_ops accept_plain_ops = { .on_accept = on_accept_plain, .on_error = on_short };
 static const struct httpd_ops http_ops = { console_on_request, on_refused };
 static const struct httpd_ops plain_ops = { console_on_metrics, on_refused };
 
@@ -284,7 +273,7 @@ static int on_start(struct service *s, char *err, size_t err_n)
 		int fd = c->fds[i];
 
 		c->fds[i] = -1;
-		r = acceptor_new(s->loop, fd, i < c->n_console ? &accept_ops : &accept_plain_ops, c, &c->acceptors[i]);
+		r = acceptor_new(s->loop, fd, &accept_ops, i < c->n_console ? c->http : c->plain, &c->acceptors[i]);
 	}
 	if (r == 0)
 		r = control_add_verbs(s->control, verbs, ARRAY_LEN(verbs), c);

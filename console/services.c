@@ -55,12 +55,17 @@ static void on_answer(int r, json_t *result, json_t *error, void *arg)
 	ask_unref(a);
 }
 
+static void no_link(struct ask *a, const struct backend *k)
+{
+	ask_fail(a, 503, k->here ? "unreachable" : "stopped", k->here ? "the service does not answer" : "the service is stopped");
+}
+
 /* args is taken. */
 static void call(struct ask *a, struct backend *k, const char *verb, json_t *args, uint64_t ms)
 {
 	if (!k->link || !args) {
 		json_decref(args);
-		ask_fail(a, 503, k->here ? "unreachable" : "stopped", k->here ? "the service does not answer" : "the service is stopped");
+		no_link(a, k);
 		return;
 	}
 	a->on_gone = on_client_gone;
@@ -190,7 +195,7 @@ static bool verb_is_allowed(struct ask *a, const struct backend *k, const char *
 	enum control_role role = CONTROL_ADMIN;
 
 	if (!k->link) {
-		ask_fail(a, 503, k->here ? "unreachable" : "stopped", k->here ? "the service does not answer" : "the service is stopped");
+		no_link(a, k);
 		return false;
 	}
 	if (strcmp(verb, "events.subscribe") == 0 || backend_verb_role(k, verb, &role) < 0) {
@@ -352,6 +357,11 @@ void verb_get(struct ask *a)
 	call(a, k, a->params[1], args, VERB_MS);
 }
 
+static json_t *body_copy(const struct ask *a)
+{
+	return a->body ? json_copy(a->body) : json_object();
+}
+
 void verb_post(struct ask *a)
 {
 	struct backend *k = backend_of(a);
@@ -364,7 +374,7 @@ void verb_post(struct ask *a)
 	(void)backend_verb_role(k, a->params[1], &role);
 	if (role > CONTROL_VIEWER)
 		audit(a, a->params[1], a->body);
-	args = a->body ? json_copy(a->body) : json_object();
+	args = body_copy(a);
 	if (args && role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0)
 		json_object_set_new(args, "as", json_string(ask_as(a, as))); /* for the service's own audit */
 	if (wants_flow(a))
@@ -426,11 +436,6 @@ static void config_call(struct ask *a, const char *verb, json_t *args, bool chan
 		json_object_set_new(args, "as", json_string(ask_as(a, as)));
 	}
 	call(a, k, verb, args, VERB_MS);
-}
-
-static json_t *body_copy(const struct ask *a)
-{
-	return a->body ? json_copy(a->body) : json_object();
 }
 
 void config_get(struct ask *a)

@@ -31,16 +31,11 @@ enum {
 static const char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-CIPHER-ALL:+AES-256-GCM:+AES-128-GCM:+CHACHA20-POLY1305:"
 				 "%SERVER_PRECEDENCE";
 
-const char *httpd_refusal_name(enum httpd_refusal r)
-{
-	static const char *const names[HTTPD_REFUSALS] = {
-		[HTTPD_FULL] = "full",		     [HTTPD_FULL_OF_ADDR] = "full-of-address", [HTTPD_NO_MEMORY] = "no-memory",
-		[HTTPD_SLOW_HEAD] = "slow-head",     [HTTPD_SLOW_BODY] = "slow-body",	       [HTTPD_SLOW_READER] = "slow-reader",
-		[HTTPD_BIG_HEAD] = "big-head",	     [HTTPD_BIG_BODY] = "big-body",	       [HTTPD_BAD_CERT] = "bad-certificate",
-	};
-
-	return names[r];
-}
+const char *const httpd_refusal_names[HTTPD_REFUSALS + 1] = {
+	[HTTPD_FULL] = "full",		 [HTTPD_FULL_OF_ADDR] = "full-of-address", [HTTPD_NO_MEMORY] = "no-memory",
+	[HTTPD_SLOW_HEAD] = "slow-head", [HTTPD_SLOW_BODY] = "slow-body",	   [HTTPD_SLOW_READER] = "slow-reader",
+	[HTTPD_BIG_HEAD] = "big-head",	 [HTTPD_BIG_BODY] = "big-body",		   [HTTPD_BAD_CERT] = "bad-certificate",
+};
 
 const struct httpd_counts *httpd_counts(const struct httpd *h)
 {

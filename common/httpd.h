@@ -50,7 +50,7 @@ enum httpd_refusal { /* each of them is counted, and told to on_refused */
 	HTTPD_BAD_CERT, /* the client's certificate */
 	HTTPD_REFUSALS
 };
-const char *httpd_refusal_name(enum httpd_refusal r); /* "slow-head": label of a metric */
+extern const char *const httpd_refusal_names[HTTPD_REFUSALS + 1]; /* "slow-head": labels of a metric, and the NULL behind them */
 
 struct httpd_limits { /* 0: what stands behind */
 	size_t head;		/* bytes of request line and fields: 16 KiB; answered with 431 */

@@ -186,14 +186,12 @@ struct question {
 };
 
 static const char *const request_classes[] = { "1xx", "2xx", "3xx", "4xx", "5xx", NULL };
-static const char *const refusals[] = { "full",	     "full-of-address", "no-memory", "slow-head",	 "slow-body",
-					"slow-reader", "big-head",	"big-body",  "bad-certificate", NULL };
 static const char *const logins[] = { "good", "bad", "throttled", NULL };
 const struct metric_row console_metric_rows[CONSOLE_METRICS] = {
 	[CONSOLE_M_REQUESTS] = { "stile_console_requests_total", METRIC_COUNTER, "Requests answered, by class of their status", "class",
 				 request_classes },
 	[CONSOLE_M_REFUSED] = { "stile_console_refused_total", METRIC_COUNTER, "Connections and requests that were refused or cut, by reason",
-				"reason", refusals },
+				"reason", httpd_refusal_names },
 	[CONSOLE_M_CONNECTIONS] = { "stile_console_connections", METRIC_GAUGE, "Connections of browsers and API clients", NULL, NULL },
 	[CONSOLE_M_STREAMS] = { "stile_console_streams", METRIC_GAUGE, "Pages that get live data", NULL, NULL },
 	[CONSOLE_M_LOGINS] = { "stile_console_logins_total", METRIC_COUNTER, "Logins, by result", "result", logins },

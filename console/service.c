@@ -79,7 +79,7 @@ static void on_refused(enum httpd_refusal why, const struct addr *peer, const ch
 
 	metric_add(c->metrics, 0, CONSOLE_M_REFUSED, why, 1);
 	if (log_gate_pass(&c->gate, loop_now(c->svc->loop), &suppressed))
-		log_emit(&MSG_CONSOLE_REFUSED, LF_STR("reason", httpd_refusal_name(why)), LF_ADDR("client", peer), LF_STR("text", text));
+		log_emit(&MSG_CONSOLE_REFUSED, LF_STR("reason", httpd_refusal_names[why]), LF_ADDR("client", peer), LF_STR("text", text));
 }
 
 static void on_short(int err, void *arg)

@@ -8,11 +8,6 @@
 #include "common/httpd.h"
 
 /* clang-format off */
-static const char *const refusals[HTTPD_REFUSALS + 1] = {
-	[HTTPD_FULL] = "full", [HTTPD_FULL_OF_ADDR] = "full-of-address", [HTTPD_NO_MEMORY] = "no-memory", [HTTPD_SLOW_HEAD] = "slow-head",
-	[HTTPD_SLOW_BODY] = "slow-body", [HTTPD_SLOW_READER] = "slow-reader", [HTTPD_BIG_HEAD] = "big-head", [HTTPD_BIG_BODY] = "big-body",
-	[HTTPD_BAD_CERT] = "bad-certificate",
-};
 static const char *const ways[] = { [GATEWAY_TO_BROWSER] = "to_browser", [GATEWAY_TO_SHARE] = "to_share", NULL };
 const char *const gateway_end_labels[GATEWAY_ENDS + 1] = {
 	[GATEWAY_E_DONE] = "done", [GATEWAY_E_REFUSED] = "refused", [GATEWAY_E_BAD] = "bad-request", [GATEWAY_E_UNKNOWN] = "unknown-share",
@@ -23,7 +18,7 @@ const char *const gateway_end_labels[GATEWAY_ENDS + 1] = {
 const struct metric_row gateway_metric_rows[GATEWAY_METRICS] = {
 	[GATEWAY_M_CONNECTIONS] = { "stile_gateway_connections", METRIC_GAUGE, "Connections of browsers", NULL, NULL, NULL },
 	[GATEWAY_M_ACCEPTED] = { "stile_gateway_accepted_total", METRIC_COUNTER, "Connections of browsers taken", NULL, NULL, NULL },
-	[GATEWAY_M_REFUSED] = { "stile_gateway_connections_refused_total", METRIC_COUNTER, "Connections refused or cut, by reason", "reason", refusals, NULL },
+	[GATEWAY_M_REFUSED] = { "stile_gateway_connections_refused_total", METRIC_COUNTER, "Connections refused or cut, by reason", "reason", httpd_refusal_names, NULL },
 	[GATEWAY_M_PAGES] = { "stile_gateway_pages_total", METRIC_COUNTER, "Files of the pages served", NULL, NULL, NULL },
 	[GATEWAY_M_TRANSFERS] = { "stile_gateway_transfers", METRIC_GAUGE, "Requests to shares under way", NULL, NULL, NULL },
 	[GATEWAY_M_ENDED] = { "stile_gateway_transfers_ended_total", METRIC_COUNTER, "Requests to shares, by how they ended", "how", gateway_end_labels, NULL },

@@ -186,7 +186,7 @@ static void on_refused(enum httpd_refusal why, const struct addr *peer, const ch
 	uint64_t suppressed;
 
 	if (log_gate_pass(&g->gates[GATEWAY_LINE_REFUSED], loop_now(g->loop), &suppressed))
-		log_emit(&MSG_GATEWAY_REFUSED, LF_ADDR("client", peer), LF_STR("how", httpd_refusal_name(why)), LF_STR("reason", text), LF_U64("suppressed", suppressed));
+		log_emit(&MSG_GATEWAY_REFUSED, LF_ADDR("client", peer), LF_STR("how", httpd_refusal_names[why]), LF_STR("reason", text), LF_U64("suppressed", suppressed));
 }
 
 static const struct httpd_ops httpd_ops = { .on_request = gateway_on_request, .on_refused = on_refused };

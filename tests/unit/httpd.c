@@ -160,7 +160,7 @@ static void on_refused(enum httpd_refusal why, const struct addr *peer, const ch
 {
 	struct scene *sc = arg;
 
-	assert_non_null(httpd_refusal_name(why));
+	assert_non_null(httpd_refusal_names[why]);
 	assert_int_equal(addr_family(peer), AF_INET);
 	sc->refused[why]++;
 	sc->cut = true;

@@ -100,14 +100,6 @@ bool httpd_over_tls(const struct httpd_rq *rq)
 	return rq->conn->tls;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 int httpd_decode(struct text t, bool plus_is_blank, char *out, size_t cap)
 {
 	size_t n = 0;
@@ -116,12 +108,12 @@ int httpd_decode(struct text t, bool plus_is_blank, char *out, size_t cap)
 		int c = (unsigned char)t.p[i];
 
 		if (c == '%') {
-			int high = t.n - i > 2 ? hex_digit(t.p[i + 1]) : -1;
-			int low = t.n - i > 2 ? hex_digit(t.p[i + 2]) : -1;
+			uint8_t byte;
+			size_t one;
 
-			if (high < 0 || low < 0)
+			if (t.n - i <= 2 || hex_decode((struct text){ t.p + i + 1, 2 }, &byte, 1, &one) < 0)
 				return -EINVAL;
-			c = high << 4 | low;
+			c = byte;
 			i += 2;
 		} else if (c == '+' && plus_is_blank) {
 			c = ' ';

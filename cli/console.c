@@ -13,18 +13,6 @@
 
 static const char program[] = "stile-console";
 
-static int ask(struct cli *cli, const char *verb, json_t *args, json_t **ret_result)
-{
-	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	int r = cli_connect(cli, program, &cl);
-
-	if (r) {
-		json_decref(args);
-		return r;
-	}
-	return cli_call(cli, cl, verb, args, ret_result);
-}
-
 static const char *string_of(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
@@ -35,7 +23,7 @@ static const char *string_of(const json_t *o, const char *key)
 static int run_setup(struct cli *cli)
 {
 	json_t *result = NULL;
-	int r = ask(cli, "console.setup", NULL, &result);
+	int r = cli_ask(cli, program, "console.setup", NULL, &result);
 
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
@@ -57,7 +45,7 @@ static long long number_of(const json_t *o, const char *key)
 static int run_status(struct cli *cli)
 {
 	json_t *result = NULL;
-	int r = ask(cli, "console.status", NULL, &result);
+	int r = cli_ask(cli, program, "console.status", NULL, &result);
 
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
@@ -82,7 +70,7 @@ static int run_password(struct cli *cli)
 	bytes_wipe(password, sizeof password);
 	if (!args)
 		return cli_fail(cli, "name and password must be UTF-8");
-	r = ask(cli, "console.password", args, &result);
+	r = cli_ask(cli, program, "console.password", args, &result);
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
 	else if (r == 0)

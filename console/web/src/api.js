@@ -70,6 +70,7 @@ export async function request(method, path, body, etag, signalOfCaller) {
 
 export const get = async (path, signalOfCaller) => (await request('GET', path, undefined, undefined, signalOfCaller)).body;
 export const post = async (path, body = {}) => (await request('POST', path, body)).body;
+export const serviceAt = service => `/services/${encodeURIComponent(service)}`;
 
 const ROLES = ['viewer', 'operator', 'administrator'];
 

@@ -2,24 +2,25 @@
 //
 // Settings of a service and the way of a change: begin, each value with the revision it was seen at (If-Match), validate,
 // diff, commit. `edits` is { path: { value (null: back to the default), revision } }.
-import { get, post, request } from './api.js';
+import { get, post, request, serviceAt } from './api.js';
 
-const of = service => `/services/${encodeURIComponent(service)}`;
+export const configOf = service => get(`${serviceAt(service)}/config`);
+export const confirmChange = service => post(`${serviceAt(service)}/confirm`);
+export const undoChange = (service, change) => post(`${serviceAt(service)}/undo`, { change });
+export const commitChange = (service, id, more = {}) => post(`${serviceAt(service)}/changes/${id}/commit`, more);
+export const abortChange = (service, id) => post(`${serviceAt(service)}/changes/${id}/abort`).catch(() => {}); // it ends by itself, too
 
-export const configOf = service => get(`${of(service)}/config`);
-export const confirmChange = service => post(`${of(service)}/confirm`);
-export const undoChange = (service, change) => post(`${of(service)}/undo`, { change });
-export const commitChange = (service, id, more = {}) => post(`${of(service)}/changes/${id}/commit`, more);
-export const abortChange = (service, id) => post(`${of(service)}/changes/${id}/abort`).catch(() => {}); // it ends by itself, too
+// Where the file sets a locked value: "stile.yaml:12".
+export const lockedAt = row => (row?.locked ? `${(row.file ?? '').split('/').pop()}:${row.line}` : undefined);
 
 function step(service, id, path, { value, revision }) {
-	const at = `${of(service)}/config/${encodeURIComponent(path)}?transaction=${id}`;
+	const at = `${serviceAt(service)}/config/${encodeURIComponent(path)}?transaction=${id}`;
 	return value === null ? request('DELETE', at, undefined, `"${revision}"`) : request('PUT', at, { value }, `"${revision}"`);
 }
 
 // → { transaction, rows } of what would change, or throws; an error of one value has its path.
 export async function prepareChange(service, edits) {
-	const { transaction } = await post(`${of(service)}/changes`);
+	const { transaction } = await post(`${serviceAt(service)}/changes`);
 	try {
 		for (const [path, edit] of Object.entries(edits)) {
 			await step(service, transaction, path, edit).catch(e => {
@@ -27,9 +28,9 @@ export async function prepareChange(service, edits) {
 				throw e;
 			});
 		}
-		const verdict = await post(`${of(service)}/changes/${transaction}/validate`);
+		const verdict = await post(`${serviceAt(service)}/changes/${transaction}/validate`);
 		if (!verdict.good) throw Object.assign(new Error(verdict.errors[0].text), { code: 'bad-request', fields: verdict.errors });
-		return { transaction, rows: (await get(`${of(service)}/changes/${transaction}`)).rows };
+		return { transaction, rows: (await get(`${serviceAt(service)}/changes/${transaction}`)).rows };
 	} catch (e) {
 		await abortChange(service, transaction);
 		throw e;

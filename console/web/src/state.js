@@ -3,7 +3,7 @@
 // What several pages show of the services: the list of them, live, and what can be done with one. A row of
 // GET /services: { service, program, instance, state, version, uptime, health, items, exit, can }.
 import { computed, signal } from '@preact/signals';
-import { get, post } from './api.js';
+import { get, post, serviceAt } from './api.js';
 import { either, t } from './i18n.js';
 import { subscribe } from './live.js';
 import { confirm } from './ui/dialog.jsx';
@@ -45,6 +45,7 @@ export function watchServices() {
 
 export const nameOf = s => s.service; // "turn", "turn@lab"
 export const programOf = s => (s.instance ? `${s.program}@${s.instance}` : s.program);
+export const isDown = s => s.state === 'stopped' || s.state === 'failed';
 export const kindOf = s => s.service.split('@')[0];
 export const titleOf = s => either(`service.${kindOf(s)}`, s.program);
 
@@ -63,7 +64,7 @@ export async function act(s, action, sessions) {
 		if (!sure) return;
 	}
 	try {
-		await post(`/services/${encodeURIComponent(nameOf(s))}/${action}`);
+		await post(`${serviceAt(nameOf(s))}/${action}`);
 		toast('ok', t(`act.${action}.done`, { who }));
 	} catch (e) {
 		sayError(e);

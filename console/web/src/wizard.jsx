@@ -4,6 +4,7 @@
 // open, self-tests. It can be walked again later (#/setup); then the account is there already.
 import { useEffect, useState } from 'preact/hooks';
 import { post, session } from './api.js';
+import { lockedAt } from './config.js';
 import { LANGUAGES, language, setLanguage, t } from './i18n.js';
 import { go } from './route.js';
 import { Choices } from './ui/choices.jsx';
@@ -137,7 +138,6 @@ function useFacts() {
 	return { facts, error, ask };
 }
 
-const place = row => (row?.locked ? `${(row.file ?? '').split('/').pop()}:${row.line}` : undefined);
 const first = row => [row?.value ?? []].flat()[0];
 
 function Found({ found }) {
@@ -199,7 +199,7 @@ function Address({ facts, error: failed, ask, next, back, chosen, choose }) {
 				value={address}
 				onInput={v => choose({ ...chosen, address: v })}
 				required
-				locked={place(keys.address)}
+				locked={lockedAt(keys.address)}
 				help={t('wizard.address.help', { list: machine })}
 				error={errorOf(keys.address)}
 			/>
@@ -209,7 +209,7 @@ function Address({ facts, error: failed, ask, next, back, chosen, choose }) {
 				value={domain}
 				onInput={v => choose({ ...chosen, domain: v })}
 				required
-				locked={place(keys.domain)}
+				locked={lockedAt(keys.domain)}
 				help={t('wizard.domain.help')}
 				error={errorOf(keys.domain)}
 			/>

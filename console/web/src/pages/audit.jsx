@@ -3,18 +3,19 @@
 // Who changed what and when, with before and after: of the console itself (logins, accounts, what was asked of services)
 // and of each service's own store, whose changes can be undone here.
 import { useEffect, useState } from 'preact/hooks';
-import { get, may } from '../api.js';
+import { get, may, serviceAt } from '../api.js';
 import { undoChange } from '../config.js';
 import { dateTime, t } from '../i18n.js';
-import { nameOf, services, watchServices } from '../state.js';
+import { services, watchServices } from '../state.js';
 import { Dialog, confirm } from '../ui/dialog.jsx';
 import { ErrorBox, sayError } from '../ui/errors.jsx';
+import { ServiceChoice } from '../ui/service_choice.jsx';
 import { Table } from '../ui/table.jsx';
 import { toast } from '../ui/toast.jsx';
 
 const PAGE = 500;
 const MOST = 10_000;
-const path = of => (of ? `/services/${encodeURIComponent(of)}/audit` : '/audit');
+const path = of => (of ? `${serviceAt(of)}/audit` : '/audit');
 
 // All rows, newest first, page by page; each page is shown when it is there.
 function useRows(of, n) {
@@ -103,17 +104,7 @@ export default function Audit() {
 			<div class="bar">
 				<h1>{t('nav.audit')}</h1>
 				<span class="grow" />
-				<label class="bar">
-					{t('charts.of')}
-					<select value={of} onChange={e => choose(e.currentTarget.value)} style={{ width: 'auto' }}>
-						<option value="">{t('service.console')}</option>
-						{own.map(s => (
-							<option key={nameOf(s)} value={nameOf(s)}>
-								{nameOf(s)}
-							</option>
-						))}
-					</select>
-				</label>
+				<ServiceChoice label={t('charts.of')} value={of} choose={choose} none={t('service.console')} all={own} />
 			</div>
 			<div class="section">
 				{error && <ErrorBox error={error} retry={() => again(n + 1)} />}

@@ -5,13 +5,14 @@
 // (configuration_commit.jsx). What is edited and not applied stays in this page's memory only.
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { may } from '../api.js';
-import { configOf } from '../config.js';
+import { configOf, lockedAt } from '../config.js';
 import { t } from '../i18n.js';
 import { subscribe } from '../live.js';
-import { nameOf, services, watchServices } from '../state.js';
+import { isDown, nameOf, services, watchServices } from '../state.js';
 import { ErrorBox, sayError } from '../ui/errors.jsx';
 import { Field } from '../ui/field.jsx';
 import { Icon } from '../ui/icon.jsx';
+import { ServiceChoice } from '../ui/service_choice.jsx';
 import { Commit, Pending } from './configuration_commit.jsx';
 import { helpOf, textOf, valueOf } from './configuration_value.js';
 
@@ -31,8 +32,6 @@ function useConfig(service) {
 	}, [service]);
 	return { config, error, load };
 }
-
-const locked = row => (row.locked ? `${(row.file ?? '').split('/').pop()}:${row.line}` : undefined);
 
 function Setting({ row, edit, change, error, readOnly }) {
 	const text = edit ? edit.text : textOf(row, row.value ?? row.default);
@@ -59,7 +58,7 @@ function Setting({ row, edit, change, error, readOnly }) {
 					onInput={set}
 					options={options}
 					unit={row.unit}
-					locked={locked(row)}
+					locked={lockedAt(row)}
 					readOnly={readOnly || row.columns?.length > 0}
 					type={row.secret ? 'password' : 'text'}
 					autocomplete="off"
@@ -203,23 +202,14 @@ function Editor({ service }) {
 export default function Configuration() {
 	const [chosen, choose] = useState('');
 	useEffect(watchServices, []);
-	const all = (services.value ?? []).filter(s => s.state !== 'stopped' && s.state !== 'failed');
+	const all = (services.value ?? []).filter(s => !isDown(s));
 	const service = all.some(s => nameOf(s) === chosen) ? chosen : all[0] ? nameOf(all[0]) : '';
 	return (
 		<>
 			<div class="bar">
 				<h1>{t('nav.configuration')}</h1>
 				<span class="grow" />
-				<label class="bar">
-					{t('service')}
-					<select value={service} onChange={e => choose(e.currentTarget.value)} style={{ width: 'auto' }}>
-						{all.map(s => (
-							<option key={nameOf(s)} value={nameOf(s)}>
-								{nameOf(s)}
-							</option>
-						))}
-					</select>
-				</label>
+				<ServiceChoice label={t('service')} value={service} choose={choose} all={all} />
 			</div>
 			{service ? <Editor key={service} service={service} /> : <p class="muted section">{t('configuration.no_service')}</p>}
 		</>

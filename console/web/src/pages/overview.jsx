@@ -5,10 +5,11 @@
 import { useEffect, useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { dateTime, duration, t } from '../i18n.js';
-import { act, kindOf, nameOf, programOf, services, servicesError, titleOf, uptimeOf, watchServices } from '../state.js';
+import { act, isDown, kindOf, nameOf, programOf, services, servicesError, titleOf, uptimeOf, watchServices } from '../state.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Menu } from '../ui/menu.jsx';
 import { Pill } from '../ui/pill.jsx';
+import { ServiceChoice } from '../ui/service_choice.jsx';
 import { SessionChart, ThroughputChart, useLoad } from './overview_load.jsx';
 import { Machine } from './overview_machine.jsx';
 import { Warnings } from './overview_warnings.jsx';
@@ -95,8 +96,7 @@ function Service({ s, load }) {
 				{s.uptime > 0 && s.state !== 'stopped' && <span class="muted">{t('uptime', { time: duration(uptimeOf(s)) })}</span>}
 			</div>
 			{s.state === 'late' && <p class="error">{t('state.late.why')}</p>}
-			{(s.state === 'stopped' || s.state === 'failed') && <Exit exit={s.exit} />}
-			{s.state !== 'stopped' && s.state !== 'failed' && <Numbers load={load} service={kindOf(s)} />}
+			{isDown(s) ? <Exit exit={s.exit} /> : <Numbers load={load} service={kindOf(s)} />}
 		</article>
 	);
 }
@@ -114,7 +114,7 @@ export default function Overview() {
 				{t('loading')}
 			</p>
 		);
-	const running = all.filter(s => s.state !== 'stopped' && s.state !== 'failed');
+	const running = all.filter(s => !isDown(s));
 	return (
 		<>
 			<h1>{t('nav.overview')}</h1>
@@ -144,17 +144,7 @@ export default function Overview() {
 				<div class="bar">
 					<h2 id="charts">{t('charts')}</h2>
 					<span class="grow" />
-					<label class="bar">
-						{t('charts.of')}
-						<select value={which} onChange={e => setWhich(e.currentTarget.value)} style={{ width: 'auto' }}>
-							<option value="">{t('charts.all')}</option>
-							{all.map(s => (
-								<option key={nameOf(s)} value={nameOf(s)}>
-									{nameOf(s)}
-								</option>
-							))}
-						</select>
-					</label>
+					<ServiceChoice label={t('charts.of')} value={which} choose={setWhich} none={t('charts.all')} all={all} />
 				</div>
 				<div class="charts">
 					<div class="card">

@@ -14,6 +14,7 @@ import { Question } from './ui/dialog.jsx';
 import { Boundary, ErrorBox, sayError } from './ui/errors.jsx';
 import { Help, useHelpKeys } from './ui/help.jsx';
 import { Icon } from './ui/icon.jsx';
+import { Loading } from './ui/loading.jsx';
 import { Menu } from './ui/menu.jsx';
 import { Toasts } from './ui/toast.jsx';
 
@@ -63,13 +64,7 @@ function useLazy(load) {
 function Lazy({ load, ...rest }) {
 	const { Page, error } = useLazy(load);
 	if (error) return <ErrorBox error={{ code: 'offline' }} retry={() => location.reload()} />;
-	return Page ? (
-		<Page {...rest} />
-	) : (
-		<p class="loading" role="status">
-			{t('loading')}
-		</p>
-	);
+	return Page ? <Page {...rest} /> : <Loading />;
 }
 
 const loadWizard = () => import('./wizard.jsx');

@@ -3,7 +3,7 @@
 import { useState } from 'preact/hooks';
 import { post, session } from './api.js';
 import { t } from './i18n.js';
-import { Choices } from './ui/choices.jsx';
+import { Alone } from './ui/alone.jsx';
 import { Dialog } from './ui/dialog.jsx';
 import { messageOf } from './ui/errors.jsx';
 import { Field } from './ui/field.jsx';
@@ -68,25 +68,15 @@ function Form({ done, user: known }) {
 export function Login({ done, over }) {
 	if (over) {
 		return (
-			<Dialog title={t('login.again')} open>
+			<Dialog title={t('login.again')}>
 				<p>{t('login.again.why')}</p>
 				<Form done={done} user={session.value?.user} />
 			</Dialog>
 		);
 	}
 	return (
-		<main class="alone" id="main">
-			<div class="card">
-				<div class="bar">
-					<h1>
-						<img src="/icon.svg" alt="" width="28" height="28" />
-						Stile
-					</h1>
-					<span class="grow" />
-					<Choices />
-				</div>
-				<Form done={done} />
-			</div>
-		</main>
+		<Alone title="Stile">
+			<Form done={done} />
+		</Alone>
 	);
 }

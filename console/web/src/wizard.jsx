@@ -7,13 +7,32 @@ import { post, session } from './api.js';
 import { lockedAt } from './config.js';
 import { LANGUAGES, language, setLanguage, t } from './i18n.js';
 import { go } from './route.js';
-import { Choices } from './ui/choices.jsx';
+import { Alone } from './ui/alone.jsx';
 import { ErrorBox, messageOf, sayError } from './ui/errors.jsx';
 import { Field } from './ui/field.jsx';
 import { Icon } from './ui/icon.jsx';
+import { Loading } from './ui/loading.jsx';
+import { PlainTable } from './ui/plain_table.jsx';
 import { apply, facts as findFacts, runTool } from './wizard_facts.js';
 
 const SHORTEST = 10;
+
+// The lower edge of a step's form: back, if there is a way back, and on.
+function Actions({ back, text = t('next'), busy }) {
+	return (
+		<div class="bar actions">
+			{back && (
+				<button type="button" onClick={back}>
+					{t('back')}
+				</button>
+			)}
+			<span class="grow" />
+			<button type="submit" class="main" disabled={busy}>
+				{text}
+			</button>
+		</div>
+	);
+}
 
 function Language({ next }) {
 	return (
@@ -38,12 +57,7 @@ function Language({ next }) {
 					</label>
 				))}
 			</fieldset>
-			<div class="bar actions">
-				<span class="grow" />
-				<button type="submit" class="main">
-					{t('next')}
-				</button>
-			</div>
+			<Actions />
 		</form>
 	);
 }
@@ -115,12 +129,7 @@ function Account({ next, whoAmI }) {
 			<p class="error" role="alert">
 				{error && messageOf(error)}
 			</p>
-			<div class="bar actions">
-				<span class="grow" />
-				<button type="submit" class="main" disabled={busy}>
-					{t('next')}
-				</button>
-			</div>
+			<Actions busy={busy} />
 		</form>
 	);
 }
@@ -163,13 +172,7 @@ function Address({ facts, error: failed, ask, next, back, chosen, choose }) {
 	const [error, setError] = useState(null);
 	const [busy, setBusy] = useState(false);
 	if (failed) return <ErrorBox error={failed} retry={ask} />;
-	if (!facts) {
-		return (
-			<p class="loading" role="status">
-				{t('wizard.address.finding')}
-			</p>
-		);
-	}
+	if (!facts) return <Loading text={t('wizard.address.finding')} />;
 	const { keys } = facts;
 	const address = chosen.address ?? (keys.address?.locked ? first(keys.address) : facts.public.address) ?? '';
 	const domain = chosen.domain ?? keys.domain?.value ?? '';
@@ -216,27 +219,14 @@ function Address({ facts, error: failed, ask, next, back, chosen, choose }) {
 			<p class="error" role="alert">
 				{error && !errorOf(keys.address) && !errorOf(keys.domain) && messageOf(error)}
 			</p>
-			<div class="bar actions">
-				<button type="button" onClick={back}>
-					{t('back')}
-				</button>
-				<span class="grow" />
-				<button type="submit" class="main" disabled={busy}>
-					{t('next')}
-				</button>
-			</div>
+			<Actions back={back} busy={busy} />
 		</form>
 	);
 }
 
 function Opens({ facts, error, ask, next, back }) {
 	if (error) return <ErrorBox error={error} retry={ask} />;
-	if (!facts)
-		return (
-			<p class="loading" role="status">
-				{t('loading')}
-			</p>
-		);
+	if (!facts) return <Loading />;
 	return (
 		<form
 			onSubmit={e => {
@@ -246,39 +236,21 @@ function Opens({ facts, error, ask, next, back }) {
 			data-help="first-run/ports">
 			<p>{t('wizard.opens.text')}</p>
 			<div class="scroll" tabIndex={0} role="region" aria-label={t('wizard.step.opens')}>
-				<table class="plain">
-					<thead>
-						<tr>
-							<th scope="col">{t('wizard.opens.port')}</th>
-							<th scope="col">{t('wizard.opens.address')}</th>
-							<th scope="col">{t('wizard.opens.service')}</th>
-							<th scope="col">{t('wizard.opens.state')}</th>
+				<PlainTable heads={[t('wizard.opens.port'), t('wizard.opens.address'), t('wizard.opens.service'), t('wizard.opens.state')]}>
+					{facts.opens.map(o => (
+						<tr key={`${o.transport} ${o.address} ${o.port}`}>
+							<th scope="row">
+								{o.transport.toUpperCase()} {o.port}
+							</th>
+							<td>{o.address}</td>
+							<td>{o.service}</td>
+							<td class={o.state === 'taken' ? 'error' : ''}>{t(`wizard.opens.${o.state}`)}</td>
 						</tr>
-					</thead>
-					<tbody>
-						{facts.opens.map(o => (
-							<tr key={`${o.transport} ${o.address} ${o.port}`}>
-								<th scope="row">
-									{o.transport.toUpperCase()} {o.port}
-								</th>
-								<td>{o.address}</td>
-								<td>{o.service}</td>
-								<td class={o.state === 'taken' ? 'error' : ''}>{t(`wizard.opens.${o.state}`)}</td>
-							</tr>
-						))}
-					</tbody>
-				</table>
+					))}
+				</PlainTable>
 			</div>
 			<p class="muted">{t('wizard.opens.firewall')}</p>
-			<div class="bar actions">
-				<button type="button" onClick={back}>
-					{t('back')}
-				</button>
-				<span class="grow" />
-				<button type="submit" class="main">
-					{t('wizard.opens.next')}
-				</button>
-			</div>
+			<Actions back={back} text={t('wizard.opens.next')} />
 		</form>
 	);
 }
@@ -364,35 +336,25 @@ export default function Wizard({ done }) {
 	const steps = ['language', withAccount && 'account', 'address', 'opens', 'tests'].filter(Boolean);
 	const [at, set] = useState(0);
 	return (
-		<main class="alone" id="main">
-			<div class="card wide">
-				<div class="bar">
-					<h1>
-						<img src="/icon.svg" alt="" width="28" height="28" />
-						{t('wizard')}
-					</h1>
-					<span class="grow" />
-					<Choices />
-				</div>
-				<ol class="steps">
-					{steps.map((s, i) => (
-						<li key={s} aria-current={i === at ? 'step' : undefined}>
-							{t(`wizard.step.${s}`)}
-						</li>
-					))}
-				</ol>
-				<Step
-					name={steps[at]}
-					next={() => set(at + 1)}
-					back={() => set(at - 1)}
-					whoAmI={done}
-					end={() => {
-						go('overview');
-						done();
-					}}
-				/>
-			</div>
-		</main>
+		<Alone title={t('wizard')} wide>
+			<ol class="steps">
+				{steps.map((s, i) => (
+					<li key={s} aria-current={i === at ? 'step' : undefined}>
+						{t(`wizard.step.${s}`)}
+					</li>
+				))}
+			</ol>
+			<Step
+				name={steps[at]}
+				next={() => set(at + 1)}
+				back={() => set(at - 1)}
+				whoAmI={done}
+				end={() => {
+					go('overview');
+					done();
+				}}
+			/>
+		</Alone>
 	);
 }
 

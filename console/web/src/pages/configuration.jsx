@@ -11,7 +11,8 @@ import { subscribe } from '../live.js';
 import { isDown, nameOf, services, watchServices } from '../state.js';
 import { ErrorBox, sayError } from '../ui/errors.jsx';
 import { Field } from '../ui/field.jsx';
-import { Icon } from '../ui/icon.jsx';
+import { Loading } from '../ui/loading.jsx';
+import { Search } from '../ui/search.jsx';
 import { ServiceChoice } from '../ui/service_choice.jsx';
 import { Commit, Pending } from './configuration_commit.jsx';
 import { helpOf, textOf, valueOf } from './configuration_value.js';
@@ -118,12 +119,7 @@ function Editor({ service }) {
 		[config, needle],
 	);
 	if (error && !config) return <ErrorBox error={error} retry={load} />;
-	if (!config)
-		return (
-			<p class="loading" role="status">
-				{t('loading')}
-			</p>
-		);
+	if (!config) return <Loading />;
 	const n = Object.keys(edits).length;
 
 	// v: what was typed; null: back to the default; undefined: the edit is dropped.
@@ -148,16 +144,7 @@ function Editor({ service }) {
 		<>
 			<Pending service={service} pending={config.pending} done={load} />
 			<div class="bar section">
-				<div class="search">
-					<Icon name="search" />
-					<input
-						type="search"
-						aria-label={t('configuration.filter')}
-						placeholder={t('filter')}
-						value={filter}
-						onInput={e => setFilter(e.currentTarget.value)}
-					/>
-				</div>
+				<Search label={t('configuration.filter')} placeholder={t('filter')} value={filter} onInput={setFilter} />
 				<span class="grow" />
 				{n > 0 && (
 					<>

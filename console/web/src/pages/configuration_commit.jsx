@@ -9,6 +9,7 @@ import { t } from '../i18n.js';
 import { Conflict } from '../ui/conflict.jsx';
 import { Dialog } from '../ui/dialog.jsx';
 import { sayError } from '../ui/errors.jsx';
+import { PlainTable } from '../ui/plain_table.jsx';
 import { toast } from '../ui/toast.jsx';
 
 import { textOf } from './configuration_value.js';
@@ -84,27 +85,18 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 			{!ready && <p role="status">{t('checking')}</p>}
 			{ready && (
 				<div class="scroll" tabIndex={0} role="region" aria-label={t('review')}>
-					<table class="plain">
-						<thead>
-							<tr>
-								<th scope="col">{t('conflict.value')}</th>
-								<th scope="col">{t('was')}</th>
-								<th scope="col">{t('becomes')}</th>
+					<PlainTable heads={[t('conflict.value'), t('was'), t('becomes')]}>
+						{ready.rows.map(r => (
+							<tr key={r.key}>
+								<th scope="row">
+									<code>{r.key}</code>
+									{r.restart && <p class="muted">{t('restart_needed')}</p>}
+								</th>
+								<td>{r.was ?? '–'}</td>
+								<td>{r.is ?? '–'}</td>
 							</tr>
-						</thead>
-						<tbody>
-							{ready.rows.map(r => (
-								<tr key={r.key}>
-									<th scope="row">
-										<code>{r.key}</code>
-										{r.restart && <p class="muted">{t('restart_needed')}</p>}
-									</th>
-									<td>{r.was ?? '–'}</td>
-									<td>{r.is ?? '–'}</td>
-								</tr>
-							))}
-						</tbody>
-					</table>
+						))}
+					</PlainTable>
 					{!ready.rows.length && <p>{t('review.nothing')}</p>}
 				</div>
 			)}

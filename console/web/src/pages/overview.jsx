@@ -7,6 +7,7 @@ import { may } from '../api.js';
 import { dateTime, duration, t } from '../i18n.js';
 import { act, isDown, kindOf, nameOf, programOf, services, servicesError, titleOf, uptimeOf, watchServices } from '../state.js';
 import { ErrorBox } from '../ui/errors.jsx';
+import { Loading } from '../ui/loading.jsx';
 import { Menu } from '../ui/menu.jsx';
 import { Pill } from '../ui/pill.jsx';
 import { ServiceChoice } from '../ui/service_choice.jsx';
@@ -106,14 +107,7 @@ export default function Overview() {
 	const load = useLoad();
 	useEffect(watchServices, []);
 	const all = services.value;
-	if (!all)
-		return servicesError.value ? (
-			<ErrorBox error={servicesError.value} />
-		) : (
-			<p class="loading" role="status">
-				{t('loading')}
-			</p>
-		);
+	if (!all) return servicesError.value ? <ErrorBox error={servicesError.value} /> : <Loading />;
 	const running = all.filter(s => !isDown(s));
 	return (
 		<>

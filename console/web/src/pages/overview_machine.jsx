@@ -6,31 +6,22 @@ import { bytes, duration, number, rate, t } from '../i18n.js';
 import { subscribe } from '../live.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Meter } from '../ui/meter.jsx';
+import { PlainTable } from '../ui/plain_table.jsx';
 
 const of = (used, total) => t('of', { used: bytes(used), total: bytes(total) });
 
 function Interfaces({ list }) {
 	return (
-		<table class="plain">
-			<thead>
-				<tr>
-					<th scope="col">{t('interface')}</th>
-					<th scope="col">{t('rate.in')}</th>
-					<th scope="col">{t('rate.out')}</th>
-					<th scope="col">{t('speed')}</th>
+		<PlainTable heads={[t('interface'), t('rate.in'), t('rate.out'), t('speed')]}>
+			{list.map(i => (
+				<tr key={i.name}>
+					<th scope="row">{i.name}</th>
+					<td>{rate(i.in)}</td>
+					<td>{rate(i.out)}</td>
+					<td>{i.speed ? rate(i.speed / 8) : '–'}</td>
 				</tr>
-			</thead>
-			<tbody>
-				{list.map(i => (
-					<tr key={i.name}>
-						<th scope="row">{i.name}</th>
-						<td>{rate(i.in)}</td>
-						<td>{rate(i.out)}</td>
-						<td>{i.speed ? rate(i.speed / 8) : '–'}</td>
-					</tr>
-				))}
-			</tbody>
-		</table>
+			))}
+		</PlainTable>
 	);
 }
 

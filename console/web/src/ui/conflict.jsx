@@ -4,6 +4,7 @@
 // second save goes out with the revision that is shown here, so a third change in between is a conflict again.
 import { t } from '../i18n.js';
 import { Dialog } from './dialog.jsx';
+import { PlainTable } from './plain_table.jsx';
 
 const shown = v => (v === undefined || v === null ? '–' : typeof v === 'object' ? JSON.stringify(v) : String(v));
 
@@ -30,30 +31,21 @@ export function Conflict({ mine, theirs, who, nameOf = k => k, keepMine, takeThe
 			}>
 			<p>{who ? t('conflict.who', { who }) : t('conflict.text')}</p>
 			<div class="scroll" tabIndex={0} role="region" aria-label={t('conflict')}>
-				<table class="plain">
-					<thead>
-						<tr>
-							<th scope="col">{t('conflict.value')}</th>
-							<th scope="col">{t('conflict.yours')}</th>
-							<th scope="col">{t('conflict.now')}</th>
-						</tr>
-					</thead>
-					<tbody>
-						{keys.map(k => {
-							const differs = shown(mine[k]) !== shown(theirs[k]);
-							return (
-								<tr key={k} class={differs ? 'differs' : ''}>
-									<th scope="row">
-										{nameOf(k)}
-										{differs && <span class="hidden"> ({t('conflict.differs')})</span>}
-									</th>
-									<td>{shown(mine[k])}</td>
-									<td>{shown(theirs[k])}</td>
-								</tr>
-							);
-						})}
-					</tbody>
-				</table>
+				<PlainTable heads={[t('conflict.value'), t('conflict.yours'), t('conflict.now')]}>
+					{keys.map(k => {
+						const differs = shown(mine[k]) !== shown(theirs[k]);
+						return (
+							<tr key={k} class={differs ? 'differs' : ''}>
+								<th scope="row">
+									{nameOf(k)}
+									{differs && <span class="hidden"> ({t('conflict.differs')})</span>}
+								</th>
+								<td>{shown(mine[k])}</td>
+								<td>{shown(theirs[k])}</td>
+							</tr>
+						);
+					})}
+				</PlainTable>
 			</div>
 		</Dialog>
 	);

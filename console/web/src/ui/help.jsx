@@ -9,6 +9,7 @@ import { load } from 'virtual:manual';
 import { compare, language, t } from '../i18n.js';
 import { sayError } from './errors.jsx';
 import { Icon } from './icon.jsx';
+import { Search } from './search.jsx';
 
 const at = signal(null); // { topic, anchor, modal } or null: closed
 let before = null; // the focus goes back there
@@ -129,16 +130,7 @@ function Contents({ manual, topic }) {
 	);
 	return (
 		<>
-			<div class="search">
-				<Icon name="search" />
-				<input
-					type="search"
-					aria-label={t('help.search')}
-					placeholder={t('help.search')}
-					value={query}
-					onInput={e => setQuery(e.currentTarget.value)}
-				/>
-			</div>
+			<Search label={t('help.search')} placeholder={t('help.search')} value={query} onInput={setQuery} />
 			<ul class="contents">
 				{(needle ? found.sort((a, b) => compare()(a[1].title, b[1].title)) : found).map(([id, page]) => (
 					<li key={id}>

@@ -9,6 +9,7 @@
 import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
 import { compare, language, t } from '../i18n.js';
 import { Icon } from './icon.jsx';
+import { Search } from './search.jsx';
 
 const ROW = 36;
 const SPARE = 6; // rows beyond the edges, so that a fast wheel shows no holes
@@ -168,18 +169,7 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, fil
 	return (
 		<div class="table">
 			<div class="bar tools">
-				{withFilter && (
-					<div class="search">
-						<Icon name="search" />
-						<input
-							type="search"
-							aria-label={t('table.filter', { label })}
-							placeholder={t('filter')}
-							value={filter}
-							onInput={e => setFilter(e.currentTarget.value)}
-						/>
-					</div>
-				)}
+				{withFilter && <Search label={t('table.filter', { label })} placeholder={t('filter')} value={filter} onInput={setFilter} />}
 				<span class="muted" role="status">
 					{filter ? t('table.some', { n: order.length, all: rows.length }) : t('table.rows', { n: rows.length })}
 					{chosen.size > 0 && ` · ${t('table.chosen', { n: picked().length })}`}

@@ -92,5 +92,4 @@ export function duration(s) {
 export const dateTime = ms => new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'medium' }).format(ms);
 export const date = ms => new Intl.DateTimeFormat(locale, { dateStyle: 'medium' }).format(ms);
 export const time = ms => new Intl.DateTimeFormat(locale, { timeStyle: 'medium' }).format(ms);
-export const list = items => new Intl.ListFormat(locale, { type: 'conjunction' }).format(items);
 export const compare = () => new Intl.Collator(locale, { numeric: true, sensitivity: 'base' }).compare;

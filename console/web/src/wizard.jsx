@@ -6,7 +6,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { post, session } from './api.js';
 import { lockedAt } from './config.js';
 import { LANGUAGES, language, setLanguage, t } from './i18n.js';
-import { go } from './route.js';
+import { go, route } from './route.js';
 import { Alone } from './ui/alone.jsx';
 import { ErrorBox, messageOf, sayError } from './ui/errors.jsx';
 import { Field } from './ui/field.jsx';
@@ -63,7 +63,7 @@ function Language({ next }) {
 }
 
 // The address that quickstart prints has the token in its fragment: #/setup?token=…
-const tokenOfAddress = () => new URLSearchParams(location.hash.split('?')[1]).get('token') ?? '';
+const tokenOfAddress = () => route.value.query.get('token') ?? '';
 
 function Account({ next, whoAmI }) {
 	const [token, setToken] = useState(tokenOfAddress);

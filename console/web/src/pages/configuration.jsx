@@ -77,11 +77,10 @@ function Setting({ row, edit, change, error, readOnly }) {
 	);
 }
 
-const groupOf = path =>
-	path
-		.split('.')
-		.slice(0, path.split('.').length > 2 ? 2 : 1)
-		.join('.');
+function groupOf(path) {
+	const names = path.split('.');
+	return names.slice(0, names.length > 2 ? 2 : 1).join('.');
+}
 
 function grouped(rows) {
 	const groups = new Map();

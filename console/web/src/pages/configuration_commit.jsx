@@ -16,8 +16,6 @@ import { textOf } from './configuration_value.js';
 
 const CONFIRM_MS = 60_000;
 
-const byPath = fields => Object.fromEntries(fields.filter(f => f.path).map(f => [f.path, f.text]));
-
 export function Commit({ service, edits, setEdits, close, refused, done, failed }) {
 	const [ready, setReady] = useState(null);
 	const [conflict, setConflict] = useState(null);
@@ -25,14 +23,11 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 
 	function onError(e) {
 		if (e.theirs && edits[e.key]) return setConflict(e);
-		const fields = e.fields?.filter(f => f.path) ?? [];
-		if (fields.length) {
-			refused(byPath(fields));
-			toast('failed', t('refused', { n: fields.length }));
-		} else if (e.path) {
-			refused({ [e.path]: e.message });
-			toast('failed', t('refused', { n: 1 }));
-		} else failed(e);
+		let fields = e.fields?.filter(f => f.path) ?? [];
+		if (!fields.length && e.path) fields = [{ path: e.path, text: e.message }];
+		if (!fields.length) return failed(e);
+		refused(Object.fromEntries(fields.map(f => [f.path, f.text])));
+		toast('failed', t('refused', { n: fields.length }));
 	}
 	useEffect(() => {
 		setReady(null);
@@ -55,7 +50,6 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 	if (conflict)
 		return (
 			<Both
-				service={service}
 				e={conflict}
 				edits={edits}
 				setEdits={setEdits}

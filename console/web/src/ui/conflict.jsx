@@ -8,7 +8,7 @@ import { PlainTable } from './plain_table.jsx';
 
 const shown = v => (v === undefined || v === null ? '–' : typeof v === 'object' ? JSON.stringify(v) : String(v));
 
-export function Conflict({ mine, theirs, who, nameOf = k => k, keepMine, takeTheirs, close }) {
+export function Conflict({ mine, theirs, who, keepMine, takeTheirs, close }) {
 	const keys = [...new Set([...Object.keys(theirs), ...Object.keys(mine)])];
 	return (
 		<Dialog
@@ -37,7 +37,7 @@ export function Conflict({ mine, theirs, who, nameOf = k => k, keepMine, takeThe
 						return (
 							<tr key={k} class={differs ? 'differs' : ''}>
 								<th scope="row">
-									{nameOf(k)}
+									{k}
 									{differs && <span class="hidden"> ({t('conflict.differs')})</span>}
 								</th>
 								<td>{shown(mine[k])}</td>

@@ -74,7 +74,7 @@ function useWindow(ref, n) {
 	return [from, Math.min(n, Math.ceil((view.top + view.height) / ROW) + SPARE), Math.max(1, Math.floor(view.height / ROW) - 2)];
 }
 
-function Head({ columns, sort, setSort, tools }) {
+function Head({ columns, sort, setSort }) {
 	return (
 		<div role="row" class="head" aria-rowindex={1}>
 			{columns.map(c => (
@@ -90,7 +90,6 @@ function Head({ columns, sort, setSort, tools }) {
 					</button>
 				</div>
 			))}
-			{tools}
 		</div>
 	);
 }

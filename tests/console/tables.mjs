@@ -25,7 +25,7 @@ async function prepare() {
 	writeFileSync(
 		join(folder, 'index.html'),
 		`<!doctype html><html lang="en"><head><title>Table</title></head><body><div id="app"></div>
-<script type="module" src="/@fs${root}/tests/console/table_page.jsx"></script></body></html>`.replace('/@fs', ''),
+<script type="module" src="${root}/tests/console/table_page.jsx"></script></body></html>`,
 	);
 	await build({
 		root: folder,

@@ -368,16 +368,17 @@ static uint64_t revision_of(const json_t *step)
 
 void service_commit(struct service *s, const struct service_change *ch, json_t *steps)
 {
-	struct change *c = change_new(s, ch, steps, 0);
-	size_t n = json_array_size(steps), i;
+	struct change *c = change_new(s, ch, steps, 0); /* NULL: the steps have gone, too */
 	struct store_call call = { .loop = s->loop, .done = on_committed, .arg = c };
 	struct store_item *items;
+	size_t n, i;
 	json_t *step;
 	int r = -ENOMEM;
 
 	if (!c || !passes(c, steps))
 		return;
 	call.who = c->who;
+	n = json_array_size(steps);
 	items = calloc(MAX(n, (size_t)1), sizeof(*items));
 	json_array_foreach(steps, i, step) {
 		json_t *body = json_object_get(step, "body");

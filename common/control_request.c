@@ -85,33 +85,34 @@ void control_reply(struct control_request *rq, json_t *result)
 	request_end(rq);
 }
 
-void control_fail(struct control_request *rq, const char *code, const char *hint, const char *fmt, ...)
+static void _printf_(5, 0) fail_v(struct control_request *rq, const char *code, const char *hint, json_t *more, const char *fmt, va_list ap)
 {
 	char text[1024];
-	va_list ap;
 
 	if (rq->peer) {
-		va_start(ap, fmt);
 		vsnprintf(text, sizeof(text), fmt, ap);
-		va_end(ap);
-		send_error(rq->peer, rq->id, code, hint, text, NULL);
-	}
-	request_end(rq);
-}
-
-void control_fail_with(struct control_request *rq, const char *code, const char *hint, json_t *more, const char *fmt, ...)
-{
-	char text[1024];
-	va_list ap;
-
-	if (rq->peer) {
-		va_start(ap, fmt);
-		vsnprintf(text, sizeof(text), fmt, ap);
-		va_end(ap);
 		send_error(rq->peer, rq->id, code, hint, text, more);
 	}
 	json_decref(more);
 	request_end(rq);
+}
+
+void control_fail(struct control_request *rq, const char *code, const char *hint, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fail_v(rq, code, hint, NULL, fmt, ap);
+	va_end(ap);
+}
+
+void control_fail_with(struct control_request *rq, const char *code, const char *hint, json_t *more, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	fail_v(rq, code, hint, more, fmt, ap);
+	va_end(ap);
 }
 
 void control_progress(struct control_request *rq, json_t *progress)

@@ -13,7 +13,6 @@
 #include "common/clock.h"
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
-#include "common/store_secrets.h"
 
 enum { FORGET_MS = 3600 * 1000 };
 
@@ -238,12 +237,9 @@ static void conflict(struct change *c, const struct store_outcome *o)
 	json_t *shown = json_deep_copy(theirs), *body = json_object_get(shown, "body");
 	bool gone = !json_is_object(body);
 	const char *kind = step_text(step, "kind"), *key = step_text(step, "key"), *who = step_text(shown, "who");
-	const struct store_kind *k = service_find_kind(c->s, kind);
 
-	if (k && k->schema && json_is_object(body))
-		store_hide(k->schema, body);
-	if (k && k->schema && json_is_object(yours))
-		store_hide(k->schema, yours);
+	service_hide(c->s, kind, body);
+	service_hide(c->s, kind, yours);
 	control_fail_with(c->rq, o->result == STORE_EXISTS ? "exists" : "conflict", "look at both and repeat the change with the new revision",
 			  json_pack("{s:s, s:s, s:o, s:o}", "kind", kind, "key", key, "yours", yours ? yours : json_null(), "theirs", shown ? shown : json_null()),
 			  gone ? "%s is not there any more%s%s" : "%s was changed meanwhile%s%s", key, who ? " by " : "", who ? who : "");

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include "common/clock.h"
 #include "common/service_priv.h"
-#include "common/store_secrets.h"
 
 enum { TRANSACTIONS_MAX = 16, STEPS_MAX = STORE_CHANGE_MAX, IDLE_MS = 15 * 60 * 1000, SWEEP_MS = 30 * 1000, CONFIRM_MAX_MS = 24 * 3600 * 1000,
        AUDIT_PAGE = 100, AUDIT_MAX = 200 };
@@ -349,14 +348,6 @@ static void on_delete(struct control_request *rq, const json_t *args, void *arg)
 
 /* ---- a transaction as a whole ---- */
 
-static void hide(const struct service *s, const char *kind, json_t *body)
-{
-	const struct store_kind *k = kind ? service_find_kind(s, kind) : NULL;
-
-	if (k && k->schema && json_is_object(body))
-		store_hide(k->schema, body);
-}
-
 static json_t *objects_of(const struct service *s, const json_t *steps)
 {
 	json_t *out = json_array(), *step;
@@ -368,11 +359,22 @@ static json_t *objects_of(const struct service *s, const json_t *steps)
 			json_decref(body);
 			continue;
 		}
-		hide(s, step_text(step, "kind"), body);
+		service_hide(s, step_text(step, "kind"), body);
 		json_array_append_new(out, json_pack("{s:O, s:O, s:o}", "kind", json_object_get(step, "kind"), "key", json_object_get(step, "key"),
 						     "after", body));
 	}
 	return out;
+}
+
+/* What stands against it, and in ch what its settings change; it stays as it is. NULL: no memory. */
+static json_t *judge(struct service *s, const struct transaction *t, struct service_changes *ch)
+{
+	json_t *steps = json_deep_copy(t->steps), *faults;
+	const char *code;
+
+	faults = steps ? service_judge(s, steps, ch, &code) : NULL;
+	json_decref(steps);
+	return faults;
 }
 
 static void on_diff(struct control_request *rq, const json_t *args, void *arg)
@@ -380,17 +382,14 @@ static void on_diff(struct control_request *rq, const json_t *args, void *arg)
 	struct service *s = arg;
 	struct transaction *t = find(s->edits, rq, args);
 	struct service_changes ch = { 0 };
-	const char *code;
-	json_t *faults, *steps;
+	json_t *faults;
 
 	if (!t)
 		return;
-	steps = json_deep_copy(t->steps);
-	faults = steps ? service_judge(s, steps, &ch, &code) : NULL;
+	faults = judge(s, t, &ch);
 	control_reply(rq, faults ? json_pack("{s:o, s:o, s:O, s:b}", "rows", ch.rows ? json_incref(ch.rows) : json_array(), "objects",
 					     objects_of(s, t->steps), "errors", faults, "good", json_array_size(faults) == 0) : NULL);
 	json_decref(faults);
-	json_decref(steps);
 	service_changes_deinit(&ch);
 }
 
@@ -399,16 +398,13 @@ static void on_validate(struct control_request *rq, const json_t *args, void *ar
 	struct service *s = arg;
 	struct transaction *t = find(s->edits, rq, args);
 	struct service_changes ch = { 0 };
-	const char *code;
-	json_t *faults, *steps;
+	json_t *faults;
 
 	if (!t)
 		return;
-	steps = json_deep_copy(t->steps);
-	faults = steps ? service_judge(s, steps, &ch, &code) : NULL;
+	faults = judge(s, t, &ch);
 	control_reply(rq, faults ? json_pack("{s:b, s:O}", "good", json_array_size(faults) == 0, "errors", faults) : NULL);
 	json_decref(faults);
-	json_decref(steps);
 	service_changes_deinit(&ch);
 }
 

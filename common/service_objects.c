@@ -40,6 +40,14 @@ const struct store_kind *service_find_kind(const struct service *s, const char *
 	return NULL;
 }
 
+void service_hide(const struct service *s, const char *kind, json_t *body)
+{
+	const struct store_kind *k = kind ? service_find_kind(s, kind) : NULL;
+
+	if (k && k->schema && json_is_object(body))
+		store_hide(k->schema, body);
+}
+
 /* all: what the service has learnt, too */
 static void reply_kinds(struct control_request *rq, const struct service *s, bool all)
 {

@@ -94,6 +94,8 @@ void service_on_health(struct control_request *rq, const json_t *args, void *arg
 void service_on_objects(struct control_request *rq, const json_t *args, void *arg);
 const struct service_owner *service_owner_of(const struct service *s, const char *kind);
 const struct store_kind *service_find_kind(const struct service *s, const char *name);
+/* In place: the secrets of an object of this kind, to be shown. Anything else than an object (a deletion) stays as it is. */
+void service_hide(const struct service *s, const char *kind, json_t *body);
 
 /* --- service_settings.c --- */
 #define SETTING_KIND "setting"

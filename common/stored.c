@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/service_priv.h"
-#include "common/store_secrets.h"
 
 struct stored {
 	struct service *svc;
@@ -115,13 +114,10 @@ static void change_free(struct change *c)
 /* It was changed since whoever asks has seen it: both versions, without secrets. */
 static void conflict(const struct change *c, const struct store_outcome *out)
 {
-	const struct store_kind *k = service_find_kind(c->s->svc, c->s->ops->kind);
 	json_t *theirs = json_deep_copy(json_array_get(out->rows, 0)), *yours = json_deep_copy(c->body), *body = json_object_get(theirs, "body");
 
-	if (k && k->schema && json_is_object(body))
-		store_hide(k->schema, body);
-	if (k && k->schema && json_is_object(yours))
-		store_hide(k->schema, yours);
+	service_hide(c->s->svc, c->s->ops->kind, body);
+	service_hide(c->s->svc, c->s->ops->kind, yours);
 	control_fail_with(c->rq, "conflict", "look at both and repeat the change with the new revision",
 			  json_pack("{s:o, s:o}", "yours", yours ? yours : json_null(), "theirs", theirs ? theirs : json_null()),
 			  "%s %s was changed meanwhile", c->s->ops->noun, c->name);

@@ -172,22 +172,13 @@ static void on_object(const struct store_object *o, void *arg)
 
 static int ask_kind(struct cli *cli, struct control_client *cl, const char *kind, json_t *objects)
 {
-	json_t *result = NULL, *cursor = NULL, *row;
+	json_t *rows = json_array(), *row;
 	size_t i;
-	int r;
+	int r = cli_objects(cli, cl, kind, true, rows);
 
-	do {
-		json_t *args = json_pack("{s:s, s:b}", "kind", kind, "secrets", 1);
-		if (cursor)
-			json_object_set(args, "after", cursor);
-		json_decref(result);
-		result = NULL;
-		r = cli_call(cli, cl, "service.objects", args, &result);
-		json_array_foreach(json_object_get(result, "rows"), i, row)
-			add_object(objects, kind, json_string_value(json_object_get(row, "key")), json_object_get(row, "body"));
-		cursor = json_object_get(result, "cursor");
-	} while (r == 0 && cursor);
-	json_decref(result);
+	json_array_foreach(rows, i, row)
+		add_object(objects, kind, json_string_value(json_object_get(row, "key")), json_object_get(row, "body"));
+	json_decref(rows);
 	return r;
 }
 

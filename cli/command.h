@@ -110,6 +110,8 @@ struct cli_list { /* of a verb that answers a page at a time */
 };
 /* As many of its rows as the limit allows, appended to rows; whether there are more. 0 or an exit code, as above. */
 int cli_rows(struct cli *c, struct control_client *cl, const struct cli_list *l, json_t *rows, bool *ret_more);
+/* All objects of a kind in the service's store, {key, body, …}, appended to rows. 0 or an exit code, as above. */
+int cli_objects(struct cli *c, struct control_client *cl, const char *kind, bool secrets, json_t *rows);
 const char *cli_runtime_dir(const struct cli *c);
 
 /* Tables for people: columns aligned, numbers right. */

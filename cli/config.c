@@ -105,22 +105,13 @@ static void add_object(json_t *root, const char *kind, const json_t *row)
 
 static int add_kind(struct cli *cli, struct control_client *cl, json_t *root, const char *kind, bool secrets)
 {
-	json_t *result = NULL, *cursor = NULL, *row;
+	json_t *rows = json_array(), *row;
 	size_t i;
-	int r;
+	int r = cli_objects(cli, cl, kind, secrets, rows);
 
-	do {
-		json_t *args = json_pack("{s:s, s:b}", "kind", kind, "secrets", secrets);
-		if (cursor)
-			json_object_set(args, "after", cursor);
-		json_decref(result);
-		result = NULL;
-		r = cli_call(cli, cl, "service.objects", args, &result);
-		json_array_foreach(json_object_get(result, "rows"), i, row)
-			add_object(root, kind, row);
-		cursor = json_object_get(result, "cursor");
-	} while (r == 0 && cursor);
-	json_decref(result);
+	json_array_foreach(rows, i, row)
+		add_object(root, kind, row);
+	json_decref(rows);
 	return r;
 }
 

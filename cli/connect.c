@@ -114,6 +114,25 @@ int cli_rows(struct cli *c, struct control_client *cl, const struct cli_list *l,
 	return r;
 }
 
+int cli_objects(struct cli *c, struct control_client *cl, const char *kind, bool secrets, json_t *rows)
+{
+	json_t *result = NULL, *cursor = NULL;
+	int r;
+
+	do {
+		json_t *args = json_pack("{s:s, s:b}", "kind", kind, "secrets", secrets);
+		if (cursor)
+			json_object_set(args, "after", cursor);
+		json_decref(result);
+		result = NULL;
+		r = cli_call(c, cl, "service.objects", args, &result);
+		json_array_extend(rows, json_object_get(result, "rows"));
+		cursor = json_object_get(result, "cursor");
+	} while (r == 0 && cursor);
+	json_decref(result);
+	return r;
+}
+
 int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct addr *ret_a)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_DGRAM }, *found;

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 #include "cli/command.h"
+#include "cli/services.h"
 #include "common/manager.h"
 
 enum { PATIENCE_MS = 120000 };
@@ -17,16 +18,13 @@ static const struct column verb_columns[] = {
 
 static const char *program_of(const struct cli *cli, const char *word)
 {
-	for (const char *const *p = manager_programs; *p; p++)
-		if (strcmp(*p, word) == 0 || strcmp(*p + strlen("stile-"), word) == 0)
-			return *p;
-	if (strcmp(word, MANAGER_SUPERVISOR) == 0 || strcmp(word, "supervisor") == 0)
-		return MANAGER_SUPERVISOR;
-	fprintf(stderr, "stile %s: there is no service '%s'; there is:", cli->command->name, word);
-	for (const char *const *p = manager_programs; *p; p++)
-		fprintf(stderr, " %s", *p + strlen("stile-"));
-	fputs(" supervisor\n", stderr);
-	return NULL;
+	const char *program = manager_program(word, strlen(word));
+
+	if (!program && (strcmp(word, MANAGER_SUPERVISOR) == 0 || strcmp(word, "supervisor") == 0))
+		program = MANAGER_SUPERVISOR;
+	if (!program)
+		services_unknown(cli, word, " supervisor");
+	return program;
 }
 
 static void on_progress(const json_t *progress, void *arg)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which services have a control socket in the runtime folder, be it a dead one: whoever connects finds out.
+ * Which service a word of the command line means, and which have a control socket in the runtime folder, be it a dead one: whoever
+ * connects finds out.
  *
  * The supervisor's socket is no service's. In the order of their names, so that a list stays as it is from one look
  * to the next.
  */
 #include <dirent.h>
 #include <string.h>
+#include "cli/command.h"
 #include "cli/services.h"
 #include "common/defs.h"
 #include "common/manager.h"
@@ -21,6 +23,34 @@ static bool is_instance(const char *name, const char *instance)
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct found_service *)a)->full, ((const struct found_service *)b)->full);
+}
+
+int services_unknown(const struct cli *cli, const char *word, const char *more)
+{
+	fprintf(stderr, "stile %s: there is no service '%s'; there is:", cli->command->name, word);
+	for (const char *const *p = manager_programs; *p; p++)
+		fprintf(stderr, " %s", *p + strlen("stile-"));
+	fprintf(stderr, "%s\n", more);
+	return EXIT_USAGE;
+}
+
+int services_word(const struct cli *cli, const char *word, const char **ret_program, const char **ret_instance)
+{
+	const char *at = strchr(word, '@');
+
+	*ret_program = manager_program(word, at ? (size_t)(at - word) : strlen(word));
+	*ret_instance = at ? at + 1 : cli_option(cli, "instance");
+	return *ret_program ? 0 : services_unknown(cli, word, "");
+}
+
+json_t *services_ask(struct control_client *cl, const char *verb)
+{
+	json_t *result = NULL, *error = NULL;
+
+	if (control_call(cl, verb, NULL, &result, &error) == 0)
+		return result;
+	json_decref(error);
+	return NULL;
 }
 
 size_t services_find(const char *dir, const char *instance, struct found_service *out, size_t max)

@@ -11,24 +11,6 @@
 #include "cli/services.h"
 #include "common/manager.h"
 
-static int program_of(const struct cli *cli, const char *word, char program[static 32], char instance[static 64])
-{
-	const char *at = strchr(word, '@'), *given = cli_option(cli, "instance");
-	size_t n = at ? (size_t)(at - word) : strlen(word);
-
-	snprintf(instance, 64, "%s", at ? at + 1 : given ? given : "");
-	for (const char *const *p = manager_programs; *p; p++)
-		if ((strlen(*p) == n && strncmp(*p, word, n) == 0) || (strlen(*p + 6) == n && strncmp(*p + 6, word, n) == 0)) {
-			snprintf(program, 32, "%s", *p);
-			return 0;
-		}
-	fprintf(stderr, "stile %s: there is no service '%s'; there is:", cli->command->name, word);
-	for (const char *const *p = manager_programs; *p; p++)
-		fprintf(stderr, " %s", *p + strlen("stile-"));
-	fputc('\n', stderr);
-	return EXIT_USAGE;
-}
-
 static void say_done(const json_t *row, const struct manager_order *o)
 {
 	long long pid = (long long)json_integer_value(json_object_get(row, "pid"));
@@ -44,13 +26,16 @@ static void say_done(const json_t *row, const struct manager_order *o)
 
 static int do_one(struct cli *cli, enum manager_action action, const char *word, json_t *all)
 {
-	char program[32], instance[64], err[MANAGER_ERRLEN] = "";
-	struct manager_order o = { .action = action, .program = program, .instance = instance };
+	char instance[64], err[MANAGER_ERRLEN] = "";
+	const char *program, *given;
+	struct manager_order o = { .action = action, .instance = instance };
 	json_t *row = NULL;
-	int r = program_of(cli, word, program, instance);
+	int r = services_word(cli, word, &program, &given);
 
 	if (r)
 		return r;
+	snprintf(instance, sizeof instance, "%s", given ? given : "");
+	o.program = program;
 	r = manager_do(cli_runtime_dir(cli), &o, &row, err);
 	if (r < 0)
 		r = cli_fail(cli, "%s", err);

@@ -44,19 +44,12 @@ static int call(struct log_source *s, const char *verb, json_t *args, json_t **r
 /* "turn", "stile-turn", "turn@lab" → "stile-turn@lab", program in the first n characters. */
 static int full_name(const struct cli *cli, const char *word, char out[static NAME_LEN])
 {
-	const char *at = strchr(word, '@'), *given = cli_option(cli, "instance");
-	size_t n = at ? (size_t)(at - word) : strlen(word);
+	const char *program, *instance;
+	int r = services_word(cli, word, &program, &instance);
 
-	for (const char *const *p = manager_programs; *p; p++)
-		if ((strlen(*p) == n && strncmp(*p, word, n) == 0) || (strlen(*p + 6) == n && strncmp(*p + 6, word, n) == 0)) {
-			snprintf(out, NAME_LEN, "%s%s%.60s", *p, at || given ? "@" : "", at ? at + 1 : given ? given : "");
-			return 0;
-		}
-	fprintf(stderr, "stile %s: there is no service '%s'; there is:", cli->command->name, word);
-	for (const char *const *p = manager_programs; *p; p++)
-		fprintf(stderr, " %s", *p + strlen("stile-"));
-	fputc('\n', stderr);
-	return EXIT_USAGE;
+	if (!r)
+		snprintf(out, NAME_LEN, "%s%s%.60s", program, instance ? "@" : "", instance ? instance : "");
+	return r;
 }
 
 static void program_of(const char *full, char out[static 32])

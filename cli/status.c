@@ -46,16 +46,6 @@ struct service_status {
 
 /* ---- asking ---- */
 
-static json_t *ask_verb(struct control_client *cl, const char *verb)
-{
-	json_t *result = NULL, *error = NULL;
-
-	if (control_call(cl, verb, NULL, &result, &error) == 0)
-		return result;
-	json_decref(error);
-	return NULL;
-}
-
 static void ask(struct service_status *s)
 {
 	struct control_client *cl;
@@ -64,15 +54,15 @@ static void ask(struct service_status *s)
 	s->error = control_connect(s->socket, ASK_TIMEOUT_MS, &cl);
 	if (s->error < 0)
 		return;
-	s->status = ask_verb(cl, "service.status");
+	s->status = services_ask(cl, "service.status");
 	program = json_string_value(json_object_get(s->status, "program"));
 	for (size_t i = 0; program && i < ARRAY_LEN(kinds); i++)
 		if (strcmp(program, kinds[i].program) == 0) {
 			s->kind = &kinds[i];
-			s->own = ask_verb(cl, kinds[i].verb);
+			s->own = services_ask(cl, kinds[i].verb);
 		}
 	if (s->status)
-		s->health = ask_verb(cl, "service.health");
+		s->health = services_ask(cl, "service.health");
 	control_client_free(cl);
 }
 

@@ -53,20 +53,11 @@ static bool any_runs(const struct supervisor *sup)
 	return false;
 }
 
-/* "turn" or "stile-turn", with n characters. */
-static const char *program_of(const char *word, size_t n)
-{
-	for (const char *const *p = manager_programs; *p; p++)
-		if ((strlen(*p) == n && strncmp(*p, word, n) == 0) || (strlen(*p + 6) == n && strncmp(*p + 6, word, n) == 0))
-			return *p;
-	return NULL;
-}
-
 /* "turn", "turn@lab", "turn@lab=FILE". */
 static int add_word(struct supervisor *sup, const char *word)
 {
 	const char *file = strchr(word, '='), *end = file ? file : word + strlen(word), *at = memchr(word, '@', (size_t)(end - word));
-	const char *program = program_of(word, (size_t)((at ? at : end) - word));
+	const char *program = manager_program(word, (size_t)((at ? at : end) - word));
 	char instance[64] = "", err[256], path[PATH_MAX];
 	struct instance i;
 
@@ -119,7 +110,7 @@ static void verb_services(struct control_request *rq, const json_t *args, void *
 static struct supervised *meant(struct supervisor *sup, struct control_request *rq, const json_t *args)
 {
 	const char *program = json_string_value(json_object_get(args, "program")), *name = json_string_value(json_object_get(args, "instance"));
-	const char *known = program ? program_of(program, strlen(program)) : NULL;
+	const char *known = program ? manager_program(program, strlen(program)) : NULL;
 	struct supervised *v = known ? find(sup, known, name ? name : "") : NULL;
 
 	if (!v && known && (!name || !*name))

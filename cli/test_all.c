@@ -67,16 +67,6 @@ static void add(struct tests *t, const char *first, ...)
 	t->n++;
 }
 
-static json_t *ask(struct control_client *cl, const char *verb)
-{
-	json_t *result = NULL, *error = NULL;
-
-	if (control_call(cl, verb, NULL, &result, &error) == 0)
-		return result;
-	json_decref(error);
-	return NULL;
-}
-
 static void add_turn(struct tests *t, const char *config)
 {
 	_cleanup_(cfg_freep) struct cfg *c = NULL;
@@ -89,7 +79,7 @@ static void add_turn(struct tests *t, const char *config)
 /* Each agent that is connected, with its jobs; routes are judged by what the relay says of them. */
 static void add_tunnel(struct tests *t, struct control_client *cl, const char *dir, const char *instance)
 {
-	json_t *links = ask(cl, "tunnel.control"), *row;
+	json_t *links = services_ask(cl, "tunnel.control"), *row;
 	size_t i;
 
 	json_array_foreach(json_object_get(links, "rows"), i, row) {
@@ -98,7 +88,7 @@ static void add_tunnel(struct tests *t, struct control_client *cl, const char *d
 			add(t, "test", "agent", agent, "--runtime-dir", dir, *instance ? "--instance" : NULL, instance, NULL);
 	}
 	json_decref(links);
-	links = ask(cl, "relay.routes");
+	links = services_ask(cl, "relay.routes");
 	if (json_array_size(json_object_get(links, "rows")))
 		add(t, "relay", "status", "--runtime-dir", dir, *instance ? "--instance" : NULL, instance, NULL);
 	json_decref(links);
@@ -122,7 +112,7 @@ static void add_listener(struct tests *t, const json_t *l)
 
 static void add_sip(struct tests *t, struct control_client *cl, const char *config)
 {
-	json_t *status = ask(cl, "sip.status"), *row;
+	json_t *status = services_ask(cl, "sip.status"), *row;
 	size_t i;
 
 	json_array_foreach(json_object_get(status, "listeners"), i, row)
@@ -157,7 +147,7 @@ static void add_service(struct tests *t, const struct found_service *f)
 	char user[64];
 
 	if (control_connect(f->socket, ASK_MS, &cl) == 0)
-		status = ask(cl, "service.status");
+		status = services_ask(cl, "service.status");
 	config = json_string_value(json_object_get(status, "config"));
 	if (!config)
 		return; /* stile status says that it does not answer */

@@ -18,6 +18,16 @@ const char *const manager_programs[] = { "stile-turn", "stile-tunnel", "stile-ag
 					 "stile-gateway", NULL };
 const char *const manager_action_names[] = { [MANAGER_START] = "start", [MANAGER_STOP] = "stop", [MANAGER_RESTART] = "restart" };
 
+const char *manager_program(const char *word, size_t n)
+{
+	const size_t prefix = strlen("stile-");
+
+	for (const char *const *p = manager_programs; *p; p++)
+		if ((strlen(*p) == n && strncmp(*p, word, n) == 0) || (strlen(*p + prefix) == n && strncmp(*p + prefix, word, n) == 0))
+			return *p;
+	return NULL;
+}
+
 int manager_unit_name(const char *program, const char *instance, char *out, size_t n)
 {
 	int len = snprintf(out, n, "%s%s%s.service", program, *instance ? "@" : "", instance);

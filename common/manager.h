@@ -15,6 +15,8 @@
 
 /* Programs of Stile that run as services; ended by NULL. */
 extern const char *const manager_programs[];
+/* The one that the first n characters of word name, as "turn" or as "stile-turn"; NULL: none. */
+const char *manager_program(const char *word, size_t n);
 
 enum manager_action { MANAGER_START, MANAGER_STOP, MANAGER_RESTART };
 extern const char *const manager_action_names[]; /* "start" … */

@@ -20,6 +20,8 @@ struct laying {
 
 static int lay_map(struct laying *l, struct cfg_node *into, const json_t *map);
 
+static int lay_list(struct laying *l, struct cfg_node *into, const json_t *list);
+
 static int add(struct laying *l, struct cfg_node *parent, const char *key, const json_t *v, struct cfg_node **ret_n)
 {
 	const char *s = json_string_value(v);
@@ -33,41 +35,43 @@ static int add(struct laying *l, struct cfg_node *parent, const char *key, const
 	return cfg_node_add(l->t, parent, &what, ret_n);
 }
 
-static int lay_list(struct laying *l, struct cfg_node *into, const json_t *list)
+/* With all that is in it. */
+static int add_whole(struct laying *l, struct cfg_node *parent, const char *key, const json_t *v)
 {
 	struct cfg_node *n = NULL;
+	int r = add(l, parent, key, v, &n);
+
+	if (r == 0 && n->kind == CFG_NODE_MAP)
+		r = lay_map(l, n, v);
+	else if (r == 0 && n->kind == CFG_NODE_LIST)
+		r = lay_list(l, n, v);
+	return r;
+}
+
+static int lay_list(struct laying *l, struct cfg_node *into, const json_t *list)
+{
 	json_t *v;
 	size_t i;
-	int r = 0;
+	int r;
 
 	json_array_foreach(list, i, v) {
-		r = add(l, into, NULL, v, &n);
-		if (r == 0 && n->kind == CFG_NODE_MAP)
-			r = lay_map(l, n, v);
-		else if (r == 0 && n->kind == CFG_NODE_LIST)
-			r = lay_list(l, n, v);
+		r = add_whole(l, into, NULL, v);
 		if (r < 0)
-			break;
+			return r;
 	}
-	return r;
+	return 0;
 }
 
 /* A key that somebody wrote stays; "turn:" with nothing behind it may still be filled. */
 static int lay_key(struct laying *l, struct cfg_node *into, const char *key, const json_t *v)
 {
 	struct cfg_node *n = cfg_node_child(into, text_of(key));
-	int r = 0;
 
 	if (n && n->kind == CFG_NODE_NULL && json_is_object(v))
 		n->kind = CFG_NODE_MAP;
 	if (n)
 		return n->kind == CFG_NODE_MAP && json_is_object(v) ? lay_map(l, n, v) : 0;
-	r = add(l, into, key, v, &n);
-	if (r == 0 && n->kind == CFG_NODE_MAP)
-		r = lay_map(l, n, v);
-	else if (r == 0 && n->kind == CFG_NODE_LIST)
-		r = lay_list(l, n, v);
-	return r;
+	return add_whole(l, into, key, v);
 }
 
 static int lay_map(struct laying *l, struct cfg_node *into, const json_t *map)

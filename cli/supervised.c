@@ -132,15 +132,15 @@ static void take_text(struct supervised *v, const char *p, size_t n)
 	}
 }
 
-/* False: there is no more for now. */
-static bool read_some(struct supervised *v)
+/* > 0: there may be more; 0: its end. */
+static ssize_t read_some(struct supervised *v)
 {
 	char buf[4096];
 	ssize_t n = read(v->err.fd, buf, sizeof(buf));
 
 	if (n > 0)
 		take_text(v, buf, (size_t)n);
-	return n > 0;
+	return n;
 }
 
 static void close_output(struct supervised *v)
@@ -149,7 +149,7 @@ static void close_output(struct supervised *v)
 
 	if (fd < 0)
 		return;
-	while (read_some(v))
+	while (read_some(v) > 0)
 		continue;
 	if (v->partial_n)
 		take_text(v, "\n", 1);
@@ -161,16 +161,10 @@ static void close_output(struct supervised *v)
 static void on_output(struct io *io, int events)
 {
 	struct supervised *v = container_of(io, struct supervised, err);
-	char c;
-	ssize_t n = read(io->fd, &c, 1);
 
 	(void)events;
-	if (n == 1)
-		take_text(v, &c, 1);
-	if (n == 0)
+	if (read_some(v) == 0)
 		close_output(v);
-	else
-		(void)read_some(v);
 }
 
 /* The last line of level error in its log file: a service with log.dir is silent on stderr once it runs. */

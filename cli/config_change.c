@@ -37,8 +37,7 @@ static int program_of(struct cli *cli, const char *key, char program[static PROG
 			snprintf(program, PROGRAM_CAP, "%s", cli_services[i].ops.program);
 			return 0;
 		}
-	cli_fail(cli, "%s%s is not of one service alone: add --service turn, tunnel, agent, sip or console", key ? key : "what is asked for",
-		 key && *key ? "" : "");
+	cli_fail(cli, "%s is not of one service alone: add --service turn, tunnel, agent, sip or console", key ? key : "what is asked for");
 	return EXIT_USAGE;
 }
 

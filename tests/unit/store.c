@@ -15,15 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "common/store.h"
-
-struct world {
-	char dir[64], path[96];
-	struct loop *loop;
-	struct store *store;
-	unsigned pending;
-	struct store_outcome last; /* rows with a reference of ours */
-};
+#include "tests/unit/store_world.h"
 
 static int open_store(struct world *w, char *err)
 {
@@ -32,53 +24,14 @@ static int open_store(struct world *w, char *err)
 
 static int setup(void **state)
 {
-	struct world *w = calloc(1, sizeof(*w));
+	struct world *w = world_new();
 	char err[256] = "";
 
-	strcpy(w->dir, "/tmp/stile-store-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	snprintf(w->path, sizeof(w->path), "%s/s.db", w->dir);
-	assert_int_equal(loop_new(&w->loop), 0);
 	if (open_store(w, err))
 		fail_msg("%s", err);
 	*state = w;
 	return 0;
 }
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-	char command[96];
-
-	store_close(w->store);
-	loop_free(w->loop);
-	json_decref(w->last.rows);
-	snprintf(command, sizeof(command), "rm -rf %s", w->dir);
-	assert_int_equal(system(command), 0);
-	free(w);
-	return 0;
-}
-
-static void on_done(const struct store_outcome *o, void *arg)
-{
-	struct world *w = arg;
-
-	json_decref(w->last.rows);
-	w->last = *o;
-	json_incref(w->last.rows);
-	if (--w->pending == 0)
-		loop_stop(w->loop);
-}
-
-static int wait_for(struct world *w, int queued)
-{
-	assert_int_equal(queued, 0);
-	w->pending++;
-	assert_int_equal(loop_run(w->loop), 0);
-	return w->last.result;
-}
-
-#define CALL(w, by) (&(struct store_call){ .loop = (w)->loop, .who = (by), .done = on_done, .arg = (w) })
 
 static json_t *body(int n)
 {
@@ -513,7 +466,7 @@ static void closing_finishes_what_is_queued(void **state)
 	list(w, NULL, 1000, 1000);
 }
 
-#define IN_WORLD(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define IN_WORLD(t) cmocka_unit_test_setup_teardown(t, setup, world_teardown)
 
 int main(void)
 {

@@ -13,14 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "common/clock.h"
-#include "common/store.h"
-
-struct world {
-	char dir[64], path[96];
-	struct loop *loop;
-	struct store *store;
-	struct store_outcome last; /* rows with a reference of ours */
-};
+#include "tests/unit/store_world.h"
 
 static void open_it(struct world *w)
 {
@@ -32,48 +25,11 @@ static void open_it(struct world *w)
 
 static int setup(void **state)
 {
-	struct world *w = calloc(1, sizeof(*w));
+	struct world *w = world_new();
 
-	strcpy(w->dir, "/tmp/stile-commit-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	snprintf(w->path, sizeof(w->path), "%s/s.db", w->dir);
-	assert_int_equal(loop_new(&w->loop), 0);
 	open_it(w);
 	*state = w;
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct world *w = *state;
-	char command[96];
-
-	store_close(w->store);
-	loop_free(w->loop);
-	json_decref(w->last.rows);
-	snprintf(command, sizeof(command), "rm -rf %s", w->dir);
-	assert_int_equal(system(command), 0);
-	free(w);
-	return 0;
-}
-
-static void on_done(const struct store_outcome *o, void *arg)
-{
-	struct world *w = arg;
-
-	json_decref(w->last.rows);
-	w->last = *o;
-	json_incref(w->last.rows);
-	loop_stop(w->loop);
-}
-
-#define CALL(w) (&(struct store_call){ .loop = (w)->loop, .who = "test", .done = on_done, .arg = (w) })
-
-static int wait_for(struct world *w, int queued)
-{
-	assert_int_equal(queued, 0);
-	assert_int_equal(loop_run(w->loop), 0);
-	return w->last.result;
 }
 
 /* n < 0: delete */
@@ -84,7 +40,7 @@ static struct store_item item(const char *key, int n, uint64_t revision)
 
 static int commit(struct world *w, struct store_item *items, size_t n, int64_t until)
 {
-	int r = wait_for(w, store_commit(w->store, CALL(w), items, n, until));
+	int r = wait_for(w, store_commit(w->store, CALL(w, "test"), items, n, until));
 
 	for (size_t i = 0; i < n; i++)
 		json_decref(items[i].body);
@@ -95,7 +51,7 @@ static int commit(struct world *w, struct store_item *items, size_t n, int64_t u
 
 static int undo(struct world *w, uint64_t change, unsigned flags)
 {
-	return wait_for(w, store_undo(w->store, CALL(w), change, flags, 0));
+	return wait_for(w, store_undo(w->store, CALL(w, "test"), change, flags, 0));
 }
 
 /* "a=1 b=2 " */
@@ -105,7 +61,7 @@ static const char *all(struct world *w)
 	size_t i, n = 0;
 	json_t *row;
 
-	assert_int_equal(wait_for(w, store_list(w->store, CALL(w), "user", NULL, 100)), STORE_OK);
+	assert_int_equal(wait_for(w, store_list(w->store, CALL(w, "test"), "user", NULL, 100)), STORE_OK);
 	text[0] = 0;
 	json_array_foreach(w->last.rows, i, row)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s=%d ", json_string_value(json_object_get(row, "key")),
@@ -122,7 +78,7 @@ static void several_objects_are_one_change(void **state)
 	change = w->last.audit;
 	assert_int_equal(json_array_size(w->last.rows), 2);
 	assert_string_equal(all(w), "a=1 b=2 ");
-	assert_int_equal(wait_for(w, store_audit(w->store, CALL(w), 0, 10)), STORE_OK);
+	assert_int_equal(wait_for(w, store_audit(w->store, CALL(w, "test"), 0, 10)), STORE_OK);
 	for (size_t i = 0; i < 2; i++)
 		assert_int_equal(json_integer_value(json_object_get(json_array_get(w->last.rows, i), "change")), change);
 	assert_int_equal(undo(w, change + 1, 0), STORE_OK); /* by any row of it */
@@ -150,7 +106,7 @@ static void one_refusal_refuses_all_and_shows_what_is_there(void **state)
 	assert_int_equal(COMMIT(w, 0, item("b", 1, 0), item("c", -1, STORE_ANY)), STORE_NOT_FOUND);
 	assert_int_equal(COMMIT(w, 0, item("b", 1, 77)), STORE_CONFLICT); /* was deleted, as far as it knows */
 	assert_string_equal(all(w), "a=2 ");
-	assert_int_equal(store_commit(w->store, CALL(w), NULL, 0, 0), -EINVAL);
+	assert_int_equal(store_commit(w->store, CALL(w, "test"), NULL, 0, 0), -EINVAL);
 }
 
 static void a_dry_undo_tells_and_does_nothing(void **state)
@@ -200,8 +156,8 @@ static void what_nobody_confirms_is_undone_at_the_next_start_after_its_time(void
 	assert_int_equal(COMMIT(w, now + 3600000, item("a", 2, STORE_ANY), item("b", 1, 0)), STORE_OK);
 	assert_int_equal(peek(w, &n), 0); /* there is time yet */
 	assert_int_equal(n, 2);
-	assert_int_equal(wait_for(w, store_confirm(w->store, CALL(w))), STORE_OK);
-	assert_int_equal(wait_for(w, store_confirm(w->store, CALL(w))), STORE_NOT_FOUND);
+	assert_int_equal(wait_for(w, store_confirm(w->store, CALL(w, "test"))), STORE_OK);
+	assert_int_equal(wait_for(w, store_confirm(w->store, CALL(w, "test"))), STORE_NOT_FOUND);
 	assert_int_equal(COMMIT(w, now - 1, item("a", 3, STORE_ANY), item("b", -1, STORE_ANY)), STORE_OK);
 	change = w->last.audit;
 	assert_int_equal(peek(w, &n), change);
@@ -255,7 +211,7 @@ static void a_process_killed_in_the_middle_leaves_no_half_change(void **state)
 	}
 }
 
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, world_teardown)
 
 int main(void)
 {

@@ -3,7 +3,6 @@
  * Secrets stay out of the audit: out of what is listed, out of the file's bytes, and out of the rows of a store
  * that an older version wrote. And what an undo can still do without them.
  */
-#include "common/store.h"
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <setjmp.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "common/config.h"
+#include "tests/unit/store_world.h"
 
 struct user {
 	char *password, *mail;
@@ -34,13 +34,6 @@ static const struct cfg_row user_rows[] = {
 static const struct cfg_schema user_schema = { "user", user_rows, ARRAY_LEN(user_rows), sizeof(struct user) };
 static const struct store_kind kinds[] = { { "user", &user_schema }, { NULL, NULL } };
 
-struct world {
-	char dir[64], path[96];
-	struct loop *loop;
-	struct store *store;
-	struct store_outcome last;
-};
-
 static void open_for(struct world *w, uint64_t keep_ms)
 {
 	char err[256] = "";
@@ -56,64 +49,27 @@ static void open_it(struct world *w)
 
 static int setup(void **state)
 {
-	struct world *w = calloc(1, sizeof *w);
+	struct world *w = world_new();
 
-	strcpy(w->dir, "/tmp/stile-secrets-XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
-	snprintf(w->path, sizeof w->path, "%s/s.db", w->dir);
-	assert_int_equal(loop_new(&w->loop), 0);
 	open_it(w);
 	*state = w;
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	struct world *w = *state;
-	char command[96];
-
-	store_close(w->store);
-	loop_free(w->loop);
-	json_decref(w->last.rows);
-	snprintf(command, sizeof command, "rm -rf %s", w->dir);
-	assert_int_equal(system(command), 0);
-	free(w);
-	return 0;
-}
-
-static void on_done(const struct store_outcome *o, void *arg)
-{
-	struct world *w = arg;
-
-	json_decref(w->last.rows);
-	w->last = *o;
-	json_incref(w->last.rows);
-	loop_stop(w->loop);
-}
-
-#define CALL(w) (&(struct store_call){ .loop = (w)->loop, .who = "test", .done = on_done, .arg = (w) })
-
-static int wait_for(struct world *w, int queued)
-{
-	assert_int_equal(queued, 0);
-	assert_int_equal(loop_run(w->loop), 0);
-	return w->last.result;
-}
-
 static uint64_t put(struct world *w, json_t *body)
 {
-	assert_int_equal(wait_for(w, store_put(w->store, CALL(w), "user", "alice", STORE_ANY, body)), STORE_OK);
+	assert_int_equal(wait_for(w, store_put(w->store, CALL(w, "test"), "user", "alice", STORE_ANY, body)), STORE_OK);
 	return w->last.audit;
 }
 
 static int undo(struct world *w, uint64_t audit)
 {
-	return wait_for(w, store_undo(w->store, CALL(w), audit, 0, 0));
+	return wait_for(w, store_undo(w->store, CALL(w, "test"), audit, 0, 0));
 }
 
 static void assert_body(struct world *w, json_t *want)
 {
-	assert_int_equal(wait_for(w, store_list(w->store, CALL(w), "user", NULL, 10)), STORE_OK);
+	assert_int_equal(wait_for(w, store_list(w->store, CALL(w, "test"), "user", NULL, 10)), STORE_OK);
 	assert_true(json_equal(json_object_get(json_array_get(w->last.rows, 0), "body"), want));
 	json_decref(want);
 }
@@ -121,7 +77,7 @@ static void assert_body(struct world *w, json_t *want)
 /* All rows as text. */
 static char *audit_text(struct world *w)
 {
-	assert_int_equal(wait_for(w, store_audit(w->store, CALL(w), 0, 100)), STORE_OK);
+	assert_int_equal(wait_for(w, store_audit(w->store, CALL(w, "test"), 0, 100)), STORE_OK);
 	return json_dumps(w->last.rows, JSON_COMPACT | JSON_SORT_KEYS);
 }
 
@@ -179,7 +135,7 @@ static void what_changed_a_secret_is_undone_too(void **state)
 	assert_body(w, user("a@x", "hunter2", "k1"));
 	assert_int_equal(undo(w, w->last.audit ? w->last.audit : changed + 1), STORE_OK);
 	assert_body(w, user("b@x", "hunter3", "k2"));
-	assert_int_equal(wait_for(w, store_delete(w->store, CALL(w), "user", "alice", STORE_ANY)), STORE_OK);
+	assert_int_equal(wait_for(w, store_delete(w->store, CALL(w, "test"), "user", "alice", STORE_ANY)), STORE_OK);
 	assert_int_equal(undo(w, w->last.audit), STORE_OK);
 	assert_body(w, user("b@x", "hunter3", "k2"));
 	assert_in_audit(w, "hunter", false);
@@ -200,7 +156,7 @@ static void after_its_day_it_cannot_be_and_says_so(void **state)
 	usleep(5000);
 	assert_int_equal(undo(w, changed), STORE_SECRET);
 	assert_body(w, user("a@x", "hunter3", "k2")); /* nothing was changed */
-	assert_int_equal(wait_for(w, store_delete(w->store, CALL(w), "user", "alice", STORE_ANY)), STORE_OK);
+	assert_int_equal(wait_for(w, store_delete(w->store, CALL(w, "test"), "user", "alice", STORE_ANY)), STORE_OK);
 	usleep(5000);
 	assert_int_equal(undo(w, w->last.audit ? w->last.audit : made), STORE_SECRET);
 }
@@ -211,7 +167,7 @@ static void a_made_object_is_taken_back(void **state)
 	uint64_t made = put(w, user("a@x", "hunter2", "k1"));
 
 	assert_int_equal(undo(w, made), STORE_OK);
-	assert_int_equal(wait_for(w, store_list(w->store, CALL(w), "user", NULL, 10)), STORE_OK);
+	assert_int_equal(wait_for(w, store_list(w->store, CALL(w, "test"), "user", NULL, 10)), STORE_OK);
 	assert_int_equal(json_array_size(w->last.rows), 0);
 }
 
@@ -266,7 +222,7 @@ static void the_audit_of_an_older_version_is_cleaned(void **state)
 	open_it(w);
 }
 
-#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, world_teardown)
 
 int main(void)
 {

@@ -14,7 +14,6 @@ struct log_zip {
 	struct archive *a;
 	int (*write)(const void *p, size_t n, void *arg);
 	void *arg;
-	bool open; /* archive_write_open() was, so closing writes the end */
 };
 
 static int failed(struct log_zip *z)
@@ -49,7 +48,6 @@ int log_zip_new(int (*write)(const void *p, size_t n, void *arg), void *arg, str
 	if (archive_write_set_format_zip(z->a) != ARCHIVE_OK || archive_write_set_options(z->a, "hdrcharset=UTF-8") < ARCHIVE_WARN ||
 	    archive_write_set_bytes_in_last_block(z->a, 1) != ARCHIVE_OK || archive_write_open(z->a, z, NULL, on_write, NULL) != ARCHIVE_OK)
 		return failed(z);
-	z->open = true;
 	*ret_z = steal_ptr(&z);
 	return 0;
 }

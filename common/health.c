@@ -61,6 +61,13 @@ const char *health_id_hint(unsigned id)
 
 /* ---- items ---- */
 
+static json_t *item_json(enum health_id id, enum health_severity severity, const char *subject, const char *text)
+{
+	return json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:{}}", "id", rows[id].word, "severity",
+			 severity == HEALTH_ERROR ? "error" : "warning", "subject", subject, "text", text, "hint",
+			 rows[id].hint, "args");
+}
+
 void health_add(struct health *h, enum health_id id, enum health_severity severity, const char *subject, const char *fmt, ...)
 {
 	char text[512], clean[sizeof(text)];
@@ -76,13 +83,9 @@ void health_add(struct health *h, enum health_id id, enum health_severity severi
 	va_end(ap);
 	for (const char *s = text; *s; s++) /* some of it others have said: a terminal and a log are to survive it */
 		sb_char(&b, (unsigned char)*s < 0x20 || *s == 0x7f ? ' ' : *s);
-	json_t *item = json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:{}}", "id", rows[id].word, "severity",
-				 severity == HEALTH_ERROR ? "error" : "warning", "subject", subject, "text", clean, "hint",
-				 rows[id].hint, "args");
+	json_t *item = item_json(id, severity, subject, clean);
 	if (!item) /* cut within a character, or what others have said is no UTF-8 */
-		item = json_pack("{s:s, s:s, s:s, s:s, s:s, s:{}}", "id", rows[id].word, "severity",
-				 severity == HEALTH_ERROR ? "error" : "warning", "subject", "", "text", rows[id].word, "hint",
-				 rows[id].hint, "args");
+		item = item_json(id, severity, "", rows[id].word);
 	json_array_append_new(h->items, item);
 }
 

@@ -10,6 +10,8 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 
+enum { LABEL_MAX = 24 }; /* of proofs */
+
 void pairing_commit(const struct pairing *p, const uint8_t nonce[static PAIRING_NONCE], uint8_t out[static WIRE_PIN])
 {
 	static const char label[] = "stile contact commit 1";
@@ -44,36 +46,38 @@ void pairing_string(const struct pairing *p, const uint8_t visitor[static PAIRIN
 	(void)snprintf(out, PAIRING_SAS_STRLEN, "%04u-%04u", (unsigned)(v / 10000), (unsigned)(v % 10000));
 }
 
-int pairing_proof(const struct pairing *p, const struct enrol_code *c, bool of_host, uint8_t out[static PAIRING_PROOF])
+/* label: with its end; host: what the one who proves knows of the host's key. */
+static int prove(const struct pairing *p, struct wire_bytes key, struct text label, struct wire_bytes host, uint8_t out[static PAIRING_PROOF])
 {
-	static const char visitor[] = "stile contact visitor 1", host[] = "stile contact host 1";
-	uint8_t text[sizeof(visitor) + OFFER_CALL + 2 * IDENTITY_LEN];
+	uint8_t text[LABEL_MAX + OFFER_CALL + 2 * IDENTITY_LEN];
 	struct wr w = wr_init(text, sizeof(text));
 	unsigned n = PAIRING_PROOF;
 
-	wr_bytes(&w, of_host ? host : visitor, of_host ? sizeof(host) : sizeof(visitor));
+	wr_bytes(&w, label.p, label.n);
 	wr_bytes(&w, p->call, OFFER_CALL);
 	wr_bytes(&w, p->visitor.b, IDENTITY_LEN);
+	wr_bytes(&w, host.p, host.n);
+	return !w.failed && HMAC(EVP_sha256(), key.p, (int)key.n, text, wr_len(&w), out, &n) ? 0 : -EIO;
+}
+
+int pairing_proof(const struct pairing *p, const struct enrol_code *c, bool of_host, uint8_t out[static PAIRING_PROOF])
+{
+	static const char visitor[] = "stile contact visitor 1", host[] = "stile contact host 1";
+	const struct wire_bytes key = { c->secret, ENROL_SECRET_LEN };
+
 	if (of_host)
-		wr_bytes(&w, p->host.b, IDENTITY_LEN);
-	else
-		wr_bytes(&w, c->root, sizeof(c->root));
-	return !w.failed && HMAC(EVP_sha256(), c->secret, ENROL_SECRET_LEN, text, wr_len(&w), out, &n) ? 0 : -EIO;
+		return prove(p, key, (struct text){ host, sizeof(host) }, (struct wire_bytes){ p->host.b, IDENTITY_LEN }, out);
+	return prove(p, key, (struct text){ visitor, sizeof(visitor) }, (struct wire_bytes){ c->root, sizeof(c->root) }, out);
 }
 
 int pairing_share_proof(const struct pairing *p, const uint8_t key[static PAIRING_SHARE_KEY], bool of_host, uint8_t out[static PAIRING_PROOF])
 {
 	static const char visitor[] = "stile share visitor 1", host[] = "stile share host 1";
-	uint8_t text[sizeof(visitor) + OFFER_CALL + 2 * IDENTITY_LEN];
-	struct wr w = wr_init(text, sizeof(text));
-	unsigned n = PAIRING_PROOF;
+	const struct wire_bytes k = { key, PAIRING_SHARE_KEY };
 
-	wr_bytes(&w, of_host ? host : visitor, of_host ? sizeof(host) : sizeof(visitor));
-	wr_bytes(&w, p->call, OFFER_CALL);
-	wr_bytes(&w, p->visitor.b, IDENTITY_LEN);
 	if (of_host)
-		wr_bytes(&w, p->host.b, IDENTITY_LEN);
-	return !w.failed && HMAC(EVP_sha256(), key, PAIRING_SHARE_KEY, text, wr_len(&w), out, &n) ? 0 : -EIO;
+		return prove(p, k, (struct text){ host, sizeof(host) }, (struct wire_bytes){ p->host.b, IDENTITY_LEN }, out);
+	return prove(p, k, (struct text){ visitor, sizeof(visitor) }, (struct wire_bytes){ 0 }, out);
 }
 
 enum wire_error pairing_read(unsigned kind, const struct wire_bytes *body, struct pairing_body *ret_b)

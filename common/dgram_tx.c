@@ -59,6 +59,7 @@ struct tx_fd {
 	int fd;
 	uint16_t first, last; /* groups */
 	uint16_t bucket;
+	bool each; /* its messages go with those of other sockets */
 };
 
 /* Messages of one system call. */
@@ -577,11 +578,13 @@ void tx_flush(struct tx_queue *q)
 
 	if (!q->n)
 		return;
-	for (unsigned i = 0; i < q->n_fds; i++)
-		if (!many || !is_scattered(q, &q->fd[i]))
+	for (unsigned i = 0; i < q->n_fds; i++) {
+		q->fd[i].each = many && is_scattered(q, &q->fd[i]);
+		if (!q->fd[i].each)
 			flush_fd(q, &q->fd[i]);
+	}
 	for (unsigned i = 0; many && i < q->n_fds; i++)
-		if (is_scattered(q, &q->fd[i]))
+		if (q->fd[i].each)
 			add_each(q, &q->fd[i]);
 	if (many)
 		send_each(q, &q->batch);

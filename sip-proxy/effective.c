@@ -213,23 +213,20 @@ static json_t *on_row(const char *name, void *arg)
 
 static int judge(const struct sip_effective *e, enum sip_list l, const char *name,
 		 const json_t *body, char *err, size_t err_n);
-static json_t *file_list(const struct sip_effective *e, enum sip_list l);
+static bool in_file(const struct sip_effective *e, enum sip_list l, const char *name);
 
 static int on_check(const char *name, json_t **body, void *arg, char *err, size_t err_n)
 {
 	const struct list_of *l = arg;
 	enum sip_list which = (enum sip_list)(l - l->e->lists);
-	json_t *file = file_list(l->e, which);
 	const struct place_of *at = &places[which];
-	bool locked = has(at, file, name);
 
-	json_decref(file);
 	for (const char *p = name; at->domain && *p; p++)
 		if (*p != sip_lower(*p)) {
 			(void)snprintf(err, err_n, "the key is a domain in lower case");
 			return -EINVAL;
 		}
-	if (!locked)
+	if (!in_file(l->e, which, name))
 		return judge(l->e, which, name, *body, err, err_n);
 	(void)snprintf(err, err_n, "%s stands in %s of %s", name, at->where,
 		       l->e->svc->config_path);
@@ -306,6 +303,15 @@ static json_t *file_list(const struct sip_effective *e, enum sip_list l)
 	return a;
 }
 
+static bool in_file(const struct sip_effective *e, enum sip_list l, const char *name)
+{
+	json_t *file = file_list(e, l);
+	bool there = has(&places[l], file, name);
+
+	json_decref(file);
+	return there;
+}
+
 /* A row of the store, as it is shown. NULL: no memory, or nothing that may be shown. */
 static json_t *shown_row(const struct place_of *l, const char *name, const json_t *body, bool in_use)
 {
@@ -354,8 +360,6 @@ static bool key_of(struct sip_effective *e, enum sip_list l, struct control_requ
 		   const char *name, char out[static 254])
 {
 	const struct place_of *at = &places[l];
-	json_t *file;
-	bool locked;
 
 	if (!name || !*name || strlen(name) > 253) {
 		control_fail(rq, "bad-request", at->hint, "%s must be a name, such as %s", at->id, at->like);
@@ -363,13 +367,11 @@ static bool key_of(struct sip_effective *e, enum sip_list l, struct control_requ
 	}
 	for (size_t i = 0; i <= strlen(name); i++)
 		out[i] = at->domain ? sip_lower(name[i]) : name[i];
-	file = file_list(e, l);
-	locked = has(at, file, out);
-	json_decref(file);
-	if (locked)
-		control_fail(rq, "locked", "change the file and run stile reload",
-			     "%s stands in %s of %s", out, at->where, e->svc->config_path);
-	return !locked;
+	if (!in_file(e, l, out))
+		return true;
+	control_fail(rq, "locked", "change the file and run stile reload",
+		     "%s stands in %s of %s", out, at->where, e->svc->config_path);
+	return false;
 }
 
 /* Is the configuration with it good? 0, -EINVAL and why, -ENOMEM. */

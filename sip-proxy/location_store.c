@@ -7,7 +7,7 @@
 #include "sip-proxy/location_store.h"
 #include <errno.h>
 #include <string.h>
-#include <time.h>
+#include "common/clock.h"
 #include "sip-proxy/log_msgs.h"
 
 enum {
@@ -38,11 +38,7 @@ struct sip_location_store {
 
 static struct sip_times times_of(const struct sip_location_store *s)
 {
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (struct sip_times){ loop_now(s->o.loop),
-				   (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 };
+	return (struct sip_times){ loop_now(s->o.loop), clock_unix_ms() };
 }
 
 /* ---- the object ---- */

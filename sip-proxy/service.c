@@ -8,8 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "sip-proxy/log_msgs.h"
 #include "sip-proxy/metrics.h"
 
@@ -111,14 +111,6 @@ static struct sip_limits_tx limits_of(const struct sip_config *c)
 				       .bytes = c->limits.memory };
 }
 
-static int64_t unix_ms(void)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 /* How full the sockets' queues are tells the core when neighbours should send less. */
 static void on_pressure(struct timer *t, uint64_t now)
 {
@@ -153,7 +145,7 @@ static int start_core(struct sip_service *ss)
 		.timer_c = (uint32_t)c->timers.ringing_ms,
 		.failover = (uint32_t)c->timers.failover_ms,
 		.overload_control = c->overload_control,
-		.unix_offset = unix_ms() - (int64_t)loop_now(ss->svc->loop),
+		.unix_offset = clock_unix_ms() - (int64_t)loop_now(ss->svc->loop),
 		.seed = hash_seed_random(),
 		.watch = &sip_service_watch,
 		.watch_arg = ss,

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "sip-proxy/log_msgs.h"
 #include "sip-proxy/service.h"
 
@@ -46,10 +47,7 @@ static uint64_t now_of(void *edge)
 
 static struct sip_times times_of(const struct sip_service *ss)
 {
-	struct timespec ts;
-
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (struct sip_times){ loop_now(ss->svc->loop), (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 };
+	return (struct sip_times){ loop_now(ss->svc->loop), clock_unix_ms() };
 }
 
 /* What the store does not take now comes with the next log-on, in two minutes at most. */

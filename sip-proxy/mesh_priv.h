@@ -98,6 +98,7 @@ static inline void mesh_count(const struct sip_mesh *m, unsigned metric, unsigne
 
 /* ---- mesh_servers.c ---- */
 struct mesh_server *mesh_server(const struct sip_mesh *m, unsigned number); /* NULL: gone */
+struct mesh_server *mesh_server_of_user(const struct sip_mesh *m, struct text user); /* NULL: there is none */
 /* A hop that a message came by or a response comes from: NULL if it is no server's. via: of a request, or NULL. */
 struct mesh_server *mesh_server_at(const struct sip_mesh *m, const struct sip_hop *hop,
 				   const struct sip_via *via);

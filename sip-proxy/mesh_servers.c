@@ -531,7 +531,7 @@ static enum sip_step on_logon(struct sip_passage *p, struct sip_mesh *m, struct 
 	return log_on(p, m, s, &contact);
 }
 
-static struct mesh_server *by_user(const struct sip_mesh *m, struct text user)
+struct mesh_server *mesh_server_of_user(const struct sip_mesh *m, struct text user)
 {
 	for (unsigned i = 0; i < m->n; i++)
 		if (text_eq(text_of(m->v[i]->user), user))
@@ -560,7 +560,7 @@ enum sip_step sip_servers_request(struct sip_passage *p, void *arg)
 	if (!m->n || !f || !f->lan)
 		return SIP_GO_ON;
 	if (!p->explain && p->msg->method == SIP_REGISTER && p->for_us &&
-	    sip_uri_parse(p->basics->to.uri, &to) == 0 && (s = by_user(m, to.user)) != NULL)
+	    sip_uri_parse(p->basics->to.uri, &to) == 0 && (s = mesh_server_of_user(m, to.user)) != NULL)
 		return on_logon(p, m, s, to.host);
 	s = find_at(m, &p->from, &p->basics->via, &n);
 	p->server = s ? s->number : 0;

@@ -7,20 +7,11 @@
  * Writing is the service's (service_sites.c); what stands in the store may be of another version, or made by hand.
  */
 #include <errno.h>
-#include <string.h>
 #include "sip-proxy/mesh_priv.h"
-
-static struct mesh_server *by_user(const struct sip_mesh *m, const char *user)
-{
-	for (unsigned i = 0; i < m->n; i++)
-		if (strcmp(m->v[i]->user, user) == 0)
-			return m->v[i];
-	return NULL;
-}
 
 json_t *sip_mesh_logon_json(const struct sip_mesh *m, const char *user, struct sip_times t)
 {
-	const struct mesh_server *s = by_user(m, user);
+	const struct mesh_server *s = mesh_server_of_user(m, text_of(user));
 	char remote[ADDR_STRLEN], local[ADDR_STRLEN] = "";
 
 	if (!s || s->fixed[0] || !mesh_server_is_on(s, t.now))
@@ -55,7 +46,7 @@ static int hop_of(const json_t *body, struct sip_hop *ret_h)
 
 int sip_mesh_logon_take(struct sip_mesh *m, const char *user, const json_t *body, struct sip_times t)
 {
-	struct mesh_server *s = by_user(m, user);
+	struct mesh_server *s = mesh_server_of_user(m, text_of(user));
 	json_int_t ends = json_integer_value(json_object_get(body, "expires_ms"));
 	json_int_t since = json_integer_value(json_object_get(body, "since"));
 	struct sip_hop from;

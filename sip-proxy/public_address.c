@@ -353,6 +353,7 @@ void sip_public_name(const struct sip_public *p, const struct sip_interface_sect
 	const struct public_watched *w = of(p, f);
 	const char *port = f->advertise ? strchr(f->advertise, ':') : NULL;
 	uint64_t own = addr_port(&f->listen.at);
+	uint16_t outside = w ? port_outside(p, f, &w->state.external) : 0;
 	struct addr at;
 	char text[ADDR_STRLEN];
 
@@ -365,8 +366,8 @@ void sip_public_name(const struct sip_public *p, const struct sip_interface_sect
 		return;
 	if (port)
 		(void)text_u64(text_of(port + 1), &own);
-	else if (port_outside(p, f, &w->state.external))
-		own = port_outside(p, f, &w->state.external);
+	else if (outside)
+		own = outside;
 	at = w->state.external;
 	addr_set_port(&at, (uint16_t)own);
 	text_append(out, n, addr_print(&at, text));
@@ -376,15 +377,16 @@ void sip_public_why(const struct sip_public *p, const struct sip_interface_secti
 		    size_t n)
 {
 	const struct public_watched *w = of(p, f);
+	uint16_t outside = w ? port_outside(p, f, &w->state.external) : 0;
 
 	out[0] = 0;
 	if (!w)
 		text_append(out, n, "it is not watched");
 	else if (w->state.why != PUBLIC_FOUND)
 		text_append(out, n, public_why_text(w->state.why));
-	else if (port_outside(p, f, &w->state.external))
+	else if (outside)
 		text_append(out, n,
-			    port_outside(p, f, &w->state.external) == addr_port(&f->listen.at)
+			    outside == addr_port(&f->listen.at)
 				    ? ""
 				    : "the router has another port for it, which is kept open; who is let in by it depends on the type of NAT");
 	else if (!w->state.port_kept)

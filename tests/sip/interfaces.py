@@ -147,6 +147,15 @@ class Stun(threading.Thread):
             s.close()
 
 
+def reaches(eve, bob, via):
+    """What a stranger sends to bob comes to him, by this Via of ours."""
+    eve.raw(eve.request("MESSAGE", "sip:bob@uc.test", From="<sip:eve@evil.test>;tag=e"))
+    m = bob.expect("MESSAGE")
+    bob.reply(m, 200)
+    if not m.get("Via").startswith(f"SIP/2.0/{via};"):
+        raise Failed(f"    {m.get('Via')}")
+
+
 @case("the public address of an interface is given, or found by STUN, used in Via, and followed when it changes")
 def _(w):
     stun = Stun((w.other(9), w.other(10)), "203.0.113.5")
@@ -167,11 +176,7 @@ def _(w):
             stun.address = address
             w.ask("sip", "interface", "detect").exits(0).says("203.0.113.")
             wait_for("the new one is known", lambda a=address: row(w, name)["public"] == f"{a}:{w.other(5)}", 20)
-            eve.raw(eve.request("MESSAGE", "sip:bob@uc.test", From="<sip:eve@evil.test>;tag=e"))
-            m = bob.expect("MESSAGE")
-            bob.reply(m, 200)
-            if not m.get("Via").startswith(f"SIP/2.0/TCP {address}:{w.other(5)};"):
-                raise Failed(f"    {m.get('Via')}")
+            reaches(eve, bob, f"TCP {address}:{w.other(5)}")
     w.logged("sip.public.address", "203.0.113.9")
     w.ask("sip", "interface", "set", name, "--advertise", "").exits(0)
     if row(w, name)["public"]:
@@ -201,11 +206,7 @@ def _(w):
             stun.shift = shift
             w.ask("sip", "interface", "detect").exits(0)
             wait_for("the new port is known", lambda s=shift: row(w, name)["public"] == f"203.0.113.5:{port + s}", 20)
-            eve.raw(eve.request("MESSAGE", "sip:bob@uc.test", From="<sip:eve@evil.test>;tag=e"))
-            m = bob.expect("MESSAGE")
-            bob.reply(m, 200)
-            if not m.get("Via").startswith(f"SIP/2.0/UDP 203.0.113.5:{port + shift};"):
-                raise Failed(f"    {m.get('Via')}")
+            reaches(eve, bob, f"UDP 203.0.113.5:{port + shift}")
         forged = b"\x01\x01\0\x0c\x21\x12\xa4\x42" + bytes(12) + Stun.place(0x20, "198.51.100.9", 9, b"\x21\x12\xa4\x42")
         bob.raw(forged)  # an answer that was not asked for
         bob.ask("OPTIONS", "sip:uc.test", From="<sip:x@else.test>;tag=1")

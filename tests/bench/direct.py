@@ -8,7 +8,6 @@ rounds' ratios. Death: a transfer runs over the direct line, which loses everyth
 without a byte, and then it counts until half of what the relay gives is reached; what it gives is measured on a link of
 its own that never had a direct path. Both agents share one CPU, load and lines have the other. Raw JSON of every
 run is kept. Exit status: 0 every bar is met, 1 one is missed, 2 the benchmark cannot run here."""
-import argparse
 import contextlib
 import json
 import os
@@ -24,9 +23,9 @@ sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "netns"))
 from direct_lab import DIRECT, DirectLab  # noqa: E402
 from lab import Failed, Skipped, enter  # noqa: E402
-from servers import Unable, cpus, keep  # noqa: E402
+from servers import Unable, keep  # noqa: E402
 from tunnel_lab import wait_for  # noqa: E402
-from tunnel_peers import prepare_end, prepare_load  # noqa: E402
+from tunnel_peers import begin, prepare_end, prepare_load  # noqa: E402
 
 TARGET, VISIT, FLOW, FLOW_VISIT = 26100, 26120, 26101, 26121
 CONTROLS = {"tcp": "cubic", "tcp-bbr": "bbr"}
@@ -251,26 +250,8 @@ def show(found):
     return missed
 
 
-def parse():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--quick", action="store_true", help="one round, half as long: a first impression")
-    p.add_argument("--only", type=lambda s: s.split(","), help="loads: " + ", ".join((*RATES, *DEATHS)))
-    p.add_argument("--without", type=lambda s: s.split(","), default=[], help="ways to leave out: " + ", ".join(WAYS))
-    p.add_argument("--no-bars", action="store_true", help="exit 0 whatever the figures are")
-    p.add_argument("--scale", type=float, default=1.0, help="longer or shorter runs")
-    options = p.parse_args()
-    if options.quick:
-        options.rounds, options.scale = 1, 0.5
-    return options
-
-
 def main():
-    options = parse()
-    if os.getuid() != 0:
-        raise Unable("network namespaces need root")
-    if cpus()[0] is None:
-        raise Unable("it needs two CPUs, one for both ends and one for the load")
+    options = begin(__doc__, (*RATES, *DEATHS), WAYS)
     began, load_before = time.monotonic(), os.getloadavg()[0]
     bench = Benchmark(options)
     bench.run()

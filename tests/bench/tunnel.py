@@ -7,7 +7,6 @@ All ways are up at the same time and take turns (in a round forwards, in the nex
 40 ms round trip and 500 Mbit/s that loses none, 0.1 % and 1 % of the packets each way (tests/netns/wire.c, a seed per
 round). Near and far end share one CPU, load and line have the other. A ratio is the median of the rounds' ratios. Raw JSON of
 every run is kept. Exit status: 0 every bar is met, 1 one is missed, 2 the benchmark cannot run here."""
-import argparse
 import contextlib
 import json
 import os
@@ -18,8 +17,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from tunnel_peers import LINE, Place, Raw, RawBbr, Ssh, SshAes, Stile, StilePlain, enter, prepare_load  # noqa: E402
-from servers import Unable, cpus, keep  # noqa: E402
+from tunnel_peers import LINE, Place, Raw, RawBbr, Ssh, SshAes, Stile, StilePlain, begin, enter, prepare_load  # noqa: E402
+from servers import Unable, keep  # noqa: E402
 from lab import Failed  # noqa: E402
 
 RTT = 2 * LINE["delay"] / 1000
@@ -218,26 +217,8 @@ def show(bench):
     return missed
 
 
-def parse():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--quick", action="store_true", help="one round, half as long: a first impression")
-    p.add_argument("--only", type=lambda s: s.split(","), help="loads: " + ", ".join(LOADS))
-    p.add_argument("--without", type=lambda s: s.split(","), default=[], help="ways to leave out: " + ", ".join(COLUMNS))
-    p.add_argument("--no-bars", action="store_true", help="exit 0 whatever the figures are")
-    p.add_argument("--scale", type=float, default=1.0, help="longer or shorter runs")
-    options = p.parse_args()
-    if options.quick:
-        options.rounds, options.scale = 1, 0.5
-    return options
-
-
 def main():
-    options = parse()
-    if os.getuid() != 0:
-        raise Unable("network namespaces need root")
-    if cpus()[0] is None:
-        raise Unable("it needs two CPUs, one for both ends and one for the load")
+    options = begin(__doc__, LOADS, COLUMNS)
     began, load_before = time.monotonic(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="stile-bench-") as folder:
         os.chmod(folder, 0o755)

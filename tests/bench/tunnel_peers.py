@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways from a visitor to a target for tests/bench/tunnel.py: bare TCP, `ssh -R` with an sshd and keys of its own, and ours.
 Each has a near end, where the visitors are, and a far end beside the target; both on one CPU, load and line on the other. In a
-place the ends are in one namespace (loopback) or in two with a long line between them."""
+place the ends are in one namespace (loopback) or in two with a long line between them. How a run begins and where its programs run
+is for tests/bench/direct.py, too."""
+import argparse
 import contextlib
 import json
 import os
@@ -35,6 +37,25 @@ def wait_for(what, probe, seconds=30):
         if time.monotonic() > deadline:
             raise Unable(f"waited {seconds} s in vain: {what}")
         time.sleep(0.05)
+
+
+def begin(doc, loads, ways):
+    """The options of a benchmark between namespaces, where it can run at all."""
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--quick", action="store_true", help="one round, half as long: a first impression")
+    p.add_argument("--only", type=lambda s: s.split(","), help="loads: " + ", ".join(loads))
+    p.add_argument("--without", type=lambda s: s.split(","), default=[], help="ways to leave out: " + ", ".join(ways))
+    p.add_argument("--no-bars", action="store_true", help="exit 0 whatever the figures are")
+    p.add_argument("--scale", type=float, default=1.0, help="longer or shorter runs")
+    options = p.parse_args()
+    if options.quick:
+        options.rounds, options.scale = 1, 0.5
+    if os.getuid() != 0:
+        raise Unable("network namespaces need root")
+    if cpus()[0] is None:
+        raise Unable("it needs two CPUs, one for both ends and one for the load")
+    return options
 
 
 def prepare_end():

@@ -250,8 +250,9 @@ int backup_read(const char *path, struct backup *ret_b, char *err, size_t err_n)
 	while (b.bytes && b.n < (size_t)st.st_size && (got = read(fd, b.bytes + b.n, (size_t)st.st_size - b.n)) > 0)
 		b.n += (size_t)got;
 	if (!b.bytes || got < 0) {
+		r = b.bytes ? -EIO : -ENOMEM;
 		free(b.bytes);
-		return say(err, err_n, b.bytes ? -EIO : -ENOMEM, "the file cannot be read");
+		return say(err, err_n, r, "the file cannot be read");
 	}
 	r = backup_parse((struct text){ b.bytes, b.n }, &b.about, &b.line, err, err_n);
 	if (r < 0)

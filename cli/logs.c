@@ -186,19 +186,9 @@ struct archive_file {
 
 static int write_out(const void *p, size_t n, void *arg)
 {
-	struct archive_file *a = arg;
-	const char *at = p;
+	const struct archive_file *a = arg;
 
-	while (n) {
-		ssize_t k = write(a->fd, at, n);
-		if (k < 0 && errno != EINTR)
-			return -errno;
-		if (k > 0) {
-			at += k;
-			n -= (size_t)k;
-		}
-	}
-	return 0;
+	return fd_write(a->fd, p, n);
 }
 
 static int add_bytes(const void *p, size_t n, void *arg)

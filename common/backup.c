@@ -85,31 +85,15 @@ static char *line_of(json_t *about, const struct seal *s)
 	return line;
 }
 
-static int write_all(int fd, const void *p, size_t n)
-{
-	const char *at = p;
-
-	while (n) {
-		ssize_t done = write(fd, at, n);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done < 0)
-			return -errno;
-		at += done;
-		n -= (size_t)done;
-	}
-	return 0;
-}
-
 static int write_file(const char *path, struct text line, const uint8_t *body, size_t n)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), r;
 
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, line.p, line.n);
+	r = fd_write(fd, line.p, line.n);
 	if (r == 0)
-		r = write_all(fd, body, n);
+		r = fd_write(fd, body, n);
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	close(fd);

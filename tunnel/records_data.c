@@ -296,20 +296,6 @@ static bool has_space(struct records *rec)
 	return !rec->below_floor;
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-	while (n) {
-		ssize_t w = write(fd, p, n);
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w <= 0)
-			return w < 0 ? -errno : -EIO;
-		p += w;
-		n -= (size_t)w;
-	}
-	return 0;
-}
-
 /* The last line of a log that had to stop. Where the disk is full, cutting half a line off may have made room
  * for it; if not, the counter and the log have it. */
 static void sign_off(struct data_log *d, enum data_log_stop why, int error)
@@ -321,7 +307,7 @@ static void sign_off(struct data_log *d, enum data_log_stop why, int error)
 	if (d->fd < 0)
 		return;
 	sb_fmt(&b, "Logging stopped: %s\n", data_log_stop_text(why));
-	if (ftruncate(d->fd, (off_t)d->size) < 0 || lseek(d->fd, 0, SEEK_END) < 0 || write_all(d->fd, text, b.n) < 0) {
+	if (ftruncate(d->fd, (off_t)d->size) < 0 || lseek(d->fd, 0, SEEK_END) < 0 || fd_write(d->fd, text, b.n) < 0) {
 		/* said above */
 	}
 	close(d->fd);
@@ -349,7 +335,7 @@ static void write_buffer(struct records *rec, struct data_log *d, size_t n)
 	}
 	if (max && d->size + n > max)
 		whole = whole_lines(rec->buffer, n, max > d->size ? max - d->size : 0);
-	r = write_all(d->fd, rec->buffer, whole);
+	r = fd_write(d->fd, rec->buffer, whole);
 	if (r < 0) {
 		sign_off(d, DATA_LOG_DISK, r);
 		return;

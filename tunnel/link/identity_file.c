@@ -75,21 +75,6 @@ int identity_load(const char *path, char err[static IDENTITY_ERRLEN], struct ide
 
 /* ---- writing ---- */
 
-static int write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t put = write(fd, p, n);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put < 0)
-			return -errno;
-		p += put;
-		n -= (size_t)put;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 /* The folder's entry, too, must be on the disk. */
 static int sync_folder_of(const char *path)
 {
@@ -112,7 +97,9 @@ int identity_write_file(const char *path, struct text content, char err[static I
 		return identity_say(err, -ENAMETOOLONG, "the path \"%s\" is too long", path);
 	(void)unlink(beside); /* what a crash has left */
 	fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	r = fd < 0 ? -errno : write_all(fd, content.p, content.n);
+	r = fd < 0 ? -errno : fd_write(fd, content.p, content.n);
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
 	if (fd >= 0 && close(fd) < 0 && r == 0)
 		r = -errno;
 	if (r == 0 && rename(beside, path) < 0)

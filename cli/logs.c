@@ -113,6 +113,7 @@ static int show_new(struct logs *l, const struct log_wish *w, size_t *ret_n)
 	json_t *rows[LOG_SOURCES_MAX], *line;
 	char why[LOG_WHY];
 	size_t n = 0, k = 0, i;
+	bool first = !l->v[0].begun;
 	int r = 0;
 
 	for (unsigned s = 0; s < l->n; s++) {
@@ -133,7 +134,7 @@ static int show_new(struct logs *l, const struct log_wish *w, size_t *ret_n)
 	}
 	if (all && l->n > 1)
 		qsort(all, k, sizeof(*all), by_time);
-	for (size_t from = k > w->lines && w->lines && !l->v[0].begun ? k - w->lines : 0; from < k; from++)
+	for (size_t from = k > w->lines && w->lines && first ? k - w->lines : 0; from < k; from++)
 		show_line(l, &all[from]);
 	fflush(stdout);
 	free(all);

@@ -136,6 +136,9 @@ def _(w):
     s = Supervisor(w, "turn", "turn@lab=" + w.path("lab.yaml"))
     s.says("stile-turn runs, pid")
     s.says("stile-turn@lab runs, pid")
+    lines = w.ask("logs", "-n", "3").exits(0).out.splitlines()
+    if len(lines) != 3:  # of both together
+        raise Failed(f"    {len(lines)} lines")
     os.chmod(w.folder, 0o755)
     os.chmod(w.path("run/stile-supervisor.sock"), 0o666)
     nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]

@@ -90,7 +90,7 @@ class Ua:
         else:
             self.s = socket.socket(family, socket.SOCK_STREAM)
             self.s.settimeout(15)
-            if bind[1]:
+            if bind != ("127.0.0.1", 0):
                 self.s.bind(bind)
             self.s.connect(to)
             if transport == "tls":

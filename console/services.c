@@ -362,6 +362,21 @@ static json_t *body_copy(const struct ask *a)
 	return a->body ? json_copy(a->body) : json_object();
 }
 
+/* A look is no action: it stands in no audit, however often a page looks. */
+static bool only_reads(const char *verb)
+{
+	static const char *const reads[] = { "config.audit", "config.diff", "config.get", "config.validate", "log.files", "log.read", "log.tail",
+					     "service.objects", "sip.registrations", "sip.server.users", "turn.why" };
+	size_t n = strlen(verb);
+
+	if (n > 5 && strcmp(verb + n - 5, ".list") == 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(reads); i++)
+		if (strcmp(reads[i], verb) == 0)
+			return true;
+	return false;
+}
+
 void verb_post(struct ask *a)
 {
 	struct backend *k = backend_of(a);
@@ -372,7 +387,7 @@ void verb_post(struct ask *a)
 	if (!k || !verb_is_allowed(a, k, a->params[1], false))
 		return;
 	(void)backend_verb_role(k, a->params[1], &role);
-	if (role > CONTROL_VIEWER)
+	if (role > CONTROL_VIEWER && !only_reads(a->params[1]))
 		audit(a, a->params[1], a->body);
 	args = body_copy(a);
 	if (args && role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The words of the console without a browser: three catalogues that are complete and say the same, the manual in three
+// The words of the console without a browser: catalogues in three languages that are complete and say the same, the manual in three
 // languages with a topic for whatever asks for one, terms as docs/glossary.md has them, and what may not be in the sources.
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -12,8 +12,13 @@ import { Failed, equal, holds, main, test } from './cases.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const web = join(root, 'console/web');
-const words = Object.fromEntries(languages.map(l => [l, JSON.parse(readFileSync(join(web, `src/lang/${l}.json`), 'utf8'))]));
 const files = folder => readdirSync(folder, { recursive: true }).map(String);
+// lang/en.json: the frame's; lang/PAGE.en.json: those of a page, each beginning with "PAGE.".
+const catalogues = files(join(web, 'src/lang')).map(f => {
+	const [, page = '', language] = f.match(/^(?:([a-z]+)\.)?([a-z]{2})\.json$/) ?? [];
+	return { f, page, language, words: JSON.parse(readFileSync(join(web, 'src/lang', f), 'utf8')) };
+});
+const words = Object.fromEntries(languages.map(l => [l, Object.assign({}, ...catalogues.filter(c => c.language === l).map(c => c.words))]));
 const sources = files(join(web, 'src'))
 	.filter(f => /\.jsx?$/.test(f))
 	.map(f => ({ f, text: readFileSync(join(web, 'src', f), 'utf8') }));
@@ -29,15 +34,25 @@ const bad = list => {
 const literal = new Set(
 	[
 		...code.matchAll(/(?:\bt|either|has)\(\s*'([^']+)'/g),
-		...code.matchAll(/title: '([a-z.]+)'/g),
-		...code.matchAll(/\bt\([^()']*'\w+' \? '([a-z.]+)' : '([a-z.]+)'/g),
+		// in data, whose words are looked up when it is shown: a key has a dot
+		...code.matchAll(/\b(?:title|label|hint|ask|text|done|none|word)(?:: |=)["'`]?'?([a-z0-9_-]+(?:\.[a-z0-9_-]+)+)["']/g),
+		...code.matchAll(/\w: '([a-z]+(?:\.[a-z0-9_-]+)+)'/g),
+		...code.matchAll(/\bt\([^()']*'\w*:*' \? '([a-z0-9_.]+)' : '([a-z0-9_.]+)'/g),
+		...code.matchAll(/\bt\([^()'`]*\? '([a-z0-9_.]+)' : '([a-z0-9_.]+)'/g),
 	].flatMap(m => m.slice(1)),
 );
-const prefixes = [...code.matchAll(/(?:\bt|either|has)\(\s*`([^`$]+)\$\{/g)].map(m => m[1]);
+const prefixes = [
+	...[...code.matchAll(/(?:(?:\bt|either|has)\(|\bword=\{)\s*`([^`$]+)\$\{/g)].map(m => m[1]),
+	...catalogues.filter(c => c.page && c.language === 'en').map(c => `${c.page}.reason.`), // of ui/reason.jsx
+].filter(p => !p.endsWith('.reason.') || Object.keys(words.en).some(k => k.startsWith(p)));
 
 test('The catalogues have the same keys, with the same names to fill in', () => {
+	bad(catalogues.filter(c => !languages.includes(c.language)).map(c => `${c.f} is no catalogue`));
+	for (const c of catalogues) {
+		equal(Object.keys(c.words), Object.keys(catalogues.find(x => x.page === c.page && x.language === 'en').words), `keys of ${c.f}`);
+		bad(c.page ? Object.keys(c.words).filter(k => !k.startsWith(`${c.page}.`)).map(k => `${c.f}: ${k} does not begin with ${c.page}.`) : []);
+	}
 	for (const l of languages) {
-		equal(Object.keys(words[l]), Object.keys(words.en), `keys of ${l}.json`);
 		for (const k of Object.keys(words.en)) equal(names(words[l][k]), names(words.en[k]), `{names} of ${k} in ${l}.json`);
 	}
 });
@@ -136,6 +151,7 @@ test('The manual has the same topics and headings in three languages, and its li
 test('Each place that has help has its topic in the manual', () => {
 	const manual = read('en');
 	const asked = [...code.matchAll(/(?:data-help=|help=|topic=|help: )["']([a-z/-]+)["']/g)].map(m => m[1]);
+	asked.push(...[...code.matchAll(/\{ path: '([a-z]+)', title: 'nav\./g)].map(m => m[1]).filter(p => sources.some(x => x.f === `pages/${p}.jsx`)));
 	holds(asked.length > 8, 'places with help were found');
 	bad(
 		[...new Set(asked)]
@@ -226,7 +242,7 @@ test('The bundle for one language is below 80 KB, compressed', () => {
 		.filter(f => /\.(js|css|html|svg)$/.test(f))
 		.map(f => ({ f, gz: gzipSync(readFileSync(join(dist, f)), { level: 9 }).length }));
 	const sum = (...not) => sizes.filter(({ f }) => !not.some(n => f.includes(n))).reduce((n, x) => n + x.gz, 0);
-	const all = Math.max(...languages.map(l => sum('manual-', ...languages.filter(o => o !== l).map(o => `words-${o}`))));
+	const all = Math.max(...languages.map(l => sum('manual-', ...languages.filter(o => o !== l).flatMap(o => [`words-${o}`, `.${o}-`]))));
 	console.log(`${all} bytes; all languages and the manual: ${sum()}`);
 	holds(all < 80_000, `${all} bytes:\n${sizes.map(x => `${x.f} ${x.gz}`).join('\n')}`);
 });

@@ -158,7 +158,7 @@ function Frame() {
 			<Header toggle={() => show(!shown)} shown={shown} />
 			<div class="body">
 				<Navigation shown={shown} close={() => show(false)} />
-				<main id="main" tabIndex={-1} data-help={page?.help ?? 'overview'}>
+				<main id="main" tabIndex={-1} data-help={page?.path ?? 'overview'}>
 					<Boundary key={page?.path}>
 						{page ? (
 							<Lazy load={page.load} />

@@ -1,5 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// A control verb of a service, through the API.
-import { post, serviceAt } from './api.js';
+//
+// A control verb of a service, through the API. tell() acts; read() asks, by GET where the verb is every viewer's, so that
+// a look is no action.
+import { get, post, serviceAt } from './api.js';
 
-export const tell = (service, verb, args = {}) => post(`${serviceAt(service)}/verbs/${verb}`, args);
+const verbAt = (service, verb) => `${serviceAt(service)}/verbs/${verb}`;
+const byPost = new Set(); // verbs that need more than a viewer's role
+
+export const tell = (service, verb, args = {}) => post(verbAt(service, verb), args);
+
+export async function read(service, verb, args = {}) {
+	if (!byPost.has(verb)) {
+		try {
+			return await get(`${verbAt(service, verb)}?args=${encodeURIComponent(JSON.stringify(args))}`);
+		} catch (e) {
+			if (e.status !== 405) throw e;
+			byPost.add(verb);
+		}
+	}
+	return tell(service, verb, args);
+}
+
+const MOST = 10_000;
+
+// All rows of a verb that gives them page by page.
+export async function readRows(service, verb, args = {}, pick = r => r.rows) {
+	const rows = [];
+	for (let cursor; ; ) {
+		const part = await read(service, verb, cursor === undefined ? args : { ...args, cursor });
+		rows.push(...pick(part));
+		cursor = part.cursor;
+		if (cursor === undefined || cursor === null || rows.length >= MOST) return rows;
+	}
+}

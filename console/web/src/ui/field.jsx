@@ -20,7 +20,7 @@ function Input({ id, options, value, onInput, type = 'text', describedBy, error,
 	}
 	if (options) {
 		return (
-			<select {...common} value={value} disabled={!!locked} onChange={e => onInput(e.currentTarget.value)}>
+			<select {...common} value={value} disabled={!!locked || rest.readOnly} onChange={e => onInput(e.currentTarget.value)}>
 				{options.map(o => (
 					<option key={o.value} value={o.value}>
 						{o.name}

@@ -2,7 +2,14 @@
 // Icons as strokes on a 24 by 24 grid. They never stand alone for a reader: the words are beside them or in a label.
 const PATHS = {
 	overview: 'M4 13h6V4H4zM14 20h6v-9h-6zM4 20h6v-3H4zM14 4h6v3h-6z',
-	settings: 'M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4',
+	configuration: 'M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4',
+	settings: 'M12 9a3 3 0 100 6 3 3 0 000-6zM12 3v3M12 18v3M3 12h3M18 12h3M5.6 5.6l2.2 2.2M16.2 16.2l2.2 2.2M18.4 5.6l-2.2 2.2M7.8 16.2l-2.2 2.2',
+	turn: 'M4 9h13l-4-4M20 15H7l4 4',
+	tunnel: 'M3 19h18M5 19v-6a7 7 0 0114 0v6M9 19v-5a3 3 0 016 0v5',
+	agent: 'M5 5h14v10H5zM9 19h6M12 15v4',
+	relay: 'M3 12h5M16 12h5M12 8a4 4 0 100 8 4 4 0 000-8z',
+	sip: 'M6 4h3l2 5-2.5 1.5a10 10 0 005 5L15 13l5 2v3a2 2 0 01-2 2A15 15 0 014 6a2 2 0 012-2z',
+	diagnosis: 'M3 12h4l3-8 4 16 3-8h4',
 	audit: 'M6 4h9l4 4v12H6zM15 4v4h4M9 12h7M9 16h5',
 	globe: 'M12 3a9 9 0 100 18 9 9 0 000-18zM3 12h18M12 3c3 3 3 15 0 18M12 3c-3 3-3 15 0 18',
 	theme: 'M12 3a9 9 0 000 18zM12 3a9 9 0 010 18',

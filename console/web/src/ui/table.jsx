@@ -2,7 +2,7 @@
 //
 // A table for 10,000 rows that change every second: only the rows in sight are elements (all have one height), and a
 // sort starts from the order before, so that it costs little when little has moved. The grid has the focus, not its
-// rows: arrows, Home, End, Page keys move; Space and Shift choose; Ctrl+A chooses all that pass the filter; Del calls
+// rows: arrows, Home, End, Page keys move; a click, Space and Shift choose; Ctrl+A chooses all that pass the filter; Del calls
 // `remove` with the chosen rows; Enter opens `details`.
 //
 // A column: { id, title, width (of CSS grid), number (right-aligned), value(row) for sort and filter, cell(row) }.
@@ -104,7 +104,7 @@ const MOVES = {
 	PageUp: (at, n, page) => at - page,
 };
 
-export function Table({ label, rows, columns, rowKey, remove, details, bulk, filter: withFilter = true, sortBy }) {
+export function Table({ label, rows, columns, rowKey, remove, details, bulk, tools, filter: withFilter = true, sortBy }) {
 	const [filter, setFilter] = useState('');
 	const [sort, setSort] = useState(sortBy ?? { id: columns[0].id, down: false });
 	const [chosen, choose] = useState(new Set());
@@ -162,7 +162,10 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, fil
 			toggle(rowKey(row));
 			setActive(rowKey(row));
 			anchor.current = rowKey(row);
-		} else reach(i, e.shiftKey);
+		} else {
+			reach(i, e.shiftKey);
+			if (!e.shiftKey) choose(new Set([rowKey(row)]));
+		}
 	}
 
 	return (
@@ -174,7 +177,8 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, fil
 					{chosen.size > 0 && ` · ${t('table.chosen', { n: picked().length })}`}
 				</span>
 				<span class="grow" />
-				{chosen.size > 0 && bulk?.(picked(), () => choose(new Set()))}
+				{picked().length > 0 && bulk?.(picked(), () => choose(new Set()))}
+				{tools}
 			</div>
 			<div
 				class="grid"

@@ -6,13 +6,12 @@
 import { useEffect, useState } from 'preact/hooks';
 import { abortChange, commitChange, confirmChange, prepareChange, undoChange } from '../config.js';
 import { t } from '../i18n.js';
-import { Conflict } from '../ui/conflict.jsx';
-import { Dialog } from '../ui/dialog.jsx';
-import { sayError } from '../ui/errors.jsx';
-import { PlainTable } from '../ui/plain_table.jsx';
-import { toast } from '../ui/toast.jsx';
-
-import { textOf } from './configuration_value.js';
+import { Conflict } from './conflict.jsx';
+import { Dialog } from './dialog.jsx';
+import { sayError } from './errors.jsx';
+import { PlainTable } from './plain_table.jsx';
+import { toast } from './toast.jsx';
+import { textOf } from './value.js';
 
 const CONFIRM_MS = 60_000;
 

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A dialog in which one thing is made or changed. Its fields are data: { path, label, hint, type, choices, unit, min, max,
+// default, required, listen, transport, fixed, locked, show(values) }. What the service refuses stands beside its field;
+// what somebody else changed meanwhile is shown beside what was typed.
+import { useState } from 'preact/hooks';
+import { t } from '../i18n.js';
+import { Conflict } from './conflict.jsx';
+import { Dialog } from './dialog.jsx';
+import { ErrorBox } from './errors.jsx';
+import { judge } from './judge.js';
+import { textOf, valueOf } from './value.js';
+import { ValueField } from './value_field.jsx';
+
+const inside = (body, path) => path.split('.').reduce((v, name) => v?.[name], body);
+const rowOf = f => ({ ...f, list: f.list ?? f.type === 'list' });
+
+function textsOf(fields, body) {
+	return Object.fromEntries(fields.map(f => [f.path, textOf(rowOf(f), inside(body, f.path) ?? (body ? undefined : f.default))]));
+}
+
+function put(body, path, value) {
+	const names = path.split('.');
+	const last = names.pop();
+	let at = body;
+	for (const name of names) at = at[name] = { ...at[name] };
+	if (value === undefined) delete at[last];
+	else at[last] = value;
+}
+
+// What the form does not show stays as it was. An empty text is a value that is not there.
+function bodyOf(fields, texts, before) {
+	const body = { ...before };
+	for (const f of fields) {
+		const text = texts[f.path].trim();
+		put(body, f.path, text === '' ? undefined : valueOf(rowOf(f), text));
+	}
+	return body;
+}
+
+function errorsOf(fields, e) {
+	const list = e.fields ?? (e.field ? [{ path: e.field, text: e.message }] : []);
+	const own = list.filter(x => fields.some(f => f.path === x.path));
+	return { beside: Object.fromEntries(own.map(x => [x.path, x.text])), rest: own.length === 0 || own.length < list.length };
+}
+
+function useForm({ fields, value, revision, save, done }) {
+	const [before, setBefore] = useState({ body: value, revision });
+	const [texts, setTexts] = useState(textsOf(fields, value));
+	const [errors, setErrors] = useState({});
+	const [failed, setFailed] = useState(null);
+	const [busy, setBusy] = useState(false);
+	const [conflict, setConflict] = useState(null);
+	const shown = fields.filter(f => f.show?.(texts) ?? true);
+
+	async function send(at) {
+		setBusy(true);
+		setFailed(null);
+		try {
+			await save(bodyOf(shown, texts, before.body), at);
+			done();
+		} catch (e) {
+			setBusy(false);
+			if (e.theirs) return setConflict(e.theirs);
+			const { beside, rest } = errorsOf(shown, e);
+			setErrors(beside);
+			if (rest) setFailed(e);
+		}
+	}
+	function submit() {
+		const bad = shown.map(f => [f.path, f.locked ? undefined : judge(f, texts[f.path])]).filter(([, why]) => why);
+		setErrors(Object.fromEntries(bad));
+		if (!bad.length) send(before.revision);
+	}
+	function type(path, text) {
+		setTexts({ ...texts, [path]: text });
+		setErrors({ ...errors, [path]: undefined });
+	}
+	function takeTheirs() {
+		setBefore(conflict);
+		setTexts(textsOf(fields, conflict.body));
+		setConflict(null);
+	}
+	function keepMine() {
+		setConflict(null);
+		send(conflict.revision ?? 0);
+	}
+	const mine = () => bodyOf(shown, texts, before.body);
+	return { shown, texts, errors, failed, busy, conflict, submit, type, takeTheirs, keepMine, mine, leave: () => setConflict(null) };
+}
+
+export function ObjectForm({ title, fields, value = null, revision, close, save, done, locked, help, action, children }) {
+	const form = useForm({ fields, value, revision, save, done: done ?? close });
+	if (form.conflict)
+		return (
+			<Conflict
+				mine={form.mine()}
+				theirs={form.conflict.body ?? {}}
+				who={form.conflict.who}
+				keepMine={form.keepMine}
+				takeTheirs={form.takeTheirs}
+				close={form.leave}
+			/>
+		);
+	return (
+		<Dialog title={title} close={close} help={help}>
+			<form
+				noValidate
+				onSubmit={e => {
+					e.preventDefault();
+					form.submit();
+				}}>
+				{form.failed && <ErrorBox error={form.failed} />}
+				{children}
+				{form.shown.map((f, i) => (
+					<ValueField
+						key={f.path}
+						row={rowOf(f)}
+						label={t(f.label)}
+						help={f.hint && t(f.hint)}
+						text={form.texts[f.path]}
+						onInput={text => form.type(f.path, text)}
+						error={form.errors[f.path]}
+						locked={locked ?? f.locked}
+						readOnly={f.fixed && value !== null}
+						autofocus={i === 0}
+						topic={f.topic}
+					/>
+				))}
+				<div class="bar actions">
+					<span class="grow" />
+					<button type="button" onClick={close}>
+						{t('cancel')}
+					</button>
+					{!locked && (
+						<button type="submit" class="main" disabled={form.busy}>
+							{action ?? t('save')}
+						</button>
+					)}
+				</div>
+			</form>
+		</Dialog>
+	);
+}

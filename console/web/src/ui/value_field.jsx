@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The input that fits a value, by its row: a row of a service's schema, or of a form's fields. What is typed is text;
+// value.js makes the value of it.
+import { t } from '../i18n.js';
+import { AddressPicker } from './address_picker.jsx';
+import { Field } from './field.jsx';
+import { PortField } from './port_field.jsx';
+
+const WORDS = { true: 'on', false: 'off' };
+
+function optionsOf(row, text) {
+	if (row.type === 'bool') return Object.entries(WORDS).map(([value, word]) => ({ value, name: t(word) }));
+	const choices = row.choices ?? [];
+	const list = Array.isArray(choices) ? choices.map(c => ({ value: c, name: c })) : Object.entries(choices).map(([value, word]) => ({ value, name: t(word) }));
+	if (!list.length) return undefined;
+	return list.some(o => o.value === text) ? list : [{ value: text, name: text }, ...list];
+}
+
+export function ValueField({ row, text, ...rest }) {
+	const common = { ...rest, name: row.path, value: text, unit: row.unit, required: row.required };
+	if (row.type === 'port') return <PortField {...common} transport={row.transport} listen={row.listen} />;
+	if (row.type === 'address') return <AddressPicker {...common} any={row.any} />;
+	const secret = row.secret || row.type === 'password';
+	return <Field {...common} options={optionsOf(row, text)} type={secret ? 'password' : 'text'} autocomplete={secret ? 'new-password' : 'off'} />;
+}

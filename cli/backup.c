@@ -363,7 +363,8 @@ static int run_backup(struct cli *cli)
 	struct taking t = { .cli = cli, .services = json_array(), .files = json_object(), .folders = json_object() };
 	char passphrase[BACKUP_PASSPHRASE_CAP] = "", err[512];
 	json_t *first = NULL, *contents = NULL;
-	int r = access(cli->words[0], F_OK) == 0 ? cli_fail(cli, "%s is there already; a backup does not replace another", cli->words[0]) : 0;
+	bool out = strcmp(cli->words[0], "-") == 0;
+	int r = !out && access(cli->words[0], F_OK) == 0 ? cli_fail(cli, "%s is there already; a backup does not replace another", cli->words[0]) : 0;
 
 	if (r == 0)
 		r = take_running(&t);
@@ -381,9 +382,9 @@ static int run_backup(struct cli *cli)
 		if (backup_write(cli->words[0], first, contents, passphrase, err, sizeof err) < 0)
 			r = cli_fail(cli, "%s", err);
 	}
-	if (r == 0 && cli_has(cli, "json"))
+	if (r == 0 && !out && cli_has(cli, "json"))
 		print_json(first);
-	else if (r == 0)
+	else if (r == 0 && !out)
 		printf("%s: %zu service%s, %zu files\nWithout its passphrase nobody can read it, you neither.\n", cli->words[0],
 		       json_array_size(t.services), json_array_size(t.services) == 1 ? "" : "s", json_object_size(t.files));
 	bytes_wipe(passphrase, sizeof passphrase);
@@ -401,6 +402,7 @@ static const struct option_row options[] = {
 
 static const struct command rows[] = {
 	{ "backup", "FILE", "configuration, keys and stores of all services as one file, sealed under a passphrase",
+	  "FILE may be - for standard output.\n\n"
 	  "All instances: those that run are found in the runtime folder, those that do not by their stores. What an instance without\n"
 	  "a control socket and with a configuration file of its own has, needs --config for it.",
 	  options, ARRAY_LEN(options), 1, 1, run_backup },

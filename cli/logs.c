@@ -238,6 +238,11 @@ static int open_archive(struct archive_file *a)
 	(void)gethostname(host, sizeof host - 1);
 	if (localtime_r(&now, &tm))
 		(void)strftime(day, sizeof day, "%Y%m%d-%H%M%S", &tm);
+	if (out && strcmp(out, "-") == 0) {
+		snprintf(a->path, sizeof a->path, "standard output");
+		a->fd = STDOUT_FILENO;
+		return 0;
+	}
 	if (out)
 		snprintf(a->path, sizeof a->path, "%.500s", out);
 	else
@@ -260,6 +265,8 @@ static int fill(struct archive_file *a)
 	a->zip = log_zip_free(a->zip);
 	if (a->terminal)
 		fprintf(stderr, "\r\033[K");
+	if (a->fd == STDOUT_FILENO)
+		return r;
 	if (close(a->fd) < 0 && r == 0)
 		r = -errno;
 	if (r == 0 && rename(a->part, a->path) < 0)
@@ -289,6 +296,8 @@ static int run_zip(struct cli *cli)
 	if (r < 0)
 		return interrupted ? cli_fail(cli, "interrupted; nothing was written") : cli_fail(cli, "%s: %s", a.path, strerror(-r));
 	sb_size(&b, a.bytes);
+	if (a.fd == STDOUT_FILENO)
+		return 0;
 	if (cli_has(cli, "json")) {
 		json_t *j = json_pack("{s:s, s:I, s:I}", "file", a.path, "files", (json_int_t)a.files, "bytes", (json_int_t)a.bytes);
 		print_json(j);
@@ -390,7 +399,7 @@ static const struct option_row logs_options[] = {
 	{ "match", 'm', "TEXT", "only lines with this text in them, in any case of letters" },
 };
 static const struct option_row zip_options[] = {
-	{ "out", 'o', "FILE", "the archive (default stile-logs-HOST-TIME.zip, here)" },
+	{ "out", 'o', "FILE", "the archive (default stile-logs-HOST-TIME.zip, here); -: standard output" },
 };
 static const struct option_row delete_options[] = {
 	{ "file", 'f', "NAME", "this file, as stile logs zip names it" },

@@ -87,13 +87,16 @@ static char *line_of(json_t *about, const struct seal *s)
 
 static int write_file(const char *path, struct text line, const uint8_t *body, size_t n)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), r;
+	bool out = strcmp(path, "-") == 0;
+	int fd = out ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), r;
 
 	if (fd < 0)
 		return -errno;
 	r = fd_write(fd, line.p, line.n);
 	if (r == 0)
 		r = fd_write(fd, body, n);
+	if (out)
+		return r;
 	if (r == 0 && fsync(fd) < 0)
 		r = -errno;
 	close(fd);

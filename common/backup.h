@@ -13,7 +13,7 @@
 
 enum { BACKUP_FORMAT = 1, BACKUP_MAX = 256 << 20, BACKUP_LINE_MAX = 64 << 10, BACKUP_PASSPHRASE_MIN = 8 };
 
-/* Adds format, versions and seal to about (a JSON object), and makes the file, which must not exist. 0 or -errno and a sentence. */
+/* Adds format, versions and seal to about (a JSON object), and makes the file, which must not exist ("-": standard output). 0 or -errno and a sentence. */
 int backup_write(const char *path, json_t *about, const json_t *contents, const char *passphrase, char *err, size_t err_n);
 
 struct backup { /* as read, not opened yet */

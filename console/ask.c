@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "common/clock.h"
 #include "console/log_msgs.h"
 
 static void on_gone(struct httpd_rq *rq, void *arg)
@@ -132,6 +133,7 @@ static const struct {
 } statuses[] = {
 	{ "bad-request", 400 }, { "too-long", 413 }, { "unknown-verb", 404 }, { "forbidden", 403 }, { "not-found", 404 },
 	{ "exists", 409 },	{ "conflict", 412 }, { "busy", 409 },	       { "locked", 423 },    { "cancelled", 409 },
+	{ "bad-backup", 400 },	{ "newer-version", 409 }, { "wrong-passphrase", 403 }, { "not-writable", 409 }, { "running", 409 },
 };
 
 void ask_service_error(struct ask *a, const json_t *error)
@@ -172,6 +174,33 @@ const char *ask_string(const struct ask *a, const char *key)
 void ask_log(const struct ask *a, const char *what, const char *of)
 {
 	log_emit(&MSG_CONSOLE_ACTION, LF_STR("user", a->who.name), LF_STR("action", what), LF_STR("of", of));
+}
+
+/* Secrets may be among the arguments: the audit keeps which there were, and no value that is not a number or a switch. */
+static json_t *args_for_audit(const json_t *args)
+{
+	json_t *o = json_object(), *v;
+	const char *key;
+
+	json_object_foreach((json_t *)(uintptr_t)args, key, v) {
+		bool plain = json_is_number(v) || json_is_boolean(v) || strcmp(key, "name") == 0 || strcmp(key, "id") == 0 || strcmp(key, "key") == 0 ||
+			     strcmp(key, "kind") == 0 || strcmp(key, "path") == 0;
+
+		json_object_set_new(o, key, plain ? json_incref(v) : json_string("…"));
+	}
+	return o;
+}
+
+void ask_audit(struct ask *a, const char *what, const char *of, const json_t *args)
+{
+	char as[96], from[ADDR_STRLEN] = "";
+
+	if (a->rq)
+		(void)addr_print_ip(httpd_peer(a->rq), from);
+	ask_log(a, what, of);
+	accounts_audit_action(a->c->accounts, ask_as(a, as), *of ? of : "all services",
+			      json_pack("{s:s, s:o, s:s, s:I}", "action", what, "args", args_for_audit(args), "from", from, "at",
+					(json_int_t)clock_unix_ms()));
 }
 
 bool ask_password_is_good(struct ask *a, const char *password)

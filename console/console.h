@@ -6,6 +6,7 @@
  *   accounts.c users, sessions, tokens    login.c set-up, login, one's own account    users.c those of others, the audit
  *   password.c yescrypt in a thread    totp.c one-time codes    throttle.c who guesses waits
  *   backends.c the services by their control sockets    services.c the routes under /services
+ *   tool.c the tool as a child    runs.c its self-tests    archives.c backups and logs by it    restores.c uploads that are put back
  *   events.c live data    load.c charts, this machine    scrape.c /metrics of all services    pages.c the embedded page
  *
  * One loop and, beside the frame's threads, one that hashes passwords. The console knows no service's business: it speaks to
@@ -21,6 +22,7 @@
 
 struct accounts;
 struct backends;
+struct archives;
 struct events;
 struct hasher;
 struct load;
@@ -43,6 +45,7 @@ struct console {
 	struct events *events;
 	struct load *load;
 	struct runs *runs;
+	struct archives *archives;
 	struct metrics *metrics;
 	struct log_gate gate;
 	char setup_token[40]; /* "" once there is an administrator */
@@ -68,6 +71,7 @@ enum route_flag {
 	ROUTE_METRICS = 1 << 2, /* a token of the scope metrics will do */
 	ROUTE_LONG = 1 << 3,	/* its body may be large: a backup */
 	ROUTE_READ = 1 << 4,	/* changes nothing although it is no GET */
+	ROUTE_BYTES = 1 << 5,	/* its body is a file, which the handler takes in pieces */
 };
 struct ask;
 struct route {
@@ -120,6 +124,7 @@ const char *ask_as(const struct ask *a, char buf[static 96]);
 struct session *ask_session(const struct ask *a); /* NULL: a token's, or it has ended meanwhile */
 const char *ask_string(const struct ask *a, const char *key); /* of the body; NULL: not there, or no string */
 void ask_log(const struct ask *a, const char *what, const char *of);
+void ask_audit(struct ask *a, const char *what, const char *of, const json_t *args); /* that, and a row of the console's own audit */
 /* Of a new one; false, and answered, if it is too short or too long. NULL is too short. */
 bool ask_password_is_good(struct ask *a, const char *password);
 /* An account_done_fn: the answer of a change that says no more than that it is kept. Takes the caller's reference. */

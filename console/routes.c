@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "console/log_msgs.h"
+#include "console/archives.h"
 #include "console/runs.h"
 
 enum { BODY_MAX = 1 << 20, LONG_BODY_MAX = 16 << 20 };
@@ -52,6 +53,12 @@ const struct route console_routes[] = {
 	{ "POST",   API "/tests",				CONTROL_OPERATOR, ROUTE_BODY,		     tests_post },
 	{ "GET",    API "/tests/{id}",				CONTROL_OPERATOR, 0,			     test_get },
 	{ "DELETE", API "/tests/{id}",				CONTROL_OPERATOR, 0,			     test_delete },
+	{ "POST",   API "/backup",				CONTROL_ADMIN,	  ROUTE_BODY,		     backup_post },
+	{ "POST",   API "/restores",				CONTROL_ADMIN,	  ROUTE_BYTES,		     restores_post },
+	{ "POST",   API "/restores/{id}",			CONTROL_ADMIN,	  ROUTE_BODY,		     restore_post },
+	{ "DELETE", API "/restores/{id}",			CONTROL_ADMIN,	  0,			     restore_delete },
+	{ "GET",    API "/logs.zip",				CONTROL_OPERATOR, 0,			     logs_zip },
+	{ "DELETE", API "/logs",				CONTROL_ADMIN,	  0,			     logs_delete },
 	{ "GET",    SERVICE,					CONTROL_VIEWER,	  0,			     service_get },
 	{ "POST",   SERVICE "/{action}",			CONTROL_OPERATOR, ROUTE_BODY,		     service_act },
 	{ "GET",    SERVICE "/verbs",				CONTROL_VIEWER,	  0,			     verbs_get },
@@ -250,18 +257,20 @@ static void on_body(struct httpd_rq *rq, struct text body, void *arg)
 	a->route->handle(a);
 }
 
-/* A form of another page can send text or fields, never this type without being asked first. */
-static bool is_json(struct httpd_rq *rq)
+/* A form of another page can send text or fields, never these types without being asked first. */
+static bool has_type(struct httpd_rq *rq, struct text wanted)
 {
 	struct text type = text_of(httpd_field(rq, "Content-Type"));
 
-	return text_ieq(text_trim(text_cut(&type, ';')), TEXT("application/json"));
+	return text_ieq(text_trim(text_cut(&type, ';')), wanted);
 }
 
 static void go(struct ask *a)
 {
-	if (a->route->flags & ROUTE_BODY && httpd_has_body(a->rq) && !is_json(a->rq))
+	if (a->route->flags & ROUTE_BODY && httpd_has_body(a->rq) && !has_type(a->rq, TEXT("application/json")))
 		ask_fail(a, 415, "bad-request", "the body must be application/json");
+	else if (a->route->flags & ROUTE_BYTES && !has_type(a->rq, TEXT("application/octet-stream")))
+		ask_fail(a, 415, "bad-request", "the body must be application/octet-stream");
 	else if (a->route->flags & ROUTE_BODY)
 		httpd_body_whole(a->rq, a->route->flags & ROUTE_LONG ? LONG_BODY_MAX : BODY_MAX, on_body);
 	else

@@ -1,34 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A child has its output in a pipe that the loop reads. What it says is one JSON value in the end (`stile test --json` an array
- * of results, `stile netcheck --json` an object), or a result a line as it comes; anything else is words for people. The end is the pidfd's:
- * a grandchild that holds the pipe open keeps nobody waiting.
+ * A run's output and its errors are read as one. What it says is one JSON value in the end (`stile netcheck --json` an object), or a
+ * result a line as it comes (`stile test --json --follow`); anything else is words for people.
+ *
+ * A page asks for what is there so far; what came beyond the bound of its size is not kept.
  */
 #include "console/runs.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "console/console.h"
+#include "console/tool.h"
 
-enum { RUNS_MAX = 8, RUN_OUTPUT = 256 << 10, RUN_WORDS = 4096, RUN_MS = 300000, RUN_KILL_MS = 5000 };
+enum { RUNS_MAX = 8, RUN_OUTPUT = 256 << 10, RUN_WORDS = 4096, RUN_MS = 300000 };
 
 struct run {
 	uint64_t id; /* 0: free */
 	struct runs *of;
-	pid_t pid; /* 0: ended */
-	struct io out, end;
-	struct timer bound;
-	bool told; /* to end, by SIGTERM */
-	int status;
+	struct tool tool;
 	size_t len;
 	char *text; /* RUN_OUTPUT bytes */
 };
@@ -51,79 +44,25 @@ int runs_new(struct loop *l, struct runs **ret_r)
 
 /* ---- the life of a run ---- */
 
-static void close_io(struct io *io)
+static void on_ready(struct tool *t)
 {
-	if (io->ev) {
-		int fd = io->fd;
-		io_stop(io);
-		(void)close(fd);
-	}
-}
-
-static void read_output(struct run *n)
-{
+	struct run *n = container_of(t, struct run, tool);
 	char waste[4096];
+	ssize_t got;
 
 	for (;;) {
-		bool full = n->len == RUN_OUTPUT; /* what comes beyond is read and dropped: a full pipe would hold the child */
-		ssize_t got = full ? read(n->out.fd, waste, sizeof(waste)) : read(n->out.fd, n->text + n->len, RUN_OUTPUT - n->len);
+		bool full = n->len == RUN_OUTPUT; /* what comes beyond is read and dropped */
 
-		if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		got = tool_read(t, full ? waste : n->text + n->len, full ? sizeof(waste) : RUN_OUTPUT - n->len);
+		if (got <= 0)
 			return;
-		if (got <= 0) {
-			close_io(&n->out);
-			return;
-		}
 		n->len += full ? 0 : (size_t)got;
 	}
 }
 
-static void on_output(struct io *io, int events)
-{
-	(void)events;
-	read_output(container_of(io, struct run, out));
-}
-
-static void ended(struct run *n)
-{
-	if (n->out.ev)
-		read_output(n);
-	close_io(&n->out);
-	close_io(&n->end);
-	timer_stop(&n->bound);
-	n->pid = 0;
-}
-
-static void on_end(struct io *io, int events)
-{
-	struct run *n = container_of(io, struct run, end);
-	int status = 0;
-
-	(void)events;
-	if (waitpid(n->pid, &status, WNOHANG) != n->pid)
-		return;
-	n->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	ended(n);
-}
-
-/* Its group: the tool may have children of its own. */
-static void on_bound(struct timer *t, uint64_t now)
-{
-	struct run *n = container_of(t, struct run, bound);
-
-	(void)now;
-	(void)kill(-n->pid, n->told ? SIGKILL : SIGTERM);
-	n->told = true;
-	loop_timer_set(n->of->loop, &n->bound, RUN_KILL_MS);
-}
-
 static void run_clear(struct run *n)
 {
-	if (n->pid) {
-		(void)kill(-n->pid, SIGKILL);
-		(void)waitpid(n->pid, NULL, 0);
-		ended(n);
-	}
+	tool_close(&n->tool);
 	free(n->text);
 	*n = (struct run){ .of = n->of };
 }
@@ -136,83 +75,13 @@ struct runs *runs_free(struct runs *r)
 	return NULL;
 }
 
-/* ---- its start ---- */
-
-/* In a build tree the tool is built beside us; installed it stands in the path of every user. */
-static void tool_path(char *buf, size_t n)
+static int run_start(struct run *n, const char *const *args)
 {
-	ssize_t got = readlink("/proc/self/exe", buf, n - 1);
-	char *slash = NULL;
-
-	buf[MAX(got, 0)] = '\0';
-	slash = strrchr(buf, '/');
-	if (slash) {
-		*slash = '\0';
-		slash = strrchr(buf, '/');
-	}
-	if (slash) {
-		(void)snprintf(slash, n - (size_t)(slash - buf), "/cli/stile");
-		if (access(buf, X_OK) == 0)
-			return;
-	}
-	(void)snprintf(buf, n, "%s", STILE_BINDIR "/stile");
-}
-
-static int spawn_tool(struct run *n, char **argv, int out)
-{
-	posix_spawn_file_actions_t files;
-	posix_spawnattr_t attr;
-	sigset_t none, plain;
-	int r;
-
-	(void)sigemptyset(&none);
-	(void)sigfillset(&plain);
-	if (posix_spawn_file_actions_init(&files) != 0)
-		return -ENOMEM;
-	if (posix_spawnattr_init(&attr) != 0) {
-		posix_spawn_file_actions_destroy(&files);
-		return -ENOMEM;
-	}
-	r = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-	r = r ? r : posix_spawnattr_setsigmask(&attr, &none);
-	r = r ? r : posix_spawnattr_setsigdefault(&attr, &plain);
-	r = r ? r : posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-	r = r ? r : posix_spawn_file_actions_adddup2(&files, out, 1);
-	r = r ? r : posix_spawn_file_actions_adddup2(&files, out, 2);
-	r = r ? r : posix_spawn(&n->pid, argv[0], &files, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&files);
-	if (r)
-		n->pid = 0;
-	return -r;
-}
-
-static int run_start(struct run *n, char **argv)
-{
-	int fds[2], end, r;
-
 	n->text = malloc(RUN_OUTPUT);
 	if (!n->text)
 		return -ENOMEM;
-	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
-		return -errno;
-	(void)fcntl(fds[1], F_SETFL, 0); /* the child's end blocks, as a program expects it */
-	r = spawn_tool(n, argv, fds[1]);
-	(void)close(fds[1]);
-	if (r < 0) {
-		(void)close(fds[0]);
-		return r;
-	}
-	end = pidfd_open(n->pid, 0);
-	r = end < 0 ? -errno : io_start(&n->end, n->of->loop, end, IO_READ, on_end);
-	if (r < 0 && end >= 0)
-		(void)close(end);
-	r = r < 0 ? r : io_start(&n->out, n->of->loop, fds[0], IO_READ, on_output);
-	if (!n->out.ev)
-		(void)close(fds[0]);
-	n->bound.fire = on_bound;
-	loop_timer_set(n->of->loop, &n->bound, RUN_MS);
-	return r;
+	n->tool.on_ready = on_ready;
+	return tool_start(&n->tool, n->of->loop, &(struct tool_order){ .args = args, .file = -1, .merged = true, .bound_ms = RUN_MS });
 }
 
 /* A free place, or the oldest that has ended; NULL: one is under way. */
@@ -221,7 +90,7 @@ static struct run *run_place(struct runs *r)
 	struct run *oldest = &r->run[0];
 
 	for (size_t i = 0; i < RUNS_MAX; i++) {
-		if (r->run[i].pid)
+		if (r->run[i].tool.pid)
 			return NULL;
 		if (r->run[i].id < oldest->id)
 			oldest = &r->run[i];
@@ -237,8 +106,7 @@ void tests_post(struct ask *a)
 {
 	struct runs *r = a->c->runs;
 	const char *what = ask_string(a, "what"), *file = a->c->svc->config_path;
-	char tool[PATH_MAX];
-	char *argv[] = { tool, NULL, "--json", "--runtime-dir", a->c->svc->instance.runtime_dir, NULL, NULL, NULL };
+	const char *args[] = { "test", "--json", "--runtime-dir", a->c->svc->instance.runtime_dir, NULL, NULL, NULL };
 	struct run *n;
 	int e;
 
@@ -251,19 +119,16 @@ void tests_post(struct ask *a)
 		ask_fail(a, 409, "busy", "tests are under way; wait for their end, or end them");
 		return;
 	}
-	tool_path(tool, sizeof(tool));
 	if (what && strcmp(what, "network") == 0) { /* for its stun_servers; the tests ask the services for their files */
-		argv[1] = "netcheck";
-		argv[5] = "-c";
-		argv[6] = (char *)(uintptr_t)file;
-	} else {
-		argv[1] = "test";
+		args[0] = "netcheck";
+		args[4] = "-c";
+		args[5] = file;
 	}
 	n->id = ++r->last;
-	e = run_start(n, argv);
+	e = run_start(n, args);
 	if (e < 0) {
 		run_clear(n);
-		ask_fail(a, 500, "failed", "%s cannot be started: %s", tool, strerror(-e));
+		ask_fail(a, 500, "failed", "the tool cannot be started: %s", strerror(-e));
 		return;
 	}
 	ask_reply(a, 202, json_pack("{s:I}", "id", (json_int_t)n->id));
@@ -301,7 +166,7 @@ static void add_lines(const struct run *n, json_t *results, struct sb *b)
 		struct text line = { p, (size_t)((nl ? nl : stop) - p) };
 		json_t *row = line.n && *p == '{' ? json_loadb(p, line.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
-		if (!nl && n->pid)
+		if (!nl && n->tool.pid)
 			break; /* not whole yet */
 		if (row)
 			json_array_append_new(results, row);
@@ -321,7 +186,7 @@ void test_get(struct ask *a)
 	if (!n)
 		return;
 	results = json_array();
-	whole = n->pid ? NULL : json_loadb(n->text, n->len, JSON_REJECT_DUPLICATES, NULL);
+	whole = n->tool.pid ? NULL : json_loadb(n->text, n->len, JSON_REJECT_DUPLICATES, NULL);
 	if (json_is_array(whole))
 		json_array_extend(results, whole);
 	else if (whole)
@@ -329,7 +194,7 @@ void test_get(struct ask *a)
 	else
 		add_lines(n, results, &b);
 	json_decref(whole);
-	ask_reply(a, 200, json_pack("{s:b, s:i, s:b, s:o, s:s}", "done", n->pid == 0, "status", n->status, "interrupted", n->told, "results",
+	ask_reply(a, 200, json_pack("{s:b, s:i, s:b, s:o, s:s}", "done", n->tool.pid == 0, "status", n->tool.status, "interrupted", n->tool.told, "results",
 				    results, "text", text));
 }
 
@@ -339,9 +204,8 @@ void test_delete(struct ask *a)
 
 	if (!n)
 		return;
-	if (n->pid && !n->told)
-		on_bound(&n->bound, 0);
-	ask_reply(a, 200, json_pack("{s:b}", "done", n->pid == 0));
+	tool_end(&n->tool);
+	ask_reply(a, 200, json_pack("{s:b}", "done", n->tool.pid == 0));
 }
 
 /* ---- what the wizard knows of this machine ---- */

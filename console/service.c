@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/bytes.h"
+#include "console/archives.h"
 #include "console/console.h"
 #include "console/log_msgs.h"
 #include "console/runs.h"
@@ -256,6 +257,8 @@ static int start_parts(struct console *c, char *err, size_t err_n)
 	if (r == 0)
 		r = runs_new(c->svc->loop, &c->runs);
 	if (r == 0)
+		r = archives_new(c, &c->archives);
+	if (r == 0)
 		r = httpd_new(c->svc->loop, &limits, c->tls, &http_ops, c, &c->http);
 	if (r == 0 && c->n_listeners > c->n_console)
 		r = httpd_new(c->svc->loop, &few, NULL, &plain_ops, c, &c->plain);
@@ -347,6 +350,7 @@ static void on_stop(struct service *s)
 	hasher_free(c->hasher);
 	backends_free(c->backends); /* before those whose questions wait there */
 	runs_free(c->runs);
+	archives_free(c->archives);
 	load_free(c->load);
 	events_free(c->events);
 	accounts_free(c->accounts);

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/control_link.h"
-#include "common/clock.h"
 
 enum { VERB_MS = 10 * 1000, LONG_MS = 10 * 60 * 1000 };
 
@@ -213,31 +212,9 @@ static bool verb_is_allowed(struct ask *a, const struct backend *k, const char *
 	return true;
 }
 
-/* Secrets may be among the arguments: the audit keeps which there were, and no value that is not a number or a switch. */
-static json_t *args_for_audit(const json_t *args)
-{
-	json_t *o = json_object(), *v;
-	const char *key;
-
-	json_object_foreach((json_t *)(uintptr_t)args, key, v) {
-		bool plain = json_is_number(v) || json_is_boolean(v) || strcmp(key, "name") == 0 || strcmp(key, "id") == 0 || strcmp(key, "key") == 0 ||
-			     strcmp(key, "kind") == 0 || strcmp(key, "path") == 0;
-
-		json_object_set_new(o, key, plain ? json_incref(v) : json_string("…"));
-	}
-	return o;
-}
-
 static void audit(struct ask *a, const char *what, const json_t *args)
 {
-	char as[96], from[ADDR_STRLEN] = "";
-
-	if (a->rq)
-		(void)addr_print_ip(httpd_peer(a->rq), from);
-	ask_log(a, what, a->params[0]);
-	accounts_audit_action(a->c->accounts, ask_as(a, as), a->params[0],
-			      json_pack("{s:s, s:o, s:s, s:I}", "action", what, "args", args_for_audit(args), "from", from, "at",
-					(json_int_t)clock_unix_ms()));
+	ask_audit(a, what, a->params[0], args);
 }
 
 /* ---- services ---- */

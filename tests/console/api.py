@@ -214,7 +214,7 @@ def _(w):
             good = op.get("security") == []
         else:
             good = op.get("x-role") == roles[role]
-        if not good or ("ROUTE_BODY" in flags) != ("requestBody" in op):
+        if not good or ("ROUTE_BODY" in flags or "ROUTE_BYTES" in flags) != ("requestBody" in op):
             raise Failed(f"    {key}: role or body differ")
         if sorted(re.findall(r"\{(\w+)\}", key[1])) != sorted(p["name"] for p in op.get("parameters", []) if p["in"] == "path"):
             raise Failed(f"    {key}: parameters differ")

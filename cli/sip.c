@@ -230,6 +230,20 @@ static int run_kick(struct cli *cli)
 	return r;
 }
 
+static int run_unregister(struct cli *cli)
+{
+	json_t *args = json_pack("{s:s}", "user", cli->words[0]), *result = NULL;
+	int r;
+
+	if (cli->n_words > 1)
+		json_object_set_new(args, "contact", json_string(cli->words[1]));
+	r = sip_call(cli, "sip.registration.delete", args, &result);
+	if (r == 0)
+		printf("%lld registrations of %s are ended\n", number(result, "ended"), cli->words[0]);
+	json_decref(result);
+	return r;
+}
+
 static int run_metrics(struct cli *cli)
 {
 	return cli_metrics(cli, SIP_PROGRAM, "sip.metrics");
@@ -382,6 +396,8 @@ static const struct command rows[] = {
 	  NULL, list_options, ARRAY_LEN(list_options), 0, 0, run_flows, WITHOUT_CONFIG },
 	{ "sip registrations", "", "who is registered where, and by which connection or address",
 	  NULL, list_options, ARRAY_LEN(list_options), 0, 0, run_registrations, WITHOUT_CONFIG },
+	{ "sip unregister", "USER [CONTACT]", "end the registrations of a user, or one of them",
+	  "USER is alice@example.org. The client's next REGISTER makes it anew.", NULL, 0, 1, 2, run_unregister, WITHOUT_CONFIG },
 	{ "sip health", "", "next hops that failed lately",
 	  "They are tried behind the others of their name for the time shown, and at once when nothing else is left.",
 	  list_options, ARRAY_LEN(list_options), 0, 0, run_health, WITHOUT_CONFIG },

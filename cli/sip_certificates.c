@@ -65,6 +65,18 @@ static bool print_row(const struct cli *cli, const json_t *row)
 	return good;
 }
 
+static const struct column file_columns[] = {
+	{ "file", "FILE", COL_TEXT },	  { "key", "KEY", COL_TEXT },
+	{ "subject", "SUBJECT", COL_TEXT }, { "names", "NAMES", COL_TEXT },
+	{ "days_left", "DAYS LEFT", COL_COUNT },
+};
+
+static int run_files(struct cli *cli)
+{
+	return sip_show(cli, &(struct sip_shown){ "sip.certificate.files", "no certificates in these folders", file_columns,
+						  ARRAY_LEN(file_columns) });
+}
+
 static int run_list(struct cli *cli)
 {
 	json_t *result = NULL, *row;
@@ -176,6 +188,8 @@ static const struct command rows[] = {
 	  "the certificates of a running stile-sip: names, issuer, validity, chain, key",
 	  "Exit status 1 if one has a fault. A warning comes from 30 days before the end.", NULL, 0,
 	  0, 0, run_list, WITHOUT_CONFIG },
+	{ "sip certificate files", "", "certificates to choose from, with their keys",
+	  "The PEM files in the folders of the configuration and of its certificates.", NULL, 0, 0, 0, run_files, WITHOUT_CONFIG },
 	{ "sip certificate check", "FILE", "what is wrong with a certificate, before it is put to work",
 	  "Looks at dates, order of the chain, key, CAs and name, and says each fault in a sentence.",
 	  check_options, ARRAY_LEN(check_options), 1, 1, run_check_file,

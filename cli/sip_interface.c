@@ -17,6 +17,7 @@ static const struct column columns[] = {
 	{ "nat", "NAT", COL_TEXT },
 	{ "connections", "CONNS", COL_COUNT },
 	{ "certificate", "CERTIFICATE", COL_TEXT },
+	{ "warn", "WARNING", COL_TEXT },
 	{ "why", "WHY", COL_TEXT },
 };
 static const struct column public_columns[] = {
@@ -38,6 +39,36 @@ static int run_detect(struct cli *cli)
 	return sip_show(cli, &(struct sip_shown){ "sip.interface.detect",
 						  "no interface has advertise: auto",
 						  public_columns, ARRAY_LEN(public_columns) });
+}
+
+static void print_public(const char *what, const json_t *result, const char *key)
+{
+	const char *s = json_string_value(json_object_get(result, key));
+
+	if (s && *s)
+		printf("  %-10s %s\n", what, s);
+}
+
+/* One question, of any address of this machine. */
+static int run_determine(struct cli *cli)
+{
+	json_t *result = NULL;
+	int r = sip_call(cli, "sip.interface.determine", json_pack("{s:s}", "address", cli->n_words ? cli->words[0] : "0.0.0.0"), &result);
+
+	if (r == 0 && cli_has(cli, "json")) {
+		print_json(result);
+	} else if (r == 0) {
+		print_public("address", result, "address");
+		print_public("public", result, "public");
+		print_public("why not", result, "why");
+		print_public("seen by", result, "server");
+		print_public("NAT", result, "nat");
+		print_public("means", result, "means");
+	}
+	if (r == 0 && !*json_string_value(json_object_get(result, "public")))
+		r = EXIT_FAILED;
+	json_decref(result);
+	return r;
 }
 
 static int change(struct cli *cli, const char *verb, json_t *args, const char *done)
@@ -131,5 +162,8 @@ static const struct command rows[] = {
 	{ "sip interface detect", "", "ask the STUN servers for the public addresses, at once",
 	  "For interfaces with advertise: auto. What comes of it is used at once and followed from then on.",
 	  NULL, 0, 0, 0, run_detect, WITHOUT_CONFIG },
+	{ "sip interface determine", "[ADDRESS]", "by what public address one of ours is seen, and what NAT is in front of it",
+	  "ADDRESS is one of this machine's (default: the system's choice). Asked of stun_servers; nothing is changed.", NULL, 0, 0, 1,
+	  run_determine, WITHOUT_CONFIG },
 };
 const struct command_table sip_interface_commands = { rows, ARRAY_LEN(rows) };

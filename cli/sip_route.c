@@ -13,7 +13,8 @@ static const struct column columns[] = {
 	{ "port", "PORT", COL_TEXT },	    { "transport", "TRANSPORT", COL_TEXT },
 	{ "bind", "FROM", COL_TEXT },	    { "active", "ACTIVE", COL_TEXT },
 	{ "trusted", "TRUSTED", COL_TEXT }, { "user", "ACCOUNT", COL_TEXT },
-	{ "from", "SET IN", COL_TEXT },
+	{ "from", "SET IN", COL_TEXT },	    { "warn", "WARNING", COL_TEXT },
+	{ "why", "GATEWAY IS SILENT", COL_TEXT },
 };
 
 static int run_list(struct cli *cli)

@@ -37,6 +37,17 @@ bool sip_listen_is_secure(const struct cfg_endpoint *e)
 	return sip_proto_rows[sip_listen_proto_of(e->proto, &mutual)].secure;
 }
 
+bool sip_is_inside(const struct addr *a)
+{
+	switch (addr_classify(a)) {
+	case ADDR_LOOPBACK:
+	case ADDR_LINK_LOCAL:
+	case ADDR_PRIVATE:
+	case ADDR_UNIQUE_LOCAL: return true;
+	default: return false;
+	}
+}
+
 /* clang-format off */
 static const struct cfg_row interface_rows[] = {
 	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct sip_interface_section, listen), .flags = CFG_REQUIRED | CFG_RELOAD,

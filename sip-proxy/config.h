@@ -125,6 +125,7 @@ extern const char *const sip_federation_modes[], *const sip_between_words[]; /* 
 extern const char *const sip_listen_protocols[], *const sip_route_protocols[]; /* in the order of enum sip_listen_proto */
 enum sip_proto sip_listen_proto_of(unsigned p, bool *ret_mutual); /* of a position in the above */
 bool sip_listen_is_secure(const struct cfg_endpoint *e); /* its transport needs a certificate */
+bool sip_is_inside(const struct addr *a); /* of a LAN or of this machine; a wildcard is not */
 
 /* config_federation.c, as parts of the check */
 void sip_check_domain(struct cfg *c, const char *key, const char *name);

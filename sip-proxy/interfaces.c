@@ -402,6 +402,8 @@ int sip_interfaces_new(struct sip_service *ss, struct sip_interfaces **ret_x)
 								 .arg = x },
 				   &x->public);
 	if (r == 0)
+		r = sip_determiner_new(ss->svc->loop, &x->determiner);
+	if (r == 0)
 		r = load(x);
 	if (r < 0) {
 		sip_interfaces_free(x);
@@ -421,6 +423,7 @@ struct sip_interfaces *sip_interfaces_free(struct sip_interfaces *x)
 	timer_stop(&x->retry);
 	list_for_each_safe (it, &x->items)
 		item_free(list_entry(it, struct interface_item, node));
+	sip_determiner_free(x->determiner);
 	sip_public_free(x->public);
 	stored_free(x->stored);
 	free(x->all);
@@ -562,9 +565,22 @@ static void verb_detect(struct control_request *rq, const json_t *args, void *ar
 	control_reply(rq, json_pack("{s:o}", "rows", sip_public_json(x->public)));
 }
 
+static void verb_determine(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_interfaces *x = arg;
+	const struct sip_root *root = cfg_values(x->ss->svc->cfg);
+	const char *address = json_string_value(json_object_get(args, "address"));
+	struct addr local;
+
+	if (!address || addr_parse(text_of(address), 0, &local) < 0)
+		control_fail(rq, "bad-request", "0.0.0.0 for the system's choice", "address must be one of this machine's addresses");
+	else
+		sip_determine(x->determiner, rq, &local, &root->stun_servers);
+}
+
 static const struct control_verb verbs[] = {
 	{ "sip.interface.list", CONTROL_VIEWER, interface_verb_list,
-	  "interfaces of the file and of the store: name, from, active, state, why, advertise, public, connections, certificate" },
+	  "interfaces of the file and of the store: name, transport, address, port, lan, from, active, state, why, warn, advertise, public, nat, connections, certificate" },
 	{ "sip.interface.put", CONTROL_ADMIN, verb_put,
 	  "{interface, replace}: makes an interface, with the keys of sip.interfaces" },
 	{ "sip.interface.set", CONTROL_ADMIN, verb_set,
@@ -573,6 +589,8 @@ static const struct control_verb verbs[] = {
 	  "{name}: removes an interface of the store; its connections go on" },
 	{ "sip.interface.detect", CONTROL_OPERATOR, verb_detect,
 	  "asks the STUN servers for the public addresses at once; {address, public, why, server, found_at} as they are known now" },
+	{ "sip.interface.determine", CONTROL_OPERATOR, verb_determine,
+	  "{address}: by what public address this address of the machine is seen outside, and what NAT is in front of it; changes nothing" },
 };
 
 void sip_interfaces_verbs(struct sip_interfaces *x, struct control_server *cs)

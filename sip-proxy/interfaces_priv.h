@@ -7,6 +7,7 @@
  */
 #pragma once
 #include "common/stored.h"
+#include "sip-proxy/determine.h"
 #include "sip-proxy/interfaces.h"
 #include "sip-proxy/public_address.h"
 #include "sip-proxy/service.h"
@@ -26,6 +27,7 @@ struct sip_interfaces {
 	struct list items;
 	struct sip_interface_section *all;
 	struct sip_public *public;
+	struct sip_determiner *determiner;
 	struct timer retry;
 	bool closing;
 };

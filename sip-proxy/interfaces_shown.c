@@ -11,6 +11,7 @@
 
 struct shown {
 	const char *from;
+	bool lan;
 	const struct interface_item *item; /* of the store, or NULL */
 	json_t *rows, *listeners;
 };
@@ -31,6 +32,23 @@ static const json_t *served(const json_t *listeners, const char *name)
 			return l;
 	}
 	return NULL;
+}
+
+/* What anybody on the way can read and change: "not-protected", or "". */
+static const char *warning_of(const struct shown *s, const struct sip_interface_section *f)
+{
+	return f->active && !s->lan && !sip_listen_is_secure(&f->listen) && !sip_is_inside(&f->listen.at) ? "not-protected" : "";
+}
+
+static void add_place(json_t *row, const struct shown *s, const struct sip_interface_section *f)
+{
+	char at[ADDR_STRLEN];
+
+	json_object_set_new(row, "transport", json_string(sip_listen_protocols[f->listen.proto]));
+	json_object_set_new(row, "address", json_string(addr_print_ip(&f->listen.at, at)));
+	json_object_set_new(row, "port", json_integer(addr_port(&f->listen.at)));
+	json_object_set_new(row, "lan", json_boolean(s->lan));
+	json_object_set_new(row, "warn", json_string(warning_of(s, f)));
 }
 
 static void show(const struct sip_interfaces *x, struct shown *s, const struct sip_interface_section *f)
@@ -54,6 +72,7 @@ static void show(const struct sip_interfaces *x, struct shown *s, const struct s
 			"why", why, "advertise", f->advertise ? f->advertise : "", "public",
 			advertise, "nat", sip_public_nat(x->public, f), "connections",
 			(json_int_t)json_integer_value(json_object_get(l, "connections")));
+	add_place(row, s, f);
 	json_object_set_new(row, "certificate",
 			    json_string(l && json_object_get(l, "certificate")
 						? json_string_value(json_object_get(l, "certificate"))
@@ -91,7 +110,9 @@ json_t *sip_interfaces_json(struct sip_interfaces *x)
 	struct shown s = { .rows = json_array(), .listeners = sip_edge_listeners_json(x->ss->edge) };
 
 	show_list(x, &s, &c->listen, "file");
+	s.lan = true;
 	show_list(x, &s, &c->lan.listen, "file, lan");
+	s.lan = false;
 	show_federation(x, &s, &c->federation);
 	s.from = "file";
 	for (size_t i = 0; i < c->interfaces.n; i++)

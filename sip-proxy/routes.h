@@ -20,7 +20,7 @@ struct sip_static_route {
 	bool mutual, active, trusted;
 	struct addr bind;
 	uint32_t iface; /* 0: any */
-	/* Where its gateway is, for those that are trusted by address. */
+	/* Where its gateway is, for those that are trusted by address or not protected. */
 	struct addr at[SIP_TARGETS_MAX];
 	unsigned n_at;
 	struct sip_lookup lookup;
@@ -37,8 +37,10 @@ json_t *sip_routes_domains_json(const struct sip_routes *r);
 json_t *sip_routes_json(const struct sip_routes *r); /* {domain, host, port, transport, active, trusted} */
 /* The active route of this domain; NULL: none. */
 const struct sip_static_route *sip_routes_find(const struct sip_routes *r, struct text domain);
-/* Its gateway is there, as far as the DNS said when it was asked last. */
+/* Trusted by address, and its gateway is there, as far as the DNS said when it was asked last. */
 bool sip_route_is_at(const struct sip_static_route *r, const struct addr *source);
+/* Outside a LAN, "not-protected": nothing protects what goes there; "trusted-by-address": whoever has the gateway's address is trusted. Else "". */
+const char *sip_route_warning(const struct sip_static_route *r);
 
 /* routes_watch.c: asks for the addresses now and every so often, until the routes are freed. was: those of before, whose
  * answers hold until there are new ones; may be NULL. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the gateways of trusted routes are: who comes over TCP, or over TLS without a certificate, is known by his address
- * alone. The name is looked up as if something was to be sent there (RFC 3263), again every half a minute, which the
+ * Where the gateways of routes are that are trusted by address, or that nothing protects: who comes over TCP, or over TLS
+ * without a certificate, is known by his address alone, and what goes over UDP and TCP should not leave a LAN. The name is looked up as if something was to be sent there (RFC 3263), again every half a minute, which the
  * resolver answers from its memory while the records may be kept. An answer that fails leaves the old addresses: a name
  * server that is down for a while takes no rights away, and gives none.
  */
@@ -28,6 +28,11 @@ static bool by_address(const struct sip_static_route *r)
 	return r->active && r->trusted && !r->mutual && sip_proto_rows[r->proto].reliable;
 }
 
+static bool is_asked(const struct sip_static_route *r)
+{
+	return by_address(r) || (r->active && !sip_proto_rows[r->proto].secure);
+}
+
 static void on_due(struct timer *t, uint64_t now)
 {
 	struct sip_routes *all = container_of(t, struct sip_routes, due);
@@ -39,7 +44,7 @@ static void on_due(struct timer *t, uint64_t now)
 		const struct sip_next next = {
 			.host = text_of(r->host), .port = r->port, .has_proto = true, .proto = r->proto
 		};
-		if (!by_address(r))
+		if (!is_asked(r))
 			continue;
 		any = true;
 		r->lookup.done = on_places;
@@ -76,8 +81,24 @@ bool sip_route_is_at(const struct sip_static_route *r, const struct addr *source
 {
 	struct addr real = addr_canonical(source);
 
-	for (unsigned i = 0; i < r->n_at; i++)
+	for (unsigned i = 0; by_address(r) && i < r->n_at; i++)
 		if (addr_equal_ip(&r->at[i], &real))
 			return true;
 	return false;
+}
+
+/* All of its places, as far as they are known; a name of which nothing is known may be anywhere. */
+static bool is_outside(const struct sip_static_route *r)
+{
+	for (unsigned i = 0; i < r->n_at; i++)
+		if (!sip_is_inside(&r->at[i]))
+			return true;
+	return r->n_at == 0;
+}
+
+const char *sip_route_warning(const struct sip_static_route *r)
+{
+	if (!is_asked(r) || !is_outside(r))
+		return "";
+	return sip_proto_rows[r->proto].secure ? "trusted-by-address" : "not-protected";
 }

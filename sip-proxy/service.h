@@ -11,7 +11,7 @@
  *   service_sites.c   the UC servers of the LAN
  *   service_secret.c  the key of the tokens, kept over a restart
  *   service_federation.c  routes, partners, trust
- *   effective.c       file and store as one configuration; verbs_federation.c changes it
+ *   effective.c       file and store as one configuration; verbs_federation.c changes it, federation_check.c asks the DNS about it
  *   service_counts.c  what the core counts, as metrics
  *   service_health.c  what needs attention; verbs.c  status, transactions, flows, registrations
  *   probes.c          OPTIONS to the gateways of the routes
@@ -23,6 +23,7 @@
 #include "sip-proxy/config.h"
 #include "sip-proxy/effective.h"
 #include "sip-proxy/edge.h"
+#include "sip-proxy/federation_check.h"
 #include "sip-proxy/location_store.h"
 #include "sip-proxy/interfaces.h"
 #include "sip-proxy/mesh.h"
@@ -48,6 +49,7 @@ struct sip_service {
 	struct sip_routing routing; /* of the hooks; owns the routes */
 	struct sip_federating federating; /* … and these */
 	struct sip_trusting trusting;
+	struct sip_record_checks *checks;
 	struct sip_accounts *accounts;
 	struct sip_location *location;
 	struct sip_location_store *bindings; /* the location in the store */

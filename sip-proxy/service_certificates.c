@@ -7,9 +7,10 @@
  *	day	fires once a day
  */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <time.h>
-#include "common/cert.h"
+#include "common/cert_find.h"
 #include "sip-proxy/log_msgs.h"
 #include "sip-proxy/metrics.h"
 #include "sip-proxy/service.h"
@@ -114,12 +115,30 @@ static void add_row(json_t *rows, const struct at_work *w, const char *used_by,
 	json_array_append_new(rows, row);
 }
 
+static const struct sip_config *config_of(const struct sip_service *ss)
+{
+	return &((const struct sip_root *)cfg_values(ss->svc->cfg))->sip;
+}
+
+/* Of the file's list by its place, of the store by its name. */
+static void interface_word(const struct sip_config *c, const struct sip_interface_section *f, size_t i, char *out, size_t n)
+{
+	char at[ADDR_STRLEN];
+
+	if (i < c->interfaces.n)
+		(void)snprintf(out, n, "%s", cfg_path_item("sip.interfaces", i, "").s);
+	else
+		(void)snprintf(out, n, "%s:%s", sip_listen_protocols[f->listen.proto], addr_print(&f->listen.at, at));
+}
+
 static void verb_certificates(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct sip_service *ss = arg;
-	const struct sip_config *c = &((const struct sip_root *)cfg_values(ss->svc->cfg))->sip;
+	const struct sip_config *c = config_of(ss);
 	const struct sip_interface_section *f = c->interfaces.items;
 	struct at_work w = { json_object() };
+	char used_by[ADDR_STRLEN + 32];
+	size_t n = c->interfaces.n;
 	json_t *rows = json_array();
 
 	(void)args;
@@ -127,18 +146,81 @@ static void verb_certificates(struct control_request *rq, const json_t *args, vo
 	if (c->certificate)
 		add_row(rows, &w, "all",
 			&(struct cert_files){ .cert = c->certificate, .key = c->key, .ca = NULL });
-	for (size_t i = 0; i < c->interfaces.n; i++)
-		if (f[i].certificate)
-			add_row(rows, &w, cfg_path_item("sip.interfaces", i, "").s,
-				&(struct cert_files){ .cert = f[i].certificate,
-						      .key = f[i].key ? f[i].key : c->key });
+	if (c->federation.certificate)
+		add_row(rows, &w, "sip.federation",
+			&(struct cert_files){ .cert = c->federation.certificate, .key = c->federation.key ? c->federation.key : c->key });
+	if (sip_interfaces_all(ss->interfaces, c, &f, &n) < 0)
+		n = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (!f[i].certificate)
+			continue;
+		interface_word(c, &f[i], i, used_by, sizeof(used_by));
+		add_row(rows, &w, used_by, &(struct cert_files){ .cert = f[i].certificate, .key = f[i].key ? f[i].key : c->key });
+	}
 	json_decref(w.shown);
+	control_reply(rq, json_pack("{s:o}", "rows", rows));
+}
+
+/* ---- to pick from ---- */
+
+enum { FOLDERS_MAX = 16 };
+
+struct folders {
+	const char *v[FOLDERS_MAX];
+	char text[FOLDERS_MAX][PATH_MAX];
+	size_t n;
+};
+
+static void add_folder(struct folders *f, const char *file)
+{
+	const char *slash = file ? strrchr(file, '/') : NULL;
+
+	if (!file || f->n == FOLDERS_MAX)
+		return;
+	if (slash)
+		(void)snprintf(f->text[f->n], PATH_MAX, "%.*s", (int)MAX(slash - file, 1), file);
+	else
+		(void)snprintf(f->text[f->n], PATH_MAX, ".");
+	f->v[f->n] = f->text[f->n];
+	f->n++;
+}
+
+static void on_found(void *arg, const struct cert_found *f)
+{
+	json_t *row = row_of(&(struct cert_files){ .cert = f->cert, .key = f->key[0] ? f->key : NULL });
+
+	json_array_append_new(arg, row);
+}
+
+/* Where certificates of this configuration are, and where the configuration itself is. */
+static void verb_files(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+	const struct sip_config *c = config_of(ss);
+	const struct sip_interface_section *v = NULL;
+	struct folders *f = calloc(1, sizeof(*f));
+	json_t *rows = json_array();
+	size_t n = 0;
+
+	(void)args;
+	if (f) {
+		add_folder(f, ss->svc->config_path);
+		add_folder(f, c->certificate);
+		add_folder(f, c->federation.certificate);
+		if (sip_interfaces_all(ss->interfaces, c, &v, &n) == 0)
+			for (size_t i = 0; i < n; i++)
+				add_folder(f, v[i].certificate);
+		cert_find(f->v, f->n, time(NULL), on_found, rows);
+	}
+	free(f);
 	control_reply(rq, json_pack("{s:o}", "rows", rows));
 }
 
 static const struct control_verb verbs[] = {
 	{ "sip.certificates", CONTROL_VIEWER, verb_certificates,
 	  "certificates of the configuration as their files are now: names, issuer, validity, chain, key, faults, warnings, and at which listeners they are at work" },
+	{ "sip.certificate.files", CONTROL_ADMIN, verb_files,
+	  "certificates to choose from: the PEM files in the folders of the configuration and of its certificates, with their keys" },
 };
 
 int sip_service_certificates(struct sip_service *ss)

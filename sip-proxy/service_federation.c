@@ -71,11 +71,12 @@ int sip_service_federation(struct sip_service *ss)
 					      .routing = &ss->routing,
 					      .federating = &ss->federating };
 	ss->federating.partners = sip_partners_new();
-	return ss->federating.partners ? 0 : -ENOMEM;
+	return ss->federating.partners ? sip_record_checks_new(ss->svc->loop, &ss->checks) : -ENOMEM;
 }
 
 void sip_service_federation_free(struct sip_service *ss)
 {
+	ss->checks = sip_record_checks_free(ss->checks);
 	ss->routing.routes = sip_routes_free(ss->routing.routes);
 	ss->federating.federation = sip_federation_free(ss->federating.federation);
 	ss->federating.partners = sip_partners_free(ss->federating.partners);

@@ -6,6 +6,7 @@
  */
 #include "sip-proxy/service.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct text password_of(void *arg, const char *aor)
@@ -144,9 +145,51 @@ static void verb_registrations(struct control_request *rq, const json_t *args, v
 	sip_listing_reply(rq, &l);
 }
 
+/* With a Call-ID that no client uses: the client's next REGISTER makes it anew. */
+static unsigned unregister(struct sip_service *ss, const char *aor, const char *contact)
+{
+	uint64_t now = loop_now(ss->svc->loop);
+	unsigned n = 0, left = 0, ended = 0;
+	const struct sip_binding *v = sip_location_find(ss->location, aor, now, &n);
+
+	for (unsigned i = 0; v && i < n;) {
+		char uri[SIP_CONTACT_MAX + 1], call_id[] = "ended-by-the-administrator";
+		struct sip_binding gone = v[i];
+		(void)snprintf(uri, sizeof(uri), "%s", v[i].uri);
+		gone.uri = uri;
+		gone.call_id = call_id;
+		gone.cseq = 1;
+		gone.expires_at = now;
+		if ((contact && strcmp(contact, uri) != 0) || sip_location_set(ss->location, aor, &gone, now) < 0) {
+			i++;
+			continue;
+		}
+		ended++;
+		v = sip_location_find(ss->location, aor, now, &left);
+		i = 0;
+		n = v ? left : 0;
+	}
+	return ended;
+}
+
+static void verb_registration_delete(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+	const char *user = json_string_value(json_object_get(args, "user")), *contact = json_string_value(json_object_get(args, "contact"));
+	unsigned n = user ? unregister(ss, user, contact) : 0;
+
+	if (!n)
+		control_fail(rq, "not-found", "stile sip registrations", "%s is not registered%s%s", user ? user : "nobody",
+			     contact ? " with " : "", contact ? contact : "");
+	else
+		control_reply(rq, json_pack("{s:s, s:i}", "name", user, "ended", (int)n));
+}
+
 static const struct control_verb verbs[] = {
 	{ "sip.registrations", CONTROL_OPERATOR, verb_registrations,
 	  "{limit, cursor}: who is registered where: user, contact, transport, source, expires_s, flow, outbound" },
+	{ "sip.registration.delete", CONTROL_OPERATOR, verb_registration_delete,
+	  "{user, contact}: ends one registration of a user, or without contact all of his; his next REGISTER makes it anew" },
 };
 
 void sip_service_registrar_verbs(struct sip_service *ss)

@@ -16,13 +16,39 @@ static const char *domain_arg(const json_t *args)
 
 /* ---- lists ---- */
 
+struct silent { /* gateways that do not answer, held against one row */
+	json_t *row;
+	const char *host;
+};
+
+static void note_silent(void *arg, const char *host, const char *why)
+{
+	const struct silent *s = arg;
+
+	if (s->host && strcmp(s->host, host) == 0)
+		json_object_set_new(s->row, "why", json_string(why));
+}
+
+/* How the route of this row is now: its gateway's silence, and what is not protected. */
+static void add_state(const struct sip_service *ss, json_t *row)
+{
+	const char *domain = json_string_value(json_object_get(row, "domain"));
+	const struct sip_static_route *r = domain ? sip_routes_find(ss->routing.routes, text_of(domain)) : NULL;
+	struct silent s = { row, r ? r->host : NULL };
+
+	json_object_set_new(row, "why", json_string(""));
+	json_object_set_new(row, "warn", json_string(r ? sip_route_warning(r) : ""));
+	sip_probes_each_failing(ss->probes, note_silent, &s);
+}
+
 static void verb_routes(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct sip_service *ss = arg;
-
-	json_t *j = sip_effective_rows(ss->effective, SIP_LIST_ROUTES);
+	json_t *j = sip_effective_rows(ss->effective, SIP_LIST_ROUTES), *row;
+	size_t i;
 
 	(void)args;
+	json_array_foreach(json_object_get(j, "rows"), i, row) add_state(ss, row);
 	json_object_set_new(j, "used", json_boolean(((const struct sip_root *)cfg_values(ss->cfg))->sip.use_routes));
 	control_reply(rq, j);
 }
@@ -85,6 +111,14 @@ static void verb_federation(struct control_request *rq, const json_t *args, void
 	json_object_set_new(j, "seen",
 			    sip_partners_json(ss->federating.partners, loop_now(ss->svc->loop)));
 	control_reply(rq, j);
+}
+
+static void verb_check(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_service *ss = arg;
+
+	(void)args;
+	sip_record_check(ss->checks, rq, &((const struct sip_root *)cfg_values(ss->cfg))->sip);
 }
 
 /* ---- explain ---- */
@@ -223,7 +257,7 @@ static void verb_explain(struct control_request *rq, const json_t *args, void *a
 }
 
 static const struct control_verb verbs[] = {
-	{ "sip.route.list", CONTROL_VIEWER, verb_routes, "static routes of the file and of the store; used: whether any is (sip.use_routes)" },
+	{ "sip.route.list", CONTROL_VIEWER, verb_routes, "static routes of the file and of the store, with why (the gateway does not answer) and warn (not-protected, trusted-by-address: outside a LAN); used: whether any is (sip.use_routes)" },
 	{ "sip.route.put", CONTROL_ADMIN, verb_route_put,
 	  "{route: {domain, host, …}, create}: makes a route of the store, or changes one" },
 	{ "sip.route.switch", CONTROL_ADMIN, verb_route_switch,
@@ -231,6 +265,8 @@ static const struct control_verb verbs[] = {
 	{ "sip.route.delete", CONTROL_ADMIN, verb_route_delete, "{domain}: deletes a route of the store" },
 	{ "sip.federation", CONTROL_VIEWER, verb_federation,
 	  "mode, partners with their rules, and what was spoken with whom: {domain, in, out, refused, limited}" },
+	{ "sip.federation.check", CONTROL_VIEWER, verb_check,
+	  "asks the DNS for our SRV records: {mode, listen, port, certificate, names, domains: [{domain, named, why, hosts: [{host, port, port_fits, addresses, public, why}]}]}" },
 	{ "sip.partner.list", CONTROL_VIEWER, verb_partners, "partners of the file and of the store" },
 	{ "sip.partner.put", CONTROL_ADMIN, verb_partner_put,
 	  "{partner: {domain, allow, …}, create}: makes a partner of the store, or changes one" },

@@ -64,6 +64,7 @@ def _(w):
         raise Failed("    its end is not among the metrics")
     with Ua("tls", ("127.0.0.1", w.base + 1), context=w.context(), name="uc.test") as old:
         old.ask("OPTIONS", "sip:uc.test", From="<sip:x@else.test>;tag=1")
+        w.ask("sip", "certificate", "files").exits(0).says(w.path("ca.pem"), w.path("ca.key"), w.path("server.pem"), w.path("server.key"))
         made(w, "server", 90, names="DNS:uc.test,IP:127.0.0.1")
         w.ask("sip", "certificate", "list").exits(0).says("nowhere yet")
         w.reload()

@@ -679,6 +679,11 @@ def _(w):
             w.stile("sip", "doctor", "friend.test", *doctor, "--certificate", w.path("own.pem"), "--key", w.path("own.key")).exits(1).says(
                 "does not name uc.test", "they refuse our certificate")
             w.stile("sip", "federation", "check", *doctor).exits(1).says("names uc.test", f"host a.test, port {home(w)}", "not public")
+            found = w.verb("sip.federation.check")
+            if [(d["domain"], d["named"], d["why"]) for d in found["domains"]] != [("uc.test", True, "")] or found["mode"] != "open" or [
+                    (h["host"], h["port"], h["port_fits"], h["addresses"], h["public"]) for h in found["domains"][0]["hosts"]] != [
+                    ("a.test", home(w), True, ["127.0.0.1"], False)]:
+                raise Failed(f"    {found}")
             w.write("other.yaml", open(w.path("stile.yaml"), encoding="utf-8").read().replace("[uc.test]", "[nowhere.test]"))
             w.stile("sip", "federation", "check", "-c", w.path("other.yaml")).exits(1).says("but not nowhere.test", "publish in the DNS", "SRV 10 0")
 

@@ -184,6 +184,42 @@ def _(w):
     stun.stop()
 
 
+@case("determine says by what address one of ours is seen and what NAT that is, changes nothing, and says why it cannot tell")
+def _(w):
+    stun = Stun((w.other(9), w.other(10)), "203.0.113.5")
+    stun.start()
+    w.config()
+    with open(w.path("stile.yaml"), "a", encoding="utf-8") as f:
+        f.write(f'stun_servers: ["127.0.0.1:{w.other(9)}"]\n')
+    w.start()
+    before = w.verb("sip.interface.list")["rows"]
+    w.ask("sip", "interface", "determine", "127.0.0.1").exits(0).says("203.0.113.5", f"127.0.0.1:{w.other(9)}", "NAT", "means")
+    w.ask("sip", "interface", "determine", "nonsense").exits(1).says("must be one of this machine's addresses")
+    w.ask("sip", "interface", "determine", "192.0.2.77").exits(1).says("why not")
+    if w.verb("sip.interface.list")["rows"] != before:
+        raise Failed("    something has changed")
+    stun.stop()
+
+
+@case("what is not protected outside a LAN is warned of: an interface by its address, a route by its gateway's")
+def _(w):
+    w.config(listen=f'["udp:0.0.0.0:{w.base}", "tcp:127.0.0.1:{w.base}", "tls:0.0.0.0:{w.other(5)}"]', certificate="server.pem", key="server.key",
+             ca="ca.pem", routes="[ { domain: near.test, host: 10.1.2.3, transport: udp }, { domain: far.test, host: 198.51.100.7, transport: tcp }, "
+                                 "{ domain: known.test, host: 198.51.100.7, transport: tls, trusted: true }, "
+                                 "{ domain: here.test, host: localhost, transport: tcp, trusted: true } ]")
+    w.certificate()
+    w.start()
+    warned = {r["name"]: r["warn"] for r in w.verb("sip.interface.list")["rows"]}
+    if warned[f"udp:0.0.0.0:{w.base}"] != "not-protected" or [v for v in warned.values() if v] != ["not-protected"]:
+        raise Failed(f"    {warned}")
+
+    def routes():
+        return {r["domain"]: r["warn"] for r in w.verb("sip.route.list")["rows"]}
+    wait_for("the gateways' addresses are known", lambda: routes() == {
+        "near.test": "", "far.test": "not-protected", "known.test": "trusted-by-address", "here.test": ""}, 20)
+    w.ask("sip", "interface", "list").exits(0).says("not-protected")
+
+
 @case("the port that a router gives a UDP interface is found from its own socket, used in Via, and followed; one that is given stays")
 def _(w):
     stun = Stun((w.other(9), w.other(10)), "203.0.113.5")

@@ -44,6 +44,23 @@ def _(w):
             raise Failed("    not 404 for one who does not exist")
 
 
+@case("an administrator ends a registration, one or all of a user; the next REGISTER makes it anew")
+def _(w):
+    w.config(users="[ { name: bob, password: hush } ]")
+    w.start()
+    with w.tcp(lan=False) as bob, w.udp(lan=False) as other:
+        register(bob, "bob", "hush")
+        register(other, "bob", "hush", contact=";+sip.instance=\"<urn:uuid:1>\"")
+        w.ask("sip", "unregister", "bob@uc.test", "sip:nobody@127.0.0.1").exits(1).says("is not registered with")
+        w.ask("sip", "unregister", "eve@uc.test").exits(1).says("eve@uc.test is not registered")
+        w.ask("sip", "unregister", "bob@uc.test", "sip:bob@10.9.9.9:5060").exits(0).says("are ended")
+        w.ask("sip", "registrations").exits(0).says("nobody is registered")
+        register(bob, "bob", "hush")
+        w.ask("sip", "unregister", "bob@uc.test").exits(0).says("1 registrations")
+        register(bob, "bob", "hush")
+        w.ask("sip", "registrations").exits(0).says("bob@uc.test")
+
+
 @case("for clients that give up at SHA-256 it can be left out, and then is not taken either")
 def _(w):
     users = "[ { name: bob, password: hush } ]"

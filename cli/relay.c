@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
-#include "cli/relay.h"
+#include "cli/tunnel.h"
 #include "common/text.h"
 
 const char RELAY_PROGRAM[] = "stile-tunnel";
@@ -90,6 +90,23 @@ static int run_status(struct cli *cli)
 	json_decref(st);
 	json_decref(routes);
 	return r;
+}
+
+/* ---- events ---- */
+
+static const struct column event_columns[] = {
+	{ "when", "TIME", COL_TEXT }, { "event", "EVENT", COL_COUNT }, { "severity", "", COL_TEXT }, { "route", "ROUTE", COL_TEXT }, { "sentence", "", COL_TEXT },
+};
+
+static void polish_event(json_t *row)
+{
+	row_set_time(row, "when", (time_t)(number(row, "at") / 1000));
+}
+
+static int run_events(struct cli *cli)
+{
+	return table_show(cli, &(struct table_ask){ .program = RELAY_PROGRAM, .verb = "relay.events", .columns = event_columns,
+						    .n_columns = ARRAY_LEN(event_columns), .none = "no events", .polish = polish_event });
 }
 
 /* ---- connections ---- */
@@ -263,6 +280,7 @@ static const struct command rows[] = {
 	{ "relay connections", "[ROUTE]", "live connections: both ends, bytes and rates each way, age",
 	  "UP is from the source to the target. The number in front is what stile relay kick, watch and log-data take.",
 	  connections_options, ARRAY_LEN(connections_options), 0, 1, run_connections, WITHOUT_CONFIG },
+	{ "relay events", "", "the last events of the service and its routes, with the numbers 100 and 101", NULL, NULL, 0, 0, 0, run_events, WITHOUT_CONFIG },
 	{ "relay kick", "CONN|ROUTE", "end one connection, or all of a route",
 	  "Both sides are reset. A source that may connect can do so again at once: to keep it out, see tunnel.routes.allow.",
 	  NULL, 0, 1, 1, run_kick, WITHOUT_CONFIG },

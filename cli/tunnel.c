@@ -54,16 +54,6 @@ static const struct column control_columns[] = {
 	{ "state_text", "STATE", COL_TEXT },
 };
 
-static void set_time(json_t *row, const char *key, time_t at)
-{
-	char when[32] = "";
-	struct tm tm;
-
-	if (at && localtime_r(&at, &tm))
-		(void)strftime(when, sizeof when, "%F %T", &tm);
-	json_object_set_new(row, key, json_string(when));
-}
-
 static void set_rtt(json_t *row)
 {
 	long long us = number_of(row, "rtt_us");
@@ -76,7 +66,7 @@ static void polish_control(json_t *row)
 	const char *identity = text_of_key(row, "identity"), *why = text_of_key(row, "why");
 	bool up = json_is_true(json_object_get(row, "up"));
 
-	set_time(row, "started", (time_t)(number_of(row, "started_at") / 1000));
+	row_set_time(row, "started", (time_t)(number_of(row, "started_at") / 1000));
 	set_rtt(row);
 	json_object_set_new(row, "short", json_sprintf("%.16s", strncmp(identity, "sha256:", 7) == 0 ? identity + 7 : identity));
 	json_object_set_new(row, "sealed", json_string(up ? "§" : ""));
@@ -203,7 +193,7 @@ static const struct column connection_columns[] = {
 /* Every address between source and target: where it came in, the carrier's two ends, the agent's own. */
 static void polish_connection(json_t *row)
 {
-	set_time(row, "started", (time_t)(number_of(row, "opened_at") / 1000));
+	row_set_time(row, "started", (time_t)(number_of(row, "opened_at") / 1000));
 	json_object_set_new(row, "way", json_sprintf("%s | %s < %s | %s", text_of_key(row, "listener"), text_of_key(row, "carrier_server"),
 						     text_of_key(row, "carrier_agent"), text_of_key(row, "agent_local")));
 }
@@ -252,6 +242,19 @@ static int run_sockets(struct cli *cli)
 						    .n_columns = ARRAY_LEN(socket_columns), .none = "no sockets", .polish = polish_socket });
 }
 
+/* ---- links between agents ---- */
+
+static const struct column path_columns[] = {
+	{ "agent", "AGENT", COL_TEXT }, { "peer", "TO", COL_TEXT }, { "role", "ROLE", COL_TEXT }, { "state", "STATE", COL_TEXT },
+	{ "path", "PATH", COL_TEXT }, { "rtt", "RTT", COL_TEXT }, { "connections", "CONNS", COL_COUNT }, { "reason", "WHY NOT BETTER", COL_TEXT },
+};
+
+static int run_paths(struct cli *cli)
+{
+	return table_show(cli, &(struct table_ask){ .program = RELAY_PROGRAM, .verb = "tunnel.paths", .columns = path_columns,
+						    .n_columns = ARRAY_LEN(path_columns), .none = "no agent tells of a link to another one", .polish = polish_socket });
+}
+
 /* ---- what may be done ---- */
 
 /* A number, or "AGENT", "AGENT/JOB". */
@@ -280,6 +283,20 @@ static int tell_count(struct cli *cli, const char *verb, json_t *args, const cha
 static int run_kick(struct cli *cli)
 {
 	return tell_count(cli, "tunnel.kick", which(cli->words[0]), "connections", "data connections are ended");
+}
+
+static int run_drop(struct cli *cli)
+{
+	bool over = cli_has(cli, "over");
+	json_t *result = NULL, *args = json_pack("{s:s, s:b}", "agent", cli->words[0], "over", over);
+	int r = cli_ask(cli, RELAY_PROGRAM, "tunnel.drop", args, &result);
+
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0)
+		printf("%s\n", over ? "the agent is disconnected, and may come back in a minute" : "the control connection is closed; the agent comes back");
+	json_decref(result);
+	return r;
 }
 
 static int run_reset(struct cli *cli)
@@ -314,6 +331,10 @@ static const struct option_row connection_options[] = {
 	{ "watch", 'w', NULL, "show it again every second, until Ctrl-C", false },
 };
 
+static const struct option_row drop_options[] = {
+	{ "over", 0, NULL, "its data connections end, too, and it stays away for a minute", false },
+};
+
 static const struct command rows[] = {
 	{ "tunnel status", "", "the tunnel server, its agents and what it uses of the machine", NULL, NULL, 0, 0, 0, run_status, WITHOUT_CONFIG },
 	{ "tunnel control", "", "control connections of agents: since when, who, whence, round-trip time, and why one is not there",
@@ -329,8 +350,11 @@ static const struct command rows[] = {
 	  connection_options, ARRAY_LEN(connection_options), 0, 1, run_connections, WITHOUT_CONFIG },
 	{ "tunnel sockets", "", "the service's sockets as the kernel sees them: queues, round-trip time, retransmissions", NULL,
 	  table_options, ARRAY_LEN(table_options), 0, 0, run_sockets, WITHOUT_CONFIG },
+	{ "tunnel paths", "", "links between agents: direct or relayed, and why", NULL, table_options, ARRAY_LEN(table_options), 0, 0, run_paths, WITHOUT_CONFIG },
 	{ "tunnel kick", "DATA|AGENT[/JOB]", "end a data connection, or all of a job or an agent",
 	  "A source that may connect can do so again at once.", NULL, 0, 1, 1, run_kick, WITHOUT_CONFIG },
+	{ "tunnel drop", "AGENT", "close the control connection of an agent; it comes back, and its data connections go on",
+	  NULL, drop_options, ARRAY_LEN(drop_options), 1, 1, run_drop, WITHOUT_CONFIG },
 	{ "tunnel reset", "[AGENT[/JOB]]", "let the counters of jobs begin at zero", NULL, NULL, 0, 0, 1, run_reset, WITHOUT_CONFIG },
 	{ "tunnel log-data", "on|off DATA|AGENT[/JOB]", "write every byte of data connections to data logs, or stop it",
 	  "Needs tunnel.records.dir. Of AGENT/JOB those to come, too, until it is switched off or the service restarts.", NULL, 0, 2, 2, run_log_data, WITHOUT_CONFIG },

@@ -5,6 +5,7 @@
  * What is shown is what the service said, and nothing is kept.
  */
 #pragma once
+#include <time.h>
 #include "cli/relay.h"
 
 extern const char AGENT_PROGRAM[]; /* "stile-agent" */
@@ -31,4 +32,5 @@ int job_told(struct cli *cli, const json_t *row, const char *name); /* what beca
 
 void monitor_print(const json_t *m); /* what the process uses, and its warnings */
 long long number_of(const json_t *o, const char *key);
+void row_set_time(json_t *row, const char *key, time_t at); /* as people read it here; 0: nothing */
 const char *text_of_key(const json_t *o, const char *key); /* "" */

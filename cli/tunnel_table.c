@@ -23,6 +23,16 @@ const char *text_of_key(const json_t *o, const char *key)
 	return s ? s : "";
 }
 
+void row_set_time(json_t *row, const char *key, time_t at)
+{
+	char when[32] = "";
+	struct tm tm;
+
+	if (at && localtime_r(&at, &tm))
+		(void)strftime(when, sizeof when, "%F %T", &tm);
+	json_object_set_new(row, key, json_string(when));
+}
+
 /* ---- tables ---- */
 
 static int all_rows(struct cli *cli, struct control_client *cl, const struct table_ask *t, json_t *rows)

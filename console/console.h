@@ -135,7 +135,7 @@ void console_count(struct console *c, unsigned status);
 
 /* ---- the handlers of the table ---- */
 void setup_get(struct ask *a), setup_post(struct ask *a), login_post(struct ask *a), logout_post(struct ask *a), me_get(struct ask *a),
-	me_put(struct ask *a), totp_post(struct ask *a), totp_confirm(struct ask *a), totp_off(struct ask *a);
+	me_put(struct ask *a), totp_post(struct ask *a), qr_post(struct ask *a), totp_confirm(struct ask *a), totp_off(struct ask *a);
 void users_get(struct ask *a), users_post(struct ask *a), user_put(struct ask *a), user_delete(struct ask *a), tokens_get(struct ask *a),
 	tokens_post(struct ask *a), token_delete(struct ask *a), sessions_get(struct ask *a), session_delete(struct ask *a),
 	audit_get(struct ask *a);

@@ -323,6 +323,21 @@ void totp_post(struct ask *a)
 	free(svg);
 }
 
+enum { QR_TEXT_MAX = 512 };
+
+/* Of an enrolment code, for one: what is read off a screen. */
+void qr_post(struct ask *a)
+{
+	const char *text = ask_string(a, "text");
+	char *svg = text && *text && strlen(text) <= QR_TEXT_MAX ? totp_qr_svg(text) : NULL;
+
+	if (!text || !*text || strlen(text) > QR_TEXT_MAX)
+		ask_field_error(a, "text", "a text of 1 to 512 bytes");
+	else
+		ask_reply(a, 200, svg ? json_pack("{s:s}", "svg", svg) : NULL);
+	free(svg);
+}
+
 void totp_confirm(struct ask *a)
 {
 	const char *code = ask_string(a, "code");

@@ -47,6 +47,7 @@ const struct route console_routes[] = {
 	{ "GET",    API "/audit",				CONTROL_ADMIN,	  0,			     audit_get },
 	{ "GET",    API "/events",				CONTROL_VIEWER,	  0,			     events_get },
 	{ "GET",    API "/load",				CONTROL_VIEWER,	  0,			     load_get },
+	{ "POST",   API "/qr",					CONTROL_VIEWER,	  ROUTE_BODY | ROUTE_READ,   qr_post },
 	{ "GET",    API "/system",				CONTROL_VIEWER,	  0,			     system_get },
 	{ "GET",    API "/services",				CONTROL_VIEWER,	  0,			     services_get },
 	{ "GET",    API "/wizard",				CONTROL_VIEWER,	  0,			     wizard_get },

@@ -158,6 +158,9 @@ static const struct cfg_row tunnel_rows[] = {
 	  .choices = listen_choices, .default_port = 7443, .help = "Where agents connect, for example tls:0.0.0.0:7443; "
 	  "tls:unix:/run/stile/tunnel-443.sock takes what another service's front hands on (turn.front, ALPN stile-agent/1). "
 	  "Without any there is no tunnel, only the relay." },
+	{ .name = "accept", .type = &cfg_bool, CFG_AT(struct tunnel_config, accept), .flags = CFG_RELOAD, .def = "true",
+	  .help = "Whether agents are let in. false closes what tunnel.listen names and disconnects all agents, with their data "
+	  "connections; routes go on, and nothing that is known of agents and jobs is lost." },
 	{ .name = "password", .type = &cfg_string, CFG_AT(struct tunnel_config, password), .flags = CFG_SECRET | CFG_RELOAD, .min = 8,
 	  .max = 255, .help = "Password with which agents may enrol. Without it they need a code of stile tunnel enrol." },
 	{ .name = "ports", .type = &cfg_ports, CFG_AT(struct tunnel_config, ports), .flags = CFG_LIST | CFG_BARE | CFG_RELOAD,

@@ -62,6 +62,7 @@ struct records_section {
 struct tunnel_config {
 	char *name, *public_name; /* NULL: the host's; the bound address */
 	struct cfg_list listen;	  /* struct cfg_endpoint; none: no tunnel */
+	bool accept;		  /* agents are let in */
 	char *password;		  /* NULL: none can enrol by one */
 	struct cfg_backend gateway; /* path: where gateways ask for shares; "": nowhere */
 	char *gateway_url;	    /* NULL: none is told of */

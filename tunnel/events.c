@@ -7,6 +7,7 @@
  */
 #include "tunnel/events.h"
 #include <errno.h>
+#include "common/clock.h"
 #include "tunnel/log_msgs.h"
 
 struct row {
@@ -92,6 +93,50 @@ const struct log_msg *relay_event_msg(enum relay_event e)
 	return rows[e].msg;
 }
 
+/* ---- those that are kept: main thread, as all events ---- */
+
+static struct {
+	json_t *rows; /* an array; NULL: none yet */
+	void (*fn)(json_t *row, void *arg);
+	void *arg;
+} kept;
+
+static const char *or_nothing(const char *s)
+{
+	return s ? s : "";
+}
+
+static void keep(enum relay_event e, const struct event_about *a, const char *sentence)
+{
+	const struct log_msg *m = rows[e].msg;
+	json_t *row = json_pack("{s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "at", (json_int_t)clock_unix_ms(), "event", (int)rows[e].number,
+				"id", m->id, "severity", log_level_name(m->level), "route", or_nothing(a->route), "listen", or_nothing(a->listen),
+				"target", or_nothing(a->target), "reason", or_nothing(a->reason), "sentence", sentence, "advice", or_nothing(m->advice));
+
+	if (!kept.rows)
+		kept.rows = json_array();
+	if (json_array_size(kept.rows) == RELAY_EVENTS_KEPT)
+		(void)json_array_remove(kept.rows, 0);
+	if (row && kept.fn)
+		kept.fn(row, kept.arg);
+	(void)json_array_append_new(kept.rows, row);
+}
+
+json_t *relay_events_json(void)
+{
+	return kept.rows ? json_copy(kept.rows) : json_array();
+}
+
+void relay_events_hear(void (*fn)(json_t *row, void *arg), void *arg)
+{
+	kept.fn = fn;
+	kept.arg = arg;
+	if (fn)
+		return;
+	json_decref(kept.rows);
+	kept.rows = NULL;
+}
+
 void relay_event(enum relay_event e, const struct event_about *a)
 {
 	static const struct event_about nothing;
@@ -115,4 +160,5 @@ void relay_event(enum relay_event e, const struct event_about *a)
 	f[n++] = LF_STR("sentence", sentence);
 	f[n] = (struct log_field){ .type = LF_END };
 	log_emit_fields(rows[e].msg, f);
+	keep(e, a, sentence);
 }

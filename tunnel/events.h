@@ -4,10 +4,11 @@
  * administrators' filters know (100: the service, 101: a route), as lines of our log and journal.
  *
  * One row an event in events.c: number, log message (id, severity, advice) and the sentence, into which port,
- * target and reason are put. `stile relay` prints the same sentences. docs/reference/relay-events.md is
+ * target and reason are put. The last of them are kept for people (`stile relay events`, the console). `stile relay` prints the same sentences. docs/reference/relay-events.md is
  * the table for people; a lint test holds the two alike.
  */
 #pragma once
+#include <jansson.h>
 #include "common/log.h"
 
 enum relay_event {
@@ -39,3 +40,8 @@ enum relay_event relay_event_of(int error, enum relay_event otherwise);
 unsigned relay_event_number(enum relay_event e);
 const struct log_msg *relay_event_msg(enum relay_event e);
 void relay_event(enum relay_event e, const struct event_about *a); /* to log and journal; a may be NULL */
+/* The last ones, oldest first: [{at, event, id, severity, route, listen, target, reason, sentence, advice}]. */
+enum { RELAY_EVENTS_KEPT = 200 };
+json_t *relay_events_json(void);
+/* Who wants each as it comes; row is borrowed. NULL: nobody. */
+void relay_events_hear(void (*fn)(json_t *row, void *arg), void *arg);

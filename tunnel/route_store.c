@@ -43,6 +43,11 @@ void tunnel_routes_apply(struct tunnel_routes *t)
 
 /* ---- a change that is on the disk ---- */
 
+static void tell(const struct tunnel_routes *t, const char *name, const char *what)
+{
+	control_publish(t->ts->svc->control, "relay.routes", json_pack("{s:s, s:s}", "what", what, "route", name));
+}
+
 static json_t *row_of(const char *name, void *arg)
 {
 	struct tunnel_routes *t = arg;
@@ -61,6 +66,7 @@ static void on_deleted(const char *name, bool drop, void *arg)
 	struct tunnel_routes *t = arg;
 
 	(void)relay_remove(t->ts->relay, name, ROUTE_OF_STORE, drop);
+	tell(t, name, "deleted");
 }
 
 static int on_put(const char *name, const json_t *body, bool drop, void *arg, char *err, size_t err_n)
@@ -73,6 +79,8 @@ static int on_put(const char *name, const json_t *body, bool drop, void *arg, ch
 		r = relay_put(t->ts->relay, cfg_values(cfg), ROUTE_OF_STORE, err, err_n);
 	if (r == 0 && drop)
 		relay_drop(t->ts->relay, name);
+	if (r == 0)
+		tell(t, name, "changed");
 	return r;
 }
 

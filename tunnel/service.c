@@ -100,6 +100,11 @@ static void tell_failure(int error, const char *why)
 	relay_event(EVENT_START_ERROR, &a);
 }
 
+static void on_event(json_t *row, void *arg)
+{
+	control_publish(((struct tunnel_service *)arg)->svc->control, "relay.events", json_incref(row));
+}
+
 static int tap(uint64_t id, bool on, void *arg)
 {
 	struct tunnel_service *ts = arg;
@@ -123,6 +128,7 @@ static int on_start(struct service *s, char *err, size_t err_n)
 	(void)loop_on_signal(s->loop, SIGTSTP, on_pause, NULL);
 	tunnel_add_verbs(ts);
 	tunnel_routes_add_verbs(ts);
+	relay_events_hear(on_event, ts);
 	relay_event(EVENT_STARTED, NULL);
 	return 0;
 }
@@ -196,6 +202,7 @@ static void on_stop(struct service *s)
 	ts->relay = relay_free(ts->relay);
 	ts->routes = tunnel_routes_free(ts->routes);
 	ts->records = records_free(ts->records);
+	relay_events_hear(NULL, NULL);
 	relay_event(EVENT_STOPPED, NULL);
 	free(ts);
 	s->state = NULL;

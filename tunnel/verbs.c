@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include "common/monitor.h"
+#include "tunnel/events.h"
 #include "tunnel/service.h"
 
 enum { PAGE = 200, PAGE_MAX = 1000 };
@@ -15,6 +16,7 @@ enum { PAGE = 200, PAGE_MAX = 1000 };
 
 static json_t *records_json(const struct tunnel_service *ts)
 {
+	const struct tunnel_config *c = &((const struct tunnel_root *)cfg_values(ts->svc->cfg))->tunnel;
 	struct records_figures f;
 	json_t *stops = json_object();
 	uint64_t stopped = 0;
@@ -24,7 +26,7 @@ static json_t *records_json(const struct tunnel_service *ts)
 		stopped += f.stops[i];
 		json_object_set_new(stops, data_log_stop_text((enum data_log_stop)i), json_integer((json_int_t)f.stops[i]));
 	}
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "lines", (json_int_t)f.lines, "lines_lost",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "dir", c->records.dir ? c->records.dir : "", "lines", (json_int_t)f.lines, "lines_lost",
 			 (json_int_t)f.lines_lost, "data_logs", (json_int_t)f.data_logs, "data_logs_open",
 			 (json_int_t)f.data_logs_open, "data_bytes", (json_int_t)f.data_bytes, "waits", (json_int_t)f.waits,
 			 "data_logs_stopped", (json_int_t)stopped, "stops", stops);
@@ -167,6 +169,13 @@ static void verb_metrics(struct control_request *rq, const json_t *args, void *a
 	control_reply(rq, all);
 }
 
+static void verb_events(struct control_request *rq, const json_t *args, void *arg)
+{
+	(void)args;
+	(void)arg;
+	control_reply(rq, json_pack("{s:o}", "rows", relay_events_json()));
+}
+
 static void verb_watch(struct control_request *rq, const json_t *args, void *arg)
 {
 	watchers_ask(((struct tunnel_service *)arg)->watchers, rq, args);
@@ -180,6 +189,7 @@ static const struct control_verb verbs[] = {
 	{ "relay.kick", CONTROL_OPERATOR, verb_kick,
 	  "{id} or {route}: ends one connection, or all of a route" },
 	{ "relay.log", CONTROL_OPERATOR, verb_log, "{id, on}: the data log of one connection" },
+	{ "relay.events", CONTROL_VIEWER, verb_events, "the last events of the service and its routes, oldest first; they come as the topic relay.events, too" },
 	{ "relay.watch", CONTROL_OPERATOR, verb_watch,
 	  "{id}: the bytes of one connection as progress, until it ends or the request is cancelled" },
 	{ "relay.metrics", CONTROL_VIEWER, verb_metrics,

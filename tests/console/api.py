@@ -188,6 +188,19 @@ def _(w):
     wait_for("a point of turn", lambda: any("turn" in p["services"] for p in alice.get("/api/v1/load").is_(200).json["points"]), 20)
 
 
+@case("a text becomes a QR code for whoever is logged in, and is not audited")
+def _(w):
+    w.console()
+    w.client().post("/api/v1/qr", {"text": "7H2K"}).is_(401)
+    alice = w.first()
+    if not alice.post("/api/v1/qr", {"text": "7H2K-<b>&"}).is_(200).json["svg"].startswith("<svg"):
+        raise Failed("    that is no picture")
+    for bad in ({}, {"text": ""}, {"text": "x" * 513}, {"text": 7}):
+        alice.post("/api/v1/qr", bad).is_(400)
+    if "qr" in alice.get("/api/v1/audit").text:
+        raise Failed("    it is in the audit")
+
+
 @case("openapi.json describes every route, and no other")
 def _(w):
     w.console()

@@ -22,6 +22,22 @@ def echoes(w, port):
         return False
 
 
+def closed(port):
+    try:
+        connect(port).close()
+        return False
+    except OSError:
+        return True
+
+
+def over(s):
+    """Whether the connection ends, one way or the other."""
+    try:
+        return s.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 def last(w, full):
     return call(w, "config.audit", full)["rows"][0]["change"]
 
@@ -96,6 +112,66 @@ def _(w):
     w.verb("agent.job.change", {"name": "one", "job": {"target": "127.0.0.1:10"}, "revision": seen}, AGENT)
     error = refused(w, "agent.job.change", "conflict", "meanwhile", full=AGENT, name="one", job={"target": "127.0.0.1:11"}, revision=seen)
     want((error["yours"]["target"], error["theirs"]["body"]["target"]), ("127.0.0.1:11", "127.0.0.1:10"))
+
+
+@case("agents are let in or not by one switch: off, they go with their connections and nothing listens; on, they and their jobs come back")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("site", jobs=[f'port: {w.job_port(0)}, target: "127.0.0.1:{w.target_port(0)}"'])
+        w.connected("site")
+        wait_for("the job works", lambda: echoes(w, w.job_port(0)))
+        with connect(w.job_port(0), timeout=30) as s:
+            s.sendall(b"x")
+            want(s.recv(1), b"x")
+            call(w, "config.set", SERVER, path="tunnel.accept", value=False)
+            if not over(s):
+                raise Failed("    the data connection went on")
+        wait_for("the agent is gone", lambda: not w.link("site"))
+        want(w.ask_verb("tunnel.status")["accept"], False)
+        if not closed(w.base):
+            raise Failed("    the port for agents is still open")
+        wait_for("the job's port is closed", lambda: closed(w.job_port(0)))
+        wait_for("the agent says why", lambda: w.agent_verb("site", "agent.status")["servers"][0]["state"] == "reconnecting")
+        call(w, "config.set", SERVER, path="tunnel.accept", value=True)
+        w.connected("site", 60)
+        wait_for("the job works again", lambda: echoes(w, w.job_port(0)), 30)
+
+
+@case("the control connection of an agent is reset, and its data connections go on; kicked, they end and it stays away")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("site", jobs=[f'port: {w.job_port(0)}, target: "127.0.0.1:{w.target_port(0)}"'])
+        w.connected("site")
+        wait_for("the job works", lambda: echoes(w, w.job_port(0)))
+        with connect(w.job_port(0), timeout=30) as s:
+            s.sendall(b"x")
+            want(s.recv(1), b"x")
+            w.ask("tunnel", "drop", "site").exits(0).says("comes back")
+            wait_for("the agent is back", lambda: (k := w.link("site")) and k["reconnects"] == 1, 30)
+            s.sendall(b"y")
+            want(s.recv(1), b"y")
+            w.ask("tunnel", "drop", "site", "--over").exits(0)
+            if not over(s):
+                raise Failed("    the data connection went on")
+        wait_for("the agent is gone", lambda: not w.link("site"))
+        status = wait_for("the agent says why", lambda: (a := w.agent_verb("site", "agent.status")["servers"][0])["state"] == "reconnecting" and a)
+        if not status["why"].endswith("closed by an operator"):
+            raise Failed(f"    {status}")
+        w.ask("tunnel", "drop", "site").exits(1).says("is not connected")
+        w.ask("tunnel", "drop", "nobody").exits(1).says("is not connected")
+        w.server_logged("tunnel.dropped", "agent=site", "over=true")
+
+
+@case("the relay's events are kept for people, with the numbers of old, and a route that is made tells")
+def _(w):
+    w.server()
+    w.verb("relay.route.add", {"route": {"name": "mail", "listen": f"127.0.0.1:{w.job_port(15)}", "target": "127.0.0.1:1"}}, SERVER)
+    rows = wait_for("the event", lambda: [r for r in w.ask_verb("relay.events")["rows"] if r["route"] == "mail"])
+    want([rows[0]["event"], rows[0]["id"], rows[0]["severity"]], [101, "relay.route.ready", "info"])
+    want(w.ask_verb("relay.events")["rows"][0]["sentence"], "Service started")
+    w.ask("relay", "events").exits(0).says("Ready to get data from local port")
 
 
 if __name__ == "__main__":

@@ -105,6 +105,11 @@ def _(w):
     row = links_up(w, "home")[0]
     if (row["path"], row["role"], row["peer"]) != ("relay", "visitor", "site"):
         raise Failed(f"    {row}")
+    told = wait_for("the server is told of both ends", lambda: len(r := [p for p in w.ask_verb("tunnel.paths")["rows"] if p["state"] == "up"]) == 2 and r)
+    if sorted((p["agent"], p["peer"], p["role"], p["path"], p["direct"]) for p in told) != [("home", "site", "visitor", "relay", False),
+                                                                                       ("site", "home", "host", "relay", False)]:
+        raise Failed(f"    {told}")
+    w.ask("tunnel", "paths").exits(0).says("~home +site +visitor +up +relay")
     if "1.5 ms" not in w.ask_agent("home", "agent", "peers").exits(0).out:
         raise Failed("    stile agent peers does not show the round-trip time")
     if "1.23 ms" not in w.ask_agent("home", "ping", "site", "--count", "1").exits(0).out:

@@ -74,6 +74,9 @@ static const struct wire_vector wire_good[] = {
 	W("REACH", TO_SERVER, IN_CONTROL, OK, "\x28\0\0\x22" "\0\x01\0\x04\0\0\0\x05" "\0\x02\0\x02\x20\x1d" "\0\x03\0\x10" "nnnnnnnnnnnnnnnn"),
 	W("REACHED", TO_AGENT, IN_CONTROL, OK, "\x29\0\0\x1f" "\0\x01\0\x04\0\0\0\x05" "\0\x02\0\x01\x01" "\0\x03\0\x06\xcb\0\x71\x09\x20\x1d"
 	  "\0\x04\0\x04\0\0\x03\xe8"),
+	W("PATH", TO_SERVER, IN_CONTROL, OK, "\x2a\0\0\x3c" "\0\x01\0\x20" "iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii" "\0\x02\0\x01\x02" "\0\x03\0\x01\x05"
+	  "\0\x05\0\x01" "b" "\0\x06\0\x05" "a NAT"),
+	W("PATH that is over", TO_SERVER, IN_CONTROL, OK, "\x2a\0\0\x24" "\0\x01\0\x20" "iiiiiiiiiiiiiiiiiiiiiiiiiiiiiiii"),
 	W("HELLO of a guest", TO_SERVER, IN_HELLO, OK, "\x01\0\0\x37" F_VERSION F_CONTROL "\0\x04\0\x08\0\0\0\0\0\0\0\x1c" F_INSTANCE
 	  "\0\x08\0\x08\x01\x23\x45\x67\x89\xab\xcd\xef"),
 	W("SHARE", TO_SERVER, IN_CONTROL, OK, "\x25\0\0\x1d" "\0\x01\0\x08\x01\x23\x45\x67\x89\xab\xcd\xef" "\0\x02\0\x01\x01" "\0\x03\0\x08\0\0\0\0\x70\0\0\0"),

@@ -189,6 +189,7 @@ static int on_welcome(struct agent *a, const struct wire_welcome *m)
 	a->meets = m->features & WIRE_F_RENDEZVOUS;
 	a->reaches = m->features & WIRE_F_REACH;
 	a->shares = m->features & WIRE_F_SHARE;
+	a->paths = m->features & WIRE_F_PATHS;
 	if (a->o.ops->on_welcome)
 		a->o.ops->on_welcome(a, m, same, a->o.arg);
 	send_jobs(a);
@@ -505,6 +506,11 @@ void agent_drop_job(struct agent *a, uint32_t id)
 bool agent_shares(const struct agent *a)
 {
 	return agent_meets(a) && a->shares;
+}
+
+bool agent_tells_paths(const struct agent *a)
+{
+	return a->welcome && a->paths;
 }
 
 bool agent_meets(const struct agent *a)

@@ -85,6 +85,7 @@ int agent_put_job(struct agent *a, const struct wire_job *j);
 void agent_drop_job(struct agent *a, uint32_t id);
 /* The server passes on what agents say to each other: SIGNAL and RELAY may be sent. */
 bool agent_shares(const struct agent *a); /* the server knows shares */
+bool agent_tells_paths(const struct agent *a); /* the server wants to know of links to others */
 bool agent_meets(const struct agent *a);
 bool agent_may_reach(const struct agent *a); /* the server connects back when asked to: REACH may be sent */
 /* Any other control frame: OFFER-ANSWER, TARGET-STATE. 0, -ENOTCONN, -ENOBUFS, -EINVAL. */

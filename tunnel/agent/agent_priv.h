@@ -35,6 +35,7 @@ struct agent {
 	bool meets;   /* the server passes on what agents say to each other */
 	bool reaches; /* it connects back to this agent's address when asked to */
 	bool shares;  /* and knows shares */
+	bool paths;   /* it wants to be told of PATHs */
 	struct wire_refused refused; /* said by the server: its text is in why */
 	struct keepalive keep;
 	struct backoff backoff;

@@ -328,6 +328,7 @@ void direct_server_up(struct direct *d, struct agent_end *e)
 	visits_try(d, e);
 	shares_server_up(d, e);
 	guests_try(d);
+	dlinks_tell(d, e);
 }
 
 void direct_server_down(struct direct *d)

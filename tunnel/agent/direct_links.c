@@ -42,6 +42,28 @@ struct dlink *dlink_of_call(struct direct *d, const struct identity_hash *peer, 
 	return NULL;
 }
 
+/* For people who look at the server: which site is direct and which relayed, and why. Lost with the connection; told again. */
+static void tell_server(const struct dlink *l, bool over)
+{
+	uint8_t state = l->stage == DLINK_TALKING ? l->told.state : (uint8_t)CHILD_LINK_CONNECTING; /* the wire has the same numbers */
+	const struct wire_path_msg m = { .peer = { l->peer.b, WIRE_PIN }, .state = over ? (uint8_t)WIRE_PATH_OVER : state, .path = l->told.path, .host = l->role != CHILD_VISITOR,
+					 .name = text_of(l->name), .reason = text_of(l->told.reason), .rtt_us = l->told.rtt_us,
+					 .streams = l->told.streams, .since = l->told.since ? l->told.since : (uint64_t)l->begun };
+
+	if (agent_tells_paths(l->end->agent))
+		(void)agent_send(l->end->agent, WIRE_PATH, &m);
+}
+
+void dlinks_tell(struct direct *d, const struct agent_end *e)
+{
+	list_for_each (it, &d->links) {
+		const struct dlink *l = list_entry(it, struct dlink, node);
+
+		if (l->end == e)
+			tell_server(l, false);
+	}
+}
+
 static void publish(struct dlink *l, const char *event)
 {
 	control_publish(l->d->as->svc->control, "agent.peers", json_pack("{s:s, s:o}", "event", event, "link", dlink_json(l)));
@@ -93,6 +115,7 @@ void dlink_end(struct dlink *l, enum wire_reason reason, const char *text, bool 
 	d->n_links--;
 	log_emit(&MSG_AGENT_LINK_ENDED, LF_STR("peer", l->name), LF_U64("link", l->id), LF_STR("reason", text));
 	publish(l, "ended");
+	tell_server(l, true);
 	visits_link_over(d, l, reason, text);
 	pings_link_over(d, l, reason, text);
 	l->relay = relay_end_free(l->relay);
@@ -459,7 +482,7 @@ static void log_path(const struct dlink *l)
 
 void dlink_on_state(struct dlink *l, const struct child_link_state_msg *m)
 {
-	bool changed = l->told.state != m->state || l->told.path != m->path;
+	bool changed = l->told.state != m->state || l->told.path != m->path, other_reason = !text_eq(m->reason, text_of(l->told.reason));
 
 	l->told.state = m->state;
 	l->told.path = m->path;
@@ -478,6 +501,8 @@ void dlink_on_state(struct dlink *l, const struct child_link_state_msg *m)
 	l->told.trying = m->trying;
 	wire_text_copy(l->told.reason, sizeof(l->told.reason), m->reason);
 	wire_text_copy(l->told.pair, sizeof(l->told.pair), m->pair);
+	if (changed || other_reason)
+		tell_server(l, false);
 	if (!changed)
 		return;
 	log_path(l);

@@ -237,6 +237,7 @@ void dlink_on_lost(struct direct *d, struct agent_end *e, const struct wire_sign
 void dlink_on_relay(struct direct *d, struct agent_end *e, const struct wire_relay *m);
 void dlink_on_ice(struct dlink *l, const struct child_ice *m);
 void dlink_on_state(struct dlink *l, const struct child_link_state_msg *m);
+void dlinks_tell(struct direct *d, const struct agent_end *e); /* the server is back: of the links that speak through it */
 void dlink_on_show(struct dlink *l, json_t *more); /* taken over */
 void dlink_want_carrier(struct dlink *l);
 void dlink_announce(struct dlink *l); /* LINK-OPEN, to a child that has just begun */

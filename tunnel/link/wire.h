@@ -64,6 +64,8 @@ enum wire_type {
 	/* only if the server has said WIRE_F_REACH */
 	WIRE_REACH = 0x28,
 	WIRE_REACHED = 0x29,
+	/* only if the server has said WIRE_F_PATHS */
+	WIRE_PATH = 0x2a,
 	/* only if both sides have said WIRE_F_SHARE (docs/decisions/0024-sharing.md) */
 	WIRE_SHARE = 0x25,
 	WIRE_SHARE_STATE = 0x26,
@@ -106,6 +108,7 @@ enum {
 	WIRE_F_ENROL = 1 << 0,	/* ENROL or SCRAM follows, also if the server knows the key: it waits for that */
 	WIRE_F_PINNED = 1 << 1, /* the agent knew the server's root before */
 	WIRE_F_RENDEZVOUS = 1 << 2, /* SIGNAL and what follows it are known, and allowed */
+	WIRE_F_PATHS = 1 << 9, /* WELCOME: the server wants to be told what ways the agent's links to others take */
 	WIRE_F_REACH = 1 << 8, /* WELCOME: the server connects back when REACH asks it to */
 	WIRE_F_SHARE = 1 << 3,	    /* SHARE, and share in SIGNAL and OPEN */
 	WIRE_F_GUEST = 1 << 4,	    /* HELLO: nobody has enrolled this key; it is a guest of the share that is named */
@@ -345,7 +348,28 @@ struct wire_reached {
 	struct text text;
 };
 
+enum wire_path_state { WIRE_PATH_OVER, WIRE_PATH_CONNECTING, WIRE_PATH_UP, WIRE_PATH_INTERRUPTED, WIRE_PATH_STATES };
+enum wire_path_kind { /* as enum child_path */
+	WIRE_PATH_NONE,
+	WIRE_PATH_DIRECT,
+	WIRE_PATH_PUNCHED,
+	WIRE_PATH_TCP,
+	WIRE_PATH_TURN,
+	WIRE_PATH_RELAY, /* through the server */
+	WIRE_PATH_KINDS
+};
+struct wire_path_msg { /* what an agent's link to another one takes, for people who look at the server */
+	struct wire_bytes peer; /* WIRE_PIN */
+	uint8_t state, path;	/* enum wire_path_state, enum wire_path_kind */
+	uint8_t host;		/* 1: the other one visits */
+	struct text name;	/* as it is called there */
+	struct text reason;	/* why it is not better; empty: it is the best */
+	uint32_t rtt_us, streams;
+	uint64_t since; /* unix ms */
+};
+
 union wire_msg {
+	struct wire_path_msg path;
 	struct wire_hello hello;
 	struct wire_welcome welcome;
 	struct wire_refused refused;

@@ -188,6 +188,17 @@ static const struct wire_field reached[] = {
 	FIELD(wire_reached, 4, U32, OPTIONAL, 0, 0, us),
 	FIELD(wire_reached, 5, TEXT, OPTIONAL, 1, 512, text),
 };
+static const struct wire_field path[] = {
+	FIELD(wire_path_msg, 1, BYTES, REQUIRED, WIRE_PIN, WIRE_PIN, peer),
+	FIELD(wire_path_msg, 2, U8, OPTIONAL, 0, WIRE_PATH_STATES - 1, state),
+	FIELD(wire_path_msg, 3, U8, OPTIONAL, 0, WIRE_PATH_KINDS - 1, path),
+	FIELD(wire_path_msg, 4, U8, OPTIONAL, 0, 1, host),
+	FIELD(wire_path_msg, 5, TEXT, OPTIONAL, 1, WIRE_NAME_MAX, name),
+	FIELD(wire_path_msg, 6, TEXT, OPTIONAL, 1, 512, reason),
+	FIELD(wire_path_msg, 7, U32, OPTIONAL, 0, 0, rtt_us),
+	FIELD(wire_path_msg, 8, U32, OPTIONAL, 0, 0, streams),
+	FIELD(wire_path_msg, 9, U64, OPTIONAL, 0, 0, since),
+};
 static const struct wire_field share[] = {
 	FIELD(wire_share, 1, U64, REQUIRED, 1, 0, id),
 	FIELD(wire_share, 2, U8, REQUIRED, 1, WIRE_SHARE_TCP, kind),
@@ -249,6 +260,7 @@ const struct wire_frame wire_frames[] = {
 	FRAME(TURN, TO_AGENT, IN_CONTROL, FIELDS, turn, wire_turn),
 	FRAME(REACH, TO_SERVER, IN_CONTROL, FIELDS, reach, wire_reach_msg),
 	FRAME(REACHED, TO_AGENT, IN_CONTROL, FIELDS, reached, wire_reached),
+	FRAME(PATH, TO_SERVER, IN_CONTROL, FIELDS, path, wire_path_msg),
 	FRAME(SHARE, TO_SERVER, IN_CONTROL, FIELDS, share, wire_share),
 	FRAME(SHARE_STATE, TO_AGENT, IN_CONTROL, FIELDS, share_state, wire_share_state),
 	FRAME(OPEN, TO_AGENT, IN_CARRIER, FIELDS, open_fields, wire_open),

@@ -311,7 +311,7 @@ void jobs_post(struct jobs_said *s)
 	loop_post(s->all->loop, &s->mail);
 }
 
-static void post_event(const struct link_jobs *lj, const char *topic, json_t *data)
+void jobs_post_event(const struct link_jobs *lj, const char *topic, json_t *data)
 {
 	struct jobs_said *s = data ? jobs_say(lj, JOBS_EVENT) : NULL;
 
@@ -326,7 +326,7 @@ static void post_event(const struct link_jobs *lj, const char *topic, json_t *da
 
 void jobs_event(const struct server_job *j, const char *topic, const char *what)
 {
-	post_event(j->of, topic, json_pack("{s:s, s:s, s:s, s:s, s:s}", "what", what, "agent", j->of->agent, "job", j->name, "text", j->text,
+	jobs_post_event(j->of, topic, json_pack("{s:s, s:s, s:s, s:s, s:s}", "what", what, "agent", j->of->agent, "job", j->name, "text", j->text,
 					   "address", j->address));
 }
 
@@ -338,7 +338,7 @@ void jobs_conn_event(const struct job_conn *c, const char *what, const char *why
 		return;
 	if (addr_family(&c->target) != AF_UNSPEC)
 		(void)addr_print(&c->target, target);
-	post_event(c->job->of, "tunnel.connections",
+	jobs_post_event(c->job->of, "tunnel.connections",
 		   json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:s}", "what", what, "agent",
 			     c->job->of->agent, "job", c->job->name, "id", (json_int_t)c->id,
 			     "source", addr_print(&c->source, source), "target", target, "bytes_up",
@@ -348,7 +348,7 @@ void jobs_conn_event(const struct job_conn *c, const char *what, const char *why
 
 void jobs_link_event(const struct link_jobs *lj, const char *what, const char *why)
 {
-	post_event(lj, "tunnel.agents", json_pack("{s:s, s:s, s:I, s:s}", "what", what, "agent", lj->agent, "link", (json_int_t)lj->id,
+	jobs_post_event(lj, "tunnel.agents", json_pack("{s:s, s:s, s:I, s:s}", "what", what, "agent", lj->agent, "link", (json_int_t)lj->id,
 						  "text", why));
 }
 

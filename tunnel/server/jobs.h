@@ -42,6 +42,7 @@ uint64_t tunnel_jobs_count(struct tunnel_jobs *j);
 int64_t tunnel_jobs_connections(const struct tunnel_jobs *j); /* and flows */
 json_t *jobs_rows_json(struct tunnel_jobs *j, const char *agent); /* agent NULL: of all */
 void tunnel_jobs_drain(struct tunnel_jobs *j); /* nothing new is taken */
+void tunnel_jobs_send_away(struct tunnel_jobs *j, const char *why); /* every agent: what it has ends; it tries again soon */
 
 /* For struct tunnel_server_options; arg is not looked at, the jobs are the workers' owner. */
 extern const struct tunnel_link_ops tunnel_jobs_link_ops;

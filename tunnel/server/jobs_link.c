@@ -430,6 +430,9 @@ static void on_frame(struct tunnel_link *l, unsigned type, const union wire_msg 
 	case WIRE_OFFER_ANSWER:
 		on_answer(lj, &m->offer_answer);
 		break;
+	case WIRE_PATH:
+		paths_said(lj, &m->path);
+		break;
 	default:
 		break;
 	}
@@ -506,6 +509,7 @@ static struct link_jobs *link_new(struct tunnel_link *l)
 	lj->id = tunnel_link_id(l);
 	lj->number = atomic_fetch_add_explicit(&lj->w->all->last_link, 1, memory_order_relaxed) + 1;
 	list_init(&lj->jobs);
+	list_init(&lj->paths);
 	list_append(&lj->w->links, &lj->node);
 	tunnel_link_set_state(l, lj);
 	return lj;
@@ -530,6 +534,7 @@ static void on_up(struct tunnel_link *l, bool again, bool other_process, void *a
 	memcpy(lj->identity, i.identity, WIRE_PIN);
 	(void)snprintf(lj->agent, sizeof(lj->agent), "%s", i.name);
 	lj->up = true;
+	paths_forget(lj);
 	list_for_each(it, &lj->jobs)
 		list_entry(it, struct server_job, node)->stale = true;
 	ask_peer_name(lj, &i);
@@ -560,6 +565,7 @@ static void on_over(struct tunnel_link *l, void *arg)
 		return;
 	list_for_each_safe(it, &lj->jobs)
 		job_free(list_entry(it, struct server_job, node), "the agent is gone");
+	paths_forget(lj);
 	lj->naming = dns_cancel(lj->naming);
 	list_unlink(&lj->node);
 	tunnel_link_set_state(l, NULL);

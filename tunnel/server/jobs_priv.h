@@ -107,6 +107,7 @@ struct link_jobs { /* of one agent */
 	uint64_t busy_until; /* loop ms: what its frames have cost */
 	struct list jobs;
 	unsigned n_jobs;
+	struct list paths; /* to other agents, as it tells (paths.c) */
 };
 
 struct job_listener {
@@ -190,6 +191,7 @@ void jobs_post(struct jobs_said *s);
 void jobs_event(const struct server_job *j, const char *topic, const char *what); /* to whoever subscribed */
 void jobs_conn_event(const struct job_conn *c, const char *what, const char *why);
 void jobs_link_event(const struct link_jobs *lj, const char *what, const char *why);
+void jobs_post_event(const struct link_jobs *lj, const char *topic, json_t *data); /* data is taken; may be NULL */
 
 /* … and back to the worker. */
 struct jobs_granted {
@@ -228,7 +230,19 @@ void job_count_all(struct server_job *j);
 enum job_act { JOB_KICK, JOB_WATCH_ON, JOB_WATCH_OFF, JOB_LOG_ON, JOB_LOG_OFF };
 int job_conn_act(struct job_conn *c, enum job_act what);
 
+/* paths.c */
+void paths_said(struct link_jobs *lj, const struct wire_path_msg *m);
+void paths_forget(struct link_jobs *lj);
+json_t *paths_json(struct tunnel_jobs *j);
+
 /* jobs_show.c */
+struct jobs_departure {
+	const char *agent; /* NULL: all */
+	const char *why;
+	bool over;	   /* everything of it ends; else its control connection alone, and it comes back at once */
+	uint32_t retry_after_s;
+};
+unsigned jobs_depart(struct tunnel_jobs *j, const struct jobs_departure *d); /* how many were connected */
 json_t *jobs_links_json(struct tunnel_jobs *j);
 struct jobs_page {
 	const char *agent, *job; /* NULL: all */

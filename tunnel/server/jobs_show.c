@@ -86,6 +86,45 @@ json_t *jobs_links_json(struct tunnel_jobs *j)
 	return rows;
 }
 
+struct departing {
+	const struct jobs_departure *d;
+	unsigned n;
+};
+
+static void depart(struct tunnel_worker *tw, void *arg)
+{
+	struct jobs_worker *w = tunnel_worker_owner(tw);
+	struct departing *g = arg;
+	struct tunnel_link_info i;
+
+	list_for_each_safe(it, &w->links) {
+		struct link_jobs *lj = list_entry(it, struct link_jobs, node);
+
+		tunnel_link_info(lj->link, &i);
+		if (g->d->agent ? strcmp(g->d->agent, lj->agent) != 0 || !i.up : !i.up && !g->d->over)
+			continue;
+		g->n += i.up;
+		if (g->d->over)
+			tunnel_link_end(lj->link, WIRE_R_KICKED, g->d->why, g->d->retry_after_s);
+		else
+			tunnel_link_drop(lj->link, g->d->why);
+	}
+}
+
+unsigned jobs_depart(struct tunnel_jobs *j, const struct jobs_departure *d)
+{
+	struct departing g = { .d = d };
+
+	if (j->server)
+		tunnel_server_call(j->server, depart, &g);
+	return g.n;
+}
+
+void tunnel_jobs_send_away(struct tunnel_jobs *j, const char *why)
+{
+	(void)jobs_depart(j, &(struct jobs_departure){ .why = why, .over = true, .retry_after_s = 5 });
+}
+
 /* ---- jobs ---- */
 
 static const char *mark_of(const struct server_job *j)

@@ -10,7 +10,7 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/jobs_priv.h"
 
-enum { PAGE = 200, PAGE_MAX = 1000 };
+enum { PAGE = 200, PAGE_MAX = 1000, KICK_S = 60 };
 
 static const char *word(const json_t *args, const char *key)
 {
@@ -32,8 +32,8 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 	j->monitor.lag_ms = jobs_lag_ms(j);
 	monitor_sample(&j->monitor, loop_now(j->loop));
 	monitor = monitor_json(&j->monitor);
-	control_reply(rq, json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:i, s:b, s:o}", "name", j->config->name ? j->config->name : j->host,
-		"public_name", j->config->public_name ? j->config->public_name : "", "listen", listen, "links",
+	control_reply(rq, json_pack("{s:s, s:s, s:b, s:o, s:I, s:I, s:I, s:i, s:b, s:o}", "name", j->config->name ? j->config->name : j->host,
+		"public_name", j->config->public_name ? j->config->public_name : "", "accept", j->config->accept, "listen", listen, "links",
 		(json_int_t)tunnel_jobs_links(j), "jobs", (json_int_t)tunnel_jobs_count(j), "connections",
 		(json_int_t)tunnel_jobs_connections(j), "workers", (int)j->n_workers, "draining", j->o.svc->draining, "monitor", monitor));
 }
@@ -57,6 +57,12 @@ static void verb_connections(struct control_request *rq, const json_t *args, voi
 			       .cursor = (uint64_t)json_integer_value(json_object_get(args, "cursor")) };
 
 	control_reply(rq, jobs_connections_json(arg, &p));
+}
+
+static void verb_paths(struct control_request *rq, const json_t *args, void *arg)
+{
+	(void)args;
+	control_reply(rq, json_pack("{s:o}", "rows", paths_json(arg)));
 }
 
 static void verb_sockets(struct control_request *rq, const json_t *args, void *arg)
@@ -110,6 +116,25 @@ static void verb_kick(struct control_request *rq, const json_t *args, void *arg)
 	control_reply(rq, json_pack("{s:i}", "connections", (int)n));
 }
 
+/* The control connection of one agent: what an operator does when a site hangs, or must be out for a moment. */
+static void verb_drop(struct control_request *rq, const json_t *args, void *arg)
+{
+	const char *agent = word(args, "agent");
+	struct jobs_departure d = { .agent = agent, .why = "closed by an operator", .over = json_is_true(json_object_get(args, "over")),
+				    .retry_after_s = KICK_S };
+
+	if (!agent) {
+		control_fail(rq, "bad-request", "stile tunnel control shows the names", "agent must be the name of an agent");
+		return;
+	}
+	if (!jobs_depart(arg, &d)) {
+		control_fail(rq, "not-found", "stile tunnel control", "the agent %s is not connected", agent);
+		return;
+	}
+	log_emit(&MSG_TUNNEL_DROPPED, LF_STR("by", control_request_who(rq)), LF_STR("agent", agent), LF_BOOL("over", d.over));
+	control_reply(rq, json_pack("{s:s, s:b}", "agent", agent, "over", d.over));
+}
+
 static void verb_log(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct tunnel_jobs *j = arg;
@@ -144,8 +169,11 @@ static const struct control_verb verbs[] = {
 	{ "tunnel.links", CONTROL_VIEWER, verb_links, "control connections of agents: state, address, identity, round-trip time, carriers" },
 	{ "tunnel.jobs", CONTROL_VIEWER, verb_jobs, "{agent}: forward jobs with state, addresses, counters and last error" },
 	{ "tunnel.connections", CONTROL_VIEWER, verb_connections, "{agent, job, limit, cursor}: data connections with every address on the way" },
+	{ "tunnel.paths", CONTROL_VIEWER, verb_paths, "links between agents, as these tell: direct or relayed, and why" },
 	{ "tunnel.sockets", CONTROL_VIEWER, verb_sockets, "the kernel's view of the service's sockets, with the job that each belongs to" },
 	{ "tunnel.kick", CONTROL_OPERATOR, verb_kick, "{id} or {agent, job}: ends one data connection, or all of a job or an agent" },
+	{ "tunnel.drop", CONTROL_OPERATOR, verb_drop, "{agent, over}: closes the agent's control connection, and it comes back with its data connections; over: "
+						      "they end, and it stays away for a minute" },
 	{ "tunnel.reset", CONTROL_OPERATOR, verb_reset, "{agent, job}: counters of jobs begin at zero" },
 	{ "tunnel.log", CONTROL_OPERATOR, verb_log, "{id, on} or {agent, job, on}: data logs; of a job for connections to come, too" },
 	{ "tunnel.watch", CONTROL_OPERATOR, verb_watch, "{id}: the bytes of one connection as progress, until it ends or the request is cancelled" },

@@ -274,7 +274,7 @@ static void welcome(struct tunnel_link *l, const struct handover *h, bool again,
 	wm.welcome.window = w->window;
 	wm.welcome.resume_ms = w->resume_ms;
 	l->rendezvous = atomic_load_explicit(&w->server->rendezvous_on, memory_order_relaxed) && (hello.hello.features & WIRE_F_RENDEZVOUS);
-	wm.welcome.features = (l->rendezvous ? WIRE_F_RENDEZVOUS | WIRE_F_SHARE : 0) | WIRE_F_REACH;
+	wm.welcome.features = (l->rendezvous ? WIRE_F_RENDEZVOUS | WIRE_F_SHARE : 0) | (l->i.guest ? 0 : WIRE_F_PATHS) | WIRE_F_REACH;
 	keepalive_init(&l->keep, loop_now(w->loop), KEEPALIVE_CONTROL_MS, spread(l));
 	(void)frame_conn_send(l->control, WIRE_WELCOME, &wm.welcome);
 	frame_conn_set_where(l->control, WIRE_IN_CONTROL);

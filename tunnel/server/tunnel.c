@@ -141,6 +141,13 @@ static int listen_to(struct tunnel *t, const struct cfg_list *wanted, char *err,
 	return 0;
 }
 
+static const struct cfg_list *places_of(const struct tunnel_config *c)
+{
+	static const struct cfg_list none;
+
+	return c->accept ? &c->listen : &none;
+}
+
 static struct tunnel_rendezvous rendezvous_of(const struct tunnel *t, const struct tunnel_config *c)
 {
 	return (struct tunnel_rendezvous){ .enabled = c->direct.enabled, .relay = c->direct.relay, .relays = (unsigned)c->direct.relays,
@@ -173,7 +180,7 @@ int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct 
 	(void)gethostname(t->host, sizeof(t->host) - 1);
 	r = tunnel_server_new(o->svc->loop, &so, &t->server);
 	if (r == 0)
-		r = listen_to(t, &o->config->listen, err, err_n);
+		r = listen_to(t, places_of(o->config), err, err_n);
 	if (r < 0) {
 		tunnel_free(t);
 		return r;
@@ -255,8 +262,10 @@ int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, si
 {
 	struct tunnel_agents_options ao = agents_options(t, c);
 	const struct tunnel_rendezvous rendezvous = rendezvous_of(t, c);
-	int r = listen_to(t, &c->listen, err, err_n);
+	int r = listen_to(t, places_of(c), err, err_n);
 
+	if (r == 0 && !c->accept)
+		tunnel_jobs_send_away(t->jobs, "this server lets no agents in at the moment (tunnel.accept)");
 	if (r == 0)
 		r = tunnel_agents_configure(t->agents, &ao, err, err_n);
 	if (r == 0)

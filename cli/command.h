@@ -9,6 +9,7 @@
 #pragma once
 #include <jansson.h>
 #include <stdio.h>
+#include <time.h>
 #include "common/addr.h"
 #include "common/control.h"
 #include "common/defs.h"
@@ -52,7 +53,7 @@ struct command_table {
 	size_t n;
 };
 extern const struct command_table check_commands, service_commands, status_commands, lifecycle_commands, supervise_commands,
-	logs_commands, test_all_commands, capacity_commands, top_commands, completion_commands, ask_commands, turn_commands, test_commands, conform_commands,
+	logs_commands, test_all_commands, capacity_commands, top_commands, completion_commands, ask_commands, turn_commands, turn_secret_commands, test_commands, conform_commands,
 	bench_commands, netcheck_commands, import_commands, config_commands, config_change_commands, backup_commands, restore_commands, ready_commands, relay_commands,
 	relay_route_commands, relay_run_commands, relay_watch_commands, tunnel_agents_commands, tunnel_identity_commands,
 	agent_enrol_commands, tunnel_commands, tunnel_job_commands, agent_commands, test_tcp_commands, sip_commands,
@@ -127,6 +128,9 @@ void print_json(const json_t *j); /* one document, indented, newline */
 void print_list(const struct cli *c, const struct column *cols, unsigned n_cols, const json_t *rows, const char *none);
 /* "✔ text" or "✘ text", coloured on a terminal. */
 void print_check(const struct cli *c, bool good, const char *what, const char *detail);
+void cli_print_day(const char *what, time_t t); /* a line below a certificate's name */
+/* run_… of `stile … certificate list`: none says how there would be some. */
+int cli_certificates(struct cli *cli, const char *program, const char *verb, const char *none);
 /* Checks one after the other: each is printed as it comes, or with --json collected as {check, good, text}. */
 struct cli_report {
 	struct cli *cli;

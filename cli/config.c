@@ -98,7 +98,8 @@ static void add_object(json_t *root, const char *kind, const json_t *row)
 		fprintf(stderr, "%s %s of the store belongs to nothing in the configuration, and is left out\n", kind, whole);
 	if (!list || in_list(list, key)) /* the file wins */
 		return;
-	item = json_pack("{s:s}", "name", key);
+	/* shared secrets go by an id, all else by a name */
+	item = json_pack("{s:s}", (strlen(kind) > 7 && strcmp(kind + strlen(kind) - 7, ".secret") == 0) ? "id" : "name", key);
 	json_object_update(item, body);
 	json_array_append_new(list, item);
 }

@@ -13,7 +13,7 @@
 
 static const struct command_table *const tables[] = {
 	&check_commands, &status_commands, &lifecycle_commands, &supervise_commands, &service_commands, &logs_commands, &test_all_commands,
-	&top_commands, &capacity_commands, &completion_commands, &ask_commands, &turn_commands, &test_commands, &conform_commands, &bench_commands,
+	&top_commands, &capacity_commands, &completion_commands, &ask_commands, &turn_commands, &turn_secret_commands, &test_commands, &conform_commands, &bench_commands,
 	&netcheck_commands, &import_commands, &config_commands, &config_change_commands, &backup_commands, &restore_commands, &ready_commands,
 	&relay_run_commands, &relay_commands, &relay_watch_commands, &relay_route_commands,
 	&tunnel_commands, &tunnel_agents_commands, &tunnel_identity_commands, &tunnel_job_commands,

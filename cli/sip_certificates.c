@@ -12,59 +12,6 @@
 #include "common/cert.h"
 #include "common/text.h"
 
-static const char *string(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
-static void print_day(const char *what, time_t t)
-{
-	char day[32];
-	struct tm tm;
-
-	gmtime_r(&t, &tm);
-	strftime(day, sizeof(day), "%Y-%m-%d %H:%M UTC", &tm);
-	printf("  %-11s %s\n", what, day);
-}
-
-static void print_sayings(const struct cli *cli, const json_t *v, bool good, const char *what)
-{
-	size_t i;
-	json_t *s;
-
-	json_array_foreach(v, i, s) print_check(cli, good, what, json_string_value(s));
-}
-
-/* ---- list ---- */
-
-static bool print_row(const struct cli *cli, const json_t *row)
-{
-	const json_t *faults = json_object_get(row, "faults"), *by = json_object_get(row, "listeners");
-	bool good = json_array_size(faults) == 0;
-	size_t i;
-	json_t *s;
-
-	printf("%s (%s)\n", string(row, "file"),
-	       strcmp(string(row, "for"), "all") ? string(row, "for") : "for all listeners");
-	printf("  subject     %s\n  names       %s\n  issuer      %s\n  key         %s, %s\n",
-	       string(row, "subject"), string(row, "names"), string(row, "issuer"), string(row, "kind"),
-	       json_is_true(json_object_get(row, "key_matches")) ? "its key is there"
-								 : "its key is not there");
-	json_array_foreach(json_object_get(row, "chain"), i, s)
-		printf("  chain       %s\n", json_string_value(s));
-	print_day("valid from", (time_t)json_integer_value(json_object_get(row, "not_before")));
-	print_day("until", (time_t)json_integer_value(json_object_get(row, "not_after")));
-	if (json_is_true(json_object_get(row, "at_work")))
-		json_array_foreach(by, i, s) printf("  shown at    %s\n", json_string_value(s));
-	else
-		printf("  shown at    nowhere yet: stile reload sip puts it to work\n");
-	print_sayings(cli, faults, false, "fault");
-	print_sayings(cli, json_object_get(row, "warnings"), true, "warning");
-	return good;
-}
-
 static const struct column file_columns[] = {
 	{ "file", "FILE", COL_TEXT },	  { "key", "KEY", COL_TEXT },
 	{ "subject", "SUBJECT", COL_TEXT }, { "names", "NAMES", COL_TEXT },
@@ -79,21 +26,7 @@ static int run_files(struct cli *cli)
 
 static int run_list(struct cli *cli)
 {
-	json_t *result = NULL, *row;
-	int r = sip_call(cli, "sip.certificates", NULL, &result);
-	json_t *rows = json_object_get(result, "rows");
-	bool good = true;
-	size_t i;
-
-	if (r == 0 && cli_has(cli, "json")) {
-		print_json(rows);
-	} else if (r == 0) {
-		json_array_foreach(rows, i, row) good &= print_row(cli, row);
-		if (!json_array_size(rows))
-			printf("no certificates: sip.certificate and sip.key name the files\n");
-	}
-	json_decref(result);
-	return r == 0 && !good ? EXIT_FAILED : r;
+	return cli_certificates(cli, "stile-sip", "sip.certificates", "sip.certificate and sip.key name the files");
 }
 
 /* ---- check ---- */
@@ -112,8 +45,8 @@ static int run_check_file(struct cli *cli)
 		       r.info.subject, r.info.sans, r.info.issuer, r.key_kind);
 		for (unsigned i = 0; i < r.n_chain; i++)
 			printf("  chain       %s\n", r.chain[i]);
-		print_day("valid from", r.info.not_before);
-		print_day("until", r.info.not_after);
+		cli_print_day("valid from", r.info.not_before);
+		cli_print_day("until", r.info.not_after);
 	}
 	for (unsigned i = 0; i < r.n_faults; i++)
 		print_check(cli, false, "fault", r.faults[i]);

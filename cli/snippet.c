@@ -1,72 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stile turn snippet: what a WebRTC page or a UC client needs to use this server, ready to paste. The
- * URLs stand in the order of turn.listen, which is the order in which the administrator wants them
- * tried; DTLS is left out because no browser speaks TURN over it.
+ * stile turn snippet: what a WebRTC page or a UC client needs to use this server, ready to paste, from the configuration; --live:
+ * from the running server, settings and secrets made in the console included.
  */
-#include <netdb.h>
-#include <string.h>
 #include "cli/command.h"
 #include "cli/credential.h"
 #include "common/bytes.h"
+#include "turn/snippet.h"
 
-static const struct {
-	const char *scheme, *transport; /* NULL: no browser speaks it */
-} forms[] = {
-	[TURN_LISTEN_UDP] = { "turn", "udp" },
-	[TURN_LISTEN_TCP] = { "turn", "tcp" },
-	[TURN_LISTEN_TLS] = { "turns", "tcp" },
-	[TURN_LISTEN_DTLS] = { NULL, NULL },
-	[TURN_LISTEN_FRONT] = { "turns", "tcp" },
-};
-
-/* The address clients use: as given, or the public one that the configuration knows, or a listener's. */
-static const char *pick_host(const struct cli *cli, const struct turn_config *cfg, char buf[static ADDR_STRLEN])
+static void print_server(json_t *server)
 {
-	const struct cfg_ip_auto *external = cfg->relay.external.items;
-	const struct addr *relay = cfg->relay.addresses.items;
-	const struct cfg_endpoint *l = cfg->listen.items;
+	json_t *j = json_pack("{s:[o]}", "iceServers", server);
 
-	if (cli->n_words)
-		return cli->words[0];
-	for (size_t i = 0; i < cfg->relay.external.n; i++)
-		if (!external[i].automatic)
-			return addr_print_ip(&external[i].ip, buf);
-	for (size_t i = 0; i < cfg->listen.n; i++)
-		if (!l[i].path[0] && addr_classify(&l[i].at) != ADDR_UNSPECIFIED)
-			return addr_print_ip(&l[i].at, buf);
-	return cfg->relay.addresses.n ? addr_print_ip(&relay[0], buf) : "localhost";
+	print_json(j);
+	json_decref(j);
 }
 
-static bool has_url(const json_t *urls, const json_t *url)
+/* A password that only its owner knows is left to be filled in. */
+static int run_live(struct cli *cli)
 {
-	size_t i;
-	json_t *u;
+	json_t *args = cli->n_words ? json_pack("{s:s}", "host", cli->words[0]) : NULL, *got = NULL;
+	int r = cli_ask(cli, "stile-turn", "turn.snippet", args, &got);
+	const json_t *of = json_object_get(got, "credential_of");
 
-	json_array_foreach(urls, i, u)
-		if (json_equal(u, url))
-			return true;
-	return false;
-}
-
-/* Each URL once: an IPv4 and an IPv6 listener of one port are the same to a client that goes by a name. */
-static json_t *urls_json(const struct turn_config *cfg, const char *host)
-{
-	const struct cfg_endpoint *l = cfg->listen.items;
-	const char *open = strchr(host, ':') ? "[" : "", *close = *open ? "]" : "";
-	json_t *urls = json_array();
-
-	for (size_t i = 0; i < cfg->listen.n; i++) {
-		if (l[i].path[0] || !forms[l[i].proto].scheme)
-			continue;
-		json_t *url = json_sprintf("%s:%s%s%s:%u?transport=%s", forms[l[i].proto].scheme, open, host, close,
-					   addr_port(&l[i].at), forms[l[i].proto].transport);
-		if (has_url(urls, url))
-			json_decref(url);
-		else
-			json_array_append_new(urls, url);
-	}
-	return urls;
+	if (r == 0)
+		print_server(json_pack("{s:O, s:O, s:O}", "urls", json_object_get(got, "urls"), "username", json_object_get(got, "username"),
+				       "credential", of ? of : json_object_get(got, "credential")));
+	if (r == 0 && of)
+		fprintf(stderr, "the server gives no password away: put the %s there\n", json_string_value(of));
+	json_decref(got);
+	return r;
 }
 
 int run_snippet(struct cli *cli)
@@ -75,6 +38,8 @@ int run_snippet(struct cli *cli)
 	struct credential cred;
 	char buf[ADDR_STRLEN];
 
+	if (cli_has(cli, "live"))
+		return run_live(cli);
 	if (cfg_load(cli_config_path(cli), &turn_cfg_root, &cfg) < 0) {
 		if (cfg)
 			cfg_print_errors(cfg, stderr);
@@ -84,11 +49,8 @@ int run_snippet(struct cli *cli)
 	int r = credential_for_client(cli, turn, &cred);
 	if (r)
 		return r;
-	json_t *server = json_pack("{s:o, s:s, s:s}", "urls", urls_json(turn, pick_host(cli, turn, buf)), "username", cred.user,
-				   "credential", cred.password);
-	json_t *j = json_pack("{s:[o]}", "iceServers", server);
-	print_json(j);
-	json_decref(j);
+	const char *host = cli->n_words ? cli->words[0] : turn_snippet_host(turn, buf);
+	print_server(json_pack("{s:o, s:s, s:s}", "urls", turn_snippet_urls(turn, host), "username", cred.user, "credential", cred.password));
 	bytes_wipe(&cred, sizeof cred);
 	return 0;
 }

@@ -26,9 +26,11 @@ struct plan {
 	struct turn_config view; /* what turn points to: of --realm */
 	const struct turn_realm_section *realm; /* of --realm, if it is not the default one */
 	const char *host;
+	const char *realm_name; /* that was asked for */
 	struct credential cred;
 	struct target target[MAX_TARGETS];
 	unsigned n;
+	json_t *live; /* with --live: what the running server says of itself */
 	json_t *report; /* with --json */
 	unsigned good, bad;
 };
@@ -143,6 +145,29 @@ static int targets_from_options(struct plan *pl, unsigned wanted)
 	return r;
 }
 
+/* What the running server has told; a wildcard is reached on loopback. */
+static int targets_from_server(struct plan *pl, unsigned wanted)
+{
+	json_t *rows = json_object_get(pl->live, "targets"), *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row) {
+		const char *transport = json_string_value(json_object_get(row, "transport"));
+		const char *at = json_string_value(json_object_get(row, "address"));
+		enum turn_proto proto;
+		struct addr a;
+
+		if (!transport || !at || turn_proto_parse(text_of(transport), &proto) < 0 || addr_parse(text_of(at), 0, &a) < 0 ||
+		    !(wanted & 1u << proto))
+			continue;
+		if (addr_classify(&a) == ADDR_UNSPECIFIED)
+			a = addr_family(&a) == AF_INET ? addr_v4(INADDR_LOOPBACK, addr_port(&a)) :
+							 addr_v6((const uint8_t *)&in6addr_loopback, addr_port(&a));
+		add_target(pl, proto, a);
+	}
+	return pl->n ? 0 : cli_fail(pl->cli, "the running server has no listener of this transport%s", pl->realm_name ? " for this realm" : "");
+}
+
 static int parse_transports(struct plan *pl, unsigned *ret_wanted)
 {
 	struct text rest = text_of(cli_option(pl->cli, "transport"));
@@ -171,6 +196,8 @@ static int find_targets(struct plan *pl)
 
 	if (r)
 		return r;
+	if (pl->live)
+		return targets_from_server(pl, wanted);
 	return pl->turn && !ports ? targets_from_config(pl, wanted) : targets_from_options(pl, wanted);
 }
 
@@ -223,10 +250,14 @@ static int try_target(struct plan *pl, const struct target *t)
 	/* A server of this machine is known by the very certificate that its configuration names, whatever name
 	 * that is for. */
 	const char *name = cli_option(pl->cli, "server-name");
-	if (!name)
+	if (!name && pl->live)
+		name = json_string_value(json_object_get(pl->live, "server_name"));
+	else if (!name)
 		name = pl->realm ? realm_server_name(pl->realm) : pl->host;
 	if (!ca && pl->turn && !pl->host)
 		ca = pl->realm && pl->realm->certificate ? pl->realm->certificate : pl->turn->certificate;
+	if (!ca)
+		ca = json_string_value(json_object_get(pl->live, "certificate"));
 	struct turn_probe_options o = { .proto = t->proto, .server = t->at, .server_name = name,
 					.verify = !cli_has(pl->cli, "insecure"), .ca_file = ca, .user = pl->cred.user,
 					.password = pl->cred.password, .packets = (unsigned)packets, .step_ms = MAX(wait_ms, 1) };
@@ -245,7 +276,7 @@ static int run_plan(struct plan *pl)
 {
 	int r = find_targets(pl);
 
-	if (!r)
+	if (!r && !pl->live)
 		r = credential_for_test(pl->cli, pl->turn, &pl->cred);
 	if (r)
 		return r;
@@ -271,21 +302,44 @@ static int run_plan(struct plan *pl)
 	return pl->bad ? EXIT_FAILED : 0;
 }
 
+/* --live: the running server gives a credential and says where its clients go. */
+static int ask_server(struct plan *pl)
+{
+	json_t *args = pl->realm_name ? json_pack("{s:s}", "realm", pl->realm_name) : NULL;
+	int r;
+
+	if (pl->host || cli_has(pl->cli, "port") || cli_has(pl->cli, "tls-port") || cli_has(pl->cli, "user")) {
+		json_decref(args);
+		fprintf(stderr, "stile test turn: --live tries the server of this machine, as it says itself: no HOST, ports or user\n");
+		return EXIT_USAGE;
+	}
+	r = cli_ask(pl->cli, "stile-turn", "turn.test.credential", args, &pl->live);
+	if (r)
+		return r;
+	snprintf(pl->cred.user, sizeof pl->cred.user, "%s", json_string_value(json_object_get(pl->live, "username")));
+	snprintf(pl->cred.password, sizeof pl->cred.password, "%s", json_string_value(json_object_get(pl->live, "password")));
+	snprintf(pl->cred.source, sizeof pl->cred.source, "made for this test");
+	return 0;
+}
+
 static int run_test_turn(struct cli *cli)
 {
-	struct plan pl = { .cli = cli, .host = cli->n_words ? cli->words[0] : NULL };
+	struct plan pl = { .cli = cli, .host = cli->n_words ? cli->words[0] : NULL, .realm_name = cli_option(cli, "realm") };
+	bool live = cli_has(cli, "live");
 	bool own_credentials = cli_has(cli, "user") || cli_has(cli, "password") || cli_has(cli, "shared-secret");
 	bool asked = cli_has(cli, "config") || !pl.host;
 	int r = 0;
 
 	/* Another machine's server may be tried where there is no configuration. */
-	if (asked || (!own_credentials && access(cli_config_path(cli), R_OK) == 0)) {
+	if (live)
+		r = ask_server(&pl);
+	else if (asked || (!own_credentials && access(cli_config_path(cli), R_OK) == 0)) {
 		if (cfg_load(cli_config_path(cli), &turn_cfg_root, &pl.cfg) == 0)
 			pl.turn = &((const struct turn_root *)cfg_values(pl.cfg))->turn;
 		else
 			r = pl.cfg && cfg_print_errors(pl.cfg, stderr) ? EXIT_USAGE : EXIT_FAILED;
 	}
-	if (r && !cli_has(cli, "config"))
+	if (r && !live && !cli_has(cli, "config"))
 		fprintf(stderr, "stile test turn: name a HOST, or this machine's configuration with -c FILE\n");
 	if (cli_has(cli, "json"))
 		pl.report = json_array();
@@ -296,12 +350,14 @@ static int run_test_turn(struct cli *cli)
 	if (!r)
 		r = run_plan(&pl);
 	bytes_wipe(&pl.cred, sizeof pl.cred);
+	json_decref(pl.live);
 	json_decref(pl.report);
 	cfg_free(pl.cfg);
 	return r;
 }
 
 static const struct option_row turn_options[] = {
+	{ "live", 'l', NULL, "the running server of this machine, as it is now" },
 	{ "transport", 't', "LIST", "udp,tcp,tls,dtls (default: the configuration's listeners, or all four)" },
 	{ "port", 'p', "PORT", "for udp and tcp (default 3478)" },
 	{ "tls-port", 0, "PORT", "for tls and dtls (default 5349)" },
@@ -322,9 +378,10 @@ static const struct command rows[] = {
 	  "through Send indications and through ChannelData, whether link-local peers are refused, release. A line for\n"
 	  "each, with the reason of a failure. Exit 1 if one failed.\n\n"
 	  "Without HOST the server of this machine's configuration is tried, on its listeners and with a credential\n"
-	  "from there. With HOST any TURN server can be tried:\n\n"
+	  "from there. With --live the running one is asked where its clients go, settings of the console included, and for a\n"
+	  "credential of a few minutes. With HOST any TURN server can be tried:\n\n"
 	  "  stile test turn turn.example.org --user alice --password secret\n"
 	  "  stile test turn 192.0.2.10 --transport tls --tls-port 443 --shared-secret SECRET",
-	  turn_options, ARRAY_LEN(turn_options), 0, 1, run_test_turn, WITHOUT_SERVICE },
+	  turn_options, ARRAY_LEN(turn_options), 0, 1, run_test_turn },
 };
 const struct command_table test_commands = { rows, ARRAY_LEN(rows) };

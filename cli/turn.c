@@ -124,6 +124,34 @@ static int kill_realm(struct cli *cli)
 	return r;
 }
 
+static int kill_several(struct cli *cli)
+{
+	json_t *ids = json_array(), *result = NULL, *id;
+	uint64_t n;
+	size_t i;
+	int r = 0;
+
+	for (unsigned k = 0; k < cli->n_words && r == 0; k++)
+		r = text_u64(text_of(cli->words[k]), &n) < 0 ? EXIT_USAGE : json_array_append_new(ids, json_integer((json_int_t)n));
+	if (r) {
+		json_decref(ids);
+		fprintf(stderr, "stile turn kill: an ID is a number; stile turn sessions shows it\n");
+		return EXIT_USAGE;
+	}
+	r = cli_ask(cli, "stile-turn", "turn.kill", json_pack("{s:o}", "ids", ids), &result);
+	if (r == 0 && cli_has(cli, "json"))
+		print_json(result);
+	else if (r == 0) {
+		printf("%zu sessions are ended\n", json_array_size(json_object_get(result, "killed")));
+		json_array_foreach(json_object_get(result, "gone"), i, id)
+			printf("there is no session %lld\n", (long long)json_integer_value(id));
+	}
+	if (r == 0 && json_array_size(json_object_get(result, "gone")))
+		r = EXIT_FAILED;
+	json_decref(result);
+	return r;
+}
+
 static int run_kill(struct cli *cli)
 {
 	uint64_t id;
@@ -131,8 +159,10 @@ static int run_kill(struct cli *cli)
 
 	if (cli_has(cli, "realm") && !cli->n_words)
 		return kill_realm(cli);
+	if (cli->n_words > 1 && !cli_has(cli, "realm"))
+		return kill_several(cli);
 	if (!cli->n_words || cli_has(cli, "realm") || text_u64(text_of(cli->words[0]), &id) < 0) {
-		fprintf(stderr, "Usage: stile turn kill ID, or stile turn kill --realm NAME\nID is a number; stile turn sessions shows it\n");
+		fprintf(stderr, "Usage: stile turn kill ID..., or stile turn kill --realm NAME\nID is a number; stile turn sessions shows it\n");
 		return EXIT_USAGE;
 	}
 	snprintf(done, sizeof done, "session %llu is ended", (unsigned long long)id);
@@ -331,6 +361,9 @@ static const struct option_row why_options[] = {
 	REALM_OPTION("in this realm only"),
 	{ "limit", 'n', "N", "show at most N (default 20)" },
 };
+static const struct option_row snippet_options[] = {
+	{ "live", 'l', NULL, "of the running server, with a credential of its first shared secret" },
+};
 static const struct option_row credentials_options[] = {
 	{ "ttl", 't', "TIME", "how long it is valid (default 24h)" },
 	{ "secret", 's', "ID", "which of turn.secrets (default the first)" },
@@ -344,10 +377,10 @@ static const struct command rows[] = {
 	  "to its peers, DOWN what came back. AGE counts from the allocation, REMAINING until it ends unless the\n"
 	  "client refreshes it. stile turn kill ID ends one.",
 	  sessions_options, ARRAY_LEN(sessions_options), 0, 0, run_sessions, WITHOUT_CONFIG },
-	{ "turn kill", "[ID]", "end one allocation, or all of a realm",
+	{ "turn kill", "[ID...]", "end one allocation, several, or all of a realm",
 	  "ID is the number that stile turn sessions shows. The client may allocate again at once; to keep it out, delete\n"
 	  "its user or change the password first.",
-	  kill_options, ARRAY_LEN(kill_options), 0, 1, run_kill, WITHOUT_CONFIG },
+	  kill_options, ARRAY_LEN(kill_options), 0, CLI_MAX_WORDS, run_kill, WITHOUT_CONFIG },
 	{ "turn drain", "", "take no new allocations, and stop when the last has ended",
 	  "Clients keep what they have, and may refresh it; who asks for a new allocation is refused, or sent to\n"
 	  "turn.alternate_servers. stile status shows how many are left. Called again it sets another deadline. A\n"
@@ -376,7 +409,8 @@ static const struct command rows[] = {
 	  user_options, ARRAY_LEN(user_options), 1, 1, run_user_delete, WITHOUT_CONFIG },
 	{ "turn snippet", "[HOST]", "what a WebRTC page needs: iceServers, ready to paste",
 	  "The URLs stand in the order of turn.listen. HOST is the name or address that clients use; without it the\n"
-	  "external address, or a listener's.", NULL, 0, 0, 1, run_snippet, WITHOUT_SERVICE },
+	  "external address, or a listener's. --live asks the running server, settings and secrets of the console included.",
+	  snippet_options, ARRAY_LEN(snippet_options), 0, 1, run_snippet },
 	{ "credentials", "[NAME]", "mint a time-limited TURN credential from turn.secrets",
 	  "The form is that of the REST API for TURN: username \"expiry:name\", password base64(HMAC(secret, username)).\n"
 	  "Made from the configuration file if it can be read, else by the running server.",

@@ -6,6 +6,7 @@
  * Connections are common/tls.h's affair; this reads the same files beside them.
  */
 #pragma once
+#include <jansson.h>
 #include "common/tls.h"
 
 enum { CERT_CHAIN_MAX = 8, CERT_SAYINGS_MAX = 8, CERT_NAMES_MAX = 32, CERT_WARN_DAYS = 30 };
@@ -27,6 +28,9 @@ struct cert_report {
 	unsigned n_faults, n_warnings;
 };
 void cert_examine(const struct cert_files *f, time_t now, struct cert_report *ret_r);
+/* What was found as a row for people and programs: file, key, ca, subject, issuer, names, kind, chain, not_before, not_after,
+ * days_left, key_matches, sha256, faults, warnings. NULL without memory. */
+json_t *cert_row(const struct cert_files *f, time_t now);
 /* "it ends in 12 days …", or "" if it lasts CERT_WARN_DAYS or more, or is over. */
 void cert_warn_end(const struct tls_cert_info *i, time_t now, char out[static TLS_ERRLEN]);
 

@@ -100,29 +100,118 @@ static struct run *run_place(struct runs *r)
 	return oldest;
 }
 
+/* ---- what can be run ---- */
+
+enum { KIND_WORDS = 3, KIND_FIELDS = 3, RUN_ARGS = 16 };
+
+struct run_field {
+	const char *name;   /* in the request's body */
+	const char *option; /* what it follows; NULL: it is a word */
+	bool required;
+};
+static const struct run_kind {
+	const char *what;
+	const char *words[KIND_WORDS]; /* the command */
+	struct run_field fields[KIND_FIELDS];
+	bool own_file; /* with -c and our own configuration file; else the services are asked for theirs */
+	bool of_service; /* "service" names the instance: "turn@lab" */
+} kinds[] = {
+	{ .what = "all", .words = { "test" } },
+	{ .what = "network", .words = { "netcheck" }, .own_file = true }, /* for its stun_servers */
+	{ .what = "turn", .words = { "test", "turn", "--live" }, .fields = { { "realm", "--realm", false } }, .of_service = true },
+};
+
+static const struct run_kind *kind_of(struct ask *a)
+{
+	const char *what = ask_string(a, "what");
+	char known[256] = "";
+	struct sb b = sb_init(known, sizeof(known));
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (strcmp(what ? what : "all", kinds[i].what) == 0)
+			return &kinds[i];
+		sb_fmt(&b, "%s%s", i ? ", " : "", kinds[i].what);
+	}
+	ask_field_error(a, "what", "one of: %s", known);
+	return NULL;
+}
+
+/* A user's string as one argument: never an option of its own. */
+static bool is_word(const char *s)
+{
+	if (!*s || *s == '-' || strlen(s) > 255)
+		return false;
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			return false;
+	return true;
+}
+
+static bool add_fields(struct ask *a, const struct run_kind *k, const char **args, size_t *n)
+{
+	const char *service = k->of_service ? ask_string(a, "service") : NULL, *at = service ? strchr(service, '@') : NULL;
+
+	for (size_t i = 0; i < KIND_FIELDS && k->fields[i].name; i++) {
+		const struct run_field *f = &k->fields[i];
+		const char *s = ask_string(a, f->name);
+
+		if (!s && !f->required)
+			continue;
+		if (!s || !is_word(s)) {
+			ask_field_error(a, f->name, "1 to 255 characters that do not begin with -");
+			return false;
+		}
+		if (f->option)
+			args[(*n)++] = f->option;
+		args[(*n)++] = s;
+	}
+	if (at && !is_word(at + 1)) {
+		ask_field_error(a, "service", "the name of a service, as GET /services tells it");
+		return false;
+	}
+	if (at) {
+		args[(*n)++] = "--instance";
+		args[(*n)++] = at + 1;
+	}
+	return true;
+}
+
+/* Borrows the request's strings. False: the request was ended. */
+static bool build_args(struct ask *a, const struct run_kind *k, const char *args[RUN_ARGS])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < KIND_WORDS && k->words[i]; i++)
+		args[n++] = k->words[i];
+	if (!add_fields(a, k, args, &n))
+		return false;
+	args[n++] = "--json";
+	args[n++] = "--runtime-dir";
+	args[n++] = a->c->svc->instance.runtime_dir;
+	if (k->own_file) {
+		args[n++] = "-c";
+		args[n++] = a->c->svc->config_path;
+	}
+	args[n] = NULL;
+	return true;
+}
+
 /* ---- the routes ---- */
 
 void tests_post(struct ask *a)
 {
 	struct runs *r = a->c->runs;
-	const char *what = ask_string(a, "what"), *file = a->c->svc->config_path;
-	const char *args[] = { "test", "--json", "--runtime-dir", a->c->svc->instance.runtime_dir, NULL, NULL, NULL };
+	const struct run_kind *k = kind_of(a);
+	const char *args[RUN_ARGS];
 	struct run *n;
 	int e;
 
-	if (what && strcmp(what, "all") != 0 && strcmp(what, "network") != 0) {
-		ask_field_error(a, "what", "all or network");
+	if (!k || !build_args(a, k, args))
 		return;
-	}
 	n = run_place(r);
 	if (!n) {
 		ask_fail(a, 409, "busy", "tests are under way; wait for their end, or end them");
 		return;
-	}
-	if (what && strcmp(what, "network") == 0) { /* for its stun_servers; the tests ask the services for their files */
-		args[0] = "netcheck";
-		args[4] = "-c";
-		args[5] = file;
 	}
 	n->id = ++r->last;
 	e = run_start(n, args);

@@ -60,33 +60,6 @@ static void on_day(struct timer *t, uint64_t now)
 
 /* ---- shown ---- */
 
-static json_t *sentences(const char v[][TLS_ERRLEN], unsigned n)
-{
-	json_t *a = json_array();
-
-	for (unsigned i = 0; i < n; i++)
-		json_array_append_new(a, json_string(v[i]));
-	return a;
-}
-
-static json_t *row_of(const struct cert_files *f)
-{
-	struct cert_report r;
-	json_t *chain = json_array();
-
-	cert_examine(f, time(NULL), &r);
-	for (unsigned i = 0; i < r.n_chain; i++)
-		json_array_append_new(chain, json_string(r.chain[i]));
-	return json_pack("{s:s, s:s, s:s*, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:b, s:s, s:o, s:o}",
-			 "file", f->cert, "key", f->key ? f->key : "", "ca", f->ca, "subject",
-			 r.info.subject, "issuer", r.info.issuer, "names", r.info.sans, "kind",
-			 r.key_kind, "chain", chain, "not_before", (json_int_t)r.info.not_before,
-			 "not_after", (json_int_t)r.info.not_after, "days_left",
-			 (json_int_t)r.days_left, "key_matches", r.key_matches, "sha256",
-			 r.info.sha256, "faults", sentences(r.faults, r.n_faults), "warnings",
-			 sentences(r.warnings, r.n_warnings));
-}
-
 struct at_work {
 	json_t *shown; /* sha256 → listeners */
 };
@@ -106,7 +79,7 @@ static void note(void *arg, const char *listener, const struct tls_cert_info *in
 static void add_row(json_t *rows, const struct at_work *w, const char *used_by,
 		    const struct cert_files *f)
 {
-	json_t *row = row_of(f),
+	json_t *row = cert_row(f, time(NULL)),
 	       *by = json_object_get(w->shown, json_string_value(json_object_get(row, "sha256")));
 
 	json_object_set_new(row, "for", json_string(used_by));
@@ -187,7 +160,7 @@ static void add_folder(struct folders *f, const char *file)
 
 static void on_found(void *arg, const struct cert_found *f)
 {
-	json_t *row = row_of(&(struct cert_files){ .cert = f->cert, .key = f->key[0] ? f->key : NULL });
+	json_t *row = cert_row(&(struct cert_files){ .cert = f->cert, .key = f->key[0] ? f->key : NULL }, time(NULL));
 
 	json_array_append_new(arg, row);
 }

@@ -2,13 +2,17 @@
 /*
  * The TLS and DTLS contexts of stile-turn: made from the certificates of the configuration, the default one and
  * those of realms with their own (chosen by the name that a client asks for), at the start and anew at each reload, so that a renewed file is taken under its old name too. The main thread makes
- * them and hands each worker its references; connections keep the context they began with.
+ * them and hands each worker its references; connections keep the context they began with. The verb turn.certificates shows the
+ * files as they are now, which may be others than those at work: then a reload is what is missing.
  */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
+#include "common/cert.h"
 #include "turn/edge.h"
 #include "turn/log_msgs.h"
+#include "turn/service.h"
 
 void turn_contexts_deinit(struct turn_contexts *c)
 {
@@ -157,4 +161,49 @@ int turn_contexts_diff(const struct turn_contexts *was, const struct turn_contex
 		told = of;
 	}
 	return r;
+}
+
+/* ---- shown ---- */
+
+/* names NULL: those who ask for no other. of: the context that clients of it are shown; NULL: none yet. */
+static void add_row(json_t *rows, const struct cert_files *f, const struct cfg_list *names, const struct tls_ctx *of)
+{
+	json_t *row = cert_row(f, time(NULL)), *who = json_array();
+	struct tls_cert_info info;
+	bool at_work = of && tls_cert_info(of, &info) == 0 &&
+		       strcmp(info.sha256, json_string_value(json_object_get(row, "sha256"))) == 0;
+
+	for (size_t i = 0; names && i < names->n; i++)
+		json_array_append_new(who, json_string(((char *const *)names->items)[i]));
+	json_object_set_new(row, "server_names", who);
+	json_object_set_new(row, "at_work", json_boolean(at_work));
+	json_array_append_new(rows, row);
+}
+
+static void verb_certificates(struct control_request *rq, const json_t *args, void *arg)
+{
+	const struct turn_service *ts = arg;
+	const struct turn_config *cfg = &((const struct turn_root *)cfg_values(ts->svc->cfg))->turn;
+	const struct turn_realm_section *x = cfg->realms.items;
+	const struct tls_ctx *now = ts->contexts.tls ? ts->contexts.tls : ts->contexts.dtls;
+	json_t *rows = json_array();
+
+	(void)args;
+	if (cfg->certificate)
+		add_row(rows, &(struct cert_files){ .cert = cfg->certificate, .key = cfg->key }, NULL, now);
+	for (size_t i = 0; i < cfg->realms.n; i++)
+		if (x[i].certificate)
+			add_row(rows, &(struct cert_files){ .cert = x[i].certificate, .key = x[i].key }, &x[i].server_names,
+				now && x[i].server_names.n ? shown_for(now, ((char *const *)x[i].server_names.items)[0]) : NULL);
+	control_reply(rq, json_pack("{s:o}", "rows", rows));
+}
+
+static const struct control_verb verbs[] = {
+	{ "turn.certificates", CONTROL_VIEWER, verb_certificates,
+	  "certificates of the configuration as their files are now: names, issuer, validity, chain, key, faults, warnings, and whether they are at work" },
+};
+
+void turn_certificates_add_verbs(struct turn_service *ts)
+{
+	control_add_verbs(ts->svc->control, verbs, ARRAY_LEN(verbs), ts);
 }

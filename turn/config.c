@@ -40,7 +40,7 @@ static const struct cfg_row secret_rows[] = {
 		  "password base64 of HMAC-SHA1 or HMAC-SHA256); at least 16 random characters. Several "
 		  "secrets are valid side by side, so that they can be changed without a gap." },
 };
-static const struct cfg_schema secret_schema = SCHEMA("turn.secrets", secret_rows, sizeof(struct turn_secret_section));
+const struct cfg_schema turn_secret_schema = SCHEMA("turn.secrets", secret_rows, sizeof(struct turn_secret_section));
 
 static const struct cfg_row relay_rows[] = {
 	{ .name = "addresses", .type = &cfg_ip, IN(relay, addresses), .flags = CFG_LIST | CFG_RELOAD,
@@ -297,7 +297,7 @@ static const struct cfg_row turn_rows[] = {
 		  "in turn.users keep their own password." },
 	{ .name = "users", .sub = &turn_user_schema, CFG_AT(struct turn_config, users), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Named users, each with a password; more can be added while the server runs." },
-	{ .name = "secrets", .sub = &secret_schema, CFG_AT(struct turn_config, secrets), .flags = CFG_LIST | CFG_RELOAD,
+	{ .name = "secrets", .sub = &turn_secret_schema, CFG_AT(struct turn_config, secrets), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Shared secrets of time-limited credentials (the TURN REST API that WebRTC services use)." },
 	{ .name = "peers", .sub = &peers_schema, CFG_AT(struct turn_config, peers), .flags = CFG_RELOAD,
 	  .help = "Which addresses clients may reach through the relay, on top of the safe defaults." },

@@ -90,6 +90,7 @@ struct turn_root { /* what stile-turn reads of stile.yaml */
 	struct turn_config turn;
 };
 extern const struct cfg_schema turn_config_schema; /* fills struct turn_config */
+extern const struct cfg_schema turn_secret_schema; /* fills struct turn_secret_section */
 extern const struct cfg_schema turn_user_schema;   /* fills struct turn_user_section */
 extern const struct cfg_root turn_cfg_root;	   /* fills struct turn_root */
 /* Checks beyond one row: a credential source exists, TLS listeners have a certificate and key that load

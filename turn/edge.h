@@ -57,6 +57,8 @@ struct turn_service {
 	struct workers workers;
 	uint64_t *passes; /* of each worker at the last look of the watchdog */
 	struct turn_users *users; /* made in the store: turn/users.h */
+	struct turn_secrets *secrets; /* the same: turn/secrets.h */
+	struct turn_self_test *self_test; /* NULL: nobody tests */
 	bool draining;
 };
 
@@ -267,6 +269,7 @@ void turn_trim_stop(struct turn_service *ts);
 
 /* verbs.c */
 /* The realm that a verb's arguments name, or the default one; NULL: there is none, and the request was ended. */
+void turn_verb_peer(struct control_request *rq, const json_t *args, void *arg);
 const struct turn_realm *turn_realm_of_args(const struct turn_service *ts, struct control_request *rq, const json_t *args);
 void turn_add_verbs(struct turn_service *ts);
 

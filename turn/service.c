@@ -12,6 +12,7 @@
 #include "turn/external.h"
 #include "turn/log_msgs.h"
 #include "turn/metrics.h"
+#include "turn/secrets.h"
 #include "turn/users.h"
 
 enum {
@@ -84,8 +85,16 @@ static int compile_policy(struct turn_service *ts, const struct turn_config *cfg
 	_cleanup_(turn_policy_unrefp) struct turn_policy *p = NULL;
 	size_t n_extra;
 	const struct turn_extra_user *extra = turn_users_list(ts->users, &n_extra);
-	int r = turn_policy_new(cfg, extra, n_extra, err, err_n, &p);
+	struct turn_extra_user *all = calloc(n_extra + 1, sizeof *all);
+	int r = all ? 0 : -ENOMEM;
 
+	if (r == 0) {
+		if (n_extra)
+			memcpy(all, extra, n_extra * sizeof *all);
+		n_extra += turn_self_test_user(ts, &all[n_extra]);
+		r = turn_policy_new(cfg, all, n_extra, err, err_n, &p);
+	}
+	free(all);
 	if (r < 0)
 		return r;
 	r = turn_policy_set_own(p, net->own.v, net->own.n);
@@ -105,15 +114,23 @@ static int build_policy(struct turn_service *ts, const struct turn_config *cfg, 
 			size_t err_n, struct turn_policy **ret_p)
 {
 	struct turn_config found = *cfg; /* shallow: the policy copies what it keeps */
+	struct turn_secrets_merged secrets = { .n = 0 };
+	int r;
+
 	struct addr at[TURN_MAX_OWN], outside[TURN_MAX_OWN];
 
+	snprintf(err, err_n, "%s", strerror(ENOMEM));
 	for (size_t i = 0; i < net->relay.n; i++) {
 		at[i] = net->relay.v[i].at;
 		outside[i] = net->relay.v[i].outside;
 	}
 	found.relay.addresses = (struct cfg_list){ at, net->relay.n };
 	found.relay.outside = (struct cfg_list){ outside, net->relay.n };
-	return compile_policy(ts, &found, net, err, err_n, ret_p);
+	r = turn_secrets_merge(ts->secrets, &found, &secrets);
+	if (r == 0)
+		r = compile_policy(ts, &found, net, err, err_n, ret_p);
+	turn_secrets_merged_done(&secrets);
+	return r;
 }
 
 static void give_policy(struct worker *wk, void *arg)
@@ -209,6 +226,10 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 		snprintf(err, err_n, "cannot read the users of the store: %s", strerror(-r));
 		return r;
 	}
+	if ((r = turn_secrets_new(ts, &ts->secrets)) < 0) {
+		snprintf(err, err_n, "cannot read the secrets of the store: %s", strerror(-r));
+		return r;
+	}
 	if ((r = turn_external_new(ts, &ts->external)) < 0) {
 		snprintf(err, err_n, "cannot read the public addresses of the store: %s", strerror(-r));
 		return r;
@@ -240,6 +261,9 @@ static int turn_start(struct service *s, char *err, size_t err_n)
 	turn_trim_start(ts);
 	turn_add_verbs(ts);
 	turn_users_add_verbs(ts);
+	turn_secrets_add_verbs(ts);
+	turn_self_test_add_verbs(ts);
+	turn_certificates_add_verbs(ts);
 	log_started(ts);
 	return 0;
 }
@@ -376,6 +400,8 @@ static void service_free(struct turn_service *ts)
 	free(ts->passes);
 	turn_policy_unref(ts->policy);
 	turn_users_free(ts->users);
+	turn_secrets_free(ts->secrets);
+	turn_self_test_free(ts->self_test);
 	metrics_free(ts->metrics);
 	turn_clients_free(ts->clients);
 	turn_clients_free(ts->front_clients);

@@ -9,7 +9,9 @@
 #include "turn/edge.h"
 #include "turn/external.h"
 #include "turn/metrics.h"
+#include "turn/realm.h"
 #include "turn/service.h"
+#include "turn/snippet.h"
 #include "turn/users.h"
 
 enum { PAGE = 200, PAGE_MAX = 1000, CREDENTIAL_TTL_S = 86400, CREDENTIAL_TTL_MAX_S = 365 * 86400 };
@@ -135,6 +137,12 @@ static json_int_t limit_json(uint64_t limit)
 	return limit == UINT64_MAX ? -1 : (json_int_t)limit;
 }
 
+/* Without the one of a test that is under way. */
+static json_int_t n_users(const struct turn_service *ts, const struct turn_realm *x)
+{
+	return (json_int_t)x->n_users - turn_self_test_is_in(ts, x);
+}
+
 /* The default realm first, then the others, then those that a reload removed and that still have allocations. */
 static json_t *realms_json(const struct turn_service *ts)
 {
@@ -145,7 +153,7 @@ static json_t *realms_json(const struct turn_service *ts)
 		const struct turn_realm *x = turn_policy_nth_realm(p, i);
 		json_array_append_new(rows, json_pack("{s:s, s:b, s:o, s:o, s:b, s:I, s:I, s:I, s:I}", "name", x->name, "removed", 0,
 			"server_names", names_json(&x->server_names), "listen", endpoints_json(&x->listen), "password",
-			x->password != NULL, "users", (json_int_t)x->n_users, "secrets", (json_int_t)x->secrets.n, "allocations",
+			x->password != NULL, "users", n_users(ts, x), "secrets", (json_int_t)x->secrets.n, "allocations",
 			(json_int_t)turn_totals_of_realm(ts->totals, x->slot), "allocations_limit", limit_json(x->limits.allocations)));
 	}
 	for (unsigned slot = 1; slot < TURN_REALM_SLOTS; slot++)
@@ -170,8 +178,8 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 		"allocations", (json_int_t)turn_totals_allocations(ts->totals),
 		"allocations_limit", limit_json(cfg->limits.allocations),
 		"connections", (json_int_t)turn_clients_count(ts->clients),
-		"password", cfg->password != NULL, "users", (json_int_t)turn_policy_realm(ts->policy, 0)->n_users,
-		"secrets", (json_int_t)cfg->secrets.n, "peers_allowed", prefixes_json(&cfg->peers.allow),
+		"password", cfg->password != NULL, "users", n_users(ts, turn_policy_realm(ts->policy, 0)),
+		"secrets", (json_int_t)turn_policy_realm(ts->policy, 0)->secrets.n, "peers_allowed", prefixes_json(&cfg->peers.allow),
 		"peers_denied", prefixes_json(&cfg->peers.deny), "fast_path", fast_path_json(ts),
 		"io", "gro", sum.gro, "gso", sum.gso, "ring", sum.ring, "received", (json_int_t)sum.s.rx,
 		"receive_calls", (json_int_t)sum.s.rx_calls, "sent", (json_int_t)sum.s.tx, "send_calls",
@@ -275,6 +283,21 @@ static void kill_session(struct worker *wk, void *arg)
 		k->done = turn_server_kill(w->server, k->id, loop_now(w->loop));
 }
 
+/* Those of a list that are still there; which of them were not is told, for they may have ended meanwhile. */
+static void kill_listed(struct turn_service *ts, struct control_request *rq, const json_t *ids)
+{
+	json_t *killed = json_array(), *gone = json_array(), *id;
+	size_t i;
+
+	json_array_foreach(ids, i, id) {
+		struct kill k = { .id = (uint64_t)json_integer_value(id) };
+		if (json_is_integer(id))
+			workers_call(&ts->workers, kill_session, &k);
+		json_array_append(k.done ? killed : gone, id);
+	}
+	control_reply(rq, json_pack("{s:o, s:o}", "killed", killed, "gone", gone));
+}
+
 static void verb_kill(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
@@ -284,6 +307,10 @@ static void verb_kill(struct control_request *rq, const json_t *args, void *arg)
 	if (k.realm) {
 		workers_call(&ts->workers, kill_sessions, &k);
 		control_reply(rq, json_pack("{s:s, s:I}", "realm", k.realm, "killed", (json_int_t)k.done));
+		return;
+	}
+	if (json_is_array(json_object_get(args, "ids"))) {
+		kill_listed(ts, rq, json_object_get(args, "ids"));
 		return;
 	}
 	if (!json_is_integer(id)) {
@@ -353,6 +380,53 @@ static void verb_credentials(struct control_request *rq, const json_t *args, voi
 	bytes_wipe(&made, sizeof made);
 }
 
+/* ---- turn.snippet ---- */
+
+/* Without a shared secret the credential is some user's own, which this server does not give away: it says whose. */
+static json_t *unfinished(const struct turn_realm *x)
+{
+	const char *of = x->password ? (x->slot ? "realm's password" : "turn.password") : "user's password";
+
+	return json_pack("{s:s, s:s}", "username", x->password ? "stile" : "", "credential_of", of);
+}
+
+static json_t *finished(const struct turn_realm *x, const json_t *args)
+{
+	const struct turn_secret_section *s = x->secrets.items;
+	json_int_t ttl = json_integer_value(json_object_get(args, "ttl"));
+	const char *name = json_string_value(json_object_get(args, "name"));
+	struct turn_minted made;
+	json_t *o = NULL;
+
+	ttl = ttl > 0 ? MIN(ttl, CREDENTIAL_TTL_MAX_S) : CREDENTIAL_TTL_S;
+	uint64_t expiry = (uint64_t)time(NULL) + (uint64_t)ttl;
+	if (turn_mint_credential(STUN_MAC_SHA1, text_of(s->secret), text_of(name ? name : "stile"), expiry, &made) == 0)
+		o = json_pack("{s:s, s:s, s:I, s:s}", "username", made.user, "credential", made.password, "expires",
+			      (json_int_t)expiry, "secret", s->id);
+	bytes_wipe(&made, sizeof made);
+	return o;
+}
+
+static void verb_snippet(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct turn_service *ts = arg;
+	const struct turn_config *cfg = turn_policy_config(ts->policy);
+	const struct turn_realm *x = turn_realm_of_args(ts, rq, args);
+	const char *host = json_string_value(json_object_get(args, "host"));
+	char buf[ADDR_STRLEN];
+	json_t *o;
+
+	if (!x)
+		return;
+	o = x->secrets.n ? finished(x, args) : unfinished(x);
+	if (!o) {
+		control_fail(rq, "bad-request", NULL, "cannot make a credential for this name");
+		return;
+	}
+	json_object_set_new(o, "urls", turn_snippet_urls(cfg, host && *host ? host : turn_snippet_host(cfg, buf)));
+	control_reply(rq, o);
+}
+
 static void count_offloaded(struct worker *wk, void *arg)
 {
 	(void)arg;
@@ -377,9 +451,11 @@ static void verb_metrics(struct control_request *rq, const json_t *args, void *a
 static const struct control_verb verbs[] = {
 	{ "turn.status", CONTROL_VIEWER, verb_status, "listeners, relay addresses, credential sources, counts" },
 	{ "turn.sessions", CONTROL_VIEWER, verb_sessions, "{limit, cursor, realm}: allocations with their five-tuple, bytes and lifetime" },
-	{ "turn.kill", CONTROL_OPERATOR, verb_kill, "{id} or {realm}: ends one allocation, or all of a realm" },
+	{ "turn.kill", CONTROL_OPERATOR, verb_kill, "{id}, {ids} or {realm}: ends one allocation, several, or all of a realm" },
 	{ "turn.credentials", CONTROL_OPERATOR, verb_credentials, "{name, ttl, secret, mac, realm}: mints a time-limited credential" },
 	{ "turn.why", CONTROL_OPERATOR, turn_verb_why, "{match, limit, realm}: recent refusals of a user or an address, newest first" },
+	{ "turn.snippet", CONTROL_OPERATOR, verb_snippet, "{host, name, ttl, realm}: iceServers of a WebRTC page, with a credential if there is a secret" },
+	{ "turn.peer", CONTROL_VIEWER, turn_verb_peer, "{address, realm}: may clients reach this peer, and by which rule" },
 	{ "turn.metrics", CONTROL_VIEWER, verb_metrics, "{text}: counters, as JSON or as Prometheus text" },
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The verb turn.why: what was refused lately, to whom and for what reason, newest first; the answer to
+ * The verbs turn.why and turn.peer. turn.why: what was refused lately, to whom and for what reason, newest first; the answer to
  * `stile turn why USER|ADDRESS`. Each worker keeps a bounded ring; here they are merged. User names are
- * a stranger's bytes: what is not printable becomes a question mark.
+ * a stranger's bytes: what is not printable becomes a question mark. turn.peer answers the question before it is one: which
+ * rule decides about an address.
  */
 #include <string.h>
 #include "turn/edge.h"
@@ -76,8 +77,8 @@ static json_t *row_json(const struct turn_refused *r, uint64_t now)
 	const struct turn_refusal_row *row = &turn_refusal_rows[r->what];
 	char client[ADDR_STRLEN];
 
-	return json_pack("{s:I, s:i, s:s, s:o, s:s, s:s, s:o}", "ago_ms", (json_int_t)(now > r->at_ms ? now - r->at_ms : 0), "code",
-			 (int)row->code, "method", r->method, "user", clean_string(r->user), "realm", r->realm, "client",
+	return json_pack("{s:I, s:i, s:s, s:s, s:o, s:s, s:s, s:o}", "ago_ms", (json_int_t)(now > r->at_ms ? now - r->at_ms : 0), "code",
+			 (int)row->code, "key", row->label, "method", r->method, "user", clean_string(r->user), "realm", r->realm, "client",
 			 addr_print(&r->client, client), "reason", clean_string(r->reason));
 }
 
@@ -105,4 +106,26 @@ void turn_verb_why(struct control_request *rq, const json_t *args, void *arg)
 		json_array_append_new(rows, row_json(&f.list[i], f.now));
 	free(f.list);
 	control_reply(rq, json_pack("{s:o}", "rows", rows));
+}
+
+void turn_verb_peer(struct control_request *rq, const json_t *args, void *arg)
+{
+	const struct turn_service *ts = arg;
+	const struct turn_realm *x = turn_realm_of_args(ts, rq, args);
+	const char *text = json_string_value(json_object_get(args, "address"));
+	struct turn_verdict v;
+	struct addr peer;
+
+	if (!x)
+		return;
+	if (!text || addr_parse(text_of(text), 0, &peer) < 0) {
+		control_fail(rq, "bad-request", "192.0.2.7, or [2001:db8::7]:3478", "address is an IP address, with a port or without one");
+		return;
+	}
+	if (turn_policy_is_own(ts->policy, x, &peer)) {
+		control_reply(rq, json_pack("{s:b, s:s}", "allowed", 1, "rule", "a relay address of this server: on the ports of live relay sockets"));
+		return;
+	}
+	v = turn_policy_peer(ts->policy, x, &peer);
+	control_reply(rq, json_pack("{s:b, s:s}", "allowed", v.allowed, "rule", v.rule));
 }

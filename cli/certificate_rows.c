@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Certificates of a running service, as its verb tells them (cert_row() of common/cert.h): for `stile sip certificate list` and
- * `stile turn certificate list`.
+ * `stile turn certificate list`. A fault is a line with a cross and makes the exit status 1; so scripts see it, too. Nothing
+ * is read here but the answer.
  */
 #include <string.h>
 #include <time.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stile turn snippet: what a WebRTC page or a UC client needs to use this server, ready to paste, from the configuration; --live:
- * from the running server, settings and secrets made in the console included.
+ * from the running server, settings and secrets made in the console included. A password that is no secret of
+ * credentials is printed from the file alone, for who may read that has it anyway.
  */
 #include "cli/command.h"
 #include "cli/credential.h"

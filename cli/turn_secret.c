@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stile turn secret …: shared secrets of time-limited credentials that are made while the server runs; and what else is asked of
- * stile-turn in one line: turn peer, turn certificate list.
+ * stile-turn in one line: turn peer, turn certificate list. Secrets come from the terminal or from standard input, never from
+ * the command line, which every user of the machine can read.
  */
 #include <openssl/rand.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The store's secrets and their verbs: turn.secret.list, turn.secret.put, turn.secret.delete. The way of a change is
- * common/stored.h's; what it does is a new policy.
+ * common/stored.h's; what it does is a new policy, into which turn/service.c merges what is here. Nothing here is
+ * asked on the packet path.
  */
 #include "turn/secrets.h"
 #include <errno.h>
@@ -241,18 +242,13 @@ void turn_secrets_merged_done(struct turn_secrets_merged *m)
 
 /* ---- verbs ---- */
 
-static void add_row(json_t *rows, const char *realm, const char *id, bool from_store, bool locked)
-{
-	json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:b}", "id", id, "realm", realm, "from",
-					      from_store ? "store" : "file", "locked", locked));
-}
-
-static void add_of_file(json_t *rows, const char *realm, const struct cfg_list *list)
+static void add_of_file(json_t *rows, const struct turn_service *ts, const char *realm, const char *path, const struct cfg_list *list)
 {
 	const struct turn_secret_section *s = list->items;
 
 	for (size_t i = 0; i < list->n; i++)
-		add_row(rows, realm, s[i].id, false, true);
+		json_array_append_new(rows, turn_row_of_file(ts, json_pack("{s:s, s:s}", "id", s[i].id, "realm", realm),
+							     cfg_path_item(path, i, "").s));
 }
 
 static void verb_list(struct control_request *rq, const json_t *args, void *arg)
@@ -266,17 +262,18 @@ static void verb_list(struct control_request *rq, const json_t *args, void *arg)
 	char name[128];
 
 	if (!only || strcmp(only, cfg->realm) == 0)
-		add_of_file(rows, cfg->realm, &cfg->secrets);
+		add_of_file(rows, arg, cfg->realm, "turn.secrets", &cfg->secrets);
 	for (size_t i = 0; i < cfg->realms.n; i++)
 		if (!only || strcmp(only, x[i].name) == 0)
-			add_of_file(rows, x[i].name, &x[i].secrets);
+			add_of_file(rows, arg, x[i].name, cfg_path_item("turn.realms", i, "secrets").s, &x[i].secrets);
 	for (size_t i = 0; i < PLACES; i++)
 		json_object_foreach(stored_bodies(s->at[i].stored), key, body) {
 			if (!key_parts(key, s->at[i].of_realms, name, &realm, &id))
 				continue;
 			const struct cfg_list *file = file_secrets(cfg, realm);
 			if (!only || strcmp(only, realm ? realm : cfg->realm) == 0)
-				add_row(rows, realm ? realm : cfg->realm, id, true, file && has_id(file, id));
+				json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:b}", "id", id, "realm", realm ? realm : cfg->realm,
+								      "from", "store", "locked", file && has_id(file, id)));
 		}
 	control_reply(rq, json_pack("{s:o}", "rows", rows));
 }

@@ -16,6 +16,8 @@ struct turn_self_test *turn_self_test_free(struct turn_self_test *t);
 bool turn_self_test_user(const struct turn_service *ts, struct turn_extra_user *ret_u);
 bool turn_self_test_is_in(const struct turn_service *ts, const struct turn_realm *x);
 void turn_self_test_add_verbs(struct turn_service *ts);
+/* users.c: an object of the file, with where it stands. row is taken and given back. */
+json_t *turn_row_of_file(const struct turn_service *ts, json_t *row, const char *path);
 /* certificates.c */
 void turn_certificates_add_verbs(struct turn_service *ts);
 /* service_health.c */

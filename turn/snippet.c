@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See snippet.h. The forms of the URLs: RFC 7065. */
+/*
+ * The URLs of a WebRTC page, in the forms of RFC 7065, and the host in them. Nothing here asks anybody: it is all of
+ * the configuration, where the edge has filled in what was found. A reader who gives his own host to the tool gets
+ * it in every URL, name or address.
+ */
 #include "turn/snippet.h"
 #include <string.h>
 

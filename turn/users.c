@@ -262,29 +262,50 @@ const struct turn_extra_user *turn_users_list(const struct turn_users *u, size_t
 
 /* ---- verbs ---- */
 
-static void add_row(json_t *rows, const char *realm, const char *name, bool from_store, bool locked)
+static void add_row(json_t *rows, const char *realm, const char *name, bool locked)
 {
-	json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:b}", "name", name, "realm", realm, "from",
-					      from_store ? "store" : "file", "locked", locked));
+	json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:b}", "name", name, "realm", realm, "from", "store", "locked", locked));
+}
+
+json_t *turn_row_of_file(const struct turn_service *ts, json_t *row, const char *path)
+{
+	const char *file = NULL;
+	unsigned line = 0;
+
+	if (row && cfg_from(ts->svc->cfg, path, &file, &line) != CFG_FROM_DEFAULT && file)
+		json_object_update_new(row, json_pack("{s:s, s:i}", "file", file, "line", (int)line));
+	if (row)
+		json_object_update_new(row, json_pack("{s:s, s:b}", "from", "file", "locked", 1));
+	return row;
+}
+
+static void add_of_file(json_t *rows, const struct turn_service *ts, const char *realm, const char *path, const struct cfg_list *list)
+{
+	const struct turn_user_section *u = list->items;
+
+	for (size_t i = 0; i < list->n; i++)
+		json_array_append_new(rows, turn_row_of_file(ts, json_pack("{s:s, s:s}", "name", u[i].name, "realm", realm),
+							     cfg_path_item(path, i, "").s));
 }
 
 static void verb_list(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct turn_service *ts = arg;
-	const char *only = json_string_value(json_object_get(args, "realm")), *first = turn_policy_realm(ts->policy, 0)->name;
+	const struct turn_config *cfg = &((const struct turn_root *)cfg_values(ts->svc->cfg))->turn;
+	const char *only = json_string_value(json_object_get(args, "realm"));
+	const struct turn_realm_section *x = cfg->realms.items;
 	json_t *rows = json_array();
 
-	for (size_t i = 0; i < turn_policy_n_realms(ts->policy); i++) {
-		const struct turn_realm *x = turn_policy_nth_realm(ts->policy, i);
-		for (size_t k = 0; k < x->n_users && (!only || strcmp(only, x->name) == 0); k++)
-			if (x->users[k].from_file)
-				add_row(rows, x->name, x->users[k].name, false, true);
-	}
+	if (!only || strcmp(only, cfg->realm) == 0)
+		add_of_file(rows, ts, cfg->realm, "turn.users", &cfg->users);
+	for (size_t i = 0; i < cfg->realms.n; i++)
+		if (!only || strcmp(only, x[i].name) == 0)
+			add_of_file(rows, ts, x[i].name, cfg_path_item("turn.realms", i, "users").s, &x[i].users);
 	for (size_t i = 0; i < ts->users->n; i++) {
 		const struct turn_extra_user *u = &ts->users->list[i];
-		const char *realm = u->realm ? u->realm : first;
+		const char *realm = u->realm ? u->realm : cfg->realm;
 		if (!only || strcmp(only, realm) == 0)
-			add_row(rows, realm, u->name, true, in_file(ts, u->realm, u->name));
+			add_row(rows, realm, u->name, in_file(ts, u->realm, u->name));
 	}
 	control_reply(rq, json_pack("{s:o}", "rows", rows));
 }

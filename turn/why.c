@@ -5,7 +5,9 @@
  * a stranger's bytes: what is not printable becomes a question mark. turn.peer answers the question before it is one: which
  * rule decides about an address.
  */
+#include <stdio.h>
 #include <string.h>
+#include "common/clock.h"
 #include "turn/edge.h"
 #include "turn/refusals.h"
 
@@ -72,12 +74,16 @@ static json_t *clean_string(const char *s)
 	return json_string_nocheck(out);
 }
 
-static json_t *row_json(const struct turn_refused *r, uint64_t now)
+/* id: like no other row's, and the same in each answer, for who shows them again and again. */
+static json_t *row_json(const struct turn_refused *r, uint64_t now, unsigned nth)
 {
 	const struct turn_refusal_row *row = &turn_refusal_rows[r->what];
-	char client[ADDR_STRLEN];
+	uint64_t ago = now > r->at_ms ? now - r->at_ms : 0;
+	char client[ADDR_STRLEN], id[32];
 
-	return json_pack("{s:I, s:i, s:s, s:s, s:o, s:s, s:s, s:o}", "ago_ms", (json_int_t)(now > r->at_ms ? now - r->at_ms : 0), "code",
+	snprintf(id, sizeof id, "%llu-%u", (unsigned long long)r->at_ms, nth);
+	return json_pack("{s:s, s:I, s:I, s:i, s:s, s:s, s:o, s:s, s:s, s:o}", "id", id, "at", (json_int_t)(clock_unix_ms() - (int64_t)ago),
+			 "ago_ms", (json_int_t)ago, "code",
 			 (int)row->code, "key", row->label, "method", r->method, "user", clean_string(r->user), "realm", r->realm, "client",
 			 addr_print(&r->client, client), "reason", clean_string(r->reason));
 }
@@ -90,6 +96,7 @@ void turn_verb_why(struct control_request *rq, const json_t *args, void *arg)
 			   .realm = json_string_value(json_object_get(args, "realm")), .cap = (size_t)ts->n_workers * WHY_RING };
 	size_t most = limit > 0 ? (size_t)MIN(limit, WHY_MAX) : WHY_DEFAULT;
 	json_t *rows = json_array();
+	unsigned nth = 0; /* of those of one millisecond */
 
 	if (f.match && addr_parse(text_of(f.match), 0, &f.ip) < 0)
 		f.ip = (struct addr){ 0 };
@@ -102,8 +109,10 @@ void turn_verb_why(struct control_request *rq, const json_t *args, void *arg)
 	}
 	workers_call(&ts->workers, take_from, &f);
 	qsort(f.list, f.n, sizeof *f.list, newest_first);
-	for (size_t i = 0; i < f.n && i < most; i++)
-		json_array_append_new(rows, row_json(&f.list[i], f.now));
+	for (size_t i = 0; i < f.n && i < most; i++) {
+		nth = i && f.list[i].at_ms == f.list[i - 1].at_ms ? nth + 1 : 0;
+		json_array_append_new(rows, row_json(&f.list[i], f.now, nth));
+	}
 	free(f.list);
 	control_reply(rq, json_pack("{s:o}", "rows", rows));
 }

@@ -44,6 +44,7 @@ struct dtls_session {
 	enum dtls_state state;
 	bool broken; /* after a fatal error nothing more may be said */
 	bool freed;  /* by the owner, inside a callback */
+	size_t overhead; /* of a record, once the session is open: record_overhead() */
 	unsigned depth;
 	struct timer resend, deadline;
 };
@@ -125,6 +126,20 @@ static bool after_failure(struct dtls_session *s, int r)
 	return false;
 }
 
+/* What the cipher adds to a record; 0: there is no cipher yet. All are AEAD ciphers (common/tls.c). */
+static size_t record_overhead(const SSL *ssl)
+{
+	const SSL_CIPHER *c = SSL_get_current_cipher(ssl);
+	const EVP_CIPHER *e;
+
+	if (!c)
+		c = SSL_get_pending_cipher(ssl);
+	e = c ? EVP_get_cipherbynid(SSL_CIPHER_get_cipher_nid(c)) : NULL;
+	if (!e)
+		return 0;
+	return EVP_CIPHER_get_mode(e) == EVP_CIPH_GCM_MODE ? GCM_NONCE + AEAD_TAG : AEAD_TAG;
+}
+
 static bool shake(struct dtls_session *s)
 {
 	int r;
@@ -134,6 +149,7 @@ static bool shake(struct dtls_session *s)
 	if (r != 1)
 		return after_failure(s, r);
 	s->state = DTLS_OPEN;
+	s->overhead = record_overhead(s->ssl); /* a look-up by name in OpenSSL */
 	timer_stop(&s->deadline);
 	if (!s->ops || !s->ops->on_open)
 		return true;
@@ -142,14 +158,15 @@ static bool shake(struct dtls_session *s)
 	return leave(s) && s->state != DTLS_CLOSED;
 }
 
-/* All records of the datagram. False if the session is closed or gone. */
+/* All records of the datagram, which OpenSSL takes in whole with the first, and those that waited for the handshake's end.
+ * False if the session is closed or gone. */
 static bool read_records(struct dtls_session *s)
 {
-	for (;;) {
+	do {
 		uint8_t record[RECORD_MAX];
 		size_t n = 0;
 
-		ERR_clear_error();
+		tls_forget_errors();
 		if (SSL_read_ex(s->ssl, record, sizeof(record), &n) != 1)
 			return after_failure(s, 0);
 		if (!s->ops || !s->ops->on_data)
@@ -158,21 +175,8 @@ static bool read_records(struct dtls_session *s)
 		s->ops->on_data(s, record, n, s->arg);
 		if (!leave(s) || s->state == DTLS_CLOSED)
 			return false;
-	}
-}
-
-/* What the cipher adds to a record; 0: there is no cipher yet. All are AEAD ciphers (common/tls.c). */
-static size_t record_overhead(const struct dtls_session *s)
-{
-	const SSL_CIPHER *c = SSL_get_current_cipher(s->ssl);
-	const EVP_CIPHER *e;
-
-	if (!c)
-		c = SSL_get_pending_cipher(s->ssl);
-	e = c ? EVP_get_cipherbynid(SSL_CIPHER_get_cipher_nid(c)) : NULL;
-	if (!e)
-		return 0;
-	return EVP_CIPHER_get_mode(e) == EVP_CIPH_GCM_MODE ? GCM_NONCE + AEAD_TAG : AEAD_TAG;
+	} while (s->wire.in || SSL_has_pending(s->ssl));
+	return true;
 }
 
 /* The records at the front that OpenSSL may see. One that is too short for its cipher is to be dropped (RFC 6347
@@ -181,7 +185,7 @@ static size_t record_overhead(const struct dtls_session *s)
 static size_t sound_records(const struct dtls_session *s, const uint8_t *p, size_t n)
 {
 	struct rd r = rd_init(p, n);
-	size_t min = record_overhead(s), sound = 0;
+	size_t min = s->state == DTLS_OPEN ? s->overhead : record_overhead(s->ssl), sound = 0;
 
 	while (rd_left(&r) >= RECORD_HEADER) {
 		rd_take(&r, 3); /* type, version */
@@ -226,7 +230,7 @@ int dtls_session_send(struct dtls_session *s, const void *p, size_t n)
 		return -EMSGSIZE;
 	if (!n)
 		return 0;
-	ERR_clear_error();
+	tls_forget_errors();
 	if (SSL_write_ex(s->ssl, p, n, &done) == 1)
 		return 0;
 	ERR_clear_error();

@@ -104,7 +104,7 @@ static ssize_t tls_read(struct joint_end_side *s, uint8_t *p, size_t n, char why
 	int r;
 
 	s->drained = false;
-	ERR_clear_error();
+	tls_forget_errors();
 	do {
 		errno = 0;
 		r = SSL_read_ex(s->ssl, p + total, n - total, &got);
@@ -136,7 +136,7 @@ static ssize_t tls_write(struct joint_end_side *s, const uint8_t *p, size_t n, c
 	size_t total = 0, done;
 	int r, saved;
 
-	ERR_clear_error();
+	tls_forget_errors();
 	errno = 0;
 	if (many)
 		cork(s, 1);

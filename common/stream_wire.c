@@ -108,7 +108,7 @@ static ssize_t tls_read(struct stream *s, void *p, size_t n, char why[static STR
 	size_t got = 0;
 	int e, saved;
 
-	ERR_clear_error();
+	tls_forget_errors();
 	errno = 0;
 	s->read_wants_write = false;
 	if (SSL_read_ex(s->ssl, p, n, &got) == 1)
@@ -148,7 +148,7 @@ static ssize_t tls_writev(struct stream *s, const struct iovec *v, int n, char w
 		}
 		p = record;
 	}
-	ERR_clear_error();
+	tls_forget_errors();
 	errno = 0;
 	if (SSL_write_ex(s->ssl, p, len, &done) == 1)
 		return (ssize_t)done;

@@ -135,7 +135,7 @@ static ssize_t write_some(struct frame_conn *c, const uint8_t *p, size_t n)
 	size_t done = 0;
 	int e, saved;
 
-	ERR_clear_error();
+	tls_forget_errors();
 	errno = 0;
 	if (SSL_write_ex(c->ssl, p, MIN(n, (size_t)RECORD_MAX), &done) == 1)
 		return (ssize_t)done;
@@ -296,7 +296,7 @@ static size_t fill(struct frame_conn *c, size_t have, int *ret_end)
 	*ret_end = 0;
 	c->read_wants_write = false;
 	while (have + RECORD_MAX <= SCRATCH) {
-		ERR_clear_error();
+		tls_forget_errors();
 		errno = 0;
 		if (SSL_read_ex(c->ssl, scratch + have, SCRATCH - have, &got) == 1) {
 			have += got;

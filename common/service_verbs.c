@@ -5,6 +5,7 @@
  * status still answers.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -26,13 +27,15 @@ static json_int_t resident_bytes(void)
 	return (json_int_t)resident * sysconf(_SC_PAGESIZE);
 }
 
+static json_int_t descriptor_limit(void);
+
 int64_t service_descriptors(void)
 {
 	int64_t n = -3; /* ".", ".." and the folder itself */
 	DIR *d = opendir("/proc/self/fd");
 
-	if (!d)
-		return -1;
+	if (!d) /* without one left they are all in use, which is when it matters */
+		return errno == EMFILE ? descriptor_limit() : -1;
 	while (readdir(d))
 		n++;
 	closedir(d);

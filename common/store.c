@@ -129,8 +129,9 @@ static void run_one(struct store *s, struct store_op *op)
 static void finish(struct store *s, struct store_op *op)
 {
 	list_unlink(&op->node);
-	if (op->run != store_run_list && op->run != store_run_audit)
-		atomic_store_explicit(&s->failing, is_failure(op->outcome.result), memory_order_relaxed);
+	/* What was refused for another reason (there is no such object) has written nothing, and proves nothing. */
+	if (op->run != store_run_list && op->run != store_run_audit && (op->outcome.result == STORE_OK || is_failure(op->outcome.result)))
+		atomic_store_explicit(&s->failing, op->outcome.result != STORE_OK, memory_order_relaxed);
 	if (op->loop)
 		loop_post(op->loop, &op->mail);
 	else

@@ -6,6 +6,7 @@
  * Chain and name are judged as those who connect will judge them; what is usual but not wrong is a warning.
  */
 #include "common/cert.h"
+#include "common/config.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -460,4 +461,19 @@ int cert_make(const struct cert_wish *w, char err[static TLS_ERRLEN])
 	EVP_PKEY_free(k);
 	X509_EXTENSION_free(names);
 	return r;
+}
+
+/* ---- of a configuration ---- */
+
+void cert_check(struct cfg *c, const char *key, const char *cert_file, const char *key_file)
+{
+	struct tls_ctx *ctx = NULL;
+	char err[TLS_ERRLEN];
+	int r = tls_ctx_new(&(struct tls_options){ .cert_file = cert_file, .key_file = key_file }, err, &ctx);
+
+	if (r < 0)
+		cfg_add_error(c, key, "%s", err);
+	else if (*err)
+		cfg_add_warning(c, key, "%s", err);
+	tls_ctx_unref(ctx);
 }

@@ -34,6 +34,10 @@ json_t *cert_row(const struct cert_files *f, time_t now);
 /* "it ends in 12 days …", or "" if it lasts CERT_WARN_DAYS or more, or is over. */
 void cert_warn_end(const struct tls_cert_info *i, time_t now, char out[static TLS_ERRLEN]);
 
+/* A service's own certificate and key: what is wrong with them becomes an error of the configuration under this key (a date: a warning). */
+struct cfg;
+void cert_check(struct cfg *c, const char *key, const char *cert_file, const char *key_file);
+
 struct cert_wish {
 	const char *names[CERT_NAMES_MAX]; /* host names or addresses; the first is the common name, too */
 	unsigned n_names;

@@ -12,6 +12,7 @@
 #include <gnutls/x509.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 struct httpd_tls {
 	_Atomic unsigned refs;
@@ -59,6 +60,32 @@ static int read_clients(struct httpd_tls *t, const struct httpd_tls_options *o, 
 	return r < 0 ? read_failed("the revocation list", o->client_crl_file, r, err, n) : 0;
 }
 
+/* Each certificate of a file alone: of a list with one that it cannot read, GnuTLS 3.7 never frees what it had made of it, and an
+ * administrator may try a reload often. 0 or a GnuTLS error; a file without any is not this function's affair. */
+static int try_certificates(const char *file)
+{
+	static const char begin[] = "-----BEGIN CERTIFICATE";
+	gnutls_datum_t all = { 0 };
+	int r = gnutls_load_file(file, &all);
+
+	for (unsigned char *p = all.data; r >= 0 && p;) {
+		size_t left = all.size - (size_t)(p - all.data);
+		gnutls_x509_crt_t crt;
+
+		p = memmem(p, left, begin, sizeof(begin) - 1);
+		if (!p)
+			break;
+		r = gnutls_x509_crt_init(&crt);
+		if (r < 0)
+			break;
+		r = gnutls_x509_crt_import(crt, &(gnutls_datum_t){ p, all.size - (unsigned)(p - all.data) }, GNUTLS_X509_FMT_PEM);
+		gnutls_x509_crt_deinit(crt);
+		p += sizeof(begin) - 1;
+	}
+	gnutls_free(all.data);
+	return r;
+}
+
 int httpd_tls_new(const struct httpd_tls_options *o, char *err, size_t err_n, struct httpd_tls **ret_t)
 {
 	_cleanup_(httpd_tls_unrefp) struct httpd_tls *t = calloc(1, sizeof(*t));
@@ -71,7 +98,9 @@ int httpd_tls_new(const struct httpd_tls_options *o, char *err, size_t err_n, st
 		return -ENOMEM;
 	}
 	t->refs = 1;
-	r = gnutls_certificate_set_x509_key_file(t->credentials, o->cert_file, o->key_file, GNUTLS_X509_FMT_PEM);
+	r = try_certificates(o->cert_file);
+	if (r >= 0)
+		r = gnutls_certificate_set_x509_key_file(t->credentials, o->cert_file, o->key_file, GNUTLS_X509_FMT_PEM);
 	if (r < 0)
 		return read_failed("the certificate", o->cert_file, r, err, err_n);
 	r = o->client_ca_file ? read_clients(t, o, err, err_n) : 0;

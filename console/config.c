@@ -6,6 +6,7 @@
  * An address that is not loopback is reached by others: it needs TLS, and with it certificates of its clients, or the word public.
  */
 #include "console/config.h"
+#include "common/cert.h"
 #include <string.h>
 
 #define SCHEMA(name_, rows_, size_) { (name_), (rows_), ARRAY_LEN(rows_), (size_) }
@@ -90,6 +91,8 @@ void console_config_check(struct cfg *c)
 
 	if (!k->certificate != !k->key)
 		cfg_add_error(c, k->key ? "console.key" : "console.certificate", "certificate and key belong together: one of them is missing");
+	if (k->certificate && k->key)
+		cert_check(c, "console.certificate", k->certificate, k->key);
 	if (k->client_ca && !k->certificate)
 		cfg_add_error(c, "console.client_ca", "clients' certificates need TLS: console.certificate and console.key");
 	if (k->client_crl && !k->client_ca)

@@ -6,6 +6,7 @@
  * Each key stands here once, with type, range, default and help.
  */
 #include "gateway/config.h"
+#include "common/cert.h"
 
 #define SCHEMA(n, r, s) { .name = (n), .rows = (r), .n_rows = ARRAY_LEN(r), .size = (s) }
 #define GATEWAY(member) CFG_AT(struct gateway_config, member)
@@ -75,6 +76,8 @@ void gateway_config_check(struct cfg *c)
 		cfg_add_error(c, "gateway.certificate", "the private key is missing: gateway.key");
 	if (g->key && !g->certificate)
 		cfg_add_error(c, "gateway.key", "the certificate is missing: gateway.certificate");
+	if (g->certificate && g->key)
+		cert_check(c, "gateway.certificate", g->certificate, g->key);
 }
 
 void gateway_log_config(const void *values, struct log_config *ret_lc)

@@ -4,7 +4,8 @@
  * token only the SHA-256 is kept, which is enough for 256 random bits; of a password its yescrypt. A user's and a token's
  * changes are audited with what was before and after, their secrets left out by the schema rows; sessions are state.
  *
- * Every change is written by itself and told when it is on the disk. What is in memory is ahead of it by that moment.
+ * Every change is written by itself and told when it is on the disk. What is in memory is ahead of it by that moment; a change
+ * of a user that the store does not take is undone.
  */
 #include "console/console.h"
 
@@ -64,14 +65,49 @@ static void sha256_hex(const char *s, char out[static 65])
 struct saving {
 	account_done_fn fn;
 	void *arg;
+	struct accounts *a; /* of a user's change; else NULL */
+	char name[64];
+	struct user_kept wanted;
 };
+
+static struct user_kept kept_of(const struct user *u)
+{
+	struct user_kept k = { .role = u->role, .totp = u->totp };
+
+	memcpy(k.language, u->language, sizeof(k.language));
+	memcpy(k.hash, u->hash, sizeof(k.hash));
+	memcpy(k.totp_secret, u->totp_secret, sizeof(k.totp_secret));
+	return k;
+}
+
+static void put_back(struct user *u)
+{
+	u->role = u->kept.role;
+	u->totp = u->kept.totp;
+	memcpy(u->language, u->kept.language, sizeof(u->language));
+	memcpy(u->hash, u->kept.hash, sizeof(u->hash));
+	memcpy(u->totp_secret, u->kept.totp_secret, sizeof(u->totp_secret));
+}
+
+/* Who was never kept is its maker's to remove. */
+static void settle(struct user *u, const struct saving *s, bool good)
+{
+	if (good)
+		u->kept = s->wanted;
+	else if (*u->kept.hash)
+		put_back(u);
+}
 
 static void on_saved(const struct store_outcome *o, void *arg)
 {
 	struct saving *s = arg;
+	struct user *u = s->a ? user_find(s->a, s->name) : NULL;
 
+	if (u)
+		settle(u, s, o->result == STORE_OK);
 	if (s->fn)
 		s->fn(o->result == STORE_OK || o->result == STORE_NOT_FOUND ? 0 : -EIO, s->arg);
+	explicit_bzero(s, sizeof(*s));
 	free(s);
 }
 
@@ -79,6 +115,7 @@ struct change {
 	const char *kind, *key, *who;
 	json_t *body; /* taken; NULL: there was no memory for it, unless deleted */
 	bool deleted;
+	struct user *user; /* whose change it is */
 };
 
 static void save(struct accounts *a, struct change ch, account_done_fn fn, void *arg)
@@ -88,13 +125,20 @@ static void save(struct accounts *a, struct change ch, account_done_fn fn, void 
 	int r = s && (ch.body || ch.deleted) ? 0 : -ENOMEM;
 
 	if (s)
-		*s = (struct saving){ fn, arg };
+		*s = (struct saving){ .fn = fn, .arg = arg };
+	if (s && ch.user) {
+		s->a = a;
+		(void)snprintf(s->name, sizeof(s->name), "%s", ch.key);
+		s->wanted = kept_of(ch.user);
+	}
 	if (r == 0)
 		r = ch.deleted ? store_delete(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY) :
 				 store_put(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY, json_incref(ch.body));
 	json_decref(ch.body);
 	if (r == 0)
 		return;
+	if (ch.user && *ch.user->kept.hash)
+		put_back(ch.user);
 	free(s);
 	if (fn)
 		fn(r, arg);
@@ -168,7 +212,7 @@ void user_save(struct accounts *a, struct user *u, const char *who, account_done
 		json_decref(o);
 		o = NULL;
 	}
-	save(a, (struct change){ "console.user", u->name, who, o, false }, fn, arg);
+	save(a, (struct change){ "console.user", u->name, who, o, false, u }, fn, arg);
 }
 
 static void load_user(const struct store_object *o, void *arg)
@@ -187,6 +231,7 @@ static void load_user(const struct store_object *o, void *arg)
 	copy_string(o->body, "language", u->language, sizeof(u->language));
 	u->created_at = json_integer_value(json_object_get(o->body, "created_at"));
 	u->totp = totp && hex_decode(text_of(totp), u->totp_secret, TOTP_SECRET, &n) == 0 && n == TOTP_SECRET;
+	u->kept = kept_of(u);
 }
 
 /* ---- sessions ---- */
@@ -201,7 +246,7 @@ static void session_free(struct accounts *a, struct session *s)
 void session_remove(struct accounts *a, struct session *s)
 {
 	events_end_of_session(a->c->events, s);
-	save(a, (struct change){ "console.session", s->id, "console", NULL, true }, NULL, NULL);
+	save(a, (struct change){ "console.session", s->id, "console", NULL, true, NULL }, NULL, NULL);
 	session_free(a, s);
 }
 
@@ -221,7 +266,7 @@ static void save_session(struct accounts *a, struct session *s)
 			      (json_int_t)s->created_at, "seen_at", (json_int_t)s->seen_at, "address", s->address, "agent", s->agent);
 
 	s->stored_at = s->seen_at;
-	save(a, (struct change){ "console.session", s->id, "console", o, false }, NULL, NULL);
+	save(a, (struct change){ "console.session", s->id, "console", o, false, NULL }, NULL, NULL);
 }
 
 static bool has_ended(const struct accounts *a, const struct session *s, int64_t now)
@@ -383,7 +428,7 @@ static void token_free(struct accounts *a, struct token *t)
 
 void token_remove(struct accounts *a, struct token *t, const char *who, account_done_fn fn, void *arg)
 {
-	save(a, (struct change){ "console.token", t->id, who, NULL, true }, fn, arg);
+	save(a, (struct change){ "console.token", t->id, who, NULL, true, NULL }, fn, arg);
 	token_free(a, t);
 }
 
@@ -409,7 +454,7 @@ struct token *token_add(struct accounts *a, const struct token *like, const char
 	a->n_tokens++;
 	o = json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:I}", "name", t->name, "user", t->user, "role", role_name(t->role), "scope",
 		      scope_json(t->scope), "hash", t->hash, "created_at", (json_int_t)t->created_at, "expires_at", (json_int_t)t->expires_at);
-	save(a, (struct change){ "console.token", t->id, who, o, false }, fn, arg);
+	save(a, (struct change){ "console.token", t->id, who, o, false, NULL }, fn, arg);
 	return t;
 }
 
@@ -460,7 +505,7 @@ void user_remove(struct accounts *a, struct user *u, const char *who, account_do
 		if (strcmp(t->user, u->name) == 0)
 			token_remove(a, t, who, NULL, NULL);
 	}
-	save(a, (struct change){ "console.user", u->name, who, NULL, true }, fn, arg);
+	save(a, (struct change){ "console.user", u->name, who, NULL, true, NULL }, fn, arg);
 	list_unlink(&u->node);
 	a->n_users--;
 	explicit_bzero(u, sizeof(*u));
@@ -472,7 +517,7 @@ void user_remove(struct accounts *a, struct user *u, const char *who, account_do
 /* An object for each service: its row in the audit is what counts, "before" is the action before it. */
 void accounts_audit_action(struct accounts *a, const char *who, const char *service, json_t *what)
 {
-	save(a, (struct change){ "console.action", service, who, what, false }, NULL, NULL);
+	save(a, (struct change){ "console.action", service, who, what, false, NULL }, NULL, NULL);
 }
 
 /* ---- life ---- */

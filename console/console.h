@@ -184,6 +184,12 @@ struct user {
 	uint8_t totp_new[TOTP_SECRET]; /* shown, and not confirmed yet */
 	bool totp_pending;
 	int64_t created_at;
+	struct user_kept {
+		enum control_role role;
+		char language[8], hash[HASH_MAX];
+		bool totp;
+		uint8_t totp_secret[TOTP_SECRET];
+	} kept; /* as the store has it: what it does not take is undone */
 };
 struct session {
 	struct list node;

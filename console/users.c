@@ -41,6 +41,19 @@ static void hashing(struct ask *a, int r)
 	ask_fail(a, 503, "busy", "too many passwords are being hashed; try again");
 }
 
+/* The store has the new account, or nobody has it. */
+static void on_made(int r, void *arg)
+{
+	struct ask *a = arg;
+	struct user *u = user_find(a->c->accounts, ask_string(a, "name"));
+
+	if (r < 0 && u)
+		user_remove(a->c->accounts, u, "console", NULL, NULL);
+	else if (r == 0)
+		told(a, "made", ask_string(a, "name"));
+	ask_on_saved(r, a);
+}
+
 static void on_user_hash(bool match, const char *hash, void *arg)
 {
 	struct ask *a = arg;
@@ -58,8 +71,7 @@ static void on_user_hash(bool match, const char *hash, void *arg)
 		ask_unref(a);
 		return;
 	}
-	told(a, "made", name);
-	user_save(a->c->accounts, u, ask_as(a, as), ask_on_saved, a);
+	user_save(a->c->accounts, u, ask_as(a, as), on_made, a);
 }
 
 void users_post(struct ask *a)

@@ -24,6 +24,8 @@ const ARGS = [
 	'--disable-component-update',
 	'--disable-sync',
 	'--disable-dev-shm-usage',
+	'--allow-loopback-in-peer-connection', // WebRTC's relay on this machine
+	'--force-webrtc-ip-handling-policy=default',
 ];
 
 export async function launch() {

@@ -36,7 +36,7 @@ const literal = new Set(
 		...code.matchAll(/(?:\bt|either|has)\(\s*'([^']+)'/g),
 		// in data, whose words are looked up when it is shown: a key has a dot
 		...code.matchAll(/\b(?:title|label|hint|ask|text|done|none|word)(?:: |=)["'`]?'?([a-z0-9_-]+(?:\.[a-z0-9_-]+)+)["']/g),
-		...code.matchAll(/\w: '([a-z]+(?:\.[a-z0-9_-]+)+)'/g),
+		...code.matchAll(/\b(?!(?:verb|kind|path|prefix): )\w+: '([a-z]+(?:\.[a-z0-9_-]+)+)'/g),
 		...code.matchAll(/\bt\([^()']*'\w*:*' \? '([a-z0-9_.]+)' : '([a-z0-9_.]+)'/g),
 		...code.matchAll(/\bt\([^()'`]*\? '([a-z0-9_.]+)' : '([a-z0-9_.]+)'/g),
 	].flatMap(m => m.slice(1)),
@@ -73,7 +73,7 @@ test('A plural has the forms that its language needs', () => {
 
 test('No message is empty, and none was left in English', () => {
 	const alike =
-		/^(account|on|off|theme|filter|password|user|unit\.\w+|language|service\.(gateway|console)|wizard\.(domain|step\.(tests|account|opens)|opens\.\w+)|role\.administrator|login\.code|cores|rate\.\w+)$/;
+		/^(account|on|off|theme|filter|password|user|unit\.\w+|language|service\.(gateway|console)|wizard\.(domain|step\.(tests|account|opens)|opens\.\w+)|role\.administrator|login\.code|cores|rate\.\w+|sip\.(domain|gateway|live|name|port|rate|sha256|user\.hint|file|password)|turn\.(client|code|realm|server|transport|cert\.file))$/;
 	bad(
 		languages.flatMap(l =>
 			Object.entries(words[l]).flatMap(([k, m]) => [

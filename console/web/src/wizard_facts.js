@@ -35,7 +35,7 @@ export async function findPublic(addresses) {
 	const own = addresses.find(a => a.public);
 	if (own) return { address: own.address, how: 'interface' };
 	const relays = await tell('turn', 'turn.status').then(
-		s => s.relays ?? [],
+		s => s.relay_addresses ?? [],
 		() => [],
 	);
 	const told = relays.find(r => r.external && r.external_state !== 'none');

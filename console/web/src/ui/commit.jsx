@@ -25,7 +25,9 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 		let fields = e.fields?.filter(f => f.path) ?? [];
 		if (!fields.length && e.path) fields = [{ path: e.path, text: e.message }];
 		if (!fields.length) return failed(e);
-		refused(Object.fromEntries(fields.map(f => [f.path, f.text])));
+		// of an item of a list ("turn.peers.deny[0]") the reason stands beside the list
+		const keyOf = path => Object.keys(edits).find(k => path.startsWith(`${k}[`) || path.startsWith(`${k}.`)) ?? path;
+		refused(Object.fromEntries(fields.map(f => [keyOf(f.path), f.text])));
 		toast('failed', t('refused', { n: fields.length }));
 	}
 	useEffect(() => {

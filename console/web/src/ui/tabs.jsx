@@ -18,6 +18,7 @@ export function Tabs({ page, tabs }) {
 				))}
 			</div>
 			<div class="section" key={at.id}>
+				<h2 class="hidden">{t(at.title)}</h2>
 				{at.body()}
 			</div>
 		</>

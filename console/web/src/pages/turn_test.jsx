@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Does it work, and what does a WebRTC page need? The test is `stile test turn --live` on the console's machine: real traffic
+// over each listener, by a user that the server makes for it. The snippet is the server's own word; where it has no shared
+// secret it gives no password away, and says whose is to be filled in.
+import { useState } from 'preact/hooks';
+import { number, t } from '../i18n.js';
+import { runTool } from '../wizard_facts.js';
+import { ErrorBox, messageOf } from '../ui/errors.jsx';
+import { Field } from '../ui/field.jsx';
+import { Icon } from '../ui/icon.jsx';
+import { toast } from '../ui/toast.jsx';
+import { tell } from '../verbs.js';
+
+function Steps({ result }) {
+	return result.transports.map(x => (
+		<section key={`${x.transport} ${x.address}`} aria-label={`${x.transport} ${x.address}`}>
+			<h3>
+				{x.transport.toUpperCase()} {x.address}
+			</h3>
+			<ul class="checks">
+				{x.steps.map(s => (
+					<li key={s.step}>
+						<Icon name={s.ok ? 'ok' : 'failed'} />
+						<div class="check">
+							<b>{t(`turn.step.${s.step}`)}</b> <span class="muted">{`${number(s.ms, 1)}\u00a0ms`}</span>
+							<p class={s.ok ? 'muted' : 'error'}>{s.text}</p>
+						</div>
+					</li>
+				))}
+			</ul>
+		</section>
+	));
+}
+
+function Outcome({ run }) {
+	const [result] = run.results;
+	const bad = result?.transports ? result.bad : 1;
+	return (
+		<>
+			<div class={`box ${bad ? 'failed' : 'ok'}`} role="status">
+				<Icon name={bad ? 'failed' : 'ok'} />
+				<div>
+					<p>{bad ? t('turn.test.bad', { n: bad }) : t('turn.test.good')}</p>
+					{!result?.transports && <pre tabIndex={0}>{run.text}</pre>}
+				</div>
+			</div>
+			{result?.transports && <Steps result={result} />}
+		</>
+	);
+}
+
+function Run({ service }) {
+	const [run, set] = useState(null);
+	const [error, fail] = useState(null);
+	const [busy, work] = useState(false);
+	async function start() {
+		work(true);
+		fail(null);
+		set(null);
+		try {
+			set(await runTool({ what: 'turn', service }));
+		} catch (e) {
+			fail(e);
+		}
+		work(false);
+	}
+	return (
+		<section class="card" aria-label={t('turn.test')} data-help="turn/test">
+			<h2>{t('turn.test')}</h2>
+			<p class="muted">{t('turn.test.text')}</p>
+			<button type="button" class="main" disabled={busy} onClick={start}>
+				{t('turn.test.run')}
+			</button>
+			{busy && (
+				<p class="loading" role="status">
+					{t('wizard.tests.running')}
+				</p>
+			)}
+			{error && <ErrorBox error={error} />}
+			{run && <Outcome run={run} />}
+		</section>
+	);
+}
+
+async function copy(text) {
+	try {
+		await navigator.clipboard.writeText(text);
+		toast('ok', t('turn.copied'));
+	} catch {
+		toast('failed', t('turn.copy.failed')); // no clipboard without TLS, or it was not allowed
+	}
+}
+
+// Asked for by a click, not by a look: the server mints a credential for it, which stands in the audit.
+function Snippet({ service }) {
+	const [host, type] = useState('');
+	const [got, set] = useState(null);
+	const [error, fail] = useState(null);
+	async function show(e) {
+		e.preventDefault();
+		try {
+			set(await tell(service, 'turn.snippet', { host: host.trim() }));
+			fail(null);
+		} catch (why) {
+			fail(why);
+		}
+	}
+	const text = got && JSON.stringify({ iceServers: [{ urls: got.urls, username: got.username, credential: got.credential ?? '…' }] }, null, 2);
+	return (
+		<section class="card section" aria-label={t('turn.snippet')} data-help="turn/snippet">
+			<h2>{t('turn.snippet')}</h2>
+			<form class="bar peer" onSubmit={show}>
+				<Field label={t('turn.snippet.host')} name="host" value={host} onInput={type} placeholder="turn.example.org" autocomplete="off" error={error && messageOf(error)} />
+				<button type="submit">{t('turn.snippet.show')}</button>
+				{text && (
+					<button type="button" onClick={() => copy(text)}>
+						{t('turn.copy')}
+					</button>
+				)}
+			</form>
+			{text && <pre tabIndex={0}>{text}</pre>}
+			{got && !got.credential && <p class="muted">{t('turn.snippet.own', { of: got.credential_of })}</p>}
+		</section>
+	);
+}
+
+export function Test({ service }) {
+	return (
+		<>
+			<Run service={service} />
+			<Snippet service={service} />
+		</>
+	);
+}

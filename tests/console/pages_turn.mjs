@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a person does with the page TURN, in Chromium, against the services of pages_turn.py: every action with both outcomes, names
+// that are HTML, values that the file sets, a service that ends under the page, and real clients on the other side.
+import { HOSTILE, Failed, LANGUAGES, accessible, api, base, cases, click, dialog, equal, fits, grid, holds, looked, noFaults, opened, shot, test, until, world } from './page_kit.mjs';
+
+const PORT = base;
+const LAB = 'turn@lab';
+const REFUSED = /status of (400|409|502)/; // what a case enters on purpose
+const field = (page, label) => page.getByLabel(label, { exact: true });
+const toast = (page, text) => page.locator('.toast').filter({ hasText: text });
+const said = (page, text) => page.getByText(text).first().waitFor();
+
+async function instance(page, name) {
+	await page.getByLabel('Instance').selectOption(name);
+}
+
+// Reviews, applies and keeps what was changed.
+async function applied(page) {
+	await click(page, 'Apply');
+	await click(page, 'Keep it');
+	await dialog(page, 'Keep this change?').waitFor({ state: 'detached' });
+}
+
+test('Sessions of real clients are live; several are ended by Del after one question that names them', async () => {
+	await world('uclient');
+	await world('client', { user: HOSTILE, password: 'for-all-of-them' });
+	await world('client', { user: 'bob', password: 'for-all-of-them' });
+	const page = await opened({}, '#/turn');
+	const table = grid(page, 'Sessions');
+	await table.row('alice').waitFor();
+	await table.row(HOSTILE).waitFor();
+	await until(async () => /[1-9][\d.]*\s(KiB|MiB)/.test(await table.row('alice').textContent()), 'bytes of alice that move');
+	const before = await table.cell('alice', 5).textContent();
+	await until(async () => (await table.cell('alice', 5).textContent()) !== before, 'the bytes go on');
+	await page.getByRole('searchbox').fill('<img');
+	await until(async () => (await table.rows().count()) === 1, 'the filter leaves one');
+	await page.getByRole('searchbox').fill('');
+	await table.choose(HOSTILE, 'bob');
+	await table.at.focus();
+	await page.keyboard.press('Delete');
+	const question = dialog(page, 'End 2 sessions?');
+	await question.getByText(`${HOSTILE}, 127.0.0.1`).waitFor();
+	await question.getByText('bob, 127.0.0.1').waitFor();
+	await accessible(page, 'the question');
+	await shot(page, 'turn-kill');
+	await page.keyboard.press('Escape');
+	await question.waitFor({ state: 'detached' });
+	equal((await world('sessions')).filter(u => u === 'bob').length, 1, 'Esc is no');
+	await table.at.focus();
+	await page.keyboard.press('Delete');
+	await question.getByRole('button', { name: 'End', exact: true }).click();
+	await toast(page, '2 sessions ended.').waitFor();
+	await world('gone', { user: 'bob' });
+	await world('gone', { user: HOSTILE });
+	await until(async () => !(await table.at.textContent()).includes('bob'), 'the rows go');
+	await table.row('alice').dblclick();
+	await dialog(page, 'alice').getByText('Relay address').waitFor();
+	await shot(page, 'turn-session');
+	noFaults(page);
+});
+
+test('Who was refused is told with the reason in the reader’s language', async () => {
+	equal(await world('client', { user: 'alice', password: 'guess' }), 401, 'a wrong password');
+	equal(await world('client', { user: HOSTILE, password: 'guess' }), 401, 'a hostile name');
+	for (const [language, tab, reason] of [['en-GB', 'Refused', 'wrong user name or password'], ['de-DE', 'Abgewiesen', 'Passwort falsch']]) {
+		const page = await opened({ language }, '#/turn/refused');
+		const table = grid(page, tab);
+		await table.row(HOSTILE).waitFor();
+		holds((await table.row('alice').textContent()).includes(reason), `${reason} in ${await table.row('alice').textContent()}`);
+		holds((await table.row('alice').textContent()).includes('401'), 'the code');
+		noFaults(page);
+	}
+});
+
+test('A user is made, used, changed and deleted with his sessions; what is bad stands beside its field; the file’s is locked', async () => {
+	const page = await opened({ allowed: [REFUSED] }, '#/turn/users');
+	const table = grid(page, 'Users');
+	await table.row('alice').getByText(`set in stile.yaml:${await world('line', { text: 'users:' })}`).waitFor();
+	await table.choose('alice');
+	equal(await page.getByRole('button', { name: 'Delete', exact: true }).count(), 0, 'what the file sets cannot be deleted');
+	await click(page, 'Add user');
+	await click(page, 'Save');
+	await page.getByText('Please fill this in.').first().waitFor();
+	await field(page, 'User name').fill('caro\u00adl');
+	await field(page, 'Password').fill('builders-tea');
+	await click(page, 'Save');
+	await said(page, 'a user name has 1 to 255 bytes');
+	await field(page, 'User name').fill('carol');
+	await accessible(page, 'the form of a user');
+	await click(page, 'Save');
+	await table.row('carol').waitFor();
+	equal(await world('client', { user: 'carol', password: 'builders-tea' }), 0, 'carol may');
+	await table.choose('carol');
+	await click(page, 'Change password');
+	await field(page, 'Password').fill('earl-grey-now');
+	await click(page, 'Save');
+	await dialog(page, 'Change password').waitFor({ state: 'detached' });
+	equal(await world('client', { user: 'carol', password: 'builders-tea' }), 401, 'the old password');
+	equal(await world('client', { user: 'carol', password: 'earl-grey-now' }), 0, 'the new one');
+	await until(async () => (await table.cell('carol', 1).textContent()) === '2', 'two sessions of carol');
+	await table.at.focus();
+	await page.keyboard.press('Delete');
+	await dialog(page, 'Delete 1 user?').getByText('carol: 2 sessions, 127.0.0.1').waitFor();
+	await shot(page, 'turn-user-delete');
+	await dialog(page, 'Delete 1 user?').getByRole('button', { name: 'Delete', exact: true }).click();
+	await toast(page, '1 user deleted.').waitFor();
+	await world('gone', { user: 'carol' });
+	equal(await world('client', { user: 'carol', password: 'earl-grey-now' }), 401, 'carol may no longer');
+	noFaults(page);
+});
+
+test('A shared secret is made, credentials minted from it are good, and refused once it is deleted', async () => {
+	const page = await opened({ allowed: [REFUSED] }, '#/turn/secrets');
+	const table = grid(page, 'Shared secrets');
+	await table.row('2026a').getByText('set in stile.yaml:').waitFor();
+	await click(page, 'Add secret');
+	const made = await field(page, 'Secret').inputValue();
+	holds(made.length >= 32, `a secret was made up: ${made}`);
+	await field(page, 'Secret').fill('short');
+	await field(page, 'Id').fill('2027');
+	await click(page, 'Save');
+	await said(page, '16 to 1024 bytes');
+	await field(page, 'Secret').fill(made);
+	await click(page, 'Save');
+	await table.row('2027').waitFor();
+	holds(!(await page.content()).includes(made), 'the secret is not shown again');
+	await click(page, 'Mint a credential');
+	const form = dialog(page, 'Mint a credential');
+	await form.getByLabel('Secret', { exact: true }).selectOption('2027');
+	await form.getByLabel('User name').fill('guest');
+	await form.getByLabel('Valid for').fill('0');
+	await form.getByRole('button', { name: 'Mint a credential' }).click();
+	await said(page, /from 1 to 8,760|between 1 and 8,760|1.*8,760/);
+	await form.getByLabel('Valid for').fill('1');
+	await form.getByRole('button', { name: 'Mint a credential' }).click();
+	const [username, password] = await until(async () => {
+		const all = await page.locator('dialog code').allTextContents();
+		return all.length === 2 && all;
+	}, 'the credential');
+	await shot(page, 'turn-minted');
+	equal(await world('minted', { username, password }), 0, 'the credential is good');
+	await page.locator('dialog').getByRole('button', { name: 'Close' }).last().click();
+	await table.choose('2027');
+	await click(page, 'Delete');
+	await dialog(page, 'Delete 1 secret?').getByRole('button', { name: 'Delete', exact: true }).click();
+	await toast(page, '1 secret deleted.').waitFor();
+	equal(await world('minted', { username, password }), 401, 'the credential of a deleted secret');
+	noFaults(page);
+});
+
+test('A listener is added, used and removed; port 0, a port beyond 65535 and one that is taken are refused', async () => {
+	const page = await opened({ allowed: [REFUSED] }, '#/turn/interfaces');
+	await instance(page, LAB);
+	const table = grid(page, 'Listeners');
+	await table.row(String(PORT + 4)).getByText('open').waitFor();
+	await click(page, 'Add listener');
+	const form = dialog(page, 'Add listener');
+	const port = form.getByRole('textbox', { name: 'Port', exact: true });
+	await form.getByLabel('Address').selectOption('127.0.0.1');
+	for (const [n, why] of [['0', /0/], ['70000', /65535|65,535/]]) {
+		await port.fill(n);
+		await click(page, 'Next');
+		await form.locator('.error').filter({ hasText: why }).waitFor();
+	}
+	await accessible(page, 'the form of a listener');
+	await shot(page, 'turn-listener');
+	await port.fill(String(PORT + 3)); // the console has it, over TCP
+	await form.getByLabel('Transport').selectOption('tcp');
+	await port.fill(String(PORT + 3));
+	await click(page, 'Next');
+	await said(page, /another program has this port|Address already in use/);
+	await click(page, 'Add listener');
+	await form.getByLabel('Address').selectOption('127.0.0.1');
+	await port.fill(String(PORT + 5));
+	await click(page, 'Next');
+	await applied(page);
+	await table.row(String(PORT + 5)).getByText('open').waitFor();
+	equal(await world('client', { user: 'dave', password: 'of-the-lab', port: PORT + 5 }), 0, 'a client comes by the new listener');
+	await table.choose(String(PORT + 5));
+	await click(page, 'Delete');
+	await applied(page);
+	await table.row(String(PORT + 5)).getByText('runs out').waitFor(); // dave is still there
+	noFaults(page);
+});
+
+test('Listeners of the file are locked and say where; relay addresses say how their public address is known', async () => {
+	const page = await opened({}, '#/turn/interfaces');
+	await said(page, `set in stile.yaml:${await world('line', { text: '  listen: ["udp' })}`);
+	equal(await page.getByRole('button', { name: 'Add listener' }).count(), 0, 'nothing can be added');
+	await grid(page, 'Relay addresses').row('127.0.0.1').getByText('no NAT').waitFor();
+	await instance(page, LAB);
+	await field(page, 'External address').fill('auto');
+	await field(page, 'STUN servers').fill('127.0.0.1:9');
+	await click(page, 'Review and apply');
+	await applied(page);
+	await grid(page, 'Relay addresses').row('127.0.0.1').getByText('not known').waitFor();
+	await shot(page, 'turn-unknown');
+	await accessible(page, 'an address that is not known');
+	await page.locator('[data-path="turn.relay.external"]').getByRole('button', { name: 'Back to the default' }).click();
+	await click(page, 'Review and apply');
+	await applied(page);
+	await grid(page, 'Relay addresses').row('127.0.0.1').getByText('no NAT').waitFor();
+	noFaults(page);
+});
+
+test('Limits and peer rules are changed with review and confirmation, bad values stand beside their field, and a rule says itself', async () => {
+	const page = await opened({ allowed: [REFUSED] }, '#/turn/rules');
+	await instance(page, LAB);
+	await field(page, 'May clients reach this address?').fill('nonsense');
+	await click(page, 'Ask');
+	await said(page, 'address is an IP address');
+	await field(page, 'May clients reach this address?').fill('10.1.2.3');
+	await click(page, 'Ask');
+	await said(page, 'private');
+	const own = page.locator('[data-path="turn.peers.deny"] input');
+	await own.fill('8.8.8.8/99');
+	await click(page, 'Review and apply');
+	await page.locator('[data-path="turn.peers.deny"] .error').waitFor();
+	await own.fill('8.8.8.0/24');
+	await page.locator('[data-path="turn.limits.allocations_per_user"] input').fill('1');
+	await click(page, 'Review and apply');
+	await applied(page);
+	await field(page, 'May clients reach this address?').fill('8.8.8.8');
+	await click(page, 'Ask');
+	await said(page, 'turn.peers.deny 8.8.8.0/24');
+	equal(await world('client', { user: 'erin', password: 'of-the-lab', port: PORT + 4 }), 0, 'the first allocation');
+	equal(await world('client', { user: 'erin', password: 'of-the-lab', port: PORT + 4 }), 486, 'the second one');
+	noFaults(page);
+});
+
+test('A renewed certificate is not in use before it is read again; a key that is another’s is a fault', async () => {
+	await world('keep');
+	const page = await opened({ allowed: [REFUSED] }, '#/turn/certificates');
+	const table = grid(page, 'Certificates');
+	await table.row('server.pem').getByText('in use').waitFor();
+	await table.row('server.pem').dblclick();
+	await dialog(page, 'Stile test').getByText('its own').waitFor();
+	await accessible(page, 'the details of a certificate');
+	await shot(page, 'turn-certificate');
+	await page.locator('dialog').getByRole('button', { name: 'Close' }).last().click();
+	await world('mismatch');
+	await table.row('server.pem').getByText('faulty').waitFor();
+	await click(page, 'Read again');
+	await page.locator('.toast.failed').first().waitFor();
+	await shot(page, 'turn-certificate-faulty');
+	await world('replace', { name: 'other' });
+	await table.row('server.pem').getByText('not in use yet').waitFor();
+	await click(page, 'Read again');
+	await table.row('server.pem').getByText(/^in use/).waitFor();
+	await world('replace', { name: 'kept' });
+	await click(page, 'Read again');
+	await toast(page, 'has reloaded its configuration').first().waitFor();
+	noFaults(page);
+});
+
+test('The test goes with real traffic, both ways; the snippet opens a relay in the browser’s own WebRTC', async () => {
+	const page = await opened({ allowed: [/clipboard/i] }, '#/turn/test');
+	await click(page, 'Test now');
+	await page.getByText('All checks passed.').waitFor({ timeout: 60_000 });
+	await page.getByRole('region', { name: `dtls 127.0.0.1:${PORT + 1}` }).getByText('Forbidden peers').waitFor();
+	await accessible(page, 'the outcome of the test');
+	await shot(page, 'turn-tested');
+	await world('replace', { name: 'other' }); // the running server still shows the one before
+	await click(page, 'Test now');
+	await page.getByText(/\d checks failed\./).waitFor({ timeout: 60_000 });
+	await shot(page, 'turn-test-failed');
+	await world('replace', { name: 'kept' });
+	await field(page, 'Host that clients use').fill('turn.example.org');
+	await click(page, 'Show');
+	await until(async () => /turns:turn\.example\.org:\d+\?transport=tcp/.test(await page.locator('pre').last().textContent()), 'the host');
+	await field(page, 'Host that clients use').fill('127.0.0.1');
+	await click(page, 'Show');
+	await until(async () => /turn:127\.0\.0\.1/.test(await page.locator('pre').last().textContent()), 'the snippet');
+	const candidate = await page.evaluate(async text => {
+		const { iceServers } = JSON.parse(text);
+		iceServers[0].urls = iceServers[0].urls.filter(u => u.startsWith('turn:'));
+		const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: 'relay' });
+		const errors = [];
+		pc.onicecandidateerror = e => errors.push(`${e.url}: ${e.errorCode} ${e.errorText}`);
+		const found = new Promise(done => {
+			pc.onicecandidate = e => (e.candidate ? done(e.candidate.candidate) : setTimeout(() => done(errors.join('; ') || 'none'), 1000));
+		});
+		pc.createDataChannel('x');
+		await pc.setLocalDescription();
+		return found;
+	}, await page.locator('pre').last().textContent());
+	holds(/ typ relay /.test(candidate), `a relay candidate: ${candidate}`);
+	await instance(page, LAB);
+	await click(page, 'Show');
+	await said(page, 'The server gives no password away');
+	noFaults(page);
+});
+
+test('A viewer sees sessions and certificates and can end nothing', async () => {
+	const page = await opened({ role: 'viewer', allowed: [/status of 403/] }, '#/turn');
+	const table = grid(page, 'Sessions');
+	await table.row('alice').waitFor();
+	equal(await page.locator('.tabs a').allTextContents(), ['Sessions', 'Certificates'], 'the parts of the page');
+	await table.choose('alice');
+	equal(await page.getByRole('button', { name: 'End', exact: true }).count(), 0, 'no End');
+	equal((await api(page, 'POST', '/services/turn/verbs/turn.kill', { ids: [1] })).status, 403, 'nor by the API');
+	noFaults(page);
+});
+
+test('A service that ends under the page is told, what was typed stays, and its return is seen', async () => {
+	const page = await opened({ allowed: [/status of (4|5)\d\d/] }, '#/turn/users');
+	await instance(page, LAB);
+	await click(page, 'Add user');
+	await field(page, 'User name').fill('typed before');
+	await world('kill', { service: 'stile-turn@lab' });
+	await page.locator('.box.failed').filter({ hasText: 'stile-turn' }).first().waitFor();
+	await field(page, 'Password').fill('and-after-it');
+	await click(page, 'Save');
+	await page.locator('dialog .box.failed').waitFor();
+	await shot(page, 'turn-away');
+	await world('start', { service: 'stile-turn@lab' });
+	await page.locator('.box.failed').filter({ hasText: 'stile-turn' }).waitFor({ state: 'detached' });
+	equal(await field(page, 'User name').inputValue(), 'typed before', 'what was typed');
+	await click(page, 'Save');
+	await grid(page, 'Users').row('typed before').waitFor();
+	noFaults(page);
+});
+
+const TABS = ['sessions', 'refused', 'users', 'secrets', 'interfaces', 'rules', 'certificates', 'test'];
+
+test('Every part of the page in three languages, light, dark and on a telephone', async () => {
+	for (const [i, language] of LANGUAGES.entries()) {
+		const [dark, width] = [[false, 1280], [true, 390], [false, 390]][i];
+		const page = await opened({ language, dark, width, height: width < 500 ? 844 : 900 }, '#/turn');
+		for (const tab of TABS) {
+			await page.evaluate(to => (location.hash = `#/turn/${to}`), tab);
+			await page.locator(`.tabs a[href="#/turn/${tab}"][aria-current]`).waitFor();
+			await page.locator('main .loading').waitFor({ state: 'detached' });
+			if (i < 2) await looked(page, `turn-${tab}-${language.slice(0, 2)}-${dark ? 'dark' : 'light'}-${width}`, `${tab} in ${language}`);
+			else await fits(page, `${tab} in ${language}`);
+			if (i === 2) await shot(page, `turn-${tab}-it-${width}`);
+			const raw = (await page.locator('main').innerText()).match(/\bturn\.(?!realm|peers|limits|lifetime|relay|listen|password|mobility|certificate|key)[a-z_]+(\.[a-z_]+)?/);
+			if (raw) throw new Failed(`${tab} in ${language}: a key instead of its word: ${raw[0]}`);
+		}
+		noFaults(page);
+		await page.context().close();
+	}
+});
+
+await cases();

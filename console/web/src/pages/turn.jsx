@@ -16,20 +16,22 @@ import { Peer } from './turn_peer.jsx';
 import { Secrets, Users } from './turn_people.jsx';
 import { Test } from './turn_test.jsx';
 
+const ADDRESS = 'minmax(12rem, 1fr)'; // an IPv4 address with its port is not cut
+
 const SESSIONS = [
 	{ id: 'user', title: 'turn.user' },
-	{ id: 'client', title: 'turn.client' },
+	{ id: 'client', title: 'turn.client', width: ADDRESS },
 	{ id: 'transport', title: 'turn.transport', width: '7rem' },
-	{ id: 'local', title: 'turn.server' },
-	{ id: 'relay', title: 'turn.relayed' },
+	{ id: 'relay', title: 'turn.relayed', width: ADDRESS },
 	{ id: 'bytes_up', title: 'turn.up', kind: 'bytes' },
 	{ id: 'bytes_down', title: 'turn.down', kind: 'bytes' },
+	{ id: 'age', title: 'turn.age', kind: 'seconds', value: r => r.age_ms / 1000 },
+	{ id: 'left', title: 'turn.left', kind: 'seconds', value: r => r.remaining_ms / 1000 },
 	{ id: 'packets_up', title: 'turn.packets_up', kind: 'number', width: '11rem' },
 	{ id: 'packets_down', title: 'turn.packets_down', kind: 'number', width: '11rem' },
 	{ id: 'permissions', title: 'turn.permissions', kind: 'number' },
 	{ id: 'channels', title: 'turn.channels', kind: 'number' },
-	{ id: 'age', title: 'turn.age', kind: 'seconds', value: r => r.age_ms / 1000 },
-	{ id: 'left', title: 'turn.left', kind: 'seconds', value: r => r.remaining_ms / 1000 },
+	{ id: 'local', title: 'turn.server', width: ADDRESS },
 	{ id: 'realm', title: 'turn.realm' },
 	{ id: 'id', title: 'turn.id', width: '8rem', number: true },
 ];
@@ -65,9 +67,9 @@ const REFUSED = [
 	{ id: 'at', title: 'audit.at', kind: 'time' },
 	{ id: 'code', title: 'turn.code', kind: 'number', width: '5rem' },
 	{ id: 'user', title: 'turn.user' },
-	{ id: 'client', title: 'turn.client' },
-	{ id: 'method', title: 'turn.asked', width: '10rem' },
+	{ id: 'client', title: 'turn.client', width: ADDRESS },
 	{ id: 'reason', title: 'turn.why', width: 'minmax(26rem, 3fr)', value: r => [reasonOf('turn', r.key, ''), r.reason].filter(Boolean).join(' – ') },
+	{ id: 'method', title: 'turn.asked', width: '11rem' },
 	{ id: 'realm', title: 'turn.realm' },
 ];
 

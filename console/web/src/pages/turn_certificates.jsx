@@ -39,7 +39,7 @@ const FILES = [
 	{
 		title: 'turn.cert.files',
 		rows: [
-			{ path: 'turn.certificate', label: 'turn.cert.file', hint: 'turn.cert.hint' },
+			{ path: 'turn.certificate', label: 'turn.cert', hint: 'turn.cert.hint' },
 			{ path: 'turn.key', label: 'turn.cert.key' },
 		],
 	},

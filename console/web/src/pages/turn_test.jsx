@@ -38,7 +38,7 @@ function Outcome({ run }) {
 	const bad = result?.transports ? result.bad : 1;
 	return (
 		<>
-			<div class={`box ${bad ? 'failed' : 'ok'}`} role="status">
+			<div class={`box section ${bad ? 'failed' : 'ok'}`} role="status">
 				<Icon name={bad ? 'failed' : 'ok'} />
 				<div>
 					<p>{bad ? t('turn.test.bad', { n: bad }) : t('turn.test.good')}</p>
@@ -70,7 +70,7 @@ function Run({ service }) {
 			<h2>{t('turn.test')}</h2>
 			<p class="muted">{t('turn.test.text')}</p>
 			<button type="button" class="main" disabled={busy} onClick={start}>
-				{t('turn.test.run')}
+				{t('turn.test')}
 			</button>
 			{busy && (
 				<p class="loading" role="status">

@@ -5,19 +5,21 @@
 import { get, post, serviceAt } from './api.js';
 
 const verbAt = (service, verb) => `${serviceAt(service)}/verbs/${verb}`;
-const byPost = new Set(); // verbs that need more than a viewer's role
+const open = new Map(); // service → the verbs that every viewer may call, once it has said so
+
+function openVerbs(service) {
+	if (!open.has(service)) {
+		const asked = get(`${serviceAt(service)}/verbs`).then(r => new Set(r.rows.filter(v => v.role === 'viewer').map(v => v.verb)));
+		open.set(service, asked);
+		asked.catch(() => open.delete(service));
+	}
+	return open.get(service);
+}
 
 export const tell = (service, verb, args = {}) => post(verbAt(service, verb), args);
 
 export async function read(service, verb, args = {}) {
-	if (!byPost.has(verb)) {
-		try {
-			return await get(`${verbAt(service, verb)}?args=${encodeURIComponent(JSON.stringify(args))}`);
-		} catch (e) {
-			if (e.status !== 405) throw e;
-			byPost.add(verb);
-		}
-	}
+	if ((await openVerbs(service)).has(verb)) return get(`${verbAt(service, verb)}?args=${encodeURIComponent(JSON.stringify(args))}`);
 	return tell(service, verb, args);
 }
 

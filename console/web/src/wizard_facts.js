@@ -11,9 +11,9 @@ import { tell } from './verbs.js';
 const wait = ms => new Promise(done => setTimeout(done, ms));
 const withoutPort = endpoint => endpoint.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
 
-// A run of the tool to its end; each look at it goes to seen().
+// A run of the tool to its end; each look at it goes to seen(). what: a word, or the whole request.
 export async function runTool(what, seen = () => {}, stopped = () => false) {
-	const { id } = await post('/tests', { what });
+	const { id } = await post('/tests', what.what ? what : { what });
 	for (;;) {
 		const run = await get(`/tests/${id}`);
 		seen(run);

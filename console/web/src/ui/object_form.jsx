@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A dialog in which one thing is made or changed. Its fields are data: { path, label, hint, type, choices, unit, min, max,
-// default, required, listen, transport, fixed, locked, show(values) }. What the service refuses stands beside its field;
-// what somebody else changed meanwhile is shown beside what was typed.
+// default, required, listen, transport (or transport(values)), fixed, locked, show(values), after(values, type) }; `after` is
+// what stands below the field, which may type(path, text) for the reader. What the service refuses stands beside its
+// field; what somebody else changed meanwhile is shown beside what was typed.
+import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
 import { t } from '../i18n.js';
 import { Conflict } from './conflict.jsx';
@@ -13,7 +15,7 @@ import { textOf, valueOf } from './value.js';
 import { ValueField } from './value_field.jsx';
 
 const inside = (body, path) => path.split('.').reduce((v, name) => v?.[name], body);
-const rowOf = f => ({ ...f, list: f.list ?? f.type === 'list' });
+const rowOf = (f, texts) => ({ ...f, list: f.list ?? f.type === 'list', transport: texts && f.transport?.call ? f.transport(texts) : f.transport });
 
 function textsOf(fields, body) {
 	return Object.fromEntries(fields.map(f => [f.path, textOf(rowOf(f), inside(body, f.path) ?? (body ? undefined : f.default))]));
@@ -73,7 +75,7 @@ function useForm({ fields, value, revision, save, done }) {
 		if (!bad.length) send(before.revision);
 	}
 	function type(path, text) {
-		setTexts({ ...texts, [path]: text });
+		setTexts(was => ({ ...was, [path]: text }));
 		setErrors({ ...errors, [path]: undefined });
 	}
 	function takeTheirs() {
@@ -113,19 +115,21 @@ export function ObjectForm({ title, fields, value = null, revision, close, save,
 				{form.failed && <ErrorBox error={form.failed} />}
 				{children}
 				{form.shown.map((f, i) => (
-					<ValueField
-						key={f.path}
-						row={rowOf(f)}
-						label={t(f.label)}
-						help={f.hint && t(f.hint)}
-						text={form.texts[f.path]}
-						onInput={text => form.type(f.path, text)}
-						error={form.errors[f.path]}
-						locked={locked ?? f.locked}
-						readOnly={f.fixed && value !== null}
-						autofocus={i === 0}
-						topic={f.topic}
-					/>
+					<Fragment key={f.path}>
+						<ValueField
+							row={rowOf(f, form.texts)}
+							label={t(f.label)}
+							help={f.hint && t(f.hint)}
+							text={form.texts[f.path]}
+							onInput={text => form.type(f.path, text)}
+							error={form.errors[f.path]}
+							locked={locked ?? f.locked}
+							readOnly={f.fixed && value !== null}
+							autofocus={i === 0}
+							topic={f.topic}
+						/>
+						{!locked && f.after?.(form.texts, form.type)}
+					</Fragment>
 				))}
 				<div class="bar actions">
 					<span class="grow" />

@@ -12,6 +12,7 @@ import { Icon } from './icon.jsx';
 import { Search } from './search.jsx';
 
 const ROW = 36;
+const FEWEST = 3; // rows for which there is room at least
 const SPARE = 6; // rows beyond the edges, so that a fast wheel shows no holes
 
 function comparer(column, down) {
@@ -93,6 +94,9 @@ function Head({ columns, sort, setSort }) {
 		</div>
 	);
 }
+
+// All rows are as wide as the least widths of the columns together, or as the grid: none is sized by its own content.
+const leastOf = ({ width = '1fr' }) => /^minmax\(([^,]+),/.exec(width)?.[1] ?? (width.endsWith('fr') ? '6rem' : width);
 
 // What a key does to the row with the focus; undefined: not ours.
 const MOVES = {
@@ -190,7 +194,12 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, too
 				aria-multiselectable="true"
 				aria-activedescendant={at >= from && at < to ? `${id}-${at}` : undefined}
 				onKeyDown={keys}
-				style={{ '--columns': columns.map(c => c.width ?? '1fr').join(' '), '--row': `${ROW}px` }}>
+				style={{
+					'--columns': columns.map(c => c.width ?? '1fr').join(' '),
+					'--least': `calc(${columns.map(leastOf).join(' + ')})`,
+					'--row': `${ROW}px`,
+					'--n': Math.max(order.length, FEWEST) + 1,
+				}}>
 				<div role="rowgroup" class="sticky">
 					<Head columns={columns} sort={sort} setSort={setSort} />
 				</div>

@@ -160,7 +160,6 @@ int talk_begin(struct talk *t, const struct conform_options *o, const struct con
 void talk_end(struct talk *t); /* releases, closes, frees */
 /* Waits for one more message to any end of the talk. False: none came before the deadline (clock_ms). */
 bool talk_wait(struct talk *t, uint64_t deadline_ms);
-uint64_t clock_ms(void);
 bool inbox_put(struct talk *t, struct inbox *in, const void *p, size_t n, const struct addr *from);
 void inbox_take(struct inbox *in, unsigned i, struct heard *ret_h); /* frees what was in *ret_h */
 void want(struct talk *t, bool good, const char *otherwise);

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 #include "cli/conform.h"
+#include "common/clock.h"
 
 static void random_bytes(struct talk *t)
 {
@@ -64,7 +65,7 @@ static void every_bit(struct talk *t)
 		send_bytes(c, c->out, c->out_n);
 		c->out[i] ^= 1;
 	}
-	(void)talk_wait(t, clock_ms() + t->s->quiet_ms);
+	(void)talk_wait(t, clock_steady_ms() + t->s->quiet_ms);
 	for (unsigned i = 0; i < c->in.n; i++)
 		want(t, load_be16(c->in.v[i].p) != stun_type(STUN_ALLOCATE, STUN_SUCCESS), "a changed request got an allocation");
 	want_alive(t);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/conform.h"
+#include "common/clock.h"
 
 enum { QUIET_LEAST_MS = 120, QUIET_MOST_MS = 1500 };
 
@@ -54,7 +55,7 @@ void conform_run(const struct conform_options *o, const struct conform_server *s
 		 struct conform_result *ret)
 {
 	const char *not_there = missing(row, s->have);
-	uint64_t started = clock_ms();
+	uint64_t started = clock_steady_ms();
 	struct talk t;
 
 	*ret = (struct conform_result){ 0 };
@@ -73,7 +74,7 @@ void conform_run(const struct conform_options *o, const struct conform_server *s
 	ret->verdict = t.verdict;
 	memcpy(ret->note, t.note, sizeof ret->note);
 	talk_end(&t);
-	ret->ms = (double)(clock_ms() - started);
+	ret->ms = (double)(clock_steady_ms() - started);
 }
 
 /* ---- questions ---- */
@@ -81,12 +82,12 @@ void conform_run(const struct conform_options *o, const struct conform_server *s
 static void ask_binding(struct talk *t, struct conform_server *s)
 {
 	struct client *c = client_open(t);
-	uint64_t started = clock_ms();
+	uint64_t started = clock_steady_ms();
 	struct text software;
 
 	begin(c, STUN_BINDING);
 	ask(c);
-	s->quiet_ms = MIN(MAX(6 * (clock_ms() - started), QUIET_LEAST_MS), QUIET_MOST_MS);
+	s->quiet_ms = MIN(MAX(6 * (clock_steady_ms() - started), QUIET_LEAST_MS), QUIET_MOST_MS);
 	want_success(c);
 	if (!going_on(t))
 		return;
@@ -132,7 +133,7 @@ static void ask_socket(struct talk *t, struct conform_server *s)
 	permit(c, &p->at);
 	for (int i = 0; i < 3 && going_on(t) && p->in.n == 0; i++) {
 		send_indication(c, &p->at, "hello", 5);
-		(void)talk_wait(t, clock_ms() + s->quiet_ms);
+		(void)talk_wait(t, clock_steady_ms() + s->quiet_ms);
 	}
 	s->socket_peers = going_on(t) && p->in.n > 0;
 	if (s->socket_peers)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "cli/conform.h"
+#include "common/clock.h"
 #include "common/dgram.h"
 
 enum { DATA_MS = 1500 };
@@ -56,7 +57,7 @@ static bool read_data(const struct heard *h, struct data_in *ret_d)
 
 static bool take_data(struct client *c, uint64_t ms, struct data_in *ret_d)
 {
-	uint64_t deadline = clock_ms() + ms;
+	uint64_t deadline = clock_steady_ms() + ms;
 
 	do {
 		for (unsigned i = 0; i < c->in.n; i++)
@@ -210,7 +211,7 @@ void conform_peer_send(struct peer *p, const struct client *to, const void *data
 /* The next datagram at the peer, whichever kind it is; it stays readable until the next one. */
 static bool at_peer(struct peer *p, uint64_t ms, struct data_in *ret_d)
 {
-	uint64_t deadline = clock_ms() + ms;
+	uint64_t deadline = clock_steady_ms() + ms;
 
 	if (p->relay)
 		return take_data(p->relay, ms, ret_d);

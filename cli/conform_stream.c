@@ -6,14 +6,15 @@
  */
 #include <string.h>
 #include "cli/conform.h"
+#include "common/clock.h"
 
 enum { PAUSE_MS = 30 };
 
 static void pause_for(struct talk *t, uint64_t ms)
 {
-	uint64_t until = clock_ms() + ms;
+	uint64_t until = clock_steady_ms() + ms;
 
-	while (going_on(t) && clock_ms() < until)
+	while (going_on(t) && clock_steady_ms() < until)
 		(void)talk_wait(t, until);
 }
 

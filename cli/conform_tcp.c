@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <string.h>
 #include "cli/conform.h"
+#include "common/clock.h"
 #include "common/fd.h"
 
 enum { PEER_MS = 1500, FRAME = 8 };
@@ -168,7 +169,7 @@ static void carries_both_ways(struct talk *t)
 	want_success(data);
 	send_bytes(data, ping, sizeof ping);
 	if (going_on(t))
-		(void)talk_wait(t, clock_ms() + 20); /* the link writes */
+		(void)talk_wait(t, clock_steady_ms() + 20); /* the link writes */
 	want_bytes(t, peer);
 	if (going_on(t) && send(peer, ping, sizeof ping, MSG_NOSIGNAL) < 0)
 		fail(t, "the peer cannot send: %s", strerror(errno));
@@ -263,7 +264,7 @@ static void attempt_is_told(struct talk *t)
 	want_success(data);
 	send_bytes(data, ping, sizeof ping);
 	if (going_on(t))
-		(void)talk_wait(t, clock_ms() + 20);
+		(void)talk_wait(t, clock_steady_ms() + 20);
 	want_bytes(t, peer);
 }
 

@@ -10,18 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <time.h>
 #include "cli/conform.h"
+#include "common/clock.h"
 
 enum { CONNECT_MS = 3000, FRESH_TRIES = 8, STREAM_ANSWER_MS = 2500, REPEAT_MS = 500, REPEATS = 3, RELEASE_MS = 300 };
-
-uint64_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 /* ---- the latch ---- */
 
@@ -81,7 +73,7 @@ bool talk_wait(struct talk *t, uint64_t deadline_ms)
 {
 	unsigned before = heard_so_far(t);
 
-	for (uint64_t now; (now = clock_ms()) < deadline_ms && heard_so_far(t) == before;) {
+	for (uint64_t now; (now = clock_steady_ms()) < deadline_ms && heard_so_far(t) == before;) {
 		loop_timer_set(t->loop, &t->timer, deadline_ms - now);
 		if (loop_run(t->loop) < 0)
 			break;
@@ -174,7 +166,7 @@ static void connect_client(struct client *c)
 	struct turn_link_options lo = { .proto = o->proto, .server = o->server, .server_name = o->server_name,
 					.verify = o->verify, .ca_file = o->ca_file, .ops = &link_ops, .arg = c };
 	char err[TLS_ERRLEN];
-	uint64_t deadline = clock_ms() + CONNECT_MS;
+	uint64_t deadline = clock_steady_ms() + CONNECT_MS;
 
 	for (int tries = 0; tries < FRESH_TRIES; tries++) {
 		c->link = turn_link_free(c->link);
@@ -320,7 +312,7 @@ static void read_answer(struct client *c)
 
 static bool wait_for_answer(struct client *c, uint64_t ms)
 {
-	uint64_t deadline = clock_ms() + ms;
+	uint64_t deadline = clock_steady_ms() + ms;
 
 	do {
 		for (unsigned i = 0; i < c->in.n; i++)

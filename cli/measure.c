@@ -6,19 +6,11 @@
  * Memory is the process's anonymous pages, so that shared libraries do not count.
  */
 #include "cli/measure.h"
+#include "common/clock.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-uint64_t clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static double thread_seconds(const char *dir, const char *tid)
 {
@@ -85,7 +77,7 @@ void usage_now(pid_t server, struct usage *ret_u)
 	ret_u->server_s = server ? process_seconds(server) : 0;
 	ret_u->server_rss = server ? anonymous_bytes(server) : 0;
 	ret_u->generator_s = process_seconds(getpid());
-	ret_u->wall_s = (double)clock_ns() / 1e9;
+	ret_u->wall_s = (double)clock_steady_ns() / 1e9;
 	ret_u->host_busy_s = host_busy_seconds(ret_u->wall_s);
 }
 

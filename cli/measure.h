@@ -24,4 +24,3 @@ struct latency {
 };
 void latency_add(struct latency *l, uint64_t ns);
 double latency_us(const struct latency *l, double quantile); /* 0.5, 0.99 …; 0 if empty */
-uint64_t clock_ns(void);

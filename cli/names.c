@@ -11,16 +11,9 @@
 #include <string.h>
 #include <time.h>
 #include "cli/relay.h"
+#include "common/clock.h"
 
 enum { PATIENCE_MS = 2000, MAX_WATCHED = 16 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static void on_name(void *arg, int status, int timeouts, char *node, char *service)
 {
@@ -48,9 +41,9 @@ static void ask(ares_channel ch, json_t *known, const char *source)
 /* Until all have answered or patience is over. */
 static void run(ares_channel ch)
 {
-	uint64_t until = now_ms() + PATIENCE_MS, now;
+	uint64_t until = clock_steady_ms() + PATIENCE_MS, now;
 
-	while ((now = now_ms()) < until) {
+	while ((now = clock_steady_ms()) < until) {
 		ares_socket_t socks[ARES_GETSOCK_MAXNUM];
 		unsigned bits = (unsigned)ares_getsock(ch, socks, ARES_GETSOCK_MAXNUM); /* to read from, then to write to */
 		struct pollfd p[MAX_WATCHED];

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include "cli/measure.h"
 #include "cli/netcheck.h"
+#include "common/clock.h"
 #include "common/gateway.h"
 #include "stun/portmap.h"
 
@@ -37,9 +38,9 @@ static void take(struct nc_portmap *pm, const struct portmap_answer *a)
 /* What comes within one interval. */
 static void listen_once(int fd, struct nc_portmap *pm)
 {
-	uint64_t end = clock_ns() + REPEAT_MS * UINT64_C(1000000);
+	uint64_t end = clock_steady_ns() + REPEAT_MS * UINT64_C(1000000);
 
-	for (uint64_t now = clock_ns(); now < end; now = clock_ns()) {
+	for (uint64_t now = clock_steady_ns(); now < end; now = clock_steady_ns()) {
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		uint8_t buf[PORTMAP_ANSWER_MAX + 1];
 		struct portmap_answer a;

@@ -11,6 +11,7 @@
 #include "cli/measure.h"
 #include "cli/netcheck.h"
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "common/loop.h"
 #include "stun/transaction.h"
 
@@ -101,7 +102,7 @@ static void ping_send(struct stun_tx *t, const void *p, size_t n, void *arg)
 	struct ping *ping = arg;
 
 	(void)t;
-	ping->sent_ns = clock_ns();
+	ping->sent_ns = clock_steady_ns();
 	send_from(ping->u, 0, &ping->s->at[ping->u->family], p, n);
 }
 
@@ -115,7 +116,7 @@ static void ping_done(struct stun_tx *t, const struct stun_msg *m, void *arg)
 	(void)t;
 	if (m) {
 		s->answered[f] = true;
-		s->rtt_ms[f] = (double)(clock_ns() - ping->sent_ns) / 1e6;
+		s->rtt_ms[f] = (double)(clock_steady_ns() - ping->sent_ns) / 1e6;
 		if (stun_get_addr(m, STUN_A_XOR_MAPPED_ADDRESS, &s->mapped[f]) < 0)
 			(void)stun_get_addr(m, STUN_A_MAPPED_ADDRESS, &s->mapped[f]);
 		if (stun_get_addr(m, STUN_A_OTHER_ADDRESS, &other) == 0 || stun_get_addr(m, STUN_A_CHANGED_ADDRESS, &other) == 0)

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 #include "cli/command.h"
+#include "common/clock.h"
 #include "common/service.h"
 
 enum { ANSWER_MS = 2000, AGAIN_MS = 100, WHY = 256 };
@@ -88,14 +89,6 @@ static bool ask(const struct cli *cli, size_t i, const struct instance *at, char
 	return ready;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static int report(struct cli *cli, const struct instance *at, bool ready, const char *why)
 {
 	json_t *j;
@@ -129,8 +122,8 @@ static int run_ready(struct cli *cli)
 		return EXIT_USAGE;
 	if (instance_init(&at, services[i].program, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
 		return cli_fail(cli, "%s", err);
-	until = now_ms() + wait;
-	while (!(ready = ask(cli, i, &at, why)) && now_ms() < until)
+	until = clock_steady_ms() + wait;
+	while (!(ready = ask(cli, i, &at, why)) && clock_steady_ms() < until)
 		nanosleep(&(struct timespec){ .tv_nsec = AGAIN_MS * 1000000L }, NULL);
 	return report(cli, &at, ready, why);
 }

@@ -7,9 +7,9 @@
  */
 #include <qrencode.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "cli/share.h"
+#include "common/clock.h"
 
 enum { QUIET_ZONE = 2, SHOW_MS = 200, SHOW_LINE_MS = 10 * 1000 };
 
@@ -34,17 +34,9 @@ void share_qr_print(FILE *f, const char *text)
 	QRcode_free(q);
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 void share_bar_show(struct share_bar *b, const char *what, uint64_t at, uint64_t size, const char *note, bool now)
 {
-	uint64_t ms = now_ms(), spent;
+	uint64_t ms = clock_steady_ms(), spent;
 	char line[400];
 	struct sb s = sb_init(line, sizeof line);
 

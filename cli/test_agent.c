@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "cli/test_probe.h"
 #include "cli/tunnel.h"
+#include "common/clock.h"
 #include "common/fd.h"
 
 enum { CONNECT_MS = 5000, OPEN_MS = 15000, LOOK_MS = 100, WORD_TRIES = 20 };
@@ -98,13 +99,13 @@ static void follow(struct site *s, const char *job, int fd, uint64_t began)
 	if (getsockname(fd, (struct sockaddr *)&ss, &n) < 0 || addr_from_sockaddr((struct sockaddr *)&ss, n, &local) < 0)
 		return;
 	(void)addr_print(&local, source);
-	while (probe_now_us() - began < OPEN_MS * 1000u) {
+	while (clock_steady_us() - began < OPEN_MS * 1000u) {
 		json_t *rows = rows_of(s, "tunnel.connections", json_pack("{s:s, s:s}", "agent", s->name, "job", job));
 		const json_t *row = own_row(rows, source);
 		bool open = row && *text_of_key(row, "target");
 
 		if (open)
-			cli_report(&s->report, true, job, "leads to %s, reached in %.0f ms%s", text_of_key(row, "target"), (double)(probe_now_us() - began) / 1000,
+			cli_report(&s->report, true, job, "leads to %s, reached in %.0f ms%s", text_of_key(row, "target"), (double)(clock_steady_us() - began) / 1000,
 			     json_is_true(json_object_get(row, "encrypted")) ? "" : ", not encrypted");
 		json_decref(rows);
 		if (open)
@@ -153,7 +154,7 @@ static void check_job(struct site *s, const json_t *row)
 		cli_report(&s->report, false, name, "its port %u cannot be connected to: %s", addr_port(&at), strerror(-fd));
 		return;
 	}
-	follow(s, name, fd, probe_now_us());
+	follow(s, name, fd, clock_steady_us());
 	close(fd);
 }
 

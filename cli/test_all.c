@@ -20,6 +20,7 @@
 #include "cli/command.h"
 #include "cli/measure.h"
 #include "cli/services.h"
+#include "common/clock.h"
 #include "common/manager.h"
 #include "turn/config.h"
 
@@ -235,7 +236,7 @@ static void read_output(const struct tests *t, unsigned i, struct child *c, uint
 
 	c->out = calloc(1, OUTPUT_MAX + 1);
 	while (c->out && !interrupted) {
-		double seconds = (double)(clock_ns() - began) / 1e9;
+		double seconds = (double)(clock_steady_ns() - began) / 1e9;
 		char more[4096];
 		ssize_t n;
 
@@ -328,7 +329,7 @@ static void report(struct tests *t, unsigned i, bool good, const struct child *c
 static void run_step(struct tests *t, unsigned i)
 {
 	struct child c = { 0 };
-	uint64_t began = clock_ns();
+	uint64_t began = clock_steady_ns();
 	bool good = start(&t->steps[i], &c) == 0;
 
 	if (good) {
@@ -337,7 +338,7 @@ static void run_step(struct tests *t, unsigned i)
 	}
 	if (!interrupted) {
 		t->failed += !good;
-		report(t, i, good, &c, (double)(clock_ns() - began) / 1e9);
+		report(t, i, good, &c, (double)(clock_steady_ns() - began) / 1e9);
 	}
 	free(c.out);
 }

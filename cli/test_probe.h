@@ -7,7 +7,6 @@
 #pragma once
 #include "cli/command.h"
 
-uint64_t probe_now_us(void);
 /* A connected descriptor, non-blocking; or -errno (-ETIMEDOUT: no answer). */
 int probe_connect(const struct addr *to, uint64_t timeout_ms, uint64_t *ret_us);
 int run_test_agent(struct cli *cli);

@@ -11,10 +11,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 #include "cli/relay.h"
 #include "cli/test_probe.h"
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "common/fd.h"
 #include "common/text.h"
 #include "common/tls.h"
@@ -29,14 +29,6 @@ struct run {
 	uint64_t timeout_ms;
 	struct cli_report report;
 };
-
-uint64_t probe_now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 /* ---- connecting ---- */
 
@@ -62,7 +54,7 @@ int probe_connect(const struct addr *to, uint64_t timeout_ms, uint64_t *ret_us)
 {
 	_cleanup_(closep) int fd = socket(addr_family(to), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	uint64_t began = probe_now_us();
+	uint64_t began = clock_steady_us();
 	socklen_t n = sizeof(int);
 	int err = 0, one = 1;
 
@@ -75,14 +67,14 @@ int probe_connect(const struct addr *to, uint64_t timeout_ms, uint64_t *ret_us)
 		return -ETIMEDOUT;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &n) < 0)
 		err = errno;
-	*ret_us = probe_now_us() - began;
+	*ret_us = clock_steady_us() - began;
 	return err ? -err : steal_fd(&fd);
 }
 
 static int resolve(struct run *r, struct addrinfo **ret_all)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-	uint64_t began = probe_now_us();
+	uint64_t began = clock_steady_us();
 	char port[8];
 	unsigned n = 0;
 	int e;
@@ -95,7 +87,7 @@ static int resolve(struct run *r, struct addrinfo **ret_all)
 	}
 	for (struct addrinfo *i = *ret_all; i; i = i->ai_next)
 		n++;
-	cli_report(&r->report, true, "name", "%s has %u address%s (%.1f ms)", r->host, n, n == 1 ? "" : "es", (double)(probe_now_us() - began) / 1000);
+	cli_report(&r->report, true, "name", "%s has %u address%s (%.1f ms)", r->host, n, n == 1 ? "" : "es", (double)(clock_steady_us() - began) / 1000);
 	return 0;
 }
 
@@ -125,7 +117,7 @@ static int reach(struct run *r, const struct addrinfo *all)
 static SSL *begin_tls(struct run *r, int fd, struct tls_ctx *ctx)
 {
 	struct timeval patience = { .tv_sec = PATIENCE_MS / 1000 };
-	uint64_t began = probe_now_us();
+	uint64_t began = clock_steady_us();
 	char why[TLS_ERRLEN];
 	SSL *ssl = NULL;
 
@@ -141,7 +133,7 @@ static SSL *begin_tls(struct run *r, int fd, struct tls_ctx *ctx)
 		SSL_free(ssl);
 		return NULL;
 	}
-	cli_report(&r->report, true, "TLS", "%s in %.1f ms, the certificate is good for %s", SSL_get_version(ssl), (double)(probe_now_us() - began) / 1000,
+	cli_report(&r->report, true, "TLS", "%s in %.1f ms, the certificate is good for %s", SSL_get_version(ssl), (double)(clock_steady_us() - began) / 1000,
 	     r->host);
 	return ssl;
 }
@@ -181,7 +173,7 @@ static void test_echo(struct run *r, const struct pipe_end *p)
 	uint8_t out[32], in[32];
 
 	for (int i = 0; i < ECHOES; i++) {
-		uint64_t began = probe_now_us(), us;
+		uint64_t began = clock_steady_us(), us;
 
 		(void)bytes_random(out, sizeof out);
 		if (put(p, out, sizeof out) != sizeof out || !get_all(p, in, sizeof in)) {
@@ -192,7 +184,7 @@ static void test_echo(struct run *r, const struct pipe_end *p)
 			cli_report(&r->report, false, "echo", "other bytes come back: that is no echo");
 			return;
 		}
-		us = probe_now_us() - began;
+		us = clock_steady_us() - began;
 		least = MIN(least, us);
 		sum += us;
 	}
@@ -209,7 +201,7 @@ static void test_throughput(struct run *r, const struct pipe_end *p)
 {
 	static uint8_t out[PIECE], in[PIECE];
 	size_t sent = 0, got = 0;
-	uint64_t began = probe_now_us();
+	uint64_t began = clock_steady_us();
 	double s;
 
 	while (got < BULK) {
@@ -237,7 +229,7 @@ static void test_throughput(struct run *r, const struct pipe_end *p)
 			}
 		got += n > 0 ? (size_t)n : 0;
 	}
-	s = (double)(probe_now_us() - began) / 1e6;
+	s = (double)(clock_steady_us() - began) / 1e6;
 	if (got < BULK)
 		cli_report(&r->report, false, "throughput", "only %zu of %d bytes came back", got, BULK);
 	else
@@ -337,7 +329,7 @@ static void leave(struct guest *g, const char *why)
 	struct sb b = sb_init(size, sizeof size);
 
 	sb_size(&b, g->bytes);
-	printf("%s left after %.1f s and %s%s\n", addr_print(&g->from, buf), (double)(probe_now_us() - g->since_us) / 1e6, size, why);
+	printf("%s left after %.1f s and %s%s\n", addr_print(&g->from, buf), (double)(clock_steady_us() - g->since_us) / 1e6, size, why);
 	fflush(stdout);
 	close(g->fd);
 	free(g->buf);
@@ -380,7 +372,7 @@ static void welcome(int listener, struct guest *guests)
 		struct guest *g = &guests[i];
 		if (g->fd >= 0)
 			continue;
-		*g = (struct guest){ .fd = fd, .since_us = probe_now_us(), .buf = malloc(PIECE) };
+		*g = (struct guest){ .fd = fd, .since_us = clock_steady_us(), .buf = malloc(PIECE) };
 		(void)addr_from_sockaddr((struct sockaddr *)&ss, len, &g->from);
 		printf("%s came\n", addr_print(&g->from, buf));
 		fflush(stdout);

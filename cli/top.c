@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "cli/measure.h"
+#include "common/clock.h"
 
 enum { EVERY_MS = 1000, WHY = 200, HEAD_LINES = 3 };
 
@@ -111,7 +112,7 @@ static void sort_rows(struct top *t)
 
 static void look(struct top *t)
 {
-	uint64_t now = clock_ns();
+	uint64_t now = clock_steady_ns();
 	json_t *rows;
 
 	t->why[0] = 0;
@@ -329,7 +330,7 @@ static void watch(struct top *t)
 
 	while (!over) {
 		struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
-		uint64_t now = clock_ns() / 1000000;
+		uint64_t now = clock_steady_ns() / 1000000;
 
 		if (resized) {
 			resized = 0;
@@ -337,11 +338,11 @@ static void watch(struct top *t)
 		}
 		if ((now >= next && !t->paused) || !t->looked_ns) {
 			look(t);
-			next = clock_ns() / 1000000 + t->every_ms;
-			t->looked_ns = t->looked_ns ? t->looked_ns : clock_ns();
+			next = clock_steady_ns() / 1000000 + t->every_ms;
+			t->looked_ns = t->looked_ns ? t->looked_ns : clock_steady_ns();
 		}
 		draw(t);
-		now = clock_ns() / 1000000;
+		now = clock_steady_ns() / 1000000;
 		if (poll(&p, 1, t->paused ? -1 : (int)(next > now ? next - now : 0)) > 0)
 			read_keys(t);
 	}

@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/turn_load_priv.h"
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "stun/msg.h"
 
 enum {
@@ -433,14 +434,14 @@ static void measure(struct load *l)
 	struct usage before, after;
 	int r;
 
-	l->began_ns = clock_ns();
+	l->began_ns = clock_steady_ns();
 	if ((r = traffic_start(l)) < 0) {
 		fail_for(l, r);
 		return;
 	}
 	run_for(l, l->o->warmup_ms);
 	usage_now(l->o->server_pid, &before);
-	l->began_ns = clock_ns();
+	l->began_ns = clock_steady_ns();
 	l->due = 0;
 	l->measuring = true;
 	run_for(l, l->o->run_ms);
@@ -455,7 +456,7 @@ static void measure(struct load *l)
  * with them would carry them into the next measurement. */
 static void release_all(struct load *l)
 {
-	uint64_t limit_ms = l->failed ? FAILED_LIMIT_MS : RELEASE_LIMIT_MS, end = clock_ns() + limit_ms * 1000000;
+	uint64_t limit_ms = l->failed ? FAILED_LIMIT_MS : RELEASE_LIMIT_MS, end = clock_steady_ns() + limit_ms * 1000000;
 	unsigned asked = 0;
 
 	l->leaving = true;
@@ -465,10 +466,10 @@ static void release_all(struct load *l)
 			continue;
 		turn_client_release(l->pairs[i].client);
 		asked++;
-		while (asked - l->released >= l->o->in_flight && clock_ns() < end)
+		while (asked - l->released >= l->o->in_flight && clock_steady_ns() < end)
 			run_for(l, limit_ms);
 	}
-	while (l->released < asked && clock_ns() < end)
+	while (l->released < asked && clock_steady_ns() < end)
 		run_for(l, limit_ms);
 }
 

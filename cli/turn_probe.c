@@ -8,9 +8,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "cli/command.h"
 #include "cli/turn_reason.h"
+#include "common/clock.h"
 #include "stun/transaction.h"
 
 const char *const turn_probe_step_names[PROBE_STEPS] = {
@@ -43,10 +43,7 @@ struct probe {
 
 static double now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+	return (double)clock_steady_ns() / 1e6;
 }
 
 static void fail(struct probe *p, const char *why)

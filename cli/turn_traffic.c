@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "cli/turn_load_priv.h"
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "stun/msg.h"
 
 enum {
@@ -112,7 +113,7 @@ static void on_client_datagram(const struct dgram *d, void *arg)
 void traffic_peer_ready(struct io *io, int events)
 {
 	struct pair *p = container_of(io, struct pair, peer_io);
-	struct batch b = { p, clock_ns() };
+	struct batch b = { p, clock_steady_ns() };
 
 	(void)events;
 	(void)dgram_recv(p->load->dgram, io->fd, 0, on_peer_datagram, &b);
@@ -121,7 +122,7 @@ void traffic_peer_ready(struct io *io, int events)
 void traffic_client_ready(struct io *io, int events)
 {
 	struct pair *p = container_of(io, struct pair, client_io);
-	struct batch b = { p, clock_ns() };
+	struct batch b = { p, clock_steady_ns() };
 
 	(void)events;
 	(void)dgram_recv(p->load->dgram, io->fd, 0, on_client_datagram, &b);
@@ -129,7 +130,7 @@ void traffic_client_ready(struct io *io, int events)
 
 void traffic_client_message(struct pair *p, uint8_t *data, size_t n)
 {
-	on_client_bytes(p, data, n, clock_ns());
+	on_client_bytes(p, data, n, clock_steady_ns());
 }
 
 /* ---- what leaves ---- */
@@ -199,7 +200,7 @@ static void send_binding(struct pair *p, unsigned slot, uint64_t now_ns)
  * and the time in the payload is that of its departure. */
 static void send_burst(struct load *l)
 {
-	uint64_t turn = l->next_pair++, now_ns = clock_ns();
+	uint64_t turn = l->next_pair++, now_ns = clock_steady_ns();
 	bool both = l->o->directions == (LOAD_UP | LOAD_DOWN);
 	struct pair *p = &l->pairs[(both ? turn / 2 : turn) % l->o->allocations];
 	unsigned direction = !both ? l->o->directions : turn & 1 ? LOAD_DOWN : LOAD_UP;
@@ -227,7 +228,7 @@ static void on_pace(struct io *io, int events)
 	(void)events;
 	if (read(io->fd, &expired, sizeof expired) != (ssize_t)sizeof expired)
 		return; /* woken for nothing */
-	target = (uint64_t)((double)(clock_ns() - l->began_ns) / 1e9 * (double)l->o->rate);
+	target = (uint64_t)((double)(clock_steady_ns() - l->began_ns) / 1e9 * (double)l->o->rate);
 	if (target > l->due + most)
 		l->due = target - most;
 	for (; l->due + l->o->burst <= target; l->due += l->o->burst)

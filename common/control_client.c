@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/control.h"
 
 enum { MAX_KEPT_EVENTS = 4096, MAX_ANSWER = CONTROL_MAX_LINE + 4096, READ_SIZE = 64 << 10 };
@@ -30,10 +30,7 @@ struct control_client {
 
 static int64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	return (int64_t)clock_steady_ms();
 }
 
 static int64_t deadline_in(int timeout_ms)

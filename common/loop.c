@@ -13,6 +13,7 @@
  * dispatches in one call, and a timer set by that callback must count from now.
  */
 #include "common/loop.h"
+#include "common/clock.h"
 #include "common/loop_priv.h"
 
 #include <errno.h>
@@ -51,19 +52,11 @@ struct loop_signal {
 	void *arg;
 };
 
-static uint64_t clock_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static void refresh_now(struct loop *l)
 {
 	if (l->now_fresh)
 		return;
-	l->now = clock_ms();
+	l->now = clock_steady_ms();
 	l->now_fresh = true;
 }
 

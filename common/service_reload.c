@@ -8,9 +8,9 @@
  * this up to the change itself.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "common/clock.h"
 #include "common/log_msgs.h"
@@ -158,12 +158,9 @@ int service_reload(struct service *s, struct service_changes *ret_changes)
 	_cleanup_(cfg_freep) struct cfg *c = NULL;
 	char state[64], err[256] = "";
 	struct reload_err why;
-	struct timespec now;
 	int r;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%lld",
-		 (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_steady_us());
 	ready_notify(state);
 	if (log_reopen(err, sizeof(err)) < 0)
 		log_emit(&MSG_SERVICE_LOG_REOPEN_FAILED, LF_STR("reason", err));

@@ -5,6 +5,7 @@
  * touched by no other thread.
  */
 #include <errno.h>
+#include "common/clock.h"
 #include "turn/edge.h"
 #include "turn/log_msgs.h"
 #include "turn/metrics.h"
@@ -14,14 +15,6 @@ enum { HEARTBEAT_MS = 1000 };
 static uint64_t wall_clock_s(void)
 {
 	return (uint64_t)time(NULL);
-}
-
-static uint64_t fine_clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 static void on_heartbeat(struct timer *t, uint64_t now)
@@ -124,7 +117,7 @@ static int open_core(struct turn_worker *w)
 		.edge = w,
 		.metrics = ts->metrics,
 		.nonces = &ts->nonces,
-		.clock_ns = fine_clock_ns,
+		.clock_ns = clock_steady_ns,
 		.unix_s = wall_clock_s,
 	};
 

@@ -11,19 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int forward_port(uint16_t base, const struct addr *ip, uint16_t *ret_port)
-{
-	size_t n;
-	const uint8_t *b = addr_ip(ip, &n);
-
-	if (addr_family(ip) != AF_INET)
-		return -EAFNOSUPPORT;
-	if (base + b[3] > UINT16_MAX)
-		return -ERANGE;
-	*ret_port = (uint16_t)(base + b[3]);
-	return 0;
-}
-
 void forward_judge(uint16_t base, struct forward_face *faces, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {

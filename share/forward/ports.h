@@ -20,8 +20,6 @@ struct forward_face { /* an IPv4 address of this machine */
 	bool default_way;  /* what goes to the outside leaves from it */
 	const char *twin;  /* name of another interface that comes to the same port; NULL: none. Points into the table */
 };
-/* 0; -ERANGE: over 65535; -EAFNOSUPPORT: no IPv4 address, which has no last octet in this sense. */
-int forward_port(uint16_t base, const struct addr *ip, uint16_t *ret_port);
 /* Fills in sum, port and twin of n faces that have name and ip. */
 void forward_judge(uint16_t base, struct forward_face *faces, unsigned n);
 /* Those that are up, loopback left out unless nothing else is there. outside: an address there, for default_way. */

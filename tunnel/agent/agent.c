@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "common/clock.h"
 #include "tunnel/agent/agent_priv.h"
 
@@ -23,19 +22,11 @@ const char *const agent_state_names[AGENT_STATES] = {
 	[AGENT_WAITING] = "reconnecting",
 };
 
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static uint32_t random32(void)
 {
 	uint32_t v;
 
-	return bytes_random(&v, sizeof(v)) < 0 ? (uint32_t)now_us() : v;
+	return bytes_random(&v, sizeof(v)) < 0 ? (uint32_t)clock_steady_us() : v;
 }
 
 void agent_set_state(struct agent *a, enum agent_state s, const char *text)
@@ -143,7 +134,7 @@ static void learn(struct agent *a, const struct wire_welcome *m)
 
 static void ping(struct agent *a, uint64_t now)
 {
-	const struct wire_ping p = { keepalive_asked(&a->keep, now, now_us(), random32()) };
+	const struct wire_ping p = { keepalive_asked(&a->keep, now, clock_steady_us(), random32()) };
 
 	(void)frame_conn_send(a->control, WIRE_PING, &p);
 }
@@ -246,7 +237,7 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 	switch (g->type) {
 	case WIRE_PING: (void)frame_conn_send(c, WIRE_PONG, &g->m.ping); return 0;
 	case WIRE_PONG:
-		if (!keepalive_answered(&a->keep, g->m.ping.cookie, now_us()))
+		if (!keepalive_answered(&a->keep, g->m.ping.cookie, clock_steady_us()))
 			return -EPROTO;
 		a->data.rtt_us = a->keep.rtt_us;
 		return 0;

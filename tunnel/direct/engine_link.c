@@ -14,6 +14,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/fd.h"
 #include "tunnel/direct/engine_priv.h"
 #include "tunnel/direct/path_turn.h"
@@ -27,11 +28,8 @@ enum {
 
 static uint64_t clock_ns(void *arg)
 {
-	struct timespec ts;
-
 	(void)arg;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+	return clock_steady_ns();
 }
 
 void link_dirty(struct link *k)

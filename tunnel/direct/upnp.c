@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/list.h"
 
 enum { SEARCH_MS = 1000, SEARCH_AGAIN_S = 300, RENEW_S = 1800, LOOK_S = 60, ONLY_PERMANENT = 725, JOBS_MAX = 64 };
@@ -61,10 +62,7 @@ struct upnp {
 
 static time_t seconds(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec;
+	return (time_t)(clock_steady_ms() / 1000);
 }
 
 /* Is there a way out for multicast? Without one the library would complain on standard error; connect() sends nothing. */

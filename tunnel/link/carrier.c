@@ -8,20 +8,12 @@
  * something is, by who waits for an answer, when nothing was heard for some seconds.
  */
 #include <errno.h>
-#include <time.h>
+#include "common/clock.h"
 #include "tunnel/link/data_priv.h"
-
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 static uint32_t cheap_random(void) /* spreads pings; no secret */
 {
-	return (uint32_t)now_us() * 2654435761u >> 8;
+	return (uint32_t)clock_steady_us() * 2654435761u >> 8;
 }
 
 static void enter_list(struct carrier *c, enum carrier_state s)
@@ -58,7 +50,7 @@ static int on_ping(struct carrier *c, const struct wire_got *g)
 {
 	if (g->type == WIRE_PING)
 		(void)frame_conn_send(c->conn, WIRE_PONG, &g->m.ping);
-	else if (!keepalive_answered(&c->keep, g->m.ping.cookie, now_us()))
+	else if (!keepalive_answered(&c->keep, g->m.ping.cookie, clock_steady_us()))
 		return -EPROTO;
 	return 0;
 }
@@ -232,7 +224,7 @@ void carrier_release(struct carrier *c)
 
 static void ping(struct carrier *c, uint64_t now)
 {
-	struct wire_ping p = { keepalive_asked(&c->keep, now, now_us(), cheap_random()) };
+	struct wire_ping p = { keepalive_asked(&c->keep, now, clock_steady_us(), cheap_random()) };
 
 	(void)frame_conn_send(c->conn, WIRE_PING, &p);
 }

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "common/clock.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/reach.h"
@@ -17,14 +16,6 @@
 #include "tunnel/server/server_priv.h"
 
 enum { PULSE_MS = 1000, OVER_MS = 20, OVER_TRIES = 500 };
-
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 static uint32_t spread(const struct tunnel_link *l)
 {
@@ -144,14 +135,14 @@ static void on_closed(struct frame_conn *c, int err, const char *why, void *arg)
 
 static void ping(struct tunnel_link *l, uint64_t now)
 {
-	const struct wire_ping p = { keepalive_asked(&l->keep, now, now_us(), spread(l)) };
+	const struct wire_ping p = { keepalive_asked(&l->keep, now, clock_steady_us(), spread(l)) };
 
 	(void)frame_conn_send(l->control, WIRE_PING, &p);
 }
 
 static int on_pong(struct tunnel_link *l, uint64_t cookie)
 {
-	if (!keepalive_answered(&l->keep, cookie, now_us()))
+	if (!keepalive_answered(&l->keep, cookie, clock_steady_us()))
 		return -EPROTO;
 	l->i.rtt_us = l->host.rtt_us = l->keep.rtt_us;
 	answer_probe(l, true);

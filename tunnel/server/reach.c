@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/fd.h"
 #include "common/reach.h"
 #include "tunnel/log_msgs.h"
@@ -33,14 +33,6 @@ struct reach {
 	size_t n;
 	char read[REACH_READ_MAX];
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
 
 bool reach_budget_take(struct reach_budget *b, unsigned burst, unsigned per_minute, uint64_t now)
 {
@@ -140,7 +132,7 @@ static void on_ready(struct io *io, int events)
 		return;
 	}
 	r->connected = true;
-	r->us = (uint32_t)MIN(now_us() - r->began_us, (uint64_t)UINT32_MAX);
+	r->us = (uint32_t)MIN(clock_steady_us() - r->began_us, (uint64_t)UINT32_MAX);
 	if (send(r->fd, question, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n || io_change(&r->io, IO_READ) < 0) {
 		done(r, WIRE_REACH_OPEN, "");
 		return;
@@ -160,7 +152,7 @@ static int begin(struct tunnel_link *l, const struct wire_reach_msg *m, const st
 	memcpy(r->nonce, m->nonce.p, REACH_NONCE);
 	r->at = *at;
 	r->timer.fire = on_timer;
-	r->began_us = now_us();
+	r->began_us = clock_steady_us();
 	list_append(&l->worker->reaches, &r->node);
 	r->fd = socket(addr_family(at), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (r->fd < 0 || (connect(r->fd, &at->sa, addr_len(at)) < 0 && errno != EINPROGRESS))

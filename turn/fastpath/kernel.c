@@ -17,8 +17,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/fd.h"
 #include "turn/fastpath/relay.skel.h"
 
@@ -370,10 +370,7 @@ void fast_rule_delete(struct fast_kernel *k, const struct fast_key *key)
 
 void fast_kernel_alive(struct fast_kernel *k, uint64_t for_ms)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	k->bpf->bss->alive_until_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec + for_ms * 1000000u;
+	k->bpf->bss->alive_until_ns = clock_steady_ns() + for_ms * 1000000u;
 }
 
 void fast_kernel_left(const struct fast_kernel *k, uint64_t ret_n[static FAST_LEFT_REASONS])

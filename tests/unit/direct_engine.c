@@ -21,7 +21,7 @@
 #include "tunnel/direct/engine.h"
 #include "tunnel/link/identity.h"
 
-enum { VISITOR, HOST, LINK = 7, VISIT = 3, WAIT_MS = 20000 };
+enum { VISITOR, HOST, LINK = 7, VISIT = 3, WAIT_MS = 60000 };
 
 struct side {
 	struct test *t;
@@ -346,11 +346,11 @@ static bool talked(struct test *t)
 	return talk.ended[0] && talk.ended[1] && talk.got[0] == talk.n && talk.got[1] == talk.n;
 }
 
-static bool half_talked(struct test *t)
+static bool well_under_way(struct test *t)
 {
 	(void)t;
 	step();
-	return talk.got[0] > talk.n / 2 && talk.got[1] > talk.n / 2;
+	return talk.got[0] > talk.n / 10 && talk.got[1] > talk.n / 10;
 }
 
 static bool a_reset(struct test *t)
@@ -427,7 +427,7 @@ static void a_pipe_that_breaks_in_the_middle_is_replaced(void **state)
 	open_link(&t, 0);
 	assert_true(wait_for(&t, up_relayed));
 	talk_begin(&t, &at, 20000000);
-	assert_true(wait_for(&t, half_talked));
+	assert_true(wait_for(&t, well_under_way));
 	assert_int_equal(shutdown(t.pipes[0], SHUT_RDWR), 0);
 	assert_true(wait_for(&t, talked));
 	assert_true(t.sides[VISITOR].carriers >= 2);
@@ -475,7 +475,7 @@ static void a_reset_is_passed_on_as_one(void **state)
 	at = visit(&t, SOCK_STREAM);
 	open_link(&t, 200);
 	talk_begin(&t, &at, 50000000);
-	assert_true(wait_for(&t, half_talked));
+	assert_true(wait_for(&t, well_under_way));
 	socket_reset(talk.b);
 	talk.b = 0; /* nobody, but not to be accepted again */
 	talk.hold_b = true;
@@ -501,7 +501,7 @@ static void the_end_of_a_link_is_told_and_resets_its_connections(void **state)
 	at = visit(&t, SOCK_STREAM);
 	open_link(&t, 200);
 	talk_begin(&t, &at, 50000000);
-	assert_true(wait_for(&t, half_talked));
+	assert_true(wait_for(&t, well_under_way));
 	assert_int_equal(channel_send(t.sides[HOST].channel, CHILD_LINK_CLOSE, &(struct child_link){ .link = LINK, .text = text_of("enough") }), 0);
 	assert_true(wait_for(&t, link_gone));
 	assert_string_equal(t.sides[HOST].gone_why, "enough");

@@ -5,9 +5,9 @@
 import { defineConfig } from 'vite';
 import { manual } from './build/manual.mjs';
 
-// Names by which the test of the size knows them apart: a browser loads one language, and the manual only when asked.
+// Names by which the test of the size knows them apart: a browser loads one language, manual and guides only when asked.
 function chunkName({ facadeModuleId: id }) {
-	const kind = id?.startsWith('\0virtual:manual/') ? 'manual-' : id?.includes('/src/lang/') ? 'words-' : '';
+	const kind = /^\0virtual:(manual|guide)\//.test(id) ? 'manual-' : id?.includes('/src/lang/') ? 'words-' : '';
 	return `assets/${kind}[name]-[hash].js`;
 }
 

@@ -244,6 +244,13 @@ test('F1 and ? open the manual at the topic of the field or page, in the languag
 	await page.locator('.help').getByRole('heading', { name: 'Overview', level: 2 }).waitFor();
 	await page.getByRole('searchbox', { name: 'Search the manual' }).fill('yescrypt');
 	await page.locator('.contents').getByText('First run').waitFor();
+	await page.getByRole('searchbox', { name: 'Search the manual' }).fill('resume');
+	await page.locator('.contents').getByText('Cameras behind LTE').click();
+	await page.locator('.help').getByRole('heading', { name: 'For two hours only' }).waitFor();
+	await page.locator('.help').getByRole('link', { name: 'Publishing devices with care' }).first().click();
+	await page.locator('.help').getByRole('heading', { name: 'Protocols without protection' }).waitFor();
+	await accessible(page, 'a guide');
+	await shot(page, 'guide');
 	noFaults(page);
 });
 

@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { readGuides } from '../../console/web/build/guides.mjs';
 import { inline, parse } from '../../console/web/build/markdown.mjs';
 import { languages, read } from '../../console/web/build/manual.mjs';
 import { Failed, equal, holds, main, test } from './cases.mjs';
@@ -108,10 +109,15 @@ const pattern = forms =>
 		'iu',
 	);
 
-test('Terms are those of docs/glossary.md', () => {
+function glossary() {
 	const table = parse(readFileSync(join(root, 'docs/glossary.md'), 'utf8'), 'docs/glossary.md').body.find(b => b[0] === 'table');
 	const rows = table[2].map(r => r.map(c => c.join('')));
 	holds(rows.length > 20, 'the glossary has its table');
+	return rows;
+}
+
+test('Terms are those of docs/glossary.md', () => {
+	const rows = glossary();
 	const wrong = [];
 	for (const [en, de, it] of rows) {
 		const term = new RegExp(`\\b${en}(s|es)?\\b`, 'i');
@@ -146,6 +152,51 @@ test('The manual has the same topics and headings in three languages, and its li
 			for (const to of links(page.body)) holds(manual[l][to.split('/')[0]], `${l}/${topic}: the link to ${to} leads nowhere`);
 		}
 	}
+});
+
+// What a reader is told in words: text without code.
+const told = n => (typeof n === 'string' ? n : n[0] === 'code' ? '' : n.slice(n[0] === 'a' ? 2 : 1).map(told).join(' '));
+const spans = list => list.map(told).join(' ');
+const SPOKEN = {
+	pre: () => '',
+	table: b => [...b[1], ...b[2].flat()].map(spans).join('\n'),
+	ul: b => b.slice(1).map(spans).join('\n'),
+	ol: b => b.slice(1).map(spans).join('\n'),
+	p: b => spans(b.slice(1)),
+	h2: b => spans(b.slice(2)),
+	h3: b => spans(b.slice(2)),
+};
+const spoken = page => [page.title, ...page.body.map(b => SPOKEN[b[0]](b))].join('\n');
+
+test('The guides have the same headings, blocks and links in three languages, and the terms of the glossary', () => {
+	const guides = Object.fromEntries(languages.map(l => [l, readGuides(l)]));
+	const known = topic => read('en')[topic] ?? guides.en[topic];
+	holds(Object.keys(guides.en).length >= 10, 'the guides were found');
+	equal(Object.keys(guides.en).filter(topic => read('en')[topic]), [], 'topics that are both manual and guide');
+	const wrong = [];
+	for (const l of languages) {
+		equal(Object.keys(guides[l]), Object.keys(guides.en), `guides in ${l}`);
+		for (const [topic, page] of Object.entries(guides[l])) {
+			const english = guides.en[topic];
+			equal(anchors(page), anchors(english), `headings of ${topic} in ${l}`);
+			equal(
+				page.body.map(b => b[0]),
+				english.body.map(b => b[0]),
+				`blocks of ${topic} in ${l}`,
+			);
+			equal(links(page.body), links(english.body), `links of ${topic} in ${l}`);
+			for (const to of links(page.body)) {
+				const [name, anchor] = to.split('/');
+				holds(known(name) && (!anchor || anchors(known(name)).includes(anchor)), `${l}/${topic}: the link to ${to} leads nowhere`);
+			}
+		}
+	}
+	for (const [en, ...forms] of glossary())
+		for (const [topic, page] of Object.entries(guides.en))
+			if (new RegExp(`\\b${en}(s|es)?\\b`, 'i').test(spoken(page)))
+				for (const [i, l] of ['de', 'it'].entries())
+					if (!pattern(forms[i]).test(spoken(guides[l][topic]))) wrong.push(`${l}/${topic}: no "${forms[i]}" for "${en}"`);
+	bad(wrong);
 });
 
 test('Each place that has help has its topic in the manual', () => {

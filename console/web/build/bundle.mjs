@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'vite';
 import config from '../vite.config.js';
 import { embed } from './embed.mjs';
+import { guideFiles } from './guides.mjs';
 import { folder, languages } from './manual.mjs';
 
 const web = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -19,7 +20,7 @@ const read = new Set(['index.html', 'vite.config.js', 'package-lock.json'].map(f
 
 for (const f of readdirSync(join(web, 'build'))) read.add(join(web, 'build', f));
 for (const f of readdirSync(join(web, 'public'))) read.add(join(web, 'public', f));
-for (const l of languages) for (const f of readdirSync(join(folder, l))) read.add(join(folder, l, f));
+for (const l of languages) for (const f of [...readdirSync(join(folder, l)).map(n => join(folder, l, n)), ...guideFiles(l)]) read.add(f);
 
 const witness = {
 	name: 'stile-depfile',

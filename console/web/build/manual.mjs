@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The offline manual: docs/manual/LANGUAGE/TOPIC.md, one module for each language, fetched when help is first
-// opened. Here it becomes the module "virtual:manual", whose `load` has a function for each language.
+// opened. Here it becomes the module "virtual:manual", whose `load` has a function for each language. The guides
+// (build/guides.mjs) are further pages of it, each fetched by itself.
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { guideFiles, guideModule, guidePrefix, guideTable } from './guides.mjs';
 import { parse } from './markdown.mjs';
 
 export const folder = join(dirname(fileURLToPath(import.meta.url)), '../../../docs/manual');
@@ -26,13 +28,15 @@ export function manual() {
 	const prefix = 'virtual:manual';
 	return {
 		name: 'stile-manual',
-		resolveId: id => (id.startsWith(prefix) ? '\0' + id : undefined),
+		resolveId: id => (id.startsWith(prefix) || id.startsWith(guidePrefix) ? '\0' + id : undefined),
 		load(id) {
+			if (id.startsWith('\0' + guidePrefix)) return guideModule(id.slice(1));
 			if (!id.startsWith('\0' + prefix)) return undefined;
 			const language = id.slice(prefix.length + 2);
 			if (!language) return `export const load = { ${languages.map(l => `${l}: () => import('${prefix}/${l}')`).join(', ')} };`;
 			for (const name of readdirSync(join(folder, language))) this.addWatchFile(join(folder, language, name));
-			return `export default JSON.parse(${JSON.stringify(JSON.stringify(read(language)))});`;
+			for (const path of guideFiles(language)) this.addWatchFile(path);
+			return `export default JSON.parse(${JSON.stringify(JSON.stringify(read(language)))});\n${guideTable(language)}`;
 		},
 	};
 }

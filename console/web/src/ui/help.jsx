@@ -12,6 +12,7 @@ import { Icon } from './icon.jsx';
 import { Search } from './search.jsx';
 
 const at = signal(null); // { topic, anchor, modal } or null: closed
+const guides = signal({}); // "en/tutorial" → page: those that were opened
 let before = null; // the focus goes back there
 
 export function openHelp(where) {
@@ -54,7 +55,7 @@ function useManual(lang, wanted) {
 		let gone = false;
 		if (wanted)
 			load[lang]().then(
-				m => gone || set(m.default),
+				m => gone || set({ topics: m.default, guides: m.guides }),
 				() => sayError({ code: 'offline' }),
 			);
 		return () => {
@@ -62,6 +63,19 @@ function useManual(lang, wanted) {
 		};
 	}, [lang, wanted]);
 	return manual;
+}
+
+function useGuides(lang, manual, topics) {
+	const missing = manual ? topics.filter(t => manual.guides[t] && !guides.value[`${lang}/${t}`]) : [];
+	useEffect(() => {
+		for (const t of missing)
+			manual.guides[t].load().then(
+				m => {
+					guides.value = { ...guides.value, [`${lang}/${t}`]: m.default };
+				},
+				() => sayError({ code: 'offline' }),
+			);
+	}, [lang, missing.join()]);
 }
 
 function link(target, children) {
@@ -122,32 +136,47 @@ function node(n) {
 
 const plain = n => (typeof n === 'string' ? n : Array.isArray(n) ? n.map(plain).join(' ') : '');
 
-function Contents({ manual, topic }) {
+function Titles({ pages, topic }) {
+	return (
+		<ul class="contents">
+			{pages.map(([id, page]) => (
+				<li key={id}>
+					<a
+						href="#"
+						aria-current={id === topic ? 'true' : undefined}
+						onClick={e => {
+							e.preventDefault();
+							openHelp(id);
+						}}>
+						{page.title}
+					</a>
+				</li>
+			))}
+		</ul>
+	);
+}
+
+function Contents({ lang, manual, topic }) {
 	const [query, setQuery] = useState('');
 	const needle = query.trim().toLowerCase();
-	const found = Object.entries(manual).filter(
-		([, page]) => !needle || `${page.title} ${plain(page.body)}`.toLowerCase().includes(needle),
-	);
+	useGuides(lang, manual, needle ? Object.keys(manual.guides) : []); // a search is in their texts, too
+	const found = table => {
+		const some = Object.entries(table).filter(([id, page]) => {
+			const body = page.body ?? guides.value[`${lang}/${id}`]?.body ?? [];
+			return !needle || `${page.title} ${plain(body)}`.toLowerCase().includes(needle);
+		});
+		return needle ? some.sort((a, b) => compare()(a[1].title, b[1].title)) : some;
+	};
+	const topics = found(manual.topics);
+	const how = found(manual.guides);
 	return (
 		<>
 			<Search label={t('help.search')} placeholder={t('help.search')} value={query} onInput={setQuery} />
-			<ul class="contents">
-				{(needle ? found.sort((a, b) => compare()(a[1].title, b[1].title)) : found).map(([id, page]) => (
-					<li key={id}>
-						<a
-							href="#"
-							aria-current={id === topic ? 'true' : undefined}
-							onClick={e => {
-								e.preventDefault();
-								openHelp(id);
-							}}>
-							{page.title}
-						</a>
-					</li>
-				))}
-			</ul>
+			<Titles pages={topics} topic={topic} />
+			{how.length > 0 && <h4>{t('help.guides')}</h4>}
+			<Titles pages={how} topic={topic} />
 			<p role="status" class="muted">
-				{needle && !found.length ? t('help.none') : ''}
+				{needle && !topics.length && !how.length ? t('help.none') : ''}
 			</p>
 		</>
 	);
@@ -182,14 +211,16 @@ export function Help() {
 	const where = at.value;
 	const manual = useManual(language.value, !!where);
 	const body = useRef(null);
+	const lang = language.value;
+	const page = where && (manual?.topics[where.topic] ?? guides.value[`${lang}/${where.topic}`]);
+	useGuides(lang, manual, where ? [where.topic] : []);
 	useLayoutEffect(() => {
 		if (!where || !manual) return;
 		const target = (where.anchor && document.getElementById(`help-${where.anchor}`)) || body.current;
 		target?.focus();
 		if (target !== body.current) target.scrollIntoView();
-	}, [where, manual]);
+	}, [where, manual, page]);
 	if (!where) return null;
-	const page = manual?.[where.topic];
 	return (
 		<Pane modal={where.modal}>
 			<div class="bar">
@@ -208,12 +239,12 @@ export function Help() {
 								{page.body.map(node)}
 							</>
 						) : (
-							<p>{t('help.none')}</p>
+							!manual.guides[where.topic] && <p>{t('help.none')}</p>
 						)}
 					</article>
 					<section aria-label={t('help.contents')}>
 						<h3>{t('help.contents')}</h3>
-						<Contents manual={manual} topic={where.topic} />
+						<Contents lang={lang} manual={manual} topic={where.topic} />
 					</section>
 				</div>
 			)}

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the documentation says about commands, files and reasons, held against the tree without running anything: the guides have the same
+blocks in every language, each `stile …` is a command with these options, links lead somewhere, and what is quoted from the programs is
+what they say.
+
+  STILE_BUILD=build tests/guides/texts.py"""
+import glob
+import os
+import re
+import subprocess
+import sys
+
+from pages import LANGUAGES, ROOT, pages
+
+BUILD = os.environ.get("STILE_BUILD", "build")
+INLINE = re.compile(r"`(stile [^`]+)`")
+COMMAND = re.compile(r"(?:^|[\s(\"$|&;])(?:server |site |home\$ |you\$ |he\$ |site\$ |\$ )?(stile [a-z][^\n]*)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+TROFF = re.compile(r"\\f[BIRP]|\\&")
+
+
+def read(*path):
+    with open(os.path.join(ROOT, *path), encoding="utf-8") as f:
+        return f.read()
+
+
+def documents():
+    """Every Markdown page that people read, decisions and tests apart."""
+    for pattern in ("*.md", "docs/*.md", "docs/guides/*.md", "docs/guides/*/*.md", "docs/manual/*/*.md", "docs/reference/*.md"):
+        for path in sorted(glob.glob(os.path.join(ROOT, pattern))):
+            yield os.path.relpath(path, ROOT)
+
+
+def commands():
+    """Of the tool itself: ("turn", "user", "add") → its options."""
+    page = subprocess.run([os.path.join(BUILD, "cli/stile"), "completion", "man"], capture_output=True, text=True, check=True).stdout
+    found = {}
+    for part in page.split('\n.SS "')[1:]:
+        title, _, body = part.partition('"')
+        words = tuple(w for w in title.split()[1:] if re.match(r"[a-z][a-z0-9-]*$", w))
+        body = TROFF.sub("", body).replace("\\-", "-")
+        found.setdefault(words, set()).update(re.findall(r"(?<![\w-])(--[a-z0-9][a-z0-9-]*|-[a-zA-Z])(?=[ ,\n=])", body), {"--help", "-h"})
+    return found
+
+
+def command_fault(line, known):
+    """What is wrong with "stile turn user add bob --realm x", or None."""
+    line = re.split(r"\s#|\s*[|;&>]|…$", line)[0]
+    words = re.sub(r"'[^']*'|\"[^\"]*\"", "X", line).split()[1:]
+    best = max((c for c in known if tuple(words[:len(c)]) == c), key=len, default=None)
+    if best is None:
+        return None if any(c[:len(words)] == tuple(words) for c in known) else "is no command"
+    for w in words[len(best):]:
+        if re.match(r"--?[a-zA-Z]", w) and w.split("=")[0].rstrip("],.)…") not in known[best]:
+            return f"has no option {w}"
+    return None
+
+
+def check_commands(known):
+    for name in documents():
+        if name == "CHANGELOG.md":
+            continue
+        text = read(name)
+        fenced = "".join(re.findall(r"^```.*?^```$", text, re.M | re.S))
+        said = [(m, "`") for m in INLINE.findall(text)] + [(m, "block") for m in COMMAND.findall(fenced)]
+        for line, _ in said:
+            if re.match(r"stile [A-Z(]", line):
+                continue
+            fault = command_fault(line.replace("\n", " "), known)
+            if fault:
+                yield f"{name}: `{line}` {fault}"
+
+
+def check_languages():
+    english = {p.topic: p for p in pages("en")}
+    if len(english) < 10:
+        yield "docs/guides/en: fewer than ten guides"
+    for language in LANGUAGES[1:]:
+        theirs = {p.topic: p for p in pages(language)}
+        for topic in sorted(english.keys() ^ theirs.keys()):
+            yield f"docs/guides/{language}: {topic} is there or in English only"
+        for topic in sorted(english.keys() & theirs.keys()):
+            for mine, other in zip(english[topic].code(), theirs[topic].code()):
+                if mine != other:
+                    yield f"docs/guides/{language}/…{topic}: another block than in English:\n    {mine}\n    {other}"
+            if len(english[topic].code()) != len(theirs[topic].code()):
+                yield f"docs/guides/{language}/…{topic}: not as many blocks as in English"
+
+
+def check_links():
+    for name in documents():
+        folder = os.path.dirname(os.path.join(ROOT, name))
+        text = re.sub(r"^```.*?^```$", "", read(name), flags=re.M | re.S)
+        for to in LINK.findall(text):
+            if "://" in to or to.startswith(("#", "mailto:")) or name.startswith("docs/manual/"):
+                continue
+            if not os.path.exists(os.path.join(folder, to.split("#")[0])):
+                yield f"{name}: the link to {to} leads nowhere"
+
+
+def check_reasons():
+    """The reasons that the guide about relayed links explains are the program's, word for word."""
+    sources = "".join(read(os.path.relpath(p, ROOT)) for p in glob.glob(os.path.join(ROOT, "tunnel/direct/*.c")))
+    sources = re.sub(r'"\s*\n\s*"', "", sources)
+    for language in LANGUAGES:
+        text = next((p.text for p in pages(language) if p.topic == "why-relayed"), "")
+        quoted = re.findall(r"^\| `([^`]+)` \|", text, re.M)
+        if len(quoted) < 6:
+            yield f"docs/guides/{language}: why-relayed explains {len(quoted)} reasons"
+        for reason in quoted:
+            if reason not in sources:
+                yield f'docs/guides/{language}: nothing in tunnel/direct says "{reason}"'
+
+
+def main():
+    known = commands()
+    faults = [*check_languages(), *check_commands(known), *check_links(), *check_reasons()]
+    if len(known) < 80:
+        faults.append(f"only {len(known)} commands were found in stile completion man")
+    for f in faults:
+        print(f)
+    print(f"{len(faults)} faults; {len(known)} commands known")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

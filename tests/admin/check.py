@@ -198,11 +198,13 @@ def _(w):
     w.check().exits(2).says("20-realm.yaml:2:", "two users are called 'alice'")
 
 
-@case("the option list of stile.yaml(5) is what the schema says")
+@case("the option list of stile.yaml(5), and docs/reference/configuration.md, are what the schema says")
 def _(w):
     reference = w.stile("check", "--reference").exits(0).says("### turn", "| `realm` |").out
     if options.render(reference) != options.of_page():
         raise Failed("    docs/man/stile.yaml.5.scd differs; run tests/admin/options.py --write with STILE_BUILD set")
+    if options.tables(reference) != options.of_tables():
+        raise Failed("    docs/reference/configuration.md differs; run tests/admin/options.py --write with STILE_BUILD set")
 
 
 @case("every command and option of the programs stands in their man pages")

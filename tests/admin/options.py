@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The option list of stile.yaml(5), made from `stile check --reference`: the schema rows are the one source.
+"""The option list of stile.yaml(5), and docs/reference/configuration.md, made from `stile check --reference`: the schema rows are the one source.
 
   STILE_BUILD=build tests/admin/options.py --write    # after a row was added or changed
 The test in check.py compares."""
@@ -10,6 +10,14 @@ import subprocess
 import sys
 
 PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/man/stile.yaml.5.scd")
+TABLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/reference/configuration.md")
+HEAD = """# Configuration: every key
+
+Made by `tests/admin/options.py` of the tables that the services themselves read (`stile check --reference`); the same text is in stile.yaml(5).
+A map's keys have a table of their own; *reload* says whether a reload applies a change, or only a restart. Examples and rules that concern several keys are in
+the [guides](../guides/) and in stile.yaml(5).
+
+"""
 BEGIN, END = "; options: made by tests/admin/options.py\n", "; end of options\n"
 
 
@@ -53,6 +61,15 @@ def parts():
     return before, now, after
 
 
+def tables(reference):
+    return HEAD + reference.replace("### ", "## ").strip() + "\n"
+
+
+def of_tables():
+    with open(TABLES, encoding="utf-8") as f:
+        return f.read()
+
+
 def of_page():
     return parts()[1].strip("\n") + "\n"
 
@@ -61,7 +78,10 @@ if __name__ == "__main__":
     if sys.argv[1:] != ["--write"]:
         sys.exit(__doc__)
     stile = os.path.join(os.environ.get("STILE_BUILD", "build"), "cli/stile")
-    made = render(subprocess.run([stile, "check", "--reference"], capture_output=True, text=True, check=True).stdout)
+    said = subprocess.run([stile, "check", "--reference"], capture_output=True, text=True, check=True).stdout
+    made = render(said)
+    with open(TABLES, "w", encoding="utf-8") as page:
+        page.write(tables(said))
     head, _, tail = parts()
     with open(PAGE, "w", encoding="utf-8") as page:
         page.write(head + BEGIN + "\n" + made + "\n" + END + tail)

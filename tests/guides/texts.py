@@ -113,9 +113,43 @@ def check_reasons():
                 yield f'docs/guides/{language}: nothing in tunnel/direct says "{reason}"'
 
 
+def check_paths():
+    """Files that the documentation names are there. In docs/architecture.md also those named by their end ("jobs_conn.c"), and each folder
+    of sources has its row."""
+    tree = set(subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=False).stdout.split("\n"))
+    if len(tree) < 100:  # a tree without git
+        tree = {os.path.relpath(os.path.join(d, f), ROOT) for d, _, files in os.walk(ROOT) for f in files}
+    folders = {"/".join(p.split("/")[:n]) for p in tree for n in range(1, p.count("/") + 1)}
+    top = {f for f in folders if "/" not in f}
+    paths = tree | folders
+
+    def there(word, anywhere):
+        end = re.compile(("(^|/)" if anywhere else "^") + re.escape(word.rstrip("/")).replace(r"\*", "[^/]*") + "$")
+        return any(end.search(p) for p in paths)
+
+    for name in documents():
+        anywhere = name == "docs/architecture.md"
+        for word in sorted(set(re.findall(r"`([\w./*-]+)`", read(name)))):
+            word = word.removeprefix("./")
+            named = word.split("/")[0] in top and "/" in word and not re.search(r"[A-Z]{4}|^tests/bench/results/", word)  # NAME; made by a run
+            if (named or anywhere and ("/" in word or re.search(r"\.(c|h|py|jsx?|mjs|md)$", word))) and not there(word, anywhere):
+                yield f"{name}: there is no {word}"
+    rows = set(re.findall(r"(?m)^\| `([\w-]+)/", read("docs/architecture.md")))
+    for folder in sorted(f for f in top if any(p.startswith(f + "/") and p.endswith(".c") for p in tree) and f not in rows):
+        yield f"docs/architecture.md: no row for the folder {folder}/"
+
+
+def check_capacity():
+    """The example of docs/capacity.md is what the tool prints."""
+    block = re.search(r"^```\n\$ stile (capacity .*)\n(.*?)^```$", read("docs/capacity.md"), re.M | re.S)
+    done = subprocess.run([os.path.join(BUILD, "cli/stile"), *block[1].split()], capture_output=True, text=True, check=False)
+    if done.stdout != block[2]:
+        yield f"docs/capacity.md: stile {block[1]} prints another text (status {done.returncode}):\n{done.stdout}{done.stderr}"
+
+
 def main():
     known = commands()
-    faults = [*check_languages(), *check_commands(known), *check_links(), *check_reasons()]
+    faults = [*check_languages(), *check_commands(known), *check_links(), *check_reasons(), *check_paths(), *check_capacity()]
     if len(known) < 80:
         faults.append(f"only {len(known)} commands were found in stile completion man")
     for f in faults:

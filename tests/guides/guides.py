@@ -9,6 +9,7 @@ The machine "here" is one shell from the beginning of the page to its end (the t
 
 A comment with "Ctrl-C" marks a command that runs on, one with "exit status 1" a command that may say no. CODE is what the last command that made a code has printed. A command that asks for
 a password gets one."""
+import glob
 import os
 import re
 import shlex
@@ -17,7 +18,7 @@ import time
 import traceback
 
 from machines import PATIENCE, Failed, Network, Skipped, run
-from pages import pages
+from pages import ROOT, pages
 
 PASSWORD = "a-password-that-is-typed\n"
 ASKS = re.compile(r"^stile (turn user add|turn user passwd|sip user add|sip server add .*--password)")
@@ -173,6 +174,20 @@ class Reader:
             self.code = found[1]
 
 
+EXCERPT = re.compile("no password, users or secrets in turn|needs turn.certificate and turn.key|set sip.certificate and sip.key")
+
+
+def excerpts():
+    """(place, text) of each ```yaml block that has a section of its own and leaves nothing out ("…")."""
+    for path in [os.path.join(ROOT, "README.md"), *sorted(glob.glob(os.path.join(ROOT, "docs/guides/*.md")))]:
+        with open(path, encoding="utf-8") as f:
+            page = f.read()
+        for m in re.finditer(r"^( *)```yaml\n(.*?)^ *```$", page, re.M | re.S):
+            text = re.sub(f"(?m)^{m[1]}", "", m[2])
+            if re.search(r"^[a-z_]+:", text, re.M) and "…" not in text:
+                yield f"{os.path.relpath(path, ROOT)}:{page.count(chr(10), 0, m.start()) + 1}", text
+
+
 def listeners(net, places):
     for name, wanted in places.items():
         log = net[name].start(f"python3 -c '{LISTENER}' {' '.join(wanted)}")
@@ -213,6 +228,30 @@ def follow(build, page):
     return reader.commands
 
 
+def check_others(build):
+    """The configurations of README and of the guides that are in English only: stile check finds nothing, but that an excerpt lacks the rest."""
+    with Network(build, {"server": [SERVER, "192.0.2.11", "192.0.2.100", "10.0.0.5"]}, NAMES) as net:
+        machine, authority, looked = net["server"], Authority(net.folder), 0
+        authority.trust(machine)
+        machine.run("mkdir -p /srv/records")
+        for place, text in excerpts():
+            for path in set(re.findall(r"[\w./-]+\.(?:pem|secret|password)\b", text)):
+                path = os.path.join("/etc/stile", path)
+                if path.endswith(".pem"):
+                    authority.issue(machine, path)
+                else:
+                    machine.write(path, "a secret of the guides\n")
+            machine.write("/etc/stile/stile.yaml", text)
+            said = machine.run("stile check --user root")[1]
+            faults = [x for x in said.splitlines() if re.match(r"\S+\.yaml:\d+:\d+: (?!warning)", x) and not EXCERPT.search(x)]
+            if faults:
+                raise Failed(f"{place}: " + "\n".join(faults))
+            looked += 1
+    if looked < 12:
+        raise Failed(f"only {looked} configurations were found")
+    return looked
+
+
 def main():
     wanted = sys.argv[1:]
     build = os.environ.get("STILE_BUILD", "build")
@@ -220,22 +259,24 @@ def main():
     if os.geteuid() != 0:
         print("needs root: skipped")
         return 77
-    for page in pages("en"):
-        if page.topic not in WORLDS or (wanted and page.topic not in wanted):
+    work = {page.topic: lambda page=page: follow(build, page) for page in pages("en") if page.topic in WORLDS}
+    work["others"] = lambda: check_others(build)
+    for topic, go in work.items():
+        if wanted and topic not in wanted:
             continue
         began = time.monotonic()
         try:
-            n = follow(build, page)
-            print(f"ok      {page.topic}: {n} commands ({time.monotonic() - began:.1f} s)", flush=True)
+            n = go()
+            print(f"ok      {topic}: {n} ({time.monotonic() - began:.1f} s)", flush=True)
         except Skipped as e:
             print(f"skipped: {e}")
             return 77
         except Failed as e:
             failed += 1
-            print(f"FAILED  {page.topic}: {e}", flush=True)
+            print(f"FAILED  {topic}: {e}", flush=True)
         except Exception:  # pylint: disable=broad-except  # one guide that breaks the test does not hide the others
             failed += 1
-            print(f"FAILED  {page.topic}:\n{traceback.format_exc()}", flush=True)
+            print(f"FAILED  {topic}:\n{traceback.format_exc()}", flush=True)
     return 1 if failed else 0
 
 

@@ -57,14 +57,45 @@ static json_int_t drain_left(const struct service *s)
 	return !s->draining || s->drain_until == UINT64_MAX ? -1 : (json_int_t)(s->drain_until - MIN(s->drain_until, now));
 }
 
+/* With what it was made, as a report of a fault should say. */
+#define TEXT_OF(x) #x
+#define NUMBER(x) TEXT_OF(x)
+#ifdef __clang__
+#define COMPILER "clang " NUMBER(__clang_major__) "." NUMBER(__clang_minor__) "." NUMBER(__clang_patchlevel__)
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
+#ifdef __OPTIMIZE__
+#define OPTIMISED ", optimised"
+#else
+#define OPTIMISED ", not optimised"
+#endif
+#if defined(_FORTIFY_SOURCE) && _FORTIFY_SOURCE > 0
+#define FORTIFIED ", fortified"
+#else
+#define FORTIFIED ""
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED ", with AddressSanitizer"
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED ", with AddressSanitizer"
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED ""
+#endif
+
+static const char build[] = COMPILER OPTIMISED FORTIFIED SANITIZED;
+
 static void on_status(struct control_request *rq, const json_t *args, void *arg)
 {
 	const struct service *s = arg;
 
 	(void)args;
-	control_reply(rq, json_pack("{s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I}",
+	control_reply(rq, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I}",
 				    "program", s->ops->program, "instance", s->instance.name, "version",
-				    STILE_VERSION, "pid", (int)getpid(), "state",
+				    STILE_VERSION, "build", build, "pid", (int)getpid(), "state",
 				    s->draining ? "draining" : "running", "drain_left_ms", drain_left(s), "started_at",
 				    (json_int_t)s->started_at, "uptime_ms",
 				    (json_int_t)(clock_unix_ms() - s->started_at),

@@ -189,7 +189,22 @@ static void call_flow(struct ask *a, struct backend *k, const char *verb, json_t
 		control_link_on_progress(k->link, a->call, on_flow_progress, a);
 }
 
-static bool verb_is_allowed(struct ask *a, const struct backend *k, const char *verb, bool only_viewers)
+/* A look is no action: it comes by GET, and stands in no audit, however often a page looks. */
+static bool only_reads(const char *verb)
+{
+	static const char *const reads[] = { "config.audit", "config.diff", "config.get", "config.validate", "log.files", "log.read", "log.tail",
+					     "service.objects", "sip.registrations", "sip.server.users", "turn.why" };
+	size_t n = strlen(verb);
+
+	if (n > 5 && strcmp(verb + n - 5, ".list") == 0)
+		return true;
+	for (size_t i = 0; i < ARRAY_LEN(reads); i++)
+		if (strcmp(reads[i], verb) == 0)
+			return true;
+	return false;
+}
+
+static bool verb_is_allowed(struct ask *a, const struct backend *k, const char *verb, bool by_get)
 {
 	enum control_role role = CONTROL_ADMIN;
 
@@ -201,7 +216,7 @@ static bool verb_is_allowed(struct ask *a, const struct backend *k, const char *
 		ask_fail(a, 404, "unknown-verb", "the service has no verb of this name");
 		return false;
 	}
-	if (only_viewers && role != CONTROL_VIEWER) {
+	if (by_get && role != CONTROL_VIEWER && !only_reads(verb)) {
 		ask_fail(a, 405, "bad-request", "this verb is called by POST");
 		return false;
 	}
@@ -339,21 +354,6 @@ static json_t *body_copy(const struct ask *a)
 	return a->body ? json_copy(a->body) : json_object();
 }
 
-/* A look is no action: it stands in no audit, however often a page looks. */
-static bool only_reads(const char *verb)
-{
-	static const char *const reads[] = { "config.audit", "config.diff", "config.get", "config.validate", "log.files", "log.read", "log.tail",
-					     "service.objects", "sip.registrations", "sip.server.users", "turn.why" };
-	size_t n = strlen(verb);
-
-	if (n > 5 && strcmp(verb + n - 5, ".list") == 0)
-		return true;
-	for (size_t i = 0; i < ARRAY_LEN(reads); i++)
-		if (strcmp(reads[i], verb) == 0)
-			return true;
-	return false;
-}
-
 void verb_post(struct ask *a)
 {
 	struct backend *k = backend_of(a);
@@ -364,7 +364,8 @@ void verb_post(struct ask *a)
 	if (!k || !verb_is_allowed(a, k, a->params[1], false))
 		return;
 	(void)backend_verb_role(k, a->params[1], &role);
-	if (role > CONTROL_VIEWER && !only_reads(a->params[1]))
+	/* A viewer may ask for the log level; who sets it is known. */
+	if ((role > CONTROL_VIEWER && !only_reads(a->params[1])) || (strcmp(a->params[1], "log.level") == 0 && json_object_size(a->body)))
 		audit(a, a->params[1], a->body);
 	args = body_copy(a);
 	if (args && role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0)

@@ -5,11 +5,16 @@
 import { defineConfig } from 'vite';
 import { manual } from './build/manual.mjs';
 
-// Names by which the test of the size knows them apart: a browser loads one language, manual and guides only when asked.
-function chunkName({ facadeModuleId: id }) {
-	const kind = /^\0virtual:(manual|guide)\//.test(id) ? 'manual-' : id?.includes('/src/lang/') ? 'words-' : '';
-	return `assets/${kind}[name]-[hash].js`;
+// All code in one file but the charts and the manual, and the words of one language in another: so they compress best, and a
+// page that is opened for the first time asks for nothing. The names are those by which the test of the size knows them.
+function chunkOf(id) {
+	const words = /\/src\/lang\/(?:[a-z]+\.)?([a-z]{2})\.json/.exec(id);
+	if (words) return `words-${words[1]}`;
+	if (id.startsWith('\0virtual:')) return undefined; // topics of the manual
+	return id.includes('/uplot/') ? 'charts' : 'console';
 }
+
+const chunkName = ({ facadeModuleId: id }) => `assets/${id?.startsWith('\0virtual:') ? 'manual-' : ''}[name]-[hash].js`;
 
 export default defineConfig({
 	esbuild: { jsx: 'automatic', jsxImportSource: 'preact', legalComments: 'none' },
@@ -21,7 +26,7 @@ export default defineConfig({
 		modulePreload: { polyfill: false },
 		reportCompressedSize: false,
 		rollupOptions: {
-			output: { experimentalMinChunkSize: 6000, chunkFileNames: chunkName }, // small files compress worse
+			output: { manualChunks: chunkOf, chunkFileNames: chunkName },
 			onLog: (level, log, tell) => level === 'warn' && tell(level, log),
 		},
 	},

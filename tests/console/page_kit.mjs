@@ -93,7 +93,7 @@ export async function opened({ role = 'administrator', ...more } = {}, place = '
 // The table of this name: its rows, cells and what chooses one.
 export function grid(page, name) {
 	const at = page.getByRole('grid', { name, exact: true });
-	const row = text => at.locator('.rows [role=row]').filter({ hasText: text }).first();
+	const row = text => at.locator('.rows [role=row]').filter({ hasText: new RegExp(text.replace(/[^\w ]/g, '\\$&')) }).first();
 	return {
 		at,
 		row,
@@ -121,13 +121,16 @@ const LOOKS = [
 	['it-IT', true, 390],
 ];
 
-// The page at this place in light, dark and phone width; ready(page, language) waits until it shows what it should.
-export async function inAllLooks(place, name, ready) {
+// Places ([place, name, ready(page, language)], …) in light, dark and phone width; ready waits until there is what to look at.
+export async function inAllLooks(...places) {
 	for (const [language, dark, width] of LOOKS) {
-		const page = await opened({ language, dark, width, height: width < 500 ? 844 : 900 }, place);
-		const look = `${name}-${language.slice(0, 2)}-${dark ? 'dark' : 'light'}-${width}`;
-		await ready(page, language.slice(0, 2));
-		await looked(page, look, look);
+		const page = await opened({ language, dark, width, height: width < 500 ? 844 : 900 });
+		for (const [place, name, ready] of places) {
+			const look = `${name}-${language.slice(0, 2)}-${dark ? 'dark' : 'light'}-${width}`;
+			await page.goto(`${url}${place}`);
+			await ready(page, language.slice(0, 2));
+			await looked(page, look, look);
+		}
 		noFaults(page);
 		await page.context().close();
 	}

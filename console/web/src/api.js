@@ -15,6 +15,7 @@ export class ApiError extends Error {
 		this.status = status;
 		this.code = error.code;
 		this.hint = error.hint;
+		this.reason = error.reason; // a stable word for the text, for which the catalogue may have one
 		this.field = error.field; // the path of a value that was refused
 		this.fields = error.fields; // or several: [{ field, text }]
 		this.key = error.key;
@@ -60,7 +61,7 @@ export async function request(method, path, body, etag, signalOfCaller) {
 		});
 		return await answerOf(response);
 	} catch (e) {
-		if (e.status === 401 && session.value && path !== '/login') expired.value = true;
+		if (e.code === 'not-logged-in' && session.value) expired.value = true;
 		if (e instanceof ApiError) throw e;
 		throw new ApiError(0, { code: out.signal.aborted ? 'slow' : 'offline' });
 	} finally {

@@ -4,7 +4,7 @@
 // forms chosen by the argument n (Intl.PluralRules). tests/console/words.mjs holds the three catalogues against each
 // other, against what the sources ask for, and against docs/glossary.md.
 //
-// lang/en.json has the words of the frame; lang/PAGE.en.json those of one page, which come with it (addWords).
+// lang/en.json has the words of the frame, lang/PAGE.en.json those of one page; all of a language come in one file.
 import { signal } from '@preact/signals';
 
 const LOAD = import.meta.glob('./lang/*.json', { import: 'default' });
@@ -12,9 +12,6 @@ export const LANGUAGES = { en: 'English', de: 'Deutsch', it: 'Italiano' };
 
 export const language = signal('en');
 const words = signal({});
-const sets = new Set(['']); // '': the frame's
-let target = 'en';
-let loading = Promise.resolve();
 let locale = 'en-GB';
 let plural = new Intl.PluralRules('en');
 
@@ -24,32 +21,17 @@ export function preferred() {
 	return asked.find(l => l in LANGUAGES) ?? 'en';
 }
 
-async function load() {
-	const lang = target;
-	const parts = await Promise.all([...sets].map(set => LOAD[`./lang/${set && `${set}.`}${lang}.json`]?.()));
+// keep: somebody chose it; else the browser's own languages decide again next time.
+export async function setLanguage(lang, keep = true) {
+	const files = Object.keys(LOAD).filter(f => f.endsWith(`/${lang}.json`) || f.endsWith(`.${lang}.json`));
+	const parts = await Promise.all(files.map(f => LOAD[f]()));
 	const regional = navigator.languages.find(l => l.startsWith(lang));
 	locale = regional ?? (lang === 'en' ? 'en-GB' : lang);
 	plural = new Intl.PluralRules(locale);
+	if (keep) localStorage.setItem('stile.language', lang);
 	document.documentElement.lang = lang;
 	words.value = Object.assign({}, ...parts);
 	language.value = lang;
-}
-
-// One after the other, each with what is wanted by then.
-const reload = () => (loading = loading.catch(() => {}).then(load));
-
-// keep: somebody chose it; else the browser's own languages decide again next time.
-export async function setLanguage(lang, keep = true) {
-	target = lang;
-	await reload();
-	if (keep) localStorage.setItem('stile.language', lang);
-}
-
-// The words of a page, before it is shown.
-export async function addWords(names) {
-	if (names.every(n => sets.has(n))) return loading;
-	for (const n of names) sets.add(n);
-	return reload();
 }
 
 export function t(key, args) {

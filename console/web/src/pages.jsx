@@ -3,8 +3,6 @@
 // The pages: one file in pages/ and one row here. The row's path is the address, the name of the file, of its words
 // (lang/PATH.en.json …) and of its topic in docs/manual; its title a message, its role the lowest that sees it in the
 // navigation (the API judges for itself).
-import { addWords } from './i18n.js';
-
 const ROWS = [
 	{ path: 'overview', title: 'nav.overview', icon: 'overview', role: 'viewer' },
 	{ path: 'turn', title: 'nav.turn', icon: 'turn', role: 'viewer' },
@@ -20,9 +18,4 @@ const ROWS = [
 
 const files = import.meta.glob(['./pages/*.jsx', '!./pages/*_*.jsx']); // a part of a page has a _ in its name
 
-const loader = path => async () => {
-	const [page] = await Promise.all([files[`./pages/${path}.jsx`](), addWords([path])]);
-	return page;
-};
-
-export const PAGES = ROWS.filter(p => files[`./pages/${p.path}.jsx`]).map(p => ({ ...p, load: loader(p.path) }));
+export const PAGES = ROWS.filter(p => files[`./pages/${p.path}.jsx`]).map(p => ({ ...p, load: files[`./pages/${p.path}.jsx`] }));

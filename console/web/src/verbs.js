@@ -1,27 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A control verb of a service, through the API. tell() acts; read() asks, by GET where the verb is every viewer's, so that
-// a look is no action.
+// A control verb of a service, through the API. tell() acts; read() asks, by GET, so that a look is no action.
 import { get, post, serviceAt } from './api.js';
 
 const verbAt = (service, verb) => `${serviceAt(service)}/verbs/${verb}`;
-const open = new Map(); // service → the verbs that every viewer may call, once it has said so
-
-function openVerbs(service) {
-	if (!open.has(service)) {
-		const asked = get(`${serviceAt(service)}/verbs`).then(r => new Set(r.rows.filter(v => v.role === 'viewer').map(v => v.verb)));
-		open.set(service, asked);
-		asked.catch(() => open.delete(service));
-	}
-	return open.get(service);
-}
 
 export const tell = (service, verb, args = {}) => post(verbAt(service, verb), args);
-
-export async function read(service, verb, args = {}) {
-	if ((await openVerbs(service)).has(verb)) return get(`${verbAt(service, verb)}?args=${encodeURIComponent(JSON.stringify(args))}`);
-	return tell(service, verb, args);
-}
+export const read = (service, verb, args = {}) => get(`${verbAt(service, verb)}?args=${encodeURIComponent(JSON.stringify(args))}`);
 
 const MOST = 10_000;
 

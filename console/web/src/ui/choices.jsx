@@ -9,7 +9,7 @@ import { Icon } from './icon.jsx';
 import { Menu } from './menu.jsx';
 
 // Kept with the account too, so that it is there in another browser.
-async function choose(code) {
+export async function chooseLanguage(code) {
 	await setLanguage(code);
 	if (session.value) await request('PUT', '/me', { language: code });
 }
@@ -19,7 +19,7 @@ const languageItems = () =>
 		name,
 		lang: code,
 		checked: language.value === code,
-		run: () => choose(code).catch(sayError),
+		run: () => chooseLanguage(code).catch(sayError),
 	}));
 
 const themeItems = () =>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Failures in the reader's words. An API error has a code, for which a message may stand in the catalogue
-// ("error.forbidden"); otherwise what the service said is shown as it is.
+// Failures in the reader's words. An API error has a code and perhaps a reason, for which a message may stand in the
+// catalogue ("reason.last-administrator", "error.forbidden"); otherwise what the service said is shown as it is.
 import { Component } from 'preact';
 import { duration, either, t } from '../i18n.js';
 import { Icon } from './icon.jsx';
@@ -9,7 +9,7 @@ import { toast } from './toast.jsx';
 export function messageOf(e) {
 	const wait = e.wait ? duration(e.wait) : '';
 	if (wait) return t('error.throttled', { wait });
-	const known = either(`error.${e.code}`, '', { text: e.message });
+	const known = either(`reason.${e.reason}`, '') || either(`error.${e.code}`, '', { text: e.message });
 	return known || (e.code ? e.message : t('error.page', { text: e.message }));
 }
 

@@ -35,9 +35,10 @@ const ofAddress = (field, text) => (isAddress(text) ? undefined : t('bad.address
 
 const BY_TYPE = { count: ofNumber, port: ofPort, address: ofAddress };
 
-// The reason why it is bad; undefined if nothing speaks against it.
-export function judge(field, text) {
+// The reason why it is bad; undefined if nothing speaks against it. A field's own judge(field, text, texts) sees the
+// other texts of its form, too.
+export function judge(field, text, texts) {
 	const trimmed = text.trim();
 	if (!trimmed) return field.required ? t('required') : undefined;
-	return (field.judge ?? BY_TYPE[field.type])?.(field, trimmed);
+	return (field.judge ?? BY_TYPE[field.type])?.(field, trimmed, texts);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A table of what a service has now. What can be done with its rows is data: { id, title, role, danger, del, single,
-// ask, text, done, name(row), can(row), and one of run(row), many(rows), open(row) }. An action with `ask` asks once for all
-// that are chosen, and names each of them; `del` is what the Del key does.
+// ask, text, done, prepare(rows), name(row, prepared), can(row), and one of run(row), many(rows), open(row) }. An action with
+// `ask` asks once for all that are chosen, and names each of them; `del` is what the Del key does.
 import { useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { t } from '../i18n.js';
@@ -44,12 +44,13 @@ async function act(action, chosen, help) {
 	}
 	const n = rows.length;
 	if (action.ask) {
+		const known = await action.prepare?.(rows).catch(() => null);
 		const sure = await confirm({
 			title: t(action.ask, { n }),
 			text: action.text ? t(action.text, { n }) : '',
 			action: t(action.title),
 			danger: action.danger,
-			items: rows.map(action.name),
+			items: rows.map(r => action.name(r, known)),
 			help,
 		});
 		if (!sure) return false;

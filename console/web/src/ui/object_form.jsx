@@ -70,7 +70,7 @@ function useForm({ fields, value, revision, save, done }) {
 		}
 	}
 	function submit() {
-		const bad = shown.map(f => [f.path, f.locked ? undefined : judge(f, texts[f.path])]).filter(([, why]) => why);
+		const bad = shown.map(f => [f.path, f.locked ? undefined : judge(f, texts[f.path], texts)]).filter(([, why]) => why);
 		setErrors(Object.fromEntries(bad));
 		if (!bad.length) send(before.revision);
 	}

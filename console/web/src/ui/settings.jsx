@@ -94,7 +94,7 @@ export function Setting({ row, s, label, hint }) {
 export function SettingsBar({ s, children }) {
 	const n = Object.keys(s.edits).length;
 	return (
-		<div class="bar section">
+		<div class="bar section edits">
 			{children}
 			<span class="grow" />
 			{n > 0 && (
@@ -159,15 +159,15 @@ export function Settings({ service, groups, help }) {
 		<div data-help={help}>
 			{s.error && <ErrorBox error={s.error} retry={s.load} />}
 			<SettingsDialogs s={s} />
+			<SettingsBar s={s} />
 			{groups.map(g => (
 				<section key={g.title} class="card section" aria-label={t(g.title)}>
-					<h3>{t(g.title)}</h3>
+					<h2>{t(g.title)}</h2>
 					{rowsOf(g, s.config.rows).map(r => (
 						<Setting key={r.path} s={s} {...r} />
 					))}
 				</section>
 			))}
-			<SettingsBar s={s} />
 		</div>
 	);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A configuration value as text in a field and back. Lists are written with commas; the service judges what it gets.
-import { t } from '../i18n.js';
+import { bytes, t } from '../i18n.js';
 
 const listed = (row, value) => row.list || Array.isArray(value);
 
@@ -23,9 +23,11 @@ export function valueOf(row, text) {
 	return /^-?\d+$/.test(trimmed) && row.type === 'count' ? Number(trimmed) : trimmed;
 }
 
+const sized = (row, v) => (row.type === 'count' ? v : row.unit === 'bytes' && typeof v === 'number' ? bytes(v) : String(v));
+
 // The row's help, its range and whether a restart is needed, in one line.
 export function helpOf(row) {
-	const range = row.min != null && row.max != null && row.max > row.min ? t('range', row.type === 'count' ? { min: row.min, max: row.max } : { min: String(row.min), max: String(row.max) }) : '';
-	const before = row.default != null && row.default !== '' ? t('default', { value: textOf(row, row.default) }) : '';
-	return [row.help, range, before, row.reload === false && t('restart_needed')].filter(Boolean).join(' · ');
+	const range = row.min != null && row.max != null && row.max > row.min ? t('range', { min: sized(row, row.min), max: sized(row, row.max) }) : '';
+	const usual = row.type === 'bool' && row.default != null ? t(String(row.default) === 'true' ? 'on' : 'off') : textOf(row, row.default);
+	return [row.help, range, usual && t('default', { value: usual }), row.reload === false && t('restart_needed')].filter(Boolean).join(' · ');
 }

@@ -43,8 +43,8 @@ const literal = new Set(
 );
 const prefixes = [...code.matchAll(/(?:(?:\bt|either|has)\(|\bword=\{)\s*`([^`$]+)\$\{/g)].map(m => m[1]);
 // Words for a service's codes (ui/reason.jsx, ui/errors.jsx) are asked for by what the service says.
-const told = /^(?:[a-z]+\.)?reason\./;
-const named = k => literal.has(k) || told.test(k) || code.includes(`'${k}'`) || code.includes(`"${k}"`);
+const ofReason = /^(?:[a-z]+\.)?reason\./;
+const named = k => literal.has(k) || ofReason.test(k) || code.includes(`'${k}'`) || code.includes(`"${k}"`);
 const begun = [...prefixes, ...[...code.matchAll(/`([a-z_-]+\.(?:[a-z_-]+\.)*)\$\{/g)].map(m => m[1])];
 
 test('The catalogues have the same keys, with the same names to fill in', () => {
@@ -100,7 +100,7 @@ test('No message is empty, and none was left in English', () => {
 test('Each message that the sources ask for is there, and each that is there is asked for', () => {
 	bad([
 		...[...literal].filter(k => !(k in words.en)).map(k => `asked for and missing: ${k}`),
-		...prefixes.filter(p => !told.test(p) && !Object.keys(words.en).some(k => k.startsWith(p))).map(p => `nothing begins with ${p}`),
+		...prefixes.filter(p => !ofReason.test(p) && !Object.keys(words.en).some(k => k.startsWith(p))).map(p => `nothing begins with ${p}`),
 		...Object.keys(words.en)
 			.filter(k => !named(k) && !begun.some(p => k.startsWith(p)))
 			.map(k => `nobody asks for ${k}`),

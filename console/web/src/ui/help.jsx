@@ -182,21 +182,21 @@ function Contents({ lang, manual, topic }) {
 	);
 }
 
-function Pane({ modal, children }) {
+function Pane({ modal, wide, children }) {
 	const ref = useRef(null);
 	useLayoutEffect(() => {
 		if (modal) ref.current.showModal();
 	}, [modal]);
 	if (!modal)
 		return (
-			<aside class="help" aria-label={t('help')}>
+			<aside class={wide ? 'help wide' : 'help'} aria-label={t('help')}>
 				{children}
 			</aside>
 		);
 	return (
 		<dialog
 			ref={ref}
-			class="help"
+			class={wide ? 'help wide' : 'help'}
 			aria-label={t('help')}
 			onCancel={e => {
 				e.preventDefault();
@@ -222,7 +222,7 @@ export function Help() {
 	}, [where, manual, page]);
 	if (!where) return null;
 	return (
-		<Pane modal={where.modal}>
+		<Pane modal={where.modal} wide={!!manual?.guides[where.topic]}>
 			<div class="bar">
 				<strong>{t('help')}</strong>
 				<span class="grow" />

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stile ready: one question with a yes or no, for check scripts (keepalived, a load balancer, a start script that
- * waits). Ready means: the service answers on its control socket within the time given, it does not
+ * waits), of one service or of several. Ready means: the service answers on its control socket within the time given, it does not
  * drain, and, of the relay, that it listens on at least one route, or on all with --all-routes; of an agent, that it is
  * connected to every server.
  *
@@ -52,7 +52,9 @@ static const struct {
 	{ "turn", "stile-turn", NULL, NULL },
 	{ "tunnel", "stile-tunnel", "relay.status", routes_ready },
 	{ "agent", "stile-agent", "agent.status", servers_ready },
+	{ "sip", "stile-sip", NULL, NULL },
 };
+enum { MOST = ARRAY_LEN(services) };
 
 static bool state_ready(const json_t *status, char why[static WHY])
 {
@@ -89,43 +91,82 @@ static bool ask(const struct cli *cli, size_t i, const struct instance *at, char
 	return ready;
 }
 
-static int report(struct cli *cli, const struct instance *at, bool ready, const char *why)
-{
-	json_t *j;
+struct question {
+	struct instance at;
+	size_t service;
+	bool ready;
+	char why[WHY];
+};
 
-	if (!cli_has(cli, "json")) {
-		printf("%s is %sready%s%s\n", at->full, ready ? "" : "not ", ready ? "" : ": ", ready ? "" : why);
-	} else {
-		j = json_pack("{s:s, s:b, s:s}", "service", at->full, "ready", ready, "why", ready ? "" : why);
-		print_json(j);
-		json_decref(j);
+static bool all_ready(const struct cli *cli, struct question *q, size_t n)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < n; i++) {
+		q[i].ready = ask(cli, q[i].service, &q[i].at, q[i].why);
+		all &= q[i].ready;
 	}
-	return ready ? 0 : EXIT_FAILED;
+	return all;
+}
+
+static json_t *answer(const struct question *q)
+{
+	return json_pack("{s:s, s:b, s:s}", "service", q->at.full, "ready", q->ready, "why", q->ready ? "" : q->why);
+}
+
+static void report(const struct cli *cli, const struct question *q, size_t n)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		if (cli_has(cli, "json"))
+			json_array_append_new(rows, answer(&q[i]));
+		else
+			printf("%s is %sready%s%s\n", q[i].at.full, q[i].ready ? "" : "not ", q[i].ready ? "" : ": ", q[i].ready ? "" : q[i].why);
+	}
+	if (cli_has(cli, "json"))
+		print_json(n == 1 ? json_array_get(rows, 0) : rows);
+	json_decref(rows);
+}
+
+/* 0, or the command's status. */
+static int question_init(struct cli *cli, const char *word, struct question *q)
+{
+	char err[256];
+	size_t i = 0;
+
+	while (i < MOST && strcmp(word, services[i].word) != 0 && strcmp(word, services[i].program) != 0)
+		i++;
+	if (i == MOST) {
+		fprintf(stderr, "stile ready: there is no service '%s'; there is: turn, tunnel, agent, sip\n", word);
+		return EXIT_USAGE;
+	}
+	*q = (struct question){ .service = i };
+	if (instance_init(&q->at, services[i].program, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
+		return cli_fail(cli, "%s", err);
+	return 0;
 }
 
 static int run_ready(struct cli *cli)
 {
-	const char *word = cli->n_words ? cli->words[0] : services[0].word;
-	struct instance at;
-	char err[256], why[WHY] = "";
+	struct question q[MOST];
+	size_t n = MAX((size_t)cli->n_words, (size_t)1);
 	uint64_t wait = 0, until;
-	size_t i = 0;
 	bool ready;
 
-	while (i < ARRAY_LEN(services) && strcmp(word, services[i].word) != 0 && strcmp(word, services[i].program) != 0)
-		i++;
-	if (i == ARRAY_LEN(services)) {
-		fprintf(stderr, "stile ready: there is no service '%s'; there is: turn, tunnel, agent\n", word);
-		return EXIT_USAGE;
+	for (size_t i = 0; i < n; i++) {
+		int r = question_init(cli, cli->n_words ? cli->words[i] : services[0].word, &q[i]);
+
+		if (r)
+			return r;
 	}
 	if (cli_time(cli, "wait", &wait))
 		return EXIT_USAGE;
-	if (instance_init(&at, services[i].program, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
-		return cli_fail(cli, "%s", err);
 	until = clock_steady_ms() + wait;
-	while (!(ready = ask(cli, i, &at, why)) && clock_steady_ms() < until)
+	while (!(ready = all_ready(cli, q, n)) && clock_steady_ms() < until)
 		nanosleep(&(struct timespec){ .tv_nsec = AGAIN_MS * 1000000L }, NULL);
-	return report(cli, &at, ready, why);
+	report(cli, q, n);
+	return ready ? 0 : EXIT_FAILED;
 }
 
 static const struct option_row ready_options[] = {
@@ -134,9 +175,10 @@ static const struct option_row ready_options[] = {
 };
 
 static const struct command rows[] = {
-	{ "ready", "[SERVICE]", "is a service ready? Exit 0 if it is: for check scripts",
+	{ "ready", "[SERVICE...]", "is a service ready, or are all of these? Exit 0 if so: for check scripts",
 	  "Ready is a service that answers, does not drain and, of the tunnel's relay, listens on a route. A node of a fail-over\n"
-	  "pair lets keepalived ask this; a draining node hands its address over before it stops. SERVICE is turn or tunnel.",
-	  ready_options, ARRAY_LEN(ready_options), 0, 1, run_ready, WITHOUT_CONFIG },
+	  "pair lets keepalived ask this; a draining node hands its address over before it stops. SERVICE is turn (the\n"
+	  "default), tunnel, agent or sip; of several all must be ready.",
+	  ready_options, ARRAY_LEN(ready_options), 0, MOST, run_ready, WITHOUT_CONFIG },
 };
 const struct command_table ready_commands = { rows, ARRAY_LEN(rows) };

@@ -10,13 +10,13 @@ is the growth, and a figure is flat if it grew by at most
   descriptors                   the larger of 2 % of their median and 2
   threads                       0.5
   latency                       the larger of 25 % of its median and 1 ms, after what the bare echo grew by is taken off: that is the
-                                machine. Judged is the tenth percentile of each ten seconds, which tells what a service takes when
-                                the machine lets it; the median is shown beside it, and is the machine's as much as ours
+                                machine. Judged is the tenth percentile of so many samples as hold twenty rounds, which tells what a
+                                service takes when the machine lets it; the median is shown beside it, and is the machine's as much as ours
 
 What shrinks is flat. Failures of a kind of traffic are allowed to one in 2000 rounds, for the machine is shared. Below half an hour only
 failures and ends of programs are judged: the slopes are shown and not called anything.
 
-  tests/soak/report.py FILE      # the samples of a soak, finished or under way; Markdown; exit status 1 if something is not flat"""
+  tests/soak/report.py FILE [FROM]   # the samples of a soak, finished or under way, from this second on; Markdown; status 1: not flat"""
 import json
 import statistics
 import sys
@@ -44,6 +44,18 @@ def after_warm_up(points, length):
     return [p for p in points if p[0] >= warm]
 
 
+def in_bins(points, enough=20):
+    """(time, latency, rounds) joined until a bin has enough rounds: its time, and the tenth percentile of its latencies."""
+    bins, held, n = [], [], 0
+    for at, value, rounds in points:
+        held.append(value)
+        n += rounds
+        if n >= enough:
+            bins.append((at, sorted(held)[len(held) // 10]))
+            held, n = [], 0
+    return bins
+
+
 def judge(points, length, allowance, less=0.0):
     """A row of the verdict, or None where there are too few points. less: growth that is not the figure's own fault."""
     rest = after_warm_up(points, length)
@@ -66,8 +78,9 @@ def series_of(samples):
             for figure in FIGURES:
                 programs.setdefault((name, figure), []).append((s["at"], row[figure]))
         for name, row in s["latency_ms"].items():
-            kinds.setdefault(name, []).append((s["at"], row["p10"]))
+            kinds.setdefault(name, []).append((s["at"], row["p10"], row["n"]))
             medians.setdefault(name, []).append(row["p50"])
+    kinds = {name: in_bins(points) for name, points in kinds.items()}
     return programs, kinds, {name: statistics.median(v) for name, v in medians.items()}
 
 
@@ -147,8 +160,22 @@ def read(path):
     return lines[0], lines[1:]
 
 
+def since(samples, start):
+    """As if the soak had begun then: what was counted before is taken off."""
+    rest = [s for s in samples if s["at"] >= start]
+    if rest and start:
+        zero = {key: dict(rest[0][key]) for key in ("rounds", "failures")}
+        at = rest[0]["at"]
+        for s in rest:
+            s["at"] -= at
+            for key, before in zero.items():
+                s[key] = {k: v - before.get(k, 0) for k, v in s[key].items()}
+    return rest
+
+
 def main():
     header, samples = read(sys.argv[1])
+    samples = since(samples, float(sys.argv[2]) if len(sys.argv) > 2 else 0)
     if not samples:
         print("there are no samples yet")
         return 2

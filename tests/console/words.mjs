@@ -295,6 +295,12 @@ test('Markdown that the manual may use becomes what it says', () => {
 	}
 });
 
+test('Each guide is a file of its own, fetched when it is opened', () => {
+	const dist = files(join(process.env.STILE_BUILD, 'console/web/web_bundle.c.p/dist/assets'));
+	for (const topic of Object.keys(readGuides('en')))
+		equal(dist.filter(f => f.startsWith(`manual-${topic}-`)).length, languages.length, `files of the guide ${topic}`);
+});
+
 test('The bundle for one language is below 80 KB, compressed', () => {
 	const dist = join(process.env.STILE_BUILD, 'console/web/web_bundle.c.p/dist');
 	const sizes = files(dist)

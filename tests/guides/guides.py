@@ -25,6 +25,7 @@ ASKS = re.compile(r"^stile (turn user add|turn user passwd|sip user add|sip serv
 # Commands that look, and change nothing: what they look at may take a moment. And whatever a machine with too much to do answers late.
 LOOKS = re.compile(r"^((server|site) )?(curl|stile (test|netcheck|ready|status|agent (status|peers|identity)|tunnel (agents|jobs|connections)|relay status))")
 BUSY = "no answer from the service"
+STARTS = "is not running"  # yet: it was started in the background
 CODE = re.compile(r"(?:stile get |for visitors?: |^ *)([0-9A-Z][0-9A-Z-]{20,}(?:@\S+)?)\s*$", re.M)
 LISTENER = "import socket,sys,threading\n" + """
 def serve(s):
@@ -136,11 +137,13 @@ class Reader:
         # The services stay root here, for their programs may lie where nobody else may look.
         command = re.sub(r"^stile check$", "stile check --user root", command)
         give = machine.shell if machine.name == "here" else machine.run
-        deadline = time.monotonic() + PATIENCE
+        deadline, late = time.monotonic() + PATIENCE, False
         while True:
             status, said = give(command, PASSWORD if ASKS.match(command) else "")
             good = not status or (status == 1 and "exit status 1" in comment)
-            if good or time.monotonic() > deadline or not (LOOKS.match(command) or BUSY in said):
+            good = good or (late and BUSY not in said)  # what was done late cannot be done again
+            late = late or BUSY in said
+            if good or time.monotonic() > deadline or not (LOOKS.match(command) or BUSY in said or STARTS in said):
                 break
             time.sleep(0.5)
         if not good:

@@ -60,13 +60,20 @@ static const char *realm_server_name(const struct turn_realm_section *x)
 	return some;
 }
 
+/* Whether this listener, itself or as one on all of the machine's addresses, is where a realm says its clients come. */
+static bool is_its_own(const struct cfg_endpoint *own, const struct cfg_endpoint *l)
+{
+	return own->proto == l->proto && addr_port(&own->at) == addr_port(&l->at) &&
+	       (addr_equal(&own->at, &l->at) || addr_classify(&l->at) == ADDR_UNSPECIFIED);
+}
+
 /* Whether clients of --realm come to this listener: by one of its addresses, or by a server name. */
 static bool leads_to_realm(const struct turn_realm_section *x, const struct cfg_endpoint *l)
 {
 	const struct cfg_endpoint *own = x->listen.items;
 
 	for (size_t i = 0; i < x->listen.n; i++)
-		if (own[i].proto == l->proto && addr_port(&own[i].at) == addr_port(&l->at))
+		if (is_its_own(&own[i], l))
 			return true;
 	return is_secure(l->proto) && x->server_names.n;
 }
@@ -91,8 +98,7 @@ static struct addr address_of(const struct plan *pl, const struct cfg_endpoint *
 	const struct cfg_endpoint *own = pl->realm ? pl->realm->listen.items : NULL;
 
 	for (size_t i = 0; own && i < pl->realm->listen.n; i++)
-		if (own[i].proto == l->proto && addr_port(&own[i].at) == addr_port(&l->at) &&
-		    (addr_equal(&own[i].at, &l->at) || addr_classify(&l->at) == ADDR_UNSPECIFIED))
+		if (is_its_own(&own[i], l))
 			return own[i].at;
 	return l->at;
 }

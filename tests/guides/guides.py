@@ -21,7 +21,7 @@ from machines import PATIENCE, Failed, Network, Skipped, run
 from pages import ROOT, pages
 
 PASSWORD = "a-password-that-is-typed\n"
-ASKS = re.compile(r"^stile (turn user add|turn user passwd|sip user add|sip server add .*--password)")
+ASKS = re.compile(r"^stile (turn user (add|passwd)|sip user add|sip server add .*--password|config set \S+\.password$|backup|restore)")
 # Commands that look, and change nothing: what they look at may take a moment. And whatever a machine with too much to do answers late.
 LOOKS = re.compile(r"^((server|site) )?(curl|stile (test|netcheck|ready|status|agent (status|peers|identity)|tunnel (agents|jobs|connections)|relay status))")
 BUSY = "no answer from the service"
@@ -55,6 +55,20 @@ WORLDS = {
     "consent-and-hardening": ({"server": [SERVER], "site": [SITE, "10.1.0.10", "10.1.0.50"]}, {}),
     "why-relayed": ({"server": [SERVER], "site": [SITE]}, {}),
 }
+# Further guides, in English only: docs/guides/TOPIC.md. They begin with a stile-turn at work.
+FURTHER = {
+    "realms": ({"server": [SERVER, "192.0.2.11", "10.20.0.1"]}, {}),
+    "settings-and-backup": ({"server": [SERVER]}, {}),
+    "services-and-logs": ({"server": [SERVER]}, {}),
+}
+TURN = """log: { dir: /var/log/stile }
+store: { path: /var/lib/stile }
+turn:
+  certificate: /etc/stile/turn.example.org.pem
+  key: /etc/stile/turn.example.org.key
+  users: [ { name: alice, password: a-password-of-the-guides } ]
+  relay: { addresses: [192.0.2.10] }
+"""
 ENROLLED = ("files-to-a-customer", "consent-and-hardening", "why-relayed")  # begin with an agent at work
 TUNNEL = """log: { dir: /var/log/stile }
 store: { path: /var/lib/stile }
@@ -72,7 +86,7 @@ class Authority:
     """Certificates for whatever a configuration names, from one CA of the run."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder, self.names = folder, []
         self.ca, self.ca_key = self.path("ca.pem"), self.path("ca.key")
         run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "90", "-subj",
              "/CN=Authority of the guides", "-keyout", self.ca_key, "-out", self.ca])
@@ -81,12 +95,12 @@ class Authority:
         return os.path.join(self.folder, name)
 
     def issue(self, machine, path):
-        """path: /etc/stile/NAME.pem; its key is beside it."""
+        """path: /etc/stile/NAME.pem; its key is beside it. It names NAME, and the server names of the page."""
         name = re.sub(r"\.pem$", "", os.path.basename(path))
         out, key = machine.outside(path), machine.outside(re.sub(r"\.pem$", ".key", path))
         extension = self.path("extension")
         with open(extension, "w", encoding="utf-8") as f:
-            f.write(f"subjectAltName=DNS:{name}\n")
+            f.write("subjectAltName=" + ",".join(f"DNS:{n}" for n in [name, *self.names]) + "\n")
         run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}", "-keyout", key,
              "-out", self.path("request")])
         run(["openssl", "x509", "-req", "-in", self.path("request"), "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-days", "90",
@@ -97,17 +111,26 @@ class Authority:
         run(["cp", self.ca, machine.outside("/etc/ssl/certs/ca-certificates.crt")])  # reading all of the system's takes a second each time
 
 
+def provide(machine, authority, path):
+    """What a configuration names: a certificate with its key, or a secret."""
+    if path.endswith(".pem"):
+        authority.issue(machine, path)
+    else:
+        machine.write(path, "a-secret-of-the-guides\n")
+
+
 class Reader:
     """Goes through a page as an administrator would."""
 
     def __init__(self, net, page):
         self.net, self.page, self.code, self.commands = net, page, None, 0
-        authority = Authority(net.folder)
+        self.authority = authority = Authority(net.folder)
         for name in {b.machine for b in page.blocks if b.machine}:
             text = "".join(b.text for b in page.blocks if b.machine == name)
             authority.trust(net[name])
-            for path in set(re.findall(r"(/etc/stile/[\w.-]+\.pem)", text)) - {"/etc/stile/ca.pem"}:
-                authority.issue(net[name], path)
+            authority.names = re.findall(r"server_names: \[([\w.-]+)\]", text)
+            for path in set(re.findall(r"[\w./-]+\.(?:pem|secret|password)\b", text)) - {"/etc/stile/ca.pem"}:
+                provide(net[name], authority, os.path.join("/etc/stile", path))
 
     def block(self, b):
         if b.machine is None:
@@ -217,13 +240,21 @@ def before(net, reader):
         reader.command(net["customer"], "echo a photo >photo.jpg", "", "before the guide")
 
 
+def turn_at_work(net, reader):
+    reader.authority.issue(net["server"], "/etc/stile/turn.example.org.pem")
+    net["server"].write("/etc/stile/stile.yaml", TURN)
+    reader.command(net["server"], "systemctl start stile-turn", "", "before the guide")
+
+
 def follow(build, page):
-    hosts, places = WORLDS[page.topic]
+    hosts, places = {**WORLDS, **FURTHER}[page.topic]
     with Network(build, hosts, NAMES) as net:
         listeners(net, places)
         reader = Reader(net, page)
         if page.topic in ENROLLED:
             before(net, reader)
+        if page.topic in FURTHER:
+            turn_at_work(net, reader)
         for b in page.blocks:
             reader.block(b)
         for m in net.machines.values():
@@ -239,11 +270,7 @@ def check_others(build):
         machine.run("mkdir -p /srv/records")
         for place, text in excerpts():
             for path in set(re.findall(r"[\w./-]+\.(?:pem|secret|password)\b", text)):
-                path = os.path.join("/etc/stile", path)
-                if path.endswith(".pem"):
-                    authority.issue(machine, path)
-                else:
-                    machine.write(path, "a secret of the guides\n")
+                provide(machine, authority, os.path.join("/etc/stile", path))
             machine.write("/etc/stile/stile.yaml", text)
             said = machine.run("stile check --user root")[1]
             faults = [x for x in said.splitlines() if re.match(r"\S+\.yaml:\d+:\d+: (?!warning)", x) and not EXCERPT.search(x)]
@@ -262,7 +289,7 @@ def main():
     if os.geteuid() != 0:
         print("needs root: skipped")
         return 77
-    work = {page.topic: lambda page=page: follow(build, page) for page in pages("en") if page.topic in WORLDS}
+    work = {page.topic: lambda page=page: follow(build, page) for page in pages("en") + pages("") if page.topic in WORLDS or page.topic in FURTHER}
     work["others"] = lambda: check_others(build)
     for topic, go in work.items():
         if wanted and topic not in wanted:

@@ -49,7 +49,7 @@ static void print_head(const json_t *row)
 }
 
 /* Whether it has no fault. */
-static bool print_row(const struct cli *cli, const json_t *row, const char *service)
+static bool print_row(const struct cli *cli, const json_t *row, const char *service, bool needed)
 {
 	const json_t *faults = json_object_get(row, "faults"), *by = json_object_get(row, "listeners");
 	size_t i;
@@ -65,7 +65,9 @@ static bool print_row(const struct cli *cli, const json_t *row, const char *serv
 	cli_print_day("valid from", (time_t)json_integer_value(json_object_get(row, "not_before")));
 	cli_print_day("until", (time_t)json_integer_value(json_object_get(row, "not_after")));
 	json_array_foreach(by, i, s) printf("  shown at    %s\n", json_string_value(s));
-	if (!json_is_true(json_object_get(row, "at_work")))
+	if (!needed)
+		printf("  shown at    nowhere: no listener needs it\n");
+	else if (!json_is_true(json_object_get(row, "at_work")))
 		printf("  shown at    nowhere yet: stile reload %s puts it to work\n", service);
 	print_sayings(cli, faults, false, "fault");
 	print_sayings(cli, json_object_get(row, "warnings"), true, "warning");
@@ -77,13 +79,13 @@ int cli_certificates(struct cli *cli, const char *program, const char *verb, con
 	json_t *result = NULL, *row;
 	int r = cli_ask(cli, program, verb, NULL, &result);
 	json_t *rows = json_object_get(result, "rows");
-	bool good = true;
+	bool good = true, needed = !json_is_false(json_object_get(result, "needed"));
 	size_t i;
 
 	if (r == 0 && cli_has(cli, "json")) {
 		print_json(rows);
 	} else if (r == 0) {
-		json_array_foreach(rows, i, row) good &= print_row(cli, row, strchr(program, '-') + 1);
+		json_array_foreach(rows, i, row) good &= print_row(cli, row, strchr(program, '-') + 1, needed);
 		if (!json_array_size(rows))
 			printf("no certificates: %s\n", none);
 	}

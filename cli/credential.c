@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "common/bytes.h"
 #include "common/config.h"
+#include "common/service.h"
 #include "turn/policy.h"
 
 enum { TEST_TTL_S = 1800, CLIENT_TTL_S = 86400 };
@@ -68,31 +69,6 @@ int credential_realm(struct cli *cli, const struct turn_config *cfg, struct turn
 	return cli_fail(cli, "%s has no realm %s", cli_config_path(cli), name);
 }
 
-static int mint_from_file(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c)
-{
-	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
-	const char *id = cli_option(cli, "secret");
-
-	if (cfg_load(cli_config_path(cli), &turn_cfg_root, &cfg) < 0) {
-		if (cfg)
-			cfg_print_errors(cfg, stderr);
-		return EXIT_USAGE;
-	}
-	struct turn_config turn;
-	int r = credential_realm(cli, &((const struct turn_root *)cfg_values(cfg))->turn, &turn, NULL);
-	if (r)
-		return r;
-	const struct turn_secret_section *s = pick_secret(&turn, id);
-	if (!s && cli_has(cli, "realm"))
-		return cli_fail(cli, "%s: realm %s has no %s%s", cli_config_path(cli), turn.realm, id ? "secret with the id " : "secrets",
-				id ? id : "");
-	if (!s)
-		return cli_fail(cli, id ? "%s has no secret with the id %s" : "%s has no turn.secrets%s\nwrite: turn: { secrets: [ { id: 2026a, secret: … } ] }",
-				cli_config_path(cli), id ? id : "");
-	copy(ret_c->realm, sizeof ret_c->realm, turn.realm);
-	return mint(cli, s->secret, name, ttl_s, sha256, ret_c);
-}
-
 static int mint_by_server(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
@@ -116,6 +92,43 @@ static int mint_by_server(struct cli *cli, const char *name, uint64_t ttl_s, boo
 	ret_c->expires = (uint64_t)json_integer_value(json_object_get(result, "expires"));
 	json_decref(result);
 	return 0;
+}
+
+/* It may have secrets that the file has not: of `stile turn secret add`, and of the console. */
+static bool server_runs(const struct cli *cli)
+{
+	struct instance i;
+	char err[256];
+
+	return instance_init(&i, "stile-turn", cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) == 0 &&
+	       access(i.socket_path, W_OK) == 0;
+}
+
+static int mint_from_file(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	const char *id = cli_option(cli, "secret");
+
+	if (cfg_load(cli_config_path(cli), &turn_cfg_root, &cfg) < 0) {
+		if (cfg)
+			cfg_print_errors(cfg, stderr);
+		return EXIT_USAGE;
+	}
+	struct turn_config turn;
+	int r = credential_realm(cli, &((const struct turn_root *)cfg_values(cfg))->turn, &turn, NULL);
+	if (r)
+		return r;
+	const struct turn_secret_section *s = pick_secret(&turn, id);
+	if (!s && server_runs(cli))
+		return mint_by_server(cli, name, ttl_s, sha256, ret_c);
+	if (!s && cli_has(cli, "realm"))
+		return cli_fail(cli, "%s: realm %s has no %s%s", cli_config_path(cli), turn.realm, id ? "secret with the id " : "secrets",
+				id ? id : "");
+	if (!s)
+		return cli_fail(cli, id ? "%s has no secret with the id %s" : "%s has no turn.secrets%s\nwrite: turn: { secrets: [ { id: 2026a, secret: … } ] }",
+				cli_config_path(cli), id ? id : "");
+	copy(ret_c->realm, sizeof ret_c->realm, turn.realm);
+	return mint(cli, s->secret, name, ttl_s, sha256, ret_c);
 }
 
 int credential_mint(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c)

@@ -104,6 +104,22 @@ static int run_certificates(struct cli *cli)
 	return cli_certificates(cli, "stile-turn", "turn.certificates", "turn.certificate and turn.key name the files");
 }
 
+static const struct column file_columns[] = {
+	{ "file", "FILE", COL_TEXT }, { "key", "KEY", COL_TEXT }, { "subject", "SUBJECT", COL_TEXT }, { "names", "NAMES", COL_TEXT },
+	{ "days_left", "DAYS LEFT", COL_COUNT },
+};
+
+static int run_files(struct cli *cli)
+{
+	json_t *result = NULL;
+	int r = cli_ask(cli, "stile-turn", "turn.certificate.files", NULL, &result);
+
+	if (r == 0)
+		print_list(cli, file_columns, ARRAY_LEN(file_columns), json_object_get(result, "rows"), "no certificates in these folders");
+	json_decref(result);
+	return r;
+}
+
 static const struct option_row realm_options[] = {
 	{ "realm", 'r', "NAME", "of this realm (default turn.realm)" },
 };
@@ -129,5 +145,7 @@ static const struct command rows[] = {
 	  "Exit status 1 if they may not.", realm_options, ARRAY_LEN(realm_options), 1, 1, run_peer, WITHOUT_CONFIG },
 	{ "turn certificate list", "", "the certificates of a running stile-turn: names, issuer, validity, chain, key",
 	  "Exit status 1 if one has a fault. A warning comes from 30 days before the end.", NULL, 0, 0, 0, run_certificates, WITHOUT_CONFIG },
+	{ "turn certificate files", "", "certificates to choose from, with their keys",
+	  "Those in the folders of the configuration and of its certificates.", NULL, 0, 0, 0, run_files, WITHOUT_CONFIG },
 };
 const struct command_table turn_secret_commands = { rows, ARRAY_LEN(rows) };

@@ -6,10 +6,11 @@
  * files as they are now, which may be others than those at work: then a reload is what is missing.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include "common/cert.h"
+#include "common/cert_find.h"
 #include "turn/edge.h"
 #include "turn/log_msgs.h"
 #include "turn/service.h"
@@ -165,6 +166,16 @@ int turn_contexts_diff(const struct turn_contexts *was, const struct turn_contex
 
 /* ---- shown ---- */
 
+static bool is_needed(const struct turn_config *cfg)
+{
+	const struct cfg_endpoint *listen = cfg->listen.items;
+
+	for (size_t i = 0; i < cfg->listen.n; i++)
+		if (turn_listen_kinds[listen[i].proto].tls)
+			return true;
+	return false;
+}
+
 /* names NULL: those who ask for no other. of: the context that clients of it are shown; NULL: none yet. */
 static void add_row(json_t *rows, const struct cert_files *f, const struct cfg_list *names, const struct tls_ctx *of)
 {
@@ -195,12 +206,61 @@ static void verb_certificates(struct control_request *rq, const json_t *args, vo
 		if (x[i].certificate)
 			add_row(rows, &(struct cert_files){ .cert = x[i].certificate, .key = x[i].key }, &x[i].server_names,
 				now && x[i].server_names.n ? shown_for(now, ((char *const *)x[i].server_names.items)[0]) : NULL);
+	control_reply(rq, json_pack("{s:o, s:b}", "rows", rows, "needed", is_needed(cfg)));
+}
+
+/* ---- to pick from ---- */
+
+enum { FOLDERS_MAX = 16 };
+
+struct folders {
+	const char *v[FOLDERS_MAX];
+	char text[FOLDERS_MAX][PATH_MAX];
+	size_t n;
+};
+
+static void add_folder(struct folders *f, const char *file)
+{
+	const char *slash = file ? strrchr(file, '/') : NULL;
+
+	if (!file || f->n == FOLDERS_MAX)
+		return;
+	snprintf(f->text[f->n], PATH_MAX, "%.*s", slash ? (int)MAX(slash - file, 1) : 1, slash ? file : ".");
+	f->v[f->n] = f->text[f->n];
+	f->n++;
+}
+
+static void on_found(void *arg, const struct cert_found *f)
+{
+	json_array_append_new(arg, cert_row(&(struct cert_files){ .cert = f->cert, .key = f->key[0] ? f->key : NULL }, time(NULL)));
+}
+
+/* Where certificates of this configuration are, and where the configuration itself is. */
+static void verb_files(struct control_request *rq, const json_t *args, void *arg)
+{
+	const struct turn_service *ts = arg;
+	const struct turn_config *cfg = &((const struct turn_root *)cfg_values(ts->svc->cfg))->turn;
+	const struct turn_realm_section *x = cfg->realms.items;
+	struct folders *f = calloc(1, sizeof *f);
+	json_t *rows = json_array();
+
+	(void)args;
+	if (f) {
+		add_folder(f, ts->svc->config_path);
+		add_folder(f, cfg->certificate);
+		for (size_t i = 0; i < cfg->realms.n; i++)
+			add_folder(f, x[i].certificate);
+		cert_find(f->v, f->n, time(NULL), on_found, rows);
+	}
+	free(f);
 	control_reply(rq, json_pack("{s:o}", "rows", rows));
 }
 
 static const struct control_verb verbs[] = {
+	{ "turn.certificate.files", CONTROL_ADMIN, verb_files,
+	  "certificates to choose from: the PEM files in the folders of the configuration and of its certificates, with their keys" },
 	{ "turn.certificates", CONTROL_VIEWER, verb_certificates,
-	  "certificates of the configuration as their files are now: names, issuer, validity, chain, key, faults, warnings, and whether they are at work" },
+	  "certificates of the configuration as their files are now: names, issuer, validity, chain, key, faults, warnings, whether they are at work; and whether a listener needs one" },
 };
 
 void turn_certificates_add_verbs(struct turn_service *ts)

@@ -25,6 +25,8 @@ def _(w):
     w.ask("turn", "secret", "add", "2027", stdin=MADE + "\n").exits(0).says("secret 2027 counts now").never_says(MADE)
     minted(w, MADE, 0)
     minted(w, SECRET, 0)  # side by side
+    c = w.ask("credentials", "carol", "-c", w.path("stile.yaml"), "--secret", "2027", "--json").exits(0).json()
+    w.test("127.0.0.1", "-p", str(w.port), "-t", "udp", "--user", c["username"], "--password", c["password"]).exits(0)
     w.ask("turn", "secret", "list").exits(0).says("2026a", "file", "yes", "2027", "store", "no").never_says(MADE, SECRET)
     for verb in ("turn.secret.list", "turn.user.list"):
         row = w.verb(verb)["rows"][0]
@@ -138,6 +140,21 @@ def _(w):
     w.ask("turn", "certificate", "list").exits(1).says("nowhere yet: stile reload turn", "fault")
     if w.verb("turn.certificates")["rows"][0]["at_work"]:
         raise Failed("    a certificate that nobody has loaded is at work")
+    w.servers[-1].stop()
+    w.config("plain.yaml", tls=False, certificate="other.pem", key="other.key")
+    w.start("plain.yaml")
+    w.ask("turn", "certificate", "list").exits(0).says("nowhere: no listener needs it")
+
+
+@case("certificates to choose from are found beside the configuration, each with its key")
+def _(w):
+    w.config()
+    w.certificate("other", names="DNS:turn.example.org")
+    w.start()
+    w.ask("turn", "certificate", "files").exits(0).says("other.pem", "other.key", "turn.example.org", "server.pem")
+    rows = {row["file"].rsplit("/", 1)[1]: row for row in w.verb("turn.certificate.files")["rows"]}
+    if sorted(rows) != ["other.pem", "server.pem"] or not rows["other.pem"]["key"].endswith("other.key"):
+        raise Failed(f"    {rows}")
 
 
 @case("the running server is tried as it is: a credential of its own, settings that only the store has, and its realms")

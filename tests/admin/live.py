@@ -153,7 +153,7 @@ def _(w):
                 raise Failed(f"    {c}")
             works(w, c["username"], c["password"])
     w.ask("credentials", *file).exits(0).says("username", ":user", "password", "valid until")
-    w.ask("credentials", *file, "--secret", "none").exits(1).says("no secret with the id none")
+    w.ask("credentials", *file, "--secret", "none").exits(1).says("there is no secret none")
     w.ask("credentials", *none, "--secret", "none").exits(1).says("there is no secret none")
     old = w.ask("credentials", "dora", *file, "--ttl", "1s", "--json").exits(0).json()
     time.sleep(2.1)

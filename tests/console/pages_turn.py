@@ -33,7 +33,7 @@ class Turn(PageWorld):
     def begin_lab(self):
         """Its listeners are in the store: set while the file, which had them at the start, has them no longer."""
         p = self.base
-        keys = {"tls": False, "users": None, "secrets": None, "password": "of-the-lab", "certificate": "server.pem", "key": "server.key",
+        keys = {"tls": False, "users": None, "secrets": None, "password": "of-the-lab",
                 "relay": f"{{ addresses: [127.0.0.1], ports: {p + 30}-{p + 39} }}", "limits": "{ bad_credentials: 1000 }"}
         self.config("lab.yaml", listen=f'["udp:127.0.0.1:{p + 4}"]', **keys)
         self.full, self.binary = "stile-turn", TURN

@@ -88,9 +88,19 @@ const Refused = ({ service }) => (
 );
 
 const RULES = [
-	{ title: 'turn.access', rows: [{ path: 'turn.realm', label: 'turn.realm' }, { path: 'turn.password', label: 'password', hint: 'turn.password.hint' }, { path: 'turn.mobility', label: 'turn.mobility', hint: 'turn.mobility.hint' }] },
+	{ title: 'turn.access', rows: [{ path: 'turn.realm', label: 'turn.realm', hint: 'turn.realm.hint' }, { path: 'turn.password', label: 'password', hint: 'turn.password.hint' }, { path: 'turn.mobility', label: 'turn.mobility', hint: 'turn.mobility.hint' }] },
 	{ title: 'turn.peers', rows: [{ path: 'turn.peers.allow', label: 'turn.allow', hint: 'turn.allow.hint' }, { path: 'turn.peers.deny', label: 'turn.deny', hint: 'turn.deny.hint' }] },
-	{ title: 'turn.limits', prefix: 'turn.limits' },
+	{
+		title: 'turn.limits',
+		prefix: 'turn.limits',
+		rows: [
+			{ path: 'turn.limits.allocations', label: 'turn.limit.allocations' },
+			{ path: 'turn.limits.allocations_per_user', label: 'turn.limit.user' },
+			{ path: 'turn.limits.bitrate', label: 'turn.limit.rate' },
+			{ path: 'turn.limits.bitrate_per_user', label: 'turn.limit.rate.user' },
+			{ path: 'turn.limits.connections_per_address', label: 'turn.limit.address' },
+		],
+	},
 	{ title: 'turn.lifetimes', prefix: 'turn.lifetime' },
 ];
 

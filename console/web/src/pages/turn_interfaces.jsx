@@ -125,7 +125,7 @@ const KINDS = { none: 'off', given: 'ok', found: 'ok', remembered: 'warning', un
 
 const relays = [
 	{ id: 'address', title: 'wizard.opens.address' },
-	{ id: 'external', title: 'turn.external', width: 'minmax(11rem, 1fr)', value: r => r.external ?? r.address },
+	{ id: 'external', title: 'turn.external', width: 'minmax(11rem, 1fr)', value: r => r.external ?? (r.external_state === 'none' ? r.address : '') },
 	{
 		id: 'state',
 		title: 'turn.how',

@@ -20,7 +20,7 @@ function optionsOf(row, text) {
 export function ValueField({ row, text, ...rest }) {
 	const common = { ...rest, name: row.path, value: text, unit: row.unit, required: row.required };
 	if (row.type === 'port') return <PortField {...common} transport={row.transport} listen={row.listen} />;
-	if (row.type === 'address') return <AddressPicker {...common} any={row.any} />;
+	if (row.type === 'address' && !row.list) return <AddressPicker {...common} any={row.any} />;
 	const secret = row.secret || row.type === 'password';
 	return <Field {...common} options={optionsOf(row, text)} type={secret ? 'password' : 'text'} autocomplete={secret ? 'new-password' : 'off'} />;
 }

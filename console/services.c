@@ -192,11 +192,11 @@ static void call_flow(struct ask *a, struct backend *k, const char *verb, json_t
 /* A look is no action: it comes by GET, and stands in no audit, however often a page looks. */
 static bool only_reads(const char *verb)
 {
-	static const char *const reads[] = { "config.audit", "config.diff", "config.get", "config.validate", "log.files", "log.read", "log.tail",
+	static const char *const reads[] = { "config.audit", "config.diff", "config.get", "config.validate", "log.read", "log.tail",
 					     "service.objects", "sip.registrations", "sip.server.users", "turn.why" };
 	size_t n = strlen(verb);
 
-	if (n > 5 && strcmp(verb + n - 5, ".list") == 0)
+	if (n > 6 && (strcmp(verb + n - 5, ".list") == 0 || strcmp(verb + n - 6, ".files") == 0))
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(reads); i++)
 		if (strcmp(reads[i], verb) == 0)

@@ -13,7 +13,7 @@ from page_world import TURN, Failed, PageWorld, Server, run, wait_for  # noqa: E
 sys.path.insert(0, os.path.join(HERE, "..", "admin"))
 from turn_client import Client  # noqa: E402
 
-FIRST_PORT = 44000
+FIRST_PORT = 18200
 LAB = "stile-turn@lab"
 
 

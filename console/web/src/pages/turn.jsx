@@ -19,7 +19,7 @@ import { Test } from './turn_test.jsx';
 const ADDRESS = 'minmax(12rem, 1fr)'; // an IPv4 address with its port is not cut
 
 const SESSIONS = [
-	{ id: 'user', title: 'turn.user' },
+	{ id: 'user', title: 'turn.user', width: ADDRESS },
 	{ id: 'client', title: 'turn.client', width: ADDRESS },
 	{ id: 'transport', title: 'turn.transport', width: '7rem' },
 	{ id: 'relay', title: 'turn.relayed', width: ADDRESS },
@@ -94,11 +94,10 @@ const RULES = [
 		title: 'turn.limits',
 		prefix: 'turn.limits',
 		rows: [
-			{ path: 'turn.limits.allocations', label: 'turn.limit.allocations' },
+			{ path: 'turn.limits.allocations', label: 'sessions.name.turn' },
 			{ path: 'turn.limits.allocations_per_user', label: 'turn.limit.user' },
 			{ path: 'turn.limits.bitrate', label: 'turn.limit.rate' },
 			{ path: 'turn.limits.bitrate_per_user', label: 'turn.limit.rate.user' },
-			{ path: 'turn.limits.connections_per_address', label: 'turn.limit.address' },
 		],
 	},
 	{ title: 'turn.lifetimes', prefix: 'turn.lifetime' },

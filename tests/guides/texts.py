@@ -99,6 +99,15 @@ def check_links():
                 yield f"{name}: the link to {to} leads nowhere"
 
 
+def check_index():
+    """docs/guides/README.md leads to each guide."""
+    index = set(LINK.findall(read("docs/guides/README.md")))
+    for path in sorted(glob.glob(os.path.join(ROOT, "docs/guides/*.md")) + glob.glob(os.path.join(ROOT, "docs/guides/*/*.md"))):
+        name = os.path.relpath(path, os.path.join(ROOT, "docs/guides"))
+        if name != "README.md" and name not in index:
+            yield f"docs/guides/README.md: no link to {name}"
+
+
 def check_reasons():
     """The reasons that the guide about relayed links explains are the program's, word for word."""
     sources = "".join(read(os.path.relpath(p, ROOT)) for p in glob.glob(os.path.join(ROOT, "tunnel/direct/*.c")))
@@ -149,7 +158,7 @@ def check_capacity():
 
 def main():
     known = commands()
-    faults = [*check_languages(), *check_commands(known), *check_links(), *check_reasons(), *check_paths(), *check_capacity()]
+    faults = [*check_languages(), *check_commands(known), *check_links(), *check_index(), *check_reasons(), *check_paths(), *check_capacity()]
     if len(known) < 80:
         faults.append(f"only {len(known)} commands were found in stile completion man")
     for f in faults:

@@ -297,16 +297,16 @@ def main():
         began = time.monotonic()
         try:
             n = go()
-            print(f"ok      {topic}: {n} ({time.monotonic() - began:.1f} s)", flush=True)
+            print(f"[       OK ] The guide {topic}: {n} steps ({time.monotonic() - began:.1f} s)", flush=True)
         except Skipped as e:
             print(f"skipped: {e}")
             return 77
         except Failed as e:
             failed += 1
-            print(f"FAILED  {topic}: {e}", flush=True)
+            print(f"[  FAILED  ] The guide {topic}\n{e}", flush=True)
         except Exception:  # pylint: disable=broad-except  # one guide that breaks the test does not hide the others
             failed += 1
-            print(f"FAILED  {topic}:\n{traceback.format_exc()}", flush=True)
+            print(f"[  FAILED  ] The guide {topic}\n{traceback.format_exc()}", flush=True)
     return 1 if failed else 0
 
 

@@ -158,13 +158,23 @@ def check_capacity():
 
 def main():
     known = commands()
-    faults = [*check_languages(), *check_commands(known), *check_links(), *check_index(), *check_reasons(), *check_paths(), *check_capacity()]
+    failed = 0
+    for sentence, faults in (
+            ("The guides have the same blocks in every language", check_languages()),
+            ("Each command that the documentation names exists, with its options", check_commands(known)),
+            ("Links of the documentation lead somewhere", check_links()),
+            ("The index of the guides is complete", check_index()),
+            ("The reasons that the guides explain are the program's", check_reasons()),
+            ("Files that the documentation names are there", check_paths()),
+            ("The example of docs/capacity.md is what the tool prints", check_capacity())):
+        found = list(faults)
+        failed += bool(found)
+        print(f"[{'  FAILED  ' if found else '       OK '}] {sentence}")
+        print("".join(f + "\n" for f in found), end="")
     if len(known) < 80:
-        faults.append(f"only {len(known)} commands were found in stile completion man")
-    for f in faults:
-        print(f)
-    print(f"{len(faults)} faults; {len(known)} commands known")
-    return 1 if faults else 0
+        print(f"[  FAILED  ] only {len(known)} commands were found in stile completion man")
+        failed += 1
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

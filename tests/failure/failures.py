@@ -135,6 +135,7 @@ class Load:
 
 @failure("killed under load", *ALL)
 def _(s):
+    s.before_kill()
     load = Load(s)
     try:
         wait_for("there is load", lambda: load.rounds >= 3 and (not s.change or len(load.changed) >= 5), PATIENCE)
@@ -381,7 +382,7 @@ def _(s):
     try:
         s.w.names.gone = True
         held.still()
-        s.use()
+        s.works("what needs no name works")
         if hasattr(s, "use_name"):
             without_names(s)
         else:
@@ -403,7 +404,7 @@ def without_names(s):
         except (Failed, OSError):
             return True
     wait_for("a name that nobody can look up is refused", told, PATIENCE)
-    s.use()
+    s.works("what needs no name works")
     s.w.names.gone = False
 
     def back():

@@ -89,7 +89,7 @@ def verdict(header, samples):
     length = samples[-1]["at"]
     programs, kinds, medians = series_of(samples)
     bare = judge(kinds.get("bare_echo", []), length, LATENCY)
-    rows = {"programs": {}, "latency_ms": {}, "failures": {}, "length_s": length, "wrong": []}
+    rows = {"programs": {}, "latency_ms": {}, "p50": medians, "failures": {}, "length_s": length, "wrong": []}
     for (name, figure), points in sorted(programs.items()):
         row = judge(points, length, FIGURES[figure])
         if row:
@@ -99,7 +99,7 @@ def verdict(header, samples):
     for name, points in sorted(kinds.items()):
         row = judge(points, length, LATENCY, bare["grew"] if bare and name != "bare_echo" else 0.0)
         if row:
-            rows["latency_ms"][name] = {**row, "p50": medians[name]}
+            rows["latency_ms"][name] = row
             if not row["flat"] and length >= MIN_JUDGED and name != "bare_echo":
                 rows["wrong"].append(f"{name}: latency grew by {row['grew']:.2f} ms, {row['allowed']:.2f} allowed")
     last = samples[-1]
@@ -139,11 +139,12 @@ def markdown(header, samples, rows):
     yield "|---|---|---|---|---|---|---|"
     for name, (done, failed) in rows["failures"].items():
         row = rows["latency_ms"].get(name)
+        p50 = f"{rows['p50'][name]:.2f}" if name in rows["p50"] else "–"
         if not row:
-            yield f"| {name} | {done} | {failed} | – | – | – | – |"
+            yield f"| {name} | {done} | {failed} | {p50} | – | – | – |"
             continue
         flat = "–" if not judged or name == "bare_echo" else "yes" if row["flat"] else "**no**"
-        yield f"| {name} | {done} | {failed} | {row['p50']:.2f} | {row['first']:.2f}, {row['last']:.2f} | {row['grew']:+.2f} ms | {flat} |"
+        yield f"| {name} | {done} | {failed} | {p50} | {row['first']:.2f}, {row['last']:.2f} | {row['grew']:+.2f} ms | {flat} |"
     yield ""
     if rows["wrong"]:
         yield "Not flat:"

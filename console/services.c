@@ -261,7 +261,7 @@ static const struct action {
 } actions[] = {
 	{ "reload", "service.reload", CONTROL_OPERATOR, false },
 	{ "drain", "service.drain", CONTROL_ADMIN, false },
-	{ "start", NULL, CONTROL_ADMIN, true },
+	{ "start", NULL, CONTROL_OPERATOR, true },
 	{ "restart", NULL, CONTROL_ADMIN, true },
 	{ "stop", "service.stop", CONTROL_ADMIN, true },
 };

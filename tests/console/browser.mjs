@@ -43,6 +43,7 @@ export async function open(browser, url, { language = 'en-GB', dark = false, wid
 		colorScheme: dark ? 'dark' : 'light',
 		reducedMotion: 'reduce',
 		storageState: state,
+		ignoreHTTPSErrors: true, // certificates of a test
 	});
 	context.setDefaultTimeout(WAIT_MS);
 	// chosen: somebody has chosen this language in this browser; otherwise the account's counts, then the browser's own.

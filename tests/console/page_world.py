@@ -23,7 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "admin"))
 from world import AGENT, BUILD, CONSOLE, SIP, STILE, TUNNEL, TURN, Failed, Server, World, wait_for  # noqa: E402, F401
 
-PATIENCE = 280  # s for all cases; meson's own limit is longer
+PATIENCE = 550  # s for all cases; meson's own limit is longer
 
 
 class PageWorld(World):

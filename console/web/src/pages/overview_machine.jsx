@@ -37,6 +37,7 @@ export function Machine() {
 		ask();
 		return subscribe('console:system', set, ask);
 	}, []);
+	const limited = m && m.descriptors.total < Number.MAX_SAFE_INTEGER; // a kernel without a limit tells the largest number
 	return (
 		<section class="section" aria-labelledby="machine" data-help="overview/machine">
 			<div class="bar">
@@ -66,7 +67,7 @@ export function Machine() {
 							label={t('descriptors')}
 							used={m.descriptors.used}
 							total={m.descriptors.total}
-							text={t('of', { used: number(m.descriptors.used), total: number(m.descriptors.total) })}
+							text={limited ? t('of', { used: number(m.descriptors.used), total: number(m.descriptors.total) }) : number(m.descriptors.used)}
 						/>
 					</div>
 					<div class="card wide-table" role="region" tabIndex={0} aria-label={t('interfaces')}>

@@ -20,7 +20,7 @@ function Away({ s }) {
 			<div>
 				<p>{t('service.away', { who: programOf(s), state: t(`state.${s.state}`) })}</p>
 				{why && <p class="muted">{why}</p>}
-				{isDown(s) && s.can?.includes('start') && may('administrator') && (
+				{isDown(s) && s.can?.includes('start') && may('operator') && (
 					<button type="button" onClick={() => act(s, 'start')}>
 						{t('act.start')}
 					</button>

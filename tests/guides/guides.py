@@ -55,11 +55,13 @@ WORLDS = {
     "consent-and-hardening": ({"server": [SERVER], "site": [SITE, "10.1.0.10", "10.1.0.50"]}, {}),
     "why-relayed": ({"server": [SERVER], "site": [SITE]}, {}),
 }
-# Further guides, in English only: docs/guides/TOPIC.md. They begin with a stile-turn at work.
+# Further guides, in English only: docs/guides/TOPIC.md.
 FURTHER = {
+    "direct-links": ({"server": [SERVER], "site": [SITE, "10.1.0.25"], "home": [CUSTOMER]}, {"site": ["10.1.0.25:3389"]}),
     "realms": ({"server": [SERVER, "192.0.2.11", "10.20.0.1"]}, {}),
     "settings-and-backup": ({"server": [SERVER]}, {}),
     "services-and-logs": ({"server": [SERVER]}, {}),
+    "turn-quick-tour": ({"server": [SERVER]}, {}),
 }
 TURN = """log: { dir: /var/log/stile }
 store: { path: /var/lib/stile }
@@ -67,9 +69,12 @@ turn:
   certificate: /etc/stile/turn.example.org.pem
   key: /etc/stile/turn.example.org.key
   users: [ { name: alice, password: a-password-of-the-guides } ]
+  secrets: [ { id: 2026a, secret: a-secret-of-the-guides } ]
   relay: { addresses: [192.0.2.10] }
 """
-ENROLLED = ("files-to-a-customer", "consent-and-hardening", "why-relayed")  # begin with an agent at work
+# What is there when a guide begins: an agent at work, a stile-turn at work.
+ENROLLED = ("files-to-a-customer", "consent-and-hardening", "why-relayed", "direct-links")
+SERVING = ("realms", "settings-and-backup", "services-and-logs", "turn-quick-tour")
 TUNNEL = """log: { dir: /var/log/stile }
 store: { path: /var/lib/stile }
 tunnel: { public_name: tunnel.example.org, listen: ["tls:0.0.0.0:7443"] }
@@ -236,6 +241,10 @@ def before(net, reader):
                              ("site", "systemctl enable --now stile-agent"), ("site", "stile agent enrol CODE"),
                              ("site", "echo a report >report.pdf")):
         reader.command(net[machine], command, "", "before the guide")
+    if "home" in net.machines:
+        net["home"].write("/etc/stile/stile.yaml", AGENT.replace("site-17", "home"))
+        for machine, command in (("server", "stile tunnel enrol home"), ("home", "systemctl start stile-agent"), ("home", "stile agent enrol CODE")):
+            reader.command(net[machine], command, "", "before the guide")
     if "customer" in net.machines:
         reader.command(net["customer"], "echo a photo >photo.jpg", "", "before the guide")
 
@@ -253,7 +262,7 @@ def follow(build, page):
         reader = Reader(net, page)
         if page.topic in ENROLLED:
             before(net, reader)
-        if page.topic in FURTHER:
+        if page.topic in SERVING:
             turn_at_work(net, reader)
         for b in page.blocks:
             reader.block(b)

@@ -28,6 +28,10 @@ SYSTEMCTL = """#!/bin/bash
 for word; do
 	case $word in
 	stile-*)
+		if [ "$1" = restart ] && pid=$(pidof "$word"); then
+			kill "$pid"
+			while grep -q "^State:.[^Z]" "/proc/$pid/status" 2>/dev/null; do sleep 0.1; done # nobody reaps it here
+		fi
 		name=${word#stile-}
 		setsid "$word" --user root </dev/null >>"/var/log/$word.out" 2>&1 &
 		for ((i = 0; i < 600; i++)); do
@@ -38,7 +42,7 @@ for word; do
 		cat "/var/log/$word.out" >&2
 		exit 1
 		;;
-	enable | start | --now) ;;
+	enable | start | restart | --now) ;;
 	*) echo "systemctl $word: not here" >&2; exit 1 ;;
 	esac
 done

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Vite's output as a C source: the table that console/web_bundle.h declares. Each file is there as it is and
-// gzipped, where that is smaller, so that stile-console compresses nothing while it runs.
+// gzipped, where that is smaller, so that stile-console compresses nothing while it runs. zopfli writes the same format in less
+// room (3.5 %); where it is not installed, zlib does it.
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
@@ -20,6 +22,11 @@ function files(folder, below = '') {
 	);
 }
 
+export function gzipped(path) {
+	const { error, status, stdout } = spawnSync('zopfli', ['-c', path], { maxBuffer: 1 << 26, stdio: ['ignore', 'pipe', 'inherit'] });
+	return error || status !== 0 ? gzipSync(readFileSync(path), { level: 9 }) : stdout;
+}
+
 // As a string literal: a compiler reads it many times faster than a list of numbers.
 function literal(bytes) {
 	const lines = [];
@@ -33,7 +40,7 @@ function one(dist, name, i) {
 	const type = TYPES[extname(name)];
 	if (!type) throw new Error(`${name}: no content type for it in build/embed.mjs`);
 	const data = readFileSync(join(dist, name));
-	const gz = gzipSync(data, { level: 9 });
+	const gz = gzipped(join(dist, name));
 	const small = gz.length < data.length;
 	const etag = createHash('sha256').update(data).digest('hex').slice(0, 16);
 	return {

@@ -5,7 +5,6 @@ the console's to change), with coturn's turnutils_uclient, hostile names and a b
 import os
 import shutil
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -24,6 +23,8 @@ class Turn(PageWorld):
         self.clients = {}
         self.certificate()
         self.certificate("other")
+        for end in ("pem", "key"):
+            shutil.copy(self.path(f"server.{end}"), self.path(f"kept.{end}"))
         p = self.base
         self.config(top=self.console_section(), password="for-all-of-them", limits="{ bad_credentials: 1000, bad_credentials_per_address: 1000 }",
                     relay=f"{{ addresses: [127.0.0.1], ports: {p + 10}-{p + 29} }}")
@@ -84,10 +85,6 @@ class Turn(PageWorld):
             shutil.copy(self.path(f"{name}.{end}"), self.path(f"new.{end}"))
             os.rename(self.path(f"new.{end}"), self.path(f"server.{end}"))
 
-    def do_keep(self):
-        for end in ("pem", "key"):
-            shutil.copy(self.path(f"server.{end}"), self.path(f"kept.{end}"))
-
     def do_mismatch(self):
         """A certificate whose key is another's."""
         shutil.copy(self.path("other.pem"), self.path("new.pem"))
@@ -97,9 +94,6 @@ class Turn(PageWorld):
         """Where stile.yaml has it."""
         with open(self.path("stile.yaml"), encoding="utf-8") as f:
             return next(i + 1 for i, line in enumerate(f) if text in line)
-
-    def do_now(self):
-        return time.time()
 
     def end(self):
         for c in [c for list_ in self.clients.values() for c in list_]:

@@ -57,7 +57,7 @@ const Sessions = ({ service }) => (
 				text: 'turn.kill.text',
 				done: 'turn.kill.done',
 				name: r => `${r.user}, ${r.client} → ${r.relay}`,
-				many: rows => tell(service, 'turn.kill', { ids: rows.map(r => r.id) }),
+				many: async rows => (await tell(service, 'turn.kill', { ids: rows.map(r => r.id) })).killed.length,
 			},
 		]}
 	/>

@@ -12,25 +12,32 @@ import { Icon } from '../ui/icon.jsx';
 import { toast } from '../ui/toast.jsx';
 import { tell } from '../verbs.js';
 
+// What is well is closed, what failed stands open.
 function Steps({ result }) {
-	return result.transports.map(x => (
-		<section key={`${x.transport} ${x.address}`} aria-label={`${x.transport} ${x.address}`}>
-			<h3>
-				{x.transport.toUpperCase()} {x.address}
-			</h3>
-			<ul class="checks">
-				{x.steps.map(s => (
-					<li key={s.step}>
-						<Icon name={s.ok ? 'ok' : 'failed'} />
-						<div class="check">
-							<b>{t(`turn.step.${s.step}`)}</b> <span class="muted">{`${number(s.ms, 1)}\u00a0ms`}</span>
-							<p class={s.ok ? 'muted' : 'error'}>{s.text}</p>
-						</div>
-					</li>
-				))}
-			</ul>
-		</section>
-	));
+	return result.transports.map(x => {
+		const good = x.steps.every(s => s.ok);
+		return (
+			<details key={`${x.transport} ${x.address}`} class="section" open={!good}>
+				<summary>
+					<Icon name={good ? 'ok' : 'failed'} />
+					<b>
+						{x.transport.toUpperCase()} {x.address}
+					</b>
+				</summary>
+				<ul class="checks">
+					{x.steps.map(s => (
+						<li key={s.step}>
+							<Icon name={s.ok ? 'ok' : 'failed'} />
+							<div class="check">
+								<b>{t(`turn.step.${s.step}`)}</b> <span class="muted">{`${number(s.ms, 1)}\u00a0ms`}</span>
+								<p class={s.ok ? 'muted' : 'error'}>{s.text}</p>
+							</div>
+						</li>
+					))}
+				</ul>
+			</details>
+		);
+	});
 }
 
 function Outcome({ run }) {

@@ -16,8 +16,8 @@ import { useVerb } from './use_verb.js';
 
 async function perform(action, rows) {
 	if (action.many) {
-		await action.many(rows);
-		return rows.length;
+		const n = await action.many(rows); // how many, if it says so: some may have gone meanwhile
+		return typeof n === 'number' ? n : rows.length;
 	}
 	let failed = null;
 	let done = 0;

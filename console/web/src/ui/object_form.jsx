@@ -63,7 +63,8 @@ function useForm({ fields, value, revision, save, done }) {
 			done();
 		} catch (e) {
 			setBusy(false);
-			if (e.theirs) return setConflict(e.theirs);
+			const taken = e.code === 'exists' && before.body === null; // a name that somebody has is no conflict
+			if (e.theirs && !taken) return setConflict(e.theirs);
 			const { beside, rest } = errorsOf(shown, e);
 			setErrors(beside);
 			if (rest) setFailed(e);

@@ -198,6 +198,8 @@ test('Listeners of the file are locked and say where; relay addresses say how th
 	equal(await page.getByRole('button', { name: 'Add listener' }).count(), 0, 'nothing can be added');
 	await grid(page, 'Relay addresses').row('127.0.0.1').getByText('no NAT').waitFor();
 	await instance(page, LAB);
+	await page.locator('[data-path="turn.relay.addresses"] select').selectOption('127.0.0.1'); // of this machine
+	equal(await page.getByRole('textbox', { name: 'Relay addresses' }).inputValue(), '127.0.0.1', 'the address that was added');
 	await field(page, 'External address').fill('auto');
 	await field(page, 'STUN servers').fill('127.0.0.1:9');
 	await click(page, 'Review and apply');

@@ -35,7 +35,7 @@ class Turn(PageWorld):
         """Its listeners are in the store: set while the file, which had them at the start, has them no longer."""
         p = self.base
         keys = {"tls": False, "users": None, "secrets": None, "password": "of-the-lab",
-                "relay": f"{{ addresses: [127.0.0.1], ports: {p + 30}-{p + 39} }}", "limits": "{ bad_credentials: 1000 }"}
+                "relay": f"{{ ports: {p + 30}-{p + 39} }}", "limits": "{ bad_credentials: 1000 }"}
         self.config("lab.yaml", listen=f'["udp:127.0.0.1:{p + 4}"]', **keys)
         self.full, self.binary = "stile-turn", TURN
         s = Server(self, self.turn_argv("lab.yaml", "--instance", "lab"))

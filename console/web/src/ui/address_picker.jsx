@@ -23,14 +23,38 @@ function useAddresses() {
 	return rows;
 }
 
+const named = rows => [
+	...(rows ?? []).map(r => ({ value: r.address, name: `${r.address} – ${r.interface}` })),
+	...LOOPBACK.map(a => ({ value: a, name: `${a} – ${t('address.loopback')}` })),
+];
+
+// Several of them, typed with commas or added one by one.
+export function AddressList({ value, onInput, ...rest }) {
+	const list = value.split(',').map(a => a.trim()).filter(Boolean);
+	const left = named(useAddresses()).filter(o => !list.includes(o.value));
+	return (
+		<>
+			<Field {...rest} value={value} onInput={onInput} autocomplete="off" />
+			{!rest.locked && !rest.readOnly && (
+				<select aria-label={t('address.add')} value="" onChange={e => onInput([...list, e.currentTarget.value].join(', '))}>
+					{[{ value: '', name: t('address.add') }, ...left].map(o => (
+						<option key={o.value} value={o.value}>
+							{o.name}
+						</option>
+					))}
+				</select>
+			)}
+		</>
+	);
+}
+
 // any: false where a single address is needed, as for one that others are told.
 export function AddressPicker({ value, onInput, label, help, error, any = true, locked, ...rest }) {
 	const rows = useAddresses();
 	const [typing, type] = useState(false);
 	const options = [
 		...(any ? ANY.map(a => ({ value: a, name: `${a} – ${t(a === '::' ? 'address.any.v6' : 'address.any')}` })) : []),
-		...(rows ?? []).map(r => ({ value: r.address, name: `${r.address} – ${r.interface}` })),
-		...LOOPBACK.map(a => ({ value: a, name: `${a} – ${t('address.loopback')}` })),
+		...named(rows),
 	];
 	const known = options.some(o => o.value === value);
 	const other = typing || (value !== '' && !known);

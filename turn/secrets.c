@@ -286,21 +286,22 @@ static const struct place *place_of(struct turn_service *ts, struct control_requ
 	const char *why = bad_id(id);
 	bool of_realms = realm && strcmp(realm, file_config(ts)->realm) != 0;
 	const struct cfg_list *file = file_secrets(file_config(ts), realm);
+	const struct place *p = &ts->secrets->at[of_realms ? OF_REALMS : OF_DEFAULT];
 
 	if (why) {
 		control_fail(rq, "bad-request", NULL, "%s", why);
 		return NULL;
 	}
-	if (!file) {
+	snprintf(key, KEY_CAP, "%s%s%s", of_realms ? realm : "", of_realms ? "/" : "", id);
+	if (!file && !json_object_get(stored_bodies(p->stored), key)) { /* what a realm had that is gone can be deleted */
 		control_fail(rq, "not-found", "stile status names the realms", "there is no realm %s", realm);
 		return NULL;
 	}
-	if (has_id(file, id)) {
+	if (file && has_id(file, id)) {
 		control_fail(rq, "locked", "change the file and run stile reload", "secret %s is set in %s", id, ts->svc->config_path);
 		return NULL;
 	}
-	snprintf(key, KEY_CAP, "%s%s%s", of_realms ? realm : "", of_realms ? "/" : "", id);
-	return &ts->secrets->at[of_realms ? OF_REALMS : OF_DEFAULT];
+	return p;
 }
 
 static void verb_put(struct control_request *rq, const json_t *args, void *arg)

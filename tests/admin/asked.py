@@ -93,6 +93,12 @@ def _(w):
     w.test(*at[:-1], "another-of-the-partner").exits(1).says("401")
     w.ask("turn", "secret", "delete", "p1", "-r", "partner.test").exits(0)
     w.test(*at).exits(1).says("401")
+    w.ask("turn", "secret", "add", "p3", "--realm", "partner.test", stdin=MADE + "\n").exits(0)
+    w.config(tls=False)
+    w.ask("reload").exits(0)
+    w.ask("turn", "secret", "list").exits(0).says("partner.test")  # of a realm that is gone
+    w.ask("turn", "secret", "delete", "p3", "-r", "partner.test").exits(0)
+    w.ask("turn", "secret", "delete", "p3", "-r", "partner.test").exits(1).says("there is no realm partner.test")
 
 
 @case("several sessions end at once; those that had ended before are named")

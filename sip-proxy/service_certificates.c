@@ -110,7 +110,7 @@ static void verb_certificates(struct control_request *rq, const json_t *args, vo
 	const struct sip_config *c = config_of(ss);
 	const struct sip_interface_section *f = c->interfaces.items;
 	struct at_work w = { json_object() };
-	char used_by[ADDR_STRLEN + 32];
+	char used_by[sizeof(struct cfg_path)];
 	size_t n = c->interfaces.n;
 	json_t *rows = json_array();
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include "common/clock.h"
 #include "common/service_priv.h"
+#include "common/store_secrets.h"
 
 enum { TRANSACTIONS_MAX = 16, STEPS_MAX = STORE_CHANGE_MAX, IDLE_MS = 15 * 60 * 1000, SWEEP_MS = 30 * 1000, CONFIRM_MAX_MS = 24 * 3600 * 1000,
        AUDIT_PAGE = 100, AUDIT_MAX = 200 };
@@ -321,6 +322,8 @@ static void step_of_object(struct service *s, struct control_request *rq, const 
 		control_fail(rq, "bad-request", "service.objects lists kinds and keys", "\"kind\" and \"key\" name an object");
 	else if (!k || strcmp(kind, SETTING_KIND) == 0 || !service_owner_of(s, kind))
 		control_fail(rq, "not-found", "service.objects lists the kinds", "there are no objects of the kind %s that can be changed here", kind);
+	else if (body && k->schema && store_is_hidden(k->schema, body))
+		control_fail(rq, "bad-request", "give the secret itself", "%s stands for a secret and is none", CFG_MASK);
 	else
 		take_step(s, rq, args, json_pack("{s:s, s:s, s:O?}", "kind", kind, "key", key, "body", body));
 }

@@ -70,6 +70,19 @@ static int put_mask(json_t *of, const char *name, const json_t *beside)
 	return json_object_set_new(of, name, json_string(CFG_MASK)) < 0 ? -ENOMEM : 0;
 }
 
+static int find_mask(json_t *of, const char *name, const json_t *beside)
+{
+	const char *text = json_string_value(json_object_get(of, name));
+
+	(void)beside;
+	return text && strcmp(text, CFG_MASK) == 0 ? STORE_SECRET : 0;
+}
+
+bool store_is_hidden(const struct cfg_schema *schema, json_t *of)
+{
+	return walk(schema, of, NULL, find_mask) != 0;
+}
+
 int store_hide(const struct cfg_schema *schema, json_t *of)
 {
 	return walk(schema, of, NULL, put_mask);

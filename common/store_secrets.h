@@ -21,3 +21,5 @@ void store_masked_done(struct store_masked *m);
 int store_unmask(const struct cfg_schema *schema, const char *masked, const char *now, char **ret_body);
 /* In place: each secret of the object becomes CFG_MASK. 0 or -ENOMEM. */
 int store_hide(const struct cfg_schema *schema, json_t *of);
+/* A secret of the object is CFG_MASK: it was read from here, and is no value to be written. */
+bool store_is_hidden(const struct cfg_schema *schema, json_t *of);

@@ -168,6 +168,7 @@ def _(w):
     call(w, "config.put", kind="turn.user", key="bob", body={"password": "second12"}, revision=have["revision"])
     error = refused(w, "config.put", "conflict", "bob", kind="turn.user", key="bob", body={"password": "third123"}, revision=have["revision"])
     want((error["yours"], error["theirs"]["body"]), ({"password": "***"}, {"password": "***"}))
+    refused(w, "config.put", "bad-request", "stands for a secret", kind="turn.user", key="bob", body={"password": "***"})  # as it was read
     error = refused(w, "config.put", "bad-request", "password", kind="turn.user", key="carl", body={"password": ""})
     want((error["fields"][0]["path"], error["fields"][0]["key"]), ("password", "carl"))
     refused(w, "config.put", "not-found", kind="nothing", key="carl", body={})

@@ -58,6 +58,22 @@ test('A drained service takes nothing new and stops behind its last session', as
 	noFaults(page);
 });
 
+test('The Overview comes compressed, and how soon it is painted is told', async () => {
+	const page = await opened();
+	await state(page, 'running');
+	const { paint, bytes, list } = await page.evaluate(() => {
+		const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')].filter(r => !r.name.includes('/api/'));
+		return {
+			paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
+			bytes: all.reduce((n, r) => n + r.encodedBodySize, 0),
+			list: all.map(r => `${r.name.split('/').pop()} ${r.encodedBodySize}`),
+		};
+	});
+	console.log(`  first paint after ${Math.round(paint)} ms, ${bytes} bytes: ${list.join(', ')}`);
+	holds(paint > 0 && bytes > 20_000 && bytes < 120_000, `${bytes} bytes: ${list.join(', ')}`); // words.mjs has the bar
+	noFaults(page);
+});
+
 test('What needs attention is said in each language, with what to do', async () => {
 	const words = { 'en-GB': /The certificate .*server\.pem ends in 10 days, on /, 'de-DE': /Zertifikat .*server\.pem .*10 Tage/, 'it-IT': /certificato .*server\.pem .*10 giorni/ };
 	for (const [language, text] of Object.entries(words)) {

@@ -23,25 +23,58 @@ function code(secret, at = 0) {
 	return String((mac.readUInt32BE(mac[19] & 15) & 0x7fffffff) % 1_000_000).padStart(6, '0');
 }
 
-test('Users: bad names and passwords are refused beside their field in three languages, a good one is made, changed and deleted', async () => {
-	const words = { en: ['Shorter than 10 characters.', 'Please fill this in.'], de: ['Kürzer als 10 Zeichen.', 'Bitte ausfüllen.'], it: ['Meno di 10 caratteri.', 'Campo obbligatorio.'] };
-	const add = { en: 'Add a user', de: 'Benutzer anlegen', it: 'Aggiungi un utente' };
+// What each form says of bad values, in each language: the button that opens it, its fields, and the reason beside the last of them.
+const FORMS = {
+	en: [
+		['#/settings/users', 'Add a user', { name: '', password: 'short' }, 'Shorter than 10 characters.'],
+		['#/settings/tokens', 'Add a token', { name: 'x', days: '0' }, 'Must be a whole number from 1 to 36,500.'],
+		['#/settings', 'Change password', { old_password: 'x', password: PASSWORD, again: 'other' }, 'The two passwords differ.'],
+		['#/settings/backup', 'Make a backup', { passphrase: PASSPHRASE, again: 'other' }, 'The two passphrases differ.'],
+		['#/diagnosis/files', 'Delete old ones …', { days: 'x' }, 'Must be a whole number from 1 to 36,500.'],
+	],
+	de: [
+		['#/settings/users', 'Benutzer anlegen', { name: '', password: 'short' }, 'Kürzer als 10 Zeichen.'],
+		['#/settings/tokens', 'Token anlegen', { name: 'x', days: '0' }, 'Muss eine ganze Zahl von 1 bis 36.500 sein.'],
+		['#/settings', 'Passwort ändern', { old_password: 'x', password: PASSWORD, again: 'other' }, 'Die beiden Passwörter sind verschieden.'],
+		['#/settings/backup', 'Sicherung anlegen', { passphrase: PASSPHRASE, again: 'other' }, 'Die beiden Passphrasen sind verschieden.'],
+		['#/diagnosis/files', 'Alte löschen …', { days: 'x' }, 'Muss eine ganze Zahl von 1 bis 36.500 sein.'],
+	],
+	it: [
+		['#/settings/users', 'Aggiungi un utente', { name: '', password: 'short' }, 'Meno di 10 caratteri.'],
+		['#/settings/tokens', 'Aggiungi un token', { name: 'x', days: '0' }, 'Deve essere un numero intero da 1 a 36.500.'],
+		['#/settings', 'Cambia la password', { old_password: 'x', password: PASSWORD, again: 'other' }, 'Le due password sono diverse.'],
+		['#/settings/backup', 'Crea un backup', { passphrase: PASSPHRASE, again: 'other' }, 'Le due frasi segrete sono diverse.'],
+		['#/diagnosis/files', 'Elimina i vecchi …', { days: 'x' }, 'Deve essere un numero intero da 1 a 36.500.'],
+	],
+};
+
+test('Every form says in three languages what is wrong with a value, beside its field', async () => {
 	for (const language of LANGUAGES) {
 		const l = language.slice(0, 2);
-		const page = await opened({ language, allowed: [BAD] }, '#/settings/users');
-		await click(page, add[l]);
-		await field(page, 'password').fill('short');
-		await page.keyboard.press('Enter');
-		equal(await error(page, 'password').textContent(), words[l][0], `a short password in ${l}`);
-		holds((await error(page, 'name').textContent()).length > 5, `an empty name in ${l}`);
+		const page = await opened({ language, allowed: [BAD] });
+		for (const [place, button, values, reason] of FORMS[l]) {
+			await page.goto(`${url}${place}`);
+			await click(page, button);
+			for (const [name, value] of Object.entries(values)) await field(page, name).fill(value);
+			await page.keyboard.press('Enter');
+			const last = Object.keys(values).at(-1);
+			await error(page, last).filter({ hasText: reason }).waitFor();
+			if ('name' in values && !values.name) holds((await error(page, 'name').textContent()).length > 5, `an empty name in ${l}`);
+			await looked(page, `form-${place.replace(/\W+/g, '-')}-${l}`, `${button}, refused`);
+			await page.keyboard.press('Escape');
+		}
+		await page.goto(`${url}#/settings/users`);
+		await click(page, FORMS[l][0][1]);
 		await field(page, 'name').fill('a/b');
 		await field(page, 'password').fill(PASSWORD);
 		await page.keyboard.press('Enter');
 		await error(page, 'name').filter({ hasText: '63 bytes' }).waitFor();
-		await looked(page, `settings-user-bad-${l}`, `the refused user, ${l}`);
 		noFaults(page);
 		await page.context().close();
 	}
+});
+
+test('A user is made, is not made twice, and gets another role', async () => {
 	const page = await opened({ allowed: [BAD] }, '#/settings/users');
 	await click(page, 'Add a user');
 	await field(page, 'name').fill(HOSTILE);
@@ -180,7 +213,7 @@ test('One-time codes: QR code, a wrong code, a right one, a login with it, and o
 
 test('The log grows as it is looked at, by filter and weight, and looking leaves nothing in the audit log', async () => {
 	await world('fill', { name: HOSTILE });
-	const page = await opened({}, '#/diagnosis');
+	const page = await opened({ allowed: [BAD] }, '#/diagnosis');
 	await service(page, 'turn');
 	const log = page.getByRole('log');
 	await log.getByText('turn.listening').first().waitFor();
@@ -188,6 +221,9 @@ test('The log grows as it is looked at, by filter and weight, and looking leaves
 	await world('say');
 	await log.getByText('service.reloaded').first().waitFor();
 	holds((await log.locator('div').count()) > lines, 'the log has grown');
+	// It restarts under the page.
+	equal((await api(page, 'POST', '/services/turn/restart')).status, 200, 'the restart');
+	await until(async () => (await log.getByText('service.ready').count()) > 1, 'the lines of the new process');
 	await page.getByLabel('Filter of the log').fill('turn.old');
 	await log.getByText(HOSTILE).first().waitFor();
 	await until(async () => (await log.getByText('turn.listening').count()) === 0, 'what the filter leaves out');

@@ -9,6 +9,8 @@ import { PortField } from './port_field.jsx';
 
 const WORDS = { true: 'on', false: 'off' };
 
+const WRITTEN = ['size', 'duration']; // values with a unit of their own: 10MB, 12h
+
 function optionsOf(row, text) {
 	if (row.type === 'bool') return Object.entries(WORDS).map(([value, word]) => ({ value, name: t(word) }));
 	const choices = row.choices ?? [];
@@ -18,7 +20,7 @@ function optionsOf(row, text) {
 }
 
 export function ValueField({ row, text, ...rest }) {
-	const common = { ...rest, name: row.path, value: text, unit: row.unit, required: row.required };
+	const common = { ...rest, name: row.path, value: text, unit: WRITTEN.includes(row.type) ? undefined : row.unit, required: row.required };
 	if (row.type === 'port') return <PortField {...common} transport={row.transport} listen={row.listen} />;
 	if (row.type === 'address') return row.list ? <AddressList {...common} /> : <AddressPicker {...common} any={row.any} />;
 	const secret = row.secret || row.type === 'password';

@@ -547,6 +547,7 @@ static int run_doctor(struct cli *cli)
 			    .certificate = cli_option(cli, "certificate"),
 			    .key = cli_option(cli, "key"),
 			    .ca = cli_option(cli, "ca") };
+	char file[PATH_MAX];
 	int r;
 
 	if (strlen(d.domain) > 253 || strpbrk(d.domain, "@:/ ")) {
@@ -554,7 +555,7 @@ static int run_doctor(struct cli *cli)
 			d.domain);
 		return EXIT_USAGE;
 	}
-	if (cfg_load(cli_config_path(cli), &sip_cfg_root, &cfg) == 0)
+	if (cfg_load(doctor_config(cli, file, sizeof file), &sip_cfg_root, &cfg) == 0)
 		use_config(&d, cfg);
 	else if (cli_has(cli, "config"))
 		return cli_fail(cli, "%s cannot be read: stile check says why", cli_config_path(cli));

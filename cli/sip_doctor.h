@@ -35,6 +35,8 @@ struct doctor {
 	bool asked_for_ours; /* the other end has asked for our certificate */
 };
 
+/* Which configuration counts: what --config says, or the running service's; else the usual one. */
+const char *doctor_config(struct cli *cli, char *buf, size_t n);
 void doctor_ask_service(struct doctor *d, struct cli *cli); /* after the file was read */
 void doctor_forget_service(struct doctor *d);
 void doctor_name_nat(struct doctor *d);

@@ -78,19 +78,41 @@ static void take_mode(struct doctor *d, struct control_client *cl)
 	json_decref(error);
 }
 
+static struct control_client *client_of(const struct cli *cli)
+{
+	struct control_client *cl = NULL;
+	struct instance at;
+	char err[256];
+
+	if (instance_init(&at, SIP_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0 ||
+	    control_connect(at.socket_path, PATIENCE_MS, &cl) < 0)
+		return NULL;
+	return cl;
+}
+
+const char *doctor_config(struct cli *cli, char *buf, size_t n)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = cli_has(cli, "config") ? NULL : client_of(cli);
+	json_t *status = NULL, *error = NULL;
+
+	buf[0] = 0;
+	if (cl && control_call(cl, "service.status", json_object(), &status, &error) == 0 && status)
+		(void)snprintf(buf, n, "%s", string(status, "config"));
+	json_decref(status);
+	json_decref(error);
+	return buf[0] ? buf : cli_config_path(cli);
+}
+
 void doctor_ask_service(struct doctor *d, struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	struct instance at;
 	const json_t *row;
-	char err[256];
 
 	d->kept = json_array();
 	if (cli_has(cli, "config") && !cli_has(cli, "runtime-dir") && !cli_has(cli, "instance"))
 		return; /* a file to be looked at, which is not the running service's */
-	if (instance_init(&at, SIP_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err,
-			  sizeof err) < 0 ||
-	    control_connect(at.socket_path, PATIENCE_MS, &cl) < 0) {
+	cl = client_of(cli);
+	if (!cl) {
 		cli_report(&d->report, true, "service",
 			   "not running, or not ours to ask: routes and partners that were made with the tool are not known");
 		return;

@@ -119,6 +119,7 @@ static const struct run_kind {
 	{ .what = "all", .words = { "test" } },
 	{ .what = "network", .words = { "netcheck" }, .own_file = true }, /* for its stun_servers */
 	{ .what = "turn", .words = { "test", "turn", "--live" }, .fields = { { "realm", "--realm", false } }, .of_service = true },
+	{ .what = "sip-doctor", .words = { "sip", "doctor" }, .fields = { { "domain", NULL, true } }, .of_service = true },
 };
 
 static const struct run_kind *kind_of(struct ask *a)

@@ -4,7 +4,14 @@
 // diff, commit. `edits` is { path: { value (null: back to the default), revision } }.
 import { get, post, request, serviceAt } from './api.js';
 
-export const configOf = service => get(`${serviceAt(service)}/config`);
+// The schema's words for types, as forms have them (ui/object_form.jsx).
+const TYPES = { 'true or false': 'bool', choice: 'enum', number: 'count' };
+const typed = row => ({ ...row, type: TYPES[row.type] ?? row.type });
+
+export async function configOf(service) {
+	const config = await get(`${serviceAt(service)}/config`);
+	return { ...config, rows: config.rows.map(typed) };
+}
 export const confirmChange = service => post(`${serviceAt(service)}/confirm`);
 export const undoChange = (service, change) => post(`${serviceAt(service)}/undo`, { change });
 export const commitChange = (service, id, more = {}) => post(`${serviceAt(service)}/changes/${id}/commit`, more);

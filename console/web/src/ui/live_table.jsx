@@ -95,7 +95,7 @@ function Details({ row, gone, detail, columns, actions, run, close, help }) {
 				{pairs.map(([label, value]) => (
 					<>
 						<dt>{label}</dt>
-						<dd>{value ?? '–'}</dd>
+						<dd>{value === '' || value === undefined || value === null ? '–' : value}</dd>
 					</>
 				))}
 			</dl>

@@ -178,7 +178,7 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, too
 				{withFilter && <Search label={t('table.filter', { label })} placeholder={t('filter')} value={filter} onInput={setFilter} />}
 				<span class="muted" role="status">
 					{filter ? t('table.some', { n: order.length, all: rows.length }) : t('table.rows', { n: rows.length })}
-					{chosen.size > 0 && ` · ${t('table.chosen', { n: picked().length })}`}
+					{chosen.size > 0 && picked().length > 0 && ` · ${t('table.chosen', { n: picked().length })}`}
 				</span>
 				<span class="grow" />
 				{picked().length > 0 && bulk?.(picked(), () => choose(new Set()))}

@@ -8,7 +8,9 @@
 #include "sip-proxy/interfaces.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 #include "common/cert.h"
 #include "common/values.h"
 #include "sip-proxy/interfaces_priv.h"
@@ -246,6 +248,20 @@ static void on_retry(struct timer *t, uint64_t now)
 		loop_timer_set(x->ss->svc->loop, &x->retry, RETRY_MS);
 }
 
+/* An address that the machine does not have now, and may have again: the interface waits for it. */
+static bool is_away(const struct addr *a)
+{
+	struct addr at = *a;
+	int fd = socket(addr_family(a), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool away;
+
+	addr_set_port(&at, 0);
+	away = fd >= 0 && bind(fd, &at.sa, addr_len(&at)) < 0 && errno == EADDRNOTAVAIL;
+	if (fd >= 0)
+		close(fd);
+	return away;
+}
+
 static int on_put(const char *name, const json_t *body, bool flag, void *arg, char *err, size_t err_n)
 {
 	struct sip_interfaces *x = arg;
@@ -262,7 +278,7 @@ static int on_put(const char *name, const json_t *body, bool flag, void *arg, ch
 		return -ENOMEM;
 	}
 	r = apply(x, err, err_n);
-	if (r == 0 && i->left_out) {
+	if (r == 0 && i->left_out && !is_away(&interface_section_of(cfg)->listen.at)) {
 		(void)snprintf(err, err_n, "%s", i->why);
 		r = -EINVAL;
 	}
@@ -331,7 +347,7 @@ static int on_check(const char *name, json_t **body, void *arg, char *err, size_
 		(void)snprintf(err, err_n, "%s has a listener already, set in %s", name, x->ss->svc->config_path);
 		return -EEXIST;
 	}
-	r = f->active ? try_out(x, name, cfg, err, err_n) : 0;
+	r = f->active && !is_away(&f->listen.at) ? try_out(x, name, cfg, err, err_n) : 0;
 	if (r < 0)
 		return r;
 	json_decref(*body);
@@ -556,28 +572,6 @@ static void verb_delete(struct control_request *rq, const json_t *args, void *ar
 		stored_delete(x->stored, rq, name, false);
 }
 
-static void verb_detect(struct control_request *rq, const json_t *args, void *arg)
-{
-	struct sip_interfaces *x = arg;
-
-	(void)args;
-	sip_public_now(x->public);
-	control_reply(rq, json_pack("{s:o}", "rows", sip_public_json(x->public)));
-}
-
-static void verb_determine(struct control_request *rq, const json_t *args, void *arg)
-{
-	struct sip_interfaces *x = arg;
-	const struct sip_root *root = cfg_values(x->ss->svc->cfg);
-	const char *address = json_string_value(json_object_get(args, "address"));
-	struct addr local;
-
-	if (!address || addr_parse(text_of(address), 0, &local) < 0)
-		control_fail(rq, "bad-request", "0.0.0.0 for the system's choice", "address must be one of this machine's addresses");
-	else
-		sip_determine(x->determiner, rq, &local, &root->stun_servers);
-}
-
 static const struct control_verb verbs[] = {
 	{ "sip.interface.list", CONTROL_VIEWER, interface_verb_list,
 	  "interfaces of the file and of the store: name, transport, address, port, lan, from, active, state, why, warn, advertise, public, nat, connections, certificate" },
@@ -587,9 +581,9 @@ static const struct control_verb verbs[] = {
 	  "{name, interface}: changes some keys of an interface of the store" },
 	{ "sip.interface.delete", CONTROL_ADMIN, verb_delete,
 	  "{name}: removes an interface of the store; its connections go on" },
-	{ "sip.interface.detect", CONTROL_OPERATOR, verb_detect,
+	{ "sip.interface.detect", CONTROL_OPERATOR, interface_verb_detect,
 	  "asks the STUN servers for the public addresses at once; {address, public, why, server, found_at} as they are known now" },
-	{ "sip.interface.determine", CONTROL_OPERATOR, verb_determine,
+	{ "sip.interface.determine", CONTROL_OPERATOR, interface_verb_determine,
 	  "{address}: by what public address this address of the machine is seen outside, and what NAT is in front of it; changes nothing" },
 };
 

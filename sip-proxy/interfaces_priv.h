@@ -38,3 +38,5 @@ const struct sip_config *interface_config_of(const struct sip_interfaces *x);
 
 /* interfaces_shown.c */
 void interface_verb_list(struct control_request *rq, const json_t *args, void *arg);
+void interface_verb_detect(struct control_request *rq, const json_t *args, void *arg);
+void interface_verb_determine(struct control_request *rq, const json_t *args, void *arg);

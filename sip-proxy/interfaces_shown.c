@@ -3,7 +3,7 @@
  * The list of all interfaces, of the file and of the store, as `stile sip interface list` has it: whether one is served, why
  * not, by what name others know it, and its certificate.
  *
- * What the edge serves is asked of the edge; here nothing is remembered.
+ * What the edge serves is asked of the edge; here nothing is remembered. And the questions for public addresses, which only look.
  */
 #include <stdio.h>
 #include <string.h>
@@ -130,4 +130,26 @@ void interface_verb_list(struct control_request *rq, const json_t *args, void *a
 {
 	(void)args;
 	control_reply(rq, json_pack("{s:o}", "rows", sip_interfaces_json(arg)));
+}
+
+void interface_verb_detect(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_interfaces *x = arg;
+
+	(void)args;
+	sip_public_now(x->public);
+	control_reply(rq, json_pack("{s:o}", "rows", sip_public_json(x->public)));
+}
+
+void interface_verb_determine(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct sip_interfaces *x = arg;
+	const struct sip_root *root = cfg_values(x->ss->svc->cfg);
+	const char *address = json_string_value(json_object_get(args, "address"));
+	struct addr local;
+
+	if (!address || addr_parse(text_of(address), 0, &local) < 0)
+		control_fail(rq, "bad-request", "0.0.0.0 for the system's choice", "address must be one of this machine's addresses");
+	else
+		sip_determine(x->determiner, rq, &local, &root->stun_servers);
 }

@@ -5,6 +5,7 @@ UC servers, telephones and messages between domains. In namespaces of its own: r
 
 Ports, from self.base on: 0 udp and tcp, 1 tls, 3 the console's, 4 for partners, 5 the LAN's; from 10 on those of others."""
 import os
+import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -16,6 +17,7 @@ from name_server import NameServer, inside  # noqa: E402
 from sip_world import SipWorld, Ua  # noqa: E402
 
 FIRST_PORT = 27400
+AWAY = "192.0.2.77"
 HOSTILE = "<img src=x onerror=alert(1)>"
 ZONE = """$ORIGIN test.
 $TTL 60
@@ -112,6 +114,10 @@ class Sip(PageWorld, SipWorld):
         phone = self.phones[user][-1]
         m = phone.next(20)
         return m is None and phone.ended
+
+    def do_address(self):
+        """This machine has one more address; it is in a namespace of its own."""
+        subprocess.run(["ip", "addr", "add", AWAY + "/32", "dev", "lo"], check=True)
 
     def do_peer(self, user):
         return self.phones[user][-1].place()

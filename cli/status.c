@@ -297,6 +297,9 @@ static void print_service(const struct cli *cli, const struct service_status *s)
 	printf("%s%s%s  %s, pid %lld, up %s, %s of memory, log level %s\n", f.program, *f.instance ? "@" : "", f.instance,
 	       json_string_value(json_object_get(s->status, "version")), (long long)json_integer_value(json_object_get(s->status, "pid")),
 	       f.uptime, f.memory, json_string_value(json_object_get(s->status, "log_level")));
+	const char *shut = json_string_value(json_object_get(s->status, "sandbox"));
+	if (shut)
+		printf("    sandbox: %s\n", shut);
 	if (s->own && s->kind)
 		s->kind->print(s->own);
 	if (strcmp(f.state, "draining") == 0)

@@ -271,7 +271,9 @@ static int start(struct run *run, char *err, size_t err_n)
 		privileges_keep_ids();
 	if (s->ops->binds_later)
 		privileges_keep_bind();
-	r = loop_new(&s->loop);
+	r = service_sandbox_files(s, &run->account);
+	if (r == 0)
+		r = loop_new(&s->loop);
 	if (r == 0)
 		r = watch_signals(run);
 	hold_reloads(SIG_UNBLOCK);
@@ -294,6 +296,8 @@ static int start(struct run *run, char *err, size_t err_n)
 	r = s->ops->open ? s->ops->open(s, err, err_n) : 0;
 	if (r == 0)
 		r = privileges_drop(s->user, s->group, s->ops->capabilities, err, err_n);
+	if (r == 0)
+		service_sandbox_calls(s);
 	if (r == 0 && s->ops->start)
 		r = s->ops->start(s, err, err_n);
 	return r;
@@ -307,6 +311,7 @@ static int run_until_stopped(struct run *run)
 	s->started_at = clock_unix_ms();
 	watchdog_start(&run->watchdog, s);
 	inherited_tell_unused();
+	service_sandbox_log(s);
 	log_emit(&MSG_SERVICE_READY, LF_STR("version", STILE_VERSION), LF_STR("config", s->config_path),
 		 LF_STR("control", s->instance.socket_path), LF_U64("pid", (uint64_t)getpid()));
 	ready_notify("READY=1\nSTATUS=running");
@@ -365,6 +370,7 @@ static int run_service(struct run *run)
 	s->store = store_close(s->store);
 	service_logs_free(s);
 	service_health_free(s);
+	s->sandbox = service_sandbox_free(s->sandbox);
 	if (code == EXIT_CLEAN)
 		log_emit(&MSG_SERVICE_STOPPED);
 	log_close();

@@ -5,7 +5,7 @@
  *
  * Order of a start: options → configuration (exit 2 with all errors shown) → log, control socket and
  * store (their files are the user's) → the service's open() (binds ports and reads keys while still
- * privileged) → privileges dropped → start() → ready. SIGTERM/SIGINT → drain() up to its limit →
+ * privileged) → privileges dropped, system calls given up → start() → ready. SIGTERM/SIGINT → drain() up to its limit →
  * stop; a second one stops at once. service.drain → the same with a limit of its own, or none. SIGHUP → log reopened, reload(). Exit 0 only after a clean stop,
  * 1 for a failed start or a forced stop, 2 for a bad command line or configuration, 3 after a stop that asks for a start: a change that
  * needs a restart was rolled back.
@@ -46,7 +46,14 @@ extern const struct cfg_schema cfg_store_schema;
 struct service;
 struct service_health;
 struct service_logs;
+struct service_sandbox;
 struct health;
+
+/* A row of each service's root, whose struct has a `bool sandbox`: see service_sandbox.c. */
+#define SERVICE_SANDBOX_ROW(root) \
+	{ .name = "sandbox", .type = &cfg_bool, CFG_AT(root, sandbox), .def = "true", \
+	  .help = "Services shut themselves in when they have started: seccomp leaves them the system calls that they need, Landlock the " \
+	  "folders that this file has them write in. stile status tells what the kernel has of it." }
 
 /* What a reload changes: rows {key, what, was, is, restart} as in struct cfg_change, without was and is for
  * secrets and whole items. */
@@ -85,6 +92,9 @@ struct service_ops {
 	 * by stop(). */
 	int (*open)(struct service *s, char *err, size_t err_n);  /* still privileged */
 	const int *capabilities; /* that are left after open(), ended by -1; NULL: none */
+	/* The one program that it may start while it runs, by its path. NULL: none. */
+	void (*program_path)(char *buf, size_t n);
+	unsigned sandbox_calls; /* SANDBOX_BPF: needs more than others (common/sandbox.h) */
 	int (*start)(struct service *s, char *err, size_t err_n); /* privileges gone */
 	/* Before each reload, and for a dry run: could the service take c? Tries all that can fail, changes nothing,
 	 * and adds to ch what the files do not show (a certificate's file has new contents). May be NULL. */
@@ -117,6 +127,7 @@ struct service {
 	char restart_needed[256]; /* keys that the file has changed since, and that only a restart applies */
 	struct service_health *health;
 	struct service_logs *logs;
+	struct service_sandbox *sandbox;
 	char reload_error[512]; /* of the last reload; "" if it went well: shown by status */
 	/* To drop to when started as root: --user, else "stile" if it exists, else "nobody". After that,
 	 * a reload can read only what this user may read. */

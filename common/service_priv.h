@@ -14,6 +14,7 @@
  *   service_verbs.c    control verbs that every service has; service_health.c: what needs attention;
  *                      service_logs.c: log.files, log.tail, log.read, log.delete
  *   service_notify.c   systemd: readiness and watchdog; service_files.c: folders made for the service's user
+ *   service_sandbox.c  folders and system calls that are given up
  *   privileges.c       becoming that user; instance.c: names and paths of an instance
  */
 #pragma once
@@ -60,6 +61,16 @@ enum { SOCKET_DIR_MODE = 0755, LOG_DIR_MODE = 0750, STORE_DIR_MODE = 0700 };
 int service_make_dir(const char *path, mode_t mode, const struct account *a, char *err, size_t err_n);
 /* Could service_make_dir() and a file in it succeed? Changes nothing. */
 int service_dir_usable(const char *path, const struct account *a, char *err, size_t err_n);
+
+/* --- service_sandbox.c --- */
+/* While there is one thread and the folders can be made. 0 or -ENOMEM: what the kernel does not have is no error. */
+int service_sandbox_files(struct service *s, const struct account *a);
+void service_sandbox_calls(struct service *s);
+void service_sandbox_log(const struct service *s);
+const char *service_sandbox_text(const struct service *s); /* "system calls and files", "off", or what does not hold and why */
+/* Could c be followed by this process? 0, or -EACCES and a sentence. */
+int service_sandbox_judge(const struct service *s, const struct cfg *c, char *err, size_t err_n);
+struct service_sandbox *service_sandbox_free(struct service_sandbox *b);
 
 /* --- service_reload.c --- */
 /* Both fill *ret_changes (zeroed before, deinit after) as far as they come. */

@@ -78,6 +78,8 @@ static int prepare(struct service *s, bool quiet, struct cfg **c, struct service
 	}
 	snprintf(err->text, sizeof(err->text), "%s", strerror(ENOMEM));
 	r = service_changes_init(ch, s->cfg, *c);
+	if (r == 0)
+		r = service_sandbox_judge(s, *c, err->text, sizeof(err->text));
 	if (r == 0 && s->ops->examine)
 		r = s->ops->examine(s, *c, ch, err->text, sizeof(err->text));
 	return r;
@@ -138,6 +140,8 @@ int service_examine(struct service *s, const json_t *settings, struct service_ch
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
 	if (r == 0)
 		r = service_changes_init(ret_changes, s->cfg, c);
+	if (r == 0)
+		r = service_sandbox_judge(s, c, err, err_n);
 	if (r == 0 && s->ops->examine)
 		r = s->ops->examine(s, c, ret_changes, err, err_n);
 	if (r == 0)

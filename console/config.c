@@ -53,6 +53,7 @@ static const struct cfg_schema console_schema = SCHEMA("console", console_rows, 
 static const struct cfg_row root_rows[] = {
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct console_root, log), .flags = CFG_RELOAD,
 	  .help = "Where and how much the services log." },
+	SERVICE_SANDBOX_ROW(struct console_root),
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct console_root, store),
 	  .help = "Where objects are kept that are made while the services run." },
 	{ .name = "console", .sub = &console_schema, CFG_AT(struct console_root, console), .help = "The web console and the REST API." },

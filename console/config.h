@@ -24,6 +24,7 @@ struct console_config {
 };
 struct console_root {
 	struct log_section log;
+	bool sandbox;
 	struct store_section store;
 	struct console_config console;
 };

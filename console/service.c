@@ -17,6 +17,7 @@
 #include "console/console.h"
 #include "console/log_msgs.h"
 #include "console/runs.h"
+#include "console/tool.h"
 
 /* ---- TLS ---- */
 
@@ -370,6 +371,7 @@ const struct service_ops console_service_ops = {
 	.log_config = console_log_config,
 	.store_path = console_store_path,
 	.store_kinds = console_store_kinds,
+	.program_path = tool_path,
 	.open = on_open,
 	.start = on_start,
 	.examine = on_examine,

@@ -51,6 +51,7 @@ static const struct cfg_schema gateway_schema = SCHEMA("gateway", gateway_rows, 
 static const struct cfg_row root_rows[] = {
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct gateway_root, log), .flags = CFG_RELOAD,
 	  .help = "Where and how much the services log." },
+	SERVICE_SANDBOX_ROW(struct gateway_root),
 	{ .name = "gateway", .sub = &gateway_schema, CFG_AT(struct gateway_root, gateway), .help = "Browsers that take part in a share." },
 };
 /* clang-format on */

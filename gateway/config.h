@@ -21,6 +21,7 @@ struct gateway_config {
 };
 struct gateway_root { /* what stile-gateway reads of stile.yaml */
 	struct log_section log;
+	bool sandbox;
 	struct gateway_config gateway;
 };
 extern const struct cfg_root gateway_cfg_root;

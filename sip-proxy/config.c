@@ -252,6 +252,7 @@ static const struct cfg_schema sip_schema = SCHEMA("sip", sip_rows, sizeof(struc
 static const struct cfg_row root_rows[] = {
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct sip_root, log), .flags = CFG_RELOAD,
 	  .help = "Where and how much the services log." },
+	SERVICE_SANDBOX_ROW(struct sip_root),
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct sip_root, store),
 	  .help = "Where objects are kept that are made while the services run." },
 	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct sip_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD,

@@ -113,6 +113,7 @@ struct sip_config {
 };
 struct sip_root { /* what stile-sip reads of stile.yaml */
 	struct log_section log;
+	bool sandbox;
 	struct store_section store;
 	struct cfg_list stun_servers; /* struct cfg_hostport */
 	struct sip_config sip;

@@ -208,6 +208,7 @@ static const struct cfg_schema tunnel_schema = SCHEMA("tunnel", tunnel_rows, siz
 static const struct cfg_row root_rows[] = {
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct tunnel_root, log), .flags = CFG_RELOAD,
 	  .help = "Where and how much the services log." },
+	SERVICE_SANDBOX_ROW(struct tunnel_root),
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct tunnel_root, store),
 	  .help = "Where objects are kept that are made while the services run." },
 	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct tunnel_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD,

@@ -89,6 +89,7 @@ struct tunnel_config {
 };
 struct tunnel_root { /* what stile-tunnel reads of stile.yaml */
 	struct log_section log;
+	bool sandbox;
 	struct store_section store;
 	struct cfg_list stun_servers; /* struct cfg_hostport */
 	struct tunnel_config tunnel;

@@ -346,6 +346,7 @@ const struct cfg_schema turn_config_schema = SCHEMA("turn", turn_rows, sizeof(st
 static const struct cfg_row root_rows[] = {
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct turn_root, log), .flags = CFG_RELOAD,
 	  .help = "Where and how much the services log." },
+	SERVICE_SANDBOX_ROW(struct turn_root),
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct turn_root, store),
 	  .help = "Where objects are kept that are made while the services run." },
 	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct turn_root, stun_servers),

@@ -85,6 +85,7 @@ struct turn_config {
 };
 struct turn_root { /* what stile-turn reads of stile.yaml */
 	struct log_section log;
+	bool sandbox;
 	struct store_section store;
 	struct cfg_list stun_servers; /* struct cfg_hostport */
 	struct turn_config turn;

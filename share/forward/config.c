@@ -38,7 +38,7 @@ static const struct cfg_row root_rows[] = {
 };
 static const struct cfg_schema root_schema = { .name = "stile.yaml", .rows = root_rows, .n_rows = ARRAY_LEN(root_rows), .size = sizeof(struct share_root) };
 
-static const char *const others[] = { "log", "store", "turn", "tunnel", "agent", "sip", "console", "gateway", NULL };
+static const char *const others[] = { "log", "sandbox", "store", "turn", "tunnel", "agent", "sip", "console", "gateway", NULL };
 const struct cfg_root share_cfg_root = { .schema = &root_schema, .other_sections = others };
 /* clang-format on */
 

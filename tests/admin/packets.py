@@ -30,7 +30,7 @@ class Settings:
     def __init__(self, w):
         self.w = w
         self.n = itertools.count(1)
-        self.keys = {"workers": "3", "peers": "{ allow: [127.0.0.0/8] }", "limits": "{ allocations_per_user: 100 }"}
+        self.keys = {"top": "sandbox: false\n", "workers": "3", "peers": "{ allow: [127.0.0.0/8] }", "limits": "{ allocations_per_user: 100 }"}
         self.stay = [f"udp:127.0.0.1:{w.port}", f"tcp:127.0.0.1:{w.port}", f"tls:127.0.0.1:{w.tls}", f"dtls:127.0.0.1:{w.tls}"]
         self.come_and_go = [e.replace(f":{w.port}", f":{w.port + 2}").replace(f":{w.tls}", f":{w.tls + 2}") for e in self.stay]
         self.listen(self.stay + self.come_and_go)

@@ -31,6 +31,7 @@ def renew(w, name="renewed"):
 
 
 LIMITS = "{ allocations: 500, allocations_per_user: 50 }"
+OPEN = "sandbox: false\n"  # a log may move anywhere
 
 
 @case("a reload names what it changes, key by key; of secrets only that they changed")
@@ -60,12 +61,13 @@ def _(w):
 
 @case("reload --dry-run shows the changes and applies none; a bad file is told and leaves no trace")
 def _(w):
-    w.config()
+    w.config(top=OPEN)
     w.start()
     before = presented(w)
     w.ask("reload", "--dry-run").exits(0).says("would change nothing")
     renew(w)
-    w.config(limits=LIMITS, users="[ { name: bob, password: builders-tea } ]", log="{ level: error, dir: %s }" % w.path("elsewhere"))
+    w.config(limits=LIMITS, users="[ { name: bob, password: builders-tea } ]", log="{ level: error, dir: %s }" % w.path("elsewhere"),
+             top=OPEN)
     said = w.ask("reload", "--dry-run").exits(0)
     said.says("would change:", "~log.level +debug → error", "~log.dir .*/log → .*/elsewhere", "~turn.users.alice. +removed",
               "~turn.users.bob. +added", "~turn.limits.allocations +10000 → 500", "~turn.certificate .contents. .*sha256 .* → .*sha256")
@@ -78,10 +80,10 @@ def _(w):
         raise Failed("    the dry run changed something")
     if status["log_level"] != "debug" or os.path.exists(w.path("elsewhere")):
         raise Failed("    the dry run changed the log")
-    w.config(relam="x")
+    w.config(relam="x", top=OPEN)
     w.ask("reload", "--dry-run").exits(1).says("unknown key 'relam'", "nothing was changed")
     os.remove(w.path("server.key"))
-    w.config()
+    w.config(top=OPEN)
     w.ask("reload", "--dry-run").exits(1).says("key file", "cannot be read")
     w.ask("status").exits(1).says("there is another certificate in", "than the one at work")
     if "service.bad-config" in w.log_text():
@@ -90,9 +92,9 @@ def _(w):
 
 @case("log settings follow a reload: level, format and another folder, which is made")
 def _(w):
-    w.config(tls=False)
+    w.config(tls=False, top=OPEN)
     w.start()
-    w.config(tls=False, log="{ level: info, dir: %s, format: json }" % w.path("new/log"))
+    w.config(tls=False, log="{ level: info, dir: %s, format: json }" % w.path("new/log"), top=OPEN)
     w.ask("reload").exits(0).says("~log.dir .* → ", "~log.format +text → json")
     w.ask("log", "level").exits(0).says("level info")
     deadline = time.monotonic() + 5
@@ -101,7 +103,7 @@ def _(w):
             raise Failed("    no log in the new folder")
         time.sleep(0.05)
     w.write("afile", "")
-    w.config(tls=False, limits=LIMITS, log="{ level: info, dir: %s }" % w.path("afile/log"))
+    w.config(tls=False, limits=LIMITS, log="{ level: info, dir: %s }" % w.path("afile/log"), top=OPEN)
     w.ask("reload").exits(1).says("afile")
     if w.verb("turn.status")["allocations_limit"] != 10000:
         raise Failed("    a reload that failed was applied in part")

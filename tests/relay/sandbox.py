@@ -4,6 +4,7 @@
 
   sandbox.py no-ipv4 PROGRAM …   socket(AF_INET, …) is EAFNOSUPPORT, as by systemd's RestrictAddressFamilies=
   sandbox.py no-ipv6 PROGRAM …   the same of AF_INET6
+  sandbox.py no-landlock PROGRAM …   a kernel without Landlock
   sandbox.py no-threads PROGRAM …   a further thread is EAGAIN, as by TasksMax= or ulimit -u (which does not bind root)"""
 import ctypes
 import errno
@@ -12,8 +13,9 @@ import socket
 import struct
 import sys
 
-# Numbers of the system calls, by machine: socket, clone, clone3.
+# Numbers of the system calls, by machine: socket, clone, clone3; of landlock_create_ruleset on all of them.
 CALLS = {"x86_64": (41, 56, 435), "aarch64": (198, 220, 435)}
+LANDLOCK = 444
 LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
 NR, ARG0 = 0, 16  # offsets in struct seccomp_data; little endian
 ALLOW, ERROR = 0x7fff0000, 0x00050000
@@ -26,6 +28,10 @@ def no_family(family):
     call = CALLS[os.uname().machine][0]
     return [(LOAD, 0, 0, NR), (EQUAL, 0, 3, call), (LOAD, 0, 0, ARG0), (EQUAL, 0, 1, int(family)),
             (RETURN, 0, 0, ERROR | errno.EAFNOSUPPORT), (RETURN, 0, 0, ALLOW)]
+
+
+def no_landlock():
+    return [(LOAD, 0, 0, NR), (EQUAL, 0, 1, LANDLOCK), (RETURN, 0, 0, ERROR | errno.ENOSYS), (RETURN, 0, 0, ALLOW)]
 
 
 def no_threads():
@@ -43,7 +49,8 @@ def enter(rows):
         sys.exit(f"sandbox: no filter: {os.strerror(ctypes.get_errno())}")
 
 
-KINDS = {"no-ipv4": lambda: no_family(socket.AF_INET), "no-ipv6": lambda: no_family(socket.AF_INET6), "no-threads": no_threads}
+KINDS = {"no-ipv4": lambda: no_family(socket.AF_INET), "no-ipv6": lambda: no_family(socket.AF_INET6), "no-landlock": no_landlock,
+         "no-threads": no_threads}
 
 if __name__ == "__main__":
     enter(KINDS[sys.argv[1]]())

@@ -15,6 +15,7 @@ struct demo_section {
 };
 struct demo_root {
 	struct log_section log;
+	bool sandbox;
 	struct store_section store;
 	struct demo_section demo;
 };
@@ -30,6 +31,7 @@ static const struct cfg_schema demo_schema = { "demo", demo_rows, ARRAY_LEN(demo
 static const struct cfg_row root_rows[] = {
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct demo_root, log), .help = "Log." },
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct demo_root, store), .help = "Store." },
+	SERVICE_SANDBOX_ROW(struct demo_root),
 	{ .name = "demo", .sub = &demo_schema, CFG_AT(struct demo_root, demo), .help = "Demo." },
 };
 static const struct cfg_schema root_schema = { "", root_rows, ARRAY_LEN(root_rows), sizeof(struct demo_root) };

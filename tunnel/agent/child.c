@@ -40,20 +40,20 @@ struct child {
 /* ---- its program ---- */
 
 /* Beside this program; below it, where it is built; or installed. */
-static void find_program(struct child *c, const char *program)
+void child_program(char *buf, size_t size)
 {
 	static const char *const places[] = { "/stile-agent-direct", "/direct/stile-agent-direct" };
-	ssize_t n = readlink("/proc/self/exe", c->program, sizeof(c->program) - 64);
+	ssize_t n = readlink("/proc/self/exe", buf, size - 64);
 	char *slash;
 
-	c->program[MAX(n, 0)] = '\0';
-	slash = strrchr(c->program, '/');
-	for (size_t i = 0; slash && !program && i < ARRAY_LEN(places); i++) {
-		(void)snprintf(slash, sizeof(c->program) - (size_t)(slash - c->program), "%s", places[i]);
-		if (access(c->program, X_OK) == 0)
+	buf[MAX(n, 0)] = '\0';
+	slash = strrchr(buf, '/');
+	for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
+		(void)snprintf(slash, size - (size_t)(slash - buf), "%s", places[i]);
+		if (access(buf, X_OK) == 0)
 			return;
 	}
-	(void)snprintf(c->program, sizeof(c->program), "%s", program ? program : STILE_LIBEXECDIR "/stile-agent-direct");
+	(void)snprintf(buf, size, "%s", STILE_LIBEXECDIR "/stile-agent-direct");
 }
 
 /* Nothing of the environment is for the child but what sanitizers and tests say. */
@@ -246,7 +246,10 @@ int child_new(struct loop *l, const char *program, const struct child_ops *ops, 
 	c->arg = arg;
 	c->next.fire = on_next;
 	c->probe.fire = on_probe;
-	find_program(c, program);
+	if (program)
+		(void)snprintf(c->program, sizeof(c->program), "%s", program);
+	else
+		child_program(c->program, sizeof(c->program));
 	*ret_c = c;
 	return 0;
 }

@@ -26,6 +26,7 @@ struct child_info {
 	char why[160]; /* of the last death, or why it cannot be started */
 };
 
+void child_program(char *buf, size_t size); /* at least 128 bytes; the one beside this program, or else the installed one */
 /* program: NULL: the one beside this program, or else the installed one. */
 int child_new(struct loop *l, const char *program, const struct child_ops *ops, void *arg, struct child **ret_c);
 struct child *child_free(struct child *c); /* ends it */

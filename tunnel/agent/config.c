@@ -96,6 +96,7 @@ static const struct cfg_schema agent_schema = SCHEMA("agent", agent_rows, sizeof
 static const struct cfg_row root_rows[] = {
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct agent_root, log), .flags = CFG_RELOAD,
 	  .help = "Where and how much the services log." },
+	SERVICE_SANDBOX_ROW(struct agent_root),
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct agent_root, store),
 	  .help = "Where objects are kept that are made while the services run." },
 	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct agent_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD,

@@ -46,6 +46,7 @@ struct agent_config {
 };
 struct agent_root { /* what stile-agent reads of stile.yaml */
 	struct log_section log;
+	bool sandbox;
 	struct store_section store;
 	struct cfg_list stun_servers; /* struct cfg_hostport */
 	struct agent_config agent;

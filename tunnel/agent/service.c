@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "tunnel/agent/child.h"
 #include "tunnel/agent/direct.h"
 #include "tunnel/job_wire.h"
 #include "tunnel/log_msgs.h"
@@ -389,6 +390,7 @@ const struct service_ops agent_service_ops = {
 	.log_config = agent_log_config,
 	.store_path = agent_store_path,
 	.store_kinds = kinds,
+	.program_path = child_program,
 	.open = agent_open,
 	.start = agent_start,
 	.reload = agent_reload,

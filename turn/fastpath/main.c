@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "common/fd.h"
+#include "common/sandbox.h"
 #include "common/service.h"
 #include "turn/fastpath/clients.h"
 #include "turn/log_msgs.h"
@@ -174,6 +175,7 @@ static const struct service_ops ops = {
 	.check = check,
 	.log_config = turn_log_config,
 	.open = fastpath_open,
+	.sandbox_calls = SANDBOX_BPF,
 	.start = fastpath_start,
 	.reload = fastpath_reload,
 	.stop = fastpath_stop,

@@ -51,8 +51,12 @@ struct log_field {
 #define LF_ERRNO(k, e) ((struct log_field){ .key = (k), .type = LF_TYPE_ERRNO, .i64 = (e) }) /* sign ignored */
 
 /* The process's log, from any thread: log_emit(&MSG, LF_STR("user", u), LF_ADDR("client", &a)); */
+#ifdef __cppcheck__ /* it does not know __VA_OPT__ */
+#define log_emit(msg, ...) log_emit_fields((msg), NULL)
+#else
 #define log_emit(msg, ...)                                                                         \
 	log_emit_fields((msg), (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .type = LF_END } })
+#endif
 void log_emit_fields(const struct log_msg *m, const struct log_field *fields);
 bool log_is_failing(void); /* the last lines could not be written */
 bool log_enabled(enum log_level l); /* cheap; ask before computing costly fields */

@@ -31,6 +31,7 @@ struct run {
 	bool opened; /* open() was called, so stop() must be */
 	bool as_nobody; /* for want of a better user */
 	bool forced; /* stopped by a second signal */
+	const struct service_embedding *embedding; /* NULL: the process is the service's */
 };
 
 /* --- stopping --- */
@@ -257,13 +258,12 @@ static int open_files(struct run *run, char *err, size_t err_n)
 	return r;
 }
 
-static int start(struct run *run, char *err, size_t err_n)
+/* What is of the process, before there are threads. */
+static int prepare_process(struct run *run, char *err, size_t err_n)
 {
 	struct service *s = &run->s;
-	int r;
+	int r = inherited_open(err, err_n);
 
-	snprintf(err, err_n, "out of memory");
-	r = inherited_open(err, err_n);
 	if (r < 0)
 		return r;
 	privileges_confine(); /* before there are threads: they inherit it */
@@ -271,17 +271,39 @@ static int start(struct run *run, char *err, size_t err_n)
 		privileges_keep_ids();
 	if (s->ops->binds_later)
 		privileges_keep_bind();
-	r = service_sandbox_files(s, &run->account);
+	raise_descriptor_limit();
+	return service_sandbox_files(s, &run->account);
+}
+
+/* Root is given up for good, and what only a stranger would call. */
+static int confine_process(struct run *run, char *err, size_t err_n)
+{
+	struct service *s = &run->s;
+	int r = privileges_drop(s->user, s->group, s->ops->capabilities, err, err_n);
+
+	if (r == 0)
+		service_sandbox_calls(s);
+	return r;
+}
+
+static int start(struct run *run, char *err, size_t err_n)
+{
+	struct service *s = &run->s;
+	bool process = !run->embedding;
+	int r;
+
+	snprintf(err, err_n, "out of memory");
+	r = process ? prepare_process(run, err, err_n) : 0;
 	if (r == 0)
 		r = loop_new(&s->loop);
-	if (r == 0)
+	if (r == 0 && process)
 		r = watch_signals(run);
-	hold_reloads(SIG_UNBLOCK);
+	if (process)
+		hold_reloads(SIG_UNBLOCK);
 	if (r == 0)
 		r = open_files(run, err, err_n);
 	if (r < 0)
 		return r;
-	raise_descriptor_limit();
 	service_settings_log(s);
 	r = service_edits_new(s);
 	if (r < 0)
@@ -294,10 +316,8 @@ static int start(struct run *run, char *err, size_t err_n)
 		log_emit(&MSG_SERVICE_NOBODY);
 	run->opened = true;
 	r = s->ops->open ? s->ops->open(s, err, err_n) : 0;
-	if (r == 0)
-		r = privileges_drop(s->user, s->group, s->ops->capabilities, err, err_n);
-	if (r == 0)
-		service_sandbox_calls(s);
+	if (r == 0 && process)
+		r = confine_process(run, err, err_n);
 	if (r == 0 && s->ops->start)
 		r = s->ops->start(s, err, err_n);
 	return r;
@@ -309,8 +329,12 @@ static int run_until_stopped(struct run *run)
 	int r;
 
 	s->started_at = clock_unix_ms();
-	watchdog_start(&run->watchdog, s);
-	inherited_tell_unused();
+	if (run->embedding) {
+		run->embedding->begun(NULL, run->embedding->arg);
+	} else {
+		watchdog_start(&run->watchdog, s);
+		inherited_tell_unused();
+	}
 	service_sandbox_log(s);
 	log_emit(&MSG_SERVICE_READY, LF_STR("version", STILE_VERSION), LF_STR("config", s->config_path),
 		 LF_STR("control", s->instance.socket_path), LF_U64("pid", (uint64_t)getpid()));
@@ -318,9 +342,10 @@ static int run_until_stopped(struct run *run)
 	r = loop_run(s->loop);
 	watchdog_stop(&run->watchdog);
 	timer_stop(&run->drain_tick);
-	/* From here on a signal ends a stop that hangs. */
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGINT, SIG_DFL);
+	if (!run->embedding) { /* from here on a signal ends a stop that hangs */
+		signal(SIGTERM, SIG_DFL);
+		signal(SIGINT, SIG_DFL);
+	}
 	if (r < 0 || run->forced)
 		return EXIT_START_FAILED;
 	return s->again ? EXIT_AGAIN : EXIT_CLEAN;
@@ -354,11 +379,14 @@ static int run_service(struct run *run)
 	char err[512] = "";
 	int code;
 
-	umask(027);
+	if (!run->embedding)
+		umask(027);
 	if (start(run, err, sizeof(err)) == 0) {
 		code = run_until_stopped(run);
 	} else {
 		start_failed(run, err);
+		if (run->embedding)
+			run->embedding->begun(err, run->embedding->arg);
 		code = EXIT_START_FAILED;
 	}
 	deliver_outcomes(s);
@@ -366,7 +394,8 @@ static int run_service(struct run *run)
 	if (run->opened && s->ops->stop)
 		s->ops->stop(s);
 	s->control = control_server_free(s->control); /* with the last answers */
-	inherited_close();
+	if (!run->embedding)
+		inherited_close();
 	s->store = store_close(s->store);
 	service_logs_free(s);
 	service_health_free(s);
@@ -400,7 +429,7 @@ static int read_settings(struct run *run, bool check)
 	return r;
 }
 
-static int load(struct run *run, bool check)
+static int read_configuration(struct run *run, bool check)
 {
 	struct service *s = &run->s;
 	int r = service_load(s->ops, s->user, s->config_path, NULL, &s->cfg);
@@ -410,6 +439,13 @@ static int load(struct run *run, bool check)
 		r = -ENOMEM;
 	if (r != -ENOMEM && json_object_size(s->settings->pieces))
 		r = service_settings_load(s);
+	return r;
+}
+
+static int load(struct run *run, bool check)
+{
+	struct service *s = &run->s;
+	int r = read_configuration(run, check);
 
 	if (s->cfg)
 		for (size_t i = 0; i < cfg_n_warnings(s->cfg); i++) {
@@ -459,4 +495,47 @@ int service_main(const struct service_ops *ops, int argc, char **argv)
 	service_settings_free(s->settings);
 	free(s->fixed);
 	return code;
+}
+
+/* The first error of a configuration; the log is not open yet. */
+static void tell_bad_config(const struct run *run, int r)
+{
+	const struct cfg *c = run->s.cfg;
+	char text[512];
+
+	if (c && cfg_n_errors(c)) {
+		const struct cfg_error *e = cfg_error(c, 0);
+
+		snprintf(text, sizeof(text), "%.150s:%u:%u: %.300s", e->file, e->line, e->column, e->text);
+	} else {
+		snprintf(text, sizeof(text), "%s: %s", run->s.config_path, strerror(-r));
+	}
+	run->embedding->begun(text, run->embedding->arg);
+}
+
+void service_run_embedded(const struct service_ops *ops, const struct service_embedding *e)
+{
+	struct run run = { .s = { .ops = ops, .drain_limit_ms = DRAIN_LIMIT_MS, .config_path = e->config }, .embedding = e };
+	struct service *s = &run.s;
+	char err[512] = "";
+	int r = instance_init(&s->instance, ops->program, NULL, e->runtime_dir, err, sizeof(err));
+
+	if (r < 0) {
+		e->begun(err, e->arg);
+		return;
+	}
+	ready_silence();
+	/* Nobody else is become: the effective ids are of the whole process. */
+	s->user = geteuid() == 0 ? "root" : service_default_user();
+	s->uid = geteuid();
+	r = read_configuration(&run, false);
+	if (r < 0) {
+		tell_bad_config(&run, r);
+	} else {
+		s->fixed = cfg_fixed_values(s->cfg);
+		(void)run_service(&run);
+	}
+	cfg_free(s->cfg);
+	service_settings_free(s->settings);
+	free(s->fixed);
 }

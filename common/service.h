@@ -140,6 +140,17 @@ struct service {
 	bool again; /* it stops to be started anew */
 };
 int service_main(const struct service_ops *ops, int argc, char **argv);
+
+/* The same life inside of a program that is somebody else's (libstile-agent), in a thread of its own: signals, ids, umask, limits,
+ * sandbox and systemd are that program's affair and stay as they are. It ends by the verb service.stop. One per process: the log is
+ * the process's. */
+struct service_embedding {
+	const char *config, *runtime_dir;
+	/* From that thread, once. failed: NULL: it is ready; else a sentence, and it ends. */
+	void (*begun)(const char *failed, void *arg);
+	void *arg;
+};
+void service_run_embedded(const struct service_ops *ops, const struct service_embedding *e);
 void service_own(struct service *s, const struct service_owner *o); /* before start() ends */
 void service_stop(struct service *s); /* as SIGTERM does */
 /* Takes nothing new on and stops when nothing is left, or after limit_ms (UINT64_MAX: no limit). Called again it

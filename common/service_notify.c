@@ -10,9 +10,17 @@
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
 
+static bool silent; /* written before there are threads of the service */
+
 void ready_notify(const char *state)
 {
-	sd_notify(0, state);
+	if (!silent)
+		sd_notify(0, state);
+}
+
+void ready_silence(void)
+{
+	silent = true;
 }
 
 static void on_feeding_time(struct timer *t, uint64_t now)

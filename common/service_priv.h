@@ -177,6 +177,7 @@ void service_transaction_done(struct service_edits *e, unsigned number);
 json_t *service_transactions_json(const struct service_edits *e);
 
 /* --- service_notify.c --- */
+void ready_silence(void); /* PID 1 waits for somebody else in this process */
 struct watchdog {
 	struct timer timer;
 	struct service *s;

@@ -217,8 +217,10 @@ struct service_sandbox *service_sandbox_free(struct service_sandbox *b)
 const char *service_sandbox_text(const struct service *s)
 {
 	struct service_sandbox *b = s->sandbox;
-	struct sb t = sb_init(b->said, sizeof(b->said));
+	struct sb t = sb_init(b ? b->said : NULL, b ? sizeof(b->said) : 0);
 
+	if (!b)
+		return "as the program that it is built into";
 	if (!b->wanted)
 		return "off";
 	if (b->calls >= 0)
@@ -237,6 +239,8 @@ void service_sandbox_log(const struct service *s)
 {
 	const struct service_sandbox *b = s->sandbox;
 
+	if (!b)
+		return;
 	if (!b->wanted)
 		log_emit(&MSG_SERVICE_SANDBOX_OFF);
 	else

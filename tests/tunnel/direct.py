@@ -18,6 +18,7 @@ from tunnel_world import BUILD, HERE, Failed, Target, case, connect, echo, flow,
 
 PATIENCE = 40  # s: a link is made in a second or two, but the machine may be busy
 SCRIPTED = os.path.join(HERE, "scripted_child.py")
+OPEN = "sandbox: false\n"  # a script needs its interpreter
 
 
 def wait_for(what, probe, seconds=PATIENCE):
@@ -53,12 +54,12 @@ def scripted_env(w, agent, do=""):
 
 def scripted(w, agent, do=""):
     """An agent with the scripted child, enrolled, started, connected."""
-    w.agent(agent, env=scripted_env(w, agent, do))
+    w.agent(agent, env=scripted_env(w, agent, do), top=OPEN)
     w.connected(agent)
 
 
 def configure(w, agent, **keys):
-    w.agent_config(agent, **keys)
+    w.agent_config(agent, **keys, top=OPEN)
     w.agent_verb(agent, "service.reload")
 
 
@@ -176,7 +177,7 @@ def in_the_middle(w):
     begins with s.start()."""
     s = FalseServer(w, ["site", "home"], w.base)
     for agent in s.agents:
-        w.agent_config(agent, server=s.address)
+        w.agent_config(agent, server=s.address, top=OPEN)
         w.start_agent(agent, env=scripted_env(w, agent))
     introduce(w, "127.0.0.0/8", "127.0.0.1:22", server=s.address)
     return s

@@ -65,9 +65,10 @@ class TunnelWorld(relay_world.RelayWorld):
     def agent_config(self, agent, jobs=(), **keys):
         """Of the agent that is called so; jobs: flow maps without their braces."""
         section = {"name": agent, "server": f"127.0.0.1:{self.base}", "fallback_ports": "[]", "jobs": flow(jobs)}
+        top = keys.pop("top", "")  # lines beside the agent section
         section.update(keys)
         lines = "".join(f"  {k}: {v}\n" for k, v in section.items() if v is not None)
-        return self.write(f"{agent}.yaml", f"log: {{ level: debug, dir: {self.path('log')} }}\n"
+        return self.write(f"{agent}.yaml", f"log: {{ level: debug, dir: {self.path('log')} }}\n{top}"
                                            f"store: {{ path: {self.path('store-' + agent)} }}\nagent:\n{lines}")
 
     # ---- programs ----

@@ -43,17 +43,18 @@ struct child {
 void child_program(char *buf, size_t size)
 {
 	static const char *const places[] = { "/stile-agent-direct", "/direct/stile-agent-direct" };
+	const char *other = getenv("STILE_DIRECT"); /* of a test */
 	ssize_t n = readlink("/proc/self/exe", buf, size - 64);
 	char *slash;
 
 	buf[MAX(n, 0)] = '\0';
 	slash = strrchr(buf, '/');
-	for (size_t i = 0; slash && i < ARRAY_LEN(places); i++) {
+	for (size_t i = 0; slash && !other && i < ARRAY_LEN(places); i++) {
 		(void)snprintf(slash, size - (size_t)(slash - buf), "%s", places[i]);
 		if (access(buf, X_OK) == 0)
 			return;
 	}
-	(void)snprintf(buf, size, "%s", STILE_LIBEXECDIR "/stile-agent-direct");
+	(void)snprintf(buf, size, "%s", other ? other : STILE_LIBEXECDIR "/stile-agent-direct");
 }
 
 /* Nothing of the environment is for the child but what sanitizers and tests say. */
@@ -235,7 +236,7 @@ static void on_next(struct timer *t, uint64_t now)
 
 /* ---- the owner's side ---- */
 
-int child_new(struct loop *l, const char *program, const struct child_ops *ops, void *arg, struct child **ret_c)
+int child_new(struct loop *l, const struct child_ops *ops, void *arg, struct child **ret_c)
 {
 	struct child *c = calloc(1, sizeof(*c));
 
@@ -246,10 +247,7 @@ int child_new(struct loop *l, const char *program, const struct child_ops *ops, 
 	c->arg = arg;
 	c->next.fire = on_next;
 	c->probe.fire = on_probe;
-	if (program)
-		(void)snprintf(c->program, sizeof(c->program), "%s", program);
-	else
-		child_program(c->program, sizeof(c->program));
+	child_program(c->program, sizeof(c->program));
 	*ret_c = c;
 	return 0;
 }

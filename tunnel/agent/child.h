@@ -26,9 +26,9 @@ struct child_info {
 	char why[160]; /* of the last death, or why it cannot be started */
 };
 
-void child_program(char *buf, size_t size); /* at least 128 bytes; the one beside this program, or else the installed one */
-/* program: NULL: the one beside this program, or else the installed one. */
-int child_new(struct loop *l, const char *program, const struct child_ops *ops, void *arg, struct child **ret_c);
+/* Its program's path: the one beside this program, or else the installed one. At least 128 bytes. */
+void child_program(char *buf, size_t size);
+int child_new(struct loop *l, const struct child_ops *ops, void *arg, struct child **ret_c);
 struct child *child_free(struct child *c); /* ends it */
 void child_want(struct child *c, bool wanted); /* not wanted: it is ended */
 bool child_ready(const struct child *c);

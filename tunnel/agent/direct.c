@@ -259,7 +259,7 @@ int direct_new(struct agent_service *as, struct direct **ret_d)
 	if (r == 0)
 		direct_memory_load(d);
 	if (r == 0)
-		r = child_new(d->loop, getenv("STILE_DIRECT"), &child_ops, d, &d->child);
+		r = child_new(d->loop, &child_ops, d, &d->child);
 	if (r < 0) {
 		direct_free(d);
 		return r;

@@ -10,10 +10,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 #include "common/fd.h"
 #include "common/log_msgs.h"
+#include "common/systemd.h"
 
 enum { MOST = 256 };
 

@@ -94,6 +94,7 @@ struct service_ops {
 	const int *capabilities; /* that are left after open(), ended by -1; NULL: none */
 	/* The one program that it may start while it runs, by its path. NULL: none. */
 	void (*program_path)(char *buf, size_t n);
+	bool writes_config; /* the folder of its configuration stays writable: it restores backups */
 	unsigned sandbox_calls; /* SANDBOX_BPF: needs more than others (common/sandbox.h) */
 	int (*start)(struct service *s, char *err, size_t err_n); /* privileges gone */
 	/* Before each reload, and for a dry run: could the service take c? Tries all that can fail, changes nothing,

@@ -6,9 +6,9 @@
  * all its workers have moved since the last time; a stuck worker thus ends in a restart. Without
  * systemd (no NOTIFY_SOCKET, no WATCHDOG_USEC) nothing is sent.
  */
-#include <systemd/sd-daemon.h>
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
+#include "common/systemd.h"
 
 static bool silent; /* written before there are threads of the service */
 

@@ -31,7 +31,9 @@ static void add_parent(json_t *to, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
-	if (slash && slash != path)
+	if (!slash)
+		json_array_append_new(to, json_string("."));
+	else if (slash != path)
 		json_array_append_new(to, json_stringn(path, (size_t)(slash - path)));
 }
 
@@ -72,6 +74,8 @@ static json_t *folders_of(const struct service *s, const struct cfg *c)
 	json_array_append_new(to, json_string(s->instance.runtime_dir));
 	if (store)
 		json_array_append_new(to, json_string(store));
+	if (s->ops->writes_config)
+		add_parent(to, s->config_path);
 	add_written(to, "", all);
 	json_decref(all);
 	return to;

@@ -372,6 +372,7 @@ const struct service_ops console_service_ops = {
 	.store_path = console_store_path,
 	.store_kinds = console_store_kinds,
 	.program_path = tool_path,
+	.writes_config = true,
 	.open = on_open,
 	.start = on_start,
 	.examine = on_examine,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services that shut themselves in (common/service_sandbox.c), as in a container without systemd: what the kernel says of every thread, what
-a service says of itself, what it is refused, and kernels and configurations without. That everything else works is what all other
+"""Services that shut themselves in (common/service_sandbox.c), as in a container without systemd: what the kernel says of every thread,
+what a service says of itself, what it is refused, and kernels and configurations without. That everything else works is what all other
 suites show: in them every service is shut in, unless a case says "sandbox: false"."""
 import os
 import socket
@@ -54,7 +54,8 @@ def turn(w, top="", prefix=(), log=None):
 
 
 def relays(w):
-    w.stile("test", "turn", "127.0.0.1", "-p", str(w.port), "-t", "udp", "--packets", "4", "-u", "alice", "--password", "wonderland").exits(0)
+    w.stile("test", "turn", "127.0.0.1", "-p", str(w.port), "-t", "udp", "--packets", "4", "-u", "alice",
+            "--password", "wonderland").exits(0)
 
 
 @case("every service has given up calls and files in all of its threads when it is ready, and says so")
@@ -65,6 +66,7 @@ def _(w):
     shut_in(w, agent, "stile-agent@site")
     with Target(w.target_port(), echo):
         w.connected("site")
+        world.wait_for("the job's port", lambda: any(j["state"] == "active" for j in w.ask_verb("tunnel.jobs")["rows"]), 20)
         with connect(w.job_port()) as c:
             c.sendall(b"from one locked room to the other")
             if c.recv(100) != b"from one locked room to the other":

@@ -132,7 +132,7 @@ EXPORT int stile_agent_start(const struct stile_agent_options *o, struct stile_a
 	*ret_agent = NULL;
 	if (!o || o->size < sizeof(*o) || !o->folder || o->folder[0] != '/' || strlen(o->folder) > FOLDER_MAX || !o->config ||
 	    strpbrk(o->folder, "\"\\\n")) {
-		(void)snprintf(why, why_size, "options: a folder (absolute, at most %d bytes, without quotes) and a configuration are needed", FOLDER_MAX);
+		(void)snprintf(why, why_size, "options: a folder (absolute, at most %d bytes, no quotes) and a configuration are needed", FOLDER_MAX);
 		return -EINVAL;
 	}
 	if (atomic_flag_test_and_set(&taken)) {

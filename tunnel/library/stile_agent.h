@@ -2,8 +2,8 @@
 /*
  * libstile-agent: a tunnel agent built into another program, for devices that bring their own.
  *
- * The agent is stile-agent(8) in threads of this process: it keeps the connection to a stile-tunnel, opens what its jobs allow, and keeps its
- * keys. It touches nothing else of the process: no signal handler, no user id, no umask, no working directory. SIGPIPE is blocked in
+ * The agent is stile-agent(8) in threads of this process: it keeps the connection to a stile-tunnel, opens what its jobs allow, and keeps
+ * its keys. It touches nothing else of the process: no signal handler, no user id, no umask, no working directory. SIGPIPE is blocked in
  * its threads alone. One agent per process at a time, for the log is the process's: without log.dir, lines go to stderr.
  *
  * Version 1 of the interface. Functions and fields are added, none is changed; struct sizes tell what a caller knows.
@@ -42,15 +42,15 @@ struct stile_agent_options {
 };
 #define STILE_AGENT_OPTIONS { sizeof(struct stile_agent_options), NULL, NULL }
 
-/* Returns when the agent runs; it need not be connected yet, and connects again by itself for ever. 0, or a negative errno and a sentence in
- * why (at most why_size bytes, always terminated): -EINVAL a bad option or configuration, -EBUSY there is one already, -ENOMEM. */
+/* Returns when the agent runs; it need not be connected yet, and connects again by itself for ever. 0, or a negative errno and a sentence
+ * in why (at most why_size bytes, always terminated): -EINVAL a bad option or configuration, -EBUSY there is one already, -ENOMEM. */
 int stile_agent_start(const struct stile_agent_options *options, struct stile_agent **ret_agent, char *why, size_t why_size);
 
 /* Waits until a server has let the agent in. 0; -ETIMEDOUT after timeout_ms (0: only asks). */
 int stile_agent_wait(struct stile_agent *agent, unsigned timeout_ms);
 
-/* One verb of the control protocol, answered in at most 30 s: "agent.status", "agent.jobs", "agent.job.put" … (`stile ask agent verbs` lists
- * them, docs/reference says what they take). args: a JSON object, or NULL for none. *ret_json is set to text that the caller free()s: of 0 the
+/* One verb of the control protocol, answered in at most 30 s: "agent.status", "agent.jobs", "agent.job.put" … (`stile ask agent verbs`
+ * lists them, docs/reference says what they take). args: a JSON object, or NULL for none. *ret_json is set to text that the caller free()s: of 0 the
  * result, of 1 the error object {"code", "text", "hint"}. Else a negative errno and *ret_json is NULL. */
 int stile_agent_ask(struct stile_agent *agent, const char *verb, const char *args, char **ret_json);
 

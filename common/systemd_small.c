@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sd_notify(3), sd_listen_fds(3) and sd_watchdog_enabled(3) as far as a service of ours uses them, by what those pages
- * say of the environment: NOTIFY_SOCKET, LISTEN_PID and LISTEN_FDS, WATCHDOG_USEC and WATCHDOG_PID.
+ * say of the environment: NOTIFY_SOCKET, LISTEN_PID and LISTEN_FDS, WATCHDOG_USEC and WATCHDOG_PID. Only in builds
+ * with meson's agent_only: elsewhere libsystemd answers.
  */
 #include "common/systemd.h"
 #include <errno.h>

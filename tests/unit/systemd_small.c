@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What an agent without libsystemd says to PID 1 and hears of it (common/systemd_small.c): the same environment, the same answers.
+ * The socket is a real one, read without waiting, for a datagram that was sent is there; paths are of this process alone, and
+ * the environment is put back as it was found, which is empty of these names.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""English that is spelt right, as far as codespell knows: all tracked text but other languages, recorded bytes and generated files.
+"""English that is spelt right, as far as codespell knows: all tracked text but other languages and tests of pages in them, recorded bytes and generated files.
 A word that is right here and not in its list, or misspelt on purpose in a test, stands in tests/lint/words.txt."""
 import os
 import re
@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from csource import main, tracked_files  # noqa: E402
 
 WORDS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "words.txt")
-SKIP = re.compile(r"^tests/(fuzz/corpus|torture|lint/(bad|words))|/lang/([a-z_]*\.)?(de|it)\.json$|(^|/)(manual|guides)/(de|it)/|\.(de|it)\.md$"
+SKIP = re.compile(r"^tests/(fuzz/corpus|torture|console|guides|lint/(bad|words))|/lang/([a-z_]*\.)?(de|it)\.json$|(^|/)(manual|guides)/(de|it)/|\.(de|it)\.md$"
                   r"|words\.m?js$|package-lock|^docs/glossary\.md$|\.(png|svg|woff2|ico|gz|zip|pem|key)$")
 
 

@@ -52,7 +52,8 @@ timed()
 
 inside()
 {
-	chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive bash -c "cd /root && $*"
+	chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+		NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt bash -c "cd /root && $*"
 }
 
 bare_system()
@@ -73,6 +74,9 @@ fresh_clone()
 {
 	# git is all that a machine with a checkout has had to install.
 	inside apt-get install -y --no-install-recommends git ca-certificates || return 1
+	# Authorities of this machine's own, which a proxy between it and the packages may need; npm of Debian 12 asks the same file.
+	cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null
+	inside update-ca-certificates || return 1
 	git bundle create "$root/root/stile.bundle" "$revision" && inside git clone -q stile.bundle stile || return 1
 	[ -e "$root/root/stile/quickstart" ] || inside "cd stile && git checkout -q $(git rev-parse "$revision")"
 	cp /etc/npmrc "$root/etc/" 2>/dev/null # this machine's way to the packages of npm, if it is another than theirs

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "cli/log_records.h"
 #include "cli/log_source.h"
 #include "common/fd.h"
 #include "common/log.h"
@@ -228,6 +229,31 @@ static int add_source(struct archive_file *a, struct log_source *s)
 	return r;
 }
 
+/* In a folder of their own: "stile-tunnel-records/CO261129.LOG". */
+static int add_records(struct archive_file *a, const char *full)
+{
+	_cleanup_(control_client_freep) struct control_client *cl = log_records_open(a->l->cli, full);
+	json_t *rows = json_array(), *row;
+	char why[LOG_WHY] = "", name[300];
+	size_t i;
+	int r = cl ? log_records_list(cl, rows, why) : 0;
+
+	json_array_foreach(rows, i, row) {
+		const char *file = json_string_value(json_object_get(row, "name"));
+		if (r < 0)
+			break;
+		a->files++;
+		snprintf(name, sizeof name, "%s-records/%s", full, file);
+		r = log_zip_begin(a->zip, name, (int64_t)json_integer_value(json_object_get(row, "modified")) / 1000);
+		if (r == 0)
+			r = log_records_read(cl, file, add_bytes, a, why);
+	}
+	json_decref(rows);
+	if (r < 0 && !interrupted)
+		(void)cli_fail(a->l->cli, "the records of %s: %s", full, why[0] ? why : strerror(-r));
+	return r;
+}
+
 static int open_archive(struct archive_file *a)
 {
 	const char *out = cli_option(a->l->cli, "out");
@@ -260,6 +286,8 @@ static int fill(struct archive_file *a)
 
 	for (unsigned i = 0; i < a->l->n && r == 0; i++)
 		r = add_source(a, &a->l->v[i]);
+	for (unsigned i = 0; i < a->l->n && r == 0 && cli_has(a->l->cli, "records"); i++)
+		r = add_records(a, a->l->v[i].full);
 	if (r == 0)
 		r = log_zip_end(a->zip);
 	a->zip = log_zip_free(a->zip);
@@ -325,13 +353,38 @@ static json_t *what_to_delete(struct cli *cli)
 	return file ? json_pack("{s:s}", "name", file) : all ? json_pack("{s:b}", "all", 1) : json_pack("{s:I}", "older_than_days", (json_int_t)days);
 }
 
+static void add_deleted(json_t *done, const char *full, json_t *result)
+{
+	json_object_set_new(result, "service", json_string(full));
+	json_array_append_new(done, result);
+}
+
+static int delete_records(struct logs *l, json_t *what, json_t *done, unsigned *ret_n)
+{
+	int r = 0;
+
+	*ret_n = 0;
+	for (unsigned i = 0; i < l->n && r == 0; i++) {
+		_cleanup_(control_client_freep) struct control_client *cl = log_records_open(l->cli, l->v[i].full);
+		json_t *result = NULL;
+		char why[LOG_WHY] = "";
+
+		if (cl && log_records_delete(cl, json_incref(what), &result, why) < 0)
+			r = cli_fail(l->cli, "the records of %s: %s", l->v[i].full, why);
+		*ret_n += result != NULL;
+		if (result)
+			add_deleted(done, l->v[i].full, result);
+	}
+	return r;
+}
+
 /* A file of this name is one service's; the others do not have it. */
 static int delete_in(struct logs *l, json_t *what, json_t *done)
 {
 	const char *file = cli_option(l->cli, "file");
 	char why[LOG_WHY] = "";
 	unsigned good = 0;
-	int r = 0;
+	int r = cli_has(l->cli, "records") ? delete_records(l, what, done, &good) : 0;
 
 	for (unsigned i = 0; i < l->n; i++) {
 		json_t *result = NULL;
@@ -343,10 +396,8 @@ static int delete_in(struct logs *l, json_t *what, json_t *done)
 			good++;
 		else if (l->cli->n_words || file)
 			r = cli_fail(l->cli, "%s: %s", l->v[i].full, why);
-		if (result) {
-			json_object_set_new(result, "service", json_string(l->v[i].full));
-			json_array_append_new(done, result);
-		}
+		if (result)
+			add_deleted(done, l->v[i].full, result);
 	}
 	if (!r && !good)
 		return file && !why[0] ? cli_fail(l->cli, "no service has a log file %s", file) : cli_fail(l->cli, "%s", why);
@@ -399,12 +450,14 @@ static const struct option_row logs_options[] = {
 	{ "match", 'm', "TEXT", "only lines with this text in them, in any case of letters" },
 };
 static const struct option_row zip_options[] = {
+	{ "records", 'r', NULL, "the relay's connection and data logs, too; a data log has every byte of its connection" },
 	{ "out", 'o', "FILE", "the archive (default stile-logs-HOST-TIME.zip, here); -: standard output" },
 };
 static const struct option_row delete_options[] = {
 	{ "file", 'f', "NAME", "this file, as stile logs zip names it" },
 	{ "older-than", 0, "DAYS", "files that nobody wrote to for so many days" },
 	{ "all", 'a', NULL, "all files; the current one is emptied" },
+	{ "records", 'r', NULL, "the relay's connection and data logs, too" },
 	{ "yes", 'y', NULL, "do not ask" },
 };
 

@@ -87,6 +87,9 @@ struct service_ops {
 	/* It opens ports at reloads too: the main thread keeps the right to bind those below 1024, if it has it. */
 	bool binds_later;
 	const char *(*store_path)(const void *values); /* folder, or NULL if the service has no store */
+	/* Folder of files that it leaves for people beside its log (the relay's records), NULL: none; and which files there are such. Both or none. */
+	const char *(*records_path)(const void *values);
+	bool (*is_record)(const char *name);
 	const struct store_kind *store_kinds; /* of its objects; ended by a row without a name. May be NULL */
 	/* Each returns 0 or a negative errno after writing a sentence into err. A failed one is followed
 	 * by stop(). */

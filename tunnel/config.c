@@ -233,6 +233,11 @@ const char *tunnel_store_path(const void *values)
 	return ((const struct tunnel_root *)values)->store.path;
 }
 
+const char *tunnel_records_path(const void *values)
+{
+	return ((const struct tunnel_root *)values)->tunnel.records.dir;
+}
+
 const char *route_listen_name(const struct route_config *c, char buf[static ROUTE_LISTEN_STRLEN])
 {
 	struct sb out = sb_init(buf, ROUTE_LISTEN_STRLEN);

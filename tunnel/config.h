@@ -107,3 +107,4 @@ void route_config_check(struct cfg *c, const char *path, const struct route_conf
 void tunnel_config_check(struct cfg *c);
 void tunnel_log_config(const void *values, struct log_config *ret_lc);
 const char *tunnel_store_path(const void *values);
+const char *tunnel_records_path(const void *values);

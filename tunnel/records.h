@@ -36,6 +36,7 @@ int records_check(const struct records_options *o, char *err, size_t err_n);
 struct records *records_free(struct records *rec);
 void records_flush(struct records *rec); /* waits until all that was handed over is written */
 DEFINE_CLEANUP(struct records, records_free)
+bool records_is_ours(const char *name); /* exactly the names that we give */
 
 /* ---- connection log ---- */
 

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include "tunnel/log_msgs.h"
 #include "tunnel/records_priv.h"
@@ -266,7 +267,7 @@ static int make_file(struct records *rec, struct data_log *d, int64_t at)
 			 (unsigned)tm.tm_mday, (unsigned)tm.tm_hour, (unsigned)tm.tm_min, i);
 		if (snprintf(path, sizeof path, "%s/%s", rec->at_work.dir, name) >= (int)sizeof path)
 			return -ENAMETOOLONG;
-		d->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, MODE_DATA);
+		d->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, MODE_DATA);
 		if (d->fd < 0 && errno == EEXIST)
 			continue;
 		if (d->fd < 0)
@@ -302,12 +303,17 @@ static void sign_off(struct data_log *d, enum data_log_stop why, int error)
 {
 	char text[160];
 	struct sb b = sb_init(text, sizeof text);
+	struct stat st = { 0 };
 
 	stop_log(d, why, error);
 	if (d->fd < 0)
 		return;
 	sb_fmt(&b, "Logging stopped: %s\n", data_log_stop_text(why));
-	if (ftruncate(d->fd, (off_t)d->size) < 0 || lseek(d->fd, 0, SEEK_END) < 0 || fd_write(d->fd, text, b.n) < 0) {
+	if (fstat(d->fd, &st) < 0) {
+		/* it is not cut then */
+	}
+	/* Shorter than what was written: an administrator has emptied it meanwhile. */
+	if ((st.st_size > (off_t)d->size && ftruncate(d->fd, (off_t)d->size) < 0) || fd_write(d->fd, text, b.n) < 0) {
 		/* said above */
 	}
 	close(d->fd);

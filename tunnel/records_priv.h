@@ -110,4 +110,3 @@ void data_log_wake(struct records *rec, struct data_log *d);	 /* lock held: room
 int records_append(int fd, const char *p, size_t n); /* whole or not at all, where the file system can */
 int records_free_space(const char *dir, uint64_t *ret_bytes);
 unsigned records_sweep(const char *dir, uint64_t keep_ms, int64_t now_ms); /* returns how many it removed */
-bool records_is_ours(const char *name);

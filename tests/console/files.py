@@ -4,11 +4,13 @@ import io
 import json
 import os
 import re
+import socket
 import sys
 import zipfile
 
 from console_world import Failed, case, main, wait_for
 from managed import Supervisor
+import world  # of tests/admin
 
 PASS = "a long passphrase"
 BYTES = {"Content-Type": "application/octet-stream"}
@@ -128,6 +130,60 @@ def _(w):
     if [r["service"] for r in got] != ["stile-turn"] or turn.process.poll() is not None:
         raise Failed(f"    {got}")
     w.logged("console.action", "user=alice", "logs delete")
+
+
+@case("the relay's connection and data logs come along, and go, only where they are asked for")
+def _(w):
+    w.console()
+    alice = w.first()
+    records = w.path("records")
+    os.mkdir(records)
+    w.write("stile.yaml", f"log: {{ dir: {w.path('log')} }}\ntunnel: {{ workers: 1, records: {{ dir: {records} }}, routes: "
+            f"[ {{ listen: \"127.0.0.1:{w.base + 5}\", target: \"127.0.0.1:{w.base + 6}\", log_data: true }} ] }}\n")
+    tunnel = w.beside(world.TUNNEL, "stile-tunnel")
+    w.reached(alice, "tunnel")
+    with socket.create_server(("127.0.0.1", w.base + 6)) as target, socket.create_connection(("127.0.0.1", w.base + 5), timeout=20) as c:
+        there, _ = target.accept()
+        c.sendall(b"every byte of it")
+        there.recv(100)
+        there.close()
+    w.write("records/strangers.LOG", "not ours\n")
+    os.symlink(w.path("stile.yaml"), os.path.join(records, "CO991231.LOG"))
+    verbs = "/api/v1/services/tunnel/verbs/records."
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/tunnel/verbs").status == 200, 20)
+
+    def files():
+        rows = alice.post(verbs + "files").is_(200).json["rows"]
+        return {r["name"]: r["size"] for r in rows}
+    wait_for("both logs", lambda: {n[:2] for n, size in files().items() if size} == {"CO", "RL"}, 20)
+    with zipfile.ZipFile(io.BytesIO(alice.get("/api/v1/logs.zip").is_(200).body)) as z:
+        if any("records" in n for n in z.namelist()):
+            raise Failed(f"    {z.namelist()}")
+
+    def archive():
+        with zipfile.ZipFile(io.BytesIO(alice.get("/api/v1/logs.zip?service=tunnel&records=1").is_(200).body)) as z:
+            return {n: z.read(n) for n in z.namelist()}
+    got = wait_for("the end of the data log", lambda: (a := archive()) and any(b"every byte of it".hex().encode() in bytes(b).lower().replace(b" ", b"")
+                                                                          or b"every byte of it" in b for b in a.values()) and a, 20)
+    if any("strangers" in n or "991231" in n for n in got) or not all(n == "stile-tunnel.log" or n.startswith("stile-tunnel-records/") for n in got):
+        raise Failed(f"    {sorted(got)}")
+    for bad in ("../stile.yaml", "strangers.LOG", "CO991231.LOG", "CO000101.LOG"):
+        alice.post(verbs + "read", {"name": bad}).is_(404 if bad != "CO991231.LOG" else 502)
+    alice.post(verbs + "read", {"name": "CO000101.LOG", "offset": -1}).is_(400, "bad-request")
+    alice.post(verbs + "delete", {}).is_(400, "bad-request")
+    alice.delete("/api/v1/logs?service=tunnel&all=1").is_(200)
+    if not any(files().values()):
+        raise Failed("    the records went with the logs")
+    for name in os.listdir(records):
+        if name.startswith("RL"):
+            os.utime(os.path.join(records, name), (1e9, 1e9))
+    rows = alice.delete("/api/v1/logs?service=tunnel&all=1&records=1").is_(200).json["rows"]
+    if {n[:2] for r in rows for n in r["deleted"]} != {"CO", "RL", "st"}:
+        raise Failed(f"    {rows}")
+    left = files()
+    if [n for n in left if n.startswith("RL")] or any(left.values()) or not os.path.exists(os.path.join(records, "strangers.LOG")):
+        raise Failed(f"    {left}")
+    tunnel.stop()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reading a log again: the last lines over rotated files, what came since a cursor through a rotation, pages backwards that
- * lose and double nothing, the filters, chunks, deleting; cursors and files that somebody has tampered with.
+ * lose and double nothing, the filters, chunks, deleting, and the same of a folder of records; cursors and files that somebody has tampered with.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "common/folder_reader.h"
 #include "common/log_reader.h"
 
 struct world {
@@ -337,6 +338,65 @@ static void deleting_empties_the_current_file_and_removes_the_others(void **stat
 	assert_int_equal(stat(path_of(w, "secret"), &st), 0);
 }
 
+/* ---- folders of records ---- */
+
+static bool is_record(const char *name)
+{
+	return strncmp(name, "RL", 2) == 0;
+}
+
+static void thousands_of_records_come_in_pages(void **state)
+{
+	enum { FILES = 3 * FOLDER_PAGE + 17 };
+	struct world *w = *state;
+	const struct folder f = { w->dir, is_record };
+	char name[32], last[32] = "";
+	json_t *page, *j;
+	size_t seen = 0;
+
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "RL%06u", (i * 7919u) % FILES); /* in no order */
+		put(w, name, "x");
+	}
+	put(w, "secret", "no");
+	for (bool more = true; more;) {
+		assert_int_equal(folder_list(&f, last[0] ? last : NULL, &page), 0);
+		json_t *rows = json_object_get(page, "rows"), *row;
+		size_t i;
+
+		assert_true(json_array_size(rows) <= FOLDER_PAGE);
+		json_array_foreach(rows, i, row) {
+			assert_true(strcmp(json_string_value(json_object_get(row, "name")), last) > 0);
+			snprintf(last, sizeof(last), "%s", json_string_value(json_object_get(row, "name")));
+			assert_true(json_is_true(json_object_get(row, "current")));
+			seen++;
+		}
+		more = json_object_get(page, "next");
+		json_decref(page);
+	}
+	assert_int_equal(seen, FILES);
+	/* All are emptied, for they are of today; a day later they are removed. */
+	assert_int_equal(folder_delete(&f, NULL, 0, &j), 0);
+	assert_int_equal(json_integer_value(json_object_get(j, "bytes")), FILES);
+	json_decref(j);
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "RL%06u", i);
+		assert_int_equal(utimensat(AT_FDCWD, path_of(w, name), (const struct timespec[]){ { 1000, 0 }, { 1000, 0 } }, 0), 0);
+	}
+	assert_int_equal(folder_delete(&f, "RL000001", 0, &j), 0);
+	json_decref(j);
+	assert_int_equal(folder_delete(&f, "RL000001", 0, &j), -ENOENT);
+	assert_int_equal(folder_delete(&f, "secret", 0, &j), -ENOENT);
+	assert_int_equal(folder_read(&f, &(struct folder_chunk){ "secret", 0, 0 }, &j), -ENOENT);
+	assert_int_equal(folder_read(&f, &(struct folder_chunk){ "RL/../secret", 0, 0 }, &j), -ENOENT);
+	assert_int_equal(folder_delete(&f, NULL, 1000, &j), 0); /* none is so old */
+	assert_int_equal(json_array_size(json_object_get(j, "deleted")), 0);
+	json_decref(j);
+	assert_int_equal(folder_delete(&f, NULL, 1001, &j), 0);
+	assert_int_equal(json_array_size(json_object_get(j, "deleted")), FILES - 1);
+	json_decref(j);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -348,6 +408,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_cursors_and_strange_files_do_no_harm, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_line_without_an_end_is_passed_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(chunks_are_of_listed_files_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(thousands_of_records_come_in_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(deleting_empties_the_current_file_and_removes_the_others, setup, teardown),
 	};
 

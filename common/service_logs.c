@@ -262,6 +262,7 @@ static void ask(struct control_request *rq, const json_t *args, struct service *
 	const char *dir = what >= RECORD_FILES ? s->ops->records_path(cfg_values(s->cfg)) : lc.dir;
 	struct service_logs *l = s->logs;
 	struct log_job *j;
+	int r;
 
 	if (!dir || !*dir) {
 		no_folder(rq, s, what);
@@ -276,8 +277,9 @@ static void ask(struct control_request *rq, const json_t *args, struct service *
 	*j = (struct log_job){ .mail = { .deliver = deliver, .drop = drop }, .logs = l, .rq = rq, .what = what, .args = json_deep_copy(args) };
 	(void)snprintf(j->dir, sizeof(j->dir), "%s", dir);
 	(void)snprintf(j->name, sizeof(j->name), "%s", s->instance.full);
-	j->r = enqueue(l, j);
-	if (j->r < 0) {
+	r = enqueue(l, j); /* from here on j->r is the thread's */
+	if (r < 0) {
+		j->r = r;
 		refuse(j);
 		job_free(j);
 	}

@@ -13,14 +13,14 @@
 
 /* clang-format off */
 static const struct cfg_row metrics_rows[] = {
-	{ .name = "listen", .type = &cfg_addr, .offset = 0, .flags = CFG_LIST | CFG_BARE, .default_port = 9464,
+	{ .name = "listen", .type = &cfg_addr, .offset = 0, .flags = CFG_LIST | CFG_BARE | CFG_RELOAD, .default_port = 9464,
 	  .help = "Where /metrics of all services is served without a login, over plain HTTP; loopback addresses only. Without one, /metrics "
 	  "of console.listen needs a token of the scope metrics." },
 };
 static const struct cfg_schema metrics_schema = SCHEMA("console.metrics", metrics_rows, sizeof(struct cfg_list));
 
 static const struct cfg_row console_rows[] = {
-	{ .name = "listen", .type = &cfg_addr, CFG_AT(struct console_config, listen), .flags = CFG_LIST | CFG_BARE, .default_port = 8443,
+	{ .name = "listen", .type = &cfg_addr, CFG_AT(struct console_config, listen), .flags = CFG_LIST | CFG_BARE | CFG_RELOAD, .default_port = 8443,
 	  .def = "127.0.0.1:8443", .help = "Where the console is reached: HTTPS if there is a certificate, else HTTP, which loopback addresses "
 	  "alone may have." },
 	{ .name = "certificate", .type = &cfg_path, CFG_AT(struct console_config, certificate), .flags = CFG_RELOAD,
@@ -44,7 +44,7 @@ static const struct cfg_row console_rows[] = {
 	  .def = "256", .unit = "streams", .help = "Pages that get live data at the same time." },
 	{ .name = "connections", .type = &cfg_u64, CFG_AT(struct console_config, connections), .min = 8, .max = 65535, .def = "1024",
 	  .unit = "connections", .help = "Connections of browsers and API clients at the same time." },
-	{ .name = "metrics", .sub = &metrics_schema, CFG_AT(struct console_config, metrics), .help = "Prometheus." },
+	{ .name = "metrics", .sub = &metrics_schema, CFG_AT(struct console_config, metrics), .flags = CFG_RELOAD, .help = "Prometheus." },
 	{ .name = "log", .sub = &cfg_log_schema, CFG_AT(struct console_config, log), .flags = CFG_OPTIONAL_MAP | CFG_RELOAD,
 	  .help = "Log settings of stile-console alone, instead of those of the log section." },
 };

@@ -2,7 +2,7 @@
 /*
  * stile-console: what its files share.
  *
- *   service.c the program's life     routes.c the table of routes, and who may call each    ask.c a request under way
+ *   service.c the program's life    listeners.c its addresses     routes.c the table of routes, and who may call each    ask.c a request under way
  *   accounts.c users, sessions, tokens    login.c set-up, login, one's own account    users.c those of others, the audit
  *   password.c yescrypt in a thread    totp.c one-time codes    throttle.c who guesses waits
  *   backends.c the services by their control sockets    services.c the routes under /services
@@ -19,6 +19,7 @@
 #include "common/httpd.h"
 #include "common/service.h"
 #include "console/config.h"
+#include "console/listeners.h"
 
 struct accounts;
 struct backends;
@@ -30,14 +31,12 @@ struct runs;
 struct throttle;
 struct session;
 
-enum { CONSOLE_LISTENERS = 16 };
 struct console {
 	struct service *svc;
 	struct httpd *http, *plain; /* plain: /metrics without a login */
+	struct httpd *old; /* from before TLS came or went: its streams go on */
 	struct httpd_tls *tls;
-	struct acceptor *acceptors[CONSOLE_LISTENERS];
-	int fds[CONSOLE_LISTENERS]; /* between open() and start() */
-	unsigned n_listeners, n_console; /* the first n_console are the console's, the others' are for metrics */
+	struct listeners listeners;
 	struct accounts *accounts;
 	struct hasher *hasher;
 	struct throttle *throttle;

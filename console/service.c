@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The life of stile-console: open() binds its ports and reads its certificate while still privileged; start() reads the
- * accounts and begins to serve; a reload takes a new certificate and new limits of sessions and leaves every connection and
- * stream as it is.
+ * accounts and begins to serve; a reload takes a new certificate, new addresses and new limits of sessions and leaves every
+ * connection and stream as it is.
  *
  * At the first start there is no administrator. A one-time token, made anew at each start and kept in memory only, is shown by
  * `stile console setup` to whoever may ask this control socket as an administrator, and by nobody else.
@@ -30,32 +30,10 @@ static int read_tls(const struct console_config *k, char *err, size_t err_n, str
 	return k->certificate ? httpd_tls_new(&o, err, err_n, ret_t) : 0;
 }
 
-/* ---- listeners ---- */
-
-static int bind_list(struct console *c, const struct cfg_list *list, char *err, size_t err_n)
-{
-	for (size_t i = 0; i < list->n; i++) {
-		const struct addr *at = &((const struct addr *)list->items)[i];
-		char text[ADDR_STRLEN];
-		int r;
-
-		if (c->n_listeners == CONSOLE_LISTENERS) {
-			(void)snprintf(err, err_n, "more than %d listeners", CONSOLE_LISTENERS);
-			return -E2BIG;
-		}
-		r = stream_listen_socket(at, &(struct listen_options){ .v6only = true }, &c->fds[c->n_listeners]);
-		if (r < 0) {
-			(void)snprintf(err, err_n, "cannot listen on %s: %s", addr_print(at, text), strerror(-r));
-			return r;
-		}
-		c->n_listeners++;
-	}
-	return 0;
-}
-
 static int on_open(struct service *s, char *err, size_t err_n)
 {
 	const struct console_root *root = cfg_values(s->cfg);
+	const struct listeners none = { .n = 0 };
 	struct console *c = calloc(1, sizeof(*c));
 	int r;
 
@@ -66,10 +44,7 @@ static int on_open(struct service *s, char *err, size_t err_n)
 	c->svc = s;
 	s->drain_limit_ms = 3000;
 	r = read_tls(&root->console, err, err_n, &c->tls);
-	if (r == 0)
-		r = bind_list(c, &root->console.listen, err, err_n);
-	c->n_console = c->n_listeners;
-	return r < 0 ? r : bind_list(c, &root->console.metrics.listen, err, err_n);
+	return r < 0 ? r : listeners_plan(&none, &root->console, &c->listeners, err, err_n);
 }
 
 /* ---- refusals ---- */
@@ -237,10 +212,17 @@ static int begin_setup(struct console *c)
 	return 0;
 }
 
+static int make_http(struct console *c, struct httpd_tls *tls, struct httpd **ret_h)
+{
+	const struct httpd_limits limits = { .conns = (unsigned)console_config(c)->connections,
+					     .conns_per_addr = (unsigned)console_config(c)->connections / 4 };
+
+	return httpd_new(c->svc->loop, &limits, tls, &http_ops, c, ret_h);
+}
+
 static int start_parts(struct console *c, char *err, size_t err_n)
 {
-	struct httpd_limits limits = { .conns = (unsigned)console_config(c)->connections, .conns_per_addr = (unsigned)console_config(c)->connections / 4 },
-			    few = { .conns = 32 };
+	const struct httpd_limits few = { .conns = 32 };
 	int r = metrics_new(console_metric_rows, CONSOLE_METRICS, 1, &c->metrics);
 
 	if (r == 0)
@@ -260,64 +242,110 @@ static int start_parts(struct console *c, char *err, size_t err_n)
 	if (r == 0)
 		r = archives_new(c, &c->archives);
 	if (r == 0)
-		r = httpd_new(c->svc->loop, &limits, c->tls, &http_ops, c, &c->http);
-	if (r == 0 && c->n_listeners > c->n_console)
+		r = make_http(c, c->tls, &c->http);
+	if (r == 0)
 		r = httpd_new(c->svc->loop, &few, NULL, &plain_ops, c, &c->plain);
 	return r < 0 ? r : begin_setup(c);
+}
+
+static int begin_listener(const struct listener *l, int fd, struct acceptor **ret_a, void *arg)
+{
+	struct console *c = arg;
+	int r = acceptor_new(c->svc->loop, fd, &accept_ops, l->metrics ? c->plain : c->http, ret_a);
+
+	if (r == 0 && !l->metrics)
+		log_emit(&MSG_CONSOLE_LISTENING, LF_ADDR("address", &l->at), LF_BOOL("tls", c->tls != NULL),
+			 LF_BOOL("client_certificates", console_config(c)->client_ca != NULL));
+	return r;
 }
 
 static int on_start(struct service *s, char *err, size_t err_n)
 {
 	struct console *c = s->state;
+	struct listeners plan = c->listeners, none = { .n = 0 };
 	int r;
 
 	(void)snprintf(err, err_n, "out of memory");
 	r = start_parts(c, err, err_n);
-	for (unsigned i = 0; r == 0 && i < c->n_listeners; i++) {
-		int fd = c->fds[i];
-
-		c->fds[i] = -1;
-		r = acceptor_new(s->loop, fd, &accept_ops, i < c->n_console ? c->http : c->plain, &c->acceptors[i]);
-	}
-	if (r == 0)
-		r = control_add_verbs(s->control, verbs, ARRAY_LEN(verbs), c);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < console_config(c)->listen.n; i++)
-		log_emit(&MSG_CONSOLE_LISTENING, LF_ADDR("address", &((const struct addr *)console_config(c)->listen.items)[i]),
-			 LF_BOOL("tls", c->tls != NULL), LF_BOOL("client_certificates", console_config(c)->client_ca != NULL));
-	return 0;
+	c->listeners = none;
+	r = listeners_take(&c->listeners, &plan, false, begin_listener, c);
+	return r < 0 ? r : control_add_verbs(s->control, verbs, ARRAY_LEN(verbs), c);
 }
 
 /* ---- reload and stop ---- */
 
 static int on_examine(struct service *s, const struct cfg *cfg, struct service_changes *ch, char *err, size_t err_n)
 {
+	const struct console_config *k = &((const struct console_root *)cfg_values(cfg))->console;
 	struct console *c = s->state;
 	struct httpd_tls *t = NULL;
-	int r = c->tls ? read_tls(&((const struct console_root *)cfg_values(cfg))->console, err, err_n, &t) : 0;
+	struct listeners plan;
+	int r = read_tls(k, err, err_n, &t);
 
 	(void)ch;
 	httpd_tls_unref(t);
+	if (r == 0)
+		r = listeners_plan(&c->listeners, k, &plan, err, err_n);
+	if (r == 0)
+		listeners_drop(&plan);
 	return r;
+}
+
+/* tls: what holds from now on; taken. The server that was stays for its streams, if TLS has come or gone. */
+static int change_over(struct console *c, struct httpd_tls *tls, struct listeners *plan)
+{
+	bool other = !tls != !c->tls;
+	struct httpd *was = c->http;
+	struct httpd_tls *was_tls = c->tls;
+	int r = other ? make_http(c, tls, &c->http) : 0;
+
+	if (r < 0) {
+		listeners_drop(plan);
+		return r;
+	}
+	c->tls = tls;
+	r = listeners_take(&c->listeners, plan, other, begin_listener, c);
+	if (r < 0) {
+		c->tls = was_tls;
+		if (other)
+			httpd_free(c->http);
+		c->http = was;
+		return r;
+	}
+	if (other) {
+		httpd_free(c->old);
+		c->old = was;
+		httpd_drain(was);
+	} else if (tls) {
+		httpd_set_tls(c->http, tls);
+	}
+	httpd_tls_unref(was_tls);
+	return 0;
 }
 
 static int on_reload(struct service *s, struct cfg *cfg, char *err, size_t err_n)
 {
+	const struct console_config *k = &((const struct console_root *)cfg_values(cfg))->console;
 	struct console *c = s->state;
 	struct httpd_tls *t = NULL;
-	int r = c->tls ? read_tls(&((const struct console_root *)cfg_values(cfg))->console, err, err_n, &t) : 0;
+	struct listeners plan;
+	int r = read_tls(k, err, err_n, &t);
 
 	if (r < 0) {
 		log_emit(&MSG_CONSOLE_TLS_FAILED, LF_STR("reason", err));
 		return r;
 	}
-	if (t) {
-		httpd_set_tls(c->http, t);
-		httpd_tls_unref(c->tls);
-		c->tls = t;
+	r = listeners_plan(&c->listeners, k, &plan, err, err_n);
+	if (r == 0) {
+		r = change_over(c, t, &plan);
+		if (r < 0)
+			(void)snprintf(err, err_n, "%s", strerror(-r));
 	}
-	return 0;
+	if (r < 0)
+		httpd_tls_unref(t);
+	return r;
 }
 
 static bool on_drain(struct service *s)
@@ -326,11 +354,9 @@ static bool on_drain(struct service *s)
 
 	if (!c->stopping) {
 		c->stopping = true;
-		for (unsigned i = 0; i < c->n_listeners; i++)
-			c->acceptors[i] = acceptor_free(c->acceptors[i]);
+		listeners_close(&c->listeners);
 		httpd_drain(c->http);
-		if (c->plain)
-			httpd_drain(c->plain);
+		httpd_drain(c->plain);
 	}
 	return httpd_counts(c->http)->conns <= events_streams(c->events);
 }
@@ -341,12 +367,9 @@ static void on_stop(struct service *s)
 
 	if (!c)
 		return;
-	for (unsigned i = 0; i < c->n_listeners; i++) {
-		acceptor_free(c->acceptors[i]);
-		if (!c->acceptors[i] && c->fds[i] > 0)
-			close(c->fds[i]);
-	}
+	listeners_close(&c->listeners);
 	httpd_free(c->http);
+	httpd_free(c->old);
 	httpd_free(c->plain);
 	hasher_free(c->hasher);
 	backends_free(c->backends); /* before those whose questions wait there */

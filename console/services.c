@@ -13,7 +13,7 @@
 #include <string.h>
 #include "common/control_link.h"
 
-enum { VERB_MS = 10 * 1000, LONG_MS = 10 * 60 * 1000 };
+enum { VERB_MS = 10 * 1000, LONG_MS = 10 * 60 * 1000, CONFIRM_MS = 60 * 1000 };
 
 static struct backend *backend_of(struct ask *a)
 {
@@ -354,6 +354,22 @@ static json_t *body_copy(const struct ask *a)
 	return a->body ? json_copy(a->body) : json_object();
 }
 
+/* What concerns the console itself may cut its author off: without his word from the other side it is taken back. Who knows better
+ * says confirm_within_ms himself; 0: at once and for good. */
+static void add_confirmation(const struct ask *a, const struct backend *k, const char *verb, json_t *args)
+{
+	const json_t *within = json_object_get(args, "confirm_within_ms");
+	const char *path = json_string_value(json_object_get(args, "path"));
+	bool one = strcmp(verb, "config.set") == 0 || strcmp(verb, "config.unset") == 0,
+	     many = strcmp(verb, "config.commit") == 0 || strcmp(verb, "config.undo") == 0;
+
+	if (json_is_integer(within) && json_integer_value(within) == 0)
+		json_object_del(args, "confirm_within_ms");
+	else if (!within && strcmp(k->program, a->c->svc->ops->program) == 0 &&
+		 (many || (one && path && strncmp(path, "console.", 8) == 0 && !json_object_get(args, "transaction"))))
+		json_object_set_new(args, "confirm_within_ms", json_integer(CONFIRM_MS));
+}
+
 void verb_post(struct ask *a)
 {
 	struct backend *k = backend_of(a);
@@ -368,8 +384,10 @@ void verb_post(struct ask *a)
 	if ((role > CONTROL_VIEWER && !only_reads(a->params[1])) || (strcmp(a->params[1], "log.level") == 0 && json_object_size(a->body)))
 		audit(a, a->params[1], a->body);
 	args = body_copy(a);
-	if (args && role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0)
+	if (args && role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0) {
 		json_object_set_new(args, "as", json_string(ask_as(a, as))); /* for the service's own audit */
+		add_confirmation(a, k, a->params[1], args);
+	}
 	if (wants_flow(a))
 		call_flow(a, k, a->params[1], args, LONG_MS);
 	else
@@ -427,6 +445,7 @@ static void config_call(struct ask *a, const char *verb, json_t *args, bool chan
 	if (changes) {
 		audit(a, verb, args);
 		json_object_set_new(args, "as", json_string(ask_as(a, as)));
+		add_confirmation(a, k, verb, args);
 	}
 	call(a, k, verb, args, VERB_MS);
 }
@@ -451,7 +470,7 @@ void config_delete(struct ask *a)
 {
 	json_t *args = json_pack("{s:s}", "path", a->params[1]);
 
-	if (!args || !add_revision(a, args) || !add_query_number(a, args, "transaction"))
+	if (!args || !add_revision(a, args) || !add_query_number(a, args, "transaction") || !add_query_number(a, args, "confirm_within_ms"))
 		json_decref(args);
 	else
 		config_call(a, "config.unset", args, true);
@@ -488,7 +507,8 @@ void object_delete(struct ask *a)
 		ask_fail(a, 400, "bad-request", "?key= names the object");
 		return;
 	}
-	if (!args || json_object_set_new(args, "key", json_string(key)) < 0 || !add_revision(a, args) || !add_query_number(a, args, "transaction"))
+	if (!args || json_object_set_new(args, "key", json_string(key)) < 0 || !add_revision(a, args) || !add_query_number(a, args, "transaction") ||
+		 !add_query_number(a, args, "confirm_within_ms"))
 		json_decref(args);
 	else
 		config_call(a, "config.delete", args, true);

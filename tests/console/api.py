@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The REST API with real services behind it: what it says of them, the verbs that it passes on, and its description."""
+import http.client
 import json
 import os
 import re
+import socket
 import sys
+import time
 
-from console_world import PASSWORD, Failed, case, main, wait_for
+from console_world import PASSWORD, Failed, Stream, case, main, trusting, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -174,6 +177,94 @@ def _(w):
         raise Failed(f"    {who}")
     alice.delete(turn + "/config/turn.drain").is_(200)
     alice.put("/api/v1/services/console/objects/console.user", {"key": "eve", "body": {"role": "administrator"}}).is_(404)
+
+
+@case("a change that cuts the console off takes itself back; by default it waits a minute for its confirmation")
+def _(w):
+    w.certificate("server")
+    w.console()
+    alice = w.first()
+    w.reached(alice, "console")
+    own = "/api/v1/services/console"
+    wait_for("the verbs", lambda: alice.get(own + "/verbs").status == 200, 20)
+    # TLS comes: who speaks plain HTTP is out, the new one is in, and without his word the old one comes back.
+    begun = alice.post(own + "/changes").is_(200).json["transaction"]
+    for key, name in (("certificate", "server.pem"), ("key", "server.key")):
+        alice.put(f"{own}/config/console.{key}?transaction={begun}", {"value": w.path(name)}).is_(200)
+    with Stream(alice, "console:services") as stays:
+        stays.next()
+        got = alice.post(f"{own}/changes/{begun}/commit", {"confirm_within_ms": 8000}).is_(200).json
+        if got["restart_needed"] or "confirm_until" not in got:
+            raise Failed(f"    {got}")
+        secure = w.client(tls=trusting(w.folder, "server"))
+        secure.get("/healthz").is_(200)
+        try:
+            got = alice.get("/healthz")
+            raise Failed(f"    plain HTTP is still answered: {got!r}")
+        except (OSError, http.client.HTTPException):
+            pass
+        secure.login("alice").is_(200)
+
+        def is_back():
+            try:
+                return alice.get("/healthz").status == 200
+            except (OSError, http.client.HTTPException):
+                return False
+        wait_for("the old way back", is_back, 40)
+    rows = {r["path"]: r for r in alice.get(own + "/config").is_(200).json["rows"]}
+    if rows["console.certificate"]["source"] != "default":
+        raise Failed(f"    {rows['console.certificate']}")
+    w.logged("config.rolled-back")
+    # By default: a minute, and only where the console itself is concerned.
+    got = alice.put(own + "/config/console.names", {"value": ["console.test"]}).is_(200).json
+    if not 20000 < got["confirm_until"] - time.time() * 1000 <= 60000:
+        raise Failed(f"    {got}")
+    alice.put(own + "/config/console.names", {"value": ["other.test"]}).is_(409, "busy")
+    alice.get("/healthz", Host="console.test").is_(200)
+    alice.post(own + "/confirm").is_(200)
+    if "confirm_until" in alice.put(own + "/config/log.level", {"value": "debug"}).is_((423 if rows["log.level"]["locked"] else 200)).json:
+        raise Failed("    a change of the log waits")
+    got = alice.delete(own + "/config/console.names?confirm_within_ms=0").is_(200).json
+    if "confirm_until" in got:
+        raise Failed(f"    {got}")
+    alice.get("/healthz", Host="console.test").is_(421)
+
+
+@case("addresses change while it runs, overlapping ones too; one that is taken changes nothing")
+def _(w):
+    w.console()
+    alice = w.first()
+    with Stream(alice, "console:load") as stays:
+        stays.next()
+        w.console_config(listen=f'["0.0.0.0:{w.web}", "127.0.0.1:{w.base + 6}"]', certificate=None, public=None)
+        w.ask("reload", "console").exits(1).says("needs TLS")
+        w.console_config(listen=f'"127.0.0.2:{w.web}"')
+        w.ask("reload", "console").exits(0)
+        try:
+            alice.get("/healthz")
+            raise Failed("    the old address is still there")
+        except OSError:
+            pass
+        with socket.create_server(("127.0.0.1", w.base + 6)):
+            w.console_config(listen=f'["127.0.0.1:{w.web}", "127.0.0.1:{w.base + 6}"]')
+            w.ask("reload", "console").exits(1).says(str(w.base + 6))
+            try:
+                alice.get("/healthz")
+                raise Failed("    half of it was done")
+            except OSError:
+                pass
+        w.ask("reload", "console").exits(0)
+        alice.get("/healthz").is_(200)
+        w.certificate("server")
+        w.console_config(listen=f'"0.0.0.0:{w.web}"', certificate="server.pem", key="server.key", public="true", metrics=None)
+        w.ask("reload", "console").exits(0)
+        w.client(tls=trusting(w.folder, "server")).get("/healthz").is_(200)
+        w.console_config()
+        w.ask("reload", "console").exits(0)
+        alice.get("/healthz").is_(200)
+        own = w.client()
+        own.port = w.base + 3
+        own.get("/metrics").is_(200)
 
 
 @case("load and system tell of this machine")

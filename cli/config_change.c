@@ -10,14 +10,15 @@
 #include <time.h>
 #include "cli/cli_services.h"
 #include "cli/command.h"
+#include "cli/config_change.h"
 #include "common/bytes.h"
 #include "common/service.h"
 
-enum { CHANGE_TIMEOUT_MS = 60000, PROGRAM_CAP = 40, SECRET_CAP = 1024 };
+enum { CHANGE_TIMEOUT_MS = 60000, PROGRAM_CAP = CONFIG_PROGRAM_CAP, SECRET_CAP = 1024 };
 
 /* ---- which service ---- */
 
-static void program_named(const char *word, char program[static PROGRAM_CAP])
+void config_program(const char *word, char program[static CONFIG_PROGRAM_CAP])
 {
 	snprintf(program, PROGRAM_CAP, "%s%.30s", strncmp(word, "stile-", 6) == 0 ? "" : "stile-", word);
 }
@@ -29,7 +30,7 @@ static int program_of(struct cli *cli, const char *key, char program[static PROG
 	struct text rest = text_of(key ? key : ""), section = text_cut(&rest, '.');
 
 	if (named) {
-		program_named(named, program);
+		config_program(named, program);
 		return 0;
 	}
 	for (size_t i = 0; i < cli_n_services; i++)
@@ -102,7 +103,7 @@ static void print_done(const char *program, const json_t *done)
 }
 
 /* A step or a change: said what became of it. */
-static int send_change(struct cli *cli, const char *program, const char *verb, json_t *args)
+int config_send(struct cli *cli, const char *program, const char *verb, json_t *args)
 {
 	json_t *done = NULL;
 	uint64_t within = 0, number = 0;
@@ -284,7 +285,7 @@ static int run_set(struct cli *cli)
 	args = json_pack("{s:s, s:o}", "path", key, "value", value);
 	if (revision != UINT64_MAX)
 		json_object_set_new(args, "revision", json_integer((json_int_t)revision));
-	return send_change(cli, program, "config.set", args);
+	return config_send(cli, program, "config.set", args);
 }
 
 static int run_unset(struct cli *cli)
@@ -292,7 +293,7 @@ static int run_unset(struct cli *cli)
 	char program[PROGRAM_CAP];
 	int r = program_of(cli, cli->words[0], program);
 
-	return r ? r : send_change(cli, program, "config.unset", json_pack("{s:s}", "path", cli->words[0]));
+	return r ? r : config_send(cli, program, "config.unset", json_pack("{s:s}", "path", cli->words[0]));
 }
 
 /* ---- transactions ---- */
@@ -314,7 +315,7 @@ static int run_begin(struct cli *cli)
 	json_t *got = NULL;
 	int r;
 
-	program_named(cli->words[0], program);
+	config_program(cli->words[0], program);
 	r = ask(cli, program, "config.begin", json_object(), &got);
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(got);
@@ -352,7 +353,7 @@ static int run_review(struct cli *cli)
 
 	if (!args)
 		return EXIT_USAGE;
-	program_named(cli->words[0], program);
+	config_program(cli->words[0], program);
 	r = ask(cli, program, "config.diff", args, &got);
 	if (r)
 		return r;
@@ -378,8 +379,8 @@ static int on_number(struct cli *cli, const char *verb, const char *key)
 
 	if (!args)
 		return EXIT_USAGE;
-	program_named(cli->words[0], program);
-	return send_change(cli, program, verb, args);
+	config_program(cli->words[0], program);
+	return config_send(cli, program, verb, args);
 }
 
 static int run_commit(struct cli *cli)
@@ -399,7 +400,7 @@ static int run_abort(struct cli *cli)
 
 	if (!args)
 		return EXIT_USAGE;
-	program_named(cli->words[0], program);
+	config_program(cli->words[0], program);
 	return cli_do(cli, program, "config.abort", args, "transaction %s is dropped; nothing was changed", cli->words[1]);
 }
 
@@ -407,7 +408,7 @@ static int run_confirm(struct cli *cli)
 {
 	char program[PROGRAM_CAP];
 
-	program_named(cli->words[0], program);
+	config_program(cli->words[0], program);
 	return cli_do(cli, program, "config.confirm", json_object(), "the last change of %s stays", cli->words[0]);
 }
 
@@ -467,7 +468,7 @@ static int run_history(struct cli *cli)
 	size_t i;
 	int r = cli_has(cli, "limit") ? cli_number(cli, "limit", 1, 100000, &l.limit) : 0;
 
-	program_named(cli->words[0], program);
+	config_program(cli->words[0], program);
 	if (r == 0)
 		r = cli_connect(cli, program, &cl);
 	if (r == 0)
@@ -482,13 +483,11 @@ static int run_history(struct cli *cli)
 }
 
 #define OPTION_SERVICE { "service", 0, "NAME", "whose: turn, tunnel, agent, sip, console; needed for log and stun_servers" }
-#define OPTION_TRANSACTION { "transaction", 't', "NUMBER", "collect it there, to be committed with others" }
-#define OPTION_CONFIRM { "confirm-within", 0, "TIME", "take it back by itself unless it is confirmed in this time, as 60s" }
 #define OPTION_REVISION { "revision", 0, "NUMBER", "only if it still is what you have seen (stile config get KEY); 0: only if it is not set" }
 static const struct option_row get_options[] = { OPTION_SERVICE };
-static const struct option_row set_options[] = { OPTION_SERVICE, OPTION_TRANSACTION, OPTION_CONFIRM, OPTION_REVISION };
-static const struct option_row unset_options[] = { OPTION_SERVICE, OPTION_TRANSACTION, OPTION_CONFIRM };
-static const struct option_row confirm_options[] = { OPTION_CONFIRM };
+static const struct option_row set_options[] = { OPTION_SERVICE, CONFIG_OPTION_TRANSACTION, CONFIG_OPTION_CONFIRM, OPTION_REVISION };
+static const struct option_row unset_options[] = { OPTION_SERVICE, CONFIG_OPTION_TRANSACTION, CONFIG_OPTION_CONFIRM };
+static const struct option_row confirm_options[] = { CONFIG_OPTION_CONFIRM };
 static const struct option_row history_options[] = { { "limit", 0, "N", "the newest N; 50 if not given" } };
 
 static const struct command rows[] = {

@@ -3,7 +3,8 @@
  * Commands about stile-console itself: where it is reached, the one-time token of the first login, and the way back in for
  * who has lost a password and has this machine.
  *
- * All else that the console does are verbs of the services, which have commands of their own.
+ * Accounts, tokens and sessions are cli/console_accounts.c's. All else that the console does are verbs of the services, which have
+ * commands of their own.
  */
 #include <errno.h>
 #include <stdio.h>

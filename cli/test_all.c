@@ -38,6 +38,7 @@ struct tests {
 	struct step steps[STEPS_MAX];
 	unsigned n, failed;
 	json_t *report; /* --json */
+	bool lines;	/* --json --follow: each as it comes */
 	bool terminal;
 };
 
@@ -304,6 +305,30 @@ static void step_name(const struct step *s, char *out, size_t cap)
 		sb_fmt(&b, "%s%s", k ? " " : "", s->args[k]);
 }
 
+/* Taken. */
+static void add_result(const struct tests *t, json_t *row)
+{
+	if (!t->lines) {
+		json_array_append_new(t->report, row);
+		return;
+	}
+	json_dumpf(row, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+	json_decref(row);
+}
+
+/* Which one begins, of how many. */
+static void announce(const struct tests *t, unsigned i)
+{
+	char name[640];
+
+	if (!t->lines)
+		return;
+	step_name(&t->steps[i], name, sizeof name);
+	add_result(t, json_pack("{s:s, s:i, s:i}", "begins", name, "number", (int)i + 1, "of", (int)t->n));
+}
+
 static void report(struct tests *t, unsigned i, bool good, const struct child *c, double seconds)
 {
 	char name[640], last[300], line[400];
@@ -312,7 +337,7 @@ static void report(struct tests *t, unsigned i, bool good, const struct child *c
 	if (t->terminal)
 		fprintf(stderr, "\r\033[K");
 	if (t->report) {
-		json_array_append_new(t->report, json_pack("{s:s, s:b, s:f, s:s%}", "test", name, "good", good, "seconds", seconds, "output",
+		add_result(t, json_pack("{s:s, s:b, s:f, s:s%}", "test", name, "good", good, "seconds", seconds, "output",
 							   c->out ? c->out : "", c->n));
 		return;
 	}
@@ -330,7 +355,10 @@ static void run_step(struct tests *t, unsigned i)
 {
 	struct child c = { 0 };
 	uint64_t began = clock_steady_ns();
-	bool good = start(&t->steps[i], &c) == 0;
+	bool good;
+
+	announce(t, i);
+	good = start(&t->steps[i], &c) == 0;
 
 	if (good) {
 		read_output(t, i, &c, began);
@@ -353,6 +381,7 @@ static int run_test(struct cli *cli)
 	t.cli = cli;
 	t.terminal = isatty(STDERR_FILENO) && !cli_has(cli, "json");
 	t.report = cli_has(cli, "json") ? json_array() : NULL;
+	t.lines = t.report && cli_has(cli, "follow");
 	r = find_tests(&t);
 	if (r)
 		return r;
@@ -362,7 +391,7 @@ static int run_test(struct cli *cli)
 		run_step(&t, i);
 	if (t.terminal)
 		fprintf(stderr, "\r\033[K");
-	if (t.report)
+	if (t.report && !t.lines)
 		print_json(t.report);
 	json_decref(t.report);
 	if (interrupted)
@@ -374,11 +403,15 @@ static int run_test(struct cli *cli)
 	return t.failed ? EXIT_FAILED : 0;
 }
 
+static const struct option_row options[] = {
+	{ "follow", 'f', NULL, "with --json: a line as each test begins, and one with its result, as they come" },
+};
+
 static const struct command rows[] = {
 	{ "test", "", "run every self-test that fits the services that run here",
 	  "The configuration's check, real traffic through stile-turn, each agent's jobs through the tunnel, the routes, the SIP\n"
 	  "listeners and the domains of its routes, and health: each with its outcome, and all that it said if it failed. stile test\n"
 	  "turn, agent, sip, tcp … are the single ones. Ctrl-C ends it.",
-	  NULL, 0, 0, 0, run_test, WITHOUT_CONFIG },
+	  options, ARRAY_LEN(options), 0, 0, run_test, WITHOUT_CONFIG },
 };
 const struct command_table test_all_commands = { rows, ARRAY_LEN(rows) };

@@ -54,6 +54,18 @@ static const struct column flow_columns[] = {
 	{ "id", "CONN", COL_COUNT }, { "transport", "VIA", COL_TEXT }, { "state", "STATE", COL_TEXT }, { "peer", "PEER", COL_TEXT },
 	{ "local", "LOCAL", COL_TEXT }, { "age_ms", "AGE", COL_MS },
 };
+static const struct column transfer_columns[] = {
+	{ "id", "ID", COL_COUNT }, { "share", "SHARE", COL_TEXT }, { "client", "BROWSER", COL_TEXT }, { "method", "METHOD", COL_TEXT },
+	{ "what", "WHAT", COL_TEXT }, { "state", "STATE", COL_TEXT }, { "rate", "RATE/s", COL_BYTES }, { "bytes_to_browser", "DOWN", COL_BYTES },
+	{ "bytes_to_share", "UP", COL_BYTES }, { "age_ms", "AGE", COL_MS },
+};
+static const struct column session_columns[] = {
+	{ "user", "USER", COL_TEXT }, { "role", "ROLE", COL_TEXT }, { "address", "FROM", COL_TEXT }, { "idle_ms", "IDLE", COL_MS },
+	{ "age_ms", "SINCE", COL_MS }, { "agent", "BROWSER", COL_TEXT },
+};
+static const struct column count_columns[] = {
+	{ "what", "WHAT", COL_TEXT }, { "detail", "", COL_TEXT }, { "n", "N", COL_COUNT },
+};
 static const struct top_kind kinds[] = {
 	{ "sessions", "stile-turn", "turn.sessions", turn_columns, ARRAY_LEN(turn_columns), "id", "rate_down" },
 	{ "connections", "stile-tunnel", "relay.connections", relay_columns, ARRAY_LEN(relay_columns), NULL, "rate_down" },
@@ -62,6 +74,9 @@ static const struct top_kind kinds[] = {
 	{ "data", "stile-tunnel", "tunnel.connections", data_columns, ARRAY_LEN(data_columns), "id", "rate_down" },
 	{ "jobs", "stile-agent", "agent.jobs", agent_columns, ARRAY_LEN(agent_columns), "name", "rate_down" },
 	{ "transactions", "stile-sip", "sip.transactions", transaction_columns, ARRAY_LEN(transaction_columns), NULL, "age_ms" },
+	{ "transfers", "stile-gateway", "gateway.transfers", transfer_columns, ARRAY_LEN(transfer_columns), NULL, "rate" },
+	{ "sessions", "stile-console", "console.sessions", session_columns, ARRAY_LEN(session_columns), NULL, NULL },
+	{ "counts", "stile-fastpath", "fastpath.counts", count_columns, ARRAY_LEN(count_columns), NULL, NULL },
 	{ "flows", "stile-sip", "sip.flows", flow_columns, ARRAY_LEN(flow_columns), NULL, "age_ms" },
 };
 static const struct top_kind services_kind = { "services", NULL, NULL, service_columns, ARRAY_LEN(service_columns), NULL, NULL };

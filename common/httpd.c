@@ -103,8 +103,18 @@ static void on_gone(struct io *io, int events)
 {
 	struct httpd_conn *c = container_of(io, struct httpd_conn, gone);
 
-	if (events & IO_CLOSED)
+	if (!(events & IO_CLOSED))
+		return;
+	if (c->phase != CONN_BODY || c->suspended || !c->mhd) {
 		httpd_cut(c);
+		return;
+	}
+	/* The end of a body that is not complete: libmicrohttpd reads on after a resume, takes what is still there, and finds it. It does
+	 * not by itself while it waits for more. */
+	io_stop(&c->gone);
+	MHD_suspend_connection(c->mhd);
+	MHD_resume_connection(c->mhd);
+	loop_timer_set(c->h->loop, &c->h->again, 0);
 }
 
 void httpd_watch_gone(struct httpd_conn *c, bool on)
@@ -171,6 +181,9 @@ void httpd_phase_set(struct httpd_conn *c, enum httpd_phase p)
 	if (c->cut)
 		return;
 	timer_stop(&c->timer);
+	httpd_watch_gone(c, p == CONN_BODY);
+	if (c->cut)
+		return;
 	if (p == CONN_BODY || p == CONN_SEND) {
 		c->moved = 0;
 		(void)bytes_moved(c, &c->moved, &waiting);

@@ -36,6 +36,27 @@ struct ask *ask_new(struct console *c, struct httpd_rq *rq)
 	return a;
 }
 
+/* It is its caller's; the answer may come later. */
+struct ask *ask_new_tool(struct console *c, struct control_request *rq)
+{
+	struct ask *a = calloc(1, sizeof(*a));
+
+	if (!a)
+		return NULL;
+	a->c = c;
+	a->control = rq;
+	a->refs = 1;
+	(void)snprintf(a->who.name, sizeof(a->who.name), "%s", control_request_who(rq));
+	a->who.role = control_request_role(rq);
+	a->who.scope = SCOPE_READ | SCOPE_WRITE | SCOPE_METRICS;
+	return a;
+}
+
+int ask_query(const struct ask *a, const char *name, char *out, size_t n)
+{
+	return httpd_query_value(a->rq ? httpd_query(a->rq) : text_of(a->query), name, out, n);
+}
+
 struct ask *ask_ref(struct ask *a)
 {
 	a->refs++;
@@ -46,6 +67,8 @@ struct ask *ask_unref(struct ask *a)
 {
 	if (!a || --a->refs > 0)
 		return NULL;
+	if (a->control)
+		control_fail(a->control, "failed", NULL, "the console has no answer");
 	if (a->state_free)
 		a->state_free(a->state);
 	json_decref(a->body);
@@ -81,10 +104,31 @@ void console_count(struct console *c, unsigned status)
 
 /* ---- answers ---- */
 
+/* The same answer over the control socket. j is taken. */
+static void reply_tool(struct ask *a, unsigned status, json_t *j)
+{
+	struct control_request *rq = steal_ptr(&a->control);
+	json_t *error = json_object_get(j, "error");
+	const char *code = json_string_value(json_object_get(error, "code")), *text = json_string_value(json_object_get(error, "text"));
+
+	if (status < 400 || !error) {
+		control_reply(rq, j);
+		return;
+	}
+	control_fail_with(rq, code ? code : "failed", json_string_value(json_object_get(error, "hint")),
+			  json_object_get(error, "fields") ? json_pack("{s:O}", "fields", json_object_get(error, "fields")) : NULL, "%s", text ? text : "");
+	json_decref(j);
+}
+
 void ask_reply(struct ask *a, unsigned status, json_t *j)
 {
-	char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+	char *text;
 
+	if (a->control) {
+		reply_tool(a, status, j);
+		return;
+	}
+	text = j ? json_dumps(j, JSON_COMPACT) : NULL;
 	json_decref(j);
 	if (!a->rq || httpd_replied(a->rq)) {
 		free(text);

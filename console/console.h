@@ -71,6 +71,7 @@ enum route_flag {
 	ROUTE_LONG = 1 << 3,	/* its body may be large: a backup */
 	ROUTE_READ = 1 << 4,	/* changes nothing although it is no GET */
 	ROUTE_BYTES = 1 << 5,	/* its body is a file, which the handler takes in pieces */
+	ROUTE_TOOL = 1 << 6,	/* the tool may call it, too, by the verb console.api: it is about the console itself */
 };
 struct ask;
 struct route {
@@ -83,6 +84,7 @@ extern const struct route console_routes[];
 extern const size_t console_n_routes;
 void console_on_request(struct httpd_rq *rq, void *arg /* struct console */);
 void console_on_metrics(struct httpd_rq *rq, void *arg); /* of the plain listener */
+void console_on_tool(struct control_request *rq, const json_t *args, void *arg /* struct console */); /* the verb console.api */
 extern const char console_csp[];
 
 /* ---- ask.c ---- */
@@ -96,7 +98,9 @@ struct identity {
 };
 struct ask {
 	struct console *c;
-	struct httpd_rq *rq; /* NULL: its client has gone */
+	struct httpd_rq *rq; /* NULL: its client has gone, or it is the tool */
+	struct control_request *control; /* the tool's, until it is answered */
+	const char *query;		 /* of the tool, while the handler runs */
 	const struct route *route;
 	char params[ROUTE_PARAMS][PARAM_MAX];
 	struct identity who;
@@ -109,6 +113,9 @@ struct ask {
 	void (*on_gone)(struct ask *a); /* its client went before the answer */
 };
 struct ask *ask_new(struct console *c, struct httpd_rq *rq);
+struct ask *ask_new_tool(struct console *c, struct control_request *rq);
+/* A value of the query: as httpd_query_value(). */
+int ask_query(const struct ask *a, const char *name, char *out, size_t n);
 struct ask *ask_ref(struct ask *a);
 struct ask *ask_unref(struct ask *a); /* returns NULL */
 /* j is taken; NULL (no memory) is a 500. Nothing happens if the client has gone, or was answered. */

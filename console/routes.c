@@ -35,16 +35,16 @@ const struct route console_routes[] = {
 	{ "POST",   API "/me/totp",				CONTROL_VIEWER,	  ROUTE_BODY,		     totp_post },
 	{ "POST",   API "/me/totp/confirm",			CONTROL_VIEWER,	  ROUTE_BODY,		     totp_confirm },
 	{ "POST",   API "/me/totp/off",				CONTROL_VIEWER,	  ROUTE_BODY,		     totp_off },
-	{ "GET",    API "/users",				CONTROL_ADMIN,	  0,			     users_get },
-	{ "POST",   API "/users",				CONTROL_ADMIN,	  ROUTE_BODY,		     users_post },
-	{ "PUT",    API "/users/{name}",			CONTROL_ADMIN,	  ROUTE_BODY,		     user_put },
-	{ "DELETE", API "/users/{name}",			CONTROL_ADMIN,	  0,			     user_delete },
-	{ "GET",    API "/tokens",				CONTROL_ADMIN,	  0,			     tokens_get },
-	{ "POST",   API "/tokens",				CONTROL_ADMIN,	  ROUTE_BODY,		     tokens_post },
-	{ "DELETE", API "/tokens/{id}",				CONTROL_ADMIN,	  0,			     token_delete },
-	{ "GET",    API "/sessions",				CONTROL_ADMIN,	  0,			     sessions_get },
-	{ "DELETE", API "/sessions/{id}",			CONTROL_ADMIN,	  0,			     session_delete },
-	{ "GET",    API "/audit",				CONTROL_ADMIN,	  0,			     audit_get },
+	{ "GET",    API "/users",				CONTROL_ADMIN,	  ROUTE_TOOL, users_get },
+	{ "POST",   API "/users",				CONTROL_ADMIN,	  ROUTE_BODY | ROUTE_TOOL, users_post },
+	{ "PUT",    API "/users/{name}",			CONTROL_ADMIN,	  ROUTE_BODY | ROUTE_TOOL, user_put },
+	{ "DELETE", API "/users/{name}",			CONTROL_ADMIN,	  ROUTE_TOOL, user_delete },
+	{ "GET",    API "/tokens",				CONTROL_ADMIN,	  ROUTE_TOOL, tokens_get },
+	{ "POST",   API "/tokens",				CONTROL_ADMIN,	  ROUTE_BODY | ROUTE_TOOL, tokens_post },
+	{ "DELETE", API "/tokens/{id}",				CONTROL_ADMIN,	  ROUTE_TOOL, token_delete },
+	{ "GET",    API "/sessions",				CONTROL_ADMIN,	  ROUTE_TOOL, sessions_get },
+	{ "DELETE", API "/sessions/{id}",			CONTROL_ADMIN,	  ROUTE_TOOL, session_delete },
+	{ "GET",    API "/audit",				CONTROL_ADMIN,	  ROUTE_TOOL, audit_get },
 	{ "GET",    API "/events",				CONTROL_VIEWER,	  0,			     events_get },
 	{ "GET",    API "/load",				CONTROL_VIEWER,	  0,			     load_get },
 	{ "POST",   API "/qr",					CONTROL_VIEWER,	  ROUTE_BODY | ROUTE_READ,   qr_post },
@@ -335,4 +335,43 @@ void console_on_metrics(struct httpd_rq *rq, void *arg)
 		ask_fail(a, 404, "not-found", "here is only GET /metrics");
 	else
 		metrics_get(a);
+}
+
+/* What is about the console itself has no other service's verb: so the tool comes by the same rows, with the right that its
+ * control socket gives it. */
+void console_on_tool(struct control_request *rq, const json_t *args, void *arg)
+{
+	const char *method = json_string_value(json_object_get(args, "method")), *path = json_string_value(json_object_get(args, "path"));
+	json_t *body = json_object_get(args, "body");
+	char params[ROUTE_PARAMS][PARAM_MAX] = { "" };
+	struct text query = text_of(path ? path : ""), at = text_cut(&query, '?');
+	const struct route *r;
+	struct ask *a;
+	bool known;
+
+	if (!method || !path || (body && !json_is_object(body))) {
+		control_fail(rq, "bad-request", "{\"method\":\"GET\", \"path\":\"/api/v1/users\", \"body\":{}}", "\"method\" and \"path\" name a resource");
+		return;
+	}
+	r = find_route(text_of(method), at, params, &known);
+	if (!r || !(r->flags & ROUTE_TOOL)) {
+		control_fail(rq, "not-found", "users, tokens, sessions and audit; the others are verbs of the services",
+			     r ? "the tool has another way to this resource" : "there is no such resource");
+		return;
+	}
+	a = ask_new_tool(arg, rq);
+	if (!a) {
+		control_reply(rq, NULL);
+		return;
+	}
+	a->route = r;
+	a->query = query.p ? query.p : "";
+	a->body = body ? json_deep_copy(body) : NULL;
+	memcpy(a->params, params, sizeof(params));
+	if (a->who.role < r->role)
+		ask_fail(a, 403, "forbidden", "this needs the role %s", role_name(r->role));
+	else
+		r->handle(a);
+	a->query = "";
+	ask_unref(a);
 }

@@ -116,7 +116,7 @@ static const struct run_kind {
 	bool own_file; /* with -c and our own configuration file; else the services are asked for theirs */
 	bool of_service; /* "service" names the instance: "turn@lab" */
 } kinds[] = {
-	{ .what = "all", .words = { "test" } },
+	{ .what = "all", .words = { "test", "--follow" } },
 	{ .what = "network", .words = { "netcheck" }, .own_file = true }, /* for its stun_servers */
 	{ .what = "turn", .words = { "test", "turn", "--live" }, .fields = { { "realm", "--realm", false } }, .of_service = true },
 	{ .what = "sip-doctor", .words = { "sip", "doctor" }, .fields = { { "domain", NULL, true } }, .of_service = true },
@@ -248,8 +248,8 @@ static void add_words(struct sb *b, struct text line)
 	sb_char(b, '\n');
 }
 
-/* Each line that is an object is a result, as it is; what else was said goes into b. */
-static void add_lines(const struct run *n, json_t *results, struct sb *b)
+/* Each line that is an object is a result, as it is, or says which test has begun; what else was said goes into b. */
+static void add_lines(const struct run *n, json_t *results, json_t **progress, struct sb *b)
 {
 	for (const char *p = n->text, *stop = n->text + n->len; p < stop;) {
 		const char *nl = memchr(p, '\n', (size_t)(stop - p));
@@ -258,7 +258,10 @@ static void add_lines(const struct run *n, json_t *results, struct sb *b)
 
 		if (!nl && n->tool.pid)
 			break; /* not whole yet */
-		if (row)
+		if (row && json_object_get(row, "begins")) {
+			json_decref(*progress);
+			*progress = row;
+		} else if (row)
 			json_array_append_new(results, row);
 		else if (line.n && b->n + line.n + 2 < RUN_WORDS)
 			add_words(b, line);
@@ -271,7 +274,7 @@ void test_get(struct ask *a)
 	struct run *n = run_of(a);
 	char text[RUN_WORDS] = "";
 	struct sb b = sb_init(text, sizeof(text));
-	json_t *results, *whole;
+	json_t *results, *whole, *progress = json_null();
 
 	if (!n)
 		return;
@@ -282,10 +285,10 @@ void test_get(struct ask *a)
 	else if (whole)
 		json_array_append(results, whole);
 	else
-		add_lines(n, results, &b);
+		add_lines(n, results, &progress, &b);
 	json_decref(whole);
-	ask_reply(a, 200, json_pack("{s:b, s:i, s:b, s:o, s:s}", "done", n->tool.pid == 0, "status", n->tool.status, "interrupted", n->tool.told, "results",
-				    results, "text", text));
+	ask_reply(a, 200, json_pack("{s:b, s:i, s:b, s:o, s:o, s:s}", "done", n->tool.pid == 0, "status", n->tool.status, "interrupted", n->tool.told, "progress",
+				    progress, "results", results, "text", text));
 }
 
 void test_delete(struct ask *a)

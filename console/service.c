@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/bytes.h"
+#include "common/clock.h"
 #include "console/archives.h"
 #include "console/console.h"
 #include "console/log_msgs.h"
@@ -112,6 +113,24 @@ static void verb_setup(struct control_request *rq, const json_t *args, void *arg
 	control_reply(rq, json_pack("{s:b, s:s, s:s, s:s}", "needed", c->setup_token[0] != 0, "url", url, "token", c->setup_token, "link", link));
 }
 
+/* Without what would let anybody take one over. */
+static void verb_sessions(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct console *c = arg;
+	json_t *rows = json_array();
+	int64_t now = clock_unix_ms();
+
+	(void)args;
+	list_for_each(it, &c->accounts->sessions) {
+		const struct session *s = list_entry(it, struct session, node);
+
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "user", s->user->name, "role", role_name(s->user->role), "address",
+						      s->address, "agent", s->agent, "age_ms", (json_int_t)(now - s->created_at), "idle_ms",
+						      (json_int_t)(now - s->seen_at)));
+	}
+	control_reply(rq, json_pack("{s:o}", "rows", rows));
+}
+
 static void verb_metrics(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct console *c = arg;
@@ -192,6 +211,8 @@ static const struct control_verb verbs[] = {
 	{ "console.status", CONTROL_VIEWER, verb_status, "address, accounts, sessions, streams, and whether the set-up is still to be done" },
 	{ "console.setup", CONTROL_ADMIN, verb_setup, "the address and the one-time token of the first login" },
 	{ "console.password", CONTROL_ADMIN, verb_password, "{user, password}: a new password; one-time codes go off, sessions end" },
+	{ "console.sessions", CONTROL_OPERATOR, verb_sessions, "who is logged in: user, address, browser, when last seen" },
+	{ "console.api", CONTROL_ADMIN, console_on_tool, "{method, path, body}: users, tokens, sessions and audit of the console, as its REST API has them" },
 	{ "console.metrics", CONTROL_VIEWER, verb_metrics, "{text}: counters, as JSON or as Prometheus text" },
 };
 

@@ -323,7 +323,7 @@ static uint64_t query_number(const struct ask *a, const char *name, uint64_t oth
 	char text[24];
 	uint64_t v;
 
-	return httpd_query_value(httpd_query(a->rq), name, text, sizeof(text)) == 0 && text_u64(text_of(text), &v) == 0 ? v : otherwise;
+	return ask_query(a, name, text, sizeof(text)) == 0 && text_u64(text_of(text), &v) == 0 ? v : otherwise;
 }
 
 void audit_get(struct ask *a)

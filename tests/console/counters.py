@@ -6,9 +6,11 @@ only for metrics that there are, with labels that they have.
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 
-from console_world import HERE, ConsoleWorld, Failed, case, main, wait_for
+from console_world import HERE, ConsoleWorld, Failed, Skipped, case, main, wait_for
 from metrics import PAGE, Page, samples  # of tests/admin
 
 CONSOLE_PAGE = Page("tests/console/counters.py", "stile_console_", "end of the console")
@@ -67,6 +69,23 @@ def _(w):
                     raise Failed(f"    {where}: {name} has no {label} {value}")
     if seen < 20:
         raise Failed(f"    only {seen} metrics were understood")
+
+
+@case("each alert rings for its cause, and none on a quiet day (promtool)")
+def _(w):
+    if not shutil.which("promtool"):
+        raise Skipped("no promtool here (Debian's prometheus)")
+    rules = os.path.join(PACKAGING, "prometheus/stile-rules.yml")
+    with open(os.path.join(HERE, "alerts.yml"), encoding="utf-8") as f:
+        tests = f.read()
+    with open(rules, encoding="utf-8") as f:
+        for alert in re.findall(r"- alert: (\w+)", f.read()):
+            if tests.count(f"alertname: {alert}") < 2:
+                raise Failed(f"    {alert} is not tried in tests/console/alerts.yml")
+    for command in (["check", "rules", rules], ["test", "rules", w.write("alerts.yml", tests.replace("RULES", rules))]):
+        got = subprocess.run(["promtool", *command], capture_output=True, text=True, timeout=120, check=False)
+        if got.returncode:
+            raise Failed(f"    promtool {' '.join(command)}:\n{got.stdout}{got.stderr}")
 
 
 if __name__ == "__main__":

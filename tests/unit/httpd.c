@@ -553,6 +553,34 @@ static void slow_clients_are_cut(void **state)
 	assert_int_equal(sc->refused[HTTPD_SLOW_READER], 1);
 }
 
+static void a_body_that_breaks_off_is_noticed_at_once(void **state)
+{
+	static const char *const bodies[] = { "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf of it",
+					      "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n",
+					      "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nhe" };
+	struct scene *sc = *state;
+
+	sc->limits.stall_ms = 120000;
+	open_server(sc, NULL);
+	for (unsigned i = 0; i < ARRAY_LEN(bodies); i++) {
+		struct client *c = dial(sc, i);
+
+		tell(sc, c, bodies[i]);
+		support_run_for(sc->l, 50); /* the server has read all of it, and waits */
+		sc->told = false;
+		assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+		support_run_until(sc->l, &sc->told, 20000);
+	}
+	/* Whoever sends all of it may close his side. */
+	struct client *c = dial(sc, 3);
+
+	tell(sc, c, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel");
+	support_run_for(sc->l, 50);
+	say(sc, c, "lo", 2);
+	assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+	until(sc, c, "hello");
+}
+
 static void a_quiet_stream_is_not_slow(void **state)
 {
 	struct scene *sc = *state;
@@ -763,6 +791,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(fields_of_an_answer_cannot_be_split, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_heads_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(slow_clients_are_cut, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_body_that_breaks_off_is_noticed_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_quiet_stream_is_not_slow, setup, teardown),
 		cmocka_unit_test_setup_teardown(connections_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_drain_ends_idle_connections_and_lets_answers_finish, setup, teardown),

@@ -114,7 +114,26 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 				    "left_to_user_space", reasons));
 }
 
+/* What is in the kernel and what is not, as rows that a table shows. */
+static void verb_counts(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct fastpath *f = arg;
+	struct fast_channels_count n = fast_channels_count(f->channels);
+	uint64_t left[FAST_LEFT_REASONS];
+	json_t *rows = json_pack("[{s:s, s:s, s:i}, {s:s, s:s, s:i}, {s:s, s:s, s:i}]", "what", "clients", "detail", "", "n",
+				 (int)fast_clients_count(f->clients), "what", "channels", "detail", "in the kernel", "n", (int)n.offloaded, "what",
+				 "channels", "detail", "not yet", "n", (int)(n.used - n.offloaded));
+
+	(void)args;
+	fast_kernel_left(f->kernel, left);
+	for (size_t i = 0; i < FAST_LEFT_REASONS; i++)
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:I}", "what", "packets left to user space", "detail", left_names[i], "n",
+						      (json_int_t)left[i]));
+	control_reply(rq, rows ? json_pack("{s:o}", "rows", rows) : NULL);
+}
+
 static const struct control_verb verbs[] = {
+	{ "fastpath.counts", CONTROL_VIEWER, verb_counts, "the same as rows: clients, channels, packets left to user space by reason" },
 	{ "fastpath.status", CONTROL_VIEWER, verb_status, "interfaces, channels in the kernel, packets left to user space by reason" },
 };
 

@@ -139,7 +139,7 @@ function useFacts() {
 	const [error, setError] = useState(null);
 	const ask = () => {
 		setError(null);
-		return findFacts().then(setFacts, setError);
+		return findFacts(facts?.public).then(setFacts, setError);
 	};
 	useEffect(() => {
 		ask();
@@ -299,7 +299,11 @@ function Tests({ end, back }) {
 			)}
 			{bad > 0 && run.done && run.text && <pre tabIndex={0}>{run.text}</pre>}
 			<div role="status">
-				{!error && !run?.done && <p class="loading">{t('wizard.tests.running')}</p>}
+				{!error && !run?.done && (
+					<p class="loading">
+						{t('wizard.tests.running')} {run?.progress && `${run.progress.number}/${run.progress.of}: ${run.progress.begins}`}
+					</p>
+				)}
 				{run?.done &&
 					(bad ? (
 						<div class="box failed">

@@ -69,8 +69,8 @@ function opensOf(s, rows) {
 	return out;
 }
 
-// → { hostname, addresses, public, keys: { domain, address }, opens }
-export async function facts() {
+// → { hostname, addresses, public, keys: { domain, address }, opens }. found: the public address, if it was looked for already.
+export async function facts(found) {
 	const machine = await get('/wizard');
 	const { services } = await get('/services');
 	const config = {};
@@ -81,7 +81,7 @@ export async function facts() {
 	const key = path => config.turn?.find(r => r.path === path);
 	return {
 		...machine,
-		public: await findPublic(machine.addresses),
+		public: found ?? (await findPublic(machine.addresses)),
 		keys: { domain: key('turn.realm'), address: key('turn.relay.external') },
 		opens: services.flatMap(s => opensOf(s, config[nameOf(s)] ?? [])),
 	};

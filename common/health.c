@@ -261,6 +261,54 @@ void health_folder(struct health *h, const char *what, const char *path)
 
 /* ---- all of it ---- */
 
+/* ---- memory and loops ---- */
+
+void health_memory(struct health *h, uint64_t used, uint64_t limit)
+{
+	enum { FULL_PERCENT = 80, ERROR_PERCENT = 95 };
+
+	if (!limit || used * 100 < limit * FULL_PERCENT)
+		return;
+	health_add(h, HEALTH_MEMORY, used * 100 >= limit * ERROR_PERCENT ? HEALTH_ERROR : HEALTH_WARNING, "", "%llu of %llu MB of memory are in use",
+		   (unsigned long long)(used >> 20), (unsigned long long)(limit >> 20));
+	health_arg_i64(h, "used", (int64_t)used);
+	health_arg_i64(h, "limit", (int64_t)limit);
+}
+
+enum { SLOT_MS = 10000 };
+
+void health_late_tick(struct health_late *l, uint64_t now_ms)
+{
+	uint64_t slot = now_ms / SLOT_MS;
+	size_t at = slot % HEALTH_LATE_SLOTS;
+
+	if (l->slot[at] != slot) {
+		l->slot[at] = slot;
+		l->ms[at] = 0;
+	}
+	if (l->due && now_ms > l->due)
+		l->ms[at] += now_ms - l->due;
+	l->due = now_ms + HEALTH_TICK_MS;
+}
+
+uint64_t health_late_ms(const struct health_late *l, uint64_t now_ms)
+{
+	uint64_t sum = 0, slot = now_ms / SLOT_MS;
+
+	for (size_t i = 0; i < HEALTH_LATE_SLOTS; i++)
+		if (slot - l->slot[i] < HEALTH_LATE_SLOTS)
+			sum += l->ms[i];
+	return sum;
+}
+
+void health_loop(struct health *h, uint64_t late_ms)
+{
+	if (late_ms < HEALTH_LATE_MS)
+		return;
+	health_add(h, HEALTH_LOOP_LATE, HEALTH_WARNING, "", "its main loop was %llu s late within the last minute", (unsigned long long)(late_ms / 1000));
+	health_arg_i64(h, "late_ms", (int64_t)late_ms);
+}
+
 json_t *health_json(struct health *h)
 {
 	json_t *sorted = json_array(), *item;

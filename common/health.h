@@ -79,6 +79,20 @@ void health_certificate(struct health *h, const char *key, const char *path);
 /* The file system of a folder of logs or of the store. what: "log" */
 void health_folder(struct health *h, const char *what, const char *path);
 
+/* Of memory used and its limit (0: none), both in bytes. */
+void health_memory(struct health *h, uint64_t used, uint64_t limit);
+
+/* How late a loop is: it ticks each HEALTH_TICK_MS by its own clock, and what came late in the last minute adds up. Now and then a machine
+ * is busy; more than a sixth of all time is a machine with too much to do. */
+enum { HEALTH_TICK_MS = 1000, HEALTH_LATE_SLOTS = 7, HEALTH_LATE_MS = 10000 };
+struct health_late {
+	uint64_t due; /* 0: it has not begun */
+	uint64_t slot[HEALTH_LATE_SLOTS], ms[HEALTH_LATE_SLOTS]; /* of ten seconds each: which, and how late in it */
+};
+void health_late_tick(struct health_late *l, uint64_t now_ms);
+uint64_t health_late_ms(const struct health_late *l, uint64_t now_ms);
+void health_loop(struct health *h, uint64_t late_ms); /* says it, if it is too much */
+
 /* {at, worst, items}, errors first; takes the items. NULL without memory. */
 json_t *health_json(struct health *h);
 /* Words and hints for who documents them; NULL behind the last. */

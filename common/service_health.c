@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The verb service.health: what every service has to say for itself (files, limits, its log and store), then what
- * this one knows. Certificates are found in the configuration by their key, "certificate", wherever it stands, so that a
+ * this one knows. Certificates, and those of CAs, are found in the configuration by their key, wherever it stands, so that a
  * section which gets one is looked after without a line here.
  */
 #include <errno.h>
@@ -19,9 +19,25 @@ enum { FULL_PERCENT = 80, KEY = 192, CERTIFICATES_MAX = 1000 };
 struct service_health {
 	struct health_certs certs;
 	json_t *files; /* key in the configuration → path of a certificate */
+	struct loop *loop;
+	struct timer tick;
+	struct health_late late;
 };
 
+static void on_tick(struct timer *t, uint64_t now)
+{
+	struct service_health *h = container_of(t, struct service_health, tick);
+
+	health_late_tick(&h->late, now);
+	loop_timer_set(h->loop, t, HEALTH_TICK_MS);
+}
+
 /* ---- what is looked after ---- */
+
+static bool is_certificate(const char *key)
+{
+	return strcmp(key, "certificate") == 0 || strcmp(key, "ca") == 0 || strcmp(key, "client_ca") == 0;
+}
 
 static void find_certificates(json_t *files, const char *at, const json_t *j)
 {
@@ -35,7 +51,7 @@ static void find_certificates(json_t *files, const char *at, const json_t *j)
 	if (json_is_object(j)) {
 		json_object_foreach((json_t *)j, key, v) {
 			(void)snprintf(path, sizeof(path), "%s%s%s", at, *at ? "." : "", key);
-			if (json_is_string(v) && strcmp(key, "certificate") == 0)
+			if (json_is_string(v) && is_certificate(key))
 				json_object_set(files, path, v);
 			else
 				find_certificates(files, path, v);
@@ -73,13 +89,19 @@ void service_health_look(struct service *s)
 int service_health_new(struct service *s)
 {
 	s->health = calloc(1, sizeof(*s->health));
-	return s->health ? 0 : -ENOMEM;
+	if (!s->health)
+		return -ENOMEM;
+	s->health->loop = s->loop;
+	s->health->tick.fire = on_tick;
+	loop_timer_set(s->loop, &s->health->tick, HEALTH_TICK_MS);
+	return 0;
 }
 
 void service_health_free(struct service *s)
 {
 	if (!s->health)
 		return;
+	timer_stop(&s->health->tick);
 	health_certs_deinit(&s->health->certs);
 	json_decref(s->health->files);
 	free(s->health);
@@ -115,17 +137,13 @@ static void say_descriptors(struct health *h)
 	health_arg_i64(h, "limit", (int64_t)l.rlim_cur);
 }
 
-static void say_memory(struct health *h)
+static void say_load(const struct service *s, struct health *h)
 {
 	uint64_t used, limit;
 
 	monitor_memory(&used, &limit);
-	if (!limit || used * 100 < limit * FULL_PERCENT)
-		return;
-	health_add(h, HEALTH_MEMORY, used * 100 >= limit * 95 ? HEALTH_ERROR : HEALTH_WARNING, "", "%llu of %llu MB of memory are in use",
-		   (unsigned long long)(used >> 20), (unsigned long long)(limit >> 20));
-	health_arg_i64(h, "used", (int64_t)used);
-	health_arg_i64(h, "limit", (int64_t)limit);
+	health_memory(h, used, limit);
+	health_loop(h, health_late_ms(&s->health->late, loop_now(s->loop)));
 }
 
 static void say_files(const struct service *s, struct health *h)
@@ -156,7 +174,7 @@ json_t *service_health(struct service *s)
 	say_configuration(s, &h);
 	say_files(s, &h);
 	say_descriptors(&h);
-	say_memory(&h);
+	say_load(s, &h);
 	if (s->ops->health)
 		s->ops->health(s, &h);
 	j = health_json(&h);

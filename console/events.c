@@ -238,8 +238,14 @@ static void render_event(struct viewer *v, const struct event *ev, uint64_t seq)
 	v->out_n = b.n;
 }
 
-/* The next thing to send, if there is one. */
-static bool fill(struct viewer *v)
+/* 1: there is something to send; -1: there is no memory for it, and the page comes back for it. */
+static int filled(const struct viewer *v)
+{
+	return v->out_n > 0 ? 1 : -1;
+}
+
+/* The next thing to send. 0: there is none. */
+static int fill(struct viewer *v)
 {
 	struct events *e = v->e;
 	struct sb b;
@@ -251,7 +257,7 @@ static bool fill(struct viewer *v)
 		       (unsigned long long)(v->next - 1), (unsigned long long)(v->next - 1), v->restarted ? "true" : "false");
 		v->greeted = true;
 		v->out_n = b.n;
-		return b.n > 0;
+		return filled(v);
 	}
 	if (v->next < e->first) {
 		v->lost += e->first - v->next;
@@ -263,21 +269,21 @@ static bool fill(struct viewer *v)
 		       (unsigned long long)v->lost);
 		v->lost = 0;
 		v->out_n = b.n;
-		return b.n > 0;
+		return filled(v);
 	}
 	for (; v->next < e->next; v->next++)
 		if (wants(v, &e->ring[v->next % RING_EVENTS])) {
 			render_event(v, &e->ring[v->next % RING_EVENTS], v->next);
 			v->next++;
-			return v->out_n > 0;
+			return filled(v);
 		}
 	if (!v->ping)
-		return false;
+		return 0;
 	v->ping = false;
 	b = out_room(v, 16);
 	sb_str(&b, ": \n\n"); /* a comment, so that a client that has gone is noticed */
 	v->out_n = b.n;
-	return b.n > 0;
+	return filled(v);
 }
 
 static ssize_t pull(struct httpd_rq *rq, uint8_t *p, size_t n, void *arg)
@@ -285,12 +291,14 @@ static ssize_t pull(struct httpd_rq *rq, uint8_t *p, size_t n, void *arg)
 	struct ask *a = arg;
 	struct viewer *v = a->state;
 	size_t some;
+	int r;
 
 	(void)rq;
 	if (v->ended)
 		return HTTPD_END;
-	if (v->out_sent == v->out_n && !fill(v))
-		return 0;
+	r = v->out_sent == v->out_n ? fill(v) : 1;
+	if (r <= 0)
+		return r < 0 ? HTTPD_BROKEN : 0;
 	some = MIN(n, v->out_n - v->out_sent);
 	memcpy(p, v->out + v->out_sent, some);
 	v->out_sent += some;

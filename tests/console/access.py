@@ -248,7 +248,8 @@ def _(w):
 @case("TLS: clients show their certificate, a reload brings another one, and a public address needs either")
 def _(w):
     w.certificate("server")
-    w.certificate("known", names="DNS:known")
+    ends = (time.strftime("%y%m%d%H%M%SZ", time.gmtime(time.time() - 86400)), time.strftime("%y%m%d%H%M%SZ", time.gmtime(time.time() + 12.5 * 86400)))
+    w.certificate("known", names="DNS:known", valid=ends)
     w.certificate("stranger", names="DNS:stranger")
     w.console_config(listen='"0.0.0.0:%d"' % w.web)
     w.start_fails("console.yaml").exits(2).says("console.yaml:4:", "needs TLS")
@@ -267,6 +268,9 @@ def _(w):
         except OSError:
             pass
     w.logged("console.refused", "bad-certificate")
+    said = [i for i in w.verb("service.health")["items"] if i["id"] == "certificate-ends"]
+    if len(said) != 1 or said[0]["args"]["key"] != "console.client_ca" or said[0]["args"]["days"] != 12:
+        raise Failed(f"    a CA that ends is not told: {said}")
     w.certificate("other")
     w.console_config(listen='"0.0.0.0:%d"' % w.web, certificate="other.pem", key="other.key", client_ca="known.pem")
     w.ask("reload", "console").exits(0)

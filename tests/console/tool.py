@@ -88,8 +88,8 @@ def _(w):
     w.ask("console", "users", "add", "eve", "--role", "king", stdin=PASSWORD + "\n").exits(1).says("viewer, operator or administrator")
     bob = w.client()
     bob.login("bob").is_(200)
-    w.ask("console", "sessions").exits(0).says("bob", "alice")
-    w.ask("console", "users").exits(0).says("bob", "operator", "alice", "administrator")
+    w.ask("console", "sessions").exits(0).says("alice", "bob")
+    w.ask("console", "users").exits(0).says("alice", "administrator", "bob", "operator")
     w.ask("console", "users", "set", "bob", "--role", "viewer").exits(0)
     bob.get("/api/v1/me").is_(401)  # whose role has changed logs in again
     bob.login("bob").is_(200)

@@ -4,14 +4,16 @@
  * server with the real routes, accounts and an empty store: heads, targets, cookies, bodies, pipelined requests. "@COOKIE@"
  * and "@CSRF@" in it become an administrator's session, so that the handlers behind the login are reached.
  *
- * Services and passwords are not there: nothing waits for anything but the loop.
+ * Services and passwords are not there, and no tool that could be started: nothing waits for anything but the loop.
  */
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "console/archives.h"
 #include "console/console.h"
+#include "console/runs.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -56,6 +58,7 @@ static struct bench *bench_new(void)
 	    metrics_new(console_metric_rows, CONSOLE_METRICS, 1, &b.c.metrics) < 0 || throttle_new(&b.c.throttle) < 0 ||
 	    events_new(&b.c, &b.c.events) < 0 || accounts_new(&b.c, err, sizeof(err), &b.c.accounts) < 0 ||
 	    hasher_new(b.svc.loop, &b.c.hasher) < 0 || backends_new(&b.c, &b.c.backends) < 0 || load_new(&b.c, &b.c.load) < 0 ||
+	    runs_new(b.svc.loop, &b.c.runs) < 0 || archives_new(&b.c, &b.c.archives) < 0 ||
 	    httpd_new(b.svc.loop, &limits, NULL, &http_ops, &b.c, &b.c.http) < 0)
 		abort();
 	u = user_add(b.c.accounts, "alice", CONTROL_ADMIN, "*");

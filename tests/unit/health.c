@@ -194,6 +194,45 @@ static void a_sentence_of_a_stranger_steers_no_terminal_and_breaks_no_json(void 
 	assert_string_equal(text_at(w->h.items, 0, "text"), "a [2Jb ");
 }
 
+static void memory_is_told_before_its_limit(void **state)
+{
+	struct world *w = *state;
+
+	health_memory(&w->h, 1 << 30, 0); /* no limit */
+	health_memory(&w->h, 79 << 20, 100 << 20);
+	assert_int_equal(json_array_size(w->h.items), 0);
+	health_memory(&w->h, 80 << 20, 100 << 20);
+	assert_string_equal(text_at(w->h.items, 0, "id"), "memory");
+	assert_string_equal(text_at(w->h.items, 0, "severity"), "warning");
+	assert_string_equal(text_at(w->h.items, 0, "text"), "80 of 100 MB of memory are in use");
+	begin(w);
+	health_memory(&w->h, 95 << 20, 100 << 20);
+	assert_string_equal(text_at(w->h.items, 0, "severity"), "error");
+}
+
+static void a_loop_that_is_late_again_and_again_is_told(void **state)
+{
+	struct world *w = *state;
+	struct health_late l = { 0 };
+	uint64_t now = 5000000;
+
+	health_late_tick(&l, now);
+	for (int i = 0; i < 60; i++)
+		health_late_tick(&l, now += HEALTH_TICK_MS + 20); /* as a machine is that has something to do */
+	assert_in_range(health_late_ms(&l, now), 1000, 1300);
+	health_loop(&w->h, health_late_ms(&l, now));
+	assert_int_equal(json_array_size(w->h.items), 0);
+	health_late_tick(&l, now += HEALTH_TICK_MS + 12000);
+	assert_in_range(health_late_ms(&l, now), 12000, 13300);
+	health_loop(&w->h, health_late_ms(&l, now));
+	assert_string_equal(text_at(w->h.items, 0, "id"), "loop-late");
+	/* A minute later it is forgotten, whether it ticks or stands. */
+	assert_int_equal(health_late_ms(&l, now + 71000), 0);
+	for (int i = 0; i < 71; i++)
+		health_late_tick(&l, now += HEALTH_TICK_MS);
+	assert_int_equal(health_late_ms(&l, now), 0);
+}
+
 static void every_kind_has_a_word_and_a_hint(void **state)
 {
 	unsigned n = 0;
@@ -216,6 +255,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_of_one_kind_are_told_by_their_number, setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_to_say_is_good_and_a_full_enough_disk_is_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_sentence_of_a_stranger_steers_no_terminal_and_breaks_no_json, setup, teardown),
+		cmocka_unit_test_setup_teardown(memory_is_told_before_its_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_loop_that_is_late_again_and_again_is_told, setup, teardown),
 		cmocka_unit_test(every_kind_has_a_word_and_a_hint),
 	};
 

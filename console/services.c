@@ -193,7 +193,7 @@ static void call_flow(struct ask *a, struct backend *k, const char *verb, json_t
 static bool only_reads(const char *verb)
 {
 	static const char *const reads[] = { "config.audit", "config.diff", "config.get", "config.validate", "log.read", "log.tail",
-					     "service.objects", "sip.registrations", "sip.server.users", "turn.why" };
+					     "records.read", "service.objects", "sip.registrations", "sip.server.users", "turn.why" };
 	size_t n = strlen(verb);
 
 	if (n > 6 && (strcmp(verb + n - 5, ".list") == 0 || strcmp(verb + n - 6, ".files") == 0))
@@ -507,7 +507,8 @@ void object_delete(struct ask *a)
 		ask_fail(a, 400, "bad-request", "?key= names the object");
 		return;
 	}
-	if (!args || json_object_set_new(args, "key", json_string(key)) < 0 || !add_revision(a, args) || !add_query_number(a, args, "transaction") ||
+	if (!args || json_object_set_new(args, "key", json_string(key)) < 0 || !add_revision(a, args) ||
+	    !add_query_number(a, args, "transaction") ||
 		 !add_query_number(a, args, "confirm_within_ms"))
 		json_decref(args);
 	else

@@ -28,7 +28,7 @@
  *   server → {"id":4,"event":{"seq":40,"lost":21}}                   instead of the events 20 to 40
  *
  * An id is an integer from 0 to 2^53 - 1 that this client has not in use; a line that has none is
- * answered with "id":null. An error may have more fields (of a change "fields":[{path, text}], of a conflict "yours" and
+ * answered with "id":null. An error has a reason, a stable word for its text (common/reason.h), with values, and may have more fields (of a change "fields":[{path, text}], of a conflict "yours" and
  * "theirs"). Error codes: bad-request, too-long, unknown-verb, forbidden, not-found,
  * exists, conflict, busy, locked, cancelled, failed; new ones may come, the words never change.
  */

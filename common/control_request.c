@@ -12,6 +12,7 @@
 #include <string.h>
 #include "common/clock.h"
 #include "common/control_priv.h"
+#include "common/reason.h"
 
 #define MAX_ID ((json_int_t)1 << 53) /* what JavaScript holds exactly */
 
@@ -87,13 +88,21 @@ void control_reply(struct control_request *rq, json_t *result)
 
 static void _printf_(5, 0) fail_v(struct control_request *rq, const char *code, const char *hint, json_t *more, const char *fmt, va_list ap)
 {
-	char text[1024];
+	char text[1024], word[REASON_WORD];
+	json_t *all = more ? more : json_object(), *values;
 
 	if (rq->peer) {
 		vsnprintf(text, sizeof(text), fmt, ap);
-		send_error(rq->peer, rq->id, code, hint, text, more);
+		reason_word(fmt, word);
+		if (*word && !json_object_get(all, "reason")) {
+			json_object_set_new(all, "reason", json_string(word));
+			values = reason_values(fmt, text);
+			if (values)
+				json_object_set_new(all, "values", values);
+		}
+		send_error(rq->peer, rq->id, code, hint, text, all);
 	}
-	json_decref(more);
+	json_decref(all);
 	request_end(rq);
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "common/clock.h"
 #include "common/log_msgs.h"
+#include "common/reason.h"
 #include "common/service_priv.h"
 
 enum { FORGET_MS = 3600 * 1000 };
@@ -44,8 +45,11 @@ static void change_end(struct change *c)
 
 static void refuse(struct change *c, const char *code, const char *text)
 {
+	char word[REASON_WORD];
+
+	reason_word(text, word);
 	if (c->rq)
-		control_fail(c->rq, code, NULL, "%s", text);
+		control_fail_with(c->rq, code, NULL, json_pack("{s:s}", "reason", word), "%s", text);
 	else
 		log_emit(&MSG_CONFIG_STUCK, LF_U64("change", c->undoes), LF_STR("why", text));
 	change_end(c);

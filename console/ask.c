@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/clock.h"
+#include "common/reason.h"
 #include "console/log_msgs.h"
 
 static void on_gone(struct httpd_rq *rq, void *arg)
@@ -151,24 +152,28 @@ void ask_fail_json(struct ask *a, unsigned status, json_t *error)
 
 void ask_fail(struct ask *a, unsigned status, const char *code, const char *fmt, ...)
 {
-	char text[512];
+	char text[512], word[REASON_WORD];
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	ask_fail_json(a, status, json_pack("{s:s, s:s}", "code", code, "text", text));
+	reason_word(fmt, word);
+	ask_fail_json(a, status, json_pack("{s:s, s:s, s:s*, s:o*}", "code", code, "text", text, "reason", *word ? word : NULL, "values",
+					   reason_values(fmt, text)));
 }
 
 void ask_field_error(struct ask *a, const char *path, const char *fmt, ...)
 {
-	char text[512];
+	char text[512], word[REASON_WORD];
 	va_list ap;
 
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	ask_fail_json(a, 400, json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "code", "bad-request", "text", text, "fields", "path", path, "text", text));
+	reason_word(fmt, word);
+	ask_fail_json(a, 400, json_pack("{s:s, s:s, s:s*, s:o*, s:[{s:s, s:s}]}", "code", "bad-request", "text", text, "reason", *word ? word : NULL,
+					"values", reason_values(fmt, text), "fields", "path", path, "text", text));
 }
 
 static const struct {

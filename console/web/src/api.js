@@ -16,6 +16,7 @@ export class ApiError extends Error {
 		this.code = error.code;
 		this.hint = error.hint;
 		this.reason = error.reason; // a stable word for the text, for which the catalogue may have one
+		this.values = error.values; // {0}, {1} … of that
 		this.field = error.field; // the path of a value that was refused
 		this.fields = error.fields; // or several: [{ field, text }]
 		this.key = error.key;

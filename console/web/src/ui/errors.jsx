@@ -9,7 +9,7 @@ import { toast } from './toast.jsx';
 export function messageOf(e) {
 	const wait = e.wait ? duration(e.wait) : '';
 	if (wait) return t('error.throttled', { wait });
-	const known = either(`reason.${e.reason}`, '') || either(`error.${e.code}`, '', { text: e.message });
+	const known = either(`reason.${e.reason}`, '', { ...e.values }) || either(`error.${e.code}`, '', { text: e.message });
 	return known || (e.code ? e.message : t('error.page', { text: e.message }));
 }
 

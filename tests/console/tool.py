@@ -78,6 +78,28 @@ def _(w):
             raise Failed(f"    {verb} ({path}) is called by no command of the tool")
 
 
+def word_of(form):
+    """As common/reason.c makes it."""
+    form = re.sub(r"%[-+ #0123456789.*hljztL]*[a-zA-Z]", "\0", form.replace("%%", "\1"))
+    form = form.replace("\1", "-").lower().replace("'", "")
+    return re.sub(r"[^a-z0-9]+", "-", form).lstrip("-")[:71].rstrip("-")
+
+
+@case("each reason that the catalogues translate is a sentence that there is")
+def _(w):
+    forms = set()
+    for folder in ("common", "turn", "tunnel", "tunnel/server", "tunnel/agent", "sip-proxy", "gateway", "console", "stun"):
+        for path in glob.glob(os.path.join(ROOT_DIR, folder, "*.c")):
+            with open(path, encoding="utf-8") as f:
+                text = f.read()
+            text = re.sub(r'"\s*\n\s*"', "", text)  # strings that go on in the next line
+            forms |= {word_of(json.loads('"' + s + '"')) for s in re.findall(r'"((?:[^"\\\n]|\\["\\nrt])*)"', text)}
+    with open(os.path.join(ROOT_DIR, "console/web/src/lang/en.json"), encoding="utf-8") as f:
+        for key in json.load(f):
+            if key.startswith("reason.") and key[len("reason."):] not in forms:
+                raise Failed(f"    {key}: no service says such a thing")
+
+
 @case("accounts, tokens, sessions and the audit by the tool, with the API's rules")
 def _(w):
     w.console()

@@ -179,6 +179,40 @@ def _(w):
     alice.put("/api/v1/services/console/objects/console.user", {"key": "eve", "body": {"role": "administrator"}}).is_(404)
 
 
+@case("two administrators: who comes second sees both versions, or whom he waits for")
+def _(w):
+    w.console()
+    w.turn()
+    alice = w.first()
+    bob = w.user(alice, "bob", "administrator")
+    w.reached(alice, "turn")
+    turn = "/api/v1/services/turn"
+    wait_for("the verbs", lambda: alice.get(turn + "/verbs").status == 200, 20)
+    made = alice.put(turn + "/objects/turn.user", {"key": "carol", "body": {"password": "long enough for it"}}).is_(200).json
+    seen = f'"{made["revisions"][0]["revision"]}"'
+    bob.put(turn + "/objects/turn.user", {"key": "carol", "body": {"password": "bob has changed it"}}, **{"If-Match": seen}).is_(200)
+    got = alice.put(turn + "/objects/turn.user", {"key": "carol", "body": {"password": "alice has, too"}}, **{"If-Match": seen}).is_(
+        412, "conflict").json["error"]
+    if got["theirs"]["who"] != "console bob" or "yours" not in got or "bob has" in json.dumps(got) or "alice has" in json.dumps(got):
+        raise Failed(f"    {got}")
+    got = alice.delete(turn + "/objects/turn.user?key=carol", **{"If-Match": seen}).is_(412, "conflict").json["error"]
+    if "reason" not in got:
+        raise Failed(f"    {got}")
+    # Each collects changes of the same key; the second commit is refused by the revision that was seen.
+    ours = {c: c.post(turn + "/changes").is_(200).json["transaction"] for c in (alice, bob)}
+    for c, value in ((alice, "20s"), (bob, "30s")):
+        c.put(f"{turn}/config/turn.drain?transaction={ours[c]}", {"value": value}, **{"If-Match": '"0"'}).is_(200)
+    alice.post(f"{turn}/changes/{ours[alice]}/commit", {"confirm_within_ms": 60000}).is_(200)
+    got = bob.post(f"{turn}/changes/{ours[bob]}/commit").is_(409, "busy").json["error"]
+    if got["reason"] != "change-of-waits-for-its-confirmation" or got["values"][1] != "console alice":
+        raise Failed(f"    {got}")
+    alice.post(turn + "/confirm").is_(200)
+    got = bob.post(f"{turn}/changes/{ours[bob]}/commit")
+    if got.status not in (409, 412) or got.json["error"]["theirs"]["who"] != "console alice":
+        raise Failed(f"    {got!r}")
+    bob.post(f"{turn}/changes/{ours[bob]}/abort").is_(200)
+
+
 @case("a change that cuts the console off takes itself back; by default it waits a minute for its confirmation")
 def _(w):
     w.certificate("server")

@@ -317,6 +317,21 @@ const char *backend_state(const struct backend *k)
 	return state ? state : "running";
 }
 
+const char *backend_verb_help(const struct backend *k, const char *verb)
+{
+	const char *name, *help;
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(k->verbs, i, v) {
+		name = json_string_value(json_object_get(v, "verb"));
+		help = json_string_value(json_object_get(v, "help"));
+		if (name && help && strcmp(name, verb) == 0)
+			return help;
+	}
+	return "";
+}
+
 int backend_verb_role(const struct backend *k, const char *verb, enum control_role *ret_role)
 {
 	static const char *const roles[] = { "viewer", "operator", "admin" };

@@ -285,6 +285,7 @@ int backend_manage(struct backend *k, const char *action, void (*done)(int r, co
 bool backends_ready(const struct backends *b);
 /* The role that a verb demands; -ENOENT: it has none of this name. */
 int backend_verb_role(const struct backend *k, const char *verb, enum control_role *ret_role);
+const char *backend_verb_help(const struct backend *k, const char *verb); /* "": none */
 
 /* ---- load.c ---- */
 int load_new(struct console *c, struct load **ret_l);

@@ -370,6 +370,34 @@ static void add_confirmation(const struct ask *a, const struct backend *k, const
 		json_object_set_new(args, "confirm_within_ms", json_integer(CONFIRM_MS));
 }
 
+/* If-Match: "17" names the revision that is changed. */
+static bool add_revision(struct ask *a, json_t *args)
+{
+	struct text t = text_of(httpd_field(a->rq, "If-Match"));
+	uint64_t v;
+
+	if (!t.p || text_eq(t, TEXT("*")))
+		return true;
+	if (t.n > 2 && t.p[0] == '"' && t.p[t.n - 1] == '"')
+		t = (struct text){ t.p + 1, t.n - 2 };
+	if (text_u64(t, &v) < 0 || v > INT64_MAX) {
+		ask_fail(a, 400, "bad-request", "If-Match must be a revision");
+		return false;
+	}
+	return json_object_set_new(args, "revision", json_integer((json_int_t)v)) == 0;
+}
+
+/* A verb of its own kind takes a revision if its help says so; another one would do it whatever the revision is. */
+static bool add_verb_revision(struct ask *a, const struct backend *k, json_t *args)
+{
+	const char *help = httpd_field(a->rq, "If-Match") ? backend_verb_help(k, a->params[1]) : "revision";
+
+	if (strstr(help, "revision"))
+		return add_revision(a, args);
+	ask_fail(a, 400, "bad-request", "this verb takes no If-Match; change the object by PUT or DELETE of its kind");
+	return false;
+}
+
 void verb_post(struct ask *a)
 {
 	struct backend *k = backend_of(a);
@@ -384,7 +412,11 @@ void verb_post(struct ask *a)
 	if ((role > CONTROL_VIEWER && !only_reads(a->params[1])) || (strcmp(a->params[1], "log.level") == 0 && json_object_size(a->body)))
 		audit(a, a->params[1], a->body);
 	args = body_copy(a);
-	if (args && role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0) {
+	if (!args || !add_verb_revision(a, k, args)) {
+		json_decref(args);
+		return;
+	}
+	if (role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0) {
 		json_object_set_new(args, "as", json_string(ask_as(a, as))); /* for the service's own audit */
 		add_confirmation(a, k, a->params[1], args);
 	}
@@ -409,23 +441,6 @@ static bool add_query_number(struct ask *a, json_t *args, const char *name)
 		return false;
 	}
 	return json_object_set_new(args, name, json_integer((json_int_t)v)) == 0;
-}
-
-/* If-Match: "17" names the revision that is changed. */
-static bool add_revision(struct ask *a, json_t *args)
-{
-	struct text t = text_of(httpd_field(a->rq, "If-Match"));
-	uint64_t v;
-
-	if (!t.p || text_eq(t, TEXT("*")))
-		return true;
-	if (t.n > 2 && t.p[0] == '"' && t.p[t.n - 1] == '"')
-		t = (struct text){ t.p + 1, t.n - 2 };
-	if (text_u64(t, &v) < 0 || v > INT64_MAX) {
-		ask_fail(a, 400, "bad-request", "If-Match must be a revision");
-		return false;
-	}
-	return json_object_set_new(args, "revision", json_integer((json_int_t)v)) == 0;
 }
 
 /* The verb with the user's name; args is taken. changes: it is audited. */

@@ -7,6 +7,7 @@
 #include "sip-proxy/accounts.h"
 #include <errno.h>
 #include <string.h>
+#include "common/stored.h"
 #include "common/bytes.h"
 #include "common/hash.h"
 #include "sip-proxy/location.h"
@@ -324,7 +325,10 @@ static void on_stored(const struct store_outcome *o, void *arg)
 	if (o->result == STORE_NOT_FOUND) {
 		control_fail(c->rq, "not-found", "stile sip user list",
 			     "there is no user %s in the store", c->aor);
-	} else if (o->result == STORE_EXISTS || o->result == STORE_CONFLICT) {
+	} else if (o->result == STORE_CONFLICT) {
+		control_fail(c->rq, "conflict", "look at it and repeat the change with the new revision",
+			     "user %s was changed meanwhile", c->aor);
+	} else if (o->result == STORE_EXISTS) {
 		control_fail(c->rq, "exists", "stile sip user passwd changes the password",
 			     "there is a user %s already", c->aor);
 	} else if (o->result != STORE_OK) {
@@ -387,7 +391,7 @@ static void send_change(struct change *c, json_t *body, uint64_t revision)
 		.loop = c->a->svc->loop, .who = control_request_who(c->rq), .done = on_stored, .arg = c
 	};
 	int r = c->password[0] ? store_put(c->a->svc->store, &call, KIND, c->aor, revision, body)
-			       : store_delete(c->a->svc->store, &call, KIND, c->aor, STORE_ANY);
+			       : store_delete(c->a->svc->store, &call, KIND, c->aor, revision);
 	if (r < 0) {
 		control_fail(c->rq, "failed", NULL, "user %s: %s", c->aor, strerror(-r));
 		change_free(c);
@@ -413,22 +417,22 @@ static void verb_put(struct control_request *rq, const json_t *args, void *arg)
 		return;
 	}
 	text_append(c->password, sizeof c->password, password);
-	send_change(c, json_pack("{s:s}", "password", password), json_is_true(create) ? 0 : STORE_ANY);
+	send_change(c, json_pack("{s:s}", "password", password), stored_revision(args, json_is_true(create) ? 0 : STORE_ANY));
 }
 
 static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct change *c = change_of(arg, rq, args);
 	if (c)
-		send_change(c, NULL, STORE_ANY);
+		send_change(c, NULL, stored_revision(args, STORE_ANY));
 }
 
 static const struct control_verb verbs[] = {
 	{ "sip.user.list", CONTROL_OPERATOR, verb_list,
 	  "{limit, cursor}: users of the file and of the store, without passwords" },
 	{ "sip.user.put", CONTROL_ADMIN, verb_put,
-	  "{name, password, create}: makes a user (create true), changes its password (false), or either" },
-	{ "sip.user.delete", CONTROL_ADMIN, verb_delete, "{name}: deletes a user of the store" },
+	  "{name, password, create, revision}: makes a user (create true), changes its password (false), or either" },
+	{ "sip.user.delete", CONTROL_ADMIN, verb_delete, "{name, revision}: deletes a user of the store" },
 };
 
 void sip_accounts_add_verbs(struct sip_accounts *a, struct control_server *cs)

@@ -322,7 +322,7 @@ static void verb_put(struct control_request *rq, const json_t *args, void *arg)
 		control_fail(rq, "not-found", "stile turn secret add makes one", "there is no secret %s", key);
 		return;
 	}
-	stored_put(p->stored, rq, key, json_pack("{s:s}", "secret", secret), create ? 0 : STORE_ANY, false);
+	stored_put(p->stored, rq, key, json_pack("{s:s}", "secret", secret), stored_revision(args, create ? 0 : STORE_ANY), false);
 }
 
 static void verb_delete(struct control_request *rq, const json_t *args, void *arg)

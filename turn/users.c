@@ -332,7 +332,9 @@ static void store_refused(const struct change *c, int result)
 {
 	if (result == STORE_NOT_FOUND)
 		control_fail(c->rq, "not-found", "stile turn user list", "there is no user %s in the store", c->name);
-	else if (result == STORE_EXISTS || result == STORE_CONFLICT)
+	else if (result == STORE_CONFLICT)
+		control_fail(c->rq, "conflict", "look at it and repeat the change with the new revision", "user %s was changed meanwhile", c->name);
+	else if (result == STORE_EXISTS)
 		control_fail(c->rq, "exists", "stile turn user passwd changes the password", "there is a user %s already", c->name);
 	else
 		control_fail(c->rq, "failed", NULL, "user %s: %s", c->name, result > 0 ? store_result_text(result) : strerror(-result));
@@ -431,7 +433,7 @@ static void send_change(struct turn_service *ts, struct control_request *rq, con
 	if (c && body)
 		r = store_put(ts->users->store, &call, kind, key, revision, body);
 	else if (c && !u->password)
-		r = store_delete(ts->users->store, &call, kind, key, STORE_ANY);
+		r = store_delete(ts->users->store, &call, kind, key, revision);
 	else
 		json_decref(body);
 	if (r < 0) {
@@ -458,7 +460,7 @@ static void verb_put(struct control_request *rq, const json_t *args, void *arg)
 		control_fail(rq, "bad-request", NULL, "a password has 1 to 255 bytes, without control and invisible characters");
 		return;
 	}
-	send_change(ts, rq, &u, json_is_true(create) ? 0 : STORE_ANY);
+	send_change(ts, rq, &u, stored_revision(args, json_is_true(create) ? 0 : STORE_ANY));
 }
 
 static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
@@ -467,13 +469,13 @@ static void verb_delete(struct control_request *rq, const json_t *args, void *ar
 	char name[USER_CAP];
 
 	if (!refused(ts, rq, args, name))
-		send_change(ts, rq, &(struct turn_extra_user){ name, NULL, realm_arg(ts, args) }, STORE_ANY);
+		send_change(ts, rq, &(struct turn_extra_user){ name, NULL, realm_arg(ts, args) }, stored_revision(args, STORE_ANY));
 }
 
 static const struct control_verb verbs[] = {
 	{ "turn.user.list", CONTROL_OPERATOR, verb_list, "{realm}: users of the file and of the store, without passwords" },
-	{ "turn.user.put", CONTROL_ADMIN, verb_put, "{name, password, create, realm}: makes a user (create true), changes its password (false), or either" },
-	{ "turn.user.delete", CONTROL_ADMIN, verb_delete, "{name, realm}: deletes a user of the store" },
+	{ "turn.user.put", CONTROL_ADMIN, verb_put, "{name, password, create, realm, revision}: makes a user (create true), changes its password (false), or either" },
+	{ "turn.user.delete", CONTROL_ADMIN, verb_delete, "{name, realm, revision}: deletes a user of the store" },
 };
 
 void turn_users_add_verbs(struct turn_service *ts)

@@ -198,6 +198,14 @@ def _(w):
     got = alice.delete(turn + "/objects/turn.user?key=carol", **{"If-Match": seen}).is_(412, "conflict").json["error"]
     if "reason" not in got:
         raise Failed(f"    {got}")
+    # The kind's own verbs hold a revision, too, and one that cannot says so.
+    verbs = turn + "/verbs/turn."
+    row = alice.post(verbs + "user.put", {"name": "dave", "password": "builder-of-things", "create": True}).is_(200).json
+    bob.post(verbs + "user.put", {"name": "dave", "password": "bob was faster"}, **{"If-Match": f'"{row["revision"]}"'}).is_(200)
+    alice.post(verbs + "user.put", {"name": "dave", "password": "alice was not"}, **{"If-Match": f'"{row["revision"]}"'}).is_(412, "conflict")
+    alice.post(verbs + "user.delete", {"name": "dave"}, **{"If-Match": f'"{row["revision"]}"'}).is_(412, "conflict")
+    alice.post(verbs + "kill", {"id": 1}, **{"If-Match": '"1"'}).is_(400, "bad-request")
+    alice.post(verbs + "user.delete", {"name": "dave"}).is_(200)
     # Each collects changes of the same key; the second commit is refused by the revision that was seen.
     ours = {c: c.post(turn + "/changes").is_(200).json["transaction"] for c in (alice, bob)}
     for c, value in ((alice, "20s"), (bob, "30s")):

@@ -124,7 +124,7 @@ def _(w):
     by_token = w.client(token=token["token"])
     by_token.get("/api/v1/services").is_(200)
     by_token.get("/api/v1/users").is_(403)
-    w.ask("console", "tokens").exits(0).says("ci", "read", "viewer")
+    w.ask("console", "tokens").exits(0).says("ci", "viewer", "read")
     w.ask("console", "tokens", "delete", token["id"]).exits(0)
     by_token.get("/api/v1/services").is_(401)
     rows = json.loads(w.ask("console", "sessions", "--json").exits(0).out)

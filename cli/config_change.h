@@ -2,7 +2,8 @@
 /*
  * What the commands that change settings and objects share: which program a word means, and a step or change sent off and told of.
  *
- * config_change.c has settings, transactions, confirmation, undo and history; config_objects.c has objects by kind and key.
+ * config_change.c has settings, transactions, confirmation, undo and history; config_objects.c has objects by kind and key. A change is
+ * one of its own, or collected in a transaction where the command says so.
  */
 #pragma once
 #include "cli/command.h"

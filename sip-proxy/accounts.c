@@ -7,9 +7,9 @@
 #include "sip-proxy/accounts.h"
 #include <errno.h>
 #include <string.h>
-#include "common/stored.h"
 #include "common/bytes.h"
 #include "common/hash.h"
+#include "common/stored.h"
 #include "sip-proxy/location.h"
 
 static const char KIND[] = "sip.user";

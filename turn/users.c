@@ -7,6 +7,7 @@
 #include "turn/users.h"
 #include <errno.h>
 #include <string.h>
+#include "common/stored.h"
 #include "turn/edge.h"
 #include "turn/log_msgs.h"
 #include "turn/service.h"

@@ -106,7 +106,7 @@ static void every_request_has_an_answer_or_an_end(void **state)
 		const char *method, *path;
 		unsigned status; /* with memory */
 	} rows[] = {
-		{ "GET", "meta", 200 }, { "GET", "e/0", 200 }, { "GET", "e/7", 404 }, { "GET", "plain/meta", 200 }, { "GET", "f/f", 200 }, { "GET", "f/g", 404 },
+		{ "GET", "meta", 200 }, { "GET", "e/0", 200 }, { "GET", "e/7", 410 }, { "GET", "plain/meta", 200 }, { "GET", "f/f", 200 }, { "GET", "f/g", 404 },
 		{ "HEAD", "f/f", 200 }, { "DELETE", "f/f", 405 },
 	};
 

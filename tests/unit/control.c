@@ -41,7 +41,7 @@ static void a_refusal_has_a_code_a_text_and_a_hint(void **state)
 
 	raw_send(fd, "{\"id\":7,\"verb\":\"test.refuse\"}\n");
 	assert_string_equal(raw_line(fd), "{\"id\":7,\"error\":{\"code\":\"not-found\",\"text\":\"no session 17\","
-					  "\"hint\":\"try another\"}}");
+					  "\"hint\":\"try another\",\"reason\":\"no-session\",\"values\":[\"17\"]}}");
 	raw_send(fd, "{\"id\":8,\"verb\":\"test.memory\"}\n");
 	assert_line(fd, "{\"id\":8,\"error\":{\"code\":\"failed\",\"text\":\"out of memory\"}}");
 	close(fd);

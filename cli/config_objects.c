@@ -86,6 +86,7 @@ static const struct command rows[] = {
 	{ "config put", "SERVICE KIND KEY [BODY]", "make or change an object of a service's store",
 	  "BODY is JSON, or comes from standard input: stile config put turn turn.user alice '{\"password\": \"…\"}'", options, ARRAY_LEN(options), 3,
 	  4, run_put, WITHOUT_CONFIG },
-	{ "config delete", "SERVICE KIND KEY", "delete an object of a service's store", NULL, options, ARRAY_LEN(options), 3, 3, run_delete, WITHOUT_CONFIG },
+	{ "config delete", "SERVICE KIND KEY", "delete an object of a service's store", NULL, options, ARRAY_LEN(options), 3, 3, run_delete,
+	  WITHOUT_CONFIG },
 };
 const struct command_table config_object_commands = { rows, ARRAY_LEN(rows) };

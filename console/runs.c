@@ -287,8 +287,8 @@ void test_get(struct ask *a)
 	else
 		add_lines(n, results, &progress, &b);
 	json_decref(whole);
-	ask_reply(a, 200, json_pack("{s:b, s:i, s:b, s:o, s:o, s:s}", "done", n->tool.pid == 0, "status", n->tool.status, "interrupted", n->tool.told, "progress",
-				    progress, "results", results, "text", text));
+	ask_reply(a, 200, json_pack("{s:b, s:i, s:b, s:o, s:o, s:s}", "done", n->tool.pid == 0, "status", n->tool.status, "interrupted",
+				    n->tool.told, "progress", progress, "results", results, "text", text));
 }
 
 void test_delete(struct ask *a)

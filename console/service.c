@@ -212,7 +212,8 @@ static const struct control_verb verbs[] = {
 	{ "console.setup", CONTROL_ADMIN, verb_setup, "the address and the one-time token of the first login" },
 	{ "console.password", CONTROL_ADMIN, verb_password, "{user, password}: a new password; one-time codes go off, sessions end" },
 	{ "console.sessions", CONTROL_OPERATOR, verb_sessions, "who is logged in: user, address, browser, when last seen" },
-	{ "console.api", CONTROL_ADMIN, console_on_tool, "{method, path, body}: users, tokens, sessions and audit of the console, as its REST API has them" },
+	{ "console.api", CONTROL_ADMIN, console_on_tool,
+	  "{method, path, body}: users, tokens, sessions and audit of the console, as its REST API has them" },
 	{ "console.metrics", CONTROL_VIEWER, verb_metrics, "{text}: counters, as JSON or as Prometheus text" },
 };
 

@@ -90,8 +90,8 @@ def _(w):
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        with ConsoleWorld(38000) as world_of_one:
+        with ConsoleWorld(30900) as world_of_one:
             CONSOLE_PAGE.write(rows_of(world_of_one))
             world_of_one.stop_all()
     else:
-        sys.exit(main(38000))
+        sys.exit(main(30900))

@@ -86,4 +86,4 @@ def _(w):
 
 
 if __name__ == "__main__":
-    sys.exit(main(40000))
+    sys.exit(main(30600))

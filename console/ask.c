@@ -110,14 +110,15 @@ static void reply_tool(struct ask *a, unsigned status, json_t *j)
 {
 	struct control_request *rq = steal_ptr(&a->control);
 	json_t *error = json_object_get(j, "error");
-	const char *code = json_string_value(json_object_get(error, "code")), *text = json_string_value(json_object_get(error, "text"));
+	const char *code = json_string_value(json_object_get(error, "code")), *text = json_string_value(json_object_get(error, "text")),
+		   *hint = json_string_value(json_object_get(error, "hint"));
+	json_t *fields = json_object_get(error, "fields");
 
 	if (status < 400 || !error) {
 		control_reply(rq, j);
 		return;
 	}
-	control_fail_with(rq, code ? code : "failed", json_string_value(json_object_get(error, "hint")),
-			  json_object_get(error, "fields") ? json_pack("{s:O}", "fields", json_object_get(error, "fields")) : NULL, "%s", text ? text : "");
+	control_fail_with(rq, code ? code : "failed", hint, fields ? json_pack("{s:O}", "fields", fields) : NULL, "%s", text ? text : "");
 	json_decref(j);
 }
 

@@ -155,9 +155,35 @@ static void cost_is_rounded_up_and_bytes_down(void **state)
 	assert_int_equal(rate_bytes(UINT64_MAX, UINT64_MAX), UINT64_MAX);
 }
 
+static void by_parts_is_what_wide_numbers_say(void **state)
+{
+	static const uint64_t edges[] = { 0, 1, 2, 7, UINT32_MAX, 1ull << 32, 8000000000ull, UINT64_MAX / 3, 1ull << 63, UINT64_MAX - 1,
+					  UINT64_MAX };
+	uint64_t x = 88172645463325252ull; /* xorshift */
+
+	(void)state;
+	for (size_t a = 0; a < ARRAY_LEN(edges); a++)
+		for (size_t b = 0; b < ARRAY_LEN(edges); b++)
+			for (size_t c = 1; c < ARRAY_LEN(edges); c++)
+				for (int up = 0; up < 2; up++)
+					assert_true(rate_scale_by_parts(edges[a], edges[b], edges[c], up) == rate_scale(edges[a], edges[b], edges[c], up));
+	for (unsigned i = 0; i < 30000; i++) {
+		uint64_t v[3];
+
+		for (unsigned k = 0; k < 3; k++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			v[k] = (x >> x % 61) | 1;
+		}
+		assert_true(rate_scale_by_parts(v[0], v[1], v[2], i & 1) == rate_scale(v[0], v[1], v[2], i & 1));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(by_parts_is_what_wide_numbers_say),
 		cmocka_unit_test(an_answer_no_longer_than_its_request_is_free),
 		cmocka_unit_test(only_the_excess_is_charged),
 		cmocka_unit_test(a_refused_answer_costs_nothing),

@@ -122,7 +122,7 @@ static int leave_program(const struct ruleset *s, const char *program)
 
 int sandbox_files(const char *const *writable, size_t n, const char *program)
 {
-	struct ruleset s;
+	struct ruleset s = { .fd = -1 };
 	int r = ruleset_new(&s);
 
 	if (r < 0)

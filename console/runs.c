@@ -115,9 +115,12 @@ static const struct run_kind {
 	struct run_field fields[KIND_FIELDS];
 	bool own_file; /* with -c and our own configuration file; else the services are asked for theirs */
 	bool of_service; /* "service" names the instance: "turn@lab" */
+	bool alone;	 /* it asks no service */
 } kinds[] = {
 	{ .what = "all", .words = { "test", "--follow" } },
 	{ .what = "network", .words = { "netcheck" }, .own_file = true }, /* for its stun_servers */
+	{ .what = "tcp", .words = { "test", "tcp" }, .fields = { { "host", NULL, true }, { "port", NULL, true } }, .alone = true },
+	{ .what = "agent", .words = { "test", "agent" }, .fields = { { "agent", NULL, true } }, .of_service = true },
 	{ .what = "turn", .words = { "test", "turn", "--live" }, .fields = { { "realm", "--realm", false } }, .of_service = true },
 	{ .what = "sip-doctor", .words = { "sip", "doctor" }, .fields = { { "domain", NULL, true } }, .of_service = true },
 };
@@ -187,8 +190,10 @@ static bool build_args(struct ask *a, const struct run_kind *k, const char *args
 	if (!add_fields(a, k, args, &n))
 		return false;
 	args[n++] = "--json";
-	args[n++] = "--runtime-dir";
-	args[n++] = a->c->svc->instance.runtime_dir;
+	if (!k->alone) {
+		args[n++] = "--runtime-dir";
+		args[n++] = a->c->svc->instance.runtime_dir;
+	}
 	if (k->own_file) {
 		args[n++] = "-c";
 		args[n++] = a->c->svc->config_path;

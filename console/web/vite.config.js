@@ -6,13 +6,13 @@
 import { defineConfig } from 'vite';
 import { manual } from './build/manual.mjs';
 
-// All code in one file but the charts and the manual, and the words of one language in another: so they compress best, and a
+// All code in one file but the manual, and the words of one language in another: so they compress best, and a
 // page that is opened for the first time asks for nothing. The names are those by which the test of the size knows them.
 function chunkOf(id) {
 	const words = /\/src\/lang\/(?:[a-z]+\.)?([a-z]{2})\.json/.exec(id);
 	if (words) return `words-${words[1]}`;
 	if (id.startsWith('\0virtual:')) return undefined; // topics of the manual
-	return id.includes('/uplot/') ? 'charts' : 'console';
+	return 'console';
 }
 
 const chunkName = ({ facadeModuleId: id }) => `assets/${id?.startsWith('\0virtual:') ? 'manual-' : ''}[name]-[hash].js`;

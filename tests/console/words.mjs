@@ -77,6 +77,7 @@ const ALIKE = [
 	'wizard\\.(domain|step\\.(tests|account|opens)|opens\\.\\w+)',
 	'settings\\.password',
 	'sip\\.(domain|gateway|live|name|port|rate|sha256|user\\.hint|file|password)',
+	'tunnel\\.(col\\.(agent|code|host|keepalive_ms|name|ports?|program|route|server|udp|url|version)|origin\\.\\w+|sockets|test|by\\.password|state\\.info)|agent\\.servers',
 	'turn\\.(client|code|realm|server|transport|cert\\.file)',
 ];
 

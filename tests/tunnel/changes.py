@@ -114,6 +114,22 @@ def _(w):
     want((error["yours"]["target"], error["theirs"]["body"]["target"]), ("127.0.0.1:11", "127.0.0.1:10"))
 
 
+@case("a job that was made here and is changed stays one job, at its new port alone")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("site", allow="[127.0.0.0/8]")
+        w.connected("site")
+        for port in (w.job_port(0), w.job_port(1)):
+            body = {"agent": "site", "name": "moves", "job": {"port": str(port), "target": f"127.0.0.1:{w.target_port(0)}", "name": "moves"}}
+            call(w, "config.put", SERVER, kind="tunnel.job", key="site/moves", body=body)
+            wait_for("the job works", lambda p=port: echoes(w, p), 30)
+        wait_for("its old port is closed", lambda: closed(w.job_port(0)))
+        want([r["name"] for r in w.ask_verb("tunnel.jobs")["rows"]], ["moves"])
+        call(w, "config.delete", SERVER, kind="tunnel.job", key="site/moves")
+        wait_for("it is gone", lambda: closed(w.job_port(1)) and not w.ask_verb("tunnel.jobs")["rows"])
+
+
 @case("agents are let in or not by one switch: off, they go with their connections and nothing listens; on, they and their jobs come back")
 def _(w):
     with Target(w.target_port(0), echo):

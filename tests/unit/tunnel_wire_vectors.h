@@ -35,9 +35,9 @@ static const struct wire_vector wire_good[] = {
 	  "\x80\x03\0\x06\x0a\x01\0\x02\x1d\x13" "\x80\x04\0\x01\x01"),
 	W("HELLO of a carrier", TO_SERVER, IN_HELLO, OK, "\x01\0\0\x2b" F_VERSION F_CARRIER F_INSTANCE "\0\x06\0\x08\0\0\0\x01\0\0\0\x02"),
 	W("WELCOME of a carrier", TO_AGENT, IN_HELLO, OK, "\x02\0\0\x06" F_VERSION),
-	W("WELCOME of a control connection", TO_AGENT, IN_HELLO, OK, "\x02\0\0\x8e" F_VERSION "\0\x03\0\x08\0\0\0\0\0\0\0\x09" "\0\x04\0\x01m"
+	W("WELCOME of a control connection", TO_AGENT, IN_HELLO, OK, "\x02\0\0\x93" F_VERSION "\0\x03\0\x08\0\0\0\0\0\0\0\x09" "\0\x04\0\x01m"
 	  "\0\x05\0\x04\0\x40\0\0" "\0\x06\0\x04\0\0\x75\x30" "\0\x07\0\x20" B32 "\x80\x01\0\x0c" "Control room" "\x80\x02\0\x09" "t.example"
-	  "\x80\x03\0\x12" V6 "\x1f\x90" "\x80\x04\0\x04\x4e\x20\x75\x2f" "\x80\x04\0\x04\x1f\x90\x1f\x90"),
+	  "\x80\x03\0\x12" V6 "\x1f\x90" "\x80\x04\0\x04\x4e\x20\x75\x2f" "\x80\x04\0\x04\x1f\x90\x1f\x90" "\x80\x05\0\x01" "p"),
 	W("REFUSED", TO_AGENT, IN_CONTROL, OK, "\x03\0\0\x14" "\0\x01\0\x01\x05" "\0\x02\0\x03" "two" "\0\x03\0\x04\0\0\0\x3c"),
 	W("PENDING", TO_AGENT, IN_HELLO, OK, "\x04\0\0\x48" "\0\x01\0\x20" B32 "\0\x02\0\x20" B32),
 	W("ENROL", TO_SERVER, IN_HELLO, OK, "\x05\0\0\x2c" "\0\x01\0\x04" "abcd" "\0\x02\0\x20" B32),

@@ -126,6 +126,7 @@ static void learn(struct agent *a, const struct wire_welcome *m)
 {
 	wire_text_copy(a->own_name, sizeof(a->own_name), m->name);
 	wire_text_copy(a->server_name, sizeof(a->server_name), m->server_name);
+	wire_text_copy(a->server_program, sizeof(a->server_program), m->program);
 	wire_text_copy(a->public_name, sizeof(a->public_name), m->public_name);
 	a->observed = m->observed;
 	a->data.window = m->window ? MIN(m->window, (uint32_t)WINDOW_MAX) : a->data.window;
@@ -555,6 +556,7 @@ void agent_info(const struct agent *a, struct agent_info *ret_i)
 	memcpy(i.why, a->why, sizeof(i.why));
 	memcpy(i.name, a->own_name, sizeof(i.name));
 	memcpy(i.server_name, a->server_name, sizeof(i.server_name));
+	memcpy(i.server_program, a->server_program, sizeof(i.server_program));
 	memcpy(i.public_name, a->public_name, sizeof(i.public_name));
 	*ret_i = i;
 }

@@ -108,7 +108,7 @@ struct agent_info {
 	uint64_t retry_in_ms; /* AGENT_WAITING */
 	unsigned tries, reconnects;
 	uint64_t session;
-	char name[WIRE_NAME_MAX + 1], server_name[256], public_name[256];
+	char name[WIRE_NAME_MAX + 1], server_name[256], public_name[256], server_program[64];
 	struct addr server, local, observed;
 	uint32_t rtt_us;
 	unsigned carriers, ready, wanted, streams, detached;

@@ -41,7 +41,7 @@ struct agent {
 	struct backoff backoff;
 	struct timer retry, pulse, fill;
 	uint64_t session; /* 0: never welcomed */
-	char server_name[256], public_name[256], own_name[WIRE_NAME_MAX + 1];
+	char server_name[256], public_name[256], server_program[64], own_name[WIRE_NAME_MAX + 1];
 	struct addr server, local, observed;
 	unsigned reconnects;
 	struct list jobs;

@@ -26,11 +26,11 @@ static json_t *server_json(const struct agent_end *e)
 	agent_info(e->agent, &i);
 	dialer_info(e->dialer, &d);
 	up = i.state == AGENT_UP;
-	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i, s:i, s:i, s:i, s:I, "
+	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:I, s:i, s:i, s:i, s:i, s:I, "
 			 "s:I, s:I}",
 			 "number", (int)e->index, "server", e->server, "state", agent_state_names[i.state], "why", i.why, "since",
 			 (json_int_t)i.since, "retry_in_ms", (json_int_t)i.retry_in_ms, "tries", (int)i.tries, "reconnects", (int)i.reconnects,
-			 "known_as", i.name, "name", i.server_name, "public_name", i.public_name, "address",
+			 "known_as", i.name, "name", i.server_name, "version", i.server_program, "public_name", i.public_name, "address",
 			 up ? addr_print(&i.server, a) : "", "local", up ? addr_print(&i.local, b) : "", "observed",
 			 addr_family(&i.observed) != AF_UNSPEC ? addr_print(up ? &i.observed : &none, c) : "", "way", d.way, "encrypted", 1,
 			 "fingerprint", d.pinned || d.enrolled ? identity_print(&d.root, root) : "", "rtt_us", (json_int_t)i.rtt_us, "carriers",

@@ -131,6 +131,7 @@ struct wire_welcome {
 	uint16_t version;
 	uint64_t features, session;
 	struct text name, server_name, public_name; /* the agent's as the server calls it */
+	struct text program;			    /* "stile-tunnel 1.2.3": for people */
 	struct addr observed;			    /* whence the server sees the agent */
 	struct wire_range ports[WIRE_RANGES_MAX];   /* what the agent may open */
 	uint16_t n_ports;

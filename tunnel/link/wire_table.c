@@ -43,6 +43,7 @@ static const struct wire_field welcome[] = {
 	FIELD(wire_welcome, 0x8002, TEXT, OPTIONAL, 1, 255, public_name),
 	FIELD(wire_welcome, 0x8003, ADDR, OPTIONAL, 0, 0, observed),
 	LIST(wire_welcome, 0x8004, RANGE, WIRE_RANGES_MAX, ports, n_ports),
+	FIELD(wire_welcome, 0x8005, TEXT, OPTIONAL, 1, 63, program),
 };
 static const struct wire_field refused[] = {
 	FIELD(wire_refused, 1, U8, REQUIRED, 1, 0, reason),

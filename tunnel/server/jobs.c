@@ -546,6 +546,7 @@ struct tunnel_jobs *tunnel_jobs_free(struct tunnel_jobs *j)
 		return NULL;
 	tunnel_jobs_stop(j);
 	stored_free(j->offers);
+	json_decref(j->offer_ids);
 	stored_free(j->kept);
 	ports_free(j->ports);
 	metrics_free(j->metrics);

@@ -31,14 +31,17 @@ static const char *agent_of(const json_t *body)
 	return s ? s : "";
 }
 
-/* Numbers are made anew at each start, and live beside the body. */
+/* Numbers are made anew at each start, and are the key's: a job that is changed stays the same one to its agent. */
 static uint32_t id_of(struct tunnel_jobs *j, json_t *body)
 {
-	json_int_t id = json_integer_value(json_object_get(body, "id"));
+	const char *name = json_string_value(json_object_get(body, "name"));
+	struct key k = key_of(agent_of(body), name ? name : "");
+	json_int_t id = json_integer_value(json_object_get(j->offer_ids, k.s));
 
-	if (id)
-		return (uint32_t)id;
-	id = (json_int_t)((uint32_t)JOB_OFFERED | ++j->last_offer);
+	if (!id) {
+		id = (json_int_t)((uint32_t)JOB_OFFERED | ++j->last_offer);
+		json_object_set_new(j->offer_ids, k.s, json_integer(id));
+	}
 	json_object_set_new(body, "id", json_integer(id));
 	return (uint32_t)id;
 }
@@ -194,6 +197,7 @@ void tunnel_jobs_renamed(struct tunnel_jobs *j, const uint8_t identity[static WI
 		(void)snprintf(old.s, sizeof(old.s), "%s", name); /* which goes with its body */
 		body = json_deep_copy(body);
 		json_object_set_new(body, "agent", json_string(now));
+		json_object_set(j->offer_ids, moved.s, json_object_get(j->offer_ids, old.s));
 		stored_set(j->offers, moved.s, body, "agent renamed"); /* first: what is there twice is not lost */
 		stored_set(j->offers, old.s, NULL, "agent renamed");
 	}
@@ -216,9 +220,10 @@ static int on_put(const char *key, const json_t *body, bool flag, void *arg, cha
 
 static void on_deleted(const char *key, bool flag, void *arg)
 {
-	(void)key;
+	struct tunnel_jobs *j = arg;
+
 	(void)flag;
-	(void)arg; /* the verb has told the agent: its number goes with the body */
+	json_object_del(j->offer_ids, key); /* the agent was told */
 }
 
 static json_t *row_of(const char *key, void *arg)
@@ -272,8 +277,10 @@ int jobs_offers_new(struct tunnel_jobs *j)
 {
 	const char *key;
 	json_t *body;
-	int r = stored_new(j->o.svc, &ops, j, &j->offers);
+	int r;
 
+	j->offer_ids = json_object();
+	r = j->offer_ids ? stored_new(j->o.svc, &ops, j, &j->offers) : -ENOMEM;
 	if (r < 0)
 		return r;
 	json_object_foreach(stored_bodies(j->offers), key, body) {

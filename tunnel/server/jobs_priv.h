@@ -35,6 +35,7 @@ struct tunnel_jobs {
 	const struct tunnel_config *config; /* of the service */
 	struct ports *ports;
 	struct stored *kept, *offers; /* ports in the store; jobs made here */
+	json_t *offer_ids;	      /* the number of each of these by its key; not kept */
 	struct watchers *watchers;
 	struct seen_outlet seen;
 	struct metrics *metrics;

@@ -262,6 +262,7 @@ static void welcome(struct tunnel_link *l, const struct handover *h, bool again,
 	wm.welcome.version = l->i.version;
 	wm.welcome.session = l->i.id;
 	wm.welcome.observed = h->peer;
+	wm.welcome.program = text_of("stile-tunnel " STILE_VERSION);
 	wm.welcome.window = w->window;
 	wm.welcome.resume_ms = w->resume_ms;
 	l->rendezvous = atomic_load_explicit(&w->server->rendezvous_on, memory_order_relaxed) && (hello.hello.features & WIRE_F_RENDEZVOUS);

@@ -111,11 +111,20 @@ export function Chart({ title, series, data, format, least = 1, whole, height = 
 		if (width) draw(ref.current, { data, least, format, whole }, pointed);
 	}, [data, pointed, width, dark.value, language.value]);
 
+	// Arrows, Home and End point, too; Escape lets go.
+	function keys(e) {
+		const last = data[0].length - 1;
+		const to = { ArrowLeft: (pointed ?? last + 1) - 1, ArrowRight: (pointed ?? last) + 1, Home: 0, End: last }[e.key];
+		if (e.key === 'Escape') point(null);
+		else if (to !== undefined && last >= 0) point(Math.max(0, Math.min(last, to)));
+		else return;
+		e.preventDefault();
+	}
 	const at = pointed !== null && pointed < data[0].length ? pointed : data[0].length - 1;
 	const valueOf = i => (data[i + 1]?.[at] == null ? '–' : format(data[i + 1][at]));
 	return (
 		<>
-			<div class="chart" role="img" aria-label={`${title}: ${series.map((s, i) => `${s.name} ${valueOf(i)}`).join(', ')}`}>
+			<div class="chart" role="img" tabIndex={0} onKeyDown={keys} onBlur={() => point(null)} aria-label={`${title}: ${series.map((s, i) => `${s.name} ${valueOf(i)}`).join(', ')}`}>
 				<canvas
 					ref={ref}
 					style={{ height: `${height}px` }}

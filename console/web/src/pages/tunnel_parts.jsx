@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the pages Tunnel, Agent and Relay share: columns by their names, states, the blank last row, the fields of a forward
+// job, and links to what a port leads to. Their words are in lang/tunnel.*.json.
+import { useState } from 'preact/hooks';
+import { has, number, t } from '../i18n.js';
+import { messageOf } from '../ui/errors.jsx';
+import { judge } from '../ui/judge.js';
+import { Reason } from '../ui/reason.jsx';
+import { valueOf } from '../ui/value.js';
+import { ValueField } from '../ui/value_field.jsx';
+
+// ---- states ----
+
+const GOOD = ['connected', 'active', 'open', 'up', 'approved', 'listening', 'found', 'info'];
+const BAD = ['refused', 'port taken', 'target down', 'not listening', 'partly listening', 'target not resolved', 'revoked', 'error'];
+const OFF = ['interrupted', 'disconnected', 'disabled', 'expired', 'ended', 'not connected'];
+
+export const State = ({ s, why }) => (
+	<Reason
+		kind={GOOD.includes(s) ? 'ok' : BAD.includes(s) ? 'failed' : OFF.includes(s) ? 'off' : 'warning'}
+		word={has(`tunnel.state.${s}`) ? `tunnel.state.${s}` : s}
+		text={why}
+	/>
+);
+
+const titleOf = id => (has(`tunnel.col.${id}`) ? `tunnel.col.${id}` : id);
+
+// ---- columns: "name id:number since:time" ----
+
+const MORE = {
+	state: { width: '16rem', cell: r => <State s={r.state} why={r.reason || r.why || r.answer} /> },
+	us: c => ({ number: true, width: '7rem', value: r => r[c.id] / 1000, cell: r => (r[c.id] ? `${number(r[c.id] / 1000, 2)}\u00a0ms` : '–') }),
+	unix: c => ({ kind: 'time', value: r => r[c.id] * 1000 || '' }),
+	time: c => ({ kind: 'time', value: r => r[c.id] || '' }),
+	connections: { kind: 'number', width: '9rem' },
+	yes: c => ({ width: '9rem', value: r => t(r[c.id] ? 'yes' : 'no') }),
+	wide: () => ({ width: 'minmax(18rem, 1fr)' }),
+};
+
+export function cols(spec, own = {}) {
+	return spec.split(' ').map(s => {
+		const [id, kind] = s.split(':');
+		const c = { id, title: titleOf(id) };
+		const more = MORE[kind ?? id];
+		return { ...c, ...(typeof more === 'function' ? more(c) : (more ?? { kind })), ...own[id] };
+	});
+}
+
+// ---- fields ----
+
+const PORTS = /^(\*|\d{1,5}(-\d{1,5})?)$/;
+const badPorts = (f, text) => (PORTS.test(text) && text.split('-').every(p => p === '*' || (p > 0 && p < 65_536)) ? undefined : t('tunnel.bad.ports'));
+const badListen = (f, text) => (text === '*' || badPorts(f, text) ? t('tunnel.bad.listen') : undefined);
+// HOST:PORT, or a host alone; [::1]:22
+const badPlace = (f, text) => {
+	const [, host, port] = text.match(/^(\[[^\]\s]+\]|[^:\s]+)(?::(\d*))?$/) ?? [];
+	return host && (port === undefined || (port > 0 && port < 65_536)) ? undefined : t('tunnel.bad.place');
+};
+
+const KINDS = {
+	ports: { judge: badPorts, required: true },
+	listen: { judge: badListen, required: true },
+	any: { type: 'address', default: '0.0.0.0', required: true },
+	place: { judge: badPlace, required: true },
+	places: { type: 'list', judge: (f, text) => text.split(',').map(x => badPlace(f, x.trim())).find(Boolean), required: true },
+	bool: { type: 'bool', default: false },
+	yes: { type: 'bool', default: true },
+	list: { type: 'list' },
+	address: { type: 'address', any: false },
+	count: { type: 'count', min: 1 },
+	proxy: { type: 'enum', choices: ['off', 'v2'], default: 'off' },
+	must: { required: true },
+};
+
+// "port:ports target:place …" as cols().
+export const fieldsOf = (spec, own = {}) =>
+	spec.split(' ').map(s => {
+		const [path, kind] = s.split(':');
+		return { path, label: titleOf(path), ...KINDS[kind], ...own[path] };
+	});
+
+// bind: an address of the server, which on the agent's side is another machine.
+export const jobFields = bind =>
+	fieldsOf(
+		`name port:ports target:place protocol encrypt:yes enabled:yes bind${bind} allow:list expire limits.connections:count limits.bitrate proxy_protocol:proxy health_check connect_timeout note`,
+		{
+			name: { fixed: true },
+			port: { hint: 'tunnel.port.hint' },
+			target: { default: '127.0.0.1:' },
+			protocol: { type: 'enum', choices: ['tcp', 'udp'], default: 'tcp' },
+			allow: { hint: 'tunnel.allow.hint' },
+			expire: { hint: 'tunnel.expire.hint' },
+			'limits.connections': { default: 1000 },
+			'limits.bitrate': { default: 'unlimited', unit: 'bit/s' },
+			health_check: { default: '0s', show: v => v.protocol === 'tcp' },
+			proxy_protocol: { show: v => v.protocol === 'tcp' },
+			encrypt: { show: v => v.protocol === 'tcp' },
+			connect_timeout: { default: '10s' },
+		},
+	);
+
+export const jobName = j => j.name || `${j.port}${j.port === '*' ? `:${j.target}` : ''}${j.protocol === 'udp' ? '/udp' : ''}`;
+
+// What has nothing in it was not meant.
+export const filled = body => Object.fromEntries(Object.entries(body).filter(([, v]) => v?.constructor !== Object || Object.keys(v).length));
+
+// ---- the blank last row: type, Enter, and the next one ----
+
+export function AddRow({ title, fields, save, keep }) {
+	const blank = Object.fromEntries(fields.map(f => [f.path, String(f.default ?? '')]));
+	const [texts, set] = useState(blank);
+	const [errors, setErrors] = useState({});
+	async function add(e) {
+		e.preventDefault();
+		const bad = fields.map(f => [f.path, judge(f, texts[f.path])]).filter(([, why]) => why);
+		setErrors(Object.fromEntries(bad));
+		if (bad.length) return;
+		try {
+			await save(Object.fromEntries(fields.map(f => [f.path, valueOf({ ...f, list: f.type === 'list' }, texts[f.path])]).filter(([, v]) => v !== '')));
+			if (!keep) set(blank);
+		} catch (error) {
+			setErrors({ [error.field ?? fields.at(-1).path]: messageOf(error) });
+		}
+	}
+	return (
+		<form class="bar add" noValidate aria-label={t(title)} onSubmit={add}>
+			{fields.map(f => (
+				<ValueField
+					key={f.path}
+					row={f}
+					label={t(f.label)}
+					text={texts[f.path]}
+					error={errors[f.path]}
+					onInput={v => set({ ...texts, [f.path]: v })}
+				/>
+			))}
+			<button type="submit">{t(title)}</button>
+		</form>
+	);
+}
+
+// ---- "reach it at …" ----
+
+const SCHEMES = { 22: 'ssh', 80: 'http', 443: 'https', 554: 'rtsp', 3389: 'rdp', 8080: 'http', 8443: 'https', 8554: 'rtsp' };
+const portOf = place => place?.slice(place.lastIndexOf(':') + 1);
+
+// A remote desktop is opened by a file: browsers know no rdp:// of their own.
+const linkOf = (scheme, at) => (scheme === 'rdp' ? { href: `data:application/x-rdp,${encodeURIComponent(`full address:s:${at}\r\n`)}`, download: `stile.rdp` } : { href: `${scheme}://${at}` });
+
+function Open({ scheme, at }) {
+	return (
+		<a {...linkOf(scheme, at)} target={scheme.startsWith('http') ? '_blank' : undefined} rel="noreferrer" aria-label={t('tunnel.open', { scheme, at })}>
+			{scheme}
+		</a>
+	);
+}
+
+export function Reach({ row, all }) {
+	const guess = SCHEMES[portOf(row.target)] ?? SCHEMES[portOf(row.address)];
+	const schemes = all ? ['http', 'https', 'rdp', 'rtsp', 'ssh'] : guess ? [guess] : [];
+	if (!row.address || row.protocol === 'udp') return row.address || '–';
+	return (
+		<>
+			{row.address}
+			{schemes.map(s => (
+				<>
+					{' '}
+					<Open key={s} scheme={s} at={row.address} />
+				</>
+			))}
+		</>
+	);
+}

@@ -161,7 +161,7 @@ function Jobs({ service }) {
 			{may('administrator') && (
 				<AddRow
 					title="tunnel.add"
-					fields={[{ ...fieldsOf('agent:must')[0], choices: agents }, ...fieldsOf('port:ports target:place', { target: { default: '127.0.0.1:' } })]}
+					fields={[{ ...fieldsOf('agent:must')[0], type: 'enum', choices: agents }, ...fieldsOf('port:ports target:place', { target: { default: '127.0.0.1:' } })]}
 					save={({ agent, ...job }) => put(agent, job, 0).then(load)}
 				/>
 			)}

@@ -44,7 +44,7 @@ export function Tester({ service }) {
 				const at = target.lastIndexOf(':');
 				return start({ what: 'tcp', host: target.slice(0, at).replace(/^\[|\]$/g, ''), port: target.slice(at + 1) });
 			}} />
-			<AddRow keep title="tunnel.test.site" fields={[{ ...fieldsOf('agent:must')[0], choices: (data ?? []).map(l => l.name) }]} save={({ agent }) => start({ what: 'agent', agent, service })} />
+			<AddRow keep title="tunnel.test.site" fields={[{ ...fieldsOf('agent:must')[0], type: 'enum', choices: (data ?? []).map(l => l.name) }]} save={({ agent }) => start({ what: 'agent', agent, service })} />
 			{state?.error && <ErrorBox error={state.error} />}
 			{run && (
 				<div role="status">

@@ -25,6 +25,7 @@ const SERVERS = {
 	id: 'user',
 	label: 'sip.servers',
 	path: () => 'sip.lan.servers',
+	change: (service, user, body) => tell(service, 'sip.server.put', { server: { ...body, user }, create: false }),
 	defaults: { weight: 100 },
 	name: row => `${row.user}: ${t('sip.server.users', { n: row.known ?? 0 })}`,
 	columns: columns(

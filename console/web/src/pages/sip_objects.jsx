@@ -14,6 +14,7 @@ import { Loading } from '../ui/loading.jsx';
 import { ObjectForm } from '../ui/object_form.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 
+const MASK = '***';
 const TURN = { true: 'sip.on', false: 'sip.off' };
 
 export const SECURE = ['tls', 'mtls', 'wss'];
@@ -22,6 +23,14 @@ export const columns = (titles, more = {}) => Object.entries(titles).map(([id, t
 export const fields = (labels, more = {}) => Object.entries(labels).map(([path, label]) => ({ path, label, ...more[path] }));
 export const warningOf = code => code && either(`sip.reason.${code}`, code);
 export const useConfig = service => useLive(`${service} config`, () => configOf(service), [`${service}:config.changed`]);
+
+// A password that is not shown is no value to be written: what else has changed is changed beside it.
+async function changeBeside(service, kind, key, { password, ...body }, revision, change) {
+	const now = (await objectsOf(service, kind)).find(o => o.key === key);
+	if (now && now.revision !== revision) throw Object.assign(new Error(), { theirs: now });
+	const gone = Object.keys(now?.body ?? {}).filter(k => k !== 'password' && !(k in body));
+	await change(service, key, { ...body, ...Object.fromEntries(gone.map(k => [k, null])) });
+}
 
 export const Warn = ({ text }) => (
 	<p class="box warning">
@@ -51,8 +60,10 @@ export function Objects({ service, list, help, children }) {
 	}
 	async function save(value, revision) {
 		const { [id]: _, ...body } = list.toBody?.(value) ?? value;
-		await putObject(service, kind, form.key ?? keyOf(value), body, revision).catch(e => {
-			if (e.theirs?.body) e.theirs.body = toForm(e.theirs.body, form.key);
+		const key = form.key ?? keyOf(value);
+		const write = body.password === MASK && list.change ? changeBeside : putObject;
+		await write(service, kind, key, body, revision, list.change).catch(e => {
+			if (e.theirs?.body) e.theirs = { ...e.theirs, body: toForm(e.theirs.body, form.key) };
 			throw e;
 		});
 		load();

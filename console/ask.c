@@ -197,6 +197,23 @@ void ask_service_error(struct ask *a, const json_t *error)
 	ask_fail_json(a, status, json_deep_copy(error));
 }
 
+int ask_if_match(struct ask *a, uint64_t *ret_revision)
+{
+	struct text t = text_of(httpd_field(a->rq, "If-Match"));
+	uint64_t v;
+
+	if (!t.p || text_eq(t, TEXT("*")))
+		return -ENOENT;
+	if (t.n > 2 && t.p[0] == '"' && t.p[t.n - 1] == '"')
+		t = (struct text){ t.p + 1, t.n - 2 };
+	if (text_u64(t, &v) < 0 || v > INT64_MAX) {
+		ask_fail(a, 400, "bad-request", "If-Match must be a revision");
+		return -EINVAL;
+	}
+	*ret_revision = v;
+	return 0;
+}
+
 /* ---- small things ---- */
 
 const char *ask_as(const struct ask *a, char buf[static 96])

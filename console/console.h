@@ -125,6 +125,8 @@ void ask_fail_json(struct ask *a, unsigned status, json_t *error); /* taken: {co
 void ask_field_error(struct ask *a, const char *path, const char *fmt, ...) _printf_(3, 4); /* 400 with fields */
 /* A service's error object as an answer, with the status of its code. */
 void ask_service_error(struct ask *a, const json_t *error);
+/* If-Match of the request: 0 and the revision that it names; -ENOENT: none, or any ("*"); -EINVAL: answered, it is no revision. */
+int ask_if_match(struct ask *a, uint64_t *ret_revision);
 /* "console alice" for audits and logs */
 const char *ask_as(const struct ask *a, char buf[static 96]);
 struct session *ask_session(const struct ask *a); /* NULL: a token's, or it has ended meanwhile */

@@ -373,18 +373,10 @@ static void add_confirmation(const struct ask *a, const struct backend *k, const
 /* If-Match: "17" names the revision that is changed. */
 static bool add_revision(struct ask *a, json_t *args)
 {
-	struct text t = text_of(httpd_field(a->rq, "If-Match"));
 	uint64_t v;
+	int r = ask_if_match(a, &v);
 
-	if (!t.p || text_eq(t, TEXT("*")))
-		return true;
-	if (t.n > 2 && t.p[0] == '"' && t.p[t.n - 1] == '"')
-		t = (struct text){ t.p + 1, t.n - 2 };
-	if (text_u64(t, &v) < 0 || v > INT64_MAX) {
-		ask_fail(a, 400, "bad-request", "If-Match must be a revision");
-		return false;
-	}
-	return json_object_set_new(args, "revision", json_integer((json_int_t)v)) == 0;
+	return r == -ENOENT || (r == 0 && json_object_set_new(args, "revision", json_integer((json_int_t)v)) == 0);
 }
 
 /* A verb of its own kind takes a revision if its help says so; another one would do it whatever the revision is. */

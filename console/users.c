@@ -20,6 +20,36 @@ static void told(const struct ask *a, const char *what, const char *of)
 
 /* ---- users ---- */
 
+/* What an administrator may change of an account, as a number (FNV-1a): another one, and somebody has changed it. */
+static uint64_t revision_of(const struct user *u)
+{
+	char what[HASH_MAX + 16];
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	(void)snprintf(what, sizeof(what), "%s %d %s", role_name(u->role), u->totp, u->hash);
+	for (const char *p = what; *p; p++)
+		h = (h ^ (uint8_t)*p) * UINT64_C(0x100000001b3);
+	return h >> 11; /* a number of JSON that every reader takes as it is */
+}
+
+/* The request was made for the account as it is now; false: answered with how it is. */
+static bool is_as_seen(struct ask *a, const struct user *u)
+{
+	uint64_t seen = 0;
+	int r = ask_if_match(a, &seen);
+	json_t *error;
+
+	if (r == -ENOENT || (r == 0 && seen == revision_of(u)))
+		return true;
+	if (r < 0)
+		return false;
+	error = json_pack("{s:s, s:s, s:{s:{s:s, s:s, s:b}, s:I}}", "code", "conflict", "text", "somebody has changed this account meanwhile", "theirs",
+			  "body", "name", u->name, "role", role_name(u->role), "totp", u->totp, "revision", (json_int_t)revision_of(u));
+	ask_service_error(a, error);
+	json_decref(error);
+	return false;
+}
+
 void users_get(struct ask *a)
 {
 	json_t *rows = json_array();
@@ -27,8 +57,9 @@ void users_get(struct ask *a)
 	list_for_each(it, &a->c->accounts->users) {
 		const struct user *u = list_entry(it, struct user, node);
 
-		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:b, s:I}", "name", u->name, "role", role_name(u->role), "language",
-						      u->language, "totp", u->totp, "created_at", (json_int_t)u->created_at));
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:b, s:I, s:I}", "name", u->name, "role", role_name(u->role), "language",
+						      u->language, "totp", u->totp, "created_at", (json_int_t)u->created_at, "revision",
+						      (json_int_t)revision_of(u)));
 	}
 	ask_reply(a, 200, json_pack("{s:o}", "rows", rows));
 }
@@ -103,14 +134,38 @@ static bool would_be_last(const struct ask *a, const struct user *u)
 	return u->role == CONTROL_ADMIN && accounts_admins(a->c->accounts) == 1;
 }
 
-/* Whose rights or password have changed logs in again; streams of his pages end, too. */
-static void finish_change(struct ask *a, struct user *u)
+/* Asked before a password is hashed and behind it, for time goes by there. False: answered. */
+static bool may_change(struct ask *a, const struct user *u)
+{
+	const char *role = ask_string(a, "role");
+	enum control_role r = CONTROL_ADMIN;
+
+	if (role && role_parse(role, &r) < 0) {
+		ask_field_error(a, "role", "must be viewer, operator or administrator");
+		return false;
+	}
+	if (!is_as_seen(a, u))
+		return false;
+	if (r == CONTROL_ADMIN || !would_be_last(a, u))
+		return true;
+	ask_fail(a, 409, "conflict", "this is the last administrator");
+	return false;
+}
+
+/* Whose rights or password have changed logs in again; streams of his pages end, too. hash NULL: the password stays. */
+static void change(struct ask *a, struct user *u, const char *hash)
 {
 	char as[96];
 
+	if (ask_string(a, "role"))
+		(void)role_parse(ask_string(a, "role"), &u->role);
+	if (json_is_true(json_object_get(a->body, "totp_off")))
+		u->totp = false;
+	if (hash)
+		(void)snprintf(u->hash, sizeof(u->hash), "%s", hash);
 	sessions_remove_of(a->c->accounts, u, ask_session(a)); /* his own one stays, if it is he */
 	told(a, "changed", u->name);
-	user_save(a->c->accounts, u, ask_as(a, as), ask_on_saved, a);
+	user_save(a->c->accounts, u, ask_as(a, as), ask_on_saved, ask_ref(a));
 }
 
 static void on_changed_hash(bool match, const char *hash, void *arg)
@@ -119,41 +174,24 @@ static void on_changed_hash(bool match, const char *hash, void *arg)
 	struct user *u = user_find(a->c->accounts, a->params[0]);
 
 	(void)match;
-	if (!u || !*hash) {
+	if (!u || !*hash)
 		ask_fail(a, 404, "not-found", "there is no account of this name any more");
-		ask_unref(a);
-		return;
-	}
-	(void)snprintf(u->hash, sizeof(u->hash), "%s", hash);
-	finish_change(a, u);
+	else if (may_change(a, u))
+		change(a, u, hash);
+	ask_unref(a);
 }
 
 void user_put(struct ask *a)
 {
-	const char *role = ask_string(a, "role"), *password = ask_string(a, "password");
+	const char *password = ask_string(a, "password");
 	struct user *u = named(a);
-	enum control_role r = CONTROL_VIEWER;
 
-	if (!u)
+	if (!u || !may_change(a, u))
 		return;
-	if (role && role_parse(role, &r) < 0) {
-		ask_field_error(a, "role", "must be viewer, operator or administrator");
-		return;
-	}
-	if (role && r != CONTROL_ADMIN && would_be_last(a, u)) {
-		ask_fail(a, 409, "conflict", "this is the last administrator");
-		return;
-	}
-	if (password && !ask_password_is_good(a, password))
-		return;
-	if (role)
-		u->role = r;
-	if (json_is_true(json_object_get(a->body, "totp_off")))
-		u->totp = false;
-	if (password)
+	if (!password)
+		change(a, u, NULL);
+	else if (ask_password_is_good(a, password))
 		hashing(a, hasher_make(a->c->hasher, password, on_changed_hash, ask_ref(a)));
-	else
-		finish_change(ask_ref(a), u);
 }
 
 void user_delete(struct ask *a)
@@ -161,7 +199,7 @@ void user_delete(struct ask *a)
 	struct user *u = named(a);
 	char as[96];
 
-	if (!u)
+	if (!u || !is_as_seen(a, u))
 		return;
 	if (would_be_last(a, u)) {
 		ask_fail(a, 409, "conflict", "this is the last administrator");

@@ -221,6 +221,31 @@ def _(w):
     bob.post(f"{turn}/changes/{ours[bob]}/abort").is_(200)
 
 
+@case("two administrators and one account: a change and a removal hold the revision that was seen")
+def _(w):
+    w.console()
+    alice = w.first()
+    bob = w.user(alice, "bob", "administrator")
+    w.user(alice, "carol", "viewer")
+
+    def seen():
+        return next(r["revision"] for r in alice.get("/api/v1/users").is_(200).json["rows"] if r["name"] == "carol")
+
+    first = seen()
+    bob.put("/api/v1/users/carol", {"role": "operator"}, **{"If-Match": f'"{first}"'}).is_(200)
+    for ask in ({"role": "viewer"}, {"password": "another one of hers"}):
+        got = alice.put("/api/v1/users/carol", ask, **{"If-Match": f'"{first}"'}).is_(412, "conflict").json["error"]
+        if got["theirs"] != {"body": {"name": "carol", "role": "operator", "totp": False}, "revision": seen()}:
+            raise Failed(f"    {got}")
+    alice.put("/api/v1/users/carol", {"role": "viewer"}, **{"If-Match": '"x"'}).is_(400, "bad-request")
+    alice.delete("/api/v1/users/carol", **{"If-Match": f'"{first}"'}).is_(412, "conflict")
+    before = seen()
+    alice.put("/api/v1/users/carol", {"password": "another one of hers"}, **{"If-Match": f'"{before}"'}).is_(200)
+    if seen() == before:
+        raise Failed("    a password has changed and the revision has not")
+    alice.delete("/api/v1/users/carol", **{"If-Match": f'"{seen()}"'}).is_(200)
+
+
 @case("a change that cuts the console off takes itself back; by default it waits a minute for its confirmation")
 def _(w):
     w.certificate("server")

@@ -136,10 +136,10 @@ const USERS = [
 	{ id: 'created_at', title: 'settings.made', kind: 'time' },
 ];
 
-function saveUser(row, { name, role: r, password: p, totp_off }) {
+function saveUser(row, { name, role: r, password: p, totp_off }, revision) {
 	if (!row) return post('/users', { name, role: r, password: p });
 	const body = { role: r, totp_off: String(totp_off) === 'true' || undefined, password: p };
-	return request('PUT', `/users/${encodeURIComponent(row.name)}`, body);
+	return request('PUT', `/users/${encodeURIComponent(row.name)}`, body, `"${revision}"`);
 }
 
 function Users() {
@@ -169,7 +169,7 @@ function Users() {
 								done: 'settings.user.deleted',
 								prepare: async () => (await get('/sessions')).rows,
 								name: (row, sessions) => `${row.name}: ${t('settings.sessions.end', { n: (sessions ?? []).filter(s => s.user === row.name).length })}`,
-								run: row => request('DELETE', `/users/${encodeURIComponent(row.name)}`),
+								run: row => request('DELETE', `/users/${encodeURIComponent(row.name)}`, undefined, `"${row.revision}"`),
 							},
 						]}
 					/>
@@ -178,10 +178,11 @@ function Users() {
 							title={open.row ? t('settings.user', { name: open.row.name }) : t('settings.user.add')}
 							fields={open.row ? CHANGED_USER : USER}
 							value={open.row ? { name: open.row.name, role: open.row.role, totp_off: false } : null}
+							revision={open.row?.revision}
 							close={() => show(null)}
 							help="settings/users"
-							save={async body => {
-								await saveUser(open.row, body);
+							save={async (body, revision) => {
+								await saveUser(open.row, body, revision);
 								load();
 							}}
 						/>

@@ -15,8 +15,7 @@ import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
-import { Code } from './tunnel.jsx';
-import { AddRow, cols, fieldsOf, jobFields, jobName, Reach } from './tunnel_parts.jsx';
+import { AddRow, Code, cols, fieldsOf, jobFields, jobName, Reach } from './tunnel_parts.jsx';
 
 const ends = n => (n ? ` – ${t('sessions.agent', { n })}` : '');
 

@@ -4,11 +4,11 @@
 // jobs, data connections), the agents that are known and their enrolment, which site is direct and which is relayed and
 // why, the kernel's sockets, and a connection tester.
 import { useState } from 'preact/hooks';
-import { may, post, request, serviceAt } from '../api.js';
+import { may, request, serviceAt } from '../api.js';
 import { configOf, lockedAt } from '../config.js';
 import { dateTime, t } from '../i18n.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
-import { Dialog, confirm } from '../ui/dialog.jsx';
+import { confirm } from '../ui/dialog.jsx';
 import { ErrorBox, sayError } from '../ui/errors.jsx';
 import { Locked } from '../ui/field.jsx';
 import { LiveTable, RowTable } from '../ui/live_table.jsx';
@@ -18,7 +18,7 @@ import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { read, readRows, tell } from '../verbs.js';
-import { AddRow, cols, fieldsOf, jobFields, jobName, Reach, State } from './tunnel_parts.jsx';
+import { AddRow, Code, cols, fieldsOf, jobFields, jobName, Reach, State } from './tunnel_parts.jsx';
 import { Tester } from './tunnel_tester.jsx';
 import { Watch } from './tunnel_watch.jsx';
 
@@ -290,19 +290,6 @@ const AgentForm = ({ service, agent, close, done }) => (
 		}}
 	/>
 );
-
-// Shown once: the server keeps no code that could be read again.
-export function Code({ code, close }) {
-	const { data } = useLive(code.code, () => post('/qr', { text: code.code }));
-	return (
-		<Dialog title={t('tunnel.code', { name: code.name ?? '' })} close={close} help="tunnel/enrolment">
-			<p>{t('tunnel.code.text', { until: dateTime(code.expires * 1000) })}</p>
-			<pre class="wrap">{code.code}</pre>
-			{data && <img class="qr" alt={t('tunnel.code.qr')} src={`data:image/svg+xml,${encodeURIComponent(data.svg)}`} />}
-			{code.fingerprint && <p class="muted">{t('tunnel.own_key', { key: code.fingerprint })}</p>}
-		</Dialog>
-	);
-}
 
 // ---- the rest ----
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the pages Tunnel, Agent and Relay share: columns by their names, states, the blank last row, the fields of a forward
-// job, and links to what a port leads to. Their words are in lang/tunnel.*.json.
+// job, links to what a port leads to, and a code for enrolment. Their words are in lang/tunnel.*.json.
 import { useState } from 'preact/hooks';
-import { has, number, t } from '../i18n.js';
+import { post } from '../api.js';
+import { dateTime, has, number, t } from '../i18n.js';
+import { Dialog } from '../ui/dialog.jsx';
 import { messageOf } from '../ui/errors.jsx';
 import { judge } from '../ui/judge.js';
 import { Reason } from '../ui/reason.jsx';
+import { useLive } from '../ui/use_verb.js';
 import { valueOf } from '../ui/value.js';
 import { ValueField } from '../ui/value_field.jsx';
 
@@ -170,5 +173,20 @@ export function Reach({ row, all }) {
 				</>
 			))}
 		</>
+	);
+}
+
+// ---- a code that lets an agent in ----
+
+// Shown once: the server keeps no code that could be read again.
+export function Code({ code, close }) {
+	const { data } = useLive(code.code, () => post('/qr', { text: code.code }));
+	return (
+		<Dialog title={t('tunnel.code', { name: code.name ?? '' })} close={close} help="tunnel/enrolment">
+			<p>{t('tunnel.code.text', { until: dateTime(code.expires * 1000) })}</p>
+			<pre class="wrap">{code.code}</pre>
+			{data && <img class="qr" alt={t('tunnel.code.qr')} src={`data:image/svg+xml,${encodeURIComponent(data.svg)}`} />}
+			{code.fingerprint && <p class="muted">{t('tunnel.own_key', { key: code.fingerprint })}</p>}
+		</Dialog>
 	);
 }

@@ -67,6 +67,8 @@ static int setup(void **state)
 	assert_int_equal(httpd_new(w->svc.loop, NULL, NULL, &http_ops, &w->c, &w->c.http), 0);
 	u = user_add(w->c.accounts, "alice", CONTROL_ADMIN, "*");
 	assert_non_null(session_add(w->c.accounts, u, &(struct addr){ 0 }, "test", w->cookie));
+	store_flush(w->svc.store);
+	support_run_for(w->svc.loop, 20); /* the session is kept, and that is told */
 	*state = w;
 	return 0;
 }

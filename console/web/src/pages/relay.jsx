@@ -140,7 +140,7 @@ function Connections({ service }) {
 				service={service}
 				verb="relay.connections"
 				rowKey={r => r.id}
-				columns={cols('id:number route source source_name target:wide state bytes_up:bytes rate_up:rate bytes_down:bytes rate_down:rate age_ms:ms quiet_ms:ms protocol opened_at:time listener held_up:bytes held_down:bytes logged:on watched:on', { state: { cell: r => r.state } })}
+				columns={cols('id:number route source source_name target:wide state bytes_up:bytes rate_up:rate bytes_down:bytes rate_down:rate age_ms:ms quiet_ms:ms protocol opened_at:time listener held_up:bytes held_down:bytes logged:on watched:on', { state: { width: '8rem', cell: r => r.state } })}
 				actions={[
 					{ id: 'watch', title: 'tunnel.watch', single: true, open: watch },
 					{ id: 'end', title: 'tunnel.end', del: true, danger: true, ask: 'tunnel.end.ask', done: 'tunnel.end.done', name, run: r => tell(service, 'relay.kick', { id: r.id }) },

@@ -315,7 +315,7 @@ const Sockets = ({ service }) => (
 		service={service}
 		verb="tunnel.sockets"
 		rowKey={r => `${r.protocol} ${r.local} ${r.peer}`}
-		columns={cols('what agent job connection:number protocol state local peer recv_queue:bytes send_queue:bytes rtt_us:us retransmits:number lost:number', { state: { cell: r => r.state } })}
+		columns={cols('what agent job connection:number protocol state local peer recv_queue:bytes send_queue:bytes rtt_us:us retransmits:number lost:number', { state: { width: '8rem', cell: r => r.state } })}
 	/>
 );
 

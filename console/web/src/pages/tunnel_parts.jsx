@@ -39,6 +39,13 @@ const MORE = {
 	connections: { kind: 'number', width: '9rem' },
 	yes: c => ({ width: '9rem', value: r => t(r[c.id] ? 'yes' : 'no') }),
 	wide: () => ({ width: 'minmax(18rem, 1fr)' }),
+	...Object.fromEntries(
+		// an address with its port is not cut
+		['address', 'listen', 'listener', 'local', 'remote', 'observed', 'peer', 'source', 'agent_local', 'carrier_agent', 'carrier_server'].map(id => [
+			id,
+			{ width: 'minmax(12.5rem, 1fr)' },
+		]),
+	),
 };
 
 export function cols(spec, own = {}) {

@@ -140,10 +140,10 @@ test('The agent restarts under the open page: it says so, and goes on', async ()
 	await page.locator('select').first().selectOption('agent@site');
 	await grid(page, 'Servers').row('Control room').waitFor();
 	await world('stop', { service: 'stile-agent@site' });
-	await page.locator('.box.failed').first().waitFor();
+	await page.locator('.away').first().waitFor();
 	await world('start', { service: 'stile-agent@site' });
 	await grid(page, 'Servers').row('Control room').getByText('connected').waitFor();
-	await until(async () => (await page.locator('.box.failed').count()) === 0, 'the end of the complaints');
+	await until(async () => (await page.locator('.away').count()) === 0, 'the end of the complaints');
 	noFaults(page);
 });
 

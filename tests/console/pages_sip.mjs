@@ -314,7 +314,7 @@ test('A restart of the service under the page keeps what was typed, and the page
 	await click(page, 'Add');
 	await put(page, { domain: 'kept.test', host: '127.0.0.1', transport: 'tcp' });
 	await world('stop', { service: 'stile-sip' });
-	await page.locator('.box.failed').first().waitFor();
+	await page.locator('.away').first().waitFor();
 	await save(page);
 	await page.getByRole('dialog').locator('.box.failed').waitFor();
 	await world('start', { service: 'stile-sip' });

@@ -272,12 +272,12 @@ test('The tunnel restarts under the open page: it says so, and goes on', async (
 	const page = await at('control', { allowed: [/status of 50/] });
 	await grid(page, tab('control')).row('site').waitFor();
 	await world('stop', { service: 'stile-tunnel' });
-	await page.locator('.box.failed').first().waitFor();
+	await page.locator('.away').first().waitFor();
 	await looked(page, 'tunnel-away', 'the page of a stopped service');
 	await world('start', { service: 'stile-tunnel' });
 	await world('connected', { name: 'site' });
 	await grid(page, tab('control')).row('site').locator('.pill.ok').waitFor();
-	await until(async () => (await page.locator('.box.failed').count()) === 0, 'the end of the complaints');
+	await until(async () => (await page.locator('.away').count()) === 0, 'the end of the complaints');
 	noFaults(page);
 });
 

@@ -1,35 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What needs somebody: services that are down, and each service's own items (service.health). An item's id has a
-// headline in the reader's language; beside it stands what the service says, and what to do.
-import { date, either, t } from '../i18n.js';
+// What needs somebody: services that are down, and each service's own items (service.health).
+import { t } from '../i18n.js';
 import { programOf } from '../state.js';
+import { HealthItem } from '../ui/health_item.jsx';
 import { Icon } from '../ui/icon.jsx';
-
-function headline(item) {
-	const args = { subject: item.subject, ...item.args };
-	if (args.ends_at) args.until = date(args.ends_at);
-	if (typeof args.days === 'number') args.days = t('days', { n: args.days });
-	return either(`warning.${item.id}`, item.id, args);
-}
-
-function Item({ s, item }) {
-	const kind = item.severity === 'error' ? 'failed' : 'warning';
-	return (
-		<div class={`box ${kind}`} data-id={item.id}>
-			<Icon name={kind} />
-			<div>
-				<p>
-					<b>{programOf(s)}</b>: {headline(item)}
-				</p>
-				<p class="muted" lang="en">
-					{item.text}
-					{item.hint && ` – ${item.hint}`}
-				</p>
-			</div>
-		</div>
-	);
-}
 
 const DOWN = ['failed', 'late', 'unreachable'];
 
@@ -57,7 +32,7 @@ export function Warnings({ all }) {
 				</div>
 			))}
 			{items.map(({ s, item }) => (
-				<Item key={`${programOf(s)} ${item.id} ${item.subject} ${item.text}`} s={s} item={item} />
+				<HealthItem key={`${programOf(s)} ${item.id} ${item.subject} ${item.text}`} s={s} item={item} />
 			))}
 		</>
 	);

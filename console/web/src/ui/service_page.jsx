@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The frame of a page about one kind of service: heading, choice among its instances, state. What the page shows stays
-// while its service is away, so that nothing typed is lost; above it stands what became of the service.
+// while its service is away, so that nothing typed is lost; above it stands what became of the service, or why it is not well.
 import { useEffect, useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { t } from '../i18n.js';
 import { act, isDown, kindOf, nameOf, programOf, services, servicesError, watchServices } from '../state.js';
 import { ErrorBox } from './errors.jsx';
+import { HealthItem } from './health_item.jsx';
 import { Icon } from './icon.jsx';
 import { Loading } from './loading.jsx';
 import { Pill } from './pill.jsx';
@@ -15,7 +16,7 @@ import { ServiceChoice } from './service_choice.jsx';
 function Away({ s }) {
 	const why = s.state === 'late' ? t('state.late.why') : s.exit?.error;
 	return (
-		<div class="box failed section" role="status">
+		<div class="box failed section away" role="status">
 			<Icon name="failed" />
 			<div>
 				<p>{t('service.away', { who: programOf(s), state: t(`state.${s.state}`) })}</p>
@@ -53,6 +54,7 @@ export function ServicePage({ kind, title, children }) {
 			{!services.value && (servicesError.value ? <ErrorBox error={servicesError.value} /> : <Loading />)}
 			{services.value && !s && <p class="muted section">{t('service.none')}</p>}
 			{s && (isDown(s) || s.state === 'late') && <Away s={s} />}
+			{s && !isDown(s) && s.items?.map(item => <HealthItem key={`${item.id} ${item.subject} ${item.text}`} s={s} item={item} />)}
 			{s && (!isDown(s) || seen[name]) && <div key={name}>{children(name, s)}</div>}
 		</>
 	);

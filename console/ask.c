@@ -197,21 +197,27 @@ void ask_service_error(struct ask *a, const json_t *error)
 	ask_fail_json(a, status, json_deep_copy(error));
 }
 
-int ask_if_match(struct ask *a, uint64_t *ret_revision)
+static int read_if_match(struct ask *a, uint64_t *ret_revision)
 {
-	struct text t = text_of(httpd_field(a->rq, "If-Match"));
-	uint64_t v;
+	struct text t = text_of(a->rq ? httpd_field(a->rq, "If-Match") : NULL);
 
 	if (!t.p || text_eq(t, TEXT("*")))
 		return -ENOENT;
 	if (t.n > 2 && t.p[0] == '"' && t.p[t.n - 1] == '"')
 		t = (struct text){ t.p + 1, t.n - 2 };
-	if (text_u64(t, &v) < 0 || v > INT64_MAX) {
-		ask_fail(a, 400, "bad-request", "If-Match must be a revision");
-		return -EINVAL;
-	}
-	*ret_revision = v;
-	return 0;
+	if (text_u64(t, ret_revision) == 0 && *ret_revision <= INT64_MAX)
+		return 0;
+	ask_fail(a, 400, "bad-request", "If-Match must be a revision");
+	return -EINVAL;
+}
+
+int ask_if_match(struct ask *a, uint64_t *ret_revision)
+{
+	if (!a->if_match.read)
+		a->if_match.result = read_if_match(a, &a->if_match.revision);
+	a->if_match.read = true;
+	*ret_revision = a->if_match.revision;
+	return a->if_match.result;
 }
 
 /* ---- small things ---- */

@@ -99,6 +99,11 @@ struct identity {
 struct ask {
 	struct console *c;
 	struct httpd_rq *rq; /* NULL: its client has gone, or it is the tool */
+	struct if_match { /* of ask_if_match() */
+		bool read;
+		int result;
+		uint64_t revision;
+	} if_match;
 	struct control_request *control; /* the tool's, until it is answered */
 	const char *query;		 /* of the tool, while the handler runs */
 	const struct route *route;
@@ -125,7 +130,8 @@ void ask_fail_json(struct ask *a, unsigned status, json_t *error); /* taken: {co
 void ask_field_error(struct ask *a, const char *path, const char *fmt, ...) _printf_(3, 4); /* 400 with fields */
 /* A service's error object as an answer, with the status of its code. */
 void ask_service_error(struct ask *a, const json_t *error);
-/* If-Match of the request: 0 and the revision that it names; -ENOENT: none, or any ("*"); -EINVAL: answered, it is no revision. */
+/* If-Match of the request: 0 and the revision that it names; -ENOENT: none, or any ("*"), or the tool asks; -EINVAL: answered, it is
+ * no revision. Asked again when its client has gone it is what it was. */
 int ask_if_match(struct ask *a, uint64_t *ret_revision);
 /* "console alice" for audits and logs */
 const char *ask_as(const struct ask *a, char buf[static 96]);

@@ -373,7 +373,7 @@ static void add_confirmation(const struct ask *a, const struct backend *k, const
 /* If-Match: "17" names the revision that is changed. */
 static bool add_revision(struct ask *a, json_t *args)
 {
-	uint64_t v;
+	uint64_t v = 0;
 	int r = ask_if_match(a, &v);
 
 	return r == -ENOENT || (r == 0 && json_object_set_new(args, "revision", json_integer((json_int_t)v)) == 0);

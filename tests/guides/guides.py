@@ -80,7 +80,8 @@ store: { path: /var/lib/stile }
 tunnel: { public_name: tunnel.example.org, listen: ["tls:0.0.0.0:7443"] }
 turn: { password: a-password-for-the-guides, relay: { addresses: [192.0.2.10] } }
 """
-AGENT = """store: { path: /var/lib/stile }
+AGENT = """log: { dir: /var/log/stile }
+store: { path: /var/lib/stile }
 stun_servers: [tunnel.example.org:3478]
 agent: { name: site-17, server: "tunnel.example.org:7443" }
 """

@@ -13,7 +13,7 @@ const WRITTEN = ['size', 'duration']; // values with a unit of their own: 10MB, 
 
 function optionsOf(row, text) {
 	if (row.type === 'bool') return Object.entries(WORDS).map(([value, word]) => ({ value, name: t(word) }));
-	if (row.type !== 'enum' || row.list) return undefined; // an endpoint has choices for its first word, too
+	if ((row.type ?? 'enum') !== 'enum' || row.list) return undefined; // an endpoint has choices for its first word, too
 	const choices = row.choices ?? [];
 	const list = Array.isArray(choices) ? choices.map(c => ({ value: c, name: c })) : Object.entries(choices).map(([value, word]) => ({ value, name: t(word) }));
 	if (!list.length) return undefined;

@@ -11,7 +11,6 @@
 #include "common/dgram.h"
 #include "common/dgram_tx.h"
 #include "common/inherited.h"
-#include "common/ring.h"
 
 #include <errno.h>
 #include <linux/errqueue.h>
@@ -38,7 +37,6 @@ struct dgram_io {
 	struct dgram_io_stats stats;
 	struct dgram_batch last;
 	struct tx_queue *tx;
-	struct ring *ring; /* NULL: none */
 	uint8_t *arena;
 	uint64_t busy;	 /* slots that the output queue points into */
 	unsigned cursor; /* the slot to hand out next */
@@ -123,8 +121,8 @@ int dgram_io_new(struct loop *l, const struct dgram_options *opt, struct dgram_i
 		return -ENOMEM;
 	io->stats.gro = !(opt && opt->no_gro) && probe(UDP_GRO, 1);
 	io->stats.gso = !(opt && opt->no_gso) && probe(UDP_SEGMENT, 1200);
-	io->stats.ring = opt && opt->ring && ring_new(&io->ring) == 0;
-	r = tx_queue_new(io->ring ? &tx_kernel_ring : &tx_kernel, io->ring, &io->stats, &io->tx);
+	io->stats.ring = opt && opt->ring;
+	r = tx_queue_new(io->stats.ring ? &tx_kernel_ring : &tx_kernel, opt ? opt->ring : NULL, &io->stats, &io->tx);
 	if (r < 0)
 		return r;
 	/* Mapped, so that only the pages that traffic touches become memory. */
@@ -150,7 +148,6 @@ struct dgram_io *dgram_io_free(struct dgram_io *io)
 	if (io->tx)
 		tx_flush(io->tx);
 	tx_queue_free(io->tx);
-	ring_free(io->ring);
 	if (io->arena)
 		munmap(io->arena, (size_t)DGRAM_BATCH * SLOT_SIZE + COPY_SIZE);
 	free(io);

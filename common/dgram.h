@@ -56,9 +56,10 @@ struct dgram_io_stats {
 	bool gro, gso, ring;
 };
 
+struct ring;
 struct dgram_options {
 	bool no_gro, no_gso;
-	bool ring; /* many sockets with one call, where the kernel lets us: for who has many */
+	struct ring *ring; /* many sockets with one call: for who has many. It lives longer than this. NULL: none */
 };
 int dgram_io_new(struct loop *l, const struct dgram_options *opt, struct dgram_io **ret_io); /* registers its pass hook */
 struct dgram_io *dgram_io_free(struct dgram_io *io);

@@ -67,10 +67,24 @@ static int map_rings(struct ring *r, const struct io_uring_params *p)
 	return 0;
 }
 
+/* It begins its work with that: what it does not need now is never to be had by it. */
+static int restrict_to_sends(int fd)
+{
+	struct io_uring_restriction only[] = {
+		{ .opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_SENDMSG },
+		{ .opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_CQE_SKIP_SUCCESS },
+	};
+
+	if (syscall(SYS_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS, only, ARRAY_LEN(only)) < 0 ||
+	    syscall(SYS_io_uring_register, fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0)
+		return -errno;
+	return 0;
+}
+
 int ring_new(struct ring **ret_ring)
 {
 	const unsigned needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_CQE_SKIP;
-	struct io_uring_params p = { .flags = IORING_SETUP_SUBMIT_ALL };
+	struct io_uring_params p = { .flags = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED };
 	_cleanup_(ring_freep) struct ring *r = calloc(1, sizeof(*r));
 	int err;
 
@@ -82,6 +96,8 @@ int ring_new(struct ring **ret_ring)
 	if ((p.features & needed) != needed)
 		return -ENOSYS;
 	err = map_rings(r, &p);
+	if (err == 0)
+		err = restrict_to_sends(r->fd);
 	if (err < 0)
 		return err;
 	*ret_ring = steal_ptr(&r);

@@ -4,8 +4,9 @@
  * messages, but for one socket; a relay has a socket for each allocation.
  *
  * Every message is tried when ring_send() is called and its result is there when it returns; nothing stays under
- * way, so neither messages nor descriptors need to live longer than the call. A ring belongs to the thread that
- * made it. Kernels before 5.18 have none that is fit, and an administrator or a sandbox may forbid it
+ * way, so neither messages nor descriptors need to live longer than the call. A ring is one thread's at a time. It can do nothing
+ * but send, and needs no call but io_uring_enter(), so a process that makes its rings first may shut itself in then
+ * (SANDBOX_RING). Kernels before 5.18 have none that is fit, and an administrator or a sandbox may forbid it
  * (kernel.io_uring_disabled, SystemCallFilter=): then ring_new() fails, and its caller sends socket by socket.
  */
 #pragma once

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The list of calls is what systemd's @system-service is without @privileged, @resources and @obsolete (the filter of our units), less
- * what none of our programs and libraries uses: namespaces, keyrings, other processes' memory, asynchronous I/O, System V IPC.
+ * what none of our programs and libraries uses: namespaces, keyrings, other processes' memory, asynchronous I/O (but for a ring
+ * that was made before, common/ring.h), System V IPC.
  * libseccomp knows their numbers on each machine and passes over those that a machine does not have.
  *
  * Landlock is spoken to by its system calls, with the rights of versions that Debian 12's headers do not have yet.
@@ -186,6 +187,7 @@ static const char *const calls[] = {
 /* A program that is started shuts itself in further. */
 /* clang-format on */
 static const char *const calls_of_programs[] = { "execve", "execveat" }, *const calls_of_bpf[] = { "bpf", "perf_event_open" };
+static const char *const calls_of_rings[] = { "io_uring_enter" };
 #ifdef TRACED
 static const char *const calls_of_tracers[] = { "ptrace", "process_vm_readv", "process_vm_writev", "personality" };
 #endif
@@ -243,6 +245,8 @@ static int add_rules(scmp_filter_ctx ctx, unsigned flags)
 		r = allow(ctx, calls_of_programs, ARRAY_LEN(calls_of_programs));
 	if (r == 0 && flags & SANDBOX_BPF)
 		r = allow(ctx, calls_of_bpf, ARRAY_LEN(calls_of_bpf));
+	if (r == 0 && flags & SANDBOX_RING)
+		r = allow(ctx, calls_of_rings, ARRAY_LEN(calls_of_rings));
 #ifdef TRACED
 	if (r == 0)
 		r = allow(ctx, calls_of_tracers, ARRAY_LEN(calls_of_tracers));

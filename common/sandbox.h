@@ -11,7 +11,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { SANDBOX_PROGRAMS = 1, SANDBOX_BPF = 2 }; /* calls that are left besides: execve(); bpf() and perf_event_open() */
+/* Calls that are left besides: execve(); bpf() and perf_event_open(); io_uring_enter(), for rings that were made before. */
+enum { SANDBOX_PROGRAMS = 1, SANDBOX_BPF = 2, SANDBOX_RING = 4 };
 
 /* Writing stays possible beneath the n folders, and where a path is a file, to that file; program, if not NULL, may be started. What
  * does not exist is passed over. The Landlock version (from 1) or -errno: -ENOSYS and -EOPNOTSUPP are a kernel without it. */

@@ -98,7 +98,7 @@ struct service_ops {
 	/* The one program that it may start while it runs, by its path. NULL: none. */
 	void (*program_path)(char *buf, size_t n);
 	bool writes_config; /* the folder of its configuration stays writable: it restores backups */
-	unsigned sandbox_calls; /* SANDBOX_BPF: needs more than others (common/sandbox.h) */
+	unsigned sandbox_calls; /* SANDBOX_BPF, SANDBOX_RING: needs more than others (common/sandbox.h) */
 	int (*start)(struct service *s, char *err, size_t err_n); /* privileges gone */
 	/* Before each reload, and for a dry run: could the service take c? Tries all that can fail, changes nothing,
 	 * and adds to ch what the files do not show (a certificate's file has new contents). May be NULL. */

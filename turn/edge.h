@@ -56,6 +56,7 @@ struct turn_service {
 	uint64_t held_peak;	 /* most connections and allocations seen since memory was given back */
 	struct workers workers;
 	uint64_t *passes; /* of each worker at the last look of the watchdog */
+	struct ring **rings; /* of each worker; NULL: the kernel gave it none */
 	struct turn_users *users; /* made in the store: turn/users.h */
 	struct turn_secrets *secrets; /* the same: turn/secrets.h */
 	struct turn_self_test *self_test; /* NULL: nobody tests */

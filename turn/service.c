@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include "common/front.h"
+#include "common/ring.h"
+#include "common/sandbox.h"
 #include "turn/external.h"
 #include "turn/log_msgs.h"
 #include "turn/metrics.h"
@@ -49,6 +51,13 @@ static int open_listeners(struct turn_service *ts, const struct turn_config *cfg
 	return r;
 }
 
+/* Before the call that makes them is given up. */
+static void make_rings(struct turn_service *ts)
+{
+	for (unsigned i = 0; i < ts->n_workers; i++)
+		(void)ring_new(&ts->rings[i]); /* without one it sends socket by socket */
+}
+
 static void service_free(struct turn_service *ts);
 
 static int turn_open(struct service *s, char *err, size_t err_n)
@@ -66,8 +75,10 @@ static int turn_open(struct service *s, char *err, size_t err_n)
 	ts->svc = s;
 	ts->n_workers = cfg->workers ? (unsigned)MIN(cfg->workers, MAX_WORKERS) : MIN(workers_default_count(), MAX_WORKERS);
 	ts->passes = calloc(ts->n_workers, sizeof *ts->passes);
-	if (!ts->passes)
+	ts->rings = calloc(ts->n_workers, sizeof *ts->rings);
+	if (!ts->passes || !ts->rings)
 		return -ENOMEM;
+	make_rings(ts);
 	ts->seed = hash_seed_random();
 	r = open_listeners(ts, cfg, err, err_n);
 	if (r == 0)
@@ -398,6 +409,9 @@ static void service_free(struct turn_service *ts)
 	turn_listeners_close(ts);
 	free(ts->discovery);
 	free(ts->passes);
+	for (unsigned i = 0; ts->rings && i < ts->n_workers; i++)
+		ring_free(ts->rings[i]);
+	free(ts->rings);
 	turn_policy_unref(ts->policy);
 	turn_users_free(ts->users);
 	turn_secrets_free(ts->secrets);
@@ -436,6 +450,7 @@ const struct service_ops turn_service_ops = {
 	.binds_later = true,
 	.store_kinds = turn_store_kinds,
 	.open = turn_open,
+	.sandbox_calls = SANDBOX_RING,
 	.start = turn_start,
 	.examine = turn_examine,
 	.reload = turn_reload,

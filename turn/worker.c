@@ -183,7 +183,7 @@ static int setup(struct worker *wk, void *arg)
 	w->heartbeat.fire = on_heartbeat;
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
 	turn_coalesce_start(w);
-	if ((r = dgram_io_new(w->loop, &(struct dgram_options){ .ring = true }, &w->dgram)) < 0 || (r = open_offload(w)) < 0 ||
+	if ((r = dgram_io_new(w->loop, &(struct dgram_options){ .ring = w->ts->rings[w->index] }, &w->dgram)) < 0 || (r = open_offload(w)) < 0 ||
 	    (r = turn_front_open(w)) < 0 || (r = open_listeners(w)) < 0) {
 		teardown(wk, arg);
 		return r;

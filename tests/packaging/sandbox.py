@@ -107,6 +107,19 @@ def _(w):
     relays(w)
 
 
+@case("the rings by which stile-turn sends are made before: it has them in the sandbox where it has them without")
+def _(w):
+    rings = []
+    for top in ("sandbox: false\n", ""):
+        s = turn(w, top=top)
+        rings.append(w.verb("turn.status")["io"]["ring"])
+        relays(w)
+        s.stop()
+        w.servers.clear()
+    if rings[0] != rings[1]:
+        raise Failed(f"    a ring without the sandbox: {rings[0]}, in it: {rings[1]}")
+
+
 @case("a reload or a setting that names a folder outside is refused with that reason, and changes nothing")
 def _(w):
     turn(w)

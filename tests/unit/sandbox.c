@@ -24,6 +24,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "common/ring.h"
 
 #define CHILD_MUST(fact) do { if (!(fact)) { fprintf(stderr, "line %d: %s (errno %d)\n", __LINE__, #fact, errno); _exit(1); } } while (0)
 
@@ -185,6 +186,31 @@ static void calls_that_nobody_needs_do_not_exist(void **state)
 	in_child(needed_calls_alone);
 }
 
+static void ring_of_before(void)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t n = sizeof(at);
+	char byte = 'x';
+	struct iovec iov = { &byte, 1 };
+	struct mmsghdr m = { .msg_hdr = { .msg_name = &at, .msg_namelen = sizeof(at), .msg_iov = &iov, .msg_iovlen = 1 } };
+	struct ring *ring, *later;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), result;
+
+	if (ring_new(&ring) < 0)
+		_exit(0); /* no kernel for it */
+	CHILD_MUST(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && getsockname(fd, (struct sockaddr *)&at, &n) == 0);
+	CHILD_MUST(sandbox_calls(SANDBOX_RING) == 0);
+	ring_send(ring, &fd, &m, 1, &result);
+	CHILD_MUST(result == 0 && recv(fd, &byte, 1, MSG_DONTWAIT) == 1);
+	CHILD_MUST(ring_new(&later) == -ENOSYS);
+}
+
+static void a_ring_that_was_made_before_sends_on(void **state)
+{
+	(void)state;
+	in_child(ring_of_before);
+}
+
 static sem_t filtered, tried;
 static bool thread_was_refused;
 
@@ -226,6 +252,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(writing_is_left_where_it_was_asked_for, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(one_program_can_be_started, set_up, tear_down),
 		cmocka_unit_test(calls_that_nobody_needs_do_not_exist),
+		cmocka_unit_test(a_ring_that_was_made_before_sends_on),
 		cmocka_unit_test(threads_that_were_there_are_held_as_well),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

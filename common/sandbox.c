@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <link.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -153,7 +154,7 @@ int sandbox_files(const char *const *writable, size_t n, const char *program)
 static const char *const calls[] = {
 	"_llseek", "_newselect", "accept", "accept4", "access", "alarm", "arch_prctl", "arm_fadvise64_64", "bind", "brk",
 	"cacheflush", "capget", "capset", "chdir", "chmod", "chown", "clock_getres", "clock_getres_time64", "clock_gettime",
-	"clock_gettime64", "clock_nanosleep", "clock_nanosleep_time64", "clone", "clone3", "close", "close_range", "connect",
+	"clock_gettime64", "clock_nanosleep", "clock_nanosleep_time64", "close", "close_range", "connect",
 	"copy_file_range", "creat", "dup", "dup2", "dup3", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait",
 	"epoll_pwait2", "epoll_wait", "eventfd", "eventfd2", "exit", "exit_group", "faccessat", "faccessat2", "fadvise64",
 	"fadvise64_64", "fallocate", "fchdir", "fchmod", "fchmodat", "fchmodat2", "fchown", "fchownat", "fcntl", "fcntl64",
@@ -213,6 +214,15 @@ static int allow_if(scmp_filter_ctx ctx, const char *name, struct scmp_arg_cmp a
 	return nr < 0 ? 0 : seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, nr, 1, &arg);
 }
 
+/* Threads and processes, but none in a namespace of its own. clone3() has its flags behind a pointer: without it libraries go back
+ * to clone(). */
+static int allow_clone(scmp_filter_ctx ctx)
+{
+	const unsigned namespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+
+	return allow_if(ctx, "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces, 0));
+}
+
 static int allow_memory(scmp_filter_ctx ctx)
 {
 	int r = allow_if(ctx, "mprotect", SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
@@ -251,6 +261,8 @@ static int add_rules(scmp_filter_ctx ctx, unsigned flags)
 	if (r == 0)
 		r = allow(ctx, calls_of_tracers, ARRAY_LEN(calls_of_tracers));
 #endif
+	if (r == 0)
+		r = allow_clone(ctx);
 	if (r == 0)
 		r = allow_memory(ctx);
 	return r < 0 ? r : allow_sockets(ctx);

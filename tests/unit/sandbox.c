@@ -164,6 +164,8 @@ static void needed_calls_alone(void)
 
 	CHILD_MUST(sandbox_calls(0) == 0);
 	CHILD_MUST(refused(syscall(SYS_unshare, CLONE_NEWNS)));
+	CHILD_MUST(refused(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL)));
+	CHILD_MUST(refused(syscall(SYS_clone3, NULL, 0)));
 	CHILD_MUST(refused(syscall(SYS_mount, "none", "/mnt", "tmpfs", 0, NULL)));
 	CHILD_MUST(refused(syscall(SYS_bpf, 0, NULL, 0)));
 	CHILD_MUST(refused(syscall(SYS_io_uring_setup, 8, NULL)));

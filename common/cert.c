@@ -312,20 +312,26 @@ static json_t *sentences(const char v[][TLS_ERRLEN], unsigned n)
 	return a;
 }
 
+json_t *cert_report_row(const struct cert_files *f, const struct cert_report *r)
+{
+	json_t *chain = json_array();
+
+	for (unsigned i = 0; i < r->n_chain; i++)
+		json_array_append_new(chain, json_string(r->chain[i]));
+	return json_pack("{s:s, s:s, s:s*, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:b, s:s, s:o, s:o}", "file", f->cert, "key",
+			 f->key ? f->key : "", "ca", f->ca, "subject", r->info.subject, "issuer", r->info.issuer, "names",
+			 r->info.sans, "kind", r->key_kind, "chain", chain, "not_before", (json_int_t)r->info.not_before,
+			 "not_after", (json_int_t)r->info.not_after, "days_left", (json_int_t)r->days_left, "key_matches",
+			 r->key_matches, "sha256", r->info.sha256, "faults", sentences(r->faults, r->n_faults), "warnings",
+			 sentences(r->warnings, r->n_warnings));
+}
+
 json_t *cert_row(const struct cert_files *f, time_t now)
 {
 	struct cert_report r;
-	json_t *chain = json_array();
 
 	cert_examine(f, now, &r);
-	for (unsigned i = 0; i < r.n_chain; i++)
-		json_array_append_new(chain, json_string(r.chain[i]));
-	return json_pack("{s:s, s:s, s:s*, s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:b, s:s, s:o, s:o}", "file", f->cert, "key",
-			 f->key ? f->key : "", "ca", f->ca, "subject", r.info.subject, "issuer", r.info.issuer, "names",
-			 r.info.sans, "kind", r.key_kind, "chain", chain, "not_before", (json_int_t)r.info.not_before,
-			 "not_after", (json_int_t)r.info.not_after, "days_left", (json_int_t)r.days_left, "key_matches",
-			 r.key_matches, "sha256", r.info.sha256, "faults", sentences(r.faults, r.n_faults), "warnings",
-			 sentences(r.warnings, r.n_warnings));
+	return cert_report_row(f, &r);
 }
 
 /* ---- making ---- */

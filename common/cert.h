@@ -31,6 +31,7 @@ void cert_examine(const struct cert_files *f, time_t now, struct cert_report *re
 /* What was found as a row for people and programs: file, key, ca, subject, issuer, names, kind, chain, not_before, not_after,
  * days_left, key_matches, sha256, faults, warnings. NULL without memory. */
 json_t *cert_row(const struct cert_files *f, time_t now);
+json_t *cert_report_row(const struct cert_files *f, const struct cert_report *r); /* the same of what was examined before */
 /* "it ends in 12 days …", or "" if it lasts CERT_WARN_DAYS or more, or is over. */
 void cert_warn_end(const struct tls_cert_info *i, time_t now, char out[static TLS_ERRLEN]);
 

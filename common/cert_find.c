@@ -2,7 +2,6 @@
 /*
  * Looking for certificates; see cert_find.h. Only regular files of a moderate size are opened, for a folder may hold pipes and
  * disks, too. A key is looked for where programs put it: in the same file, under the same name, or as privkey.pem.
- * The file at hand, with what was found of it, lives for the call of fn alone.
  */
 #include "common/cert_find.h"
 #include <dirent.h>
@@ -17,9 +16,12 @@ enum { FILE_LARGEST = 1 << 20 };
 struct search {
 	time_t now;
 	unsigned files, found;
-	void (*fn)(void *arg, const struct cert_found *f);
-	void *arg;
-	struct cert_found f; /* the one at hand; large */
+	json_t *rows;
+	char folders[CERT_FIND_FOLDERS][PATH_MAX];
+	size_t n_folders;
+	/* the one at hand; key "": none that belongs to it */
+	char cert[PATH_MAX], key[PATH_MAX];
+	struct cert_report report;
 };
 
 static bool ends(const char *name, const char *with)
@@ -38,12 +40,10 @@ static bool is_file(const char *path)
 
 static bool is_key(struct search *s, const char *folder, const char *name)
 {
-	struct cert_found *f = &s->f;
-
-	if ((size_t)snprintf(f->key, sizeof(f->key), "%s/%s", folder, name) >= sizeof(f->key) || !is_file(f->key))
+	if ((size_t)snprintf(s->key, sizeof(s->key), "%s/%s", folder, name) >= sizeof(s->key) || !is_file(s->key))
 		return false;
-	cert_examine(&(struct cert_files){ .cert = f->cert, .key = f->key }, s->now, &f->report);
-	return f->report.key_matches;
+	cert_examine(&(struct cert_files){ .cert = s->cert, .key = s->key }, s->now, &s->report);
+	return s->report.key_matches;
 }
 
 static void find_key(struct search *s, const char *folder, const char *name)
@@ -59,24 +59,22 @@ static void find_key(struct search *s, const char *folder, const char *name)
 	}
 	if (is_key(s, folder, "privkey.pem") || is_key(s, folder, name))
 		return;
-	s->f.key[0] = '\0';
-	cert_examine(&(struct cert_files){ .cert = s->f.cert }, s->now, &s->f.report);
+	s->key[0] = '\0';
+	cert_examine(&(struct cert_files){ .cert = s->cert }, s->now, &s->report);
 }
 
 static void look_at(struct search *s, const char *folder, const char *name)
 {
-	struct cert_found *f = &s->f;
-
 	if (!ends(name, ".pem") && !ends(name, ".crt") && !ends(name, ".cer"))
 		return;
-	if ((size_t)snprintf(f->cert, sizeof(f->cert), "%s/%s", folder, name) >= sizeof(f->cert) || !is_file(f->cert))
+	if ((size_t)snprintf(s->cert, sizeof(s->cert), "%s/%s", folder, name) >= sizeof(s->cert) || !is_file(s->cert))
 		return;
-	cert_examine(&(struct cert_files){ .cert = f->cert }, s->now, &f->report);
-	if (!f->report.readable)
+	cert_examine(&(struct cert_files){ .cert = s->cert }, s->now, &s->report);
+	if (!s->report.readable)
 		return;
 	s->found++;
 	find_key(s, folder, name);
-	s->fn(s->arg, f);
+	json_array_append_new(s->rows, cert_report_row(&(struct cert_files){ .cert = s->cert, .key = s->key[0] ? s->key : NULL }, &s->report));
 }
 
 static int is_visible(const struct dirent *d)
@@ -97,21 +95,35 @@ static void look_in(struct search *s, const char *folder)
 	free(names);
 }
 
-void cert_find(const char *const *folders, size_t n, time_t now, void (*fn)(void *arg, const struct cert_found *f), void *arg)
+static void add_folder(struct search *s, const char *file)
+{
+	const char *slash = strrchr(file, '/');
+	char *folder = s->folders[s->n_folders];
+
+	if (slash)
+		(void)snprintf(folder, PATH_MAX, "%.*s", (int)MAX(slash - file, 1), file);
+	else
+		(void)snprintf(folder, PATH_MAX, ".");
+	for (size_t i = 0; i < s->n_folders; i++)
+		if (strcmp(s->folders[i], folder) == 0)
+			return;
+	s->n_folders++;
+}
+
+json_t *cert_find(const char *const *files, size_t n, time_t now)
 {
 	struct search *s = calloc(1, sizeof(*s));
+	json_t *rows = json_array();
 
-	if (!s)
-		return;
-	s->now = now;
-	s->fn = fn;
-	s->arg = arg;
-	for (size_t i = 0; i < n; i++) {
-		bool twice = false;
-		for (size_t k = 0; k < i; k++)
-			twice |= strcmp(folders[i], folders[k]) == 0;
-		if (!twice)
-			look_in(s, folders[i]);
+	if (s) {
+		s->now = now;
+		s->rows = rows;
+		for (size_t i = 0; i < n && s->n_folders < CERT_FIND_FOLDERS; i++)
+			if (files[i])
+				add_folder(s, files[i]);
+		for (size_t i = 0; i < s->n_folders; i++)
+			look_in(s, s->folders[i]);
 	}
 	free(s);
+	return rows;
 }

@@ -8,11 +8,8 @@
 #pragma once
 #include "common/cert.h"
 
-enum { CERT_FIND_MAX = 64, CERT_FIND_FILES = 512 };
+enum { CERT_FIND_MAX = 64, CERT_FIND_FILES = 512, CERT_FIND_FOLDERS = 16 };
 
-struct cert_found {
-	char cert[4096], key[4096]; /* key "": none that belongs to it was found */
-	struct cert_report report;
-};
-/* fn for each, in the order of the folders; a folder that stands there twice is looked at once. now: for dates. */
-void cert_find(const char *const *folders, size_t n, time_t now, void (*fn)(void *arg, const struct cert_found *f), void *arg);
+/* Those beside these files, which need not be certificates; NULL among them: none. In the order of the folders, each of which is looked
+ * at once. now: for dates. Rows as cert_row() makes them, their key "" if none that belongs to it was found. NULL without memory. */
+json_t *cert_find(const char *const *files, size_t n, time_t now);

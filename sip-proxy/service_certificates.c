@@ -7,7 +7,6 @@
  *	day	fires once a day
  */
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 #include <time.h>
 #include "common/cert_find.h"
@@ -136,57 +135,30 @@ static void verb_certificates(struct control_request *rq, const json_t *args, vo
 
 /* ---- to pick from ---- */
 
-enum { FOLDERS_MAX = 16 };
-
-struct folders {
-	const char *v[FOLDERS_MAX];
-	char text[FOLDERS_MAX][PATH_MAX];
-	size_t n;
-};
-
-static void add_folder(struct folders *f, const char *file)
-{
-	const char *slash = file ? strrchr(file, '/') : NULL;
-
-	if (!file || f->n == FOLDERS_MAX)
-		return;
-	if (slash)
-		(void)snprintf(f->text[f->n], PATH_MAX, "%.*s", (int)MAX(slash - file, 1), file);
-	else
-		(void)snprintf(f->text[f->n], PATH_MAX, ".");
-	f->v[f->n] = f->text[f->n];
-	f->n++;
-}
-
-static void on_found(void *arg, const struct cert_found *f)
-{
-	json_t *row = cert_row(&(struct cert_files){ .cert = f->cert, .key = f->key[0] ? f->key : NULL }, time(NULL));
-
-	json_array_append_new(arg, row);
-}
-
 /* Where certificates of this configuration are, and where the configuration itself is. */
 static void verb_files(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct sip_service *ss = arg;
 	const struct sip_config *c = config_of(ss);
 	const struct sip_interface_section *v = NULL;
-	struct folders *f = calloc(1, sizeof(*f));
-	json_t *rows = json_array();
+	json_t *rows = NULL;
+	const char **files;
 	size_t n = 0;
 
 	(void)args;
-	if (f) {
-		add_folder(f, ss->svc->config_path);
-		add_folder(f, c->certificate);
-		add_folder(f, c->federation.certificate);
-		if (sip_interfaces_all(ss->interfaces, c, &v, &n) == 0)
-			for (size_t i = 0; i < n; i++)
-				add_folder(f, v[i].certificate);
-		cert_find(f->v, f->n, time(NULL), on_found, rows);
+	if (sip_interfaces_all(ss->interfaces, c, &v, &n) < 0)
+		n = 0;
+	files = calloc(n + 3, sizeof(*files));
+	if (files) {
+		files[0] = ss->svc->config_path;
+		files[1] = c->certificate;
+		files[2] = c->federation.certificate;
+		for (size_t i = 0; i < n; i++)
+			files[i + 3] = v[i].certificate;
+		rows = cert_find(files, n + 3, time(NULL));
 	}
-	free(f);
-	control_reply(rq, json_pack("{s:o}", "rows", rows));
+	free(files);
+	control_reply(rq, rows ? json_pack("{s:o}", "rows", rows) : NULL);
 }
 
 static const struct control_verb verbs[] = {

@@ -6,7 +6,6 @@
  * files as they are now, which may be others than those at work: then a reload is what is missing.
  */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -211,49 +210,19 @@ static void verb_certificates(struct control_request *rq, const json_t *args, vo
 
 /* ---- to pick from ---- */
 
-enum { FOLDERS_MAX = 16 };
-
-struct folders {
-	const char *v[FOLDERS_MAX];
-	char text[FOLDERS_MAX][PATH_MAX];
-	size_t n;
-};
-
-static void add_folder(struct folders *f, const char *file)
-{
-	const char *slash = file ? strrchr(file, '/') : NULL;
-
-	if (!file || f->n == FOLDERS_MAX)
-		return;
-	snprintf(f->text[f->n], PATH_MAX, "%.*s", slash ? (int)MAX(slash - file, 1) : 1, slash ? file : ".");
-	f->v[f->n] = f->text[f->n];
-	f->n++;
-}
-
-static void on_found(void *arg, const struct cert_found *f)
-{
-	json_array_append_new(arg, cert_row(&(struct cert_files){ .cert = f->cert, .key = f->key[0] ? f->key : NULL }, time(NULL)));
-}
-
 /* Where certificates of this configuration are, and where the configuration itself is. */
 static void verb_files(struct control_request *rq, const json_t *args, void *arg)
 {
 	const struct turn_service *ts = arg;
 	const struct turn_config *cfg = &((const struct turn_root *)cfg_values(ts->svc->cfg))->turn;
 	const struct turn_realm_section *x = cfg->realms.items;
-	struct folders *f = calloc(1, sizeof *f);
-	json_t *rows = json_array();
+	const char *files[2 + TURN_REALMS_MAX] = { ts->svc->config_path, cfg->certificate };
+	size_t n = 2;
 
 	(void)args;
-	if (f) {
-		add_folder(f, ts->svc->config_path);
-		add_folder(f, cfg->certificate);
-		for (size_t i = 0; i < cfg->realms.n; i++)
-			add_folder(f, x[i].certificate);
-		cert_find(f->v, f->n, time(NULL), on_found, rows);
-	}
-	free(f);
-	control_reply(rq, json_pack("{s:o}", "rows", rows));
+	for (size_t i = 0; i < cfg->realms.n && n < ARRAY_LEN(files); i++)
+		files[n++] = x[i].certificate;
+	control_reply(rq, json_pack("{s:o}", "rows", cert_find(files, n, time(NULL))));
 }
 
 static const struct control_verb verbs[] = {

@@ -179,9 +179,9 @@ static bool is_needed(const struct turn_config *cfg)
 static void add_row(json_t *rows, const struct cert_files *f, const struct cfg_list *names, const struct tls_ctx *of)
 {
 	json_t *row = cert_row(f, time(NULL)), *who = json_array();
+	const char *sha256 = json_string_value(json_object_get(row, "sha256"));
 	struct tls_cert_info info;
-	bool at_work = of && tls_cert_info(of, &info) == 0 &&
-		       strcmp(info.sha256, json_string_value(json_object_get(row, "sha256"))) == 0;
+	bool at_work = of && sha256 && tls_cert_info(of, &info) == 0 && strcmp(info.sha256, sha256) == 0;
 
 	for (size_t i = 0; names && i < names->n; i++)
 		json_array_append_new(who, json_string(((char *const *)names->items)[i]));

@@ -3,6 +3,7 @@
 sessions ended at once, which rule decides about a peer, certificates as they are, a test of the server as it is, the snippet."""
 import contextlib
 import json
+import os
 import sys
 
 from turn_client import Client
@@ -150,6 +151,20 @@ def _(w):
     w.config("plain.yaml", tls=False, certificate="other.pem", key="other.key")
     w.start("plain.yaml")
     w.ask("turn", "certificate", "list").exits(0).says("nowhere: no listener needs it")
+
+
+@case("a certificate whose name is so long that it is cut, within a character even, is shown none the less")
+def _(w):
+    unit = "/OU=a" + 60 * "\u00fc"
+    w.openssl("req", "-x509", "-utf8", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "90", "-subj",
+              "/CN=Stile test" + 3 * unit, "-addext", "subjectAltName=DNS:localhost", "-keyout", "server.key", "-out", "server.pem")
+    os.chmod(w.path("server.key"), 0o600)
+    w.config()
+    w.start()
+    row = w.verb("turn.certificates")["rows"][0]
+    if not row["at_work"] or "OU=a?" not in row["subject"]:
+        raise Failed(f"    {row}")
+    w.ask("turn", "certificate", "list").exits(0).says("OU=a?")
 
 
 @case("certificates to choose from are found beside the configuration, each with its key")

@@ -198,6 +198,7 @@ void tunnel_jobs_renamed(struct tunnel_jobs *j, const uint8_t identity[static WI
 		body = json_deep_copy(body);
 		json_object_set_new(body, "agent", json_string(now));
 		json_object_set(j->offer_ids, moved.s, json_object_get(j->offer_ids, old.s));
+		json_object_del(j->offer_ids, old.s); /* a job that is made under the old key is another one */
 		stored_set(j->offers, moved.s, body, "agent renamed"); /* first: what is there twice is not lost */
 		stored_set(j->offers, old.s, NULL, "agent renamed");
 	}

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/clock.h"
 #include "common/fd.h"
 #include "tunnel/agent/service.h"
 
@@ -192,25 +193,17 @@ static int connected(struct stile_agent *a)
 	return r;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 EXPORT int stile_agent_wait(struct stile_agent *a, unsigned timeout_ms)
 {
 	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
-	uint64_t until = now_ms() + timeout_ms;
+	uint64_t until = clock_steady_ms() + timeout_ms;
 
 	for (;;) {
 		int r = connected(a);
 
 		if (r != 0)
 			return r < 0 ? r : 0;
-		if (now_ms() >= until)
+		if (clock_steady_ms() >= until)
 			return -ETIMEDOUT;
 		(void)nanosleep(&pause, NULL);
 	}

@@ -281,6 +281,16 @@ static struct event_base *new_base(void)
 	return base;
 }
 
+/* OpenSSL writes without MSG_NOSIGNAL. Where the thread has blocked the signal (libstile-agent's, in a process that is another's)
+ * that is enough, and what the process does with it stays as it is. */
+static void expect_no_sigpipe(void)
+{
+	sigset_t blocked;
+
+	if (pthread_sigmask(SIG_SETMASK, NULL, &blocked) != 0 || sigismember(&blocked, SIGPIPE) != 1)
+		(void)signal(SIGPIPE, SIG_IGN);
+}
+
 int loop_new(struct loop **ret_loop)
 {
 	_cleanup_(loop_freep) struct loop *l = calloc(1, sizeof(*l));
@@ -289,7 +299,7 @@ int loop_new(struct loop **ret_loop)
 	if (!l)
 		return -ENOMEM;
 	loop_memory_start();
-	(void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
+	expect_no_sigpipe();
 	list_init(&l->hooks);
 	list_init(&l->signals);
 	l->tick_deadline = TIMERS_NEVER;

@@ -4,6 +4,7 @@ carrying connections for a real stile-tunnel."""
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -76,6 +77,10 @@ def _(w):
                 line(p, "connected")
                 if json.loads(line(p, "jobs ")[5:])["rows"][0]["target"] != f"127.0.0.1:{w.target_port()}":
                     raise Failed("    another job")
+                with open(f"/proc/{p.pid}/status", encoding="utf-8") as f:
+                    ignored = next(int(row.split()[1], 16) for row in f if row.startswith("SigIgn:"))
+                if ignored & 1 << signal.SIGPIPE - 1:
+                    raise Failed("    the library has the whole process ignore SIGPIPE")
                 world.wait_for("the job's port", lambda: any(j["state"] == "active" for j in w.ask_verb("tunnel.jobs")["rows"]), 20)
                 with connect(w.job_port()) as c:
                     c.sendall(b"out of a camera")

@@ -32,6 +32,7 @@ struct stile_agent {
 	sem_t begun;
 	char folder[FOLDER_MAX + 1], config[PATH_SIZE], socket[PATH_SIZE];
 	char why[512]; /* "": it runs */
+	_Atomic bool ended;
 };
 static atomic_flag taken = ATOMIC_FLAG_INIT;
 
@@ -79,6 +80,7 @@ static void *run(void *arg)
 	struct stile_agent *a = arg;
 
 	service_run_embedded(&agent_service_ops, &(struct service_embedding){ a->config, a->folder, on_begun, a });
+	atomic_store(&a->ended, true);
 	return NULL;
 }
 
@@ -193,9 +195,13 @@ static int connected(struct stile_agent *a)
 	return r;
 }
 
+static void pause_a_moment(void)
+{
+	(void)nanosleep(&(struct timespec){ .tv_nsec = POLL_MS * 1000000L }, NULL);
+}
+
 EXPORT int stile_agent_wait(struct stile_agent *a, unsigned timeout_ms)
 {
-	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
 	uint64_t until = clock_steady_ms() + timeout_ms;
 
 	for (;;) {
@@ -205,7 +211,7 @@ EXPORT int stile_agent_wait(struct stile_agent *a, unsigned timeout_ms)
 			return r < 0 ? r : 0;
 		if (clock_steady_ms() >= until)
 			return -ETIMEDOUT;
-		(void)nanosleep(&pause, NULL);
+		pause_a_moment();
 	}
 }
 
@@ -215,7 +221,9 @@ EXPORT struct stile_agent *stile_agent_stop(struct stile_agent *a)
 
 	if (!a)
 		return NULL;
-	(void)stile_agent_ask(a, "service.stop", NULL, &text);
+	/* Again, if it cannot be asked now: this program may have no descriptor left. */
+	while (stile_agent_ask(a, "service.stop", NULL, &text) < 0 && !atomic_load(&a->ended))
+		pause_a_moment();
 	free(text);
 	(void)pthread_join(a->thread, NULL);
 	agent_release(a);

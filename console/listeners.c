@@ -120,8 +120,8 @@ int listeners_take(struct listeners *now, struct listeners *plan, bool anew, lis
 			continue;
 		fds[i] = l->acceptor ? fcntl(l->fd, F_DUPFD_CLOEXEC, 3) : l->fd;
 		r = fds[i] < 0 ? -errno : begin(l, fds[i], &made[i], arg);
-		if (r < 0 && fds[i] >= 0 && l->acceptor)
-			close(fds[i]);
+		if (r < 0 && !l->acceptor)
+			l->fd = -1;
 	}
 	if (r < 0) {
 		for (unsigned i = 0; i < plan->n; i++)

@@ -23,8 +23,8 @@ struct listeners {
 /* Binds what `now` does not have; what it has is listed with its acceptor. 0, or -errno and a sentence. */
 int listeners_plan(const struct listeners *now, const struct console_config *k, struct listeners *ret_plan, char *err, size_t err_n);
 void listeners_drop(struct listeners *plan); /* what is bound for it alone is closed */
-/* The plan is at work, and what it does not have is closed; begin() makes the acceptor of an address (on fd, which it owns then), and with
- * anew those of the console's addresses that stay, too. 0, or -errno with all as it was and the plan dropped. */
+/* The plan is at work, and what it does not have is closed; begin() makes the acceptor of an address (on fd, which it owns, and closes
+ * if it fails), and with anew those of the console's addresses that stay, too. 0, or -errno with all as it was and the plan dropped. */
 typedef int (*listener_begin_fn)(const struct listener *l, int fd, struct acceptor **ret_a, void *arg);
 int listeners_take(struct listeners *now, struct listeners *plan, bool anew, listener_begin_fn begin, void *arg);
 void listeners_close(struct listeners *now); /* all of them */

@@ -6,8 +6,10 @@
 #include "tests/unit/support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "console/console.h"
 
@@ -200,6 +202,55 @@ static void metrics_of_services_become_one_text(void **state)
 	scrape_free(s);
 }
 
+struct beginning {
+	struct loop *loop;
+	bool fails;
+	int other; /* somebody else's, who gets the number that has become free */
+};
+
+static int begin(const struct listener *l, int fd, struct acceptor **ret_a, void *arg)
+{
+	static const struct acceptor_ops ops;
+	struct beginning *b = arg;
+
+	(void)l;
+	if (!b->fails)
+		return acceptor_new(b->loop, fd, &ops, NULL, ret_a);
+	close(fd);
+	b->other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return -ENOMEM;
+}
+
+static void a_listener_that_cannot_begin_is_closed_once(void **state)
+{
+	struct addr at[2] = { addr_v4(INADDR_LOOPBACK, 0), addr_v4(0x7f000002, 0) };
+	struct console_config k = { .listen = { at, 1 } };
+	struct listeners now = { .n = 0 }, plan;
+	struct beginning b = { .fails = true };
+	char err[256];
+
+	(void)state;
+	assert_int_equal(loop_new(&b.loop), 0);
+	assert_int_equal(listeners_plan(&now, &k, &plan, err, sizeof(err)), 0);
+	assert_int_equal(listeners_take(&now, &plan, false, begin, &b), -ENOMEM);
+	assert_int_not_equal(fcntl(b.other, F_GETFD), -1);
+	close(b.other);
+	b.fails = false;
+	assert_int_equal(listeners_plan(&now, &k, &plan, err, sizeof(err)), 0);
+	assert_int_equal(listeners_take(&now, &plan, false, begin, &b), 0);
+	assert_int_equal(now.n, 1);
+	/* One that stays and is begun anew: what it had goes on. */
+	b.fails = true;
+	k.listen.n = 2;
+	assert_int_equal(listeners_plan(&now, &k, &plan, err, sizeof(err)), 0);
+	assert_int_equal(listeners_take(&now, &plan, true, begin, &b), -ENOMEM);
+	assert_int_not_equal(fcntl(b.other, F_GETFD), -1);
+	assert_int_not_equal(fcntl(now.v[0].fd, F_GETFD), -1);
+	close(b.other);
+	listeners_close(&now);
+	loop_free(b.loop);
+}
+
 static void the_schema_makes_sense(void **state)
 {
 	char err[256] = "";
@@ -219,6 +270,7 @@ int main(void)
 		cmocka_unit_test(who_guesses_waits_longer_each_time),
 		cmocka_unit_test(host_names_are_addresses_or_named),
 		cmocka_unit_test(metrics_of_services_become_one_text),
+		cmocka_unit_test(a_listener_that_cannot_begin_is_closed_once),
 		cmocka_unit_test(the_schema_makes_sense),
 	};
 

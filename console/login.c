@@ -82,11 +82,11 @@ static void queued(struct ask *a, int r)
 {
 	if (r == 0)
 		return;
-	ask_unref(a);
 	if (r == -EBUSY)
 		ask_fail(a, 503, "busy", "too many logins at this moment; try again");
 	else
 		ask_reply(a, 500, NULL);
+	ask_unref(a); /* the last one, if its client has gone while the old password was checked */
 }
 
 /* ---- set-up ---- */

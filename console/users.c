@@ -68,8 +68,8 @@ static void hashing(struct ask *a, int r)
 {
 	if (r == 0)
 		return;
-	ask_unref(a);
 	ask_fail(a, 503, "busy", "too many passwords are being hashed; try again");
+	ask_unref(a);
 }
 
 /* The store has the new account, or nobody has it. */

@@ -5,7 +5,8 @@
  * changes are audited with what was before and after, their secrets left out by the schema rows; sessions are state.
  *
  * Every change is written by itself and told when it is on the disk. What is in memory is ahead of it by that moment; a change
- * of a user that the store does not take is undone.
+ * of a user that the store does not take is undone. A later one that is under way by then has taken it along: so memory becomes
+ * what the store has when the last of them is over.
  */
 #include "console/console.h"
 
@@ -67,6 +68,7 @@ struct saving {
 	void *arg;
 	struct accounts *a; /* of a user's change; else NULL */
 	char name[64];
+	uint64_t number;
 	struct user_kept wanted;
 };
 
@@ -90,12 +92,19 @@ static void put_back(struct user *u)
 }
 
 /* Who was never kept is its maker's to remove. */
-static void settle(struct user *u, const struct saving *s, bool good)
+static void settle(struct user *u)
+{
+	if (!u->saving && *u->kept.hash)
+		put_back(u);
+}
+
+static void user_saved(struct user *u, const struct saving *s, bool good)
 {
 	if (good)
 		u->kept = s->wanted;
-	else if (*u->kept.hash)
-		put_back(u);
+	if (u->saving == s->number)
+		u->saving = 0;
+	settle(u);
 }
 
 static void on_saved(const struct store_outcome *o, void *arg)
@@ -104,7 +113,7 @@ static void on_saved(const struct store_outcome *o, void *arg)
 	struct user *u = s->a ? user_find(s->a, s->name) : NULL;
 
 	if (u)
-		settle(u, s, o->result == STORE_OK);
+		user_saved(u, s, o->result == STORE_OK);
 	if (s->fn)
 		s->fn(o->result == STORE_OK || o->result == STORE_NOT_FOUND ? 0 : -EIO, s->arg);
 	explicit_bzero(s, sizeof(*s));
@@ -129,16 +138,19 @@ static void save(struct accounts *a, struct change ch, account_done_fn fn, void 
 	if (s && ch.user) {
 		s->a = a;
 		(void)snprintf(s->name, sizeof(s->name), "%s", ch.key);
+		s->number = ++a->n_saved;
 		s->wanted = kept_of(ch.user);
 	}
 	if (r == 0)
 		r = ch.deleted ? store_delete(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY) :
 				 store_put(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY, json_incref(ch.body));
 	json_decref(ch.body);
+	if (r == 0 && ch.user)
+		ch.user->saving = s->number;
 	if (r == 0)
 		return;
-	if (ch.user && *ch.user->kept.hash)
-		put_back(ch.user);
+	if (ch.user)
+		settle(ch.user);
 	free(s);
 	if (fn)
 		fn(r, arg);

@@ -204,6 +204,7 @@ struct user {
 		bool totp;
 		uint8_t totp_secret[TOTP_SECRET];
 	} kept; /* as the store has it: what it does not take is undone */
+	uint64_t saving; /* the last save that is under way; 0: none */
 };
 struct session {
 	struct list node;
@@ -226,6 +227,7 @@ struct accounts {
 	struct console *c;
 	struct list users, sessions, tokens;
 	unsigned n_users, n_sessions, n_tokens;
+	uint64_t n_saved; /* users' saves, which are numbered by it */
 };
 extern const struct store_kind console_store_kinds[];
 int accounts_new(struct console *c, char *err, size_t err_n, struct accounts **ret_a); /* reads the store */

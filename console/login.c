@@ -78,6 +78,14 @@ static bool language_is_good(struct ask *a, const char *language)
 	return false;
 }
 
+static void take_language(const struct ask *a, struct user *u)
+{
+	const char *language = ask_string(a, "language");
+
+	if (language)
+		(void)snprintf(u->language, sizeof(u->language), "%.7s", language);
+}
+
 static void queued(struct ask *a, int r)
 {
 	if (r == 0)
@@ -115,7 +123,6 @@ static void on_first_saved(int r, void *arg)
 static void on_first_hash(bool match, const char *hash, void *arg)
 {
 	struct ask *a = arg;
-	const char *language = ask_string(a, "language");
 	struct user *u = NULL;
 
 	(void)match;
@@ -126,8 +133,7 @@ static void on_first_hash(bool match, const char *hash, void *arg)
 		ask_unref(a);
 		return;
 	}
-	if (language)
-		(void)snprintf(u->language, sizeof(u->language), "%.7s", language);
+	take_language(a, u);
 	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", "first administrator"), LF_STR("user", u->name));
 	user_save(a->c->accounts, u, "console set-up", on_first_saved, a);
 }
@@ -238,6 +244,7 @@ static void on_new_hash(bool match, const char *hash, void *arg)
 		ask_unref(a);
 		return;
 	}
+	take_language(a, u);
 	(void)snprintf(u->hash, sizeof(u->hash), "%s", hash);
 	sessions_remove_of(a->c->accounts, u, ask_session(a)); /* whoever knew the old one */
 	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", "password"), LF_STR("user", u->name));
@@ -267,9 +274,8 @@ void me_put(struct ask *a)
 	u = a->who.session->user;
 	if (!language_is_good(a, language))
 		return;
-	if (language)
-		(void)snprintf(u->language, sizeof(u->language), "%s", language);
 	if (!password) {
+		take_language(a, u);
 		save_me(ask_ref(a), u);
 		return;
 	}

@@ -251,6 +251,57 @@ static void a_listener_that_cannot_begin_is_closed_once(void **state)
 	loop_free(b.loop);
 }
 
+struct told {
+	unsigned n, bad;
+	bool all;
+};
+
+static void on_saved(int r, void *arg)
+{
+	struct told *t = arg;
+
+	t->bad += r < 0;
+	t->all = ++t->n == 2;
+}
+
+/* A password is on its way to the disk when a change of the role, in memory already, is refused: the one is kept and the other undone. */
+static void a_save_that_fails_undoes_nothing_that_is_under_way(void **state)
+{
+	struct service svc = { .cfg = NULL };
+	struct console c = { .svc = &svc };
+	struct told first = { .n = 0 }, both = { .n = 0 };
+	struct user *u;
+	char err[256];
+
+	(void)state;
+	assert_int_equal(loop_new(&svc.loop), 0);
+	assert_int_equal(store_open(&(struct store_options){ .path = ":memory:", .kinds = console_store_kinds }, err, sizeof(err), &svc.store), 0);
+	assert_int_equal(accounts_new(&c, err, sizeof(err), &c.accounts), 0);
+	u = user_add(c.accounts, "alice", CONTROL_ADMIN, "old");
+	assert_non_null(u);
+	first.n = 1;
+	user_save(c.accounts, u, "test", on_saved, &first);
+	support_run_until(svc.loop, &first.all, 5000);
+	assert_int_equal(first.bad, 0);
+
+	(void)snprintf(u->hash, sizeof(u->hash), "new");
+	user_save(c.accounts, u, "test", on_saved, &both);
+	u->role = CONTROL_VIEWER;
+	user_save(c.accounts, u, "", on_saved, &both); /* of nobody: the store does not take it */
+	support_run_until(svc.loop, &both.all, 5000);
+	assert_int_equal(both.bad, 1);
+	assert_string_equal(u->hash, "new");
+	assert_int_equal(u->role, CONTROL_ADMIN);
+
+	/* And with nothing under way at once. */
+	u->role = CONTROL_VIEWER;
+	user_save(c.accounts, u, "", NULL, NULL);
+	assert_int_equal(u->role, CONTROL_ADMIN);
+	accounts_free(c.accounts);
+	store_close(svc.store);
+	loop_free(svc.loop);
+}
+
 static void the_schema_makes_sense(void **state)
 {
 	char err[256] = "";
@@ -271,6 +322,7 @@ int main(void)
 		cmocka_unit_test(host_names_are_addresses_or_named),
 		cmocka_unit_test(metrics_of_services_become_one_text),
 		cmocka_unit_test(a_listener_that_cannot_begin_is_closed_once),
+		cmocka_unit_test(a_save_that_fails_undoes_nothing_that_is_under_way),
 		cmocka_unit_test(the_schema_makes_sense),
 	};
 

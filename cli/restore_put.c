@@ -69,17 +69,13 @@ int restore_folders(struct cli *cli, const json_t *folders)
 static int write_new(const char *path, const json_t *file, const uint8_t *data, size_t n)
 {
 	_cleanup_(closep) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int r;
 
 	if (fd < 0)
 		return -errno;
 	give(fd, file);
-	for (size_t done = 0; done < n;) {
-		ssize_t w = write(fd, data + done, n - done);
-		if (w < 0 && errno != EINTR)
-			return -errno;
-		done += w > 0 ? (size_t)w : 0;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
+	r = fd_write(fd, data, n);
+	return r == 0 && fsync(fd) < 0 ? -errno : r;
 }
 
 static bool holds(const char *path, const uint8_t *data, size_t n)

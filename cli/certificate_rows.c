@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Certificates of a running service, as its verb tells them (cert_row() of common/cert.h): for `stile sip certificate list` and
- * `stile turn certificate list`. A fault is a line with a cross and makes the exit status 1; so scripts see it, too. Nothing
- * is read here but the answer.
+ * Certificates of a running service, as its verbs tell them (cert_row() of common/cert.h): for `stile sip certificate list` and
+ * files, `stile turn certificate list` and files. A fault is a line with a cross and makes the exit status 1; so scripts see it,
+ * too. Nothing is read here but the answer.
  */
 #include <string.h>
 #include <time.h>
@@ -91,4 +91,20 @@ int cli_certificates(struct cli *cli, const char *program, const char *verb, con
 	}
 	json_decref(result);
 	return r == 0 && !good ? EXIT_FAILED : r;
+}
+
+static const struct column file_columns[] = {
+	{ "file", "FILE", COL_TEXT }, { "key", "KEY", COL_TEXT }, { "subject", "SUBJECT", COL_TEXT }, { "names", "NAMES", COL_TEXT },
+	{ "days_left", "DAYS LEFT", COL_COUNT },
+};
+
+int cli_certificate_files(struct cli *cli, const char *program, const char *verb)
+{
+	json_t *result = NULL;
+	int r = cli_ask(cli, program, verb, NULL, &result);
+
+	if (r == 0)
+		print_list(cli, file_columns, ARRAY_LEN(file_columns), json_object_get(result, "rows"), "no certificates in these folders");
+	json_decref(result);
+	return r;
 }

@@ -131,6 +131,7 @@ void print_check(const struct cli *c, bool good, const char *what, const char *d
 void cli_print_day(const char *what, time_t t); /* a line below a certificate's name */
 /* run_… of `stile … certificate list`: none says how there would be some. */
 int cli_certificates(struct cli *cli, const char *program, const char *verb, const char *none);
+int cli_certificate_files(struct cli *cli, const char *program, const char *verb); /* run_… of `stile … certificate files` */
 /* Checks one after the other: each is printed as it comes, or with --json collected as {check, good, text}. */
 struct cli_report {
 	struct cli *cli;

@@ -3,25 +3,18 @@
  * stile sip certificate list, check, request, self-signed: what the listeners show, what is wrong with a file before it is
  * put to work, and new keys with a request for a CA or, for tests, with a certificate that signs itself.
  *
- * Only list asks a running service; the others read and write files of whoever calls them (common/cert.h).
+ * Only list and files ask a running service; the others read and write files of whoever calls them (common/cert.h).
  */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
-#include "cli/sip.h"
+#include "cli/command.h"
 #include "common/cert.h"
 #include "common/text.h"
 
-static const struct column file_columns[] = {
-	{ "file", "FILE", COL_TEXT },	  { "key", "KEY", COL_TEXT },
-	{ "subject", "SUBJECT", COL_TEXT }, { "names", "NAMES", COL_TEXT },
-	{ "days_left", "DAYS LEFT", COL_COUNT },
-};
-
 static int run_files(struct cli *cli)
 {
-	return sip_show(cli, &(struct sip_shown){ "sip.certificate.files", "no certificates in these folders", file_columns,
-						  ARRAY_LEN(file_columns) });
+	return cli_certificate_files(cli, "stile-sip", "sip.certificate.files");
 }
 
 static int run_list(struct cli *cli)

@@ -4,7 +4,6 @@
  * stile-turn in one line: turn peer, turn certificate list. Secrets come from the terminal or from standard input, never from
  * the command line, which every user of the machine can read.
  */
-#include <openssl/rand.h>
 #include <string.h>
 #include "cli/command.h"
 #include "common/bytes.h"
@@ -41,7 +40,7 @@ static int make_up(struct cli *cli, char out[static BASE64_LEN(MADE_BYTES) + 1])
 {
 	uint8_t raw[MADE_BYTES];
 
-	if (RAND_bytes(raw, sizeof raw) != 1)
+	if (bytes_random(raw, sizeof raw) < 0)
 		return cli_fail(cli, "no random numbers to be had");
 	base64_encode(raw, sizeof raw, out);
 	bytes_wipe(raw, sizeof raw);
@@ -104,20 +103,9 @@ static int run_certificates(struct cli *cli)
 	return cli_certificates(cli, "stile-turn", "turn.certificates", "turn.certificate and turn.key name the files");
 }
 
-static const struct column file_columns[] = {
-	{ "file", "FILE", COL_TEXT }, { "key", "KEY", COL_TEXT }, { "subject", "SUBJECT", COL_TEXT }, { "names", "NAMES", COL_TEXT },
-	{ "days_left", "DAYS LEFT", COL_COUNT },
-};
-
 static int run_files(struct cli *cli)
 {
-	json_t *result = NULL;
-	int r = cli_ask(cli, "stile-turn", "turn.certificate.files", NULL, &result);
-
-	if (r == 0)
-		print_list(cli, file_columns, ARRAY_LEN(file_columns), json_object_get(result, "rows"), "no certificates in these folders");
-	json_decref(result);
-	return r;
+	return cli_certificate_files(cli, "stile-turn", "turn.certificate.files");
 }
 
 static const struct option_row realm_options[] = {

@@ -30,30 +30,26 @@ static void path_of(const char *what, const char *name, char *out, size_t n)
 	}
 }
 
-/* body is taken; NULL: none. 0 or an exit code. */
-static int api(struct cli *cli, const char *method, const char *path, json_t *body, json_t **ret_result)
+/* What console.api asks for. body is taken; NULL: none. */
+static json_t *request(const char *method, const char *path, json_t *body)
 {
 	json_t *args = json_pack("{s:s, s:s}", "method", method, "path", path);
 
 	if (body)
 		json_object_set_new(args, "body", body);
-	return cli_ask(cli, program, "console.api", args, ret_result);
+	return args;
 }
 
-/* And says what was done. */
+/* 0 or an exit code. */
+static int api(struct cli *cli, const char *method, const char *path, json_t *body, json_t **ret_result)
+{
+	return cli_ask(cli, program, "console.api", request(method, path, body), ret_result);
+}
+
+/* And says what was done: done has the first word in it. */
 static int change(struct cli *cli, const char *method, const char *path, json_t *body, const char *done)
 {
-	json_t *result = NULL;
-	int r = api(cli, method, path, body, &result);
-
-	if (r == 0 && cli_has(cli, "json"))
-		print_json(result);
-	else if (r == 0) {
-		print_clean(stdout, cli->words[0]);
-		printf(" %s\n", done);
-	}
-	json_decref(result);
-	return r;
+	return cli_do(cli, program, "console.api", request(method, path, body), done, cli->words[0]);
 }
 
 static void time_text(json_t *row, const char *key, const char *as, const char *never)
@@ -127,7 +123,7 @@ static int run_user_add(struct cli *cli)
 	int r = body ? read_password(cli, body) : cli_fail(cli, "a name must be UTF-8");
 
 	if (r == 0)
-		return change(cli, "POST", "/api/v1/users", body, "is made");
+		return change(cli, "POST", "/api/v1/users", body, "%s is made");
 	json_decref(body);
 	return r;
 }
@@ -151,7 +147,7 @@ static int run_user_set(struct cli *cli)
 	if (r == 0 && cli_has(cli, "password"))
 		r = read_password(cli, body);
 	if (r == 0)
-		return change(cli, "PUT", path, body, "is changed; its sessions have ended");
+		return change(cli, "PUT", path, body, "%s is changed; its sessions have ended");
 	json_decref(body);
 	return r;
 }
@@ -161,7 +157,7 @@ static int run_user_delete(struct cli *cli)
 	char path[400];
 
 	path_of("users", cli->words[0], path, sizeof path);
-	return change(cli, "DELETE", path, NULL, "is removed, with its sessions and tokens");
+	return change(cli, "DELETE", path, NULL, "%s is removed, with its sessions and tokens");
 }
 
 /* ---- tokens ---- */
@@ -220,7 +216,7 @@ static int run_token_delete(struct cli *cli)
 	char path[400];
 
 	path_of("tokens", cli->words[0], path, sizeof path);
-	return change(cli, "DELETE", path, NULL, "is removed");
+	return change(cli, "DELETE", path, NULL, "%s is removed");
 }
 
 /* ---- sessions and the audit ---- */
@@ -260,7 +256,7 @@ static int run_session_end(struct cli *cli)
 		r = cli_fail(cli, n ? "%s is the beginning of several sessions" : "there is no session %s", cli->words[0]);
 	if (r == 0) {
 		path_of("sessions", id, path, sizeof path);
-		r = change(cli, "DELETE", path, NULL, "has ended");
+		r = change(cli, "DELETE", path, NULL, "%s has ended");
 	}
 	json_decref(result);
 	return r;

@@ -288,15 +288,9 @@ static int run_kick(struct cli *cli)
 static int run_drop(struct cli *cli)
 {
 	bool over = cli_has(cli, "over");
-	json_t *result = NULL, *args = json_pack("{s:s, s:b}", "agent", cli->words[0], "over", over);
-	int r = cli_ask(cli, RELAY_PROGRAM, "tunnel.drop", args, &result);
 
-	if (r == 0 && cli_has(cli, "json"))
-		print_json(result);
-	else if (r == 0)
-		printf("%s\n", over ? "the agent is disconnected, and may come back in a minute" : "the control connection is closed; the agent comes back");
-	json_decref(result);
-	return r;
+	return cli_do(cli, RELAY_PROGRAM, "tunnel.drop", json_pack("{s:s, s:b}", "agent", cli->words[0], "over", over),
+		      over ? "the agent is disconnected, and may come back in a minute" : "the control connection is closed; the agent comes back", "");
 }
 
 static int run_reset(struct cli *cli)

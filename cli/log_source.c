@@ -14,7 +14,6 @@
 #include <time.h>
 #include "cli/cli_services.h"
 #include "cli/services.h"
-#include "common/log_reader.h"
 #include "common/manager.h"
 #include "common/service.h"
 
@@ -22,21 +21,20 @@ enum { ASK_MS = 10000, NAME_LEN = 100 };
 
 /* ---- asking ---- */
 
-static int failed(json_t *error, int r, char why[static LOG_WHY])
-{
-	const char *text = json_string_value(json_object_get(error, "text"));
-
-	snprintf(why, LOG_WHY, "%s", text ? text : r < 0 ? strerror(-r) : "it refuses");
-	json_decref(error);
-	return r < 0 ? r : -EIO;
-}
-
-static int call(struct log_source *s, const char *verb, json_t *args, json_t **ret_result, char why[static LOG_WHY])
+int log_call(struct control_client *cl, const char *verb, json_t *args, json_t **ret_result, char why[static LOG_WHY])
 {
 	json_t *error = NULL;
-	int r = control_call(s->client, verb, args, ret_result, &error);
+	const char *text, *code;
+	int r = control_call(cl, verb, args, ret_result, &error);
 
-	return r == 0 ? 0 : failed(error, r, why);
+	if (r == 0)
+		return 0;
+	text = json_string_value(json_object_get(error, "text"));
+	code = json_string_value(json_object_get(error, "code"));
+	snprintf(why, LOG_WHY, "%s", text ? text : r < 0 ? strerror(-r) : "it refuses");
+	r = r < 0 ? r : code && (strcmp(code, "not-found") == 0 || strcmp(code, "unknown-verb") == 0) ? -ENOENT : -EIO;
+	json_decref(error);
+	return r;
 }
 
 /* ---- finding ---- */
@@ -85,7 +83,7 @@ static bool ask_service(const struct cli *cli, struct log_source *s)
 	snprintf(path, sizeof path, "%s/%s.sock", cli_runtime_dir(cli), s->full);
 	if (control_connect(path, ASK_MS, &s->client) < 0)
 		return false;
-	file = call(s, "log.files", NULL, &result, why) == 0 && strcmp(json_string_value(json_object_get(result, "to")), "file") == 0;
+	file = log_call(s->client, "log.files", NULL, &result, why) == 0 && strcmp(json_string_value(json_object_get(result, "to")), "file") == 0;
 	json_decref(result);
 	s->kind = LOG_BY_VERB;
 	if (!file)
@@ -124,7 +122,7 @@ static bool ask_supervisor(const struct cli *cli, struct log_source *s)
 	snprintf(path, sizeof path, "%s/" MANAGER_SUPERVISOR ".sock", cli_runtime_dir(cli));
 	if (control_connect(path, ASK_MS, &s->client) < 0)
 		return false;
-	known = call(s, "supervisor.output", name_args(s), &result, why) == 0;
+	known = log_call(s->client, "supervisor.output", name_args(s), &result, why) == 0;
 	json_decref(result);
 	s->kind = LOG_BY_SUPERVISOR;
 	if (!known)
@@ -239,7 +237,7 @@ static int lines_by_verb(struct log_source *s, const struct log_wish *w, json_t 
 {
 	json_t *args = json_pack("{s:i, s:s*, s:s*, s:s*}", "lines", (int)(s->next[0] ? LOG_READ_LINES_MAX : w->lines), "match", w->match, "level",
 				 w->level, "after", s->next[0] ? s->next : NULL), *answer = NULL;
-	int r = call(s, "log.tail", args, &answer, why);
+	int r = log_call(s->client, "log.tail", args, &answer, why);
 
 	if (r == 0)
 		take_answer(s, answer, rows);
@@ -268,7 +266,7 @@ static int lines_by_supervisor(struct log_source *s, const struct log_wish *w, j
 	json_t *args = name_args(s), *answer = NULL, *lines, *line;
 	long long had = strtoll(s->next, NULL, 10), total;
 	size_t i, n;
-	int r = call(s, "supervisor.output", args, &answer, why);
+	int r = log_call(s->client, "supervisor.output", args, &answer, why);
 
 	if (r < 0)
 		return r;
@@ -335,7 +333,7 @@ int log_source_files(struct log_source *s, json_t **ret_rows, char why[static LO
 
 	switch (s->kind) {
 	case LOG_BY_VERB:
-		r = call(s, "log.files", NULL, &answer, why);
+		r = log_call(s->client, "log.files", NULL, &answer, why);
 		if (r == 0)
 			*ret_rows = json_incref(json_object_get(answer, "rows"));
 		json_decref(answer);
@@ -372,30 +370,38 @@ static int read_lines(struct log_source *s, int (*fn)(const void *p, size_t n, v
 	return r;
 }
 
-int log_source_read(struct log_source *s, const char *file, int (*fn)(const void *p, size_t n, void *arg), void *arg, char why[static LOG_WHY])
+static int read_piece(const struct log_pieces *f, uint64_t at, json_t **ret_answer, char why[static LOG_WHY])
+{
+	const struct log_chunk c = { .place = f->place, .file = f->file, .offset = at };
+	int r;
+
+	if (f->client)
+		return log_call(f->client, f->verb, json_pack("{s:s, s:I}", "name", f->file, "offset", (json_int_t)at), ret_answer, why);
+	r = log_read_chunk(&c, ret_answer);
+	if (r < 0)
+		snprintf(why, LOG_WHY, "%s: %s", f->file, strerror(-r));
+	return r;
+}
+
+int log_pieces_read(const struct log_pieces *f, int (*fn)(const void *p, size_t n, void *arg), void *arg, char why[static LOG_WHY])
 {
 	static uint8_t bytes[LOG_READ_CHUNK_MAX];
 	uint64_t at = 0, size = UINT64_MAX;
 	int r = 0;
 
-	if (s->kind == LOG_BY_SUPERVISOR || s->kind == LOG_BY_JOURNAL)
-		return read_lines(s, fn, arg, why);
 	while (r == 0 && at < size) {
-		struct log_chunk c = { .place = { s->dir, s->full }, .file = file, .offset = at };
 		json_t *answer = NULL;
 		const char *data;
 		size_t n = 0;
 
-		if (s->kind == LOG_BY_VERB)
-			r = call(s, "log.read", json_pack("{s:s, s:I}", "name", file, "offset", (json_int_t)at), &answer, why);
-		else if ((r = log_read_chunk(&c, &answer)) < 0)
-			snprintf(why, LOG_WHY, "%s: %s", file, strerror(-r));
+		r = read_piece(f, at, &answer, why);
 		data = json_string_value(json_object_get(answer, "data"));
-		if (size == UINT64_MAX) /* no further than it was: the log goes on meanwhile */
+		if (size == UINT64_MAX) /* no further than it was: the file goes on meanwhile */
 			size = (uint64_t)json_integer_value(json_object_get(answer, "size"));
 		if (r == 0 && (!data || base64_decode(text_of(data), bytes, sizeof bytes, &n) < 0))
 			r = -EBADMSG;
 		json_decref(answer);
+		n = (size_t)MIN((uint64_t)n, size - at);
 		if (r == 0 && n)
 			r = fn(bytes, n, arg);
 		if (n == 0)
@@ -405,6 +411,15 @@ int log_source_read(struct log_source *s, const char *file, int (*fn)(const void
 	return r;
 }
 
+int log_source_read(struct log_source *s, const char *file, int (*fn)(const void *p, size_t n, void *arg), void *arg, char why[static LOG_WHY])
+{
+	const struct log_pieces f = { s->client, "log.read", { s->dir, s->full }, file };
+
+	if (s->kind == LOG_BY_SUPERVISOR || s->kind == LOG_BY_JOURNAL)
+		return read_lines(s, fn, arg, why);
+	return log_pieces_read(&f, fn, arg, why);
+}
+
 int log_source_delete(struct log_source *s, json_t *args, json_t **ret_result, char why[static LOG_WHY])
 {
 	const json_t *days = json_object_get(args, "older_than_days");
@@ -412,7 +427,7 @@ int log_source_delete(struct log_source *s, json_t *args, json_t **ret_result, c
 	int r;
 
 	if (s->kind == LOG_BY_VERB)
-		return call(s, "log.delete", args, ret_result, why);
+		return log_call(s->client, "log.delete", args, ret_result, why);
 	if (s->kind == LOG_BY_FILE) {
 		r = log_delete(&p, json_string_value(json_object_get(args, "name")),
 			       days ? (int64_t)time(NULL) - (int64_t)json_integer_value(days) * 86400 : 0, ret_result);

@@ -8,6 +8,7 @@
  */
 #pragma once
 #include "cli/command.h"
+#include "common/log_reader.h"
 
 enum log_source_kind { LOG_BY_VERB, LOG_BY_FILE, LOG_BY_SUPERVISOR, LOG_BY_JOURNAL };
 enum { LOG_SOURCES_MAX = 64, LOG_WHY = 320 };
@@ -39,3 +40,16 @@ int log_source_files(struct log_source *s, json_t **ret_rows, char why[static LO
 int log_source_read(struct log_source *s, const char *file, int (*fn)(const void *p, size_t n, void *arg), void *arg, char why[static LOG_WHY]);
 /* args as of log.delete; taken. */
 int log_source_delete(struct log_source *s, json_t *args, json_t **ret_result, char why[static LOG_WHY]);
+
+/* ---- what log_records.c does with it, too ---- */
+
+/* A call: 0, or -errno with why. -ENOENT: it has no such file, or no such verb. args is taken. */
+int log_call(struct control_client *cl, const char *verb, json_t *args, json_t **ret_result, char why[static LOG_WHY]);
+/* A file in chunks: by a verb of a service as log.read, or with client NULL from its place. As log_source_read(). */
+struct log_pieces {
+	struct control_client *client;
+	const char *verb;
+	struct log_place place;
+	const char *file;
+};
+int log_pieces_read(const struct log_pieces *f, int (*fn)(const void *p, size_t n, void *arg), void *arg, char why[static LOG_WHY]);

@@ -319,7 +319,6 @@ void logs_delete(struct ask *a)
 
 struct errand {
 	struct tool tool;
-	struct console *c;
 	char *out;
 	size_t n, cap;
 	errand_done_fn done;
@@ -378,7 +377,7 @@ int errand_start(struct console *c, const struct tool_order *o, errand_done_fn d
 
 	if (!e)
 		return -ENOMEM;
-	*e = (struct errand){ .tool.on_ready = on_errand, .c = c, .done = done, .arg = arg };
+	*e = (struct errand){ .tool.on_ready = on_errand, .done = done, .arg = arg };
 	r = tool_start(&e->tool, c->svc->loop, o);
 	if (r < 0) {
 		errand_free(e);

@@ -259,10 +259,11 @@ static void add_lines(const struct run *n, json_t *results, json_t **progress, s
 	for (const char *p = n->text, *stop = n->text + n->len; p < stop;) {
 		const char *nl = memchr(p, '\n', (size_t)(stop - p));
 		struct text line = { p, (size_t)((nl ? nl : stop) - p) };
-		json_t *row = line.n && *p == '{' ? json_loadb(p, line.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
+		json_t *row;
 
 		if (!nl && n->tool.pid)
 			break; /* not whole yet */
+		row = line.n && *p == '{' ? json_loadb(p, line.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
 		if (row && json_object_get(row, "begins")) {
 			json_decref(*progress);
 			*progress = row;

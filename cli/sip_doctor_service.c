@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "cli/services.h"
 #include "cli/sip.h"
 #include "cli/sip_doctor.h"
 #include "common/service.h"
@@ -23,19 +24,16 @@ static const char *string(const json_t *o, const char *key)
 /* The row of this domain that is in use; NULL: there is none, or the verb is not known. */
 static const json_t *row_of(struct doctor *d, struct control_client *cl, const char *verb)
 {
-	json_t *result = NULL, *error = NULL, *row;
+	json_t *result = services_ask(cl, verb), *row;
 	const json_t *found = NULL;
 	size_t i;
 
-	if (control_call(cl, verb, json_object(), &result, &error) == 0 && result)
-		json_array_foreach(json_object_get(result, "rows"), i, row)
-			if (text_ieq(text_of(string(row, "domain")), text_of(d->domain)) &&
-			    !strstr(string(row, "from"), "not in use"))
-				found = row;
+	json_array_foreach(json_object_get(result, "rows"), i, row)
+		if (text_ieq(text_of(string(row, "domain")), text_of(d->domain)) && !strstr(string(row, "from"), "not in use"))
+			found = row;
 	if (found)
 		json_array_append(d->kept, (json_t *)found);
 	json_decref(result);
-	json_decref(error);
 	return found;
 }
 
@@ -68,14 +66,12 @@ static void take_route(struct doctor *d, const json_t *row)
 
 static void take_mode(struct doctor *d, struct control_client *cl)
 {
-	json_t *result = NULL, *error = NULL;
+	json_t *result = services_ask(cl, "sip.federation");
 
-	if (control_call(cl, "sip.federation", json_object(), &result, &error) == 0 && result)
-		for (unsigned i = 0; sip_federation_modes[i]; i++)
-			if (strcmp(sip_federation_modes[i], string(result, "mode")) == 0)
-				d->mode = i;
+	for (unsigned i = 0; sip_federation_modes[i]; i++)
+		if (strcmp(sip_federation_modes[i], string(result, "mode")) == 0)
+			d->mode = i;
 	json_decref(result);
-	json_decref(error);
 }
 
 static struct control_client *client_of(const struct cli *cli)
@@ -93,13 +89,10 @@ static struct control_client *client_of(const struct cli *cli)
 const char *doctor_config(struct cli *cli, char *buf, size_t n)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = cli_has(cli, "config") ? NULL : client_of(cli);
-	json_t *status = NULL, *error = NULL;
+	json_t *status = cl ? services_ask(cl, "service.status") : NULL;
 
-	buf[0] = 0;
-	if (cl && control_call(cl, "service.status", json_object(), &status, &error) == 0 && status)
-		(void)snprintf(buf, n, "%s", string(status, "config"));
+	(void)snprintf(buf, n, "%s", string(status, "config"));
 	json_decref(status);
-	json_decref(error);
 	return buf[0] ? buf : cli_config_path(cli);
 }
 

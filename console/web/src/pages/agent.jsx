@@ -96,7 +96,10 @@ async function allJobs(service) {
 function Jobs({ service }) {
 	const { data, error, load } = useLive(`${service} jobs`, () => allJobs(service), ['agent.jobs', 'agent.status', 'config.changed'].map(x => `${service}:${x}`), true);
 	const [form, open] = useState(null);
-	const put = (job, revision) => putObject(service, 'agent.job', jobName(job), { ...job, name: jobName(job) }, revision);
+	const put = async (job, revision) => {
+		await putObject(service, 'agent.job', jobName(job), { ...job, name: jobName(job) }, revision);
+		load();
+	};
 	const own = r => !r.locked;
 	const name = r => r.name + ends(r.connections);
 	const act = verb => r => tell(service, verb, { name: r.name });
@@ -124,7 +127,7 @@ function Jobs({ service }) {
 				detail={{ title: r => r.name, body: r => <Reach row={r} all /> }}
 			/>
 			{may('administrator') && (
-				<AddRow title="tunnel.add" fields={fieldsOf('port:ports target:place', { target: { default: '127.0.0.1:' } })} save={job => put(job, 0).then(load)} />
+				<AddRow title="tunnel.add" fields={fieldsOf('port:ports target:place', { target: { default: '127.0.0.1:' } })} save={job => put(job, 0)} />
 			)}
 			{form && (
 				<ObjectForm
@@ -136,10 +139,6 @@ function Jobs({ service }) {
 					locked={form.where}
 					close={() => open(null)}
 					save={put}
-					done={() => {
-						open(null);
-						load();
-					}}
 				/>
 			)}
 		</>
@@ -226,9 +225,8 @@ function Peers({ service }) {
 					help="agent/peers"
 					fields={of.fields}
 					close={() => open(null)}
-					save={of.save}
-					done={() => {
-						open(null);
+					save={async b => {
+						await of.save(b);
 						load();
 					}}
 				/>

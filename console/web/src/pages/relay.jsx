@@ -77,9 +77,10 @@ async function allRoutes(service) {
 function Routes({ service }) {
 	const { data, error, load } = useLive(`${service} routes`, () => allRoutes(service), ['relay.events', 'relay.routes', 'config.changed'].map(x => `${service}:${x}`), true);
 	const [form, open] = useState(null);
-	const put = (body, revision) => {
+	const put = async (body, revision) => {
 		const b = filled(joined(body));
-		return putObject(service, 'relay.route', keyOf(b), { ...b, name: keyOf(b) }, revision);
+		await putObject(service, 'relay.route', keyOf(b), { ...b, name: keyOf(b) }, revision);
+		load();
 	};
 	const own = r => r.from === 'store';
 	const name = r => r.name + ends(r.connections);
@@ -108,21 +109,18 @@ function Routes({ service }) {
 				]}
 				detail={{ title: r => r.name }}
 			/>
-			{may('administrator') && <AddRow title="relay.add" fields={fieldsOf('at_address:any at_port:listen target:place', { at_address: LISTEN, target: { default: '127.0.0.1:' } })} save={b => put({ ...b, target: [b.target] }, 0).then(load)} />}
+			{may('administrator') && <AddRow title="relay.add" fields={fieldsOf('at_address:any at_port:listen target:place', { at_address: LISTEN, target: { default: '127.0.0.1:' } })} save={b => put({ ...b, target: [b.target] }, 0)} />}
 			{form && (
 				<ObjectForm
 					title={form.name}
 					help="relay"
 					fields={FIELDS()}
 					value={parted(form.object?.body ?? form.config)}
+					shape={parted}
 					revision={form.object?.revision}
 					locked={form.where}
 					close={() => open(null)}
 					save={put}
-					done={() => {
-						open(null);
-						load();
-					}}
 				/>
 			)}
 		</>

@@ -136,6 +136,8 @@ const USERS = [
 	{ id: 'created_at', title: 'settings.made', kind: 'time' },
 ];
 
+const ofUser = row => ({ name: row.name, role: row.role, totp_off: false });
+
 function saveUser(row, { name, role: r, password: p, totp_off }, revision) {
 	if (!row) return post('/users', { name, role: r, password: p });
 	const body = { role: r, totp_off: String(totp_off) === 'true' || undefined, password: p };
@@ -177,7 +179,8 @@ function Users() {
 						<ObjectForm
 							title={open.row ? t('settings.user', { name: open.row.name }) : t('settings.user.add')}
 							fields={open.row ? CHANGED_USER : USER}
-							value={open.row ? { name: open.row.name, role: open.row.role, totp_off: false } : null}
+							value={open.row && ofUser(open.row)}
+							shape={ofUser}
 							revision={open.row?.revision}
 							close={() => show(null)}
 							help="settings/users"

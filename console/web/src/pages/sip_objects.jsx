@@ -62,10 +62,7 @@ export function Objects({ service, list, help, children }) {
 		const { [id]: _, ...body } = list.toBody?.(value) ?? value;
 		const key = form.key ?? keyOf(value);
 		const write = body.password === MASK && list.change ? changeBeside : putObject;
-		await write(service, kind, key, body, revision, list.change).catch(e => {
-			if (e.theirs?.body) e.theirs = { ...e.theirs, body: toForm(e.theirs.body, form.key) };
-			throw e;
-		});
+		await write(service, kind, key, body, revision, list.change);
 		load();
 	}
 	const own = row => !locked(row);
@@ -134,6 +131,7 @@ export function Objects({ service, list, help, children }) {
 					title={form.value?.[id] ?? `${t(list.label)}: ${t('sip.add')}`}
 					fields={list.fields}
 					value={form.value ?? null}
+					shape={body => toForm(body, form.key)}
 					revision={form.revision ?? 0}
 					locked={form.locked || undefined}
 					save={save}

@@ -123,9 +123,10 @@ function Jobs({ service }) {
 	const { data: links } = useVerb(service, 'tunnel.agents', { topics: ['tunnel.agents'] });
 	const [form, open] = useState(null);
 	const agents = (links?.rows ?? []).filter(a => a.state === 'approved').map(a => a.name);
-	const put = (agent, job, revision) => {
+	const put = async (agent, job, revision) => {
 		const name = jobName(job);
-		return putObject(service, 'tunnel.job', `${agent}/${name}`, { agent, name, job: { ...job, name } }, revision);
+		await putObject(service, 'tunnel.job', `${agent}/${name}`, { agent, name, job: { ...job, name } }, revision);
+		load();
 	};
 	const own = r => r.origin === 'server';
 	const off = r => r.state === 'interrupted' || r.job?.enabled === false;
@@ -162,7 +163,7 @@ function Jobs({ service }) {
 				<AddRow
 					title="tunnel.add"
 					fields={[{ ...fieldsOf('agent:must')[0], type: 'enum', choices: agents }, ...fieldsOf('port:ports target:place', { target: { default: '127.0.0.1:' } })]}
-					save={({ agent, ...job }) => put(agent, job, 0).then(load)}
+					save={({ agent, ...job }) => put(agent, job, 0)}
 				/>
 			)}
 			{form && (
@@ -171,13 +172,10 @@ function Jobs({ service }) {
 					help="tunnel/jobs"
 					fields={jobFields(':address')}
 					value={form.object.body.job}
+					shape={body => body.job}
 					revision={form.object.revision}
 					close={() => open(null)}
 					save={(job, revision) => put(form.agent, job, revision)}
-					done={() => {
-						open(null);
-						load();
-					}}
 				/>
 			)}
 		</>

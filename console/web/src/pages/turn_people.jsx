@@ -48,6 +48,7 @@ function People({ people, what, service, columns, actions, fields, title, tools 
 	const id = fields[0].path;
 	if (!list.data) return list.error ? <ErrorBox error={list.error} retry={list.load} /> : <Loading />;
 	const admin = { role: 'administrator', can: r => r.from === 'store' && !r.locked };
+	const whose = form?.row && { [id]: form.row[id], realm: form.row.realm }; // the store's body has the password or secret alone
 	return (
 		<>
 			{list.error && <ErrorBox error={list.error} retry={list.load} />}
@@ -94,16 +95,14 @@ function People({ people, what, service, columns, actions, fields, title, tools 
 					title={t(`turn.${what}.${form.row ? 'change' : 'add'}`)}
 					help={`turn/${what}s`}
 					fields={[...fields, realmField(realms)]}
-					value={form.row && { [id]: form.row[id], realm: form.row.realm }}
+					value={whose}
+					shape={body => ({ ...body, ...whose })}
 					revision={form.revision ?? 0}
 					close={() => open(null)}
-					done={() => {
-						open(null);
-						list.load();
-					}}
-					save={(body, revision) => {
+					save={async (body, revision) => {
 						const { [id]: name, realm, ...rest } = body;
-						return putObject(service, ...placeOf(what, main, { realm }, name), rest, revision);
+						await putObject(service, ...placeOf(what, main, { realm }, name), rest, revision);
+						list.load();
 					}}
 				/>
 			)}

@@ -3,7 +3,8 @@
 // A dialog in which one thing is made or changed. Its fields are data: { path, label, hint, type, choices, unit, min, max,
 // default, required, listen, transport (or transport(values)), fixed, locked, show(values), after(values, type) }; `after` is
 // what stands below the field, which may type(path, text) for the reader. What the service refuses stands beside its
-// field; what somebody else changed meanwhile is shown beside what was typed.
+// field; what somebody else changed meanwhile is shown beside what was typed: shape(body) is the store's body as the form
+// has it, where the two differ.
 import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
 import { t } from '../i18n.js';
@@ -46,7 +47,7 @@ function errorsOf(fields, e) {
 	return { beside: Object.fromEntries(own.map(x => [x.path, x.text])), rest: own.length === 0 || own.length < list.length };
 }
 
-function useForm({ fields, value, revision, save, done }) {
+function useForm({ fields, value, revision, save, done, shape = body => body }) {
 	const [before, setBefore] = useState({ body: value, revision });
 	const [texts, setTexts] = useState(textsOf(fields, value));
 	const [errors, setErrors] = useState({});
@@ -64,7 +65,7 @@ function useForm({ fields, value, revision, save, done }) {
 		} catch (e) {
 			setBusy(false);
 			const taken = e.code === 'exists' && before.body === null; // a name that somebody has is no conflict
-			if (e.theirs && !taken) return setConflict(e.theirs);
+			if (e.theirs && !taken) return setConflict({ ...e.theirs, body: e.theirs.body && shape(e.theirs.body) });
 			const { beside, rest } = errorsOf(shown, e);
 			setErrors(beside);
 			if (rest) setFailed(e);
@@ -77,7 +78,7 @@ function useForm({ fields, value, revision, save, done }) {
 	}
 	function type(path, text) {
 		setTexts(was => ({ ...was, [path]: text }));
-		setErrors({ ...errors, [path]: undefined });
+		setErrors(was => ({ ...was, [path]: undefined }));
 	}
 	function takeTheirs() {
 		setBefore(conflict);
@@ -92,8 +93,8 @@ function useForm({ fields, value, revision, save, done }) {
 	return { shown, texts, errors, failed, busy, conflict, submit, type, takeTheirs, keepMine, mine, leave: () => setConflict(null) };
 }
 
-export function ObjectForm({ title, fields, value = null, revision, close, save, done, locked, help, action, children }) {
-	const form = useForm({ fields, value, revision, save, done: done ?? close });
+export function ObjectForm({ title, fields, value = null, shape, revision, close, save, done, locked, help, action, children }) {
+	const form = useForm({ fields, value, shape, revision, save, done: done ?? close });
 	if (form.conflict)
 		return (
 			<Conflict

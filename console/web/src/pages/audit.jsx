@@ -19,7 +19,7 @@ const path = of => (of ? `${serviceAt(of)}/audit` : '/audit');
 
 // All rows, newest first, page by page; each page is shown when it is there.
 function useRows(of, n) {
-	const [rows, set] = useState(null);
+	const [got, set] = useState({});
 	const [error, setError] = useState(null);
 	useEffect(() => {
 		const out = new AbortController();
@@ -29,7 +29,7 @@ function useRows(of, n) {
 				const page = (await get(`${path(of)}?limit=${PAGE}${before}`, out.signal)).rows;
 				all = all.concat(page);
 				if (out.signal.aborted) return;
-				set(all);
+				set({ of, rows: all });
 				if (page.length < PAGE) return;
 			}
 		}
@@ -37,7 +37,7 @@ function useRows(of, n) {
 		load().catch(e => out.signal.aborted || setError(e));
 		return () => out.abort();
 	}, [of, n]);
-	return { rows, error };
+	return { rows: got.of === of ? got.rows : null, error }; // never another service's: Undo would take back a change of its own
 }
 
 const words = v => (v === null || v === undefined ? '–' : typeof v === 'object' ? JSON.stringify(v, null, 2) : String(v));

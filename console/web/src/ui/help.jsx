@@ -55,14 +55,14 @@ function useManual(lang, wanted) {
 		let gone = false;
 		if (wanted)
 			load[lang]().then(
-				m => gone || set({ topics: m.default, guides: m.guides }),
+				m => gone || set({ lang, topics: m.default, guides: m.guides }),
 				() => sayError({ code: 'offline' }),
 			);
 		return () => {
 			gone = true;
 		};
 	}, [lang, wanted]);
-	return manual;
+	return manual?.lang === lang ? manual : null;
 }
 
 function useGuides(lang, manual, topics) {

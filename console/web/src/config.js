@@ -14,8 +14,16 @@ export async function configOf(service) {
 }
 export const confirmChange = service => post(`${serviceAt(service)}/confirm`);
 export const undoChange = (service, change) => post(`${serviceAt(service)}/undo`, { change });
-export const commitChange = (service, id, more = {}) => post(`${serviceAt(service)}/changes/${id}/commit`, more);
 export const abortChange = (service, id) => post(`${serviceAt(service)}/changes/${id}/abort`).catch(() => {}); // it ends by itself, too
+
+export async function commitChange(service, id, more = {}) {
+	try {
+		return await post(`${serviceAt(service)}/changes/${id}/commit`, more);
+	} catch (e) {
+		abortChange(service, id);
+		throw e;
+	}
+}
 
 // Where the file sets a locked value: "stile.yaml:12".
 export const lockedAt = row => (row?.locked ? `${(row.file ?? '').split('/').pop()}:${row.line}` : undefined);

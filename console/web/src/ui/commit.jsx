@@ -31,8 +31,15 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 		toast('failed', t('refused', { n: fields.length }));
 	}
 	useEffect(() => {
+		let gone = false;
 		setReady(null);
-		prepareChange(service, edits).then(setReady, onError);
+		prepareChange(service, edits).then(
+			made => (gone ? abortChange(service, made.transaction) : setReady(made)),
+			e => gone || onError(e),
+		);
+		return () => {
+			gone = true;
+		};
 	}, [n]);
 
 	async function commit() {
@@ -40,7 +47,6 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 			await commitChange(service, ready.transaction, { confirm_within_ms: CONFIRM_MS });
 			done();
 		} catch (e) {
-			abortChange(service, ready.transaction);
 			onError(e);
 		}
 	}

@@ -43,7 +43,9 @@ function useLog(service, match, level, paused) {
 			own.busy = false;
 		};
 		own.older = async () => {
-			const part = await read(service, 'log.tail', { lines: LINES, ...filter, before: own.first.at });
+			const { at } = own.first;
+			const part = await read(service, 'log.tail', { lines: LINES, ...filter, before: at });
+			if (own.first.at !== at) return; // asked for twice
 			own.rows = part.rows.concat(own.rows).slice(0, MOST);
 			own.first = { at: part.first, more: part.more };
 			if (!own.gone) set({ rows: own.rows, older: part.more && own.rows.length < MOST });

@@ -7,7 +7,7 @@ import { may } from '../api.js';
 import { configOf, lockedAt } from '../config.js';
 import { either, t } from '../i18n.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
-import { ErrorBox, sayError } from '../ui/errors.jsx';
+import { ErrorBox } from '../ui/errors.jsx';
 import { Icon } from '../ui/icon.jsx';
 import { RowTable } from '../ui/live_table.jsx';
 import { Loading } from '../ui/loading.jsx';
@@ -51,12 +51,8 @@ export function Objects({ service, list, help, children }) {
 
 	async function edit(row) {
 		if (locked(row)) return open({ value: toForm(row, row[id]), locked: locked(row) });
-		try {
-			const { body, revision } = (await objectsOf(service, kind)).find(o => o.key === row[id]) ?? {};
-			open({ value: toForm(body ?? row, row[id]), revision, key: row[id] });
-		} catch (e) {
-			sayError(e);
-		}
+		const { body, revision } = (await objectsOf(service, kind)).find(o => o.key === row[id]) ?? {};
+		open({ value: toForm(body ?? row, row[id]), revision, key: row[id] });
 	}
 	async function save(value, revision) {
 		const { [id]: _, ...body } = list.toBody?.(value) ?? value;

@@ -38,10 +38,6 @@ async function perform(action, rows) {
 async function act(action, chosen, help) {
 	const rows = chosen.filter(r => action.can?.(r) ?? true);
 	if (!rows.length) return false;
-	if (action.open) {
-		action.open(rows[0]);
-		return false;
-	}
 	const n = rows.length;
 	if (action.ask) {
 		const known = await action.prepare?.(rows).catch(() => null);
@@ -56,6 +52,10 @@ async function act(action, chosen, help) {
 		if (!sure) return false;
 	}
 	try {
+		if (action.open) {
+			await action.open(rows[0]);
+			return false;
+		}
 		const done = await perform(action, rows);
 		if (done && action.done) toast('ok', t(action.done, { n: done }));
 	} catch (e) {

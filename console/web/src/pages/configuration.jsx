@@ -50,6 +50,7 @@ function Editor({ service }) {
 	if (!s.config) return s.error ? <ErrorBox error={s.error} retry={s.load} /> : <Loading />;
 	return (
 		<>
+			{s.error && <ErrorBox error={s.error} retry={s.load} />}
 			<SettingsDialogs s={s} />
 			<SettingsBar s={s}>
 				<Search label={t('configuration.filter')} placeholder={t('filter')} value={filter} onInput={setFilter} />

@@ -69,6 +69,11 @@ function Listeners({ s, status }) {
 	const action = { role: 'administrator', can: r => r.listed && !row.locked && !r.address.startsWith('unix:') };
 	return (
 		<>
+			{s.errors[row.path] && (
+				<p class="error" role="alert">
+					{s.errors[row.path]}
+				</p>
+			)}
 			<RowTable
 				label="turn.listeners"
 				help="turn/interfaces"

@@ -28,7 +28,9 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 		// of an item of a list ("turn.peers.deny[0]") the reason stands beside the list
 		const keyOf = path => Object.keys(edits).find(k => path.startsWith(`${k}[`) || path.startsWith(`${k}.`)) ?? path;
 		refused(Object.fromEntries(fields.map(f => [keyOf(f.path), f.text])));
-		toast('failed', t('refused', { n: fields.length }));
+		// another key's, which the page may not show
+		const others = fields.filter(f => !edits[keyOf(f.path)]).map(f => `${f.path}: ${f.text}`);
+		toast('failed', t('refused', { n: fields.length }), others.join('; '));
 	}
 	useEffect(() => {
 		let gone = false;

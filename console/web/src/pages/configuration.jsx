@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Every key of a service's configuration, from its schema rows, in groups that open (ui/settings.jsx).
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useMemo, useState } from 'preact/hooks';
 import { t } from '../i18n.js';
-import { isDown, nameOf, services, watchServices } from '../state.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Loading } from '../ui/loading.jsx';
 import { Search } from '../ui/search.jsx';
-import { ServiceChoice } from '../ui/service_choice.jsx';
+import { OfService } from '../ui/service_choice.jsx';
 import { Setting, SettingsBar, SettingsDialogs, useSettings } from '../ui/settings.jsx';
 
 function groupOf(path) {
@@ -61,19 +60,4 @@ function Editor({ service }) {
 	);
 }
 
-export default function Configuration() {
-	const [chosen, choose] = useState('');
-	useEffect(watchServices, []);
-	const all = (services.value ?? []).filter(s => !isDown(s));
-	const service = all.some(s => nameOf(s) === chosen) ? chosen : all[0] ? nameOf(all[0]) : '';
-	return (
-		<>
-			<div class="bar">
-				<h1>{t('nav.configuration')}</h1>
-				<span class="grow" />
-				<ServiceChoice label={t('service')} value={service} choose={choose} all={all} />
-			</div>
-			{service ? <Editor key={service} service={service} /> : <p class="muted section">{t('configuration.no_service')}</p>}
-		</>
-	);
-}
+export default () => <OfService title="nav.configuration">{service => <Editor service={service} />}</OfService>;

@@ -14,28 +14,12 @@ import { LiveTable } from '../ui/live_table.jsx';
 import { Loading } from '../ui/loading.jsx';
 import { ObjectForm } from '../ui/object_form.jsx';
 import { PlainTable } from '../ui/plain_table.jsx';
-import { ServiceChoice } from '../ui/service_choice.jsx';
+import { OfService } from '../ui/service_choice.jsx';
 import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { toast } from '../ui/toast.jsx';
 import { useLive } from '../ui/use_verb.js';
-import { Log } from './diagnosis_log.jsx';
-
-function OfService({ children }) {
-	const [chosen, choose] = useState('');
-	useEffect(watchServices, []);
-	if (!services.value) return <Loading />;
-	const all = services.value.filter(s => !isDown(s));
-	const name = all.some(s => nameOf(s) === chosen) ? chosen : all[0] ? nameOf(all[0]) : '';
-	return (
-		<>
-			<div class="bar">
-				<ServiceChoice label={t('service')} value={name} choose={choose} all={all} />
-			</div>
-			{name ? <div key={name}>{children(name)}</div> : <p class="muted section">{t('configuration.no_service')}</p>}
-		</>
-	);
-}
+import { LevelChoice, LEVELS, Log } from './diagnosis_log.jsx';
 
 // ---- settings and files of a log ----
 
@@ -45,7 +29,12 @@ const LOG_ROWS = ['level', 'dir', 'max_size', 'keep', 'delete_daily', 'format'];
 const groupsOf = section => [
 	{
 		title: 'diagnosis.settings',
-		rows: LOG_ROWS.map(key => ({ path: `${section}.${key}`, label: `diagnosis.log.${key}`, hint: `diagnosis.log.${key}.help` })),
+		rows: LOG_ROWS.map(key => ({
+			path: `${section}.${key}`,
+			label: `diagnosis.log.${key}`,
+			hint: `diagnosis.log.${key}.help`,
+			choices: key === 'level' ? LEVELS : undefined,
+		})),
 	},
 ];
 
@@ -56,26 +45,11 @@ function LogSettings({ service }) {
 	return <Settings service={service} groups={groupsOf(own ? `${service.split('@')[0]}.log` : 'log')} help="diagnosis/settings" />;
 }
 
-const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'];
-
 // The level for a while: until the next reload.
 function LevelNow({ service }) {
 	const { data, load } = useLive(`level of ${service}`, () => read(service, 'log.level'), [], true);
 	const set = level => tell(service, 'log.level', { level }).then(load, sayError);
-	return (
-		data && (
-			<label class="bar" data-help="diagnosis/level">
-				{t('diagnosis.level')}
-				<select value={data.level} onChange={e => set(e.currentTarget.value)} style={{ width: 'auto' }}>
-					{LEVELS.map(l => (
-						<option key={l} value={l}>
-							{t(`diagnosis.level.${l}`)}
-						</option>
-					))}
-				</select>
-			</label>
-		)
-	);
+	return data && <LevelChoice label={t('diagnosis.level')} value={data.level} choose={set} help="diagnosis/level" />;
 }
 
 const FILES = [

@@ -5,13 +5,14 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { t } from '../i18n.js';
 import { read } from '../verbs.js';
+import { Choice } from '../ui/choice.jsx';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Search } from '../ui/search.jsx';
 import { everyTick } from '../ui/use_verb.js';
 
 const LINES = 200;
 const MOST = 2000;
-const LEVELS = ['error', 'warn', 'info', 'debug', 'trace'];
+export const LEVELS = Object.fromEntries(['error', 'warn', 'info', 'debug', 'trace'].map(l => [l, `diagnosis.level.${l}`]));
 const KINDS = { ERROR: 'error', WARN: 'warn', error: 'error', warn: 'warn' };
 const kindOf = line => KINDS[/\b(ERROR|WARN)\b|"level":"(error|warn)"/.exec(line)?.slice(1).find(Boolean)] ?? '';
 
@@ -68,6 +69,8 @@ function useLater(value) {
 	return later;
 }
 
+export const LevelChoice = props => <Choice {...props} options={Object.entries(LEVELS).map(([value, word]) => ({ value, name: t(word) }))} />;
+
 export function Log({ service, tools }) {
 	const [match, setMatch] = useState('');
 	const [level, setLevel] = useState('trace');
@@ -86,16 +89,7 @@ export function Log({ service, tools }) {
 		<div class="section" data-help="diagnosis/log">
 			<div class="bar">
 				<Search label={t('diagnosis.filter')} placeholder={t('filter')} value={match} onInput={setMatch} />
-				<label class="bar">
-					{t('diagnosis.from')}
-					<select value={level} onChange={e => setLevel(e.currentTarget.value)} style={{ width: 'auto' }}>
-						{LEVELS.map(l => (
-							<option key={l} value={l}>
-								{t(`diagnosis.level.${l}`)}
-							</option>
-						))}
-					</select>
-				</label>
+				<LevelChoice label={t('diagnosis.from')} value={level} choose={setLevel} />
 				<button type="button" aria-pressed={paused} onClick={() => pause(!paused)}>
 					{t(paused ? 'diagnosis.go_on' : 'diagnosis.pause')}
 				</button>

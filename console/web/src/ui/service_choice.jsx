@@ -1,19 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which service a part of a page is about. `none` names the choice of no single one, whose value is ''.
-import { nameOf } from '../state.js';
+// Which service a part of a page is about.
+import { useEffect, useState } from 'preact/hooks';
+import { t } from '../i18n.js';
+import { isDown, nameOf, refreshServices, services, servicesError, watchServices } from '../state.js';
+import { Choice } from './choice.jsx';
+import { ErrorBox } from './errors.jsx';
+import { Loading } from './loading.jsx';
 
-export function ServiceChoice({ label, value, choose, none, all }) {
+// none: a name for the choice of no single one, whose value is ''.
+export function ServiceChoice({ none, all, ...rest }) {
+	const options = all.map(s => ({ value: nameOf(s), name: nameOf(s) }));
+	return <Choice {...rest} options={none ? [{ value: '', name: none }, ...options] : options} />;
+}
+
+// One of those that run, with what children(name) shows of it; title: of a page that is all about it. One that stops stays
+// chosen, so that nothing typed is lost.
+export function OfService({ title, children }) {
+	const [chosen, choose] = useState('');
+	useEffect(watchServices, []);
+	const all = (services.value ?? []).filter(s => !isDown(s) || nameOf(s) === chosen);
+	const s = all.find(x => nameOf(x) === chosen) ?? all[0];
+	const name = s ? nameOf(s) : '';
+	useEffect(() => {
+		choose(name);
+	}, [name]);
 	return (
-		<label class="bar">
-			{label}
-			<select value={value} onChange={e => choose(e.currentTarget.value)} style={{ width: 'auto' }}>
-				{none && <option value="">{none}</option>}
-				{all.map(s => (
-					<option key={nameOf(s)} value={nameOf(s)}>
-						{nameOf(s)}
-					</option>
-				))}
-			</select>
-		</label>
+		<>
+			<div class="bar">
+				{title && (
+					<>
+						<h1>{t(title)}</h1>
+						<span class="grow" />
+					</>
+				)}
+				<ServiceChoice label={t('service')} value={name} choose={choose} all={all} />
+			</div>
+			{!services.value && (servicesError.value ? <ErrorBox error={servicesError.value} retry={refreshServices} /> : <Loading />)}
+			{services.value && !s && <p class="muted section">{t('configuration.no_service')}</p>}
+			{s && <div key={name}>{children(name)}</div>}
+		</>
 	);
 }

@@ -5,7 +5,7 @@
 // edited and not applied stays in this page's memory only.
 //
 // useSettings() holds the edits of one service; Settings shows groups of its keys: { title, prefix, rows: [{ path, label,
-// hint }] }, whose title, label and hint are keys of the words. All of them are reviewed and applied as one change.
+// hint, choices }] }, whose title, label and hint are keys of the words. All of them are reviewed and applied as one change.
 import { useEffect, useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { configOf, lockedAt } from '../config.js';
@@ -55,7 +55,8 @@ export function useSettings(service) {
 	return { service, config: data, error, load, edits, setEdits, errors, setErrors, change, drop, review, committing, commit };
 }
 
-export function Setting({ row, s, label, hint }) {
+export function Setting({ row: plain, s, label, hint, choices }) {
+	const row = choices ? { ...plain, choices } : plain; // choices: words for the values
 	const edit = s.edits[row.path];
 	const text = edit ? edit.text : textOf(row, row.value ?? row.default);
 	const readOnly = !may('administrator') || row.columns?.length > 0;

@@ -28,6 +28,7 @@ const sized = (row, v) => (row.type === 'count' ? v : row.unit === 'bytes' && ty
 // The row's help, its range and whether a restart is needed, in one line.
 export function helpOf(row) {
 	const range = row.min != null && row.max != null && row.max > row.min ? t('range', { min: sized(row, row.min), max: sized(row, row.max) }) : '';
-	const usual = row.type === 'bool' && row.default != null ? t(String(row.default) === 'true' ? 'on' : 'off') : textOf(row, row.default);
+	const word = (row.type === 'bool' ? { true: 'on', false: 'off' } : row.choices)?.[row.default];
+	const usual = word ? t(word) : textOf(row, row.default);
 	return [row.help, range, usual && t('default', { value: usual }), row.reload === false && t('restart_needed')].filter(Boolean).join(' · ');
 }

@@ -13,7 +13,8 @@ import { Field } from './ui/field.jsx';
 import { Icon } from './ui/icon.jsx';
 import { Loading } from './ui/loading.jsx';
 import { PlainTable } from './ui/plain_table.jsx';
-import { apply, facts as findFacts, runTool } from './wizard_facts.js';
+import { useTool } from './ui/use_tool.js';
+import { apply, facts as findFacts } from './wizard_facts.js';
 
 const SHORTEST = 10;
 
@@ -255,31 +256,14 @@ function Opens({ facts, error, ask, next, back }) {
 	);
 }
 
-// Starts the tests and asks until they are done.
-function useTests() {
-	const [run, setRun] = useState(null);
-	const [error, setError] = useState(null);
-	const [n, again] = useState(0);
-	useEffect(() => {
-		let gone = false;
-		setRun(null);
-		setError(null);
-		runTool(
-			'all',
-			r => gone || setRun(r),
-			() => gone,
-		).catch(e => gone || setError(e));
-		return () => {
-			gone = true;
-		};
-	}, [n]);
-	return { run, error, again: () => again(n + 1) };
-}
-
 const lastLine = text => text.trim().split('\n').pop().trim();
 
 function Tests({ end, back }) {
-	const { run, error, again } = useTests();
+	const { run, error, start } = useTool();
+	const again = () => start('all');
+	useEffect(() => {
+		again();
+	}, []);
 	const bad = run && (run.results.filter(r => !r.good).length || (run.status ? 1 : 0));
 	return (
 		<div data-help="first-run/tests">

@@ -4,7 +4,6 @@
 // lets through, and which version runs.
 import { useEffect, useState } from 'preact/hooks';
 import { may, request } from '../api.js';
-import { runTool } from '../wizard_facts.js';
 import { bytes, dateTime, duration, either, number, t } from '../i18n.js';
 import { isDown, nameOf, programOf, services, watchServices } from '../state.js';
 import { read, tell } from '../verbs.js';
@@ -18,6 +17,7 @@ import { OfService } from '../ui/service_choice.jsx';
 import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { toast } from '../ui/toast.jsx';
+import { useTool } from '../ui/use_tool.js';
 import { useLive } from '../ui/use_verb.js';
 import { LevelChoice, LEVELS, Log } from './diagnosis_log.jsx';
 
@@ -194,22 +194,12 @@ function Found({ found }) {
 }
 
 function Network() {
-	const [run, set] = useState(null);
-	const [error, fail] = useState(null);
-	const busy = run && !run.done;
+	const { run, busy, error, start } = useTool();
 	const [found] = run?.results ?? [];
-	const begin = () => {
-		fail(null);
-		set({ done: false });
-		runTool('network', set).catch(e => {
-			set(null);
-			fail(e);
-		});
-	};
 	return (
 		<div data-help="diagnosis/network">
 			<p class="muted">{t('diagnosis.network.help')}</p>
-			<button type="button" class="main" disabled={busy} onClick={begin}>
+			<button type="button" class="main" disabled={busy} onClick={() => start('network')}>
 				{t('diagnosis.network.begin')}
 			</button>
 			<div role="status" class="section">

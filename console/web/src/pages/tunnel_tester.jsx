@@ -2,42 +2,16 @@
 //
 // The connection tester: from this machine to a host and port, or through a site, from its jobs' ports to their targets. It is
 // `stile test tcp` and `stile test agent`, and says what these say.
-import { useEffect, useRef, useState } from 'preact/hooks';
-import { get, post } from '../api.js';
 import { t } from '../i18n.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Icon } from '../ui/icon.jsx';
+import { useTool } from '../ui/use_tool.js';
 import { useVerb } from '../ui/use_verb.js';
 import { AddRow, fieldsOf } from './tunnel_parts.jsx';
 
-const LOOK_MS = 500;
-
-function useRun() {
-	const [state, set] = useState(null);
-	const id = useRef(0);
-	useEffect(() => () => (id.current = 0), []);
-	async function look(n) {
-		const run = await get(`/tests/${n}`);
-		if (id.current !== n) return;
-		set({ run });
-		if (!run.done) setTimeout(() => look(n).catch(error => set({ error })), LOOK_MS);
-	}
-	async function start(body) {
-		set({ run: { results: [] } });
-		try {
-			id.current = (await post('/tests', body)).id;
-			await look(id.current);
-		} catch (error) {
-			set({ error });
-		}
-	}
-	return [state, start];
-}
-
 export function Tester({ service }) {
 	const { data } = useVerb(service, 'tunnel.links', { topics: ['tunnel.agents'], rows: true });
-	const [state, start] = useRun();
-	const run = state?.run;
+	const { run, busy, error, start } = useTool();
 	return (
 		<div data-help="tunnel/tester">
 			<AddRow keep title="tunnel.test.place" fields={fieldsOf('target:place', { target: { default: '127.0.0.1:' } })} save={({ target }) => {
@@ -45,11 +19,11 @@ export function Tester({ service }) {
 				return start({ what: 'tcp', host: target.slice(0, at).replace(/^\[|\]$/g, ''), port: target.slice(at + 1) });
 			}} />
 			<AddRow keep title="tunnel.test.site" fields={[{ ...fieldsOf('agent:must')[0], type: 'enum', choices: (data ?? []).map(l => l.name) }]} save={({ agent }) => start({ what: 'agent', agent, service })} />
-			{state?.error && <ErrorBox error={state.error} />}
-			{run && (
+			{error && <ErrorBox error={error} />}
+			{(run || busy) && (
 				<div role="status">
 					<ul class="checks">
-						{run.results.map((r, i) => (
+						{run?.results.map((r, i) => (
 							<li key={i}>
 								<Icon name={r.good ? 'ok' : 'failed'} />
 								<div class="check">
@@ -58,7 +32,7 @@ export function Tester({ service }) {
 							</li>
 						))}
 					</ul>
-					{run.done ? run.text && <pre tabIndex={0}>{run.text}</pre> : <p class="loading">{t('tunnel.test.running')}</p>}
+					{busy ? <p class="loading">{t('tunnel.test.running')}</p> : run.text && <pre tabIndex={0}>{run.text}</pre>}
 				</div>
 			)}
 		</div>

@@ -5,11 +5,11 @@
 // secret it gives no password away, and says whose is to be filled in.
 import { useState } from 'preact/hooks';
 import { number, t } from '../i18n.js';
-import { runTool } from '../wizard_facts.js';
 import { ErrorBox, messageOf } from '../ui/errors.jsx';
 import { Field } from '../ui/field.jsx';
 import { Icon } from '../ui/icon.jsx';
 import { toast } from '../ui/toast.jsx';
+import { useTool } from '../ui/use_tool.js';
 import { tell } from '../verbs.js';
 
 // What is well is closed, what failed stands open.
@@ -58,25 +58,12 @@ function Outcome({ run }) {
 }
 
 function Run({ service }) {
-	const [run, set] = useState(null);
-	const [error, fail] = useState(null);
-	const [busy, work] = useState(false);
-	async function start() {
-		work(true);
-		fail(null);
-		set(null);
-		try {
-			set(await runTool({ what: 'turn', service }));
-		} catch (e) {
-			fail(e);
-		}
-		work(false);
-	}
+	const { run, busy, error, start } = useTool();
 	return (
 		<section class="card" aria-label={t('turn.test')} data-help="turn/test">
 			<h2>{t('turn.test')}</h2>
 			<p class="muted">{t('turn.test.text')}</p>
-			<button type="button" class="main" disabled={busy} onClick={start}>
+			<button type="button" class="main" disabled={busy} onClick={() => start({ what: 'turn', service })}>
 				{t('turn.test')}
 			</button>
 			{busy && (
@@ -85,7 +72,7 @@ function Run({ service }) {
 				</p>
 			)}
 			{error && <ErrorBox error={error} />}
-			{run && <Outcome run={run} />}
+			{run?.done && <Outcome run={run} />}
 		</section>
 	);
 }

@@ -14,7 +14,7 @@ import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
 import { AddRow, cols, fieldsOf, filled, State } from './tunnel_parts.jsx';
-import { Watch } from './tunnel_watch.jsx';
+import { Connections } from './tunnel_watch.jsx';
 
 const ends = n => (n ? ` – ${t('sessions.tunnel', { n })}` : '');
 
@@ -127,30 +127,15 @@ function Routes({ service }) {
 	);
 }
 
-function Connections({ service }) {
-	const [watched, watch] = useState(null);
-	const name = r => `${r.id}: ${r.source} → ${r.route}`;
-	return (
-		<>
-			<LiveTable
-				label="relay.connections"
-				help="relay"
-				service={service}
-				verb="relay.connections"
-				rowKey={r => r.id}
-				columns={cols('id:number route source source_name target:wide state bytes_up:bytes rate_up:rate bytes_down:bytes rate_down:rate age_ms:ms quiet_ms:ms protocol opened_at:time listener held_up:bytes held_down:bytes logged:on watched:on', { state: { width: '8rem', cell: r => r.state } })}
-				actions={[
-					{ id: 'watch', title: 'tunnel.watch', single: true, open: watch },
-					{ id: 'end', title: 'tunnel.end', del: true, danger: true, ask: 'tunnel.end.ask', done: 'tunnel.end.done', name, run: r => tell(service, 'relay.kick', { id: r.id }) },
-					{ id: 'log', title: 'tunnel.log', done: 'tunnel.log.done', can: r => !r.logged, run: r => tell(service, 'relay.log', { id: r.id, on: true }) },
-					{ id: 'nolog', title: 'tunnel.nolog', can: r => r.logged, run: r => tell(service, 'relay.log', { id: r.id, on: false }) },
-				]}
-				detail={{ title: name }}
-			/>
-			{watched && <Watch service={service} verb="relay.watch" row={watched} title={name(watched)} close={() => watch(null)} />}
-		</>
-	);
-}
+const RouteConnections = ({ service }) => (
+	<Connections
+		service={service}
+		of="relay"
+		help="relay"
+		name={r => `${r.id}: ${r.source} → ${r.route}`}
+		columns={cols('id:number route source source_name target:wide state bytes_up:bytes rate_up:rate bytes_down:bytes rate_down:rate age_ms:ms quiet_ms:ms protocol opened_at:time listener held_up:bytes held_down:bytes logged:on watched:on')}
+	/>
+);
 
 const Events = ({ service }) => (
 	<LiveTable
@@ -178,7 +163,7 @@ const GROUPS = [
 
 const TABS = service => [
 	{ id: 'routes', title: 'relay.routes', body: () => <Routes service={service} /> },
-	{ id: 'connections', title: 'relay.connections', body: () => <Connections service={service} /> },
+	{ id: 'connections', title: 'relay.connections', body: () => <RouteConnections service={service} /> },
 	{ id: 'events', title: 'relay.events', body: () => <Events service={service} /> },
 	{ id: 'settings', title: 'nav.settings', role: 'operator', body: () => <Settings service={service} groups={GROUPS} /> },
 ];

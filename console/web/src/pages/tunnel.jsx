@@ -20,7 +20,7 @@ import { useLive, useVerb } from '../ui/use_verb.js';
 import { read, readRows, tell } from '../verbs.js';
 import { AddRow, Code, cols, fieldsOf, jobFields, jobName, Reach, State } from './tunnel_parts.jsx';
 import { Tester } from './tunnel_tester.jsx';
-import { Watch } from './tunnel_watch.jsx';
+import { Connections } from './tunnel_watch.jsx';
 
 const ends = n => (n ? ` – ${t('sessions.tunnel', { n })}` : '');
 
@@ -184,31 +184,16 @@ function Jobs({ service }) {
 
 // ---- data connections ----
 
-function Connections({ service }) {
-	const [watched, watch] = useState(null);
-	const name = r => `${r.id}: ${r.source} → ${r.agent}/${r.job}`;
-	return (
-		<>
-			<LiveTable
-				label="tunnel.connections"
-				help="tunnel/connections"
-				service={service}
-				verb="tunnel.connections"
-				topics={['tunnel.connections']}
-				rowKey={r => r.id}
-				columns={cols('id:number agent job source source_name target:wide state bytes_up:bytes rate_up:rate bytes_down:bytes rate_down:rate age_ms:ms quiet_ms:ms protocol encrypted:on opened_at:time listener carrier_server carrier_agent agent_local held_up:bytes held_down:bytes resumed:number logged:on watched:on job_number:number link:number')}
-				actions={[
-					{ id: 'watch', title: 'tunnel.watch', single: true, open: watch },
-					{ id: 'end', title: 'tunnel.end', del: true, danger: true, ask: 'tunnel.end.ask', done: 'tunnel.end.done', name, run: r => tell(service, 'tunnel.kick', { id: r.id }) },
-					{ id: 'log', title: 'tunnel.log', done: 'tunnel.log.done', can: r => !r.logged, run: r => tell(service, 'tunnel.log', { id: r.id, on: true }) },
-					{ id: 'nolog', title: 'tunnel.nolog', can: r => r.logged, run: r => tell(service, 'tunnel.log', { id: r.id, on: false }) },
-				]}
-				detail={{ title: name }}
-			/>
-			{watched && <Watch service={service} verb="tunnel.watch" row={watched} title={name(watched)} close={() => watch(null)} />}
-		</>
-	);
-}
+const DataConnections = ({ service }) => (
+	<Connections
+		service={service}
+		of="tunnel"
+		help="tunnel/connections"
+		topics={['tunnel.connections']}
+		name={r => `${r.id}: ${r.source} → ${r.agent}/${r.job}`}
+		columns={cols('id:number agent job source source_name target:wide state bytes_up:bytes rate_up:rate bytes_down:bytes rate_down:rate age_ms:ms quiet_ms:ms protocol encrypted:on opened_at:time listener carrier_server carrier_agent agent_local held_up:bytes held_down:bytes resumed:number logged:on watched:on job_number:number link:number')}
+	/>
+);
 
 // ---- who is known, and who may become so ----
 
@@ -326,7 +311,7 @@ const GROUPS = [
 const TABS = service => [
 	{ id: 'control', title: 'tunnel.control', body: () => <Control service={service} /> },
 	{ id: 'jobs', title: 'tunnel.jobs', body: () => <Jobs service={service} /> },
-	{ id: 'connections', title: 'tunnel.connections', body: () => <Connections service={service} /> },
+	{ id: 'connections', title: 'tunnel.connections', body: () => <DataConnections service={service} /> },
 	{ id: 'agents', title: 'tunnel.agents', body: () => <Agents service={service} /> },
 	{ id: 'sites', title: 'tunnel.sites', body: () => <Sites service={service} /> },
 	{ id: 'sockets', title: 'tunnel.sockets', body: () => <Sockets service={service} /> },

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The bytes of one connection as they pass, in hex and ASCII. The verb streams for as long as the pane is open; who looked at
-// what stands in the audit and in the service's log. Only the last lines are kept, in this page's memory.
+// Data connections of the server and of the relay, and the bytes of one as they pass, in hex and ASCII. The verb streams for as
+// long as the pane is open; who looked at what stands in the audit and in the service's log. Only the last lines are kept, in this
+// page's memory.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { serviceAt, session } from '../api.js';
 import { bytes, t } from '../i18n.js';
 import { Dialog } from '../ui/dialog.jsx';
 import { messageOf } from '../ui/errors.jsx';
+import { LiveTable } from '../ui/live_table.jsx';
+import { tell } from '../verbs.js';
 
 const MOST = 2000; // lines
 const SHOW_MS = 100;
@@ -42,7 +45,7 @@ function dump(way, hex, at) {
 	});
 }
 
-export function Watch({ service, verb, row, title, close }) {
+function Watch({ service, verb, row, title, close }) {
 	const lines = useRef([]);
 	const pre = useRef(null);
 	const [, draw] = useState(0);
@@ -84,5 +87,30 @@ export function Watch({ service, verb, row, title, close }) {
 			</pre>
 			<p role="status">{end || (lines.current.length ? '' : t('tunnel.watch.none'))}</p>
 		</Dialog>
+	);
+}
+
+// of: whose verbs they are, "tunnel" or "relay"; name(row): what a question calls one.
+export function Connections({ service, of, name, ...rest }) {
+	const [watched, watch] = useState(null);
+	const log = on => r => tell(service, `${of}.log`, { id: r.id, on });
+	return (
+		<>
+			<LiveTable
+				{...rest}
+				label={`${of}.connections`}
+				service={service}
+				verb={`${of}.connections`}
+				rowKey={r => r.id}
+				actions={[
+					{ id: 'watch', title: 'tunnel.watch', single: true, open: watch },
+					{ id: 'end', title: 'tunnel.end', del: true, danger: true, ask: 'tunnel.end.ask', done: 'tunnel.end.done', name, run: r => tell(service, `${of}.kick`, { id: r.id }) },
+					{ id: 'log', title: 'tunnel.log', done: 'tunnel.log.done', can: r => !r.logged, run: log(true) },
+					{ id: 'nolog', title: 'tunnel.nolog', can: r => r.logged, run: log(false) },
+				]}
+				detail={{ title: name }}
+			/>
+			{watched && <Watch service={service} verb={`${of}.watch`} row={watched} title={name(watched)} close={() => watch(null)} />}
+		</>
 	);
 }

@@ -26,6 +26,12 @@ export class ApiError extends Error {
 	}
 }
 
+// What is thrown for an answer that is a refusal; a session that has ended puts the login over the page.
+export function refusal(status, error, etag) {
+	if (error.code === 'not-logged-in' && session.value) expired.value = true;
+	return new ApiError(status, error, etag);
+}
+
 async function answerOf(response) {
 	const etag = response.headers.get('ETag');
 	const text = await response.text();
@@ -39,7 +45,7 @@ async function answerOf(response) {
 	const error = body?.error ?? { code: `http-${response.status}` };
 	const after = Number(response.headers.get('Retry-After'));
 	if (after) error.retry_after = after;
-	throw new ApiError(response.status, error, etag);
+	throw refusal(response.status, error, etag);
 }
 
 // → { body, etag }. With an etag the change is made only if nobody else has made one since (If-Match).
@@ -62,7 +68,6 @@ export async function request(method, path, body, etag, signalOfCaller) {
 		});
 		return await answerOf(response);
 	} catch (e) {
-		if (e.code === 'not-logged-in' && session.value) expired.value = true;
 		if (e instanceof ApiError) throw e;
 		throw new ApiError(0, { code: out.signal.aborted ? 'slow' : 'offline' });
 	} finally {

@@ -3,7 +3,7 @@
 // A control verb of a service, through the API. tell() acts; read() asks, by GET, so that a look is no action.
 import { get, post, serviceAt } from './api.js';
 
-const verbAt = (service, verb) => `${serviceAt(service)}/verbs/${verb}`;
+export const verbAt = (service, verb) => `${serviceAt(service)}/verbs/${verb}`;
 
 export const tell = (service, verb, args = {}) => post(verbAt(service, verb), args);
 export const read = (service, verb, args = {}) => get(`${verbAt(service, verb)}?args=${encodeURIComponent(JSON.stringify(args))}`);

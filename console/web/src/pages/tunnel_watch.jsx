@@ -4,37 +4,16 @@
 // long as the pane is open; who looked at what stands in the audit and in the service's log. Only the last lines are kept, in this
 // page's memory.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { serviceAt, session } from '../api.js';
+import { ApiError } from '../api.js';
 import { bytes, t } from '../i18n.js';
+import { listen } from '../transfer.js';
 import { Dialog } from '../ui/dialog.jsx';
 import { messageOf } from '../ui/errors.jsx';
 import { LiveTable } from '../ui/live_table.jsx';
-import { tell } from '../verbs.js';
+import { tell, verbAt } from '../verbs.js';
 
 const MOST = 2000; // lines
 const SHOW_MS = 100;
-
-// Server-sent events of a verb, which EventSource cannot ask for: it knows no POST.
-async function flow(service, verb, args, hear, signal) {
-	const r = await fetch(`/api/v1${serviceAt(service)}/verbs/${verb}`, {
-		method: 'POST',
-		signal,
-		headers: { Accept: 'text/event-stream', 'Content-Type': 'application/json', 'X-Stile-CSRF': session.value.csrf },
-		body: JSON.stringify(args),
-	});
-	if (!r.ok) throw (await r.json()).error;
-	const reader = r.body.pipeThrough(new TextDecoderStream()).getReader();
-	for (let rest = ''; ; ) {
-		const { value, done } = await reader.read();
-		if (done) return;
-		const events = (rest + value).split('\n\n');
-		rest = events.pop();
-		for (const e of events) {
-			const field = name => e.match(new RegExp(`^${name}: (.*)`, 'm'))?.[1];
-			if (field('data')) hear(field('event'), JSON.parse(field('data')));
-		}
-	}
-}
 
 const shown = pair => (pair > '1f' && pair < '7f' ? String.fromCharCode(Number.parseInt(pair, 16)) : '.');
 
@@ -61,16 +40,16 @@ function Watch({ service, verb, row, title, close }) {
 				draw(n => n + 1);
 			}, SHOW_MS);
 		};
-		flow(service, verb, { id: row.id }, (event, d) => {
+		listen(verbAt(service, verb), { id: row.id }, (event, d) => {
 			if (event === 'result') setEnd(t('tunnel.watch.ended'));
-			else if (event === 'error') setEnd(messageOf(Object.assign(new Error(d.text), d)));
+			else if (event === 'error') setEnd(messageOf(new ApiError(0, d)));
 			else {
 				if (d.lost) add([t('tunnel.watch.lost', { size: bytes(d.lost) })]);
 				at[d.way] += d.lost;
 				add(dump(d.way === 'up' ? '→' : '←', d.hex, at[d.way]));
 				at[d.way] += d.bytes;
 			}
-		}, out.signal).catch(e => out.signal.aborted || setEnd(messageOf(Object.assign(new Error(e.text ?? e.message), { code: e.code ?? 'offline' }))));
+		}, out.signal).catch(e => out.signal.aborted || setEnd(messageOf(e.code ? e : { code: 'offline' })));
 		return () => {
 			out.abort();
 			clearTimeout(timer);

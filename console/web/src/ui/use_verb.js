@@ -68,7 +68,7 @@ export function useLive(key, ask, topics = [], poll = false) {
 		};
 		load.current();
 		const ends = topics.map(topic => subscribe(topic, soon, () => load.current()));
-		ends.push(everyTick(() => (poll || now.failed) && load.current()));
+		ends.push(everyTick(() => (poll || now.failed) && !now.busy && load.current())); // an answer that takes longer is not asked for again at once
 		return () => {
 			now.gone = true;
 			clearTimeout(later);

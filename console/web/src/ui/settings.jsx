@@ -117,7 +117,7 @@ export function SettingsDialogs({ s }) {
 	const end = () => s.commit(false);
 	return (
 		<>
-			<Pending service={s.service} pending={s.config.pending} done={s.load} />
+			<Pending service={s.service} pending={s.error ? null : s.config.pending} done={s.load} />
 			{s.committing && (
 				<Commit
 					service={s.service}

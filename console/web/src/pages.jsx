@@ -11,7 +11,7 @@ const ROWS = [
 	{ path: 'relay', title: 'nav.relay', icon: 'relay', role: 'viewer' },
 	{ path: 'sip', title: 'nav.sip', icon: 'sip', role: 'viewer' },
 	{ path: 'diagnosis', title: 'nav.diagnosis', icon: 'diagnosis', role: 'operator' },
-	{ path: 'configuration', title: 'nav.configuration', icon: 'configuration', role: 'viewer' },
+	{ path: 'configuration', title: 'nav.configuration', icon: 'configuration', role: 'operator' },
 	{ path: 'settings', title: 'nav.settings', icon: 'settings', role: 'viewer' },
 	{ path: 'audit', title: 'nav.audit', icon: 'audit', role: 'administrator' },
 ];

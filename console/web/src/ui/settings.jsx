@@ -153,7 +153,7 @@ function rowsOf(group, all) {
 	return [...named, ...rest.map(row => ({ path: row.path, row }))];
 }
 
-export function Settings({ service, groups, help }) {
+function Groups({ service, groups, help }) {
 	const s = useSettings(service);
 	if (!s.config) return s.error ? <ErrorBox error={s.error} retry={s.load} /> : <Loading />;
 	return (
@@ -172,3 +172,6 @@ export function Settings({ service, groups, help }) {
 		</div>
 	);
 }
+
+// A viewer may not read them: he is shown none, and no refusal.
+export const Settings = props => may('operator') && <Groups {...props} />;

@@ -3,6 +3,7 @@
 // Settings of a service and the way of a change: begin, each value with the revision it was seen at (If-Match), validate,
 // diff, commit. `edits` is { path: { value (null: back to the default), revision } }.
 import { get, post, request, serviceAt } from './api.js';
+import { read } from './verbs.js';
 
 // The schema's words for types, as forms have them (ui/object_form.jsx).
 const TYPES = { 'true or false': 'bool', choice: 'enum', number: 'count' };
@@ -12,6 +13,10 @@ export async function configOf(service) {
 	const config = await get(`${serviceAt(service)}/config`);
 	return { ...config, rows: config.rows.map(typed) };
 }
+
+// The keys at one path alone, for what is asked for again and again.
+export const keysOf = async (service, path) => (await read(service, 'config.get', { path })).rows;
+
 export const confirmChange = service => post(`${serviceAt(service)}/confirm`);
 export const undoChange = (service, change) => post(`${serviceAt(service)}/undo`, { change });
 export const abortChange = (service, id) => post(`${serviceAt(service)}/changes/${id}/abort`).catch(() => {}); // it ends by itself, too

@@ -4,7 +4,7 @@
 // with and over what path, visits to their networks, and what is shared from here.
 import { useState } from 'preact/hooks';
 import { may } from '../api.js';
-import { configOf, lockedAt } from '../config.js';
+import { keysOf, lockedAt } from '../config.js';
 import { t } from '../i18n.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
 import { ErrorBox } from '../ui/errors.jsx';
@@ -72,12 +72,12 @@ function Servers({ service }) {
 // ---- forward jobs ----
 
 async function allJobs(service) {
-	const [rows, stored, config] = await Promise.all([
+	const [rows, stored, keys] = await Promise.all([
 		readRows(service, 'agent.jobs'),
 		may('operator') ? objectsOf(service, 'agent.job') : [],
-		may('operator') ? configOf(service) : { rows: [] },
+		may('operator') ? keysOf(service, 'agent.jobs') : [],
 	]);
-	const where = lockedAt(config.rows.find(r => r.path === 'agent.jobs'));
+	const where = lockedAt(keys[0]);
 	const told = r => r.servers.find(s => s.state === 'active') ?? r.servers[0] ?? {};
 	return rows.map(r => ({
 		...r,

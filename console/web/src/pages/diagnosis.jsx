@@ -4,6 +4,7 @@
 // lets through, and which version runs.
 import { useEffect, useState } from 'preact/hooks';
 import { may, request } from '../api.js';
+import { keysOf } from '../config.js';
 import { bytes, dateTime, duration, either, number, t } from '../i18n.js';
 import { isDown, nameOf, programOf, services, watchServices } from '../state.js';
 import { read, tell } from '../verbs.js';
@@ -39,7 +40,7 @@ const groupsOf = section => [
 ];
 
 function LogSettings({ service }) {
-	const { data, error, load } = useLive(`log of ${service}`, () => read(service, 'config.get', { path: `${service.split('@')[0]}.log` }).then(r => r.rows, e => (e.status === 404 ? [] : Promise.reject(e))));
+	const { data, error, load } = useLive(`log of ${service}`, () => keysOf(service, `${service.split('@')[0]}.log`).catch(e => (e.status === 404 ? [] : Promise.reject(e))));
 	if (!data) return error ? <ErrorBox error={error} retry={load} /> : <Loading />;
 	const own = data.some(r => r.source !== 'default');
 	return <Settings service={service} groups={groupsOf(own ? `${service.split('@')[0]}.log` : 'log')} help="diagnosis/settings" />;

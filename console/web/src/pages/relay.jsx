@@ -2,7 +2,7 @@
 // The plain relay: its routes, their connections, what is recorded of them and where, and its events.
 import { useState } from 'preact/hooks';
 import { may } from '../api.js';
-import { configOf, lockedAt } from '../config.js';
+import { keysOf, lockedAt } from '../config.js';
 import { bytes, t } from '../i18n.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
 import { ErrorBox } from '../ui/errors.jsx';
@@ -65,12 +65,12 @@ const parted = b => {
 const keyOf = b => b.name || b.listen + (b.udp ? '/udp' : '');
 
 async function allRoutes(service) {
-	const [rows, stored, config] = await Promise.all([
+	const [rows, stored, keys] = await Promise.all([
 		readRows(service, 'relay.route.list'),
 		may('operator') ? objectsOf(service, 'relay.route') : [],
-		may('operator') ? configOf(service) : { rows: [] },
+		may('operator') ? keysOf(service, 'tunnel.routes') : [],
 	]);
-	const where = lockedAt(config.rows.find(r => r.path === 'tunnel.routes'));
+	const where = lockedAt(keys[0]);
 	return rows.map(r => ({ ...r, protocol: r.config.udp ? 'udp' : 'tcp', logged: r.config.log_data, where: r.from === 'file' ? where : undefined, object: stored.find(o => o.key === r.name) }));
 }
 

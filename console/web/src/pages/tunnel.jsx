@@ -5,7 +5,7 @@
 // why, the kernel's sockets, and a connection tester.
 import { useState } from 'preact/hooks';
 import { may, request, serviceAt } from '../api.js';
-import { configOf, lockedAt } from '../config.js';
+import { keysOf, lockedAt } from '../config.js';
 import { dateTime, t } from '../i18n.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
 import { confirm } from '../ui/dialog.jsx';
@@ -28,8 +28,8 @@ const ends = n => (n ? ` – ${t('sessions.tunnel', { n })}` : '');
 
 function Door({ service }) {
 	const { data: s } = useVerb(service, 'tunnel.status', { topics: ['tunnel.agents', 'config.changed'], poll: true });
-	const { data: config, load } = useLive(`${service} accept`, () => (may('operator') ? configOf(service) : {}), [`${service}:config.changed`]);
-	const row = config?.rows?.find(r => r.path === 'tunnel.accept');
+	const { data: keys, load } = useLive(`${service} accept`, () => (may('operator') ? keysOf(service, 'tunnel.accept') : []), [`${service}:config.changed`]);
+	const row = keys?.[0];
 	if (!s) return null;
 	async function turn() {
 		const links = s.accept ? (await read(service, 'tunnel.links').catch(() => ({ rows: [] }))).rows : [];
@@ -115,7 +115,7 @@ async function allJobs(service) {
 	const there = new Map(live.map(r => [key(r), r]));
 	for (const r of made)
 		if (!there.has(key(r))) there.set(key(r), { ...r, ...r.job, name: r.name, mark: '-||-', origin: 'server', state: 'not connected', encrypted: r.job.encrypt });
-	return [...there.values()].map(r => ({ ...r, port: r.job?.port, object: stored.find(o => o.key === key(r)) }));
+	return [...there.values()].map(r => ({ ...r, object: stored.find(o => o.key === key(r)) }));
 }
 
 function Jobs({ service }) {

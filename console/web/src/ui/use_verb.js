@@ -5,7 +5,6 @@
 // the last answer stays, with the reason above it.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { subscribe } from '../live.js';
-import { objectsOf } from '../objects.js';
 import { read, readRows } from '../verbs.js';
 
 const TICK_MS = 2000;
@@ -84,9 +83,4 @@ export function useVerb(service, verb, { args = {}, topics = [], poll = false, r
 	const pick = typeof rows === 'function' ? rows : r => r.rows;
 	const ask = () => (rows ? readRows(service, verb, args, pick) : read(service, verb, args));
 	return useLive(key, ask, topics.map(t => `${service}:${t}`), poll);
-}
-
-export function useObjects(service, kind) {
-	const { data, ...rest } = useLive(`${service} ${kind}`, () => objectsOf(service, kind), [`${service}:config.changed`]);
-	return { rows: data, ...rest };
 }

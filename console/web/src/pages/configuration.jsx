@@ -2,6 +2,7 @@
 //
 // Every key of a service's configuration, from its schema rows, in groups that open (ui/settings.jsx).
 import { useMemo, useState } from 'preact/hooks';
+import { groupBy } from '../group.js';
 import { t } from '../i18n.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Loading } from '../ui/loading.jsx';
@@ -14,18 +15,8 @@ function groupOf(path) {
 	return names.slice(0, names.length > 2 ? 2 : 1).join('.');
 }
 
-function grouped(rows) {
-	const groups = new Map();
-	for (const r of rows) {
-		const name = groupOf(r.path);
-		if (!groups.has(name)) groups.set(name, []);
-		groups.get(name).push(r);
-	}
-	return groups;
-}
-
 function Groups({ rows, s, filtered }) {
-	const groups = useMemo(() => grouped(rows), [rows]);
+	const groups = useMemo(() => groupBy(rows, r => groupOf(r.path)), [rows]);
 	return [...groups].map(([name, list]) => (
 		<details key={name} class="card section" open={filtered || groups.size === 1 || list.some(r => s.edits[r.path] || s.errors[r.path])}>
 			<summary>

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Three lists as data: the UC servers of the LAN, static routes to other domains, and the registrar's accounts.
+import { useMemo } from 'preact/hooks';
+import { groupBy } from '../group.js';
 import { t } from '../i18n.js';
 import { PlainTable } from '../ui/plain_table.jsx';
 import { Reason } from '../ui/reason.jsx';
@@ -207,6 +209,6 @@ const USERS = {
 
 export function Users({ service }) {
 	const contacts = useVerb(service, 'sip.registrations', { rows: true, poll: true }).data;
-	const count = name => contacts?.filter(c => c.user === name).length ?? 0;
-	return <Objects service={service} list={{ ...USERS, pick: rows => rows.map(r => ({ ...r, registered: count(r.name) })) }} help="sip/users" />;
+	const of = useMemo(() => groupBy(contacts ?? [], c => c.user), [contacts]);
+	return <Objects service={service} list={{ ...USERS, pick: rows => rows.map(r => ({ ...r, registered: of.get(r.name)?.length ?? 0 })) }} help="sip/users" />;
 }

@@ -2,9 +2,10 @@
 //
 // Who may use the server: named users, and shared secrets of time-limited credentials. Those of the file are shown and
 // locked; the others are objects of the store. A user who is deleted takes his sessions with him, which the question names.
-import { useState } from 'preact/hooks';
+import { useMemo, useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { lockedAt } from '../config.js';
+import { groupBy } from '../group.js';
 import { dateTime, t } from '../i18n.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
 import { Dialog } from '../ui/dialog.jsx';
@@ -118,7 +119,9 @@ const USER = [
 export function Users({ service }) {
 	const people = usePeople(service, 'user');
 	const sessions = useVerb(service, 'turn.sessions', { args: { limit: 1000 }, poll: true, rows: true });
-	const of = u => (sessions.data ?? []).filter(s => s.user === u.name && s.realm === u.realm);
+	// Once for all: a table of many users asks for each of them, and a sort again and again.
+	const open = useMemo(() => groupBy(sessions.data ?? [], s => `${s.realm}/${s.user}`), [sessions.data]);
+	const of = u => open.get(`${u.realm}/${u.name}`) ?? [];
 	const remove = main => ({
 		name: u => [`${u.name}: ${t('turn.user.open', { n: of(u).length })}`, ...of(u).map(s => s.client)].join(', '),
 		run: async u => {

@@ -15,7 +15,7 @@ import { Loading } from '../ui/loading.jsx';
 import { ObjectForm } from '../ui/object_form.jsx';
 import { useVerb } from '../ui/use_verb.js';
 import { ErrorBox } from '../ui/errors.jsx';
-import { tell } from '../verbs.js';
+import { readRows, tell } from '../verbs.js';
 
 const FROM = {
 	id: 'from',
@@ -126,7 +126,9 @@ export function Users({ service }) {
 		name: u => [`${u.name}: ${t('turn.user.open', { n: of(u).length })}`, ...of(u).map(s => s.client)].join(', '),
 		run: async u => {
 			await deleteObject(service, ...placeOf('user', main, u, u.name));
-			if (of(u).length) await tell(service, 'turn.kill', { ids: of(u).map(s => s.id) });
+			const now = await readRows(service, 'turn.sessions', { limit: 1000, realm: u.realm }); // the question may have stood for long
+			const ids = now.filter(s => s.user === u.name).map(s => s.id);
+			if (ids.length) await tell(service, 'turn.kill', { ids });
 		},
 	});
 	return (

@@ -15,7 +15,7 @@ import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
-import { AddRow, Code, cols, fieldsOf, jobFields, jobName, Reach } from './tunnel_parts.jsx';
+import { AddRow, Code, cols, fieldsOf, jobFields, jobName, Reach, stateOf } from './tunnel_parts.jsx';
 
 const ends = n => (n ? ` – ${t('sessions.agent', { n })}` : '');
 
@@ -116,7 +116,7 @@ function Jobs({ service }) {
 					address: { cell: r => <Reach row={r} /> },
 					mark: { width: '5rem' },
 					origin: { value: r => t(`tunnel.origin.${r.origin}`) },
-					servers: { width: '20rem', value: r => r.servers.map(s => `${s.server}: ${s.state}${s.text ? ` (${s.text})` : ''}`).join('; ') },
+					servers: { width: '20rem', value: r => r.servers.map(s => `${s.server}: ${stateOf(s.state, s.text)}`).join('; ') },
 				})}
 				actions={[
 					{ id: 'start', title: 'tunnel.start', can: r => own(r) && !r.enabled, run: act('agent.job.start') },

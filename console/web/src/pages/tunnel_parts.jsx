@@ -19,12 +19,13 @@ const GOOD = ['connected', 'active', 'open', 'up', 'approved', 'listening', 'fou
 const BAD = ['refused', 'port taken', 'target down', 'not listening', 'partly listening', 'target not resolved', 'revoked', 'error'];
 const OFF = ['interrupted', 'disconnected', 'disabled', 'expired', 'ended', 'not connected'];
 
+const wordOf = s => (has(`tunnel.state.${s}`) ? `tunnel.state.${s}` : s);
+
+// In words alone: "connected (why)".
+export const stateOf = (s, why) => t(wordOf(s)) + (why ? ` (${why})` : '');
+
 export const State = ({ s, why }) => (
-	<Reason
-		kind={GOOD.includes(s) ? 'ok' : BAD.includes(s) ? 'failed' : OFF.includes(s) ? 'off' : 'warning'}
-		word={has(`tunnel.state.${s}`) ? `tunnel.state.${s}` : s}
-		text={why}
-	/>
+	<Reason kind={GOOD.includes(s) ? 'ok' : BAD.includes(s) ? 'failed' : OFF.includes(s) ? 'off' : 'warning'} word={wordOf(s)} text={why} />
 );
 
 const titleOf = id => (has(`tunnel.col.${id}`) ? `tunnel.col.${id}` : id);
@@ -32,7 +33,7 @@ const titleOf = id => (has(`tunnel.col.${id}`) ? `tunnel.col.${id}` : id);
 // ---- columns: "name id:number since:time" ----
 
 const MORE = {
-	state: { width: '16rem', cell: r => <State s={r.state} why={r.reason || r.why || r.answer} /> },
+	state: { width: '16rem', value: r => stateOf(r.state), cell: r => <State s={r.state} why={r.reason || r.why || r.answer} /> },
 	us: c => ({ number: true, width: '7rem', value: r => r[c.id] / 1000, cell: r => (r[c.id] ? `${number(r[c.id] / 1000, 2)}\u00a0ms` : '–') }),
 	unix: c => ({ kind: 'time', value: r => r[c.id] * 1000 || '' }),
 	time: c => ({ kind: 'time', value: r => r[c.id] || '' }),

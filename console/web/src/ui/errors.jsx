@@ -9,7 +9,8 @@ import { toast } from './toast.jsx';
 export function messageOf(e) {
 	const wait = e.wait ? duration(e.wait) : '';
 	if (wait) return t('error.throttled', { wait });
-	const known = either(`reason.${e.reason}`, '', { ...e.values }) || either(`error.${e.code}`, '', { text: e.message });
+	const values = e.values?.map(v => either(`role.${v}`, v));
+	const known = either(`reason.${e.reason}`, '', { ...values }) || either(`error.${e.code}`, '', { text: e.message });
 	return known || (e.code ? e.message : t('error.page', { text: e.message }));
 }
 

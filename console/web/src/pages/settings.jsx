@@ -7,6 +7,7 @@ import { get, may, post, request, session } from '../api.js';
 import { whoAmI } from '../app.jsx';
 import { LANGUAGES, language, t } from '../i18n.js';
 import { chooseLanguage } from '../ui/choices.jsx';
+import { Copy } from '../ui/copy.jsx';
 import { Dialog } from '../ui/dialog.jsx';
 import { ErrorBox, sayError } from '../ui/errors.jsx';
 import { Field } from '../ui/field.jsx';
@@ -222,7 +223,6 @@ const TOKEN = [
 
 // The secret of a new token: it is shown here, and never again.
 function Secret({ made, close }) {
-	const copy = () => navigator.clipboard.writeText(made.token).then(() => toast('ok', t('settings.copied')), sayError);
 	return (
 		<Dialog
 			title={t('settings.token.made', { name: made.name })}
@@ -230,11 +230,7 @@ function Secret({ made, close }) {
 			help="settings/tokens"
 			actions={
 				<>
-					{navigator.clipboard && (
-						<button type="button" onClick={copy}>
-							{t('settings.copy')}
-						</button>
-					)}
+					<Copy text={made.token} />
 					<button type="button" class="main" onClick={close}>
 						{t('close')}
 					</button>

@@ -5,10 +5,10 @@
 // secret it gives no password away, and says whose is to be filled in.
 import { useState } from 'preact/hooks';
 import { number, t } from '../i18n.js';
+import { Copy } from '../ui/copy.jsx';
 import { ErrorBox, messageOf } from '../ui/errors.jsx';
 import { Field } from '../ui/field.jsx';
 import { Icon } from '../ui/icon.jsx';
-import { toast } from '../ui/toast.jsx';
 import { useTool } from '../ui/use_tool.js';
 import { tell } from '../verbs.js';
 
@@ -77,15 +77,6 @@ function Run({ service }) {
 	);
 }
 
-async function copy(text) {
-	try {
-		await navigator.clipboard.writeText(text);
-		toast('ok', t('turn.copied'));
-	} catch {
-		toast('failed', t('turn.copy.failed')); // no clipboard without TLS, or it was not allowed
-	}
-}
-
 // Asked for by a click, not by a look: the server mints a credential for it, which stands in the audit.
 function Snippet({ service }) {
 	const [host, type] = useState('');
@@ -107,11 +98,7 @@ function Snippet({ service }) {
 			<form class="bar peer" onSubmit={show}>
 				<Field label={t('turn.snippet.host')} name="host" value={host} onInput={type} placeholder="turn.example.org" autocomplete="off" error={error && messageOf(error)} />
 				<button type="submit">{t('turn.snippet.show')}</button>
-				{text && (
-					<button type="button" onClick={() => copy(text)}>
-						{t('turn.copy')}
-					</button>
-				)}
+				{text && <Copy text={text} />}
 			</form>
 			{text && <pre tabIndex={0}>{text}</pre>}
 			{got && !got.credential && <p class="muted">{t('turn.snippet.own', { of: got.credential_of })}</p>}

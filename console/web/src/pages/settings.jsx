@@ -23,7 +23,7 @@ const PASSWORD_MIN = 10;
 const ROLES = { viewer: 'role.viewer', operator: 'role.operator', administrator: 'role.administrator' };
 const DAY_S = 86_400;
 
-const password = { path: 'password', label: 'settings.password', type: 'password', required: true };
+const password = { path: 'password', label: 'password', type: 'password', required: true };
 const longEnough = { ...password, judge: (f, text) => (text.length < PASSWORD_MIN ? t('settings.password.short', { n: PASSWORD_MIN }) : undefined) };
 const OLD = { path: 'old_password', label: 'settings.password.old', type: 'password', required: true, autocomplete: 'current-password' };
 const AGAIN = { ...password, path: 'again', label: 'settings.password.again', judge: (f, text, all) => (text === all.password.trim() ? undefined : t('settings.password.differs')) };
@@ -58,7 +58,7 @@ function Account() {
 	const begin = () => post('/me/totp').then(made => show({ made }), sayError);
 	return (
 		<section class="card" data-help="settings/account">
-			<h2>{t('settings.own', { name: me.user })}</h2>
+			<h2>{t('account', { name: me.user })}</h2>
 			<p class="muted">{t(`role.${me.role}`)}</p>
 			<Field
 				label={t('language')}

@@ -26,7 +26,7 @@ const DAY_S = 86_400;
 const password = { path: 'password', label: 'password', type: 'password', required: true };
 const longEnough = { ...password, judge: (f, text) => (text.length < PASSWORD_MIN ? t('settings.password.short', { n: PASSWORD_MIN }) : undefined) };
 const OLD = { path: 'old_password', label: 'settings.password.old', type: 'password', required: true, autocomplete: 'current-password' };
-const AGAIN = { ...password, path: 'again', label: 'settings.password.again', judge: (f, text, all) => (text === all.password.trim() ? undefined : t('settings.password.differs')) };
+const AGAIN = { ...password, path: 'again', label: 'settings.password.again', judge: (f, text, all) => (text === all.password ? undefined : t('settings.password.differs')) };
 const CODE = { path: 'code', label: 'login.code', hint: 'login.code.help', required: true };
 
 function TotpOn({ made, close }) {

@@ -21,7 +21,7 @@ const NEW_PHRASE = [
 		hint: 'settings.passphrase.help',
 		judge: (f, text) => (text.length < PHRASE_MIN ? t('settings.password.short', { n: PHRASE_MIN }) : undefined),
 	},
-	{ ...PHRASE, path: 'again', label: 'settings.passphrase.again', judge: (f, text, all) => (text === all.passphrase.trim() ? undefined : t('settings.passphrase.differs')) },
+	{ ...PHRASE, path: 'again', label: 'settings.passphrase.again', judge: (f, text, all) => (text === all.passphrase ? undefined : t('settings.passphrase.differs')) },
 ];
 const FILES = { path: 'keep_files', label: 'settings.restore.files', choices: { false: 'settings.restore.all', true: 'settings.restore.store' }, default: 'false' };
 

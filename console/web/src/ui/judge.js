@@ -40,5 +40,5 @@ const BY_TYPE = { count: ofNumber, port: ofPort, address: ofAddress };
 export function judge(field, text, texts) {
 	const trimmed = text.trim();
 	if (!trimmed) return field.required ? t('required') : undefined;
-	return (field.judge ?? BY_TYPE[field.type])?.(field, trimmed, texts);
+	return (field.judge ?? BY_TYPE[field.type])?.(field, field.type === 'password' ? text : trimmed, texts);
 }

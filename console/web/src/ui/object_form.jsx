@@ -35,8 +35,8 @@ function put(body, path, value) {
 function bodyOf(fields, texts, before) {
 	const body = { ...before };
 	for (const f of fields) {
-		const text = texts[f.path].trim();
-		put(body, f.path, text === '' ? undefined : valueOf(rowOf(f), text));
+		const text = texts[f.path];
+		put(body, f.path, text.trim() ? valueOf(rowOf(f), text) : undefined);
 	}
 	return body;
 }

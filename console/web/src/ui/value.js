@@ -11,6 +11,7 @@ export function textOf(row, value) {
 }
 
 export function valueOf(row, text) {
+	if (row.type === 'password') return text; // as it is typed at a login
 	const trimmed = text.trim();
 	if (listed(row, row.value ?? row.default))
 		return trimmed

@@ -15,9 +15,7 @@ import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
-import { AddRow, Code, cols, fieldsOf, jobFields, jobName, Reach, stateOf } from './tunnel_parts.jsx';
-
-const ends = n => (n ? ` – ${t('sessions.agent', { n })}` : '');
+import { AddRow, Code, cols, ends, fieldsOf, jobFields, jobName, Reach, stateOf } from './tunnel_parts.jsx';
 
 // ---- servers ----
 

@@ -13,10 +13,8 @@ import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
-import { AddRow, cols, fieldsOf, filled, State } from './tunnel_parts.jsx';
+import { AddRow, cols, ends, fieldsOf, filled, State } from './tunnel_parts.jsx';
 import { Connections } from './tunnel_watch.jsx';
-
-const ends = n => (n ? ` – ${t('sessions.tunnel', { n })}` : '');
 
 function Status({ service }) {
 	const { data: s } = useVerb(service, 'relay.status', { topics: ['relay.events', 'relay.routes'], poll: true });

@@ -18,11 +18,9 @@ import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { read, readRows, tell } from '../verbs.js';
-import { AddRow, Code, cols, fieldsOf, jobFields, jobName, Reach, State } from './tunnel_parts.jsx';
+import { AddRow, Code, cols, ends, fieldsOf, jobFields, jobName, Reach, State } from './tunnel_parts.jsx';
 import { Tester } from './tunnel_tester.jsx';
 import { Connections } from './tunnel_watch.jsx';
-
-const ends = n => (n ? ` – ${t('sessions.tunnel', { n })}` : '');
 
 // ---- let in or not ----
 

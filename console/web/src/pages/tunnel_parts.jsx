@@ -8,6 +8,7 @@ import { dateTime, has, number, t } from '../i18n.js';
 import { Dialog } from '../ui/dialog.jsx';
 import { messageOf } from '../ui/errors.jsx';
 import { judge } from '../ui/judge.js';
+import { errorsOf } from '../ui/object_form.jsx';
 import { Reason } from '../ui/reason.jsx';
 import { useLive } from '../ui/use_verb.js';
 import { valueOf } from '../ui/value.js';
@@ -27,6 +28,9 @@ export const stateOf = (s, why) => t(wordOf(s)) + (why ? ` (${why})` : '');
 export const State = ({ s, why }) => (
 	<Reason kind={GOOD.includes(s) ? 'ok' : BAD.includes(s) ? 'failed' : OFF.includes(s) ? 'off' : 'warning'} word={wordOf(s)} text={why} />
 );
+
+// What goes with it, behind a name in a question.
+export const ends = connections => (connections ? ` – ${t('sessions.tunnel', { n: connections })}` : '');
 
 const titleOf = id => (has(`tunnel.col.${id}`) ? `tunnel.col.${id}` : id);
 
@@ -129,9 +133,10 @@ export function AddRow({ title, fields, save, keep }) {
 		if (bad.length) return;
 		try {
 			await save(Object.fromEntries(fields.map(f => [f.path, valueOf({ ...f, list: f.type === 'list' }, texts[f.path])]).filter(([, v]) => v !== '')));
-			if (!keep) set(blank);
+			if (!keep) set(was => (was === texts ? blank : was)); // the next one may be typed already
 		} catch (error) {
-			setErrors({ [error.field ?? fields.at(-1).path]: messageOf(error) });
+			const { beside, rest } = errorsOf(fields, error);
+			setErrors(rest ? { ...beside, [fields.at(-1).path]: messageOf(error) } : beside);
 		}
 	}
 	return (

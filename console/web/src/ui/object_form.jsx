@@ -41,7 +41,8 @@ function bodyOf(fields, texts, before) {
 	return body;
 }
 
-function errorsOf(fields, e) {
+// What was refused, beside the field that it names; rest: not all of it names one of them.
+export function errorsOf(fields, e) {
 	const list = e.fields ?? (e.field ? [{ path: e.field, text: e.message }] : []);
 	const own = list.filter(x => fields.some(f => f.path === x.path));
 	return { beside: Object.fromEntries(own.map(x => [x.path, x.text])), rest: own.length === 0 || own.length < list.length };

@@ -206,6 +206,28 @@ test('Relay: the route of the file is locked, with a hostile name; one is added,
 	noFaults(page);
 });
 
+test('Relay: of a route that somebody else has changed meanwhile both versions are shown, and theirs fills the form', async () => {
+	const page = await at('relay', { allowed: [/status of 4/] });
+	const name = `127.0.0.1:${jobPort(17)}`;
+	const put = async note => equal((await api(page, 'PUT', '/services/tunnel/objects/relay.route', { key: name, body: { name, listen: name, target: [`127.0.0.1:${target}`], note } })).status, 200, note);
+	await put('as it was');
+	const rows = grid(page, 'Routes');
+	await rows.row(name).getByText('listening').waitFor();
+	await rows.choose(name);
+	await click(page, 'Edit');
+	await dialog(page, name).locator('[name=note]').fill('mine');
+	await put('theirs');
+	await click(page, 'Save');
+	await dialog(page, 'Somebody else changed it too').getByRole('row', { name: /note.*mine theirs/ }).waitFor();
+	await click(page, 'Take theirs');
+	equal(await dialog(page, name).locator('[name=note]').inputValue(), 'theirs', 'their note');
+	equal(await dialog(page, name).locator('[name=at_port]').inputValue(), String(jobPort(17)), 'the port');
+	await click(page, 'Save');
+	await dialog(page, name).waitFor({ state: 'detached' });
+	await api(page, 'DELETE', `/services/tunnel/objects/relay.route?key=${encodeURIComponent(name)}`);
+	noFaults(page);
+});
+
 test('Relay: connections are watched, logged and ended; events have their numbers; the log directory stands above', async () => {
 	const page = await at('relay/connections');
 	await page.getByText(/Log directory .*records/).waitFor();

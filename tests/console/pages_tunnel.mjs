@@ -125,6 +125,32 @@ test('A job is added in the blank last row, carries bytes, is interrupted, start
 	noFaults(page);
 });
 
+test('Of a job that somebody else has changed meanwhile both versions are shown, and theirs fills the form', async () => {
+	const page = await at('jobs', { allowed: [/status of 412/] });
+	const name = String(jobPort(4));
+	const put = async note => {
+		const job = { name, port: name, target: `127.0.0.1:${target}`, note };
+		equal((await api(page, 'PUT', '/services/tunnel/objects/tunnel.job', { key: `site/${name}`, body: { agent: 'site', name, job } })).status, 200, note);
+	};
+	await put('as it was');
+	const rows = grid(page, tab('jobs'));
+	await rows.row(name).getByText('active').waitFor();
+	await rows.choose(name);
+	await click(page, 'Edit');
+	const form = dialog(page, `site/${name}`);
+	await form.locator('[name=note]').fill('mine');
+	await put('theirs');
+	await click(page, 'Save');
+	await dialog(page, 'Somebody else changed it too').getByRole('row', { name: /note.*mine theirs/ }).waitFor();
+	await click(page, 'Take theirs');
+	equal(await form.locator('[name=note]').inputValue(), 'theirs', 'their note');
+	equal(await form.locator('[name=port]').inputValue(), name, 'the port');
+	await click(page, 'Save');
+	await form.waitFor({ state: 'detached' });
+	await api(page, 'DELETE', `/services/tunnel/objects/tunnel.job?key=${encodeURIComponent(`site/${name}`)}`);
+	noFaults(page);
+});
+
 test('Data connections come and go live; the bytes of one are watched in hex and ASCII, which is audited; one is logged and ended', async () => {
 	const page = await at('connections');
 	const rows = grid(page, tab('connections'));

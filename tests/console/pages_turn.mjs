@@ -7,7 +7,7 @@ import { HOSTILE, Failed, LANGUAGES, accessible, api, base, cases, click, dialog
 
 const PORT = base;
 const LAB = 'turn@lab';
-const REFUSED = /status of (400|409|502)/; // what a case enters on purpose
+const REFUSED = /status of (400|409|412|502)/; // what a case enters on purpose
 const field = (page, label) => page.getByLabel(label, { exact: true });
 const toast = (page, text) => page.locator('.toast').filter({ hasText: text });
 const said = (page, text) => page.getByText(text).first().waitFor();
@@ -104,6 +104,15 @@ test('A user is made, used, changed and deleted with his sessions; what is bad s
 	await field(page, 'Password').fill('earl-grey-now');
 	await click(page, 'Save');
 	await dialog(page, 'Change password').waitFor({ state: 'detached' });
+	await table.choose('carol');
+	await click(page, 'Change password');
+	await field(page, 'Password').fill('mine');
+	equal((await api(page, 'PUT', '/services/turn/objects/turn.user', { key: 'carol', body: { password: 'earl-grey-now' } })).status, 200, 'somebody else changes it');
+	await click(page, 'Save');
+	await dialog(page, 'Somebody else changed it too').waitFor();
+	await click(page, 'Take theirs');
+	equal(await field(page, 'User name').inputValue(), 'carol', 'whose password it is');
+	await click(page, 'Cancel');
 	equal(await world('client', { user: 'carol', password: 'builders-tea' }), 401, 'the old password');
 	equal(await world('client', { user: 'carol', password: 'earl-grey-now' }), 0, 'the new one');
 	await until(async () => (await table.cell('carol', 1).textContent()) === '2', 'two sessions of carol');
@@ -178,6 +187,11 @@ test('A listener is added, used and removed; port 0, a port beyond 65535 and one
 	await port.fill(String(PORT + 3));
 	await click(page, 'Next');
 	await said(page, /another program has this port|Address already in use/);
+	await click(page, 'Add listener');
+	await form.getByLabel('Address').selectOption('127.0.0.1');
+	await port.fill(String(PORT + 4)); // the server has it
+	await click(page, 'Next');
+	await page.locator('main p.error').filter({ hasText: 'two listeners' }).waitFor();
 	await click(page, 'Add listener');
 	await form.getByLabel('Address').selectOption('127.0.0.1');
 	await port.fill(String(PORT + 5));

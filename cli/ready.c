@@ -53,6 +53,8 @@ static const struct {
 	{ "tunnel", "stile-tunnel", "relay.status", routes_ready },
 	{ "agent", "stile-agent", "agent.status", servers_ready },
 	{ "sip", "stile-sip", NULL, NULL },
+	{ "console", "stile-console", NULL, NULL },
+	{ "gateway", "stile-gateway", NULL, NULL },
 };
 enum { MOST = ARRAY_LEN(services) };
 
@@ -138,7 +140,7 @@ static int question_init(struct cli *cli, const char *word, struct question *q)
 	while (i < MOST && strcmp(word, services[i].word) != 0 && strcmp(word, services[i].program) != 0)
 		i++;
 	if (i == MOST) {
-		fprintf(stderr, "stile ready: there is no service '%s'; there is: turn, tunnel, agent, sip\n", word);
+		fprintf(stderr, "stile ready: there is no service '%s'; there is: turn, tunnel, agent, sip, console, gateway\n", word);
 		return EXIT_USAGE;
 	}
 	*q = (struct question){ .service = i };
@@ -178,7 +180,7 @@ static const struct command rows[] = {
 	{ "ready", "[SERVICE...]", "is a service ready, or are all of these? Exit 0 if so: for check scripts",
 	  "Ready is a service that answers, does not drain and, of the tunnel's relay, listens on a route. A node of a fail-over\n"
 	  "pair lets keepalived ask this; a draining node hands its address over before it stops. SERVICE is turn (the\n"
-	  "default), tunnel, agent or sip; of several all must be ready.",
+	  "default), tunnel, agent, sip, console or gateway; of several all must be ready.",
 	  ready_options, ARRAY_LEN(ready_options), 0, MOST, run_ready, WITHOUT_CONFIG },
 };
 const struct command_table ready_commands = { rows, ARRAY_LEN(rows) };

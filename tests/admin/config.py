@@ -76,7 +76,8 @@ def _(w):
     s.stop()
     w.ask("ready", "stile-turn").exits(1)
     w.ask("ready", "trun").exits(2).says("no service 'trun'")
-    w.ask("ready", "turn", "sip").exits(1).says("stile-sip is not ready: it is not running")
+    for other in ("tunnel", "agent", "sip", "console", "gateway"):
+        w.ask("ready", "turn", other).exits(1).says(f"stile-{other} is not ready: it is not running")
     if [r["service"] for r in w.ask("ready", "turn", "sip", "--json").exits(1).json()] != ["stile-turn", "stile-sip"]:
         raise Failed("    of several there is not a row each")
 

@@ -87,6 +87,7 @@ def _(w):
     gateway = w.program([world.GATEWAY, "-c", w.path("gateway.yaml")], "stile-gateway")
     gateway.wait_ready()
     shut_in(w, gateway, "stile-gateway")
+    w.ask("ready", "tunnel", "sip", "console", "gateway").exits(0)
 
 
 @case("stile-turn is shut in; a log folder that is exchanged for another place is not followed there")

@@ -2,8 +2,9 @@
 """packaging/oci/Containerfile without a container runtime: oci.py FOLDER-OF-DEBS [TARGET]
 
 The instructions of a stage and of those it stands on are carried out in a debootstrap system: RUN in a chroot with the packages mounted
-where the file says, USER, ENTRYPOINT and HEALTHCHECK as the runtime would. Then it runs as `--read-only --cap-drop all` with the
-configuration and a volume mounted: the health check, real traffic, and what it says of its sandbox. Long form of ./check; root."""
+where the file says, ENV, USER, ENTRYPOINT and HEALTHCHECK as the runtime would. Then it runs as `--read-only --cap-drop all` with the
+configuration and a volume mounted: the health check, real traffic, and what it says of its sandbox. Of the other stages it is compared
+that package, program and health check are one service's, which `stile ready` knows. Long form of ./check; root."""
 import json
 import os
 import re
@@ -19,34 +20,35 @@ CONFIG = 'log: { level: info }\nturn:\n  listen: ["udp:127.0.0.1:23878", "tcp:12
          "  relay: { addresses: [127.0.0.1] }\n  peers: { allow: [127.0.0.0/8] }\n"
 
 
-def instructions(target):
-    """(word, rest) of the stage and of its bases, from the first on."""
+def stages():
+    """stage → (word, rest) of it and of its bases, from the first on."""
     with open(FILE, encoding="utf-8") as f:
         lines = re.sub(r"\\\n\s*", "", "".join(line for line in f if not line.startswith("#"))).splitlines()
-    stages, name, args = {}, None, {}
+    found, name = {}, None
     for line in filter(None, (line.strip() for line in lines)):
         word, rest = line.split(None, 1)
-        if word == "ARG" and name is None:
-            args.update([rest.split("=", 1)])
-        elif word == "FROM":
+        if word == "FROM":
             base, name = re.fullmatch(r"(\S+) AS (\S+)", rest).groups()
-            stages[name] = list(stages.get(base, []))
-            must(base in stages or base == "$BASE", f"a base that is not there: {base}")
-        else:
-            stages[name].append((word, rest))
-    return stages[target]
+            must(base in found or base == "$BASE", f"a base that is not there: {base}")
+            found[name] = list(found.get(base, []))
+        elif name is not None:
+            found[name].append((word, rest))
+    return found
 
 
-def build(c, target):
+def build(c, rows):
     """Carries the instructions out; what remains for the run."""
     image = {"USER": "root", "ENV": []}
-    for word, rest in instructions(target):
+    args = []  # of the build alone
+    for word, rest in rows:
         if word == "RUN":
             mount = re.match(r"--mount=type=bind,target=(\S+) ", rest)
             must(mount and mount[1] == "/debs", f"the packages are not mounted at /debs: {rest}")
             must(image["USER"] == "root", "a RUN as somebody else")
-            c.inside(*image["ENV"], "sh", "-c", rest[mount.end():])
+            c.inside(*args, *image["ENV"], "sh", "-c", rest[mount.end():])
         elif word == "ARG":
+            args.append(rest)
+        elif word == "ENV":
             image["ENV"].append(rest)
         elif word in ("ENTRYPOINT", "USER", "VOLUME", "STOPSIGNAL"):
             image[word] = json.loads(rest) if rest[0] == "[" else rest
@@ -55,6 +57,19 @@ def build(c, target):
         else:
             must(False, f"this test does not know {word}")
     return image
+
+
+def each_is_of_one_service(c):
+    for target, rows in stages().items():
+        if target == "stile":
+            continue
+        service, last = target.removeprefix("stile-"), dict(rows)
+        must(f"/debs/{target}_*.deb" in last["RUN"], f"{target} installs {last['RUN']}")
+        must(json.loads(last["ENTRYPOINT"]) == [target], f"{target} starts {last['ENTRYPOINT']}")
+        must(last["HEALTHCHECK"].endswith(f'CMD ["stile", "ready", "{service}"]'), f"{target} is asked {last['HEALTHCHECK']}")
+        must(last["USER"] == "stile", f"{target} runs as {last['USER']}")
+        said = c.inside("stile", "ready", service, check=False)
+        must(said.returncode == 1 and "is not running" in said.stdout, f"stile ready {service}: {said.stdout}{said.stderr}")
 
 
 class Container:
@@ -68,15 +83,16 @@ mount --bind {c.root}/root/stile.yaml {c.root}/etc/stile/stile.yaml; mount -o re
 exec chroot --userspec={image['USER']}:{image['USER']} {c.root} "$@"
 """
         self.c, self.image = c, image
+        self.env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *image["ENV"]]
         self.log = open(c.root + "/container.log", "w+", encoding="utf-8")
-        self.p = subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh", *image["ENTRYPOINT"]], stdin=subprocess.DEVNULL,
+        self.p = subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh", *self.env, *image["ENTRYPOINT"]], stdin=subprocess.DEVNULL,
                                   stdout=self.log, stderr=self.log)
         c.processes.append(self.p)
 
     def exec(self, *argv):
         """As podman exec does: in its namespaces and as its user."""
         user = f"--userspec={self.image['USER']}:{self.image['USER']}"
-        return run("nsenter", "-m", "-t", str(self.p.pid), "chroot", user, self.c.root, *argv, check=False)
+        return run("nsenter", "-m", "-t", str(self.p.pid), "chroot", user, self.c.root, *self.env, *argv, check=False)
 
     def healthy(self):
         said = None
@@ -100,9 +116,11 @@ def main():
         run("mount", "--bind", folder, c.root + "/debs")
         c.mounted.append(c.root + "/debs")
         began = time.monotonic()
-        image = build(c, target)
+        image = build(c, stages()[target])
         must(os.listdir(c.root + "/etc/stile") == [], f"the image has a configuration: {os.listdir(c.root + '/etc/stile')}")
         print(f"[       OK ] the stages of {target} build; no password is in the image ({time.monotonic() - began:.0f} s)", flush=True)
+        each_is_of_one_service(c)
+        print("[       OK ] each stage has one service's package, program and health check", flush=True)
         k = Container(c, image)
         k.healthy()
         said = k.exec("stile", "test", "turn", "127.0.0.1", "-p", "23878", "-t", "udp", "-u", "somebody", "--password", "of-the-test",

@@ -21,7 +21,8 @@ import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "admin"))
-from world import AGENT, BUILD, CONSOLE, SIP, STILE, TUNNEL, TURN, Failed, Server, World, wait_for  # noqa: E402, F401
+from world import AGENT, BUILD, CONSOLE, SIP, TUNNEL, TURN, Failed, Server, World, wait_for  # noqa: E402, F401
+from managed import Supervisor  # noqa: E402
 
 PATIENCE = 550  # s for all cases; meson's own limit is longer
 
@@ -53,6 +54,18 @@ class PageWorld(World):
         self.running[s.full] = s
         s.wait_ready()
         return s
+
+    def status(self, full):
+        """What a service says of itself, or None of one that is away."""
+        try:
+            return self.verb("service.status", full=full)
+        except OSError:
+            return None
+
+    def supervised(self, service):
+        """Looked after by `stile supervise` on stile.yaml, from here to the end; waits until it answers."""
+        Supervisor(self, service)
+        wait_for(f"stile-{service}", lambda: self.status(f"stile-{service}"), 20)
 
     def child(self, *argv, **more):
         """A program that plays a part (a client, a phone); it ends with the world."""

@@ -6,13 +6,11 @@ import http.client
 import os
 import signal
 import ssl
-import subprocess
 import sys
 import time
 
-from page_world import STILE, PageWorld, run, wait_for
+from page_world import PageWorld, run, wait_for
 from turn_client import Client
-from world import ROOT
 
 STREAMS = 200
 
@@ -24,20 +22,10 @@ class Happenings(PageWorld):
         self.certificate(valid=tuple(time.strftime("%y%m%d%H%M%SZ", time.gmtime(now + d * 86400)) for d in (-1, 10.5)))
         self.certificate(name="web")
         self.config(top=f'console: {{ listen: "127.0.0.1:{self.web}", streams: {STREAMS}, connections: 1000, certificate: web.pem, key: web.key }}\n')
-        argv = [STILE, "supervise", "turn", "-c", self.path("stile.yaml"), "--runtime-dir", self.path("run"),
-                *(["--user", "root"] if ROOT else [])]
-        with open(self.path("supervise.out"), "w", encoding="utf-8") as out:
-            self.supervisor = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        wait_for("stile-turn", self.status, 20)
-
-    def status(self):
-        try:
-            return self.verb("service.status", full="stile-turn")
-        except OSError:
-            return None
+        self.supervised("turn")
 
     def do_pid(self):
-        return wait_for("stile-turn", self.status, 20)["pid"]
+        return wait_for("stile-turn", lambda: self.status("stile-turn"), 20)["pid"]
 
     def do_client(self):
         """An allocation that lives until do_leave()."""
@@ -88,8 +76,6 @@ class Happenings(PageWorld):
 
     def end(self):
         self.do_streams("", False)
-        self.supervisor.send_signal(signal.SIGTERM)
-        self.supervisor.wait(40)
         super().end()
 
 

@@ -3,29 +3,16 @@
 """The pages Settings and Diagnosis, with a stile-turn that `stile supervise` looks after (a restore stops and starts it) and that
 is the STUN server of the network test. argv[1] chooses cases by a part of their sentence."""
 import os
-import signal
-import subprocess
 import sys
 
-from page_world import STILE, PageWorld, run, wait_for
-from world import ROOT
+from page_world import PageWorld, run
 
 
 class Kept(PageWorld):
     def begin(self):
         self.config(tls=False, top=self.console_section() + f'stun_servers: ["127.0.0.1:{self.base}"]\n',
                     log=f"{{ level: info, dir: {self.path('log')} }}", realm=None)
-        argv = [STILE, "supervise", "turn", "-c", self.path("stile.yaml"), "--runtime-dir", self.path("run"),
-                *(["--user", "root"] if ROOT else [])]
-        with open(self.path("supervise.out"), "w", encoding="utf-8") as out:
-            self.supervisor = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-        wait_for("stile-turn", self.answers, 20)
-
-    def answers(self):
-        try:
-            return self.verb("service.status", full="stile-turn")
-        except OSError:
-            return None
+        self.supervised("turn")
 
     def do_fill(self, name):
         """Old log files of stile-turn, and lines that somebody looks for."""
@@ -45,11 +32,6 @@ class Kept(PageWorld):
         """What a browser has kept: what kind of file it is."""
         with open(path, "rb") as f:
             return f.read(4).hex()
-
-    def end(self):
-        self.supervisor.send_signal(signal.SIGTERM)
-        self.supervisor.wait(40)
-        super().end()
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class Soak:
         for name, pid in self.w.programs().items():
             try:
                 programs[name] = program_row(pid)
-            except OSError:
+            except (OSError, KeyError):  # it is gone, or a zombie, which has no memory
                 ended.append(f"{name} has ended")
         t = self.traffic
         latencies = {name: latency_row(v) for name, v in t.take().items() if v}

@@ -34,7 +34,7 @@ def kind(service, period):
 
 
 class Traffic:
-    """latencies: kind → seconds since they were taken last; failures: kind → (how many, the last one's words)."""
+    """latencies: kind → seconds since they were taken last; failures: kind → (when, in which words) of each."""
 
     def __init__(self, w):
         self.w, self.over, self.lock = w, threading.Event(), threading.Lock()

@@ -21,8 +21,8 @@ import gateway_world  # noqa: E402
 import turn_client  # noqa: E402
 import world  # noqa: E402
 from console_world import PASSWORD, Client  # noqa: E402
-from relay_world import Target, echo  # noqa: E402
-from sip_world import Ua, credentials  # noqa: E402
+from relay_world import Target, UdpTarget, echo  # noqa: E402
+from sip_world import Ua, credentials, says_ok  # noqa: E402
 from world import BUILD, Failed, wait_for  # noqa: E402
 
 PATIENCE = 60  # s: the machine may be busy
@@ -49,23 +49,6 @@ class Names:
             head = query[:2] + struct.pack("!HHHHH", 0x8180 if known else 0x8183, 1, 1 if answer else 0, 0, 0)
             if not self.gone:
                 self.socket.sendto(head + query[12:end] + answer, peer)
-
-
-class UdpEcho:
-    def __init__(self, port):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", port))
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        while True:
-            try:
-                self.socket.sendto(*self.socket.recvfrom(65536))
-            except ConnectionError:
-                continue
-
-    def close(self):
-        self.socket.close()
 
 
 class Service:
@@ -185,7 +168,7 @@ class Turn(Service):
     section, program = "turn", "turn/stile-turn"
 
     def begin_beside(self):
-        self.w.targets.append(UdpEcho(self.p + 30))
+        self.w.targets.append(UdpTarget(self.p + 30))
 
     def keys(self):
         p = self.p
@@ -356,7 +339,7 @@ class Sip(Service):
                 "routes": f"[ {{ domain: out.test, host: gateway.here, port: {p + 16}, transport: udp }} ]", **self.pair}
 
     def begin_beside(self):
-        self.w.targets.append(Gateway(self.p + 16))
+        self.w.targets.append(UdpTarget(self.p + 16, says_ok))
 
     def register(self, ua, user="bob", password="hush", expires=600):
         me = f"sip:{user}@uc.test"
@@ -430,18 +413,6 @@ class Sip(Service):
 
     def has(self, n):
         return any(r["name"] == f"u{n}@uc.test" for r in pages(self, "sip.user.list"))
-
-
-class Gateway(UdpEcho):
-    """A SIP gateway: 200 to all."""
-
-    def run(self):
-        while True:
-            data, peer = self.socket.recvfrom(65536)
-            head = data.split(b"\r\n\r\n")[0].split(b"\r\n")
-            keep = [x for x in head[1:] if x.lower().startswith((b"via:", b"from:", b"to:", b"call-id:", b"cseq:"))]
-            if not head[0].startswith((b"SIP/", b"ACK")):
-                self.socket.sendto(b"\r\n".join([b"SIP/2.0 200 OK", *keep, b"Content-Length: 0", b"", b""]), peer)
 
 
 class Console(Service):

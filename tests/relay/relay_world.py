@@ -111,6 +111,31 @@ class Target:
         self.close()
 
 
+class UdpTarget:
+    """answer(datagram) goes back to where it came from; None: nothing does."""
+
+    def __init__(self, port, answer=lambda data: data):
+        self.answer = answer
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", port))
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                data, peer = self.socket.recvfrom(65536)
+                data = self.answer(data)
+                if data is not None:
+                    self.socket.sendto(data, peer)
+            except ConnectionError:
+                continue  # the last one had gone
+            except OSError:
+                return
+
+    def close(self):
+        self.socket.close()
+
+
 def echo(s):
     while True:
         part = s.recv(1 << 16)

@@ -74,6 +74,15 @@ class Message:
         return found[0] if found else default
 
 
+def says_ok(data):
+    """What a gateway that takes everything answers to this datagram; None to a response and an ACK."""
+    head = data.split(b"\r\n\r\n")[0].split(b"\r\n")
+    if head[0].startswith((b"SIP/", b"ACK")):
+        return None
+    keep = [x for x in head[1:] if x.lower().startswith((b"via:", b"from:", b"to:", b"call-id:", b"cseq:"))]
+    return b"\r\n".join([b"SIP/2.0 200 OK", *keep, b"Content-Length: 0", b"", b""])
+
+
 class Ua:
     """One socket: a datagram's, or a connection. It says what it is told and keeps what came."""
 

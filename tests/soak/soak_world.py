@@ -6,9 +6,7 @@ its /metrics, 8 stile-gateway, 10 to 12 forward jobs (TLS, plain, UDP), 13 a vis
 UDP), 16 a SIP gateway outside, 30 and 31 targets that echo (TCP, UDP)."""
 import contextlib
 import os
-import socket
 import sys
-import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 for folder in ("tunnel", "console", "sip", "relay", "admin"):
@@ -16,49 +14,13 @@ for folder in ("tunnel", "console", "sip", "relay", "admin"):
 sys.path.append(os.path.join(HERE, "..", "share"))  # behind the library's own: it has a http.py
 import tunnel_world  # noqa: E402
 from console_world import PASSWORD, Client, trusting  # noqa: E402
+from relay_world import UdpTarget  # noqa: E402
+from sip_world import says_ok  # noqa: E402
 from tunnel_world import Failed, Target, echo, flow, wait_for  # noqa: E402
 from world import BUILD  # noqa: E402
 
 PROGRAMS = {"turn": "turn/stile-turn", "sip": "sip-proxy/stile-sip", "console": "console/stile-console", "gateway": "gateway/stile-gateway"}
 USERS = [f"u{i}" for i in range(6)]
-
-
-class UdpEcho:
-    """What comes goes back to where it came from."""
-
-    def __init__(self, port):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", port))
-        threading.Thread(target=self.run, daemon=True).start()
-
-    def run(self):
-        while True:
-            try:
-                self.socket.sendto(*self.socket.recvfrom(65536))
-            except ConnectionError:
-                continue  # the last one had gone
-            except OSError:
-                return
-
-    def close(self):
-        self.socket.close()
-
-
-class SipGateway(UdpEcho):
-    """Answers each request with 200."""
-
-    def run(self):
-        while True:
-            try:
-                data, peer = self.socket.recvfrom(65536)
-                head = data.split(b"\r\n\r\n")[0].split(b"\r\n")
-                keep = [x for x in head[1:] if x.lower().startswith((b"via:", b"from:", b"to:", b"call-id:", b"cseq:"))]
-                if not head[0].startswith((b"SIP/", b"ACK")):
-                    self.socket.sendto(b"\r\n".join([b"SIP/2.0 200 OK", *keep, b"Content-Length: 0", b"", b""]), peer)
-            except ConnectionError:
-                continue
-            except OSError:
-                return
 
 
 class SoakWorld(tunnel_world.TunnelWorld):
@@ -92,7 +54,7 @@ class SoakWorld(tunnel_world.TunnelWorld):
     def start_all(self):
         p = self.base
         self.certificate(names="DNS:localhost,DNS:uc.test,IP:127.0.0.1")
-        self.echoes = [Target(p + 30, echo), UdpEcho(p + 31), SipGateway(p + 16)]
+        self.echoes = [Target(p + 30, echo), UdpTarget(p + 31), UdpTarget(p + 16, says_ok)]
         pair = {"certificate": "server.pem", "key": "server.key"}
         # Who goes without a word holds an allocation for ten minutes: some sixty at a time, all of one user.
         self.section("turn", realm="soak.test", limits="{ allocations_per_user: 500 }",

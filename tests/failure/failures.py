@@ -9,11 +9,13 @@ says of each row what a user sees and what survives, and a case compares the two
 
 Root, for namespaces of its own. Memory runs out only where the build has no sanitizer, for those want terabytes of addresses."""
 import contextlib
+import json
 import os
 import re
 import resource
 import shutil
 import socket
+import sqlite3
 import ssl
 import struct
 import subprocess
@@ -177,17 +179,16 @@ class Control:
     """A connection to the control socket that was there before."""
 
     def __init__(self, s):
-        import json
-        self.json, self.s = json, socket.socket(socket.AF_UNIX)
+        self.s = socket.socket(socket.AF_UNIX)
         self.s.settimeout(PATIENCE)
         self.s.connect(s.path(f"run/{s.full}.sock"))
         self.f = self.s.makefile("rw", encoding="utf-8")
         self.f.readline()
 
     def ask(self, verb):
-        self.f.write(self.json.dumps({"id": 1, "verb": verb, "args": {}}) + "\n")
+        self.f.write(json.dumps({"id": 1, "verb": verb, "args": {}}) + "\n")
         self.f.flush()
-        return self.json.loads(self.f.readline())["result"]
+        return json.loads(self.f.readline())["result"]
 
     def __enter__(self):
         return self
@@ -206,13 +207,7 @@ def _(s):
             control.ask("service.status")
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(descriptors_of(s)) + 1, limits[1]))
             held.still()
-            strangers = []
-            for _ in range(20):  # they wait, or are refused
-                c = socket.socket()
-                c.setblocking(False)
-                with contextlib.suppress(OSError):
-                    c.connect(("127.0.0.1", s.p))
-                strangers.append(c)
+            strangers = [stranger(s) for _ in range(20)]  # they wait, or are refused
             held.still()
             if not any(i["id"] == "descriptors" for i in control.ask("service.health")["items"]):
                 raise Failed(f"    its health says nothing of it: {control.ask('service.health')}")
@@ -361,7 +356,6 @@ def _(s):
 
 @failure("another process has its store", *STORED)
 def _(s):
-    import sqlite3
     s.stop()
     db = sqlite3.connect(s.store, isolation_level=None)
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -429,7 +423,7 @@ def _(s):
         with open(f"/proc/{pid}/statm", encoding="ascii") as f:
             now = int(f.read().split()[0]) * 4096
         resource.prlimit(pid, resource.RLIMIT_AS, (now, limits[1]))
-        crowd = [c for c in (stranger(s) for _ in range(400)) if c]
+        crowd = [stranger(s) for _ in range(400)]
         time.sleep(1)
         ended = not s.alive()
         for c in crowd:
@@ -455,7 +449,7 @@ def still(held):
 
 
 def stranger(s):
-    """A connection that has said something, and costs memory."""
+    """A connection that says nothing, and costs a descriptor and memory."""
     c = socket.socket()
     c.setblocking(False)
     with contextlib.suppress(OSError):

@@ -5,6 +5,7 @@ is begun beside it and not harmed.
 
 Everything is in namespaces of the script's own (network and mounts), store and log on a small disk, and the name server is ours."""
 import contextlib
+import http.client
 import json
 import os
 import socket
@@ -51,6 +52,19 @@ class Names:
                 self.socket.sendto(head + query[12:end] + answer, peer)
 
 
+def begin(w, argv, full, env=None):
+    """A service that answers; it ends with the world."""
+    s = world.Server(w, argv, env=env)
+    s.full = full
+    w.servers.append(s)
+    s.wait_ready()
+    return s
+
+
+def enrolment_code(w):
+    return json.loads(w.ask("tunnel", "enrol", "site", "--json").exits(0).out)["code"]
+
+
 class Service:
     """use() is a user's round; change(n) and has(n) an administrator's. A service without a store has no change()."""
     section, program, tls = "", "", True
@@ -87,10 +101,7 @@ class Service:
         return [os.path.join(BUILD, self.program), "-c", self.path(f"{self.section}.yaml"), "--runtime-dir", self.path("run"), "--user", "root"]
 
     def start(self, env=None):
-        self.server = world.Server(self.w, self.argv(), env=env)
-        self.server.full = self.full
-        self.w.servers.append(self.server)
-        self.server.wait_ready()
+        self.server = begin(self.w, self.argv(), self.full, env)
 
     def start_fails(self):
         return self.w.run(*self.argv(), timeout=PATIENCE)
@@ -219,13 +230,7 @@ class Turn(Service):
         self.verb("turn.user.put", {"name": f"u{n}", "password": "builder-of-things"})
 
     def has(self, n):
-        rows, args = [], {"limit": 1000}
-        while True:
-            page = self.verb("turn.user.list", args)
-            rows += page["rows"]
-            if "cursor" not in page:
-                return any(r["name"] == f"u{n}" for r in rows)
-            args["cursor"] = page["cursor"]
+        return any(r["name"] == f"u{n}" for r in pages(self, "turn.user.list"))
 
 
 class Held:
@@ -257,15 +262,11 @@ class Tunnel(Service):
 
     def begin_agent(self):
         """site, with a job; once the server runs."""
-        code = json.loads(self.w.ask("tunnel", "enrol", "site", "--json").exits(0).out)["code"]
         self.w.write("site.yaml", f"log: {{ level: info, dir: {self.path('disk/log')} }}\nstore: {{ path: {self.path('store-site')} }}\n"
-                                  f"agent:\n  name: site\n  server: server.here:{self.p}\n  fallback_ports: []\n  code: \"{code}\"\n"
+                                  f"agent:\n  name: site\n  server: server.here:{self.p}\n  fallback_ports: []\n  code: \"{enrolment_code(self.w)}\"\n"
                                   f"  jobs: [ {{ port: {self.p + 10}, target: \"127.0.0.1:{self.p + 30}\" }} ]\n")
         argv = [os.path.join(BUILD, "tunnel/stile-agent"), "-c", self.path("site.yaml"), "--runtime-dir", self.path("run"), "--user", "root"]
-        s = world.Server(self.w, argv)
-        s.full = "stile-agent"
-        self.w.servers.append(s)
-        s.wait_ready()
+        begin(self.w, argv, "stile-agent")
 
     def use(self):
         through(self.p + 1)
@@ -305,11 +306,8 @@ class Agent(Service):
         self.w.write("tunnel.yaml", f"log: {{ level: info, dir: {self.path('log')} }}\nstore: {{ path: {self.path('store')} }}\n"
                                     f"tunnel:\n  listen: [\"tls:127.0.0.1:{p}\"]\n  bind: 127.0.0.1\n  ports: {p + 10}-{p + 2000}\n  workers: 1\n")
         argv = [os.path.join(BUILD, "tunnel/stile-tunnel"), "-c", self.path("tunnel.yaml"), "--runtime-dir", self.path("run"), "--user", "root"]
-        s = world.Server(self.w, argv)
-        s.full = "stile-tunnel"
-        self.w.servers.append(s)
-        s.wait_ready()
-        self.code = json.loads(self.w.ask("tunnel", "enrol", "site", "--json").exits(0).out)["code"]
+        begin(self.w, argv, "stile-tunnel")
+        self.code = enrolment_code(self.w)
 
     def keys(self):
         return {"name": "site", "server": f"server.here:{self.p}", "fallback_ports": "[]", "code": f'"{self.code}"',
@@ -415,6 +413,26 @@ class Sip(Service):
         return any(r["name"] == f"u{n}@uc.test" for r in pages(self, "sip.user.list"))
 
 
+def kept(client, path, status):
+    """A browser's connection that stays; none is made in its place if the service ends it."""
+    c = client.connection()
+    c.connect()
+    c.auto_open = 0
+
+    def still():
+        try:
+            c.request("GET", path)
+            r = c.getresponse()
+            r.read()
+        except http.client.HTTPException as e:
+            raise Failed(f"    {path}: {type(e).__name__} {e}") from None
+        if r.status != status:
+            raise Failed(f"    {path}: {r.status}")
+    c.still = still
+    c.still()
+    return c
+
+
 class Console(Service):
     section, program = "console", "console/stile-console"
     client = None
@@ -443,17 +461,7 @@ class Console(Service):
     def hold(self):
         """A browser's connection. (Its session ends by the wall clock, and lives in the store.)"""
         self.use()
-        c = self.browser().connection()
-
-        def still():
-            c.request("GET", "/healthz")
-            r = c.getresponse()
-            r.read()
-            if r.status != 200:
-                raise Failed(f"    /healthz: {r.status}")
-        c.still = still
-        c.still()
-        return c
+        return kept(self.browser(), "/healthz", 200)
 
     def change(self, n):
         self.client.post("/api/v1/users", {"name": f"u{n}", "role": "viewer", "password": PASSWORD}).is_(200)
@@ -485,19 +493,8 @@ class ShareGateway(Service):
     use_tls = use
 
     def hold(self):
-        context = ssl.create_default_context(cafile=self.path("ca.pem"))
-        s = context.wrap_socket(socket.create_connection(("127.0.0.1", self.p), PATIENCE), server_hostname="uc.test")
-
-        def still():
-            s.sendall(b"GET / HTTP/1.1\r\nHost: uc.test\r\n\r\n")
-            got = b""
-            while not got.endswith(b"</html>\n") and b"\r\n\r\n" not in got:
-                part = s.recv(65536)
-                if not part:
-                    raise Failed("    the connection ended")
-                got += part
-        s.still = still
-        return s
+        """A browser's connection, to where no share is."""
+        return kept(Client(self.p, tls=ssl.create_default_context(cafile=self.path("ca.pem"))), "/", 404)
 
 
 SERVICES = {"turn": Turn, "tunnel": Tunnel, "agent": Agent, "sip": Sip, "console": Console, "gateway": ShareGateway}

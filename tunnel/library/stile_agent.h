@@ -49,8 +49,8 @@ int stile_agent_start(const struct stile_agent_options *options, struct stile_ag
 /* Waits until a server has let the agent in. 0; -ETIMEDOUT after timeout_ms (0: only asks). */
 int stile_agent_wait(struct stile_agent *agent, unsigned timeout_ms);
 
-/* One verb of the control protocol, answered in at most 30 s: "agent.status", "agent.jobs", "agent.job.put" … (`stile ask agent verbs`
- * lists them, docs/reference says what they take). args: a JSON object, or NULL for none. *ret_json is set to text that the caller free()s: of 0 the
+/* One verb of the control protocol, answered in at most 30 s: "agent.status", "agent.jobs", "agent.job.add" … (`stile ask agent verbs`
+ * lists them with what they take). args: a JSON object, or NULL for none. *ret_json is set to text that the caller free()s: of 0 the
  * result, of 1 the error object {"code", "text", "hint"}. Else a negative errno and *ret_json is NULL. */
 int stile_agent_ask(struct stile_agent *agent, const char *verb, const char *args, char **ret_json);
 

@@ -288,8 +288,9 @@ test('The sockets are the kernel’s, and the tester says where a connection sto
 
 test('A value that the file sets is locked with its line, another may be changed', async () => {
 	const page = await at('settings');
+	const editable = path => page.locator(`[data-path="${path}"]`).locator('input, select').first().isEditable();
 	await page.locator('[data-path="tunnel.ports"]').getByText(/set in stile\.yaml:\d+/).waitFor();
-	await page.locator('[data-path="tunnel.accept"]').waitFor();
+	equal([await editable('tunnel.ports'), await editable('tunnel.accept')], [false, true], 'what may be changed');
 	await looked(page, 'tunnel-settings', 'settings');
 	noFaults(page);
 });

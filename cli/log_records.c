@@ -9,7 +9,7 @@
 #include "common/folder_reader.h"
 
 enum { ASK_MS = 10000 };
-_Static_assert(FOLDER_CHUNK_MAX <= LOG_READ_CHUNK_MAX, "log_pieces_read() has room for it");
+_Static_assert((int)FOLDER_CHUNK_MAX <= (int)LOG_READ_CHUNK_MAX, "log_pieces_read() has room for it");
 
 struct control_client *log_records_open(struct cli *cli, const char *full)
 {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records by the verbs of the service that writes them. A connection of its own, because a service may log to its standard error and
- * have records all the same.
+ * Records by the verbs of the service that writes them.
+ *
+ * A connection of its own, because a service may log to its standard error and have records all the same. Whoever opens
+ * it closes it.
  */
 #include "cli/log_records.h"
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looking for certificates; see cert_find.h. Only regular files of a moderate size are opened, for a folder may hold pipes and
- * disks, too. A key is looked for where programs put it: in the same file, under the same name, or as privkey.pem.
+ * Looking for certificates; see cert_find.h. Only regular files of a moderate size are opened, for a folder may hold
+ * pipes and disks, too. A key is looked for where programs put it: in the same file, under the same name, or as
+ * privkey.pem.
  */
 #include "common/cert_find.h"
 #include <dirent.h>

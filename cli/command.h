@@ -57,7 +57,7 @@ extern const struct command_table check_commands, service_commands, status_comma
 	bench_commands, netcheck_commands, import_commands, config_commands, config_change_commands, config_object_commands, backup_commands, restore_commands, ready_commands, relay_commands,
 	relay_route_commands, relay_run_commands, relay_watch_commands, tunnel_agents_commands, tunnel_identity_commands,
 	agent_enrol_commands, tunnel_commands, tunnel_job_commands, agent_commands, test_tcp_commands, sip_commands,
-	sip_test_commands, sip_user_commands, direct_commands, sip_server_commands, sip_server_set_commands,
+	sip_test_commands, sip_user_commands, direct_commands, agent_visit_commands, sip_server_commands, sip_server_set_commands,
 	sip_certificate_commands, sip_interface_commands, sip_test_servers_commands,
 	test_reach_commands, gateway_commands, sip_route_commands, sip_federation_commands, sip_explain_commands, sip_doctor_commands,
 	console_commands, console_account_commands, share_commands, get_commands;

@@ -255,7 +255,7 @@ static const struct column link_columns[] = {
 static const struct column visit_columns[] = {
 	{ "listen", "LISTENS ON", COL_TEXT }, { "name", "LEADS TO", COL_TEXT },	     { "protocol", "", COL_TEXT },
 	{ "state", "STATE", COL_TEXT },	      { "opened", "OPENED", COL_COUNT },     { "refused", "REFUSED", COL_COUNT },
-	{ "origin", "FROM", COL_TEXT },	      { "why", "REASON", COL_TEXT },
+	{ "origin", "FROM", COL_TEXT },	      { "number", "NUMBER", COL_COUNT },     { "why", "REASON", COL_TEXT },
 };
 static const struct column known_columns[] = {
 	{ "name", "AGENT", COL_TEXT },	{ "identity", "IDENTITY", COL_TEXT }, { "may", "", COL_TEXT },
@@ -465,7 +465,7 @@ static int run_peers(struct cli *cli)
 /* ---- stile agent shares ---- */
 
 static const struct column shared_columns[] = {
-	{ "share", "ID", COL_TEXT },   { "kind", "", COL_TEXT },	 { "host", "LEADS TO", COL_TEXT }, { "port", "PORT", COL_COUNT },
+	{ "share", "ID", COL_TEXT },   { "name", "NAME", COL_TEXT },	 { "kind", "", COL_TEXT },	 { "host", "LEADS TO", COL_TEXT }, { "port", "PORT", COL_COUNT },
 	{ "guests", "GUESTS", COL_COUNT }, { "state", "STATE", COL_TEXT }, { "why", "REASON", COL_TEXT },
 };
 
@@ -496,7 +496,7 @@ static const struct command rows[] = {
 	{ "connect", "AGENT HOST:PORT [LOCAL]", "reach HOST:PORT in the network of another agent, over a direct link where one is possible",
 	  "The stile-agent that runs here listens on LOCAL (a port of 127.0.0.1, or an address and a port; default: any free port), and\n"
 	  "the other agent, which applies its rules for visitors (agent.visitors), connects to HOST:PORT. Ctrl-C ends it. For good:\n"
-	  "agent.visits in stile.yaml. An agent whose key is not known here is asked for a first contact: both sides show eight digits, which\n"
+	  "stile agent visit add, or agent.visits in stile.yaml. An agent whose key is not known here is asked for a first contact: both sides show eight digits, which\n"
 	  "people compare, or --code proves who is who.",
 	  connect_options, ARRAY_LEN(connect_options), 2, 3, run_connect, WITHOUT_CONFIG },
 	{ "agent peer accept", "DIGITS|AGENT", "first contact: both sides show the same digits, so the other agent is known from now on",

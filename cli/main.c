@@ -19,7 +19,7 @@ static const struct command_table *const tables[] = {
 	&tunnel_commands, &tunnel_agents_commands, &tunnel_identity_commands, &tunnel_job_commands,
 	&share_commands, &get_commands,
 	&agent_commands, &agent_enrol_commands, &test_tcp_commands, &test_reach_commands, &gateway_commands, &sip_commands, &sip_test_commands,
-	&sip_user_commands, &direct_commands, &sip_server_commands, &sip_certificate_commands,
+	&sip_user_commands, &direct_commands, &agent_visit_commands, &sip_server_commands, &sip_certificate_commands,
 	&sip_interface_commands, &sip_test_servers_commands, &sip_server_set_commands,
 	&sip_route_commands, &sip_federation_commands, &sip_explain_commands, &sip_doctor_commands, &console_commands, &console_account_commands,
 };

@@ -19,7 +19,7 @@
 #include "share/forward/config.h"
 #include "share/server.h"
 
-enum { CONTENT_MAX_DAYS = 366, PROGRESS_MS = 1000 };
+enum { CONTENT_MAX_DAYS = 366, PROGRESS_MS = 1000, LATER_MAX_S = 86400 };
 #define UPLOAD_LIMIT_DEFAULT (UINT64_C(10) * 1000 * 1000 * 1000)
 
 struct run {
@@ -302,11 +302,42 @@ static void print_ready(struct run *r, const char *code)
 
 static void send_by_sip(struct run *r, const char *code);
 
+/* As it was begun with, or as the agent says now: stile agent share change. */
+static void end_at(struct run *r, uint64_t at)
+{
+	uint64_t now = (uint64_t)time(NULL);
+
+	r->expires = at;
+	if (r->server)
+		share_server_expires(r->server, at);
+	timer_stop(&r->end);
+	if (r->port && at)
+		loop_timer_set(r->loop, &r->end, at > now ? MIN(at - now, (uint64_t)LATER_MAX_S) * 1000 : 0);
+}
+
+static void on_expires(struct run *r, uint64_t at)
+{
+	char line[80] = "the agent's administrator has said that it does not end by itself";
+	time_t t = (time_t)at;
+	struct tm tm;
+
+	if (at == r->expires)
+		return;
+	end_at(r, at);
+	agent_watch_set(&r->watch, "expires", json_integer((json_int_t)at)); /* so that it holds when the agent is restarted */
+	if (at && localtime_r(&t, &tm))
+		(void)strftime(line, sizeof line, "it ends at %Y-%m-%d %H:%M:%S, the agent's administrator says", &tm);
+	say(r, "expires", line);
+}
+
 static void on_news(struct run *r, const json_t *news)
 {
 	const char *why = text_of_key(news, "why");
 	bool found = strcmp(text_of_key(news, "state"), "found") == 0;
 	char code[SHARE_CODE_STRLEN];
+
+	if (json_object_get(news, "expires")) /* an older agent does not say */
+		on_expires(r, (uint64_t)number_of(news, "expires"));
 
 	if (found && !r->told) {
 		r->told = true;
@@ -370,7 +401,7 @@ static int ask_agent(struct run *r)
 	int bad;
 
 	hex_encode(r->keys.knock, SHARE_KNOCK, knock);
-	args = json_pack("{s:s, s:s, s:s, s:s, s:i, s:I}", "share", r->id, "knock", knock, "kind", r->port ? "tcp" : "http", "host",
+	args = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I}", "share", r->id, "name", r->name, "knock", knock, "kind", r->port ? "tcp" : "http", "host",
 			 r->port ? r->host : "127.0.0.1", "port", (int)(r->port ? r->port : addr_port(&r->at)), "expires", (json_int_t)r->expires);
 	bytes_wipe(knock, sizeof knock);
 	r->watch.news = from_thread;
@@ -381,52 +412,20 @@ static int ask_agent(struct run *r)
 
 /* ---- the link by SIP ---- */
 
-/* In a thread: whoever is called may take his time, and transfers go on meanwhile. */
-struct by_sip {
-	struct run *r;
-	struct mail mail;
-	char to[320], text[1400], why[400];
-	int bad;
-};
-
-static void deliver_sent(struct mail *m, struct loop *l)
+static void on_sip_said(const char *event, const char *line, void *arg)
 {
-	struct by_sip *b = container_of(m, struct by_sip, mail);
-	char line[800];
-
-	(void)l;
-	(void)snprintf(line, sizeof line, b->bad < 0 ? "the link was not sent to %.300s: %s" : "the link was sent to %.300s%s", b->to,
-		       b->bad < 0 ? b->why : "");
-	say(b->r, b->bad < 0 ? "message-failed" : "message", line);
-	bytes_wipe(b, sizeof *b);
-	free(b);
-}
-
-static void *send_in_thread(void *arg)
-{
-	struct by_sip *b = arg;
-
-	b->bad = share_sip_send(b->r->cli, b->to, b->text, b->why, sizeof b->why);
-	loop_post(b->r->loop, &b->mail);
-	return NULL;
+	say(arg, event, line);
 }
 
 static void send_by_sip(struct run *r, const char *code)
 {
 	const char *to = cli_option(r->cli, "to");
-	struct by_sip *b = to ? calloc(1, sizeof *b) : NULL;
-	pthread_t thread;
+	char text[1400];
 
-	if (!b)
-		return;
-	b->r = r;
-	b->mail.deliver = deliver_sent;
-	(void)snprintf(b->to, sizeof b->to, "%s", to);
-	(void)snprintf(b->text, sizeof b->text, "%s: %s", r->name, r->link[0] ? r->link : code);
-	if (pthread_create(&thread, NULL, send_in_thread, b) == 0)
-		(void)pthread_detach(thread);
-	else
-		free(b);
+	(void)snprintf(text, sizeof text, "%s: %s", r->name, r->link[0] ? r->link : code);
+	if (to)
+		share_sip_send_aside(&(struct share_sip_aside){ r->cli, r->loop, to, on_sip_said, r }, text);
+	bytes_wipe(text, sizeof text);
 }
 
 /* ---- port-forwarding mode ---- */
@@ -506,6 +505,10 @@ static void on_time_over(struct timer *t, uint64_t now)
 	struct run *r = container_of(t, struct run, end);
 
 	(void)now;
+	if (r->expires > (uint64_t)time(NULL)) { /* far away, or the clock was set */
+		end_at(r, r->expires);
+		return;
+	}
 	say(r, "done", "its time is over");
 	loop_stop(r->loop);
 }
@@ -533,10 +536,8 @@ static int begin(struct run *r)
 		bad = begin_server(r);
 	if (bad)
 		return bad;
-	if (r->port && r->expires) {
-		r->end.fire = on_time_over;
-		loop_timer_set(r->loop, &r->end, (r->expires - (uint64_t)time(NULL)) * 1000);
-	}
+	r->end.fire = on_time_over;
+	end_at(r, r->expires);
 	(void)loop_on_signal(r->loop, SIGINT, on_signal, r->loop);
 	(void)loop_on_signal(r->loop, SIGTERM, on_signal, r->loop);
 	return r->forward ? share_forward_begin(r->forward) : ask_agent(r);

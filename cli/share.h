@@ -29,6 +29,8 @@ struct agent_watch {
 };
 /* socket NULL: the agent's of this command line. Begins, and begins again after the agent was restarted. 0 or -errno. */
 int agent_watch_start(struct agent_watch *w, struct cli *cli, const char *socket, const char *verb, json_t *args);
+/* Another word of what is asked, from when it is asked again. value is taken. */
+void agent_watch_set(struct agent_watch *w, const char *key, json_t *value);
 /* A copy of the last news, or NULL; waits up to ms for some that are newer than *seq. */
 json_t *agent_watch_next(struct agent_watch *w, unsigned *seq, int ms);
 
@@ -71,8 +73,15 @@ void share_http_close(struct share_http *h);
 
 /* ---- the link as a SIP MESSAGE (share_sip.c) ---- */
 
-/* 0, or -errno and a sentence. */
-int share_sip_send(struct cli *cli, const char *to, const char *text, char *why, size_t why_n);
+/* In a thread: whoever is called may take his time, and transfers go on meanwhile. said() is called in the loop. */
+struct share_sip_aside {
+	struct cli *cli;
+	struct loop *loop;
+	const char *to;
+	void (*said)(const char *event, const char *line, void *arg);
+	void *arg;
+};
+void share_sip_send_aside(const struct share_sip_aside *o, const char *text);
 
 /* ---- what is shown ---- */
 void share_qr_print(FILE *f, const char *text); /* share_qr.c */

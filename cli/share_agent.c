@@ -59,12 +59,15 @@ static void *run(void *arg)
 
 	for (;;) {
 		struct control_client *cl = NULL;
-		json_t *result = NULL, *error = NULL;
+		json_t *args, *result = NULL, *error = NULL;
 		int r = control_connect(w->socket, FOR_EVER_MS, &cl);
 
 		if (r == 0) {
 			control_on_progress(cl, on_progress, w);
-			r = control_call(cl, w->verb, json_deep_copy(w->args), &result, &error);
+			pthread_mutex_lock(&w->lock);
+			args = json_deep_copy(w->args);
+			pthread_mutex_unlock(&w->lock);
+			r = control_call(cl, w->verb, args, &result, &error);
 		}
 		ended(w, r, error);
 		json_decref(result);
@@ -95,6 +98,13 @@ int agent_watch_start(struct agent_watch *w, struct cli *cli, const char *socket
 	if (r == 0)
 		(void)pthread_detach(thread);
 	return -r;
+}
+
+void agent_watch_set(struct agent_watch *w, const char *key, json_t *value)
+{
+	pthread_mutex_lock(&w->lock);
+	(void)json_object_set_new(w->args, key, value);
+	pthread_mutex_unlock(&w->lock);
 }
 
 json_t *agent_watch_next(struct agent_watch *w, unsigned *seq, int ms)

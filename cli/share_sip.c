@@ -212,7 +212,7 @@ static bool is_sip_uri(const char *to)
 	return strlen(to) < 300 && !strpbrk(to, " <>\"\r\n") && sip_uri_parse(text_of(to), &u) == 0 && u.user.p;
 }
 
-int share_sip_send(struct cli *cli, const char *to, const char *text, char *why, size_t why_n)
+static int send_message(struct cli *cli, const char *to, const char *text, char *why, size_t why_n)
 {
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
 	struct talk *t = calloc(1, sizeof(*t));
@@ -256,4 +256,52 @@ int share_sip_send(struct cli *cli, const char *to, const char *text, char *why,
 	sip_headers_deinit();
 	free(t);
 	return r;
+}
+
+/* ---- in a thread ---- */
+
+struct aside {
+	struct share_sip_aside o;
+	struct mail mail;
+	char to[320], text[1400], why[400];
+	int bad;
+};
+
+static void deliver_sent(struct mail *m, struct loop *l)
+{
+	struct aside *b = container_of(m, struct aside, mail);
+	char line[800];
+
+	(void)l;
+	(void)snprintf(line, sizeof line, b->bad < 0 ? "the link was not sent to %.300s: %s" : "the link was sent to %.300s%s", b->to,
+		       b->bad < 0 ? b->why : "");
+	b->o.said(b->bad < 0 ? "message-failed" : "message", line, b->o.arg);
+	bytes_wipe(b, sizeof *b);
+	free(b);
+}
+
+static void *send_in_thread(void *arg)
+{
+	struct aside *b = arg;
+
+	b->bad = send_message(b->o.cli, b->to, b->text, b->why, sizeof b->why);
+	loop_post(b->o.loop, &b->mail);
+	return NULL;
+}
+
+void share_sip_send_aside(const struct share_sip_aside *o, const char *text)
+{
+	struct aside *b = calloc(1, sizeof *b);
+	pthread_t thread;
+
+	if (!b)
+		return;
+	b->o = *o;
+	b->mail.deliver = deliver_sent;
+	(void)snprintf(b->to, sizeof b->to, "%s", o->to);
+	(void)snprintf(b->text, sizeof b->text, "%s", text);
+	if (pthread_create(&thread, NULL, send_in_thread, b) == 0)
+		(void)pthread_detach(thread);
+	else
+		free(b);
 }

@@ -63,7 +63,9 @@ static const struct command rows[] = {
 	  "The agent takes it if its agent.allow holds the target. HOST is in a network of the agent's.", job_options, JOB_OPTIONS, 3, 4,
 	  run_add, WITHOUT_CONFIG },
 	{ "tunnel job delete", "AGENT JOB", "take such a job away; its connections end", NULL, NULL, 0, 2, 2, run_delete, WITHOUT_CONFIG },
-	{ "tunnel job start", "AGENT JOB", "let such a job take connections", NULL, NULL, 0, 2, 2, run_start, WITHOUT_CONFIG },
-	{ "tunnel job stop", "AGENT JOB", "interrupt such a job; its connections end", NULL, NULL, 0, 2, 2, run_stop, WITHOUT_CONFIG },
+	{ "tunnel job start", "AGENT JOB", "let a job take connections",
+	  "Jobs that were made here, and those of the agent itself that were interrupted here.", NULL, 0, 2, 2, run_start, WITHOUT_CONFIG },
+	{ "tunnel job stop", "AGENT JOB", "interrupt a job; its connections end",
+	  "A job of the agent itself, too: its port stays closed until it is started here again.", NULL, 0, 2, 2, run_stop, WITHOUT_CONFIG },
 };
 const struct command_table tunnel_job_commands = { rows, ARRAY_LEN(rows) };

@@ -174,6 +174,13 @@ static void set_end(struct share_server *s)
 		loop_timer_set(s->o.loop, &s->end, s->o.expires > now ? MIN(s->o.expires - now, (uint64_t)LATER_MAX_S) * 1000 : 0);
 }
 
+void share_server_expires(struct share_server *s, uint64_t at)
+{
+	s->o.expires = at;
+	timer_stop(&s->end);
+	set_end(s);
+}
+
 static void on_end(struct timer *t, uint64_t now)
 {
 	struct share_server *s = container_of(t, struct share_server, end);

@@ -50,5 +50,6 @@ struct share_server;
 int share_server_new(const struct share_server_options *o, struct share_server **ret_s); /* 0 or -errno */
 struct share_server *share_server_free(struct share_server *s);
 DEFINE_CLEANUP(struct share_server, share_server_free)
+void share_server_expires(struct share_server *s, uint64_t at); /* unix s; 0: never */
 void share_server_take(struct share_server *s, int fd, const struct addr *peer);
 void share_server_counts(const struct share_server *s, struct share_counts *ret_c);

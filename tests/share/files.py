@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 
 from share_world import (
     BUILD, PATIENCE, Failed, Target, Ua, case, connect, credentials, echo, fill, get, main, need_root, same, sha, share, two_agents,
@@ -255,6 +256,19 @@ def _(w):
     two_agents(w)
     path = fill(w.path("out/a.bin"), 1000)
     s = share(w, path, "--expire", "10s")
+    with share(w, "--tcp", "127.0.0.1:9") as told:  # meanwhile: at the agent another time is given, and an end
+        w.ask_agent("site", "agent", "share", "change", told.id, "--expire", "30d").exits(0)
+        told.event("expires")
+        row = [r for r in w.agent_verb("site", "agent.shares")["rows"] if r["share"] == told.id][0]
+        if not 29 * 86400 < row["expires"] - time.time() < 31 * 86400 or row["name"] != "127.0.0.1 port 9":
+            raise Failed(f"    {row}")
+        w.ask_agent("site", "agent", "share", "end", told.id).exits(0)
+        if "was ended at the agent" not in "".join(told.ends(1).errors):
+            raise Failed(f"    {told.errors}")
+        w.ask_agent("site", "agent", "share", "end", told.id).exits(1).says("there is no share")
+    with share(w, path, "--expire", "30d") as told:
+        w.ask_agent("site", "agent", "share", "change", told.id, "--expire", "2s").exits(0)
+        told.ends(0).event("done")
     s.ends(0)
     r = get(w, s.code, w.path("in")).ends(1)
     if "no such share" not in "".join(r.errors):

@@ -133,7 +133,7 @@ def _(w):
 @case("agents are let in or not by one switch: off, they go with their connections and nothing listens; on, they and their jobs come back")
 def _(w):
     with Target(w.target_port(0), echo):
-        w.server()
+        server = w.server()
         w.agent("site", jobs=[f'port: {w.job_port(0)}, target: "127.0.0.1:{w.target_port(0)}"'])
         w.connected("site")
         wait_for("the job works", lambda: echoes(w, w.job_port(0)))
@@ -152,6 +152,32 @@ def _(w):
         call(w, "config.set", SERVER, path="tunnel.accept", value=True)
         w.connected("site", 60)
         wait_for("the job works again", lambda: echoes(w, w.job_port(0)), 30)
+        # Its own job is interrupted on this side, which holds over a restart of both, until it is started here again.
+        name = str(w.job_port(0))
+        w.ask("tunnel", "job", "start", "site", name).exits(1).says("not interrupted on this side")
+        with connect(w.job_port(0), timeout=30) as s:
+            s.sendall(b"x")
+            want(s.recv(1), b"x")
+            w.ask("tunnel", "job", "stop", "site", name).exits(0)
+            if not over(s):
+                raise Failed("    the data connection went on")
+        wait_for("the job's port is closed", lambda: closed(w.job_port(0)))
+        server.stop()
+        w.start_server()
+        w.connected("site", 60)
+        held = wait_for("the job is interrupted still", lambda: [r for r in w.ask_verb("tunnel.jobs")["rows"] if r["held"]])[0]
+        want((held["state"], held["mark"], held["reason"]), ("interrupted", "-||-", "interrupted on the server's side"))
+        told = wait_for("the agent is told", lambda: (t := w.agent_verb("site", "agent.jobs")["rows"][0]["servers"][0])["state"] == "interrupted" and t)
+        want((told["reason"], told["text"]), ("kicked", "interrupted on the server's side"))
+        if not closed(w.job_port(0)):
+            raise Failed("    the port is open")
+        w.ask("tunnel", "job", "start", "site", name).exits(0)
+        wait_for("the job works again", lambda: echoes(w, w.job_port(0)), 30)
+        w.ask("tunnel", "job", "stop", "site", name).exits(0)
+        w.agent_config("site", [f'port: {w.job_port(1)}, target: "127.0.0.1:{w.target_port(0)}"'])
+        w.agent_verb("site", "service.reload")
+        wait_for("a job that the agent has no more is forgotten here", lambda: not call(w, "service.objects", SERVER, kind="tunnel.held")["rows"])
+        w.ask("tunnel", "job", "stop", "site", name).exits(1).says("no job")
 
 
 @case("the control connection of an agent is reset, and its data connections go on; kicked, they end and it stays away")

@@ -336,6 +336,44 @@ def _(w):
             w.agent_logged("home", "agent.visit.waits", "Address already in use")
         wait_for("the port is taken when it is free", lambda: w.agent_verb("home", "agent.peers")["visits"][0]["listen"])
         carried(w.job_port(1), 1000)
+        kept_visits(w, f"127.0.0.1:{w.target_port(0)}", w.job_port(2), w.job_port(1))
+
+
+def kept_visits(w, target, port, taken):
+    """home knows site: a visit made while the agent runs, as the tool does it."""
+    def visit(*argv):
+        return w.ask_agent("home", "agent", "visit", *argv)
+
+    def row(name):
+        return next((v for v in w.agent_verb("home", "agent.peers")["visits"] if v["name"] == name), None)
+
+    visit("add", "site", target, str(taken), "--name", "kept").exits(1).says("already")
+    visit("add", "site", "nowhere", "--name", "kept").exits(1).says("port")
+    visit("change", f"site 127.0.0.1:{w.target_port(1)}", "--limit", "5").exits(1).says("is set in")
+    visit("add", "site", target, str(port), "--name", "kept").exits(0).says(f"127.0.0.1:{port}")
+    visit("add", "site", target, "--name", "kept").exits(1).says("already")
+    carried(port, 1000)
+    visit("stop", "kept").exits(0)
+    want = ("interrupted", "", "store", False)
+    if (got := tuple(row("kept")[k] for k in ("state", "listen", "origin", "enabled"))) != want:
+        raise Failed(f"    {got}, not {want}")
+    visit("change", "kept", "--listen", "0", "--limit", "7").exits(0)
+    visit("start", "kept").exits(0)
+    w.agents["home"].stop()
+    w.start_agent("home")
+    again = wait_for("it is there after a restart, at a port that is free", lambda: (r := row("kept")) and r["listen"] and r)
+    if again["config"]["connections"] != "7" or again["listen"] == f"127.0.0.1:{port}":
+        raise Failed(f"    {again}")
+    carried(int(again["listen"].split(":")[1]), 1000)
+    with connect_in_background(w, "site", target) as p:
+        number = wait_for("stile connect has its visit", lambda: [v["number"] for v in w.agent_verb("home", "agent.peers")["visits"] if v["origin"] == "connect"])[0]
+        visit("end", str(again["number"])).exits(1).says("not made by stile connect")
+        visit("end", str(number)).exits(0)
+        if b"ended at the agent" not in p.communicate(timeout=PATIENCE)[1]:
+            raise Failed("    stile connect does not say why it has ended")
+    visit("delete", "kept").exits(0)
+    if row("kept"):
+        raise Failed("    it is still there")
 
 
 @case("without a direct path bytes go over the relay of the server")

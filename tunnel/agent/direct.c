@@ -257,6 +257,8 @@ int direct_new(struct agent_service *as, struct direct **ret_d)
 	if (r == 0)
 		r = peers_open(d);
 	if (r == 0)
+		r = visits_open(d);
+	if (r == 0)
 		direct_memory_load(d);
 	if (r == 0)
 		r = child_new(d->loop, &child_ops, d, &d->child);

@@ -129,8 +129,12 @@ void direct_on_stream(struct direct *d, struct dlink *l, const struct child_stre
 	char text[DIRECT_WHY];
 
 	wire_text_copy(text, sizeof(text), m->text);
-	if (v && m->event == CHILD_STREAM_OPENED)
+	if (v && m->event == CHILD_STREAM_OPENED) {
 		v->opened++;
+		v->connections++;
+	}
+	if (v && m->event == CHILD_STREAM_ENDED && v->connections)
+		v->connections--;
 	if (v && m->event == CHILD_STREAM_REFUSED) {
 		v->refused++;
 		(void)snprintf(v->why, sizeof(v->why), "%s", *text ? text : wire_reason_text(m->reason));

@@ -60,6 +60,11 @@ static void give_up(struct dguest *g, const char *why)
 	direct_want_child(d);
 }
 
+void guest_end(struct dguest *g, const char *why)
+{
+	give_up(g, why);
+}
+
 void guests_free(struct direct *d)
 {
 	list_for_each_safe (it, &d->guests) {

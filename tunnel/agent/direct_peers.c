@@ -128,6 +128,30 @@ static int add_stored(struct direct *d)
 	return r;
 }
 
+/* Whom a visit of the store names by key. */
+static int add_visited(struct direct *d)
+{
+	const char *key;
+	json_t *body;
+	char err[256];
+
+	json_object_foreach(stored_bodies(d->kept), key, body) {
+		_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+		const struct visit_config *v;
+		struct direct_peer *p;
+
+		if (visit_parse(body, err, sizeof(err), &cfg) < 0)
+			continue;
+		v = cfg_values(cfg);
+		p = v->identity.set ? peer_add(d, &v->identity.id, v->agent) : NULL;
+		if (v->identity.set && !p)
+			return -ENOMEM;
+		if (p)
+			p->host = true;
+	}
+	return 0;
+}
+
 int peers_configure(struct direct *d, const struct agent_config *c)
 {
 	const struct visitor_config *w = c->visitors.items;
@@ -154,7 +178,7 @@ int peers_configure(struct direct *d, const struct agent_config *c)
 		if (p)
 			p->host = p->of_file = true;
 	}
-	if (add_stored(d) < 0)
+	if (add_stored(d) < 0 || add_visited(d) < 0)
 		return -ENOMEM;
 	list_for_each_safe (it, &d->peers) {
 		struct direct_peer *p = list_entry(it, struct direct_peer, node);

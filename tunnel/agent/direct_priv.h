@@ -5,6 +5,7 @@
  *   direct.c         life, configuration, the child
  *   direct_links.c   links: called, answered, spoken on, ended; relays
  *   direct_visits.c  visits: their listeners, and the links that they want
+ *   direct_visit_store.c  visits made while the agent runs: store and verbs
  *   direct_peers.c   who is known; offers from and to them
  *   direct_contact.c first contact with those who are not
  *   direct_admit.c   what visitors reach
@@ -80,6 +81,7 @@ struct dlink {
 	} told;
 };
 
+enum visit_origin { VISIT_OF_REQUEST, VISIT_OF_FILE, VISIT_OF_STORE }; /* the first: of stile connect or stile get */
 struct dvisit {
 	struct list node;
 	struct direct *d;
@@ -87,7 +89,8 @@ struct dvisit {
 	struct cfg *cfg; /* owned; of the one below, unless it is of the file */
 	struct visit_config *c; /* owned copy or in cfg */
 	char name[VISIT_NAME_STRLEN];
-	bool of_file, mark;
+	enum visit_origin origin;
+	bool mark;
 	int fd; /* listens; -1: it cannot, see why */
 	struct addr at;
 	struct dlink *link;
@@ -97,6 +100,7 @@ struct dvisit {
 	struct dguest *guest;		 /* of stile get: the same; NULL: none */
 	char why[DIRECT_WHY];		 /* why there is no link, or it does not listen */
 	uint64_t opened, refused;
+	uint64_t connections; /* now */
 };
 
 struct dping {
@@ -133,7 +137,7 @@ struct direct {
 	struct dns *dns;
 	bool enabled;
 	struct list peers, links, visits, pings, admits, contacts, invites, shares, guests;
-	struct stored *stored; /* peers of the store */
+	struct stored *stored, *kept; /* peers and visits of the store */
 	struct direct_words strangers; /* of all of them */
 	uint32_t last_contact, last_guest;
 	unsigned n_shares;
@@ -256,6 +260,11 @@ void visit_remove(struct dvisit *v);
 void visit_try(struct dvisit *v); /* now, whatever was to be waited for */
 void visit_news(struct dvisit *v); /* progress for whoever waits at stile connect */
 void visits_link_news(struct dlink *l);
+json_t *visits_json(struct direct *d); /* interrupted ones, too */
+
+/* direct_visit_store.c */
+int visits_open(struct direct *d); /* the store */
+void visits_add_verbs(struct direct *d);
 
 /* direct_admit.c */
 void direct_on_admit(struct direct *d, struct dlink *l, const struct child_admit *m);
@@ -283,11 +292,13 @@ void guests_lost(struct direct *d, const struct wire_signal_lost *m);
 void guests_try(struct direct *d);
 void guest_link_over(struct dguest *g, enum wire_reason reason);
 void guest_news(struct dguest *g);
+void guest_end(struct dguest *g, const char *why); /* frees it */
 void guests_free(struct direct *d);
 void guests_add_verbs(struct direct *d);
 
 /* direct_verbs.c */
 json_t *dlink_json(const struct dlink *l);
+const char *dlink_state(const struct dlink *l);
 void ping_link_news(struct dlink *l); /* it is up */
 void pings_link_over(struct direct *d, struct dlink *l, enum wire_reason reason, const char *why);
 void direct_on_pong(struct direct *d, const struct child_ping *m);

@@ -29,6 +29,7 @@ struct dshare {
 	struct identity_hash *guests; /* GUESTS_MAX of them; the oldest makes way */
 	unsigned n_guests, next_guest;
 	bool found;
+	char name[256]; /* for people; "" */
 	char why[DIRECT_WHY], url[256], place[300];
 	struct control_request *request;
 };
@@ -163,8 +164,8 @@ bool shares_any(const struct direct *d)
 static void news(struct dshare *s)
 {
 	if (s->request)
-		control_progress(s->request, json_pack("{s:s, s:s, s:s, s:s}", "state", s->found ? "found" : "waiting", "why", s->why, "url", s->url,
-						       "place", s->place));
+		control_progress(s->request, json_pack("{s:s, s:s, s:s, s:s, s:I}", "state", s->found ? "found" : "waiting", "why", s->why, "url", s->url,
+						       "place", s->place, "expires", (json_int_t)s->expires));
 }
 
 static void tell(struct dshare *s, struct agent_end *e, bool over)
@@ -297,6 +298,7 @@ const char *share_read_words(const json_t *args, uint64_t *ret_id, uint8_t ret_k
 static const char *read_words(struct dshare *s, const json_t *args)
 {
 	const char *bad = share_read_words(args, &s->id, s->knock);
+	const char *name = json_string_value(json_object_get(args, "name"));
 	const char *kind = json_string_value(json_object_get(args, "kind")), *host = json_string_value(json_object_get(args, "host"));
 	json_int_t port = json_integer_value(json_object_get(args, "port")), expires = json_integer_value(json_object_get(args, "expires"));
 	struct addr a;
@@ -311,6 +313,7 @@ static const char *read_words(struct dshare *s, const json_t *args)
 	if (s->kind == WIRE_SHARE_HTTP && (addr_parse(text_of(host), 0, &a) < 0 || addr_classify(&a) != ADDR_LOOPBACK))
 		return "the share's own server must be on this host";
 	(void)snprintf(s->host, sizeof(s->host), "%s", host);
+	(void)snprintf(s->name, sizeof(s->name), "%s", name && text_is_utf8(text_of(name)) && strlen(name) < sizeof(s->name) ? name : "");
 	s->port = (uint16_t)port;
 	s->expires = (uint64_t)expires;
 	return NULL;
@@ -360,7 +363,7 @@ static void verb_shares(struct control_request *rq, const json_t *args, void *ar
 		char id[17];
 
 		(void)snprintf(id, sizeof(id), "%016llx", (unsigned long long)s->id);
-		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:I, s:s}", "share", id, "kind",
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:I, s:s}", "share", id, "name", s->name, "kind",
 						      s->kind == WIRE_SHARE_HTTP ? "http" : "tcp", "host", s->host, "port", (int)s->port, "state",
 						      s->found ? "found" : "waiting", "why", s->why, "guests", (int)s->n_guests, "expires",
 						      (json_int_t)s->expires, "url", s->url));
@@ -368,10 +371,61 @@ static void verb_shares(struct control_request *rq, const json_t *args, void *ar
 	control_reply(rq, json_pack("{s:o}", "rows", rows));
 }
 
+/* NULL: there is none, and the request was ended. */
+static struct dshare *meant(struct direct *d, struct control_request *rq, const json_t *args)
+{
+	const char *word = json_string_value(json_object_get(args, "share"));
+	struct dshare *s;
+	uint64_t id;
+
+	s = word && text_hex64(text_of(word), &id) == 0 ? share_numbered(d, id) : NULL;
+	if (!s)
+		control_fail(rq, "not-found", "stile agent shares shows the ids", "there is no share %s", word ? word : "");
+	return s;
+}
+
+static void verb_end(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct direct *d = arg;
+	struct dshare *s = meant(d, rq, args);
+
+	if (!s)
+		return;
+	if (s->request) /* not "cancelled": stile share would ask again */
+		control_fail(steal_ptr(&s->request), "ended", NULL, "the share was ended at the agent by %s", control_request_who(rq));
+	log_emit(&MSG_AGENT_SHARE_ENDED, LF_STR("by", control_request_who(rq)), LF_STR("host", s->host), LF_U64("port", s->port));
+	share_free(s);
+	direct_want_child(d);
+	control_reply(rq, json_pack("{s:O}", "share", json_object_get(args, "share")));
+}
+
+static void verb_change(struct control_request *rq, const json_t *args, void *arg)
+{
+	const json_t *expires = json_object_get(args, "expires");
+	json_int_t at = json_integer_value(expires);
+	struct direct *d = arg;
+	struct dshare *s = meant(d, rq, args);
+
+	if (!s)
+		return;
+	if (!json_is_integer(expires) || at < 0 || (at && at <= (json_int_t)time(NULL))) {
+		control_fail(rq, "bad-request", NULL, "expires must be a time to come (unix seconds), or 0: not by itself");
+		return;
+	}
+	s->expires = (uint64_t)at;
+	news(s); /* whoever has made it looks at the clock */
+	for (unsigned i = 0; i < d->as->n_ends; i++)
+		if (d->as->ends[i].state == AGENT_UP)
+			tell(s, &d->as->ends[i], false);
+	control_reply(rq, json_pack("{s:O, s:I}", "share", json_object_get(args, "share"), "expires", at));
+}
+
 static const struct control_verb verbs[] = {
-	{ "agent.share", CONTROL_OPERATOR, verb_share, "{share, knock, kind, host, port, expires}: lets whoever has the code of a share reach this host and port, "
+	{ "agent.share", CONTROL_OPERATOR, verb_share, "{share, knock, kind, host, port, expires, name}: lets whoever has the code of a share reach this host and port, "
 						       "until the request is cancelled (stile share); progress tells whether it can be found" },
 	{ "agent.shares", CONTROL_VIEWER, verb_shares, "what is shared from here now" },
+	{ "agent.share.change", CONTROL_OPERATOR, verb_change, "{share, expires}: another time at which the share ends by itself, in unix seconds; 0: none" },
+	{ "agent.share.end", CONTROL_OPERATOR, verb_end, "{share}: ends a share; who receives just now is cut off" },
 };
 
 void shares_add_verbs(struct direct *d)

@@ -17,7 +17,7 @@ static const char *const states[CHILD_LINK_STATES] = {
 };
 static const char *const stages[] = { [DLINK_GATHERING] = "gathering", [DLINK_CALLING] = "calling", [DLINK_TALKING] = "connecting" };
 
-static const char *state_of(const struct dlink *l)
+const char *dlink_state(const struct dlink *l)
 {
 	return l->stage == DLINK_TALKING && l->told.state != CHILD_LINK_CONNECTING ? states[l->told.state] : stages[l->stage];
 }
@@ -28,7 +28,7 @@ json_t *dlink_json(const struct dlink *l)
 	bool local = addr_family(&l->told.local) != AF_UNSPEC, remote = addr_family(&l->told.remote) != AF_UNSPEC;
 	json_t *o = json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "link", (json_int_t)l->id, "peer", l->name,
 			      "identity", identity_print(&l->peer, id), "role", l->role == CHILD_VISITOR ? "visitor" : "host", "server",
-			      l->end->server, "state", state_of(l), "path", child_path_names[l->told.path], "local",
+			      l->end->server, "state", dlink_state(l), "path", child_path_names[l->told.path], "local",
 			      local ? addr_print(&l->told.local, a) : "", "remote", remote ? addr_print(&l->told.remote, b) : "", "pair",
 			      l->told.pair, "reason", l->told.reason, "trying", l->told.trying);
 	json_t *numbers = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "begun", (json_int_t)l->begun, "since",
@@ -68,23 +68,6 @@ static json_t *peers_json(struct direct *d)
 		json_array_append_new(rows, json_pack("{s:s, s:s, s:b, s:b, s:s, s:o}", "name", p->name, "identity", identity_print(&p->id, id),
 						      "visitor", p->visitor, "host", p->host, "origin", p->of_file ? "file" : "store", "allow",
 						      allow));
-	}
-	return rows;
-}
-
-static json_t *visits_json(struct direct *d)
-{
-	json_t *rows = json_array();
-	char at[ADDR_STRLEN];
-
-	list_for_each (it, &d->visits) {
-		const struct dvisit *v = list_entry(it, struct dvisit, node);
-
-		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:s}", "name", v->name, "agent", v->c->agent,
-						      "listen", v->fd >= 0 ? addr_print(&v->at, at) : "", "protocol", v->c->udp ? "udp" : "tcp",
-						      "origin", v->of_file ? "file" : "connect", "why", v->why, "link",
-						      (json_int_t)(v->link ? v->link->id : 0), "opened", (json_int_t)v->opened, "refused",
-						      (json_int_t)v->refused, "state", v->link ? state_of(v->link) : "waiting"));
 	}
 	return rows;
 }
@@ -280,6 +263,7 @@ void direct_add_verbs(struct direct *d)
 {
 	control_add_verbs(d->as->svc->control, verbs, ARRAY_LEN(verbs), d);
 	contacts_add_verbs(d);
+	visits_add_verbs(d);
 	shares_add_verbs(d);
 	guests_add_verbs(d);
 }

@@ -17,6 +17,7 @@
 #include "tunnel/link/frame_conn.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
+#include "common/stored.h"
 #include "common/values.h"
 
 enum { RETRY_FIRST_MS = 1000, RETRY_LAST_MS = 30 * 1000, EPOCH_TRIES = 2, PORT_AGAIN_MS = 50, PORT_TRIES = 1 };
@@ -122,6 +123,7 @@ void visits_link_over(struct direct *d, struct dlink *l, enum wire_reason reason
 		if (v->link != l)
 			continue;
 		v->link = NULL;
+		v->connections = 0;
 		if (reason == WIRE_R_EPOCH && v->tries < EPOCH_TRIES) { /* the next call holds the right one */
 			v->tries++;
 			loop_timer_set(d->loop, &v->retry, 0);
@@ -261,6 +263,7 @@ void visits_free(struct direct *d)
 			control_fail(steal_ptr(&v->request), "cancelled", NULL, "the agent stops");
 		visit_remove(v);
 	}
+	d->kept = stored_free(d->kept);
 }
 
 int visit_add(struct direct *d, struct cfg *cfg, struct control_request *rq, struct dvisit **ret_v, char *err, size_t err_n)
@@ -284,66 +287,101 @@ int visit_add(struct direct *d, struct cfg *cfg, struct control_request *rq, str
 	return 0;
 }
 
-/* ---- those of the file ---- */
+/* ---- those of the file and of the store ---- */
 
-static struct dvisit *same_of_file(struct direct *d, const json_t *values)
+static struct dvisit *same(struct direct *d, const json_t *values, enum visit_origin origin)
 {
 	list_for_each (it, &d->visits) {
 		struct dvisit *v = list_entry(it, struct dvisit, node);
-		json_t *its = v->of_file ? values_json(&visit_schema, v->c) : NULL;
-		bool same = its && json_equal(its, values);
+		json_t *its = v->origin == origin ? values_json(&visit_schema, v->c) : NULL;
+		bool equal = its && json_equal(its, values);
 
 		json_decref(its);
-		if (same)
+		if (equal)
 			return v;
 	}
 	return NULL;
 }
 
-static int put(struct direct *d, const struct visit_config *c, json_t *values)
+static int put(struct direct *d, const json_t *values, enum visit_origin origin)
 {
-	struct dvisit *v = same_of_file(d, values);
+	struct dvisit *v = same(d, values, origin);
 	struct cfg *cfg;
 	char err[256];
 	int r;
 
-	if (!v && c->enabled) {
+	if (!v) {
 		r = visit_parse(values, err, sizeof(err), &cfg);
 		if (r < 0)
 			return r;
+		if (!((const struct visit_config *)cfg_values(cfg))->enabled) {
+			cfg_free(cfg);
+			return 0;
+		}
 		v = visit_new(d, cfg);
 		if (!v)
 			return -ENOMEM;
-		v->of_file = true;
+		v->origin = origin;
 	}
-	if (v)
-		v->mark = true;
+	v->mark = true;
 	return 0;
 }
 
-int visits_configure(struct direct *d, const struct agent_config *c)
+static int put_file(struct direct *d, const struct agent_config *c)
 {
 	const struct visit_config *v = c->visits.items;
 	int r = 0;
 
-	list_for_each (it, &d->visits)
-		list_entry(it, struct dvisit, node)->mark = false;
 	for (size_t i = 0; i < c->visits.n && r == 0; i++) {
 		json_t *values = values_json(&visit_schema, &v[i]);
 
-		r = values ? put(d, &v[i], values) : -ENOMEM;
+		r = values ? put(d, values, VISIT_OF_FILE) : -ENOMEM;
 		json_decref(values);
 	}
+	return r;
+}
+
+static bool is_of_file(const struct agent_config *c, const char *name)
+{
+	const struct visit_config *v = c->visits.items;
+	char buf[VISIT_NAME_STRLEN];
+
+	for (size_t i = 0; i < c->visits.n; i++)
+		if (strcmp(visit_name(&v[i], buf), name) == 0)
+			return true;
+	return false;
+}
+
+/* One that cannot be read must not keep the agent from the others. */
+static void put_stored(struct direct *d, const struct agent_config *c)
+{
+	const char *name;
+	json_t *body;
+
+	json_object_foreach(stored_bodies(d->kept), name, body)
+		if (!is_of_file(c, name) && put(d, body, VISIT_OF_STORE) < 0)
+			log_emit(&MSG_AGENT_VISIT_WAITS, LF_STR("visit", name), LF_STR("reason", "what the store has of it cannot be read, or there are too many"));
+}
+
+int visits_configure(struct direct *d, const struct agent_config *c)
+{
+	int r;
+
+	list_for_each (it, &d->visits)
+		list_entry(it, struct dvisit, node)->mark = false;
+	r = put_file(d, c);
+	if (r == 0)
+		put_stored(d, c);
 	list_for_each_safe (it, &d->visits) { /* the old ones first: a new one may want their port */
 		struct dvisit *old = list_entry(it, struct dvisit, node);
 
-		if (old->of_file && !old->mark && r == 0)
+		if (old->origin != VISIT_OF_REQUEST && !old->mark && r == 0)
 			visit_remove(old);
 	}
 	list_for_each (it, &d->visits) {
 		struct dvisit *fresh = list_entry(it, struct dvisit, node);
 
-		if (!fresh->of_file || fresh->fd >= 0)
+		if (fresh->origin == VISIT_OF_REQUEST || fresh->fd >= 0)
 			continue;
 		if (listen_at(fresh) == 0)
 			try_link(fresh);
@@ -351,4 +389,51 @@ int visits_configure(struct direct *d, const struct agent_config *c)
 			loop_timer_set(d->loop, &fresh->retry, PORT_AGAIN_MS);
 	}
 	return r;
+}
+
+/* ---- for people ---- */
+
+/* v: NULL for one that is not there. */
+static json_t *row(const struct visit_config *c, enum visit_origin origin, const struct dvisit *v)
+{
+	static const char *const origins[] = { [VISIT_OF_REQUEST] = "connect", [VISIT_OF_FILE] = "file", [VISIT_OF_STORE] = "store" };
+	char at[ADDR_STRLEN], name[VISIT_NAME_STRLEN];
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:b}", "name", visit_name(c, name), "agent", c->agent,
+			      "listen", v && v->fd >= 0 ? addr_print(&v->at, at) : "", "protocol", c->udp ? "udp" : "tcp", "origin", origins[origin],
+			      "why", v ? v->why : "", "number", (json_int_t)(v ? v->number : 0), "link", (json_int_t)(v && v->link ? v->link->id : 0),
+			      "opened", (json_int_t)(v ? v->opened : 0), "refused", (json_int_t)(v ? v->refused : 0), "state",
+			      !v ? "interrupted" : v->link ? dlink_state(v->link) : "waiting", "enabled", v != NULL);
+	json_t *config = values_json(&visit_schema, c);
+
+	json_object_set(o, "target", json_object_get(config, "target"));
+	json_object_set_new(o, "connections", json_integer((json_int_t)(v ? v->connections : 0)));
+	json_object_set_new(o, "config", config);
+	return o;
+}
+
+json_t *visits_json(struct direct *d)
+{
+	const struct agent_config *c = agent_config_of(d->as);
+	const struct visit_config *of_file = c->visits.items;
+	json_t *rows = json_array(), *body;
+	const char *name;
+
+	list_for_each (it, &d->visits) {
+		const struct dvisit *v = list_entry(it, struct dvisit, node);
+
+		json_array_append_new(rows, row(v->c, v->origin, v));
+	}
+	for (size_t i = 0; i < c->visits.n; i++)
+		if (!of_file[i].enabled)
+			json_array_append_new(rows, row(&of_file[i], VISIT_OF_FILE, NULL));
+	json_object_foreach(stored_bodies(d->kept), name, body) {
+		_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+		char err[256];
+
+		if (is_of_file(c, name) || visit_parse(body, err, sizeof(err), &cfg) < 0)
+			continue;
+		if (!((const struct visit_config *)cfg_values(cfg))->enabled)
+			json_array_append_new(rows, row(cfg_values(cfg), VISIT_OF_STORE, NULL));
+	}
+	return rows;
 }

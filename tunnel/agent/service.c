@@ -380,7 +380,8 @@ static bool agent_alive(struct service *s)
 	return true; /* it is its loop that asks */
 }
 
-static const struct store_kind kinds[] = { { "agent.job", &job_schema, false }, { "agent.peer", &peer_schema, false }, { NULL, NULL, false } };
+static const struct store_kind kinds[] = { { "agent.job", &job_schema, false }, { "agent.peer", &peer_schema, false },
+					     { "agent.visit", &visit_schema, false }, { NULL, NULL, false } };
 
 const struct service_ops agent_service_ops = {
 	.program = "stile-agent",

@@ -6,7 +6,6 @@
  */
 #include "tunnel/server/jobs.h"
 #include <errno.h>
-#include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -26,28 +25,6 @@ enum {
 };
 
 /* ---- to the worker ---- */
-
-static void granted_free(struct jobs_granted *g)
-{
-	for (unsigned i = 0; i < g->n_fds; i++)
-		close(g->fds[i]);
-	free(g->fds);
-	free(g);
-}
-
-static void drop_granted(struct mail *m)
-{
-	granted_free(container_of(m, struct jobs_granted, mail));
-}
-
-static void deliver_granted(struct mail *m, struct loop *l)
-{
-	struct jobs_granted *g = container_of(m, struct jobs_granted, mail);
-
-	(void)l;
-	jobs_on_grant(g->w, g);
-	granted_free(g);
-}
 
 struct recheck {
 	struct mail mail;
@@ -82,34 +59,6 @@ void tunnel_jobs_recheck(struct tunnel_jobs *j)
 
 /* ---- ports ---- */
 
-static int bind_all(const struct addr *at, unsigned n, bool udp, int *fds)
-{
-	int r = 0;
-
-	for (unsigned i = 0; i < n && r == 0; i++) {
-		struct addr one = *at;
-
-		addr_set_port(&one, (uint16_t)(addr_port(at) + i));
-		r = port_socket(&one, &(struct port_socket_options){ .udp = udp }, &fds[i]);
-		if (r == -EADDRNOTAVAIL)
-			r = port_socket(&one, &(struct port_socket_options){ .udp = udp, .absent = true }, &fds[i]);
-		while (r < 0 && i > 0)
-			close(fds[--i]);
-	}
-	return r;
-}
-
-static bool is_busy(const struct addr *at, bool udp, void *arg)
-{
-	int fd;
-
-	(void)arg;
-	if (bind_all(at, 1, udp, &fd) < 0)
-		return true;
-	close(fd);
-	return false;
-}
-
 static const char *own_port(const struct addr *at, bool udp, void *arg)
 {
 	struct tunnel_jobs *j = arg;
@@ -128,82 +77,6 @@ static bool is_known(const uint8_t identity[static WIRE_PIN], void *arg)
 	return !j->o.known || j->o.known(identity, j->o.arg);
 }
 
-static bool has_public_address(void)
-{
-	struct ifaddrs *all = NULL;
-	bool found = false;
-
-	if (getifaddrs(&all) < 0)
-		return false;
-	for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
-		struct addr a;
-		socklen_t n = i->ifa_addr && i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-
-		if (i->ifa_addr && (i->ifa_addr->sa_family == AF_INET || i->ifa_addr->sa_family == AF_INET6))
-			found = addr_from_sockaddr(i->ifa_addr, n, &a) == 0 && addr_classify(&a) == ADDR_GLOBAL;
-	}
-	freeifaddrs(all);
-	return found;
-}
-
-static void warn_if_open(const struct jobs_said *s, struct ports_grant *g)
-{
-	enum addr_class c = addr_classify(&g->at);
-
-	if (!s->open || (c != ADDR_GLOBAL && (c != ADDR_UNSPECIFIED || !has_public_address())))
-		return;
-	(void)snprintf(g->text, sizeof(g->text), "open to every source on a public address: name the sources in allow");
-	if (!s->have)
-		log_emit(&MSG_TUNNEL_JOB_OPEN, LF_STR("agent", s->agent), LF_STR("job", s->job), LF_ADDR("address", &g->at));
-}
-
-static void print_address(const struct tunnel_jobs *j, const struct jobs_said *s, const struct addr *at, char *out, size_t n)
-{
-	struct addr shown = *at;
-	char buf[ADDR_STRLEN];
-
-	if (addr_classify(at) == ADDR_UNSPECIFIED && addr_family(&s->local) == addr_family(at)) {
-		shown = s->local; /* where the agent came in */
-		addr_set_port(&shown, addr_port(at));
-	}
-	if (j->config->public_name)
-		(void)snprintf(out, n, strchr(j->config->public_name, ':') ? "[%s]:%u" : "%s:%u", j->config->public_name, addr_port(at));
-	else
-		(void)snprintf(out, n, "%s", addr_print(&shown, buf));
-}
-
-static void judge(struct tunnel_jobs *j, const struct jobs_said *s, struct jobs_granted *g)
-{
-	struct wire_range ranges[WIRE_RANGES_MAX];
-	struct ports_ask a = { .job = s->job, .bind = s->bind, .first = s->first, .count = s->count, .udp = s->udp, .ranges = ranges };
-	bool same;
-	int r;
-
-	memcpy(a.identity, s->identity, WIRE_PIN);
-	if (s->plain && !j->config->allow_plain) {
-		g->g.reason = WIRE_R_PLAIN_FORBIDDEN;
-		(void)snprintf(g->g.text, sizeof(g->g.text), "the server takes no jobs that are not encrypted (tunnel.allow_plain)");
-		return;
-	}
-	a.n_ranges = j->o.ranges(s->identity, ranges, ARRAY_LEN(ranges), j->o.arg);
-	ports_claim(j->ports, &a, is_busy, j, &g->g);
-	if (g->g.reason)
-		return;
-	same = s->have && addr_equal(&s->at, &g->g.at);
-	if (!same) {
-		g->fds = malloc(s->count * sizeof(*g->fds));
-		r = g->fds ? bind_all(&g->g.at, s->count, s->udp, g->fds) : -ENOMEM;
-		if (r < 0) {
-			g->g.reason = WIRE_R_PORT_TAKEN;
-			(void)snprintf(g->g.text, sizeof(g->g.text), "%s%s", strerror(-r), port_socket_advice(-r));
-			return;
-		}
-		g->n_fds = s->count;
-	}
-	warn_if_open(s, &g->g);
-	print_address(j, s, &g->g.at, g->address, sizeof(g->address));
-}
-
 static void on_kept(const char *key, json_t *claim, void *arg)
 {
 	struct tunnel_jobs *j = arg;
@@ -211,23 +84,9 @@ static void on_kept(const char *key, json_t *claim, void *arg)
 	stored_set(j->kept, key, claim, "stile-tunnel");
 }
 
-static void answer(struct tunnel_jobs *j, const struct jobs_said *s)
+void jobs_keep_ports(struct tunnel_jobs *j)
 {
-	struct jobs_granted *g = calloc(1, sizeof(*g));
-	unsigned w = tunnel_worker_of(s->link);
-
-	if (!g || w >= j->n_workers) {
-		free(g); /* the job asks again when its agent tells it again */
-		return;
-	}
-	g->mail = (struct mail){ .deliver = deliver_granted, .drop = drop_granted };
-	g->w = j->workers[w];
-	g->link = s->link;
-	g->ticket = s->ticket;
-	memcpy(g->job, s->job, sizeof(g->job));
-	judge(j, s, g);
 	ports_changes(j->ports, on_kept, j);
-	tunnel_server_post(j->server, w, &g->mail);
 }
 
 struct synced {
@@ -268,15 +127,17 @@ static void deliver_said(struct mail *m, struct loop *l)
 	(void)l;
 	switch (s->what) {
 	case JOBS_ASK:
-		answer(j, s);
+		jobs_answer(j, s);
 		break;
 	case JOBS_RELEASE:
 		ports_release(j->ports, s->identity, s->job);
-		ports_changes(j->ports, on_kept, j);
+		jobs_held_gone(j, s->identity, s->job);
+		jobs_keep_ports(j);
 		break;
 	case JOBS_SYNCED:
 		ports_retain(j->ports, s->identity, is_wanted, &(struct synced){ j, s });
-		ports_changes(j->ports, on_kept, j);
+		jobs_held_retain(j, s->identity, is_wanted, &(struct synced){ j, s });
+		jobs_keep_ports(j);
 		break;
 	case JOBS_UP:
 		jobs_offers_send(j, s);
@@ -520,6 +381,8 @@ int tunnel_jobs_new(const struct tunnel_jobs_options *o, struct tunnel_jobs **re
 	if (r == 0)
 		r = jobs_offers_new(j);
 	if (r == 0)
+		r = jobs_held_new(j);
+	if (r == 0)
 		r = watchers_new(&(struct watch_source){ &j->seen, tap, j, "stile tunnel connections", &MSG_TUNNEL_WATCHED }, &j->watchers);
 	if (r < 0) {
 		tunnel_jobs_free(j);
@@ -546,6 +409,7 @@ struct tunnel_jobs *tunnel_jobs_free(struct tunnel_jobs *j)
 		return NULL;
 	tunnel_jobs_stop(j);
 	stored_free(j->offers);
+	stored_free(j->held);
 	json_decref(j->offer_ids);
 	stored_free(j->kept);
 	ports_free(j->ports);

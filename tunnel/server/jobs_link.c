@@ -115,6 +115,13 @@ static bool same_place(const struct job_config *a, const struct job_config *b)
 	return a->udp == b->udp && a->port.first == b->port.first && a->port.last == b->port.last && addr_equal_ip(&a->bind, &b->bind);
 }
 
+static void interrupt(struct server_job *j, const char *text)
+{
+	job_drop_all(j, "the job was interrupted");
+	job_unlisten(j);
+	job_set_state(j, WIRE_JOB_INTERRUPTED, *text ? WIRE_R_KICKED : WIRE_R_NONE, text);
+}
+
 static void start(struct server_job *j)
 {
 	timer_stop(&j->retry);
@@ -123,9 +130,8 @@ static void start(struct server_job *j)
 		job_unlisten(j);
 		job_set_state(j, WIRE_JOB_OVER, WIRE_R_EXPIRED, "the time of the job is over");
 	} else if (!j->c->enabled) {
-		job_drop_all(j, "the job was interrupted");
-		job_unlisten(j);
-		job_set_state(j, WIRE_JOB_INTERRUPTED, WIRE_R_NONE, "");
+		j->held = false; /* it is asked for again when the agent starts it */
+		interrupt(j, "");
 	} else {
 		ask(j, j->n_listeners > 0);
 	}
@@ -156,6 +162,11 @@ void jobs_on_grant(struct jobs_worker *w, struct jobs_granted *g)
 
 	if (!j || g->ticket != j->ticket || !j->c || !j->c->enabled)
 		return; /* the descriptors are closed with the mail; what is current was asked for again */
+	j->held = g->held;
+	if (g->held) {
+		interrupt(j, "interrupted on the server's side");
+		return;
+	}
 	if (g->g.reason) {
 		job_unlisten(j);
 		if (g->g.reason != WIRE_R_PORT_TAKEN)
@@ -582,7 +593,7 @@ void jobs_on_recheck(struct jobs_worker *w)
 		list_for_each(jt, &lj->jobs) {
 			struct server_job *j = list_entry(jt, struct server_job, node);
 
-			if (j->c && (j->n_listeners || j->state == WIRE_JOB_REFUSED || j->state == WIRE_JOB_PORT_TAKEN))
+			if (j->c && (j->n_listeners || j->held || j->state == WIRE_JOB_REFUSED || j->state == WIRE_JOB_PORT_TAKEN))
 				start(j);
 		}
 	}

@@ -349,7 +349,7 @@ static json_t *one(struct tunnel_jobs *j, struct control_request *rq, const json
 	*ret_key = key_of(agent, name ? name : "");
 	body = json_object_get(stored_bodies(j->offers), ret_key->s);
 	if (!body)
-		control_fail(rq, "not-found", "stile tunnel job list; jobs of the agent itself are changed there", "no job %s was made here for %s",
+		control_fail(rq, "not-found", "stile tunnel jobs; jobs of the agent itself are changed there", "no job %s was made here for %s",
 			     name ? name : "?", agent);
 	return body;
 }
@@ -366,11 +366,25 @@ static void verb_delete(struct control_request *rq, const json_t *args, void *ar
 	stored_delete(j->offers, rq, key.s, false);
 }
 
+/* True: it is no job that was made here, but the agent's own, and the request is ended, now or later. */
+static bool of_agent(struct tunnel_jobs *j, struct control_request *rq, const json_t *args, bool on)
+{
+	const char *agent = json_string_value(json_object_get(args, "agent")), *name = json_string_value(json_object_get(args, "name"));
+	const char *origin = json_string_value(json_object_get(args, "origin"));
+
+	if (!agent || !name || (origin ? strcmp(origin, "agent") != 0 : json_object_get(stored_bodies(j->offers), key_of(agent, name).s) != NULL))
+		return false;
+	return jobs_hold(j, rq, agent, name, !on);
+}
+
 static void set_enabled(struct tunnel_jobs *j, struct control_request *rq, const json_t *args, bool on)
 {
 	struct key key;
-	json_t *body = one(j, rq, args, &key), *copy;
+	json_t *body, *copy;
 
+	if (of_agent(j, rq, args, on))
+		return;
+	body = one(j, rq, args, &key);
 	if (!body)
 		return;
 	copy = json_deep_copy(body);
@@ -392,8 +406,9 @@ static const struct control_verb verbs[] = {
 	{ "tunnel.job.list", CONTROL_VIEWER, verb_list, "jobs that were made here, with the agents' answers" },
 	{ "tunnel.job.add", CONTROL_ADMIN, verb_add, "{agent, job: {port, target, …}, replace}: offers a job to an agent, now and whenever it comes" },
 	{ "tunnel.job.delete", CONTROL_ADMIN, verb_delete, "{agent, name}: takes such a job away; its connections end" },
-	{ "tunnel.job.start", CONTROL_OPERATOR, verb_start, "{agent, name}: the job takes connections" },
-	{ "tunnel.job.stop", CONTROL_OPERATOR, verb_stop, "{agent, name}: the job is interrupted; its connections end" },
+	{ "tunnel.job.start", CONTROL_OPERATOR, verb_start, "{agent, name, origin}: the job takes connections; one of the agent's own that was interrupted here, too" },
+	{ "tunnel.job.stop", CONTROL_OPERATOR, verb_stop, "{agent, name, origin}: the job is interrupted; its connections end. One of the agent's own (origin agent) stays so until it is started "
+							       "here: the ports are the server's" },
 };
 
 void jobs_offers_add_verbs(struct tunnel_jobs *j)

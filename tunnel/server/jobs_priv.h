@@ -2,8 +2,10 @@
 /*
  * Inside of the server's jobs; nobody else includes it.
  *
- *   jobs.c         main thread: configuration, asks and grants of ports, what the store keeps
+ *   jobs.c         main thread: configuration, mail of the workers, what the store keeps
+ *   jobs_ask.c     main thread: a job's ask for ports, and the answer
  *   jobs_offer.c   main thread: jobs made on the server's side
+ *   jobs_held.c    main thread: agents' jobs that are interrupted on the server's side
  *   jobs_link.c    worker: an agent's jobs, their states
  *   jobs_listen.c  worker: a job's listeners, TCP and UDP
  *   jobs_conn.c    worker: a connection or flow of a job
@@ -34,7 +36,7 @@ struct tunnel_jobs {
 	struct tunnel_server *server;
 	const struct tunnel_config *config; /* of the service */
 	struct ports *ports;
-	struct stored *kept, *offers; /* ports in the store; jobs made here */
+	struct stored *kept, *offers, *held; /* ports in the store; jobs made here; agents' jobs interrupted here */
 	json_t *offer_ids;	      /* the number of each of these by its key; not kept */
 	struct watchers *watchers;
 	struct seen_outlet seen;
@@ -128,6 +130,7 @@ struct server_job {
 	bool offered; /* made on this side */
 	bool stale;   /* not told again since the link came back */
 	bool logged;  /* its connections get data logs */
+	bool held;    /* interrupted on this side */
 	struct cfg *cfg;
 	const struct job_config *c; /* NULL: what the agent said makes no sense */
 	char name[JOB_NAME_STRLEN];
@@ -200,6 +203,7 @@ struct jobs_granted {
 	struct jobs_worker *w;
 	uint64_t link, ticket;
 	struct ports_grant g;
+	bool held; /* neither granted nor refused: it is interrupted on this side */
 	char job[JOB_NAME_STRLEN], address[JOB_TEXT];
 	/* g.text of a granted one: a warning, or "" */
 	unsigned n_fds; /* 0: judged only, or refused */
@@ -209,6 +213,12 @@ void jobs_on_grant(struct jobs_worker *w, struct jobs_granted *g);
 void jobs_on_recheck(struct jobs_worker *w);
 /* A job made here: json NULL: it is withdrawn. Takes json. */
 void jobs_on_offer(struct jobs_worker *w, uint64_t link, uint32_t id, uint32_t revision, json_t *json);
+
+/* jobs.c */
+void jobs_keep_ports(struct tunnel_jobs *j); /* what the book has changed, in the store */
+
+/* jobs_ask.c */
+void jobs_answer(struct tunnel_jobs *j, const struct jobs_said *s);
 
 /* jobs_link.c */
 const char *job_claim_name(const struct server_job *j, char buf[static JOB_NAME_STRLEN]);
@@ -265,3 +275,12 @@ void jobs_offers_send(struct tunnel_jobs *j, const struct jobs_said *up); /* to 
 void jobs_offers_answered(struct tunnel_jobs *j, const struct jobs_said *a);
 bool jobs_offers_has(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], const char *claim);
 void jobs_offers_add_verbs(struct tunnel_jobs *j);
+
+/* jobs_held.c */
+int jobs_held_new(struct tunnel_jobs *j);
+bool jobs_held(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], const char *claim);
+void jobs_held_gone(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], const char *claim);
+/* Forgets those of an agent that keep() does not want. */
+void jobs_held_retain(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], bool (*keep)(const char *job, void *arg), void *arg);
+/* Of a job that the agent has itself. False: there is none; else the request is ended, now or later. */
+bool jobs_hold(struct tunnel_jobs *j, struct control_request *rq, const char *agent, const char *job, bool on);

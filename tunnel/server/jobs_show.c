@@ -168,6 +168,7 @@ json_t *job_row(const struct server_job *j)
 	set_number(o, "bytes_up", j->bytes[DATA_UP]);
 	set_number(o, "bytes_down", j->bytes[DATA_DOWN]);
 	json_object_set_new(o, "logged", json_boolean(j->logged));
+	json_object_set_new(o, "held", json_boolean(j->held));
 	set_text(o, "note", j->c ? j->c->note : "");
 	json_decref(config);
 	return o;

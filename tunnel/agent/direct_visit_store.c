@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Visits made while the agent runs (`stile agent visit add`, the console): kept in the store under the kind "agent.visit", by name. A
+ * name that the file uses is locked: the file's visit is there, and the store's waits until the file lets go of the name.
+ *
+ * A change is checked as the file would be, stored, and then done. Visits of stile connect and stile get are not kept; they can be ended
+ * here before whoever made them ends them.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "common/stored.h"
+#include "common/values.h"
+#include "tunnel/agent/direct_priv.h"
+
+static const struct visit_config *of_file(const struct direct *d, const char *name)
+{
+	const struct agent_config *c = agent_config_of(d->as);
+	const struct visit_config *v = c->visits.items;
+	char buf[VISIT_NAME_STRLEN];
+
+	for (size_t i = 0; name && i < c->visits.n; i++)
+		if (strcmp(visit_name(&v[i], buf), name) == 0)
+			return &v[i];
+	return NULL;
+}
+
+/* The other visit that listens where c would; "": none. */
+static void find_rival(struct direct *d, const struct visit_config *c, const char *name, char out[static VISIT_NAME_STRLEN])
+{
+	out[0] = '\0';
+	if (!c->enabled || !addr_port(&c->listen))
+		return;
+	list_for_each (it, &d->visits) {
+		const struct dvisit *v = list_entry(it, struct dvisit, node);
+
+		if (v->c->udp == c->udp && addr_equal(&v->c->listen, &c->listen) && strcmp(v->name, name) != 0)
+			(void)snprintf(out, VISIT_NAME_STRLEN, "%s", v->name);
+	}
+}
+
+/* ---- a change that is on the disk ---- */
+
+static void apply(struct direct *d)
+{
+	const struct agent_config *c = agent_config_of(d->as);
+
+	(void)peers_configure(d, c); /* without memory the others stay as they are */
+	(void)visits_configure(d, c);
+	visits_peers_changed(d);
+	direct_want_child(d);
+	control_publish(d->as->svc->control, "agent.peers", json_pack("{s:s}", "event", "visits"));
+}
+
+static int on_put(const char *name, const json_t *body, bool flag, void *arg, char *err, size_t err_n)
+{
+	(void)name;
+	(void)body;
+	(void)flag;
+	(void)err;
+	(void)err_n;
+	apply(arg);
+	return 0;
+}
+
+static void on_deleted(const char *name, bool flag, void *arg)
+{
+	(void)name;
+	(void)flag;
+	apply(arg);
+}
+
+static json_t *row_of(const char *name, void *arg)
+{
+	json_t *rows = visits_json(arg), *row, *found = NULL;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		if (strcmp(json_string_value(json_object_get(row, "name")), name) == 0)
+			found = row;
+	json_incref(found);
+	json_decref(rows);
+	return found;
+}
+
+/* What it would be in the file, or NULL and a sentence. */
+static json_t *judged(struct direct *d, const json_t *body, char name[static VISIT_NAME_STRLEN], char *err, size_t err_n)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	const struct visit_config *c;
+	char rival[VISIT_NAME_STRLEN], at[ADDR_STRLEN];
+
+	if (!json_is_object(body)) {
+		(void)snprintf(err, err_n, "visit must be a map with the keys of agent.visits");
+		return NULL;
+	}
+	if (visit_parse(body, err, err_n, &cfg) < 0)
+		return NULL;
+	c = cfg_values(cfg);
+	(void)visit_name(c, name);
+	find_rival(d, c, name, rival);
+	if (*rival) {
+		(void)snprintf(err, err_n, "'listen': the visit %.200s listens on %s already", rival, addr_print(&c->listen, at));
+		return NULL;
+	}
+	return values_json(&visit_schema, c);
+}
+
+static int on_check(const char *name, json_t **body, void *arg, char *err, size_t err_n)
+{
+	struct direct *d = arg;
+	char called[VISIT_NAME_STRLEN];
+	json_t *whole;
+
+	if (of_file(d, name)) {
+		(void)snprintf(err, err_n, "the visit %s is set in %s", name, d->as->svc->config_path);
+		return -EEXIST;
+	}
+	whole = judged(d, *body, called, err, err_n);
+	if (whole && strcmp(called, name) != 0) {
+		(void)snprintf(err, err_n, "'name' must be the object's key, %s", name);
+		json_decref(whole);
+		whole = NULL;
+	}
+	if (!whole)
+		return -EINVAL;
+	json_decref(*body);
+	*body = whole;
+	return 0;
+}
+
+static const struct stored_ops ops = { .kind = "agent.visit", .noun = "visit", .list_hint = "stile agent peers", .put = on_put,
+				       .deleted = on_deleted, .row = row_of, .check = on_check };
+
+int visits_open(struct direct *d)
+{
+	return stored_new(d->as->svc, &ops, d, &d->kept);
+}
+
+/* ---- verbs ---- */
+
+/* True if the request was ended. */
+static bool locked(struct direct *d, struct control_request *rq, const char *name)
+{
+	if (!name || !*name)
+		control_fail(rq, "bad-request", "stile agent peers shows the names", "name must be the name of a visit");
+	else if (of_file(d, name))
+		control_fail(rq, "locked", "change the file and run stile reload agent", "the visit %s is set in %s", name, d->as->svc->config_path);
+	else
+		return false;
+	return true;
+}
+
+static void submit(struct direct *d, struct control_request *rq, const json_t *body, uint64_t revision)
+{
+	char err[1024], name[VISIT_NAME_STRLEN];
+	json_t *whole = judged(d, body, name, err, sizeof(err));
+
+	if (!whole)
+		control_fail(rq, "bad-request", NULL, "%s", err);
+	else if (locked(d, rq, name))
+		json_decref(whole);
+	else
+		stored_put(d->kept, rq, name, whole, revision, false);
+}
+
+static void verb_add(struct control_request *rq, const json_t *args, void *arg)
+{
+	submit(arg, rq, json_object_get(args, "visit"), stored_revision(args, json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0));
+}
+
+/* The visit's values as they are kept, copied; NULL: the request was ended. */
+static json_t *kept(struct direct *d, struct control_request *rq, const json_t *args)
+{
+	const char *name = json_string_value(json_object_get(args, "name"));
+	json_t *body, *copy;
+
+	if (locked(d, rq, name))
+		return NULL;
+	body = json_object_get(stored_bodies(d->kept), name);
+	if (!body) {
+		control_fail(rq, "not-found", "stile agent peers; those of stile connect are ended by stile agent visit end", "there is no visit %s in the store",
+			     name);
+		return NULL;
+	}
+	copy = json_deep_copy(body);
+	if (strlen(name) <= VISIT_NAME_MAX)
+		json_object_set_new(copy, "name", json_string(name)); /* it stays what it is called, whatever else changes */
+	return copy;
+}
+
+static void change(struct direct *d, struct control_request *rq, const json_t *args, json_t *values, uint64_t revision)
+{
+	json_t *body = kept(d, rq, args);
+
+	if (body) {
+		(void)json_object_update(body, values);
+		submit(d, rq, body, revision);
+		json_decref(body);
+	}
+	json_decref(values);
+}
+
+static void verb_change(struct control_request *rq, const json_t *args, void *arg)
+{
+	change(arg, rq, args, json_incref(json_object_get(args, "visit")), stored_revision(args, STORE_ANY));
+}
+
+static void verb_start(struct control_request *rq, const json_t *args, void *arg)
+{
+	change(arg, rq, args, json_pack("{s:b}", "enabled", 1), STORE_ANY);
+}
+
+static void verb_stop(struct control_request *rq, const json_t *args, void *arg)
+{
+	change(arg, rq, args, json_pack("{s:b}", "enabled", 0), STORE_ANY);
+}
+
+static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct direct *d = arg;
+	json_t *body = kept(d, rq, args);
+
+	if (!body)
+		return;
+	json_decref(body);
+	stored_delete(d->kept, rq, json_string_value(json_object_get(args, "name")), false);
+}
+
+static void verb_end(struct control_request *rq, const json_t *args, void *arg)
+{
+	json_int_t number = json_integer_value(json_object_get(args, "number"));
+	struct direct *d = arg;
+	struct dvisit *v = number > 0 && number <= UINT32_MAX ? visit_numbered(d, (uint32_t)number) : NULL;
+	char why[DIRECT_WHY];
+
+	if (!v || v->origin != VISIT_OF_REQUEST) {
+		control_fail(rq, v ? "conflict" : "not-found", v ? "stile agent visit stop NAME" : "stile agent peers --json shows the numbers",
+			     v ? "the visit %lld was not made by stile connect or stile get" : "there is no visit %lld", number);
+		return;
+	}
+	(void)snprintf(why, sizeof(why), "ended at the agent by %s", control_request_who(rq));
+	if (v->guest) {
+		guest_end(v->guest, why);
+	} else {
+		if (v->request)
+			control_fail(steal_ptr(&v->request), "ended", NULL, "%s", why);
+		visit_remove(v);
+	}
+	direct_want_child(d);
+	control_reply(rq, json_pack("{s:I}", "number", number));
+}
+
+static const struct control_verb verbs[] = {
+	{ "agent.visit.add", CONTROL_ADMIN, verb_add, "{visit: {agent, target, listen, …}, replace}: makes a visit that stays, or changes one of the store" },
+	{ "agent.visit.change", CONTROL_ADMIN, verb_change, "{name, visit: {key: value, …}}: other values for some keys of a visit of the store" },
+	{ "agent.visit.start", CONTROL_OPERATOR, verb_start, "{name}: the visit of the store is there" },
+	{ "agent.visit.stop", CONTROL_OPERATOR, verb_stop, "{name}: the visit of the store is interrupted; its connections end" },
+	{ "agent.visit.delete", CONTROL_ADMIN, verb_delete, "{name}: deletes a visit of the store; its connections end" },
+	{ "agent.visit.end", CONTROL_OPERATOR, verb_end, "{number}: ends a visit of stile connect or stile get" },
+};
+
+void visits_add_verbs(struct direct *d)
+{
+	control_add_verbs(d->as->svc->control, verbs, ARRAY_LEN(verbs), d);
+}

@@ -37,14 +37,25 @@ test('The agent shows its server with name, host, address, port and version; it 
 	noFaults(page);
 });
 
-test('A code that is none is refused beside the form; who is enrolled already may not use another one', async () => {
+test('A code that is none is refused beside the form; the code of the page Tunnel lets the agent in at once', async () => {
+	await world('strange_agent', { agent: 'new' });
 	const page = await at('agent', { allowed: [/status of 4/] });
+	await page.locator('select').first().selectOption('agent@new');
+	const rows = grid(page, 'Servers');
+	await rows.row(`127.0.0.1`).locator('.pill').first().waitFor();
 	await click(page, 'Enrol with a code');
 	const f = dialog(page, 'Enrol with a code');
 	await f.locator('[name=code]').fill('not a code');
 	await f.getByRole('button', { name: 'Enrol with a code' }).click();
 	await f.locator('.box.failed').waitFor();
 	await looked(page, 'agent-enrol', 'a code that is refused');
+	const { code } = await world('verb', { service: 'stile-tunnel', verb: 'tunnel.enrol', args: { name: 'new' } });
+	await f.locator('[name=code]').fill(code);
+	await f.getByRole('button', { name: 'Enrol with a code' }).click();
+	await f.waitFor({ state: 'detached' });
+	await rows.row('Control room').getByText('connected', { exact: true }).first().waitFor();
+	await world('connected', { name: 'new' });
+	await world('stop', { service: 'stile-agent@new' });
 	noFaults(page);
 });
 
@@ -108,13 +119,12 @@ test('Data connections of the agent are live, and one is ended', async () => {
 	noFaults(page);
 });
 
-test('Peers with path and reason, visits, who is known, an invitation with its QR code, shares, settings', async () => {
+test('Peers with the path of a visit and its reason, who is known, an invitation with its QR code, settings', async () => {
 	await world('agent', { agent: 'home' });
 	await world('introduce', { visitor: 'home', host: 'site' });
 	const page = await at('agent/peers', { allowed: [/status of 4/] });
 	await page.locator('select').first().selectOption('agent@home');
 	await grid(page, 'Peers and paths').row('site').getByText('up').waitFor();
-	await grid(page, 'Visits').row('site').getByText(`127.0.0.1:${target + 5}`).waitFor();
 	await looked(page, 'agent-peers', 'peers');
 	await page.locator('select').first().selectOption('agent@site');
 	await grid(page, 'Known agents').row('home').waitFor();
@@ -126,12 +136,105 @@ test('Peers with path and reason, visits, who is known, an invitation with its Q
 	await dialog(page, 'Invite a visitor').getByRole('button', { name: 'Invite a visitor' }).click();
 	await page.getByRole('img', { name: 'The code as QR code' }).waitFor();
 	await page.keyboard.press('Escape');
-	await page.getByRole('link', { name: 'Shares' }).click();
-	await page.getByRole('grid', { name: 'Shares' }).waitFor();
 	await page.getByRole('link', { name: 'Settings', exact: true }).last().click();
 	await page.locator('[data-path="agent.server"]').getByText(/set in site\.yaml:\d+/).waitFor();
 	await page.locator('[data-path="agent.auto_connect"]').waitFor();
 	await looked(page, 'agent-settings', 'settings of the agent');
+	noFaults(page);
+});
+
+test('Visits are added, changed, interrupted, started and deleted; those of the file are locked, one of stile connect is ended', async () => {
+	const page = await at('agent', { allowed: [/status of 4/] });
+	await page.locator('select').first().selectOption('agent@home');
+	await page.getByRole('link', { name: 'Visits' }).click();
+	const rows = grid(page, 'Visits');
+	const file = `site 127.0.0.1:${target}`;
+	await rows.row(file).getByText(`127.0.0.1:${target + 5}`).waitFor();
+	const add = form(page, 'Add');
+	await add.locator('[name=agent]').fill('site');
+	await add.locator('[name=target]').fill('nowhere:0');
+	await add.locator('[name=at_port]').fill('0');
+	await page.keyboard.press('Enter');
+	await add.getByText('Must be host and port').waitFor();
+	await add.getByText('Port 0 cannot be listened on.').waitFor();
+	await looked(page, 'agent-visits-bad', 'bad values of a visit');
+	await add.locator('[name=target]').fill(`localhost:${target}`);
+	await add.locator('[name=at_port]').fill(String(target + 5));
+	await page.keyboard.press('Enter');
+	await add.getByText(/listens on .* already/).waitFor();
+	await add.locator('[name=at_port]').fill(String(target + 6));
+	await page.keyboard.press('Enter');
+	const name = `site localhost:${target}`;
+	await rows.row(name).getByText(`127.0.0.1:${target + 6}`).waitFor();
+	await rows.row(name).locator('.pill.ok').waitFor();
+	const held = await world('hold', { port: target + 6 });
+	await until(async () => (await rows.cell(name, 5).innerText()) === '1', 'the connection is counted');
+	await looked(page, 'agent-visits', 'visits');
+	await rows.choose(name);
+	await click(page, 'Interrupt -||-');
+	await dialog(page, 'Interrupt 1 entry?').getByText(`${name} – 1 connection ends`).waitFor();
+	await dialog(page, 'Interrupt 1 entry?').getByRole('button', { name: 'Interrupt -||-' }).click();
+	equal(await world('over', { held }), true, 'its connection');
+	await rows.row(name).locator('.pill.off').waitFor();
+	await rows.choose(name);
+	await click(page, 'Edit');
+	await dialog(page, name).locator('[name=head_start]').fill('soon');
+	await click(page, 'Save');
+	await dialog(page, name).locator('.error, .box.failed').first().waitFor();
+	await looked(page, 'agent-visit-form', 'the form of a visit');
+	await dialog(page, name).locator('[name=head_start]').fill('1s');
+	await dialog(page, name).locator('[name=at_port]').fill('');
+	await click(page, 'Save');
+	await dialog(page, name).waitFor({ state: 'detached' });
+	await rows.choose(name);
+	await click(page, 'Start --->');
+	await rows.row(name).locator('.pill.ok').waitFor();
+	await rows.row(file).click();
+	await click(page, 'Edit');
+	await dialog(page, file).getByText(/set in home\.yaml:\d+/).first().waitFor();
+	await page.keyboard.press('Escape');
+	await world('tool', { name: 'connect', argv: ['connect', 'site', `127.0.0.2:${target}`, '--instance', 'home'] });
+	const connect = `site 127.0.0.2:${target}`;
+	await rows.row(connect).getByText('stile connect').waitFor();
+	await rows.choose(name, connect); // each of the two goes in its own way
+	await click(page, 'End');
+	await dialog(page, 'End 1 visit?').getByRole('button', { name: 'End' }).click();
+	holds((await world('ended', { name: 'connect' })).includes('ended at the agent'), 'stile connect says why');
+	await rows.row(connect).waitFor({ state: 'detached' });
+	await rows.choose(name);
+	await rows.at.focus();
+	await page.keyboard.press('Delete');
+	await dialog(page, 'Delete 1 visit?').getByRole('button', { name: 'Delete' }).click();
+	await rows.row(name).waitFor({ state: 'detached' });
+	noFaults(page);
+});
+
+test('Shares are shown with what they lead to, get another end, and are ended with the program that made them', async () => {
+	const page = await at('agent', { allowed: [/status of 4/] });
+	await page.locator('select').first().selectOption('agent@site');
+	await page.getByRole('link', { name: 'Shares' }).click();
+	const rows = grid(page, 'Shares');
+	await world('tool', { name: 'share', argv: ['share', '--tcp', `127.0.0.1:${target}`, '--instance', 'site'] });
+	const name = `127.0.0.1 port ${target}`;
+	await rows.row(name).getByText('found').waitFor();
+	await rows.choose(name);
+	await click(page, 'Change the end');
+	await dialog(page, name).locator('[name=hours]').fill('0');
+	await click(page, 'Save');
+	await dialog(page, name).getByText('Must be a whole number').waitFor();
+	await dialog(page, name).locator('[name=hours]').fill('48');
+	await click(page, 'Save');
+	await dialog(page, name).waitFor({ state: 'detached' });
+	const left = async () => (await api(page, 'GET', '/services/agent@site/verbs/agent.shares')).body.rows[0].expires - Date.now() / 1000;
+	holds(Math.abs((await left()) - 48 * 3600) < 600, 'its end');
+	await looked(page, 'agent-shares', 'shares');
+	await rows.choose(name);
+	await rows.at.focus();
+	await page.keyboard.press('Delete');
+	await dialog(page, 'End 1 share?').getByText(`${name} – 0 guests`).waitFor();
+	await dialog(page, 'End 1 share?').getByRole('button', { name: 'End' }).click();
+	holds((await world('ended', { name: 'share' })).includes('was ended at the agent'), 'stile share says why');
+	await rows.row(name).waitFor({ state: 'detached' });
 	noFaults(page);
 });
 
@@ -246,10 +349,13 @@ test('Relay: connections are watched, logged and ended; events have their number
 	await toast(page, 'Every byte is written');
 	await page.getByText(/data logs: 1, 1 open/).waitFor();
 	await looked(page, 'relay-connections', 'connections of the relay');
-	await rows.choose(`127.0.0.1:${held}`);
+	const other = await world('hold', { port: jobPort(ROUTE) });
+	await rows.row(`127.0.0.1:${other}`).waitFor();
+	await rows.choose(`127.0.0.1:${held}`, `127.0.0.1:${other}`);
 	await click(page, 'End connection');
-	await dialog(page, 'End 1 connection?').getByRole('button', { name: 'End connection' }).click();
-	equal(await world('over', { held }), true, 'the connection');
+	for (const h of [held, other]) await dialog(page, 'End 2 connections?').getByText(`127.0.0.1:${h} → `).waitFor();
+	await dialog(page, 'End 2 connections?').getByRole('button', { name: 'End connection' }).click();
+	for (const h of [held, other]) equal(await world('over', { held: h }), true, 'the connection');
 	await page.getByRole('link', { name: 'Events' }).click();
 	await grid(page, 'Events').row('Service started').getByText('100').waitFor();
 	await grid(page, 'Events').row(HOSTILE_ROUTE).getByText('101').waitFor();
@@ -260,14 +366,32 @@ test('Relay: connections are watched, logged and ended; events have their number
 	noFaults(page);
 });
 
-test('Bad values of the forms are refused in three languages', async () => {
+test('Bad values of the forms are refused and good ones kept in three languages', async () => {
 	const wrong = { en: 'Must be host and port', de: 'Muss Host und Port sein', it: 'Deve essere host e porta' };
 	for (const language of LANGUAGES)
 		for (const place of ['#/agent/jobs', '#/relay']) {
 			const page = await opened({ language }, place);
+			const l = language.slice(0, 2);
+			const [relay, port] = [place === '#/relay', String(jobPort(18))];
+			if (!relay) await page.locator('select').first().selectOption('agent@site');
 			await page.locator('form.add [name=target]').fill('a b');
 			await page.keyboard.press('Enter');
-			await page.getByText(wrong[language.slice(0, 2)]).waitFor();
+			await page.getByText(wrong[l]).waitFor();
+			if (relay) await page.locator('form.add [name=at_address]').selectOption('127.0.0.1');
+			await page.locator(`form.add [name=${relay ? 'at_port' : 'port'}]`).fill(port);
+			await page.locator('form.add [name=target]').fill(`127.0.0.1:${target}`);
+			await page.keyboard.press('Enter');
+			const row = page.locator('.grid .rows [role=row]').filter({ hasText: port });
+			await row.locator('.pill.ok').waitFor();
+			await row.locator('[role=gridcell]').first().click();
+			await click(page, { en: 'Edit', de: 'Bearbeiten', it: 'Modifica' }[l]);
+			await page.locator('dialog [name=note]').fill(`${l}: ${HOSTILE}`);
+			await page.locator('dialog button[type=submit]').click();
+			await page.locator('dialog').waitFor({ state: 'detached' });
+			await row.getByText(`${l}: ${HOSTILE}`).waitFor();
+			const key = relay ? `tunnel/objects/relay.route?key=127.0.0.1:${port}` : `agent@site/objects/agent.job?key=${port}`;
+			equal((await api(page, 'DELETE', `/services/${key}`)).status, 200, 'deleted');
+			await row.waitFor({ state: 'detached' });
 			noFaults(page);
 			await page.context().close();
 		}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page Tunnel, against what tunnel_pages_world.py has started. The first cases leave agents behind that later ones look at.
+import { readFileSync } from 'node:fs';
 import { api, base, cases, click, dialog, equal, grid, HOSTILE, holds, inAllLooks, LANGUAGES, looked, noFaults, opened, test, until, world } from './page_kit.mjs';
 
 const jobPort = i => base + 10 + i;
@@ -84,18 +85,28 @@ test('A job is added in the blank last row, carries bytes, is interrupted, start
 	await rows.row(String(jobPort(3))).getByText('refused').waitFor();
 	await rows.row(String(jobPort(3))).getByText('agent.allow').first().waitFor();
 	await looked(page, 'tunnel-jobs', 'jobs, one of them refused');
-	const held = await world('hold', { port: jobPort(1) });
-	await rows.choose(name);
-	await page.getByRole('button', { name: 'End connections' }).waitFor(); // the table knows of it
+	// Two at once, with one question that names the connections of each; one of them is the agent's own, which is interrupted on this side.
+	const held = [await world('hold', { port: jobPort(1) }), await world('hold', { port: jobPort(0) })];
+	for (const n of [name, 'ssh']) {
+		await rows.choose(n);
+		await page.getByRole('button', { name: 'End connections' }).waitFor(); // the table knows of it
+	}
+	await rows.choose(name, 'ssh');
 	await click(page, 'Interrupt -||-');
-	const question = page.getByRole('dialog', { name: 'Interrupt 1 entry?' });
-	await question.getByText(`site/${name} – 1 connection ends`).waitFor();
+	const question = page.getByRole('dialog', { name: 'Interrupt 2 entries?' });
+	for (const n of [name, 'ssh']) await question.getByText(`site/${n} – 1 connection ends`).waitFor();
+	await looked(page, 'tunnel-two', 'the question of two jobs');
 	await question.getByRole('button', { name: 'Interrupt -||-' }).click();
-	equal(await world('over', { held }), true, 'its connection');
+	for (const h of held) equal(await world('over', { held: h }), true, 'its connection');
 	await rows.row(name).getByText('interrupted').waitFor();
-	await rows.choose(name);
+	await rows.row('ssh').getByText('on the server’s side').waitFor();
+	await world('closed', { port: jobPort(0) });
+	await looked(page, 'tunnel-held', 'an agent’s own job, interrupted here');
+	await rows.choose(name, 'ssh');
 	await click(page, 'Start --->');
-	await rows.row(name).getByText('active').waitFor();
+	for (const n of [name, 'ssh']) await rows.row(n).getByText('active').waitFor();
+	await world('carries', { port: jobPort(0) });
+	await rows.row(String(jobPort(3))).getByText('refused').waitFor(); // what the agent has refused is so still
 	await rows.choose(name);
 	await click(page, 'Edit');
 	const form = dialog(page, `site/${name}`);
@@ -111,8 +122,12 @@ test('A job is added in the blank last row, carries bytes, is interrupted, start
 	await rows.row(name).dblclick();
 	const details = dialog(page, `site/${name}`);
 	await details.getByText(HOSTILE).waitFor();
-	equal(await details.getByRole('link', { name: /with ssh/ }).getAttribute('href'), `ssh://tunnel.example.org:${jobPort(2)}`, 'the link');
-	holds((await details.getByRole('link', { name: /with rdp/ }).getAttribute('href')).includes('full%20address'), 'the remote desktop file');
+	const link = scheme => details.getByRole('link', { name: `Open tunnel.example.org:${jobPort(2)} with ${scheme}` });
+	await link('ssh').waitFor(); // its address is the new one by now
+	for (const scheme of ['http', 'rtsp', 'ssh']) equal(await link(scheme).getAttribute('href'), `${scheme}://tunnel.example.org:${jobPort(2)}`, scheme);
+	const [file] = await Promise.all([page.waitForEvent('download'), link('rdp').click()]);
+	equal(file.suggestedFilename(), 'stile.rdp', 'the remote desktop file');
+	equal(readFileSync(await file.path(), 'utf8'), `full address:s:tunnel.example.org:${jobPort(2)}\r\n`, 'what it says');
 	await looked(page, 'tunnel-job-details', 'the details of a job');
 	await click(page, 'Close').catch(() => page.keyboard.press('Escape'));
 	await details.waitFor({ state: 'detached' });
@@ -176,9 +191,17 @@ test('Data connections come and go live; the bytes of one are watched in hex and
 	await toast(page, 'Every byte is written');
 	await until(async () => (await world('records')).some(f => f.startsWith('RL')), 'the data log');
 	await rows.choose(`127.0.0.1:${held}`);
-	await click(page, 'End connection');
-	await dialog(page, 'End 1 connection?').getByRole('button', { name: 'End connection' }).click();
-	equal(await world('over', { held }), true, 'the connection');
+	await click(page, 'Stop logging');
+	await until(async () => !(await api(page, 'GET', '/services/tunnel/verbs/tunnel.connections')).body.rows[0].logged, 'the data log is closed');
+	const other = await world('hold', { port: jobPort(0) });
+	await rows.row(`127.0.0.1:${other}`).waitFor();
+	await rows.choose(`127.0.0.1:${held}`, `127.0.0.1:${other}`);
+	await rows.at.focus();
+	await page.keyboard.press('Delete');
+	const question = dialog(page, 'End 2 connections?');
+	for (const h of [held, other]) await question.getByText(`127.0.0.1:${h} → site/ssh`).waitFor();
+	await question.getByRole('button', { name: 'End connection' }).click();
+	for (const h of [held, other]) equal(await world('over', { held: h }), true, 'the connection');
 	await rows.row(`127.0.0.1:${held}`).waitFor({ state: 'detached' });
 	noFaults(page);
 });
@@ -308,7 +331,7 @@ test('The tunnel restarts under the open page: it says so, and goes on', async (
 	noFaults(page);
 });
 
-test('Bad values are refused in three languages', async () => {
+test('Bad values are refused and good ones kept in three languages', async () => {
 	const wrong = { en: 'Must be a port from 1 to 65535', de: 'Muss ein Port von 1 bis 65535 sein', it: 'Deve essere una porta da 1 a 65535' };
 	const place = { en: 'Must be host and port', de: 'Muss Host und Port sein', it: 'Deve essere host e porta' };
 	for (const language of LANGUAGES) {
@@ -319,6 +342,22 @@ test('Bad values are refused in three languages', async () => {
 		await page.keyboard.press('Enter');
 		await page.getByText(wrong[l]).first().waitFor();
 		await page.getByText(place[l]).first().waitFor();
+		const rows = page.getByRole('grid').first().locator('.rows [role=row]');
+		await page.locator('form.add [name=agent]').selectOption('site');
+		await page.locator('form.add [name=port]').fill(String(jobPort(7)));
+		await page.locator('form.add [name=target]').fill(`127.0.0.1:${target}`);
+		await page.keyboard.press('Enter');
+		const row = rows.filter({ hasText: String(jobPort(7)) });
+		await row.locator('.pill.ok').waitFor();
+		await row.locator('[role=gridcell]').first().click();
+		await click(page, { en: 'Edit', de: 'Bearbeiten', it: 'Modifica' }[l]);
+		await page.locator('dialog [name=note]').fill(`${l}: ${HOSTILE}`);
+		await page.locator('dialog [name=encrypt]').selectOption('false');
+		await page.locator('dialog button[type=submit]').click();
+		await page.locator('dialog').waitFor({ state: 'detached' });
+		await row.getByText(`${l}: ${HOSTILE}`).waitFor();
+		await api(page, 'DELETE', `/services/tunnel/objects/tunnel.job?key=${encodeURIComponent(`site/${jobPort(7)}`)}`);
+		await row.waitFor({ state: 'detached' });
 		noFaults(page);
 		await page.context().close();
 	}

@@ -20,7 +20,7 @@ ROUTE = 15  # the port of the route of the file, and those that cases make
 class Tunnels(PageWorld, TunnelWorld):
     def __init__(self, first_port):
         super().__init__(first_port)
-        self.held = {}
+        self.held, self.tools = {}, {}
 
     def begin(self):
         os.mkdir(self.path("records"))
@@ -46,6 +46,10 @@ class Tunnels(PageWorld, TunnelWorld):
     def do_password_agent(self, agent, name):
         """It knows the password alone, and waits for approval."""
         self.do_agent(agent, password=f'"{PASSWORD}"', name=f"'{name}'")
+
+    def do_strange_agent(self, agent):
+        """It has neither code nor password, so no server lets it in."""
+        self.do_agent(agent, password=None, code=None)
 
     def do_start(self, service):
         if service == "stile-tunnel":
@@ -105,6 +109,17 @@ class Tunnels(PageWorld, TunnelWorld):
         self.do_let_go(self.do_hold(port))
         return True
 
+    # ---- programs of the tool ----
+
+    def do_tool(self, name, argv):
+        """A command that runs on, until do_ended()."""
+        self.tools[name] = self.program_of_tool(*argv)
+        return True
+
+    def do_ended(self, name):
+        """It has ended by itself. → its errors."""
+        return self.tools.pop(name).communicate(timeout=60)[1].decode()
+
     # ---- two agents that visit each other ----
 
     def do_introduce(self, visitor, host):
@@ -125,6 +140,9 @@ class Tunnels(PageWorld, TunnelWorld):
     def end(self):
         for s in self.held.values():
             s.close()
+        for p in self.tools.values():
+            p.kill()
+            p.communicate()
         super().end()
         self.target.close()
 

@@ -7,6 +7,7 @@
  * A flow ends when nothing came either way for FLOW_IDLE_MS, or with its listener.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "common/clock.h"
@@ -55,6 +56,13 @@ void job_refused(struct server_job *j, const struct addr *source, const struct a
 	if (log_gate_pass(&w->gates[JOB_LINE_REFUSED], loop_now(w->loop), &suppressed))
 		log_emit(&MSG_TUNNEL_CONNECTION_REFUSED, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_ADDR("source", source),
 			 LF_STR("reason", job_refusal_texts[why]), LF_U64("suppressed", suppressed));
+}
+
+void job_failed(struct server_job *j, const char *why)
+{
+	j->errors++;
+	j->error_at = clock_unix_ms();
+	(void)snprintf(j->error, sizeof(j->error), "%s", why);
 }
 
 /* ---- admission ---- */

@@ -59,13 +59,6 @@ void job_set_state(struct server_job *j, unsigned state, unsigned reason, const 
 	jobs_event(j, "tunnel.jobs", job_state_text(state));
 }
 
-void job_failed(struct server_job *j, const char *why)
-{
-	j->errors++;
-	j->error_at = clock_unix_ms();
-	(void)snprintf(j->error, sizeof(j->error), "%s", why);
-}
-
 static void listens(struct server_job *j)
 {
 	if (j->down)
@@ -585,6 +578,12 @@ static void on_over(struct tunnel_link *l, void *arg)
 
 const struct tunnel_link_ops tunnel_jobs_link_ops = { .up = on_up, .frame = on_frame, .down = on_down, .over = on_over };
 
+/* By this server, not by the agent. */
+static bool is_refused_here(const struct server_job *j)
+{
+	return j->state == WIRE_JOB_REFUSED && !(j->offered && (j->reason == WIRE_R_NOT_ALLOWED || j->reason == WIRE_R_ERROR));
+}
+
 void jobs_on_recheck(struct jobs_worker *w)
 {
 	list_for_each(it, &w->links) {
@@ -593,7 +592,7 @@ void jobs_on_recheck(struct jobs_worker *w)
 		list_for_each(jt, &lj->jobs) {
 			struct server_job *j = list_entry(jt, struct server_job, node);
 
-			if (j->c && (j->n_listeners || j->held || j->state == WIRE_JOB_REFUSED || j->state == WIRE_JOB_PORT_TAKEN))
+			if (j->c && (j->n_listeners || j->held || is_refused_here(j) || j->state == WIRE_JOB_PORT_TAKEN))
 				start(j);
 		}
 	}

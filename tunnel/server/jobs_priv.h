@@ -223,7 +223,6 @@ void jobs_answer(struct tunnel_jobs *j, const struct jobs_said *s);
 /* jobs_link.c */
 const char *job_claim_name(const struct server_job *j, char buf[static JOB_NAME_STRLEN]);
 void job_set_state(struct server_job *j, unsigned state, unsigned reason, const char *text); /* tells the agent, too */
-void job_failed(struct server_job *j, const char *why);
 struct server_job *jobs_find(struct jobs_worker *w, uint64_t link, const char *name);
 struct dns *jobs_dns(struct jobs_worker *w);
 void jobs_count(struct jobs_worker *w, unsigned row, unsigned label, int64_t v);
@@ -233,6 +232,7 @@ int job_listen(struct server_job *j, const struct addr *at, const int *fds, unsi
 void job_unlisten(struct server_job *j);
 
 /* jobs_conn.c */
+void job_failed(struct server_job *j, const char *why);
 void job_accepted(struct job_listener *l, int fd, const struct addr *source, const struct addr *server);
 void job_datagram(struct job_listener *l, const struct dgram *d);
 void job_refused(struct server_job *j, const struct addr *source, const struct addr *server, enum job_refusal why);

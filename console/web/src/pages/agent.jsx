@@ -15,6 +15,7 @@ import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
+import { Shares, Visits } from './agent_visits.jsx';
 import { AddRow, Code, cols, ends, fieldsOf, jobFields, jobName, Reach, stateOf } from './tunnel_parts.jsx';
 
 // ---- servers ----
@@ -77,10 +78,11 @@ async function allJobs(service) {
 	]);
 	const where = lockedAt(keys[0]);
 	const told = r => r.servers.find(s => s.state === 'active') ?? r.servers[0] ?? {};
+	const why = s => (s.reason === 'kicked' ? t('tunnel.held') : s.text); // the one sentence that the server says in every case
 	return rows.map(r => ({
 		...r,
 		state: r.enabled ? (r.target_down ? 'target down' : (told(r).state ?? 'not connected')) : 'interrupted',
-		reason: r.target_error || told(r).text,
+		reason: r.target_error || why(told(r)),
 		address: told(r).address,
 		mark: r.enabled && told(r).state === 'active' ? '--->' : '-||-',
 		encrypted: r.encrypt,
@@ -186,8 +188,6 @@ function Peers({ service }) {
 				columns={cols('peer path reason:wide state rtt_us:us connections loss_ppm:number rate_up:rate rate_down:rate bytes_up:bytes bytes_down:bytes since:time role local remote pair moves:number gap_max_us:us server identity')}
 				detail={{ title: r => r.peer }}
 			/>
-			<h3>{t('agent.visits')}</h3>
-			<RowTable {...table} label="agent.visits" rows={data?.visits ?? []} rowKey={r => `${r.origin} ${r.name}`} columns={cols('name agent listen state protocol opened:number refused:number origin why', { origin: { value: r => t(`tunnel.origin.${r.origin}`) } })} detail={{ title: r => r.name }} />
 			{data?.pending.length > 0 && <h3>{t('agent.pending')}</h3>}
 			{data?.pending.length > 0 && (
 				<RowTable
@@ -234,18 +234,6 @@ function Peers({ service }) {
 	);
 }
 
-const Shares = ({ service }) => (
-	<LiveTable
-		label="agent.shares"
-		help="agent"
-		service={service}
-		verb="agent.shares"
-		rowKey={r => r.share}
-		columns={cols('share kind state host port:number guests:number expires:unix url', { port: { cell: r => String(r.port) } })}
-		detail={{ title: r => r.share }}
-	/>
-);
-
 const GROUPS = [
 	{ title: 'agent.settings', rows: ['name', 'server', 'auto_connect', 'fallback_ports', 'proxy', 'allow', 'allow_plain'].map(k => ({ path: `agent.${k}` })) },
 	{ title: 'tunnel.between', prefix: `agent.direct` },
@@ -256,6 +244,7 @@ const TABS = service => [
 	{ id: 'jobs', title: 'tunnel.jobs', body: () => <Jobs service={service} /> },
 	{ id: 'connections', title: 'tunnel.connections', body: () => <Connections service={service} /> },
 	{ id: 'peers', title: 'agent.peers', body: () => <Peers service={service} /> },
+	{ id: 'visits', title: 'agent.visits', body: () => <Visits service={service} /> },
 	{ id: 'shares', title: 'agent.shares', body: () => <Shares service={service} /> },
 	{ id: 'settings', title: 'nav.settings', role: 'operator', body: () => <Settings service={service} groups={GROUPS} /> },
 ];

@@ -13,7 +13,7 @@ import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
-import { AddRow, cols, ends, fieldsOf, filled, State } from './tunnel_parts.jsx';
+import { AddRow, cols, ends, fieldsOf, filled, joined, LISTEN, parted, State } from './tunnel_parts.jsx';
 import { Connections } from './tunnel_watch.jsx';
 
 function Status({ service }) {
@@ -53,13 +53,6 @@ const FIELDS = () =>
 		},
 	);
 
-// An address and ports become one text, and back.
-const LISTEN = { label: 'tunnel.col.listen' };
-const joined = ({ at_address: a, at_port: p, ...b }) => ({ ...b, listen: `${a.includes(':') ? `[${a}]` : a}:${p}` });
-const parted = b => {
-	const [, a, p] = b.listen.match(/^(?:(.*):)?([^:]*)$/);
-	return { ...b, at_address: (a ?? '0.0.0.0').replace(/[[\]]/g, ''), at_port: p };
-};
 const keyOf = b => b.name || b.listen + (b.udp ? '/udp' : '');
 
 async function allRoutes(service) {

@@ -113,7 +113,7 @@ async function allJobs(service) {
 	const there = new Map(live.map(r => [key(r), r]));
 	for (const r of made)
 		if (!there.has(key(r))) there.set(key(r), { ...r, ...r.job, name: r.name, mark: '-||-', origin: 'server', state: 'not connected', encrypted: r.job.encrypt });
-	return [...there.values()].map(r => ({ ...r, object: stored.find(o => o.key === key(r)) }));
+	return [...there.values()].map(r => ({ ...r, reason: r.held ? t('tunnel.held') : r.reason, object: r.origin === 'server' ? stored.find(o => o.key === key(r)) : undefined }));
 }
 
 function Jobs({ service }) {
@@ -129,7 +129,8 @@ function Jobs({ service }) {
 	const own = r => r.origin === 'server';
 	const off = r => r.state === 'interrupted' || r.job?.enabled === false;
 	const name = r => `${r.agent}/${r.name}${ends(r.connections)}`;
-	const act = verb => r => tell(service, verb, { agent: r.agent, name: r.name });
+	const act = verb => r => tell(service, verb, { agent: r.agent, name: r.name, origin: r.origin });
+	const on = r => (own(r) ? !off(r) : r.state !== 'interrupted');
 	const of = (verb, more) => r => tell(service, verb, { agent: r.agent, job: r.name, ...more });
 	return (
 		<>
@@ -146,8 +147,8 @@ function Jobs({ service }) {
 					origin: { value: r => t(`tunnel.origin.${r.origin}`) },
 				})}
 				actions={[
-					{ id: 'start', title: 'tunnel.start', can: r => own(r) && off(r), run: act('tunnel.job.start') },
-					{ id: 'stop', title: 'tunnel.stop', ask: 'tunnel.stop.ask', name, can: r => own(r) && !off(r), run: act('tunnel.job.stop') },
+					{ id: 'start', title: 'tunnel.start', can: r => (own(r) ? off(r) : r.held), run: act('tunnel.job.start') },
+					{ id: 'stop', title: 'tunnel.stop', ask: 'tunnel.stop.ask', name, can: on, run: act('tunnel.job.stop') },
 					{ id: 'edit', title: 'tunnel.edit', role: 'administrator', single: true, can: r => r.object, open },
 					{ id: 'kick', title: 'tunnel.end_all', danger: true, ask: 'tunnel.end_all.ask', done: 'tunnel.end.done', name, can: r => r.connections, run: of('tunnel.kick') },
 					{ id: 'log', title: 'tunnel.log', done: 'tunnel.log.done', can: r => r.id && !r.logged, run: of('tunnel.log', { on: true }) },

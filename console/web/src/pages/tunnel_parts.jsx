@@ -5,6 +5,7 @@
 import { useState } from 'preact/hooks';
 import { post } from '../api.js';
 import { dateTime, has, number, t } from '../i18n.js';
+import { Copy } from '../ui/copy.jsx';
 import { Dialog } from '../ui/dialog.jsx';
 import { messageOf } from '../ui/errors.jsx';
 import { judge } from '../ui/judge.js';
@@ -77,6 +78,7 @@ const KINDS = {
 	ports: { judge: badPorts, required: true },
 	listen: { judge: badListen, required: true },
 	any: { type: 'address', default: '0.0.0.0', required: true },
+	free: { type: 'port', listen: true, hint: 'tunnel.free.hint' },
 	place: { judge: badPlace, required: true },
 	places: { type: 'list', judge: (f, text) => text.split(',').map(x => badPlace(f, x.trim())).find(Boolean), required: true },
 	bool: { type: 'bool', default: false },
@@ -119,6 +121,14 @@ export const jobName = j => j.name || `${j.port}${j.port === '*' ? `:${j.target}
 
 // What has nothing in it was not meant.
 export const filled = body => Object.fromEntries(Object.entries(body).filter(([, v]) => v?.constructor !== Object || Object.keys(v).length));
+
+// An address and ports are one text in a body, "127.0.0.1:22", and two fields in a form.
+export const LISTEN = { label: 'tunnel.col.listen' };
+export const joined = ({ at_address: a, at_port: p, ...b }) => ({ ...b, listen: `${a.includes(':') ? `[${a}]` : a}:${p ?? 0}` });
+export const parted = b => {
+	const [, a, p] = b.listen.match(/^(?:(.*):)?([^:]*)$/);
+	return { ...b, at_address: (a ?? '0.0.0.0').replace(/[[\]]/g, ''), at_port: p === '0' ? '' : p };
+};
 
 // ---- the blank last row: type, Enter, and the next one ----
 
@@ -175,16 +185,19 @@ function Open({ scheme, at }) {
 export function Reach({ row, all }) {
 	const guess = SCHEMES[portOf(row.target)] ?? SCHEMES[portOf(row.address)];
 	const schemes = all ? ['http', 'https', 'rdp', 'rtsp', 'ssh'] : guess ? [guess] : [];
-	if (!row.address || row.protocol === 'udp') return row.address || '–';
+	if (!row.address || (row.protocol === 'udp' && !all)) return row.address || '–';
 	return (
 		<>
-			{row.address}
-			{schemes.map(s => (
-				<>
-					{' '}
-					<Open key={s} scheme={s} at={row.address} />
-				</>
-			))}
+			{all ? t('tunnel.reach', { at: row.address }) : row.address}
+			{row.protocol !== 'udp' &&
+				schemes.map(s => (
+					<>
+						{' '}
+						<Open key={s} scheme={s} at={row.address} />
+					</>
+				))}
+			{all && ' '}
+			{all && <Copy text={row.address} />}
 		</>
 	);
 }

@@ -114,7 +114,8 @@ export function RowTable({ label, rows, rowKey, columns, actions = [], detail, t
 			changed?.();
 		}
 	};
-	const del = allowed.find(a => a.del);
+	const dels = allowed.filter(a => a.del); // of rows of several kinds each has its own
+	const del = chosen => dels.find(a => chosen.some(r => a.can?.(r) ?? true)) ?? dels[0];
 	const shown = open && { row: rows.find(r => rowKey(r) === rowKey(open)) ?? open, gone: !rows.some(r => rowKey(r) === rowKey(open)) };
 	return (
 		<div data-help={help}>
@@ -126,7 +127,7 @@ export function RowTable({ label, rows, rowKey, columns, actions = [], detail, t
 				sortBy={sortBy}
 				tools={tools}
 				details={detail && show}
-				remove={del && (chosen => run(del, chosen))}
+				remove={dels.length > 0 && (chosen => run(del(chosen), chosen))}
 				bulk={(chosen, clear) => (
 					<>
 						{detail && chosen.length === 1 && (

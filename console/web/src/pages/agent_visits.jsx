@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Visits: ports here that lead into the networks of other agents, those of the file, of the store (made, changed, interrupted and
+// deleted here) and of stile connect, which can be ended. And what is shared from here.
+import { useState } from 'preact/hooks';
+import { may } from '../api.js';
+import { keysOf, lockedAt } from '../config.js';
+import { t } from '../i18n.js';
+import { deleteObject, objectsOf, putObject } from '../objects.js';
+import { ErrorBox } from '../ui/errors.jsx';
+import { RowTable } from '../ui/live_table.jsx';
+import { ObjectForm } from '../ui/object_form.jsx';
+import { useLive, useVerb } from '../ui/use_verb.js';
+import { read, tell } from '../verbs.js';
+import { AddRow, cols, ends, fieldsOf, joined, LISTEN, parted } from './tunnel_parts.jsx';
+
+const NAME_MAX = 63;
+
+async function allVisits(service) {
+	const [{ visits }, stored, keys] = await Promise.all([
+		read(service, 'agent.peers'),
+		may('operator') ? objectsOf(service, 'agent.visit') : [],
+		may('operator') ? keysOf(service, 'agent.visits') : [],
+	]);
+	const where = lockedAt(keys[0]);
+	return visits.map(r => ({ ...r, where: r.origin === 'file' ? where : undefined, object: stored.find(o => r.origin === 'store' && o.key === r.name) }));
+}
+
+const AT = { at_address: { ...LISTEN, default: '127.0.0.1' }, at_port: { label: 'tunnel.col.port' } };
+
+const FIELDS = () =>
+	fieldsOf('name agent:must target:place at_address:any at_port:free protocol head_start connections:count identity enabled:yes', {
+		...AT,
+		name: { fixed: true },
+		protocol: { type: 'enum', choices: ['tcp', 'udp'], default: 'tcp' },
+		head_start: { default: '200ms', hint: 'agent.head_start.hint' },
+		connections: { label: 'tunnel.col.limits.connections', default: 1000 },
+		identity: { hint: 'agent.identity.hint' },
+	});
+
+export function Visits({ service }) {
+	const { data, error, load } = useLive(`${service} visits`, () => allVisits(service), ['agent.peers', 'config.changed'].map(x => `${service}:${x}`), true);
+	const [form, open] = useState(null);
+	const put = async (body, revision) => {
+		const b = joined(body);
+		const key = b.name || `${b.agent} ${b.target}${b.protocol === 'udp' ? '/udp' : ''}`;
+		await putObject(service, 'agent.visit', key, { ...b, name: key.length > NAME_MAX ? undefined : key }, revision);
+		load();
+	};
+	const own = r => r.origin === 'store';
+	const name = r => r.name + ends(r.connections);
+	const act = verb => r => tell(service, verb, { name: r.name });
+	return (
+		<>
+			{error && <ErrorBox error={error} retry={load} />}
+			<RowTable
+				label="agent.visits"
+				help="agent/visits"
+				rows={data ?? []}
+				changed={load}
+				rowKey={r => `${r.origin} ${r.number || r.name}`}
+				columns={cols('name agent target:wide listen state connections protocol opened:number refused:number origin', {
+					origin: { value: r => t(`tunnel.origin.${r.origin}`) },
+				})}
+				actions={[
+					{ id: 'start', title: 'tunnel.start', can: r => own(r) && !r.enabled, run: act('agent.visit.start') },
+					{ id: 'stop', title: 'tunnel.stop', ask: 'tunnel.stop.ask', name, can: r => own(r) && r.enabled, run: act('agent.visit.stop') },
+					{ id: 'edit', title: 'tunnel.edit', role: 'administrator', single: true, can: r => r.object || r.where, open },
+					{ id: 'delete', title: 'tunnel.delete', role: 'administrator', del: true, danger: true, ask: 'agent.visit.delete.ask', name, can: own, run: r => deleteObject(service, 'agent.visit', r.name, r.object?.revision) },
+					{ id: 'end', title: 'agent.end', del: true, danger: true, ask: 'agent.visit.end.ask', text: 'agent.visit.end.text', name, can: r => r.origin === 'connect', run: r => tell(service, 'agent.visit.end', { number: r.number }) },
+				]}
+				detail={{ title: r => r.name }}
+			/>
+			{may('administrator') && <AddRow title="tunnel.add" fields={fieldsOf('agent:must target:place at_address:any at_port:free', AT)} save={b => put(b, 0)} />}
+			{form && (
+				<ObjectForm
+					title={form.name}
+					help="agent/visits"
+					fields={FIELDS()}
+					value={parted(form.object?.body ?? form.config)}
+					shape={parted}
+					revision={form.object?.revision}
+					locked={form.where}
+					close={() => open(null)}
+					save={put}
+				/>
+			)}
+		</>
+	);
+}
+
+// ---- shares ----
+
+const HOURS = { hours: { label: 'agent.ends_in', unit: 'h', max: 8760, hint: 'agent.ends_in.hint' } };
+const inHours = h => (h ? Math.ceil(Date.now() / 1000 + h * 3600) : 0);
+
+export function Shares({ service }) {
+	const { data, error, load } = useVerb(service, 'agent.shares', { topics: ['agent.shares'], poll: true, rows: true });
+	const [form, open] = useState(null);
+	const title = r => r.name || r.share;
+	return (
+		<>
+			{error && <ErrorBox error={error} retry={load} />}
+			<RowTable
+				label="agent.shares"
+				help="agent/shares"
+				rows={data ?? []}
+				changed={load}
+				rowKey={r => r.share}
+				columns={cols('name share kind state guests:number expires:unix host port:number url', {
+					kind: { value: r => t(`agent.share.${r.kind}`) },
+					port: { cell: r => String(r.port) },
+				})}
+				actions={[
+					{ id: 'change', title: 'agent.share.change', single: true, open },
+					{ id: 'end', title: 'agent.end', del: true, danger: true, ask: 'agent.share.end.ask', text: 'agent.share.end.text', name: r => `${title(r)} – ${t('agent.guests', { n: r.guests })}`, run: r => tell(service, 'agent.share.end', { share: r.share }) },
+				]}
+				detail={{ title }}
+			/>
+			{form && (
+				<ObjectForm
+					title={title(form)}
+					help="agent/shares"
+					fields={fieldsOf('hours:count', HOURS)}
+					close={() => open(null)}
+					save={({ hours }) => tell(service, 'agent.share.change', { share: form.share, expires: inHours(hours) }).then(load)}
+				/>
+			)}
+		</>
+	);
+}

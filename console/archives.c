@@ -217,7 +217,7 @@ static void word(struct log_words *w, const char *text)
 /* 1: there; 0: not; -1: answered. */
 static int value(struct ask *a, const char *name, char *out, size_t n)
 {
-	int r = httpd_query_value(httpd_query(a->rq), name, out, n);
+	int r = ask_query(a, name, out, n);
 
 	if (r < 0 && r != -ENOENT)
 		ask_fail(a, 400, "bad-request", "?%s= cannot be read", name);
@@ -228,7 +228,7 @@ static bool is_on(struct ask *a, const char *name)
 {
 	char text[8] = "";
 
-	return httpd_query_value(httpd_query(a->rq), name, text, sizeof(text)) == 0 && (strcmp(text, "1") == 0 || strcmp(text, "true") == 0);
+	return ask_query(a, name, text, sizeof(text)) == 0 && (strcmp(text, "1") == 0 || strcmp(text, "true") == 0);
 }
 
 static bool begin_words(struct ask *a, struct log_words *w, const char *what)

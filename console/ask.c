@@ -55,7 +55,9 @@ struct ask *ask_new_tool(struct console *c, struct control_request *rq)
 
 int ask_query(const struct ask *a, const char *name, char *out, size_t n)
 {
-	return httpd_query_value(a->rq ? httpd_query(a->rq) : text_of(a->query), name, out, n);
+	int r = httpd_query_value(a->rq ? httpd_query(a->rq) : text_of(a->query), name, out, n);
+
+	return r == 0 && !text_is_utf8(text_of(out)) ? -EINVAL : r;
 }
 
 struct ask *ask_ref(struct ask *a)

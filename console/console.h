@@ -119,7 +119,7 @@ struct ask {
 };
 struct ask *ask_new(struct console *c, struct httpd_rq *rq);
 struct ask *ask_new_tool(struct console *c, struct control_request *rq);
-/* A value of the query: as httpd_query_value(). */
+/* A value of the query: as httpd_query_value(), and -EINVAL if it is no UTF-8. */
 int ask_query(const struct ask *a, const char *name, char *out, size_t n);
 struct ask *ask_ref(struct ask *a);
 struct ask *ask_unref(struct ask *a); /* returns NULL */

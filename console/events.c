@@ -384,14 +384,14 @@ static struct viewer *viewer_new(struct ask *a, int *ret_r)
 		return NULL;
 	v->e = a->c->events;
 	v->ask = a;
-	*ret_r = httpd_query_value(httpd_query(a->rq), "topics", query, sizeof(query));
+	*ret_r = ask_query(a, "topics", query, sizeof(query));
 	if (*ret_r == 0)
 		*ret_r = parse_topics(v, text_of(query));
 	if (*ret_r < 0) {
 		viewer_free(v);
 		return NULL;
 	}
-	if (!header && httpd_query_value(httpd_query(a->rq), "last", last, sizeof(last)) == 0)
+	if (!header && ask_query(a, "last", last, sizeof(last)) == 0)
 		header = last;
 	resume_at(v, header);
 	memcpy(v->session_id, a->who.session_id, sizeof(v->session_id));

@@ -85,7 +85,7 @@ const size_t console_n_routes = ARRAY_LEN(console_routes);
 
 /* ---- which row ---- */
 
-/* Segment by segment; a parameter is decoded, and its words are as good as a fixed segment's only if they are not empty.
+/* Segment by segment; a parameter is decoded, and its words are as good as a fixed segment's only if they are not empty, and UTF-8.
  * Fixed segments win over parameters, because every row is tried and the one with the fewest parameters is taken. */
 static int match(const char *pattern, struct text path, char params[ROUTE_PARAMS][PARAM_MAX])
 {
@@ -96,7 +96,8 @@ static int match(const char *pattern, struct text path, char params[ROUTE_PARAMS
 		struct text w = text_cut(&want, '/'), got = text_cut(&path, '/');
 
 		if (w.n > 0 && w.p[0] == '{') {
-			if (got.n == 0 || n == ROUTE_PARAMS || httpd_decode(got, false, params[n], PARAM_MAX) < 0)
+			if (got.n == 0 || n == ROUTE_PARAMS || httpd_decode(got, false, params[n], PARAM_MAX) < 0 ||
+			    !text_is_utf8(text_of(params[n])))
 				return -1;
 			n++;
 		} else if (!text_eq(w, got)) {

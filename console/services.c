@@ -336,7 +336,7 @@ void verb_get(struct ask *a)
 
 	if (!k || !verb_is_allowed(a, k, a->params[1], true))
 		return;
-	r = httpd_query_value(httpd_query(a->rq), "args", text, sizeof(text));
+	r = ask_query(a, "args", text, sizeof(text));
 	if (r == 0)
 		args = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	else if (r == -ENOENT)
@@ -352,6 +352,13 @@ void verb_get(struct ask *a)
 static json_t *body_copy(const struct ask *a)
 {
 	return a->body ? json_copy(a->body) : json_object();
+}
+
+/* What has no answer yet failed without memory. */
+static void give_up(struct ask *a, json_t *args)
+{
+	json_decref(args);
+	ask_reply(a, 500, NULL);
 }
 
 /* What concerns the console itself may cut its author off: without his word from the other side it is taken back. Who knows better
@@ -405,7 +412,7 @@ void verb_post(struct ask *a)
 		audit(a, a->params[1], a->body);
 	args = body_copy(a);
 	if (!args || !add_verb_revision(a, k, args)) {
-		json_decref(args);
+		give_up(a, args);
 		return;
 	}
 	if (role == CONTROL_ADMIN && strncmp(a->params[1], "config.", 7) == 0) {
@@ -424,7 +431,7 @@ static bool add_query_number(struct ask *a, json_t *args, const char *name)
 {
 	char text[24];
 	uint64_t v;
-	int r = httpd_query_value(httpd_query(a->rq), name, text, sizeof(text));
+	int r = ask_query(a, name, text, sizeof(text));
 
 	if (r == -ENOENT)
 		return true;
@@ -441,12 +448,8 @@ static void config_call(struct ask *a, const char *verb, json_t *args, bool chan
 	struct backend *k = backend_of(a);
 	char as[96];
 
-	if (!k || !args) {
-		json_decref(args);
-		return;
-	}
-	if (!verb_is_allowed(a, k, verb, false)) {
-		json_decref(args);
+	if (!k || !args || !verb_is_allowed(a, k, verb, false)) {
+		give_up(a, args);
 		return;
 	}
 	if (changes) {
@@ -468,7 +471,7 @@ void config_put(struct ask *a)
 
 	if (!args || json_object_set_new(args, "path", json_string(a->params[1])) < 0 || !add_revision(a, args) ||
 	    !add_query_number(a, args, "transaction"))
-		json_decref(args);
+		give_up(a, args);
 	else
 		config_call(a, "config.set", args, true);
 }
@@ -478,7 +481,7 @@ void config_delete(struct ask *a)
 	json_t *args = json_pack("{s:s}", "path", a->params[1]);
 
 	if (!args || !add_revision(a, args) || !add_query_number(a, args, "transaction") || !add_query_number(a, args, "confirm_within_ms"))
-		json_decref(args);
+		give_up(a, args);
 	else
 		config_call(a, "config.unset", args, true);
 }
@@ -487,10 +490,15 @@ void objects_get(struct ask *a)
 {
 	json_t *args = json_pack("{s:s}", "kind", a->params[1]);
 	char after[PARAM_MAX];
+	int r = ask_query(a, "after", after, sizeof(after));
+	bool bad = r < 0 && r != -ENOENT;
 
-	if (args && httpd_query_value(httpd_query(a->rq), "after", after, sizeof(after)) == 0)
-		json_object_set_new(args, "after", json_string(after));
-	config_call(a, "service.objects", args, false);
+	if (bad)
+		ask_fail(a, 400, "bad-request", "?after= is the key of the last object that was read");
+	if (bad || !args || (r == 0 && json_object_set_new(args, "after", json_string(after)) < 0))
+		give_up(a, args);
+	else
+		config_call(a, "service.objects", args, false);
 }
 
 void object_put(struct ask *a)
@@ -499,7 +507,7 @@ void object_put(struct ask *a)
 
 	if (!args || json_object_set_new(args, "kind", json_string(a->params[1])) < 0 || !add_revision(a, args) ||
 	    !add_query_number(a, args, "transaction"))
-		json_decref(args);
+		give_up(a, args);
 	else
 		config_call(a, "config.put", args, true);
 }
@@ -509,7 +517,7 @@ void object_delete(struct ask *a)
 	json_t *args = json_pack("{s:s}", "kind", a->params[1]);
 	char key[PARAM_MAX];
 
-	if (httpd_query_value(httpd_query(a->rq), "key", key, sizeof(key)) < 0) {
+	if (ask_query(a, "key", key, sizeof(key)) < 0) {
 		json_decref(args);
 		ask_fail(a, 400, "bad-request", "?key= names the object");
 		return;
@@ -517,7 +525,7 @@ void object_delete(struct ask *a)
 	if (!args || json_object_set_new(args, "key", json_string(key)) < 0 || !add_revision(a, args) ||
 	    !add_query_number(a, args, "transaction") ||
 		 !add_query_number(a, args, "confirm_within_ms"))
-		json_decref(args);
+		give_up(a, args);
 	else
 		config_call(a, "config.delete", args, true);
 }
@@ -577,7 +585,7 @@ void service_audit_get(struct ask *a)
 	json_t *args = json_object();
 
 	if (!args || !add_query_number(a, args, "before") || !add_query_number(a, args, "limit"))
-		json_decref(args);
+		give_up(a, args);
 	else
 		config_call(a, "config.audit", args, false);
 }

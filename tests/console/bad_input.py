@@ -139,7 +139,7 @@ def _(w):
     alice.get("/api/v1/services/turn/verbs/turn.status").is_(503)
 
 
-@case("HTML in names that others choose stays text, and no answer is a page")
+@case("HTML in names that others choose stays text, no answer is a page, and what is no UTF-8 names nothing")
 def _(w):
     w.console()
     w.turn()
@@ -163,6 +163,11 @@ def _(w):
             raise Failed(f"    {a!r}")
     if not any(u["name"] == evil.replace("/", "") for u in alice.get("/api/v1/users").json["rows"]):
         raise Failed("    the name is not kept as it is")
+    turn = "/api/v1/services/turn"
+    for method, path, status in (("PUT", "/config/turn.%8f", 404), ("DELETE", "/config/%ff", 404), ("PUT", "/objects/%c0%af", 404),
+                                 ("DELETE", "/objects/turn.user?key=%8f", 400), ("GET", "/objects/turn.user?after=%8f", 400),
+                                 ("PUT", "/config/turn.realm?transaction=%8f", 400)):
+        alice.ask(method, turn + path, {"value": 1}).is_(status)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ enum {
 	SETUP_LIMIT_MS = 120000,
 	RELEASE_LIMIT_MS = 30000,
 	FAILED_LIMIT_MS = 1000, /* the same after a failure: the server may be gone */
-	DRAIN_MS = 150,	   /* for what is under way when the run ends */
+	DRAIN_MS = 150,	   /* for what is under way when the run ends; as often again as DRAINS while some is missing */
+	DRAINS = 20,
 	SETTLE_MS = 2500,  /* for a server to give memory back after the last release */
 	BATCH_MS = 5,	   /* pause between batches of requests */
 	REQUESTS_PER_FLUSH = 8, /* a whole pass's at once, and server and generator would wait for each other in turn */
@@ -450,6 +451,8 @@ static void measure(struct load *l)
 	subtract(&before, &after, &l->r->run);
 	l->r->run_s = l->r->run.wall_s;
 	run_for(l, DRAIN_MS);
+	for (unsigned i = 0; i < DRAINS && l->r->received < l->r->sent && !l->failed; i++)
+		run_for(l, DRAIN_MS);
 }
 
 /* All allocations end at the server before the sockets close, a few requests at a time: a server left

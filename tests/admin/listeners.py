@@ -145,9 +145,9 @@ def _(w):
 def _(w):
     w.config(workers="2")
     w.start()
-    loads = [Traffic(w, t, 8) for t in ("udp", "tcp", "tls", "dtls")]
+    loads = [Traffic(w, t, 10) for t in ("udp", "tcp", "tls", "dtls")]
     wait_for(w, 12)
-    for _ in range(5):
+    for _ in range(3):
         w.config(workers="2", listen=listen(w, f"udp:127.0.0.1:{w.port + 2}"))
         w.ask("reload").exits(0)
         time.sleep(0.3)

@@ -20,10 +20,10 @@ enum {
 	SETUP_LIMIT_MS = 120000,
 	RELEASE_LIMIT_MS = 30000,
 	FAILED_LIMIT_MS = 1000, /* the same after a failure: the server may be gone */
-	DRAIN_MS = 150,	   /* for what is under way when the run ends; as often again as DRAINS while some is missing */
+	DRAIN_MS = 150, /* for what is under way when the run ends; as often again as DRAINS while some is missing */
 	DRAINS = 20,
-	SETTLE_MS = 2500,  /* for a server to give memory back after the last release */
-	BATCH_MS = 5,	   /* pause between batches of requests */
+	SETTLE_MS = 2500, /* for a server to give memory back after the last release */
+	BATCH_MS = 5,	  /* pause between batches of requests */
 	REQUESTS_PER_FLUSH = 8, /* a whole pass's at once, and server and generator would wait for each other in turn */
 	SPARE_FDS = 32,
 	MISMATCH = 437,
@@ -44,10 +44,10 @@ static void fail(struct load *l, const char *why)
 
 static void fail_for(struct load *l, int error)
 {
-	fail(l, error == -EMFILE || error == -ENFILE ? "too few file descriptors; see: ulimit -n" :
-		error == -EADDRINUSE || error == -EAGAIN ?
-		"no local port is left for one more socket; see: sysctl net.ipv4.ip_local_port_range" :
-		strerror(-error));
+	fail(l, error == -EMFILE || error == -ENFILE ? "too few file descriptors; see: ulimit -n"
+		: error == -EADDRINUSE || error == -EAGAIN
+			? "no local port is left for one more socket; see: sysctl net.ipv4.ip_local_port_range"
+			: strerror(-error));
 }
 
 static void on_stage_end(struct timer *t, uint64_t now)
@@ -95,8 +95,10 @@ static void on_hello_open(struct turn_link *tl, void *arg)
 	struct load *l = arg;
 	uint8_t buf[STUN_HEADER_LEN], tid[STUN_TID_LEN];
 	struct stun_writer sw;
-	const struct stun_tx_options o = { .timers = loop_timers(l->loop), .reliable = turn_link_is_stream(tl),
-					   .ops = &ops, .arg = l };
+	const struct stun_tx_options o = { .timers = loop_timers(l->loop),
+					   .reliable = turn_link_is_stream(tl),
+					   .ops = &ops,
+					   .arg = l };
 	int r = bytes_random(tid, sizeof tid);
 
 	stun_begin(&sw, buf, sizeof buf, STUN_BINDING, STUN_REQUEST, tid);
@@ -138,8 +140,11 @@ static void on_hello_close(struct turn_link *tl, int err, const char *why, void 
 static void greet(struct load *l)
 {
 	static const struct turn_link_ops ops = { on_hello_open, on_hello_message, on_hello_close };
-	const struct turn_link_options o = { .proto = l->o->proto, .server = l->o->server,
-					     .server_name = l->o->server_name, .ops = &ops, .arg = l };
+	const struct turn_link_options o = { .proto = l->o->proto,
+					     .server = l->o->server,
+					     .server_name = l->o->server_name,
+					     .ops = &ops,
+					     .arg = l };
 	char err[TLS_ERRLEN] = "";
 	int r = turn_link_new(l->loop, &o, err, &l->hello);
 
@@ -164,7 +169,8 @@ static uint64_t client_now(void *arg)
 static void client_send(const void *data, size_t n, void *arg)
 {
 	struct pair *p = arg;
-	const struct dgram_route to_server = { p->client_io.fd, &p->load->o->server, NULL, DGRAM_MARK_NONE };
+	const struct dgram_route to_server = { p->client_io.fd, &p->load->o->server, NULL,
+					       DGRAM_MARK_NONE };
 
 	if (p->link) {
 		(void)turn_link_send(p->link, data, n);
@@ -227,7 +233,10 @@ static void on_failed(struct turn_client *c, const struct turn_failure *f, void 
 }
 
 static const struct turn_client_ops client_ops = {
-	.send = client_send, .on_allocated = on_allocated, .on_bound = on_bound, .on_failed = on_failed,
+	.send = client_send,
+	.on_allocated = on_allocated,
+	.on_bound = on_bound,
+	.on_failed = on_failed,
 	.on_released = on_released,
 };
 
@@ -235,13 +244,20 @@ static void begin_allocate(struct pair *p)
 {
 	const struct turn_load_options *o = p->load->o;
 	/* IPv6 is asked for, IPv4 is what a server gives unasked: old ones know no other. */
-	struct turn_client_options co = { .timers = loop_timers(p->load->loop), .now = client_now, .user = o->user,
-					  .password = o->password, .stream = p->link && turn_link_is_stream(p->link),
-					  .family = addr_family(&o->peer_ip) == AF_INET6 ? AF_INET6 : AF_UNSPEC,
-					  .no_sha256 = o->no_sha256, .ops = &client_ops, .arg = p };
+	struct turn_client_options co = { .timers = loop_timers(p->load->loop),
+					  .now = client_now,
+					  .user = o->user,
+					  .password = o->password,
+					  .stream = p->link && turn_link_is_stream(p->link),
+					  .family = addr_family(&o->peer_ip) == AF_INET6 ? AF_INET6
+											 : AF_UNSPEC,
+					  .no_sha256 = o->no_sha256,
+					  .ops = &client_ops,
+					  .arg = p };
 
 	if (turn_client_new(&co, &p->client) < 0 || turn_client_allocate(p->client) < 0)
-		fail(p->load, "cannot make a client: a user name or password that cannot be prepared, or no memory");
+		fail(p->load,
+		     "cannot make a client: a user name or password that cannot be prepared, or no memory");
 }
 
 static void on_link_open(struct turn_link *tl, void *arg)
@@ -261,13 +277,17 @@ static void on_link_close(struct turn_link *tl, int err, const char *why, void *
 	struct pair *p = arg;
 
 	(void)tl;
-	fail_at_server(p->load, p->load->measuring ? "a connection ended during the run" : "a connection ended",
+	fail_at_server(p->load,
+		       p->load->measuring ? "a connection ended during the run" : "a connection ended",
 		       why && *why ? why : strerror(err));
 }
 
-static int open_socket(struct pair *p, const struct addr *like, struct io *io, void (*ready)(struct io *, int))
+static int open_socket(struct pair *p, const struct addr *like, struct io *io,
+		       void (*ready)(struct io *, int))
 {
-	const struct dgram_socket_options opt = { .v6only = true, .gro = !p->load->o->no_gso, .rcvbuf = SOCKET_BUFFER,
+	const struct dgram_socket_options opt = { .v6only = true,
+						  .gro = !p->load->o->no_gso,
+						  .rcvbuf = SOCKET_BUFFER,
 						  .sndbuf = SOCKET_BUFFER };
 	struct addr at = *like;
 	int fd, r;
@@ -290,9 +310,13 @@ static int open_client(struct pair *p, char err[static TLS_ERRLEN])
 {
 	static const struct turn_link_ops link_ops = { on_link_open, on_link_message, on_link_close };
 	const struct turn_load_options *o = p->load->o;
-	struct addr any = addr_family(&o->server) == AF_INET ? addr_v4(0, 0) : addr_v6((uint8_t[16]){ 0 }, 0);
-	const struct turn_link_options lo = { .proto = o->proto, .server = o->server, .server_name = o->server_name,
-					      .ops = &link_ops, .arg = p };
+	struct addr any = addr_family(&o->server) == AF_INET ? addr_v4(0, 0)
+							     : addr_v6((uint8_t[16]){ 0 }, 0);
+	const struct turn_link_options lo = { .proto = o->proto,
+					      .server = o->server,
+					      .server_name = o->server_name,
+					      .ops = &link_ops,
+					      .arg = p };
 	int r;
 
 	if (o->proto != TURN_UDP)
@@ -388,8 +412,9 @@ static void start_all(struct load *l)
 
 static void subtract(const struct usage *a, const struct usage *b, struct usage *ret_d)
 {
-	*ret_d = (struct usage){ b->server_s - a->server_s, b->generator_s - a->generator_s, b->host_busy_s - a->host_busy_s,
-				 b->wall_s - a->wall_s, b->server_rss };
+	*ret_d = (struct usage){ b->server_s - a->server_s, b->generator_s - a->generator_s,
+				 b->host_busy_s - a->host_busy_s, b->wall_s - a->wall_s,
+				 b->server_rss };
 }
 
 static void set_up(struct load *l)
@@ -459,7 +484,8 @@ static void measure(struct load *l)
  * with them would carry them into the next measurement. */
 static void release_all(struct load *l)
 {
-	uint64_t limit_ms = l->failed ? FAILED_LIMIT_MS : RELEASE_LIMIT_MS, end = clock_steady_ns() + limit_ms * 1000000;
+	uint64_t limit_ms = l->failed ? FAILED_LIMIT_MS : RELEASE_LIMIT_MS,
+		 end = clock_steady_ns() + limit_ms * 1000000;
 	unsigned asked = 0;
 
 	l->leaving = true;
@@ -515,7 +541,8 @@ static int load_init(struct load *l)
 {
 	int r = loop_new(&l->loop);
 
-	if (r < 0 || (r = dgram_io_new(l->loop, &(struct dgram_options){ .no_gso = l->o->no_gso }, &l->dgram)) < 0)
+	if (r < 0 || (r = dgram_io_new(l->loop, &(struct dgram_options){ .no_gso = l->o->no_gso },
+				       &l->dgram)) < 0)
 		return r;
 	l->pairs = calloc(l->o->allocations, sizeof *l->pairs);
 	l->slot = malloc(LOAD_MAX_BURST * sizeof *l->slot);

@@ -17,7 +17,7 @@ from turn_client import Client
 from world import Failed, case, main
 
 TRANSPORTS = ("udp", "tcp", "tls", "dtls")
-SECONDS = 9
+SECONDS = 6
 if "--seconds" in sys.argv:
     at = sys.argv.index("--seconds")
     SECONDS = int(sys.argv[at + 1])
@@ -133,11 +133,20 @@ class OpenConnection:
 def _(w):
     s = Settings(w)
     w.start()
-    loads = [Traffic(w, t, SECONDS, rate=80) for t in TRANSPORTS]
-    loads += [Traffic(w, t, SECONDS, rate=80, port=w.tls + 2 if t in ("tls", "dtls") else w.port + 2) for t in TRANSPORTS]
+    steps = (s.users, s.remove, s.certificate, s.peers, s.to_wildcard, s.bad_file, s.back, s.secrets, s.limits, s.log)
+    if reloads(w, steps, SECONDS) < len(steps):  # a machine that crawls
+        s.back()
+        done = reloads(w, steps, 5 * SECONDS)
+        if done < len(steps):
+            raise Failed(f"    only {done} of {len(steps)} kinds of reload fell into the traffic: give it more --seconds")
+
+
+def reloads(w, steps, seconds):
+    """How many of them fell into the traffic, of which nothing is lost."""
+    loads = [Traffic(w, t, seconds, rate=80) for t in TRANSPORTS]
+    loads += [Traffic(w, t, seconds, rate=80, port=w.tls + 2 if t in ("tls", "dtls") else w.port + 2) for t in TRANSPORTS]
     wait_for(w, 24, loads)
     open_one = OpenConnection(w)
-    steps = (s.users, s.remove, s.certificate, s.peers, s.to_wildcard, s.bad_file, s.back, s.secrets, s.limits, s.log)
     done, began = 0, time.monotonic()
     for step in itertools.cycle(steps):
         if any(load.process.poll() is not None for load in loads):
@@ -148,8 +157,7 @@ def _(w):
             open_one.goes_on()
     packets = sum(load.lost_nothing() for load in loads)
     print(f"  {packets} packets, {done} steps of reloads, nothing lost")
-    if done < len(steps):
-        raise Failed(f"    only {done} of {len(steps)} kinds of reload fell into the traffic: give it more --seconds")
+    return done
 
 
 if __name__ == "__main__":

@@ -396,9 +396,10 @@ def run_case(build, name, case, how=None):
 
 def main():
     o = options(__doc__, ("--full", {"action": "store_true", "help": "1 GB, ten changes; idle time"}),
-                ("--only", {"default": "", "metavar": "TEXT", "help": "cases whose name holds TEXT"}))
+                ("--only", {"default": "", "metavar": "TEXT", "help": "cases whose name holds TEXT"}),
+                ("--but", {"metavar": "TEXT", "help": "not those whose name holds TEXT"}))
     try:
-        results = [run_case(o.build, *case) for case in cases(o.full) if o.only in case[0]]
+        results = [run_case(o.build, *case) for case in cases(o.full) if o.only in case[0] and not (o.but and o.but in case[0])]
     except Skipped as e:
         print(e)
         return SKIP

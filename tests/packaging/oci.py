@@ -78,7 +78,7 @@ class Container:
         # A private mount namespace: the root read-only, the volumes beneath it not. Another user than root has no capability.
         script = f"""set -e
 mount --make-rprivate /; touch {c.root}/etc/stile/stile.yaml; mount --rbind {c.root} {c.root}
-for v in {image['VOLUME']} /run/stile; do mount -t tmpfs -o mode=755 tmpfs {c.root}$v; chroot {c.root} chown stile:stile $v; done
+for v in {' '.join(image['VOLUME'])}; do mount -t tmpfs -o mode=755 tmpfs {c.root}$v; chroot {c.root} chown stile:stile $v; done
 mount --bind {c.root}/root/stile.yaml {c.root}/etc/stile/stile.yaml; mount -o remount,bind,ro {c.root}
 exec chroot --userspec={image['USER']}:{image['USER']} {c.root} "$@"
 """

@@ -5,7 +5,7 @@ import re
 import sys
 
 import options
-from world import AGENT, CONSOLE, GATEWAY, ROOT, SIP, STILE, TUNNEL, TURN, Failed, case, main, need_root
+from world import AGENT, CONSOLE, FASTPATH, GATEWAY, ROOT, SIP, STILE, TUNNEL, TURN, Failed, case, main, need_root
 
 
 @case("stile --help lists every command, and each command's --help tells how to use it")
@@ -213,7 +213,8 @@ def _(w):
     for page, said in (("stile.1.scd", None), ("stile-turn.8.scd", w.run(TURN, "--help").out),
                        ("stile-tunnel.8.scd", w.run(TUNNEL, "--help").out), ("stile-sip.8.scd", w.run(SIP, "--help").out),
                        ("stile-agent.8.scd", w.run(AGENT, "--help").out),
-                       ("stile-console.8.scd", w.run(CONSOLE, "--help").out), ("stile-gateway.8.scd", w.run(GATEWAY, "--help").out)):
+                       ("stile-console.8.scd", w.run(CONSOLE, "--help").out), ("stile-gateway.8.scd", w.run(GATEWAY, "--help").out),
+                       ("stile-fastpath.8.scd", w.run(FASTPATH, "--help").out if os.path.exists(FASTPATH) else "")):
         with open(os.path.join(here, "../../docs/man", page), encoding="utf-8") as f:
             text = f.read().replace("\\", "")
         if said is None:

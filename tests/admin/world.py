@@ -23,6 +23,7 @@ TURN, STILE = os.path.join(BUILD, "turn/stile-turn"), os.path.join(BUILD, "cli/s
 TUNNEL = os.path.join(BUILD, "tunnel/stile-tunnel")
 AGENT = os.path.join(BUILD, "tunnel/stile-agent")
 GATEWAY = os.path.join(BUILD, "gateway/stile-gateway")
+FASTPATH = os.path.join(BUILD, "turn/fastpath/stile-fastpath")
 SIP = os.path.join(BUILD, "sip-proxy/stile-sip")
 CONSOLE = os.path.join(BUILD, "console/stile-console")
 ROOT = os.getuid() == 0

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 
 from pages import LANGUAGES, ROOT, pages
 
@@ -37,9 +38,9 @@ def commands():
     page = subprocess.run([os.path.join(BUILD, "cli/stile"), "completion", "man"], capture_output=True, text=True, check=True).stdout
     found = {}
     for part in page.split('\n.SS "')[1:]:
-        title, _, body = part.partition('"')
+        title, _, body = part.replace("\\-", "-").partition('"')
         words = tuple(w for w in title.split()[1:] if re.match(r"[a-z][a-z0-9-]*$", w))
-        body = TROFF.sub("", body).replace("\\-", "-")
+        body = TROFF.sub("", body)
         found.setdefault(words, set()).update(re.findall(r"(?<![\w-])(--[a-z0-9][a-z0-9-]*|-[a-zA-Z])(?=[ ,\n=])", body), {"--help", "-h"})
     return found
 
@@ -72,6 +73,29 @@ def check_commands(known):
                 yield f"{name}: `{line}` {fault}"
 
 
+def check_manual_pages(known):
+    """The reverse of tests/admin/check.py, which holds that nothing is missing: no page has a command or an option that there is not."""
+    every = set().union(*known.values())
+    commands = read("docs/man/stile.1.scd").replace("\\", "").split("\n# COMMANDS\n")[1].split("\n# ")[0]
+    for entry in re.split(r"\n\n(?=\*)", commands):
+        named = [tuple(m.split()) for m in re.findall(r"\*([a-z][a-z0-9 -]*)\*", entry)]
+        head = [tuple(m.split()) for m in re.findall(r"\*([a-z][a-z0-9 -]*)\*", entry.split("\n\t")[0])]
+        for n, words in enumerate(head):
+            if words not in known and (n == 0 or len(words) > 1):  # one word behind it is a choice: *link* | *root*
+                yield f"stile.1.scd: there is no command {' '.join(words)}"
+        have = set().union(*(known.get(w, set()) for w in named))
+        for option in sorted(set(re.findall(r"(?<![\w-])--[a-z0-9][a-z0-9-]*", entry)) - have):
+            yield f"stile.1.scd: {option} of {' '.join(head[0]) if head else entry[:40]} is {'none of its options' if option in every else 'no option'}"
+    for service in ("turn", "tunnel", "agent", "sip", "console", "gateway", "fastpath"):
+        program = next((p for p in glob.glob(f"{BUILD}/*/stile-{service}") + glob.glob(f"{BUILD}/*/*/stile-{service}")), None)
+        if program:
+            options = set(re.findall(r"--[a-z][a-z-]+", subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout))
+            page = read(f"docs/man/stile-{service}.8.scd").replace("\\", "")
+            for option in sorted(set(re.findall(r"^\*(?:-\w\*, \*)?(--[a-z-]+)|\[\*(--[a-z-]+)", page, re.M))):
+                if "".join(option) not in options:
+                    yield f"stile-{service}.8.scd: {''.join(option)} is none of its options"
+
+
 def check_languages():
     english = {p.topic: p for p in pages("en")}
     if len(english) < 10:
@@ -86,6 +110,33 @@ def check_languages():
                     yield f"docs/guides/{language}/…{topic}: another block than in English:\n    {mine}\n    {other}"
             if len(english[topic].code()) != len(theirs[topic].code()):
                 yield f"docs/guides/{language}/…{topic}: not as many blocks as in English"
+
+
+def facts(path):
+    """Of each section of a page what is the same in every language: `words of the programs`, numbers, rows of tables, items of lists."""
+    found = []
+    for section in re.split(r"^#+ .*$", re.sub(r"^```.*?^```$", "", read(path), flags=re.M | re.S), flags=re.M):
+        words = Counter(re.sub(r"(?<![\w-])[A-Z]{2,}(?![\w-])", "X", w) for w in re.findall(r"`([^`]+)`", section))  # NUMBER, NUMMER, NUMERO
+        bare = re.sub(r"`[^`]+`|\]\([^)]*\)", "", section)
+        numbers = Counter(re.sub(r"[.,]", "", n) for n in re.findall(r"(?<!\w)\d+(?:[.,:/-]\d+)*", bare))
+        found.append({"words": words, "numbers": numbers, "rows": Counter(re.findall(r"^\||^ *(?:-|\d+\.) ", section, re.M))})
+    return found
+
+
+def check_facts():
+    pages_of = [os.path.relpath(p, ROOT) for p in sorted(glob.glob(os.path.join(ROOT, "docs/*/en/*.md")))]
+    if len(pages_of) < 20:
+        yield f"docs: only {len(pages_of)} pages are in English"
+    for english in pages_of:
+        for language in LANGUAGES[1:]:
+            other = english.replace("/en/", f"/{language}/")
+            ours, theirs = facts(english), facts(other)
+            if len(ours) != len(theirs):
+                yield f"{other}: {len(theirs)} sections, in English {len(ours)}"
+            for n, (a, b) in enumerate(zip(ours, theirs)):
+                for kind in a:
+                    if a[kind] != b[kind]:
+                        yield f"{other}: {kind} of section {n}: not {sorted(a[kind] - b[kind])} of the English, but {sorted(b[kind] - a[kind])}"
 
 
 def check_links():
@@ -123,7 +174,7 @@ def check_reasons():
 
 
 def check_paths():
-    """Files that the documentation names are there. In docs/architecture.md also those named by their end ("jobs_conn.c"), and each folder
+    """Files and functions that the documentation names are there. In docs/architecture.md also those named by their end ("jobs_conn.c"), and each folder
     of sources has its row."""
     tree = set(subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=False).stdout.split("\n"))
     if len(tree) < 100:  # a tree without git
@@ -143,6 +194,11 @@ def check_paths():
             named = word.split("/")[0] in top and "/" in word and not re.search(r"[A-Z]{4}|^tests/bench/results/", word)  # NAME; made by a run
             if (named or anywhere and ("/" in word or re.search(r"\.(c|h|py|jsx?|mjs|md)$", word))) and not there(word, anywhere):
                 yield f"{name}: there is no {word}"
+    code = set(re.findall(r"\w+", "".join(read(p) for p in tree if p.endswith((".c", ".h", ".def", ".py", ".jsx", ".mjs", ".js")))))
+    for name in ("docs/architecture.md", "docs/security-model.md", "docs/conformance.md", "CONTRIBUTING.md"):
+        for word in sorted(set(re.findall(r"`(?:struct |enum )?([\w.]+)\(\)`|`(?:struct|enum) (\w+)`", read(name)))):
+            if "".join(word).rsplit(".", 1)[-1] not in code:
+                yield f"{name}: nothing in the tree is called {''.join(word)}"
     rows = set(re.findall(r"(?m)^\| `([\w-]+)/", read("docs/architecture.md")))
     for folder in sorted(f for f in top if any(p.startswith(f + "/") and p.endswith(".c") for p in tree) and f not in rows):
         yield f"docs/architecture.md: no row for the folder {folder}/"
@@ -161,11 +217,13 @@ def main():
     failed = 0
     for sentence, faults in (
             ("The guides have the same blocks in every language", check_languages()),
+            ("The pages of the guides and of the manual say the same numbers and words of the programs in every language", check_facts()),
             ("Each command that the documentation names exists, with its options", check_commands(known)),
+            ("Each command and option of the manual pages exists", check_manual_pages(known)),
             ("Links of the documentation lead somewhere", check_links()),
             ("The index of the guides is complete", check_index()),
             ("The reasons that the guides explain are the program's", check_reasons()),
-            ("Files that the documentation names are there", check_paths()),
+            ("Files and functions that the documentation names are there", check_paths()),
             ("The example of docs/capacity.md is what the tool prints", check_capacity())):
         found = list(faults)
         failed += bool(found)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A C file begins with its SPDX line and an essay of 3 to 15 lines: what it is, what it is not, the
 RFC clause, who owns what. The names of a test file's cases are sentences already: one line will do there.
-Scripts carry the SPDX line among their first three lines."""
+Scripts, modules of the pages and files of the build carry the SPDX line among their first three lines."""
 import os
 import re
 import sys
@@ -38,7 +38,7 @@ def check_c(name, text):
 
 
 def is_script(root, name):
-    if name.endswith((".py", ".sh")):
+    if name.endswith((".py", ".sh", ".js", ".jsx", ".mjs", ".css", "meson.build", "meson_options.txt")):
         return True
     with open(os.path.join(root, name), "rb") as f:
         return f.read(2) == b"#!"

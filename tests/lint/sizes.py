@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Small, with a hard tail: a function has at most 80 lines and 6 parameters, a file at most 600 lines
+"""Small, with a hard tail: a function of C or Python has at most 80 lines, of C at most 6 parameters, a file at most 600 lines
 (1200 in tests/, where a file is a list of conversations).
 
 An exception is a line in tests/lint/size-exceptions.txt, "path  reason" or "path:function  reason";
 one that is no longer needed is a complaint too, so the list cannot rot."""
+import ast
 import os
 import sys
 
@@ -32,14 +33,22 @@ def exceptions(root):
     return rows, bad
 
 
+def long_python(name, text):
+    for f in ast.walk(ast.parse(text)):
+        if isinstance(f, ast.FunctionDef) and f.end_lineno - f.lineno >= MAX_FUNCTION_LINES:
+            yield f"{name}:{f.name}", f"{name}:{f.lineno}: {f.name}() has {f.end_lineno - f.lineno + 1} lines; at most {MAX_FUNCTION_LINES}"
+
+
 def too_big(root):
     """(key of the exception list, complaint) of everything over a limit."""
-    for name in our_files(root, (".c", ".h", ".def", ".py", ".sh", ".js")):
+    for name in our_files(root, (".c", ".h", ".def", ".py", ".sh", ".js", ".jsx", ".mjs")):
         text = read(root, name)
         lines = text.count("\n")
         most = MAX_TEST_LINES if name.startswith("tests/") else MAX_FILE_LINES
         if lines > most:
             yield name, f"{name}:1: {lines} lines; a file has at most {most}"
+        if name.endswith(".py"):
+            yield from long_python(name, text)
         if not name.endswith((".c", ".h")):
             continue
         for f in functions(text):

@@ -1,0 +1,2 @@
+// A page without its licence.
+export default 1;

@@ -60,6 +60,18 @@ int stream_listen_socket(const struct addr *at, const struct listen_options *opt
 	return 0;
 }
 
+const char *stream_listen_advice(int r)
+{
+	switch (r) {
+	case -EADDRNOTAVAIL: return "; this machine does not have that address; see: ip address";
+	case -EADDRINUSE: return "; another program has this port; see: ss -lnp";
+	case -EACCES: return "; ports below 1024 need CAP_NET_BIND_SERVICE, or a .socket unit of systemd's that binds them";
+	case -EMFILE:
+	case -ENFILE: return "; raise LimitNOFILE of the service";
+	default: return "";
+	}
+}
+
 static bool is_shortage(int error)
 {
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;

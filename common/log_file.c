@@ -91,7 +91,8 @@ static int open_current(const struct log_file *f, struct stat *ret_st)
 static int refuse(char *err, size_t err_n, int e, const char *what, const char *path)
 {
 	struct sb b = sb_init(err, err_n);
-	sb_fmt(&b, "log.dir: %s %s: %s", what, path, strerror(e));
+	sb_fmt(&b, "log.dir: %s %s: %s%s", what, path, strerror(e),
+	       e == EROFS ? "; a unit of systemd's needs ReadWritePaths= for it" : "");
 	return -e;
 }
 

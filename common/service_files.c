@@ -106,9 +106,9 @@ int service_dir_usable(const char *path, const struct account *a, char *err, siz
 	if (r == -ENOTDIR)
 		snprintf(err, err_n, "%s is no folder", part);
 	else if (r < 0)
-		snprintf(err, err_n, "the user %s cannot write to the folder %s: %s",
-			 missing && root ? "root" : root ? a->name : user_name(), part,
-			 strerror(-r));
+		snprintf(err, err_n, "the user %s cannot write to the folder %s: %s%s",
+			 missing && root ? "root" : root ? a->name : user_name(), part, strerror(-r),
+			 r == -EROFS ? "; a unit of systemd's needs ReadWritePaths= for it" : "");
 	privileges_return();
 	return r;
 }

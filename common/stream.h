@@ -83,6 +83,7 @@ struct listen_options {
 	int backlog; /* 0: 1024 */
 };
 int stream_listen_socket(const struct addr *at, const struct listen_options *opt, int *ret_fd);
+const char *stream_listen_advice(int r); /* why it was refused: "; what to do", or "" */
 
 /* Accepts until EAGAIN, at most 64 a pass. Out of descriptors: pauses for 100 ms, says so once. */
 struct acceptor;

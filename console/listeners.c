@@ -61,7 +61,8 @@ static int add_list(const struct listeners *now, const struct cfg_list *list, bo
 		if (!old)
 			r = open_one(now, at, &l->fd);
 		if (r < 0) {
-			(void)snprintf(err, err_n, "cannot listen on %s: %s", addr_print(at, text), strerror(-r));
+			(void)snprintf(err, err_n, "cannot listen on %s: %s%s", addr_print(at, text), strerror(-r),
+				       stream_listen_advice(r));
 			return r;
 		}
 		plan->n++;

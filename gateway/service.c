@@ -122,7 +122,8 @@ static int listener_bind(struct gateway_service *gs, const struct cfg_endpoint *
 	else
 		r = stream_listen_socket(&e->at, &(struct listen_options){ .freebind = true, .v6only = true }, &l->fd);
 	if (r < 0) {
-		(void)snprintf(err, err_n, "cannot listen on %s: %s", place_text(e, at), strerror(-r));
+		(void)snprintf(err, err_n, "cannot listen on %s: %s%s", place_text(e, at), strerror(-r),
+			       e->path[0] ? "" : stream_listen_advice(r));
 		free(l);
 		return r;
 	}

@@ -172,19 +172,6 @@ static int bind_it(struct sip_listener *l)
 	return 0;
 }
 
-static const char *advice(int r)
-{
-	if (r == -EADDRNOTAVAIL)
-		return "; this machine does not have that address; see: ip address";
-	if (r == -EADDRINUSE)
-		return "; another program has this port; see: ss -lnp";
-	if (r == -EACCES)
-		return "; ports below 1024 need CAP_NET_BIND_SERVICE";
-	if (r == -EMFILE || r == -ENFILE)
-		return "; raise LimitNOFILE of the service";
-	return "";
-}
-
 /* ---- life ---- */
 
 static struct sip_listener *listener_free(struct sip_listener *l)
@@ -291,7 +278,7 @@ static int plan_one(struct sip_edge_plan *p, const struct sip_listen_spec *s, ch
 	if (r < 0)
 		(void)snprintf(err, err_n, "cannot listen on %s:%s: %s%s",
 			       s->mutual ? "mtls" : sip_proto_rows[s->proto].name,
-			       addr_print(&s->at, at), strerror(-r), advice(r));
+			       addr_print(&s->at, at), strerror(-r), stream_listen_advice(r));
 	return r;
 }
 

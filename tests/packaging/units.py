@@ -12,7 +12,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tunnel"))
 from tunnel_world import AGENT, SERVER, Target, connect, echo, main, world  # noqa: E402
-from world import SIP, TURN, Failed, Server, Skipped, World, case, need_root  # noqa: E402
+from world import GATEWAY, SIP, TURN, Failed, Server, Skipped, World, case, need_root  # noqa: E402
 
 UNITS = os.path.join(HERE, "..", "..", "packaging", "systemd")
 WORST = 1.6
@@ -181,6 +181,19 @@ def _(w):
     s.stop()
 
 
+@case("stile-gateway serves HTTPS in its unit, on a port below 1024 like the 443 of its guide")
+def _(w):
+    w.certificate()
+    w.write("stile.yaml", f"log: {{ level: debug, dir: {w.path('log')} }}\nstore: {{ path: {w.path('store')} }}\ngateway: {{ listen: [\"tls:127.0.0.61:62\"], "
+                          f"tunnel: {w.path('run/door.sock')}, certificate: server.pem, key: server.key }}\n")
+    give(w, "stile.yaml", "server.pem", "server.key")
+    s, _ = start(w, "stile-gateway", GATEWAY, "-c", w.path("stile.yaml"))
+    is_confined(s.process, bind=True)
+    said = w.run("curl", "-sS", "--cacert", w.path("server.pem"), "--resolve", "localhost:62:127.0.0.61", "https://localhost:62/nothing", "-w", "%{http_code}")
+    said.exits(0).says("404")
+    s.stop()
+
+
 @case("stile-fastpath loads its programs in its unit")
 def _(w):
     program = os.path.join(world.BUILD, "turn/fastpath/stile-fastpath")
@@ -246,6 +259,25 @@ def _(w):
     for how in ("udp", "tcp"):
         for _ in range(3):
             w.stile("test", "turn", "127.0.0.1", "-p", str(w.port), "--packets", "4", *ALICE, "-t", how).exits(0)
+    s.stop()
+
+
+@case("stile-console, whose unit gives it no right to a low port, takes one that systemd has bound")
+def _(w):
+    w.certificate()
+    w.write("stile.yaml", f"log: {{ level: debug, dir: {w.path('log')} }}\nstore: {{ path: {w.path('store')} }}\n"
+                          "console: { listen: \"127.0.0.61:63\", public: true, certificate: server.pem, key: server.key }\n")
+    give(w, "stile.yaml", "server.pem", "server.key")
+    program = os.path.join(world.BUILD, "console/stile-console")
+    argv = ["env", "ASAN_OPTIONS=detect_leaks=0", *in_unit(w, "stile-console", program), "-c", w.path("stile.yaml"), "--runtime-dir", w.path("run")]
+    w.run(*argv).exits(1).says("127.0.0.61:63: Permission denied", ".socket unit")
+    w.full = "stile-console"
+    low = bound(socket.SOCK_STREAM, 63, "127.0.0.61")
+    s = Activated(w, argv, [low])
+    low.close()
+    s.wait_ready()
+    is_confined(s.process, bind=False)
+    w.run("curl", "-sS", "--cacert", w.path("server.pem"), "--resolve", "localhost:63:127.0.0.61", "https://localhost:63/healthz", "-w", "%{http_code}").exits(0).says("200")
     s.stop()
 
 

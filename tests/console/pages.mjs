@@ -109,6 +109,7 @@ test('The Overview shows each service with version, uptime and load, the charts 
 	await card(page, 'turn').getByText('running').first().waitFor();
 	for (const s of ['turn', 'tunnel', 'console']) holds(/\d+\.\d+\.\d+/.test(await card(page, s).textContent()), `the version of ${s}`);
 	await until(async () => /up for \d/.test(await card(page, 'turn').textContent()), 'the uptime of stile-turn');
+	const quiet = await card(page, 'console').textContent();
 	const chart = page.getByRole('img', { name: /Throughput: In .*bit\/s/ });
 	await chart.waitFor();
 	const legend = chart.locator('xpath=following-sibling::ul');
@@ -123,6 +124,7 @@ test('The Overview shows each service with version, uptime and load, the charts 
 	await until(async () => !/\d\d:\d\d:\d\d/.test(await legend.innerText()), 'no point');
 	const drawn = () => chart.locator('canvas').evaluate(c => [c.width === Math.round(c.clientWidth * devicePixelRatio), new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size > 2]);
 	await until(async () => (await drawn()).every(Boolean), 'lines and labels');
+	await until(async () => (await card(page, 'console').textContent()) !== quiet, 'the uptime of a service without figures');
 	await page.setViewportSize({ width: 700, height: 900 });
 	await until(async () => (await drawn()).every(Boolean), 'the chart in a narrower window');
 	await page.setViewportSize({ width: 1280, height: 900 });

@@ -78,7 +78,8 @@ function Numbers({ load, service }) {
 	);
 }
 
-function Service({ s, load }) {
+// uptime is a prop so that a card without figures goes on counting: what has the same props is not drawn again.
+function Service({ s, load, uptime }) {
 	const name = nameOf(s);
 	return (
 		<article class="card service" aria-label={name} data-help="overview/services" data-service={name}>
@@ -94,7 +95,7 @@ function Service({ s, load }) {
 			</div>
 			<div class="bar">
 				<Pill s={s} />
-				{s.uptime > 0 && s.state !== 'stopped' && <span class="muted">{t('uptime', { time: duration(uptimeOf(s)) })}</span>}
+				{s.uptime > 0 && s.state !== 'stopped' && <span class="muted">{t('uptime', { time: duration(uptime) })}</span>}
 			</div>
 			{s.state === 'late' && <p class="error">{t('state.late.why')}</p>}
 			{isDown(s) ? <Exit exit={s.exit} /> : <Numbers load={load} service={kindOf(s)} />}
@@ -130,7 +131,7 @@ export default function Overview() {
 				</div>
 				<div class="cards">
 					{all.map(s => (
-						<Service key={nameOf(s)} s={s} load={load.now(nameOf(s))} />
+						<Service key={nameOf(s)} s={s} load={load.now(nameOf(s))} uptime={Math.floor(uptimeOf(s))} />
 					))}
 				</div>
 			</section>

@@ -45,13 +45,14 @@ def commands():
     return found
 
 
-def command_fault(line, known):
-    """What is wrong with "stile turn user add bob --realm x", or None."""
+def command_fault(line, known, whole):
+    """What is wrong with "stile turn user add bob --realm x", or None. whole: "stile turn user" is not enough."""
     line = re.split(r"\s#|\s*[|;&>]|…$", line)[0]
     words = re.sub(r"'[^']*'|\"[^\"]*\"", "X", line).split()[1:]
     best = max((c for c in known if tuple(words[:len(c)]) == c), key=len, default=None)
     if best is None:
-        return None if any(c[:len(words)] == tuple(words) for c in known) else "is no command"
+        begun = any(c[:len(words)] == tuple(words) for c in known)
+        return "is no command" if not begun else "is not a whole command" if whole else None
     for w in words[len(best):]:
         if re.match(r"--?[a-zA-Z]", w) and w.split("=")[0].rstrip("],.)…") not in known[best]:
             return f"has no option {w}"
@@ -65,10 +66,10 @@ def check_commands(known):
         text = read(name)
         fenced = "".join(re.findall(r"^```.*?^```$", text, re.M | re.S))
         said = [(m, "`") for m in INLINE.findall(text)] + [(m, "block") for m in COMMAND.findall(fenced)]
-        for line, _ in said:
+        for line, where in said:
             if re.match(r"stile [A-Z(]", line):
                 continue
-            fault = command_fault(line.replace("\n", " "), known)
+            fault = command_fault(line.replace("\n", " "), known, where == "block" and not line.endswith("…"))
             if fault:
                 yield f"{name}: `{line}` {fault}"
 

@@ -249,7 +249,7 @@ class Held:
 
 class Tunnel(Service):
     """The server of the tunnel with an agent behind it, and the relay's routes."""
-    section, program, tls = "tunnel", "tunnel/stile-tunnel", False
+    section, program = "tunnel", "tunnel/stile-tunnel"
 
     def begin_beside(self):
         self.w.targets.append(Target(self.p + 30, echo))
@@ -258,7 +258,8 @@ class Tunnel(Service):
         p = self.p
         return {"name": "Control room", "listen": f'["tls:127.0.0.1:{p}"]', "bind": "127.0.0.1", "ports": f"{p + 10}-{p + 29}", "workers": "1",
                 "routes": f'[ {{ name: web, listen: "127.0.0.1:{p + 1}", target: "127.0.0.1:{p + 30}" }}, '
-                          f'{{ name: named, listen: "127.0.0.1:{p + 2}", target: "target.here:{p + 30}", connect_timeout: 2s }} ]'}
+                          f'{{ name: named, listen: "127.0.0.1:{p + 2}", target: "target.here:{p + 30}", connect_timeout: 2s }}, '
+                          f'{{ name: shown, listen: "127.0.0.1:{p + 3}", target: "127.0.0.1:{p + 30}", tls: {{ certificate: server.pem, key: server.key }} }} ]'}
 
     def begin_agent(self):
         """site, with a job; once the server runs."""
@@ -274,6 +275,12 @@ class Tunnel(Service):
 
     def use_name(self):
         through(self.p + 2)
+
+    def use_tls(self):
+        """By a route that speaks TLS with its sources."""
+        context = ssl.create_default_context(cafile=self.path("ca.pem"))
+        with socket.create_connection(("127.0.0.1", self.p + 3), PATIENCE) as s, context.wrap_socket(s, server_hostname="uc.test") as t:
+            exchange(t, b"shown to everybody")
 
     def hold(self):
         return Held(self.p + 10)

@@ -92,12 +92,30 @@ static json_t *notes_json(const struct cfg *cfg, size_t n, const struct cfg_erro
 	return rows;
 }
 
-static void print_warnings(const struct cfg *cfg)
+/* Warnings and errors, a line each; what an earlier service has found as well (a key that stands twice, say) is told once. */
+static void print_notes(const struct cfg *cfg, json_t *told)
 {
+	_cleanup_(freep) char *all = NULL;
+	size_t n;
+	FILE *f = open_memstream(&all, &n);
+
+	if (!f)
+		return;
 	for (size_t i = 0; i < cfg_n_warnings(cfg); i++) {
 		const struct cfg_error *w = cfg_warning(cfg, i);
-		fprintf(stderr, "%s:%u:%u: warning: %s\n", w->file, w->line, w->column, w->text);
+		fprintf(f, "%s:%u:%u: warning: %s\n", w->file, w->line, w->column, w->text);
 	}
+	cfg_print_errors(cfg, f);
+	fclose(f);
+	for (struct text rest = text_of(all); rest.n;) {
+		struct text line = text_cut(&rest, '\n');
+
+		if (json_object_getn(told, line.p, line.n))
+			continue;
+		json_object_setn_new(told, line.p, line.n, json_true());
+		fprintf(stderr, "%.*s\n", TEXT_FMT(line));
+	}
+	fflush(stderr);
 }
 
 static void print_outcome(struct cli *cli, const char *program, const char *section, const struct cfg *cfg, bool there)
@@ -105,9 +123,6 @@ static void print_outcome(struct cli *cli, const char *program, const char *sect
 	size_t errors = cfg_n_errors(cfg), warnings = cfg_n_warnings(cfg);
 	char line[128];
 
-	print_warnings(cfg);
-	cfg_print_errors(cfg, stderr);
-	fflush(stderr);
 	if (!errors && !there) {
 		printf("  - %-18s not configured: there is no section %s\n", program, section);
 		return;
@@ -122,7 +137,7 @@ static void print_outcome(struct cli *cli, const char *program, const char *sect
 }
 
 /* *ret_there: the file has this service's section, or could not be read well enough to tell. */
-static int check_one(struct cli *cli, size_t i, json_t *result, bool *ret_there)
+static int check_one(struct cli *cli, size_t i, json_t *result, json_t *told, bool *ret_there)
 {
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
 	const char *program = cli_services[i].ops.program, *file;
@@ -138,32 +153,35 @@ static int check_one(struct cli *cli, size_t i, json_t *result, bool *ret_there)
 		json_array_append_new(result, json_pack("{s:s, s:b, s:o, s:o}", "program", program, "configured", there, "errors",
 							notes_json(cfg, cfg_n_errors(cfg), cfg_error), "warnings",
 							notes_json(cfg, cfg_n_warnings(cfg), cfg_warning)));
-	else
+	else {
+		print_notes(cfg, told);
 		print_outcome(cli, program, cli_services[i].section, cfg, there);
+	}
 	*ret_there |= there || r < 0;
 	return cfg_n_errors(cfg) ? EXIT_USAGE : 0;
 }
 
 static int run_check(struct cli *cli)
 {
-	json_t *result = json_array();
+	json_t *result, *told;
 	bool there = false;
 	int r = 0;
 
-	if (cli_has(cli, "reference")) {
-		json_decref(result);
+	if (cli_has(cli, "reference"))
 		return reference();
-	}
+	result = json_array();
+	told = json_object();
 	if (!cli_has(cli, "json"))
 		printf("%s\n", cli_config_path(cli));
 	fflush(stdout);
 	for (size_t i = 0; i < cli_n_services; i++) {
-		int one = check_one(cli, i, result, &there);
+		int one = check_one(cli, i, result, told, &there);
 		r = one ? one : r;
 	}
 	if (cli_has(cli, "json"))
 		print_json(result);
 	json_decref(result);
+	json_decref(told);
 	if (!there) {
 		fprintf(stderr, "%s: no service of Stile has a section here: nothing would start\n", cli_config_path(cli));
 		return EXIT_USAGE;

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Small, with a hard tail: a function of C or Python has at most 80 lines, of C at most 6 parameters, a file at most 600 lines
+"""Small, with a hard tail: a function of C, Python or the pages has at most 80 lines, of C at most 6 parameters, a file at most 600 lines
 (1200 in tests/, where a file is a list of conversations).
 
 An exception is a line in tests/lint/size-exceptions.txt, "path  reason" or "path:function  reason";
 one that is no longer needed is a complaint too, so the list cannot rot."""
 import ast
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -39,6 +40,18 @@ def long_python(name, text):
             yield f"{name}:{f.name}", f"{name}:{f.lineno}: {f.name}() has {f.end_lineno - f.lineno + 1} lines; at most {MAX_FUNCTION_LINES}"
 
 
+# What begins at the margin and ends with a brace there: the pages are laid out so, and what is nested counts to it.
+SCRIPT_FUNCTION = re.compile(r"^(?:export )?(?:default )?(?:async )?(?:function\*? (\w+)\(|const (\w+) = [^\n]*=> \{$)(.*?)^\}", re.M | re.S)
+
+
+def long_script(name, text):
+    for m in SCRIPT_FUNCTION.finditer(text):
+        lines, what = m[0].count("\n") + 1, m[1] or m[2]
+        if lines > MAX_FUNCTION_LINES:
+            at = text.count("\n", 0, m.start()) + 1
+            yield f"{name}:{what}", f"{name}:{at}: {what}() has {lines} lines; at most {MAX_FUNCTION_LINES}"
+
+
 def too_big(root):
     """(key of the exception list, complaint) of everything over a limit."""
     for name in our_files(root, (".c", ".h", ".def", ".py", ".sh", ".js", ".jsx", ".mjs")):
@@ -49,6 +62,8 @@ def too_big(root):
             yield name, f"{name}:1: {lines} lines; a file has at most {most}"
         if name.endswith(".py"):
             yield from long_python(name, text)
+        if name.endswith((".js", ".jsx", ".mjs")):
+            yield from long_script(name, text)
         if not name.endswith((".c", ".h")):
             continue
         for f in functions(text):

@@ -101,9 +101,9 @@ class Authority:
         return os.path.join(self.folder, name)
 
     def issue(self, machine, path):
-        """path: /etc/stile/NAME.pem; its key is beside it. It names NAME, and the server names of the page."""
+        """path: /etc/stile/NAME.pem; its key is NAME.key, of fullchain.pem privkey.pem. It names NAME, and the server names of the page."""
         name = re.sub(r"\.pem$", "", os.path.basename(path))
-        out, key = machine.outside(path), machine.outside(re.sub(r"\.pem$", ".key", path))
+        out, key = machine.outside(path), machine.outside(re.sub(r"\.pem$", ".key", path).replace("fullchain.key", "privkey.pem"))
         extension = self.path("extension")
         with open(extension, "w", encoding="utf-8") as f:
             f.write("subjectAltName=" + ",".join(f"DNS:{n}" for n in [name, *self.names]) + "\n")
@@ -119,6 +119,9 @@ class Authority:
 
 def provide(machine, authority, path):
     """What a configuration names: a certificate with its key, or a secret."""
+    os.makedirs(os.path.dirname(machine.outside(path)), exist_ok=True)
+    if path.endswith("privkey.pem"):
+        return
     if path.endswith(".pem"):
         authority.issue(machine, path)
     else:
@@ -209,14 +212,17 @@ class Reader:
 EXCERPT = re.compile("no password, users or secrets in turn|needs turn.certificate and turn.key|set sip.certificate and sip.key")
 
 
+SECTION = re.compile(r"(?:#.*\n)*(?:log|store|stun_servers|turn|tunnel|agent|sip|console|gateway|share): *[\n{\[]")
+
+
 def excerpts():
-    """(place, text) of each ```yaml block that has a section of its own and leaves nothing out ("…")."""
-    for path in [os.path.join(ROOT, "README.md"), *sorted(glob.glob(os.path.join(ROOT, "docs/guides/*.md")))]:
+    """(place, text) of each block of YAML that has a section of its own and leaves nothing out ("…")."""
+    for path in [path for where in ("README.md", "docs/guides/*.md", "docs/man/*.scd") for path in sorted(glob.glob(os.path.join(ROOT, where)))]:
         with open(path, encoding="utf-8") as f:
             page = f.read()
-        for m in re.finditer(r"^( *)```yaml\n(.*?)^ *```$", page, re.M | re.S):
-            text = re.sub(f"(?m)^{m[1]}", "", m[2])
-            if re.search(r"^[a-z_]+:", text, re.M) and "…" not in text:
+        for m in re.finditer(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", page, re.M | re.S):
+            text = re.sub(f"(?m)^{m[1]}", "", m[3])
+            if (m[2] == "yaml" or not m[2] and SECTION.match(text)) and re.search(r"^[a-z_]+:", text, re.M) and "…" not in text:
                 yield f"{os.path.relpath(path, ROOT)}:{page.count(chr(10), 0, m.start()) + 1}", text
 
 
@@ -273,7 +279,7 @@ def follow(build, page):
 
 
 def check_others(build):
-    """The configurations of README and of the guides that are in English only: stile check finds nothing, but that an excerpt lacks the rest."""
+    """The configurations of README, man pages and guides that are in English only: stile check finds nothing, but that an excerpt lacks the rest."""
     with Network(build, {"server": [SERVER, "192.0.2.11", "192.0.2.100", "10.0.0.5"]}, NAMES) as net:
         machine, authority, looked = net["server"], Authority(net.folder), 0
         authority.trust(machine)

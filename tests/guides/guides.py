@@ -185,7 +185,7 @@ class Reader:
     def run_on(self, machine, command, place):
         """It must say something and be there still."""
         if machine.name == "here":
-            machine.shell(f"{command} >ctrl-c.out 2>&1 &")
+            machine.shell(f"{command.rstrip(' &')} >ctrl-c.out 2>&1 &")
             wait = "for i in $(seq 600); do grep -q 'Ctrl-C' ctrl-c.out && break; sleep 0.1; done; cat ctrl-c.out"
             self.keep_code(machine.shell(wait)[1])
             return

@@ -139,17 +139,24 @@ static bool bytes_moved(const struct httpd_conn *c, uint64_t *ret_n, bool *ret_w
 	return true;
 }
 
-/* Of a body or an answer that is due. A stream that has nothing to send is only stuck if what it has sent is not taken. */
+/*
+ * Of a body or an answer that is due. A stream that has, or had meanwhile, nothing to send is only stuck if what it has sent is not
+ * taken: what it was woken for a moment ago may not have been asked of it yet.
+ */
 static bool is_stuck(struct httpd_conn *c)
 {
 	uint64_t moved = 0, since;
-	bool waiting = false;
+	bool waiting = false, rested = false;
 
 	if (!bytes_moved(c, &moved, &waiting))
 		return false;
 	since = moved - c->moved;
 	c->moved = moved;
-	if (c->phase == CONN_SEND && c->rq && c->rq->starved)
+	if (c->phase == CONN_SEND && c->rq) {
+		rested = c->rq->rested;
+		c->rq->rested = c->rq->starved;
+	}
+	if (rested)
 		return waiting && since == 0;
 	return since < c->h->limits.least;
 }

@@ -165,7 +165,7 @@ static ssize_t pull(void *cls, uint64_t at, char *buf, size_t max)
 		return n;
 	if (n < 0)
 		return n == HTTPD_END ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
-	rq->starved = true;
+	rq->starved = rq->rested = true;
 	httpd_hold(rq);
 	httpd_watch_gone(rq->conn, true);
 	return 0;

@@ -67,6 +67,7 @@ struct httpd_rq {
 	/* the answer */
 	struct httpd_answer answer;
 	bool queued, starved, woken;
+	bool rested; /* a stream had nothing to send at some time since it was looked at last */
 	void (*on_gone)(struct httpd_rq *rq, void *arg);
 	void *arg;
 };

@@ -283,7 +283,7 @@ bool sip_hygiene_response(struct sip_return *ret, void *arg)
 	const struct sip_registrar *r = arg;
 	if ((ret->msg->status == 401 || ret->msg->status == 407) && !may_ask(ret, r))
 		ret->replace = 403;
-	if (sip_has(ret->msg, SIP_H_P_ASSERTED_IDENTITY) &&
+	if (sip_has(ret->msg, SIP_H_P_ASSERTED_IDENTITY) && !ret->asserted &&
 	    !(r->o.is_trusted && r->o.is_trusted(r->o.arg, &ret->from)))
 		sip_edit_remove(ret->edit, SIP_H_P_ASSERTED_IDENTITY);
 	return true;

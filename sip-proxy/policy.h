@@ -149,6 +149,7 @@ struct sip_return {
 	const struct sip_place *place; /* where its request went */
 	bool wants_turn;	       /* of the request */
 	bool from_server;	       /* a hook has found: it comes from a UC server */
+	bool asserted;		       /* a hook has judged its P-Asserted-Identity: what is left of it may stand */
 	struct sip_edit *edit;
 	unsigned replace; /* a hook may make it this code (without headers and body of the original): 0 no */
 };

@@ -93,8 +93,6 @@ void sip_server_own(struct sip_server_tx *s, const struct sip_server_user *user,
 int sip_server_respond(struct sip_server_tx *s, unsigned code, struct text bytes);
 /* No response will come (RFC 4320: no 408 to what is not INVITE): absorbs retransmissions for a while. */
 void sip_server_give_up(struct sip_server_tx *s);
-bool sip_server_is_invite(const struct sip_server_tx *s);
-enum sip_tx_state sip_server_state(const struct sip_server_tx *s);
 const struct sip_target *sip_server_reply(const struct sip_server_tx *s); /* where responses go */
 /* Its owner, if it is of this kind; else NULL. */
 void *sip_server_owner(const struct sip_server_tx *s, const struct sip_server_user *user);

@@ -274,16 +274,6 @@ void sip_server_expire(struct sip_server_tx *s)
 	sip_server_end(s);
 }
 
-bool sip_server_is_invite(const struct sip_server_tx *s)
-{
-	return s->method == SIP_INVITE;
-}
-
-enum sip_tx_state sip_server_state(const struct sip_server_tx *s)
-{
-	return s->state;
-}
-
 const struct sip_target *sip_server_reply(const struct sip_server_tx *s)
 {
 	return &s->reply;

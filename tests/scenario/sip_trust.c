@@ -33,7 +33,7 @@ static unsigned n_hooks;
 static struct text password_of(void *arg, const char *aor)
 {
 	(void)arg;
-	return strcmp(aor, "alice@uc.test") == 0 ? TEXT("secret") : (struct text){ 0 };
+	return strcmp(aor, "alice@uc.test") == 0 || strcmp(aor, "carol@uc.test") == 0 ? TEXT("secret") : (struct text){ 0 };
 }
 
 static bool domain_is_ours(void *arg, struct text host)
@@ -64,6 +64,7 @@ static enum sip_step to_bob(struct sip_passage *p, void *arg)
 	(void)arg;
 	if (!p->for_us || !text_eq(p->basics->uri.user, TEXT("bob")))
 		return SIP_GO_ON;
+	sip_record_route(p, p->msg->method == SIP_INVITE);
 	assert_int_equal(sip_forward(p, &place), 0);
 	return SIP_DECIDED;
 }
@@ -78,7 +79,7 @@ static void hook(struct sip_hook h)
 static char domain_uc[] = "uc.test";
 static char *domains[] = { domain_uc };
 static char r_mtls[] = "mtls.test", r_tls[] = "tls.test", r_tcp[] = "tcp.test", r_loose[] = "loose.test", r_udp[] = "udp.test",
-	    r_off[] = "off.test", gw[] = "gw.test";
+	    r_off[] = "off.test", r_login[] = "login.test", alice[] = "alice", gw[] = "gw.test";
 static struct sip_route_section routes[] = {
 	{ .domain = r_mtls, .host = gw, .transport = SIP_LISTEN_MTLS, .active = true },
 	{ .domain = r_tls, .host = gw, .transport = SIP_LISTEN_TLS, .active = true, .trusted = true },
@@ -86,6 +87,7 @@ static struct sip_route_section routes[] = {
 	{ .domain = r_loose, .host = gw, .transport = SIP_LISTEN_TLS, .active = true },
 	{ .domain = r_udp, .host = gw, .transport = SIP_LISTEN_UDP, .active = true },
 	{ .domain = r_off, .host = gw, .transport = SIP_LISTEN_MTLS, .active = false },
+	{ .domain = r_login, .host = gw, .transport = SIP_LISTEN_UDP, .active = true, .user = alice },
 };
 static char p_friend[] = "friend.test", p_denied[] = "denied.test", p_quiet[] = "quiet.test";
 static struct sip_partner_section partners[] = {
@@ -424,6 +426,132 @@ static void a_way_that_leads_back_to_us_is_a_loop(void **state)
 	end();
 }
 
+/* The 200 of a partner with these lines, as the one who has asked gets it. */
+static struct sent answer_of_a_partner(const char *asker, const char *lines)
+{
+	static const char *proven[] = { "fourth.test" };
+	static const struct sip_identity id = { .verified = true, .names = proven, .n = 1 };
+	struct sent s;
+	begin(SIP_FEDERATION_OPEN);
+	w.names[0].name = "fourth.test";
+	w.names[0].at[0] = "tls:198.51.100.9:5061";
+	w.n_lookups = 0;
+	say_as(asker, (struct said){ "MESSAGE", "sip:y@fourth.test", "x@uc.test", "" });
+	answer_lookup(&w, 0, true);
+	s = expect_request(&w, "MESSAGE", "tls:198.51.100.9:5061");
+	w.identity = &id;
+	reply(&w, "tls:198.51.100.9:5061", &s, 200, "y", lines);
+	sent_free(&s);
+	s = expect_response(&w, 200, asker);
+	world_forget(&w);
+	end();
+	return s;
+}
+
+/* What a partner says of its own people in an answer is believed, what it says of others is taken out. */
+static void an_answer_asserts_only_what_its_certificate_covers(void **state)
+{
+	(void)state;
+	struct sent s = answer_of_a_partner(LAN, "P-Asserted-Identity: <sip:y@fourth.test>, <sip:ceo@uc.test>\nP-Asserted-Identity: <sip:x@evil.test>\n");
+	assert_true(sent_has(&s, "P-Asserted-Identity: <sip:y@fourth.test>"));
+	assert_false(sent_has(&s, "ceo@") || sent_has(&s, "evil.test"));
+	sent_free(&s);
+	s = answer_of_a_partner(LAN, "P-Asserted-Identity: <tel:+4930123>\n"); /* a number is nobody's domain */
+	assert_false(sent_has(&s, "Asserted"));
+	sent_free(&s);
+	s = answer_of_a_partner(LAN, "Privacy: id\nP-Asserted-Identity: <sip:y@fourth.test>\n"); /* our own network may know */
+	assert_true(sent_has(&s, "P-Asserted-Identity: <sip:y@fourth.test>"));
+	sent_free(&s);
+}
+
+static uint64_t calls_of(const char *domain)
+{
+	json_t *all = sip_partners_json(federating.partners, w.now), *p;
+	uint64_t n = 0;
+	size_t i;
+	json_array_foreach (all, i, p)
+		if (strcmp(json_string_value(json_object_get(p, "domain")), domain) == 0)
+			n = (uint64_t)json_integer_value(json_object_get(json_object_get(p, "in"), "calls"));
+	json_decref(all);
+	return n;
+}
+
+/* A request in a dialog that we know has its proof in its Route; it counts with its partner's all the same. */
+static void what_a_partner_sends_in_a_dialog_counts(void **state)
+{
+	const char *proven[] = { "third.test" };
+	const struct sip_identity id = { .verified = true, .names = proven, .n = 1 };
+	unsigned passed = 0, refused = 0;
+	char route[1024];
+	(void)state;
+	begin(SIP_FEDERATION_OPEN);
+	w.identity = &id;
+	say_as(FED, (struct said){ "INVITE", "sip:bob@uc.test", "x@third.test", "Contact: <sip:x@198.51.100.9;transport=tls>\r\n" });
+	struct sent s = expect_request(&w, "INVITE", "udp:192.0.2.20:5060");
+	sent_routes(&s, true, route, sizeof route);
+	assert_int_not_equal(route[0], 0);
+	reply(&w, "udp:192.0.2.20:5060", &s, 200, "b", "");
+	sent_free(&s);
+	world_forget(&w);
+	assert_int_equal(calls_of("third.test"), 1);
+	for (unsigned i = 0; i < 40; i++) {
+		struct sent got;
+		char text[2048];
+		(void)snprintf(text, sizeof text,
+			       "INVITE sip:bob@192.0.2.20 SIP/2.0\r\nVia: SIP/2.0/TLS 198.51.100.9:4000;branch=z9hG4bK-d%u\r\nMax-Forwards: 70\r\n"
+			       "From: <sip:x@third.test>;tag=f\r\nTo: <sip:bob@uc.test>;tag=b\r\nCall-ID: t%u\r\nCSeq: %u INVITE\r\n%s"
+			       "Content-Length: 0\r\n\r\n",
+			       i, number, i + 2, route);
+		say(&w, FED, text);
+		assert_true(take(&w, &got));
+		passed += strncmp(got.bytes, "INVITE ", 7) == 0;
+		refused += strncmp(got.bytes, "SIP/2.0 503 ", 12) == 0;
+		sent_free(&got);
+		world_forget(&w);
+	}
+	assert_int_equal(passed, 19); /* and the first one */
+	assert_int_equal(refused, 21);
+	assert_int_equal(calls_of("third.test"), 20);
+	world_forget(&w);
+	end();
+}
+
+/* The first challenge for us, answered with this account. */
+static unsigned log_in(const char *user, const char *password)
+{
+	char line[1024], response[SIP_DIGEST_HEX] = "", ha1[SIP_DIGEST_HEX];
+	struct said q = { "MESSAGE", "sip:bob@uc.test", "x@login.test", "" };
+	struct sip_auth offered, a;
+	struct sent s;
+	assert_int_equal(ask(UDP_AWAY, NULL, q, &s), 407);
+	assert_int_equal(sip_auth_parse(text_of(sent_value(&s, SIP_H_PROXY_AUTHENTICATE, 0)), &offered), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		int n = snprintf(line, sizeof line,
+				 "Proxy-Authorization: Digest username=\"%s\", realm=\"uc.test\", nonce=\"%.*s\", uri=\"%s\", algorithm=MD5, qop=auth, "
+				 "nc=00000001, cnonce=\"c\", response=\"%s\"\r\n",
+				 user, TEXT_FMT(offered.param[SIP_D_NONCE]), q.uri, response);
+		size_t from = sizeof("Proxy-Authorization:");
+		assert_int_equal(sip_auth_parse((struct text){ line + from, (size_t)n - from - 2 }, &a), 0);
+		assert_int_equal(sip_digest_ha1(SIP_ALG_MD5, text_of(user), TEXT("uc.test"), text_of(password), ha1), 0);
+		assert_int_equal(sip_digest_response(SIP_ALG_MD5, ha1, &a, text_of(q.method), response), 0);
+	}
+	sent_free(&s);
+	q.more = line;
+	return ask(UDP_AWAY, NULL, q, NULL);
+}
+
+/* The other side of a route that proves itself with an account does so with that of the route, and with no other of ours. */
+static void the_account_of_a_route_is_the_one_it_names(void **state)
+{
+	(void)state;
+	begin(SIP_FEDERATION_OFF);
+	assert_int_equal(log_in("alice", "secret"), 0);
+	assert_int_equal(log_in("alice", "wrong"), 403);
+	assert_int_equal(log_in("carol", "secret"), 403);
+	assert_int_equal(w.refused, SIP_REFUSE_IDENTITY);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,6 +562,9 @@ int main(void)
 		cmocka_unit_test(a_partner_that_is_too_fast_gets_503_and_the_others_do_not),
 		cmocka_unit_test(our_own_go_out_by_route_then_by_federation),
 		cmocka_unit_test(a_way_that_leads_back_to_us_is_a_loop),
+		cmocka_unit_test(an_answer_asserts_only_what_its_certificate_covers),
+		cmocka_unit_test(what_a_partner_sends_in_a_dialog_counts),
+		cmocka_unit_test(the_account_of_a_route_is_the_one_it_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,6 +72,8 @@ static int edge_send(void *edge, const struct sip_target *to, struct text bytes,
 		const struct sip_interface *by = edge_interface_for(edge, to);
 		*used = to->hop;
 		used->iface = to->hop.iface || !by ? to->hop.iface : by->id;
+		if (sip_proto_rows[to->hop.proto].reliable && !used->conn) /* it was made for this */
+			used->conn = addr_port(&to->hop.remote);
 	}
 	return 0;
 }
@@ -101,7 +103,7 @@ static bool edge_is_us(void *edge, struct text host, uint16_t port)
 	(void)edge;
 	if (text_eq(host, TEXT("10.0.0.100")))
 		return port == 0 || port == 5060;
-	return text_eq(host, TEXT("192.0.2.100")) && (port == 0 || port == 5060 || port == 5061);
+	return text_eq(host, TEXT("192.0.2.100")) && (port == 0 || (port >= 5060 && port <= 5062));
 }
 
 static bool edge_alive(void *edge, const struct sip_hop *hop)

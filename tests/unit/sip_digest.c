@@ -132,6 +132,57 @@ static void only_what_is_offered_is_taken(void **state)
 	assert_int_equal(sip_digest_verify(&c, &a, TEXT("secret")), SIP_DIGEST_GOOD);
 }
 
+/* Credentials of these words alone, to a service that knows alice. */
+static enum sip_digest_verdict judge(const char *words)
+{
+	struct sip_auth a;
+	assert_int_equal(sip_auth_parse(text_of(words), &a), 0);
+	return verify(&a, "secret", 2000);
+}
+
+static void credentials_that_are_not_whole_are_wrong(void **state)
+{
+	static const char *const rows[] = {
+		"Digest realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\"", /* no username */
+		"Digest username=\"a\", realm=\"uc.test\", uri=\"sip:uc.test\", response=\"0\"",
+		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", response=\"0\"",
+		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\"",
+		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"no uri\", response=\"0\"",
+		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth-int, cnonce=\"c\", nc=00000001",
+		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth, nc=00000001",
+		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth, cnonce=\"c\"",
+		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth, cnonce=\"c\", nc=1",
+		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth, cnonce=\"c\", nc=0000000g",
+		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", algorithm=SHA-1",
+	};
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(judge(rows[i]), SIP_DIGEST_BAD);
+	/* whole, and without an algorithm, which is MD5: only the nonce is not ours */
+	assert_int_equal(judge("Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\""), SIP_DIGEST_NONE);
+}
+
+static void the_credentials_for_this_realm_are_found_among_others(void **state)
+{
+	static const char request[] = "REGISTER sip:uc.test SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@uc.test>;tag=1\r\n"
+				      "To: <sip:a@uc.test>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\n"
+				      "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\nAuthorization: Digest realm=\"other.test\", username=\"b\"\r\n"
+				      "Authorization: Digest realm=\"uc.test\", username=\"a\"\r\nContent-Length: 0\r\n\r\n";
+	struct sip_msg m = { 0 };
+	struct sip_auth a;
+	const struct head_field *f;
+	(void)state;
+	assert_int_equal(sip_headers_init(), 0);
+	assert_int_equal(sip_msg_parse(&m, TEXT(request), SIP_DATAGRAM, NULL), SIP_OK);
+	f = sip_digest_find(&m, SIP_H_AUTHORIZATION, TEXT("uc.test"), &a);
+	assert_non_null(f);
+	assert_true(text_eq(a.param[SIP_D_USERNAME], TEXT("a")));
+	assert_null(sip_digest_find(&m, SIP_H_AUTHORIZATION, TEXT("third.test"), &a));
+	assert_null(sip_digest_find(&m, SIP_H_PROXY_AUTHORIZATION, TEXT("uc.test"), &a));
+	sip_msg_deinit(&m);
+	sip_headers_deinit();
+}
+
 static void a_challenge_is_one_that_we_can_read(void **state)
 {
 	char out[SIP_CHALLENGE_MAX];
@@ -143,6 +194,10 @@ static void a_challenge_is_one_that_we_can_read(void **state)
 	assert_true(text_eq(a.param[SIP_D_ALGORITHM], TEXT("SHA-256")));
 	assert_true(text_eq(a.param[SIP_D_STALE], TEXT("TRUE")));
 	assert_true(text_eq(a.param[SIP_D_QOP], TEXT("auth")));
+	char realm[SIP_CHALLENGE_MAX + 1];
+	memset(realm, 'r', sizeof(realm) - 1);
+	realm[sizeof(realm) - 1] = 0;
+	assert_int_equal(sip_digest_challenge(SIP_ALG_MD5, text_of(realm), TEXT("n1"), false, out), -ENOSPC);
 }
 
 int main(void)
@@ -151,6 +206,8 @@ int main(void)
 		cmocka_unit_test(the_examples_of_the_rfcs_are_right),
 		cmocka_unit_test(credentials_are_judged),
 		cmocka_unit_test(only_what_is_offered_is_taken),
+		cmocka_unit_test(credentials_that_are_not_whole_are_wrong),
+		cmocka_unit_test(the_credentials_for_this_realm_are_found_among_others),
 		cmocka_unit_test(a_challenge_is_one_that_we_can_read),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

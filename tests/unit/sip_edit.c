@@ -185,6 +185,35 @@ static void an_edit_that_cannot_be_made_fails(void **state)
 	assert_int_equal(sip_edit_write(&edit, out, sizeof out), -EOVERFLOW);
 }
 
+/* An edit that has failed stays so: what comes after it must not make a message of which half is missing. */
+static void after_a_failure_nothing_is_written(void **state)
+{
+	(void)state;
+	begin(L V1 REST END);
+	sip_edit_uri(&edit, (struct text){ 0 });
+	sip_edit_prepend(&edit, SIP_H_VIA, TEXT("SIP/2.0/UDP x"));
+	sip_edit_append(&edit, SIP_H_ROUTE, TEXT("<sip:x>"));
+	sip_edit_append_named(&edit, TEXT("X"), TEXT("y"));
+	sip_edit_remove(&edit, SIP_H_TO);
+	sip_edit_remove_value(&edit, value_number(SIP_H_VIA, 0));
+	sip_edit_replace(&edit, sip_value(&msg, SIP_H_TO), TEXT("a"));
+	assert_int_equal(sip_edit_write(&edit, out, sizeof out), -EOVERFLOW);
+}
+
+static void a_fold_may_go_along_and_a_line_end_may_not(void **state)
+{
+	(void)state;
+	begin(L V1 REST END);
+	sip_edit_replace(&edit, sip_value(&msg, SIP_H_CALL_ID), TEXT("x\r\n\ty"));
+	assert_edited(L V1 "From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: x\r\n\ty\r\nCSeq: 7 INVITE\r\n" END);
+	begin(L V1 REST END);
+	sip_edit_replace(&edit, sip_value(&msg, SIP_H_CALL_ID), TEXT("x\r\nEvil: yes"));
+	assert_int_equal(sip_edit_write(&edit, out, sizeof out), -EOVERFLOW);
+	begin(L V1 REST END);
+	sip_edit_remove_value(&edit, msg.uri); /* only a header has values that can go */
+	assert_int_equal(sip_edit_write(&edit, out, sizeof out), -EOVERFLOW);
+}
+
 static void a_response_takes_over_what_it_must(void **state)
 {
 	const struct sip_line lines[] = { { TEXT("Retry-After"), TEXT("5") } };
@@ -338,6 +367,8 @@ int main(void)
 		cmocka_unit_test(lines_come_and_go),
 		cmocka_unit_test(any_slice_can_be_replaced),
 		cmocka_unit_test(an_edit_that_cannot_be_made_fails),
+		cmocka_unit_test(after_a_failure_nothing_is_written),
+		cmocka_unit_test(a_fold_may_go_along_and_a_line_end_may_not),
 		cmocka_unit_test(a_response_takes_over_what_it_must),
 		cmocka_unit_test(a_tag_that_is_there_stays),
 		cmocka_unit_test(ack_and_cancel_are_those_of_the_request),

@@ -239,10 +239,3 @@ void child_write(struct wr *w, unsigned type, const void *msg)
 	else
 		w->failed = true;
 }
-
-const char *child_type_name(unsigned type)
-{
-	const struct wire_frame *row = row_of(type);
-
-	return row ? row->name : "?";
-}

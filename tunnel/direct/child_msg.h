@@ -241,6 +241,5 @@ enum { CHILD_TO_CHILD = 1, CHILD_TO_SUPERVISOR = 2 };
 /* A whole packet. way: who reads it. */
 enum wire_error child_parse(const uint8_t *p, size_t n, unsigned way, unsigned *ret_type, union child_any *ret_m);
 void child_write(struct wr *w, unsigned type, const void *msg); /* latches w->failed as wire_write() does */
-const char *child_type_name(unsigned type);
 extern const struct wire_frame child_frames[];
 extern const size_t child_n_frames;

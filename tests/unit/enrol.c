@@ -178,6 +178,15 @@ static void a_proof_holds_for_one_session_two_keys_one_name_and_one_side(void **
 	assert_true(enrol_proof(c.secret, ENROL_AGENT, &s, mirror) < 0); /* no name is so long */
 }
 
+static void each_fault_of_a_code_has_its_words(void **state)
+{
+	(void)state;
+	for (unsigned e = ENROL_OK; e <= ENROL_BAD_PLACE; e++)
+		for (unsigned other = ENROL_OK; other < e; other++)
+			assert_string_not_equal(enrol_error_text((enum enrol_error)e), enrol_error_text((enum enrol_error)other));
+	assert_string_equal(enrol_error_text((enum enrol_error)(ENROL_BAD_PLACE + 1)), "unknown");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -187,6 +196,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_code_is_told_apart),
 		cmocka_unit_test(two_codes_have_nothing_in_common_but_the_server),
 		cmocka_unit_test(a_proof_holds_for_one_session_two_keys_one_name_and_one_side),
+		cmocka_unit_test(each_fault_of_a_code_has_its_words),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

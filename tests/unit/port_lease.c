@@ -280,6 +280,35 @@ static void what_is_somebody_elses_counts_for_nothing(void **state)
 	world_close(&w);
 }
 
+/* RFC 6886 3.6: an epoch that is behind its time means that the router has forgotten the mapping: it is asked for again at once. */
+static void a_router_that_has_restarted_is_asked_again_at_once(void **state)
+{
+	uint8_t told[12] = { 0, 128, 0, 0 };
+	struct world w;
+
+	(void)state;
+	world_open(&w, false, true);
+	wish(&w);
+	play(&w, 60000);
+	assert_true(w.open);
+	unsigned asked = w.asked[PORTMAP_NATPMP];
+	store_be32(told + 4, (uint32_t)(w.now / 1000)); /* nothing has happened */
+	store_be32(told + 8, 0xcb007105);
+	port_lease_input(w.l, told, sizeof(told), w.now);
+	play(&w, 1000);
+	assert_int_equal(w.asked[PORTMAP_NATPMP], asked);
+	store_be32(told + 4, 1);
+	w.booted = w.now - 1000;
+	w.outside = OUTSIDE_PORT + 1;
+	port_lease_input(w.l, told, sizeof(told), w.now);
+	play(&w, PORT_LEASE_SILENT_MS);
+	assert_true(w.asked[PORTMAP_NATPMP] > asked);
+	assert_true(w.open);
+	assert_int_equal(addr_port(&w.at), OUTSIDE_PORT + 1);
+	world_close(&w);
+	assert_null(port_lease_free(NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +319,7 @@ int main(void)
 		cmocka_unit_test(a_renewal_that_nobody_answers_loses_it_at_its_end),
 		cmocka_unit_test(another_port_after_a_renewal_is_told),
 		cmocka_unit_test(what_is_somebody_elses_counts_for_nothing),
+		cmocka_unit_test(a_router_that_has_restarted_is_asked_again_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -271,6 +271,27 @@ static void a_password_typed_in_two_ways_is_one(void **state)
 	assert_int_equal(scram_verifier_make(TEXT(""), salt, 4, 4096, &a), SCRAM_BAD_PASSWORD);
 }
 
+/* Each message of the exchange has its place: one that comes twice, or too early, is malformed and proves nothing. */
+static void messages_out_of_turn_are_malformed(void **state)
+{
+	struct scram_verifier v = verifier("x");
+	struct scram s = fresh("tls-exporter", 1), c = fresh("tls-exporter", 1);
+	struct scram_text t, first;
+
+	(void)state;
+	assert_int_equal(scram_server_final(&s, &v, TEXT("c=AAAA,r=x,p=AAAA"), &t), SCRAM_MALFORMED);
+	assert_int_equal(scram_client_final(&c, TEXT("x"), TEXT("r=x,s=AAAA,i=4096"), &t), SCRAM_MALFORMED);
+	assert_int_equal(scram_client_done(&c, TEXT("v=AAAA")), SCRAM_MALFORMED);
+	assert_int_equal(scram_server_first(&s, &v, TEXT("p=tls-exporter,,n=a,r=x"), &first), SCRAM_OK);
+	assert_int_equal(scram_server_first(&s, &v, TEXT("p=tls-exporter,,n=a,r=x"), &t), SCRAM_MALFORMED);
+	/* a nonce with which the answer would not fit */
+	struct scram other = fresh("tls-exporter", 1);
+	char request[600] = "p=tls-exporter,,n=a,r=";
+	size_t n = strlen(request);
+	memset(request + n, 'r', SCRAM_NONCE_MAX / 2 + 1);
+	assert_int_equal(scram_server_first(&other, &v, text_of(request), &t), SCRAM_MALFORMED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -284,6 +305,7 @@ int main(void)
 		cmocka_unit_test(a_server_that_does_not_know_the_password_is_found_out),
 		cmocka_unit_test(malformed_messages_are_told_from_wrong_ones),
 		cmocka_unit_test(a_password_typed_in_two_ways_is_one),
+		cmocka_unit_test(messages_out_of_turn_are_malformed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

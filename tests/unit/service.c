@@ -665,6 +665,30 @@ static void instance_names_make_paths_and_bad_ones_do_not(void **state)
 	unsetenv("RUNTIME_DIRECTORY");
 }
 
+/* Without --runtime-dir: root's is /run/stile, anybody else's is the one of his session. */
+static void without_a_runtime_folder_there_is_no_socket(void **state)
+{
+	bool root = geteuid() == 0;
+	char err[256];
+	struct instance i;
+
+	(void)state;
+	unsetenv("RUNTIME_DIRECTORY");
+	if (root) {
+		assert_int_equal(instance_init(&i, "stile-turn", "", NULL, err, sizeof(err)), 0);
+		assert_string_equal(i.socket_path, "/run/stile/stile-turn.sock");
+		assert_int_equal(seteuid(65534), 0);
+	}
+	setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
+	assert_int_equal(instance_init(&i, "stile-turn", "lab", NULL, err, sizeof(err)), 0);
+	assert_string_equal(i.socket_path, "/run/user/1000/stile/stile-turn@lab.sock");
+	unsetenv("XDG_RUNTIME_DIR");
+	assert_int_equal(instance_init(&i, "stile-turn", "lab", NULL, err, sizeof(err)), -ENOENT);
+	assert_non_null(strstr(err, "--runtime-dir"));
+	if (root)
+		assert_int_equal(seteuid(0), 0);
+}
+
 /* --- settings of the store --- */
 
 static json_t *set_number(const struct world *w, int n, const char *want_error)
@@ -804,6 +828,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(instance_names_make_paths_and_bad_ones_do_not),
+		cmocka_unit_test(without_a_runtime_folder_there_is_no_socket),
 		cmocka_unit_test(the_common_schemas_are_sound),
 		IN_WORLD(a_service_becomes_ready_answers_and_stops_cleanly),
 		IN_WORLD(bad_command_lines_and_configurations_exit_with_2),

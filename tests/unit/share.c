@@ -266,6 +266,54 @@ static void names_of_strangers_are_made_harmless(void **state)
 	assert_string_equal(out, "report (2).pdf");
 }
 
+static void each_fault_of_a_code_has_its_words(void **state)
+{
+	(void)state;
+	for (unsigned e = SHARE_CODE_OK; e <= SHARE_CODE_LINK; e++) {
+		assert_string_not_equal(share_code_error_text((enum share_code_error)e), "unknown");
+		for (unsigned other = SHARE_CODE_OK; other < e; other++)
+			assert_string_not_equal(share_code_error_text((enum share_code_error)e), share_code_error_text((enum share_code_error)other));
+	}
+	assert_string_equal(share_code_error_text((enum share_code_error)(SHARE_CODE_LINK + 1)), "unknown");
+}
+
+static void a_code_is_written_with_all_ports_of_its_place(void **state)
+{
+	static const char text[] = "000G-40R4-0M30-E209-185G-R38E-1ZRR@tunnel.example.org:7443,1935,443,80";
+	char buf[SHARE_CODE_STRLEN];
+	struct share_code c;
+
+	(void)state;
+	assert_int_equal(share_code_parse(text_of(text), &c), SHARE_CODE_OK);
+	assert_string_equal(share_code_write(&c, buf), text);
+}
+
+/* A context seals or opens, and takes no record that could not be one. */
+static void a_record_has_one_direction_and_a_bound(void **state)
+{
+	static uint8_t in[RECORD_SIZE + 1], out[RECORD_SIZE + 1];
+	const uint8_t key[SHARE_KEY] = { 1 };
+	struct share_records_ctx *seal, *open;
+	uint64_t plain;
+
+	(void)state;
+	assert_int_equal(share_records_new(key, true, &seal), 0);
+	assert_int_equal(share_records_new(key, false, &open), 0);
+	assert_int_equal(share_records_seal(seal, 0, true, in, RECORD_PLAIN + 1, out), -EIO);
+	assert_int_equal(share_records_seal(open, 0, true, in, 1, out), -EIO);
+	assert_int_equal(share_records_open(seal, 0, true, in, RECORD_SIZE, out), -EBADMSG);
+	assert_int_equal(share_records_open(open, 0, true, in, RECORD_SIZE + 1, out), -EBADMSG);
+	assert_int_equal(share_records_open(open, 0, true, in, RECORD_TAG - 1, out), -EBADMSG);
+	assert_int_equal(share_records_seal(seal, 0, true, in, 0, out), 0); /* an empty one, alone */
+	assert_int_equal(share_records_open(open, 0, true, out, RECORD_TAG, in), 0);
+	assert_int_equal(share_records_open(open, 0, false, out, RECORD_TAG, in), -EBADMSG); /* not as one of several */
+	assert_int_equal(share_records_plain(RECORD_SIZE + RECORD_TAG + 1, &plain), 0);
+	assert_int_equal(plain, RECORD_PLAIN + 1);
+	share_records_free(seal);
+	share_records_free(open);
+	assert_null(share_records_free(NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +322,9 @@ int main(void)
 		cmocka_unit_test(sizes_go_both_ways),			    cmocka_unit_test(what_is_sealed_is_opened_whole_or_not_at_all),
 		cmocka_unit_test(paths_have_one_meaning_or_none),	    cmocka_unit_test(ranges_are_read_as_rfc_9110_has_them),
 		cmocka_unit_test(names_of_strangers_are_made_harmless),
+		cmocka_unit_test(each_fault_of_a_code_has_its_words),
+		cmocka_unit_test(a_code_is_written_with_all_ports_of_its_place),
+		cmocka_unit_test(a_record_has_one_direction_and_a_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,9 +7,11 @@
 #include "tests/unit/support.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <time.h>
 #include "tunnel/agent/config.h"
+#include "tunnel/job_wire.h"
 
 static struct cfg *read_yaml(const char *yaml)
 {
@@ -191,6 +193,19 @@ static void a_server_may_have_a_fingerprint(void **state)
 	cfg_free(c);
 }
 
+/* A newer server may say what this agent has no word for. */
+static void each_state_has_its_word(void **state)
+{
+	(void)state;
+	assert_string_equal(job_state_text(0), "not connected");
+	assert_string_equal(job_state_text(WIRE_JOB_PORT_TAKEN), "port taken");
+	assert_string_equal(job_state_text(WIRE_JOB_OVER), "expired");
+	for (unsigned s = WIRE_JOB_ACTIVE; s <= WIRE_JOB_OVER; s++)
+		assert_string_not_equal(job_state_text(s), "unknown");
+	assert_string_equal(job_state_text(WIRE_JOB_OVER + 1), "unknown");
+	assert_string_equal(job_state_text(UINT_MAX), "unknown");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +217,7 @@ int main(void)
 		cmocka_unit_test(a_job_without_a_name_is_called_by_its_port),
 		cmocka_unit_test(what_contradicts_itself_is_refused_with_its_reason),
 		cmocka_unit_test(a_server_may_have_a_fingerprint),
+		cmocka_unit_test(each_state_has_its_word),
 	};
 
 	setenv("TZ", "UTC", 1);

@@ -663,6 +663,73 @@ static void a_client_that_is_freed_takes_its_requests_along(void **state)
 	assert_int_equal(t.failed, 0);
 }
 
+/* What the server answers to the first Allocate, without a signature as this one has none. */
+static void answer_of_a_server(struct talk *t, struct world *w, enum stun_class class, const char *realm, const char *nonce)
+{
+	uint8_t buf[256];
+	struct stun_writer sw;
+	ssize_t n;
+
+	talk_init(t, w, client_udp(w, HERE, "alice"), (struct turn_client_options){ 0 });
+	t->lose_up = 1;
+	assert_int_equal(turn_client_allocate(t->c), 0);
+	stun_begin(&sw, buf, sizeof buf, STUN_ALLOCATE, class, t->request + 8);
+	if (class == STUN_ERROR)
+		stun_put_error(&sw, 401, "Unauthorized");
+	if (realm)
+		stun_put_text(&sw, STUN_A_REALM, text_of(realm));
+	if (nonce)
+		stun_put_text(&sw, STUN_A_NONCE, text_of(nonce));
+	n = stun_end(&sw);
+	assert_true(n > 0);
+	turn_client_input(t->c, buf, (size_t)n);
+}
+
+static void a_success_without_an_address_is_a_wrong_answer(void **state)
+{
+	struct talk t;
+
+	answer_of_a_server(&t, *state, STUN_SUCCESS, NULL, NULL);
+	assert_int_equal(t.failed, 1);
+	assert_int_equal(t.allocated, 0);
+	assert_string_equal(t.text, "the server's answer to Allocate is wrong: no relayed address or lifetime in it");
+	talk_deinit(&t);
+}
+
+/* RFC 8489 9.2.4: without realm and nonce there is nothing to authenticate with, and no second request. */
+static void a_challenge_that_is_not_whole_is_a_refusal(void **state)
+{
+	static const struct {
+		const char *realm, *nonce;
+	} rows[] = { { NULL, NULL }, { "example.org", NULL }, { NULL, "nonce" } };
+	struct talk t;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		answer_of_a_server(&t, *state, STUN_ERROR, rows[i].realm, rows[i].nonce);
+		assert_int_equal(t.failed, 1);
+		assert_non_null(strstr(t.text, "the server refused Allocate: 401 Unauthorized"));
+		talk_deinit(&t);
+	}
+}
+
+static void each_failure_has_its_sentence(void **state)
+{
+	static const struct {
+		struct turn_failure f;
+		const char *want;
+	} rows[] = {
+		{ { .kind = TURN_FAIL_TIMEOUT, .method = STUN_REFRESH }, "no answer to Refresh" },
+		{ { .kind = TURN_FAIL_LOCAL, .method = STUN_CHANNEL_BIND, .reason = "Cannot allocate memory" },
+		  "cannot send ChannelBind: Cannot allocate memory" },
+		{ { .kind = TURN_FAIL_PROTOCOL, .method = STUN_ALLOCATE }, "the server's answer to Allocate is wrong" },
+	};
+	char buf[256];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_string_equal(turn_failure_text(&rows[i].f, buf, sizeof buf), rows[i].want);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -689,6 +756,9 @@ int main(void)
 		TALK(what_cannot_be_sent_is_an_error),
 		TALK(a_released_allocation_is_gone_at_once),
 		TALK(a_client_that_is_freed_takes_its_requests_along),
+		TALK(a_success_without_an_address_is_a_wrong_answer),
+		TALK(a_challenge_that_is_not_whole_is_a_refusal),
+		TALK(each_failure_has_its_sentence),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

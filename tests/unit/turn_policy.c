@@ -4,11 +4,13 @@
  * and store, what is refused, and how long it lives.
  */
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 #include "turn/realm.h"
@@ -254,6 +256,32 @@ static void four_workers_share_one_policy(void **state)
 	assert_null(turn_policy_unref(NULL));
 }
 
+static void realms_are_found_by_name_and_by_slot(void **state)
+{
+	struct turn_realm_section x[] = { { .name = "a.example", .password = "pa" }, { .name = "b.example", .password = "pb" } };
+	static struct turn_realm_section many[TURN_REALMS_MAX + 1];
+	static char names[TURN_REALMS_MAX + 1][16];
+	char password[] = "p";
+	_cleanup_(turn_policy_unrefp) struct turn_policy *p =
+		must(&(struct turn_config){ .realm = "example.org", .password = "main", .realms = { x, 2 } }, NULL, 0);
+
+	(void)state;
+	assert_int_equal(turn_policy_n_realms(p), 3);
+	assert_string_equal(turn_policy_slot_name(p, 0), "example.org");
+	assert_string_equal(turn_policy_slot_name(p, 2), "b.example");
+	assert_null(turn_policy_slot_name(p, 3));
+	assert_null(turn_policy_slot_name(p, UINT_MAX));
+	assert_ptr_equal(turn_policy_find_realm(p, NULL), turn_policy_realm(p, 0));
+	assert_ptr_equal(turn_policy_find_realm(p, "a.example"), turn_policy_realm(p, 1));
+	assert_ptr_equal(turn_policy_nth_realm(p, 2), turn_policy_realm(p, 2));
+	assert_null(turn_policy_find_realm(p, "c.example"));
+	for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "r%zu", i);
+		many[i] = (struct turn_realm_section){ .name = names[i], .password = password };
+	}
+	refused(&(struct turn_config){ .realm = "r", .password = "p", .realms = { many, ARRAY_LEN(many) } }, "realms are possible");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +294,7 @@ int main(void)
 		cmocka_unit_test(limits_that_nobody_wrote_follow_from_the_others),
 		cmocka_unit_test(the_values_are_copied_to_the_last),
 		cmocka_unit_test(four_workers_share_one_policy),
+		cmocka_unit_test(realms_are_found_by_name_and_by_slot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,7 +169,7 @@ static int walk(struct tree *t, const char *path, unsigned depth)
 		char below[TREE_PATH_MAX];
 		int len = snprintf(below, sizeof(below), "%s%s%s", depth ? path : "", depth ? "/" : "", names[i]->d_name);
 
-		if (r == 0 && !t->cut && len < (int)sizeof(below))
+		if (r == 0 && !(t->cut && t->n == TREE_ENTRIES_MAX) && len < (int)sizeof(below))
 			r = look(t, below, depth);
 		free(names[i]);
 	}

@@ -35,7 +35,7 @@ struct tree *tree_free(struct tree *t);
 DEFINE_CLEANUP(struct tree, tree_free)
 bool tree_is_dir(const struct tree *t);
 const char *tree_name(const struct tree *t); /* as it is told */
-bool tree_cut(const struct tree *t);	     /* there was more than TREE_ENTRIES_MAX */
+bool tree_cut(const struct tree *t);	     /* there was more than TREE_ENTRIES_MAX, or something deeper than TREE_DEPTH_MAX */
 uint64_t tree_total(const struct tree *t);   /* bytes of all entries */
 int tree_scan(struct tree *t);		     /* again: what is new, gone or changed. 0 or -errno */
 size_t tree_count(const struct tree *t);

@@ -112,8 +112,3 @@ unsigned sip_retry_after(struct sip_charges *cs)
 	cs->salt = cs->salt * 1664525u + 1013904223u;
 	return 5 + (cs->salt >> 16) % 16;
 }
-
-uint32_t sip_charge_count(const struct sip_charge *c)
-{
-	return c->open;
-}

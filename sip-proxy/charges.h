@@ -42,4 +42,3 @@ void sip_uncharge_bytes(struct sip_charges *cs, size_t n);
 struct addr sip_source_of(const struct addr *a);
 /* 5 … 20 s, another one each time. */
 unsigned sip_retry_after(struct sip_charges *cs);
-uint32_t sip_charge_count(const struct sip_charge *c);

@@ -350,12 +350,40 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void a_queue_that_finds_no_memory_is_what_it_was(void **state)
+{
+	static uint8_t bytes[3 * CHUNK_BYTES];
+	struct chunk_pool pool = { 0 };
+	struct chunk_queue q = { .pool = &pool };
+	struct iovec v[8];
+
+	(void)state;
+	memset(bytes, 7, sizeof(bytes));
+	assert_int_equal(chunk_queue_add(&q, bytes, 10), 0);
+	for (unsigned n = 1; n <= 3; n++) {
+		oom_arm(n);
+		assert_int_equal(chunk_queue_add(&q, bytes, sizeof(bytes)), -ENOMEM);
+		assert_true(oom_hit());
+		oom_arm(0);
+		assert_int_equal(q.n, 10);
+		assert_int_equal(pool.n_lent, 1);
+		chunk_pool_trim(&pool); /* what was had for it is spare now */
+	}
+	assert_int_equal(chunk_queue_add(&q, bytes, sizeof(bytes)), 0);
+	assert_int_equal(chunk_queue_iov(&q, v, 8), 4);
+	assert_int_equal(v[0].iov_len + v[1].iov_len + v[2].iov_len + v[3].iov_len, 10 + sizeof(bytes));
+	chunk_queue_drop(&q, q.n);
+	assert_int_equal(pool.n_lent, 0);
+	chunk_pool_trim(&pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bytes_arrive_whole_or_the_data_connection_ends),
 		cmocka_unit_test(an_agent_is_made_with_its_jobs_or_not_at_all),
 		cmocka_unit_test(a_server_is_made_or_not_at_all),
+		cmocka_unit_test(a_queue_that_finds_no_memory_is_what_it_was),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

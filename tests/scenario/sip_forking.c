@@ -687,6 +687,40 @@ static void too_many_that_wait_are_dropped_not_kept(void **state)
 	world_stop(&w);
 }
 
+/* 16.7.5: who was silent when we said no may say yes after all, and then two are in a call that one of them must learn of. */
+static void a_200_behind_our_own_refusal_is_not_lost(void **state)
+{
+	static struct world w;
+	const struct addr second = hop_of(B2).remote;
+	struct sent x;
+	bool found = false;
+	(void)state;
+	begin_by_name(&w);
+	say_req(&w, ALICE, &(struct req){ 0 });
+	answer_lookup(&w, 0, true);
+	s1 = expect_request(&w, "INVITE", B1);
+	world_wait(&w, 800);
+	while (take(&w, &x)) {
+		if (!found && strncmp(x.bytes, "INVITE", 6) == 0 && addr_equal(&x.to.hop.remote, &second)) {
+			s2 = x;
+			found = true;
+		} else {
+			sent_free(&x);
+		}
+	}
+	assert_true(found);
+	reply(&w, B2, &s2, 486, "b2", NULL);
+	drop_request(&w, "ACK", B2);
+	expect_and_free(&w, 486, ALICE);
+	say_req(&w, ALICE, &(struct req){ .method = "ACK", .to_tag = "b2" });
+	world_forget(&w);
+	reply(&w, B1, &s1, 200, "b1", NULL);
+	expect_and_free(&w, 200, ALICE);
+	world_wait(&w, 40000);
+	world_forget(&w);
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -720,6 +754,7 @@ int main(void)
 		cmocka_unit_test(a_chain_that_is_replaced_does_not_go_on_with_what_waits),
 		cmocka_unit_test(an_invite_that_rings_for_nobody_ends),
 		cmocka_unit_test(too_many_that_wait_are_dropped_not_kept),
+		cmocka_unit_test(a_200_behind_our_own_refusal_is_not_lost),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

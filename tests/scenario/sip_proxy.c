@@ -597,6 +597,92 @@ static void what_came_without_a_content_length_goes_on_with_one(void **state)
 	world_stop(&w);
 }
 
+struct told {
+	char text[1024];
+};
+
+static void note_it(void *arg, const char *name, const char *text)
+{
+	struct told *t = arg;
+	size_t n = strlen(t->text);
+	(void)snprintf(t->text + n, sizeof t->text - n, "%s: %s\n", name, text);
+}
+
+static void explain(struct world *w, const char *request, const char *want)
+{
+	struct told told = { "" };
+	struct sip_explain x = { .note = note_it, .arg = &told };
+	struct sip_hop from = hop_of(ALICE);
+	(void)sip_proxy_explain(w->px, text_of(request), &from, &x);
+	if (!strstr(told.text, want))
+		fail_msg("'%s' is not in:\n%s", want, told.text);
+	expect_nothing(w);
+	assert_int_equal(sip_proxy_counts(w->px)->requests_out[SIP_MESSAGE], 0);
+}
+
+#define ASKED(method, uri, more)                                                                                       \
+	method " " uri " SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK-x\r\nFrom: <sip:alice@uc.test>;tag=1\r\nTo: <" uri ">\r\n" \
+	"Call-ID: x\r\nCSeq: 1 " method "\r\n" more "Content-Length: 0\r\n\r\n"
+
+/* What would happen to a request is told, and nothing happens. */
+static void a_decision_is_explained_without_being_carried_out(void **state)
+{
+	static struct world w;
+	struct sip_explain x = { .note = note_it };
+	struct sip_hop from = hop_of(ALICE);
+	struct told told = { "" };
+	(void)state;
+	world_init(&w);
+	world_start(&w);
+	explain(&w, ASKED("OPTIONS", "sip:uc.test", ""), "decision: 200 OK: the proxy answers a ping itself");
+	explain(&w, ASKED("MESSAGE", "sip:nobody@uc.test", ""), "decision: 404 ");
+	explain(&w, ASKED("MESSAGE", "sip:x@elsewhere.test", ""), "decision: 403 ");
+	explain(&w, ASKED("MESSAGE", "sip:bob@uc.test", "Max-Forwards: 0\r\n"), "decision: 483 ");
+	w.refuse = SIP_REFUSE_POLICY;
+	explain(&w, ASKED("MESSAGE", "sip:bob@uc.test", ""), "because the test says so");
+	w.refuse = SIP_ACCEPTED;
+	world_place(&w, "sip:bob@192.0.2.20", NULL, 1000);
+	world_place(&w, "sip:bob@192.0.2.21", "sip:edge.test;transport=tls", 1000);
+	w.places[2] = (struct sip_place){ .has_flow = true, .only_flow = true, .hop = hop_of("tcp:192.0.2.22:33000"), .q = 1000 };
+	w.n_places = 3;
+	explain(&w, ASKED("MESSAGE", "sip:bob@uc.test", ""), "decision: goes to sip:bob@192.0.2.20\n");
+	explain(&w, ASKED("MESSAGE", "sip:bob@uc.test", ""), "decision: goes to sip:edge.test;transport=tls");
+	explain(&w, ASKED("MESSAGE", "sip:bob@uc.test", ""), "192.0.2.22:33000, over the connection that is there");
+	x.arg = &told;
+	assert_true(sip_proxy_explain(w.px, TEXT("no message"), &from, &x) < 0);
+	assert_string_equal(told.text, "");
+	world_stop(&w);
+}
+
+/* Where a registration has left a Path (RFC 3327), its first value is asked for, not the contact. */
+static void the_first_of_a_path_is_the_next_hop(void **state)
+{
+	static struct world w;
+	(void)state;
+	world_init(&w);
+	world_start(&w);
+	w.places[0] = (struct sip_place){ .uri = TEXT("sip:bob@10.9.9.9"), .routes = TEXT("<sip:edge.test;lr>, <sip:inner.test;lr>"), .q = 1000 };
+	w.n_places = 1;
+	w.names[0].name = "edge.test";
+	w.names[0].at[0] = "udp:192.0.2.30:5060";
+	w.n_lookups = 0;
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE" });
+	assert_int_equal(w.n_lookups, 1);
+	assert_string_equal(w.asked_host[0], "edge.test");
+	answer_lookup(&w, 0, true);
+	struct sent s = expect_request(&w, "MESSAGE", "udp:192.0.2.30:5060");
+	assert_true(sent_has(&s, "MESSAGE sip:bob@10.9.9.9 SIP/2.0\r\n"));
+	assert_string_equal(sent_value(&s, SIP_H_ROUTE, 0), "<sip:edge.test;lr>");
+	assert_string_equal(sent_value(&s, SIP_H_ROUTE, 1), "<sip:inner.test;lr>");
+	reply(&w, "udp:192.0.2.30:5060", &s, 200, "b", NULL);
+	sent_free(&s);
+	expect_and_free(&w, 200, ALICE);
+	w.places[0] = (struct sip_place){ .uri = TEXT("sip:bob@10.9.9.9"), .next = TEXT("tel:+4930123"), .q = 1000 };
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE", .branch = "z9hG4bK-2", .call = "2" });
+	expect_and_free(&w, 502, ALICE); /* there is no way to a number */
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -623,6 +709,8 @@ int main(void)
 		cmocka_unit_test(a_registration_gets_a_path_that_leads_back_to_its_flow),
 		cmocka_unit_test(what_came_without_a_content_length_goes_on_with_one),
 		cmocka_unit_test(a_maddr_that_names_us_is_taken_off),
+		cmocka_unit_test(a_decision_is_explained_without_being_carried_out),
+		cmocka_unit_test(the_first_of_a_path_is_the_next_hop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

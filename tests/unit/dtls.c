@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "common/bytes.h"
 #include "common/dtls.h"
 #include "common/dtls_cookie.h"
+#include "common/dtls_wire.h"
 
 enum { QUEUE = 256, LARGEST = 17000 };
 
@@ -688,6 +690,51 @@ static void anything_but_a_client_hello_is_dropped_in_silence(void **state)
 
 #define t(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void keep_datagram(const struct addr *to, const struct addr *from, const void *p, size_t n, void *arg)
+{
+	char *kept = arg;
+
+	(void)to;
+	(void)from;
+	memcpy(kept, p, n);
+	kept[n] = 0;
+}
+
+/* The BIO between OpenSSL and an owner's datagrams: one at a time, whole or cut, never the next one's bytes. */
+static void a_wire_gives_one_datagram_and_no_more(void **state)
+{
+	static const struct dtls_ops ops = { keep_datagram };
+	char sent[32] = "", got[16];
+	struct dtls_wire w = { .ops = &ops, .arg = sent };
+	SSL_CTX *ctx = SSL_CTX_new(DTLS_method());
+	SSL *ssl = SSL_new(ctx);
+	BIO *bio;
+
+	(void)state;
+	assert_non_null(ssl);
+	assert_int_equal(dtls_wire_attach(&w, ssl), 0);
+	bio = SSL_get_rbio(ssl);
+	assert_int_equal(BIO_ctrl(bio, BIO_CTRL_DGRAM_QUERY_MTU, 0, NULL), DTLS_HANDSHAKE_MTU);
+	assert_int_equal(BIO_ctrl(bio, BIO_CTRL_DGRAM_GET_FALLBACK_MTU, 0, NULL), DTLS_HANDSHAKE_MTU);
+	assert_int_equal(BIO_ctrl(bio, BIO_CTRL_FLUSH, 0, NULL), 1);
+	assert_int_equal(BIO_ctrl(bio, BIO_CTRL_PENDING, 0, NULL), 0);
+	assert_true(BIO_read(bio, got, sizeof(got)) <= 0);
+	assert_true(BIO_should_retry(bio));
+	w.in = (const uint8_t *)"datagram";
+	w.in_n = 8;
+	assert_int_equal(BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_PEEK_MODE, 1, NULL), 1);
+	assert_int_equal(BIO_read(bio, got, sizeof(got)), 8);
+	assert_int_equal(BIO_ctrl(bio, BIO_CTRL_DGRAM_SET_PEEK_MODE, 0, NULL), 1);
+	assert_int_equal(BIO_read(bio, got, 4), 4); /* as recv() does: the rest is gone */
+	assert_memory_equal(got, "data", 4);
+	assert_true(BIO_read(bio, got, sizeof(got)) <= 0);
+	assert_int_equal(BIO_write(bio, "answer", 6), 6);
+	assert_string_equal(sent, "answer");
+	assert_true(w.wrote);
+	SSL_free(ssl);
+	SSL_CTX_free(ctx);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -711,6 +758,7 @@ int main(void)
 		t(a_cookie_is_good_for_the_address_it_was_sent_to_only),
 		t(cookies_live_for_one_to_two_rotations),
 		t(anything_but_a_client_hello_is_dropped_in_silence),
+		cmocka_unit_test(a_wire_gives_one_datagram_and_no_more),
 	};
 
 	/* Before anything of OpenSSL's is used. */

@@ -242,6 +242,22 @@ static void what_is_no_header_or_does_not_come_is_refused_with_its_reason(void *
 	end(&sc);
 }
 
+static void a_backend_may_be_behind_an_address(void **state)
+{
+	struct front_route far = { .server_name = LIST(all_names), .to = { .at = addr_v4(0x7f000001, 8443) } };
+	struct cfg_list list = { &far, 1 };
+	struct front_backend *const *backends;
+	struct front_table *t = NULL;
+
+	(void)state;
+	assert_int_equal(front_table_new(&list, "turn", NULL, &t), 0);
+	assert_int_equal(front_table_backends(t, &backends), 2);
+	assert_string_equal(goes_to(t, "a.example.org", NULL, NULL), backends[1]->name);
+	assert_true(addr_equal(&backends[1]->at, &far.to.at));
+	assert_int_equal(backends[1]->len, addr_len(&far.to.at));
+	front_table_unref(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +267,7 @@ int main(void)
 		cmocka_unit_test(what_follows_the_header_is_left_to_the_connection),
 		cmocka_unit_test(a_header_in_pieces_is_waited_for),
 		cmocka_unit_test(what_is_no_header_or_does_not_come_is_refused_with_its_reason),
+		cmocka_unit_test(a_backend_may_be_behind_an_address),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

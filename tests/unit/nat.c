@@ -533,6 +533,15 @@ static void every_finding_has_its_words(void **state)
 
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
+static void each_gap_has_its_words(void **state)
+{
+	(void)state;
+	for (unsigned bit = NAT_GAP_NO_OTHER; bit <= NAT_GAP_REFUSED; bit <<= 1)
+		assert_non_null(nat_gap_text((enum nat_gap)bit));
+	assert_null(nat_gap_text(NAT_GAP_END));
+	assert_null(nat_gap_text((enum nat_gap)0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -552,6 +561,7 @@ int main(void)
 		CASE(a_binding_that_outlives_the_wait_is_said_to),
 		CASE(garbage_and_strangers_answers_are_ignored),
 		CASE(every_finding_has_its_words),
+		cmocka_unit_test(each_gap_has_its_words),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

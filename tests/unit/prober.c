@@ -308,6 +308,7 @@ static void a_probe_that_meets_nobody_ends_and_each_port_was_asked_once(void **s
 	assert_true(play(&w) <= PROBER_ROUND_MS + 10);
 	assert_int_equal(w.ended[0], -1);
 	assert_int_equal(w.ended[1], -1);
+	assert_true(prober_sent(w.easy) >= w.packets[0] && prober_sent(w.hard) > 0);
 	unsigned asked = 0;
 	for (unsigned port = 20000; port <= 24999; port++)
 		asked += (w.opened[port / 8] >> port % 8) & 1;

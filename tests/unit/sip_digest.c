@@ -200,6 +200,23 @@ static void a_challenge_is_one_that_we_can_read(void **state)
 	assert_int_equal(sip_digest_challenge(SIP_ALG_MD5, text_of(realm), TEXT("n1"), false, out), -ENOSPC);
 }
 
+static void headers_that_break_the_grammar_are_no_credentials(void **state)
+{
+	static const char *const rows[] = {
+		"", "Digest", "Digest ", "Digest username", "Digest username=", "Digest =x", "Digest username=\"a", "Digest username=\"a\",",
+		"Digest username=\"a\" realm=\"b\"", "Digest username=\"a\", username=\"b\"", "Digest username=\"a\"; realm=\"b\"", "\"Digest\" username=\"a\"",
+	};
+	struct sip_auth a;
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (sip_auth_parse(text_of(rows[i]), &a) != -EBADMSG)
+			fail_msg("taken: %s", rows[i]);
+	assert_int_equal(sip_auth_parse(TEXT("digest  USERNAME = \"a\" ,\r\n x-new=1, nc=1"), &a), 0); /* unknown ones do no harm */
+	assert_true(a.is_digest && text_eq(a.param[SIP_D_USERNAME], TEXT("a")) && text_eq(a.param[SIP_D_NC], TEXT("1")));
+	assert_int_equal(sip_auth_parse(TEXT("Bearer what,ever=="), &a), 0);
+	assert_false(a.is_digest);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +226,7 @@ int main(void)
 		cmocka_unit_test(credentials_that_are_not_whole_are_wrong),
 		cmocka_unit_test(the_credentials_for_this_realm_are_found_among_others),
 		cmocka_unit_test(a_challenge_is_one_that_we_can_read),
+		cmocka_unit_test(headers_that_break_the_grammar_are_no_credentials),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

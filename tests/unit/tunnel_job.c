@@ -167,6 +167,12 @@ static void what_contradicts_itself_is_refused_with_its_reason(void **state)
 	expect_error(AGENT "{ port: 5-9, target: \"a:1\" }, { port: 7, target: \"b:1\" } ] }",
 		     "port 7 is taken by the job '5-9'");
 	expect_error(AGENT "{ port: 5, target: \"a:1\", note: \"two\\nlines\" } ] }", "one line");
+	expect_error(AGENT "{ port: 5, target: \"a:1\", protocol: udp, health_check: 10s } ] }", "cannot be seen");
+	expect_error(AGENT "{ port: 5, target: \"a:1\", health_check: 10ms } ] }", "once a second at most");
+	expect_error(AGENT "{ port: a, target: \"a:1\" } ] }", "a port of the server, a range");
+	expect_error(AGENT "{ port: 9-5, target: \"a:1\" } ] }", "the first of them first");
+	expect_error(AGENT "{ port: 5, target: \"a:1\", expire: \"1969-12-31Z\" } ] }", "a time as");
+	expect_error(AGENT "{ port: 5, target: \"a:1\", expire: \"2026-12-01 18:00:00 and some more words\" } ] }", "a time as");
 	expect_error("agent: { server: [ a, a ] }", "stands here twice");
 	expect_error("agent: { server: \"a:1#sha256:12\" }", "64 hexadecimal digits");
 	expect_error("agent: { server: a, password: x, code: y }", "by code or by password");

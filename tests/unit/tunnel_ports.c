@@ -195,6 +195,83 @@ static void claims_survive_a_restart_by_the_store(void **state)
 	ports_free(later);
 }
 
+static bool is_known(const uint8_t identity[static WIRE_PIN], void *arg)
+{
+	(void)arg;
+	return identity[0] != 9;
+}
+
+/* What an agent that was removed has left behind is in nobody's way, wherever it stands in the book. */
+static void ports_of_a_removed_agent_are_given_to_others(void **state)
+{
+	struct ports *p = book(100);
+	struct ports_grant g;
+
+	(void)state;
+	for (uint16_t i = 0; i < 3; i++) {
+		struct ports_ask left = ask(9, (const char *[]){ "a", "b", "c" }[i], 20000 + i, 1);
+		assert_int_equal(claim(p, &left, &g), WIRE_R_NONE);
+	}
+	ports_set_rules(p, &(struct ports_rules){ .binds = &no_binds, .bind = addr_v4(0, 0), .most_ports = 100, .own = own, .known = is_known });
+	struct ports_ask all = ask(1, "web", 20000, 3), other = ask(1, "again", 20002, 1);
+	assert_int_equal(claim(p, &all, &g), WIRE_R_NONE);
+	assert_int_equal(ports_of(p, (const uint8_t[WIRE_PIN]){ 9 }), 0);
+	assert_int_equal(claim(p, &other, &g), WIRE_R_PORT_TAKEN);
+	assert_non_null(strstr(g.text, "the agent's job web"));
+	ports_free(p);
+}
+
+static bool all_busy(const struct addr *at, bool udp, void *arg)
+{
+	(void)at;
+	(void)udp;
+	(void)arg;
+	return true;
+}
+
+static void a_star_finds_nothing_where_all_is_taken_and_looks_through_all_ranges(void **state)
+{
+	static const struct wire_range two[] = { { 20000, 20000 }, { 20002, 20002 } };
+	struct ports *p = book(100);
+	struct ports_grant g;
+	struct ports_ask a = ask(1, "first", 0, 1), b = ask(1, "second", 0, 1), c = ask(1, "third", 0, 1);
+
+	(void)state;
+	a.ranges = b.ranges = c.ranges = two;
+	a.n_ranges = b.n_ranges = c.n_ranges = 2;
+	ports_claim(p, &a, all_busy, NULL, &g);
+	assert_int_equal(g.reason, WIRE_R_PORT_TAKEN);
+	assert_int_equal(claim(p, &a, &g), WIRE_R_NONE);
+	unsigned first = addr_port(&g.at);
+	assert_int_equal(claim(p, &b, &g), WIRE_R_NONE);
+	assert_int_equal(first + addr_port(&g.at), 20000 + 20002);
+	assert_int_equal(claim(p, &c, &g), WIRE_R_PORT_TAKEN);
+	assert_non_null(strstr(g.text, "no port that the agent may open is free"));
+	ports_free(p);
+}
+
+static void a_job_appears_only_where_it_may(void **state)
+{
+	struct prefix may[1];
+	const struct cfg_list binds = { may, 1 };
+	struct ports *p = book(100);
+	struct ports_grant g;
+	struct ports_ask a = ask(1, "web", 20000, 1), v6 = ask(2, "six", 20000, 1);
+
+	(void)state;
+	assert_int_equal(prefix_parse(TEXT("192.0.2.0/24"), &may[0]), 0);
+	ports_set_rules(p, &(struct ports_rules){ .binds = &binds, .bind = addr_v4(0, 0), .most_ports = 100, .own = own });
+	a.bind = addr_v4(0xcb007101, 0);
+	assert_int_equal(claim(p, &a, &g), WIRE_R_PORT_FORBIDDEN);
+	assert_non_null(strstr(g.text, "jobs may not appear on 203.0.113.1"));
+	a.bind = addr_v4(0xc0000201, 0);
+	assert_int_equal(claim(p, &a, &g), WIRE_R_NONE);
+	ports_set_rules(p, &(struct ports_rules){ .binds = &no_binds, .bind = addr_v4(0, 0), .most_ports = 100, .own = own });
+	assert_int_equal(addr_parse(TEXT("::"), 0, &v6.bind), 0);
+	assert_int_equal(claim(p, &v6, &g), WIRE_R_NONE); /* IPv6 sockets are IPv6 only: another place */
+	ports_free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +282,9 @@ int main(void)
 		cmocka_unit_test(a_star_gets_a_free_port_and_keeps_it),
 		cmocka_unit_test(an_agent_has_no_more_ports_than_it_may),
 		cmocka_unit_test(claims_survive_a_restart_by_the_store),
+		cmocka_unit_test(ports_of_a_removed_agent_are_given_to_others),
+		cmocka_unit_test(a_star_finds_nothing_where_all_is_taken_and_looks_through_all_ranges),
+		cmocka_unit_test(a_job_appears_only_where_it_may),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,34 +59,43 @@ static int parse_ports(struct text t, struct reach *r)
 	return 0;
 }
 
-/* Where the ports begin, behind the colon: of IPv6 only behind a bracket. */
-static struct text cut_ports(struct text *t)
+/*
+ * Where the ports begin, behind the colon: of IPv6 only behind a bracket. False: there is a bracket without its other half, or a
+ * colon without ports. Neither may ever stand for all of them.
+ */
+static bool cut_ports(struct text *t, struct text *ret_ports)
 {
-	struct text rest;
+	struct text rest = *t;
 	size_t colons = 0;
 
+	*ret_ports = (struct text){ 0 };
 	if (t->n && t->p[0] == '[') {
-		rest = text_drop(*t, 1);
+		rest = text_drop(rest, 1);
 		*t = text_cut(&rest, ']');
-		return rest.p && rest.n && rest.p[0] == ':' ? text_drop(rest, 1) : rest;
+		if (!rest.p || (rest.n && rest.p[0] != ':'))
+			return false;
+		if (!rest.n)
+			return true;
+		*ret_ports = text_drop(rest, 1);
+		return ret_ports->n > 0;
 	}
 	for (size_t i = 0; i < t->n; i++)
 		colons += t->p[i] == ':';
 	if (colons != 1)
-		return (struct text){ 0 };
-	rest = *t;
+		return true;
 	*t = text_cut(&rest, ':');
-	return rest;
+	*ret_ports = rest;
+	return rest.n > 0;
 }
 
 static int parse_reach(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n)
 {
 	static const char what[] = "a prefix with or without ports: 10.1.0.0/24, 10.1.0.25:3389, [2001:db8::/64]:22-25";
 	struct reach r = { .first = 0, .last = 65535 };
-	struct text prefix = t, ports = cut_ports(&prefix);
+	struct text prefix = t, ports;
 
 	(void)row;
-	if (prefix_parse(prefix, &r.prefix) < 0 || (ports.p && ports.n && parse_ports(ports, &r) < 0))
+	if (!cut_ports(&prefix, &ports) || prefix_parse(prefix, &r.prefix) < 0 || (ports.n && parse_ports(ports, &r) < 0))
 		return bad(err, err_n, what, t);
 	*(struct reach *)dst = r;
 	return 0;

@@ -184,7 +184,7 @@ static bool may_have(const struct ports *p, const struct ports_ask *a, const str
 static bool is_free(struct ports *p, const struct ports_ask *a, const struct addr *at,
 		    struct ports_grant *g)
 {
-	list_for_each (it, &p->claims) {
+	list_for_each_safe (it, &p->claims) {
 		struct claim *c = list_entry(it, struct claim, node);
 
 		if (!overlap(c, at, a->count, a->udp) ||

@@ -683,6 +683,38 @@ static void the_first_of_a_path_is_the_next_hop(void **state)
 	world_stop(&w);
 }
 
+static void a_breadth_that_is_no_number_is_malformed_and_zero_is_440(void **state)
+{
+	static struct world w;
+	(void)state;
+	begin(&w);
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE", .more = "Max-Breadth: many\r\n" });
+	expect_and_free(&w, 400, ALICE);
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE", .branch = "z9hG4bK-2", .more = "Max-Breadth: 0\r\n" });
+	expect_and_free(&w, 440, ALICE);
+	world_stop(&w);
+}
+
+/* What looks like a strict router's work but is not is no way around the Route's proof. */
+static void a_strict_routers_uri_must_be_ours(void **state)
+{
+	static struct world w;
+	char uri[256];
+	(void)state;
+	begin(&w);
+	say_req(&w, ALICE, &(struct req){ 0 });
+	struct sent s = expect_request(&w, "INVITE", BOB);
+	snprintf(uri, sizeof uri, "%s", sent_value(&s, SIP_H_RECORD_ROUTE, 0) + 1);
+	*strchr(uri, '>') = 0;
+	say_req(&w, ALICE,
+		&(struct req){ .method = "BYE", .uri = uri, .to_tag = "b", .call = "another", .branch = "z9hG4bK-2", .more = "Route: <sip:bob@192.0.2.20>\r\n" });
+	expect_and_free(&w, 403, ALICE); /* another dialog's */
+	say_req(&w, ALICE, &(struct req){ .method = "BYE", .uri = uri, .to_tag = "b", .branch = "z9hG4bK-3", .more = "Route: bob\r\n" });
+	expect_and_free(&w, 400, ALICE);
+	sent_free(&s);
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -711,6 +743,8 @@ int main(void)
 		cmocka_unit_test(a_maddr_that_names_us_is_taken_off),
 		cmocka_unit_test(a_decision_is_explained_without_being_carried_out),
 		cmocka_unit_test(the_first_of_a_path_is_the_next_hop),
+		cmocka_unit_test(a_breadth_that_is_no_number_is_malformed_and_zero_is_440),
+		cmocka_unit_test(a_strict_routers_uri_must_be_ours),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -502,6 +502,36 @@ static void bindings_end_at_their_time(void **state)
 	end();
 }
 
+static void contacts_and_paths_that_cannot_be_kept_are_400(void **state)
+{
+	static const char *const bad[] = {
+		"Contact: <tel:+4930123>\r\n", "Contact: <sip:a@192.0.2.1?Subject=x>\r\n", "Contact: <sip:a@192.0.2.1>;q=2\r\n",
+		"Contact: <sip:a@192.0.2.1>;+sip.instance=\"<urn:x>\";reg-id=0\r\n", "Contact: <sip:a@192.0.2.1>;reg-id=x\r\n",
+		"Contact: <sip:a@192.0.2.1>\r\nPath: sip:edge.test;lr\r\n", "Contact: *, <sip:a@192.0.2.1>\r\nExpires: 0\r\n",
+		"Contact: *\r\nExpires: 60\r\n",
+	};
+	static const struct login alice = { "alice", "secret" };
+	char more[2000], *at = more;
+	(void)state;
+	begin();
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		with_credentials(ALICE, "REGISTER", "sip:uc.test", alice, "alice", bad[i]);
+		expect_and_free(&w, 400, ALICE);
+	}
+	(void)snprintf(more, sizeof more, "Contact: <sip:a@192.0.2.1>;+sip.instance=\"<%0300d>\"\r\n", 0);
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", alice, "alice", more);
+	expect_and_free(&w, 400, ALICE);
+	for (unsigned i = 0; i < 17; i++) /* more than any device has */
+		at += snprintf(at, sizeof more - (size_t)(at - more), "Contact: <sip:a%u@192.0.2.1>\r\n", i);
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", alice, "alice", more);
+	expect_and_free(&w, 403, ALICE);
+	assert_int_equal(sip_location_count(location), 0);
+	struct sent s = do_register(ALICE, "alice", "secret", "Contact: <sip:a@192.0.2.1>;expires=soon\r\n"); /* RFC 3261 20.19: as if absent */
+	assert_non_null(strstr(sent_value(&s, SIP_H_CONTACT, 0), ";expires=3600"));
+	sent_free(&s);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -519,6 +549,7 @@ int main(void)
 		cmocka_unit_test(an_own_account_is_no_way_to_go_on_guessing_and_a_64_is_one_source),
 		cmocka_unit_test(a_registration_through_another_proxy_needs_one_that_keeps_the_flow),
 		cmocka_unit_test(bindings_end_at_their_time),
+		cmocka_unit_test(contacts_and_paths_that_cannot_be_kept_are_400),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

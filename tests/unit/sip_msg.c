@@ -384,32 +384,22 @@ static void values_that_break_the_grammar_are_refused(void **state)
 		"SIP/2.0/UDP h;rport=5o60", "SIP/2.0/UDP h : 0", "SIP/2.0/UDP h : 65536", "SIP/2.0/UDP h : x", "SIP/1.0/UDP h",
 		"SIP/2.0/ h", "SIP/2.0/UDP", "HTTP/2.0/UDP h", "SIP/2.0/UDP h;branch=", "SIP/2.0/UDP h;=x", "SIP/2.0/UDP [::1", "",
 	};
-	static const char *const racks[] = { "0 1 INVITE", "1 INVITE", "1 1", "4294967296 1 INVITE", "1 1 INVITE x", "x 1 INVITE", "" };
 	static const char *const qs[] = { "", "2", "1.001", "0.1234", "0,5", "0.x", "00.5", "-1" };
 	static const char *const ids[] = { "", "@", "a@", "@b", "a@b@c", "a b" };
-	static const char *const events[] = { "", ";id=1", "presence;", "presence;id=\"1" };
 	struct sip_via v;
-	struct sip_rack k;
-	struct sip_typed e;
 	uint16_t q;
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(vias); i++)
 		assert_int_equal(sip_via_parse(text_of(vias[i]), &v), -EBADMSG);
-	for (size_t i = 0; i < ARRAY_LEN(racks); i++)
-		assert_int_equal(sip_rack_parse(text_of(racks[i]), &k), -EBADMSG);
 	for (size_t i = 0; i < ARRAY_LEN(qs); i++)
 		assert_int_equal(sip_q_parse(text_of(qs[i]), &q), -EBADMSG);
 	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
 		assert_int_equal(sip_call_id_check(text_of(ids[i])), -EBADMSG);
-	for (size_t i = 0; i < ARRAY_LEN(events); i++)
-		assert_int_equal(sip_event_parse(text_of(events[i]), &e), -EBADMSG);
 }
 
 static void values_that_keep_the_grammar_are_read(void **state)
 {
 	struct sip_via v;
-	struct sip_rack k;
-	struct sip_typed e;
 	uint16_t q;
 	(void)state;
 	assert_int_equal(sip_via_parse(TEXT("SIP / 2.0 / UDP h.test : 5070 ;rport;alias;oc;ttl=1;x=\"y\""), &v), 0);
@@ -417,16 +407,10 @@ static void values_that_keep_the_grammar_are_read(void **state)
 	assert_text(v.sent_by, "h.test : 5070");
 	assert_int_equal(v.port, 5070);
 	assert_true(v.has_rport && v.alias && v.oc && !v.rport.p);
-	assert_int_equal(sip_rack_parse(TEXT("776656 1 INVITE"), &k), 0); /* RFC 3262 7.2 */
-	assert_int_equal(k.rseq, 776656);
-	assert_int_equal(k.cseq.number, 1);
 	assert_int_equal(sip_q_parse(TEXT("1.000"), &q), 0);
 	assert_int_equal(q, 1000);
 	assert_int_equal(sip_q_parse(TEXT("0.75"), &q), 0);
 	assert_int_equal(q, 750);
-	assert_int_equal(sip_event_parse(TEXT("refer;id=7"), &e), 0);
-	assert_text(e.type, "refer");
-	assert_text(sip_param(e.params, TEXT("ID")), "7");
 }
 
 static void quotes_are_taken_off(void **state)

@@ -813,6 +813,16 @@ static void values_survive_the_store(void **state)
 	assert_int_equal(code_read(c.key, j, err, sizeof(err), &c2), 0);
 	assert_memory_equal(&c, &c2, sizeof(c));
 	assert_int_equal(code_read("0000000000000000", j, err, sizeof(err), &c2), -EINVAL);
+	json_object_set_new(j, "secret", json_string("00ff"));
+	assert_int_equal(code_read(c.key, j, err, sizeof(err), &c2), -EINVAL);
+	assert_non_null(strstr(err, "its secret is not one"));
+	assert_int_equal(entry_read("no fingerprint", j, err, sizeof(err), &again), -EINVAL);
+	assert_non_null(strstr(err, "its key is no fingerprint"));
+	char many[8 * (WIRE_RANGES_MAX + 1)] = "";
+	for (unsigned i = 0; i <= WIRE_RANGES_MAX; i++)
+		(void)snprintf(many + strlen(many), sizeof(many) - strlen(many), "%u,", i + 1);
+	assert_int_equal(entry_set_ports(&e, text_of(many), err, sizeof(err)), -EINVAL);
+	assert_non_null(strstr(err, "at most"));
 	json_decref(j);
 }
 

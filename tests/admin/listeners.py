@@ -95,7 +95,7 @@ def _(w):
 def _(w):
     w.config(workers="2")
     w.start()
-    loads = [Traffic(w, t, 6) for t in ("udp", "tcp", "tls", "dtls")]
+    loads = [Traffic(w, t, 10) for t in ("udp", "tcp", "tls", "dtls")]
     wait_for(w, 12)
     w.config(workers="2", listen=listen(w, f"udp:127.0.0.1:{w.port + 2}"))
     w.ask("reload", "--dry-run").exits(0).says(f"~listener udp:127.0.0.1:{w.port} +removed; drains 3 allocations")
@@ -145,7 +145,7 @@ def _(w):
 def _(w):
     w.config(workers="2")
     w.start()
-    loads = [Traffic(w, t, 10) for t in ("udp", "tcp", "tls", "dtls")]
+    loads = [Traffic(w, t, 15) for t in ("udp", "tcp", "tls", "dtls")]
     wait_for(w, 12)
     for _ in range(3):
         w.config(workers="2", listen=listen(w, f"udp:127.0.0.1:{w.port + 2}"))

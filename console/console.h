@@ -7,6 +7,7 @@
  *   password.c yescrypt in a thread    totp.c one-time codes    throttle.c who guesses waits
  *   backends.c the services by their control sockets    services.c the routes under /services
  *   tool.c the tool as a child    runs.c its self-tests    archives.c backups and logs by it    restores.c uploads that are put back
+ *   shares.c shares that are made here
  *   events.c live data    load.c charts, this machine    scrape.c /metrics of all services    pages.c the embedded page
  *
  * One loop and, beside the frame's threads, one that hashes passwords. The console knows no service's business: it speaks to
@@ -24,6 +25,7 @@
 struct accounts;
 struct backends;
 struct archives;
+struct made_shares;
 struct events;
 struct hasher;
 struct load;
@@ -45,6 +47,7 @@ struct console {
 	struct load *load;
 	struct runs *runs;
 	struct archives *archives;
+	struct made_shares *shares;
 	struct metrics *metrics;
 	struct log_gate gate;
 	char setup_token[40]; /* "" once there is an administrator */

@@ -14,6 +14,7 @@
 #include "console/log_msgs.h"
 #include "console/archives.h"
 #include "console/runs.h"
+#include "console/shares.h"
 
 enum { BODY_MAX = 1 << 20, LONG_BODY_MAX = 16 << 20 };
 
@@ -79,6 +80,8 @@ const struct route console_routes[] = {
 	{ "POST",   SERVICE "/confirm",				CONTROL_ADMIN,	  ROUTE_BODY,		     confirm_post },
 	{ "POST",   SERVICE "/undo",				CONTROL_ADMIN,	  ROUTE_BODY,		     undo_post },
 	{ "GET",    SERVICE "/audit",				CONTROL_OPERATOR, 0,			     service_audit_get },
+	{ "GET",    SERVICE "/shares",				CONTROL_OPERATOR, 0,			     made_shares_get },
+	{ "POST",   SERVICE "/shares",				CONTROL_OPERATOR, ROUTE_BYTES,		     made_shares_post },
 };
 /* clang-format on */
 const size_t console_n_routes = ARRAY_LEN(console_routes);

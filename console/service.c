@@ -15,6 +15,7 @@
 #include "common/bytes.h"
 #include "common/clock.h"
 #include "console/archives.h"
+#include "console/shares.h"
 #include "console/console.h"
 #include "console/log_msgs.h"
 #include "console/runs.h"
@@ -264,6 +265,8 @@ static int start_parts(struct console *c, char *err, size_t err_n)
 	if (r == 0)
 		r = archives_new(c, &c->archives);
 	if (r == 0)
+		r = made_shares_new(c, &c->shares);
+	if (r == 0)
 		r = make_http(c, c->tls, &c->http);
 	if (r == 0)
 		r = httpd_new(c->svc->loop, &few, NULL, &plain_ops, c, &c->plain);
@@ -396,6 +399,7 @@ static void on_stop(struct service *s)
 	hasher_free(c->hasher);
 	backends_free(c->backends); /* before those whose questions wait there */
 	runs_free(c->runs);
+	made_shares_free(c->shares);
 	archives_free(c->archives);
 	load_free(c->load);
 	events_free(c->events);

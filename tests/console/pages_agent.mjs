@@ -7,6 +7,14 @@ const target = base + 30;
 const ROUTE = 15;
 const HOSTILE_ROUTE = HOSTILE.replaceAll(' ', '/'); // a route's name has no blanks
 const form = (page, name) => page.getByRole('form', { name });
+// Of several agents; alone there is nothing to choose.
+const instance = async (page, name) => (await page.locator('.bar select').count()) && page.locator('select').first().selectOption(name);
+// The status of a file that is posted there.
+const posted = (page, path) =>
+	page.evaluate(async p => {
+		const { csrf } = await fetch('/api/v1/me').then(r => r.json());
+		return (await fetch(`/api/v1${p}`, { method: 'POST', headers: { 'X-Stile-CSRF': csrf, 'Content-Type': 'application/octet-stream' }, body: 'x' })).status;
+	}, path);
 const toast = (page, text) => page.locator('.toast').filter({ hasText: text }).first().waitFor();
 const at = (place, more) => opened(more, `#/${place}`).then(async page => {
 	await page.getByRole('grid').first().waitFor();
@@ -126,7 +134,7 @@ test('Peers with the path of a visit and its reason, who is known, an invitation
 	await page.locator('select').first().selectOption('agent@home');
 	await grid(page, 'Peers and paths').row('site').getByText('up').waitFor();
 	await looked(page, 'agent-peers', 'peers');
-	await page.locator('select').first().selectOption('agent@site');
+	await instance(page, 'agent@site');
 	await grid(page, 'Known agents').row('home').waitFor();
 	await click(page, 'Invite a visitor');
 	await dialog(page, 'Invite a visitor').locator('[name=allow]').fill('nonsense/99');
@@ -157,7 +165,6 @@ test('Visits are added, changed, interrupted, started and deleted; those of the 
 	await page.keyboard.press('Enter');
 	await add.getByText('Must be host and port').waitFor();
 	await add.getByText('Port 0 cannot be listened on.').waitFor();
-	await looked(page, 'agent-visits-bad', 'bad values of a visit');
 	await add.locator('[name=target]').fill(`localhost:${target}`);
 	await add.locator('[name=at_port]').fill(String(target + 5));
 	await page.keyboard.press('Enter');
@@ -209,14 +216,45 @@ test('Visits are added, changed, interrupted, started and deleted; those of the 
 	noFaults(page);
 });
 
-test('Shares are shown with what they lead to, get another end, and are ended with the program that made them', async () => {
+test('A file and a service are shared with code and QR code; shares get another end, and are ended with the program that made them', async () => {
 	const page = await at('agent', { allowed: [/status of 4/] });
-	await page.locator('select').first().selectOption('agent@site');
+	await instance(page, 'agent@site');
 	await page.getByRole('link', { name: 'Shares' }).click();
 	const rows = grid(page, 'Shares');
 	await world('tool', { name: 'share', argv: ['share', '--tcp', `127.0.0.1:${target}`, '--instance', 'site'] });
 	const name = `127.0.0.1 port ${target}`;
 	await rows.row(name).getByText('found').waitFor();
+	for (const [place, status] of [['agent@site/shares?name=..%2Fx', 400], ['agent@site/shares?name=x&hours=0', 400], ['agent@site/shares?target=--help', 400], ['tunnel/shares?name=x', 404]])
+		equal(await posted(page, `/services/${place}`), status, place);
+	await click(page, 'Share a file');
+	const f = dialog(page, 'Share a file');
+	await f.getByRole('button', { name: 'Share', exact: true }).click();
+	await f.getByText('Please fill this in.').waitFor();
+	await looked(page, 'agent-share-file', 'the form of a share');
+	await f.locator('[name=file]').setInputFiles({ name: `${HOSTILE.replace('/', '')}.txt`, mimeType: 'text/plain', buffer: Buffer.from('of the page\n') });
+	await f.locator('[name=hours]').fill('2');
+	await f.getByRole('button', { name: 'Share', exact: true }).click();
+	const code = dialog(page, `${HOSTILE}.txt`);
+	await code.getByRole('img', { name: 'The code as QR code' }).waitFor();
+	await looked(page, 'agent-share-code', 'the code of a share');
+	equal(await world('got', { code: (await code.locator('pre').first().innerText()).split(' ')[2] }), 'of the page\n', 'what stile get has of it');
+	await page.keyboard.press('Escape');
+	await click(page, 'Share a service');
+	const s = dialog(page, 'Share a service');
+	await s.locator('[name=target]').fill('a b');
+	await s.getByRole('button', { name: 'Share', exact: true }).click();
+	await s.getByText('Must be host and port').waitFor();
+	await s.locator('[name=target]').fill(`localhost:${target}`);
+	await s.getByRole('button', { name: 'Share', exact: true }).click();
+	await dialog(page, `localhost:${target}`).locator('pre').waitFor();
+	await page.keyboard.press('Escape');
+	await rows.row(`localhost port ${target}`).waitFor();
+	await rows.choose(`${HOSTILE}.txt`, `localhost port ${target}`); // both at once, with one question
+	await click(page, 'End');
+	await dialog(page, 'End 2 shares?').getByText(`${HOSTILE}.txt – 1 guest`).waitFor();
+	await dialog(page, 'End 2 shares?').getByRole('button', { name: 'End' }).click();
+	await rows.row(`${HOSTILE}.txt`).waitFor({ state: 'detached' });
+	await rows.row(`localhost port ${target}`).waitFor({ state: 'detached' });
 	await rows.choose(name);
 	await click(page, 'Change the end');
 	await dialog(page, name).locator('[name=hours]').fill('0');
@@ -240,7 +278,7 @@ test('Shares are shown with what they lead to, get another end, and are ended wi
 
 test('The agent restarts under the open page: it says so, and goes on', async () => {
 	const page = await at('agent', { allowed: [/status of 50/] });
-	await page.locator('select').first().selectOption('agent@site');
+	await instance(page, 'agent@site');
 	await grid(page, 'Servers').row('Control room').waitFor();
 	await world('stop', { service: 'stile-agent@site' });
 	await page.locator('.away').first().waitFor();
@@ -373,7 +411,7 @@ test('Bad values of the forms are refused and good ones kept in three languages'
 			const page = await opened({ language }, place);
 			const l = language.slice(0, 2);
 			const [relay, port] = [place === '#/relay', String(jobPort(18))];
-			if (!relay) await page.locator('select').first().selectOption('agent@site');
+			if (!relay) await instance(page, 'agent@site');
 			await page.locator('form.add [name=target]').fill('a b');
 			await page.keyboard.press('Enter');
 			await page.getByText(wrong[l]).waitFor();

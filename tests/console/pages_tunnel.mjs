@@ -95,13 +95,11 @@ test('A job is added in the blank last row, carries bytes, is interrupted, start
 	await click(page, 'Interrupt -||-');
 	const question = page.getByRole('dialog', { name: 'Interrupt 2 entries?' });
 	for (const n of [name, 'ssh']) await question.getByText(`site/${n} – 1 connection ends`).waitFor();
-	await looked(page, 'tunnel-two', 'the question of two jobs');
 	await question.getByRole('button', { name: 'Interrupt -||-' }).click();
 	for (const h of held) equal(await world('over', { held: h }), true, 'its connection');
 	await rows.row(name).getByText('interrupted').waitFor();
 	await rows.row('ssh').getByText('on the server’s side').waitFor();
 	await world('closed', { port: jobPort(0) });
-	await looked(page, 'tunnel-held', 'an agent’s own job, interrupted here');
 	await rows.choose(name, 'ssh');
 	await click(page, 'Start --->');
 	for (const n of [name, 'ssh']) await rows.row(n).getByText('active').waitFor();
@@ -122,7 +120,7 @@ test('A job is added in the blank last row, carries bytes, is interrupted, start
 	await rows.row(name).dblclick();
 	const details = dialog(page, `site/${name}`);
 	await details.getByText(HOSTILE).waitFor();
-	const link = scheme => details.getByRole('link', { name: `Open tunnel.example.org:${jobPort(2)} with ${scheme}` });
+	const link = scheme => details.getByRole('link', { name: `Open tunnel.example.org:${jobPort(2)} with ${scheme}`, exact: true });
 	await link('ssh').waitFor(); // its address is the new one by now
 	for (const scheme of ['http', 'rtsp', 'ssh']) equal(await link(scheme).getAttribute('href'), `${scheme}://tunnel.example.org:${jobPort(2)}`, scheme);
 	const [file] = await Promise.all([page.waitForEvent('download'), link('rdp').click()]);

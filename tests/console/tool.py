@@ -28,7 +28,7 @@ ROUTES = {
     "/services/{service}/changes": ["config begin"], "/services/{service}/changes/{id}": ["config review"],
     "/services/{service}/changes/{id}/validate": ["config review"], "/services/{service}/changes/{id}/commit": ["config commit"],
     "/services/{service}/changes/{id}/abort": ["config abort"], "/services/{service}/confirm": ["config confirm"],
-    "/services/{service}/undo": ["config undo"], "/services/{service}/audit": ["config history"],
+    "/services/{service}/undo": ["config undo"], "/services/{service}/shares": ["share"], "/services/{service}/audit": ["config history"],
 }
 # Verbs that no command calls, and why.
 NO_COMMAND = {

@@ -10,6 +10,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tunnel"))
 from page_world import Failed, PageWorld, wait_for  # noqa: E402
+from world import STILE  # noqa: E402
 from tunnel_world import PASSWORD, Target, TunnelWorld, connect, echo, flow  # noqa: E402
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -119,6 +120,13 @@ class Tunnels(PageWorld, TunnelWorld):
     def do_ended(self, name):
         """It has ended by itself. → its errors."""
         return self.tools.pop(name).communicate(timeout=60)[1].decode()
+
+    def do_got(self, code):
+        """What a receiver without an agent has of the one file that is shared."""
+        os.mkdir(self.path("nothing"))
+        self.run(STILE, "get", code.replace("tunnel.example.org", "127.0.0.1"), self.path("got"), "--runtime-dir", self.path("nothing")).exits(0)
+        with open(os.path.join(self.path("got"), os.listdir(self.path("got"))[0]), encoding="utf-8") as f:
+            return f.read()
 
     # ---- two agents that visit each other ----
 

@@ -3,15 +3,19 @@
 // Visits: ports here that lead into the networks of other agents, those of the file, of the store (made, changed, interrupted and
 // deleted here) and of stile connect, which can be ended. And what is shared from here.
 import { useState } from 'preact/hooks';
-import { may } from '../api.js';
+import { ApiError, get, may, post, serviceAt } from '../api.js';
 import { keysOf, lockedAt } from '../config.js';
 import { t } from '../i18n.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
+import { upload } from '../transfer.js';
+import { Copy } from '../ui/copy.jsx';
+import { Dialog } from '../ui/dialog.jsx';
 import { ErrorBox } from '../ui/errors.jsx';
+import { Field } from '../ui/field.jsx';
 import { RowTable } from '../ui/live_table.jsx';
 import { ObjectForm } from '../ui/object_form.jsx';
-import { useLive, useVerb } from '../ui/use_verb.js';
-import { read, tell } from '../verbs.js';
+import { useLive } from '../ui/use_verb.js';
+import { read, readRows, tell } from '../verbs.js';
 import { AddRow, cols, ends, fieldsOf, joined, LISTEN, parted } from './tunnel_parts.jsx';
 
 const NAME_MAX = 63;
@@ -60,6 +64,7 @@ export function Visits({ service }) {
 				changed={load}
 				rowKey={r => `${r.origin} ${r.number || r.name}`}
 				columns={cols('name agent target:wide listen state connections protocol opened:number refused:number origin', {
+					name: { width: 'minmax(14rem, 1fr)' },
 					origin: { value: r => t(`tunnel.origin.${r.origin}`) },
 				})}
 				actions={[
@@ -94,10 +99,52 @@ export function Visits({ service }) {
 const HOURS = { hours: { label: 'agent.ends_in', unit: 'h', max: 8760, hint: 'agent.ends_in.hint' } };
 const inHours = h => (h ? Math.ceil(Date.now() / 1000 + h * 3600) : 0);
 
+// Those that were made at a console have their codes, which operators are shown.
+async function allShares(service) {
+	const [rows, made] = await Promise.all([readRows(service, 'agent.shares'), may('operator') ? get(`${serviceAt(service)}/shares`) : { rows: [] }]);
+	return rows.map(r => ({ ...made.rows.find(m => m.share === r.share), ...r }));
+}
+
+const makeShare = (service, words, file) => upload(`${serviceAt(service)}/shares?${new URLSearchParams(Object.entries(words).filter(([, v]) => v))}`, file);
+
+function ShareCode({ share, close }) {
+	const text = share.link || share.code;
+	const { data } = useLive(text, () => post('/qr', { text }));
+	return (
+		<Dialog title={share.name} close={close} help="agent/shares" actions={<Copy text={share.link || `stile get ${share.code}`} />}>
+			<p>{t('agent.share.code.text')}</p>
+			<pre class="wrap">stile get {share.code}</pre>
+			{share.link && <pre class="wrap">{share.link}</pre>}
+			{data && <img class="qr" alt={t('tunnel.code.qr')} src={`data:image/svg+xml,${encodeURIComponent(data.svg)}`} />}
+		</Dialog>
+	);
+}
+
+// what: "file" or "target".
+function ShareForm({ service, what, close, done }) {
+	const [file, choose] = useState(null);
+	return (
+		<ObjectForm
+			title={t(`agent.share.${what}`)}
+			action={t('agent.share.make')}
+			help="agent/shares"
+			fields={fieldsOf(what === 'file' ? 'hours:count' : 'target:place hours:count', { ...HOURS, target: { default: '127.0.0.1:' } })}
+			close={close}
+			done={() => {}}
+			save={async b => {
+				if (what === 'file' && !file) throw new ApiError(0, { code: 'required', text: t('required') });
+				done(await makeShare(service, { ...b, name: file?.name }, file ?? undefined));
+			}}>
+			{what === 'file' && <Field label={t('agent.share.choose')} help={t('agent.share.choose.hint')} type="file" name="file" onChange={e => choose(e.currentTarget.files[0] ?? null)} onInput={() => {}} />}
+		</ObjectForm>
+	);
+}
+
 export function Shares({ service }) {
-	const { data, error, load } = useVerb(service, 'agent.shares', { topics: ['agent.shares'], poll: true, rows: true });
+	const { data, error, load } = useLive(`${service} shares`, () => allShares(service), [], true);
 	const [form, open] = useState(null);
 	const title = r => r.name || r.share;
+	const shut = () => open(null);
 	return (
 		<>
 			{error && <ErrorBox error={error} retry={load} />}
@@ -108,22 +155,44 @@ export function Shares({ service }) {
 				changed={load}
 				rowKey={r => r.share}
 				columns={cols('name share kind state guests:number expires:unix host port:number url', {
+					name: { width: 'minmax(14rem, 1fr)' },
 					kind: { value: r => t(`agent.share.${r.kind}`) },
 					port: { cell: r => String(r.port) },
 				})}
 				actions={[
-					{ id: 'change', title: 'agent.share.change', single: true, open },
+					{ id: 'code', title: 'agent.share.code', single: true, can: r => r.code, open: share => open({ share, code: true }) },
+					{ id: 'change', title: 'agent.share.change', single: true, open: share => open({ share }) },
 					{ id: 'end', title: 'agent.end', del: true, danger: true, ask: 'agent.share.end.ask', text: 'agent.share.end.text', name: r => `${title(r)} – ${t('agent.guests', { n: r.guests })}`, run: r => tell(service, 'agent.share.end', { share: r.share }) },
 				]}
 				detail={{ title }}
+				tools={
+					may('operator') &&
+					['file', 'target'].map(what => (
+						<button key={what} type="button" onClick={() => open({ what })}>
+							{t(`agent.share.${what}`)}
+						</button>
+					))
+				}
 			/>
-			{form && (
+			{form?.what && (
+				<ShareForm
+					service={service}
+					what={form.what}
+					close={shut}
+					done={share => {
+						load();
+						open({ share, code: true });
+					}}
+				/>
+			)}
+			{form?.code && <ShareCode share={form.share} close={shut} />}
+			{form?.share && !form.code && (
 				<ObjectForm
-					title={title(form)}
+					title={title(form.share)}
 					help="agent/shares"
 					fields={fieldsOf('hours:count', HOURS)}
-					close={() => open(null)}
-					save={({ hours }) => tell(service, 'agent.share.change', { share: form.share, expires: inHours(hours) }).then(load)}
+					close={shut}
+					save={({ hours }) => tell(service, 'agent.share.change', { share: form.share.share, expires: inHours(hours) }).then(load)}
 				/>
 			)}
 		</>

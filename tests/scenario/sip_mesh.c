@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which UC server has this user (sip-proxy/mesh.h), on fake time: all are asked at once, who says yes gets what waits, and what is
+ * known of a user is forgotten when it has turned out wrong. Two servers, a and b, are logged on; real ones are in tests/sip/mesh.py.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "sip-proxy/mesh_priv.h"
+#include "tests/scenario/sip_world.h"
+
+#define ALICE "udp:192.0.2.1:5060"
+#define A "udp:10.0.0.21:5060"
+#define B "udp:10.0.0.22:5060"
+
+static struct world w;
+static struct sip_mesh *mesh;
+static struct timers *timers; /* the mesh's */
+static struct sip_hook rows[2];
+static const struct sip_hook *chain[] = { &rows[0], &rows[1] };
+static unsigned number;
+
+static uint64_t now_of(void *edge)
+{
+	return ((struct world *)edge)->now;
+}
+
+static bool domain_is_ours(void *arg, struct text host)
+{
+	(void)arg;
+	return text_ieq(host, TEXT("uc.test"));
+}
+
+static bool is_local(void *arg, const char *aor)
+{
+	(void)arg;
+	return strcmp(aor, "local@uc.test") == 0;
+}
+
+static uint32_t lan_interface(void *arg, enum sip_proto proto, bool mutual)
+{
+	(void)arg;
+	(void)proto;
+	(void)mutual;
+	return 4;
+}
+
+static void log_on(const char *user, const char *address)
+{
+	json_t *body = json_pack("{s:o, s:s, s:s, s:s, s:b, s:i, s:i}", "contact", json_sprintf("sip:%s", address), "transport", "udp", "remote",
+				 address, "local", "10.0.0.100:5060", "mutual", 0, "since", 1, "expires_ms", 3600000);
+
+	assert_int_equal(sip_mesh_logon_take(mesh, user, body, (struct sip_times){ w.now, 0 }), 0);
+	json_decref(body);
+}
+
+static void begin(bool on)
+{
+	static char user_a[] = "uc-a", user_b[] = "uc-b", password[] = "secret";
+	static struct sip_server_section servers[] = { { .user = user_a, .password = password, .weight = 100 },
+						       { .user = user_b, .password = password, .weight = 100 } };
+	const struct sip_config c = { .lan = { .servers = { servers, 2 }, .remember_ms = 600000, .ask_ms = 2000 } };
+
+	world_init(&w);
+	timers = timers_new(w.now);
+	assert_int_equal(sip_mesh_new(&(struct sip_mesh_options){ .timers = timers,
+								  .now = now_of,
+								  .ops = w.o.ops,
+								  .edge = &w,
+								  .seed = { 1, 2 },
+								  .is_domain = domain_is_ours,
+								  .is_local = is_local,
+								  .lan_interface = lan_interface },
+				      &mesh),
+			 0);
+	assert_int_equal(sip_mesh_configure(mesh, &c), 0);
+	rows[0] = (struct sip_hook){ "servers", SIP_STAGE_IDENTITY, sip_servers_request, sip_mesh_response, mesh };
+	rows[1] = (struct sip_hook){ "mesh", SIP_STAGE_ROUTING, sip_mesh_request, NULL, mesh };
+	w.o.hooks = chain;
+	w.o.n_hooks = ARRAY_LEN(chain);
+	world_start(&w);
+	sip_mesh_set_core(mesh, w.px);
+	if (on) {
+		log_on("uc-a", "10.0.0.21:5060");
+		log_on("uc-b", "10.0.0.22:5060");
+	}
+	world_forget(&w);
+}
+
+static void end(void)
+{
+	sip_mesh_set_core(mesh, NULL);
+	mesh = sip_mesh_free(mesh);
+	timers = timers_free(timers);
+	world_forget(&w);
+	world_stop(&w);
+}
+
+/* A stranger's request for one of our users. */
+static void ask_for(const char *method, const char *user, const char *more)
+{
+	static char text[2048];
+
+	number++;
+	(void)snprintf(text, sizeof text,
+		       "%s sip:%s@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-m%u\r\nMax-Forwards: 70\r\n"
+		       "From: <sip:x@elsewhere.test>;tag=f\r\nTo: <sip:%s@uc.test>\r\nCall-ID: m%u\r\nCSeq: 1 %s\r\n%sContent-Length: 0\r\n\r\n",
+		       method, user, number, user, number, method, more);
+	say(&w, ALICE, text);
+}
+
+/* The two questions, in whatever order. */
+static void expect_questions(struct sent *ret_a, struct sent *ret_b)
+{
+	const struct addr at_a = hop_of(A).remote;
+	struct sent s[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(take(&w, &s[i]));
+		assert_true(sent_has(&s[i], "OPTIONS sip:bob@uc.test SIP/2.0"));
+	}
+	bool a_first = addr_equal(&s[0].to.hop.remote, &at_a);
+	*ret_a = a_first ? s[0] : s[1];
+	*ret_b = a_first ? s[1] : s[0];
+}
+
+static void settle(struct sent *request, const char *at, unsigned code)
+{
+	reply(&w, at, request, code, "u", NULL);
+	sent_free(request);
+}
+
+static void who_says_yes_gets_what_waits_and_what_comes_later(void **state)
+{
+	struct sent a, b, s;
+	(void)state;
+	begin(true);
+	ask_for("MESSAGE", "bob", "");
+	expect_questions(&a, &b);
+	ask_for("MESSAGE", "bob", ""); /* shares the question */
+	expect_nothing(&w);
+	settle(&a, A, 404);
+	expect_nothing(&w);
+	settle(&b, B, 200);
+	a = expect_request(&w, "MESSAGE", B);
+	b = expect_request(&w, "MESSAGE", B);
+	settle(&a, B, 200);
+	expect_and_free(&w, 200, ALICE);
+	settle(&b, B, 200);
+	expect_and_free(&w, 200, ALICE);
+	ask_for("MESSAGE", "bob", ""); /* remembered */
+	s = expect_request(&w, "MESSAGE", B);
+	settle(&s, B, 404);
+	expect_and_free(&w, 404, ALICE);
+	ask_for("MESSAGE", "bob", ""); /* and forgotten: he has moved */
+	expect_questions(&a, &b);
+	settle(&b, B, 404);
+	settle(&a, A, 486); /* busy is a yes, too: only his home says so */
+	s = expect_request(&w, "MESSAGE", A);
+	settle(&s, A, 200);
+	expect_and_free(&w, 200, ALICE);
+	end();
+}
+
+static void whom_nobody_has_is_404_and_for_a_moment_nobody_is_asked_again(void **state)
+{
+	struct sent a, b;
+	(void)state;
+	begin(true);
+	ask_for("MESSAGE", "bob", "");
+	expect_questions(&a, &b);
+	settle(&a, A, 604);
+	settle(&b, B, 410);
+	expect_and_free(&w, 404, ALICE);
+	ask_for("MESSAGE", "bob", "");
+	expect_and_free(&w, 404, ALICE);
+	expect_nothing(&w);
+	end();
+}
+
+/* Who has not said no may have him. */
+static void an_answer_that_is_none_is_480(void **state)
+{
+	struct sent a, b;
+	(void)state;
+	begin(true);
+	ask_for("MESSAGE", "bob", "");
+	expect_questions(&a, &b);
+	settle(&a, A, 404);
+	settle(&b, B, 500);
+	expect_and_free(&w, 480, ALICE);
+	ask_for("MESSAGE", "bob", ""); /* asked anew, for this is no knowledge */
+	expect_questions(&a, &b);
+	settle(&a, A, 404);
+	sent_free(&b);
+	world_wait(&w, 2000);
+	timers_run(timers, w.now);
+	struct sent s;
+	bool found = false;
+	while (take(&w, &s)) {
+		found |= strncmp(s.bytes, "SIP/2.0 480", 11) == 0;
+		sent_free(&s);
+	}
+	assert_true(found);
+	end();
+	begin(false); /* and where no server is logged on nobody can be asked */
+	ask_for("MESSAGE", "bob", "");
+	expect_and_free(&w, 480, ALICE);
+	end();
+}
+
+static void who_gives_up_waiting_leaves_nothing(void **state)
+{
+	struct sent a, b;
+	(void)state;
+	begin(true);
+	ask_for("INVITE", "bob", "Contact: <sip:x@192.0.2.1>\r\n");
+	expect_questions(&a, &b);
+	char text[1024];
+	(void)snprintf(text, sizeof text,
+		       "CANCEL sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-m%u\r\nMax-Forwards: 70\r\n"
+		       "From: <sip:x@elsewhere.test>;tag=f\r\nTo: <sip:bob@uc.test>\r\nCall-ID: m%u\r\nCSeq: 1 CANCEL\r\nContent-Length: 0\r\n\r\n",
+		       number, number);
+	say(&w, ALICE, text);
+	expect_and_free(&w, 200, ALICE);
+	settle(&a, A, 200);
+	expect_and_free(&w, 487, ALICE); /* and a's telephone does not ring */
+	settle(&b, B, 404);
+	expect_nothing(&w);
+	end();
+	begin(true); /* the end comes while somebody waits */
+	ask_for("MESSAGE", "bob", "");
+	expect_questions(&a, &b);
+	sent_free(&a);
+	sent_free(&b);
+	end();
+}
+
+static const char *how, *where;
+static uint64_t left;
+
+static bool keep_user(const struct sip_mesh_user *u, void *arg)
+{
+	(void)arg;
+	how = u->how;
+	where = u->server;
+	left = u->expires_ms;
+	return true;
+}
+
+static void a_registration_that_a_server_takes_tells_where_the_user_is(void **state)
+{
+	struct sent a, b, s;
+	(void)state;
+	begin(true);
+	ask_for("MESSAGE", "bob", "");
+	expect_questions(&a, &b);
+	settle(&a, A, 404);
+	settle(&b, B, 480);
+	s = expect_request(&w, "MESSAGE", B);
+	settle(&s, B, 200);
+	world_forget(&w);
+	say(&w, ALICE,
+	    "REGISTER sip:uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-reg\r\nMax-Forwards: 70\r\nFrom: <sip:bob@uc.test>;tag=f\r\n"
+	    "To: <sip:bob@uc.test>\r\nCall-ID: reg\r\nCSeq: 1 REGISTER\r\nContact: <sip:bob@192.0.2.1>\r\nContent-Length: 0\r\n\r\n");
+	s = expect_request(&w, "REGISTER", B);
+	assert_true(sent_has(&s, "\r\nPath: <sip:"));
+	reply(&w, B, &s, 200, "u", "Contact: <sip:bob@192.0.2.1>;expires=120, <sip:bob@192.0.2.9>;expires=60\n");
+	sent_free(&s);
+	world_forget(&w);
+	sip_mesh_users_each(mesh, keep_user, NULL);
+	assert_string_equal(how, "registered");
+	assert_string_equal(where, "uc-b");
+	assert_int_equal(left, 120000);
+	sip_mesh_registered(mesh, mesh->v[0]->number, "bob@uc.test", w.now + 5000); /* at another server, through the registrar */
+	sip_mesh_users_each(mesh, keep_user, NULL);
+	assert_string_equal(where, "uc-a");
+	sip_mesh_registered(mesh, 99, "bob@uc.test", w.now + 9000); /* of no server */
+	sip_mesh_registered(mesh, mesh->v[1]->number, "bob@uc.test", w.now);
+	sip_mesh_users_each(mesh, keep_user, NULL);
+	assert_string_equal(where, "uc-a");
+	end();
+}
+
+/* A server that knows nobody sends our own question back to its outbound proxy, which is us. */
+static void our_own_question_is_not_asked_again(void **state)
+{
+	(void)state;
+	begin(true);
+	say(&w, A,
+	    "OPTIONS sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.21:5060;branch=z9hG4bK-e1\r\nVia: SIP/2.0/UDP 10.0.0.100:5060;branch=z9hG4bK-e0\r\n"
+	    "Max-Forwards: 60\r\nFrom: <sip:10.0.0.100>;tag=q\r\nTo: <sip:bob@uc.test>\r\nCall-ID: e\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n");
+	expect_and_free(&w, 404, A);
+	expect_nothing(&w);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_says_yes_gets_what_waits_and_what_comes_later),
+		cmocka_unit_test(whom_nobody_has_is_404_and_for_a_moment_nobody_is_asked_again),
+		cmocka_unit_test(an_answer_that_is_none_is_480),
+		cmocka_unit_test(who_gives_up_waiting_leaves_nothing),
+		cmocka_unit_test(a_registration_that_a_server_takes_tells_where_the_user_is),
+		cmocka_unit_test(our_own_question_is_not_asked_again),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

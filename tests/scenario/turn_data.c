@@ -349,6 +349,34 @@ static void indications_are_never_answered(void **state)
 	assert_int_equal(counted(w, TURN_M_DROPS, TURN_DROP_UNEXPECTED), 5);
 }
 
+/* The bytes of a TCP peer (RFC 6062) go in pieces of what the rate has left, and in the next millisecond on. */
+static void a_streams_bytes_go_as_the_rate_lets_them(void **state)
+{
+	enum { MANY = 100000000 };
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	struct turn_alloc *a;
+	size_t first, later = 0;
+
+	assert_int_equal(allocate(&alice), 0);
+	a = turn_alloc_find(w->server, &alice.path);
+	assert_int_equal(turn_spend_some(a, TURN_DOWN, MANY, w->now), MANY); /* unlimited */
+	w->cfg.limits.bitrate_per_user = 800000;
+	world_reload(w);
+	first = turn_spend_some(a, TURN_UP, MANY, w->now);
+	assert_in_range(first, 1, 1000000);
+	while (turn_spend_some(a, TURN_UP, 1000, w->now))
+		;
+	assert_int_equal(turn_spend_some(a, TURN_UP, 1000, w->now), 0);
+	for (unsigned i = 0; i < 100; i++) { /* ten seconds */
+		world_wait(w, 100);
+		later += turn_spend_some(a, TURN_UP, MANY, w->now);
+	}
+	assert_in_range(later, 900000, 1200000);
+	assert_int_equal(a->bytes[TURN_DOWN], MANY);
+	assert_true(a->bytes[TURN_UP] >= first + later);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -367,6 +395,7 @@ int main(void)
 		TALK(what_comes_down_is_held_to_the_bit_rate_too),
 		TALK(no_allocation_hoards_what_its_user_may_send),
 		TALK(indications_are_never_answered),
+		TALK(a_streams_bytes_go_as_the_rate_lets_them),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

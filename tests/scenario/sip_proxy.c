@@ -711,7 +711,45 @@ static void a_strict_routers_uri_must_be_ours(void **state)
 	expect_and_free(&w, 403, ALICE); /* another dialog's */
 	say_req(&w, ALICE, &(struct req){ .method = "BYE", .uri = uri, .to_tag = "b", .branch = "z9hG4bK-3", .more = "Route: bob\r\n" });
 	expect_and_free(&w, 400, ALICE);
+	say_req(&w, ALICE,
+		&(struct req){ .method = "BYE", .uri = "sip:192.0.2.100:5060;lr", .to_tag = "b", .branch = "z9hG4bK-4", .more = "Route: <sip:bob@192.0.2.20>\r\n" });
+	expect_and_free(&w, 403, ALICE); /* without a word of ours it proves nothing */
 	sent_free(&s);
+	world_stop(&w);
+}
+
+static void an_ack_waits_for_its_name_and_goes_with_the_proxy(void **state)
+{
+	static struct world w;
+	char routes[1024];
+	(void)state;
+	begin(&w);
+	call_up(&w, ALICE, BOB, routes, sizeof routes);
+	w.n_lookups = 0;
+	say_req(&w, ALICE, &(struct req){ .method = "ACK", .uri = "sip:bob@slow.test", .to_tag = "b", .branch = "z9hG4bK-a1", .more = routes });
+	assert_int_equal(w.n_lookups, 1);
+	assert_string_equal(w.asked_host[0], "slow.test");
+	answer_lookup(&w, 0, false);
+	expect_nothing(&w); /* there is nobody to whom an ACK could be refused */
+	w.names[0].name = "slow.test";
+	w.names[0].at[0] = BOB;
+	say_req(&w, ALICE, &(struct req){ .method = "ACK", .uri = "sip:bob@slow.test", .to_tag = "b", .branch = "z9hG4bK-a2", .more = routes });
+	answer_lookup(&w, 1, true);
+	struct sent s = expect_request(&w, "ACK", BOB);
+	sent_free(&s);
+	say_req(&w, ALICE, &(struct req){ .method = "ACK", .uri = "sip:bob@slow.test", .to_tag = "b", .branch = "z9hG4bK-a3", .more = routes });
+	assert_int_equal(w.n_lookups, 3);
+	world_stop(&w); /* which leaves nothing */
+}
+
+static void a_route_that_is_not_ours_is_told(void **state)
+{
+	static struct world w;
+	(void)state;
+	begin(&w);
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE", .uri = "sip:carol@uc.test", .more = "Route: <sip:192.0.2.200;lr>\r\n" });
+	expect_and_free(&w, 403, ALICE);
+	assert_int_equal(w.refused, SIP_REFUSE_RELAY);
 	world_stop(&w);
 }
 
@@ -745,6 +783,8 @@ int main(void)
 		cmocka_unit_test(the_first_of_a_path_is_the_next_hop),
 		cmocka_unit_test(a_breadth_that_is_no_number_is_malformed_and_zero_is_440),
 		cmocka_unit_test(a_strict_routers_uri_must_be_ours),
+		cmocka_unit_test(an_ack_waits_for_its_name_and_goes_with_the_proxy),
+		cmocka_unit_test(a_route_that_is_not_ours_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

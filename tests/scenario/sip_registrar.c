@@ -529,6 +529,10 @@ static void contacts_and_paths_that_cannot_be_kept_are_400(void **state)
 	struct sent s = do_register(ALICE, "alice", "secret", "Contact: <sip:a@192.0.2.1>;expires=soon\r\n"); /* RFC 3261 20.19: as if absent */
 	assert_non_null(strstr(sent_value(&s, SIP_H_CONTACT, 0), ";expires=3600"));
 	sent_free(&s);
+	say(&w, ALICE,
+	    "REGISTER sip:uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-else\r\nMax-Forwards: 70\r\nFrom: <sip:alice@uc.test>;tag=f\r\n"
+	    "To: <sip:alice@elsewhere.test>\r\nCall-ID: e\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@192.0.2.1>\r\nContent-Length: 0\r\n\r\n");
+	expect_and_free(&w, 404, ALICE);
 	end();
 }
 

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 #include "cli/sip_doctor.h"
-#include "sip-proxy/nat_type.h"
+#include "stun/nat_check.h"
 
 enum { PATIENCE_MS = 20000 };
 
@@ -63,24 +63,23 @@ static void say(struct doctor *d, const struct waiting *w)
 void doctor_name_nat(struct doctor *d)
 {
 	struct waiting w = { .loop = d->dns.loop, .deadline = { .fire = on_deadline } };
-	struct sip_nat_check *check = NULL;
-	struct addr server, any = { 0 };
+	struct nat_check *check = NULL;
+	struct nat_check_options o = { .loop = w.loop, .done = on_done, .arg = &w };
 
 	if (!d->stun_servers || !d->stun_servers->n) {
 		cli_report(&d->report, true, "NAT type",
 			   "not looked for: set stun_servers, or ask stile netcheck");
 		return;
 	}
-	if (!find_server(d, &server)) {
+	if (!find_server(d, &o.server)) {
 		cli_report(&d->report, true, "NAT type", "not known: none of stun_servers has an address");
 		return;
 	}
-	any = addr_family(&server) == AF_INET6 ? addr_v6((const uint8_t[16]){ 0 }, 0) : addr_v4(0, 0);
-	if (sip_nat_check_new(w.loop, &any, &server, on_done, &w, &check) == 0) {
+	if (nat_check_new(&o, &check) == 0) {
 		loop_timer_set(w.loop, &w.deadline, PATIENCE_MS);
 		(void)loop_run(w.loop);
 		timer_stop(&w.deadline);
 	}
-	sip_nat_check_free(check);
+	nat_check_free(check);
 	say(d, &w);
 }

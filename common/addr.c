@@ -5,13 +5,14 @@
  *
  * Parsing is strict and numeric: what inet_pton takes, a scope as a number and on link-local
  * addresses only, a port without leading zeroes. Whatever is printed here is parsed here to the
- * same address.
+ * same address. The routing table is asked by a socket of its own.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include "common/addr.h"
+#include "common/fd.h"
 
 socklen_t addr_len(const struct addr *a)
 {
@@ -74,6 +75,20 @@ const uint8_t *addr_ip(const struct addr *a, size_t *ret_n)
 	if (*ret_n == 4)
 		return (const uint8_t *)&a->in4.sin_addr;
 	return *ret_n == 16 ? (const uint8_t *)&a->in6.sin6_addr : NULL;
+}
+
+int addr_towards(const struct addr *to, struct addr *ret_own)
+{
+	struct addr own;
+	socklen_t n = sizeof own;
+	_cleanup_(closep) int fd = socket(addr_family(to), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	/* connect() on a datagram socket sends nothing */
+	if (fd < 0 || connect(fd, &to->sa, addr_len(to)) < 0 || getsockname(fd, &own.sa, &n) < 0)
+		return -errno;
+	addr_set_port(&own, 0);
+	*ret_own = own;
+	return 0;
 }
 
 /* Copies t for the C functions that want a string; false if it is too long or holds a NUL. */

@@ -67,6 +67,9 @@ static inline bool addr_equal_ip(const struct addr *a, const struct addr *b)
 		return a->in4.sin_addr.s_addr == b->in4.sin_addr.s_addr;
 	return a->sa.sa_family != AF_INET6 || memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16) == 0;
 }
+/* Of ours: the one that packets to that one leave from, as the routing table says. Its port is 0. 0 or -errno: there is no way. */
+int addr_towards(const struct addr *to, struct addr *ret_own);
+
 /* Total order, for sorting; 0 if addr_equal. */
 int addr_compare(const struct addr *a, const struct addr *b);
 

@@ -7,7 +7,7 @@
 #include "sip-proxy/determine.h"
 #include <errno.h>
 #include "common/dns.h"
-#include "sip-proxy/nat_type.h"
+#include "stun/nat_check.h"
 #include "stun/public_watch.h"
 
 enum { QUESTIONS_MAX = 8 };
@@ -24,7 +24,7 @@ struct question {
 	struct control_request *rq;
 	struct dns *dns;
 	struct public_watch *watch;
-	struct sip_nat_check *nat;
+	struct nat_check *nat;
 	struct public_watched found;
 	struct timer told;
 };
@@ -32,7 +32,7 @@ struct question {
 static void question_free(struct question *q)
 {
 	timer_stop(&q->told);
-	sip_nat_check_free(q->nat);
+	nat_check_free(q->nat);
 	public_watch_free(q->watch);
 	dns_free(q->dns);
 	list_unlink(&q->node);
@@ -69,7 +69,12 @@ static void on_round(struct timer *t, uint64_t now)
 	(void)now;
 	q->watch = public_watch_free(q->watch);
 	if (!st->known || addr_family(&st->server) == AF_UNSPEC ||
-	    sip_nat_check_new(q->d->loop, &q->found.local, &st->server, on_nat, q, &q->nat) < 0)
+	    nat_check_new(&(struct nat_check_options){ .loop = q->d->loop,
+						       .local = q->found.local,
+						       .server = st->server,
+						       .done = on_nat,
+						       .arg = q },
+			  &q->nat) < 0)
 		answer(q, NULL);
 }
 

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 #include "sip-proxy/log_msgs.h"
-#include "sip-proxy/nat_type.h"
+#include "stun/nat_check.h"
 #include "stun/public_watch.h"
 
 /* Asked for so often: a router forgets UDP after half a minute (RFC 4787 REQ-5 wants two). */
@@ -35,7 +35,7 @@ struct sip_public {
 	unsigned eager; /* questions that were put soon after each other since the start of the watch */
 	struct nat_of { /* as watched[] */
 		struct sip_public *p;
-		struct sip_nat_check *check; /* under way */
+		struct nat_check *check; /* under way */
 		enum nat_type type;
 		bool known;
 	} nat[PUBLIC_WATCHED_MAX];
@@ -92,7 +92,7 @@ int sip_public_new(const struct sip_public_options *o, struct sip_public **ret_p
 static void forget_nats(struct sip_public *p)
 {
 	for (size_t i = 0; i < PUBLIC_WATCHED_MAX; i++) {
-		sip_nat_check_free(p->nat[i].check);
+		nat_check_free(p->nat[i].check);
 		p->nat[i] = (struct nat_of){ .p = p };
 	}
 }
@@ -139,7 +139,7 @@ static void on_nat(const struct nat_result *r, void *arg)
 			 LF_STR("type", nat_type_name(r->type)), LF_STR("means", nat_type_meaning(r->type)));
 	n->known = r->error == 0;
 	n->type = r->type;
-	n->check = sip_nat_check_free(n->check);
+	n->check = nat_check_free(n->check);
 }
 
 /* By the server that has just told the public address. */
@@ -148,9 +148,14 @@ static void check_nat(struct sip_public *p, const struct public_watched *w)
 	struct nat_of *n = &p->nat[w - p->watched];
 
 	n->p = p;
-	n->check = sip_nat_check_free(n->check);
+	n->check = nat_check_free(n->check);
 	if (w->state.known && addr_family(&w->state.server) != AF_UNSPEC)
-		(void)sip_nat_check_new(p->o.loop, &w->local, &w->state.server, on_nat, n, &n->check);
+		(void)nat_check_new(&(struct nat_check_options){ .loop = p->o.loop,
+								 .local = w->local,
+								 .server = w->state.server,
+								 .done = on_nat,
+								 .arg = n },
+				    &n->check);
 }
 
 static void on_told(const struct public_watched *w, bool changed, void *arg)

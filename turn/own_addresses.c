@@ -9,7 +9,6 @@
 #include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include "turn/relay_addresses.h"
 
 static bool known(const struct turn_own_set *own, const struct addr *a)
@@ -67,26 +66,16 @@ bool turn_own_equal(const struct turn_own_set *a, const struct turn_own_set *b)
 	return a->n == b->n;
 }
 
-/* The source address the kernel would choose towards an address of the documentation range; connect()
- * on a datagram socket sends nothing. */
+/* The source address the kernel would choose towards an address of the documentation range. */
 static bool default_source(const char *towards, struct addr *ret_a)
 {
 	struct addr to;
-	socklen_t len = sizeof *ret_a;
-	bool ok = false;
+	enum addr_class c;
 
-	if (addr_parse(text_of(towards), 9, &to) < 0)
+	if (addr_parse(text_of(towards), 9, &to) < 0 || addr_towards(&to, ret_a) < 0)
 		return false;
-	int fd = socket(addr_family(&to), SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return false;
-	if (connect(fd, &to.sa, addr_len(&to)) == 0 && getsockname(fd, &ret_a->sa, &len) == 0) {
-		enum addr_class c = addr_classify(ret_a);
-		ok = c != ADDR_UNSPECIFIED && c != ADDR_LINK_LOCAL;
-		addr_set_port(ret_a, 0);
-	}
-	close(fd);
-	return ok;
+	c = addr_classify(ret_a);
+	return c != ADDR_UNSPECIFIED && c != ADDR_LINK_LOCAL;
 }
 
 const struct turn_relay_address *turn_relay_find(const struct turn_relay_set *set, const struct addr *at)

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The arithmetic of port-forwarding mode, and the machine's interfaces. The default way is where the kernel would send a
- * packet to the outside from: a datagram socket is connected there, and nothing is sent.
+ * packet to the outside from.
  * Nothing is kept: whoever asks again sees the interfaces of that moment.
  */
 #include "share/forward/ports.h"
 #include <errno.h>
 #include <ifaddrs.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 void forward_judge(uint16_t base, struct forward_face *faces, unsigned n)
 {
@@ -25,17 +23,6 @@ void forward_judge(uint16_t base, struct forward_face *faces, unsigned n)
 		for (unsigned k = 0; k < n && !faces[i].twin; k++)
 			if (k != i && faces[k].sum == faces[i].sum && !addr_equal_ip(&faces[k].ip, &faces[i].ip))
 				faces[i].twin = faces[k].name;
-}
-
-static bool own_towards(const struct addr *outside, struct addr *ret_own)
-{
-	socklen_t len = sizeof(*ret_own);
-	int fd = socket(addr_family(outside), SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool ok = fd >= 0 && connect(fd, &outside->sa, addr_len(outside)) == 0 && getsockname(fd, &ret_own->sa, &len) == 0;
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
 }
 
 static unsigned collect(const struct ifaddrs *all, bool loopback, struct forward_face *faces)
@@ -69,7 +56,7 @@ unsigned forward_faces(uint16_t base, const struct addr *outside, struct forward
 		n = collect(all, true, faces);
 	freeifaddrs(all);
 	forward_judge(base, faces, n);
-	if (outside && own_towards(outside, &own))
+	if (outside && addr_towards(outside, &own) == 0)
 		for (unsigned i = 0; i < n; i++)
 			faces[i].default_way = addr_equal_ip(&faces[i].ip, &own);
 	return n;

@@ -3,14 +3,13 @@
  * A round of samples, and what is remembered; see site.h. First socket 0 asks all servers: who answers first is target 0, its other
  * address (RFC 5780) or another server that answers is target 1. Then each socket asks both.
  *
- * After a round how the NAT filters and how long its bindings live are studied in the background (site_study.h), unless that is known
+ * After a round how the NAT filters and how long its bindings live are studied in the background (stun/nat_check.h), unless that is known
  * of this public address and not old.
  *
  * Timers: one, each REPEAT_MS, repeats what has not been answered; the round ends when all is, or after ROUND_MS. study_at: a study begins,
  * a while after a round, so that it is out of the way of a link that is being made.
  */
 #include "tunnel/direct/site.h"
-#include "tunnel/direct/site_study.h"
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 #include "common/bytes.h"
 #include "stun/msg.h"
+#include "stun/nat_check.h"
 
 enum {
 	REPEAT_MS = 200,
@@ -61,7 +61,7 @@ struct site {
 	struct remembered memory[REMEMBERED]; /* the first is that of now */
 	unsigned n_memory;
 	struct timer study_at;
-	struct site_study *study;
+	struct nat_check *study;
 };
 
 /* ---- memory: a line for each public address, the latest first ---- */
@@ -159,14 +159,14 @@ static void on_studied(const struct nat_result *r, void *arg)
 	struct site *s = arg;
 	struct remembered *m = &s->memory[0];
 
-	if (r && r->answered && s->n_memory && addr_equal_ip(&m->public, &r->mapped)) {
+	if (r->error == 0 && r->answered && s->n_memory && addr_equal_ip(&m->public, &r->mapped)) {
 		m->studied_at = (int64_t)time(NULL);
 		m->filtering = r->filtering;
 		m->lifetime_min_s = (uint32_t)(r->lifetime_min_ms / 1000);
 		m->lifetime_max_s = r->lifetime_max_ms == TIMERS_NEVER ? 0 : (uint32_t)(r->lifetime_max_ms / 1000);
 		tell_memory(s);
 	}
-	s->study = site_study_free(s->study);
+	s->study = nat_check_free(s->study);
 }
 
 static void on_study_at(struct timer *t, uint64_t now)
@@ -175,7 +175,12 @@ static void on_study_at(struct timer *t, uint64_t now)
 
 	(void)now;
 	if (s->phase == RESTING && !s->study && addr_family(&s->target[0]) != AF_UNSPEC)
-		(void)site_study_new(s->loop, &s->target[0], STUDY_LIFETIME_MS, on_studied, s, &s->study);
+		(void)nat_check_new(&(struct nat_check_options){ .loop = s->loop,
+								 .server = s->target[0],
+								 .lifetime_ms = STUDY_LIFETIME_MS,
+								 .done = on_studied,
+								 .arg = s },
+				    &s->study);
 }
 
 /* Of the public address of now, if it is not known or old; with a server that can tell. */
@@ -339,7 +344,7 @@ void site_ask(struct site *s)
 		return;
 	}
 	timer_stop(&s->study_at);
-	s->study = site_study_free(s->study); /* the network is another one */
+	s->study = nat_check_free(s->study); /* the network is another one */
 	memset(&s->samples, 0, sizeof s->samples);
 	memset(s->target, 0, sizeof s->target);
 	s->first_answer = 0;
@@ -378,7 +383,7 @@ struct site *site_free(struct site *s)
 		return NULL;
 	timer_stop(&s->timer);
 	timer_stop(&s->study_at);
-	site_study_free(s->study);
+	nat_check_free(s->study);
 	for (unsigned i = 0; i < SITE_NAT_SOCKETS; i++) {
 		io_stop(&s->sockets[i].io);
 		if (s->sockets[i].io.fd >= 0)

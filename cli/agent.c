@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "cli/tunnel.h"
+#include "common/json.h"
 #include "common/text.h"
 
 /* ---- status ---- */
@@ -19,8 +20,8 @@ static void print_server(const struct cli *cli, const json_t *s)
 
 	if (up)
 		(void)snprintf(line, sizeof line, "connected to %.100s at %.60s as %.80s, %lld.%lld ms; %lld connections, %lld carriers (%lld ready)",
-			       text_of_key(s, "name"), text_of_key(s, "address"), text_of_key(s, "known_as"), number_of(s, "rtt_us") / 1000,
-			       number_of(s, "rtt_us") / 100 % 10, number_of(s, "connections"), number_of(s, "carriers"), number_of(s, "ready"));
+			       text_of_key(s, "name"), text_of_key(s, "address"), text_of_key(s, "known_as"), number_of_key(s, "rtt_us") / 1000,
+			       number_of_key(s, "rtt_us") / 100 % 10, number_of_key(s, "connections"), number_of_key(s, "carriers"), number_of_key(s, "ready"));
 	else
 		(void)snprintf(line, sizeof line, "%.60s%s%.300s", state, *why ? ": " : "", why);
 	print_check(cli, up, text_of_key(s, "server"), line);
@@ -37,14 +38,14 @@ static int run_status(struct cli *cli)
 	} else if (r == 0) {
 		printf("agent        ");
 		print_clean(stdout, text_of_key(st, "name"));
-		printf(", %s\njobs         %lld, with %lld connections\n", text_of_key(st, "identity"), number_of(st, "jobs"),
-		       number_of(st, "connections"));
+		printf(", %s\njobs         %lld, with %lld connections\n", text_of_key(st, "identity"), number_of_key(st, "jobs"),
+		       number_of_key(st, "connections"));
 		monitor_print(json_object_get(st, "monitor"));
 		printf("servers\n");
 		json_array_foreach(json_object_get(st, "servers"), i, s)
 			print_server(cli, s);
 	}
-	if (r == 0 && (size_t)number_of(st, "connected") < json_array_size(json_object_get(st, "servers")))
+	if (r == 0 && (size_t)number_of_key(st, "connected") < json_array_size(json_object_get(st, "servers")))
 		r = EXIT_FAILED;
 	json_decref(st);
 	return r;

@@ -9,39 +9,33 @@
 #include <string.h>
 #include "cli/command.h"
 #include "common/bytes.h"
+#include "common/json.h"
 #include "common/text.h"
 
 enum { CODE_MAX = 512 };
 
 static const char PROGRAM[] = "stile-agent";
 
-static const char *string(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 static void print_identity(const json_t *result)
 {
 	json_t *row;
 	size_t i;
 
-	printf("this agent  %s\n", string(result, "fingerprint"));
+	printf("this agent  %s\n", text_of_key(result, "fingerprint"));
 	json_array_foreach(json_object_get(result, "servers"), i, row)
 	{
 		printf("server      ");
-		print_clean(stdout, string(row, "server"));
+		print_clean(stdout, text_of_key(row, "server"));
 		printf("%s\n", json_is_true(json_object_get(row, "enrolled"))
 				       ? ""
 				       : "  (has not let this agent in yet)");
-		printf("  root      %s\n", *string(row, "root") ? string(row, "root") : "not pinned");
-		if (*string(row, "shown"))
-			printf("  shows     %s\n", string(row, "shown"));
-		if (*string(row, "successor"))
-			printf("  successor %s\n", string(row, "successor"));
-		if (*string(row, "way"))
-			printf("  reached   at %s\n", string(row, "way"));
+		printf("  root      %s\n", *text_of_key(row, "root") ? text_of_key(row, "root") : "not pinned");
+		if (*text_of_key(row, "shown"))
+			printf("  shows     %s\n", text_of_key(row, "shown"));
+		if (*text_of_key(row, "successor"))
+			printf("  successor %s\n", text_of_key(row, "successor"));
+		if (*text_of_key(row, "way"))
+			printf("  reached   at %s\n", text_of_key(row, "way"));
 	}
 }
 
@@ -83,7 +77,7 @@ static int run_enrol(struct cli *cli)
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
 	else if (r == 0)
-		printf("enrolled at %s\n", string(result, "server"));
+		printf("enrolled at %s\n", text_of_key(result, "server"));
 	json_decref(result);
 	return r;
 }

@@ -7,13 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include "cli/command.h"
-
-static const char *string(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
+#include "common/json.h"
 
 void cli_print_day(const char *what, time_t t)
 {
@@ -40,9 +34,9 @@ static void print_head(const json_t *row)
 	size_t i;
 	json_t *s;
 
-	printf("%s (", string(row, "file"));
+	printf("%s (", text_of_key(row, "file"));
 	if (!json_array_size(names))
-		printf("%s", *string(row, "for") && strcmp(string(row, "for"), "all") ? string(row, "for") : "for all listeners");
+		printf("%s", *text_of_key(row, "for") && strcmp(text_of_key(row, "for"), "all") ? text_of_key(row, "for") : "for all listeners");
 	json_array_foreach(names, i, s)
 		printf("%s%s", i ? ", " : "for ", json_string_value(s));
 	printf(")\n");
@@ -57,7 +51,7 @@ static bool print_row(const struct cli *cli, const json_t *row, const char *serv
 
 	print_head(row);
 	printf("  subject     %s\n  names       %s\n  issuer      %s\n  key         %s, %s\n",
-	       string(row, "subject"), string(row, "names"), string(row, "issuer"), string(row, "kind"),
+	       text_of_key(row, "subject"), text_of_key(row, "names"), text_of_key(row, "issuer"), text_of_key(row, "kind"),
 	       json_is_true(json_object_get(row, "key_matches")) ? "its key is there"
 								 : "its key is not there");
 	json_array_foreach(json_object_get(row, "chain"), i, s)

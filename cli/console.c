@@ -11,15 +11,9 @@
 #include <string.h>
 #include "cli/command.h"
 #include "common/bytes.h"
+#include "common/json.h"
 
 static const char program[] = "stile-console";
-
-static const char *string_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 static int run_setup(struct cli *cli)
 {
@@ -31,16 +25,11 @@ static int run_setup(struct cli *cli)
 	else if (r == 0 && json_is_true(json_object_get(result, "needed")))
 		printf("address  %s\ntoken    %s\n\nOpen %s in a browser on this machine and make the first administrator. The token holds until "
 		       "that is done, or the console is restarted.\n",
-		       string_of(result, "url"), string_of(result, "token"), string_of(result, "link"));
+		       text_of_key(result, "url"), text_of_key(result, "token"), text_of_key(result, "link"));
 	else if (r == 0)
-		printf("the set-up is done; log in at %s\n", string_of(result, "url"));
+		printf("the set-up is done; log in at %s\n", text_of_key(result, "url"));
 	json_decref(result);
 	return r;
-}
-
-static long long number_of(const json_t *o, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(o, key));
 }
 
 static int run_status(struct cli *cli)
@@ -51,9 +40,9 @@ static int run_status(struct cli *cli)
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
 	else if (r == 0)
-		printf("%s  accounts %lld, sessions %lld, tokens %lld, live pages %lld, connections %lld\n%s", string_of(result, "url"),
-		       number_of(result, "users"), number_of(result, "sessions"), number_of(result, "tokens"), number_of(result, "streams"),
-		       number_of(result, "connections"),
+		printf("%s  accounts %lld, sessions %lld, tokens %lld, live pages %lld, connections %lld\n%s", text_of_key(result, "url"),
+		       number_of_key(result, "users"), number_of_key(result, "sessions"), number_of_key(result, "tokens"), number_of_key(result, "streams"),
+		       number_of_key(result, "connections"),
 		       json_is_true(json_object_get(result, "setup_needed")) ? "it waits for its first administrator: stile console setup\n" : "");
 	json_decref(result);
 	return r;
@@ -75,7 +64,7 @@ static int run_password(struct cli *cli)
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
 	else if (r == 0)
-		printf("%s has a new password; one-time codes are off, sessions have ended\n", string_of(result, "user"));
+		printf("%s has a new password; one-time codes are off, sessions have ended\n", text_of_key(result, "user"));
 	json_decref(result);
 	return r;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "cli/tunnel.h"
 #include "common/clock.h"
+#include "common/json.h"
 #include "common/text.h"
 
 enum { FOR_EVER_MS = INT_MAX, PING_MS = 20 * 1000, BETWEEN_PINGS_US = 1000 * 1000 };
@@ -19,7 +20,7 @@ enum { FOR_EVER_MS = INT_MAX, PING_MS = 20 * 1000, BETWEEN_PINGS_US = 1000 * 100
 static void path_words(const json_t *link, char *out, size_t n)
 {
 	const char *path = text_of_key(link, "path"), *state = text_of_key(link, "state"), *reason = text_of_key(link, "reason");
-	long long rtt = number_of(link, "rtt_us");
+	long long rtt = number_of_key(link, "rtt_us");
 
 	if (strcmp(state, "up") != 0 || strcmp(path, "none") == 0)
 		(void)snprintf(out, n, "%s%s%s", state, *reason ? ": " : "", reason);
@@ -174,7 +175,7 @@ static int ping_once(struct cli *cli, struct control_client *cl, unsigned n, boo
 	if (r)
 		return r;
 	*ret_direct = is_direct(text_of_key(result, "path"));
-	rtt = number_of(result, "rtt_us");
+	rtt = number_of_key(result, "rtt_us");
 	path_words(json_object_get(result, "link"), line, sizeof line);
 	if (cli_has(cli, "json")) {
 		(void)json_dumpf(result, stdout, JSON_COMPACT);
@@ -277,7 +278,7 @@ static void polish_pending(json_t *row)
 
 static void polish_link(json_t *row)
 {
-	long long rtt = number_of(row, "rtt_us"), loss = number_of(row, "loss_ppm"), since = number_of(row, "since");
+	long long rtt = number_of_key(row, "rtt_us"), loss = number_of_key(row, "loss_ppm"), since = number_of_key(row, "since");
 
 	if (since)
 		json_object_set_new(row, "age_ms", json_integer(clock_unix_ms() - since));
@@ -310,7 +311,7 @@ static const struct column path_columns[] = {
 
 static void polish_path(json_t *row)
 {
-	long long rtt = number_of(row, "rtt_us"), carried = number_of(row, "carried");
+	long long rtt = number_of_key(row, "rtt_us"), carried = number_of_key(row, "carried");
 
 	json_object_set_new(row, "rtt", rtt ? json_sprintf("%lld.%lld ms", rtt / 1000, rtt / 100 % 10) : json_string(""));
 	json_object_set_new(row, "lost", json_sprintf("%.0f%%", 100 * json_number_value(json_object_get(row, "probes_lost"))));
@@ -323,10 +324,10 @@ static void print_gaps(const json_t *link)
 	const json_t *row;
 	size_t i;
 
-	printf("Path changes: %lld to better ones, %lld away from dead ones; longest gap %lld ms, last %lld ms\n", number_of(link, "moves_up"),
-	       number_of(link, "moves_down"), number_of(link, "gap_max_us") / 1000, number_of(link, "last_gap_ms"));
+	printf("Path changes: %lld to better ones, %lld away from dead ones; longest gap %lld ms, last %lld ms\n", number_of_key(link, "moves_up"),
+	       number_of_key(link, "moves_down"), number_of_key(link, "gap_max_us") / 1000, number_of_key(link, "last_gap_ms"));
 	json_array_foreach(json_object_get(link, "gaps"), i, row) {
-		long long below = number_of(row, "below_ms"), n = number_of(row, "moves");
+		long long below = number_of_key(row, "below_ms"), n = number_of_key(row, "moves");
 
 		if (n && below)
 			printf("  %4lld to %4lld ms  %lld\n", above, below, n);
@@ -374,16 +375,16 @@ static void print_site(const json_t *site)
 		return;
 	printf("This network, seen from outside: address %s, mapping %s", *text_of_key(nat, "public") ? text_of_key(nat, "public") : "not known",
 	       text_of_key(nat, "mapping"));
-	if (number_of(nat, "block_high"))
-		printf(", ports %lld to %lld", number_of(nat, "block_low"), number_of(nat, "block_high"));
-	if (number_of(nat, "step"))
-		printf(" in steps of %lld", number_of(nat, "step"));
+	if (number_of_key(nat, "block_high"))
+		printf(", ports %lld to %lld", number_of_key(nat, "block_low"), number_of_key(nat, "block_high"));
+	if (number_of_key(nat, "step"))
+		printf(" in steps of %lld", number_of_key(nat, "step"));
 	if (*text_of_key(nat, "filtering"))
 		printf(", filtering %s", text_of_key(nat, "filtering"));
-	if (number_of(nat, "lifetime_max_s"))
-		printf(", a silent binding lives %lld to %lld s", number_of(nat, "lifetime_min_s"), number_of(nat, "lifetime_max_s"));
-	else if (number_of(nat, "lifetime_min_s"))
-		printf(", a silent binding lives longer than %lld s", number_of(nat, "lifetime_min_s"));
+	if (number_of_key(nat, "lifetime_max_s"))
+		printf(", a silent binding lives %lld to %lld s", number_of_key(nat, "lifetime_min_s"), number_of_key(nat, "lifetime_max_s"));
+	else if (number_of_key(nat, "lifetime_min_s"))
+		printf(", a silent binding lives longer than %lld s", number_of_key(nat, "lifetime_min_s"));
 	putchar('\n');
 }
 

@@ -5,6 +5,7 @@
  * What is shown is what the service said, and nothing is kept.
  */
 #include "cli/tunnel.h"
+#include "common/json.h"
 #include "common/text.h"
 
 static const char GATEWAY_PROGRAM[] = "stile-gateway";
@@ -22,7 +23,7 @@ static int run_status(struct cli *cli)
 		json_array_foreach(json_object_get(st, "listeners"), i, l)
 			printf("%s%s", i ? ", " : "", json_string_value(l));
 		printf("\nstile-tunnel %s\ncarries      %lld transfers over %lld connections; %lld bytes to browsers, %lld to shares%s\n", text_of_key(st, "tunnel"),
-		       number_of(st, "transfers"), number_of(st, "connections"), number_of(st, "bytes_to_browser"), number_of(st, "bytes_to_share"),
+		       number_of_key(st, "transfers"), number_of_key(st, "connections"), number_of_key(st, "bytes_to_browser"), number_of_key(st, "bytes_to_share"),
 		       json_is_true(json_object_get(st, "draining")) ? "; draining" : "");
 		monitor_print(json_object_get(st, "monitor"));
 	}

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "common/bytes.h"
+#include "common/json.h"
 #include "common/service.h"
 
 enum { META_MAX = 8 << 20, ANSWER_MS = 20 * 1000, FIRST_NEWS_MS = 500, RETRY_MS = 1000 };
@@ -47,7 +48,7 @@ static void way_words(const json_t *news, char *out, size_t n)
 	const char *why = text_of_key(news, "why");
 
 	if (link_up(news))
-		(void)snprintf(out, n, "%s, %lld ms", text_of_key(link, "path"), number_of(link, "rtt_us") / 1000);
+		(void)snprintf(out, n, "%s, %lld ms", text_of_key(link, "path"), number_of_key(link, "rtt_us") / 1000);
 	else
 		(void)snprintf(out, n, "waiting: %s", *why ? why : "the way to the sender is being made");
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include "cli/get.h"
 #include "common/fd.h"
+#include "common/json.h"
 #include "share/names.h"
 #include "share/request.h"
 
@@ -101,7 +102,7 @@ static bool is_ours(struct file *f)
 		close(fd);
 	hex_encode(f->salt, SHARE_SALT, salt);
 	hex_encode(f->g->keys.id, SHARE_ID, id);
-	same = strcmp(text_of_key(o, "share"), id) == 0 && strcmp(text_of_key(o, "salt"), salt) == 0 && (uint64_t)number_of(o, "size") == f->size;
+	same = strcmp(text_of_key(o, "share"), id) == 0 && strcmp(text_of_key(o, "salt"), salt) == 0 && (uint64_t)number_of_key(o, "size") == f->size;
 	if (same && share_hex16(text_of(text_of_key(o, "receiver")), f->g->http.receiver) < 0)
 		same = false; /* --once knows its receiver by it */
 	json_decref(o);
@@ -366,7 +367,7 @@ static int take_entry(struct get *g, int top, const json_t *e, bool is_dir, cons
 
 	if (!f)
 		return cli_fail(g->cli, "out of memory");
-	*f = (struct file){ .g = g, .n = (uint64_t)number_of(e, "n"), .size = (uint64_t)number_of(e, "size"), .mtime = number_of(e, "mtime"),
+	*f = (struct file){ .g = g, .n = (uint64_t)number_of_key(e, "n"), .size = (uint64_t)number_of_key(e, "size"), .mtime = number_of_key(e, "mtime"),
 			    .dir = -1, .fd = -1 };
 	(void)snprintf(f->tag, sizeof f->tag, "%s", text_of_key(e, "salt"));
 	if (!share_path_good(text_of(path), !is_dir) || f->size > RECORDS_PLAIN_MAX || share_hex16(text_of(f->tag), f->salt) < 0)

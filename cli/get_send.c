@@ -14,6 +14,7 @@
 #include "cli/get.h"
 #include "common/bytes.h"
 #include "common/fd.h"
+#include "common/json.h"
 
 struct sending {
 	struct get *g;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/tunnel.h"
+#include "common/json.h"
 #include "common/text.h"
 
 const struct option_row job_options[JOB_OPTIONS] = {

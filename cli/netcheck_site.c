@@ -7,15 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/netcheck.h"
+#include "common/json.h"
 
 enum { PATH_TEXT = 512 };
-
-static const char *word(const json_t *row, const char *key)
-{
-	const char *s = json_string_value(json_object_get(row, key));
-
-	return s ? s : "";
-}
 
 static json_t *row_of(const json_t *peers, const char *name)
 {
@@ -23,7 +17,7 @@ static json_t *row_of(const json_t *peers, const char *name)
 	size_t i;
 
 	json_array_foreach(json_object_get(peers, "rows"), i, row)
-		if (strcmp(word(row, "peer"), name) == 0)
+		if (strcmp(text_of_key(row, "peer"), name) == 0)
 			return row;
 	return NULL;
 }
@@ -51,11 +45,11 @@ int nc_site(struct cli *cli, const char *name)
 	if (!row)
 		printf("site %s\n  there is no link to it now: stile ping %s --until-direct makes one and says what becomes of it\n", name, name);
 	else {
-		snprintf(text, sizeof text, "%s%s%s%s", word(row, "path"), *word(row, "pair") ? " (" : "", word(row, "pair"),
-			 *word(row, "pair") ? ")" : "");
-		printf("site %s\n  the link is %s, path %s\n", name, word(row, "state"), *text ? text : "none yet");
-		if (*word(row, "reason"))
-			printf("  not better, because: %s\n", word(row, "reason"));
+		snprintf(text, sizeof text, "%s%s%s%s", text_of_key(row, "path"), *text_of_key(row, "pair") ? " (" : "", text_of_key(row, "pair"),
+			 *text_of_key(row, "pair") ? ")" : "");
+		printf("site %s\n  the link is %s, path %s\n", name, text_of_key(row, "state"), *text ? text : "none yet");
+		if (*text_of_key(row, "reason"))
+			printf("  not better, because: %s\n", text_of_key(row, "reason"));
 	}
 	json_decref(peers);
 	return 0;

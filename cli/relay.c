@@ -9,25 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 #include "cli/tunnel.h"
+#include "common/json.h"
 #include "common/text.h"
 
 const char RELAY_PROGRAM[] = "stile-tunnel";
 
-static long long number(const json_t *o, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(o, key));
-}
-
 static const char *plural(const json_t *o, const char *key)
 {
-	return number(o, key) == 1 ? "" : "s";
-}
-
-static const char *string(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
+	return number_of_key(o, key) == 1 ? "" : "s";
 }
 
 /* ---- status ---- */
@@ -37,10 +26,10 @@ static void print_records(const json_t *rec)
 	char size[32];
 	struct sb b = sb_init(size, sizeof size);
 
-	sb_size(&b, (uint64_t)number(rec, "data_bytes"));
-	printf("records      %lld line%s, %lld lost; %lld data log%s, %lld open, %s written, %lld stopped\n", number(rec, "lines"),
-	       plural(rec, "lines"), number(rec, "lines_lost"), number(rec, "data_logs"), plural(rec, "data_logs"),
-	       number(rec, "data_logs_open"), size, number(rec, "data_logs_stopped"));
+	sb_size(&b, (uint64_t)number_of_key(rec, "data_bytes"));
+	printf("records      %lld line%s, %lld lost; %lld data log%s, %lld open, %s written, %lld stopped\n", number_of_key(rec, "lines"),
+	       plural(rec, "lines"), number_of_key(rec, "lines_lost"), number_of_key(rec, "data_logs"), plural(rec, "data_logs"),
+	       number_of_key(rec, "data_logs_open"), size, number_of_key(rec, "data_logs_stopped"));
 }
 
 /* Routes that do not do what they should; returns how many there are. */
@@ -52,11 +41,11 @@ static unsigned print_bad_routes(const struct cli *cli, const json_t *rows)
 
 	json_array_foreach(rows, i, row) {
 		char line[512];
-		if (!json_is_true(json_object_get(row, "enabled")) || !*string(row, "reason"))
+		if (!json_is_true(json_object_get(row, "enabled")) || !*text_of_key(row, "reason"))
 			continue;
-		bool waits = strncmp(string(row, "state"), "waiting", 7) == 0; /* for the virtual address of a pair */
-		snprintf(line, sizeof line, "%.160s: %.300s", string(row, "state"), string(row, "reason"));
-		print_check(cli, waits, string(row, "name"), line);
+		bool waits = strncmp(text_of_key(row, "state"), "waiting", 7) == 0; /* for the virtual address of a pair */
+		snprintf(line, sizeof line, "%.160s: %.300s", text_of_key(row, "state"), text_of_key(row, "reason"));
+		print_check(cli, waits, text_of_key(row, "name"), line);
 		bad += !waits;
 	}
 	return bad;
@@ -78,11 +67,11 @@ static int run_status(struct cli *cli)
 		print_json(st);
 	} else if (r == 0) {
 		pipes = json_object_get(st, "pipes");
-		printf("routes       %lld, %lld enabled, %lld listen%s%s\n", number(st, "routes"), number(st, "enabled"),
-		       number(st, "listening"), number(st, "listening") == 1 ? "s" : "", json_is_true(json_object_get(st, "draining")) ? "; draining" : "");
+		printf("routes       %lld, %lld enabled, %lld listen%s%s\n", number_of_key(st, "routes"), number_of_key(st, "enabled"),
+		       number_of_key(st, "listening"), number_of_key(st, "listening") == 1 ? "s" : "", json_is_true(json_object_get(st, "draining")) ? "; draining" : "");
 		printf("connections  %lld, in %lld worker%s; %lld of %lld descriptors, %lld pipe%s lent and %lld spare\n",
-		       number(st, "connections"), number(st, "workers"), plural(st, "workers"), number(st, "descriptors"),
-		       number(st, "descriptors_limit"), number(pipes, "lent"), plural(pipes, "lent"), number(pipes, "spare"));
+		       number_of_key(st, "connections"), number_of_key(st, "workers"), plural(st, "workers"), number_of_key(st, "descriptors"),
+		       number_of_key(st, "descriptors_limit"), number_of_key(pipes, "lent"), plural(pipes, "lent"), number_of_key(pipes, "spare"));
 		print_records(json_object_get(st, "records"));
 		bad = print_bad_routes(cli, json_object_get(routes, "rows"));
 		r = bad ? EXIT_FAILED : 0;
@@ -100,7 +89,7 @@ static const struct column event_columns[] = {
 
 static void polish_event(json_t *row)
 {
-	row_set_time(row, "when", (time_t)(number(row, "at") / 1000));
+	row_set_time(row, "when", (time_t)(number_of_key(row, "at") / 1000));
 }
 
 static int run_events(struct cli *cli)
@@ -187,7 +176,7 @@ static json_t *find_route(const json_t *rows, const char *name)
 	json_t *row;
 
 	json_array_foreach(rows, i, row)
-		if (strcmp(string(row, "name"), name) == 0)
+		if (strcmp(text_of_key(row, "name"), name) == 0)
 			return row;
 	return NULL;
 }

@@ -16,6 +16,7 @@
 #include "cli/share_forward.h"
 #include "common/addr.h"
 #include "common/bytes.h"
+#include "common/json.h"
 #include "share/forward/config.h"
 #include "share/server.h"
 
@@ -337,7 +338,7 @@ static void on_news(struct run *r, const json_t *news)
 	char code[SHARE_CODE_STRLEN];
 
 	if (json_object_get(news, "expires")) /* an older agent does not say */
-		on_expires(r, (uint64_t)number_of(news, "expires"));
+		on_expires(r, (uint64_t)number_of_key(news, "expires"));
 
 	if (found && !r->told) {
 		r->told = true;

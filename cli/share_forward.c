@@ -11,6 +11,7 @@
 #include "cli/relay.h"
 #include "cli/tunnel.h"
 #include "common/bytes.h"
+#include "common/json.h"
 #include "common/reach.h"
 #include "common/service.h"
 #include "gateway/page.h"

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/json.h"
 #include "common/service.h"
 #include "common/text.h"
 
@@ -22,39 +23,27 @@ int sip_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_resul
 	return cli_ask(cli, SIP_PROGRAM, verb, args, ret_result);
 }
 
-static const char *string(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
-static long long number(const json_t *o, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(o, key));
-}
-
 /* ---- status ---- */
 
 static bool print_listener(const struct cli *cli, const json_t *l)
 {
-	long long left = (number(l, "not_after") - (long long)time(NULL)) / 86400;
+	long long left = (number_of_key(l, "not_after") - (long long)time(NULL)) / 86400;
 	bool cert = json_object_get(l, "not_after") != NULL, good = !cert || left >= 0;
 	char line[512];
 
 	if (json_is_true(json_object_get(l, "removed")))
-		snprintf(line, sizeof line, "removed; %lld connections go on", number(l, "connections"));
+		snprintf(line, sizeof line, "removed; %lld connections go on", number_of_key(l, "connections"));
 	else if (cert && left < 0)
 		snprintf(line, sizeof line, "its certificate expired %lld days ago: %.200s", -left,
-			 string(l, "certificate"));
+			 text_of_key(l, "certificate"));
 	else if (cert)
 		snprintf(line, sizeof line, "%lld connections; certificate %.200s, %lld days left%s",
-			 number(l, "connections"), string(l, "certificate"), left,
+			 number_of_key(l, "connections"), text_of_key(l, "certificate"), left,
 			 left < 30 ? ": renew it" : "");
 	else
-		snprintf(line, sizeof line, "%lld connections", number(l, "connections"));
+		snprintf(line, sizeof line, "%lld connections", number_of_key(l, "connections"));
 	char what[96];
-	snprintf(what, sizeof what, "%s:%s%s", string(l, "transport"), string(l, "address"),
+	snprintf(what, sizeof what, "%s:%s%s", text_of_key(l, "transport"), text_of_key(l, "address"),
 		 json_is_true(json_object_get(l, "lan")) ? " (lan)" : "");
 	print_check(cli, good, what, line);
 	return good;
@@ -70,15 +59,15 @@ static bool print_status(const struct cli *cli, const json_t *st)
 	json_array_foreach(json_object_get(st, "domains"), i, row)
 		printf("%s%s", i ? ", " : "", json_string_value(row));
 	printf("%s\ntransactions %lld under way, %lld over and kept; %lld messages wait\n",
-	       i ? "" : "none", number(st, "transactions"), number(st, "kept"), number(st, "waiting"));
-	printf("connections  %lld; %lld sources remembered\n", number(st, "connections"),
-	       number(st, "sources"));
-	if (number(st, "traces"))
-		printf("traces       %lld under way\n", number(st, "traces"));
+	       i ? "" : "none", number_of_key(st, "transactions"), number_of_key(st, "kept"), number_of_key(st, "waiting"));
+	printf("connections  %lld; %lld sources remembered\n", number_of_key(st, "connections"),
+	       number_of_key(st, "sources"));
+	if (number_of_key(st, "traces"))
+		printf("traces       %lld under way\n", number_of_key(st, "traces"));
 	json_array_foreach(json_object_get(st, "listeners"), i, row) good &= print_listener(cli, row);
 	json_array_foreach(json_object_get(st, "routes"), i, row)
-		printf("route        %s → %s:%lld by %s%s\n", string(row, "domain"),
-		       string(row, "host"), number(row, "port"), string(row, "transport"),
+		printf("route        %s → %s:%lld by %s%s\n", text_of_key(row, "domain"),
+		       text_of_key(row, "host"), number_of_key(row, "port"), text_of_key(row, "transport"),
 		       json_is_true(json_object_get(row, "active")) ? "" : ", switched off");
 	return good;
 }
@@ -239,7 +228,7 @@ static int run_unregister(struct cli *cli)
 		json_object_set_new(args, "contact", json_string(cli->words[1]));
 	r = sip_call(cli, "sip.registration.delete", args, &result);
 	if (r == 0)
-		printf("%lld registrations of %s are ended\n", number(result, "ended"), cli->words[0]);
+		printf("%lld registrations of %s are ended\n", number_of_key(result, "ended"), cli->words[0]);
 	json_decref(result);
 	return r;
 }
@@ -319,7 +308,7 @@ static int trace_into(struct cli *cli, struct tracing *t, uint64_t messages, uin
 		(unsigned long long)seconds, (unsigned long long)messages);
 	r = cli_call(cli, cl, "sip.trace", trace_args(cli, messages, seconds), &result);
 	if (r == 0)
-		fprintf(stderr, "%llu messages: %s\n", t->n, string(result, "why"));
+		fprintf(stderr, "%llu messages: %s\n", t->n, text_of_key(result, "why"));
 	json_decref(result);
 	return t->error ? EXIT_FAILED : r;
 }

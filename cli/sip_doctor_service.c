@@ -9,17 +9,11 @@
 #include "cli/services.h"
 #include "cli/sip.h"
 #include "cli/sip_doctor.h"
+#include "common/json.h"
 #include "common/service.h"
 #include "common/text.h"
 
 enum { PATIENCE_MS = 5000 };
-
-static const char *string(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 /* The row of this domain that is in use; NULL: there is none, or the verb is not known. */
 static const json_t *row_of(struct doctor *d, struct control_client *cl, const char *verb)
@@ -29,7 +23,7 @@ static const json_t *row_of(struct doctor *d, struct control_client *cl, const c
 	size_t i;
 
 	json_array_foreach(json_object_get(result, "rows"), i, row)
-		if (text_ieq(text_of(string(row, "domain")), text_of(d->domain)) && !strstr(string(row, "from"), "not in use"))
+		if (text_ieq(text_of(text_of_key(row, "domain")), text_of(d->domain)) && !strstr(text_of_key(row, "from"), "not in use"))
 			found = row;
 	if (found)
 		json_array_append(d->kept, (json_t *)found);
@@ -47,13 +41,13 @@ static void take_route(struct doctor *d, const json_t *row)
 {
 	struct sip_route_section *r = &d->stored;
 	const json_t *port = json_object_get(row, "port"), *active = json_object_get(row, "active");
-	const char *transport = string(row, "transport");
+	const char *transport = text_of_key(row, "transport");
 	uint64_t n = json_is_integer(port) ? (uint64_t)json_integer_value(port) : 0;
 
 	if (json_is_string(port) && text_u64(text_of(json_string_value(port)), &n) < 0)
 		n = 0;
-	*r = (struct sip_route_section){ .domain = (char *)string(row, "domain"),
-					 .host = (char *)string(row, "host"),
+	*r = (struct sip_route_section){ .domain = (char *)text_of_key(row, "domain"),
+					 .host = (char *)text_of_key(row, "host"),
 					 .port = n,
 					 .transport = SIP_LISTEN_TLS,
 					 .active = !active || is_true(active),
@@ -69,7 +63,7 @@ static void take_mode(struct doctor *d, struct control_client *cl)
 	json_t *result = services_ask(cl, "sip.federation");
 
 	for (unsigned i = 0; sip_federation_modes[i]; i++)
-		if (strcmp(sip_federation_modes[i], string(result, "mode")) == 0)
+		if (strcmp(sip_federation_modes[i], text_of_key(result, "mode")) == 0)
 			d->mode = i;
 	json_decref(result);
 }
@@ -91,7 +85,7 @@ const char *doctor_config(struct cli *cli, char *buf, size_t n)
 	_cleanup_(control_client_freep) struct control_client *cl = cli_has(cli, "config") ? NULL : client_of(cli);
 	json_t *status = cl ? services_ask(cl, "service.status") : NULL;
 
-	(void)snprintf(buf, n, "%s", string(status, "config"));
+	(void)snprintf(buf, n, "%s", text_of_key(status, "config"));
 	json_decref(status);
 	return buf[0] ? buf : cli_config_path(cli);
 }

@@ -12,6 +12,7 @@
 #include "cli/tunnel.h"
 #include "common/clock.h"
 #include "common/fd.h"
+#include "common/json.h"
 
 enum { CONNECT_MS = 5000, OPEN_MS = 15000, LOOK_MS = 100, WORD_TRIES = 20 };
 
@@ -46,7 +47,7 @@ static bool check_link(struct site *s)
 			continue;
 		found = json_is_true(json_object_get(row, "up"));
 		cli_report(&s->report, found, "connection", found ? "%s from %s, %lld.%lld ms%s" : "%s; last seen from %s (%lld.%lld ms): %s", text_of_key(row, "state"),
-		     text_of_key(row, "address"), number_of(row, "rtt_us") / 1000, number_of(row, "rtt_us") / 100 % 10, text_of_key(row, "why"));
+		     text_of_key(row, "address"), number_of_key(row, "rtt_us") / 1000, number_of_key(row, "rtt_us") / 100 % 10, text_of_key(row, "why"));
 	}
 	if (!json_array_size(rows) || (!found && !s->report.bad))
 		cli_report(&s->report, false, "connection", "the agent %s is not connected; stile tunnel agents shows those that are known", s->name);

@@ -14,6 +14,7 @@
 #include "cli/get.h"
 #include "common/bytes.h"
 #include "common/fd.h"
+#include "common/json.h"
 #include "common/reach.h"
 #include "share/forward/ports.h"
 
@@ -197,7 +198,7 @@ static int await_connected(struct cli *cli, struct control_client *cl)
 		json_t *st = NULL;
 		int r = cli_call(cli, cl, "agent.status", NULL, &st);
 		const json_t *s = json_array_get(json_object_get(st, "servers"), 0);
-		bool up = number_of(st, "connected") > 0, no = strcmp(text_of_key(s, "state"), "reconnecting") == 0 && *text_of_key(s, "why");
+		bool up = number_of_key(st, "connected") > 0, no = strcmp(text_of_key(s, "state"), "reconnecting") == 0 && *text_of_key(s, "why");
 		if (no)
 			r = cli_fail(cli, "the server of the code: %s", text_of_key(s, "why"));
 		json_decref(st);
@@ -254,7 +255,7 @@ static int try_it(struct cli *cli, struct ear *e, uint16_t port)
 	if (r == 0) {
 		o.result = text_of_key(answer, "result");
 		o.text = text_of_key(answer, "text");
-		o.ms = (double)number_of(answer, "us") / 1000;
+		o.ms = (double)number_of_key(answer, "us") / 1000;
 		o.heard = atomic_load(&e->heard);
 		(void)addr_parse(text_of(text_of_key(answer, "address")), 0, &o.outside);
 		o.inside = inside_of(cli, cl, text_of_key(answer, "server"), port);

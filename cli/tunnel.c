@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 #include "cli/tunnel.h"
+#include "common/json.h"
 #include "common/text.h"
 
 /* ---- status ---- */
@@ -36,8 +37,8 @@ static int run_status(struct cli *cli)
 		if (*text_of_key(st, "public_name"))
 			printf(" (%s)", text_of_key(st, "public_name"));
 		printf("%s\nagents       %lld connected, with %lld jobs\n", json_is_true(json_object_get(st, "draining")) ? "; draining" : "",
-		       number_of(st, "links"), number_of(st, "jobs"));
-		printf("connections  %lld, in %lld workers\n", number_of(st, "connections"), number_of(st, "workers"));
+		       number_of_key(st, "links"), number_of_key(st, "jobs"));
+		printf("connections  %lld, in %lld workers\n", number_of_key(st, "connections"), number_of_key(st, "workers"));
 		monitor_print(json_object_get(st, "monitor"));
 	}
 	json_decref(st);
@@ -56,7 +57,7 @@ static const struct column control_columns[] = {
 
 static void set_rtt(json_t *row)
 {
-	long long us = number_of(row, "rtt_us");
+	long long us = number_of_key(row, "rtt_us");
 
 	json_object_set_new(row, "rtt", us ? json_sprintf("%lld.%03lld ms", us / 1000, us % 1000) : json_string(""));
 }
@@ -66,15 +67,15 @@ static void polish_control(json_t *row)
 	const char *identity = text_of_key(row, "identity"), *why = text_of_key(row, "why");
 	bool up = json_is_true(json_object_get(row, "up"));
 
-	row_set_time(row, "started", (time_t)(number_of(row, "started_at") / 1000));
+	row_set_time(row, "started", (time_t)(number_of_key(row, "started_at") / 1000));
 	set_rtt(row);
 	json_object_set_new(row, "short", json_sprintf("%.16s", strncmp(identity, "sha256:", 7) == 0 ? identity + 7 : identity));
 	json_object_set_new(row, "sealed", json_string(up ? "§" : ""));
 	if (up)
-		json_object_set_new(row, "state_text", number_of(row, "reconnects") ? json_sprintf("connected, came back %lld times",
-				    number_of(row, "reconnects")) : json_string("connected"));
+		json_object_set_new(row, "state_text", number_of_key(row, "reconnects") ? json_sprintf("connected, came back %lld times",
+				    number_of_key(row, "reconnects")) : json_string("connected"));
 	else if (!json_object_get(row, "state_text"))
-		json_object_set_new(row, "state_text", json_sprintf("reconnecting %lld: %s", number_of(row, "reconnects") + 1, why));
+		json_object_set_new(row, "state_text", json_sprintf("reconnecting %lld: %s", number_of_key(row, "reconnects") + 1, why));
 }
 
 static bool has_identity(const json_t *rows, const char *identity)
@@ -97,7 +98,7 @@ static void add_disconnected(json_t *rows, const json_t *agents)
 	struct tm tm;
 
 	json_array_foreach(agents, i, a) {
-		time_t seen = (time_t)number_of(a, "last_seen");
+		time_t seen = (time_t)number_of_key(a, "last_seen");
 		if (strcmp(text_of_key(a, "state"), "approved") != 0 || has_identity(rows, text_of_key(a, "fingerprint")))
 			continue;
 		when[0] = 0;
@@ -193,7 +194,7 @@ static const struct column connection_columns[] = {
 /* Every address between source and target: where it came in, the carrier's two ends, the agent's own. */
 static void polish_connection(json_t *row)
 {
-	row_set_time(row, "started", (time_t)(number_of(row, "opened_at") / 1000));
+	row_set_time(row, "started", (time_t)(number_of_key(row, "opened_at") / 1000));
 	json_object_set_new(row, "way", json_sprintf("%s | %s < %s | %s", text_of_key(row, "listener"), text_of_key(row, "carrier_server"),
 						     text_of_key(row, "carrier_agent"), text_of_key(row, "agent_local")));
 }
@@ -275,7 +276,7 @@ static int tell_count(struct cli *cli, const char *verb, json_t *args, const cha
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(result);
 	else if (r == 0)
-		printf("%lld %s\n", number_of(result, key), what);
+		printf("%lld %s\n", number_of_key(result, key), what);
 	json_decref(result);
 	return r;
 }

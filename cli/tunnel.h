@@ -7,6 +7,7 @@
 #pragma once
 #include <time.h>
 #include "cli/relay.h"
+#include "common/json.h"
 
 extern const char AGENT_PROGRAM[]; /* "stile-agent" */
 
@@ -31,6 +32,4 @@ void job_options_into(const struct cli *cli, json_t *job); /* only those that ar
 int job_told(struct cli *cli, const json_t *row, const char *name); /* what became of it; exit code */
 
 void monitor_print(const json_t *m); /* what the process uses, and its warnings */
-long long number_of(const json_t *o, const char *key);
 void row_set_time(json_t *row, const char *key, time_t at); /* as people read it here; 0: nothing */
-const char *text_of_key(const json_t *o, const char *key); /* "" */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 #include "cli/relay.h"
+#include "common/json.h"
 #include "common/text.h"
 
 enum { SHORT_DIGITS = 16 };
@@ -25,13 +26,6 @@ static const struct column code_columns[] = {
 	{ "until", "GOOD UNTIL", COL_TEXT },
 	{ "id", "ID", COL_TEXT },
 };
-
-static const char *string(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 static json_t *when(json_int_t unix_s)
 {
@@ -53,7 +47,7 @@ static const json_t *link_of(const json_t *links, const char *fingerprint)
 
 	json_array_foreach(links, i, row)
 	{
-		const char *of = string(row, "identity");
+		const char *of = text_of_key(row, "identity");
 
 		if (strncmp(of, "sha256:", 7) == 0)
 			of += 7;
@@ -65,7 +59,7 @@ static const json_t *link_of(const json_t *links, const char *fingerprint)
 
 static void for_people(json_t *row, const json_t *links)
 {
-	const char *fingerprint = string(row, "fingerprint");
+	const char *fingerprint = text_of_key(row, "fingerprint");
 	struct text digits = { fingerprint, strlen(fingerprint) };
 	char ports[256];
 	struct sb b = sb_init(ports, sizeof(ports));
@@ -90,12 +84,12 @@ static void print_pending(const json_t *rows)
 	json_t *row;
 	size_t i;
 
-	json_array_foreach(rows, i, row) if (strcmp(string(row, "state"), "pending") == 0)
+	json_array_foreach(rows, i, row) if (strcmp(text_of_key(row, "state"), "pending") == 0)
 	{
 		printf("\n");
-		print_clean(stdout, string(row, "name"));
+		print_clean(stdout, text_of_key(row, "name"));
 		printf(" waits for approval. Compare its fingerprint with `stile agent identity` there:\n  %s\n",
-		       string(row, "fingerprint"));
+		       text_of_key(row, "fingerprint"));
 	}
 }
 
@@ -111,11 +105,11 @@ static void print_copied(const json_t *rows)
 
 		if (c) {
 			printf("\ntwo machines use the key of ");
-			print_clean(stdout, string(row, "name"));
+			print_clean(stdout, text_of_key(row, "name"));
 			printf(", last at %s: connected is ", json_string_value(at));
-			print_clean(stdout, string(c, "connected"));
+			print_clean(stdout, text_of_key(c, "connected"));
 			printf(", refused was ");
-			print_clean(stdout, string(c, "refused"));
+			print_clean(stdout, text_of_key(c, "refused"));
 			printf("\n  If one is a clone, remove agent-identity.pem on it and enrol it. If nobody knows it, revoke the agent.\n");
 		}
 		json_decref(at);
@@ -130,7 +124,7 @@ static void sort(json_t *rows)
 		size_t at = i;
 
 		while (at > 0 &&
-		       strcmp(string(json_array_get(rows, at - 1), "name"), string(row, "name")) > 0)
+		       strcmp(text_of_key(json_array_get(rows, at - 1), "name"), text_of_key(row, "name")) > 0)
 			at--;
 		json_array_remove(rows, i);
 		json_array_insert_new(rows, at, row);
@@ -157,7 +151,7 @@ static void print_lists(const json_t *result, const json_t *links)
 	}
 	print_pending(rows);
 	print_copied(rows);
-	printf("\nthis server: %s\n", string(result, "fingerprint"));
+	printf("\nthis server: %s\n", text_of_key(result, "fingerprint"));
 }
 
 static int run_agents(struct cli *cli)
@@ -228,7 +222,7 @@ static void print_code(const json_t *result)
 {
 	json_t *until = when(json_integer_value(json_object_get(result, "expires")));
 
-	printf("%s\n", string(result, "code"));
+	printf("%s\n", text_of_key(result, "code"));
 	fflush(stdout);
 	fprintf(stderr,
 		"\nThis code is shown once. It is good for one agent, until %s.\n"

@@ -13,15 +13,9 @@
 #include "cli/relay.h"
 #include "common/bytes.h"
 #include "common/fd.h"
+#include "common/json.h"
 
 enum { PASSPHRASE_MAX = 256, BACKUP_MAX = 64 * 1024 };
-
-static const char *string(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 /* ---- shown, rotated ---- */
 
@@ -29,11 +23,11 @@ static void print_keys(const json_t *k)
 {
 	json_int_t behind = json_integer_value(json_object_get(k, "agents_behind"));
 
-	printf("root       %s%s\n", string(k, "root"),
+	printf("root       %s%s\n", text_of_key(k, "root"),
 	       json_is_true(json_object_get(k, "root_key")) ? "" : "  (its key is not here)");
-	printf("successor  %s%s\n", string(k, "successor"),
+	printf("successor  %s%s\n", text_of_key(k, "successor"),
 	       json_is_true(json_object_get(k, "successor_key")) ? "" : "  (its key is kept elsewhere)");
-	printf("link       %s\n", string(k, "link"));
+	printf("link       %s\n", text_of_key(k, "link"));
 	if (behind)
 		printf("%lld agent%s not connected since this root is in use\n", (long long)behind,
 		       behind == 1 ? " has" : "s have");
@@ -111,7 +105,7 @@ static int export(struct cli *cli, bool successor, bool remove)
 	args = json_pack("{s:s, s:b}", "passphrase", passphrase, "successor", successor);
 	r = cli_ask(cli, RELAY_PROGRAM, "tunnel.identity.export", args, &result);
 	if (r == 0)
-		r = write_backup(cli, cli->words[0], string(result, "pem"));
+		r = write_backup(cli, cli->words[0], text_of_key(result, "pem"));
 	json_decref(result);
 	result = NULL;
 	if (r == 0 && remove)

@@ -7,21 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 #include "cli/tunnel.h"
+#include "common/json.h"
 #include "common/text.h"
 
 const char AGENT_PROGRAM[] = "stile-agent";
-
-long long number_of(const json_t *o, const char *key)
-{
-	return (long long)json_integer_value(json_object_get(o, key));
-}
-
-const char *text_of_key(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 void row_set_time(json_t *row, const char *key, time_t at)
 {
@@ -113,10 +102,10 @@ void monitor_print(const json_t *m)
 	size_t i;
 	json_t *w;
 
-	sb_size(&b, (uint64_t)number_of(m, "rss"));
+	sb_size(&b, (uint64_t)number_of_key(m, "rss"));
 	printf("machine      %lld %% CPU (%.1f s in all), %s memory, %lld of %lld descriptors, %lld sockets, %lld threads, loops %lld ms late\n",
-	       number_of(m, "cpu_percent"), json_real_value(json_object_get(m, "cpu_seconds")), rss, number_of(m, "descriptors"),
-	       number_of(m, "descriptors_limit"), number_of(m, "sockets"), number_of(m, "threads"), number_of(m, "loop_lag_ms"));
+	       number_of_key(m, "cpu_percent"), json_real_value(json_object_get(m, "cpu_seconds")), rss, number_of_key(m, "descriptors"),
+	       number_of_key(m, "descriptors_limit"), number_of_key(m, "sockets"), number_of_key(m, "threads"), number_of_key(m, "loop_lag_ms"));
 	json_array_foreach(json_object_get(m, "warnings"), i, w)
 		printf("warning      %s\n", json_string_value(w));
 }

@@ -13,6 +13,7 @@
 #include <time.h>
 #include "common/clock.h"
 #include "common/folder_reader.h"
+#include "common/json.h"
 #include "common/log_msgs.h"
 #include "common/log_reader.h"
 #include "common/privileges.h"
@@ -46,19 +47,12 @@ struct service_logs {
 
 /* ---- the thread ---- */
 
-static const char *text_arg(const json_t *args, const char *key)
-{
-	const char *s = json_string_value(json_object_get(args, key));
-
-	return s && *s ? s : NULL;
-}
-
 static int tail(const struct log_job *j, const struct log_place *p, json_t **ret)
 {
-	struct log_query q = { .place = *p, .match = text_arg(j->args, "match"), .level = LOG_LVL_TRACE, .after = text_arg(j->args, "after"),
-			       .before = text_arg(j->args, "before") };
+	struct log_query q = { .place = *p, .match = word_of_key(j->args, "match"), .level = LOG_LVL_TRACE, .after = word_of_key(j->args, "after"),
+			       .before = word_of_key(j->args, "before") };
 	json_int_t lines = json_integer_value(json_object_get(j->args, "lines"));
-	const char *level = text_arg(j->args, "level");
+	const char *level = word_of_key(j->args, "level");
 
 	if ((q.after && q.before) || (level && log_level_parse(text_of(level), &q.level) < 0) || lines < 0)
 		return -EINVAL;
@@ -68,7 +62,7 @@ static int tail(const struct log_job *j, const struct log_place *p, json_t **ret
 
 static int chunk(const struct log_job *j, const struct log_place *p, json_t **ret)
 {
-	struct log_chunk c = { .place = *p, .file = text_arg(j->args, "name") };
+	struct log_chunk c = { .place = *p, .file = word_of_key(j->args, "name") };
 	json_int_t offset = json_integer_value(json_object_get(j->args, "offset")), n = json_integer_value(json_object_get(j->args, "length"));
 
 	if (!c.file || offset < 0 || n < 0)
@@ -82,7 +76,7 @@ static int chunk(const struct log_job *j, const struct log_place *p, json_t **re
 static int which(const struct log_job *j, const char **ret_name, int64_t *ret_before)
 {
 	const json_t *days = json_object_get(j->args, "older_than_days"), *all = json_object_get(j->args, "all");
-	const char *name = text_arg(j->args, "name");
+	const char *name = word_of_key(j->args, "name");
 
 	if ((name != NULL) + (days != NULL) + (all != NULL) != 1 || (days && (!json_is_integer(days) || json_integer_value(days) < 1)) ||
 	    (all && !json_is_true(all)))
@@ -106,7 +100,7 @@ static int delete_files(const struct log_job *j, json_t **ret)
 
 static int record_chunk(const struct log_job *j, json_t **ret)
 {
-	struct folder_chunk c = { .name = text_arg(j->args, "name") };
+	struct folder_chunk c = { .name = word_of_key(j->args, "name") };
 	json_int_t offset = json_integer_value(json_object_get(j->args, "offset")), n = json_integer_value(json_object_get(j->args, "length"));
 
 	if (!c.name || offset < 0 || n < 0)
@@ -133,7 +127,7 @@ static void run_job(struct log_job *j)
 		j->r = chunk(j, &p, &j->result);
 		break;
 	case RECORD_FILES:
-		j->r = folder_list(&(struct folder){ j->dir, j->logs->s->ops->is_record }, text_arg(j->args, "after"), &j->result);
+		j->r = folder_list(&(struct folder){ j->dir, j->logs->s->ops->is_record }, word_of_key(j->args, "after"), &j->result);
 		break;
 	case RECORD_READ:
 		j->r = record_chunk(j, &j->result);

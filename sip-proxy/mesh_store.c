@@ -7,6 +7,7 @@
  * Writing is the service's (service_sites.c); what stands in the store may be of another version, or made by hand.
  */
 #include <errno.h>
+#include "common/json.h"
 #include "sip-proxy/mesh_priv.h"
 
 json_t *sip_mesh_logon_json(const struct sip_mesh *m, const char *user, struct sip_times t)
@@ -24,20 +25,13 @@ json_t *sip_mesh_logon_json(const struct sip_mesh *m, const char *user, struct s
 			 (json_int_t)(t.unix_ms + (int64_t)(s->until - t.now)));
 }
 
-static const char *text_in(const json_t *body, const char *key)
-{
-	const char *s = json_string_value(json_object_get(body, key));
-
-	return s ? s : "";
-}
-
 static int hop_of(const json_t *body, struct sip_hop *ret_h)
 {
 	struct sip_hop h = { 0 };
-	const char *local = text_in(body, "local");
+	const char *local = text_of_key(body, "local");
 
-	if (sip_proto_parse(text_of(text_in(body, "transport")), &h.proto) < 0 ||
-	    addr_parse(text_of(text_in(body, "remote")), 0, &h.remote) < 0 ||
+	if (sip_proto_parse(text_of(text_of_key(body, "transport")), &h.proto) < 0 ||
+	    addr_parse(text_of(text_of_key(body, "remote")), 0, &h.remote) < 0 ||
 	    (*local && addr_parse(text_of(local), 0, &h.local) < 0))
 		return -EBADMSG;
 	*ret_h = h;
@@ -55,7 +49,7 @@ int sip_mesh_logon_take(struct sip_mesh *m, const char *user, const json_t *body
 		return -ENOENT;
 	if (hop_of(body, &from) < 0)
 		return -EBADMSG;
-	return mesh_server_back(s, text_of(text_in(body, "contact")), &from,
+	return mesh_server_back(s, text_of(text_of_key(body, "contact")), &from,
 				json_is_true(json_object_get(body, "mutual")),
 				t.now + (uint64_t)(ends - t.unix_ms), MAX(since, (json_int_t)0));
 }

@@ -6,14 +6,8 @@
  */
 #include <string.h>
 #include "common/health.h"
+#include "common/json.h"
 #include "sip-proxy/service.h"
-
-static const char *text_of_key(const json_t *row, const char *key)
-{
-	const char *s = json_string_value(json_object_get(row, key));
-
-	return s ? s : "";
-}
 
 static void say_interface(const json_t *row, struct health *h)
 {

@@ -6,17 +6,11 @@
  */
 #include <string.h>
 #include "common/health.h"
+#include "common/json.h"
 #include "turn/edge.h"
 #include "turn/external.h"
 #include "turn/offload.h"
 #include "turn/service.h"
-
-static const char *text_of_key(const json_t *row, const char *key)
-{
-	const char *s = json_string_value(json_object_get(row, key));
-
-	return s ? s : "";
-}
 
 /* Unknown is a fault; known, but not confirmed now, is worth a line. */
 static void say_external(const struct turn_service *ts, struct health *h)

@@ -19,6 +19,7 @@
 #include <systemd/sd-bus.h>
 #include <unistd.h>
 #include "common/manager.h"
+#include "common/json.h"
 #include "common/manager_priv.h"
 
 #define SD "org.freedesktop.systemd1"
@@ -212,13 +213,6 @@ static const json_t *row_of(const json_t *rows, const char *program)
 	return NULL;
 }
 
-static const char *word(const json_t *row, const char *key)
-{
-	const char *s = json_string_value(json_object_get(row, key));
-
-	return s ? s : "";
-}
-
 static void the_list_has_every_unit_of_ours_once_with_how_it_ended(void **state)
 {
 	char err[MANAGER_ERRLEN] = "";
@@ -230,21 +224,21 @@ static void the_list_has_every_unit_of_ours_once_with_how_it_ended(void **state)
 	assert_int_equal(json_array_size(rows), 4);
 	assert_null(row_of(rows, "stile-strange"));
 	row = row_of(rows, "stile-turn");
-	assert_string_equal(word(row, "state"), "running");
-	assert_string_equal(word(row, "by"), "systemd");
+	assert_string_equal(text_of_key(row, "state"), "running");
+	assert_string_equal(text_of_key(row, "by"), "systemd");
 	assert_int_equal(json_integer_value(json_object_get(row, "pid")), 4711);
 	assert_int_equal(json_integer_value(json_object_get(row, "since")), 1700000000000);
 	assert_true(json_is_true(json_object_get(row, "enabled")) && json_is_null(json_object_get(row, "exit_code")));
 	row = row_of(rows, "stile-tunnel");
-	assert_string_equal(word(row, "state"), "failed");
+	assert_string_equal(text_of_key(row, "state"), "failed");
 	assert_int_equal(json_integer_value(json_object_get(row, "exit_code")), 2);
 	assert_int_equal(json_integer_value(json_object_get(row, "restarts")), 5);
 	row = row_of(rows, "stile-sip");
-	assert_string_equal(word(row, "state"), "stopped");
-	assert_string_equal(word(row, "instance"), "lab");
-	assert_string_equal(word(row, "signal"), "SIGSEGV");
+	assert_string_equal(text_of_key(row, "state"), "stopped");
+	assert_string_equal(text_of_key(row, "instance"), "lab");
+	assert_string_equal(text_of_key(row, "signal"), "SIGSEGV");
 	assert_false(json_is_true(json_object_get(row, "enabled")));
-	assert_string_equal(word(row_of(rows, "stile-agent"), "state"), "failed"); /* it is tried again and again */
+	assert_string_equal(text_of_key(row_of(rows, "stile-agent"), "state"), "failed"); /* it is tried again and again */
 	json_decref(rows);
 }
 
@@ -263,7 +257,7 @@ static void a_job_is_waited_for_and_a_failed_one_says_how_it_ended(void **state)
 	json_t *row = NULL;
 
 	assert_int_equal(order(MANAGER_RESTART, "stile-turn", "", &row, err), 0);
-	assert_string_equal(word(row, "state"), "running");
+	assert_string_equal(text_of_key(row, "state"), "running");
 	json_decref(row);
 	assert_int_equal(order(MANAGER_STOP, "stile-sip", "lab", &row, err), 0);
 	json_decref(row);

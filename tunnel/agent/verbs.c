@@ -6,14 +6,8 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "common/json.h"
 #include "tunnel/agent/service.h"
-
-static const char *word(const json_t *args, const char *key)
-{
-	const char *s = json_string_value(json_object_get(args, key));
-
-	return s && *s ? s : NULL;
-}
 
 static json_t *server_json(const struct agent_end *e)
 {
@@ -80,7 +74,7 @@ static void verb_jobs(struct control_request *rq, const json_t *args, void *arg)
 
 static void verb_connections(struct control_request *rq, const json_t *args, void *arg)
 {
-	control_reply(rq, json_pack("{s:o}", "rows", agent_conns_json(arg, word(args, "job"))));
+	control_reply(rq, json_pack("{s:o}", "rows", agent_conns_json(arg, word_of_key(args, "job"))));
 }
 
 static void verb_kick(struct control_request *rq, const json_t *args, void *arg)
@@ -105,7 +99,7 @@ static bool is_meant(const struct agent_end *e, const char *server)
 
 static void for_servers(struct agent_service *as, struct control_request *rq, const json_t *args, void (*fn)(struct agent *a))
 {
-	const char *server = word(args, "server");
+	const char *server = word_of_key(args, "server");
 	json_t *done = json_array();
 
 	for (unsigned i = 0; i < as->n_ends; i++)

@@ -7,17 +7,11 @@
  */
 #include <errno.h>
 #include <string.h>
+#include "common/json.h"
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/jobs_priv.h"
 
 enum { PAGE = 200, PAGE_MAX = 1000, KICK_S = 60 };
-
-static const char *word(const json_t *args, const char *key)
-{
-	const char *s = json_string_value(json_object_get(args, key));
-
-	return s && *s ? s : NULL;
-}
 
 static void verb_status(struct control_request *rq, const json_t *args, void *arg)
 {
@@ -46,13 +40,13 @@ static void verb_links(struct control_request *rq, const json_t *args, void *arg
 
 static void verb_jobs(struct control_request *rq, const json_t *args, void *arg)
 {
-	control_reply(rq, json_pack("{s:o}", "rows", jobs_rows_json(arg, word(args, "agent"))));
+	control_reply(rq, json_pack("{s:o}", "rows", jobs_rows_json(arg, word_of_key(args, "agent"))));
 }
 
 static void verb_connections(struct control_request *rq, const json_t *args, void *arg)
 {
 	json_int_t limit = json_integer_value(json_object_get(args, "limit"));
-	struct jobs_page p = { .agent = word(args, "agent"), .job = word(args, "job"),
+	struct jobs_page p = { .agent = word_of_key(args, "agent"), .job = word_of_key(args, "job"),
 			       .limit = limit > 0 ? (unsigned)MIN(limit, PAGE_MAX) : PAGE,
 			       .cursor = (uint64_t)json_integer_value(json_object_get(args, "cursor")) };
 
@@ -101,7 +95,7 @@ static bool acted(struct tunnel_jobs *j, struct control_request *rq, const json_
 static void verb_kick(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct tunnel_jobs *j = arg;
-	const char *agent = word(args, "agent"), *job = word(args, "job");
+	const char *agent = word_of_key(args, "agent"), *job = word_of_key(args, "job");
 	unsigned n;
 
 	log_emit(&MSG_TUNNEL_KICKED, LF_STR("by", control_request_who(rq)), LF_STR("agent", agent ? agent : ""), LF_STR("job", job ? job : ""),
@@ -119,7 +113,7 @@ static void verb_kick(struct control_request *rq, const json_t *args, void *arg)
 /* The control connection of one agent: what an operator does when a site hangs, or must be out for a moment. */
 static void verb_drop(struct control_request *rq, const json_t *args, void *arg)
 {
-	const char *agent = word(args, "agent");
+	const char *agent = word_of_key(args, "agent");
 	struct jobs_departure d = { .agent = agent, .why = "closed by an operator", .over = json_is_true(json_object_get(args, "over")),
 				    .retry_after_s = KICK_S };
 
@@ -143,17 +137,17 @@ static void verb_log(struct control_request *rq, const json_t *args, void *arg)
 
 	if (acted(j, rq, args, what))
 		return;
-	if (!word(args, "agent"))
+	if (!word_of_key(args, "agent"))
 		control_fail(rq, "bad-request", "stile tunnel connections shows the numbers", "id must be a number, or agent a name");
 	else
-		control_reply(rq, json_pack("{s:i}", "connections", (int)jobs_act_all(j, word(args, "agent"), word(args, "job"), what)));
+		control_reply(rq, json_pack("{s:i}", "connections", (int)jobs_act_all(j, word_of_key(args, "agent"), word_of_key(args, "job"), what)));
 }
 
 static void verb_reset(struct control_request *rq, const json_t *args, void *arg)
 {
-	unsigned n = jobs_reset(arg, word(args, "agent"), word(args, "job"));
+	unsigned n = jobs_reset(arg, word_of_key(args, "agent"), word_of_key(args, "job"));
 
-	if (n || !word(args, "agent"))
+	if (n || !word_of_key(args, "agent"))
 		control_reply(rq, json_pack("{s:i}", "jobs", (int)n));
 	else
 		control_fail(rq, "not-found", "stile tunnel jobs", "there is no such job");

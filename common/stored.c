@@ -241,14 +241,20 @@ void stored_set(struct stored *s, const char *name, json_t *body, const char *wh
 {
 	struct store_call call = { .who = who };
 
-	if (body)
-		json_object_set(s->bodies, name, body);
-	else
-		json_object_del(s->bodies, name);
-	if (!s->svc->store)
-		json_decref(body);
-	else if (body)
+	if (!body)
+		return;
+	json_object_set(s->bodies, name, body);
+	if (s->svc->store)
 		(void)store_put(s->svc->store, &call, s->ops->kind, name, STORE_ANY, body);
 	else
+		json_decref(body);
+}
+
+void stored_drop(struct stored *s, const char *name, const char *who)
+{
+	struct store_call call = { .who = who };
+
+	json_object_del(s->bodies, name);
+	if (s->svc->store)
 		(void)store_delete(s->svc->store, &call, s->ops->kind, name, STORE_ANY);
 }

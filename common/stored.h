@@ -34,5 +34,6 @@ uint64_t stored_revision(const json_t *args, uint64_t otherwise);
 void stored_put(struct stored *s, struct control_request *rq, const char *name, json_t *body,
 		uint64_t revision, bool flag);
 void stored_delete(struct stored *s, struct control_request *rq, const char *name, bool flag);
-/* Without anybody who asks: as far as it goes. body is taken; NULL: delete. */
+/* Without anybody who asks: as far as it goes. body is taken; NULL (there was no memory for it): what is there stays. */
 void stored_set(struct stored *s, const char *name, json_t *body, const char *who);
+void stored_drop(struct stored *s, const char *name, const char *who);

@@ -120,7 +120,7 @@ static void a_port_stays_its_owners_while_he_is_away_and_ends_with_its_job(void 
 	assert_int_equal(claim(p, &a, &g), WIRE_R_NONE); /* never "already used" to its owner */
 	ports_release(p, a.identity, "web");
 	assert_int_equal(claim(p, &thief, &g), WIRE_R_NONE);
-	ports_forget(p, thief.identity);
+	ports_release(p, thief.identity, "web");
 	assert_int_equal(claim(p, &a, &g), WIRE_R_NONE);
 	ports_free(p);
 }
@@ -169,6 +169,31 @@ static void an_agent_has_no_more_ports_than_it_may(void **state)
 static void keep(const char *key, json_t *c, void *arg)
 {
 	json_object_set_new(arg, key, c ? c : json_null());
+}
+
+static void *no_memory(size_t n)
+{
+	(void)n;
+	return NULL;
+}
+
+static void a_claim_that_could_not_be_told_is_told_later(void **state)
+{
+	struct ports *p = book(100);
+	struct ports_grant g;
+	struct ports_ask a = ask(1, "web", 20001, 2);
+	json_t *store = json_object();
+
+	(void)state;
+	assert_int_equal(claim(p, &a, &g), WIRE_R_NONE);
+	json_set_alloc_funcs(no_memory, free);
+	ports_changes(p, keep, store);
+	json_set_alloc_funcs(malloc, free);
+	assert_int_equal(json_object_size(store), 0); /* nor is it told as one that has gone */
+	ports_changes(p, keep, store);
+	assert_int_equal(json_object_size(store), 1);
+	json_decref(store);
+	ports_free(p);
 }
 
 static void claims_survive_a_restart_by_the_store(void **state)
@@ -281,6 +306,7 @@ int main(void)
 		cmocka_unit_test(a_port_stays_its_owners_while_he_is_away_and_ends_with_its_job),
 		cmocka_unit_test(a_star_gets_a_free_port_and_keeps_it),
 		cmocka_unit_test(an_agent_has_no_more_ports_than_it_may),
+		cmocka_unit_test(a_claim_that_could_not_be_told_is_told_later),
 		cmocka_unit_test(claims_survive_a_restart_by_the_store),
 		cmocka_unit_test(ports_of_a_removed_agent_are_given_to_others),
 		cmocka_unit_test(a_star_finds_nothing_where_all_is_taken_and_looks_through_all_ranges),

@@ -73,7 +73,7 @@ static void on_expired(const struct agent_job *j, void *arg)
 	struct agent_service *as = arg;
 
 	if (j->origin == AGENT_JOB_OF_STORE)
-		stored_set(as->stored, j->name, NULL, "expired");
+		stored_drop(as->stored, j->name, "expired");
 }
 
 static const struct agent_jobs_ops job_ops = {

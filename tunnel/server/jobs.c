@@ -81,7 +81,10 @@ static void on_kept(const char *key, json_t *claim, void *arg)
 {
 	struct tunnel_jobs *j = arg;
 
-	stored_set(j->kept, key, claim, "stile-tunnel");
+	if (claim)
+		stored_set(j->kept, key, claim, "stile-tunnel");
+	else
+		stored_drop(j->kept, key, "stile-tunnel");
 }
 
 void jobs_keep_ports(struct tunnel_jobs *j)
@@ -89,21 +92,16 @@ void jobs_keep_ports(struct tunnel_jobs *j)
 	ports_changes(j->ports, on_kept, j);
 }
 
-struct synced {
-	struct tunnel_jobs *j;
-	const struct jobs_said *s;
-};
-
 static bool is_wanted(const char *job, void *arg)
 {
-	struct synced *y = arg;
+	const struct jobs_said *s = arg;
 	size_t i;
 	json_t *name;
 
-	json_array_foreach(y->s->json, i, name)
+	json_array_foreach(s->json, i, name)
 		if (strcmp(json_string_value(name), job) == 0)
 			return true;
-	return jobs_offers_has(y->j, y->s->identity, job);
+	return jobs_offers_has(s->all, s->identity, job);
 }
 
 /* ---- from the workers ---- */
@@ -135,8 +133,8 @@ static void deliver_said(struct mail *m, struct loop *l)
 		jobs_keep_ports(j);
 		break;
 	case JOBS_SYNCED:
-		ports_retain(j->ports, s->identity, is_wanted, &(struct synced){ j, s });
-		jobs_held_retain(j, s->identity, is_wanted, &(struct synced){ j, s });
+		ports_retain(j->ports, s->identity, is_wanted, s);
+		jobs_held_retain(j, s->identity, is_wanted, s);
 		jobs_keep_ports(j);
 		break;
 	case JOBS_UP:
@@ -329,7 +327,7 @@ static void on_sampling(struct timer *t, uint64_t now)
 	loop_timer_set(j->loop, t, SAMPLE_MS);
 }
 
-/* Only ever written by stored_set(). */
+/* Only ever written by stored_set() and stored_drop(). */
 static const struct stored_ops kept_ops = { .kind = "tunnel.port", .noun = "port", .list_hint = "stile tunnel jobs" };
 
 static int read_kept(struct tunnel_jobs *j)

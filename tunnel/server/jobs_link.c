@@ -333,23 +333,28 @@ static void on_gone(struct link_jobs *lj, uint32_t id)
 	job_free(j, "the job was deleted");
 }
 
-/* Those that were not named are over; ports kept for others are, too. */
+/* Those that were not named are over; ports kept for others are, too, unless there was no memory to name all. */
 static void on_synced(struct link_jobs *lj)
 {
 	struct jobs_said *s = jobs_say(lj, JOBS_SYNCED);
+	json_t *names = json_array();
+	bool all = s && names;
 
-	if (s)
-		s->json = json_array();
 	list_for_each_safe(it, &lj->jobs) {
 		struct server_job *j = list_entry(it, struct server_job, node);
 
 		if (j->stale && !j->offered)
 			job_free(j, "the agent has this job no more");
-		else if (s)
-			json_array_append_new(s->json, json_string(j->name));
+		else
+			all &= json_array_append_new(names, json_string(j->name)) == 0;
 	}
-	if (s)
+	if (all) {
+		s->json = names;
 		jobs_post(s);
+	} else {
+		json_decref(names);
+		free(s);
+	}
 	list_for_each(it, &lj->jobs) { /* their ports may be free by now: the order of the mail holds */
 		struct server_job *j = list_entry(it, struct server_job, node);
 

@@ -196,11 +196,14 @@ void tunnel_jobs_renamed(struct tunnel_jobs *j, const uint8_t identity[static WI
 		moved = key_of(now, json_string_value(json_object_get(body, "name")));
 		(void)snprintf(old.s, sizeof(old.s), "%s", name); /* which goes with its body */
 		body = json_deep_copy(body);
-		json_object_set_new(body, "agent", json_string(now));
+		if (json_object_set_new(body, "agent", json_string(now)) < 0) { /* no memory: it stays under the old name */
+			json_decref(body);
+			continue;
+		}
 		json_object_set(j->offer_ids, moved.s, json_object_get(j->offer_ids, old.s));
 		json_object_del(j->offer_ids, old.s); /* a job that is made under the old key is another one */
 		stored_set(j->offers, moved.s, body, "agent renamed"); /* first: what is there twice is not lost */
-		stored_set(j->offers, old.s, NULL, "agent renamed");
+		stored_drop(j->offers, old.s, "agent renamed");
 	}
 }
 

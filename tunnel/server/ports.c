@@ -302,16 +302,6 @@ void ports_release(struct ports *p, const uint8_t identity[static WIRE_PIN], con
 		drop(p, c);
 }
 
-void ports_forget(struct ports *p, const uint8_t identity[static WIRE_PIN])
-{
-	list_for_each_safe (it, &p->claims) {
-		struct claim *c = list_entry(it, struct claim, node);
-
-		if (is_of(c, identity))
-			drop(p, c);
-	}
-}
-
 void ports_retain(struct ports *p, const uint8_t identity[static WIRE_PIN], bool (*keep)(const char *job, void *arg), void *arg)
 {
 	list_for_each_safe(it, &p->claims) {
@@ -337,15 +327,13 @@ void ports_changes(struct ports *p, void (*fn)(const char *key, json_t *claim, v
 	}
 	list_for_each (it, &p->claims) {
 		struct claim *c = list_entry(it, struct claim, node);
+		json_t *claim = c->told ? NULL : json_pack("{s:s, s:i, s:b}", "at", addr_print(&c->at, at), "count", (int)c->count, "udp", c->udp);
 
-		if (c->told)
+		if (!claim) /* no memory: the next time; without one it would have gone */
 			continue;
 		c->told = true;
 		key_of(c, key);
-		fn(key,
-		   json_pack("{s:s, s:i, s:b}", "at", addr_print(&c->at, at), "count",
-			     (int)c->count, "udp", c->udp),
-		   arg);
+		fn(key, claim, arg);
 	}
 }
 

@@ -47,7 +47,6 @@ void ports_claim(struct ports *p, const struct ports_ask *a,
 		 bool (*busy)(const struct addr *at, bool udp, void *arg), void *arg,
 		 struct ports_grant *ret_g);
 void ports_release(struct ports *p, const uint8_t identity[static WIRE_PIN], const char *job);
-void ports_forget(struct ports *p, const uint8_t identity[static WIRE_PIN]); /* all of an agent */
 /* Gives up those of an agent that keep() does not want. */
 void ports_retain(struct ports *p, const uint8_t identity[static WIRE_PIN], bool (*keep)(const char *job, void *arg), void *arg);
 /* Changes since the last call, for the store: fn with NULL says that the claim has gone. */

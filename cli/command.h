@@ -114,6 +114,8 @@ int cli_rows(struct cli *c, struct control_client *cl, const struct cli_list *l,
 /* All objects of a kind in the service's store, {key, body, …}, appended to rows. 0 or an exit code, as above. */
 int cli_objects(struct cli *c, struct control_client *cl, const char *kind, bool secrets, json_t *rows);
 const char *cli_runtime_dir(const struct cli *c);
+/* To the one of this name ("stile-turn@lab", MANAGER_SUPERVISOR) in that folder. 0 or -errno; nothing is printed. */
+int cli_connect_named(const struct cli *c, const char *full, int timeout_ms, struct control_client **ret_client);
 
 /* Tables for people: columns aligned, numbers right. */
 enum column_kind { COL_TEXT, COL_COUNT, COL_BYTES, COL_MS, COL_BOOL };
@@ -142,5 +144,7 @@ struct cli_report cli_report_begin(struct cli *cli);
 void cli_report(struct cli_report *r, bool good, const char *what, const char *fmt, ...) _printf_(4, 5);
 void cli_report_end(struct cli_report *r, bool print); /* prints what was collected, if wanted */
 void print_clean(FILE *f, const char *s); /* without control characters: names that strangers chose */
+void print_strings(const json_t *list, const char *between);
+json_t *strings_joined(const json_t *list, const char *between); /* for a column of a table, which shows less than 512 bytes */
 /* Of Prometheus text what concerns the metrics whose name holds part (NULL: all): comment lines name theirs third. */
 void print_metrics(const char *text, const char *part);

@@ -21,6 +21,14 @@ const char *cli_runtime_dir(const struct cli *c)
 	return instance_init(&i, "stile", NULL, cli_option(c, "runtime-dir"), err, sizeof err) < 0 ? "/run/stile" : i.runtime_dir;
 }
 
+int cli_connect_named(const struct cli *c, const char *full, int timeout_ms, struct control_client **ret_client)
+{
+	char path[512];
+
+	snprintf(path, sizeof path, "%.300s/%.128s.sock", cli_runtime_dir(c), full);
+	return control_connect(path, timeout_ms, ret_client);
+}
+
 int cli_connect_patient(struct cli *c, const char *program, int timeout_ms, struct control_client **ret_client)
 {
 	struct instance i;

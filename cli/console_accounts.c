@@ -169,14 +169,7 @@ static const struct column token_columns[] = {
 
 static void prepare_token(json_t *row)
 {
-	char text[64] = "";
-	struct sb b = sb_init(text, sizeof text);
-	json_t *v;
-	size_t i;
-
-	json_array_foreach(json_object_get(row, "scope"), i, v)
-		sb_fmt(&b, "%s%s", i ? " " : "", json_string_value(v));
-	json_object_set_new(row, "scopes", json_string(text));
+	json_object_set_new(row, "scopes", strings_joined(json_object_get(row, "scope"), " "));
 	time_text(row, "expires_at", "until", "it is removed");
 	time_text(row, "used_at", "used", "never");
 }

@@ -289,14 +289,8 @@ static void polish_link(json_t *row)
 static void polish_known(json_t *row)
 {
 	bool visitor = json_is_true(json_object_get(row, "visitor")), host = json_is_true(json_object_get(row, "host"));
-	char text[512] = "";
-	struct sb b = sb_init(text, sizeof text);
-	json_t *a;
-	size_t i;
 
-	json_array_foreach(json_object_get(row, "allow"), i, a)
-		sb_fmt(&b, "%s%s", i ? ", " : "", json_string_value(a));
-	json_object_set_new(row, "reaches", json_string(text));
+	json_object_set_new(row, "reaches", strings_joined(json_object_get(row, "allow"), ", "));
 	json_object_set_new(row, "may", json_string(visitor && host ? "both ways" : visitor ? "may come" : "is visited"));
 }
 

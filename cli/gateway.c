@@ -12,16 +12,14 @@ static const char GATEWAY_PROGRAM[] = "stile-gateway";
 
 static int run_status(struct cli *cli)
 {
-	json_t *st = NULL, *l;
-	size_t i;
+	json_t *st = NULL;
 	int r = cli_ask(cli, GATEWAY_PROGRAM, "gateway.status", NULL, &st);
 
 	if (r == 0 && cli_has(cli, "json")) {
 		print_json(st);
 	} else if (r == 0) {
 		printf("listens      ");
-		json_array_foreach(json_object_get(st, "listeners"), i, l)
-			printf("%s%s", i ? ", " : "", json_string_value(l));
+		print_strings(json_object_get(st, "listeners"), ", ");
 		printf("\nstile-tunnel %s\ncarries      %lld transfers over %lld connections; %lld bytes to browsers, %lld to shares%s\n", text_of_key(st, "tunnel"),
 		       number_of_key(st, "transfers"), number_of_key(st, "connections"), number_of_key(st, "bytes_to_browser"), number_of_key(st, "bytes_to_share"),
 		       json_is_true(json_object_get(st, "draining")) ? "; draining" : "");

@@ -16,12 +16,10 @@ _Static_assert((int)FOLDER_CHUNK_MAX <= (int)LOG_READ_CHUNK_MAX, "log_pieces_rea
 struct control_client *log_records_open(struct cli *cli, const char *full)
 {
 	struct control_client *cl = NULL;
-	char path[512];
 
 	if (strncmp(full, "stile-tunnel", strlen("stile-tunnel")) != 0)
 		return NULL;
-	snprintf(path, sizeof path, "%s/%s.sock", cli_runtime_dir(cli), full);
-	if (control_connect(path, ASK_MS, &cl) < 0)
+	if (cli_connect_named(cli, full, ASK_MS, &cl) < 0)
 		fprintf(stderr, "%s does not run: its connection and data logs are left out\n", full);
 	return cl;
 }

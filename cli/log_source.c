@@ -14,6 +14,7 @@
 #include <time.h>
 #include "cli/cli_services.h"
 #include "cli/services.h"
+#include "common/json.h"
 #include "common/manager.h"
 #include "common/service.h"
 
@@ -75,15 +76,13 @@ static void configured_dir(const struct cli *cli, const char *full, char *out, s
 
 static bool ask_service(const struct cli *cli, struct log_source *s)
 {
-	char path[512];
 	json_t *result = NULL;
 	char why[LOG_WHY];
 	bool file;
 
-	snprintf(path, sizeof path, "%s/%s.sock", cli_runtime_dir(cli), s->full);
-	if (control_connect(path, ASK_MS, &s->client) < 0)
+	if (cli_connect_named(cli, s->full, ASK_MS, &s->client) < 0)
 		return false;
-	file = log_call(s->client, "log.files", NULL, &result, why) == 0 && strcmp(json_string_value(json_object_get(result, "to")), "file") == 0;
+	file = log_call(s->client, "log.files", NULL, &result, why) == 0 && strcmp(text_of_key(result, "to"), "file") == 0;
 	json_decref(result);
 	s->kind = LOG_BY_VERB;
 	if (!file)
@@ -115,12 +114,11 @@ static json_t *name_args(const struct log_source *s)
 
 static bool ask_supervisor(const struct cli *cli, struct log_source *s)
 {
-	char path[512], why[LOG_WHY];
+	char why[LOG_WHY];
 	json_t *result = NULL;
 	bool known;
 
-	snprintf(path, sizeof path, "%s/" MANAGER_SUPERVISOR ".sock", cli_runtime_dir(cli));
-	if (control_connect(path, ASK_MS, &s->client) < 0)
+	if (cli_connect_named(cli, MANAGER_SUPERVISOR, ASK_MS, &s->client) < 0)
 		return false;
 	known = log_call(s->client, "supervisor.output", name_args(s), &result, why) == 0;
 	json_decref(result);

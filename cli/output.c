@@ -13,8 +13,33 @@ enum { CELL = 192, MAX_COLUMNS = 16 };
 
 void print_clean(FILE *f, const char *s)
 {
-	for (; *s; s++)
-		fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, f);
+	for (; *s; s++) {
+		bool c1 = (unsigned char)*s == 0xc2 && (unsigned char)s[1] >= 0x80 && (unsigned char)s[1] < 0xa0; /* U+0080 to U+009F */
+
+		fputc((unsigned char)*s < 0x20 || *s == 0x7f || c1 ? '?' : *s, f);
+		s += c1;
+	}
+}
+
+void print_strings(const json_t *list, const char *between)
+{
+	size_t i;
+	json_t *s;
+
+	json_array_foreach(list, i, s)
+		printf("%s%s", i ? between : "", json_string_value(s));
+}
+
+json_t *strings_joined(const json_t *list, const char *between)
+{
+	char text[512];
+	struct sb b = sb_init(text, sizeof text);
+	size_t i;
+	json_t *s;
+
+	json_array_foreach(list, i, s)
+		sb_fmt(&b, "%s%s", i ? between : "", json_string_value(s));
+	return json_string(text);
 }
 
 void print_json(const json_t *j)

@@ -104,10 +104,8 @@ static int refuse_strange(struct cli *cli, const json_t *services)
 static bool is_running(const struct cli *cli, const char *full)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	char path[1024];
 
-	snprintf(path, sizeof path, "%s/%s.sock", cli_runtime_dir(cli), full);
-	return control_connect(path, 3000, &cl) == 0;
+	return cli_connect_named(cli, full, 3000, &cl) == 0;
 }
 
 static int refuse_running(struct cli *cli, const json_t *services)

@@ -83,15 +83,6 @@ static void print_relay(const json_t *l, bool first)
 		printf(" (public address not known yet)");
 }
 
-static void print_strings(const json_t *list, const char *between)
-{
-	size_t i;
-	json_t *s;
-
-	json_array_foreach(list, i, s)
-		printf("%s%s", i ? between : "", json_string_value(s));
-}
-
 /* The default one stands in the lines above. */
 static void print_realms(const json_t *own)
 {

@@ -51,15 +51,15 @@ static bool print_listener(const struct cli *cli, const json_t *l)
 
 static bool print_status(const struct cli *cli, const json_t *st)
 {
+	const json_t *domains = json_object_get(st, "domains");
 	bool good = true;
 	size_t i;
 	json_t *row;
 
 	printf("domains      ");
-	json_array_foreach(json_object_get(st, "domains"), i, row)
-		printf("%s%s", i ? ", " : "", json_string_value(row));
+	print_strings(domains, ", ");
 	printf("%s\ntransactions %lld under way, %lld over and kept; %lld messages wait\n",
-	       i ? "" : "none", number_of_key(st, "transactions"), number_of_key(st, "kept"), number_of_key(st, "waiting"));
+	       json_array_size(domains) ? "" : "none", number_of_key(st, "transactions"), number_of_key(st, "kept"), number_of_key(st, "waiting"));
 	printf("connections  %lld; %lld sources remembered\n", number_of_key(st, "connections"),
 	       number_of_key(st, "sources"));
 	if (number_of_key(st, "traces"))

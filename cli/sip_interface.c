@@ -7,6 +7,7 @@
  */
 #include <string.h>
 #include "cli/sip.h"
+#include "common/json.h"
 #include "common/text.h"
 
 static const struct column columns[] = {
@@ -43,9 +44,9 @@ static int run_detect(struct cli *cli)
 
 static void print_public(const char *what, const json_t *result, const char *key)
 {
-	const char *s = json_string_value(json_object_get(result, key));
+	const char *s = text_of_key(result, key);
 
-	if (s && *s)
+	if (*s)
 		printf("  %-10s %s\n", what, s);
 }
 
@@ -65,7 +66,7 @@ static int run_determine(struct cli *cli)
 		print_public("NAT", result, "nat");
 		print_public("means", result, "means");
 	}
-	if (r == 0 && !*json_string_value(json_object_get(result, "public")))
+	if (r == 0 && !*text_of_key(result, "public"))
 		r = EXIT_FAILED;
 	json_decref(result);
 	return r;

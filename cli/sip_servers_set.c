@@ -21,15 +21,9 @@ static const struct column columns[] = {
 static void in_words(json_t *row, const char *key)
 {
 	const json_t *list = json_object_get(row, key);
-	char text[512] = "";
-	struct sb b = sb_init(text, sizeof text);
-	size_t i;
-	json_t *item;
 
-	if (!json_is_array(list))
-		return;
-	json_array_foreach(list, i, item) sb_fmt(&b, "%s%s", i ? "," : "", json_string_value(item));
-	json_object_set_new(row, key, json_string(b.n ? text : "-"));
+	if (json_is_array(list))
+		json_object_set_new(row, key, json_array_size(list) ? strings_joined(list, ",") : json_string("-"));
 }
 
 static int run_list(struct cli *cli)

@@ -13,15 +13,6 @@
 
 /* ---- status ---- */
 
-static void print_listen(const json_t *listen)
-{
-	size_t i;
-	json_t *at;
-
-	json_array_foreach(listen, i, at)
-		printf("%s%s", i ? ", " : "", json_string_value(at));
-}
-
 static int run_status(struct cli *cli)
 {
 	json_t *st = NULL;
@@ -33,7 +24,7 @@ static int run_status(struct cli *cli)
 		printf("tunnel       ");
 		print_clean(stdout, text_of_key(st, "name"));
 		printf(", agents connect to ");
-		print_listen(json_object_get(st, "listen"));
+		print_strings(json_object_get(st, "listen"), ", ");
 		if (*text_of_key(st, "public_name"))
 			printf(" (%s)", text_of_key(st, "public_name"));
 		printf("%s\nagents       %lld connected, with %lld jobs\n", json_is_true(json_object_get(st, "draining")) ? "; draining" : "",

@@ -61,10 +61,6 @@ static void for_people(json_t *row, const json_t *links)
 {
 	const char *fingerprint = text_of_key(row, "fingerprint");
 	struct text digits = { fingerprint, strlen(fingerprint) };
-	char ports[256];
-	struct sb b = sb_init(ports, sizeof(ports));
-	json_t *range;
-	size_t i;
 
 	if (text_starts(digits, TEXT("sha256:")))
 		digits = text_drop(digits, 7);
@@ -74,9 +70,7 @@ static void for_people(json_t *row, const json_t *links)
 			    json_string(!links			      ? "?"
 					: link_of(links, fingerprint) ? "yes"
 								      : "no"));
-	json_array_foreach(json_object_get(row, "ports"), i, range)
-		sb_fmt(&b, "%s%s", i ? "," : "", json_string_value(range));
-	json_object_set_new(row, "ports_text", json_string(ports));
+	json_object_set_new(row, "ports_text", strings_joined(json_object_get(row, "ports"), ","));
 }
 
 static void print_pending(const json_t *rows)

@@ -28,6 +28,7 @@ def _(w):
                          ("turn user ad bob", "stile turn user add"), ("--hepl", "--help")):
         w.stile(*words.split()).exits(2).says("did you mean", meant)
     w.stile("frobnicate").exits(2).says("no command 'frobnicate'").never_says("did you mean")
+    w.stile("frob\x1b\u009bnicate").exits(2).says("no command 'frob??nicate'")  # nothing that steers a terminal, C1 neither
     w.stile("turn").exits(2).says("One word more", "turn sessions", "turn user add NAME")
     w.stile("turn", "kill").exits(2).says("turn kill ID")
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The UDP part of stile netcheck: first all servers are asked from one socket, for latency and to find one that
- * can tell most; then NAT discovery (stun/nat_check.h) runs against that one. IPv4 and IPv6 one after the other.
+ * can tell most; then NAT discovery (stun/nat_check.h) runs against that one.
+ * IPv4 and IPv6 one after the other.
  */
 #include <errno.h>
 #include <string.h>

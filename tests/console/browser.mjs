@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Failed } from './cases.mjs';
+import { Failed, main } from './cases.mjs';
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 export const web = join(root, 'console/web');
@@ -100,4 +100,40 @@ export async function fits(page, what) {
 			.map(e => e.outerHTML.slice(0, 120));
 	});
 	if (wide.length) throw new Failed(`${what} is wider than the window:\n${wide.slice(0, 5).join('\n')}`);
+}
+
+export const click = (page, name, role = 'button') => page.getByRole(role, { name, exact: true }).click();
+
+// The API as a page of this origin calls it: with its cookie.
+export const api = (page, method, path, body) =>
+	page.evaluate(
+		async ([m, p, b]) => {
+			const me = m === 'GET' ? {} : await fetch('/api/v1/me').then(r => (r.ok ? r.json() : {}));
+			const headers = { 'X-Stile-CSRF': me.csrf ?? '', 'Content-Type': 'application/json' };
+			const r = await fetch(`/api/v1${p}`, { method: m, headers, body: b && JSON.stringify(b) });
+			return { status: r.status, body: await r.json().catch(() => null) };
+		},
+		[method, path, body],
+	);
+
+// Runs the cases; a failed one says what its pages showed.
+export async function run(browser) {
+	try {
+		await main(async fn => {
+			try {
+				await fn();
+			} catch (e) {
+				for (const p of browser.contexts().flatMap(c => c.pages())) {
+					await shot(p, `failed-${Date.now()}`);
+					e.message += `\nthe page said: ${(await p.locator('body').innerText().catch(() => '')).replace(/\s+/g, ' ').slice(0, 1200)}\n${p.faults?.join('\n')}`;
+					e.stack = e.message;
+				}
+				throw e;
+			} finally {
+				for (const c of browser.contexts()) await c.close();
+			}
+		});
+	} finally {
+		await browser.close();
+	}
 }

@@ -12,10 +12,10 @@
 //	});
 //	await cases();
 import { connect } from 'node:net';
-import { accessible, fits, launch, noFaults, open, shot, until } from './browser.mjs';
-import { Failed, main } from './cases.mjs';
+import { accessible, api, click, fits, launch, noFaults, open, run, shot, until } from './browser.mjs';
+import { Failed } from './cases.mjs';
 
-export { accessible, fits, noFaults, shot, until } from './browser.mjs';
+export { accessible, api, click, fits, noFaults, shot, until } from './browser.mjs';
 export { Failed, equal, holds, test } from './cases.mjs';
 
 export const { STILE_URL: url, STILE_TOKEN: token } = process.env;
@@ -28,7 +28,6 @@ const browser = await launch();
 const states = {}; // role → the cookie of a login
 
 export const LANGUAGES = ['en-GB', 'de-DE', 'it-IT'];
-export const click = (page, name, role = 'button') => page.getByRole(role, { name, exact: true }).click();
 export const dialog = (page, name) => page.getByRole('dialog', { name });
 
 // page_world.py's do_WHAT(args); → what it returned.
@@ -48,18 +47,6 @@ export function world(what, args = {}) {
 		s.write(`${JSON.stringify({ do: what, args })}\n`);
 	});
 }
-
-// The API as a page of this origin calls it: with its cookie.
-export const api = (page, method, path, body) =>
-	page.evaluate(
-		async ([m, p, b]) => {
-			const me = m === 'GET' ? {} : await fetch('/api/v1/me').then(r => (r.ok ? r.json() : {}));
-			const headers = { 'X-Stile-CSRF': me.csrf ?? '', 'Content-Type': 'application/json' };
-			const r = await fetch(`/api/v1${p}`, { method: m, headers, body: b && JSON.stringify(b) });
-			return { status: r.status, body: await r.json().catch(() => null) };
-		},
-		[method, path, body],
-	);
 
 async function begin(path, body) {
 	const page = await open(browser, url, { allowed: [UNKNOWN] });
@@ -136,24 +123,4 @@ export async function inAllLooks(...places) {
 	}
 }
 
-// Runs the cases; a failed one says what its pages showed.
-export async function cases() {
-	try {
-		await main(async fn => {
-			try {
-				await fn();
-			} catch (e) {
-				for (const p of browser.contexts().flatMap(c => c.pages())) {
-					await shot(p, `failed-${Date.now()}`);
-					e.message += `\nthe page said: ${(await p.locator('body').innerText().catch(() => '')).replace(/\s+/g, ' ').slice(0, 1200)}\n${p.faults?.join('\n')}`;
-					e.stack = e.message;
-				}
-				throw e;
-			} finally {
-				for (const c of browser.contexts()) await c.close();
-			}
-		});
-	} finally {
-		await browser.close();
-	}
-}
+export const cases = () => run(browser);

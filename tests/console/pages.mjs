@@ -3,8 +3,8 @@
 // What a person does with the pages, in Chromium, against the services that pages.py has started: first run, login, Overview,
 // Configuration, the manual, languages, keyboard, a narrow window. Cases build on each other: the first one sets the console up.
 import { spawn } from 'node:child_process';
-import { accessible, fits, launch, noFaults, open, shot, until } from './browser.mjs';
-import { equal, holds, main, test } from './cases.mjs';
+import { accessible, api, click, fits, launch, noFaults, open, run, shot, until } from './browser.mjs';
+import { equal, holds, test } from './cases.mjs';
 
 const { STILE_URL: url, STILE_TOKEN: token, STILE_TURN: turnArgv, STILE_TURN_PID: turnPid } = process.env;
 const USER = 'admin';
@@ -14,7 +14,6 @@ const browser = await launch();
 let state; // the cookie of a login, for the cases that need one
 let turn; // a stile-turn that a case has started
 
-const click = (page, name, role = 'button') => page.getByRole(role, { name, exact: true }).click();
 const card = (page, service) => page.locator(`[data-service="${service}"]`);
 
 async function act(page, service, action) {
@@ -33,18 +32,6 @@ async function keep(page) {
 	await click(page, 'Keep it');
 	await page.getByRole('dialog', { name: 'Keep this change?' }).waitFor({ state: 'detached' });
 }
-
-// The API as a page of this origin calls it: with its cookie.
-const api = (page, method, path, body) =>
-	page.evaluate(
-		async ([m, p, b]) => {
-			const me = m === 'GET' ? {} : await (await fetch('/api/v1/me')).json();
-			const headers = { 'X-Stile-CSRF': me.csrf ?? '', 'Content-Type': 'application/json' };
-			const r = await fetch(`/api/v1${p}`, { method: m, headers, body: b && JSON.stringify(b) });
-			return { status: r.status, body: await r.json().catch(() => null) };
-		},
-		[method, path, body],
-	);
 
 async function login(page, password = PASSWORD) {
 	await page.locator('input[name=username]').fill(USER);
@@ -356,22 +343,8 @@ test('Logging out ends the session for every page of this browser', async () => 
 });
 
 try {
-	await main(async fn => {
-		try {
-			await fn();
-		} catch (e) {
-			for (const p of browser.contexts().flatMap(c => c.pages())) {
-				await shot(p, `failed-${Date.now()}`);
-				e.message += `\nthe page said: ${(await p.locator('body').innerText().catch(() => '')).replace(/\s+/g, ' ').slice(0, 700)}\n${p.faults?.join('\n')}`;
-				e.stack = e.message;
-			}
-			throw e;
-		} finally {
-			for (const c of browser.contexts()) await c.close();
-		}
-	});
+	await run(browser);
 } finally {
-	await browser.close();
 	turn?.kill('SIGTERM');
 	if (turn) await until(() => turn.exitCode !== null || turn.signalCode !== null, 'the end of stile-turn');
 }

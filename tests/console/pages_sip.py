@@ -13,19 +13,13 @@ sys.path.insert(0, os.path.join(HERE, "..", "sip"))
 from page_world import PageWorld, run  # noqa: E402
 from interfaces import Stun  # noqa: E402
 from mesh import Uc, registered  # noqa: E402
-from name_server import NameServer, inside  # noqa: E402
+from name_server import HEAD, NameServer, inside  # noqa: E402
 from sip_world import SipWorld, Ua  # noqa: E402
 
 FIRST_PORT = 27400
 AWAY = "192.0.2.77"
 HOSTILE = "<img src=x onerror=alert(1)>"
-ZONE = """$ORIGIN test.
-$TTL 60
-@ IN SOA ns admin 1 3600 600 86400 2
-@ IN NS ns
-ns IN A 127.0.0.53
-a IN A 127.0.0.1
-far IN A 198.51.100.7
+ZONE = HEAD + """far IN A 198.51.100.7
 _sipfederationtls._tcp.uc IN SRV 10 0 {home} a
 _sipfederationtls._tcp.friend IN SRV 10 0 {o0} a
 """

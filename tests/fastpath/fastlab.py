@@ -21,7 +21,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
 import turn_client  # noqa: E402
-from lab import SANITIZER, Failed, Skipped, die_with_us, enter, inside, run  # noqa: E402
+from lab import SANITIZER, Built, Failed, Skipped, die_with_us, enter, inside, run  # noqa: E402
 
 CLIENT = {4: "198.51.100.2", 6: "2001:db8:1::2"}
 LEFT = {4: "198.51.100.1", 6: "2001:db8:1::1"}
@@ -119,7 +119,7 @@ def xor_peer(host, port, tid):
     return struct.pack("!BBH", 0, 2, port ^ (turn_client.COOKIE >> 16)) + ip
 
 
-class Lab:
+class Lab(Built):
     """Namespaces, stile-turn and stile-fastpath; a context manager."""
 
     def __init__(self, build, mode, extra=""):
@@ -129,20 +129,12 @@ class Lab:
         self.folder = tempfile.mkdtemp(prefix="stile-fastpath-")
         self.made, self.processes, self.sockets = [], {}, []
 
-    def __enter__(self):
-        try:
-            self.build_net()
-            self.configure()
-            self.start("turn")
-            if self.mode != "off":
-                self.start("fastpath")
-        except BaseException:
-            self.clean()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.clean()
+    def set_up(self):
+        self.build_net()
+        self.configure()
+        self.start("turn")
+        if self.mode != "off":
+            self.start("fastpath")
 
     def clean(self):
         for s in self.sockets:

@@ -102,27 +102,19 @@ class DirectLab(Programs):
         self.wires.append(w)
         return w
 
-    def __enter__(self):
-        try:
-            if os.getuid() != 0:
-                raise Skipped("network namespaces need root")
-            for host in ("home", "site", "net"):
-                code, out = run(["ip", "netns", "add", self.name(host)], check=False)
-                if code != 0:
-                    raise Skipped("network namespaces are not permitted: " + out.strip())
-                self.made.append(host)
-                self.at(host, "ip", "link", "set", "lo", "up")
-                self.at(host, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
-            self.line = self.wire("home", "site", "wire0", (DIRECT["home"], DIRECT["site"]), self.values)
-            self.wire("net", "home", "leg1", ("10.98.1.1", "10.98.1.2"), self.leg_values)
-            self.wire("net", "site", "leg2", ("10.98.2.1", "10.98.2.2"), self.leg_values)
-        except BaseException:
-            self.clean()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.clean()
+    def set_up(self):
+        if os.getuid() != 0:
+            raise Skipped("network namespaces need root")
+        for host in ("home", "site", "net"):
+            code, out = run(["ip", "netns", "add", self.name(host)], check=False)
+            if code != 0:
+                raise Skipped("network namespaces are not permitted: " + out.strip())
+            self.made.append(host)
+            self.at(host, "ip", "link", "set", "lo", "up")
+            self.at(host, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
+        self.line = self.wire("home", "site", "wire0", (DIRECT["home"], DIRECT["site"]), self.values)
+        self.wire("net", "home", "leg1", ("10.98.1.1", "10.98.1.2"), self.leg_values)
+        self.wire("net", "site", "leg2", ("10.98.2.1", "10.98.2.2"), self.leg_values)
 
     def clean(self):
         for p in self.programs:

@@ -138,8 +138,23 @@ def die_with_us():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class Lab:
-    """The three namespaces with one NAT; a context manager."""
+class Built:
+    """A context manager that is set up as a whole or not at all: what there was before a failure is cleaned away."""
+
+    def __enter__(self):
+        try:
+            self.set_up()
+        except BaseException:
+            self.clean()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.clean()
+
+
+class Lab(Built):
+    """The three namespaces with one NAT."""
 
     def __init__(self, build, nat):
         self.build, self.nat = build, nat
@@ -149,17 +164,9 @@ class Lab:
         self.folder = tempfile.mkdtemp(prefix="stile-netns-")
         self.address = "198.51.100.2" if nat in PUBLIC else "192.168.7.2"
 
-    def __enter__(self):
-        try:
-            self.build_net()
-            self.start_server("two", [f"udp:{a}:{p}" for a in SERVERS for p in PORTS] + [f"tcp:{a}:3478" for a in SERVERS])
-        except BaseException:
-            self.clean()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.clean()
+    def set_up(self):
+        self.build_net()
+        self.start_server("two", [f"udp:{a}:{p}" for a in SERVERS for p in PORTS] + [f"tcp:{a}:3478" for a in SERVERS])
 
     def clean(self):
         for process in [p for p, _ in self.services] + self.helpers:

@@ -133,20 +133,12 @@ class World(Programs):
     def name(self, host):
         return f"{self.tag}-{host}"
 
-    def __enter__(self):
-        try:
-            if os.getuid() != 0:
-                raise Skipped("network namespaces need root")
-            self.build_internet()
-            for number, kind in enumerate(self.kinds, 1):
-                self.sites.append(self.add_site(kind, number))
-        except BaseException:
-            self.clean()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.clean()
+    def set_up(self):
+        if os.getuid() != 0:
+            raise Skipped("network namespaces need root")
+        self.build_internet()
+        for number, kind in enumerate(self.kinds, 1):
+            self.sites.append(self.add_site(kind, number))
 
     def clean(self):
         for p in self.programs:

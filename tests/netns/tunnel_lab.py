@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 
-from lab import SANITIZER, Failed, Skipped, die_with_us, enter, inside, run
+from lab import SANITIZER, Built, Failed, Skipped, die_with_us, enter, inside, run
 from wire import Wire
 
 SERVER, SECOND, VISITOR = "203.0.113.10", "203.0.113.11", "203.0.113.50"
@@ -209,7 +209,7 @@ def stream_hash(n, seed=0):
     return h.hexdigest()
 
 
-class Programs:
+class Programs(Built):
     """What runs in a lab, for whoever has a folder, name() of a host, and the lists programs and services."""
 
     prepare = staticmethod(die_with_us)  # what a program does before it begins
@@ -258,16 +258,8 @@ class TunnelLab(Programs):
         self.folder = tempfile.mkdtemp(prefix="stile-tunnel-")
         os.chmod(self.folder, 0o755)
 
-    def __enter__(self):
-        try:
-            self.build_net()
-        except BaseException:
-            self.clean()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.clean()
+    def set_up(self):
+        self.build_net()
 
     def clean(self):
         for p in self.programs:

@@ -14,7 +14,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import Failed, Skipped, enter, inside, run  # noqa: E402
+from lab import Built, Failed, Skipped, enter, inside, run  # noqa: E402
 from wire import Wire  # noqa: E402
 
 SKIP = 77
@@ -30,21 +30,20 @@ def case(sentence):
     return keep
 
 
-class Ends:
+class Ends(Built):
     """Two namespaces, and a UDP socket in each as soon as there is a line."""
 
     def __init__(self, program):
         self.program, self.names = program, [f"stile{os.getpid()}-w{x}" for x in "ab"]
 
-    def __enter__(self):
+    def set_up(self):
         for name in self.names:
             code, out = run(["ip", "netns", "add", name], check=False)
             if code != 0:
                 raise Skipped("network namespaces are not permitted: " + out.strip())
             run([*enter(name), "ip", "link", "set", "lo", "up"])
-        return self
 
-    def __exit__(self, *_):
+    def clean(self):
         for name in self.names:
             subprocess.run(["ip", "netns", "del", name], check=False, stderr=subprocess.DEVNULL)
 

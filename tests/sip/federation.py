@@ -12,19 +12,13 @@ import threading
 import time
 
 from kamailio import Kamailio, write_tls
-from name_server import NameServer, inside
+from name_server import HEAD, NameServer, inside
 from sip_world import BUILD, Failed, Listening, Message, Ua, case, credentials, main, wait_for
 
 FRIEND = "stile-sip@friend"
 
 # Ports: base+4 our interface for partners; o0 friend's, o1 Kamailio's; o2 and o3 friend's udp and lan; o4 where somebody of the test listens.
-ZONE = """$ORIGIN test.
-$TTL 60
-@ IN SOA ns admin 1 3600 600 86400 2
-@ IN NS ns
-ns IN A 127.0.0.53
-a IN A 127.0.0.1
-inside IN A 10.9.9.9
+ZONE = HEAD + """inside IN A 10.9.9.9
 _sipfederationtls._tcp.uc IN SRV 10 0 {home} a
 _sipfederationtls._tcp.friend IN SRV 10 0 {o0} a
 _sipfederationtls._tcp.kam IN SRV 10 0 {o1} a

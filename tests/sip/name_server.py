@@ -5,6 +5,15 @@ import os
 from own_network import again, names_from
 from sip_world import Program, Skipped, Ua, need, wait_for
 
+# What each zone begins with: the server's own name, and the one address of this machine.
+HEAD = """$ORIGIN test.
+$TTL 60
+@ IN SOA ns admin 1 3600 600 86400 2
+@ IN NS ns
+ns IN A 127.0.0.53
+a IN A 127.0.0.1
+"""
+
 
 class NameServer(Program):
     """nsd, the only name server there is."""

@@ -6,16 +6,10 @@ import os
 import socket
 import time
 
-from name_server import NameServer, inside
+from name_server import HEAD, NameServer, inside
 from sip_world import Failed, Listening, Ua, case, main, wait_for
 
-ZONE = """$ORIGIN test.
-$TTL 60
-@ IN SOA ns admin 1 3600 600 86400 2
-@ IN NS ns
-ns IN A 127.0.0.53
-a IN A 127.0.0.1
-b IN A 127.0.0.1
+ZONE = HEAD + """b IN A 127.0.0.1
 six IN AAAA ::1
 naptr IN NAPTR 10 10 "s" "SIP+D2T" "" _sip._tcp.naptr
 naptr IN NAPTR 20 10 "s" "SIP+D2U" "" _sip._udp.naptr

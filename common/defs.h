@@ -20,7 +20,6 @@
 /* Ownership at the declaration: _cleanup_(freep) char *s = NULL; hand-off by steal_ptr(&s). */
 #define _cleanup_(f) __attribute__((cleanup(f)))
 #define _printf_(a, b) __attribute__((format(printf, a, b)))
-#define _warn_unused_ __attribute__((warn_unused_result))
 
 /* Defines x_freep() for a cleanup attribute, given x_free() that takes NULL and returns NULL. */
 #define DEFINE_CLEANUP(type, free_fn)                                                              \

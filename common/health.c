@@ -106,11 +106,6 @@ void health_arg_str(struct health *h, const char *key, const char *v)
 	json_object_set_new(json_object_get(last(h), "args"), key, json_string(v));
 }
 
-void health_hint(struct health *h, const char *hint)
-{
-	json_object_set_new(last(h), "hint", json_string(hint));
-}
-
 /* ---- certificates ---- */
 
 /* The end of the first certificate in a PEM file, unix s. */

@@ -72,7 +72,6 @@ void health_add(struct health *h, enum health_id id, enum health_severity severi
 /* Of the item added last: values for who translates its sentence; another hint than its row's. */
 void health_arg_i64(struct health *h, const char *key, int64_t v);
 void health_arg_str(struct health *h, const char *key, const char *v);
-void health_hint(struct health *h, const char *hint);
 
 /* key: the configuration's, "turn.certificate". Adds what is to be said of the file, or nothing. */
 void health_certificate(struct health *h, const char *key, const char *path);

@@ -426,7 +426,7 @@ struct httpd *httpd_free(struct httpd *h)
 {
 	if (!h)
 		return NULL;
-	h->freeing = h->draining = true;
+	h->draining = true;
 	list_for_each_safe(it, &h->conns)
 		httpd_cut(list_entry(it, struct httpd_conn, node)); /* resumes it: nothing may be suspended at the stop */
 	io_stop(&h->io);

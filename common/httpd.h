@@ -102,7 +102,6 @@ int httpd_query_value(struct text query, const char *name, char *out, size_t cap
 
 /* arg is the handler's; on_gone comes once, when the request is over: answered to the end or cut. rq ends there. */
 void httpd_watch(struct httpd_rq *rq, void (*on_gone)(struct httpd_rq *rq, void *arg), void *arg);
-void *httpd_arg(const struct httpd_rq *rq);
 
 /* The body, one of these, and only from on_request or before the answer. Nothing called: it is not read until there is an answer. */
 bool httpd_has_body(const struct httpd_rq *rq);
@@ -126,7 +125,6 @@ bool httpd_replied(const struct httpd_rq *rq);
 void httpd_reply(struct httpd_rq *rq, unsigned status, const char *type, struct text body); /* copied */
 void httpd_reply_static(struct httpd_rq *rq, unsigned status, const char *type, struct text body); /* outlives the server */
 void httpd_reply_taken(struct httpd_rq *rq, unsigned status, const char *type, char *body, size_t n); /* malloc'd, freed */
-void httpd_reply_file(struct httpd_rq *rq, unsigned status, const char *type, int fd, uint64_t offset, uint64_t n); /* fd closed */
 enum { HTTPD_END = -1, HTTPD_BROKEN = -2 };
 struct httpd_source {
 	/* Up to n bytes into p: how many; 0: none now, called again after httpd_wake(); HTTPD_END; HTTPD_BROKEN: the

@@ -17,9 +17,7 @@ void httpd_answer_deinit(struct httpd_answer *a)
 	free(a->fields);
 	free(a->type);
 	free(a->taken);
-	if (a->fd >= 0)
-		close(a->fd);
-	*a = (struct httpd_answer){ .fd = -1 };
+	*a = (struct httpd_answer){ 0 };
 }
 
 bool httpd_replied(const struct httpd_rq *rq)
@@ -116,18 +114,6 @@ void httpd_reply_taken(struct httpd_rq *rq, unsigned status, const char *type, c
 	finish(rq);
 }
 
-void httpd_reply_file(struct httpd_rq *rq, unsigned status, const char *type, int fd, uint64_t offset, uint64_t n)
-{
-	if (!begin(rq, ANSWER_FILE, status, type)) {
-		close(fd);
-		return;
-	}
-	rq->answer.fd = fd;
-	rq->answer.offset = offset;
-	rq->answer.n = n;
-	finish(rq);
-}
-
 void httpd_reply_stream(struct httpd_rq *rq, unsigned status, const char *type, uint64_t n, const struct httpd_source *src)
 {
 	if (!begin(rq, ANSWER_STREAM, status, type))
@@ -180,12 +166,6 @@ static struct MHD_Response *make(struct httpd_rq *rq)
 		return MHD_create_response_from_buffer(a->body.n, (void *)(uintptr_t)a->body.p, MHD_RESPMEM_PERSISTENT);
 	case ANSWER_TAKEN:
 		return MHD_create_response_from_buffer(a->n, steal_ptr(&a->taken), MHD_RESPMEM_MUST_FREE);
-	case ANSWER_FILE: {
-		int fd = a->fd;
-
-		a->fd = -1;
-		return MHD_create_response_from_fd_at_offset64(a->n, fd, a->offset);
-	}
 	case ANSWER_STREAM:
 		return MHD_create_response_from_callback(a->n == UINT64_MAX ? MHD_SIZE_UNKNOWN : a->n, STREAM_BLOCK, pull, rq, NULL);
 	case ANSWER_NONE:

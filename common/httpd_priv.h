@@ -36,7 +36,7 @@ struct httpd_conn {
 };
 
 enum httpd_stage { RQ_NEW, RQ_HEAD, RQ_BODY, RQ_END };
-enum httpd_answer_kind { ANSWER_NONE, ANSWER_STATIC, ANSWER_TAKEN, ANSWER_FILE, ANSWER_STREAM };
+enum httpd_answer_kind { ANSWER_NONE, ANSWER_STATIC, ANSWER_TAKEN, ANSWER_STREAM };
 struct httpd_answer {
 	enum httpd_answer_kind kind;
 	unsigned status;
@@ -46,8 +46,7 @@ struct httpd_answer {
 	bool bad; /* a field could not be added */
 	struct text body;
 	char *taken;
-	int fd;
-	uint64_t offset, n;
+	uint64_t n;
 	const struct httpd_source *src;
 };
 struct httpd_rq {
@@ -84,7 +83,7 @@ struct httpd {
 	struct list conns;
 	struct httpd_conn *arriving; /* during MHD_add_connection() */
 	struct httpd_counts counts;
-	bool draining, freeing;
+	bool draining;
 };
 
 /* --- httpd.c --- */

@@ -23,7 +23,6 @@ struct httpd_rq *httpd_rq_new(struct httpd_conn *c, const char *target)
 	if (!rq)
 		return NULL;
 	rq->conn = c;
-	rq->answer.fd = -1;
 	rq->target = strdup(target);
 	if (!rq->target) {
 		free(rq);
@@ -153,11 +152,6 @@ void httpd_watch(struct httpd_rq *rq, void (*on_gone)(struct httpd_rq *rq, void 
 {
 	rq->on_gone = on_gone;
 	rq->arg = arg;
-}
-
-void *httpd_arg(const struct httpd_rq *rq)
-{
-	return rq->arg;
 }
 
 /* ---- the body ---- */

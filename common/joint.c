@@ -516,21 +516,6 @@ void joint_pause(struct joint *j, enum joint_way w, bool on)
 		changed(j, w);
 }
 
-void joint_set_idle(struct joint *j, uint64_t idle_ms, uint64_t half_close_ms)
-{
-	bool half = j->flow[JOINT_UP].done || j->flow[JOINT_DOWN].done;
-	uint64_t limit;
-
-	j->idle_ms = idle_ms;
-	j->half_close_ms = half_close_ms ? half_close_ms : idle_ms;
-	if (j->state != JOINT_OPEN)
-		return;
-	limit = half ? j->half_close_ms : j->idle_ms;
-	timer_stop(&j->deadline);
-	if (limit)
-		loop_timer_set(j->pool->loop, &j->deadline, limit);
-}
-
 static uint64_t rate_of(const struct joint *j, const struct joint_flow *f)
 {
 	uint64_t gone = loop_now(j->pool->loop) - f->window_at;

@@ -97,7 +97,6 @@ DEFINE_CLEANUP(struct joint, joint_free)
 void joint_tap(struct joint *j, enum joint_way w, bool on);
 void joint_limit(struct joint *j, enum joint_way w, bool on);
 void joint_pause(struct joint *j, enum joint_way w, bool on); /* nothing is read; what was read is passed on */
-void joint_set_idle(struct joint *j, uint64_t idle_ms, uint64_t half_close_ms); /* live */
 
 struct joint_info {
 	uint64_t bytes[2]; /* by enum joint_way: read from that side */

@@ -73,11 +73,6 @@ struct timers *loop_timers(struct loop *l)
 	return l->timers;
 }
 
-struct event_base *loop_base(struct loop *l)
-{
-	return l->base;
-}
-
 uint64_t loop_passes(const struct loop *l)
 {
 	return atomic_load_explicit(&l->passes, memory_order_relaxed);

@@ -18,7 +18,6 @@
 #include "common/timers.h"
 
 struct loop;
-struct event_base;
 
 int loop_new(struct loop **ret_loop);
 struct loop *loop_free(struct loop *l);
@@ -26,7 +25,6 @@ int loop_run(struct loop *l); /* until loop_stop(); 0 or -errno */
 void loop_stop(struct loop *l);
 uint64_t loop_now(const struct loop *l);	/* ms, CLOCK_MONOTONIC, of this pass */
 struct timers *loop_timers(struct loop *l);
-struct event_base *loop_base(struct loop *l);	/* for libraries that bring their own events */
 uint64_t loop_passes(const struct loop *l);	/* heartbeat: relaxed atomic, any thread may read */
 DEFINE_CLEANUP(struct loop, loop_free)
 

@@ -43,7 +43,6 @@ static void take_info(struct sock_diag *s, const void *p, size_t n)
 
 	memcpy(&i, p, MIN(n, sizeof(i)));
 	s->rtt_us = i.tcpi_rtt;
-	s->rttvar_us = i.tcpi_rttvar;
 	s->retransmits = i.tcpi_total_retrans;
 	s->lost = i.tcpi_lost;
 	s->sent = i.tcpi_bytes_acked;

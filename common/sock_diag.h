@@ -12,7 +12,7 @@ struct sock_diag {
 	struct addr local, peer; /* peer: AF_UNSPEC of a listener */
 	const char *state; /* "established", "listen", "time-wait" … */
 	uint32_t recv_queue, send_queue; /* bytes; of a listener: connections that wait, and the most that may */
-	uint32_t rtt_us, rttvar_us; /* 0: not known */
+	uint32_t rtt_us; /* 0: not known */
 	uint32_t retransmits; /* of its life */
 	uint32_t lost; /* segments that are believed lost now */
 	uint64_t sent, received; /* bytes acknowledged; bytes received; 0: not known */

@@ -118,7 +118,6 @@ int sip_proxy_explain(struct sip_proxy *px, struct text request, const struct si
 		w->p = (struct sip_passage){
 			.proxy = px, .msg = &m, .basics = &b, .from = *from, .now = px_now(px), .explain = x
 		};
-		w->chain = px->chain;
 		w->record_route = -1;
 		list_init(&w->node);
 		r = (int)ask(px, w);

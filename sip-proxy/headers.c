@@ -255,16 +255,6 @@ int sip_cseq_parse(struct text value, struct sip_cseq *ret_c)
 	return 0;
 }
 
-int sip_rack_parse(struct text value, struct sip_rack *ret_r)
-{
-	struct sip_rack k = { 0 };
-	struct text rest = lex_trim(value);
-	if (number_and_lws(&rest, &k.rseq) < 0 || k.rseq == 0 || sip_cseq_parse(rest, &k.cseq) < 0)
-		return -EBADMSG;
-	*ret_r = k;
-	return 0;
-}
-
 int sip_q_parse(struct text value, uint16_t *ret_thousandths)
 {
 	unsigned q;
@@ -302,23 +292,6 @@ int sip_call_id_check(struct text value)
 			return -EBADMSG;
 	}
 	return n > 0 && n == value.n ? 0 : -EBADMSG;
-}
-
-int sip_event_parse(struct text value, struct sip_typed *ret_e)
-{
-	struct sip_typed e;
-	struct text rest = lex_trim(value), params, name, param;
-	int r;
-	e.type = lex_take(&rest, LEX_TOKEN);
-	if (e.type.n == 0)
-		return -EBADMSG;
-	params = e.params = rest;
-	while ((r = lex_param(&params, &name, &param)) > 0)
-		;
-	if (r < 0)
-		return r;
-	*ret_e = e;
-	return 0;
 }
 
 bool sip_has_option(const struct sip_msg *m, enum sip_header id, struct text option)

@@ -63,11 +63,6 @@ struct sip_cseq {
 	struct text method_name;
 };
 int sip_cseq_parse(struct text value, struct sip_cseq *ret_c);
-struct sip_rack {
-	uint32_t rseq;
-	struct sip_cseq cseq;
-};
-int sip_rack_parse(struct text value, struct sip_rack *ret_r);
 /* CSeq's, RSeq's, Max-Forwards', Expires', Content-Length's … digits. 0, -EBADMSG, or -ERANGE beyond max. */
 int sip_number_parse(struct text value, uint32_t max, uint32_t *ret_n);
 /* "0.5" is 500, "1" 1000. */
@@ -75,12 +70,6 @@ int sip_q_parse(struct text value, uint16_t *ret_thousandths);
 /* Contact's q: 1000 if it has none. */
 int sip_addr_q(const struct sip_addr *a, uint16_t *ret_thousandths);
 int sip_call_id_check(struct text value); /* word ["@" word] */
-
-/* Event: package and template, then parameters; Content-Type and the like have the same shape. */
-struct sip_typed {
-	struct text type, params;
-};
-int sip_event_parse(struct text value, struct sip_typed *ret_e);
 
 /* Authorization, WWW-Authenticate and their Proxy- forms (RFC 3261 22, RFC 8760, RFC 7616). Quotes are cut off from the
  * quoted ones; their escapes are not undone (sip_unquote() of the raw text does it, where one can be). p NULL: absent. */

@@ -379,12 +379,9 @@ void sip_px_hygiene(struct sip_proxy *px, struct sip_walk *w)
 void sip_passage_resume(struct sip_passage *p, uint64_t now)
 {
 	struct sip_walk *w = walk_of(p);
-	struct sip_proxy *px = p->proxy;
 	p->gone = NULL;
 	p->now = now;
-	if (w->chain != px->chain && w->decision == SIP_UNDECIDED)
-		sip_refuse(p, SIP_REFUSE_RESOURCES, "the policy was changed meanwhile");
-	sip_px_walk(px, w);
+	sip_px_walk(p->proxy, w);
 }
 
 bool sip_px_return(struct sip_proxy *px, struct sip_return *ret)

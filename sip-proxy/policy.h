@@ -21,7 +21,6 @@ struct sip_proxy;
 enum sip_stage {		      /* the order in which hooks are asked */
 		 SIP_STAGE_ADMISSION, /* rates, bans */
 		 SIP_STAGE_IDENTITY,  /* who is it? digest, certificate, trusted addresses */
-		 SIP_STAGE_TOPOLOGY,  /* from which side to which */
 		 SIP_STAGE_HYGIENE,   /* headers that must not pass */
 		 SIP_STAGE_ROUTING,   /* registrar, location, static routes, federation */
 		 SIP_STAGES

@@ -83,17 +83,6 @@ struct sip_proxy *sip_proxy_free(struct sip_proxy *px)
 	return NULL;
 }
 
-int sip_proxy_set_hooks(struct sip_proxy *px, const struct sip_hook *const *hooks, unsigned n)
-{
-	int r = check_hooks(hooks, n);
-	if (r < 0)
-		return r;
-	px->o.hooks = hooks;
-	px->o.n_hooks = n;
-	px->chain++;
-	return 0;
-}
-
 void sip_proxy_set_times(struct sip_proxy *px, const struct sip_timer_values *v, uint32_t timer_c,
 			 uint32_t failover)
 {
@@ -217,8 +206,6 @@ static void on_request(struct sip_proxy *px, struct sip_walk *w, bool by_lane)
 	const struct sip_msg *m = w->p.msg;
 	const struct sip_basics *b = w->p.basics;
 	struct sip_server_tx *s = sip_server_find(px->txs, m, b);
-	if (!by_lane)
-		px->counts.requests_in[m->method]++;
 	if (s && sip_server_input(s, m) == SIP_SEEN_ABSORBED)
 		return;
 	if (m->method == SIP_CANCEL) {
@@ -242,11 +229,8 @@ static void on_request(struct sip_proxy *px, struct sip_walk *w, bool by_lane)
 static void on_response(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
 			const struct sip_hop *hop, bool by_lane)
 {
-	if (!by_lane) {
-		px->counts.responses_in[b->cseq.method][m->status / 100]++;
-		if (m->status > 100 && sip_lane_wait(px, m, b, hop))
-			return;
-	}
+	if (!by_lane && m->status > 100 && sip_lane_wait(px, m, b, hop))
+		return;
 	if (!sip_client_input(px->txs, m, b))
 		px->counts.stray_responses++;
 }
@@ -271,7 +255,6 @@ void sip_px_message(struct sip_proxy *px, const struct sip_msg *m, const struct 
 	w.p.basics = &b;
 	w.p.from = *hop;
 	w.p.now = px_now(px);
-	w.chain = px->chain;
 	w.record_route = -1;
 	list_init(&w.node);
 	on_request(px, &w, by_lane);

@@ -54,10 +54,8 @@ struct sip_proxy_options {
 };
 
 struct sip_proxy_counts { /* plain numbers: one thread */
-	uint64_t requests_in[SIP_METHODS];
-	uint64_t responses_in[SIP_METHODS][7]; /* by class, 1 … 6 */
 	uint64_t requests_out[SIP_METHODS];
-	uint64_t responses_out[SIP_METHODS][7]; /* ours and theirs */
+	uint64_t responses_out[SIP_METHODS][7]; /* ours and theirs, by class, 1 … 6 */
 	uint64_t refused[SIP_REFUSALS];
 	uint64_t stray_responses, stray_acks; /* dropped: without a transaction, without a proven dialog */
 	uint64_t acks_forwarded;
@@ -74,9 +72,6 @@ extern const struct sip_edge_events sip_proxy_events; /* core: a struct sip_prox
 /* A message that the parser did not take: answers, if it is a request that can be answered (RFC 3261 8.2, 21.4.1). */
 void sip_proxy_bad_message(struct sip_proxy *px, const struct sip_msg *m, enum sip_verdict why,
 			   const struct sip_hop *hop);
-/* Another chain, for messages from now on; -EINVAL. Kept passages go on with the chain that they began with only if it
- * still stands: they are refused instead. */
-int sip_proxy_set_hooks(struct sip_proxy *px, const struct sip_hook *const *hooks, unsigned n);
 /* Other times, for what begins from now on. */
 void sip_proxy_set_times(struct sip_proxy *px, const struct sip_timer_values *v, uint32_t timer_c, uint32_t failover);
 /* What would be decided about this request if it came from there: the hooks tell x->note what they think, and "decision"

@@ -43,7 +43,6 @@ struct sip_proxy {
 	struct sip_spared *spared;
 	unsigned pressure, loss_before;
 	uint64_t oc_seq;
-	unsigned chain; /* number of the hooks' chain */
 	/* Scratch: what is being worked on in this call. */
 	struct sip_edit edit;
 	struct sip_buffer work, out, answer;
@@ -123,7 +122,7 @@ struct sip_walk {
 	struct list node;     /* kept: in px->waits */
 	bool kept, cancelled;
 	bool moved; /* there is a kept one: this one is a shell */
-	unsigned chain, next_hook;
+	unsigned next_hook;
 	uint64_t loop;
 	int breadth;
 	struct sip_server_tx *server;

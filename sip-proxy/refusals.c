@@ -35,9 +35,7 @@ static const struct phrase phrases[] = {
 #define T400 400, "Bad Request"
 #define T403 403, "Forbidden"
 #define T404 404, "Not Found"
-#define T405 405, "Method Not Allowed"
 #define T408 408, "Request Timeout"
-#define T416 416, "Unsupported URI Scheme"
 #define T420 420, "Bad Extension"
 #define T430 430, "Flow Failed"
 #define T440 440, "Max-Breadth Exceeded"
@@ -56,7 +54,6 @@ static const struct phrase phrases[] = {
 #define REFUSALS(X) \
 	X(ACCEPTED,                NONE, "accepted",         NULL,                        "accepted") \
 	X(REFUSE_MALFORMED,        T400, "malformed",        &MSG_SIP_REFUSED_REQUEST,    "the request is not well-formed") \
-	X(REFUSE_TO_URI_SCHEME,    T416, "uri_scheme",       &MSG_SIP_REFUSED_REQUEST,    "the Request-URI is no sip, sips or tel URI") \
 	X(REFUSE_TOO_MANY_HOPS,    T483, "too_many_hops",    &MSG_SIP_REFUSED_REQUEST,    "Max-Forwards has come to its end") \
 	X(REFUSE_LOOP,             T482, "loop",             &MSG_SIP_REFUSED_LOOP,       "the request was here before, and nothing about it has changed") \
 	X(REFUSE_BREADTH,          T440, "max_breadth",      &MSG_SIP_REFUSED_LOOP,       "Max-Breadth does not allow so many branches") \
@@ -64,7 +61,6 @@ static const struct phrase phrases[] = {
 	X(REFUSE_NO_TRANSACTION,   T481, "no_transaction",   NULL,                        "there is no transaction to cancel") \
 	X(REFUSE_RELAY,            T403, "relay",            &MSG_SIP_REFUSED_RELAY,      "neither for one of our domains nor from one of our users") \
 	X(REFUSE_DIALOG,           T403, "dialog",           &MSG_SIP_REFUSED_RELAY,      "its Route names us, but is not one that we recorded for this dialog") \
-	X(REFUSE_BANNED,           NONE, "banned",           NULL,                        "the source is banned") \
 	X(REFUSE_SOURCE,           T403, "source",           &MSG_SIP_REFUSED_POLICY,     "not from this address") \
 	X(REFUSE_IDENTITY,         T403, "identity",         &MSG_SIP_REFUSED_IDENTITY,   "the sender may not speak for this From") \
 	X(REFUSE_CREDENTIAL,       T403, "credential",       &MSG_SIP_REFUSED_IDENTITY,   "the credential is not good") \
@@ -72,7 +68,6 @@ static const struct phrase phrases[] = {
 	X(REFUSE_POLICY,           T403, "policy",           &MSG_SIP_REFUSED_POLICY,     "a rule forbids it") \
 	X(REFUSE_UNKNOWN_USER,     T404, "unknown_user",     &MSG_SIP_REFUSED_TARGET,     "there is no such user") \
 	X(REFUSE_OFFLINE,          T480, "offline",          &MSG_SIP_REFUSED_TARGET,     "the user is not registered") \
-	X(REFUSE_METHOD,           T405, "method",           &MSG_SIP_REFUSED_REQUEST,    "the method is not for us") \
 	X(REFUSE_UNREACHABLE,      T500, "unreachable",      &MSG_SIP_REFUSED_UNREACHABLE, "no place of the target could be reached") \
 	X(REFUSE_UNRESOLVED,       T502, "unresolved",       &MSG_SIP_REFUSED_UNREACHABLE, "DNS does not know the target") \
 	X(REFUSE_TIMEOUT,          T408, "timeout",          &MSG_SIP_REFUSED_UNREACHABLE, "no answer in time") \

@@ -10,7 +10,6 @@
 enum sip_refusal {
 	SIP_ACCEPTED,
 	SIP_REFUSE_MALFORMED,	   /* the verdict of the parser is the detail */
-	SIP_REFUSE_TO_URI_SCHEME,  /* 416 */
 	SIP_REFUSE_TOO_MANY_HOPS,  /* 483 */
 	SIP_REFUSE_LOOP,	   /* 482 */
 	SIP_REFUSE_BREADTH,	   /* 440, RFC 5393 */
@@ -18,7 +17,6 @@ enum sip_refusal {
 	SIP_REFUSE_NO_TRANSACTION, /* 481 to a CANCEL */
 	SIP_REFUSE_RELAY,	   /* 403: neither ours nor of a dialog that went through us */
 	SIP_REFUSE_DIALOG,	   /* 403: a Route of ours that is not proven */
-	SIP_REFUSE_BANNED,	   /* dropped */
 	SIP_REFUSE_SOURCE,	   /* 403: not from this address */
 	SIP_REFUSE_IDENTITY,	   /* 403: not who it says */
 	SIP_REFUSE_CREDENTIAL, /* 403 after a credential that was not good; the challenge is an answer */
@@ -26,7 +24,6 @@ enum sip_refusal {
 	SIP_REFUSE_POLICY,	 /* 403: a rule of the administrator */
 	SIP_REFUSE_UNKNOWN_USER, /* 404 */
 	SIP_REFUSE_OFFLINE,	 /* 480: known, but nowhere registered */
-	SIP_REFUSE_METHOD,	 /* 405 */
 	SIP_REFUSE_UNREACHABLE, /* 503 from all places of a target, or none that could be reached: 500 upstream */
 	SIP_REFUSE_UNRESOLVED,	    /* 404/502: DNS has no such name */
 	SIP_REFUSE_TIMEOUT,	    /* 408 */

@@ -39,7 +39,7 @@ struct sip_tx_counts {
 	uint64_t servers, clients;			/* made */
 	uint64_t requests_repeated, responses_repeated; /* sent again by our timers */
 	uint64_t requests_absorbed, responses_absorbed; /* came again */
-	uint64_t acks_absorbed, acks_missing;		/* timer H */
+	uint64_t acks_missing;				/* timer H */
 	uint64_t client_timeouts, send_failures;
 	uint64_t evicted; /* completed ones that had to give way before their time */
 };

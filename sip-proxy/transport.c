@@ -89,41 +89,6 @@ static uint16_t sent_by_port(const struct sip_via *v, enum sip_proto proto)
 	return v->port ? v->port : sip_proto_rows[proto].port;
 }
 
-/* maddr, then received with rport, then sent-by. */
-static int response_place(const struct sip_via *v, enum sip_proto proto, struct addr *ret_a)
-{
-	struct text host = v->received.p ? v->received : v->host;
-	uint16_t port = sent_by_port(v, proto);
-	uint64_t rport;
-
-	if (v->maddr.p && proto == SIP_UDP)
-		host = v->maddr;
-	else if (v->received.p && v->rport.p && text_u64(v->rport, &rport) == 0 && rport &&
-		 rport <= UINT16_MAX)
-		port = (uint16_t)rport;
-	if (host.n > 2 && host.p[0] == '[') /* received="[::1]", as some write it */
-		host = (struct text){ host.p + 1, host.n - 2 };
-	if (addr_parse(host, 0, ret_a) < 0)
-		return -ENOENT;
-	addr_set_port(ret_a, port);
-	return 0;
-}
-
-int sip_via_target(const struct sip_via *v, struct sip_target *ret_t)
-{
-	struct sip_target t = { 0 };
-	int r;
-
-	if (sip_proto_parse(v->protocol, &t.hop.proto) < 0)
-		return -EBADMSG;
-	r = response_place(v, t.hop.proto, &t.hop.remote);
-	if (r < 0)
-		return r;
-	t.reply_port = sent_by_port(v, t.hop.proto);
-	*ret_t = t;
-	return 0;
-}
-
 struct sip_target sip_reply_target(const struct sip_via *v, const struct sip_hop *came)
 {
 	struct sip_target t = { .hop = *came, .reply_port = sent_by_port(v, came->proto) };

@@ -152,8 +152,5 @@ void sip_via_without(const struct sip_via *v, bool (*gone)(struct text name), st
 /* The topmost Via's value with received and rport as RFC 3261 18.2.1 and RFC 3581 4 want them: received if the sent-by
  * is another address or if rport was asked for. Length, or -ENOSPC. If nothing must change: 0. */
 ptrdiff_t sip_via_fill(const struct sip_via *v, const struct addr *remote, char *buf, size_t cap);
-/* Where the response to a request with this (filled in) Via goes if nothing else is known (stateless): RFC 3261 18.2.2,
- * RFC 3581 4. 0; -EBADMSG for a transport we do not have; -ENOENT: the host is a name, to be looked up. */
-int sip_via_target(const struct sip_via *v, struct sip_target *ret_t);
-/* The same for the server transaction, which knows by where the request came in: that flow first. */
+/* Where the response to a request with this (filled in) Via goes, which came in there: that flow first (RFC 3261 18.2.2, RFC 3581 4). */
 struct sip_target sip_reply_target(const struct sip_via *v, const struct sip_hop *came);

@@ -39,7 +39,7 @@ struct sip_server_tx {
 	uint32_t response_n, key_n;
 	enum sip_tx_state state;
 	enum sip_method method;
-	bool reliable, responded;
+	bool reliable;
 	char key[];
 };
 

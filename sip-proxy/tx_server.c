@@ -174,7 +174,6 @@ static int respond_provisional(struct sip_server_tx *s, struct text bytes)
 	if (s->state != SIP_TX_PROCEEDING && s->state != SIP_TX_TRYING)
 		return -EALREADY;
 	s->state = SIP_TX_PROCEEDING;
-	s->responded = true;
 	sip_on_response_sent(s);
 	send_bytes(s, bytes);
 	return s->reliable ? 0 : keep(s, bytes);
@@ -242,7 +241,6 @@ enum sip_seen sip_server_input(struct sip_server_tx *s, const struct sip_msg *m)
 	if (m->method == SIP_ACK) {
 		if (s->state == SIP_TX_ACCEPTED)
 			return SIP_SEEN_ACK_2XX;
-		s->txs->counts.acks_absorbed++;
 		if (s->state == SIP_TX_COMPLETED) {
 			s->state = SIP_TX_CONFIRMED;
 			forget_response(s);

@@ -42,8 +42,6 @@ int sip_hostport_parse(struct text *t, struct text *ret_host, enum sip_host_kind
 bool sip_uri_param(const struct sip_uri *u, struct text name, struct text *ret_value);
 /* RFC 3261 19.1.4 and RFC 3966 4; other schemes are compared byte by byte (the scheme without regard to case). */
 bool sip_uri_equal(const struct sip_uri *a, const struct sip_uri *b);
-/* Equal user (escapes undone, case counts) and host, for address-of-record look-ups; ports and parameters do not count. */
-bool sip_uri_same_user(const struct sip_uri *a, const struct sip_uri *b);
 /* Undoes escapes: the user "a%40b" is "a@b". Length, -ENOSPC; -EBADMSG for a NUL or a control character. */
 ptrdiff_t sip_uri_unescape(struct text t, char *out, size_t cap);
 /* The address if the host is one. 0 or -EBADMSG. */

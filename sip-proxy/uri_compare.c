@@ -131,13 +131,6 @@ static bool same_tel_params(const struct sip_uri *a, const struct sip_uri *b)
 	return true;
 }
 
-bool sip_uri_same_user(const struct sip_uri *a, const struct sip_uri *b)
-{
-	if (a->scheme == SIP_SCHEME_TEL || b->scheme == SIP_SCHEME_TEL)
-		return a->scheme == b->scheme && same_number(a->number, b->number);
-	return same(a->user, b->user, false) && same_host(a, b);
-}
-
 bool sip_uri_equal(const struct sip_uri *a, const struct sip_uri *b)
 {
 	if (a->scheme != b->scheme)

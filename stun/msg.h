@@ -19,7 +19,6 @@ enum {
 	STUN_HEADER_LEN = 20,
 	STUN_TID_LEN = 12,
 	STUN_MAX_UNKNOWN = 16, /* unknown types reported in one 420 */
-	STUN_MAX_MSG = 65535,
 };
 
 enum stun_class { STUN_REQUEST = 0, STUN_INDICATION = 1, STUN_SUCCESS = 2, STUN_ERROR = 3 };

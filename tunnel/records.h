@@ -82,10 +82,6 @@ void data_log_name(const struct data_log *d, char *out, size_t cap);
 /* What was handed over is still written, and reason as the last line. Takes NULL, returns NULL; no
  * room() follows. */
 struct data_log *data_log_close(struct data_log *d, const char *reason, int64_t now_ms);
-static inline void data_log_closep(struct data_log **d)
-{
-	*d = data_log_close(*d, NULL, 0);
-}
 
 /* ---- figures ---- */
 

@@ -66,10 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(copy, data, size);
 	struct text rest = { copy, size }, first = text_cut(&rest, ' ');
 	int r = check(first, &a);
-	if (rest.p && check(rest, &b) == 0 && r == 0) {
+	if (rest.p && check(rest, &b) == 0 && r == 0)
 		assert(sip_uri_equal(&a, &b) == sip_uri_equal(&b, &a));
-		assert(sip_uri_same_user(&a, &b) == sip_uri_same_user(&b, &a));
-	}
 	free(copy);
 	return 0;
 }

@@ -514,20 +514,6 @@ static void a_half_closed_joint_has_its_own_deadline(void **state)
 	scene_end(&sc);
 }
 
-static void deadlines_change_live(void **state)
-{
-	struct scene sc;
-
-	(void)state;
-	scene_begin(&sc, NULL);
-	join(&sc, &(struct joint_options){ 0 }, tcp_pair);
-	run_for(sc.l, 50);
-	joint_set_idle(sc.j, 50, 0);
-	support_run_until(sc.l, &sc.ended, 1000);
-	assert_int_equal(sc.end, JOINT_END_IDLE);
-	scene_end(&sc);
-}
-
 /* ---- dialling ---- */
 
 static int dead_port(void)
@@ -955,7 +941,6 @@ int main(void)
 		cmocka_unit_test(a_reset_after_a_half_close_is_noticed),
 		cmocka_unit_test(idle_joints_end_and_busy_ones_do_not),
 		cmocka_unit_test(a_half_closed_joint_has_its_own_deadline),
-		cmocka_unit_test(deadlines_change_live),
 		cmocka_unit_test(a_target_that_refuses_is_followed_by_the_next),
 		cmocka_unit_test(without_another_target_the_source_is_reset),
 		cmocka_unit_test(a_target_that_hangs_runs_into_the_deadline),

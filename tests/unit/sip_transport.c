@@ -61,37 +61,6 @@ static void a_via_gets_received_and_rport_where_they_are_due(void **state)
 	assert_int_equal(sip_via_fill(&v, &from, buf, 30), -ENOSPC);
 }
 
-static void a_response_without_a_transaction_goes_where_its_via_says(void **state)
-{
-	static const struct {
-		const char *via, *to;
-		enum sip_proto proto;
-		int r;
-	} rows[] = {
-		{ "SIP/2.0/UDP 10.0.0.1:5062;received=192.0.2.1;rport=4444;branch=z9hG4bKa",
-		  "192.0.2.1:4444", SIP_UDP, 0 },
-		{ "SIP/2.0/UDP 10.0.0.1:5062;received=192.0.2.1;branch=z9hG4bKa", "192.0.2.1:5062",
-		  SIP_UDP, 0 },
-		{ "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKa", "10.0.0.1:5060", SIP_UDP, 0 },
-		{ "SIP/2.0/TLS 10.0.0.1;branch=z9hG4bKa", "10.0.0.1:5061", SIP_TLS, 0 },
-		{ "SIP/2.0/UDP 10.0.0.1:5070;maddr=192.0.2.7;received=192.0.2.1;branch=z9hG4bKa",
-		  "192.0.2.7:5070", SIP_UDP, 0 },
-		{ "SIP/2.0/UDP pc.example.org;branch=z9hG4bKa", NULL, SIP_UDP, -ENOENT },
-		{ "SIP/2.0/SCTP 10.0.0.1;branch=z9hG4bKa", NULL, SIP_UDP, -EBADMSG },
-	};
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct sip_via v = via(rows[i].via);
-		struct sip_target t;
-		assert_int_equal(sip_via_target(&v, &t), rows[i].r);
-		if (rows[i].r)
-			continue;
-		struct addr want = at(rows[i].to);
-		assert_true(addr_equal(&t.hop.remote, &want));
-		assert_int_equal(t.hop.proto, rows[i].proto);
-	}
-}
-
 static void a_server_transaction_answers_on_the_flow_of_its_request(void **state)
 {
 	struct sip_hop came = { .proto = SIP_TCP,
@@ -147,7 +116,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_via_gets_received_and_rport_where_they_are_due),
-		cmocka_unit_test(a_response_without_a_transaction_goes_where_its_via_says),
 		cmocka_unit_test(a_server_transaction_answers_on_the_flow_of_its_request),
 		cmocka_unit_test(an_identity_covers_its_very_names_only),
 		cmocka_unit_test(transports_have_their_words_and_ports),

@@ -238,18 +238,6 @@ static void comparison_follows_the_examples(void **state)
 	}
 }
 
-static void the_same_user_may_have_other_ports_and_parameters(void **state)
-{
-	struct sip_uri a = good("sip:%61lice@example.com:5070;transport=tcp"),
-		       b = good("sips:alice@EXAMPLE.com"), c = good("sip:bob@example.com"),
-		       t = good("tel:+1-2"), s = good("tel:+12;x=y");
-	(void)state;
-	assert_true(sip_uri_same_user(&a, &b));
-	assert_false(sip_uri_same_user(&a, &c));
-	assert_true(sip_uri_same_user(&t, &s));
-	assert_false(sip_uri_same_user(&t, &a));
-}
-
 static void escapes_are_undone(void **state)
 {
 	char out[8];
@@ -272,7 +260,6 @@ int main(void)
 		cmocka_unit_test(too_many_parameters_are_nobodys),
 		cmocka_unit_test(a_tel_uri_is_taken_apart),
 		cmocka_unit_test(comparison_follows_the_examples),
-		cmocka_unit_test(the_same_user_may_have_other_ports_and_parameters),
 		cmocka_unit_test(escapes_are_undone),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

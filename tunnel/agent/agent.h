@@ -98,7 +98,6 @@ void data_conn_own(struct data_conn *d, const struct data_ops *ops, void *arg);
 void agent_data_dialled(struct data_conn *d, int fd, const struct addr *target,
 			const struct addr *local);
 void agent_data_refuse(struct data_conn *d, enum wire_reason reason, const char *text); /* on_end follows */
-void agent_data_each(struct agent *a, void (*fn)(struct data_conn *d, void *arg), void *arg);
 
 struct agent_info {
 	uint8_t refused; /* enum wire_reason that the server gave last; 0: none */

@@ -118,9 +118,3 @@ void agent_data_refuse(struct data_conn *d, enum wire_reason reason, const char 
 {
 	data_conn_end(d, &(struct data_end){ .reason = reason, .text = text });
 }
-
-void agent_data_each(struct agent *a, void (*fn)(struct data_conn *d, void *arg), void *arg)
-{
-	list_for_each_safe (it, &a->data.conns)
-		fn(list_entry(it, struct data_conn, node), arg);
-}

@@ -48,7 +48,6 @@ struct ice_nice {
 	pthread_mutex_t lock; /* the rest */
 	struct box *filling;
 	unsigned boxes;
-	uint64_t dropped;
 };
 
 static struct ice_nice *hold(struct ice_nice *n)
@@ -323,8 +322,7 @@ static void on_datagram(NiceAgent *agent, guint stream, guint component, guint l
 		memcpy(b->data + b->bytes, data, len);
 		b->v[b->count++] = (struct iovec){ b->data + b->bytes, len };
 		b->bytes += len;
-	} else
-		n->dropped++;
+	} /* else they come faster than they are taken: QUIC sends it again */
 	pthread_mutex_unlock(&n->lock);
 	if (is_new)
 		loop_post(n->o.loop, &b->mail);
@@ -347,16 +345,6 @@ int ice_nice_send(struct ice_nice *n, const struct iovec *v, size_t count)
 		sent = g_error_matches(e, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK) ? 0 : -EIO;
 	g_clear_error(&e);
 	return sent;
-}
-
-uint64_t ice_nice_dropped(struct ice_nice *n)
-{
-	uint64_t dropped;
-
-	pthread_mutex_lock(&n->lock);
-	dropped = n->dropped;
-	pthread_mutex_unlock(&n->lock);
-	return dropped;
 }
 
 /* ---- in the thread ---- */

@@ -63,7 +63,6 @@ void ice_nice_remote(struct ice_nice *n, const char *ufrag, const char *pwd);
 void ice_nice_candidate(struct ice_nice *n, const struct candidate *c); /* after ice_nice_remote() */
 void ice_nice_done(struct ice_nice *n);
 int ice_nice_send(struct ice_nice *n, const struct iovec *v, size_t count);
-uint64_t ice_nice_dropped(struct ice_nice *n); /* datagrams that arrived faster than they were taken */
 
 /* ---- ice.c and its parts ---- */
 

@@ -22,7 +22,6 @@ enum {
 	OFFER_SIGNATURE = 64,
 	OFFER_CALL = 16,
 	OFFER_EPOCH = 16,
-	OFFER_NONCE = 16,
 	OFFER_KEY_MAX = 120, /* a P-256 SubjectPublicKeyInfo has 91 bytes */
 };
 enum offer_kind {

@@ -522,7 +522,6 @@ void peer_link_info(const struct peer_link *l, struct peer_link_info *ret_i)
 		.path_since_ms = l->path_since_ms, .since_ms = l->since_ms,
 		.rtt_us = (uint32_t)(q.srtt_ns / 1000), .loss_ppm = l->loss_ppm,
 		.bytes = { l->bytes[0], l->bytes[1] }, .rate = { l->rate[0], l->rate[1] },
-		.packets_lost = q.lost, .datagrams_dropped = q.datagrams_dropped,
 		.moves_up = l->moves_up, .moves_down = l->moves_down, .streams = q.streams, .last_gap_ms = l->last_gap_ms, .gap_max_ms = l->gap_max_ms,
 	};
 	memcpy(ret_i->gaps, l->gaps, sizeof(l->gaps));

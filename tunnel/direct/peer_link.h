@@ -23,7 +23,6 @@
 enum {
 	PEER_LINK_DCID = 18,
 	PEER_LINK_PATHS = 8,
-	PEER_LINK_HEAD_START_MS = 200,
 	PEER_LINK_OPEN_MS = 20000, /* no path carried a handshake: it goes down */
 	PEER_LINK_SILENCE_MS = 300, /* a path that says nothing for so long, or four PTO, is dead … */
 	PEER_LINK_SILENCE_MAX_MS = 1200, /* … or this, whatever QUIC believes of it */
@@ -59,7 +58,6 @@ struct peer_link_info {
 	uint32_t rtt_us, loss_ppm; /* smoothed; of the last minute or so */
 	uint64_t bytes[2];	   /* payload of streams and datagrams, sent and received */
 	uint64_t rate[2];	   /* bytes/s over the last seconds */
-	uint64_t packets_lost, datagrams_dropped;
 	unsigned moves_up, moves_down, streams, flows;
 	uint32_t gaps[PEER_LINK_GAPS];
 	uint32_t last_gap_ms, gap_max_ms;

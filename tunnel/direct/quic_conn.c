@@ -495,12 +495,9 @@ void quic_conn_info(const struct quic_conn *q, struct quic_info *ret_i)
 		return;
 	ngtcp2_conn_get_conn_stat(q->conn, &st);
 	ret_i->srtt_ns = st.first_rtt_sample_ts == UINT64_MAX ? 0 : st.smoothed_rtt;
-	ret_i->min_rtt_ns = st.min_rtt == UINT64_MAX ? 0 : st.min_rtt;
-	ret_i->rttvar_ns = st.rttvar;
 	ret_i->pto_ns = ngtcp2_conn_get_pto(q->conn);
 	ret_i->cwnd = st.cwnd;
 	ret_i->in_flight = st.bytes_in_flight;
-	ret_i->delivery_rate = st.delivery_rate_sec;
 	ret_i->mtu = ngtcp2_conn_get_path_max_tx_udp_payload_size(q->conn);
 	ret_i->lost = quic_streams_lost(q);
 }

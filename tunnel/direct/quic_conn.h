@@ -104,11 +104,9 @@ int quic_stream_open(struct quic_conn *q, struct quic_stream **ret_s); /* 0, -EA
 uint8_t *quic_stream_space(struct quic_conn *q, struct quic_stream *s, size_t *ret_n);
 void quic_stream_commit(struct quic_conn *q, struct quic_stream *s, size_t n); /* n bytes were written there */
 int quic_stream_write(struct quic_conn *q, struct quic_stream *s, const void *p, size_t n); /* the same by copying: 0, -ENOMEM */
-size_t quic_stream_unsent(const struct quic_stream *s);
 void quic_stream_finish(struct quic_conn *q, struct quic_stream *s);
 void quic_stream_consumed(struct quic_conn *q, struct quic_stream *s, size_t n);
 void quic_stream_reset(struct quic_conn *q, struct quic_stream *s, uint64_t code); /* both ways; what arrives is thrown away */
-void quic_stream_cut(struct quic_conn *q, struct quic_stream *s, uint64_t code); /* only ours, as RST after FIN of the other side */
 
 /* ---- datagrams ---- */
 
@@ -117,8 +115,7 @@ size_t quic_datagram_max(const struct quic_conn *q); /* bytes that go into one n
 int quic_datagram_send(struct quic_conn *q, const void *p, size_t n);
 
 struct quic_info {
-	uint64_t srtt_ns, min_rtt_ns, rttvar_ns, pto_ns, cwnd, in_flight;
-	uint64_t delivery_rate; /* bytes/s */
+	uint64_t srtt_ns, pto_ns, cwnd, in_flight;
 	size_t mtu;
 	uint64_t lost, sent;	/* packets */
 	uint64_t datagrams_dropped, refused /* packets that were not for us */;

@@ -186,11 +186,6 @@ int quic_stream_write(struct quic_conn *q, struct quic_stream *s, const void *p,
 	return 0;
 }
 
-size_t quic_stream_unsent(const struct quic_stream *s)
-{
-	return container_of(s, const struct stream, s)->unsent;
-}
-
 void quic_stream_finish(struct quic_conn *q, struct quic_stream *s)
 {
 	struct stream *st = stream_of(s);
@@ -206,16 +201,6 @@ static void abandon(struct stream *st)
 	st->dead = true;
 	st->full = false;
 	list_unlink(&st->ready);
-}
-
-void quic_stream_cut(struct quic_conn *q, struct quic_stream *s, uint64_t code)
-{
-	struct stream *st = stream_of(s);
-
-	if (q->over || st->dead)
-		return;
-	abandon(st);
-	(void)ngtcp2_conn_shutdown_stream_write(q->conn, s->id, code);
 }
 
 void quic_stream_reset(struct quic_conn *q, struct quic_stream *s, uint64_t code)

@@ -500,16 +500,6 @@ uint64_t data_conn_stream(const struct data_conn *d)
 	return d->open.stream;
 }
 
-void *data_conn_arg(const struct data_conn *d)
-{
-	return d->arg;
-}
-
-int data_conn_fd(const struct data_conn *d)
-{
-	return d->fd;
-}
-
 void data_conn_tap(struct data_conn *d, bool on)
 {
 	d->tapped = on;

@@ -73,8 +73,6 @@ struct data_info {
 };
 void data_conn_info(const struct data_conn *d, struct data_info *ret_i);
 uint64_t data_conn_stream(const struct data_conn *d);
-void *data_conn_arg(const struct data_conn *d);
-int data_conn_fd(const struct data_conn *d); /* of the local socket, to look at; -1: none */
 
 void data_conn_tap(struct data_conn *d, bool on);
 void data_conn_limit(struct data_conn *d, bool on);

@@ -501,32 +501,14 @@ bool frame_conn_uprooted(const struct frame_conn *c)
 	return r == EADDRNOTAVAIL;
 }
 
-int frame_conn_fd(const struct frame_conn *c)
-{
-	return c->fd;
-}
-
 SSL *frame_conn_ssl(const struct frame_conn *c)
 {
 	return c->ssl;
 }
 
-struct loop *frame_conn_loop(const struct frame_conn *c)
-{
-	return c->loop;
-}
-
 uint64_t frame_conn_heard(const struct frame_conn *c)
 {
 	return c->heard;
-}
-
-uint32_t frame_conn_rtt_us(const struct frame_conn *c)
-{
-	struct tcp_info i = { 0 };
-	socklen_t n = sizeof(i);
-
-	return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &i, &n) == 0 ? i.tcpi_rtt : 0;
 }
 
 void frame_conn_addresses_of(int fd, struct addr *ret_peer, struct addr *ret_local)

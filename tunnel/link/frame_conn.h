@@ -49,11 +49,8 @@ int frame_conn_take(struct frame_conn *c, SSL **ret_ssl);
 void frame_conn_give_up(struct frame_conn *c, const char *why);
 /* Its own address is no longer one of this host: nothing will come of it. */
 bool frame_conn_uprooted(const struct frame_conn *c);
-int frame_conn_fd(const struct frame_conn *c);
 SSL *frame_conn_ssl(const struct frame_conn *c);
-struct loop *frame_conn_loop(const struct frame_conn *c);
 uint64_t frame_conn_heard(const struct frame_conn *c);	/* loop time of the last byte that came */
-uint32_t frame_conn_rtt_us(const struct frame_conn *c); /* the kernel's; 0: not known */
 void frame_conn_addresses(const struct frame_conn *c, struct addr *ret_peer, struct addr *ret_local);
 void frame_conn_addresses_of(int fd, struct addr *ret_peer,
 			     struct addr *ret_local); /* of any socket; unset: unknown */

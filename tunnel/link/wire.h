@@ -30,8 +30,6 @@ enum {
 	WIRE_URIS_MAX = 8,
 	WIRE_REACH_NONCE = 16,
 };
-#define WIRE_ALPN "stile-agent/1"
-#define WIRE_PLAIN_LABEL "EXPORTER-stile-plain"
 
 enum wire_type {
 	WIRE_HELLO = 0x01,

@@ -469,14 +469,6 @@ size_t tunnel_agents_ports(const struct tunnel_agents *a, const uint8_t identity
 	return n;
 }
 
-const char *tunnel_agents_name(const struct tunnel_agents *a,
-			       const uint8_t identity[static IDENTITY_LEN])
-{
-	const struct entry *e = find(a, identity);
-
-	return e ? e->name : NULL;
-}
-
 const struct entry *tunnel_agents_look_up(const struct tunnel_agents *a, struct text name_or_id)
 {
 	return registry_look_up(a->registry, name_or_id);

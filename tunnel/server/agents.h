@@ -57,7 +57,4 @@ void tunnel_agents_copied_key(const struct tunnel_link_info *first,
 /* The ports that this agent may open; 0: none, or there is no such agent. */
 size_t tunnel_agents_ports(const struct tunnel_agents *a, const uint8_t identity[static IDENTITY_LEN],
 			   struct wire_range *ret_ranges, size_t max);
-/* What it is called; NULL: there is no such agent. Until the next change. */
-const char *tunnel_agents_name(const struct tunnel_agents *a,
-			       const uint8_t identity[static IDENTITY_LEN]);
 const struct entry *tunnel_agents_look_up(const struct tunnel_agents *a, struct text name_or_id);

@@ -259,12 +259,6 @@ struct data_conn *tunnel_stream_find(struct tunnel_link *l, uint64_t stream)
 	return data_conn_find(&l->host, stream);
 }
 
-void tunnel_stream_each(struct tunnel_link *l, void (*fn)(struct data_conn *d, void *arg), void *arg)
-{
-	list_for_each_safe (it, &l->host.conns)
-		fn(list_entry(it, struct data_conn, node), arg);
-}
-
 static void unknown_stream(struct carrier *c, uint64_t stream)
 {
 	const struct wire_ended m = { .stream = stream, .reason = WIRE_R_UNKNOWN_STREAM };

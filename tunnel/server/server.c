@@ -346,11 +346,6 @@ struct tunnel_worker *tunnel_server_worker(struct tunnel_server *s, unsigned ind
 	return s->workers.w[index].state;
 }
 
-unsigned tunnel_server_workers(const struct tunnel_server *s)
-{
-	return s->n_workers;
-}
-
 bool tunnel_server_alive(struct tunnel_server *s)
 {
 	bool all = true;

@@ -112,7 +112,6 @@ void tunnel_server_call(struct tunnel_server *s, void (*fn)(struct tunnel_worker
 void tunnel_server_post(struct tunnel_server *s, unsigned worker, struct mail *m);
 struct tunnel_worker *tunnel_server_worker(struct tunnel_server *s,
 					   unsigned index); /* for the mail's deliver() */
-unsigned tunnel_server_workers(const struct tunnel_server *s);
 /* Main thread. Is there such a share? Guests are let in for it. */
 bool tunnel_server_has_share(struct tunnel_server *s, uint64_t id);
 bool tunnel_server_guest_room(struct tunnel_server *s, uint64_t id); /* one more guest of it is not too many */

@@ -134,7 +134,7 @@ void link_obey(struct tunnel_worker *w, const struct order *o);	    /* PROBE, EN
 
 /* ---- workers ---- */
 
-enum tunnel_line { TUNNEL_LINE_STRANGER, TUNNEL_LINE_SHORT, TUNNEL_LINE_STREAM, TUNNEL_LINES };
+enum tunnel_line { TUNNEL_LINE_STRANGER, TUNNEL_LINE_SHORT, TUNNEL_LINES };
 
 /* An identity that was ended: whoever was let in before is still on the way from another worker, maybe. */
 struct tunnel_ended_identity {

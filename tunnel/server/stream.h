@@ -26,7 +26,4 @@ struct tunnel_open {
 /* Takes the descriptor over, also on failure. 0; -ENOTCONN: the link is over (while it is only down, the data
  * connection waits); -EUSERS: too many wait already; -ENOMEM. */
 int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struct data_conn **ret_d);
-
-/* Those of a link, oldest first. fn may kill the one that it is given. */
-void tunnel_stream_each(struct tunnel_link *l, void (*fn)(struct data_conn *d, void *arg), void *arg);
 struct data_conn *tunnel_stream_find(struct tunnel_link *l, uint64_t stream); /* NULL: none */

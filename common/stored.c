@@ -24,6 +24,16 @@ static void on_loaded(const struct store_object *o, void *arg)
 	json_object_set(s->bodies, o->key, o->body);
 }
 
+static void gone(struct stored *s, const char *name, bool flag)
+{
+	json_t *was = json_object_get(s->bodies, name);
+
+	if (was && s->ops->leaving)
+		s->ops->leaving(name, was, s->arg);
+	json_object_del(s->bodies, name);
+	s->ops->deleted(name, flag, s->arg);
+}
+
 /* A change that came by another way than the kind's verbs. */
 static int on_apply(const char *name, json_t *body, uint64_t revision, void *arg, char *err, size_t err_n)
 {
@@ -31,11 +41,7 @@ static int on_apply(const char *name, json_t *body, uint64_t revision, void *arg
 
 	(void)revision;
 	if (!body) {
-		json_t *was = json_object_get(s->bodies, name);
-		if (was && s->ops->leaving)
-			s->ops->leaving(name, was, s->arg);
-		json_object_del(s->bodies, name);
-		s->ops->deleted(name, false, s->arg);
+		gone(s, name, false);
 		return 0;
 	}
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
@@ -144,8 +150,7 @@ static void store_refused(const struct change *c, const struct store_outcome *ou
 
 static void do_delete(struct change *c)
 {
-	json_object_del(c->s->bodies, c->name);
-	c->s->ops->deleted(c->name, c->flag, c->s->arg);
+	gone(c->s, c->name, c->flag);
 	control_reply(c->rq, json_pack("{s:s}", "name", c->name));
 }
 

@@ -19,7 +19,7 @@ struct stored_ops {
 	int (*put)(const char *name, const json_t *body, bool flag, void *arg, char *err, size_t err_n);
 	void (*deleted)(const char *name, bool flag, void *arg);
 	json_t *(*row)(const char *name, void *arg); /* the answer to a put; NULL: {name} */
-	/* Before a deletion that came so. body is what goes. May be NULL. */
+	/* It is off the disk, and body is what goes: just before deleted(). May be NULL. */
 	void (*leaving)(const char *name, json_t *body, void *arg);
 	/* As struct service_owner has it: of what comes by config.put and the like. NULL: the kind's schema judges alone. */
 	int (*check)(const char *name, json_t **body, void *arg, char *err, size_t err_n);

@@ -361,11 +361,9 @@ static void verb_delete(struct control_request *rq, const json_t *args, void *ar
 {
 	struct tunnel_jobs *j = arg;
 	struct key key;
-	json_t *body = one(j, rq, args, &key);
 
-	if (!body)
+	if (!one(j, rq, args, &key))
 		return;
-	offer_now(j, agent_of(body), id_of(j, body), NULL);
 	stored_delete(j->offers, rq, key.s, false);
 }
 

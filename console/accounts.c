@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Users, sessions and tokens: in memory as they are asked for, in the store as they survive a restart. Of a cookie and of a
- * token only the SHA-256 is kept, which is enough for 256 random bits; of a password its yescrypt. A user's and a token's
- * changes are audited with what was before and after, their secrets left out by the schema rows; sessions are state.
+ * Users and tokens: in memory as they are asked for, in the store as they survive a restart. Of a token only the SHA-256 is kept,
+ * which is enough for 256 random bits; of a password its yescrypt. Their changes are audited with what was before and after, their
+ * secrets left out by the schema rows. Sessions are sessions.c's.
  *
  * Every change is written by itself and told when it is on the disk. What is in memory is ahead of it by that moment; a change
  * of a user that the store does not take is undone. A later one that is under way by then has taken it along: so memory becomes
- * what the store has when the last of them is over.
+ * what the store has when the last of them is over. Who is removed, or a token that is, counts no more from then on, and goes when
+ * the store has let go of it.
  */
 #include "console/console.h"
 
@@ -16,8 +17,7 @@
 #include <openssl/sha.h>
 #include "common/bytes.h"
 #include "common/clock.h"
-
-enum { STORE_SEEN_MS = 60 * 1000 };
+#include "common/json.h"
 
 static const char *const roles[] = { [CONTROL_VIEWER] = "viewer", [CONTROL_OPERATOR] = "operator", [CONTROL_ADMIN] = "administrator" };
 
@@ -53,7 +53,7 @@ int role_parse(const char *s, enum control_role *ret_r)
 	return -EINVAL;
 }
 
-static void sha256_hex(const char *s, char out[static 65])
+void sha256_hex(const char *s, char out[static 65])
 {
 	unsigned char digest[SHA256_DIGEST_LENGTH];
 
@@ -66,8 +66,9 @@ static void sha256_hex(const char *s, char out[static 65])
 struct saving {
 	account_done_fn fn;
 	void *arg;
-	struct accounts *a; /* of a user's change; else NULL */
-	char name[64];
+	struct accounts *a;
+	enum saved { OTHER, USER, USER_GONE, TOKEN_GONE } what;
+	char name[64]; /* of the user, or the token's id */
 	uint64_t number;
 	struct user_kept wanted;
 };
@@ -107,15 +108,64 @@ static void user_saved(struct user *u, const struct saving *s, bool good)
 	settle(u);
 }
 
+/* Be it that he is leaving. */
+static struct user *user_known(const struct accounts *a, const char *name)
+{
+	list_for_each(it, &a->users) {
+		struct user *u = list_entry(it, struct user, node);
+
+		if (name && strcmp(u->name, name) == 0)
+			return u;
+	}
+	return NULL;
+}
+
+static void user_forget(struct accounts *a, struct user *u)
+{
+	sessions_remove_of(a, u, NULL);
+	list_unlink(&u->node);
+	a->n_users--;
+	explicit_bzero(u, sizeof(*u));
+	free(u);
+}
+
+static void token_free(struct accounts *a, struct token *t)
+{
+	list_unlink(&t->node);
+	a->n_tokens--;
+	free(t);
+}
+
+static struct token *token_find(const struct accounts *a, const char *id)
+{
+	list_for_each(it, &a->tokens) {
+		struct token *t = list_entry(it, struct token, node);
+
+		if (strcmp(t->id, id) == 0)
+			return t;
+	}
+	return NULL;
+}
+
 static void on_saved(const struct store_outcome *o, void *arg)
 {
 	struct saving *s = arg;
-	struct user *u = s->a ? user_find(s->a, s->name) : NULL;
+	bool done = o->result == STORE_OK || o->result == STORE_NOT_FOUND;
+	struct user *u = s->what == USER || s->what == USER_GONE ? user_known(s->a, s->name) : NULL;
+	struct token *t = s->what == TOKEN_GONE ? token_find(s->a, s->name) : NULL;
 
-	if (u)
+	if (u && s->what == USER)
 		user_saved(u, s, o->result == STORE_OK);
+	else if (u && done)
+		user_forget(s->a, u);
+	else if (u)
+		u->leaving = false;
+	else if (t && done)
+		token_free(s->a, t);
+	else if (t)
+		t->leaving = false;
 	if (s->fn)
-		s->fn(o->result == STORE_OK || o->result == STORE_NOT_FOUND ? 0 : -EIO, s->arg);
+		s->fn(done ? 0 : -EIO, s->arg);
 	explicit_bzero(s, sizeof(*s));
 	free(s);
 }
@@ -125,7 +175,24 @@ struct change {
 	json_t *body; /* taken; NULL: there was no memory for it, unless deleted */
 	bool deleted;
 	struct user *user; /* whose change it is */
+	struct token *token; /* that goes */
 };
+
+static enum saved what_of(const struct change *ch)
+{
+	return ch->token ? TOKEN_GONE : !ch->user ? OTHER : ch->deleted ? USER_GONE : USER;
+}
+
+/* The store has not taken it: nothing has changed. */
+static void take_back(const struct change *ch)
+{
+	if (ch->token)
+		ch->token->leaving = false;
+	else if (ch->user && ch->deleted)
+		ch->user->leaving = false;
+	else if (ch->user)
+		settle(ch->user);
+}
 
 static void save(struct accounts *a, struct change ch, account_done_fn fn, void *arg)
 {
@@ -133,11 +200,11 @@ static void save(struct accounts *a, struct change ch, account_done_fn fn, void 
 	struct store_call call = { .loop = a->c->svc->loop, .who = ch.who, .done = on_saved, .arg = s };
 	int r = s && (ch.body || ch.deleted) ? 0 : -ENOMEM;
 
-	if (s)
-		*s = (struct saving){ .fn = fn, .arg = arg };
-	if (s && ch.user) {
-		s->a = a;
+	if (s) {
+		*s = (struct saving){ .fn = fn, .arg = arg, .a = a, .what = what_of(&ch) };
 		(void)snprintf(s->name, sizeof(s->name), "%s", ch.key);
+	}
+	if (s && s->what == USER) {
 		s->number = ++a->n_saved;
 		s->wanted = kept_of(ch.user);
 	}
@@ -145,12 +212,11 @@ static void save(struct accounts *a, struct change ch, account_done_fn fn, void 
 		r = ch.deleted ? store_delete(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY) :
 				 store_put(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY, json_incref(ch.body));
 	json_decref(ch.body);
-	if (r == 0 && ch.user)
+	if (r == 0 && s->what == USER)
 		ch.user->saving = s->number;
 	if (r == 0)
 		return;
-	if (ch.user)
-		settle(ch.user);
+	take_back(&ch);
 	free(s);
 	if (fn)
 		fn(r, arg);
@@ -158,9 +224,7 @@ static void save(struct accounts *a, struct change ch, account_done_fn fn, void 
 
 static void copy_string(const json_t *o, const char *key, char *out, size_t n)
 {
-	const char *s = json_string_value(json_object_get(o, key));
-
-	(void)snprintf(out, n, "%s", s ? s : "");
+	(void)snprintf(out, n, "%s", text_of_key(o, key));
 }
 
 /* ---- users ---- */
@@ -179,13 +243,9 @@ bool user_name_is_good(const char *name)
 
 struct user *user_find(const struct accounts *a, const char *name)
 {
-	list_for_each(it, &a->users) {
-		struct user *u = list_entry(it, struct user, node);
+	struct user *u = user_known(a, name);
 
-		if (name && strcmp(u->name, name) == 0)
-			return u;
-	}
-	return NULL;
+	return u && !u->leaving ? u : NULL;
 }
 
 unsigned accounts_admins(const struct accounts *a)
@@ -193,13 +253,13 @@ unsigned accounts_admins(const struct accounts *a)
 	unsigned n = 0;
 
 	list_for_each(it, &a->users)
-		n += list_entry(it, struct user, node)->role == CONTROL_ADMIN;
+		n += list_entry(it, struct user, node)->role == CONTROL_ADMIN && !list_entry(it, struct user, node)->leaving;
 	return n;
 }
 
 struct user *user_add(struct accounts *a, const char *name, enum control_role role, const char *hash)
 {
-	struct user *u = a->n_users < USERS_MAX ? calloc(1, sizeof(*u)) : NULL;
+	struct user *u = a->n_users < USERS_MAX && !user_known(a, name) ? calloc(1, sizeof(*u)) : NULL;
 
 	if (!u)
 		return NULL;
@@ -224,7 +284,7 @@ void user_save(struct accounts *a, struct user *u, const char *who, account_done
 		json_decref(o);
 		o = NULL;
 	}
-	save(a, (struct change){ "console.user", u->name, who, o, false, u }, fn, arg);
+	save(a, (struct change){ .kind = "console.user", .key = u->name, .who = who, .body = o, .user = u }, fn, arg);
 }
 
 static void load_user(const struct store_object *o, void *arg)
@@ -244,154 +304,6 @@ static void load_user(const struct store_object *o, void *arg)
 	u->created_at = json_integer_value(json_object_get(o->body, "created_at"));
 	u->totp = totp && hex_decode(text_of(totp), u->totp_secret, TOTP_SECRET, &n) == 0 && n == TOTP_SECRET;
 	u->kept = kept_of(u);
-}
-
-/* ---- sessions ---- */
-
-static void session_free(struct accounts *a, struct session *s)
-{
-	list_unlink(&s->node);
-	a->n_sessions--;
-	free(s);
-}
-
-void session_remove(struct accounts *a, struct session *s)
-{
-	events_end_of_session(a->c->events, s);
-	save(a, (struct change){ "console.session", s->id, "console", NULL, true, NULL }, NULL, NULL);
-	session_free(a, s);
-}
-
-void sessions_remove_of(struct accounts *a, const struct user *u, const struct session *but)
-{
-	list_for_each_safe(it, &a->sessions) {
-		struct session *s = list_entry(it, struct session, node);
-
-		if (s->user == u && s != but)
-			session_remove(a, s);
-	}
-}
-
-static void save_session(struct accounts *a, struct session *s)
-{
-	json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:s, s:s}", "user", s->user->name, "csrf", s->csrf, "created_at",
-			      (json_int_t)s->created_at, "seen_at", (json_int_t)s->seen_at, "address", s->address, "agent", s->agent);
-
-	s->stored_at = s->seen_at;
-	save(a, (struct change){ "console.session", s->id, "console", o, false, NULL }, NULL, NULL);
-}
-
-static bool has_ended(const struct accounts *a, const struct session *s, int64_t now)
-{
-	const struct console_config *k = console_config(a->c);
-
-	return now - s->seen_at > (int64_t)k->session_idle_ms || now - s->created_at > (int64_t)k->session_life_ms || s->seen_at - now > 60000;
-}
-
-static void sweep(struct accounts *a)
-{
-	int64_t now = clock_unix_ms();
-
-	list_for_each_safe(it, &a->sessions) {
-		struct session *s = list_entry(it, struct session, node);
-
-		if (has_ended(a, s, now))
-			session_remove(a, s);
-	}
-}
-
-/* At the limit whoever was away longest gives way. */
-static void make_room(struct accounts *a)
-{
-	struct session *oldest = NULL;
-
-	sweep(a);
-	if (a->n_sessions < SESSIONS_MAX)
-		return;
-	list_for_each(it, &a->sessions) {
-		struct session *s = list_entry(it, struct session, node);
-
-		if (!oldest || s->seen_at < oldest->seen_at)
-			oldest = s;
-	}
-	session_remove(a, oldest);
-}
-
-/* What a browser calls itself is shown to administrators: only what can be shown is kept. */
-static void copy_agent(struct session *s, const char *agent)
-{
-	size_t n = 0;
-
-	for (; agent && *agent && n + 1 < sizeof(s->agent); agent++)
-		if ((unsigned char)*agent >= 0x20 && (unsigned char)*agent < 0x7f)
-			s->agent[n++] = *agent;
-	s->agent[n] = 0;
-}
-
-struct session *session_add(struct accounts *a, struct user *u, const struct addr *peer, const char *agent, char cookie[static COOKIE_LEN])
-{
-	uint8_t random[32], csrf[32];
-	struct session *s;
-
-	make_room(a);
-	s = calloc(1, sizeof(*s));
-	if (!s || bytes_random(random, sizeof(random)) < 0 || bytes_random(csrf, sizeof(csrf)) < 0) {
-		free(s);
-		return NULL;
-	}
-	base64url_encode(random, sizeof(random), cookie);
-	base64url_encode(csrf, sizeof(csrf), s->csrf);
-	sha256_hex(cookie, s->id);
-	s->user = u;
-	s->created_at = s->seen_at = clock_unix_ms();
-	(void)addr_print_ip(peer, s->address);
-	copy_agent(s, agent);
-	list_append(&a->sessions, &s->node);
-	a->n_sessions++;
-	save_session(a, s);
-	return s;
-}
-
-struct session *session_of_cookie(struct accounts *a, const char *cookie)
-{
-	int64_t now = clock_unix_ms();
-	char id[65];
-
-	sha256_hex(cookie, id);
-	list_for_each(it, &a->sessions) {
-		struct session *s = list_entry(it, struct session, node);
-
-		if (strcmp(s->id, id) != 0)
-			continue;
-		if (has_ended(a, s, now)) {
-			session_remove(a, s);
-			return NULL;
-		}
-		s->seen_at = now;
-		if (now - s->stored_at > STORE_SEEN_MS)
-			save_session(a, s);
-		return s;
-	}
-	return NULL;
-}
-
-static void load_session(const struct store_object *o, void *arg)
-{
-	struct accounts *a = arg;
-	struct user *u = user_find(a, json_string_value(json_object_get(o->body, "user")));
-	struct session *s = u && a->n_sessions < SESSIONS_MAX && strlen(o->key) == 64 ? calloc(1, sizeof(*s)) : NULL;
-
-	if (!s)
-		return;
-	s->user = u;
-	memcpy(s->id, o->key, 65);
-	copy_string(o->body, "csrf", s->csrf, sizeof(s->csrf));
-	copy_string(o->body, "address", s->address, sizeof(s->address));
-	copy_string(o->body, "agent", s->agent, sizeof(s->agent));
-	s->created_at = json_integer_value(json_object_get(o->body, "created_at"));
-	s->seen_at = s->stored_at = json_integer_value(json_object_get(o->body, "seen_at"));
-	list_append(&a->sessions, &s->node);
-	a->n_sessions++;
 }
 
 /* ---- tokens ---- */
@@ -431,17 +343,10 @@ int scope_parse(const json_t *list, unsigned *ret_scope)
 	return *ret_scope ? r : -EINVAL;
 }
 
-static void token_free(struct accounts *a, struct token *t)
-{
-	list_unlink(&t->node);
-	a->n_tokens--;
-	free(t);
-}
-
 void token_remove(struct accounts *a, struct token *t, const char *who, account_done_fn fn, void *arg)
 {
-	save(a, (struct change){ "console.token", t->id, who, NULL, true, NULL }, fn, arg);
-	token_free(a, t);
+	t->leaving = true;
+	save(a, (struct change){ .kind = "console.token", .key = t->id, .who = who, .deleted = true, .token = t }, fn, arg);
 }
 
 struct token *token_add(struct accounts *a, const struct token *like, const char *who, char secret[static 64], account_done_fn fn, void *arg)
@@ -466,7 +371,7 @@ struct token *token_add(struct accounts *a, const struct token *like, const char
 	a->n_tokens++;
 	o = json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:I}", "name", t->name, "user", t->user, "role", role_name(t->role), "scope",
 		      scope_json(t->scope), "hash", t->hash, "created_at", (json_int_t)t->created_at, "expires_at", (json_int_t)t->expires_at);
-	save(a, (struct change){ "console.token", t->id, who, o, false, NULL }, fn, arg);
+	save(a, (struct change){ .kind = "console.token", .key = t->id, .who = who, .body = o }, fn, arg);
 	return t;
 }
 
@@ -481,7 +386,7 @@ struct token *token_of_secret(struct accounts *a, const char *secret)
 
 		if (strcmp(t->hash, hash) != 0)
 			continue;
-		if (t->expires_at && t->expires_at < now)
+		if (t->leaving || (t->expires_at && t->expires_at < now))
 			return NULL;
 		t->used_at = now;
 		return t;
@@ -517,19 +422,31 @@ void user_remove(struct accounts *a, struct user *u, const char *who, account_do
 		if (strcmp(t->user, u->name) == 0)
 			token_remove(a, t, who, NULL, NULL);
 	}
-	save(a, (struct change){ "console.user", u->name, who, NULL, true, NULL }, fn, arg);
-	list_unlink(&u->node);
-	a->n_users--;
-	explicit_bzero(u, sizeof(*u));
-	free(u);
+	u->leaving = true;
+	if (*u->kept.hash) {
+		save(a, (struct change){ .kind = "console.user", .key = u->name, .who = who, .deleted = true, .user = u }, fn, arg);
+		return;
+	}
+	save(a, (struct change){ .kind = "console.user", .key = u->name, .who = who, .deleted = true }, fn, arg);
+	user_forget(a, u); /* he was never kept */
 }
 
-/* ---- actions ---- */
+/* ---- state that is nobody's change ---- */
+
+void accounts_keep(struct accounts *a, const char *kind, const char *key, json_t *body)
+{
+	save(a, (struct change){ .kind = kind, .key = key, .who = "console", .body = body }, NULL, NULL);
+}
+
+void accounts_drop(struct accounts *a, const char *kind, const char *key)
+{
+	save(a, (struct change){ .kind = kind, .key = key, .who = "console", .deleted = true }, NULL, NULL);
+}
 
 /* An object for each service: its row in the audit is what counts, "before" is the action before it. */
 void accounts_audit_action(struct accounts *a, const char *who, const char *service, json_t *what)
 {
-	save(a, (struct change){ "console.action", service, who, what, false, NULL }, NULL, NULL);
+	save(a, (struct change){ .kind = "console.action", .key = service, .who = who, .body = what }, NULL, NULL);
 }
 
 /* ---- life ---- */
@@ -551,7 +468,7 @@ int accounts_new(struct console *c, char *err, size_t err_n, struct accounts **r
 	if (r == 0)
 		r = store_load(c->svc->store, "console.token", load_token, a);
 	if (r == 0)
-		r = store_load(c->svc->store, "console.session", load_session, a);
+		r = sessions_load(a);
 	if (r != 0)
 		(void)snprintf(err, err_n, "the accounts in the store cannot be read: %s",
 			       r > 0 ? store_result_text((enum store_result)r) : strerror(-r));

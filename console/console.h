@@ -3,7 +3,7 @@
  * stile-console: what its files share.
  *
  *   service.c the program's life    listeners.c its addresses     routes.c the table of routes, and who may call each    ask.c a request under way
- *   accounts.c users, sessions, tokens    login.c set-up, login, one's own account    users.c those of others, the audit
+ *   accounts.c users, tokens    sessions.c who is logged in    login.c set-up, login, one's own account    users.c those of others, the audit
  *   password.c yescrypt in a thread    totp.c one-time codes    throttle.c who guesses waits
  *   backends.c the services by their control sockets    services.c the routes under /services
  *   tool.c the tool as a child    runs.c its self-tests    archives.c backups and logs by it    restores.c uploads that are put back
@@ -208,6 +208,7 @@ struct user {
 		uint8_t totp_secret[TOTP_SECRET];
 	} kept; /* as the store has it: what it does not take is undone */
 	uint64_t saving; /* the last save that is under way; 0: none */
+	bool leaving; /* his removal is under way */
 };
 struct session {
 	struct list node;
@@ -224,6 +225,7 @@ struct token {
 	enum control_role role;
 	unsigned scope;
 	int64_t created_at, expires_at, used_at; /* expires 0: never */
+	bool leaving; /* its removal is under way */
 };
 enum { USERS_MAX = 1000, SESSIONS_MAX = 2000, TOKENS_MAX = 1000 };
 struct accounts {
@@ -235,19 +237,15 @@ struct accounts {
 extern const struct store_kind console_store_kinds[];
 int accounts_new(struct console *c, char *err, size_t err_n, struct accounts **ret_a); /* reads the store */
 struct accounts *accounts_free(struct accounts *a);
-struct user *user_find(const struct accounts *a, const char *name);
+struct user *user_find(const struct accounts *a, const char *name); /* NULL: there is none, or his removal is under way */
 bool user_name_is_good(const char *name);
 unsigned accounts_admins(const struct accounts *a);
-/* Each writes to the store; fn (may be NULL) comes when it is on the disk, or with its reason. */
+/* Each writes to the store; fn (may be NULL) comes when it is on the disk, or with its reason: then who or what was to be removed
+ * is there as before. */
 typedef void (*account_done_fn)(int r, void *arg);
 struct user *user_add(struct accounts *a, const char *name, enum control_role role, const char *hash);
 void user_save(struct accounts *a, struct user *u, const char *who, account_done_fn fn, void *arg);
 void user_remove(struct accounts *a, struct user *u, const char *who, account_done_fn fn, void *arg); /* with sessions and tokens */
-enum { COOKIE_LEN = 44 };
-struct session *session_add(struct accounts *a, struct user *u, const struct addr *peer, const char *agent, char cookie[static COOKIE_LEN]);
-struct session *session_of_cookie(struct accounts *a, const char *cookie); /* NULL: none, or ended; else it was used now */
-void session_remove(struct accounts *a, struct session *s);
-void sessions_remove_of(struct accounts *a, const struct user *u, const struct session *but);
 struct token *token_add(struct accounts *a, const struct token *like, const char *who, char secret[static 64], account_done_fn fn, void *arg);
 struct token *token_of_secret(struct accounts *a, const char *secret);
 void token_remove(struct accounts *a, struct token *t, const char *who, account_done_fn fn, void *arg);
@@ -257,6 +255,20 @@ json_t *scope_json(unsigned scope);
 int scope_parse(const json_t *list, unsigned *ret_scope); /* -EINVAL: none, or not only such words; ret_scope has those that are */
 /* Calls of verbs and actions, for the audit. */
 void accounts_audit_action(struct accounts *a, const char *who, const char *service, json_t *what /* taken */);
+
+void sha256_hex(const char *s, char out[static 65]);
+/* State, by the console itself: nobody waits, and the next one says the same. body is taken. */
+void accounts_keep(struct accounts *a, const char *kind, const char *key, json_t *body);
+void accounts_drop(struct accounts *a, const char *kind, const char *key);
+
+/* ---- sessions.c ---- */
+enum { COOKIE_LEN = 44 };
+struct session *session_add(struct accounts *a, struct user *u, const struct addr *peer, const char *agent, char cookie[static COOKIE_LEN]);
+struct session *session_of_cookie(struct accounts *a, const char *cookie); /* NULL: none, or ended; else it was used now */
+void session_remove(struct accounts *a, struct session *s);
+void sessions_remove_of(struct accounts *a, const struct user *u, const struct session *but);
+void session_free(struct accounts *a, struct session *s); /* it stays in the store */
+int sessions_load(struct accounts *a); /* when the users are there: as store_load() */
 
 /* ---- events.c ---- */
 int events_new(struct console *c, struct events **ret_e);

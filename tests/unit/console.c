@@ -302,6 +302,49 @@ static void a_save_that_fails_undoes_nothing_that_is_under_way(void **state)
 	loop_free(svc.loop);
 }
 
+/* Else he would be back after a restart, and nobody could remove him before it. */
+static void a_removal_that_the_store_refuses_is_none(void **state)
+{
+	const struct token like = { .name = "script", .user = "alice", .role = CONTROL_VIEWER, .scope = SCOPE_READ };
+	struct service svc = { .cfg = NULL };
+	struct console c = { .svc = &svc };
+	struct told made = { .n = 0 }, refused = { .n = 0 }, left = { .n = 0 };
+	char err[256], bearer[64];
+	struct token *t;
+	struct user *u;
+
+	(void)state;
+	assert_int_equal(loop_new(&svc.loop), 0);
+	assert_int_equal(store_open(&(struct store_options){ .path = ":memory:", .kinds = console_store_kinds }, err, sizeof(err), &svc.store), 0);
+	assert_int_equal(accounts_new(&c, err, sizeof(err), &c.accounts), 0);
+	u = user_add(c.accounts, "alice", CONTROL_ADMIN, "hash");
+	user_save(c.accounts, u, "test", on_saved, &made);
+	t = token_add(c.accounts, &like, "test", bearer, on_saved, &made);
+	support_run_until(svc.loop, &made.all, 20000);
+	assert_int_equal(made.bad, 0);
+
+	token_remove(c.accounts, t, "", on_saved, &refused); /* of nobody: the store does not take it */
+	user_remove(c.accounts, u, "", on_saved, &refused);
+	assert_int_equal(refused.bad, 2);
+	assert_ptr_equal(user_find(c.accounts, "alice"), u);
+	assert_int_equal(accounts_admins(c.accounts), 1);
+	assert_ptr_equal(token_of_secret(c.accounts, bearer), t);
+
+	left.n = 1;
+	user_remove(c.accounts, u, "test", on_saved, &left);
+	assert_null(token_of_secret(c.accounts, bearer)); /* at once */
+	assert_null(user_find(c.accounts, "alice"));
+	assert_null(user_add(c.accounts, "alice", CONTROL_VIEWER, "other")); /* not before he has gone */
+	assert_int_equal(accounts_admins(c.accounts), 0);
+	support_run_until(svc.loop, &left.all, 20000);
+	assert_int_equal(left.bad, 0);
+	assert_null(user_find(c.accounts, "alice"));
+	assert_int_equal(c.accounts->n_users + c.accounts->n_tokens, 0);
+	accounts_free(c.accounts);
+	store_close(svc.store);
+	loop_free(svc.loop);
+}
+
 static void the_schema_makes_sense(void **state)
 {
 	char err[256] = "";
@@ -323,6 +366,7 @@ int main(void)
 		cmocka_unit_test(metrics_of_services_become_one_text),
 		cmocka_unit_test(a_listener_that_cannot_begin_is_closed_once),
 		cmocka_unit_test(a_save_that_fails_undoes_nothing_that_is_under_way),
+		cmocka_unit_test(a_removal_that_the_store_refuses_is_none),
 		cmocka_unit_test(the_schema_makes_sense),
 	};
 

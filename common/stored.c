@@ -259,7 +259,7 @@ void stored_drop(struct stored *s, const char *name, const char *who)
 {
 	struct store_call call = { .who = who };
 
-	json_object_del(s->bodies, name);
 	if (s->svc->store)
 		(void)store_delete(s->svc->store, &call, s->ops->kind, name, STORE_ANY);
+	json_object_del(s->bodies, name); /* last: it may be the name's owner */
 }

@@ -36,7 +36,7 @@ void jobs_held_gone(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PI
 	struct key k = key_of(identity, claim);
 
 	if (json_object_get(stored_bodies(j->held), k.s))
-		stored_set(j->held, k.s, NULL, "stile-tunnel");
+		stored_drop(j->held, k.s, "stile-tunnel");
 }
 
 void jobs_held_retain(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], bool (*keep)(const char *job, void *arg), void *arg)
@@ -48,7 +48,7 @@ void jobs_held_retain(struct tunnel_jobs *j, const uint8_t identity[static WIRE_
 
 	json_object_foreach_safe(bodies, next, key, body)
 		if (strncmp(key, own.s, strlen(own.s)) == 0 && !keep(key + strlen(own.s), arg))
-			stored_set(j->held, key, NULL, "stile-tunnel");
+			stored_drop(j->held, key, "stile-tunnel");
 }
 
 /* ---- the store ---- */

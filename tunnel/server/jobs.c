@@ -170,23 +170,23 @@ void jobs_post(struct jobs_said *s)
 	loop_post(s->all->loop, &s->mail);
 }
 
-void jobs_post_event(const struct link_jobs *lj, const char *topic, json_t *data)
+void jobs_post_json(const struct link_jobs *lj, enum jobs_says what, const char *topic, json_t *json)
 {
-	struct jobs_said *s = data ? jobs_say(lj, JOBS_EVENT) : NULL;
+	struct jobs_said *s = json ? jobs_say(lj, what) : NULL;
 
 	if (!s) {
-		json_decref(data);
+		json_decref(json);
 		return;
 	}
 	s->topic = topic;
-	s->json = data;
+	s->json = json;
 	jobs_post(s);
 }
 
 void jobs_event(const struct server_job *j, const char *topic, const char *what)
 {
-	jobs_post_event(j->of, topic, json_pack("{s:s, s:s, s:s, s:s, s:s}", "what", what, "agent", j->of->agent, "job", j->name, "text", j->text,
-					   "address", j->address));
+	jobs_post_json(j->of, JOBS_EVENT, topic,
+		       json_pack("{s:s, s:s, s:s, s:s, s:s}", "what", what, "agent", j->of->agent, "job", j->name, "text", j->text, "address", j->address));
 }
 
 void jobs_conn_event(const struct job_conn *c, const char *what, const char *why)
@@ -197,7 +197,7 @@ void jobs_conn_event(const struct job_conn *c, const char *what, const char *why
 		return;
 	if (addr_family(&c->target) != AF_UNSPEC)
 		(void)addr_print(&c->target, target);
-	jobs_post_event(c->job->of, "tunnel.connections",
+	jobs_post_json(c->job->of, JOBS_EVENT, "tunnel.connections",
 		   json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:s}", "what", what, "agent",
 			     c->job->of->agent, "job", c->job->name, "id", (json_int_t)c->id,
 			     "source", addr_print(&c->source, source), "target", target, "bytes_up",
@@ -207,8 +207,8 @@ void jobs_conn_event(const struct job_conn *c, const char *what, const char *why
 
 void jobs_link_event(const struct link_jobs *lj, const char *what, const char *why)
 {
-	jobs_post_event(lj, "tunnel.agents", json_pack("{s:s, s:s, s:I, s:s}", "what", what, "agent", lj->agent, "link", (json_int_t)lj->id,
-						  "text", why));
+	jobs_post_json(lj, JOBS_EVENT, "tunnel.agents",
+		       json_pack("{s:s, s:s, s:I, s:s}", "what", what, "agent", lj->agent, "link", (json_int_t)lj->id, "text", why));
 }
 
 /* ---- a worker ---- */

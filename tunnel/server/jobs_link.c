@@ -336,25 +336,19 @@ static void on_gone(struct link_jobs *lj, uint32_t id)
 /* Those that were not named are over; ports kept for others are, too, unless there was no memory to name all. */
 static void on_synced(struct link_jobs *lj)
 {
-	struct jobs_said *s = jobs_say(lj, JOBS_SYNCED);
 	json_t *names = json_array();
-	bool all = s && names;
 
 	list_for_each_safe(it, &lj->jobs) {
 		struct server_job *j = list_entry(it, struct server_job, node);
 
 		if (j->stale && !j->offered)
 			job_free(j, "the agent has this job no more");
-		else
-			all &= json_array_append_new(names, json_string(j->name)) == 0;
+		else if (json_array_append_new(names, json_string(j->name)) < 0) {
+			json_decref(names);
+			names = NULL;
+		}
 	}
-	if (all) {
-		s->json = names;
-		jobs_post(s);
-	} else {
-		json_decref(names);
-		free(s);
-	}
+	jobs_post_json(lj, JOBS_SYNCED, NULL, names);
 	list_for_each(it, &lj->jobs) { /* their ports may be free by now: the order of the mail holds */
 		struct server_job *j = list_entry(it, struct server_job, node);
 

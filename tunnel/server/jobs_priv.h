@@ -195,7 +195,8 @@ void jobs_post(struct jobs_said *s);
 void jobs_event(const struct server_job *j, const char *topic, const char *what); /* to whoever subscribed */
 void jobs_conn_event(const struct job_conn *c, const char *what, const char *why);
 void jobs_link_event(const struct link_jobs *lj, const char *what, const char *why);
-void jobs_post_event(const struct link_jobs *lj, const char *topic, json_t *data); /* data is taken; may be NULL */
+/* topic: of EVENT. json is taken; NULL: there was no memory for it, and nothing is sent. */
+void jobs_post_json(const struct link_jobs *lj, enum jobs_says what, const char *topic, json_t *json);
 
 /* … and back to the worker. */
 struct jobs_granted {

@@ -89,7 +89,7 @@ void paths_said(struct link_jobs *lj, const struct wire_path_msg *m)
 	p->since = m->since;
 	wire_text_copy(p->name, sizeof(p->name), m->name);
 	wire_text_copy(p->reason, sizeof(p->reason), m->reason);
-	jobs_post_event(lj, "tunnel.paths", path_json(lj, p));
+	jobs_post_json(lj, JOBS_EVENT, "tunnel.paths", path_json(lj, p));
 	if (m->state == WIRE_PATH_OVER)
 		path_free(p);
 }

@@ -7,7 +7,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "common/backup.h"
@@ -137,12 +140,43 @@ static void a_newer_ones_and_strange_ones_are_told_apart(void **state)
 	assert_int_equal(backup_read("/tmp", &b, err, sizeof(err)), -EFBIG);
 }
 
+/* A disk that is full in the middle, and more than a backup may say of itself before it is opened: nothing is left behind. */
+static void half_a_backup_is_none(void **state)
+{
+	struct rlimit was, little = { .rlim_cur = 100 };
+	json_t *about = json_object(), *c = contents();
+	char path[64], err[256] = "", *huge = calloc(1, BACKUP_LINE_MAX + 1);
+	void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+	int r;
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s-half-%d", PATH, (int)getpid());
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+	little.rlim_max = was.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+	r = backup_write(path, about, c, PASS, err, sizeof(err));
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+	signal(SIGXFSZ, handler);
+	assert_int_equal(r, -EFBIG);
+	assert_non_null(strstr(err, path));
+	assert_int_equal(access(path, F_OK), -1);
+	memset(huge, 'x', BACKUP_LINE_MAX);
+	json_object_set_new(about, "host", json_string(huge));
+	assert_int_equal(backup_write(path, about, c, PASS, err, sizeof(err)), -EFBIG);
+	assert_non_null(strstr(err, "too much for one backup"));
+	assert_int_equal(access(path, F_OK), -1);
+	free(huge);
+	json_decref(about);
+	json_decref(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_sealed_comes_back_by_its_passphrase_alone),
 		cmocka_unit_test(cut_off_anywhere_or_changed_it_is_refused),
 		cmocka_unit_test(a_newer_ones_and_strange_ones_are_told_apart),
+		cmocka_unit_test(half_a_backup_is_none),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -134,6 +134,9 @@ static void only_the_folder(void)
 
 static void writing_is_left_where_it_was_asked_for(void **state)
 {
+#ifdef STILE_COVERAGE
+	skip(); /* it may write anywhere, for its counts are written where it was built */
+#endif
 	(void)state;
 	in_child(only_the_folder);
 }

@@ -182,12 +182,21 @@ static void a_full_queue_of_strangers_takes_nothing_from_sessions(void **state)
 	close_group(&g);
 }
 
+static void each_lane_has_its_name(void **state)
+{
+	(void)state;
+	assert_string_equal(turn_lane_name(TURN_LANE_STRANGERS), "strangers");
+	assert_string_equal(turn_lane_name(TURN_LANE_REQUESTS), "requests");
+	assert_string_equal(turn_lane_name(TURN_LANE_DATA), "data");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		{ "every kind has its lane and every client its worker over IPv4", over_ipv4, NULL, NULL, NULL },
 		{ "every kind has its lane and every client its worker over IPv6", over_ipv6, NULL, NULL, NULL },
 		cmocka_unit_test(a_full_queue_of_strangers_takes_nothing_from_sessions),
+		cmocka_unit_test(each_lane_has_its_name),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,8 +35,6 @@ int share_records_plain(uint64_t size, uint64_t *ret_plain)
 
 	if (size < RECORD_TAG || (rest && rest <= RECORD_TAG && whole))
 		return -EINVAL; /* an empty record is only ever alone */
-	if (rest && rest < RECORD_TAG)
-		return -EINVAL;
 	*ret_plain = whole * RECORD_PLAIN + (rest ? rest - RECORD_TAG : 0);
 	return 0;
 }

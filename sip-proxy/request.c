@@ -216,10 +216,6 @@ static void strip_maddr(struct sip_proxy *px, struct sip_walk *w)
 		sb_char(&sb, ';');
 		sb_text(&sb, whole);
 	}
-	if (u->headers.p) {
-		sb_char(&sb, '?');
-		sb_text(&sb, u->headers);
-	}
 	if (!sb.truncated)
 		sip_edit_uri(&px->edit, (struct text){ uri, sb.n });
 }

@@ -513,6 +513,11 @@ static void a_maddr_that_names_us_is_taken_off(void **state)
 	s = expect_request(&w, "MESSAGE", "udp:192.0.2.33:5060");
 	assert_true(sent_has(&s, "MESSAGE sip:bob@192.0.2.33;x=1 SIP/2.0"));
 	sent_free(&s);
+	say_req(&w, ALICE,
+		&(struct req){ .method = "MESSAGE",
+			       .uri = "sip:bob@192.0.2.33;maddr=192.0.2.100;x=1?Subject=y",
+			       .branch = "z9hG4bK-3" });
+	expect_and_free(&w, 400, ALICE); /* RFC 3261 19.1.1: no headers in a Request-URI */
 	world_stop(&w);
 }
 

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <string.h>
 #include "sip-proxy/headers.h"
+#include "sip-proxy/refusals.h"
 
 static struct sip_msg msg;
 static char *block;
@@ -431,6 +432,14 @@ static void quotes_are_taken_off(void **state)
 	assert_int_equal(sip_unquote(TEXT("\"abcd\""), out, 3), -ENOSPC);
 }
 
+static void codes_have_their_phrases(void **state)
+{
+	(void)state;
+	assert_text(sip_reason_phrase(200), "OK");
+	assert_text(sip_reason_phrase(486), "Busy Here");
+	assert_text(sip_reason_phrase(299), ""); /* RFC 3261 7.2: it may be empty */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -453,6 +462,7 @@ int main(void)
 		cmocka_unit_test(values_that_keep_the_grammar_are_read),
 		cmocka_unit_test(quotes_are_taken_off),
 		cmocka_unit_test(what_is_wrong_with_one_of_the_eight_is_said),
+		cmocka_unit_test(codes_have_their_phrases),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include "tunnel/agent/config.h"
@@ -169,6 +170,11 @@ static void what_contradicts_itself_is_refused_with_its_reason(void **state)
 	expect_error(AGENT "{ port: 5, target: \"a:1\", note: \"two\\nlines\" } ] }", "one line");
 	expect_error(AGENT "{ port: 5, target: \"a:1\", protocol: udp, health_check: 10s } ] }", "cannot be seen");
 	expect_error(AGENT "{ port: 5, target: \"a:1\", health_check: 10ms } ] }", "once a second at most");
+	char many[JOB_ALLOW_MAX * 16 + 200] = AGENT "{ port: 5, target: \"a:1\", allow: [ 10.0.0.0/8";
+	for (unsigned i = 0; i < JOB_ALLOW_MAX; i++)
+		(void)snprintf(many + strlen(many), sizeof(many) - strlen(many), ", 10.%u.0.0/16", i % 256);
+	strcat(many, " ] } ] }");
+	expect_error(many, "prefixes of sources");
 	expect_error(AGENT "{ port: a, target: \"a:1\" } ] }", "a port of the server, a range");
 	expect_error(AGENT "{ port: 9-5, target: \"a:1\" } ] }", "the first of them first");
 	expect_error(AGENT "{ port: 5, target: \"a:1\", expire: \"1969-12-31Z\" } ] }", "a time as");

@@ -55,9 +55,10 @@ static void log_on(const char *user, const char *address)
 
 static void begin(bool on)
 {
-	static char user_a[] = "uc-a", user_b[] = "uc-b", password[] = "secret";
+	static char user_a[] = "uc-a", user_b[] = "uc-b", password[] = "secret", twos[] = "2*";
+	static char *of_b[] = { twos };
 	static struct sip_server_section servers[] = { { .user = user_a, .password = password, .weight = 100 },
-						       { .user = user_b, .password = password, .weight = 100 } };
+						       { .user = user_b, .password = password, .weight = 100, .users = { of_b, 1 } } };
 	const struct sip_config c = { .lan = { .servers = { servers, 2 }, .remember_ms = 600000, .ask_ms = 2000 } };
 
 	world_init(&w);
@@ -294,6 +295,24 @@ static void our_own_question_is_not_asked_again(void **state)
 	end();
 }
 
+/* Whom the configuration gives to a server is asked about nowhere; who registers elsewhere all the same lives there, and it is told. */
+static void a_range_is_known_without_a_question(void **state)
+{
+	(void)state;
+	begin(true);
+	ask_for("MESSAGE", "204", "");
+	struct sent s = expect_request(&w, "MESSAGE", B);
+	settle(&s, B, 200);
+	expect_and_free(&w, 200, ALICE);
+	sip_mesh_registered(mesh, mesh->v[1]->number, "205@uc.test", w.now + 5000); /* at home */
+	sip_mesh_users_each(mesh, keep_user, NULL);
+	assert_string_equal(where, "uc-b");
+	sip_mesh_registered(mesh, mesh->v[0]->number, "205@uc.test", w.now + 5000);
+	sip_mesh_users_each(mesh, keep_user, NULL);
+	assert_string_equal(where, "uc-a");
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -303,6 +322,7 @@ int main(void)
 		cmocka_unit_test(who_gives_up_waiting_leaves_nothing),
 		cmocka_unit_test(a_registration_that_a_server_takes_tells_where_the_user_is),
 		cmocka_unit_test(our_own_question_is_not_asked_again),
+		cmocka_unit_test(a_range_is_known_without_a_question),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

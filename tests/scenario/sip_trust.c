@@ -517,7 +517,7 @@ static void what_a_partner_sends_in_a_dialog_counts(void **state)
 }
 
 /* The first challenge for us, answered with this account. */
-static unsigned log_in(const char *user, const char *password)
+static unsigned log_in_after(uint64_t ms, const char *user, const char *password)
 {
 	char line[1024], response[SIP_DIGEST_HEX] = "", ha1[SIP_DIGEST_HEX];
 	struct said q = { "MESSAGE", "sip:bob@uc.test", "x@login.test", "" };
@@ -537,7 +537,19 @@ static unsigned log_in(const char *user, const char *password)
 	}
 	sent_free(&s);
 	q.more = line;
-	return ask(UDP_AWAY, NULL, q, NULL);
+	world_wait(&w, ms);
+	world_forget(&w); /* repetitions of what was passed on */
+	if (ms == 0)
+		return ask(UDP_AWAY, NULL, q, NULL);
+	unsigned code = ask(UDP_AWAY, NULL, q, &s);
+	assert_int_equal(sent_has(&s, "stale=TRUE"), code == 407);
+	sent_free(&s);
+	return code;
+}
+
+static unsigned log_in(const char *user, const char *password)
+{
+	return log_in_after(0, user, password);
 }
 
 /* The other side of a route that proves itself with an account does so with that of the route, and with no other of ours. */
@@ -547,6 +559,7 @@ static void the_account_of_a_route_is_the_one_it_names(void **state)
 	begin(SIP_FEDERATION_OFF);
 	assert_int_equal(log_in("alice", "secret"), 0);
 	assert_int_equal(log_in("alice", "wrong"), 403);
+	assert_int_equal(log_in_after(11 * 60 * 1000, "alice", "secret"), 407); /* the right one, but its nonce is old */
 	assert_int_equal(log_in("carol", "secret"), 403);
 	assert_int_equal(w.refused, SIP_REFUSE_IDENTITY);
 	end();

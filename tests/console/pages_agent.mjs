@@ -314,6 +314,13 @@ test('Relay: the route of the file is locked, with a hostile name; one is added,
 	await page.keyboard.press('Enter');
 	const name = `127.0.0.1:${jobPort(16)}`;
 	await rows.row(name).getByText('listening').waitFor();
+	await add.locator('[name=at_address]').selectOption('other'); // one that this machine does not have yet
+	await add.getByLabel('Listens at', { exact: false }).last().fill('192.0.2.77');
+	await add.getByText('This machine does not have this address now').waitFor();
+	await add.locator('[name=at_port]').fill(String(jobPort(16)));
+	await add.locator('[name=target]').fill(`127.0.0.1:${target}`);
+	await page.keyboard.press('Enter');
+	await rows.row(`192.0.2.77:${jobPort(16)}`).getByText('waits for its address').waitFor();
 	await world('carries', { port: jobPort(16) });
 	await rows.choose(name);
 	await click(page, 'Edit');
@@ -344,6 +351,11 @@ test('Relay: the route of the file is locked, with a hostile name; one is added,
 	await page.keyboard.press('Delete');
 	await dialog(page, 'Delete 1 route?').getByRole('button', { name: 'Delete' }).click();
 	await rows.row(name).waitFor({ state: 'detached' });
+	await rows.choose(`192.0.2.77:${jobPort(16)}`);
+	await rows.at.focus();
+	await page.keyboard.press('Delete');
+	await dialog(page, 'Delete 1 route?').getByRole('button', { name: 'Delete' }).click();
+	await rows.row(`192.0.2.77:${jobPort(16)}`).waitFor({ state: 'detached' });
 	noFaults(page);
 });
 

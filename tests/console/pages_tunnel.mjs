@@ -100,6 +100,8 @@ test('A job is added in the blank last row, carries bytes, is interrupted, start
 	await rows.row(name).getByText('interrupted').waitFor();
 	await rows.row('ssh').getByText('on the server’s side').waitFor();
 	await world('closed', { port: jobPort(0) });
+	await rows.choose('ssh');
+	equal(await page.getByRole('button', { name: 'Edit' }).count(), 0, 'it is changed at the agent');
 	await rows.choose(name, 'ssh');
 	await click(page, 'Start --->');
 	for (const n of [name, 'ssh']) await rows.row(n).getByText('active').waitFor();

@@ -16,7 +16,7 @@ import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
 import { Shares, Visits } from './agent_visits.jsx';
-import { AddRow, Code, cols, ends, fieldsOf, jobFields, jobName, Reach, stateOf } from './tunnel_parts.jsx';
+import { AddRow, cols, ends, EnrolCode, fieldsOf, jobFields, jobName, Reach, stateOf } from './tunnel_parts.jsx';
 
 // ---- servers ----
 
@@ -229,7 +229,7 @@ function Peers({ service }) {
 					}}
 				/>
 			)}
-			{code && <Code code={code} close={() => show(null)} />}
+			{code && <EnrolCode code={code} close={() => show(null)} />}
 		</>
 	);
 }

@@ -3,20 +3,19 @@
 // Visits: ports here that lead into the networks of other agents, those of the file, of the store (made, changed, interrupted and
 // deleted here) and of stile connect, which can be ended. And what is shared from here.
 import { useState } from 'preact/hooks';
-import { ApiError, get, may, post, serviceAt } from '../api.js';
+import { ApiError, get, may, serviceAt } from '../api.js';
 import { keysOf, lockedAt } from '../config.js';
 import { t } from '../i18n.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
 import { upload } from '../transfer.js';
 import { Copy } from '../ui/copy.jsx';
-import { Dialog } from '../ui/dialog.jsx';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Field } from '../ui/field.jsx';
 import { RowTable } from '../ui/live_table.jsx';
 import { ObjectForm } from '../ui/object_form.jsx';
 import { useLive } from '../ui/use_verb.js';
 import { read, readRows, tell } from '../verbs.js';
-import { AddRow, cols, ends, fieldsOf, joined, LISTEN, parted } from './tunnel_parts.jsx';
+import { AddRow, Code, cols, ends, fieldsOf, joined, LISTEN, parted } from './tunnel_parts.jsx';
 
 const NAME_MAX = 63;
 
@@ -107,18 +106,10 @@ async function allShares(service) {
 
 const makeShare = (service, words, file) => upload(`${serviceAt(service)}/shares?${new URLSearchParams(Object.entries(words).filter(([, v]) => v))}`, file);
 
-function ShareCode({ share, close }) {
-	const text = share.link || share.code;
-	const { data } = useLive(text, () => post('/qr', { text }));
-	return (
-		<Dialog title={share.name} close={close} help="agent/shares" actions={<Copy text={share.link || `stile get ${share.code}`} />}>
-			<p>{t('agent.share.code.text')}</p>
-			<pre class="wrap">stile get {share.code}</pre>
-			{share.link && <pre class="wrap">{share.link}</pre>}
-			{data && <img class="qr" alt={t('tunnel.code.qr')} src={`data:image/svg+xml,${encodeURIComponent(data.svg)}`} />}
-		</Dialog>
-	);
-}
+const ShareCode = ({ share: { name, code, link }, close }) => {
+	const command = `stile get ${code}`;
+	return <Code title={name} text={t('agent.share.code.text')} lines={link ? [command, link] : [command]} qr={link || code} close={close} help="agent/shares" actions={<Copy text={link || command} />} />;
+};
 
 // what: "file" or "target".
 function ShareForm({ service, what, close, done }) {

@@ -18,7 +18,7 @@ import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { read, readRows, tell } from '../verbs.js';
-import { AddRow, Code, cols, ends, fieldsOf, jobFields, jobName, Reach, State } from './tunnel_parts.jsx';
+import { AddRow, cols, ends, EnrolCode, fieldsOf, jobFields, jobName, Reach, State } from './tunnel_parts.jsx';
 import { Tester } from './tunnel_tester.jsx';
 import { Connections } from './tunnel_watch.jsx';
 
@@ -253,7 +253,7 @@ function Agents({ service }) {
 					save={async ({ hours, ...b }) => show(await tell(service, 'tunnel.enrol', { ...b, expire: (hours ?? 1) * 3600 }))}
 				/>
 			)}
-			{code && <Code code={code} close={() => show(null)} />}
+			{code && <EnrolCode code={code} close={() => show(null)} />}
 		</>
 	);
 }

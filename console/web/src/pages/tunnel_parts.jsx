@@ -156,6 +156,7 @@ export function AddRow({ title, fields, save, keep }) {
 					key={f.path}
 					row={f}
 					label={t(f.label)}
+					help={f.hint && t(f.hint)}
 					text={texts[f.path]}
 					error={errors[f.path]}
 					onInput={v => set({ ...texts, [f.path]: v })}
@@ -202,17 +203,28 @@ export function Reach({ row, all }) {
 	);
 }
 
-// ---- a code that lets an agent in ----
+// ---- a code, as text and as QR code ----
 
-// Shown once: the server keeps no code that could be read again.
-export function Code({ code, close }) {
-	const { data } = useLive(code.code, () => post('/qr', { text: code.code }));
+// lines: the last one is that of the QR code, unless qr says otherwise.
+export function Code({ title, text, lines, qr = lines.at(-1), close, children, ...rest }) {
+	const { data } = useLive(qr, () => post('/qr', { text: qr }));
 	return (
-		<Dialog title={t('tunnel.code', { name: code.name ?? '' })} close={close} help="tunnel/enrolment">
-			<p>{t('tunnel.code.text', { until: dateTime(code.expires * 1000) })}</p>
-			<pre class="wrap">{code.code}</pre>
+		<Dialog title={title} close={close} {...rest}>
+			<p>{text}</p>
+			{lines.map(line => (
+				<pre key={line} class="wrap">
+					{line}
+				</pre>
+			))}
 			{data && <img class="qr" alt={t('tunnel.code.qr')} src={`data:image/svg+xml,${encodeURIComponent(data.svg)}`} />}
-			{code.fingerprint && <p class="muted">{t('tunnel.own_key', { key: code.fingerprint })}</p>}
+			{children}
 		</Dialog>
 	);
 }
+
+// That lets an agent in. Shown once: the server keeps no code that could be read again.
+export const EnrolCode = ({ code, close }) => (
+	<Code title={t('tunnel.code', { name: code.name ?? '' })} text={t('tunnel.code.text', { until: dateTime(code.expires * 1000) })} lines={[code.code]} close={close} help="tunnel/enrolment">
+		{code.fingerprint && <p class="muted">{t('tunnel.own_key', { key: code.fingerprint })}</p>}
+	</Code>
+);

@@ -14,6 +14,9 @@ import { Table } from './table.jsx';
 import { toast } from './toast.jsx';
 import { useVerb } from './use_verb.js';
 
+// What says nothing of a row says no.
+const can = (action, row) => !action.can || Boolean(action.can(row));
+
 async function perform(action, rows) {
 	if (action.many) {
 		const n = await action.many(rows); // how many, if it says so: some may have gone meanwhile
@@ -36,7 +39,7 @@ async function perform(action, rows) {
 
 // → true if something was done.
 async function act(action, chosen, help) {
-	const rows = chosen.filter(r => action.can?.(r) ?? true);
+	const rows = chosen.filter(r => can(action, r));
 	if (!rows.length) return false;
 	const n = rows.length;
 	if (action.ask) {
@@ -66,7 +69,7 @@ async function act(action, chosen, help) {
 
 function Buttons({ actions, rows, run }) {
 	return actions
-		.filter(a => (!a.single || rows.length === 1) && rows.some(r => a.can?.(r) ?? true))
+		.filter(a => (!a.single || rows.length === 1) && rows.some(r => can(a, r)))
 		.map(a => (
 			<button key={a.id} type="button" class={a.danger ? 'danger' : ''} onClick={() => run(a, rows)}>
 				{t(a.title)}
@@ -115,7 +118,7 @@ export function RowTable({ label, rows, rowKey, columns, actions = [], detail, t
 		}
 	};
 	const dels = allowed.filter(a => a.del); // of rows of several kinds each has its own
-	const del = chosen => dels.find(a => chosen.some(r => a.can?.(r) ?? true)) ?? dels[0];
+	const del = chosen => dels.find(a => chosen.some(r => can(a, r))) ?? dels[0];
 	const shown = open && { row: rows.find(r => rowKey(r) === rowKey(open)) ?? open, gone: !rows.some(r => rowKey(r) === rowKey(open)) };
 	return (
 		<div data-help={help}>

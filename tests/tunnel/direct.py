@@ -353,7 +353,17 @@ def kept_visits(w, target, port, taken):
     visit("add", "site", target, str(port), "--name", "kept").exits(0).says(f"127.0.0.1:{port}")
     visit("add", "site", target, "--name", "kept").exits(1).says("already")
     carried(port, 1000)
-    visit("stop", "kept").exits(0)
+    with connect(port, timeout=30) as s:
+        s.sendall(b"x")
+        if s.recv(1) != b"x":
+            raise Failed("    no echo")
+        visit("stop", "kept").exits(0)
+        s.settimeout(20)
+        try:
+            if s.recv(1):
+                raise Failed("    bytes out of nowhere")
+        except ConnectionResetError:
+            pass
     want = ("interrupted", "", "store", False)
     if (got := tuple(row("kept")[k] for k in ("state", "listen", "origin", "enabled"))) != want:
         raise Failed(f"    {got}, not {want}")

@@ -490,11 +490,17 @@ const struct quic_ops streams_ops = {
 	.opened = on_opened, .data = on_data, .room = on_room, .reset = on_cut, .stopped = on_cut, .closed = on_closed, .datagram = on_datagram,
 };
 
-/* The listener is going; its connections go on. */
+/* The listener is going, and its connections with it: whoever ends a visit means them, too. */
 void conns_forget_listener(struct listener *n)
 {
 	list_for_each (it, &n->e->links)
-		list_for_each (jt, &list_entry(it, struct link, node)->conns)
-			if (conn_of_node(jt)->n == n)
-				conn_of_node(jt)->n = NULL;
+		list_for_each_safe (jt, &list_entry(it, struct link, node)->conns) {
+			struct conn *c = conn_of_node(jt);
+
+			if (c->n != n)
+				continue;
+			if (!c->flow) /* a flow has ended already */
+				conn_fail(c, WIRE_R_KICKED, "the visit was ended");
+			c->n = NULL;
+		}
 }

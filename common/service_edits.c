@@ -285,6 +285,7 @@ static void on_set(struct control_request *rq, const json_t *args, void *arg)
 	const json_t *value = json_object_get(args, "value");
 	json_t *piece = NULL;
 	const char *path;
+	int r;
 
 	if (!has_only(rq, args, known, "{\"path\":\"log.level\", \"value\":\"debug\"}"))
 		return;
@@ -293,8 +294,18 @@ static void on_set(struct control_request *rq, const json_t *args, void *arg)
 		return;
 	}
 	path = path_of(s, rq, args, value, &piece);
-	if (path)
+	if (!path)
+		return;
+	r = store_unhide(s->ops->config->schema, piece, json_object_get(s->settings->pieces, path));
+	if (r != 0) {
+		json_decref(piece);
+		if (r == STORE_SECRET)
+			control_fail(rq, "bad-request", "give the secret itself", "%s stands for a secret and is none", CFG_MASK);
+		else
+			control_reply(rq, NULL);
+	} else {
 		take_step(s, rq, args, json_pack("{s:s, s:s, s:o}", "kind", SETTING_KIND, "key", path, "body", piece));
+	}
 }
 
 static void on_unset(struct control_request *rq, const json_t *args, void *arg)

@@ -78,6 +78,49 @@ static int find_mask(json_t *of, const char *name, const json_t *beside)
 	return text && strcmp(text, CFG_MASK) == 0 ? STORE_SECRET : 0;
 }
 
+/* Of a list what has the same name: its place may be another one. */
+static const json_t *namesake(const struct cfg_schema *schema, const json_t *item, const json_t *list)
+{
+	const json_t *name = json_object_get(item, schema->rows[0].name), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+		if (name && json_equal((json_t *)name, json_object_get(one, schema->rows[0].name)))
+			return one;
+	return NULL;
+}
+
+static int unmask(json_t *of, const char *name, const json_t *beside)
+{
+	json_t *value = json_object_get(beside, name);
+
+	if (find_mask(of, name, NULL) == 0)
+		return 0;
+	if (!value)
+		return STORE_SECRET;
+	return json_object_set(of, name, value) < 0 ? -ENOMEM : 0;
+}
+
+int store_unhide(const struct cfg_schema *schema, json_t *of, const json_t *beside)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < schema->n_rows; i++) {
+		const struct cfg_row *row = &schema->rows[i];
+		json_t *value = json_object_get(of, row->name), *old = json_object_get(beside, row->name), *item;
+		size_t k;
+
+		if (value && (row->flags & CFG_SECRET))
+			r = unmask(of, row->name, beside);
+		else if (value && row->sub && !(row->flags & CFG_LIST))
+			r = store_unhide(row->sub, value, old);
+		else if (value && row->sub)
+			for (k = 0; r == 0 && (item = json_array_get(value, k)); k++)
+				r = store_unhide(row->sub, item, namesake(row->sub, item, old));
+	}
+	return r;
+}
+
 bool store_is_hidden(const struct cfg_schema *schema, json_t *of)
 {
 	return walk(schema, of, NULL, find_mask) != 0;

@@ -23,3 +23,6 @@ int store_unmask(const struct cfg_schema *schema, const char *masked, const char
 int store_hide(const struct cfg_schema *schema, json_t *of);
 /* A secret of the object is CFG_MASK: it was read from here, and is no value to be written. */
 bool store_is_hidden(const struct cfg_schema *schema, json_t *of);
+/* Puts what `beside` has in the place of each CFG_MASK: so that who was shown a mask can write back what he has changed beside it. Items of a
+ * list are found by their first key, their name. STORE_SECRET: a mask has nothing to stand for; -ENOMEM. */
+int store_unhide(const struct cfg_schema *schema, json_t *of, const json_t *beside);

@@ -11,6 +11,8 @@ import { manual } from './build/manual.mjs';
 function chunkOf(id) {
 	const words = /\/src\/lang\/(?:[a-z]+\.)?([a-z]{2})\.json/.exec(id);
 	if (words) return `words-${words[1]}`;
+	const said = /\/src\/said\/([a-z]{2})\.json/.exec(id);
+	if (said) return `said-${said[1]}`; // fetched when a page shows what a service said
 	if (id.startsWith('\0virtual:')) return undefined; // topics of the manual
 	return 'console';
 }

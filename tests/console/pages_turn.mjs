@@ -206,6 +206,41 @@ test('A listener is added, used and removed; port 0, a port beyond 65535 and one
 	noFaults(page);
 });
 
+test('A realm is made, refused beside its field, used, changed with its password kept, and deleted with its sessions named', async () => {
+	const page = await opened({ allowed: [REFUSED] }, '#/turn/realms');
+	await grid(page, 'Realms').row('admin.test').getByText('default: see').waitFor();
+	await instance(page, LAB);
+	const table = grid(page, 'Realms');
+	const form = page.getByRole('dialog');
+	const put = (name, text) => form.locator(`[name="${name}"]`).fill(text);
+	await click(page, 'Add realm');
+	await put('name', '<b>r');
+	await put('password', 'of-the-realm');
+	await put('listen', `udp:127.0.0.1:${PORT + 99}`);
+	await click(page, 'Next');
+	await form.locator('.error').filter({ hasText: 'nothing listens on' }).waitFor();
+	await looked(page, 'turn-realm', 'the form of a realm');
+	await put('listen', `udp:127.0.0.1:${PORT + 4}`);
+	await click(page, 'Next');
+	await applied(page);
+	await table.row('<b>r').getByText('set in the console').waitFor();
+	equal(await world('client', { user: 'x', password: 'of-the-realm', port: PORT + 4 }), 0, 'a client of the realm');
+	await table.choose('<b>r');
+	await click(page, 'Edit');
+	await put('limits.allocations', '1');
+	await click(page, 'Next');
+	await applied(page);
+	await until(async () => (await table.cell('<b>r', 4).textContent()) === '1', 'the limit');
+	holds(![0, 401].includes(await world('client', { user: 'y', password: 'of-the-realm', port: PORT + 4 })), 'the password is as it was, and the limit holds');
+	await table.at.focus();
+	await page.keyboard.press('Delete');
+	await dialog(page, 'Delete 1 realm?').getByText('<b>r: 1 session').waitFor();
+	await dialog(page, 'Delete 1 realm?').getByRole('button', { name: 'Delete', exact: true }).click();
+	await applied(page);
+	await table.row('<b>r').getByText('removed, runs out').waitFor();
+	noFaults(page);
+});
+
 test('Listeners of the file are locked and say where; relay addresses say how their public address is known', async () => {
 	const page = await opened({}, '#/turn/interfaces');
 	await said(page, `set in stile.yaml:${await world('line', { text: '  listen: ["udp' })}`);
@@ -360,15 +395,53 @@ test('A service that ends under the page is told, what was typed stays, and its 
 const words = Object.fromEntries(LANGUAGES.map(l => [l, JSON.parse(readFileSync(new URL(`../../console/web/src/lang/${l.slice(0, 2)}.json`, import.meta.url), 'utf8'))]));
 const own = Object.fromEntries(LANGUAGES.map(l => [l, JSON.parse(readFileSync(new URL(`../../console/web/src/lang/turn.${l.slice(0, 2)}.json`, import.meta.url), 'utf8'))]));
 
-test('What is wrong in a form is said in each language', async () => {
+// What the service says of a user's name, of a realm and of a bit rate.
+const SAID = {
+	'en-GB': ['a user name has 1 to 255 bytes', 'no client would come to this realm', '“Bit rate” must be a bit rate such as'],
+	'de-DE': ['ein Benutzername hat in seiner Normalform', 'zu diesem Realm käme kein Client', '„Bitrate“ muss eine Bitrate sein wie'],
+	'it-IT': ['un nome utente ha nella sua forma normale', 'nessun client arriverebbe a questo realm', '» deve essere un bit rate come'],
+};
+
+test('What is wrong is said in each language, by the page and by the service; what is good is saved, and several go with one question', async () => {
 	for (const language of LANGUAGES) {
 		const [frame, mine] = [words[language], own[language]];
-		const page = await opened({ language }, '#/turn/users');
+		const page = await opened({ language, allowed: [REFUSED] }, '#/turn/users');
 		await page.locator('select').first().selectOption(LAB);
 		const wrong = text => page.locator('dialog .error').filter({ hasText: text }).first().waitFor();
 		await click(page, mine['turn.user.add']);
 		await click(page, frame.save);
 		await wrong(frame.required);
+		const put = (name, text) => page.locator(`dialog [name="${name}"]`).fill(text);
+		await put('name', 'caro\u00adl');
+		await put('password', 'builders-tea');
+		await click(page, frame.save);
+		await page.locator('dialog').getByText(SAID[language][0]).waitFor();
+		const table = grid(page, mine['turn.users']);
+		const names = ['one', 'two'].map(n => `${language} ${n}`);
+		for (const name of names) {
+			if (name === names[1]) await click(page, mine['turn.user.add']);
+			await put('name', name);
+			await put('password', 'builders-tea');
+			await click(page, frame.save);
+			await table.row(name).waitFor();
+		}
+		await table.choose(...names);
+		await table.at.focus();
+		await page.keyboard.press('Delete');
+		const question = dialog(page, mine['turn.user.ask'].other.replace('{n}', '2'));
+		for (const name of names) await question.getByText(`${name}: ${mine['turn.user.open'].other.replace('{n}', '0')}`).waitFor();
+		await question.getByRole('button', { name: mine['turn.delete'], exact: true }).click();
+		await toast(page, mine['turn.user.gone'].other.replace('{n}', '2')).waitFor();
+		await page.evaluate(() => (location.hash = '#/turn/realms'));
+		await click(page, mine['turn.realm.add']);
+		await put('name', 'r');
+		await put('limits.bitrate', 'fast');
+		await click(page, frame.next);
+		await wrong(SAID[language][2]);
+		await shot(page, `turn-refused-${language}`);
+		await put('limits.bitrate', '');
+		await click(page, frame.next);
+		await page.locator('dialog').getByText(SAID[language][1]).waitFor();
 		await page.locator('dialog').getByRole('button', { name: frame.cancel }).click();
 		await page.evaluate(() => (location.hash = '#/turn/interfaces'));
 		await click(page, mine['turn.listener.add']);
@@ -389,7 +462,7 @@ test('What is wrong in a form is said in each language', async () => {
 });
 
 const LOOKED_TWICE = ['sessions', 'interfaces', 'certificates']; // by axe, in dark as well: a table, a form, and red states
-const TABS = ['sessions', 'refused', 'users', 'secrets', 'interfaces', 'rules', 'certificates', 'test'];
+const TABS = ['sessions', 'refused', 'users', 'secrets', 'interfaces', 'rules', 'realms', 'certificates', 'test'];
 
 test('Every part of the page in three languages, light, dark and on a telephone', async () => {
 	for (const [i, language] of LANGUAGES.entries()) {

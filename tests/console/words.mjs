@@ -9,6 +9,7 @@ import { readGuides } from '../../console/web/build/guides.mjs';
 import { inline, parse } from '../../console/web/build/markdown.mjs';
 import { languages, read } from '../../console/web/build/manual.mjs';
 import { Failed, equal, holds, main, test } from './cases.mjs';
+import { codesOfReference, formsOfSources, helpsOfReference } from './said.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const web = join(root, 'console/web');
@@ -77,7 +78,7 @@ const ALIKE = [
 	'wizard\\.(domain|step\\.(tests|account|opens)|opens\\.\\w+)',
 	'sip\\.(domain|gateway|live|name|port|rate|sha256|user\\.hint|file|password)',
 	'tunnel\\.(col\\.(agent|code|host|keepalive_ms|name|ports?|program|route|server|udp|url|version)|origin\\.\\w+|sockets|test|by\\.password|state\\.info)|agent\\.servers',
-	'turn\\.(client|code|realm|server|transport|cert\\.file)',
+	'turn\\.(client|code|realms?|server|transport|cert\\.file)',
 ];
 
 test('No message is empty, and none was left in English', () => {
@@ -160,6 +161,48 @@ test('The manual has the same topics and headings in three languages, and its li
 				holds(manual[l][to.split('/')[0]] ?? readGuides(l)[to.split('/')[0]], `${l}/${topic}: the link to ${to} leads nowhere`);
 		}
 	}
+});
+
+const said = Object.fromEntries(languages.filter(l => l !== 'en').map(l => [l, JSON.parse(readFileSync(join(web, `src/said/${l}.json`), 'utf8'))]));
+
+test('What services say has its words in the other languages: help of each key, units, refusals', () => {
+	const { helps, units } = helpsOfReference(root);
+	const forms = formsOfSources(root);
+	holds(helps.size > 200 && units.size > 10 && forms.size > 200, 'what services say was found');
+	for (const [l, own] of Object.entries(said)) {
+		const keys = Object.keys(own);
+		// A form is also known by the sentences that it becomes: "must {0} one of {1}" by "must be one of {0}".
+		const becomes = form => {
+			const any = new RegExp(`^${form.split(/\{\d\}/).map(x => x.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('.*')}$`);
+			return keys.some(k => any.test(k));
+		};
+		bad([
+			...[...helps, ...units].filter(x => !(x in own)).map(x => `said/${l}.json: nothing for "${x}"`),
+			...[...forms].filter(([form]) => !(form in own) && !becomes(form)).map(([form, f]) => `said/${l}.json: nothing for "${form}" of ${f}`),
+		]);
+		bad(keys.filter(k => !own[k].trim() || (own[k] === k && /\w \w/.test(k))).map(k => `said/${l}.json: "${k}" has no words of its own`));
+		for (const k of keys) {
+			const lost = [...k.matchAll(/\{\d\}/g)].map(m => m[0]).filter(g => !own[k].includes(g));
+			// The kind of a thing ("key", "section"), and a line of a list that the console has made, are left out.
+			if (lost.some(g => g !== '{0}' && !/in line \{\d\}/.test(k))) throw new Failed(`said/${l}.json: ${lost} is lost in "${own[k]}"`);
+		}
+	}
+	equal(Object.keys(said.it), Object.keys(said.de), 'keys of said/it.json');
+});
+
+test('What services say uses the terms of the glossary', () => {
+	const wrong = [];
+	for (const [en, ...forms] of glossary()) {
+		const term = new RegExp(`\\b${en}(s|es)?\\b`, 'i');
+		for (const [i, l] of ['de', 'it'].entries())
+			for (const [k, m] of Object.entries(said[l]))
+				if (term.test(k.replace(/"[^"]*"|`[^`]*`|stile [a-z]+ .*?(?=[.,;:]|$)|[\w@-]*[._:][\w.:-]+|stile-\w+|Service-Route|for instance|@instance/g, '')) && !pattern(forms[i]).test(m)) wrong.push(`said/${l}.json: "${k}" has "${en}"; the glossary has ${forms[i]}`);
+	}
+	bad(wrong);
+});
+
+test('Each error code of the catalogue has its words', () => {
+	bad(codesOfReference(root).filter(c => !(`error.${c}` in words.en)).map(c => `no error.${c}`));
 });
 
 // What a reader is told in words: text without code.
@@ -308,9 +351,10 @@ test('The bundle for one language is below 80 KB, compressed', () => {
 		([, f, plain, gz]) => ({ f, gz: Number(gz) || Number(plain) }),
 	);
 	holds(sizes.length > 10, 'the files of the bundle');
+	// What is fetched when somebody asks for it is no part of it: the manual, and the words for what services say (src/said).
 	const sum = (...not) => sizes.filter(({ f }) => !not.some(n => f.includes(n))).reduce((n, x) => n + x.gz, 0);
-	const all = Math.max(...languages.map(l => sum('manual-', ...languages.filter(o => o !== l).map(o => `words-${o}`))));
-	console.log(`${all} bytes; all languages and the manual: ${sum()}`);
+	const all = Math.max(...languages.map(l => sum('manual-', 'said-', ...languages.filter(o => o !== l).map(o => `words-${o}`))));
+	console.log(`${all} bytes; all languages, the manual and what services say: ${sum()}`);
 	holds(all < 80_000, `${all} bytes:\n${sizes.map(x => `${x.f} ${x.gz}`).join('\n')}`);
 });
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include "common/config.h"
+#include "common/store_secrets.h"
 #include "tests/unit/store_world.h"
 
 struct user {
@@ -222,6 +223,37 @@ static void the_audit_of_an_older_version_is_cleaned(void **state)
 	open_it(w);
 }
 
+static int unhidden(const char *text, const char *beside, const char *wanted)
+{
+	json_t *of = json_loads(text, 0, NULL), *was = json_loads(beside, 0, NULL), *want = json_loads(wanted, 0, NULL);
+	int r;
+
+	assert_true(of && was && want);
+	r = store_unhide(&user_schema, of, was);
+	if (r == 0)
+		assert_true(json_equal(of, want));
+	json_decref(of);
+	json_decref(was);
+	json_decref(want);
+	return r;
+}
+
+static void a_mask_that_comes_back_stands_for_the_value_that_it_hid(void **state)
+{
+	static const char was[] = "{\"mail\":\"a\", \"password\":\"p\", \"keys\":[{\"name\":\"x\", \"secret\":\"1\"}, {\"name\":\"y\", \"secret\":\"2\"}]}";
+
+	(void)state;
+	assert_int_equal(unhidden("{\"mail\":\"b\", \"password\":\"***\"}", was, "{\"mail\":\"b\", \"password\":\"p\"}"), 0);
+	assert_int_equal(unhidden("{\"password\":\"new\"}", was, "{\"password\":\"new\"}"), 0);
+	/* Items are found by name, wherever they stand now. */
+	assert_int_equal(unhidden("{\"keys\":[{\"name\":\"y\", \"secret\":\"***\"}, {\"name\":\"z\", \"secret\":\"3\"}]}", was,
+				  "{\"keys\":[{\"name\":\"y\", \"secret\":\"2\"}, {\"name\":\"z\", \"secret\":\"3\"}]}"), 0);
+	/* A mask with nothing behind it is no secret. */
+	assert_int_equal(unhidden("{\"keys\":[{\"name\":\"z\", \"secret\":\"***\"}]}", was, "{}"), STORE_SECRET);
+	assert_int_equal(unhidden("{\"keys\":[{\"secret\":\"***\"}]}", was, "{}"), STORE_SECRET);
+	assert_int_equal(unhidden("{\"password\":\"***\"}", "{}", "{}"), STORE_SECRET);
+}
+
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, world_teardown)
 
 int main(void)
@@ -234,6 +266,7 @@ int main(void)
 		IN_WORLD(a_made_object_is_taken_back),
 		IN_WORLD(an_old_secret_is_not_left_in_the_file_after_its_day),
 		IN_WORLD(the_audit_of_an_older_version_is_cleaned),
+		cmocka_unit_test(a_mask_that_comes_back_stands_for_the_value_that_it_hid),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Every key of a service's configuration, from its schema rows, in groups that open (ui/settings.jsx).
-import { useMemo, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { groupBy } from '../group.js';
 import { t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Loading } from '../ui/loading.jsx';
 import { Search } from '../ui/search.jsx';
@@ -16,7 +17,7 @@ function groupOf(path) {
 }
 
 function Groups({ rows, s, filtered }) {
-	const groups = useMemo(() => groupBy(rows, r => groupOf(r.path)), [rows]);
+	const groups = groupBy(rows, r => groupOf(r.path));
 	return [...groups].map(([name, list]) => (
 		<details key={name} class="card section" open={filtered || groups.size === 1 || list.some(r => s.edits[r.path] || s.errors[r.path])}>
 			<summary>
@@ -33,10 +34,7 @@ function Editor({ service }) {
 	const s = useSettings(service);
 	const [filter, setFilter] = useState('');
 	const needle = filter.trim().toLowerCase();
-	const rows = useMemo(
-		() => s.config?.rows.filter(r => !needle || `${r.path} ${r.help}`.toLowerCase().includes(needle)) ?? [],
-		[s.config, needle],
-	);
+	const rows = s.config?.rows.filter(r => !needle || `${r.path} ${inWords(r.help)}`.toLowerCase().includes(needle)) ?? [];
 	if (!s.config) return s.error ? <ErrorBox error={s.error} retry={s.load} /> : <Loading />;
 	return (
 		<>

@@ -33,7 +33,6 @@ const groupsOf = section => [
 		rows: LOG_ROWS.map(key => ({
 			path: `${section}.${key}`,
 			label: `diagnosis.log.${key}`,
-			hint: `diagnosis.log.${key}.help`,
 			choices: key === 'level' ? LEVELS : undefined,
 		})),
 	},

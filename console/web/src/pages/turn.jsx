@@ -14,6 +14,7 @@ import { Certificates } from './turn_certificates.jsx';
 import { Interfaces } from './turn_interfaces.jsx';
 import { Peer } from './turn_peer.jsx';
 import { Secrets, Users } from './turn_people.jsx';
+import { LIMITS, Realms } from './turn_realms.jsx';
 import { Test } from './turn_test.jsx';
 
 const ADDRESS = 'minmax(12rem, 1fr)'; // an IPv4 address with its port is not cut
@@ -87,20 +88,26 @@ const Refused = ({ service }) => (
 	/>
 );
 
+// Limits of the server as a whole; the others (LIMITS) are those of each realm, too.
+const OTHER_LIMITS = {
+	connections: 'sessions.name.tunnel',
+	connections_per_address: 'turn.limit.connections',
+	bad_credentials: 'turn.limit.bad',
+	bad_credentials_per_address: 'turn.limit.bad.address',
+	backoff: 'turn.limit.backoff',
+	unauthenticated_bitrate: 'turn.limit.rate.nobody',
+};
+const LIFETIMES = { default: 'turn.lifetime.usual', max: 'turn.lifetime.longest', nonce: 'turn.lifetime.nonce' };
+
 const RULES = [
-	{ title: 'turn.access', rows: [{ path: 'turn.realm', label: 'turn.realm', hint: 'turn.realm.hint' }, { path: 'turn.password', label: 'password', hint: 'turn.password.hint' }, { path: 'turn.mobility', label: 'turn.mobility', hint: 'turn.mobility.hint' }] },
-	{ title: 'turn.peers', rows: [{ path: 'turn.peers.allow', label: 'turn.allow', hint: 'turn.allow.hint' }, { path: 'turn.peers.deny', label: 'turn.deny', hint: 'turn.deny.hint' }] },
+	{ title: 'turn.access', rows: [{ path: 'turn.realm', label: 'turn.realm' }, { path: 'turn.password', label: 'password' }, { path: 'turn.mobility', label: 'turn.mobility' }] },
+	{ title: 'turn.peers', rows: [{ path: 'turn.peers.allow', label: 'turn.allow', hint: 'turn.allow.hint' }, { path: 'turn.peers.deny', label: 'turn.deny' }] },
 	{
 		title: 'turn.limits',
 		prefix: 'turn.limits',
-		rows: [
-			{ path: 'turn.limits.allocations', label: 'sessions.name.turn' },
-			{ path: 'turn.limits.allocations_per_user', label: 'turn.limit.user' },
-			{ path: 'turn.limits.bitrate', label: 'turn.limit.rate' },
-			{ path: 'turn.limits.bitrate_per_user', label: 'turn.limit.rate.user' },
-		],
+		rows: Object.entries({ ...LIMITS, ...OTHER_LIMITS }).map(([name, label]) => ({ path: `turn.limits.${name}`, label })),
 	},
-	{ title: 'turn.lifetimes', prefix: 'turn.lifetime' },
+	{ title: 'turn.lifetimes', rows: Object.entries(LIFETIMES).map(([name, label]) => ({ path: `turn.lifetime.${name}`, label })) },
 ];
 
 const tabs = (service, s) => [
@@ -120,6 +127,7 @@ const tabs = (service, s) => [
 			</>
 		),
 	},
+	{ id: 'realms', title: 'turn.realms', role: 'operator', body: () => <Realms service={service} /> },
 	{ id: 'certificates', title: 'turn.certificates', body: () => <Certificates service={service} s={s} /> },
 	{ id: 'test', title: 'turn.test', role: 'operator', body: () => <Test service={service} /> },
 ];

@@ -39,8 +39,8 @@ const pairs = r => [
 ];
 
 const FILES = [
-	{ path: 'turn.certificate', label: 'turn.cert', hint: 'turn.cert.hint' },
-	{ path: 'turn.key', label: 'turn.cert.key', hint: 'turn.cert.key.hint' },
+	{ path: 'turn.certificate', label: 'turn.cert' },
+	{ path: 'turn.key', label: 'turn.cert.key' },
 ];
 
 const shared = { columns: COLUMNS, detail: { title: r => r.subject, pairs }, rowKey: r => `${r.file} ${r.server_names?.join()}`, help: 'turn/certificates' };

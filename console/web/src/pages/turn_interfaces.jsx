@@ -7,6 +7,7 @@ import { useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { lockedAt } from '../config.js';
 import { dateTime, t } from '../i18n.js';
+import { beside } from '../said.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Locked } from '../ui/field.jsx';
 import { RowTable } from '../ui/live_table.jsx';
@@ -17,10 +18,10 @@ import { Setting, SettingsBar, SettingsDialogs, useSettings } from '../ui/settin
 import { useVerb } from '../ui/use_verb.js';
 
 const RELAY = [
-	{ path: 'turn.relay.ports', label: 'turn.ports', hint: 'turn.ports.hint' },
+	{ path: 'turn.relay.ports', label: 'turn.ports' },
 	{ path: 'turn.relay.addresses', label: 'turn.relays', hint: 'turn.relays.hint' },
 	{ path: 'turn.relay.external', label: 'turn.external', hint: 'turn.external.hint' },
-	{ path: 'stun_servers', label: 'turn.stun', hint: 'turn.stun.hint' },
+	{ path: 'stun_servers', label: 'turn.stun' },
 ];
 const STATES = { listening: 'ok', covered: 'warning', draining: 'warning', waiting: 'failed' };
 
@@ -71,7 +72,7 @@ function Listeners({ s, status }) {
 		<>
 			{s.errors[row.path] && (
 				<p class="error" role="alert">
-					{s.errors[row.path]}
+					{beside(s.errors[row.path], t('turn.listeners'), row.path)}
 				</p>
 			)}
 			<RowTable

@@ -7,6 +7,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { abortChange, commitChange, confirmChange, prepareChange, undoChange } from '../config.js';
 import { t } from '../i18n.js';
+import { inWords, saidReady } from '../said.js';
 import { Conflict } from './conflict.jsx';
 import { Dialog } from './dialog.jsx';
 import { sayError } from './errors.jsx';
@@ -21,7 +22,7 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 	const [conflict, setConflict] = useState(null);
 	const [n, again] = useState(0);
 
-	function onError(e) {
+	async function onError(e) {
 		if (e.theirs && edits[e.key]) return setConflict(e);
 		let fields = e.fields?.filter(f => f.path) ?? [];
 		if (!fields.length && e.path) fields = [{ path: e.path, text: e.message }];
@@ -30,7 +31,8 @@ export function Commit({ service, edits, setEdits, close, refused, done, failed 
 		const keyOf = path => Object.keys(edits).find(k => path.startsWith(`${k}[`) || path.startsWith(`${k}.`)) ?? path;
 		refused(Object.fromEntries(fields.map(f => [keyOf(f.path), f.text])));
 		// another key's, which the page may not show
-		const others = fields.filter(f => !edits[keyOf(f.path)]).map(f => `${f.path}: ${f.text}`);
+		await saidReady();
+		const others = fields.filter(f => !edits[keyOf(f.path)]).map(f => `${f.path}: ${inWords(f.text)}`);
 		toast('failed', t('refused', { n: fields.length }), others.join('; '));
 	}
 	useEffect(() => {

@@ -8,6 +8,7 @@
 import { Fragment } from 'preact';
 import { useState } from 'preact/hooks';
 import { t } from '../i18n.js';
+import { beside } from '../said.js';
 import { Conflict } from './conflict.jsx';
 import { Dialog } from './dialog.jsx';
 import { ErrorBox } from './errors.jsx';
@@ -44,9 +45,13 @@ function bodyOf(fields, texts, before) {
 // What was refused, beside the field that it names; rest: not all of it names one of them.
 export function errorsOf(fields, e) {
 	const list = e.fields ?? (e.field ? [{ path: e.field, text: e.message }] : []);
-	const own = list.filter(x => fields.some(f => f.path === x.path));
-	return { beside: Object.fromEntries(own.map(x => [x.path, x.text])), rest: own.length === 0 || own.length < list.length };
+	const keyOf = path => fields.find(f => path === f.path || path?.startsWith(`${f.path}[`))?.path; // of an item of a list: beside the list
+	const own = list.filter(x => keyOf(x.path));
+	return { beside: Object.fromEntries(own.map(x => [keyOf(x.path), x.text])), rest: own.length === 0 || own.length < list.length };
 }
+
+// A long form: where the first reason stands.
+const toFirstBad = () => setTimeout(() => document.querySelector('dialog [aria-invalid]')?.focus());
 
 function useForm({ fields, value, revision, save, done, shape = body => body }) {
 	const [before, setBefore] = useState({ body: value, revision });
@@ -70,12 +75,14 @@ function useForm({ fields, value, revision, save, done, shape = body => body }) 
 			const { beside, rest } = errorsOf(shown, e);
 			setErrors(beside);
 			if (rest) setFailed(e);
+			else toFirstBad();
 		}
 	}
 	function submit() {
 		const bad = shown.map(f => [f.path, f.locked ? undefined : judge(f, texts[f.path], texts)]).filter(([, why]) => why);
 		setErrors(Object.fromEntries(bad));
-		if (!bad.length) send(before.revision);
+		if (bad.length) toFirstBad();
+		else send(before.revision);
 	}
 	function type(path, text) {
 		setTexts(was => ({ ...was, [path]: text }));
@@ -125,7 +132,7 @@ export function ObjectForm({ title, fields, value = null, shape, revision, close
 							help={f.hint && t(f.hint)}
 							text={form.texts[f.path]}
 							onInput={text => form.type(f.path, text)}
-							error={form.errors[f.path]}
+							error={form.errors[f.path] && beside(form.errors[f.path], t(f.label), f.path)}
 							locked={locked ?? f.locked}
 							readOnly={f.fixed && value !== null}
 							autofocus={i === 0}

@@ -10,6 +10,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { configOf, lockedAt } from '../config.js';
 import { t } from '../i18n.js';
+import { beside } from '../said.js';
 import { Commit, Pending } from './commit.jsx';
 import { ErrorBox, sayError } from './errors.jsx';
 import { judge } from './judge.js';
@@ -55,6 +56,22 @@ export function useSettings(service) {
 	return { service, config: data, error, load, edits, setEdits, errors, setErrors, change, drop, review, committing, commit };
 }
 
+// Where lists of maps are changed.
+const PLACES = {
+	'turn.users': 'turn/users',
+	'turn.secrets': 'turn/secrets',
+	'turn.realms': 'turn/realms',
+	'tunnel.routes': 'relay',
+	'agent.jobs': 'agent',
+	'agent.visits': 'agent',
+	'agent.visitors': 'agent',
+	'sip.interfaces': 'sip/interfaces',
+	'sip.lan.servers': 'sip/lan',
+	'sip.routes': 'sip/routes',
+	'sip.users': 'sip/users',
+	'sip.federation.partners': 'sip/federation',
+};
+
 export function Setting({ row: plain, s, label, hint, choices }) {
 	const row = choices ? { ...plain, choices } : plain; // choices: words for the values
 	const edit = s.edits[row.path];
@@ -78,9 +95,10 @@ export function Setting({ row: plain, s, label, hint, choices }) {
 					locked={lockedAt(row)}
 					readOnly={readOnly}
 					help={hint ? helpOf({ ...row, help: t(hint) }) : helpOf(row)}
-					error={s.errors[row.path]}
+					error={s.errors[row.path] && beside(s.errors[row.path], label ? t(label) : row.path, row.path)}
 					topic="configuration/values"
 				/>
+				{row.columns?.length > 0 && (PLACES[row.path] ? <a href={`#/${PLACES[row.path]}`}>{t('elsewhere')}</a> : <p class="muted">{t('elsewhere.file')}</p>)}
 				{!readOnly && !row.locked && (edit || row.source === 'store') && (
 					<button type="button" onClick={() => s.change(row, edit ? undefined : null)}>
 						{edit ? t('edit.undo') : t('edit.default')}

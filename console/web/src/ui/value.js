@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A configuration value as text in a field and back. Lists are written with commas; the service judges what it gets.
-import { bytes, t } from '../i18n.js';
+import { bytes, duration, number, rate, t } from '../i18n.js';
+import { inWords } from '../said.js';
 
 const listed = (row, value) => row.list || Array.isArray(value);
 
@@ -24,12 +25,14 @@ export function valueOf(row, text) {
 	return /^-?\d+$/.test(trimmed) && row.type === 'count' ? Number(trimmed) : trimmed;
 }
 
-const sized = (row, v) => (row.type === 'count' ? v : row.unit === 'bytes' && typeof v === 'number' ? bytes(v) : String(v));
+// A bound in what its type counts, with its unit: that of a duration is ms, of a text and a size bytes.
+const SIZED = { duration: v => (v % 1000 ? `${number(v)}\u00a0ms` : duration(v / 1000)), 'bit rate': v => rate(v / 8), size: bytes, count: number, 'number or unlimited': number, text: v => `${number(v)}\u00a0B` };
+const sized = (row, v) => (typeof v === 'number' && SIZED[row.type]?.(v)) || String(v);
 
 // The row's help, its range and whether a restart is needed, in one line.
 export function helpOf(row) {
 	const range = row.min != null && row.max != null && row.max > row.min ? t('range', { min: sized(row, row.min), max: sized(row, row.max) }) : '';
 	const word = (row.type === 'bool' ? { true: 'on', false: 'off' } : row.choices)?.[row.default];
 	const usual = word ? t(word) : textOf(row, row.default);
-	return [row.help, range, usual && t('default', { value: usual }), row.reload === false && t('restart_needed')].filter(Boolean).join(' · ');
+	return [inWords(row.help), range, usual && t('default', { value: usual }), row.reload === false && t('restart_needed')].filter(Boolean).join(' · ');
 }

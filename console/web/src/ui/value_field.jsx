@@ -3,6 +3,7 @@
 // The input that fits a value, by its row: a row of a service's schema, or of a form's fields. What is typed is text;
 // value.js makes the value of it.
 import { t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { AddressList, AddressPicker } from './address_picker.jsx';
 import { Field } from './field.jsx';
 import { PortField } from './port_field.jsx';
@@ -21,7 +22,7 @@ function optionsOf(row, text) {
 }
 
 export function ValueField({ row, text, ...rest }) {
-	const common = { ...rest, name: row.path, value: text, unit: WRITTEN.includes(row.type) ? undefined : row.unit, required: row.required };
+	const common = { ...rest, name: row.path, value: text, unit: WRITTEN.includes(row.type) ? undefined : inWords(row.unit), required: row.required };
 	if (row.type === 'port') return <PortField {...common} transport={row.transport} listen={row.listen} />;
 	if (row.type === 'address') return row.list ? <AddressList {...common} /> : <AddressPicker {...common} any={row.any} />;
 	const secret = row.secret || row.type === 'password';

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// More realms on one server: each with its own way in, rules and limits, which a form of the schema's own columns changes. All of them
+// are one setting, turn.realms, so a change of one goes through review and confirmation with the others; their users and
+// secrets are on the tabs of that name. The default realm stands first; its settings are those of "Rules and limits".
+import { useState } from 'preact/hooks';
+import { may } from '../api.js';
+import { abortChange, lockedAt, prepareChange } from '../config.js';
+import { number, t } from '../i18n.js';
+import { ErrorBox } from '../ui/errors.jsx';
+import { Locked } from '../ui/field.jsx';
+import { RowTable } from '../ui/live_table.jsx';
+import { Loading } from '../ui/loading.jsx';
+import { ObjectForm } from '../ui/object_form.jsx';
+import { SettingsDialogs, useSettings } from '../ui/settings.jsx';
+import { useVerb } from '../ui/use_verb.js';
+import { helpOf, textOf } from '../ui/value.js';
+
+const PATH = 'turn.realms';
+export const LIMITS = {
+	allocations: 'sessions.name.turn',
+	allocations_per_user: 'turn.limit.user',
+	bitrate: 'turn.limit.rate',
+	bitrate_per_user: 'turn.limit.rate.user',
+	permissions: 'turn.permissions',
+	permissions_per_allocation: 'turn.limit.permissions',
+	permissions_per_user: 'turn.limit.permissions.user',
+	channels: 'turn.channels',
+	channels_per_allocation: 'turn.limit.channels',
+	channels_per_user: 'turn.limit.channels.user',
+};
+const LABELS = { name: 'turn.realm', server_names: 'turn.cert.for', listen: 'turn.listeners', certificate: 'turn.cert', key: 'turn.cert.key', password: 'password', allow: 'turn.allow', deny: 'turn.deny', ...LIMITS };
+
+// Lists of maps (users, secrets) have pages of their own.
+const fieldsOf = (columns, above = '') =>
+	columns.flatMap(c => {
+		if (c.columns) return c.list ? [] : fieldsOf(c.columns, `${c.name}.`);
+		return [{ path: above + c.name, label: LABELS[c.name], hint: helpOf(c), type: c.type, list: c.list, unit: c.unit, secret: c.secret, required: c.required, fixed: c.name === 'name' }];
+	});
+
+// Without the maps of which nothing is left.
+const tidy = body => Object.fromEntries(Object.entries(body).filter(([, v]) => typeof v !== 'object' || Array.isArray(v) || Object.keys(v).length));
+
+const COLUMNS = [
+	{ id: 'name', title: 'turn.realm' },
+	{ id: 'server_names', title: 'turn.cert.for', value: r => r.server_names?.join(', ') },
+	{ id: 'listen', title: 'turn.listeners', value: r => r.listen?.join(', ') },
+	{ id: 'allocations', title: 'turn.sessions', kind: 'number' },
+	{ id: 'allocations_limit', title: 'turn.limits', kind: 'number', cell: r => (r.allocations_limit > 0 ? number(r.allocations_limit) : '–') },
+	{ id: 'users', title: 'turn.users', kind: 'number' },
+	{ id: 'secrets', title: 'turn.secrets', kind: 'number', width: '11rem' },
+	{ id: 'password', title: 'password', kind: 'on' },
+	{ id: 'from', title: 'turn.from', width: 'minmax(14rem, 1fr)', value: r => r.from },
+];
+
+export function Realms({ service }) {
+	const s = useSettings(service);
+	const { data: status, error, load } = useVerb(service, 'turn.status', { poll: true });
+	const [form, open] = useState(null);
+	const failed = s.error ?? error;
+	if (!s.config || !status) return failed ? <ErrorBox error={failed} retry={load} /> : <Loading />;
+	const row = s.config.rows.find(r => r.path === PATH);
+	const list = row.value ?? [];
+	const from = r => t(r.removed ? 'turn.state.draining' : r.name === status.realm ? 'turn.realm.main' : row.locked ? 'source.file' : 'source.store');
+	const edit = (value, revision = row.revision ?? 0) => ({ value, revision, row, text: textOf(row, value) });
+	const put = next => {
+		s.setEdits({ [PATH]: edit(next) });
+		s.commit(true);
+	};
+
+	// It is judged before it is reviewed, so that a fault stands beside its field.
+	async function save(body, revision) {
+		const at = form.key ? list.findIndex(x => x.name === form.key) : list.length;
+		const next = [...list.slice(0, at), tidy(body), ...list.slice(at + 1)];
+		try {
+			const { transaction } = await prepareChange(service, { [PATH]: edit(next, revision) });
+			await abortChange(service, transaction);
+		} catch (e) {
+			for (const f of e.fields ?? []) f.path = f.path?.replace(`${PATH}[${at}].`, '');
+			throw e;
+		}
+		put(next);
+	}
+	const action = { role: 'administrator', can: r => !row.locked && !r.removed && r.name !== status.realm };
+	return (
+		<div data-help="turn/realms">
+			{failed && <ErrorBox error={failed} retry={load} />}
+			<SettingsDialogs s={s} />
+			{s.errors[PATH] && (
+				<p class="error" role="alert">
+					{s.errors[PATH]}
+				</p>
+			)}
+			<RowTable
+				label="turn.realms"
+				help="turn/realms"
+				rows={status.realms.map(r => ({ ...r, from: from(r) }))}
+				rowKey={r => `${r.name} ${r.removed}`}
+				columns={COLUMNS}
+				changed={load}
+				detail={{ title: r => r.name }}
+				tools={
+					row.locked ? (
+						<Locked where={lockedAt(row)} />
+					) : (
+						may('administrator') && (
+							<button type="button" class="main" onClick={() => open({})}>
+								{t('turn.realm.add')}
+							</button>
+						)
+					)
+				}
+				actions={[
+					{ ...action, id: 'edit', title: 'turn.edit', single: true, open: r => open({ key: r.name }) },
+					{
+						...action,
+						id: 'delete',
+						title: 'turn.delete',
+						danger: true,
+						del: true,
+						ask: 'turn.realm.ask',
+						text: 'turn.realm.text',
+						name: r => `${r.name}: ${t('turn.user.open', { n: r.allocations })}`,
+						many: async rows => put(list.filter(x => !rows.some(r => r.name === x.name))),
+					},
+				]}
+			/>
+			{form && (
+				<ObjectForm
+					title={form.key ?? t('turn.realm.add')}
+					help="turn/realms"
+					action={t('next')}
+					fields={fieldsOf(row.columns)}
+					value={form.key ? list.find(x => x.name === form.key) : null}
+					shape={body => body.turn.realms.find(x => x.name === form.key)}
+					revision={row.revision ?? 0}
+					close={() => open(null)}
+					save={save}
+				/>
+			)}
+		</div>
+	);
+}

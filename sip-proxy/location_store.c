@@ -190,6 +190,10 @@ static void on_changed(void *arg, const char *aor)
 	struct change *c = find(s, aor);
 	size_t n = strlen(aor) + 1;
 
+	if (s->o.changed)
+		s->o.changed(s->o.arg, aor);
+	if (!s->o.store)
+		return;
 	if (c) {
 		c->again = c->under_way;
 		return;
@@ -327,8 +331,9 @@ int sip_location_store_new(const struct sip_location_store_options *o, struct si
 		r = store_load(o->store, SIP_BINDING_KIND, on_loaded, &l);
 		if (r != 0)
 			return r < 0 ? r : -EIO;
-		sip_location_watch(o->location, on_changed, s);
 	}
+	if (o->store || o->changed)
+		sip_location_watch(o->location, on_changed, s);
 	*ret_s = steal_ptr(&s);
 	return 0;
 }
@@ -347,7 +352,7 @@ struct sip_location_store *sip_location_store_free(struct sip_location_store *s)
 	if (!s)
 		return NULL;
 	timer_stop(&s->round);
-	if (s->o.store)
+	if (s->o.store || s->o.changed)
 		sip_location_watch(s->o.location, NULL, NULL);
 	list_for_each (it, &s->due) {
 		struct change *c = list_entry(it, struct change, due);

@@ -19,8 +19,10 @@ struct sip_location_store_options {
 	struct store *store; /* NULL: nothing is written */
 	struct loop *loop;
 	struct sip_location *location;
+	void (*changed)(void *arg, const char *aor); /* bindings of this user are others than before; may be NULL */
+	void *arg;
 };
-/* Reads what is there and watches the location from then on. 0, -ENOMEM, or what store_load() says. */
+/* Reads what is there and watches the location from then on, for itself and for `changed`. 0, -ENOMEM, or what store_load() says. */
 int sip_location_store_new(const struct sip_location_store_options *o,
 			   struct sip_location_store **ret_s);
 /* Queues what is not written yet; store_close() finishes it. Before the location is freed. */

@@ -62,6 +62,15 @@ static void on_registered(void *arg, unsigned server, const char *aor, uint64_t 
 		sip_mesh_registered(ss->mesh, server, aor, until);
 }
 
+/* The topic sip.registrations, of one user: who shows them asks for them then. */
+static void on_changed(void *arg, const char *aor)
+{
+	const struct sip_service *ss = arg;
+
+	if (control_has_subscribers(ss->svc->control, "sip.registrations"))
+		control_publish(ss->svc->control, "sip.registrations", json_pack("{s:s}", "user", aor));
+}
+
 int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 {
 	const struct sip_location_options lo = { .timers = loop_timers(ss->svc->loop),
@@ -75,7 +84,9 @@ int sip_service_registrar(struct sip_service *ss, const struct sip_config *c)
 		r = sip_location_store_new(
 			&(struct sip_location_store_options){ .store = ss->svc->store,
 							      .loop = ss->svc->loop,
-							      .location = ss->location },
+							      .location = ss->location,
+							      .changed = on_changed,
+							      .arg = ss },
 			&ss->bindings);
 	if (r < 0)
 		return r;

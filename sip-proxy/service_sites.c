@@ -50,13 +50,15 @@ static struct sip_times times_of(const struct sip_service *ss)
 	return (struct sip_times){ loop_now(ss->svc->loop), clock_unix_ms() };
 }
 
-/* What the store does not take now comes with the next log-on, in two minutes at most. */
+/* The topic sip.servers tells that one has logged on or off. What the store does not take now comes with the next log-on, in two minutes at most. */
 static void on_changed(void *arg, const char *user)
 {
 	struct sip_service *ss = arg;
 	const struct store_call call = { .who = "mesh" };
 	json_t *body;
 
+	if (control_has_subscribers(ss->svc->control, "sip.servers"))
+		control_publish(ss->svc->control, "sip.servers", json_pack("{s:s}", "server", user));
 	if (!ss->svc->store)
 		return;
 	body = sip_mesh_logon_json(ss->mesh, user, times_of(ss));

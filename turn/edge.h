@@ -52,6 +52,8 @@ struct turn_service {
 	struct hash_seed seed; /* of all cores */
 	struct timer nonce_timer;
 	struct timer listeners_timer; /* looks after those that drain */
+	struct timer topic_timer; /* turn/sessions_topic.c */
+	uint64_t told_made, told_allocations; /* by its last event */
 	struct timer trim_timer; /* turn/trim.c */
 	uint64_t held_peak;	 /* most connections and allocations seen since memory was given back */
 	struct workers workers;
@@ -263,6 +265,10 @@ int turn_contexts_load(const struct turn_service *ts, const struct turn_config *
 void turn_contexts_swap(struct turn_service *ts, struct turn_contexts *c); /* in the workers too; c is what was before */
 int turn_contexts_diff(const struct turn_contexts *was, const struct turn_contexts *is, struct service_changes *ch);
 void turn_contexts_deinit(struct turn_contexts *c);
+
+/* sessions_topic.c: subscribers are told when allocations were made or have ended. */
+void turn_sessions_topic_start(struct turn_service *ts);
+void turn_sessions_topic_stop(struct turn_service *ts);
 
 /* trim.c: memory goes back to the system when a crowd has gone. */
 void turn_trim_start(struct turn_service *ts);

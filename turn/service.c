@@ -269,6 +269,7 @@ static int turn_start(struct service *s, char *err, size_t err_n)
 	}
 	ts->nonce_timer.fire = on_nonce_tick;
 	loop_timer_set(s->loop, &ts->nonce_timer, NONCE_TICK_MS);
+	turn_sessions_topic_start(ts);
 	turn_trim_start(ts);
 	turn_add_verbs(ts);
 	turn_users_add_verbs(ts);
@@ -396,6 +397,7 @@ static void turn_stop(struct service *s)
 		return;
 	timer_stop(&ts->nonce_timer);
 	timer_stop(&ts->listeners_timer);
+	turn_sessions_topic_stop(ts);
 	turn_trim_stop(ts);
 	if (ts->workers.n)
 		workers_stop(&ts->workers);

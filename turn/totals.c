@@ -63,6 +63,7 @@ struct turn_totals {
 	struct hash_seed seed;
 	struct shard shards[SHARDS];
 	_Alignas(64) _Atomic uint64_t allocations;
+	_Atomic uint64_t made; /* allocations, ever */
 	_Atomic uint64_t peak; /* most of them since turn_totals_peak() was asked; two at once may count as one */
 	_Atomic uint64_t used[TURN_USES];
 	_Alignas(64) _Atomic uint64_t spent_until_ns;
@@ -241,6 +242,7 @@ enum turn_limit turn_totals_take(struct turn_totals *t, unsigned realm, const ch
 		r = account_take(s, hash, (struct account_key){ share, account }, share, max->account, ret_a);
 		pthread_mutex_unlock(&s->lock);
 		if (r == TURN_LIMIT_OK) {
+			atomic_fetch_add_explicit(&t->made, 1, memory_order_relaxed);
 			note_peak(t);
 			return r;
 		}
@@ -309,6 +311,11 @@ void turn_totals_unuse(struct turn_totals *t, struct turn_account *a, enum turn_
 uint64_t turn_totals_allocations(const struct turn_totals *t)
 {
 	return atomic_load(&t->allocations);
+}
+
+uint64_t turn_totals_made(const struct turn_totals *t)
+{
+	return atomic_load_explicit(&t->made, memory_order_relaxed);
 }
 
 uint64_t turn_totals_peak(struct turn_totals *t)

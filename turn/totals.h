@@ -49,6 +49,7 @@ enum turn_limit turn_totals_short(const struct turn_totals *t, const struct turn
 				  const struct turn_caps *rates, uint64_t n, uint64_t now_ms);
 uint64_t turn_totals_of_realm(const struct turn_totals *t, unsigned realm); /* allocations */
 uint64_t turn_totals_allocations(const struct turn_totals *t);
+uint64_t turn_totals_made(const struct turn_totals *t); /* allocations, ever */
 uint64_t turn_totals_peak(struct turn_totals *t); /* the most that there were since it was last asked */
 
 /* Live relay sockets of all workers: a bitmap of ports per own address, readable without a lock. Any

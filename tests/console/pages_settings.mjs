@@ -3,6 +3,7 @@
 // Settings and Diagnosis: accounts, tokens, one-time codes, backup and restore; the log, its files and settings, the network
 // test. Cases build on each other: a user that one makes is deleted by the next.
 import { createHmac } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { HOSTILE, PASSWORD, UNKNOWN, api, cases, click, dialog, equal, grid, holds, inAllLooks, LANGUAGES, login, looked, noFaults, opened, shot, test, until, url, world } from './page_kit.mjs';
 
 const PASSPHRASE = 'a passphrase for the file';
@@ -48,7 +49,11 @@ const FORMS = {
 	],
 };
 
-test('Every form says in three languages what is wrong with a value, beside its field', async () => {
+// What the console itself says of a name.
+const SAID = { en: '63 bytes, and neither', de: '63 Byte, weder', it: '63 byte, senza' };
+const own = Object.fromEntries(LANGUAGES.map(l => [l.slice(0, 2), JSON.parse(readFileSync(new URL(`../../console/web/src/lang/settings.${l.slice(0, 2)}.json`, import.meta.url), 'utf8'))]));
+
+test('Every form says in three languages what is wrong with a value, beside its field; what is good is saved', async () => {
 	for (const language of LANGUAGES) {
 		const l = language.slice(0, 2);
 		const page = await opened({ language, allowed: [BAD] });
@@ -68,7 +73,23 @@ test('Every form says in three languages what is wrong with a value, beside its 
 		await field(page, 'name').fill('a/b');
 		await field(page, 'password').fill(PASSWORD);
 		await page.keyboard.press('Enter');
-		await error(page, 'name').filter({ hasText: '63 bytes' }).waitFor();
+		await error(page, 'name').filter({ hasText: SAID[l] }).waitFor();
+		// What is good is saved, and several go with one question.
+		const users = grid(page, own[l]['settings.users']);
+		const names = [`one ${l}`, `two ${l}`];
+		for (const name of names) {
+			if (name === names[1]) await click(page, FORMS[l][0][1]);
+			await field(page, 'name').fill(name);
+			await field(page, 'password').fill(PASSWORD);
+			await page.keyboard.press('Enter');
+			await users.row(name).waitFor();
+		}
+		await users.choose(...names);
+		await page.keyboard.press('Delete');
+		const ask = page.getByRole('dialog');
+		for (const name of names) await ask.getByText(`${name}: `).waitFor();
+		await ask.getByRole('button', { name: own[l]['settings.delete'], exact: true }).click();
+		await toast(page, own[l]['settings.user.deleted'].other.replace('{n}', '2'));
 		noFaults(page);
 		await page.context().close();
 	}

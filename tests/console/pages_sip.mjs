@@ -3,6 +3,7 @@
 // What a person does with the page SIP, in Chromium, against what pages_sip.py has started: every tab, every action and its
 // refusal, values that the file locks, hostile names, a restart under the page, three languages, light, dark, a telephone.
 // Cases build on each other: uc-a is logged on from the second one on, bob is registered from the sixth.
+import { readFileSync } from 'node:fs';
 import { accessible, api, base, cases, click, dialog, equal, grid, holds, inAllLooks, looked, noFaults, opened, test, until, world } from './page_kit.mjs';
 
 const REFUSED = /status of 4(00|09|12|22|23)/; // what a case brings about
@@ -347,7 +348,11 @@ const to = async (page, tab) => {
 	await page.locator(`.tabs a[href="#/sip/${tab}"][aria-current]`).waitFor();
 };
 
-test('Bad values are refused in German and Italian, too', async () => {
+// What the proxy says of a route to its own domain, and of a UC server without a password.
+const SAID = { 'de-DE': ['ist eine von sip.domains', 'könnte jeder sein'], 'it-IT': ['è uno di sip.domains', 'potrebbe essere chiunque'] };
+const own = l => JSON.parse(readFileSync(new URL(`../../console/web/src/lang/sip.${l.slice(0, 2)}.json`, import.meta.url), 'utf8'));
+
+test('In German and Italian bad values are refused by page and proxy, good ones saved, and several deleted with one question', async () => {
 	for (const [language, [add, keep]] of Object.entries(WORDS)) {
 		const page = await at('interfaces', { language });
 		for (const [tab, values] of Object.entries(BAD)) {
@@ -361,6 +366,33 @@ test('Bad values are refused in German and Italian, too', async () => {
 			await page.keyboard.press('Escape');
 			await page.getByRole('dialog').waitFor({ state: 'detached' });
 		}
+		const word = own(language);
+		const says = text => page.getByRole('dialog').getByText(text).first().waitFor();
+		await to(page, 'lan');
+		await click(page, add);
+		await put(page, { user: 'uc-x' });
+		await page.getByRole('dialog').getByRole('button', { name: keep }).click();
+		await says(SAID[language][1]);
+		await page.keyboard.press('Escape');
+		await to(page, 'routes');
+		await click(page, add);
+		await put(page, { domain: 'uc.test', host: '127.0.0.1', transport: 'tcp' });
+		await page.getByRole('dialog').getByRole('button', { name: keep }).click();
+		await says(SAID[language][0]);
+		const g = grid(page, word['sip.routes']);
+		const names = ['one.test', 'two.test'];
+		for (const domain of names) {
+			if (domain === names[1]) await click(page, add);
+			await put(page, { domain, host: '127.0.0.1', transport: 'tcp' });
+			await page.getByRole('dialog').getByRole('button', { name: keep }).click();
+			await g.row(domain).waitFor();
+		}
+		await g.choose(...names);
+		await g.at.press('Delete');
+		const q = dialog(page, word['sip.delete.ask'].other.replace('{n}', '2'));
+		for (const domain of names) await q.getByText(domain).waitFor();
+		await q.getByRole('button', { name: word['sip.delete'], exact: true }).click();
+		await g.row(names[1]).waitFor({ state: 'detached' });
 		noFaults(page);
 	}
 });

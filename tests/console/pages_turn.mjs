@@ -201,6 +201,9 @@ test('A listener is added, used and removed; port 0, a port beyond 65535 and one
 	equal(await world('client', { user: 'dave', password: 'of-the-lab', port: PORT + 5 }), 0, 'a client comes by the new listener');
 	await table.choose(String(PORT + 5));
 	await click(page, 'Delete');
+	const question = dialog(page, 'Close 1 listener?');
+	await question.getByText(`udp:127.0.0.1:${PORT + 5}: 1 session`).waitFor();
+	await question.getByRole('button', { name: 'Delete', exact: true }).click();
 	await applied(page);
 	await table.row(String(PORT + 5)).getByText('runs out').waitFor(); // dave is still there
 	noFaults(page);

@@ -87,7 +87,7 @@ function KnownUsers({ service, server }) {
 }
 
 export function Lan({ service }) {
-	const states = useVerb(service, 'sip.servers', { rows: true, poll: true }).data;
+	const states = useVerb(service, 'sip.servers', { rows: true, topics: ['sip.servers'], poll: true }).data;
 	const list = {
 		...SERVERS,
 		pick: rows =>
@@ -208,7 +208,7 @@ const USERS = {
 };
 
 export function Users({ service }) {
-	const contacts = useVerb(service, 'sip.registrations', { rows: true, poll: true }).data;
+	const contacts = useVerb(service, 'sip.registrations', { rows: true, topics: ['sip.registrations'] }).data;
 	const of = useMemo(() => groupBy(contacts ?? [], c => c.user), [contacts]);
 	return <Objects service={service} list={{ ...USERS, pick: rows => rows.map(r => ({ ...r, registered: of.get(r.name)?.length ?? 0 })) }} help="sip/users" />;
 }

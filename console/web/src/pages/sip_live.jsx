@@ -13,6 +13,7 @@ const tables = service => [
 	{
 		label: 'sip.registrations',
 		verb: 'sip.registrations',
+		topics: ['sip.registrations'],
 		role: 'operator',
 		rowKey: r => `${r.user} ${r.contact}`,
 		columns: columns(

@@ -42,7 +42,7 @@ export const Warn = ({ text }) => (
 // list: { kind, verb, label, id (what names a row), columns, fields, defaults, path(row) of the configuration, toForm(body, key),
 // toBody(form), keyOf(form), turn(row, on), name(row), ask, more (actions), pick(rows), detail }
 export function Objects({ service, list, help, children }) {
-	const { data, error, load } = useVerb(service, list.verb, { topics: ['config.changed'], poll: true, rows: true });
+	const { data, error, load } = useVerb(service, list.verb, { topics: ['config.changed', ...(list.topics ?? [])], poll: true, rows: true });
 	const config = useConfig(service);
 	const [form, open] = useState(null);
 	const { kind, id, keyOf = f => f[id] } = list;

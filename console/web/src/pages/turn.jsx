@@ -43,6 +43,7 @@ const Sessions = ({ service }) => (
 		help="turn/sessions"
 		service={service}
 		verb="turn.sessions"
+		topics={['turn.sessions']}
 		args={{ limit: 1000 }}
 		rowKey={r => r.id}
 		columns={SESSIONS}

@@ -47,7 +47,7 @@ const LISTENERS = [
 	{ id: 'transport', title: 'turn.transport', width: '8rem', value: r => r.transport?.toUpperCase() },
 	{ id: 'address', title: 'wizard.opens.address' },
 	{ id: 'port', title: 'wizard.opens.port', width: '6rem', number: true },
-	{ id: 'state', title: 'wizard.opens.state', value: r => t(`turn.state.${r.state}`), cell: r => <Reason kind={STATES[r.state]} word={`turn.state.${r.state}`} /> },
+	{ id: 'state', title: 'wizard.opens.state', value: r => t(`turn.state.${r.state}`), cell: r => <Reason kind={STATES[r.state]} word={`turn.state.${r.state}`} of="turn" code={r.state === 'waiting' ? 'waiting' : undefined} /> },
 	{ id: 'allocations', title: 'sessions.name.turn', kind: 'number', width: '9rem' },
 	{ id: 'connections', title: 'sessions.name.tunnel', kind: 'number', width: '9rem' },
 ];
@@ -94,7 +94,17 @@ function Listeners({ s, status }) {
 				}
 				actions={[
 					{ ...action, id: 'edit', title: 'turn.edit', single: true, open: r => open(r) },
-					{ ...action, id: 'delete', title: 'turn.delete', danger: true, del: true, many: async rows => put(list.filter(l => !rows.some(r => r.key === l))) },
+					{
+						...action,
+						id: 'delete',
+						title: 'turn.delete',
+						danger: true,
+						del: true,
+						ask: 'turn.listener.ask',
+						text: 'turn.listener.text',
+						name: r => `${r.key}: ${t('turn.user.open', { n: r.allocations ?? 0 })}`,
+						many: async rows => put(list.filter(l => !rows.some(r => r.key === l))),
+					},
 				]}
 			/>
 			{form && (

@@ -118,7 +118,7 @@ const USER = [
 
 export function Users({ service }) {
 	const people = usePeople(service, 'user');
-	const sessions = useVerb(service, 'turn.sessions', { args: { limit: 1000 }, poll: true, rows: true });
+	const sessions = useVerb(service, 'turn.sessions', { args: { limit: 1000 }, topics: ['turn.sessions'], rows: true });
 	// Once for all: a table of many users asks for each of them, and a sort again and again.
 	const open = useMemo(() => groupBy(sessions.data ?? [], s => `${s.realm}/${s.user}`), [sessions.data]);
 	const of = u => open.get(`${u.realm}/${u.name}`) ?? [];

@@ -48,7 +48,7 @@ const COLUMNS = [
 	{ id: 'allocations', title: 'turn.sessions', kind: 'number' },
 	{ id: 'allocations_limit', title: 'turn.limits', kind: 'number', cell: r => (r.allocations_limit > 0 ? number(r.allocations_limit) : '–') },
 	{ id: 'users', title: 'turn.users', kind: 'number' },
-	{ id: 'secrets', title: 'turn.secrets', kind: 'number', width: '11rem' },
+	{ id: 'secrets', title: 'turn.secrets', kind: 'number', width: '14rem' },
 	{ id: 'password', title: 'password', kind: 'on' },
 	{ id: 'from', title: 'turn.from', width: 'minmax(14rem, 1fr)', value: r => r.from },
 ];

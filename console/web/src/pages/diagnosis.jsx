@@ -6,6 +6,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { may, request } from '../api.js';
 import { keysOf } from '../config.js';
 import { bytes, dateTime, duration, either, number, t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { isDown, nameOf, programOf, services, watchServices } from '../state.js';
 import { read, tell } from '../verbs.js';
 import { confirm } from '../ui/dialog.jsx';
@@ -170,9 +171,9 @@ function Found({ found }) {
 							<th scope="row">{s.name}</th>
 							<td>{ms(s.udp_ipv4_ms)}</td>
 							<td>{ms(s.udp_ipv6_ms)}</td>
-							<td>{s.tcp}</td>
-							<td>{s.tcp_443}</td>
-							<td>{s.tls_443 || '–'}</td>
+							<td>{inWords(s.tcp)}</td>
+							<td>{inWords(s.tcp_443)}</td>
+							<td>{inWords(s.tls_443) || '–'}</td>
 						</tr>
 					))}
 				</PlainTable>

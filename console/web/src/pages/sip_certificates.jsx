@@ -4,6 +4,7 @@
 // place, and the picker of a form.
 import { commitChange, prepareChange } from '../config.js';
 import { date, t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { LiveTable } from '../ui/live_table.jsx';
 import { Reason } from '../ui/reason.jsx';
 import { Settings } from '../ui/settings.jsx';
@@ -14,7 +15,7 @@ import { columns, useConfig } from './sip_objects.jsx';
 const WORDS = { failed: 'sip.bad', warning: 'sip.good', ok: 'sip.good' };
 
 function State({ row }) {
-	const why = [...row.faults, ...row.warnings].join(' · ');
+	const why = [...row.faults, ...row.warnings].map(inWords).join(' · ');
 	const kind = row.faults.length ? 'failed' : why ? 'warning' : 'ok';
 	return <Reason kind={kind} word={WORDS[kind]} of="sip" text={why} />;
 }

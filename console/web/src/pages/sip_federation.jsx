@@ -2,6 +2,7 @@
 // Federation: with whom, whether others find us and believe us, and the partners with what was spoken.
 import { useState } from 'preact/hooks';
 import { t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Icon } from '../ui/icon.jsx';
 import { PlainTable } from '../ui/plain_table.jsx';
@@ -89,7 +90,7 @@ function Found({ found }) {
 						<Line key={`${d.domain} ${h.host} ${h.port}`} good={h.port_fits && h.public && !h.why}>
 							{t('sip.record', { domain: d.domain, host: h.host, port: String(h.port), addresses: h.addresses.join(', ') || '–' })}
 							<p class="error">
-								{[h.why, !h.port_fits && t('sip.port_differs', { port: String(found.port) }), !h.why && !h.public && t('sip.not_public')].filter(Boolean).join(' · ')}
+								{[inWords(h.why), !h.port_fits && t('sip.port_differs', { port: String(found.port) }), !h.why && !h.public && t('sip.not_public')].filter(Boolean).join(' · ')}
 							</p>
 						</Line>
 					))}

@@ -2,6 +2,7 @@
 // Where stile-sip listens: all interfaces with their state, and by what public address others know each.
 import { useState } from 'preact/hooks';
 import { t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { sayError } from '../ui/errors.jsx';
 import { Reason } from '../ui/reason.jsx';
 import { toast } from '../ui/toast.jsx';
@@ -35,8 +36,8 @@ export function Determine({ service, address, take }) {
 			</button>
 			<p role="status" class={found?.why ? 'error' : 'muted'}>
 				{found?.busy && t('checking')}
-				{found?.public && [found.public, found.nat && `NAT: ${found.nat}`, found.means].filter(Boolean).join(' · ')}
-				{found?.why}
+				{found?.public && [found.public, found.nat && `NAT: ${found.nat}`, inWords(found.means)].filter(Boolean).join(' · ')}
+				{inWords(found?.why)}
 			</p>
 		</div>
 	);

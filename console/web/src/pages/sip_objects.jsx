@@ -6,6 +6,7 @@ import { useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { configOf, lockedAt } from '../config.js';
 import { either, t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Icon } from '../ui/icon.jsx';
@@ -21,7 +22,7 @@ export const SECURE = ['tls', 'mtls', 'wss'];
 export const isOn = (v, or = true) => (v === undefined || v === '' ? or : String(v) === 'true'); // the store keeps what was typed
 export const columns = (titles, more = {}) => Object.entries(titles).map(([id, title]) => ({ id, title, ...more[id] }));
 export const fields = (labels, more = {}) => Object.entries(labels).map(([path, label]) => ({ path, label, ...more[path] }));
-export const warningOf = code => code && either(`sip.reason.${code}`, code);
+export const warningOf = code => code && either(`sip.reason.${code}`, inWords(code));
 export const useConfig = service => useLive(`${service} config`, () => configOf(service), [`${service}:config.changed`]);
 
 // A password that is not shown is no value to be written: what else has changed is changed beside it.

@@ -5,6 +5,7 @@
 import { useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { runTool } from '../wizard_facts.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Field } from '../ui/field.jsx';
@@ -44,7 +45,7 @@ function Question({ title, text, fields, ask }) {
 						<li key={i}>
 							<Icon name={r.good ? 'ok' : 'failed'} />
 							<div class="check">
-								<b>{r.what}</b> {r.text}
+								<b>{r.what}</b> {inWords(r.text)}
 							</div>
 						</li>
 					))}

@@ -4,6 +4,7 @@
 // rules, certificates, and a test with real traffic. A part of the page with work of its own has a file of its own
 // (turn_*.jsx); what is only a table is here.
 import { t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { reasonOf } from '../ui/reason.jsx';
 import { LiveTable } from '../ui/live_table.jsx';
 import { ServicePage } from '../ui/service_page.jsx';
@@ -70,7 +71,7 @@ const REFUSED = [
 	{ id: 'code', title: 'turn.code', kind: 'number', width: '5rem' },
 	{ id: 'user', title: 'turn.user' },
 	{ id: 'client', title: 'turn.client', width: ADDRESS },
-	{ id: 'reason', title: 'turn.why', width: 'minmax(26rem, 3fr)', value: r => [reasonOf('turn', r.key, ''), r.reason].filter(Boolean).join(' – ') },
+	{ id: 'reason', title: 'turn.why', width: 'minmax(26rem, 3fr)', value: r => [reasonOf('turn', r.key, ''), inWords(r.reason)].filter(Boolean).join(' – ') },
 	{ id: 'method', title: 'turn.asked', width: '11rem' },
 	{ id: 'realm', title: 'turn.realm' },
 ];

@@ -4,6 +4,7 @@
 // reload, which is offered here; the keys that name the files are below.
 import { dateTime, t } from '../i18n.js';
 import { may } from '../api.js';
+import { inWords } from '../said.js';
 import { act } from '../state.js';
 import { LiveTable } from '../ui/live_table.jsx';
 import { Reason } from '../ui/reason.jsx';
@@ -25,7 +26,7 @@ const COLUMNS = [
 		title: 'wizard.opens.state',
 		width: 'minmax(18rem, 2fr)',
 		value: r => t(`turn.cert.${stateOf(r)}`),
-		cell: r => <Reason kind={KINDS[stateOf(r)]} word={`turn.cert.${stateOf(r)}`} of="turn" text={[...r.faults, ...r.warnings].join('; ')} />,
+		cell: r => <Reason kind={KINDS[stateOf(r)]} word={`turn.cert.${stateOf(r)}`} of="turn" text={[...r.faults, ...r.warnings].map(inWords).join('; ')} />,
 	},
 ];
 

@@ -5,6 +5,7 @@
 // secret it gives no password away, and says whose is to be filled in.
 import { useState } from 'preact/hooks';
 import { number, t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { Copy } from '../ui/copy.jsx';
 import { ErrorBox, messageOf } from '../ui/errors.jsx';
 import { Field } from '../ui/field.jsx';
@@ -30,7 +31,7 @@ function Steps({ result }) {
 							<Icon name={s.ok ? 'ok' : 'failed'} />
 							<div class="check">
 								<b>{t(`turn.step.${s.step}`)}</b> <span class="muted">{`${number(s.ms, 1)}\u00a0ms`}</span>
-								<p class={s.ok ? 'muted' : 'error'}>{s.text}</p>
+								<p class={s.ok ? 'muted' : 'error'}>{inWords(s.text)}</p>
 							</div>
 						</li>
 					))}

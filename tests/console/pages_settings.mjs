@@ -282,22 +282,24 @@ test('Log files: sizes, old ones deleted by question, bad days refused, all logs
 	noFaults(page);
 });
 
-test('Log settings: what the file sets is locked, a bad size is refused beside it, a good one is applied and confirmed', async () => {
-	const page = await opened({ allowed: [BAD] }, '#/diagnosis/settings');
+test('Log settings, in German: what the file sets is locked, a bad size is refused beside it, a good one is applied and confirmed', async () => {
+	const page = await opened({ language: 'de-DE', allowed: [BAD] }, '#/diagnosis/settings');
 	await service(page, 'turn');
-	await page.locator('[data-path="log.dir"]').getByText(/set in stile\.yaml:1/).waitFor();
-	await page.locator('[data-path="log.level"]').getByText(/set in stile\.yaml:1/).waitFor();
+	await page.locator('[data-path="log.dir"]').getByText(/gesetzt in stile\.yaml:1/).waitFor();
+	await page.locator('[data-path="log.level"]').getByText(/gesetzt in stile\.yaml:1/).waitFor();
+	await page.locator('[data-path="log.keep"]').getByText('Wie viele weggelegte Dateien behalten werden.').waitFor();
+	await page.locator('[data-path="log.keep"] .unit').getByText('Dateien').waitFor();
 	const size = field(page, 'log.max_size');
 	await size.fill('much');
-	await click(page, 'Review and apply');
-	await page.locator('[data-path="log.max_size"] .error').waitFor();
+	await click(page, 'Prüfen und übernehmen');
+	await page.locator('[data-path="log.max_size"] .error').getByText('„Höchstgröße“ muss eine Größe sein wie 64KB, 10MB oder 1GiB, nicht „much“').waitFor();
 	await looked(page, 'diagnosis-settings', 'the refused size');
 	await size.fill('20MB');
-	await click(page, 'Review and apply');
-	await dialog(page, 'Changes of turn').getByText('20MB').waitFor();
-	await click(page, 'Apply');
-	await click(page, 'Keep it');
-	await page.locator('[data-path="log.max_size"]').getByText('set in the console').waitFor();
+	await click(page, 'Prüfen und übernehmen');
+	await dialog(page, 'Änderungen an turn').getByText('20MB').waitFor();
+	await click(page, 'Übernehmen');
+	await click(page, 'Behalten');
+	await page.locator('[data-path="log.max_size"]').getByText('in der Konsole gesetzt').waitFor();
 	noFaults(page);
 });
 

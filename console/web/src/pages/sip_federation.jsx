@@ -15,7 +15,7 @@ import { columns, fields, isOn, Objects, useConfig, warningOf } from './sip_obje
 const WAYS = { both: 'sip.way.both', in: 'sip.way.in', out: 'sip.way.out', none: 'sip.way.none' };
 const SERVICES = { presence: 'sip.presence', messages: 'sip.messages', calls: 'sip.calls' };
 const sum = counts => Object.values(counts ?? {}).reduce((n, x) => n + x, 0);
-const inWords = counts =>
+const perService = counts =>
 	Object.entries({ ...SERVICES, other: 'sip.other' })
 		.map(([id, word]) => counts?.[id] > 0 && `${t(word)} ${counts[id]}`)
 		.filter(Boolean)
@@ -64,7 +64,7 @@ const PARTNERS = {
 			rate: { type: 'count', unit: 'messages/s', max: 1_000_000, default: 0, hint: 'sip.rate.hint', show: v => v.allow === 'true' },
 		},
 	),
-	detail: { pairs: row => [[t('sip.in'), inWords(row.in)], [t('sip.out'), inWords(row.out)]] },
+	detail: { pairs: row => [[t('sip.in'), perService(row.in)], [t('sip.out'), perService(row.out)]] },
 };
 
 const Line = ({ good, children }) => (

@@ -16,6 +16,7 @@ import { ObjectForm } from '../ui/object_form.jsx';
 import { Reason } from '../ui/reason.jsx';
 import { Setting, SettingsBar, SettingsDialogs, useSettings } from '../ui/settings.jsx';
 import { useVerb } from '../ui/use_verb.js';
+import { read } from '../verbs.js';
 
 const RELAY = [
 	{ path: 'turn.relay.ports', label: 'turn.ports' },
@@ -102,7 +103,8 @@ function Listeners({ s, status }) {
 						del: true,
 						ask: 'turn.listener.ask',
 						text: 'turn.listener.text',
-						name: r => `${r.key}: ${t('turn.user.open', { n: r.allocations ?? 0 })}`,
+						prepare: () => read(s.service, 'turn.status'),
+						name: (r, now = status) => `${r.key}: ${t('turn.user.open', { n: now.listeners.find(l => `${l.transport}:${l.address}` === r.key)?.allocations ?? 0 })}`,
 						many: async rows => put(list.filter(l => !rows.some(r => r.key === l))),
 					},
 				]}

@@ -123,7 +123,11 @@ export function Users({ service }) {
 	const open = useMemo(() => groupBy(sessions.data ?? [], s => `${s.realm}/${s.user}`), [sessions.data]);
 	const of = u => open.get(`${u.realm}/${u.name}`) ?? [];
 	const remove = main => ({
-		name: u => [`${u.name}: ${t('turn.user.open', { n: of(u).length })}`, ...of(u).map(s => s.client)].join(', '),
+		prepare: () => readRows(service, 'turn.sessions', { limit: 1000 }),
+		name: (u, now = sessions.data ?? []) => {
+			const own = now.filter(s => s.user === u.name && s.realm === u.realm);
+			return [`${u.name}: ${t('turn.user.open', { n: own.length })}`, ...own.map(s => s.client)].join(', ');
+		},
 		run: async u => {
 			await deleteObject(service, ...placeOf('user', main, u, u.name));
 			const now = await readRows(service, 'turn.sessions', { limit: 1000, realm: u.realm }); // the question may have stood for long

@@ -15,6 +15,7 @@ import { ObjectForm } from '../ui/object_form.jsx';
 import { SettingsDialogs, useSettings } from '../ui/settings.jsx';
 import { useVerb } from '../ui/use_verb.js';
 import { helpOf, textOf } from '../ui/value.js';
+import { read } from '../verbs.js';
 
 const PATH = 'turn.realms';
 export const LIMITS = {
@@ -120,7 +121,8 @@ export function Realms({ service }) {
 						del: true,
 						ask: 'turn.realm.ask',
 						text: 'turn.realm.text',
-						name: r => `${r.name}: ${t('turn.user.open', { n: r.allocations })}`,
+						prepare: () => read(service, 'turn.status'),
+						name: (r, now = status) => `${r.name}: ${t('turn.user.open', { n: now.realms.find(x => x.name === r.name)?.allocations ?? 0 })}`,
 						many: async rows => put(list.filter(x => !rows.some(r => r.name === x.name))),
 					},
 				]}

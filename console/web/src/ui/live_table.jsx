@@ -45,7 +45,7 @@ async function act(action, chosen, help) {
 	if (!rows.length) return false;
 	const n = rows.length;
 	if (action.ask) {
-		const known = await action.prepare?.(rows).catch(() => null);
+		const known = await action.prepare?.(rows).catch(() => undefined);
 		const sure = await confirm({
 			title: t(action.ask, { n }),
 			text: action.text ? t(action.text, { n }) : '',

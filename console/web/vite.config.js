@@ -26,6 +26,7 @@ export default defineConfig({
 	build: {
 		target: 'es2022',
 		minify: 'terser',
+		terserOptions: { ecma: 2020, module: true, compress: { passes: 3 }, format: { wrap_func_args: false } },
 		assetsInlineLimit: 0,
 		modulePreload: { polyfill: false },
 		reportCompressedSize: false,

@@ -108,7 +108,7 @@ test('A user is made, is not made twice, and gets another role', async () => {
 	await field(page, 'name').fill(HOSTILE);
 	await field(page, 'password').fill(PASSWORD);
 	await page.keyboard.press('Enter');
-	await dialog(page, 'Add a user').getByText('There is an account of this name already.').waitFor();
+	await dialog(page, 'Add a user').getByText('There is one of this name already.').waitFor();
 	await page.keyboard.press('Escape');
 	await users.row(HOSTILE).click();
 	await click(page, 'Change');

@@ -201,8 +201,11 @@ test('What services say uses the terms of the glossary', () => {
 	bad(wrong);
 });
 
+// Codes whose sentence says it all: it stands behind the words of "failed".
+const PLAIN = ['bad-backup', 'cancelled', 'ended', 'newer-version', 'no-answer', 'not-writable', 'running', 'too-long', 'unknown-verb', 'unsupported'];
+
 test('Each error code of the catalogue has its words', () => {
-	bad(codesOfReference(root).filter(c => !(`error.${c}` in words.en)).map(c => `no error.${c}`));
+	bad(codesOfReference(root).filter(c => !(`error.${c}` in words.en) && !PLAIN.includes(c)).map(c => `no error.${c}`));
 });
 
 // What a reader is told in words: text without code.

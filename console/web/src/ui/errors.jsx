@@ -15,7 +15,7 @@ export function messageOf(e) {
 	if (wait) return t('error.throttled', { wait });
 	const values = e.values?.map(v => either(`role.${v}`, v));
 	const known = either(`reason.${e.reason}`, '', { ...values }) || either(`error.${e.code}`, '', { text: sentenceOf(e) });
-	return known || (e.code ? sentenceOf(e) : t('error.page', { text: e.message }));
+	return known || (e.code ? t('error.failed', { text: sentenceOf(e) }) : t('error.page', { text: e.message }));
 }
 
 export async function sayError(e) {

@@ -54,6 +54,37 @@ const COLUMNS = [
 	{ id: 'from', title: 'turn.from', width: 'minmax(14rem, 1fr)', value: r => r.from },
 ];
 
+const editOf = (row, value, revision = row.revision ?? 0) => ({ value, revision, row, text: textOf(row, value) });
+
+// name: of the realm that is changed. It is judged before it is reviewed, so that a fault stands beside its field.
+function Form({ service, row, list, name, put, close }) {
+	async function save(body, revision) {
+		const at = name ? list.findIndex(x => x.name === name) : list.length;
+		const next = [...list.slice(0, at), tidy(body), ...list.slice(at + 1)];
+		try {
+			const { transaction } = await prepareChange(service, { [PATH]: editOf(row, next, revision) });
+			await abortChange(service, transaction);
+		} catch (e) {
+			for (const f of e.fields ?? []) f.path = f.path?.replace(`${PATH}[${at}].`, '');
+			throw e;
+		}
+		put(next);
+	}
+	return (
+		<ObjectForm
+			title={name ?? t('turn.realm.add')}
+			help="turn/realms"
+			action={t('next')}
+			fields={fieldsOf(row.columns)}
+			value={name ? list.find(x => x.name === name) : null}
+			shape={body => body.turn.realms.find(x => x.name === name)}
+			revision={row.revision ?? 0}
+			close={close}
+			save={save}
+		/>
+	);
+}
+
 export function Realms({ service }) {
 	const s = useSettings(service);
 	const { data: status, error, load } = useVerb(service, 'turn.status', { poll: true });
@@ -63,25 +94,10 @@ export function Realms({ service }) {
 	const row = s.config.rows.find(r => r.path === PATH);
 	const list = row.value ?? [];
 	const from = r => t(r.removed ? 'turn.state.draining' : r.name === status.realm ? 'turn.realm.main' : row.locked ? 'source.file' : 'source.store');
-	const edit = (value, revision = row.revision ?? 0) => ({ value, revision, row, text: textOf(row, value) });
 	const put = next => {
-		s.setEdits({ [PATH]: edit(next) });
+		s.setEdits({ [PATH]: editOf(row, next) });
 		s.commit(true);
 	};
-
-	// It is judged before it is reviewed, so that a fault stands beside its field.
-	async function save(body, revision) {
-		const at = form.key ? list.findIndex(x => x.name === form.key) : list.length;
-		const next = [...list.slice(0, at), tidy(body), ...list.slice(at + 1)];
-		try {
-			const { transaction } = await prepareChange(service, { [PATH]: edit(next, revision) });
-			await abortChange(service, transaction);
-		} catch (e) {
-			for (const f of e.fields ?? []) f.path = f.path?.replace(`${PATH}[${at}].`, '');
-			throw e;
-		}
-		put(next);
-	}
 	const action = { role: 'administrator', can: r => !row.locked && !r.removed && r.name !== status.realm };
 	return (
 		<div data-help="turn/realms">
@@ -127,19 +143,7 @@ export function Realms({ service }) {
 					},
 				]}
 			/>
-			{form && (
-				<ObjectForm
-					title={form.key ?? t('turn.realm.add')}
-					help="turn/realms"
-					action={t('next')}
-					fields={fieldsOf(row.columns)}
-					value={form.key ? list.find(x => x.name === form.key) : null}
-					shape={body => body.turn.realms.find(x => x.name === form.key)}
-					revision={row.revision ?? 0}
-					close={() => open(null)}
-					save={save}
-				/>
-			)}
+			{form && <Form service={service} row={row} list={list} name={form.key} put={put} close={() => open(null)} />}
 		</div>
 	);
 }

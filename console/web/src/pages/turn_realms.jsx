@@ -7,6 +7,7 @@ import { useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { abortChange, lockedAt, prepareChange } from '../config.js';
 import { number, t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { Locked } from '../ui/field.jsx';
 import { RowTable } from '../ui/live_table.jsx';
@@ -68,7 +69,7 @@ function Form({ service, row, list, name, put, close }) {
 			for (const f of e.fields ?? []) f.path = f.path?.replace(`${PATH}[${at}].`, '');
 			throw e;
 		}
-		put(next);
+		put(next, revision);
 	}
 	return (
 		<ObjectForm
@@ -79,6 +80,7 @@ function Form({ service, row, list, name, put, close }) {
 			value={name ? list.find(x => x.name === name) : null}
 			shape={body => body.turn.realms.find(x => x.name === name)}
 			revision={row.revision ?? 0}
+			locked={lockedAt(row)}
 			close={close}
 			save={save}
 		/>
@@ -94,18 +96,18 @@ export function Realms({ service }) {
 	const row = s.config.rows.find(r => r.path === PATH);
 	const list = row.value ?? [];
 	const from = r => t(r.removed ? 'turn.state.draining' : r.name === status.realm ? 'turn.realm.main' : row.locked ? 'source.file' : 'source.store');
-	const put = next => {
-		s.setEdits({ [PATH]: editOf(row, next) });
+	const put = (next, revision) => {
+		s.setEdits({ [PATH]: editOf(row, next, revision) });
 		s.commit(true);
 	};
-	const action = { role: 'administrator', can: r => !row.locked && !r.removed && r.name !== status.realm };
+	const action = { role: 'administrator', can: r => !r.removed && r.name !== status.realm };
 	return (
 		<div data-help="turn/realms">
 			{failed && <ErrorBox error={failed} retry={load} />}
 			<SettingsDialogs s={s} />
 			{s.errors[PATH] && (
 				<p class="error" role="alert">
-					{s.errors[PATH]}
+					{inWords(s.errors[PATH])}
 				</p>
 			)}
 			<RowTable
@@ -133,6 +135,7 @@ export function Realms({ service }) {
 						...action,
 						id: 'delete',
 						title: 'turn.delete',
+						can: r => !row.locked && action.can(r),
 						danger: true,
 						del: true,
 						ask: 'turn.realm.ask',

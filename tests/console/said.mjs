@@ -6,7 +6,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 // Which argument is the sentence.
-const CALLS = { cfg_add_error: 2, cfg_note: 2, refuse: 2, control_fail: 3, control_fail_with: 4, ask_fail: 3, ask_field_error: 2, snprintf: 2, sip_note: 1, fault: 1, warn: 1 };
+const CALLS = { cfg_add_error: 2, cfg_note: 2, refuse: 2, control_fail: 3, control_fail_with: 4, ask_fail: 3, ask_field_error: 2, snprintf: 2, say: 2, sip_note: 1, fault: 1, warn: 1 };
 // Where sentences are that a change of settings, users, routes … can be refused with, or an action of the pages TURN and SIP.
 const OF = [
 	['common/config_types.c', ['refuse']],
@@ -18,6 +18,8 @@ const OF = [
 	['common/service_verbs.c', ['control_fail']],
 	['common/stored.c', ['control_fail']],
 	['common/cert.c', ['fault', 'warn']],
+	['common/tls.c', ['say']],
+	['common/service_files.c', ['snprintf']],
 	['turn', ['cfg_add_error', 'control_fail']],
 	['sip-proxy', ['cfg_add_error', 'control_fail', 'sip_note']],
 	['console', ['cfg_add_error', 'ask_fail', 'ask_field_error']],
@@ -61,7 +63,7 @@ export function formOf(argument) {
 }
 
 // What only a client of the control protocol or of the API can bring about, no page.
-const NO_PAGE = /^["?]|^topics=|^what\? One of|^an argument is missing|^the transaction has|If-Match|^args must|^this verb is called|JSON object|^the body must|^a stream has|^here is only|X-Stile-CSRF|^this request comes|^a change has a number|the metrics of the services|^user and password are asked|^id must be|^the key is REALM|^either call or|^the object's key must|^there is no argument/;
+const NO_PAGE = /^["?]|^topics=|^what\? One of|^an argument is missing|^the transaction has|If-Match|^args must|^this verb is called|JSON object|^the body must|^a stream has|^here is only|X-Stile-CSRF|^this request comes|^a change has a number|the metrics of the services|^user and password are asked|^id must be|^the key is REALM|^either call or|^the object's key must|^there is no argument|ALPN names/;
 
 const sentence = form => form && / /.test(form.replace(/\{\d\}/g, '').trim()) && /[a-z]{3}/.test(form);
 

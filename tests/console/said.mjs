@@ -6,7 +6,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 // Which argument is the sentence.
-const CALLS = { cfg_add_error: 2, cfg_note: 2, refuse: 2, control_fail: 3, control_fail_with: 4, ask_fail: 3, ask_field_error: 2, snprintf: 2, say: 2, sip_note: 1, fault: 1, warn: 1 };
+const CALLS = { cfg_add_error: 2, cfg_note: 2, refuse: 2, control_fail: 3, control_fail_with: 4, ask_fail: 3, ask_field_error: 2, snprintf: 2, say: 2, health_add: 4, sip_note: 1, fault: 1, warn: 1 };
 // Where sentences are that a change of settings, users, routes … can be refused with, or an action of the pages TURN and SIP.
 const OF = [
 	['common/config_types.c', ['refuse']],
@@ -19,9 +19,10 @@ const OF = [
 	['common/stored.c', ['control_fail']],
 	['common/cert.c', ['fault', 'warn']],
 	['common/tls.c', ['say']],
+	['common', ['health_add']],
 	['common/service_files.c', ['snprintf']],
-	['turn', ['cfg_add_error', 'control_fail']],
-	['sip-proxy', ['cfg_add_error', 'control_fail', 'sip_note']],
+	['turn', ['cfg_add_error', 'control_fail', 'health_add']],
+	['sip-proxy', ['cfg_add_error', 'control_fail', 'sip_note', 'health_add']],
 	['console', ['cfg_add_error', 'ask_fail', 'ask_field_error']],
 	['turn/users.c', ['snprintf']],
 	['turn/secrets.c', ['snprintf']],

@@ -3,6 +3,7 @@
 // One item of a service's health: its id has a headline in the reader's language; beside it stands what the service says,
 // and what to do.
 import { date, either, t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { programOf } from '../state.js';
 import { Icon } from './icon.jsx';
 
@@ -22,9 +23,9 @@ export function HealthItem({ s, item }) {
 				<p>
 					<b>{programOf(s)}</b>: {headline(item)}
 				</p>
-				<p class="muted" lang="en">
-					{item.text}
-					{item.hint && ` – ${item.hint}`}
+				<p class="muted" lang={inWords(item.text) === item.text ? 'en' : undefined}>
+					{inWords(item.text)}
+					{item.hint && ` – ${inWords(item.hint)}`}
 				</p>
 			</div>
 		</div>

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from csource import main, tracked_files  # noqa: E402
 
 WORDS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "words.txt")
-SKIP = re.compile(r"^tests/(fuzz/corpus|torture|console|guides|lint/(bad|words))|/lang/([a-z_]*\.)?(de|it)\.json$|(^|/)(manual|guides)/(de|it)/|\.(de|it)\.md$"
+SKIP = re.compile(r"^tests/(fuzz/corpus|torture|console|guides|lint/(bad|words))|/(lang|said)/([a-z_]*\.)?(de|it)\.json$|(^|/)(manual|guides)/(de|it)/|\.(de|it)\.md$"
                   r"|words\.m?js$|package-lock|^docs/glossary\.md$|\.(png|svg|woff2|ico|gz|zip|pem|key)$")
 
 

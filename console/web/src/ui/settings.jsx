@@ -56,21 +56,12 @@ export function useSettings(service) {
 	return { service, config: data, error, load, edits, setEdits, errors, setErrors, change, drop, review, committing, commit };
 }
 
-// Where lists of maps are changed.
-const PLACES = {
-	'turn.users': 'turn/users',
-	'turn.secrets': 'turn/secrets',
-	'turn.realms': 'turn/realms',
-	'tunnel.routes': 'relay',
-	'agent.jobs': 'agent',
-	'agent.visits': 'agent',
-	'agent.visitors': 'agent',
-	'sip.interfaces': 'sip/interfaces',
-	'sip.lan.servers': 'sip/lan',
-	'sip.routes': 'sip/routes',
-	'sip.users': 'sip/users',
-	'sip.federation.partners': 'sip/federation',
-};
+// Where a list of maps is changed: "sip.lan.servers" on the tab lan of the page SIP.
+function placeOf(path) {
+	const [page, tab] = path.split('.');
+	if (tab === 'front' || tab === 'direct') return <p class="muted">{t('elsewhere.file')}</p>;
+	return <a href={page === 'tunnel' ? '#/relay' : `#/${page}/${tab}`}>{t('elsewhere')}</a>;
+}
 
 export function Setting({ row: plain, s, label, hint, choices }) {
 	const row = choices ? { ...plain, choices } : plain; // choices: words for the values
@@ -98,7 +89,7 @@ export function Setting({ row: plain, s, label, hint, choices }) {
 					error={s.errors[row.path] && beside(s.errors[row.path], label ? t(label) : row.path, row.path)}
 					topic="configuration/values"
 				/>
-				{row.columns?.length > 0 && (PLACES[row.path] ? <a href={`#/${PLACES[row.path]}`}>{t('elsewhere')}</a> : <p class="muted">{t('elsewhere.file')}</p>)}
+				{row.columns?.length > 0 && placeOf(row.path)}
 				{!readOnly && !row.locked && (edit || row.source === 'store') && (
 					<button type="button" onClick={() => s.change(row, edit ? undefined : null)}>
 						{edit ? t('edit.undo') : t('edit.default')}

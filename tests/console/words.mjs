@@ -202,7 +202,7 @@ test('What services say uses the terms of the glossary', () => {
 });
 
 // Codes whose sentence says it all: it stands behind the words of "failed".
-const PLAIN = ['bad-backup', 'cancelled', 'conflict', 'ended', 'newer-version', 'no-answer', 'not-connected', 'not-writable', 'running', 'stopping', 'too-long', 'unknown-verb', 'unsupported'];
+const PLAIN = ['bad-backup', 'cancelled', 'conflict', 'ended', 'newer-version', 'no-answer', 'not-connected', 'not-logged-in', 'not-writable', 'running', 'stopping', 'too-long', 'totp-needed', 'unknown-verb', 'unsupported'];
 
 test('Each error code of the catalogue has its words', () => {
 	bad(codesOfReference(root).filter(c => !(`error.${c}` in words.en) && !PLAIN.includes(c)).map(c => `no error.${c}`));

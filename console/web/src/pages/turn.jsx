@@ -103,7 +103,7 @@ const LIFETIMES = { default: 'turn.lifetime.usual', max: 'turn.lifetime.longest'
 
 const RULES = [
 	{ title: 'turn.access', rows: [{ path: 'turn.realm', label: 'turn.realm' }, { path: 'turn.password', label: 'password' }, { path: 'turn.mobility', label: 'turn.mobility' }] },
-	{ title: 'turn.peers', rows: [{ path: 'turn.peers.allow', label: 'turn.allow', hint: 'turn.allow.hint' }, { path: 'turn.peers.deny', label: 'turn.deny' }] },
+	{ title: 'turn.peers', rows: [{ path: 'turn.peers.allow', label: 'turn.allow' }, { path: 'turn.peers.deny', label: 'turn.deny' }] },
 	{
 		title: 'turn.limits',
 		prefix: 'turn.limits',

@@ -20,8 +20,8 @@ import { read } from '../verbs.js';
 
 const RELAY = [
 	{ path: 'turn.relay.ports', label: 'turn.ports' },
-	{ path: 'turn.relay.addresses', label: 'turn.relays', hint: 'turn.relays.hint' },
-	{ path: 'turn.relay.external', label: 'turn.external', hint: 'turn.external.hint' },
+	{ path: 'turn.relay.addresses', label: 'turn.relays' },
+	{ path: 'turn.relay.external', label: 'turn.external' },
 	{ path: 'stun_servers', label: 'turn.stun' },
 ];
 const STATES = { listening: 'ok', covered: 'warning', draining: 'warning', waiting: 'failed' };

@@ -40,6 +40,7 @@ class Chroot:
             elif os.path.exists(name):
                 shutil.copy(name, self.root + name)
         self.write("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
+        self.write("/etc/dpkg/dpkg.cfg.d/throw-away", "force-unsafe-io\n")
         run("mount", "-t", "proc", "proc", self.root + "/proc")
         self.mounted.append(self.root + "/proc")
         for name in ("null", "urandom", "random", "zero"):
@@ -134,6 +135,8 @@ def installed(c):
     must(c.inside("stile", "--version").stdout.strip(), "stile --version says nothing")
     for s in SERVICES:
         must(os.path.exists(f"{c.root}/lib/systemd/system/stile-{s}.service"), f"no unit of stile-{s}")
+        with open(f"{c.root}/lib/systemd/system/stile-{s}@.service", encoding="utf-8") as f:
+            must(f"\nExecStart=/usr/bin/stile-{s} -c /etc/stile/%i\n" in f.read(), f"no unit of stile-{s}'s instances")
         must(os.path.exists(f"{c.root}/usr/share/man/man8/stile-{s}.8.gz"), f"no man page of stile-{s}")
 
 
@@ -146,6 +149,7 @@ def safe_as_installed(c):
         must(c.stat(d).st_uid == uid and c.stat(d).st_mode & 0o7 == 0, f"{d} is not the services' alone")
     enabled = os.listdir(c.root + "/etc/systemd/system/multi-user.target.wants")
     must("stile-turn.service" in enabled and "stile-agent.service" not in enabled, f"enabled are {enabled}")
+    must(not any("@" in unit for unit in enabled), f"enabled are instances: {enabled}")
 
 
 def password(c, service):

@@ -238,8 +238,10 @@ def main():
             return skip(f"{program} is missing: tools/install-packages containers")
     with Podman() as p:
         step("a debootstrap system becomes the base image", p.base)
+        if FAILED:
+            return 1
         said = p("run", "--rm", *LOCKED, "stile-base", "true", check=False)
-        if said.returncode and not FAILED:
+        if said.returncode:
             return skip(f"no container runs on this machine: {said.stderr.strip()}")
         step("every stage builds, for the user stile, with no configuration in it", lambda: builds(p, debs))
         if not FAILED:

@@ -19,7 +19,7 @@ FAILED = []
 
 
 def run(*argv, check=True, **more):
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=900, **more)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=3600, **more)
     if check and done.returncode:
         raise RuntimeError(f"$ {' '.join(argv)}\nstatus {done.returncode}\n{(done.stdout + done.stderr)[-3000:]}")
     return done

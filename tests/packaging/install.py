@@ -32,6 +32,14 @@ class Chroot:
         self.debs, self.processes, self.mounted = debs, [], []
 
     def __enter__(self):
+        try:
+            self.make()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def make(self):
         run("debootstrap", "--variant=minbase", "bookworm", self.root)
         os.unlink(self.root + "/etc/apt/sources.list")  # debootstrap's; this machine's own follow
         for name in ("/etc/apt/sources.list", "/etc/resolv.conf", "/etc/apt/apt.conf.d", "/etc/apt/sources.list.d"):
@@ -48,13 +56,12 @@ class Chroot:
                 run("cp", "-a", f"/dev/{name}", f"{self.root}/dev/")
         os.mkdir(self.root + "/debs")
         self.inside("apt-get", "update")
-        return self
 
     def __exit__(self, *_):
         for p in self.processes:
             p.kill()
             p.wait()
-        for m in reversed(self.mounted):
+        for m in (*reversed(self.mounted), self.root + "/sys", self.root + "/proc"):  # those of an interrupted debootstrap, too
             run("umount", m, check=False)
         shutil.rmtree(self.root, ignore_errors=True)
 

@@ -414,7 +414,7 @@ class TunnelLab(Programs):
                 f.write(data)
         path = os.path.join(home, "nginx.conf")
         with open(path, "w", encoding="utf-8") as f:
-            f.write(f"daemon off; worker_processes 1; pid {home}/pid; user root; error_log stderr;\n"
+            f.write(f"daemon off; master_process off; pid {home}/pid; user root; error_log stderr;\n"
                     "events { worker_connections 2000; }\n"
                     f"http {{ access_log off; client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/c;\n"
                     f"uwsgi_temp_path {home}/u; scgi_temp_path {home}/s; keepalive_requests 100000;\n"

@@ -8,7 +8,10 @@ const ROUTE = 15;
 const HOSTILE_ROUTE = HOSTILE.replaceAll(' ', '/'); // a route's name has no blanks
 const form = (page, name) => page.getByRole('form', { name });
 // Of several agents; alone there is nothing to choose.
-const instance = async (page, name) => (await page.locator('.bar select').count()) && page.locator('select').first().selectOption(name);
+const instance = async (page, name) => {
+	await page.locator('h1 ~ .pill').first().waitFor(); // the services are known
+	if (await page.locator('.bar select').count()) await page.locator('select').first().selectOption(name);
+};
 // The status of a file that is posted there.
 const posted = (page, path) =>
 	page.evaluate(async p => {

@@ -40,7 +40,7 @@ export function ServicePage({ kind, title, children }) {
 	const s = all.find(x => nameOf(x) === chosen) ?? all.find(x => !isDown(x)) ?? all[0];
 	const name = s && nameOf(s);
 	useEffect(() => {
-		if (s && !chosen) choose(name); // it stays the page's when it stops
+		if (s) choose(was => was || name); // it stays the page's when it stops; a choice made meanwhile counts
 		if (s && !isDown(s)) see(was => ({ ...was, [name]: true }));
 	}, [name, s?.state]);
 	return (

@@ -10,7 +10,7 @@ import re
 from name_server import NameServer
 from site_world import NAMES, ZONE, Calls, Phone, Server, Sites, inside, within
 from sip_world import BUILD, Failed, Message, Ua, case, credentials, main, wait_for
-from sites import sent, shown
+from sites import PRESENCE_S, sent, shown
 
 TURN = "10.0.0.1:3478"
 AT_HOME = ("ip", "netns", "exec", "home")
@@ -50,7 +50,7 @@ def exchange(one, two, sees=None):
     """Each sees that the other is there (or those who can), and gets a message from him."""
     for me, other in ((one, two), (two, one)):
         if me in (sees or (one, two)):
-            wait_for(f"{me.name} sees {other.name}", lambda m=me: m.answers("contacts", "Online"), 40)
+            wait_for(f"{me.name} sees {other.name}", lambda m=me: m.answers("contacts", "Online"), PRESENCE_S)
         me.tell("message", f"hello from {me.name}")
         wait_for(f"the message of {me.name} is there", lambda m=me, o=other: f"hello from {m.name}" in o.said(), 20)
 

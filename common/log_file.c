@@ -115,7 +115,7 @@ int log_check(const struct log_config *c, char *err, size_t err_n)
 	struct stat st;
 	char path[PATH_MAX];
 	struct sb b = sb_init(path, sizeof(path));
-	int dir_fd, r = 0;
+	int dir_fd = -1, r = 0;
 	if (!c->dir || !*c->dir)
 		return 0;
 	r = open_dir(c, &dir_fd, err, err_n);

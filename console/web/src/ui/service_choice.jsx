@@ -22,7 +22,7 @@ export function OfService({ title, children }) {
 	const s = all.find(x => nameOf(x) === chosen) ?? all[0];
 	const name = s ? nameOf(s) : '';
 	useEffect(() => {
-		choose(name);
+		choose(was => (was === chosen ? name : was)); // a choice made meanwhile counts
 	}, [name]);
 	return (
 		<>

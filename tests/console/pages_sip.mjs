@@ -350,7 +350,92 @@ const to = async (page, tab) => {
 
 // What the proxy says of a route to its own domain, and of a UC server without a password.
 const SAID = { 'de-DE': ['ist eine von sip.domains', 'könnte jeder sein'], 'it-IT': ['è uno di sip.domains', 'potrebbe essere chiunque'] };
-const own = l => JSON.parse(readFileSync(new URL(`../../console/web/src/lang/sip.${l.slice(0, 2)}.json`, import.meta.url), 'utf8'));
+const wordsOf = name => JSON.parse(readFileSync(new URL(`../../console/web/src/lang/${name}.json`, import.meta.url), 'utf8'));
+const own = l => wordsOf(`sip.${l.slice(0, 2)}`);
+
+// Each form with good values: its table, what is typed, the name that the proxy has it by, what its row shows (of these words).
+const GOOD = {
+	interfaces: {
+		table: 'sip.interfaces',
+		kind: 'sip.interface',
+		values: l => ({ transport: 'tls', address: '127.0.0.1', port: String(port), advertise: `${l}.uc.test` }),
+		key: () => `tls:127.0.0.1:${port}`,
+		row: l => `${l}.uc.test`,
+		shows: w => w['sip.listens'],
+	},
+	lan: {
+		table: 'sip.servers',
+		kind: 'sip.server',
+		values: l => ({ user: `uc-${l}`, password: 'pw-of-it', users: '7*', weight: '40' }),
+		key: l => `uc-${l}`,
+		shows: w => w['sip.logged_off'],
+	},
+	federation: {
+		table: 'sip.partners',
+		kind: 'sip.partner',
+		values: l => ({ domain: `${l}.partner.test`, calls: 'none', rate: '50' }),
+		key: l => `${l}.partner.test`,
+		shows: w => w['sip.way.none'],
+	},
+	users: {
+		table: 'sip.users',
+		kind: 'sip.user',
+		values: l => ({ name: `${l}@uc.test`, password: 'pw-of-it' }),
+		key: l => `${l}@uc.test`,
+		shows: () => '0', // registered contacts
+	},
+};
+
+// Made in the reader's language, seen in its row and at the proxy, and deleted.
+async function keptAndGone(page, language, tab) {
+	const [add, keep] = WORDS[language];
+	const [word, l, form] = [own(language), language.slice(0, 2), GOOD[tab]];
+	const [key, values] = [form.key(l), form.values(l)];
+	const held = async () => (await api(page, 'GET', `/services/sip/objects/${form.kind}`)).body.rows.find(r => r.key === key)?.body;
+	await to(page, tab);
+	await click(page, add);
+	await put(page, values);
+	await page.getByRole('dialog').getByRole('button', { name: keep }).click();
+	await page.getByRole('dialog').waitFor({ state: 'detached' });
+	const g = grid(page, word[form.table]);
+	const row = g.row(form.row?.(l) ?? key);
+	await row.getByText(form.shows(word), { exact: true }).first().waitFor();
+	const body = await held();
+	for (const [name, v] of Object.entries(values)) {
+		const of = body?.[name] ?? (name === 'password' ? undefined : v); // the key names what the body has not
+		equal(String(of), name === 'password' ? '***' : v, `${name} of ${key} in ${language}`);
+	}
+	await row.locator('[role=gridcell]').first().click();
+	await g.at.press('Delete');
+	const q = dialog(page, word['sip.delete.ask'].one);
+	await q.getByText(key).first().waitFor();
+	await q.getByRole('button', { name: word['sip.delete'], exact: true }).click();
+	await row.waitFor({ state: 'detached' });
+	equal(await held(), undefined, `${key} at the proxy`);
+}
+
+// Settings of the federation, set in the reader's language and set back.
+async function federationSet(page, language) {
+	const frame = wordsOf(language.slice(0, 2));
+	const at = name => page.locator(`[data-path="sip.federation.${name}"]`);
+	const has = async name => (await api(page, 'GET', '/services/sip/config')).body.rows.find(r => r.path === `sip.federation.${name}`);
+	const applied = async () => {
+		for (const word of ['review', 'apply', 'confirm.keep']) await click(page, frame[word]);
+		await dialog(page, frame['confirm.title']).waitFor({ state: 'detached' });
+	};
+	const [rate, srv] = [await has('rate'), await has('sips_srv')];
+	const other = String(srv.value ?? srv.default) === 'true' ? 'false' : 'true';
+	await to(page, 'federation');
+	await at('rate').locator('input').fill('77');
+	await at('sips_srv').locator('select').selectOption(other);
+	await applied();
+	for (const name of ['rate', 'sips_srv']) await at(name).getByText(frame['source.store'], { exact: true }).waitFor();
+	equal([await has('rate'), await has('sips_srv')].map(r => String(r.value)), ['77', other], 'what the proxy has');
+	for (const name of ['rate', 'sips_srv']) await at(name).getByRole('button', { name: frame['edit.default'] }).click();
+	await applied();
+	for (const name of ['rate', 'sips_srv']) await at(name).getByText(frame['source.default'], { exact: true }).waitFor();
+	equal([(await has('rate')).value, (await has('sips_srv')).value], [rate.value, srv.value], 'the default');
+}
 
 test('In German and Italian bad values are refused by page and proxy, good ones saved, and several deleted with one question', async () => {
 	for (const [language, [add, keep]] of Object.entries(WORDS)) {
@@ -393,6 +478,8 @@ test('In German and Italian bad values are refused by page and proxy, good ones 
 		for (const domain of names) await q.getByText(domain).waitFor();
 		await q.getByRole('button', { name: word['sip.delete'], exact: true }).click();
 		await g.row(names[1]).waitFor({ state: 'detached' });
+		for (const tab of Object.keys(GOOD)) await keptAndGone(page, language, tab);
+		await federationSet(page, language);
 		noFaults(page);
 	}
 });

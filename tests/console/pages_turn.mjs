@@ -17,10 +17,10 @@ async function instance(page, name) {
 }
 
 // Reviews, applies and keeps what was changed.
-async function applied(page) {
-	await click(page, 'Apply');
-	await click(page, 'Keep it');
-	await dialog(page, 'Keep this change?').waitFor({ state: 'detached' });
+async function applied(page, frame = words['en-GB']) {
+	await click(page, frame.apply);
+	await click(page, frame['confirm.keep']);
+	await dialog(page, frame['confirm.title']).waitFor({ state: 'detached' });
 }
 
 test('Sessions of real clients are live; several are ended by Del after one question that names them', async () => {
@@ -461,6 +461,140 @@ test('What is wrong is said in each language, by the page and by the service; wh
 		await click(page, frame.save);
 		await wrong(frame.required);
 		noFaults(page);
+	}
+});
+
+// What the cases of good values share: the page of lab in this language, on one part of it after the other.
+async function lab(language, first) {
+	const [frame, mine] = [words[language], own[language]];
+	const page = await opened({ language, allowed: [REFUSED] }, `#/turn/${first}`);
+	await page.locator('h1 + .pill').waitFor();
+	await page.getByLabel(frame.instance).selectOption(LAB);
+	const to = async tab => {
+		await page.evaluate(hash => (location.hash = hash), `#/turn/${tab}`);
+		await page.locator(`.tabs a[href="#/turn/${tab}"][aria-current]`).waitFor();
+	};
+	const put = (name, text) => page.locator(`dialog [name="${name}"]`).fill(text);
+	// Chosen, and deleted after the question.
+	const gone = async (table, name, ask) => {
+		await table.choose(name);
+		await table.at.press('Delete');
+		const question = dialog(page, mine[ask].one.replace('{n}', '1'));
+		await question.getByText(name).first().waitFor();
+		await question.getByRole('button', { name: mine['turn.delete'], exact: true }).click();
+	};
+	// Settings with these values; → what sets them back to what they were.
+	const set = async values => {
+		const before = {};
+		for (const [path, v] of Object.entries(values)) {
+			const at = page.locator(`[data-path="${path}"]`);
+			await at.locator('input').waitFor();
+			const button = at.getByRole('button', { name: frame['edit.default'] });
+			before[path] = (await button.count()) ? await at.locator('input').inputValue() : null;
+			if (v === null) await button.click();
+			else await at.locator('input').fill(v);
+		}
+		await click(page, frame.review);
+		await applied(page, frame);
+		for (const [path, v] of Object.entries(values)) {
+			const from = frame[v === null ? 'source.default' : 'source.store'];
+			await page.locator(`[data-path="${path}"]`).getByText(from, { exact: true }).waitFor();
+		}
+		return () => set(before);
+	};
+	return { page, frame, mine, to, put, gone, set };
+}
+
+test('In German and Italian good secrets, listeners and realms are saved, used and removed', async () => {
+	for (const language of LANGUAGES.slice(1)) {
+		const { page, frame, mine, to, put, gone } = await lab(language, 'interfaces');
+		const listeners = grid(page, mine['turn.listeners']);
+		await listeners.row(String(PORT + 4)).getByText(mine['turn.state.listening']).waitFor();
+		await click(page, mine['turn.listener.add']);
+		await page.locator('dialog [name=address]').selectOption('127.0.0.1');
+		await put('port', String(PORT + 6));
+		await click(page, frame.next);
+		await applied(page, frame);
+		await listeners.row(String(PORT + 6)).getByText(mine['turn.state.listening']).waitFor();
+		equal(await world('client', { user: 'erin', password: 'guess', port: PORT + 6 }), 401, 'the new listener answers');
+		await gone(listeners, String(PORT + 6), 'turn.listener.ask');
+		await applied(page, frame);
+		await listeners.row(String(PORT + 6)).waitFor({ state: 'detached' });
+
+		await to('secrets');
+		const [secrets, id] = [grid(page, mine['turn.secrets']), `2027-${language}`];
+		await click(page, mine['turn.secret.add']);
+		await put('id', id);
+		await click(page, frame.save);
+		await secrets.row(id).getByText(frame['source.store']).waitFor();
+		await click(page, mine['turn.mint']);
+		await page.locator('dialog [name=secret]').selectOption(id);
+		await put('name', `guest ${language}`);
+		await put('hours', '2');
+		await page.locator('dialog [type=submit]').click();
+		await page.locator('dialog code').nth(1).waitFor();
+		const [user, password] = await page.locator('dialog code').allTextContents();
+		await page.keyboard.press('Escape');
+		equal(await world('client', { user, password, port: PORT + 4 }), 0, 'the credential is good');
+		await gone(secrets, id, 'turn.secret.ask');
+		await toast(page, mine['turn.secret.gone'].one.replace('{n}', '1')).waitFor();
+		await secrets.row(id).waitFor({ state: 'detached' });
+		equal(await world('client', { user, password, port: PORT + 4 }), 401, 'the credential of a deleted secret');
+
+		await to('realms');
+		const [realms, realm] = [grid(page, mine['turn.realms']), `realm ${language}`];
+		await click(page, mine['turn.realm.add']);
+		await put('name', realm);
+		await put('password', 'of-the-realm');
+		await put('listen', `udp:127.0.0.1:${PORT + 4}`);
+		await put('limits.allocations', '5');
+		await put('limits.bitrate', '2Mbit/s');
+		await click(page, frame.next);
+		await applied(page, frame);
+		await realms.row(realm).getByText(frame['source.store']).waitFor();
+		equal(await realms.cell(realm, 4).textContent(), '5', 'the limit');
+		equal(await world('client', { user: 'x', password: 'of-the-lab', port: PORT + 4 }), 401, 'the listener is the realm’s now');
+		await gone(realms, realm, 'turn.realm.ask');
+		await applied(page, frame);
+		await realms.row(realm).waitFor({ state: 'detached' });
+		noFaults(page);
+		await page.context().close();
+	}
+});
+
+test('In German and Italian good peer rules, relay addresses and certificates are saved, at work and set back', async () => {
+	for (const language of LANGUAGES.slice(1)) {
+		const { page, frame, mine, to, set } = await lab(language, 'rules');
+		let back = await set({ 'turn.peers.deny': '9.9.9.0/24, 2001:db8::/32', 'turn.limits.allocations_per_user': '7' });
+		for (const [address, says, rule] of [
+			['9.9.9.9', 'turn.peer.no', 'turn.peers.deny 9.9.9.0/24'],
+			['127.0.0.1', 'turn.peer.yes', 'turn.peers.allow 127.0.0.0/8'], // the file's
+		]) {
+			await field(page, mine['turn.peer']).fill(address);
+			await click(page, mine['turn.peer.ask']);
+			await page.locator('form.peer [role=status]').filter({ hasText: rule }).getByText(mine[says], { exact: true }).waitFor();
+		}
+		await back();
+
+		await to('interfaces');
+		const relays = grid(page, mine['turn.relays']);
+		back = await set({ 'turn.relay.addresses': '127.0.0.2', 'turn.relay.external': '192.0.2.9', stun_servers: '127.0.0.1:9, 127.0.0.1:10' });
+		await relays.row('127.0.0.2').getByText(mine['turn.how.given']).waitFor();
+		await relays.row('127.0.0.2').getByText('192.0.2.9').waitFor();
+		await back();
+		await relays.row('127.0.0.2').waitFor({ state: 'detached' });
+
+		await to('certificates');
+		const [certificates, found] = [grid(page, mine['turn.certificates']), grid(page, mine['turn.found'])];
+		for (const name of ['kept.pem', 'other.pem']) {
+			await found.choose(name); // the second one is what the case of certificates has chosen
+			await click(page, mine['turn.use']);
+			await page.locator('dialog').getByText(`/${name}`).first().waitFor();
+			await applied(page, frame);
+			await certificates.row(name).getByText(mine['turn.cert.unused']).waitFor();
+		}
+		noFaults(page);
+		await page.context().close();
 	}
 });
 

@@ -11,8 +11,10 @@
 //		noFaults(page);
 //	});
 //	await cases();
+import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { accessible, api, click, fits, launch, noFaults, open, run, shot, until } from './browser.mjs';
+import { join } from 'node:path';
+import { accessible, api, click, fits, launch, noFaults, open, run, shot, until, web } from './browser.mjs';
 import { Failed } from './cases.mjs';
 
 export { accessible, api, click, fits, noFaults, shot, until } from './browser.mjs';
@@ -29,6 +31,30 @@ const states = {}; // role → the cookie of a login
 
 export const LANGUAGES = ['en-GB', 'de-DE', 'it-IT'];
 export const dialog = (page, name) => page.getByRole('dialog', { name });
+
+// The words of a language, those of the frame and of every page: words('de')['tunnel.add'].
+export function words(language) {
+	const folder = join(web, 'src/lang');
+	const files = readdirSync(folder).filter(f => f === `${language}.json` || f.endsWith(`.${language}.json`));
+	return Object.assign({}, ...files.map(f => JSON.parse(readFileSync(join(folder, f), 'utf8'))));
+}
+
+// A word that has a plural, with its number.
+export const counted = (word, n) => word[n === 1 ? 'one' : 'other'].replace('{n}', n);
+
+// A key that the page shows gets this value (null: its default again), which is reviewed, applied and kept; w: the page's words.
+export async function applied(page, w, path, value) {
+	const row = page.locator(`[data-path="${path}"]`);
+	const input = row.locator(`[name="${path}"]`);
+	if (value === null) await row.getByRole('button', { name: w['edit.default'], exact: true }).click();
+	else if ((await input.evaluate(e => e.tagName)) === 'SELECT') await input.selectOption(value);
+	else await input.fill(value);
+	await click(page, w.review);
+	await click(page, w.apply);
+	await click(page, w['confirm.keep']);
+	await dialog(page, w['confirm.title']).waitFor({ state: 'detached' });
+	await row.getByText(w[value === null ? 'source.default' : 'source.store'], { exact: true }).waitFor();
+}
 
 // page_world.py's do_WHAT(args); → what it returned.
 export function world(what, args = {}) {

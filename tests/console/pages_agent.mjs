@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pages Agent and Relay, against what tunnel_pages_world.py has started.
-import { api, base, cases, click, dialog, equal, grid, HOSTILE, holds, inAllLooks, LANGUAGES, looked, noFaults, opened, test, until, world } from './page_kit.mjs';
+import {
+	api, applied, base, cases, click, counted, dialog, equal, grid, HOSTILE, holds, inAllLooks, LANGUAGES, looked, noFaults, opened, test,
+	until, url, words, world,
+} from './page_kit.mjs';
 
 const jobPort = i => base + 10 + i;
 const target = base + 30;
@@ -450,9 +453,131 @@ test('Bad values of the forms are refused and good ones kept in three languages'
 		}
 });
 
+// What the cases above do in English, in the words w of another language. said(): the button of a dialog.
+const said = (page, title, action) => dialog(page, title).getByRole('button', { name: action, exact: true }).click();
+
+async function visitsKept(page, w) {
+	await page.goto(`${url}#/agent/visits`);
+	await instance(page, 'agent@home');
+	const rows = grid(page, w['agent.visits']);
+	await rows.row(`site 127.0.0.1:${target}`).waitFor();
+	const add = form(page, w['tunnel.add']);
+	await add.locator('[name=agent]').fill('site');
+	await add.locator('[name=target]').fill(`localhost:${target}`);
+	await add.locator('[name=at_port]').fill(String(target + 6));
+	await page.keyboard.press('Enter');
+	const name = `site localhost:${target}`;
+	await rows.row(name).locator('.pill.ok').waitFor();
+	await world('carries', { port: target + 6 });
+	await rows.choose(name);
+	await click(page, w['tunnel.stop']);
+	await said(page, counted(w['tunnel.stop.ask'], 1), w['tunnel.stop']);
+	await rows.row(name).locator('.pill.off').waitFor();
+	await world('closed', { port: target + 6 });
+	await rows.choose(name);
+	await click(page, w['tunnel.edit']);
+	await dialog(page, name).locator('[name=head_start]').fill('1s');
+	await said(page, name, w.save);
+	await dialog(page, name).waitFor({ state: 'detached' });
+	const { rows: stored } = (await api(page, 'GET', '/services/agent@home/objects/agent.visit')).body;
+	equal(stored.map(o => [o.key, o.body.head_start]), [[name, '1s']], 'what is stored');
+	await rows.choose(name);
+	await click(page, w['tunnel.start']);
+	await rows.row(name).locator('.pill.ok').waitFor();
+	await rows.choose(name);
+	await rows.at.focus();
+	await page.keyboard.press('Delete');
+	await said(page, counted(w['agent.visit.delete.ask'], 1), w['tunnel.delete']);
+	await rows.row(name).waitFor({ state: 'detached' });
+}
+
+async function sharesKept(page, w, file) {
+	await page.goto(`${url}#/agent/shares`);
+	await instance(page, 'agent@site');
+	const rows = grid(page, w['agent.shares']);
+	await rows.at.waitFor();
+	await click(page, w['agent.share.file']);
+	const f = dialog(page, w['agent.share.file']);
+	await f.locator('[name=file]').setInputFiles({ name: file, mimeType: 'text/plain', buffer: Buffer.from(`${file}\n`) });
+	await f.locator('[name=hours]').fill('2');
+	await said(page, w['agent.share.file'], w['agent.share.make']);
+	await dialog(page, file).getByRole('img', { name: w['tunnel.code.qr'] }).waitFor();
+	const [, , code] = (await dialog(page, file).locator('pre').first().innerText()).split(' ');
+	equal(await world('got', { code }), `${file}\n`, 'what stile get has of it');
+	await page.keyboard.press('Escape');
+	await click(page, w['agent.share.target']);
+	await dialog(page, w['agent.share.target']).locator('[name=target]').fill(`localhost:${target}`);
+	await said(page, w['agent.share.target'], w['agent.share.make']);
+	await dialog(page, `localhost:${target}`).locator('pre').first().waitFor();
+	await page.keyboard.press('Escape');
+	const name = `localhost port ${target}`;
+	await rows.row(file).waitFor();
+	await rows.row(name).waitFor();
+	await rows.choose(name);
+	await click(page, w['agent.share.change']);
+	await dialog(page, name).locator('[name=hours]').fill('48');
+	await said(page, name, w.save);
+	await dialog(page, name).waitFor({ state: 'detached' });
+	const shares = (await api(page, 'GET', '/services/agent@site/verbs/agent.shares')).body.rows;
+	holds(Math.abs(shares.find(r => r.name === name).expires - Date.now() / 1000 - 48 * 3600) < 600, 'its end');
+	await rows.choose(file, name);
+	await click(page, w['agent.end']);
+	await said(page, counted(w['agent.share.end.ask'], 2), w['agent.end']);
+	await rows.row(file).waitFor({ state: 'detached' });
+	await rows.row(name).waitFor({ state: 'detached' });
+}
+
+async function enrolled(page, w, agent) {
+	await page.goto(`${url}#/agent`);
+	await instance(page, `agent@${agent}`);
+	await page.getByText(w['agent.self'].replace('{name}', agent).split(' {host}')[0]).waitFor();
+	const { code } = await world('verb', { service: 'stile-tunnel', verb: 'tunnel.enrol', args: { name: agent } });
+	await click(page, w['agent.enrol']);
+	await dialog(page, w['agent.enrol']).locator('[name=code]').fill(code);
+	await said(page, w['agent.enrol'], w['agent.enrol']);
+	await dialog(page, w['agent.enrol']).waitFor({ state: 'detached' });
+	await grid(page, w['agent.servers']).row('Control room').locator('.pill.ok').waitFor();
+	await world('connected', { name: agent });
+}
+
+test('Visits, shares, an enrolment and settings of the agent are kept in German and Italian, too, and are removed again', async () => {
+	for (const language of LANGUAGES.slice(1)) {
+		const l = language.slice(0, 2);
+		const w = words(l);
+		const fresh = `new${l}`;
+		await world('strange_agent', { agent: fresh });
+		const page = await opened({ language }, '#/agent');
+		await enrolled(page, w, fresh);
+		await visitsKept(page, w);
+		await sharesKept(page, w, `${l}.txt`);
+		await page.goto(`${url}#/agent/settings`);
+		await instance(page, 'agent@site');
+		const keys = async () => (await api(page, 'GET', '/services/agent@site/config')).body.rows;
+		const plain = async () => (await keys()).find(r => r.path === 'agent.allow_plain').source;
+		await applied(page, w, 'agent.allow_plain', 'true');
+		equal(await plain(), 'store', 'where the value comes from');
+		await applied(page, w, 'agent.allow_plain', null);
+		equal(await plain(), 'default', 'where the value comes from');
+		noFaults(page);
+		await page.context().close();
+		await world('stop', { service: `stile-agent@${fresh}` });
+		await world('verb', { service: 'stile-tunnel', verb: 'tunnel.agents.delete', args: { agent: fresh } });
+	}
+});
+
 test('Both pages in three languages, light, dark and a narrow window', async () => {
 	const ready = page => page.locator('.grid .rows [role=row]').first().waitFor();
-	await inAllLooks(['#/agent', 'agent', ready], ['#/relay', 'relay', ready]);
+	const of = name => async (page, l) => {
+		await instance(page, 'agent@home');
+		await grid(page, words(l)[name]).rows().first().waitFor();
+	};
+	await world('tool', { name: 'looked at', argv: ['share', '--tcp', `127.0.0.1:${target}`, '--instance', 'home'] });
+	await inAllLooks(
+		['#/agent', 'agent', ready],
+		['#/agent/visits', 'agent-visits', of('agent.visits')],
+		['#/agent/shares', 'agent-shares', of('agent.shares')],
+		['#/relay', 'relay', ready],
+	);
 });
 
 await cases();

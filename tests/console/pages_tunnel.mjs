@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page Tunnel, against what tunnel_pages_world.py has started. The first cases leave agents behind that later ones look at.
 import { readFileSync } from 'node:fs';
-import { api, base, cases, click, dialog, equal, grid, HOSTILE, holds, inAllLooks, LANGUAGES, looked, noFaults, opened, test, until, world } from './page_kit.mjs';
+import {
+	api, base, cases, click, counted, dialog, equal, grid, HOSTILE, holds, inAllLooks, LANGUAGES, looked, noFaults, opened, test, until,
+	url, words, world,
+} from './page_kit.mjs';
 
 const jobPort = i => base + 10 + i;
 const target = base + 30;
@@ -331,6 +334,27 @@ test('The tunnel restarts under the open page: it says so, and goes on', async (
 	noFaults(page);
 });
 
+// A code for an agent, which is cancelled.
+async function codeGiven(page, w, name) {
+	await page.goto(`${url}#/tunnel/agents`);
+	await click(page, w['tunnel.enrol']);
+	const form = dialog(page, w['tunnel.enrol']);
+	await form.locator('[name=name]').fill(name);
+	await form.locator('[name=hours]').fill('2');
+	await form.getByRole('button', { name: w['tunnel.enrol'], exact: true }).click();
+	await dialog(page, w['tunnel.code'].replace('{name}', name)).getByRole('img', { name: w['tunnel.code.qr'] }).waitFor();
+	await page.keyboard.press('Escape');
+	const codes = grid(page, w['tunnel.codes']);
+	await codes.row(name).waitFor();
+	const out = async () => (await api(page, 'GET', '/services/tunnel/verbs/tunnel.agents')).body.codes.find(c => c.name === name);
+	holds(Math.abs((await out()).expires - Date.now() / 1000 - 2 * 3600) < 600, 'its end');
+	await codes.choose(name);
+	await click(page, w['tunnel.cancel']);
+	await dialog(page, counted(w['tunnel.cancel.ask'], 1)).getByRole('button', { name: w['tunnel.cancel'], exact: true }).click();
+	await codes.row(name).waitFor({ state: 'detached' });
+	equal(await out(), undefined, 'the code');
+}
+
 test('Bad values are refused and good ones kept in three languages', async () => {
 	const wrong = { en: 'Must be a port from 1 to 65535', de: 'Muss ein Port von 1 bis 65535 sein', it: 'Deve essere una porta da 1 a 65535' };
 	const place = { en: 'Must be host and port', de: 'Muss Host und Port sein', it: 'Deve essere host e porta' };
@@ -358,6 +382,7 @@ test('Bad values are refused and good ones kept in three languages', async () =>
 		await row.getByText(`${l}: ${HOSTILE}`).waitFor();
 		await api(page, 'DELETE', `/services/tunnel/objects/tunnel.job?key=${encodeURIComponent(`site/${jobPort(7)}`)}`);
 		await row.waitFor({ state: 'detached' });
+		await codeGiven(page, words(l), `code-${l}`);
 		noFaults(page);
 		await page.context().close();
 	}

@@ -6,6 +6,7 @@ Ports, from base on: 0 the tunnel's, 3 the console's, 10-29 jobs and routes, 30-
 import os
 import socket
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tunnel"))
@@ -123,9 +124,9 @@ class Tunnels(PageWorld, TunnelWorld):
 
     def do_got(self, code):
         """What a receiver without an agent has of the one file that is shared."""
-        os.mkdir(self.path("nothing"))
-        self.run(STILE, "get", code.replace("tunnel.example.org", "127.0.0.1"), self.path("got"), "--runtime-dir", self.path("nothing")).exits(0)
-        with open(os.path.join(self.path("got"), os.listdir(self.path("got"))[0]), encoding="utf-8") as f:
+        nothing, got = (tempfile.mkdtemp(dir=self.folder) for _ in range(2))
+        self.run(STILE, "get", code.replace("tunnel.example.org", "127.0.0.1"), got, "--runtime-dir", nothing).exits(0)
+        with open(os.path.join(got, os.listdir(got)[0]), encoding="utf-8") as f:
             return f.read()
 
     # ---- two agents that visit each other ----

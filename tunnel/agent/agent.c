@@ -294,6 +294,8 @@ static int greet(struct agent *a, struct stream *st)
 	if (r < 0)
 		return r;
 	frame_conn_set_owner(a->control, &control_ops, a);
+	/* It keeps its memory: without any it could not be dialled again, and all that it carries would end with it. */
+	(void)SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
 	frame_conn_addresses(a->control, &a->server, &a->local);
 	keepalive_init(&a->keep, loop_now(a->loop), KEEPALIVE_CONTROL_MS, random32());
 	loop_timer_set(a->loop, &a->retry, HELLO_MS);

@@ -16,7 +16,7 @@ import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
 import { Shares, Visits } from './agent_visits.jsx';
-import { AddRow, cols, ends, EnrolCode, fieldsOf, jobFields, jobName, Reach, stateOf } from './tunnel_parts.jsx';
+import { AddRow, cols, ends, EnrolCode, fieldsOf, jobFields, jobName, Reach, RowForm, stateOf } from './tunnel_parts.jsx';
 
 // ---- servers ----
 
@@ -129,18 +129,7 @@ function Jobs({ service }) {
 			{may('administrator') && (
 				<AddRow title="tunnel.add" fields={fieldsOf('port:ports target:place', { target: { default: '127.0.0.1:' } })} save={job => put(job, 0)} />
 			)}
-			{form && (
-				<ObjectForm
-					title={form.name}
-					help="agent/jobs"
-					fields={jobFields('')}
-					value={form.object?.body ?? form.config}
-					revision={form.object?.revision}
-					locked={form.where}
-					close={() => open(null)}
-					save={put}
-				/>
-			)}
+			{form && <RowForm form={form} help="agent/jobs" fields={jobFields('')} close={() => open(null)} save={put} />}
 		</>
 	);
 }

@@ -15,7 +15,7 @@ import { RowTable } from '../ui/live_table.jsx';
 import { ObjectForm } from '../ui/object_form.jsx';
 import { useLive } from '../ui/use_verb.js';
 import { read, readRows, tell } from '../verbs.js';
-import { AddRow, Code, cols, ends, fieldsOf, joined, LISTEN, parted } from './tunnel_parts.jsx';
+import { AddRow, Code, cols, ends, fieldsOf, joined, LISTEN, parted, RowForm } from './tunnel_parts.jsx';
 
 const NAME_MAX = 63;
 
@@ -76,19 +76,7 @@ export function Visits({ service }) {
 				detail={{ title: r => r.name }}
 			/>
 			{may('administrator') && <AddRow title="tunnel.add" fields={fieldsOf('agent:must target:place at_address:any at_port:free', AT)} save={b => put(b, 0)} />}
-			{form && (
-				<ObjectForm
-					title={form.name}
-					help="agent/visits"
-					fields={FIELDS()}
-					value={parted(form.object?.body ?? form.config)}
-					shape={parted}
-					revision={form.object?.revision}
-					locked={form.where}
-					close={() => open(null)}
-					save={put}
-				/>
-			)}
+			{form && <RowForm form={form} help="agent/visits" fields={FIELDS()} shape={parted} close={() => open(null)} save={put} />}
 		</>
 	);
 }

@@ -7,13 +7,12 @@ import { bytes, t } from '../i18n.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
 import { ErrorBox } from '../ui/errors.jsx';
 import { LiveTable, RowTable } from '../ui/live_table.jsx';
-import { ObjectForm } from '../ui/object_form.jsx';
 import { ServicePage } from '../ui/service_page.jsx';
 import { Settings } from '../ui/settings.jsx';
 import { Tabs } from '../ui/tabs.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
 import { readRows, tell } from '../verbs.js';
-import { AddRow, cols, ends, fieldsOf, filled, joined, LISTEN, parted, State } from './tunnel_parts.jsx';
+import { AddRow, cols, ends, fieldsOf, filled, joined, LISTEN, parted, RowForm, State } from './tunnel_parts.jsx';
 import { Connections } from './tunnel_watch.jsx';
 
 function Status({ service }) {
@@ -101,19 +100,7 @@ function Routes({ service }) {
 				detail={{ title: r => r.name }}
 			/>
 			{may('administrator') && <AddRow title="relay.add" fields={fieldsOf('at_address:any at_port:listen target:place', { at_address: LISTEN, target: { default: '127.0.0.1:' } })} save={b => put({ ...b, target: [b.target] }, 0)} />}
-			{form && (
-				<ObjectForm
-					title={form.name}
-					help="relay"
-					fields={FIELDS()}
-					value={parted(form.object?.body ?? form.config)}
-					shape={parted}
-					revision={form.object?.revision}
-					locked={form.where}
-					close={() => open(null)}
-					save={put}
-				/>
-			)}
+			{form && <RowForm form={form} help="relay" fields={FIELDS()} shape={parted} close={() => open(null)} save={put} />}
 		</>
 	);
 }

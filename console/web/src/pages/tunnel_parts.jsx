@@ -9,7 +9,7 @@ import { Copy } from '../ui/copy.jsx';
 import { Dialog } from '../ui/dialog.jsx';
 import { messageOf } from '../ui/errors.jsx';
 import { judge } from '../ui/judge.js';
-import { errorsOf } from '../ui/object_form.jsx';
+import { errorsOf, ObjectForm } from '../ui/object_form.jsx';
 import { Reason } from '../ui/reason.jsx';
 import { useLive } from '../ui/use_verb.js';
 import { valueOf } from '../ui/value.js';
@@ -32,6 +32,11 @@ export const State = ({ s, why }) => (
 
 // What goes with it, behind a name in a question.
 export const ends = connections => (connections ? ` – ${t('sessions.tunnel', { n: connections })}` : '');
+
+// The form of a row that lies in the store (object) or in the file (config, locked where it stands).
+export const RowForm = ({ form, shape = body => body, ...rest }) => (
+	<ObjectForm {...rest} title={form.name} value={shape(form.object?.body ?? form.config)} shape={shape} revision={form.object?.revision} locked={form.where} />
+);
 
 const titleOf = id => (has(`tunnel.col.${id}`) ? `tunnel.col.${id}` : id);
 

@@ -4,17 +4,14 @@
 // relay addresses with the public address of each and why it is not known, and the keys of the relay. What is changed goes
 // through review and confirmation, as every setting.
 import { useState } from 'preact/hooks';
-import { may } from '../api.js';
-import { lockedAt } from '../config.js';
 import { dateTime, t } from '../i18n.js';
 import { beside } from '../said.js';
 import { ErrorBox } from '../ui/errors.jsx';
-import { Locked } from '../ui/field.jsx';
 import { RowTable } from '../ui/live_table.jsx';
 import { Loading } from '../ui/loading.jsx';
 import { ObjectForm } from '../ui/object_form.jsx';
 import { Reason } from '../ui/reason.jsx';
-import { Setting, SettingsBar, SettingsDialogs, useSettings } from '../ui/settings.jsx';
+import { AddToList, Setting, SettingsBar, SettingsDialogs, useSettings } from '../ui/settings.jsx';
 import { useVerb } from '../ui/use_verb.js';
 import { read } from '../verbs.js';
 
@@ -82,17 +79,7 @@ function Listeners({ s, status }) {
 				rows={rowsOf(status.listeners, list)}
 				rowKey={r => r.key}
 				columns={LISTENERS}
-				tools={
-					row.locked ? (
-						<Locked where={lockedAt(row)} />
-					) : (
-						may('administrator') && (
-							<button type="button" class="main" onClick={() => open({})}>
-								{t('turn.listener.add')}
-							</button>
-						)
-					)
-				}
+				tools={<AddToList row={row} title="turn.listener.add" add={() => open({})} />}
 				actions={[
 					{ ...action, id: 'edit', title: 'turn.edit', single: true, open: r => open(r) },
 					{

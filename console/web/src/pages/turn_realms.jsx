@@ -4,16 +4,14 @@
 // are one setting, turn.realms, so a change of one goes through review and confirmation with the others; their users and
 // secrets are on the tabs of that name. The default realm stands first; its settings are those of "Rules and limits".
 import { useState } from 'preact/hooks';
-import { may } from '../api.js';
 import { abortChange, lockedAt, prepareChange } from '../config.js';
 import { number, t } from '../i18n.js';
 import { inWords } from '../said.js';
 import { ErrorBox } from '../ui/errors.jsx';
-import { Locked } from '../ui/field.jsx';
 import { RowTable } from '../ui/live_table.jsx';
 import { Loading } from '../ui/loading.jsx';
 import { ObjectForm } from '../ui/object_form.jsx';
-import { SettingsDialogs, useSettings } from '../ui/settings.jsx';
+import { AddToList, SettingsDialogs, useSettings } from '../ui/settings.jsx';
 import { useVerb } from '../ui/use_verb.js';
 import { helpOf, textOf } from '../ui/value.js';
 import { read } from '../verbs.js';
@@ -118,17 +116,7 @@ export function Realms({ service }) {
 				columns={COLUMNS}
 				changed={load}
 				detail={{ title: r => r.name }}
-				tools={
-					row.locked ? (
-						<Locked where={lockedAt(row)} />
-					) : (
-						may('administrator') && (
-							<button type="button" class="main" onClick={() => open({})}>
-								{t('turn.realm.add')}
-							</button>
-						)
-					)
-				}
+				tools={<AddToList row={row} title="turn.realm.add" add={() => open({})} />}
 				actions={[
 					{ ...action, id: 'edit', title: 'turn.edit', single: true, open: r => open({ key: r.name }) },
 					{

@@ -13,6 +13,7 @@ import { t } from '../i18n.js';
 import { beside } from '../said.js';
 import { Commit, Pending } from './commit.jsx';
 import { ErrorBox, sayError } from './errors.jsx';
+import { Locked } from './field.jsx';
 import { judge } from './judge.js';
 import { Loading } from './loading.jsx';
 import { toast } from './toast.jsx';
@@ -184,3 +185,15 @@ function Groups({ service, groups, help }) {
 
 // A viewer may not read them: he is shown none, and no refusal.
 export const Settings = props => may('operator') && <Groups {...props} />;
+
+// At the table of a list: the button that adds to it, or where the file sets it.
+export const AddToList = ({ row, title, add }) =>
+	row.locked ? (
+		<Locked where={lockedAt(row)} />
+	) : (
+		may('administrator') && (
+			<button type="button" class="main" onClick={add}>
+				{t(title)}
+			</button>
+		)
+	);

@@ -300,7 +300,7 @@ bool sip_trust_response(struct sip_return *ret, void *arg)
 
 	/* RFC 3325 7: where privacy is asked for, only who is trusted learns it */
 	ret->asserted = id && id->verified && (ret->to_trusted || !sip_has(ret->msg, SIP_H_PRIVACY));
-	while (ret->asserted && sip_values_next(&it, &value))
+	while (id && sip_values_next(&it, &value))
 		if (sip_addr_parse(value, &a) < 0 || !sip_identity_covers(id, domain_of(a.uri)))
 			sip_edit_remove_value(ret->edit, value);
 	return true;

@@ -178,6 +178,11 @@ def _(w):
         w.agent_verb("site", "service.reload")
         wait_for("a job that the agent has no more is forgotten here", lambda: not call(w, "service.objects", SERVER, kind="tunnel.held")["rows"])
         w.ask("tunnel", "job", "stop", "site", name).exits(1).says("no job")
+        # One of that name that is made here is another one: who means the agent's does not get it.
+        call(w, "tunnel.job.add", SERVER, agent="site", job={"port": name, "name": name, "target": f"127.0.0.1:{w.target_port(0)}"})
+        refused(w, "tunnel.job.stop", "not-found", full=SERVER, agent="site", name=name, origin="agent")
+        offered = call(w, "service.objects", SERVER, kind="tunnel.job")["rows"]
+        want([(r["key"], r["body"]["job"]["enabled"]) for r in offered], [(f"site/{name}", True)])
 
 
 @case("the control connection of an agent is reset, and its data connections go on; kicked, they end and it stays away")

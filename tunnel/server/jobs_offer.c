@@ -375,7 +375,11 @@ static bool of_agent(struct tunnel_jobs *j, struct control_request *rq, const js
 
 	if (!agent || !name || (origin ? strcmp(origin, "agent") != 0 : json_object_get(stored_bodies(j->offers), key_of(agent, name).s) != NULL))
 		return false;
-	return jobs_hold(j, rq, agent, name, !on);
+	if (jobs_hold(j, rq, agent, name, !on))
+		return true;
+	if (origin)
+		control_fail(rq, "not-found", "stile tunnel jobs", "the agent %s has no job %s now", agent, name);
+	return origin != NULL;
 }
 
 static void set_enabled(struct tunnel_jobs *j, struct control_request *rq, const json_t *args, bool on)

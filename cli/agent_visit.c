@@ -41,8 +41,10 @@ static int put(struct cli *cli, const char *verb, json_t *args)
 		print_clean(stdout, text_of_key(row, "name"));
 		printf(" is kept; it listens on ");
 		print_clean(stdout, *text_of_key(row, "listen") ? text_of_key(row, "listen") : "nothing");
-		if (*text_of_key(row, "why"))
-			printf("; "), print_clean(stdout, text_of_key(row, "why"));
+		if (*text_of_key(row, "why")) {
+			printf("; ");
+			print_clean(stdout, text_of_key(row, "why"));
+		}
 		putchar('\n');
 	}
 	json_decref(row);

@@ -261,6 +261,7 @@ void visit_try(struct dvisit *v); /* now, whatever was to be waited for */
 void visit_news(struct dvisit *v); /* progress for whoever waits at stile connect */
 void visits_link_news(struct dlink *l);
 json_t *visits_json(struct direct *d); /* interrupted ones, too */
+bool visit_is_of_file(const struct agent_config *c, const char *name);
 
 /* direct_visit_store.c */
 int visits_open(struct direct *d); /* the store */

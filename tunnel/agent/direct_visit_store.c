@@ -9,21 +9,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/json.h"
 #include "common/stored.h"
 #include "common/values.h"
 #include "tunnel/agent/direct_priv.h"
-
-static const struct visit_config *of_file(const struct direct *d, const char *name)
-{
-	const struct agent_config *c = agent_config_of(d->as);
-	const struct visit_config *v = c->visits.items;
-	char buf[VISIT_NAME_STRLEN];
-
-	for (size_t i = 0; name && i < c->visits.n; i++)
-		if (strcmp(visit_name(&v[i], buf), name) == 0)
-			return &v[i];
-	return NULL;
-}
 
 /* The other visit that listens where c would; "": none. */
 static void find_rival(struct direct *d, const struct visit_config *c, const char *name, char out[static VISIT_NAME_STRLEN])
@@ -34,7 +23,8 @@ static void find_rival(struct direct *d, const struct visit_config *c, const cha
 	list_for_each (it, &d->visits) {
 		const struct dvisit *v = list_entry(it, struct dvisit, node);
 
-		if (v->c->udp == c->udp && addr_equal(&v->c->listen, &c->listen) && strcmp(v->name, name) != 0)
+		if (v->c->udp == c->udp && addr_equal(&v->c->listen, &c->listen) &&
+		    (v->origin == VISIT_OF_REQUEST || strcmp(v->name, name) != 0))
 			(void)snprintf(out, VISIT_NAME_STRLEN, "%s", v->name);
 	}
 }
@@ -76,7 +66,7 @@ static json_t *row_of(const char *name, void *arg)
 	size_t i;
 
 	json_array_foreach(rows, i, row)
-		if (strcmp(json_string_value(json_object_get(row, "name")), name) == 0)
+		if (strcmp(text_of_key(row, "name"), name) == 0 && strcmp(text_of_key(row, "origin"), "connect") != 0)
 			found = row;
 	json_incref(found);
 	json_decref(rows);
@@ -112,7 +102,7 @@ static int on_check(const char *name, json_t **body, void *arg, char *err, size_
 	char called[VISIT_NAME_STRLEN];
 	json_t *whole;
 
-	if (of_file(d, name)) {
+	if (visit_is_of_file(agent_config_of(d->as), name)) {
 		(void)snprintf(err, err_n, "the visit %s is set in %s", name, d->as->svc->config_path);
 		return -EEXIST;
 	}
@@ -144,7 +134,7 @@ static bool locked(struct direct *d, struct control_request *rq, const char *nam
 {
 	if (!name || !*name)
 		control_fail(rq, "bad-request", "stile agent peers shows the names", "name must be the name of a visit");
-	else if (of_file(d, name))
+	else if (visit_is_of_file(agent_config_of(d->as), name))
 		control_fail(rq, "locked", "change the file and run stile reload agent", "the visit %s is set in %s", name, d->as->svc->config_path);
 	else
 		return false;
@@ -184,7 +174,9 @@ static json_t *kept(struct direct *d, struct control_request *rq, const json_t *
 		return NULL;
 	}
 	copy = json_deep_copy(body);
-	if (strlen(name) <= VISIT_NAME_MAX)
+	if (!copy)
+		control_reply(rq, NULL);
+	else if (strlen(name) <= VISIT_NAME_MAX)
 		json_object_set_new(copy, "name", json_string(name)); /* it stays what it is called, whatever else changes */
 	return copy;
 }
@@ -193,11 +185,11 @@ static void change(struct direct *d, struct control_request *rq, const json_t *a
 {
 	json_t *body = kept(d, rq, args);
 
-	if (body) {
-		(void)json_object_update(body, values);
+	if (body && json_object_update(body, values) < 0)
+		control_fail(rq, "bad-request", NULL, "visit must be a map with the keys of agent.visits");
+	else if (body)
 		submit(d, rq, body, revision);
-		json_decref(body);
-	}
+	json_decref(body);
 	json_decref(values);
 }
 

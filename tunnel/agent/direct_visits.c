@@ -341,7 +341,7 @@ static int put_file(struct direct *d, const struct agent_config *c)
 	return r;
 }
 
-static bool is_of_file(const struct agent_config *c, const char *name)
+bool visit_is_of_file(const struct agent_config *c, const char *name)
 {
 	const struct visit_config *v = c->visits.items;
 	char buf[VISIT_NAME_STRLEN];
@@ -359,7 +359,7 @@ static void put_stored(struct direct *d, const struct agent_config *c)
 	json_t *body;
 
 	json_object_foreach(stored_bodies(d->kept), name, body)
-		if (!is_of_file(c, name) && put(d, body, VISIT_OF_STORE) < 0)
+		if (!visit_is_of_file(c, name) && put(d, body, VISIT_OF_STORE) < 0)
 			log_emit(&MSG_AGENT_VISIT_WAITS, LF_STR("visit", name), LF_STR("reason", "what the store has of it cannot be read, or there are too many"));
 }
 
@@ -430,7 +430,7 @@ json_t *visits_json(struct direct *d)
 		_cleanup_(cfg_freep) struct cfg *cfg = NULL;
 		char err[256];
 
-		if (is_of_file(c, name) || visit_parse(body, err, sizeof(err), &cfg) < 0)
+		if (visit_is_of_file(c, name) || visit_parse(body, err, sizeof(err), &cfg) < 0)
 			continue;
 		if (!((const struct visit_config *)cfg_values(cfg))->enabled)
 			json_array_append_new(rows, row(cfg_values(cfg), VISIT_OF_STORE, NULL));

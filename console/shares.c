@@ -14,6 +14,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 #include "common/fd.h"
+#include "common/json.h"
 #include "common/text.h"
 #include "console/console.h"
 #include "console/tool.h"
@@ -140,9 +141,7 @@ static void answer(struct made_share *s, unsigned status, const char *why)
 
 static void copy(const json_t *o, const char *key, char *out, size_t n)
 {
-	const char *text = json_string_value(json_object_get(o, key));
-
-	(void)snprintf(out, n, "%s", text ? text : "");
+	(void)snprintf(out, n, "%s", text_of_key(o, key));
 }
 
 static void on_line(struct made_share *s, struct text line)
@@ -257,6 +256,7 @@ static void on_end(struct httpd_rq *rq, void *arg)
 {
 	struct ask *a = arg;
 	struct made_share *s = a->state;
+	json_t *args;
 	int r;
 
 	(void)rq;
@@ -264,7 +264,9 @@ static void on_end(struct httpd_rq *rq, void *arg)
 	a->state = NULL;
 	a->state_free = NULL;
 	s->ask = ask_ref(a);
-	ask_audit(a, "share", s->dir[0] ? s->name : s->target, NULL);
+	args = json_pack("{s:s}", "name", s->dir[0] ? s->name : s->target);
+	ask_audit(a, "share", s->service, args);
+	json_decref(args);
 	r = start(s);
 	if (r == 0)
 		return;
@@ -286,14 +288,14 @@ static struct made_share *place(struct made_shares *m)
 static bool read_words(struct ask *a, struct made_share *s)
 {
 	char hours[16] = "";
+	int timed = ask_query(a, "hours", hours, sizeof(hours)), aimed = ask_query(a, "target", s->target, sizeof(s->target));
 
-	(void)ask_query(a, "hours", hours, sizeof(hours));
 	(void)snprintf(s->service, sizeof(s->service), "%s", a->params[0]);
 	if (strncmp(s->service, "agent", 5) != 0 || (s->service[5] && s->service[5] != '@') || s->service[strlen(s->service) - 1] == '@')
 		ask_fail(a, 404, "not-found", "only agents share: agent, or agent@NAME as GET /services names it");
-	else if (hours[0] && (text_u64(text_of(hours), &s->hours) < 0 || !s->hours || s->hours > HOURS_MAX))
+	else if ((timed < 0 && timed != -ENOENT) || (hours[0] && (text_u64(text_of(hours), &s->hours) < 0 || !s->hours || s->hours > HOURS_MAX)))
 		ask_field_error(a, "hours", "a number from 1 to %d, or nothing", HOURS_MAX);
-	else if (ask_query(a, "target", s->target, sizeof(s->target)) == 0 ? !is_name(s->target) : s->target[0] != '\0')
+	else if (aimed == 0 ? !is_name(s->target) : aimed != -ENOENT)
 		ask_field_error(a, "target", "HOST:PORT");
 	else if (!s->target[0] && (ask_query(a, "name", s->name, sizeof(s->name)) < 0 || !is_name(s->name)))
 		ask_field_error(a, "name", "the name of a file, of at most %d bytes", NAME_MAX_N);
@@ -310,6 +312,10 @@ void made_shares_post(struct ask *a)
 
 	if (!s) {
 		ask_fail(a, 409, "busy", "%d shares are made here at most", SHARES_MAX);
+		return;
+	}
+	if (httpd_body_length(a->rq) != UINT64_MAX && httpd_body_length(a->rq) > (uint64_t)FILE_MB << 20) {
+		ask_fail(a, 413, "too-long", "a file of at most %d MB is shared from here; larger ones by stile share", FILE_MB);
 		return;
 	}
 	*s = (struct made_share){ .of = m, .fd = -1 };

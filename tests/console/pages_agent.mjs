@@ -230,7 +230,8 @@ test('A file and a service are shared with code and QR code; shares get another 
 	await world('tool', { name: 'share', argv: ['share', '--tcp', `127.0.0.1:${target}`, '--instance', 'site'] });
 	const name = `127.0.0.1 port ${target}`;
 	await rows.row(name).getByText('found').waitFor();
-	for (const [place, status] of [['agent@site/shares?name=..%2Fx', 400], ['agent@site/shares?name=x&hours=0', 400], ['agent@site/shares?target=--help', 400], ['tunnel/shares?name=x', 404]])
+	for (const [place, status] of [['agent@site/shares?name=..%2Fx', 400], ['agent@site/shares?name=x&hours=0', 400], ['agent@site/shares?name=x&hours=%zz', 400], ['agent@site/shares?name=x&target=%zz', 400],
+		['agent@site/shares?target=--help', 400], ['tunnel/shares?name=x', 404]])
 		equal(await posted(page, `/services/${place}`), status, place);
 	await click(page, 'Share a file');
 	const f = dialog(page, 'Share a file');
@@ -255,6 +256,8 @@ test('A file and a service are shared with code and QR code; shares get another 
 	await dialog(page, `localhost:${target}`).locator('pre').waitFor();
 	await page.keyboard.press('Escape');
 	await rows.row(`localhost port ${target}`).waitFor();
+	const made = (await api(page, 'GET', '/audit?limit=50')).body.rows.filter(r => r.kind === 'console.action' && r.after?.action === 'share');
+	equal(made.map(r => [r.key, r.after.args.name]), [['agent@site', `localhost:${target}`], ['agent@site', `${HOSTILE}.txt`]], 'what the audit has of both');
 	await rows.choose(`${HOSTILE}.txt`, `localhost port ${target}`); // both at once, with one question
 	await click(page, 'End');
 	await dialog(page, 'End 2 shares?').getByText(`${HOSTILE}.txt – 1 guest`).waitFor();

@@ -217,6 +217,8 @@ static void save(struct accounts *a, struct change ch, account_done_fn fn, void 
 	if (r == 0)
 		return;
 	take_back(&ch);
+	if (s)
+		explicit_bzero(s, sizeof(*s));
 	free(s);
 	if (fn)
 		fn(r, arg);

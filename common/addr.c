@@ -79,7 +79,7 @@ const uint8_t *addr_ip(const struct addr *a, size_t *ret_n)
 
 int addr_towards(const struct addr *to, struct addr *ret_own)
 {
-	struct addr own;
+	struct addr own = { 0 };
 	socklen_t n = sizeof own;
 	_cleanup_(closep) int fd = socket(addr_family(to), SOCK_DGRAM | SOCK_CLOEXEC, 0);
 

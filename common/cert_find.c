@@ -114,7 +114,7 @@ static void add_folder(struct search *s, const char *file)
 json_t *cert_find(const char *const *files, size_t n, time_t now)
 {
 	struct search *s = calloc(1, sizeof(*s));
-	json_t *rows = json_array();
+	json_t *rows = s ? json_array() : NULL;
 
 	if (s) {
 		s->now = now;

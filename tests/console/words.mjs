@@ -184,7 +184,9 @@ test('What services say has its words in the other languages: help of each key, 
 		for (const k of keys) {
 			const lost = [...k.matchAll(/\{\d\}/g)].map(m => m[0]).filter(g => !own[k].includes(g));
 			// The kind of a thing ("key", "section"), a line of a list that the console has made, and the English plural are left out.
-			if (lost.some(g => g !== '{0}' && !/in line \{\d\}|day\{\d\}/.test(k))) throw new Failed(`said/${l}.json: ${lost} is lost in "${own[k]}"`);
+			const extra = [...own[k].matchAll(/\{\d\}/g)].map(m => m[0]).filter(g => !k.includes(g));
+			if (extra.length) throw new Failed(`said/${l}.json: ${extra} is no value of "${k}"`);
+			if (lost.length && !/^unknown \{0\}|in line \{\d\}|day\{\d\}/.test(k)) throw new Failed(`said/${l}.json: ${lost} is lost in "${own[k]}"`);
 		}
 	}
 	equal(Object.keys(said.it), Object.keys(said.de), 'keys of said/it.json');

@@ -5,6 +5,7 @@
 import { useState } from 'preact/hooks';
 import { post } from '../api.js';
 import { dateTime, has, number, t } from '../i18n.js';
+import { beside } from '../said.js';
 import { Copy } from '../ui/copy.jsx';
 import { Dialog } from '../ui/dialog.jsx';
 import { messageOf } from '../ui/errors.jsx';
@@ -163,7 +164,7 @@ export function AddRow({ title, fields, save, keep }) {
 					label={t(f.label)}
 					help={f.hint && t(f.hint)}
 					text={texts[f.path]}
-					error={errors[f.path]}
+					error={errors[f.path] && beside(errors[f.path], t(f.label), f.path)}
 					onInput={v => set({ ...texts, [f.path]: v })}
 				/>
 			))}

@@ -58,7 +58,8 @@ const editOf = (row, value, revision = row.revision ?? 0) => ({ value, revision,
 // name: of the realm that is changed. It is judged before it is reviewed, so that a fault stands beside its field.
 function Form({ service, row, list, name, put, close }) {
 	async function save(body, revision) {
-		const at = name ? list.findIndex(x => x.name === name) : list.length;
+		const found = list.findIndex(x => x.name === name);
+		const at = found < 0 ? list.length : found; // a new one, or one that somebody has deleted meanwhile
 		const next = [...list.slice(0, at), tidy(body), ...list.slice(at + 1)];
 		try {
 			const { transaction } = await prepareChange(service, { [PATH]: editOf(row, next, revision) });
@@ -90,7 +91,7 @@ export function Realms({ service }) {
 	const { data: status, error, load } = useVerb(service, 'turn.status', { poll: true });
 	const [form, open] = useState(null);
 	const failed = s.error ?? error;
-	if (!s.config || !status) return failed ? <ErrorBox error={failed} retry={load} /> : <Loading />;
+	if (!s.config || !status) return failed ? <ErrorBox error={failed} retry={s.error ? s.load : load} /> : <Loading />;
 	const row = s.config.rows.find(r => r.path === PATH);
 	const list = row.value ?? [];
 	const from = r => t(r.removed ? 'turn.state.draining' : r.name === status.realm ? 'turn.realm.main' : row.locked ? 'source.file' : 'source.store');
@@ -101,7 +102,7 @@ export function Realms({ service }) {
 	const action = { role: 'administrator', can: r => !r.removed && r.name !== status.realm };
 	return (
 		<div data-help="turn/realms">
-			{failed && <ErrorBox error={failed} retry={load} />}
+			{failed && <ErrorBox error={failed} retry={s.error ? s.load : load} />}
 			<SettingsDialogs s={s} />
 			{s.errors[PATH] && (
 				<p class="error" role="alert">

@@ -6,7 +6,7 @@
 import { useState } from 'preact/hooks';
 import { may } from '../api.js';
 import { t } from '../i18n.js';
-import { saidReady } from '../said.js';
+import { inWords, saidReady } from '../said.js';
 import { columnsOf, show } from './columns.jsx';
 import { confirm, Dialog } from './dialog.jsx';
 import { ErrorBox, messageOf, sayError } from './errors.jsx';
@@ -35,7 +35,7 @@ async function perform(action, rows) {
 		}
 	}
 	if (failed) await saidReady();
-	if (failed) toast('failed', t('table.failed', { n: rows.length - done, all: rows.length, text: messageOf(failed) }), failed.hint);
+	if (failed) toast('failed', t('table.failed', { n: rows.length - done, all: rows.length, text: messageOf(failed) }), inWords(failed.hint));
 	return done;
 }
 

@@ -3,8 +3,7 @@
 // What a person does with the page SIP, in Chromium, against what pages_sip.py has started: every tab, every action and its
 // refusal, values that the file locks, hostile names, a restart under the page, three languages, light, dark, a telephone.
 // Cases build on each other: uc-a is logged on from the second one on, bob is registered from the sixth.
-import { readFileSync } from 'node:fs';
-import { accessible, api, base, cases, click, dialog, equal, grid, holds, inAllLooks, looked, noFaults, opened, test, until, world } from './page_kit.mjs';
+import { accessible, api, base, cases, click, dialog, equal, grid, holds, inAllLooks, looked, noFaults, opened, test, until, words, world } from './page_kit.mjs';
 
 const REFUSED = /status of 4(00|09|12|22|23)/; // what a case brings about
 const lan = base + 5;
@@ -350,8 +349,7 @@ const to = async (page, tab) => {
 
 // What the proxy says of a route to its own domain, and of a UC server without a password.
 const SAID = { 'de-DE': ['ist eine von sip.domains', 'könnte jeder sein'], 'it-IT': ['è uno di sip.domains', 'potrebbe essere chiunque'] };
-const wordsOf = name => JSON.parse(readFileSync(new URL(`../../console/web/src/lang/${name}.json`, import.meta.url), 'utf8'));
-const own = l => wordsOf(`sip.${l.slice(0, 2)}`);
+const own = l => words(l.slice(0, 2));
 
 // Each form with good values: its table, what is typed, the name that the proxy has it by, what its row shows (of these words).
 const GOOD = {
@@ -416,7 +414,7 @@ async function keptAndGone(page, language, tab) {
 
 // Settings of the federation, set in the reader's language and set back.
 async function federationSet(page, language) {
-	const frame = wordsOf(language.slice(0, 2));
+	const frame = own(language);
 	const at = name => page.locator(`[data-path="sip.federation.${name}"]`);
 	const has = async name => (await api(page, 'GET', '/services/sip/config')).body.rows.find(r => r.path === `sip.federation.${name}`);
 	const applied = async () => {

@@ -92,7 +92,7 @@ class Podman:
         os.unlink(self.path("base.tar"))
 
     def run(self, name, *options, config=None):
-        """A service's container as the guide says, or the tool's, whose answer it returns."""
+        """A service's container as the guide says."""
         mount = ("-v", f"{config}:/etc/stile/stile.yaml:ro") if config else ()
         return self("run", "-d", "--name", name, *LOCKED, *mount, "-v", f"{name}:/var/lib/stile", *options)
 

@@ -4,7 +4,7 @@
 // are one setting, turn.realms, so a change of one goes through review and confirmation with the others; their users and
 // secrets are on the tabs of that name. The default realm stands first; its settings are those of "Rules and limits".
 import { useState } from 'preact/hooks';
-import { abortChange, lockedAt, prepareChange } from '../config.js';
+import { abortChange, configOf, lockedAt, prepareChange } from '../config.js';
 import { number, t } from '../i18n.js';
 import { inWords } from '../said.js';
 import { ErrorBox } from '../ui/errors.jsx';
@@ -58,9 +58,11 @@ const editOf = (row, value, revision = row.revision ?? 0) => ({ value, revision,
 // name: of the realm that is changed. It is judged before it is reviewed, so that a fault stands beside its field.
 function Form({ service, row, list, name, put, close }) {
 	async function save(body, revision) {
-		const found = list.findIndex(x => x.name === name);
-		const at = found < 0 ? list.length : found; // a new one, or one that somebody has deleted meanwhile
-		const next = [...list.slice(0, at), tidy(body), ...list.slice(at + 1)];
+		// Behind a conflict the revision is theirs: then the others are theirs, too, which this page may not have yet.
+		const all = revision === (row.revision ?? 0) ? list : ((await configOf(service)).rows.find(r => r.path === PATH).value ?? []);
+		const found = all.findIndex(x => x.name === name);
+		const at = found < 0 ? all.length : found; // a new one, or one that somebody has deleted meanwhile
+		const next = [...all.slice(0, at), tidy(body), ...all.slice(at + 1)];
 		try {
 			const { transaction } = await prepareChange(service, { [PATH]: editOf(row, next, revision) });
 			await abortChange(service, transaction);

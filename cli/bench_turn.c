@@ -58,7 +58,8 @@ static int parse_numbers(struct cli *cli, struct turn_load_options *o, uint64_t 
 	if ((r = cli_number(cli, "allocations", 1, 100000, &n)) || (r = cli_number(cli, "size", LOAD_MIN_SIZE, LOAD_MAX_SIZE, &size)) ||
 	    (r = cli_number(cli, "burst", 1, LOAD_MAX_BURST, &burst)) || (r = cli_number(cli, "rate", 1, 100000000, &o->rate)) ||
 	    (r = cli_number(cli, "pid", 1, 1u << 30, &pid)) || (r = cli_number(cli, "in-flight", 1, 4096, &in_flight)) ||
-	    (r = cli_number(cli, "port", 1, 65535, port)) || (r = cli_time(cli, "time", &o->run_ms)))
+	    (r = cli_number(cli, "port", 1, 65535, port)) || (r = cli_time(cli, "time", &o->run_ms)) ||
+	    (r = cli_time(cli, "volley", &o->volley_ms)))
 		return r;
 	o->warmup_ms = MIN(o->run_ms / 4, 500);
 	o->allocations = (unsigned)n;
@@ -106,6 +107,7 @@ static json_t *settings_json(const struct turn_load_options *o)
 		return j;
 	set_count(j, "burst", o->burst);
 	set_count(j, "rate_asked", o->rate);
+	set_count(j, "volley_ms", o->volley_ms);
 	if (o->mode == LOAD_RELAY) {
 		set_count(j, "size", o->size);
 		json_object_set_new(j, "direction", json_string(direction_name(o)));
@@ -288,6 +290,7 @@ static const struct option_row bench_options[] = {
 	{ "rate", 'r', "PPS", "packets a second over all (default 20000)" },
 	{ "burst", 'b', "N", "packets in a row for one allocation, 1 to 256 (default 1)" },
 	{ "direction", 'd', "WORD", "up (client to peer), down, or both (default)" },
+	{ "volley", 0, "TIME", "what is due leaves so often, all at once, as from clients of one clock: 1ms, ... (default: each burst at its time)" },
 	{ "time", 'T', "TIME", "how long to measure, behind a warm-up of a quarter, at most 0.5s (default 5s)" },
 	{ "peer", 0, "HOST", "address for the peers' sockets (default this machine's loopback; the server must allow it)" },
 	{ "in-flight", 0, "N", "requests at a time while allocating (default 64)" },

@@ -19,6 +19,7 @@ struct turn_load_options {
 	const char *server_name, *user, *password;
 	unsigned allocations, size, burst, directions;
 	uint64_t rate; /* packets (or Bindings) a second, over all; LOAD_ALLOCATE: as fast as it goes */
+	uint64_t volley_ms; /* what is due leaves so often, all at once; 0: each burst when its own time has come */
 	uint64_t run_ms, warmup_ms;
 	unsigned in_flight; /* requests at a time while setting up */
 	pid_t server_pid;   /* 0: its CPU is not known */

@@ -235,11 +235,13 @@ static void on_pace(struct io *io, int events)
 		send_burst(l);
 }
 
-/* One burst a wake-up where the rate allows it, as from clients that know nothing of each other. */
+/* One burst a wake-up where the rate allows it, as from clients that know nothing of each other; or volleys. */
 int traffic_start(struct load *l)
 {
-	uint64_t ns = MIN(MAX((uint64_t)l->o->burst * 1000000000 / l->o->rate, MIN_PACE_NS), MAX_PACE_NS);
-	struct itimerspec every = { { 0, (long)ns }, { 0, (long)ns } };
+	uint64_t own = MIN(MAX((uint64_t)l->o->burst * 1000000000 / l->o->rate, MIN_PACE_NS), MAX_PACE_NS);
+	uint64_t ns = l->o->volley_ms ? l->o->volley_ms * 1000000 : own;
+	struct timespec t = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
+	struct itimerspec every = { t, t };
 	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC), r;
 
 	if (fd < 0)

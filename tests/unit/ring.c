@@ -17,7 +17,8 @@ struct world {
 	int target, fd[SOCKETS], result[SOCKETS];
 	struct addr to, nowhere;
 	uint32_t serial[SOCKETS];
-	struct iovec iov[SOCKETS];
+	struct iovec iov[SOCKETS], halves[SOCKETS][2];
+	_Alignas(struct cmsghdr) uint8_t control[SOCKETS][CMSG_SPACE(sizeof(int))];
 	struct mmsghdr msg[SOCKETS];
 };
 
@@ -81,6 +82,21 @@ static void assert_next(const struct world *w, uint32_t serial)
 	assert_int_equal(got, serial);
 }
 
+static void make_elaborate(struct world *w, unsigned i)
+{
+	struct msghdr *h = &w->msg[i].msg_hdr;
+	struct cmsghdr *c = (void *)w->control[i];
+
+	w->halves[i][0] = (struct iovec){ &w->serial[i], 1 };
+	w->halves[i][1] = (struct iovec){ (uint8_t *)&w->serial[i] + 1, sizeof(w->serial[i]) - 1 };
+	*c = (struct cmsghdr){ .cmsg_level = IPPROTO_IP, .cmsg_type = IP_TTL, .cmsg_len = CMSG_LEN(sizeof(int)) };
+	memcpy(CMSG_DATA(c), &(int){ 42 }, sizeof(int));
+	h->msg_iov = w->halves[i];
+	h->msg_iovlen = 2;
+	h->msg_control = c;
+	h->msg_controllen = CMSG_SPACE(sizeof(int));
+}
+
 static void assert_no_more(const struct world *w)
 {
 	char c;
@@ -89,13 +105,15 @@ static void assert_no_more(const struct world *w)
 	assert_int_equal(errno, EAGAIN);
 }
 
-/* Loopback delivers within the call. */
+/* Every other message says its TTL and goes in two pieces, so that both kinds of request mix. Loopback delivers within the call. */
 static void all_messages_leave_within_the_call_in_their_order(void **state)
 {
 	struct world *w = *state;
 	uint32_t serial = 0;
 
 	need_ring(w);
+	for (unsigned i = 0; i < SOCKETS; i += 2)
+		make_elaborate(w, i);
 	for (unsigned round = 0; round < ROUNDS; round++) { /* around the rings several times, in calls of all sizes */
 		unsigned n = 1 + round % SOCKETS;
 

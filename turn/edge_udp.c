@@ -15,6 +15,7 @@
 enum {
 	BATCHES_PER_LOOK = 16, /* at the error queue of a relay socket that is never empty, and for a second message */
 	LONE_ENOUGH = 4,       /* batches of one message in a row: no second one is looked for */
+	SAME_TTL = 16,	       /* datagrams whose TTL is not the socket's: it becomes the socket's */
 	DATA_BATCHES = 4,      /* of a data lane in one pass */
 	STRAYS_MS = 1000,      /* after its sockets were bound no packet waits at the wrong one */
 };
@@ -382,6 +383,8 @@ void turn_udp_close_all(struct turn_worker *w)
 struct turn_held {
 	int fd;
 	uint16_t port;
+	uint8_t other_ttl; /* the last so many datagrams had another TTL than */
+	int16_t ttl;	   /* the socket's; -1: the system's */
 };
 
 static void on_peer_datagram(const struct dgram *d, void *arg)
@@ -464,6 +467,8 @@ static int relay_hold(void *edge, const struct addr *at, struct turn_held **ret_
 	if (!h)
 		return -ENOMEM;
 	h->port = addr_port(at);
+	h->ttl = -1;
+	h->other_ttl = 0;
 	if ((r = relay_bind(at, &h->fd)) < 0) {
 		free(h);
 		return r;
@@ -511,9 +516,28 @@ static void relay_close(struct turn_relay *r)
 	relay_drop(relay_detach(r));
 }
 
+/* The TTL of a client's packets hardly ever changes. The socket learns it, because a datagram that tells its own costs more. */
+static void learn_ttl(struct turn_relay *r, const struct addr *peer, struct dgram_mark *mark)
+{
+	struct turn_held *h = r->held;
+	bool v6 = addr_family(peer) == AF_INET6;
+	int ttl = mark->ttl;
+
+	if (ttl != h->ttl && (ttl < 0 || ++h->other_ttl == SAME_TTL)) {
+		dgram_forget(r->worker->dgram, h->fd); /* what waits relies on the one of before */
+		if (setsockopt(h->fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &ttl, sizeof ttl) == 0)
+			h->ttl = mark->ttl;
+	}
+	if (ttl == h->ttl) {
+		h->other_ttl = 0;
+		mark->ttl = -1;
+	}
+}
+
 static void relay_send(struct turn_relay *r, const struct addr *peer, const void *p, size_t n,
 		       struct dgram_mark mark, bool stable)
 {
+	learn_ttl(r, peer, &mark);
 	const struct dgram_route route = { r->io.fd, peer, NULL, mark };
 
 	if (stable)
@@ -524,6 +548,7 @@ static void relay_send(struct turn_relay *r, const struct addr *peer, const void
 
 static void relay_send_run(struct turn_relay *r, const struct addr *peer, const struct dgram_run *run, struct dgram_mark mark)
 {
+	learn_ttl(r, peer, &mark);
 	const struct dgram_route route = { r->io.fd, peer, NULL, mark };
 
 	dgram_send_run(r->worker->dgram, &route, NULL, 0, run);

@@ -205,10 +205,11 @@ def header_fields(family):
             for tos, ttl in ((0xB9, 33), (0x02, 64), (0x00, 2)):
                 set_option(c.socket, "TOS", tos)
                 set_option(c.socket, "TTL", ttl)
-                c.send_to(peer.getsockname(), b"up")
-                _, relay, got_tos, got_ttl = receive_marked(peer)
-                expect("TOS at the peer", got_tos, tos)
-                expect("TTL at the peer", got_ttl, ttl - 1)
+                for _ in range(40):  # the server's socket learns a TTL that stays
+                    c.send_to(peer.getsockname(), b"up")
+                    _, relay, got_tos, got_ttl = receive_marked(peer)
+                    expect("TOS at the peer", got_tos, tos)
+                    expect("TTL at the peer", got_ttl, ttl - 1)
                 set_option(peer, "TOS", tos)
                 set_option(peer, "TTL", ttl)
                 peer.sendto(b"down", relay)

@@ -24,7 +24,8 @@ enum {
 	/* Not a multiple of a page: the first lines of the slots fall into different cache sets. */
 	SLOT_SIZE = DGRAM_HEADROOM + 65536,
 	MIN_FREE = 16,	       /* fewer free slots: flush first */
-	ENOUGH = 8,	       /* datagrams, or runs, that wait: they leave before more is received */
+	ENOUGH = 4,	       /* datagrams, or runs, that wait: they leave before more is received */
+	MANY = 24,	       /* datagrams in one call: as before, while they are in the cache */
 	COPY_SIZE = 256 * 1024, /* for dgram_send_copy, reset by each flush */
 	RX_CONTROL = 192,      /* UDP_GRO, TOS, TTL, packet info, room to spare */
 	RX_TRIES = 16,	       /* pending errors swallowed by one dgram_recv */
@@ -422,7 +423,7 @@ int dgram_recv_most(struct dgram_io *io, int fd, uint16_t local_port, unsigned *
 	io->stats.rx += (uint64_t)n;
 	/* After a delay many sockets are ready at once. Would all be read before anything left, the first would wait for the last,
 	 * and the receivers would have nothing to do meanwhile and too much then. */
-	if (tx_waiting(io->tx) >= ENOUGH) {
+	if (tx_waiting(io->tx) >= ENOUGH || n >= MANY) {
 		dgram_flush(io);
 		return n;
 	}

@@ -74,6 +74,19 @@ def answers(host):
             return False
 
 
+def answers_in_bytes(host):
+    """Bytes of the answers to a bare Binding and to an Allocate without credentials, each to one of its request."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(2)
+        s.connect((host, PORT))
+        found = []
+        for kind, attributes in ((0x0001, b""), (0x0003, struct.pack("!HHB3x", 0x0019, 4, socket.IPPROTO_UDP))):
+            request = struct.pack("!HHI", kind, len(attributes), 0x2112A442) + os.urandom(12) + attributes
+            s.send(request)
+            found.append(len(s.recv(2048)) / len(request))
+        return found
+
+
 class Server:
     """One server process. Subclasses say how it is started."""
 

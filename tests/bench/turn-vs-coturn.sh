@@ -7,5 +7,5 @@ set -eu
 cd "$(dirname "$0")/../.."
 # shellcheck source=tests/bench/optimised.sh
 . tests/bench/optimised.sh
-optimised turn/stile-turn cli/stile
+optimised turn/stile-turn turn/fastpath/stile-fastpath cli/stile
 STILE_BUILD=$build exec python3 tests/bench/turn_vs_coturn.py "$@"

@@ -18,31 +18,36 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from servers import PASSWORD, PORT, TLS_PORT, USER, Coturn, Stile, Unable, cpus, make_certificate, on_cpu  # noqa: E402
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from servers import PASSWORD, PORT, TLS_PORT, USER, Coturn, Stile, Unable, answers_in_bytes, cpus, make_certificate, on_cpu  # noqa: E402
 from veth import Failed, Loopback, Veth, counted, syscalls  # noqa: E402
 
 ALLOWED_LOSS, KEPT_RATE = 0.001, 0.98
-RATE, VIDEO_RATE = 50000, 100000  # packets a second; of aggregated video 1 Gbit/s, as where aggregation happens
+RATE, VIDEO_RATE = 50000, 100000  # packets a second; of video 1 Gbit/s
 HALF_LOAD, HALF_LOAD_MAX = 0.5, 100000  # a part of what the scattered load says that coturn can do, and not more
 NEARLY_FULL = 0.8
 BUSY = 0.05  # of the machine, by others: more, and the figures are no verdict
 SCATTERED = ("-n", "64", "-s", "160")
 VIDEO = ("-n", "64", "-s", "1200")
+# The load that the bars were measured with; docs/benchmarks.md says how that is known. Without, each burst leaves at its own time.
+VOLLEYS = ("--volley", "1ms")
 
 AGGREGATED = ("burst32",)  # loads whose runs cross the links whole
 TWICE = ("scattered", "busy", "burst8", "half")  # loads whose verdict needs more runs: A B B A A B B A
-COUNTED = ("scattered", "busy", "burst8", "burst32")  # one run more in each round, with perf counting system calls
+COUNTED = ("scattered", "busy", "burst8", "burst32", "own", "own8")  # one run more in each round, with perf counting system calls
 
 # name, arguments of `stile bench turn`, packets a second
 LOADS = {
-    "scattered": (SCATTERED, RATE),
+    "scattered": ((*SCATTERED, *VOLLEYS), RATE),
     # Early: memory is that of a process that has touched its buffers and has held little.
     "allocate": (("-m", "allocate", "-n", "2000", "--no-sha256"), None),
-    "burst8": ((*VIDEO, "-b", "8"), RATE),
-    "burst32": ((*VIDEO, "-b", "32"), VIDEO_RATE),
-    "single8": ((*VIDEO, "-b", "8", "--no-gso"), RATE),
-    "busy": (SCATTERED, NEARLY_FULL),
+    "burst8": ((*VIDEO, "-b", "8", *VOLLEYS), VIDEO_RATE),
+    "burst32": ((*VIDEO, "-b", "32", *VOLLEYS), VIDEO_RATE),
+    "single8": ((*VIDEO, "-b", "8", "--no-gso", *VOLLEYS), VIDEO_RATE),
+    "busy": ((*SCATTERED, *VOLLEYS), NEARLY_FULL),
+    "own": (SCATTERED, RATE),
+    "own8": ((*VIDEO, "-b", "8"), RATE),
     "rush": (("-m", "allocate", "-n", "4000", "--no-sha256", "--in-flight", "512"), None),
     "binding": (("-m", "binding", "-n", "64"), RATE),
     "half": (SCATTERED, HALF_LOAD),
@@ -55,12 +60,17 @@ LOADS = {
     "one": (("-n", "32", "-s", "160"), RATE // 2),
     "other": (("-n", "32", "-s", "160"), RATE // 2),
     "two": (("-n", "64", "-s", "160"), RATE),
+    # not by the generator, or not here
+    "bytes": None,
+    "kernel": None,
 }
 ALONE = ("few", "many")
 # Loads for a server of its own: how many workers, and on which CPU the first is (0: the generator's, 1: the servers').
+OTHERWISE = ("bytes", "kernel")
 WORKERS = {"one": (1, 1), "other": (1, 0), "two": (2, 1)}
 
 CPU, HOST, CALLS = "server_cpu_us_per_packet", "server_host_us_per_packet", "server_syscalls_per_packet"
+GENERATOR = "generator_cpu_us_per_packet"
 CORE = "allocations_per_core_second"
 MEASURED_REQUESTS = 2 / 3  # of an allocation: its release comes behind the measured part
 # what, load, key in its JSON, unit, bar, kind of bar: "most" and "least" bound the ratio ours/coturn, "value" ours
@@ -78,12 +88,21 @@ ROWS = (
     ("  host, with softirq", "burst32", HOST, "µs", None, "most"),
     ("  system calls per packet", "burst32", CALLS, "", 0.2, "value"),
     ("CPU per packet, 8 in a row one by one", "single8", CPU, "µs", None, "most"),
+    ("CPU per packet, 160 B, each at its own time", "own", CPU, "µs", None, "most"),
+    ("  host, with softirq", "own", HOST, "µs", None, "most"),
+    ("  system calls per packet", "own", CALLS, "", None, "value"),
+    ("CPU per packet, bursts of 8, at their own time", "own8", CPU, "µs", None, "most"),
+    ("  host, with softirq", "own8", HOST, "µs", None, "most"),
+    ("  system calls per packet", "own8", CALLS, "", None, "value"),
+    ("host CPU per packet, 160 B, in the kernel (TC)", "kernel", HOST, "µs", 1 / 3.5, "most"),
     ("CPU per allocation, 401 included", "allocate", "server_cpu_us_per_allocation", "µs", 1 / 3, "most"),
     ("allocations per second that a core allows", "rush", CORE, "/s", 3, "least"),
     ("  as many as this generator made", "rush", "allocations_per_second", "/s", None, "least"),
     ("memory per allocation", "allocate", "server_bytes_per_allocation", "B", 1536, "value"),
     ("  still held after the release", "allocate", "server_bytes_per_allocation_released", "B", 384, "value"),
     ("CPU per Binding", "binding", CPU, "µs", 0.75, "most"),
+    ("Binding's answer to its request, bytes", "bytes", "binding", "", 1.6, "value"),
+    ("  401 to its request", "bytes", "challenge", "", None, "value"),
     ("latency p50 at half load", "half", "latency_us.p50", "µs", 1, "most"),
     ("latency p99 at half load", "half", "latency_us.p99", "µs", 1, "most"),
     ("CPU per packet over TCP, 160 B", "tcp", CPU, "µs", 1, "most"),
@@ -110,7 +129,7 @@ def others_share(result):
     """The part of the machine that neither server nor generator used during a run."""
     if not result.get("host_cpu_us_per_packet"):
         return None
-    used = result.get(HOST, result[CPU]) + result["generator_cpu_us_per_packet"]
+    used = result.get(HOST, result[CPU]) + result[GENERATOR]
     spare = (result["host_cpu_us_per_packet"] - used) * 1e-6 * result["received"]
     return max(0.0, spare / (result["seconds"] * os.cpu_count()))
 
@@ -131,7 +150,7 @@ class Benchmark:
     def part_of_capacity(self, part):
         """That part of what coturn, or the generator beside it, can do with one CPU; within reason."""
         runs = self.runs["turnserver"].get("scattered") or []
-        keys = (HOST, CPU, "generator_cpu_us_per_packet")
+        keys = (HOST, CPU, GENERATOR)
         cost = max((median(r.get(k) for r in runs) or 0 for k in keys), default=0)
         return min(int(part * 1e6 / cost), HALF_LOAD_MAX) if cost else RATE
 
@@ -186,13 +205,14 @@ class Benchmark:
         if not flaw and calls:
             result[CALLS] = syscalls(data) / self.all_packets(result)
         if not flaw and not calls:
-            self.add_receiving(result, 0 if receiving is None else self.net.receiving_s() - receiving)
+            self.add_receiving(result, *(after - before for after, before in zip(self.net.receiving_s(), receiving)))
         return result, flaw
 
-    def add_receiving(self, result, seconds):
-        """What receiving took for the server, all of the run."""
+    def add_receiving(self, result, seconds, for_generator):
+        """What receiving took for the server, and for the generator, all of the run."""
         if "received" in result and seconds:
             result[HOST] = result[CPU] + seconds / self.all_packets(result) * 1e6
+            result[GENERATOR] += for_generator / self.all_packets(result) * 1e6
         elif "received" not in result:
             share = seconds * MEASURED_REQUESTS / result["allocations"] * 1e6
             result[CORE] = 1e6 / (result["server_cpu_us_per_allocation"] + share)
@@ -214,7 +234,11 @@ class Benchmark:
         try:
             for server in order:
                 server.start()
-            for load in (x for x in self.options.loads if x not in ALONE and x not in WORKERS):
+            for server in order if "bytes" in self.options.loads else ():
+                with self.net.at_generator():
+                    binding, challenge = answers_in_bytes(server.host)
+                self.runs[server.name]["bytes"].append({"pair": f"{number}", "binding": binding, "challenge": challenge})
+            for load in (x for x in self.options.loads if x not in ALONE and x not in WORKERS and x not in OTHERWISE):
                 self.net.aggregate(load in AGGREGATED)
                 # A process that has held many grows less: allocations are measured once in its life.
                 pairs = [order] if load == "allocate" else [order, order[::-1]] * (2 if load in TWICE else 1)
@@ -229,9 +253,21 @@ class Benchmark:
         finally:
             for server in self.servers:
                 server.stop()
-        for i, loads in enumerate((("one", "two", "other"), ("other", "two", "one"))):
+        for i, loads in enumerate((("one", "two", "other"), ("other", "two", "one")) * 2):
             for load in (x for x in loads if x in self.options.loads):
                 self.round_alone(load, f"{number}.{i}")
+
+    def in_the_kernel(self):
+        """The fast path has links and a way of measuring of its own: softirq is most of what it costs."""
+        name = os.path.join(self.folder, "kernel.json")
+        argv = [sys.executable, os.path.join(HERE, "fastpath.py"), "--only", "coturn,tc", "--rounds", str(self.options.rounds), "--seconds", "3",
+                "--json", name, "--no-bars"]
+        if subprocess.run(argv, stdout=subprocess.DEVNULL, check=False, env={**os.environ, "STILE_BUILD": self.build}).returncode:
+            return
+        with open(name, encoding="utf-8") as f:
+            found = json.load(f)
+        for server, which in (("turnserver", "coturn"), ("stile", "tc")):
+            self.runs[server]["kernel"] = [{"pair": str(i), HOST: r["us"]} for i, r in enumerate(r for r in found if r["which"] == which)]
 
     def round_alone(self, load, pair):
         server = self.many_workers[load]
@@ -358,6 +394,9 @@ def main():
             for n in range(1, options.rounds + 1):
                 print(f"round {n} of {options.rounds}", file=sys.stderr)
                 bench.round(n)
+            if "kernel" in options.loads:
+                print("in the kernel", file=sys.stderr)
+                bench.in_the_kernel()
     except (Unable, Failed) as e:
         print(f"turn-vs-coturn: {e}", file=sys.stderr)
         return 2

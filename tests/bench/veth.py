@@ -55,7 +55,7 @@ class Loopback:
 
     def receiving_s(self):
         """Sender and receiver cannot be told apart here."""
-        return None
+        return 0, 0
 
 
 class inside_nothing:  # pylint: disable=invalid-name
@@ -127,12 +127,14 @@ class Veth:
             raise Failed(f"the kernel has no receiving thread for {dev}")
 
     def receiving_s(self):
-        """CPU seconds that receiving has taken for the servers."""
-        total = 0
-        for pid in self.pollers[self.srv]:
-            with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
-                total += int(f.read().split()[0])
-        return total / 1e9
+        """CPU seconds that receiving has taken: for the servers, for the generator."""
+        total = {}
+        for name in (self.srv, self.gen):
+            total[name] = 0
+            for pid in self.pollers[name]:
+                with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+                    total[name] += int(f.read().split()[0])
+        return total[self.srv] / 1e9, total[self.gen] / 1e9
 
     def server_side(self):
         return enter(self.srv)

@@ -210,24 +210,19 @@ static int run_change(struct cli *cli)
 	return EXIT_USAGE;
 }
 
-static json_t *named(const struct cli *cli)
-{
-	return json_pack("{s:s}", "name", cli->words[0]);
-}
-
 static int run_start(struct cli *cli)
 {
-	return put(cli, "agent.job.start", named(cli));
+	return put(cli, "agent.job.start", cli_named(cli));
 }
 
 static int run_stop(struct cli *cli)
 {
-	return cli_do(cli, AGENT_PROGRAM, "agent.job.stop", named(cli), "job %s is interrupted", cli->words[0]);
+	return cli_do(cli, AGENT_PROGRAM, "agent.job.stop", cli_named(cli), "job %s is interrupted", cli->words[0]);
 }
 
 static int run_delete(struct cli *cli)
 {
-	return cli_do(cli, AGENT_PROGRAM, "agent.job.delete", named(cli), "job %s is deleted", cli->words[0]);
+	return cli_do(cli, AGENT_PROGRAM, "agent.job.delete", cli_named(cli), "job %s is deleted", cli->words[0]);
 }
 
 static const struct option_row table_options[] = {

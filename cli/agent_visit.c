@@ -71,24 +71,19 @@ static int run_change(struct cli *cli)
 	return EXIT_USAGE;
 }
 
-static json_t *named(const struct cli *cli)
-{
-	return json_pack("{s:s}", "name", cli->words[0]);
-}
-
 static int run_start(struct cli *cli)
 {
-	return put(cli, "agent.visit.start", named(cli));
+	return put(cli, "agent.visit.start", cli_named(cli));
 }
 
 static int run_stop(struct cli *cli)
 {
-	return cli_do(cli, AGENT_PROGRAM, "agent.visit.stop", named(cli), "visit %s is interrupted", cli->words[0]);
+	return cli_do(cli, AGENT_PROGRAM, "agent.visit.stop", cli_named(cli), "visit %s is interrupted", cli->words[0]);
 }
 
 static int run_delete(struct cli *cli)
 {
-	return cli_do(cli, AGENT_PROGRAM, "agent.visit.delete", named(cli), "visit %s is deleted", cli->words[0]);
+	return cli_do(cli, AGENT_PROGRAM, "agent.visit.delete", cli_named(cli), "visit %s is deleted", cli->words[0]);
 }
 
 static int run_end(struct cli *cli)

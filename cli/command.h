@@ -102,6 +102,7 @@ int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t 
 int cli_ask(struct cli *cli, const char *program, const char *verb, json_t *args, json_t **ret_result);
 /* The same, with JSON or a sentence printed: form has word, which others may have chosen, in place of its "%s". */
 int cli_do(struct cli *cli, const char *program, const char *verb, json_t *args, const char *form, const char *word);
+json_t *cli_named(const struct cli *cli); /* args of both: {name}, the first word */
 /* run_… of `stile … metrics [NAME]`: what the verb counts, as text or JSON. */
 int cli_metrics(struct cli *cli, const char *program, const char *verb);
 struct cli_list { /* of a verb that answers a page at a time */

@@ -183,6 +183,11 @@ int cli_metrics(struct cli *cli, const char *program, const char *verb)
 	return r;
 }
 
+json_t *cli_named(const struct cli *cli)
+{
+	return json_pack("{s:s}", "name", cli->words[0]);
+}
+
 int cli_do(struct cli *cli, const char *program, const char *verb, json_t *args, const char *form, const char *word)
 {
 	struct text rest = text_of(form), before = text_cut(&rest, '%');

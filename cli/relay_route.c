@@ -143,9 +143,9 @@ static int run_add(struct cli *cli)
 
 /* ---- delete, enable, disable ---- */
 
-static json_t *named(const struct cli *cli)
+static json_t *name_and_drop(const struct cli *cli)
 {
-	json_t *args = json_pack("{s:s}", "name", cli->words[0]);
+	json_t *args = cli_named(cli);
 
 	if (args && cli_has(cli, "drop"))
 		json_object_set_new(args, "drop", json_true());
@@ -154,13 +154,13 @@ static json_t *named(const struct cli *cli)
 
 static int run_delete(struct cli *cli)
 {
-	return cli_do(cli, RELAY_PROGRAM, "relay.route.delete", named(cli), "route %s is deleted", cli->words[0]);
+	return cli_do(cli, RELAY_PROGRAM, "relay.route.delete", name_and_drop(cli), "route %s is deleted", cli->words[0]);
 }
 
 static int run_enable(struct cli *cli)
 {
 	json_t *result = NULL;
-	int r = cli_ask(cli, RELAY_PROGRAM, "relay.route.enable", named(cli), &result);
+	int r = cli_ask(cli, RELAY_PROGRAM, "relay.route.enable", cli_named(cli), &result);
 
 	if (r == 0)
 		r = tell_added(cli, result);
@@ -170,7 +170,7 @@ static int run_enable(struct cli *cli)
 
 static int run_disable(struct cli *cli)
 {
-	return cli_do(cli, RELAY_PROGRAM, "relay.route.disable", named(cli), "route %s takes no new connections", cli->words[0]);
+	return cli_do(cli, RELAY_PROGRAM, "relay.route.disable", name_and_drop(cli), "route %s takes no new connections", cli->words[0]);
 }
 
 static const struct option_row add_options[] = {

@@ -125,7 +125,7 @@ static int run_off(struct cli *cli)
 
 static int run_remove(struct cli *cli)
 {
-	return change(cli, "sip.interface.delete", json_pack("{s:s}", "name", cli->words[0]),
+	return change(cli, "sip.interface.delete", cli_named(cli),
 		      "is removed; its connections go on until they end");
 }
 

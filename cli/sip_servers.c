@@ -72,7 +72,7 @@ static int run_users(struct cli *cli)
 static int run_credentials(struct cli *cli)
 {
 	json_t *c = NULL;
-	int r = sip_call(cli, "sip.turn.credentials", json_pack("{s:s}", "name", cli->words[0]), &c);
+	int r = sip_call(cli, "sip.turn.credentials", cli_named(cli), &c);
 
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(c);

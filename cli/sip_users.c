@@ -62,7 +62,7 @@ static int run_passwd(struct cli *cli)
 
 static int run_delete(struct cli *cli)
 {
-	return sip_change(cli, "user", "sip.user.delete", json_pack("{s:s}", "name", cli->words[0]), "is deleted");
+	return sip_change(cli, "user", "sip.user.delete", cli_named(cli), "is deleted");
 }
 
 static const struct command rows[] = {

@@ -235,7 +235,7 @@ static int run_enrol(struct cli *cli)
 
 	if (cli_has(cli, "cancel")) {
 		json_decref(args);
-		return cli_do(cli, RELAY_PROGRAM, "tunnel.enrol.cancel", json_pack("{s:s}", "name", cli->words[0]),
+		return cli_do(cli, RELAY_PROGRAM, "tunnel.enrol.cancel", cli_named(cli),
 				"the code for %s is good no longer", cli->words[0]);
 	}
 	if (cli_has(cli, "expire")) {

@@ -304,7 +304,7 @@ static int run_user_delete(struct cli *cli)
 	char done[300];
 
 	snprintf(done, sizeof done, "user %.200s is deleted", cli->words[0]);
-	return simple_call(cli, "turn.user.delete", with_realm(cli, json_pack("{s:s}", "name", cli->words[0])), done);
+	return simple_call(cli, "turn.user.delete", with_realm(cli, cli_named(cli)), done);
 }
 
 /* ---- credentials ---- */

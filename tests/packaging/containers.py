@@ -38,6 +38,7 @@ class Podman:
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="stile-podman-", dir="/var/tmp")
+        self.host, self.ready = None, False
         os.chmod(self.folder, 0o755)
         self.env = {**os.environ, "CONTAINERS_CONF": self.path("containers.conf"), "CONTAINERS_STORAGE_CONF": self.path("storage.conf"),
                     "DISABLE_HC_SYSTEMD": "true", "BUILDAH_FORMAT": "docker", "TMPDIR": "/var/tmp"}
@@ -46,19 +47,29 @@ class Podman:
         self.write("containers.conf", '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
                                       f'tmp_dir = "{self.path("tmp")}"\n[containers]\nlog_driver = "k8s-file"\ncgroups = "disabled"\n'
                                       f'default_ulimits = [{limits}]\n')
+
+    def __enter__(self):
+        try:
+            self.make()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def make(self):
         own = "umount -R /sys/fs/cgroup; mount -t cgroup2 cgroup2 /sys/fs/cgroup && ip link set lo up && echo up && exec sleep infinity"
         self.host = subprocess.Popen(["unshare", "--mount", "--net", "sh", "-c", own], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                      stderr=subprocess.DEVNULL, text=True)
         self.mounts, self.net = (f"--{kind}=/proc/{self.host.pid}/ns/{of}" for kind, of in (("mount", "mnt"), ("net", "net")))
         must(self.host.stdout.readline() == "up\n", "no namespaces")
-
-    def __enter__(self):
-        return self
+        self.ready = True
 
     def __exit__(self, *_):
-        self("rm", "--all", "--force", "--time", "5", check=False)
-        self.host.kill()
-        self.host.wait()
+        if self.ready:
+            self("rm", "--all", "--force", "--time", "5", check=False)
+        if self.host:
+            self.host.kill()
+            self.host.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def path(self, name):

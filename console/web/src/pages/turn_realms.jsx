@@ -58,8 +58,9 @@ const editOf = (row, value, revision = row.revision ?? 0) => ({ value, revision,
 // name: of the realm that is changed. It is judged before it is reviewed, so that a fault stands beside its field.
 function Form({ service, row, list, name, put, close }) {
 	async function save(body, revision) {
-		// Behind a conflict the revision is theirs: then the others are theirs, too, which this page may not have yet.
-		const all = revision === (row.revision ?? 0) ? list : ((await configOf(service)).rows.find(r => r.path === PATH).value ?? []);
+		// A new one comes to the list as it is now. Else the list is that of the revision, or a newer one, which is a conflict at the review.
+		const now = name && revision === (row.revision ?? 0) ? row : (await configOf(service)).rows.find(r => r.path === PATH);
+		const all = now.value ?? [];
 		const found = all.findIndex(x => x.name === name);
 		const at = found < 0 ? all.length : found; // a new one, or one that somebody has deleted meanwhile
 		const next = [...all.slice(0, at), tidy(body), ...all.slice(at + 1)];
@@ -70,7 +71,7 @@ function Form({ service, row, list, name, put, close }) {
 			for (const f of e.fields ?? []) f.path = f.path?.replace(`${PATH}[${at}].`, '');
 			throw e;
 		}
-		put(next, revision);
+		put(next, name ? revision : (now.revision ?? 0));
 	}
 	return (
 		<ObjectForm
@@ -79,7 +80,6 @@ function Form({ service, row, list, name, put, close }) {
 			action={t('next')}
 			fields={fieldsOf(row.columns)}
 			value={name ? list.find(x => x.name === name) : null}
-			shape={body => body.turn.realms.find(x => x.name === name)}
 			revision={row.revision ?? 0}
 			locked={lockedAt(row)}
 			close={close}

@@ -129,14 +129,18 @@ static void conflict(const struct change *c, const struct store_outcome *out)
 			  "%s %s was changed meanwhile", c->s->ops->noun, c->name);
 }
 
+static void not_found(const struct stored *s, struct control_request *rq, const char *name)
+{
+	control_fail(rq, "not-found", s->ops->list_hint, "there is no %s %s in the store", s->ops->noun, name);
+}
+
 static void store_refused(const struct change *c, const struct store_outcome *out)
 {
 	const struct stored_ops *o = c->s->ops;
 	int result = out->result;
 
 	if (result == STORE_NOT_FOUND)
-		control_fail(c->rq, "not-found", o->list_hint, "there is no %s %s in the store",
-			     o->noun, c->name);
+		not_found(c->s, c->rq, c->name);
 	else if (result == STORE_CONFLICT)
 		conflict(c, out);
 	else if (result == STORE_EXISTS)
@@ -240,6 +244,36 @@ void stored_delete(struct stored *s, struct control_request *rq, const char *nam
 {
 	if (has_store(s, rq))
 		submit(s, rq, name, NULL, STORE_ANY, flag);
+}
+
+json_t *stored_changed(struct stored *s, struct control_request *rq, const char *name, size_t name_max, const json_t *values)
+{
+	const json_t *there = json_object_get(s->bodies, name);
+	json_t *body;
+
+	if (!there) {
+		not_found(s, rq, name);
+		return NULL;
+	}
+	if (!json_is_object(values)) {
+		control_fail(rq, "bad-request", NULL, "%s must be a map with the keys that change", s->ops->noun);
+		return NULL;
+	}
+	body = json_deep_copy(there);
+	if (body && (strlen(name) > name_max || json_object_set_new(body, "name", json_string(name)) == 0) &&
+	    json_object_update(body, (json_t *)values) == 0)
+		return body;
+	json_decref(body);
+	control_reply(rq, NULL);
+	return NULL;
+}
+
+bool stored_keeps_name(const struct stored *s, struct control_request *rq, const char *name, const char *called)
+{
+	if (strcmp(name, called) == 0)
+		return true;
+	control_fail(rq, "bad-request", "delete it and make another one", "the %s %s would be called %s then", s->ops->noun, name, called);
+	return false;
 }
 
 void stored_set(struct stored *s, const char *name, json_t *body, const char *who)

@@ -34,6 +34,11 @@ uint64_t stored_revision(const json_t *args, uint64_t otherwise);
 void stored_put(struct stored *s, struct control_request *rq, const char *name, json_t *body,
 		uint64_t revision, bool flag);
 void stored_delete(struct stored *s, struct control_request *rq, const char *name, bool flag);
+/* The body of a change: what is kept under name, with values over it and called as it is called, if that has no more than name_max bytes
+ * (else its default makes the name). NULL: the request was ended. */
+json_t *stored_changed(struct stored *s, struct control_request *rq, const char *name, size_t name_max, const json_t *values);
+/* A change does not rename. False: it would, and the request was ended. */
+bool stored_keeps_name(const struct stored *s, struct control_request *rq, const char *name, const char *called);
 /* Without anybody who asks: as far as it goes. body is taken; NULL (there was no memory for it): what is there stays. */
 void stored_set(struct stored *s, const char *name, json_t *body, const char *who);
 void stored_drop(struct stored *s, const char *name, const char *who);

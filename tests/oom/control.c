@@ -2,7 +2,7 @@
 /*
  * The control server without memory: every allocation of a short life fails once (ours, jansson's and
  * libevent's buffers), from the socket to a subscription's last event. A client may be refused or
- * closed; the server must go on, leak nothing, and serve the next client.
+ * closed; the server must go on, leak nothing, and serve the next client. So must a change of what is stored.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,7 +14,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 #include <event2/event.h>
-#include "common/control.h"
+#include "common/control_priv.h"
+#include "common/stored.h"
 #include "tests/oom/failing.h"
 
 struct world {
@@ -136,10 +137,57 @@ static void a_parsed_line_leaks_nothing(void **state)
 	}
 }
 
+/* A request of nobody's: its end is the end of its memory. */
+static struct control_request *request(void)
+{
+	struct control_request *rq = calloc(1, sizeof(*rq));
+
+	assert_non_null(rq);
+	return rq;
+}
+
+static void a_change_of_what_is_stored_is_whole_or_has_ended_its_request(void **state)
+{
+	static const struct stored_ops ops = { .kind = "a.b", .noun = "job", .list_hint = "stile agent jobs" };
+	struct service svc = { 0 }; /* without a store */
+	struct stored *s = NULL;
+	json_t *values = json_pack("{s:b, s:s}", "enabled", 0, "note", "new");
+	unsigned refused = 0;
+
+	(void)state;
+	assert_int_equal(stored_new(&svc, &ops, NULL, &s), 0);
+	assert_int_equal(json_object_set_new(stored_bodies(s), "one", json_pack("{s:s, s:s}", "port", "1", "note", "old")), 0);
+	for (unsigned n = 1; oom_next(&n);) {
+		struct control_request *rq;
+		json_t *body;
+
+		oom_pause();
+		rq = request();
+		oom_resume();
+		body = stored_changed(s, rq, "one", 63, values);
+		refused += !body;
+		if (!body)
+			continue;
+		assert_string_equal(json_string_value(json_object_get(body, "name")), "one");
+		assert_string_equal(json_string_value(json_object_get(body, "port")), "1");
+		assert_string_equal(json_string_value(json_object_get(body, "note")), "new");
+		assert_true(json_is_false(json_object_get(body, "enabled")));
+		json_decref(body);
+		free(rq);
+	}
+	assert_true(refused > 3);
+	assert_null(stored_changed(s, request(), "two", 63, values));
+	assert_null(stored_changed(s, request(), "one", 63, NULL));
+	assert_false(stored_keeps_name(s, request(), "one", "two"));
+	json_decref(values);
+	stored_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_parsed_line_leaks_nothing),
+		cmocka_unit_test(a_change_of_what_is_stored_is_whole_or_has_ended_its_request),
 		cmocka_unit_test(the_server_outlives_every_failed_allocation),
 	};
 

@@ -112,6 +112,11 @@ def _(w):
     w.verb("agent.job.change", {"name": "one", "job": {"target": "127.0.0.1:10"}, "revision": seen}, AGENT)
     error = refused(w, "agent.job.change", "conflict", "meanwhile", full=AGENT, name="one", job={"target": "127.0.0.1:11"}, revision=seen)
     want((error["yours"]["target"], error["theirs"]["body"]["target"]), ("127.0.0.1:11", "127.0.0.1:10"))
+    # A change says what, and does not rename.
+    refused(w, "agent.job.change", "bad-request", "job must be a map", full=AGENT, name="one")
+    refused(w, "agent.job.change", "bad-request", "the job one would be called two then", full=AGENT, name="one", job={"name": "two"})
+    refused(w, "agent.job.change", "not-found", "there is no job two", full=AGENT, name="two", job={"note": "x"})
+    want([r["key"] for r in call(w, "service.objects", AGENT, kind="agent.job")["rows"]], ["one"])
 
 
 @case("a job that was made here and is changed stays one job, at its new port alone")

@@ -15,6 +15,7 @@ import tunnel_world
 from false_server import FalseServer
 from tunnel_world import *  # noqa: F401,F403
 from tunnel_world import BUILD, HERE, Failed, Target, case, connect, echo, flow, main, pattern
+from settings import refused  # tests/admin, where tunnel_world has looked
 
 PATIENCE = 40  # s: a link is made in a second or two, but the machine may be busy
 SCRIPTED = os.path.join(HERE, "scripted_child.py")
@@ -347,6 +348,20 @@ def _(w):
         kept_visits(w, f"127.0.0.1:{w.target_port(0)}", w.job_port(2), w.job_port(1))
 
 
+def refused_changes(w, target):
+    """A change says what, and does not rename: the visit kept stays as it is, and so does one whose name is that of a long target."""
+    long, full = "x" * 62 + ".test:22", "stile-agent@home"
+    w.ask_agent("home", "agent", "visit", "add", "site", long, "--disabled").exits(0)
+    refused(w, "agent.visit.change", "bad-request", "visit must be a map", full=full, name="kept")
+    refused(w, "agent.visit.change", "bad-request", "the visit kept would be called other then", full=full, name="kept", visit={"name": "other"})
+    refused(w, "agent.visit.change", "bad-request", f"would be called site {target} then", full=full, name=f"site {long}", visit={"target": target})
+    w.ask_agent("home", "agent", "visit", "change", f"site {long}", "--limit", "3").exits(0)
+    w.ask_agent("home", "agent", "visit", "delete", f"site {long}").exits(0)
+    names = [v["name"] for v in w.agent_verb("home", "agent.peers")["visits"] if v["origin"] == "store"]
+    if names != ["kept"]:
+        raise Failed(f"    {names}")
+
+
 def kept_visits(w, target, port, taken):
     """home knows site: a visit made while the agent runs, as the tool does it."""
     def visit(*argv):
@@ -376,6 +391,7 @@ def kept_visits(w, target, port, taken):
     if (got := tuple(row("kept")[k] for k in ("state", "listen", "origin", "enabled"))) != want:
         raise Failed(f"    {got}, not {want}")
     visit("change", "kept", "--listen", "0", "--limit", "7").exits(0)
+    refused_changes(w, target)
     visit("start", "kept").exits(0)
     w.agents["home"].stop()
     w.start_agent("home")

@@ -119,7 +119,8 @@ static int on_check(const char *name, json_t **body, void *arg, char *err, size_
 	return 0;
 }
 
-static const struct stored_ops ops = { .kind = "agent.visit", .noun = "visit", .list_hint = "stile agent peers", .put = on_put,
+static const struct stored_ops ops = { .kind = "agent.visit", .noun = "visit", .put = on_put,
+				       .list_hint = "stile agent peers; those of stile connect are ended by stile agent visit end",
 				       .deleted = on_deleted, .row = row_of, .check = on_check };
 
 int visits_open(struct direct *d)
@@ -141,14 +142,15 @@ static bool locked(struct direct *d, struct control_request *rq, const char *nam
 	return true;
 }
 
-static void submit(struct direct *d, struct control_request *rq, const json_t *body, uint64_t revision)
+/* changed: the name of the visit that is changed; NULL: a new one. */
+static void submit(struct direct *d, struct control_request *rq, const char *changed, const json_t *body, uint64_t revision)
 {
 	char err[1024], name[VISIT_NAME_STRLEN];
 	json_t *whole = judged(d, body, name, err, sizeof(err));
 
 	if (!whole)
 		control_fail(rq, "bad-request", NULL, "%s", err);
-	else if (locked(d, rq, name))
+	else if ((changed && !stored_keeps_name(d->kept, rq, changed, name)) || locked(d, rq, name))
 		json_decref(whole);
 	else
 		stored_put(d->kept, rq, name, whole, revision, false);
@@ -156,67 +158,49 @@ static void submit(struct direct *d, struct control_request *rq, const json_t *b
 
 static void verb_add(struct control_request *rq, const json_t *args, void *arg)
 {
-	submit(arg, rq, json_object_get(args, "visit"), stored_revision(args, json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0));
+	submit(arg, rq, NULL, json_object_get(args, "visit"), stored_revision(args, json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0));
 }
 
-/* The visit's values as they are kept, copied; NULL: the request was ended. */
-static json_t *kept(struct direct *d, struct control_request *rq, const json_t *args)
+static void change(struct direct *d, struct control_request *rq, const json_t *args, const json_t *values, uint64_t revision)
 {
 	const char *name = json_string_value(json_object_get(args, "name"));
-	json_t *body, *copy;
+	json_t *body = locked(d, rq, name) ? NULL : stored_changed(d->kept, rq, name, VISIT_NAME_MAX, values);
 
-	if (locked(d, rq, name))
-		return NULL;
-	body = json_object_get(stored_bodies(d->kept), name);
-	if (!body) {
-		control_fail(rq, "not-found", "stile agent peers; those of stile connect are ended by stile agent visit end", "there is no visit %s in the store",
-			     name);
-		return NULL;
-	}
-	copy = json_deep_copy(body);
-	if (!copy)
-		control_reply(rq, NULL);
-	else if (strlen(name) <= VISIT_NAME_MAX)
-		json_object_set_new(copy, "name", json_string(name)); /* it stays what it is called, whatever else changes */
-	return copy;
-}
-
-static void change(struct direct *d, struct control_request *rq, const json_t *args, json_t *values, uint64_t revision)
-{
-	json_t *body = kept(d, rq, args);
-
-	if (body && json_object_update(body, values) < 0)
-		control_fail(rq, "bad-request", NULL, "visit must be a map with the keys of agent.visits");
-	else if (body)
-		submit(d, rq, body, revision);
+	if (body)
+		submit(d, rq, name, body, revision);
 	json_decref(body);
-	json_decref(values);
 }
 
 static void verb_change(struct control_request *rq, const json_t *args, void *arg)
 {
-	change(arg, rq, args, json_incref(json_object_get(args, "visit")), stored_revision(args, STORE_ANY));
+	change(arg, rq, args, json_object_get(args, "visit"), stored_revision(args, STORE_ANY));
+}
+
+static void set_enabled(struct direct *d, struct control_request *rq, const json_t *args, bool on)
+{
+	json_t *values = json_pack("{s:b}", "enabled", on);
+
+	change(d, rq, args, values, STORE_ANY);
+	json_decref(values);
 }
 
 static void verb_start(struct control_request *rq, const json_t *args, void *arg)
 {
-	change(arg, rq, args, json_pack("{s:b}", "enabled", 1), STORE_ANY);
+	set_enabled(arg, rq, args, true);
 }
 
 static void verb_stop(struct control_request *rq, const json_t *args, void *arg)
 {
-	change(arg, rq, args, json_pack("{s:b}", "enabled", 0), STORE_ANY);
+	set_enabled(arg, rq, args, false);
 }
 
 static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct direct *d = arg;
-	json_t *body = kept(d, rq, args);
+	const char *name = json_string_value(json_object_get(args, "name"));
 
-	if (!body)
-		return;
-	json_decref(body);
-	stored_delete(d->kept, rq, json_string_value(json_object_get(args, "name")), false);
+	if (!locked(d, rq, name))
+		stored_delete(d->kept, rq, name, false);
 }
 
 static void verb_end(struct control_request *rq, const json_t *args, void *arg)

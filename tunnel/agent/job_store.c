@@ -107,7 +107,7 @@ static int on_check(const char *name, json_t **body, void *arg, char *err, size_
 	return -EINVAL;
 }
 
-static const struct stored_ops ops = { .kind = "agent.job", .noun = "job", .list_hint = "stile agent jobs", .put = on_put,
+static const struct stored_ops ops = { .kind = "agent.job", .noun = "job", .put = on_put, .list_hint = "stile agent jobs; those of the server are changed there",
 				       .deleted = on_deleted, .row = row_of, .check = on_check };
 
 int agent_store_new(struct agent_service *as)
@@ -143,8 +143,8 @@ static const struct agent_job *rival(struct agent_service *as, const struct job_
 	return NULL;
 }
 
-/* body is taken. */
-static void submit(struct agent_service *as, struct control_request *rq, json_t *body, uint64_t revision)
+/* changed: the name of the job that is changed; NULL: a new one. */
+static void submit(struct agent_service *as, struct control_request *rq, const char *changed, const json_t *body, uint64_t revision)
 {
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
 	char err[1024], name[JOB_NAME_STRLEN];
@@ -154,13 +154,11 @@ static void submit(struct agent_service *as, struct control_request *rq, json_t 
 
 	if (job_parse(body, err, sizeof(err), &cfg) < 0) {
 		control_fail(rq, "bad-request", NULL, "%s", err);
-		json_decref(body);
 		return;
 	}
-	json_decref(body);
 	c = cfg_values(cfg);
 	(void)job_name(c, name);
-	if (locked(as, rq, name))
+	if ((changed && !stored_keeps_name(as->stored, rq, changed, name)) || locked(as, rq, name))
 		return;
 	other = rival(as, c, name);
 	if (other) {
@@ -179,45 +177,30 @@ static void verb_add(struct control_request *rq, const json_t *args, void *arg)
 	if (!json_is_object(o))
 		control_fail(rq, "bad-request", NULL, "job must be a map with the keys of agent.jobs");
 	else
-		submit(arg, rq, json_incref(o), stored_revision(args, json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0));
+		submit(arg, rq, NULL, o, stored_revision(args, json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0));
 }
 
-/* The job's values as they are kept, copied; NULL: the request was ended. */
-static json_t *kept(struct agent_service *as, struct control_request *rq, const json_t *args)
+static void change(struct agent_service *as, struct control_request *rq, const json_t *args, const json_t *values, uint64_t revision)
 {
 	const char *name = json_string_value(json_object_get(args, "name"));
-	json_t *body, *copy;
+	json_t *body = locked(as, rq, name) ? NULL : stored_changed(as->stored, rq, name, JOB_NAME_MAX, values);
 
-	if (locked(as, rq, name))
-		return NULL;
-	body = json_object_get(stored_bodies(as->stored), name);
-	if (!body) {
-		control_fail(rq, "not-found", "stile agent jobs; those of the server are changed there", "there is no job %s in the store", name);
-		return NULL;
-	}
-	copy = json_deep_copy(body);
-	json_object_set_new(copy, "name", json_string(name)); /* it stays what it is called, whatever else changes */
-	return copy;
+	if (body)
+		submit(as, rq, name, body, revision);
+	json_decref(body);
 }
 
 static void verb_change(struct control_request *rq, const json_t *args, void *arg)
 {
-	json_t *o = json_object_get(args, "job"), *body = kept(arg, rq, args);
-
-	if (!body)
-		return;
-	(void)json_object_update(body, o);
-	submit(arg, rq, body, stored_revision(args, STORE_ANY));
+	change(arg, rq, args, json_object_get(args, "job"), stored_revision(args, STORE_ANY));
 }
 
 static void set_enabled(struct agent_service *as, struct control_request *rq, const json_t *args, bool on)
 {
-	json_t *body = kept(as, rq, args);
+	json_t *values = json_pack("{s:b}", "enabled", on);
 
-	if (!body)
-		return;
-	json_object_set_new(body, "enabled", json_boolean(on));
-	submit(as, rq, body, STORE_ANY);
+	change(as, rq, args, values, STORE_ANY);
+	json_decref(values);
 }
 
 static void verb_start(struct control_request *rq, const json_t *args, void *arg)
@@ -233,12 +216,10 @@ static void verb_stop(struct control_request *rq, const json_t *args, void *arg)
 static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
 {
 	struct agent_service *as = arg;
-	json_t *body = kept(as, rq, args);
+	const char *name = json_string_value(json_object_get(args, "name"));
 
-	if (!body)
-		return;
-	json_decref(body);
-	stored_delete(as->stored, rq, json_string_value(json_object_get(args, "name")), false);
+	if (!locked(as, rq, name))
+		stored_delete(as->stored, rq, name, false);
 }
 
 static const struct control_verb verbs[] = {

@@ -64,7 +64,8 @@ static const struct command rows[] = {
 	  run_add, WITHOUT_CONFIG },
 	{ "tunnel job delete", "AGENT JOB", "take such a job away; its connections end", NULL, NULL, 0, 2, 2, run_delete, WITHOUT_CONFIG },
 	{ "tunnel job start", "AGENT JOB", "let a job take connections",
-	  "Jobs that were made here, and those of the agent itself that were interrupted here.", NULL, 0, 2, 2, run_start, WITHOUT_CONFIG },
+	  "Jobs that were made here, and those of the agent itself that were interrupted here, also while it is away.", NULL, 0, 2, 2,
+	  run_start, WITHOUT_CONFIG },
 	{ "tunnel job stop", "AGENT JOB", "interrupt a job; its connections end",
 	  "A job of the agent itself, too: its port stays closed until it is started here again.", NULL, 0, 2, 2, run_stop, WITHOUT_CONFIG },
 };

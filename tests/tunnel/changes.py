@@ -38,6 +38,10 @@ def over(s):
         return True
 
 
+def held_here(w):
+    return call(w, "service.objects", SERVER, kind="tunnel.held")["rows"]
+
+
 def last(w, full):
     return call(w, "config.audit", full)["rows"][0]["change"]
 
@@ -138,7 +142,7 @@ def _(w):
 @case("agents are let in or not by one switch: off, they go with their connections and nothing listens; on, they and their jobs come back")
 def _(w):
     with Target(w.target_port(0), echo):
-        server = w.server()
+        server = w.server(resume="1s")  # an agent that is stopped is soon away
         w.agent("site", jobs=[f'port: {w.job_port(0)}, target: "127.0.0.1:{w.target_port(0)}"'])
         w.connected("site")
         wait_for("the job works", lambda: echoes(w, w.job_port(0)))
@@ -178,16 +182,37 @@ def _(w):
             raise Failed("    the port is open")
         w.ask("tunnel", "job", "start", "site", name).exits(0)
         wait_for("the job works again", lambda: echoes(w, w.job_port(0)), 30)
+        # While the agent is away it is let go of by its name, for when it comes back.
+        w.ask("tunnel", "job", "stop", "site", name).exits(0)
+        w.agents["site"].stop()
+        wait_for("the agent is gone", lambda: not w.ask_verb("tunnel.jobs")["rows"], 60)
+        w.ask("tunnel", "job", "stop", "site", name).exits(1).says("no job")
+        w.ask("tunnel", "job", "start", "site", "another").exits(1).says("no job")
+        w.ask("tunnel", "job", "start", "site", name).exits(0)
+        want(held_here(w), [])
+        w.start_agent("site")
+        wait_for("the job works again", lambda: echoes(w, w.job_port(0)), 60)
         w.ask("tunnel", "job", "stop", "site", name).exits(0)
         w.agent_config("site", [f'port: {w.job_port(1)}, target: "127.0.0.1:{w.target_port(0)}"'])
         w.agent_verb("site", "service.reload")
-        wait_for("a job that the agent has no more is forgotten here", lambda: not call(w, "service.objects", SERVER, kind="tunnel.held")["rows"])
+        wait_for("a job that the agent has no more is forgotten here", lambda: not held_here(w))
         w.ask("tunnel", "job", "stop", "site", name).exits(1).says("no job")
         # One of that name that is made here is another one: who means the agent's does not get it.
         call(w, "tunnel.job.add", SERVER, agent="site", job={"port": name, "name": name, "target": f"127.0.0.1:{w.target_port(0)}"})
         refused(w, "tunnel.job.stop", "not-found", full=SERVER, agent="site", name=name, origin="agent")
         offered = call(w, "service.objects", SERVER, kind="tunnel.job")["rows"]
         want([(r["key"], r["body"]["job"]["enabled"]) for r in offered], [(f"site/{name}", True)])
+        # Nothing is held of an agent that may not come, or that there is no more.
+        for verb in ("tunnel.agents.revoke", "tunnel.agents.delete"):
+            wait_for("the job works", lambda: echoes(w, w.job_port(1)), 60)
+            w.ask("tunnel", "job", "stop", "site", str(w.job_port(1))).exits(0)
+            want(len(held_here(w)), 1)
+            w.ask_verb(verb, {"agent": "site"})
+            wait_for("nothing is held", lambda: not held_here(w))
+            if verb.endswith("revoke"):
+                w.ask_verb("tunnel.agents.approve", {"agent": "site"})
+                w.agent_verb("site", "agent.disconnect")
+                w.agent_verb("site", "agent.connect")
 
 
 @case("the control connection of an agent is reset, and its data connections go on; kicked, they end and it stays away")

@@ -25,7 +25,7 @@ struct tunnel_agents_options { /* copied, but loop, store and control */
 	uint16_t port; /* at which agents connect: stands in codes, with public_name */
 	const struct cfg_list *ports; /* struct cfg_port_range, of agents that have no range of their own */
 	uint64_t agents_max;
-	/* An agent is called otherwise now, or has other ports. May be NULL. */
+	/* An agent is called otherwise now, or has other ports, or was revoked; now NULL: it was deleted. May be NULL. */
 	void (*changed)(const struct entry *before, const struct entry *now, void *arg);
 	void *arg;
 };

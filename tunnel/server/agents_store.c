@@ -152,6 +152,8 @@ static void deleted(struct tunnel_agents *a, const struct deed *d)
 	if (e)
 		registry_remove(a->registry, e);
 	cut_off(a, &d->entry, WIRE_R_UNKNOWN_KEY, "this agent was deleted on the server");
+	if (a->o.changed)
+		a->o.changed(&d->entry, NULL, a->o.arg);
 	if (d->rq)
 		control_reply(d->rq, row);
 	else

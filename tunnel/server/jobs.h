@@ -22,6 +22,8 @@ struct tunnel_jobs_options {
 	unsigned (*ranges)(const uint8_t identity[static WIRE_PIN], struct wire_range *r, unsigned max, void *arg);
 	/* Is there such an agent still? The ports of one that was revoked are free. */
 	bool (*known)(const uint8_t identity[static WIRE_PIN], void *arg);
+	/* Whose name this is; false: nobody's. */
+	bool (*look_up)(const char *agent, uint8_t ret_identity[static WIRE_PIN], void *arg);
 	/* NULL, or who has this port of the server: see ports.h. */
 	const char *(*own)(const struct addr *at, bool udp, void *arg);
 	void *arg;
@@ -35,6 +37,7 @@ void tunnel_jobs_configure(struct tunnel_jobs *j, const struct tunnel_config *c,
 void tunnel_jobs_recheck(struct tunnel_jobs *j); /* the ranges of an agent have changed */
 /* In the tables, and for the jobs that are offered to it. */
 void tunnel_jobs_renamed(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], const char *before, const char *now);
+void tunnel_jobs_forget(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN]); /* it was revoked or deleted */
 void tunnel_jobs_add_verbs(struct tunnel_jobs *j);
 struct metrics *tunnel_jobs_metrics(struct tunnel_jobs *j);
 uint64_t tunnel_jobs_links(struct tunnel_jobs *j); /* control connections that are there, or awaited */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Jobs of agents that are interrupted on this side (`stile tunnel job stop AGENT JOB`): the ports are the server's, so it may keep them
- * closed whatever the agent's file says. Kept in the store by the agent's key and the job's name, until it is started here again or the
- * agent has the job no more. The job itself stays the agent's: nothing else of it is changed here.
+ * closed whatever the agent's file says. Kept in the store by the agent's key and the job's name, until it is started here again, the
+ * agent has the job no more, or is revoked or deleted. The job itself stays the agent's: nothing else of it is changed here.
  *
  * Main thread. A job asks for its ports (jobs.c) and hears of it there.
  */
@@ -49,6 +49,18 @@ void jobs_held_retain(struct tunnel_jobs *j, const uint8_t identity[static WIRE_
 	json_object_foreach_safe(bodies, next, key, body)
 		if (strncmp(key, own.s, strlen(own.s)) == 0 && !keep(key + strlen(own.s), arg))
 			stored_drop(j->held, key, "stile-tunnel");
+}
+
+static bool no_job(const char *job, void *arg)
+{
+	(void)job;
+	(void)arg;
+	return false;
+}
+
+void tunnel_jobs_forget(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN])
+{
+	jobs_held_retain(j, identity, no_job, NULL);
 }
 
 /* ---- the store ---- */
@@ -115,13 +127,19 @@ static void look(struct tunnel_worker *tw, void *arg)
 	}
 }
 
+/* Which jobs it has is not known while it is away; what is held here is. */
+static bool held_of_absent(struct tunnel_jobs *j, struct sought *s)
+{
+	return j->o.look_up(s->agent, s->identity, j->o.arg) && jobs_held(j, s->identity, s->job);
+}
+
 bool jobs_hold(struct tunnel_jobs *j, struct control_request *rq, const char *agent, const char *job, bool on)
 {
 	struct sought s = { .agent = agent, .job = job };
 	struct key k;
 
 	tunnel_server_call(j->server, look, &s);
-	if (!s.found)
+	if (!s.found && (on || !held_of_absent(j, &s)))
 		return false;
 	k = key_of(s.identity, job);
 	if (on)

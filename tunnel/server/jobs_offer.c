@@ -411,7 +411,7 @@ static const struct control_verb verbs[] = {
 	{ "tunnel.job.list", CONTROL_VIEWER, verb_list, "jobs that were made here, with the agents' answers" },
 	{ "tunnel.job.add", CONTROL_ADMIN, verb_add, "{agent, job: {port, target, …}, replace}: offers a job to an agent, now and whenever it comes" },
 	{ "tunnel.job.delete", CONTROL_ADMIN, verb_delete, "{agent, name}: takes such a job away; its connections end" },
-	{ "tunnel.job.start", CONTROL_OPERATOR, verb_start, "{agent, name, origin}: the job takes connections; one of the agent's own that was interrupted here, too" },
+	{ "tunnel.job.start", CONTROL_OPERATOR, verb_start, "{agent, name, origin}: the job takes connections; one of the agent's own that was interrupted here, too, even while it is away" },
 	{ "tunnel.job.stop", CONTROL_OPERATOR, verb_stop, "{agent, name, origin}: the job is interrupted; its connections end. One of the agent's own (origin agent) stays so until it is started "
 							       "here: the ports are the server's" },
 };

@@ -283,5 +283,5 @@ bool jobs_held(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], c
 void jobs_held_gone(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], const char *claim);
 /* Forgets those of an agent that keep() does not want. */
 void jobs_held_retain(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], bool (*keep)(const char *job, void *arg), void *arg);
-/* Of a job that the agent has itself. False: there is none; else the request is ended, now or later. */
+/* Of a job that the agent has itself; of one that is away it is let go only. False: there is none; else the request is ended, now or later. */
 bool jobs_hold(struct tunnel_jobs *j, struct control_request *rq, const char *agent, const char *job, bool on);

@@ -75,6 +75,15 @@ static bool is_known(const uint8_t identity[static WIRE_PIN], void *arg)
 	return e && e->state != ENTRY_REVOKED;
 }
 
+static bool look_up(const char *agent, uint8_t ret_identity[static WIRE_PIN], void *arg)
+{
+	const struct entry *e = tunnel_agents_look_up(((struct tunnel *)arg)->agents, text_of(agent));
+
+	if (e)
+		memcpy(ret_identity, e->id.b, WIRE_PIN);
+	return e != NULL;
+}
+
 static const char *own_port(const struct addr *at, bool udp, void *arg)
 {
 	struct tunnel *t = arg;
@@ -193,10 +202,13 @@ static void agent_changed(const struct entry *before, const struct entry *now, v
 {
 	struct tunnel *t = arg;
 
-	if (t->jobs && strcmp(before->name, now->name) != 0)
+	if (!t->jobs)
+		return;
+	if (!now || now->state == ENTRY_REVOKED)
+		tunnel_jobs_forget(t->jobs, before->id.b);
+	if (now && strcmp(before->name, now->name) != 0)
 		tunnel_jobs_renamed(t->jobs, now->id.b, before->name, now->name);
-	if (t->jobs)
-		tunnel_jobs_recheck(t->jobs);
+	tunnel_jobs_recheck(t->jobs);
 }
 
 static struct tunnel_agents_options agents_options(struct tunnel *t, const struct tunnel_config *c)
@@ -226,8 +238,8 @@ static int make_folder(struct tunnel *t, char *err, size_t err_n)
 
 int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t err_n)
 {
-	const struct tunnel_jobs_options jo = { .svc = t->o.svc, .records = records, .ranges = ranges_of, .known = is_known, .own = own_port,
-						.arg = t };
+	const struct tunnel_jobs_options jo = { .svc = t->o.svc, .records = records, .ranges = ranges_of, .known = is_known, .look_up = look_up,
+						.own = own_port, .arg = t };
 	struct tunnel_agents_options ao;
 	int r = make_folder(t, err, err_n);
 

@@ -150,11 +150,13 @@ static void on_limit(struct timer *t, uint64_t now)
 	settle(q);
 }
 
+/* One that has found somebody has let go who waited, and is open for a conflict alone: whoever comes when that has been forgotten begins
+ * anew. */
 static struct question *find(const struct sip_mesh *m, const char *aor, unsigned but)
 {
 	list_for_each (it, &m->questions) {
 		struct question *q = list_entry(it, struct question, node);
-		if (q->but == but && strcmp(q->aor, aor) == 0)
+		if (!q->found && q->but == but && strcmp(q->aor, aor) == 0)
 			return q;
 	}
 	return NULL;

@@ -2,7 +2,8 @@
 /*
  * The inside of the mesh, for its own files:
  *	mesh.c		life, configuration, what is shown
- *	mesh_servers.c	a server: log-on, who sent this, health
+ *	mesh_servers.c	a server: log-on, who sent this
+ *	mesh_health.c	is it well?
  *	mesh_users.c	the memory of who lives where, and who may serve whom
  *	mesh_ask.c	the question to all servers at once
  *	mesh_store.c	log-ons as objects of the store
@@ -110,15 +111,19 @@ int mesh_server_ask(struct mesh_server *s, struct text uri,
 		    void (*done)(void *arg, unsigned code, const char *why,
 				 const struct sip_target *target),
 		    void *arg, struct sip_ask **ret_a);
-/* How it went: code 0 and why, or its answer. */
-void mesh_server_told(struct mesh_server *s, unsigned code, const char *why);
+void mesh_put_uri(struct sb *b, enum sip_host_kind kind, struct text host); /* "sip:host" */
 void mesh_server_logoff(struct mesh_server *s, const char *why);
 void mesh_server_fix(struct mesh_server *s); /* one that need not log on is there from now on */
 /* Logged on before a restart, and so still. 0, or -EBADMSG: its contact is none that can be used. */
 int mesh_server_back(struct mesh_server *s, struct text contact, const struct sip_hop *from,
 		     bool mutual, uint64_t until, int64_t since);
-void mesh_servers_tick(struct sip_mesh *m, uint64_t now);
 struct mesh_server *mesh_server_free(struct mesh_server *s);
+
+/* ---- mesh_health.c ---- */
+/* How it went: code 0 and why, or its answer. */
+void mesh_server_told(struct mesh_server *s, unsigned code, const char *why);
+void mesh_server_error(struct mesh_server *s, const char *why); /* shown as the last one */
+void mesh_servers_tick(struct sip_mesh *m, uint64_t now);
 
 /* ---- mesh_users.c ---- */
 /* What is remembered of him, if it still holds. */

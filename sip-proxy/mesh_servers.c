@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A UC server: how it logs on, how a message is known to be its, and whether it is well.
+ * A UC server: how it logs on, and how a message is known to be its. Whether it is well: mesh_health.c.
  *
  * Log-on is a REGISTER for its own name, with the password of sip.lan.servers, from one of its addresses or with the name
  * of its certificate; its Contact says where it is reached. Over a connection it is reached by that connection as long
- * as that lives. It is asked with OPTIONS every so often; a tick of a second sees to expiry, connections and questions.
+ * as that lives. One whose Contact stands in the configuration may log on too: when that is over, it is there again.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "sip-proxy/mesh_priv.h"
 #include "sip-proxy/metrics.h"
 
-enum { EXPIRES_MIN = 30, EXPIRES = 120, EXPIRES_MAX = 120, PING_MS = 3000 };
+enum { EXPIRES_MIN = 30, EXPIRES = 120, EXPIRES_MAX = 120 };
 enum { GATE_REFUSED };
 
 /* ---- finding ---- */
@@ -39,6 +39,14 @@ static struct addr address_of(const struct mesh_server *s)
 	if (s->contact[0] && sip_uri_parse(text_of(s->contact), &u) == 0)
 		(void)sip_uri_addr(&u, sip_proto_rows[s->proto].port, &a);
 	return a;
+}
+
+static bool in_addresses(const struct mesh_server *s, const struct addr *real)
+{
+	for (size_t i = 0; i < s->n_addresses; i++)
+		if (prefix_contains(&s->addresses[i], real))
+			return true;
+	return false;
 }
 
 static bool same_host(const struct mesh_server *s, const struct addr *remote)
@@ -70,23 +78,28 @@ static bool has_name(const struct sip_mesh *m, const struct mesh_server *s, uint
 	return id && id->verified && sip_identity_covers(id, text_of(s->name));
 }
 
+/* What is proven comes first: an address may be another server's, too, and a Via says what its sender likes. */
+static struct mesh_server *by_connection(const struct sip_mesh *m, uint64_t conn, uint64_t now)
+{
+	for (unsigned i = 0; conn && i < m->n; i++)
+		if (mesh_server_is_on(m->v[i], now) && (m->v[i]->from.conn == conn || has_name(m, m->v[i], conn)))
+			return m->v[i];
+	return NULL;
+}
+
 static struct mesh_server *find_at(const struct sip_mesh *m, const struct sip_hop *hop,
 				   const struct sip_via *via, unsigned *ret_n)
 {
 	struct addr real = addr_canonical(&hop->remote);
-	struct mesh_server *one = NULL;
 	uint64_t now = mesh_now(m);
+	struct mesh_server *one = by_connection(m, hop->conn, now);
 
-	*ret_n = 0;
+	*ret_n = one != NULL;
+	if (one)
+		return one;
 	for (unsigned i = 0; i < m->n; i++) {
 		struct mesh_server *s = m->v[i];
-		if (!mesh_server_is_on(s, now))
-			continue;
-		if ((hop->conn && s->from.conn == hop->conn) || has_name(m, s, hop->conn)) {
-			*ret_n = 1;
-			return s;
-		}
-		if (!same_host(s, &real))
+		if (!mesh_server_is_on(s, now) || (!same_host(s, &real) && !(s->fixed[0] && in_addresses(s, &real))))
 			continue;
 		if (same_place(s, &real, via)) {
 			*ret_n = 1;
@@ -182,7 +195,7 @@ int mesh_server_ask(struct mesh_server *s, struct text uri,
 	return sip_ask(m->px, &a, ret_a);
 }
 
-/* ---- health ---- */
+/* ---- life ---- */
 
 static void tell_change(const struct mesh_server *s)
 {
@@ -190,102 +203,13 @@ static void tell_change(const struct mesh_server *s)
 		s->mesh->o.changed(s->mesh->o.arg, s->user);
 }
 
-static void remember_error(struct mesh_server *s, const char *why)
-{
-	s->error[0] = 0;
-	text_append(s->error, sizeof(s->error), why);
-	s->error_at = (int64_t)time(NULL);
-}
-
-void mesh_server_told(struct mesh_server *s, unsigned code, const char *why)
-{
-	if (code == 0) {
-		remember_error(s, why);
-		if (!s->sick)
-			log_emit(&MSG_SIP_SERVER_SICK, LF_STR("server", s->user),
-				 LF_STR("contact", s->contact), LF_STR("why", why));
-	} else if (s->sick) {
-		log_emit(&MSG_SIP_SERVER_WELL, LF_STR("server", s->user), LF_STR("contact", s->contact));
-	}
-	s->sick = code == 0;
-	s->was_well |= code != 0;
-}
-
-static void on_pong(void *arg, unsigned code, const char *why, const struct sip_target *target)
-{
-	struct mesh_server *s = arg;
-
-	s->ping = NULL;
-	if (code && target)
-		s->seen = addr_canonical(&target->hop.remote);
-	/* A connection may be dead and not know it, for as long as TCP hopes: its Contact is tried in turn with it. */
-	s->aside = code == 0 && !s->aside;
-	mesh_server_told(s, code, why);
-	s->ping_at = mesh_now(s->mesh) + (s->sick ? MESH_PING_SICK_MS : MESH_PING_MS);
-}
-
-/* "sip:host"; u: says whether that is an IPv6 address. */
-static void put_uri(struct sb *b, const struct sip_uri *u, struct text host)
-{
-	bool v6 = u->host_kind == SIP_HOST_IPV6;
-
-	sb_str(b, v6 ? "sip:[" : "sip:");
-	sb_text(b, host);
-	if (v6)
-		sb_char(b, ']');
-}
-
-static void ping(struct mesh_server *s, uint64_t now)
-{
-	char uri[MESH_WORD_MAX + 8];
-	struct sb b = sb_init(uri, sizeof(uri));
-	struct sip_uri u;
-	int r;
-
-	if (sip_uri_parse(text_of(s->contact), &u) < 0)
-		return;
-	put_uri(&b, &u, u.host);
-	s->ping_sent = now;
-	r = mesh_server_ask(s, (struct text){ uri, b.n }, on_pong, s, &s->ping);
-	if (r < 0)
-		on_pong(s, 0, strerror(-r), NULL);
-}
-
-static void tick_one(struct mesh_server *s, uint64_t now)
-{
-	bool lost = s->on && s->use_flow && !s->mesh->o.ops->alive(s->mesh->o.edge, &s->from);
-
-	if (s->on && s->until <= now) {
-		mesh_server_logoff(s, "its log-on has expired");
-		return;
-	}
-	if (s->ping && now - s->ping_sent >= PING_MS) {
-		s->ping = sip_ask_cancel(s->ping);
-		on_pong(s, 0, "no answer to OPTIONS", NULL);
-	}
-	if (lost) { /* another connection from now on, if its Contact can be reached */
-		s->use_flow = false;
-		s->ping_at = now;
-	}
-	if (s->on && !s->ping && s->mesh->px && !s->mesh->quiet && s->ping_at <= now)
-		ping(s, now);
-}
-
-void mesh_servers_tick(struct sip_mesh *m, uint64_t now)
-{
-	for (unsigned i = 0; i < m->n; i++)
-		tick_one(m->v[i], now);
-}
-
-/* ---- life ---- */
-
 void mesh_server_logoff(struct mesh_server *s, const char *why)
 {
 	if (!s->on)
 		return;
 	s->on = s->use_flow = false;
 	s->ping = sip_ask_cancel(s->ping);
-	remember_error(s, why);
+	mesh_server_error(s, why);
 	s->sick = false;
 	log_emit(&MSG_SIP_SERVER_OFF, LF_STR("server", s->user), LF_STR("contact", s->contact),
 		 LF_STR("why", why));
@@ -304,63 +228,109 @@ struct mesh_server *mesh_server_free(struct mesh_server *s)
 	return NULL;
 }
 
+/* It is somewhere else: whether it answers there is not known yet, and what was asked where it was says nothing. */
+static void begin_anew(struct mesh_server *s, uint64_t now)
+{
+	s->ping = sip_ask_cancel(s->ping);
+	s->sick = s->was_well = s->aside = false;
+	s->ping_at = now;
+}
+
 static void set_on(struct mesh_server *s, uint64_t now)
 {
 	s->on = true;
 	s->since = (int64_t)time(NULL);
-	s->sick = s->was_well = false;
-	s->ping_at = now;
+	s->seen = (struct addr){ 0 }; /* whoever has that address now */
+	begin_anew(s, now);
 	log_emit(&MSG_SIP_SERVER_ON, LF_STR("server", s->user), LF_STR("contact", s->contact),
 		 LF_STR("transport", sip_proto_rows[s->proto].name));
 }
 
-static void put_host(struct mesh_server *s, struct text host)
-{
-	struct sb b = sb_init(s->host, sizeof(s->host));
+/* A Contact as it is kept: without user and parameters, but for the transport. */
+struct reach {
+	char contact[MESH_CONTACT_MAX], host[MESH_WORD_MAX];
+	enum sip_proto proto;
+};
 
-	sb_text(&b, host);
+void mesh_put_uri(struct sb *b, enum sip_host_kind kind, struct text host)
+{
+	bool v6 = kind == SIP_HOST_IPV6;
+
+	sb_str(b, v6 ? "sip:[" : "sip:");
+	sb_text(b, host);
+	if (v6)
+		sb_char(b, ']');
 }
 
-/* The transport of its URI, or that by which it came. */
-static int take_contact(struct mesh_server *s, struct text uri, const struct sip_hop *from, bool mutual)
+/* Its host, or its maddr: that is where RFC 3261 16.6 has us send. */
+static int host_of(const struct sip_uri *u, struct text *ret_host, enum sip_host_kind *ret_kind)
 {
-	const struct sip_mesh *m = s->mesh;
-	struct sb b = sb_init(s->contact, sizeof(s->contact));
-	struct sip_uri u;
-	int r = sip_uri_parse(uri, &u);
+	struct text maddr = u->maddr;
+	uint16_t port;
 
-	if (r < 0 || (u.scheme != SIP_SCHEME_SIP && u.scheme != SIP_SCHEME_SIPS))
+	*ret_host = u->host;
+	*ret_kind = u->host_kind;
+	if (!maddr.p)
+		return 0;
+	return sip_hostport_parse(&maddr, ret_host, ret_kind, &port) < 0 || maddr.n || port ? -EBADMSG : 0;
+}
+
+/* proto: by which it came, if its URI says none. */
+static int read_contact(struct text uri, enum sip_proto proto, struct reach *ret_r)
+{
+	struct reach r = { .proto = proto };
+	struct sb b = sb_init(r.contact, sizeof(r.contact)), h = sb_init(r.host, sizeof(r.host));
+	enum sip_host_kind kind;
+	struct sip_uri u;
+	struct text host;
+
+	if (sip_uri_parse(uri, &u) < 0 || (u.scheme != SIP_SCHEME_SIP && u.scheme != SIP_SCHEME_SIPS) ||
+	    host_of(&u, &host, &kind) < 0)
 		return -EBADMSG;
-	s->proto = from ? from->proto : SIP_UDP;
-	if (u.transport.p && sip_proto_parse(u.transport, &s->proto) < 0)
+	if (u.transport.p && sip_proto_parse(u.transport, &r.proto) < 0)
 		return -EBADMSG;
 	if (u.scheme == SIP_SCHEME_SIPS)
-		s->proto = SIP_TLS;
-	put_uri(&b, &u, u.maddr.p ? u.maddr : u.host);
+		r.proto = SIP_TLS;
+	mesh_put_uri(&b, kind, host);
 	if (u.port) {
 		sb_char(&b, ':');
 		sb_u64(&b, u.port, 1);
 	}
 	sb_str(&b, ";transport=");
-	sb_str(&b, sip_proto_rows[s->proto].name);
-	put_host(s, u.maddr.p ? u.maddr : u.host);
+	sb_str(&b, sip_proto_rows[r.proto].name);
+	sb_text(&h, host);
+	if (b.truncated || h.truncated)
+		return -ENAMETOOLONG;
+	*ret_r = r;
+	return 0;
+}
+
+static void take_contact(struct mesh_server *s, const struct reach *r, const struct sip_hop *from, bool mutual)
+{
+	const struct sip_mesh *m = s->mesh;
+
+	memcpy(s->contact, r->contact, sizeof(s->contact));
+	memcpy(s->host, r->host, sizeof(s->host));
+	s->proto = r->proto;
 	s->mutual = mutual && sip_proto_rows[s->proto].secure;
 	s->iface = from && from->proto == s->proto
 			   ? from->iface
 			   : m->o.lan_interface(m->o.arg, s->proto, s->mutual);
-	return b.truncated ? -ENAMETOOLONG : 0;
 }
 
 void mesh_server_fix(struct mesh_server *s)
 {
-	char was[MESH_CONTACT_MAX];
+	struct reach r;
+	bool news;
 
-	memcpy(was, s->contact, sizeof(was));
-	if (take_contact(s, text_of(s->fixed), NULL, s->name[0] != 0) < 0)
+	if (read_contact(text_of(s->fixed), SIP_UDP, &r) < 0)
 		return;
+	news = !s->on || strcmp(s->contact, r.contact) != 0;
+	take_contact(s, &r, NULL, s->name[0] != 0);
+	s->from = (struct sip_hop){ 0 }; /* where it has logged on from counts as long as its log-on */
 	s->use_flow = false;
 	s->until = UINT64_MAX;
-	if (!s->on || strcmp(was, s->contact) != 0)
+	if (news)
 		set_on(s, mesh_now(s->mesh));
 }
 
@@ -368,13 +338,13 @@ int mesh_server_back(struct mesh_server *s, struct text contact, const struct si
 		     bool mutual, uint64_t until, int64_t since)
 {
 	uint64_t now = mesh_now(s->mesh);
+	struct reach r;
 
-	if (take_contact(s, contact, from, mutual) < 0) {
-		s->contact[0] = 0;
+	if (read_contact(contact, from->proto, &r) < 0)
 		return -EBADMSG;
-	}
+	take_contact(s, &r, from, mutual);
 	s->from = *from;
-	s->use_flow = s->aside = false;
+	s->use_flow = false;
 	s->until = MIN(until, now + (uint64_t)EXPIRES_MAX * 1000);
 	set_on(s, now);
 	s->since = since;
@@ -397,24 +367,15 @@ static enum sip_step refuse(struct sip_passage *p, struct mesh_server *s, enum s
 	return SIP_DECIDED;
 }
 
-static bool from_its_address(const struct mesh_server *s, const struct addr *remote)
-{
-	struct addr real = addr_canonical(remote);
-
-	for (size_t i = 0; i < s->n_addresses; i++)
-		if (prefix_contains(&s->addresses[i], &real))
-			return true;
-	return s->n_addresses == 0;
-}
-
 /* SIP_GO_ON: it is who it says. */
 static enum sip_step prove(struct sip_passage *p, struct sip_mesh *m, struct mesh_server *s,
 			   struct text host)
 {
+	struct addr real = addr_canonical(&p->from.remote);
 	enum sip_step step;
 	bool bad;
 
-	if (!from_its_address(s, &p->from.remote))
+	if (s->n_addresses && !in_addresses(s, &real))
 		return refuse(p, s, SIP_REFUSE_SOURCE,
 			      "not from one of its addresses in sip.lan.servers");
 	if (s->name[0] && !has_name(m, s, p->from.conn) && !s->password[0] && !s->n_addresses)
@@ -435,13 +396,14 @@ static void answer_logon(struct sip_passage *p, const struct mesh_server *s)
 	char text[MESH_CONTACT_MAX + 32];
 	struct sb b = sb_init(text, sizeof(text));
 	struct sip_line line = { TEXT("Contact"), { text, 0 } };
+	bool on = mesh_server_is_on(s, p->now);
 
 	sb_char(&b, '<');
 	sb_str(&b, s->contact);
-	sb_str(&b, ">;expires=");
-	sb_u64(&b, s->on ? (s->until - p->now + 999) / 1000 : 0, 1);
+	sb_str(&b, ">;expires="); /* one of the configuration has no end: it asks again, all the same */
+	sb_u64(&b, on ? MIN((s->until - p->now + 999) / 1000, (uint64_t)EXPIRES_MAX) : 0, 1);
 	line.value.n = b.n;
-	sip_answer(p, &(struct sip_answer){ .code = 200, .lines = &line, .n_lines = s->on });
+	sip_answer(p, &(struct sip_answer){ .code = 200, .lines = &line, .n_lines = on });
 }
 
 static uint32_t expires_of(const struct sip_passage *p, const struct sip_addr *contact)
@@ -456,13 +418,25 @@ static uint32_t expires_of(const struct sip_passage *p, const struct sip_addr *c
 	return MIN(n, (uint32_t)EXPIRES_MAX);
 }
 
-/* Logged on again from somewhere else: whether it answers there is not known yet, and that it did not answer where it was
- * says nothing. */
-static void begin_anew(struct mesh_server *s, uint64_t now)
+static bool is_this_proxy(const struct sip_mesh *m, const struct reach *r)
 {
-	s->ping = sip_ask_cancel(s->ping);
-	s->sick = s->was_well = false;
-	s->ping_at = now;
+	struct sip_uri u;
+
+	return sip_uri_parse(text_of(r->contact), &u) == 0 && m->o.ops->is_us(m->o.edge, u.host, u.port);
+}
+
+/* Again, and perhaps from somewhere else. */
+static void go_on(struct mesh_server *s, const struct reach *r, const struct sip_passage *p)
+{
+	bool moved = strcmp(s->contact, r->contact) != 0;
+
+	if (moved) {
+		log_emit(&MSG_SIP_SERVER_MOVED, LF_STR("server", s->user), LF_STR("was", s->contact),
+			 LF_STR("contact", r->contact));
+		s->seen = (struct addr){ 0 };
+	}
+	if ((moved || s->from.conn != p->from.conn) && (s->sick || s->ping))
+		begin_anew(s, p->now);
 }
 
 static enum sip_step log_on(struct sip_passage *p, struct sip_mesh *m, struct mesh_server *s,
@@ -470,28 +444,20 @@ static enum sip_step log_on(struct sip_passage *p, struct sip_mesh *m, struct me
 {
 	const struct sip_interface *f = m->o.ops->interface(m->o.edge, p->from.iface);
 	bool was_on = mesh_server_is_on(s, p->now);
-	char was[MESH_CONTACT_MAX];
-	struct sip_uri u;
-	bool elsewhere;
+	struct reach r;
 
-	memcpy(was, s->contact, sizeof(was));
-	if (sip_uri_parse(contact->uri, &u) == 0 && m->o.ops->is_us(m->o.edge, u.host, u.port))
-		return refuse(p, s, SIP_REFUSE_POLICY, "its Contact is this proxy itself");
-	if (take_contact(s, contact->uri, &p->from, f && f->mutual) < 0) {
-		memcpy(s->contact, was, sizeof(was));
+	if (read_contact(contact->uri, p->from.proto, &r) < 0)
 		return refuse(p, s, SIP_REFUSE_MALFORMED,
 			      "its Contact is no SIP URI that we can send to");
-	}
-	if (was_on && strcmp(was, s->contact) != 0)
-		log_emit(&MSG_SIP_SERVER_MOVED, LF_STR("server", s->user), LF_STR("was", was),
-			 LF_STR("contact", s->contact));
-	elsewhere = strcmp(was, s->contact) != 0 || s->from.conn != p->from.conn;
+	if (is_this_proxy(m, &r))
+		return refuse(p, s, SIP_REFUSE_POLICY, "its Contact is this proxy itself");
+	if (was_on)
+		go_on(s, &r, p);
+	take_contact(s, &r, &p->from, f && f->mutual);
 	s->from = p->from;
 	s->from.remote = addr_canonical(&p->from.remote);
 	s->use_flow = sip_proto_rows[p->from.proto].reliable;
 	s->aside = false;
-	if (was_on && s->sick && elsewhere)
-		begin_anew(s, p->now);
 	s->until = p->now + (uint64_t)expires_of(p, contact) * 1000;
 	if (!was_on)
 		set_on(s, p->now);
@@ -501,34 +467,62 @@ static enum sip_step log_on(struct sip_passage *p, struct sip_mesh *m, struct me
 	return SIP_DECIDED;
 }
 
+/* Does this Contact that goes name the log-on that there is? Who has moved, or taken over from another, is not logged off by what the
+ * one before says when it ends. */
+static bool is_its_end(const struct sip_passage *p, const struct mesh_server *s, const struct sip_addr *contact)
+{
+	struct addr real = addr_canonical(&p->from.remote);
+	struct reach r;
+
+	return contact->star || (s->from.conn == p->from.conn && addr_equal(&s->from.remote, &real)) ||
+	       (read_contact(contact->uri, p->from.proto, &r) == 0 && text_ieq(text_of(r.contact), text_of(s->contact)));
+}
+
+/* What its Contacts say (RFC 3261 10.3): the first that stays, whatever others go; how many there are, or -EBADMSG. */
+static int contacts_of(const struct sip_passage *p, const struct mesh_server *s, struct sip_addr *ret_stays, bool *ret_goes)
+{
+	struct sip_values it = sip_values(p->msg, SIP_H_CONTACT);
+	struct sip_addr c;
+	struct text value;
+	int n = 0;
+
+	*ret_stays = (struct sip_addr){ 0 };
+	*ret_goes = false;
+	for (; sip_values_next(&it, &value); n++) {
+		if (sip_addr_parse(value, &c) < 0)
+			return -EBADMSG;
+		if (c.star || expires_of(p, &c) == 0)
+			*ret_goes |= is_its_end(p, s, &c);
+		else if (!ret_stays->uri.p)
+			*ret_stays = c;
+	}
+	return n;
+}
+
 static enum sip_step on_logon(struct sip_passage *p, struct sip_mesh *m, struct mesh_server *s,
 			      struct text host)
 {
 	enum sip_step step = prove(p, m, s, host);
-	struct sip_values it = sip_values(p->msg, SIP_H_CONTACT);
 	static const struct sip_line least = { TEXT("Min-Expires"), TEXT("30") };
 	struct sip_addr contact;
-	struct text value;
+	bool goes;
 
 	if (step != SIP_GO_ON)
 		return step;
-	if (!sip_values_next(&it, &value)) {
-		answer_logon(p, s); /* a question */
-		return SIP_DECIDED;
-	}
-	if (sip_addr_parse(value, &contact) < 0)
+	if (contacts_of(p, s, &contact, &goes) < 0)
 		return refuse(p, s, SIP_REFUSE_MALFORMED, "its Contact is malformed");
-	if (contact.star || expires_of(p, &contact) == 0) {
-		if (!s->fixed[0])
-			mesh_server_logoff(s, "it has logged off");
-		answer_logon(p, s);
-		return SIP_DECIDED;
-	}
-	if (expires_of(p, &contact) < EXPIRES_MIN) {
+	if (contact.uri.p && expires_of(p, &contact) < EXPIRES_MIN) {
 		sip_answer(p, &(struct sip_answer){ .code = 423, .lines = &least, .n_lines = 1 });
 		return SIP_DECIDED;
 	}
-	return log_on(p, m, s, &contact);
+	if (contact.uri.p)
+		return log_on(p, m, s, &contact);
+	if (goes && s->fixed[0])
+		mesh_server_fix(s);
+	else if (goes)
+		mesh_server_logoff(s, "it has logged off");
+	answer_logon(p, s); /* or it was a question */
+	return SIP_DECIDED;
 }
 
 struct mesh_server *mesh_server_of_user(const struct sip_mesh *m, struct text user)

@@ -162,6 +162,32 @@ static void who_says_yes_gets_what_waits_and_what_comes_later(void **state)
 	end();
 }
 
+/* b says yes, and does not know him the next moment, while a still thinks about it: who comes now does not wait behind a question that
+ * is over for all others. */
+static void who_comes_behind_a_question_that_has_found_asks_anew(void **state)
+{
+	struct sent a, b, s, again_a, again_b;
+	(void)state;
+	begin(true);
+	ask_for("MESSAGE", "bob", "");
+	expect_questions(&a, &b);
+	settle(&b, B, 200);
+	s = expect_request(&w, "MESSAGE", B);
+	settle(&s, B, 404);
+	expect_and_free(&w, 404, ALICE);
+	ask_for("MESSAGE", "bob", "");
+	expect_questions(&again_a, &again_b);
+	settle(&a, A, 404); /* the end of the first question */
+	expect_nothing(&w);
+	settle(&again_b, B, 404);
+	settle(&again_a, A, 200);
+	s = expect_request(&w, "MESSAGE", A);
+	settle(&s, A, 200);
+	expect_and_free(&w, 200, ALICE);
+	assert_int_equal(mesh->n_questions, 0);
+	end();
+}
+
 static void whom_nobody_has_is_404_and_for_a_moment_nobody_is_asked_again(void **state)
 {
 	struct sent a, b;
@@ -282,6 +308,39 @@ static void a_registration_that_a_server_takes_tells_where_the_user_is(void **st
 	end();
 }
 
+static void what_would_be_too_much_is_refused_and_the_rest_goes_on(void **state)
+{
+	char user[16];
+	struct sent s;
+	unsigned got = 0;
+
+	(void)state;
+	begin(true);
+	for (unsigned i = 0; i < MESH_QUESTIONS_MAX; i++) {
+		(void)snprintf(user, sizeof user, "u%u", i);
+		ask_for("MESSAGE", user, "");
+		world_forget(&w);
+	}
+	assert_int_equal(mesh->n_questions, MESH_QUESTIONS_MAX);
+	ask_for("MESSAGE", "bob", "");
+	expect_and_free(&w, 503, ALICE);
+	for (unsigned i = 1; i < MESH_WAITING_MAX; i++) {
+		ask_for("MESSAGE", "u0", "");
+		expect_nothing(&w);
+	}
+	ask_for("MESSAGE", "u0", ""); /* one more behind one question */
+	expect_and_free(&w, 503, ALICE);
+	w.now += 2000; /* what would be said again to the servers is of no interest */
+	timers_run(timers, w.now);
+	while (take(&w, &s)) {
+		got += strncmp(s.bytes, "SIP/2.0 480", 11) == 0;
+		sent_free(&s);
+	}
+	assert_int_equal(got, MESH_QUESTIONS_MAX + MESH_WAITING_MAX - 1);
+	assert_int_equal(mesh->n_questions, 0);
+	end();
+}
+
 /* A server that knows nobody sends our own question back to its outbound proxy, which is us. */
 static void our_own_question_is_not_asked_again(void **state)
 {
@@ -317,10 +376,12 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_says_yes_gets_what_waits_and_what_comes_later),
+		cmocka_unit_test(who_comes_behind_a_question_that_has_found_asks_anew),
 		cmocka_unit_test(whom_nobody_has_is_404_and_for_a_moment_nobody_is_asked_again),
 		cmocka_unit_test(an_answer_that_is_none_is_480),
 		cmocka_unit_test(who_gives_up_waiting_leaves_nothing),
 		cmocka_unit_test(a_registration_that_a_server_takes_tells_where_the_user_is),
+		cmocka_unit_test(what_would_be_too_much_is_refused_and_the_rest_goes_on),
 		cmocka_unit_test(our_own_question_is_not_asked_again),
 		cmocka_unit_test(a_range_is_known_without_a_question),
 	};

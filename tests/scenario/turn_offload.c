@@ -234,6 +234,27 @@ static void clients_of_this_server_stay_in_user_space(void **state)
 	assert_int_equal(why(w, FAST_WHY_OWN_PEER), 1);
 }
 
+/* A rule lets peers have it; where the NAT brings such packets, if anywhere, the kernel does not know. */
+static void our_own_external_address_stays_in_user_space(void **state)
+{
+	static struct prefix all;
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(prefix_parse(text_of("0.0.0.0/0"), &all), 0);
+	w->external_addresses[0] = address("9.9.9.77");
+	w->external_addresses[1] = w->relay_addresses[1];
+	w->cfg.relay.outside = (struct cfg_list){ w->external_addresses, 2 };
+	w->cfg.peers.allow = (struct cfg_list){ &all, 1 };
+	world_reload(w);
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.77:5000"), 0); /* nobody's port, now */
+	assert_int_equal(n_added, 0);
+	assert_int_equal(why(w, FAST_WHY_OWN_PEER), 1);
+	assert_int_equal(bind_channel(&alice, 0x4001, "9.9.9.78:5000"), 0);
+	assert_int_equal(n_added, 1);
+}
+
 static void a_limited_bit_rate_takes_all_out_and_lets_them_back(void **state)
 {
 	struct world *w = *state;
@@ -460,6 +481,7 @@ int main(void)
 		OFFLOAD(a_session_shows_them_at_once),
 		OFFLOAD(streams_stay_in_user_space),
 		OFFLOAD(clients_of_this_server_stay_in_user_space),
+		OFFLOAD(our_own_external_address_stays_in_user_space),
 		OFFLOAD(a_limited_bit_rate_takes_all_out_and_lets_them_back),
 		OFFLOAD(rules_that_forbid_the_peer_end_it_at_once),
 		OFFLOAD(a_family_that_is_given_up_takes_its_channels_out),

@@ -567,6 +567,34 @@ static void each_server_is_remembered_by_itself(void **state)
 	assert_false(got.enrolled || identity_hash_is_set(&got.pins.root));
 }
 
+/* What the configuration's own check finds comes here only where it was changed behind it. */
+static void what_cannot_be_begun_is_told_with_its_reason(void **state)
+{
+	struct world *w = *state;
+	char folder[512], err[512] = "";
+	struct dialers *none = NULL;
+	FILE *f;
+
+	(void)snprintf(folder, sizeof(folder), "%s/file", w->dir.path);
+	f = fopen(folder, "w");
+	assert_non_null(f);
+	assert_int_equal(fclose(f), 0);
+	(void)snprintf(folder, sizeof(folder), "%s/file/key", w->dir.path);
+	assert_int_equal(dialers_new(&(struct dialers_options){ .loop = w->loop, .folder = folder, .dns_servers = "127.0.0.1:9" }, err,
+				     sizeof(err), &none),
+			 -ENOTDIR);
+	assert_non_null(strstr(err, "cannot be made: Not a directory"));
+	begin(w);
+	w->conf.proxy = (char *)"socks5://127.0.0.1";
+	assert_int_equal(dialer_configure(w->dialer, &w->conf_server, &w->conf, err, sizeof(err)), -EINVAL);
+	assert_string_equal(err, "agent.proxy: only http:// proxies are spoken to (CONNECT)");
+	w->conf.proxy = NULL;
+	w->conf.code = (char *)"no code";
+	assert_int_equal(dialer_configure(w->dialer, &w->conf_server, &w->conf, err, sizeof(err)), -EINVAL);
+	assert_non_null(strstr(err, "agent.code: "));
+	w->conf.code = NULL;
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -585,6 +613,7 @@ int main(void)
 		T(a_wrong_code_by_hand_does_not_cut_an_agent_off),
 		T(pins_that_cannot_be_written_are_not_acted_upon),
 		T(each_server_is_remembered_by_itself),
+		T(what_cannot_be_begun_is_told_with_its_reason),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -213,6 +214,71 @@ static void a_path_may_be_freed_in_its_callbacks(void **state)
 	assert_null(w.p);
 }
 
+static void on_far(struct io *io, int events)
+{
+	(void)io;
+	(void)events;
+	w.got = true;
+}
+
+/* NATs and proxies on the way forget what is silent. Time is the timers' alone: nobody waits for it. */
+static void a_silent_pipe_is_kept_warm(void **state)
+{
+	struct timers *timers = loop_timers(w.l);
+	uint8_t got[FRAMED_HEAD + 1];
+	struct io far = { 0 };
+
+	(void)state;
+	assert_int_equal(path_send(w.p, (const uint8_t *)"a", 1, 1), 0);
+	hear(got, FRAMED_HEAD + 1);
+	timers_run(timers, loop_now(w.l) + 15100);
+	assert_int_equal(io_start(&far, w.l, w.far, IO_READ, on_far), 0);
+	support_run_until(w.l, &w.got, 30000);
+	io_stop(&far);
+	assert_int_equal(recv(w.far, got, sizeof(got), MSG_DONTWAIT), FRAMED_HEAD);
+	assert_memory_equal(got, "\0\0\0", FRAMED_HEAD);
+	assert_int_equal(w.p->packets[0], 1); /* that was no packet */
+}
+
+static void a_full_pipe_that_breaks_is_told_from_the_loop(void **state)
+{
+	(void)state;
+	(void)fill();
+	close(w.far);
+	w.far = -1;
+	assert_int_equal(w.states, 0);
+	support_run_until(w.l, &w.failed, 30000);
+	assert_int_equal(w.states, 1);
+	assert_true(w.why[0] != '\0');
+}
+
+/* Over TCP nothing may wait for more to come. */
+static void a_connection_is_tuned_for_packets(void **state)
+{
+	struct addr at = addr_v4(INADDR_LOOPBACK, 0);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 0;
+	socklen_t n = sizeof(at);
+
+	teardown(state);
+	memset(&w, 0, sizeof(w));
+	assert_int_equal(loop_new(&w.l), 0);
+	assert_true(listener >= 0 && fd >= 0);
+	assert_int_equal(bind(listener, &at.sa, sizeof(at.in4)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, &at.sa, &n), 0);
+	assert_int_equal(connect(fd, &at.sa, n), 0);
+	w.far = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(w.far >= 0);
+	close(listener);
+	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(path_framed_new(w.l, PATH_TCP, fd, &w.p), 0);
+	path_own(w.p, &sink, NULL);
+	n = sizeof(on);
+	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &n), 0);
+	assert_true(on != 0);
+	a_batch_leaves_behind_its_head(state);
+}
+
 int main(void)
 {
 #define PIPE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -223,6 +289,9 @@ int main(void)
 		PIPE(a_closed_pipe_is_told_once_and_never_from_within_a_call),
 		PIPE(a_full_pipe_takes_one_batch_more_and_says_when_there_is_room),
 		PIPE(a_path_may_be_freed_in_its_callbacks),
+		PIPE(a_silent_pipe_is_kept_warm),
+		PIPE(a_full_pipe_that_breaks_is_told_from_the_loop),
+		PIPE(a_connection_is_tuned_for_packets),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Links between two agents on fake time: who they are, what they carry (every byte compared), which path they take and how
- * soon they leave a dead one, and that strangers' bytes are nothing to them.
+ * soon they leave a dead one, and that strangers' bytes are nothing to them. Deadlines and what waits are looked at from inside.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include "tests/unit/peer_world.h"
+#include "tunnel/direct/peer_priv.h"
 
 #define MS UINT64_C(1000000)
 
@@ -159,6 +160,253 @@ static void without_a_relay_it_is_asked_for(void **state)
 	assert_in_range(w.ends[VISITOR].relays_wanted, 2, 6);
 	world_run(&w, 16000);
 	assert_int_equal(w.ends[VISITOR].downs, 1);
+	world_close(&w);
+}
+
+/* The owner's timer would run a thousand times a second for nothing. */
+static void without_a_path_there_is_nothing_to_wake_up_for(void **state)
+{
+	struct world w = { 0 };
+	unsigned soon = 0;
+
+	(void)state;
+	world_open(&w, 200);
+	for (unsigned i = 0; i < 50; i++) {
+		world_run(&w, 97);
+		soon += peer_link_deadline(w.ends[VISITOR].l) < w.now + 3 * MS;
+	}
+	assert_in_range(soon, 0, 5);
+	assert_in_range(w.ends[VISITOR].relays_wanted, 2, 6);
+	world_wire(&w, 0, PATH_RELAY, 20, 0, 0);
+	assert_true(world_until(&w, both_relayed, 1000));
+	world_close(&w);
+}
+
+static void a_handshake_that_nothing_answers_goes_round(void **state)
+{
+	(void)state;
+	for (unsigned dead = 0; dead < 3; dead++) {
+		struct world w = { 0 };
+
+		world_open(&w, 100);
+		for (unsigned i = 0; i < 4; i++) {
+			static const enum path_kind kinds[] = { PATH_DIRECT, PATH_RAW, PATH_TCP, PATH_RELAY };
+
+			w.wires[i].dead = i <= dead;
+			world_wire(&w, i, kinds[i], 10, 0, 0);
+		}
+		assert_true(world_until(&w, world_up, 400 * (dead + 1) + 1000));
+		assert_true(kind_of(&w, VISITOR) != PATH_DIRECT);
+		world_send(&w, HOST, 10000, true);
+		assert_true(world_until(&w, all_arrived, 5000));
+		world_close(&w);
+	}
+}
+
+/* The handshake's path has gone before it answered, and there is another one. */
+static void a_handshake_goes_on_where_there_is_a_path(void **state)
+{
+	struct world w = { 0 };
+
+	(void)state;
+	world_open(&w, PEER_LINK_NEVER);
+	w.wires[0].dead = true;
+	world_wire(&w, 0, PATH_DIRECT, 10, 0, 0);
+	world_wire(&w, 1, PATH_TCP, 10, 0, 0);
+	world_run(&w, 20);
+	w.ends[VISITOR].paths[0]->p.tag = 7;
+	peer_link_drop_paths(w.ends[VISITOR].l, 7);
+	assert_true(world_until(&w, world_up, 200));
+	assert_int_equal(kind_of(&w, VISITOR), PATH_TCP);
+	world_close(&w);
+}
+
+static bool one_path(struct world *w)
+{
+	struct peer_link_info i, k;
+
+	peer_link_info(w->ends[VISITOR].l, &i);
+	peer_link_info(w->ends[HOST].l, &k);
+	return world_up(w) && i.n_paths == 1 && k.n_paths == 1;
+}
+
+/* A new pair of ICE, a new allocation: the one of before goes. A relay is left for another no more often than twice a minute. */
+static void of_two_paths_of_one_kind_the_newer_is_used(void **state)
+{
+	static const enum path_kind kinds[] = { PATH_DIRECT, PATH_RELAY };
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct world w = { 0 };
+		uint64_t began;
+
+		world_open(&w, 0);
+		world_wire(&w, 0, kinds[i], 10, 0, 0);
+		assert_true(world_until(&w, world_up, 5000));
+		world_run(&w, 500);
+		began = w.now;
+		world_wire(&w, 1, kinds[i], 20, 0, 0);
+		assert_true(world_until(&w, one_path, 40000));
+		assert_true(i ? w.now >= 30000 * MS : w.now - began < 1000 * MS);
+		assert_non_null(w.ends[VISITOR].paths[1]);
+		world_send(&w, HOST, 10000, true);
+		assert_true(world_until(&w, all_arrived, 5000));
+		world_close(&w);
+	}
+}
+
+/* Probes are small and pass; what QUIC says to prove a path is not, and does not. */
+static void a_path_that_swallows_large_packets_is_not_moved_to(void **state)
+{
+	struct world w = { 0 };
+
+	(void)state;
+	world_open(&w, 0);
+	world_wire(&w, 1, PATH_RELAY, 15, 10, 0);
+	assert_true(world_until(&w, both_relayed, 5000));
+	w.wires[0].largest = 500;
+	world_wire(&w, 0, PATH_DIRECT, 5, 10, 0);
+	world_send(&w, VISITOR, 2000000, true);
+	world_send(&w, HOST, 2000000, true);
+	for (unsigned i = 0; i < 100; i++) {
+		world_run(&w, 100);
+		assert_true(both_relayed(&w));
+	}
+	assert_true(all_arrived(&w));
+	assert_int_equal(w.ends[VISITOR].losses, 0);
+	w.wires[0].largest = 0;
+	assert_true(world_until(&w, both_direct, 10000));
+	world_close(&w);
+}
+
+static bool interrupted(struct world *w)
+{
+	return w->ends[VISITOR].l->state == PEER_LINK_INTERRUPTED;
+}
+
+/* The silence of before is not held against the one that came: it would be left before it can answer. */
+static void after_an_interruption_a_new_path_has_its_time(void **state)
+{
+	struct world w = { 0 };
+	unsigned losses;
+
+	(void)state;
+	world_open(&w, 100);
+	world_wire(&w, 0, PATH_DIRECT, 10, 10, 0);
+	assert_true(world_until(&w, both_direct, 5000));
+	world_send(&w, VISITOR, 4000000, true);
+	world_run(&w, 500);
+	w.wires[0].dead = true;
+	assert_true(world_until(&w, interrupted, 2000));
+	world_run(&w, 1500);
+	losses = w.ends[VISITOR].losses;
+	world_wire(&w, 1, PATH_RELAY, 40, 10, 0);
+	assert_true(world_until(&w, both_relayed, 1000));
+	world_run(&w, 1000);
+	assert_int_equal(w.ends[VISITOR].losses, losses);
+	assert_true(world_until(&w, all_arrived, 30000));
+	world_close(&w);
+}
+
+/* It had been silent for nearly as long as it may be when it is taken away: no reason to leave the next one in a moment. */
+static void a_path_that_is_taken_away_late_in_its_silence_is_left_once(void **state)
+{
+	struct world w = { 0 };
+
+	(void)state;
+	world_open(&w, 100);
+	world_wire(&w, 0, PATH_DIRECT, 10, 10, 0);
+	assert_true(world_until(&w, both_direct, 5000));
+	world_wire(&w, 1, PATH_RELAY, 60, 10, 0);
+	world_run(&w, 500);
+	w.ends[VISITOR].paths[0]->p.tag = 7;
+	world_send(&w, VISITOR, 4000000, true);
+	world_run(&w, 500);
+	w.wires[0].dead = true;
+	world_run(&w, 270);
+	assert_int_equal(w.ends[VISITOR].losses, 0);
+	peer_link_drop_paths(w.ends[VISITOR].l, 7);
+	assert_true(world_until(&w, both_relayed, 1000));
+	world_run(&w, 1000);
+	assert_int_equal(w.ends[VISITOR].losses, 1);
+	assert_true(world_until(&w, all_arrived, 30000));
+	world_close(&w);
+}
+
+/* The host's end of the path has gone: it knows, and the visitor need not wait until the silence tells. */
+static void a_host_whose_path_has_gone_says_so(void **state)
+{
+	struct world w = { 0 };
+	uint64_t began;
+
+	(void)state;
+	world_open(&w, 100);
+	world_wire(&w, 0, PATH_DIRECT, 10, 20, 0);
+	assert_true(world_until(&w, both_direct, 5000));
+	world_wire(&w, 1, PATH_RELAY, 20, 20, 0);
+	world_run(&w, 500);
+	world_send(&w, HOST, 4000000, true);
+	world_run(&w, 500);
+	w.ends[HOST].paths[0]->p.tag = 7;
+	began = w.now;
+	peer_link_drop_paths(w.ends[HOST].l, 7);
+	assert_true(world_until(&w, both_relayed, 1000));
+	assert_true(w.now - began < 150 * MS); /* the silence would take twice as long */
+	assert_true(world_until(&w, all_arrived, 30000));
+	world_close(&w);
+}
+
+/* Two of the same die at once, and what QUIC finds out later keeps nothing from being tried. */
+static void while_no_path_answers_each_that_comes_is_tried_at_once(void **state)
+{
+	struct world w = { 0 };
+	const struct peer_link *l;
+
+	(void)state;
+	world_open(&w, 100);
+	world_wire(&w, 0, PATH_DIRECT, 10, 10, 0);
+	assert_true(world_until(&w, both_direct, 5000));
+	world_wire(&w, 1, PATH_TCP, 10, 10, 0);
+	world_wire(&w, 2, PATH_RELAY, 10, 10, 0);
+	world_run(&w, 500);
+	world_send(&w, VISITOR, 4000000, true);
+	world_send(&w, HOST, 4000000, true);
+	world_run(&w, 500);
+	for (unsigned i = 0; i < 3; i++)
+		w.wires[i].dead = true;
+	assert_true(world_until(&w, interrupted, 5000));
+	l = w.ends[VISITOR].l;
+	for (unsigned i = 0; i < 500; i++) {
+		world_run(&w, 20);
+		assert_true(l->state == PEER_LINK_INTERRUPTED && l->leaving);
+		assert_true(l->move_at <= w.now + 210 * MS);
+	}
+	assert_in_range(w.ends[HOST].l->nudged, 20, 60); /* it has called for help, and calls no more */
+	world_wire(&w, 3, PATH_RELAY, 20, 10, 0);
+	assert_true(world_until(&w, both_relayed, 1000));
+	assert_true(world_until(&w, all_arrived, 60000));
+	world_close(&w);
+}
+
+/* Nobody waited for anything: that is no gap. */
+static void a_move_of_an_idle_link_counts_no_gap(void **state)
+{
+	struct world w = { 0 };
+	struct peer_link_info i;
+
+	(void)state;
+	world_open(&w, 0);
+	world_wire(&w, 1, PATH_RELAY, 15, 0, 0);
+	assert_true(world_until(&w, both_relayed, 5000));
+	world_run(&w, 45000);
+	world_wire(&w, 0, PATH_DIRECT, 5, 0, 0);
+	assert_true(world_until(&w, both_direct, 1000));
+	world_run(&w, 45000);
+	for (unsigned s = 0; s < 2; s++) {
+		peer_link_info(w.ends[s].l, &i);
+		for (unsigned k = 5; k < PEER_LINK_GAPS; k++)
+			assert_int_equal(i.gaps[k], 0);
+	}
 	world_close(&w);
 }
 
@@ -482,6 +730,16 @@ int main(void)
 		cmocka_unit_test(of_two_relays_the_one_that_carries_more_is_used),
 		cmocka_unit_test(a_direct_path_in_time_needs_no_relay),
 		cmocka_unit_test(without_a_relay_it_is_asked_for),
+		cmocka_unit_test(without_a_path_there_is_nothing_to_wake_up_for),
+		cmocka_unit_test(a_handshake_that_nothing_answers_goes_round),
+		cmocka_unit_test(a_handshake_goes_on_where_there_is_a_path),
+		cmocka_unit_test(of_two_paths_of_one_kind_the_newer_is_used),
+		cmocka_unit_test(a_path_that_swallows_large_packets_is_not_moved_to),
+		cmocka_unit_test(after_an_interruption_a_new_path_has_its_time),
+		cmocka_unit_test(a_path_that_is_taken_away_late_in_its_silence_is_left_once),
+		cmocka_unit_test(a_host_whose_path_has_gone_says_so),
+		cmocka_unit_test(while_no_path_answers_each_that_comes_is_tried_at_once),
+		cmocka_unit_test(a_move_of_an_idle_link_counts_no_gap),
 		cmocka_unit_test(a_dead_path_is_left_within_900_ms_when_the_visitor_sends),
 		cmocka_unit_test(a_dead_path_is_left_within_900_ms_when_the_host_sends),
 		cmocka_unit_test(a_path_that_dies_one_way_only_is_left),

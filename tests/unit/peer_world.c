@@ -33,7 +33,7 @@ static void lane_put(struct world *w, struct wire *wire, unsigned way, const uin
 	struct packet *p;
 	uint64_t at = w->now;
 
-	if (wire->dead || wire->dead_way[way] || (wire->loss > 0 && (double)random_below(w, 1000000) < wire->loss * 1e6))
+	if (wire->dead || wire->dead_way[way] || (wire->largest && n > wire->largest) || (wire->loss > 0 && (double)random_below(w, 1000000) < wire->loss * 1e6))
 		return;
 	if (wire->rate_mbit > 0) {
 		if (lane->free_at < w->now)

@@ -29,6 +29,7 @@ struct wire {
 	enum path_kind kind;
 	double delay_ms, rate_mbit, loss;
 	size_t queue; /* bytes that may wait */
+	size_t largest; /* packet that passes; 0: any */
 	struct lane lanes[2];
 };
 

@@ -162,7 +162,6 @@ static void packet_came(struct peer_link *l, struct link_path *lp, uint8_t *p, s
 		l->hs = lp; /* it is alive: answer there */
 		l->hs_heard = true;
 	}
-	l->heard = now;
 	peer_bind(l, now);
 	peer_heard(l, lp, before, now);
 	if (quic_conn_over(l->q))

@@ -8,7 +8,7 @@
  *                packet has come for 300 ms (more on a long or jittery way): the path is dead. At once to the best of the others
  *   kicks        after a move, until something comes on the new path: the host learns of it by what arrives, and the visitor
  *                may have nothing else to say
- *   nudge        the host heard no acknowledgements while the visitor hears data: it says so over another path
+ *   nudge        the host heard no acknowledgements while the visitor hears data, or its own path has gone: it says so over another
  *
  * A dead path is suspect until it answers again. Between TURN and the server's relay the one that has carried more is taken; as long
  * as that is not known of both, the shorter way, loss counted in. A link that has been busy on one of them for a while
@@ -33,6 +33,7 @@ enum {
 	WANT_RELAY_MS = 500, WANT_RELAY_MAX_MS = 30000,
 	KEEP_ALIVE_DIRECT_S = 10, KEEP_ALIVE_RELAY_S = 20, KEEP_ALIVE_LEAST_S = 2,
 	RECENT_MS = 1000,
+	HOST_GAP_MS = 3000, /* the host learns late that a path was dead */
 	SILENCE_SLACK_MS = 200, /* a lost packet, said again by QUIC, must have its answer within this and two round trips */
 };
 
@@ -239,10 +240,11 @@ void peer_heard(struct peer_link *l, struct link_path *lp, uint64_t before, uint
 {
 	l->asking = 0;
 	l->nudged = 0;
+	if (l->bound)
+		peer_note_path(l, now); /* looks at when it was heard before this */
+	l->heard = now;
 	if (!l->settled && lp->k == l->active_k && now - l->moved > settle_ns(l))
 		l->settled = true;
-	if (l->bound)
-		peer_note_path(l, now);
 	if (l->gap_pending && (lp->k == l->active_k || !l->o.visitor))
 		count_gap(l, before, now);
 	if (l->state == PEER_LINK_INTERRUPTED && lp->k == l->active_k) {
@@ -291,7 +293,8 @@ void peer_note_path(struct peer_link *l, uint64_t now)
 	l->active_k = k;
 	l->busy_s = 0;
 	l->moved = now;
-	l->gap_pending = !l->o.visitor || l->leaving || now - l->heard < RECENT_MS * PEER_MS; /* else it was silent anyway */
+	l->asking = 0; /* what the one before did not answer says nothing of this one */
+	l->gap_pending = l->leaving || now - l->heard < (l->o.visitor ? RECENT_MS : HOST_GAP_MS) * PEER_MS; /* else it was silent anyway */
 	l->leaving = false;
 	l->settled = !l->o.visitor;
 	l->path_since_ms = clock_unix_ms();
@@ -314,7 +317,9 @@ void peer_on_moved(struct peer_link *l, unsigned k, bool ok)
 		l->kicks = PEER_KICKS;
 		l->kick_at = now;
 	} else if (lp) {
-		lp->not_before = l->move_at = now + FAILED_MS * PEER_MS;
+		lp->not_before = now + FAILED_MS * PEER_MS;
+		if (!l->leaving) /* else each path that comes is tried at once */
+			l->move_at = lp->not_before;
 	}
 }
 
@@ -416,9 +421,11 @@ void peer_path_gone(struct peer_link *l, bool was_active, enum path_kind kind)
 
 	if (!l->bound || !was_active || l->state == PEER_LINK_DOWN)
 		return;
-	l->leaving = true;
+	l->leaving = l->o.visitor;
 	l->move_at = now;
 	l->o.ops->lost(l, kind, l->o.ops->arg);
+	if (!l->o.visitor)
+		peer_nudge(l); /* the visitor need not find out by silence; if it does not hear of it, it will */
 	peer_dirty(l);
 }
 
@@ -481,6 +488,24 @@ void peer_moves_tick(struct peer_link *l, uint64_t now)
 	}
 }
 
+/* When the handshake can begin on a path that there is; one that comes says so itself. */
+static uint64_t start_at(const struct peer_link *l)
+{
+	uint64_t at = QUIC_NEVER;
+
+	for (unsigned i = 0; i < PEER_LINK_PATHS; i++) {
+		const struct link_path *lp = &l->paths[i];
+
+		if (!usable(lp))
+			continue;
+		if (path_rank(lp->p->kind) == 0)
+			at = 0;
+		else if (l->o.head_start_ms != PEER_LINK_NEVER)
+			at = MIN(at, l->created + l->o.head_start_ms * PEER_MS);
+	}
+	return at;
+}
+
 uint64_t peer_moves_deadline(const struct peer_link *l)
 {
 	uint64_t at = QUIC_NEVER;
@@ -488,8 +513,8 @@ uint64_t peer_moves_deadline(const struct peer_link *l)
 	if (l->o.head_start_ms != PEER_LINK_NEVER && !has_relay(l))
 		at = MAX(l->want_relay_at, l->created + l->o.head_start_ms * PEER_MS);
 	if (!l->bound) {
-		if (l->o.visitor && !l->hs && l->o.head_start_ms != PEER_LINK_NEVER)
-			at = MIN(at, MAX(l->created + l->o.head_start_ms * PEER_MS, peer_now(l) + PEER_MS));
+		if (l->o.visitor && !l->hs)
+			at = MIN(at, start_at(l));
 		if (l->hs && l->o.visitor)
 			at = MIN(at, MAX(l->hs_since, l->heard) + ROTATE_MS * PEER_MS);
 		return at;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whether a UC server is well: it is asked with OPTIONS every so often, and a question about a user that finds nobody counts, too.
- * A tick of a second sees to log-ons that expire, to connections that are gone and to questions that nobody answers.
+ * Whether a UC server is well: it is asked with OPTIONS every 10 s, every 2 s while it does not answer, and a question about a user that
+ * finds nobody there counts, too. A tick of a second sees to log-ons that expire, to connections that are gone and to questions that
+ * nobody answers. What a sick server is used for is not decided here: mesh_users.c, mesh_route.c.
  */
 #include <string.h>
 #include <time.h>

@@ -235,6 +235,27 @@ static void an_answer_that_is_none_is_480(void **state)
 	end();
 }
 
+static void who_cannot_be_asked_has_not_said_no(void **state)
+{
+	struct sent b;
+	(void)state;
+	begin(true);
+	w.dead = A; /* at once */
+	ask_for("MESSAGE", "bob", "");
+	b = expect_request(&w, "OPTIONS", B);
+	settle(&b, B, 404);
+	expect_and_free(&w, 480, ALICE);
+	w.dead = NULL;
+	ask_for("MESSAGE", "bob", "");
+	world_forget(&w);
+	assert_true(fail_sends_to(&w, A) && fail_sends_to(&w, B)); /* a moment later */
+	expect_and_free(&w, 480, ALICE);
+	assert_true(mesh->v[0]->sick && mesh->v[1]->sick);
+	ask_for("MESSAGE", "bob", ""); /* nobody is left to be asked */
+	expect_and_free(&w, 480, ALICE);
+	end();
+}
+
 static void who_gives_up_waiting_leaves_nothing(void **state)
 {
 	struct sent a, b;
@@ -379,6 +400,7 @@ int main(void)
 		cmocka_unit_test(who_comes_behind_a_question_that_has_found_asks_anew),
 		cmocka_unit_test(whom_nobody_has_is_404_and_for_a_moment_nobody_is_asked_again),
 		cmocka_unit_test(an_answer_that_is_none_is_480),
+		cmocka_unit_test(who_cannot_be_asked_has_not_said_no),
 		cmocka_unit_test(who_gives_up_waiting_leaves_nothing),
 		cmocka_unit_test(a_registration_that_a_server_takes_tells_where_the_user_is),
 		cmocka_unit_test(what_would_be_too_much_is_refused_and_the_rest_goes_on),

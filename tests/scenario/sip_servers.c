@@ -401,6 +401,11 @@ static void a_silent_server_is_seen_and_so_is_its_return(void **state)
 	configure(1);
 	assert_int_equal(log_on(A, "uc-a", "Contact: <sip:uc-a@10.0.0.21>\r\n"), 200);
 	pass(1000);
+	assert_true(fail_sends_to(&w, A)); /* ICMP */
+	assert_string_equal(s->error, "connection refused");
+	assert_true(s->sick && !s->was_well);
+	world_forget(&w);
+	pass(3000);
 	answer(A);
 	assert_true(s->was_well && !s->sick);
 	pass(9000);

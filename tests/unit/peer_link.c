@@ -203,6 +203,29 @@ static void a_handshake_that_nothing_answers_goes_round(void **state)
 	}
 }
 
+static bool visitor_heard(struct world *w)
+{
+	return w->ends[VISITOR].l->hs_heard;
+}
+
+/* The host is done by what was under way, and the visitor cannot hear of it: it goes round, and the host goes along. */
+static void a_path_that_dies_within_the_handshake_is_left(void **state)
+{
+	struct world w = { 0 };
+
+	(void)state;
+	world_open(&w, 100);
+	world_wire(&w, 0, PATH_DIRECT, 10, 0, 0);
+	world_wire(&w, 1, PATH_TCP, 10, 0, 0);
+	assert_true(world_until(&w, visitor_heard, 1000));
+	w.wires[0].dead = true;
+	assert_true(world_until(&w, world_up, 2000));
+	world_send(&w, VISITOR, 10000, true);
+	assert_true(world_until(&w, all_arrived, 5000));
+	assert_int_equal(kind_of(&w, VISITOR), PATH_TCP);
+	world_close(&w);
+}
+
 /* The handshake's path has gone before it answered, and there is another one. */
 static void a_handshake_goes_on_where_there_is_a_path(void **state)
 {
@@ -732,6 +755,7 @@ int main(void)
 		cmocka_unit_test(without_a_relay_it_is_asked_for),
 		cmocka_unit_test(without_a_path_there_is_nothing_to_wake_up_for),
 		cmocka_unit_test(a_handshake_that_nothing_answers_goes_round),
+		cmocka_unit_test(a_path_that_dies_within_the_handshake_is_left),
 		cmocka_unit_test(a_handshake_goes_on_where_there_is_a_path),
 		cmocka_unit_test(of_two_paths_of_one_kind_the_newer_is_used),
 		cmocka_unit_test(a_path_that_swallows_large_packets_is_not_moved_to),

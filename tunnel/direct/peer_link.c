@@ -4,7 +4,8 @@
  * is used, and when another one is: peer_moves.c.
  *
  * During the handshake QUIC knows one path only, number 1, and we decide which of ours that is: the visitor goes round until
- * one answers, the host answers where it was spoken to. From then on each path has a number of its own.
+ * one answers, the host answers where it was spoken to. From then on each path has a number of its own. The host is there first; if
+ * the visitor cannot hear of it any more on that path, it still goes round, and the host goes along (peer_follow).
  */
 #include <errno.h>
 #include <stdio.h>
@@ -155,6 +156,7 @@ static void packet_came(struct peer_link *l, struct link_path *lp, uint8_t *p, s
 		return;
 	if (!l->bound && !l->o.visitor)
 		l->hs = l->hs ? l->hs : lp;
+	peer_follow(l, lp, p, n, now);
 	r = quic_conn_input(l->q, l->bound ? lp->k : PEER_HANDSHAKE_K, p, n, now);
 	if (r == -EBADMSG)
 		return;

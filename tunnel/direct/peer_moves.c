@@ -21,6 +21,7 @@
 
 enum {
 	ROTATE_MS = 400,	/* a handshake that nothing answers tries another path */
+	FOLLOW_MS = 200,	/* the host goes along, if nothing came for so long */
 	RETRY_MS = 200,		/* a move that QUIC cannot make yet */
 	RETRY_DEAD_MS = 10,	/* the same, away from a dead path */
 	FAILED_MS = 3000,	/* a path whose validation failed */
@@ -184,6 +185,24 @@ void peer_bind(struct peer_link *l, uint64_t now)
 	l->active_k = quic_conn_path(l->q);
 	l->move_at = now;
 	keep_alive(l, l->hs);
+	peer_changed(l);
+}
+
+/* The host, and its handshake is done; but the path died before the visitor heard of it, and so that goes round as before and knows of
+ * one path. What it sends must be answered there. Nothing here is proven: only where nobody has been heard for a while, and early. */
+void peer_follow(struct peer_link *l, struct link_path *lp, const uint8_t *p, size_t n, uint64_t now)
+{
+	struct link_path *was;
+
+	if (!l->bound || l->o.visitor || lp->k == PEER_HANDSHAKE_K || now - l->heard < FOLLOW_MS * PEER_MS ||
+	    now - l->created > PEER_LINK_OPEN_MS * PEER_MS || !quic_conn_is_first(l->q, p, n))
+		return;
+	was = peer_path_numbered(l, PEER_HANDSHAKE_K);
+	if (was)
+		was->k = lp->k;
+	lp->k = PEER_HANDSHAKE_K;
+	l->hs = lp;
+	keep_alive(l, lp);
 	peer_changed(l);
 }
 

@@ -95,6 +95,7 @@ void peer_bind(struct peer_link *l, uint64_t now);
 void peer_start(struct peer_link *l, uint64_t now); /* the visitor's handshake, if there is a path for it */
 void peer_path_gone(struct peer_link *l, bool was_active, enum path_kind kind);
 void peer_heard(struct peer_link *l, struct link_path *lp, uint64_t before, uint64_t now);
+void peer_follow(struct peer_link *l, struct link_path *lp, const uint8_t *p, size_t n, uint64_t now); /* before a packet goes to QUIC */
 void peer_data_came(struct peer_link *l, uint64_t now);
 void peer_sent(struct peer_link *l, uint64_t now);
 void peer_note_path(struct peer_link *l, uint64_t now);

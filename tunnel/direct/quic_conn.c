@@ -188,6 +188,7 @@ static int start(struct quic_conn *q, unsigned k, const ngtcp2_pkt_hd *hd)
 		return error_of(r);
 	}
 	memcpy(q->cids[q->n_cids++], scid.data, QUIC_CID);
+	memcpy(q->first_cid, scid.data, QUIC_CID);
 	ngtcp2_conn_set_tls_native_handle(q->conn, q->tls);
 	return 0;
 }
@@ -286,6 +287,13 @@ static bool admitted(const struct quic_conn *q, const uint8_t *p, size_t n)
 	return !q->o.client && cid_n == QUIC_DCID && memcmp(cid, q->o.dcid, QUIC_DCID) == 0 && (q->conn || !(first & LONG_TYPE));
 }
 
+bool quic_conn_is_first(const struct quic_conn *q, const uint8_t *p, size_t n)
+{
+	if (q->moved_on || !admitted(q, p, n))
+		return false;
+	return (p[0] & LONG_HEADER) || memcmp(p + 1, q->first_cid, QUIC_CID) == 0;
+}
+
 /* Server: the visitor's first packet. */
 static int accept_first(struct quic_conn *q, unsigned k, const uint8_t *p, size_t n)
 {
@@ -321,6 +329,7 @@ int quic_conn_input(struct quic_conn *q, unsigned k, uint8_t *p, size_t n, uint6
 		if (r < 0)
 			return r;
 	}
+	q->moved_on |= !quic_conn_is_first(q, p, n);
 	addresses(&a, k);
 	q->in_ngtcp2 = true;
 	r = ngtcp2_conn_read_pkt(q->conn, &a.path, &pi, p, n, now);

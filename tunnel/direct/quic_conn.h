@@ -79,6 +79,8 @@ DEFINE_CLEANUP(struct quic_conn, quic_conn_free)
 /* A packet that came over path k. It may be written over. 0: taken; -EBADMSG: not for us (strangers, leftovers), or garbage;
  * -ECONNRESET: the connection is over: quic_conn_why(). */
 int quic_conn_input(struct quic_conn *q, unsigned k, uint8_t *p, size_t n, uint64_t now);
+/* Server: a packet for us, as the client sends them until it knows that the handshake is done: it has not moved yet. */
+bool quic_conn_is_first(const struct quic_conn *q, const uint8_t *p, size_t n);
 /* The next batch: packets of *ret_segment bytes for path *ret_k in buf (QUIC_BATCH_MAX). Returns its bytes, 0: nothing to
  * send now. */
 size_t quic_conn_output(struct quic_conn *q, uint8_t *buf, unsigned *ret_k, size_t *ret_segment, uint64_t now);

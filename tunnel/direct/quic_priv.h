@@ -50,6 +50,8 @@ struct quic_conn {
 	struct identity_hash shown; /* what the peer showed, if that was wrong */
 	uint8_t cids[QUIC_CIDS][QUIC_CID]; /* ours, that were announced */
 	unsigned n_cids;
+	uint8_t first_cid[QUIC_CID]; /* of them: the one that the client has from the handshake */
+	bool moved_on;		     /* the client has used another one: it is confirmed, and moves by itself */
 	bool handshaken, over, closing, confirmed;
 	bool some_full; /* a stream waits for room() */
 	bool in_ngtcp2; /* inside one of its callbacks */

@@ -36,7 +36,7 @@ static void print_head(const json_t *row)
 
 	printf("%s (", text_of_key(row, "file"));
 	if (!json_array_size(names))
-		printf("%s", *text_of_key(row, "for") && strcmp(text_of_key(row, "for"), "all") ? text_of_key(row, "for") : "for all listeners");
+		printf("%s", *text_of_key(row, "for") && strcmp(text_of_key(row, "for"), "all") != 0 ? text_of_key(row, "for") : "for all listeners");
 	json_array_foreach(names, i, s)
 		printf("%s%s", i ? ", " : "for ", json_string_value(s));
 	printf(")\n");

@@ -337,10 +337,10 @@ void supervised_restart(struct supervised *v)
 	v->wanted = v->again = true;
 }
 
-void supervised_hurry(struct supervised *v, bool at_once)
+void supervised_hurry(struct supervised *v, bool kill_it)
 {
 	if (v->pid)
-		(void)kill(v->pid, at_once ? SIGKILL : SIGTERM);
+		(void)kill(v->pid, kill_it ? SIGKILL : SIGTERM);
 }
 
 /* What it says of its stop is what it is allowed. */

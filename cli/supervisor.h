@@ -57,7 +57,7 @@ struct supervised *supervised_free(struct supervised *v); /* its process is gone
 void supervised_start(struct supervised *v);
 void supervised_stop(struct supervised *v);
 void supervised_restart(struct supervised *v);
-void supervised_hurry(struct supervised *v, bool kill); /* of one that stops: a second signal, or the last */
+void supervised_hurry(struct supervised *v, bool kill_it); /* of one that stops: a second signal, or the last */
 void supervised_ended(struct supervised *v, int status); /* as waitpid() says */
 void supervised_notified(struct supervised *v, const char *key, const char *value);
 json_t *supervised_row(const struct supervised *v);

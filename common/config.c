@@ -203,7 +203,7 @@ static int add_file(struct cfg *c, const char *path)
 {
 	struct cfg_source *s = NULL;
 	char *p = NULL;
-	size_t n;
+	size_t n = 0;
 	int r = source_add(c, path, true, &s);
 	if (r < 0)
 		return r;

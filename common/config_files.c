@@ -50,9 +50,12 @@ static void name_row(const struct naming *t, const struct cfg_row *row, const st
 	item = n && n->kind == CFG_NODE_LIST ? n->first : NULL;
 	for (size_t i = 0; i < l->n; i++, item = item ? item->next : NULL) {
 		const char *v = (const char *)l->items + i * size;
-		if (row->sub && (row->flags & CFG_OPTIONAL_MAP))
+		if (row->sub && (row->flags & CFG_OPTIONAL_MAP)) {
 			v = *(const char *const *)(const void *)v;
-		if (row->sub && v)
+			if (!v)
+				continue;
+		}
+		if (row->sub)
 			name_map(t, row->sub, row->flags & CFG_LIST ? item : n, v);
 		else if (row->type == &cfg_path)
 			name_path(t, v);

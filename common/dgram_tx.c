@@ -358,7 +358,7 @@ static struct tx_at put_bodies(struct tx_queue *q, struct tx_batch *b, struct tx
 		for (; at.segment < end; at.segment++) {
 			if (e->head_n)
 				*v++ = (struct iovec){ e->head, e->head_n };
-			*v++ = (struct iovec){ (uint8_t *)(uintptr_t)e->body + (size_t)at.segment * e->stride,
+			*v++ = (struct iovec){ (uint8_t *)e->body + (size_t)at.segment * e->stride,
 					       body_size(e, at.segment) };
 		}
 		if (end == e->n)
@@ -495,7 +495,7 @@ static bool may_run(struct tx_queue *q)
 static void flush_fd(struct tx_queue *q, const struct tx_fd *f)
 {
 	struct tx_batch *b = &q->batch;
-	int df = -1;
+	int8_t df = -1;
 
 	for (uint16_t gi = f->first; gi != NONE; gi = q->group[gi].next) {
 		struct tx_group *g = &q->group[gi];

@@ -86,9 +86,13 @@ static json_t *page_rows(const struct page *p, int dir)
 int folder_list(const struct folder *f, const char *after, json_t **ret_j)
 {
 	DIR *d = opendir(f->dir);
-	struct page *p = d ? calloc(1, sizeof(*p)) : NULL;
-	int r = !d ? -errno : p ? page_fill(p, f, d, after) : -ENOMEM;
+	struct page *p;
+	int r;
 
+	if (!d)
+		return -errno;
+	p = calloc(1, sizeof(*p));
+	r = p ? page_fill(p, f, d, after) : -ENOMEM;
 	if (r == 0) {
 		*ret_j = json_pack("{s:o}", "rows", page_rows(p, dirfd(d)));
 		if (*ret_j && p->more)
@@ -96,8 +100,7 @@ int folder_list(const struct folder *f, const char *after, json_t **ret_j)
 		r = *ret_j ? 0 : -ENOMEM;
 	}
 	page_free(p);
-	if (d)
-		(void)closedir(d);
+	(void)closedir(d);
 	return r;
 }
 
@@ -145,11 +148,14 @@ static int remove_one(int dir, const char *name, const struct stat *st)
 int folder_delete(const struct folder *f, const char *name, int64_t before, json_t **ret_j)
 {
 	DIR *d = opendir(f->dir);
-	json_t *names = json_array();
+	json_t *names;
 	uint64_t bytes = 0;
 	bool found = false;
-	int r = d ? 0 : -errno;
+	int r = 0;
 
+	if (!d)
+		return -errno;
+	names = json_array();
 	for (struct dirent *e; r == 0 && (e = readdir(d));) {
 		struct stat st;
 
@@ -162,8 +168,7 @@ int folder_delete(const struct folder *f, const char *name, int64_t before, json
 		if (r == 0 && json_array_size(names) < NAMES_MAX)
 			json_array_append_new(names, json_string(e->d_name));
 	}
-	if (d)
-		(void)closedir(d);
+	(void)closedir(d);
 	if (r == 0 && name && !found)
 		r = -ENOENT;
 	if (r < 0) {

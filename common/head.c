@@ -304,7 +304,7 @@ static bool is_version(struct text t)
 {
 	struct text name = text_cut(&t, '/');
 	size_t major = count_digits(t);
-	if (!head_is_token(name) || major == 0 || major == t.n || t.p[major] != '.')
+	if (!head_is_token(name) || major == 0 || major >= t.n || t.p[major] != '.')
 		return false;
 	t = text_drop(t, major + 1);
 	return t.n > 0 && count_digits(t) == t.n;

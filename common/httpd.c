@@ -366,6 +366,7 @@ static int no_certificate(gnutls_session_t session, const gnutls_datum_t *ca, in
 
 static struct MHD_Daemon *daemon_new(struct httpd *h)
 {
+	void *no_cert = (void *)(intptr_t)no_certificate; /* NOLINT(performance-no-int-to-ptr): ISO C has no other way to a function's pointer */
 	const struct MHD_OptionItem options[] = {
 		{ MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_log, h },
 		{ MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, h },
@@ -376,8 +377,8 @@ static struct MHD_Daemon *daemon_new(struct httpd *h)
 		{ MHD_OPTION_CONNECTION_LIMIT, (intptr_t)h->limits.conns + 1, NULL }, /* ours comes first */
 		{ MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL },
 		{ MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL },
-		{ h->tls ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, (intptr_t)no_certificate, (void *)(intptr_t)no_certificate },
-		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(intptr_t)priorities },
+		{ h->tls ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, (intptr_t)no_certificate, no_cert },
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)priorities },
 		{ MHD_OPTION_END, 0, NULL },
 	};
 	unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;

@@ -163,7 +163,7 @@ static struct MHD_Response *make(struct httpd_rq *rq)
 
 	switch (a->kind) {
 	case ANSWER_STATIC:
-		return MHD_create_response_from_buffer(a->body.n, (void *)(uintptr_t)a->body.p, MHD_RESPMEM_PERSISTENT);
+		return MHD_create_response_from_buffer(a->body.n, (void *)a->body.p, MHD_RESPMEM_PERSISTENT);
 	case ANSWER_TAKEN:
 		return MHD_create_response_from_buffer(a->n, steal_ptr(&a->taken), MHD_RESPMEM_MUST_FREE);
 	case ANSWER_STREAM:

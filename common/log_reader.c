@@ -86,11 +86,12 @@ static int set_open(const struct log_place *p, struct log_set *ret_s)
 {
 	struct log_set s = { 0 };
 	DIR *d = opendir(p->dir);
-	int r = d ? 0 : -errno, why = 0;
+	int why = 0;
 
-	if (r == 0 && !(s.v = calloc(LOG_READ_FILES_MAX, sizeof(*s.v))))
-		r = -ENOMEM;
-	for (struct dirent *e; r == 0 && s.n < LOG_READ_FILES_MAX && (e = readdir(d));) {
+	if (!d)
+		return -errno;
+	s.v = calloc(LOG_READ_FILES_MAX, sizeof(*s.v));
+	for (struct dirent *e; s.v && s.n < LOG_READ_FILES_MAX && (e = readdir(d));) {
 		struct log_one *o = &s.v[s.n];
 		int k = strlen(e->d_name) < NAME ? number_of(p, e->d_name, &o->number) : -EINVAL;
 
@@ -100,13 +101,12 @@ static int set_open(const struct log_place *p, struct log_set *ret_s)
 		s.n += k == 0;
 		why = k < 0 ? k : why;
 	}
-	if (d)
-		(void)closedir(d);
-	if (r == 0 && s.n == 0)
-		r = why;
-	if (r < 0) {
+	(void)closedir(d);
+	if (!s.v)
+		return -ENOMEM;
+	if (s.n == 0 && why < 0) {
 		set_close(&s);
-		return r;
+		return why;
 	}
 	qsort(s.v, s.n, sizeof(*s.v), by_number);
 	*ret_s = s;

@@ -14,7 +14,7 @@ enum { OUT_DEFAULT = 256 * 1024, HANDSHAKE_MS = 10 * 1000 };
 
 void stream_learn_addresses(struct stream *s)
 {
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	socklen_t n = sizeof(ss);
 
 	if (!getpeername(s->fd, (struct sockaddr *)&ss, &n) && (ss.ss_family == AF_INET || ss.ss_family == AF_INET6))

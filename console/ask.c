@@ -257,7 +257,7 @@ static json_t *args_for_audit(const json_t *args)
 	json_t *o = json_object(), *v;
 	const char *key;
 
-	json_object_foreach((json_t *)(uintptr_t)args, key, v) {
+	json_object_foreach((json_t *)args, key, v) {
 		bool plain = json_is_number(v) || json_is_boolean(v) || strcmp(key, "name") == 0 || strcmp(key, "id") == 0 || strcmp(key, "key") == 0 ||
 			     strcmp(key, "kind") == 0 || strcmp(key, "path") == 0 || strcmp(key, "agent") == 0 || strcmp(key, "job") == 0 ||
 			     strcmp(key, "route") == 0 || strcmp(key, "server") == 0;

@@ -105,7 +105,7 @@ static void on_up(struct control_link *l, const json_t *hello, void *arg)
 	struct backend *k = arg;
 	json_t *topics = events_topics(k->of->c->events, k->service);
 
-	replace(&k->hello, (json_t *)(uintptr_t)hello);
+	replace(&k->hello, (json_t *)hello);
 	log_emit(&MSG_CONSOLE_SERVICE_UP, LF_STR("service", k->service));
 	(void)control_link_call(l, "verbs", NULL, ANSWER_MS, on_verbs, k);
 	if (json_array_size(topics) > 0)

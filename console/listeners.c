@@ -112,7 +112,7 @@ static void close_one(struct listener *l)
 int listeners_take(struct listeners *now, struct listeners *plan, bool anew, listener_begin_fn begin, void *arg)
 {
 	struct acceptor *made[CONSOLE_LISTENERS] = { NULL };
-	int fds[CONSOLE_LISTENERS], r = 0;
+	int fds[CONSOLE_LISTENERS] = { 0 }, r = 0; /* one for each of made */
 
 	for (unsigned i = 0; i < plan->n && r == 0; i++) {
 		struct listener *l = &plan->v[i];

@@ -58,7 +58,7 @@ static double sum(const json_t *v, const char *label)
 
 	if (json_is_number(v))
 		return json_number_value(v);
-	json_object_foreach((json_t *)(uintptr_t)v, key, one)
+	json_object_foreach((json_t *)v, key, one)
 		if (!label || strcmp(key, label) == 0)
 			all += json_number_value(one);
 	return all;

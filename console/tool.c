@@ -188,7 +188,7 @@ static int spawn(struct tool *t, const char *const *args, const struct ends *e)
 		return -ENOMEM;
 	}
 	r = set_up(&attr, &files, e);
-	r = r ? r : posix_spawn(&t->pid, path, &files, &attr, (char *const *)(uintptr_t)argv, environ);
+	r = r ? r : posix_spawn(&t->pid, path, &files, &attr, (char *const *)argv, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&files);
 	if (r)

@@ -8,8 +8,8 @@
 
 const char *const page_fields[] = {
 	"Content-Security-Policy",
-	"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; worker-src 'self'; frame-src 'self'; img-src data:; "
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+	("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; worker-src 'self'; frame-src 'self'; img-src data:; "
+	 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
 	"Referrer-Policy", "no-referrer",
 	"X-Content-Type-Options", "nosniff",
 	"Cache-Control", "no-cache",

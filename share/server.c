@@ -38,16 +38,14 @@ void share_answer_json(struct share_rq *q, unsigned status, json_t *o)
 
 	json_decref(o);
 	httpd_add(q->rq, "Cache-Control", "no-store");
-	if (!text) {
-		share_answer(q, 500, NULL, "out of memory");
-	} else if (q->plain) {
+	if (text && q->plain) {
 		httpd_reply_taken(q->rq, status, "application/json", text, strlen(text));
 		return;
-	} else if (sealed_make(q->s->o.code->secret, "meta", text_of(text), &sealed, &n) < 0) {
-		share_answer(q, 500, NULL, "out of memory");
-	} else {
-		httpd_reply_taken(q->rq, status, "application/octet-stream", (char *)sealed, n);
 	}
+	if (text && sealed_make(q->s->o.code->secret, "meta", text_of(text), &sealed, &n) == 0)
+		httpd_reply_taken(q->rq, status, "application/octet-stream", (char *)sealed, n);
+	else
+		share_answer(q, 500, NULL, "out of memory");
 	free(text);
 }
 

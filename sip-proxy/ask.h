@@ -22,5 +22,5 @@ struct sip_asking {			 /* texts are copied */
 	void *arg;
 };
 /* 0, -ENOMEM, or what kept it from being sent. */
-int sip_ask(struct sip_proxy *px, const struct sip_asking *a, struct sip_ask **ret_a);
+int sip_ask(struct sip_proxy *px, const struct sip_asking *o, struct sip_ask **ret_a);
 struct sip_ask *sip_ask_cancel(struct sip_ask *a); /* done() will not come; NULL is fine */

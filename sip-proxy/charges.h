@@ -33,7 +33,7 @@ void sip_charges_init(struct sip_charges *cs, const struct sip_limits_tx *limits
 void sip_charges_deinit(struct sip_charges *cs);
 /* SIP_ACCEPTED and a reference, -ENOMEM, or the refusal (positive). in_dialog: a tenth beyond the limit is left for what
  * ends and changes calls that there are already. */
-int sip_charge_open(struct sip_charges *cs, const struct addr *source, bool in_dialog,
+int sip_charge_open(struct sip_charges *cs, const struct addr *from, bool in_dialog,
 		    struct sip_charge **ret_c);
 void sip_charge_close(struct sip_charges *cs, struct sip_charge *c); /* NULL is fine */
 bool sip_charge_bytes(struct sip_charges *cs, size_t n);	     /* false: too many */

@@ -161,10 +161,10 @@ static int bind_it(struct sip_listener *l)
 	if (r < 0)
 		return r;
 	if (on_udp(l)) { /* longer messages than the way takes are for routers to cut */
-		bool v6 = addr_family(&l->asked) == AF_INET6;
+		bool v6 = addr_family(&l->asked) == AF_INET6; /* one number means the same to both */
 		(void)setsockopt(l->fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
 				 v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER,
-				 &(int){ v6 ? IPV6_PMTUDISC_DONT : IP_PMTUDISC_DONT }, sizeof(int));
+				 &(int){ IP_PMTUDISC_DONT }, sizeof(int));
 	}
 	if (getsockname(l->fd, &at.sa, &n) < 0)
 		return -errno;

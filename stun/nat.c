@@ -321,16 +321,17 @@ static bool next_wait(struct nat *n)
 {
 	uint64_t max = n->o.lifetime_ms;
 
-	if (n->waiting_ms == 0)
+	bool none_died = n->dead_ms == TIMERS_NEVER;
+
+	if (n->waiting_ms == 0) {
 		n->waiting_ms = MAX(max / LIFETIME_STEPS, UINT64_C(1));
-	else if (n->alive_ms >= max)
+		return true;
+	}
+	if (n->alive_ms >= max)
 		return false;
-	else if (n->dead_ms == TIMERS_NEVER)
-		n->waiting_ms = MIN(2 * n->alive_ms, max);
-	else if (n->dead_ms - n->alive_ms <= MAX((uint64_t)LIFETIME_FINE_MS, n->dead_ms / LIFETIME_STEPS))
+	if (!none_died && n->dead_ms - n->alive_ms <= MAX((uint64_t)LIFETIME_FINE_MS, n->dead_ms / LIFETIME_STEPS))
 		return false;
-	else
-		n->waiting_ms = (n->alive_ms + n->dead_ms) / 2;
+	n->waiting_ms = none_died ? MIN(2 * n->alive_ms, max) : (n->alive_ms + n->dead_ms) / 2;
 	return true;
 }
 

@@ -398,7 +398,7 @@ static void try_connect(struct turn_offload *o)
 		o->io.fd = -1;
 		return;
 	}
-	fd = -1;
+	(void)steal_fd(&fd); /* it is io's */
 	if (!ask(o, &hello, NONE))
 		lost(o, strerror(errno));
 }

@@ -208,7 +208,7 @@ static int merge_list(const struct place *p, const char *wanted, struct cfg_list
 		const char *secret = json_string_value(json_object_get(body, "secret"));
 		bool ours = key_parts(key, p->of_realms, name, &realm, &id) && (!realm || strcmp(realm, wanted) == 0);
 		if (ours && !bad_id(id) && !bad_secret(secret) && !has_id(list, id))
-			all[n++] = (struct turn_secret_section){ (char *)(uintptr_t)id, (char *)(uintptr_t)secret };
+			all[n++] = (struct turn_secret_section){ (char *)id, (char *)secret };
 	}
 	*list = (struct cfg_list){ all, n };
 	return 0;

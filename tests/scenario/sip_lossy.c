@@ -61,7 +61,7 @@ static void fly(const char *bytes, bool to_bob, bool to_alice, bool from_bob)
 /* Header's value in a message that was written by us or the proxy. */
 static const char *value(const char *bytes, enum sip_header id, unsigned nth)
 {
-	const struct sent s = { .bytes = (char *)(uintptr_t)bytes, .n = strlen(bytes) };
+	const struct sent s = { .bytes = (char *)bytes, .n = strlen(bytes) };
 	return sent_value(&s, id, nth);
 }
 

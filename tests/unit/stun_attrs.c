@@ -411,7 +411,7 @@ int main(void)
 		snprintf(names[i], sizeof names[i], "%s: %s", e->name, per_row[k].name);
 		tests[n++] = (struct CMUnitTest){ .name = names[i],
 						  .test_func = per_row[k].run,
-						  .initial_state = (void *)(uintptr_t)e };
+						  .initial_state = (void *)e };
 	}
 	return _cmocka_run_group_tests("attributes", tests, n, NULL, NULL);
 }

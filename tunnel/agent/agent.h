@@ -81,7 +81,7 @@ void agent_disconnect(struct agent *a); /* data connections end */
 void agent_network_changed(struct agent *a);
 
 /* Adds a job, or puts other values (a higher revision) in the place of its id's. Kept (copied), and sent if up. */
-int agent_put_job(struct agent *a, const struct wire_job *j);
+int agent_put_job(struct agent *a, const struct wire_job *m);
 void agent_drop_job(struct agent *a, uint32_t id);
 /* The server passes on what agents say to each other: SIGNAL and RELAY may be sent. */
 bool agent_shares(const struct agent *a); /* the server knows shares */

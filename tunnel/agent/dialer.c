@@ -66,7 +66,7 @@ static int expectation(const struct dialer *d, struct link_expect *ret_e)
 {
 	struct link_expect e = { .kind = LINK_EXPECT_PINS };
 
-	if (d->guest) {
+	if (d->guest) { /* NOLINT(bugprone-branch-clone): the order is which of them counts */
 		e.kind = LINK_EXPECT_ANY; /* the two ends of a share prove themselves to each other */
 	} else if (dialer_code_waits(d)) {
 		e.kind = LINK_EXPECT_PREFIX;

@@ -228,7 +228,8 @@ int relay_end_new(struct agent *a, uint64_t session, const struct relay_end_ops 
 	r = a->o.dialer.start(a->o.dialer.arg, false, false, on_dialled, e, &e->dialling);
 	if (r < 0) {
 		e->dial_busy = false;
-		return relay_end_free(e) ? r : r;
+		relay_end_free(e);
+		return r;
 	}
 	*ret_e = e;
 	return 0;

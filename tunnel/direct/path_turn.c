@@ -30,7 +30,7 @@ static int turn_send(struct path *p, const uint8_t *data, size_t n, size_t segme
 	if (!segment || segment > n)
 		segment = n;
 	for (size_t at = 0; at < n && count < PATH_PACKETS_MAX; at += segment)
-		v[count++] = (struct iovec){ (uint8_t *)(uintptr_t)data + at, MIN(segment, n - at) };
+		v[count++] = (struct iovec){ (uint8_t *)data + at, MIN(segment, n - at) };
 	sent = ice_try_send(x->t, v, count);
 	if (sent < 0) {
 		p->dropped += count;

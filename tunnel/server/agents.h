@@ -48,7 +48,7 @@ struct metrics *tunnel_agents_metrics(struct tunnel_agents *a);
 
 /* For struct tunnel_server_options; arg is the struct tunnel_agents. */
 void tunnel_agents_arrived(struct tunnel_arrival *v, void *arg);
-void tunnel_agents_arrival_frame(struct tunnel_arrival *v, unsigned type, const union wire_msg *m,
+void tunnel_agents_arrival_frame(struct tunnel_arrival *arrival, unsigned type, const union wire_msg *m,
 				 void *arg);
 void tunnel_agents_arrival_gone(struct tunnel_arrival *v, const char *why, void *arg);
 void tunnel_agents_copied_key(const struct tunnel_link_info *first,

@@ -208,7 +208,7 @@ static void on_connection(struct io *io, int events)
 		free(c);
 		return;
 	}
-	fd = -1;
+	(void)steal_fd(&fd); /* it is io's */
 	c->all = cl;
 	cl->n++;
 	list_append(&cl->list, &c->node);

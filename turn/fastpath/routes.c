@@ -95,9 +95,8 @@ static void read_metrics(const struct rtattr *metrics, struct fast_hop *hop)
 static void read_via(const struct rtattr *a, struct fast_hop *hop)
 {
 	const struct rtvia *via = RTA_DATA(a);
-	size_t n = via->rtvia_family == AF_INET ? 4 : 16;
 
-	if (RTA_PAYLOAD(a) >= sizeof *via + n)
+	if (RTA_PAYLOAD(a) >= sizeof *via && RTA_PAYLOAD(a) >= sizeof *via + (via->rtvia_family == AF_INET ? 4u : 16u))
 		hop->at = hop_of(via->rtvia_family, via->rtvia_addr);
 }
 

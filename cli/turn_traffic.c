@@ -223,7 +223,8 @@ static void send_burst(struct load *l)
 static void on_pace(struct io *io, int events)
 {
 	struct load *l = container_of(io, struct load, pace);
-	uint64_t most = l->o->rate / CATCH_UP_PER_S + l->o->burst, target, expired;
+	uint64_t volley = l->o->rate * l->o->volley_ms / 1000, target, expired;
+	uint64_t most = MAX(l->o->rate / CATCH_UP_PER_S, 2 * volley) + l->o->burst;
 
 	(void)events;
 	if (read(io->fd, &expired, sizeof expired) != (ssize_t)sizeof expired)

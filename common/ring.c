@@ -5,7 +5,7 @@
  * (IOSQE_CQE_SKIP_SUCCESS), which saves the second ring most of its work.
  *
  * A message with one piece and nothing to be set goes as an address and a buffer, which spares the kernel the reading of
- * its header, pieces and control data, where it takes an address there (Linux 6.2).
+ * its header, pieces and control data, where it takes an address there (Linux 6.1).
  *
  * MSG_DONTWAIT makes a request end within the call that hands it in (the kernel marks it REQ_F_NOWAIT). What the call
  * did not take, as it may when memory is short, is taken out again: else it would be sent with the next call, and
@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <linux/io_uring.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -90,16 +91,14 @@ static int restrict_to_sends(int fd)
 /* A kernel that takes no address refuses the request; one that does finds that nobody has this one. */
 static bool can_send_to(struct ring *r)
 {
-	static const char name[] = "\0stile: nobody";
-	struct sockaddr_un nobody = { .sun_family = AF_UNIX };
-	struct iovec v = { (void *)(uintptr_t)name, 1 };
-	struct mmsghdr m = { .msg_hdr = { .msg_name = &nobody, .msg_namelen = offsetof(struct sockaddr_un, sun_path) + sizeof(name),
-					  .msg_iov = &v, .msg_iovlen = 1 } };
+	struct sockaddr_un nobody = { .sun_family = AF_UNIX }; /* of a name that begins with a zero: no file's */
+	struct iovec v = { &nobody, 1 };
+	struct mmsghdr m = { .msg_hdr = { .msg_name = &nobody, .msg_namelen = sizeof(nobody), .msg_iov = &v, .msg_iovlen = 1 } };
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), result = -EINVAL;
 
 	if (fd < 0)
 		return false;
-	memcpy(nobody.sun_path, name, sizeof(name));
+	snprintf(nobody.sun_path + 1, sizeof(nobody.sun_path) - 1, "stile: nobody %ld", (long)getpid());
 	r->sends_to = true;
 	ring_send(r, &fd, &m, 1, &result);
 	close(fd);

@@ -15,7 +15,7 @@
 enum {
 	BATCHES_PER_LOOK = 16, /* at the error queue of a relay socket that is never empty, and for a second message */
 	LONE_ENOUGH = 4,       /* batches of one message in a row: no second one is looked for */
-	SAME_TTL = 16,	       /* datagrams whose TTL is not the socket's: it becomes the socket's */
+	SAME_TTL = 64,	       /* datagrams in a row with a TTL that is not the socket's: it becomes the socket's */
 	DATA_BATCHES = 4,      /* of a data lane in one pass */
 	STRAYS_MS = 1000,      /* after its sockets were bound no packet waits at the wrong one */
 };
@@ -383,7 +383,8 @@ void turn_udp_close_all(struct turn_worker *w)
 struct turn_held {
 	int fd;
 	uint16_t port;
-	uint8_t other_ttl; /* the last so many datagrams had another TTL than */
+	uint8_t alike;	   /* the last so many datagrams had */
+	int16_t other_ttl; /* this TTL instead of */
 	int16_t ttl;	   /* the socket's; -1: the system's */
 };
 
@@ -468,7 +469,8 @@ static int relay_hold(void *edge, const struct addr *at, struct turn_held **ret_
 		return -ENOMEM;
 	h->port = addr_port(at);
 	h->ttl = -1;
-	h->other_ttl = 0;
+	h->other_ttl = -1;
+	h->alike = 0;
 	if ((r = relay_bind(at, &h->fd)) < 0) {
 		free(h);
 		return r;
@@ -516,6 +518,17 @@ static void relay_close(struct turn_relay *r)
 	relay_drop(relay_detach(r));
 }
 
+/* Whether the socket is to have it: a TTL that stays, or the system's. */
+static bool stays(struct turn_held *h, int ttl)
+{
+	if (ttl != h->other_ttl) {
+		h->other_ttl = (int16_t)ttl;
+		h->alike = 0;
+	}
+	h->alike = (uint8_t)MIN(h->alike + 1, SAME_TTL);
+	return ttl < 0 || h->alike == SAME_TTL;
+}
+
 /* The TTL of a client's packets hardly ever changes. The socket learns it, because a datagram that tells its own costs more. */
 static void learn_ttl(struct turn_relay *r, const struct addr *peer, struct dgram_mark *mark)
 {
@@ -523,13 +536,13 @@ static void learn_ttl(struct turn_relay *r, const struct addr *peer, struct dgra
 	bool v6 = addr_family(peer) == AF_INET6;
 	int ttl = mark->ttl;
 
-	if (ttl != h->ttl && (ttl < 0 || ++h->other_ttl == SAME_TTL)) {
+	if (ttl != h->ttl && stays(h, ttl)) {
 		dgram_forget(r->worker->dgram, h->fd); /* what waits relies on the one of before */
 		if (setsockopt(h->fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &ttl, sizeof ttl) == 0)
 			h->ttl = mark->ttl;
 	}
 	if (ttl == h->ttl) {
-		h->other_ttl = 0;
+		h->alike = 0;
 		mark->ttl = -1;
 	}
 }

@@ -205,7 +205,7 @@ def header_fields(family):
             for tos, ttl in ((0xB9, 33), (0x02, 64), (0x00, 2)):
                 set_option(c.socket, "TOS", tos)
                 set_option(c.socket, "TTL", ttl)
-                for _ in range(40):  # the server's socket learns a TTL that stays
+                for _ in range(80):  # the server's socket learns a TTL that stays
                     c.send_to(peer.getsockname(), b"up")
                     _, relay, got_tos, got_ttl = receive_marked(peer)
                     expect("TOS at the peer", got_tos, tos)
@@ -216,6 +216,13 @@ def header_fields(family):
                 _, _, got_tos, got_ttl = receive_marked(c.socket)
                 expect("TOS at the client", got_tos, tos)
                 expect("TTL at the client", got_ttl, ttl - 1)
+            ttls = [ttl for ttl in (40, 50, 60) for _ in range(70)]  # and another one while datagrams wait to leave
+            for i, ttl in enumerate(ttls):
+                set_option(c.socket, "TTL", ttl)
+                c.send_to(peer.getsockname(), str(i).encode())
+            for i, ttl in enumerate(ttls):
+                data, _, _, got_ttl = receive_marked(peer)
+                expect("number and TTL of one in a row", (data, got_ttl), (str(i).encode(), ttl - 1))
             set_option(c.socket, "TTL", 1)  # its last hop was to us
             c.send_to(peer.getsockname(), b"dead")
             set_option(c.socket, "TTL", 9)

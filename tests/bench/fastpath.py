@@ -104,6 +104,15 @@ turn:
     return ["-c", path, "--runtime-dir", folder, "--user", "root"]
 
 
+def keep_awake(cpu):
+    """Uses what nobody else wants of a CPU: perf's clock samples nothing of an idle one, not even its softirq."""
+    def prepare():
+        die_with_us()
+        os.sched_setaffinity(0, {cpu})
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    return subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=prepare)
+
+
 def start_server(net, build, which, folder):
     cpu = net.cpu_srv
     if which == "coturn":
@@ -144,6 +153,8 @@ def measure(build, which, o):
     try:
         with Net(which) as net:
             started = start_server(net, build, which, folder)
+            servers = {p.pid for p in started}
+            started.append(keep_awake(net.cpu_srv))
             perf = subprocess.Popen(["perf", "record", "-q", "-B", "-N", "-m", "16384", "-C", str(net.cpu_srv), "-e", "cpu-clock", "-F", str(HZ),
                                      "-g", "-o", data], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=lambda: (die_with_us(), on_cpu(net.cpu_gen)()))
             started.append(perf)
@@ -163,7 +174,7 @@ def measure(build, which, o):
                 raise Failed(f"{which}: {err.strip()[-400:] or out[-400:]}")
             if o.profile:
                 shutil.copy(data, o.profile)
-            samples, all_of_them = busy(data, {p.pid for p in started} - {perf.pid, generator.pid})
+            samples, all_of_them = busy(data, servers)
             if all_of_them < 0.95 * HZ * took:
                 raise Failed(f"perf lost samples: {all_of_them} of {HZ * took:.0f}")
             return {"which": which, "us": samples / HZ / packets * 1e6, "samples": samples, "packets": packets, "generator": json.loads(out)}
@@ -215,7 +226,7 @@ def main():
     for i in range(o.rounds):
         for w in which if i % 2 == 0 else reversed(which):
             try:
-                runs.append(measure(build, w, o))
+                runs.append({"round": i, **measure(build, w, o)})
                 g = runs[-1]["generator"]
                 print(f"  {w:7} {runs[-1]['us']:.2f} µs, lost {g.get('lost', g.get('loss'))}", flush=True)
             except (Failed, ValueError, KeyError, subprocess.SubprocessError) as e:

@@ -34,7 +34,7 @@ VIDEO = ("-n", "64", "-s", "1200")
 VOLLEYS = ("--volley", "1ms")
 
 AGGREGATED = ("burst32",)  # loads whose runs cross the links whole
-TWICE = ("scattered", "busy", "burst8", "half")  # loads whose verdict needs more runs: A B B A A B B A
+TWICE = ("scattered", "busy", "burst8", "rush", "half")  # loads whose verdict needs more runs: A B B A A B B A
 COUNTED = ("scattered", "busy", "burst8", "burst32", "own", "own8")  # one run more in each round, with perf counting system calls
 
 # name, arguments of `stile bench turn`, packets a second
@@ -48,7 +48,7 @@ LOADS = {
     "busy": ((*SCATTERED, *VOLLEYS), NEARLY_FULL),
     "own": (SCATTERED, RATE),
     "own8": ((*VIDEO, "-b", "8"), RATE),
-    "rush": (("-m", "allocate", "-n", "4000", "--no-sha256", "--in-flight", "512"), None),
+    "rush": (("-m", "allocate", "-n", "8000", "--no-sha256", "--in-flight", "512"), None),
     "binding": (("-m", "binding", "-n", "64"), RATE),
     "half": (SCATTERED, HALF_LOAD),
     "tcp": (("-t", "tcp", *SCATTERED), RATE // 2),
@@ -71,7 +71,7 @@ WORKERS = {"one": (1, 1), "other": (1, 0), "two": (2, 1)}
 
 CPU, HOST, CALLS = "server_cpu_us_per_packet", "server_host_us_per_packet", "server_syscalls_per_packet"
 GENERATOR = "generator_cpu_us_per_packet"
-CORE = "allocations_per_core_second"
+CORE, HOST_CORE = "allocations_per_core_second", "allocations_per_host_core_second"
 MEASURED_REQUESTS = 2 / 3  # of an allocation: its release comes behind the measured part
 # what, load, key in its JSON, unit, bar, kind of bar: "most" and "least" bound the ratio ours/coturn, "value" ours
 ROWS = (
@@ -96,7 +96,8 @@ ROWS = (
     ("  system calls per packet", "own8", CALLS, "", None, "value"),
     ("host CPU per packet, 160 B, in the kernel (TC)", "kernel", HOST, "µs", 1 / 3.5, "most"),
     ("CPU per allocation, 401 included", "allocate", "server_cpu_us_per_allocation", "µs", 1 / 3, "most"),
-    ("allocations per second that a core allows", "rush", CORE, "/s", 3, "least"),
+    ("allocations per second that a core can make", "rush", CORE, "/s", 3, "least"),
+    ("  if it receives for the server, too", "rush", HOST_CORE, "/s", None, "least"),
     ("  as many as this generator made", "rush", "allocations_per_second", "/s", None, "least"),
     ("memory per allocation", "allocate", "server_bytes_per_allocation", "B", 1536, "value"),
     ("  still held after the release", "allocate", "server_bytes_per_allocation_released", "B", 384, "value"),
@@ -147,9 +148,9 @@ class Benchmark:
 
     # ---- one run ----
 
-    def part_of_capacity(self, part):
+    def part_of_capacity(self, load, part):
         """That part of what coturn, or the generator beside it, can do with one CPU; within reason."""
-        runs = self.runs["turnserver"].get("scattered") or []
+        runs = self.runs["turnserver"].get("scattered" if "--volley" in LOADS[load][0] else "own") or []
         keys = (HOST, CPU, GENERATOR)
         cost = max((median(r.get(k) for r in runs) or 0 for k in keys), default=0)
         return min(int(part * 1e6 / cost), HALF_LOAD_MAX) if cost else RATE
@@ -160,7 +161,7 @@ class Benchmark:
         argv = [self.stile, "bench", "turn", server.host, "--json", "--port", str(port), "--pid", str(server.process.pid),
                 "--user", USER, "--password", PASSWORD, "--peer", self.net.peer, "--time", f"{self.options.time}ms", *arguments]
         if rate is not None:
-            argv += ["--rate", str(self.part_of_capacity(rate) if rate < 1 else rate)]
+            argv += ["--rate", str(self.part_of_capacity(load, rate) if rate < 1 else rate)]
         return [*self.net.generator_side(), *argv]
 
     def warmed_up(self):
@@ -215,7 +216,12 @@ class Benchmark:
             result[GENERATOR] += for_generator / self.all_packets(result) * 1e6
         elif "received" not in result:
             share = seconds * MEASURED_REQUESTS / result["allocations"] * 1e6
-            result[CORE] = 1e6 / (result["server_cpu_us_per_allocation"] + share)
+            cost = result["server_cpu_us_per_allocation"]
+            result[CORE], result[HOST_CORE] = 1e6 / cost, 1e6 / (cost + share)
+
+    def spoil(self, name, load, attempt, flaw, result):
+        self.spoiled.append({"server": name, "load": load, "attempt": attempt, "why": flaw, "result": result})
+        print(f"  {name}, {load}: {flaw}", file=sys.stderr)
 
     def run(self, server, load, pair, calls=False):
         for attempt in (1, 2):
@@ -226,8 +232,7 @@ class Benchmark:
                     result = {"pair": pair, CALLS: result[CALLS]}
                 self.runs[server.name][load].append(result)
                 return
-            self.spoiled.append({"server": server.name, "load": load, "attempt": attempt, "why": flaw, "result": result})
-            print(f"  {server.program}, {load}: {flaw}", file=sys.stderr)
+            self.spoil(server.name, load, attempt, flaw, result)
 
     def round(self, number):
         order = self.servers if number % 2 else self.servers[::-1]
@@ -235,9 +240,7 @@ class Benchmark:
             for server in order:
                 server.start()
             for server in order if "bytes" in self.options.loads else ():
-                with self.net.at_generator():
-                    binding, challenge = answers_in_bytes(server.host)
-                self.runs[server.name]["bytes"].append({"pair": f"{number}", "binding": binding, "challenge": challenge})
+                self.sizes(server, number)
             for load in (x for x in self.options.loads if x not in ALONE and x not in WORKERS and x not in OTHERWISE):
                 self.net.aggregate(load in AGGREGATED)
                 # A process that has held many grows less: allocations are measured once in its life.
@@ -257,17 +260,34 @@ class Benchmark:
             for load in (x for x in loads if x in self.options.loads):
                 self.round_alone(load, f"{number}.{i}")
 
+    def sizes(self, server, number):
+        try:
+            with self.net.at_generator():
+                binding, challenge = answers_in_bytes(server.host)
+        except OSError as e:
+            self.spoil(server.name, "bytes", 1, e.strerror or "no answer", None)
+        else:
+            self.runs[server.name]["bytes"].append({"pair": str(number), "binding": binding, "challenge": challenge})
+
     def in_the_kernel(self):
         """The fast path has links and a way of measuring of its own: softirq is most of what it costs."""
         name = os.path.join(self.folder, "kernel.json")
         argv = [sys.executable, os.path.join(HERE, "fastpath.py"), "--only", "coturn,tc", "--rounds", str(self.options.rounds), "--seconds", "3",
                 "--json", name, "--no-bars"]
-        if subprocess.run(argv, stdout=subprocess.DEVNULL, check=False, env={**os.environ, "STILE_BUILD": self.build}).returncode:
+        try:
+            if subprocess.run(argv, stdout=subprocess.DEVNULL, check=False, env={**os.environ, "STILE_BUILD": self.build},
+                              timeout=60 * self.options.rounds).returncode:
+                return
+        except subprocess.TimeoutExpired:
             return
         with open(name, encoding="utf-8") as f:
             found = json.load(f)
-        for server, which in (("turnserver", "coturn"), ("stile", "tc")):
-            self.runs[server]["kernel"] = [{"pair": str(i), HOST: r["us"]} for i, r in enumerate(r for r in found if r["which"] == which)]
+        for run in found:
+            server, flaw = {"coturn": "turnserver", "tc": "stile"}[run["which"]], self.flaw(run["generator"])
+            if flaw:
+                self.spoil(server, "kernel", 1, flaw, run)
+            else:
+                self.runs[server]["kernel"].append({"pair": str(run["round"]), HOST: run["us"]})
 
     def round_alone(self, load, pair):
         server = self.many_workers[load]
@@ -394,7 +414,7 @@ def main():
             for n in range(1, options.rounds + 1):
                 print(f"round {n} of {options.rounds}", file=sys.stderr)
                 bench.round(n)
-            if "kernel" in options.loads:
+            if "kernel" in options.loads and net.name == "veth":
                 print("in the kernel", file=sys.stderr)
                 bench.in_the_kernel()
     except (Unable, Failed) as e:

@@ -56,6 +56,9 @@ static const char *const public_whys[PUBLIC_WHYS + 1] = { /* public_why_key() */
 	[PUBLIC_NO_WAY] = "no-way", [PUBLIC_SILENT] = "silent", [PUBLIC_REFUSED] = "refused", [PUBLIC_INSIDE] = "same-nat",
 	[PUBLIC_DISAGREE] = "disagree", [PUBLIC_FAILED] = "failed",
 };
+static const char *const batchings[TURN_BATCHINGS + 1] = {
+	[TURN_BATCH_GRO] = "gro", [TURN_BATCH_GSO] = "gso", [TURN_BATCH_RING] = "ring",
+};
 static const char *const lanes[] = {
 	[TURN_LANE_STRANGERS] = "strangers", [TURN_LANE_REQUESTS] = "requests", [TURN_LANE_DATA] = "data", NULL,
 };
@@ -84,6 +87,9 @@ const struct metric_row turn_metric_rows[TURN_METRICS] = {
 	[TURN_M_OFFLOADED_BYTES] = { "stile_turn_offloaded_bytes_total", METRIC_COUNTER,
 		"Payload bytes relayed in the kernel, by direction; part of stile_turn_relayed_bytes_total", "direction", ways, NULL },
 	[TURN_M_OFFLOADED_CHANNELS] = { "stile_turn_offloaded_channels", METRIC_GAUGE, "Channels in the kernel", NULL, NULL, NULL },
+	[TURN_M_BATCHING] = { "stile_turn_batching_workers", METRIC_GAUGE,
+		"Workers that receive runs of datagrams at once (gro), send them so (gso), and send by many sockets with one call (ring)",
+		"feature", batchings, NULL },
 	[TURN_M_REALM_ALLOCATIONS] = { "stile_turn_realm_allocations", METRIC_GAUGE, "Allocations alive, by realm", "realm", NULL, NULL,
 		TURN_REALM_SLOTS },
 	[TURN_M_REALM_CREATED] = { "stile_turn_realm_allocations_created_total", METRIC_COUNTER, "Allocations created, by realm",

@@ -34,10 +34,14 @@ enum turn_metric {
 	TURN_M_REALM_BYTES,	    /* both directions; while there are several realms */
 	TURN_M_DTLS_COOKIES,	    /* the edge's, as the next */
 	TURN_M_QUEUE_DROPS,	    /* by enum turn_lane */
+	TURN_M_BATCHING,	    /* gauge; by enum turn_batching */
 	TURN_M_LATENCY,		    /* by position in turn_methods */
 	TURN_METRICS
 };
 extern const struct metric_row turn_metric_rows[TURN_METRICS];
+
+/* What the kernel takes or gives at once (common/dgram.h). */
+enum turn_batching { TURN_BATCH_GRO, TURN_BATCH_GSO, TURN_BATCH_RING, TURN_BATCHINGS };
 
 enum turn_way { TURN_UP, TURN_DOWN }; /* up: client to peer */
 

@@ -17,12 +17,23 @@ static uint64_t wall_clock_s(void)
 	return (uint64_t)time(NULL);
 }
 
+/* GSO rests for a while where the kernel refused it. */
+static void tell_batching(struct turn_worker *w)
+{
+	const struct dgram_io_stats *io = dgram_io_stats(w->dgram);
+	const bool on[TURN_BATCHINGS] = { [TURN_BATCH_GRO] = io->gro, [TURN_BATCH_GSO] = io->gso, [TURN_BATCH_RING] = io->ring };
+
+	for (unsigned i = 0; i < TURN_BATCHINGS; i++)
+		metric_set(w->ts->metrics, w->index, TURN_M_BATCHING, i, on[i]);
+}
+
 static void on_heartbeat(struct timer *t, uint64_t now)
 {
 	struct turn_worker *w = container_of(t, struct turn_worker, heartbeat);
 
 	(void)now;
 	turn_queues_look(w);
+	tell_batching(w);
 	loop_timer_set(w->loop, &w->heartbeat, HEARTBEAT_MS);
 }
 
@@ -188,6 +199,7 @@ static int setup(struct worker *wk, void *arg)
 		teardown(wk, arg);
 		return r;
 	}
+	tell_batching(w);
 	return 0;
 }
 

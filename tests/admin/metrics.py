@@ -74,7 +74,11 @@ def metrics_of(w):
 def _(w):
     w.config(tls=False)
     w.start()
-    TURN.check(metrics_of(w))
+    found = metrics_of(w)
+    TURN.check(found)
+    on = {have["feature"]: v for _name, have, v in found["stile_turn_batching_workers"]["all"]}
+    if (on["gro"], on["gso"]) != (1, 1) or on["ring"] not in (0, 1):  # an administrator may forbid io_uring; Linux 4.18 and 5.0 have the others
+        raise Failed(f"    {on}")
 
 
 @case("counters move while a session lives, and no label names a user or an address")

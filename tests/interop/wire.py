@@ -231,6 +231,23 @@ def header_fields(family):
     return case
 
 
+def one_peer(server):
+    """Two clients with one peer: the peer hears each from its own relay socket, and each hears what was sent to its own."""
+    with Client(server) as one, Client(server) as other, peer_socket(socket.AF_INET) as peer:
+        for c in (one, other):
+            c.allocate()
+            c.permit(peer.getsockname())
+        for _ in range(100):
+            for name, c in ((b"one", one), (b"other", other)):
+                c.send_to(peer.getsockname(), name)
+                data, source, _, _ = receive_marked(peer)
+                expect("what the peer hears, and from where", (data, source), (name, c.relay))
+            peer.sendto(b"for the other", other.relay)
+            peer.sendto(b"for the one", one.relay)
+            for name, c in ((b"for the one", one), (b"for the other", other)):
+                expect("what a client hears", c.data()[1][PAYLOAD], name)
+
+
 def connection_fields(family):
     """RFC 8656 15: the connection's DSCP, Not-ECT, a TTL of the server's own."""
     def case(server):
@@ -387,4 +404,5 @@ def matrix():
         yield f"wire ICMP error {name}", True, unreachable_peer(family)
     yield "wire mobility over all workers", True, moves
     yield "wire TCP allocation", True, tcp_relay
+    yield "wire two clients with one peer", True, one_peer
     yield "wire DF", True, fragment_bit

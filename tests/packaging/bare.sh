@@ -6,8 +6,8 @@
 #
 #   tests/packaging/bare.sh [quickstart] [check] [REVISION]      # default: both, of HEAD
 #
-# TMPDIR (/var/tmp) holds the system, some 6 GB for ./check. The chroot has network namespaces of its own making, and this machine's
-# loopback: nothing else of Stile should be tested meanwhile.
+# The clone is in /srv: what gives up root cannot pass /root. TMPDIR (/var/tmp) holds the system, some 6 GB for ./check. The chroot has
+# network namespaces of its own making, and this machine's loopback: nothing else of Stile should be tested meanwhile.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 what=() revision=HEAD
@@ -28,7 +28,7 @@ leave()
 	for left in /proc/[0-9]*; do
 		[ "$(readlink "$left/root" 2>/dev/null)" != "$root" ] || kill -9 "${left#/proc/}" 2>/dev/null
 	done
-	for left in proc sys/fs/bpf sys/kernel/debug sys dev/pts dev/shm dev run; do
+	for left in proc sys/fs/bpf sys/kernel/debug sys dev/pts dev/shm dev run .; do
 		mountpoint -q "$root/$left" && umount "$root/$left"
 	done
 	rm -rf --one-file-system "$root"
@@ -53,16 +53,18 @@ timed()
 inside()
 {
 	chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-		NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt bash -c "cd /root && $*"
+		NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt bash -c "cd /srv && $*"
 }
 
 bare_system()
 {
+	mount --bind "$root" "$root" || return 1 # a root is a mount: namespaces of mounts begin with it
 	debootstrap --variant=minbase bookworm "$root" || return 1
 	# This machine's way to packages; its certificates, if that way is TLS.
 	rm -f "$root/etc/apt/sources.list"
 	cp -r /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/apt.conf.d "$root/etc/apt/" 2>/dev/null
 	cp /etc/resolv.conf /etc/hosts "$root/etc/"
+	printf '127.0.1.1 %s\n' "$(hostname)" >>"$root/etc/hosts" # as Debian's installer writes it
 	printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 	chmod 755 "$root/usr/sbin/policy-rc.d"
 	mount -t proc proc "$root/proc" && mount -t sysfs sysfs "$root/sys" && mount --bind /dev "$root/dev" &&
@@ -77,8 +79,8 @@ fresh_clone()
 	# Authorities of this machine's own, which a proxy between it and the packages may need; npm of Debian 12 asks the same file.
 	cp /usr/local/share/ca-certificates/*.crt "$root/usr/local/share/ca-certificates/" 2>/dev/null
 	inside update-ca-certificates || return 1
-	git bundle create "$root/root/stile.bundle" "$revision" && inside git clone -q stile.bundle stile || return 1
-	[ -e "$root/root/stile/quickstart" ] || inside "cd stile && git checkout -q $(git rev-parse "$revision")"
+	git bundle create "$root/srv/stile.bundle" "$revision" && inside git clone -q stile.bundle stile || return 1
+	[ -e "$root/srv/stile/quickstart" ] || inside "cd stile && git checkout -q $(git rev-parse "$revision")"
 	cp /etc/npmrc "$root/etc/" 2>/dev/null # this machine's way to the packages of npm, if it is another than theirs
 	cp /root/.npmrc "$root/root/" 2>/dev/null
 	return 0

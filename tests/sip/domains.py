@@ -50,7 +50,7 @@ def exchange(one, two, sees=None):
     """Each sees that the other is there (or those who can), and gets a message from him."""
     for me, other in ((one, two), (two, one)):
         if me in (sees or (one, two)):
-            wait_for(f"{me.name} sees {other.name}", lambda m=me: m.answers("contacts", "Online"), PRESENCE_S)
+            me.must_see(other, PRESENCE_S)
         me.tell("message", f"hello from {me.name}")
         wait_for(f"the message of {me.name} is there", lambda m=me, o=other: f"hello from {m.name}" in o.said(), 20)
 

@@ -205,6 +205,19 @@ class Phone(Baresip):
         said = [e.get("data", "") for e in self.events if e.get("response") and e.get("token") == command]
         return bool(said) and text in said[-1]
 
+    def must_see(self, other, seconds):
+        """That the one whom it watches is online. After a second SUBSCRIBE that failed baresip waits for five minutes; its user
+        would start it anew, and so is it here, once."""
+        def seen():
+            return self.answers("contacts", "Online")
+        try:
+            wait_for(f"{self.name} sees {other.name}", seen, seconds)
+        except Failed:
+            print(f"  ({self.name} did not see {other.name} in {seconds} s; what it said:\n{self.said()[-3000:]})")
+            self.kill()
+            self.on()
+            wait_for(f"{self.name}, started anew, sees {other.name}", seen, seconds)
+
     def records(self):
         """Of what it heard; the last one is what it hears now."""
         found = [os.path.join(self.folder, "heard", f) for f in os.listdir(self.folder + "/heard") if f.endswith("-dec.wav")]

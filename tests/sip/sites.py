@@ -21,7 +21,7 @@ from site_world import NAMES, TONES, ZONE, Calls, Sites, inside, run
 from sip_world import Failed, Skipped, Ua, case, main, need, wait_for
 
 FULL_LENGTH = "--full" in sys.argv
-PRESENCE_S = 100  # a telephone whose first PUBLISH or SUBSCRIBE failed tries again after 30 or 60 s
+PRESENCE_S = 70  # a telephone whose first PUBLISH or SUBSCRIBE failed tries again after 30 or 60 s
 
 
 def sent(by, to, body, status=200, seconds=20):
@@ -48,7 +48,7 @@ def _(w):
         s = Sites(w)
         s.begin(s.bob, s.alice)
         for me, other in ((s.alice, s.bob), (s.bob, s.alice)):
-            wait_for(f"{me.name} sees the other one", lambda m=me: m.answers("contacts", "Online"), PRESENCE_S)
+            me.must_see(other, PRESENCE_S)
             me.tell("message", f"hello from {me.name}")
             wait_for(f"the message of {me.name} is there", lambda m=me, o=other: f"hello from {m.name}" in o.said(), 20)
         s.bob.tell("presence_offline")

@@ -25,7 +25,7 @@ from veth import Failed, Loopback, Veth, counted, syscalls  # noqa: E402
 
 ALLOWED_LOSS, KEPT_RATE = 0.001, 0.98
 RATE, VIDEO_RATE, AGGREGATED_RATE = 50000, 100000, 150000  # packets a second; coturn can do 200,000 in bursts
-HALF_LOAD, HALF_LOAD_MAX = 0.5, 100000  # a part of what the scattered load says that coturn can do, and not more
+HALF_LOAD, HALF_LOAD_MAX = 0.5, 100000  # a part of what coturn can do, as scattered packets without volleys say, and not more
 NEARLY_FULL = 0.8
 BUSY = 0.05  # of the machine, by others: more, and the figures are no verdict
 SCATTERED = ("-n", "64", "-s", "160")
@@ -60,13 +60,13 @@ LOADS = {
     "one": (("-n", "32", "-s", "160"), RATE // 2),
     "other": (("-n", "32", "-s", "160"), RATE // 2),
     "two": (("-n", "64", "-s", "160"), RATE),
-    # not by the generator, or not here
+    # not of the generator: Benchmark.sizes, Benchmark.in_the_kernel
     "bytes": None,
     "kernel": None,
 }
+OTHERWISE = ("bytes", "kernel")
 ALONE = ("few", "many")
 # Loads for a server of its own: how many workers, and on which CPU the first is (0: the generator's, 1: the servers').
-OTHERWISE = ("bytes", "kernel")
 WORKERS = {"one": (1, 1), "other": (1, 0), "two": (2, 1)}
 
 CPU, HOST, CALLS = "server_cpu_us_per_packet", "server_host_us_per_packet", "server_syscalls_per_packet"
@@ -275,10 +275,9 @@ class Benchmark:
         argv = [sys.executable, os.path.join(HERE, "fastpath.py"), "--only", "coturn,tc", "--rounds", str(self.options.rounds), "--seconds", "3",
                 "--json", name, "--no-bars"]
         try:
-            if subprocess.run(argv, stdout=subprocess.DEVNULL, check=False, env={**os.environ, "STILE_BUILD": self.build},
-                              timeout=60 * self.options.rounds).returncode:
-                return
-        except subprocess.TimeoutExpired:
+            subprocess.run(argv, stdout=subprocess.DEVNULL, check=True, env={**os.environ, "STILE_BUILD": self.build}, timeout=60 * self.options.rounds)
+        except subprocess.SubprocessError as e:
+            self.spoil("stile", "kernel", 1, str(e), None)
             return
         with open(name, encoding="utf-8") as f:
             found = json.load(f)

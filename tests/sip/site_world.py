@@ -206,17 +206,19 @@ class Phone(Baresip):
         return bool(said) and text in said[-1]
 
     def must_see(self, other, seconds):
-        """That the one whom it watches is online. After a second SUBSCRIBE that failed baresip waits for five minutes; its user
-        would start it anew, and so is it here, once."""
+        """That the one whom it watches is online. After a second SUBSCRIBE or PUBLISH that failed baresip waits for five minutes;
+        whose telephones they are would start them anew, and so is it here, once."""
         def seen():
             return self.answers("contacts", "Online")
         try:
             wait_for(f"{self.name} sees {other.name}", seen, seconds)
         except Failed:
-            print(f"  ({self.name} did not see {other.name} in {seconds} s; what it said:\n{self.said()[-3000:]})")
-            self.kill()
-            self.on()
-            wait_for(f"{self.name}, started anew, sees {other.name}", seen, seconds)
+            print(f"  ({self.name} did not see {other.name} in {seconds} s)")
+            for phone in (other, self):
+                print(f"  what {phone.name} said:\n{phone.said()[-3000:]}")
+                phone.kill()
+                phone.on()
+            wait_for(f"{self.name} sees {other.name}, both started anew", seen, seconds)
 
     def records(self):
         """Of what it heard; the last one is what it hears now."""

@@ -271,7 +271,9 @@ void session_free(struct accounts *a, struct session *s); /* it stays in the sto
 int sessions_load(struct accounts *a); /* when the users are there: as store_load() */
 
 /* ---- events.c ---- */
-int events_new(struct console *c, struct events **ret_e);
+enum { EVENTS_KEEP_MS = 5 * 60 * 1000 };
+/* keep_ms: so long can a page that was away still have an event. */
+int events_new(struct console *c, uint64_t keep_ms, struct events **ret_e);
 struct events *events_free(struct events *e);
 void events_publish(struct events *e, const char *service, const char *topic, const json_t *data);
 void events_lost(struct events *e, const char *service, uint64_t n);

@@ -2,7 +2,8 @@
 /*
  * Live data: one stream of server-sent events for each page. All streams read one ring, each from its own place and through
  * its own topics, so that two hundred of them cost one copy of an event, one subscription of a service, and nothing of it
- * grows because somebody does not read: who is overtaken by the ring is told how many events he has lost.
+ * grows because somebody does not read: who is overtaken by the ring is told how many events he has lost. An event leaves it
+ * after its time too, so that its memory follows what happens now and not the busiest hour since the start.
  *
  * An event's id is "BOOT.SEQ": a page that comes back names the last one that it had, and goes on behind it if the ring still
  * has it and the console is the same. Services are asked for the topics that somebody wants, and for half a minute longer, so
@@ -28,7 +29,8 @@ enum {
 struct event {
 	char *service, *topic, *data; /* one allocation; data is one line of JSON */
 	size_t n;
-	bool lost; /* of the service itself: data is how many */
+	uint64_t at; /* loop time */
+	bool lost;   /* of the service itself: data is how many */
 };
 struct viewer {
 	struct list node;
@@ -54,6 +56,7 @@ struct events {
 	struct event ring[RING_EVENTS];
 	uint64_t first, next; /* sequence numbers: [first, next) are in the ring */
 	size_t bytes;
+	uint64_t keep_ms;
 	int64_t boot;
 	struct list viewers, wanted;
 	unsigned n_viewers;
@@ -167,13 +170,21 @@ static void drop_oldest(struct events *e)
 	*ev = (struct event){ 0 };
 }
 
+static void drop_old(struct events *e, uint64_t now)
+{
+	while (e->first < e->next && now - e->ring[e->first % RING_EVENTS].at > e->keep_ms)
+		drop_oldest(e);
+}
+
 static void publish(struct events *e, const char *service, const char *topic, const char *data, bool lost)
 {
 	size_t s = strlen(service) + 1, t = strlen(topic) + 1, d = strlen(data) + 1;
+	uint64_t now = loop_now(e->c->svc->loop);
 	char *p = malloc(s + t + d);
 
 	if (!p)
 		return; /* the number is not used either; what is lost for want of memory is told by no one */
+	drop_old(e, now);
 	if (e->next - e->first == RING_EVENTS)
 		drop_oldest(e);
 	while (e->bytes + s + t + d > RING_BYTES && e->first < e->next)
@@ -181,7 +192,7 @@ static void publish(struct events *e, const char *service, const char *topic, co
 	memcpy(p, service, s);
 	memcpy(p + s, topic, t);
 	memcpy(p + s + t, data, d);
-	e->ring[e->next++ % RING_EVENTS] = (struct event){ p, p + s, p + s + t, s + t + d, lost };
+	e->ring[e->next++ % RING_EVENTS] = (struct event){ p, p + s, p + s + t, s + t + d, now, lost };
 	e->bytes += s + t + d;
 	list_for_each(it, &e->viewers) {
 		struct viewer *v = list_entry(it, struct viewer, node);
@@ -459,6 +470,7 @@ static void on_keep_alive(struct timer *t, uint64_t now)
 	struct events *e = container_of(t, struct events, keep_alive);
 	bool fewer = false;
 
+	drop_old(e, now);
 	list_for_each(it, &e->viewers) {
 		struct viewer *v = list_entry(it, struct viewer, node);
 
@@ -480,13 +492,14 @@ static void on_keep_alive(struct timer *t, uint64_t now)
 	loop_timer_set(e->c->svc->loop, t, KEEP_ALIVE_MS);
 }
 
-int events_new(struct console *c, struct events **ret_e)
+int events_new(struct console *c, uint64_t keep_ms, struct events **ret_e)
 {
 	struct events *e = calloc(1, sizeof(*e));
 
 	if (!e)
 		return -ENOMEM;
 	e->c = c;
+	e->keep_ms = keep_ms;
 	e->boot = clock_unix_ms();
 	e->first = e->next = 1;
 	list_init(&e->viewers);

@@ -251,7 +251,7 @@ static int start_parts(struct console *c, char *err, size_t err_n)
 	if (r == 0)
 		r = throttle_new(&c->throttle);
 	if (r == 0)
-		r = events_new(c, &c->events);
+		r = events_new(c, EVENTS_KEEP_MS, &c->events);
 	if (r == 0)
 		r = accounts_new(c, err, err_n, &c->accounts);
 	if (r == 0)

@@ -56,7 +56,7 @@ static struct bench *bench_new(void)
 	if (cfg_load_text(yaml, "fuzz", &console_cfg_root, &b.svc.cfg) < 0 || loop_new(&b.svc.loop) < 0 ||
 	    store_open(&(struct store_options){ .path = ":memory:", .kinds = console_store_kinds }, err, sizeof(err), &b.svc.store) != 0 ||
 	    metrics_new(console_metric_rows, CONSOLE_METRICS, 1, &b.c.metrics) < 0 || throttle_new(&b.c.throttle) < 0 ||
-	    events_new(&b.c, &b.c.events) < 0 || accounts_new(&b.c, err, sizeof(err), &b.c.accounts) < 0 ||
+	    events_new(&b.c, EVENTS_KEEP_MS, &b.c.events) < 0 || accounts_new(&b.c, err, sizeof(err), &b.c.accounts) < 0 ||
 	    hasher_new(b.svc.loop, &b.c.hasher) < 0 || backends_new(&b.c, &b.c.backends) < 0 || load_new(&b.c, &b.c.load) < 0 ||
 	    runs_new(b.svc.loop, &b.c.runs) < 0 || archives_new(&b.c, &b.c.archives) < 0 ||
 	    httpd_new(b.svc.loop, &limits, NULL, &http_ops, &b.c, &b.c.http) < 0)

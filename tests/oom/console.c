@@ -87,7 +87,7 @@ static int setup(void **state)
 	assert_int_equal(store_open(&(struct store_options){ .path = ":memory:", .kinds = console_store_kinds }, err, sizeof(err), &w.svc.store), 0);
 	assert_int_equal(metrics_new(console_metric_rows, CONSOLE_METRICS, 1, &w.c.metrics), 0);
 	assert_int_equal(throttle_new(&w.c.throttle), 0);
-	assert_int_equal(events_new(&w.c, &w.c.events), 0);
+	assert_int_equal(events_new(&w.c, EVENTS_KEEP_MS, &w.c.events), 0);
 	assert_int_equal(accounts_new(&w.c, err, sizeof(err), &w.c.accounts), 0);
 	assert_int_equal(backends_new(&w.c, &w.c.backends), 0);
 	assert_int_equal(load_new(&w.c, &w.c.load), 0);

@@ -49,7 +49,7 @@ static void on_bytes(struct io *io, int events)
 		w->come = true;
 }
 
-static int setup(void **state)
+static int setup_keeping(void **state, uint64_t keep_ms)
 {
 	static const struct text yaml = TEXT("store: { path: /nowhere }\nconsole: { listen: \"127.0.0.1:8443\" }\n");
 	struct world *w = calloc(1, sizeof(*w));
@@ -61,7 +61,7 @@ static int setup(void **state)
 	assert_int_equal(loop_new(&w->svc.loop), 0);
 	assert_int_equal(store_open(&(struct store_options){ .path = ":memory:", .kinds = console_store_kinds }, err, sizeof(err), &w->svc.store), 0);
 	assert_int_equal(metrics_new(console_metric_rows, CONSOLE_METRICS, 1, &w->c.metrics), 0);
-	assert_int_equal(events_new(&w->c, &w->c.events), 0);
+	assert_int_equal(events_new(&w->c, keep_ms, &w->c.events), 0);
 	assert_int_equal(accounts_new(&w->c, err, sizeof(err), &w->c.accounts), 0);
 	assert_int_equal(backends_new(&w->c, &w->c.backends), 0);
 	assert_int_equal(httpd_new(w->svc.loop, NULL, NULL, &http_ops, &w->c, &w->c.http), 0);
@@ -71,6 +71,16 @@ static int setup(void **state)
 	support_run_for(w->svc.loop, 20); /* the session is kept, and that is told */
 	*state = w;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return setup_keeping(state, EVENTS_KEEP_MS);
+}
+
+static int setup_forgetful(void **state)
+{
+	return setup_keeping(state, 200);
 }
 
 static int teardown(void **state)
@@ -102,18 +112,24 @@ static void until(struct world *w, const char *want)
 	assert_int_equal(io_change(&w->io, 0), 0);
 }
 
-static void open_stream(struct world *w)
+static void open_stream_at(struct world *w, const char *last)
 {
 	char head[512];
 	int fd[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
 	w->fd = fd[1];
-	snprintf(head, sizeof(head), "GET /api/v1/events?topics=turn:sessions HTTP/1.1\r\nHost: localhost\r\nCookie: __Host-stile=%s\r\n\r\n", w->cookie);
+	snprintf(head, sizeof(head), "GET /api/v1/events?topics=turn:sessions HTTP/1.1\r\nHost: localhost\r\nCookie: __Host-stile=%s\r\nLast-Event-ID: %s\r\n\r\n",
+		 w->cookie, last);
 	assert_int_equal(send(w->fd, head, strlen(head), 0), strlen(head));
 	assert_int_equal(io_start(&w->io, w->svc.loop, w->fd, IO_READ, on_bytes), 0);
 	httpd_take(w->c.http, fd[0], &(struct addr){ 0 });
 	until(w, "event: hello");
+}
+
+static void open_stream(struct world *w)
+{
+	open_stream_at(w, "");
 }
 
 static void publish(struct world *w, unsigned from, unsigned n, size_t size)
@@ -201,12 +217,42 @@ static void what_a_service_lost_is_passed_on(void **state)
 	assert_null(strstr(w->got, "\"sip\""));
 }
 
+static void come_back(struct world *w, const char *last)
+{
+	close(w->fd);
+	io_stop(&w->io);
+	support_run_for(w->svc.loop, 20);
+	w->n = 0;
+	open_stream_at(w, last);
+}
+
+static void who_was_away_finds_what_has_had_its_time_counted(void **state)
+{
+	struct world *w = *state;
+	char place[64];
+	const char *id;
+
+	open_stream(w);
+	id = strstr(w->got, "id: ");
+	assert_int_equal(sscanf(id, "id: %63s", place), 1);
+	publish(w, 0, 10, 20);
+	come_back(w, place);
+	until(w, "{\"i\":9,");
+	assert_int_equal(reckon(w, 10), 0);
+	support_run_for(w->svc.loop, 300);
+	publish(w, 10, 1, 20);
+	come_back(w, place);
+	until(w, "{\"i\":10,");
+	assert_int_equal(reckon(w, 11), 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(who_does_not_read_is_told_how_many_events_he_lost, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_events_are_bounded_by_their_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_service_lost_is_passed_on, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_was_away_finds_what_has_had_its_time_counted, setup_forgetful, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -144,6 +144,10 @@ struct cli_report {
 struct cli_report cli_report_begin(struct cli *cli);
 void cli_report(struct cli_report *r, bool good, const char *what, const char *fmt, ...) _printf_(4, 5);
 void cli_report_end(struct cli_report *r, bool print); /* prints what was collected, if wanted */
+/* Whether standard output still takes anything: what shows something again and again ends where nobody reads it. */
+bool print_is_read(void);
+/* Behind a command's last word: its exit code, or EXIT_FAILED, and said, where not all was written (a full disk). */
+int print_end(const struct cli *c, int r);
 void print_clean(FILE *f, const char *s); /* without control characters: names that strangers chose */
 void print_strings(const json_t *list, const char *between);
 json_t *strings_joined(const json_t *list, const char *between); /* for a column of a table, which shows less than 512 bytes */

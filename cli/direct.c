@@ -451,9 +451,7 @@ static int run_peers(struct cli *cli)
 		}
 		json_decref(st);
 		st = NULL;
-		if (cli_has(cli, "watch"))
-			table_next(cli);
-	} while (r == 0 && cli_has(cli, "watch"));
+	} while (r == 0 && cli_has(cli, "watch") && table_next(cli));
 	return r;
 }
 

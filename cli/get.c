@@ -348,8 +348,7 @@ static int run_get(struct cli *cli)
 		r = strcmp(text_of_key(g.news, "kind"), "tcp") == 0 ? lead_to_service(&g) : cli->n_many ? send_all(&g) : take_all(&g);
 	share_http_close(&g.http);
 	get_guest_end();
-	fflush(stdout);
-	_exit(r); /* the thread waits for the agent */
+	_exit(print_end(cli, r)); /* the thread waits for the agent */
 }
 
 /* clang-format off */

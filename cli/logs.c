@@ -166,7 +166,7 @@ static int run_logs(struct cli *cli)
 	if (cli_has(cli, "follow"))
 		catch_interrupts();
 	r = show_new(&l, &w, &n);
-	while (!r && cli_has(cli, "follow") && !interrupted && !ferror(stdout)) {
+	while (!r && cli_has(cli, "follow") && !interrupted && print_is_read()) {
 		nanosleep(&(struct timespec){ .tv_nsec = FOLLOW_MS * 1000000L }, NULL);
 		if (!interrupted)
 			r = show_new(&l, &w, &n);

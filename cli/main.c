@@ -244,7 +244,6 @@ static const struct option_row *option_at(const struct command *cmd, unsigned i)
 }
 
 /* Its position in the command's table, then the common one; -1 if the command does not know it. */
-
 static int find_option(const struct command *cmd, struct text name, char letter)
 {
 	const struct option_row *o;
@@ -447,5 +446,5 @@ int main(int argc, char **argv)
 			cli.command->name, cli.command->words, cli.command->name);
 		return EXIT_USAGE;
 	}
-	return cli.command->run(&cli);
+	return print_end(&cli, cli.command->run(&cli));
 }

@@ -173,7 +173,7 @@ static int look_on(struct netcheck *now, struct netcheck *before, uint64_t every
 	for (unsigned turn = 0;; turn++) {
 		int r = look(now), s = now->n && r != EXIT_USAGE ? show(now, turn ? before : NULL, every_ms != 0) : 0;
 		r = r ? r : s;
-		if (!every_ms || !now->n || r == EXIT_USAGE)
+		if (!every_ms || !now->n || r == EXIT_USAGE || !print_is_read())
 			return r;
 		(void)nanosleep(&pause, NULL);
 		*before = *now;

@@ -4,8 +4,11 @@
  * reach the terminal without control characters. Widths count characters, not bytes, as far as UTF-8
  * allows without a table of wide ones.
  */
+#include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli/command.h"
 #include "common/text.h"
 
@@ -19,6 +22,29 @@ void print_clean(FILE *f, const char *s)
 		fputc((unsigned char)*s < 0x20 || *s == 0x7f || c1 ? '?' : *s, f);
 		s += c1;
 	}
+}
+
+/* Whoever read it has gone: "| head". */
+static bool reader_is_gone(void)
+{
+	struct pollfd p = { .fd = STDOUT_FILENO };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLHUP));
+}
+
+bool print_is_read(void)
+{
+	return fflush(stdout) == 0 && !ferror(stdout) && !reader_is_gone();
+}
+
+int print_end(const struct cli *c, int r)
+{
+	bool flushed = fflush(stdout) == 0;
+	int error = errno;
+
+	if ((flushed && !ferror(stdout)) || reader_is_gone())
+		return r;
+	return cli_fail(c, "what is said here was not written to its end: %s", flushed ? "is the disk full?" : strerror(error));
 }
 
 void print_strings(const json_t *list, const char *between)

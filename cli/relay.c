@@ -4,10 +4,7 @@
  * control verb and its answer as a table or as JSON. `stile relay LISTEN HOST PORT` is in relay_run.c, routes are
  * in relay_route.c, the bytes of a connection in relay_watch.c.
  */
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <unistd.h>
 #include "cli/tunnel.h"
 #include "common/json.h"
 #include "common/text.h"
@@ -143,13 +140,8 @@ static int run_connections(struct cli *cli)
 		r = cli_connect(cli, RELAY_PROGRAM, &cl);
 	if (!r)
 		r = show_connections(cli, cl, limit);
-	while (r == 0 && cli_has(cli, "watch")) {
-		fflush(stdout);
-		sleep(1);
-		if (isatty(STDOUT_FILENO) && !cli_has(cli, "json"))
-			fputs("\033[H\033[2J", stdout);
+	while (r == 0 && cli_has(cli, "watch") && table_next(cli))
 		r = show_connections(cli, cl, limit);
-	}
 	return r;
 }
 

@@ -9,7 +9,6 @@
 
 extern const char RELAY_PROGRAM[]; /* "stile-tunnel" */
 
-/* One call over a connection of its own: 0 and *ret_result, or the exit code, said why. args is taken. */
 /* Appends at most limit rows to rows; route NULL: of all. */
 int relay_all_connections(struct cli *cli, struct control_client *cl, const char *route, uint64_t limit, json_t *rows,
 			  bool *ret_more);

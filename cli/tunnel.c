@@ -136,10 +136,8 @@ static int run_control(struct cli *cli)
 
 	if (!r)
 		r = show_control(cli, cl);
-	while (r == 0 && cli_has(cli, "watch")) {
-		table_next(cli);
+	while (r == 0 && cli_has(cli, "watch") && table_next(cli))
 		r = show_control(cli, cl);
-	}
 	return r;
 }
 

@@ -22,7 +22,7 @@ struct table_ask {
 	bool pages;
 };
 int table_show(struct cli *cli, const struct table_ask *t);
-void table_next(struct cli *cli); /* of --watch: a second, and a clean screen */
+bool table_next(struct cli *cli); /* of --watch: a second, and a clean screen; false: nobody reads it */
 
 /* job_words.c: PORT TARGET or PORT HOST TPORT, and the options of a job. */
 enum { JOB_OPTIONS = 13 };

@@ -71,12 +71,13 @@ static int show_once(struct cli *cli, struct control_client *cl, const struct ta
 	return r;
 }
 
-void table_next(struct cli *cli)
+bool table_next(struct cli *cli)
 {
-	fflush(stdout);
+	(void)fflush(stdout);
 	sleep(1);
 	if (isatty(STDOUT_FILENO) && !cli_has(cli, "json"))
 		fputs("\033[H\033[2J", stdout);
+	return print_is_read();
 }
 
 int table_show(struct cli *cli, const struct table_ask *t)
@@ -86,10 +87,8 @@ int table_show(struct cli *cli, const struct table_ask *t)
 
 	if (!r)
 		r = show_once(cli, cl, t);
-	while (r == 0 && cli_has(cli, "watch")) {
-		table_next(cli);
+	while (r == 0 && cli_has(cli, "watch") && table_next(cli))
 		r = show_once(cli, cl, t);
-	}
 	return r;
 }
 

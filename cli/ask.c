@@ -16,15 +16,12 @@ static const struct column verb_columns[] = {
 	{ "verb", "VERB", COL_TEXT }, { "role", "ROLE", COL_TEXT }, { "help", "WHAT", COL_TEXT },
 };
 
-static const char *program_of(const struct cli *cli, const char *word)
+static int program_of(const struct cli *cli, const char *word, char out[static SERVICE_NAME])
 {
-	const char *program = manager_program(word, strlen(word));
-
-	if (!program && (strcmp(word, MANAGER_SUPERVISOR) == 0 || strcmp(word, "supervisor") == 0))
-		program = MANAGER_SUPERVISOR;
-	if (!program)
-		services_unknown(cli, word, " supervisor");
-	return program;
+	if (strcmp(word, MANAGER_SUPERVISOR) != 0 && strcmp(word, "supervisor") != 0)
+		return services_name(cli, word, " supervisor", out);
+	snprintf(out, SERVICE_NAME, MANAGER_SUPERVISOR);
+	return 0;
 }
 
 static void on_progress(const json_t *progress, void *arg)
@@ -53,10 +50,13 @@ static int parse_args(const struct cli *cli, json_t **ret_args)
 static int run_ask(struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	const char *program = program_of(cli, cli->words[0]), *verb = cli->n_words > 1 ? cli->words[1] : "verbs";
+	const char *verb = cli->n_words > 1 ? cli->words[1] : "verbs";
+	char program[SERVICE_NAME];
 	json_t *args, *result = NULL;
-	int r = program ? parse_args(cli, &args) : EXIT_USAGE;
+	int r = program_of(cli, cli->words[0], program);
 
+	if (!r)
+		r = parse_args(cli, &args);
 	if (r)
 		return r;
 	r = cli_connect_patient(cli, program, PATIENCE_MS, &cl);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The stile tool's commands: one row each. Usage, help and (later) completions and man pages come
- * from these rows; a command's run() gets its options parsed against its own table.
+ * The stile tool's commands: one row each. Usage, help, completions and stile-commands(1) come from
+ * these rows; a command's run() gets its options parsed against its own table.
  *
  * Exit codes: 0 all went well, 1 something failed (the reason was printed), 2 wrong usage or a bad
  * configuration.
@@ -92,7 +92,7 @@ int cli_read_secret(const char *prompt, char *out, size_t cap);
 /* Name or address: 0, or EXIT_FAILED after saying why. */
 int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct addr *ret_a);
 
-/* Control sockets. */
+/* Control sockets. A program is "stile-turn", whose instance --instance says, or "stile-turn@lab". */
 int cli_connect(struct cli *c, const char *program, struct control_client **ret_client); /* 0 or exit code, said why */
 /* The same for calls that may take longer than usual. */
 int cli_connect_patient(struct cli *c, const char *program, int timeout_ms, struct control_client **ret_client);

@@ -15,6 +15,7 @@
 #include "cli/config_yaml.h"
 #include "common/bytes.h"
 #include "common/fd.h"
+#include "common/manager.h"
 
 enum { TIMEOUT_MS = 10000, OTHER_MAX = 16 << 20 };
 static const char MASKED_MARK[] = "# secrets are masked";
@@ -124,7 +125,11 @@ static int add_objects(struct cli *cli, const char *program, json_t *root, bool 
 	char err[256];
 	json_t *kinds = NULL, *kind;
 	size_t i;
-	int r = instance_init(&at, program, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err);
+	int r;
+
+	if (!manager_program(program, strlen(program)))
+		return 0; /* stile share is no service, and has no store */
+	r = instance_init(&at, program, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err);
 
 	if (r < 0)
 		return cli_fail(cli, "%s", err);

@@ -11,34 +11,32 @@
 #include "cli/cli_services.h"
 #include "cli/command.h"
 #include "cli/config_change.h"
+#include "cli/services.h"
 #include "common/bytes.h"
-#include "common/service.h"
+#include "common/manager.h"
 
-enum { CHANGE_TIMEOUT_MS = 60000, PROGRAM_CAP = CONFIG_PROGRAM_CAP, SECRET_CAP = 1024 };
+enum { CHANGE_TIMEOUT_MS = 60000, SECRET_CAP = 1024 };
 
 /* ---- which service ---- */
 
-void config_program(const char *word, char program[static CONFIG_PROGRAM_CAP])
-{
-	snprintf(program, PROGRAM_CAP, "%s%.30s", strncmp(word, "stile-", 6) == 0 ? "" : "stile-", word);
-}
-
 /* 0, or an exit code after a sentence. key NULL: --service must say it. */
-static int program_of(struct cli *cli, const char *key, char program[static PROGRAM_CAP])
+static int program_of(struct cli *cli, const char *key, char program[static SERVICE_NAME])
 {
-	const char *named = cli_option(cli, "service");
+	const char *named = cli_option(cli, "service"), *of;
 	struct text rest = text_of(key ? key : ""), section = text_cut(&rest, '.');
 
-	if (named) {
-		config_program(named, program);
-		return 0;
+	if (named)
+		return services_name(cli, named, "", program);
+	for (size_t i = 0; i < cli_n_services; i++) {
+		if (!text_eq(section, text_of(cli_services[i].section)))
+			continue;
+		of = cli_services[i].ops.program;
+		if (manager_program(of, strlen(of)))
+			return services_name(cli, of, "", program);
+		cli_fail(cli, "%s is read from the file by each %s, and by no service: set it there", key, of);
+		return EXIT_USAGE;
 	}
-	for (size_t i = 0; i < cli_n_services; i++)
-		if (text_eq(section, text_of(cli_services[i].section))) {
-			snprintf(program, PROGRAM_CAP, "%s", cli_services[i].ops.program);
-			return 0;
-		}
-	cli_fail(cli, "%s is not of one service alone: add --service turn, tunnel, agent, sip or console", key ? key : "what is asked for");
+	cli_fail(cli, "%s is not of one service alone: add --service turn, tunnel, agent, sip, console or gateway", key ? key : "what is asked for");
 	return EXIT_USAGE;
 }
 
@@ -192,7 +190,7 @@ static void print_key(const json_t *row)
 static int run_get(struct cli *cli)
 {
 	const char *key = cli->n_words ? cli->words[0] : NULL;
-	char program[PROGRAM_CAP];
+	char program[SERVICE_NAME];
 	json_t *got = NULL, *rows, *row;
 	size_t i;
 	int r = program_of(cli, key, program);
@@ -265,7 +263,7 @@ static json_t *value_of(struct cli *cli, const json_t *row)
 static int run_set(struct cli *cli)
 {
 	const char *key = cli->words[0];
-	char program[PROGRAM_CAP];
+	char program[SERVICE_NAME];
 	uint64_t revision = UINT64_MAX;
 	json_t *got = NULL, *value = NULL, *args;
 	const json_t *row = NULL;
@@ -290,7 +288,7 @@ static int run_set(struct cli *cli)
 
 static int run_unset(struct cli *cli)
 {
-	char program[PROGRAM_CAP];
+	char program[SERVICE_NAME];
 	int r = program_of(cli, cli->words[0], program);
 
 	return r ? r : config_send(cli, program, "config.unset", json_pack("{s:s}", "path", cli->words[0]));
@@ -298,31 +296,36 @@ static int run_unset(struct cli *cli)
 
 /* ---- transactions ---- */
 
-/* {transaction} of the second word; NULL: said why. */
-static json_t *numbered(struct cli *cli, const char *key, const char *word)
+/* The service that the first word names, and {transaction} or {change} of the second one: 0, or an exit code after a sentence. */
+static int numbered(struct cli *cli, const char *key, char program[static SERVICE_NAME], json_t **ret_args)
 {
+	int r = services_name(cli, cli->words[0], "", program);
 	uint64_t n;
 
-	if (text_u64(text_of(word), &n) == 0 && n && n <= INT64_MAX)
-		return json_pack("{s:I}", key, (json_int_t)n);
-	cli_fail(cli, "a %s is a number, not '%s'", key, word);
-	return NULL;
+	if (r)
+		return r;
+	if (text_u64(text_of(cli->words[1]), &n) < 0 || !n || n > INT64_MAX) {
+		cli_fail(cli, "a %s is a number, not '%s'", key, cli->words[1]);
+		return EXIT_USAGE;
+	}
+	*ret_args = json_pack("{s:I}", key, (json_int_t)n);
+	return 0;
 }
 
 static int run_begin(struct cli *cli)
 {
-	char program[PROGRAM_CAP];
+	char program[SERVICE_NAME];
 	json_t *got = NULL;
-	int r;
+	int r = services_name(cli, cli->words[0], "", program);
 
-	config_program(cli->words[0], program);
-	r = ask(cli, program, "config.begin", json_object(), &got);
+	if (r == 0)
+		r = ask(cli, program, "config.begin", json_object(), &got);
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(got);
 	else if (r == 0)
 		printf("transaction %lld\nstile config set KEY VALUE --transaction %lld, then stile config commit %s %lld\n",
 		       (long long)json_integer_value(json_object_get(got, "transaction")),
-		       (long long)json_integer_value(json_object_get(got, "transaction")), cli->words[0],
+		       (long long)json_integer_value(json_object_get(got, "transaction")), program + strlen("stile-"),
 		       (long long)json_integer_value(json_object_get(got, "transaction")));
 	json_decref(got);
 	return r;
@@ -345,16 +348,14 @@ static void print_faults(const json_t *errors)
 
 static int run_review(struct cli *cli)
 {
-	char program[PROGRAM_CAP];
-	json_t *got = NULL, *args = numbered(cli, "transaction", cli->words[1]), *o;
+	char program[SERVICE_NAME];
+	json_t *got = NULL, *args = NULL, *o;
 	size_t i;
 	bool good;
-	int r;
+	int r = numbered(cli, "transaction", program, &args);
 
-	if (!args)
-		return EXIT_USAGE;
-	config_program(cli->words[0], program);
-	r = ask(cli, program, "config.diff", args, &got);
+	if (r == 0)
+		r = ask(cli, program, "config.diff", args, &got);
 	if (r)
 		return r;
 	good = json_is_true(json_object_get(got, "good"));
@@ -374,13 +375,11 @@ static int run_review(struct cli *cli)
 
 static int on_number(struct cli *cli, const char *verb, const char *key)
 {
-	char program[PROGRAM_CAP];
-	json_t *args = numbered(cli, key, cli->words[1]);
+	char program[SERVICE_NAME];
+	json_t *args = NULL;
+	int r = numbered(cli, key, program, &args);
 
-	if (!args)
-		return EXIT_USAGE;
-	config_program(cli->words[0], program);
-	return config_send(cli, program, verb, args);
+	return r ? r : config_send(cli, program, verb, args);
 }
 
 static int run_commit(struct cli *cli)
@@ -395,21 +394,19 @@ static int run_undo(struct cli *cli)
 
 static int run_abort(struct cli *cli)
 {
-	char program[PROGRAM_CAP];
-	json_t *args = numbered(cli, "transaction", cli->words[1]);
+	char program[SERVICE_NAME];
+	json_t *args = NULL;
+	int r = numbered(cli, "transaction", program, &args);
 
-	if (!args)
-		return EXIT_USAGE;
-	config_program(cli->words[0], program);
-	return cli_do(cli, program, "config.abort", args, "transaction %s is dropped; nothing was changed", cli->words[1]);
+	return r ? r : cli_do(cli, program, "config.abort", args, "transaction %s is dropped; nothing was changed", cli->words[1]);
 }
 
 static int run_confirm(struct cli *cli)
 {
-	char program[PROGRAM_CAP];
+	char program[SERVICE_NAME];
+	int r = services_name(cli, cli->words[0], "", program);
 
-	config_program(cli->words[0], program);
-	return cli_do(cli, program, "config.confirm", json_object(), "the last change of %s stays", cli->words[0]);
+	return r ? r : cli_do(cli, program, "config.confirm", json_object(), "the last change of %s stays", cli->words[0]);
 }
 
 /* ---- history ---- */
@@ -460,15 +457,15 @@ static void polish(json_t *row)
 static int run_history(struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	const struct cli_list list = { .verb = "config.audit", .limit = 50 };
-	struct cli_list l = list;
-	char program[PROGRAM_CAP];
+	struct cli_list l = { .verb = "config.audit", .limit = 50 };
+	char program[SERVICE_NAME];
 	json_t *rows = json_array(), *row;
 	bool more;
 	size_t i;
-	int r = cli_has(cli, "limit") ? cli_number(cli, "limit", 1, 100000, &l.limit) : 0;
+	int r = cli_number(cli, "limit", 1, 100000, &l.limit);
 
-	config_program(cli->words[0], program);
+	if (r == 0)
+		r = services_name(cli, cli->words[0], "", program);
 	if (r == 0)
 		r = cli_connect(cli, program, &cl);
 	if (r == 0)
@@ -482,7 +479,7 @@ static int run_history(struct cli *cli)
 	return r;
 }
 
-#define OPTION_SERVICE { "service", 0, "NAME", "whose: turn, tunnel, agent, sip, console; needed for log and stun_servers" }
+#define OPTION_SERVICE { "service", 0, "NAME", "whose: turn, tunnel, agent, sip, console, gateway; needed for log and stun_servers" }
 #define OPTION_REVISION { "revision", 0, "NUMBER", "only if it still is what you have seen (stile config get KEY); 0: only if it is not set" }
 static const struct option_row get_options[] = { OPTION_SERVICE };
 static const struct option_row set_options[] = { OPTION_SERVICE, CONFIG_OPTION_TRANSACTION, CONFIG_OPTION_CONFIRM, OPTION_REVISION };

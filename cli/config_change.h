@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the commands that change settings and objects share: which program a word means, and a step or change sent off and told of.
+ * What the commands that change settings and objects share: a step or change sent off and told of.
  *
  * config_change.c has settings, transactions, confirmation, undo and history; config_objects.c has objects by kind and key. A change is
  * one of its own, or collected in a transaction where the command says so.
@@ -8,8 +8,6 @@
 #pragma once
 #include "cli/command.h"
 
-enum { CONFIG_PROGRAM_CAP = 40 };
-void config_program(const char *word, char program[static CONFIG_PROGRAM_CAP]); /* "turn" or "stile-turn" */
 /* With --transaction and --confirm-within of the command. args is taken. 0 or an exit code. */
 int config_send(struct cli *cli, const char *program, const char *verb, json_t *args);
 

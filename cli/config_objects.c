@@ -8,18 +8,19 @@
 #include <string.h>
 #include "cli/command.h"
 #include "cli/config_change.h"
+#include "cli/services.h"
 
 static int run_objects(struct cli *cli)
 {
 	const char *kind = cli->n_words > 1 ? cli->words[1] : NULL;
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
-	char program[CONFIG_PROGRAM_CAP];
+	char program[SERVICE_NAME];
 	json_t *rows = json_array(), *got = NULL, *row;
 	size_t i;
-	int r;
+	int r = services_name(cli, cli->words[0], "", program);
 
-	config_program(cli->words[0], program);
-	r = cli_connect(cli, program, &cl);
+	if (r == 0)
+		r = cli_connect(cli, program, &cl);
 	if (r == 0 && kind)
 		r = cli_objects(cli, cl, kind, false, rows);
 	else if (r == 0)
@@ -49,11 +50,13 @@ static json_t *body_of(const struct cli *cli)
 
 static int change(struct cli *cli, const char *verb, json_t *body)
 {
-	char program[CONFIG_PROGRAM_CAP];
+	char program[SERVICE_NAME];
 	uint64_t revision = UINT64_MAX;
 	json_t *args = json_pack("{s:s, s:s}", "kind", cli->words[1], "key", cli->words[2]);
-	int r = cli_has(cli, "revision") ? cli_number(cli, "revision", 0, INT64_MAX, &revision) : 0;
+	int r = cli_number(cli, "revision", 0, INT64_MAX, &revision);
 
+	if (r == 0)
+		r = services_name(cli, cli->words[0], "", program);
 	if (body)
 		json_object_set_new(args, "body", body);
 	if (r) {
@@ -62,7 +65,6 @@ static int change(struct cli *cli, const char *verb, json_t *body)
 	}
 	if (revision != UINT64_MAX)
 		json_object_set_new(args, "revision", json_integer((json_int_t)revision));
-	config_program(cli->words[0], program);
 	return config_send(cli, program, verb, args);
 }
 

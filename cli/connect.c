@@ -31,10 +31,13 @@ int cli_connect_named(const struct cli *c, const char *full, int timeout_ms, str
 
 int cli_connect_patient(struct cli *c, const char *program, int timeout_ms, struct control_client **ret_client)
 {
+	const char *at = strchr(program, '@'); /* the word's instance, before that of --instance */
 	struct instance i;
-	char err[256];
-	int r = instance_init(&i, program, cli_option(c, "instance"), cli_option(c, "runtime-dir"), err, sizeof err);
+	char err[256], plain[sizeof i.program];
+	int r;
 
+	snprintf(plain, sizeof plain, "%.*s", (int)strcspn(program, "@"), program);
+	r = instance_init(&i, plain, at ? at + 1 : cli_option(c, "instance"), cli_option(c, "runtime-dir"), err, sizeof err);
 	if (r < 0)
 		return cli_fail(c, "%s", err);
 	r = control_connect(i.socket_path, timeout_ms, ret_client);

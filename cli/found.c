@@ -27,7 +27,9 @@ static int by_name(const void *a, const void *b)
 
 int services_unknown(const struct cli *cli, const char *word, const char *more)
 {
-	fprintf(stderr, "stile %s: there is no service '%s'; there is:", cli->command->name, word);
+	fprintf(stderr, "stile %s: there is no service '", cli->command->name);
+	print_clean(stderr, word);
+	fprintf(stderr, "'; there is:");
 	for (const char *const *p = manager_programs; *p; p++)
 		fprintf(stderr, " %s", *p + strlen("stile-"));
 	fprintf(stderr, "%s\n", more);
@@ -41,6 +43,16 @@ int services_word(const struct cli *cli, const char *word, const char **ret_prog
 	*ret_program = manager_program(word, at ? (size_t)(at - word) : strlen(word));
 	*ret_instance = at ? at + 1 : cli_option(cli, "instance");
 	return *ret_program ? 0 : services_unknown(cli, word, "");
+}
+
+int services_name(const struct cli *cli, const char *word, const char *more, char out[static SERVICE_NAME])
+{
+	const char *at = strchr(word, '@'), *program = manager_program(word, at ? (size_t)(at - word) : strlen(word));
+
+	if (!program)
+		return services_unknown(cli, word, more);
+	snprintf(out, SERVICE_NAME, "%s%.70s", program, at ? at : "");
+	return 0;
 }
 
 json_t *services_ask(struct control_client *cl, const char *verb)

@@ -12,11 +12,11 @@
 #include <string.h>
 #include <time.h>
 #include "cli/command.h"
+#include "cli/services.h"
 #include "common/clock.h"
 #include "common/service.h"
 
 enum { ANSWER_MS = 2000, AGAIN_MS = 100, WHY = 256 };
-
 
 /* The relay's own idea of it. */
 static bool routes_ready(const struct cli *cli, const json_t *own, char why[static WHY])
@@ -46,17 +46,17 @@ static bool servers_ready(const struct cli *cli, const json_t *own, char why[sta
 }
 
 static const struct {
-	const char *word, *program, *verb; /* verb: of its own state, NULL: it has none that matters here */
+	const char *program, *verb; /* verb: of its own state, NULL: it has none that matters here */
 	bool (*ready)(const struct cli *cli, const json_t *own, char why[static WHY]);
 } services[] = {
-	{ "turn", "stile-turn", NULL, NULL },
-	{ "tunnel", "stile-tunnel", "relay.status", routes_ready },
-	{ "agent", "stile-agent", "agent.status", servers_ready },
-	{ "sip", "stile-sip", NULL, NULL },
-	{ "console", "stile-console", NULL, NULL },
-	{ "gateway", "stile-gateway", NULL, NULL },
+	{ "stile-turn", NULL, NULL },
+	{ "stile-tunnel", "relay.status", routes_ready },
+	{ "stile-agent", "agent.status", servers_ready },
+	{ "stile-sip", NULL, NULL },
+	{ "stile-fastpath", NULL, NULL },
+	{ "stile-console", NULL, NULL },
+	{ "stile-gateway", NULL, NULL },
 };
-enum { MOST = ARRAY_LEN(services) };
 
 static bool state_ready(const json_t *status, char why[static WHY])
 {
@@ -81,6 +81,8 @@ static bool ask(const struct cli *cli, size_t i, const struct instance *at, char
 		r = control_call(cl, services[i].verb, NULL, &own, &error);
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		snprintf(why, WHY, "it is not running");
+	else if (r == -EACCES)
+		snprintf(why, WHY, "no access to %.100s: run as root or as a member of the group stile", at->socket_path);
 	else if (r < 0)
 		snprintf(why, WHY, "%s", r == -ETIMEDOUT ? "it does not answer" : strerror(-r));
 	else if (r == CONTROL_ERROR)
@@ -134,30 +136,30 @@ static void report(const struct cli *cli, const struct question *q, size_t n)
 /* 0, or the command's status. */
 static int question_init(struct cli *cli, const char *word, struct question *q)
 {
+	const char *program, *instance;
 	char err[256];
 	size_t i = 0;
+	int r = services_word(cli, word, &program, &instance);
 
-	while (i < MOST && strcmp(word, services[i].word) != 0 && strcmp(word, services[i].program) != 0)
+	if (r)
+		return r;
+	while (i + 1 < ARRAY_LEN(services) && strcmp(program, services[i].program) != 0)
 		i++;
-	if (i == MOST) {
-		fprintf(stderr, "stile ready: there is no service '%s'; there is: turn, tunnel, agent, sip, console, gateway\n", word);
-		return EXIT_USAGE;
-	}
 	*q = (struct question){ .service = i };
-	if (instance_init(&q->at, services[i].program, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
+	if (instance_init(&q->at, program, instance, cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
 		return cli_fail(cli, "%s", err);
 	return 0;
 }
 
 static int run_ready(struct cli *cli)
 {
-	struct question q[MOST];
+	struct question q[CLI_MAX_WORDS];
 	size_t n = MAX((size_t)cli->n_words, (size_t)1);
 	uint64_t wait = 0, until;
 	bool ready;
 
 	for (size_t i = 0; i < n; i++) {
-		int r = question_init(cli, cli->n_words ? cli->words[i] : services[0].word, &q[i]);
+		int r = question_init(cli, cli->n_words ? cli->words[i] : "turn", &q[i]);
 
 		if (r)
 			return r;
@@ -180,7 +182,7 @@ static const struct command rows[] = {
 	{ "ready", "[SERVICE...]", "is a service ready, or are all of these? Exit 0 if so: for check scripts",
 	  "Ready is a service that answers, does not drain and, of the tunnel's relay, listens on a route. A node of a fail-over\n"
 	  "pair lets keepalived ask this; a draining node hands its address over before it stops. SERVICE is turn (the\n"
-	  "default), tunnel, agent, sip, console or gateway; of several all must be ready.",
-	  ready_options, ARRAY_LEN(ready_options), 0, MOST, run_ready, WITHOUT_CONFIG },
+	  "default), tunnel, agent, sip, fastpath, console or gateway, turn@lab the instance lab; of several all must be ready.",
+	  ready_options, ARRAY_LEN(ready_options), 0, CLI_MAX_WORDS, run_ready, WITHOUT_CONFIG },
 };
 const struct command_table ready_commands = { rows, ARRAY_LEN(rows) };

@@ -7,25 +7,11 @@
  */
 #include <string.h>
 #include "cli/command.h"
+#include "cli/services.h"
 #include "common/log.h"
 #include "common/text.h"
 
-static const char *const known_services[] = { "stile-turn", "stile-tunnel", "stile-agent", "stile-sip", "stile-gateway", "stile-fastpath", "stile-console" };
-
-/* ---- verbs of one service ---- */
-
-/* "turn" or "stile-turn" → "stile-turn"; NULL, and said why, if there is no such service. */
-static const char *service_of(const struct cli *cli, const char *word)
-{
-	for (size_t i = 0; i < ARRAY_LEN(known_services); i++)
-		if (strcmp(word, known_services[i]) == 0 || strcmp(word, known_services[i] + strlen("stile-")) == 0)
-			return known_services[i];
-	fprintf(stderr, "stile %s: there is no service '%s'; there is:", cli->command->name, word);
-	for (size_t i = 0; i < ARRAY_LEN(known_services); i++)
-		fprintf(stderr, " %s", known_services[i] + strlen("stile-"));
-	fputc('\n', stderr);
-	return NULL;
-}
+static const char THE_FIRST[] = "turn"; /* if none is named */
 
 /* "  turn.limits.allocations  10000 → 20000", keys in one column. */
 static void print_changes(const json_t *result)
@@ -68,12 +54,12 @@ static void print_reload(const char *program, const json_t *result)
 
 static int run_reload(struct cli *cli)
 {
-	const char *program = cli->n_words ? service_of(cli, cli->words[0]) : known_services[0];
+	char program[SERVICE_NAME];
 	json_t *result;
-	int r;
+	int r = services_name(cli, cli->n_words ? cli->words[0] : THE_FIRST, "", program);
 
-	if (!program)
-		return EXIT_USAGE;
+	if (r)
+		return r;
 	r = cli_ask(cli, program, "service.reload",
 			 cli_has(cli, "dry-run") ? json_pack("{s:b}", "dry_run", 1) : NULL, &result);
 	if (r)
@@ -89,22 +75,22 @@ static int run_reload(struct cli *cli)
 /* "log level", "log level turn", "log level debug", "log level turn debug". */
 static int run_log_level(struct cli *cli)
 {
-	const char *program = known_services[0], *level = cli->n_words ? cli->words[cli->n_words - 1] : NULL;
+	const char *level = cli->n_words ? cli->words[cli->n_words - 1] : NULL;
+	char program[SERVICE_NAME];
 	enum log_level parsed;
 	json_t *result;
 	int r;
 
 	if (level && log_level_parse(text_of(level), &parsed) < 0) {
 		if (cli->n_words == 2) {
-			fprintf(stderr, "stile log level: a level is error, warn, info, debug or trace, not '%s'\n", level);
+			cli_fail(cli, "a level is error, warn, info, debug or trace, not '%s'", level);
 			return EXIT_USAGE;
 		}
 		level = NULL;
 	}
-	if (cli->n_words && (cli->n_words == 2 || !level))
-		program = service_of(cli, cli->words[0]);
-	if (!program)
-		return EXIT_USAGE;
+	r = services_name(cli, cli->n_words && (cli->n_words == 2 || !level) ? cli->words[0] : THE_FIRST, "", program);
+	if (r)
+		return r;
 	r = cli_ask(cli, program, "log.level", level ? json_pack("{s:s}", "level", level) : NULL, &result);
 	if (r)
 		return r;
@@ -124,10 +110,12 @@ static const struct command rows[] = {
 	{ "reload", "[SERVICE]", "make a service read its configuration again",
 	  "The same as SIGHUP, with the outcome: what has changed, key by key. A bad file leaves the old configuration\n"
 	  "at work, and keys that only a restart applies are named. Sessions go on; a renewed certificate is for who\n"
-	  "connects from now on. SERVICE is turn (if none is named), tunnel or sip.",
+	  "connects from now on. SERVICE is turn (if none is named), tunnel, agent, sip, fastpath, console or gateway; turn@lab is\n"
+	  "the instance lab.",
 	  reload_options, ARRAY_LEN(reload_options), 0, 1, run_reload, WITHOUT_CONFIG },
 	{ "log level", "[SERVICE] [LEVEL]", "show or change the log level of a running service",
-	  "Levels: error, warn, info, debug, trace. The change lasts until the next reload or restart. SERVICE is turn (if none is named), tunnel or sip.",
+	  "Levels: error, warn, info, debug, trace. The change lasts until the next reload or restart. SERVICE is as for\n"
+	  "stile reload.",
 	  NULL, 0, 0, 2, run_log_level, WITHOUT_CONFIG },
 };
 const struct command_table service_commands = { rows, ARRAY_LEN(rows) };

@@ -83,7 +83,10 @@ static int add_configured(struct supervisor *sup)
 
 	for (size_t i = 0; i < cli_n_services && !r; i++) {
 		_cleanup_(cfg_freep) struct cfg *c = NULL;
+		const char *program = cli_services[i].ops.program;
 
+		if (!manager_program(program, strlen(program)))
+			continue; /* stile share reads the file, too, and is no service */
 		(void)cfg_load(sup->config, cli_services[i].ops.config, &c);
 		if (c && cfg_where(c, cli_services[i].section, &at, &line))
 			r = add_word(sup, cli_services[i].section);

@@ -17,13 +17,13 @@ def diff(w, *words, **more):
 
 @case("an export holds file, conf.d and the store's objects, can be read as a file, and masks secrets")
 def _(w):
-    w.config(tls=False)
+    w.config(tls=False, top="share: { base_port: 9000 }\n")
     w.write("conf.d/more.yaml", "turn:\n  drain: 7s\n")
     w.start()
     w.ask("turn", "user", "add", "bob \"x\"", stdin="builder12\n").exits(0)
     said = export(w).says("# stile config export of", "turn:", "realm: admin.test")
     said.says("- name: alice", 'password: "***"', '- name: "bob \\"x\\""', 'password: "***"')
-    said.says("drain: 7s").never_says("wonderland", "builder12", SECRET)
+    said.says("drain: 7s", "base_port: 9000").never_says("wonderland", "builder12", SECRET, "share cannot be asked")
     w.write("copy/stile.yaml", export(w, "--secrets").says("wonderland", "builder12", SECRET).out)
     w.check("copy/stile.yaml").exits(0)
     users = export(w, "--json").json()["turn"]["users"]

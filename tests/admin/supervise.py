@@ -73,7 +73,7 @@ def pid(w):
 
 @case("supervise starts what the file configures; start, stop and restart wait until it is done, and status shows what is stopped")
 def _(w):
-    w.config(tls=False)
+    w.config(tls=False, top="share: { base_port: 9000 }\n")  # a section that belongs to no service
     s = Supervisor(w)
     s.says("stile-turn runs, pid")
     before = pid(w)

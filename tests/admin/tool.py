@@ -47,5 +47,29 @@ def _(w):
         ends(p, 30, words)
 
 
+@case("a word names a service and its instance in every command alike; one that names none is refused with those that there are")
+def _(w):
+    w.config(tls=False)
+    w.start("stile.yaml", "--instance", "lab")
+    w.ask("ready", "turn@lab").exits(0).says("stile-turn@lab is ready")
+    w.ask("ready", "turn@lab", "turn").exits(1).says("stile-turn is not ready: it is not running")
+    w.ask("ready", "fastpath").exits(1).says("not running")
+    w.ask("reload", "turn@lab").exits(0).says("stile-turn@lab has read its configuration again")
+    w.ask("log", "level", "turn@lab", "info").exits(0).says("stile-turn@lab logs at level info")
+    w.ask("ask", "turn@lab", "service.status").exits(0).says('"instance": "lab"')
+    w.ask("config", "get", "log.level", "--service", "turn@lab").exits(0).says("info")
+    number = w.ask("config", "begin", "turn@lab", "--json").exits(0).json()["transaction"]
+    w.ask("config", "abort", "turn@lab", str(number)).exits(0).says("dropped")
+    w.ask("config", "set", "turn.software", "lab", "--service", "turn@lab").exits(0).says("stile config undo turn@lab")
+    w.ask("config", "history", "turn@lab").exits(0).says("turn.software")
+    w.ask("config", "objects", "turn@lab").exits(0).says("turn.user")
+    w.ask("config", "history", "turn", "-i", "lab").exits(0).says("turn.software")
+    for words in (["reload"], ["log", "level"], ["ready"], ["ask"], ["config", "begin"], ["config", "history"], ["config", "objects"], ["config", "confirm"],
+                  ["config", "get", "log.level", "--service"]):
+        w.ask(*words, "tu\x1b[31mrn").exits(2).says("there is no service 'tu?[31mrn'", "turn tunnel agent sip").never_says("\x1b")
+    w.ask("config", "undo", "turn", "x").exits(2).says("a change is a number")
+    w.ask("config", "get", "share.base_port").exits(2).says("read from the file by each stile share", "set it there")
+
+
 if __name__ == "__main__":
     sys.exit(main(29100))

@@ -87,7 +87,7 @@ json_t *cli_list_of(const struct cli *c, const char *name);
 int cli_fail(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
 
 /* Typed without echo, or the first line of standard input. 0; -EIO, -EINVAL: nothing; -E2BIG. */
-int cli_read_secret(const char *prompt, char *out, size_t cap);
+int cli_read_secret(const char *prompt /* without a colon */, char *out, size_t cap);
 
 /* Name or address: 0, or EXIT_FAILED after saying why. */
 int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct addr *ret_a);

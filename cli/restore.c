@@ -272,6 +272,18 @@ static int judge(struct restoring *w)
 	return r || cli_has(w->cli, "stop") ? r : refuse_running(w->cli, services);
 }
 
+/* Who is impatient waits until what was stopped runs again; then the signal is taken. */
+static void hold_signals(bool on)
+{
+	sigset_t these;
+
+	sigemptyset(&these);
+	sigaddset(&these, SIGINT);
+	sigaddset(&these, SIGTERM);
+	sigaddset(&these, SIGHUP);
+	(void)sigprocmask(on ? SIG_BLOCK : SIG_UNBLOCK, &these, NULL);
+}
+
 static int restore(struct cli *cli, const json_t *about, const json_t *contents)
 {
 	struct restoring w = { .cli = cli, .contents = contents, .plan = make_plan(cli, contents) };
@@ -282,6 +294,7 @@ static int restore(struct cli *cli, const json_t *about, const json_t *contents)
 		show(about, contents, w.plan);
 	if (!dry)
 		r = judge(&w);
+	hold_signals(true);
 	if (!dry && r == 0 && cli_has(cli, "stop"))
 		r = stop_all(&w);
 	if (!dry && r == 0)
@@ -294,6 +307,7 @@ static int restore(struct cli *cli, const json_t *about, const json_t *contents)
 		printf("%s%s\n", dry ? "nothing was changed" : "restored; what was there is kept as NAME.before-restore.",
 		       dry ? "" : w.n_stopped ? " What was stopped runs again." : " Start the services: stile start");
 	json_decref(w.plan);
+	hold_signals(false);
 	return r;
 }
 
@@ -304,7 +318,6 @@ static int run_restore(struct cli *cli)
 	json_t *contents = NULL;
 	int r;
 
-	(void)signal(SIGPIPE, SIG_IGN); /* whoever reads may go: what was stopped is started again all the same */
 	r = backup_read(cli->words[0], &b, err, sizeof err);
 
 	if (r < 0)

@@ -6,28 +6,52 @@
  * The caller wipes what he got.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 #include "cli/command.h"
 
+static const int endings[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+static volatile sig_atomic_t ended_by;
+
+static void on_end(int signo)
+{
+	ended_by = signo;
+}
+
+/* A line without echo. Who ends the tool meanwhile gets a terminal back that shows what is typed. */
+static char *read_unseen(const char *prompt, const struct termios *old, char *out, size_t cap)
+{
+	const struct sigaction sa = { .sa_handler = on_end }; /* no SA_RESTART: it ends the reading */
+	struct sigaction before[ARRAY_LEN(endings)];
+	struct termios quiet = *old;
+	char *got;
+
+	ended_by = 0;
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+		sigaction(endings[i], &sa, &before[i]);
+	fprintf(stderr, "%s: ", prompt);
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	quiet.c_cc[VSUSP] = _POSIX_VDISABLE; /* a stopped tool would leave it unseen, too */
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	got = fgets(out, (int)cap, stdin);
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, old);
+	fputc('\n', stderr);
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++)
+		sigaction(endings[i], &before[i], NULL);
+	if (ended_by)
+		raise(ended_by);
+	return ended_by ? NULL : got;
+}
+
 int cli_read_secret(const char *prompt, char *out, size_t cap)
 {
-	struct termios old, quiet;
+	struct termios old;
 	bool terminal = tcgetattr(STDIN_FILENO, &old) == 0;
+	char *got = terminal ? read_unseen(prompt, &old, out, cap) : fgets(out, (int)cap, stdin);
 
-	if (terminal) {
-		fprintf(stderr, "%s: ", prompt);
-		quiet = old;
-		quiet.c_lflag &= ~(tcflag_t)ECHO;
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	}
-	char *got = fgets(out, (int)cap, stdin);
-	if (terminal) {
-		tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
-		fputc('\n', stderr);
-	}
 	if (!got)
 		return -EIO;
 	size_t n = strcspn(out, "\r\n");

@@ -4,10 +4,13 @@ passphrase, and back again on an empty machine."""
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 
 from settings import call, minimal, row, want
-from world import SECRET, Failed, case, main
+from supervise import Supervisor, row as supervised
+from world import SECRET, STILE, Failed, case, main, wait_for
 
 PASS = "a long passphrase"
 
@@ -70,6 +73,23 @@ def _(w):
         w.write("word.txt", "changed meanwhile\n")
     if open(w.path("word.txt.before-restore"), encoding="ascii").read() != "changed meanwhile\n":
         raise Failed("    what was there is not kept")
+
+
+@case("Ctrl-C in the middle of a restore leaves no service stopped: what was stopped runs again first")
+def _(w):
+    minimal(w, "  realm: admin.test\n")
+    s = Supervisor(w, "turn")
+    s.says("stile-turn runs, pid")
+    backup(w)
+    w.write("pass", PASS + "\n")
+    p = subprocess.Popen([STILE, "restore", w.path("all.backup"), "--stop", "--passphrase-file", w.path("pass"), "--runtime-dir", w.path("run")],
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for("it stops", lambda: supervised(w)["state"] != "running", 30)
+    p.send_signal(signal.SIGINT)
+    want(p.wait(30), -signal.SIGINT)
+    want(supervised(w)["state"], "running")
+    if not os.path.exists(w.path("store/stile-turn.db.before-restore")):
+        raise Failed("    it ended before it had begun")
 
 
 @case("a backup of a newer version, a damaged one and what is none are refused with words")

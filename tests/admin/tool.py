@@ -71,5 +71,21 @@ def _(w):
     w.ask("config", "get", "share.base_port").exits(2).says("read from the file by each stile share", "set it there")
 
 
+@case("a secret that is typed is asked for with one colon and not shown; Ctrl-C gives the terminal back as it was")
+@with_terminal
+def _(w, terminal):
+    w.config(tls=False)
+    w.start()
+    for words in (["backup", w.path("a.backup"), "-c", w.path("stile.yaml")], ["turn", "user", "add", "bob"], ["config", "set", "turn.password"]):
+        t = terminal(*words)
+        seen = t.until(": ")
+        if ": :" in seen or not termios.tcgetattr(t.fd)[3] & termios.ECHO == 0:
+            raise Failed(f"    {words}: {seen!r}, or it is shown")
+        t.type("\x03")
+        t.ends(-signal.SIGINT)
+        if not termios.tcgetattr(t.fd)[3] & termios.ECHO:
+            raise Failed(f"    {words}: what is typed is not shown any more")
+
+
 if __name__ == "__main__":
     sys.exit(main(29100))

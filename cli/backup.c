@@ -45,11 +45,13 @@ int backup_passphrase(struct cli *cli, bool twice, char out[static BACKUP_PASSPH
 			out[0] = 0;
 		fclose(f);
 		out[strcspn(out, "\r\n")] = 0;
-	} else if (cli_read_secret("passphrase of the backup", out, BACKUP_PASSPHRASE_CAP) < 0) {
-		return cli_fail(cli, "no passphrase was given");
-	} else if (twice && isatty(STDIN_FILENO)) {
-		if (cli_read_secret("once more", again, sizeof again) < 0 || strcmp(again, out) != 0)
-			r = cli_fail(cli, "these are two passphrases");
+	} else {
+		r = cli_read_secret(cli, "passphrase of the backup", out, BACKUP_PASSPHRASE_CAP);
+	}
+	if (r == 0 && !path && twice && isatty(STDIN_FILENO)) {
+		r = cli_read_secret(cli, "passphrase once more", again, sizeof again);
+		if (r == 0 && strcmp(again, out) != 0)
+			r = cli_fail(cli, "these are two passphrases: nothing was written");
 		bytes_wipe(again, sizeof again);
 	}
 	if (r == 0 && twice && strlen(out) < BACKUP_PASSPHRASE_MIN)

@@ -86,8 +86,8 @@ json_t *cli_list_of(const struct cli *c, const char *name);
 /* Prints "stile COMMAND: …" on stderr; returns EXIT_FAILED. */
 int cli_fail(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
 
-/* Typed without echo, or the first line of standard input. 0; -EIO, -EINVAL: nothing; -E2BIG. */
-int cli_read_secret(const char *prompt /* without a colon */, char *out, size_t cap);
+/* A "password" that is typed without echo, or the first line of standard input. 0, or EXIT_FAILED after saying what is wrong. */
+int cli_read_secret(const struct cli *c, const char *what, char *out, size_t cap);
 
 /* Name or address: 0, or EXIT_FAILED after saying why. */
 int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct addr *ret_a);

@@ -235,10 +235,8 @@ static json_t *value_of(struct cli *cli, const json_t *row)
 	json_t *v = NULL;
 
 	if (!first || strcmp(first, "-") == 0) {
-		if (cli_read_secret(json_is_true(json_object_get(row, "secret")) ? "value (not shown)" : "value", secret, sizeof secret) < 0)
-			cli_fail(cli, "no value was given");
-		else
-			v = json_string(secret);
+		if (cli_read_secret(cli, "value", secret, sizeof secret) == 0 && !(v = json_string(secret)))
+			cli_fail(cli, "a value must be UTF-8");
 		bytes_wipe(secret, sizeof secret);
 		return v;
 	}

@@ -52,10 +52,10 @@ static int run_password(struct cli *cli)
 {
 	json_t *result = NULL, *args;
 	char password[300];
-	int r = cli_read_secret("New password", password, sizeof password);
+	int r = cli_read_secret(cli, "password", password, sizeof password);
 
-	if (r < 0)
-		return cli_fail(cli, "no password was given (it is read from the terminal or from standard input)");
+	if (r)
+		return r;
 	args = json_pack("{s:s, s:s}", "user", cli->words[0], "password", password);
 	bytes_wipe(password, sizeof password);
 	if (!args)

@@ -104,10 +104,10 @@ static int read_password(struct cli *cli, json_t *body)
 {
 	char password[300];
 	json_t *v;
-	int r = cli_read_secret("Password", password, sizeof password);
+	int r = cli_read_secret(cli, "password", password, sizeof password);
 
-	if (r < 0)
-		return cli_fail(cli, "no password was given (it is read from the terminal or from standard input)");
+	if (r)
+		return r;
 	v = json_string(password);
 	bytes_wipe(password, sizeof password);
 	if (!v)

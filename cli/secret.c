@@ -22,7 +22,7 @@ static void on_end(int signo)
 }
 
 /* A line without echo. Who ends the tool meanwhile gets a terminal back that shows what is typed. */
-static char *read_unseen(const char *prompt, const struct termios *old, char *out, size_t cap)
+static char *read_unseen(const char *what, const struct termios *old, char *out, size_t cap)
 {
 	const struct sigaction sa = { .sa_handler = on_end }; /* no SA_RESTART: it ends the reading */
 	struct sigaction before[ARRAY_LEN(endings)];
@@ -32,7 +32,7 @@ static char *read_unseen(const char *prompt, const struct termios *old, char *ou
 	ended_by = 0;
 	for (size_t i = 0; i < ARRAY_LEN(endings); i++)
 		sigaction(endings[i], &sa, &before[i]);
-	fprintf(stderr, "%s: ", prompt);
+	fprintf(stderr, "%c%s: ", what[0] & ~0x20 /* a small letter */, what + 1);
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
 	quiet.c_cc[VSUSP] = _POSIX_VDISABLE; /* a stopped tool would leave it unseen, too */
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
@@ -46,17 +46,15 @@ static char *read_unseen(const char *prompt, const struct termios *old, char *ou
 	return ended_by ? NULL : got;
 }
 
-int cli_read_secret(const char *prompt, char *out, size_t cap)
+int cli_read_secret(const struct cli *c, const char *what, char *out, size_t cap)
 {
 	struct termios old;
 	bool terminal = tcgetattr(STDIN_FILENO, &old) == 0;
-	char *got = terminal ? read_unseen(prompt, &old, out, cap) : fgets(out, (int)cap, stdin);
+	char *got = terminal ? read_unseen(what, &old, out, cap) : fgets(out, (int)cap, stdin);
+	size_t n = got ? strcspn(out, "\r\n") : 0;
 
-	if (!got)
-		return -EIO;
-	size_t n = strcspn(out, "\r\n");
 	if (n + 1 == cap) /* cut: a secret that nobody would ever type again */
-		return -E2BIG;
+		return cli_fail(c, "the %s is too long", what);
 	out[n] = 0;
-	return out[0] ? 0 : -EINVAL;
+	return n ? 0 : cli_fail(c, "no %s was given (it is read from the terminal or from standard input)", what);
 }

@@ -4,7 +4,6 @@
  * They are kept in its store; those of the file are shown and stay as the file says. The service judges the values by
  * the rows of sip.lan.servers, so errors are the same as in the file. How the servers are is sip_servers.c.
  */
-#include <errno.h>
 #include "cli/sip.h"
 #include "common/bytes.h"
 #include "common/text.h"
@@ -78,15 +77,12 @@ static json_t *keys(struct cli *cli)
 		json_object_set_new(o, "password", json_null());
 	if (!cli_has(cli, "password"))
 		return o;
-	r = cli_read_secret("Password", password, sizeof password);
+	r = cli_read_secret(cli, "password", password, sizeof password);
 	if (r == 0)
 		json_object_set_new(o, "password", json_string(password));
 	bytes_wipe(password, sizeof password);
 	if (r == 0)
 		return o;
-	(void)cli_fail(cli, r == -E2BIG
-				    ? "the password is too long"
-				    : "no password was given (it is read from the terminal or from standard input)");
 	json_decref(o);
 	return NULL;
 }

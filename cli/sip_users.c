@@ -5,7 +5,6 @@
  * every user of the machine could read it.
  */
 #include "cli/sip.h"
-#include <errno.h>
 #include "common/bytes.h"
 #include "common/text.h"
 
@@ -34,13 +33,9 @@ static int run_list(struct cli *cli)
 static int put(struct cli *cli, bool create, const char *done)
 {
 	char password[256];
-	int r = cli_read_secret("Password", password, sizeof password);
-	if (r < 0)
-		return cli_fail(
-			cli,
-			r == -E2BIG
-				? "the password is too long"
-				: "no password was given (it is read from the terminal or from standard input)");
+	int r = cli_read_secret(cli, "password", password, sizeof password);
+	if (r)
+		return r;
 	json_t *args = json_pack("{s:s, s:s, s:b}", "name", cli->words[0], "password", password,
 				 "create", create);
 	bytes_wipe(password, sizeof password);

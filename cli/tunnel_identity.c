@@ -62,15 +62,7 @@ static int run_rotate(struct cli *cli)
 
 static int read_passphrase(struct cli *cli, char *out)
 {
-	int r = cli_read_secret("Passphrase of the backup", out, PASSPHRASE_MAX);
-
-	if (r < 0)
-		return cli_fail(
-			cli,
-			r == -E2BIG
-				? "the passphrase is too long"
-				: "no passphrase was given (it is read from the terminal or from standard input)");
-	return 0;
+	return cli_read_secret(cli, "passphrase of the backup", out, PASSPHRASE_MAX);
 }
 
 /* Never over a file that is there: it may be the only backup. */

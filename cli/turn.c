@@ -277,10 +277,9 @@ static int put_user(struct cli *cli, bool create, const char *done_form)
 {
 	char password[256], done[300];
 
-	int r = cli_read_secret("Password", password, sizeof password);
-	if (r < 0)
-		return cli_fail(cli, r == -E2BIG ? "the password is too long" :
-			"no password was given (it is read from the terminal or from standard input)");
+	int r = cli_read_secret(cli, "password", password, sizeof password);
+	if (r)
+		return r;
 	snprintf(done, sizeof done, "user %.200s %s", cli->words[0], done_form);
 	json_t *args = json_pack("{s:s, s:s, s:b}", "name", cli->words[0], "password", password, "create", create);
 	bytes_wipe(password, sizeof password);

@@ -52,10 +52,10 @@ static int put(struct cli *cli, bool create)
 	char secret[SECRET_MAX + 2];
 	bool random = cli_has(cli, "random");
 	json_t *args;
-	int r = random ? make_up(cli, secret) : cli_read_secret("Secret", secret, sizeof secret);
+	int r = random ? make_up(cli, secret) : cli_read_secret(cli, "secret", secret, sizeof secret);
 
-	if (r < 0)
-		return cli_fail(cli, "no secret was given (it is read from the terminal or from standard input); --random makes one");
+	if (r && !random)
+		fprintf(stderr, "--random makes one\n");
 	if (r)
 		return r;
 	args = with_realm(cli, json_pack("{s:s, s:s, s:b}", "id", cli->words[0], "secret", secret, "create", create));

@@ -124,18 +124,22 @@ static int peer_reserve(struct control_peer *p)
 static void peer_serve_lines(struct control_peer *p)
 {
 	size_t start = 0;
-	char *nl = NULL;
+	bool all = false; /* no line is left */
 
-	while (!p->doomed && peer_backlog(p) <= CONTROL_PAUSE_READING &&
-	       (nl = memchr(p->in + p->in_seen, '\n', p->in_n - p->in_seen))) {
+	while (!p->doomed && peer_backlog(p) <= CONTROL_PAUSE_READING) {
+		char *nl = memchr(p->in + p->in_seen, '\n', p->in_n - p->in_seen);
+
+		all = !nl;
+		if (all)
+			break;
 		struct text line = { p->in + start, (size_t)(nl - p->in) - start };
 		start = p->in_seen = (size_t)(nl - p->in) + 1;
 		peer_dispatch(p, line);
 	}
 	p->in_n -= start;
 	memmove(p->in, p->in + start, p->in_n);
-	p->in_seen = nl ? 0 : p->in_n; /* nl: we stopped early and have not looked at the rest */
-	if (nl || p->doomed)
+	p->in_seen = all ? p->in_n : 0;
+	if (!all)
 		return;
 	if (p->in_n > CONTROL_MAX_LINE) {
 		peer_fail(p, -1, "too-long", NULL, "a line may have %d bytes", CONTROL_MAX_LINE);

@@ -4,6 +4,7 @@
  * happens when a client goes or cancels. The client library is tested by the way.
  */
 #include "tests/unit/control_world.h"
+#include <poll.h>
 #include <sys/socket.h>
 
 /* --- requests --- */
@@ -166,6 +167,33 @@ static void answers_come_in_the_order_that_the_service_ends_them(void **state)
 	assert_line(fd, "{\"id\":2,\"result\"");
 	assert_line(fd, "{\"id\":1,\"result\"");
 	assert_line(fd, "{\"id\":3,\"result\"");
+	close(fd);
+}
+
+/* Its answers wait, and what it has asked beyond them waits unread in the service. */
+static void a_client_that_asks_much_and_reads_late_is_answered_in_full(void **state)
+{
+	enum { ASKED = 12 };
+	static char block[64 << 10];
+	char lines[ASKED * 64];
+	struct sb b = sb_init(lines, sizeof(lines));
+	int fd = raw_greeted(*state), answered = 0;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	for (int i = 0; i < ASKED; i++)
+		sb_fmt(&b, "{\"id\":%d,\"verb\":\"test.big\",\"args\":{\"rows\":15000}}\n", i);
+	raw_send(fd, lines);
+	usleep(100000);
+	while (answered < ASKED) {
+		ssize_t n = poll(&p, 1, 5000) == 1 ? recv(fd, block, sizeof(block), 0) : 0;
+
+		if (n <= 0)
+			fail_msg("%d of %d are answered", answered, ASKED);
+		for (ssize_t i = 0; i < n; i++)
+			answered += block[i] == '\n';
+	}
+	raw_send(fd, "{\"id\":1,\"verb\":\"ping\"}\n");
+	assert_line(fd, "{\"id\":1,\"result\"");
 	close(fd);
 }
 
@@ -357,6 +385,7 @@ int main(void)
 		ON_SERVER(a_line_of_the_full_length_is_served),
 		ON_SERVER(a_request_sent_byte_by_byte_is_served),
 		ON_SERVER(answers_come_in_the_order_that_the_service_ends_them),
+		ON_SERVER(a_client_that_asks_much_and_reads_late_is_answered_in_full),
 		ON_SERVER(an_id_in_use_is_refused_without_disturbing_its_owner),
 		ON_SERVER(more_than_64_requests_in_flight_are_refused),
 		ON_SERVER(cancel_reaches_the_work_and_both_are_answered),

@@ -241,7 +241,7 @@ static int forwards_in_file(struct answer *a, const struct log_one *f, struct pl
 		for (; (nl = memchr(line, '\n', (size_t)(buf + n - line))); line = nl + 1)
 			if (!take(a, line, (size_t)(nl - line)))
 				break;
-		if (line == buf && n < BLOCK)
+		if (line == buf && (a->full || n < BLOCK))
 			return 0;
 		n = line == buf ? n : line - buf; /* a line without an end fills the block: passed over */
 		p->at += (uint64_t)n;
@@ -376,7 +376,6 @@ int log_read_chunk(const struct log_chunk *c, json_t **ret_j)
 		n = pread(s.v[i].fd, buf, want, (off_t)c->offset);
 		if (n < 0)
 			return -errno;
-		
 		base64_encode(buf, (size_t)n, out);
 		*ret_j = json_pack("{s:s, s:I, s:I, s:s}", "name", s.v[i].name, "offset", (json_int_t)c->offset, "size", (json_int_t)s.v[i].size,
 				   "data", out);

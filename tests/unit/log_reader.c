@@ -212,6 +212,33 @@ static void pages_forwards_lose_and_double_nothing(void **state)
 	assert_int_equal(seen, 5000);
 }
 
+/* Files are read in blocks of 64 KiB: here a page is full with the last line of one. */
+static void a_page_full_at_the_end_of_a_block_loses_nothing(void **state)
+{
+	enum { LINE = 64, LINES = 4096, PAGE = 1024 };
+	struct world *w = *state;
+	FILE *f = fopen(path_of(w, "stile-turn.log"), "we");
+	char after[64];
+	struct stat st;
+	json_t *j;
+
+	assert_non_null(f);
+	for (unsigned i = 0; i < LINES; i++)
+		fprintf(f, "%0*u\n", LINE - 1, i);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(stat(path_of(w, "stile-turn.log"), &st), 0);
+	snprintf(after, sizeof(after), "%llu:0", (unsigned long long)st.st_ino);
+	w->q.lines = PAGE;
+	w->q.after = after;
+	for (unsigned page = 0; page < LINES / PAGE; page++) {
+		j = lines(w);
+		assert_int_equal(count(j), PAGE);
+		assert_int_equal(strtoul(line_at(j, 0), NULL, 10), page * PAGE);
+		snprintf(after, sizeof(after), "%s", cursor(j, "next"));
+		json_decref(j);
+	}
+}
+
 static void filters_look_at_the_level_and_for_words(void **state)
 {
 	struct world *w = *state;
@@ -404,6 +431,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_came_since_is_found_through_a_rotation, setup, teardown),
 		cmocka_unit_test_setup_teardown(pages_backwards_lose_and_double_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(pages_forwards_lose_and_double_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_page_full_at_the_end_of_a_block_loses_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(filters_look_at_the_level_and_for_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_cursors_and_strange_files_do_no_harm, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_line_without_an_end_is_passed_over, setup, teardown),

@@ -332,6 +332,7 @@ int store_run_audit(struct store *s, struct store_op *op)
 int store_undo_overdue(struct store *s, uint64_t *ret_undone)
 {
 	struct store_op op = { .who = (char *)"not confirmed in time", .flags = STORE_FORCE };
+	bool undone = false;
 	int64_t until;
 	int r = get_pending(s, &until, &op.number);
 
@@ -342,15 +343,23 @@ int store_undo_overdue(struct store *s, uint64_t *ret_undone)
 		r = s->engine->begin(s->db);
 	if (r != 0)
 		return r;
-	r = store_run_undo(s, &op);
-	if (r == STORE_NOT_FOUND || r == STORE_SECRET) /* what cannot be undone waits for nothing */
-		r = drop_pending(s);
-	else if (r == 0)
-		*ret_undone = op.number;
+	r = s->engine->mark(s->db);
+	if (r == 0)
+		r = store_run_undo(s, &op);
+	if (r == STORE_NOT_FOUND ||
+	    r == STORE_SECRET) { /* what cannot be undone waits for nothing, and none of it is undone */
+		r = s->engine->to_mark(s->db);
+		r = r != 0 ? r : drop_pending(s);
+	} else if (r == 0) {
+		r = s->engine->keep(s->db);
+		undone = true;
+	}
 	json_decref(op.outcome.rows);
 	if (r == 0)
 		r = s->engine->commit(s->db);
 	if (r != 0)
 		s->engine->rollback(s->db);
+	else if (undone)
+		*ret_undone = op.number;
 	return r;
 }

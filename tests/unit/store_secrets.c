@@ -162,6 +162,43 @@ static void after_its_day_it_cannot_be_and_says_so(void **state)
 	assert_int_equal(undo(w, w->last.audit ? w->last.audit : made), STORE_SECRET);
 }
 
+static void look(const struct store_object *o, void *arg)
+{
+	json_object_set(arg, o->key, json_object_get(o->body, "mail"));
+}
+
+/* Two users at once, waiting for a confirmation that nobody has given; the service comes back when the old password is not kept any more. */
+static void what_cannot_be_undone_at_the_start_is_not_undone_by_half(void **state)
+{
+	struct world *w = *state;
+	json_t *alice = user("a@y", "hunter3", "k1"), *bob = json_pack("{s:s}", "mail", "b@y"),
+	       *seen = json_object(), *want = json_pack("{s:s, s:s}", "alice", "a@y", "bob", "b@y");
+	const struct store_item items[] = { { "user", "alice", alice, STORE_ANY },
+					    { "user", "bob", bob, 0 } };
+	struct store_reader rd = { .kind = "user", .fn = look, .arg = seen };
+	char err[256] = "";
+
+	put(w, user("a@x", "hunter2", "k1"));
+	assert_int_equal(wait_for(w, store_commit(w->store, CALL(w, "test"), items, 2, 1)), STORE_OK);
+	w->store = store_close(w->store);
+	usleep(5000);
+	assert_int_equal(store_peek(&(struct store_options){ .path = w->path,
+							     .kinds = kinds,
+							     .keep_secrets_ms = 1,
+							     .quick = true },
+				    &rd, err, sizeof(err)),
+			 0);
+	assert_int_equal(rd.undone, 0);
+	assert_true(json_equal(seen, want));
+	open_it(w);
+	assert_int_equal(wait_for(w, store_confirm(w->store, CALL(w, "test"))),
+			 STORE_NOT_FOUND); /* it waits for nothing any more */
+	json_decref(alice);
+	json_decref(bob);
+	json_decref(seen);
+	json_decref(want);
+}
+
 static void a_made_object_is_taken_back(void **state)
 {
 	struct world *w = *state;
@@ -260,6 +297,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IN_WORLD(the_audit_has_a_mark_in_the_place_of_a_secret),
+		IN_WORLD(what_cannot_be_undone_at_the_start_is_not_undone_by_half),
 		IN_WORLD(what_did_not_touch_a_secret_is_undone),
 		IN_WORLD(what_changed_a_secret_is_undone_too),
 		IN_WORLD(after_its_day_it_cannot_be_and_says_so),

@@ -184,15 +184,21 @@ static void restart_if_needed(struct service *s, const char *before)
 	service_stop(s);
 }
 
-/* undone: the store has let go of it */
-static void rolled_back(struct change *c, bool undone, const char *err)
+/* result: of the store, whether it has let go of it. What cannot be undone at all stays, and waits for nothing; as at a start. */
+static void rolled_back(struct change *c, int result, const char *err)
 {
 	enum { RETRY_MS = 5000 };
 	struct service *s = c->s;
 
 	if (*err)
 		log_emit(&MSG_CONFIG_STUCK, LF_U64("change", c->undoes), LF_STR("why", err));
-	if (!undone) {
+	if (result == STORE_SECRET || result == STORE_NOT_FOUND) {
+		(void)store_confirm(s->store, &(struct store_call){ 0 });
+		wait_for(s->edits, 0, 0, "");
+		change_end(c);
+		return;
+	}
+	if (result) {
 		loop_timer_set(s->loop, &s->edits->deadline, RETRY_MS);
 		change_end(c);
 		return;
@@ -301,7 +307,7 @@ static void on_undone(const struct store_outcome *o, void *arg)
 	if (c->back)
 		taken_back(c, err);
 	else if (!c->rq) {
-		rolled_back(c, o->result == 0, err);
+		rolled_back(c, o->result, err);
 		restart_if_needed(s, before);
 	}
 	else if (o->result)
@@ -482,7 +488,7 @@ static void on_deadline(struct timer *t, uint64_t now)
 	struct change *c;
 
 	(void)now;
-	if (clock_unix_ms() < e->until || e->busy) { /* the clock was set, or one more is at work */
+	if (e->busy) {
 		loop_timer_set(e->s->loop, t, AGAIN_MS);
 		return;
 	}
@@ -513,8 +519,12 @@ static void on_pending(const struct store_object *o, void *arg)
 {
 	struct service_edits *e = arg;
 	const char *who = step_text(o->body, "who");
+	int64_t until = json_integer_value(json_object_get(o->body, "until")),
+		within = json_integer_value(json_object_get(o->body, "within"));
 
-	wait_for(e, (uint64_t)json_integer_value(json_object_get(o->body, "change")), json_integer_value(json_object_get(o->body, "until")),
+	if (within > 0) /* a clock that has been set back since, or begins in 1970, gives it no more */
+		until = MIN(until, clock_unix_ms() + within);
+	wait_for(e, (uint64_t)json_integer_value(json_object_get(o->body, "change")), until,
 		 who ? who : "");
 }
 

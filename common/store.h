@@ -116,7 +116,7 @@ struct store_item {
 	uint64_t revision;
 };
 int store_commit(struct store *s, const struct store_call *c, const struct store_item *items, size_t n, int64_t until);
-/* The change that waits, if any: an object of this kind with {change, until, who}. */
+/* The change that waits, if any: an object of this kind with {change, until, who}, and within: ms that it had, whatever the clock says. */
 #define STORE_PENDING_KIND "config.pending"
 int store_confirm(struct store *s, const struct store_call *c); /* STORE_NOT_FOUND: none waits */
 /* rows, newest first, with numbers below before (0: from the newest): {change, audit, at, who, kind, key, before,

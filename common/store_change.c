@@ -185,9 +185,11 @@ static int run_step(struct store *s, struct store_op *op, const struct step *st,
 /* Beside the change, that it waits for its confirmation. */
 static int put_pending(struct store *s, const struct store_op *op, uint64_t change_no)
 {
-	_cleanup_(freep) char *body = NULL;
-	json_t *o = json_pack("{s:I, s:I, s:s}", "change", (json_int_t)change_no, "until", (json_int_t)op->until, "who", op->who);
 	struct store_change c = { .kind = STORE_PENDING_KIND, .key = PENDING_KEY, .at = clock_unix_ms() };
+	_cleanup_(freep) char *body = NULL;
+	json_t *o = json_pack("{s:I, s:I, s:I, s:s}", "change", (json_int_t)change_no, "until",
+			      (json_int_t)op->until, "within", (json_int_t)(op->until - c.at),
+			      "who", op->who);
 
 	body = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);

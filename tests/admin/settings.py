@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
 import time
 
@@ -237,6 +238,41 @@ def _(w):
     call(w, "config.undo", change=done["change"])
     want(row(w, "turn.software")["value"], "Keep")
     want(call(w, "config.get")["pending"], None)
+
+
+CLOCK = os.path.join(os.environ.get("STILE_BUILD", "build"), "tests/failure/libfailure-clock.so")
+
+
+@case("the wall clock jumps while a change waits for its confirmation: it is taken back all the same, or says why it is not, once")
+def _(w):
+    def clock(seconds):
+        with open(w.path("clock"), "r+b" if os.path.exists(w.path("clock")) else "wb") as f:
+            f.write(struct.pack("q", seconds))
+
+    minimal(w, "  realm: admin.test\n")
+    clock(0)
+    env = {"LD_PRELOAD": os.path.abspath(CLOCK), "STILE_TEST_CLOCK": w.path("clock")}
+    s = w.start(env=env)
+    call(w, "config.set", path="turn.software", value="Try", confirm_within_ms=1500)
+    clock(-86400)
+    until("rolled back", 20, lambda: row(w, "turn.software")["source"] == "default")
+    # A day further nobody knows any more what the password was.
+    call(w, "config.set", path="turn.password", value="first-secret")
+    done = call(w, "config.set", path="turn.password", value="second-secret", confirm_within_ms=1500)
+    clock(90000)
+    until("given up", 20, lambda: call(w, "config.get")["pending"] is None)
+    w.logged("config.stuck", f"change={done['change']}", "set it anew")
+    time.sleep(1)
+    want(w.log_text().count("config.stuck"), 1, "lines of config.stuck")
+    call(w, "config.set", path="turn.software", value="Goes on")
+    # A machine that has no clock while it is off.
+    call(w, "config.set", path="turn.software", value="Try again", confirm_within_ms=1500)
+    s.process.send_signal(signal.SIGKILL)
+    s.process.wait()
+    s.ended = True
+    clock(-10 * 365 * 86400)
+    w.start(env=env)
+    until("rolled back after a start in another year", 20, lambda: row(w, "turn.software")["value"] == "Goes on")
 
 
 @case("a setting that has become bad beside a new file does not keep the server from starting, and says so")

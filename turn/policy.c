@@ -58,14 +58,6 @@ static int add_realms(struct turn_policy *p, struct realm_sources *from, const s
 	return r;
 }
 
-static bool has_credentials(const struct turn_policy *p)
-{
-	for (size_t i = 0; i < p->n_realms; i++)
-		if (p->realms[i]->password || p->realms[i]->n_users || p->realms[i]->secrets.n)
-			return true;
-	return false;
-}
-
 static int compile(struct turn_policy *p, struct realm_sources *from, const struct policy_error *e)
 {
 	int r = policy_copy_values(&p->cfg, from->cfg);
@@ -74,8 +66,6 @@ static int compile(struct turn_policy *p, struct realm_sources *from, const stru
 		r = add_realms(p, from, e);
 	if (r == 0)
 		r = policy_set_relay(p);
-	if (r == 0 && !has_credentials(p))
-		r = policy_refuse(e, "there is no password, user or secret: nobody could use the server");
 	return r;
 }
 

@@ -138,6 +138,23 @@ def _(w):
     works(w.base, "dora", "explorer-2")
 
 
+@case("a server whose users are all made in the store starts without any, and the last one can be deleted")
+def _(w):
+    configure(w, users=None, secrets=None)
+    text = open(w.path("stile.yaml"), encoding="utf-8").read()
+    kept = [line for line in text.splitlines(True) if "users:" not in line and "secrets:" not in line]
+    w.write("stile.yaml", "".join(kept))
+    w.check().exits(0).says("only users made by `stile turn user add NAME --realm partner.test` can use this realm")
+    s = w.start()
+    login = ("127.0.0.1", "-p", str(w.base + 2), "-t", "udp", "-u", "dora", "--password", "explorer-1")
+    w.ask("turn", "user", "add", "dora", "--realm", "partner.test", stdin="explorer-1\n").exits(0)
+    w.test(*login).exits(0)
+    w.ask("turn", "user", "delete", "dora", "--realm", "partner.test").exits(0)
+    w.test(*login).exits(1)
+    s.stop()
+    w.start()
+
+
 @case("credentials are minted from a realm's secrets, by the file and by the server, and open that realm only")
 def _(w):
     path = configure(w)

@@ -64,10 +64,15 @@ static bool opens(const struct turn_policy *p, const char *user, const char *pas
 	return k != NULL;
 }
 
-static void without_any_credential_nothing_is_made(void **state)
+/* They may be made later, in the store. */
+static void without_any_credential_nobody_comes_in(void **state)
 {
+	_cleanup_(turn_policy_unrefp) struct turn_policy *p = must(&(struct turn_config){ .realm = "example.org" }, NULL, 0);
+
 	(void)state;
-	refused(&(struct turn_config){ .realm = "example.org" }, "no password, user or secret");
+	assert_false(opens(p, "alice", ""));
+	assert_false(opens(p, "alice", "nobody has this name")); /* what a name that nobody has is tried with */
+	assert_false(opens(p, "1700000000:alice", "alice"));
 }
 
 static void a_user_of_the_store_is_credential_enough(void **state)
@@ -285,7 +290,7 @@ static void realms_are_found_by_name_and_by_slot(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(without_any_credential_nothing_is_made),
+		cmocka_unit_test(without_any_credential_nobody_comes_in),
 		cmocka_unit_test(a_user_of_the_store_is_credential_enough),
 		cmocka_unit_test(the_file_wins_over_the_store),
 		cmocka_unit_test(many_users_are_all_found),

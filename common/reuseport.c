@@ -8,8 +8,11 @@
 #include "common/reuseport.h"
 #include <errno.h>
 #include <linux/filter.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <unistd.h>
 #include "common/bytes.h"
+#include "common/fd.h"
 
 enum { IP4_SOURCE = 12, IP4_PORTS = 20, IP6_SOURCE_END = 20, IP6_PORTS = 40 };
 
@@ -92,4 +95,17 @@ unsigned reuseport_position(const struct addr *client, unsigned n)
 	a = ip_n == 16 ? load_be32(ip + 4) + load_be32(ip + 12) : 2 * load_be32(ip);
 	a = (a * MIX + addr_port(client)) * MIX;
 	return (a >> 8) % n;
+}
+
+int reuseport_probe(int type, const struct addr *at)
+{
+	bool v6 = addr_family(at) == AF_INET6;
+	_cleanup_(closep) int fd = socket(addr_family(at), type | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 1 }, sizeof(int)) < 0) ||
+	    (type == SOCK_STREAM &&
+	     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0) ||
+	    bind(fd, &at->sa, addr_len(at)) < 0)
+		return -errno;
+	return 0;
 }

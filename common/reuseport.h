@@ -18,3 +18,6 @@ struct sock_filter;
 int reuseport_steer_by(int fd, sa_family_t family, unsigned n, const struct sock_filter *kind, size_t n_kind);
 /* The position that the program chooses for this client among n, of each kind. */
 unsigned reuseport_position(const struct addr *client, unsigned n);
+/* Whether nobody has this port (type: SOCK_STREAM or SOCK_DGRAM): with SO_REUSEPORT one that another socket of our user
+ * has would be shared, not refused. It is bound without, as a question; nobody is let in. 0, -EADDRINUSE or other -errno. */
+int reuseport_probe(int type, const struct addr *at);

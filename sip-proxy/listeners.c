@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include "common/fd.h"
 #include "common/inherited.h"
+#include "common/reuseport.h"
 #include "sip-proxy/edge_priv.h"
 #include "sip-proxy/log_msgs.h"
 
@@ -123,20 +124,14 @@ static bool overlaps(const struct sip_listener *a, const struct sip_listener *b)
  * would share the port with us and not be noticed: bound without it first, as a question. */
 static int probe_free(const struct sip_listener *l)
 {
-	bool v6 = addr_family(&l->asked) == AF_INET6;
-	_cleanup_(closep) int fd = -1;
+	int type = on_udp(l) ? SOCK_DGRAM : SOCK_STREAM;
 
-	if (inherited_has(on_udp(l) ? SOCK_DGRAM : SOCK_STREAM, &l->asked))
+	if (inherited_has(type, &l->asked))
 		return 0;
 	list_for_each (it, &l->edge->listeners)
 		if (overlaps(list_entry(it, struct sip_listener, node), l))
 			return 0;
-	fd = socket(addr_family(&l->asked), (on_udp(l) ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-	if (fd < 0 || (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 1 }, sizeof(int)) < 0) ||
-	    (!on_udp(l) && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0) ||
-	    bind(fd, &l->asked.sa, addr_len(&l->asked)) < 0)
-		return -errno;
-	return 0;
+	return reuseport_probe(type, &l->asked);
 }
 
 static int bind_it(struct sip_listener *l)

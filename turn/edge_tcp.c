@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "common/reuseport.h"
 #include "turn/edge.h"
 #include "turn/tcp_alloc.h"
 
@@ -253,7 +254,13 @@ int turn_relay_listen(void *edge, struct turn_alloc *a, const struct addr *at, s
 	if (!r)
 		return -ENOMEM;
 	*r = (struct turn_relay){ .worker = w, .alloc = a, .at = *at };
-	err = stream_listen_socket(at, &(struct listen_options){ .reuseport = true, .v6only = true, .backlog = 64 }, &fd);
+	/* It shares its port with the connections that it makes itself, and with nobody else: neither a listener of ours nor
+	 * of another service, whose clients would come to it. */
+	err = reuseport_probe(SOCK_STREAM, at);
+	if (err == 0)
+		err = stream_listen_socket(
+			at, &(struct listen_options){ .reuseport = true, .v6only = true, .backlog = 64 },
+			&fd);
 	if (err == 0)
 		err = acceptor_new(w->loop, fd, &acceptor_ops, r, &r->acceptor);
 	if (err < 0) {

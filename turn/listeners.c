@@ -146,22 +146,14 @@ static unsigned n_sockets(const struct turn_listener_spec *spec, unsigned n_work
 	return on_udp(spec) ? n_workers * TURN_LANES : n_workers;
 }
 
-/* A port that another program holds with SO_REUSEPORT and our uid would be shared, not refused: so each listener is
- * bound without it first, as a question. It is asked without listening: nobody is let in only to be
- * thrown out. */
+/* A port that another program of our user holds is refused, not shared. */
 static int probe_free(const struct turn_service *ts, const struct turn_listeners_plan *p, const struct turn_listener_spec *spec)
 {
-	bool udp = on_udp(spec), v6 = addr_family(&spec->at) == AF_INET6;
-	_cleanup_(closep) int fd = -1;
+	int type = on_udp(spec) ? SOCK_DGRAM : SOCK_STREAM;
 
-	if (is_ours(ts, p, spec) || inherited_has(udp ? SOCK_DGRAM : SOCK_STREAM, &spec->at))
-		return 0;
-	fd = socket(addr_family(&spec->at), (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
-	if (fd < 0 || (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){ 1 }, sizeof(int)) < 0) ||
-	    (!udp && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){ 1 }, sizeof(int)) < 0) ||
-	    bind(fd, &spec->at.sa, addr_len(&spec->at)) < 0)
-		return -errno;
-	return 0;
+	return is_ours(ts, p, spec) || inherited_has(type, &spec->at)
+		       ? 0
+		       : reuseport_probe(type, &spec->at);
 }
 
 static void close_sockets(struct turn_listener *l, unsigned n_workers)

@@ -400,5 +400,23 @@ def _(w):
     expect_states(w, {f"{t}:127.0.0.1:{w.port}": "listening" for t in ("udp", "tcp")})
 
 
+@case("a TCP allocation gets no port that anything of this user listens on, be it a listener or another program")
+def _(w):
+    mine, foreign = w.base + 10, w.base + 11
+    w.config(tls=False, relay=f"{{ addresses: [127.0.0.1], ports: {mine}-{foreign} }}",
+             listen=listen(w, f"udp:127.0.0.1:{w.port}", f"tcp:127.0.0.1:{w.port}", f"tcp:0.0.0.0:{mine}"))
+    w.start()
+    with socket.socket() as other, Client(w.port, "alice", "wonderland", kind=socket.SOCK_STREAM) as c:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as services do that come and go by reloads
+        other.bind(("0.0.0.0", foreign))
+        other.listen()
+        code = c.allocate(socket.IPPROTO_TCP)
+        if code != 508:
+            raise Failed(f"    the answer is {code}, not 508: it listens on a port that somebody has")
+        other.close()
+        if c.allocate(socket.IPPROTO_TCP) != 0:
+            raise Failed("    the port that is free again is refused")
+
+
 if __name__ == "__main__":
     sys.exit(main(21000))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A TURN client of a hundred lines over UDP (RFC 8656, long-term credentials with MD5 and SHA-1), for
+"""A TURN client of a hundred lines over UDP or TCP (RFC 8656, long-term credentials with MD5 and SHA-1), for
 requests that a well-behaved client does not make: one permission, one channel too many."""
 import hashlib
 import hmac
@@ -31,8 +31,8 @@ def attributes(message):
 
 
 class Client:
-    def __init__(self, port, user, password, host="127.0.0.1"):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(self, port, user, password, host="127.0.0.1", kind=socket.SOCK_DGRAM):
+        self.socket = socket.socket(socket.AF_INET, kind)
         self.socket.connect((host, port))
         self.socket.settimeout(5)
         self.user, self.password, self.realm, self.nonce = user, password, b"", b""
@@ -52,9 +52,15 @@ class Client:
             body += attribute(INTEGRITY, hmac.new(key, head + body, hashlib.sha1).digest())
         self.socket.send(struct.pack("!HHI", method, len(body), COOKIE) + tid + body)
         while True:
-            answer = self.socket.recv(2048)
+            answer = self._receive()
             if answer[8:20] == tid:
                 return answer
+
+    def _receive(self):
+        if self.socket.type == socket.SOCK_DGRAM:
+            return self.socket.recv(2048)
+        head = self.socket.recv(20, socket.MSG_WAITALL)
+        return head + self.socket.recv(struct.unpack_from("!H", head, 2)[0], socket.MSG_WAITALL)
 
     def ask(self, method, body=b""):
         """0 for success, or the error code; the answer's attributes are in self.answer."""
@@ -69,8 +75,8 @@ class Client:
             self.realm, self.nonce = self.answer[REALM], self.answer[NONCE]
         return code
 
-    def allocate(self):
-        return self.ask(ALLOCATE, attribute(TRANSPORT, b"\x11\0\0\0"))
+    def allocate(self, protocol=socket.IPPROTO_UDP):
+        return self.ask(ALLOCATE, attribute(TRANSPORT, bytes([protocol, 0, 0, 0])))
 
     def permit(self, host):
         return self.ask(PERMISSION, attribute(XOR_PEER, xor_address(host, 0)))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Steering in a SO_REUSEPORT group: the kernel picks the socket that reuseport_position() names, for IPv4 and
- * IPv6, datagrams and connections, and a client keeps its position whatever else is bound or closed.
+ * IPv6, datagrams and connections, and a client keeps its position whatever else is bound or closed. And the
+ * question whether a port is free, which a group that would share it does not answer.
  */
 #include <errno.h>
 #include <poll.h>
@@ -182,6 +183,44 @@ static void a_group_of_one_needs_no_steering(void **state)
 	assert_int_equal(reuseport_steer(-1, AF_INET, 2), -EBADF);
 }
 
+static void a_port_that_would_be_shared_is_not_free(struct addr at, bool stream)
+{
+	int type = stream ? SOCK_STREAM : SOCK_DGRAM;
+	struct group g;
+
+	group_open(&g, at, stream);
+	assert_int_equal(reuseport_probe(type, &g.at), -EADDRINUSE);
+	group_close(&g);
+	assert_int_equal(reuseport_probe(type, &g.at), 0);
+}
+
+static void a_port_of_a_group_is_not_free(void **state)
+{
+	(void)state;
+	for (int stream = 0; stream < 2; stream++) {
+		a_port_that_would_be_shared_is_not_free(loopback(false), stream);
+		a_port_that_would_be_shared_is_not_free(loopback(true), stream);
+	}
+}
+
+/* As the address of an allocation does, whose connections leave from it. */
+static void connections_do_not_keep_a_port(void **state)
+{
+	struct group g;
+	struct addr from;
+	int fd, accepted;
+
+	(void)state;
+	group_open(&g, loopback(false), true);
+	fd = client_to(&g.at, true, &from);
+	accepted = accept(g.fd[reuseport_position(&from, MEMBERS)], NULL, NULL);
+	assert_true(accepted >= 0);
+	group_close(&g);
+	assert_int_equal(reuseport_probe(SOCK_STREAM, &g.at), 0);
+	close(accepted);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +230,8 @@ int main(void)
 		cmocka_unit_test(connections_over_ipv6_reach_the_position),
 		cmocka_unit_test(a_client_keeps_its_position_while_listeners_come_and_go),
 		cmocka_unit_test(a_group_of_one_needs_no_steering),
+		cmocka_unit_test(a_port_of_a_group_is_not_free),
+		cmocka_unit_test(connections_do_not_keep_a_port),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,7 +124,7 @@ static enum turn_refusal refusal_of(int r)
 }
 
 /* False: another worker listens on the same port since a moment ago. */
-static bool took(struct turn_alloc *a, const struct addr *at)
+static bool took(struct turn_alloc *a, const struct addr *at, const struct addr *outside)
 {
 	struct turn_totals *totals = a->server->o.totals;
 	unsigned f = turn_family(at);
@@ -132,7 +132,7 @@ static bool took(struct turn_alloc *a, const struct addr *at)
 	if (a->tcp && !turn_totals_listener_opened(totals, at))
 		return false;
 	a->at[f] = *at;
-	a->public_at[f] = turn_public_address(a->server->cfg, at);
+	a->public_at[f] = *outside;
 	if (a->tcp) {
 		(void)turn_totals_listener_opened(totals, &a->public_at[f]);
 		return true;
@@ -186,7 +186,7 @@ static int open_address(struct turn_alloc *a, const struct addr *ip, const struc
 		if (in_use(s, &at) || in_use(s, &outside))
 			continue;
 		r = open_port(a, &at, o->pair);
-		if (r == 0 && took(a, &at))
+		if (r == 0 && took(a, &at, &outside))
 			return 0;
 		if (r == 0)
 			s->o.relay->close(steal_ptr(&a->relay[turn_family(&at)]));
@@ -248,7 +248,7 @@ enum turn_refusal turn_alloc_adopt(struct turn_alloc *a, struct turn_reservation
 	if (r < 0)
 		return refusal_of(r);
 	res->held = NULL;
-	took(a, &res->at);
+	took(a, &res->at, &res->public_at);
 	return TURN_ACCEPTED;
 }
 

@@ -67,6 +67,36 @@ static void the_port_above_is_held_and_handed_out_by_token(void **state)
 	assert_peer_got(w, "9.9.9.9:9", "rtcp");
 }
 
+/* What clients are told of the relay addresses; NULL: of the first it is not known. */
+static void tell(struct world *w, const char *outside)
+{
+	w->external_addresses[0] = outside ? address(outside) : (struct addr){ 0 };
+	w->external_addresses[1] = w->relay_addresses[1];
+	w->cfg.relay.outside = (struct cfg_list){ w->external_addresses, 2 };
+	world_reload(w);
+}
+
+static void a_held_port_has_the_address_of_its_pair_whatever_is_told_since(void **state)
+{
+	static const char *const since[] = { "9.9.9.88", NULL };
+	struct world *w = *state;
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct client rtp = client_udp(w, i ? "192.0.2.1:1" : "192.0.2.1:2", "alice");
+		struct client rtcp = client_udp(w, i ? "192.0.2.1:3" : "192.0.2.1:4", "alice");
+		struct addr next;
+
+		tell(w, "9.9.9.77");
+		assert_int_equal(allocate_even(&rtp, true), 0);
+		tell(w, since[i]);
+		assert_int_equal(allocate_reserved(&rtcp, rtp.token), 0);
+		next = rtp.relay;
+		addr_set_port(&next, (uint16_t)(addr_port(&rtp.relay) + 1));
+		assert_true(addr_equal(&rtcp.relay, &next));
+		assert_true(turn_totals_is_relay(w->totals, &next));
+	}
+}
+
 static void a_held_port_that_cannot_be_handed_over_is_let_go(void **state)
 {
 	struct world *w = *state;
@@ -196,6 +226,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TALK(an_even_port_is_even),
 		TALK(the_port_above_is_held_and_handed_out_by_token),
+		TALK(a_held_port_has_the_address_of_its_pair_whatever_is_told_since),
 		TALK(a_held_port_that_cannot_be_handed_over_is_let_go),
 		TALK(no_more_ports_are_held_than_the_table_has_room_for),
 		TALK(a_token_is_good_once_and_for_its_user),

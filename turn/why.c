@@ -22,6 +22,12 @@ struct found {
 	uint64_t now;
 };
 
+/* name: the user's, or what of it begins there; the ring has it cut. */
+static bool is_user(const struct turn_refused *r, const char *name, const char *wanted)
+{
+	return strncmp(name, wanted, sizeof r->user - 1 - (size_t)(name - r->user)) == 0;
+}
+
 static bool wanted(const struct found *f, const struct turn_refused *r)
 {
 	const char *colon = strchr(r->user, ':'); /* REST: "expiry:name" */
@@ -32,7 +38,7 @@ static bool wanted(const struct found *f, const struct turn_refused *r)
 		return true;
 	if (addr_family(&f->ip) != AF_UNSPEC)
 		return addr_port(&f->ip) ? addr_equal(&f->ip, &r->client) : addr_equal_ip(&f->ip, &r->client);
-	return strcmp(r->user, f->match) == 0 || (colon && strcmp(colon + 1, f->match) == 0);
+	return is_user(r, r->user, f->match) || (colon && colon[1] && is_user(r, colon + 1, f->match));
 }
 
 static bool take(const struct turn_refused *r, void *arg)

@@ -62,6 +62,19 @@ def _(w):
     w.logged("warn turn.refused.credential", "secret=2026a")
 
 
+@case("a user is found by the whole name, however long it is")
+def _(w):
+    w.config(tls=False)
+    w.start()
+    long, expired = "a" * 40 + "@" + "b" * 40, f"{int(time.time()) - 40}:" + "c" * 80
+    challenged(w, long, "guess").socket.close()
+    challenged(w, expired, rest_password(expired)).socket.close()
+    w.ask("turn", "why", long).exits(0).says("unknown user name")
+    w.ask("turn", "why", expired).exits(0).says("expired")
+    w.ask("turn", "why", "c" * 80).exits(0).says("expired")
+    w.ask("turn", "why", "a" * 40).exits(0).says("nothing was refused lately")
+
+
 def rest_password(user):
     import base64
     import hashlib

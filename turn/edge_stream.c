@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -346,7 +345,6 @@ static int conn_new(struct turn_worker *w, const struct turn_arrival *a)
 	c->local = *a->server;
 	c->mark = mark_of(a->fd, a->server);
 	c->unused.fire = on_unused;
-	setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	r = stream_new(w->loop, a->fd,
 		       &(struct stream_options){ .tls = a->tls ? w->contexts.tls : NULL, .max_in = TURN_MAX_FRAME + 1,
 						 .max_out = TURN_STREAM_OUT },

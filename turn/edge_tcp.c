@@ -15,6 +15,8 @@
 #include "turn/tcp_alloc.h"
 
 enum { FLOW_OUT = 256 << 10, RETRY_MS = 20 };
+_Static_assert(FLOW_OUT >= TURN_STREAM_OUT / 2,
+	       "whoever has no room left says when there is some: on_drained");
 
 struct turn_flow {
 	struct list node; /* in worker->flows */
@@ -24,7 +26,7 @@ struct turn_flow {
 	int fd;			 /* until bound; then the stream's, and -1 */
 	struct stream *peer, *client; /* bound; client is the connection's own */
 	struct turn_conn *conn;
-	struct timer retry; /* what was held back is tried again */
+	struct timer retry; /* what the bit rate has held back is tried again */
 };
 
 static void flow_free(struct turn_flow *f)
@@ -78,13 +80,14 @@ static size_t carry(struct turn_flow *f, struct stream *from, struct stream *to,
 
 	while (used < n) {
 		size_t queued = stream_queued(to), room = queued < FLOW_OUT ? FLOW_OUT - queued : 0;
-		size_t m = MIN(n - used, room);
+		size_t m = room ? turn_tcp_pass(f->tcp, way, MIN(n - used, room),
+						loop_now(f->worker->loop))
+				: 0;
 
-		if (m)
-			m = turn_tcp_pass(f->tcp, way, m, loop_now(f->worker->loop));
 		if (m == 0) {
 			stream_pause(from);
-			loop_timer_set(f->worker->loop, &f->retry, RETRY_MS);
+			if (room) /* else on_drained goes on */
+				loop_timer_set(f->worker->loop, &f->retry, RETRY_MS);
 			break;
 		}
 		if (stream_write(to, p + used, m) < 0)

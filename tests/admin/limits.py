@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each limit has its own error on the wire, its own counter and its own line in the log."""
 import contextlib
+import os
 import socket
 import sys
 import time
 
-from turn_client import Client
+from turn_client import CONNECTION_ID, Client
 from world import Failed, case, main
 
 
@@ -162,6 +163,49 @@ def _(w):
         for c in open_ones:
             c.close()
         s.stop()
+
+
+def wakeups(process):
+    """How often the workers have waited so far."""
+    n = 0
+    for task in os.listdir(f"/proc/{process.pid}/task"):
+        with open(f"/proc/{process.pid}/task/{task}/status", encoding="utf-8") as f:
+            fields = dict(line.split(":", 1) for line in f)
+        if fields["Name"].strip().startswith("worker"):
+            n += int(fields["voluntary_ctxt_switches"])
+    return n
+
+
+@case("a TCP connection whose far end does not read waits for it, and keeps no worker awake")
+def _(w):
+    w.config(tls=False)
+    s = w.start()
+    with socket.create_server(("127.0.0.1", 0)) as listening, \
+            Client(w.port, "alice", "wonderland", kind=socket.SOCK_STREAM) as c, \
+            Client(w.port, "alice", "wonderland", kind=socket.SOCK_STREAM) as data:
+        expect("the allocation", c.allocate(socket.IPPROTO_TCP), 0)
+        expect("the connection", c.connect(*listening.getsockname()), 0)
+        peer = listening.accept()[0]
+        expect("its binding", data.bind_connection(c.answer[CONNECTION_ID]), 0)
+        data.socket.setblocking(False)
+        sent, idle = 0, 0
+        while idle < 10:  # until nothing more goes for half a second
+            try:
+                sent += data.socket.send(b"x" * 65536)
+                idle = 0
+            except BlockingIOError:
+                idle += 1
+                time.sleep(0.05)
+        before = wakeups(s.process)
+        time.sleep(2)
+        woken = wakeups(s.process) - before
+        if woken > 30:
+            raise Failed(f"    {woken} times in two seconds")
+        peer.settimeout(5)
+        while sent > 0:  # and it goes on from where it stood
+            sent -= len(peer.recv(1 << 20))
+        expect("bytes that came and were not sent", sent, 0)
+        peer.close()
 
 
 if __name__ == "__main__":

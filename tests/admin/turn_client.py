@@ -8,9 +8,10 @@ import socket
 import struct
 
 COOKIE = 0x2112A442
-ALLOCATE, REFRESH, SEND, PERMISSION, CHANNEL = 0x003, 0x004, 0x006, 0x008, 0x009
+ALLOCATE, REFRESH, SEND, PERMISSION, CHANNEL, CONNECT, CONNECTION_BIND = 0x003, 0x004, 0x006, 0x008, 0x009, 0x00A, 0x00B
 USERNAME, INTEGRITY, ERROR, CHANNEL_NUMBER, LIFETIME = 0x0006, 0x0008, 0x0009, 0x000C, 0x000D
 XOR_PEER, DATA, REALM, NONCE, XOR_RELAYED, TRANSPORT = 0x0012, 0x0013, 0x0014, 0x0015, 0x0016, 0x0019
+CONNECTION_ID = 0x002A
 
 
 def attribute(kind, value):
@@ -84,6 +85,14 @@ class Client:
     def bind(self, number, host, port):
         return self.ask(CHANNEL, attribute(CHANNEL_NUMBER, struct.pack("!HH", number, 0))
                         + attribute(XOR_PEER, xor_address(host, port)))
+
+    def connect(self, host, port):
+        """Of a TCP allocation: the CONNECTION-ID is in self.answer."""
+        return self.ask(CONNECT, attribute(XOR_PEER, xor_address(host, port)))
+
+    def bind_connection(self, connection_id):
+        """self.socket is the connection with the peer from then on."""
+        return self.ask(CONNECTION_BIND, attribute(CONNECTION_ID, connection_id))
 
     def send_channel(self, number, data):
         self.socket.send(struct.pack("!HH", number, len(data)) + data)

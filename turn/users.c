@@ -16,7 +16,7 @@
 static const char KIND[] = "turn.user", REALM_KIND[] = "turn.realms.user";
 const struct store_kind turn_store_kinds[] = { { KIND, &turn_user_schema }, { REALM_KIND, &turn_user_schema },
 					      { "turn.secret", &turn_secret_schema }, { "turn.realms.secret", &turn_secret_schema }, { NULL, NULL } };
-enum { USER_MAX = 255, USER_CAP = 1024, KEY_CAP = USER_CAP + 128 };
+enum { USER_MAX = 255 /* a password, too */, USER_CAP = 1024, KEY_CAP = USER_CAP + 128 };
 
 struct turn_users {
 	struct store *store;
@@ -106,6 +106,12 @@ static bool good_password(const char *password)
 	return good;
 }
 
+/* What a file could have, too; one that is longer and in the store already goes on. */
+static bool good_new_password(const char *password)
+{
+	return good_password(password) && strlen(password) <= USER_MAX;
+}
+
 /* One bad row of an old or damaged store must not keep the server from its other users. */
 static void load_one(struct turn_users *u, const struct store_object *o, const char *realm, const char *written)
 {
@@ -169,7 +175,8 @@ static int check_user(struct turn_service *ts, const char *realm, const char *na
 
 	if (prepare_name(name, normal) < 0 || strcmp(normal, name) != 0)
 		snprintf(err, err_n, "a user name has 1 to 255 bytes in its normal form, without control and invisible characters");
-	else if (!good_password(json_string_value(json_object_get(body, "password"))) || json_object_size(body) != 1)
+	else if (!good_new_password(json_string_value(json_object_get(body, "password"))) ||
+		 json_object_size(body) != 1)
 		snprintf(err, err_n, "'password' has 1 to 255 bytes, without control and invisible characters, and is all there is");
 	else if (!realm_of(ts, realm))
 		snprintf(err, err_n, "there is no realm %s", realm);
@@ -457,7 +464,7 @@ static void verb_put(struct control_request *rq, const json_t *args, void *arg)
 		control_fail(rq, "not-found", "stile turn user add makes one", "there is no user %s", name);
 		return;
 	}
-	if (!good_password(u.password)) {
+	if (!good_new_password(u.password)) {
 		control_fail(rq, "bad-request", NULL, "a password has 1 to 255 bytes, without control and invisible characters");
 		return;
 	}

@@ -133,6 +133,14 @@ def _(w):
     w.ask("turn", "user", "add", "bob", stdin="tab\there\n").exits(1).says("a password has")
     w.ask("turn", "user", "add", "bob", stdin="").exits(1).says("no password was given")
     w.ask("turn", "user", "add", "bob", stdin="y" * 300 + "\n").exits(1).says("too long")
+    for args in ({"name": "bob", "password": "y" * 256}, {"name": "bob", "password": "y" * 256, "realm": "admin.test"}):
+        try:
+            w.verb("turn.user.put", args)
+        except Failed as e:
+            if "a password has 1 to 255 bytes" not in str(e):
+                raise
+        else:
+            raise Failed("    a password that no file could have was taken")
     w.ask("turn", "user", "add", "Zo\u00eb", stdin="builders-tea\n").exits(0)
     w.ask("turn", "user", "add", "Zoe\u0308", stdin="builders-tea\n").exits(1).says("there is a user")
     s.stop()

@@ -6,6 +6,7 @@
  */
 #include "turn/tcp_alloc.h"
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include "turn/alloc.h"
 
@@ -76,7 +77,17 @@ void turn_tcp_end_all(struct turn_alloc *a)
 		tcp_free(list_entry(it, struct turn_tcp, of_alloc));
 }
 
-static void answer_connect(struct turn_tcp *t, enum turn_refusal why, uint64_t now)
+/* err: positive errno. */
+static enum turn_refusal not_connected(struct turn_request *q, const struct addr *peer, int err)
+{
+	char text[ADDR_STRLEN];
+
+	snprintf(q->why, sizeof q->why, "%s: %s", addr_print(peer, text), strerror(err));
+	return TURN_REFUSE_CONNECT;
+}
+
+/* err: why there is no connection. */
+static void answer_connect(struct turn_tcp *t, enum turn_refusal why, int err, uint64_t now)
 {
 	struct turn_alloc *a = t->alloc;
 	struct stun_msg m;
@@ -87,7 +98,7 @@ static void answer_connect(struct turn_tcp *t, enum turn_refusal why, uint64_t n
 		return;
 	q.key = turn_key_ref(a->key);
 	if (why != TURN_ACCEPTED) {
-		turn_refuse(&q, why);
+		turn_refuse(&q, why == TURN_REFUSE_CONNECT ? not_connected(&q, &t->peer, err) : why);
 	} else {
 		turn_answer_begin(&q, &sw);
 		stun_put_u32(&sw, STUN_A_CONNECTION_ID, t->id);
@@ -103,7 +114,7 @@ static void on_due(struct timer *timer, uint64_t now)
 	struct turn_tcp *t = container_of(timer, struct turn_tcp, due);
 
 	if (t->state == CONNECTING)
-		answer_connect(t, TURN_REFUSE_CONNECT, now);
+		answer_connect(t, TURN_REFUSE_CONNECT, ETIMEDOUT, now);
 	tcp_free(t);
 }
 
@@ -163,7 +174,7 @@ static enum turn_refusal judge_connect(struct turn_request *q, struct addr *ret_
 
 enum turn_refusal turn_on_connect(struct turn_request *q)
 {
-	struct addr peer, inside;
+	struct addr peer = { 0 }, inside;
 	enum turn_refusal why = judge_connect(q, &peer);
 	struct turn_tcp *t;
 	int r;
@@ -177,7 +188,8 @@ enum turn_refusal turn_on_connect(struct turn_request *q)
 				   q->s->behind_nat && turn_own_inside(q->s, &peer, true, &inside) ? &inside : &peer, &t->flow);
 	if (r < 0) {
 		tcp_free(t);
-		return r == -ENOMEM || r == -EMFILE || r == -ENFILE ? TURN_REFUSE_RESOURCES : TURN_REFUSE_CONNECT;
+		return r == -ENOMEM || r == -EMFILE || r == -ENFILE ? TURN_REFUSE_RESOURCES
+								    : not_connected(q, &peer, -r);
 	}
 	q->deferred = true;
 	return TURN_ACCEPTED;
@@ -186,13 +198,13 @@ enum turn_refusal turn_on_connect(struct turn_request *q)
 void turn_tcp_connected(struct turn_tcp *t, int err, uint64_t now)
 {
 	if (err) {
-		answer_connect(t, TURN_REFUSE_CONNECT, now);
+		answer_connect(t, TURN_REFUSE_CONNECT, err, now);
 		tcp_free(t);
 		return;
 	}
 	t->state = WAITING;
 	timers_set(t->alloc->server->o.timers, &t->due, now + TURN_TCP_WAIT_MS);
-	answer_connect(t, TURN_ACCEPTED, now);
+	answer_connect(t, TURN_ACCEPTED, 0, now);
 }
 
 struct turn_tcp *turn_tcp_next(struct turn_alloc *a, struct turn_tcp *before, struct addr *ret_peer)
@@ -208,7 +220,7 @@ struct turn_tcp *turn_tcp_next(struct turn_alloc *a, struct turn_tcp *before, st
 void turn_tcp_revoke(struct turn_tcp *t, uint64_t now)
 {
 	if (t->state == CONNECTING)
-		answer_connect(t, TURN_REFUSE_PEER, now);
+		answer_connect(t, TURN_REFUSE_PEER, 0, now);
 	tcp_free(t);
 }
 

@@ -62,6 +62,18 @@ def _(w):
     w.logged("warn turn.refused.credential", "secret=2026a")
 
 
+@case("why a TCP connection with a peer failed is told")
+def _(w):
+    w.config(tls=False)
+    w.start()
+    with socket.socket() as nobody, Client(w.port, "alice", "wonderland", kind=socket.SOCK_STREAM) as c:
+        nobody.bind(("127.0.0.1", 0))
+        at = nobody.getsockname()
+        if c.allocate(socket.IPPROTO_TCP) != 0 or c.connect(*at) != 447:
+            raise Failed("    it is no 447")
+    w.ask("turn", "why", "alice").exits(0).says(f"could not be connected to: 127.0.0.1:{at[1]}: Connection refused")
+
+
 @case("a user is found by the whole name, however long it is")
 def _(w):
     w.config(tls=False)

@@ -52,8 +52,8 @@ static void put_ip(struct request *q, unsigned short type, const struct addr *a)
 	put_attr(q, type, ip, n);
 }
 
-/* The answer's length, or -errno as the kernel says. */
-static ssize_t ask(struct fast_routes *r, struct request *q, uint8_t *buf, size_t buf_n)
+/* False: the kernel has no answer but an error. */
+static bool ask(struct fast_routes *r, struct request *q, uint8_t *buf, size_t buf_n)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	const struct nlmsghdr *h = (const void *)buf;
@@ -61,18 +61,15 @@ static ssize_t ask(struct fast_routes *r, struct request *q, uint8_t *buf, size_
 	q->h.nlmsg_flags = NLM_F_REQUEST;
 	q->h.nlmsg_seq = ++r->seq;
 	if (sendto(r->fd, q, q->h.nlmsg_len, 0, (const void *)&kernel, sizeof kernel) < 0)
-		return -errno;
+		return false;
 	for (;;) {
 		ssize_t n = recv(r->fd, buf, buf_n, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return -errno;
-		if (!NLMSG_OK(h, (size_t)n) || h->nlmsg_seq != r->seq)
-			continue; /* of a question that was given up */
-		if (h->nlmsg_type == NLMSG_ERROR)
-			return MIN(((const struct nlmsgerr *)NLMSG_DATA(h))->error, -1);
-		return n;
+			return false;
+		if (NLMSG_OK(h, (size_t)n) && h->nlmsg_seq == r->seq) /* else of a question that was given up */
+			return h->nlmsg_type != NLMSG_ERROR;
 	}
 }
 
@@ -160,7 +157,7 @@ static bool find_mac(struct fast_routes *r, struct fast_hop *hop)
 	enum { FRESH = NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE, GOOD = FRESH | NUD_PROBE | NUD_STALE | NUD_DELAY };
 
 	begin_neighbour(&q, RTM_GETNEIGH, hop);
-	if (ask(r, &q, buf, sizeof buf) < 0) {
+	if (!ask(r, &q, buf, sizeof buf)) {
 		use_neighbour(r, hop);
 		return false;
 	}
@@ -191,7 +188,8 @@ enum fast_why fast_route_find(struct fast_routes *r, const struct addr *from, co
 	put_attr(&q, RTA_IP_PROTO, &(uint8_t){ IPPROTO_UDP }, 1);
 	put_attr(&q, RTA_SPORT, &from_port, 2);
 	put_attr(&q, RTA_DPORT, &to_port, 2);
-	if (ask(r, &q, buf, sizeof buf) < 0 || read_route(buf, to, ret_hop) != RTN_UNICAST || !ret_hop->ifindex)
+	if (!ask(r, &q, buf, sizeof buf) || read_route(buf, to, ret_hop) != RTN_UNICAST ||
+	    !ret_hop->ifindex)
 		return FAST_WHY_NO_ROUTE;
 	return r->neighbours && !find_mac(r, ret_hop) ? FAST_WHY_NEIGHBOUR : FAST_OFFLOADED;
 }
@@ -205,7 +203,7 @@ bool fast_route_is_local(struct fast_routes *r, const struct addr *a)
 	if (addr_classify(a) == ADDR_LOOPBACK)
 		return false;
 	begin_route(&q, a);
-	return ask(r, &q, buf, sizeof buf) >= 0 && read_route(buf, a, &hop) == RTN_LOCAL;
+	return ask(r, &q, buf, sizeof buf) && read_route(buf, a, &hop) == RTN_LOCAL;
 }
 
 /* ---- life ---- */

@@ -348,6 +348,7 @@ int scope_parse(const json_t *list, unsigned *ret_scope)
 void token_remove(struct accounts *a, struct token *t, const char *who, account_done_fn fn, void *arg)
 {
 	t->leaving = true;
+	events_end_of(a->c->events, t->id);
 	save(a, (struct change){ .kind = "console.token", .key = t->id, .who = who, .deleted = true, .token = t }, fn, arg);
 }
 
@@ -377,6 +378,11 @@ struct token *token_add(struct accounts *a, const struct token *like, const char
 	return t;
 }
 
+static bool has_expired(const struct token *t, int64_t now)
+{
+	return t->expires_at && t->expires_at < now;
+}
+
 struct token *token_of_secret(struct accounts *a, const char *secret)
 {
 	int64_t now = clock_unix_ms();
@@ -388,12 +394,26 @@ struct token *token_of_secret(struct accounts *a, const char *secret)
 
 		if (strcmp(t->hash, hash) != 0)
 			continue;
-		if (t->leaving || (t->expires_at && t->expires_at < now))
+		if (t->leaving || has_expired(t, now))
 			return NULL;
 		t->used_at = now;
 		return t;
 	}
 	return NULL;
+}
+
+/* Requests are judged as they come; a stream was judged when it began. */
+void accounts_sweep(struct accounts *a)
+{
+	int64_t now = clock_unix_ms();
+
+	sessions_sweep(a);
+	list_for_each(it, &a->tokens) {
+		const struct token *t = list_entry(it, struct token, node);
+
+		if (has_expired(t, now))
+			events_end_of(a->c->events, t->id);
+	}
 }
 
 static void load_token(const struct store_object *o, void *arg)

@@ -235,7 +235,7 @@ struct session *ask_session(const struct ask *a)
 	list_for_each(it, &a->c->accounts->sessions) {
 		struct session *s = list_entry(it, struct session, node);
 
-		if (strcmp(s->id, a->who.session_id) == 0)
+		if (strcmp(s->id, a->who.id) == 0)
 			return s;
 	}
 	return NULL;

@@ -97,7 +97,7 @@ struct identity {
 	enum control_role role;
 	unsigned scope;		/* of a token; a session has all */
 	struct session *session; /* NULL: a token. Only until the handler has returned: ask_session() later */
-	char session_id[65];
+	char id[65]; /* of the session, or of the token */
 };
 struct ask {
 	struct console *c;
@@ -249,6 +249,7 @@ void user_remove(struct accounts *a, struct user *u, const char *who, account_do
 struct token *token_add(struct accounts *a, const struct token *like, const char *who, char secret[static 64], account_done_fn fn, void *arg);
 struct token *token_of_secret(struct accounts *a, const char *secret);
 void token_remove(struct accounts *a, struct token *t, const char *who, account_done_fn fn, void *arg);
+void accounts_sweep(struct accounts *a); /* whose time is over looks on no longer */
 const char *role_name(enum control_role r);
 int role_parse(const char *s, enum control_role *ret_r);
 json_t *scope_json(unsigned scope);
@@ -269,6 +270,7 @@ void session_remove(struct accounts *a, struct session *s);
 void sessions_remove_of(struct accounts *a, const struct user *u, const struct session *but);
 void session_free(struct accounts *a, struct session *s); /* it stays in the store */
 int sessions_load(struct accounts *a); /* when the users are there: as store_load() */
+void sessions_sweep(struct accounts *a); /* those that have ended go */
 
 /* ---- events.c ---- */
 enum { EVENTS_KEEP_MS = 5 * 60 * 1000 };
@@ -279,7 +281,7 @@ void events_publish(struct events *e, const char *service, const char *topic, co
 void events_lost(struct events *e, const char *service, uint64_t n);
 json_t *events_topics(const struct events *e, const char *service); /* array wanted of it; empty: none */
 bool events_wanted(const struct events *e, const char *service, const char *topic);
-void events_end_of_session(struct events *e, const struct session *s); /* its streams end */
+void events_end_of(struct events *e, const char *id); /* streams of this session or token end */
 unsigned events_streams(const struct events *e);
 
 /* ---- backends.c ---- */

@@ -8,6 +8,8 @@
  * An event's id is "BOOT.SEQ": a page that comes back names the last one that it had, and goes on behind it if the ring still
  * has it and the console is the same. Services are asked for the topics that somebody wants, and for half a minute longer, so
  * that who comes back finds no gap.
+ *
+ * A stream is as good as the session or token that it was opened with: it ends with it, at the next keep-alive if that was by time.
  */
 #include "console/console.h"
 
@@ -43,7 +45,7 @@ struct viewer {
 	bool greeted, ended, ping, restarted;
 	char *out; /* what is being sent */
 	size_t out_n, out_sent, out_cap;
-	char session_id[65];
+	char id[65]; /* of the session or token that looks on */
 };
 struct wanted {
 	struct list node;
@@ -405,7 +407,7 @@ static struct viewer *viewer_new(struct ask *a, int *ret_r)
 	if (!header && ask_query(a, "last", last, sizeof(last)) == 0)
 		header = last;
 	resume_at(v, header);
-	memcpy(v->session_id, a->who.session_id, sizeof(v->session_id));
+	memcpy(v->id, a->who.id, sizeof(v->id));
 	return v;
 }
 
@@ -443,14 +445,14 @@ void events_get(struct ask *a)
 	httpd_reply_stream(a->rq, 200, "text/event-stream", UINT64_MAX, &source);
 }
 
-void events_end_of_session(struct events *e, const struct session *s)
+void events_end_of(struct events *e, const char *id)
 {
 	if (!e)
 		return;
 	list_for_each(it, &e->viewers) {
 		struct viewer *v = list_entry(it, struct viewer, node);
 
-		if (strcmp(v->session_id, s->id) != 0)
+		if (strcmp(v->id, id) != 0)
 			continue;
 		v->ended = true;
 		if (v->ask->rq)
@@ -471,6 +473,7 @@ static void on_keep_alive(struct timer *t, uint64_t now)
 	bool fewer = false;
 
 	drop_old(e, now);
+	accounts_sweep(e->c->accounts);
 	list_for_each(it, &e->viewers) {
 		struct viewer *v = list_entry(it, struct viewer, node);
 

@@ -144,6 +144,7 @@ static bool take_bearer(struct ask *a, const char *authorization)
 	if (!t)
 		return false;
 	(void)snprintf(a->who.name, sizeof(a->who.name), "token %.50s", t->name);
+	(void)snprintf(a->who.id, sizeof(a->who.id), "%s", t->id);
 	a->who.role = t->role;
 	a->who.scope = t->scope;
 	return true;
@@ -185,7 +186,7 @@ static bool take_cookie(struct ask *a)
 	if (!s)
 		return false;
 	a->who.session = s;
-	memcpy(a->who.session_id, s->id, sizeof(a->who.session_id));
+	memcpy(a->who.id, s->id, sizeof(a->who.id));
 	a->who.role = s->user->role;
 	a->who.scope = SCOPE_READ | SCOPE_WRITE | SCOPE_METRICS;
 	(void)snprintf(a->who.name, sizeof(a->who.name), "%s", s->user->name);

@@ -26,7 +26,7 @@ void session_free(struct accounts *a, struct session *s)
 
 void session_remove(struct accounts *a, struct session *s)
 {
-	events_end_of_session(a->c->events, s);
+	events_end_of(a->c->events, s->id);
 	accounts_drop(a, KIND, s->id);
 	session_free(a, s);
 }
@@ -57,7 +57,7 @@ static bool has_ended(const struct accounts *a, const struct session *s, int64_t
 	return now - s->seen_at > (int64_t)k->session_idle_ms || now - s->created_at > (int64_t)k->session_life_ms || s->seen_at - now > 60000;
 }
 
-static void sweep(struct accounts *a)
+void sessions_sweep(struct accounts *a)
 {
 	int64_t now = clock_unix_ms();
 
@@ -74,7 +74,7 @@ static void make_room(struct accounts *a)
 {
 	struct session *oldest = NULL;
 
-	sweep(a);
+	sessions_sweep(a);
 	if (a->n_sessions < SESSIONS_MAX)
 		return;
 	list_for_each(it, &a->sessions) {

@@ -38,6 +38,32 @@ def _(w):
             s.next()
 
 
+@case("a stream ends with the token that opened it: removed, or its time over")
+def _(w):
+    w.console()
+    alice = w.first()
+
+    def looking(**more):
+        got = alice.post("/api/v1/tokens", {"name": "screen", "role": "viewer", "scope": ["read"], **more}).is_(201).json
+        s = Stream(w.client(token=got["token"]), "console:services")
+        s.until("hello")
+        return s, got["id"]
+
+    def ended(s, how):
+        patience = time.monotonic() + 40
+        while s.r.readline():
+            if time.monotonic() > patience:
+                raise Failed(f"    the stream goes on: {how}")
+    with looking()[0] as kept, looking(expires_in_s=1)[0] as short:
+        removed, its_id = looking()
+        with removed:
+            alice.delete("/api/v1/tokens/" + its_id).is_(200)
+            ended(removed, "its token was removed")
+        ended(short, "the time of its token is over")
+        w.turn()
+        kept.until("console:services")
+
+
 @case("events of a service come through, those that nobody asked for do not")
 def _(w):
     w.console()

@@ -246,6 +246,23 @@ static void who_was_away_finds_what_has_had_its_time_counted(void **state)
 	assert_int_equal(reckon(w, 11), 10);
 }
 
+static void the_stream_of_a_session_ends_with_its_time(void **state)
+{
+	struct world *w = *state;
+	struct session *s = list_entry(w->c.accounts->sessions.next, struct session, node);
+
+	open_stream(w);
+	accounts_sweep(w->c.accounts);
+	publish(w, 0, 1, 1);
+	until(w, "{\"i\":0,");
+	s->created_at -= (int64_t)console_config(&w->c)->session_life_ms + 1;
+	accounts_sweep(w->c.accounts);
+	assert_int_equal(w->c.accounts->n_sessions, 0);
+	until(w, "\r\n0\r\n\r\n"); /* the last chunk */
+	store_flush(w->svc.store);
+	support_run_for(w->svc.loop, 20); /* what became of the session in the store is told */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +270,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(large_events_are_bounded_by_their_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_a_service_lost_is_passed_on, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_was_away_finds_what_has_had_its_time_counted, setup_forgetful, teardown),
+		cmocka_unit_test_setup_teardown(the_stream_of_a_session_ends_with_its_time, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -169,6 +169,10 @@ static void on_login_hash(bool match, const char *hash, void *arg)
 	uint64_t step = 0;
 
 	(void)hash;
+	if (a->rq && !is_its_turn(a, name)) { /* who came in a crowd, before the first of them had failed, learns nothing either */
+		ask_unref(a);
+		return;
+	}
 	if (match && u && u->totp && code)
 		step = totp_check(u->totp_secret, code, clock_unix_ms() / 1000, u->totp_last);
 	if (!match || !u || (u->totp && code && !step)) {

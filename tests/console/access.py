@@ -6,6 +6,7 @@ import hmac
 import re
 import struct
 import sys
+import threading
 import time
 
 from console_world import PASSWORD, Client, Failed, case, main, trusting, wait_for
@@ -245,6 +246,23 @@ def _(w):
         raise Failed(f"    {got.headers}")
     alice.get("/api/v1/me").is_(200)  # who is in stays in
     wait_for("the end of the wait", lambda: c.login("alice").status == 200, 30)
+
+
+@case("who guesses many at once gains nothing by it")
+def _(w):
+    w.console()
+    w.first()
+    answers = []
+
+    def guess():
+        answers.append(w.client().login("alice", "guess guess guess").status)
+    crowd = [threading.Thread(target=guess) for _ in range(20)]
+    for t in crowd:
+        t.start()
+    for t in crowd:
+        t.join()
+    if answers.count(401) > 5 or answers.count(401) + answers.count(429) != 20:
+        raise Failed(f"    five may fail before they wait: {sorted(answers)}")
 
 
 @case("TLS: clients show their certificate, a reload brings another one, and a public address needs either")

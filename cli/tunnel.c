@@ -324,7 +324,7 @@ static const struct command rows[] = {
 	{ "tunnel control", "", "control connections of agents: since when, who, whence, round-trip time, and why one is not there",
 	  "All agents that are known; those that are not connected with when they were seen last.", table_options, ARRAY_LEN(table_options),
 	  0, 0, run_control, WITHOUT_CONFIG },
-	{ "tunnel jobs", "[AGENT]", "forward jobs of connected agents: state, addresses, connections, errors",
+	{ "tunnel jobs", "[AGENT]", "forward jobs of connected agents, and those interrupted here of others: state, addresses, connections, errors",
 	  "---> is a job that is started, -||- one that is interrupted; § is encrypted. CONN is the number of its agent's control\n"
 	  "connection (stile tunnel agents). UP is from the source to the target.",
 	  table_options, ARRAY_LEN(table_options), 0, 1, run_jobs, WITHOUT_CONFIG },

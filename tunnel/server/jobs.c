@@ -74,7 +74,7 @@ static bool is_known(const uint8_t identity[static WIRE_PIN], void *arg)
 {
 	struct tunnel_jobs *j = arg;
 
-	return !j->o.known || j->o.known(identity, j->o.arg);
+	return !j->o.name_of || j->o.name_of(identity, j->o.arg);
 }
 
 static void on_kept(const char *key, json_t *claim, void *arg)

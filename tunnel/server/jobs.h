@@ -20,8 +20,8 @@ struct tunnel_jobs_options {
 	struct records *records; /* may be NULL; outlives the jobs */
 	/* What an agent may open: at most max ranges. */
 	unsigned (*ranges)(const uint8_t identity[static WIRE_PIN], struct wire_range *r, unsigned max, void *arg);
-	/* Is there such an agent still? The ports of one that was revoked are free. */
-	bool (*known)(const uint8_t identity[static WIRE_PIN], void *arg);
+	/* What it is called here; NULL: there is no such agent, or it was revoked, and its ports are free. */
+	const char *(*name_of)(const uint8_t identity[static WIRE_PIN], void *arg);
 	/* Whose name this is; false: nobody's. */
 	bool (*look_up)(const char *agent, uint8_t ret_identity[static WIRE_PIN], void *arg);
 	/* NULL, or who has this port of the server: see ports.h. */

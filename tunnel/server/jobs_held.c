@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include "common/json.h"
 #include "tunnel/link/identity.h"
 #include "tunnel/server/jobs_priv.h"
 
@@ -96,6 +97,38 @@ static const struct stored_ops ops = { .kind = "tunnel.held", .noun = "job", .li
 int jobs_held_new(struct tunnel_jobs *j)
 {
 	return stored_new(j->o.svc, &ops, j, &j->held);
+}
+
+/* ---- shown ---- */
+
+static bool has_row(const json_t *rows, const char *agent, const char *job)
+{
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(rows, i, row)
+		if (strcmp(text_of_key(row, "agent"), agent) == 0 && strcmp(text_of_key(row, "name"), job) == 0 &&
+		    strcmp(text_of_key(row, "origin"), "agent") == 0)
+			return true;
+	return false;
+}
+
+/* Of one whose agent is away no more is known than that. */
+void jobs_held_rows(const struct tunnel_jobs *j, const char *agent, json_t *rows)
+{
+	json_t *body;
+	const char *key;
+
+	json_object_foreach(stored_bodies(j->held), key, body) {
+		struct text job = text_of(key), identity = text_cut(&job, '/');
+		struct identity_hash id;
+		const char *name = identity_parse(identity, &id) == 0 && j->o.name_of ? j->o.name_of(id.b, j->o.arg) : NULL;
+
+		if (!name || (agent && strcmp(agent, name) != 0) || has_row(rows, name, job.p))
+			continue;
+		json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "agent", name, "name", job.p, "origin", "agent", "mark", "-||-",
+						      "state", "interrupted", "reason", JOBS_HELD_WHY, "held", 1));
+	}
 }
 
 /* ---- asked for ---- */

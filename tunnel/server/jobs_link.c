@@ -157,7 +157,7 @@ void jobs_on_grant(struct jobs_worker *w, struct jobs_granted *g)
 		return; /* the descriptors are closed with the mail; what is current was asked for again */
 	j->held = g->held;
 	if (g->held) {
-		interrupt(j, "interrupted on the server's side");
+		interrupt(j, JOBS_HELD_WHY);
 		return;
 	}
 	if (g->g.reason) {

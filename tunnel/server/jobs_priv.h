@@ -278,10 +278,13 @@ bool jobs_offers_has(struct tunnel_jobs *j, const uint8_t identity[static WIRE_P
 void jobs_offers_add_verbs(struct tunnel_jobs *j);
 
 /* jobs_held.c */
+#define JOBS_HELD_WHY "interrupted on the server's side"
 int jobs_held_new(struct tunnel_jobs *j);
 bool jobs_held(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], const char *claim);
 void jobs_held_gone(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], const char *claim);
 /* Forgets those of an agent that keep() does not want. */
 void jobs_held_retain(struct tunnel_jobs *j, const uint8_t identity[static WIRE_PIN], bool (*keep)(const char *job, void *arg), void *arg);
+/* Those whose agent (NULL: any) is away, and has no row yet. */
+void jobs_held_rows(const struct tunnel_jobs *j, const char *agent, json_t *rows);
 /* Of a job that the agent has itself; of one that is away it is let go only. False: there is none; else the request is ended, now or later. */
 bool jobs_hold(struct tunnel_jobs *j, struct control_request *rq, const char *agent, const char *job, bool on);

@@ -208,6 +208,7 @@ json_t *jobs_rows_json(struct tunnel_jobs *j, const char *agent)
 	struct rows r = { json_array(), agent };
 
 	tunnel_server_call(j->server, add_jobs, &r);
+	jobs_held_rows(j, agent, r.rows);
 	return r.rows;
 }
 

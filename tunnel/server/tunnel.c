@@ -64,7 +64,7 @@ static unsigned ranges_of(const uint8_t identity[static WIRE_PIN], struct wire_r
 	return (unsigned)tunnel_agents_ports(((struct tunnel *)arg)->agents, identity, r, max);
 }
 
-static bool is_known(const uint8_t identity[static WIRE_PIN], void *arg)
+static const char *name_of(const uint8_t identity[static WIRE_PIN], void *arg)
 {
 	struct identity_hash h;
 	char text[IDENTITY_STRLEN];
@@ -72,7 +72,7 @@ static bool is_known(const uint8_t identity[static WIRE_PIN], void *arg)
 
 	memcpy(h.b, identity, sizeof(h.b));
 	e = tunnel_agents_look_up(((struct tunnel *)arg)->agents, text_of(identity_print(&h, text)));
-	return e && e->state != ENTRY_REVOKED;
+	return e && e->state != ENTRY_REVOKED ? e->name : NULL;
 }
 
 static bool look_up(const char *agent, uint8_t ret_identity[static WIRE_PIN], void *arg)
@@ -238,7 +238,7 @@ static int make_folder(struct tunnel *t, char *err, size_t err_n)
 
 int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t err_n)
 {
-	const struct tunnel_jobs_options jo = { .svc = t->o.svc, .records = records, .ranges = ranges_of, .known = is_known, .look_up = look_up,
+	const struct tunnel_jobs_options jo = { .svc = t->o.svc, .records = records, .ranges = ranges_of, .name_of = name_of, .look_up = look_up,
 						.own = own_port, .arg = t };
 	struct tunnel_agents_options ao;
 	int r = make_folder(t, err, err_n);

@@ -6,8 +6,8 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 // Which argument is the sentence.
-const CALLS = { cfg_add_error: 2, cfg_note: 2, refuse: 2, control_fail: 3, control_fail_with: 4, ask_fail: 3, ask_field_error: 2, snprintf: 2, say: 2, health_add: 4, sip_note: 1, fault: 1, warn: 1 };
-// Where sentences are that a change of settings, users, routes … can be refused with, or an action of the pages TURN and SIP.
+const CALLS = { cfg_add_error: 2, cfg_note: 2, refuse: 2, control_fail: 3, control_fail_with: 4, ask_fail: 3, ask_field_error: 2, snprintf: 2, say: 2, health_add: 4, sip_note: 1, fault: 1, warn: 1, fail: 1, direct_refuse: 4 };
+// Where sentences are that a change of settings, users, routes … can be refused with, or an action of a page; steps of a test.
 const OF = [
 	['common/config_types.c', ['refuse']],
 	['common/config_walk.c', ['cfg_note']],
@@ -29,6 +29,18 @@ const OF = [
 	['sip-proxy/accounts.c', ['snprintf']],
 	['sip-proxy/interfaces.c', ['snprintf']],
 	['sip-proxy/effective.c', ['snprintf']],
+	['tunnel', ['cfg_add_error', 'control_fail']],
+	['tunnel/server', ['cfg_add_error', 'control_fail']],
+	['tunnel/server/ports.c', ['refuse']],
+	['tunnel/agent', ['cfg_add_error', 'control_fail', 'direct_refuse', 'health_add']],
+	['gateway', ['cfg_add_error', 'control_fail']],
+	['cli/turn_probe.c', ['fail', 'snprintf']],
+];
+// Reasons that are rows of a table: of agents that are not let in, of connections and jobs that are refused.
+const ROWS = [
+	['tunnel/link/wire_table.c', /\[WIRE_R_\w+\] = \{ "[^"]+", "([^"]+)"/g],
+	['tunnel/server/agents.c', /\[AGENTS_R_\w+\] = \{ WIRE_R_\w+, \w+, "([^"]+)"/g],
+	['tunnel/server/jobs_conn.c', /\[JOB_REFUSED_\w+\] = "([^"]+)"/g],
 ];
 
 // The arguments of the call whose list begins at i.
@@ -91,6 +103,7 @@ export function formsOfSources(root) {
 			}
 		}
 	}
+	for (const [f, row] of ROWS) for (const [, text] of readFileSync(join(root, f), 'utf8').matchAll(row)) forms.set(text, f);
 	return forms;
 }
 

@@ -76,6 +76,7 @@ test('A plural has the forms that its language needs', () => {
 const ALIKE = [
 	'account|cores|filter|language|off|on|no|password|theme|user|login\\.code|rate\\.\\w+|role\\.administrator|service\\.(gateway|console)|unit\\.\\w+',
 	'wizard\\.(domain|step\\.(tests|account|opens)|opens\\.\\w+)',
+	'settings\\.name',
 	'sip\\.(domain|gateway|live|name|port|rate|sha256|user\\.hint|file|password)',
 	'tunnel\\.(col\\.(agent|code|host|keepalive_ms|name|ports?|program|route|server|udp|url|version)|origin\\.\\w+|sockets|test|by\\.password|state\\.info)|agent\\.servers',
 	'turn\\.(client|code|realms?|server|transport|cert\\.file)',

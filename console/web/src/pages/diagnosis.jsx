@@ -57,7 +57,7 @@ const FILES = [
 	{ id: 'name', title: 'diagnosis.file' },
 	{ id: 'size', title: 'diagnosis.size', kind: 'bytes' },
 	{ id: 'modified', title: 'diagnosis.modified', kind: 'time' },
-	{ id: 'current', title: 'diagnosis.current', kind: 'on' },
+	{ id: 'current', title: 'diagnosis.current', width: '6rem', value: r => t(r.current ? 'yes' : 'no') },
 ];
 
 const DAYS = [{ path: 'days', label: 'diagnosis.older', unit: 'd', type: 'count', min: 1, max: 36_500, default: 7, required: true }];

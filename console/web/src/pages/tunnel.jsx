@@ -7,6 +7,7 @@ import { useState } from 'preact/hooks';
 import { may, request, serviceAt } from '../api.js';
 import { keysOf, lockedAt } from '../config.js';
 import { dateTime, t } from '../i18n.js';
+import { inWords } from '../said.js';
 import { deleteObject, objectsOf, putObject } from '../objects.js';
 import { confirm } from '../ui/dialog.jsx';
 import { ErrorBox, sayError } from '../ui/errors.jsx';
@@ -297,7 +298,7 @@ const Sockets = ({ service }) => (
 		service={service}
 		verb="tunnel.sockets"
 		rowKey={r => `${r.protocol} ${r.local} ${r.peer}`}
-		columns={cols('what agent job connection:number protocol state local peer recv_queue:bytes send_queue:bytes rtt_us:us retransmits:number lost:number', { state: { width: '8rem', cell: r => r.state } })}
+		columns={cols('what agent job connection:number protocol state local peer recv_queue:bytes send_queue:bytes rtt_us:us retransmits:number lost:number', { state: { width: '8rem', cell: r => r.state }, what: { value: r => inWords(r.what) } })}
 	/>
 );
 

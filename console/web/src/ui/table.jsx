@@ -95,8 +95,13 @@ function Head({ columns, sort, setSort }) {
 	);
 }
 
-// All rows are as wide as the least widths of the columns together, or as the grid: none is sized by its own content.
-const leastOf = ({ width = '1fr' }) => /^minmax\(([^,]+),/.exec(width)?.[1] ?? (width.endsWith('fr') ? '6rem' : width);
+// All rows are as wide as the least widths of the columns together, or as the grid: none is sized by its own content, but each has room
+// for its title, in every language.
+const trackOf = ({ title, unit = '', width = '1fr' }) => {
+	const fr = /[\d.]*fr/.exec(width)?.[0];
+	const least = `max(${/\((.+),/.exec(width)?.[1] ?? (fr ? '6rem' : width)}, ${(title + unit).length}ch + 2.8rem)`;
+	return [least, fr ? `minmax(${least}, ${fr})` : least];
+};
 
 // What a key does to the row with the focus; undefined: not ours.
 const MOVES = {
@@ -119,6 +124,7 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, too
 	const order = useOrder(rows, columns, rowKey, filter, sort);
 	const [from, to, page] = useWindow(scroller, order.length);
 	const at = active === null ? -1 : order.findIndex(r => rowKey(r) === active);
+	const tracks = columns.map(trackOf);
 	const picked = () => order.filter(r => chosen.has(rowKey(r)));
 
 	function show(i) {
@@ -195,8 +201,8 @@ export function Table({ label, rows, columns, rowKey, remove, details, bulk, too
 				aria-activedescendant={at >= from && at < to ? `${id}-${at}` : undefined}
 				onKeyDown={keys}
 				style={{
-					'--columns': columns.map(c => c.width ?? '1fr').join(' '),
-					'--least': `calc(${columns.map(leastOf).join(' + ')})`,
+					'--columns': tracks.map(x => x[1]).join(' '),
+					'--least': `calc(${tracks.map(x => x[0]).join(' + ')})`,
 					'--row': `${ROW}px`,
 					'--n': Math.max(order.length, FEWEST) + 1,
 				}}>

@@ -336,9 +336,9 @@ static int on_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	int r = read_tls(fresh, err, err_n, &tls);
 
 	if (r == 0)
-		r = take_tls(gs, fresh, tls);
-	if (r == 0)
 		r = bind_missing(gs, &fresh->listen, err, err_n);
+	if (r == 0)
+		r = take_tls(gs, fresh, tls); /* behind what is most likely refused */
 	if (r == 0)
 		r = start_listeners(gs, err, err_n);
 	if (r < 0) {

@@ -199,12 +199,13 @@ static void save(struct accounts *a, struct change ch, account_done_fn fn, void 
 	struct saving *s = calloc(1, sizeof(*s));
 	struct store_call call = { .loop = a->c->svc->loop, .who = ch.who, .done = on_saved, .arg = s };
 	int r = s && (ch.body || ch.deleted) ? 0 : -ENOMEM;
+	enum saved what = what_of(&ch);
 
 	if (s) {
-		*s = (struct saving){ .fn = fn, .arg = arg, .a = a, .what = what_of(&ch) };
+		*s = (struct saving){ .fn = fn, .arg = arg, .a = a, .what = what };
 		(void)snprintf(s->name, sizeof(s->name), "%s", ch.key);
 	}
-	if (s && s->what == USER) {
+	if (s && what == USER) {
 		s->number = ++a->n_saved;
 		s->wanted = kept_of(ch.user);
 	}
@@ -212,7 +213,7 @@ static void save(struct accounts *a, struct change ch, account_done_fn fn, void 
 		r = ch.deleted ? store_delete(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY) :
 				 store_put(a->c->svc->store, &call, ch.kind, ch.key, STORE_ANY, json_incref(ch.body));
 	json_decref(ch.body);
-	if (r == 0 && s->what == USER)
+	if (r == 0 && what == USER)
 		ch.user->saving = s->number;
 	if (r == 0)
 		return;

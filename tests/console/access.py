@@ -3,13 +3,16 @@
 import base64
 import hashlib
 import hmac
+import json
+import os
 import re
 import struct
 import sys
 import threading
 import time
+from urllib.parse import quote
 
-from console_world import PASSWORD, Client, Failed, case, main, trusting, wait_for
+from console_world import HERE, PASSWORD, Client, Failed, case, main, trusting, wait_for
 
 
 def totp(secret, at=None):
@@ -248,6 +251,42 @@ def _(w):
     wait_for("the end of the wait", lambda: c.login("alice").status == 200, 30)
 
 
+@case("an argument that needs more than its verb does is not to be had by who has less")
+def _(w):
+    w.console()
+    alice = w.first()
+    w.turn()
+    w.reached(alice, "turn")
+    bob, carol = w.user(alice, "bob", "viewer"), w.user(alice, "carol", "operator")
+    at = "/api/v1/services/turn/verbs/"
+
+    def by_get(client, verb, args):
+        return client.get(f"{at}{verb}?args={quote(json.dumps(args))}")
+    level = wait_for("the verbs are known", lambda: (a := bob.post(at + "log.level")).status == 200 and a.json["level"])
+    bob.post(at + "log.level", {"level": "trace"}).is_(403, "forbidden")
+    by_get(bob, "log.level", {"level": "trace"}).is_(405)
+    if bob.post(at + "log.level").json["level"] != level:
+        raise Failed("    a viewer has set the log level")
+    carol.post(at + "log.level", {"level": "debug"}).is_(200)
+    kind = {"kind": "turn.user"}
+    carol.post(at + "service.objects", kind).is_(200)
+    carol.post(at + "service.objects", {**kind, "secrets": False}).is_(200)
+    carol.post(at + "service.objects", {**kind, "secrets": True}).is_(403, "forbidden")
+    by_get(carol, "service.objects", kind).is_(200)
+    for client in (carol, alice):
+        by_get(client, "service.objects", {**kind, "secrets": True}).is_(405)
+    alice.post(at + "service.objects", {**kind, "secrets": True}).is_(200)
+    seen = [r["after"]["action"] for r in alice.get("/api/v1/audit").is_(200).json["rows"] if r["kind"] == "console.action"]
+    if seen != ["service.objects", "log.level"]:
+        raise Failed(f"    {seen}")
+    # Where services hold an argument against the role of their caller ("as" goes with verbs of administrators alone).
+    folders = [os.path.join(HERE, "..", "..", f) for f in ("common", "turn", "tunnel", "tunnel/server", "tunnel/agent", "sip-proxy", "gateway")]
+    files = [f for d in folders for f in sorted(os.listdir(d)) if f.endswith(".c") and not f.startswith("control_")
+             and "control_request_role(" in open(os.path.join(d, f), encoding="utf-8").read()]
+    if files != ["service_edits.c", "service_objects.c", "service_verbs.c"]:
+        raise Failed(f"    console/services.c does not know all arguments that need a role: {files}")
+
+
 @case("who guesses many at once gains nothing by it")
 def _(w):
     w.console()
@@ -261,8 +300,8 @@ def _(w):
         t.start()
     for t in crowd:
         t.join()
-    if answers.count(401) > 5 or answers.count(401) + answers.count(429) != 20:
-        raise Failed(f"    five may fail before they wait: {sorted(answers)}")
+    if answers.count(401) > 10 or answers.count(401) + answers.count(429) != 20:
+        raise Failed(f"    five may fail before they wait, one, two, four seconds: {sorted(answers)}")
 
 
 @case("TLS: clients show their certificate, a reload brings another one, and a public address needs either")

@@ -83,7 +83,8 @@ static void make_room(struct accounts *a)
 		if (!oldest || s->seen_at < oldest->seen_at)
 			oldest = s;
 	}
-	session_remove(a, oldest);
+	if (oldest)
+		session_remove(a, oldest);
 }
 
 /* What a browser calls itself is shown to administrators: only what can be shown is kept. */

@@ -48,6 +48,7 @@ struct ask *ask_new_tool(struct console *c, struct control_request *rq)
 	a->control = rq;
 	a->refs = 1;
 	(void)snprintf(a->who.name, sizeof(a->who.name), "%s", control_request_who(rq));
+	memcpy(a->who.user, a->who.name, sizeof(a->who.user));
 	a->who.role = control_request_role(rq);
 	a->who.scope = SCOPE_READ | SCOPE_WRITE | SCOPE_METRICS;
 	return a;

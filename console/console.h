@@ -94,6 +94,7 @@ extern const char console_csp[];
 enum { SCOPE_READ = 1, SCOPE_WRITE = 2, SCOPE_METRICS = 4 };
 struct identity {
 	char name[64]; /* of the user, or "token NAME" */
+	char user[64]; /* whose it is: of a token its maker */
 	enum control_role role;
 	unsigned scope;		/* of a token; a session has all */
 	struct session *session; /* NULL: a token. Only until the handler has returned: ask_session() later */

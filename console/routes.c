@@ -136,6 +136,7 @@ static const struct route *find_route(struct text method, struct text path, char
 
 static bool take_bearer(struct ask *a, const char *authorization)
 {
+	const struct user *maker;
 	struct token *t;
 
 	if (strncasecmp(authorization, "Bearer ", 7) != 0)
@@ -145,7 +146,9 @@ static bool take_bearer(struct ask *a, const char *authorization)
 		return false;
 	(void)snprintf(a->who.name, sizeof(a->who.name), "token %.50s", t->name);
 	(void)snprintf(a->who.id, sizeof(a->who.id), "%s", t->id);
-	a->who.role = t->role;
+	maker = user_find(a->c->accounts, t->user); /* NULL: the tool's, by the right of its machine's root */
+	(void)snprintf(a->who.user, sizeof(a->who.user), "%s", t->user);
+	a->who.role = maker ? MIN(t->role, maker->role) : t->role;
 	a->who.scope = t->scope;
 	return true;
 }
@@ -190,6 +193,7 @@ static bool take_cookie(struct ask *a)
 	a->who.role = s->user->role;
 	a->who.scope = SCOPE_READ | SCOPE_WRITE | SCOPE_METRICS;
 	(void)snprintf(a->who.name, sizeof(a->who.name), "%s", s->user->name);
+	(void)snprintf(a->who.user, sizeof(a->who.user), "%s", s->user->name);
 	return true;
 }
 

@@ -3,7 +3,8 @@
  * Accounts, tokens and sessions of others, and the audit: all of it an administrator's. The last administrator can neither go
  * nor become less, for nobody could make another one.
  *
- * A change of somebody's role or password ends his sessions, so that what he may do now is what the table says.
+ * A change of somebody's role or password ends his sessions, so that what he may do now is what the table says; his tokens, and those
+ * that were made with them, never have a higher role than he.
  */
 #include "console/console.h"
 
@@ -280,7 +281,7 @@ void tokens_post(struct ask *a)
 		ask_field_error(a, "expires_at", "is in the past");
 	} else {
 		(void)snprintf(like.name, sizeof(like.name), "%s", name);
-		(void)snprintf(like.user, sizeof(like.user), "%s", a->who.name);
+		(void)snprintf(like.user, sizeof(like.user), "%s", a->who.user);
 		n = a->state = calloc(1, sizeof(*n));
 		a->state_free = n ? new_token_free : NULL;
 		t = n ? token_add(a->c->accounts, &like, ask_as(a, as), n->secret, on_token_saved, ask_ref(a)) : NULL;

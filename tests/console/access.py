@@ -202,6 +202,24 @@ def _(w):
     w.client(token="stile_" + "A" * 43).get("/api/v1/users").is_(401)
 
 
+@case("a token does no more than its maker may, and goes with him, as do those that were made with it")
+def _(w):
+    w.console()
+    alice = w.first()
+    bob = w.user(alice, "bob", "administrator")
+    like = {"name": "x", "role": "administrator", "scope": ["read", "write"]}
+    first = w.client(token=bob.post("/api/v1/tokens", like).is_(201).json["token"])
+    second = w.client(token=first.post("/api/v1/tokens", like).is_(201).json["token"])
+    for role, status in (("viewer", 403), ("administrator", 200)):
+        alice.put("/api/v1/users/bob", {"role": role}).is_(200)
+        for token in (first, second):
+            token.get("/api/v1/users").is_(status)
+            token.get("/api/v1/services").is_(200)
+    alice.delete("/api/v1/users/bob").is_(200)
+    for token in (first, second):
+        token.get("/api/v1/services").is_(401)
+
+
 @case("one-time codes: switched on with a code, asked for at the login, each taken once")
 def _(w):
     w.console()

@@ -313,8 +313,8 @@ void backends_topics_changed(struct backends *b);
 /* start, stop or restart through whoever looks after the service. 0: done follows; -ENOSYS: nobody does; -EBUSY. */
 int backend_manage(struct backend *k, const char *action, void (*done)(int r, const json_t *row, const char *err, void *arg), void *arg);
 bool backends_ready(const struct backends *b);
-/* The role that a verb demands; -ENOENT: it has none of this name. */
-int backend_verb_role(const struct backend *k, const char *verb, enum control_role *ret_role);
+/* The role that a verb with these arguments (may be NULL) demands: 0; 1: for one of them; -ENOENT: the service has none of this name. */
+int backend_verb_role(const struct backend *k, const char *verb, const json_t *args, enum control_role *ret_role);
 const char *backend_verb_help(const struct backend *k, const char *verb); /* "": none */
 
 /* ---- load.c ---- */

@@ -249,7 +249,7 @@ static void ask_one(struct backend *k, void *arg)
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
 		struct question *q;
 
-		if (!k->link || backend_verb_role(k, verbs[i], &role) < 0)
+		if (!k->link || backend_verb_role(k, verbs[i], NULL, &role) < 0)
 			continue;
 		q = calloc(1, sizeof(*q));
 		if (!q) {

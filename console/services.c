@@ -204,32 +204,6 @@ static bool only_reads(const char *verb)
 	return false;
 }
 
-/* A few arguments need more than their verb. A service holds them against the role of its caller, which is the console's own whoever asks:
- * so they are known here, too (tests/console/access.py looks where there are more of them). */
-static const struct {
-	const char *verb, *argument;
-	enum control_role role;
-} arguments[] = {
-	{ "log.level", "level", CONTROL_OPERATOR },
-	{ "service.objects", "secrets", CONTROL_ADMIN },
-};
-
-/* The role that this call needs: 0; 1: for an argument; -ENOENT: the service has no such verb. */
-static int role_of_call(const struct backend *k, const char *verb, const json_t *args, enum control_role *ret_role)
-{
-	int r = backend_verb_role(k, verb, ret_role);
-
-	for (size_t i = 0; r == 0 && i < ARRAY_LEN(arguments); i++) {
-		const json_t *given = strcmp(verb, arguments[i].verb) == 0 ? json_object_get(args, arguments[i].argument) : NULL;
-
-		if (!given || json_is_false(given))
-			continue;
-		*ret_role = MAX(*ret_role, arguments[i].role);
-		r = 1;
-	}
-	return r;
-}
-
 static bool verb_is_allowed(struct ask *a, const struct backend *k, const char *verb, const json_t *args, bool by_get)
 {
 	enum control_role role = CONTROL_ADMIN;
@@ -239,7 +213,7 @@ static bool verb_is_allowed(struct ask *a, const struct backend *k, const char *
 		no_link(a, k);
 		return false;
 	}
-	r = role_of_call(k, verb, args, &role);
+	r = backend_verb_role(k, verb, args, &role);
 	if (strcmp(verb, "events.subscribe") == 0 || r < 0) {
 		ask_fail(a, 404, "unknown-verb", "the service has no verb of this name");
 		return false;
@@ -438,7 +412,7 @@ void verb_post(struct ask *a)
 	if (!k || !verb_is_allowed(a, k, a->params[1], a->body, false))
 		return;
 	/* A viewer may ask for the log level, an operator for objects; who sets the one, or sees secrets in the others, is known. */
-	if (role_of_call(k, a->params[1], a->body, &role) > 0 || (role > CONTROL_VIEWER && !only_reads(a->params[1])))
+	if (backend_verb_role(k, a->params[1], a->body, &role) > 0 || (role > CONTROL_VIEWER && !only_reads(a->params[1])))
 		audit(a, a->params[1], a->body);
 	args = body_copy(a);
 	if (!args || !add_verb_revision(a, k, args)) {

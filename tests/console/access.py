@@ -302,7 +302,7 @@ def _(w):
     files = [f for d in folders for f in sorted(os.listdir(d)) if f.endswith(".c") and not f.startswith("control_")
              and "control_request_role(" in open(os.path.join(d, f), encoding="utf-8").read()]
     if files != ["service_edits.c", "service_objects.c", "service_verbs.c"]:
-        raise Failed(f"    console/services.c does not know all arguments that need a role: {files}")
+        raise Failed(f"    console/backends.c does not know all arguments that need a role: {files}")
 
 
 @case("who guesses many at once gains nothing by it")

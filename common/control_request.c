@@ -61,10 +61,11 @@ void peer_fail(struct control_peer *p, json_int_t id, const char *code, const ch
 	       const char *fmt, ...)
 {
 	char text[1024];
+	struct sb b = sb_init(text, sizeof(text));
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	sb_vfmt(&b, fmt, ap);
 	va_end(ap);
 	send_error(p, id, code, hint, text, NULL);
 }
@@ -89,10 +90,11 @@ void control_reply(struct control_request *rq, json_t *result)
 static void _printf_(5, 0) fail_v(struct control_request *rq, const char *code, const char *hint, json_t *more, const char *fmt, va_list ap)
 {
 	char text[1024], word[REASON_WORD];
+	struct sb b = sb_init(text, sizeof(text)); /* a long reason is cut between two characters */
 	json_t *all = more ? more : json_object(), *values;
 
 	if (rq->peer) {
-		vsnprintf(text, sizeof(text), fmt, ap);
+		sb_vfmt(&b, fmt, ap);
 		reason_word(fmt, word);
 		if (*word && !json_object_get(all, "reason")) {
 			json_object_set_new(all, "reason", json_string(word));

@@ -211,17 +211,14 @@ void sb_u64(struct sb *b, uint64_t v, unsigned least)
 	sb_text(b, (struct text){ digits + at, sizeof digits - at });
 }
 
-void sb_fmt(struct sb *b, const char *fmt, ...)
+void sb_vfmt(struct sb *b, const char *fmt, va_list ap)
 {
-	va_list ap;
 	size_t room = b->cap - b->n;
 	if (b->cap == 0 || b->truncated) {
 		b->truncated = true;
 		return;
 	}
-	va_start(ap, fmt);
 	int n = vsnprintf(b->p + b->n, room, fmt, ap);
-	va_end(ap);
 	if (n < 0) { /* only for an impossible conversion: leave what was there */
 		b->p[b->n] = 0;
 		b->truncated = true;
@@ -231,6 +228,15 @@ void sb_fmt(struct sb *b, const char *fmt, ...)
 	} else {
 		b->n += (size_t)n;
 	}
+}
+
+void sb_fmt(struct sb *b, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	sb_vfmt(b, fmt, ap);
+	va_end(ap);
 }
 
 void sb_duration(struct sb *b, uint64_t ms)

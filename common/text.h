@@ -96,6 +96,7 @@ void sb_str(struct sb *b, const char *s);
 void sb_char(struct sb *b, char c);
 void sb_u64(struct sb *b, uint64_t v, unsigned least); /* decimal, with zeroes in front to so many digits; no printf */
 void sb_fmt(struct sb *b, const char *fmt, ...) _printf_(2, 3);
+void sb_vfmt(struct sb *b, const char *fmt, va_list ap) _printf_(2, 0);
 void sb_duration(struct sb *b, uint64_t ms); /* "2h 5m", "350 ms": for people */
 void sb_size(struct sb *b, uint64_t bytes);  /* "10.4 MB" */
 

@@ -48,6 +48,22 @@ static void a_refusal_has_a_code_a_text_and_a_hint(void **state)
 	close(fd);
 }
 
+static void a_long_refusal_is_cut_between_two_characters(void **state)
+{
+	int fd = raw_greeted(*state);
+	char why[1200 + 1], line[1400];
+
+	for (size_t i = 0; i < 600; i++)
+		memcpy(why + 2 * i, "é", 3);
+	(void)snprintf(line, sizeof(line),
+		       "{\"id\":7,\"verb\":\"test.refuse\",\"args\":{\"why\":\"%s\"}}\n", why);
+	raw_send(fd, line);
+	(void)snprintf(line, sizeof(line),
+		       "{\"id\":7,\"error\":{\"code\":\"failed\",\"text\":\"%.1022s\"}}", why);
+	assert_string_equal(raw_line(fd), line);
+	close(fd);
+}
+
 static void an_unknown_verb_is_answered_with_the_nearest_one(void **state)
 {
 	_cleanup_(control_client_freep) struct control_client *c = dial(*state);
@@ -378,6 +394,7 @@ int main(void)
 		ON_SERVER(the_greeting_names_program_instance_version_and_role),
 		ON_SERVER(a_call_is_answered_with_its_result),
 		ON_SERVER(a_refusal_has_a_code_a_text_and_a_hint),
+		ON_SERVER(a_long_refusal_is_cut_between_two_characters),
 		ON_SERVER(an_unknown_verb_is_answered_with_the_nearest_one),
 		ON_SERVER(the_verbs_are_listed_with_their_roles),
 		ON_SERVER(bad_lines_are_answered_and_the_connection_goes_on),

@@ -100,9 +100,13 @@ static void on_work(struct control_request *rq, const json_t *args, void *arg)
 
 static void on_refuse(struct control_request *rq, const json_t *args, void *arg)
 {
-	(void)args;
+	const char *why = json_string_value(json_object_get(args, "why"));
+
 	(void)arg;
-	control_fail(rq, "not-found", "try another", "no session %d", 17);
+	if (why)
+		control_fail(rq, "failed", NULL, "%s", why);
+	else
+		control_fail(rq, "not-found", "try another", "no session %d", 17);
 }
 
 static void on_out_of_memory(struct control_request *rq, const json_t *args, void *arg)

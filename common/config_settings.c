@@ -160,6 +160,7 @@ static bool name_key(const struct cfg_node *n, struct cfg_error *e, unsigned ord
 			return true;
 		if (is_at(&k->at, e, order) || is_at(&k->key_at, e, order)) {
 			memcpy(e->key.s, deeper, sizeof(deeper));
+			cfg_clean(e->key.s); /* a key that nobody knows may be anything, and cut anywhere */
 			return true;
 		}
 	}

@@ -161,6 +161,27 @@ static void an_error_knows_its_key_wherever_it_comes_from(void **state)
 	cfg_free(c);
 }
 
+/* A page and a terminal are told of it. */
+static void a_key_that_nobody_knows_is_shown_as_text(void **state)
+{
+	char yaml[700] = "one:\n  \"";
+	struct cfg *c;
+
+	(void)state;
+	for (size_t i = 0; i < 300; i++)
+		strcat(yaml, "é");
+	strcat(yaml, "\": 1\n  \"\\e[2J\": 1\n");
+	c = LOAD(yaml, NULL);
+	assert_int_equal(cfg_n_errors(c), 2);
+	for (size_t i = 0; i < 2; i++) {
+		struct text key = text_of(cfg_error(c, i)->key.s);
+		assert_true(text_starts(key, TEXT("one.")));
+		assert_true(text_is_utf8(key));
+		assert_null(memchr(key.p, 0x1b, key.n));
+	}
+	cfg_free(c);
+}
+
 static void assert_refused(const char *key, const char *json, const char *part)
 {
 	json_t *v = json_loads(json, JSON_DECODE_ANY, NULL), *piece = NULL;
@@ -269,6 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_DIR(what_the_file_sets_wins_and_the_rest_is_filled),
 		IN_DIR(an_error_knows_its_key_wherever_it_comes_from),
+		IN_DIR(a_key_that_nobody_knows_is_shown_as_text),
 		cmocka_unit_test(a_setting_is_a_key_with_a_value_and_nothing_else),
 		IN_DIR(a_page_is_told_value_place_and_row),
 		IN_DIR(a_long_list_is_shown_by_its_beginning),

@@ -76,6 +76,8 @@ static X509 *read_cert(const char *path, STACK_OF(X509) * chain, struct cert_rep
 	while (first && (more = PEM_read_X509(f, NULL, NULL, NULL)) != NULL)
 		if (!sk_X509_push(chain, more))
 			X509_free(more);
+	if (first && ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+		fault(r, "the certificate number %d in the file is damaged", sk_X509_num(chain) + 2);
 	ERR_clear_error();
 	return first;
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/cert.h"
 #include "common/tls.h"
 
 static int setup(void **state)
@@ -72,6 +73,25 @@ static void each_failure_has_its_own_sentence(void **state)
 	fails(d, "good.pem", "junk", -EINVAL, "holds no PEM private key");
 	fails(d, "good.pem", "other.key", -EKEYREJECTED, "does not belong to the certificate");
 	fails(d, ".", "good.key", -EIO, "Is a directory");
+}
+
+/* By the start and by who looks at it before. */
+static void a_damaged_chain_is_refused_and_said(void **state)
+{
+	struct support_dir *d = *state;
+	struct cert_report report;
+	char chain[8192];
+	FILE *f = fopen(support_path(d, "good.pem"), "r");
+	size_t n = fread(chain, 1, sizeof(chain) - 128, f);
+
+	fclose(f);
+	strcpy(chain + n, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+	support_write(d, "torn.pem", chain);
+	fails(d, "torn.pem", "good.key", -EINVAL, "is damaged");
+	cert_examine(&(struct cert_files){ .cert = support_path(d, "torn.pem") }, time(NULL), &report);
+	assert_true(report.readable);
+	assert_int_equal(report.n_faults, 1);
+	assert_string_equal(report.faults[0], "the certificate number 2 in the file is damaged");
 }
 
 static void a_locked_key_says_how_to_unlock_it(void **state)
@@ -423,6 +443,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_failure_has_its_own_sentence),
+		cmocka_unit_test(a_damaged_chain_is_refused_and_said),
 		cmocka_unit_test(a_locked_key_says_how_to_unlock_it),
 		cmocka_unit_test(dates_are_a_warning_and_not_a_refusal),
 		cmocka_unit_test(a_certificate_is_described),

@@ -444,12 +444,22 @@ static bool is_literal_address(const char *name)
 
 static bool set_server_name(const struct tls_ctx *c, SSL *ssl, const char *name)
 {
-	if (c->name_by_owner)
-		return is_literal_address(name) || SSL_set_tlsext_host_name(ssl, name) == 1;
+	char host[256];
+	size_t n = strlen(name);
+
 	if (is_literal_address(name))
-		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
+		return c->name_by_owner ||
+		       X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
+	if (n >= sizeof(host))
+		return false;
+	if (n && name[n - 1] == '.') /* of DNS: neither the extension (RFC 6066 3) nor a certificate has it */
+		n--;
+	memcpy(host, name, n);
+	host[n] = 0;
+	if (SSL_set_tlsext_host_name(ssl, host) != 1)
+		return false;
 	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	return SSL_set_tlsext_host_name(ssl, name) == 1 && SSL_set1_host(ssl, name) == 1;
+	return c->name_by_owner || SSL_set1_host(ssl, host) == 1;
 }
 
 int tls_session_new(struct tls_ctx *c, const char *server_name, SSL **ret_ssl)

@@ -238,9 +238,11 @@ static void a_client_accepts_the_right_name_only(void **state)
 		const char *name;
 		int want;
 	} rows[] = {
-		{ "turn.example.org", 0 },    { "a.example.net", 0 },	    { "192.0.2.7", 0 },
-		{ "evil.example.org", -1 },   { "a.b.example.net", -1 },    { "192.0.2.8", -1 },
-		{ "example.net", -1 },	      { "turn.example.org.evil.test", -1 },
+		{ "turn.example.org", 0 },  { "a.example.net", 0 },
+		{ "192.0.2.7", 0 },	    { "evil.example.org", -1 },
+		{ "a.b.example.net", -1 },  { "192.0.2.8", -1 },
+		{ "example.net", -1 },	    { "turn.example.org.evil.test", -1 },
+		{ "turn.example.org.", 0 }, { "evil.example.org.", -1 },
 	};
 	struct support_dir *d = *state;
 	char err[TLS_ERRLEN];

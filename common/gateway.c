@@ -9,48 +9,53 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool gateway4(uint16_t port, struct addr *ret_a)
+/* interface, destination, next hop, flags, references, uses, metric, mask. A VPN that takes the network over without removing its
+ * route (0.0.0.0/1 beside 128.0.0.0/1) is no router of this network, though it stands first. */
+static bool read4(const char *line, uint16_t port, struct addr *ret_a)
 {
-	char line[256], link[32];
-	unsigned destination, gateway;
-	bool found = false;
-	FILE *f = fopen("/proc/net/route", "re");
+	unsigned destination, hop, mask;
 
-	while (f && !found && fgets(line, sizeof line, f))
-		if (sscanf(line, "%31s %x %x", link, &destination, &gateway) == 3 && destination == 0 && gateway != 0) {
-			*ret_a = addr_v4(be32toh(gateway), port); /* as it is in memory */
-			found = true;
-		}
-	if (f)
-		fclose(f);
-	return found;
+	if (sscanf(line, "%*s %x %x %*x %*d %*d %*d %x", &destination, &hop, &mask) != 3 ||
+	    destination || mask || !hop)
+		return false;
+	*ret_a = addr_v4(be32toh(hop), port); /* as it is in memory */
+	return true;
 }
 
 /* destination, its length, source, its length, next hop …, device */
-static bool gateway6(uint16_t port, struct addr *ret_a)
+static bool read6(const char *line, uint16_t port, struct addr *ret_a)
 {
-	char line[256], hop[33], link[32];
+	char hop[33], link[32];
 	unsigned bits;
 	uint8_t ip[16];
 	size_t n;
-	bool found = false;
-	FILE *f = fopen("/proc/net/ipv6_route", "re");
 
-	while (f && !found && fgets(line, sizeof line, f))
-		if (sscanf(line, "%*32s %2x %*32s %*2x %32s %*8x %*8x %*8x %*8x %31s", &bits, hop, link) == 3 && bits == 0 &&
-		    hex_decode(text_of(hop), ip, sizeof ip, &n) == 0 && n == 16 && strcmp(link, "lo") != 0 &&
-		    strspn(hop, "0") != 32) {
-			*ret_a = addr_v6(ip, port);
-			if (addr_classify(ret_a) == ADDR_LINK_LOCAL)
-				ret_a->in6.sin6_scope_id = if_nametoindex(link);
-			found = true;
-		}
-	if (f)
-		fclose(f);
+	if (sscanf(line, "%*32s %2x %*32s %*2x %32s %*8x %*8x %*8x %*8x %31s", &bits, hop, link) != 3 ||
+	    bits || strcmp(link, "lo") == 0 || strspn(hop, "0") == 32 ||
+	    hex_decode(text_of(hop), ip, sizeof ip, &n) != 0 || n != 16)
+		return false;
+	*ret_a = addr_v6(ip, port);
+	if (addr_classify(ret_a) == ADDR_LINK_LOCAL)
+		ret_a->in6.sin6_scope_id = if_nametoindex(link);
+	return true;
+}
+
+bool gateway_in_table(int family, FILE *table, uint16_t port, struct addr *ret_a)
+{
+	char line[256];
+	bool found = false;
+
+	while (!found && fgets(line, sizeof line, table))
+		found = family == AF_INET ? read4(line, port, ret_a) : read6(line, port, ret_a);
 	return found;
 }
 
 bool gateway_default(int family, uint16_t port, struct addr *ret_a)
 {
-	return family == AF_INET ? gateway4(port, ret_a) : gateway6(port, ret_a);
+	FILE *f = fopen(family == AF_INET ? "/proc/net/route" : "/proc/net/ipv6_route", "re");
+	bool found = f && gateway_in_table(family, f, port, ret_a);
+
+	if (f)
+		fclose(f);
+	return found;
 }

@@ -329,6 +329,7 @@ static int run_until_stopped(struct run *run)
 	int r;
 
 	s->started_at = clock_unix_ms();
+	s->started = clock_steady_ms();
 	if (run->embedding) {
 		run->embedding->begun(NULL, run->embedding->arg);
 	} else {

@@ -126,6 +126,7 @@ struct service {
 	struct service_edits *edits; /* changes under way */
 	void *state; /* of the service */
 	int64_t started_at; /* unix ms */
+	uint64_t started;   /* the same by the steady clock, ms */
 	int64_t reloaded_at; /* unix ms; 0: never */
 	char *fixed; /* cfg_fixed_values() of the start */
 	char restart_needed[256]; /* keys that the file has changed since, and that only a restart applies */

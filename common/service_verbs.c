@@ -93,17 +93,18 @@ static void on_status(struct control_request *rq, const json_t *args, void *arg)
 	const struct service *s = arg;
 
 	(void)args;
-	control_reply(rq, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:s}",
-				    "program", s->ops->program, "instance", s->instance.name, "version",
-				    STILE_VERSION, "build", build, "pid", (int)getpid(), "state",
-				    s->draining ? "draining" : "running", "drain_left_ms", drain_left(s), "started_at",
-				    (json_int_t)s->started_at, "uptime_ms",
-				    (json_int_t)(clock_unix_ms() - s->started_at),
-				    "config", s->config_path, "reloaded_at", (json_int_t)s->reloaded_at,
-				    "reload_error", s->reload_error, "restart_needed", s->restart_needed, "log_level",
-				    log_level_name(log_get_level()), "memory", resident_bytes(),
-				    "descriptors", (json_int_t)service_descriptors(), "descriptors_limit",
-				    descriptor_limit(), "sandbox", service_sandbox_text(s)));
+	control_reply(
+		rq, json_pack("{s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:s}",
+			      "program", s->ops->program, "instance", s->instance.name, "version",
+			      STILE_VERSION, "build", build, "pid", (int)getpid(), "state",
+			      s->draining ? "draining" : "running", "drain_left_ms", drain_left(s),
+			      "started_at", (json_int_t)s->started_at, "uptime_ms",
+			      (json_int_t)(clock_steady_ms() - s->started), "config", s->config_path,
+			      "reloaded_at", (json_int_t)s->reloaded_at, "reload_error",
+			      s->reload_error, "restart_needed", s->restart_needed, "log_level",
+			      log_level_name(log_get_level()), "memory", resident_bytes(),
+			      "descriptors", (json_int_t)service_descriptors(), "descriptors_limit",
+			      descriptor_limit(), "sandbox", service_sandbox_text(s)));
 }
 
 static void reply_changes(struct control_request *rq, const struct service *s, const struct service_changes *ch,

@@ -164,6 +164,10 @@ def _(s):
             s.w.clock = seconds
             held.still()
             s.works(f"it works {seconds} s off")
+            with Control(s) as control:
+                up = control.ask("service.status")["uptime_ms"]
+            if not 0 <= up < 3600000:
+                raise Failed(f"    it says that it runs for {up} ms")
         if not s.alive():
             raise Failed("    it ended")
     finally:

@@ -124,7 +124,8 @@ int backup_write(const char *path, json_t *about, const json_t *contents, const 
 	text = body ? body : text;
 	if (r < 0 || !line || !body)
 		r = say(err, err_n, -ENOMEM, "out of memory");
-	else if (n > BACKUP_MAX || strlen(line) > BACKUP_LINE_MAX)
+	else if (strlen(line) > BACKUP_LINE_MAX ||
+		 strlen(line) + n + TAG > BACKUP_MAX) /* as a file: it shall be read again */
 		r = say(err, err_n, -EFBIG, "this is too much for one backup");
 	else if (!cipher(&s, text_of(line), (uint8_t *)body, n, (uint8_t *)body + n, true))
 		r = say(err, err_n, -EIO, "the contents cannot be sealed");

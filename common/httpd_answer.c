@@ -160,12 +160,16 @@ static ssize_t pull(void *cls, uint64_t at, char *buf, size_t max)
 static struct MHD_Response *make(struct httpd_rq *rq)
 {
 	struct httpd_answer *a = &rq->answer;
+	struct MHD_Response *r;
 
 	switch (a->kind) {
 	case ANSWER_STATIC:
 		return MHD_create_response_from_buffer(a->body.n, (void *)a->body.p, MHD_RESPMEM_PERSISTENT);
 	case ANSWER_TAKEN:
-		return MHD_create_response_from_buffer(a->n, steal_ptr(&a->taken), MHD_RESPMEM_MUST_FREE);
+		r = MHD_create_response_from_buffer(a->n, a->taken, MHD_RESPMEM_MUST_FREE);
+		if (r)
+			a->taken = NULL; /* is its own now */
+		return r;
 	case ANSWER_STREAM:
 		return MHD_create_response_from_callback(a->n == UINT64_MAX ? MHD_SIZE_UNKNOWN : a->n, STREAM_BLOCK, pull, rq, NULL);
 	case ANSWER_NONE:

@@ -208,10 +208,10 @@ static int on_removed(sd_bus_message *m, void *arg, sd_bus_error *e)
 
 static int wait_for_job(struct bus *b, char err[static MANAGER_ERRLEN])
 {
-	int64_t until = clock_unix_ms() + JOB_WAIT_MS;
+	uint64_t until = clock_steady_ms() + JOB_WAIT_MS;
 	int r = 0;
 
-	while (!b->result[0] && r >= 0 && clock_unix_ms() < until) {
+	while (!b->result[0] && r >= 0 && clock_steady_ms() < until) {
 		r = sd_bus_process(b->b, NULL);
 		if (r == 0)
 			r = sd_bus_wait(b->b, 1000000);

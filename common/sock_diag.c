@@ -88,6 +88,8 @@ static int dump(int fd, int family, bool udp, void (*fn)(const struct sock_diag 
 		ssize_t got = recv(fd, buf, BUFFER, 0);
 		unsigned n = got > 0 ? (unsigned)got : 0;
 
+		if (got < 0 && errno == EINTR)
+			continue;
 		if (got < 0)
 			return -errno;
 		for (struct nlmsghdr *h = (void *)buf; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {

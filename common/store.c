@@ -361,7 +361,7 @@ static char *render(json_t *body, int *ret_r)
 	*ret_r = -ENOMEM;
 	if (text && strlen(text) > MAX_BODY) {
 		*ret_r = -EINVAL;
-		free(text);
+		store_wipe_text(text);
 		text = NULL;
 	}
 	return text;
@@ -381,7 +381,7 @@ int store_put(struct store *s, const struct store_call *c, const char *kind, con
 	else
 		r = -EINVAL;
 	if (r < 0) {
-		free(text);
+		store_wipe_text(text);
 		return r;
 	}
 	op->body = text;

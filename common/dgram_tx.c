@@ -90,19 +90,6 @@ struct tx_queue {
 
 /* ---- the queue ---- */
 
-/* Compared by value and not as bytes: the padding of a sockaddr_in means nothing. */
-static bool same_addr(const struct addr *a, const struct addr *b)
-{
-	if (a->sa.sa_family != b->sa.sa_family)
-		return false;
-	if (a->sa.sa_family == AF_INET)
-		return a->in4.sin_addr.s_addr == b->in4.sin_addr.s_addr && a->in4.sin_port == b->in4.sin_port;
-	if (a->sa.sa_family == AF_INET6)
-		return a->in6.sin6_port == b->in6.sin6_port && a->in6.sin6_scope_id == b->in6.sin6_scope_id &&
-		       !memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr));
-	return true;
-}
-
 /* Seeded multiplicative mixing: destinations are a stranger's choice, the table is small and is
  * emptied with every flush. */
 static uint64_t mix(uint64_t h, uint64_t v)
@@ -154,7 +141,7 @@ static struct tx_fd *fd_of(struct tx_queue *q, int fd)
 
 static bool is_group(const struct tx_group *g, int fd, const struct addr *to)
 {
-	return g->fd == fd && same_addr(&g->to, to);
+	return g->fd == fd && addr_equal(&g->to, to);
 }
 
 /* A run goes to one group: its first datagram finds it, the others are compared with where that one went. */
@@ -298,7 +285,7 @@ static unsigned run_length(const struct tx_queue *q, struct tx_at at)
 		s = e->head_n + body_size(e, at.segment);
 		if (!s || s > size || total + s > TX_RUN_BYTES)
 			break;
-		if (e != first && (!same_mark(first, e) || !same_addr(&first->from, &e->from)))
+		if (e != first && (!same_mark(first, e) || !addr_equal(&first->from, &e->from)))
 			break;
 		total += s;
 		n++;

@@ -83,7 +83,6 @@ enum front_refusal {
 struct front_visit { /* what is known of a connection when it is reported */
 	const struct addr *client, *server;
 	const struct front_backend *to; /* NULL: not known yet */
-	struct text server_name;	/* p is NULL without one */
 	int error;			/* positive errno, or 0 */
 	const char *why;
 };

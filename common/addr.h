@@ -83,6 +83,9 @@ uint64_t addr_hash_pair(const struct hash_seed *s, const struct addr *a, const s
  * 2001:0::/32 (the client's address, un-obfuscated) become IPv4; all else is kept, :: and ::1 too.
  * Scope and flow label are dropped. The port stays. */
 struct addr addr_canonical(const struct addr *a);
+/* Whom one at this address is counted as where each source has a limit: canonical, without a port, of IPv6 the /64, which is one
+ * customer's (or more of him). */
+struct addr addr_source(const struct addr *a);
 
 enum addr_class {
 	ADDR_GLOBAL,

@@ -102,6 +102,16 @@ struct addr addr_canonical(const struct addr *a)
 	return addr_v6(ip, addr_port(a));
 }
 
+struct addr addr_source(const struct addr *a)
+{
+	struct addr s = addr_canonical(a);
+
+	addr_set_port(&s, 0);
+	if (addr_family(&s) == AF_INET6)
+		memset(s.in6.sin6_addr.s6_addr + 8, 0, 8);
+	return s;
+}
+
 static enum addr_class classify_v4(uint32_t ip)
 {
 	for (size_t i = 0; i < ARRAY_LEN(v4_rows); i++) {

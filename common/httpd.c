@@ -222,6 +222,7 @@ static bool is_charged(const struct addr *peer)
 
 static bool has_room(struct httpd *h, const struct addr *peer)
 {
+	struct addr source = addr_source(peer);
 	unsigned of_addr = 0;
 
 	if (h->counts.conns >= h->limits.conns) {
@@ -231,7 +232,7 @@ static bool has_room(struct httpd *h, const struct addr *peer)
 	if (!is_charged(peer))
 		return true;
 	list_for_each(it, &h->conns)
-		of_addr += addr_equal_ip(&list_entry(it, struct httpd_conn, node)->peer, peer);
+		of_addr += addr_equal_ip(&list_entry(it, struct httpd_conn, node)->source, &source);
 	if (of_addr < h->limits.conns_per_addr)
 		return true;
 	httpd_refuse(h, HTTPD_FULL_OF_ADDR, peer, "");
@@ -254,7 +255,12 @@ void httpd_take(struct httpd *h, int fd, const struct addr *peer)
 		close(fd);
 		return;
 	}
-	*c = (struct httpd_conn){ .h = h, .fd = fd, .peer = *peer, .tls = httpd_tls_ref(h->tls), .timer.fire = on_timer };
+	*c = (struct httpd_conn){ .h = h,
+				  .fd = fd,
+				  .peer = *peer,
+				  .source = addr_source(peer),
+				  .tls = httpd_tls_ref(h->tls),
+				  .timer.fire = on_timer };
 	list_append(&h->conns, &c->node);
 	h->counts.conns++;
 	h->arriving = c;

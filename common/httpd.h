@@ -55,7 +55,7 @@ extern const char *const httpd_refusal_names[HTTPD_REFUSALS + 1]; /* "slow-head"
 struct httpd_limits { /* 0: what stands behind */
 	size_t head;		/* bytes of request line and fields: 16 KiB; answered with 431 */
 	unsigned conns;		/* 512 */
-	unsigned conns_per_addr; /* 64; loopback and Unix sockets are not counted */
+	unsigned conns_per_addr; /* 64; of IPv6 its /64; loopback and Unix sockets are not counted */
 	uint64_t head_ms;	/* 10 s, from accept or first byte to the end of the head */
 	uint64_t idle_ms;	/* 60 s between two requests */
 	uint64_t stall_ms;	/* 20 s: in which a body or an answer that is due must move on */

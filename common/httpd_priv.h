@@ -26,7 +26,7 @@ struct httpd_conn {
 	struct httpd_tls *tls;
 	struct httpd_rq *rq; /* the one under way */
 	int fd;		     /* libmicrohttpd's */
-	struct addr peer;
+	struct addr peer, source;
 	struct timer timer;
 	struct io gone; /* watched while an answer has nothing to send: libmicrohttpd does not look then */
 	enum httpd_phase phase;

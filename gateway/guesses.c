@@ -37,16 +37,6 @@ struct guesses *guesses_free(struct guesses *g)
 	return NULL;
 }
 
-static struct addr source_of(const struct addr *who)
-{
-	struct addr a = addr_canonical(who);
-
-	addr_set_port(&a, 0);
-	if (addr_family(&a) == AF_INET6)
-		memset(a.in6.sin6_addr.s6_addr + 8, 0, 8);
-	return a;
-}
-
 static size_t set_of(const struct guesses *g, const struct addr *a)
 {
 	return (size_t)(addr_hash_ip(&g->seed, a) % (GUESSES_SLOTS / WAYS)) * WAYS;
@@ -59,7 +49,7 @@ static bool is_over(const struct place *p, uint64_t now)
 
 unsigned guesses_add(struct guesses *g, const struct addr *who, uint64_t now)
 {
-	struct addr a = source_of(who);
+	struct addr a = addr_source(who);
 	size_t first = set_of(g, &a);
 	struct place *best = &g->place[first];
 
@@ -77,7 +67,7 @@ unsigned guesses_add(struct guesses *g, const struct addr *who, uint64_t now)
 
 bool guesses_many(const struct guesses *g, const struct addr *who, unsigned most, uint64_t now)
 {
-	struct addr a = source_of(who);
+	struct addr a = addr_source(who);
 	size_t first = set_of(g, &a);
 
 	for (size_t i = first; i < first + WAYS; i++)

@@ -477,12 +477,16 @@ static void give_page(struct gateway *g, struct httpd_rq *rq, const struct page_
 
 static bool too_many(struct gateway *g, const struct addr *who)
 {
+	struct addr charged, its;
 	unsigned n = 0;
 
 	if (!who || addr_family(who) == AF_UNSPEC)
 		return false;
-	list_for_each (it, &g->transfers)
-		n += addr_equal_ip(&list_entry(it, struct transfer, node)->i.client, who);
+	charged = addr_source(who);
+	list_for_each (it, &g->transfers) {
+		its = addr_source(&list_entry(it, struct transfer, node)->i.client);
+		n += addr_equal_ip(&its, &charged);
+	}
 	return n >= g->config->limits.transfers_per_address;
 }
 

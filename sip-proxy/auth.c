@@ -46,7 +46,7 @@ struct counts {
 
 static struct counts counts_of(struct sip_registrar *r, const struct sip_passage *p, const char *aor)
 {
-	struct addr source = sip_source_of(&p->from.remote);
+	struct addr source = addr_source(&p->from.remote);
 	uint64_t h[2] = { addr_hash_ip(&r->o.seed, &source), hash_bytes(&r->o.seed, aor, strlen(aor)) };
 	return (struct counts){ guess_of(r, h[0], p->now), guess_of(r, h[1], p->now),
 				guess_of(r, hash_bytes(&r->o.seed, h, sizeof h), p->now) };

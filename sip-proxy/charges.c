@@ -41,15 +41,6 @@ void sip_charges_deinit(struct sip_charges *cs)
 	htable_deinit(&cs->by_source);
 }
 
-struct addr sip_source_of(const struct addr *a)
-{
-	struct addr s = addr_canonical(a);
-	addr_set_port(&s, 0);
-	if (addr_family(&s) == AF_INET6)
-		memset(s.in6.sin6_addr.s6_addr + 8, 0, 8);
-	return s;
-}
-
 static bool is_source(const struct hnode *n, const void *key)
 {
 	return addr_equal_ip(&container_of(n, struct sip_charge, node)->source, key);
@@ -58,7 +49,7 @@ static bool is_source(const struct hnode *n, const void *key)
 int sip_charge_open(struct sip_charges *cs, const struct addr *from, bool in_dialog,
 		    struct sip_charge **ret_c)
 {
-	struct addr source = sip_source_of(from);
+	struct addr source = addr_source(from);
 	uint64_t hash = addr_hash_ip(&cs->seed, &source);
 	struct hnode *n = htable_find(&cs->by_source, hash, is_source, &source);
 	struct sip_charge *c = n ? container_of(n, struct sip_charge, node) : NULL;

@@ -38,7 +38,5 @@ int sip_charge_open(struct sip_charges *cs, const struct addr *from, bool in_dia
 void sip_charge_close(struct sip_charges *cs, struct sip_charge *c); /* NULL is fine */
 bool sip_charge_bytes(struct sip_charges *cs, size_t n);	     /* false: too many */
 void sip_uncharge_bytes(struct sip_charges *cs, size_t n);
-/* Whom something from there is charged to: without a port, IPv4 as such in whatever form, of IPv6 the /64. */
-struct addr sip_source_of(const struct addr *a);
 /* 5 … 20 s, another one each time. */
 unsigned sip_retry_after(struct sip_charges *cs);

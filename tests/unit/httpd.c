@@ -160,7 +160,7 @@ static void on_refused(enum httpd_refusal why, const struct addr *peer, const ch
 	struct scene *sc = arg;
 
 	assert_non_null(httpd_refusal_names[why]);
-	assert_int_equal(addr_family(peer), AF_INET);
+	assert_int_not_equal(addr_family(peer), AF_UNSPEC);
 	sc->refused[why]++;
 	sc->cut = true;
 	(void)snprintf(sc->refusal, sizeof(sc->refusal), "%s", text);
@@ -613,6 +613,28 @@ static void connections_are_counted(void **state)
 	assert_int_equal(httpd_counts(sc->h)->conns, 2);
 }
 
+static void an_ipv6_network_is_one_address(void **state)
+{
+	static const char *const from[] = { "2001:db8::1", "2001:db8::2", "2001:db8::3",
+					    "2001:db8:0:1::1" };
+	struct scene *sc = *state;
+	int fd[ARRAY_LEN(from)][2];
+
+	sc->limits = (struct httpd_limits){ .conns_per_addr = 2 };
+	open_server(sc, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+		struct addr peer;
+		assert_int_equal(addr_parse(text_of(from[i]), (uint16_t)(1000 + i), &peer), 0);
+		assert_int_equal(
+			socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd[i]), 0);
+		httpd_take(sc->h, fd[i][0], &peer);
+	}
+	assert_int_equal(sc->refused[HTTPD_FULL_OF_ADDR], 1);
+	assert_int_equal(httpd_counts(sc->h)->conns, 3);
+	for (size_t i = 0; i < ARRAY_LEN(from); i++)
+		close(fd[i][1]);
+}
+
 static void a_drain_ends_idle_connections_and_lets_answers_finish(void **state)
 {
 	struct scene *sc = *state;
@@ -791,6 +813,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_body_that_breaks_off_is_noticed_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_quiet_stream_is_not_slow, setup, teardown),
 		cmocka_unit_test_setup_teardown(connections_are_counted, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_ipv6_network_is_one_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_drain_ends_idle_connections_and_lets_answers_finish, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_waits_is_told_when_the_server_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(certificates_are_replaced_while_it_runs, setup, teardown),

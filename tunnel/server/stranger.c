@@ -44,16 +44,6 @@ struct stranger {
 
 /* ---- sources ---- */
 
-static struct addr source_of(const struct addr *peer)
-{
-	struct addr a = addr_canonical(peer);
-
-	addr_set_port(&a, 0);
-	if (addr_family(&a) == AF_INET6)
-		memset(a.in6.sin6_addr.s6_addr + 8, 0, 8);
-	return a;
-}
-
 static bool has_addr(const struct hnode *n, const void *key)
 {
 	return addr_equal_ip(&container_of(n, struct source, node)->a, key);
@@ -62,7 +52,7 @@ static bool has_addr(const struct hnode *n, const void *key)
 /* Counts one more; NULL: no memory. */
 static struct source *source_enter(struct tunnel_worker *w, const struct addr *peer)
 {
-	struct addr a = source_of(peer);
+	struct addr a = addr_source(peer);
 	uint64_t hash = addr_hash_ip(&w->seed, &a);
 	struct hnode *n = htable_find(&w->sources, hash, has_addr, &a);
 	struct source *s = n ? container_of(n, struct source, node) : calloc(1, sizeof(*s));

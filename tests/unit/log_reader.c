@@ -237,6 +237,7 @@ static void a_page_full_at_the_end_of_a_block_loses_nothing(void **state)
 		snprintf(after, sizeof(after), "%s", cursor(j, "next"));
 		json_decref(j);
 	}
+	w->q.after = NULL; /* it is of this function */
 }
 
 static void filters_look_at_the_level_and_for_words(void **state)

@@ -9,22 +9,13 @@
 #include "cli/command.h"
 #include "common/json.h"
 
-void cli_print_day(const char *what, time_t t)
-{
-	char day[32];
-	struct tm tm;
-
-	gmtime_r(&t, &tm);
-	strftime(day, sizeof(day), "%Y-%m-%d %H:%M UTC", &tm);
-	printf("  %-11s %s\n", what, day);
-}
-
-static void print_sayings(const struct cli *cli, const json_t *v, bool good, const char *what)
+void cli_print_sayings(const struct cli *cli, const json_t *row)
 {
 	size_t i;
 	json_t *s;
 
-	json_array_foreach(v, i, s) print_check(cli, good, what, json_string_value(s));
+	json_array_foreach(json_object_get(row, "faults"), i, s) print_check(cli, false, "fault", json_string_value(s));
+	json_array_foreach(json_object_get(row, "warnings"), i, s) print_check(cli, true, "warning", json_string_value(s));
 }
 
 /* Whom it is for: of a SIP listener, or of clients who ask for these names. */
@@ -42,30 +33,53 @@ static void print_head(const json_t *row)
 	printf(")\n");
 }
 
-/* Whether it has no fault. */
-static bool print_row(const struct cli *cli, const json_t *row, const char *service, bool needed)
+static void put(const char *what, const char *text, const char *more)
 {
-	const json_t *faults = json_object_get(row, "faults"), *by = json_object_get(row, "listeners");
+	printf("  %-11s ", what);
+	print_clean(stdout, text);
+	printf("%s\n", more);
+}
+
+static void put_day(const char *what, json_int_t unix_s)
+{
+	time_t t = (time_t)unix_s;
+	char day[32] = "";
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm))
+		(void)strftime(day, sizeof(day), "%Y-%m-%d %H:%M UTC", &tm);
+	put(what, day, "");
+}
+
+void cli_print_certificate(const json_t *row, const char *of_key)
+{
+	size_t i;
+	json_t *s;
+
+	put("subject", text_of_key(row, "subject"), "");
+	put("names", text_of_key(row, "names"), "");
+	put("issuer", text_of_key(row, "issuer"), "");
+	put("key", text_of_key(row, "kind"), of_key);
+	json_array_foreach(json_object_get(row, "chain"), i, s)
+		put("chain", json_string_value(s), "");
+	put_day("valid from", json_integer_value(json_object_get(row, "not_before")));
+	put_day("until", json_integer_value(json_object_get(row, "not_after")));
+}
+
+static void print_row(const struct cli *cli, const json_t *row, const char *service, bool needed)
+{
+	const json_t *by = json_object_get(row, "listeners");
 	size_t i;
 	json_t *s;
 
 	print_head(row);
-	printf("  subject     %s\n  names       %s\n  issuer      %s\n  key         %s, %s\n",
-	       text_of_key(row, "subject"), text_of_key(row, "names"), text_of_key(row, "issuer"), text_of_key(row, "kind"),
-	       json_is_true(json_object_get(row, "key_matches")) ? "its key is there"
-								 : "its key is not there");
-	json_array_foreach(json_object_get(row, "chain"), i, s)
-		printf("  chain       %s\n", json_string_value(s));
-	cli_print_day("valid from", (time_t)json_integer_value(json_object_get(row, "not_before")));
-	cli_print_day("until", (time_t)json_integer_value(json_object_get(row, "not_after")));
+	cli_print_certificate(row, json_is_true(json_object_get(row, "key_matches")) ? ", its key is there" : ", its key is not there");
 	json_array_foreach(by, i, s) printf("  shown at    %s\n", json_string_value(s));
 	if (!needed)
 		printf("  shown at    nowhere: no listener needs it\n");
 	else if (!json_is_true(json_object_get(row, "at_work")))
 		printf("  shown at    nowhere yet: stile reload %s puts it to work\n", service);
-	print_sayings(cli, faults, false, "fault");
-	print_sayings(cli, json_object_get(row, "warnings"), true, "warning");
-	return json_array_size(faults) == 0;
+	cli_print_sayings(cli, row);
 }
 
 int cli_certificates(struct cli *cli, const char *program, const char *verb, const char *none)
@@ -76,10 +90,11 @@ int cli_certificates(struct cli *cli, const char *program, const char *verb, con
 	bool good = true, needed = !json_is_false(json_object_get(result, "needed"));
 	size_t i;
 
+	json_array_foreach(rows, i, row) good &= json_array_size(json_object_get(row, "faults")) == 0;
 	if (r == 0 && cli_has(cli, "json")) {
 		print_json(rows);
 	} else if (r == 0) {
-		json_array_foreach(rows, i, row) good &= print_row(cli, row, strchr(program, '-') + 1, needed);
+		json_array_foreach(rows, i, row) print_row(cli, row, strchr(program, '-') + 1, needed);
 		if (!json_array_size(rows))
 			printf("no certificates: %s\n", none);
 	}

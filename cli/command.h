@@ -131,7 +131,9 @@ void print_json(const json_t *j); /* one document, indented, newline */
 void print_list(const struct cli *c, const struct column *cols, unsigned n_cols, const json_t *rows, const char *none);
 /* "✔ text" or "✘ text", coloured on a terminal. */
 void print_check(const struct cli *c, bool good, const char *what, const char *detail);
-void cli_print_day(const char *what, time_t t); /* a line below a certificate's name */
+/* A certificate as cert_row() of common/cert.h tells it, in lines below its name; of_key: behind the kind of its key. */
+void cli_print_certificate(const json_t *row, const char *of_key);
+void cli_print_sayings(const struct cli *cli, const json_t *row); /* its faults and warnings */
 /* run_… of `stile … certificate list`: none says how there would be some. */
 int cli_certificates(struct cli *cli, const char *program, const char *verb, const char *none);
 int cli_certificate_files(struct cli *cli, const char *program, const char *verb); /* run_… of `stile … certificate files` */

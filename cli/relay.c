@@ -29,8 +29,8 @@ static void print_records(const json_t *rec)
 	       number_of_key(rec, "data_logs_open"), size, number_of_key(rec, "data_logs_stopped"));
 }
 
-/* Routes that do not do what they should; returns how many there are. */
-static unsigned print_bad_routes(const struct cli *cli, const json_t *rows)
+/* Routes that do not do what they should, a line for each unless they stand in the JSON; returns how many there are. */
+static unsigned bad_routes(const struct cli *cli, const json_t *rows)
 {
 	unsigned bad = 0;
 	size_t i;
@@ -42,7 +42,8 @@ static unsigned print_bad_routes(const struct cli *cli, const json_t *rows)
 			continue;
 		bool waits = strncmp(text_of_key(row, "state"), "waiting", 7) == 0; /* for the virtual address of a pair */
 		snprintf(line, sizeof line, "%.160s: %.300s", text_of_key(row, "state"), text_of_key(row, "reason"));
-		print_check(cli, waits, text_of_key(row, "name"), line);
+		if (!cli_has(cli, "json"))
+			print_check(cli, waits, text_of_key(row, "name"), line);
 		bad += !waits;
 	}
 	return bad;
@@ -52,7 +53,6 @@ static int run_status(struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
 	json_t *st = NULL, *routes = NULL, *pipes;
-	unsigned bad;
 	int r = cli_connect(cli, RELAY_PROGRAM, &cl);
 
 	if (!r)
@@ -70,9 +70,9 @@ static int run_status(struct cli *cli)
 		       number_of_key(st, "connections"), number_of_key(st, "workers"), plural(st, "workers"), number_of_key(st, "descriptors"),
 		       number_of_key(st, "descriptors_limit"), number_of_key(pipes, "lent"), plural(pipes, "lent"), number_of_key(pipes, "spare"));
 		print_records(json_object_get(st, "records"));
-		bad = print_bad_routes(cli, json_object_get(routes, "rows"));
-		r = bad ? EXIT_FAILED : 0;
 	}
+	if (r == 0 && bad_routes(cli, json_object_get(routes, "rows")))
+		r = EXIT_FAILED;
 	json_decref(st);
 	json_decref(routes);
 	return r;
@@ -194,6 +194,26 @@ static int switch_connections(struct cli *cli, struct control_client *cl, const 
 	return r;
 }
 
+struct logged {
+	const char *route;
+	unsigned n; /* connections that were switched */
+	bool on, locked;
+};
+
+static void tell_logged(const struct cli *cli, const struct logged *l)
+{
+	json_t *j;
+
+	if (cli_has(cli, "json")) {
+		j = json_pack("{s:s, s:b, s:i, s:b}", "route", l->route, "on", l->on, "connections", (int)l->n, "locked", l->locked);
+		print_json(j);
+		json_decref(j);
+		return;
+	}
+	printf("%u connection%s of route %s %s logged now; new ones %s\n", l->n, l->n == 1 ? "" : "s", l->route, l->on ? "are" : "are not",
+	       !l->locked ? (l->on ? "will be, too" : "will not be, either") : "go by the file: set log_data there and run stile reload tunnel");
+}
+
 static int log_route(struct cli *cli, const char *name, bool on)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
@@ -220,8 +240,7 @@ static int log_route(struct cli *cli, const char *name, bool on)
 	if (!r)
 		r = switch_connections(cli, cl, name, on, &n);
 	if (!r)
-		printf("%u connection%s of route %s %s logged now; new ones %s\n", n, n == 1 ? "" : "s", name, on ? "are" : "are not",
-		       !locked ? (on ? "will be, too" : "will not be, either") : "go by the file: set log_data there and run stile reload tunnel");
+		tell_logged(cli, &(struct logged){ name, n, on, locked });
 	json_decref(put);
 	json_decref(list);
 	return r;

@@ -25,10 +25,16 @@ int sip_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_resul
 
 /* ---- status ---- */
 
-static bool print_listener(const struct cli *cli, const json_t *l)
+/* Of its certificate; 0 for one that has none. */
+static long long days_left(const json_t *l)
 {
-	long long left = (number_of_key(l, "not_after") - (long long)time(NULL)) / 86400;
-	bool cert = json_object_get(l, "not_after") != NULL, good = !cert || left >= 0;
+	return json_object_get(l, "not_after") ? (number_of_key(l, "not_after") - (long long)time(NULL)) / 86400 : 0;
+}
+
+static void print_listener(const struct cli *cli, const json_t *l)
+{
+	long long left = days_left(l);
+	bool cert = json_object_get(l, "not_after") != NULL;
 	char line[512];
 
 	if (json_is_true(json_object_get(l, "removed")))
@@ -45,14 +51,12 @@ static bool print_listener(const struct cli *cli, const json_t *l)
 	char what[96];
 	snprintf(what, sizeof what, "%s:%s%s", text_of_key(l, "transport"), text_of_key(l, "address"),
 		 json_is_true(json_object_get(l, "lan")) ? " (lan)" : "");
-	print_check(cli, good, what, line);
-	return good;
+	print_check(cli, left >= 0, what, line);
 }
 
-static bool print_status(const struct cli *cli, const json_t *st)
+static void print_status(const struct cli *cli, const json_t *st)
 {
 	const json_t *domains = json_object_get(st, "domains");
-	bool good = true;
 	size_t i;
 	json_t *row;
 
@@ -64,25 +68,28 @@ static bool print_status(const struct cli *cli, const json_t *st)
 	       number_of_key(st, "sources"));
 	if (number_of_key(st, "traces"))
 		printf("traces       %lld under way\n", number_of_key(st, "traces"));
-	json_array_foreach(json_object_get(st, "listeners"), i, row) good &= print_listener(cli, row);
+	json_array_foreach(json_object_get(st, "listeners"), i, row) print_listener(cli, row);
 	json_array_foreach(json_object_get(st, "routes"), i, row)
 		printf("route        %s → %s:%lld by %s%s\n", text_of_key(row, "domain"),
 		       text_of_key(row, "host"), number_of_key(row, "port"), text_of_key(row, "transport"),
 		       json_is_true(json_object_get(row, "active")) ? "" : ", switched off");
-	return good;
 }
 
 static int run_status(struct cli *cli)
 {
-	json_t *st = NULL;
+	json_t *st = NULL, *row;
+	bool good = true;
+	size_t i;
 	int r = sip_call(cli, "sip.status", NULL, &st);
 
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(st);
-	else if (r == 0 && !print_status(cli, st))
-		r = EXIT_FAILED;
+	else if (r == 0)
+		print_status(cli, st);
+	json_array_foreach(json_object_get(st, "listeners"), i, row)
+		good &= days_left(row) >= 0;
 	json_decref(st);
-	return r;
+	return r == 0 && !good ? EXIT_FAILED : r;
 }
 
 /* ---- lists ---- */
@@ -160,8 +167,13 @@ int sip_change(struct cli *cli, const char *what, const char *verb, json_t *args
 	int r = sip_call(cli, verb, args, &result);
 	const char *name = json_string_value(json_object_get(result, "name"));
 
-	if (r == 0)
-		printf("%s %s %s\n", what, name ? name : cli->words[0], done);
+	if (r == 0 && cli_has(cli, "json")) {
+		print_json(result);
+	} else if (r == 0) {
+		printf("%s ", what);
+		print_clean(stdout, name ? name : cli->words[0]);
+		printf(" %s\n", done);
+	}
 	json_decref(result);
 	return r;
 }
@@ -203,20 +215,13 @@ static int run_health(struct cli *cli)
 
 static int run_kick(struct cli *cli)
 {
-	json_t *result = NULL;
 	uint64_t id;
-	int r;
 
 	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX) {
-		fprintf(stderr, "stile sip kick: '%s' is no number; stile sip flows shows them\n",
-			cli->words[0]);
+		cli_fail(cli, "'%s' is no number; stile sip flows shows them", cli->words[0]);
 		return EXIT_USAGE;
 	}
-	r = sip_call(cli, "sip.kick", json_pack("{s:I}", "id", (json_int_t)id), &result);
-	if (r == 0)
-		printf("connection %s is ended\n", cli->words[0]);
-	json_decref(result);
-	return r;
+	return cli_do(cli, SIP_PROGRAM, "sip.kick", json_pack("{s:I}", "id", (json_int_t)id), "connection %s is ended", cli->words[0]);
 }
 
 static int run_unregister(struct cli *cli)
@@ -227,8 +232,13 @@ static int run_unregister(struct cli *cli)
 	if (cli->n_words > 1)
 		json_object_set_new(args, "contact", json_string(cli->words[1]));
 	r = sip_call(cli, "sip.registration.delete", args, &result);
-	if (r == 0)
-		printf("%lld registrations of %s are ended\n", number_of_key(result, "ended"), cli->words[0]);
+	if (r == 0 && cli_has(cli, "json")) {
+		print_json(result);
+	} else if (r == 0) {
+		printf("%lld registrations of ", number_of_key(result, "ended"));
+		print_clean(stdout, cli->words[0]);
+		printf(" are ended\n");
+	}
 	json_decref(result);
 	return r;
 }

@@ -31,24 +31,22 @@ static int run_check_file(struct cli *cli)
 				      .ca = cli_option(cli, "ca"),
 				      .name = cli_option(cli, "name") };
 	struct cert_report r;
+	json_t *row;
 
 	cert_examine(&f, time(NULL), &r);
-	if (r.readable) {
-		printf("  subject     %s\n  names       %s\n  issuer      %s\n  key         %s\n",
-		       r.info.subject, r.info.sans, r.info.issuer, r.key_kind);
-		for (unsigned i = 0; i < r.n_chain; i++)
-			printf("  chain       %s\n", r.chain[i]);
-		cli_print_day("valid from", r.info.not_before);
-		cli_print_day("until", r.info.not_after);
+	row = cert_report_row(&f, &r);
+	if (!row)
+		return cli_fail(cli, "out of memory");
+	if (cli_has(cli, "json")) {
+		print_json(row);
+	} else {
+		if (r.readable)
+			cli_print_certificate(row, "");
+		cli_print_sayings(cli, row);
+		if (!r.n_faults)
+			print_check(cli, true, "usable", f.key ? "certificate and key belong together" : "--key FILE looks at its key, too");
 	}
-	for (unsigned i = 0; i < r.n_faults; i++)
-		print_check(cli, false, "fault", r.faults[i]);
-	for (unsigned i = 0; i < r.n_warnings; i++)
-		print_check(cli, true, "warning", r.warnings[i]);
-	if (!r.n_faults)
-		print_check(cli, true, "usable",
-			    f.key ? "certificate and key belong together"
-				  : "--key FILE looks at its key, too");
+	json_decref(row);
 	return r.n_faults ? EXIT_FAILED : 0;
 }
 
@@ -72,12 +70,17 @@ static int make(struct cli *cli, unsigned days)
 	r = cert_make(&w, err);
 	if (r < 0)
 		return cli_fail(cli, "%s", err);
-	if (days)
+	if (cli_has(cli, "json")) {
+		json_t *j = json_pack("{s:s, s:s}", "file", w.out_file, "key", w.key_file);
+		print_json(j);
+		json_decref(j);
+	} else if (days) {
 		printf("%s is for tests: others trust it only if they are told to. Key: %s\n",
 		       w.out_file, w.key_file);
-	else
+	} else {
 		printf("%s is for your CA; what it sends back goes into the file of sip.certificate, with its chain behind it. Key: %s\n",
 		       w.out_file, w.key_file);
+	}
 	return 0;
 }
 

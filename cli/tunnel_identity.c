@@ -107,10 +107,15 @@ static int export(struct cli *cli, bool successor, bool remove)
 			       &result);
 	json_decref(result);
 	bytes_wipe(passphrase, sizeof(passphrase));
-	if (r == 0)
+	if (r == 0 && cli_has(cli, "json")) {
+		json_t *j = json_pack("{s:s, s:b}", "file", cli->words[0], "removed", remove);
+		print_json(j);
+		json_decref(j);
+	} else if (r == 0) {
 		printf(remove ? "%s holds the successor's key, which is on the server no longer. Keep it apart from the server.\n"
 			      : "%s holds the keys, locked by the passphrase. Keep it apart from the server.\n",
 		       cli->words[0]);
+	}
 	return r;
 }
 

@@ -145,6 +145,7 @@ def _(w):
     with open(w.path("other.pem"), encoding="utf-8") as f:
         w.write("server.pem", f.read())
     w.ask("turn", "certificate", "list").exits(1).says("nowhere yet: stile reload turn", "fault")
+    w.ask("turn", "certificate", "list", "--json").exits(1)
     if w.verb("turn.certificates")["rows"][0]["at_work"]:
         raise Failed("    a certificate that nobody has loaded is at work")
     w.servers[-1].stop()

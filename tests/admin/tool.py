@@ -3,12 +3,13 @@
 are typed, and names that would steer a terminal."""
 import os
 import signal
+import socket
 import subprocess
 import sys
 import termios
 import time
 
-from terminal import with_terminal
+from terminal import start_sip, with_terminal
 from world import STILE, Failed, case, main, wait_for
 
 
@@ -85,6 +86,26 @@ def _(w, terminal):
         t.ends(-signal.SIGINT)
         if not termios.tcgetattr(t.fd)[3] & termios.ECHO:
             raise Failed(f"    {words}: what is typed is not shown any more")
+
+
+@case("--json has JSON on standard output, and the exit status of the same without it")
+def _(w):
+    p = w.base + 2
+    w.config(tls=False, top=f'sip:\n  domains: [uc.test]\n  listen: ["tcp:127.0.0.1:{p}"]\n')
+    start_sip(w)
+    made = w.stile("sip", "certificate", "self-signed", "uc.test", "--key", w.path("k.pem"), "--out", w.path("c.pem"), "--json").exits(0).json()
+    if made != {"file": w.path("c.pem"), "key": w.path("k.pem")}:
+        raise Failed(f"    {made}")
+    row = w.stile("sip", "certificate", "check", w.path("c.pem"), "--name", "other.test", "--json").exits(1).json()
+    if "uc.test" not in row["names"] or not row["faults"]:
+        raise Failed(f"    {row}")
+    w.stile("sip", "certificate", "check", w.path("c.pem")).exits(0).says("subject", "uc.test", "valid from", "usable")
+    if w.ask("sip", "user", "add", "bob", "--json", stdin="builder12\n").exits(0).json()["name"] != "bob@uc.test":
+        raise Failed("    another user")
+    w.ask("sip", "interface", "add", f"udp:127.0.0.1:{p}", "--json").exits(0).json()
+    with socket.create_connection(("127.0.0.1", p)):
+        flow = wait_for("the connection is there", lambda: w.ask("sip", "flows", "--json").json(), 10)
+        w.ask("sip", "kick", str(flow[0]["id"]), "--json").exits(0).json()
 
 
 if __name__ == "__main__":

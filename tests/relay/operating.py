@@ -63,6 +63,7 @@ def _(w):
     if said(w.base, b"x", "127.0.0.3") != b"x":
         raise Failed("    the others do not relay")
     w.ask("relay", "status").exits(1).says("4, 4 enabled, 3 listen", "taken", "not listening", "in use")
+    w.ask("relay", "status", "--json").exits(1).json()
     w.ask("ready", "tunnel").exits(0)
     w.ask("ready", "tunnel", "--all-routes").exits(1).says("3 of 4 routes listen")
     w.logged("relay.route.bind", "event=101", "Could not bind to local port")

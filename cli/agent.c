@@ -106,10 +106,8 @@ static int run_kick(struct cli *cli)
 {
 	uint64_t id;
 
-	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX) {
-		fprintf(stderr, "stile agent kick: DATA is a number; stile agent connections shows it\n");
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX)
+		return cli_wrong(cli, "DATA is a number; stile agent connections shows it");
 	return cli_do(cli, AGENT_PROGRAM, "agent.kick", json_pack("{s:I}", "id", (json_int_t)id), "connection %s is ended", cli->words[0]);
 }
 
@@ -206,8 +204,7 @@ static int run_change(struct cli *cli)
 	if (json_object_size(job))
 		return put(cli, "agent.job.change", json_pack("{s:s, s:o}", "name", cli->words[0], "job", job));
 	json_decref(job);
-	fprintf(stderr, "stile agent job change: nothing to change: give an option, as --target HOST:PORT\n");
-	return EXIT_USAGE;
+	return cli_wrong(cli, "nothing to change: give an option, as --target HOST:PORT");
 }
 
 static int run_start(struct cli *cli)

@@ -67,8 +67,7 @@ static int run_change(struct cli *cli)
 	if (json_object_size(v))
 		return put(cli, "agent.visit.change", json_pack("{s:s, s:o}", "name", cli->words[0], "visit", v));
 	json_decref(v);
-	fprintf(stderr, "stile agent visit change: nothing to change: give an option, as --target HOST:PORT\n");
-	return EXIT_USAGE;
+	return cli_wrong(cli, "nothing to change: give an option, as --target HOST:PORT");
 }
 
 static int run_start(struct cli *cli)
@@ -90,10 +89,8 @@ static int run_end(struct cli *cli)
 {
 	uint64_t number;
 
-	if (text_u64(text_of(cli->words[0]), &number) < 0 || number > UINT32_MAX) {
-		fprintf(stderr, "stile agent visit end: NUMBER is a number; stile agent peers shows it\n");
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(cli->words[0]), &number) < 0 || number > UINT32_MAX)
+		return cli_wrong(cli, "NUMBER is a number; stile agent peers shows it");
 	return cli_do(cli, AGENT_PROGRAM, "agent.visit.end", json_pack("{s:I}", "number", (json_int_t)number), "visit %s is ended", cli->words[0]);
 }
 
@@ -111,10 +108,8 @@ static int run_share_change(struct cli *cli)
 
 	if (bad)
 		return bad;
-	if (!cli_has(cli, "expire")) {
-		fprintf(stderr, "stile agent share change: say when it ends: --expire 2h; --expire 0s: not by itself\n");
-		return EXIT_USAGE;
-	}
+	if (!cli_has(cli, "expire"))
+		return cli_wrong(cli, "say when it ends: --expire 2h; --expire 0s: not by itself");
 	return cli_do(cli, AGENT_PROGRAM, "agent.share.change",
 		      json_pack("{s:s, s:I}", "share", cli->words[0], "expires", ms ? (json_int_t)(time(NULL) + (time_t)((ms + 999) / 1000)) : 0),
 		      ms ? "the share %s ends then" : "the share %s does not end by itself", cli->words[0]);

@@ -43,8 +43,7 @@ static int parse_args(const struct cli *cli, json_t **ret_args)
 		return 0;
 	json_decref(*ret_args);
 	*ret_args = NULL;
-	fprintf(stderr, "stile ask: the arguments must be a JSON object, such as {\"limit\":10}\n");
-	return EXIT_USAGE;
+	return cli_wrong(cli, "the arguments must be a JSON object, such as {\"limit\":10}");
 }
 
 static int run_ask(struct cli *cli)

@@ -20,10 +20,8 @@ static int parse_words(struct cli *cli, struct turn_load_options *o)
 
 	o->directions = LOAD_UP | LOAD_DOWN;
 	for (unsigned i = 0; mode && i <= ARRAY_LEN(mode_names); i++) {
-		if (i == ARRAY_LEN(mode_names)) {
-			fprintf(stderr, "stile bench turn: --mode is relay, allocate or binding\n");
-			return EXIT_USAGE;
-		}
+		if (i == ARRAY_LEN(mode_names))
+			return cli_wrong(cli, "--mode is relay, allocate or binding");
 		if (strcmp(mode, mode_names[i]) == 0) {
 			o->mode = (enum turn_load_mode)i;
 			break;
@@ -33,18 +31,12 @@ static int parse_words(struct cli *cli, struct turn_load_options *o)
 		o->directions = LOAD_UP;
 	else if (dir && strcmp(dir, "down") == 0)
 		o->directions = LOAD_DOWN;
-	else if (dir && strcmp(dir, "both") != 0) {
-		fprintf(stderr, "stile bench turn: --direction is up, down or both\n");
-		return EXIT_USAGE;
-	}
-	if (proto && turn_proto_parse(text_of(proto), &o->proto) < 0) {
-		fprintf(stderr, "stile bench turn: --transport is udp, tcp, tls or dtls\n");
-		return EXIT_USAGE;
-	}
-	if (o->mode == LOAD_BINDING && o->proto != TURN_UDP) {
-		fprintf(stderr, "stile bench turn: Bindings are measured over udp\n");
-		return EXIT_USAGE;
-	}
+	else if (dir && strcmp(dir, "both") != 0)
+		return cli_wrong(cli, "--direction is up, down or both");
+	if (proto && turn_proto_parse(text_of(proto), &o->proto) < 0)
+		return cli_wrong(cli, "--transport is udp, tcp, tls or dtls");
+	if (o->mode == LOAD_BINDING && o->proto != TURN_UDP)
+		return cli_wrong(cli, "Bindings are measured over udp");
 	return 0;
 }
 

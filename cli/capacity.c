@@ -101,10 +101,8 @@ static int find_machine(struct cli *cli, struct machine *m)
 	if (name && (strchr(name, '/') || access(path, F_OK) < 0))
 		return cli_fail(cli, "this machine has no interface %s", name);
 	m->bps = interface_speed(m->interface);
-	if (speed && (text_bitrate(text_of(speed), &bps) < 0 || !bps || bps == UINT64_MAX)) {
-		fprintf(stderr, "stile capacity: --speed is a bit rate such as 1Gbit/s, not '%s'\n", speed);
-		return EXIT_USAGE;
-	}
+	if (speed && (text_bitrate(text_of(speed), &bps) < 0 || !bps || bps == UINT64_MAX))
+		return cli_wrong(cli, "--speed is a bit rate such as 1Gbit/s, not '%s'", speed);
 	if (speed)
 		m->bps = (double)bps;
 	r = cli_number(cli, "cpus", 1, 4096, &cpus);
@@ -122,10 +120,8 @@ static int find_cost(struct cli *cli, struct machine *m)
 
 	if (given) {
 		if (sscanf(given, "%lf,%lf", &m->us_audio, &m->us_video) != 2 || m->us_audio <= 0 || m->us_video <= 0 || m->us_audio > 1e6 ||
-		    m->us_video > 1e6) {
-			fprintf(stderr, "stile capacity: --cost is microseconds a packet of audio and of video, such as 5.2,1.4; not '%s'\n", given);
-			return EXIT_USAGE;
-		}
+		    m->us_video > 1e6)
+			return cli_wrong(cli, "--cost is microseconds a packet of audio and of video, such as 5.2,1.4; not '%s'", given);
 		return 0;
 	}
 	r = cli_time(cli, "time", &ms);
@@ -222,10 +218,8 @@ static int run_capacity(struct cli *cli)
 
 	if ((r = cli_number(cli, "audio", 0, 100000000, &q.audio)) || (r = cli_number(cli, "video", 0, 100000000, &q.video)))
 		return r;
-	if (!q.audio && !q.video) {
-		fprintf(stderr, "stile capacity: how many calls? --audio N, --video M, or both\n");
-		return EXIT_USAGE;
-	}
+	if (!q.audio && !q.video)
+		return cli_wrong(cli, "how many calls? --audio N, --video M, or both");
 	q.low = need_of(q.audio, q.video, VIDEO_LOW_BPS);
 	q.high = need_of(q.audio, q.video, VIDEO_HIGH_BPS);
 	if ((r = find_machine(cli, &q.m)) || (r = find_cost(cli, &q.m)))

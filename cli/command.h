@@ -85,6 +85,8 @@ json_t *cli_list_of(const struct cli *c, const char *name);
 
 /* Prints "stile COMMAND: …" on stderr; returns EXIT_FAILED. */
 int cli_fail(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
+/* The same of what was typed: EXIT_USAGE. */
+int cli_wrong(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
 
 /* A "password" that is typed without echo, or the first line of standard input. 0, or EXIT_FAILED after saying what is wrong. */
 int cli_read_secret(const struct cli *c, const char *what, char *out, size_t cap);
@@ -151,6 +153,8 @@ bool print_is_read(void);
 /* Behind a command's last word: its exit code, or EXIT_FAILED, and said, where not all was written (a full disk). */
 int print_end(const struct cli *c, int r);
 void print_clean(FILE *f, const char *s); /* without control characters: names that strangers chose */
+/* In place: a text that is no UTF-8 (a stranger's answer, one that was cut) is none in JSON, and would be missing there. */
+char *text_as_utf8(char *s);
 void print_strings(const json_t *list, const char *between);
 json_t *strings_joined(const json_t *list, const char *between); /* for a column of a table, which shows less than 512 bytes */
 /* Of Prometheus text what concerns the metrics whose name holds part (NULL: all): comment lines name theirs third. */

@@ -385,8 +385,7 @@ static int run_completion(struct cli *cli)
 			all[i].put(stdout);
 			return 0;
 		}
-	fprintf(stderr, "stile completion: there is bash, zsh, fish and man; not '%s'\n", cli->words[0]);
-	return EXIT_USAGE;
+	return cli_wrong(cli, "there is bash, zsh, fish and man; not '%s'", cli->words[0]);
 }
 
 static const struct command rows[] = {

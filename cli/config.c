@@ -157,8 +157,7 @@ static int add_service(struct cli *cli, const struct cli_service *s, json_t *roo
 		if (cfg)
 			cfg_print_errors(cfg, stderr);
 		else
-			cli_fail(cli, "%s: %s", cli_config_path(cli), strerror(-r));
-		return EXIT_USAGE;
+			return cli_wrong(cli, "%s: %s", cli_config_path(cli), strerror(-r));
 	}
 	if (!cfg_where(cfg, s->section, &file, &line))
 		return 0;

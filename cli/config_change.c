@@ -33,11 +33,9 @@ static int program_of(struct cli *cli, const char *key, char program[static SERV
 		of = cli_services[i].ops.program;
 		if (manager_program(of, strlen(of)))
 			return services_name(cli, of, "", program);
-		cli_fail(cli, "%s is read from the file by each %s, and by no service: set it there", key, of);
-		return EXIT_USAGE;
+		return cli_wrong(cli, "%s is read from the file by each %s, and by no service: set it there", key, of);
 	}
-	cli_fail(cli, "%s is not of one service alone: add --service turn, tunnel, agent, sip, console or gateway", key ? key : "what is asked for");
-	return EXIT_USAGE;
+	return cli_wrong(cli, "%s is not of one service alone: add --service turn, tunnel, agent, sip, console or gateway", key ? key : "what is asked for");
 }
 
 static int ask(struct cli *cli, const char *program, const char *verb, json_t *args, json_t **ret_result)
@@ -302,10 +300,8 @@ static int numbered(struct cli *cli, const char *key, char program[static SERVIC
 
 	if (r)
 		return r;
-	if (text_u64(text_of(cli->words[1]), &n) < 0 || !n || n > INT64_MAX) {
-		cli_fail(cli, "a %s is a number, not '%s'", key, cli->words[1]);
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(cli->words[1]), &n) < 0 || !n || n > INT64_MAX)
+		return cli_wrong(cli, "a %s is a number, not '%s'", key, cli->words[1]);
 	*ret_args = json_pack("{s:I}", key, (json_int_t)n);
 	return 0;
 }

@@ -68,12 +68,13 @@ static void show_line(const struct run *run, const struct check_row *row, const 
 }
 
 static void show(struct run *run, const struct check_area *area, const struct check_row *row,
-		 const struct conform_result *res)
+		 struct conform_result *res)
 {
 	if (!run->checks) {
 		show_line(run, row, res);
 		return;
 	}
+	text_as_utf8(res->note); /* the server's words */
 	json_array_append_new(run->checks,
 			      json_pack("{s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:f}", "id", row->id, "area", area->name, "clause",
 					row->clause, "expect", row->expect, "advisory", (row->flags & ADVISORY) != 0, "result",
@@ -152,6 +153,8 @@ static int try_transport(struct run *run)
 		return unreachable(run, at, why);
 	if (r < 0)
 		return cli_fail(run->cli, "%s", strerror(-r));
+	text_as_utf8(s.software);
+	text_as_utf8(s.trouble);
 	run->reached++;
 	if (run->transports)
 		run->checks = json_array();
@@ -179,10 +182,8 @@ static int find_peer_address(struct run *run)
 	struct addr *peer = &run->o.peer;
 	socklen_t len = sizeof *peer;
 
-	if (given && addr_parse(text_of(given), 0, peer) < 0) {
-		fprintf(stderr, "stile conform turn: --peer is an address of this machine, not '%s'\n", given);
-		return EXIT_USAGE;
-	}
+	if (given && addr_parse(text_of(given), 0, peer) < 0)
+		return cli_wrong(run->cli, "--peer is an address of this machine, not '%s'", given);
 	if (given)
 		return 0;
 	*peer = addr_v4(INADDR_LOOPBACK, 0);
@@ -208,10 +209,8 @@ static int run_transports(struct run *run)
 		rest = TEXT("udp,tcp,tls,dtls");
 	while (!r && rest.p) {
 		struct text name = text_cut(&rest, ',');
-		if (turn_proto_parse(text_trim(name), &run->o.proto) < 0) {
-			fprintf(stderr, "stile conform turn: --transport is a list of udp, tcp, tls, dtls; not '%.*s'\n", TEXT_FMT(name));
-			return EXIT_USAGE;
-		}
+		if (turn_proto_parse(text_trim(name), &run->o.proto) < 0)
+			return cli_wrong(run->cli, "--transport is a list of udp, tcp, tls, dtls; not '%.*s'", TEXT_FMT(name));
 		bool secure = run->o.proto == TURN_TLS || run->o.proto == TURN_DTLS;
 		uint64_t p = secure ? tls_port : port;
 		r = cli_resolve(run->cli, run->cli->words[0], p ? (uint16_t)p : turn_proto_default_port(run->o.proto),

@@ -137,8 +137,7 @@ static int run_user_set(struct cli *cli)
 
 	path_of("users", cli->words[0], path, sizeof path);
 	if (!role && !cli_has(cli, "password") && !cli_has(cli, "totp-off")) {
-		fprintf(stderr, "stile console users set: what? --role, --password or --totp-off\n");
-		r = EXIT_USAGE;
+		r = cli_wrong(cli, "what? --role, --password or --totp-off");
 	}
 	if (role)
 		json_object_set_new(body, "role", json_string(role));
@@ -279,8 +278,7 @@ static int run_api(struct cli *cli)
 
 	if (cli->n_words > 2 && !json_is_object(body)) {
 		json_decref(body);
-		fprintf(stderr, "stile console api: BODY is a JSON object\n");
-		return EXIT_USAGE;
+		return cli_wrong(cli, "BODY is a JSON object");
 	}
 	r = api(cli, cli->words[0], cli->words[1], body, &result);
 	if (r == 0)

@@ -148,10 +148,8 @@ static int from_options(struct cli *cli, struct credential *c)
 		copy(c->source, sizeof c->source, "minted from --shared-secret");
 		return mint(cli, secret, user ? user : "stile-test", TEST_TTL_S, false, c);
 	}
-	if (!user || !password) {
-		cli_fail(cli, "give both --user and --password, or --shared-secret");
-		return EXIT_USAGE;
-	}
+	if (!user || !password)
+		return cli_wrong(cli, "give both --user and --password, or --shared-secret");
 	copy(c->user, sizeof c->user, user);
 	copy(c->password, sizeof c->password, password);
 	copy(c->source, sizeof c->source, "given by --user");
@@ -219,9 +217,7 @@ int credential_for_test(struct cli *cli, const struct turn_config *cfg, struct c
 	*ret_c = (struct credential){ 0 };
 	if (cli_has(cli, "user") || cli_has(cli, "password") || cli_has(cli, "shared-secret"))
 		return from_options(cli, ret_c);
-	if (!cfg) {
-		cli_fail(cli, "no credentials: give --user and --password, or --shared-secret, or a configuration by -c");
-		return EXIT_USAGE;
-	}
+	if (!cfg)
+		return cli_wrong(cli, "no credentials: give --user and --password, or --shared-secret, or a configuration by -c");
 	return from_config(cli, cfg, "stile-test", TEST_TTL_S, ret_c);
 }

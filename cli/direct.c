@@ -29,6 +29,14 @@ static void path_words(const json_t *link, char *out, size_t n)
 			       text_of_key(link, "pair"), *reason ? " (" : "", reason, *reason ? ")" : "");
 }
 
+/* Of the other agent, perhaps. */
+static void put_words(const char *before, const char *words)
+{
+	fputs(before, stdout);
+	print_clean(stdout, words);
+	putchar('\n');
+}
+
 static bool is_direct(const char *path)
 {
 	return strncmp(path, "direct", 6) == 0;
@@ -58,7 +66,9 @@ static void on_news(const json_t *p, void *arg)
 	}
 	if (!w->told) {
 		w->told = true;
-		printf("%s leads to %s; Ctrl-C ends it\n", text_of_key(p, "listen"), text_of_key(p, "name"));
+		printf("%s leads to ", text_of_key(p, "listen"));
+		print_clean(stdout, text_of_key(p, "name"));
+		printf("; Ctrl-C ends it\n");
 	}
 	if (json_is_object(link))
 		path_words(link, line, sizeof line);
@@ -67,7 +77,7 @@ static void on_news(const json_t *p, void *arg)
 	if (*line && strcmp(line, w->last) != 0 && (up || *why))
 		print_check(w->cli, up, json_is_object(link) ? text_of_key(link, "peer") : "waiting", line);
 	else if (*line && strcmp(line, w->last) != 0)
-		printf("  … %s\n", line);
+		put_words("  … ", line);
 	(void)snprintf(w->last, sizeof w->last, "%s", line);
 	fflush(stdout);
 }
@@ -181,7 +191,8 @@ static int ping_once(struct cli *cli, struct control_client *cl, unsigned n, boo
 		(void)json_dumpf(result, stdout, JSON_COMPACT);
 		putchar('\n');
 	} else {
-		printf("%u  %lld.%02lld ms  %s\n", n, rtt / 1000, rtt / 10 % 100, line);
+		printf("%u  %lld.%02lld ms", n, rtt / 1000, rtt / 10 % 100);
+		put_words("  ", line);
 	}
 	fflush(stdout);
 	json_decref(result);
@@ -339,7 +350,7 @@ static void print_lines(const char *title, const json_t *lines)
 	if (json_array_size(lines))
 		printf("%s\n", title);
 	json_array_foreach(lines, i, line)
-		printf("  %s\n", json_string_value(line));
+		put_words("  ", json_string_value(line));
 }
 
 /* What ICE has tried, in its own lines (RFC 8839), and what became of it. */
@@ -351,11 +362,14 @@ static void print_tried(const json_t *ice)
 
 	if (!json_is_object(ice))
 		return;
-	printf("Search for a direct path: %s; %s\n", text_of_key(ice, "state"), text_of_key(ice, "why"));
+	printf("Search for a direct path: %s", text_of_key(ice, "state"));
+	put_words("; ", text_of_key(ice, "why"));
 	print_lines("Addresses of this end", json_object_get(ice, "local"));
 	print_lines("Addresses of the other end", json_object_get(ice, "remote"));
-	json_object_foreach((json_t *)json_object_get(ice, "refused"), key, n)
-		printf("  %lld not tried: %s\n", (long long)json_integer_value(n), key);
+	json_object_foreach((json_t *)json_object_get(ice, "refused"), key, n) {
+		printf("  %lld not tried", (long long)json_integer_value(n));
+		put_words(": ", key);
+	}
 	json_array_foreach(json_object_get(ice, "ports"), i, port)
 		printf("  router, port of %s: %s%s%s\n", text_of_key(port, "inside"), text_of_key(port, "outside"),
 		       *text_of_key(port, "outside") ? " by " : "", *text_of_key(port, "by") ? text_of_key(port, "by") : text_of_key(port, "why"));

@@ -45,10 +45,8 @@ static int run_kick(struct cli *cli)
 {
 	uint64_t id;
 
-	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX) {
-		fprintf(stderr, "stile gateway kick: NUMBER is a number; stile gateway transfers shows it\n");
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX)
+		return cli_wrong(cli, "NUMBER is a number; stile gateway transfers shows it");
 	return cli_do(cli, GATEWAY_PROGRAM, "gateway.kick", json_pack("{s:I}", "id", (json_int_t)id), "transfer %s is ended", cli->words[0]);
 }
 

@@ -336,7 +336,7 @@ static int run_get(struct cli *cli)
 	g.http.patient = patient;
 	g.http.arg = &g;
 	if (e != SHARE_CODE_OK)
-		return cli_fail(cli, "%s", share_code_error_text(e)), EXIT_USAGE;
+		return cli_wrong(cli, "%s", share_code_error_text(e));
 	if (share_keys_make(g.code.secret, &g.keys) < 0 || bytes_random(g.http.receiver, sizeof g.http.receiver) < 0)
 		return cli_fail(cli, "no random bytes");
 	g.http.id = share_id_number(g.keys.id);

@@ -155,8 +155,7 @@ static int run_logs(struct cli *cli)
 	int r = cli_number(cli, "lines", 0, 2000, &lines);
 
 	if (!r && w.level && log_level_parse(text_of(w.level), &level) < 0) {
-		fprintf(stderr, "stile logs: a level is error, warn, info, debug or trace, not '%s'\n", w.level);
-		r = EXIT_USAGE;
+		r = cli_wrong(cli, "a level is error, warn, info, debug or trace, not '%s'", w.level);
 	}
 	if (!r)
 		r = find_all(&l);

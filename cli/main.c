@@ -216,9 +216,9 @@ static int unknown_command(int argc, char **argv)
 	if (argv[0][0] == '-') {
 		guess_one(&g, argv[0], TEXT("--help"), TEXT("--help"));
 		guess_one(&g, argv[0], TEXT("--version"), TEXT("--version"));
-		fprintf(stderr, "stile: the command comes first, its options behind it; not '%s'%s%s%s\n"
-			"stile --help lists the commands\n", argv[0], g.best[0] ? "; did you mean " : "", g.best,
-			g.best[0] ? "?" : "");
+		fprintf(stderr, "stile: the command comes first, its options behind it; not '");
+		print_clean(stderr, argv[0]);
+		fprintf(stderr, "'%s%s%s\nstile --help lists the commands\n", g.best[0] ? "; did you mean " : "", g.best, g.best[0] ? "?" : "");
 		return EXIT_USAGE;
 	}
 	for (int n = 3; n > 0 && !g.best[0]; n--) {
@@ -258,7 +258,9 @@ static int find_option(const struct command *cmd, struct text name, char letter)
 
 static int bad_option(const struct command *cmd, const char *arg, const char *what)
 {
-	fprintf(stderr, "stile %s: %s %s\nstile %s --help lists the options\n", cmd->name, arg, what, cmd->name);
+	fprintf(stderr, "stile %s: ", cmd->name);
+	print_clean(stderr, arg);
+	fprintf(stderr, " %s\nstile %s --help lists the options\n", what, cmd->name);
 	return EXIT_USAGE;
 }
 
@@ -366,11 +368,8 @@ int cli_number(const struct cli *c, const char *name, uint64_t min, uint64_t max
 
 	if (!s)
 		return 0;
-	if (text_u64(text_of(s), &n) < 0 || n < min || n > max) {
-		fprintf(stderr, "stile %s: --%s must be a number from %llu to %llu, not '%s'\n", c->command->name, name,
-			(unsigned long long)min, (unsigned long long)max, s);
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(s), &n) < 0 || n < min || n > max)
+		return cli_wrong(c, "--%s must be a number from %llu to %llu, not '%s'", name, (unsigned long long)min, (unsigned long long)max, s);
 	*v = n;
 	return 0;
 }
@@ -394,18 +393,14 @@ int cli_time(const struct cli *c, const char *name, uint64_t *ms)
 
 	if (!s || text_duration(text_of(s), ms) == 0)
 		return 0;
-	fprintf(stderr, "stile %s: --%s must be a time such as 30s, 10m or 24h, not '%s'\n", c->command->name, name, s);
-	return EXIT_USAGE;
+	return cli_wrong(c, "--%s must be a time such as 30s, 10m or 24h, not '%s'", name, s);
 }
 
-int cli_fail(const struct cli *c, const char *fmt, ...)
+static void _printf_(2, 0) complain(const struct cli *c, const char *fmt, va_list ap)
 {
-	va_list ap;
 	char text[2048];
 
-	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
 	fprintf(stderr, "stile %s: ", c->command->name);
 	for (char *line = text, *next; line; line = next) { /* our own line breaks; nothing else that steers a terminal */
 		next = strchr(line, '\n');
@@ -414,7 +409,26 @@ int cli_fail(const struct cli *c, const char *fmt, ...)
 		print_clean(stderr, line);
 		fputc('\n', stderr);
 	}
+}
+
+int cli_fail(const struct cli *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(c, fmt, ap);
+	va_end(ap);
 	return EXIT_FAILED;
+}
+
+int cli_wrong(const struct cli *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(c, fmt, ap);
+	va_end(ap);
+	return EXIT_USAGE;
 }
 
 int main(int argc, char **argv)

@@ -67,8 +67,7 @@ static int add_option(struct netcheck *nc, const char *given)
 	}
 	if (add_server(nc, host, (uint16_t)port))
 		return 0;
-	fprintf(stderr, "stile netcheck: --server must be HOST or HOST:PORT, not '%s'\n", given);
-	return EXIT_USAGE;
+	return cli_wrong(nc->cli, "--server must be HOST or HOST:PORT, not '%s'", given);
 }
 
 static int servers_from_config(struct netcheck *nc)

@@ -79,6 +79,7 @@ static void ask_upnp(struct nc_mapper *m)
 	struct UPNPUrls urls = { 0 };
 	struct IGDdatas data = { 0 };
 	char lan[64] = "", ip[64] = "";
+	struct addr outside;
 	int error = 0, kind = 0;
 	struct UPNPDev *found = upnpDiscover(UPNP_MS, NULL, NULL, UPNP_LOCAL_PORT_ANY, 0, 2, &error);
 
@@ -87,7 +88,8 @@ static void ask_upnp(struct nc_mapper *m)
 	m->available = kind == 1;
 	if (kind == 2)
 		snprintf(m->text, sizeof m->text, "the router says that it is not connected");
-	if (kind == 1 && UPNP_GetExternalIPAddress(urls.controlURL, data.first.servicetype, ip) == UPNPCOMMAND_SUCCESS)
+	if (kind == 1 && UPNP_GetExternalIPAddress(urls.controlURL, data.first.servicetype, ip) == UPNPCOMMAND_SUCCESS &&
+	    addr_parse(text_of(ip), 0, &outside) == 0) /* whatever answers there may say anything */
 		snprintf(m->external, sizeof m->external, "%s", ip);
 	if (kind)
 		FreeUPNPUrls(&urls);

@@ -47,9 +47,13 @@ int nc_site(struct cli *cli, const char *name)
 	else {
 		snprintf(text, sizeof text, "%s%s%s%s", text_of_key(row, "path"), *text_of_key(row, "pair") ? " (" : "", text_of_key(row, "pair"),
 			 *text_of_key(row, "pair") ? ")" : "");
-		printf("site %s\n  the link is %s, path %s\n", name, text_of_key(row, "state"), *text ? text : "none yet");
-		if (*text_of_key(row, "reason"))
-			printf("  not better, because: %s\n", text_of_key(row, "reason"));
+		printf("site %s\n  the link is %s, path ", name, text_of_key(row, "state"));
+		print_clean(stdout, *text ? text : "none yet"); /* the other agent has a word in it */
+		if (*text_of_key(row, "reason")) {
+			printf("\n  not better, because: ");
+			print_clean(stdout, text_of_key(row, "reason"));
+		}
+		putchar('\n');
 	}
 	json_decref(peers);
 	return 0;

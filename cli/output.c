@@ -12,7 +12,17 @@
 #include "cli/command.h"
 #include "common/text.h"
 
-enum { CELL = 192, MAX_COLUMNS = 16 };
+enum { CELL = 192, MAX_COLUMNS = 16, WHAT_WIDTH = 18 };
+
+/* Printed width: UTF-8 continuation bytes take no column. */
+static int width_of(const char *s)
+{
+	int n = 0;
+
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
 
 void print_clean(FILE *f, const char *s)
 {
@@ -52,8 +62,10 @@ void print_strings(const json_t *list, const char *between)
 	size_t i;
 	json_t *s;
 
-	json_array_foreach(list, i, s)
-		printf("%s%s", i ? between : "", json_string_value(s));
+	json_array_foreach(list, i, s) {
+		fputs(i ? between : "", stdout);
+		print_clean(stdout, json_string_value(s));
+	}
 }
 
 json_t *strings_joined(const json_t *list, const char *between)
@@ -68,6 +80,14 @@ json_t *strings_joined(const json_t *list, const char *between)
 	return json_string(text);
 }
 
+char *text_as_utf8(char *s)
+{
+	for (unsigned char *p = (unsigned char *)s; *p && !text_is_utf8(text_of(s)); p++)
+		if (*p >= 0x80)
+			*p = '?';
+	return s;
+}
+
 void print_json(const json_t *j)
 {
 	json_dumpf(j, stdout, JSON_INDENT(2));
@@ -78,7 +98,9 @@ void print_check(const struct cli *c, bool good, const char *what, const char *d
 {
 	const char *on = !c->color ? "" : good ? "\033[32m" : "\033[31m";
 
-	printf("  %s%s%s %-18s ", on, good ? "✔" : "✘", c->color ? "\033[0m" : "", what);
+	printf("  %s%s%s ", on, good ? "✔" : "✘", c->color ? "\033[0m" : "");
+	print_clean(stdout, what);
+	printf("%*s ", MAX(WHAT_WIDTH - width_of(what), 0), "");
 	print_clean(stdout, detail);
 	fputc('\n', stdout);
 	fflush(stdout);
@@ -97,6 +119,7 @@ void cli_report(struct cli_report *r, bool good, const char *what, const char *f
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof line, fmt, ap);
 	va_end(ap);
+	text_as_utf8(line);
 	r->bad += !good;
 	if (r->rows)
 		json_array_append_new(r->rows, json_pack("{s:s, s:b, s:s}", "check", what, "good", good, "text", line));
@@ -140,16 +163,6 @@ static void cell_text(const struct column *col, const json_t *v, char out[static
 		sb_str(&b, json_is_true(v) ? "yes" : "no");
 		break;
 	}
-}
-
-/* Printed width: UTF-8 continuation bytes take no column. */
-static int width_of(const char *s)
-{
-	int n = 0;
-
-	for (; *s; s++)
-		n += ((unsigned char)*s & 0xc0) != 0x80;
-	return n;
 }
 
 static void print_cell(FILE *f, const char *s, int width, bool right, bool last)

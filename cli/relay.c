@@ -257,10 +257,8 @@ static int run_log_data(struct cli *cli)
 	bool on = strcmp(cli->words[0], "on") == 0;
 	uint64_t id;
 
-	if (!on && strcmp(cli->words[0], "off") != 0) {
-		fprintf(stderr, "stile relay log-data: first on or off, then the route or the connection\n");
-		return EXIT_USAGE;
-	}
+	if (!on && strcmp(cli->words[0], "off") != 0)
+		return cli_wrong(cli, "first on or off, then the route or the connection");
 	if (!is_number(word, &id))
 		return log_route(cli, word, on);
 	return cli_do(cli, RELAY_PROGRAM, "relay.log", json_pack("{s:I, s:b}", "id", (json_int_t)id, "on", on),

@@ -170,8 +170,7 @@ static int parse_route(struct run *r, struct cfg **ret_cfg)
 		r->port = addr_port(&c->listen.at);
 		return 0;
 	}
-	fprintf(stderr, "stile relay: %s\nstile relay --help tells how it is used\n", o ? err : "the words must be UTF-8");
-	return EXIT_USAGE;
+	return cli_wrong(cli, "%s\nstile relay --help tells how it is used", o ? err : "the words must be UTF-8");
 }
 
 static void say_ready(const struct run *r, const struct cfg *cfg)

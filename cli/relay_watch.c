@@ -151,10 +151,8 @@ static int run_watch(struct cli *cli)
 {
 	uint64_t id;
 
-	if (text_u64(text_of(cli->words[0]), &id) < 0 || !id || id > INT64_MAX) {
-		fprintf(stderr, "stile relay watch: CONN is a number; stile relay connections shows it\n");
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(cli->words[0]), &id) < 0 || !id || id > INT64_MAX)
+		return cli_wrong(cli, "CONN is a number; stile relay connections shows it");
 	return run(cli, &of_relay, NULL, id);
 }
 
@@ -167,8 +165,7 @@ static int run_tunnel_watch(struct cli *cli)
 		return run(cli, &of_tunnel, NULL, id);
 	if (strchr(word, '/'))
 		return run(cli, &of_tunnel, word, 0);
-	fprintf(stderr, "stile tunnel watch: a number of stile tunnel connections, or AGENT/JOB\n");
-	return EXIT_USAGE;
+	return cli_wrong(cli, "a number of stile tunnel connections, or AGENT/JOB");
 }
 
 static const struct command rows[] = {

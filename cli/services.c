@@ -82,10 +82,8 @@ static int run_log_level(struct cli *cli)
 	int r;
 
 	if (level && log_level_parse(text_of(level), &parsed) < 0) {
-		if (cli->n_words == 2) {
-			cli_fail(cli, "a level is error, warn, info, debug or trace, not '%s'", level);
-			return EXIT_USAGE;
-		}
+		if (cli->n_words == 2)
+			return cli_wrong(cli, "a level is error, warn, info, debug or trace, not '%s'", level);
 		level = NULL;
 	}
 	r = services_name(cli, cli->n_words && (cli->n_words == 2 || !level) ? cli->words[0] : THE_FIRST, "", program);

@@ -94,7 +94,9 @@ static void print_realms(const json_t *own)
 		json_int_t limit = json_integer_value(json_object_get(x, "allocations_limit"));
 		if (i == 0)
 			continue;
-		printf("    realm       %s: ", json_string_value(json_object_get(x, "name")));
+		printf("    realm       ");
+		print_clean(stdout, json_string_value(json_object_get(x, "name")));
+		printf(": ");
 		if (json_is_true(json_object_get(x, "removed")))
 			printf("removed from the configuration, but not empty; ");
 		print_strings(names, ", ");

@@ -171,17 +171,17 @@ static int read_options(struct run *r)
 	if (bad)
 		return bad;
 	if (cli_has(cli, "expire") && (ms < 1000 || ms > UINT64_C(86400000) * CONTENT_MAX_DAYS))
-		return cli_fail(cli, "--expire is between 1s and %ud", CONTENT_MAX_DAYS), EXIT_USAGE;
+		return cli_wrong(cli, "--expire is between 1s and %ud", CONTENT_MAX_DAYS);
 	r->expires = ms ? (uint64_t)time(NULL) + ms / 1000 : 0;
 	r->limit = UPLOAD_LIMIT_DEFAULT;
 	if (limit && text_size(text_of(limit), &r->limit) < 0)
-		return cli_fail(cli, "--limit is a size such as 500MB or 10GiB, not '%s'", limit), EXIT_USAGE;
+		return cli_wrong(cli, "--limit is a size such as 500MB or 10GiB, not '%s'", limit);
 	if (target && (cli->n_words || cli_has(cli, "upload") || cli_has(cli, "once")))
-		return cli_fail(cli, "--tcp shares a service, and nothing else: without FILE, --upload and --once"), EXIT_USAGE;
+		return cli_wrong(cli, "--tcp shares a service, and nothing else: without FILE, --upload and --once");
 	if (!target && !cli->n_words && !cli_has(cli, "upload"))
-		return cli_fail(cli, "say what to share: a file, a folder, --upload DIR or --tcp HOST:PORT"), EXIT_USAGE;
+		return cli_wrong(cli, "say what to share: a file, a folder, --upload DIR or --tcp HOST:PORT");
 	if (target && !split_target(r, target))
-		return cli_fail(cli, "--tcp is HOST:PORT, not '%s'", target), EXIT_USAGE;
+		return cli_wrong(cli, "--tcp is HOST:PORT, not '%s'", target);
 	return 0;
 }
 
@@ -284,7 +284,8 @@ static void print_ready(struct run *r, const char *code)
 		put_json(json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", "ready", "code", code, "link", r->link, "id", r->id, "name", r->name));
 		return;
 	}
-	printf("Sharing %s", r->name);
+	printf("Sharing ");
+	print_clean(stdout, r->name);
 	if (r->tree)
 		sb_size(&b, tree_total(r->tree)), printf(" (%s%s)", tree_is_dir(r->tree) ? "a folder, " : "", text);
 	if (r->uploads && r->tree)
@@ -459,7 +460,7 @@ static void on_forward_ready(const char *url, const char *rule, bool again, void
 		if (again)
 			printf("  The public address has changed; this is the link now:\n");
 		else
-			printf("Sharing %s by a port of the router, not encrypted on the way\n", r->name);
+			printf("Sharing "), print_clean(stdout, r->name), printf(" by a port of the router, not encrypted on the way\n");
 		printf("\n  %s\n\n", r->link);
 		if (isatty(STDOUT_FILENO))
 			share_qr_print(stdout, r->link);
@@ -489,7 +490,7 @@ static int find_port(struct run *r)
 		return cli_has(r->cli, "base-port") || cli_has(r->cli, "interface") ?
 			       (cli_fail(r->cli, "--base-port and --interface belong to --forward"), EXIT_USAGE) : 0;
 	if (r->port)
-		return cli_fail(r->cli, "--tcp goes through the agent: without --forward"), EXIT_USAGE;
+		return cli_wrong(r->cli, "--tcp goes through the agent: without --forward");
 	return share_forward_new(&o, &r->forward);
 }
 

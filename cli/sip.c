@@ -217,10 +217,8 @@ static int run_kick(struct cli *cli)
 {
 	uint64_t id;
 
-	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX) {
-		cli_fail(cli, "'%s' is no number; stile sip flows shows them", cli->words[0]);
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(cli->words[0]), &id) < 0 || id > INT64_MAX)
+		return cli_wrong(cli, "'%s' is no number; stile sip flows shows them", cli->words[0]);
 	return cli_do(cli, SIP_PROGRAM, "sip.kick", json_pack("{s:I}", "id", (json_int_t)id), "connection %s is ended", cli->words[0]);
 }
 
@@ -343,11 +341,8 @@ static int trace_to_server(struct cli *cli, uint64_t messages, uint64_t seconds)
 	struct addr to;
 	int r;
 
-	if (addr_parse(text_of(cli_option(cli, "hep")), HEP_PORT, &to) < 0) {
-		fprintf(stderr,
-			"stile sip trace: --hep wants an address and a port, such as 192.0.2.20:9060\n");
-		return EXIT_USAGE;
-	}
+	if (addr_parse(text_of(cli_option(cli, "hep")), HEP_PORT, &to) < 0)
+		return cli_wrong(cli, "--hep wants an address and a port, such as 192.0.2.20:9060");
 	r = sip_hep_open(&to, &t.hep);
 	if (r < 0)
 		return cli_fail(cli, "cannot send to %s: %s", cli_option(cli, "hep"), strerror(-r));
@@ -365,10 +360,8 @@ static int run_trace(struct cli *cli)
 		r = cli_number(cli, "seconds", 1, 86400, &seconds);
 	if (r)
 		return r;
-	if (!cli_option(cli, "call") == !cli_option(cli, "address")) {
-		fprintf(stderr, "stile sip trace: say what: --call ID, or --address ADDRESS\n");
-		return EXIT_USAGE;
-	}
+	if (!cli_option(cli, "call") == !cli_option(cli, "address"))
+		return cli_wrong(cli, "say what: --call ID, or --address ADDRESS");
 	return cli_has(cli, "hep") ? trace_to_server(cli, messages, seconds)
 				   : trace_to_file(cli, messages, seconds);
 }

@@ -60,11 +60,8 @@ static int make(struct cli *cli, unsigned days)
 	char err[TLS_ERRLEN];
 	int r;
 
-	if (!w.key_file || !w.out_file) {
-		fprintf(stderr, "stile %s: --key FILE and --out FILE say where to\n",
-			cli->command->name);
-		return EXIT_USAGE;
-	}
+	if (!w.key_file || !w.out_file)
+		return cli_wrong(cli, "--key FILE and --out FILE say where to");
 	for (unsigned i = 0; i < cli->n_words; i++)
 		w.names[w.n_names++] = cli->words[i];
 	r = cert_make(&w, err);

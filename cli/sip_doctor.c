@@ -550,11 +550,8 @@ static int run_doctor(struct cli *cli)
 	char file[PATH_MAX];
 	int r;
 
-	if (strlen(d.domain) > 253 || strpbrk(d.domain, "@:/ ")) {
-		fprintf(stderr, "stile sip doctor: '%s' is no domain, such as partner.example\n",
-			d.domain);
-		return EXIT_USAGE;
-	}
+	if (strlen(d.domain) > 253 || strpbrk(d.domain, "@:/ "))
+		return cli_wrong(cli, "'%s' is no domain, such as partner.example", d.domain);
 	if (cfg_load(doctor_config(cli, file, sizeof file), &sip_cfg_root, &cfg) == 0)
 		use_config(&d, cfg);
 	else if (cli_has(cli, "config"))

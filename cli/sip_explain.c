@@ -38,9 +38,7 @@ static int run_explain(struct cli *cli)
 
 	if (!cli_has(cli, "from") || !cli_has(cli, "to")) {
 		json_decref(args);
-		fprintf(stderr,
-			"stile sip explain: say who and to whom: --from alice@a.example --to bob@b.example\n");
-		return EXIT_USAGE;
+		return cli_wrong(cli, "say who and to whom: --from alice@a.example --to bob@b.example");
 	}
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		if (cli_has(cli, texts[i]))

@@ -101,11 +101,14 @@ static bool wanted(const struct test *x, enum sip_proto p)
 
 static void report(struct test *x, bool good, const char *what, const char *detail)
 {
+	char clean[1024];
+
 	x->good += good;
 	x->bad += !good;
+	snprintf(clean, sizeof clean, "%s", detail);
 	if (x->report)
 		json_array_append_new(x->report, json_pack("{s:b, s:s, s:s}", "good", good, "step",
-							   what, "detail", detail));
+							   what, "detail", text_as_utf8(clean)));
 	else
 		print_check(x->cli, good, what, detail);
 }
@@ -170,7 +173,7 @@ static void on_message(void *core, const struct sip_msg *m, const struct sip_hop
 	struct test *x = core;
 	struct attempt *a = &x->v[x->at];
 	struct text who = sip_value(m, SIP_H_SERVER);
-	struct sb b = sb_init(a->said, sizeof a->said);
+	struct sb b;
 
 	(void)hop;
 	(void)now;
@@ -180,6 +183,7 @@ static void on_message(void *core, const struct sip_msg *m, const struct sip_hop
 	if (!who.p)
 		who = sip_value(m, SIP_H_USER_AGENT);
 	a->status = m->status;
+	b = sb_init(a->said, sizeof a->said);
 	sb_fmt(&b, "%u ", m->status);
 	sb_text(&b, m->reason);
 	if (who.p) {
@@ -357,11 +361,8 @@ static int run_test_sip(struct cli *cli)
 		 strncmp(word, "sip:", 4) == 0 || strncmp(word, "sips:", 5) == 0 ? "" : "sip:", word);
 	if (sip_uri_parse(text_of(text), &x->uri) < 0 || x->uri.scheme == SIP_SCHEME_OTHER ||
 	    x->uri.scheme == SIP_SCHEME_TEL) {
-		fprintf(stderr,
-			"stile test sip: '%s' is no SIP URI, such as sip:example.org or sips:alice@example.org\n",
-			word);
 		free(x);
-		return EXIT_USAGE;
+		return cli_wrong(cli, "'%s' is no SIP URI, such as sip:example.org or sips:alice@example.org", word);
 	}
 	x->cli = cli;
 	x->timer.fire = on_timer;

@@ -63,10 +63,8 @@ static int add_word(struct supervisor *sup, const char *word)
 
 	if (at)
 		snprintf(instance, sizeof instance, "%.*s", (int)(end - at - 1), at + 1);
-	if (!program || (at && !*instance) || instance_init(&i, program, instance, sup->runtime_dir, err, sizeof err) < 0) {
-		fprintf(stderr, "stile supervise: '%s' is no service: turn, turn@INSTANCE or turn@INSTANCE=FILE, and so on\n", word);
-		return EXIT_USAGE;
-	}
+	if (!program || (at && !*instance) || instance_init(&i, program, instance, sup->runtime_dir, err, sizeof err) < 0)
+		return cli_wrong(sup->cli, "'%s' is no service: turn, turn@INSTANCE or turn@INSTANCE=FILE, and so on", word);
 	if (file && !realpath(file + 1, path))
 		return cli_fail(sup->cli, "%s: %s", file + 1, strerror(errno));
 	if (!find(sup, program, instance) && !supervised_new(sup, program, instance, file ? path : sup->config))

@@ -184,10 +184,8 @@ static int parse_transports(struct plan *pl, unsigned *ret_wanted)
 	while (rest.p) {
 		struct text name = text_cut(&rest, ',');
 		enum turn_proto proto;
-		if (turn_proto_parse(text_trim(name), &proto) < 0) {
-			fprintf(stderr, "stile test turn: --transport is a list of udp, tcp, tls, dtls; not '%.*s'\n", TEXT_FMT(name));
-			return EXIT_USAGE;
-		}
+		if (turn_proto_parse(text_trim(name), &proto) < 0)
+			return cli_wrong(pl->cli, "--transport is a list of udp, tcp, tls, dtls; not '%.*s'", TEXT_FMT(name));
 		wanted |= 1u << proto;
 	}
 	*ret_wanted = wanted;
@@ -316,8 +314,7 @@ static int ask_server(struct plan *pl)
 
 	if (pl->host || cli_has(pl->cli, "port") || cli_has(pl->cli, "tls-port") || cli_has(pl->cli, "user")) {
 		json_decref(args);
-		fprintf(stderr, "stile test turn: --live tries the server of this machine, as it says itself: no HOST, ports or user\n");
-		return EXIT_USAGE;
+		return cli_wrong(pl->cli, "--live tries the server of this machine, as it says itself: no HOST, ports or user");
 	}
 	r = cli_ask(pl->cli, "stile-turn", "turn.test.credential", args, &pl->live);
 	if (r)

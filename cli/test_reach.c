@@ -222,10 +222,8 @@ static int reach_agent(struct cli *cli, struct control_client **ret_cl)
 	if (!text)
 		return cli_connect_patient(cli, AGENT_PROGRAM, PATIENCE_MS, ret_cl);
 	bad = share_code_parse(text_of(text), &code);
-	if (bad != SHARE_CODE_OK || !code.host[0]) {
-		fprintf(stderr, "stile test reach: --code: %s\n", bad ? share_code_error_text(bad) : "the server's place, @HOST:PORT, is missing at its end");
-		return EXIT_USAGE;
-	}
+	if (bad != SHARE_CODE_OK || !code.host[0])
+		return cli_wrong(cli, "--code: %s", bad ? share_code_error_text(bad) : "the server's place, @HOST:PORT, is missing at its end");
 	if (share_keys_make(code.secret, &keys) < 0)
 		return cli_fail(cli, "out of memory");
 	r = get_guest_agent(cli, &code, &keys, socket, sizeof socket);
@@ -274,10 +272,8 @@ static int run_reach(struct cli *cli)
 	uint64_t port;
 	int r;
 
-	if (text_u64(text_of(cli->words[0]), &port) < 0 || port < 1 || port > 65535) {
-		fprintf(stderr, "stile test reach: PORT is a number from 1 to 65535, not '%s'\n", cli->words[0]);
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(cli->words[0]), &port) < 0 || port < 1 || port > 65535)
+		return cli_wrong(cli, "PORT is a number from 1 to 65535, not '%s'", cli->words[0]);
 	if (bytes_random(e.nonce, sizeof e.nonce) < 0)
 		return cli_fail(cli, "no random numbers");
 	r = port_holder((uint16_t)port, false, holder, sizeof holder) ? -EADDRINUSE : ear_open(&e, (uint16_t)port);

@@ -294,10 +294,8 @@ static int run_tcp(struct cli *cli)
 
 	if (e)
 		return e;
-	if (text_u64(text_of(cli->words[1]), &port) < 0 || !port || port > 65535) {
-		fprintf(stderr, "stile test tcp: PORT is a number from 1 to 65535, not '%s'\n", cli->words[1]);
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(cli->words[1]), &port) < 0 || !port || port > 65535)
+		return cli_wrong(cli, "PORT is a number from 1 to 65535, not '%s'", cli->words[1]);
 	r.port = (uint16_t)port;
 	r.report = cli_report_begin(cli);
 	if (resolve(&r, &all) == 0) {
@@ -413,14 +411,10 @@ static int run_listen(struct cli *cli)
 	uint64_t port;
 	int fd, one = 1;
 
-	if (text_u64(text_of(cli->words[0]), &port) < 0 || port > 65535) {
-		fprintf(stderr, "stile test listen: PORT is a number up to 65535, not '%s'\n", cli->words[0]);
-		return EXIT_USAGE;
-	}
-	if (bind_to && (addr_parse(text_of(bind_to), 0, &at) < 0 || addr_port(&at))) {
-		fprintf(stderr, "stile test listen: --bind is an address of this machine, not '%s'\n", bind_to);
-		return EXIT_USAGE;
-	}
+	if (text_u64(text_of(cli->words[0]), &port) < 0 || port > 65535)
+		return cli_wrong(cli, "PORT is a number up to 65535, not '%s'", cli->words[0]);
+	if (bind_to && (addr_parse(text_of(bind_to), 0, &at) < 0 || addr_port(&at)))
+		return cli_wrong(cli, "--bind is an address of this machine, not '%s'", bind_to);
 	addr_set_port(&at, (uint16_t)port);
 	fd = socket(addr_family(&at), SOCK_STREAM | SOCK_CLOEXEC, 0);
 	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);

@@ -298,10 +298,8 @@ static int run_log_data(struct cli *cli)
 	bool on = strcmp(cli->words[0], "on") == 0;
 	json_t *args;
 
-	if (!on && strcmp(cli->words[0], "off") != 0) {
-		fprintf(stderr, "stile tunnel log-data: first on or off, then the connection, AGENT or AGENT/JOB\n");
-		return EXIT_USAGE;
-	}
+	if (!on && strcmp(cli->words[0], "off") != 0)
+		return cli_wrong(cli, "first on or off, then the connection, AGENT or AGENT/JOB");
 	args = which(cli->words[1]);
 	json_object_set_new(args, "on", json_boolean(on));
 	return tell_count(cli, "tunnel.log", args, "connections", on ? "data connections are logged now" : "data connections are no longer logged");

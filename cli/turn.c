@@ -135,8 +135,7 @@ static int kill_several(struct cli *cli)
 		r = text_u64(text_of(cli->words[k]), &n) < 0 ? EXIT_USAGE : json_array_append_new(ids, json_integer((json_int_t)n));
 	if (r) {
 		json_decref(ids);
-		fprintf(stderr, "stile turn kill: an ID is a number; stile turn sessions shows it\n");
-		return EXIT_USAGE;
+		return cli_wrong(cli, "an ID is a number; stile turn sessions shows it");
 	}
 	r = cli_ask(cli, "stile-turn", "turn.kill", json_pack("{s:o}", "ids", ids), &result);
 	if (r == 0 && cli_has(cli, "json"))
@@ -317,10 +316,8 @@ static int run_credentials(struct cli *cli)
 
 	if (r)
 		return r;
-	if (mac && strcmp(mac, "sha1") != 0 && strcmp(mac, "sha256") != 0) {
-		fprintf(stderr, "stile credentials: --mac is sha1 or sha256\n");
-		return EXIT_USAGE;
-	}
+	if (mac && strcmp(mac, "sha1") != 0 && strcmp(mac, "sha256") != 0)
+		return cli_wrong(cli, "--mac is sha1 or sha256");
 	r = credential_mint(cli, cli->n_words ? cli->words[0] : "user", ttl / 1000, mac && strcmp(mac, "sha256") == 0, &cred);
 	if (r)
 		return r;

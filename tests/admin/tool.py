@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import termios
-import time
+import threading
 
 from terminal import start_sip, with_terminal
 from world import STILE, Failed, case, main, wait_for
@@ -106,6 +106,30 @@ def _(w):
     with socket.create_connection(("127.0.0.1", p)):
         flow = wait_for("the connection is there", lambda: w.ask("sip", "flows", "--json").json(), 10)
         w.ask("sip", "kick", str(flow[0]["id"]), "--json").exits(0).json()
+
+
+@case("what would steer a terminal, or is no UTF-8, is harmless in sentences and not missing in JSON")
+def _(w):
+    evil = "x\x1b[31my"
+    for words in (["turn", "sessions", "--" + evil], ["turn", "sessions", "-n", evil], ["turn", "sessions", evil], ["turn", "drain", "-d", evil],
+                  ["--" + evil], ["start", evil], ["sip", "kick", evil], ["test", "reach", evil], ["restore", evil], ["test", "sip", evil + ">"],
+                  ["capacity", "--audio", "1", "--speed", evil], ["completion", evil], ["netcheck", "--server", evil + ":x"], ["supervise", evil, "-c", w.write("c", "")]):
+        said = w.stile(*words)
+        if "\x1b" in said.out + said.err or "x?[31my" not in said.err or said.status == 0:
+            raise Failed(f"    {words}: {said.status} {said.out!r} {said.err!r}")
+    with socket.create_server(("127.0.0.1", w.port)) as server:
+        def banner():
+            for _ in range(2):
+                s = server.accept()[0]
+                s.sendall(b"\xff\xfe\x1b[31m hello\r\n")
+                s.close()
+        thread = threading.Thread(target=banner)
+        thread.start()
+        rows = {r["check"]: r["text"] for r in w.stile("test", "tcp", "127.0.0.1", str(w.port), "--json").exits(0).json()}
+        w.stile("test", "tcp", "127.0.0.1", str(w.port)).exits(0).says("says", "hello").never_says("\x1b")
+        thread.join()
+    if "hello" not in rows.get("says", ""):
+        raise Failed(f"    {rows}")
 
 
 if __name__ == "__main__":

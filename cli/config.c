@@ -157,7 +157,8 @@ static int add_service(struct cli *cli, const struct cli_service *s, json_t *roo
 		if (cfg)
 			cfg_print_errors(cfg, stderr);
 		else
-			return cli_wrong(cli, "%s: %s", cli_config_path(cli), strerror(-r));
+			cli_fail(cli, "%s: %s", cli_config_path(cli), strerror(-r));
+		return EXIT_USAGE;
 	}
 	if (!cfg_where(cfg, s->section, &file, &line))
 		return 0;

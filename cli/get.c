@@ -280,28 +280,31 @@ static int lead_to_service(struct get *g)
 
 /* ---- the way ---- */
 
-static bool agent_runs(struct cli *cli)
+/* 0; -EINVAL, -errno of the attempt to talk to it. */
+static int agent_runs(struct cli *cli)
 {
 	struct instance i;
 	char err[256];
 	struct control_client *cl = NULL;
-	bool runs = instance_init(&i, AGENT_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) == 0 &&
-		    control_connect(i.socket_path, ANSWER_MS, &cl) != -ENOENT && cl;
+	int r = instance_init(&i, AGENT_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err);
 
+	if (r == 0)
+		r = control_connect(i.socket_path, ANSWER_MS, &cl);
 	control_client_free(cl);
-	return runs;
+	return r;
 }
 
 static int find_way(struct get *g)
 {
 	char knock[2 * SHARE_KNOCK + 1], id[SHARE_ID_STRLEN], socket[200] = "";
 	json_t *args;
-	int r = 0;
+	int r = agent_runs(g->cli);
 
-	if (!agent_runs(g->cli)) {
+	if (r < 0) {
 		if (!g->code.host[0])
-			return cli_fail(g->cli, "no stile-agent runs here, and the code does not say where the server is\n"
-						"Take the code with its @HOST:PORT, or a link");
+			return cli_fail(g->cli, "%s, and the code does not say where the server is\nTake the code with its @HOST:PORT, or a link%s",
+					r == -EACCES ? "the stile-agent that runs here may not be asked by this user" : "no stile-agent runs here",
+					r == -EACCES ? "; or run this as root or as a member of the group stile" : "");
 		r = get_guest_agent(g->cli, &g->code, &g->keys, socket, sizeof socket);
 	}
 	if (r)

@@ -257,12 +257,12 @@ static int ask_hash(struct file *f, char sha[static 2 * GET_SHA + 1])
 static int give_name(struct file *f)
 {
 	char wanted[SHARE_NAME_MAX + 1];
-	int r = renameat2(f->dir, f->part, f->dir, f->name, RENAME_NOREPLACE) < 0 ? -errno : 0;
+	int r = fd_rename_new(f->dir, f->part, f->name);
 
 	(void)snprintf(wanted, sizeof wanted, "%s", f->name);
 	for (unsigned i = 2; r == -EEXIST && i < NAMES_TRIED; i++) {
 		share_name_again(wanted, i, f->name);
-		r = renameat2(f->dir, f->part, f->dir, f->name, RENAME_NOREPLACE) < 0 ? -errno : 0;
+		r = fd_rename_new(f->dir, f->part, f->name);
 	}
 	(void)unlinkat(f->dir, f->side, 0);
 	return r < 0 ? fail_at(f, f->name, -r) : 0;

@@ -110,23 +110,24 @@ static int write_config(struct cli *cli, const struct share_code *code, const ch
 	return fclose(f) == 0 ? 0 : cli_fail(cli, "%s: %s", path, strerror(errno));
 }
 
-/* Whoever parses what the network says should not be root. */
-static void stop_being_root(void)
+/* Whoever parses what the network says should not be root. Returns who it is instead; NULL: it was not. */
+static const char *stop_being_root(void)
 {
-	struct passwd *p = geteuid() == 0 ? getpwnam("stile") : NULL;
+	const struct passwd *p = geteuid() == 0 ? getpwnam("stile") : NULL;
 
 	if (!p && geteuid() == 0)
 		p = getpwnam("nobody");
 	if (p && (chown(guest.folder, p->pw_uid, p->pw_gid) < 0 || setgroups(0, NULL) < 0 || setgid(p->pw_gid) < 0 || setuid(p->pw_uid) < 0))
 		_exit(126);
+	return p ? p->pw_name : NULL;
 }
 
 static void become_agent(const char *program)
 {
 	char log[160], config[160], runtime[160];
+	const char *user = stop_being_root();
 	int fd;
 
-	stop_being_root();
 	(void)snprintf(log, sizeof log, "%s/log", guest.folder);
 	(void)snprintf(config, sizeof config, "%s/stile.yaml", guest.folder);
 	(void)snprintf(runtime, sizeof runtime, "%s/run", guest.folder);
@@ -137,6 +138,11 @@ static void become_agent(const char *program)
 	(void)dup2(fd, STDOUT_FILENO);
 	(void)signal(SIGINT, SIG_IGN);
 	execlp(program, "stile-agent", "-c", config, "--runtime-dir", runtime, (char *)NULL);
+	if (user && errno == EACCES) /* the last word: see below */
+		fprintf(stderr, "the user %s, which it becomes where root starts it, may not run it there: start stile get as an ordinary user, or put Stile "
+				"where everybody may run it, as /usr/local or /opt\n", user);
+	else
+		fprintf(stderr, "%s: is it installed?\n", strerror(errno));
 	_exit(127);
 }
 
@@ -179,7 +185,7 @@ static int await_socket(struct cli *cli, const char *program, const char *socket
 			guest.pid = 0;
 			last_word(word, sizeof word);
 			get_guest_end();
-			return cli_fail(cli, "%s did not start%s%s", program, *word ? ": " : "; is it installed?", word);
+			return cli_fail(cli, "%s did not start%s%s", program, *word ? ": " : "", word);
 		}
 		(void)usleep(READY_US);
 	}

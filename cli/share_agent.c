@@ -46,7 +46,8 @@ static void ended(struct agent_watch *w, int r, json_t *error)
 		w->over = strcmp(code ? code : "", "cancelled") != 0; /* cancelled: the agent stops, and may come again */
 		(void)snprintf(w->error, sizeof(w->error), "%s%s%s", text ? text : "refused", hint && *hint ? "\n  try: " : "", hint ? hint : "");
 	} else if (r < 0) {
-		(void)snprintf(w->error, sizeof(w->error), "stile-agent does not run (%s)", strerror(-r));
+		(void)snprintf(w->error, sizeof(w->error), r == -EACCES ? "no access to %s: run as root or as a member of the group stile" :
+								     "stile-agent does not run (no answer at %s)", w->socket);
 	} else {
 		w->over = true;
 	}

@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 #include "common/bytes.h"
+#include "common/fd.h"
 
 enum { NAMES_TRIED = 1000, DISK_LEFT_FREE = 64 << 20, DONE_KEPT = 1024 };
 
@@ -102,10 +103,11 @@ static int give_name(struct upload *up, const char *name)
 	char path[64];
 
 	if (up->hidden[0]) {
-		if (renameat2(up->of->dir, up->hidden, up->of->dir, name, RENAME_NOREPLACE) < 0)
-			return -errno;
-		up->hidden[0] = '\0';
-		return 0;
+		int r = fd_rename_new(up->of->dir, up->hidden, name);
+
+		if (r == 0)
+			up->hidden[0] = '\0';
+		return r;
 	}
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", up->fd);
 	return linkat(AT_FDCWD, path, up->of->dir, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;

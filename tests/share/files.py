@@ -3,14 +3,16 @@
 """stile share and stile get by real programs on loopback: files and folders both ways, broken off and gone on with, a service, one receiver
 only, a receiver without an agent, and the sender who is not there."""
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 from share_world import (
     BUILD, PATIENCE, Failed, Target, Ua, case, connect, credentials, echo, fill, get, main, need_root, same, sha, share, two_agents,
-    wait_for)
+    wait_for, world)
 
 MB = 1 << 20
 
@@ -35,6 +37,37 @@ def _(w):
         if sorted(os.listdir(w.path("in"))) != ["report ä (2).bin", "report ä.bin"]:
             raise Failed(f"    something was left: {os.listdir(w.path('in'))}")
     get(w, s.code, w.path("in2")).ends(1)
+
+
+# renameat2() as a file system answers that does not know its flags (NFS): a filter of system calls, then the program.
+NO_FLAGS = """
+import ctypes, os, struct, sys
+arch, number = {"x86_64": (0xc000003e, 316), "aarch64": (0xc00000b7, 276)}[os.uname().machine]
+rows = [(0x20, 0, 0, 4), (0x15, 0, 3, arch), (0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50000 | 22), (0x06, 0, 0, 0x7fff0000)]
+code = b"".join(struct.pack("HBBI", *r) for r in rows)
+bytes_ = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rows), ctypes.addressof(bytes_)))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
+    sys.exit("no filter: " + os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@case("on a file system that cannot be asked for a name that nobody has, a file gets one all the same, and none is written over")
+def _(w):
+    two_agents(w)
+    path = fill(w.path("out/a.bin"), MB + 17)
+    refusing = (sys.executable, "-c", NO_FLAGS)
+    with share(w, path) as s:
+        get(w, s.code, w.path("in"), prefix=refusing).ends(0).event("got")
+        with open(w.path("in/a.bin"), "r+b") as f:
+            f.write(b"another")
+        get(w, s.code, w.path("in"), prefix=refusing).ends(0).event("got")
+    same(path, w.path("in/a (2).bin"))
+    with open(w.path("in/a.bin"), "rb") as f:
+        if f.read(7) != b"another" or sorted(os.listdir(w.path("in"))) != ["a (2).bin", "a.bin"]:
+            raise Failed(f"    {os.listdir(w.path('in'))}")
 
 
 @case("a folder goes as it is: names in every encoding, no links, no devices, nothing outside of it")
@@ -232,6 +265,20 @@ def _(w):
             raise Failed(f"    {r.errors}")
     r = get(w, s.code, w.path("in3"), runtime="nothing").ends(1, seconds=60)
     if "no such share" not in "".join(r.errors):
+        raise Failed(f"    {r.errors}")
+
+
+@case("root in a folder of its own: the agent that is started becomes nobody, cannot be run there, and the message says what to do")
+def _(w):
+    need_root()
+    two_agents(w)
+    os.makedirs(w.path("nothing"))
+    os.mkdir(w.path("private"), 0o700)
+    for program in (world.STILE, os.path.join(BUILD, "tunnel/stile-agent")):
+        shutil.copy(program, w.path("private"))
+    with share(w, fill(w.path("out/a"), 17)) as s:
+        r = get(w, s.code, w.path("in"), runtime="nothing", program=w.path("private/stile")).ends(1)
+    if "may not run it there: start stile get as an ordinary user" not in "".join(r.errors) or "(Permission denied)" in "".join(r.errors):
         raise Failed(f"    {r.errors}")
 
 

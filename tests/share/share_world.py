@@ -28,9 +28,9 @@ def wait_for(what, probe, seconds=PATIENCE):
 class Told:
     """A command of the tool that runs on and prints JSON lines."""
 
-    def __init__(self, w, *argv, runtime="run", env=None):
+    def __init__(self, w, *argv, runtime="run", env=None, prefix=(), program=world.STILE):
         self.lines, self.errors = [], []
-        self.p = subprocess.Popen([world.STILE, *argv, "--json", "--runtime-dir", w.path(runtime)], stdout=subprocess.PIPE,
+        self.p = subprocess.Popen([*prefix, program, *argv, "--json", "--runtime-dir", w.path(runtime)], stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE, text=True, env=dict(os.environ, **(env or {})))
         self.threads = [threading.Thread(target=self.read, daemon=True), threading.Thread(target=self.read_errors, daemon=True)]
         for t in self.threads:

@@ -8,13 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 #include "cli/command.h"
+#include "cli/tunnel.h"
 #include "common/bytes.h"
 #include "common/json.h"
 #include "common/text.h"
 
 enum { CODE_MAX = 512 };
-
-static const char PROGRAM[] = "stile-agent";
 
 static void print_identity(const json_t *result)
 {
@@ -43,7 +42,7 @@ static int run_identity(struct cli *cli)
 {
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
 	json_t *result = NULL;
-	int r = cli_connect(cli, PROGRAM, &cl);
+	int r = cli_connect(cli, AGENT_PROGRAM, &cl);
 
 	if (r == 0)
 		r = cli_call(cli, cl, "agent.identity", NULL, &result);
@@ -68,7 +67,7 @@ static int run_enrol(struct cli *cli)
 	bytes_wipe(code, sizeof(code));
 	if (cli_has(cli, "server"))
 		json_object_set_new(args, "server", json_string(cli_option(cli, "server")));
-	r = cli_connect(cli, PROGRAM, &cl);
+	r = cli_connect(cli, AGENT_PROGRAM, &cl);
 	if (r) {
 		json_decref(args);
 		return r;

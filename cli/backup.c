@@ -96,21 +96,35 @@ static const char *group_name(gid_t gid)
 	return g ? g->gr_name : "";
 }
 
+static void may_not_read(struct taking *t, const char *path)
+{
+	t->failed = true;
+	cli_fail(t->cli, "%s cannot be read: run as root, or as the services' user", path);
+}
+
 /* What is no file, or not there, is not taken: a log's folder, a certificate that is still to come. */
 static void take_file(const char *path, void *arg)
 {
 	struct taking *t = arg;
 	char real[4096];
 	struct stat st;
-	_cleanup_(closep) int fd = realpath(path, real) && !json_object_get(t->files, real) ? open(real, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	bool there = realpath(path, real);
+	_cleanup_(closep) int fd = -1;
 	char *text;
 
-	if (fd < 0 && errno == EACCES) {
-		t->failed = true;
-		cli_fail(t->cli, "%s cannot be read: run as root, or as the services' user", path);
-	}
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX_BYTES)
+	if (there && json_object_get(t->files, real))
 		return;
+	if (there)
+		fd = open(real, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 && errno == EACCES)
+		may_not_read(t, path);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return;
+	if (st.st_size > FILE_MAX_BYTES) {
+		t->failed = true;
+		cli_fail(t->cli, "%s has more than 1 MiB and cannot be in a backup: is it what the configuration means?", real);
+		return;
+	}
 	text = in_base64(fd, (size_t)st.st_size);
 	if (!text) {
 		t->failed = true;
@@ -139,8 +153,9 @@ static void take_folder(struct taking *t, const char *folder)
 	DIR *d = opendir(folder);
 	char path[4096];
 
+	if (!d && errno == EACCES)
+		may_not_read(t, folder);
 	note_folder(t, folder);
-
 	for (struct dirent *e; d && (e = readdir(d));) {
 		if (e->d_name[0] == '.' || snprintf(path, sizeof path, "%s/%s", folder, e->d_name) >= (int)sizeof path)
 			continue;
@@ -308,7 +323,10 @@ static int take_running(struct taking *t)
 			r = 0;
 			continue;
 		}
-		r = r < 0 ? cli_fail(t->cli, "%s: %s", path, strerror(-r)) : cli_call(t->cli, cl, "service.status", NULL, &status);
+		if (r == -EACCES)
+			r = cli_fail(t->cli, "no access to %s: run as root or as a member of the group stile", path);
+		else
+			r = r < 0 ? cli_fail(t->cli, "%s: %s", path, strerror(-r)) : cli_call(t->cli, cl, "service.status", NULL, &status);
 		if (r == 0)
 			r = take_service(t, s, full, json_string_value(json_object_get(status, "config")), cl);
 		json_decref(status);
@@ -368,6 +386,8 @@ static int run_backup(struct cli *cli)
 	bool out = strcmp(cli->words[0], "-") == 0;
 	int r = !out && access(cli->words[0], F_OK) == 0 ? cli_fail(cli, "%s is there already; a backup does not replace another", cli->words[0]) : 0;
 
+	if (r == 0 && out)
+		r = print_bytes_may(cli);
 	if (r == 0)
 		r = take_running(&t);
 	if (r == 0)

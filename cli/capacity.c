@@ -119,7 +119,7 @@ static int find_cost(struct cli *cli, struct machine *m)
 	int r;
 
 	if (given) {
-		if (sscanf(given, "%lf,%lf", &m->us_audio, &m->us_video) != 2 || m->us_audio <= 0 || m->us_video <= 0 || m->us_audio > 1e6 ||
+		if (sscanf(given, "%lf,%lf", &m->us_audio, &m->us_video) != 2 || !(m->us_audio > 0) || !(m->us_video > 0) || m->us_audio > 1e6 ||
 		    m->us_video > 1e6)
 			return cli_wrong(cli, "--cost is microseconds a packet of audio and of video, such as 5.2,1.4; not '%s'", given);
 		return 0;

@@ -153,6 +153,10 @@ bool print_is_read(void);
 /* Behind a command's last word: its exit code, or EXIT_FAILED, and said, where not all was written (a full disk). */
 int print_end(const struct cli *c, int r);
 void print_clean(FILE *f, const char *s); /* without control characters: names that strangers chose */
+/* The line of a terminal in which the cursor stands, anew, and no more than fits into it; "": as if there had been none. */
+void print_again(FILE *f, const char *line);
+/* Bytes for a program, to standard output: 0, or EXIT_USAGE after saying so where that is a terminal. */
+int print_bytes_may(const struct cli *c);
 /* In place: a text that is no UTF-8 (a stranger's answer, one that was cut) is none in JSON, and would be missing there. */
 char *text_as_utf8(char *s);
 void print_strings(const json_t *list, const char *between);

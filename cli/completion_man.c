@@ -104,5 +104,6 @@ void completion_man(FILE *f)
 	      ".SH COMMANDS\n", f);
 	for (size_t i = 0; cli_nth_command(i); i++)
 		put_command(f, cli_nth_command(i));
-	fputs(".SH SEE ALSO\n\\fBstile\\fR(1), \\fBstile.yaml\\fR(5), \\fBstile\\-turn\\fR(8), \\fBstile\\-tunnel\\fR(8), \\fBstile\\-agent\\fR(8), \\fBstile\\-sip\\fR(8)\n", f);
+	fputs(".SH SEE ALSO\n\\fBstile\\fR(1), \\fBstile.yaml\\fR(5), \\fBstile\\-turn\\fR(8), \\fBstile\\-tunnel\\fR(8), \\fBstile\\-agent\\fR(8), \\fBstile\\-sip\\fR(8), "
+	      "\\fBstile\\-console\\fR(8), \\fBstile\\-gateway\\fR(8), \\fBstile\\-fastpath\\fR(8)\n", f);
 }

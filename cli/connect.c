@@ -98,7 +98,7 @@ int cli_call(struct cli *c, struct control_client *cl, const char *verb, json_t 
 		json_decref(error);
 		return EXIT_FAILED;
 	}
-	return cli_fail(c, "no answer from the service: %s", strerror(-r));
+	return cli_fail(c, "the service has not answered: %s\n  try: stile status, and stile logs for what it says itself", strerror(-r));
 }
 
 int cli_rows(struct cli *c, struct control_client *cl, const struct cli_list *l, json_t *rows, bool *ret_more)

@@ -14,13 +14,13 @@ struct credential {
 	char source[64];  /* "turn.password of /etc/stile/stile.yaml": for the checklist */
 };
 
-/* A time-limited one: by the file's secrets if the file can be read, else by the server's verb. 0 or the
- * exit code after saying why. */
 /* What --realm means: all but cfg's own credentials and name is cfg's. Without it *ret_view is cfg. Shallow: it lives
  * as long as cfg. ret_section, if wanted: NULL for the default realm. 0, or an exit status with a line said. */
 struct turn_realm_section;
 int credential_realm(struct cli *cli, const struct turn_config *cfg, struct turn_config *ret_view,
 		     const struct turn_realm_section **ret_section);
+/* A time-limited one: by the file's secrets if the file can be read, else by the server's verb. 0 or the
+ * exit code after saying why. */
 int credential_mint(struct cli *cli, const char *name, uint64_t ttl_s, bool sha256, struct credential *ret_c);
 /* For a client to paste: the password with a plain name, the first user, or a day's credential. */
 int credential_for_client(struct cli *cli, const struct turn_config *cfg, struct credential *ret_c);

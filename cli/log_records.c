@@ -16,11 +16,14 @@ _Static_assert((int)FOLDER_CHUNK_MAX <= (int)LOG_READ_CHUNK_MAX, "log_pieces_rea
 struct control_client *log_records_open(struct cli *cli, const char *full)
 {
 	struct control_client *cl = NULL;
+	int r;
 
 	if (strncmp(full, "stile-tunnel", strlen("stile-tunnel")) != 0)
 		return NULL;
-	if (cli_connect_named(cli, full, ASK_MS, &cl) < 0)
-		fprintf(stderr, "%s does not run: its connection and data logs are left out\n", full);
+	r = cli_connect_named(cli, full, ASK_MS, &cl);
+	if (r < 0)
+		fprintf(stderr, "%s %s: its connection and data logs are left out\n", full,
+			r == -EACCES ? "may not be asked (run as root or as a member of the group stile)" : "does not run");
 	return cl;
 }
 

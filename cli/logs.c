@@ -38,7 +38,7 @@ static void catch_interrupts(void)
 struct logs {
 	struct cli *cli;
 	struct log_source v[LOG_SOURCES_MAX];
-	unsigned n;
+	unsigned n, lines; /* of what is there already */
 };
 
 static void close_all(struct logs *l)
@@ -135,7 +135,7 @@ static int show_new(struct logs *l, const struct log_wish *w, size_t *ret_n)
 	}
 	if (all && l->n > 1)
 		qsort(all, k, sizeof(*all), by_time);
-	for (size_t from = k > w->lines && w->lines && first ? k - w->lines : 0; from < k; from++)
+	for (size_t from = first && k > l->lines ? k - l->lines : 0; from < k; from++)
 		show_line(l, &all[from]);
 	fflush(stdout);
 	free(all);
@@ -161,7 +161,8 @@ static int run_logs(struct cli *cli)
 		r = find_all(&l);
 	if (r)
 		return r;
-	w.lines = MAX((unsigned)lines, 1u);
+	l.lines = (unsigned)lines;
+	w.lines = MAX(l.lines, 1u);
 	if (cli_has(cli, "follow"))
 		catch_interrupts();
 	r = show_new(&l, &w, &n);
@@ -266,7 +267,7 @@ static int open_archive(struct archive_file *a)
 	if (out && strcmp(out, "-") == 0) {
 		snprintf(a->path, sizeof a->path, "standard output");
 		a->fd = STDOUT_FILENO;
-		return 0;
+		return print_bytes_may(a->l->cli);
 	}
 	if (out)
 		snprintf(a->path, sizeof a->path, "%.500s", out);
@@ -291,7 +292,7 @@ static int fill(struct archive_file *a)
 		r = log_zip_end(a->zip);
 	a->zip = log_zip_free(a->zip);
 	if (a->terminal)
-		fprintf(stderr, "\r\033[K");
+		print_again(stderr, "");
 	if (a->fd == STDOUT_FILENO)
 		return r;
 	if (close(a->fd) < 0 && r == 0)

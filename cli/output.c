@@ -34,6 +34,24 @@ void print_clean(FILE *f, const char *s)
 	}
 }
 
+void print_again(FILE *f, const char *line)
+{
+	char clean[512] = "";
+	FILE *m = fmemopen(clean, sizeof clean, "w");
+
+	if (m) {
+		print_clean(m, line);
+		fclose(m);
+	}
+	fprintf(f, *line ? "\r\033[K\033[?7l%.511s\033[?7h" : "\r\033[K", clean); /* 7l: what is too long is cut, not broken */
+	fflush(f);
+}
+
+int print_bytes_may(const struct cli *c)
+{
+	return isatty(STDOUT_FILENO) ? cli_wrong(c, "these bytes are not for a terminal: name a file, or lead them to one with > FILE") : 0;
+}
+
 /* Whoever read it has gone: "| head". */
 static bool reader_is_gone(void)
 {

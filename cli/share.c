@@ -61,6 +61,13 @@ static void put_json(json_t *o)
 	json_decref(o);
 }
 
+static void end_progress(struct run *r)
+{
+	if (r->shown)
+		print_again(stdout, "");
+	r->shown = false;
+}
+
 /* On a terminal: what goes on, in one line that is written anew each second. */
 static void on_progress(struct timer *t, uint64_t now)
 {
@@ -79,22 +86,18 @@ static void on_progress(struct timer *t, uint64_t now)
 	sb_size(&b, c.sent + c.received);
 	sb_str(&b, " in all");
 	if (c.transfers || c.received != r->before.received) {
-		printf("\r\033[K%s", line);
+		print_again(stdout, line);
 		r->shown = true;
-	} else if (r->shown) {
-		printf("\r\033[K");
-		r->shown = false;
+	} else {
+		end_progress(r);
 	}
-	fflush(stdout);
 	r->before = c;
 	loop_timer_set(r->loop, t, PROGRESS_MS);
 }
 
 static void say(struct run *r, const char *event, const char *text)
 {
-	if (r->shown)
-		printf("\r\033[K");
-	r->shown = false;
+	end_progress(r);
 	if (r->json) {
 		put_json(json_pack("{s:s, s:s}", "event", event, "text", text));
 		return;
@@ -372,6 +375,7 @@ static void deliver_news(struct mail *m, struct loop *l)
 	memcpy(error, w->error, sizeof error);
 	pthread_mutex_unlock(&w->lock);
 	if (over || (!there && !r->told)) {
+		end_progress(r);
 		r->result = cli_fail(r->cli, "%s", error);
 		loop_stop(r->loop);
 	} else if (there && news) {
@@ -517,6 +521,7 @@ static void on_time_over(struct timer *t, uint64_t now)
 
 static int begin(struct run *r)
 {
+	struct sigaction hangup;
 	int bad = loop_new(&r->loop);
 
 	if (bad < 0)
@@ -542,6 +547,8 @@ static int begin(struct run *r)
 	end_at(r, r->expires);
 	(void)loop_on_signal(r->loop, SIGINT, on_signal, r->loop);
 	(void)loop_on_signal(r->loop, SIGTERM, on_signal, r->loop);
+	if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* not by nohup: the router's port is to be shut */
+		(void)loop_on_signal(r->loop, SIGHUP, on_signal, r->loop);
 	return r->forward ? share_forward_begin(r->forward) : ask_agent(r);
 }
 
@@ -554,6 +561,7 @@ static int run_share(struct cli *cli)
 	r.result = begin(&r);
 	if (r.result == 0)
 		(void)loop_run(r.loop);
+	end_progress(&r);
 	share_forward_free(r.forward);
 	acceptor_free(r.acceptor);
 	share_server_free(r.server);

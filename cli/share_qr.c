@@ -49,11 +49,10 @@ void share_bar_show(struct share_bar *b, const char *what, uint64_t at, uint64_t
 		return;
 	b->shown_ms = ms;
 	spent = ms - b->first_ms;
-	sb_fmt(&s, "%.60s  ", what);
+	sb_fmt(&s, "%3u%%  %.60s  ", size ? (unsigned)(at * 100 / size) : 100, what);
 	sb_size(&s, at);
 	sb_str(&s, " of ");
 	sb_size(&s, size);
-	sb_fmt(&s, "  %u%%", size ? (unsigned)(at * 100 / size) : 100);
 	if (spent > 500 && at > b->first_at) {
 		uint64_t rate = (at - b->first_at) * 1000 / spent;
 
@@ -68,13 +67,17 @@ void share_bar_show(struct share_bar *b, const char *what, uint64_t at, uint64_t
 	}
 	if (note && *note)
 		sb_fmt(&s, "  %.120s", note);
-	fprintf(stderr, b->tty ? "\r\033[K%s" : "%s\n", line);
-	fflush(stderr);
+	if (b->tty) {
+		print_again(stderr, line);
+	} else {
+		print_clean(stderr, line);
+		fputc('\n', stderr);
+	}
 }
 
 void share_bar_end(struct share_bar *b)
 {
 	if (b->tty && b->shown_ms)
-		fputs("\r\033[K", stderr);
+		print_again(stderr, "");
 	*b = (struct share_bar){ 0 };
 }

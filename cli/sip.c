@@ -6,6 +6,7 @@
  */
 #include "cli/sip.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -324,11 +325,16 @@ static int trace_into(struct cli *cli, struct tracing *t, uint64_t messages, uin
 static int trace_to_file(struct cli *cli, uint64_t messages, uint64_t seconds)
 {
 	const char *path = cli_option(cli, "write");
-	struct tracing t = { .cli = cli, .file = path ? fopen(path, "wbxe") : stdout };
-	int r;
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1, r; /* what was encrypted stands in it */
+	struct tracing t = { .cli = cli, .file = stdout };
 
-	if (!t.file)
+	if (path && fd < 0 && errno == EEXIST)
+		return cli_fail(cli, "%s is there already; a trace does not replace it: name another file", path);
+	if (path && (fd < 0 || !(t.file = fdopen(fd, "wb"))))
 		return cli_fail(cli, "%s cannot be written: %s", path, strerror(errno));
+	r = path ? 0 : print_bytes_may(cli);
+	if (r)
+		return r;
 	r = trace_into(cli, &t, messages, seconds);
 	if (path && fclose(t.file) != 0 && r == 0)
 		r = cli_fail(cli, "%s cannot be written: %s", path, strerror(errno));

@@ -222,12 +222,16 @@ static int start(const struct step *s, struct child *ret_c)
 
 static void show_progress(const struct tests *t, unsigned i, double seconds)
 {
+	char line[400];
+	struct sb b = sb_init(line, sizeof line);
+
 	if (!t->terminal)
 		return;
-	fprintf(stderr, "\r\033[K  [%u/%u]", i + 1, t->n);
+	sb_fmt(&b, "  [%u/%u]", i + 1, t->n);
 	for (unsigned k = 0; k < t->steps[i].n && t->steps[i].args[k][0] != '-'; k++)
-		fprintf(stderr, " %s", t->steps[i].args[k]);
-	fprintf(stderr, "  %.0f s", seconds);
+		sb_fmt(&b, " %s", t->steps[i].args[k]);
+	sb_fmt(&b, "  %.0f s", seconds);
+	print_again(stderr, line);
 }
 
 /* Until it closes its output, hangs, or is interrupted. */
@@ -335,7 +339,7 @@ static void report(struct tests *t, unsigned i, bool good, const struct child *c
 
 	step_name(&t->steps[i], name, sizeof name);
 	if (t->terminal)
-		fprintf(stderr, "\r\033[K");
+		print_again(stderr, "");
 	if (t->report) {
 		add_result(t, json_pack("{s:s, s:b, s:f, s:s%}", "test", name, "good", good, "seconds", seconds, "output",
 							   c->out ? c->out : "", c->n));
@@ -390,7 +394,7 @@ static int run_test(struct cli *cli)
 	for (; i < t.n && !interrupted; i++)
 		run_step(&t, i);
 	if (t.terminal)
-		fprintf(stderr, "\r\033[K");
+		print_again(stderr, "");
 	if (t.report && !t.lines)
 		print_json(t.report);
 	json_decref(t.report);

@@ -154,12 +154,20 @@ static void put_text(FILE *f, const char *s, unsigned width)
 	put_line(f, s, strlen(s), width);
 }
 
+static unsigned tab_width(const struct top *t, unsigned i)
+{
+	return (unsigned)strlen(t->views[i].title) + 5;
+}
+
 static void put_tabs(FILE *f, const struct top *t)
 {
-	unsigned used = 0, from = t->at > 3 ? t->at - 3 : 0; /* the chosen one is in sight */
+	unsigned used = tab_width(t, t->at), from = t->at;
 
+	while (from > 0 && t->at - from < 3 && used + tab_width(t, from - 1) <= t->width) /* the chosen one is in sight */
+		used += tab_width(t, --from);
+	used = 0;
 	for (unsigned i = from; i < t->n_views; i++) {
-		unsigned n = (unsigned)strlen(t->views[i].title) + 5;
+		unsigned n = tab_width(t, i);
 		if (used + n > t->width)
 			break;
 		fprintf(f, "%s %u %s %s ", i == t->at ? "\033[7m" : "", i + 1, t->views[i].title, i == t->at ? "\033[0m" : "");

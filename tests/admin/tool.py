@@ -2,6 +2,7 @@
 """The tool's own manners, whatever the command: what cannot be written, who reads no further, words that name a service, secrets that
 are typed, and names that would steer a terminal."""
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -130,6 +131,40 @@ def _(w):
         thread.join()
     if "hello" not in rows.get("says", ""):
         raise Failed(f"    {rows}")
+
+
+@case("on a terminal of 40 columns a line that is written anew stays one line, and the table that top shows is named")
+@with_terminal
+def _(w, terminal):
+    w.config(tls=False)
+    w.start()
+    t = terminal("test", columns=40)
+    lines = re.findall(r"\r\x1b\[K(\S*?)  \[\d/\d\][^\r\n]*?(\x1b\S*)?(?=[\r\n])", t.ends(0))
+    if not lines or any(line != ("\x1b[?7l", "\x1b[?7h") for line in lines):
+        raise Failed(f"    {lines}")
+    t = terminal("top", "--every", "200ms", columns=40)
+    for n, name in enumerate(w.ask("top", "--json").exits(0).json(), 1):
+        t.until(f"\x1b[7m {n} {name} ")
+        t.type("\x1b[C")
+
+
+@case("bytes are not written to a terminal; a trace is for its owner alone and replaces no file; logs -n 0 shows none of what there is")
+@with_terminal
+def _(w, terminal):
+    w.config(tls=False, top=f'sip:\n  domains: [uc.test]\n  listen: ["tcp:127.0.0.1:{w.base + 2}"]\n')
+    w.start()
+    start_sip(w)
+    for words in (["backup", "-", "-c", w.path("stile.yaml")], ["logs", "zip", "-o", "-", "-c", w.path("stile.yaml")], ["sip", "trace", "--call", "x"]):
+        if "not for a terminal: name a file" not in terminal(*words).ends(2):
+            raise Failed(f"    {words}")
+    w.stile("sip", "trace", "--call", "x", "--seconds", "1", "-w", w.path("t.pcap"), "--runtime-dir", w.path("run")).exits(0)
+    if os.stat(w.path("t.pcap")).st_mode & 0o077:
+        raise Failed("    others may read it")
+    w.ask("sip", "trace", "--call", "x", "-w", w.path("t.pcap")).exits(1).says("t.pcap is there already", "name another file")
+    w.write("stile.yaml", f"log: {{ dir: {w.path('log')} }}\nturn: {{ realm: x }}\n")
+    w.write("log/stile-turn@a.log", "2026-11-29T10:00:00.000Z info a.b c\n")
+    w.ask("logs", "turn@a", "-n", "1", "-c", w.path("stile.yaml")).exits(0).says("a.b c")
+    w.ask("logs", "turn@a", "-n", "0", "-c", w.path("stile.yaml")).exits(0).never_says("a.b c")
 
 
 if __name__ == "__main__":

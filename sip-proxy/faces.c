@@ -284,6 +284,8 @@ bool sip_listeners_are(struct sip_edge *e, struct text host, uint16_t port)
 	struct addr a;
 	bool literal = addr_parse(host, 0, &a) == 0;
 
+	if (literal)
+		a = addr_canonical(&a); /* an IPv4 address in IPv6's clothes */
 	list_for_each (it, &e->listeners) {
 		const struct sip_listener *l = list_entry(it, struct sip_listener, node);
 		uint16_t wanted = port ? port : sip_proto_rows[l->transport->proto].port;
@@ -292,6 +294,8 @@ bool sip_listeners_are(struct sip_edge *e, struct text host, uint16_t port)
 			return true;
 		if (!literal || wanted != addr_port(&l->at) || addr_family(&a) != addr_family(&l->at))
 			continue;
+		if (addr_classify(&a) == ADDR_UNSPECIFIED) /* what is sent to 0.0.0.0 comes to this machine */
+			return true;
 		if (l->wildcard ? is_own(e, &a) : addr_equal_ip(&a, &l->at))
 			return true;
 	}

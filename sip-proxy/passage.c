@@ -269,11 +269,12 @@ const char *sip_foreign_route(const struct sip_passage *p, char *buf, size_t n)
 	return buf;
 }
 
-/* Nobody has: what belongs to a dialog that went through us, or to a flow of our own, goes on; nothing else does. */
+/* Nobody has: what belongs to a dialog that went through us, or to a flow of our own, goes on; nothing else does. Where to,
+ * the sender says: never to a listener of ours, where it would come in again, by sip.lan even as from the own network. */
 static void decide_by_default(struct sip_walk *w)
 {
 	struct sip_passage *p = &w->p;
-	struct sip_place place = { .q = 1000 };
+	struct sip_place place = { .q = 1000, .elsewhere = true };
 	static const struct sip_answer here = { .code = 200 };
 	char text[SIP_DETAIL_MAX];
 	if (p->in_dialog || p->has_flow) {

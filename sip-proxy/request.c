@@ -9,7 +9,7 @@
 #include "common/bytes.h"
 #include "sip-proxy/proxy_priv.h"
 
-enum { MAX_BREADTH = 60 /* RFC 5393 5.3.3 */, OWN_ROUTES = 4, VIA_MAX = 1024 };
+enum { MAX_BREADTH = 60 /* RFC 5393 5.3.3 */, OWN_ROUTES = 16, VIA_MAX = 1024 };
 
 /* ---- validation ---- */
 
@@ -132,6 +132,8 @@ bool sip_px_is_ours(const struct sip_proxy *px, const struct sip_uri *u)
 
 static void take_token(struct sip_walk *w, const struct sip_token *t)
 {
+	if (w->p.msg->method == SIP_REGISTER)
+		return; /* it is of no dialog (RFC 3261 10.2), and has to prove itself */
 	w->p.in_dialog = !(t->flags & SIP_TOKEN_PATH) && w->p.has_to_tag;
 	w->p.has_flow = t->flags & SIP_TOKEN_FLOW;
 	w->p.flow = t->hop;

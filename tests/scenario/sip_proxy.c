@@ -338,6 +338,50 @@ static void a_recorded_route_opens_no_other_dialog(void **state)
 	world_stop(&w);
 }
 
+/* Who is in a dialog may say where its requests go. To a listener of ours they would come in again, and by sip.lan as from
+ * the own network: a stranger who was called back could register as anybody. */
+static void nothing_of_a_dialog_comes_back_to_a_listener_of_ours(void **state)
+{
+	static const char *const uris[] = { "sip:10.0.0.100", "sip:192.0.2.100:5060", "sip:x@ours.test:5060",
+					    "sip:10.0.0.100;transport=tcp" };
+	static struct world w;
+	char routes[4096], branch[32];
+	(void)state;
+	begin(&w);
+	call_up(&w, ALICE, BOB, routes, sizeof routes);
+	w.names[0].name = "ours.test";
+	w.names[0].at[0] = "udp:10.0.0.100:5060";
+	for (unsigned i = 0; i < ARRAY_LEN(uris); i++) {
+		snprintf(branch, sizeof branch, "z9hG4bK-own%u", i);
+		say_req(&w, ALICE,
+			&(struct req){ .method = "MESSAGE", .uri = uris[i], .to_tag = "b", .branch = branch, .cseq = i + 2, .more = routes });
+		if (strstr(uris[i], "ours.test"))
+			answer_lookup(&w, w.n_lookups - 1, true);
+		expect_and_free(&w, 482, ALICE);
+		expect_nothing(&w);
+	}
+	for (unsigned i = 0; i < 40; i++) /* our own names in front are taken off, but not without end */
+		snprintf(routes + strlen(routes), sizeof routes - strlen(routes), "Route: <sip:10.0.0.100;lr>\r\n");
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE", .to_tag = "b", .branch = "z9hG4bK-own9", .cseq = 9, .more = routes });
+	expect_and_free(&w, 482, ALICE);
+	world_stop(&w);
+}
+
+/* REGISTER is of no dialog (RFC 3261 10.2): a Route of one is no proof that it need not be asked for credentials. */
+static void a_registration_gets_nothing_by_the_route_of_a_dialog(void **state)
+{
+	static struct world w;
+	char routes[1024];
+	(void)state;
+	begin(&w);
+	call_up(&w, ALICE, BOB, routes, sizeof routes);
+	say_req(&w, ALICE,
+		&(struct req){ .method = "REGISTER", .uri = "sip:198.51.100.1", .to_tag = "b", .branch = "z9hG4bK-2", .cseq = 2, .more = routes });
+	expect_and_free(&w, 403, ALICE);
+	expect_nothing(&w);
+	world_stop(&w);
+}
+
 static void a_strict_router_before_us_is_undone_and_one_behind_us_is_obeyed(void **state)
 {
 	static struct world w;
@@ -774,6 +818,8 @@ int main(void)
 		cmocka_unit_test(a_client_behind_nat_is_called_back_by_its_flow),
 		cmocka_unit_test(a_client_that_only_asks_for_rport_needs_no_flow),
 		cmocka_unit_test(a_recorded_route_opens_no_other_dialog),
+		cmocka_unit_test(nothing_of_a_dialog_comes_back_to_a_listener_of_ours),
+		cmocka_unit_test(a_registration_gets_nothing_by_the_route_of_a_dialog),
 		cmocka_unit_test(a_strict_router_before_us_is_undone_and_one_behind_us_is_obeyed),
 		cmocka_unit_test(a_loop_is_detected_and_a_spiral_is_not),
 		cmocka_unit_test(hooks_edit_what_passes_and_may_replace_responses),

@@ -168,6 +168,29 @@ def _(w):
     w.check().exits(2).says("loose router")
 
 
+@case("the routes of a call take a stranger into no registration and not back to us, however he writes our own address")
+def _(w):
+    w.config(users="[ { name: alice, password: secret }, { name: bob, password: hush } ]")
+    w.start()
+    with w.udp() as bob, w.udp(lan=False) as eve:
+        bob.ask("REGISTER", "sip:uc.test", From="<sip:bob@uc.test>;tag=r", To="<sip:bob@uc.test>", Contact=f"<sip:bob@{bob.place()}>")
+        dialog = {"From": "<sip:eve@evil.test>;tag=e", "Call-ID": "call@evil.test"}
+        eve.raw(eve.request("INVITE", "sip:bob@uc.test", CSeq="1 INVITE", **dialog))
+        bob.reply(bob.expect("INVITE"), 180, "Ringing")
+        m = eve.next()
+        while m and m.status == 100:
+            m = eve.next()
+        routes = [f"Route: {value}" for value in reversed(m.all("Record-Route"))]
+        if not routes:
+            raise Failed(f"    no Record-Route in {m.start}")
+        for n, host in enumerate(("127.0.0.1", "0.0.0.0", "localhost"), 2):
+            for method, status in (("REGISTER", (401, 403)), ("MESSAGE", (482,))):
+                m = eve.ask(method, f"sip:{host}:{w.lan}", routes, CSeq=f"{n} {method}", To="<sip:alice@uc.test>;tag=b1", **dialog)
+                if m.status not in status:
+                    raise Failed(f"    {method} to {host}: {m.start}")
+    w.ask("sip", "registrations").exits(0).says("bob@uc.test").never_says("alice@uc.test")
+
+
 @case("who guesses passwords waits, and the log says who")
 def _(w):
     w.config(users="[ { name: bob, password: hush } ]")

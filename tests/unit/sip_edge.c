@@ -583,6 +583,9 @@ static void addresses_of_listeners_are_ours(void **state)
 	assert_false(sip_edge_ops.is_us(w->edge, TEXT("127.0.0.2"), addr_port(&at)));
 	assert_false(sip_edge_ops.is_us(w->edge, TEXT("127.0.0.1"), 1));
 	assert_false(sip_edge_ops.is_us(w->edge, TEXT("one.test"), 0));
+	/* Other ways to write what leads there. */
+	assert_true(sip_edge_ops.is_us(w->edge, TEXT("::ffff:127.0.0.1"), addr_port(&at)));
+	assert_true(sip_edge_ops.is_us(w->edge, TEXT("0.0.0.0"), addr_port(&at)));
 }
 
 int main(void)

@@ -527,18 +527,19 @@ static void try_beside(struct sip_branch *b)
  */
 static bool take_back(struct sip_branch *b)
 {
+	struct sip_context *ctx = b->ctx;
 	struct sip_target slow = *sip_client_target(b->client);
 	slow.name = b->targets ? b->targets[b->at].name : b->one.name;
 	if (!sip_client_withdraw(b->client))
 		return false;
 	b->client = NULL;
-	b->ctx->px->o.ops->report(b->ctx->px->o.edge, &slow, ETIMEDOUT);
+	ctx->px->o.ops->report(ctx->px->o.edge, &slow, ETIMEDOUT);
 	if (!b->by_tcp && b->targets && b->n_targets < b->cap_targets) {
 		b->targets[b->n_targets] = b->targets[b->at];
 		b->n_targets++;
 	}
-	try_next(b);
-	sip_context_left(b->ctx);
+	try_next(b); /* if it was the last place, b may be gone */
+	sip_context_left(ctx);
 	return true;
 }
 

@@ -138,7 +138,7 @@ bool sip_client_is_held(const struct sip_client_tx *c);
  * is given 64*T1 to end. */
 void sip_client_abandon(struct sip_client_tx *c);
 /* CANCEL for an INVITE in SIP_TX_PROCEEDING: a transaction of its own over the same hop; the INVITE is given 64*T1 to end
- * (RFC 3261 9.1). lines: Reason. 0; -EALREADY (not ringing); -ENOMEM … */
+ * (RFC 3261 9.1), also if the CANCEL could not be sent. lines: Reason. 0; -EALREADY (not ringing); -ENOMEM … */
 int sip_client_cancel(struct sip_client_tx *c, const struct sip_line *lines, unsigned n_lines);
 enum sip_tx_state sip_client_state(const struct sip_client_tx *c);
 const struct sip_target *sip_client_target(const struct sip_client_tx *c);

@@ -200,34 +200,40 @@ static void acknowledge(struct sip_client_tx *c, const struct sip_msg *response)
 
 static const struct sip_client_user nobody;
 
-int sip_client_cancel(struct sip_client_tx *c, const struct sip_line *lines, unsigned n_lines)
+static int send_cancel(struct sip_client_tx *c, const struct sip_line *lines, unsigned n_lines)
 {
 	struct sip_client_tx *cancel;
 	struct sip_msg request;
-	char buf[SMALL];
-	ssize_t n = -1;
-	if (c->method != SIP_INVITE || c->state != SIP_TX_PROCEEDING || c->cancelled)
-		return -EALREADY;
-	int r = sip_msg_parse(&request, (struct text){ c->bytes, c->bytes_n }, SIP_DATAGRAM, NULL);
-	if (r == SIP_OK)
-		n = sip_cancel_write(buf, sizeof buf, &request, lines, n_lines);
-	sip_msg_deinit(&request);
-	if (r < 0 || n < 0)
-		return r < 0 ? r : (int)n;
+	size_t cap = c->bytes_n + SMALL; /* of the INVITE some lines, and what lines say */
+	char *buf = malloc(cap);
+	ssize_t n = buf ? -EBADMSG : -ENOMEM;
+	if (buf && sip_msg_parse(&request, (struct text){ c->bytes, c->bytes_n }, SIP_DATAGRAM, NULL) == SIP_OK)
+		n = sip_cancel_write(buf, cap, &request, lines, n_lines);
+	if (buf)
+		sip_msg_deinit(&request);
 	const struct sip_client_start st = {
-		.request = { buf, (size_t)n },
+		.request = { buf, (size_t)MAX(n, 0) },
 		.method = SIP_CANCEL,
 		.method_name = TEXT("CANCEL"),
 		.branch = c->branch,
 		.to = &c->to,
 		.user = &nobody,
 	};
-	r = sip_client_new(c->txs, &st, &cancel);
-	if (r < 0)
-		return r;
+	int r = n < 0 ? (int)n : sip_client_new(c->txs, &st, &cancel);
+	free(buf);
+	return r;
+}
+
+int sip_client_cancel(struct sip_client_tx *c, const struct sip_line *lines, unsigned n_lines)
+{
+	int r;
+	if (c->method != SIP_INVITE || c->state != SIP_TX_PROCEEDING || c->cancelled)
+		return -EALREADY;
+	r = send_cancel(c, lines, n_lines);
+	/* One that cannot be sent, for its flow is gone, is as one that was lost: nobody else would end this transaction. */
 	c->cancelled = true;
 	sip_on_cancel_sent(c);
-	return 0;
+	return r;
 }
 
 /* ---- events ---- */

@@ -150,6 +150,23 @@ static void a_small_message_does_not_overtake_a_large_one_that_waits_for_tcp(voi
 	world_stop(&w);
 }
 
+/* It waits for TCP in vain, and UDP does not take it either: that was the last of its places, and the branch is gone with it. */
+static void a_large_message_that_nobody_takes_is_refused_when_it_is_taken_back(void **state)
+{
+	(void)state;
+	world_init(&w);
+	world_start(&w);
+	world_place(&w, "sip:bob@192.0.2.20", NULL, 1000);
+	memset(large, 'x', sizeof large - 1);
+	w.connecting[0] = A;
+	w.dead = "udp:192.0.2.20:5060";
+	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE", .body = large });
+	expect_nothing(&w);
+	world_wait(&w, 800);
+	expect_and_free(&w, 500, ALICE);
+	world_stop(&w);
+}
+
 /* With its offer in the ACK, a call without one in the INVITE. */
 static void a_large_ack_goes_by_tcp_and_by_udp_where_nobody_takes_it(void **state)
 {
@@ -229,6 +246,7 @@ int main(void)
 		cmocka_unit_test(when_no_connection_comes_about_each_place_is_tried_twice_and_no_more),
 		cmocka_unit_test(what_has_left_by_udp_is_not_doubled_but_its_place_is_remembered),
 		cmocka_unit_test(a_small_message_does_not_overtake_a_large_one_that_waits_for_tcp),
+		cmocka_unit_test(a_large_message_that_nobody_takes_is_refused_when_it_is_taken_back),
 		cmocka_unit_test(a_large_ack_goes_by_tcp_and_by_udp_where_nobody_takes_it),
 		cmocka_unit_test(a_place_beside_a_silent_one_gets_its_part_of_max_breadth),
 		cmocka_unit_test(a_cancelled_call_asks_nobody_else),

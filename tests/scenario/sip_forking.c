@@ -310,6 +310,60 @@ static void a_cancel_that_fits_nothing_is_481_and_too_late_changes_nothing(void 
 	end(&w);
 }
 
+/* What a CANCEL is to end may be gone, and with it the way of the CANCEL: the call ends all the same (RFC 3261 9.1). */
+static void a_call_whose_cancel_cannot_be_sent_ends_as_if_it_had_been_lost(void **state)
+{
+	static struct world w;
+	(void)state;
+	for (unsigned by_timer_c = 0; by_timer_c < 2; by_timer_c++) {
+		world_init(&w);
+		w.places[w.n_places++] = (struct sip_place){ .uri = TEXT("sip:bob@192.168.1.2"),
+							     .q = 1000,
+							     .has_flow = true,
+							     .only_flow = true,
+							     .hop = hop_of("tcp:192.0.2.21:40000") };
+		world_start(&w);
+		say_req(&w, ALICE, &(struct req){ 0 });
+		s1 = expect_request(&w, "INVITE", "tcp:192.0.2.21:40000");
+		reply(&w, "tcp:192.0.2.21:40000", &s1, 180, "b1", NULL);
+		expect_and_free(&w, 180, ALICE);
+		w.dead_conn = 40000; /* the page in the browser was closed */
+		if (by_timer_c) {
+			world_wait(&w, 181000);
+		} else {
+			say_req(&w, ALICE, &(struct req){ .method = "CANCEL" });
+			expect_and_free(&w, 200, ALICE);
+		}
+		expect_nothing(&w);
+		world_wait(&w, 32000);
+		expect_and_free(&w, by_timer_c ? 408 : 487, ALICE);
+		world_forget(&w); /* it is repeated: nobody acknowledges it here */
+		assert_int_equal(sip_txs_charges(sip_proxy_txs(w.px))->open, 0);
+		sent_free(&s1);
+		world_stop(&w);
+	}
+}
+
+/* Names and routes may be long; so is the CANCEL then, and it is sent. */
+static void a_long_invite_is_cancelled_too(void **state)
+{
+	static struct world w;
+	static char long_name[6000], more[6100];
+	(void)state;
+	begin(&w, 1000, 500);
+	memset(long_name, 'n', sizeof long_name - 1);
+	snprintf(more, sizeof more, "Route: <sip:192.0.2.20;lr;x=%s>\r\n", long_name);
+	say_req(&w, ALICE, &(struct req){ .more = more });
+	s1 = expect_request(&w, "INVITE", "tcp:192.0.2.20:5060");
+	reply(&w, "tcp:192.0.2.20:5060", &s1, 180, "b1", NULL);
+	expect_and_free(&w, 180, ALICE);
+	say_req(&w, ALICE, &(struct req){ .method = "CANCEL" });
+	expect_and_free(&w, 200, ALICE);
+	drop_request(&w, "CANCEL", "tcp:192.0.2.20:5060");
+	world_forget(&w);
+	end(&w);
+}
+
 static void timer_c_ends_what_rings_too_long(void **state)
 {
 	static struct world w;
@@ -732,6 +786,8 @@ int main(void)
 		cmocka_unit_test(a_cancel_waits_for_the_first_provisional_response),
 		cmocka_unit_test(a_cancel_that_nobody_answers_ends_with_487_all_the_same),
 		cmocka_unit_test(a_cancel_that_fits_nothing_is_481_and_too_late_changes_nothing),
+		cmocka_unit_test(a_call_whose_cancel_cannot_be_sent_ends_as_if_it_had_been_lost),
+		cmocka_unit_test(a_long_invite_is_cancelled_too),
 		cmocka_unit_test(timer_c_ends_what_rings_too_long),
 		cmocka_unit_test(an_address_that_refuses_is_followed_by_the_next_at_once),
 		cmocka_unit_test(a_503_is_followed_by_the_next_address),

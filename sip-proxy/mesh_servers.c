@@ -367,6 +367,21 @@ static enum sip_step refuse(struct sip_passage *p, struct mesh_server *s, enum s
 	return SIP_DECIDED;
 }
 
+/* Is this where the configuration says it is? Of a name: where it has answered, or was proven before. */
+static bool is_at_contact(const struct mesh_server *s, const struct addr *real)
+{
+	enum sip_host_kind kind;
+	struct sip_uri u;
+	struct text host;
+	struct addr at;
+
+	if (sip_uri_parse(text_of(s->fixed), &u) < 0 || host_of(&u, &host, &kind) < 0)
+		return false;
+	if (kind == SIP_HOST_NAME)
+		return addr_equal_ip(&s->seen, real) || addr_equal_ip(&s->from.remote, real);
+	return addr_parse(host, 0, &at) == 0 && addr_equal_ip(&at, real);
+}
+
 /* SIP_GO_ON: it is who it says. */
 static enum sip_step prove(struct sip_passage *p, struct sip_mesh *m, struct mesh_server *s,
 			   struct text host)
@@ -381,6 +396,9 @@ static enum sip_step prove(struct sip_passage *p, struct sip_mesh *m, struct mes
 	if (s->name[0] && !has_name(m, s, p->from.conn) && !s->password[0] && !s->n_addresses)
 		return refuse(p, s, SIP_REFUSE_IDENTITY,
 			      "without a certificate of the name in sip.lan.servers");
+	if (!s->password[0] && !s->n_addresses && !s->name[0] && !is_at_contact(s, &real))
+		return refuse(p, s, SIP_REFUSE_SOURCE,
+			      "it has no password and no addresses in sip.lan.servers, and this is not where its contact is");
 	if (!s->password[0])
 		return SIP_GO_ON;
 	step = sip_registrar_prove(p, m->o.registrar, s->user,

@@ -14,6 +14,7 @@ struct onward {
 	struct sip_proxy *px;
 	struct sip_lane *lane;
 	struct sip_lookup lookup;
+	uint32_t iface; /* to leave by; 0: any */
 	size_t n;
 	char bytes[];
 };
@@ -110,20 +111,24 @@ static void looked_up(struct sip_lookup *l, int status, const char *why,
 	(void)why;
 	if (sip_msg_parse(&m, (struct text){ o->bytes, o->n }, SIP_DATAGRAM, NULL) == SIP_OK &&
 	    sip_basics_read(&m, &b) == SIP_OK && status == 0)
-		for (unsigned i = 0; i < n && !pass_on(o->px, &m, &b, &targets[i]); i++)
-			;
+		for (unsigned i = 0; i < n; i++) {
+			struct sip_target to = targets[i];
+			to.hop.iface = o->iface ? o->iface : to.hop.iface;
+			if (pass_on(o->px, &m, &b, &to))
+				break;
+		}
 	sip_msg_deinit(&m);
 	onward_free(o);
 }
 
 static void look_up(struct sip_proxy *px, const struct sip_msg *m, const struct sip_basics *b,
-		    const struct sip_next *next)
+		    const struct sip_next *next, uint32_t iface)
 {
 	struct sip_charges *cs = sip_txs_charges(px->txs);
 	struct onward *o = cs->waiting < cs->limits.waiting ? malloc(sizeof *o + m->raw.n) : NULL;
 	if (!o)
 		return;
-	*o = (struct onward){ .px = px, .lookup.done = looked_up, .n = m->raw.n };
+	*o = (struct onward){ .px = px, .lookup.done = looked_up, .iface = iface, .n = m->raw.n };
 	memcpy(o->bytes, m->raw.p, m->raw.n);
 	if (px->o.ops->lookup(px->o.edge, next, &o->lookup) < 0) {
 		free(o);
@@ -134,22 +139,25 @@ static void look_up(struct sip_proxy *px, const struct sip_msg *m, const struct 
 	list_append(&px->onwards, &o->node);
 }
 
+/* By the flow or the interface that its Route names, as what else there is in the dialog. */
 static void route(struct sip_proxy *px, const struct sip_walk *w)
 {
+	const struct sip_edge_ops *ops = px->o.ops;
 	const struct sip_basics *b = w->p.basics;
 	struct sip_target to = { .hop = w->p.flow };
+	uint32_t iface = ops->interface(px->o.edge, w->p.flow.iface) ? w->p.flow.iface : 0;
 	struct sip_next next;
 	int r = next_of(w->p.msg, b, &next);
-	if (w->p.has_flow && px->o.ops->alive(px->o.edge, &w->p.flow)) {
+	if (w->p.has_flow && ops->alive(px->o.edge, &w->p.flow)) {
 		to.only_flow = true;
 		if (r == 0)
 			to.name = next.host;
 		pass_on(px, w->p.msg, b, &to);
+	} else if (r == 0 && !w->p.strict_flow && sip_px_direct(&next, &to)) {
+		to.hop.iface = iface;
+		pass_on(px, w->p.msg, b, &to);
 	} else if (r == 0 && !w->p.strict_flow) {
-		if (sip_px_direct(&next, &to))
-			pass_on(px, w->p.msg, b, &to);
-		else
-			look_up(px, w->p.msg, b, &next);
+		look_up(px, w->p.msg, b, &next, iface);
 	}
 }
 

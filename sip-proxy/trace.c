@@ -2,7 +2,7 @@
 /*
  * sip.trace: the messages of one call or one address as they pass, decrypted, to an administrator's tool, which writes
  * them into a file. Off unless somebody asks; who asked and for what is a line of the log. A trace ends by itself: after
- * so many messages or seconds, when its client goes, or when the client does not keep up.
+ * so many messages or seconds, or when its client goes. What a client does not take in time is left out, and counts.
  *
  * A trace of a call takes the messages that have its Call-ID, found as a header's value and not anywhere in the body.
  */

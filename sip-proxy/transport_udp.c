@@ -29,15 +29,17 @@ void sip_udp_wait(struct sip_edge *e, struct sip_wait *w, const struct addr *rem
 	list_append(bucket(e, remote), &w->node);
 }
 
+/* Destination unreachable, whatever the code, is a failure to send (RFC 3261 18.4). Routers may cut our packets, so the kernel tells
+ * of no "fragmentation needed". */
 static void on_error(const struct dgram_error *err, void *arg)
 {
+	enum { V4_UNREACHABLE = 3, V4_PORT = 3, V6_UNREACHABLE = 1, V6_PORT = 4 };
 	struct sip_listener *l = arg;
 	struct sip_edge *e = l->edge;
 	struct list gone, *from = bucket(e, &err->to);
+	bool port = err->icmp_code == (err->v6 ? V6_PORT : V4_PORT);
 
-	/* Host or net unreachable comes and goes with routing, and anybody can forge it: only a port that nobody listens
-	 * at is news (3.3, 1.4), and a prohibition. */
-	if (err->v6 ? err->icmp_type != 1 : err->icmp_type != 3)
+	if (err->icmp_type != (err->v6 ? V6_UNREACHABLE : V4_UNREACHABLE))
 		return;
 	list_init(&gone);
 	list_for_each_safe (it, from) {
@@ -50,7 +52,8 @@ static void on_error(const struct dgram_error *err, void *arg)
 	while (!list_empty(&gone)) { /* each may free or forget others */
 		struct sip_wait *w = list_entry(gone.next, struct sip_wait, node);
 		sip_wait_forget(w);
-		w->failed(w, ECONNREFUSED, "the host answered that nothing listens there (ICMP)");
+		w->failed(w, port ? ECONNREFUSED : EHOSTUNREACH,
+			  port ? "the host answered that nothing listens there (ICMP)" : "the network answered that no way leads there (ICMP)");
 	}
 }
 

@@ -338,6 +338,40 @@ static void a_recorded_route_opens_no_other_dialog(void **state)
 	world_stop(&w);
 }
 
+/* The ACK for a 2xx leaves by the interface that the Route names, as the dialog's other requests: another one has another address,
+ * and perhaps another certificate. */
+static void the_ack_leaves_by_the_interface_of_the_dialog(void **state)
+{
+	static const char *const uris[] = { "sip:bob@10.0.0.20", "sip:bob@ten.test" };
+	static struct world w;
+	char routes[1024], branch[32];
+	(void)state;
+	world_init(&w);
+	world_place(&w, "sip:bob@10.0.0.20", NULL, 1000);
+	world_start(&w);
+	w.names[0].name = "ten.test";
+	w.names[0].at[0] = "udp:10.0.0.20:5060";
+	call_up(&w, ALICE, "udp:10.0.0.20:5060", routes, sizeof routes);
+	for (unsigned i = 0; i < ARRAY_LEN(uris); i++) {
+		static const char *const methods[] = { "INFO", "ACK" };
+		for (unsigned k = 0; k < ARRAY_LEN(methods); k++) {
+			snprintf(branch, sizeof branch, "z9hG4bK-%u-%u", i, k);
+			say_req(&w, ALICE,
+				&(struct req){ .method = methods[k], .uri = uris[i], .to_tag = "b", .branch = branch, .cseq = 5, .more = routes });
+			if (i == 1)
+				answer_lookup(&w, w.n_lookups - 1, true);
+			struct sent s = expect_request(&w, methods[k], "udp:10.0.0.20:5060");
+			assert_int_equal(s.to.hop.iface, 4);
+			if (k == 0) {
+				reply(&w, "udp:10.0.0.20:5060", &s, 200, NULL, NULL);
+				expect_and_free(&w, 200, ALICE);
+			}
+			sent_free(&s);
+		}
+	}
+	world_stop(&w);
+}
+
 /* Who is in a dialog may say where its requests go. To a listener of ours they would come in again, and by sip.lan as from
  * the own network: a stranger who was called back could register as anybody. */
 static void nothing_of_a_dialog_comes_back_to_a_listener_of_ours(void **state)
@@ -818,6 +852,7 @@ int main(void)
 		cmocka_unit_test(a_client_behind_nat_is_called_back_by_its_flow),
 		cmocka_unit_test(a_client_that_only_asks_for_rport_needs_no_flow),
 		cmocka_unit_test(a_recorded_route_opens_no_other_dialog),
+		cmocka_unit_test(the_ack_leaves_by_the_interface_of_the_dialog),
 		cmocka_unit_test(nothing_of_a_dialog_comes_back_to_a_listener_of_ours),
 		cmocka_unit_test(a_registration_gets_nothing_by_the_route_of_a_dialog),
 		cmocka_unit_test(a_strict_router_before_us_is_undone_and_one_behind_us_is_obeyed),

@@ -90,6 +90,8 @@ static enum sip_step look(struct sip_passage *p, void *arg)
 	return SIP_GO_ON;
 }
 
+static bool uc_f_has_addresses = true;
+
 static void configure(size_t n)
 {
 	static char a[] = "uc-a", b[] = "uc-b", name[] = "uc-n", secret[] = "uc-p", fixed[] = "uc-f", password[] = "secret", cert[] = "n.test",
@@ -104,6 +106,7 @@ static void configure(size_t n)
 	const struct sip_config c = { .lan = { .servers = { servers, n }, .remember_ms = 600000, .ask_ms = 2000 },
 				      .sources = { .trusted = { trusted, 1 } } };
 
+	servers[UC_F].addresses.n = uc_f_has_addresses;
 	assert_int_equal(sip_mesh_configure(mesh, &c), 0);
 }
 
@@ -363,6 +366,28 @@ static void a_server_of_the_configuration_is_there_whatever_it_says(void **state
 	assert_int_equal(log_on("udp:10.0.0.41:5070", "uc-f", "Contact: <sip:uc-f@10.0.0.55:5070>;expires=0\r\n"), 200);
 	assert_string_equal(contact, "<sip:10.0.0.40:5060;transport=udp>;expires=120");
 	assert_int_equal(changes, 0); /* nothing of it is for the store */
+	end();
+}
+
+/* Being in the LAN is no proof: who has nothing else in the configuration than its contact comes from there. */
+static void one_without_a_proof_logs_on_from_its_contact_alone(void **state)
+{
+	(void)state;
+	uc_f_has_addresses = false;
+	begin();
+	assert_int_equal(log_on(ELSEWHERE, "uc-f", "Contact: <sip:uc-f@10.0.9.9>\r\n"), 403);
+	assert_string_equal(mesh->v[UC_F]->contact, "sip:10.0.0.40:5060;transport=udp");
+	assert_null(known_at(ELSEWHERE));
+	assert_int_equal(log_on(ELSEWHERE, "uc-f", "Contact: <sip:uc-f@10.0.0.40>\r\n"), 403);
+	assert_int_equal(log_on("udp:10.0.0.40:5070", "uc-f", "Contact: <sip:uc-f@10.0.0.40:5070>\r\n"), 200);
+	assert_string_equal(mesh->v[UC_F]->contact, "sip:10.0.0.40:5070;transport=udp");
+	assert_int_equal(log_on("udp:10.0.0.40:5070", "uc-f", "Contact: <sip:uc-f@10.0.0.40:5070>\r\n"), 200);
+	/* By name it is known where it is as soon as it has answered. */
+	(void)snprintf(mesh->v[UC_F]->fixed, sizeof mesh->v[UC_F]->fixed, "sip:f.test;transport=udp");
+	assert_int_equal(log_on(ELSEWHERE, "uc-f", "Contact: <sip:uc-f@10.0.9.9>\r\n"), 403);
+	mesh->v[UC_F]->seen = hop_of(ELSEWHERE).remote;
+	assert_int_equal(log_on(ELSEWHERE, "uc-f", "Contact: <sip:uc-f@10.0.9.9>\r\n"), 200);
+	uc_f_has_addresses = true;
 	end();
 }
 
@@ -643,6 +668,7 @@ int main(void)
 		cmocka_unit_test(a_contact_is_where_its_maddr_says),
 		cmocka_unit_test(an_expired_log_on_is_over_before_the_tick_sees_it),
 		cmocka_unit_test(a_server_of_the_configuration_is_there_whatever_it_says),
+		cmocka_unit_test(one_without_a_proof_logs_on_from_its_contact_alone),
 		cmocka_unit_test(an_end_of_before_does_not_log_off_who_came_after),
 		cmocka_unit_test(a_silent_server_is_seen_and_so_is_its_return),
 		cmocka_unit_test(who_has_moved_is_neither_sick_nor_known_by_its_old_place),

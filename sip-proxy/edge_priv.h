@@ -127,7 +127,7 @@ struct sip_transport {
 	void (*forget)(struct sip_conn *c);		   /* the connection ends; may be NULL */
 	bool inbound;					   /* others connect, we never do */
 	bool once;					   /* input cannot be offered again */
-	/* The context of a connection that came in by l (l not NULL) or leaves by it (l may be NULL). */
+	/* The context of a connection that came in by l (l not NULL) or leaves by it (l may be NULL). NULL: nothing is encrypted. */
 	struct tls_ctx *(*context)(const struct sip_edge *e, const struct sip_listener *l, bool client);
 };
 extern const struct sip_transport sip_udp, sip_tcp, sip_tls, sip_ws, sip_wss;

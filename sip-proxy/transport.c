@@ -99,7 +99,7 @@ struct sip_target sip_reply_target(const struct sip_via *v, const struct sip_hop
 	/* Without rport the response goes to the port of the sent-by, not to where the request came from. */
 	if (!v->has_rport)
 		addr_set_port(&t.hop.remote, t.reply_port);
-	if (v->maddr.p && addr_parse(v->maddr, 0, &maddr) == 0) {
+	if (v->maddr.p && sip_via_is_unicast(v) && addr_parse(v->maddr, 0, &maddr) == 0) {
 		addr_set_port(&maddr, t.reply_port);
 		t.hop.remote = maddr;
 	}

@@ -307,18 +307,9 @@ static int udp_send(struct sip_edge *e, const struct sip_send *s)
 	return 0;
 }
 
-static struct tls_ctx *no_context(const struct sip_edge *e, const struct sip_listener *l, bool client)
-{
-	(void)e;
-	(void)l;
-	(void)client;
-	return NULL;
-}
-
 const struct sip_transport sip_udp = {
 	.proto = SIP_UDP,
 	.open = udp_open,
 	.close = udp_close,
 	.send = udp_send,
-	.context = no_context,
 };

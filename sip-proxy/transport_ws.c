@@ -135,14 +135,6 @@ static void ws_forget(struct sip_conn *c)
 
 /* ---- vtables ---- */
 
-static struct tls_ctx *no_context(const struct sip_edge *e, const struct sip_listener *l, bool client)
-{
-	(void)e;
-	(void)l;
-	(void)client;
-	return NULL;
-}
-
 static struct tls_ctx *server_context(const struct sip_edge *e, const struct sip_listener *l, bool client)
 {
 	(void)e;
@@ -159,7 +151,6 @@ const struct sip_transport sip_ws = {
 	.forget = ws_forget,
 	.inbound = true,
 	.once = true,
-	.context = no_context,
 };
 
 const struct sip_transport sip_wss = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The transports of the edge: one row each. A further one is its file, its row here, and its word
- * in sip-proxy/transport.c; nobody else asks which transport it is. Its order and its bounds are
- * explained beside the code; who owns what is said at each declaration.
+ * The transports of the edge: one row each. A further one is its file, its row here, and its word in
+ * sip-proxy/transport.c; nobody else asks which transport it is.
+ * The rows are for good: what is configured of a transport is its listeners'.
  */
 #include "sip-proxy/edge_priv.h"
 

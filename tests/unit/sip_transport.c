@@ -83,6 +83,25 @@ static void a_server_transaction_answers_on_the_flow_of_its_request(void **state
 	t = sip_reply_target(&v, &came);
 	assert_true(addr_equal(&t.hop.remote, &came.remote));
 	assert_int_equal(t.hop.iface, 3);
+	v = via("SIP/2.0/UDP 10.0.0.1;maddr=192.0.2.77;rport;branch=z9hG4bKa"); /* RFC 3261 18.2.2 */
+	want = at("192.0.2.77:5060");
+	t = sip_reply_target(&v, &came);
+	assert_true(addr_equal(&t.hop.remote, &want));
+}
+
+/* Whoever asks us to answer to everybody is answered himself. */
+static void nothing_is_answered_to_a_broadcast_or_multicast_address(void **state)
+{
+	static const char *const vias[] = { "SIP/2.0/UDP 10.0.0.1;maddr=255.255.255.255;rport;branch=z9hG4bKa",
+					    "SIP/2.0/UDP 10.0.0.1;maddr=224.0.1.75;rport;branch=z9hG4bKa",
+					    "SIP/2.0/UDP 10.0.0.1;maddr=0.0.0.0;rport;branch=z9hG4bKa" };
+	struct sip_hop came = { .proto = SIP_UDP, .iface = 3, .remote = at("192.0.2.1:40000") };
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(vias); i++) {
+		struct sip_via v = via(vias[i]);
+		struct sip_target t = sip_reply_target(&v, &came);
+		assert_true(addr_equal(&t.hop.remote, &came.remote));
+	}
 }
 
 static void an_identity_covers_its_very_names_only(void **state)
@@ -117,6 +136,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_via_gets_received_and_rport_where_they_are_due),
 		cmocka_unit_test(a_server_transaction_answers_on_the_flow_of_its_request),
+		cmocka_unit_test(nothing_is_answered_to_a_broadcast_or_multicast_address),
 		cmocka_unit_test(an_identity_covers_its_very_names_only),
 		cmocka_unit_test(transports_have_their_words_and_ports),
 	};

@@ -53,10 +53,12 @@ static struct stream_options options_of(const struct sip_conn *c)
 	const struct sip_edge_limits *l = &c->edge->limits;
 	const struct sip_transport *t = c->transport;
 
-	return (struct stream_options){ .tls = t->context ? t->context(c->edge, c->listener, c->outgoing) : NULL,
-					.max_in = SIP_MAX_HEAD + (size_t)l->message_bytes + 64,
-					.max_out = (size_t)l->queue,
-					.handshake_ms = c->outgoing ? l->connect_ms : l->handshake_ms };
+	return (struct stream_options){
+		.tls = t->context ? t->context(c->edge, c->listener, c->outgoing) : NULL,
+		.max_in = SIP_MAX_HEAD + (size_t)l->message_bytes + 64,
+		.max_out = (size_t)l->queue,
+		.handshake_ms = c->outgoing ? l->connect_ms : l->handshake_ms
+	};
 }
 
 static enum sip_drop may_enter(struct sip_edge *e, const struct addr *peer)

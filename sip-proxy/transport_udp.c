@@ -53,7 +53,8 @@ static void on_error(const struct dgram_error *err, void *arg)
 		struct sip_wait *w = list_entry(gone.next, struct sip_wait, node);
 		sip_wait_forget(w);
 		w->failed(w, port ? ECONNREFUSED : EHOSTUNREACH,
-			  port ? "the host answered that nothing listens there (ICMP)" : "the network answered that no way leads there (ICMP)");
+			  port ? "the host answered that nothing listens there (ICMP)"
+			       : "the network answered that no way leads there (ICMP)");
 	}
 }
 

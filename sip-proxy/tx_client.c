@@ -207,7 +207,8 @@ static int send_cancel(struct sip_client_tx *c, const struct sip_line *lines, un
 	size_t cap = c->bytes_n + SMALL; /* of the INVITE some lines, and what lines say */
 	char *buf = malloc(cap);
 	ssize_t n = buf ? -EBADMSG : -ENOMEM;
-	if (buf && sip_msg_parse(&request, (struct text){ c->bytes, c->bytes_n }, SIP_DATAGRAM, NULL) == SIP_OK)
+	if (buf && sip_msg_parse(&request, (struct text){ c->bytes, c->bytes_n }, SIP_DATAGRAM,
+				 NULL) == SIP_OK)
 		n = sip_cancel_write(buf, cap, &request, lines, n_lines);
 	if (buf)
 		sip_msg_deinit(&request);

@@ -357,7 +357,12 @@ static void the_ack_leaves_by_the_interface_of_the_dialog(void **state)
 		for (unsigned k = 0; k < ARRAY_LEN(methods); k++) {
 			snprintf(branch, sizeof branch, "z9hG4bK-%u-%u", i, k);
 			say_req(&w, ALICE,
-				&(struct req){ .method = methods[k], .uri = uris[i], .to_tag = "b", .branch = branch, .cseq = 5, .more = routes });
+				&(struct req){ .method = methods[k],
+					       .uri = uris[i],
+					       .to_tag = "b",
+					       .branch = branch,
+					       .cseq = 5,
+					       .more = routes });
 			if (i == 1)
 				answer_lookup(&w, w.n_lookups - 1, true);
 			struct sent s = expect_request(&w, methods[k], "udp:10.0.0.20:5060");
@@ -376,8 +381,8 @@ static void the_ack_leaves_by_the_interface_of_the_dialog(void **state)
  * the own network: a stranger who was called back could register as anybody. */
 static void nothing_of_a_dialog_comes_back_to_a_listener_of_ours(void **state)
 {
-	static const char *const uris[] = { "sip:10.0.0.100", "sip:192.0.2.100:5060", "sip:x@ours.test:5060",
-					    "sip:10.0.0.100;transport=tcp" };
+	static const char *const uris[] = { "sip:10.0.0.100", "sip:192.0.2.100:5060",
+					    "sip:x@ours.test:5060", "sip:10.0.0.100;transport=tcp" };
 	static struct world w;
 	char routes[4096], branch[32];
 	(void)state;
@@ -388,15 +393,26 @@ static void nothing_of_a_dialog_comes_back_to_a_listener_of_ours(void **state)
 	for (unsigned i = 0; i < ARRAY_LEN(uris); i++) {
 		snprintf(branch, sizeof branch, "z9hG4bK-own%u", i);
 		say_req(&w, ALICE,
-			&(struct req){ .method = "MESSAGE", .uri = uris[i], .to_tag = "b", .branch = branch, .cseq = i + 2, .more = routes });
+			&(struct req){ .method = "MESSAGE",
+				       .uri = uris[i],
+				       .to_tag = "b",
+				       .branch = branch,
+				       .cseq = i + 2,
+				       .more = routes });
 		if (strstr(uris[i], "ours.test"))
 			answer_lookup(&w, w.n_lookups - 1, true);
 		expect_and_free(&w, 482, ALICE);
 		expect_nothing(&w);
 	}
 	for (unsigned i = 0; i < 40; i++) /* our own names in front are taken off, but not without end */
-		snprintf(routes + strlen(routes), sizeof routes - strlen(routes), "Route: <sip:10.0.0.100;lr>\r\n");
-	say_req(&w, ALICE, &(struct req){ .method = "MESSAGE", .to_tag = "b", .branch = "z9hG4bK-own9", .cseq = 9, .more = routes });
+		snprintf(routes + strlen(routes), sizeof routes - strlen(routes),
+			 "Route: <sip:10.0.0.100;lr>\r\n");
+	say_req(&w, ALICE,
+		&(struct req){ .method = "MESSAGE",
+			       .to_tag = "b",
+			       .branch = "z9hG4bK-own9",
+			       .cseq = 9,
+			       .more = routes });
 	expect_and_free(&w, 482, ALICE);
 	world_stop(&w);
 }
@@ -410,7 +426,12 @@ static void a_registration_gets_nothing_by_the_route_of_a_dialog(void **state)
 	begin(&w);
 	call_up(&w, ALICE, BOB, routes, sizeof routes);
 	say_req(&w, ALICE,
-		&(struct req){ .method = "REGISTER", .uri = "sip:198.51.100.1", .to_tag = "b", .branch = "z9hG4bK-2", .cseq = 2, .more = routes });
+		&(struct req){ .method = "REGISTER",
+			       .uri = "sip:198.51.100.1",
+			       .to_tag = "b",
+			       .branch = "z9hG4bK-2",
+			       .cseq = 2,
+			       .more = routes });
 	expect_and_free(&w, 403, ALICE);
 	expect_nothing(&w);
 	world_stop(&w);

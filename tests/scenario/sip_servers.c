@@ -379,9 +379,11 @@ static void one_without_a_proof_logs_on_from_its_contact_alone(void **state)
 	assert_string_equal(mesh->v[UC_F]->contact, "sip:10.0.0.40:5060;transport=udp");
 	assert_null(known_at(ELSEWHERE));
 	assert_int_equal(log_on(ELSEWHERE, "uc-f", "Contact: <sip:uc-f@10.0.0.40>\r\n"), 403);
-	assert_int_equal(log_on("udp:10.0.0.40:5070", "uc-f", "Contact: <sip:uc-f@10.0.0.40:5070>\r\n"), 200);
+	assert_int_equal(
+		log_on("udp:10.0.0.40:5070", "uc-f", "Contact: <sip:uc-f@10.0.0.40:5070>\r\n"), 200);
 	assert_string_equal(mesh->v[UC_F]->contact, "sip:10.0.0.40:5070;transport=udp");
-	assert_int_equal(log_on("udp:10.0.0.40:5070", "uc-f", "Contact: <sip:uc-f@10.0.0.40:5070>\r\n"), 200);
+	assert_int_equal(
+		log_on("udp:10.0.0.40:5070", "uc-f", "Contact: <sip:uc-f@10.0.0.40:5070>\r\n"), 200);
 	/* By name it is known where it is as soon as it has answered. */
 	(void)snprintf(mesh->v[UC_F]->fixed, sizeof mesh->v[UC_F]->fixed, "sip:f.test;transport=udp");
 	assert_int_equal(log_on(ELSEWHERE, "uc-f", "Contact: <sip:uc-f@10.0.9.9>\r\n"), 403);

@@ -92,9 +92,11 @@ static void a_server_transaction_answers_on_the_flow_of_its_request(void **state
 /* Whoever asks us to answer to everybody is answered himself. */
 static void nothing_is_answered_to_a_broadcast_or_multicast_address(void **state)
 {
-	static const char *const vias[] = { "SIP/2.0/UDP 10.0.0.1;maddr=255.255.255.255;rport;branch=z9hG4bKa",
-					    "SIP/2.0/UDP 10.0.0.1;maddr=224.0.1.75;rport;branch=z9hG4bKa",
-					    "SIP/2.0/UDP 10.0.0.1;maddr=0.0.0.0;rport;branch=z9hG4bKa" };
+	static const char *const vias[] = {
+		"SIP/2.0/UDP 10.0.0.1;maddr=255.255.255.255;rport;branch=z9hG4bKa",
+		"SIP/2.0/UDP 10.0.0.1;maddr=224.0.1.75;rport;branch=z9hG4bKa",
+		"SIP/2.0/UDP 10.0.0.1;maddr=0.0.0.0;rport;branch=z9hG4bKa"
+	};
 	struct sip_hop came = { .proto = SIP_UDP, .iface = 3, .remote = at("192.0.2.1:40000") };
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(vias); i++) {

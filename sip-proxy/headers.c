@@ -66,9 +66,9 @@ static int via_params(struct text rest, struct sip_via *v)
 		TEXT("branch"), TEXT("received"), TEXT("rport"), TEXT("maddr"),
 		TEXT("ttl"),	TEXT("alias"),	  TEXT("oc"),
 	};
+	struct text name, value, none; /* none: whether they are there is all that is asked of these */
 	struct text *const places[KNOWN] = { &v->branch, &v->received, &v->rport, &v->maddr,
-					     &v->ttl,	 NULL,	       NULL };
-	struct text name, value, none;
+					     &v->ttl,	 &none,	       &none };
 	bool seen[KNOWN] = { false };
 	int r;
 	while ((r = lex_param(&rest, &name, &value)) > 0) {
@@ -77,7 +77,7 @@ static int via_params(struct text rest, struct sip_via *v)
 			i++;
 		if (i == KNOWN)
 			continue;
-		if (set_once(places[i] ? places[i] : &none, &seen[i], value) < 0)
+		if (set_once(places[i], &seen[i], value) < 0)
 			return -EBADMSG;
 		if (!value.p && i != RPORT && i != ALIAS && i != OC)
 			return -EBADMSG;

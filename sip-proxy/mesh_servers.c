@@ -543,12 +543,22 @@ static enum sip_step on_logon(struct sip_passage *p, struct sip_mesh *m, struct 
 	return SIP_DECIDED;
 }
 
+static bool find_user(const struct sip_mesh *m, struct text user, unsigned *ret_i)
+{
+	for (unsigned i = 0; i < m->n; i++) {
+		if (!text_eq(text_of(m->v[i]->user), user))
+			continue;
+		*ret_i = i;
+		return true;
+	}
+	return false;
+}
+
 struct mesh_server *mesh_server_of_user(const struct sip_mesh *m, struct text user)
 {
-	for (unsigned i = 0; i < m->n; i++)
-		if (text_eq(text_of(m->v[i]->user), user))
-			return m->v[i];
-	return NULL;
+	unsigned i;
+
+	return find_user(m, user, &i) ? m->v[i] : NULL;
 }
 
 static bool is_trusted(const struct sip_mesh *m, const struct sip_hop *from)
@@ -567,13 +577,13 @@ enum sip_step sip_servers_request(struct sip_passage *p, void *arg)
 	const struct sip_interface *f = m->o.ops->interface(m->o.edge, p->from.iface);
 	struct mesh_server *s;
 	struct sip_uri to;
-	unsigned n;
+	unsigned n, i;
 
 	if (!m->n || !f || !f->lan)
 		return SIP_GO_ON;
 	if (!p->explain && p->msg->method == SIP_REGISTER && p->for_us &&
-	    sip_uri_parse(p->basics->to.uri, &to) == 0 && (s = mesh_server_of_user(m, to.user)) != NULL)
-		return on_logon(p, m, s, to.host);
+	    sip_uri_parse(p->basics->to.uri, &to) == 0 && find_user(m, to.user, &i))
+		return on_logon(p, m, m->v[i], to.host);
 	s = find_at(m, &p->from, &p->basics->via, &n);
 	p->server = s ? s->number : 0;
 	p->trusted = n > 0 || is_trusted(m, &p->from);

@@ -240,7 +240,7 @@ static int sip_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 	fresh = r == 0 ? config_of(both) : NULL;
 	if (r == 0)
 		r = sip_ways_make(fresh, &w);
-	if (r < 0) {
+	if (r != 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
 	}

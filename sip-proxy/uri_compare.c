@@ -35,8 +35,8 @@ static int next_char(struct text *t, bool fold_case)
 static bool same(struct text a, struct text b, bool fold_case)
 {
 	int x, y;
-	if (!a.p != !b.p)
-		return false;
+	if (!a.p || !b.p)
+		return !a.p && !b.p;
 	do {
 		x = next_char(&a, fold_case);
 		y = next_char(&b, fold_case);

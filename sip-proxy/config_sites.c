@@ -36,6 +36,18 @@ const struct cfg_schema sip_server_schema = { .name = "sip.lan.servers",
 					      .n_rows = ARRAY_LEN(server_rows),
 					      .size = sizeof(struct sip_server_section) };
 
+/* Only what comes in by the LAN's side can be a server's. */
+static bool has_interface(const struct sip_config *s, enum sip_proto proto)
+{
+	const struct cfg_endpoint *lan = s->lan.listen.items;
+	bool mutual;
+
+	for (size_t i = 0; i < s->lan.listen.n; i++)
+		if (sip_listen_proto_of(lan[i].proto, &mutual) == proto)
+			return true;
+	return false;
+}
+
 static bool has_mtls(const struct sip_config *s)
 {
 	const struct cfg_endpoint *lan = s->lan.listen.items;
@@ -46,10 +58,10 @@ static bool has_mtls(const struct sip_config *s)
 	return false;
 }
 
-static void check_contact(struct cfg *c, size_t i, const char *contact)
+static void check_contact(struct cfg *c, const struct sip_config *s, size_t i, const char *contact)
 {
 	struct sip_uri u;
-	enum sip_proto proto;
+	enum sip_proto proto = SIP_UDP;
 
 	if (sip_uri_parse(text_of(contact), &u) < 0 ||
 	    (u.scheme != SIP_SCHEME_SIP && u.scheme != SIP_SCHEME_SIPS) || u.headers.p)
@@ -59,6 +71,10 @@ static void check_contact(struct cfg *c, size_t i, const char *contact)
 	else if (u.transport.p && sip_proto_parse(u.transport, &proto) < 0)
 		cfg_add_error(c, cfg_path_item("sip.lan.servers", i, "contact").s,
 			      "transport must be udp, tcp or tls, not '%.*s'", TEXT_FMT(u.transport));
+	else if (s->lan.listen.n && !has_interface(s, u.scheme == SIP_SCHEME_SIPS ? SIP_TLS : proto))
+		cfg_add_warning(c, cfg_path_item("sip.lan.servers", i, "contact").s,
+				"sip.lan.listen has no %s interface: requests go there, but what comes from there is not taken as this server's",
+				sip_proto_rows[u.scheme == SIP_SCHEME_SIPS ? SIP_TLS : proto].name);
 }
 
 static void check_proof(struct cfg *c, const struct sip_config *s,
@@ -139,6 +155,6 @@ void sip_config_check_sites(struct cfg *c, const struct sip_config *s)
 		check_names(c, s, v, i);
 		check_proof(c, s, &v[i], i);
 		if (v[i].contact)
-			check_contact(c, i, v[i].contact);
+			check_contact(c, s, i, v[i].contact);
 	}
 }

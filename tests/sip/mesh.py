@@ -444,6 +444,8 @@ def _(w):
     bad("one of sip.users", row("bob"), users="[ { name: bob, password: x } ]")
     bad("must be a SIP URI", "{ user: uc-a, contact: \"10.0.0.6\" }")
     bad("mtls listener", "{ user: uc-a, certificate_name: a.test }")
+    w.config(lan=servers(row(A), '{ user: old, contact: "sip:10.0.0.9;transport=tls" }').replace("{lan}", str(w.lan)))
+    w.check().exits(0).says("sip.lan.listen has no tls interface")
 
 
 @case("a server that cannot log on is there by its contact, is seen to die and to come back")

@@ -413,6 +413,7 @@ static void a_code_that_replaces_revokes_the_machine_that_broke(void **state)
 	second = code_for(w, "site-17", 3600, true);
 	v = come_with_code(w, 3, second.secret, "a");
 	assert_int_equal(v->verdict, ADMITTED);
+	assert_string_equal(v->name, "site-17"); /* that is what it is for */
 	leave(w, v);
 	v = visitor(1, 1, 0, "a");
 	tunnel_agents_arrived(v, w->agents);
@@ -461,6 +462,22 @@ static void an_agent_that_knows_the_fingerprint_is_taken_at_once(void **state)
 	assert_int_equal(v->verdict, ADMITTED);
 	assert_string_equal(v->name, "site-17");
 	leave(w, v);
+}
+
+/* A fleet that comes out of one image, and is switched on: the first is not on the disk yet when the second comes. */
+static void two_that_enrol_at_once_under_one_name_get_two_names(void **state)
+{
+	struct world *w = *state;
+	struct tunnel_arrival *v[2];
+
+	for (uint8_t i = 0; i < 2; i++)
+		v[i] = come_with_password(w, visitor(1 + i, 1 + i, WIRE_F_ENROL | WIRE_F_PINNED, "camera"), "correct horse");
+	for (uint8_t i = 0; i < 2; i++) {
+		wait_for(w, v[i]);
+		assert_int_equal(v[i]->verdict, ADMITTED);
+		assert_string_equal(v[i]->name, i ? "camera-2" : "camera");
+		leave(w, v[i]);
+	}
 }
 
 static void approve(struct world *w, uint8_t key, enum entry_state state)
@@ -845,6 +862,7 @@ int main(void)
 		T(an_expired_and_an_unknown_code_are_refused_alike),
 		T(a_code_that_replaces_revokes_the_machine_that_broke),
 		T(an_agent_that_knows_the_fingerprint_is_taken_at_once),
+		T(two_that_enrol_at_once_under_one_name_get_two_names),
 		T(without_a_fingerprint_it_waits_for_an_administrator),
 		T(an_administrator_may_say_no),
 		T(guessing_is_slow_for_the_guesser_alone),

@@ -115,6 +115,13 @@ static void wrong(struct visit *v, enum agents_refusal why, const char *detail)
 
 /* ---- enrolled: to the disk, then in ---- */
 
+static bool is_taken(const char *name, void *arg)
+{
+	const struct visit *v = arg;
+
+	return agents_other_named(v->a, name, &v->id) != NULL;
+}
+
 /* v is gone if this fails. */
 static void enrol(struct visit *v, struct text name, enum entry_state state, enum entry_way way)
 {
@@ -129,7 +136,7 @@ static void enrol(struct visit *v, struct text name, enum entry_state state, enu
 	d.entry.id = v->id;
 	(void)identity_print(&v->id, d.entry.key);
 	if (!known || way == ENTRY_BY_CODE)
-		registry_free_name(v->a->registry, name, &v->id, d.entry.name);
+		registry_free_name(name, is_taken, v, d.entry.name);
 	if (!known || known->state == ENTRY_PENDING)
 		d.entry.state = state;
 	d.entry.way = way;

@@ -101,6 +101,8 @@ struct deed { /* what is to be done when the disk has it */
 };
 void agents_let_go(struct tunnel_agents *a); /* of what is on its way */
 int agents_load(struct tunnel_agents *a, char *err, size_t err_n);
+/* The agent that has this name, or will when all that is on its way has arrived, and is not the one with this key. NULL: it is free. */
+const struct entry *agents_other_named(const struct tunnel_agents *a, const char *name, const struct identity_hash *whose);
 /* Copies d. 0, or a negative errno, and nothing follows. who: for the audit. */
 int agents_store(struct tunnel_agents *a, const struct deed *d, const char *who);
 /* Codes: in memory at once, on the disk soon. NULL for rq: nobody waits. */

@@ -116,6 +116,35 @@ static struct visit *still_there(const struct tunnel_agents *a, const struct dee
 	return NULL;
 }
 
+static bool on_its_way(const struct tunnel_agents *a, const struct identity_hash *id)
+{
+	list_for_each (n, &a->changes)
+		if (identity_hash_equal(&list_entry(n, struct change, node)->d.entry.id, id))
+			return true;
+	return false;
+}
+
+static bool will_be(const struct deed *d, const char *name, const struct identity_hash *other_than)
+{
+	return d->kind != DEED_DELETE && d->entry.state != ENTRY_REVOKED && strcmp(d->entry.name, name) == 0 &&
+	       !identity_hash_equal(&d->entry.id, other_than);
+}
+
+const struct entry *agents_other_named(const struct tunnel_agents *a, const char *name, const struct identity_hash *whose)
+{
+	const struct entry *e = registry_named(a->registry, text_of(name));
+
+	if (e && !identity_hash_equal(&e->id, whose) && !on_its_way(a, &e->id))
+		return e;
+	list_for_each (n, &a->changes) {
+		const struct change *c = list_entry(n, struct change, node);
+
+		if (will_be(&c->d, name, whose))
+			return &c->d.entry;
+	}
+	return NULL;
+}
+
 static void cut_off(struct tunnel_agents *a, const struct entry *e, enum wire_reason reason,
 		    const char *text)
 {

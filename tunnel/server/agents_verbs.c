@@ -127,9 +127,9 @@ static struct deed change_of(const struct entry *e, struct control_request *rq, 
 static bool taken(struct tunnel_agents *a, struct control_request *rq, const struct entry *e,
 		  const char *name)
 {
-	const struct entry *other = registry_named(a->registry, text_of(name));
+	const struct entry *other = agents_other_named(a, name, &e->id);
 
-	if (!other || other == e)
+	if (!other)
 		return false;
 	control_fail(rq, "exists", "rename or revoke it, or choose another name",
 		     "there is an agent %s already (%s)", name, other->key);

@@ -265,11 +265,10 @@ bool registry_name_good(struct text name)
 	return digits < name.n || name.n < ID_DIGITS_LEAST;
 }
 
-void registry_free_name(const struct registry *r, struct text wanted,
-			const struct identity_hash *whose, char out[static REGISTRY_NAME_MAX + 1])
+void registry_free_name(struct text wanted, bool (*taken)(const char *name, void *arg), void *arg,
+			char out[static REGISTRY_NAME_MAX + 1])
 {
 	char tail[16] = "";
-	const struct entry *e;
 
 	if (!registry_name_good(wanted))
 		wanted = TEXT("agent");
@@ -278,8 +277,7 @@ void registry_free_name(const struct registry *r, struct text wanted,
 
 		sb_text(&b, wanted); /* cut, never in the middle of a character */
 		text_append(out, REGISTRY_NAME_MAX + 1, tail);
-		e = registry_named(r, text_of(out));
-		if (!e || identity_hash_equal(&e->id, whose))
+		if (!taken(out, arg))
 			return;
 		(void)snprintf(tail, sizeof(tail), "-%u", i);
 	}

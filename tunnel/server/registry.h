@@ -82,9 +82,9 @@ void registry_each(const struct registry *r, bool (*fn)(struct entry *e, void *a
 /* Puts a copy into the table, or in the place of the one with this identity. 0, -ENOMEM, -ENOSPC: too many. */
 int registry_put(struct registry *r, const struct entry *e);
 void registry_remove(struct registry *r, struct entry *e); /* frees it */
-/* "site-17", or if another one has that: "site-17-2" … */
-void registry_free_name(const struct registry *r, struct text wanted,
-			const struct identity_hash *whose, char out[static REGISTRY_NAME_MAX + 1]);
+/* "site-17", or if that is taken: "site-17-2" … */
+void registry_free_name(struct text wanted, bool (*taken)(const char *name, void *arg), void *arg,
+			char out[static REGISTRY_NAME_MAX + 1]);
 bool registry_name_good(struct text name); /* UTF-8 without blanks at its ends and control characters, not like a fingerprint */
 
 json_t *entry_json(const struct entry *e); /* as the store keeps it */

@@ -4,6 +4,7 @@
  * mid-transfer. Every byte is compared.
  */
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -598,6 +599,121 @@ static void hang_up(SSL *ssl, int fd)
 	close(fd);
 }
 
+static struct wire_hello hello_of(const uint8_t instance[static WIRE_INSTANCE])
+{
+	return (struct wire_hello){ .version = WIRE_VERSION,
+				    .purpose = WIRE_PURPOSE_CONTROL,
+				    .instance = { instance, WIRE_INSTANCE } };
+}
+
+/* The agent is asked whether it lives once for both; its answer is for both. */
+static void two_copies_of_a_key_at_once_are_refused_as_one_is(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .workers = 2 });
+	SSL *ssl[2];
+	int fd[2];
+
+	(void)state;
+	(void)world_port(w);
+	world_silence(w, true);
+	for (uint8_t i = 0; i < 2; i++) {
+		uint8_t instance[WIRE_INSTANCE];
+		const struct wire_hello hello = hello_of(instance);
+
+		memset(instance, 0x70 + i, sizeof(instance));
+		ssl[i] = world_rogue(w, &fd[i]);
+		tell(ssl[i], WIRE_HELLO, &hello);
+		(void)poll(NULL, 0, 200); /* until it is asked */
+	}
+	world_silence(w, false);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(verdict(ssl[i]), WIRE_R_IN_USE);
+		hang_up(ssl[i], fd[i]);
+	}
+	assert_int_equal(world_ups(w), 1);
+	world_free(w);
+}
+
+/* Whoever judges it has done so: what it remembered of the login is gone. */
+static void a_login_that_goes_on_after_it_was_let_in_is_told_to_nobody(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ 0 });
+	static const uint8_t instance[WIRE_INSTANCE] = { 7 };
+	const struct wire_hello hello = hello_of(instance);
+	const struct wire_scram line = { TEXT("n,,n=x,r=y") };
+	uint8_t frames[2 * (WIRE_HEAD + WIRE_EARLY_MAX)];
+	struct wr b = wr_init(frames, sizeof(frames));
+	SSL *ssl;
+	int fd;
+
+	(void)state;
+	(void)world_port(w);
+	ssl = world_rogue(w, &fd); /* let in, as soon as the agent that is there does not answer */
+	wire_write(&b, WIRE_HELLO, &hello);
+	wire_write(&b, WIRE_SCRAM, &line);
+	assert_true(SSL_write(ssl, frames, (int)wr_len(&b)) > 0);
+	assert_int_equal(verdict(ssl), WIRE_R_IN_USE);
+	hang_up(ssl, fd);
+	assert_int_equal(world_login_frames(w), 0);
+	world_free(w);
+}
+
+/* HELLO and the end in one segment: it is let in, and is not there any more. */
+static void say_hello_and_go(SSL *ssl, int fd, uint8_t instance_byte)
+{
+	uint8_t instance[WIRE_INSTANCE];
+	const struct wire_hello hello = hello_of(instance);
+	const int one = 1;
+
+	memset(instance, instance_byte, sizeof(instance));
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_CORK, &one, sizeof(one));
+	tell(ssl, WIRE_HELLO, &hello);
+	hang_up(ssl, fd);
+}
+
+static bool knows_one(struct world *w)
+{
+	return world_known(w) == 1;
+}
+
+static bool knows_nobody(struct world *w)
+{
+	return world_known(w) == 0;
+}
+
+static void who_goes_before_its_welcome_leaves_no_place_behind(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .workers = 2, .resume_ms = 300 });
+
+	(void)state;
+	(void)world_port(w);
+	for (unsigned i = 0; i < 8; i++) {
+		int fd;
+		SSL *ssl = world_stranger(w, &fd);
+
+		say_hello_and_go(ssl, fd, 7);
+	}
+	world_wait(w, knows_one, "the server knows the agent that is there, and nobody else");
+	world_free(w);
+}
+
+static void a_reconnection_that_is_lost_on_the_way_does_not_keep_the_place_of_its_link(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .workers = 2, .resume_ms = 300 });
+	SSL *ssl;
+	int fd;
+
+	(void)state;
+	(void)world_port(w);
+	ssl = world_rogue(w, &fd);
+	say_hello_and_go(ssl, fd, 1); /* as the agent's own process */
+	(void)poll(NULL, 0, 200);
+	world_silence(w, true);
+	world_cut_all(w);
+	world_wait(w, knows_nobody, "the link is over, and with it its place");
+	world_free(w);
+}
+
 static bool has_its_carriers(struct world *w)
 {
 	struct agent_info i;
@@ -741,6 +857,11 @@ int main(void)
 		cmocka_unit_test(a_browser_opens_thirty_at_once),
 		cmocka_unit_test(a_restarted_agent_gets_its_link_back),
 		cmocka_unit_test(a_copied_key_is_refused_while_the_first_answers),
+		cmocka_unit_test(two_copies_of_a_key_at_once_are_refused_as_one_is),
+		cmocka_unit_test(a_login_that_goes_on_after_it_was_let_in_is_told_to_nobody),
+		cmocka_unit_test(who_goes_before_its_welcome_leaves_no_place_behind),
+		cmocka_unit_test(
+			a_reconnection_that_is_lost_on_the_way_does_not_keep_the_place_of_its_link),
 		cmocka_unit_test(who_never_comes_back_is_given_up),
 		cmocka_unit_test(a_visitor_does_not_notice_a_reconnection),
 		cmocka_unit_test(datagrams_go_there_and_back),

@@ -14,6 +14,7 @@
 #include "common/joint.h"
 #include "common/tls.h"
 #include "tunnel/link/tls.h"
+#include "tunnel/server/server_priv.h"
 
 enum { CALL_S = 30 };
 
@@ -33,7 +34,8 @@ struct world {
 	struct workers main; /* its main thread */
 	struct tunnel_server *server;
 	uint16_t server_port;
-	_Atomic unsigned port, ups, clean, lost;
+	_Atomic unsigned port, ups, clean, lost, login_frames;
+	unsigned known;
 	/* the site */
 	struct workers site;
 	struct agent *agent, *copy;
@@ -364,6 +366,16 @@ static void on_arrived(struct tunnel_arrival *a, void *arg)
 		tunnel_server_end_identity(w->server, identity, WIRE_R_REVOKED, "");
 }
 
+static void on_arrival_frame(struct tunnel_arrival *a, unsigned type, const union wire_msg *m, void *arg)
+{
+	struct world *w = arg;
+
+	(void)a;
+	(void)type;
+	(void)m;
+	w->login_frames += w->o.judge == WORLD_ADMITS;
+}
+
 static void server_start(struct worker *wk, void *arg)
 {
 	struct world *w = arg;
@@ -374,6 +386,7 @@ static void server_start(struct worker *wk, void *arg)
 					   .carriers = w->o.carriers,
 					   .window = w->o.window,
 					   .arrived = on_arrived,
+					   .arrival_frame = on_arrival_frame,
 					   .link_ops = &link_ops,
 					   .arg = w };
 	struct addr at;
@@ -683,7 +696,7 @@ uint16_t world_port(struct world *w)
 	return (uint16_t)w->port;
 }
 
-SSL *world_rogue(struct world *w, int *ret_fd)
+static SSL *comes_in(struct world *w, struct tls_ctx *tls, int *ret_fd)
 {
 	const struct timeval limit = { .tv_sec = 10 };
 	struct addr to = addr_v4(0x7f000001, w->server_port);
@@ -692,11 +705,52 @@ SSL *world_rogue(struct world *w, int *ret_fd)
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	assert_int_equal(connect(fd, &to.sa, addr_len(&to)), 0);
-	assert_int_equal(tls_session_new(w->agent_tls, NULL, &ssl), 0);
+	assert_int_equal(tls_session_new(tls, NULL, &ssl), 0);
 	assert_int_equal(SSL_set_fd(ssl, fd), 1);
 	assert_int_equal(SSL_connect(ssl), 1);
 	*ret_fd = fd;
 	return ssl;
+}
+
+SSL *world_rogue(struct world *w, int *ret_fd)
+{
+	return comes_in(w, w->agent_tls, ret_fd);
+}
+
+SSL *world_stranger(struct world *w, int *ret_fd)
+{
+	const struct link_expect expect = { .kind = LINK_EXPECT_ANY };
+	struct identity *self;
+	struct tls_ctx *tls;
+	SSL *ssl;
+
+	assert_int_equal(identity_make("stranger", NULL, &self), 0);
+	assert_int_equal(link_tls_agent(self, &expect, &tls), 0);
+	ssl = comes_in(w, tls, ret_fd);
+	tls_ctx_unref(tls);
+	identity_unref(self);
+	return ssl;
+}
+
+static void count_known(struct worker *wk, void *arg)
+{
+	struct world *w = arg;
+
+	(void)wk;
+	w->known = 0;
+	list_for_each (it, &w->server->directory)
+		w->known++;
+}
+
+unsigned world_known(struct world *w)
+{
+	workers_call(&w->main, count_known, w);
+	return w->known;
+}
+
+unsigned world_login_frames(struct world *w)
+{
+	return w->login_frames;
 }
 
 uint16_t world_server_port(struct world *w)

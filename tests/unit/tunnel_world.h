@@ -28,6 +28,9 @@ uint16_t world_port(struct world *w);	     /* of the job, once it is there; wait
 uint16_t world_server_port(struct world *w); /* of the tunnel itself, past the line */
 struct tunnel_server *world_server(struct world *w);
 SSL *world_rogue(struct world *w, int *ret_fd); /* past the line, with the agent's key; blocking, 10 s for each call */
+SSL *world_stranger(struct world *w, int *ret_fd); /* the same, with a key of its own */
+unsigned world_known(struct world *w); /* whom the server has a place for, connected or not */
+unsigned world_login_frames(struct world *w); /* that came after the server had let them in */
 
 int world_client(struct world *w); /* a connected blocking socket with a time limit on each call */
 void world_wait(struct world *w, bool (*fn)(struct world *w),

@@ -5,7 +5,7 @@
  *
  * A copied key: when another process (instance) comes with the key of a link that is up, that link is asked to
  * answer a PING within three seconds. If it does, the newcomer is refused and both are shown; if not, it was the
- * dead past of the same agent, and the newcomer takes its place.
+ * dead past of the same agent, and the newcomer takes its place. Several who come meanwhile hear the same answer.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,6 +24,7 @@ struct tunnel_arrival {
 	char name[WIRE_NAME_MAX + 1]; /* that it is admitted under */
 	uint64_t guest;
 	struct order *admit; /* waits for the answer to a probe; its worker's */
+	uint64_t probed;     /* the admission of the link that is asked */
 	struct timer probe;
 	uint8_t hello[]; /* the payload that info.hello points into */
 };
@@ -97,10 +98,10 @@ static void deliver_order(struct mail *m, struct loop *l)
 	struct order *o = container_of(m, struct order, mail);
 
 	(void)l;
-	if (o->kind == ORDER_PROBE || o->kind == ORDER_END)
-		link_obey(o->worker, o);
-	else
+	if (o->kind < ORDER_PROBE)
 		stranger_obey(o->worker, o);
+	else
+		link_obey(o->worker, o);
 	free(o);
 }
 
@@ -238,18 +239,21 @@ static void refuse_copy(struct tunnel_arrival *a, const struct tunnel_link_info 
 	tunnel_arrival_refuse(a, WIRE_R_IN_USE, text, IN_USE_RETRY_S);
 }
 
-static void on_probed(struct tunnel_arrival *a, const struct note *n)
+static bool is_same_process(const struct directory_entry *e, const struct tunnel_arrival *a)
 {
-	struct directory_entry *e;
+	return memcmp(e->instance, a->info.hello.instance.p, WIRE_INSTANCE) == 0;
+}
 
-	if (!a->admit)
-		return;
+static int probe(struct tunnel_arrival *a, const struct directory_entry *e);
+
+/* The link that was asked does not answer. */
+static void on_dead(struct tunnel_arrival *a)
+{
+	struct directory_entry *e = directory_entry_of(a->server, a->info.identity);
+
 	timer_stop(&a->probe);
-	if (n && n->alive) {
-		refuse_copy(a, &n->link);
-		return;
-	}
-	e = directory_entry_of(a->server, a->info.identity);
+	if (e && e->admission != a->probed && !is_same_process(e, a) && probe(a, e) == 0)
+		return; /* another connection has its place since */
 	if (e)
 		send_admit(a, e);
 	else
@@ -257,10 +261,21 @@ static void on_probed(struct tunnel_arrival *a, const struct note *n)
 				      1); /* it ended meanwhile; the next try makes another one */
 }
 
+/* It is asked once for all who wait, and answers the last of them. */
+static void on_alive(struct tunnel_server *s, const struct tunnel_link_info *first)
+{
+	list_for_each_safe (it, &s->arrivals) {
+		struct tunnel_arrival *a = list_entry(it, struct tunnel_arrival, node);
+
+		if (a->admit && memcmp(a->info.identity, first->identity, WIRE_PIN) == 0)
+			refuse_copy(a, first);
+	}
+}
+
 static void on_probe_timer(struct timer *t, uint64_t now)
 {
 	(void)now;
-	on_probed(container_of(t, struct tunnel_arrival, probe), NULL);
+	on_dead(container_of(t, struct tunnel_arrival, probe));
 }
 
 static int probe(struct tunnel_arrival *a, const struct directory_entry *e)
@@ -271,6 +286,7 @@ static int probe(struct tunnel_arrival *a, const struct directory_entry *e)
 	if (!o)
 		return -ENOMEM;
 	o->link = e->link;
+	a->probed = e->admission;
 	loop_timer_set(a->server->loop, &a->probe, PROBE_MS);
 	send_order(a, o);
 	return 0;
@@ -294,7 +310,7 @@ void tunnel_arrival_admit(struct tunnel_arrival *a, const struct tunnel_admissio
 {
 	struct directory_entry *e = directory_entry_of(a->server, a->info.identity);
 	struct wire_welcome w = ad->welcome;
-	bool same = e && memcmp(e->instance, a->info.hello.instance.p, WIRE_INSTANCE) == 0;
+	bool same = e && is_same_process(e, a);
 
 	w.version = WIRE_VERSION;
 	w.name = text_of(ad->name);
@@ -385,7 +401,8 @@ void arrivals_hear(struct note *n)
 	switch (n->kind) {
 	case NOTE_ARRIVED: on_arrived(s, n); break;
 	case NOTE_FRAME:
-		if (a && wire_parse(n->type, n->payload, n->n, &m) == WIRE_OK && s->o.arrival_frame)
+		if (a && !a->admit && wire_parse(n->type, n->payload, n->n, &m) == WIRE_OK &&
+		    s->o.arrival_frame)
 			s->o.arrival_frame(a, n->type, &m, s->o.arg);
 		break;
 	case NOTE_GONE:
@@ -399,8 +416,10 @@ void arrivals_hear(struct note *n)
 	case NOTE_WORD: rendezvous_hear(s, n); break;
 	case NOTE_PAIR_OVER: rendezvous_pair_over(s, n); break;
 	case NOTE_PROBED:
-		if (a)
-			on_probed(a, n);
+		if (n->alive)
+			on_alive(s, &n->link);
+		else if (a && a->admit)
+			on_dead(a);
 		break;
 	}
 }

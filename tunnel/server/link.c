@@ -24,13 +24,13 @@ static uint32_t spread(const struct tunnel_link *l)
 
 /* ---- its end ---- */
 
-static void tell_main_over(struct tunnel_link *l)
+static void tell_main_over(struct tunnel_server *s, uint64_t link, uint64_t admission)
 {
-	struct note *n = note_new(l->worker->server, NOTE_LINK_OVER, l->i.id, 0);
+	struct note *n = note_new(s, NOTE_LINK_OVER, link, 0);
 
 	if (!n)
 		return; /* the directory keeps an entry, which the next arrival of this agent finds again */
-	n->admission = l->admission;
+	n->admission = admission;
 	note_post(n);
 }
 
@@ -58,7 +58,7 @@ static void over(struct tunnel_link *l)
 		 LF_STR("reason", l->i.why));
 	if (l->worker->server->o.link_ops->over)
 		l->worker->server->o.link_ops->over(l, l->worker->server->o.arg);
-	tell_main_over(l);
+	tell_main_over(l->worker->server, l->i.id, l->admission);
 	link_free(l);
 }
 
@@ -303,6 +303,29 @@ static const struct tunnel_ended_identity *was_ended(const struct tunnel_worker 
 	return NULL;
 }
 
+/* Its link, if there is one, goes by the number, so that its end is told of the latest. */
+static void not_come(struct tunnel_worker *w, uint64_t link, uint64_t admission)
+{
+	struct tunnel_link *l = tunnel_link_find(w, link);
+
+	if (l)
+		l->admission = MAX(l->admission, admission);
+	else
+		tell_main_over(w->server, link, admission);
+}
+
+void link_not_come(struct tunnel_server *s, uint64_t link, uint64_t admission)
+{
+	struct order *o =
+		order_new(tunnel_server_worker(s, tunnel_worker_of(link)), ORDER_NOT_COME, 0, NULL);
+
+	if (!o)
+		return; /* as in tell_main_over() */
+	o->link = link;
+	o->admission = admission;
+	order_post(o);
+}
+
 static void take_control(struct tunnel_worker *w, struct handover *h)
 {
 	struct tunnel_link *l = tunnel_link_find(w, h->session);
@@ -313,12 +336,12 @@ static void take_control(struct tunnel_worker *w, struct handover *h)
 
 	if (!l)
 		l = link_new(w, h);
-	if (!l)
-		return;
-	h->fd = -1;
-	if (frame_conn_new(w->loop, fd, steal_ptr(&h->ssl), WIRE_TO_SERVER, &c) < 0) {
-		if (!again)
+	if (l)
+		h->fd = -1;
+	if (!l || frame_conn_new(w->loop, fd, steal_ptr(&h->ssl), WIRE_TO_SERVER, &c) < 0) {
+		if (l && !again)
 			link_free(l);
+		not_come(w, h->session, h->admission);
 		return;
 	}
 	frame_conn_set_owner(c, &control_ops, l);
@@ -393,6 +416,10 @@ void link_obey(struct tunnel_worker *w, const struct order *o)
 {
 	if (o->kind == ORDER_PROBE) {
 		probe(w, o);
+		return;
+	}
+	if (o->kind == ORDER_NOT_COME) {
+		not_come(w, o->link, o->admission);
 		return;
 	}
 	w->ended[w->n_ended++ % ENDED_KEPT] =

@@ -53,7 +53,7 @@ struct tunnel_server_options {
 
 	/* Main thread. A HELLO for a control connection has come: answer now or later by one of the functions below. */
 	void (*arrived)(struct tunnel_arrival *a, void *arg);
-	/* ENROL or SCRAM; m is valid during the call. */
+	/* ENROL or SCRAM; m is valid during the call. None comes after its answer. */
 	void (*arrival_frame)(struct tunnel_arrival *a, unsigned type, const union wire_msg *m,
 			      void *arg);
 	/* It has gone before it was answered; a is freed when this returns. */

@@ -114,7 +114,7 @@ void notes_close(struct tunnel_server *s); /* what is under way is dropped; the 
 void arrivals_free(struct tunnel_server *s);
 
 /* Main to a worker. */
-enum order_kind { ORDER_SEND, ORDER_REFUSE, ORDER_ADMIT, ORDER_PROBE, ORDER_END };
+enum order_kind { ORDER_SEND, ORDER_REFUSE, ORDER_ADMIT, ORDER_PROBE, ORDER_END, ORDER_NOT_COME };
 struct order {
 	struct mail mail;
 	struct tunnel_worker *worker;
@@ -130,7 +130,7 @@ struct order *order_new(struct tunnel_worker *w, enum order_kind kind, unsigned 
 			const void *msg); /* NULL: no memory */
 void order_post(struct order *o);
 void stranger_obey(struct tunnel_worker *w, const struct order *o); /* SEND, REFUSE, ADMIT */
-void link_obey(struct tunnel_worker *w, const struct order *o);	    /* PROBE, END */
+void link_obey(struct tunnel_worker *w, const struct order *o);	    /* PROBE, END, NOT_COME */
 
 /* ---- workers ---- */
 
@@ -211,6 +211,8 @@ struct handover {
 };
 void handover_free(struct handover *h);			     /* with what is left in it */
 void link_take(struct tunnel_worker *w, struct handover *h); /* in the link's worker; frees h */
+/* In any worker: who was let in has gone before its link had it. Main keeps no place for it then. */
+void link_not_come(struct tunnel_server *s, uint64_t link, uint64_t admission);
 
 /* link.c */
 struct tunnel_link {

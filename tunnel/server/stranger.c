@@ -553,6 +553,8 @@ static void admit(struct stranger *s, const struct order *o)
 	struct handover *h = hand_over(s, o->link, o->frame + WIRE_HEAD, o->n - WIRE_HEAD);
 
 	if (!h) {
+		link_not_come(s->worker->server, o->link, o->admission);
+		s->asked = false;
 		turned_away(s, TUNNEL_A_PROTOCOL, "it did not wait for its WELCOME");
 		return;
 	}
@@ -566,6 +568,8 @@ void stranger_obey(struct tunnel_worker *w, const struct order *o)
 {
 	struct stranger *s = find(w, o->stranger);
 
+	if (!s && o->kind == ORDER_ADMIT)
+		link_not_come(w->server, o->link, o->admission);
 	if (!s)
 		return; /* it has gone; main knows or will hear of it */
 	switch (o->kind) {

@@ -300,6 +300,25 @@ static bool is_up_again(struct world *w)
 	return world_ups(w) >= 2;
 }
 
+/* With what was said of it still readable when the data connection itself has been freed. */
+static void a_server_that_stops_tells_each_data_connection(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .workers = 2 });
+	int fd[3];
+	char c;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(fd); i++) {
+		fd[i] = world_client(w);
+		say(fd[i], "Ea", 2);
+		assert_int_equal(recv(fd[i], &c, 1, 0), 1);
+	}
+	assert_int_equal(world_stop_server(w), ARRAY_LEN(fd));
+	for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+		close(fd[i]);
+	world_free(w);
+}
+
 static void a_restarted_agent_gets_its_link_back(void **state)
 {
 	struct world *w = world_new(&(struct world_options){ 0 });
@@ -855,6 +874,7 @@ int main(void)
 		cmocka_unit_test(an_upload_over_a_forgotten_connection_goes_on),
 		cmocka_unit_test(who_does_not_read_stops_the_target),
 		cmocka_unit_test(a_browser_opens_thirty_at_once),
+		cmocka_unit_test(a_server_that_stops_tells_each_data_connection),
 		cmocka_unit_test(a_restarted_agent_gets_its_link_back),
 		cmocka_unit_test(a_copied_key_is_refused_while_the_first_answers),
 		cmocka_unit_test(two_copies_of_a_key_at_once_are_refused_as_one_is),

@@ -34,7 +34,7 @@ struct world {
 	struct workers main; /* its main thread */
 	struct tunnel_server *server;
 	uint16_t server_port;
-	_Atomic unsigned port, ups, clean, lost, login_frames;
+	_Atomic unsigned port, ups, clean, lost, stopped, login_frames;
 	unsigned known;
 	/* the site */
 	struct workers site;
@@ -231,13 +231,15 @@ static void on_server_end(struct data_conn *d, const struct data_end *e, void *a
 {
 	struct port *p = arg;
 
+	if (p->flow == d)
+		p->flow = NULL;
+	data_conn_free(d); /* e stays until this returns */
 	if (e->lost)
 		p->w->lost++;
 	else if (e->reason == WIRE_R_NONE)
 		p->w->clean++;
-	if (p->flow == d)
-		p->flow = NULL;
-	data_conn_free(d);
+	else if (strcmp(e->text, wire_reason_text(WIRE_R_STOPPING)) == 0)
+		p->w->stopped++;
 }
 
 static void on_server_datagram(struct data_conn *d, const uint8_t *data, size_t n, void *arg)
@@ -649,6 +651,12 @@ struct world *world_new(const struct world_options *o)
 static bool target_idle(struct world *w)
 {
 	return w->target_threads == 0;
+}
+
+unsigned world_stop_server(struct world *w)
+{
+	workers_call(&w->main, server_stop, w);
+	return w->stopped;
 }
 
 void world_free(struct world *w)

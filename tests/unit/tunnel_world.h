@@ -48,6 +48,7 @@ void world_agent_copy(struct world *w); /* a second process with the same key, b
 void world_copy_info(struct world *w, struct agent_info *ret_i);
 void world_agent_info(struct world *w, struct agent_info *ret_i);
 unsigned world_ups(struct world *w); /* times the server said WELCOME */
+unsigned world_stop_server(struct world *w);	  /* at once; data connections that heard of it */
 unsigned world_ended(struct world *w, bool lost); /* data connections that ended at the server, cleanly or lost */
 
 /* What the target does: the first byte of a connection.

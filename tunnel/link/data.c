@@ -101,6 +101,15 @@ void data_conn_end(struct data_conn *d, const struct data_end *e)
 	let_go(d, e->reason != WIRE_R_NONE);
 }
 
+void data_conn_end_now(struct data_conn *d, const struct data_end *e)
+{
+	enter(d);
+	data_conn_end(d, e);
+	timer_stop(&d->deadline);
+	d->ops->on_end(d, &d->end, d->arg);
+	leave(d);
+}
+
 void data_conn_finish_clean(struct data_conn *d)
 {
 	if (d->state == DATA_ENDED)

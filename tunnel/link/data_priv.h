@@ -153,6 +153,8 @@ void data_conn_lost(struct data_conn *d, const char *why);
 int data_conn_go_on(struct data_conn *d, uint64_t received);
 /* It ends here: told by the loop. RESET goes to the other end unless it said so itself. */
 void data_conn_end(struct data_conn *d, const struct data_end *e);
+/* The same, and it is told before this returns: there will be no loop. */
+void data_conn_end_now(struct data_conn *d, const struct data_end *e);
 /* It is over in the end's own way (state DATA_ENDED); nothing is sent. */
 void data_conn_finish_clean(struct data_conn *d);
 void data_conn_tick(struct data_conn *d, uint64_t now);

@@ -71,13 +71,9 @@ static void on_end(struct timer *t, uint64_t now)
 /* The owner hears of it now, whatever its loop would have told later. */
 static void stop(struct tunnel_link *l)
 {
-	list_for_each_safe (it, &l->host.conns) {
-		struct data_conn *d = list_entry(it, struct data_conn, node);
-
-		data_conn_end(d, &(struct data_end){ .reason = WIRE_R_STOPPING });
-		timer_stop(&d->deadline);
-		d->ops->on_end(d, &d->end, d->arg);
-	}
+	list_for_each_safe (it, &l->host.conns)
+		data_conn_end_now(list_entry(it, struct data_conn, node),
+				  &(struct data_end){ .reason = WIRE_R_STOPPING });
 	if (l->worker->server->o.link_ops->over)
 		l->worker->server->o.link_ops->over(l, l->worker->server->o.arg);
 	link_free(l);

@@ -363,6 +363,39 @@ static void a_copied_key_is_refused_while_the_first_answers(void **state)
 	world_free(w);
 }
 
+static bool one_is_lost(struct world *w)
+{
+	return world_ended(w, true) == 1;
+}
+
+static void where_nothing_is_resumed_a_lost_connection_ends_its_own(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .resume_ms = WORLD_NO_RESUME });
+	int fd = world_client(w);
+	char c;
+
+	(void)state;
+	say(fd, "Ea", 2);
+	assert_int_equal(recv(fd, &c, 1, 0), 1);
+	world_cut_all(w);
+	world_wait(w, one_is_lost, "the data connection has ended");
+	close(fd);
+	world_free(w);
+}
+
+static void a_reload_holds_for_a_link_that_connects_again(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ 0 });
+
+	(void)state;
+	(void)world_port(w);
+	world_configure(w, 5000);
+	world_cut_all(w);
+	world_wait(w, is_up_again, "the agent is welcome again");
+	assert_int_equal(world_link_resume_ms(w), 5000); /* as it was told */
+	world_free(w);
+}
+
 static void who_never_comes_back_is_given_up(void **state)
 {
 	struct world *w = world_new(&(struct world_options){ .resume_ms = 300 });
@@ -882,6 +915,8 @@ int main(void)
 		cmocka_unit_test(who_goes_before_its_welcome_leaves_no_place_behind),
 		cmocka_unit_test(
 			a_reconnection_that_is_lost_on_the_way_does_not_keep_the_place_of_its_link),
+		cmocka_unit_test(where_nothing_is_resumed_a_lost_connection_ends_its_own),
+		cmocka_unit_test(a_reload_holds_for_a_link_that_connects_again),
 		cmocka_unit_test(who_never_comes_back_is_given_up),
 		cmocka_unit_test(a_visitor_does_not_notice_a_reconnection),
 		cmocka_unit_test(datagrams_go_there_and_back),

@@ -381,16 +381,18 @@ static void on_arrival_frame(struct tunnel_arrival *a, unsigned type, const unio
 static void server_start(struct worker *wk, void *arg)
 {
 	struct world *w = arg;
-	struct tunnel_server_options o = { .workers = w->o.workers ? w->o.workers : 1,
-					   .resume_ms = w->o.resume_ms,
-					   .allow_plain = w->o.plain,
-					   .hello_ms = w->o.hello_ms,
-					   .carriers = w->o.carriers,
-					   .window = w->o.window,
-					   .arrived = on_arrived,
-					   .arrival_frame = on_arrival_frame,
-					   .link_ops = &link_ops,
-					   .arg = w };
+	struct tunnel_server_options o = {
+		.workers = w->o.workers ? w->o.workers : 1,
+		.resume_ms = (uint32_t)MAX(w->o.resume_ms ? w->o.resume_ms : WORLD_RESUME_MS, 0),
+		.allow_plain = w->o.plain,
+		.hello_ms = w->o.hello_ms,
+		.carriers = w->o.carriers,
+		.window = w->o.window,
+		.arrived = on_arrived,
+		.arrival_frame = on_arrival_frame,
+		.link_ops = &link_ops,
+		.arg = w
+	};
 	struct addr at;
 	char err[200] = "";
 	int fd = bound(SOCK_STREAM, &at); /* a port that is free */
@@ -401,6 +403,42 @@ static void server_start(struct worker *wk, void *arg)
 	assert_int_equal(tunnel_server_listen(w->server, &at, err, sizeof(err)), 0);
 	assert_int_equal(tunnel_server_start(w->server, err, sizeof(err)), 0);
 	w->server_port = addr_port(&at);
+}
+
+static void configure(struct worker *wk, void *arg)
+{
+	struct world *w = arg;
+
+	(void)wk;
+	tunnel_server_configure(w->server, w->o.window, (uint32_t)w->o.resume_ms, w->o.plain);
+}
+
+void world_configure(struct world *w, uint32_t resume_ms)
+{
+	w->o.resume_ms = (int)resume_ms;
+	workers_call(&w->main, configure, w);
+}
+
+static void look_at_links(struct tunnel_worker *tw, void *arg)
+{
+	struct world *w = arg;
+
+	list_for_each (it, &tw->links)
+		w->known = list_entry(it, struct tunnel_link, node)->host.resume_ms;
+}
+
+static void ask_links(struct worker *wk, void *arg)
+{
+	struct world *w = arg;
+
+	(void)wk;
+	tunnel_server_call(w->server, look_at_links, w);
+}
+
+uint32_t world_link_resume_ms(struct world *w)
+{
+	workers_call(&w->main, ask_links, w);
+	return w->known;
 }
 
 static void server_stop(struct worker *wk, void *arg)

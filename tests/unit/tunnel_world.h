@@ -13,9 +13,11 @@
 #include "tunnel/server/stream.h"
 
 struct world;
+enum { WORLD_RESUME_MS = 30000, WORLD_NO_RESUME = -1 };
 struct world_options {
 	unsigned workers; /* 0: 1 */
-	uint32_t resume_ms, window;
+	int resume_ms;	  /* 0: WORLD_RESUME_MS */
+	uint32_t window;
 	bool udp, plain;
 	enum { WORLD_ADMITS, WORLD_LETS_WAIT, WORLD_IS_MUTE, WORLD_REVOKES /* as soon as it was let in */ } judge; /* what is said to HELLO */
 	uint64_t hello_ms;
@@ -27,6 +29,8 @@ void world_free(struct world *w);
 uint16_t world_port(struct world *w);	     /* of the job, once it is there; waits for it */
 uint16_t world_server_port(struct world *w); /* of the tunnel itself, past the line */
 struct tunnel_server *world_server(struct world *w);
+void world_configure(struct world *w, uint32_t resume_ms); /* as a reload does */
+uint32_t world_link_resume_ms(struct world *w); /* that the agent's data connections wait at the server */
 SSL *world_rogue(struct world *w, int *ret_fd); /* past the line, with the agent's key; blocking, 10 s for each call */
 SSL *world_stranger(struct world *w, int *ret_fd); /* the same, with a key of its own */
 unsigned world_known(struct world *w); /* whom the server has a place for, connected or not */

@@ -204,8 +204,6 @@ static struct tunnel_link *link_new(struct tunnel_worker *w, const struct handov
 	list_init(&l->plain);
 	data_host_init(&l->host, w->loop, &server_host_ops, l, &w->chunks);
 	l->host.server = true;
-	l->host.window = w->window;
-	l->host.resume_ms = w->resume_ms;
 	pool_init(&l->pool, loop_now(w->loop));
 	pool_init(&l->plain_pool, loop_now(w->loop));
 	l->pulse.fire = on_pulse;
@@ -254,6 +252,8 @@ static void welcome(struct tunnel_link *l, const struct handover *h, bool again,
 	if (again)
 		l->i.reconnects++;
 	l->admission = h->admission;
+	l->host.window = w->window; /* as it is told below */
+	l->host.resume_ms = w->resume_ms;
 	timer_stop(&l->end);
 	wm.welcome.version = l->i.version;
 	wm.welcome.session = l->i.id;

@@ -19,13 +19,7 @@
 #include "tunnel/server/shares.h"
 #include "tunnel/server/server_priv.h"
 
-enum {
-	WINDOW = 4 << 20,
-	RESUME_MS = 30 * 1000,
-	STRANGERS = 512,
-	STRANGERS_PER_SOURCE = 32,
-	HELLO_MS = 10 * 1000
-};
+enum { WINDOW = 4 << 20, STRANGERS = 512, STRANGERS_PER_SOURCE = 32, HELLO_MS = 10 * 1000 };
 
 static int64_t most_carriers(void)
 {
@@ -48,7 +42,6 @@ int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o, str
 	s->loop = l;
 	s->o = *o;
 	s->o.window = o->window ? o->window : WINDOW;
-	s->o.resume_ms = o->resume_ms ? o->resume_ms : RESUME_MS;
 	s->o.strangers = o->strangers ? o->strangers : STRANGERS;
 	s->o.strangers_per_source = o->strangers_per_source ? o->strangers_per_source
 							    : STRANGERS_PER_SOURCE;
@@ -294,7 +287,7 @@ void tunnel_server_configure(struct tunnel_server *s, uint32_t window, uint32_t 
 {
 	struct listen_order o = { .what = TUNNEL_CONFIGURE,
 				  .window = window ? window : (uint32_t)WINDOW,
-				  .resume_ms = resume_ms ? resume_ms : (uint32_t)RESUME_MS,
+				  .resume_ms = resume_ms,
 				  .allow_plain = allow_plain };
 
 	s->o.window = o.window;

@@ -139,6 +139,31 @@ def _(w):
         wait_for("it is gone", lambda: closed(w.job_port(1)) and not w.ask_verb("tunnel.jobs")["rows"])
 
 
+@case("the port of a job that was made here is free when the job is deleted, whether its agent is there or away")
+def _(w):
+    def made(agent, name):
+        body = {"agent": agent, "name": name, "job": {"port": str(w.job_port(0)), "target": f"127.0.0.1:{w.target_port(0)}", "name": name}}
+        call(w, "config.put", SERVER, kind="tunnel.job", key=f"{agent}/{name}", body=body)
+
+        def active():
+            rows = [r for r in w.ask_verb("tunnel.jobs")["rows"] if r["name"] == name]
+            return rows and rows[0]["state"] == "active" or (rows and rows[0]["reason"].startswith("port ") and rows)
+        if wait_for("the job has its port or is told why not", active, 30) is not True:
+            raise Failed(f"    {w.ask_verb('tunnel.jobs')['rows']}")
+    with Target(w.target_port(0), echo):
+        w.server(resume="1s")
+        for agent in ("site", "other"):
+            w.agent(agent, allow="[127.0.0.0/8]")
+            w.connected(agent)
+        made("site", "first")
+        call(w, "config.delete", SERVER, kind="tunnel.job", key="site/first")
+        made("other", "second")
+        w.agents["other"].stop()
+        wait_for("the agent is away", lambda: not [r for r in w.links() if r["name"] == "other"])
+        call(w, "config.delete", SERVER, kind="tunnel.job", key="other/second")
+        made("site", "third")
+
+
 @case("agents are let in or not by one switch: off, they go with their connections and nothing listens; on, they and their jobs come back")
 def _(w):
     with Target(w.target_port(0), echo):

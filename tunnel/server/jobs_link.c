@@ -16,10 +16,15 @@
 enum { RETRY_MS = 5000, FRAMES_AT_ONCE = 4000, FRAME_MS = 2 };
 
 /* A name of the agent's has no blank, so this is nobody else's. */
-const char *job_claim_name(const struct server_job *j, char buf[static JOB_NAME_STRLEN])
+const char *jobs_claim_name(bool offered, const char *name, char buf[static JOB_NAME_STRLEN])
 {
-	(void)snprintf(buf, JOB_NAME_STRLEN, "%s%.280s", j->offered ? "server " : "", j->name);
+	(void)snprintf(buf, JOB_NAME_STRLEN, "%s%.280s", offered ? "server " : "", name);
 	return buf;
+}
+
+static const char *claim_name(const struct server_job *j, char buf[static JOB_NAME_STRLEN])
+{
+	return jobs_claim_name(j->offered, j->name, buf);
 }
 
 /* ---- its state ---- */
@@ -78,7 +83,7 @@ static void ask(struct server_job *j, bool have)
 		loop_timer_set(j->of->w->loop, &j->retry, RETRY_MS);
 		return;
 	}
-	(void)job_claim_name(j, s->job);
+	(void)claim_name(j, s->job);
 	s->bind = j->c->bind;
 	s->first = j->c->port.first;
 	s->count = (uint16_t)job_ports(j->c);
@@ -99,7 +104,7 @@ static void release(struct server_job *j)
 
 	if (!s)
 		return;
-	(void)job_claim_name(j, s->job);
+	(void)claim_name(j, s->job);
 	jobs_post(s);
 }
 
@@ -198,7 +203,7 @@ struct server_job *jobs_find(struct jobs_worker *w, uint64_t link, const char *n
 	list_for_each(it, &lj->jobs) {
 		struct server_job *j = list_entry(it, struct server_job, node);
 
-		if (strcmp(job_claim_name(j, buf), name) == 0)
+		if (strcmp(claim_name(j, buf), name) == 0)
 			return j;
 	}
 	return NULL;
@@ -453,8 +458,10 @@ void jobs_on_offer(struct jobs_worker *w, uint64_t link, uint32_t id, uint32_t r
 	char err[JOB_TEXT], name[JOB_NAME_STRLEN];
 
 	if (lj && !json) {
-		if (j)
+		if (j) {
+			release(j);
 			job_free(j, "the job was deleted");
+		}
 		(void)tunnel_link_send(l, WIRE_OFFER_JOB, &m);
 	}
 	if (lj && json && job_parse(json, err, sizeof(err), &cfg) == 0) {

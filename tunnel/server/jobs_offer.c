@@ -237,12 +237,26 @@ static json_t *row_of(const char *key, void *arg)
 	return json_deep_copy(json_object_get(stored_bodies(j->offers), key));
 }
 
+/* Of an agent that is away, too. Its worker gives up what it has asked for meanwhile. */
+static void give_up_port(struct tunnel_jobs *j, const json_t *body)
+{
+	const char *name = json_string_value(json_object_get(body, "name"));
+	uint8_t identity[WIRE_PIN];
+	char claim[JOB_NAME_STRLEN];
+
+	if (!name || !j->o.look_up(agent_of(body), identity, j->o.arg))
+		return;
+	ports_release(j->ports, identity, jobs_claim_name(true, name, claim));
+	jobs_keep_ports(j);
+}
+
 static void on_leaving(const char *key, json_t *body, void *arg)
 {
 	struct tunnel_jobs *j = arg;
 
 	(void)key;
 	offer_now(j, agent_of(body), id_of(j, body), NULL);
+	give_up_port(j, body);
 }
 
 static int on_check(const char *key, json_t **body, void *arg, char *err, size_t err_n)

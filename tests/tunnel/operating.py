@@ -6,6 +6,7 @@ and data logs, warnings, what is counted.
 import glob
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -170,6 +171,51 @@ def _(w):
             raise Failed("    no line")
         wait_for("the bytes are in a data log", lambda: any(b"in the data log"[:10] in open(p, "rb").read()
                                                             for p in glob.glob(w.path("records/RL*.LOG"))))
+
+
+@case("what a client has sent before it was accepted is in the data log, and within the bit rate, of its job")
+def _(w):
+    os.mkdir(w.path("records"))
+    with Target(w.target_port(0), echo):
+        server = w.server(records=f'{{ dir: {w.path("records")} }}', workers="1")
+        w.agent("site", [job(w, 0, name="web", limits="{ bitrate: 8000 }")])
+        in_state(w, "web", "active")
+        wait_for("there are carriers", lambda: w.link("site")["ready"])
+        w.ask("tunnel", "log-data", "on", "site/web").exits(0)
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            s = connect(w.job_port(0))
+            s.sendall(b"said at once" + bytes(50000))
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        with s:
+            if not read_all(s, 12).startswith(b"said at once"):
+                raise Failed("    it did not come back")
+            passed = [r["bytes_up"] for r in w.ask_verb("tunnel.jobs")["rows"]]
+            if passed[0] > 10000:
+                raise Failed(f"    {passed} bytes have passed, at a thousand a second")
+        wait_for("its first bytes are in the data log", lambda: any(b"said at once" in open(p, "rb").read()
+                                                                   for p in glob.glob(w.path("records/RL*.LOG"))))
+
+
+@case("a bit rate that a job is given holds for the connections that it has")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server(workers="1")
+        w.agent("site")
+        keys = {"port": str(w.job_port(0)), "target": f"127.0.0.1:{w.target_port(0)}", "name": "web"}
+        w.agent_verb("site", "agent.job.add", {"job": keys})
+        in_state(w, "web", "active")
+        with connect(w.job_port(0)) as s:
+            s.sendall(b"x")
+            s.recv(1)
+            w.agent_verb("site", "agent.job.change", {"name": "web", "job": {"limits": {"bitrate": "8000"}, "note": "slow"}})
+            wait_for("the server knows", lambda: [r for r in w.ask_verb("tunnel.jobs")["rows"] if r["note"] == "slow"])
+            s.sendall(bytes(50000))
+            s.recv(1)
+            passed = [r["bytes_up"] for r in w.ask_verb("tunnel.jobs")["rows"]]
+            if passed[0] > 10000:
+                raise Failed(f"    {passed} bytes have passed, at a thousand a second")
 
 
 @case("a job's data logs are switched on for connections to come: unencrypted ones and flows, each byte once")

@@ -191,6 +191,8 @@ int tunnel_stream_open(struct tunnel_link *l, const struct tunnel_open *o, struc
 	d->plain = plain;
 	worker_count(w, TUNNEL_M_STREAMS, 0, 1);
 	worker_count(w, TUNNEL_M_OPENED, 0, 1);
+	if (o->begun)
+		o->begun(d, o->arg);
 	if (plain) {
 		d->plain_fd = o->fd;
 		link_open_plain(l, d);

@@ -213,6 +213,12 @@ static void update_taps(struct job_conn *c)
 	data_conn_limit(c->d, c->log || c->job->c->limits.bitrate != UINT64_MAX);
 }
 
+void job_limit_all(struct server_job *j)
+{
+	list_for_each (it, &j->conns)
+		update_taps(list_entry(it, struct job_conn, node));
+}
+
 static void on_log_room(void *arg)
 {
 	struct job_conn *c = arg;
@@ -316,29 +322,14 @@ static int open_log(struct job_conn *c)
 	return c->job->of->w->all->o.records ? data_log_open(c->job->of->w->all->o.records, &o, clock_unix_ms(), &c->log) : -ENOENT;
 }
 
-static struct job_conn *conn_new(struct job_listener *l, int fd, const struct addr *source, const struct addr *server, int *ret_r)
+static void on_begun(struct data_conn *d, void *arg)
 {
-	struct server_job *j = l->job;
+	struct job_conn *c = arg;
+	struct server_job *j = c->job;
 	struct jobs_worker *w = j->of->w;
-	struct job_conn *c = calloc(1, sizeof(*c));
-	struct tunnel_open o = { .job = j->id, .offset = (uint16_t)l->offset, .kind = j->c->udp ? WIRE_JOB_UDP : WIRE_JOB_TCP,
-				 .plain = !j->c->encrypt, .fd = fd, .source = *source, .server = *server, .ops = &ops, .arg = c };
 
-	if (!c) {
-		if (fd >= 0)
-			close(fd);
-		*ret_r = -ENOMEM;
-		return NULL;
-	}
-	*ret_r = tunnel_stream_open(j->of->link, &o, &c->d);
-	if (*ret_r < 0) {
-		free(c);
-		return NULL;
-	}
-	c->job = j;
-	c->id = data_conn_stream(c->d);
-	c->source = *source;
-	c->server = *server;
+	c->d = d;
+	c->id = data_conn_stream(d);
 	c->opened_at = clock_unix_ms();
 	c->last_ms = loop_now(w->loop);
 	list_append(&j->conns, &c->node);
@@ -350,6 +341,37 @@ static struct job_conn *conn_new(struct job_listener *l, int fd, const struct ad
 	if (j->logged)
 		(void)open_log(c);
 	update_taps(c);
+}
+
+static struct job_conn *conn_new(struct job_listener *l, int fd, const struct addr *source, const struct addr *server, int *ret_r)
+{
+	struct server_job *j = l->job;
+	struct job_conn *c = calloc(1, sizeof(*c));
+	struct tunnel_open o = { .job = j->id,
+				 .offset = (uint16_t)l->offset,
+				 .kind = j->c->udp ? WIRE_JOB_UDP : WIRE_JOB_TCP,
+				 .plain = !j->c->encrypt,
+				 .fd = fd,
+				 .source = *source,
+				 .server = *server,
+				 .ops = &ops,
+				 .begun = on_begun,
+				 .arg = c };
+
+	if (!c) {
+		if (fd >= 0)
+			close(fd);
+		*ret_r = -ENOMEM;
+		return NULL;
+	}
+	c->job = j;
+	c->source = *source;
+	c->server = *server;
+	*ret_r = tunnel_stream_open(j->of->link, &o, &c->d);
+	if (*ret_r < 0) {
+		free(c);
+		return NULL;
+	}
 	ask_name(c);
 	return c;
 }

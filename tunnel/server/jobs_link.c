@@ -278,6 +278,7 @@ static void set_values(struct server_job *j, struct cfg *cfg)
 	cfg_free(j->cfg);
 	j->cfg = cfg;
 	j->c = c;
+	job_limit_all(j);
 	j->expires = c->expire.at;
 	timer_stop(&j->ending);
 	if (j->expires)

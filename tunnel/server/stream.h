@@ -21,6 +21,8 @@ struct tunnel_open {
 	struct addr source, server;
 	struct text source_name; /* may be empty */
 	const struct data_ops *ops;
+	/* Before its first byte, which may pass before tunnel_stream_open() returns: the place for taps and limits. May be NULL. */
+	void (*begun)(struct data_conn *d, void *arg);
 	void *arg;
 };
 /* Takes the descriptor over, also on failure. 0; -ENOTCONN: the link is over (while it is only down, the data

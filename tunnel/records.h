@@ -7,8 +7,9 @@
  * the disk; a worker hands over copies and goes on. Two nodes may share the folder: days are appended
  * to under a lock, data logs are made with O_EXCL. Lines of the connection log that find a full queue
  * are counted and lost; bytes of a data log are never lost, their connection waits instead, alone,
- * until there is room. When the disk fails or comes to its floor of free space the connections
- * go on, logging stops, and a counter and a log line say why. Time is an input (unix ms).
+ * until there is room. Of those who are refused a bounded number a second have lines. When the disk fails
+ * or comes to its floor of free space the connections go on, logging stops, and a counter and a log line say
+ * why. Time is an input (unix ms).
  */
 #pragma once
 #include "common/addr.h"

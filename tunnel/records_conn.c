@@ -96,12 +96,26 @@ static void push_json(struct records *rec, const struct record *r, int64_t now_m
 	push_line(rec, OP_LINE_JSON, line, len, now_ms);
 }
 
+/* Lock held. */
+static bool too_many_refused(struct records *rec, int64_t now_ms)
+{
+	if (now_ms / 1000 != rec->refused_s) {
+		rec->refused_s = now_ms / 1000;
+		rec->refused = 0;
+	}
+	return rec->refused++ >= RECORDS_REFUSED_PER_S;
+}
+
 void records_connection(struct records *rec, const struct record *r, int64_t now_ms)
 {
 	if (!rec)
 		return;
 	pthread_mutex_lock(&rec->lock);
 	bool text = rec->text_on && r->kind == RECORD_OPENED, json = rec->json_on;
+	if (json && r->kind == RECORD_REFUSED && too_many_refused(rec, now_ms)) {
+		rec->figures.lines_lost++;
+		json = false;
+	}
 	pthread_mutex_unlock(&rec->lock);
 	if (text)
 		push_text(rec, r, now_ms);

@@ -17,12 +17,13 @@
 #include "tunnel/records_format.h"
 
 enum {
-	RECORDS_LINES_MAX = 4 << 20,	 /* bytes of connection lines that may wait for the disk */
-	RECORDS_DATA_MAX = 32 << 20,	 /* bytes of all data logs together */
+	RECORDS_LINES_MAX = 4 << 20, /* bytes of connection lines that may wait for the disk */
+	RECORDS_DATA_MAX = 32 << 20, /* bytes of all data logs together */
 	RECORDS_DATA_MAX_EACH = 256 << 10, /* … and of one of them */
-	RECORDS_BUFFER = 128 << 10,	 /* rendered, per write() */
+	RECORDS_BUFFER = 128 << 10,	   /* rendered, per write() */
+	RECORDS_REFUSED_PER_S = 200, /* lines about who was refused: a stranger makes them, as many as he likes */
 	RECORDS_SWEEP_MS = 3600000,
-	RECORDS_NUMBERS = 1000000,	 /* names tried for one data log */
+	RECORDS_NUMBERS = 1000000, /* names tried for one data log */
 	RECORDS_PATH = 4096,
 };
 
@@ -58,6 +59,8 @@ struct records {
 	bool changed; /* next holds settings for the writer to take over */
 	struct records_settings next;
 	bool on, text_on, json_on;
+	int64_t refused_s; /* the second in which refused lines were taken */
+	unsigned refused;
 	struct records_figures figures;
 	/* writer: */
 	struct records_settings at_work;

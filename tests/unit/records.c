@@ -213,6 +213,26 @@ static void a_refused_attempt_is_there_and_a_strangers_name_is_escaped(void **st
 	json_decref(j);
 }
 
+/* Whoever is refused costs nothing to be refused again, and a datagram's source may be forged. */
+static void a_flood_of_refusals_fills_no_disk_and_hides_no_connection(void **state)
+{
+	struct records *rec = start((struct records_options){ .connections_json = true });
+	struct record refused = { .kind = RECORD_REFUSED, .source = at("203.0.113.9:1"), .protocol = "udp" },
+		      good = opened("127.0.0.1:1", "192.168.1.3:23");
+
+	(void)state;
+	for (unsigned i = 0; i < 10 * RECORDS_REFUSED_PER_S; i++)
+		records_connection(rec, &refused, then);
+	records_connection(rec, &good, then);
+	records_flush(rec);
+	assert_int_equal(figures(rec).lines, RECORDS_REFUSED_PER_S + 1);
+	assert_int_equal(figures(rec).lines_lost, 9 * RECORDS_REFUSED_PER_S);
+	records_connection(rec, &refused, then + SECOND);
+	records_flush(rec);
+	assert_int_equal(figures(rec).lines, RECORDS_REFUSED_PER_S + 2);
+	records_free(rec);
+}
+
 enum { NODES = 4, LINES_EACH = 2000 };
 
 static void nodes_that_share_a_folder_do_not_clobber_each_other(void **state)
@@ -623,6 +643,7 @@ int main(void)
 		IN_DIR(midnight_is_the_local_one),
 		IN_DIR(a_json_line_tells_end_duration_bytes_and_reason),
 		IN_DIR(a_refused_attempt_is_there_and_a_strangers_name_is_escaped),
+		IN_DIR(a_flood_of_refusals_fills_no_disk_and_hides_no_connection),
 		IN_DIR(nodes_that_share_a_folder_do_not_clobber_each_other),
 		IN_DIR(a_file_that_was_moved_away_is_made_again),
 		IN_DIR(a_line_that_cannot_be_written_is_counted_and_the_next_is_tried),

@@ -9,7 +9,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/bytes.h"
 #include "common/tls.h"
+#include "stun/auth.h"
 #include "tunnel/config.h"
 
 /* ---- one route ---- */
@@ -171,6 +173,19 @@ static void check_routes(struct cfg *c, const struct tunnel_config *t)
 
 /* ---- the tunnel ---- */
 
+/* RFC 4013, as the login prepares it. */
+static void check_password(struct cfg *c, const struct tunnel_config *t)
+{
+	char prepared[1024];
+	size_t n;
+
+	if (t->password &&
+	    (stun_saslprep(text_of(t->password), prepared, sizeof(prepared), &n) < 0 || n == 0))
+		cfg_add_error(c, "tunnel.password",
+			      "no password has control characters or others that are forbidden (RFC 4013)");
+	bytes_wipe(prepared, sizeof(prepared));
+}
+
 /* Agents would have to be told of the port by hand, or none could come in. */
 static void check_tunnel(struct cfg *c, const struct tunnel_config *t)
 {
@@ -207,6 +222,7 @@ void tunnel_config_check(struct cfg *c)
 
 	check_routes(c, t);
 	check_tunnel(c, t);
+	check_password(c, t);
 	check_gateway(c, t);
 	for (size_t i = 0; i < t->routes.n; i++)
 		if (r[i].log_data && !t->records.dir)

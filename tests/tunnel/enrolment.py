@@ -151,6 +151,17 @@ def _(w):
     expect("what the server learned", w.registered("lost"), None)
 
 
+@case("a password that none may be is told by stile check, and a reload with it leaves the one that holds")
+def _(w):
+    w.server()
+    root = w.ask_verb("tunnel.agents")["fingerprint"]
+    w.server_config(password='"private: \ue000"')
+    w.stile("check", "-c", w.path("stile.yaml")).exits(2).says("RFC 4013")
+    w.ask("reload", "tunnel").exits(1).says("RFC 4013")
+    w.agent("site", password=f'"{PASSWORD}"', server=f'"127.0.0.1:{w.base}#{root}"')
+    w.connected("site")
+
+
 @case("a wrong password is refused, guesses wait, and nobody else notices")
 def _(w):
     w.server()
@@ -479,6 +490,30 @@ def _(w):
     if b"older than the agent" not in payload:
         raise Failed(f"    the reason does not say it: {payload}")
     too_new.close()
+
+
+@case("an agent that asks for more connections back than it may has its answers, and fills no log")
+def _(w):
+    w.server()
+    w.agent("site")
+    w.connected("site")
+    w.agents["site"].stop()
+    wait_for("it has gone", lambda: not w.link("site"))
+    s = Stranger(w, key_of(w, "site"))
+    expect("the answer", s.ask(hello())[0], 2)  # WELCOME
+    body = field(1, struct.pack("!I", 7)) + field(2, struct.pack("!H", w.target_port(5))) + field(3, os.urandom(16))
+    s.s.sendall((bytes([0x28]) + len(body).to_bytes(3, "big") + body) * 200)
+    answers = 0
+    while answers < 200:
+        head = s.take(4)
+        s.take(int.from_bytes(head[1:], "big"))
+        answers += head[0] == 0x29
+    s.close()
+    w.server_logged("tunnel.link.down")
+    with open(w.path("log/stile-tunnel.log"), encoding="utf-8") as f:
+        lines = sum("tunnel.reach " in line for line in f)
+    if not 1 <= lines <= 10:
+        raise Failed(f"    {lines} lines about it")
 
 
 @case("strangers without a certificate, of another protocol, or with a key that nobody knows get nothing")

@@ -124,10 +124,12 @@ static int take_password(struct tunnel_agents *a, const char *password, char *er
 	if (a->has_password && a->o.password && strlen(a->o.password) == strlen(password) &&
 	    bytes_equal_ct(a->o.password, password, strlen(password)))
 		return 0;
-	r = scram_verifier_make(text_of(password), NULL, 0, SCRAM_ROUNDS, &a->verifier);
-	a->has_password = r == SCRAM_OK;
-	if (r == SCRAM_OK)
+	r = scram_verifier_make(text_of(password), NULL, 0, SCRAM_ROUNDS,
+				&a->verifier); /* what was there stays if it fails */
+	if (r == SCRAM_OK) {
+		a->has_password = true;
 		return 0;
+	}
 	(void)snprintf(err, err_n, "tunnel.password: %s", scram_result_text(r));
 	return r == SCRAM_BAD_PASSWORD ? -EINVAL : -ENOMEM;
 }

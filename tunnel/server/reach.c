@@ -64,7 +64,9 @@ static void reach_free(struct reach *r)
 static void answer(struct tunnel_link *l, const struct wire_reached *m)
 {
 	worker_count(l->worker, TUNNEL_M_REACHES, m->result, 1);
-	log_emit(&MSG_TUNNEL_REACH, LF_STR("agent", l->i.name), LF_ADDR("address", &m->address), LF_U64("result", m->result), LF_TEXT("text", m->text));
+	if (m->result != WIRE_REACH_LIMIT) /* those were tried, and are few */
+		log_emit(&MSG_TUNNEL_REACH, LF_STR("agent", l->i.name), LF_ADDR("address", &m->address),
+			 LF_U64("result", m->result), LF_TEXT("text", m->text));
 	(void)tunnel_link_send(l, WIRE_REACHED, m);
 }
 

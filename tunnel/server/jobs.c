@@ -77,6 +77,13 @@ static bool is_known(const uint8_t identity[static WIRE_PIN], void *arg)
 	return !j->o.name_of || j->o.name_of(identity, j->o.arg);
 }
 
+/* A name of the agent's has no blank, so this is nobody else's. */
+const char *jobs_claim_name(bool offered, const char *name, char buf[static JOB_NAME_STRLEN])
+{
+	(void)snprintf(buf, JOB_NAME_STRLEN, "%s%.280s", offered ? "server " : "", name);
+	return buf;
+}
+
 static void on_kept(const char *key, json_t *claim, void *arg)
 {
 	struct tunnel_jobs *j = arg;

@@ -15,13 +15,6 @@
 
 enum { RETRY_MS = 5000, FRAMES_AT_ONCE = 4000, FRAME_MS = 2 };
 
-/* A name of the agent's has no blank, so this is nobody else's. */
-const char *jobs_claim_name(bool offered, const char *name, char buf[static JOB_NAME_STRLEN])
-{
-	(void)snprintf(buf, JOB_NAME_STRLEN, "%s%.280s", offered ? "server " : "", name);
-	return buf;
-}
-
 static const char *claim_name(const struct server_job *j, char buf[static JOB_NAME_STRLEN])
 {
 	return jobs_claim_name(j->offered, j->name, buf);

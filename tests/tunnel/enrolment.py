@@ -516,6 +516,46 @@ def _(w):
         raise Failed(f"    {lines} lines about it")
 
 
+@case("an agent with as many relays as it may have asks again for one that it lost, or waits for, and gets it")
+def _(w):
+    w.server(direct="{ relays: 1 }")
+    ends, pins, call = [], [], os.urandom(16)
+    for name in ("one", "two"):
+        w.agent(name)
+        w.connected(name)
+        w.agents[name].stop()
+        wait_for("it has gone", lambda n=name: not w.link(n))
+        pins.append(bytes.fromhex(w.registered(name)["fingerprint"].removeprefix("sha256:")))
+        ends.append(Stranger(w, key_of(w, name)))
+        expect("the answer", ends[-1].ask(hello(features=4))[0], 2)  # WELCOME
+
+    def wants(end, other):
+        body = field(1, other) + field(2, call)
+        end.s.sendall(bytes([0x22]) + len(body).to_bytes(3, "big") + body)
+
+    def hears(end):
+        """The fields of the next RELAY, by their numbers."""
+        while True:
+            head = end.take(4)
+            body, found = end.take(int.from_bytes(head[1:], "big")), {}
+            while head[0] == 0x22 and body:
+                number, n = struct.unpack_from("!HH", body)
+                found[number], body = body[4:4 + n], body[4 + n:]
+            if found:
+                return found
+    for _i in range(2):
+        wants(ends[0], pins[1])
+        expect("what the other one hears", hears(ends[1]), {1: pins[0], 2: call})
+    for _i in range(2):  # the first pair, and another one when it is lost
+        wants(ends[1], pins[0])
+        if set(hears(ends[0])) != {1, 2, 3} or set(hears(ends[1])) != {1, 2, 3}:
+            raise Failed("    there is no relay")
+        wants(ends[0], pins[1])
+        expect("what the other one hears", hears(ends[1]), {1: pins[0], 2: call})
+    for end in ends:
+        end.close()
+
+
 @case("strangers without a certificate, of another protocol, or with a key that nobody knows get nothing")
 def _(w):
     w.server()

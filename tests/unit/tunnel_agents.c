@@ -789,6 +789,8 @@ static void names_are_names(void **state)
 	assert_false(registry_name_good(TEXT("deadbeef")));
 	assert_false(registry_name_good(TEXT("sha256:x")));
 	assert_false(registry_name_good(TEXT("\xff")));
+	assert_false(registry_name_good(TEXT("a\xc2\x85"
+					     "b"))); /* NEXT LINE: WELCOME could not be written */
 }
 
 static void values_survive_the_store(void **state)

@@ -797,6 +797,23 @@ static void more_carriers_than_were_asked_for_are_refused(void **state)
 	world_free(w);
 }
 
+static void a_frame_at_the_wrong_time_is_refused_in_words(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ 0 });
+	const struct wire_ack ack = { 1, 2 }; /* of nothing */
+	SSL *ssl;
+	int fd;
+
+	(void)state;
+	world_wait(w, has_its_carriers, "the agent has its carriers");
+	ssl = rogue_carrier(w, WIRE_PURPOSE_CARRIER, &fd);
+	assert_int_equal(verdict(ssl), WIRE_R_NONE);
+	tell(ssl, WIRE_ACK, &ack);
+	assert_int_equal(verdict(ssl), WIRE_R_PROTOCOL);
+	hang_up(ssl, fd);
+	world_free(w);
+}
+
 static void the_carriers_of_all_agents_leave_descriptors_to_the_service(void **state)
 {
 	struct world *w = world_new(&(struct world_options){ .workers = 2, .carriers = 4 });
@@ -925,6 +942,7 @@ int main(void)
 			who_waits_for_approval_is_no_stranger_and_who_waits_for_nothing_is_turned_away),
 		cmocka_unit_test(who_says_more_than_a_login_takes_is_turned_away),
 		cmocka_unit_test(more_carriers_than_were_asked_for_are_refused),
+		cmocka_unit_test(a_frame_at_the_wrong_time_is_refused_in_words),
 		cmocka_unit_test(the_carriers_of_all_agents_leave_descriptors_to_the_service),
 		cmocka_unit_test(who_pings_and_never_says_what_it_resumes_is_closed),
 		cmocka_unit_test(who_is_revoked_while_it_is_let_in_does_not_stay),

@@ -241,6 +241,26 @@ static bool write_again(struct frame_conn *c)
 
 /* ---- reading ---- */
 
+/* c->why says how; the other side is told text. */
+static void close_for_breach(struct frame_conn *c, const char *text)
+{
+	const struct wire_refused refused = { .reason = WIRE_R_PROTOCOL, .text = text_of(text) };
+
+	(void)frame_conn_send(c, WIRE_REFUSED, &refused);
+	close_now(c, EPROTO, c->why);
+}
+
+static void close_for_owner(struct frame_conn *c, unsigned type, int r)
+{
+	if (r != -EPROTO) {
+		close_now(c, -r, strerror(-r));
+		return;
+	}
+	(void)snprintf(c->why, sizeof(c->why),
+		       "%s at the wrong time, or with numbers that cannot be", wire_type_name(type));
+	close_for_breach(c, c->why);
+}
+
 /* Frames of the n bytes at p; the rest is kept. False if it is closed or gone. */
 static bool parse(struct frame_conn *c, const uint8_t *p, size_t n)
 {
@@ -254,14 +274,10 @@ static bool parse(struct frame_conn *c, const uint8_t *p, size_t n)
 		if (e == WIRE_INCOMPLETE)
 			break;
 		if (e) {
-			const struct wire_refused refused = { .reason = WIRE_R_PROTOCOL,
-							      .text = text_of(wire_error_text(e)) };
-
-			(void)frame_conn_send(c, WIRE_REFUSED, &refused);
 			(void)snprintf(c->why, sizeof(c->why), "%s: %s",
 				       wire_frame_of(p[at]) ? wire_type_name(p[at]) : "not ours",
 				       wire_error_text(e));
-			close_now(c, EPROTO, c->why);
+			close_for_breach(c, wire_error_text(e));
 			return false;
 		}
 		at += g.size;
@@ -272,10 +288,7 @@ static bool parse(struct frame_conn *c, const uint8_t *p, size_t n)
 		if (!leave(c) || c->closed || c->finishing)
 			return false; /* who lets it finish may be gone: it is told nothing more */
 		if (r < 0) {
-			(void)snprintf(c->why, sizeof(c->why),
-				       "%s at the wrong time, or with numbers that cannot be",
-				       wire_type_name(g.type));
-			close_now(c, -r, r == -EPROTO ? c->why : strerror(-r));
+			close_for_owner(c, g.type, r);
 			return false;
 		}
 	}

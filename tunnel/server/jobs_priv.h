@@ -216,14 +216,14 @@ void jobs_on_recheck(struct jobs_worker *w);
 void jobs_on_offer(struct jobs_worker *w, uint64_t link, uint32_t id, uint32_t revision, json_t *json);
 
 /* jobs.c */
+const char *jobs_claim_name(bool offered, const char *name,
+			    char buf[static JOB_NAME_STRLEN]); /* in the book of ports */
 void jobs_keep_ports(struct tunnel_jobs *j); /* what the book has changed, in the store */
 
 /* jobs_ask.c */
 void jobs_answer(struct tunnel_jobs *j, const struct jobs_said *s);
 
 /* jobs_link.c */
-const char *jobs_claim_name(bool offered, const char *name,
-			    char buf[static JOB_NAME_STRLEN]); /* in the book of ports */
 void job_set_state(struct server_job *j, unsigned state, unsigned reason, const char *text); /* tells the agent, too */
 struct server_job *jobs_find(struct jobs_worker *w, uint64_t link, const char *name);
 struct dns *jobs_dns(struct jobs_worker *w);

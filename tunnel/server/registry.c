@@ -258,8 +258,9 @@ bool registry_name_good(struct text name)
 	    !text_is_utf8(name) || text_starts(name, TEXT("sha256:")))
 		return false;
 	for (size_t i = 0; i < name.n; i++) {
-		if ((uint8_t)name.p[i] < ' ' || name.p[i] == 0x7f)
-			return false;
+		if ((uint8_t)name.p[i] < ' ' || name.p[i] == 0x7f ||
+		    (name.p[i] == '\xc2' && (uint8_t)name.p[i + 1] < 0xa0))
+			return false; /* U+0080 to U+009F are of two bytes, the second below U+00A0's */
 		digits += strchr("0123456789abcdefABCDEF", name.p[i]) != NULL;
 	}
 	return digits < name.n || name.n < ID_DIGITS_LEAST;

@@ -280,15 +280,22 @@ static bool is_end(const struct relay_entry *e, const uint8_t identity[static WI
 	return memcmp(e->ends[0], identity, WIRE_PIN) == 0 || memcmp(e->ends[1], identity, WIRE_PIN) == 0;
 }
 
-/* How many an agent has: those that are, and those that it waits for. */
-static unsigned relays_of(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN])
+/* How many an agent has: those that are, and those that it waits for. What is of this call makes way for it. */
+static unsigned relays_beside(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
+			      const uint8_t call[static WIRE_CALL])
 {
 	unsigned n = 0;
 
-	list_for_each (it, &s->pairs)
-		n += is_end(list_entry(it, struct relay_entry, node), identity);
-	list_for_each (it, &s->asks)
-		n += memcmp(list_entry(it, struct relay_ask, node)->from, identity, WIRE_PIN) == 0;
+	list_for_each (it, &s->pairs) {
+		const struct relay_entry *e = list_entry(it, struct relay_entry, node);
+
+		n += is_end(e, identity) && memcmp(e->call, call, WIRE_CALL) != 0;
+	}
+	list_for_each (it, &s->asks) {
+		const struct relay_ask *a = list_entry(it, struct relay_ask, node);
+
+		n += memcmp(a->from, identity, WIRE_PIN) == 0 && memcmp(a->call, call, WIRE_CALL) != 0;
+	}
 	return n;
 }
 
@@ -368,7 +375,7 @@ static void want_relay(struct tunnel_server *s, const struct note *n, const stru
 		no_relay(s, n, m, WIRE_R_NOT_THERE, "");
 		return;
 	}
-	if (!other && relays_of(s, n->link.identity) >= s->rendezvous.relays) {
+	if (!other && relays_beside(s, n->link.identity, m->call.p) >= s->rendezvous.relays) {
 		no_relay(s, n, m, WIRE_R_LIMIT, "this agent has as many relays as it may have (tunnel.direct.relays)");
 		return;
 	}

@@ -537,6 +537,8 @@ def _(w):
         """The fields of the next RELAY, by their numbers."""
         while True:
             head = end.take(4)
+            if not head:
+                raise Failed("    the server has hung up")
             body, found = end.take(int.from_bytes(head[1:], "big")), {}
             while head[0] == 0x22 and body:
                 number, n = struct.unpack_from("!HH", body)

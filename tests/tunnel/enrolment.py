@@ -509,9 +509,8 @@ def _(w):
         s.take(int.from_bytes(head[1:], "big"))
         answers += head[0] == 0x29
     s.close()
-    w.server_logged("tunnel.link.down")
-    with open(w.path("log/stile-tunnel.log"), encoding="utf-8") as f:
-        lines = sum("tunnel.reach " in line for line in f)
+    log = wait_for("the log tells its end, too", lambda: (t := w.log_text("stile-tunnel")).count(" tunnel.link.down ") == 2 and t)
+    lines = log.count(" tunnel.reach ")
     if not 1 <= lines <= 10:
         raise Failed(f"    {lines} lines about it")
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from tunnel_world import (PASSWORD, Failed, Skipped, Target, case, connect, echo, main, wait_for)
+from tunnel_world import (PASSWORD, Failed, Skipped, Target, case, connect, echo, main, resets, wait_for)
 
 
 def expect(what, is_, should):
@@ -555,6 +555,23 @@ def _(w):
         expect("what the other one hears", hears(ends[1]), {1: pins[0], 2: call})
     for end in ends:
         end.close()
+
+
+@case("a restarted agent numbers its jobs anew: until it has told them nobody is led to a job by its old number")
+def _(w):
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("site", [f'port: {w.job_port(0)}, name: web, target: "127.0.0.1:{w.target_port(0)}"'])
+        wait_for("the job works", lambda: [r for r in w.ask_verb("tunnel.jobs")["rows"] if r["state"] == "active"])
+        w.agents["site"].stop()
+        wait_for("it has gone", lambda: not w.link("site"))
+        again = Stranger(w, key_of(w, "site"))  # another process, which says nothing of its jobs
+        expect("the answer", again.ask(hello())[0], 2)  # WELCOME
+        wait_for("it is there", lambda: w.link("site"))
+        if not resets(w.job_port(0)):
+            raise Failed("    a connection was taken")
+        expect("refused", w.ask_verb("tunnel.jobs")["rows"][0]["refused"], 1)
+        again.close()
 
 
 @case("strangers without a certificate, of another protocol, or with a key that nobody knows get nothing")

@@ -46,6 +46,15 @@ def carries(w, i, data=b"through the job"):
         raise Failed(f"    job {i} carried {got!r}")
 
 
+def carried(w, i):
+    """Whether it does, while its agent may be on its way."""
+    try:
+        carries(w, i)
+        return True
+    except OSError:
+        return False
+
+
 def ended(s):
     """Whether the connection ends, one way or the other."""
     try:
@@ -202,8 +211,7 @@ def _(w):
         carries(w, 1)
         w.agents["site"].stop()
         w.start_agent("site")
-        in_state(w, "made", "active", 20)
-        carries(w, 1)
+        wait_for("the job carries again", lambda: carried(w, 1), 30)
         w.ask("tunnel", "agents", "set", "plant", "--ports", str(w.job_port(0))).exits(0)
         in_state(w, "made", "refused")
         carries(w, 0)

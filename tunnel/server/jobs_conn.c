@@ -73,6 +73,8 @@ static bool admits(struct server_job *j, const struct addr *source, enum job_ref
 
 	if (atomic_load_explicit(&all->draining, memory_order_relaxed))
 		*ret_why = JOB_REFUSED_DRAINING;
+	else if (j->foreign) /* it would be led to whatever has its number now */
+		*ret_why = JOB_REFUSED_AWAY;
 	else if (j->c->allow.n && !prefixes_hold(&j->c->allow, source))
 		*ret_why = JOB_REFUSED_SOURCE;
 	else if (j->down)

@@ -315,7 +315,7 @@ static void on_job(struct link_jobs *lj, const struct wire_job *w)
 	}
 	j->id = w->id;
 	j->revision = w->revision;
-	j->stale = false;
+	j->stale = j->foreign = false;
 	set_values(j, steal_ptr(&cfg));
 	start(j);
 }
@@ -523,11 +523,9 @@ static void on_up(struct tunnel_link *l, bool again, bool other_process, void *a
 {
 	struct link_jobs *lj = tunnel_link_state(l);
 	struct tunnel_link_info i;
-	struct jobs_said *s;
 
 	(void)arg;
 	(void)again;
-	(void)other_process;
 	if (!lj)
 		lj = link_new(l);
 	if (!lj) {
@@ -539,12 +537,14 @@ static void on_up(struct tunnel_link *l, bool again, bool other_process, void *a
 	(void)snprintf(lj->agent, sizeof(lj->agent), "%s", i.name);
 	lj->up = true;
 	paths_forget(lj);
-	list_for_each(it, &lj->jobs)
-		list_entry(it, struct server_job, node)->stale = true;
+	list_for_each (it, &lj->jobs) {
+		struct server_job *j = list_entry(it, struct server_job, node);
+
+		j->stale = true;
+		j->foreign |= other_process && !j->offered;
+	}
 	ask_peer_name(lj, &i);
-	s = jobs_say(lj, JOBS_UP);
-	if (s)
-		jobs_post(s);
+	jobs_post_json(lj, JOBS_UP, NULL, json_null()); /* that it is so */
 	jobs_link_event(lj, "connected", "");
 }
 

@@ -129,6 +129,7 @@ struct server_job {
 	uint32_t id, revision;
 	bool offered; /* made on this side */
 	bool stale;   /* not told again since the link came back */
+	bool foreign; /* nor since another process of the agent has it: the number is the former one's */
 	bool logged;  /* its connections get data logs */
 	bool held;    /* interrupted on this side */
 	struct cfg *cfg;

@@ -574,6 +574,22 @@ def _(w):
         again.close()
 
 
+@case("an agent that refuses to go on is quoted in the server's log and tables")
+def _(w):
+    w.server()
+    w.agent("site")
+    w.connected("site")
+    w.agents["site"].stop()
+    wait_for("it has gone", lambda: not w.link("site"))
+    s = Stranger(w, key_of(w, "site"))
+    expect("the answer", s.ask(hello())[0], 2)  # WELCOME
+    body = field(1, b"\x01") + field(2, b"POOL at the wrong time")
+    s.s.sendall(bytes([3]) + len(body).to_bytes(3, "big") + body)  # REFUSED, protocol
+    w.server_logged("tunnel.link.down", "the agent says: the other side does not keep to the protocol: POOL at the wrong time")
+    expect("why", w.links()[0]["why"].rpartition(": ")[2], "POOL at the wrong time")
+    s.close()
+
+
 @case("strangers without a certificate, of another protocol, or with a key that nobody knows get nothing")
 def _(w):
     w.server()

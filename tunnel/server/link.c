@@ -126,7 +126,16 @@ static void on_closed(struct frame_conn *c, int err, const char *why, void *arg)
 
 	(void)err;
 	l->control = frame_conn_free(c);
-	down(l, err == ETIMEDOUT ? WIRE_R_TIMEOUT : WIRE_R_NONE, why);
+	down(l, err == ETIMEDOUT ? WIRE_R_TIMEOUT : WIRE_R_NONE, l->said[0] ? l->said : why);
+}
+
+static int on_refused(struct tunnel_link *l, const struct wire_refused *m)
+{
+	struct sb b = sb_init(l->said, sizeof(l->said));
+
+	sb_fmt(&b, "the agent says: %s%s", wire_reason_text(m->reason), m->text.n ? ": " : "");
+	sb_text(&b, m->text);
+	return -ECONNRESET;
 }
 
 static void ping(struct tunnel_link *l, uint64_t now)
@@ -153,7 +162,7 @@ static int on_frame(struct frame_conn *c, const struct wire_got *g, void *arg)
 	switch (g->type) {
 	case WIRE_PING: (void)frame_conn_send(c, WIRE_PONG, &g->m.ping); return 0;
 	case WIRE_PONG: return on_pong(l, g->m.ping.cookie);
-	case WIRE_REFUSED: return -ECONNRESET;
+	case WIRE_REFUSED: return on_refused(l, &g->m.refused);
 	case WIRE_ENDED: return link_on_ended(l, &g->m.ended);
 	case WIRE_OPENED: return link_on_opened(l, &g->m.opened);
 	case WIRE_SIGNAL:
@@ -271,6 +280,7 @@ static void welcome(struct tunnel_link *l, const struct handover *h, bool again,
 	data_host_probe(&l->host); /* what was there before may be as lost as the control connection was */
 	ping(l, loop_now(w->loop)); /* the round trip is known from the beginning */
 	l->told_pool = l->told_plain = 0;
+	l->said[0] = 0;
 	link_pool(l);
 	loop_timer_set(w->loop, &l->pulse, PULSE_MS);
 	log_emit(&MSG_TUNNEL_LINK_UP, LF_STR("agent", l->i.name), LF_ADDR("address", &l->i.peer),

@@ -236,6 +236,7 @@ struct tunnel_link {
 	uint64_t pool_asked; /* when more was asked for than there were; 0: not */
 	uint64_t admission;
 	bool rendezvous;   /* the agent knows SIGNAL and RELAY, and was told that it may say them */
+	char said[160];	   /* why it does not go on; "": it has not said so */
 	unsigned words;	   /* that it may say to others now */
 	uint64_t spoke_at; /* loop time up to which they were counted; 0: never */
 	struct reach_budget reach; /* connections back that it may ask for now */

@@ -263,6 +263,28 @@ def _(w):
     w.agent_logged("home", "agent.direct.died", "exited with status 7")
 
 
+def goodbyes(w, agent):
+    return len(notes(w, agent, "goodbye"))
+
+
+@case("a child that is not needed any more, or whose agent stops, has time to say goodbye; the next one does not wait for it")
+def _(w):
+    meet(w, do="slow")
+    links_up(w, "home")
+    visits = flow([f'agent: site, identity: "{identity(w, "site")}", target: "127.0.0.1:22"'])
+    configure(w, "home")
+    configure(w, "home", visits=visits)
+    links_up(w, "home")
+    if goodbyes(w, "home"):
+        raise Failed("    the next child has waited for the one before")
+    noted(w, "home", "goodbye")
+    if "agent.direct.died" in w.log_text("stile-agent@home"):
+        raise Failed("    a child that was not needed is said to have died")
+    w.agents["home"].stop()
+    if goodbyes(w, "home") != 2:
+        raise Failed("    the agent has stopped, and its child could not say goodbye")
+
+
 @case("ten thousand candidates: the other side's child is told of some")
 def _(w):
     meet(w, do="candidates")
@@ -446,6 +468,11 @@ def _(w):
         links_up(w, "home", "turn")
         carried(w.job_port(0), 300000)
     wait_for("stile-turn has relayed it", lambda: "agent-" in w.log_text("stile-turn") and "turn.alloc.created" in w.log_text("stile-turn"))
+    for agent in ("site", "home"):
+        os.kill(w.agent_verb(agent, "agent.peers")["child"]["pid"], signal.SIGTERM)  # as systemd does, which means all of the unit
+        w.agents[agent].stop()
+    if w.verb("turn.sessions", {}, "stile-turn")["rows"]:
+        raise Failed("    allocations are left at stile-turn")
     turn.stop()
 
 

@@ -4,7 +4,8 @@
 the supervisor does is seen without ICE and QUIC. It gathers one candidate, wants the relay at once, says one line over it,
 and writes down whatever it is told ($STILE_CHILD_LOG, a JSON line each).
 
-$STILE_CHILD_DO: words by commas. "die": exits after each LINK-OPEN; "candidates": tells of 10,240; "mute": never READY."""
+$STILE_CHILD_DO: words by commas. "die": exits after each LINK-OPEN; "candidates": tells of 10,240; "mute": never READY;
+"slow": takes a moment to end."""
 import array
 import json
 import os
@@ -12,6 +13,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 SETUP, TURN, NETWORK, PROBE, LINK_OPEN, ICE_REMOTE, CARRIER, LINK_CLOSE = 1, 2, 3, 4, 0x10, 0x11, 0x12, 0x13
 LISTEN, UNLISTEN, ADMITTED, KILL, PING = 0x14, 0x15, 0x16, 0x17, 0x18
@@ -56,6 +58,8 @@ class Child:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds.frombytes(value[:4])
         if not data:
+            time.sleep(0.5 if "slow" in self.do else 0)  # as one that gives back ports and allocations
+            self.note("goodbye")
             sys.exit(0)
         fields, at = {}, 1
         while at < len(data):

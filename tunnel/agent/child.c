@@ -3,8 +3,12 @@
  * The child's life. It is dead when its end of the channel is closed, or when it has not answered a PROBE in time: whatever is
  * left of it is killed and waited for, without blocking.
  *
+ * One that is not needed any more finds its channel closed, and has a moment to give back what it holds of others: ports of the
+ * router, allocations of TURN servers. The next one need not wait for it.
+ *
  * Timers: next, which starts it (at once, or when it is due after a death: 100 ms, twice as long after each further one, 30 s
- * at most; a minute of life makes up for all), and reaps what is left; probe, every 5 s while it lives.
+ * at most; a minute of life makes up for all), and reaps what is left; probe, every 5 s while it lives; leaving, which looks whether
+ * the one that is not needed has ended.
  */
 #include "tunnel/agent/child.h"
 #include <errno.h>
@@ -15,12 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "common/clock.h"
 #include "tunnel/direct/channel.h"
 
 enum { CHANNEL_FD = 3, FIRST_WAIT_MS = 100, LAST_WAIT_MS = 30 * 1000, GOOD_LIFE_MS = 60 * 1000, REAP_MS = 10 };
-enum { PROBE_MS = 5000, PROBES_MISSED_MAX = 3 };
+enum { PROBE_MS = 5000, PROBES_MISSED_MAX = 3, GOODBYE_MS = 3000, LEAVING_MS = 20 };
 
 struct child {
 	struct loop *loop;
@@ -29,10 +34,11 @@ struct child {
 	char program[512];
 	bool wanted, ready;
 	pid_t pid; /* 0: none; else it lives, or is to be waited for */
+	pid_t leaving; /* the one before, which was not needed any more; 0: none */
 	struct channel *channel;
-	struct timer next, probe;
+	struct timer next, probe, leave;
 	unsigned starts, unanswered;
-	uint64_t wait_ms, started_at, start_at;
+	uint64_t wait_ms, started_at, start_at, left_at;
 	int64_t since;
 	char why[160];
 };
@@ -146,6 +152,57 @@ static bool reap(struct child *c)
 	return true;
 }
 
+/* ---- goodbye ---- */
+
+static void kill_and_wait(pid_t pid)
+{
+	if (kill(pid, SIGKILL) == 0)
+		(void)waitpid(pid, NULL, 0);
+}
+
+static void on_leave(struct timer *t, uint64_t now)
+{
+	struct child *c = container_of(t, struct child, leave);
+
+	if (waitpid(c->leaving, NULL, WNOHANG) == 0) {
+		if (now - c->left_at >= GOODBYE_MS)
+			(void)kill(c->leaving, SIGKILL);
+		loop_timer_set(c->loop, &c->leave, LEAVING_MS);
+		return;
+	}
+	c->leaving = 0;
+}
+
+static void dismiss(struct child *c)
+{
+	if (c->leaving)
+		kill_and_wait(c->leaving);
+	c->channel = channel_free(c->channel);
+	c->ready = false;
+	timer_stop(&c->probe);
+	c->leaving = c->pid;
+	c->left_at = loop_now(c->loop);
+	loop_timer_set(c->loop, &c->leave, LEAVING_MS);
+	c->pid = 0;
+	c->wait_ms = 0;
+	c->start_at = 0;
+	(void)snprintf(c->why, sizeof(c->why), "it is not needed");
+}
+
+/* The end of the agent waits for it. */
+static void see_off(pid_t pid)
+{
+	const struct timespec pause = { .tv_nsec = LEAVING_MS * 1000000L };
+
+	for (unsigned i = 0; pid && i < GOODBYE_MS / LEAVING_MS; i++) {
+		if (waitpid(pid, NULL, WNOHANG) != 0)
+			return;
+		(void)nanosleep(&pause, NULL);
+	}
+	if (pid)
+		kill_and_wait(pid);
+}
+
 /* ---- what it says ---- */
 
 static void on_message(struct channel *ch, unsigned type, const union child_any *m, int *fd, void *arg)
@@ -247,6 +304,7 @@ int child_new(struct loop *l, const struct child_ops *ops, void *arg, struct chi
 	c->arg = arg;
 	c->next.fire = on_next;
 	c->probe.fire = on_probe;
+	c->leave.fire = on_leave;
 	child_program(c->program, sizeof(c->program));
 	*ret_c = c;
 	return 0;
@@ -258,9 +316,10 @@ struct child *child_free(struct child *c)
 		return NULL;
 	timer_stop(&c->next);
 	timer_stop(&c->probe);
+	timer_stop(&c->leave);
 	channel_free(c->channel);
-	if (c->pid && kill(c->pid, SIGKILL) == 0)
-		(void)waitpid(c->pid, NULL, 0);
+	see_off(c->pid);
+	see_off(c->leaving);
 	free(c);
 	return NULL;
 }
@@ -271,9 +330,7 @@ void child_want(struct child *c, bool wanted)
 		return;
 	c->wanted = wanted;
 	if (!wanted && c->channel) {
-		on_dead(c, "it is not needed");
-		c->wait_ms = 0;
-		c->start_at = 0;
+		dismiss(c);
 	} else if (wanted && !c->pid) {
 		schedule(c);
 	}

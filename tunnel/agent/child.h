@@ -29,8 +29,8 @@ struct child_info {
 /* Its program's path: the one beside this program, or else the installed one. At least 128 bytes. */
 void child_program(char *buf, size_t size);
 int child_new(struct loop *l, const struct child_ops *ops, void *arg, struct child **ret_c);
-struct child *child_free(struct child *c); /* ends it */
-void child_want(struct child *c, bool wanted); /* not wanted: it is ended */
+struct child *child_free(struct child *c); /* ends it, and waits until it has given back what it holds of others: 3 s at most */
+void child_want(struct child *c, bool wanted); /* not wanted: it is ended, with the same time for that */
 bool child_ready(const struct child *c);
 /* 0, -ENOTCONN: it is not there, or as channel_send_fd(): fd is taken over in any case. */
 int child_send(struct child *c, unsigned type, const void *msg, int fd);

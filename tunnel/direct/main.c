@@ -42,7 +42,8 @@ int main(int argc, char **argv)
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGINT, SIG_IGN); /* the supervisor's affair, also at a terminal */
+	signal(SIGINT, SIG_IGN); /* the supervisor's affair, also at a terminal … */
+	signal(SIGTERM, SIG_IGN); /* … and by systemd, which sends it to both: the channel's end is ours, and leaves time to say goodbye */
 	if (confine() < 0)
 		return 1;
 	if (loop_new(&l) < 0 || engine_new(l, CHANNEL_FD, on_gone, l, &e) < 0)

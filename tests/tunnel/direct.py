@@ -173,13 +173,13 @@ def _(w):
 
 # ---- a server in the middle ----
 
-def in_the_middle(w):
+def in_the_middle(w, do=""):
     """Two agents that know each other, and a server that is not what it should be; home visits site. The caller sets s.passes and
     begins with s.start()."""
     s = FalseServer(w, ["site", "home"], w.base)
     for agent in s.agents:
         w.agent_config(agent, server=s.address, top=OPEN)
-        w.start_agent(agent, env=scripted_env(w, agent))
+        w.start_agent(agent, env=scripted_env(w, agent, do))
     introduce(w, "127.0.0.0/8", "127.0.0.1:22", server=s.address)
     return s
 
@@ -231,6 +231,32 @@ def _(w):
         nothing_more(w, "site", "open", 0)
         if not [b for a, b in s.heard[-len(offers) * 3:] if a == "site" and b[1] == 5]:
             raise Failed("    the host does not tell its epoch")
+
+
+@case("a relay that was asked for is asked for again when the server was away meanwhile")
+def _(w):
+    with in_the_middle(w, "asks") as s:
+        s.start()
+        wait_for("home asks for a relay", lambda: "home" in s.relays_wanted)
+        s.relays_wanted.clear()
+        s.links.pop("home").shutdown(socket.SHUT_RDWR)
+        wait_for("home asks again", lambda: "home" in s.relays_wanted, 15)
+
+
+@case("a link that nobody wants any more when it is answered ends")
+def _(w):
+    with in_the_middle(w) as s:
+        s.start()
+        noted(w, "home", "remote", ufrag="uf02")
+        held = []
+        s.passes = lambda sender, body: held.append((sender, body)) or []
+        with connect_in_background(w, "site", "127.0.0.1:22", "--head-start", "1s") as p:
+            wait_for("the call is on its way", lambda: held)
+            p.kill()
+        wait_for("the visit is over", lambda: len(w.agent_verb("home", "agent.peers")["visits"]) == 1)
+        s.passes = lambda sender, body: [(sender, body)]
+        s.say("site", *held[0])
+        wait_for("the link ends", lambda: len(links(w, "home")) == 1 and len(links(w, "site")) == 1, 15)
 
 
 # ---- the child ----
@@ -294,6 +320,37 @@ def _(w):
     if not 16 <= told <= 256:
         raise Failed(f"    {told} candidates")
     links_up(w, "home")
+
+
+@case("a link that has looked for a direct path many times still tells where it may be reached")
+def _(w):
+    meet(w, do="restarts")
+    last = noted(w, "site", "remote", generation=40)
+    if len(last["candidates"]) != 8:
+        raise Failed(f"    of the last search the other side hears {len(last['candidates'])} candidates")
+
+
+@case("a reload tells the child of other settings and STUN servers at once")
+def _(w):
+    meet(w)
+    before = noted(w, "home", "setup")["flags"]
+    visits = flow([f'agent: site, identity: "{identity(w, "site")}", target: "127.0.0.1:22"'])
+    configure(w, "home", visits=visits, direct="{ ipv6: false, turn: false }")
+    noted(w, "home", "setup", flags=f"{int(before, 16) | 1 << 1 | 1 << 5:08x}", seconds=10)
+    w.agent_config("home", visits=visits, top=OPEN + "stun_servers: [ 192.0.2.9:3478 ]\n")
+    w.agent_verb("home", "service.reload")
+    noted(w, "home", "setup", flags=before, stun=["192.0.2.9:3478"], seconds=10)
+
+
+@case("a known agent is put into the store as an object, too")
+def _(w):
+    w.server()
+    scripted(w, "site")
+    key = "sha256:" + "1" * 64
+    w.agent_verb("site", "config.put", {"kind": "agent.peer", "key": key, "body": {"identity": key, "name": "there", "host": "true"}})
+    w.agent_verb("site", "config.put", {"kind": "agent.peer", "key": key, "body": {"identity": key, "host": "true"}})
+    w.ask_agent("site", "agent", "peer", "forget", "nobody").exits(1).says("no agent nobody is known")
+    w.ask_agent("site", "agent", "peer", "forget", key).exits(0)
 
 
 # ---- with the real child ----

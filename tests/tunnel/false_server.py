@@ -51,6 +51,7 @@ class FalseServer:
         self.address = f'"127.0.0.1:{port}#sha256:{hash_of_key("-in", self.at("root.pem")).hex()}"'
         self.passes = lambda sender, body: [(sender, body)]
         self.links, self.heard = {}, []  # agent → TLS connection; (agent, body) of each word
+        self.relays_wanted = []  # agents, in the order in which they asked; none gets one
         self.lock = threading.Lock()
 
     def at(self, name):
@@ -133,6 +134,8 @@ class FalseServer:
                 c.sendall(frame(PONG, payload))
             elif kind == SIGNAL:
                 self.word(agent, fields_of(payload))
+            elif kind == RELAY:
+                self.relays_wanted.append(agent)
 
     def word(self, agent, f):
         other = next((a for a in self.agents if self.identity[a] == f.get(1) or a.encode() == f.get(2)), None)

@@ -5,7 +5,7 @@ the supervisor does is seen without ICE and QUIC. It gathers one candidate, want
 and writes down whatever it is told ($STILE_CHILD_LOG, a JSON line each).
 
 $STILE_CHILD_DO: words by commas. "die": exits after each LINK-OPEN; "candidates": tells of 10,240; "mute": never READY;
-"slow": takes a moment to end."""
+"slow": takes a moment to end; "restarts": ICE begins anew forty times; "asks": wants a relay each second."""
 import array
 import json
 import os
@@ -80,6 +80,9 @@ class Child:
         candidate = b"candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host"
         self.send(ICE_LOCAL, field(1, link), field(3, b"uf" + b"%02d" % self.roles[link]), field(4, b"p" * 24), field(5, candidate), field(6, u8(1)))
         self.send(WANT_CARRIER, field(1, link))
+        for i in range(1, 41 if "restarts" in self.do else 0):
+            several = (b"candidate:1 1 UDP %d 192.0.2.%d %d typ host" % (k + 1, k, 1024 + i) for k in range(8))
+            self.send(ICE_LOCAL, field(1, link), field(2, u32(i)), field(3, b"uf%02d" % i), field(4, b"p" * 24), *[field(5, c) for c in several])
         for i in range(640 if "candidates" in self.do else 0):
             many = (b"candidate:%d 1 UDP 1 192.0.2.%d %d typ host" % (i, k, 1024 + i) for k in range(16))
             self.send(ICE_LOCAL, field(1, link), *[field(5, c) for c in many])
@@ -105,7 +108,7 @@ class Child:
         elif kind == LINK_OPEN:
             self.open(f)
         elif kind == ICE_REMOTE:
-            self.note("remote", ufrag=f.get(3, b"").decode(), candidates=[c.decode() for c in many.get(5, [])])
+            self.note("remote", generation=int.from_bytes(f.get(2, b""), "big"), ufrag=f.get(3, b"").decode(), candidates=[c.decode() for c in many.get(5, [])])
         elif kind == CARRIER:
             self.carrier(f, fd)
         elif kind == LISTEN:
@@ -137,7 +140,9 @@ class Child:
 
     def run(self):
         while True:
-            ready, _, _ = select.select([self.sock, *self.pipes.values()], [], [])
+            ready, _, _ = select.select([self.sock, *self.pipes.values()], [], [], 1 if "asks" in self.do else None)
+            for link in self.roles if not ready else []:
+                self.send(WANT_CARRIER, field(1, link))
             for r in ready:
                 if r is self.sock:
                     self.take()

@@ -40,7 +40,7 @@ static uint32_t flags_of(const struct direct *d, const struct agent_config *c)
 void direct_setup_child(struct direct *d)
 {
 	static const char *const congestions[] = { "bbr", "bbr2", "cubic" };
-	const struct agent_config *c = agent_config_of(d->as);
+	const struct agent_config *c = &d->conf->agent;
 	const struct identity *id = dialers_identity(d->as->dialers);
 	struct identity_der der;
 	bool any_port = c->direct.ports.first <= 1024 && c->direct.ports.last == 65535;
@@ -79,7 +79,7 @@ static void on_stun_address(const struct dns_answer *a, void *arg)
 
 static void find_stun_servers(struct direct *d)
 {
-	const struct cfg_list *list = &((const struct agent_root *)cfg_values(d->as->svc->cfg))->stun_servers;
+	const struct cfg_list *list = &d->conf->stun_servers;
 	const struct cfg_hostport *h = list->items;
 
 	for (unsigned i = 0; i < CHILD_SERVERS_MAX; i++) {
@@ -242,6 +242,7 @@ int direct_new(struct agent_service *as, struct direct **ret_d)
 		return -ENOMEM;
 	d->as = as;
 	d->loop = as->svc->loop;
+	d->conf = cfg_values(as->svc->cfg);
 	list_init(&d->peers);
 	list_init(&d->links);
 	list_init(&d->visits);
@@ -292,19 +293,25 @@ struct direct *direct_free(struct direct *d)
 	return NULL;
 }
 
-int direct_configure(struct direct *d, const struct agent_config *c)
+int direct_configure(struct direct *d, const struct agent_root *conf)
 {
+	const struct agent_root *before = d->conf;
+	const struct agent_config *c = &conf->agent;
 	int r;
 
+	d->conf = conf;
 	d->enabled = c->direct.enabled;
 	find_stun_servers(d);
 	direct_turn_configure(d, c);
+	direct_turn_ask(d, NULL);
 	r = peers_configure(d, c);
 	if (r == 0)
 		r = visits_configure(d, c);
 	direct_want_child(d);
 	if (child_ready(d->child))
 		direct_setup_child(d);
+	if (r < 0)
+		d->conf = before;
 	return r;
 }
 
@@ -333,8 +340,9 @@ void direct_server_up(struct direct *d, struct agent_end *e)
 	dlinks_tell(d, e);
 }
 
-void direct_server_down(struct direct *d)
+void direct_server_down(struct direct *d, const struct agent_end *e)
 {
+	dlinks_server_down(d, e);
 	shares_server_down(d);
 }
 

@@ -16,7 +16,7 @@
 #include "tunnel/agent/direct_priv.h"
 #include "tunnel/log_msgs.h"
 
-enum { ANSWER_MS = 20 * 1000, UNWANTED_MS = 30 * 1000, CANDIDATES_MAX = 256 /* of each side in one call, all generations together */ };
+enum { ANSWER_MS = 20 * 1000, UNWANTED_MS = 30 * 1000, CANDIDATES_MAX = 256 /* of each side in one generation of a call */ };
 
 /* ---- the table ---- */
 
@@ -61,6 +61,16 @@ void dlinks_tell(struct direct *d, const struct agent_end *e)
 
 		if (l->end == e)
 			tell_server(l, false);
+	}
+}
+
+/* What it was asked for it will not answer any more. */
+void dlinks_server_down(struct direct *d, const struct agent_end *e)
+{
+	list_for_each (it, &d->links) {
+		struct dlink *l = list_entry(it, struct dlink, node);
+
+		l->relay_asked &= l->end != e;
 	}
 }
 
@@ -205,14 +215,22 @@ void dlink_release(struct dlink *l)
 
 /* ---- what this side has gathered ---- */
 
+/* False: these are too many. */
+static bool told_of(struct dlink_told *t, const struct child_ice *m)
+{
+	if (m->generation > t->generation)
+		*t = (struct dlink_told){ .generation = m->generation };
+	t->candidates += m->n_candidates;
+	return t->candidates <= CANDIDATES_MAX;
+}
+
 void dlink_on_ice(struct dlink *l, const struct child_ice *m)
 {
 	struct direct_peer *p = peer_find(l->d, &l->peer);
 	struct offer o = { .kind = OFFER_ICE, .ice = *m };
 	int r;
 
-	l->n_own += m->n_candidates;
-	if (l->n_own > CANDIDATES_MAX)
+	if (!told_of(&l->own, m))
 		return; /* the other side would not look at them */
 	if (l->stage == DLINK_GATHERING && l->role == CHILD_VISITOR) {
 		o.kind = OFFER_OFFER;
@@ -243,8 +261,7 @@ static void pass_on(struct dlink *l, const struct offer *o)
 	if (!m.ufrag.n && !m.n_candidates && !m.extra.n && !m.generation)
 		return; /* it has no ICE */
 	m.link = l->id;
-	l->n_candidates += m.n_candidates;
-	if (l->n_candidates > CANDIDATES_MAX) { /* the rest is not looked at: no peer has so many places */
+	if (!told_of(&l->theirs, &m)) { /* the rest is not looked at: no peer has so many places */
 		m.n_candidates = 0;
 		m.done = 1;
 	}
@@ -344,18 +361,24 @@ static void on_bye(struct dlink *l, const struct offer *o)
 	dlink_end(l, (enum wire_reason)o->reason, *text ? text : wire_reason_text(o->reason), false);
 }
 
+static void on_answer(struct dlink *l, const struct offer *o)
+{
+	if (l->role != CHILD_VISITOR || l->stage != DLINK_CALLING)
+		return;
+	l->stage = DLINK_TALKING;
+	timer_stop(&l->timer);
+	if (l->refs)
+		pass_on(l, o);
+	else
+		dlink_end(l, WIRE_R_NONE, "nobody needs it any more", true);
+}
+
 void dlink_on_word(struct dlink *l, const struct offer *o)
 {
 	const struct child_signal s = { .link = l->id, .body = o->body };
 
 	switch (o->kind) {
-	case OFFER_ANSWER:
-		if (l->role != CHILD_VISITOR || l->stage != DLINK_CALLING)
-			break;
-		l->stage = DLINK_TALKING;
-		timer_stop(&l->timer);
-		pass_on(l, o);
-		break;
+	case OFFER_ANSWER: on_answer(l, o); break;
 	case OFFER_ICE: pass_on(l, o); break;
 	case OFFER_SIGNAL: (void)direct_tell(l->d, CHILD_SIGNAL, &s, -1); break;
 	case OFFER_BYE: on_bye(l, o); break;

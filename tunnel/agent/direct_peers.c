@@ -9,9 +9,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "common/json.h"
+#include "common/stored.h"
 #include "tunnel/agent/direct_priv.h"
 #include "tunnel/log_msgs.h"
-#include "common/stored.h"
 
 enum { WORDS_BURST = 100, WORD_EVERY_MS = 100 };
 
@@ -334,7 +335,7 @@ void peer_forget(struct direct *d, struct control_request *rq, const char *word)
 	json_t *body;
 
 	json_object_foreach(stored_bodies(d->stored), key, body)
-		if (word && (strcmp(key, word) == 0 || strcmp(json_string_value(json_object_get(body, "name")), word) == 0))
+		if (word && (strcmp(key, word) == 0 || strcmp(text_of_key(body, "name"), word) == 0))
 			found = key;
 	if (found)
 		stored_delete(d->stored, rq, found, false);

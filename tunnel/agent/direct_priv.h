@@ -62,7 +62,9 @@ struct dlink {
 	struct agent_end *end; /* the server through which it speaks */
 	uint8_t call[OFFER_CALL], dcid[CHILD_DCID];
 	uint32_t sent, heard; /* numbers of offers */
-	uint32_t n_candidates, n_own; /* of the peer; of our child */
+	struct dlink_told {
+		uint32_t generation, candidates; /* of that generation */
+	} own, theirs; /* by our child; by the peer */
 	uint64_t head_start_ms;
 	unsigned refs; /* visits and others that want it; a visitor's link without any ends soon */
 	struct timer timer; /* no answer; nobody wants it */
@@ -132,6 +134,7 @@ struct dadmit {
 
 struct direct {
 	struct agent_service *as;
+	const struct agent_root *conf; /* of the last direct_configure(): a reload makes it the service's only afterwards */
 	struct loop *loop;
 	struct child *child;
 	struct dns *dns;
@@ -242,6 +245,7 @@ void dlink_on_relay(struct direct *d, struct agent_end *e, const struct wire_rel
 void dlink_on_ice(struct dlink *l, const struct child_ice *m);
 void dlink_on_state(struct dlink *l, const struct child_link_state_msg *m);
 void dlinks_tell(struct direct *d, const struct agent_end *e); /* the server is back: of the links that speak through it */
+void dlinks_server_down(struct direct *d, const struct agent_end *e);
 void dlink_on_show(struct dlink *l, json_t *more); /* taken over */
 void dlink_want_carrier(struct dlink *l);
 void dlink_announce(struct dlink *l); /* LINK-OPEN, to a child that has just begun */

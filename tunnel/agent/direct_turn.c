@@ -18,7 +18,7 @@ enum { LIFETIME_MIN_S = 120, LIFETIME_MAX_S = 86400, USER_MAX = 512, PASSWORD_MA
 /* What is known of it goes to the child; also that there is none. */
 void direct_turn_tell(struct direct *d)
 {
-	const struct agent_config *c = agent_config_of(d->as);
+	const struct agent_config *c = &d->conf->agent;
 	struct child_turn m = { 0 };
 
 	for (unsigned i = 0; i < DIRECT_TURN_MAX && c->direct.turn; i++) {
@@ -119,7 +119,7 @@ static void ask(struct agent_end *e)
 
 void direct_turn_ask(struct direct *d, struct agent_end *e)
 {
-	if (!agent_config_of(d->as)->direct.turn)
+	if (!d->conf->agent.direct.turn)
 		return;
 	for (unsigned i = 0; i < d->as->n_ends; i++)
 		if (!e || e == &d->as->ends[i])

@@ -169,7 +169,7 @@ static void on_state(struct agent *a, enum agent_state s, const char *text, void
 	if (s == AGENT_UP && !was_up && e->as->direct)
 		direct_server_up(e->as->direct, e);
 	if (s != AGENT_UP && e->as->direct)
-		direct_server_down(e->as->direct);
+		direct_server_down(e->as->direct, e);
 	if (s != AGENT_UP)
 		agent_jobs_forget_server(e->as->jobs, e->index);
 	if (was_up && s != AGENT_UP)
@@ -295,7 +295,7 @@ static int start_parts(struct agent_service *as, char *err, size_t err_n)
 	(void)net_changes_new_with(as->svc->loop, &(struct net_changes_options){ .settle_ms = NETWORK_SETTLE_MS }, on_network, as, &as->changes);
 	r = direct_new(as, &as->direct);
 	if (r == 0)
-		r = direct_configure(as->direct, c);
+		r = direct_configure(as->direct, cfg_values(as->svc->cfg));
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
@@ -335,7 +335,7 @@ static int agent_reload(struct service *s, struct cfg *c, char *err, size_t err_
 	if (r == 0)
 		r = agent_jobs_put_file(as->jobs, &fresh->jobs);
 	if (r == 0)
-		r = direct_configure(as->direct, fresh);
+		r = direct_configure(as->direct, cfg_values(c));
 	if (r < 0) {
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;

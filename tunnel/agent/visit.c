@@ -213,8 +213,9 @@ const struct cfg_root visit_cfg_root = { .schema = &one_visit_schema };
 
 #define PEER(member) CFG_AT(struct peer_config, member)
 static const struct cfg_row peer_rows[] = {
-	{ .name = "name", .type = &cfg_string, PEER(name), .min = 1, .max = 63, .help = "As the server called it." },
+	/* First, for it is the key under which the store has it. */
 	{ .name = "identity", .type = &cfg_peer_pin, PEER(identity), .flags = CFG_REQUIRED, .help = "Fingerprint of its key." },
+	{ .name = "name", .type = &cfg_string, PEER(name), .min = 1, .max = 63, .help = "As the server called it." },
 	{ .name = "visitor", .type = &cfg_bool, PEER(visitor), .def = "false", .help = "Whether it may come here." },
 	{ .name = "host", .type = &cfg_bool, PEER(host), .def = "false", .help = "Whether it is visited." },
 	{ .name = "allow", .type = &cfg_reach, PEER(allow), .flags = CFG_LIST | CFG_BARE, .help = "What it reaches here." },

@@ -452,6 +452,19 @@ static void a_visitor_does_not_notice_a_reconnection(void **state)
 	world_free(w);
 }
 
+static void plain_carriers_are_tried_again_until_they_are_there(void **state)
+{
+	struct world *w = world_new(&(struct world_options){ .plain = true, .plain_refused = 4 });
+	int fd = world_client(w);
+	char c;
+
+	(void)state;
+	say(fd, "Ea", 2);
+	assert_int_equal(recv(fd, &c, 1, 0), 1);
+	close(fd);
+	world_free(w);
+}
+
 static void plain_data_connections_are_joined_and_spliced(void **state)
 {
 	enum { N = 20 << 20 };
@@ -937,6 +950,7 @@ int main(void)
 		cmocka_unit_test(who_never_comes_back_is_given_up),
 		cmocka_unit_test(a_visitor_does_not_notice_a_reconnection),
 		cmocka_unit_test(datagrams_go_there_and_back),
+		cmocka_unit_test(plain_carriers_are_tried_again_until_they_are_there),
 		cmocka_unit_test(plain_data_connections_are_joined_and_spliced),
 		cmocka_unit_test(
 			who_waits_for_approval_is_no_stranger_and_who_waits_for_nothing_is_turned_away),

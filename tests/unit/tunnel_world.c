@@ -557,6 +557,11 @@ static int dial_start(void *arg, bool control, bool plain,
 	(void)control;
 	if (plain)
 		o.tls = NULL;
+	if (plain && w->o.plain_refused) {
+		w->o.plain_refused--;
+		free(d);
+		return -ECONNREFUSED;
+	}
 	*d = (struct dial){ .w = w, .done = done, .arg = done_arg };
 	r = stream_connect(w->site.w[0].loop, &w->line_at, &o, &dial_ops, d, &d->stream);
 	if (r < 0)

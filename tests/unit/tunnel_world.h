@@ -23,6 +23,7 @@ struct world_options {
 	uint64_t hello_ms;
 	int64_t carriers;   /* the server's limit */
 	unsigned detached; /* the agent's */
+	unsigned plain_refused; /* so many times a plain carrier cannot be made at first */
 };
 struct world *world_new(const struct world_options *o);
 void world_free(struct world *w);

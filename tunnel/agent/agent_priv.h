@@ -64,6 +64,7 @@ void agent_set_state(struct agent *a, enum agent_state s, const char *text);
 /* carriers.c */
 extern const struct data_host_ops agent_host_ops;
 void agent_fill(struct agent *a);	     /* dials what is wanted and not there */
+void agent_fill_soon(struct agent *a);
 void agent_forget_carriers(struct agent *a); /* those that are not ready; the others are closed, too */
 int agent_send_hello(struct agent *a, struct frame_conn *c, uint8_t purpose);
 void agent_on_fill(struct timer *t, uint64_t now);
@@ -81,6 +82,6 @@ void agent_greet_data(struct agent *a, struct data_conn *d, const struct wire_op
 
 /* plain.c */
 void agent_plain_key(struct agent *a); /* the control connection is another one */
-void agent_plain_fill(struct agent *a);
+bool agent_plain_fill(struct agent *a); /* true: some are lacking still */
 void agent_plain_close(struct agent *a);
 int agent_on_open_plain(struct agent *a, const struct wire_open *m);

@@ -32,6 +32,12 @@ static void dial_free(struct carrier_dial *d)
 	free(d);
 }
 
+void agent_fill_soon(struct agent *a)
+{
+	if (!timer_is_set(&a->fill))
+		loop_timer_set(a->loop, &a->fill, FILL_MS);
+}
+
 /* It failed, or there is no more use for it. */
 static void dial_failed(struct carrier_dial *d)
 {
@@ -42,8 +48,7 @@ static void dial_failed(struct carrier_dial *d)
 		a->fill_not_before = now + backoff_failed(&a->carrier_backoff, now, 0,
 							  (uint32_t)(now * 2654435761u));
 	dial_free(d);
-	if (!timer_is_set(&a->fill))
-		loop_timer_set(a->loop, &a->fill, FILL_MS);
+	agent_fill_soon(a);
 }
 
 static struct carrier_dial *dial_of(struct carrier *c)
@@ -141,11 +146,12 @@ void agent_fill(struct agent *a)
 {
 	uint64_t now = loop_now(a->loop);
 	unsigned wanted = a->state == AGENT_UP ? a->wanted : 0;
+	bool lacking;
 
 	if (a->off || !a->session)
 		return;
 	end_slow(a);
-	agent_plain_fill(a);
+	lacking = agent_plain_fill(a);
 	if (now >= a->fill_not_before) {
 		if (a->data.n_detached)
 			resume_all(a);
@@ -153,9 +159,8 @@ void agent_fill(struct agent *a)
 			if (dial_start(a, 0) < 0)
 				break;
 	}
-	if ((a->data.n_detached || a->data.n_idle + a->n_filling < wanted || !list_empty(&a->dials)) &&
-	    !timer_is_set(&a->fill))
-		loop_timer_set(a->loop, &a->fill, FILL_MS);
+	if (lacking || a->data.n_detached || a->data.n_idle + a->n_filling < wanted || !list_empty(&a->dials))
+		agent_fill_soon(a);
 }
 
 void agent_on_fill(struct timer *t, uint64_t now)
@@ -180,20 +185,9 @@ void agent_forget_carriers(struct agent *a)
 
 /* ---- what carriers say ---- */
 
-static struct data_conn *find(struct agent *a, uint64_t stream)
-{
-	list_for_each (it, &a->data.conns) {
-		struct data_conn *d = list_entry(it, struct data_conn, node);
-
-		if (d->open.stream == stream)
-			return d;
-	}
-	return NULL;
-}
-
 static int resume_on(struct carrier *c, uint64_t stream)
 {
-	struct data_conn *d = find(agent_of(c->host), stream);
+	struct data_conn *d = data_conn_find(c->host, stream);
 
 	if (!d || d->state != DATA_DETACHED || d->carrier)
 		return -ECONNRESET; /* it has ended meanwhile */

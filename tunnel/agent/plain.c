@@ -39,6 +39,15 @@ static void plain_free(struct plain_carrier *c)
 	free(c);
 }
 
+/* The server's word that it wants fewer may be on its way. */
+static void gone(struct plain_carrier *c)
+{
+	struct agent *a = c->agent;
+
+	plain_free(c);
+	agent_fill_soon(a);
+}
+
 static void on_ready(struct io *io, int events)
 {
 	struct plain_carrier *c = container_of(io, struct plain_carrier, io);
@@ -49,7 +58,7 @@ static void on_ready(struct io *io, int events)
 	if (r == 1)
 		(void)io_change(&c->io, 0); /* for the target; OPEN-PLAIN is on its way */
 	else if (r == 0 || errno != EAGAIN)
-		plain_free(c);
+		gone(c);
 }
 
 static void failed(struct plain_carrier *c)
@@ -59,9 +68,7 @@ static void failed(struct plain_carrier *c)
 
 	a->plain_not_before =
 		now + backoff_failed(&a->plain_backoff, now, 0, (uint32_t)(now * 2654435761u));
-	plain_free(c);
-	if (!timer_is_set(&a->fill))
-		loop_timer_set(a->loop, &a->fill, 500);
+	gone(c);
 }
 
 static void on_dialled(const struct agent_dialled *r, void *arg)
@@ -119,13 +126,13 @@ void agent_plain_key(struct agent *a)
 	backoff_reset(&a->plain_backoff);
 }
 
-void agent_plain_fill(struct agent *a)
+bool agent_plain_fill(struct agent *a)
 {
-	if (a->state != AGENT_UP || loop_now(a->loop) < a->plain_not_before)
-		return;
-	while (a->n_plain < a->wanted_plain && a->n_plain_dials < DIALS_MAX)
-		if (dial(a) < 0)
-			return;
+	if (a->state != AGENT_UP)
+		return false;
+	while (loop_now(a->loop) >= a->plain_not_before && a->n_plain < a->wanted_plain && a->n_plain_dials < DIALS_MAX && dial(a) == 0)
+		;
+	return a->n_plain < a->wanted_plain;
 }
 
 void agent_plain_close(struct agent *a)
@@ -164,7 +171,7 @@ int agent_on_open_plain(struct agent *a, const struct wire_open *m)
 		d->plain_fd = fd;
 		frame_conn_addresses_of(fd, &d->carrier_peer, &d->carrier_local);
 		agent_greet_data(a, d, m);
-		agent_plain_fill(a);
+		agent_fill(a);
 		return 0;
 	}
 	refuse(a, m->stream, WIRE_R_UNKNOWN_STREAM);

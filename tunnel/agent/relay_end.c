@@ -13,7 +13,7 @@
 #include "common/fd.h"
 #include "tunnel/agent/agent_priv.h"
 
-enum { DIAL_MS = 15 * 1000, JOIN_MS = 30 * 1000, OUT_MAX = 128 << 10, OUT_PAUSE = OUT_MAX / 2 /* when on_drained follows */ };
+enum { JOIN_MS = 30 * 1000, OUT_MAX = 128 << 10, OUT_PAUSE = OUT_MAX / 2 /* when on_drained follows */ };
 enum { NOTSENT_LOWAT = 128 << 10, SOCKET_BUFFER = 128 << 10 };
 
 struct relay_end {

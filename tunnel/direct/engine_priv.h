@@ -49,7 +49,7 @@ struct link {
 	struct list node;
 	struct engine *e;
 	uint32_t id;
-	bool visitor, no_relay, relay_asked, up, dirty, tell, gone;
+	bool visitor, no_relay, up, dirty, tell, gone;
 	char name[LINK_NAME];
 	struct peer_link *l;
 	struct peer_link_ops ops;

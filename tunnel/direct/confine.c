@@ -27,8 +27,10 @@
 
 #if defined(__x86_64__)
 #define ARCH AUDIT_ARCH_X86_64
+#define FOREIGN 0x40000000 /* numbers of x32 begin here: the same calls once more */
 #elif defined(__aarch64__)
 #define ARCH AUDIT_ARCH_AARCH64
+#define FOREIGN 0x80000000 /* there are none */
 #endif
 
 static const uint32_t refused[] = {
@@ -47,7 +49,7 @@ static const uint32_t refused[] = {
 static int refuse_calls(void)
 {
 #ifdef ARCH
-	struct sock_filter code[5 + 2 * ARRAY_LEN(refused)];
+	struct sock_filter code[7 + 2 * ARRAY_LEN(refused)];
 	struct sock_fprog filter = { .filter = code };
 	unsigned short n = 0;
 
@@ -55,6 +57,8 @@ static int refuse_calls(void)
 	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH, 1, 0);
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM); /* calls of another table */
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, FOREIGN, 0, 1);
+	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
 		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, refused[i], 0, 1);
 		code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);

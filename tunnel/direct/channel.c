@@ -131,7 +131,8 @@ static int keep(struct channel *c, const void *p, size_t n, int fd)
 		return -ENOBUFS;
 	}
 	w = malloc(sizeof(*w) + n);
-	if (!w) {
+	if (!w || io_change(&c->io, IO_READ | IO_WRITE) < 0) {
+		free(w);
 		fail(c, "out of memory");
 		return -ENOMEM;
 	}
@@ -140,7 +141,7 @@ static int keep(struct channel *c, const void *p, size_t n, int fd)
 	memcpy(w->bytes, p, n);
 	c->n_waiting += n;
 	list_append(&c->waiting, &w->node);
-	return io_change(&c->io, IO_READ | IO_WRITE);
+	return 0;
 }
 
 static bool would_block(int r)

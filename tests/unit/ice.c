@@ -3,6 +3,7 @@
  * Two ends in one process that find each other over loopback, their lines carried by hand: paths, their sockets, what is
  * refused, and attempts that are freed at any moment. NATs and relays are in tests/netns.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -294,6 +295,44 @@ static void a_peer_without_an_address_fails_with_a_reason(void **state)
 	world_close(&w);
 }
 
+/* Threads of this process that are called so. */
+static unsigned threads_called(const char *name)
+{
+	DIR *tasks = opendir("/proc/self/task");
+	char path[300], comm[32];
+	unsigned n = 0;
+
+	assert_non_null(tasks);
+	for (struct dirent *e; (e = readdir(tasks));) {
+		snprintf(path, sizeof path, "/proc/self/task/%.255s/comm", e->d_name);
+		FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "re");
+		n += f && fgets(comm, sizeof comm, f) && strncmp(comm, name, strlen(name)) == 0;
+		if (f)
+			fclose(f);
+	}
+	closedir(tasks);
+	return n;
+}
+
+static void a_router_is_asked_as_soon_as_that_is_allowed(void **state)
+{
+	struct ice_settings s = { .no_port_mapping = true };
+	struct loop *l;
+	struct ice *i;
+
+	(void)state;
+	assert_int_equal(loop_new(&l), 0);
+	assert_int_equal(ice_new(l, &s, &i), 0);
+	assert_int_equal(threads_called("upnp"), 0);
+	s.no_port_mapping = false;
+	assert_int_equal(ice_set(i, &s), 0);
+	for (unsigned tries = 0; tries < 1000 && !threads_called("upnp"); tries++)
+		usleep(10000); /* it gives itself its name */
+	assert_int_equal(threads_called("upnp"), 1);
+	ice_free(i);
+	loop_free(l);
+}
+
 static void what_a_peer_may_not_say_is_counted_and_bounded(void **state)
 {
 	struct world w;
@@ -360,6 +399,7 @@ int main(void)
 		cmocka_unit_test(tcp_is_found_where_no_udp_address_is_known),
 		cmocka_unit_test(strangers_at_the_tcp_port_do_no_harm),
 		cmocka_unit_test(a_peer_without_an_address_fails_with_a_reason),
+		cmocka_unit_test(a_router_is_asked_as_soon_as_that_is_allowed),
 		cmocka_unit_test(what_a_peer_may_not_say_is_counted_and_bounded),
 		cmocka_unit_test(an_attempt_may_be_freed_at_any_moment),
 	};

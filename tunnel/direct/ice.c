@@ -51,7 +51,7 @@ int ice_set(struct ice *i, const struct ice_settings *s)
 {
 	i->s = *s;
 	site_set(i->site, s);
-	return 0;
+	return s->no_port_mapping || i->mapper ? 0 : port_mapper_new(i->loop, &i->mapper);
 }
 
 const char *ice_kind_name(enum ice_kind k)

@@ -61,7 +61,7 @@ struct ice_settings {
 int ice_new(struct loop *l, const struct ice_settings *s, struct ice **ret_i);
 struct ice *ice_free(struct ice *i); /* after its attempts; joins the thread */
 DEFINE_CLEANUP(struct ice, ice_free)
-int ice_set(struct ice *i, const struct ice_settings *s); /* for later attempts; 0 or -ENOMEM */
+int ice_set(struct ice *i, const struct ice_settings *s); /* for later attempts; 0, -ENOMEM, -EAGAIN: of a router nothing is asked */
 void ice_network_changed(struct ice *i); /* what was found out about the network is asked again */
 unsigned ice_binding_s(const struct ice *i); /* how long the NAT keeps a silent binding, at least; 0: not known, or long */
 json_t *ice_show(const struct ice *i);	 /* what is known about this site: NAT behaviour, mapped ports, servers */

@@ -73,7 +73,7 @@ struct ice {
 	struct loop *loop;
 	struct ice_thread *thread;
 	struct site *site;
-	struct port_mapper *mapper; /* NULL: switched off */
+	struct port_mapper *mapper; /* NULL: never switched on so far */
 	struct ice_settings s;
 };
 

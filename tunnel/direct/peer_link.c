@@ -426,8 +426,8 @@ static void rate_tick(struct peer_link *l, uint64_t now)
 	l->rated_at = now;
 	quic_conn_info(l->q, &i);
 	peer_rated(l, l->rate[0] + l->rate[1], now);
-	if (i.sent > l->loss_base[1])
-		l->loss_ppm = (uint32_t)((i.lost - l->loss_base[0]) * 1000000 / (i.sent - l->loss_base[1]));
+	if (i.sent > l->loss_base[1]) /* what was sent a minute ago may be found to be lost now */
+		l->loss_ppm = (uint32_t)MIN((i.lost - l->loss_base[0]) * 1000000 / (i.sent - l->loss_base[1]), UINT64_C(1000000));
 	if (now - l->loss_at > PEER_LOSS_SAMPLES * PEER_SECOND) {
 		l->loss_at = now;
 		l->loss_base[0] = i.lost;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The thread around miniupnpc; see upnp.h. Jobs are a list under a lock; a job that has been mapped stays in it, so that it can be
- * taken back. The router is looked for at the beginning, and again at a job if it was not there SEARCH_AGAIN_S ago.
+ * taken back. The router is looked for at the beginning, and again at a job if it was not there SEARCH_AGAIN_S ago, or is there no more.
  *
  * A lease of an hour is asked for, and again at its half; routers that know only permanent ones (error 725) get their way, and lose
  * it at the end. An answer holds a reference, for it may be delivered after the end.
@@ -98,6 +98,26 @@ static bool find_router(struct upnp *u)
 	return u->has_router;
 }
 
+static void forget_router(struct upnp *u)
+{
+	FreeUPNPUrls(&u->urls);
+	u->has_router = false;
+	u->searched_at = 0;
+}
+
+/* Whom the address is asked of that everybody sees. One that does not answer at all was of another network, or has been restarted since and
+ * listens elsewhere: then it is looked for once more. */
+static bool ask_outside(struct upnp *u, char ip[static 16])
+{
+	int r = find_router(u) ? UPNP_GetExternalIPAddress(u->urls.controlURL, u->data.first.servicetype, ip) : UPNPCOMMAND_SUCCESS;
+
+	if (r < 0) {
+		forget_router(u);
+		r = find_router(u) ? UPNP_GetExternalIPAddress(u->urls.controlURL, u->data.first.servicetype, ip) : UPNPCOMMAND_SUCCESS;
+	}
+	return u->has_router && r == UPNPCOMMAND_SUCCESS;
+}
+
 static struct addr map(struct upnp *u, const struct job *j)
 {
 	char port[8], inside[ADDR_STRLEN], ip[64] = "";
@@ -105,7 +125,7 @@ static struct addr map(struct upnp *u, const struct job *j)
 	struct addr outside = { 0 };
 	int r;
 
-	if (!find_router(u) || UPNP_GetExternalIPAddress(u->urls.controlURL, u->data.first.servicetype, ip) != UPNPCOMMAND_SUCCESS)
+	if (!ask_outside(u, ip))
 		return outside;
 	addr_print_ip(&j->inside, inside);
 	snprintf(port, sizeof port, "%u", addr_port(&j->inside));
@@ -121,6 +141,8 @@ static void unmap(struct upnp *u, const struct job *j)
 {
 	char port[8];
 
+	if (!u->has_router)
+		return;
 	snprintf(port, sizeof port, "%u", addr_port(&j->inside));
 	UPNP_DeletePortMapping(u->urls.controlURL, u->data.first.servicetype, port, j->tcp ? "TCP" : "UDP", NULL);
 }

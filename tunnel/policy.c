@@ -24,6 +24,21 @@ bool prefixes_hold(const struct cfg_list *prefixes, const struct addr *a)
 	return false;
 }
 
+bool prefixes_less(const struct cfg_list *was, const struct cfg_list *is)
+{
+	const struct prefix *old = was->items, *now = is->items;
+
+	for (size_t i = 0; i < was->n; i++) {
+		bool held = false;
+
+		for (size_t k = 0; k < is->n && !held; k++)
+			held = now[k].bits <= old[i].bits && prefix_contains(&now[k], &old[i].a);
+		if (!held)
+			return true;
+	}
+	return false;
+}
+
 size_t bucket_room(const _Atomic uint64_t *spent_until, uint64_t rate, size_t want, uint64_t now_ms)
 {
 	uint64_t now = now_ms * RATE_NS_PER_MS;

@@ -10,6 +10,8 @@
 
 /* Does the list (struct prefix) hold this address, in whatever spelling it came? An empty list holds none. */
 bool prefixes_hold(const struct cfg_list *prefixes, const struct addr *a);
+/* Is something of the first list in none of the second? */
+bool prefixes_less(const struct cfg_list *was, const struct cfg_list *is);
 
 /* A bucket (turn/rate.h) of one second's worth: how many of want bytes may pass now, and that n did. rate: bit/s. */
 size_t bucket_room(const _Atomic uint64_t *spent_until, uint64_t rate, size_t want, uint64_t now_ms);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "tunnel/log_msgs.h"
+#include "tunnel/policy.h"
 
 /* ---- the child is told ---- */
 
@@ -304,6 +305,8 @@ int direct_configure(struct direct *d, const struct agent_root *conf)
 	find_stun_servers(d);
 	direct_turn_configure(d, c);
 	direct_turn_ask(d, NULL);
+	if (c->allow.n && (!before->agent.allow.n || prefixes_less(&before->agent.allow, &c->allow)))
+		peers_reach_less(d);
 	r = peers_configure(d, c);
 	if (r == 0)
 		r = visits_configure(d, c);

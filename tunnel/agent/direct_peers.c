@@ -87,6 +87,7 @@ static int set_allow(struct direct_peer *p, const struct cfg_list *allow)
 			return -ENOMEM;
 		memcpy(r, allow->items, allow->n * sizeof(*r));
 	}
+	p->less |= reaches_less(&p->allow, allow);
 	free(p->allow.items);
 	p->allow = (struct cfg_list){ .items = r, .n = allow->n };
 	return 0;
@@ -153,6 +154,12 @@ static int add_visited(struct direct *d)
 	return 0;
 }
 
+void peers_reach_less(struct direct *d)
+{
+	list_for_each (it, &d->peers)
+		list_entry(it, struct direct_peer, node)->less = true;
+}
+
 int peers_configure(struct direct *d, const struct agent_config *c)
 {
 	const struct visitor_config *w = c->visitors.items;
@@ -186,6 +193,9 @@ int peers_configure(struct direct *d, const struct agent_config *c)
 
 		if (!p->visitor && !p->guest)
 			end_links_of(d, &p->id, CHILD_HOST, "the other agent is not welcome any more");
+		else if (p->less)
+			end_links_of(d, &p->id, CHILD_HOST, "what the visitor may reach is less than before");
+		p->less = false;
 		if (!p->visitor && !p->host && !p->guest) {
 			end_links_of(d, &p->id, CHILD_VISITOR, "the other agent is not known any more"); /* it would not be listened to */
 			peer_free(p);

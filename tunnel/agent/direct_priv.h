@@ -43,6 +43,7 @@ struct direct_peer { /* somebody who is known */
 	char name[WIRE_NAME_MAX + 1];
 	bool visitor, host; /* may come here; may be visited */
 	bool of_file; /* some of it */
+	bool less;    /* it reaches less than before: what it has open ends */
 	unsigned guest; /* of so many shares of ours, or its shares that we are guests of */
 	struct cfg_list allow; /* struct reach, owned: what it reaches here */
 	bool has_epoch;
@@ -208,6 +209,7 @@ void peer_guest_gone(struct direct *d, const struct identity_hash *id);
 void peer_forget(struct direct *d, struct control_request *rq, const char *word);
 bool peer_allow_good(const json_t *allow, char *err, size_t err_n);
 int peers_configure(struct direct *d, const struct agent_config *c);
+void peers_reach_less(struct direct *d); /* all of them, from the next peers_configure() on */
 /* One word more, if there is one: it is charged. One every_ms is gained, up to burst. */
 bool direct_may_speak(struct direct_words *w, uint64_t now, unsigned burst, unsigned every_ms);
 void direct_on_signal(struct direct *d, struct agent_end *e, const struct wire_signal *m);

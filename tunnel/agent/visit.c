@@ -124,6 +124,22 @@ bool reach_holds(const struct cfg_list *reaches, const struct addr *a)
 	return false;
 }
 
+bool reaches_less(const struct cfg_list *was, const struct cfg_list *is)
+{
+	const struct reach *old = was->items, *now = is->items;
+
+	for (size_t i = 0; i < was->n; i++) {
+		bool held = false;
+
+		for (size_t k = 0; k < is->n && !held; k++)
+			held = now[k].prefix.bits <= old[i].prefix.bits && prefix_contains(&now[k].prefix, &old[i].prefix.a) &&
+			       now[k].first <= old[i].first && now[k].last >= old[i].last;
+		if (!held)
+			return true;
+	}
+	return false;
+}
+
 /* "3389", "127.0.0.1:3389", "[::1]:3389" */
 static int parse_listen(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n)
 {

@@ -23,6 +23,7 @@ struct reach {
 };
 extern const struct cfg_type cfg_reach;
 bool reach_holds(const struct cfg_list *reaches, const struct addr *a); /* struct reach; an empty list holds nothing */
+bool reaches_less(const struct cfg_list *was, const struct cfg_list *is); /* something of the first list is in none of the second */
 
 enum { VISIT_NAME_MAX = 63, VISIT_HEAD_START_MS = 200 };
 #define VISIT_ONLY_DIRECT UINT64_MAX /* of head_start_ms: no relay, ever */

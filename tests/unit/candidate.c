@@ -160,20 +160,6 @@ static void candidates_that_point_at_others_are_not_used(void **state)
 			fail_msg("%s: %s", cases[i].line, candidate_verdict_text(judge(cases[i].line, &p)));
 }
 
-static void what_the_administrator_forbids_is_forbidden_in_every_spelling(void **state)
-{
-	struct prefix deny[2];
-	struct candidate_policy p = { .deny = deny, .n_deny = 2 };
-
-	(void)state;
-	assert_int_equal(prefix_parse(TEXT("10.9.0.0/16"), &deny[0]), 0);
-	assert_int_equal(prefix_parse(TEXT("2001:db8:9::/48"), &deny[1]), 0);
-	assert_int_equal(judge("candidate:1 1 UDP 1 10.9.1.1 4000 typ host", &p), CANDIDATE_FORBIDDEN);
-	assert_int_equal(judge("candidate:1 1 UDP 1 ::ffff:10.9.1.1 4000 typ host", &p), CANDIDATE_FORBIDDEN);
-	assert_int_equal(judge("candidate:1 1 UDP 1 2001:db8:9::1 4000 typ host", &p), CANDIDATE_FORBIDDEN);
-	assert_int_equal(judge("candidate:1 1 UDP 1 10.8.1.1 4000 typ host", &p), CANDIDATE_TAKEN);
-}
-
 static void loopback_is_a_candidate_only_where_all_is_on_one_machine(void **state)
 {
 	struct candidate_policy p = { .loopback = true };
@@ -204,7 +190,6 @@ int main(void)
 		cmocka_unit_test(a_line_cut_at_any_byte_does_no_harm),
 		cmocka_unit_test(longer_lines_than_anybody_needs_are_refused),
 		cmocka_unit_test(candidates_that_point_at_others_are_not_used),
-		cmocka_unit_test(what_the_administrator_forbids_is_forbidden_in_every_spelling),
 		cmocka_unit_test(loopback_is_a_candidate_only_where_all_is_on_one_machine),
 		cmocka_unit_test(every_verdict_has_words),
 	};

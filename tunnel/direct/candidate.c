@@ -177,7 +177,6 @@ static const struct {
 	[CANDIDATE_LOOPBACK_ADDRESS] = { "loopback", "points at a loopback address" },
 	[CANDIDATE_GROUP] = { "group", "points at a multicast or broadcast address" },
 	[CANDIDATE_NO_ADDRESS] = { "address", "points at an unspecified, link-local or reserved address" },
-	[CANDIDATE_FORBIDDEN] = { "forbidden", "points at an address that agent.direct.deny forbids" },
 	[CANDIDATE_TWICE] = { "twice", "is there already" },
 	[CANDIDATE_TOO_MANY] = { "too-many", "is one too many" },
 };
@@ -197,9 +196,6 @@ static enum candidate_verdict judge_address(const struct addr *a, const struct c
 {
 	struct addr real = addr_canonical(a);
 
-	for (size_t i = 0; i < p->n_deny; i++)
-		if (prefix_contains(&p->deny[i], &real))
-			return CANDIDATE_FORBIDDEN;
 	switch (addr_classify(&real)) {
 	case ADDR_LOOPBACK: return p->loopback ? CANDIDATE_TAKEN : CANDIDATE_LOOPBACK_ADDRESS;
 	case ADDR_MULTICAST:

@@ -4,8 +4,7 @@
  * RFC 6544 4.5), without the "a=" in front; and the rules by which those of another end are taken or refused.
  *
  * Pure: no I/O, no memory of its own. What a peer sends is judged here before any library sees it, because a
- * candidate is an order to send packets somewhere: never to ourselves, to a group, or where the administrator
- * forbids it.
+ * candidate is an order to send packets somewhere: never to ourselves, to a group, or to what is no host's address.
  */
 #pragma once
 #include "common/addr.h"
@@ -51,7 +50,6 @@ enum candidate_verdict {
 	CANDIDATE_LOOPBACK_ADDRESS,
 	CANDIDATE_GROUP,	 /* multicast, broadcast */
 	CANDIDATE_NO_ADDRESS,	 /* unspecified, link-local, reserved */
-	CANDIDATE_FORBIDDEN,	 /* agent.direct.deny */
 	CANDIDATE_TWICE,
 	CANDIDATE_TOO_MANY,
 	CANDIDATE_VERDICTS
@@ -61,7 +59,5 @@ const char *candidate_verdict_key(enum candidate_verdict v);  /* "loopback": a l
 
 struct candidate_policy {
 	bool loopback; /* both ends are on this machine and their server too: tests, a demonstration */
-	const struct prefix *deny;
-	size_t n_deny;
 };
 enum candidate_verdict candidate_judge(const struct candidate *c, const struct candidate_policy *p);

@@ -25,7 +25,6 @@ static const struct wire_field setup[] = {
 	FIELD(child_setup, 5, U32, OPTIONAL, 0, 0, flags),
 	FIELD(child_setup, 6, U16, OPTIONAL, 0, 0, first_port),
 	FIELD(child_setup, 7, U16, OPTIONAL, 0, 0, last_port),
-	FIELD(child_setup, 8, U64, OPTIONAL, 0, 0, memory_limit),
 	FIELD(child_setup, 9, TEXT, OPTIONAL, 1, 15, congestion),
 	FIELD(child_setup, 10, BYTES, OPTIONAL, 0, CHILD_MEMORY_MAX, memory),
 };
@@ -127,10 +126,6 @@ static const struct wire_field stream[] = {
 	FIELD(child_stream_msg, 12, U8, OPTIONAL, 0, 0, reason),
 	FIELD(child_stream_msg, 13, TEXT, OPTIONAL, 1, TEXT_MAX, text),
 };
-static const struct wire_field stream_kill[] = {
-	FIELD(child_stream_kill, 1, U32, REQUIRED, 1, 0, link),
-	FIELD(child_stream_kill, 2, U64, OPTIONAL, 0, 0, stream),
-};
 static const struct wire_field ping[] = {
 	FIELD(child_ping, 1, U32, REQUIRED, 1, 0, link),
 	FIELD(child_ping, 2, U64, OPTIONAL, 0, 0, cookie),
@@ -173,7 +168,6 @@ const struct wire_frame child_frames[] = {
 	MESSAGE(LISTEN, DOWN, listener, child_listen),
 	MESSAGE(UNLISTEN, DOWN, visit, child_visit),
 	MESSAGE(ADMITTED, DOWN, admitted, child_admitted),
-	MESSAGE(STREAM_KILL, DOWN, stream_kill, child_stream_kill),
 	MESSAGE(PING, DOWN, ping, child_ping),
 	EMPTY(READY, UP),
 	MESSAGE(ICE_LOCAL, UP, ice, child_ice),

@@ -37,7 +37,6 @@ enum child_type {
 	CHILD_LISTEN = 0x14,   /* with a descriptor: bound (and listening) here; each connection, or flow, goes to a target of the peer */
 	CHILD_UNLISTEN = 0x15, /* what is open goes on */
 	CHILD_ADMITTED = 0x16, /* answer to ADMIT */
-	CHILD_STREAM_KILL = 0x17,
 	CHILD_PING = 0x18,
 	/* child to supervisor */
 	CHILD_READY = 0x40,	/* answer to the first SETUP: privileges dropped, threads run */
@@ -80,7 +79,6 @@ enum {
 	CHILD_F_NO_PROBES = 1 << 3,  /* no birthday probes, no raw UDP */
 	CHILD_F_NO_TCP = 1 << 4,     /* no direct TCP */
 	CHILD_F_NO_TURN = 1 << 5,
-	CHILD_F_NO_RELAY = 1 << 6, /* the supervisor does not offer one */
 	CHILD_F_LOOPBACK = 1 << 7, /* the server is on this host: loopback candidates count */
 };
 struct child_setup {
@@ -90,7 +88,6 @@ struct child_setup {
 	uint16_t n_stun;
 	uint32_t flags;
 	uint16_t first_port, last_port; /* of direct UDP sockets; 0: any */
-	uint64_t memory_limit;		/* bytes that all links together may buffer; 0: as is best */
 	struct text congestion;		/* "bbr", "bbr2", "cubic"; empty: bbr */
 	struct wire_bytes memory;	/* the last MEMORY */
 };
@@ -188,10 +185,6 @@ struct child_stream_msg {
 	uint8_t reason;		    /* enum wire_reason */
 	struct text text;
 };
-struct child_stream_kill {
-	uint32_t link;
-	uint64_t stream;
-};
 struct child_ping { /* PING, PONG */
 	uint32_t link;
 	uint64_t cookie;
@@ -229,7 +222,6 @@ union child_any {
 	struct child_admitted admitted;
 	struct child_link_state_msg link_state;
 	struct child_stream_msg stream;
-	struct child_stream_kill stream_kill;
 	struct child_ping ping;
 	struct child_memory memory;
 	struct child_log log;

@@ -67,7 +67,6 @@ static void on_setup(struct engine *e, const struct child_setup *m)
 
 	e->flags = m->flags;
 	e->congestion = congestion_of(m->congestion);
-	e->held_max = m->memory_limit;
 	if (!e->creds)
 		r = quic_creds_new(m->certificate.p, m->certificate.n, m->key.p, m->key.n, &e->creds);
 	s->n_stun = 0;
@@ -121,14 +120,6 @@ static void on_turn(struct engine *e, const struct child_turn *m)
 }
 
 /* ---- messages ---- */
-
-static void on_kill(struct engine *e, const struct child_stream_kill *m)
-{
-	struct link *k = engine_link(e, m->link);
-
-	if (k)
-		conns_kill(k, m->stream);
-}
 
 static void on_unlisten(struct engine *e, uint32_t id)
 {
@@ -189,7 +180,6 @@ static void on_message(struct channel *c, unsigned type, const union child_any *
 	case CHILD_LISTEN: listener_set(e, &m->listen, fd); break;
 	case CHILD_UNLISTEN: on_unlisten(e, m->visit.visit); break;
 	case CHILD_ADMITTED: conns_admitted(e, &m->admitted); break;
-	case CHILD_STREAM_KILL: on_kill(e, &m->stream_kill); break;
 	case CHILD_SIGNAL: break; /* nothing is said that way yet: other versions may */
 	default: on_link_message(e, type, m, fd); break;
 	}

@@ -118,7 +118,7 @@ static void on_want_relay(struct peer_link *l, void *arg)
 	struct link *k = arg;
 
 	(void)l;
-	if (!k->no_relay && !(k->e->flags & CHILD_F_NO_RELAY))
+	if (!k->no_relay)
 		engine_say(k->e, CHILD_WANT_CARRIER, &(struct child_link){ .link = k->id });
 }
 
@@ -514,7 +514,7 @@ void link_free(struct link *k)
 static int start(struct link *k, const struct child_link_open *m)
 {
 	struct peer_link_options o = {
-		.visitor = k->visitor, .creds = k->e->creds, .congestion = k->e->congestion, .held_max = k->e->held_max, .pool = &k->e->pool,
+		.visitor = k->visitor, .creds = k->e->creds, .congestion = k->e->congestion, .pool = &k->e->pool,
 		.head_start_ms = m->head_start == CHILD_HEAD_START_ONLY_DIRECT ? PEER_LINK_NEVER : m->head_start, .clock = clock_ns, .ops = &k->ops,
 	};
 	int fd, r;

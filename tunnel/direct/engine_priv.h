@@ -31,7 +31,6 @@ struct engine {
 	bool ended, ready;
 	struct quic_creds *creds;
 	enum quic_congestion congestion;
-	uint64_t held_max;
 	uint32_t flags; /* CHILD_F_… */
 	struct ice *ice;
 	struct ice_settings *ice_settings;
@@ -126,6 +125,5 @@ int conn_accepted(struct listener *n, int fd, const struct addr *peer);
 void conn_go(struct conn *c, struct link *k); /* it waited for one */
 void conn_give_up(struct conn *c, const char *why);
 void conns_admitted(struct engine *e, const struct child_admitted *m);
-void conns_kill(struct link *k, uint64_t stream);
 struct conn *conn_of_node(struct list *node);
 

@@ -390,7 +390,7 @@ int ice_try_remote(struct ice_try *t, const char *ufrag, const char *pwd)
 
 static enum candidate_verdict judge(struct ice_try *t, const char *line, struct candidate *ret_c)
 {
-	struct candidate_policy policy = { .loopback = t->s.loopback, .deny = t->s.deny, .n_deny = t->s.n_deny };
+	struct candidate_policy policy = { .loopback = t->s.loopback };
 	enum candidate_verdict v;
 	int r;
 

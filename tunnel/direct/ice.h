@@ -26,7 +26,6 @@ enum {
 	ICE_PWD_MAX = 64,
 	ICE_STUN_MAX = 8,
 	ICE_TURN_MAX = 4,
-	ICE_DENY_MAX = 64,
 	ICE_LINES_MAX = 64, /* that one attempt takes from its peer, good or bad, before it stops reading them */
 };
 
@@ -41,10 +40,8 @@ struct ice_settings {
 	size_t n_stun;
 	struct ice_turn turn[ICE_TURN_MAX];
 	size_t n_turn;
-	struct prefix deny[ICE_DENY_MAX]; /* where no packet may be sent to, whatever a peer names */
-	size_t n_deny;
 	uint16_t port_min, port_max; /* of our sockets; 0 and 0: any */
-	bool no_ipv4, no_ipv6;
+	bool no_ipv6;
 	bool no_port_mapping;
 	bool no_probing; /* of symmetric NATs */
 	bool no_tcp;

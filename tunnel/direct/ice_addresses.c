@@ -26,7 +26,7 @@ static bool is_wanted(const struct ifaddrs *i, const struct ice_settings *s, str
 
 	if (!i->ifa_addr || !(i->ifa_flags & IFF_UP) || !(i->ifa_flags & IFF_RUNNING))
 		return false;
-	if ((i->ifa_addr->sa_family == AF_INET && s->no_ipv4) || (i->ifa_addr->sa_family == AF_INET6 && s->no_ipv6))
+	if (i->ifa_addr->sa_family == AF_INET6 && s->no_ipv6)
 		return false;
 	if (addr_from_sockaddr(i->ifa_addr, i->ifa_addr->sa_family == AF_INET ? sizeof a.in4 : sizeof a.in6, &a) != 0)
 		return false;

@@ -127,7 +127,7 @@ int ice_raw_line(struct ice_try *t, const char *line)
 {
 	struct ice_raw *r = &t->raw;
 	struct site_nat peer;
-	struct candidate_policy policy = { .loopback = t->s.loopback, .deny = t->s.deny, .n_deny = t->s.n_deny };
+	struct candidate_policy policy = { .loopback = t->s.loopback };
 	struct candidate at = { .component = CANDIDATE_DIRECT, .priority = 1 };
 
 	if (r->peer_known || site_nat_parse((struct text){ line, strnlen(line, SITE_NAT_STRLEN) }, &peer) != 0)

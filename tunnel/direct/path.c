@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What all paths share: names, ranks, state and counts. No path calls its sink for a batch or a new state but through
+ * What all paths share: ranks, state and counts. No path calls its sink for a batch or a new state but through
  * here, so that what is counted is what was handed on, and a state that has not changed is told to nobody. What a path does
  * is in a file of its own.
  */
 #include "tunnel/direct/path.h"
 #include <stdio.h>
-
-const char *const path_kind_names[PATH_KINDS] = {
-	[PATH_DIRECT] = "direct", [PATH_RAW] = "direct-punched", [PATH_TCP] = "direct-tcp", [PATH_TURN] = "turn", [PATH_RELAY] = "relay",
-};
 
 unsigned path_rank(enum path_kind k)
 {

@@ -22,7 +22,6 @@ enum {
 
 /* In the order in which they are wanted; equal ranks (path_rank) are chosen between by what is measured. */
 enum path_kind { PATH_DIRECT, PATH_RAW, PATH_TCP, PATH_TURN, PATH_RELAY, PATH_KINDS };
-extern const char *const path_kind_names[PATH_KINDS]; /* "direct", "punched", "direct-tcp", "turn", "relay": as shown, and as labels */
 unsigned path_rank(enum path_kind k);		       /* 0: direct ones; 1: those through somebody else */
 
 enum path_state { PATH_OPENING, PATH_READY, PATH_FAILED };

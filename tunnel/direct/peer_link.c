@@ -342,7 +342,7 @@ static int make_quic(struct peer_link *l, uint64_t now)
 {
 	struct quic_options o = {
 		.client = l->o.visitor, .creds = l->o.creds, .peer = l->o.peer, .congestion = l->o.congestion, .path = PEER_HANDSHAKE_K,
-		.pool = l->o.pool, .held_max = l->o.held_max, .ops = &quic_ops, .arg = l,
+		.pool = l->o.pool, .ops = &quic_ops, .arg = l,
 	};
 
 	memcpy(o.dcid, l->o.dcid, sizeof(o.dcid));

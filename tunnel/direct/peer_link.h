@@ -58,7 +58,7 @@ struct peer_link_info {
 	uint32_t rtt_us, loss_ppm; /* smoothed; of the last minute or so */
 	uint64_t bytes[2];	   /* payload of streams and datagrams, sent and received */
 	uint64_t rate[2];	   /* bytes/s over the last seconds */
-	unsigned moves_up, moves_down, streams, flows;
+	unsigned moves_up, moves_down, streams;
 	uint32_t gaps[PEER_LINK_GAPS];
 	uint32_t last_gap_ms, gap_max_ms;
 	struct peer_path_info paths[PEER_LINK_PATHS];
@@ -90,7 +90,6 @@ struct peer_link_options {
 	uint8_t dcid[PEER_LINK_DCID];
 	enum quic_congestion congestion;
 	uint64_t head_start_ms; /* PEER_LINK_NEVER: direct paths only */
-	uint64_t held_max;	/* of struct quic_options */
 	unsigned binding_s;	/* how long the NAT of this site keeps a silent binding; 0: not known, or long */
 	struct chunk_pool *pool;
 	uint64_t (*clock)(void *clock_arg); /* ns, monotonic */

@@ -20,7 +20,6 @@
 #define EXPIRE_AGAIN UINT64_C(100000) /* ns: no sooner than that */
 
 enum {
-	HELD_MAX = 64 << 20,
 	REASON_MAX = 150,
 	LONG_HEADER = 0x80, FIXED_BIT = 0x40, LONG_TYPE = 0x30, /* RFC 9000 17.2; type 0: Initial */
 };
@@ -204,8 +203,6 @@ int quic_conn_new(const struct quic_options *o, uint64_t now, struct quic_conn *
 	q->arg = o->arg;
 	q->o = *o;
 	q->now = now;
-	if (!q->o.held_max)
-		q->o.held_max = HELD_MAX;
 	list_init(&q->streams);
 	list_init(&q->urgent);
 	list_init(&q->bulk);

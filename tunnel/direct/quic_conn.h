@@ -68,7 +68,6 @@ struct quic_options {
 	enum quic_congestion congestion;
 	unsigned path; /* client: the first one */
 	struct chunk_pool *pool;
-	uint64_t held_max; /* bytes that are received and not consumed, of all streams: then the other side waits. 0: 64 MiB */
 	const struct quic_ops *ops;
 	void *arg;
 };

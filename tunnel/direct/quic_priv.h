@@ -15,6 +15,7 @@
 enum {
 	QUIC_CIDS = 32,
 	QUIC_SLICE = 16 << 10,
+	QUIC_HELD_MAX = 64 << 20, /* bytes that are received and not consumed, of all streams: then the other side waits */
 	QUIC_STREAM_WINDOW = 2 << 20,	  /* of a new stream; it doubles as its reader takes what comes … */
 	QUIC_STREAM_WINDOW_MAX = 16 << 20 /* … up to this: a sender waits when half of it is used up, at 500 Mbit/s and 40 ms with 6 MiB */
 };
@@ -52,7 +53,7 @@ struct quic_conn {
 	unsigned n_cids;
 	uint8_t first_cid[QUIC_CID]; /* of them: the one that the client has from the handshake */
 	bool moved_on;		     /* the client has used another one: it is confirmed, and moves by itself */
-	bool handshaken, over, closing, confirmed;
+	bool handshaken, over, confirmed;
 	bool some_full; /* a stream waits for room() */
 	bool in_ngtcp2; /* inside one of its callbacks */
 	uint64_t now, expired;

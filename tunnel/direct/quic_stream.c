@@ -261,7 +261,7 @@ static uint64_t growth(struct quic_conn *q, struct stream *st)
 		return 0;
 	st->taken = 0;
 	more = MIN(st->window, QUIC_STREAM_WINDOW_MAX - st->window);
-	more = q->grown + more <= q->o.held_max / 2 ? more : 0;
+	more = q->grown + more <= QUIC_HELD_MAX / 2 ? more : 0;
 	st->window += more;
 	q->grown += more;
 	return more;
@@ -290,7 +290,7 @@ static int on_data(ngtcp2_conn *c, uint32_t flags, int64_t id, uint64_t offset, 
 		return 0;
 	q->held += n;
 	st->held += n;
-	if (q->held <= q->o.held_max)
+	if (q->held <= QUIC_HELD_MAX)
 		ngtcp2_conn_extend_max_offset(c, n);
 	else
 		q->owed += n;

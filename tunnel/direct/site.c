@@ -348,7 +348,7 @@ void site_ask(struct site *s)
 	memset(&s->samples, 0, sizeof s->samples);
 	memset(s->target, 0, sizeof s->target);
 	s->first_answer = 0;
-	if (s->settings.no_ipv4 || s->settings.n_stun == 0 || open_sockets(s) != 0 || bytes_random(s->tid, sizeof s->tid) != 0) {
+	if (s->settings.n_stun == 0 || open_sockets(s) != 0 || bytes_random(s->tid, sizeof s->tid) != 0) {
 		s->phase = GREETING; /* nobody to ask: that is an answer too, but none within this call */
 		s->phase_began = 0;
 		loop_timer_set(s->loop, &s->timer, 0);
@@ -395,7 +395,7 @@ struct site *site_free(struct site *s)
 
 void site_set(struct site *s, const struct ice_settings *settings)
 {
-	bool same = s->settings.n_stun == settings->n_stun && s->settings.no_ipv4 == settings->no_ipv4;
+	bool same = s->settings.n_stun == settings->n_stun;
 
 	for (size_t i = 0; i < settings->n_stun && same; i++)
 		same = addr_equal(&s->settings.stun[i], &settings->stun[i]);

@@ -391,18 +391,6 @@ static bool take_head(struct conn *c, const uint8_t **p, size_t *n)
 	return true;
 }
 
-void conns_kill(struct link *k, uint64_t stream)
-{
-	list_for_each (it, &k->conns) {
-		struct conn *c = conn_of_node(it);
-
-		if (c->id == stream) {
-			conn_fail(c, WIRE_R_KICKED, "ended by an administrator");
-			return;
-		}
-	}
-}
-
 /* ---- what QUIC tells ---- */
 
 static void on_opened(struct quic_conn *q, struct quic_stream *s, void *arg)

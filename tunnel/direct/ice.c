@@ -394,8 +394,6 @@ static enum candidate_verdict judge(struct ice_try *t, const char *line, struct 
 	enum candidate_verdict v;
 	int r;
 
-	if (t->lines > ICE_LINES_MAX)
-		return CANDIDATE_TOO_MANY;
 	r = candidate_parse((struct text){ line, strnlen(line, CANDIDATE_LINE_MAX + 1) }, ret_c);
 	if (r != 0)
 		return r == -EOPNOTSUPP ? CANDIDATE_NOT_SUPPORTED : CANDIDATE_BAD_SYNTAX;
@@ -413,6 +411,7 @@ int ice_try_line(struct ice_try *t, const char *line)
 {
 	struct candidate c;
 	enum candidate_verdict v;
+	bool of_nat = line && strncmp(line, "nat:", 4) == 0;
 
 	if (!line) {
 		if (!t->peer_done && t->has_remote) {
@@ -423,7 +422,9 @@ int ice_try_line(struct ice_try *t, const char *line)
 		return 0;
 	}
 	t->lines += t->lines <= ICE_LINES_MAX;
-	if (t->lines <= ICE_LINES_MAX && strncmp(line, "nat:", 4) == 0)
+	if (t->lines > ICE_LINES_MAX)
+		v = CANDIDATE_TOO_MANY;
+	else if (of_nat)
 		v = (enum candidate_verdict)ice_raw_line(t, line);
 	else
 		v = judge(t, line, &c);
@@ -431,7 +432,7 @@ int ice_try_line(struct ice_try *t, const char *line)
 		t->refused[v]++;
 		return (int)v;
 	}
-	if (strncmp(line, "nat:", 4) == 0)
+	if (of_nat)
 		return 0;
 	t->remote[t->n_remote++] = c;
 	if (t->has_remote)

@@ -383,7 +383,7 @@ int path_udp_own(struct loop *l, enum path_kind kind, int fd, const struct addr 
 static int join(int bound, int *ret_fd)
 {
 	_cleanup_(closep) int fd = -1;
-	struct sockaddr_storage ss;
+	struct sockaddr_storage ss = { 0 };
 	socklen_t n = sizeof(ss);
 	int on = 1, only = 1;
 

@@ -98,6 +98,8 @@ def _(w):
         r = get(w, s.code, w.path("in")).ends(0)  # all of it is there
         if len([x for x in r.lines if x["event"] == "there"]) != len(want):
             raise Failed(f"    {r.lines}")
+        if known := w.agent_verb("site", "agent.peers")["known"]:
+            raise Failed(f"    who takes a share stands among the known agents: {known}")
     sock.close()
 
 

@@ -359,6 +359,29 @@ def _(w):
         carries(w, 0)
 
 
+@case("a target that agent.allow does not hold any more is not reached by a connection that was on its way there")
+def _(w):
+    with socket.create_server(("127.0.0.1", w.target_port(0)), backlog=0) as target:
+        fillers = [socket.socket() for _ in range(3)]  # then nobody else gets in, until these are taken
+        for f in fillers:
+            f.setblocking(False)
+            f.connect_ex(("127.0.0.1", w.target_port(0)))
+        w.server()
+        w.agent("site", [job(w, 0, name="slow")])
+        in_state(w, "slow", "active")
+        with connect(w.job_port(0), timeout=30) as s:
+            wait_for("it is on its way", lambda: w.agent_verb("site", "agent.connections")["rows"])
+            w.agent_config("site", [job(w, 0, name="slow")], allow="[10.0.0.0/8]")
+            w.agent_verb("site", "service.reload")
+            target.settimeout(10)
+            for f in fillers:
+                target.accept()[0].close()
+                f.close()
+            w.agent_logged("site", "agent.connection.refused", "does not hold the target any more")
+            if not was_reset(s):
+                raise Failed("    the connection was not reset")
+
+
 @case("jobs made on the server need an entry in the agent's list, and are kept")
 def _(w):
     with Target(w.target_port(0), echo):

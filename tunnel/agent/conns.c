@@ -26,8 +26,10 @@ struct agent_conn {
 	char job[JOB_NAME_STRLEN], source_name[256];
 	struct addr source;
 	int64_t opened_at;
-	bool limited; /* held against agent.allow */
+	bool limited; /* held against agent.allow, also where that is empty */
+	bool share;   /* of a gateway: to this host, whatever agent.allow holds */
 };
+static const char over_list[] = "agent.allow does not hold the target any more";
 
 static struct agent_job *job_of(const struct agent_conn *c)
 {
@@ -82,15 +84,25 @@ static void refuse(struct agent_conn *c, unsigned reason, const char *text)
 	agent_data_refuse(c->d, (enum wire_reason)reason, text);
 }
 
+/* Whether the list, which may be another one by now, holds where it leads to. */
+static bool is_held(const struct agent_conn *c, const struct cfg_list *allow, const struct addr *target)
+{
+	return (!allow->n && !c->limited) || prefixes_hold(allow, target);
+}
+
 static void on_reached(const struct agent_target_answer *a, void *arg)
 {
 	struct agent_conn *c = arg;
 
 	c->reaching = NULL;
-	if (a->fd >= 0)
+	if (a->fd >= 0 && !c->share && !is_held(c, &agent_config_of(c->end->as)->allow, &a->target)) {
+		close(a->fd);
+		refuse(c, WIRE_R_NOT_ALLOWED, over_list);
+	} else if (a->fd >= 0) {
 		agent_data_dialled(c->d, a->fd, &a->target, &a->local);
-	else
+	} else {
 		refuse(c, a->reason, a->text);
+	}
 }
 
 /* A gateway's connection: to the share's own server, on this host. */
@@ -127,6 +139,7 @@ void agent_conn_open(struct agent_end *e, struct data_conn *d, const struct wire
 	list_append(&e->as->conns, &c->node);
 	data_conn_own(d, &ops, c);
 	if (o->share) {
+		c->share = true;
 		(void)snprintf(c->job, sizeof(c->job), "share");
 		reason = reach_share(c, o->share, &text);
 	}
@@ -161,8 +174,8 @@ void agent_conns_recheck(struct agent_service *as, const struct cfg_list *allow)
 		struct data_info i;
 
 		data_conn_info(c->d, &i);
-		if (addr_family(&i.target) != AF_UNSPEC && (allow->n || c->limited) && !prefixes_hold(allow, &i.target))
-			data_conn_kill(c->d, WIRE_R_NOT_ALLOWED, "agent.allow does not hold the target any more");
+		if (addr_family(&i.target) != AF_UNSPEC && !c->share && !is_held(c, allow, &i.target))
+			data_conn_kill(c->d, WIRE_R_NOT_ALLOWED, over_list);
 	}
 }
 

@@ -276,15 +276,16 @@ static bool was_answered(struct direct *d, const uint8_t *call)
 	return false;
 }
 
-/* Before it cannot remember: what was offered until now is old. */
-static void remember(struct direct *d, const uint8_t *call)
+/* Before it cannot remember: what was offered until now is old. False: it can not. */
+static bool remember(struct direct *d, const uint8_t *call)
 {
 	if (d->n_seen == DIRECT_SEEN_MAX) {
 		if (bytes_random(d->epoch, sizeof(d->epoch)) < 0)
-			return; /* and nothing is forgotten: see dlink_on_offer() */
+			return false;
 		d->n_seen = 0;
 	}
 	memcpy(d->seen[d->n_seen++], call, OFFER_CALL);
+	return true;
 }
 
 /* The oldest one makes way for its peer's next: it was started again, or has lost its way. */
@@ -317,9 +318,8 @@ void dlink_on_offer(struct direct *d, struct agent_end *e, struct direct_peer *p
 		direct_refuse(d, e, o, WIRE_R_EPOCH, "");
 		return;
 	}
-	if (was_answered(d, o->call.p))
-		return; /* the very same offer: somebody else says it */
-	remember(d, o->call.p);
+	if (was_answered(d, o->call.p) || !remember(d, o->call.p))
+		return; /* the very same offer: somebody else says it, or could */
 	make_room(d, &p->id);
 	l = dlink_new(d, e, CHILD_HOST, p);
 	if (!l) {

@@ -56,8 +56,11 @@ static json_t *peers_json(struct direct *d)
 	list_for_each (it, &d->peers) {
 		const struct direct_peer *p = list_entry(it, struct direct_peer, node);
 		const struct reach *r = p->allow.items;
-		json_t *allow = json_array();
+		json_t *allow;
 
+		if (!p->visitor && !p->host)
+			continue; /* a guest, for as long as a share is there */
+		allow = json_array();
 		for (size_t i = 0; i < p->allow.n; i++) {
 			char text[96];
 			struct sb b = sb_init(text, sizeof(text));

@@ -45,6 +45,14 @@ static void set_why(struct dvisit *v, const char *why)
 
 /* ---- its link ---- */
 
+static void later(struct dvisit *v)
+{
+	uint64_t wait = (uint64_t)RETRY_FIRST_MS << MIN(v->tries, 10u);
+
+	v->tries++;
+	loop_timer_set(v->d->loop, &v->retry, MIN(wait, (uint64_t)RETRY_LAST_MS));
+}
+
 static void hand_over(struct dvisit *v)
 {
 	const struct child_listen m = { .visit = v->number, .link = v->link->id, .kind = v->c->udp ? WIRE_JOB_UDP : WIRE_JOB_TCP,
@@ -52,18 +60,13 @@ static void hand_over(struct dvisit *v)
 					.connections = (uint32_t)MIN(v->c->connections, (uint64_t)UINT32_MAX) };
 	int fd = fcntl(v->fd, F_DUPFD_CLOEXEC, 0);
 
-	if (fd < 0)
-		set_why(v, strerror(errno));
-	else
+	if (fd >= 0) {
 		(void)direct_tell(v->d, CHILD_LISTEN, &m, fd);
-}
-
-static void later(struct dvisit *v)
-{
-	uint64_t wait = (uint64_t)RETRY_FIRST_MS << MIN(v->tries, 10u);
-
-	v->tries++;
-	loop_timer_set(v->d->loop, &v->retry, MIN(wait, (uint64_t)RETRY_LAST_MS));
+		return;
+	}
+	set_why(v, strerror(errno));
+	dlink_release(steal_ptr(&v->link)); /* it is there when there is a descriptor again */
+	later(v);
 }
 
 static const struct direct_peer *whom(const struct dvisit *v, const char **ret_why)

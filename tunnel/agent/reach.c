@@ -62,9 +62,8 @@ static struct agent_end *end_of(struct agent_service *as, const char *server)
 {
 	for (unsigned i = 0; i < as->n_ends; i++) {
 		struct agent_end *e = &as->ends[i];
-		size_t n = server ? strlen(server) : 0;
 
-		if (server ? strncmp(e->server, server, n) == 0 && (!e->server[n] || e->server[n] == ':') : e->state == AGENT_UP)
+		if (server ? agent_end_is(e, server) : e->state == AGENT_UP)
 			return e;
 	}
 	return NULL;

@@ -76,3 +76,4 @@ void agent_health(struct service *s, struct health *h);
 /* verbs.c */
 void agent_add_verbs(struct agent_service *as);
 json_t *agent_jobs_json(struct agent_service *as);
+bool agent_end_is(const struct agent_end *e, const char *server); /* "tunnel.example.org:7443", or only its host */

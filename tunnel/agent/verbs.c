@@ -89,12 +89,11 @@ static void verb_kick(struct control_request *rq, const json_t *args, void *arg)
 		control_reply(rq, json_pack("{s:O}", "id", (json_t *)id));
 }
 
-/* "tunnel.example.org:7443", or only its host; without a word all of them. */
-static bool is_meant(const struct agent_end *e, const char *server)
+bool agent_end_is(const struct agent_end *e, const char *server)
 {
-	size_t n = server ? strlen(server) : 0;
+	size_t n = strlen(server);
 
-	return !server || strcmp(e->server, server) == 0 || (strncmp(e->server, server, n) == 0 && e->server[n] == ':');
+	return strncmp(e->server, server, n) == 0 && (!e->server[n] || e->server[n] == ':');
 }
 
 static void for_servers(struct agent_service *as, struct control_request *rq, const json_t *args, void (*fn)(struct agent *a))
@@ -103,7 +102,7 @@ static void for_servers(struct agent_service *as, struct control_request *rq, co
 	json_t *done = json_array();
 
 	for (unsigned i = 0; i < as->n_ends; i++)
-		if (is_meant(&as->ends[i], server)) {
+		if (!server || agent_end_is(&as->ends[i], server)) {
 			fn(as->ends[i].agent);
 			json_array_append_new(done, json_string(as->ends[i].server));
 		}

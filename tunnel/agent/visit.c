@@ -205,7 +205,7 @@ static const struct cfg_row visit_rows[] = {
 	  .help = "How long a new link waits for a direct path before it goes through a relay, and on trying. 0s: not at all; unlimited: "
 	  "nothing ever goes through a relay." },
 	{ .name = "connections", .type = &cfg_count, VISIT(connections), .flags = CFG_RELOAD, .min = 1, .def = "1000", .unit = "connections",
-	  .help = "Connections at a time, or flows; more wait, or are dropped." },
+	  .help = "Connections at a time, or flows; more are refused, or dropped." },
 	{ .name = "enabled", .type = &cfg_bool, VISIT(enabled), .flags = CFG_RELOAD, .def = "true", .help = "Whether it is there." },
 };
 const struct cfg_schema visit_schema = SCHEMA("agent.visits", visit_rows, sizeof(struct visit_config));

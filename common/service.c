@@ -32,6 +32,7 @@ struct run {
 	bool as_nobody; /* for want of a better user */
 	bool forced; /* stopped by a second signal */
 	const struct service_embedding *embedding; /* NULL: the process is the service's */
+	struct io stop; /* of its stop_fd */
 };
 
 /* --- stopping --- */
@@ -286,6 +287,15 @@ static int confine_process(struct run *run, char *err, size_t err_n)
 	return r;
 }
 
+static void on_stop_fd(struct io *io, int events)
+{
+	struct run *run = container_of(io, struct run, stop);
+
+	(void)events;
+	io_stop(io);
+	service_stop(&run->s);
+}
+
 static int start(struct run *run, char *err, size_t err_n)
 {
 	struct service *s = &run->s;
@@ -296,8 +306,8 @@ static int start(struct run *run, char *err, size_t err_n)
 	r = process ? prepare_process(run, err, err_n) : 0;
 	if (r == 0)
 		r = loop_new(&s->loop);
-	if (r == 0 && process)
-		r = watch_signals(run);
+	if (r == 0)
+		r = process ? watch_signals(run) : io_start(&run->stop, s->loop, run->embedding->stop_fd, IO_READ, on_stop_fd);
 	if (process)
 		hold_reloads(SIG_UNBLOCK);
 	if (r == 0)
@@ -390,6 +400,7 @@ static int run_service(struct run *run)
 			run->embedding->begun(err, run->embedding->arg);
 		code = EXIT_START_FAILED;
 	}
+	io_stop(&run->stop);
 	deliver_outcomes(s);
 	s->edits = service_edits_free(s->edits);
 	if (run->opened && s->ops->stop)

@@ -147,10 +147,11 @@ struct service {
 int service_main(const struct service_ops *ops, int argc, char **argv);
 
 /* The same life inside of a program that is somebody else's (libstile-agent), in a thread of its own: signals, ids, umask, limits,
- * sandbox and systemd are that program's affair and stay as they are. It ends by the verb service.stop. One per process: the log is
- * the process's. */
+ * sandbox and systemd are that program's affair and stay as they are. It ends by the verb service.stop, or when stop_fd is readable.
+ * One per process: the log is the process's. */
 struct service_embedding {
 	const char *config, *runtime_dir;
+	int stop_fd; /* the caller's */
 	/* From that thread, once. failed: NULL: it is ready; else a sentence, and it ends. */
 	void (*begun)(const char *failed, void *arg);
 	void *arg;

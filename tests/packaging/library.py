@@ -97,6 +97,28 @@ def _(w):
         raise Failed("    others may look into the folder with the keys")
 
 
+@case("the agent stops also when its folder is gone")
+def _(w):
+    installed = Installed(w)
+    camera = installed.build()
+    w.server()
+    argv = [camera, w.path("keys"), f"127.0.0.1:{w.base}", w.enrol("camera")["code"], str(w.job_port()), str(w.target_port())]
+    p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **installed.env})
+    bound = threading.Timer(60, p.kill)
+    bound.start()
+    try:
+        line(p, "libstile-agent 0.")
+        line(p, "connected")
+        shutil.rmtree(w.path("keys"))
+        out, err = p.communicate("", timeout=40)
+    finally:
+        bound.cancel()
+        p.kill()
+        p.wait()
+    if p.returncode or "stopped" not in out:
+        raise Failed(f"    status {p.returncode}\n{out}{err}")
+
+
 @case("a bad configuration is told by file, line and column; only the documented names are visible")
 def _(w):
     installed = Installed(w)

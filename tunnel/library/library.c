@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,7 +33,7 @@ struct stile_agent {
 	sem_t begun;
 	char folder[FOLDER_MAX + 1], config[PATH_SIZE], socket[PATH_SIZE];
 	char why[512]; /* "": it runs */
-	_Atomic bool ended;
+	int stop_fd;   /* written to when it is to end: that needs neither a descriptor nor anything in the folder */
 };
 static atomic_flag taken = ATOMIC_FLAG_INIT;
 
@@ -79,8 +80,7 @@ static void *run(void *arg)
 {
 	struct stile_agent *a = arg;
 
-	service_run_embedded(&agent_service_ops, &(struct service_embedding){ a->config, a->folder, on_begun, a });
-	atomic_store(&a->ended, true);
+	service_run_embedded(&agent_service_ops, &(struct service_embedding){ a->config, a->folder, a->stop_fd, on_begun, a });
 	return NULL;
 }
 
@@ -106,6 +106,7 @@ static int start_thread(struct stile_agent *a)
 static void agent_release(struct stile_agent *a)
 {
 	(void)sem_destroy(&a->begun);
+	closep(&a->stop_fd);
 	free(a);
 	atomic_flag_clear(&taken);
 }
@@ -117,7 +118,8 @@ static int start(const struct stile_agent_options *o, struct stile_agent *a, cha
 	(void)snprintf(a->folder, sizeof(a->folder), "%s", o->folder);
 	(void)snprintf(a->config, sizeof(a->config), "%s/stile.yaml", a->folder);
 	(void)snprintf(a->socket, sizeof(a->socket), "%s/stile-agent.sock", a->folder);
-	r = write_config(a, o->config);
+	a->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = a->stop_fd < 0 ? -errno : write_config(a, o->config);
 	if (r < 0) {
 		(void)snprintf(why, why_size, "%s: %s", a->folder, strerror(-r));
 		return r;
@@ -148,6 +150,7 @@ EXPORT int stile_agent_start(const struct stile_agent_options *o, struct stile_a
 		atomic_flag_clear(&taken);
 		return -ENOMEM;
 	}
+	a->stop_fd = -1;
 	(void)sem_init(&a->begun, 0, 0);
 	r = start(o, a, why, why_size);
 	if (r < 0)
@@ -217,14 +220,9 @@ EXPORT int stile_agent_wait(struct stile_agent *a, unsigned timeout_ms)
 
 EXPORT struct stile_agent *stile_agent_stop(struct stile_agent *a)
 {
-	char *text;
-
 	if (!a)
 		return NULL;
-	/* Again, if it cannot be asked now: this program may have no descriptor left. */
-	while (stile_agent_ask(a, "service.stop", NULL, &text) < 0 && !atomic_load(&a->ended))
-		pause_a_moment();
-	free(text);
+	(void)eventfd_write(a->stop_fd, 1);
 	(void)pthread_join(a->thread, NULL);
 	agent_release(a);
 	return NULL;

@@ -3,8 +3,8 @@
 
 debootstrap makes the system in a folder of /var/tmp, apt installs the packages and what they depend on, nothing starts by
 itself (a policy-rc.d says no: PID 1 is not systemd here), and the services are started as their units say: by their user,
-from the configuration that the installation made. Then upgraded to a version made by repacking, removed, purged. Takes some
-minutes; long form of ./check. Needs root."""
+from the configuration that the installation made. Then upgraded to a version made by repacking, removed, purged; what the packages
+ask of systemd meanwhile is written down by a systemctl that knows what runs. Takes some minutes; long form of ./check. Needs root."""
 import glob
 import os
 import re
@@ -16,6 +16,15 @@ import time
 
 SERVICES = ("turn", "tunnel", "agent", "sip", "console", "gateway")
 FAILED = []
+# systemd's part while packages are upgraded and removed: /running names what runs, /asked is what it was told.
+SYSTEMCTL = """#!/bin/sh
+for unit; do :; done
+case " $* " in
+*" is-active "*) grep -qx -- "$unit" /running ;;
+*" is-enabled "*) exec /bin/systemctl.real "$@" ;;
+*) echo "$*" >>/asked ;;
+esac
+"""
 
 
 def run(*argv, check=True, **more):
@@ -75,6 +84,21 @@ class Chroot:
 
     def apt(self, *argv):
         return self.inside("apt-get", "-y", "--no-install-recommends", *argv)
+
+    def with_systemd(self, *running):
+        if not os.path.exists(self.root + "/bin/systemctl.real"):
+            os.rename(self.root + "/bin/systemctl", self.root + "/bin/systemctl.real")
+            self.write("/bin/systemctl", SYSTEMCTL, 0o755)
+            os.unlink(self.root + "/usr/sbin/policy-rc.d")
+            os.makedirs(self.root + "/run/systemd/system")
+        self.write("/running", "".join(f"{unit}\n" for unit in running))
+        self.write("/asked", "")
+
+    def asked(self, action):
+        """The units for which systemd was asked to start, stop …"""
+        with open(self.root + "/asked", encoding="utf-8") as f:
+            said = [line.split() for line in f]
+        return {unit for words in said if action in words for unit in words if unit.endswith(".service")}
 
     def stat(self, path):
         return os.stat(self.root + path)
@@ -152,6 +176,11 @@ def safe_as_installed(c):
     for s in ("turn", "tunnel"):
         st = c.stat(f"/etc/stile/conf.d/{s}.yaml")
         must(st.st_mode & 0o777 == 0o640 and st.st_uid == 0, f"{s}.yaml has mode {st.st_mode:o}")
+    st, gid = c.stat("/etc/stile/stile.yaml"), int(c.inside("id", "-g", "stile").stdout)
+    must((st.st_mode & 0o777, st.st_uid, st.st_gid) == (0o640, 0, gid), f"stile.yaml, which may get secrets, has mode {st.st_mode:o}, group {st.st_gid}")
+    for d in ("/etc/stile", "/etc/stile/conf.d"):  # as ConfigurationDirectoryMode= of the units: else systemd complains at each start
+        st = c.stat(d)
+        must((st.st_mode & 0o777, st.st_uid, st.st_gid) == (0o750, 0, gid), f"{d} has mode {st.st_mode:o}, group {st.st_gid}")
     for d in ("/var/lib/stile", "/var/log/stile"):
         must(c.stat(d).st_uid == uid and c.stat(d).st_mode & 0o7 == 0, f"{d} is not the services' alone")
     enabled = os.listdir(c.root + "/etc/systemd/system/multi-user.target.wants")
@@ -176,7 +205,8 @@ def works(c):
 
 def upgraded(c, folder):
     before = password(c, "turn")
-    c.write("/etc/stile/stile.yaml", "log: { level: debug, dir: /var/log/stile }\nstore: { path: /var/lib/stile }\n")
+    c.with_systemd("stile-turn.service", "stile-agent.service")
+    c.write("/etc/stile/stile.yaml", "log: { level: debug, dir: /var/log/stile }\nstore: { path: /var/lib/stile }\n", 0o640)
     names = []
     for deb in glob.glob(folder + "/*.deb"):
         shutil.copy(deb, c.root + "/debs")
@@ -186,6 +216,11 @@ def upgraded(c, folder):
     must(password(c, "turn") == before, "the upgrade made another password")
     with open(c.root + "/etc/stile/stile.yaml", encoding="utf-8") as f:
         must("debug" in f.read(), "the administrator's stile.yaml was overwritten")
+    again = c.asked("restart")
+    must("stile-turn.service" in again and "stile-agent.service" in again, f"what ran was not restarted: {again}")
+    must("stile-sip.service" not in again, "stile-sip, which is not enabled and did not run, was started")
+    instances = {f"stile-{s}@*.service" for s in SERVICES}
+    must(instances <= c.asked("try-restart"), f"instances go on with the old program: {instances - c.asked('try-restart')}")
     c.start("turn")
     c.stop_all()
 
@@ -195,8 +230,14 @@ def packages(c):
 
 
 def removed(c):
+    c.write("/var/log/stile/CO261129.LOG", "who connected where, with its data in the next\n")
+    c.write("/var/log/stile/RL2611291200001.LOG", "00 01\n")
+    c.with_systemd("stile-turn.service", "stile-agent.service")
     c.apt("remove", *packages(c))
-    for path in ("/etc/stile/conf.d/turn.yaml", "/etc/stile/stile.yaml", "/var/log/stile/stile-turn.log", "/var/lib/stile/stile-turn.db"):
+    for s in SERVICES:
+        must({f"stile-{s}.service", f"stile-{s}@*.service"} <= c.asked("stop"), f"stile-{s} and its instances go on running: {c.asked('stop')}")
+    for path in ("/etc/stile/conf.d/turn.yaml", "/etc/stile/stile.yaml", "/var/log/stile/stile-turn.log", "/var/lib/stile/stile-turn.db",
+                 "/var/log/stile/CO261129.LOG"):
         must(os.path.exists(c.root + path), f"removing deleted {path}")
     must(not os.path.exists(c.root + "/usr/bin/stile-turn"), "the program is still there")
 

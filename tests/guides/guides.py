@@ -75,6 +75,8 @@ turn:
 # What is there when a guide begins: an agent at work, a stile-turn at work.
 ENROLLED = ("files-to-a-customer", "consent-and-hardening", "why-relayed", "direct-links")
 SERVING = ("realms", "settings-and-backup", "services-and-logs", "turn-quick-tour")
+# What the package of a service leaves behind (packaging/debian): it runs, on a configuration of its own.
+PACKAGED = {"turn-for-a-uc-server": "turn", "cameras-behind-lte": "tunnel", "coupling-networks": "tunnel", "relay-publishing": "tunnel"}
 TUNNEL = """log: { dir: /var/log/stile }
 store: { path: /var/lib/stile }
 tunnel: { public_name: tunnel.example.org, listen: ["tls:0.0.0.0:7443"] }
@@ -252,8 +254,20 @@ def before(net, reader):
         net["home"].write("/etc/stile/stile.yaml", AGENT.replace("site-17", "home"))
         for machine, command in (("server", "stile tunnel enrol home"), ("home", "systemctl start stile-agent"), ("home", "stile agent enrol CODE")):
             reader.command(net[machine], command, "", "before the guide")
+    if "gateway" in net.machines:
+        net["gateway"].write("/etc/stile/stile.yaml", TUNNEL)
+        reader.command(net["gateway"], "systemctl start stile-tunnel", "", "before the guide")
     if "customer" in net.machines:
         reader.command(net["customer"], "echo a photo >photo.jpg", "", "before the guide")
+
+
+def as_installed(net, reader, service):
+    with open(os.path.join(ROOT, "packaging/stile.yaml"), encoding="utf-8") as f:
+        net["server"].write("/etc/stile/stile.yaml", f.read())
+    with open(os.path.join(ROOT, f"packaging/debian/stile-{service}.postinst"), encoding="utf-8") as f:
+        text = re.search(r"<<YAML\n(.*?)^YAML$", f.read(), re.M | re.S)[1]
+    net["server"].write(f"/etc/stile/conf.d/{service}.yaml", re.sub(r"\$\(.*\)$", "made-at-the-installation", text, flags=re.M))
+    reader.command(net["server"], f"systemctl start stile-{service}", "", "before the guide")
 
 
 def turn_at_work(net, reader):
@@ -269,6 +283,8 @@ def follow(build, page):
         reader = Reader(net, page)
         if page.topic in ENROLLED:
             before(net, reader)
+        if page.topic in PACKAGED:
+            as_installed(net, reader, PACKAGED[page.topic])
         if page.topic in SERVING:
             turn_at_work(net, reader)
         for b in page.blocks:

@@ -24,11 +24,12 @@ PATIENCE = 60
 PROGRAMS = {"stile": "cli/stile", "stile-turn": "turn/stile-turn", "stile-tunnel": "tunnel/stile-tunnel", "stile-agent": "tunnel/stile-agent",
             "stile-sip": "sip-proxy/stile-sip", "stile-gateway": "gateway/stile-gateway", "stile-console": "console/stile-console"}
 SYSTEMCTL = """#!/bin/bash
-# Only what the guides ask of it: start these services, and wait until they answer.
+# Only what the guides ask of it: start these services, and wait until they answer. What runs is not started again.
 for word; do
 	case $word in
 	stile-*)
-		if [ "$1" = restart ] && pid=$(pidof "$word"); then
+		if pid=$(pidof "$word"); then
+			[ "$1" = restart ] || continue
 			kill "$pid"
 			while grep -q "^State:.[^Z]" "/proc/$pid/status" 2>/dev/null; do sleep 0.1; done # nobody reaps it here
 		fi
@@ -64,10 +65,12 @@ class Machine:
         self.net, self.name, self.addresses, self.background, self.stays = net, name, addresses, [], None
         self.folder = os.path.join(net.folder, name)
         os.makedirs(os.path.join(self.folder, "etc/ssl/certs"))
-        os.makedirs(os.path.join(self.folder, "etc/stile"))
+        os.makedirs(os.path.join(self.folder, "etc/stile/conf.d"))
         for path in ETC:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy(os.path.join("/etc", path), os.path.join(self.folder, "etc", path))
+        with open(self.outside("/etc/group"), "a", encoding="utf-8") as f:  # the package's; the user is not there, for all stay root here
+            f.write("stile:x:64123:\n")
         self.process = subprocess.Popen(
             ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
              "sh", "-c", SETUP, self.folder], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

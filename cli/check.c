@@ -147,8 +147,10 @@ static int check_one(struct cli *cli, size_t i, json_t *result, json_t *told, bo
 	if (!cfg)
 		return cli_fail(cli, "%s: %s", cli_config_path(cli), strerror(-r));
 	bool there = cfg_where(cfg, cli_services[i].section, &file, &line);
-	if (r == 0 && there)
+	if (r == 0 && there) {
 		service_check(&cli_services[i].ops, cli_option(cli, "user"), cfg);
+		service_check_files(&cli_services[i].ops, cli_option(cli, "user"), cfg);
+	}
 	if (cli_has(cli, "json"))
 		json_array_append_new(result, json_pack("{s:s, s:b, s:o, s:o}", "program", program, "configured", there, "errors",
 							notes_json(cfg, cfg_n_errors(cfg), cfg_error), "warnings",

@@ -459,6 +459,8 @@ static int load(struct run *run, bool check)
 	struct service *s = &run->s;
 	int r = read_configuration(run, check);
 
+	if (r == 0 && check)
+		service_check_files(s->ops, s->user, s->cfg);
 	if (s->cfg)
 		for (size_t i = 0; i < cfg_n_warnings(s->cfg); i++) {
 			const struct cfg_error *w = cfg_warning(s->cfg, i);

@@ -166,6 +166,9 @@ void service_drain(struct service *s, uint64_t limit_ms);
 /* Adds what the schema cannot know to the errors of c: ops->check(), and a log folder that cannot be
  * written. For `stile check`; the start and every reload use it too. user may be NULL. */
 void service_check(const struct service_ops *ops, const char *user, struct cfg *c);
+/* For checks by root, which may read what user may not: a warning about files that the configuration is made of or names. A start as root
+ * reads them before it becomes that user, so this is not among what stops it. */
+void service_check_files(const struct service_ops *ops, const char *user, struct cfg *c);
 const char *service_default_user(void);
 
 /* Pieces of it, for tests and for other programs. */

@@ -6,8 +6,11 @@
  * they cannot differ.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "common/service_priv.h"
 
@@ -95,6 +98,45 @@ static int check_log(const struct log_config *lc, const char *user, char *err, s
 		r = log_check(lc, err, err_n);
 	privileges_return();
 	return r;
+}
+
+struct readers {
+	struct account account;
+	char first[512]; /* file that he may not read */
+	unsigned n;
+};
+
+static void on_file(const char *path, void *arg)
+{
+	struct readers *rs = arg;
+	char err[128];
+	struct stat st;
+
+	if (stat(path, &st) < 0 || !S_ISREG(st.st_mode) || privileges_borrow(&rs->account, err, sizeof(err)) < 0)
+		return;
+	if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0 && errno == EACCES && rs->n++ == 0)
+		snprintf(rs->first, sizeof(rs->first), "%s", path);
+	privileges_return();
+}
+
+void service_check_files(const struct service_ops *ops, const char *user, struct cfg *c)
+{
+	struct readers rs = { .n = 0 };
+	const struct group *gr;
+	char err[128], more[40] = "";
+
+	if (geteuid() != 0 || strncmp(ops->program, "stile-", 6) != 0 ||
+	    account_find(user ? user : service_default_user(), NULL, &rs.account, err, sizeof(err)) < 0)
+		return;
+	cfg_name_files(c, on_file, &rs);
+	if (!rs.n)
+		return;
+	if (rs.n > 1)
+		snprintf(more, sizeof(more), " and %u more file%s", rs.n - 1, rs.n == 2 ? "" : "s");
+	gr = getgrgid(rs.account.gid);
+	cfg_add_warning(c, ops->program + 6, "the user %s may not read %s%s: its unit would not start, and a reload is refused; "
+			"chgrp %s and chmod g+r (g+x of folders above) let it", rs.account.name, rs.first, more,
+			gr ? gr->gr_name : rs.account.name);
 }
 
 void service_check(const struct service_ops *ops, const char *user, struct cfg *c)

@@ -115,6 +115,29 @@ def _(w):
     said.exits(2).says("stile.yaml: cannot be read: Permission denied")
 
 
+@case("what root may read and the services' user may not is a warning that says how to mend it")
+def _(w):
+    need_root()
+    w.config(log="{ level: debug }", users="[ { name: alice, password_file: alice.password } ]")
+    w.write("alice.password", "wonderland\n")
+    check = ("check", "-c", w.path("stile.yaml"), "--user", "nobody")
+    files = ("stile.yaml", "server.key", "alice.password")
+    for name in files:
+        for other in files:
+            os.chmod(w.path(other), 0o600)
+            os.chown(w.path(other), 65534 if other != name else 0, -1)
+        said = w.stile(*check).exits(0).says(f"the user nobody may not read {w.path(name)}", "chgrp nogroup", "1 warning")
+        if "more file" in said.err:
+            said.fail("it is only one")
+    for name in files:
+        os.chown(w.path(name), 0, -1)
+    w.stile(*check).exits(0).says(f"the user nobody may not read {w.path('stile.yaml')} and 2 more files")
+    w.run(TURN, "-c", w.path("stile.yaml"), "--check", "--user", "nobody").exits(0).says("the user nobody may not read")
+    said = w.stile(*check[:-1], "root").exits(0)
+    if "may not read" in said.err:
+        said.fail("root may")
+
+
 def refused(w, *texts, **keys):
     w.config(**keys)
     w.check().exits(2).says(*texts)

@@ -8,7 +8,7 @@ import struct
 import subprocess
 
 import stunwire as wire
-from world import HERE, Failed, Watch, counter
+from world import Failed, Watch, counter
 
 BUDGET_BYTES = 64000 // 8  # turn.limits.unauthenticated_bitrate, per prefix and worker and second
 

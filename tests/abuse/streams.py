@@ -6,7 +6,7 @@ import time
 
 import stunwire as wire
 from datagrams import server_queue
-from world import PASSWORD, USER, Failed, Watch, wait_for
+from world import PASSWORD, USER, Failed, Watch
 
 LARGEST_UDP = 65507  # payload of a datagram over IPv4
 QUEUED_KB = 2048     # what the server may hold for a client that does not read: 512 KiB, and some room

@@ -21,7 +21,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 sys.path.insert(0, os.path.join(HERE, "..", "netns"))
-from direct_lab import DIRECT, DirectLab  # noqa: E402
+from direct_lab import DirectLab  # noqa: E402
 from lab import Failed, Skipped, enter  # noqa: E402
 from servers import Unable, keep  # noqa: E402
 from tunnel_lab import wait_for  # noqa: E402

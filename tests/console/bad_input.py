@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a stranger or a broken client may send, a service that is down or late, and names with HTML in them. Meanwhile a page
 goes on as if nothing were."""
-import json
 import os
 import signal
 import socket

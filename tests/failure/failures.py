@@ -25,7 +25,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from services import BUILD, NAMES_AT, PATIENCE, SERVICES, Failed, Names, wait_for, world  # noqa: E402
+from services import BUILD, NAMES_AT, PATIENCE, SERVICES, Failed, Names, wait_for  # noqa: E402
 from sip_world import SipWorld  # noqa: E402
 from world import Skipped  # noqa: E402
 

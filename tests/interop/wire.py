@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 
-from harness import PASSWORD, REALM, USER, Failed, Skipped
+from harness import PASSWORD, USER, Failed, Skipped
 
 COOKIE = 0x2112A442
 ALLOCATE, REFRESH, SEND, DATA, PERMISSION, CHANNEL = 3, 4, 6, 7, 8, 9

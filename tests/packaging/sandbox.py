@@ -3,7 +3,6 @@
 what a service says of itself, what it is refused, and kernels and configurations without. That everything else works is what all other
 suites show: in them every service is shut in, unless a case says "sandbox: false"."""
 import os
-import socket
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -4,7 +4,6 @@
 crowds, and a process that runs out of descriptors. Each has its counter and its reason, and afterwards nothing is
 left of it."""
 import socket
-import struct
 import sys
 import threading
 import time

@@ -328,6 +328,17 @@ def _(w):
             raise Failed(f"    {bad} was taken")
 
 
+@case("who asks for a share of his own agent is told so at once, and does not wait")
+def _(w):
+    w.server()
+    w.agent("site")
+    w.connected("site")
+    with share(w, fill(w.path("out/a.bin"), 100)) as s:
+        r = get(w, s.code, agent="site").ends(1)
+        if "that is this agent's own share: what it has is on this machine" not in "".join(r.errors):
+            raise Failed(f"    {r.errors}")
+
+
 @case("--to sends the link as a SIP MESSAGE through stile-sip, with the password of one of its users")
 def _(w):
     two_agents(w)

@@ -219,6 +219,8 @@ void guests_lost(struct direct *d, const struct wire_signal_lost *m)
 		wire_text_copy(text, sizeof(text), m->text);
 		if (m->reason == WIRE_R_UNKNOWN_SHARE)
 			unknown(g, wire_reason_text(m->reason));
+		else if (m->reason == WIRE_R_PROTOCOL) /* asked again it would be no other */
+			give_up(g, *text ? text : wire_reason_text(m->reason));
 		else
 			later(g, m->reason == WIRE_R_NOT_THERE ? asleep : *text ? text : wire_reason_text(m->reason));
 	}

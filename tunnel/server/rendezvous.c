@@ -199,7 +199,7 @@ static void on_signal_of_share(struct tunnel_server *s, const struct note *n, co
 	else if (!to)
 		lost(s, n->id, m->tag, WIRE_R_NOT_THERE, "the sender's machine is not connected: it may be asleep or without a network");
 	else if (to->link == n->id)
-		lost(s, n->id, m->tag, WIRE_R_PROTOCOL, "that is this agent's own share");
+		lost(s, n->id, m->tag, WIRE_R_PROTOCOL, "that is this agent's own share: what it has is on this machine");
 	else
 		post_word(s, to->link, n->id, m->tag, WIRE_SIGNAL, &out);
 }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "cli/command.h"
 #include "common/text.h"
@@ -25,7 +26,8 @@ static const struct command_table *const tables[] = {
 };
 
 static const struct option_row common_options[] = {
-	{ "config", 'c', "FILE", "configuration (default /etc/stile/stile.yaml)" },
+	{ "config", 'c', "FILE",
+	  "configuration (default /etc/stile/stile.yaml); of a folder its stile.yaml" },
 	{ "instance", 'i', "NAME", "the service's instance, when there are several" },
 	{ "runtime-dir", 0, "DIR", "where the control sockets are (default /run/stile)" },
 	{ "json", 'j', NULL, "print JSON" },
@@ -356,9 +358,16 @@ const char *cli_option(const struct cli *c, const char *name)
 
 const char *cli_config_path(const struct cli *c)
 {
+	static char in_folder[4096];
 	const char *path = cli_option(c, "config");
+	struct stat st;
 
-	return path ? path : "/etc/stile/stile.yaml";
+	if (!path)
+		return "/etc/stile/stile.yaml";
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) && /* an instance's, as its service takes it */
+	    snprintf(in_folder, sizeof(in_folder), "%s/stile.yaml", path) < (int)sizeof(in_folder))
+		return in_folder;
+	return path;
 }
 
 int cli_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t *v)

@@ -97,7 +97,9 @@ tunel: {}
 @case("a file that is missing, a folder, not YAML or without a section of ours is said so")
 def _(w):
     w.check("none.yaml").exits(2).says("none.yaml: cannot be read: No such file")
-    w.stile("check", "-c", w.folder).exits(2).says("Is a directory")
+    w.stile("check", "-c", w.folder).exits(2).says("/stile.yaml: cannot be read: No such file")
+    os.makedirs(w.path("folder.yaml/stile.yaml"))
+    w.check("folder.yaml").exits(2).says("Is a directory")
     w.write("broken.yaml", "turn: [\n")
     w.check("broken.yaml").exits(2).says("broken.yaml:2:1: not valid YAML")
     w.write("tab.yaml", "turn:\n\trealm: x\n")
@@ -136,6 +138,17 @@ def _(w):
     said = w.stile(*check[:-1], "root").exits(0)
     if "may not read" in said.err:
         said.fail("root may")
+
+
+@case("of a folder, as instances have it, stile.yaml is checked: as the service does")
+def _(w):
+    w.config(log="{ level: debug }")
+    os.mkdir(w.path("lab"))
+    for name in ("server.pem", "server.key"):
+        os.symlink(w.path(name), w.path("lab/" + name))
+    os.rename(w.path("stile.yaml"), w.path("lab/stile.yaml"))
+    w.check("lab").exits(0).says("lab/stile.yaml", "good")
+    w.run(TURN, "-c", w.path("lab"), "--check", *(["--user", "root"] if ROOT else [])).exits(0).says("lab/stile.yaml: the configuration is good")
 
 
 def refused(w, *texts, **keys):

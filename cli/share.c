@@ -287,8 +287,7 @@ static void print_ready(struct run *r, const char *code)
 		put_json(json_pack("{s:s, s:s, s:s, s:s, s:s}", "event", "ready", "code", code, "link", r->link, "id", r->id, "name", r->name));
 		return;
 	}
-	printf("Sharing ");
-	print_clean(stdout, r->name);
+	printf("Sharing "), print_clean(stdout, r->name);
 	if (r->tree)
 		sb_size(&b, tree_total(r->tree)), printf(" (%s%s)", tree_is_dir(r->tree) ? "a folder, " : "", text);
 	if (r->uploads && r->tree)
@@ -491,8 +490,7 @@ static int find_port(struct run *r)
 	const struct share_forward_options o = { .cli = r->cli, .loop = r->loop, .say = on_forward_says, .ready = on_forward_ready, .arg = r };
 
 	if (!cli_has(r->cli, "forward"))
-		return cli_has(r->cli, "base-port") || cli_has(r->cli, "interface") ?
-			       (cli_fail(r->cli, "--base-port and --interface belong to --forward"), EXIT_USAGE) : 0;
+		return cli_has(r->cli, "base-port") || cli_has(r->cli, "interface") ? cli_wrong(r->cli, "--base-port and --interface belong to --forward") : 0;
 	if (r->port)
 		return cli_wrong(r->cli, "--tcp goes through the agent: without --forward");
 	return share_forward_new(&o, &r->forward);

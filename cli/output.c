@@ -238,7 +238,7 @@ void print_metrics(const char *text, const char *part)
 			(void)text_cut(&name, ' ');
 		name = text_cut(&name, ' ');
 		name = text_cut(&name, '{');
-		if (!part || memmem(name.p, name.n, part, strlen(part)))
+		if (!part || (name.n && memmem(name.p, name.n, part, strlen(part))))
 			printf("%.*s\n", TEXT_FMT(line));
 	}
 }

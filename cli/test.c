@@ -195,7 +195,7 @@ static int parse_transports(struct plan *pl, unsigned *ret_wanted)
 static int find_targets(struct plan *pl)
 {
 	bool ports = cli_has(pl->cli, "port") || cli_has(pl->cli, "tls-port");
-	unsigned wanted;
+	unsigned wanted = 0;
 	int r = parse_transports(pl, &wanted);
 
 	if (r)

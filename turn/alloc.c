@@ -79,12 +79,14 @@ struct turn_alloc *turn_alloc_new(const struct turn_request *q)
 void turn_alloc_close(struct turn_alloc *a, unsigned family)
 {
 	struct turn_server *s = a->server;
+	void (*closed)(struct turn_totals *, const struct addr *) =
+		a->tcp ? turn_totals_listener_closed : turn_totals_relay_closed;
 
 	if (!a->relay[family])
 		return;
 	turn_offload_end_family(a, family);
-	turn_totals_relay_closed(s->o.totals, &a->at[family]);
-	turn_totals_relay_closed(s->o.totals, &a->public_at[family]);
+	closed(s->o.totals, &a->at[family]);
+	closed(s->o.totals, &a->public_at[family]);
 	s->o.relay->close(steal_ptr(&a->relay[family]));
 }
 

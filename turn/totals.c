@@ -472,10 +472,8 @@ void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at)
 	struct relay_map *m = map_find(t, &a);
 	unsigned port = addr_port(&a);
 
-	if (m) {
+	if (m)
 		atomic_fetch_and(&m->ports[port / 64], ~(1ull << (port % 64)));
-		atomic_fetch_and(&m->listeners[port / 64], ~(1ull << (port % 64)));
-	}
 }
 
 bool turn_totals_any_relay(const struct turn_totals *t, const struct addr *at)
@@ -502,6 +500,16 @@ bool turn_totals_listener_opened(struct turn_totals *t, const struct addr *at)
 	unsigned port = addr_port(&a);
 
 	return !m || !(atomic_fetch_or(&m->listeners[port / 64], 1ull << (port % 64)) >> (port % 64) & 1);
+}
+
+void turn_totals_listener_closed(struct turn_totals *t, const struct addr *at)
+{
+	struct addr a = addr_canonical(at);
+	struct relay_map *m = map_find(t, &a);
+	unsigned port = addr_port(&a);
+
+	if (m)
+		atomic_fetch_and(&m->listeners[port / 64], ~(1ull << (port % 64)));
 }
 
 bool turn_totals_is_listener(const struct turn_totals *t, const struct addr *at)

@@ -60,9 +60,9 @@ void turn_totals_relay_closed(struct turn_totals *t, const struct addr *at);
 /* Whether any port of this address is alive, of either kind: off the packet path. */
 bool turn_totals_any_relay(const struct turn_totals *t, const struct addr *at);
 bool turn_totals_is_relay(const struct turn_totals *t, const struct addr *at); /* of a UDP allocation */
-/* TCP allocations, which close as the others do. Of two that listen on one address (SO_REUSEPORT allows it) the
- * second learns it here: false. */
+/* TCP allocations. Of two that listen on one address (SO_REUSEPORT allows it) the second learns it here: false. */
 bool turn_totals_listener_opened(struct turn_totals *t, const struct addr *at);
+void turn_totals_listener_closed(struct turn_totals *t, const struct addr *at);
 bool turn_totals_is_listener(const struct turn_totals *t, const struct addr *at);
 
 /* One worker's budget of unauthenticated answers: a table of fixed size, keyed by source prefix (IPv4

@@ -224,8 +224,13 @@ static void a_relay_is_known_by_address_and_port_while_it_lives(void **state)
 	assert_false(turn_totals_listener_opened(t, &mapped)); /* somebody else did */
 	assert_true(turn_totals_is_listener(t, &a));
 	assert_false(turn_totals_is_relay(t, &a)); /* the same port on UDP may be anybody's */
+	turn_totals_relay_opened(t, &a);	   /* or one of ours that was reserved before */
 	turn_totals_relay_closed(t, &a);
+	assert_true(turn_totals_is_listener(t, &a));
+	turn_totals_relay_opened(t, &a);
+	turn_totals_listener_closed(t, &a);
 	assert_false(turn_totals_is_listener(t, &a));
+	assert_true(turn_totals_is_relay(t, &a));
 }
 
 static void every_port_has_its_own_bit(void **state)

@@ -198,8 +198,9 @@ static void deliver_letter(struct mail *m, struct loop *loop)
 	list_append(&w->conns, &c->node);
 	loop_timer_set(loop, &c->unused, TURN_UNUSED_MS);
 	struct turn_path path = conn_path(c);
-	turn_input(w->server, &path, &(struct turn_packet){ .data = l->request, .n = l->n, .mark = c->mark },
-		   loop_now(loop));
+	turn_input_again(w->server, &path,
+			 &(struct turn_packet){ .data = l->request, .n = l->n, .mark = c->mark },
+			 loop_now(loop));
 	free(l);
 }
 

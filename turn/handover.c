@@ -164,11 +164,8 @@ static void on_brought(struct turn_server *s, struct turn_mail *m, uint64_t now)
 
 	if (h->alloc)
 		arrive(s, h, now);
-	if (h->path.transport->alive(s->o.edge, &h->path)) {
-		s->asked_already = true;
-		turn_input(s, &h->path, &pk, now);
-		s->asked_already = false;
-	}
+	if (h->path.transport->alive(s->o.edge, &h->path))
+		turn_input_again(s, &h->path, &pk, now);
 	s->n_asking--;
 	free(h);
 }

@@ -226,3 +226,11 @@ void turn_input(struct turn_server *s, const struct turn_path *from, const struc
 	else
 		turn_drop(s, TURN_DROP_NOT_TURN);
 }
+
+void turn_input_again(struct turn_server *s, const struct turn_path *from,
+		      const struct turn_packet *pk, uint64_t now)
+{
+	s->asked_already = true;
+	turn_input(s, from, pk, now);
+	s->asked_already = false;
+}

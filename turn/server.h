@@ -145,6 +145,9 @@ void turn_server_set_discovery(struct turn_server *s, const struct turn_discover
 /* One datagram, or one frame of a stream (turn_frame_length; padded or not), from a client. now: of
  * this pass, on the clock of the timers. */
 void turn_input(struct turn_server *s, const struct turn_path *from, const struct turn_packet *pk, uint64_t now);
+/* A request that came to another worker, which has counted it and sent it here. */
+void turn_input_again(struct turn_server *s, const struct turn_path *from,
+		      const struct turn_packet *pk, uint64_t now);
 /* One datagram from a peer on the allocation's relay socket. */
 void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct turn_packet *pk, uint64_t now);
 /* The same for a run, judged once for all: it is relayed, or nothing was done with it and its datagrams are to be given

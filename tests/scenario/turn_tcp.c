@@ -371,6 +371,10 @@ static void a_bind_finds_the_worker_that_has_the_connection(void **state)
 	data.w = w;
 	assert_int_equal(late_answer(&data), 0);
 	assert_true(is_bound(w, PEER, &data));
+	assert_int_equal(counted(&two, TURN_M_REQUESTS, TURN_METHOD_CONNECTION_BIND),
+			 1); /* where it came, and once */
+	assert_int_equal(counted(w, TURN_M_REQUESTS, TURN_METHOD_CONNECTION_BIND), 0);
+	assert_int_equal(counted(w, TURN_M_SUCCESSES, TURN_METHOD_CONNECTION_BIND), 1);
 	world_stop(&two);
 }
 

@@ -87,8 +87,9 @@ bool fake_send_home(const struct turn_path *p, unsigned worker, const void *requ
 	assert_non_null(block);
 	memcpy(block, request, n);
 	path.handle = home;
-	turn_input(home->server, &path, &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE },
-		   home->now);
+	turn_input_again(home->server, &path,
+			 &(struct turn_packet){ .data = block, .n = n, .mark = DGRAM_MARK_NONE },
+			 home->now);
 	free(block);
 	return true;
 }

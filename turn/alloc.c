@@ -261,6 +261,14 @@ static void on_expired(struct timer *t, uint64_t now)
 	turn_alloc_end(container_of(t, struct turn_alloc, expiry), TURN_END_EXPIRED, now);
 }
 
+struct turn_alloc *turn_alloc_unless_over(struct turn_alloc *a, uint64_t now)
+{
+	if (!a || !turn_alloc_is_over(a, now))
+		return a;
+	turn_alloc_end(a, TURN_END_EXPIRED, now);
+	return NULL;
+}
+
 static const struct addr *any_public(const struct turn_alloc *a)
 {
 	return &a->public_at[a->relay[TURN_V4] ? TURN_V4 : TURN_V6];

@@ -68,6 +68,8 @@ static inline bool turn_alloc_is_over(const struct turn_alloc *a, uint64_t now)
 {
 	return a->expiry.deadline <= now;
 }
+/* The same one, for a request; or NULL, and it has ended, as its timer would have it. a may be NULL. */
+struct turn_alloc *turn_alloc_unless_over(struct turn_alloc *a, uint64_t now);
 /* No longer found by its five-tuple. */
 void turn_alloc_unlist(struct turn_alloc *a);
 static inline const struct turn_realm *turn_alloc_realm(const struct turn_alloc *a)

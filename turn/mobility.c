@@ -207,7 +207,7 @@ enum turn_refusal turn_on_move(struct turn_request *q)
 		return turn_because(q, TURN_REFUSE_TICKET, "it is not one of ours");
 	if (q->alloc)
 		return on_same_path(q, v->p);
-	struct turn_alloc *a = turn_mobility_find(q->s, v->p);
+	struct turn_alloc *a = turn_alloc_unless_over(turn_mobility_find(q->s, v->p), q->now);
 	if (!a && turn_handover_ask(q, v->p, &r))
 		return r;
 	if (!a)

@@ -342,7 +342,7 @@ void turn_request_run(struct turn_request *q)
 	if (!q->s->asked_already) /* else it was counted when it came */
 		turn_count(q->s, TURN_M_REQUESTS, i, 1);
 	if (!turn_methods[i].open) {
-		q->alloc = turn_alloc_find(q->s, q->from);
+		q->alloc = turn_alloc_unless_over(turn_alloc_find(q->s, q->from), q->now);
 		q->realm = realm_of(q);
 		r = authenticate(q);
 	}

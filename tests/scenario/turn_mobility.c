@@ -616,6 +616,18 @@ static void what_is_under_way_when_all_stops_is_closed(void **state)
 	assert_int_equal(turn_totals_allocations(one->totals), 0);
 }
 
+static void what_has_expired_does_not_move_though_its_timer_has_not_run(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"),
+		      away = moved(&home, "203.0.113.9:5000");
+
+	assert_int_equal(allocate_mobile(&home), 0);
+	w->now += 601000;
+	assert_int_equal(move(&away), 437);
+	assert_int_equal(counted(w, TURN_M_ALLOCATIONS_ENDED, TURN_END_EXPIRED), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -642,6 +654,7 @@ int main(void)
 		TALK(another_worker_gives_nothing_to_a_stranger),
 		TALK(who_asked_and_went_away_finds_the_allocation_waiting),
 		TALK(what_is_under_way_when_all_stops_is_closed),
+		TALK(what_has_expired_does_not_move_though_its_timer_has_not_run),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -125,6 +125,23 @@ static void a_second_allocation_is_free_to_have_what_the_first_gave_back(void **
 	assert_int_equal(turn_totals_allocations(w->totals), 0);
 }
 
+/* The process was held up: packets and timers are due at once, and the packets come first. */
+static void what_has_expired_is_gone_though_its_timer_has_not_run(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice"),
+		      bob = client_udp(w, "192.0.2.2:4000", "bob");
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(allocate(&bob), 0);
+	w->now += 601000;
+	assert_int_equal(refresh(&bob, -1), 438);
+	assert_int_equal(refresh(&bob, -1), 437);
+	assert_int_equal(allocate(&alice), 438);
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(counted(w, TURN_M_ALLOCATIONS_ENDED, TURN_END_EXPIRED), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -136,6 +153,7 @@ int main(void)
 		TALK(the_end_of_a_connection_ends_its_allocation_and_no_other),
 		TALK(a_new_connection_from_the_same_port_does_not_inherit),
 		TALK(a_second_allocation_is_free_to_have_what_the_first_gave_back),
+		TALK(what_has_expired_is_gone_though_its_timer_has_not_run),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

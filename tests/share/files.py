@@ -372,4 +372,4 @@ sip:
 
 
 if __name__ == "__main__":
-    main(26100)
+    sys.exit(main(26100))

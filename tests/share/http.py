@@ -8,6 +8,7 @@ import json
 import os
 import re
 import socket
+import sys
 import threading
 import time
 import zlib
@@ -286,4 +287,4 @@ def _(w):
 
 
 if __name__ == "__main__":
-    main(26150)
+    sys.exit(main(26150))

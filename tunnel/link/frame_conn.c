@@ -528,6 +528,7 @@ void frame_conn_addresses_of(int fd, struct addr *ret_peer, struct addr *ret_loc
 {
 	socklen_t n = sizeof(*ret_peer);
 
+	*ret_peer = *ret_local = (struct addr){ 0 };
 	if (getpeername(fd, &ret_peer->sa, &n) < 0 || ret_peer->sa.sa_family == AF_UNIX)
 		*ret_peer = (struct addr){ 0 };
 	n = sizeof(*ret_local);

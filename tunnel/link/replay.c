@@ -162,7 +162,7 @@ size_t replay_tx_next(const struct replay_tx *t, const uint8_t **ret_p)
 void replay_tx_sent(struct replay_tx *t, size_t n)
 {
 	step_on(t);
-	while (n) {
+	while (n && t->at) { /* they came from there */
 		size_t payload = frame_payload(t->at->p + t->at_pos);
 
 		t->at_pos += (uint32_t)(WIRE_HEAD + payload);

@@ -383,7 +383,7 @@ enum scram_result scram_server_first(struct scram *s, const struct scram_verifie
 static enum scram_result read_final(const struct scram *s, struct text t,
 				    uint8_t proof[static SCRAM_KEY_LEN], struct text *ret_bare)
 {
-	struct text all = t, c, nonce, p, first = text_of(s->server_first), ours;
+	struct text all = t, c, nonce, p, first = text_of(s->server_first), ours = { 0 };
 	uint8_t got[BOUND_MAX], want[BOUND_MAX];
 	size_t got_n, proof_n, want_n = bound(&s->binding, want);
 

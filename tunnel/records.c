@@ -101,7 +101,7 @@ int records_configure(struct records *rec, const struct records_options *o, char
 
 	if (r == 0)
 		r = copy_settings(o, &s);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	pthread_mutex_lock(&rec->lock);
 	free(rec->next.dir);

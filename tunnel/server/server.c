@@ -175,7 +175,7 @@ static struct tunnel_listener *find_listener(struct tunnel_server *s, const stru
 	list_for_each (it, &s->listeners) {
 		struct tunnel_listener *l = list_entry(it, struct tunnel_listener, node);
 
-		if (path ? strcmp(l->path, path) == 0 : !l->path[0] && addr_equal(&l->at, at))
+		if (path ? strcmp(l->path, path) == 0 : at && !l->path[0] && addr_equal(&l->at, at))
 			return l;
 	}
 	return NULL;

@@ -13,7 +13,7 @@
 #include "common/backup.h"
 #include "console/console.h"
 
-enum { DOWNLOADS_MAX = 4, FIRST_BYTES = 4096, DOWNLOAD_MS = 3600 * 1000, ERRAND_OUTPUT = 8 << 20, PASSPHRASE_CAP = 1024 };
+enum { DOWNLOADS_MAX = 4, FIRST_BYTES = 4096, DOWNLOAD_MS = 3600 * 1000, ERRAND_OUTPUT = 8 << 20, PASSPHRASE_CAP = 1024, WORDS_MAX = 401 };
 
 struct archives {
 	struct console *c;
@@ -46,17 +46,18 @@ struct upload **archives_upload(struct archives *a)
 	return &a->upload;
 }
 
-/* What the tool says to people begins with its own name and the command's. */
-static const char *words_of(const struct tool *t)
+/* The first line of what the tool says to people, without its own name and the command's. Whatever it was, it becomes UTF-8: JSON takes nothing else. */
+static const char *words_of(const struct tool *t, char out[static WORDS_MAX])
 {
 	const char *colon = strncmp(t->words, "stile ", 6) == 0 ? strstr(t->words, ": ") : NULL;
+	const char *words = colon ? colon + 2 : t->words[0] ? t->words : "the tool has ended without a word";
+	struct sb b = sb_init(out, WORDS_MAX);
 
-	return colon ? colon + 2 : t->words[0] ? t->words : "the tool has ended without a word";
-}
-
-static int words_length(const char *words)
-{
-	return (int)MIN(strcspn(words, "\n"), (size_t)400);
+	sb_text(&b, (struct text){ words, strcspn(words, "\n") });
+	if (!text_is_utf8(text_of(out)))
+		for (char *p = out; *p; p++)
+			*p = (unsigned char)*p < 0x80 ? *p : '?';
+	return out;
 }
 
 /* ---- downloads ---- */
@@ -130,7 +131,7 @@ static void begin(struct download *d)
 static void on_ready(struct tool *t)
 {
 	struct download *d = container_of(t, struct download, tool);
-	const char *words = words_of(t);
+	char words[WORDS_MAX];
 	ssize_t n;
 
 	if (d->begun) {
@@ -142,7 +143,7 @@ static void on_ready(struct tool *t)
 		d->n = (size_t)n;
 		begin(d);
 	} else if (n < 0) {
-		ask_fail(d->ask, 502, "failed", "%.*s", words_length(words), words);
+		ask_fail(d->ask, 502, "failed", "%s", words_of(t, words));
 	}
 }
 
@@ -336,10 +337,10 @@ static void errand_end(struct errand *e)
 {
 	json_t *j = e->out && e->tool.status <= 1 ? json_loadb(e->out, e->n, JSON_REJECT_DUPLICATES, NULL) : NULL;
 	json_t *error = json_is_object(j) && e->tool.status ? json_incref(json_object_get(j, "error")) : NULL;
-	const char *words = words_of(&e->tool);
+	char words[WORDS_MAX];
 
 	if (!error && (!j || e->tool.status))
-		error = json_pack("{s:s, s:s%}", "code", "failed", "text", words, (size_t)words_length(words));
+		error = json_pack("{s:s, s:s}", "code", "failed", "text", words_of(&e->tool, words));
 	e->done(error ? NULL : j, error, e->arg);
 	json_decref(error);
 	json_decref(j);

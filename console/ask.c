@@ -157,10 +157,11 @@ void ask_fail_json(struct ask *a, unsigned status, json_t *error)
 void ask_fail(struct ask *a, unsigned status, const char *code, const char *fmt, ...)
 {
 	char text[512], word[REASON_WORD];
+	struct sb b = sb_init(text, sizeof(text));
 	va_list ap;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	sb_vfmt(&b, fmt, ap);
 	va_end(ap);
 	reason_word(fmt, word);
 	ask_fail_json(a, status, json_pack("{s:s, s:s, s:s*, s:o*}", "code", code, "text", text, "reason", *word ? word : NULL, "values",
@@ -170,10 +171,11 @@ void ask_fail(struct ask *a, unsigned status, const char *code, const char *fmt,
 void ask_field_error(struct ask *a, const char *path, const char *fmt, ...)
 {
 	char text[512], word[REASON_WORD];
+	struct sb b = sb_init(text, sizeof(text));
 	va_list ap;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	sb_vfmt(&b, fmt, ap);
 	va_end(ap);
 	reason_word(fmt, word);
 	ask_fail_json(a, 400, json_pack("{s:s, s:s, s:s*, s:o*, s:[{s:s, s:s}]}", "code", "bad-request", "text", text, "reason", *word ? word : NULL,

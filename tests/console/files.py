@@ -121,6 +121,8 @@ def _(w):
     for bad in ("", "?all=1&file=x", "?older_than_days=0", "?older_than_days=x", "?file=%00"):
         alice.delete("/api/v1/logs" + bad).is_(400, "bad-request")
     alice.delete("/api/v1/logs?service=turn&file=../stile.yaml").is_(502, "failed")
+    for name in ("%C3%A4" * 250, "x" + "%C3%A4" * 250):  # what the tool says is cut between letters
+        alice.delete("/api/v1/logs?file=" + name).is_(502, "failed")
     old = w.write("log/stile-turn.log.1", "long ago\n")
     os.utime(old, (1e9, 1e9))
     got = alice.delete("/api/v1/logs?older_than_days=7").is_(200).json["rows"]

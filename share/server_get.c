@@ -153,6 +153,14 @@ static const char *name_of(const struct share_rq *q)
 	return e ? e->shown : q->s->o.name;
 }
 
+static void begun(struct share_rq *q)
+{
+	q->transfer = true;
+	q->s->counts.transfers++;
+	share_tell(q, SHARE_BEGUN, name_of(q),
+		   q->plain ? q->at : q->at / RECORD_SIZE * RECORD_PLAIN, q->plain_size);
+}
+
 static void given(struct share_rq *q)
 {
 	struct share_server *s = q->s;
@@ -207,12 +215,19 @@ static void begin(struct share_rq *q, unsigned status, const char *type, uint64_
 		memcpy(q->buf, q->salt, SHARE_SALT);
 		q->buf_n = SHARE_SALT;
 	}
-	if (!q->head) {
-		q->transfer = true;
-		q->s->counts.transfers++;
-		share_tell(q, SHARE_BEGUN, name_of(q), q->plain ? q->at : q->at / RECORD_SIZE * RECORD_PLAIN, q->plain_size);
-	}
+	if (!q->head)
+		begun(q);
 	httpd_reply_stream(q->rq, status, type, n, &source);
+}
+
+/* Nothing is pulled of it: it is all given. */
+static void give_empty(struct share_rq *q, const char *type)
+{
+	if (!q->head) {
+		begun(q);
+		given(q);
+	}
+	httpd_reply(q->rq, 200, type, (struct text){ 0 });
 }
 
 /* ---- an entry ---- */
@@ -265,7 +280,7 @@ static void send_entry(struct share_rq *q, const char *type)
 	if (!q->plain && share_records_of(q->s->o.code->secret, e->salt, "file", true, &q->ctx) < 0)
 		share_answer(q, 503, "busy", "the other side is short of memory");
 	else if (n == 0)
-		httpd_reply(q->rq, 200, type, (struct text){ 0 });
+		give_empty(q, type);
 	else
 		begin(q, part == SHARE_RANGE_PART ? 206 : 200, type, n);
 }

@@ -317,7 +317,7 @@ static void wind(struct sip_branch *b)
 			   px_now(px) + (more ? px->o.failover : px->o.timer_c));
 }
 
-/* A way out that leads to a listener of ours: a wrong address in a route, or a partner's SRV record. */
+/* A way out that leads to a listener of ours: a wrong address in a route, a partner's SRV record, a registered Path. */
 static bool is_us(const struct sip_branch *b, const struct sip_target *to)
 {
 	const struct sip_proxy *px = b->ctx->px;

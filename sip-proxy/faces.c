@@ -265,6 +265,19 @@ static bool is_own(struct sip_edge *e, const struct addr *a)
 	return false;
 }
 
+/* Does what is sent to this address come to a listener ? To 0.0.0.0 it comes to this machine, to a group
+ * (all-hosts) or a broadcast address to each socket that is bound to no address. */
+static bool comes_to(struct sip_edge *e, const struct sip_listener *l, const struct addr *a)
+{
+	enum addr_class class = addr_classify(a);
+
+	if (class == ADDR_UNSPECIFIED)
+		return true;
+	if (!l->wildcard)
+		return addr_equal_ip(a, &l->at);
+	return class == ADDR_MULTICAST || class == ADDR_BROADCAST || is_own(e, a);
+}
+
 static bool advertises(const struct sip_listener *l, struct text host, uint16_t port)
 {
 	struct text rest = text_of(l->advertise), own;
@@ -292,11 +305,8 @@ bool sip_listeners_are(struct sip_edge *e, struct text host, uint16_t port)
 
 		if (advertises(l, host, port))
 			return true;
-		if (!literal || wanted != addr_port(&l->at) || addr_family(&a) != addr_family(&l->at))
-			continue;
-		if (addr_classify(&a) == ADDR_UNSPECIFIED) /* what is sent to 0.0.0.0 comes to this machine */
-			return true;
-		if (l->wildcard ? is_own(e, &a) : addr_equal_ip(&a, &l->at))
+		if (literal && wanted == addr_port(&l->at) &&
+		    addr_family(&a) == addr_family(&l->at) && comes_to(e, l, &a))
 			return true;
 	}
 	return false;

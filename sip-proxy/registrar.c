@@ -343,6 +343,7 @@ static enum sip_step on_call(struct sip_passage *p, struct sip_registrar *r)
 					   .q = b[i].q,
 					   .has_flow = flow,
 					   .only_flow = b[i].outbound,
+					   .elsewhere = true, /* back here it would come as from our own side */
 					   .path_token = flow, /* what follows in the dialog, too */
 					   .hop = b[i].from,
 					   .group = group_of(r, &b[i]) };

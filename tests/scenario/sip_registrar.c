@@ -199,6 +199,52 @@ static void a_call_finds_the_registered_one(void **state)
 	end();
 }
 
+/* A registered place that is a listener of ours: the request would come in again, by sip.lan as from the own network, and leave
+ * by our routes. Whatever the account's holder has written (Path, maddr, a name), his other places are called and this one is not. */
+static void a_registered_place_that_leads_back_to_us_is_not_used(void **state)
+{
+	static const struct {
+		const char *at, *contact;
+	} rows[] = {
+		{ BOB, "Contact: <sip:00491@gateway.test>\r\nPath: <sip:10.0.0.100;lr>\r\n" },
+		{ BOB, "Contact: <sip:00491@gateway.test>\r\nPath: <sip:ours.test:5060;lr>, <sip:192.0.2.30;lr>\r\n" },
+		{ BOB, "Contact: <sip:bob@192.0.2.20;maddr=10.0.0.100>\r\n" },
+		{ BOB, "Contact: <sip:bob@192.0.2.20;maddr=192.0.2.100;transport=tcp>\r\n" },
+		{ "tcp:192.0.2.20:40000", "Contact: <sip:00491@10.0.0.100>\r\n" }, /* its connection is gone */
+	};
+	struct sent s;
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		for (unsigned other = 0; other < 2; other++) {
+			begin();
+			w.dead_conn = 40000;
+			w.names[0].name = "ours.test";
+			w.names[0].at[0] = "udp:10.0.0.100:5060";
+			s = do_register(rows[i].at, "bob", "hush", rows[i].contact);
+			sent_free(&s);
+			if (other) {
+				s = do_register(BOB, "bob", "hush",
+						"Contact: <sip:bob@192.0.2.20>;q=0.5\r\n");
+				sent_free(&s);
+			}
+			say(&w, STRANGER,
+			    "MESSAGE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-s\r\nMax-Forwards: 7\r\n"
+			    "From: <sip:carol@elsewhere.test>;tag=1\r\nTo: <sip:bob@uc.test>\r\nCall-ID: s1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n");
+			if (w.n_lookups)
+				answer_lookup(&w, w.n_lookups - 1, true);
+			if (other) {
+				s = expect_request(&w, "MESSAGE", BOB);
+				assert_true(sent_has(&s, "MESSAGE sip:bob@192.0.2.20 SIP/2.0\r\n"));
+				sent_free(&s);
+			} else {
+				expect_and_free(&w, 482, STRANGER);
+				assert_int_equal(w.refused, SIP_REFUSE_LOOP);
+			}
+			expect_nothing(&w);
+			end();
+		}
+}
+
 static void who_is_not_there_is_offline_or_unknown(void **state)
 {
 	(void)state;
@@ -541,6 +587,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_registers_is_challenged_and_then_bound),
 		cmocka_unit_test(a_call_finds_the_registered_one),
+		cmocka_unit_test(a_registered_place_that_leads_back_to_us_is_not_used),
 		cmocka_unit_test(who_is_not_there_is_offline_or_unknown),
 		cmocka_unit_test(one_of_ours_must_prove_it_and_the_proof_stays_here),
 		cmocka_unit_test(another_ones_address_is_not_for_sale),

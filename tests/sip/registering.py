@@ -3,7 +3,7 @@
 lines), are reached where they registered, over the connection that they made, and by nobody else's word."""
 import os
 
-from sip_world import Failed, case, credentials, main, wait_for
+from sip_world import Failed, Ua, case, credentials, main, wait_for
 
 
 def register(ua, user, password, which=0, expires=300, status=200, contact="", headers=()):
@@ -189,6 +189,29 @@ def _(w):
                 if m.status not in status:
                     raise Failed(f"    {method} to {host}: {m.start}")
     w.ask("sip", "registrations").exits(0).says("bob@uc.test").never_says("alice@uc.test")
+
+
+@case("who calls a user does not come back to us as from the own network, whatever Path or maddr the user has registered")
+def _(w):
+    w.config(users="[ { name: bob, password: hush } ]")
+    w.start()
+    places = [("127.0.0.1", "<sip:00491@out.test>", [f"Path: <sip:{host}:{w.lan};lr>"]) for host in ("127.0.0.1", "localhost", "0.0.0.0")]
+    places.append(("127.0.0.2", f"<sip:bob@127.0.0.2:{w.lan};maddr=127.0.0.1>", []))
+    with Ua("udp", None, bind=("127.0.0.1", w.other(0))) as gateway, w.udp(lan=False) as eve:
+        for source, contact, headers in places:
+            with w.udp(lan=False, bind=(source, w.lan if source == "127.0.0.2" else 0)) as bob:
+                more = {"From": "<sip:bob@uc.test>;tag=r", "To": "<sip:bob@uc.test>", "Contact": contact + ";expires=300"}
+                m = bob.ask("REGISTER", "sip:uc.test", headers, **more)
+                auth = credentials(m.get("WWW-Authenticate"), "bob", "hush", "REGISTER", "sip:uc.test")
+                m = bob.ask("REGISTER", "sip:uc.test", headers, Authorization=auth, **more)
+                if m.status != 200:
+                    raise Failed(f"    {contact}: {m.start}")
+                eve.raw(eve.request("MESSAGE", "sip:bob@uc.test", From="<sip:eve@evil.test>;tag=e"))
+                m = eve.next(5)
+                if not m or m.status != 482:
+                    raise Failed(f"    {contact} {headers}: {m.start if m else gateway.expect('MESSAGE').start}")
+            w.ask("sip", "unregister", "bob@uc.test").exits(0)
+    w.logged("sip.refused.loop", "leads back to a listener of ours")
 
 
 @case("who guesses passwords waits, and the log says who")

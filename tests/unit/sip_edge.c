@@ -577,6 +577,7 @@ static void a_reload_keeps_connections_and_replaces_listeners(void **state)
 static void addresses_of_listeners_are_ours(void **state)
 {
 	struct world *w = *state;
+	char err[256];
 	struct addr at = listens(w, "udp");
 
 	assert_true(sip_edge_ops.is_us(w->edge, TEXT("127.0.0.1"), addr_port(&at)));
@@ -586,6 +587,15 @@ static void addresses_of_listeners_are_ours(void **state)
 	/* Other ways to write what leads there. */
 	assert_true(sip_edge_ops.is_us(w->edge, TEXT("::ffff:127.0.0.1"), addr_port(&at)));
 	assert_true(sip_edge_ops.is_us(w->edge, TEXT("0.0.0.0"), addr_port(&at)));
+	/* A wildcard listener hears what the machine sends to a group, all-hosts say, or to a broadcast address. */
+	assert_false(sip_edge_ops.is_us(w->edge, TEXT("224.0.0.1"), addr_port(&at)));
+	const struct sip_listen_spec all = { .proto = SIP_UDP,
+					     .at = addr_v4(INADDR_ANY, addr_port(&at)) };
+	assert_int_equal(apply(w, &all, 1, err, sizeof(err)), 0);
+	assert_true(sip_edge_ops.is_us(w->edge, TEXT("224.0.0.1"), addr_port(&at)));
+	assert_true(sip_edge_ops.is_us(w->edge, TEXT("255.255.255.255"), addr_port(&at)));
+	assert_false(sip_edge_ops.is_us(w->edge, TEXT("224.0.0.1"), 1));
+	assert_false(sip_edge_ops.is_us(w->edge, TEXT("192.0.2.77"), addr_port(&at)));
 }
 
 int main(void)

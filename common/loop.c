@@ -99,6 +99,11 @@ void loop_post(struct loop *l, struct mail *m)
 		return;
 }
 
+bool loop_has_mail(const struct loop *l)
+{
+	return atomic_load_explicit(&l->mail, memory_order_relaxed) != NULL;
+}
+
 static struct mail *take_mail(struct loop *l)
 {
 	struct mail *in_order = NULL;

@@ -69,6 +69,7 @@ struct mail {
 	void (*deliver)(struct mail *m, struct loop *l);
 	void (*drop)(struct mail *m);
 };
+bool loop_has_mail(const struct loop *l);
 void loop_post(struct loop *l, struct mail *m); /* thread-safe, never blocks on the receiver, in order per sender */
 
 /* Worker threads. setup runs in the new thread before its loop runs, one worker after the other in the

@@ -372,16 +372,23 @@ static void start_failed(const struct run *run, const char *err)
 		fprintf(stderr, "%s: %s\n", s->instance.full, err);
 }
 
-/* Who waits for the store or the log's files learns how it went while everything still stands. */
+/* Who waits for the store or the log's files learns how it went while everything still stands; also who asks anew because of what
+ * he learns, but not for ever. */
 static void deliver_outcomes(struct service *s)
 {
+	enum { ROUNDS = 16 };
+
 	if (!s->loop)
 		return;
 	service_logs_stop(s);
-	if (s->store)
-		store_flush(s->store);
-	loop_stop(s->loop); /* so this is one pass that does not wait */
-	loop_run(s->loop);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		if (s->store)
+			store_flush(s->store);
+		if (i > 0 && !loop_has_mail(s->loop))
+			return;
+		loop_stop(s->loop); /* so this is one pass that does not wait */
+		loop_run(s->loop);
+	}
 }
 
 static int run_service(struct run *run)

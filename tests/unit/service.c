@@ -378,6 +378,20 @@ static void a_second_signal_stops_at_once_and_is_no_clean_stop(void **state)
 	assert_int_equal(access(w->stopped, F_OK), 0);
 }
 
+static void who_asks_the_store_because_of_its_answer_is_answered_at_the_stop_too(void **state)
+{
+	struct world *w = *state;
+	char asked[160];
+
+	snprintf(asked, sizeof(asked), "%s/run/asked", w->dir);
+	setenv("DEMO_ASKED", asked, 1);
+	start(w);
+	unsetenv("DEMO_ASKED");
+	kill(w->pid, SIGTERM);
+	assert_int_equal(exit_code(w), 0);
+	assert_int_equal(access(asked, F_OK), 0);
+}
+
 static void stop_over_the_control_socket_is_answered(void **state)
 {
 	struct world *w = *state;
@@ -841,6 +855,7 @@ int main(void)
 		IN_WORLD(a_second_instance_needs_a_name_of_its_own),
 		IN_WORLD(a_stop_waits_for_the_drain_no_longer_than_its_limit),
 		IN_WORLD(a_second_signal_stops_at_once_and_is_no_clean_stop),
+		IN_WORLD(who_asks_the_store_because_of_its_answer_is_answered_at_the_stop_too),
 		IN_WORLD(stop_over_the_control_socket_is_answered),
 		IN_WORLD(a_drain_without_a_deadline_waits_until_a_stop_which_is_clean),
 		IN_WORLD(a_drain_ends_at_its_deadline_and_the_last_one_set_counts),

@@ -2,7 +2,8 @@
 /*
  * A service that does nothing but behave as its configuration tells it to: fail at a step of the start,
  * refuse a reload, never be drained, be stuck. stop() makes the file $DEMO_STOPPED, if it is set;
- * $DEMO_HANGUP sends SIGHUP before there is a handler for it.
+ * $DEMO_HANGUP sends SIGHUP before there is a handler for it; $DEMO_ASKED is made at the stop, when the store has answered ten
+ * questions, each of which was asked because of the answer before.
  */
 #include "tests/unit/service_demo.h"
 #include <errno.h>
@@ -87,8 +88,35 @@ static int demo_reload(struct service *s, struct cfg *c, char *err, size_t err_n
 	return demo_of(c)->number == 77 ? -EINVAL : 0;
 }
 
+static void ask_store(struct service *s);
+
+static void on_answer(const struct store_outcome *o, void *arg)
+{
+	struct service *s = arg;
+
+	(void)o;
+	ask_store(s);
+}
+
+static void ask_store(struct service *s)
+{
+	static unsigned asked;
+	struct store_call call = { .loop = s->loop, .done = on_answer, .arg = s };
+	FILE *f;
+
+	if (asked++ < 10) {
+		(void)store_audit(s->store, &call, 0, 1);
+		return;
+	}
+	f = fopen(getenv("DEMO_ASKED"), "w");
+	if (f)
+		fclose(f);
+}
+
 static bool demo_drain(struct service *s)
 {
+	if (getenv("DEMO_ASKED"))
+		ask_store(s);
 	return !demo_of(s->cfg)->never_drained;
 }
 

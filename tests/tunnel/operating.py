@@ -42,6 +42,18 @@ def _(w):
         w.ask("relay", "metrics", "ended").exits(0).says("# HELP stile_relay_ended_total").never_says("bytes")
 
 
+@case("a port that another program of this user listens on is refused, not shared, however many workers")
+def _(w):
+    w.server_config(workers=2)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as services do that come and go by reloads
+        other.bind(("127.0.0.1", w.base))
+        other.listen()
+        w.run(SERVER, "-c", w.path("stile.yaml"), "--runtime-dir", w.path("run"),
+              *(["--user", "root"] if os.getuid() == 0 else [])).exits(1).says(f"cannot listen on 127.0.0.1:{w.base}: Address already in use")
+    w.server(workers=2)
+
+
 @case("an agent for two servers runs each job on both, and goes on with one when the other is gone")
 def _(w):
     with Target(w.target_port(0), echo):

@@ -14,6 +14,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #include "common/bytes.h"
+#include "common/inherited.h"
+#include "common/reuseport.h"
 #include "common/unix_socket.h"
 #include "tunnel/server/rendezvous.h"
 #include "tunnel/server/shares.h"
@@ -121,7 +123,10 @@ static int bind_place(struct tunnel_listener *l, uid_t uid, unsigned n_workers, 
 	int r;
 
 	if (!l->path[0]) {
-		r = stream_listen_socket(&l->at, &o, &l->fds[i]);
+		/* One that another program of our user has would be shared, not refused. */
+		r = i == 0 && o.reuseport && !inherited_has(SOCK_STREAM, &l->at) ? reuseport_probe(SOCK_STREAM, &l->at) : 0;
+		if (r == 0)
+			r = stream_listen_socket(&l->at, &o, &l->fds[i]);
 		if (r == 0)
 			prepare(l->fds[i]);
 		return r;

@@ -109,7 +109,9 @@ static void on_metrics(int r, json_t *result, json_t *error, void *arg)
 				add_source(&sources[i], result, &now);
 		now.at = clock_unix_ms();
 		seconds = (double)(now.at - k->at) / 1000;
-		if (k->at && seconds > 0.2 && now.in >= k->in && now.out >= k->out) {
+		if (now.in < k->in || now.out < k->out) {
+			k->in_rate = k->out_rate = 0; /* it was restarted, and counts anew */
+		} else if (k->at && seconds > 0.2) {
 			k->in_rate = (now.in - k->in) / seconds;
 			k->out_rate = (now.out - k->out) / seconds;
 		}

@@ -30,10 +30,12 @@ static const struct cfg_row kept_rows[] = {
 	{ .name = "totp", .type = &cfg_string, CFG_AT(struct kept, totp), .flags = CFG_SECRET, .help = "The secret of one-time passwords." },
 };
 static const struct cfg_schema kept_schema = { "console.kept", kept_rows, ARRAY_LEN(kept_rows), sizeof(struct kept) };
+#define CODES "console.code" /* of a user: the step of the last one-time code that was taken. Each login writes it, so that it is no part of him */
 const struct store_kind console_store_kinds[] = {
 	{ .name = "console.user", .schema = &kept_schema, .state = true },
 	{ .name = "console.token", .schema = &kept_schema, .state = true },
 	{ .name = "console.session", .state = true, .unaudited = true },
+	{ .name = CODES, .state = true, .unaudited = true },
 	{ .name = "console.action", .state = true },
 	{ 0 },
 };
@@ -309,6 +311,21 @@ static void load_user(const struct store_object *o, void *arg)
 	u->kept = kept_of(u);
 }
 
+/* A code that was taken is not taken again after a restart either. */
+void user_took_code(struct accounts *a, struct user *u, uint64_t step)
+{
+	u->totp_last = step;
+	accounts_keep(a, CODES, u->name, json_pack("{s:I}", "step", (json_int_t)step));
+}
+
+static void load_code(const struct store_object *o, void *arg)
+{
+	struct user *u = user_known(arg, o->key);
+
+	if (u)
+		u->totp_last = (uint64_t)json_integer_value(json_object_get(o->body, "step"));
+}
+
 /* ---- tokens ---- */
 
 static const struct {
@@ -445,6 +462,7 @@ void user_remove(struct accounts *a, struct user *u, const char *who, account_do
 		if (strcmp(t->user, u->name) == 0)
 			token_remove(a, t, who, NULL, NULL);
 	}
+	accounts_drop(a, CODES, u->name);
 	u->leaving = true;
 	if (*u->kept.hash) {
 		save(a, (struct change){ .kind = "console.user", .key = u->name, .who = who, .deleted = true, .user = u }, fn, arg);
@@ -488,6 +506,8 @@ int accounts_new(struct console *c, char *err, size_t err_n, struct accounts **r
 	list_init(&a->tokens);
 	*ret_a = a;
 	r = store_load(c->svc->store, "console.user", load_user, a);
+	if (r == 0)
+		r = store_load(c->svc->store, CODES, load_code, a);
 	if (r == 0)
 		r = store_load(c->svc->store, "console.token", load_token, a);
 	if (r == 0)

@@ -246,6 +246,7 @@ unsigned accounts_admins(const struct accounts *a);
 typedef void (*account_done_fn)(int r, void *arg);
 struct user *user_add(struct accounts *a, const char *name, enum control_role role, const char *hash);
 void user_save(struct accounts *a, struct user *u, const char *who, account_done_fn fn, void *arg);
+void user_took_code(struct accounts *a, struct user *u, uint64_t step); /* a one-time code, of this step */
 void user_remove(struct accounts *a, struct user *u, const char *who, account_done_fn fn, void *arg); /* with sessions and tokens */
 struct token *token_add(struct accounts *a, const struct token *like, const char *who, char secret[static 64], account_done_fn fn, void *arg);
 struct token *token_of_secret(struct accounts *a, const char *secret);

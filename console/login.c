@@ -180,7 +180,8 @@ static void on_login_hash(bool match, const char *hash, void *arg)
 	} else if (u->totp && !code) {
 		ask_fail(a, 401, "totp-needed", "this account asks for a one-time code, too");
 	} else {
-		u->totp_last = MAX(u->totp_last, step);
+		if (step)
+			user_took_code(a->c->accounts, u, step);
 		throttle_good(a->c->throttle, name, a->rq ? httpd_peer(a->rq) : &(struct addr){ 0 });
 		begin_session(a, u);
 	}
@@ -366,7 +367,7 @@ void totp_confirm(struct ask *a)
 	memcpy(u->totp_secret, u->totp_new, sizeof(u->totp_secret));
 	u->totp = true;
 	u->totp_pending = false;
-	u->totp_last = step;
+	user_took_code(a->c->accounts, u, step);
 	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", "one-time codes on"), LF_STR("user", u->name));
 	save_me(ask_ref(a), u);
 }

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DIGITS = 6, WINDOW = 1, QUIET_ZONE = 4 };
+enum { DIGITS = 6, WINDOW = 1, FUTURE = 3600 / TOTP_STEP_S, QUIET_ZONE = 4 };
 
 void totp_base32(const uint8_t *p, size_t n, char *out)
 {
@@ -49,6 +49,8 @@ uint64_t totp_check(const uint8_t secret[static TOTP_SECRET], const char *code, 
 
 	if (strlen(code) != DIGITS || text_u64(text_of(code), &given) < 0)
 		return 0;
+	if (last > now + FUTURE) /* of a clock that was wrong, and has been set */
+		last = 0;
 	for (uint64_t step = now - WINDOW; step <= now + WINDOW; step++)
 		if (step > last && totp_code(secret, step) == given)
 			return step;

@@ -45,6 +45,8 @@ static void a_code_counts_once_and_for_a_step_on_either_side(void **state)
 	assert_int_equal(totp_check(secret, "005924", 1234567890 + 2 * TOTP_STEP_S, 0), 0);
 	assert_int_equal(totp_check(secret, "005924", 1234567890, step), 0); /* it was taken */
 	assert_int_equal(totp_check(secret, "005924", 1234567890, step - 1), step);
+	assert_int_equal(totp_check(secret, "005924", 1234567890, step + 60), 0);
+	assert_int_equal(totp_check(secret, "005924", 1234567890, step + 1000), step); /* the clock had been wrong */
 	assert_int_equal(totp_check(secret, "05924", 1234567890, 0), 0);
 	assert_int_equal(totp_check(secret, "5924", 1234567890, 0), 0);
 	assert_int_equal(totp_check(secret, " 05924", 1234567890, 0), 0);

@@ -453,6 +453,11 @@ void httpd_set_tls(struct httpd *h, struct httpd_tls *tls)
 	h->tls = httpd_tls_ref(tls);
 }
 
+void httpd_set_stall(struct httpd *h, uint64_t stall_ms)
+{
+	h->limits.stall_ms = stall_ms ? stall_ms : STALL_MS;
+}
+
 void httpd_drain(struct httpd *h)
 {
 	h->draining = true;

@@ -346,6 +346,9 @@ static int on_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 		return r;
 	}
 	close_others(gs, &fresh->listen);
+	if (gs->tls)
+		httpd_set_stall(gs->tls, fresh->limits.stall_ms);
+	httpd_set_stall(gs->plain, fresh->limits.stall_ms);
 	gs->g.config = fresh;
 	s->drain_limit_ms = fresh->drain_ms;
 	return 0;

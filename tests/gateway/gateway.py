@@ -285,6 +285,22 @@ def _(w):
             s.close()
 
 
+@case("a reload of the time in which something must move holds for browsers, too")
+def _(w):
+    w.gateway(limits="{ stall: 10m }")
+    w.tunnel.shares[ID] = lambda c, f: (head_of(f), f.read())
+    w.gateway_config(limits="{ stall: 1s }")
+    w.ask("reload", "gateway").exits(0)
+    began = time.monotonic()
+    try:
+        raw(w, f"PUT /s/{ID}/u/0 HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf".encode())
+    except TimeoutError:
+        pass
+    if time.monotonic() - began > 15:
+        raise Failed("    a browser that sends no more is waited for")
+    w.logged("gateway.refused", "slow-body")
+
+
 @case("behind the front of stile-turn on one port: chosen by server name, and the browser's own address is known")
 def _(w):
     w.certificate("share", "DNS:share.example.org")

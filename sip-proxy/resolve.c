@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The walk of RFC 3263 4: NAPTR, then SRV, then addresses, each step asked in parallel and all of it under one
- * deadline. See resolve.h. Two choices of ours: of several transports without a preference in the DNS, UDP comes
- * first for sip: URIs, as elsewhere; and an answer that is late or broken counts as none at its step, so that a name
- * server that knows no NAPTR does not make a domain unreachable.
+ * deadline, of which each but the last has half of what is left. See resolve.h. Two choices of ours: of several transports
+ * without a preference in the DNS, UDP comes first for sip: URIs, as elsewhere; and an answer that is late or broken
+ * counts as none at its step, so that a name server that knows no NAPTR does not make a domain unreachable.
  *
  * A walk owns its queries; its answers are shared with the resolver's memory. It ends by calling done() from its timer
  * or from a query's callback, which are both the loop's.
@@ -39,6 +39,7 @@ struct walk {
 	struct sip_resolver *r;
 	struct sip_lookup *l;
 	struct timer timer;   /* deadline; 0: it is done */
+	uint64_t until;	      /* ms: the deadline */
 	struct sip_next next; /* its host is below */
 	struct dns_query *naptr;
 	struct service services[SERVICES];
@@ -111,6 +112,15 @@ static void walk_free(struct walk *w)
 		dns_cancel(w->hosts[i].q);
 	free(w->hosts);
 	free(w);
+}
+
+/* How long a step may take behind which there is another: half of what is left, for a name server that swallows questions of
+ * its kind must leave time for the next. */
+static uint64_t share(const struct walk *w)
+{
+	uint64_t now = loop_now(w->r->o.loop);
+
+	return w->until > now + 2 ? (w->until - now) / 2 : 1;
 }
 
 /* A partner's SRV record must not make us knock at doors of our own network. */
@@ -321,7 +331,7 @@ static void ask_services(struct walk *w)
 	for (unsigned i = 0; i < w->n_services; i++) {
 		struct service *s = &w->services[i];
 		const struct dns_request rq = {
-			.host = s->name, .deadline_ms = SIP_LOOKUP_MS, .done = on_srv, .arg = s
+			.host = s->name, .deadline_ms = share(w), .done = on_srv, .arg = s
 		};
 		if (dns_records(w->r->o.dns, DNS_SRV, &rq, &s->q) == 0)
 			w->waiting++;
@@ -409,7 +419,7 @@ static int begin_federation(struct walk *w)
 static int begin(struct walk *w)
 {
 	const struct dns_request rq = {
-		.host = w->host, .deadline_ms = SIP_LOOKUP_MS / 2, .done = on_naptr, .arg = w
+		.host = w->host, .deadline_ms = share(w), .done = on_naptr, .arg = w
 	};
 	enum sip_proto p = usual_proto(w);
 	struct addr literal;
@@ -451,6 +461,7 @@ int sip_resolver_lookup(struct sip_resolver *r, const struct sip_next *next, str
 	w->l = l;
 	w->next = *next;
 	w->timer.fire = on_walk_timer;
+	w->until = loop_now(r->o.loop) + SIP_LOOKUP_MS;
 	list_append(&r->walks, &w->node);
 	r->n_walks++;
 	l->under_way = w;

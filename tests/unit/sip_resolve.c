@@ -30,9 +30,14 @@ static const struct dns_row names[] = {
 	{ .name = "_sipfederationtls._tcp.fed.test", .ttl_s = 60, .srv = "20 0 5063 b.test, 10 0 5062 a.test" },
 	{ .name = "_sips._tcp.fed.test", .ttl_s = 60, .srv = "10 0 5081 b.test" },
 	{ .name = "_sips._tcp.sips.test", .ttl_s = 60, .srv = "10 0 5081 b.test" },
-	{ .name = "_sipfederationtls._tcp.inside.test", .ttl_s = 60, .srv = "10 0 5061 near.test, 20 0 5061 a.test" },
+	{ .name = "_sipfederationtls._tcp.inside.test",
+	  .ttl_s = 60,
+	  .srv = "10 0 5061 near.test, 20 0 5061 a.test" },
 	{ .name = "_sipfederationtls._tcp.lan.test", .ttl_s = 60, .srv = "10 0 5061 near.test" },
 	{ .name = "_sipfederationtls._tcp.deaf.test", .ttl_s = 60, .rcode = NO_ANSWER },
+	{ .name = "mute.test", .ttl_s = 60, .v4 = "192.0.2.9" },
+	{ .name = "_sip._udp.mute.test", .ttl_s = 60, .rcode = NO_ANSWER },
+	{ .name = "_sip._tcp.mute.test", .ttl_s = 60, .rcode = NO_ANSWER },
 	{ .name = "near.test", .ttl_s = 60, .v4 = "10.0.0.5" },
 	{ .name = "a.test", .ttl_s = 60, .v4 = "192.0.2.1" },
 	{ .name = "b.test", .ttl_s = 60, .v4 = "192.0.2.2" },
@@ -84,6 +89,17 @@ static bool may_be_partner(void *arg, const struct addr *at)
 	return addr_classify(at) != ADDR_PRIVATE;
 }
 
+static void resolver_new(struct world *w)
+{
+	assert_int_equal(sip_resolver_new(&(struct sip_resolver_options){ .loop = w->loop,
+									  .dns = w->dns,
+									  .can_send = can_send,
+									  .may_be_partner = may_be_partner,
+									  .arg = w },
+					  &w->r),
+			 0);
+}
+
 static int setup(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
@@ -96,13 +112,7 @@ static int setup(void **state)
 					 .servers = w->server.servers, .timeout_ms = 200, .tries = 2 },
 				 &w->dns),
 			 0);
-	assert_int_equal(sip_resolver_new(&(struct sip_resolver_options){ .loop = w->loop,
-									  .dns = w->dns,
-									  .can_send = can_send,
-									  .may_be_partner = may_be_partner,
-									  .arg = w },
-					  &w->r),
-			 0);
+	resolver_new(w);
 	w->lookup.done = on_done;
 	*state = w;
 	return 0;
@@ -209,6 +219,23 @@ static void a_failure_says_which_one_it_is(void **state)
 	assert_non_null(strstr(w->why, "in time"));
 	where(w, host(""));
 	assert_non_null(strstr(w->why, "cannot be a name"));
+}
+
+/* Some routers' name servers know A only, and swallow what else they are asked for. */
+static void who_swallows_srv_questions_is_asked_for_addresses_in_time(void **state)
+{
+	struct world *w = *state;
+
+	sip_resolver_free(w->r); /* another one, with a patience of c-ares that is longer than ours, as it usually is */
+	dns_free(w->dns);
+	assert_int_equal(dns_new(w->loop,
+				 &(struct dns_options){ .servers = w->server.servers,
+							.timeout_ms = SIP_LOOKUP_MS,
+							.tries = 2 },
+				 &w->dns),
+			 0);
+	resolver_new(w);
+	assert_string_equal(where(w, host("mute.test")), "udp:192.0.2.9:5060");
 }
 
 static void answers_are_kept_for_their_time_to_live(void **state)
@@ -417,14 +444,18 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_port_or_a_transport_shortens_the_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_naptr_the_services_are_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_failure_says_which_one_it_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			who_swallows_srv_questions_is_asked_for_addresses_in_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(answers_are_kept_for_their_time_to_live, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_failed_place_goes_behind_the_others_and_never_away,
 						setup, teardown),
 		cmocka_unit_test(health_forgets_after_a_while_and_is_bounded),
 		cmocka_unit_test(srv_records_come_by_priority_and_weight),
 		cmocka_unit_test(raw_answers_are_read_strictly),
-		cmocka_unit_test_setup_teardown(partners_are_found_by_their_federation_record_alone, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_partners_record_does_not_lead_into_our_network, setup, teardown),
+		cmocka_unit_test_setup_teardown(partners_are_found_by_their_federation_record_alone,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_partners_record_does_not_lead_into_our_network,
+						setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -253,7 +253,7 @@ struct tracing {
 	struct cli *cli;
 	FILE *file; /* NULL: to a capture server */
 	int hep;
-	unsigned long long n;
+	unsigned long long n, cut;
 	int error;
 };
 
@@ -264,6 +264,7 @@ static int pass_on(struct tracing *t, const json_t *m)
 
 	if (r < 0)
 		return r;
+	t->cut += traced.cut > 0;
 	r = t->file ? sip_pcap_write(t->file, &traced) : sip_hep_send(t->hep, &traced);
 	free(traced.data);
 	return r == 0 && t->file && fflush(t->file) != 0 ? -EIO : r;
@@ -318,6 +319,10 @@ static int trace_into(struct cli *cli, struct tracing *t, uint64_t messages, uin
 	r = cli_call(cli, cl, "sip.trace", trace_args(cli, messages, seconds), &result);
 	if (r == 0)
 		fprintf(stderr, "%llu messages: %s\n", t->n, text_of_key(result, "why"));
+	if (t->cut)
+		fprintf(stderr,
+			"%llu of them are cut: they are longer than stile-sip can hand on in one piece\n",
+			t->cut);
 	json_decref(result);
 	return t->error ? EXIT_FAILED : r;
 }

@@ -28,13 +28,13 @@ int sip_change(struct cli *cli, const char *what, const char *verb, json_t *args
 struct cfg;
 int sip_load_config(struct cli *cli, struct cfg **ret_c);
 
-/* A message as sip.trace tells it: {time_us, transport, out, remote, local, data}. */
+/* A message as sip.trace tells it: {time_us, transport, out, remote, local, data, cut}. */
 struct sip_traced {
 	uint64_t time_us;
 	const char *transport; /* of the JSON */
 	struct addr from, to;
 	uint8_t *data; /* malloc'd */
-	size_t n;
+	size_t n, cut; /* bytes of data; those behind them that stile-sip left out */
 };
 int sip_traced_read(const json_t *message, struct sip_traced *ret_t); /* 0, -EBADMSG, -ENOMEM */
 

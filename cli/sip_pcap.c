@@ -105,7 +105,8 @@ int sip_traced_read(const json_t *m, struct sip_traced *ret_t)
 	const char *data = json_string_value(json_object_get(m, "data"));
 	const char *transport = json_string_value(json_object_get(m, "transport"));
 	struct sip_traced t = { .time_us = (uint64_t)json_integer_value(json_object_get(m, "time_us")),
-				.transport = transport };
+				.transport = transport,
+				.cut = (size_t)MAX(json_integer_value(json_object_get(m, "cut")), 0) };
 	size_t cap = data ? strlen(data) : 0;
 	struct addr remote, local;
 	bool out = json_is_true(json_object_get(m, "out"));
@@ -140,7 +141,7 @@ int sip_pcap_write(FILE *f, const struct sip_traced *t)
 	else
 		write_v6(&w, &t->from, &t->to, n);
 	write_udp(&w, &t->from, &t->to, t->data, n);
-	r = write_packet(f, t->time_us, packet, wr_len(&w), wr_len(&w) + (t->n - n));
+	r = write_packet(f, t->time_us, packet, wr_len(&w), wr_len(&w) + (t->n - n) + t->cut);
 	free(packet);
 	return r;
 }

@@ -2,7 +2,8 @@
 /*
  * sip.trace: the messages of one call or one address as they pass, decrypted, to an administrator's tool, which writes
  * them into a file. Off unless somebody asks; who asked and for what is a line of the log. A trace ends by itself: after
- * so many messages or seconds, or when its client goes. What a client does not take in time is left out, and counts.
+ * so many messages or seconds, or when its client goes. What a client does not take in time is left out, and counts. What
+ * is longer than a line of the control protocol is cut: "cut" says by how many bytes.
  *
  * A trace of a call takes the messages that have its Call-ID, found as a header's value and not anywhere in the body.
  */
@@ -19,7 +20,8 @@ enum {
 	MESSAGES_MAX = 1000000,
 	SECONDS = 300,
 	SECONDS_MAX = 86400,
-	CALL_MAX = 256
+	CALL_MAX = 256,
+	DATA_MAX = (CONTROL_MAX_LINE - 1024) / 4 * 3 /* in base64 it is one line of the protocol */
 };
 
 struct trace {
@@ -109,19 +111,20 @@ static bool wants(const struct trace *t, const struct sip_hop *hop, struct text 
 
 static json_t *packet_json(const struct sip_hop *hop, bool out, struct text bytes)
 {
-	char remote[ADDR_STRLEN], local[ADDR_STRLEN], *data = malloc(BASE64_LEN(bytes.n) + 1);
+	size_t n = MIN(bytes.n, (size_t)DATA_MAX);
+	char remote[ADDR_STRLEN], local[ADDR_STRLEN], *data = malloc(BASE64_LEN(n) + 1);
 	struct timespec ts;
 	json_t *j;
 
 	if (!data)
 		return NULL;
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	base64_encode(bytes.p, bytes.n, data);
-	j = json_pack("{s:I, s:s, s:b, s:s, s:s, s:s}", "time_us",
+	base64_encode(bytes.p, n, data);
+	j = json_pack("{s:I, s:s, s:b, s:s, s:s, s:s, s:I}", "time_us",
 		      (json_int_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000, "transport",
 		      sip_proto_rows[hop->proto].name, "out", out, "remote",
 		      addr_print(&hop->remote, remote), "local", addr_print(&hop->local, local),
-		      "data", data);
+		      "data", data, "cut", (json_int_t)(bytes.n - n));
 	free(data);
 	return j;
 }

@@ -205,6 +205,31 @@ def _(w):
     w.ask("sip", "trace", "--address", "nonsense", "--seconds", "1").exits(1).says("is no address")
 
 
+@case("a message that is too long for a line of the control protocol is cut in a trace, which goes on")
+def _(w):
+    w.config()
+    w.start()
+    argv = [STILE, "sip", "trace", "--call", "long@test", "-w", w.path("long.pcap"), "--messages", "4", "--seconds", "60",
+            "--runtime-dir", w.path("run")]
+    p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for("the trace has begun", lambda: w.verb("sip.status")["traces"] == 1)
+    with w.tcp(lan=False) as a:
+        long = a.request("OPTIONS", "sip:uc.test", body="x" * 900000, Call_ID="long@test")
+        a.raw(long)
+        a.expect(status=200)
+        wait_for("it has been written", lambda: os.path.getsize(w.path("long.pcap")) > 60000)  # meanwhile others may be left out
+        a.raw(a.request("OPTIONS", "sip:uc.test", Call_ID="long@test", CSeq="2 OPTIONS"))
+        a.expect(status=200)
+    _, err = p.communicate(timeout=30)
+    if p.returncode or b"1 of them are cut" not in err:
+        raise Failed(f"    {p.returncode} {err!r}")
+    with open(w.path("long.pcap"), "rb") as f:
+        data = f.read()
+    got, whole = packets(data), struct.unpack("=I", data[36:40])[0]
+    if len(got) not in (3, 4) or not long.startswith(got[0][2]) or whole != len(long) + 28 or b"2 OPTIONS" not in got[-2][2] or b"200 OK" not in got[-1][2]:
+        raise Failed(f"    {len(got)} {whole} {len(long)} {err!r}")
+
+
 @case("a trace goes to a capture server as HEP3")
 def _(w):
     w.config()

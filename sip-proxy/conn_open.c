@@ -61,25 +61,27 @@ static struct stream_options options_of(const struct sip_conn *c)
 	};
 }
 
-static enum sip_drop may_enter(struct sip_edge *e, const struct addr *peer)
+static enum sip_drop may_enter(struct sip_edge *e, const struct addr *peer, bool *ret_counted)
 {
+	*ret_counted = false;
 	if (e->draining)
 		return SIP_DROP_DRAINING;
 	if (e->n_conns >= e->limits.connections)
 		return SIP_DROP_CONNECTIONS;
-	return sip_sources_enter(e->sources, peer, loop_now(e->loop));
+	return sip_sources_enter(e->sources, peer, loop_now(e->loop), ret_counted);
 }
 
 void sip_conn_accepted(struct sip_listener *l, int fd, const struct addr *peer, const struct addr *local)
 {
 	struct sip_edge *e = l->edge;
-	enum sip_drop d = may_enter(e, peer);
+	bool counted;
+	enum sip_drop d = may_enter(e, peer, &counted);
 	struct sip_face *f = d == SIP_DROPS ? sip_face_at(l, local) : NULL;
 	struct sip_conn *c = f ? sip_conn_new(e, l->transport, l) : NULL;
 	struct stream_options o;
 
 	if (!c) {
-		if (d == SIP_DROPS)
+		if (counted)
 			sip_sources_leave(e->sources, peer);
 		sip_edge_dropped(e, peer, l->transport->proto, d == SIP_DROPS ? SIP_DROP_MEMORY : d);
 		close(fd);
@@ -88,7 +90,7 @@ void sip_conn_accepted(struct sip_listener *l, int fd, const struct addr *peer, 
 	c->remote = *peer;
 	c->local = *local;
 	c->iface = f->pub.id;
-	c->counted = true;
+	c->counted = counted;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	o = options_of(c);
 	if (stream_new(e->loop, fd, &o, &sip_conn_stream_ops, c, &c->stream) < 0) {

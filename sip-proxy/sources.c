@@ -235,16 +235,19 @@ enum sip_drop sip_sources_message(struct sip_sources *s, const struct addr *from
 	return take_token(s, o, now) ? SIP_DROPS : SIP_DROP_RATE;
 }
 
-enum sip_drop sip_sources_enter(struct sip_sources *s, const struct addr *from, uint64_t now)
+enum sip_drop sip_sources_enter(struct sip_sources *s, const struct addr *from, uint64_t now,
+				bool *ret_counted)
 {
 	struct source *o;
 	enum sip_drop d = judge(s, from, now, &o);
 
+	*ret_counted = false;
 	if (d != SIP_DROPS || !o)
 		return d;
 	if (o->conns >= s->limits.connections_per_source)
 		return SIP_DROP_CONNECTIONS;
 	o->conns++;
+	*ret_counted = true;
 	return SIP_DROPS;
 }
 

@@ -21,8 +21,9 @@ void sip_sources_take(struct sip_sources *s, struct sip_sources *from);
 
 /* A datagram or message from there: SIP_DROPS if it may be read, or why not. */
 enum sip_drop sip_sources_message(struct sip_sources *s, const struct addr *from, uint64_t now);
-/* A connection: counts it on SIP_DROPS; then sip_sources_leave() is due. */
-enum sip_drop sip_sources_enter(struct sip_sources *s, const struct addr *from, uint64_t now);
+/* A connection: SIP_DROPS if it may be. If it was counted, sip_sources_leave() is due, whatever the lists say by then. */
+enum sip_drop sip_sources_enter(struct sip_sources *s, const struct addr *from, uint64_t now,
+				bool *ret_counted);
 void sip_sources_leave(struct sip_sources *s, const struct addr *from);
 /* Something bad on a proven address. True if this made a ban of it. */
 bool sip_sources_bad(struct sip_sources *s, const struct addr *from, uint64_t now);

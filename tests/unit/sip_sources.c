@@ -38,6 +38,12 @@ static struct sip_sources *make(struct sip_edge_config *c)
 	return s;
 }
 
+static bool counted; /* the connection that enter() spoke of last */
+static enum sip_drop enter(struct sip_sources *s, const struct addr *from, uint64_t now)
+{
+	return sip_sources_enter(s, from, now, &counted);
+}
+
 static void lists_come_before_all_else(void **state)
 {
 	const struct prefix allow[] = { net("192.0.2.0/24"), net("2001:db8::/32") },
@@ -101,7 +107,7 @@ static void bans_begin_after_so_many_and_end(void **state)
 	assert_false(sip_sources_bad(s, &a, 62000));
 	assert_true(sip_sources_bad(s, &a, 63000));
 	assert_int_equal(sip_sources_message(s, &a, 63000), SIP_DROP_BANNED);
-	assert_int_equal(sip_sources_enter(s, &a, 67999), SIP_DROP_BANNED);
+	assert_int_equal(enter(s, &a, 67999), SIP_DROP_BANNED);
 	assert_int_equal(sip_sources_message(s, &a, 68000), SIP_DROPS);
 	sip_sources_ban(s, &a, 70000);
 	assert_int_equal(sip_sources_message(s, &a, 69000), SIP_DROP_BANNED);
@@ -116,11 +122,11 @@ static void connections_of_a_source_are_counted(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(sip_sources_enter(s, &a, 0), SIP_DROPS);
-	assert_int_equal(sip_sources_enter(s, &a, 0), SIP_DROP_CONNECTIONS);
-	assert_int_equal(sip_sources_enter(s, &b, 0), SIP_DROPS);
+		assert_int_equal(enter(s, &a, 0), SIP_DROPS);
+	assert_int_equal(enter(s, &a, 0), SIP_DROP_CONNECTIONS);
+	assert_int_equal(enter(s, &b, 0), SIP_DROPS);
 	sip_sources_leave(s, &a);
-	assert_int_equal(sip_sources_enter(s, &a, 0), SIP_DROPS);
+	assert_int_equal(enter(s, &a, 0), SIP_DROPS);
 	sip_sources_free(s);
 }
 
@@ -131,7 +137,7 @@ static void a_flood_of_sources_costs_bounded_memory_and_nobody_s_place(void **st
 	struct addr friend = at("192.0.2.1"), banned = at("192.0.2.2"), a;
 
 	(void)state;
-	assert_int_equal(sip_sources_enter(s, &friend, 1000), SIP_DROPS);
+	assert_int_equal(enter(s, &friend, 1000), SIP_DROPS);
 	sip_sources_ban(s, &banned, UINT64_MAX);
 	for (uint32_t i = 0; i < 3 * SIP_SOURCES_MAX; i++) {
 		a = addr_v4(0x0b000000 + i, 0);
@@ -140,9 +146,8 @@ static void a_flood_of_sources_costs_bounded_memory_and_nobody_s_place(void **st
 	assert_int_equal(sip_sources_count(s), SIP_SOURCES_MAX);
 	assert_int_equal(sip_sources_message(s, &banned, 90000), SIP_DROP_BANNED); /* a ban is not washed away */
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(sip_sources_enter(s, &friend, 90000), SIP_DROPS);
-	assert_int_equal(sip_sources_enter(s, &friend, 90000),
-			 SIP_DROP_CONNECTIONS); /* its connection was remembered */
+		assert_int_equal(enter(s, &friend, 90000), SIP_DROPS);
+	assert_int_equal(enter(s, &friend, 90000), SIP_DROP_CONNECTIONS); /* its connection was remembered */
 	sip_sources_free(s);
 }
 
@@ -165,6 +170,39 @@ static void new_lists_keep_what_is_known(void **state)
 	sip_sources_free(s);
 }
 
+static void take_lists(struct sip_sources *s, struct sip_edge_config *c)
+{
+	struct sip_sources *fresh = make(c);
+
+	sip_sources_take(s, fresh);
+	sip_sources_free(fresh);
+}
+
+/* A reload takes a source's limit away, and another gives it back: what ends meanwhile is what was not counted. */
+static void a_connection_that_was_not_counted_takes_nothing_away_when_it_ends(void **state)
+{
+	const struct prefix unlimited[] = { net("192.0.2.1") };
+	struct sip_edge_config c = { 0 }, later = { .unlimited = unlimited, .n_unlimited = 1 };
+	struct sip_sources *s = make(&c);
+	struct addr a = at("192.0.2.1");
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(enter(s, &a, 0), SIP_DROPS);
+		assert_true(counted);
+	}
+	take_lists(s, &later);
+	assert_int_equal(enter(s, &a, 0), SIP_DROPS);
+	if (counted)
+		sip_sources_leave(s, &a);
+	take_lists(s, &c);
+	assert_int_equal(enter(s, &a, 0), SIP_DROP_CONNECTIONS); /* the three are there still */
+	assert_false(counted);
+	sip_sources_leave(s, &a);
+	assert_int_equal(enter(s, &a, 0), SIP_DROPS);
+	sip_sources_free(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -174,6 +212,7 @@ int main(void)
 		cmocka_unit_test(connections_of_a_source_are_counted),
 		cmocka_unit_test(a_flood_of_sources_costs_bounded_memory_and_nobody_s_place),
 		cmocka_unit_test(new_lists_keep_what_is_known),
+		cmocka_unit_test(a_connection_that_was_not_counted_takes_nothing_away_when_it_ends),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

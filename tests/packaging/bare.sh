@@ -16,6 +16,7 @@ for arg in "$@"; do
 done
 [ ${#what[@]} -gt 0 ] || what=(quickstart check)
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/stile-bare-XXXXXX")
+chmod 755 "$root" # or its / would be closed to all but root
 logs=build-check/bare
 mkdir -p "$logs"
 failed=0

@@ -82,7 +82,7 @@ class Machine:
             self.pid = f.read().split()[0]
 
     def enter(self):
-        return ["nsenter", "-t", self.pid, "-n", "-m", "-p"]
+        return ["nsenter", "-t", self.pid, "-n", "-m", "-p", "-r"]  # -r: the root, too, is that of the machine, where this is a chroot
 
     def environment(self):
         return {"PATH": self.net.bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",

@@ -157,8 +157,6 @@ void print_clean(FILE *f, const char *s); /* without control characters: names t
 void print_again(FILE *f, const char *line);
 /* Bytes for a program, to standard output: 0, or EXIT_USAGE after saying so where that is a terminal. */
 int print_bytes_may(const struct cli *c);
-/* In place: a text that is no UTF-8 (a stranger's answer, one that was cut) is none in JSON, and would be missing there. */
-char *text_as_utf8(char *s);
 void print_strings(const json_t *list, const char *between);
 json_t *strings_joined(const json_t *list, const char *between); /* for a column of a table, which shows less than 512 bytes */
 /* Of Prometheus text what concerns the metrics whose name holds part (NULL: all): comment lines name theirs third. */

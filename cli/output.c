@@ -98,14 +98,6 @@ json_t *strings_joined(const json_t *list, const char *between)
 	return json_string(text);
 }
 
-char *text_as_utf8(char *s)
-{
-	for (unsigned char *p = (unsigned char *)s; *p && !text_is_utf8(text_of(s)); p++)
-		if (*p >= 0x80)
-			*p = '?';
-	return s;
-}
-
 void print_json(const json_t *j)
 {
 	json_dumpf(j, stdout, JSON_INDENT(2));

@@ -120,16 +120,6 @@ static const char *day_of(time_t t, char buf[static 16])
 	return buf;
 }
 
-/* Others wrote it, and a long one was cut, maybe within a character: what is no UTF-8 could not be shown at all. */
-static void make_text(char *s)
-{
-	if (text_is_utf8(text_of(s)))
-		return;
-	for (; *s; s++)
-		if ((unsigned char)*s >= 0x80)
-			*s = '?';
-}
-
 static void oneline(const X509_NAME *n, char out[static 256])
 {
 	BIO *b = BIO_new(BIO_s_mem());
@@ -140,7 +130,7 @@ static void oneline(const X509_NAME *n, char out[static 256])
 	if (b && X509_NAME_print_ex(b, n, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB) >= 0 &&
 	    (len = BIO_get_mem_data(b, &p)) > 0)
 		(void)snprintf(out, 256, "%.*s", (int)MIN(len, 255L), p);
-	make_text(out);
+	text_as_utf8(out);
 	BIO_free(b);
 }
 
@@ -171,7 +161,7 @@ static void list_sans(const X509 *x, char *out, size_t n)
 			sb_str(&b, addr_print_ip(&a, ip));
 		}
 	}
-	make_text(out);
+	text_as_utf8(out);
 	GENERAL_NAMES_free(names);
 }
 

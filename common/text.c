@@ -129,6 +129,20 @@ bool text_is_utf8(struct text t)
 	return true;
 }
 
+char *text_as_utf8(char *s)
+{
+	size_t n = strlen(s);
+
+	for (size_t i = 0, step; i < n; i += step) {
+		step = utf8_sequence((const unsigned char *)s + i, n - i);
+		if (step == 0) {
+			s[i] = '?';
+			step = 1;
+		}
+	}
+	return s;
+}
+
 /* Optimal string alignment: insertions, deletions, substitutions and swapped neighbours cost 1 each
  * (swapped letters are the most frequent typing error). Three rows of the usual matrix. */
 size_t text_distance(struct text a, struct text b)

@@ -58,6 +58,9 @@ static inline struct text text_cut(struct text *rest, char sep)
 }
 char *text_dup(struct text t);		    /* malloc'd, NUL-terminated; NULL if out of memory */
 bool text_is_utf8(struct text t);
+/* In place, and returned: '?' for each byte that is of no character. A text that is no UTF-8 (a stranger's, or one that was cut) is none
+ * in JSON, and would be missing there. */
+char *text_as_utf8(char *s);
 /* Edit distance for "did you mean"; swapped neighbours count as one edit. The work is bounded: a
  * text longer than TEXT_DISTANCE_MAX is as far from everything as it is long. */
 enum { TEXT_DISTANCE_MAX = 64 };

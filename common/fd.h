@@ -48,7 +48,7 @@ static inline int fd_write(int fd, const void *p, size_t n)
  * (NFS: EINVAL): there the name is taken by an empty file first, and that one is replaced. */
 static inline int fd_rename_new(int dir, const char *from, const char *to)
 {
-	int fd;
+	int fd, r;
 
 	if (renameat2(dir, from, dir, to, RENAME_NOREPLACE) == 0)
 		return 0;
@@ -58,5 +58,9 @@ static inline int fd_rename_new(int dir, const char *from, const char *to)
 	if (fd < 0)
 		return -errno;
 	close(fd);
-	return renameat(dir, from, dir, to) < 0 ? -errno : 0;
+	if (renameat(dir, from, dir, to) == 0)
+		return 0;
+	r = -errno;
+	(void)unlinkat(dir, to, 0); /* the empty one */
+	return r;
 }

@@ -52,6 +52,10 @@ def _(w):
         w.run(SERVER, "-c", w.path("stile.yaml"), "--runtime-dir", w.path("run"),
               *(["--user", "root"] if os.getuid() == 0 else [])).exits(1).says(f"cannot listen on 127.0.0.1:{w.base}: Address already in use")
     w.server(workers=2)
+    w.server_config(workers=2, listen=f'["tls:0.0.0.0:{w.base}"]')
+    w.ask("reload", "tunnel").exits(0)  # its own listener gives the port up to its own
+    w.server_config(workers=2)
+    w.ask("reload", "tunnel").exits(0)
 
 
 @case("an agent for two servers runs each job on both, and goes on with one when the other is gone")

@@ -117,14 +117,33 @@ static void prepare(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "bbr", 3);
 }
 
-static int bind_place(struct tunnel_listener *l, uid_t uid, unsigned n_workers, unsigned i)
+/* A reload may want the port of a listener that goes when the new one is there. */
+static bool is_ours(struct tunnel_server *s, const struct tunnel_listener *l)
 {
-	const struct listen_options o = { .reuseport = n_workers > 1, .v6only = true };
+	list_for_each(it, &s->listeners) {
+		const struct tunnel_listener *o = list_entry(it, struct tunnel_listener, node);
+
+		if (o != l && !o->path[0] && addr_family(&o->at) == addr_family(&l->at) &&
+		    addr_port(&o->at) == addr_port(&l->at) &&
+		    (addr_classify(&o->at) == ADDR_UNSPECIFIED || addr_classify(&l->at) == ADDR_UNSPECIFIED))
+			return true;
+	}
+	return false;
+}
+
+/* A port that another program of our user has would be shared, not refused. */
+static int probe_free(struct tunnel_server *s, const struct tunnel_listener *l)
+{
+	return inherited_has(SOCK_STREAM, &l->at) || is_ours(s, l) ? 0 : reuseport_probe(SOCK_STREAM, &l->at);
+}
+
+static int bind_place(struct tunnel_server *s, struct tunnel_listener *l, uid_t uid, unsigned i)
+{
+	const struct listen_options o = { .reuseport = s->n_workers > 1, .v6only = true };
 	int r;
 
 	if (!l->path[0]) {
-		/* One that another program of our user has would be shared, not refused. */
-		r = i == 0 && o.reuseport && !inherited_has(SOCK_STREAM, &l->at) ? reuseport_probe(SOCK_STREAM, &l->at) : 0;
+		r = i == 0 && o.reuseport ? probe_free(s, l) : 0;
 		if (r == 0)
 			r = stream_listen_socket(&l->at, &o, &l->fds[i]);
 		if (r == 0)
@@ -149,7 +168,7 @@ static int bind_all(struct tunnel_server *s, struct tunnel_listener *l, uid_t ui
 	for (unsigned i = 0; i < s->n_workers; i++)
 		l->fds[i] = -1;
 	for (unsigned i = 0; i < s->n_workers; i++) {
-		int r = bind_place(l, uid, s->n_workers, i);
+		int r = bind_place(s, l, uid, i);
 
 		if (r < 0) {
 			(void)snprintf(err, err_n, "cannot listen on %s: %s", l->path[0] ? l->path : addr_print(&l->at, at), strerror(-r));

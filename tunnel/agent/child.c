@@ -189,12 +189,12 @@ static void dismiss(struct child *c)
 	(void)snprintf(c->why, sizeof(c->why), "it is not needed");
 }
 
-/* The end of the agent waits for it. */
-static void see_off(pid_t pid)
+/* The end of the agent waits for it. rest: pauses that there may be, for all together. */
+static void see_off(pid_t pid, unsigned *rest)
 {
 	const struct timespec pause = { .tv_nsec = LEAVING_MS * 1000000L };
 
-	for (unsigned i = 0; pid && i < GOODBYE_MS / LEAVING_MS; i++) {
+	for (; pid && *rest; (*rest)--) {
 		if (waitpid(pid, NULL, WNOHANG) != 0)
 			return;
 		(void)nanosleep(&pause, NULL);
@@ -312,14 +312,16 @@ int child_new(struct loop *l, const struct child_ops *ops, void *arg, struct chi
 
 struct child *child_free(struct child *c)
 {
+	unsigned rest = GOODBYE_MS / LEAVING_MS;
+
 	if (!c)
 		return NULL;
 	timer_stop(&c->next);
 	timer_stop(&c->probe);
 	timer_stop(&c->leave);
 	channel_free(c->channel);
-	see_off(c->pid);
-	see_off(c->leaving);
+	see_off(c->pid, &rest);
+	see_off(c->leaving, &rest);
 	free(c);
 	return NULL;
 }

@@ -299,3 +299,8 @@ bool prefix_contains(const struct prefix *p, const struct addr *a)
 	const uint8_t *bp = addr_ip(&p->a, &np), *ba = addr_ip(a, &na);
 	return np == na && np > 0 && p->bits <= np * 8 && same_bits(bp, ba, p->bits);
 }
+
+bool prefix_within(const struct prefix *p, const struct prefix *outer)
+{
+	return outer->bits <= p->bits && prefix_contains(outer, &p->a);
+}

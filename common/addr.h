@@ -115,3 +115,4 @@ int prefix_parse(struct text t, struct prefix *ret_p);
 const char *prefix_print(const struct prefix *p, char buf[static PREFIX_STRLEN]);
 /* Compares bits only; the caller canonicalises first. Families never match each other. */
 bool prefix_contains(const struct prefix *p, const struct addr *a);
+bool prefix_within(const struct prefix *p, const struct prefix *outer); /* all of it */

@@ -32,7 +32,7 @@ bool prefixes_less(const struct cfg_list *was, const struct cfg_list *is)
 		bool held = false;
 
 		for (size_t k = 0; k < is->n && !held; k++)
-			held = now[k].bits <= old[i].bits && prefix_contains(&now[k], &old[i].a);
+			held = prefix_within(&old[i], &now[k]);
 		if (!held)
 			return true;
 	}

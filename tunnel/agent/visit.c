@@ -132,7 +132,7 @@ bool reaches_less(const struct cfg_list *was, const struct cfg_list *is)
 		bool held = false;
 
 		for (size_t k = 0; k < is->n && !held; k++)
-			held = now[k].prefix.bits <= old[i].prefix.bits && prefix_contains(&now[k].prefix, &old[i].prefix.a) &&
+			held = prefix_within(&old[i].prefix, &now[k].prefix) &&
 			       now[k].first <= old[i].first && now[k].last >= old[i].last;
 		if (!held)
 			return true;

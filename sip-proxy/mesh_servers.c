@@ -379,7 +379,10 @@ static bool is_at_contact(const struct mesh_server *s, const struct addr *real)
 		return false;
 	if (kind == SIP_HOST_NAME)
 		return addr_equal_ip(&s->seen, real) || addr_equal_ip(&s->from.remote, real);
-	return addr_parse(host, 0, &at) == 0 && addr_equal_ip(&at, real);
+	if (addr_parse(host, 0, &at) < 0)
+		return false;
+	at = addr_canonical(&at);
+	return addr_equal_ip(&at, real);
 }
 
 /* SIP_GO_ON: it is who it says. */

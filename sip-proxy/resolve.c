@@ -39,7 +39,6 @@ struct walk {
 	struct sip_resolver *r;
 	struct sip_lookup *l;
 	struct timer timer;   /* deadline; 0: it is done */
-	uint64_t until;	      /* ms: the deadline */
 	struct sip_next next; /* its host is below */
 	struct dns_query *naptr;
 	struct service services[SERVICES];
@@ -120,7 +119,7 @@ static uint64_t share(const struct walk *w)
 {
 	uint64_t now = loop_now(w->r->o.loop);
 
-	return w->until > now + 2 ? (w->until - now) / 2 : 1;
+	return w->timer.deadline > now + 2 ? (w->timer.deadline - now) / 2 : 1;
 }
 
 /* A partner's SRV record must not make us knock at doors of our own network. */
@@ -424,7 +423,6 @@ static int begin(struct walk *w)
 	enum sip_proto p = usual_proto(w);
 	struct addr literal;
 
-	loop_timer_set(w->r->o.loop, &w->timer, SIP_LOOKUP_MS);
 	if (w->next.federation)
 		return begin_federation(w);
 	if (addr_parse(text_of(w->host), 0, &literal) == 0) {
@@ -461,7 +459,7 @@ int sip_resolver_lookup(struct sip_resolver *r, const struct sip_next *next, str
 	w->l = l;
 	w->next = *next;
 	w->timer.fire = on_walk_timer;
-	w->until = loop_now(r->o.loop) + SIP_LOOKUP_MS;
+	loop_timer_set(r->o.loop, &w->timer, SIP_LOOKUP_MS);
 	list_append(&r->walks, &w->node);
 	r->n_walks++;
 	l->under_way = w;

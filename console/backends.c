@@ -335,12 +335,10 @@ const char *backend_verb_help(const struct backend *k, const char *verb)
 
 static enum control_role role_of_verb(const json_t *verb)
 {
-	static const char *const roles[] = { "viewer", "operator" };
+	enum control_role role = CONTROL_ADMIN; /* of a word that is not known, too */
 
-	for (unsigned i = 0; i < ARRAY_LEN(roles); i++)
-		if (strcmp(text_of_key(verb, "role"), roles[i]) == 0)
-			return (enum control_role)i;
-	return CONTROL_ADMIN;
+	(void)role_parse(text_of_key(verb, "role"), &role);
+	return role;
 }
 
 /* A few arguments need more than their verb. A service holds them against the role of its caller, which is the console's own whoever asks:

@@ -112,9 +112,13 @@ const Stile = (() => {
 
 	// "7GQ2-…" in any case, with or without dashes, followed by @SERVER or not: 16 bytes, or null if it is not a code.
 	const secretOf = (text) => {
-		if (/%(?![0-9a-f]{2})/i.test(text))
+		let decoded;
+		try {
+			decoded = decodeURIComponent(text);
+		} catch (e) {
 			return null;
-		const plain = decodeURIComponent(text).split("@")[0].toUpperCase().replace(/[-\s]/g, "").replace(/O/g, "0").replace(/[IL]/g, "1");
+		}
+		const plain = decoded.split("@")[0].toUpperCase().replace(/[-\s]/g, "").replace(/O/g, "0").replace(/[IL]/g, "1");
 		if (plain.length !== 28)
 			return null;
 		const bytes = new Uint8Array(18);

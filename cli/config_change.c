@@ -317,8 +317,8 @@ static int run_begin(struct cli *cli)
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(got);
 	else if (r == 0)
-		printf("transaction %lld\nstile config set KEY VALUE --transaction %lld, then stile config commit %s %lld\n",
-		       (long long)json_integer_value(json_object_get(got, "transaction")),
+		printf("transaction %lld\nstile config set KEY VALUE --service %s --transaction %lld, then stile config commit %s %lld\n",
+		       (long long)json_integer_value(json_object_get(got, "transaction")), program + strlen("stile-"),
 		       (long long)json_integer_value(json_object_get(got, "transaction")), program + strlen("stile-"),
 		       (long long)json_integer_value(json_object_get(got, "transaction")));
 	json_decref(got);

@@ -347,7 +347,7 @@ static json_t *what_to_delete(struct cli *cli)
 	if (cli_number(cli, "older-than", 1, 36500, &days))
 		return NULL;
 	if ((file != NULL) + all + (days != 0) != 1) {
-		fprintf(stderr, "stile logs delete: what? One of --file NAME, --older-than DAYS and --all\n");
+		(void)cli_wrong(cli, "what? One of --file NAME, --older-than DAYS and --all");
 		return NULL;
 	}
 	return file ? json_pack("{s:s}", "name", file) : all ? json_pack("{s:b}", "all", 1) : json_pack("{s:I}", "older_than_days", (json_int_t)days);

@@ -49,13 +49,9 @@ static const struct {
 	const char *program, *verb; /* verb: of its own state, NULL: it has none that matters here */
 	bool (*ready)(const struct cli *cli, const json_t *own, char why[static WHY]);
 } services[] = {
-	{ "stile-turn", NULL, NULL },
 	{ "stile-tunnel", "relay.status", routes_ready },
 	{ "stile-agent", "agent.status", servers_ready },
-	{ "stile-sip", NULL, NULL },
-	{ "stile-fastpath", NULL, NULL },
-	{ "stile-console", NULL, NULL },
-	{ "stile-gateway", NULL, NULL },
+	{ NULL, NULL, NULL }, /* any other */
 };
 
 static bool state_ready(const json_t *status, char why[static WHY])
@@ -143,7 +139,7 @@ static int question_init(struct cli *cli, const char *word, struct question *q)
 
 	if (r)
 		return r;
-	while (i + 1 < ARRAY_LEN(services) && strcmp(program, services[i].program) != 0)
+	while (services[i].program && strcmp(program, services[i].program) != 0)
 		i++;
 	*q = (struct question){ .service = i };
 	if (instance_init(&q->at, program, instance, cli_option(cli, "runtime-dir"), err, sizeof err) < 0)

@@ -60,11 +60,6 @@ static int run_rotate(struct cli *cli)
 
 /* ---- backup ---- */
 
-static int read_passphrase(struct cli *cli, char *out)
-{
-	return cli_read_secret(cli, "passphrase of the backup", out, PASSPHRASE_MAX);
-}
-
 /* Never over a file that is there: it may be the only backup. */
 static int write_backup(struct cli *cli, const char *path, const char *pem)
 {
@@ -90,7 +85,7 @@ static int export(struct cli *cli, bool successor, bool remove)
 {
 	char passphrase[PASSPHRASE_MAX];
 	json_t *args, *result = NULL;
-	int r = read_passphrase(cli, passphrase);
+	int r = cli_read_secret(cli, "passphrase of the backup", passphrase, PASSPHRASE_MAX);
 
 	if (r)
 		return r;
@@ -140,7 +135,7 @@ static int run_import(struct cli *cli)
 
 	if (n < 0)
 		return cli_fail(cli, "%s cannot be read: %m", cli->words[0]);
-	r = read_passphrase(cli, passphrase);
+	r = cli_read_secret(cli, "passphrase of the backup", passphrase, PASSPHRASE_MAX);
 	if (r)
 		return r;
 	args = json_pack("{s:s, s:s, s:b}", "pem", pem, "passphrase", passphrase, "force",

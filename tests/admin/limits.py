@@ -203,7 +203,10 @@ def _(w):
             raise Failed(f"    {woken} times in two seconds")
         peer.settimeout(5)
         while sent > 0:  # and it goes on from where it stood
-            sent -= len(peer.recv(1 << 20))
+            got = peer.recv(1 << 20)
+            if not got:
+                raise Failed(f"    it has hung up with {sent} bytes to come")
+            sent -= len(got)
         expect("bytes that came and were not sent", sent, 0)
         peer.close()
 

@@ -124,7 +124,7 @@ def _(w):
                 s = server.accept()[0]
                 s.sendall(b"\xff\xfe\x1b[31m hello\r\n")
                 s.close()
-        thread = threading.Thread(target=banner)
+        thread = threading.Thread(target=banner, daemon=True)  # it may wait for ever where the case fails
         thread.start()
         rows = {r["check"]: r["text"] for r in w.stile("test", "tcp", "127.0.0.1", str(w.port), "--json").exits(0).json()}
         w.stile("test", "tcp", "127.0.0.1", str(w.port)).exits(0).says("says", "hello").never_says("\x1b")

@@ -5,6 +5,8 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -317,10 +319,13 @@ static unsigned threads_called(const char *name)
 static void a_router_is_asked_as_soon_as_that_is_allowed(void **state)
 {
 	struct ice_settings s = { .no_port_mapping = true };
+	int net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	struct loop *l;
 	struct ice *i;
 
 	(void)state;
+	if (net < 0 || unshare(CLONE_NEWNET) < 0)
+		skip(); /* its questions are for a network without anybody, not for this machine's */
 	assert_int_equal(loop_new(&l), 0);
 	assert_int_equal(ice_new(l, &s, &i), 0);
 	assert_int_equal(threads_called("upnp"), 0);
@@ -331,6 +336,8 @@ static void a_router_is_asked_as_soon_as_that_is_allowed(void **state)
 	assert_int_equal(threads_called("upnp"), 1);
 	ice_free(i);
 	loop_free(l);
+	assert_int_equal(setns(net, CLONE_NEWNET), 0);
+	close(net);
 }
 
 static void what_a_peer_may_not_say_is_counted_and_bounded(void **state)

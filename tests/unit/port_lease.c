@@ -179,6 +179,35 @@ static void nat_pmp_grants_where_pcp_is_silent(void **state)
 	assert_int_equal(w.ended, 1);
 }
 
+static void what_both_may_have_opened_is_given_back_by_both(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w, true, true);
+	w.deaf = true;
+	wish(&w);
+	w.deaf = false;
+	play(&w, 2000);
+	assert_string_equal(w.why, "PCP");
+	assert_int_equal(w.asked[PORTMAP_NATPMP], 2);
+	world_close(&w);
+	assert_int_equal(w.ended, 2);
+}
+
+static void what_may_still_be_opened_is_given_back(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w, true, true);
+	w.deaf = true;
+	wish(&w);
+	w.deaf = false;
+	world_close(&w);
+	assert_int_equal(w.ended, 1);
+}
+
 static void silence_and_refusals_are_told_and_asked_again_later(void **state)
 {
 	struct world w;
@@ -314,6 +343,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pcp_grants_at_once_and_nat_pmp_is_not_asked),
 		cmocka_unit_test(nat_pmp_grants_where_pcp_is_silent),
+		cmocka_unit_test(what_both_may_have_opened_is_given_back_by_both),
+		cmocka_unit_test(what_may_still_be_opened_is_given_back),
 		cmocka_unit_test(silence_and_refusals_are_told_and_asked_again_later),
 		cmocka_unit_test(a_lease_is_renewed_for_as_long_as_it_is_wished),
 		cmocka_unit_test(a_renewal_that_nobody_answers_loses_it_at_its_end),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The course of a lease; see port_lease.h. PCP is asked first and, where it has not answered at once, NAT-PMP beside it; who grants
- * first is kept to. NAT-PMP tells the port and the address in two answers.
+ * first is kept to. NAT-PMP tells the port and the address in two answers. A slow router may have opened it by both, for the later
+ * one then, and refuses the other to close it: so it is given back by each that was asked.
  *
  * Timer: one. While asking, the next repetition (100 ms, doubling: RFC 6886 3.1 begins with 250) until PORT_LEASE_SILENT_MS; then
  * again after AGAIN_MS. While open, half of the lifetime, and the repetitions of the renewal until it is over.
@@ -19,6 +20,7 @@ struct port_lease {
 	struct portmap_wish wish;
 	enum { ASKING, OPEN, RESTING } state;
 	bool settled; /* protocol is the one that granted */
+	bool asked[2]; /* by protocol, ever */
 	enum portmap_protocol protocol;
 	uint64_t asked_at, wait_ms, granted_at, ends_at;
 	struct addr outside; /* while OPEN */
@@ -34,9 +36,11 @@ static void send_wish(struct port_lease *l, enum portmap_protocol p)
 	uint8_t buf[PORTMAP_REQUEST_MAX];
 	size_t n = portmap_map(p, &l->wish, buf);
 
-	if (n)
-		l->o.ops->send(buf, n, l->o.arg);
-	if (n && p == PORTMAP_NATPMP && l->wish.lifetime_s && addr_family(&l->natpmp_address) == AF_UNSPEC)
+	if (!n)
+		return;
+	l->asked[p] = true;
+	l->o.ops->send(buf, n, l->o.arg);
+	if (p == PORTMAP_NATPMP && l->wish.lifetime_s && addr_family(&l->natpmp_address) == AF_UNSPEC)
 		l->o.ops->send(buf, portmap_ask(PORTMAP_NATPMP, &l->wish.inside, buf), l->o.arg);
 }
 
@@ -185,10 +189,10 @@ struct port_lease *port_lease_free(struct port_lease *l)
 	if (!l)
 		return NULL;
 	timer_stop(&l->timer);
-	if (l->state == OPEN) {
-		l->wish.lifetime_s = 0;
-		send_wish(l, l->protocol);
-	}
+	l->wish.lifetime_s = 0;
+	for (enum portmap_protocol p = 0; l->state != RESTING && p < ARRAY_LEN(l->asked); p++)
+		if (l->asked[p])
+			send_wish(l, p);
 	free(l);
 	return NULL;
 }

@@ -99,18 +99,24 @@ void httpd_cut(struct httpd_conn *c)
 		httpd_resume(c->rq);
 }
 
+/* Nothing more comes from who has ended his way in these; in the others he may wait for an answer. */
+static bool hears_the_end(enum httpd_phase p)
+{
+	return p == CONN_HEAD || p == CONN_BODY || p == CONN_IDLE;
+}
+
 static void on_gone(struct io *io, int events)
 {
 	struct httpd_conn *c = container_of(io, struct httpd_conn, gone);
 
 	if (!(events & IO_CLOSED))
 		return;
-	if (c->phase != CONN_BODY || c->suspended || !c->mhd) {
+	if (!hears_the_end(c->phase) || c->suspended || !c->mhd) {
 		httpd_cut(c);
 		return;
 	}
-	/* The end of a body that is not complete: libmicrohttpd reads on after a resume, takes what is still there, and finds it. It does
-	 * not by itself while it waits for more. */
+	/* The end of a head or a body that is not complete, or behind the last request: libmicrohttpd reads on after a resume, takes what is
+	 * still there, and finds it. It does not by itself while it waits for more. */
 	io_stop(&c->gone);
 	MHD_suspend_connection(c->mhd);
 	MHD_resume_connection(c->mhd);
@@ -188,7 +194,7 @@ void httpd_phase_set(struct httpd_conn *c, enum httpd_phase p)
 	if (c->cut)
 		return;
 	timer_stop(&c->timer);
-	httpd_watch_gone(c, p == CONN_BODY);
+	httpd_watch_gone(c, hears_the_end(p));
 	if (c->cut)
 		return;
 	if (p == CONN_BODY || p == CONN_SEND) {

@@ -577,6 +577,35 @@ static void a_body_that_breaks_off_is_noticed_at_once(void **state)
 	until(sc, c, "hello");
 }
 
+/* However much of what it says has come when its client ends his way: what is whole is answered, and nothing waits for the rest. */
+static void who_says_nothing_more_is_not_waited_for(void **state)
+{
+	static const char one[] = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfirst",
+			  *const all[] = { "", "GE", "POST /echo HTTP/1.1\r\nHos",
+					   "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nsecond",
+					   "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nlastGET /" };
+	struct scene *sc = *state;
+
+	sc->limits = (struct httpd_limits){ .head_ms = 120000, .idle_ms = 120000 };
+	open_server(sc, NULL);
+	for (unsigned i = 0; i < 2 * ARRAY_LEN(all); i++) {
+		const char *more = all[i / 2];
+		struct client *c = dial(sc, 0);
+		bool early = i % 2; /* the end comes with the bytes, not after them */
+
+		tell(sc, c, one);
+		say(sc, c, more, strlen(more));
+		if (!early)
+			support_run_for(sc->l, 50);
+		assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+		support_run_until(sc->l, &c->ended, 20000);
+		has(c, "first");
+		if (strstr(more, "POST") && strstr(more, "Content"))
+			has(c, strstr(more, "second") ? "second" : "last");
+	}
+	assert_int_equal(httpd_counts(sc->h)->conns, 0);
+}
+
 static void a_quiet_stream_is_not_slow(void **state)
 {
 	struct scene *sc = *state;
@@ -811,6 +840,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_heads_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(slow_clients_are_cut, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_body_that_breaks_off_is_noticed_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_says_nothing_more_is_not_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_quiet_stream_is_not_slow, setup, teardown),
 		cmocka_unit_test_setup_teardown(connections_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_ipv6_network_is_one_address, setup, teardown),

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "common/cert.h"
 #include "common/json.h"
 #include "common/service.h"
 #include "common/text.h"
@@ -29,20 +30,21 @@ int sip_call(struct cli *cli, const char *verb, json_t *args, json_t **ret_resul
 /* Of its certificate; 0 for one that has none. */
 static long long days_left(const json_t *l)
 {
-	return json_object_get(l, "not_after") ? (number_of_key(l, "not_after") - (long long)time(NULL)) / 86400 : 0;
+	return json_object_get(l, "not_after") ? cert_days_left(number_of_key(l, "not_after"), time(NULL)) : 0;
 }
 
 static void print_listener(const struct cli *cli, const json_t *l)
 {
 	long long left = days_left(l);
 	bool cert = json_object_get(l, "not_after") != NULL;
-	char line[512];
+	char line[512], age[32];
+	struct sb b = sb_init(age, sizeof age);
 
+	sb_duration(&b, left < 0 ? (uint64_t)(time(NULL) - number_of_key(l, "not_after")) * 1000 : 0);
 	if (json_is_true(json_object_get(l, "removed")))
 		snprintf(line, sizeof line, "removed; %lld connections go on", number_of_key(l, "connections"));
 	else if (cert && left < 0)
-		snprintf(line, sizeof line, "its certificate expired %lld days ago: %.200s", -left,
-			 text_of_key(l, "certificate"));
+		snprintf(line, sizeof line, "its certificate expired %s ago: %.200s", age, text_of_key(l, "certificate"));
 	else if (cert)
 		snprintf(line, sizeof line, "%lld connections; certificate %.200s, %lld days left%s",
 			 number_of_key(l, "connections"), text_of_key(l, "certificate"), left,
@@ -307,7 +309,7 @@ static int trace_into(struct cli *cli, struct tracing *t, uint64_t messages, uin
 		return r;
 	if (t->file && sip_pcap_begin(t->file) < 0)
 		return cli_fail(cli, "the file cannot be written: %s", strerror(EIO));
-	r = instance_init(&at, SIP_PROGRAM, cli_option(cli, "instance"),
+	r = instance_init(&at, SIP_PROGRAM, cli_instance(cli),
 			  cli_option(cli, "runtime-dir"), err, sizeof err);
 	if (r == 0) /* nothing may come for as long as the trace lasts */
 		r = control_connect(at.socket_path, (int)(seconds * 1000 + 5000), &cl);

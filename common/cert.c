@@ -165,6 +165,11 @@ static void list_sans(const X509 *x, char *out, size_t n)
 	GENERAL_NAMES_free(names);
 }
 
+int64_t cert_days_left(int64_t not_after, int64_t now)
+{
+	return not_after < now ? -((now - not_after - 1) / DAY) - 1 : (not_after - now) / DAY;
+}
+
 static void describe(const X509 *x, time_t now, struct cert_report *r)
 {
 	uint8_t md[EVP_MAX_MD_SIZE];
@@ -179,7 +184,7 @@ static void describe(const X509 *x, time_t now, struct cert_report *r)
 	r->info.not_after = time_of(X509_get0_notAfter(x));
 	if (X509_digest(x, EVP_sha256(), md, &n) == 1 && n == 32)
 		hex_encode(md, n, r->info.sha256);
-	r->days_left = (r->info.not_after - now) / DAY;
+	r->days_left = cert_days_left(r->info.not_after, now);
 	if (k && EVP_PKEY_get_group_name(k, group, sizeof(group), NULL) == 1)
 		(void)snprintf(r->key_kind, sizeof(r->key_kind), "EC %s", group);
 	else if (k)
@@ -192,11 +197,11 @@ static void describe(const X509 *x, time_t now, struct cert_report *r)
 
 void cert_warn_end(const struct tls_cert_info *i, time_t now, char out[static TLS_ERRLEN])
 {
-	int64_t left = (i->not_after - now) / DAY;
+	int64_t left = cert_days_left(i->not_after, now);
 	char day[16];
 
 	out[0] = 0;
-	if (i->not_after >= now && left < CERT_WARN_DAYS)
+	if (left >= 0 && left < CERT_WARN_DAYS)
 		(void)snprintf(out, TLS_ERRLEN, "it ends in %lld days, on %s: renew it",
 			       (long long)left, day_of(i->not_after, day));
 }

@@ -22,7 +22,7 @@ struct cert_report {
 	char chain[CERT_CHAIN_MAX][256]; /* subjects behind the first */
 	unsigned n_chain;
 	bool key_matches;  /* a key was given, and it is the certificate's */
-	int64_t days_left; /* whole days; negative: since then */
+	int64_t days_left; /* cert_days_left() */
 	char faults[CERT_SAYINGS_MAX][TLS_ERRLEN],
 		warnings[CERT_SAYINGS_MAX][TLS_ERRLEN]; /* sentences without a full stop */
 	unsigned n_faults, n_warnings;
@@ -32,6 +32,8 @@ void cert_examine(const struct cert_files *f, time_t now, struct cert_report *re
  * days_left, key_matches, sha256, faults, warnings. NULL without memory. */
 json_t *cert_row(const struct cert_files *f, time_t now);
 json_t *cert_report_row(const struct cert_files *f, const struct cert_report *r); /* the same of what was examined before */
+/* Whole days until its end; -1: it ended less than a day ago. Unix seconds. */
+int64_t cert_days_left(int64_t not_after, int64_t now);
 /* "it ends in 12 days …", or "" if it lasts CERT_WARN_DAYS or more, or is over. */
 void cert_warn_end(const struct tls_cert_info *i, time_t now, char out[static TLS_ERRLEN]);
 

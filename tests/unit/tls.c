@@ -145,6 +145,17 @@ static void a_certificate_is_described(void **state)
 	tls_ctx_unref(c);
 }
 
+static void a_certificate_that_ended_today_has_no_day_left(void **state)
+{
+	(void)state;
+	assert_int_equal(cert_days_left(1000000, 1000000), 0);
+	assert_int_equal(cert_days_left(1000000, 1000000 - 86399), 0);
+	assert_int_equal(cert_days_left(1000000, 1000000 - 86400), 1);
+	assert_int_equal(cert_days_left(1000000, 1000001), -1);
+	assert_int_equal(cert_days_left(1000000, 1000000 + 86400), -1);
+	assert_int_equal(cert_days_left(1000000, 1000000 + 86401), -2);
+}
+
 static void a_context_lives_as_long_as_its_last_reference(void **state)
 {
 	char err[TLS_ERRLEN];
@@ -449,6 +460,7 @@ int main(void)
 		cmocka_unit_test(a_locked_key_says_how_to_unlock_it),
 		cmocka_unit_test(dates_are_a_warning_and_not_a_refusal),
 		cmocka_unit_test(a_certificate_is_described),
+		cmocka_unit_test(a_certificate_that_ended_today_has_no_day_left),
 		cmocka_unit_test(a_context_lives_as_long_as_its_last_reference),
 		cmocka_unit_test(a_server_that_demands_certificates_needs_a_ca),
 		cmocka_unit_test(a_client_accepts_the_right_name_only),

@@ -76,7 +76,8 @@ static inline bool cli_has(const struct cli *c, const char *name)
 {
 	return cli_option(c, name) != NULL;
 }
-const char *cli_config_path(const struct cli *c); /* --config, or /etc/stile/stile.yaml */
+const char *cli_config_path(const struct cli *c); /* --config (of a folder its stile.yaml), or /etc/stile/stile.yaml */
+const char *cli_instance(const struct cli *c); /* --instance, or the name of the folder that is --config; NULL: neither */
 /* Numbers and times given to options: 0, or EXIT_USAGE after saying what is wrong. */
 int cli_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t *v);
 int cli_time(const struct cli *c, const char *name, uint64_t *ms);

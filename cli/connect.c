@@ -37,7 +37,7 @@ int cli_connect_patient(struct cli *c, const char *program, int timeout_ms, stru
 	int r;
 
 	snprintf(plain, sizeof plain, "%.*s", (int)strcspn(program, "@"), program);
-	r = instance_init(&i, plain, at ? at + 1 : cli_option(c, "instance"), cli_option(c, "runtime-dir"), err, sizeof err);
+	r = instance_init(&i, plain, at ? at + 1 : cli_instance(c), cli_option(c, "runtime-dir"), err, sizeof err);
 	if (r < 0)
 		return cli_fail(c, "%s", err);
 	r = control_connect(i.socket_path, timeout_ms, ret_client);

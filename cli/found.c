@@ -36,23 +36,23 @@ int services_unknown(const struct cli *cli, const char *word, const char *more)
 	return EXIT_USAGE;
 }
 
-int services_word(const struct cli *cli, const char *word, const char **ret_program, const char **ret_instance)
+int services_word(const struct cli *cli, const char *word, const char *more, const char **ret_program, const char **ret_instance)
 {
 	const char *at = strchr(word, '@');
 
 	*ret_program = manager_program(word, at ? (size_t)(at - word) : strlen(word));
-	*ret_instance = at ? at + 1 : cli_option(cli, "instance");
-	return *ret_program ? 0 : services_unknown(cli, word, "");
+	*ret_instance = at ? at + 1 : cli_instance(cli);
+	return *ret_program ? 0 : services_unknown(cli, word, more);
 }
 
 int services_name(const struct cli *cli, const char *word, const char *more, char out[static SERVICE_NAME])
 {
-	const char *at = strchr(word, '@'), *program = manager_program(word, at ? (size_t)(at - word) : strlen(word));
+	const char *program, *instance;
+	int r = services_word(cli, word, more, &program, &instance);
 
-	if (!program)
-		return services_unknown(cli, word, more);
-	snprintf(out, SERVICE_NAME, "%s%.70s", program, at ? at : "");
-	return 0;
+	if (r == 0)
+		snprintf(out, SERVICE_NAME, "%s%s%.70s", program, instance && *instance ? "@" : "", instance ? instance : "");
+	return r;
 }
 
 json_t *services_ask(struct control_client *cl, const char *verb)

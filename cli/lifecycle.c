@@ -30,7 +30,7 @@ static int do_one(struct cli *cli, enum manager_action action, const char *word,
 	const char *program, *given;
 	struct manager_order o = { .action = action, .instance = instance };
 	json_t *row = NULL;
-	int r = services_word(cli, word, &program, &given);
+	int r = services_word(cli, word, "", &program, &given);
 
 	if (r)
 		return r;

@@ -18,7 +18,7 @@
 #include "common/manager.h"
 #include "common/service.h"
 
-enum { ASK_MS = 10000, NAME_LEN = 100 };
+enum { ASK_MS = 10000 };
 
 /* ---- asking ---- */
 
@@ -39,17 +39,6 @@ int log_call(struct control_client *cl, const char *verb, json_t *args, json_t *
 }
 
 /* ---- finding ---- */
-
-/* "turn", "stile-turn", "turn@lab" → "stile-turn@lab", program in the first n characters. */
-static int full_name(const struct cli *cli, const char *word, char out[static NAME_LEN])
-{
-	const char *program, *instance;
-	int r = services_word(cli, word, &program, &instance);
-
-	if (!r)
-		snprintf(out, NAME_LEN, "%s%s%.60s", program, instance ? "@" : "", instance ? instance : "");
-	return r;
-}
 
 static void program_of(const char *full, char out[static 32])
 {
@@ -160,10 +149,10 @@ static void add_name(json_t *names, const char *full)
 /* Of all that runs and of the plain instance of each program. */
 static void all_names(const struct cli *cli, json_t *names)
 {
-	const char *only = cli_option(cli, "instance");
+	const char *only = cli_instance(cli);
 	struct found_service found[LOG_SOURCES_MAX];
 	size_t n = services_find(cli_runtime_dir(cli), only, found, LOG_SOURCES_MAX);
-	char full[NAME_LEN];
+	char full[SERVICE_NAME];
 
 	for (const char *const *p = manager_programs; *p; p++) {
 		snprintf(full, sizeof full, "%s%s%.60s", *p, only ? "@" : "", only ? only : "");
@@ -176,13 +165,13 @@ static void all_names(const struct cli *cli, json_t *names)
 int log_sources_find(struct cli *cli, const char *const *words, unsigned n, struct log_source *out, unsigned *ret_n)
 {
 	json_t *names = json_object(), *v;
-	char full[NAME_LEN];
+	char full[SERVICE_NAME];
 	const char *name;
 	int r = 0;
 
 	*ret_n = 0;
 	for (unsigned i = 0; i < n && !r; i++) {
-		r = full_name(cli, words[i], full);
+		r = services_name(cli, words[i], "", full);
 		if (!r)
 			add_name(names, full);
 	}

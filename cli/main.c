@@ -7,9 +7,9 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include "cli/command.h"
+#include "common/service.h"
 #include "common/text.h"
 
 static const struct command_table *const tables[] = {
@@ -27,7 +27,7 @@ static const struct command_table *const tables[] = {
 
 static const struct option_row common_options[] = {
 	{ "config", 'c', "FILE",
-	  "configuration (default /etc/stile/stile.yaml); of a folder its stile.yaml" },
+	  "configuration (default /etc/stile/stile.yaml); of a folder its stile.yaml and instance" },
 	{ "instance", 'i', "NAME", "the service's instance, when there are several" },
 	{ "runtime-dir", 0, "DIR", "where the control sockets are (default /run/stile)" },
 	{ "json", 'j', NULL, "print JSON" },
@@ -356,18 +356,25 @@ const char *cli_option(const struct cli *c, const char *name)
 	return at < 0 ? NULL : c->values[at];
 }
 
+/* An instance's folder is taken as its service takes it. */
 const char *cli_config_path(const struct cli *c)
 {
-	static char in_folder[4096];
+	static char in_folder[4096], name[64];
 	const char *path = cli_option(c, "config");
-	struct stat st;
 
 	if (!path)
 		return "/etc/stile/stile.yaml";
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) && /* an instance's, as its service takes it */
-	    snprintf(in_folder, sizeof(in_folder), "%s/stile.yaml", path) < (int)sizeof(in_folder))
-		return in_folder;
-	return path;
+	return instance_folder(path, in_folder, sizeof(in_folder), name, sizeof(name)) && *in_folder ? in_folder : path;
+}
+
+const char *cli_instance(const struct cli *c)
+{
+	static char in_folder[4096], name[64];
+	const char *given = cli_option(c, "instance"), *path = cli_option(c, "config");
+
+	if (!given && path && instance_folder(path, in_folder, sizeof(in_folder), name, sizeof(name)) && *name)
+		return name;
+	return given;
 }
 
 int cli_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t *v)

@@ -135,7 +135,7 @@ static int question_init(struct cli *cli, const char *word, struct question *q)
 	const char *program, *instance;
 	char err[256];
 	size_t i = 0;
-	int r = services_word(cli, word, &program, &instance);
+	int r = services_word(cli, word, "", &program, &instance);
 
 	if (r)
 		return r;

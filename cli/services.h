@@ -17,9 +17,9 @@ struct found_service {
 	char socket[512];
 };
 /* What a word such as "turn", "stile-turn" or "turn@lab" means: a program, and the instance, else that of --instance, else NULL.
- * 0, or an exit code, and said why. */
-int services_word(const struct cli *cli, const char *word, const char **ret_program, const char **ret_instance);
-/* The same as one name for cli_connect(): "stile-turn@lab", or "stile-turn", whose instance --instance says. more: as below. */
+ * 0, or an exit code, and said why; more: as below. */
+int services_word(const struct cli *cli, const char *word, const char *more, const char **ret_program, const char **ret_instance);
+/* The same as one name: "stile-turn@lab", or "stile-turn". */
 enum { SERVICE_NAME = 112 };
 int services_name(const struct cli *cli, const char *word, const char *more, char out[static SERVICE_NAME]);
 /* Says that there is no such service, and which there are; more: ended by what else there is, or "". Returns EXIT_USAGE. */

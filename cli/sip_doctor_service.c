@@ -74,7 +74,7 @@ static struct control_client *client_of(const struct cli *cli)
 	struct instance at;
 	char err[256];
 
-	if (instance_init(&at, SIP_PROGRAM, cli_option(cli, "instance"), cli_option(cli, "runtime-dir"), err, sizeof err) < 0 ||
+	if (instance_init(&at, SIP_PROGRAM, cli_instance(cli), cli_option(cli, "runtime-dir"), err, sizeof err) < 0 ||
 	    control_connect(at.socket_path, PATIENCE_MS, &cl) < 0)
 		return NULL;
 	return cl;
@@ -96,7 +96,7 @@ void doctor_ask_service(struct doctor *d, struct cli *cli)
 	const json_t *row;
 
 	d->kept = json_array();
-	if (cli_has(cli, "config") && !cli_has(cli, "runtime-dir") && !cli_has(cli, "instance"))
+	if (cli_has(cli, "config") && !cli_has(cli, "runtime-dir") && !cli_instance(cli))
 		return; /* a file to be looked at, which is not the running service's */
 	cl = client_of(cli);
 	if (!cl) {

@@ -96,7 +96,7 @@ static bool was_found(const struct service_status *s, size_t n, const json_t *ro
 /* Rows of the manager for services that have no living socket; those that nobody ever started are not worth a line. */
 static json_t *stopped_services(const struct cli *cli, const struct service_status *s, size_t n)
 {
-	const char *only = cli_option(cli, "instance");
+	const char *only = cli_instance(cli);
 	char err[MANAGER_ERRLEN];
 	json_t *all = NULL, *rows = json_array(), *row;
 	size_t i;
@@ -399,7 +399,7 @@ static int run_status(struct cli *cli)
 {
 	struct service_status found[MAX_SERVICES];
 	const char *dir = cli_runtime_dir(cli);
-	size_t n = find_services(dir, cli_option(cli, "instance"), found);
+	size_t n = find_services(dir, cli_instance(cli), found);
 	json_t *stopped = stopped_services(cli, found, n), *lines = health_lines(found, n, stopped);
 	bool good = n > 0 && json_array_size(lines) == 0;
 

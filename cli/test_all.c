@@ -172,14 +172,14 @@ static int find_tests(struct tests *t)
 {
 	struct found_service found[SERVICES_MAX];
 	const char *dir = cli_runtime_dir(t->cli);
-	size_t n = services_find(dir, cli_option(t->cli, "instance"), found, SERVICES_MAX);
+	size_t n = services_find(dir, cli_instance(t->cli), found, SERVICES_MAX);
 
 	for (size_t i = 0; i < n; i++)
 		add_service(t, &found[i]);
 	if (!n)
 		return cli_fail(t->cli, "no service of Stile runs (no control socket in %s): there is nothing to test", dir);
 	if (cli_has(t->cli, "instance"))
-		add(t, "status", "--runtime-dir", dir, "--instance", cli_option(t->cli, "instance"), NULL);
+		add(t, "status", "--runtime-dir", dir, "--instance", cli_instance(t->cli), NULL);
 	else
 		add(t, "status", "--runtime-dir", dir, NULL);
 	return 0;

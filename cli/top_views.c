@@ -92,7 +92,7 @@ static bool is_of(const struct found_service *f, const char *program)
 unsigned top_views(const struct cli *cli, struct top_view out[static TOP_VIEWS_MAX])
 {
 	struct found_service found[SERVICES_MAX];
-	size_t n = services_find(cli_runtime_dir(cli), cli_option(cli, "instance"), found, SERVICES_MAX);
+	size_t n = services_find(cli_runtime_dir(cli), cli_instance(cli), found, SERVICES_MAX);
 	unsigned k = 1;
 
 	out[0] = (struct top_view){ .kind = &services_kind, .title = "services" };
@@ -145,7 +145,7 @@ static json_t *service_row(const struct found_service *f)
 static json_t *service_rows(const struct cli *cli)
 {
 	struct found_service found[SERVICES_MAX];
-	size_t n = services_find(cli_runtime_dir(cli), cli_option(cli, "instance"), found, SERVICES_MAX);
+	size_t n = services_find(cli_runtime_dir(cli), cli_instance(cli), found, SERVICES_MAX);
 	json_t *rows = json_array();
 
 	for (size_t i = 0; i < n; i++)

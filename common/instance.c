@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include "common/service.h"
+#include "common/text.h"
 
 static int copy_name(struct instance *i, const char *name, char *err, size_t err_n)
 {
@@ -66,4 +68,26 @@ int instance_init(struct instance *i, const char *program, const char *name, con
 	}
 	memcpy(i->runtime_dir, dir, strlen(dir) + 1);
 	return 0;
+}
+
+int instance_folder(const char *config, char *path, size_t path_n, char *name, size_t name_n)
+{
+	struct text left = text_of(config), last = { 0 };
+	struct stat st;
+
+	if (stat(config, &st) < 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	while (left.p) {
+		struct text part = text_cut(&left, '/');
+		last = part.n ? part : last;
+	}
+	*name = '\0';
+	if (snprintf(path, path_n, "%s/stile.yaml", config) >= (int)path_n) {
+		*path = '\0';
+		return -ENAMETOOLONG;
+	}
+	if (last.n >= name_n)
+		return -ENAMETOOLONG;
+	(void)snprintf(name, name_n, "%.*s", TEXT_FMT(last));
+	return 1;
 }

@@ -29,6 +29,9 @@ struct instance {
 };
 int instance_init(struct instance *i, const char *program, const char *name, const char *runtime_dir,
 		  char *err, size_t err_n);
+/* What FILE|DIR of --config says when it is a folder, a whole installation of its own: its stile.yaml, and its name, the
+ * instance's. 1; 0 if it is none; -ENAMETOOLONG for what then is "". */
+int instance_folder(const char *config, char *path, size_t path_n, char *name, size_t name_n);
 
 struct log_section { /* schema cfg_log_schema: the log section, and its override in each service's section */
 	unsigned level, format;

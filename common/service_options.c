@@ -8,7 +8,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "common/service_priv.h"
 
 #define DEFAULT_CONFIG "/etc/stile/stile.yaml"
@@ -115,26 +114,16 @@ static const char *meant(const char *wrong)
 static int take_folder(const struct service_ops *ops, struct service_args *a)
 {
 	static char path[4096], name[64];
-	struct text left = text_of(a->config), last = { 0 };
-	struct stat st;
+	int r = instance_folder(a->config, path, sizeof(path), name, sizeof(name));
 
-	if (stat(a->config, &st) < 0 || !S_ISDIR(st.st_mode))
-		return 0;
-	while (left.p) {
-		struct text part = text_cut(&left, '/');
-		last = part.n ? part : last;
-	}
-	if (snprintf(path, sizeof(path), "%s/stile.yaml", a->config) >= (int)sizeof(path) ||
-	    (!a->instance && last.n >= sizeof(name))) {
-		fprintf(stderr, "%s: the folder's name is too long: give --config FILE and --instance\n",
-			ops->program);
+	if (r == -ENAMETOOLONG && (!*path || !a->instance)) {
+		fprintf(stderr, "%s: the folder's name is too long: give --config FILE and --instance\n", ops->program);
 		return -EINVAL;
 	}
+	if (r == 0)
+		return 0;
 	a->config = path;
-	if (!a->instance) {
-		(void)snprintf(name, sizeof(name), "%.*s", TEXT_FMT(last));
-		a->instance = name;
-	}
+	a->instance = a->instance ? a->instance : name;
 	return 0;
 }
 

@@ -39,6 +39,18 @@ def _(w):
     w.ask("config", "export", "-c", w.path("stile.yaml")).exits(2).says("did you mean 'realm'?")
 
 
+@case("of an instance's folder, the store is the instance's")
+def _(w):
+    w.config(tls=False)
+    w.start()
+    w.config("branch/stile.yaml", tls=False, listen=f'["udp:127.0.0.1:{w.base + 2}"]')
+    w.start("branch", "--instance", "branch")
+    w.ask("turn", "user", "add", "bob", "--instance", "branch", stdin="builder12\n").exits(0)
+    w.ask("config", "export", "-c", w.path("branch")).exits(0).says("name: bob")
+    w.ask("config", "export", "-c", w.path("branch"), "--instance", "none").exits(0).says("stile-turn@none cannot be asked").never_says("bob")
+    export(w).never_says("bob")
+
+
 @case("diff tells what differs by key, exit 1; by value, not by spelling; from a file, standard input or a host")
 def _(w):
     w.config(tls=False, limits="{ bitrate_per_user: 2Mbit/s }")

@@ -4,6 +4,7 @@
 A TURN client of a few lines, written from the RFCs and not with our library, so that both ends cannot be
 wrong together. It speaks from a socket of its own, whose options are what the cases are about."""
 import contextlib
+import ctypes
 import hashlib
 import hmac
 import os
@@ -19,6 +20,7 @@ CONNECT, CONNECTION_BIND, CONNECTION_ATTEMPT, CONNECTION_ID = 10, 11, 12, 0x2A
 LIFETIME, PEER, PAYLOAD, RELAYED, TRANSPORT, FAMILY = 0x0D, 0x12, 0x13, 0x16, 0x19, 0x17
 DONT_FRAGMENT, ICMP, MOBILITY_TICKET = 0x1A, 0x8004, 0x8030
 UDP = struct.pack("!B3x", 17)
+PATIENCE = 10  # s: the machine may be busy
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 
@@ -71,7 +73,7 @@ class Client:
     def __init__(self, server, family=socket.AF_INET, tcp=False, user=USER, password=PASSWORD, tos=None):
         self.family, self.tcp, self.user, self.password = family, tcp, user, password
         self.socket = socket.socket(family, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
-        self.socket.settimeout(3)
+        self.socket.settimeout(PATIENCE)
         if tos is not None:
             set_option(self.socket, "TOS", tos)
         self.socket.connect((LOOPBACK[family], server.port))
@@ -176,7 +178,7 @@ def receive_marked(s):
 
 def peer_socket(family):
     s = socket.socket(family, socket.SOCK_DGRAM)
-    s.settimeout(3)
+    s.settimeout(PATIENCE)
     s.bind((LOOPBACK[family], 0))
     for name in ("RECVTOS", "RECVTTL"):
         set_option(s, name, 1)
@@ -265,27 +267,37 @@ def connection_fields(family):
     return case
 
 
-def fragment_bit(server):
-    """RFC 8656 14: DF for a Send with DONT-FRAGMENT and for nothing else, as a sniffer on loopback sees it."""
+SO_ATTACH_FILTER = 26
+
+
+def datagrams_from(port):
+    """A sniffer of UDP over IPv4 from that port on loopback. The kernel looks for them: what others send there would fill the queue."""
     try:
-        sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     except OSError:
         raise Skipped("a packet socket needs root") from None
-    with sniffer, Client(server) as c, peer_socket(socket.AF_INET) as peer:
-        sniffer.bind(("lo", 0x0800))
-        sniffer.settimeout(3)
+    code = ((0x30, 0, 0, 9), (0x15, 0, 4, 17),  # protocol: UDP
+            (0xb1, 0, 0, 0), (0x48, 0, 0, 0), (0x15, 0, 1, port),  # the source port, behind the header of IP
+            (0x06, 0, 0, 65535), (0x06, 0, 0, 0))
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *c) for c in code))
+    sniffer.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(code), ctypes.addressof(program)))
+    sniffer.bind(("lo", 0x0800))
+    sniffer.settimeout(PATIENCE)
+    return sniffer
+
+
+def fragment_bit(server):
+    """RFC 8656 14: DF for a Send with DONT-FRAGMENT and for nothing else, as a sniffer on loopback sees it."""
+    with Client(server) as c, peer_socket(socket.AF_INET) as peer:
         c.allocate()
         c.permit(peer.getsockname())
-        for more, wanted in (((), 0), (((DONT_FRAGMENT, b""),), 0x4000), ((), 0)):
-            mark = os.urandom(8)
-            c.send_to(peer.getsockname(), mark, *more)
-            while True:
-                p = sniffer.recv(65535)
-                head = (p[0] & 15) * 4
-                if p[9] == 17 and struct.unpack_from("!HH", p, head) == (c.relay[1], peer.getsockname()[1]) \
-                        and p[head + 8:head + 16] == mark:
-                    break
-            expect("DF", struct.unpack_from("!H", p, 6)[0] & 0x4000, wanted)
+        with datagrams_from(c.relay[1]) as sniffer:
+            for more, wanted in (((), 0), (((DONT_FRAGMENT, b""),), 0x4000), ((), 0)):
+                mark = os.urandom(8)
+                c.send_to(peer.getsockname(), mark, *more)
+                while mark not in (p := sniffer.recv(65535)):
+                    pass
+                expect("DF", struct.unpack_from("!H", p, 6)[0] & 0x4000, wanted)
 
 
 def unreachable_peer(family):
@@ -340,7 +352,7 @@ def exchange(data, peer, size):
     """Bytes both ways at once, more than buffers hold, and the same bytes at the other end."""
     blob = os.urandom(size)
     for here, there in ((data.socket, peer), (peer, data.socket)):
-        there.settimeout(10)
+        there.settimeout(PATIENCE)
         sender = threading.Thread(target=here.sendall, args=(blob,))
         sender.start()
         got = b""
@@ -389,7 +401,7 @@ def tcp_relay(server):
         peer = stack.enter_context(listener.accept()[0])
         data = stack.enter_context(bound(server, c, found))
         c.must(REFRESH, [(LIFETIME, bytes(4))])
-        peer.settimeout(3)
+        peer.settimeout(PATIENCE)
         expect("the peer's end with the allocation", peer.recv(1), b"")
         expect("the client's", data.socket.recv(1), b"")
 

@@ -87,11 +87,11 @@ class End:
 
 
 def carry(a, b):
-    """Their lines go to each other from now on."""
+    """Their lines go to each other from now on, behind who the other is: aioice begins with the last of them."""
     for one, other in ((a, b), (b, a)):
         one.other = other
-    for one, other in ((a, b), (b, a)):
         one.tell(f"remote {other.ufrag} {other.pwd}")
+    for one in (a, b):
         one.reader.start()
 
 

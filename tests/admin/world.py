@@ -136,8 +136,10 @@ def locked_hundreds(base):
 
 
 def free_base(first):
-    """Ports that nobody has, and what keeps them: SO_REUSEPORT would let two runs have the same."""
-    for base in range(first, first + 16 * 400, 400):
+    """Ports that nobody has, and what keeps them: SO_REUSEPORT would let two runs have the same. Below 32768, where those begin that
+    the kernel gives to connections."""
+    for step in range(39):
+        base = 17000 + (first - 17000 + step * 400) % (39 * 400)
         locks = locked_hundreds(base)
         if locks and all(port_is_free(base + i) for i in range(PORTS)):
             return base, locks

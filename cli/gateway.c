@@ -14,17 +14,21 @@ static int run_status(struct cli *cli)
 {
 	json_t *st = NULL;
 	int r = cli_ask(cli, GATEWAY_PROGRAM, "gateway.status", NULL, &st);
+	const char *error = text_of_key(st, "tunnel_error");
 
 	if (r == 0 && cli_has(cli, "json")) {
 		print_json(st);
 	} else if (r == 0) {
 		printf("listens      ");
 		print_strings(json_object_get(st, "listeners"), ", ");
-		printf("\nstile-tunnel %s\ncarries      %lld transfers over %lld connections; %lld bytes to browsers, %lld to shares%s\n", text_of_key(st, "tunnel"),
+		printf("\nstile-tunnel %s%s%s\ncarries      %lld transfers over %lld connections; %lld bytes to browsers, %lld to shares%s\n",
+		       text_of_key(st, "tunnel"), *error ? ", not reached: " : "", error,
 		       number_of_key(st, "transfers"), number_of_key(st, "connections"), number_of_key(st, "bytes_to_browser"), number_of_key(st, "bytes_to_share"),
 		       json_is_true(json_object_get(st, "draining")) ? "; draining" : "");
 		monitor_print(json_object_get(st, "monitor"));
 	}
+	if (r == 0 && *error)
+		r = EXIT_FAILED;
 	json_decref(st);
 	return r;
 }

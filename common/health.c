@@ -42,7 +42,7 @@ static const struct {
 	[HEALTH_JOB_FAILING]		= { "job-failing", "stile agent jobs and stile tunnel jobs show it" },
 	[HEALTH_ROUTE_FAILING]		= { "route-failing", "stile relay routes shows it" },
 	[HEALTH_PUBLIC_ADDRESS]		= { "public-address", "let UDP out to the servers of stun_servers, or set the address" },
-	[HEALTH_SERVER_UNREACHABLE]	= { "server-unreachable", "try the way: stile test agent, stile agent status" },
+	[HEALTH_SERVER_UNREACHABLE]	= { "server-unreachable", "is it running, and is the way open? stile status, stile agent status" },
 	[HEALTH_BACKEND_DOWN]		= { "backend-down", "start what should answer there" },
 	[HEALTH_PARTNER_FAILING]	= { "partner-failing", "ask why: stile sip doctor" },
 	[HEALTH_FAST_PATH]		= { "fast-path", "start stile-fastpath; until then everything is relayed in user space" },

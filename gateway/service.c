@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "common/health.h"
 #include "common/unix_socket.h"
 #include "gateway/log_msgs.h"
 
@@ -386,6 +387,26 @@ static void on_stop(struct service *s)
 	s->state = NULL;
 }
 
+int gateway_tunnel_reached(const struct gateway_service *gs)
+{
+	int fd = gateway_call_tunnel(&gs->g);
+
+	if (fd < 0)
+		return fd == -EAGAIN ? 0 : fd;
+	close(fd);
+	return 0;
+}
+
+static void on_health(struct service *s, struct health *h)
+{
+	struct gateway_service *gs = s->state;
+	int r = gateway_tunnel_reached(gs);
+
+	if (r < 0)
+		health_add(h, HEALTH_SERVER_UNREACHABLE, HEALTH_ERROR, gs->g.config->tunnel,
+			   "no stile-tunnel takes what is for shares at %s (its key tunnel.gateway): %s", gs->g.config->tunnel, strerror(-r));
+}
+
 static bool on_alive(struct service *s)
 {
 	(void)s;
@@ -406,4 +427,5 @@ const struct service_ops gateway_service_ops = {
 	.drain = on_drain,
 	.stop = on_stop,
 	.alive = on_alive,
+	.health = on_health,
 };

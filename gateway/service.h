@@ -27,4 +27,7 @@ extern const struct service_ops gateway_service_ops;
 
 /* verbs.c */
 void gateway_add_verbs(struct gateway_service *gs);
-json_t *gateway_listeners_json(const struct gateway_service *gs); /* service.c */
+
+/* service.c */
+json_t *gateway_listeners_json(const struct gateway_service *gs);
+int gateway_tunnel_reached(const struct gateway_service *gs); /* 0, or why stile-tunnel does not take a connection: -errno */

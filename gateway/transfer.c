@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "common/clock.h"
+#include "common/fd.h"
 #include "gateway/log_msgs.h"
 #include "gateway/page.h"
 
@@ -374,18 +375,28 @@ static void on_gone(struct httpd_rq *rq, void *arg)
 	free(t);
 }
 
+int gateway_call_tunnel(const struct gateway *g)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	_cleanup_(closep) int fd = -1;
+
+	if ((size_t)snprintf(at.sun_path, sizeof(at.sun_path), "%s", g->config->tunnel) >= sizeof(at.sun_path))
+		return -ENAMETOOLONG;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
 /* 0 or -errno. */
 static int call_tunnel(struct transfer *t)
 {
-	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	char ip[ADDR_STRLEN] = "-";
-	int n;
+	int n = gateway_call_tunnel(t->g);
 
-	if ((size_t)snprintf(at.sun_path, sizeof(at.sun_path), "%s", t->g->config->tunnel) >= sizeof(at.sun_path))
-		return -ENAMETOOLONG;
-	t->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (t->fd < 0 || connect(t->fd, (struct sockaddr *)&at, sizeof(at)) < 0)
-		return -errno;
+	if (n < 0)
+		return n;
+	t->fd = n;
 	t->out = malloc(GATEWAY_LINE_MAX);
 	if (!t->out)
 		return -ENOMEM;

@@ -39,6 +39,8 @@ struct transfer_info { /* for people */
 void gateway_on_request(struct httpd_rq *rq, void *arg);
 void gateway_each(struct gateway *g, void (*fn)(const struct transfer_info *t, void *arg), void *arg);
 int gateway_kick(struct gateway *g, uint64_t id); /* 0 or -ENOENT */
+/* A socket to stile-tunnel's door for gateways, or -errno; -EAGAIN: it is busy. */
+int gateway_call_tunnel(const struct gateway *g);
 
 /* ---- transfer_head.c: no I/O ---- */
 

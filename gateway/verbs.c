@@ -19,11 +19,12 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 {
 	struct gateway_service *gs = arg;
 	struct metrics *m = gs->g.metrics;
+	int r = gateway_tunnel_reached(gs);
 
 	(void)args;
 	monitor_sample(&gs->monitor, loop_now(gs->svc->loop));
-	control_reply(rq, json_pack("{s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:o}", "listeners", gateway_listeners_json(gs), "tunnel", gs->g.config->tunnel,
-				    "connections", (int)connections(gs), "transfers", (int)gs->g.n_transfers, "bytes_to_browser",
+	control_reply(rq, json_pack("{s:o, s:s, s:s, s:i, s:i, s:I, s:I, s:b, s:o}", "listeners", gateway_listeners_json(gs), "tunnel", gs->g.config->tunnel,
+				    "tunnel_error", r < 0 ? strerror(-r) : "", "connections", (int)connections(gs), "transfers", (int)gs->g.n_transfers, "bytes_to_browser",
 				    (json_int_t)metric_sum(m, GATEWAY_M_BYTES, GATEWAY_TO_BROWSER), "bytes_to_share",
 				    (json_int_t)metric_sum(m, GATEWAY_M_BYTES, GATEWAY_TO_SHARE), "draining", gs->draining, "monitor",
 				    monitor_json(&gs->monitor)));

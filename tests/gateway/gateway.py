@@ -329,6 +329,19 @@ def _(w):
             pass
 
 
+@case("whether stile-tunnel is there is told before a browser asks")
+def _(w):
+    w.gateway()
+    w.ask("gateway", "status").exits(0).never_says("not reached")
+    w.ask("status").exits(0)
+    w.tunnel.close()
+    w.ask("gateway", "status").exits(1).says(f"stile-tunnel {w.tunnel.path}, not reached: No such file")
+    said = w.ask("status", "--verbose")
+    said.says("no stile-tunnel takes what is for shares at", "its key tunnel.gateway")
+    w.tunnel = Tunnel(w.tunnel.path)
+    w.ask("gateway", "status").exits(0)
+
+
 @case("status, transfers, an end by the administrator, another certificate and listener while a transfer runs, a drain")
 def _(w):
     server = w.gateway()

@@ -51,6 +51,8 @@ class Tunnel:
         try:
             with c, c.makefile("rb") as f:
                 line = f.readline().decode().split()
+                if not line:
+                    return  # only whether somebody is here
                 self.called.append(line)
                 share = self.shares.get(line[2])
                 if not callable(share):

@@ -138,6 +138,20 @@ def _(w):
     w.connected("site")
 
 
+@case("who waits for approval is sent away when no agents are let in, and waits again afterwards")
+def _(w):
+    w.server()
+    w.agent("site", password=f'"{PASSWORD}"')
+    row = wait_for("it waits", lambda: w.registered("site"))
+    w.agent_logged("site", "agent.pending")
+    w.ask("config", "set", "tunnel.accept", "false").exits(0)
+    w.agent_logged("site", "lets no agents in at the moment")
+    w.ask("tunnel", "agents", "approve", row["fingerprint"][:20]).exits(0)
+    stays_out(w, "site", 1)
+    w.ask("config", "set", "tunnel.accept", "true").exits(0)
+    w.connected("site", 60)
+
+
 @case("with the password and the fingerprint an agent is taken at once")
 def _(w):
     w.server()

@@ -38,6 +38,8 @@ DEFINE_CLEANUP(struct tunnel_agents, tunnel_agents_free)
 /* A reload: password, names, ports and limit. -EINVAL and a sentence: the password cannot be one. */
 int tunnel_agents_configure(struct tunnel_agents *a, const struct tunnel_agents_options *o,
 			    char *err, size_t err_n);
+/* Who has arrived and is not let in yet, those that wait for approval among them, is to come again later. */
+void tunnel_agents_send_away(struct tunnel_agents *a, const char *why);
 /* Gives s the TLS context, now and after each rotation of keys. */
 int tunnel_agents_use_server(struct tunnel_agents *a, struct tunnel_server *s);
 void tunnel_agents_add_verbs(struct tunnel_agents *a);

@@ -244,6 +244,19 @@ void visit_decided(struct tunnel_agents *a, const struct entry *e)
 	}
 }
 
+void tunnel_agents_send_away(struct tunnel_agents *a, const char *why)
+{
+	list_for_each_safe (n, &a->visits) {
+		struct visit *v = list_entry(n, struct visit, node);
+		struct tunnel_arrival *gone = v->arrival;
+
+		if (v->at_disk)
+			continue; /* an answer is under way to it */
+		visit_free(v);
+		tunnel_arrival_refuse(gone, WIRE_R_KICKED, why, 5);
+	}
+}
+
 /* ---- by code ---- */
 
 static struct enrol_session session_of(const struct visit *v)

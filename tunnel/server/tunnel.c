@@ -273,11 +273,14 @@ int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t er
 int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n)
 {
 	struct tunnel_agents_options ao = agents_options(t, c);
+	static const char nobody[] = "this server lets no agents in at the moment (tunnel.accept)";
 	const struct tunnel_rendezvous rendezvous = rendezvous_of(t, c);
 	int r = listen_to(t, places_of(c), err, err_n);
 
-	if (r == 0 && !c->accept)
-		tunnel_jobs_send_away(t->jobs, "this server lets no agents in at the moment (tunnel.accept)");
+	if (r == 0 && !c->accept) {
+		tunnel_agents_send_away(t->agents, nobody);
+		tunnel_jobs_send_away(t->jobs, nobody);
+	}
 	if (r == 0)
 		r = tunnel_agents_configure(t->agents, &ao, err, err_n);
 	if (r == 0)

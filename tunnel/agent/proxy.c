@@ -412,11 +412,13 @@ static enum proxy_verdict on_407(const struct proxy *p, struct proxy_login *l, c
 
 static enum proxy_verdict refused(struct text code, struct text reason, char *why)
 {
-	struct sb b = sb_init(why, PROXY_WHY_MAX);
+	char said[100]; /* of it */
+	struct sb b = sb_init(why, PROXY_WHY_MAX), part = sb_init(said, sizeof(said));
 
+	sb_text(&part, reason); /* cut between characters */
 	sb_fmt(&b, "the proxy answers %.3s", code.p);
 	if (reason.n && text_is_utf8(reason))
-		sb_fmt(&b, " %.*s", (int)MIN(reason.n, (size_t)100), reason.p);
+		sb_fmt(&b, " %s", said);
 	if (text_eq(code, TEXT("403")) || text_eq(code, TEXT("405")))
 		sb_str(&b, ": it does not let CONNECT through to this port");
 	return PROXY_REFUSED;

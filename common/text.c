@@ -203,6 +203,19 @@ void sb_str(struct sb *b, const char *s)
 	sb_text(b, text_of(s));
 }
 
+void sb_part(struct sb *b, struct text t, size_t max)
+{
+	struct sb part = { .p = b->p + b->n, .cap = MIN(max + 1, b->cap - b->n), .truncated = b->truncated };
+
+	if (b->cap == 0 || t.n <= max) {
+		sb_text(b, t);
+		return;
+	}
+	sb_text(&part, t);
+	b->n += part.n;
+	b->truncated |= part.cap <= max;
+}
+
 void sb_char(struct sb *b, char c)
 {
 	if (b->n + 1 < b->cap && !b->truncated) {

@@ -96,6 +96,7 @@ static inline struct sb sb_init(char *buf, size_t cap)
 }
 void sb_text(struct sb *b, struct text t);
 void sb_str(struct sb *b, const char *s);
+void sb_part(struct sb *b, struct text t, size_t max); /* at most so many bytes of it, cut between two characters */
 void sb_char(struct sb *b, char c);
 void sb_u64(struct sb *b, uint64_t v, unsigned least); /* decimal, with zeroes in front to so many digits; no printf */
 void sb_fmt(struct sb *b, const char *fmt, ...) _printf_(2, 3);

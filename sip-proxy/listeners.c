@@ -308,11 +308,13 @@ int sip_edge_plan(struct sip_edge *e, const struct sip_edge_config *c, char *war
 
 static void fingerprint(const struct tls_ctx *c, char out[128])
 {
+	struct sb b = sb_init(out, 128);
 	struct tls_cert_info info;
 
-	out[0] = 0;
-	if (c && tls_cert_info(c, &info) == 0)
-		(void)snprintf(out, 128, "%.60s, sha256 %.16s…", info.subject, info.sha256);
+	if (!c || tls_cert_info(c, &info) < 0)
+		return;
+	sb_part(&b, text_of(info.subject), 60);
+	sb_fmt(&b, ", sha256 %.16s…", info.sha256);
 }
 
 int sip_edge_plan_changes(const struct sip_edge_plan *p, struct service_changes *ch)

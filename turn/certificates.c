@@ -112,6 +112,7 @@ void turn_contexts_swap(struct turn_service *ts, struct turn_contexts *c)
 
 static bool describe(const struct tls_ctx *c, struct tls_cert_info *info, char *out, size_t n)
 {
+	struct sb b = sb_init(out, n);
 	char until[32];
 	struct tm tm;
 
@@ -119,7 +120,8 @@ static bool describe(const struct tls_ctx *c, struct tls_cert_info *info, char *
 		return false;
 	if (!gmtime_r(&info->not_after, &tm) || !strftime(until, sizeof until, "%Y-%m-%d", &tm))
 		until[0] = 0;
-	snprintf(out, n, "%.128s until %s, sha256 %.16s…", info->subject, until, info->sha256);
+	sb_part(&b, text_of(info->subject), 128);
+	sb_fmt(&b, " until %s, sha256 %.16s…", until, info->sha256);
 	return true;
 }
 

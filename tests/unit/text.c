@@ -332,6 +332,26 @@ static void a_cut_never_splits_a_utf8_sequence(void **state)
 	assert_int_equal(strlen(buf), b.n);
 }
 
+static void a_part_is_cut_too_and_more_may_follow(void **state)
+{
+	char buf[8];
+	struct sb b;
+
+	(void)state;
+	for (size_t max = 0; max <= 6; max++) {
+		b = sb_init(buf, sizeof buf);
+		sb_part(&b, TEXT("äöü"), max);
+		assert_int_equal(b.n, max / 2 * 2);
+		sb_char(&b, '.');
+		assert_false(b.truncated);
+		assert_int_equal(strlen(buf), max / 2 * 2 + 1);
+	}
+	b = sb_init(buf, 4);
+	sb_part(&b, TEXT("äöü"), 4); /* the whole is full before the part */
+	assert_true(b.truncated);
+	assert_string_equal(buf, "ä");
+}
+
 static void a_builder_without_room_only_latches(void **state)
 {
 	struct sb b = sb_init(NULL, 0);
@@ -498,6 +518,7 @@ int main(void)
 		cmocka_unit_test(the_builder_appends_and_terminates),
 		cmocka_unit_test(the_builder_truncates_once_and_leaves_no_hole),
 		cmocka_unit_test(a_cut_never_splits_a_utf8_sequence),
+		cmocka_unit_test(a_part_is_cut_too_and_more_may_follow),
 		cmocka_unit_test(a_builder_without_room_only_latches),
 		cmocka_unit_test(durations_and_sizes_are_printed_for_people),
 		cmocka_unit_test(hex_round_trips_and_refuses_the_rest),

@@ -412,13 +412,13 @@ static enum proxy_verdict on_407(const struct proxy *p, struct proxy_login *l, c
 
 static enum proxy_verdict refused(struct text code, struct text reason, char *why)
 {
-	char said[100]; /* of it */
-	struct sb b = sb_init(why, PROXY_WHY_MAX), part = sb_init(said, sizeof(said));
+	struct sb b = sb_init(why, PROXY_WHY_MAX);
 
-	sb_text(&part, reason); /* cut between characters */
 	sb_fmt(&b, "the proxy answers %.3s", code.p);
-	if (reason.n && text_is_utf8(reason))
-		sb_fmt(&b, " %s", said);
+	if (reason.n && text_is_utf8(reason)) {
+		sb_char(&b, ' ');
+		sb_part(&b, reason, 100);
+	}
 	if (text_eq(code, TEXT("403")) || text_eq(code, TEXT("405")))
 		sb_str(&b, ": it does not let CONNECT through to this port");
 	return PROXY_REFUSED;

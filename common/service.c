@@ -523,13 +523,16 @@ static void tell_bad_config(const struct run *run, int r)
 {
 	const struct cfg *c = run->s.cfg;
 	char text[512];
+	struct sb b = sb_init(text, sizeof(text));
 
 	if (c && cfg_n_errors(c)) {
 		const struct cfg_error *e = cfg_error(c, 0);
 
-		snprintf(text, sizeof(text), "%.150s:%u:%u: %.300s", e->file, e->line, e->column, e->text);
+		sb_part(&b, text_of(e->file), 150);
+		sb_fmt(&b, ":%u:%u: ", e->line, e->column);
+		sb_part(&b, text_of(e->text), 300);
 	} else {
-		snprintf(text, sizeof(text), "%s: %s", run->s.config_path, strerror(-r));
+		sb_fmt(&b, "%s: %s", run->s.config_path, strerror(-r));
 	}
 	run->embedding->begun(text, run->embedding->arg);
 }

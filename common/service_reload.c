@@ -26,6 +26,7 @@ struct reload_err { /* why it failed; as long as what status keeps */
 static void tell_errors(const struct cfg *c, bool quiet, struct reload_err *err)
 {
 	size_t n = c ? cfg_n_errors(c) : 0;
+	struct sb b = sb_init(err->text, sizeof(err->text));
 	char place[sizeof(struct cfg_error)];
 
 	for (size_t i = 0; i < MIN(n, ERRORS_LOGGED); i++) {
@@ -36,9 +37,12 @@ static void tell_errors(const struct cfg *c, bool quiet, struct reload_err *err)
 			snprintf(place, sizeof(place), "%s:%u:%u", e->file, e->line, e->column);
 		if (!quiet)
 			log_emit(&MSG_SERVICE_BAD_CONFIG, LF_STR("place", place), LF_STR("error", e->text));
-		if (i == 0)
-			snprintf(err->text, sizeof(err->text), "%.150s: %.300s%s", place, e->text,
-				 n == 1 ? "" : quiet ? " (and more, see stile check)" : " (and more, see the log)");
+		if (i > 0)
+			continue;
+		sb_part(&b, text_of(place), 150);
+		sb_str(&b, ": ");
+		sb_part(&b, text_of(e->text), 300);
+		sb_str(&b, n == 1 ? "" : quiet ? " (and more, see stile check)" : " (and more, see the log)");
 	}
 	if (n == 0)
 		snprintf(err->text, sizeof(err->text), "%s", strerror(ENOMEM));

@@ -131,7 +131,8 @@ class FalseServer:
                 c.sendall(frame(WELCOME, field(1, b"\0\1") + field(2, struct.pack(">Q", 4)) + field(3, session) + field(4, agent.encode())))
                 self.links[agent] = c
             elif kind == PING:
-                c.sendall(frame(PONG, payload))
+                with self.lock:  # two threads must not write over one TLS connection
+                    c.sendall(frame(PONG, payload))
             elif kind == SIGNAL:
                 self.word(agent, fields_of(payload))
             elif kind == RELAY:

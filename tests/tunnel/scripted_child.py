@@ -40,6 +40,7 @@ def u64(v):
 class Child:
     def __init__(self):
         self.sock = socket.socket(fileno=3)
+        self.sock.setblocking(True)  # it comes non-blocking: a supervisor that is slow to read would be the end of us
         self.log = open(os.environ.get("STILE_CHILD_LOG", "/dev/null"), "a", buffering=1)
         self.do = os.environ.get("STILE_CHILD_DO", "").split(",")
         self.pipes = {}  # link → socket

@@ -54,9 +54,10 @@ def scripted_env(w, agent, do=""):
 
 
 def scripted(w, agent, do=""):
-    """An agent with the scripted child, enrolled, started, connected."""
+    """An agent with the scripted child, enrolled, started, connected (it knows it, too: what its child is told depends on that)."""
     w.agent(agent, env=scripted_env(w, agent, do), top=OPEN)
     w.connected(agent)
+    wait_for(f"{agent} knows it", lambda: w.agent_verb(agent, "agent.status")["servers"][0]["state"] == "connected")
 
 
 def configure(w, agent, **keys):
@@ -344,6 +345,15 @@ def _(w):
     w.agent_config("home", visits=visits, top=OPEN + "stun_servers: [ 192.0.2.9:3478 ]\n")
     w.agent_verb("home", "service.reload")
     noted(w, "home", "setup", flags=before, stun=["192.0.2.9:3478"])
+
+
+@case("a reload is told also to the child that is just being started")
+def _(w):
+    meet(w, do="late")
+    before = noted(w, "home", "setup")["flags"]
+    configure(w, "home", visits=flow([f'agent: site, identity: "{identity(w, "site")}", target: "127.0.0.1:22"']), direct="{ ipv6: false }")
+    noted(w, "home", "setup", flags=f"{int(before, 16) | 1 << 1:08x}")
+    links_up(w, "home")
 
 
 @case("a visitor that may reach less than before loses what it has; one that may reach more keeps it")

@@ -4,8 +4,8 @@
 the supervisor does is seen without ICE and QUIC. It gathers one candidate, wants the relay at once, says one line over it,
 and writes down whatever it is told ($STILE_CHILD_LOG, a JSON line each).
 
-$STILE_CHILD_DO: words by commas. "die": exits after each LINK-OPEN; "candidates": tells of 10,240; "mute": never READY;
-"slow": takes a moment to end; "restarts": ICE begins anew forty times; "asks": wants a relay each second."""
+$STILE_CHILD_DO: words by commas. "die": exits after each LINK-OPEN; "candidates": tells of 10,240; "mute": never READY; "late": only when
+it is set up again; "slow": takes a moment to end; "restarts": ICE begins anew forty times; "asks": wants a relay each second."""
 import array
 import json
 import os
@@ -45,6 +45,7 @@ class Child:
         self.do = os.environ.get("STILE_CHILD_DO", "").split(",")
         self.pipes = {}  # link → socket
         self.roles = {}
+        self.set_up = False
 
     def note(self, what, **more):
         self.log.write(json.dumps({"pid": os.getpid(), "what": what, **more}) + "\n")
@@ -109,8 +110,9 @@ class Child:
         kind, f, many, fd = self.receive()
         if kind == SETUP:
             self.note("setup", flags=f.get(5, b"").hex(), stun=[s.decode() for s in many.get(4, [])])
-            if "mute" not in self.do:
+            if "mute" not in self.do and ("late" not in self.do or self.set_up):
                 self.send(READY)
+            self.set_up = True
         elif kind == PROBE:
             self.send(ALIVE)
         elif kind == LINK_OPEN:

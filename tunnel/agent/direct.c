@@ -38,6 +38,7 @@ static uint32_t flags_of(const struct direct *d, const struct agent_config *c)
 	       (c->direct.tcp ? 0 : CHILD_F_NO_TCP) | (c->direct.turn ? 0 : CHILD_F_NO_TURN);
 }
 
+/* Also one that is not ready yet: what it was told at its start may be of before. Without a child nobody hears it. */
 void direct_setup_child(struct direct *d)
 {
 	static const char *const congestions[] = { "bbr", "bbr2", "cubic" };
@@ -74,8 +75,7 @@ static void on_stun_address(const struct dns_answer *a, void *arg)
 	if (a->status != DNS_OK)
 		return;
 	(void)addr_print(&a->addr[0], s->address);
-	if (child_ready(s->d->child))
-		direct_setup_child(s->d);
+	direct_setup_child(s->d);
 }
 
 static void find_stun_servers(struct direct *d)
@@ -311,8 +311,7 @@ int direct_configure(struct direct *d, const struct agent_root *conf)
 	if (r == 0)
 		r = visits_configure(d, c);
 	direct_want_child(d);
-	if (child_ready(d->child))
-		direct_setup_child(d);
+	direct_setup_child(d);
 	if (r < 0)
 		d->conf = before;
 	return r;
@@ -334,7 +333,7 @@ void direct_on_frame(struct direct *d, struct agent_end *e, unsigned type, const
 
 void direct_server_up(struct direct *d, struct agent_end *e)
 {
-	if (child_ready(d->child) && is_local(d->as))
+	if (is_local(d->as))
 		direct_setup_child(d);
 	direct_turn_ask(d, e);
 	visits_try(d, e);

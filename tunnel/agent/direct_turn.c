@@ -62,8 +62,7 @@ static void on_address(const struct dns_answer *a, void *arg)
 	if (a->status != DNS_OK)
 		return;
 	(void)addr_print(&a->addr[0], t->address);
-	if (child_ready(t->d->child))
-		direct_setup_child(t->d);
+	direct_setup_child(t->d);
 }
 
 static struct direct_turn *free_one(struct direct *d)
@@ -165,8 +164,7 @@ void direct_turn_given(struct direct *d, struct agent_end *e, const struct wire_
 		d->turn_timer.fire = on_half_time;
 		loop_timer_set(d->loop, &d->turn_timer, lifetime * 1000 / 2);
 	}
-	if (child_ready(d->child))
-		direct_turn_tell(d);
+	direct_turn_tell(d);
 }
 
 void direct_turn_free(struct direct *d)

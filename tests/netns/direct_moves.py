@@ -286,7 +286,7 @@ def datagrams(lab):
     with lab.inside("home"):
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.connect(("127.0.0.1", VISITS[ECHO]))
-    r, sent, back, began = random.Random(3), {}, set(), time.monotonic()
+    r, sent, back, began, late = random.Random(3), {}, set(), time.monotonic(), 0
 
     def listen(seconds):
         s.settimeout(seconds)
@@ -306,6 +306,8 @@ def datagrams(lab):
         sent[number] = number.to_bytes(4, "big") + r.randbytes(r.choice((1, 160, 1100, 1400, 4000, 9000)))
         s.send(sent[number])
         listen(0.02)
+        while number < 149 and len(sent) - len(back) - late > 8:  # a process that does not run for a moment has a socket for few
+            late += not listen(2)
     while listen(2 if time.monotonic() - began < LATE_S else 0.01):
         pass
     s.close()
@@ -318,12 +320,11 @@ def datagrams(lab):
 def quotas(lab):
     """A relay of the server ends after its bytes and is asked for again: nothing is lost; and it is no faster than it may be."""
     lab.until_path("relay")
+    began = time.monotonic()  # from the first byte on: later, what waits in our socket could come all at once
     bulk = Bulk(lab)
     bulk.least = 10 * MB
-    bulk.until(2 * MB)
-    began, n = time.monotonic(), bulk.back
     bulk.until(6 * MB)
-    rate = 8 * 2 * (bulk.back - n) / (time.monotonic() - began) / 1e6  # both ways count
+    rate = 8 * 2 * bulk.back / (time.monotonic() - began) / 1e6  # both ways count
     back = bulk.finish()
     ended = lab.server.logged().count("tunnel.direct.relay_bytes")
     if ended < 2:

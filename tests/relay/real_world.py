@@ -119,8 +119,13 @@ tunnel:
         with open(os.path.join(self.records(), name), encoding="utf-8") as f:
             return f.read()
 
+    def record_lines(self, prefix, suffix):
+        """Those that are whole: records may be being written."""
+        texts = (self.record_text(f) for f in self.record_files(prefix) if f.endswith(suffix))
+        return [line.rstrip("\r\n") for text in texts for line in text.splitlines(True) if line.endswith("\n")]
+
     def json_lines(self):
-        return [json.loads(line) for f in self.record_files("CO") if f.endswith(".jsonl") for line in self.record_text(f).splitlines()]
+        return [json.loads(line) for line in self.record_lines("CO", ".jsonl")]
 
 
 class TunnelServer(admin.Server):

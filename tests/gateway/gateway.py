@@ -198,6 +198,10 @@ def _(w):
 def _(w):
     w.gateway(limits="{ guesses: 5, wait: 1s, stall: 1s }")
     t = w.tunnel
+    t.shares[ID] = lambda c, f: time.sleep(5)
+    expect(w.status_of(w.url("meta")), (504, "silent"))
+    w.gateway_config(limits="{ guesses: 5, wait: 30s, stall: 30s }")  # all others answer, if not at once
+    w.ask("reload", "gateway").exits(0)
     t.shares[ID] = "not-there the agent is not connected"
     expect(w.status_of(w.url("meta")), (503, "not-there"))
     t.shares[ID] = "limit as many as allowed"
@@ -206,8 +210,6 @@ def _(w):
     expect(w.status_of(w.url("meta")), (502, "tunnel"))
     t.shares[ID] = answers(403, b"no\n", Stile_Error="token")
     expect(w.status_of(w.url("meta")), (403, "token"))
-    t.shares[ID] = lambda c, f: time.sleep(5)
-    expect(w.status_of(w.url("meta")), (504, "silent"))
     for raw in (b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", b"HTTP/1.1 99 x\r\n\r\n",
                 b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"HTTP/1.1 200 x\r\nContent-Length: -1\r\n\r\n",
                 b"HTTP/1.1 200 x\r\nETag: \x01\r\n\r\n", b"HTTP/1.1 200 x\r\nETag : x\r\n\r\n", b"HTTP/1.1 200 x\r\nX: " + b"y" * 9000 + b"\r\n\r\n",

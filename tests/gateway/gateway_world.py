@@ -104,7 +104,7 @@ def says(raw):
 
 
 class GatewayWorld(World):
-    full = "stile-gateway"
+    full, patience = "stile-gateway", 20
 
     def __init__(self, first_port):
         super().__init__(first_port)

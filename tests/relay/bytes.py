@@ -194,7 +194,7 @@ def _(w):
             def by_first():
                 with connect(w.base) as s:
                     return s.recv(10) == b"first"
-            wait_for("the first is tried again", by_first, 8)
+            wait_for("the first is tried again", by_first)
 
 
 @case("a data log holds every byte of its connection, switched on in the file or live, and others stay spliced")
@@ -430,7 +430,7 @@ def _(w):
                     return s.recv(100) == b"second"
                 except TimeoutError:
                     return False
-            wait_for("the second answers", answered, 8)
+            wait_for("the second answers", answered)
         sources = [source() for _ in range(3)]
         for s in sources:
             s.sendto(b"?", ("127.0.0.1", w.base + 1))

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import time
 
-from real_world import STILE, Failed, World, case, connect, echo, ends, noise, said  # noqa: F401
+from real_world import PATIENCE, STILE, Failed, World, case, connect, echo, ends, noise, said  # noqa: F401
+from world import wait_for
 
 
 @case("routes are added, shown, disabled, enabled, deleted live, and are there after a restart")
@@ -101,8 +102,8 @@ def _(w):
     w.ask("relay", "kick", "a").exits(0).says("the connections of route a are ended")
     ends(b, ("reset",))
     w.connections(0)
-    time.sleep(0.3)
-    lines = [j for j in w.json_lines() if j["id"] == "relay.connection.ended"]
+    lines = wait_for("both ends are recorded", lambda: len(found := [j for j in w.json_lines() if j["id"] == "relay.connection.ended"]) > 1 and found,
+                     PATIENCE)
     one = next(j for j in lines if j["source"] == me)
     if len(lines) != 2 or one["bytes_up"] != 1000 or not one["reason"] or "duration_ms" not in one or one["route"] != "a":
         raise Failed(f"    {lines}")
@@ -131,16 +132,18 @@ def _(w):
     if said(w.base, data) != data:
         raise Failed("    other bytes came back")
     w.connections(0)
-    time.sleep(0.5)
+
+    def whole():
+        """What the one data log has, in both directions, as soon as that is all; the log has a thread of its own."""
+        text = "".join(w.record_text(f) for f in w.record_files("RL")[:1])
+        found = re.search(r"from (127\.0\.0\.1:\d+) to", text)
+        return found and hex_of(text, f"from {found.group(1)} to") == data and hex_of(text, f"to {found.group(1)},") == data
+    wait_for("the log holds what was sent", whole, PATIENCE)
     files = w.record_files("RL")
     if len(files) != 1 or not re.match(r"RL\d{12}\.LOG$", files[0]):
         raise Failed(f"    {files}")
     if os.stat(os.path.join(w.records(), files[0])).st_mode & 0o777 != 0o600:
         raise Failed("    others may read it")
-    text = w.record_text(files[0])
-    source = re.search(r"from (127\.0\.0\.1:\d+) to", text).group(1)
-    if hex_of(text, f"from {source} to") != data or hex_of(text, f"to {source},") != data:
-        raise Failed("    the log does not hold what was sent")
     with connect(w.base + 1) as s:
         for on, word in (("on", "b"), ("off", "b")):
             s.sendall(b"before " + on.encode())
@@ -154,11 +157,13 @@ def _(w):
         s.sendall(b"not seen")
         s.recv(100)
     w.connections(0)
-    time.sleep(0.5)
-    texts = [w.record_text(f) for f in w.record_files("RL")[1:]]
-    all_up = b"".join(hex_of(t, f"to 127.0.0.1:{w.base + 20},") for t in texts)
-    if all_up != b"before offseen":
-        raise Failed(f"    {all_up}")
+
+    def all_up():
+        return b"".join(hex_of(w.record_text(f), f"to 127.0.0.1:{w.base + 20},") for f in w.record_files("RL")[1:])
+    wait_for("what was logged is there", lambda: len(all_up()) >= len(b"before offseen"), PATIENCE)
+    time.sleep(0.5)  # and nothing else
+    if all_up() != b"before offseen":
+        raise Failed(f"    {all_up()}")
 
 
 @case("watch shows bytes live, both ways, and ends with the connection; who watched is in the log")
@@ -170,6 +175,7 @@ def _(w):
         p = subprocess.Popen([STILE, "relay", "watch", str(row["id"]), "--runtime-dir", w.path("run")], stdout=subprocess.PIPE,
                              stdin=subprocess.DEVNULL, text=True)
         w.logged("relay.watched", f"connection={row['id']}")
+        wait_for("the tap is on", lambda: w.connections(1)[0]["watched"], PATIENCE)
         s.sendall(b"look at \x1b[2J this")
         s.recv(100)
         time.sleep(0.5)
@@ -320,12 +326,16 @@ def _(w):
             w.tunnel_config([route], f"connections: {str(connections).lower()}, json: {str(json).lower()}")
             w.ask("reload", "tunnel").exits(0)
             said(w.base, b"x")
-            time.sleep(0.4)
-            after = {f: os.stat(os.path.join(w.records(), f)).st_size for f in w.record_files("CO")}
-            if {os.path.splitext(f)[1] for f in after} != suffixes:
-                raise Failed(f"    {after}")
-            if {os.path.splitext(f)[1] for f in after if after[f] != before.get(f)} != {".LOG" if connections else ".jsonl"}:
-                raise Failed(f"    {before}, then {after}")
+
+            def after():
+                return {f: os.stat(os.path.join(w.records(), f)).st_size for f in w.record_files("CO")}
+
+            def grown():
+                return {os.path.splitext(f)[1] for f, size in after().items() if size != before.get(f)}  # pylint: disable=cell-var-from-loop
+            wait_for("one of them has grown", grown, PATIENCE)
+            time.sleep(0.4)  # and not the other
+            if {os.path.splitext(f)[1] for f in after()} != suffixes or grown() != {".LOG" if connections else ".jsonl"}:
+                raise Failed(f"    {before}, then {after()}")
         held.sendall(b"still")
         if held.recv(5, socket.MSG_WAITALL) != b"still":
             raise Failed("    the connection was cut")

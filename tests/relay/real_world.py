@@ -21,6 +21,7 @@ import world as admin  # noqa: E402
 from world import BUILD, ROOT, STILE, Failed, Skipped, case, need_root  # noqa: E402,F401
 
 TUNNEL = os.path.join(BUILD, "tunnel/stile-tunnel")
+PATIENCE = 30  # s: what comes does so in a moment, but the machine may be busy
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
@@ -94,10 +95,10 @@ tunnel:
     def verb(self, name, args=None, full="stile-tunnel"):
         return super().verb(name, args, full)
 
-    def logged(self, *texts, name="stile-tunnel", seconds=8):
+    def logged(self, *texts, name="stile-tunnel", seconds=PATIENCE):
         return super().logged(*texts, name=name, seconds=seconds)
 
-    def connections(self, n, seconds=8):
+    def connections(self, n, seconds=PATIENCE):
         """Waits until there are so many."""
         deadline = time.monotonic() + seconds
         while (rows := self.verb("relay.connections")["rows"]) is not None:

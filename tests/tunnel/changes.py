@@ -179,8 +179,7 @@ def _(w):
                 raise Failed("    the data connection went on")
         wait_for("the agent is gone", lambda: not w.link("site"))
         want(w.ask_verb("tunnel.status")["accept"], False)
-        if not closed(w.base):
-            raise Failed("    the port for agents is still open")
+        wait_for("the port for agents is closed", lambda: closed(w.base))
         wait_for("the job's port is closed", lambda: closed(w.job_port(0)))
         wait_for("the agent says why", lambda: w.agent_verb("site", "agent.status")["servers"][0]["state"] == "reconnecting")
         call(w, "config.set", SERVER, path="tunnel.accept", value=True)

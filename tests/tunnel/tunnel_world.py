@@ -144,7 +144,7 @@ class TunnelWorld(relay_world.RelayWorld):
                 return row
         return None
 
-    def connected(self, name, seconds=20):
+    def connected(self, name, seconds=30):
         return wait_for(f"{name} is connected", lambda: self.link(name), seconds)
 
     def agent_logged(self, agent, *texts, seconds=20):

@@ -162,9 +162,7 @@ def moves(lab, n_bytes, n_moves):
         changed.append((moment, i % 2 == 0))
     back = bulk.finish()
     talk.finish()
-    row = lab.home.link()
-    if row["moves"] < n_moves:
-        raise Failed(f"only {row['moves']} moves are told of {n_moves}")
+    wait_for(f"{n_moves} moves are told", lambda: (r := lab.home.link()) and r["moves"] >= n_moves, LATE_S)
     histogram("gaps of the bulk stream, away from a dead path", [gap_around(bulk.stamps, t) for t, down in changed if down])
     histogram("gaps of the bulk stream, to the direct path", [gap_around(bulk.stamps, t) for t, down in changed if not down])
     histogram("round trips of the interactive stream", [1000 * t for t in talk.times])

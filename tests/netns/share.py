@@ -24,7 +24,7 @@ SKIP, MB = 77, 1 << 20
 SENDERS, RECEIVERS = ("restricted-port-cone",), ("none", "symmetric", "cgnat", "udp-blocked", "only-443")
 # Where theory knows a direct path, and the transfer is long enough to find it.
 EXPECTED = {("restricted-port-cone", "none"): ("direct",), ("restricted-port-cone", "cgnat"): ("direct",)}
-SIZE, PATIENCE = 6 * MB, 120
+SIZE, PATIENCE, ATTEMPTS = 6 * MB, 120, 3
 
 
 class TurnServer(Service):
@@ -135,6 +135,16 @@ def receive(world, site, code, path, cut):
     return row["text"].rsplit("(", 1)[-1].rstrip(")"), time.monotonic() - began
 
 
+def by_expected_way(world, sender, site, code, path, cut):
+    """Path and seconds. On a busy machine all may have come by the relay before the direct path is found: it is repeated twice."""
+    expected = EXPECTED.get((sender.kind, site.kind))
+    for _ in range(ATTEMPTS):
+        way, took = receive(world, site, code, path, cut)
+        if not expected or way in expected:
+            return way, took
+    raise Failed(f"it went by {way}, not by {expected}")
+
+
 def one_sender(world, sender, agent, receivers, path):
     failed = 0
     s = Told(world, sender, "share", path, "--runtime-dir", agent.path("run"))
@@ -143,10 +153,7 @@ def one_sender(world, sender, agent, receivers, path):
         for i, site in enumerate(receivers):
             what = f"{sender.kind} shares, {site.kind} gets"
             try:
-                way, took = receive(world, site, code, path, cut=i == 0)
-                expected = EXPECTED.get((sender.kind, site.kind))
-                if expected and way not in expected:
-                    raise Failed(f"it went by {way}, not by {expected}")
+                way, took = by_expected_way(world, sender, site, code, path, cut=i == 0)
                 print(f"# {way}, {took:.1f} s\n[       OK ] {what}", flush=True)
             except Failed as e:
                 failed += 1

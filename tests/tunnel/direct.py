@@ -308,6 +308,7 @@ def _(w):
         raise Failed("    the next child has waited for the one before")
     if "agent.direct.died" in w.log_text("stile-agent@home"):
         raise Failed("    a child that was not needed is said to have died")
+    w.write("home.child.last", "")
     w.agents["home"].stop()
     if goodbyes(w, "home") != 2:
         raise Failed("    the agent has stopped, and its child could not say goodbye")

@@ -80,6 +80,8 @@ def introduce(w, allow, target, listen=None, **keys):
     visitor = f'name: home, identity: "{identity(w, "home")}", allow: "{allow}"'
     visit = f'agent: site, identity: "{identity(w, "site")}", target: "{target}"' + (f", listen: {listen}" if listen else "")
     configure(w, "site", visitors=flow([visitor]), **keys)
+    # A call that comes earlier is refused; each says what it has to say anew, and a peer may say a hundred words at once.
+    wait_for("the host's child is ready", lambda: w.agent_verb("site", "agent.peers")["child"]["ready"])
     configure(w, "home", visits=flow([visit]), **keys)
 
 
@@ -374,6 +376,7 @@ def _(w):
         before = reaches(allow, own=own)
         noted(w, "site", "close", text="what the visitor may reach is less than before")
         wait_for("the link is made anew", lambda n=before: len(notes(w, "site", "open")) > n)
+        links_up(w, "home")  # or the next try would be after twice the time, and a call that is not answered yet ends by its own time
         os.truncate(w.path("site.child"), 0)
 
 

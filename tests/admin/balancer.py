@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 
-from turn_client import attributes
+from turn_client import PATIENCE, attributes
 from world import Failed
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -26,7 +26,7 @@ LOCAL = SIGNATURE + b"\x20\x00\x00\x00"
 
 
 def connect(port, source=BALANCER):
-    s = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
+    s = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE, source_address=(source, 0))
     return s
 
 
@@ -50,7 +50,7 @@ def mapped(s):
     return socket.inet_ntop(socket.AF_INET6 if value[1] == 2 else socket.AF_INET, ip), struct.unpack("!H", value[2:4])[0] ^ COOKIE >> 16
 
 
-def is_closed(s, seconds=5):
+def is_closed(s, seconds=PATIENCE):
     s.settimeout(seconds)
     try:
         return s.recv(1) == b""
@@ -67,7 +67,7 @@ def expect(what, got, wanted):
 
 def uclient(w, port, source, *options):
     said = w.run("turnutils_uclient", "-y", "-c", "-n", "10", "-z", "10", "-L", source, "-p", str(port), "-u", "alice",
-                 "-w", "wonderland", "-t", *options, "127.0.0.1", timeout=60)
+                 "-w", "wonderland", "-t", *options, "127.0.0.1", timeout=120)
     lost = re.findall(r"Total lost packets (\d+)", said.out + said.err)
     sent = re.findall(r"tot_send_msgs=(\d+), tot_recv_msgs=(\d+)", said.out + said.err)
     if not lost or lost[-1] != "0" or not sent or sent[-1][0] == "0" or sent[-1][0] != sent[-1][1]:

@@ -10,7 +10,8 @@ import time
 
 from traffic import Traffic, wait_for
 from turn_client import Client
-from world import BIND_ALONE, NETNS, TURN, Failed, Server, case, main, need_netns
+from world import BIND_ALONE, NETNS, PATIENCE, TURN, Failed, Server, case, main, need_netns
+from world import wait_for as until
 
 
 def listen(w, *endpoints):
@@ -26,7 +27,7 @@ def states(w):
     return {f"{l['transport']}:{l['address']}": (l["state"], l["allocations"]) for l in w.verb("turn.status")["listeners"]}
 
 
-def wait_gone(w, endpoint, seconds=10):
+def wait_gone(w, endpoint, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while endpoint in states(w):
         if time.monotonic() > deadline:
@@ -125,8 +126,7 @@ def _(w):
             raise Failed("    a stranger is answered by a removed listener")
         except TimeoutError:
             pass
-        if w.metric("stile_turn_drops_total", "listener_removed") != before + 2:
-            raise Failed("    what was dropped is not counted")
+        until("what was dropped is counted", lambda: w.metric("stile_turn_drops_total", "listener_removed") == before + 2)
     with client(w, w.port + 2) as c:
         if c.allocate() != 0:
             raise Failed("    the listener that stayed serves nobody")
@@ -137,8 +137,7 @@ def _(w):
     expect_states(w, {f"udp:127.0.0.1:{w.port + 2}": "listening"})
     w.logged("turn.listener.closed", "transport=dtls")
     for kind, port in ((socket.SOCK_DGRAM, w.port), (socket.SOCK_DGRAM, w.tls), (socket.SOCK_STREAM, w.tls)):
-        if not bindable(kind, port):
-            raise Failed(f"    port {port} is not free again")
+        until(f"port {port} is free again", lambda: bindable(kind, port))
 
 
 @case("a listener that is removed and added again while it drains comes back to life")
@@ -188,7 +187,7 @@ def _(w):
     w.config(workers="3", listen=listen(w, *wild))
     w.ask("reload").exits(0)
     for e in usual(w):
-        wait_gone(w, e, 40)
+        wait_gone(w, e)
     expect_states(w, {e: "listening" for e in wild})
     allocates(w, "udp", w.port)
 
@@ -258,9 +257,9 @@ def _(w):
         w.ask("reload").exits(1).says("cannot listen on", "Too many open files; raise LimitNOFILE", "the old configuration is at work")
         resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
         expect_states(w, {e: "listening" for e in usual(w)})
-        status = w.verb("service.status")
-        if status["descriptors"] > before or w.verb("turn.status")["allocations_limit"] == 7:
-            raise Failed(f"    {status['descriptors']} descriptors are open, {before} were before; or the limit was taken")
+        until("what was opened is closed", lambda: w.verb("service.status")["descriptors"] <= before)  # connections of before may end late
+        if w.verb("turn.status")["allocations_limit"] == 7:
+            raise Failed("    the limit was taken")
         for t, port in (("udp", w.port), ("tls", w.tls)):
             allocates(w, t, port)
     w.ask("reload").exits(0)
@@ -313,7 +312,7 @@ def _(w):
 def _(w):
     def other_address():
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-            s.settimeout(5)
+            s.settimeout(PATIENCE)
             s.sendto(b"\0\1\0\0\x21\x12\xa4\x42" + bytes(range(12)), ("127.0.0.1", w.port))
             return b"\x80\x2c\0\x08" in s.recv(500)
 

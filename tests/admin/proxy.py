@@ -171,7 +171,7 @@ def haproxy(w, ports):
     p = subprocess.Popen(["/usr/sbin/haproxy", "-db", "-f", w.path("haproxy.cfg")], stdin=subprocess.DEVNULL,
                          stdout=open(w.path("haproxy.log"), "w", encoding="utf-8"), stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", ports[-1][0]), 1):
                 break
@@ -181,7 +181,7 @@ def haproxy(w, ports):
         yield
     finally:
         p.terminate()
-        p.wait(10)
+        p.wait(60)
 
 
 @case("through haproxy, turnutils_uclient relays over TCP and TLS and is known by its own address")

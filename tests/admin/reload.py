@@ -10,7 +10,7 @@ import time
 
 from traffic import Traffic, wait_for
 from turn_client import COOKIE, XOR_RELAYED, Client
-from world import Failed, case, main
+from world import PATIENCE, Failed, case, main
 
 
 def presented(w):
@@ -97,7 +97,7 @@ def _(w):
     w.config(tls=False, log="{ level: info, dir: %s, format: json }" % w.path("new/log"), top=OPEN)
     w.ask("reload").exits(0).says("~log.dir .* → ", "~log.format +text → json")
     w.ask("log", "level").exits(0).says("level info")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while not os.path.exists(w.path("new/log/stile-turn.log")) or "service.reloaded" not in open(w.path("new/log/stile-turn.log")).read():
         if time.monotonic() > deadline:
             raise Failed("    no log in the new folder")

@@ -5,7 +5,7 @@ import json
 import subprocess
 import time
 
-from world import STILE, Failed
+from world import PATIENCE, STILE, Failed
 
 
 class Traffic:
@@ -21,7 +21,7 @@ class Traffic:
 
     def lost_nothing(self):
         """How many packets that were."""
-        out, err = self.process.communicate(timeout=self.seconds + 40)
+        out, err = self.process.communicate(timeout=self.seconds + 2 * PATIENCE)
         if self.process.returncode:
             raise Failed(f"    traffic over {self.transport}: {err or out}")
         figures = json.loads(out)
@@ -31,7 +31,7 @@ class Traffic:
 
 
 def wait_for(w, allocations, loads=()):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while w.verb("turn.status")["allocations"] < allocations:
         for load in loads:
             if load.process.poll() is not None:

@@ -12,6 +12,7 @@ ALLOCATE, REFRESH, SEND, PERMISSION, CHANNEL, CONNECT, CONNECTION_BIND = 0x003, 
 USERNAME, INTEGRITY, ERROR, CHANNEL_NUMBER, LIFETIME = 0x0006, 0x0008, 0x0009, 0x000C, 0x000D
 XOR_PEER, DATA, REALM, NONCE, XOR_RELAYED, TRANSPORT = 0x0012, 0x0013, 0x0014, 0x0015, 0x0016, 0x0019
 CONNECTION_ID = 0x002A
+PATIENCE = 30  # s for an answer: nothing is lost on loopback, but a busy server answers late
 
 
 def attribute(kind, value):
@@ -35,7 +36,7 @@ class Client:
     def __init__(self, port, user, password, host="127.0.0.1", kind=socket.SOCK_DGRAM):
         self.socket = socket.socket(socket.AF_INET, kind)
         self.socket.connect((host, port))
-        self.socket.settimeout(5)
+        self.socket.settimeout(PATIENCE)
         self.user, self.password, self.realm, self.nonce = user, password, b"", b""
 
     def __enter__(self):

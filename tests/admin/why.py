@@ -5,22 +5,31 @@ import socket
 import sys
 import time
 
-from turn_client import ALLOCATE, TRANSPORT, Client, attribute
+from turn_client import ALLOCATE, PATIENCE, TRANSPORT, Client, attribute
 from world import SECRET, Failed, case, main
 
 ALLOCATION = attribute(TRANSPORT, b"\x11\0\0\0")
 
 
-def refused(client):
-    """The code of one request without a second try; None: no answer within half a second."""
-    client.socket.settimeout(0.5)
+def refused(client, seconds=0.5):
+    """The code of one request without a second try; None: no answer within so many seconds."""
+    before = client.socket.gettimeout()
+    client.socket.settimeout(seconds)
     try:
         answer = client._ask(ALLOCATE, ALLOCATION)
     except socket.timeout:
         return None
     finally:
-        client.socket.settimeout(5)
+        client.socket.settimeout(before)
     return answer[26] * 100 + answer[27] if answer[0] & 1 and answer[1] & 0x10 else 0
+
+
+def until_unanswered(w, client):
+    """The codes of bad credentials until the server waits for the client: counted there, for a busy server answers late, too."""
+    codes = []
+    while not w.metric("stile_turn_refusals_total", "backoff") and len(codes) < 20:
+        codes.append(refused(client))
+    return codes
 
 
 def challenged(w, user, password):
@@ -99,13 +108,11 @@ def _(w):
     w.config(tls=False, workers=1)
     w.start()
     with challenged(w, "alice", "guess") as a:
-        codes = [refused(a) for _i in range(6)]
+        codes = until_unanswered(w, a)
         if 401 not in codes or codes[-1] is not None:
             raise Failed(f"    {codes}")
-        w.ask("turn", "why", "alice").exits(0).says("wrong password; backing off until ", "UTC after 5 bad credentials")
+        w.ask("turn", "why", "alice").exits(0).says("wrong password; backing off until ", "~UTC after [5-9] bad credentials")  # more, if the wait was over before the next one came
         w.logged("warn turn.backoff", "of=user", "failures=5", "wait_ms=1000")
-        if not w.metric("stile_turn_refusals_total", "backoff"):
-            raise Failed("    not counted")
         w.ask("turn", "user", "add", "bob", stdin="builder\n").exits(0)
         with Client(w.port, "bob", "builder") as bob:
             if bob.allocate():
@@ -121,13 +128,13 @@ def _(w):
     w.config(tls=False, workers=1, limits="{ bad_credentials: 2 }")
     w.start()
     with challenged(w, "alice", "guess") as a:
-        codes = [refused(a) for _i in range(2)]
+        codes = until_unanswered(w, a)
         if codes[-1] is not None:
             raise Failed(f"    {codes}")
     w.config(tls=False, workers=1, limits="{ bad_credentials: unlimited, bad_credentials_per_address: unlimited }")
     w.ask("reload").exits(0).says("turn.limits.bad_credentials")
     with challenged(w, "alice", "guess") as a:
-        codes = [refused(a) for _i in range(20)]
+        codes = [refused(a, PATIENCE) for _i in range(20)]
         if set(codes) != {401}:
             raise Failed(f"    {codes}")
 

@@ -29,6 +29,7 @@ CONSOLE = os.path.join(BUILD, "console/stile-console")
 ROOT = os.getuid() == 0
 SECRET = "shared-secret-of-the-rest-api"
 PORTS = 40
+PATIENCE = 60  # s for what comes at all: the machine may be busy, and only what fails waits so long
 BIND_ALONE = "0000000000000400"  # CAP_NET_BIND_SERVICE, as /proc/PID/status writes it
 CASES = []
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
@@ -107,7 +108,7 @@ class Said:
             return self.fail(f"this is no JSON: {e}")
 
 
-def wait_for(what, probe, seconds=10):
+def wait_for(what, probe, seconds=PATIENCE):
     """probe() until it is true; its value."""
     deadline = time.monotonic() + seconds
     while True:
@@ -150,7 +151,7 @@ def free_base(first):
 
 class World:
     """Of stile-turn; the worlds of other services say what is another one there."""
-    binary, full, patience = TURN, "stile-turn", 5  # the service's program, its name, seconds to wait for its log
+    binary, full, patience = TURN, "stile-turn", PATIENCE  # the service's program, its name, seconds to wait for its log
 
     def __init__(self, first_port):
         self.folder = tempfile.mkdtemp(prefix="stile-admin-")
@@ -181,7 +182,7 @@ class World:
 
     def openssl(self, *argv):
         done = subprocess.run(["openssl", *argv], cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=30)
+                              timeout=PATIENCE)
         if done.returncode:
             raise Failed(f"openssl {argv[0]}: {done.stderr.strip()}")
 
@@ -228,7 +229,7 @@ class World:
 
     # ---- the programs ----
 
-    def run(self, *argv, stdin="", timeout=30, prefix=(), env=None):
+    def run(self, *argv, stdin="", timeout=PATIENCE * 2, prefix=(), env=None):
         full = [*prefix, *argv]
         done = subprocess.run(full, input=stdin, capture_output=True, text=True, errors="replace", timeout=timeout,
                               env={**os.environ, **(env or {})})
@@ -294,7 +295,7 @@ class World:
         """(name, args) one after the other over one connection; their results."""
         results = []
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(10)
+            s.settimeout(PATIENCE)
             s.connect(self.path(f"run/{full or self.full}.sock"))
             f = s.makefile("rw", encoding="utf-8")
             json.loads(f.readline())  # the server's hello
@@ -332,16 +333,16 @@ class Server:
             return Said(self.argv, self.process.poll(), f.read(), "")
 
     def wait_ready(self):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 self.said().fail("the server ended at its start")
             try:
                 self.world.verb("service.status", full=self.full)
                 return
-            except OSError:
+            except (OSError, ValueError):  # not there yet, or it ends in the middle of its hello
                 time.sleep(0.03)
-        self.said().fail("the server is not ready after 20 s")
+        self.said().fail(f"the server is not ready after {PATIENCE} s")
 
     def stop(self, status=0):
         """SIGTERM: a clean end."""
@@ -350,9 +351,9 @@ class Server:
         self.ended = True
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(15)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self.said().fail("the server did not stop within 15 s")
+            self.said().fail(f"the server did not stop within {PATIENCE} s")
         if SANITIZER.search(self.said().out):
             self.said().fail("a sanitizer spoke")
         self.said().exits(status)

@@ -12,13 +12,13 @@ import sys
 import time
 
 from balancer import connect, expect, header, is_closed, mapped, over_tls, uclient
-from world import Failed, Skipped, case, main
+from world import PATIENCE, Failed, Skipped, case, main
 
 BIG = 100 << 20
 OUTSIDE = "127.0.0.1"
 
 
-def eventually(true, seconds):
+def eventually(true, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
@@ -59,13 +59,20 @@ http {{
         self.p = subprocess.Popen(["/usr/sbin/nginx", "-p", self.w.folder, "-c", self.w.path(self.name + ".conf")],
                                   stdin=subprocess.DEVNULL, stdout=open(self.w.path("nginx.err"), "w", encoding="utf-8"),
                                   stderr=subprocess.STDOUT)
-        if not eventually(lambda: os.path.exists(self.socket) or self.p.poll() is not None, 10) or self.p.poll() is not None:
+        if not eventually(lambda: self.listens() or self.p.poll() is not None) or self.p.poll() is not None:
             raise Failed("    nginx did not start:\n" + open(self.w.path("nginx.err"), encoding="utf-8").read())
         return self
 
     def __exit__(self, *_):
         self.p.terminate()
-        self.p.wait(10)
+        self.p.wait(PATIENCE)
+
+    def listens(self):
+        """The file is there before anybody may connect."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.socket)
+            return True
+        return False
 
     def access(self):
         with open(self.w.path(self.name + ".access"), encoding="utf-8") as f:
@@ -95,7 +102,7 @@ def dropped(w, label):
 
 def s_client(w, *options):
     said = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{w.tls}", *options], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, errors="replace", timeout=20)
+                          capture_output=True, text=True, errors="replace", timeout=PATIENCE)
     return said.stdout + said.stderr
 
 
@@ -129,9 +136,11 @@ def _(w):
         w.start()
         curl(w, "/").exits(0).says("the web server")
         curl(w, "--http1.1", "/index.html").exits(0).says("the web server")
-        seen = nginx.access()
-        if not re.search(rf"^127\.0\.0\.1:\d+ {w.tls} www\.example\.org h2 GET / ", seen) or "http/1.1 GET /index.html" not in seen:
-            raise Failed("    nginx saw: " + seen)
+
+        def seen():  # it writes a line when the client has its answer
+            return re.search(rf"^127\.0\.0\.1:\d+ {w.tls} www\.example\.org h2 GET / ", nginx.access()) and "http/1.1 GET /index.html" in nginx.access()
+        if not eventually(seen):
+            raise Failed("    nginx saw: " + nginx.access())
         with open(w.path("server.pem"), encoding="ascii") as f:
             ours = f.read().split("-----")[2].split()[0]
         with open(w.path("web.pem"), encoding="ascii") as f:
@@ -204,7 +213,7 @@ def _(w):
             for i in range(0, len(first), 97):
                 s.sendall(first[i:i + 97])
                 time.sleep(0.01)
-            s.settimeout(5)
+            s.settimeout(PATIENCE)
             expect("a server hello comes back", s.recv(3)[:2], b"\x16\x03")
 
         def cpu():
@@ -215,11 +224,12 @@ def _(w):
         for i, s in enumerate(slow):
             s.sendall(first[:i * 50])
         began = time.monotonic()
-        w.ask("status").says("20 waiting")
+        if not eventually(lambda: "20 waiting" in w.ask("status").out, 4):  # it accepts them when it gets to it
+            raise Failed("    the status does not say that 20 wait")
         for s in slow:
-            expect("closed at its deadline", is_closed(s, 8), True)
+            expect("closed at its deadline", is_closed(s), True)
         took = time.monotonic() - began
-        if not 3.5 < took < 7.5:
+        if not 3.5 < took < 15:  # five seconds, as late as the machine is; the next bound, of who has no allocation, is 30
             raise Failed(f"    they were closed after {took:.1f} s")
         expect("counted", dropped(w, "front_slow"), 20)
         w.logged("turn.front.slow")
@@ -228,7 +238,7 @@ def _(w):
         with connect(w.tls) as s:
             s.sendall(first[:300])
             s.shutdown(socket.SHUT_WR)
-            expect("one that ends within its hello is closed at once", is_closed(s, 2), True)
+            expect("one that ends within its hello is closed at once", is_closed(s, 4), True)  # before the deadline of 5 s
 
 
 @case("a backend that is down is said, counted and shown, and used again when it is back; another is not touched")
@@ -288,7 +298,7 @@ def _(w):
         held = [stack.enter_context(connect(w.tls)) for _ in range(3)]
         time.sleep(0.2)
         fourth = stack.enter_context(connect(w.tls))
-        expect("the fourth is closed", is_closed(fourth, 2), True)
+        expect("the fourth is closed", is_closed(fourth), True)
         other = stack.enter_context(connect(w.tls, "127.0.0.9"))
         expect("another address is not", is_closed(other, 0.5), False)
         held[0].close()
@@ -328,7 +338,7 @@ def _(w):
             with ssl._create_unverified_context().wrap_socket(s, server_hostname="www.example.org") as t:
                 t.sendall(b"GET / HTTP/1.0\r\n\r\n")
                 expect("answered", b"the web server" in t.recv(4096) + t.recv(4096), True)
-        if not eventually(lambda: "203.0.113.7:4711 443" in nginx.access(), 3):
+        if not eventually(lambda: "203.0.113.7:4711 443" in nginx.access()):
             raise Failed("    nginx saw: " + nginx.access())
         with connect(w.tls) as s:
             s.sendall(header(("203.0.113.8", 4712)))

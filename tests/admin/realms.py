@@ -5,7 +5,7 @@ import sys
 
 from traffic import Traffic, wait_for
 from turn_client import Client
-from world import Failed, case, main
+from world import PATIENCE, Failed, case, main
 
 PARTNER_SECRET = "the-partners-own-shared-secret"
 
@@ -30,9 +30,9 @@ def shown(w, name, dtls=False):
     sni = ["-servername", name] if name else ["-noservername"]
     kind = ["-dtls1_2"] if dtls else []
     done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{w.tls}", *kind, *sni, "-alpn", "stun.turn"],
-                          input="", capture_output=True, text=True, timeout=20)
+                          input="", capture_output=True, text=True, timeout=PATIENCE)
     made = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName"], input=done.stdout, capture_output=True,
-                          text=True, timeout=20)
+                          text=True, timeout=PATIENCE)
     if not dtls and "ALPN protocol: stun.turn" not in done.stdout:
         raise Failed(f"    no ALPN for {name}:\n{done.stdout[-500:]}{done.stderr[-300:]}")
     return made.stdout

@@ -9,7 +9,7 @@ import struct
 import sys
 import time
 
-from world import SECRET, Failed, case, main
+from world import PATIENCE, SECRET, Failed, case, main, wait_for
 
 
 class Refused(Exception):
@@ -20,7 +20,7 @@ class Refused(Exception):
 
 def call(w, verb, full=None, **args):
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(30)
+        s.settimeout(PATIENCE)
         s.connect(w.path(f"run/{full or w.full}.sock"))
         f = s.makefile("rw", encoding="utf-8")
         json.loads(f.readline())
@@ -50,14 +50,6 @@ def row(w, path, full=None):
 def want(got, expected, what=""):
     if got != expected:
         raise Failed(f"    {what}: {got!r} is not {expected!r}")
-
-
-def until(what, seconds, test):
-    end = time.monotonic() + seconds
-    while not test():
-        if time.monotonic() > end:
-            raise Failed(f"    {what}: not within {seconds} s")
-        time.sleep(0.05)
 
 
 def minimal(w, more="", name="stile.yaml", port=None):
@@ -215,26 +207,26 @@ def _(w):
 def _(w):
     minimal(w, "  realm: admin.test\n")
     s = w.start()
-    done = call(w, "config.set", path="turn.software", value="Try", confirm_within_ms=1500)
-    refused(w, "config.set", "busy", "waits for its confirmation", path="log.level", value="debug")
-    want(call(w, "config.get")["pending"]["change"], done["change"])
-    until("rolled back", 20, lambda: row(w, "turn.software")["source"] == "default")
+    call(w, "config.set", path="turn.software", value="Try", confirm_within_ms=1500)
+    wait_for("rolled back", lambda: row(w, "turn.software")["source"] == "default")
     w.logged("config.rolled-back")
     refused(w, "config.confirm", "not-found")
     call(w, "config.set", path="turn.software", value="Keep", confirm_within_ms=20000)
     call(w, "config.confirm")
     want(call(w, "config.get")["pending"], None)
     # A change that cuts off who made it: the log's folder cannot be written any more after a crash, say. Here: a kill.
-    call(w, "config.set", path="turn.software", value="Gone", confirm_within_ms=1000)
+    call(w, "config.set", path="turn.software", value="Gone", confirm_within_ms=2000)
     s.process.send_signal(signal.SIGKILL)
     s.process.wait()
     s.ended = True
-    time.sleep(1.1)
+    time.sleep(2.1)
     w.start()
     want(row(w, "turn.software")["value"], "Keep")
     w.logged("config.rolled-back", "at this start")
     # It may be undone at once, too, instead of waited for.
     done = call(w, "config.set", path="turn.software", value="Soon", confirm_within_ms=60000)
+    refused(w, "config.set", "busy", "waits for its confirmation", path="log.level", value="debug")
+    want(call(w, "config.get")["pending"]["change"], done["change"])
     call(w, "config.undo", change=done["change"])
     want(row(w, "turn.software")["value"], "Keep")
     want(call(w, "config.get")["pending"], None)
@@ -255,12 +247,12 @@ def _(w):
     s = w.start(env=env)
     call(w, "config.set", path="turn.software", value="Try", confirm_within_ms=1500)
     clock(-86400)
-    until("rolled back", 20, lambda: row(w, "turn.software")["source"] == "default")
+    wait_for("rolled back", lambda: row(w, "turn.software")["source"] == "default")
     # A day further nobody knows any more what the password was.
     call(w, "config.set", path="turn.password", value="first-secret")
-    done = call(w, "config.set", path="turn.password", value="second-secret", confirm_within_ms=1500)
+    done = call(w, "config.set", path="turn.password", value="second-secret", confirm_within_ms=2500)
     clock(90000)
-    until("given up", 20, lambda: call(w, "config.get")["pending"] is None)
+    wait_for("given up", lambda: call(w, "config.get")["pending"] is None)
     w.logged("config.stuck", f"change={done['change']}", "set it anew")
     time.sleep(1)
     want(w.log_text().count("config.stuck"), 1, "lines of config.stuck")
@@ -272,7 +264,7 @@ def _(w):
     s.ended = True
     clock(-10 * 365 * 86400)
     w.start(env=env)
-    until("rolled back after a start in another year", 20, lambda: row(w, "turn.software")["value"] == "Goes on")
+    wait_for("rolled back after a start in another year", lambda: row(w, "turn.software")["value"] == "Goes on")
 
 
 @case("a setting that has become bad beside a new file does not keep the server from starting, and says so")

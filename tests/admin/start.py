@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 
-from world import BIND_ALONE, NETNS, STILE, TURN, Failed, Server, case, main, need_netns, need_root, silent
+from world import BIND_ALONE, NETNS, PATIENCE, STILE, TURN, Failed, Server, case, main, need_netns, need_root, silent
 
 PLAIN = ["setpriv", "--reuid", "61234", "--regid", "61234", "--clear-groups"]
 NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
@@ -187,7 +187,7 @@ def _(w):
     w.config(log="{ level: debug }")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as n:
         n.bind(w.path("notify"))
-        n.settimeout(10)
+        n.settimeout(PATIENCE)
         s = w.start(env={"NOTIFY_SOCKET": w.path("notify"), "WATCHDOG_USEC": "600000"})
         heard = []
 
@@ -201,7 +201,7 @@ def _(w):
         hear("READY=1", 2)
         s.process.send_signal(signal.SIGTERM)
         hear("STOPPING=1")
-        s.process.wait(15)
+        s.process.wait(PATIENCE)
         s.ended = True
         s.said().exits(0).says("service.ready")  # without log.dir the log is on stderr
 

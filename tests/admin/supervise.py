@@ -154,6 +154,7 @@ def _(w):
     w.config(tls=False, log="{ level: debug, dir: %s, max_size: 64KiB, keep: 3 }" % w.path("log"))
     s = Supervisor(w)
     s.says("stile-turn runs, pid")
+    w.logged("service.ready")  # the log has a thread of its own
     w.ask("logs", "turn", "-n", "3").exits(0).says("service.ready")
     if len(w.ask("logs", "-n", "3").exits(0).out.splitlines()) > 3:
         raise Failed("    more than three lines")
@@ -182,7 +183,7 @@ def _(w):
     w.config(tls=False, log="{ level: info }")
     s = Supervisor(w)
     s.says("stile-turn runs, pid")
-    w.ask("logs", "turn", "-c", w.path("stile.yaml")).exits(0).says("service.ready")
+    wait_for("the log has it", lambda: "service.ready" in w.ask("logs", "turn", "-c", w.path("stile.yaml")).exits(0).out)
     w.ask("logs", "zip", "-o", w.path("x.zip"), "-c", w.path("stile.yaml")).exits(0)
     with zipfile.ZipFile(w.path("x.zip")) as z:
         if b"service.ready" not in z.read("stile-turn.log"):

@@ -15,7 +15,7 @@ import sys
 import termios
 import time
 
-from world import SIP, STILE, Failed, Server, case, main, silent, wait_for
+from world import PATIENCE, SIP, STILE, Failed, Server, case, main, silent, wait_for
 
 
 class Terminal:
@@ -23,11 +23,15 @@ class Terminal:
 
     def __init__(self, w, *argv, rows=24, columns=100):
         self.text, self.status = "", None
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execv(STILE, ["stile", *argv, "--runtime-dir", w.path("run")])
+        self.fd, end = pty.openpty()
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.before = termios.tcgetattr(self.fd)
+        self.before = termios.tcgetattr(self.fd)  # before the program may change them
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(self.fd)
+            os.login_tty(end)
+            os.execv(STILE, ["stile", *argv, "--runtime-dir", w.path("run")])
+        os.close(end)
 
     def read(self, seconds):
         end = time.monotonic() + seconds
@@ -39,7 +43,7 @@ class Terminal:
 
     def until(self, *texts):
         """Waits until it has written all of these since the last call."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not all(t in self.text for t in texts):
             if time.monotonic() > deadline:
                 raise Failed(f"    the terminal never showed {texts}; its end:\n    {self.text[-1500:]!r}")
@@ -55,7 +59,7 @@ class Terminal:
         os.kill(self.pid, signal.SIGWINCH)
 
     def ends(self, status):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             self.read(0.1)
             pid, got = os.waitpid(self.pid, os.WNOHANG)
@@ -172,14 +176,14 @@ def _(w):
     w.config(top=f'sip:\n  domains: [uc.test]\n  listen: ["udp:127.0.0.1:{p}", "tcp:127.0.0.1:{p}"]\n')
     w.start()
     start_sip(w)
-    said = w.ask("test", timeout=120).exits(0)
+    said = w.ask("test", timeout=240).exits(0)
     said.says("✔ stile check -c").says("✔ stile test turn -c", "all").says(f"✔ stile test sip sip:127.0.0.1:{p};transport=udp").says(
         "✔ stile status", "all 5 tests are good")
     w.config(users="[ { name: alice, password: another-one-now } ]",
              top=f'sip:\n  domains: [uc.test]\n  listen: ["udp:127.0.0.1:{p}", "tcp:127.0.0.1:{p}"]\n')  # the server has the old one
-    said = w.ask("test", timeout=120).exits(1)
+    said = w.ask("test", timeout=240).exits(1)
     said.says("✘ stile test turn", "401", "of 5 tests failed")
-    report = {r["test"].split(" -c")[0]: r for r in w.ask("test", "--json", timeout=120).exits(1).json()}
+    report = {r["test"].split(" -c")[0]: r for r in w.ask("test", "--json", timeout=240).exits(1).json()}
     if report["test turn"]["good"] or not report["check"]["good"]:
         raise Failed(f"    {report}")
     w.stop_all()

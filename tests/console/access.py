@@ -255,10 +255,12 @@ def _(w):
     c = w.client()
     times = {}
     for name in ("alice", "nobody"):
-        began = time.monotonic()
+        took = []
         for _ in range(3):
+            began = time.monotonic()
             c.login(name, "guess guess guess").is_(401, "bad-login")
-        times[name] = time.monotonic() - began
+            took.append(time.monotonic() - began)
+        times[name] = min(took)  # what it costs: the others may have waited for the machine
     if times["nobody"] < times["alice"] / 4:
         raise Failed(f"    an account that is not there is answered faster: {times}")
     for _ in range(10):
@@ -269,7 +271,7 @@ def _(w):
     if int(got.headers["Retry-After"]) < 1:
         raise Failed(f"    {got.headers}")
     alice.get("/api/v1/me").is_(200)  # who is in stays in
-    wait_for("the end of the wait", lambda: c.login("alice").status == 200, 30)
+    wait_for("the end of the wait", lambda: c.login("alice").status == 200)
 
 
 @case("an argument that needs more than its verb does is not to be had by who has less")

@@ -167,7 +167,7 @@ class Stream:
 
 
 class ConsoleWorld(World):
-    binary, full, patience = CONSOLE, "stile-console", 10
+    binary, full, patience = CONSOLE, "stile-console", world.PATIENCE
 
     @property
     def web(self):
@@ -220,7 +220,10 @@ class ConsoleWorld(World):
         def look():
             rows = client.get("/api/v1/services").is_(200).json["services"]
             return [r for r in rows if r["service"] == service and r["state"] == state and (state != "running" or r.get("pid"))]
-        return wait_for(f"{service} {state}", look, 20)[0]
+        row = wait_for(f"{service} {state}", look)[0]
+        if state == "running":  # its verbs are asked for after that
+            wait_for(f"the verbs of {service}", lambda: client.get(f"/api/v1/services/{service}/verbs").status == 200)
+        return row
 
 
 def trusting(folder, ca, cert=None):

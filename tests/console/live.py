@@ -45,18 +45,28 @@ def _(w):
 
     def looking(**more):
         got = alice.post("/api/v1/tokens", {"name": "screen", "role": "viewer", "scope": ["read"], **more}).is_(201).json
-        s = Stream(w.client(token=got["token"]), "console:services")
-        s.until("hello")
-        return s, got["id"]
+        return Stream(w.client(token=got["token"]), "console:services"), got["id"]
+
+    def looking_shortly():
+        """Its token ends soon; where it was over before the stream began, another one lives longer."""
+        for seconds in (1, 4, 16):
+            s, _ = looking(expires_in_s=seconds)
+            if s.status == 200:
+                return s
+            s.close()
+        raise Failed("    no stream with a token that ends")
 
     def ended(s, how):
         patience = time.monotonic() + 40
         while s.r.readline():
             if time.monotonic() > patience:
                 raise Failed(f"    the stream goes on: {how}")
-    with looking()[0] as kept, looking(expires_in_s=1)[0] as short:
+    with looking()[0] as kept, looking_shortly() as short:
+        for s in (kept, short):
+            s.until("hello")
         removed, its_id = looking()
         with removed:
+            removed.until("hello")
             alice.delete("/api/v1/tokens/" + its_id).is_(200)
             ended(removed, "its token was removed")
         ended(short, "the time of its token is over")

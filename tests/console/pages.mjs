@@ -21,6 +21,10 @@ async function act(page, service, action) {
 	await page.getByRole('menuitem', { name: action, exact: true }).click();
 }
 
+// What has the focus gets it when the page has been drawn.
+const focused = (page, attribute, value, what) =>
+	until(async () => (await page.evaluate(a => document.activeElement.getAttribute(a), attribute)) === value, what);
+
 async function opened(more = {}, path = '') {
 	const page = await open(browser, `${url}${path}`, { state, chosen: (more.language ?? 'en').slice(0, 2), ...more });
 	if (state) await page.locator('nav').waitFor({ state: 'attached' });
@@ -94,7 +98,7 @@ test('A wrong password is refused in words, the right one opens the Overview', a
 test('The Overview shows each service with version, uptime and load, the charts and the machine', async () => {
 	const page = await opened();
 	await card(page, 'turn').getByText('running').first().waitFor();
-	for (const s of ['turn', 'tunnel', 'console']) holds(/\d+\.\d+\.\d+/.test(await card(page, s).textContent()), `the version of ${s}`);
+	for (const s of ['turn', 'tunnel', 'console']) await until(async () => /\d+\.\d+\.\d+/.test(await card(page, s).textContent()), `the version of ${s}`);
 	await until(async () => /up for \d/.test(await card(page, 'turn').textContent()), 'the uptime of stile-turn');
 	const quiet = await card(page, 'console').textContent();
 	const chart = page.getByRole('img', { name: /Throughput: In .*bit\/s/ });
@@ -239,7 +243,7 @@ test('F1 and ? open the manual at the topic of the field or page, in the languag
 	await accessible(page, 'the manual');
 	await shot(page, 'manual');
 	await page.keyboard.press('Escape');
-	equal(await page.evaluate(() => document.activeElement.name), 'turn.realm', 'where the focus goes back to');
+	await focused(page, 'name', 'turn.realm', 'where the focus goes back to');
 	await page.keyboard.type('?');
 	equal(await page.locator('.help').count(), 0, 'a ? that is typed into a field opens nothing');
 	await page.goto(`${url}#/overview`);
@@ -292,22 +296,22 @@ test('By keyboard alone: skip link, menus with arrows; a narrow window has its n
 	await card(page, 'turn').waitFor();
 	await page.keyboard.press('Tab');
 	await page.keyboard.press('Enter');
-	equal(await page.evaluate(() => document.activeElement.id), 'main', 'the first Tab and Enter skip to the page');
+	await focused(page, 'id', 'main', 'the first Tab and Enter skip to the page');
 	await page.getByRole('button', { name: 'Language' }).focus();
 	await page.keyboard.press('Enter');
 	await page.waitForFunction(() => document.activeElement.getAttribute('role') === 'menuitemradio');
 	await page.keyboard.press('ArrowDown');
 	await page.keyboard.press('Enter');
 	await page.getByRole('heading', { name: 'Übersicht', level: 1 }).waitFor();
-	equal(await page.evaluate(() => document.activeElement.getAttribute('aria-haspopup')), 'menu', 'the focus is back at the button');
+	await focused(page, 'aria-haspopup', 'menu', 'the focus is back at the button');
 	await page.setViewportSize({ width: 390, height: 844 });
-	equal(await page.locator('nav').isVisible(), false, 'the navigation of a narrow window is closed');
+	await page.locator('nav').waitFor({ state: 'hidden' });
 	await page.getByRole('button', { name: 'Seiten' }).click();
 	await accessible(page, 'the open navigation');
 	await shot(page, 'navigation-390');
 	await page.getByRole('link', { name: 'Konfiguration' }).click();
 	await page.getByRole('heading', { name: 'Konfiguration', level: 1 }).waitFor();
-	equal(await page.locator('nav').isVisible(), false, 'it closes behind the choice');
+	await page.locator('nav').waitFor({ state: 'hidden' });
 	await page.evaluate(() => localStorage.clear());
 	equal((await api(page, 'PUT', '/me', { language: 'en' })).status, 200, 'the language of the account');
 	noFaults(page);
@@ -322,7 +326,7 @@ test('A session that ends under the page is renewed over it; what was typed is k
 	await click(page, 'Review and apply');
 	const again = page.getByRole('dialog', { name: 'Log in again' });
 	await again.waitFor();
-	equal(await page.evaluate(() => document.activeElement.name), 'password', 'the focus of the login over the page');
+	await focused(page, 'name', 'password', 'the focus of the login over the page');
 	await accessible(page, 'the login over the page');
 	await shot(page, 'login-again');
 	await again.locator('input[name=password]').fill(PASSWORD);

@@ -13,7 +13,7 @@ from world import BUILD, TUNNEL, Failed, Server, World  # noqa: E402
 
 CONSOLE = os.path.join(BUILD, "console/stile-console")
 FIRST_PORT = 27300
-PATIENCE = 280  # s for all cases; meson's own limit is longer
+PATIENCE = 550  # s for all cases; meson's own limit is longer
 
 
 class Pages(World):

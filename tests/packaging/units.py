@@ -86,7 +86,7 @@ class Notified:
         self.s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.s.bind(self.path)
         os.chmod(self.path, 0o666)
-        self.s.settimeout(20)
+        self.s.settimeout(world.PATIENCE)
         self.heard = []
 
     def env(self):
@@ -157,6 +157,7 @@ def _(w):
     is_confined(agent.process, bind=False)
     with Target(w.target_port(), echo):
         w.connected("site")
+        world.wait_for("the job's port", lambda: any(j["state"] == "active" for j in w.ask_verb("tunnel.jobs")["rows"]))
         with connect(w.job_port()) as c:
             c.sendall(b"through two sandboxes")
             if c.recv(100) != b"through two sandboxes":

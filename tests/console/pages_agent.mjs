@@ -31,7 +31,7 @@ test('The agent shows its server with name, host, address, port and version; it 
 	const page = await at('agent');
 	const rows = grid(page, 'Servers');
 	await rows.row('Control room').getByText('connected').waitFor();
-	for (const part of ['127.0.0.1', 'tunnel.example.org', 'stile-tunnel']) holds((await rows.row('Control room').innerText()).includes(part), part);
+	for (const part of ['127.0.0.1', 'tunnel.example.org', 'stile-tunnel']) await until(async () => (await rows.row('Control room').innerText()).includes(part), part);
 	await looked(page, 'agent-servers', 'servers of the agent');
 	const held = await world('hold', { port: jobPort(0) });
 	await until(async () => (await api(page, 'GET', '/services/agent@site/verbs/agent.status')).body.servers[0].connections === 1, 'the connection is counted');

@@ -61,6 +61,7 @@ test('A drained service takes nothing new and stops behind its last session', as
 test('The Overview comes compressed, and how soon it is painted is told', async () => {
 	const page = await opened();
 	await state(page, 'running');
+	await until(() => page.evaluate(() => performance.getEntriesByName('first-contentful-paint').length), 'the first paint'); // what is in the page may not be drawn yet
 	const { paint, bytes, list } = await page.evaluate(() => {
 		const all = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')].filter(r => !r.name.includes('/api/'));
 		return {

@@ -275,7 +275,7 @@ test('One-time codes: QR code, a wrong code, a right one, a login with it, and o
 	await enter();
 	await click(page, 'Switch one-time codes on');
 	await page.getByRole('img', { name: 'QR code for the authenticator app' }).waitFor();
-	holds(await page.locator('img.qr').evaluate(i => i.complete && i.naturalWidth > 20), 'the QR code is a picture');
+	await until(() => page.locator('img.qr').evaluate(i => i.complete && i.naturalWidth > 20), 'the QR code is a picture');
 	await field(page, 'code').fill('000000');
 	await page.keyboard.press('Enter');
 	await error(page, 'code').filter({ hasText: 'not the code of now' }).waitFor();
@@ -324,8 +324,9 @@ test('The log grows as it is looked at, by filter and weight, and looking leaves
 	await looked(page, 'diagnosis-log', 'the log');
 	await page.getByLabel('Level until the next reload').selectOption('debug');
 	await until(async () => (await world('verb', { service: 'stile-turn', verb: 'log.level' })).level === 'debug', 'the level');
-	const { rows } = (await api(page, 'GET', '/audit?limit=100')).body;
-	holds(rows.some(r => r.after?.action === 'log.level'), 'the level stands in the audit log');
+	const audited = async () => (await api(page, 'GET', '/audit?limit=100')).body.rows;
+	await until(async () => (await audited()).some(r => r.after?.action === 'log.level'), 'the level stands in the audit log'); // once it was answered
+	const rows = await audited();
 	holds(!rows.some(r => /^log\.(tail|files)|config\.get/.test(r.after?.action)), 'looks stand in the audit log');
 	noFaults(page);
 });

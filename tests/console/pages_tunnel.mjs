@@ -185,9 +185,8 @@ test('Data connections come and go live; the bytes of one are watched in hex and
 	holds((await page.locator('dialog pre').innerText()).includes('<b>hello</b>'), 'as ASCII');
 	await looked(page, 'tunnel-watch', 'the watch pane');
 	await page.keyboard.press('Escape');
-	const audit = await api(page, 'GET', '/audit?limit=50');
-	const seen = audit.body.rows.find(r => r.after?.action === 'tunnel.watch');
-	holds(seen?.after.args.id > 0, `the watch in the audit: ${JSON.stringify(audit.body.rows.map(r => r.after?.action))}`);
+	const audited = async () => (await api(page, 'GET', '/audit?limit=50')).body.rows.find(r => r.after?.action === 'tunnel.watch');
+	await until(async () => (await audited())?.after.args.id > 0, 'the watch in the audit');
 	await until(async () => !(await api(page, 'GET', '/services/tunnel/verbs/tunnel.connections')).body.rows[0].watched, 'the tap goes off with the pane');
 	await rows.choose(`127.0.0.1:${held}`);
 	await click(page, 'Log data');
@@ -284,7 +283,7 @@ test('Which site is direct and which relayed, and why, is told by both ends', as
 	const rows = grid(page, tab('sites'));
 	await rows.row('visitor').getByText('up').waitFor();
 	await rows.row('host').getByText('up').waitFor();
-	holds(/direct|relayed/.test(await rows.row('visitor').innerText()), 'the path in a word');
+	await until(async () => /direct|relayed/.test(await rows.row('visitor').innerText()), 'the path in a word');
 	await looked(page, 'tunnel-sites', 'sites');
 	noFaults(page);
 });

@@ -50,7 +50,7 @@ def _(w):
     w.turn()
     alice = w.first()
     w.reached(alice, "turn")
-    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200, 20)
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200)
     names = {v["verb"]: v["role"] for v in alice.get("/api/v1/services/turn/verbs").json["rows"]}
     if names["turn.kill"] != "operator" or names["turn.status"] != "viewer":
         raise Failed(f"    {names}")
@@ -135,7 +135,7 @@ def _(w):
     alice = w.first()
     oscar, vera = w.user(alice, "oscar", "operator"), w.user(alice, "vera", "viewer")
     w.reached(alice, "turn")
-    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200, 20)
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200)
     turn = "/api/v1/services/turn"
     vera.get(turn + "/config").is_(403)
     rows = {r["path"]: r for r in oscar.get(turn + "/config").is_(200).json["rows"]}
@@ -187,7 +187,7 @@ def _(w):
     bob = w.user(alice, "bob", "administrator")
     w.reached(alice, "turn")
     turn = "/api/v1/services/turn"
-    wait_for("the verbs", lambda: alice.get(turn + "/verbs").status == 200, 20)
+    wait_for("the verbs", lambda: alice.get(turn + "/verbs").status == 200)
     made = alice.put(turn + "/objects/turn.user", {"key": "carol", "body": {"password": "long enough for it"}}).is_(200).json
     seen = f'"{made["revisions"][0]["revision"]}"'
     bob.put(turn + "/objects/turn.user", {"key": "carol", "body": {"password": "bob has changed it"}}, **{"If-Match": seen}).is_(200)
@@ -253,7 +253,7 @@ def _(w):
     alice = w.first()
     w.reached(alice, "console")
     own = "/api/v1/services/console"
-    wait_for("the verbs", lambda: alice.get(own + "/verbs").status == 200, 20)
+    wait_for("the verbs", lambda: alice.get(own + "/verbs").status == 200)
     # TLS comes: who speaks plain HTTP is out, the new one is in, and without his word the old one comes back.
     begun = alice.post(own + "/changes").is_(200).json["transaction"]
     for key, name in (("certificate", "server.pem"), ("key", "server.key")):
@@ -343,7 +343,7 @@ def _(w):
     got = alice.get("/api/v1/system").is_(200).json
     if got["cores"] < 1 or got["memory"]["total"] <= got["memory"]["used"] or not any(i["name"] == "lo" for i in got["interfaces"]):
         raise Failed(f"    {got}")
-    wait_for("a point of turn", lambda: any("turn" in p["services"] for p in alice.get("/api/v1/load").is_(200).json["points"]), 20)
+    wait_for("a point of turn", lambda: any("turn" in p["services"] for p in alice.get("/api/v1/load").is_(200).json["points"]))
 
 
 @case("a text becomes a QR code for whoever is logged in, and is not audited")

@@ -108,7 +108,7 @@ def _(w):
     turn = w.turn()
     alice = w.first()
     w.reached(alice, "turn")
-    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200, 20)
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200)
     os.kill(turn.process.pid, signal.SIGSTOP)
     try:
         waits = threading.Thread(target=lambda: w.results.append(alice.get("/api/v1/services/turn/verbs/turn.status")))
@@ -148,7 +148,7 @@ def _(w):
     w.client().post("/api/v1/login", {"user": evil, "password": "x"}).is_(401)
     w.client().login("alice").is_(200)
     w.reached(alice, "turn")
-    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200, 20)
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/turn/verbs").status == 200)
     answers = [alice.get("/api/v1/users"), alice.get("/api/v1/audit"), alice.get("/api/v1/services/" + "%3Cscript%3E"),
                alice.post("/api/v1/services/turn/verbs/turn.user.put", {"name": evil, "password": "builder-of-things"}),
                alice.post("/api/v1/services/turn/verbs/turn.user.list"), alice.get("/%3Cscript%3Ealert(1)%3C/script%3E"),

@@ -33,7 +33,7 @@ def _(w):
     Supervisor(w, "turn")
     w.reached(alice, "turn")
     turn = "/api/v1/services/turn"
-    wait_for("the verbs", lambda: alice.get(turn + "/verbs").status == 200, 20)
+    wait_for("the verbs", lambda: alice.get(turn + "/verbs").status == 200)
     alice.put(turn + "/config/turn.software", {"value": "Backed up"}).is_(200)
     oscar.post("/api/v1/backup", {"passphrase": PASS}).is_(403, "forbidden")
     for bad in ({}, {"passphrase": "short"}, {"passphrase": "two\nlines of it"}, {"passphrase": 5}):
@@ -69,12 +69,12 @@ def _(w):
     done = alice.post(one, {"passphrase": PASS}).is_(200).json
     if not done["restored"]:
         raise Failed(f"    {done}")
-    wait_for("another process", lambda: w.reached(alice, "turn")["pid"] != pid, 20)
+    wait_for("another process", lambda: w.reached(alice, "turn")["pid"] != pid)
 
     def value():
         got = alice.get(turn + "/config")
         return {r["path"]: r for r in got.json["rows"]}["turn.software"]["value"] if got.status == 200 else None
-    wait_for("the value of the backup", lambda: value() == "Backed up", 20)
+    wait_for("the value of the backup", lambda: value() == "Backed up")
     with open(w.path("stile.yaml"), encoding="utf-8") as f:
         if "changed since" in f.read():
             raise Failed("    the file is not restored")
@@ -152,12 +152,12 @@ def _(w):
     w.write("records/strangers.LOG", "not ours\n")
     os.symlink(w.path("stile.yaml"), os.path.join(records, "CO991231.LOG"))
     verbs = "/api/v1/services/tunnel/verbs/records."
-    wait_for("the verbs", lambda: alice.get("/api/v1/services/tunnel/verbs").status == 200, 20)
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/tunnel/verbs").status == 200)
 
     def files():
         rows = alice.post(verbs + "files").is_(200).json["rows"]
         return {r["name"]: r["size"] for r in rows}
-    wait_for("both logs", lambda: {n[:2] for n, size in files().items() if size} == {"CO", "RL"}, 20)
+    wait_for("both logs", lambda: {n[:2] for n, size in files().items() if size} == {"CO", "RL"})
     with zipfile.ZipFile(io.BytesIO(alice.get("/api/v1/logs.zip").is_(200).body)) as z:
         if any("records" in n for n in z.namelist()):
             raise Failed(f"    {z.namelist()}")
@@ -166,7 +166,7 @@ def _(w):
         with zipfile.ZipFile(io.BytesIO(alice.get("/api/v1/logs.zip?service=tunnel&records=1").is_(200).body)) as z:
             return {n: z.read(n) for n in z.namelist()}
     got = wait_for("the end of the data log", lambda: (a := archive()) and any(b"every byte of it".hex().encode() in bytes(b).lower().replace(b" ", b"")
-                                                                          or b"every byte of it" in b for b in a.values()) and a, 20)
+                                                                          or b"every byte of it" in b for b in a.values()) and a)
     if any("strangers" in n or "991231" in n for n in got) or not all(n == "stile-tunnel.log" or n.startswith("stile-tunnel-records/") for n in got):
         raise Failed(f"    {sorted(got)}")
     for bad in ("../stile.yaml", "strangers.LOG", "CO991231.LOG", "CO000101.LOG"):

@@ -103,11 +103,11 @@ def _(w):
             f"[ {{ listen: \"127.0.0.1:{w.base + 5}\", target: \"127.0.0.1:{w.base + 6}\" }} ] }}\n")
     w.beside(world.TUNNEL, "stile-tunnel")
     w.reached(alice, "tunnel")
-    wait_for("the verbs", lambda: alice.get("/api/v1/services/tunnel/verbs").status == 200, 20)
+    wait_for("the verbs", lambda: alice.get("/api/v1/services/tunnel/verbs").status == 200)
     target = socket.create_server(("127.0.0.1", w.base + 6))
     with target, socket.create_connection(("127.0.0.1", w.base + 5), timeout=20) as c:
         there, _ = target.accept()
-        rows = wait_for("the connection", lambda: alice.get("/api/v1/services/tunnel/verbs/relay.connections").is_(200).json["rows"], 20)
+        rows = wait_for("the connection", lambda: alice.get("/api/v1/services/tunnel/verbs/relay.connections").is_(200).json["rows"])
         watch = "/api/v1/services/tunnel/verbs/relay.watch"
         vera.post(watch, {"id": rows[0]["id"]}).is_(403, "forbidden")
         with Stream(alice, None, flow=(watch, {"id": rows[0]["id"]})) as s, Stream(alice, None, flow=(watch, {"id": rows[0]["id"]})):

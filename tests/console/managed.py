@@ -47,10 +47,10 @@ def _(w):
     def managed():
         got = alice.get("/api/v1/services/turn").is_(200).json
         return got if got["by"] == "supervisor" and "restart" in got["can"] else None
-    wait_for("the manager's row", managed, 20)
+    wait_for("the manager's row", managed)
     oscar.post("/api/v1/services/turn/stop").is_(403, "forbidden")
     alice.post("/api/v1/services/turn/restart").is_(200)
-    wait_for("another process", lambda: w.reached(alice, "turn")["pid"] != pid, 20)
+    wait_for("another process", lambda: w.reached(alice, "turn")["pid"] != pid)
     alice.post("/api/v1/services/turn/stop").is_(200)
     row = w.reached(alice, "turn", "stopped")
     if row["can"] != ["start"] or row["exit"]["signal"]:
@@ -63,7 +63,7 @@ def _(w):
     if "relm" not in got["text"]:
         raise Failed(f"    {got}")
     row = wait_for("what became of it", lambda: [r for r in alice.get("/api/v1/services").json["services"] if r["service"] == "turn" and
-                                                 r["exit"] and r["exit"].get("code") == 2], 20)[0]
+                                                 r["exit"] and r["exit"].get("code") == 2])[0]
     if "relm" not in row["exit"]["error"] or row["state"] not in ("failed", "stopped"):
         raise Failed(f"    {row}")
 

@@ -65,7 +65,7 @@ class PageWorld(World):
     def supervised(self, service):
         """Looked after by `stile supervise` on stile.yaml, from here to the end; waits until it answers."""
         Supervisor(self, service)
-        wait_for(f"stile-{service}", lambda: self.status(f"stile-{service}"), 20)
+        wait_for(f"stile-{service}", lambda: self.status(f"stile-{service}"))
 
     def child(self, *argv, **more):
         """A program that plays a part (a client, a phone); it ends with the world."""
@@ -104,7 +104,7 @@ class PageWorld(World):
         return self.verb(verb, args, full=service)
 
     def do_log(self, service, *texts):
-        return self.logged(*texts, name=service, seconds=20)
+        return self.logged(*texts, name=service)
 
     def end(self):
         for p in self.children:

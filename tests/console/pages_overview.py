@@ -25,7 +25,7 @@ class Happenings(PageWorld):
         self.supervised("turn")
 
     def do_pid(self):
-        return wait_for("stile-turn", lambda: self.status("stile-turn"), 20)["pid"]
+        return wait_for("stile-turn", lambda: self.status("stile-turn"))["pid"]
 
     def do_client(self):
         """An allocation that lives until do_leave()."""

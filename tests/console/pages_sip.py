@@ -88,25 +88,25 @@ class Sip(PageWorld, SipWorld):
         uc, ua = self.ucs[server], self.phones[user][0]
         data = uc.ua.request("MESSAGE", f"sip:{user}@friend.test", body="hello")
         uc.ua.raw(data)
-        ua.reply(ua.expect("MESSAGE", seconds=20), 200)
+        ua.reply(ua.expect("MESSAGE", seconds=60), 200)
 
     def do_ring(self, server, user):
         """A call that nobody answers yet."""
         uc, phone = self.ucs[server], self.phones[user][-1]
         uc.ua.raw(uc.ua.request("INVITE", f"sip:{user}@uc.test"))
-        invite = phone.expect("INVITE", seconds=20)
+        invite = phone.expect("INVITE", seconds=60)
         phone.reply(invite, 180, "Ringing")
         self.calls.append((phone, invite))
 
     def do_busy(self):
         phone, invite = self.calls.pop()
         phone.reply(invite, 486, "Busy Here")
-        phone.expect("ACK", seconds=20)
+        phone.expect("ACK", seconds=60)
 
     def do_gone(self, user):
         """The phone's connection was closed by the proxy."""
         phone = self.phones[user][-1]
-        m = phone.next(20)
+        m = phone.next(60)
         return m is None and phone.ended
 
     def do_address(self):

@@ -54,7 +54,7 @@ class Turn(PageWorld):
             raise Failed("there is no turnutils_uclient: tools/install-packages check")
         before = len(self.of(user))
         self.child("turnutils_uclient", "-y", "-c", "-n", str(seconds * 20), "-z", "50", "-p", str(self.port), "-u", user, "-w", password, "127.0.0.1")
-        wait_for(f"sessions of {user}", lambda: len(self.of(user)) > before, 20)
+        wait_for(f"sessions of {user}", lambda: len(self.of(user)) > before)
 
     def of(self, user):
         return [r for r in self.verb("turn.sessions", full="stile-turn")["rows"] if r["user"] == user]
@@ -74,7 +74,7 @@ class Turn(PageWorld):
 
     def do_gone(self, user):
         """Waits until nobody of this name is there."""
-        wait_for(f"the end of {user}'s sessions", lambda: not self.of(user), 20)
+        wait_for(f"the end of {user}'s sessions", lambda: not self.of(user))
 
     def do_minted(self, username, password):
         return self.do_client(username, password)

@@ -105,7 +105,7 @@ class Tunnels(PageWorld, TunnelWorld):
                 return False
             except OSError:
                 return True
-        return wait_for(f"port {port} is closed", look, 20)
+        return wait_for(f"port {port} is closed", look)
 
     def do_carries(self, port):
         self.do_let_go(self.do_hold(port))

@@ -83,8 +83,8 @@ def _(w):
     backup(w)
     w.write("pass", PASS + "\n")
     for _ in range(5):  # it may be over before we have seen it begin
-        p = subprocess.Popen([STILE, "restore", w.path("all.backup"), "--stop", "--passphrase-file", w.path("pass"), "--runtime-dir", w.path("run")],
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        p = subprocess.Popen([STILE, "restore", w.path("all.backup"), "--stop", "--passphrase-file", w.path("pass"),
+                              "--runtime-dir", w.path("run")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for("it stops", lambda: supervised(w)["state"] != "running" or p.poll() is not None)
         p.send_signal(signal.SIGINT)
         status = p.wait(PATIENCE)

@@ -138,7 +138,8 @@ def _(w):
         curl(w, "--http1.1", "/index.html").exits(0).says("the web server")
 
         def seen():  # it writes a line when the client has its answer
-            return re.search(rf"^127\.0\.0\.1:\d+ {w.tls} www\.example\.org h2 GET / ", nginx.access()) and "http/1.1 GET /index.html" in nginx.access()
+            text = nginx.access()
+            return re.search(rf"^127\.0\.0\.1:\d+ {w.tls} www\.example\.org h2 GET / ", text) and "http/1.1 GET /index.html" in text
         if not eventually(seen):
             raise Failed("    nginx saw: " + nginx.access())
         with open(w.path("server.pem"), encoding="ascii") as f:

@@ -111,7 +111,8 @@ def _(w):
         codes = until_unanswered(w, a)
         if 401 not in codes or codes[-1] is not None:
             raise Failed(f"    {codes}")
-        w.ask("turn", "why", "alice").exits(0).says("wrong password; backing off until ", "~UTC after [5-9] bad credentials")  # more, if the wait was over before the next one came
+        # More than five, if the wait was over before the next one came.
+        w.ask("turn", "why", "alice").exits(0).says("wrong password; backing off until ", "~UTC after [5-9] bad credentials")
         w.logged("warn turn.backoff", "of=user", "failures=5", "wait_ms=1000")
         w.ask("turn", "user", "add", "bob", stdin="builder\n").exits(0)
         with Client(w.port, "bob", "builder") as bob:

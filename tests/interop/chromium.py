@@ -102,7 +102,7 @@ class Browser:
         target = self.call("Target.createTarget", {"url": url})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         self.call("Runtime.enable", session=session)
-        for _ in range(100):
+        for _ in range(400):
             if self.evaluate(session, "typeof relay === 'function' && document.readyState") == "complete":
                 return session
             time.sleep(0.05)

@@ -33,6 +33,14 @@ def uclient(server, host, transport, options, login=None, timeout=60):
                 *TRANSPORTS[transport], *options, host], timeout=timeout)[1]
 
 
+def listens(port):
+    rows = []
+    for family in ("udp", "udp6"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/net/{family}", encoding="ascii") as f:
+            rows += f.readlines()[1:]
+    return any(row.split()[1].endswith(f":{port:04X}") for row in rows)
+
+
 @contextlib.contextmanager
 def echo_peer(server, host):
     """coturn's echo server, one per case so that cases can run side by side."""
@@ -40,9 +48,11 @@ def echo_peer(server, host):
     peer = subprocess.Popen(["turnutils_peer", "-L", host, "-p", str(port)], stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(0.3)
-        if peer.poll() is not None:
-            raise Failed(f"turnutils_peer did not start on {host} port {port}")
+        deadline = time.monotonic() + 15
+        while not listens(port):
+            if peer.poll() is not None or time.monotonic() > deadline:
+                raise Failed(f"turnutils_peer did not start on {host} port {port}")
+            time.sleep(0.02)
         yield ["-e", host, "-r", str(port)]
     finally:
         peer.kill()

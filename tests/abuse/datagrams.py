@@ -83,14 +83,14 @@ def named(server):
         s.connect(("127.0.0.1", server.port))
         for what, packet, expected, name in NAMED:
             before = server.counters()
-            got = ask(s, packet, 0.03 if expected is SILENCE else 2)
+            got = ask(s, packet, 0.03 if expected is SILENCE else 15)
             if got != expected:
                 wrong.append(f"{what}: expected {expected}, got {got}")
                 continue
             if not name:
                 continue
             try:
-                wait_for(f"counter {name}", lambda n=name, b=before: counter(server.counters(), n) > counter(b, n), 1)
+                wait_for(f"counter {name}", lambda n=name, b=before: counter(server.counters(), n) > counter(b, n))
             except Failed as e:
                 now = server.counters()
                 moved = [k for k in now["stile_turn_drops_total"] if counter(now, "drops." + k) > counter(before, "drops." + k)]

@@ -3,7 +3,7 @@
 """A well-behaved client: echo.py udp|tcp PORT USER PASSWORD RATE.
 
 Sends RATE numbered packets a second through its channel to an echo peer of its own and counts those that come
-back. A line on stdin is a question: it stops sending, waits for what is under way (at most 2 s), and prints
+back. A line on stdin is a question: it stops sending, waits for what is under way (at most 4 s), and prints
 [sent, lost, worst round trip in ms] since the last question. The end of stdin ends it."""
 import json
 import select
@@ -14,7 +14,7 @@ import time
 
 import stunwire as wire
 
-REFRESH_S, GIVE_UP_S, CHANNEL = 200, 2.0, 0x4001
+REFRESH_S, GIVE_UP_S, CHANNEL = 200, 4.0, 0x4001
 PAYLOAD = 148
 FRAME = 4 + PAYLOAD  # needs no padding
 

@@ -54,7 +54,7 @@ def half_dtls_handshake(server, source):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind((source, 0))
     s.connect(("127.0.0.1", server.tls_port))
-    s.settimeout(3)
+    s.settimeout(15)
     random = os.urandom(32)
     s.send(dtls_client_hello(random=random))
     cookie = cookie_of(s.recv(2048))

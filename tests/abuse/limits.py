@@ -60,14 +60,14 @@ def out_of_descriptors(server):
     """The echo client's connection and allocation stay; what is new waits or is refused, until there is room."""
     with Watch(server, {"refusals.resources": 1}) as watch, contextlib.ExitStack() as held:
         many = dial_many(held, server, 80, "127.0.5.1")
-        wait_for("the last descriptor", lambda: server.descriptors_open() >= server.descriptors, 3)
+        wait_for("the last descriptor", lambda: server.descriptors_open() >= server.descriptors)
         with wire.Client(USER, PASSWORD, server.port) as late:
             def refused():
                 code, _ = late.request(wire.ALLOCATE, [(wire.TRANSPORT, wire.UDP)])
                 if code == 0:
                     late.release()  # the descriptor of a control connection that has just ended
                 return code == 508
-            wait_for("508 for an Allocate without a descriptor left", refused, 3, step=0.15)  # accepting goes on after 0.1 s
+            wait_for("508 for an Allocate without a descriptor left", refused, step=0.15)  # accepting goes on after 0.1 s
             sent, lost, _ = server.echoes[0].ask()
             if lost or not sent:
                 raise Failed(f"the old client lost {lost} of {sent} packets")

@@ -26,7 +26,7 @@ def lines_stay_lines(server):
             key = wire.long_term_key(name, realm, b"guess")
             client.transact(wire.signed(wire.ALLOCATE, [(wire.TRANSPORT, wire.UDP), (wire.USERNAME, name), (wire.REALM, realm),
                                                         (wire.NONCE, nonce)], key))
-    wait_for("the log lines", lambda: server.log_text().count(b"turn.refused.", before) >= len(HOSTILE) - 2, 3)
+    wait_for("the log lines", lambda: server.log_text().count(b"turn.refused.", before) >= len(HOSTILE) - 2)
     fresh = server.log_text()[before:]
     for line in fresh.removesuffix(b"\n").split(b"\n"):
         try:

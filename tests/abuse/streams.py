@@ -16,7 +16,7 @@ def open_peer():
     peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     peer.bind(("127.0.0.1", 0))
-    peer.settimeout(5)
+    peer.settimeout(15)
     return peer
 
 
@@ -69,7 +69,7 @@ def largest_message(server):
     return watch.note
 
 
-def closed(sock, seconds=3):
+def closed(sock, seconds=15):
     """Did the server close it, with whatever it said before?"""
     sock.settimeout(seconds)
     try:
@@ -148,7 +148,7 @@ def read_what_is_left(client):
                 raise Failed(f"after {frames} frames the stream is torn ({channel:#x}, {length} bytes, {number} after {last})")
             last, frames = number, frames + 1
     except TimeoutError:
-        client.sock.settimeout(5)
+        client.sock.settimeout(15)
     if frames == 0:
         raise Failed("nothing at all was kept for the client that read late")
     return frames

@@ -80,7 +80,7 @@ class Gone(Exception):
     """The server closed, or did not answer in time."""
 
 
-def dial(port, host="127.0.0.1", tls=False, timeout=5, source=None, rcvbuf=None):
+def dial(port, host="127.0.0.1", tls=False, timeout=15, source=None, rcvbuf=None):
     """A TCP or TLS connection; nobody's certificate is checked here."""
     s = socket.socket()
     s.settimeout(timeout)

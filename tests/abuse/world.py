@@ -21,7 +21,7 @@ RELEASE_SLACK_KB = 3 * 1024  # the allocator's own rounding
 # A freed block waits in ASan's quarantine (made small below), its shadow and the record of each call
 # stack stay: growth with the attack's size is looked for, not single bytes. LeakSanitizer does those.
 ASAN_SLACK_KB = 20 * 1024  # 20,000 mutated datagrams were seen to leave 14.1 MB of that
-SETTLE_S = 5
+SETTLE_S = 15
 
 
 def raise_descriptor_limit():

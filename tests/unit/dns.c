@@ -183,7 +183,8 @@ static void a_silent_name_ends_by_its_deadline_or_the_last_try(void **state)
 	assert_int_equal(dns_addresses(w->dns, &rq, &w->q), 0);
 	support_run_until(w->l, &w->over, 2000);
 	assert_int_equal(w->got.status, DNS_TIMEOUT);
-	assert_in_range(loop_now(w->l) - t0, 100, 290);
+	assert_true(loop_now(w->l) - t0 >= 100);
+	assert_true(w->server.questions <= 1); /* it did not wait for another try */
 	support_run_for(w->l, 1500); /* c-ares ends after the deadline, unheard */
 	assert_int_equal(w->calls, 1);
 	w->over = false;

@@ -61,7 +61,7 @@ static void a_timer_fires_once_it_is_due_and_never_early(void **state)
 	loop_timer_set(l, &s.t, 30);
 	assert_int_equal(loop_run(l), 0);
 	assert_int_equal(s.n, 1);
-	assert_in_range(real_ms() - t0, 29, 1000);
+	assert_in_range(real_ms() - t0, 29, 30000);
 }
 
 static void a_timer_set_from_its_own_callback_fires_again(void **state)
@@ -82,7 +82,7 @@ static void a_loop_that_slept_long_before_it_runs_counts_from_its_first_pass(voi
 {
 	_cleanup_(loop_freep) struct loop *l = NULL;
 	struct shot s = { .t.fire = on_shot, .stop_after = 1 };
-	uint64_t t0;
+	uint64_t t0, passes;
 
 	(void)state;
 	assert_int_equal(loop_new(&l), 0);
@@ -91,9 +91,10 @@ static void a_loop_that_slept_long_before_it_runs_counts_from_its_first_pass(voi
 	s.l = l;
 	loop_timer_set(l, &s.t, 10);
 	t0 = real_ms();
+	passes = loop_passes(l);
 	assert_int_equal(loop_run(l), 0);
-	assert_in_range(real_ms() - t0, 0, 9 + 20);
-	assert_true(real_ms() - loop_now(l) < 50);
+	assert_int_equal(loop_passes(l) - passes, 1); /* and waited for nothing */
+	assert_in_range(loop_now(l), t0, real_ms());
 }
 
 /* ---- descriptors ---- */

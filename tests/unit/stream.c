@@ -427,24 +427,25 @@ static void a_peer_that_never_closes_is_left_after_two_seconds(void **state)
 	stream_pause(sc->client.s); /* does not see the end, so does not close */
 	t0 = loop_now(sc->l);
 	stream_finish(sc->server.s);
-	support_run_until(sc->l, &sc->server.closed, 5000);
-	assert_in_range(loop_now(sc->l) - t0, 1900, 3000);
+	support_run_until(sc->l, &sc->server.closed, 3000);
+	assert_true(loop_now(sc->l) - t0 >= 1900);
 	assert_int_equal(sc->server.err, 0);
 }
 
 static void an_idle_stream_is_closed_after_its_time(void **state)
 {
 	struct scene *sc = *state;
-	uint64_t t0;
+	uint64_t first, second;
 
 	sc->server_opt.idle_ms = 500;
 	meet(sc);
+	first = loop_now(sc->l);
 	assert_int_equal(stream_write(sc->client.s, "x", 1), 0);
 	support_run_for(sc->l, 100);
-	t0 = loop_now(sc->l);
-	assert_int_equal(stream_write(sc->client.s, "x", 1), 0);
+	second = loop_now(sc->l);
+	(void)stream_write(sc->client.s, "x", 1); /* too late if this process was stopped */
 	support_run_until(sc->l, &sc->server.closed, 20000);
-	assert_true(loop_now(sc->l) - t0 >= 500); /* since the last byte */
+	assert_true(loop_now(sc->l) - (sc->server.n_got == 2 ? second : first) >= 500); /* since the last byte */
 	assert_int_equal(sc->server.err, ETIMEDOUT);
 }
 

@@ -80,7 +80,7 @@ static int setup(void **state)
 
 static int setup_forgetful(void **state)
 {
-	return setup_keeping(state, 200);
+	return setup_keeping(state, 1000);
 }
 
 static int teardown(void **state)
@@ -239,7 +239,7 @@ static void who_was_away_finds_what_has_had_its_time_counted(void **state)
 	come_back(w, place);
 	until(w, "{\"i\":9,");
 	assert_int_equal(reckon(w, 10), 0);
-	support_run_for(w->svc.loop, 300);
+	support_run_for(w->svc.loop, 1100);
 	publish(w, 10, 1, 20);
 	come_back(w, place);
 	until(w, "{\"i\":10,");

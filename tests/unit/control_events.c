@@ -21,7 +21,7 @@ static int send_until_held_back(int fd, const char *line, int at_most)
 			ssize_t n = send(fd, left, strlen(left), MSG_NOSIGNAL | MSG_DONTWAIT);
 			if (n > 0)
 				left += n;
-			else if (errno != EAGAIN || poll(&p, 1, 300) == 0)
+			else if (errno != EAGAIN || poll(&p, 1, 1200) == 0)
 				return sent;
 		}
 	}

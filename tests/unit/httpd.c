@@ -522,7 +522,7 @@ static void slow_clients_are_cut(void **state)
 	struct scene *sc = *state;
 	struct client *c;
 
-	sc->limits = (struct httpd_limits){ .head_ms = 200, .stall_ms = 200 };
+	sc->limits = (struct httpd_limits){ .head_ms = 500, .stall_ms = 500 };
 	open_server(sc, NULL);
 	c = dial(sc, 0);
 	for (int i = 0; i < 1000 && !c->ended; i++) { /* a byte now and then does not prolong it */
@@ -611,11 +611,11 @@ static void a_quiet_stream_is_not_slow(void **state)
 	struct scene *sc = *state;
 	struct client *c;
 
-	sc->limits = (struct httpd_limits){ .head_ms = 100, .stall_ms = 50, .idle_ms = 100 };
+	sc->limits = (struct httpd_limits){ .head_ms = 400, .stall_ms = 200, .idle_ms = 400 };
 	open_server(sc, NULL);
 	c = dial(sc, 0);
 	ask(sc, c, "GET /pieces HTTP/1.1\r\nHost: h\r\n\r\n", "piece 1\n");
-	support_run_for(sc->l, 400);
+	support_run_for(sc->l, 600);
 	assert_false(c->ended);
 	(void)poll(NULL, 0, 100); /* it is woken in the moment in which it is looked at */
 	httpd_wake(sc->waiting);

@@ -81,7 +81,7 @@ static unsigned reached(const struct group *g)
 
 	for (unsigned i = 0; i < MEMBERS; i++)
 		p[i] = (struct pollfd){ .fd = g->fd[i], .events = POLLIN };
-	assert_int_equal(poll(p, MEMBERS, 2000), 1);
+	assert_int_equal(poll(p, MEMBERS, 15000), 1);
 	for (unsigned i = 0; i < MEMBERS; i++)
 		if (p[i].revents) {
 			int fd = recv(g->fd[i], buf, sizeof buf, 0) < 0 ? accept(g->fd[i], NULL, NULL) : -1;

@@ -41,6 +41,13 @@ def need(program):
     return program
 
 
+def listens(port, proto):
+    """Of this machine's sockets one that waits there; not what is left of a connection."""
+    with open(f"/proc/net/{proto}", encoding="ascii") as f:
+        rows = [line.split() for line in f.readlines()[1:]]
+    return any(r[1].endswith(f":{port:04X}") and r[3] == ("0A" if proto == "tcp" else "07") for r in rows)
+
+
 def credentials(challenge, user, password, method, uri):
     """The value of (Proxy-)Authorization for a challenge, MD5 or SHA-256."""
     p = dict(re.findall(r'(\w+)="?([^",]+)"?', challenge))
@@ -84,12 +91,14 @@ def says_ok(data):
 
 
 class Ua:
-    """One socket: a datagram's, or a connection. It says what it is told and keeps what came."""
+    """One socket: a datagram's, or a connection. It says what it is told and keeps what came. A datagram that comes again, for this
+    machine has much to do, gets the answer that it had and is not told of a second time."""
 
-    seq = 0
+    seq, patience = 0, 15
 
     def __init__(self, transport, to, bind=("127.0.0.1", 0), context=None, name=None, connected=None):
         self.transport, self.to, self.buffer = transport, to, b""
+        self.came = {}  # datagrams, and what was answered
         family = socket.AF_INET6 if ":" in (to or bind)[0] else socket.AF_INET
         if connected:
             self.s = connected
@@ -120,6 +129,7 @@ class Ua:
         if self.transport == "udp":
             self.s.sendto(data, to or self.to)
         else:
+            self.s.settimeout(self.patience)  # next() has left its own
             self.s.sendall(data)
 
     def place(self):
@@ -175,7 +185,9 @@ class Ua:
             try:
                 if self.transport == "udp":
                     data, peer = self.s.recvfrom(65535)
-                    return Message(data, peer)
+                    if self.is_new(data, peer):
+                        return Message(data, peer)
+                    continue
                 part = self.s.recv(65535)
             except (TimeoutError, ssl.SSLWantReadError):
                 return None
@@ -185,6 +197,16 @@ class Ua:
                 self.ended = True
                 return None
             self.buffer += part
+
+    def is_new(self, data, peer):
+        if data not in self.came:
+            self.came[data] = None
+            if len(self.came) > 1000:
+                del self.came[next(iter(self.came))]
+            return True
+        if self.came[data]:
+            self.raw(self.came[data], peer)
+        return False
 
     def cut(self):
         while self.buffer.startswith(b"\r\n"):
@@ -216,7 +238,10 @@ class Ua:
                 continue
             lines += [f"{name}: {v}" + (f";tag={tag}" if name == "To" and "tag=" not in v and code > 100 else "") for v in m.all(name)]
         lines += list(headers) + [f"Content-Length: {len(body.encode())}"]
-        self.raw((CRLF.join(lines) + CRLF * 2 + body).encode(), m.peer)
+        data = (CRLF.join(lines) + CRLF * 2 + body).encode()
+        if self.transport == "udp":
+            self.came[m.raw] = data
+        self.raw(data, m.peer)
 
 
 class WsUa(Ua):
@@ -250,6 +275,7 @@ class WsUa(Ua):
         size = bytes([n]) if n < 126 else b"\x7e" + struct.pack("!H", n) if n < 65536 else b"\x7f" + struct.pack("!Q", n)
         size = bytes([size[0] | (0x80 if mask else 0)]) + size[1:]
         body = bytes(b ^ key[i % 4] for i, b in enumerate(data)) if mask else data
+        self.s.settimeout(self.patience)
         self.s.sendall(head + size + (key if mask else b"") + body)
 
     def raw(self, data, to=None):

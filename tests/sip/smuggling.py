@@ -125,6 +125,7 @@ def _(w):
             if not datagram:
                 continue
             c.name = name
+            c.alice.came.clear()  # the answer to this one may be that of another one
             c.alice.raw(data)
             code = 0 if name in smuggling.NO_ANSWER_UDP or datagram == "SIP_OK" else smuggling.codes()[datagram]
             heard = [m.status for m in c.sentinel()]

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 
-from sip_world import Failed, case, main, wait_for
+from sip_world import Failed, case, listens, main, wait_for
 from sipp_scenarios import CALLS, for_bad_networks
 
 SIPP_TRANSPORT = {"udp": "u1", "tcp": "t1"}
@@ -52,11 +52,6 @@ class BadNetwork(threading.Thread):
                 for _ in range(0 if roll < 0.05 else 2 if roll > 0.9 else 1):
                     if to:
                         other.sendto(data, to)
-
-
-def listens(port, transport):
-    with open(f"/proc/net/{transport}", encoding="ascii") as f:
-        return any(line.split()[1].endswith(f":{port:04X}") for line in f.readlines()[1:])
 
 
 def configure(w, port, transport="udp", host="127.0.0.1"):

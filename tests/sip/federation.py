@@ -378,7 +378,7 @@ def quietly(fn):
 @case("TLS that stalls in the handshake ends in time, both ways, and hurts nobody else")
 def _(w):
     with NameServer(w, zone(w)):
-        start_both(w, limits="{ handshake: 700ms, connect: 1s }")
+        start_both(w, limits="{ handshake: 1600ms, connect: 2s }")
         with alice_of(w) as alice, bob_of(w) as bob, w.udp() as other, Listening(w.other(4)):  # takes connections and says nothing
             other.tagged = alice.tagged
             stalled = [socket.create_connection(("127.0.0.1", home(w)), 10) for _i in range(20)]

@@ -126,6 +126,12 @@ test('The Overview shows each service with version, uptime and load, the charts 
 	noFaults(page);
 });
 
+async function startTurn(page) {
+	const [program, ...args] = JSON.parse(turnArgv);
+	turn = spawn(program, args, { stdio: 'ignore' });
+	await card(page, 'turn').locator('.pill.ok, .pill.warning').filter({ hasText: 'running' }).waitFor();
+}
+
 test('A service that was killed shows its end without a reload of the page, and its return', async () => {
 	const page = await opened();
 	await card(page, 'turn').getByText('running').first().waitFor();
@@ -134,9 +140,36 @@ test('A service that was killed shows its end without a reload of the page, and 
 	await page.locator('.box.failed').filter({ hasText: 'stile-turn' }).waitFor();
 	await accessible(page, 'the Overview with a failed service');
 	await shot(page, 'overview-failed');
-	const [program, ...args] = JSON.parse(turnArgv);
-	turn = spawn(program, args, { stdio: 'ignore' });
-	await card(page, 'turn').locator('.pill.ok, .pill.warning').filter({ hasText: 'running' }).waitFor();
+	await startTurn(page);
+	noFaults(page);
+});
+
+test('A list of services that comes later than the news of one does not hide it', async () => {
+	const page = await opened();
+	let hold = true;
+	let release;
+	let asked;
+	const released = new Promise(done => (release = done));
+	const held = new Promise(done => (asked = done));
+	await page.route('**/api/v1/services', async route => {
+		if (!hold) return route.continue();
+		const response = await route.fetch();
+		asked();
+		await released;
+		await route.fulfill({ response });
+	});
+	await page.reload();
+	await held;
+	await page.waitForTimeout(500); // the stream of events begins meanwhile, and lists are asked for again
+	hold = false;
+	turn.kill('SIGKILL');
+	await card(page, 'turn').locator('.pill.failed, .pill.off').waitFor(); // from the stream: no list is there yet
+	equal(await card(page, 'tunnel').count(), 0, 'a list');
+	release();
+	await card(page, 'tunnel').waitFor();
+	await card(page, 'turn').locator('.pill.failed, .pill.off').waitFor();
+	await page.unroute('**/api/v1/services');
+	await startTurn(page);
 	noFaults(page);
 });
 

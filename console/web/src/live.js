@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The one event stream of the page (Server-Sent Events). A part of a page subscribes to a topic for as long as it
-// is shown. The browser resumes by Last-Event-ID; if the console says that events were lost, or when the stream
-// comes back after the server forgot, every subscriber is told to ask for the whole again.
+// is shown. The browser resumes by Last-Event-ID; when the stream begins, or the console says that events were lost,
+// every subscriber is told to ask for the whole again.
 import { signal } from '@preact/signals';
 import { expired, get, session } from './api.js';
 
@@ -49,12 +49,11 @@ export function open() {
 	const names = [...topics.keys()].sort();
 	if (!session.value || expired.value || !names.length) return close();
 	if (source && asked === names.join()) return;
-	const resumed = source !== null;
 	close();
 	asked = names.join();
 	source = new EventSource(`/api/v1/events?topics=${names.map(encodeURIComponent).join(',')}`);
 	source.onopen = () => {
-		if (!connected.value || resumed) tellAll('lost');
+		tellAll('lost'); // who asked before has not heard what came until now
 		connected.value = true;
 		pause = 1000;
 	};
@@ -69,7 +68,7 @@ function soon() {
 	opening = setTimeout(open, 0);
 }
 
-// event(data) for each event; lost() when some were missed. Returns what ends the subscription.
+// event(data) for each event; lost() when some may have been missed. Returns what ends the subscription.
 export function subscribe(topic, event, lost) {
 	const s = { event, lost };
 	if (!topics.has(topic)) topics.set(topic, new Set());

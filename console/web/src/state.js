@@ -21,10 +21,14 @@ export const servicesError = signal(null);
 const stamped = row => ({ ...row, told: performance.now() });
 export const uptimeOf = s => (s.uptime ?? 0) + (performance.now() - s.told) / 1000;
 
+let news = false; // since it was asked for: the answer may be older
+
 export async function refreshServices() {
+	news = false;
 	try {
 		listed.value = (await get('/services')).services.map(stamped);
 		servicesError.value = null;
+		if (news) refreshServices();
 	} catch (e) {
 		servicesError.value = e;
 	}
@@ -32,6 +36,7 @@ export async function refreshServices() {
 
 // An event has one service's row.
 function merge(row) {
+	news = true;
 	const list = listed.value ?? [];
 	const at = list.findIndex(s => s.service === row.service);
 	listed.value = at < 0 ? [...list, stamped(row)] : list.with(at, stamped(row));

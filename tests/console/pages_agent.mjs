@@ -306,7 +306,7 @@ test('Relay: the route of the file is locked, with a hostile name; one is added,
 	await dialog(page, HOSTILE_ROUTE).getByText(/set in stile\.yaml:\d+/).first().waitFor();
 	await page.keyboard.press('Escape');
 	const add = form(page, 'Add route');
-	await add.locator('[name=at_address]').selectOption('127.0.0.1');
+	await add.locator('select[name=at_address]').selectOption('127.0.0.1');
 	await add.locator('[name=at_port]').fill('0');
 	await add.locator('[name=target]').fill(`127.0.0.1:${target}`);
 	await page.keyboard.press('Enter');
@@ -323,7 +323,7 @@ test('Relay: the route of the file is locked, with a hostile name; one is added,
 	await page.keyboard.press('Enter');
 	const name = `127.0.0.1:${jobPort(16)}`;
 	await rows.row(name).getByText('listening').waitFor();
-	await add.locator('[name=at_address]').selectOption('other'); // one that this machine does not have yet
+	await add.locator('select[name=at_address]').selectOption('other'); // one that this machine does not have yet
 	await add.getByLabel('Listens at', { exact: false }).last().fill('192.0.2.77');
 	await add.getByText('This machine does not have this address now').waitFor();
 	await add.locator('[name=at_port]').fill(String(jobPort(16)));

@@ -17,7 +17,7 @@ const at = (name, more) => opened(more, `#/tunnel/${name}`).then(async page => {
 });
 
 async function addJob(page, port, to) {
-	await add(page).locator('[name=agent]').selectOption('site');
+	await add(page).locator('select[name=agent]').selectOption('site');
 	await add(page).locator('[name=port]').fill(String(port));
 	await add(page).locator('[name=target]').fill(to);
 	await page.keyboard.press('Enter');
@@ -304,7 +304,7 @@ test('The sockets are the kernel’s, and the tester says where a connection sto
 	await page.keyboard.press('Enter');
 	await page.locator('.checks').getByText('refused').waitFor();
 	const site = page.getByRole('form', { name: 'Test this site' });
-	await site.locator('[name=agent]').selectOption('site');
+	await site.locator('select[name=agent]').selectOption('site');
 	await click(page, 'Test this site');
 	await page.locator('.checks').getByText('leads to').first().waitFor();
 	await looked(page, 'tunnel-test', 'the tester');
@@ -366,7 +366,7 @@ test('Bad values are refused and good ones kept in three languages', async () =>
 		await page.getByText(wrong[l]).first().waitFor();
 		await page.getByText(place[l]).first().waitFor();
 		const rows = page.getByRole('grid').first().locator('.rows [role=row]');
-		await page.locator('form.add [name=agent]').selectOption('site');
+		await page.locator('form.add select[name=agent]').selectOption('site');
 		await page.locator('form.add [name=port]').fill(String(jobPort(7)));
 		await page.locator('form.add [name=target]').fill(`127.0.0.1:${target}`);
 		await page.keyboard.press('Enter');

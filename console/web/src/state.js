@@ -21,22 +21,29 @@ export const servicesError = signal(null);
 const stamped = row => ({ ...row, told: performance.now() });
 export const uptimeOf = s => (s.uptime ?? 0) + (performance.now() - s.told) / 1000;
 
-let news = false; // since it was asked for: the answer may be older
+// An answer that is under way may be older than what comes meanwhile: it is asked for again then.
+let busy = false;
+let again = false;
 
 export async function refreshServices() {
-	news = false;
-	try {
-		listed.value = (await get('/services')).services.map(stamped);
-		servicesError.value = null;
-		if (news) refreshServices();
-	} catch (e) {
-		servicesError.value = e;
+	again = true;
+	if (busy) return;
+	busy = true;
+	while (again) {
+		again = false;
+		try {
+			listed.value = (await get('/services')).services.map(stamped);
+			servicesError.value = null;
+		} catch (e) {
+			servicesError.value = e;
+		}
 	}
+	busy = false;
 }
 
 // An event has one service's row.
 function merge(row) {
-	news = true;
+	again = true;
 	const list = listed.value ?? [];
 	const at = list.findIndex(s => s.service === row.service);
 	listed.value = at < 0 ? [...list, stamped(row)] : list.with(at, stamped(row));

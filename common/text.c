@@ -205,15 +205,11 @@ void sb_str(struct sb *b, const char *s)
 
 void sb_part(struct sb *b, struct text t, size_t max)
 {
-	struct sb part = { .p = b->p + b->n, .cap = MIN(max + 1, b->cap - b->n), .truncated = b->truncated };
+	size_t n = MIN(t.n, max);
 
-	if (b->cap == 0 || t.n <= max) {
-		sb_text(b, t);
-		return;
-	}
-	sb_text(&part, t);
-	b->n += part.n;
-	b->truncated |= part.cap <= max;
+	for (unsigned back = 0; n < t.n && n > 0 && back < 3 && ((unsigned char)t.p[n] & 0xc0) == 0x80; back++)
+		n--;
+	sb_text(b, (struct text){ t.p, n });
 }
 
 void sb_char(struct sb *b, char c)

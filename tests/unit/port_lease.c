@@ -179,15 +179,21 @@ static void nat_pmp_grants_where_pcp_is_silent(void **state)
 	assert_int_equal(w.ended, 1);
 }
 
+/* A router with both protocols, which does not hear the first question. */
+static void slow_router(struct world *w)
+{
+	world_open(w, true, true);
+	w->deaf = true;
+	wish(w);
+	w->deaf = false;
+}
+
 static void what_both_may_have_opened_is_given_back_by_both(void **state)
 {
 	struct world w;
 
 	(void)state;
-	world_open(&w, true, true);
-	w.deaf = true;
-	wish(&w);
-	w.deaf = false;
+	slow_router(&w);
 	play(&w, 2000);
 	assert_string_equal(w.why, "PCP");
 	assert_int_equal(w.asked[PORTMAP_NATPMP], 2);
@@ -200,10 +206,7 @@ static void what_may_still_be_opened_is_given_back(void **state)
 	struct world w;
 
 	(void)state;
-	world_open(&w, true, true);
-	w.deaf = true;
-	wish(&w);
-	w.deaf = false;
+	slow_router(&w);
 	world_close(&w);
 	assert_int_equal(w.ended, 1);
 }

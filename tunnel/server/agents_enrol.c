@@ -253,7 +253,7 @@ void tunnel_agents_send_away(struct tunnel_agents *a, const char *why)
 		if (v->at_disk)
 			continue; /* an answer is under way to it */
 		visit_free(v);
-		tunnel_arrival_refuse(gone, WIRE_R_KICKED, why, 5);
+		tunnel_arrival_refuse(gone, WIRE_R_KICKED, why, TUNNEL_AGAIN_S);
 	}
 }
 

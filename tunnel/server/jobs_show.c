@@ -122,7 +122,7 @@ unsigned jobs_depart(struct tunnel_jobs *j, const struct jobs_departure *d)
 
 void tunnel_jobs_send_away(struct tunnel_jobs *j, const char *why)
 {
-	(void)jobs_depart(j, &(struct jobs_departure){ .why = why, .over = true, .retry_after_s = 5 });
+	(void)jobs_depart(j, &(struct jobs_departure){ .why = why, .over = true, .retry_after_s = TUNNEL_AGAIN_S });
 }
 
 /* ---- jobs ---- */

@@ -103,6 +103,8 @@ void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[
 				enum wire_reason reason, const char *text);
 /* What other agents call it. Main thread. */
 void tunnel_server_rename(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN], const char *name);
+/* After so long an agent is to come again to a server that sends all away. */
+enum { TUNNEL_AGAIN_S = 5 };
 /* Before a stop: GOAWAY to all, new connections are refused; data connections go on. */
 void tunnel_server_drain(struct tunnel_server *s, const char *text, uint32_t retry_after_s);
 /* Runs fn in each worker, one after the other, and waits. */

@@ -273,13 +273,13 @@ int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t er
 int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n)
 {
 	struct tunnel_agents_options ao = agents_options(t, c);
-	static const char nobody[] = "this server lets no agents in at the moment (tunnel.accept)";
+	static const char why[] = "this server lets no agents in at the moment (tunnel.accept)";
 	const struct tunnel_rendezvous rendezvous = rendezvous_of(t, c);
 	int r = listen_to(t, places_of(c), err, err_n);
 
 	if (r == 0 && !c->accept) {
-		tunnel_agents_send_away(t->agents, nobody);
-		tunnel_jobs_send_away(t->jobs, nobody);
+		tunnel_agents_send_away(t->agents, why);
+		tunnel_jobs_send_away(t->jobs, why);
 	}
 	if (r == 0)
 		r = tunnel_agents_configure(t->agents, &ao, err, err_n);
@@ -300,7 +300,7 @@ int64_t tunnel_drain(struct tunnel *t)
 		return 0;
 	if (!t->draining) {
 		tunnel_jobs_drain(t->jobs);
-		tunnel_server_drain(t->server, "the server stops", 5);
+		tunnel_server_drain(t->server, "the server stops", TUNNEL_AGAIN_S);
 	}
 	t->draining = true;
 	return tunnel_jobs_connections(t->jobs);

@@ -45,7 +45,7 @@ static void tell_errors(const struct cfg *c, bool quiet, struct reload_err *err)
 		sb_str(&b, n == 1 ? "" : quiet ? " (and more, see stile check)" : " (and more, see the log)");
 	}
 	if (n == 0)
-		snprintf(err->text, sizeof(err->text), "%s", strerror(ENOMEM));
+		sb_str(&b, strerror(ENOMEM));
 }
 
 /* What the new file says and this process cannot follow; nobody may take it for applied. */

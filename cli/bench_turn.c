@@ -209,7 +209,7 @@ static pid_t local_pid(struct cli *cli)
 	struct instance i;
 	char err[256];
 
-	if (instance_init(&i, "stile-turn", cli_instance(cli), cli_option(cli, "runtime-dir"), err, sizeof err) < 0 ||
+	if (cli_place(cli, "stile-turn", &i, err, sizeof err) < 0 ||
 	    control_connect(i.socket_path, 2000, &cl) < 0)
 		return 0;
 	int r = control_call(cl, "service.status", NULL, &result, &error);

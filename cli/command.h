@@ -78,6 +78,9 @@ static inline bool cli_has(const struct cli *c, const char *name)
 }
 const char *cli_config_path(const struct cli *c); /* --config (of a folder its stile.yaml), or /etc/stile/stile.yaml */
 const char *cli_instance(const struct cli *c); /* --instance, or the name of the folder that is --config; NULL: neither */
+/* The instance of this program that is meant: instance_init() with cli_instance() and --runtime-dir. */
+struct instance;
+int cli_place(const struct cli *c, const char *program, struct instance *ret_i, char *err, size_t err_n);
 /* Numbers and times given to options: 0, or EXIT_USAGE after saying what is wrong. */
 int cli_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t *v);
 int cli_time(const struct cli *c, const char *name, uint64_t *ms);

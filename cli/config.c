@@ -129,7 +129,7 @@ static int add_objects(struct cli *cli, const char *program, json_t *root, bool 
 
 	if (!manager_program(program, strlen(program)))
 		return 0; /* stile share is no service, and has no store */
-	r = instance_init(&at, program, cli_instance(cli), cli_option(cli, "runtime-dir"), err, sizeof err);
+	r = cli_place(cli, program, &at, err, sizeof err);
 
 	if (r < 0)
 		return cli_fail(cli, "%s", err);

@@ -21,6 +21,11 @@ const char *cli_runtime_dir(const struct cli *c)
 	return instance_init(&i, "stile", NULL, cli_option(c, "runtime-dir"), err, sizeof err) < 0 ? "/run/stile" : i.runtime_dir;
 }
 
+int cli_place(const struct cli *c, const char *program, struct instance *ret_i, char *err, size_t err_n)
+{
+	return instance_init(ret_i, program, cli_instance(c), cli_option(c, "runtime-dir"), err, err_n);
+}
+
 int cli_connect_named(const struct cli *c, const char *full, int timeout_ms, struct control_client **ret_client)
 {
 	char path[512];

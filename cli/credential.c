@@ -100,7 +100,7 @@ static bool server_runs(const struct cli *cli)
 	struct instance i;
 	char err[256];
 
-	return instance_init(&i, "stile-turn", cli_instance(cli), cli_option(cli, "runtime-dir"), err, sizeof err) == 0 &&
+	return cli_place(cli, "stile-turn", &i, err, sizeof err) == 0 &&
 	       access(i.socket_path, W_OK) == 0;
 }
 

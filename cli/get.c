@@ -286,7 +286,7 @@ static int agent_runs(struct cli *cli)
 	struct instance i;
 	char err[256];
 	struct control_client *cl = NULL;
-	int r = instance_init(&i, AGENT_PROGRAM, cli_instance(cli), cli_option(cli, "runtime-dir"), err, sizeof err);
+	int r = cli_place(cli, AGENT_PROGRAM, &i, err, sizeof err);
 
 	if (r == 0)
 		r = control_connect(i.socket_path, ANSWER_MS, &cl);

@@ -149,15 +149,13 @@ static void add_name(json_t *names, const char *full)
 /* Of all that runs and of the plain instance of each program. */
 static void all_names(const struct cli *cli, json_t *names)
 {
-	const char *only = cli_instance(cli);
 	struct found_service found[LOG_SOURCES_MAX];
-	size_t n = services_find(cli_runtime_dir(cli), only, found, LOG_SOURCES_MAX);
+	size_t n = services_find(cli_runtime_dir(cli), cli_instance(cli), found, LOG_SOURCES_MAX);
 	char full[SERVICE_NAME];
 
-	for (const char *const *p = manager_programs; *p; p++) {
-		snprintf(full, sizeof full, "%s%s%.60s", *p, only ? "@" : "", only ? only : "");
-		add_name(names, full);
-	}
+	for (const char *const *p = manager_programs; *p; p++)
+		if (services_name(cli, *p, "", full) == 0)
+			add_name(names, full);
 	for (size_t i = 0; i < n; i++)
 		add_name(names, found[i].full);
 }

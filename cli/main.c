@@ -356,25 +356,36 @@ const char *cli_option(const struct cli *c, const char *name)
 	return at < 0 ? NULL : c->values[at];
 }
 
-/* An instance's folder is taken as its service takes it. */
+/* Of a folder that is --config, an instance's as its service takes it; "" for what there is none of. */
+struct config_folder {
+	char path[4096], name[64];
+};
+
+static const struct config_folder *config_folder(const struct cli *c)
+{
+	static struct config_folder f;
+	const char *config = cli_option(c, "config");
+
+	f.path[0] = f.name[0] = '\0';
+	if (config)
+		(void)instance_folder(config, f.path, sizeof(f.path), f.name, sizeof(f.name));
+	return &f;
+}
+
 const char *cli_config_path(const struct cli *c)
 {
-	static char in_folder[4096], name[64];
-	const char *path = cli_option(c, "config");
+	const struct config_folder *f = config_folder(c);
+	const char *given = cli_option(c, "config");
 
-	if (!path)
-		return "/etc/stile/stile.yaml";
-	return instance_folder(path, in_folder, sizeof(in_folder), name, sizeof(name)) && *in_folder ? in_folder : path;
+	return *f->path ? f->path : given ? given : "/etc/stile/stile.yaml";
 }
 
 const char *cli_instance(const struct cli *c)
 {
-	static char in_folder[4096], name[64];
-	const char *given = cli_option(c, "instance"), *path = cli_option(c, "config");
+	const struct config_folder *f = config_folder(c);
+	const char *given = cli_option(c, "instance");
 
-	if (!given && path && instance_folder(path, in_folder, sizeof(in_folder), name, sizeof(name)) && *name)
-		return name;
-	return given;
+	return given || !*f->name ? given : f->name;
 }
 
 int cli_number(const struct cli *c, const char *name, uint64_t min, uint64_t max, uint64_t *v)

@@ -89,7 +89,7 @@ int agent_watch_start(struct agent_watch *w, struct cli *cli, const char *socket
 
 	w->verb = verb;
 	w->args = args;
-	if (!socket && instance_init(&i, AGENT_PROGRAM, cli_instance(cli), cli_option(cli, "runtime-dir"), err, sizeof err) < 0)
+	if (!socket && cli_place(cli, AGENT_PROGRAM, &i, err, sizeof err) < 0)
 		return -EINVAL;
 	if (snprintf(w->socket, sizeof(w->socket), "%s", socket ? socket : i.socket_path) >= (int)sizeof(w->socket))
 		return -ENAMETOOLONG;

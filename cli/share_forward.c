@@ -178,7 +178,7 @@ static void test(struct share_forward *f)
 	struct instance i;
 	char err[256];
 
-	if (f->testing || !f->config->test || instance_init(&i, AGENT_PROGRAM, cli_instance(f->o.cli), cli_option(f->o.cli, "runtime-dir"), err, sizeof err) < 0)
+	if (f->testing || !f->config->test || cli_place(f->o.cli, AGENT_PROGRAM, &i, err, sizeof err) < 0)
 		return;
 	t = calloc(1, sizeof *t);
 	if (!t || bytes_random(f->nonce, sizeof f->nonce) < 0) {

@@ -309,8 +309,7 @@ static int trace_into(struct cli *cli, struct tracing *t, uint64_t messages, uin
 		return r;
 	if (t->file && sip_pcap_begin(t->file) < 0)
 		return cli_fail(cli, "the file cannot be written: %s", strerror(EIO));
-	r = instance_init(&at, SIP_PROGRAM, cli_instance(cli),
-			  cli_option(cli, "runtime-dir"), err, sizeof err);
+	r = cli_place(cli, SIP_PROGRAM, &at, err, sizeof err);
 	if (r == 0) /* nothing may come for as long as the trace lasts */
 		r = control_connect(at.socket_path, (int)(seconds * 1000 + 5000), &cl);
 	if (r < 0)

@@ -74,7 +74,7 @@ static struct control_client *client_of(const struct cli *cli)
 	struct instance at;
 	char err[256];
 
-	if (instance_init(&at, SIP_PROGRAM, cli_instance(cli), cli_option(cli, "runtime-dir"), err, sizeof err) < 0 ||
+	if (cli_place(cli, SIP_PROGRAM, &at, err, sizeof err) < 0 ||
 	    control_connect(at.socket_path, PATIENCE_MS, &cl) < 0)
 		return NULL;
 	return cl;

@@ -171,17 +171,14 @@ static void add_service(struct tests *t, const struct found_service *f)
 static int find_tests(struct tests *t)
 {
 	struct found_service found[SERVICES_MAX];
-	const char *dir = cli_runtime_dir(t->cli);
-	size_t n = services_find(dir, cli_instance(t->cli), found, SERVICES_MAX);
+	const char *dir = cli_runtime_dir(t->cli), *instance = cli_instance(t->cli);
+	size_t n = services_find(dir, instance, found, SERVICES_MAX);
 
 	for (size_t i = 0; i < n; i++)
 		add_service(t, &found[i]);
 	if (!n)
 		return cli_fail(t->cli, "no service of Stile runs (no control socket in %s): there is nothing to test", dir);
-	if (cli_has(t->cli, "instance"))
-		add(t, "status", "--runtime-dir", dir, "--instance", cli_instance(t->cli), NULL);
-	else
-		add(t, "status", "--runtime-dir", dir, NULL);
+	add(t, "status", "--runtime-dir", dir, instance ? "--instance" : NULL, instance, NULL);
 	return 0;
 }
 

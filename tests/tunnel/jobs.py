@@ -432,6 +432,7 @@ def _(w):
         agent.stop()
         w.start_agent("open")
         w.connected("open")
+        wait_for("it works", lambda: carried(w, 1))  # what was active may be of the connection before
         wait_for("it is there once and active", lambda: [r["state"] for r in jobs(w, name="yes")] == ["active"], 20)
         carries(w, 1)
         w.ask("tunnel", "job", "stop", "open", "yes").exits(0)

@@ -21,6 +21,7 @@
 #include <string.h>
 #include "common/server_name.h"
 #include "common/tls_crl.h"
+#include "common/tls_tickets.h"
 
 #define AEAD_CIPHERS "ECDHE+AESGCM:ECDHE+CHACHA20"
 #define SUITES_TLS13 "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
@@ -275,7 +276,8 @@ static int set_protocol(SSL_CTX *ctx, const struct tls_options *opt, char *err)
 		SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_QUERY_MTU);
 		if (!opt->client)
 			dtls_prepare_ctx(ctx);
-	}
+	} else if (!opt->client && tls_tickets_prepare(ctx) < 0)
+		return say(err, -ENOMEM, "out of memory");
 	return 0;
 }
 
@@ -472,6 +474,10 @@ int tls_session_new(struct tls_ctx *c, const char *server_name, SSL **ret_ssl)
 		return -ENOMEM;
 	if (!c->client) {
 		SSL_set_accept_state(ssl);
+		if (!tls_tickets_begin(ssl)) {
+			SSL_free(ssl);
+			return -ENOMEM;
+		}
 	} else {
 		SSL_set_connect_state(ssl);
 		if (server_name && !set_server_name(c, ssl, server_name)) {

@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "common/cert.h"
+#include "common/clock.h"
 #include "common/tls.h"
+#include "common/tls_tickets.h"
 
 static int setup(void **state)
 {
@@ -436,6 +438,70 @@ static void a_resumed_session_has_its_server_name(void **state)
 	tls_ctx_unref(c);
 }
 
+static SSL_SESSION *first_session(struct tls_ctx *s, struct tls_ctx *c)
+{
+	SSL_SESSION *session;
+	struct pair p;
+	char byte;
+
+	assert_int_equal(meet(s, c, NULL, &p), 0);
+	(void)SSL_read(p.client, &byte, 1); /* TLS 1.3 sends tickets behind the handshake */
+	session = SSL_SESSION_dup(SSL_get0_session(p.client)); /* the original dies with its connection */
+	part(&p);
+	return session;
+}
+
+static bool is_resumed(struct tls_ctx *s, struct tls_ctx *c, SSL_SESSION *session)
+{
+	SSL_SESSION *copy = SSL_SESSION_dup(session); /* it dies with its connection */
+	struct pair p;
+	bool reused;
+
+	assert_int_equal(meet_again(s, c, NULL, copy, &p), 0);
+	reused = SSL_session_reused(p.server);
+	part(&p);
+	SSL_SESSION_free(copy);
+	return reused;
+}
+
+/* As long as a session may be resumed, and no longer; and at its own context only. */
+static void a_ticket_opens_until_its_sessions_time_is_over(void **state)
+{
+	char err[TLS_ERRLEN];
+	int r;
+	struct tls_ctx *s = server(*state, "good.pem", "good.key", err, &r), *other = server(*state, "good.pem", "good.key", err, &r);
+	struct tls_ctx *c = client(NULL, NULL);
+	uint64_t life = (uint64_t)SSL_CTX_get_timeout(tls_ctx_ssl(s)) * 1000, now = clock_steady_ms();
+
+	assert_true(life >= 60 * 60 * 1000);
+	for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+		SSL_SESSION *session, *later;
+
+		SSL_CTX_set_max_proto_version(tls_ctx_ssl(c), version);
+		session = first_session(s, c);
+		assert_true(is_resumed(s, c, session));
+		assert_false(is_resumed(other, c, session));
+		assert_int_equal(tls_tickets_renew(tls_ctx_ssl(s), now + life - 1000), 0);
+		assert_true(is_resumed(s, c, session));
+		now += life + 1000;
+		assert_int_equal(tls_tickets_renew(tls_ctx_ssl(s), now), 0);
+		assert_true(is_resumed(s, c, session));
+		later = first_session(s, c);
+		now += life + 1000;
+		assert_int_equal(tls_tickets_renew(tls_ctx_ssl(s), now), 0);
+		assert_false(is_resumed(s, c, session));
+		assert_true(is_resumed(s, c, later));
+		now += 3 * life; /* nobody came meanwhile */
+		assert_int_equal(tls_tickets_renew(tls_ctx_ssl(s), now), 0);
+		assert_false(is_resumed(s, c, later));
+		SSL_SESSION_free(session);
+		SSL_SESSION_free(later);
+	}
+	tls_ctx_unref(s);
+	tls_ctx_unref(other);
+	tls_ctx_unref(c);
+}
+
 static void a_certificate_says_whom_it_is_for(void **state)
 {
 	char err[TLS_ERRLEN];
@@ -469,6 +535,7 @@ int main(void)
 		cmocka_unit_test(only_tls_1_2_and_1_3_are_spoken),
 		cmocka_unit_test(the_server_name_chooses_the_certificate),
 		cmocka_unit_test(a_resumed_session_has_its_server_name),
+		cmocka_unit_test(a_ticket_opens_until_its_sessions_time_is_over),
 		cmocka_unit_test(a_certificate_says_whom_it_is_for),
 	};
 

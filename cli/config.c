@@ -399,7 +399,7 @@ static int run_diff(struct cli *cli)
 	_cleanup_(wipe_text) char *here = NULL, *there = NULL;
 	json_t *rows = json_array();
 	int r = read_other(cli, cli->words[0], &there);
-	bool masked = r == 0 && strstr(there, MASKED_MARK);
+	bool masked = there && strstr(there, MASKED_MARK);
 
 	if (!r)
 		r = export_text(cli, !masked, &here);

@@ -246,9 +246,9 @@ static int send_message(struct cli *cli, const char *to, const char *text, char 
 		else if (!t->user)
 			r = fail(t, "sip.users has no user%s%s to send it as (--from)", cli_has(cli, "from") ? " " : "",
 				 cli_has(cli, "from") ? cli_option(cli, "from") : "");
+		else
+			r = dial(t, &(struct addr[]){ reachable(&at->at) }[0]);
 	}
-	if (r == 0)
-		r = dial(t, &(struct addr[]){ reachable(&at->at) }[0]);
 	if (r == 0)
 		r = converse(t);
 	if (t->fd >= 0)

@@ -56,7 +56,8 @@ void doctor_judge_name(struct doctor *d, SSL *ssl)
 void doctor_judge_ours(struct doctor *d)
 {
 	struct sip_identity *id = d->certificate ? sip_identity_of_file(d->certificate) : NULL;
-	char *const *own = d->c ? d->c->domains.items : NULL;
+	const struct cfg_list none = { 0 }, *domains = d->c ? &d->c->domains : &none;
+	char *const *own = domains->items;
 
 	if (!d->asked_for_ours)
 		cli_report(&d->report, d->route && d->route->transport == SIP_LISTEN_TLS,
@@ -66,7 +67,7 @@ void doctor_judge_ours(struct doctor *d)
 			   "they ask for it, and there is none: set sip.certificate and sip.key");
 	else
 		cli_report(&d->report, true, "  our certificate", "they ask for it, and it is shown");
-	for (size_t i = 0; id && d->c && i < d->c->domains.n; i++)
+	for (size_t i = 0; id && i < domains->n; i++)
 		if (!sip_identity_covers(id, text_of(own[i])))
 			cli_report(&d->report, false, "  our name",
 				   "%s does not name %s: they will refuse what its users send",

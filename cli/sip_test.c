@@ -294,7 +294,7 @@ static int set_up(struct test *x)
 						 .message_bytes = 1 << 20,
 						 .connect_ms = STEP_MS,
 						 .handshake_ms = STEP_MS } };
-	struct sip_edge_plan *p;
+	struct sip_edge_plan *p = NULL;
 	char warning[TLS_ERRLEN], err[512] = "out of memory";
 	int r = loop_new(&x->loop);
 

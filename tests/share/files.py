@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """stile share and stile get by real programs on loopback: files and folders both ways, broken off and gone on with, a service, one receiver
 only, a receiver without an agent, and the sender who is not there."""
+import contextlib
 import os
 import shutil
 import signal
@@ -226,6 +227,27 @@ def _(w):
         s.ends(0)
 
 
+def echoed(port):
+    with contextlib.suppress(OSError), connect(port) as c:
+        c.settimeout(20)
+        c.sendall(b"again")
+        return c.recv(100) == b"again"
+    return False
+
+
+def ended(c):
+    c.settimeout(0.5)
+    try:
+        c.sendall(b"x")
+        while c.recv(100):
+            pass
+        return True
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
 @case("a service: a port at the receiver leads to it, and to nothing else")
 def _(w):
     two_agents(w)
@@ -239,15 +261,25 @@ def _(w):
         w.kill_hard(w.agents["site"])
         w.start_agent("site")
 
-        def again():
-            try:
-                c = connect(int(at.rsplit(":", 1)[1]))
-                c.settimeout(20)
-                c.sendall(b"again")
-                return c.recv(100) == b"again"
-            except OSError:
-                return False
-        wait_for("it leads there again after a restart of the sender's agent", again)
+        wait_for("it leads there again after a restart of the sender's agent", lambda: echoed(int(at.rsplit(":", 1)[1])))
+
+
+@case("a service whose share is over is left, also by the guest of another one")
+def _(w):
+    two_agents(w)
+    with Target(w.target_port(0), echo), share(w, "--tcp", f"127.0.0.1:{w.target_port(0)}") as first, \
+            share(w, "--tcp", f"127.0.0.1:{w.target_port(0)}") as second, get(w, first.code) as a, get(w, second.code) as b:
+        ports = [int(r.event("listening")["name"].rsplit(":", 1)[1]) for r in (a, b)]
+        with connect(ports[0]) as c:
+            c.sendall(b"through")
+            if c.recv(100) != b"through":
+                raise Failed("    it does not lead there")
+            echoed(ports[1])
+            a.p.send_signal(signal.SIGSTOP)  # a receiver that does not care
+            first.stop()
+            wait_for("the first one's connection ends", lambda: ended(c))
+            wait_for("the second one's port leads there", lambda: echoed(ports[1]))
+            a.p.send_signal(signal.SIGCONT)
 
 
 @case("a receiver without an agent needs the code with its @HOST:PORT, and is a guest of that share alone")

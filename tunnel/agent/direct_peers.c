@@ -160,6 +160,12 @@ void peers_reach_less(struct direct *d)
 		list_entry(it, struct direct_peer, node)->less = true;
 }
 
+/* What it has open may lead to what is not for it any more: its links end, and it makes new ones. */
+void peer_reaches_less(struct direct *d, const struct identity_hash *id)
+{
+	end_links_of(d, id, CHILD_HOST, "what the visitor may reach is less than before");
+}
+
 int peers_configure(struct direct *d, const struct agent_config *c)
 {
 	const struct visitor_config *w = c->visitors.items;
@@ -194,7 +200,7 @@ int peers_configure(struct direct *d, const struct agent_config *c)
 		if (!p->visitor && !p->guest)
 			end_links_of(d, &p->id, CHILD_HOST, "the other agent is not welcome any more");
 		else if (p->less)
-			end_links_of(d, &p->id, CHILD_HOST, "what the visitor may reach is less than before");
+			peer_reaches_less(d, &p->id);
 		p->less = false;
 		if (!p->visitor && !p->host && !p->guest) {
 			end_links_of(d, &p->id, CHILD_VISITOR, "the other agent is not known any more"); /* it would not be listened to */

@@ -206,6 +206,7 @@ bool peer_store(struct direct *d, struct control_request *rq, const struct peer_
 void peer_keep(struct direct *d, const struct identity_hash *id, const char *name, bool visitor, const json_t *allow);
 /* One share less; it is not known any more if that was all. */
 void peer_guest_gone(struct direct *d, const struct identity_hash *id);
+void peer_reaches_less(struct direct *d, const struct identity_hash *id);
 void peer_forget(struct direct *d, struct control_request *rq, const char *word);
 bool peer_allow_good(const json_t *allow, char *err, size_t err_n);
 int peers_configure(struct direct *d, const struct agent_config *c);

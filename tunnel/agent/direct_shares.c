@@ -253,8 +253,11 @@ static void share_free(struct dshare *s)
 		tell(s, &d->as->ends[i], true);
 	list_unlink(&s->node);
 	d->n_shares--;
-	for (unsigned i = 0; i < s->n_guests; i++)
+	for (unsigned i = 0; i < s->n_guests; i++) {
+		if (s->kind == WIRE_SHARE_TCP) /* files are served by the share itself, which ends with it */
+			peer_reaches_less(d, &s->guests[i]);
 		peer_guest_gone(d, &s->guests[i]);
+	}
 	free(s->guests);
 	bytes_wipe(s->knock, sizeof(s->knock));
 	free(s);

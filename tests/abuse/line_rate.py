@@ -128,7 +128,7 @@ def sessions(server, transport, seconds):
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as bench:
         report = {}
         try:
-            wait_for("the sessions", lambda: server.status()["allocations"] >= SESSIONS, 30)
+            wait_for("the sessions", lambda: server.status()["allocations"] >= SESSIONS)
             yield report
             out, err = bench.communicate(timeout=seconds + 60)
         except BaseException:
@@ -195,7 +195,7 @@ def case_of(kind, seconds):
             peak.append(server.memory_kb())
         after = settled(server, kind, before, done)
         note = judge(server, kind, before, after, done, report)
-        wait_for("the sessions' end", lambda: server.status()["allocations"] == 0, 10)
+        wait_for("the sessions' end", lambda: server.status()["allocations"] == 0)
         slack = 20 * 1024 if server.asan else 1024
         if server.memory_kb() > memory + slack or max(peak) > memory + slack:
             raise Failed(f"memory grew from {memory} kB to {max(peak)} kB, and is {server.memory_kb()} kB")

@@ -11,17 +11,15 @@ import resource
 import socket
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "interop"))
-from harness import PASSWORD, USER, Failed, Server, Skipped, binding_answered  # noqa: E402,F401
+from harness import PASSWORD, PATIENCE, USER, Failed, Server, Skipped, binding_answered, wait_for  # noqa: E402, F401
 
 RELEASE_SLACK_KB = 3 * 1024  # the allocator's own rounding
 # A freed block waits in ASan's quarantine (made small below), its shadow and the record of each call
 # stack stay: growth with the attack's size is looked for, not single bytes. LeakSanitizer does those.
 ASAN_SLACK_KB = 20 * 1024  # 20,000 mutated datagrams were seen to leave 14.1 MB of that
-SETTLE_S = 15
 
 
 def raise_descriptor_limit():
@@ -129,14 +127,6 @@ def counter(counters, name):
     return value[label] if label else value
 
 
-def wait_for(what, condition, seconds=SETTLE_S, step=0.02):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise Failed(f"{what} did not come within {seconds:g} s")
-        time.sleep(step)
-
-
 class Echo:
     """A well-behaved client in a process of its own: packets through the relay to an echo peer and back."""
 
@@ -186,7 +176,7 @@ def echoes(server, transports=("udp", "tcp")):
 class Watch:
     """with Watch(server, {"drops.malformed": 100}): attack. The numbers are the least by which a counter moves."""
 
-    def __init__(self, server, moved, loss=0.0, settle=SETTLE_S, slack_kb=0):
+    def __init__(self, server, moved, loss=0.0, settle=PATIENCE, slack_kb=0):
         self.server, self.moved, self.loss, self.settle = server, moved, loss, settle
         self.slack_kb = slack_kb + (ASAN_SLACK_KB if server.asan else RELEASE_SLACK_KB)
         self.note = ""

@@ -81,14 +81,14 @@ def _(w):
         def fails():
             w.ask("reload")  # it wants to say something
             return "log-failing" in ids(w)
-        wait_for("the log fails", fails, 30)
+        wait_for("the log fails", fails)
         item = items(w)[("disk-space", w.path("log"))]
         if item["severity"] != "error" or item["args"]["what"] != "log":
             raise Failed(f"    {item}")
         w.ask("status").exits(1).says("✘ turn", "on the disk of the log folder " + w.path("log"), "stile logs delete")
         os.unlink(w.path("log/ballast"))
         w.ask("reload").exits(0)
-        wait_for("the log works again", lambda: "log-failing" not in ids(w), 20)
+        wait_for("the log works again", lambda: "log-failing" not in ids(w))
     finally:
         w.stop_all()
         subprocess.run(["umount", "-l", w.path("log")], check=False)
@@ -104,12 +104,12 @@ def _(w):
         held.append(socket.create_connection(("127.0.0.1", w.port), timeout=20))
         return "descriptors" in ids(w)
     try:
-        wait_for("the warning", more, 20)
+        wait_for("the warning", more)
         w.ask("status").exits(1).says("file descriptors are in use", "LimitNOFILE")
     finally:
         for s in held:
             s.close()
-    wait_for("no warning", lambda: "descriptors" not in ids(w), 20)
+    wait_for("no warning", lambda: "descriptors" not in ids(w))
 
 
 @case("a route without its port, an agent without its server and a gateway that is silent are told until they are there")
@@ -133,14 +133,14 @@ sip:
         item = items(w, "stile-tunnel")[("listener-not-bound", "web")]
         if item["severity"] != "error" or "in use" not in item["text"]:
             raise Failed(f"    {item}")
-        wait_for("the agent says so", lambda: ("server-unreachable", f"127.0.0.1:{server}") in items(w, "stile-agent"), 20)
-        wait_for("the proxy says so", lambda: ("partner-failing", "127.0.0.1") in items(w, "stile-sip"), 20)
+        wait_for("the agent says so", lambda: ("server-unreachable", f"127.0.0.1:{server}") in items(w, "stile-agent"))
+        wait_for("the proxy says so", lambda: ("partner-failing", "127.0.0.1") in items(w, "stile-sip"))
         w.ask("status").exits(1).says("✘ agent", f"the server 127.0.0.1:{server}").says("✘ sip", "the gateway 127.0.0.1").says(
             "✘ tunnel", "the route web")
         rows = {r["program"]: r for r in w.ask("status", "--json").exits(1).json()}
         if rows["stile-tunnel"]["health"]["worst"] != "error":
             raise Failed(f"    {rows['stile-tunnel']['health']}")
-    wait_for("the port is bound", lambda: "listener-not-bound" not in ids(w, "stile-tunnel"), 30)
+    wait_for("the port is bound", lambda: "listener-not-bound" not in ids(w, "stile-tunnel"))
 
 
 @case("many services have one line each where their lines do not fit, and all of them with --verbose")

@@ -30,7 +30,7 @@ class Supervisor:
             return Said(self.argv, self.process.poll(), f.read(), "")
 
     def says(self, text):
-        wait_for(f"it says {text}", lambda: text in self.said().out or self.process.poll() is not None, 30)
+        wait_for(f"it says {text}", lambda: text in self.said().out or self.process.poll() is not None)
         return self.said().says(text)
 
     def stop(self, status=0):
@@ -107,16 +107,16 @@ def _(w):
     first = pid(w)
     os.kill(first, signal.SIGKILL)
     s.says("stile-turn fell: ended by SIGKILL")
-    wait_for("it runs again", lambda: row(w)["state"] == "running" and row(w)["pid"] != first, 30)
+    wait_for("it runs again", lambda: row(w)["state"] == "running" and row(w)["pid"] != first)
     if row(w)["restarts"] != 1:
         raise Failed(f"    {row(w)}")
     w.ask("stop", "turn").exits(0)
     with silent(socket.SOCK_STREAM, w.port):
         said = w.ask("start", "turn").exits(1)
         said.says("stile-turn did not start: exit code 1", "cannot listen on", f"127.0.0.1:{w.port}")
-        wait_for("it is tried again", lambda: row(w)["restarts"] > 1, 30)
-        wait_for("status says so", lambda: "Address already in use" in w.ask("status").out + w.ask("status").err, 20)
-    wait_for("it runs when the port is free", lambda: row(w)["state"] == "running", 60)
+        wait_for("it is tried again", lambda: row(w)["restarts"] > 1)
+        wait_for("status says so", lambda: "Address already in use" in w.ask("status").out + w.ask("status").err)
+    wait_for("it runs when the port is free", lambda: row(w)["state"] == "running")
     w.ask("stop", "turn").exits(0)
     w.config(tls=False, relam="x")
     w.ask("start", "turn").exits(1).says("exit code 2", "unknown key 'relam'")
@@ -164,11 +164,11 @@ def _(w):
     with open(w.path("follow"), "wb") as out:
         follow = subprocess.Popen([STILE, "logs", "-f", "turn", "-n", "1", "--runtime-dir", w.path("run")], stdout=out, stderr=out)
     try:
-        wait_for("it follows", lambda: os.path.getsize(w.path("follow")), 20)
+        wait_for("it follows", lambda: os.path.getsize(w.path("follow")))
         for _i in range(4):
             w.verbs([("log.level", {"level": "debug" if i % 2 else "trace"}) for i in range(250)])
-        wait_for("the log was put aside", lambda: os.path.exists(w.path("log/stile-turn.log.1")), 20)
-        wait_for("the follower has each line", lambda: text(w.path("follow")).count("service.log-level") == 1000, 30)
+        wait_for("the log was put aside", lambda: os.path.exists(w.path("log/stile-turn.log.1")))
+        wait_for("the follower has each line", lambda: text(w.path("follow")).count("service.log-level") == 1000)
     finally:
         follow.send_signal(signal.SIGINT)
     if follow.wait(20):
@@ -195,7 +195,7 @@ def _(w):
     w.config(tls=False, log="{ level: trace, dir: %s, max_size: 64KiB, keep: 3 }" % w.path("log"))
     w.start()
     w.verbs([("log.level", {"level": "debug" if i % 2 else "trace"}) for i in range(900)])
-    wait_for("it was put aside", lambda: os.path.exists(w.path("log/stile-turn.log.1")), 20)
+    wait_for("it was put aside", lambda: os.path.exists(w.path("log/stile-turn.log.1")))
     w.write("log/secret", "not a log")
     w.ask("logs", "zip", "turn", "-o", w.path("a.zip"), "-c", w.path("stile.yaml")).exits(0).says("a.zip: ", "files with")
     with zipfile.ZipFile(w.path("a.zip")) as z:

@@ -115,7 +115,7 @@ def _(w, terminal):
     load = subprocess.Popen([STILE, "bench", "turn", "127.0.0.1", "--port", str(w.port), "--user", "alice", "--password", "wonderland",
                              "--allocations", "15", "--rate", "200", "--time", "120s"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for("the allocations", lambda: w.verb("turn.status")["allocations"] == 15, 20)
+        wait_for("the allocations", lambda: w.verb("turn.status")["allocations"] == 15)
         t = terminal("top", "--every", "200ms", rows=12)
         seen = t.until("\x1b[?1049h", "1 services", "2 turn sessions", "SERVICE", "running")
         t.type("2")

@@ -105,7 +105,7 @@ def _(w):
         raise Failed("    another user")
     w.ask("sip", "interface", "add", f"udp:127.0.0.1:{p}", "--json").exits(0).json()
     with socket.create_connection(("127.0.0.1", p)):
-        flow = wait_for("the connection is there", lambda: w.ask("sip", "flows", "--json").json(), 10)
+        flow = wait_for("the connection is there", lambda: w.ask("sip", "flows", "--json").json())
         w.ask("sip", "kick", str(flow[0]["id"]), "--json").exits(0).json()
 
 

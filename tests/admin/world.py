@@ -16,7 +16,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
-from harness import SANITIZER, Failed, Skipped, port_is_free  # noqa: E402
+from harness import port_is_free  # noqa: E402
+from outcome import PATIENCE, SANITIZER, Failed, Skipped, wait_for  # noqa: E402, F401
 
 BUILD = os.environ.get("STILE_BUILD", "build")
 TURN, STILE = os.path.join(BUILD, "turn/stile-turn"), os.path.join(BUILD, "cli/stile")
@@ -29,7 +30,6 @@ CONSOLE = os.path.join(BUILD, "console/stile-console")
 ROOT = os.getuid() == 0
 SECRET = "shared-secret-of-the-rest-api"
 PORTS = 40
-PATIENCE = 60  # s for what comes at all: the machine may be busy, and only what fails waits so long
 BIND_ALONE = "0000000000000400"  # CAP_NET_BIND_SERVICE, as /proc/PID/status writes it
 CASES = []
 os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
@@ -106,18 +106,6 @@ class Said:
             return json.loads(self.out)
         except ValueError as e:
             return self.fail(f"this is no JSON: {e}")
-
-
-def wait_for(what, probe, seconds=PATIENCE):
-    """probe() until it is true; its value."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = probe()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise Failed(f"    waited {seconds} s in vain: {what}")
-        time.sleep(0.03)
 
 
 def locked_hundreds(base):

@@ -19,7 +19,6 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "console"))
 sys.path.insert(0, HERE)
-import console_world  # noqa: E402
 from console_world import ConsoleWorld, Failed  # noqa: E402
 from servers import cpus, keep  # noqa: E402
 
@@ -96,10 +95,9 @@ def main():
     p.add_argument("--time", default="5s")
     options = p.parse_args()
     client_cpu, server_cpu = cpus()
-    console_world.main  # its World is set by the next line
     with ConsoleWorld(36000) as w:
         w.console(streams=options.viewers + 10, connections=4 * options.viewers + 100)
-        turn = w.turn(relay=f"{{ addresses: [127.0.0.1], ports: 40000-49999 }}", limits="{ allocations_per_user: unlimited, "
+        turn = w.turn(relay="{ addresses: [127.0.0.1], ports: 40000-49999 }", limits="{ allocations_per_user: unlimited, "
                       "unauthenticated_bitrate: unlimited }")
         if server_cpu is not None:
             subprocess.run(["taskset", "-a", "-c", "-p", str(server_cpu), str(turn.process.pid)], check=True, stdout=subprocess.DEVNULL)

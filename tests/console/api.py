@@ -277,7 +277,7 @@ def _(w):
                 return alice.get("/healthz").status == 200
             except (OSError, http.client.HTTPException):
                 return False
-        wait_for("the old way back", is_back, 40)
+        wait_for("the old way back", is_back)
     rows = {r["path"]: r for r in alice.get(own + "/config").is_(200).json["rows"]}
     if rows["console.certificate"]["source"] != "default":
         raise Failed(f"    {rows['console.certificate']}")

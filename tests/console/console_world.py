@@ -16,7 +16,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "admin"))
 import world  # noqa: E402
-from world import BUILD, ROOT, Failed, Server, Skipped, World, case, wait_for  # noqa: E402, F401
+from world import BUILD, ROOT, Failed, Skipped, World, case, wait_for  # noqa: E402, F401
 
 CONSOLE = os.path.join(BUILD, "console/stile-console")
 PASSWORD = "correct horse battery"

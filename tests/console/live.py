@@ -162,7 +162,7 @@ def _(w):
     finally:
         for s in streams:
             s.close()
-    wait_for("their end", lambda: w.verb("console.status")["streams"] == 0, 30)
+    wait_for("their end", lambda: w.verb("console.status")["streams"] == 0)
 
 
 @case("streams end with their session, and a stop of the console does not wait for them")

@@ -21,7 +21,7 @@ import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "admin"))
-from world import AGENT, BUILD, CONSOLE, SIP, TUNNEL, TURN, Failed, Server, World, wait_for  # noqa: E402, F401
+from world import AGENT, CONSOLE, SIP, TUNNEL, TURN, Failed, Server, World, wait_for  # noqa: E402, F401
 from managed import Supervisor  # noqa: E402
 
 PATIENCE = 550  # s for all cases; meson's own limit is longer

@@ -55,7 +55,7 @@ class Happenings(PageWorld):
             if c.getresponse().status != 200:
                 raise OSError(f"stream {len(self.streams)} is refused")
             self.streams.append(c)
-        wait_for("the streams", lambda: (self.verb("console.status", full="stile-console")["streams"] >= STREAMS) == more, 30)
+        wait_for("the streams", lambda: (self.verb("console.status", full="stile-console")["streams"] >= STREAMS) == more)
 
     def connection(self):
         """Of who has no certificate and asks for none."""

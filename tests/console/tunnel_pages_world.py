@@ -75,7 +75,7 @@ class Tunnels(PageWorld, TunnelWorld):
                 return s if s.recv(1 << 16) == text.encode() else None
             except OSError:
                 return None
-        s = wait_for(f"an echo behind port {port}", reached, 30)
+        s = wait_for(f"an echo behind port {port}", reached)
         own = s.getsockname()[1]
         self.held[own] = s
         return own

@@ -140,13 +140,13 @@ def _(s):
     s.before_kill()
     load = Load(s)
     try:
-        wait_for("there is load", lambda: load.rounds >= 3 and (not s.change or len(load.changed) >= 5), PATIENCE)
+        wait_for("there is load", lambda: load.rounds >= 3 and (not s.change or len(load.changed) >= 5))
         s.kill()
         again(s)
         s.as_before()
         s.works("it works again after a kill")
         before = load.rounds
-        wait_for("the users are back without a word to them", lambda: load.rounds > before, PATIENCE)
+        wait_for("the users are back without a word to them", lambda: load.rounds > before)
     finally:
         load.stop()
     lost = [n for n in load.changed if not s.has(n)]
@@ -249,14 +249,14 @@ def _(s):
         ballast(s, False)
         held.close()
     if s.change:
-        wait_for("an administrator's changes are taken again", lambda: changes(s, 9001), PATIENCE)
+        wait_for("an administrator's changes are taken again", lambda: changes(s, 9001))
         if not s.has(9001):
             raise Failed("    it was acknowledged and is not there")
 
     def good():
         s.verb("service.reload")  # the log knows that it works when it has something to say
         return not {"store-failing", "log-failing"} & set(s.health())
-    wait_for("its health is good again", good, PATIENCE)
+    wait_for("its health is good again", good)
 
 
 def changes(s, n):
@@ -386,7 +386,7 @@ def _(s):
         else:
             s.kill()  # an agent that begins without a name server waits for it
             again(s)
-            wait_for("it says so", lambda: "server-unreachable" in s.health(), PATIENCE)
+            wait_for("it says so", lambda: "server-unreachable" in s.health())
     finally:
         s.w.names.gone = False
         held.close()
@@ -401,13 +401,13 @@ def without_names(s):
             return False
         except (Failed, OSError):
             return True
-    wait_for("a name that nobody can look up is refused", told, PATIENCE)
+    wait_for("a name that nobody can look up is refused", told)
     s.works("what needs no name works")
     s.w.names.gone = False
 
     def back():
         return not told()
-    wait_for("the name is looked up again", back, PATIENCE)
+    wait_for("the name is looked up again", back)
 
 
 def is_sanitized():
@@ -423,7 +423,7 @@ def _(s):
     limits = resource.prlimit(pid, resource.RLIMIT_AS)
     load = Load(s)
     try:
-        wait_for("there is load", lambda: load.rounds >= 3, PATIENCE)
+        wait_for("there is load", lambda: load.rounds >= 3)
         with open(f"/proc/{pid}/statm", encoding="ascii") as f:
             now = int(f.read().split()[0]) * 4096
         resource.prlimit(pid, resource.RLIMIT_AS, (now, limits[1]))
@@ -434,7 +434,7 @@ def _(s):
             c.close()
         if ended:
             raise Failed(f"    it ended with status {s.server.process.returncode}: {s.server.said().out[-500:]}")
-        wait_for("who was there goes on", lambda: still(held), PATIENCE)
+        wait_for("who was there goes on", lambda: still(held))
     finally:
         if s.alive():
             resource.prlimit(pid, resource.RLIMIT_AS, limits)

@@ -24,9 +24,8 @@ import world  # noqa: E402
 from console_world import PASSWORD, Client  # noqa: E402
 from relay_world import Target, UdpTarget, echo  # noqa: E402
 from sip_world import Ua, credentials, says_ok  # noqa: E402
-from world import BUILD, Failed, wait_for  # noqa: E402
+from world import BUILD, PATIENCE, Failed, wait_for  # noqa: E402
 
-PATIENCE = 60  # s: the machine may be busy
 NAMES_AT = "127.0.0.53"
 
 
@@ -144,7 +143,7 @@ class Service:
                 last[0] = f"{type(e).__name__}: {e}"
                 return False
         try:
-            wait_for(what, tried, PATIENCE)
+            wait_for(what, tried)
         except Failed as e:
             raise Failed(f"{e}: {last[0]}") from None
 
@@ -389,7 +388,7 @@ class Sip(Service):
         def written():
             with open(self.store + "-wal", "rb") as f:
                 return self.stays.place().encode() in f.read()
-        wait_for("the registration is on the disk", written, PATIENCE)
+        wait_for("the registration is on the disk", written)
 
     def as_before(self):
         self.message(self.stays, "carol")

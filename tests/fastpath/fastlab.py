@@ -16,12 +16,11 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
 import turn_client  # noqa: E402
-from lab import SANITIZER, Built, Failed, Skipped, die_with_us, enter, inside, run  # noqa: E402
+from lab import PATIENCE, SANITIZER, Built, Failed, Skipped, die_with_us, enter, inside, run, wait_for  # noqa: E402
 
 CLIENT = {4: "198.51.100.2", 6: "2001:db8:1::2"}
 LEFT = {4: "198.51.100.1", 6: "2001:db8:1::1"}
@@ -234,12 +233,8 @@ turn:
             if SANITIZER.search(self.said(which)):
                 raise Failed(f"a sanitizer spoke in stile-{which}:\n" + self.said(which)[-3000:])
 
-    def wait(self, true, what, seconds=15):
-        deadline = time.monotonic() + seconds
-        while not true():
-            if time.monotonic() > deadline:
-                raise Failed(f"waited in vain for {what}")
-            time.sleep(0.05)
+    def wait(self, true, what, seconds=PATIENCE):
+        wait_for(what, true, seconds)
 
     def stile(self, *argv, check=True):
         return self.at(self.server, os.path.join(self.build, "cli/stile"), *argv, "--runtime-dir", self.folder, check=check)[1]

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 
-from gateway_world import *  # noqa: F401,F403
 from gateway_world import HERE, GatewayWorld, ID, ROOT, TURN, Failed, Tunnel, answers, case, head_of, main, says, wait_for
 import world
 from metrics import Page, samples  # of tests/admin
@@ -143,12 +142,12 @@ def _(w):
             n = sent[0]
             time.sleep(0.3)
             return n and n == sent[0]
-        wait_for("the share waits", still, 20)
+        wait_for("the share waits", still)
         if sent[0] > 12_000_000:  # buffers of three sockets
             raise Failed(f"    {sent[0]} bytes went to somebody who reads none")
         if memory(server) > before + 8000:
             raise Failed(f"    {before} kB before, {memory(server)} kB now")
-    wait_for("it is over", lambda: w.counted("stile_gateway_transfers") == 0, 20)
+    wait_for("it is over", lambda: w.counted("stile_gateway_transfers") == 0)
     w.tunnel.shares[ID] = deaf
     with socket.create_connection(("127.0.0.1", w.base + 1), 20) as s:
         s.sendall(f"PUT /s/{ID}/u/0 HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n".encode())
@@ -164,7 +163,7 @@ def _(w):
                 raise Failed("    more than 30 MB went to a share that reads none")
         if memory(server) > before + 12000:
             raise Failed(f"    {before} kB before, {memory(server)} kB now")
-    wait_for("it is over", lambda: w.counted("stile_gateway_transfers") == 0, 20)
+    wait_for("it is over", lambda: w.counted("stile_gateway_transfers") == 0)
 
 
 @case("a hundred downloads at once: each is whole, and memory is what a hundred connections take")
@@ -191,7 +190,7 @@ def _(w):
                 raise Failed(f"    the {i}th is another one")
     if most[0] > before + 60_000:  # kB; the bodies are 300 MB, TLS and heads of a hundred connections the rest
         raise Failed(f"    {before} kB before, {most[0]} kB meanwhile")
-    wait_for("all are over", lambda: w.counted("stile_gateway_transfers") == 0, 20)
+    wait_for("all are over", lambda: w.counted("stile_gateway_transfers") == 0)
 
 
 @case("a share that is unknown, asleep, busy or broken is told apart, and who guesses is refused")
@@ -352,7 +351,7 @@ def _(w):
     def slow(c, f):
         head_of(f)
         c.sendall(b"HTTP/1.0 200 x\r\nContent-Length: 8\r\n\r\nhalf")
-        wait_for("the rest is asked for", lambda: go, 40)
+        wait_for("the rest is asked for", lambda: go)
         c.sendall(b"rest")
 
     w.tunnel.shares[ID] = slow

@@ -18,9 +18,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../netns"))
-from lab import SANITIZER, Failed, Skipped, die_with_us, run  # noqa: E402, F401
+from lab import PATIENCE, SANITIZER, Failed, Skipped, die_with_us, run  # noqa: E402, F401
 
-PATIENCE = 60
 PROGRAMS = {"stile": "cli/stile", "stile-turn": "turn/stile-turn", "stile-tunnel": "tunnel/stile-tunnel", "stile-agent": "tunnel/stile-agent",
             "stile-sip": "sip-proxy/stile-sip", "stile-gateway": "gateway/stile-gateway", "stile-console": "console/stile-console"}
 SYSTEMCTL = """#!/bin/bash

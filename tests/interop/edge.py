@@ -12,7 +12,7 @@ import struct
 import subprocess
 import time
 
-from harness import Failed, Skipped, run
+from harness import PATIENCE, Failed, Skipped, run
 
 GATE_LINES = 20  # a second and worker, turn/core.h
 
@@ -36,7 +36,7 @@ def drops(server, reason):
     return int(found[1])
 
 
-def expect_drops(server, reason, before, least, seconds=15):
+def expect_drops(server, reason, before, least, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while (now := drops(server, reason)) - before < least:
         if time.monotonic() > deadline:

@@ -6,30 +6,24 @@ addresses and accounts: a case that fails against both is the case's fault. It r
 of its own, and only the process started here is ever stopped."""
 import itertools
 import os
-import re
 import shutil
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from outcome import PATIENCE, SANITIZER, Failed, Skipped, wait_for  # noqa: E402, F401
 
 REALM = "interop.test"
 USER, PASSWORD = "alice", "wonderland"
 OTHER_USER, OTHER_PASSWORD = "bob", "looking-glass"
 SECRET = "shared-secret-of-the-rest-api"
-SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error:")
 PORTS_PER_SERVER = 100  # listeners, then 35 for echo peers and clients, then 60 relay ports
 FIRST_PEER, FIRST_RELAY = 5, 40
-
-
-class Failed(Exception):
-    """A case did not show what it should; the text says why."""
-
-
-class Skipped(Exception):
-    """A case cannot run on this machine; the text says why."""
 
 
 def has_ipv6():

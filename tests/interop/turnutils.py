@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 
-from harness import PASSWORD, SECRET, USER, Failed, Skipped, run
+from harness import PASSWORD, PATIENCE, SECRET, USER, Failed, Skipped, run
 
 TRANSPORTS = {"udp": [], "tcp": ["-t"], "tls": ["-t", "-S"], "dtls": ["-S"]}
 MESSAGES = "20"
@@ -48,7 +48,7 @@ def echo_peer(server, host):
     peer = subprocess.Popen(["turnutils_peer", "-L", host, "-p", str(port)], stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE
         while not listens(port):
             if peer.poll() is not None or time.monotonic() > deadline:
                 raise Failed(f"turnutils_peer did not start on {host} port {port}")

@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 
-from harness import PASSWORD, USER, Failed, Skipped
+from harness import PASSWORD, PATIENCE, USER, Failed, Skipped
 
 COOKIE = 0x2112A442
 ALLOCATE, REFRESH, SEND, DATA, PERMISSION, CHANNEL = 3, 4, 6, 7, 8, 9
@@ -20,7 +20,6 @@ CONNECT, CONNECTION_BIND, CONNECTION_ATTEMPT, CONNECTION_ID = 10, 11, 12, 0x2A
 LIFETIME, PEER, PAYLOAD, RELAYED, TRANSPORT, FAMILY = 0x0D, 0x12, 0x13, 0x16, 0x19, 0x17
 DONT_FRAGMENT, ICMP, MOBILITY_TICKET = 0x1A, 0x8004, 0x8030
 UDP = struct.pack("!B3x", 17)
-PATIENCE = 10  # s: the machine may be busy
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 

@@ -72,7 +72,7 @@ class EndAgent(Service):
         return self.verb("agent.peers")["child"]["pid"]
 
     def connected(self, n=1):
-        wait_for(f"{self.name} is connected to {n} servers", lambda: self.logged().count(" agent.connected ") >= n, 60)
+        wait_for(f"{self.name} is connected to {n} servers", lambda: self.logged().count(" agent.connected ") >= n)
 
 
 class DirectLab(Programs):

@@ -146,7 +146,7 @@ def gap_around(stamps, moment):
 def moves(lab, n_bytes, n_moves):
     """n_bytes and an interactive stream through forced path changes."""
     lab.until_path("direct")
-    wait_for("the relay stands by", lambda: any(p["path"] == "relay" and p["rtt_us"] for p in lab.home.link("direct").get("paths", [])), 60)
+    wait_for("the relay stands by", lambda: any(p["path"] == "relay" and p["rtt_us"] for p in lab.home.link("direct").get("paths", [])))
     bulk, talk = Bulk(lab), Talk(lab)
     bulk.least = n_bytes
     changed = []
@@ -242,7 +242,7 @@ def stalled(lab):
         lazy = [socket.create_connection(("127.0.0.1", VISITS[OTHER]), timeout=LATE_S) for _ in range(3)]
     for s in lazy:
         s.sendall(b"x")
-    wait_for("the lazy ones are full", lambda: lab.home.link()["bytes_down"] > 2 * MB and full(lab), 60)
+    wait_for("the lazy ones are full", lambda: lab.home.link()["bytes_down"] > 2 * MB and full(lab))
     beside = max(rate() for _ in range(2))
     stop.set()
     for s in lazy:

@@ -5,9 +5,8 @@ the NAT does not turn packets around. The rest of the server's own addresses sta
 import json
 import os
 import sys
-import time
 
-from lab import OUTSIDE, SANITIZER, SERVERS, Failed, one_to_one
+from lab import OUTSIDE, SANITIZER, SERVERS, Failed, one_to_one, wait_for
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "admin"))
 import turn_client  # noqa: E402
@@ -45,16 +44,8 @@ def relay(lab, folder="behind"):
     return json.loads(stile(lab, "status", "--json", folder=folder, check=False))[0]["turn"]["relay_addresses"][0]
 
 
-def until(what, true, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise Failed(f"{what}: not within {seconds} s")
-        time.sleep(0.1)
-
-
-def known_as(lab, outside, seconds=15, folder="behind"):
-    until(f"the public address {outside}", lambda: relay(lab, folder).get("external") == outside, seconds)
+def known_as(lab, outside, folder="behind"):
+    wait_for(f"the public address {outside}", lambda: relay(lab, folder).get("external") == outside)
 
 
 def clients_talk(lab, outside):
@@ -107,7 +98,7 @@ def told_nothing(lab):
     named; what was found is remembered when nobody answers after a restart."""
     lab.start_server("near", ["udp:192.168.7.1:3478"], where=lab.router)
     start(lab, servers=("192.168.7.1",))
-    until("the reason", lambda: relay(lab).get("external_why_key") == "same-nat")
+    wait_for("the reason", lambda: relay(lab).get("external_why_key") == "same-nat")
     code, out = lab.inside(lab.internet, os.path.join(lab.build, "cli/stile"), "test", "turn", OUTSIDE, "--transport", "udp",
                            "--user", "alice", "--password", PASSWORD, check=False)
     if code == 0 or "508" not in out:
@@ -127,7 +118,7 @@ def told_nothing(lab):
     lab.set_rules(one_to_one(OUTSIDE, False) + "chain f { type filter hook forward priority filter; "
                   f"ip daddr {SERVERS[0]} udp dport 3478 drop\n}}\n")
     lab.launch(os.path.join(lab.folder, "behind"), lab.client)
-    until("what is remembered", lambda: relay(lab)["external_state"] == "remembered" and relay(lab).get("external") == OUTSIDE)
+    wait_for("what is remembered", lambda: relay(lab)["external_state"] == "remembered" and relay(lab).get("external") == OUTSIDE)
     clients_talk(lab, OUTSIDE)
 
 

@@ -27,7 +27,7 @@ def both(ends, kind, seconds=20):
 
 def has_said(who, log, *texts):
     try:
-        wait_for(f"{who} says {texts}", lambda: all(t in log() for t in texts), 20)
+        wait_for(f"{who} says {texts}", lambda: all(t in log() for t in texts))
     except Failed as e:
         raise Failed(f"{e}; {log()[-600:]}") from None
 
@@ -64,7 +64,7 @@ def ports(end):
     """What it says of its ports now: beside a path that needs none the router may be the slower one."""
     before = len(end.said)
     end.tell("show")
-    return json.loads(wait_for("it shows itself", lambda: next((x for _, x in end.said[before:] if x.startswith("show ")), None), 20)[5:])["ports"]
+    return json.loads(wait_for("it shows itself", lambda: next((x for _, x in end.said[before:] if x.startswith("show ")), None))[5:])["ports"]
 
 
 def opened(world, site, upnp, by):
@@ -74,7 +74,7 @@ def opened(world, site, upnp, by):
     try:
         carry(*ends)
         both(ends, "direct")
-        wait_for(f"a port is opened by {by}", lambda: any(p.get("by") == by for p in ports(ends[0])), 20)
+        wait_for(f"a port is opened by {by}", lambda: any(p.get("by") == by for p in ports(ends[0])))
     finally:
         for e in ends:
             e.close()

@@ -9,31 +9,25 @@ import contextlib
 import ctypes
 import itertools
 import os
-import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from outcome import PATIENCE, SANITIZER, Failed, Skipped, wait_for  # noqa: E402, F401
 
 SERVERS = ("203.0.113.10", "203.0.113.11")
 SERVERS6 = ("2001:db8:2::10", "2001:db8:2::11")
 LONELY = "203.0.113.20"  # a server with one address
 PORTS = (3478, 3479)
 OUTSIDE = "203.0.113.1"
-SANITIZER = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread|Memory)Sanitizer|runtime error:")
 NUMBER = itertools.count()
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-class Failed(Exception):
-    """A case did not show what it should; the text says why."""
-
-
-class Skipped(Exception):
-    """This machine does not permit it; the text says why."""
 
 
 def run(argv, timeout=60, check=True, **kwargs):
@@ -257,7 +251,7 @@ turn:
                                         os.path.join(folder, "stile.yaml"), "--runtime-dir", folder, "--user", "root"],
                                        stdin=subprocess.DEVNULL, stdout=err, stderr=err)
         self.services.append((process, log))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while "service.ready" not in self.said(-1):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Failed("stile-turn did not start:\n" + self.said(-1)[-1500:])
@@ -272,7 +266,7 @@ turn:
             except FileNotFoundError:
                 raise Failed("ip is not installed (tools/install-packages check)") from None
         self.helpers.append(process)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE
         while True:
             with open(log, encoding="utf-8", errors="replace") as f:
                 said = f.read()

@@ -72,7 +72,7 @@ class Sender:
             if self.process.poll() is not None:
                 raise Failed(f"the share ended: {open(self.said, encoding='utf-8').read()[-800:]}")
             return None
-        return wait_for("the share is ready", look, 40)
+        return wait_for("the share is ready", look)
 
 
 def one(world, site, link, path, to, size):
@@ -89,7 +89,7 @@ def one(world, site, link, path, to, size):
         page.click("#entries button")
         page.line("entries", "done")
         have = os.path.join(got, os.path.basename(path))
-        wait_for("the download is there", lambda: os.path.exists(have), 40)
+        wait_for("the download is there", lambda: os.path.exists(have))
         if customer.sha(have) != customer.sha(path):
             raise Failed("other bytes came down")
         page.choose(mine)

@@ -174,7 +174,7 @@ def by_router(world, agents, n, upnp, by, closed):
         expect(s.event("reach")["text"], "✔ the forwarding works")
         fetch(world, link, "shared.bin", want)
         s.stop()
-    wait_for("the port is closed again", lambda: closed in router.said(), 20)
+    wait_for("the port is closed again", lambda: closed in router.said())
     return f"{public}:{PORT} opened by {by}, and closed"
 
 

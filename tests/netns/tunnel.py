@@ -16,9 +16,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import tunnel_churn  # noqa: E402,F401
-import tunnel_harm  # noqa: E402,F401
-import tunnel_sites  # noqa: E402,F401
+import tunnel_churn  # noqa: E402, F401
+import tunnel_harm  # noqa: E402, F401
+import tunnel_sites  # noqa: E402, F401
 from lab import Failed, Skipped  # noqa: E402
 from tunnel_lab import TunnelLab  # noqa: E402
 from tunnel_site import CASES  # noqa: E402

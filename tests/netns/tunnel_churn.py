@@ -127,7 +127,7 @@ def churn(lab, server, agent, hashes, seconds, seed):
     crowd.finish(90, work)
     for port in added:
         agent.tool("agent", "job", "delete", str(port))
-    wait_for("no TCP connection is left", lambda: all(r["protocol"] == "udp" for r in server.verb("tunnel.connections")["rows"]), 60)
+    wait_for("no TCP connection is left", lambda: all(r["protocol"] == "udp" for r in server.verb("tunnel.connections")["rows"]))
     return crowd.counts["visits"]
 
 

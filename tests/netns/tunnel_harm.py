@@ -86,11 +86,11 @@ def _(lab):
         wait_answer(lab)
         notes.append(f"{end.__name__}: {how}, back in {time.monotonic() - began:.1f} s")
         began = time.monotonic()
-        wait_for("the targets' connections of the old server are closed", lambda: len(target.open) <= 1, 60)
+        wait_for("the targets' connections of the old server are closed", lambda: len(target.open) <= 1)
         notes.append(f"targets told after {time.monotonic() - began:.1f} s")
         for s in opened(lab, 200):
             s.close()
-        wait_for("the new connections have ended at the target", lambda: len(target.open) == 0, 60)
+        wait_for("the new connections have ended at the target", lambda: len(target.open) == 0)
     began = time.monotonic()
     wait_for(f"the agent's descriptors are about what they were ({base})", lambda: agent.process.descriptors() <= base + 64, 90)
     notes.append(f"descriptors given back after {time.monotonic() - began:.1f} s")
@@ -152,9 +152,9 @@ def _(lab):
     time.sleep(1)  # the link is at rest
     lab.cut("provider")
     began = time.monotonic()
-    wait_for("the agent knows that its server is gone", lambda: not connected(agent), 60)
+    wait_for("the agent knows that its server is gone", lambda: not connected(agent))
     by_agent = time.monotonic() - began
-    wait_for("the server knows that its agent is gone", lambda: not links(server), 60)
+    wait_for("the server knows that its agent is gone", lambda: not links(server))
     by_server = time.monotonic() - began
     lab.mend("provider")
     back = wait_answer(lab)
@@ -181,7 +181,7 @@ def _(lab):
     sockets = opened(lab, 5)
     lab.cut("provider")
     how = all_ended(sockets, 60)
-    wait_for("the target's connections end", lambda: not lab.targets[0].open, 60)
+    wait_for("the target's connections end", lambda: not lab.targets[0].open)
     lab.mend("provider")
     wait_answer(lab)
     for service, words in ((server, "tunnel.data.lost"), (agent, "agent.connection.lost")):

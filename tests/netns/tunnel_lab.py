@@ -21,9 +21,8 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 
-from lab import SANITIZER, Built, Failed, Skipped, die_with_us, enter, inside, run
+from lab import SANITIZER, Built, Failed, Skipped, die_with_us, enter, inside, run, wait_for
 from wire import Wire
 
 SERVER, SECOND, VISITOR = "203.0.113.10", "203.0.113.11", "203.0.113.50"
@@ -46,18 +45,6 @@ KINDS = {
     "proxy": (NAT + LETS_OUT % "", ""),
     "proxy-password": (NAT + LETS_OUT % "", f"BasicAuth {PROXY_USER} {PROXY_PASSWORD}"),
 }
-
-
-def wait_for(what, probe, seconds=30):
-    """probe() until it is true; its value. Generous: a busy machine is no fault."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = probe()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise Failed(f"waited {seconds} s in vain: {what}")
-        time.sleep(0.03)
 
 
 def program(name):

@@ -68,7 +68,7 @@ class Service:
                 raise Failed(f"{self.name} ended at its start:\n{self.process.said()[-3000:]}")
             with contextlib.suppress(OSError, ValueError):
                 return self.verb("service.status") is not None
-        wait_for(f"{self.name} is ready", ready, 60)
+        wait_for(f"{self.name} is ready", ready)
 
     def verb(self, name, args=None):
         with socket.socket(socket.AF_UNIX) as s:

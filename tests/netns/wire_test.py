@@ -14,7 +14,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from lab import Built, Failed, Skipped, enter, inside, run  # noqa: E402
+from lab import Built, Failed, Skipped, enter, inside, run, wait_for  # noqa: E402
 from wire import Wire  # noqa: E402
 
 SKIP = 77
@@ -57,14 +57,6 @@ class Ends(Built):
         s.bind(((A, B)[side], 5000))
         s.settimeout(20)
         return s
-
-
-def wait_for(what, probe, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not probe():
-        if time.monotonic() > deadline:
-            raise Failed(f"waited {seconds} s in vain: {what}")
-        time.sleep(0.005)
 
 
 def expect(what, good, found):

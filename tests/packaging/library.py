@@ -81,7 +81,7 @@ def _(w):
                     ignored = next(int(row.split()[1], 16) for row in f if row.startswith("SigIgn:"))
                 if ignored & 1 << signal.SIGPIPE - 1:
                     raise Failed("    the library has the whole process ignore SIGPIPE")
-                world.wait_for("the job's port", lambda: any(j["state"] == "active" for j in w.ask_verb("tunnel.jobs")["rows"]), 20)
+                world.wait_for("the job's port", lambda: any(j["state"] == "active" for j in w.ask_verb("tunnel.jobs")["rows"]))
                 with connect(w.job_port()) as c:
                     c.sendall(b"out of a camera")
                     if c.recv(100) != b"out of a camera":

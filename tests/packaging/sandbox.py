@@ -65,7 +65,7 @@ def _(w):
     shut_in(w, agent, "stile-agent@site")
     with Target(w.target_port(), echo):
         w.connected("site")
-        world.wait_for("the job's port", lambda: any(j["state"] == "active" for j in w.ask_verb("tunnel.jobs")["rows"]), 20)
+        world.wait_for("the job's port", lambda: any(j["state"] == "active" for j in w.ask_verb("tunnel.jobs")["rows"]))
         with connect(w.job_port()) as c:
             c.sendall(b"from one locked room to the other")
             if c.recv(100) != b"from one locked room to the other":
@@ -99,7 +99,7 @@ def _(w):
     os.symlink(w.path("elsewhere"), w.path("log"))
     s.process.send_signal(1)  # the log is reopened by its name
     seen = lambda: "Permission denied" in open(w.path("log-was/stile-turn.log"), encoding="utf-8").read()  # noqa: E731
-    world.wait_for("the refusal in the log that is still open", seen, 20)
+    world.wait_for("the refusal in the log that is still open", seen)
     if os.listdir(w.path("elsewhere")):
         raise Failed(f"    it wrote into {os.listdir(w.path('elsewhere'))}")
     os.unlink(w.path("log"))

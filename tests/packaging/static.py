@@ -29,7 +29,7 @@ def _(w):
     for _ in range(2):
         agent = w.start_agent("device", prefix=EMULATOR)
         with Target(w.target_port(), echo):
-            world.wait_for("the job's port", lambda: any(j["state"] == "active" for j in w.ask_verb("tunnel.jobs")["rows"]), 60)
+            world.wait_for("the job's port", lambda: any(j["state"] == "active" for j in w.ask_verb("tunnel.jobs")["rows"]))
             with connect(w.job_port()) as c:
                 c.settimeout(60)
                 back = b""

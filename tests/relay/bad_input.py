@@ -255,7 +255,7 @@ def _(w):
         idle = [connect(w.base) for _ in range(400)]
         for s in idle:
             s.close()
-        wait_for("all have ended", lambda: not w.connections(), 20)
+        wait_for("all have ended", lambda: not w.connections())
     with Target(w.target_port(), echo):
         w.config([ROUTE])
         server = w.start()
@@ -265,7 +265,7 @@ def _(w):
         first = resident_kib(server)
         for _ in range(2):
             burst()
-        wait_for("pipes are closed", lambda: w.verb("relay.status")["pipes"]["spare"] == 0, 20)
+        wait_for("pipes are closed", lambda: w.verb("relay.status")["pipes"]["spare"] == 0)
         expect("pipes lent", w.verb("relay.status")["pipes"]["lent"], 0)
         if descriptors(server) > before + 1:
             raise Failed(f"    {descriptors(server)} descriptors, {before} before the peak")
@@ -300,7 +300,7 @@ def _(w):
             s.bind(("127.0.0.%d" % (2 + i % 5), 0))
             s.connect(("127.0.0.1", w.base))
             held.append(s)
-        wait_for("all are relayed", lambda: w.route("r")["connections"] == n, 30)
+        wait_for("all are relayed", lambda: w.route("r")["connections"] == n)
         for s in held[::500]:
             s.sendall(b"alive")
             expect("an echo", read_all(s, 5), b"alive")
@@ -308,7 +308,7 @@ def _(w):
             raise Failed(f"    {(resident_kib(server) - before) * 1024 / n:.0f} bytes for each")
         for s in held:
             s.close()
-        wait_for("all have ended", lambda: w.route("r")["connections"] == 0, 30)
+        wait_for("all have ended", lambda: w.route("r")["connections"] == 0)
     finally:
         target.kill()
         target.wait()

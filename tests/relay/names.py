@@ -192,7 +192,7 @@ def _(w):
             raise Failed(f"    {got} without an address")
         w.logged("relay.connection.failed", "could not resolve mail.example: the name has no address of this kind")
         names.addresses["mail.example"] = ["127.0.7.12"]
-        wait_for("the name is asked for again", lambda: greeting(w) == "two", 10)
+        wait_for("the name is asked for again", lambda: greeting(w) == "two")
 
 
 if __name__ == "__main__":

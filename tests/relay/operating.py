@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 
-from real_world import PATIENCE, STILE, Failed, World, case, connect, echo, ends, noise, said  # noqa: F401
+from real_world import STILE, Failed, case, connect, echo, ends, noise, said
 from world import wait_for
 
 
@@ -102,8 +102,7 @@ def _(w):
     w.ask("relay", "kick", "a").exits(0).says("the connections of route a are ended")
     ends(b, ("reset",))
     w.connections(0)
-    lines = wait_for("both ends are recorded", lambda: len(found := [j for j in w.json_lines() if j["id"] == "relay.connection.ended"]) > 1 and found,
-                     PATIENCE)
+    lines = wait_for("both ends are recorded", lambda: len(found := [j for j in w.json_lines() if j["id"] == "relay.connection.ended"]) > 1 and found)
     one = next(j for j in lines if j["source"] == me)
     if len(lines) != 2 or one["bytes_up"] != 1000 or not one["reason"] or "duration_ms" not in one or one["route"] != "a":
         raise Failed(f"    {lines}")
@@ -138,7 +137,7 @@ def _(w):
         text = "".join(w.record_text(f) for f in w.record_files("RL")[:1])
         found = re.search(r"from (127\.0\.0\.1:\d+) to", text)
         return found and hex_of(text, f"from {found.group(1)} to") == data and hex_of(text, f"to {found.group(1)},") == data
-    wait_for("the log holds what was sent", whole, PATIENCE)
+    wait_for("the log holds what was sent", whole)
     files = w.record_files("RL")
     if len(files) != 1 or not re.match(r"RL\d{12}\.LOG$", files[0]):
         raise Failed(f"    {files}")
@@ -160,7 +159,7 @@ def _(w):
 
     def all_up():
         return b"".join(hex_of(w.record_text(f), f"to 127.0.0.1:{w.base + 20},") for f in w.record_files("RL")[1:])
-    wait_for("what was logged is there", lambda: len(all_up()) >= len(b"before offseen"), PATIENCE)
+    wait_for("what was logged is there", lambda: len(all_up()) >= len(b"before offseen"))
     time.sleep(0.5)  # and nothing else
     if all_up() != b"before offseen":
         raise Failed(f"    {all_up()}")
@@ -175,7 +174,7 @@ def _(w):
         p = subprocess.Popen([STILE, "relay", "watch", str(row["id"]), "--runtime-dir", w.path("run")], stdout=subprocess.PIPE,
                              stdin=subprocess.DEVNULL, text=True)
         w.logged("relay.watched", f"connection={row['id']}")
-        wait_for("the tap is on", lambda: w.connections(1)[0]["watched"], PATIENCE)
+        wait_for("the tap is on", lambda: w.connections(1)[0]["watched"])
         s.sendall(b"look at \x1b[2J this")
         s.recv(100)
         time.sleep(0.5)
@@ -332,7 +331,7 @@ def _(w):
 
             def grown():
                 return {os.path.splitext(f)[1] for f, size in after().items() if size != before.get(f)}  # pylint: disable=cell-var-from-loop
-            wait_for("one of them has grown", grown, PATIENCE)
+            wait_for("one of them has grown", grown)
             time.sleep(0.4)  # and not the other
             if {os.path.splitext(f)[1] for f in after()} != suffixes or grown() != {".LOG" if connections else ".jsonl"}:
                 raise Failed(f"    {before}, then {after()}")

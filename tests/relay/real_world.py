@@ -18,10 +18,9 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "admin"))
 import world as admin  # noqa: E402
-from world import BUILD, ROOT, STILE, Failed, Skipped, case, need_root  # noqa: E402,F401
+from world import BUILD, PATIENCE, ROOT, STILE, Failed, Skipped, case, need_root  # noqa: E402, F401
 
 TUNNEL = os.path.join(BUILD, "tunnel/stile-tunnel")
-PATIENCE = 30  # s: what comes does so in a moment, but the machine may be busy
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 
@@ -240,11 +239,11 @@ def program(name):
 
 
 @contextlib.contextmanager
-def running(argv, ready, seconds=15, **more):
+def running(argv, ready, **more):
     """A program of others while the block runs; ready() becomes true first."""
     process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
     try:
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while not ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise Failed(f"    {argv[0]} did not start")

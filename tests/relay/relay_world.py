@@ -9,15 +9,10 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
 import world  # noqa: E402
-from world import BUILD, Failed, World, case  # noqa: E402, F401
+from world import BUILD, Failed, World, case, wait_for  # noqa: E402, F401
 
 TUNNEL = os.path.join(BUILD, "tunnel/stile-tunnel")
 FULL = "stile-tunnel"
-PATIENCE = 30  # s: what comes does so in a moment, but the machine may be busy
-
-
-def wait_for(what, probe, seconds=PATIENCE):
-    return world.wait_for(what, probe, seconds)
 
 
 def main(first_port):

@@ -54,7 +54,7 @@ def _(w):
             raise Failed(f"    the reason is {row['reason']!r}")
         w.logged("relay.route.bind", "event=101", "route=held")
         holder.close()
-        wait_for("the port is taken", lambda: w.route("held")["state"] == "listening", 15)
+        wait_for("the port is taken", lambda: w.route("held")["state"] == "listening")
         expect("the late one", says(w.base + 1), "a")
 
 
@@ -65,7 +65,7 @@ def _(w):
                   'name: lost, listen: "127.0.0.1:{p1}", target: "no-such-host.invalid:25", connect_timeout: 2s'])
         w.start()
         expect("a name of /etc/hosts", says(w.base), "a")
-        row = wait_for("the name is known to be bad", lambda: (lambda r: r if r["reason"] else None)(w.route("lost")), 25)
+        row = wait_for("the name is known to be bad", lambda: (lambda r: r if r["reason"] else None)(w.route("lost")))
         expect("state", row["state"], "target not resolved")
         w.logged("relay.route.resolve", "event=101", "no-such-host.invalid")
         with connect(w.base + 1, timeout=20) as s:

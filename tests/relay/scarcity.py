@@ -113,7 +113,7 @@ def _(w):
         w.logged("error relay.route.resources", "event=101", "route=new",
                  f'sentence="No resources to relay from local port 127.0.0.1:{w.base + 1}: Too many open files')
         resource.prlimit(s.process.pid, resource.RLIMIT_NOFILE, before)
-        wait_for("the route listens", lambda: w.route("new")["state"] == "listening", 15)
+        wait_for("the route listens", lambda: w.route("new")["state"] == "listening")
         w.logged("relay.route.ready", "event=101", "route=new")
         if (says(w.base), says(w.base + 1)) != ("a", "b"):
             raise Failed("    they do not relay")

@@ -12,17 +12,11 @@ import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tunnel"))
-import tunnel_world  # noqa: E402
+from tunnel_world import BUILD, PATIENCE, Failed, Target, case, connect, echo, main, need_root, wait_for  # noqa: E402, F401
 import world  # noqa: E402
-from tunnel_world import BUILD, Failed, Target, case, connect, echo, main, need_root  # noqa: E402, F401
 sys.path.insert(0, os.path.join(HERE, "..", "sip"))
 from sip_world import Ua, credentials  # noqa: E402, F401
 
-PATIENCE = 60  # s: the machine may be busy
-
-
-def wait_for(what, probe, seconds=PATIENCE):
-    return tunnel_world.wait_for(what, probe, seconds)
 
 
 class Told:

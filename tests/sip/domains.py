@@ -52,7 +52,7 @@ def exchange(one, two, sees=None):
         if me in (sees or (one, two)):
             me.must_see(other, PRESENCE_S)
         me.tell("message", f"hello from {me.name}")
-        wait_for(f"the message of {me.name} is there", lambda m=me, o=other: f"hello from {m.name}" in o.said(), 20)
+        wait_for(f"the message of {me.name} is there", lambda m=me, o=other: f"hello from {m.name}" in o.said())
 
 
 @case("two domains, each with its own servers: presence, messages, and calls with audio both ways, over mutual TLS")
@@ -92,7 +92,7 @@ def _(w):
             names.stop()
             names.start()
             wait_for("the other address is used", lambda: final(anna, "carl@friend.test") == 480 and any(
-                at.startswith("10.30.0.4:") for at, _n in s.to_partner()), 40)
+                at.startswith("10.30.0.4:") for at, _n in s.to_partner()))
             call.heard_afresh()
             call.end()
             w.ask("sip", "route", "add", "gate.test", "10.30.0.2", "--port", "5060", "--transport", "tcp").exits(0)
@@ -102,7 +102,7 @@ def _(w):
                 raise Failed("    it goes on though the route is off")
             call.heard_afresh()
             s.alice.tell("hold")  # a re-INVITE
-            wait_for("the re-INVITE is there", lambda: w.metric("stile_sip_requests_sent_total", "INVITE") >= 3, 20)
+            wait_for("the re-INVITE is there", lambda: w.metric("stile_sip_requests_sent_total", "INVITE") >= 3)
             w.ask("sip", "route", "enable", "gate.test").exits(0)
             if final(anna, "carl@gate.test") != 480:
                 raise Failed("    it does not go though the route is on again")
@@ -130,7 +130,7 @@ def must_be_relayed(w, user):
     def relayed():
         rows = [r for r in w.verb("turn.sessions", {"limit": 100}, full="stile-turn")["rows"] if r["user"].endswith(":" + user)]
         return any(r["packets_up"] > 50 and r["packets_down"] > 50 for r in rows)
-    wait_for(f"stile-turn relays {user}'s audio", relayed, 20)
+    wait_for(f"stile-turn relays {user}'s audio", relayed)
 
 
 @case("a user behind a NAT gets credentials with REGISTER's answer: presence, messages, and audio by stile-turn with both domains")

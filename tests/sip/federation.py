@@ -458,7 +458,7 @@ def _(w):
                 if got.status != 502:
                     raise Failed(f"    {got.start}")
             names.start()
-            wait_for("the changed record is seen", lambda: final(alice, "sip:x@moves.test").status == 502, 25)
+            wait_for("the changed record is seen", lambda: final(alice, "sip:x@moves.test").status == 502)
             w.logged("sip.refused", "no SIP there")
             w.logged("sip.refused.unreachable", "silence.test")
             counted(w, unresolved=4, loop=1)
@@ -733,7 +733,7 @@ def _(w):
         port = tunnel_to(w, w.other(0))
         home_config(w, routes=f"[ {{ domain: friend.test, host: 127.0.0.1, port: {port}, transport: mtls }} ]")
         w.start()
-        wait_for("the job's port is open", lambda: is_open(port), 30)
+        wait_for("the job's port is open", lambda: is_open(port))
         with alice_of(w) as alice, bob_of(w) as bob:
             arrives(alice, bob, bob.me)
             arrives(bob, alice, alice.me)

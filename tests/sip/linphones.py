@@ -54,7 +54,7 @@ domain=uc.test
         super().__init__(w, name, ["linphone-daemon", "--pipe", os.path.basename(self.pipe), "--config", config, "--auto-answer", "--log",
                                    w.path(name + ".log"), "--disable-stats-events"], ns)
         self.start(env=dict(env, HOME=self.home))
-        self.s = wait_for(f"{name} is ready", self.connect, 40)
+        self.s = wait_for(f"{name} is ready", self.connect)
 
     def path(self, *more):
         return os.path.join(self.home, *more)
@@ -135,15 +135,15 @@ def converse(w, transport, port):
     at = 5061 if transport == "tls" else 5060
     alice, bob = phones = [Linphone(w, name, port + 20 * i, transport, at) for i, name in enumerate(("alice", "bob"))]
     for p in phones:
-        wait_for(f"{p.name} is registered", p.registered, 60)
+        wait_for(f"{p.name} is registered", p.registered)
     w.ask("sip", "registrations").exits(0).says("~(alice@uc.test[^$]*bob@uc.test|bob@uc.test[^$]*alice@uc.test)")
     alice.must("call sip:bob@uc.test")
-    wait_for("the call is up", lambda: alice.state() == bob.state() == "StreamsRunning", 60)
+    wait_for("the call is up", lambda: alice.state() == bob.state() == "StreamsRunning")
     bob.must("terminate")
-    wait_for("the call is over", lambda: alice.state() == bob.state() == "", 60)
+    wait_for("the call is over", lambda: alice.state() == bob.state() == "")
     for one, other in ((alice, bob), (bob, alice)):
         one.must(f"message sip:{other.name}@uc.test from {one.name}")
-        said = wait_for("a message", other.message, 60)
+        said = wait_for("a message", other.message)
         if f"sip:{one.name}@uc.test" not in said or f"from {one.name}" not in said:
             raise Failed(f"    {said}")
     for method in ("INVITE", "BYE", "MESSAGE"):

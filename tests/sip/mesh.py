@@ -100,7 +100,7 @@ class Uc(threading.Thread):
         data = self.ua.request(method, uri, **more)
         call = re.search(rb"Call-ID: (\S+)", data).group(1).decode()
         self.ua.raw(data)
-        return wait_for(f"an answer to {method}", lambda: self.answers.get(call), 20)
+        return wait_for(f"an answer to {method}", lambda: self.answers.get(call))
 
 
 def said(m, status):
@@ -122,10 +122,10 @@ def _(w):
         b.logon()
         a.serve()
         b.serve()
-        wait_for("both are well", lambda: all(state(w, n)["health"] == "well" and state(w, n)["on"] for n in (A, B)), 20)
+        wait_for("both are well", lambda: all(state(w, n)["health"] == "well" and state(w, n)["on"] for n in (A, B)))
         w.ask("sip", "servers").exits(0).says(A, "logged on", "tcp", B, "udp")
         b.close()
-        wait_for("silence is seen", lambda: state(w, B)["health"] == "does not answer", 30)
+        wait_for("silence is seen", lambda: state(w, B)["health"] == "does not answer")
         w.ask("sip", "servers").exits(1).says("does not answer", "ICMP")
     w.logged("sip.server.on", A)
     w.logged("sip.server.sick", B)
@@ -249,7 +249,7 @@ def _(w):
         alice.reply(m, 200)
         # her request goes to her server first; it comes back from there, and goes to bob's
         alice.raw(alice.request("MESSAGE", "sip:bob@uc.test", body="hi", **me))
-        came = wait_for("it is at her server", a.messages, 20)[0]
+        came = wait_for("it is at her server", a.messages)[0]
         if b.messages() or came.get("P-Asserted-Identity"):
             raise Failed("    past her server")
 
@@ -358,8 +358,8 @@ def _(w):
         with Uc(w, A, ["alice"]) as a:
             a.logon()
             a.serve()
-            wait_for("it is well", lambda: state(w, A)["health"] == "well", 20)
-        wait_for("its end is seen", lambda: state(w, A)["health"] == "does not answer", 30)
+            wait_for("it is well", lambda: state(w, A)["health"] == "well")
+        wait_for("its end is seen", lambda: state(w, A)["health"] == "does not answer")
         with Uc(w, A, ["alice"]) as a:
             a.logon()
             a.serve()
@@ -427,7 +427,7 @@ def _(w):
         a.serve()
         b.logon()
         b.serve()
-        wait_for("it is well", lambda: state(w, A)["health"] == "well" and state(w, A)["transport"] == "tls", 20)
+        wait_for("it is well", lambda: state(w, A)["health"] == "well" and state(w, A)["transport"] == "tls")
         said(a.send("MESSAGE", "sip:bob@uc.test"), 200)
         said(b.send("MESSAGE", "sip:alice@uc.test"), 200)
         if len(a.messages()) != 1:
@@ -455,7 +455,7 @@ def _(w):
         with port.accept(20) as ua:
             m = ua.expect("OPTIONS", seconds=20)
             ua.reply(m, 200)
-            wait_for("it is well", lambda: state(w, B)["health"] == "well" and state(w, B)["state"] == "by configuration", 20)
+            wait_for("it is well", lambda: state(w, B)["health"] == "well" and state(w, B)["state"] == "by configuration")
             with w.udp(lan=False) as eve:
                 eve.raw(eve.request("MESSAGE", "sip:bob@uc.test", From="<sip:eve@evil.test>;tag=e", body="x"))
                 m = ua.expect()
@@ -466,11 +466,11 @@ def _(w):
                     raise Failed(f"    {m.start}")
                 ua.reply(m, 200)
                 eve.expect(status=200)
-    wait_for("its end is seen", lambda: state(w, B)["health"] == "does not answer", 30)
+    wait_for("its end is seen", lambda: state(w, B)["health"] == "does not answer")
     with Listening(w.other(1)) as port:
         with port.accept(30) as ua:
             ua.reply(ua.expect("OPTIONS", seconds=20), 200)
-            wait_for("it is well again", lambda: state(w, B)["health"] == "well", 20)
+            wait_for("it is well again", lambda: state(w, B)["health"] == "well")
     w.logged("sip.server.well", B)
 
 

@@ -68,7 +68,7 @@ def _(w):
             if not w.verb("sip.health")["rows"]:
                 raise Failed("    nothing is remembered")
             with listens(w, 0) as first:
-                wait_for("the first one is tried again", lambda: tried(w, alice, first, second, "two.test"), 30)
+                wait_for("the first one is tried again", lambda: tried(w, alice, first, second, "two.test"))
 
 
 class Deaf:

@@ -18,7 +18,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
 import world  # noqa: E402
-from world import BUILD, SIP, STILE, Failed, Skipped, World, case  # noqa: E402, F401
+from world import BUILD, SIP, STILE, Failed, Skipped, World, case, wait_for  # noqa: E402, F401
 
 FULL = "stile-sip"
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,10 +29,6 @@ CRLF = "\r\n"
 def main(first_port):
     world.World = SipWorld
     return world.main(first_port)
-
-
-def wait_for(what, probe, seconds=15):
-    return world.wait_for(what, probe, seconds)
 
 
 def need(program):

@@ -232,7 +232,7 @@ class Phone(Baresip):
     def on(self):
         """It runs, and is registered."""
         self.start()
-        wait_for(f"{self.name} is registered", lambda: self.must_run() or " 200 OK" in self.said(), 30)
+        wait_for(f"{self.name} is registered", lambda: self.must_run() or " 200 OK" in self.said())
         return self
 
 
@@ -265,25 +265,25 @@ class Calls:
         self.me, self.other = me, other
         up, self.closed = other.count("CALL_ESTABLISHED"), (me.count("CALL_CLOSED"), other.count("CALL_CLOSED"))
         me.tell("dial", f"sip:{to}")
-        wait_for(f"{me.name}'s call to {to} is up", lambda: other.count("CALL_ESTABLISHED") > up, 20)
+        wait_for(f"{me.name}'s call to {to} is up", lambda: other.count("CALL_ESTABLISHED") > up)
         self.must_be_heard()
 
     def must_be_heard(self):
         wait_for(f"{self.me.name} and {self.other.name} hear each other's tone",
-                 lambda: self.me.hears() == self.other.name and self.other.hears() == self.me.name, 20)
+                 lambda: self.me.hears() == self.other.name and self.other.hears() == self.me.name)
 
     def heard_afresh(self):
         """What is heard from now on, not what stands in the record already."""
         for phone in (self.me, self.other):
             path = phone.records()[-1]
             size = os.path.getsize(path)
-            wait_for(f"{phone.name} goes on hearing", lambda p=path, n=size: os.path.getsize(p) > n + 200000, 20)
+            wait_for(f"{phone.name} goes on hearing", lambda p=path, n=size: os.path.getsize(p) > n + 200000)
         self.must_be_heard()
 
     def end(self):
         self.me.tell("hangup")
         wait_for("the call is over", lambda: self.me.count("CALL_CLOSED") > self.closed[0] and
-                 self.other.count("CALL_CLOSED") > self.closed[1], 20)
+                 self.other.count("CALL_CLOSED") > self.closed[1])
 
 
 class Sites:
@@ -334,7 +334,7 @@ class Sites:
         self.a.start()
         self.b.start()
         wait_for("both servers are logged on and well", lambda: self.a.must_run() or self.b.must_run() or (
-            self.is_well("uc-a") and self.is_well("uc-b")), 30)
+            self.is_well("uc-a") and self.is_well("uc-b")))
         for phone in phones:
             phone.on()
         return self

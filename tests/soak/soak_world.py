@@ -110,7 +110,7 @@ class SoakWorld(tunnel_world.TunnelWorld):
         self.admin.csrf = self.admin.post("/api/v1/setup", {"token": token, "user": "alice", "password": PASSWORD}).is_(200).json["csrf"]
         for service in ("turn", "tunnel", "sip", "gateway", "agent@site"):
             wait_for(f"the console knows {service}", lambda: [r for r in self.admin.get("/api/v1/services").is_(200).json["services"]
-                                                              if r["service"] == service and r["state"] == "running"], 60)
+                                                              if r["service"] == service and r["state"] == "running"])
 
     def client_of_console(self):
         return Client(self.base + 6)

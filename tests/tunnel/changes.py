@@ -132,7 +132,7 @@ def _(w):
         for port in (w.job_port(0), w.job_port(1)):
             body = {"agent": "site", "name": "moves", "job": {"port": str(port), "target": f"127.0.0.1:{w.target_port(0)}", "name": "moves"}}
             call(w, "config.put", SERVER, kind="tunnel.job", key="site/moves", body=body)
-            wait_for("the job works", lambda p=port: echoes(w, p), 30)
+            wait_for("the job works", lambda p=port: echoes(w, p))
         wait_for("its old port is closed", lambda: closed(w.job_port(0)))
         want([r["name"] for r in w.ask_verb("tunnel.jobs")["rows"]], ["moves"])
         call(w, "config.delete", SERVER, kind="tunnel.job", key="site/moves")
@@ -148,7 +148,7 @@ def _(w):
         def active():
             rows = [r for r in w.ask_verb("tunnel.jobs")["rows"] if r["name"] == name]
             return rows and rows[0]["state"] == "active" or (rows and rows[0]["reason"].startswith("port ") and rows)
-        if wait_for("the job has its port or is told why not", active, 30) is not True:
+        if wait_for("the job has its port or is told why not", active) is not True:
             raise Failed(f"    {w.ask_verb('tunnel.jobs')['rows']}")
     with Target(w.target_port(0), echo):
         w.server(resume="1s")
@@ -184,7 +184,7 @@ def _(w):
         wait_for("the agent says why", lambda: w.agent_verb("site", "agent.status")["servers"][0]["state"] == "reconnecting")
         call(w, "config.set", SERVER, path="tunnel.accept", value=True)
         w.connected("site", 60)
-        wait_for("the job works again", lambda: echoes(w, w.job_port(0)), 30)
+        wait_for("the job works again", lambda: echoes(w, w.job_port(0)))
         # Its own job is interrupted on this side, which holds over a restart of both, until it is started here again.
         name = str(w.job_port(0))
         w.ask("tunnel", "job", "start", "site", name).exits(1).says("not interrupted on this side")
@@ -205,11 +205,11 @@ def _(w):
         if not closed(w.job_port(0)):
             raise Failed("    the port is open")
         w.ask("tunnel", "job", "start", "site", name).exits(0)
-        wait_for("the job works again", lambda: echoes(w, w.job_port(0)), 30)
+        wait_for("the job works again", lambda: echoes(w, w.job_port(0)))
         # While the agent is away it is let go of by its name, for when it comes back.
         w.ask("tunnel", "job", "stop", "site", name).exits(0)
         w.agents["site"].stop()
-        away = wait_for("the agent is gone", lambda: [r for r in w.ask_verb("tunnel.jobs")["rows"] if "number" not in r], 60)
+        away = wait_for("the agent is gone", lambda: [r for r in w.ask_verb("tunnel.jobs")["rows"] if "number" not in r])
         want([(r["agent"], r["name"], r["state"], r["held"], r["origin"]) for r in away], [("site", name, "interrupted", True, "agent")])
         w.ask("tunnel", "jobs", "site").exits(0).says(name, "interrupted on the server's side")
         w.ask("tunnel", "jobs", "other").exits(0).never_says(name)
@@ -218,7 +218,7 @@ def _(w):
         w.ask("tunnel", "job", "start", "site", name).exits(0)
         want((held_here(w), w.ask_verb("tunnel.jobs")["rows"]), ([], []))
         w.start_agent("site")
-        wait_for("the job works again", lambda: echoes(w, w.job_port(0)), 60)
+        wait_for("the job works again", lambda: echoes(w, w.job_port(0)))
         w.ask("tunnel", "job", "stop", "site", name).exits(0)
         w.agent_config("site", [f'port: {w.job_port(1)}, target: "127.0.0.1:{w.target_port(0)}"'])
         w.agent_verb("site", "service.reload")
@@ -231,7 +231,7 @@ def _(w):
         want([(r["key"], r["body"]["job"]["enabled"]) for r in offered], [(f"site/{name}", True)])
         # Nothing is held of an agent that may not come, or that there is no more.
         for verb in ("tunnel.agents.revoke", "tunnel.agents.delete"):
-            wait_for("the job works", lambda: echoes(w, w.job_port(1)), 60)
+            wait_for("the job works", lambda: echoes(w, w.job_port(1)))
             w.ask("tunnel", "job", "stop", "site", str(w.job_port(1))).exits(0)
             want(len(held_here(w)), 1)
             w.ask_verb(verb, {"agent": "site"})
@@ -253,7 +253,7 @@ def _(w):
             s.sendall(b"x")
             want(s.recv(1), b"x")
             w.ask("tunnel", "drop", "site").exits(0).says("comes back")
-            wait_for("the agent is back", lambda: (k := w.link("site")) and k["reconnects"] == 1, 30)
+            wait_for("the agent is back", lambda: (k := w.link("site")) and k["reconnects"] == 1)
             s.sendall(b"y")
             want(s.recv(1), b"y")
             w.ask("tunnel", "drop", "site", "--over").exits(0)

@@ -11,19 +11,12 @@ import sys
 import threading
 import time
 
-import tunnel_world
 from false_server import FalseServer
-from tunnel_world import *  # noqa: F401,F403
-from tunnel_world import BUILD, HERE, Failed, Target, case, connect, echo, flow, main, pattern
+from tunnel_world import BUILD, HERE, PATIENCE, Failed, Target, case, connect, echo, flow, main, pattern, wait_for
 from settings import refused  # tests/admin, where tunnel_world has looked
 
-PATIENCE = 40  # s: a link is made in a second or two, but the machine may be busy
 SCRIPTED = os.path.join(HERE, "scripted_child.py")
 OPEN = "sandbox: false\n"  # a script needs its interpreter
-
-
-def wait_for(what, probe, seconds=PATIENCE):
-    return tunnel_world.wait_for(what, probe, seconds)
 
 
 def identity(w, agent):
@@ -243,7 +236,7 @@ def _(w):
         wait_for("home asks for a relay", lambda: "home" in s.relays_wanted)
         s.relays_wanted.clear()
         s.links.pop("home").shutdown(socket.SHUT_RDWR)
-        wait_for("home asks again", lambda: "home" in s.relays_wanted, 15)
+        wait_for("home asks again", lambda: "home" in s.relays_wanted)
 
 
 @case("a link that nobody wants any more when it is answered ends")
@@ -259,7 +252,7 @@ def _(w):
         wait_for("the visit is over", lambda: len(w.agent_verb("home", "agent.peers")["visits"]) == 1)
         s.passes = lambda sender, body: [(sender, body)]
         s.say("site", *held[0])
-        wait_for("the link ends", lambda: len(links(w, "home")) == 1 and len(links(w, "site")) == 1, 15)
+        wait_for("the link ends", lambda: len(links(w, "home")) == 1 and len(links(w, "site")) == 1)
 
 
 # ---- the child ----
@@ -567,7 +560,7 @@ def _(w):
         os.kill(w.agent_verb(agent, "agent.peers")["child"]["pid"], signal.SIGTERM)  # as systemd does, which means all of the unit
         w.agents[agent].stop()
     # One that was asked for in this very moment may be left.
-    wait_for("both ends give their allocations back", lambda: w.log_text("stile-turn").count('cause="released by the client"') >= 2, 10)
+    wait_for("both ends give their allocations back", lambda: w.log_text("stile-turn").count('cause="released by the client"') >= 2)
     turn.stop()
 
 

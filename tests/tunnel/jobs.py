@@ -8,8 +8,7 @@ import sys
 import threading
 import time
 
-from tunnel_world import *  # noqa: F401,F403
-from tunnel_world import Failed, Target, case, connect, echo, main, pattern, read_all, resets, wait_for
+from tunnel_world import Failed, Target, case, connect, echo, main, pattern, read_all, resets, wait_for, was_reset
 
 
 def job(w, i, t=0, **more):
@@ -218,7 +217,7 @@ def _(w):
         carries(w, 1)
         w.agents["site"].stop()
         w.start_agent("site")
-        wait_for("the job carries again", lambda: carried(w, 1), 30)
+        wait_for("the job carries again", lambda: carried(w, 1))
         in_state(w, "made", "active", 20)
         w.ask("tunnel", "agents", "set", "plant", "--ports", str(w.job_port(0))).exits(0)
         in_state(w, "made", "refused")
@@ -316,7 +315,7 @@ def _(w):
             raise Failed("    the counters were not reset")
         for s in held:
             s.close()
-        wait_for("the job has ended", lambda: is_closed(w.job_port(2)), 15)
+        wait_for("the job has ended", lambda: is_closed(w.job_port(2)))
 
 
 @case("a bit rate holds for all connections of a job together")
@@ -433,7 +432,7 @@ def _(w):
         w.start_agent("open")
         w.connected("open")
         wait_for("it works", lambda: carried(w, 1))  # what was active may be of the connection before
-        wait_for("it is there once and active", lambda: [r["state"] for r in jobs(w, name="yes")] == ["active"], 20)
+        wait_for("it is there once and active", lambda: [r["state"] for r in jobs(w, name="yes")] == ["active"])
         carries(w, 1)
         w.ask("tunnel", "job", "stop", "open", "yes").exits(0)
         wait_for("it is interrupted", lambda: is_closed(w.job_port(1)))

@@ -12,7 +12,6 @@ import sys
 import time
 
 from jobs import asked, carries, ended, in_state, job, one, udp_echo
-from tunnel_world import *  # noqa: F401,F403
 from tunnel_world import AGENT, PASSWORD, SERVER, Failed, Target, TunnelWorld, case, connect, echo, main, read_all, wait_for
 from world import CASES, STILE, TURN
 
@@ -70,11 +69,11 @@ def _(w):
         prints = [w.verb("tunnel.identity", {}, full)["root"] for full in ("stile-tunnel", "stile-tunnel@second")]
         w.agent("site", [job(w, 0, name="web")], password=f'"{PASSWORD}"',
                 server=f'["127.0.0.1:{w.base}#{prints[0]}", "127.0.0.1:{w.base + 1}#{prints[1]}"]')
-        wait_for("both are connected", lambda: w.agent_verb("site", "agent.status")["connected"] == 2, 30)
+        wait_for("both are connected", lambda: w.agent_verb("site", "agent.status")["connected"] == 2)
         for host in ("127.0.0.1", "127.0.0.2"):
-            wait_for(f"the job runs at {host}", lambda: answers(w.job_port(0), host), 20)
+            wait_for(f"the job runs at {host}", lambda: answers(w.job_port(0), host))
         first.stop()
-        wait_for("one is left", lambda: w.agent_verb("site", "agent.status")["connected"] == 1, 20)
+        wait_for("one is left", lambda: w.agent_verb("site", "agent.status")["connected"] == 1)
         if not answers(w.job_port(0), "127.0.0.2"):
             raise Failed("    the other server's job is gone, too")
         w.ask_agent("site", "agent", "status").exits(1).says("✘", "✔")
@@ -255,7 +254,7 @@ def _(w):
             u.connect(("127.0.0.1", w.job_port(1)))
             u.settimeout(1)
             asked(u, b"datagram")
-            wait_for("both are logged", lambda: [sum(text in log for log in logs()) for text in ("in the clear", "datagram")] == [1, 1], 20)
+            wait_for("both are logged", lambda: [sum(text in log for log in logs()) for text in ("in the clear", "datagram")] == [1, 1])
         log = next(log for log in logs() if "in the clear" in log)
         if (log.count("in the clear"), log.count("Packet from")) != (2, 2):
             raise Failed(f"    {log}")
@@ -322,7 +321,7 @@ def _(w):
         w.ask_agent("site", "agent", "job", "add", str(w.job_port(2)), "127.0.0.1", str(w.target_port(0)), "--name", "brief", "--expire",
                     "3s").exits(0)
         in_state(w, "brief", "active")
-        wait_for("it is over", lambda: not one(w, "brief"), 20)
+        wait_for("it is over", lambda: not one(w, "brief"))
         w.agent_logged("site", "agent.job.expired", "job=brief")
         w.agents["site"].stop()
         w.start_agent("site")

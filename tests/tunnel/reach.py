@@ -4,7 +4,6 @@ be asked, and what is said of it."""
 import json
 import sys
 
-from tunnel_world import *  # noqa: F401,F403
 from tunnel_world import Failed, Target, case, echo, main, wait_for
 
 

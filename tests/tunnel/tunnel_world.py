@@ -19,8 +19,8 @@ sys.path.insert(0, os.path.join(HERE, "..", "admin"))
 import relay_world  # noqa: E402
 import world  # noqa: E402
 from relay_world import (  # noqa: E402, F401
-    Target, answer_when_done, connect, echo, named, pattern, read_all, reset, resets, wait_for, was_reset)
-from world import BUILD, NETNS, ROOT, Failed, Skipped, World, case, need_netns, need_root, silent  # noqa: E402, F401
+    Target, connect, echo, pattern, read_all, resets, was_reset)
+from world import BUILD, PATIENCE, ROOT, Failed, Skipped, case, need_root, wait_for  # noqa: E402, F401
 
 SERVER, AGENT = os.path.join(BUILD, "tunnel/stile-tunnel"), os.path.join(BUILD, "tunnel/stile-agent")
 PASSWORD = "correct horse battery"

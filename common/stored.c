@@ -246,7 +246,11 @@ void stored_delete(struct stored *s, struct control_request *rq, const char *nam
 		submit(s, rq, name, NULL, STORE_ANY, flag);
 }
 
-json_t *stored_changed(struct stored *s, struct control_request *rq, const char *name, size_t name_max, const json_t *values)
+/* ---- the usual verbs ---- */
+
+/* The body of a change: what is kept under name, with values over it and called as it is called, if a name may be that long (else its
+ * default makes the name). NULL: the request was ended. */
+static json_t *changed(struct stored *s, struct control_request *rq, const char *name, const json_t *values)
 {
 	const json_t *there = json_object_get(s->bodies, name);
 	json_t *body;
@@ -260,12 +264,64 @@ json_t *stored_changed(struct stored *s, struct control_request *rq, const char 
 		return NULL;
 	}
 	body = json_deep_copy(there);
-	if (body && (strlen(name) > name_max || json_object_set_new(body, "name", json_string(name)) == 0) &&
+	if (body && (strlen(name) > s->ops->name_max || json_object_set_new(body, "name", json_string(name)) == 0) &&
 	    json_object_update(body, (json_t *)values) == 0)
 		return body;
 	json_decref(body);
 	control_reply(rq, NULL);
 	return NULL;
+}
+
+static void change(struct stored *s, struct control_request *rq, const json_t *args, const json_t *values, uint64_t revision)
+{
+	const char *name = json_string_value(json_object_get(args, "name"));
+	json_t *body = s->ops->locked(rq, name, s->arg) ? NULL : changed(s, rq, name, values);
+
+	if (body)
+		s->ops->submit(rq, name, body, revision, s->arg);
+	json_decref(body);
+}
+
+static void set_enabled(struct stored *s, struct control_request *rq, const json_t *args, bool on)
+{
+	json_t *values = json_pack("{s:b}", "enabled", on);
+
+	change(s, rq, args, values, STORE_ANY);
+	json_decref(values);
+}
+
+void stored_verb_add(struct control_request *rq, const json_t *args, void *arg)
+{
+	const struct stored *s = arg;
+	bool replace = json_is_true(json_object_get(args, "replace"));
+
+	s->ops->submit(rq, NULL, json_object_get(args, s->ops->noun), stored_revision(args, replace ? STORE_ANY : 0), s->arg);
+}
+
+void stored_verb_change(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct stored *s = arg;
+
+	change(s, rq, args, json_object_get(args, s->ops->noun), stored_revision(args, STORE_ANY));
+}
+
+void stored_verb_start(struct control_request *rq, const json_t *args, void *arg)
+{
+	set_enabled(arg, rq, args, true);
+}
+
+void stored_verb_stop(struct control_request *rq, const json_t *args, void *arg)
+{
+	set_enabled(arg, rq, args, false);
+}
+
+void stored_verb_delete(struct control_request *rq, const json_t *args, void *arg)
+{
+	struct stored *s = arg;
+	const char *name = json_string_value(json_object_get(args, "name"));
+
+	if (!s->ops->locked(rq, name, s->arg))
+		stored_delete(s, rq, name, false);
 }
 
 bool stored_keeps_name(const struct stored *s, struct control_request *rq, const char *name, const char *called)

@@ -23,6 +23,12 @@ struct stored_ops {
 	void (*leaving)(const char *name, json_t *body, void *arg);
 	/* As struct service_owner has it: of what comes by config.put and the like. NULL: the kind's schema judges alone. */
 	int (*check)(const char *name, json_t **body, void *arg, char *err, size_t err_n);
+	/* For the verbs below; NULL where a kind has others. */
+	size_t name_max;
+	/* True: it is no name, or the file's, and the request was ended. */
+	bool (*locked)(struct control_request *rq, const char *name, void *arg);
+	/* Puts it, or ends the request. changed: the name of the one that is changed; NULL: a new one. body: as it was given. */
+	void (*submit)(struct control_request *rq, const char *changed, const json_t *body, uint64_t revision, void *arg);
 };
 /* Reads what is there, if the service has a store. 0, -ENOMEM or -EIO. */
 int stored_new(struct service *svc, const struct stored_ops *ops, void *arg, struct stored **ret_s);
@@ -34,11 +40,15 @@ uint64_t stored_revision(const json_t *args, uint64_t otherwise);
 void stored_put(struct stored *s, struct control_request *rq, const char *name, json_t *body,
 		uint64_t revision, bool flag);
 void stored_delete(struct stored *s, struct control_request *rq, const char *name, bool flag);
-/* The body of a change: what is kept under name, with values over it and called as it is called, if that has no more than name_max bytes
- * (else its default makes the name). NULL: the request was ended. */
-json_t *stored_changed(struct stored *s, struct control_request *rq, const char *name, size_t name_max, const json_t *values);
 /* A change does not rename. False: it would, and the request was ended. */
 bool stored_keeps_name(const struct stored *s, struct control_request *rq, const char *name, const char *called);
+/* Verbs of a kind with locked() and submit(), whose arg is the struct stored: {NOUN: {key: value, …}, replace}; {name, NOUN: {…}}: other
+ * values for some keys; {name}: the key "enabled" alone; {name}. */
+void stored_verb_add(struct control_request *rq, const json_t *args, void *arg);
+void stored_verb_change(struct control_request *rq, const json_t *args, void *arg);
+void stored_verb_start(struct control_request *rq, const json_t *args, void *arg);
+void stored_verb_stop(struct control_request *rq, const json_t *args, void *arg);
+void stored_verb_delete(struct control_request *rq, const json_t *args, void *arg);
 /* Without anybody who asks: as far as it goes. body is taken; NULL (there was no memory for it): what is there stays. */
 void stored_set(struct stored *s, const char *name, json_t *body, const char *who);
 void stored_drop(struct stored *s, const char *name, const char *who);

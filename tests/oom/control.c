@@ -146,25 +146,45 @@ static struct control_request *request(void)
 	return rq;
 }
 
+static bool is_nobodys(struct control_request *rq, const char *name, void *arg)
+{
+	(void)rq;
+	(void)name;
+	(void)arg;
+	return false;
+}
+
+static void take(struct control_request *rq, const char *changed, const json_t *body, uint64_t revision, void *arg)
+{
+	json_t **ret_body = arg;
+
+	(void)revision;
+	assert_string_equal(changed, "one");
+	*ret_body = json_incref((json_t *)body);
+	free(rq);
+}
+
 static void a_change_of_what_is_stored_is_whole_or_has_ended_its_request(void **state)
 {
-	static const struct stored_ops ops = { .kind = "a.b", .noun = "job", .list_hint = "stile agent jobs" };
+	static const struct stored_ops ops = { .kind = "a.b", .noun = "job", .list_hint = "stile agent jobs", .name_max = 63,
+					       .locked = is_nobodys, .submit = take };
 	struct service svc = { 0 }; /* without a store */
 	struct stored *s = NULL;
-	json_t *values = json_pack("{s:b, s:s}", "enabled", 0, "note", "new");
+	json_t *args = json_pack("{s:s, s:{s:b, s:s}}", "name", "one", "job", "enabled", 0, "note", "new"), *body = NULL;
+	json_t *unknown = json_pack("{s:s, s:{}}", "name", "two", "job"), *empty = json_pack("{s:s}", "name", "one");
 	unsigned refused = 0;
 
 	(void)state;
-	assert_int_equal(stored_new(&svc, &ops, NULL, &s), 0);
+	assert_int_equal(stored_new(&svc, &ops, &body, &s), 0);
 	assert_int_equal(json_object_set_new(stored_bodies(s), "one", json_pack("{s:s, s:s}", "port", "1", "note", "old")), 0);
 	for (unsigned n = 1; oom_next(&n);) {
 		struct control_request *rq;
-		json_t *body;
 
 		oom_pause();
 		rq = request();
+		body = NULL;
 		oom_resume();
-		body = stored_changed(s, rq, "one", 63, values);
+		stored_verb_change(rq, args, s);
 		refused += !body;
 		if (!body)
 			continue;
@@ -173,13 +193,16 @@ static void a_change_of_what_is_stored_is_whole_or_has_ended_its_request(void **
 		assert_string_equal(json_string_value(json_object_get(body, "note")), "new");
 		assert_true(json_is_false(json_object_get(body, "enabled")));
 		json_decref(body);
-		free(rq);
 	}
 	assert_true(refused > 3);
-	assert_null(stored_changed(s, request(), "two", 63, values));
-	assert_null(stored_changed(s, request(), "one", 63, NULL));
+	body = NULL;
+	stored_verb_change(request(), unknown, s);
+	stored_verb_change(request(), empty, s);
+	assert_null(body);
 	assert_false(stored_keeps_name(s, request(), "one", "two"));
-	json_decref(values);
+	json_decref(args);
+	json_decref(unknown);
+	json_decref(empty);
 	stored_free(s);
 }
 

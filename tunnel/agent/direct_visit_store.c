@@ -119,20 +119,12 @@ static int on_check(const char *name, json_t **body, void *arg, char *err, size_
 	return 0;
 }
 
-static const struct stored_ops ops = { .kind = "agent.visit", .noun = "visit", .put = on_put,
-				       .list_hint = "stile agent peers; those of stile connect are ended by stile agent visit end",
-				       .deleted = on_deleted, .row = row_of, .check = on_check };
-
-int visits_open(struct direct *d)
-{
-	return stored_new(d->as->svc, &ops, d, &d->kept);
-}
-
 /* ---- verbs ---- */
 
-/* True if the request was ended. */
-static bool locked(struct direct *d, struct control_request *rq, const char *name)
+static bool locked(struct control_request *rq, const char *name, void *arg)
 {
+	const struct direct *d = arg;
+
 	if (!name || !*name)
 		control_fail(rq, "bad-request", "stile agent peers shows the names", "name must be the name of a visit");
 	else if (visit_is_of_file(agent_config_of(d->as), name))
@@ -142,65 +134,28 @@ static bool locked(struct direct *d, struct control_request *rq, const char *nam
 	return true;
 }
 
-/* changed: the name of the visit that is changed; NULL: a new one. */
-static void submit(struct direct *d, struct control_request *rq, const char *changed, const json_t *body, uint64_t revision)
+static void submit(struct control_request *rq, const char *changed, const json_t *body, uint64_t revision, void *arg)
 {
+	struct direct *d = arg;
 	char err[1024], name[VISIT_NAME_STRLEN];
 	json_t *whole = judged(d, body, name, err, sizeof(err));
 
 	if (!whole)
 		control_fail(rq, "bad-request", NULL, "%s", err);
-	else if ((changed && !stored_keeps_name(d->kept, rq, changed, name)) || locked(d, rq, name))
+	else if ((changed && !stored_keeps_name(d->kept, rq, changed, name)) || locked(rq, name, d))
 		json_decref(whole);
 	else
 		stored_put(d->kept, rq, name, whole, revision, false);
 }
 
-static void verb_add(struct control_request *rq, const json_t *args, void *arg)
+static const struct stored_ops ops = { .kind = "agent.visit", .noun = "visit", .put = on_put,
+				       .list_hint = "stile agent peers; those of stile connect are ended by stile agent visit end",
+				       .deleted = on_deleted, .row = row_of, .check = on_check, .name_max = VISIT_NAME_MAX,
+				       .locked = locked, .submit = submit };
+
+int visits_open(struct direct *d)
 {
-	submit(arg, rq, NULL, json_object_get(args, "visit"), stored_revision(args, json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0));
-}
-
-static void change(struct direct *d, struct control_request *rq, const json_t *args, const json_t *values, uint64_t revision)
-{
-	const char *name = json_string_value(json_object_get(args, "name"));
-	json_t *body = locked(d, rq, name) ? NULL : stored_changed(d->kept, rq, name, VISIT_NAME_MAX, values);
-
-	if (body)
-		submit(d, rq, name, body, revision);
-	json_decref(body);
-}
-
-static void verb_change(struct control_request *rq, const json_t *args, void *arg)
-{
-	change(arg, rq, args, json_object_get(args, "visit"), stored_revision(args, STORE_ANY));
-}
-
-static void set_enabled(struct direct *d, struct control_request *rq, const json_t *args, bool on)
-{
-	json_t *values = json_pack("{s:b}", "enabled", on);
-
-	change(d, rq, args, values, STORE_ANY);
-	json_decref(values);
-}
-
-static void verb_start(struct control_request *rq, const json_t *args, void *arg)
-{
-	set_enabled(arg, rq, args, true);
-}
-
-static void verb_stop(struct control_request *rq, const json_t *args, void *arg)
-{
-	set_enabled(arg, rq, args, false);
-}
-
-static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
-{
-	struct direct *d = arg;
-	const char *name = json_string_value(json_object_get(args, "name"));
-
-	if (!locked(d, rq, name))
-		stored_delete(d->kept, rq, name, false);
+	return stored_new(d->as->svc, &ops, d, &d->kept);
 }
 
 static void verb_end(struct control_request *rq, const json_t *args, void *arg)
@@ -228,15 +183,18 @@ static void verb_end(struct control_request *rq, const json_t *args, void *arg)
 }
 
 static const struct control_verb verbs[] = {
-	{ "agent.visit.add", CONTROL_ADMIN, verb_add, "{visit: {agent, target, listen, …}, replace}: makes a visit that stays, or changes one of the store" },
-	{ "agent.visit.change", CONTROL_ADMIN, verb_change, "{name, visit: {key: value, …}}: other values for some keys of a visit of the store" },
-	{ "agent.visit.start", CONTROL_OPERATOR, verb_start, "{name}: the visit of the store is there" },
-	{ "agent.visit.stop", CONTROL_OPERATOR, verb_stop, "{name}: the visit of the store is interrupted; its connections end" },
-	{ "agent.visit.delete", CONTROL_ADMIN, verb_delete, "{name}: deletes a visit of the store; its connections end" },
+	{ "agent.visit.add", CONTROL_ADMIN, stored_verb_add, "{visit: {agent, target, listen, …}, replace}: makes a visit that stays, or changes one of the store" },
+	{ "agent.visit.change", CONTROL_ADMIN, stored_verb_change, "{name, visit: {key: value, …}}: other values for some keys of a visit of the store" },
+	{ "agent.visit.start", CONTROL_OPERATOR, stored_verb_start, "{name}: the visit of the store is there" },
+	{ "agent.visit.stop", CONTROL_OPERATOR, stored_verb_stop, "{name}: the visit of the store is interrupted; its connections end" },
+	{ "agent.visit.delete", CONTROL_ADMIN, stored_verb_delete, "{name}: deletes a visit of the store; its connections end" },
+};
+static const struct control_verb of_visits[] = {
 	{ "agent.visit.end", CONTROL_OPERATOR, verb_end, "{number}: ends a visit of stile connect or stile get" },
 };
 
 void visits_add_verbs(struct direct *d)
 {
-	control_add_verbs(d->as->svc->control, verbs, ARRAY_LEN(verbs), d);
+	control_add_verbs(d->as->svc->control, verbs, ARRAY_LEN(verbs), d->kept);
+	control_add_verbs(d->as->svc->control, of_visits, ARRAY_LEN(of_visits), d);
 }

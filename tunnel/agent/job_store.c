@@ -75,7 +75,17 @@ static json_t *row_of(const char *name, void *arg)
 	return found;
 }
 
-static const struct agent_job *rival(struct agent_service *as, const struct job_config *c, const char *name);
+/* The other job that has a port of c; NULL: none. */
+static const struct agent_job *rival(struct agent_service *as, const struct job_config *c, const char *name)
+{
+	list_for_each(it, agent_jobs_all(as->jobs)) {
+		const struct agent_job *j = list_entry(it, struct agent_job, node);
+
+		if (j->origin != AGENT_JOB_OF_SERVER && strcmp(j->name, name) != 0 && c->enabled && j->c->enabled && job_same_port(c, j->c))
+			return j;
+	}
+	return NULL;
+}
 
 static int on_check(const char *name, json_t **body, void *arg, char *err, size_t err_n)
 {
@@ -107,19 +117,11 @@ static int on_check(const char *name, json_t **body, void *arg, char *err, size_
 	return -EINVAL;
 }
 
-static const struct stored_ops ops = { .kind = "agent.job", .noun = "job", .put = on_put, .list_hint = "stile agent jobs; those of the server are changed there",
-				       .deleted = on_deleted, .row = row_of, .check = on_check };
-
-int agent_store_new(struct agent_service *as)
-{
-	return stored_new(as->svc, &ops, as, &as->stored);
-}
-
 /* ---- verbs ---- */
 
-/* True if the request was ended. */
-static bool locked(struct agent_service *as, struct control_request *rq, const char *name)
+static bool locked(struct control_request *rq, const char *name, void *arg)
 {
+	struct agent_service *as = arg;
 	const struct agent_job *j = own(as, name);
 
 	if (!name || !*name)
@@ -131,34 +133,22 @@ static bool locked(struct agent_service *as, struct control_request *rq, const c
 	return true;
 }
 
-/* The other job that has a port of c; NULL: none. */
-static const struct agent_job *rival(struct agent_service *as, const struct job_config *c, const char *name)
+static void submit(struct control_request *rq, const char *changed, const json_t *body, uint64_t revision, void *arg)
 {
-	list_for_each(it, agent_jobs_all(as->jobs)) {
-		const struct agent_job *j = list_entry(it, struct agent_job, node);
-
-		if (j->origin != AGENT_JOB_OF_SERVER && strcmp(j->name, name) != 0 && c->enabled && j->c->enabled && job_same_port(c, j->c))
-			return j;
-	}
-	return NULL;
-}
-
-/* changed: the name of the job that is changed; NULL: a new one. */
-static void submit(struct agent_service *as, struct control_request *rq, const char *changed, const json_t *body, uint64_t revision)
-{
+	struct agent_service *as = arg;
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
 	char err[1024], name[JOB_NAME_STRLEN];
 	const struct job_config *c;
 	const struct agent_job *other;
 	json_t *whole;
 
-	if (job_parse(body, err, sizeof(err), &cfg) < 0) {
-		control_fail(rq, "bad-request", NULL, "%s", err);
+	if (!json_is_object(body) || job_parse(body, err, sizeof(err), &cfg) < 0) {
+		control_fail(rq, "bad-request", NULL, "%s", json_is_object(body) ? err : "job must be a map with the keys of agent.jobs");
 		return;
 	}
 	c = cfg_values(cfg);
 	(void)job_name(c, name);
-	if ((changed && !stored_keeps_name(as->stored, rq, changed, name)) || locked(as, rq, name))
+	if ((changed && !stored_keeps_name(as->stored, rq, changed, name)) || locked(rq, name, as))
 		return;
 	other = rival(as, c, name);
 	if (other) {
@@ -170,67 +160,24 @@ static void submit(struct agent_service *as, struct control_request *rq, const c
 	stored_put(as->stored, rq, name, whole, revision, false);
 }
 
-static void verb_add(struct control_request *rq, const json_t *args, void *arg)
+static const struct stored_ops ops = { .kind = "agent.job", .noun = "job", .list_hint = "stile agent jobs; those of the server are changed there",
+				       .put = on_put, .deleted = on_deleted, .row = row_of, .check = on_check, .name_max = JOB_NAME_MAX,
+				       .locked = locked, .submit = submit };
+
+int agent_store_new(struct agent_service *as)
 {
-	json_t *o = json_object_get(args, "job");
-
-	if (!json_is_object(o))
-		control_fail(rq, "bad-request", NULL, "job must be a map with the keys of agent.jobs");
-	else
-		submit(arg, rq, NULL, o, stored_revision(args, json_is_true(json_object_get(args, "replace")) ? STORE_ANY : 0));
-}
-
-static void change(struct agent_service *as, struct control_request *rq, const json_t *args, const json_t *values, uint64_t revision)
-{
-	const char *name = json_string_value(json_object_get(args, "name"));
-	json_t *body = locked(as, rq, name) ? NULL : stored_changed(as->stored, rq, name, JOB_NAME_MAX, values);
-
-	if (body)
-		submit(as, rq, name, body, revision);
-	json_decref(body);
-}
-
-static void verb_change(struct control_request *rq, const json_t *args, void *arg)
-{
-	change(arg, rq, args, json_object_get(args, "job"), stored_revision(args, STORE_ANY));
-}
-
-static void set_enabled(struct agent_service *as, struct control_request *rq, const json_t *args, bool on)
-{
-	json_t *values = json_pack("{s:b}", "enabled", on);
-
-	change(as, rq, args, values, STORE_ANY);
-	json_decref(values);
-}
-
-static void verb_start(struct control_request *rq, const json_t *args, void *arg)
-{
-	set_enabled(arg, rq, args, true);
-}
-
-static void verb_stop(struct control_request *rq, const json_t *args, void *arg)
-{
-	set_enabled(arg, rq, args, false);
-}
-
-static void verb_delete(struct control_request *rq, const json_t *args, void *arg)
-{
-	struct agent_service *as = arg;
-	const char *name = json_string_value(json_object_get(args, "name"));
-
-	if (!locked(as, rq, name))
-		stored_delete(as->stored, rq, name, false);
+	return stored_new(as->svc, &ops, as, &as->stored);
 }
 
 static const struct control_verb verbs[] = {
-	{ "agent.job.add", CONTROL_ADMIN, verb_add, "{job: {port, target, …}, replace}: makes a job, or changes one of the store" },
-	{ "agent.job.change", CONTROL_ADMIN, verb_change, "{name, job: {key: value, …}}: other values for some keys of a job of the store" },
-	{ "agent.job.start", CONTROL_OPERATOR, verb_start, "{name}: the job takes connections" },
-	{ "agent.job.stop", CONTROL_OPERATOR, verb_stop, "{name}: the job is interrupted; its connections end" },
-	{ "agent.job.delete", CONTROL_ADMIN, verb_delete, "{name}: deletes a job of the store; its connections end" },
+	{ "agent.job.add", CONTROL_ADMIN, stored_verb_add, "{job: {port, target, …}, replace}: makes a job, or changes one of the store" },
+	{ "agent.job.change", CONTROL_ADMIN, stored_verb_change, "{name, job: {key: value, …}}: other values for some keys of a job of the store" },
+	{ "agent.job.start", CONTROL_OPERATOR, stored_verb_start, "{name}: the job takes connections" },
+	{ "agent.job.stop", CONTROL_OPERATOR, stored_verb_stop, "{name}: the job is interrupted; its connections end" },
+	{ "agent.job.delete", CONTROL_ADMIN, stored_verb_delete, "{name}: deletes a job of the store; its connections end" },
 };
 
 void agent_store_add_verbs(struct agent_service *as)
 {
-	control_add_verbs(as->svc->control, verbs, ARRAY_LEN(verbs), as);
+	control_add_verbs(as->svc->control, verbs, ARRAY_LEN(verbs), as->stored);
 }

@@ -10,11 +10,10 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from ice_ends import PASSWORD, End, Turn, carry, start_coturn  # noqa: E402
-from lab import Failed, Skipped  # noqa: E402
-from nat_world import SERVERS, World, options  # noqa: E402
+from lab import Failed  # noqa: E402
+from nat_world import SERVERS, Verdicts, World, options  # noqa: E402
 from tunnel_lab import wait_for  # noqa: E402
 
-SKIP = 77
 AIOICE = [sys.executable if os.path.dirname(sys.executable) == "/usr/bin" else "/usr/bin/python3",
           os.path.join(os.path.dirname(os.path.abspath(__file__)), "aioice_end.py")]
 COTURN = "203.0.113.12"
@@ -101,28 +100,14 @@ CASES = (
 
 def main():
     o = options(__doc__)
-    failed = 0
-    try:
-        with World(o.build, ["restricted-port-cone", "restricted-cone", "symmetric", "symmetric", "symmetric",
-                             "symmetric", "symmetric", "ipv6-only", "ipv6-only"]) as world:
-            world.turn = Turn(world).start()
-            world.coturn = start_coturn(world, COTURN)
-            for name, case in CASES:
-                try:
-                    case(world)
-                    print(f"[       OK ] {name}", flush=True)
-                except Failed as e:
-                    failed += 1
-                    print(f"# {e}\n[  FAILED  ] {name}", flush=True)
-            world.stop_services()
-    except Skipped as e:
-        print(e)
-        return SKIP
-    except Failed as e:
-        print(f"# {e}")
-        failed += 1
-    print(f"{len(CASES) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    with Verdicts() as verdicts, World(o.build, ["restricted-port-cone", "restricted-cone", "symmetric", "symmetric", "symmetric",
+                                                 "symmetric", "symmetric", "ipv6-only", "ipv6-only"]) as world:
+        world.turn = Turn(world).start()
+        world.coturn = start_coturn(world, COTURN)
+        for name, case in CASES:
+            verdicts.show(name, case, world)
+        world.stop_services()
+    return verdicts.status()
 
 
 if __name__ == "__main__":

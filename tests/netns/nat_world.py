@@ -22,6 +22,7 @@ from tunnel_lab import Programs
 SERVERS = ("203.0.113.10", "203.0.113.11")
 SERVERS6 = ("2001:db8::10", "2001:db8::11")
 NUMBER = itertools.count()
+SKIP = 77
 # A router drops what nobody asked for, without a word: also a TCP connection, or its refusal would end one that both ends open.
 SILENT = STRICT.replace("meta l4proto udp drop;", "meta l4proto { tcp, udp } drop;").replace(
     "priority filter;", "priority filter; ct state established,related accept;", 1)
@@ -115,6 +116,43 @@ def options(doc, *more):
         p.add_argument(name, **keywords)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out the namespaces are removed
     return p.parse_args()
+
+
+class Verdicts:
+    """What became of a script's cases, told as they end; its status is the script's. As a context it takes what ends all of them."""
+
+    def __init__(self):
+        self.results, self.skipped = [], False
+
+    def show(self, sentence, fn, *args):
+        """One case; what it returns is told, too."""
+        try:
+            note = fn(*args)
+        except Failed as e:
+            note = e
+            self.results.append(False)
+        else:
+            self.results.append(True)
+        print((f"# {note}\n" if note else "") + ("[       OK ] " if self.results[-1] else "[  FAILED  ] ") + sentence, flush=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if isinstance(value, Skipped):
+            self.skipped = True
+            print(value)
+        elif isinstance(value, Failed):
+            self.results.append(False)
+            print(f"# {value}")
+        elif value:
+            return False
+        if not self.skipped:
+            print(f"{self.results.count(True)} passed, {self.results.count(False)} failed")
+        return True
+
+    def status(self):
+        return SKIP if self.skipped else 0 if all(self.results) else 1
 
 
 class World(Programs):

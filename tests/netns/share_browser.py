@@ -12,14 +12,14 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "gateway"), os.path.join(HERE, "..", "interop")]
 import browser as customer  # noqa: E402
-from chromium import Browser, Failed as BrowserFailed  # noqa: E402
+from chromium import Browser  # noqa: E402
 from direct_links import CONTROL, SiteAgent  # noqa: E402
-from lab import Failed, Skipped, enter  # noqa: E402
-from nat_world import KINDS, SERVERS, SERVERS6, World, options  # noqa: E402
+from lab import Failed, enter  # noqa: E402
+from nat_world import KINDS, SERVERS, SERVERS6, Verdicts, World, options  # noqa: E402
 from tunnel_lab import wait_for  # noqa: E402
 from tunnel_site import Service  # noqa: E402
 
-SKIP, MB = 77, 1 << 20
+MB = 1 << 20
 SHORT = ("symmetric", "only-443")
 SENDER = "cgnat"
 
@@ -102,35 +102,22 @@ def one(world, site, link, path, to, size):
 
 def main():
     o = options(__doc__, ("--full", {"action": "store_true", "help": "every kind of NAT, 50 MB each way"}))
-    kinds, failed = [k for k in KINDS if o.full or k in SHORT], 0
+    kinds = [k for k in KINDS if o.full or k in SHORT]
     size = (50 if o.full else 5) * MB
-    try:
-        with World(o.build, [SENDER, *kinds]) as world:
-            world.env = {"STILE_DIRECT": os.path.join(o.build, "tunnel/direct/stile-agent-direct")}
-            server = Server(world).start()
-            Gateway(world, server.path("door.sock")).start()
-            code = json.loads(server.tool("tunnel", "enrol", world.sites[0].label, "--json"))["code"]
-            agent = SiteAgent(world, world.sites[0], code).start()
-            wait_for("the sender's agent is connected", lambda: "agent.connected" in agent.logged())
-            path, to = customer.fill(os.path.join(world.folder, "out", "shared.bin"), size), os.path.join(world.folder, "in")
-            os.makedirs(to)
-            link = Sender(world, agent, path, to).ready()
-            for site in world.sites[1:]:
-                try:
-                    one(world, site, link, path, to, size)
-                    print(f"[       OK ] Chromium behind {KINDS[site.kind].what}, the sender behind {KINDS[SENDER].what}", flush=True)
-                except (Failed, BrowserFailed, customer.Failed) as e:
-                    failed += 1
-                    print(f"# {e}\n[  FAILED  ] Chromium behind {KINDS[site.kind].what}", flush=True)
-            world.stop_services()
-    except Skipped as e:
-        print(e)
-        return SKIP
-    except Failed as e:
-        print(f"# {e}")
-        failed += 1
-    print(f"{len(kinds) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    with Verdicts() as verdicts, World(o.build, [SENDER, *kinds]) as world:
+        world.env = {"STILE_DIRECT": os.path.join(o.build, "tunnel/direct/stile-agent-direct")}
+        server = Server(world).start()
+        Gateway(world, server.path("door.sock")).start()
+        code = json.loads(server.tool("tunnel", "enrol", world.sites[0].label, "--json"))["code"]
+        agent = SiteAgent(world, world.sites[0], code).start()
+        wait_for("the sender's agent is connected", lambda: "agent.connected" in agent.logged())
+        path, to = customer.fill(os.path.join(world.folder, "out", "shared.bin"), size), os.path.join(world.folder, "in")
+        os.makedirs(to)
+        link = Sender(world, agent, path, to).ready()
+        for site in world.sites[1:]:
+            verdicts.show(f"Chromium behind {KINDS[site.kind].what}, the sender behind {KINDS[SENDER].what}", one, world, site, link, path, to, size)
+        world.stop_services()
+    return verdicts.status()
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from direct_links import CONTROL, SiteAgent, TunnelServer  # noqa: E402
 from ice_ends import Turn  # noqa: E402
-from lab import Failed, Skipped, enter  # noqa: E402
-from nat_world import NUMBER, SERVERS, World, options  # noqa: E402
+from lab import Failed, enter  # noqa: E402
+from nat_world import NUMBER, SERVERS, Verdicts, World, options  # noqa: E402
 from tunnel_lab import stream_bytes, wait_for  # noqa: E402
 
-SKIP, BYTES = 77, 3_000_017
+BYTES = 3_000_017
 INSIDE = "192.168.7.2"
 PORT = 8082  # 8080 and the last octet of INSIDE
 
@@ -247,33 +247,21 @@ CASES = (
 
 def main():
     o = options(__doc__)
-    failed = 0
-    try:
-        with World(o.build, ["restricted-port-cone", "restricted-port-cone", "restricted-port-cone", "none"]) as world:
-            world.env = {"STILE_DIRECT": os.path.join(o.build, "tunnel/direct/stile-agent-direct")}
-            Turn(world).start()
-            server = TunnelServer(world).start()
-            agents = []
-            for site in world.sites:
-                code = json.loads(server.tool("tunnel", "enrol", site.label, "--json"))["code"]
-                agents.append(SiteAgent(world, site, code).start())
-            for a in agents:
-                wait_for(f"{a.name} is connected to {CONTROL}", lambda a=a: "agent.connected" in a.logged())
-            for sentence, fn in CASES:
-                try:
-                    print(f"# {fn(world, agents)}\n[       OK ] {sentence}", flush=True)
-                except Failed as e:
-                    failed += 1
-                    print(f"# {e}\n[  FAILED  ] {sentence}", flush=True)
-            world.stop_services()
-    except Skipped as e:
-        print(e)
-        return SKIP
-    except Failed as e:
-        print(f"# {e}")
-        failed += 1
-    print(f"{len(CASES) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    with Verdicts() as verdicts, \
+            World(o.build, ["restricted-port-cone", "restricted-port-cone", "restricted-port-cone", "none"]) as world:
+        world.env = {"STILE_DIRECT": os.path.join(o.build, "tunnel/direct/stile-agent-direct")}
+        Turn(world).start()
+        server = TunnelServer(world).start()
+        agents = []
+        for site in world.sites:
+            code = json.loads(server.tool("tunnel", "enrol", site.label, "--json"))["code"]
+            agents.append(SiteAgent(world, site, code).start())
+        for a in agents:
+            wait_for(f"{a.name} is connected to {CONTROL}", lambda a=a: "agent.connected" in a.logged())
+        for sentence, fn in CASES:
+            verdicts.show(sentence, fn, world, agents)
+        world.stop_services()
+    return verdicts.status()
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ size_t services_find(const char *dir, const char *instance, struct found_service
 			continue;
 		*f = (struct found_service){ 0 };
 		snprintf(f->full, sizeof f->full, "%.*s", (int)(len - 5), e->d_name);
-		snprintf(f->socket, sizeof f->socket, "%.380s/%s", dir, e->d_name);
+		snprintf(f->socket, sizeof f->socket, "%.380s/%s.sock", dir, f->full);
 		n += strcmp(f->full, MANAGER_SUPERVISOR) != 0 && (!instance || is_instance(f->full, instance));
 	}
 	if (d)

@@ -737,11 +737,10 @@ static void a_login_that_goes_on_after_it_was_let_in_is_told_to_nobody(void **st
 /* HELLO and the end in one segment: it is let in, and is not there any more. */
 static void say_hello_and_go(SSL *ssl, int fd, uint8_t instance_byte)
 {
-	uint8_t instance[WIRE_INSTANCE];
+	const uint8_t instance[WIRE_INSTANCE] = { instance_byte };
 	const struct wire_hello hello = hello_of(instance);
 	const int one = 1;
 
-	memset(instance, instance_byte, sizeof(instance));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_CORK, &one, sizeof(one));
 	tell(ssl, WIRE_HELLO, &hello);
 	hang_up(ssl, fd);

@@ -29,8 +29,9 @@ leave()
 	for left in /proc/[0-9]*; do
 		[ "$(readlink "$left/root" 2>/dev/null)" != "$root" ] || kill -9 "${left#/proc/}" 2>/dev/null
 	done
-	for left in proc sys/fs/bpf sys/kernel/debug sys dev/pts dev/shm dev run .; do
-		mountpoint -q "$root/$left" && umount "$root/$left"
+	# The last first; the tests' own are among them (ip netns).
+	for left in $(awk -v root="$root" '$2 == root || index($2, root "/") == 1 { print $2 }' /proc/self/mounts | tac); do
+		umount "$left"
 	done
 	rm -rf --one-file-system "$root"
 	exit "$failed"

@@ -156,6 +156,8 @@ def bare_echo(w, keep):
 class Framed:
     """A stream with the face of a datagram socket: recv() gives one STUN message or ChannelData."""
 
+    type = socket.SOCK_DGRAM
+
     def __init__(self, stream):
         self.stream, self.buffer = stream, b""
         stream.settimeout(10)

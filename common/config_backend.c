@@ -16,13 +16,13 @@ int cfg_unix_path_parse(struct text t, char path[static CFG_UNIX_PATH], char *er
 			 CFG_SHOWN(t));
 		return -EINVAL;
 	}
-	if (t.n >= CFG_UNIX_PATH || memchr(t.p, 0, t.n)) {
+	if (t.n >= CFG_UNIX_PATH) {
 		snprintf(err, err_n, "must be a path of at most %d bytes", CFG_UNIX_PATH - 1);
 		return -EINVAL;
 	}
 	memcpy(path, t.p, t.n);
 	path[t.n] = 0;
-	return 0;
+	return cfg_text_check(t, err, err_n);
 }
 
 static int parse_backend(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n)

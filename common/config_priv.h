@@ -114,9 +114,11 @@ struct cfg_suggestion {
 	size_t distance;
 };
 void cfg_suggest(struct cfg_suggestion *s, const char *candidate);
-/* "'listen' must be …": the subject in front of a type's sentence. Used for files and single values. */
+/* One line of UTF-8 without control characters. */
+int cfg_text_check(struct text t, char *err, size_t err_n);
 /* A whole path that fits a sockaddr_un; t is what stands behind "unix:". */
 int cfg_unix_path_parse(struct text t, char path[static CFG_UNIX_PATH], char *err, size_t err_n);
+/* "'listen' must be …": the subject in front of a type's sentence. Used for files and single values. */
 int cfg_parse_value(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n);
 /* A value for a message: quoted, cut at a sensible length. */
 #define CFG_SHOWN(t) (int)MIN((t).n, (size_t)48), (t).p, (t).n > 48 ? "…" : ""

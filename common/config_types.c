@@ -231,7 +231,7 @@ static bool has_unprintable(struct text t)
 	return false;
 }
 
-static int parse_string(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n)
+int cfg_text_check(struct text t, char *err, size_t err_n)
 {
 	for (size_t i = 0; i < t.n; i++) {
 		unsigned char c = (unsigned char)t.p[i];
@@ -244,6 +244,15 @@ static int parse_string(const struct cfg_row *row, struct text t, void *dst, cha
 		return refuse(err, err_n, "must be UTF-8");
 	if (has_unprintable(t))
 		return refuse(err, err_n, "must not hold control characters");
+	return 0;
+}
+
+static int parse_string(const struct cfg_row *row, struct text t, void *dst, char *err, size_t err_n)
+{
+	int r = cfg_text_check(t, err, err_n);
+
+	if (r < 0)
+		return r;
 	if (t.n == 0 && row->min > 0)
 		return refuse(err, err_n, "must not be empty");
 	if (t.n < row->min)

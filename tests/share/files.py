@@ -274,11 +274,11 @@ def _(w):
             c.sendall(b"through")
             if c.recv(100) != b"through":
                 raise Failed("    it does not lead there")
-            echoed(ports[1])
+            wait_for("the second one's port leads there, too", lambda: echoed(ports[1]))
             a.p.send_signal(signal.SIGSTOP)  # a receiver that does not care
             first.stop()
             wait_for("the first one's connection ends", lambda: ended(c))
-            wait_for("the second one's port leads there", lambda: echoed(ports[1]))
+            wait_for("the second one's port leads there again", lambda: echoed(ports[1]))
             a.p.send_signal(signal.SIGCONT)
 
 

@@ -5,6 +5,7 @@ place the ends are in one namespace (loopback) or in two with a long line betwee
 is for tests/bench/direct.py, too."""
 import argparse
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "netns"))
+import lab  # noqa: E402
 from lab import die_with_us, enter, inside, run  # noqa: E402
 from servers import Unable, cpus, on_cpu  # noqa: E402
 from wire import Wire  # noqa: E402
@@ -26,17 +28,7 @@ LINE = {"delay": 20, "rate": 500, "queue": 2500000}
 # none: the namespaces' default is the slowest one, and it has to ask for a better one itself.
 OWN_CHOICE, CUBIC, BBR = 0, 1, 2
 CONTROL_OF_ROUTE = {CUBIC: "cubic", BBR: "bbr"}
-
-
-def wait_for(what, probe, seconds=30):
-    deadline = time.monotonic() + seconds
-    while True:
-        value = probe()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise Unable(f"waited {seconds} s in vain: {what}")
-        time.sleep(0.05)
+wait_for = functools.partial(lab.wait_for, seconds=30)
 
 
 def begin(doc, loads, ways):

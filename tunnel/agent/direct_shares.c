@@ -55,6 +55,15 @@ static bool is_guest(const struct dshare *s, const struct identity_hash *id)
 	return false;
 }
 
+/* Who stays, as the guest of another share or as a visitor, loses what leads to this one. Files are served by the share itself, which
+ * ends with it. */
+static void guest_gone(const struct dshare *s, const struct identity_hash *id)
+{
+	peer_guest_gone(s->d, id);
+	if (s->kind == WIRE_SHARE_TCP)
+		peer_reaches_less(s->d, id);
+}
+
 static int add_guest(struct dshare *s, const struct identity_hash *id, const char *name)
 {
 	struct direct_peer *p;
@@ -70,7 +79,7 @@ static int add_guest(struct dshare *s, const struct identity_hash *id, const cha
 
 		s->guests[s->next_guest] = *id;
 		s->next_guest = (s->next_guest + 1) % GUESTS_MAX;
-		peer_guest_gone(s->d, &oldest);
+		guest_gone(s, &oldest);
 	} else {
 		s->guests[s->n_guests++] = *id;
 	}
@@ -253,11 +262,8 @@ static void share_free(struct dshare *s)
 		tell(s, &d->as->ends[i], true);
 	list_unlink(&s->node);
 	d->n_shares--;
-	for (unsigned i = 0; i < s->n_guests; i++) {
-		if (s->kind == WIRE_SHARE_TCP) /* files are served by the share itself, which ends with it */
-			peer_reaches_less(d, &s->guests[i]);
-		peer_guest_gone(d, &s->guests[i]);
-	}
+	for (unsigned i = 0; i < s->n_guests; i++)
+		guest_gone(s, &s->guests[i]);
 	free(s->guests);
 	bytes_wipe(s->knock, sizeof(s->knock));
 	free(s);

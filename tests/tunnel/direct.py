@@ -68,10 +68,10 @@ def links_up(w, agent, path=None):
                     lambda: [r for r in links(w, agent) if r["state"] == "up" and path in (None, r["path"])])
 
 
-def introduce(w, allow, target, listen=None, **keys):
-    """home visits site, and the two know each other. keys: of both agents' sections."""
+def introduce(w, allow, target, listen=None, more="", **keys):
+    """home visits site, and the two know each other. more: of the visit; keys: of both agents' sections."""
     visitor = f'name: home, identity: "{identity(w, "home")}", allow: "{allow}"'
-    visit = f'agent: site, identity: "{identity(w, "site")}", target: "{target}"' + (f", listen: {listen}" if listen else "")
+    visit = f'agent: site, identity: "{identity(w, "site")}", target: "{target}"' + (f", listen: {listen}" if listen else "") + more
     configure(w, "site", visitors=flow([visitor]), **keys)
     # A call that comes earlier is refused; each says what it has to say anew, and a peer may say a hundred words at once.
     wait_for("the host's child is ready", lambda: w.agent_verb("site", "agent.peers")["child"]["ready"])
@@ -253,6 +253,17 @@ def _(w):
         s.passes = lambda sender, body: [(sender, body)]
         s.say("site", *held[0])
         wait_for("the link ends", lambda: len(links(w, "home")) == 1 and len(links(w, "site")) == 1)
+
+
+@case("a call that the host ends before it has answered is over for the visitor, too, and it hears why")
+def _(w):
+    w.server()
+    scripted(w, "site", "gathers")
+    scripted(w, "home")
+    introduce(w, "127.0.0.0/8:22", "127.0.0.1:22", more=", head_start: unlimited")  # no relay: a host that gets one has answered
+    noted(w, "site", "open")
+    configure(w, "site")
+    w.agent_logged("home", "agent.link.ended", "not welcome any more")
 
 
 # ---- the child ----

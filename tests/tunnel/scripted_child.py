@@ -5,7 +5,8 @@ the supervisor does is seen without ICE and QUIC. It gathers one candidate, want
 and writes down whatever it is told ($STILE_CHILD_LOG, a JSON line each).
 
 $STILE_CHILD_DO: words by commas. "die": exits after each LINK-OPEN; "candidates": tells of 10,240; "mute": never READY; "late": only when
-it is set up again; "slow": takes a moment to end; "restarts": ICE begins anew forty times; "asks": wants a relay each second."""
+it is set up again; "slow": takes a moment to end; "restarts": ICE begins anew forty times; "asks": wants a relay each second;
+"gathers": finds nothing, and goes on looking."""
 import array
 import json
 import os
@@ -90,6 +91,8 @@ class Child:
         self.note("open", role=f[2][0], peer=f[3].hex(), name=f.get(4, b"").decode(), dcid=f[5].hex(), head_start=f.get(6, b"").hex())
         if "die" in self.do:
             os._exit(7)
+        if "gathers" in self.do:
+            return
         candidate = b"candidate:1 1 UDP 2130706431 192.0.2.1 5000 typ host"
         self.send(ICE_LOCAL, field(1, link), field(3, b"uf" + b"%02d" % self.roles[link]), field(4, b"p" * 24), field(5, candidate), field(6, u8(1)))
         self.send(WANT_CARRIER, field(1, link))

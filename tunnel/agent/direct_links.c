@@ -119,7 +119,7 @@ void dlink_end(struct dlink *l, enum wire_reason reason, const char *text, bool 
 
 	timer_stop(&l->timer);
 	(void)direct_tell(d, CHILD_LINK_CLOSE, &m, -1);
-	if (tell_peer && l->sent)
+	if (tell_peer && (l->sent || l->role == CHILD_HOST)) /* a visitor that has not called yet is not known there */
 		(void)dlink_say(l, &bye);
 	list_unlink(&l->node);
 	d->n_links--;
@@ -333,7 +333,6 @@ void dlink_on_offer(struct direct *d, struct agent_end *e, struct direct_peer *p
 	direct_want_child(d);
 	if (!child_ready(d->child)) {
 		dlink_end(l, WIRE_R_ERROR, "stile-agent-direct is being started; ask again", true);
-		direct_refuse(d, e, o, WIRE_R_ERROR, "stile-agent-direct is being started");
 		return;
 	}
 	dlink_announce(l);

@@ -160,14 +160,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	w.wait_in_hook = false;
 	if (w.kept)
 		sip_passage_resume(w.kept, w.now);
-	for (unsigned i = 0; i < w.n_lookups; i++) { /* who waited behind one asks in his turn */
-		if (w.lookups[i])
-			answer_lookup(&w, i, false);
-		world_wait(&w, 10);
+	unsigned asked = 0;
+	do { /* who waited behind somebody asks in his turn */
+		for (; asked < w.n_lookups; asked++) {
+			if (w.lookups[asked])
+				answer_lookup(&w, asked, false);
+			world_wait(&w, 10);
+			look_at(&w);
+		}
+		world_wait(&w, 400000);
 		look_at(&w);
-	}
-	world_wait(&w, 400000);
-	look_at(&w);
+	} while (asked < w.n_lookups);
 	const struct sip_charges *cs = sip_txs_charges(sip_proxy_txs(w.px));
 	if (w.n_lookups < WORLD_LOOKUPS && (cs->open || cs->kept || cs->bytes || cs->waiting))
 		abort();

@@ -76,7 +76,7 @@ struct turn_alloc *turn_alloc_new(const struct turn_request *q)
 	return a;
 }
 
-void turn_alloc_close(struct turn_alloc *a, unsigned family)
+static void close_relay(struct turn_alloc *a, unsigned family)
 {
 	struct turn_server *s = a->server;
 	void (*closed)(struct turn_totals *, const struct addr *) =
@@ -88,6 +88,7 @@ void turn_alloc_close(struct turn_alloc *a, unsigned family)
 	closed(s->o.totals, &a->at[family]);
 	closed(s->o.totals, &a->public_at[family]);
 	s->o.relay->close(steal_ptr(&a->relay[family]));
+	a->ends[family] = 0;
 }
 
 struct turn_alloc *turn_alloc_free(struct turn_alloc *a)
@@ -96,7 +97,7 @@ struct turn_alloc *turn_alloc_free(struct turn_alloc *a)
 		return NULL;
 	turn_tcp_end_all(a);
 	for (unsigned f = 0; f < TURN_FAMILIES; f++)
-		turn_alloc_close(a, f);
+		close_relay(a, f);
 	timer_stop(&a->expiry);
 	list_unlink(&a->in_order);
 	turn_alloc_unlist(a);
@@ -258,15 +259,32 @@ enum turn_refusal turn_alloc_adopt(struct turn_alloc *a, struct turn_reservation
 
 static void on_expired(struct timer *t, uint64_t now)
 {
-	turn_alloc_end(container_of(t, struct turn_alloc, expiry), TURN_END_EXPIRED, now);
+	(void)turn_alloc_unless_over(container_of(t, struct turn_alloc, expiry), now);
+}
+
+static void plan_expiry(struct turn_alloc *a)
+{
+	uint64_t v4 = a->ends[TURN_V4], v6 = a->ends[TURN_V6];
+
+	timers_set(a->server->o.timers, &a->expiry, v4 && v6 ? MIN(v4, v6) : MAX(v4, v6));
 }
 
 struct turn_alloc *turn_alloc_unless_over(struct turn_alloc *a, uint64_t now)
 {
-	if (!a || !turn_alloc_is_over(a, now))
-		return a;
-	turn_alloc_end(a, TURN_END_EXPIRED, now);
-	return NULL;
+	if (a && turn_alloc_is_over(a, now)) {
+		turn_alloc_end(a, TURN_END_EXPIRED, now);
+		return NULL;
+	}
+	for (unsigned f = 0; a && f < TURN_FAMILIES; f++)
+		if (a->relay[f] && a->ends[f] <= now)
+			turn_alloc_give_back(a, f);
+	return a;
+}
+
+void turn_alloc_give_back(struct turn_alloc *a, unsigned family)
+{
+	close_relay(a, family);
+	plan_expiry(a);
 }
 
 static const struct addr *any_public(const struct turn_alloc *a)
@@ -286,7 +304,7 @@ int turn_alloc_start(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
 	a->id = s->next_id++ << 8 | (s->o.worker & 0xff);
 	a->created = now;
 	a->expiry.fire = on_expired;
-	timers_set(s->o.timers, &a->expiry, now + lifetime_ms);
+	turn_alloc_refresh(a, TURN_BOTH, lifetime_ms, now);
 	list_append(&s->allocs, &a->in_order);
 	s->n_allocs++;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, 1);
@@ -320,16 +338,19 @@ void turn_alloc_arrive(struct turn_alloc *a)
 	struct turn_server *s = a->server;
 
 	a->id = s->next_id++ << 8 | (s->o.worker & 0xff);
-	timers_set(s->o.timers, &a->expiry, a->expiry.deadline);
+	plan_expiry(a);
 	list_append(&s->allocs, &a->in_order);
 	s->n_allocs++;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, 1);
 	turn_count(s, TURN_M_REALM_ALLOCATIONS, a->realm, 1);
 }
 
-void turn_alloc_refresh(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now)
+void turn_alloc_refresh(struct turn_alloc *a, unsigned families, uint64_t lifetime_ms, uint64_t now)
 {
-	timers_set(a->server->o.timers, &a->expiry, now + lifetime_ms);
+	for (unsigned f = 0; f < TURN_FAMILIES; f++)
+		if (a->relay[f] && families & 1u << f)
+			a->ends[f] = now + lifetime_ms;
+	plan_expiry(a);
 	turn_offload_alloc(a);
 }
 

@@ -137,6 +137,15 @@ void turn_alternate_put(const struct turn_request *q, struct stun_writer *sw);
 enum turn_refusal turn_on_allocate(struct turn_request *q);
 uint64_t turn_lifetime(const struct turn_config *cfg, const struct stun_msg *m); /* ms, as granted; for Refresh too */
 
+/* turn/methods.c: what a Refresh wants of this allocation; and its end, or that of one of its two families, answered. */
+struct turn_refresh {
+	uint64_t lifetime_ms; /* 0: it is given back */
+	unsigned families;    /* TURN_BOTH, or 1 << the one that is named */
+};
+enum turn_refusal turn_read_refresh(struct turn_request *q, const struct turn_alloc *a,
+				    struct turn_refresh *ret_r);
+void turn_release(struct turn_request *q, struct turn_alloc *a, unsigned families);
+
 /* turn/revoke.c: the rules about peers are others now */
 void turn_revoke(struct turn_server *s);
 void turn_revoke_alloc(struct turn_alloc *a); /* of one that comes from a server that had other rules, maybe */

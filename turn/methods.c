@@ -18,54 +18,65 @@ static void answer_lifetime(struct turn_request *q, uint64_t ms)
 	turn_answer_send(q, &sw);
 }
 
-/* REQUESTED-ADDRESS-FAMILY: which of two relay addresses is meant (RFC 8656 7.3). */
-static enum turn_refusal refresh_family(struct turn_request *q, bool *ret_one, unsigned *ret_family)
+static bool is_release(const struct turn_request *q)
+{
+	uint32_t asked_s;
+
+	return stun_get_u32(q->m, STUN_A_LIFETIME, &asked_s) == 0 && asked_s == 0;
+}
+
+/* REQUESTED-ADDRESS-FAMILY: which of two relay addresses is meant; without it, both (RFC 8656 8.1). */
+static enum turn_refusal read_families(struct turn_request *q, const struct turn_alloc *a,
+				       unsigned *ret_families)
 {
 	const struct stun_value *v = &q->m->attr[STUN_A_REQUESTED_ADDRESS_FAMILY];
+	unsigned family;
 
-	*ret_one = v->p != NULL;
+	*ret_families = TURN_BOTH;
 	if (!v->p)
 		return TURN_ACCEPTED;
-	*ret_family = v->p[0] == 2 ? TURN_V6 : TURN_V4;
-	if (v->n == 0 || v->p[0] < 1 || v->p[0] > 2 || !q->alloc->relay[*ret_family])
+	family = v->n && v->p[0] == 2 ? TURN_V6 : TURN_V4;
+	if (v->n == 0 || v->p[0] < 1 || v->p[0] > 2 || !a->relay[family])
 		return turn_because(q, TURN_REFUSE_PEER_FAMILY, "REQUESTED-ADDRESS-FAMILY");
+	*ret_families = 1u << family;
 	return TURN_ACCEPTED;
 }
 
-static void release(struct turn_request *q, bool one, unsigned family)
+enum turn_refusal turn_read_refresh(struct turn_request *q, const struct turn_alloc *a,
+				    struct turn_refresh *ret_r)
 {
-	struct turn_alloc *a = q->alloc;
+	ret_r->lifetime_ms = is_release(q) ? 0 : turn_lifetime(q->s->cfg, q->m);
+	return read_families(q, a, &ret_r->families);
+}
 
+void turn_release(struct turn_request *q, struct turn_alloc *a, unsigned families)
+{
 	answer_lifetime(q, 0);
 	q->alloc = NULL;
-	if (one && a->relay[TURN_V4] && a->relay[TURN_V6])
-		turn_alloc_close(a, family);
+	if (families != TURN_BOTH && a->relay[TURN_V4] && a->relay[TURN_V6])
+		turn_alloc_give_back(a, families == 1u << TURN_V6 ? TURN_V6 : TURN_V4);
 	else
 		turn_alloc_end(a, TURN_END_RELEASED, q->now);
 }
 
 static enum turn_refusal on_refresh(struct turn_request *q)
 {
-	uint64_t ms;
-	uint32_t asked_s;
-	unsigned family = TURN_V4;
-	bool one;
+	struct turn_refresh refresh;
 	enum turn_refusal r;
 
 	if (stun_has(q->m, STUN_A_MOBILITY_TICKET))
 		return turn_on_move(q);
 	if (!q->alloc)
 		return TURN_REFUSE_NO_ALLOCATION;
-	r = refresh_family(q, &one, &family);
+	r = turn_read_refresh(q, q->alloc, &refresh);
 	if (r != TURN_ACCEPTED)
 		return r;
-	if (stun_get_u32(q->m, STUN_A_LIFETIME, &asked_s) == 0 && asked_s == 0) {
-		release(q, one, family);
+	if (refresh.lifetime_ms == 0) {
+		turn_release(q, q->alloc, refresh.families);
 		return TURN_ACCEPTED;
 	}
-	ms = turn_lifetime(q->s->cfg, q->m);
-	turn_alloc_refresh(q->alloc, ms, q->now);
-	answer_lifetime(q, ms);
+	turn_alloc_refresh(q->alloc, refresh.families, refresh.lifetime_ms, q->now);
+	answer_lifetime(q, refresh.lifetime_ms);
 	return TURN_ACCEPTED;
 }
 

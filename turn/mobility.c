@@ -149,35 +149,25 @@ static void answer(struct turn_request *q, const struct turn_mobility *m)
 	turn_answer_send(q, &sw);
 }
 
-static enum turn_refusal move(struct turn_request *q, struct turn_alloc *a, const uint8_t *ticket)
+static enum turn_refusal move(struct turn_request *q, struct turn_alloc *a,
+			      const struct turn_refresh *to)
 {
 	struct turn_mobility *m = a->mobility;
 	struct addr before = a->path.client;
 
 	a->unsettled = false; /* what the kernel still counts of the path until now says nothing of the one to come */
-	if (renew(m, ticket) < 0 || turn_alloc_move(a, q->from) < 0)
+	if (renew(m, q->m->attr[STUN_A_MOBILITY_TICKET].p) < 0 || turn_alloc_move(a, q->from) < 0)
 		return TURN_REFUSE_RESOURCES;
 	turn_key_unref(a->key);
 	a->key = turn_key_ref(q->key);
 	memcpy(m->moved_by, q->m->tid, sizeof m->moved_by);
 	m->has_moved = true;
 	a->unsettled = true;
-	m->granted_ms = turn_lifetime(q->s->cfg, q->m);
-	turn_alloc_refresh(a, m->granted_ms, q->now);
+	m->granted_ms = to->lifetime_ms;
+	turn_alloc_refresh(a, to->families, to->lifetime_ms, q->now);
 	log_emit(&MSG_TURN_ALLOC_MOVED, LF_U64("id", a->id), LF_STR("user", a->user), LF_ADDR("from", &before),
 		 LF_ADDR("client", &q->from->client), LF_STR("transport", q->from->transport->name));
 	answer(q, m);
-	return TURN_ACCEPTED;
-}
-
-static enum turn_refusal release(struct turn_request *q, struct turn_alloc *a)
-{
-	struct stun_writer sw;
-
-	turn_answer_begin(q, &sw);
-	stun_put_u32(&sw, STUN_A_LIFETIME, 0);
-	turn_answer_send(q, &sw);
-	turn_alloc_end(a, TURN_END_RELEASED, q->now);
 	return TURN_ACCEPTED;
 }
 
@@ -198,8 +188,8 @@ static enum turn_refusal on_same_path(struct turn_request *q, const uint8_t *tic
 enum turn_refusal turn_on_move(struct turn_request *q)
 {
 	const struct stun_value *v = &q->m->attr[STUN_A_MOBILITY_TICKET];
+	struct turn_refresh refresh;
 	enum turn_refusal r;
-	uint32_t asked_s;
 
 	if (!q->s->cfg->mobility)
 		return TURN_REFUSE_MOBILITY;
@@ -214,7 +204,11 @@ enum turn_refusal turn_on_move(struct turn_request *q)
 		return turn_because(q, TURN_REFUSE_NO_ALLOCATION, "nor one with this ticket");
 	if (!turn_alloc_is_of(a, q->realm->slot, q->id.user))
 		return turn_because(q, TURN_REFUSE_NO_ALLOCATION, "the ticket is another user's");
-	if (stun_get_u32(q->m, STUN_A_LIFETIME, &asked_s) == 0 && asked_s == 0)
-		return release(q, a);
-	return move(q, a, v->p);
+	r = turn_read_refresh(q, a, &refresh);
+	if (r != TURN_ACCEPTED)
+		return r;
+	if (refresh.lifetime_ms)
+		return move(q, a, &refresh);
+	turn_release(q, a, refresh.families);
+	return TURN_ACCEPTED;
 }

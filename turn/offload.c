@@ -14,7 +14,7 @@ static const struct turn_offload_ops *ops_of(const struct turn_alloc *a)
 
 static uint64_t until_of(const struct turn_alloc *a, const struct turn_channel *c)
 {
-	return MIN(MIN(c->expires, c->permitted), a->expiry.deadline);
+	return MIN(MIN(c->expires, c->permitted), a->ends[turn_family(&c->peer)]);
 }
 
 /* Whether it may; time does not count, for that is what the kernel looks at. */

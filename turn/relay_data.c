@@ -100,14 +100,14 @@ struct upward {
 static void to_peer(struct turn_alloc *a, struct upward *u, uint64_t now)
 {
 	struct turn_server *s = a->server;
-	struct turn_relay *relay = a->relay[turn_family(u->peer)];
+	struct turn_relay *relay = turn_alloc_relay_to(a, u->peer, now);
 	struct addr inside;
 
 	if (u->n > TURN_UDP_MAX) { /* a stream's frame may hold more than a datagram */
 		turn_drop(s, TURN_DROP_TOO_BIG);
 		return;
 	}
-	if (!relay) { /* given up by a Refresh that named its family */
+	if (!relay) { /* its family's time is over */
 		turn_drop(s, TURN_DROP_NO_PERMISSION);
 		return;
 	}
@@ -271,7 +271,7 @@ void turn_peer_input(struct turn_alloc *a, const struct addr *peer, const struct
 	struct turn_server *s = a->server;
 	struct addr outside;
 
-	if (turn_alloc_is_over(a, now)) {
+	if (!turn_alloc_relay_to(a, peer, now)) {
 		turn_drop(s, TURN_DROP_NO_ALLOCATION);
 		return;
 	}

@@ -52,7 +52,7 @@ bool turn_input_run(struct turn_server *s, const struct turn_path *from, const s
 	const struct turn_channel *c = turn_channel_by_number(a, load_be16(run->data), now);
 	if (!c || c->permitted <= now || c->own || !turn_hop(&mark))
 		return false;
-	struct turn_relay *relay = a->relay[turn_family(&c->peer)];
+	struct turn_relay *relay = turn_alloc_relay_to(a, &c->peer, now);
 	if (!relay)
 		return false;
 	turn_count_relayed(a, TURN_UP, out.n, (out.n - 1) * out.len + out.last);
@@ -85,7 +85,8 @@ bool turn_peer_run(struct turn_alloc *a, const struct addr *peer, const struct t
 	struct dgram_mark mark = run->mark;
 	struct addr outside;
 
-	if (!a->path.transport->send_run || s->rates || turn_alloc_is_over(a, now) || run->segment > TURN_UDP_MAX - TURN_CHANNEL_HEAD)
+	if (!a->path.transport->send_run || s->rates || !turn_alloc_relay_to(a, peer, now) ||
+	    run->segment > TURN_UDP_MAX - TURN_CHANNEL_HEAD)
 		return false;
 	if (s->behind_nat && turn_own_outside(s, peer, false, &outside))
 		peer = &outside;

@@ -18,7 +18,7 @@ static void describe(const struct turn_alloc *a, uint64_t now, struct turn_sessi
 		.local = a->path.local,
 		.relay = *relay,
 		.created_ms = a->created,
-		.expires_ms = a->expiry.deadline,
+		.expires_ms = turn_alloc_ends(a),
 		.packets_up = a->packets[TURN_UP],
 		.bytes_up = a->bytes[TURN_UP],
 		.packets_down = a->packets[TURN_DOWN],

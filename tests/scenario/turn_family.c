@@ -67,16 +67,6 @@ static void without_relay_addresses_the_one_that_the_client_came_to_serves(void 
 	assert_true(addr_equal_ip(&six.relay6, &six.path.local));
 }
 
-static unsigned allocate_both(struct client *c)
-{
-	if (!c->nonce[0])
-		assert_int_equal(handshake(c), 401);
-	begin(c, STUN_ALLOCATE);
-	stun_put_u32(&c->sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
-	stun_put_u32(&c->sw, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
-	return read_allocation(c, ask(c));
-}
-
 static void a_dual_allocation_has_an_address_of_each_family(void **state)
 {
 	struct world *w = *state;
@@ -104,10 +94,7 @@ static void one_of_two_families_can_be_given_back(void **state)
 
 	assert_int_equal(allocate_both(&alice), 0);
 	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
-	begin(&alice, STUN_REFRESH);
-	stun_put_u32(&alice.sw, STUN_A_LIFETIME, 0);
-	stun_put_u32(&alice.sw, STUN_A_REQUESTED_ADDRESS_FAMILY, 1u << 24);
-	assert_int_equal(ask(&alice), 0);
+	assert_int_equal(refresh_family(&alice, 1, 0), 0);
 	assert_int_equal(w->n_relays, 1);
 	send_to(&alice, "9.9.9.9:53", "four"); /* permitted, but there is no socket any more */
 	assert_silence(w);
@@ -115,6 +102,86 @@ static void one_of_two_families_can_be_given_back(void **state)
 	assert_int_equal(permit(&alice, "2a00::9"), 0);
 	assert_int_equal(refresh(&alice, 0), 0);
 	assert_int_equal(w->n_relays, 0);
+}
+
+static uint64_t left_ms; /* of the one session */
+
+static void note_left(const struct turn_session_info *i, void *arg)
+{
+	left_ms = i->expires_ms - *(const uint64_t *)arg;
+}
+
+static void each_of_two_families_has_its_own_time(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	w->cfg.lifetime.nonce_ms = 7200000;
+	world_reload(w);
+	assert_int_equal(allocate_both(&alice), 0);
+	assert_int_equal(refresh_family(&alice, 1, 3600), 0);
+	assert_int_equal(alice.lifetime, 3600);
+	assert_int_equal(refresh_family(&alice, 2, 600), 0);
+	assert_int_equal(alice.lifetime, 600);
+	turn_server_sessions(w->server, &(struct turn_session_query){ .limit = 1 }, w->now,
+			     note_left, &w->now);
+	assert_int_equal(left_ms, 3600000);
+	world_wait(w, 599999);
+	assert_int_equal(w->n_relays, 2);
+	world_wait(w, 1); /* the second one's is over */
+	assert_int_equal(w->n_relays, 1);
+	assert_int_equal(permit(&alice, "2a00::9"), 443);
+	assert_int_equal(refresh_family(&alice, 2, 600), 443);
+	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
+	send_to(&alice, "9.9.9.9:53", "still here");
+	assert_peer_got(w, "9.9.9.9:53", "still here");
+	world_wait(w, 2999999);
+	assert_int_equal(refresh(&alice, 0), 0); /* to its last moment */
+	assert_int_equal(w->n_relays, 0);
+}
+
+static void a_refresh_that_names_no_family_prolongs_both(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	w->cfg.lifetime.nonce_ms = 7200000;
+	world_reload(w);
+	assert_int_equal(allocate_both(&alice), 0);
+	assert_int_equal(refresh_family(&alice, 2, 3600), 0);
+	world_wait(w, 300000);
+	assert_int_equal(refresh(&alice, 1200), 0);
+	world_wait(w, 1199999);
+	assert_int_equal(w->n_relays, 2);
+	world_wait(w, 1);
+	assert_int_equal(w->n_relays, 0);
+	assert_int_equal(counted(w, TURN_M_ALLOCATIONS_ENDED, TURN_END_EXPIRED), 1);
+}
+
+/* The process was held up: packets and timers are due at once, and the packets come first. */
+static void a_family_whose_time_is_over_relays_nothing_though_the_timer_has_not_run(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	w->cfg.lifetime.nonce_ms = 7200000;
+	world_reload(w);
+	assert_int_equal(allocate_both(&alice), 0);
+	assert_int_equal(refresh_family(&alice, 1, 3600), 0);
+	world_wait(w, 590000);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(bind_channel(&alice, 0x4001, "[2a00::9]:53"), 0);
+	w->now += 10000;
+	channel_data(&alice, 0x4001, "six");
+	peer_says(w, &alice.relay6, "[2a00::9]:53", "six");
+	assert_silence(w);
+	channel_data(&alice, 0x4000, "four");
+	assert_peer_got(w, "9.9.9.9:53", "four");
+	peer_says(w, &alice.relay, "9.9.9.9:53", "four");
+	assert_channel_got(&alice, 0x4000, "four");
+	assert_int_equal(w->n_relays, 2);
+	assert_int_equal(permit(&alice, "2a00::9"), 443);
+	assert_int_equal(w->n_relays, 1);
 }
 
 static void a_family_that_could_not_be_had_is_named_beside_the_one_that_could(void **state)
@@ -191,6 +258,9 @@ int main(void)
 		TALK(without_relay_addresses_the_one_that_the_client_came_to_serves),
 		TALK(a_dual_allocation_has_an_address_of_each_family),
 		TALK(one_of_two_families_can_be_given_back),
+		TALK(each_of_two_families_has_its_own_time),
+		TALK(a_refresh_that_names_no_family_prolongs_both),
+		TALK(a_family_whose_time_is_over_relays_nothing_though_the_timer_has_not_run),
 		TALK(a_family_that_could_not_be_had_is_named_beside_the_one_that_could),
 		TALK(of_a_dual_allocation_the_second_family_alone_is_enough),
 		TALK(wishes_that_exclude_each_other_are_bad),

@@ -353,6 +353,66 @@ static void a_ticket_brings_the_allocation_from_another_worker(void **state)
 	world_stop(&two);
 }
 
+static unsigned allocate_mobile_both(struct client *c)
+{
+	assert_int_equal(handshake(c), 401);
+	begin(c, STUN_ALLOCATE);
+	stun_put_u32(&c->sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put_u32(&c->sw, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+	stun_put(&c->sw, STUN_A_MOBILITY_TICKET, NULL, 0);
+	unsigned code = read_allocation(c, ask(c));
+	if (code == 0)
+		keep_ticket(c);
+	return code;
+}
+
+static void two_families_keep_their_times_on_another_worker(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+	struct client home = client_udp(one, "192.0.2.1:4000", "alice"),
+		      away = moved(&home, "203.0.113.9:5000");
+
+	world_join(&two, one, 1);
+	at_worker(&away, &two);
+	assert_int_equal(allocate_mobile_both(&home), 0);
+	assert_int_equal(refresh_family(&home, 1, 3600), 0);
+	assert_int_equal(handshake(&away), 401);
+	begin(&away, STUN_REFRESH); /* of IPv6 alone, for 1200 s */
+	stun_put_u32(&away.sw, STUN_A_LIFETIME, 1200);
+	stun_put_u32(&away.sw, STUN_A_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+	stun_put(&away.sw, STUN_A_MOBILITY_TICKET, ticket, sizeof ticket);
+	assert_int_equal(ask(&away), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&away, one, &two), 0);
+	world_wait(&two, 1199999);
+	assert_int_equal(two.n_relays, 2);
+	world_wait(&two, 1);
+	assert_int_equal(two.n_relays, 1);
+	world_wait(&two, 2399999);
+	assert_int_equal(two.n_relays, 1);
+	world_wait(&two, 1);
+	assert_int_equal(turn_server_count(two.server), 0);
+	world_stop(&two);
+}
+
+static void a_ticket_gives_one_of_two_families_back(void **state)
+{
+	struct world *w = *state;
+	struct client home = client_udp(w, "192.0.2.1:4000", "alice"),
+		      away = moved(&home, "203.0.113.9:5000");
+
+	assert_int_equal(allocate_mobile_both(&home), 0);
+	assert_int_equal(handshake(&away), 401);
+	begin(&away, STUN_REFRESH);
+	stun_put_u32(&away.sw, STUN_A_LIFETIME, 0);
+	stun_put_u32(&away.sw, STUN_A_REQUESTED_ADDRESS_FAMILY, 2u << 24);
+	stun_put(&away.sw, STUN_A_MOBILITY_TICKET, ticket, sizeof ticket);
+	assert_int_equal(ask(&away), 0);
+	assert_int_equal(w->n_relays, 1);
+	assert_int_equal(turn_server_count(w->server), 1);
+	assert_int_equal(move(&away), 0);
+}
+
 /* A reload gives the new rules to one worker after the other, and what is under way between them must not slip through. */
 static void an_allocation_that_changes_its_worker_comes_under_the_rules_there(void **state)
 {
@@ -644,6 +704,8 @@ int main(void)
 		TALK(a_broken_connection_keeps_a_mobile_allocation),
 		TALK(moves_take_no_more_of_the_quota),
 		TALK(a_ticket_brings_the_allocation_from_another_worker),
+		TALK(two_families_keep_their_times_on_another_worker),
+		TALK(a_ticket_gives_one_of_two_families_back),
 		TALK(an_allocation_that_changes_its_worker_comes_under_the_rules_there),
 		TALK(what_was_settled_stays_so_on_another_worker),
 		TALK(an_old_ticket_follows_the_allocation_from_worker_to_worker),

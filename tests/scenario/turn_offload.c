@@ -305,21 +305,35 @@ static void a_family_that_is_given_up_takes_its_channels_out(void **state)
 	struct world *w = *state;
 	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
 
-	assert_int_equal(handshake(&alice), 401);
-	begin(&alice, STUN_ALLOCATE);
-	stun_put_u32(&alice.sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
-	stun_put_u32(&alice.sw, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
-	assert_int_equal(read_allocation(&alice, ask(&alice)), 0);
+	assert_int_equal(allocate_both(&alice), 0);
 	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
 	assert_int_equal(bind_channel(&alice, 0x4001, "[2a00::9]:53"), 0);
 	assert_int_equal(n_there, 2);
-	begin(&alice, STUN_REFRESH);
-	stun_put_u32(&alice.sw, STUN_A_LIFETIME, 0);
-	stun_put_u32(&alice.sw, STUN_A_REQUESTED_ADDRESS_FAMILY, 2u << 24);
-	assert_int_equal(ask(&alice), 0);
+	assert_int_equal(refresh_family(&alice, 2, 0), 0);
 	assert_int_equal(only()->c.number, 0x4000);
 	permit(&alice, "2a00::9"); /* refused, or without a socket: in no case does it come back */
 	assert_int_equal(n_there, 1);
+}
+
+static void of_two_families_each_ends_its_own_there(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+	uint64_t began = w->now;
+
+	w->cfg.lifetime.default_ms = 30000;
+	world_reload(w);
+	assert_int_equal(allocate_both(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.9:53"), 0);
+	assert_int_equal(bind_channel(&alice, 0x4001, "[2a00::9]:53"), 0);
+	assert_int_equal(refresh_family(&alice, 2, 60), 0);
+	assert_int_equal(n_there, 2);
+	for (unsigned i = 0; i < HANDLES; i++)
+		if (fakes[i].there)
+			assert_int_equal(fakes[i].until,
+					 began + (fakes[i].c.number == 0x4000 ? 30000 : 60000));
+	world_wait(w, 30000);
+	assert_int_equal(only()->c.number, 0x4001);
 }
 
 static void an_expired_channel_makes_room_for_the_next(void **state)
@@ -485,6 +499,7 @@ int main(void)
 		OFFLOAD(a_limited_bit_rate_takes_all_out_and_lets_them_back),
 		OFFLOAD(rules_that_forbid_the_peer_end_it_at_once),
 		OFFLOAD(a_family_that_is_given_up_takes_its_channels_out),
+		OFFLOAD(of_two_families_each_ends_its_own_there),
 		OFFLOAD(an_expired_channel_makes_room_for_the_next),
 		OFFLOAD(without_memory_it_stays_in_user_space),
 		OFFLOAD(switched_off_nothing_is_there),

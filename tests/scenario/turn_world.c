@@ -629,11 +629,32 @@ unsigned allocate(struct client *c)
 	return allocate_family(c, 0);
 }
 
+unsigned allocate_both(struct client *c)
+{
+	if (!c->nonce[0])
+		assert_int_equal(handshake(c), 401);
+	begin(c, STUN_ALLOCATE);
+	stun_put_u32(&c->sw, STUN_A_REQUESTED_TRANSPORT, 17u << 24);
+	stun_put_u32(&c->sw, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+	return read_allocation(c, ask(c));
+}
+
 unsigned refresh(struct client *c, int64_t lifetime)
 {
 	begin(c, STUN_REFRESH);
 	if (lifetime >= 0)
 		stun_put_u32(&c->sw, STUN_A_LIFETIME, (uint32_t)lifetime);
+	unsigned code = ask(c);
+	if (code == 0)
+		assert_int_equal(stun_get_u32(&c->m, STUN_A_LIFETIME, &c->lifetime), 0);
+	return code;
+}
+
+unsigned refresh_family(struct client *c, unsigned family, uint32_t lifetime_s)
+{
+	begin(c, STUN_REFRESH);
+	stun_put_u32(&c->sw, STUN_A_LIFETIME, lifetime_s);
+	stun_put_u32(&c->sw, STUN_A_REQUESTED_ADDRESS_FAMILY, family << 24);
 	unsigned code = ask(c);
 	if (code == 0)
 		assert_int_equal(stun_get_u32(&c->m, STUN_A_LIFETIME, &c->lifetime), 0);

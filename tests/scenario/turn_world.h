@@ -118,8 +118,10 @@ unsigned raw(struct client *c, const void *p, size_t n); /* any bytes; NO_ANSWER
 unsigned handshake(struct client *c); /* gets realm and nonce through a 401 */
 unsigned allocate(struct client *c);  /* with the handshake, if needed */
 unsigned allocate_family(struct client *c, unsigned family);
+unsigned allocate_both(struct client *c);		   /* IPv6 beside IPv4 */
 unsigned read_allocation(struct client *c, unsigned code); /* relay, mapped, lifetime, token of the answer */
 unsigned refresh(struct client *c, int64_t lifetime);	   /* -1: without LIFETIME */
+unsigned refresh_family(struct client *c, unsigned family, uint32_t lifetime_s); /* 1: IPv4, 2: IPv6 */
 unsigned permit(struct client *c, const char *peer);
 unsigned bind_channel(struct client *c, unsigned number, const char *peer);
 void send_to(struct client *c, const char *peer, const char *text);

@@ -158,11 +158,14 @@ def _(s):
 def _(s):
     if not clock_env(s.w):
         raise Skipped("the clock is not built")
-    held = s.hold()
+    held = [s.hold()]
     try:
-        for seconds in (7200, -86400, 0):
+        if hasattr(s, "shared"):
+            held.append(s.shared())
+        for seconds in (7200, 90000, -86400, 0):
             s.w.clock = seconds
-            held.still()
+            for h in held:
+                h.still()
             s.works(f"it works {seconds} s off")
             with Control(s) as control:
                 up = control.ask("service.status")["uptime_ms"]
@@ -172,7 +175,8 @@ def _(s):
             raise Failed("    it ended")
     finally:
         s.w.clock = 0
-        held.close()
+        for h in held:
+            h.close()
 
 
 def descriptors_of(s):

@@ -246,6 +246,27 @@ class Held:
         self.s.close()
 
 
+class Shared:
+    """A file that stile share has at the agent; still() gets it without an agent of one's own."""
+
+    def __init__(self, s):
+        self.s, self.n = s, 0
+        for folder in ("nothing", "out"):
+            os.makedirs(s.path(folder), exist_ok=True)
+        with open(s.path("out/a.bin"), "wb") as f:
+            f.write(os.urandom(100000))
+        self.p = subprocess.Popen([world.STILE, "share", s.path("out/a.bin"), "--json", "--runtime-dir", s.path("run")], stdout=subprocess.PIPE, text=True)
+        self.code = next(row["code"] for row in map(json.loads, self.p.stdout) if row["event"] == "ready")
+
+    def still(self):
+        self.n += 1
+        self.s.w.run(world.STILE, "get", self.code, self.s.path(f"in{self.n}"), "--runtime-dir", self.s.path("nothing")).exits(0)
+
+    def close(self):
+        self.p.terminate()
+        self.p.communicate(timeout=PATIENCE)
+
+
 class Tunnel(Service):
     """The server of the tunnel with an agent behind it, and the relay's routes."""
     section, program = "tunnel", "tunnel/stile-tunnel"
@@ -283,6 +304,10 @@ class Tunnel(Service):
 
     def hold(self):
         return Held(self.p + 10)
+
+    def shared(self):
+        """A share of site's."""
+        return Shared(self)
 
     def change(self, n):
         route = {"name": f"r{n}", "listen": f"127.0.0.1:{self.p + 1000 + n}", "target": f"127.0.0.1:{self.p + 30}"}

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "tunnel/server/rendezvous.h"
 #include "tunnel/server/server_priv.h"
+#include "tunnel/server/shares.h"
 
 enum { PROBE_MS = 3000, IN_USE_RETRY_S = 60 };
 
@@ -162,6 +163,7 @@ static void on_link_over(struct tunnel_server *s, const struct note *n)
 
 		if (e->link != n->id || e->admission != n->admission)
 			continue; /* another admission is under way to it: it will be made anew */
+		shares_untold(s, e->identity);
 		list_unlink(&e->node);
 		free(e);
 		return;
@@ -219,6 +221,7 @@ static void send_admit(struct tunnel_arrival *a, struct directory_entry *e)
 	memcpy(e->instance, a->info.hello.instance.p, WIRE_INSTANCE);
 	(void)snprintf(e->name, sizeof(e->name), "%s", a->name);
 	e->guest = a->guest;
+	shares_untold(a->server, e->identity);
 	e->admission = ++a->server->last_admission;
 	o->link = e->link;
 	o->admission = e->admission;

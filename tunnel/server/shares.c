@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The table of shares. An agent says SHARE, again after each reconnection, and takes it back with over; what nobody takes back
- * ends with its time, and is looked for when somebody asks.
+ * The table of shares. An agent says SHARE, again after each reconnection, and takes it back with over; what nobody takes back ends with its
+ * time, or a day after its agent has gone. That is looked for when somebody asks.
  *
  * A number belongs to the key that said it first; another key that says it is refused.
  */
@@ -13,7 +13,7 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/rendezvous.h"
 
-enum { KEPT_S = 24 * 3600 };
+enum { KEPT_MS = 24 * 3600 * 1000 };
 
 static struct share_entry *entry_of(struct tunnel_server *s, uint64_t id)
 {
@@ -49,13 +49,23 @@ static void drop(struct tunnel_server *s, struct share_entry *e)
 
 static void drop_old(struct tunnel_server *s)
 {
-	uint64_t now = (uint64_t)time(NULL);
+	uint64_t now = loop_now(s->loop), unix_s = (uint64_t)time(NULL);
 
 	list_for_each_safe (it, &s->shares) {
 		struct share_entry *e = list_entry(it, struct share_entry, node);
 
-		if (now >= e->expires)
+		if ((e->expires && unix_s >= e->expires) || (e->untold_at && now - e->untold_at >= KEPT_MS))
 			drop(s, e);
+	}
+}
+
+void shares_untold(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN])
+{
+	list_for_each (it, &s->shares) {
+		struct share_entry *e = list_entry(it, struct share_entry, node);
+
+		if (!e->untold_at && memcmp(e->identity, identity, WIRE_PIN) == 0)
+			e->untold_at = loop_now(s->loop);
 	}
 }
 
@@ -77,7 +87,6 @@ static unsigned count_of(struct tunnel_server *s, const uint8_t identity[static 
 static enum wire_reason put(struct tunnel_server *s, const struct note *n, const struct wire_share *m, const char **ret_text)
 {
 	struct share_entry *e = entry_of(s, m->id);
-	uint64_t latest = (uint64_t)time(NULL) + KEPT_S;
 
 	*ret_text = "";
 	if (e && memcmp(e->identity, n->link.identity, WIRE_PIN) != 0)
@@ -96,7 +105,8 @@ static enum wire_reason put(struct tunnel_server *s, const struct note *n, const
 		s->n_shares++;
 	}
 	e->kind = m->kind;
-	e->expires = m->expires ? MIN(m->expires, latest) : latest;
+	e->expires = m->expires;
+	e->untold_at = 0;
 	return WIRE_R_NONE;
 }
 

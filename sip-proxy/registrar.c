@@ -367,7 +367,7 @@ static enum sip_step on_call(struct sip_passage *p, struct sip_registrar *r)
 
 enum sip_step sip_registrar_request(struct sip_passage *p, void *arg)
 {
-	if (!p->for_us || p->in_dialog)
+	if (!p->for_us || p->in_dialog || p->has_flow)
 		return SIP_GO_ON;
 	if (p->msg->method == SIP_REGISTER)
 		return on_register(p, arg);

@@ -132,9 +132,12 @@ bool sip_px_is_ours(const struct sip_proxy *px, const struct sip_uri *u)
 
 static void take_token(struct sip_walk *w, const struct sip_token *t)
 {
+	bool path = t->flags & SIP_TOKEN_PATH;
 	if (w->p.msg->method == SIP_REGISTER)
 		return; /* it is of no dialog (RFC 3261 10.2), and has to prove itself */
-	w->p.in_dialog = !(t->flags & SIP_TOKEN_PATH) && w->p.has_to_tag;
+	if (!path && !w->p.has_to_tag)
+		return; /* a dialog's, on what begins something else: it opens nothing */
+	w->p.in_dialog = !path;
 	w->p.has_flow = t->flags & SIP_TOKEN_FLOW;
 	w->p.flow = t->hop;
 	w->p.strict_flow = t->flags & SIP_TOKEN_STRICT;

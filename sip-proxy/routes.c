@@ -170,7 +170,7 @@ enum sip_step sip_routes_request(struct sip_passage *p, void *arg)
 	struct sip_place place;
 	int rc;
 
-	if (!p->for_us && !p->in_dialog)
+	if (!p->for_us && !p->in_dialog && !p->has_flow)
 		r = sip_routes_find(rt->routes, p->basics->uri.host);
 	if (!r)
 		return SIP_GO_ON;

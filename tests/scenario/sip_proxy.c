@@ -338,6 +338,31 @@ static void a_recorded_route_opens_no_other_dialog(void **state)
 	world_stop(&w);
 }
 
+/* Nor does the Route of a caller who can be reached by his connection alone, which names it: neither while it is there nor when it
+ * is gone, and the Request-URI would say where to go. */
+static void a_recorded_flow_is_of_its_dialog_too(void **state)
+{
+	static const char from[] = "tcp:203.0.113.9:40001";
+	static struct world w;
+	struct req r = { .method = "MESSAGE", .uri = "sip:premium@198.51.100.1", .proto = "TCP", .via_host = "203.0.113.9:40001" };
+	char route[1024];
+	(void)state;
+	begin(&w);
+	say_req(&w, "tcp:203.0.113.9:40000", &(struct req){ .proto = "TCP", .via_host = "203.0.113.9:40000" });
+	struct sent s = expect_request(&w, "INVITE", BOB);
+	snprintf(route, sizeof route, "Route: %s\r\n", sent_value(&s, SIP_H_RECORD_ROUTE, 1));
+	sent_free(&s);
+	r.more = route;
+	for (unsigned i = 0; i < 2; i++) {
+		r.branch = i ? "z9hG4bK-dead" : "z9hG4bK-alive";
+		w.dead_conn = i ? 40000 : 0;
+		say_req(&w, from, &r);
+		expect_and_free(&w, 403, from);
+		expect_nothing(&w);
+	}
+	world_stop(&w);
+}
+
 /* The ACK for a 2xx leaves by the interface that the Route names, as the dialog's other requests: another one has another address,
  * and perhaps another certificate. */
 static void the_ack_leaves_by_the_interface_of_the_dialog(void **state)
@@ -873,6 +898,7 @@ int main(void)
 		cmocka_unit_test(a_client_behind_nat_is_called_back_by_its_flow),
 		cmocka_unit_test(a_client_that_only_asks_for_rport_needs_no_flow),
 		cmocka_unit_test(a_recorded_route_opens_no_other_dialog),
+		cmocka_unit_test(a_recorded_flow_is_of_its_dialog_too),
 		cmocka_unit_test(the_ack_leaves_by_the_interface_of_the_dialog),
 		cmocka_unit_test(nothing_of_a_dialog_comes_back_to_a_listener_of_ours),
 		cmocka_unit_test(a_registration_gets_nothing_by_the_route_of_a_dialog),

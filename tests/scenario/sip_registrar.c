@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "sip-proxy/registrar.h"
+#include "sip-proxy/token.h"
 #include "tests/scenario/sip_world.h"
 
 #define ALICE "udp:192.0.2.1:5060"
@@ -40,6 +41,12 @@ static bool is_trusted(void *arg, const struct sip_hop *from)
 	return from->iface == 4;
 }
 
+static bool is_elsewhere(void *arg, const char *aor) /* at a UC server */
+{
+	(void)arg;
+	return strcmp(aor, "boss@uc.test") == 0;
+}
+
 static unsigned guessers;
 static void on_guesses(void *arg, const struct sip_hop *from)
 {
@@ -61,6 +68,7 @@ static void begin(void)
 									    .password = password_of,
 									    .is_domain = domain_is_ours,
 									    .is_trusted = is_trusted,
+									    .is_elsewhere = is_elsewhere,
 									    .guesses = on_guesses,
 									    .ops = w.o.ops,
 									    .edge = &w,
@@ -455,6 +463,31 @@ static void nobody_else_asks_our_users_for_credentials(void **state)
 	end();
 }
 
+/* Whoever registers at a UC server through us knows the Path of it: it leads to his own flow, and is no way past the server that
+ * would have asked who he is. */
+static void a_path_leads_to_its_flow_and_to_nobody_else(void **state)
+{
+	static const char from[] = "tcp:198.51.100.7:41000";
+	struct sip_token t = { .flags = SIP_TOKEN_PATH | SIP_TOKEN_FLOW | SIP_TOKEN_STRICT, .hop = hop_of(from) };
+	char token[SIP_TOKEN_MAX], text[2048];
+	struct sent s;
+	(void)state;
+	begin();
+	s = do_register(BOB, "bob", "hush", "Contact: <sip:bob@192.0.2.20>\r\n");
+	sent_free(&s);
+	assert_int_equal(sip_token_make(&w.o.token_key, &t, (struct text){ 0 }, (struct text){ 0 }, token), 0);
+	(void)snprintf(text, sizeof text,
+		       "MESSAGE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/TCP 198.51.100.7;branch=z9hG4bK-p\r\nMax-Forwards: 7\r\n"
+		       "Route: <sip:%s@192.0.2.100;lr>\r\nFrom: <sip:boss@uc.test>;tag=1\r\nTo: <sip:bob@uc.test>\r\nCall-ID: p1\r\n"
+		       "CSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n",
+		       token);
+	say(&w, from, text);
+	s = expect_request(&w, "MESSAGE", from);
+	sent_free(&s);
+	expect_nothing(&w);
+	end();
+}
+
 static void a_user_is_not_locked_out_by_others_who_guess(void **state)
 {
 	static const char user_from[] = "udp:192.0.2.77:5060";
@@ -596,6 +629,7 @@ int main(void)
 		cmocka_unit_test(outbound_flows_are_one_device_and_a_dead_one_is_430),
 		cmocka_unit_test(what_follows_in_a_call_reaches_a_callee_behind_nat_by_his_flow),
 		cmocka_unit_test(nobody_else_asks_our_users_for_credentials),
+		cmocka_unit_test(a_path_leads_to_its_flow_and_to_nobody_else),
 		cmocka_unit_test(a_user_is_not_locked_out_by_others_who_guess),
 		cmocka_unit_test(an_own_account_is_no_way_to_go_on_guessing_and_a_64_is_one_source),
 		cmocka_unit_test(a_registration_through_another_proxy_needs_one_that_keeps_the_flow),

@@ -531,12 +531,25 @@ def kept_visits(w, target, port, taken):
         raise Failed("    it is still there")
 
 
+def answers(s):
+    try:
+        s.sendall(b"x")
+        return s.recv(1) == b"x"
+    except OSError:
+        return False
+
+
 @case("without a direct path bytes go over the relay of the server")
 def _(w):
     with Target(w.target_port(0), echo):
         visit_for_real(w, w.target_port(0), direct="{ direct: false, turn: false }")
         links_up(w, "home", "relay")
         carried(w.job_port(0), 3 << 20)
+        with connect(w.job_port(0), timeout=5) as s:
+            if not answers(s):
+                raise Failed("    no echo")
+            w.ask("tunnel", "agents", "revoke", "home").exits(0)
+            wait_for("the visitor that was revoked gets nothing more", lambda: not answers(s), 20)
 
 
 def local_turn(w, secrets):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is who in the tunnel, with the real programs: enrolment by code and password, approval, revocation, keys that were
 copied, lost, rotated or are another server's, and what an agent or a stranger says that is wrong."""
+import hashlib
 import os
 import re
 import shutil
@@ -441,8 +442,8 @@ def field(number, value):
     return struct.pack("!HH", number, len(value)) + value
 
 
-def hello(version=1, oldest=1, features=0, name=b"site", more=b""):
-    body = field(1, struct.pack("!H", version)) + field(2, struct.pack("!H", oldest)) + field(3, b"\x01") + \
+def hello(version=1, oldest=1, purpose=1, features=0, name=b"site", more=b""):
+    body = field(1, struct.pack("!H", version)) + field(2, struct.pack("!H", oldest)) + field(3, bytes([purpose])) + \
         field(4, struct.pack("!Q", features)) + field(5, os.urandom(16)) + field(7, name) + more
     return bytes([1]) + len(body).to_bytes(3, "big") + body
 
@@ -529,45 +530,155 @@ def _(w):
         raise Failed(f"    {lines} lines about it")
 
 
-@case("an agent with as many relays as it may have asks again for one that it lost, or waits for, and gets it")
-def _(w):
-    w.server(direct="{ relays: 1 }")
-    ends, pins, call = [], [], os.urandom(16)
-    for name in ("one", "two"):
-        w.agent(name)
+# ---- relays, asked for and used by hand ----
+
+def known(w, *names, **more):
+    """The keys of agents that are enrolled, and are not running (any more)."""
+    for name in names:
+        w.agent(name, **more)
         w.connected(name)
         w.agents[name].stop()
         wait_for("it has gone", lambda n=name: not w.link(n))
-        pins.append(bytes.fromhex(w.registered(name)["fingerprint"].removeprefix("sha256:")))
-        ends.append(Stranger(w, key_of(w, name)))
-        expect("the answer", ends[-1].ask(hello(features=4))[0], 2)  # WELCOME
+    return [bytes.fromhex(w.registered(n)["fingerprint"].removeprefix("sha256:")) for n in names]
 
-    def wants(end, other):
-        body = field(1, other) + field(2, call)
-        end.s.sendall(bytes([0x22]) + len(body).to_bytes(3, "big") + body)
 
-    def hears(end):
-        """The fields of the next RELAY, by their numbers."""
-        while True:
-            head = end.take(4)
-            if not head:
-                raise Failed("    the server has hung up")
-            body, found = end.take(int.from_bytes(head[1:], "big")), {}
-            while head[0] == 0x22 and body:
-                number, n = struct.unpack_from("!HH", body)
-                found[number], body = body[4:4 + n], body[4 + n:]
-            if found:
-                return found
+def meets(w, *names):
+    """Control connections of known agents that say that they look for others."""
+    ends = [Stranger(w, key_of(w, name)) for name in names]
+    for end in ends:
+        expect("the answer", end.ask(hello(features=4))[0], 2)  # WELCOME
+    return ends
+
+
+def wants(end, other, call):
+    body = field(1, other) + field(2, call)
+    end.s.sendall(bytes([0x22]) + len(body).to_bytes(3, "big") + body)
+
+
+def hears(end):
+    """The fields of the next RELAY, by their numbers."""
+    while True:
+        head = end.take(4)
+        if not head:
+            raise Failed("    the server has hung up")
+        body, found = end.take(int.from_bytes(head[1:], "big")), {}
+        while head[0] == 0x22 and body:
+            number, n = struct.unpack_from("!HH", body)
+            found[number], body = body[4:4 + n], body[4 + n:]
+        if found:
+            return found
+
+
+def relay_of(a, b, pins):
+    """The session of a relay that both want."""
+    call = os.urandom(16)
+    wants(a, pins[1], call)
+    expect("what the other one hears", hears(b), {1: pins[0], 2: call})
+    wants(b, pins[0], call)
+    first, second = hears(a), hears(b)
+    if set(first) != {1, 2, 3} or first[3] != second.get(3):
+        raise Failed(f"    there is no relay: {first} {second}")
+    return first[3]
+
+
+def joined(w, session, *pems):
+    """The ends of a relay, through which a byte goes each way."""
+    ends = [Stranger(w, pem) for pem in pems]
+    for end in ends:
+        end.s.sendall(hello(purpose=4, more=field(6, session)))
+    for end in ends:
+        expect("the answer", end.take(4)[0], 2)  # WELCOME
+        end.take(6)
+        end.s.sendall(b"r")  # bytes from here on
+    for a, b in (ends, ends[::-1]):
+        a.s.sendall(b"x")
+        expect("what comes through", b.take(1), b"x")
+    return ends
+
+
+def broken_off(ends):
+    for end in ends:
+        try:
+            got = end.take(1)
+        except TimeoutError:
+            raise Failed("    the relay goes on") from None
+        except OSError:
+            continue
+        expect("what comes through", got, None)
+        end.close()
+
+
+@case("an agent with as many relays as it may have asks again for one that it lost, or waits for, and gets it")
+def _(w):
+    w.server(direct="{ relays: 1 }")
+    call, pins = os.urandom(16), known(w, "one", "two")
+    ends = meets(w, "one", "two")
     for _i in range(2):
-        wants(ends[0], pins[1])
+        wants(ends[0], pins[1], call)
         expect("what the other one hears", hears(ends[1]), {1: pins[0], 2: call})
     for _i in range(2):  # the first pair, and another one when it is lost
-        wants(ends[1], pins[0])
+        wants(ends[1], pins[0], call)
         if set(hears(ends[0])) != {1, 2, 3} or set(hears(ends[1])) != {1, 2, 3}:
             raise Failed("    there is no relay")
-        wants(ends[0], pins[1])
+        wants(ends[0], pins[1], call)
         expect("what the other one hears", hears(ends[1]), {1: pins[0], 2: call})
     for end in ends:
+        end.close()
+
+
+def relay_ends_with(w, name, pin, act, closed):
+    """closed: it has nothing but the relay left when that happens."""
+    site, visitor = meets(w, "site", name)
+    ends = joined(w, relay_of(visitor, site, [pin, w.site]), key_of(w, name), key_of(w, "site"))
+    if closed:
+        visitor.close()
+        wait_for("it is away", lambda: not w.link(name))
+    act()
+    broken_off(ends)
+    for end in (site, visitor):
+        end.close()
+    wait_for("both have gone", lambda: not w.link("site") and not w.link(name))
+
+
+@case("a relay ends with the agent: revoked, deleted, thrown out or sent away, also if it is all that is left of it")
+def _(w):
+    w.server()
+    w.site, *pins = known(w, "site", "stolen", "thief", "deleted", "thrown", "last")
+    relay_ends_with(w, "stolen", pins[0], lambda: w.ask("tunnel", "agents", "revoke", "stolen").exits(0), False)
+    relay_ends_with(w, "thief", pins[1], lambda: w.ask("tunnel", "agents", "revoke", "thief").exits(0), True)
+    relay_ends_with(w, "deleted", pins[2], lambda: w.ask("tunnel", "agents", "delete", "deleted").exits(0), True)
+    relay_ends_with(w, "thrown", pins[3], lambda: w.ask("tunnel", "drop", "thrown", "--over").exits(0), False)
+    relay_ends_with(w, "last", pins[4], lambda: w.ask("config", "set", "tunnel.accept", "false").exits(0), True)
+
+
+def own_key(w, name):
+    """A key that nobody has enrolled: its file, and its fingerprint."""
+    w.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=site",
+              "-keyout", f"{name}.pem", "-out", f"{name}.crt")
+    with open(w.path(f"{name}.pem"), "a", encoding="ascii") as f, open(w.path(f"{name}.crt"), encoding="ascii") as crt:
+        f.write(crt.read())
+    public = subprocess.run(["openssl", "pkey", "-in", w.path(f"{name}.pem"), "-pubout", "-outform", "DER"], capture_output=True, timeout=20, check=True)
+    return w.path(f"{name}.pem"), hashlib.sha256(public.stdout).digest()
+
+
+@case("a relay of a share's guest ends with the share, also if it is all that is left of the guest")
+def _(w):
+    w.server()
+    pins = known(w, "site")
+    site, = meets(w, "site")
+    share = field(1, os.urandom(8)) + field(2, b"\x01")
+    site.s.sendall(bytes([0x25]) + len(share).to_bytes(3, "big") + share)
+    guests, ends = [], []
+    for name in ("guest", "ghost"):
+        pem, pin = own_key(w, name)
+        guests.append(Stranger(w, pem))
+        expect("the answer", guests[-1].ask(hello(features=4 | 8 | 16, name=name.encode(), more=field(8, share[4:12])))[0], 2)
+        ends += joined(w, relay_of(guests[-1], site, [pin, pins[0]]), pem, key_of(w, "site"))
+    guests[1].close()
+    over = share + field(4, b"\x01")
+    site.s.sendall(bytes([0x25]) + len(over).to_bytes(3, "big") + over)
+    broken_off(ends)
+    for end in (site, guests[0]):
         end.close()
 
 
@@ -618,15 +729,12 @@ def _(w):
         if s.ask(hello()) is not None:
             raise Failed(f"    an answer for {what}")
         s.close()
-    w.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=site",
-              "-keyout", "own.pem", "-out", "own.crt")
-    with open(w.path("own.pem"), "a", encoding="ascii") as f, open(w.path("own.crt"), encoding="ascii") as crt:
-        f.write(crt.read())
-    nobody = Stranger(w, w.path("own.pem"))
+    own, _ = own_key(w, "own")
+    nobody = Stranger(w, own)
     kind, payload = nobody.ask(hello())
     expect("the answer", (kind, payload[:5]), (3, b"\x00\x01\x00\x01\x03"))  # REFUSED, unknown key
     nobody.close()
-    liar = Stranger(w, w.path("own.pem"))  # says that a login follows, and sends a proof of nothing
+    liar = Stranger(w, own)  # says that a login follows, and sends a proof of nothing
     body = field(1, os.urandom(8)) + field(2, os.urandom(32))
     kind, payload = liar.ask(hello(features=1) + bytes([5]) + len(body).to_bytes(3, "big") + body)
     expect("the answer", kind, 3)

@@ -416,6 +416,7 @@ void arrivals_hear(struct note *n)
 		arrival_free(a);
 		break;
 	case NOTE_LINK_OVER: on_link_over(s, n); break;
+	case NOTE_LINK_ENDED: rendezvous_end_relays(s, n->link.identity, 0); break;
 	case NOTE_WORD: rendezvous_hear(s, n); break;
 	case NOTE_PAIR_OVER: rendezvous_pair_over(s, n); break;
 	case NOTE_PROBED:
@@ -438,6 +439,7 @@ void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[
 		if (a->admit && memcmp(a->info.identity, identity, WIRE_PIN) == 0)
 			tunnel_arrival_refuse(a, reason, text, 0);
 	}
+	rendezvous_end_relays(s, identity, 0); /* also of one whose link is over */
 	for (unsigned i = 0; s->started && i < s->n_workers; i++) {
 		struct order *o = order_new(tunnel_server_worker(s, i), ORDER_END, WIRE_REFUSED, &m);
 

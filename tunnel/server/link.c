@@ -451,6 +451,17 @@ int tunnel_link_send(struct tunnel_link *l, unsigned type, const void *msg)
 	return r == -EPIPE ? -ENOTCONN : r;
 }
 
+/* It was sent away: its relays end, too, and those that it was about to ask for. */
+static void tell_main_ended(const struct tunnel_link *l)
+{
+	struct note *n = note_new(l->worker->server, NOTE_LINK_ENDED, l->i.id, 0);
+
+	if (!n)
+		return; /* a relay of it goes on until its ends let go */
+	n->link = l->i;
+	note_post(n);
+}
+
 void tunnel_link_end(struct tunnel_link *l, enum wire_reason reason, const char *text,
 		     uint32_t retry_after_s)
 {
@@ -466,6 +477,7 @@ void tunnel_link_end(struct tunnel_link *l, enum wire_reason reason, const char 
 	}
 	down(l, reason, text && *text ? text : wire_reason_text(reason));
 	l->over = true;
+	tell_main_ended(l);
 	loop_timer_set(l->worker->loop, &l->end, 0);
 }
 

@@ -283,7 +283,7 @@ struct pair_order {
 	struct mail mail;
 	struct tunnel_server *server;
 	uint64_t id;
-	bool end;
+	const char *end; /* why; NULL: it begins */
 	uint8_t identity[2][WIRE_PIN];
 	char name[2][WIRE_NAME_MAX + 1];
 	uint64_t quota, bitrate;
@@ -325,7 +325,7 @@ static void deliver_order(struct mail *m, struct loop *l)
 	if (!o->end)
 		begin(w, o);
 	else if (p)
-		over(p, "an agent wants it no more");
+		over(p, o->end);
 	drop_order(m);
 }
 
@@ -362,12 +362,12 @@ int pair_order_begin(struct tunnel_server *s, uint64_t id, const uint8_t a[stati
 	return 0;
 }
 
-void pair_order_end(struct tunnel_server *s, uint64_t id)
+void pair_order_end(struct tunnel_server *s, uint64_t id, const char *why)
 {
 	struct pair_order *o = order_for(s, id);
 
 	if (!o)
 		return; /* it ends by itself when its ends do */
-	o->end = true;
+	o->end = why;
 	post(o);
 }

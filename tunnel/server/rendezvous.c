@@ -227,12 +227,14 @@ struct relay_ask {
 	struct list node;
 	uint8_t from[WIRE_PIN], to[WIRE_PIN], call[WIRE_CALL];
 	uint64_t link; /* of from */
+	uint64_t share; /* whose guest from is; 0: an agent */
 	uint64_t until;
 };
 struct relay_entry { /* a pair, as main knows it; the rest is its worker's */
 	struct list node;
 	uint64_t id;
 	uint8_t ends[2][WIRE_PIN], call[WIRE_CALL];
+	uint64_t share; /* whose guest one end is; 0: of none */
 };
 
 /* session 0: the other one wants it, too. */
@@ -306,7 +308,24 @@ static void end_pair(struct tunnel_server *s, const uint8_t identity[static WIRE
 		struct relay_entry *e = list_entry(it, struct relay_entry, node);
 
 		if (is_end(e, identity) && memcmp(e->call, call, WIRE_CALL) == 0)
-			pair_order_end(s, e->id);
+			pair_order_end(s, e->id, "an agent wants it no more");
+	}
+}
+
+void rendezvous_end_relays(struct tunnel_server *s, const uint8_t *identity, uint64_t share)
+{
+	list_for_each_safe (it, &s->asks) {
+		struct relay_ask *a = list_entry(it, struct relay_ask, node);
+
+		if ((!identity || memcmp(a->from, identity, WIRE_PIN) == 0) &&
+		    (!share || a->share == share))
+			drop_ask(s, a);
+	}
+	list_for_each (it, &s->pairs) {
+		const struct relay_entry *e = list_entry(it, struct relay_entry, node);
+
+		if ((!identity || is_end(e, identity)) && (!share || e->share == share))
+			pair_order_end(s, e->id, "the server has sent an agent away");
 	}
 }
 
@@ -321,6 +340,7 @@ static int make_pair(struct tunnel_server *s, const struct relay_ask *a, const s
 		memcpy(e->ends[0], a->from, WIRE_PIN);
 		memcpy(e->ends[1], n->link.identity, WIRE_PIN);
 		memcpy(e->call, a->call, WIRE_CALL);
+		e->share = a->share ? a->share : n->link.guest;
 		r = pair_order_begin(s, e->id, e->ends[0], e->ends[1]);
 	}
 	if (r < 0) {
@@ -350,6 +370,7 @@ static int add_ask(struct tunnel_server *s, const struct note *n, const struct w
 		s->n_asks++;
 	}
 	a->link = n->id;
+	a->share = n->link.guest;
 	a->until = loop_now(s->loop) + ASK_MS;
 	return 0;
 }

@@ -98,9 +98,11 @@ const struct tunnel_arrival_info *tunnel_arrival_info(const struct tunnel_arriva
 void *tunnel_arrival_state(const struct tunnel_arrival *a);
 void tunnel_arrival_set_state(struct tunnel_arrival *a, void *state);
 
-/* A revoked or renamed agent: ends every link of this identity (in its worker, soon). */
+/* A revoked agent: ends every link and relay of this identity (in its worker, soon). */
 void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
 				enum wire_reason reason, const char *text);
+/* No agents are let in: the relays of all end; their links are the owner's to end. */
+void tunnel_server_end_relays(struct tunnel_server *s);
 /* What other agents call it. Main thread. */
 void tunnel_server_rename(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN], const char *name);
 /* After so long an agent is to come again to a server that sends all away. */

@@ -83,7 +83,16 @@ struct tunnel_server {
 /* ---- mail between main and workers ---- */
 
 /* Worker to main. */
-enum note_kind { NOTE_ARRIVED, NOTE_FRAME, NOTE_GONE, NOTE_LINK_OVER, NOTE_PROBED, NOTE_WORD, NOTE_PAIR_OVER };
+enum note_kind {
+	NOTE_ARRIVED,
+	NOTE_FRAME,
+	NOTE_GONE,
+	NOTE_LINK_OVER,
+	NOTE_LINK_ENDED,
+	NOTE_PROBED,
+	NOTE_WORD,
+	NOTE_PAIR_OVER
+};
 struct note_home { /* outlives the server while notes are under way: they are delivered when its workers have stopped */
 	_Atomic unsigned refs;
 	struct tunnel_server *server; /* main thread; NULL: it has gone */
@@ -97,7 +106,7 @@ struct note {
 	uint64_t admission;
 	bool alive;			 /* NOTE_PROBED */
 	struct tunnel_arrival_info info; /* NOTE_ARRIVED; hello is parsed again from the frame */
-	struct tunnel_link_info link;	 /* NOTE_PROBED, NOTE_WORD */
+	struct tunnel_link_info link;	 /* NOTE_PROBED, NOTE_WORD, NOTE_LINK_ENDED */
 	char why[FRAME_CONN_WHY];
 	unsigned type;
 	size_t n;

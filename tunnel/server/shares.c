@@ -35,6 +35,7 @@ static void end_guests(struct tunnel_server *s, uint64_t id)
 		if (d->guest == id)
 			tunnel_server_end_identity(s, d->identity, WIRE_R_UNKNOWN_SHARE, "the share is over");
 	}
+	rendezvous_end_relays(s, NULL, id);
 }
 
 static void drop(struct tunnel_server *s, struct share_entry *e)

@@ -280,6 +280,7 @@ int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, si
 	if (r == 0 && !c->accept) {
 		tunnel_agents_send_away(t->agents, why);
 		tunnel_jobs_send_away(t->jobs, why);
+		tunnel_server_end_relays(t->server);
 	}
 	if (r == 0)
 		r = tunnel_agents_configure(t->agents, &ao, err, err_n);

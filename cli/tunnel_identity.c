@@ -22,6 +22,7 @@ enum { PASSPHRASE_MAX = 256, BACKUP_MAX = 64 * 1024 };
 static void print_keys(const json_t *k)
 {
 	json_int_t behind = json_integer_value(json_object_get(k, "agents_behind"));
+	json_int_t astray = json_integer_value(json_object_get(k, "agents_astray"));
 
 	printf("root       %s%s\n", text_of_key(k, "root"),
 	       json_is_true(json_object_get(k, "root_key")) ? "" : "  (its key is not here)");
@@ -31,6 +32,9 @@ static void print_keys(const json_t *k)
 	if (behind)
 		printf("%lld agent%s not connected since this root is in use\n", (long long)behind,
 		       behind == 1 ? " has" : "s have");
+	if (astray)
+		printf("%lld agent%s another successor\n", (long long)astray,
+		       astray == 1 ? " knows" : "s know");
 }
 
 static int call_and_print(struct cli *cli, const char *verb, json_t *args)
@@ -160,7 +164,7 @@ static const struct command rows[] = {
 	{ "tunnel identity rotate", "link|root", "make a new link key, or make the successor the root",
 	  "A new link key is taken by every agent as it is, for the root signs it. Rotating the root shuts out whoever stole a\n"
 	  "link or root key: agents know the successor already, and are told of the next one when they connect. It is refused while\n"
-	  "some have not connected since the last time.",
+	  "some have not connected since the last time, or know another successor.",
 	  force_options, ARRAY_LEN(force_options), 1, 1, run_rotate, WITHOUT_CONFIG },
 	{ "tunnel identity export", "FILE", "back the root and its successor up, locked by a passphrase",
 	  "With this file another machine becomes the same server for all agents. Keep it where the server's disk is not.",

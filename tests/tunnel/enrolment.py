@@ -379,6 +379,34 @@ def _(w):
     w.connected("site")
 
 
+@case("a successor that is lost at the server is another one then, which agents do not take: no rotation locks them out unawares")
+def _(w):
+    s = w.server()
+    for name in ("site", "other"):
+        w.agent(name)
+        w.connected(name)
+    was = w.ask_verb("tunnel.identity")
+    w.ask("tunnel", "identity", "export", w.path("backup.pem"), stdin="open sesame\n").exits(0)
+    s.stop()
+    os.unlink(w.path("store/stile-tunnel/tunnel-successor.pem"))
+    w.start_server()
+    now = w.ask_verb("tunnel.identity")
+    w.server_logged("tunnel.keys.successor", now["successor"])
+    for name in ("site", "other"):
+        w.connected(name)
+        w.agent_logged(name, "agent.successor", f"pinned={was['successor']}", f"named={now['successor']}")
+    expect("the pinned successor", w.agent_verb("site", "agent.identity")["servers"][0]["successor"], was["successor"])
+    w.ask("tunnel", "identity").exits(0).says("2 agents know another successor")
+    w.ask("tunnel", "identity", "rotate", "root").exits(1).says("2 agents know another successor")
+    w.ask_agent("other", "agent", "enrol", w.enrol("other", "--replace")["code"]).exits(0)
+    expect("the pinned successor", w.agent_verb("other", "agent.identity")["servers"][0]["successor"], now["successor"])
+    w.ask("tunnel", "identity", "rotate", "root").exits(1).says("1 agents know another successor", "site")
+    w.ask("tunnel", "identity", "import", w.path("backup.pem"), "--force", stdin="open sesame\n").exits(0).says("1 agent knows another successor")
+    w.ask("tunnel", "agents", "delete", "other").exits(0)
+    w.ask("tunnel", "identity", "rotate", "root").exits(0).says(was["successor"])
+    w.agent_logged("site", "agent.pinned", f"root={was['successor']}")
+
+
 # ---- strangers and liars ----
 
 class Recorder:

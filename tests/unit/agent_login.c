@@ -237,12 +237,17 @@ static int say(struct world *w, unsigned type, const union wire_msg *m)
 	return w->hooks.enrol(w->hooks.arg, &w->agent, type, m, w->why, sizeof(w->why));
 }
 
-static int welcome(struct world *w)
+static int welcome_naming(struct world *w, const struct identity_hash *successor)
 {
-	struct wire_welcome m = { .successor = { identity_hash(w->keys.successor)->b, IDENTITY_LEN } };
+	struct wire_welcome m = { .successor = { successor->b, IDENTITY_LEN } };
 
 	w->why[0] = 0;
 	return w->hooks.welcomed(w->hooks.arg, &w->agent, &m, w->why, sizeof(w->why));
+}
+
+static int welcome(struct world *w)
+{
+	return welcome_naming(w, identity_hash(w->keys.successor));
 }
 
 static struct enrol_code code_of(struct world *w, char text[static ENROL_CODE_STRLEN])
@@ -499,6 +504,48 @@ static void a_rotated_root_is_followed_and_the_old_one_is_over(void **state)
 	assert_true(w->hopeless);
 }
 
+/* Whoever has the root's or the link's key could else have himself pinned, and the rotation would leave him in and the owner out. */
+static void a_successor_that_is_pinned_is_followed_whatever_other_one_the_server_names(void **state)
+{
+	struct world *w = *state;
+	const struct identity_hash other = { { 7 } };
+	char err[IDENTITY_ERRLEN];
+
+	enrol_by_code(w);
+	greet(w);
+	assert_int_equal(welcome_naming(w, &other), 0); /* it is let in: the root is the pinned one */
+	restart(w);
+	assert_true(identity_hash_equal(&w->dialer->memory.pins.successor,
+					identity_hash(w->keys.successor)));
+	assert_int_equal(server_keys_rotate_root(w->server_dir.path, &w->keys, err), 0);
+	new_server_tls(w);
+	greet(w);
+	assert_int_equal(welcome_naming(w, &other), 0); /* the root has moved: its word counts */
+	assert_true(identity_hash_equal(&w->dialer->memory.pins.root, identity_hash(w->keys.root)));
+	assert_true(identity_hash_equal(&w->dialer->memory.pins.successor, &other));
+}
+
+static void a_successor_is_learned_where_none_was_known_and_by_a_code(void **state)
+{
+	struct world *w = *state;
+	char text[ENROL_CODE_STRLEN];
+	const struct identity_hash other = { { 7 } };
+	struct enrol_code c;
+
+	enrol_by_code(w);
+	w->dialer->memory.pins.successor = (struct identity_hash){ { 0 } };
+	greet(w);
+	assert_int_equal(welcome_naming(w, &other), 0);
+	assert_true(identity_hash_equal(&w->dialer->memory.pins.successor, &other));
+	c = code_of(w, text);
+	assert_int_equal(dialer_set_code(w->dialer, text, true, w->why, sizeof(w->why)), 0);
+	greet(w);
+	assert_int_equal(enrolled(w, &c, true), 0);
+	assert_int_equal(welcome(w), 0);
+	assert_true(identity_hash_equal(&w->dialer->memory.pins.successor,
+					identity_hash(w->keys.successor)));
+}
+
 static void a_server_that_has_forgotten_the_agent_gets_the_password_next_time(void **state)
 {
 	struct world *w = *state;
@@ -609,6 +656,8 @@ int main(void)
 		T(with_the_fingerprint_the_server_is_known_beforehand),
 		T(without_anything_nobody_is_called),
 		T(a_rotated_root_is_followed_and_the_old_one_is_over),
+		T(a_successor_that_is_pinned_is_followed_whatever_other_one_the_server_names),
+		T(a_successor_is_learned_where_none_was_known_and_by_a_code),
 		T(a_server_that_has_forgotten_the_agent_gets_the_password_next_time),
 		T(a_wrong_code_by_hand_does_not_cut_an_agent_off),
 		T(pins_that_cannot_be_written_are_not_acted_upon),

@@ -186,14 +186,32 @@ static int enrol(void *arg, struct agent *a, unsigned type, const union wire_msg
 
 /* ---- WELCOME ---- */
 
-/* Pins as they are to be now. A root that was the successor moves up. */
+static void warn_of_successor(const struct dialer *d, const struct identity_hash *named)
+{
+	char pinned[IDENTITY_STRLEN], other[IDENTITY_STRLEN];
+
+	log_emit(&MSG_AGENT_SUCCESSOR, LF_STR("server", d->memory.server),
+		 LF_STR("pinned", identity_print(&d->memory.pins.successor, pinned)),
+		 LF_STR("named", identity_print(named, other)));
+}
+
+/* Pins as they are to be now. A root that was the successor moves up; its word on the next one counts, and so does that of a server which has
+ * proven that it made the code. Else the successor that is known stays: it is there to shut out whoever has taken the root or the link key,
+ * and he could name his own. */
 static void new_pins(const struct dialer *d, const struct wire_welcome *w, struct memory *m)
 {
-	m->pins.root = d->login.peer.id;
+	const struct login *l = &d->login;
+	struct identity_hash named = l->successor;
+
 	if (w->successor.n == IDENTITY_LEN)
-		memcpy(m->pins.successor.b, w->successor.p, IDENTITY_LEN);
-	else if (identity_hash_is_set(&d->login.successor))
-		m->pins.successor = d->login.successor;
+		memcpy(named.b, w->successor.p, IDENTITY_LEN);
+	if (!identity_hash_equal(&l->peer.id, &m->pins.root) || (l->by_code && l->proven))
+		m->pins.successor = (struct identity_hash){ { 0 } };
+	m->pins.root = l->peer.id;
+	if (!identity_hash_is_set(&m->pins.successor))
+		m->pins.successor = named;
+	else if (identity_hash_is_set(&named) && !identity_hash_equal(&named, &m->pins.successor))
+		warn_of_successor(d, &named);
 	m->configured = d->fingerprint;
 	m->enrolled = true;
 	if (d->login.by_code)

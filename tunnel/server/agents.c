@@ -159,9 +159,11 @@ static void log_keys(const struct tunnel_agents *a, enum server_keys_news news)
 		log_emit(&MSG_TUNNEL_KEYS_MADE, LF_STR("root", root));
 	else if (news == KEYS_ROOT_REPLACED)
 		log_emit(&MSG_TUNNEL_KEYS_SUCCEEDED, LF_STR("root", root));
-	else if (news != KEYS_AS_THEY_WERE)
-		log_emit(&MSG_TUNNEL_KEYS_RENEWED,
-			 LF_STR("what", news == KEYS_LINK_MADE ? "link" : "successor"));
+	else if (news == KEYS_SUCCESSOR_MADE)
+		log_emit(&MSG_TUNNEL_KEYS_SUCCESSOR,
+			 LF_STR("successor", identity_print(identity_hash(a->keys.successor), root)));
+	else if (news == KEYS_LINK_MADE)
+		log_emit(&MSG_TUNNEL_KEYS_RENEWED, LF_STR("what", "link"));
 }
 
 static int open_keys(struct tunnel_agents *a, char *err, size_t err_n)
@@ -284,12 +286,15 @@ void agents_note_who(struct entry *e, const struct tunnel_arrival_info *i, char 
 static void note_arrival(struct tunnel_agents *a, const struct tunnel_arrival_info *i, struct entry *e)
 {
 	char ip[ADDR_STRLEN];
-	bool moved = !identity_hash_equal(&e->root, identity_hash(a->keys.root));
+	bool learns = !identity_hash_equal(&e->root, identity_hash(a->keys.root)) ||
+		      !identity_hash_is_set(&e->successor);
 
+	if (learns) /* else it keeps the successor that it knows */
+		e->successor = *identity_hash(a->keys.successor);
 	agents_note_who(e, i, ip);
 	e->root = *identity_hash(a->keys.root);
 	e->last_seen = agents_now_s();
-	if (moved || e->last_seen > e->stored_seen + SEEN_EVERY_S) {
+	if (learns || e->last_seen > e->stored_seen + SEEN_EVERY_S) {
 		struct deed d = { .kind = DEED_NOTE, .entry = *e };
 
 		e->stored_seen = e->last_seen;

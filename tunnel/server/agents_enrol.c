@@ -140,6 +140,8 @@ static void enrol(struct visit *v, struct text name, enum entry_state state, enu
 	if (!known || known->state == ENTRY_PENDING)
 		d.entry.state = state;
 	d.entry.way = way;
+	if (way == ENTRY_BY_CODE)
+		d.entry.successor = *identity_hash(v->a->keys.successor); /* whatever it knew before */
 	if (!known)
 		d.entry.created_at = agents_now_s();
 	agents_note_who(&d.entry, i, ip);

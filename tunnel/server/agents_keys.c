@@ -4,7 +4,7 @@
  * written in the main thread; these verbs are rare.
  *
  * A rotation of the root is refused while approved agents have not yet been told of the present one:
- * they know it as a successor at most, and would not know the next.
+ * they know it as a successor at most, and would not know the next; or while they know another successor.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@ enum { PASSPHRASE_LEAST = 8 };
 
 struct count {
 	const struct tunnel_agents *a;
-	json_int_t behind;
+	json_int_t behind, astray; /* they know another root; or another successor */
 	char first[REGISTRY_NAME_MAX + 1];
 };
 
@@ -25,9 +25,13 @@ static bool count_behind(struct entry *e, void *arg)
 {
 	struct count *c = arg;
 
-	if (e->state != ENTRY_APPROVED || identity_hash_equal(&e->root, identity_hash(c->a->keys.root)))
+	bool behind = !identity_hash_equal(&e->root, identity_hash(c->a->keys.root));
+	bool astray = !behind && identity_hash_is_set(&e->successor) &&
+		      !identity_hash_equal(&e->successor, identity_hash(c->a->keys.successor));
+
+	if (e->state != ENTRY_APPROVED || (!behind && !astray))
 		return true;
-	if (!c->behind++)
+	if ((behind && !c->behind++) || (astray && !c->astray++ && !c->behind))
 		memcpy(c->first, e->name, sizeof(c->first));
 	return true;
 }
@@ -38,12 +42,13 @@ static json_t *keys_json(const struct tunnel_agents *a)
 	struct count c = { .a = a };
 
 	registry_each(a->registry, count_behind, &c);
-	return json_pack("{s:s, s:b, s:s, s:b, s:s, s:I}", "root",
+	return json_pack("{s:s, s:b, s:s, s:b, s:s, s:I, s:I}", "root",
 			 identity_print(identity_hash(a->keys.root), root), "root_key",
 			 identity_has_key(a->keys.root), "successor",
 			 identity_print(identity_hash(a->keys.successor), successor),
 			 "successor_key", identity_has_key(a->keys.successor), "link",
-			 identity_print(identity_hash(a->keys.link), link), "agents_behind", c.behind);
+			 identity_print(identity_hash(a->keys.link), link), "agents_behind",
+			 c.behind, "agents_astray", c.astray);
 }
 
 static void drop_link(struct tunnel_link *l, void *arg)
@@ -111,12 +116,19 @@ static void verb_rotate(struct control_request *rq, const json_t *args, void *ar
 		control_fail(rq, "bad-request", NULL, "what must be link or root");
 		return;
 	}
-	registry_each(a->registry, count_behind, &c);
-	if (c.behind && !json_is_true(json_object_get(args, "force")))
+	if (!json_is_true(json_object_get(args, "force")))
+		registry_each(a->registry, count_behind, &c);
+	if (c.behind)
 		control_fail(rq, "conflict",
 			     "wait until they have connected, or take --force and enrol them anew",
 			     "%lld agents have not yet been told of the present root (%s …): they would be locked out",
 			     (long long)c.behind, c.first);
+	else if (c.astray)
+		control_fail(
+			rq, "conflict",
+			"import the backup that has their successor (--force), or enrol them anew by codes, or take --force",
+			"%lld agents know another successor of the root than the present one (%s …): they would be locked out",
+			(long long)c.astray, c.first);
 	else
 		rotate_root(a, rq);
 }
@@ -175,7 +187,7 @@ static void verb_import(struct control_request *rq, const json_t *args, void *ar
 
 static const struct control_verb verbs[] = {
 	{ "tunnel.identity", CONTROL_VIEWER, verb_identity,
-	  "fingerprints of root, successor and link key, and how many agents do not know this root yet" },
+	  "fingerprints of root, successor and link key, and how many agents do not know this root yet, or know another successor" },
 	{ "tunnel.identity.rotate", CONTROL_ADMIN, verb_rotate,
 	  "{what: link or root, force}: a new link key; or the successor becomes the root" },
 	{ "tunnel.identity.export", CONTROL_ADMIN, verb_export,

@@ -41,6 +41,7 @@ struct entry { /* an agent */
 	struct wire_range ports[WIRE_RANGES_MAX]; /* none: tunnel.ports */
 	uint16_t n_ports;
 	struct identity_hash root; /* of the server, as the agent knew it last; unset: not seen since */
+	struct identity_hash successor; /* that the agent has pinned, as far as we know; unset: not seen since */
 	uint64_t copied_at;	   /* unix s: two processes used its key; 0: never seen. Not kept */
 	char copied_by[REGISTRY_TEXT_MAX + 1],
 		copied_from[REGISTRY_TEXT_MAX + 1]; /* who was refused, who was connected */

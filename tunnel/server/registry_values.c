@@ -16,7 +16,7 @@ static const char *const states[] = { "pending", "approved", "revoked", NULL };
 static const char *const ways[] = { "code", "password", NULL };
 
 struct agent_values {
-	char *name, *address, *program, *host, *note, *root;
+	char *name, *address, *program, *host, *note, *root, *successor;
 	unsigned state, way;
 	uint64_t created, seen;
 	struct cfg_list ports; /* struct cfg_port_range */
@@ -47,6 +47,8 @@ static const struct cfg_row agent_rows[] = {
 	  .help = "Ports that it may open. Default: tunnel.ports." },
 	{ .name = "root", .type = &cfg_string, CFG_AT(struct agent_values, root), .max = IDENTITY_STRLEN,
 	  .help = "The server's root key as the agent knew it last." },
+	{ .name = "successor", .type = &cfg_string, CFG_AT(struct agent_values, successor), .max = IDENTITY_STRLEN,
+	  .help = "The successor of that root, as the agent was told when it came to know the root." },
 };
 static const struct cfg_row code_rows[] = {
 	{ .name = "name", .type = &cfg_string, CFG_AT(struct code_values, name), .flags = CFG_REQUIRED, .min = 1, .max = REGISTRY_NAME_MAX,
@@ -81,13 +83,14 @@ static const struct values_kind code_kind = { .name = "code", .root = &code_root
 json_t *entry_json(const struct entry *e)
 {
 	struct cfg_port_range ports[WIRE_RANGES_MAX];
-	char root[IDENTITY_STRLEN] = "";
+	char root[IDENTITY_STRLEN] = "", successor[IDENTITY_STRLEN] = "";
 	struct agent_values v = { .name = (char *)e->name,
 				  .address = (char *)e->address,
 				  .program = (char *)e->program,
 				  .host = (char *)e->host,
 				  .note = (char *)e->note,
 				  .root = root,
+				  .successor = successor,
 				  .state = e->state,
 				  .way = e->way,
 				  .created = e->created_at,
@@ -96,6 +99,8 @@ json_t *entry_json(const struct entry *e)
 
 	if (identity_hash_is_set(&e->root))
 		(void)identity_print(&e->root, root);
+	if (identity_hash_is_set(&e->successor))
+		(void)identity_print(&e->successor, successor);
 	for (unsigned i = 0; i < e->n_ports; i++)
 		ports[i] = (struct cfg_port_range){ e->ports[i].first, e->ports[i].last };
 	return values_json(&registry_agent_schema, &v);
@@ -122,6 +127,7 @@ static void from_values(const struct agent_values *v, struct entry *e)
 	e->created_at = v->created;
 	e->last_seen = e->stored_seen = v->seen;
 	(void)identity_parse(text_of(v->root), &e->root);
+	(void)identity_parse(text_of(v->successor), &e->successor);
 	for (size_t i = 0; i < MIN(v->ports.n, (size_t)WIRE_RANGES_MAX); i++)
 		e->ports[e->n_ports++] = (struct wire_range){ ports[i].first, ports[i].last };
 }

@@ -84,6 +84,7 @@ static void close_relay(struct turn_alloc *a, unsigned family)
 
 	if (!a->relay[family])
 		return;
+	turn_tcp_end_family(a, family);
 	turn_offload_end_family(a, family);
 	closed(s->o.totals, &a->at[family]);
 	closed(s->o.totals, &a->public_at[family]);
@@ -95,7 +96,6 @@ struct turn_alloc *turn_alloc_free(struct turn_alloc *a)
 {
 	if (!a)
 		return NULL;
-	turn_tcp_end_all(a);
 	for (unsigned f = 0; f < TURN_FAMILIES; f++)
 		close_relay(a, f);
 	timer_stop(&a->expiry);
@@ -284,6 +284,8 @@ struct turn_alloc *turn_alloc_unless_over(struct turn_alloc *a, uint64_t now)
 void turn_alloc_give_back(struct turn_alloc *a, unsigned family)
 {
 	close_relay(a, family);
+	turn_channels_forget(a, family);
+	turn_permissions_forget(a, family);
 	plan_expiry(a);
 }
 

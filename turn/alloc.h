@@ -64,6 +64,11 @@ _Static_assert(sizeof(struct turn_alloc) + 256 + sizeof(struct turn_permission) 
 	       "1.5 KB with the longest user name, one permission and one channel");
 
 struct turn_alloc *turn_alloc_find(struct turn_server *s, const struct turn_path *from);
+/* It has a relay address of this family, or had one and gave it back. */
+static inline bool turn_alloc_had(const struct turn_alloc *a, unsigned family)
+{
+	return addr_family(&a->at[family]) != AF_UNSPEC;
+}
 static inline uint64_t turn_alloc_ends(const struct turn_alloc *a)
 {
 	return MAX(a->ends[TURN_V4], a->ends[TURN_V6]);
@@ -112,7 +117,7 @@ enum turn_refusal turn_alloc_open(struct turn_alloc *a, const struct turn_open *
 bool turn_alloc_can_open(const struct turn_server *s, const struct turn_path *from, unsigned family);
 /* Takes over a reservation's socket; on failure it is still the caller's. */
 enum turn_refusal turn_alloc_adopt(struct turn_alloc *a, struct turn_reservation *r);
-/* One of two families: it ends, the other one lives on. */
+/* One of two families: it ends with its permissions and channels, the other one lives on (RFC 8656 8.1). */
 void turn_alloc_give_back(struct turn_alloc *a, unsigned family);
 /* Into the table, the list and the timer wheel. -ENOMEM. */
 int turn_alloc_start(struct turn_alloc *a, uint64_t lifetime_ms, uint64_t now);

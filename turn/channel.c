@@ -144,6 +144,14 @@ static void forget_expired(struct turn_alloc *a, uint64_t now)
 	index_all(a);
 }
 
+void turn_channels_forget(struct turn_alloc *a, unsigned family)
+{
+	for (unsigned i = 0; i < a->channels.n; i++)
+		if (turn_family(&a->channels.v[i].peer) == family)
+			a->channels.v[i].expires = 0;
+	forget_expired(a, 0);
+}
+
 static enum turn_limit charge(struct turn_alloc *a)
 {
 	const struct turn_server *s = a->server;

@@ -36,6 +36,7 @@ void turn_channels_deinit(struct turn_alloc *a);
 /* NULL: never bound, or expired. Whether the permission lives is the caller's question. */
 const struct turn_channel *turn_channel_by_number(struct turn_alloc *a, uint16_t number, uint64_t now);
 const struct turn_channel *turn_channel_by_peer(struct turn_alloc *a, const struct addr *peer, uint64_t now);
+void turn_channels_forget(struct turn_alloc *a, unsigned family); /* those with its peers */
 unsigned turn_channels_count(const struct turn_alloc *a, uint64_t now);
 /* The permission of this address now lasts until then. */
 void turn_channels_permit(struct turn_alloc *a, const struct addr *peer, bool own, uint64_t until);

@@ -153,7 +153,7 @@ void turn_revoke_alloc(struct turn_alloc *a); /* of one that comes from a server
 /* turn/tcp_alloc.c */
 enum turn_refusal turn_on_connect(struct turn_request *q);
 enum turn_refusal turn_on_connection_bind(struct turn_request *q);
-void turn_tcp_end_all(struct turn_alloc *a);
+void turn_tcp_end_family(struct turn_alloc *a, unsigned family); /* of peers */
 
 /* turn/own_relay.c: behind a 1:1 NAT, the socket that a peer's external address means, and back: the external address
  * that a socket of ours is known by. tcp: of a TCP allocation. False: it is no live relay socket behind a NAT. */

@@ -25,7 +25,8 @@ static bool is_release(const struct turn_request *q)
 	return stun_get_u32(q->m, STUN_A_LIFETIME, &asked_s) == 0 && asked_s == 0;
 }
 
-/* REQUESTED-ADDRESS-FAMILY: which of two relay addresses is meant; without it, both (RFC 8656 8.1). */
+/* REQUESTED-ADDRESS-FAMILY: which of two relay addresses is meant; without it, both (RFC 8656 8.1). What was given back
+ * may be given back again: a retransmission is. */
 static enum turn_refusal read_families(struct turn_request *q, const struct turn_alloc *a,
 				       unsigned *ret_families)
 {
@@ -36,7 +37,8 @@ static enum turn_refusal read_families(struct turn_request *q, const struct turn
 	if (!v->p)
 		return TURN_ACCEPTED;
 	family = v->n && v->p[0] == 2 ? TURN_V6 : TURN_V4;
-	if (v->n == 0 || v->p[0] < 1 || v->p[0] > 2 || !a->relay[family])
+	if (v->n == 0 || v->p[0] < 1 || v->p[0] > 2 ||
+	    !(is_release(q) ? turn_alloc_had(a, family) : a->relay[family] != NULL))
 		return turn_because(q, TURN_REFUSE_PEER_FAMILY, "REQUESTED-ADDRESS-FAMILY");
 	*ret_families = 1u << family;
 	return TURN_ACCEPTED;
@@ -49,14 +51,23 @@ enum turn_refusal turn_read_refresh(struct turn_request *q, const struct turn_al
 	return read_families(q, a, &ret_r->families);
 }
 
+static bool others(const struct turn_alloc *a, unsigned families)
+{
+	return (a->relay[TURN_V4] && !(families & 1u << TURN_V4)) ||
+	       (a->relay[TURN_V6] && !(families & 1u << TURN_V6));
+}
+
 void turn_release(struct turn_request *q, struct turn_alloc *a, unsigned families)
 {
 	answer_lifetime(q, 0);
 	q->alloc = NULL;
-	if (families != TURN_BOTH && a->relay[TURN_V4] && a->relay[TURN_V6])
-		turn_alloc_give_back(a, families == 1u << TURN_V6 ? TURN_V6 : TURN_V4);
-	else
+	if (!others(a, families)) {
 		turn_alloc_end(a, TURN_END_RELEASED, q->now);
+		return;
+	}
+	for (unsigned f = 0; f < TURN_FAMILIES; f++)
+		if (families & 1u << f && a->relay[f])
+			turn_alloc_give_back(a, f);
 }
 
 static enum turn_refusal on_refresh(struct turn_request *q)

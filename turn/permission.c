@@ -87,6 +87,14 @@ static void forget_expired(struct turn_alloc *a, uint64_t now)
 	turn_permissions_settle(a);
 }
 
+void turn_permissions_forget(struct turn_alloc *a, unsigned family)
+{
+	for (unsigned i = 0; i < a->permissions.n; i++)
+		if (a->permissions.v[i].family == family)
+			a->permissions.v[i].expires = 0;
+	forget_expired(a, 0);
+}
+
 static int make_room(struct turn_permissions *ps, unsigned total)
 {
 	int r;

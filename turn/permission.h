@@ -30,6 +30,7 @@ struct turn_permissions {
 void turn_permissions_deinit(struct turn_alloc *a);
 /* NULL if there is none or it has expired. */
 const struct turn_permission *turn_permission_find(const struct turn_alloc *a, const struct addr *peer, uint64_t now);
+void turn_permissions_forget(struct turn_alloc *a, unsigned family); /* not between reserve and settle */
 unsigned turn_permissions_count(const struct turn_alloc *a, uint64_t now);
 /* Makes room for this many new ones, within the limits. turn_permissions_settle() must follow, whatever
  * became of it. */

@@ -71,10 +71,13 @@ static void tcp_free(struct turn_tcp *t)
 	free(t);
 }
 
-void turn_tcp_end_all(struct turn_alloc *a)
+void turn_tcp_end_family(struct turn_alloc *a, unsigned family)
 {
-	list_for_each_safe (it, &a->tcp_conns)
-		tcp_free(list_entry(it, struct turn_tcp, of_alloc));
+	list_for_each_safe (it, &a->tcp_conns) {
+		struct turn_tcp *t = list_entry(it, struct turn_tcp, of_alloc);
+		if (turn_family(&t->peer) == family)
+			tcp_free(t);
+	}
 }
 
 /* err: positive errno. */

@@ -96,6 +96,11 @@ static void one_of_two_families_can_be_given_back(void **state)
 	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
 	assert_int_equal(refresh_family(&alice, 1, 0), 0);
 	assert_int_equal(w->n_relays, 1);
+	assert_int_equal(ask_again(&alice), 0); /* its answer was lost */
+	assert_int_equal(refresh_family(&alice, 1, 0), 0);
+	assert_int_equal(alice.lifetime, 0);
+	assert_int_equal(refresh_family(&alice, 1, 600), 443);
+	assert_int_equal(w->n_relays, 1);
 	send_to(&alice, "9.9.9.9:53", "four"); /* permitted, but there is no socket any more */
 	assert_silence(w);
 	assert_int_equal(permit(&alice, "9.9.9.8"), 443);
@@ -104,11 +109,44 @@ static void one_of_two_families_can_be_given_back(void **state)
 	assert_int_equal(w->n_relays, 0);
 }
 
-static uint64_t left_ms; /* of the one session */
+static struct turn_session_info seen; /* the one session */
 
-static void note_left(const struct turn_session_info *i, void *arg)
+static void see(const struct turn_session_info *i, void *arg)
 {
-	left_ms = i->expires_ms - *(const uint64_t *)arg;
+	(void)arg;
+	seen = *i;
+}
+
+static const struct turn_session_info *session(struct world *w)
+{
+	turn_server_sessions(w->server, &(struct turn_session_query){ .limit = 1 }, w->now, see, NULL);
+	return &seen;
+}
+
+/* RFC 8656 8.1: "destroys any permissions or channels", and those of the other family stay. */
+static void what_is_given_back_takes_its_channels_and_permissions_along(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	w->cfg.limits.channels_per_user = 2;
+	w->cfg.limits.permissions_per_user = 2;
+	world_reload(w);
+	assert_int_equal(allocate_both(&alice), 0);
+	assert_int_equal(bind_channel(&alice, 0x4001, "9.9.9.9:53"), 0);
+	assert_int_equal(bind_channel(&alice, 0x4000, "[2a00::9]:53"), 0);
+	assert_int_equal(permit(&alice, "9.9.9.8"), 508);
+	assert_int_equal(refresh_family(&alice, 2, 0), 0);
+	assert_int_equal(session(w)->channels, 1);
+	assert_int_equal(session(w)->permissions, 1);
+	assert_int_equal(bind_channel(&alice, 0x4000, "9.9.9.8:53"),
+			 0); /* the number is free, and the place in the quota */
+	channel_data(&alice, 0x4000, "new");
+	assert_peer_got(w, "9.9.9.8:53", "new");
+	channel_data(&alice, 0x4001, "old");
+	assert_peer_got(w, "9.9.9.9:53", "old");
+	peer_says(w, &alice.relay, "9.9.9.9:53", "old");
+	assert_channel_got(&alice, 0x4001, "old");
 }
 
 static void each_of_two_families_has_its_own_time(void **state)
@@ -123,13 +161,14 @@ static void each_of_two_families_has_its_own_time(void **state)
 	assert_int_equal(alice.lifetime, 3600);
 	assert_int_equal(refresh_family(&alice, 2, 600), 0);
 	assert_int_equal(alice.lifetime, 600);
-	turn_server_sessions(w->server, &(struct turn_session_query){ .limit = 1 }, w->now,
-			     note_left, &w->now);
-	assert_int_equal(left_ms, 3600000);
+	assert_int_equal(session(w)->expires_ms, w->now + 3600000);
 	world_wait(w, 599999);
 	assert_int_equal(w->n_relays, 2);
+	assert_int_equal(bind_channel(&alice, 0x4000, "[2a00::9]:53"), 0);
 	world_wait(w, 1); /* the second one's is over */
 	assert_int_equal(w->n_relays, 1);
+	assert_int_equal(session(w)->channels, 0);
+	assert_int_equal(refresh_family(&alice, 2, 0), 0); /* as the client has it */
 	assert_int_equal(permit(&alice, "2a00::9"), 443);
 	assert_int_equal(refresh_family(&alice, 2, 600), 443);
 	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
@@ -258,6 +297,7 @@ int main(void)
 		TALK(without_relay_addresses_the_one_that_the_client_came_to_serves),
 		TALK(a_dual_allocation_has_an_address_of_each_family),
 		TALK(one_of_two_families_can_be_given_back),
+		TALK(what_is_given_back_takes_its_channels_and_permissions_along),
 		TALK(each_of_two_families_has_its_own_time),
 		TALK(a_refresh_that_names_no_family_prolongs_both),
 		TALK(a_family_whose_time_is_over_relays_nothing_though_the_timer_has_not_run),

@@ -416,6 +416,27 @@ static void everything_ends_with_the_allocation(void **state)
 	assert_int_equal(w->n_flows, 0);
 }
 
+static void a_family_that_is_given_back_ends_its_connections(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_tcp(w, "192.0.2.1:4000", "alice"),
+		      data = client_tcp(w, "192.0.2.1:4001", "alice");
+	uint32_t id;
+
+	assert_int_equal(handshake(&alice), 401);
+	begin(&alice, STUN_ALLOCATE);
+	stun_put_u32(&alice.sw, STUN_A_REQUESTED_TRANSPORT, 6u << 24);
+	stun_put_u32(&alice.sw, STUN_A_ADDITIONAL_ADDRESS_FAMILY, 2u << 24);
+	assert_int_equal(read_allocation(&alice, ask(&alice)), 0);
+	assert_int_equal(connected(&alice, "[2a00::9]:80", &id), 0);
+	assert_int_equal(bind_connection(&data, id), 0);
+	assert_int_equal(connected(&alice, PEER, &id), 0);
+	assert_int_equal(refresh_family(&alice, 2, 0), 0);
+	assert_int_equal(w->n_flows, 1);
+	assert_int_equal(w->n_cut, 1);
+	assert_int_equal(connect_to(&alice, PEER), 446); /* the other one's goes on */
+}
+
 static void an_allocation_outlives_its_data_connections(void **state)
 {
 	struct world *w = *state;
@@ -484,6 +505,7 @@ int main(void)
 		TALK(a_bind_finds_the_worker_that_has_the_connection),
 		TALK(everything_ends_with_the_control_connection),
 		TALK(everything_ends_with_the_allocation),
+		TALK(a_family_that_is_given_back_ends_its_connections),
 		TALK(an_allocation_outlives_its_data_connections),
 		TALK(a_reload_that_forbids_a_peer_cuts_its_connections),
 	};

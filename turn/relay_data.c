@@ -153,6 +153,13 @@ void turn_on_channel_data(struct turn_server *s, const struct turn_path *from,
 	to_peer(a, &u, now);
 }
 
+/* RFC 8656 13: between UDP and UDP it is ignored where IPv6 is involved; from a stream it counts (15). */
+static bool heeds_dont_fragment(const struct turn_alloc *a, const struct addr *peer)
+{
+	return a->path.transport->stream ||
+	       (turn_family(&a->path.client) == TURN_V4 && turn_family(peer) == TURN_V4);
+}
+
 void turn_on_send(struct turn_server *s, const struct turn_path *from, const struct stun_msg *m,
 		  const struct turn_packet *pk, uint64_t now)
 {
@@ -176,7 +183,7 @@ void turn_on_send(struct turn_server *s, const struct turn_path *from, const str
 		return;
 	}
 	struct upward u = { &peer, data->p, data->n, pk->mark, p->own, pk->stable };
-	if (stun_has(m, STUN_A_DONT_FRAGMENT))
+	if (stun_has(m, STUN_A_DONT_FRAGMENT) && heeds_dont_fragment(a, &peer))
 		u.mark.df = 1;
 	to_peer(a, &u, now);
 }

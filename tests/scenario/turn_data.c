@@ -52,28 +52,54 @@ static void a_send_indication_needs_peer_and_data(void **state)
 	assert_peer_got(w, "9.9.9.9:53", "");
 }
 
-static void dont_fragment_on_a_send_indication_sets_df(void **state)
+/* What a Send indication with DONT-FRAGMENT becomes at this peer. */
+static int df_towards(struct client *c, const char *at)
 {
-	struct world *w = *state;
-	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
 	static const uint8_t tid[STUN_TID_LEN] = { 9 };
 	uint8_t buf[256];
 	struct stun_writer sw;
-	struct addr peer = address("9.9.9.9:53");
+	struct addr peer = address(at);
 	struct sent s;
 
-	assert_int_equal(allocate(&alice), 0);
-	assert_int_equal(permit(&alice, "9.9.9.9"), 0);
+	assert_int_equal(permit(c, at), 0);
 	stun_begin(&sw, buf, sizeof buf, STUN_SEND, STUN_INDICATION, tid);
 	stun_put_addr(&sw, STUN_A_XOR_PEER_ADDRESS, &peer);
 	stun_put_flag(&sw, STUN_A_DONT_FRAGMENT);
 	stun_put(&sw, STUN_A_DATA, "x", 1);
-	turn_input(w->server, &alice.path,
+	turn_input(c->w->server, &c->path,
 		   &(struct turn_packet){ .data = buf, .n = (size_t)stun_end(&sw), .mark = DGRAM_MARK_NONE },
-		   w->now);
-	assert_true(take(w, &s));
-	assert_int_equal(s.mark.df, 1);
+		   c->w->now);
+	assert_true(take(c->w, &s));
 	free(s.data);
+	return s.mark.df;
+}
+
+static void dont_fragment_on_a_send_indication_sets_df(void **state)
+{
+	struct world *w = *state;
+	struct client alice = client_udp(w, "192.0.2.1:4000", "alice");
+
+	assert_int_equal(allocate(&alice), 0);
+	assert_int_equal(df_towards(&alice, "9.9.9.9:53"), 1);
+}
+
+/* RFC 8656 13.1 to 13.3: "MUST be ignored by the server"; 15 keeps it for clients over TCP. */
+static void between_udp_and_udp_dont_fragment_is_ignored_where_ipv6_is_involved(void **state)
+{
+	struct world *w = *state;
+	struct client four = client_udp(w, "192.0.2.1:4000", "alice"),
+		      six = client_udp(w, "[2001:db8:5::1]:4000", "alice"),
+		      tcp = client_tcp(w, "[2001:db8:5::1]:4001", "alice");
+
+	assert_int_equal(allocate_both(&four), 0);
+	assert_int_equal(allocate_both(&six), 0);
+	assert_int_equal(allocate_both(&tcp), 0);
+	assert_int_equal(df_towards(&four, "9.9.9.9:53"), 1);
+	assert_int_equal(df_towards(&four, "[2a00::9]:53"), -1);
+	assert_int_equal(df_towards(&six, "9.9.9.9:53"), -1);
+	assert_int_equal(df_towards(&six, "[2a00::9]:53"), -1);
+	assert_int_equal(df_towards(&tcp, "9.9.9.9:53"), 1);
+	assert_int_equal(df_towards(&tcp, "[2a00::9]:53"), 1);
 }
 
 static void peer_with_mark(struct world *w, const struct client *c, struct dgram_mark mark)
@@ -383,6 +409,7 @@ int main(void)
 		TALK(a_send_indication_without_permission_goes_nowhere),
 		TALK(a_send_indication_needs_peer_and_data),
 		TALK(dont_fragment_on_a_send_indication_sets_df),
+		TALK(between_udp_and_udp_dont_fragment_is_ignored_where_ipv6_is_involved),
 		TALK(a_relay_is_a_hop_and_keeps_dscp_and_ecn),
 		TALK(the_largest_frames_pass_and_larger_ones_are_dropped),
 		TALK(what_no_data_indication_can_hold_is_dropped),

@@ -194,8 +194,8 @@ static enum turn_refusal open_sockets(struct turn_request *q, struct turn_alloc 
 		return turn_alloc_open(a, &o);
 	r4 = open_family(q, a, &o, TURN_V4);
 	r6 = open_family(q, a, &o, TURN_V6);
-	if (r4 != TURN_ACCEPTED && r6 != TURN_ACCEPTED)
-		return r4;
+	if (r4 != TURN_ACCEPTED && r6 != TURN_ACCEPTED) /* RFC 8656 7.2: 508, if one of them is served at all */
+		return r4 == TURN_REFUSE_FAMILY ? r6 : r4;
 	a->family_refused = r6 != TURN_ACCEPTED ? FAMILY_V6 : r4 != TURN_ACCEPTED ? FAMILY_V4 : 0;
 	a->family_why = (uint8_t)(r6 != TURN_ACCEPTED ? r6 : r4);
 	return TURN_ACCEPTED;

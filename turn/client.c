@@ -21,6 +21,7 @@ enum {
 	REFRESH_MARGIN_S = 60,
 	MAX_TRIES = 3, /* challenge, stale nonce, and the answer */
 	MAX_TEXT = 512,
+	ALLOCATION_MISMATCH = 437,
 	PROTOCOL_UDP = 17,
 };
 
@@ -88,7 +89,8 @@ static void fail(struct turn_client *c, const struct request *rq, enum turn_fail
 	}
 	if (why)
 		snprintf(f.reason, sizeof f.reason, "%s", why);
-	if (rq->method == STUN_ALLOCATE || rq->method == STUN_REFRESH)
+	if (rq->method == STUN_ALLOCATE || rq->method == STUN_REFRESH ||
+	    f.code == ALLOCATION_MISMATCH) /* RFC 8656 5 */
 		on_gone(c);
 	if (c->o.ops->on_failed)
 		c->o.ops->on_failed(c, &f, c->o.arg);
@@ -218,9 +220,14 @@ static void on_allocate_success(struct turn_client *c, struct request *rq, const
 		c->o.ops->on_allocated(c, c->o.arg);
 }
 
+static bool is_release(const struct request *rq)
+{
+	return rq->method == STUN_REFRESH && rq->lifetime_s == 0;
+}
+
 static void on_refresh_success(struct turn_client *c, struct request *rq, const struct stun_msg *m)
 {
-	if (rq->lifetime_s == 0) {
+	if (is_release(rq)) {
 		on_gone(c);
 		if (c->o.ops->on_released)
 			c->o.ops->on_released(c, c->o.arg);
@@ -294,6 +301,10 @@ static void on_error(struct turn_client *c, struct request *rq, const struct stu
 
 	if (stun_get_error(m, &code, &reason) == 0 && (code == 401 || code == 438))
 		r = take_challenge(c, rq, m, code);
+	if (code == ALLOCATION_MISMATCH && is_release(rq)) { /* RFC 8656 8.3: it "effectively succeeded" */
+		on_refresh_success(c, rq, m);
+		return;
+	}
 	if (r == 0) {
 		fail(c, rq, TURN_FAIL_REFUSED, m, NULL);
 		return;

@@ -33,7 +33,7 @@ struct turn_client_ops {
 	void (*on_bound)(struct turn_client *c, const struct addr *peer, uint16_t channel, void *arg);
 	void (*on_data)(struct turn_client *c, const struct addr *peer, const uint8_t *p, size_t n,
 			bool by_channel, void *arg);
-	/* A request failed. When it was Allocate, or a Refresh, the allocation is gone. */
+	/* A request failed. When it was Allocate, or a Refresh, or the code is 437, the allocation is gone. */
 	void (*on_failed)(struct turn_client *c, const struct turn_failure *f, void *arg);
 	void (*on_released)(struct turn_client *c, void *arg); /* after turn_client_release; may be NULL */
 };

@@ -204,6 +204,81 @@ static void it_allocates_permits_binds_and_gives_back(void **state)
 	turn_client_free(u.c);
 }
 
+static void drop_answers(struct us *u)
+{
+	struct sent s;
+
+	while (take(u->w, &s))
+		free(s.data);
+}
+
+/* RFC 8656 8.3: a 437 to the repeat says that the allocation is gone, as was wanted. */
+static void a_release_whose_answer_was_lost_is_one(void **state)
+{
+	struct us u;
+
+	meet(&u, *state, "password of alice", false);
+	assert_int_equal(turn_client_allocate(u.c), 0);
+	deliver(&u);
+	turn_client_release(u.c);
+	drop_answers(&u);
+	world_wait(u.w, 500);
+	deliver(&u);
+	assert_int_equal(u.n_released, 1);
+	assert_int_equal(u.n_failed, 0);
+	assert_false(turn_client_is_allocated(u.c));
+	turn_client_free(u.c);
+}
+
+static void end_all(struct world *w)
+{
+	assert_int_equal(turn_server_kill_realm(w->server, NULL, w->now), 1);
+}
+
+/* RFC 8656 5: a 437 to anything but Allocate, and there is no allocation any more. */
+static void it_learns_by_any_request_that_its_allocation_is_gone(void **state)
+{
+	struct us u;
+	struct addr peer = address("9.9.9.9:53");
+
+	meet(&u, *state, "password of alice", false);
+	assert_int_equal(turn_client_allocate(u.c), 0);
+	deliver(&u);
+	assert_int_equal(turn_client_bind(u.c, &peer), 0);
+	deliver(&u);
+	end_all(u.w);
+	assert_int_equal(turn_client_permit(u.c, &peer), 0);
+	deliver(&u);
+	assert_int_equal(u.n_failed, 1);
+	assert_int_equal(u.failure.code, 437);
+	assert_false(turn_client_is_allocated(u.c));
+	assert_int_equal(turn_client_channel(u.c, &peer), 0);
+	assert_int_equal(turn_client_send(u.c, &peer, "x", 1), -ENOTCONN);
+	unsigned sent = u.n_sent;
+	world_wait(u.w, 600000); /* and nothing is kept alive */
+	assert_int_equal(u.n_sent, sent);
+	assert_int_equal(turn_client_allocate(u.c), 0);
+	deliver(&u);
+	assert_int_equal(u.n_allocated, 2);
+	turn_client_free(u.c);
+}
+
+/* Another peer's fault, say a rule, is no end of the allocation. */
+static void what_is_refused_of_a_peer_leaves_the_allocation(void **state)
+{
+	struct us u;
+	struct addr peer = address("10.0.0.1:53");
+
+	meet(&u, *state, "password of alice", false);
+	assert_int_equal(turn_client_allocate(u.c), 0);
+	deliver(&u);
+	assert_int_equal(turn_client_permit(u.c, &peer), 0);
+	deliver(&u);
+	assert_int_equal(u.failure.code, 403);
+	assert_true(turn_client_is_allocated(u.c));
+	turn_client_free(u.c);
+}
+
 static void it_keeps_all_alive_through_stale_nonces(void **state)
 {
 	struct us u;
@@ -415,6 +490,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TALK(it_allocates_permits_binds_and_gives_back),
+		TALK(a_release_whose_answer_was_lost_is_one),
+		TALK(it_learns_by_any_request_that_its_allocation_is_gone),
+		TALK(what_is_refused_of_a_peer_leaves_the_allocation),
 		TALK(it_keeps_all_alive_through_stale_nonces),
 		TALK(it_hides_its_name_where_the_server_asks),
 		TALK(a_wrong_password_is_said_once),

@@ -2,7 +2,7 @@
 /*
  * Integrity and credentials of STUN: MESSAGE-INTEGRITY (HMAC-SHA1), MESSAGE-INTEGRITY-SHA256,
  * FINGERPRINT, USERHASH, PASSWORD-ALGORITHM(S), the nonce with its cookie (RFC 8489 9.2), keys of the
- * short- and long-term mechanisms with OpaqueString (RFC 8265) and SASLprep (RFC 4013).
+ * short- and long-term mechanisms with OpaqueString (RFC 8265); and SASLprep (RFC 4013), which SCRAM wants.
  *
  * A struct stun_key holds precomputed inner and outer HMAC states, so signing costs only the message
  * (131 ns instead of 1010); it is as secret as the password and wiped when freed.
@@ -17,7 +17,7 @@ enum stun_mac { STUN_MAC_SHA1, STUN_MAC_SHA256 };
 struct stun_key; /* one key for one MAC algorithm */
 
 /* Long-term: H(user:realm:password) by alg, used with HMAC-SHA1 or HMAC-SHA256. user and password
- * are prepared by the caller (stun_opaque_string / stun_saslprep). */
+ * are prepared by the caller: stun_opaque_string, for MD5 too (RFC 8489 9.2.2). */
 int stun_key_long_term(enum stun_algorithm alg, enum stun_mac mac, struct text user,
 		       struct text realm, struct text password, struct stun_key **ret_k);
 int stun_key_short_term(enum stun_mac mac, struct text password, struct stun_key **ret_k);

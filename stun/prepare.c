@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Preparation of user names and passwords, so that one password typed in two ways gives one key:
- * OpaqueString (RFC 8265 4.2, over the FreeformClass of RFC 8264) for RFC 8489, and SASLprep (RFC 4013,
- * a profile of stringprep, RFC 3454) for RFC 5389.
+ * OpaqueString (RFC 8265 4.2, over the FreeformClass of RFC 8264) for STUN and TURN, with MD5 keys too as RFC 8489
+ * wants, and SASLprep (RFC 4013, a profile of stringprep, RFC 3454) for SCRAM.
  *
  * Character data is that of libunistring, hence of its Unicode version; SASLprep's Unicode 3.2 is
  * widened to it, as everybody does. Code points not assigned there are refused in both: their

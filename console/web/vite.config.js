@@ -5,6 +5,7 @@
 // Content-Security-Policy forbids both.
 import { defineConfig } from 'vite';
 import { manual } from './build/manual.mjs';
+import { words } from './build/words.mjs';
 
 // All code in one file but the manual, and the words of one language in another: so they compress best, and a
 // page that is opened for the first time asks for nothing. The names are those by which the test of the size knows them.
@@ -21,12 +22,12 @@ const chunkName = ({ facadeModuleId: id }) => `assets/${id?.startsWith('\0virtua
 
 export default defineConfig({
 	esbuild: { jsx: 'automatic', jsxImportSource: 'preact', legalComments: 'none' },
-	plugins: [manual()],
+	plugins: [manual(), words()],
 	json: { stringify: true },
 	build: {
 		target: 'es2022',
 		minify: 'terser',
-		terserOptions: { ecma: 2020, module: true, compress: { passes: 3 }, format: { wrap_func_args: false } },
+		terserOptions: { ecma: 2020, module: true, compress: { passes: 3, inline: 1 }, format: { wrap_func_args: false } },
 		assetsInlineLimit: 0,
 		modulePreload: { polyfill: false },
 		reportCompressedSize: false,

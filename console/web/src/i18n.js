@@ -15,6 +15,16 @@ const words = signal({});
 let locale = 'en-GB';
 let plural = new Intl.PluralRules('en');
 
+// The keys of a tree of words (build/words.mjs): what is no tree is a text, or plural forms in a list.
+function flat(tree, above = '', all = {}) {
+	for (const [name, below] of Object.entries(tree)) {
+		const key = name ? above + name : above.slice(0, -1);
+		if (below.constructor === Object) flat(below, `${key}.`, all);
+		else all[key] = [below].flat()[0];
+	}
+	return all;
+}
+
 export function preferred() {
 	const kept = localStorage.getItem('stile.language');
 	const asked = [kept, ...navigator.languages].map(l => (l ?? '').slice(0, 2));
@@ -30,7 +40,7 @@ export async function setLanguage(lang, keep = true) {
 	plural = new Intl.PluralRules(locale);
 	if (keep) localStorage.setItem('stile.language', lang);
 	document.documentElement.lang = lang;
-	words.value = Object.assign({}, ...parts);
+	words.value = Object.assign({}, ...parts.map(tree => flat(tree)));
 	language.value = lang;
 }
 

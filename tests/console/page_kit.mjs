@@ -56,6 +56,12 @@ export async function applied(page, w, path, value) {
 	await row.getByText(w[value === null ? 'source.default' : 'source.store'], { exact: true }).waitFor();
 }
 
+// As a hand does it: a click puts the caret behind what stands there.
+export async function typed(at, text) {
+	await at.click();
+	await at.page().keyboard.type(text);
+}
+
 // page_world.py's do_WHAT(args); → what it returned.
 export function world(what, args = {}) {
 	return new Promise((resolve, reject) => {

@@ -3,7 +3,7 @@
 // What a person does with the page SIP, in Chromium, against what pages_sip.py has started: every tab, every action and its
 // refusal, values that the file locks, hostile names, a restart under the page, three languages, light, dark, a telephone.
 // Cases build on each other: uc-a is logged on from the second one on, bob is registered from the sixth.
-import { accessible, api, base, cases, click, dialog, equal, grid, holds, inAllLooks, looked, noFaults, opened, test, until, words, world } from './page_kit.mjs';
+import { accessible, api, base, cases, click, dialog, equal, grid, holds, inAllLooks, looked, noFaults, opened, test, typed, until, words, world } from './page_kit.mjs';
 
 const REFUSED = /status of 4(00|09|12|22|23)/; // what a case brings about
 const lan = base + 5;
@@ -138,6 +138,20 @@ test('UC servers: who is logged on, since when and with what users; one is made,
 	await click(page, 'Use mine');
 	await both.waitFor({ state: 'detached' });
 	await until(async () => (await g.cell('uc-b', 6).textContent()) === '50', 'the weight of the second one');
+	const password = async () => (await world('verb', { service: 'stile-sip', verb: 'service.objects', args: { kind: 'sip.server', secrets: true } })).rows[0].body.password;
+	equal(await password(), 'pw-uc-b', 'the password, which nobody has changed');
+	await act(page, 'UC servers', ['uc-b'], 'Edit');
+	await typed(field(page, 'password'), 'new ');
+	await saved(page);
+	equal(await password(), 'new ', 'the password that was typed');
+	await act(page, 'UC servers', ['uc-b'], 'Edit');
+	await click(page, 'Remove');
+	await save(page);
+	await page.getByRole('dialog').getByText('could be anybody').waitFor();
+	await put(page, { addresses: '127.0.0.1' });
+	await looked(page, 'sip-server-password', 'a password that is removed');
+	await saved(page);
+	equal(await password(), undefined, 'the password that was removed');
 	await act(page, 'UC servers', ['uc-b'], 'Delete', { names: ['uc-b: 0 users known'], yes: 'Delete' });
 	await g.row('uc-b').waitFor({ state: 'detached' });
 	await world('server_away', { name: 'uc-b' });
@@ -255,7 +269,9 @@ test('Accounts: made, refused, with another password, deleted with its registrat
 	await world('phone', { user: 'carl', password: 'x' });
 	await until(async () => (await g.cell('carl@uc.test', 1).textContent()) === '1', 'carl is registered');
 	await act(page, 'Accounts', ['carl@uc.test'], 'Edit');
-	await put(page, { password: 'another' });
+	await save(page);
+	await page.getByText('Please fill this in.').waitFor();
+	await typed(field(page, 'password'), 'another');
 	await saved(page);
 	await world('phone', { user: 'carl', password: 'another' });
 	await looked(page, 'sip-accounts', 'the accounts');

@@ -3,7 +3,7 @@
 // What a person does with the page TURN, in Chromium, against the services of pages_turn.py: every action with both outcomes, names
 // that are HTML, values that the file sets, a service that ends under the page, and real clients on the other side.
 import { readFileSync } from 'node:fs';
-import { HOSTILE, Failed, LANGUAGES, accessible, api, base, cases, click, dialog, equal, fits, grid, holds, looked, noFaults, opened, shot, test, until, world } from './page_kit.mjs';
+import { HOSTILE, Failed, LANGUAGES, accessible, api, base, cases, click, dialog, equal, fits, grid, holds, looked, noFaults, opened, shot, test, typed, until, world } from './page_kit.mjs';
 
 const PORT = base;
 const LAB = 'turn@lab';
@@ -236,12 +236,44 @@ test('A realm is made, refused beside its field, used, changed with its password
 	await applied(page);
 	await until(async () => (await table.cell('<b>r', 4).textContent()) === '1', 'the limit');
 	holds(![0, 401].includes(await world('client', { user: 'y', password: 'of-the-realm', port: PORT + 4 })), 'the password is as it was, and the limit holds');
+	await table.choose('<b>r');
+	await click(page, 'Edit');
+	await typed(form.locator('[name="password"]'), 'another');
+	await click(page, 'Next');
+	await applied(page);
+	holds((await world('client', { user: 'y', password: 'another', port: PORT + 4 })) !== 401, 'the new password');
+	equal(await world('client', { user: 'y', password: 'of-the-realm', port: PORT + 4 }), 401, 'the old one');
 	await table.at.focus();
 	await page.keyboard.press('Delete');
 	await dialog(page, 'Delete 1 realm?').getByText('<b>r: 1 session').waitFor();
 	await dialog(page, 'Delete 1 realm?').getByRole('button', { name: 'Delete', exact: true }).click();
 	await applied(page);
 	await table.row('<b>r').getByText('removed, runs out').waitFor();
+	noFaults(page);
+});
+
+test('A password that is typed takes the place of the one that is not shown, blanks and all; what was typed can be dropped', async () => {
+	const page = await opened({ allowed: [REFUSED] }, '#/configuration');
+	const came = password => world('client', { user: 'gina', password, port: PORT + 4 });
+	await page.locator('main select').first().selectOption(LAB);
+	await page.getByLabel('Filter of the keys').fill('turn.password');
+	const row = page.locator('[data-path="turn.password"]');
+	const input = row.locator('input');
+	await row.getByText('set in the console').waitFor();
+	equal([await input.inputValue(), await input.getAttribute('placeholder')], ['', '***'], 'a password that is set');
+	await typed(input, 'x');
+	await page.keyboard.press('Backspace');
+	await row.getByText('edited').waitFor({ state: 'detached' });
+	equal(await page.getByRole('button', { name: 'Review and apply' }).count(), 0, 'changes of an empty field');
+	await looked(page, 'configuration-password', 'a password that is set');
+	await typed(input, ' *** a b ');
+	await click(page, 'Review and apply');
+	await applied(page);
+	equal([await came(' *** a b '), await came('of-the-lab')], [0, 401], 'the new password and the old one');
+	await typed(input, 'of-the-lab');
+	await click(page, 'Review and apply');
+	await applied(page);
+	equal([await came('of-the-lab'), await came(' *** a b ')], [0, 401], 'the old one again');
 	noFaults(page);
 });
 

@@ -32,18 +32,20 @@ class Turn(PageWorld):
         self.begin_lab()
 
     def begin_lab(self):
-        """Its listeners are in the store: set while the file, which had them at the start, has them no longer."""
+        """Its listeners and its password are in the store: set while the file, which had them at the start, has them no longer."""
         p = self.base
-        keys = {"tls": False, "users": None, "secrets": None, "password": "of-the-lab",
-                "relay": f"{{ ports: {p + 30}-{p + 39} }}", "limits": "{ bad_credentials: 1000 }"}
-        self.config("lab.yaml", listen=f'["udp:127.0.0.1:{p + 4}"]', **keys)
+        keys = {"tls": False, "users": None, "secrets": None, "relay": f"{{ ports: {p + 30}-{p + 39} }}", "limits": "{ bad_credentials: 1000 }"}
+        self.config("lab.yaml", listen=f'["udp:127.0.0.1:{p + 4}"]', password="of-the-lab", **keys)
         self.full, self.binary = "stile-turn", TURN
         s = Server(self, self.turn_argv("lab.yaml", "--instance", "lab"))
         self.servers.append(s)
         self.running[LAB] = s
         s.wait_ready()
         self.config("lab.yaml", listen=None, **keys)
-        self.verb("config.set", {"path": "turn.listen", "value": [f"udp:127.0.0.1:{p + 4}"]}, full=LAB)
+        change = self.verb("config.begin", full=LAB)
+        self.verb("config.set", {"path": "turn.listen", "value": [f"udp:127.0.0.1:{p + 4}"], **change}, full=LAB)
+        self.verb("config.set", {"path": "turn.password", "value": "of-the-lab", **change}, full=LAB)
+        self.verb("config.commit", change, full=LAB)
         self.verb("service.reload", full=LAB)
 
     # ---- what the cases ask for ----

@@ -14,8 +14,8 @@ import { RowTable } from '../ui/live_table.jsx';
 import { Loading } from '../ui/loading.jsx';
 import { ObjectForm } from '../ui/object_form.jsx';
 import { useLive, useVerb } from '../ui/use_verb.js';
+import { MASK } from '../ui/value.js';
 
-const MASK = '***';
 const TURN = { true: 'sip.on', false: 'sip.off' };
 
 export const SECURE = ['tls', 'mtls', 'wss'];

@@ -159,7 +159,7 @@ export function Secrets({ service }) {
 	const [mint, minting] = useState(null);
 	const secret = [
 		{ path: 'id', label: 'turn.id', required: true, fixed: true },
-		{ path: 'secret', label: 'turn.secret', hint: 'turn.secret.hint', required: true, default: random() },
+		{ path: 'secret', label: 'turn.secret', hint: 'turn.secret.hint', required: true, exact: true, default: random() },
 	];
 	return (
 		<>

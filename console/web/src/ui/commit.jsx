@@ -13,7 +13,7 @@ import { Dialog } from './dialog.jsx';
 import { sayError } from './errors.jsx';
 import { PlainTable } from './plain_table.jsx';
 import { toast } from './toast.jsx';
-import { textOf } from './value.js';
+import { MASK, textOf } from './value.js';
 
 const CONFIRM_MS = 60_000;
 
@@ -115,7 +115,7 @@ function Both({ e, edits, setEdits, again, close }) {
 	const edit = edits[e.key];
 	const theirs = e.theirs ?? {};
 	const inside = body => e.key.split('.').reduce((v, name) => v?.[name], body); // the store has it as the file would
-	const shown = body => (body ? textOf(edit.row, inside(body)) : t('source.default'));
+	const shown = body => (body ? (textOf(edit.row, inside(body)) ?? MASK) : t('source.default'));
 	return (
 		<Conflict
 			mine={{ [e.key]: edit.text }}

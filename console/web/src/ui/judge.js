@@ -38,7 +38,7 @@ const BY_TYPE = { count: ofNumber, port: ofPort, address: ofAddress };
 // The reason why it is bad; undefined if nothing speaks against it. A field's own judge(field, text, texts) sees the
 // other texts of its form, too.
 export function judge(field, text, texts) {
-	const trimmed = text.trim();
+	const trimmed = text?.trim();
 	if (!trimmed) return field.required ? t('required') : undefined;
 	return (field.judge ?? BY_TYPE[field.type])?.(field, field.type === 'password' ? text : trimmed, texts);
 }

@@ -2,7 +2,8 @@
 //
 // A dialog in which one thing is made or changed. Its fields are data: { path, label, hint, type, choices, unit, min, max,
 // default, required, listen, transport (or transport(values)), fixed, locked, show(values), after(values, type) }; `after` is
-// what stands below the field, which may type(path, text) for the reader. What the service refuses stands beside its
+// what stands below the field, which may type(path, text) for the reader. A secret that is set is not shown; nothing typed
+// leaves it as it is (null, as of textOf), unless it is required. What the service refuses stands beside its
 // field; what somebody else changed meanwhile is shown beside what was typed: shape(body) is the store's body as the form
 // has it, where the two differ.
 import { Fragment } from 'preact';
@@ -13,14 +14,17 @@ import { Conflict } from './conflict.jsx';
 import { Dialog } from './dialog.jsx';
 import { ErrorBox } from './errors.jsx';
 import { judge } from './judge.js';
-import { textOf, valueOf } from './value.js';
+import { isSecret, MASK, textOf, valueOf } from './value.js';
 import { ValueField } from './value_field.jsx';
 
 const inside = (body, path) => path.split('.').reduce((v, name) => v?.[name], body);
 const rowOf = (f, texts) => ({ ...f, list: f.list ?? f.type === 'list', transport: texts && f.transport?.call ? f.transport(texts) : f.transport });
 
+const hasSecret = (f, body) => isSecret(f) && !f.required && inside(body, f.path) === MASK;
+
 function textsOf(fields, body) {
-	return Object.fromEntries(fields.map(f => [f.path, textOf(rowOf(f), inside(body, f.path) ?? (body ? undefined : f.default))]));
+	const textOfField = f => textOf(rowOf(f), inside(body, f.path) ?? (body ? undefined : f.default)) ?? (hasSecret(f, body) ? null : '');
+	return Object.fromEntries(fields.map(f => [f.path, textOfField(f)]));
 }
 
 function put(body, path, value) {
@@ -37,7 +41,7 @@ function bodyOf(fields, texts, before) {
 	const body = { ...before };
 	for (const f of fields) {
 		const text = texts[f.path];
-		put(body, f.path, text.trim() ? valueOf(rowOf(f), text) : undefined);
+		if (text !== null) put(body, f.path, text.trim() ? valueOf(rowOf(f), text) : undefined);
 	}
 	return body;
 }
@@ -98,8 +102,16 @@ function useForm({ fields, value, revision, save, done, shape = body => body }) 
 		send(conflict.revision ?? 0);
 	}
 	const mine = () => bodyOf(shown, texts, before.body);
-	return { shown, texts, errors, failed, busy, conflict, submit, type, takeTheirs, keepMine, mine, leave: () => setConflict(null) };
+	const secretIsSet = f => hasSecret(f, before.body);
+	return { shown, texts, errors, secretIsSet, failed, busy, conflict, submit, type, takeTheirs, keepMine, mine, leave: () => setConflict(null) };
 }
+
+// A secret that is set: away with it, or back from what was done here to what it was.
+const OfSecret = ({ text, set }) => (
+	<button type="button" onClick={() => set(text === null ? '' : null)}>
+		{t(text === null ? 'secret.remove' : 'edit.undo')}
+	</button>
+);
 
 export function ObjectForm({ title, fields, value = null, shape, revision, close, save, done, locked, help, action, children }) {
 	const form = useForm({ fields, value, shape, revision, save, done: done ?? close });
@@ -131,13 +143,14 @@ export function ObjectForm({ title, fields, value = null, shape, revision, close
 							label={t(f.label)}
 							help={f.hint && t(f.hint)}
 							text={form.texts[f.path]}
-							onInput={text => form.type(f.path, text)}
+							onInput={text => form.type(f.path, text === '' && form.secretIsSet(f) ? null : text)}
 							error={form.errors[f.path] && beside(form.errors[f.path], t(f.label), f.path)}
 							locked={locked ?? f.locked}
 							readOnly={f.fixed && value !== null}
 							autofocus={i === 0}
 							topic={f.topic}
 						/>
+						{!locked && form.secretIsSet(f) && <OfSecret text={form.texts[f.path]} set={text => form.type(f.path, text)} />}
 						{!locked && f.after?.(form.texts, form.type)}
 					</Fragment>
 				))}

@@ -18,7 +18,7 @@ import { judge } from './judge.js';
 import { Loading } from './loading.jsx';
 import { toast } from './toast.jsx';
 import { useLive } from './use_verb.js';
-import { helpOf, textOf, valueOf } from './value.js';
+import { helpOf, isSecret, textOf, valueOf } from './value.js';
 import { ValueField } from './value_field.jsx';
 
 export function useSettings(service) {
@@ -83,7 +83,7 @@ export function Setting({ row: plain, s, label, hint, choices }) {
 					row={row}
 					label={<span class="hidden">{label ? t(label) : row.path}</span>}
 					text={text}
-					onInput={v => s.change(row, v)}
+					onInput={v => s.change(row, isSecret(row) && v === '' ? undefined : v)}
 					locked={lockedAt(row)}
 					readOnly={readOnly}
 					help={hint ? helpOf({ ...row, help: t(hint) }) : helpOf(row)}

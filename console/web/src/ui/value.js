@@ -3,16 +3,21 @@
 import { bytes, duration, number, rate, t } from '../i18n.js';
 import { inWords } from '../said.js';
 
+export const MASK = '***'; // what a service gives in place of a secret
+export const isSecret = row => row.secret || row.type === 'password';
+
 const listed = (row, value) => row.list || Array.isArray(value);
 
+// null: a secret that is set and not shown; it stays unless something is typed.
 export function textOf(row, value) {
+	if (isSecret(row) && value === MASK) return null;
 	if (value === null || value === undefined) return '';
 	if (Array.isArray(value)) return value.map(v => (typeof v === 'object' ? JSON.stringify(v) : v)).join(', ');
 	return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 export function valueOf(row, text) {
-	if (row.type === 'password') return text; // as it is typed at a login
+	if (isSecret(row) || row.exact) return text; // as it is typed at a login
 	const trimmed = text.trim();
 	if (listed(row, row.value ?? row.default))
 		return trimmed

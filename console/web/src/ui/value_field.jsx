@@ -7,6 +7,7 @@ import { inWords } from '../said.js';
 import { AddressList, AddressPicker } from './address_picker.jsx';
 import { Field } from './field.jsx';
 import { PortField } from './port_field.jsx';
+import { isSecret, MASK } from './value.js';
 
 const WORDS = { true: 'on', false: 'off' };
 
@@ -25,6 +26,6 @@ export function ValueField({ row, text, ...rest }) {
 	const common = { ...rest, name: row.path, value: text, unit: WRITTEN.includes(row.type) ? undefined : inWords(row.unit), required: row.required };
 	if (row.type === 'port') return <PortField {...common} transport={row.transport} listen={row.listen} />;
 	if (row.type === 'address') return row.list ? <AddressList {...common} /> : <AddressPicker {...common} any={row.any} />;
-	const secret = row.secret || row.type === 'password';
-	return <Field {...common} options={optionsOf(row, text)} type={secret ? 'password' : 'text'} autocomplete={secret ? 'new-password' : 'off'} />;
+	if (isSecret(row)) return <Field {...common} value={text ?? ''} placeholder={text === null ? MASK : undefined} type="password" autocomplete="new-password" />;
+	return <Field {...common} options={optionsOf(row, text)} autocomplete="off" />;
 }

@@ -160,7 +160,8 @@ struct service_embedding {
 	void *arg;
 };
 void service_run_embedded(const struct service_ops *ops, const struct service_embedding *e);
-void service_own(struct service *s, const struct service_owner *o); /* before start() ends */
+void service_own(struct service *s, const struct service_owner *o);
+void service_disown(struct service *s, const void *arg); /* whatever this one holds: it goes before the service */
 void service_stop(struct service *s); /* as SIGTERM does */
 /* Takes nothing new on and stops when nothing is left, or after limit_ms (UINT64_MAX: no limit). Called again it
  * sets another limit. A stop that comes meanwhile waits no longer than its own limit. */

@@ -24,6 +24,16 @@ void service_own(struct service *s, const struct service_owner *o)
 		s->owners[s->n_owners++] = *o;
 }
 
+void service_disown(struct service *s, const void *arg)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < s->n_owners; i++)
+		if (s->owners[i].arg != arg)
+			s->owners[left++] = s->owners[i];
+	s->n_owners = left;
+}
+
 const struct service_owner *service_owner_of(const struct service *s, const char *kind)
 {
 	for (size_t i = 0; i < s->n_owners; i++)

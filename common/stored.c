@@ -89,8 +89,10 @@ int stored_new(struct service *svc, const struct stored_ops *ops, void *arg, str
 
 struct stored *stored_free(struct stored *s)
 {
-	if (s)
-		json_decref(s->bodies);
+	if (!s)
+		return NULL;
+	service_disown(s->svc, s);
+	json_decref(s->bodies);
 	free(s);
 	return NULL;
 }

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 #include <event2/event.h>
 #include "common/control_priv.h"
+#include "common/service_priv.h"
 #include "common/stored.h"
 #include "tests/oom/failing.h"
 
@@ -206,9 +207,40 @@ static void a_change_of_what_is_stored_is_whole_or_has_ended_its_request(void **
 	stored_free(s);
 }
 
+static int put_nowhere(const char *name, const json_t *body, bool flag, void *arg, char *err, size_t err_n)
+{
+	(void)name;
+	(void)body;
+	(void)flag;
+	(void)arg;
+	(void)err;
+	(void)err_n;
+	return 0;
+}
+
+static void a_kind_whose_holder_has_gone_is_nobodys(void **state)
+{
+	static const struct stored_ops one = { .kind = "a.one", .noun = "job", .put = put_nowhere }, other = { .kind = "a.other", .noun = "job", .put = put_nowhere };
+	struct service svc = { 0 };
+	struct stored *s = NULL, *stays = NULL;
+
+	(void)state;
+	assert_int_equal(stored_new(&svc, &other, NULL, &stays), 0);
+	for (unsigned i = 0; i < 2 * SERVICE_OWNERS; i++) {
+		assert_int_equal(stored_new(&svc, &one, NULL, &s), 0);
+		assert_ptr_equal(service_owner_of(&svc, "a.one")->arg, s);
+		stored_free(s);
+		assert_null(service_owner_of(&svc, "a.one"));
+		assert_ptr_equal(service_owner_of(&svc, "a.other")->arg, stays);
+	}
+	stored_free(stays);
+	assert_int_equal(svc.n_owners, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_kind_whose_holder_has_gone_is_nobodys),
 		cmocka_unit_test(a_parsed_line_leaks_nothing),
 		cmocka_unit_test(a_change_of_what_is_stored_is_whole_or_has_ended_its_request),
 		cmocka_unit_test(the_server_outlives_every_failed_allocation),

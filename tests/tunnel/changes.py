@@ -268,6 +268,27 @@ def _(w):
         w.server_logged("tunnel.dropped", "agent=site", "over=true")
 
 
+@case("a tunnel that cannot begin with a reload leaves nothing behind: when the fault is mended it begins, and what is put is held by it")
+def _(w):
+    routes = f'[ {{ name: r, listen: "127.0.0.1:{w.job_port(15)}", target: "127.0.0.1:{w.target_port(0)}" }} ]'
+    with Target(w.target_port(0), echo):
+        w.server(listen=None, ports=None, password=None, routes=routes)
+        for _ in range(9):
+            w.server_config(routes=routes, gateway=f"unix:{w.path('run')}/nodir/g.sock")
+            w.ask("reload", "tunnel").exits(1).says("tunnel.gateway: cannot listen on", "No such file or directory")
+            want(closed(w.base), True, "the port of the tunnel that did not begin")
+            want(echoes(w, w.job_port(15)), True, "the route")
+        w.server_config(routes=routes, gateway=f"unix:{w.path('run')}/g.sock")
+        w.ask("reload", "tunnel").exits(0)
+        w.agent("site", allow="[127.0.0.0/8]")
+        w.connected("site")
+        body = {"agent": "site", "name": "j", "job": {"port": str(w.job_port(0)), "target": f"127.0.0.1:{w.target_port(0)}", "name": "j"}}
+        made = call(w, "config.put", SERVER, kind="tunnel.job", key="site/j", body=body)
+        wait_for("the job works", lambda: echoes(w, w.job_port(0)))
+        call(w, "config.undo", SERVER, change=made["change"])
+        wait_for("the job is gone", lambda: closed(w.job_port(0)))
+
+
 @case("the relay's events are kept for people, with the numbers of old, and a route that is made tells")
 def _(w):
     w.server()

@@ -32,13 +32,15 @@ static int address_of(const char *path, struct sockaddr_un *ret_at)
 	return 0;
 }
 
-int unix_socket_remove_dead(const char *path)
+/* 0: nothing is there, or a dead socket. */
+static int look(const char *path, bool *ret_dead)
 {
 	_cleanup_(closep) int fd = -1;
 	struct sockaddr_un at;
 	struct stat st;
 	int r = address_of(path, &at);
 
+	*ret_dead = false;
 	if (r < 0)
 		return r;
 	if (lstat(path, &st) < 0)
@@ -53,7 +55,31 @@ int unix_socket_remove_dead(const char *path)
 		return -EADDRINUSE;
 	if (errno != ECONNREFUSED)
 		return -errno;
-	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+	*ret_dead = true;
+	return 0;
+}
+
+int unix_socket_remove_dead(const char *path)
+{
+	bool dead;
+	int r = look(path, &dead);
+
+	return r == 0 && dead && unlink(path) < 0 && errno != ENOENT ? -errno : r;
+}
+
+int unix_socket_probe(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = ".";
+	bool dead;
+	int r = look(path, &dead);
+
+	if (r < 0)
+		return r;
+	if (slash)
+		(void)snprintf(folder, sizeof(folder), "%.*s",
+			       slash == path ? 1 : (int)(slash - path), path);
+	return faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) < 0 ? -errno : 0;
 }
 
 /* At the start, in one thread. */

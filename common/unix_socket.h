@@ -16,6 +16,8 @@ struct unix_socket_options {
 /* 0; -EADDRINUSE: somebody listens there; -EEXIST: something that is no socket is in the way; -ENAMETOOLONG; another
  * -errno. Non-blocking. */
 int unix_socket_listen(const char *path, const struct unix_socket_options *o, int *ret_fd);
+/* Could it listen there? Errors as above. Changes nothing. */
+int unix_socket_probe(const char *path);
 /* Takes away a socket that nobody listens on any more. Errors as above. */
 int unix_socket_remove_dead(const char *path);
 /* Of the socket at the path, if it is one; -EEXIST if not. No link is followed. */

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -75,15 +76,33 @@ int records_check(const struct records_options *o, char *err, size_t err_n)
 	return 0;
 }
 
-static int copy_settings(const struct records_options *o, struct records_settings *ret_s)
+int records_settings_new(const struct records_options *o, char *err, size_t err_n,
+			 struct records_settings **ret_s)
 {
-	char *dir = o->dir && *o->dir ? strdup(o->dir) : NULL;
+	_cleanup_(records_settings_freep) struct records_settings *s = NULL;
+	int r = records_check(o, err, err_n);
 
-	if (o->dir && *o->dir && !dir)
+	if (r < 0)
+		return r;
+	s = calloc(1, sizeof(*s));
+	if (s && o->dir && *o->dir)
+		s->dir = strdup(o->dir);
+	if (!s || (o->dir && *o->dir && !s->dir)) {
+		(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
 		return -ENOMEM;
-	*ret_s = (struct records_settings){ .dir = dir, .o = *o };
-	ret_s->o.dir = NULL;
+	}
+	s->o = *o;
+	s->o.dir = NULL;
+	*ret_s = steal_ptr(&s);
 	return 0;
+}
+
+struct records_settings *records_settings_free(struct records_settings *s)
+{
+	if (s)
+		free(s->dir);
+	free(s);
+	return NULL;
 }
 
 /* Lock held: what the workers see, at once. */
@@ -94,23 +113,26 @@ static void announce(struct records *rec, const struct records_settings *s)
 	rec->json_on = s->dir && s->o.connections_json;
 }
 
-int records_configure(struct records *rec, const struct records_options *o, char *err, size_t err_n)
+void records_take(struct records *rec, struct records_settings *s)
 {
-	struct records_settings s;
-	int r = records_check(o, err, err_n);
-
-	if (r == 0)
-		r = copy_settings(o, &s);
-	if (r != 0)
-		return r;
 	pthread_mutex_lock(&rec->lock);
 	free(rec->next.dir);
-	rec->next = s;
+	rec->next = *s;
 	rec->changed = true;
-	announce(rec, &s);
+	announce(rec, s);
 	pthread_cond_signal(&rec->wake);
 	pthread_mutex_unlock(&rec->lock);
-	return 0;
+	free(s);
+}
+
+int records_configure(struct records *rec, const struct records_options *o, char *err, size_t err_n)
+{
+	struct records_settings *s;
+	int r = records_settings_new(o, err, err_n, &s);
+
+	if (r == 0)
+		records_take(rec, s);
+	return r;
 }
 
 /* ---- the writer ---- */

@@ -28,7 +28,15 @@ struct records_options {
 
 /* err gets a sentence; -errno. Where records_options has no folder, all that follows does nothing. */
 int records_new(const struct records_options *o, char *err, size_t err_n, struct records **ret_rec);
-/* Live, from the thread that made it. On failure the old settings stay. Data logs that are open stay where
+/* Settings that could be taken: checked, and held. */
+struct records_settings;
+int records_settings_new(const struct records_options *o, char *err, size_t err_n,
+			 struct records_settings **ret_s);
+struct records_settings *records_settings_free(struct records_settings *s);
+DEFINE_CLEANUP(struct records_settings, records_settings_free)
+void records_take(struct records *rec,
+		  struct records_settings *s); /* frees s. Live, from the thread that made rec */
+/* Both in one. On failure the old settings stay. Data logs that are open stay where
  * they are. */
 int records_configure(struct records *rec, const struct records_options *o, char *err, size_t err_n);
 /* Would records_configure() work? Changes nothing. */

@@ -17,16 +17,21 @@ enum { RETRY_MS = 1000, RETRY_MAX_MS = 30000, ASK_MS = 60000 };
 
 /* ---- events ---- */
 
+static void tell_about(const struct relay *r, enum relay_event what, const struct event_about *a)
+{
+	if (r->o.on_event)
+		r->o.on_event(what, a, r->o.arg);
+	else
+		relay_event(what, a);
+}
+
 static void tell(const struct relay_entry *e, enum relay_event what, const char *target, const char *reason)
 {
 	char buf[ROUTE_LISTEN_STRLEN];
 	struct event_about a = { .route = e->route->name, .listen = route_listen_name(e->route->c, buf),
 				 .target = target ? target : e->route->target, .reason = reason };
 
-	if (e->relay->o.on_event)
-		e->relay->o.on_event(what, &a, e->relay->o.arg);
-	else
-		relay_event(what, &a);
+	tell_about(e->relay, what, &a);
 }
 
 static bool is_ready(const struct relay_entry *e)
@@ -337,43 +342,91 @@ static void remove_others(struct relay *r, struct route *const *fresh, size_t n)
 	}
 }
 
+struct relay_file {
+	struct route **fresh; /* n of them */
+	struct relay_entry **changed;
+	size_t n;
+};
+
+struct relay_file *relay_file_free(struct relay_file *f)
+{
+	if (!f)
+		return NULL;
+	while (f->n > 0)
+		route_unref(f->fresh[--f->n]);
+	free(f->fresh);
+	free(f->changed);
+	free(f);
+	return NULL;
+}
+
+int relay_file_make(struct relay *r, const struct cfg_list *routes, char *err, size_t err_n,
+		    struct relay_file **ret_f)
+{
+	_cleanup_(relay_file_freep) struct relay_file *f = calloc(1, sizeof(*f));
+	const struct route_config *c = routes->items;
+
+	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
+	if (!f)
+		return -ENOMEM;
+	f->fresh = calloc(routes->n + 1, sizeof(struct route *));
+	f->changed = calloc(routes->n + 1, sizeof(struct relay_entry *));
+	if (!f->fresh || !f->changed)
+		return -ENOMEM;
+	for (; f->n < routes->n; f->n++) {
+		int rc = make(r, &c[f->n], ROUTE_OF_FILE, err, err_n, &f->fresh[f->n]);
+
+		if (rc < 0)
+			return rc;
+	}
+	*ret_f = steal_ptr(&f);
+	return 0;
+}
+
+static int place_or_tell(struct relay *r, struct route *fresh, struct relay_entry **ret_e)
+{
+	char buf[ROUTE_LISTEN_STRLEN];
+	_cleanup_(route_unrefp) struct route *told = route_ref(fresh);
+	int rc = place(r, fresh, ret_e);
+
+	if (rc < 0)
+		tell_about(r, EVENT_CANNOT_BIND,
+			   &(struct event_about){ .route = told->name,
+						  .listen = route_listen_name(told->c, buf),
+						  .target = told->target,
+						  .reason = strerror(-rc) });
+	return rc;
+}
+
 /* Ports that become free are free before others are bound: two routes may change places. */
-static int place_all(struct relay *r, struct route **fresh, struct relay_entry **changed, size_t n)
+int relay_file_put(struct relay *r, struct relay_file *f)
 {
 	int rc = 0;
 
-	remove_others(r, fresh, n);
-	for (size_t i = 0; i < n; i++) {
-		int one = place(r, fresh[i], &changed[i]);
+	remove_others(r, f->fresh, f->n);
+	for (size_t i = 0; i < f->n; i++) {
+		int one = place_or_tell(r, f->fresh[i], &f->changed[i]);
 
 		rc = rc ? rc : one;
 	}
-	for (size_t i = 0; i < n; i++)
-		if (changed[i])
-			entry_go(changed[i]);
+	for (size_t i = 0; i < f->n; i++)
+		if (f->changed[i])
+			entry_go(f->changed[i]);
+	f->n = 0; /* they are placed */
+	relay_file_free(f);
 	return rc;
 }
 
 int relay_put_file(struct relay *r, const struct cfg_list *routes, char *err, size_t err_n)
 {
-	const struct route_config *c = routes->items;
-	struct route **fresh = calloc(routes->n + 1, sizeof(struct route *));
-	struct relay_entry **changed = calloc(routes->n + 1, sizeof(struct relay_entry *));
-	size_t n = 0;
-	int rc = fresh && changed ? 0 : -ENOMEM;
+	struct relay_file *f;
+	int rc = relay_file_make(r, routes, err, err_n, &f);
 
-	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
-	while (rc == 0 && n < routes->n) {
-		rc = make(r, &c[n], ROUTE_OF_FILE, err, err_n, &fresh[n]);
-		n += rc == 0;
-	}
-	if (rc == 0)
-		rc = place_all(r, fresh, changed, n);
-	else
-		while (n > 0)
-			route_unref(fresh[--n]);
-	free(fresh);
-	free(changed);
+	if (rc < 0)
+		return rc;
+	rc = relay_file_put(r, f);
+	if (rc < 0)
+		(void)snprintf(err, err_n, "%s", strerror(-rc));
 	return rc;
 }
 
@@ -394,6 +447,21 @@ const char *relay_conflict(const struct relay *r, const struct route_config *c, 
 			return other->name;
 	}
 	return NULL;
+}
+
+bool relay_lets_go(const struct relay *r, const struct addr *at, const struct cfg_list *routes)
+{
+	const struct route_config port = { .listen = { .at = *at, .last = addr_port(at) },
+					   .enabled = true },
+				  *c = routes->items;
+	const char *name = relay_conflict(r, &port, "");
+
+	if (!name || find(r, name)->route->origin != ROUTE_OF_FILE)
+		return false;
+	for (size_t i = 0; i < routes->n; i++)
+		if (c[i].enabled && overlap(&c[i], &port))
+			return false;
+	return true;
 }
 
 void relay_use_records(struct relay *r, struct records *rec)

@@ -38,6 +38,16 @@ int relay_put(struct relay *r, const struct route_config *c, enum route_origin f
 bool relay_remove(struct relay *r, const char *name, enum route_origin from, bool drop);
 /* All routes of the file are these: the others of that origin are removed. All or nothing. */
 int relay_put_file(struct relay *r, const struct cfg_list *routes, char *err, size_t err_n);
+/* The same in two steps, between which nothing of the relay changes. put: takes f; what cannot be placed for want of memory is told as an
+ * event, and -ENOMEM the answer. */
+struct relay_file;
+int relay_file_make(struct relay *r, const struct cfg_list *routes, char *err, size_t err_n,
+		    struct relay_file **ret_f);
+int relay_file_put(struct relay *r, struct relay_file *f);
+struct relay_file *relay_file_free(struct relay_file *f);
+DEFINE_CLEANUP(struct relay_file, relay_file_free)
+/* A TCP route of the file has this port, and none of these, which come in the place of the file's. */
+bool relay_lets_go(const struct relay *r, const struct addr *at, const struct cfg_list *routes);
 void relay_drop(struct relay *r, const char *name); /* ends the connections of a route */
 /* The enabled route other than name that has a port of c; NULL: none. */
 const char *relay_conflict(const struct relay *r, const struct route_config *c, const char *name);

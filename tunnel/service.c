@@ -33,9 +33,26 @@ static const char *route_at(const struct addr *at, bool udp, void *arg)
 	return relay_conflict(ts->relay, &c, "");
 }
 
+/* The file's routes become others after the tunnel. */
+static bool let_go(const struct addr *at, void *arg)
+{
+	const struct tunnel_service *ts = arg;
+
+	return ts->fresh && relay_lets_go(ts->relay, at, &ts->fresh->routes);
+}
+
+static struct tunnel_options tunnel_options(struct tunnel_service *ts, const struct tunnel_config *c)
+{
+	return (struct tunnel_options){
+		.svc = ts->svc, .config = c, .route_at = route_at, .let_go = let_go, .arg = ts
+	};
+}
+
 static int open_tunnel(struct tunnel_service *ts, const struct tunnel_config *c, char *err, size_t err_n)
 {
-	return tunnel_open(&(struct tunnel_options){ .svc = ts->svc, .config = c, .route_at = route_at, .arg = ts }, err, err_n, &ts->tunnel);
+	const struct tunnel_options o = tunnel_options(ts, c);
+
+	return tunnel_open(&o, err, err_n, &ts->tunnel);
 }
 
 static int on_open(struct service *s, char *err, size_t err_n)
@@ -137,11 +154,18 @@ static int on_start(struct service *s, char *err, size_t err_n)
 
 static int on_examine(struct service *s, const struct cfg *c, struct service_changes *ch, char *err, size_t err_n)
 {
-	struct records_options o = records_options(config_of(c));
+	struct tunnel_service *ts = s->state;
+	const struct tunnel_options to = tunnel_options(ts, config_of(c));
+	struct records_options o = records_options(to.config);
+	int r = records_check(&o, err, err_n);
 
-	(void)s;
 	(void)ch;
-	return records_check(&o, err, err_n);
+	if (r < 0 || (!ts->tunnel && !to.config->listen.n))
+		return r;
+	ts->fresh = to.config;
+	r = tunnel_examine(ts->tunnel, &to, err, err_n);
+	ts->fresh = NULL;
+	return r;
 }
 
 /* A tunnel may begin with a reload; when its listeners go it stays, without. */
@@ -161,20 +185,42 @@ static int reload_tunnel(struct tunnel_service *ts, const struct tunnel_config *
 	return r;
 }
 
+/* All that may fail, and the tunnel last of it: that takes all or nothing, and is not taken back. */
+static int reload_make(struct tunnel_service *ts, const struct tunnel_config *fresh, char *err,
+		       size_t err_n, struct relay_file **ret_routes,
+		       struct records_settings **ret_records)
+{
+	_cleanup_(relay_file_freep) struct relay_file *routes = NULL;
+	_cleanup_(records_settings_freep) struct records_settings *records = NULL;
+	const struct records_options o = records_options(fresh);
+	int r = relay_file_make(ts->relay, &fresh->routes, err, err_n, &routes);
+
+	if (r == 0)
+		r = records_settings_new(&o, err, err_n, &records);
+	if (r < 0)
+		return r;
+	ts->fresh = fresh;
+	r = reload_tunnel(ts, fresh, err, err_n);
+	ts->fresh = NULL;
+	if (r < 0)
+		return r;
+	*ret_routes = steal_ptr(&routes);
+	*ret_records = steal_ptr(&records);
+	return 0;
+}
+
 static int on_reload(struct service *s, struct cfg *c, char *err, size_t err_n)
 {
 	struct tunnel_service *ts = s->state;
 	const struct tunnel_config *fresh = config_of(c);
-	struct records_options o = records_options(fresh);
-	int r = records_configure(ts->records, &o, err, err_n);
+	struct relay_file *routes;
+	struct records_settings *records;
+	int r = reload_make(ts, fresh, err, err_n, &routes, &records);
 
-	if (r == 0)
-		r = relay_put_file(ts->relay, &fresh->routes, err, err_n);
 	if (r < 0)
 		return r;
-	r = reload_tunnel(ts, fresh, err, err_n);
-	if (r < 0)
-		return r;
+	records_take(ts->records, records);
+	(void)relay_file_put(ts->relay, routes); /* what does not go has told so */
 	tunnel_routes_apply(ts->routes);
 	relay_resolve_names(ts->relay, fresh->resolve_names);
 	s->drain_limit_ms = fresh->drain_ms;

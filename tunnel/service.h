@@ -21,6 +21,7 @@ struct tunnel_service {
 	struct records *records;
 	struct tunnel_routes *routes; /* of the store */
 	struct watchers *watchers;    /* of the relay's connections */
+	const struct tunnel_config *fresh; /* that is examined or taken at the moment; NULL: none */
 };
 extern const struct service_ops tunnel_service_ops;
 

@@ -3,9 +3,10 @@
 is changed and undone by them, and what they make is at work like the command's."""
 import json
 import os
+import socket
 import sys
 
-from tunnel_world import Failed, Target, case, connect, echo, main, wait_for
+from tunnel_world import PATIENCE, Failed, Target, case, connect, echo, main, wait_for
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
 from settings import call, refused, row, want  # noqa: E402
@@ -287,6 +288,56 @@ def _(w):
         wait_for("the job works", lambda: echoes(w, w.job_port(0)))
         call(w, "config.undo", SERVER, change=made["change"])
         wait_for("the job is gone", lambda: closed(w.job_port(0)))
+
+
+def knock(path):
+    """What the door for gateways says to who asks for a share that is not there; None: there is no door."""
+    try:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(PATIENCE)
+            s.connect(path)
+            s.sendall(b"STILE-GATEWAY 1 0123456789abcdef 203.0.113.9\n")
+            return s.recv(100).decode()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+
+
+@case("a reload that is refused has changed nothing: routes, listeners, the gateways' door; a dry run refuses it, too")
+def _(w):
+    route = f'name: r, listen: "127.0.0.1:{w.job_port(15)}", target: "127.0.0.1:{w.target_port(0)}"'
+    old = {"routes": f"[ {{ {route} }} ]", "gateway": f"unix:{w.path('run')}/g.sock"}
+    base, moved = f'"tls:127.0.0.1:{w.base}"', f'"tls:127.0.0.1:{w.base + 1}"'
+
+    def nothing_changed(*texts):
+        w.check().exits(0)
+        for option in ("--dry-run", None):
+            w.ask("reload", "tunnel", *([option] if option else [])).exits(1).says(*texts)
+            want(echoes(w, w.job_port(15)), True, "the route")
+            want((closed(w.base), closed(w.base + 1)), (False, True), "the listeners")
+            want((knock(f"{w.path('run')}/g.sock") or "").startswith("NO unknown-share"), True, "the door")
+            want(os.path.exists(f"{w.path('run')}/h.sock"), False, "another door")
+
+    with Target(w.target_port(0), echo):
+        w.server(**old)
+        with Target(w.target_port(1), echo):
+            taken = f'"tls:127.0.0.1:{w.target_port(1)}"'
+            w.server_config(listen=f"[ {base}, {taken} ]", gateway=f"unix:{w.path('run')}/h.sock")
+            nothing_changed("cannot listen on", "Address already in use")
+        w.server_config(**{**old, "gateway": f"unix:{w.path('run')}/nodir/g.sock", "listen": f"[ {moved} ]"})
+        nothing_changed("tunnel.gateway: cannot listen on", "No such file or directory")
+        w.write("run/file", "")
+        for path, why in (("stile-tunnel.sock", "Address already in use"), ("file", "File exists")):
+            w.server_config(gateway=f"unix:{w.path('run')}/{path}", listen=f"[ {moved} ]")
+            nothing_changed("tunnel.gateway: cannot listen on", why)
+        # Ports that change hands between a route and the tunnel do so in one step; the door moves.
+        w.server_config(listen=f'[ "tls:127.0.0.1:{w.job_port(15)}" ]', gateway=f"unix:{w.path('run')}/h.sock",
+                        routes=f'[ {{ name: r, listen: "127.0.0.1:{w.base}", target: "127.0.0.1:{w.target_port(0)}" }} ]')
+        w.ask("reload", "tunnel", "--dry-run").exits(0)
+        w.ask("reload", "tunnel").exits(0)
+        want(echoes(w, w.base), True, "the route in the tunnel's place")
+        want((knock(f"{w.path('run')}/g.sock"), knock(f"{w.path('run')}/h.sock")[:16]), (None, "NO unknown-share"))
+        w.agent("site", server=f"127.0.0.1:{w.job_port(15)}")
+        w.connected("site")
 
 
 @case("the relay's events are kept for people, with the numbers of old, and a route that is made tells")

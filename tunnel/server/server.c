@@ -118,32 +118,43 @@ static void prepare(int fd)
 }
 
 /* A reload may want the port of a listener that goes when the new one is there. */
-static bool is_ours(struct tunnel_server *s, const struct tunnel_listener *l)
+static bool is_ours(const struct tunnel_server *s, const struct addr *at)
 {
+	if (!s)
+		return false;
 	list_for_each(it, &s->listeners) {
 		const struct tunnel_listener *o = list_entry(it, struct tunnel_listener, node);
 
-		if (o != l && !o->path[0] && addr_family(&o->at) == addr_family(&l->at) &&
-		    addr_port(&o->at) == addr_port(&l->at) &&
-		    (addr_classify(&o->at) == ADDR_UNSPECIFIED || addr_classify(&l->at) == ADDR_UNSPECIFIED))
+		if (!o->path[0] && addr_family(&o->at) == addr_family(at) &&
+		    addr_port(&o->at) == addr_port(at) && !addr_equal(&o->at, at) &&
+		    (addr_classify(&o->at) == ADDR_UNSPECIFIED || addr_classify(at) == ADDR_UNSPECIFIED))
 			return true;
 	}
 	return false;
 }
 
-/* A port that another program of our user has would be shared, not refused. */
-static int probe_free(struct tunnel_server *s, const struct tunnel_listener *l)
+/* Or of somebody else in this process: the kernel lets both have it until then. */
+static bool is_let_go(const struct tunnel_server *s, const struct addr *at)
 {
-	return inherited_has(SOCK_STREAM, &l->at) || is_ours(s, l) ? 0 : reuseport_probe(SOCK_STREAM, &l->at);
+	return s && s->o.let_go && s->o.let_go(at, s->o.arg);
+}
+
+/* A port that another program of our user has would be shared, not refused. */
+static int probe_free(const struct tunnel_server *s, const struct addr *at)
+{
+	return inherited_has(SOCK_STREAM, at) || is_ours(s, at) || is_let_go(s, at)
+		       ? 0
+		       : reuseport_probe(SOCK_STREAM, at);
 }
 
 static int bind_place(struct tunnel_server *s, struct tunnel_listener *l, uid_t uid, unsigned i)
 {
-	const struct listen_options o = { .reuseport = s->n_workers > 1, .v6only = true };
+	const struct listen_options o = { .reuseport = s->n_workers > 1 || is_let_go(s, &l->at),
+					  .v6only = true };
 	int r;
 
 	if (!l->path[0]) {
-		r = i == 0 && o.reuseport ? probe_free(s, l) : 0;
+		r = i == 0 && o.reuseport ? probe_free(s, &l->at) : 0;
 		if (r == 0)
 			r = stream_listen_socket(&l->at, &o, &l->fds[i]);
 		if (r == 0)
@@ -156,10 +167,17 @@ static int bind_place(struct tunnel_server *s, struct tunnel_listener *l, uid_t 
 	return l->fds[i] < 0 ? -errno : 0;
 }
 
+static int cannot_listen(const struct addr *at, const char *path, int r, char *err, size_t err_n)
+{
+	char text[ADDR_STRLEN];
+
+	(void)snprintf(err, err_n, "cannot listen on %s: %s",
+		       path && *path ? path : addr_print(at, text), strerror(-r));
+	return r;
+}
+
 static int bind_all(struct tunnel_server *s, struct tunnel_listener *l, uid_t uid, char *err, size_t err_n)
 {
-	char at[ADDR_STRLEN];
-
 	l->fds = malloc(s->n_workers * sizeof(*l->fds));
 	if (!l->fds) {
 		(void)snprintf(err, err_n, "out of memory");
@@ -170,10 +188,8 @@ static int bind_all(struct tunnel_server *s, struct tunnel_listener *l, uid_t ui
 	for (unsigned i = 0; i < s->n_workers; i++) {
 		int r = bind_place(s, l, uid, i);
 
-		if (r < 0) {
-			(void)snprintf(err, err_n, "cannot listen on %s: %s", l->path[0] ? l->path : addr_print(&l->at, at), strerror(-r));
-			return r;
-		}
+		if (r < 0)
+			return cannot_listen(&l->at, l->path, r, err, err_n);
 		if (!l->path[0] && addr_port(&l->at) == 0) { /* the others get the port that the first one was given */
 			socklen_t n = sizeof(l->at);
 
@@ -247,6 +263,14 @@ static int listen_at(struct tunnel_server *s, const struct addr *at, const char 
 		unlisten(s, l);
 	}
 	return r;
+}
+
+int tunnel_server_probe(const struct tunnel_server *s, const struct addr *at, const char *path,
+			char *err, size_t err_n)
+{
+	int r = *path ? unix_socket_probe(path) : probe_free(s, at);
+
+	return r < 0 ? cannot_listen(at, path, r, err, err_n) : 0;
 }
 
 int tunnel_server_listen(struct tunnel_server *s, const struct addr *at, char *err, size_t err_n)
@@ -402,10 +426,4 @@ bool tunnel_server_guest_room(struct tunnel_server *s, uint64_t id)
 		all += e->guest != 0;
 	}
 	return of_it < SHARE_GUESTS_MAX && all < GUESTS_MAX;
-}
-
-int tunnel_server_gateway(struct tunnel_server *s, const char *path, uid_t uid, const char *url, char *err, size_t err_n)
-{
-	(void)snprintf(s->gateway_url, sizeof(s->gateway_url), "%s", url ? url : "");
-	return share_door_open(s, path, uid, err, err_n);
 }

@@ -66,6 +66,8 @@ struct tunnel_server_options {
 	void *(*worker_begin)(struct tunnel_worker *w, void *arg, int *ret_r);
 	void (*worker_end)(struct tunnel_worker *w, void *owner, void *arg); /* its links are over */
 	const struct tunnel_link_ops *link_ops;
+	/* Main thread. Somebody in this process listens there, and is about to stop. May be NULL. */
+	bool (*let_go)(const struct addr *at, void *arg);
 	void *arg;
 };
 int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o,
@@ -80,6 +82,9 @@ int tunnel_server_listen(struct tunnel_server *s, const struct addr *at, char *e
 void tunnel_server_unlisten(struct tunnel_server *s, const struct addr *at); /* who is connected stays */
 /* The same for a Unix socket (mode 0660, of uid), each of whose connections must begin with a PROXY header (common/proxy_intake.h). */
 int tunnel_server_listen_unix(struct tunnel_server *s, const char *path, uid_t uid, char *err, size_t err_n);
+/* Would it be listened there, path "" or the socket's? Changes nothing. s NULL: there is no server yet. */
+int tunnel_server_probe(const struct tunnel_server *s, const struct addr *at, const char *path,
+			char *err, size_t err_n);
 void tunnel_server_unlisten_unix(struct tunnel_server *s, const char *path);
 void tunnel_server_set_tls(struct tunnel_server *s,
 			   struct tls_ctx *ctx); /* for connections from now on; referenced */
@@ -119,7 +124,13 @@ struct tunnel_worker *tunnel_server_worker(struct tunnel_server *s,
 /* Main thread. Is there such a share? Guests are let in for it. */
 bool tunnel_server_has_share(struct tunnel_server *s, uint64_t id);
 bool tunnel_server_guest_room(struct tunnel_server *s, uint64_t id); /* one more guest of it is not too many */
-/* Where gateways ask for shares (a Unix socket of uid; "": nowhere), and what is told of them to agents ("": nothing). */
-int tunnel_server_gateway(struct tunnel_server *s, const char *path, uid_t uid, const char *url, char *err, size_t err_n);
+/* Where gateways ask for shares (a Unix socket of uid; "": nowhere), and what is told of them to agents (NULL: nothing). A new door is made
+ * beside the old one, and then taken in its place or left. probe: would it be made? s NULL: there is no server yet. */
+int tunnel_server_gateway_probe(const struct tunnel_server *s, const char *path, char *err,
+				size_t err_n);
+int tunnel_server_gateway_make(struct tunnel_server *s, const char *path, uid_t uid, char *err,
+			       size_t err_n);
+void tunnel_server_gateway_take(struct tunnel_server *s, const char *path, const char *url);
+void tunnel_server_gateway_leave(struct tunnel_server *s);
 bool tunnel_server_alive(struct tunnel_server *s); /* every worker moved since the last call */
 struct metrics *tunnel_server_metrics(struct tunnel_server *s);

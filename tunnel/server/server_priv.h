@@ -52,6 +52,11 @@ struct directory_entry { /* the one link of an identity */
 	uint64_t guest;	    /* of this share; 0: an agent */
 };
 
+struct share_door {
+	struct acceptor *acceptor;
+	char path[CFG_UNIX_PATH]; /* "": there is none */
+};
+
 struct tunnel_server {
 	struct note_home *home;
 	struct loop *loop;
@@ -64,8 +69,8 @@ struct tunnel_server {
 	unsigned n_asks;
 	struct list shares, knocks; /* of shares.c; connections of gateways that have not said yet what they want */
 	unsigned n_shares, n_knocks;
-	struct acceptor *door;
-	char door_path[CFG_UNIX_PATH], gateway_url[512];
+	struct share_door door, next_door; /* next_door: made, and not taken yet */
+	char gateway_url[512];
 	_Atomic int share_conns;
 	struct tunnel_rendezvous rendezvous;
 	struct list turn_asks; /* of local_turn.c */

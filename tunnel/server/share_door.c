@@ -242,32 +242,68 @@ static void on_accept(int fd, const struct addr *peer, const struct addr *local,
 
 static const struct acceptor_ops door_ops = { .on_accept = on_accept };
 
+static void door_close(struct share_door *d)
+{
+	d->acceptor = acceptor_free(d->acceptor);
+	if (d->path[0])
+		(void)unlink(d->path);
+	d->path[0] = '\0';
+}
+
 void share_door_close(struct tunnel_server *s)
 {
 	list_for_each_safe (it, &s->knocks)
 		knock_free(list_entry(it, struct knock, node));
-	s->door = acceptor_free(s->door);
-	if (s->door_path[0])
-		(void)unlink(s->door_path);
-	s->door_path[0] = '\0';
+	door_close(&s->door);
+	door_close(&s->next_door);
 }
 
-int share_door_open(struct tunnel_server *s, const char *path, uid_t uid, char *err, size_t err_n)
+static int cannot_listen(const char *path, int r, char *err, size_t err_n)
+{
+	(void)snprintf(err, err_n, "tunnel.gateway: cannot listen on %s: %s", path, strerror(-r));
+	return r;
+}
+
+int tunnel_server_gateway_probe(const struct tunnel_server *s, const char *path, char *err, size_t err_n)
+{
+	int r = !*path || (s && strcmp(path, s->door.path) == 0) ? 0 : unix_socket_probe(path);
+
+	return r < 0 ? cannot_listen(path, r, err, err_n) : 0;
+}
+
+int tunnel_server_gateway_make(struct tunnel_server *s, const char *path, uid_t uid, char *err,
+			       size_t err_n)
 {
 	const struct unix_socket_options o = { .mode = 0660, .uid = uid };
 	int fd, r;
 
-	if (strcmp(path, s->door_path) == 0)
-		return 0;
-	share_door_close(s);
-	if (!*path)
+	if (!*path || strcmp(path, s->door.path) == 0)
 		return 0;
 	r = unix_socket_listen(path, &o, &fd);
-	if (r == 0)
-		r = acceptor_new(s->loop, fd, &door_ops, s, &s->door);
 	if (r < 0)
-		(void)snprintf(err, err_n, "tunnel.gateway: cannot listen on %s: %s", path, strerror(-r));
-	else
-		(void)snprintf(s->door_path, sizeof(s->door_path), "%s", path);
-	return r;
+		return cannot_listen(path, r, err, err_n);
+	(void)snprintf(s->next_door.path, sizeof(s->next_door.path), "%s", path);
+	r = acceptor_new(s->loop, fd, &door_ops, s, &s->next_door.acceptor);
+	if (r < 0) {
+		door_close(&s->next_door);
+		return cannot_listen(path, r, err, err_n);
+	}
+	return 0;
+}
+
+void tunnel_server_gateway_take(struct tunnel_server *s, const char *path, const char *url)
+{
+	(void)snprintf(s->gateway_url, sizeof(s->gateway_url), "%s", url ? url : "");
+	if (strcmp(path, s->door.path) == 0)
+		return;
+	if (s->door.acceptor)
+		acceptor_finish(s->door.acceptor); /* who has come is let in */
+	door_close(&s->door);
+	s->door = s->next_door;
+	s->next_door = (struct share_door){ 0 };
+}
+
+void tunnel_server_gateway_leave(struct tunnel_server *s)
+{
+	door_close(&s->next_door);
 }

@@ -28,6 +28,4 @@ void shares_untold(struct tunnel_server *s, const uint8_t identity[static WIRE_P
 bool share_guest_may(struct tunnel_server *s, const struct note *n, const uint8_t *to);
 void shares_free(struct tunnel_server *s);
 
-/* share_door.c: the gateways' socket. path empty: none. uid: whose it is. */
-int share_door_open(struct tunnel_server *s, const char *path, uid_t uid, char *err, size_t err_n);
-void share_door_close(struct tunnel_server *s);
+void share_door_close(struct tunnel_server *s); /* share_door.c: the gateways' socket */

@@ -91,6 +91,13 @@ static const char *own_port(const struct addr *at, bool udp, void *arg)
 	return t->o.route_at ? t->o.route_at(at, udp, t->o.arg) : NULL;
 }
 
+static bool let_go(const struct addr *at, void *arg)
+{
+	const struct tunnel *t = arg;
+
+	return t->o.let_go && t->o.let_go(at, t->o.arg);
+}
+
 /* ---- listeners ---- */
 
 static bool same_place(const struct cfg_endpoint *a, const struct cfg_endpoint *b)
@@ -122,32 +129,51 @@ static void close_place(struct tunnel *t, const struct cfg_endpoint *e)
 		tunnel_server_unlisten(t->server, &e->at);
 }
 
-/* New ones first: what cannot be bound changes nothing. */
-static int listen_to(struct tunnel *t, const struct cfg_list *wanted, char *err, size_t err_n)
+static void close_others(struct tunnel *t, const struct cfg_list *from, const struct cfg_list *stay)
+{
+	const struct cfg_endpoint *e = from->items;
+
+	for (size_t i = 0; i < from->n; i++)
+		if (!holds(stay, &e[i]))
+			close_place(t, &e[i]);
+}
+
+static void listen_leave(struct tunnel *t, struct cfg_list fresh)
+{
+	close_others(t, &fresh, &t->listen);
+	free(fresh.items);
+}
+
+/* The new ones are there beside the old ones, or nothing has changed. *ret_fresh: for listen_take() or listen_leave(). */
+static int listen_make(struct tunnel *t, const struct cfg_list *wanted, char *err, size_t err_n,
+		       struct cfg_list *ret_fresh)
 {
 	const struct cfg_endpoint *e = wanted->items;
-	struct cfg_endpoint *fresh = calloc(wanted->n + 1, sizeof(*fresh)), *old = t->listen.items;
-	int r = fresh ? 0 : -ENOMEM;
-	size_t done = 0;
+	struct cfg_list fresh = { .items = calloc(wanted->n + 1, sizeof(*e)) };
+	int r = 0;
 
-	for (; done < wanted->n && r == 0; done++) {
-		fresh[done] = e[done];
-		if (!holds(&t->listen, &e[done]))
-			r = open_place(t, &e[done], err, err_n);
+	if (!fresh.items) {
+		(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
+		return -ENOMEM;
 	}
-	for (size_t i = 0; r < 0 && i + 1 < done; i++)
-		if (!holds(&t->listen, &fresh[i]))
-			close_place(t, &fresh[i]);
-	if (r < 0) {
-		free(fresh);
-		return r;
+	for (size_t i = 0; i < wanted->n && r == 0; i++) {
+		if (!holds(&t->listen, &e[i]))
+			r = open_place(t, &e[i], err, err_n);
+		if (r == 0)
+			((struct cfg_endpoint *)fresh.items)[fresh.n++] = e[i];
 	}
-	for (size_t i = 0; i < t->listen.n; i++)
-		if (!holds(wanted, &old[i]))
-			close_place(t, &old[i]);
-	free(old);
-	t->listen = (struct cfg_list){ .items = fresh, .n = wanted->n };
-	return 0;
+	if (r < 0)
+		listen_leave(t, fresh);
+	else
+		*ret_fresh = fresh;
+	return r;
+}
+
+static void listen_take(struct tunnel *t, struct cfg_list fresh)
+{
+	close_others(t, &t->listen, &fresh);
+	free(t->listen.items);
+	t->listen = fresh;
 }
 
 static const struct cfg_list *places_of(const struct tunnel_config *c)
@@ -171,11 +197,19 @@ static struct tunnel_rendezvous rendezvous_of(const struct tunnel *t, const stru
 int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct tunnel **ret_t)
 {
 	struct tunnel *t = calloc(1, sizeof(*t));
-	struct tunnel_server_options so = { .workers = (unsigned)o->config->workers, .window = (uint32_t)o->config->window,
-					    .resume_ms = (uint32_t)o->config->resume_ms, .allow_plain = o->config->allow_plain,
-					    .arrived = on_arrived, .arrival_frame = on_arrival_frame, .arrival_gone = on_arrival_gone,
-					    .copied_key = on_copied_key, .worker_begin = on_worker_begin, .worker_end = on_worker_end,
-					    .link_ops = &tunnel_jobs_link_ops, .arg = t };
+	struct tunnel_server_options so = { .workers = (unsigned)o->config->workers,
+					    .window = (uint32_t)o->config->window,
+					    .resume_ms = (uint32_t)o->config->resume_ms,
+					    .allow_plain = o->config->allow_plain,
+					    .arrived = on_arrived,
+					    .arrival_frame = on_arrival_frame,
+					    .arrival_gone = on_arrival_gone,
+					    .copied_key = on_copied_key,
+					    .worker_begin = on_worker_begin,
+					    .worker_end = on_worker_end,
+					    .link_ops = &tunnel_jobs_link_ops,
+					    .let_go = let_go,
+					    .arg = t };
 	int r;
 
 	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
@@ -189,7 +223,7 @@ int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct 
 	(void)gethostname(t->host, sizeof(t->host) - 1);
 	r = tunnel_server_new(o->svc->loop, &so, &t->server);
 	if (r == 0)
-		r = listen_to(t, places_of(o->config), err, err_n);
+		r = listen_make(t, places_of(o->config), err, err_n, &t->listen);
 	if (r < 0) {
 		tunnel_free(t);
 		return r;
@@ -245,6 +279,9 @@ int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t er
 
 	ao = agents_options(t, t->config);
 	if (r == 0)
+		r = tunnel_server_gateway_make(t->server, t->config->gateway.path, t->o.svc->uid,
+					       err, err_n);
+	if (r == 0)
 		r = tunnel_agents_new(&ao, err, err_n, &t->agents);
 	if (r < 0)
 		return r;
@@ -258,10 +295,9 @@ int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t er
 	tunnel_jobs_use_server(t->jobs, t->server);
 	tunnel_jobs_configure(t->jobs, t->config, t->config->resolve_names);
 	r = tunnel_server_start(t->server, err, err_n);
-	if (r == 0)
-		r = tunnel_server_gateway(t->server, t->config->gateway.path, t->o.svc->uid, t->config->gateway_url, err, err_n);
 	if (r < 0)
 		return r;
+	tunnel_server_gateway_take(t->server, t->config->gateway.path, t->config->gateway_url);
 	t->started = true;
 	tunnel_agents_add_verbs(t->agents);
 	service_own(t->o.svc, &(struct service_owner){ .kind = REGISTRY_AGENT_KIND, .check = agents_check_object, .apply = agents_apply_object,
@@ -270,24 +306,56 @@ int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t er
 	return 0;
 }
 
-int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n)
+int tunnel_examine(const struct tunnel *t, const struct tunnel_options *o, char *err, size_t err_n)
+{
+	const struct cfg_list *wanted = places_of(o->config);
+	const struct cfg_endpoint *e = wanted->items;
+	int r = tunnel_server_gateway_probe(t ? t->server : NULL, o->config->gateway.path, err, err_n);
+
+	for (size_t i = 0; i < wanted->n && r == 0; i++)
+		if (!(t && holds(&t->listen, &e[i])) && !o->let_go(&e[i].at, o->arg))
+			r = tunnel_server_probe(t ? t->server : NULL, &e[i].at, e[i].path, err, err_n);
+	return r;
+}
+
+/* All that may fail, and can be taken back until the password is taken, which comes last. */
+static int reload_make(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n,
+		       struct cfg_list *ret_fresh)
 {
 	struct tunnel_agents_options ao = agents_options(t, c);
+	struct cfg_list fresh;
+	int r = listen_make(t, places_of(c), err, err_n, &fresh);
+
+	if (r < 0)
+		return r;
+	r = tunnel_server_gateway_make(t->server, c->gateway.path, t->o.svc->uid, err, err_n);
+	if (r == 0)
+		r = tunnel_agents_configure(t->agents, &ao, err, err_n);
+	if (r < 0) {
+		tunnel_server_gateway_leave(t->server);
+		listen_leave(t, fresh);
+		return r;
+	}
+	*ret_fresh = fresh;
+	return 0;
+}
+
+int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n)
+{
 	static const char why[] = "this server lets no agents in at the moment (tunnel.accept)";
 	const struct tunnel_rendezvous rendezvous = rendezvous_of(t, c);
-	int r = listen_to(t, places_of(c), err, err_n);
+	struct cfg_list fresh;
+	int r = reload_make(t, c, err, err_n, &fresh);
 
-	if (r == 0 && !c->accept) {
+	if (r < 0)
+		return r;
+	listen_take(t, fresh);
+	tunnel_server_gateway_take(t->server, c->gateway.path, c->gateway_url);
+	if (!c->accept) {
 		tunnel_agents_send_away(t->agents, why);
 		tunnel_jobs_send_away(t->jobs, why);
 		tunnel_server_end_relays(t->server);
 	}
-	if (r == 0)
-		r = tunnel_agents_configure(t->agents, &ao, err, err_n);
-	if (r == 0)
-		r = tunnel_server_gateway(t->server, c->gateway.path, t->o.svc->uid, c->gateway_url, err, err_n);
-	if (r < 0)
-		return r;
 	t->config = c;
 	tunnel_server_configure(t->server, (uint32_t)c->window, (uint32_t)c->resume_ms, c->allow_plain);
 	tunnel_server_set_rendezvous(t->server, &rendezvous);

@@ -16,13 +16,17 @@ struct tunnel_options {
 	const struct tunnel_config *config;
 	/* NULL, or the name of the relay's route that has this port. */
 	const char *(*route_at)(const struct addr *at, bool udp, void *arg);
+	/* The relay has this port, and the configuration that is examined or taken has it no more. */
+	bool (*let_go)(const struct addr *at, void *arg);
 	void *arg;
 };
 /* Binds tunnel.listen, while it is privileged. err gets a sentence. */
 int tunnel_open(const struct tunnel_options *o, char *err, size_t err_n, struct tunnel **ret_t);
 /* Reads keys, agents and jobs of the store; the workers begin. */
 int tunnel_start(struct tunnel *t, struct records *records, char *err, size_t err_n);
-int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n);
+/* Could tunnel_reload(), or tunnel_open() where t is NULL, listen to all that o->config has? Changes nothing. */
+int tunnel_examine(const struct tunnel *t, const struct tunnel_options *o, char *err, size_t err_n);
+int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, size_t err_n); /* all or nothing */
 int64_t tunnel_drain(struct tunnel *t); /* takes nothing new; how many data connections are left */
 struct tunnel *tunnel_free(struct tunnel *t);
 bool tunnel_alive(struct tunnel *t);

@@ -494,6 +494,16 @@ void sip_branch_cancel(struct sip_branch *b)
 		sip_client_cancel(b->client, &line, n);
 }
 
+bool sip_branch_take_up(struct sip_branch *b)
+{
+	if (!b->orphan || b->state != SIP_B_SENT || !b->client || sip_client_state(b->client) != SIP_TX_CALLING)
+		return false;
+	b->orphan = b->cancel_wanted = false;
+	b->waited = true;
+	wind(b);
+	return true;
+}
+
 /* ---- timers ---- */
 
 /* Another place is tried beside a silent one, which only counts if it says yes after all. */
@@ -510,9 +520,7 @@ static void try_beside(struct sip_branch *b)
 	other->cap_targets = b->cap_targets;
 	other->at = b->at + 1;
 	for (unsigned i = 0; i < other->n_targets; i++) /* names of the place's own texts are the other's now */
-		if (other->targets[i].name.p >= b->texts &&
-		    other->targets[i].name.p <
-			    b->texts + places_texts(&b->place))
+		if (other->targets[i].name.p >= b->texts && other->targets[i].name.p < b->texts + places_texts(&b->place))
 			other->targets[i].name.p = other->texts + (other->targets[i].name.p - b->texts);
 	b->n_targets = 0;
 	b->orphan = b->cancel_wanted = true;
@@ -551,8 +559,7 @@ static void on_silence(struct sip_branch *b)
 		return;
 	px->o.ops->report(px->o.edge, sip_client_target(b->client), ETIMEDOUT); /* until it says something */
 	leave_turn(b);
-	if (b->ctx->method == SIP_INVITE && has_next(b) && b->at + 1 < b->n_targets &&
-	    b->breadth_left > 0) {
+	if (b->ctx->method == SIP_INVITE && has_next(b) && b->at + 1 < b->n_targets && b->breadth_left > 0) {
 		try_beside(b);
 		return;
 	}

@@ -356,10 +356,21 @@ static void send_best(struct sip_context *ctx)
 	settle(ctx);
 }
 
+/* Nobody answered, and nobody is left to be asked: who was given up for silent may only be slow. */
+static bool back_to_silent(struct sip_context *ctx)
+{
+	bool any = false;
+	if (ctx->best && ctx->best_code != 503)
+		return false;
+	list_for_each (it, &ctx->branches)
+		any |= sip_branch_take_up(container_of(it, struct sip_branch, node));
+	return any;
+}
+
 static void check(struct sip_context *ctx)
 {
 	while (!ctx->final && !ctx->starting && !is_active(ctx)) {
-		if (!ctx->cancelled && !ctx->declined && start_level(ctx))
+		if (!ctx->cancelled && !ctx->declined && (start_level(ctx) || back_to_silent(ctx)))
 			continue;
 		send_best(ctx);
 	}

@@ -168,6 +168,9 @@ static void on_cancel(struct sip_proxy *px, const struct sip_walk *w, bool by_la
 			       (struct text){ px->answer.p, (size_t)n });
 	else
 		sip_server_give_up(s);
+	invite = sip_server_find_cancelled(px->txs, m, w->p.basics); /* one that is over may have had to give way to this one */
+	if (!invite)
+		return;
 	ctx = sip_server_owner(invite, &sip_context_server);
 	kept = sip_server_owner(invite, &sip_px_walk_server);
 	if (ctx)

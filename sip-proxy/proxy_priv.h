@@ -203,6 +203,7 @@ struct sip_branch *sip_branch_new(const struct sip_place *place);
 void sip_branch_free(struct sip_branch *b);
 void sip_branch_start(struct sip_branch *b);
 void sip_branch_cancel(struct sip_branch *b);
+bool sip_branch_take_up(struct sip_branch *b); /* its INVITE was left for another place beside it and is still silent: it counts again */
 
 /* ---- copy.c ---- */
 /* A datagram needs no Content-Length, but what it becomes may go over a stream (RFC 3261 18.3). */

@@ -480,6 +480,52 @@ static void a_silent_address_is_joined_by_the_next_within_a_second(void **state)
 	end(&w);
 }
 
+static void a_silent_address_counts_again_when_the_one_beside_it_is_dead(void **state)
+{
+	static struct world w;
+	(void)state;
+	begin_by_name(&w);
+	say_req(&w, ALICE, &(struct req){ 0 });
+	answer_lookup(&w, 0, true);
+	s1 = expect_request(&w, "INVITE", B1);
+	world_wait(&w, 800);
+	world_forget(&w); /* 100, and the INVITE to both */
+	assert_true(fail_sends_to(&w, B2));
+	expect_nothing(&w);
+	reply(&w, B1, &s1, 180, "b", NULL);
+	expect_and_free(&w, 180, ALICE);
+	reply(&w, B1, &s1, 200, "b", NULL);
+	expect_and_free(&w, 200, ALICE);
+	end(&w);
+}
+
+static void two_addresses_that_are_dead_and_silent_end_in_time(void **state)
+{
+	static struct world w;
+	(void)state;
+	begin_by_name(&w);
+	world_place(&w, "sip:bob@192.0.2.29", NULL, 500);
+	say_req(&w, ALICE, &(struct req){ 0 });
+	answer_lookup(&w, 0, true);
+	world_wait(&w, 800);
+	world_forget(&w);
+	assert_true(fail_sends_to(&w, B2));
+	s2 = expect_request(&w, "INVITE", "udp:192.0.2.29:5060"); /* whom the policy names next is asked first */
+	reply(&w, "udp:192.0.2.29:5060", &s2, 503, "b", NULL);
+	drop_request(&w, "ACK", "udp:192.0.2.29:5060");
+	expect_nothing(&w);
+	while (w.now < 1034000) {
+		struct sent x;
+		world_wait(&w, 1000);
+		while (take(&w, &x)) {
+			assert_true(strncmp(x.bytes, "INVITE", 6) == 0 || strncmp(x.bytes, "SIP/2.0 408", 11) == 0);
+			sent_free(&x);
+		}
+	}
+	assert_true(sip_proxy_counts(w.px)->responses_out[SIP_INVITE][4] == 1);
+	end(&w);
+}
+
 static void a_name_that_nobody_knows_is_502(void **state)
 {
 	static struct world w;
@@ -691,6 +737,24 @@ static void hooks_that_are_not_in_the_order_of_their_stages_are_refused(void **s
 	world_stop(&w);
 }
 
+static void a_cancel_may_push_out_the_very_call_that_is_over(void **state)
+{
+	static struct world w;
+	(void)state;
+	world_init(&w);
+	w.o.limits.kept = 1;
+	world_place(&w, "sip:bob@192.0.2.21", NULL, 1000);
+	world_start(&w);
+	say_req(&w, ALICE, &(struct req){ 0 });
+	s1 = expect_request(&w, "INVITE", B1);
+	reply(&w, B1, &s1, 200, "b", NULL);
+	expect_and_free(&w, 200, ALICE);
+	say_req(&w, ALICE, &(struct req){ .method = "CANCEL" });
+	expect_and_free(&w, 200, ALICE);
+	expect_nothing(&w);
+	end(&w);
+}
+
 static void an_invite_that_rings_for_nobody_ends(void **state)
 {
 	static struct world w;
@@ -792,6 +856,8 @@ int main(void)
 		cmocka_unit_test(an_address_that_refuses_is_followed_by_the_next_at_once),
 		cmocka_unit_test(a_503_is_followed_by_the_next_address),
 		cmocka_unit_test(a_silent_address_is_joined_by_the_next_within_a_second),
+		cmocka_unit_test(a_silent_address_counts_again_when_the_one_beside_it_is_dead),
+		cmocka_unit_test(two_addresses_that_are_dead_and_silent_end_in_time),
 		cmocka_unit_test(a_name_that_nobody_knows_is_502),
 		cmocka_unit_test(a_large_request_goes_by_tcp_and_by_udp_if_that_fails),
 		cmocka_unit_test(what_one_sender_sends_in_a_call_keeps_its_order_while_a_name_is_looked_up),
@@ -803,6 +869,7 @@ int main(void)
 		cmocka_unit_test(a_request_cancelled_while_a_hook_waits_is_487),
 		cmocka_unit_test(a_proxy_may_be_freed_in_the_middle_of_everything),
 		cmocka_unit_test(hooks_that_are_not_in_the_order_of_their_stages_are_refused),
+		cmocka_unit_test(a_cancel_may_push_out_the_very_call_that_is_over),
 		cmocka_unit_test(an_invite_that_rings_for_nobody_ends),
 		cmocka_unit_test(too_many_that_wait_are_dropped_not_kept),
 		cmocka_unit_test(a_200_behind_our_own_refusal_is_not_lost),

@@ -145,7 +145,8 @@ static void take_token(struct sip_walk *w, const struct sip_token *t)
 }
 
 /*
- * Takes our Routes off, the last of which says where to go on. A bare one, without a token, is what a client was
+ * Takes our Routes off, the last of which says where to go on. A proven token is ours whatever host it names: the listener
+ * may have another name since it was made (advertise). A bare one, without a token, is what a client was
  * configured with ("outbound proxy"): it proves nothing and is taken off as well.
  */
 static enum sip_refusal pop_routes(struct sip_proxy *px, struct sip_walk *w, struct text *last)
@@ -161,9 +162,9 @@ static enum sip_refusal pop_routes(struct sip_proxy *px, struct sip_walk *w, str
 			break; /* it has become the Request-URI */
 		if (sip_addr_parse(value, &a) < 0 || sip_uri_parse(a.uri, &u) < 0)
 			return SIP_REFUSE_MALFORMED;
-		if (i >= OWN_ROUTES || !sip_px_is_ours(px, &u))
-			break;
 		r = read_token(px, w, &u, &t);
+		if (i >= OWN_ROUTES || (r != 0 && !sip_px_is_ours(px, &u)))
+			break;
 		if (r == -EPERM)
 			return SIP_REFUSE_DIALOG;
 		if (r == 0)
@@ -181,10 +182,10 @@ static enum sip_refusal undo_strict(struct sip_proxy *px, struct sip_walk *w, st
 	struct text value, last = { 0 };
 	struct sip_addr a;
 	struct sip_token t;
-	if (!u->lr || !is_listener(px, u) || !sip_has(w->p.msg, SIP_H_ROUTE))
+	if (!u->lr || !sip_has(w->p.msg, SIP_H_ROUTE))
 		return SIP_ACCEPTED;
 	int r = read_token(px, w, u, &t);
-	if (r == -EBADMSG)
+	if (r == -EBADMSG || (r < 0 && !is_listener(px, u)))
 		return SIP_ACCEPTED;
 	if (r < 0)
 		return SIP_REFUSE_DIALOG;

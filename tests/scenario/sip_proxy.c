@@ -402,6 +402,41 @@ static void the_ack_leaves_by_the_interface_of_the_dialog(void **state)
 	world_stop(&w);
 }
 
+/* The listener was called so when the dialog began; meanwhile another address is advertised. */
+static void a_route_of_ours_is_known_by_its_token_whatever_host_it_names(void **state)
+{
+	static const char *const methods[] = { "INFO", "ACK", "BYE" };
+	static struct world w;
+	char routes[1024], old[1024] = "", branch[32];
+	(void)state;
+	begin(&w);
+	call_up(&w, ALICE, BOB, routes, sizeof routes);
+	for (char *p = routes, *at; *p; p = at + strlen("192.0.2.100")) {
+		at = strstr(p, "192.0.2.100");
+		if (!at) {
+			text_append(old, sizeof old, p);
+			break;
+		}
+		*at = 0;
+		text_append(old, sizeof old, p);
+		text_append(old, sizeof old, "203.0.113.77");
+	}
+	assert_non_null(strstr(old, "@203.0.113.77"));
+	for (unsigned i = 0; i < ARRAY_LEN(methods); i++) {
+		snprintf(branch, sizeof branch, "z9hG4bK-old%u", i);
+		say_req(&w, ALICE, &(struct req){ .method = methods[i], .uri = "sip:bob@192.0.2.20", .to_tag = "b", .branch = branch, .cseq = 2 + i, .more = old });
+		struct sent s = expect_request(&w, methods[i], BOB);
+		assert_int_equal(sent_count(&s, "Route:"), 0);
+		sent_free(&s);
+	}
+	/* in another dialog it is anybody's Route */
+	say_req(&w, ALICE, &(struct req){ .method = "INFO", .call = "call-2", .to_tag = "b", .branch = "z9hG4bK-other", .cseq = 9, .more = old });
+	struct sent s = expect_request(&w, "INFO", "udp:203.0.113.77:5060");
+	assert_int_equal(sent_count(&s, "Route: <sip:"), 1);
+	sent_free(&s);
+	world_stop(&w);
+}
+
 /* Who is in a dialog may say where its requests go. To a listener of ours they would come in again, and by sip.lan as from
  * the own network: a stranger who was called back could register as anybody. */
 static void nothing_of_a_dialog_comes_back_to_a_listener_of_ours(void **state)
@@ -900,6 +935,7 @@ int main(void)
 		cmocka_unit_test(a_recorded_route_opens_no_other_dialog),
 		cmocka_unit_test(a_recorded_flow_is_of_its_dialog_too),
 		cmocka_unit_test(the_ack_leaves_by_the_interface_of_the_dialog),
+		cmocka_unit_test(a_route_of_ours_is_known_by_its_token_whatever_host_it_names),
 		cmocka_unit_test(nothing_of_a_dialog_comes_back_to_a_listener_of_ours),
 		cmocka_unit_test(a_registration_gets_nothing_by_the_route_of_a_dialog),
 		cmocka_unit_test(a_strict_router_before_us_is_undone_and_one_behind_us_is_obeyed),

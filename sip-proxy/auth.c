@@ -278,13 +278,22 @@ static bool may_ask(const struct sip_return *ret, const struct sip_registrar *r)
 	return true;
 }
 
+/* RFC 3325 5 and 7: what our side asserts is for those who are trusted, and for our users if it is not to be kept private. */
+static bool may_know(const struct sip_return *ret, const struct sip_registrar *r)
+{
+	struct sip_uri u;
+	return ret->to_trusted ||
+	       (!sip_wants_privacy(ret->msg) && sip_uri_parse(ret->basics->from.uri, &u) == 0 &&
+		r->o.is_domain(r->o.arg, u.host));
+}
+
 bool sip_hygiene_response(struct sip_return *ret, void *arg)
 {
 	const struct sip_registrar *r = arg;
 	if ((ret->msg->status == 401 || ret->msg->status == 407) && !may_ask(ret, r))
 		ret->replace = 403;
 	if (sip_has(ret->msg, SIP_H_P_ASSERTED_IDENTITY) && !ret->asserted &&
-	    !(r->o.is_trusted && r->o.is_trusted(r->o.arg, &ret->from)))
+	    !(r->o.is_trusted && r->o.is_trusted(r->o.arg, &ret->from) && may_know(ret, r)))
 		sip_edit_remove(ret->edit, SIP_H_P_ASSERTED_IDENTITY);
 	return true;
 }

@@ -169,6 +169,8 @@ enum sip_step sip_federation_request(struct sip_passage *p, void *arg)
 		 sip_federation_modes[fg->federation->mode]);
 	if (!may_go(p, fg, domain))
 		return SIP_DECIDED;
+	if (sip_wants_privacy(p->msg))
+		sip_edit_remove(sip_passage_edit(p), SIP_H_P_ASSERTED_IDENTITY);
 	(void)snprintf(next, sizeof(next), "sip:%.*s;transport=tls", TEXT_FMT(domain));
 	place.next = text_of(next);
 	place.name = domain;

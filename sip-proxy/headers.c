@@ -304,6 +304,14 @@ bool sip_has_option(const struct sip_msg *m, enum sip_header id, struct text opt
 	return false;
 }
 
+bool sip_wants_privacy(const struct sip_msg *m)
+{
+	for (const struct head_field *f = sip_find(m, SIP_H_PRIVACY); f; f = sip_find_next(m, f))
+		if (!text_ieq(f->value, TEXT("none")))
+			return true;
+	return false;
+}
+
 bool sip_has_one_via(const struct sip_msg *m)
 {
 	struct sip_values it = sip_values(m, SIP_H_VIA);

@@ -19,6 +19,7 @@ ptrdiff_t sip_unquote(struct text t, char *out, size_t cap);
 
 /* Does this list of option tags (Supported, Require …) have the option? */
 bool sip_has_option(const struct sip_msg *m, enum sip_header id, struct text option);
+bool sip_wants_privacy(const struct sip_msg *m); /* RFC 3323: Privacy says anything but "none" */
 /* Is it a client that has sent this request, and not a proxy? */
 bool sip_has_one_via(const struct sip_msg *m);
 

@@ -61,7 +61,7 @@ static void assert_identity(const struct sip_mesh *m, struct sip_passage *p)
 	struct sb b = sb_init(text, sizeof(text));
 	bool proven = p->authenticated || p->server;
 
-	if (!proven || sip_has(p->msg, SIP_H_P_ASSERTED_IDENTITY) ||
+	if (!proven || (p->trusted && sip_has(p->msg, SIP_H_P_ASSERTED_IDENTITY)) ||
 	    p->msg->method == SIP_REGISTER || !aor_of(m, p->basics->from.uri, aor))
 		return;
 	sb_str(&b, "<sip:");

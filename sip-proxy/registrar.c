@@ -355,6 +355,8 @@ static enum sip_step on_call(struct sip_passage *p, struct sip_registrar *r)
 			place.hop = (struct sip_hop){ 0 };
 		placed += sip_forward(p, &place) == 0;
 	}
+	if (sip_wants_privacy(p->msg)) /* RFC 3325 7: telephones show whom it names */
+		sip_edit_remove(sip_passage_edit(p), SIP_H_P_ASSERTED_IDENTITY);
 	if (placed == 0)
 		sip_refuse(p,
 			   n > dead				    ? SIP_REFUSE_RESOURCES

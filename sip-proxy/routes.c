@@ -133,7 +133,7 @@ json_t *sip_routes_json(const struct sip_routes *r)
 
 bool sip_sides_trust(const struct sip_routing *rt, const struct sip_hop *from)
 {
-	const struct sip_interface *f = sip_edge_ops.interface(rt->edge, from->iface);
+	const struct sip_interface *f = rt->ops->interface(rt->edge, from->iface);
 	struct addr real = addr_canonical(&from->remote);
 
 	if (f && f->lan)
@@ -162,6 +162,22 @@ const struct sip_static_route *sip_routes_find(const struct sip_routes *r, struc
 	return NULL;
 }
 
+/* RFC 3325 5: in a dialog, too, what is asserted stays among those who trust each other, and our users if it is not private. */
+static void keep_among_us(struct sip_passage *p, const struct sip_routing *rt)
+{
+	const struct sip_static_route *r;
+	struct sip_uri to;
+
+	if (!sip_has(p->msg, SIP_H_P_ASSERTED_IDENTITY) || sip_sides_trust(rt, &p->flow))
+		return;
+	if (sip_uri_parse(p->basics->to.uri, &to) == 0) {
+		r = sip_routes_find(rt->routes, to.host);
+		if ((r && r->trusted) || (sip_routes_is_domain(rt->routes, to.host) && !sip_wants_privacy(p->msg)))
+			return;
+	}
+	sip_edit_remove(sip_passage_edit(p), SIP_H_P_ASSERTED_IDENTITY);
+}
+
 enum sip_step sip_routes_request(struct sip_passage *p, void *arg)
 {
 	const struct sip_routing *rt = arg;
@@ -170,7 +186,9 @@ enum sip_step sip_routes_request(struct sip_passage *p, void *arg)
 	struct sip_place place;
 	int rc;
 
-	if (!p->for_us && !p->in_dialog && !p->has_flow)
+	if (p->in_dialog)
+		keep_among_us(p, rt);
+	else if (!p->for_us && !p->has_flow)
 		r = sip_routes_find(rt->routes, p->basics->uri.host);
 	if (!r)
 		return SIP_GO_ON;

@@ -57,7 +57,8 @@ bool sip_routes_nth(const struct sip_routes *r, size_t i,
 
 struct sip_routing { /* of the hooks: their arg */
 	struct sip_routes *routes;
-	struct sip_edge *edge;
+	const struct sip_edge_ops *ops;
+	void *edge;
 };
 bool sip_sides_trust(const struct sip_routing *rt, const struct sip_hop *from);
 /* Who comes in by sip.lan, or over a connection from sip.sources.trusted, is trusted. */

@@ -65,6 +65,7 @@ void sip_service_changed(void *arg)
 
 int sip_service_federation(struct sip_service *ss)
 {
+	ss->routing.ops = &sip_edge_ops;
 	ss->routing.edge = ss->edge;
 	ss->trusting = (struct sip_trusting){ .ops = &sip_edge_ops,
 					      .edge = ss->edge,

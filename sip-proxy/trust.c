@@ -299,7 +299,7 @@ bool sip_trust_response(struct sip_return *ret, void *arg)
 	struct sip_addr a;
 
 	/* RFC 3325 7: where privacy is asked for, only who is trusted learns it */
-	ret->asserted = id && id->verified && (ret->to_trusted || !sip_has(ret->msg, SIP_H_PRIVACY));
+	ret->asserted = id && id->verified && (ret->to_trusted || !sip_wants_privacy(ret->msg));
 	while (id && sip_values_next(&it, &value))
 		if (sip_addr_parse(value, &a) < 0 || !sip_identity_covers(id, domain_of(a.uri)))
 			sip_edit_remove_value(ret->edit, value);

@@ -48,21 +48,18 @@ static struct text first_domain(void *arg)
 	return TEXT("uc.test");
 }
 
-/* What sip_sides_request() does, without an edge. */
-static enum sip_step sides(struct sip_passage *p, void *arg)
+static bool is_trusted(void *arg, const struct sip_hop *from)
 {
-	(void)arg;
-	p->trusted = p->from.iface == 4;
-	p->origin = p->trusted ? SIP_ORIGIN_LAN : SIP_ORIGIN_STRANGER;
-	return SIP_GO_ON;
+	return sip_sides_trust(arg, from);
 }
 
-/* bob is there. */
+/* bob is there, and a server of our own is in the LAN. */
 static enum sip_step to_bob(struct sip_passage *p, void *arg)
 {
-	const struct sip_place place = { .next = TEXT("sip:192.0.2.20:5060"), .q = 1000 };
+	bool server = text_eq(p->basics->uri.user, TEXT("server"));
+	const struct sip_place place = { .next = server ? TEXT("sip:10.0.0.20:5060") : TEXT("sip:192.0.2.20:5060"), .q = 1000 };
 	(void)arg;
-	if (!p->for_us || !text_eq(p->basics->uri.user, TEXT("bob")))
+	if (!p->for_us || !(server || text_eq(p->basics->uri.user, TEXT("bob"))))
 		return SIP_GO_ON;
 	sip_record_route(p, p->msg->method == SIP_INVITE);
 	assert_int_equal(sip_forward(p, &place), 0);
@@ -110,6 +107,8 @@ static void begin(enum sip_federation_mode mode)
 									    .password = password_of,
 									    .is_domain = domain_is_ours,
 									    .first_domain = first_domain,
+									    .is_trusted = is_trusted,
+									    .arg = &routing,
 									    .ops = w.o.ops,
 									    .edge = &w,
 									    .seed = { 7, 8 },
@@ -117,6 +116,8 @@ static void begin(enum sip_federation_mode mode)
 					   &registrar),
 			 0);
 	assert_int_equal(sip_routes_new(&c, &routing.routes), 0);
+	routing.ops = w.o.ops;
+	routing.edge = &w;
 	for (size_t i = 0; i < routing.routes->n; i++) {
 		struct sip_static_route *r = &routing.routes->v[i];
 		assert_int_equal(addr_parse(TEXT("192.0.2.50"), 0, &r->at[0]), 0);
@@ -127,7 +128,7 @@ static void begin(enum sip_federation_mode mode)
 	trusting = (struct sip_trusting){
 		.ops = w.o.ops, .edge = &w, .routing = &routing, .federating = &federating, .registrar = registrar
 	};
-	hook((struct sip_hook){ "sides", SIP_STAGE_ADMISSION, sides, NULL, NULL });
+	hook((struct sip_hook){ "sides", SIP_STAGE_ADMISSION, sip_sides_request, NULL, &routing });
 	hook((struct sip_hook){ "trust", SIP_STAGE_IDENTITY, sip_trust_request, sip_trust_response, &trusting });
 	hook((struct sip_hook){ "credentials", SIP_STAGE_IDENTITY, sip_auth_request, NULL, registrar });
 	hook((struct sip_hook){ "hygiene", SIP_STAGE_HYGIENE, sip_hygiene_request, sip_hygiene_response, registrar });
@@ -464,6 +465,65 @@ static void an_answer_asserts_only_what_its_certificate_covers(void **state)
 	sent_free(&s);
 }
 
+#define SERVER "udp:10.0.0.20:5060"
+
+/* The 200 of our server with these lines, as this one gets it. */
+static struct sent answer_of_our_server(const char *asker, const char *from, const char *lines)
+{
+	struct sent s;
+	begin(SIP_FEDERATION_OFF);
+	say_as(asker, (struct said){ "MESSAGE", "sip:server@uc.test", from, "" });
+	s = expect_request(&w, "MESSAGE", SERVER);
+	reply(&w, SERVER, &s, 200, "s", lines);
+	sent_free(&s);
+	s = expect_response(&w, 200, asker);
+	end();
+	return s;
+}
+
+static void who_answers_in_our_network_is_no_strangers_business(void **state)
+{
+	static const struct {
+		const char *asker, *from, *lines;
+		bool told;
+	} cases[] = {
+		{ LAN, "x@uc.test", "P-Asserted-Identity: <sip:boss@uc.test>\n", true },
+		{ LAN, "x@uc.test", "Privacy: id\nP-Asserted-Identity: <sip:boss@uc.test>\n", true },
+		{ UDP_AWAY, "x@third.test", "P-Asserted-Identity: <sip:boss@uc.test>\n", false },
+		{ TCP, "x@tcp.test", "Privacy: id\nP-Asserted-Identity: <sip:boss@uc.test>\n", true }, /* a route that is trusted */
+	};
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		struct sent s = answer_of_our_server(cases[i].asker, cases[i].from, cases[i].lines);
+		assert_int_equal(sent_has(&s, "Asserted"), cases[i].told);
+		sent_free(&s);
+	}
+}
+
+/* What our network asserts in a call with a stranger goes to nobody outside, in the dialog neither. */
+static void in_a_dialog_a_stranger_hears_no_identity_either(void **state)
+{
+	char route[1024], text[2048];
+	(void)state;
+	begin(SIP_FEDERATION_OFF);
+	say_as(UDP_AWAY, (struct said){ "INVITE", "sip:server@uc.test", "x@third.test", "Contact: <sip:x@203.0.113.9>\r\n" });
+	struct sent s = expect_request(&w, "INVITE", SERVER);
+	sent_routes(&s, false, route, sizeof route);
+	reply(&w, SERVER, &s, 200, "b", "");
+	sent_free(&s);
+	world_forget(&w);
+	(void)snprintf(text, sizeof text,
+		       "UPDATE sip:x@203.0.113.9 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.20:5060;branch=z9hG4bK-u\r\nMax-Forwards: 70\r\n"
+		       "From: <sip:server@uc.test>;tag=b\r\nTo: <sip:x@third.test>;tag=f\r\nCall-ID: t%u\r\nCSeq: 1 UPDATE\r\n%s"
+		       "P-Asserted-Identity: <sip:boss@uc.test>\r\nContent-Length: 0\r\n\r\n",
+		       number, route);
+	say(&w, SERVER, text);
+	s = expect_request(&w, "UPDATE", UDP_AWAY);
+	assert_false(sent_has(&s, "Asserted"));
+	sent_free(&s);
+	end();
+}
+
 static uint64_t calls_of(const char *domain)
 {
 	json_t *all = sip_partners_json(federating.partners, w.now), *p;
@@ -576,6 +636,8 @@ int main(void)
 		cmocka_unit_test(our_own_go_out_by_route_then_by_federation),
 		cmocka_unit_test(a_way_that_leads_back_to_us_is_a_loop),
 		cmocka_unit_test(an_answer_asserts_only_what_its_certificate_covers),
+		cmocka_unit_test(who_answers_in_our_network_is_no_strangers_business),
+		cmocka_unit_test(in_a_dialog_a_stranger_hears_no_identity_either),
 		cmocka_unit_test(what_a_partner_sends_in_a_dialog_counts),
 		cmocka_unit_test(the_account_of_a_route_is_the_one_it_names),
 	};

@@ -102,6 +102,8 @@ static void conn_unlink(struct sip_conn *c)
 	if (c->listed)
 		htable_remove(&e->by_peer, &c->by_peer);
 	list_unlink(&c->node);
+	if (c->face)
+		c->face->n_conns--;
 	e->n_conns--;
 	sip_count(e, SIP_M_CONNECTIONS, c->transport->proto, -1);
 	if (c->counted)

@@ -71,6 +71,13 @@ static enum sip_drop may_enter(struct sip_edge *e, const struct addr *peer, bool
 	return sip_sources_enter(e->sources, peer, loop_now(e->loop), ret_counted);
 }
 
+static void show_face(struct sip_conn *c, struct sip_face *f)
+{
+	c->face = f;
+	if (f)
+		f->n_conns++;
+}
+
 void sip_conn_accepted(struct sip_listener *l, int fd, const struct addr *peer, const struct addr *local)
 {
 	struct sip_edge *e = l->edge;
@@ -89,7 +96,7 @@ void sip_conn_accepted(struct sip_listener *l, int fd, const struct addr *peer, 
 	}
 	c->remote = *peer;
 	c->local = *local;
-	c->iface = f->pub.id;
+	show_face(c, f);
 	c->counted = counted;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	o = options_of(c);
@@ -117,7 +124,7 @@ static int connect_to(struct sip_edge *e, const struct sip_send *s, const struct
 		return e->n_conns < e->limits.connections ? -ENOMEM : -EUSERS;
 	c->outgoing = true;
 	c->remote = *remote;
-	c->iface = s->face ? s->face->pub.id : 0;
+	show_face(c, s->face);
 	if (sip_proto_rows[t->proto].secure && s->to->name.n) {
 		(void)snprintf(name, sizeof(name), "%.*s", TEXT_FMT(s->to->name));
 		c->name = s->to->name.n < sizeof(name) ? strdup(name) : NULL;

@@ -22,7 +22,7 @@ struct sip_conn {
 	struct sip_listener *listener; /* NULL: left by none */
 	const struct sip_transport *transport;
 	uint64_t id;
-	uint32_t iface;
+	struct sip_face *face; /* NULL: none; its listener lives as long as we do */
 	struct stream *stream;
 	struct sip_framer framer;
 	struct sip_limits limits;
@@ -62,7 +62,7 @@ static inline uint64_t sip_conn_hash_peer(const struct sip_edge *e, const struct
 static inline struct sip_hop sip_conn_hop(const struct sip_conn *c)
 {
 	return (struct sip_hop){ .proto = c->transport->proto,
-				 .iface = c->iface,
+				 .iface = c->face ? c->face->pub.id : 0,
 				 .conn = c->id,
 				 .remote = c->remote,
 				 .local = c->local };

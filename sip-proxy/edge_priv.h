@@ -50,13 +50,14 @@ struct sip_listener {
 	struct addr stun_server; /* UDP: that was asked where we are seen; AF_UNSPEC: none */
 	uint8_t stun_id[STUN_TID_LEN];
 	struct acceptor *acceptor;
-	struct list faces; /* struct sip_face */
+	struct list faces; /* struct sip_face, the one last used at the end */
 	unsigned n_faces, n_conns;
 };
 
 struct sip_face {
 	struct list node;
 	struct sip_listener *listener;
+	unsigned n_conns; /* whose interface it is: it stays as long as they do */
 	struct sip_interface pub;
 };
 

@@ -57,6 +57,30 @@ static uint32_t number_of(struct sip_edge *e, enum sip_proto proto, const struct
 	}
 }
 
+static struct sip_face *used(struct sip_face *f)
+{
+	list_unlink(&f->node);
+	list_append(&f->listener->faces, &f->node);
+	return f;
+}
+
+/* Addresses come and go over the years: the one that was used longest ago gives way. Should it be used again, it has the same number. */
+static bool make_room(struct sip_listener *l)
+{
+	if (l->n_faces < SIP_FACES_MAX)
+		return true;
+	list_for_each (it, &l->faces) {
+		struct sip_face *f = list_entry(it, struct sip_face, node);
+		if (f->n_conns)
+			continue;
+		list_unlink(&f->node);
+		free(f);
+		l->n_faces--;
+		return true;
+	}
+	return false;
+}
+
 struct sip_face *sip_face_at(struct sip_listener *l, const struct addr *local)
 {
 	struct addr at = *local;
@@ -66,9 +90,9 @@ struct sip_face *sip_face_at(struct sip_listener *l, const struct addr *local)
 	list_for_each (it, &l->faces) {
 		f = list_entry(it, struct sip_face, node);
 		if (addr_equal(&f->pub.at, &at))
-			return f;
+			return used(f);
 	}
-	if (l->n_faces >= SIP_FACES_MAX || addr_family(&at) == AF_UNSPEC)
+	if (addr_family(&at) == AF_UNSPEC || !make_room(l))
 		return NULL;
 	f = calloc(1, sizeof(*f));
 	if (!f)
@@ -93,7 +117,7 @@ struct sip_face *sip_face_by_id(struct sip_edge *e, uint32_t id)
 		list_for_each (n, &l->faces) {
 			struct sip_face *f = list_entry(n, struct sip_face, node);
 			if (f->pub.id == id && !f->pub.removed)
-				return f;
+				return used(f);
 			if (f->pub.id == id)
 				gone = f;
 		}
@@ -229,7 +253,7 @@ uint32_t sip_edge_interface_like(struct sip_edge *e, const struct sip_interface 
 		}
 	}
 	f = !best			? NULL
-	    : !list_empty(&best->faces) ? list_entry(best->faces.next, struct sip_face, node)
+	    : !list_empty(&best->faces) ? list_entry(best->faces.prev, struct sip_face, node)
 					: sip_face_at(best, &best->at);
 	return f ? f->pub.id : 0;
 }

@@ -388,6 +388,24 @@ def _(w):
             raise Failed("    the wildcard does not know itself")
 
 
+@case("a wildcard goes on serving when a hundred addresses of the machine have come and gone")
+def _(w):
+    p = w.base
+    w.config(listen=f'["udp:0.0.0.0:{p}", "tcp:0.0.0.0:{p}"]')
+    w.start()
+    with Ua("tcp", ("127.0.0.2", p)) as held:
+        for i in [*range(2, 102), 2]:
+            with Ua("udp", (f"127.0.0.{i}", p)) as a:
+                if a.ask("OPTIONS", f"sip:127.0.0.{i}:{p}").status != 200:
+                    raise Failed(f"    127.0.0.{i} is not served")
+        for i in range(2, 102):
+            with Ua("tcp", (f"127.0.0.{i}", p)) as a:
+                if a.ask("OPTIONS", f"sip:127.0.0.{i}:{p}").status != 200:
+                    raise Failed(f"    127.0.0.{i} is not served by TCP")
+        if held.ask("OPTIONS", f"sip:127.0.0.2:{p}").status != 200:
+            raise Failed("    a connection of before has lost its interface")
+
+
 class Bound6(Ua):
     def __init__(self, port):
         super().__init__("udp", ("::1", 0))

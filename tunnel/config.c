@@ -130,8 +130,8 @@ static const struct cfg_row direct_rows[] = {
 	{ .name = "relay", .type = &cfg_bool, DIRECT(relay), .flags = CFG_RELOAD, .def = "true",
 	  .help = "Whether the server relays what two agents have for each other while they find no direct path. It sees "
 	  "ciphertext only." },
-	{ .name = "relays", .type = &cfg_u64, DIRECT(relays), .flags = CFG_RELOAD, .min = 1, .max = 10000, .def = "64",
-	  .unit = "relays", .help = "Relays that an agent has at a time." },
+	{ .name = "relays", .type = &cfg_u64, DIRECT(relays), .flags = CFG_RELOAD, .min = 1, .max = 10000, .def = "256",
+	  .unit = "relays", .help = "Relays that an agent has at a time, whichever of the two asked first." },
 	{ .name = "relay_bytes", .type = &cfg_size, DIRECT(relay_bytes), .flags = CFG_RELOAD, .def = "0", .unit = "bytes",
 	  .help = "Bytes that pass through one relay before it ends, both ways together; 0: any number. Agents may ask for another one." },
 	{ .name = "relay_bitrate", .type = &cfg_bitrate, DIRECT(relay_bitrate), .flags = CFG_RELOAD, .min = 8000, .def = "unlimited",

@@ -654,6 +654,49 @@ def _(w):
         end.close()
 
 
+LIMIT = b"\x09"
+
+
+def is_refused(end, peer, call, text):
+    heard = hears(end)
+    expect("what it hears", (heard.get(1), heard.get(2), heard.get(4)), (peer, call, LIMIT))
+    expect("why", heard[5].decode(), text + " has as many relays as it may have (tunnel.direct.relays)")
+
+
+@case("no agent has more relays than it may, whoever asks and whoever answers, and in however many calls")
+def _(w):
+    w.server(direct="{ relays: 1 }")
+    call, pins = os.urandom(16), known(w, "one", "two", "three")
+    one, two, three = meets(w, "one", "two", "three")
+    wants(one, pins[1], call)
+    expect("what the other one hears", hears(two), {1: pins[0], 2: call})
+    wants(one, pins[2], call)  # with another one in the same call
+    is_refused(one, pins[2], call, "this agent")
+    wants(three, pins[0], other := os.urandom(16))
+    is_refused(three, pins[0], other, "that agent")
+    wants(one, pins[1], call)  # the one that it waits for is no other
+    expect("what the other one hears", hears(two), {1: pins[0], 2: call})
+    for end in (one, two, three):
+        end.close()
+
+
+@case("an agent that was asked by many answers as many as it may have relays, and the others hear that it has no more")
+def _(w):
+    w.server(direct="{ relays: 1 }")
+    calls, pins = [os.urandom(16), os.urandom(16)], known(w, "site", "one", "two")
+    site, *visitors = meets(w, "site", "one", "two")
+    for i, end in enumerate(visitors):
+        wants(end, pins[0], calls[i])
+        expect("what the other one hears", hears(site), {1: pins[1 + i], 2: calls[i]})
+    wants(site, pins[1], calls[0])
+    expect("what both hear", (set(hears(site)), set(hears(visitors[0]))), ({1, 2, 3}, {1, 2, 3}))
+    wants(site, pins[2], calls[1])
+    is_refused(site, pins[2], calls[1], "this agent")
+    is_refused(visitors[1], pins[0], calls[1], "that agent")
+    for end in (site, *visitors):
+        end.close()
+
+
 def relay_ends_with(w, name, pin, act, closed):
     """closed: it has nothing but the relay left when that happens."""
     site, visitor = meets(w, "site", name)
@@ -689,7 +732,7 @@ def own_key(w, name):
     return w.path(f"{name}.pem"), hashlib.sha256(public.stdout).digest()
 
 
-@case("a relay of a share's guest ends with the share, also if it is all that is left of the guest")
+@case("a share's guest has four relays at most, and none when the share is over, also if that is all that is left of it")
 def _(w):
     w.server()
     pins = known(w, "site")
@@ -702,6 +745,10 @@ def _(w):
         guests.append(Stranger(w, pem))
         expect("the answer", guests[-1].ask(hello(features=4 | 8 | 16, name=name.encode(), more=field(8, share[4:12])))[0], 2)
         ends += joined(w, relay_of(guests[-1], site, [pin, pins[0]]), pem, key_of(w, "site"))
+    calls = [os.urandom(16) for _i in range(4)]
+    for call in calls:
+        wants(guests[0], pins[0], call)
+    is_refused(guests[0], pins[0], calls[3], "this agent")
     guests[1].close()
     over = share + field(4, b"\x01")
     site.s.sendall(bytes([0x25]) + len(over).to_bytes(3, "big") + over)

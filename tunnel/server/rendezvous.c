@@ -19,7 +19,14 @@
 #include "tunnel/server/rendezvous.h"
 #include "tunnel/server/shares.h"
 
-enum { ASK_MS = 30 * 1000, ASKS_MAX = 4096, SIGNAL_BURST = 256, SIGNALS_PER_S = 10, TURN_LIFETIME_S = 6 * 3600 };
+enum {
+	ASK_MS = 30 * 1000,
+	ASKS_MAX = 4096,
+	SIGNAL_BURST = 256,
+	SIGNALS_PER_S = 10,
+	TURN_LIFETIME_S = 6 * 3600,
+	GUEST_RELAYS = 4 /* it has one link at a time */
+};
 
 /* ---- worker: from a link ---- */
 
@@ -282,32 +289,42 @@ static bool is_end(const struct relay_entry *e, const uint8_t identity[static WI
 	return memcmp(e->ends[0], identity, WIRE_PIN) == 0 || memcmp(e->ends[1], identity, WIRE_PIN) == 0;
 }
 
-/* How many an agent has: those that are, and those that it waits for. What is of this call makes way for it. */
-static unsigned relays_beside(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
-			      const uint8_t call[static WIRE_CALL])
+/* Of these two, in this call: there is one at most, and it makes way for another. */
+static bool is_between(const struct relay_entry *e, const uint8_t one[static WIRE_PIN],
+		       const struct wire_relay *m)
 {
-	unsigned n = 0;
+	return is_end(e, one) && is_end(e, m->identity.p) && memcmp(e->call, m->call.p, WIRE_CALL) == 0;
+}
+
+/* How many an agent has: those that are, and those that it waits for; beside the one that is asked for by n, or answered. */
+static unsigned relays_beside(struct tunnel_server *s, const uint8_t whose[static WIRE_PIN],
+			      const struct note *n, const struct wire_relay *m)
+{
+	const struct relay_ask *asked[2] = { ask_of(s, n->link.identity, m->identity.p, m->call.p),
+					     ask_of(s, m->identity.p, n->link.identity, m->call.p) };
+	unsigned count = 0;
 
 	list_for_each (it, &s->pairs) {
 		const struct relay_entry *e = list_entry(it, struct relay_entry, node);
 
-		n += is_end(e, identity) && memcmp(e->call, call, WIRE_CALL) != 0;
+		count += is_end(e, whose) && !is_between(e, n->link.identity, m);
 	}
 	list_for_each (it, &s->asks) {
 		const struct relay_ask *a = list_entry(it, struct relay_ask, node);
 
-		n += memcmp(a->from, identity, WIRE_PIN) == 0 && memcmp(a->call, call, WIRE_CALL) != 0;
+		count += memcmp(a->from, whose, WIRE_PIN) == 0 && a != asked[0] && a != asked[1];
 	}
-	return n;
+	return count;
 }
 
 /* The pair of before, of the same call: it makes way. */
-static void end_pair(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN], const uint8_t call[static WIRE_CALL])
+static void end_pair(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
+		     const struct wire_relay *m)
 {
 	list_for_each_safe (it, &s->pairs) {
 		struct relay_entry *e = list_entry(it, struct relay_entry, node);
 
-		if (is_end(e, identity) && memcmp(e->call, call, WIRE_CALL) == 0)
+		if (is_between(e, identity, m))
 			pair_order_end(s, e->id, "an agent wants it no more");
 	}
 }
@@ -382,6 +399,31 @@ static void no_relay(struct tunnel_server *s, const struct note *n, const struct
 	post_word(s, n->id, 0, 0, WIRE_RELAY, &no);
 }
 
+static const char THIS_HAS_MANY[] = "this agent has as many relays as it may have (tunnel.direct.relays)",
+		  THAT_HAS_MANY[] = "that agent has as many relays as it may have (tunnel.direct.relays)";
+
+/* Whoever asked hears it, too. other: what is answered; NULL: nothing. False: neither of the two has as many as it may. */
+static bool has_many(struct tunnel_server *s, const struct note *n, const struct wire_relay *m,
+		     struct relay_ask *other)
+{
+	unsigned most = s->rendezvous.relays,
+		 mine = n->link.guest ? MIN(most, (unsigned)GUEST_RELAYS) : most;
+	bool many = relays_beside(s, n->link.identity, n, m) >= mine;
+	struct wire_relay no = { .identity = { n->link.identity, WIRE_PIN },
+				 .call = m->call,
+				 .reason = WIRE_R_LIMIT,
+				 .text = text_of(many ? THAT_HAS_MANY : THIS_HAS_MANY) };
+
+	if (!many && relays_beside(s, m->identity.p, n, m) < most)
+		return false;
+	no_relay(s, n, m, WIRE_R_LIMIT, many ? THIS_HAS_MANY : THAT_HAS_MANY);
+	if (other) {
+		post_word(s, other->link, 0, 0, WIRE_RELAY, &no);
+		drop_ask(s, other);
+	}
+	return true;
+}
+
 static void want_relay(struct tunnel_server *s, const struct note *n, const struct wire_relay *m)
 {
 	const struct directory_entry *to = directory_entry_of(s, m->identity.p);
@@ -396,11 +438,9 @@ static void want_relay(struct tunnel_server *s, const struct note *n, const stru
 		no_relay(s, n, m, WIRE_R_NOT_THERE, "");
 		return;
 	}
-	if (!other && relays_beside(s, n->link.identity, m->call.p) >= s->rendezvous.relays) {
-		no_relay(s, n, m, WIRE_R_LIMIT, "this agent has as many relays as it may have (tunnel.direct.relays)");
+	if (has_many(s, n, m, other))
 		return;
-	}
-	end_pair(s, n->link.identity, m->call.p);
+	end_pair(s, n->link.identity, m);
 	r = other ? make_pair(s, other, n) : add_ask(s, n, m);
 	if (r < 0)
 		no_relay(s, n, m, r == -EUSERS ? WIRE_R_LIMIT : WIRE_R_MEMORY, "");
@@ -425,7 +465,7 @@ static void on_relay(struct tunnel_server *s, const struct note *n, const struct
 	}
 	if (mine)
 		drop_ask(s, mine);
-	end_pair(s, n->link.identity, m->call.p);
+	end_pair(s, n->link.identity, m);
 }
 
 /* ---- main: TURN servers ---- */

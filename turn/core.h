@@ -119,6 +119,12 @@ void turn_answer_send(struct turn_request *q, struct stun_writer *sw);
 /* Sets the detail and passes the refusal on. */
 enum turn_refusal turn_because(struct turn_request *q, enum turn_refusal what, const char *why);
 
+/* With the key of this allocation, and in its user's name. */
+bool turn_alloc_signed(const struct turn_alloc *a, const struct stun_msg *m);
+/* It is the allocation's user who asks: by its key, or as its user. From another five-tuple, that is; for requests that
+ * show a ticket or a connection's id. */
+bool turn_request_owns(const struct turn_request *q, const struct turn_alloc *a);
+
 /* turn/bad_credential.c: false, and the credential must not be judged now; and what follows when it was. */
 bool turn_credential_may_try(const struct turn_request *q);
 void turn_credential_bad(struct turn_request *q, enum turn_auth a, uint64_t detail); /* sets q->why */
@@ -153,6 +159,8 @@ void turn_revoke_alloc(struct turn_alloc *a); /* of one that comes from a server
 /* turn/tcp_alloc.c */
 enum turn_refusal turn_on_connect(struct turn_request *q);
 enum turn_refusal turn_on_connection_bind(struct turn_request *q);
+struct turn_alloc *turn_tcp_named(const struct turn_request *q); /* by a ConnectionBind; NULL: none of this worker */
+bool turn_tcp_send_home(struct turn_request *q); /* to the worker that has its connection; false: it is nowhere else */
 void turn_tcp_end_family(struct turn_alloc *a, unsigned family); /* of peers */
 
 /* turn/own_relay.c: behind a 1:1 NAT, the socket that a peer's external address means, and back: the external address

@@ -157,6 +157,7 @@ struct letter {
 	struct turn_conn *conn;
 	int fd;
 	SSL *ssl;
+	uint64_t unused_until; /* a stranger's does not live longer for being moved */
 	size_t n;
 	uint8_t request[];
 };
@@ -196,7 +197,7 @@ static void deliver_letter(struct mail *m, struct loop *loop)
 		return;
 	}
 	list_append(&w->conns, &c->node);
-	loop_timer_set(loop, &c->unused, TURN_UNUSED_MS);
+	timers_set(loop_timers(loop), &c->unused, l->unused_until);
 	struct turn_path path = conn_path(c);
 	turn_input_again(w->server, &path,
 			 &(struct turn_packet){ .data = l->request, .n = l->n, .mark = c->mark },
@@ -232,6 +233,7 @@ static void leave(struct turn_conn *c, bool alone)
 		return;
 	}
 	c->stream = NULL;
+	l->unused_until = c->unused.deadline;
 	timer_stop(&c->unused);
 	list_unlink(&c->node);
 	loop_post(l->to->loop, &l->mail);

@@ -6,7 +6,8 @@
  * again. In between the allocation belongs to the letter, and dies with it if there is no delivery.
  *
  * Nothing is hashed anew, because the workers share one seed; the account and the record of relay
- * ports are shared too. The key stays behind: the request is authenticated where it came in.
+ * ports are shared too. A copy of the key goes along, for a request whose credential has run out is good by that alone:
+ * it is judged where the allocation is, before anything is given away, and once more where it came in.
  */
 #include <errno.h>
 #include <string.h>
@@ -20,9 +21,9 @@ struct handover {
 	const struct turn_relay_ops *relay;
 	struct turn_totals *totals;
 	uint8_t ticket[TURN_TICKET_LEN];
-	char user[256];
+	char user[256]; /* who asks; "": the request must be signed with the allocation's key */
 	unsigned realm; /* the user's: its slot */
-	struct turn_alloc *alloc; /* on its way, without sockets, key or server; owned */
+	struct turn_alloc *alloc;	       /* on its way, without sockets or server; owned */
 	struct turn_held *held[TURN_FAMILIES]; /* its sockets; owned */
 	struct turn_path path; /* of the request */
 	size_t n;
@@ -91,13 +92,15 @@ static void take_note(struct turn_server *s, const struct handover *h)
 static void leave(struct turn_alloc *a, struct handover *h)
 {
 	struct turn_server *s = a->server;
+	struct turn_key *ours = a->key;
 
 	turn_offload_end_all(a);
 	turn_mobility_unlink(a->mobility);
 	turn_alloc_unlist(a);
 	list_unlink(&a->in_order);
 	timer_stop(&a->expiry);
-	a->key = turn_key_unref(a->key);
+	a->key = turn_key_copy(ours); /* without it who asked is judged by the realm alone */
+	turn_key_unref(ours);
 	s->n_allocs--;
 	turn_count(s, TURN_M_ALLOCATIONS, 0, -1);
 	turn_count(s, TURN_M_REALM_ALLOCATIONS, a->realm, -1);
@@ -106,6 +109,16 @@ static void leave(struct turn_alloc *a, struct handover *h)
 }
 
 static void on_brought(struct turn_server *s, struct turn_mail *m, uint64_t now);
+
+static bool may_have(const struct handover *h, const struct turn_alloc *a)
+{
+	struct stun_msg m;
+
+	if (h->user[0])
+		return turn_alloc_is_of(a, h->realm, h->user);
+	return a->realm == h->realm && stun_parse(h->request, h->n, &m) == STUN_OK &&
+	       turn_alloc_signed(a, &m);
+}
 
 static void on_asked(struct turn_server *s, struct turn_mail *m, uint64_t now)
 {
@@ -118,7 +131,7 @@ static void on_asked(struct turn_server *s, struct turn_mail *m, uint64_t now)
 	if (note && note->worker != s->o.worker && note->worker != h->asker && h->hops++ < MAX_HOPS) {
 		to = note->worker;
 	} else {
-		if (a && turn_alloc_is_of(a, h->realm, h->user)) {
+		if (a && may_have(h, a)) {
 			take_sockets(a, h);
 			leave(a, h);
 		}
@@ -205,7 +218,8 @@ bool turn_handover_ask(struct turn_request *q, const uint8_t ticket[static TURN_
 	h->relay = s->o.relay;
 	h->totals = s->o.totals;
 	memcpy(h->ticket, ticket, sizeof h->ticket);
-	memcpy(h->user, q->id.user, sizeof h->user);
+	if (q->key)
+		memcpy(h->user, q->id.user, sizeof h->user);
 	h->realm = q->realm->slot;
 	h->path = *q->from;
 	h->n = q->m->raw_n;

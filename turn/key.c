@@ -50,6 +50,19 @@ int turn_key_new(const struct key_parts *parts, struct turn_key **ret_k)
 	return 0;
 }
 
+struct turn_key *turn_key_copy(const struct turn_key *k)
+{
+	struct turn_key *copy = k ? calloc(1, sizeof(*copy)) : NULL;
+
+	if (!copy)
+		return NULL;
+	copy->refs = 1;
+	copy->alg = k->alg;
+	copy->n = k->n;
+	memcpy(copy->hash, k->hash, sizeof(copy->hash));
+	return copy;
+}
+
 struct turn_key *turn_key_ref(struct turn_key *k)
 {
 	if (k)

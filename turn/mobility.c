@@ -171,6 +171,20 @@ static enum turn_refusal move(struct turn_request *q, struct turn_alloc *a,
 	return TURN_ACCEPTED;
 }
 
+struct turn_alloc *turn_mobility_named(const struct turn_request *q)
+{
+	const struct stun_value *v = &q->m->attr[STUN_A_MOBILITY_TICKET];
+
+	return v->n == TURN_TICKET_LEN ? turn_mobility_find(q->s, v->p) : NULL;
+}
+
+bool turn_mobility_ask(struct turn_request *q, enum turn_refusal *ret_r)
+{
+	const struct stun_value *v = &q->m->attr[STUN_A_MOBILITY_TICKET];
+
+	return q->s->cfg->mobility && v->n == TURN_TICKET_LEN && turn_handover_ask(q, v->p, ret_r);
+}
+
 /* From a five-tuple that has an allocation already. */
 static enum turn_refusal on_same_path(struct turn_request *q, const uint8_t *ticket)
 {
@@ -197,12 +211,12 @@ enum turn_refusal turn_on_move(struct turn_request *q)
 		return turn_because(q, TURN_REFUSE_TICKET, "it is not one of ours");
 	if (q->alloc)
 		return on_same_path(q, v->p);
-	struct turn_alloc *a = turn_alloc_unless_over(turn_mobility_find(q->s, v->p), q->now);
-	if (!a && turn_handover_ask(q, v->p, &r))
+	struct turn_alloc *a = turn_alloc_unless_over(turn_mobility_named(q), q->now);
+	if (!a && turn_mobility_ask(q, &r))
 		return r;
 	if (!a)
 		return turn_because(q, TURN_REFUSE_NO_ALLOCATION, "nor one with this ticket");
-	if (!turn_alloc_is_of(a, q->realm->slot, q->id.user))
+	if (!turn_request_owns(q, a))
 		return turn_because(q, TURN_REFUSE_NO_ALLOCATION, "the ticket is another user's");
 	r = turn_read_refresh(q, a, &refresh);
 	if (r != TURN_ACCEPTED)

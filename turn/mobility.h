@@ -47,9 +47,13 @@ void turn_mobility_put(const struct turn_mobility *m, struct stun_writer *sw);
 void turn_mobility_settle(struct turn_alloc *a);
 /* A Refresh with MOBILITY-TICKET. */
 enum turn_refusal turn_on_move(struct turn_request *q);
+struct turn_alloc *turn_mobility_named(const struct turn_request *q); /* by its ticket; NULL: none of this worker */
+/* Another worker; false: there is none to ask. */
+bool turn_mobility_ask(struct turn_request *q, enum turn_refusal *ret_r);
 /* The client's connection is gone, the allocation waits for it to come back: what peers send is lost. */
 void turn_mobility_park(struct turn_alloc *a);
 
 /* turn/handover.c: asks the worker that has the ticket's allocation for it; the request is handled again
- * when the answer comes, with or without the allocation. False: nobody to ask. */
+ * when the answer comes, with or without the allocation. Whose credential is not good here (no q->key), is judged there,
+ * by the allocation's key. False: nobody to ask. */
 bool turn_handover_ask(struct turn_request *q, const uint8_t ticket[static TURN_TICKET_LEN], enum turn_refusal *ret_r);

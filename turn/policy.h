@@ -91,6 +91,7 @@ enum turn_auth turn_realm_authenticate(const struct turn_realm *x, const struct 
 struct turn_key;
 struct turn_key *turn_key_ref(struct turn_key *k);
 struct turn_key *turn_key_unref(struct turn_key *k);
+struct turn_key *turn_key_copy(const struct turn_key *k); /* to go to another worker; NULL: there is none, or no memory */
 /* True if m is signed with this very key, and the algorithm it claims is the key's: the quick way for
  * requests of an existing allocation. False: turn_policy_authenticate() knows the reason. */
 bool turn_key_check(struct turn_key *k, const struct stun_msg *m);

@@ -8,7 +8,8 @@
  *
  * The long-term credential of a request on an existing allocation is checked with the allocation's
  * own key first, so it goes on when the password has changed or a time-limited credential has run
- * out: nothing that lives is cut off. Who failed too often is not judged for a while (turn/backoff.h). An answer to a source that has not proved its address is
+ * out: nothing that lives is cut off. That holds for what comes from another five-tuple and names the allocation, too: a
+ * ConnectionBind, a Refresh with a ticket; one that another worker may have is judged there. Who failed too often is not judged for a while (turn/backoff.h). An answer to a source that has not proved its address is
  * charged to its budget; a good nonce is such a proof, for it was sent there.
  */
 #include <stdio.h>
@@ -182,16 +183,51 @@ void turn_refuse(struct turn_request *q, enum turn_refusal what)
 
 /* ---- authentication ---- */
 
-static bool is_owner(const struct turn_request *q)
+bool turn_alloc_signed(const struct turn_alloc *a, const struct stun_msg *m)
 {
 	struct text name;
 
-	if (!turn_key_check(q->alloc->key, q->m))
+	if (!a->key || !turn_key_check(a->key, m))
 		return false;
-	if (stun_has(q->m, STUN_A_USERHASH))
+	if (stun_has(m, STUN_A_USERHASH))
 		return true; /* the key is made of the name */
-	return stun_get_text(q->m, STUN_A_USERNAME, &name) == 0 &&
-	       text_eq(name, text_of(q->alloc->user));
+	return stun_get_text(m, STUN_A_USERNAME, &name) == 0 && text_eq(name, text_of(a->user));
+}
+
+bool turn_request_owns(const struct turn_request *q, const struct turn_alloc *a)
+{
+	return q->key == a->key || turn_alloc_is_of(a, q->realm->slot, q->id.user);
+}
+
+/* The allocation that the request is about, as far as it is this worker's: of its five-tuple, or named in it. */
+static struct turn_alloc *alloc_of(const struct turn_request *q)
+{
+	if (q->alloc)
+		return q->alloc;
+	return q->m->method == STUN_CONNECTION_BIND ? turn_tcp_named(q)
+	       : q->m->method == STUN_REFRESH	    ? turn_mobility_named(q)
+						    : NULL;
+}
+
+/* An allocation keeps the key that was good when it was made. Each of these counts as a guess at a password (turn/backoff.h). */
+static bool may_be_outlived(enum turn_auth a)
+{
+	return a == TURN_AUTH_EXPIRED || a == TURN_AUTH_WRONG_PASSWORD ||
+	       a == TURN_AUTH_UNKNOWN_USER || a == TURN_AUTH_UNKNOWN_USERHASH;
+}
+
+static bool names_another(const struct turn_request *q)
+{
+	return !q->alloc && (q->m->method == STUN_CONNECTION_BIND ||
+			     (q->m->method == STUN_REFRESH && stun_has(q->m, STUN_A_MOBILITY_TICKET)));
+}
+
+/* To the worker that may have what it names; false: it goes nowhere. */
+static bool is_judged_elsewhere(struct turn_request *q, enum turn_refusal *ret_r)
+{
+	*ret_r = TURN_ACCEPTED;
+	return q->m->method == STUN_CONNECTION_BIND ? turn_tcp_send_home(q)
+						    : turn_mobility_ask(q, ret_r);
 }
 
 /* A stranger's bytes, shown as they are escaped wherever they are shown; a long one is cut. */
@@ -238,17 +274,25 @@ static enum stun_nonce_state check_nonce(struct turn_request *q)
 
 static enum turn_refusal check_credential(struct turn_request *q)
 {
+	const struct turn_alloc *about = alloc_of(q);
 	uint64_t detail = 0;
+	enum turn_refusal r;
 	enum turn_auth a;
 
-	if (q->alloc && is_owner(q)) {
-		q->key = turn_key_ref(q->alloc->key);
+	if (about && about->realm == q->realm->slot && turn_alloc_signed(about, q->m)) {
+		q->key = turn_key_ref(about->key);
 		turn_count(q->s, TURN_M_AUTH, TURN_AUTH_OK, 1);
 		return TURN_ACCEPTED;
 	}
 	if (!turn_credential_may_try(q))
 		return TURN_REFUSE_BACKOFF;
 	a = turn_realm_authenticate(q->realm, q->m, &(struct turn_auth_options){ q->s->o.unix_s(), q->s->keys }, &q->id, &q->key, &detail);
+	if (may_be_outlived(a) && !about && names_another(q)) {
+		if (!q->proven)
+			return TURN_REFUSE_STALE_NONCE; /* behind a good one another worker is asked */
+		if (is_judged_elsewhere(q, &r))
+			return r;
+	}
 	return refusal_of_auth(q, a, detail);
 }
 
@@ -281,6 +325,8 @@ static enum turn_refusal authenticate(struct turn_request *q)
 		return TURN_REFUSE_STALE_NONCE;
 	q->proven = nonce == STUN_NONCE_GOOD;
 	r = check_credential(q);
+	if (q->deferred)
+		return r;
 	if (r == TURN_ACCEPTED && nonce == STUN_NONCE_STALE) {
 		q->key = turn_key_unref(q->key);
 		return TURN_REFUSE_STALE_NONCE;
@@ -349,10 +395,8 @@ void turn_request_run(struct turn_request *q)
 	if (r == TURN_ACCEPTED && q->alloc && q->alloc->unsettled && !stun_has(q->m, STUN_A_MOBILITY_TICKET))
 		turn_mobility_settle(q->alloc);
 	find_unknown(q);
-	if (r == TURN_ACCEPTED && q->n_unknown)
-		r = TURN_REFUSE_UNKNOWN;
-	if (r == TURN_ACCEPTED)
-		r = turn_methods[i].handle(q);
+	if (r == TURN_ACCEPTED && !q->deferred)
+		r = q->n_unknown ? TURN_REFUSE_UNKNOWN : turn_methods[i].handle(q);
 	if (r != TURN_ACCEPTED)
 		turn_refuse(q, r);
 	else if (!q->deferred)

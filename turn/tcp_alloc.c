@@ -268,6 +268,27 @@ bool turn_tcp_accepted(struct turn_alloc *a, const struct addr *peer, struct tur
 
 /* ---- ConnectionBind ---- */
 
+struct turn_alloc *turn_tcp_named(const struct turn_request *q)
+{
+	struct turn_tcp *t;
+	uint32_t id;
+
+	if (stun_get_u32(q->m, STUN_A_CONNECTION_ID, &id) < 0 || (t = find(q->s, id)) == NULL)
+		return NULL;
+	return t->alloc;
+}
+
+bool turn_tcp_send_home(struct turn_request *q)
+{
+	uint32_t id;
+
+	if (!q->from->transport->stream || q->alloc ||
+	    stun_get_u32(q->m, STUN_A_CONNECTION_ID, &id) < 0 || id >> 24 == q->s->o.worker)
+		return false;
+	q->deferred = q->s->o.relay->send_home(q->from, id >> 24, q->m->raw, q->m->raw_n);
+	return q->deferred;
+}
+
 enum turn_refusal turn_on_connection_bind(struct turn_request *q)
 {
 	struct turn_server *s = q->s;
@@ -278,12 +299,10 @@ enum turn_refusal turn_on_connection_bind(struct turn_request *q)
 		return turn_because(q, TURN_REFUSE_MISSING, "CONNECTION-ID");
 	if (!q->from->transport->stream || q->alloc)
 		return turn_because(q, TURN_REFUSE_CONNECTION, "it wants a connection of its own");
-	if (id >> 24 != s->o.worker && s->o.relay->send_home(q->from, id >> 24, q->m->raw, q->m->raw_n)) {
-		q->deferred = true;
+	if (turn_tcp_send_home(q))
 		return TURN_ACCEPTED;
-	}
 	struct turn_tcp *t = find(s, id);
-	if (!t || t->state != WAITING || !turn_alloc_is_of(t->alloc, q->realm->slot, q->id.user))
+	if (!t || t->state != WAITING || !turn_request_owns(q, t->alloc))
 		return TURN_REFUSE_CONNECTION;
 	turn_answer_begin(q, &sw);
 	turn_answer_send(q, &sw);

@@ -3,6 +3,7 @@
 
 A TURN client of a few lines, written from the RFCs and not with our library, so that both ends cannot be
 wrong together. It speaks from a socket of its own, whose options are what the cases are about."""
+import base64
 import contextlib
 import ctypes
 import hashlib
@@ -11,8 +12,9 @@ import os
 import socket
 import struct
 import threading
+import time
 
-from harness import PASSWORD, PATIENCE, USER, Failed, Skipped
+from harness import PASSWORD, PATIENCE, SECRET, USER, Failed, Skipped
 
 COOKIE = 0x2112A442
 ALLOCATE, REFRESH, SEND, DATA, PERMISSION, CHANNEL = 3, 4, 6, 7, 8, 9
@@ -340,9 +342,9 @@ def moves(server):
         c.must(REFRESH, [(LIFETIME, bytes(4))])
 
 
-def bound(server, control, found):
+def bound(server, found, **credential):
     """A data connection for the connection id that was found."""
-    data = Client(server, tcp=True)
+    data = Client(server, tcp=True, **credential)
     data.must(CONNECTION_BIND, [(CONNECTION_ID, found[CONNECTION_ID])])
     return data
 
@@ -364,6 +366,36 @@ def exchange(data, peer, size):
         expect("what came through", got == blob, True)
 
 
+def outlives(server):
+    """A credential of two seconds: what lives goes on behind it, through every worker; nothing new begins."""
+    if server.peer != "stile":
+        raise Skipped("a promise of this server's, not of the RFCs")
+    expiry = int(time.time()) + 2
+    mac = hmac.new(SECRET.encode(), f"{expiry}:wire".encode(), hashlib.sha1).digest()
+    minted = {"user": f"{expiry}:wire", "password": base64.b64encode(mac).decode()}
+    with contextlib.ExitStack() as stack, peer_socket(socket.AF_INET) as peer:
+        c = stack.enter_context(Client(server, tcp=True, **minted))
+        mobile = stack.enter_context(Client(server, **minted))
+        c.allocate(transport=struct.pack("!B3x", 6))
+        c.permit(("127.0.0.1", 1))
+        ticket = mobile.allocate((MOBILITY_TICKET, b""))[MOBILITY_TICKET]
+        mobile.permit(peer.getsockname())
+        time.sleep(max(0.0, expiry + 1.1 - time.time()))
+        late = stack.enter_context(Client(server, **minted))
+        expect("an Allocate", late.ask(ALLOCATE, [(TRANSPORT, UDP)])[0], 401)
+        for _ in range(8):
+            guest = stack.enter_context(socket.create_connection(c.relay))
+            found = parse(c.receive())[2]
+            thief = stack.enter_context(Client(server, tcp=True, user=minted["user"], password="not-" + minted["password"]))
+            expect("a thief's bind", thief.ask(CONNECTION_BIND, [(CONNECTION_ID, found[CONNECTION_ID])])[0], 401)
+            data = stack.enter_context(bound(server, found, **minted))
+            exchange(data, guest, 1000)
+            away = stack.enter_context(Client(server, **minted))
+            ticket = away.must(REFRESH, [(MOBILITY_TICKET, ticket)])[0][MOBILITY_TICKET]
+            away.send_to(peer.getsockname(), b"up")
+            expect("what the peer hears", peer.recvfrom(100), (b"up", mobile.relay))
+
+
 def tcp_relay(server):
     """RFC 6062: Connect and ConnectionAttempt, data both ways with back-pressure, through every worker, ends."""
     with contextlib.ExitStack() as stack:
@@ -379,7 +411,7 @@ def tcp_relay(server):
             peer.sendall(b"early")  # before anybody is bound
             thief = stack.enter_context(Client(server, tcp=True, password="not-" + PASSWORD))
             expect("a thief's bind", thief.ask(CONNECTION_BIND, [(CONNECTION_ID, found[CONNECTION_ID])])[0], 401)
-            data = stack.enter_context(bound(server, c, found))
+            data = stack.enter_context(bound(server, found))
             expect("what was said early", data.exactly(5), b"early")
             exchange(data, peer, 3 << 20)
             peer.sendall(b"last")
@@ -391,14 +423,14 @@ def tcp_relay(server):
             kind, tid, found = parse(c.receive())
             expect("the announcement", kind, CONNECTION_ATTEMPT | 0x10)
             expect("whose it is", address_of(found[PEER], tid), guest.getsockname())
-            data = stack.enter_context(bound(server, c, found))
+            data = stack.enter_context(bound(server, found))
             exchange(data, guest, 100000)
             data.socket.close()
             expect("the end", guest.recv(1), b"")
         expect("a Connect to nobody", c.ask(CONNECT, [(PEER, ("127.0.0.1", 1))])[0], 447)
         found, _ = c.must(CONNECT, [(PEER, listener.getsockname())])
         peer = stack.enter_context(listener.accept()[0])
-        data = stack.enter_context(bound(server, c, found))
+        data = stack.enter_context(bound(server, found))
         c.must(REFRESH, [(LIFETIME, bytes(4))])
         peer.settimeout(PATIENCE)
         expect("the peer's end with the allocation", peer.recv(1), b"")
@@ -417,3 +449,7 @@ def matrix():
     yield "wire TCP allocation", True, tcp_relay
     yield "wire two clients with one peer", True, one_peer
     yield "wire DF", True, fragment_bit
+
+
+def secret_matrix():
+    yield "wire credential that has run out", True, outlives

@@ -639,6 +639,69 @@ static void another_worker_gives_nothing_to_a_stranger(void **state)
 	world_stop(&two);
 }
 
+static struct client minted(struct world *w, const char *at)
+{
+	struct client c = client_udp(w, at, "");
+
+	c.user = w->minted.user;
+	c.password = w->minted.password;
+	return c;
+}
+
+static void a_client_moves_after_its_credential_has_run_out(void **state)
+{
+	struct world *w = *state;
+
+	world_mints(w, "alice");
+	struct client home = minted(w, "192.0.2.1:4000"), away = minted(w, "203.0.113.9:5000"),
+		      forger = minted(w, "203.0.113.9:5001");
+	forger.password = "guess";
+	assert_int_equal(allocate_mobile(&home), 0);
+	world_clock(WORLD_UNIX_S + 3660);
+	assert_int_equal(show(&forger, ticket, sizeof ticket, -1), 401);
+	assert_int_equal(move(&away), 0);
+	assert_int_equal(ask_again(&away), 0);
+	assert_int_equal(refresh(&away, -1), 0);
+	assert_int_equal(refresh(&home, -1), 401); /* there is nothing of hers there any more */
+	home = minted(w, "192.0.2.1:4001");
+	assert_int_equal(show(&home, ticket, sizeof ticket, 0), 0); /* given back from there */
+	assert_int_equal(turn_server_count(w->server), 0);
+	assert_int_equal(show(&home, ticket, sizeof ticket, -1), 401);
+}
+
+static void and_to_another_worker(void **state)
+{
+	struct world *one = *state;
+	static struct world two;
+
+	world_join(&two, one, 1);
+	world_mints(one, "alice");
+	world_mints(&two, "alice");
+	struct client home = minted(one, "192.0.2.1:4000"), away = minted(&two, "203.0.113.9:5000"),
+		      forger = minted(&two, "203.0.113.9:5001"),
+		      stale = minted(&two, "203.0.113.9:5002");
+	forger.password = "guess";
+	assert_int_equal(handshake(&stale), 401);
+	world_wait(one, 600000);
+	world_wait(&two, 600000);
+	assert_int_equal(allocate_mobile(&home), 0);
+	world_clock(WORLD_UNIX_S + 3660);
+	assert_int_equal(move(&forger), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&forger, one, &two), 401);
+	assert_int_equal(counted(&two, TURN_M_AUTH, TURN_AUTH_WRONG_PASSWORD), 1); /* once */
+	assert_int_equal(move(&stale), 438); /* nothing is given away for a nonce that anybody may have kept */
+	assert_int_equal(turn_server_count(one->server), 1);
+	assert_int_equal(refresh(&home, -1), 0);
+	assert_int_equal(move(&away), NO_ANSWER);
+	assert_int_equal(answer_after_mail(&away, one, &two), 0);
+	assert_int_equal(turn_server_count(one->server), 0);
+	assert_int_equal(permit(&away, "9.9.9.9"), 0);
+	send_to(&away, "9.9.9.9:53", "still here");
+	assert_peer_got(&two, "9.9.9.9:53", "still here");
+	assert_int_equal(refresh(&away, 0), 0);
+	world_stop(&two);
+}
+
 static void who_asked_and_went_away_finds_the_allocation_waiting(void **state)
 {
 	struct world *one = *state;
@@ -714,6 +777,8 @@ int main(void)
 		TALK(a_request_that_asks_another_worker_is_counted_once),
 		TALK(an_allocation_that_cannot_be_taken_in_ends),
 		TALK(another_worker_gives_nothing_to_a_stranger),
+		TALK(a_client_moves_after_its_credential_has_run_out),
+		TALK(and_to_another_worker),
 		TALK(who_asked_and_went_away_finds_the_allocation_waiting),
 		TALK(what_is_under_way_when_all_stops_is_closed),
 		TALK(what_has_expired_does_not_move_though_its_timer_has_not_run),

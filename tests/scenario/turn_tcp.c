@@ -378,6 +378,99 @@ static void a_bind_finds_the_worker_that_has_the_connection(void **state)
 	world_stop(&two);
 }
 
+/* A client whose credential ends in an hour, and a peer that comes a minute after that. */
+static uint32_t attempted_after_expiry(struct world *w, struct client *alice)
+{
+	assert_int_equal(allocate_tcp(alice), 0);
+	assert_int_equal(permit(alice, "9.9.9.9"), 0);
+	world_clock(WORLD_UNIX_S + 3660);
+	assert_true(peer_connects(w, &alice->relay, PEER));
+	return attempted(alice, PEER);
+}
+
+static struct client minted(struct world *w, const char *at)
+{
+	struct client c = client_tcp(w, at, "");
+
+	c.user = w->minted.user;
+	c.password = w->minted.password;
+	return c;
+}
+
+static void a_bind_outlives_the_credential_as_the_allocation_does(void **state)
+{
+	struct world *w = *state;
+
+	world_mints(w, "alice");
+	struct client alice = minted(w, "192.0.2.1:4000"), data = minted(w, "192.0.2.1:4001"),
+		      thief = minted(w, "192.0.2.1:4002"), late = minted(w, "192.0.2.1:4003");
+	uint32_t id = attempted_after_expiry(w, &alice);
+	thief.password = "guess";
+	assert_int_equal(bind_connection(&thief, id), 401);
+	assert_int_equal(bind_connection(&late, id ^ 1), 401); /* it names nothing that lives */
+	assert_int_equal(allocate_tcp(&late), 401);
+	assert_int_equal(bind_connection(&data, id), 0);
+	assert_true(is_bound(w, PEER, &data));
+	assert_int_equal(counted(w, TURN_M_AUTH, TURN_AUTH_EXPIRED), 2);
+}
+
+static void a_bind_outlives_the_password_too(void **state)
+{
+	struct world *w = *state;
+	struct client alice = with_allocation(w), data = client_tcp(w, "192.0.2.1:4001", "alice");
+	uint32_t id;
+
+	assert_int_equal(connected(&alice, PEER, &id), 0);
+	w->users[0].password = (char *)"another";
+	world_reload(w);
+	assert_int_equal(bind_connection(&data, id), 0);
+}
+
+static void a_bind_with_a_stale_nonce_is_told_so(void **state)
+{
+	struct world *w = *state;
+
+	world_mints(w, "alice");
+	struct client alice = minted(w, "192.0.2.1:4000"), data = minted(w, "192.0.2.1:4001");
+	assert_int_equal(handshake(&data), 401);
+	world_wait(w, 600000);
+	uint32_t id = attempted_after_expiry(w, &alice);
+	assert_int_equal(bind_connection(&data, id), 438);
+	assert_int_equal(bind_connection(&data, id), 0);
+}
+
+static void a_bind_outlives_the_credential_on_another_worker(void **state)
+{
+	struct world *w = *state;
+	static struct world two;
+
+	world_join(&two, w, 1);
+	world_mints(w, "alice");
+	world_mints(&two, "alice");
+	struct client alice = minted(w, "192.0.2.1:4000"), thief = minted(&two, "192.0.2.1:4001"),
+		      data = minted(&two, "192.0.2.1:4002"), stale = minted(&two, "192.0.2.1:4003");
+	assert_int_equal(handshake(&stale), 401);
+	world_wait(w, 600000);
+	world_wait(&two, 600000);
+	uint32_t id = attempted_after_expiry(w, &alice);
+	thief.password = "guess";
+	assert_int_equal(bind_connection(&thief, id), NO_ANSWER);
+	thief.w = w;
+	assert_int_equal(late_answer(&thief), 401);
+	assert_int_equal(counted(&two, TURN_M_AUTH, TURN_AUTH_WRONG_PASSWORD), 0); /* judged once, */
+	assert_int_equal(counted(w, TURN_M_AUTH, TURN_AUTH_WRONG_PASSWORD), 1); /* where it says to belong */
+	thief = minted(&two, "192.0.2.1:4004");
+	thief.password = "guess";
+	assert_int_equal(bind_connection(&thief, id ^ 4u << 24), 401); /* of a worker that there is not */
+	assert_int_equal(counted(&two, TURN_M_AUTH, TURN_AUTH_WRONG_PASSWORD), 1);
+	assert_int_equal(bind_connection(&stale, id), 438);
+	assert_int_equal(bind_connection(&data, id), NO_ANSWER);
+	data.w = w;
+	assert_int_equal(late_answer(&data), 0);
+	assert_true(is_bound(w, PEER, &data));
+	world_stop(&two);
+}
+
 /* ---- ends ---- */
 
 static void everything_ends_with_the_control_connection(void **state)
@@ -503,6 +596,10 @@ int main(void)
 		TALK(the_nonce_of_the_control_connection_serves_its_data_connections),
 		TALK(a_bind_that_fails_ends_the_connection),
 		TALK(a_bind_finds_the_worker_that_has_the_connection),
+		TALK(a_bind_outlives_the_credential_as_the_allocation_does),
+		TALK(a_bind_outlives_the_password_too),
+		TALK(a_bind_with_a_stale_nonce_is_told_so),
+		TALK(a_bind_outlives_the_credential_on_another_worker),
 		TALK(everything_ends_with_the_control_connection),
 		TALK(everything_ends_with_the_allocation),
 		TALK(a_family_that_is_given_back_ends_its_connections),

@@ -256,9 +256,26 @@ static uint64_t fake_clock_ns(void)
 	return ns += 10000;
 }
 
+static uint64_t unix_s = WORLD_UNIX_S;
+
 static uint64_t fake_unix_s(void)
 {
-	return 1800000000;
+	return unix_s;
+}
+
+void world_clock(uint64_t s)
+{
+	unix_s = s;
+}
+
+void world_mints(struct world *w, const char *name)
+{
+	w->secrets[0] = (struct turn_secret_section){ (char *)"2026a", (char *)"a shared secret" };
+	w->cfg.secrets = (struct cfg_list){ w->secrets, 1 };
+	world_reload(w);
+	assert_int_equal(turn_mint_credential(STUN_MAC_SHA1, TEXT("a shared secret"), text_of(name),
+					      WORLD_UNIX_S + 3600, &w->minted),
+			 0);
 }
 
 /* ---- the world ---- */
@@ -375,6 +392,8 @@ void world_stop(struct world *w)
 	w->policy = turn_policy_unref(w->policy);
 	w->metrics = metrics_free(w->metrics);
 	w->timers = timers_free(w->timers);
+	if (!w->first)
+		unix_s = WORLD_UNIX_S;
 	for (unsigned i = 0; i < w->n_queue; i++)
 		free(w->queue[i].data);
 	w->n_queue = 0;

@@ -22,6 +22,8 @@
 #include "turn/discovery.h"
 
 #define WORLD_REALM "example.org"
+#define WORLD_UNIX_S                                                                               \
+	UINT64_C(1800000000) /* what the wall clock says at first, and until it is set */
 enum { WORLD_MAIL = 16, WORLD_QUEUE = 64, NO_ANSWER = 999 };
 
 struct sent { /* what the server sent */
@@ -38,6 +40,7 @@ struct world {
 	struct turn_user_section users[4];
 	struct turn_secret_section secrets[2];
 	struct turn_realm_section realms[2]; /* with cfg.realms.n; empty at first */
+	struct turn_minted minted;
 	struct timers *timers;
 	struct metrics *metrics;
 	struct turn_totals *totals;
@@ -78,6 +81,8 @@ void world_reload(struct world *w);
 void world_stop(struct world *w); /* and checks that nothing is left open */
 void world_join(struct world *w, struct world *first, unsigned worker); /* another worker; stopped before the first */
 bool world_mail(struct world *w); /* the oldest letter to this worker is delivered */
+void world_clock(uint64_t unix_s);		     /* of all worlds; time passes without it */
+void world_mints(struct world *w, const char *name); /* a credential of an hour in w->minted; and w takes such */
 void world_wait(struct world *w, uint64_t ms); /* time passes, timers fire */
 /* cmocka's fixtures: *state is a started world. */
 int world_setup(void **state);

@@ -3,7 +3,7 @@
 // What a person does with the page TURN, in Chromium, against the services of pages_turn.py: every action with both outcomes, names
 // that are HTML, values that the file sets, a service that ends under the page, and real clients on the other side.
 import { readFileSync } from 'node:fs';
-import { HOSTILE, Failed, LANGUAGES, accessible, api, base, cases, click, dialog, equal, fits, grid, holds, looked, noFaults, opened, shot, test, typed, until, world } from './page_kit.mjs';
+import { HOSTILE, Failed, LANGUAGES, accessible, api, base, cases, click, dialog, equal, fits, grid, holds, looked, noFaults, opened, shot, test, typed, until, url, world } from './page_kit.mjs';
 
 const PORT = base;
 const LAB = 'turn@lab';
@@ -321,6 +321,37 @@ test('Limits and peer rules are changed with review and confirmation, bad values
 	await said(page, 'turn.peers.deny 8.8.8.0/24');
 	equal(await world('client', { user: 'erin', password: 'of-the-lab', port: PORT + 4 }), 0, 'the first allocation');
 	equal(await world('client', { user: 'erin', password: 'of-the-lab', port: PORT + 4 }), 486, 'the second one');
+	noFaults(page);
+});
+
+test('A list that is longer than the page has of it is shown and not changed there: no item is lost', async () => {
+	const page = await opened({}, '#/turn/rules');
+	await instance(page, LAB);
+	const deny = `/services/${LAB}/config/turn.peers.deny`;
+	const own = page.locator('[data-path="turn.peers.deny"]');
+	equal((await api(page, 'PUT', deny, { value: Array.from({ length: 600 }, (_, i) => `8.8.${i >> 8}.${i & 255}/32`) })).status, 200, '600 prefixes');
+	await own.getByText('600 items').waitFor();
+	equal([await own.locator('input').evaluate(e => e.readOnly), await own.getByRole('button').count()], [true, 0], 'a way to change them');
+	await looked(page, 'turn-long-list', 'a long list');
+	equal((await api(page, 'DELETE', deny)).status, 200, 'the default');
+	await own.getByText('600 items').waitFor({ state: 'detached' });
+	equal(await own.locator('input').evaluate(e => e.readOnly), false, 'a short list');
+	// The same of those whose items have a table of their own.
+	const realms = `/services/${LAB}/config/turn.realms`;
+	equal((await api(page, 'PUT', realms, { value: [{ name: 'long.test', password: 'of-the-realm', listen: [`udp:127.0.0.1:${PORT + 4}`] }] })).status, 200, 'a realm');
+	await page.route('**/config', async route => {
+		const response = await route.fetch();
+		const config = await response.json();
+		for (const row of config.rows) if (['turn.listen', 'turn.realms'].includes(row.path)) row.cut = 600;
+		await route.fulfill({ response, json: config });
+	});
+	for (const [tab, table, text] of [['interfaces', 'Listeners', String(PORT + 4)], ['realms', 'Realms', 'long.test']]) {
+		await page.goto(`${url}#/turn/${tab}`);
+		await page.getByText('600 items').waitFor();
+		await grid(page, table).choose(text);
+		for (const name of ['Add listener', 'Add realm', 'Edit', 'Delete']) equal(await page.getByRole('button', { name, exact: true }).count(), 0, `${tab}: ${name}`);
+	}
+	equal((await api(page, 'DELETE', realms)).status, 200, 'no realm');
 	noFaults(page);
 });
 

@@ -57,6 +57,9 @@ export function useSettings(service) {
 	return { service, config: data, error, load, edits, setEdits, errors, setErrors, change, drop, review, committing, commit };
 }
 
+// Of a long list the service gives the beginning: written back, the rest would be lost.
+const Cut = ({ row }) => row.cut > 0 && <p class="muted">{t('list.cut', { n: row.cut })}</p>;
+
 // Where a list of maps is changed: "sip.lan.servers" on the tab lan of the page SIP.
 function placeOf(path) {
 	const [page, tab] = path.split('.');
@@ -68,7 +71,7 @@ export function Setting({ row: plain, s, label, hint, choices }) {
 	const row = choices ? { ...plain, choices } : plain; // choices: words for the values
 	const edit = s.edits[row.path];
 	const text = edit ? edit.text : textOf(row, row.value ?? row.default);
-	const readOnly = !may('administrator') || row.columns?.length > 0;
+	const readOnly = !may('administrator') || row.columns?.length > 0 || row.cut > 0;
 	return (
 		<div class="setting" data-path={row.path}>
 			<div>
@@ -91,6 +94,7 @@ export function Setting({ row: plain, s, label, hint, choices }) {
 					topic="configuration/values"
 				/>
 				{row.columns?.length > 0 && placeOf(row.path)}
+				<Cut row={row} />
 				{!readOnly && !row.locked && (edit || row.source === 'store') && (
 					<button type="button" onClick={() => s.change(row, edit ? undefined : null)}>
 						{edit ? t('edit.undo') : t('edit.default')}
@@ -190,6 +194,8 @@ export const Settings = props => may('operator') && <Groups {...props} />;
 export const AddToList = ({ row, title, add }) =>
 	row.locked ? (
 		<Locked where={lockedAt(row)} />
+	) : row.cut ? (
+		<Cut row={row} />
 	) : (
 		may('administrator') && (
 			<button type="button" class="main" onClick={add}>

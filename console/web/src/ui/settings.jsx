@@ -35,7 +35,7 @@ export function useSettings(service) {
 			next[row.path] = {
 				text: v ?? textOf(row, row.default),
 				value: v === null ? null : valueOf(row, v),
-				revision: row.revision ?? 0,
+				revision: edits[row.path]?.revision ?? row.revision ?? 0, // that which its reader saw when he began
 				row,
 			};
 		setErrors({ ...errors, [row.path]: undefined });

@@ -142,6 +142,7 @@ static void sweep(struct records *rec)
 	const struct records_settings *s = &rec->at_work;
 	unsigned n;
 
+	rec->sweep_at = clock_steady_ms() + (s->o.sweep_ms ? s->o.sweep_ms : RECORDS_SWEEP_MS);
 	if (!s->dir || !s->o.keep_ms)
 		return;
 	n = records_sweep(s->dir, s->o.keep_ms, clock_unix_ms());
@@ -177,17 +178,15 @@ static void write_batch(struct records *rec, struct list *batch)
 	data_log_flush(rec);
 }
 
-/* Lock held. False: an hour has gone by. */
-static bool wait_for_work(struct records *rec)
+/* Lock held. Until there is some, or it is time for a sweep. */
+static void wait_for_work(struct records *rec)
 {
-	struct timespec until;
+	const struct timespec until = { .tv_sec = (time_t)(rec->sweep_at / 1000),
+					.tv_nsec = (long)(rec->sweep_at % 1000 * 1000000) };
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += RECORDS_SWEEP_MS / 1000;
 	while (list_empty(&rec->queue) && !rec->stop && !rec->changed)
 		if (pthread_cond_timedwait(&rec->wake, &rec->lock, &until) == ETIMEDOUT)
-			return false;
-	return true;
+			return;
 }
 
 static void *writer(void *arg)
@@ -199,7 +198,8 @@ static void *writer(void *arg)
 		struct records_settings next = { 0 };
 		struct list batch;
 		pthread_mutex_lock(&rec->lock);
-		bool work = wait_for_work(rec), changed = rec->changed;
+		wait_for_work(rec);
+		bool changed = rec->changed;
 		take_all(&batch, &rec->queue);
 		if (changed)
 			next = rec->next;
@@ -211,7 +211,7 @@ static void *writer(void *arg)
 		pthread_mutex_unlock(&rec->lock);
 		if (changed)
 			take_settings(rec, &next);
-		else if (!work)
+		else if (clock_steady_ms() >= rec->sweep_at)
 			sweep(rec);
 		write_batch(rec, &batch);
 		pthread_mutex_lock(&rec->lock);

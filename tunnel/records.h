@@ -24,6 +24,7 @@ struct records_options {
 	uint64_t data_max_size; /* bytes of one data log; 0: no limit */
 	uint64_t data_floor;   /* bytes that data logs leave free on the disk */
 	uint64_t keep_ms;      /* files of either kind that nobody wrote to for so long are removed; 0: never */
+	uint64_t sweep_ms;     /* how often they are looked for; 0: every hour */
 };
 
 /* err gets a sentence; -errno. Where records_options has no folder, all that follows does nothing. */

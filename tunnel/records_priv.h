@@ -65,6 +65,7 @@ struct records {
 	/* writer: */
 	struct records_settings at_work;
 	struct day_file text, json;
+	uint64_t sweep_at; /* steady ms */
 	bool failing; /* the last line could not be written, and the log was told */
 	bool below_floor;
 	bool look; /* at the free space, before the next write */

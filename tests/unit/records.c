@@ -358,6 +358,24 @@ static void files_past_their_age_are_removed_and_no_others(void **state)
 	assert_int_equal(access(support_path(&dir, "CO261121.LOG"), F_OK), 0);
 }
 
+/* A line every 50 ms: the writer is never without work for as long as it waits between two looks. */
+static void files_past_their_age_are_removed_while_there_is_work_too(void **state)
+{
+	struct records *rec = start((struct records_options){
+		.connections = true, .keep_ms = 2ULL * 86400 * SECOND, .sweep_ms = 200 });
+	struct record r = opened("127.0.0.1:1", "192.168.1.3:23");
+
+	(void)state;
+	records_flush(rec);
+	make_old("CO261118.LOG");
+	for (unsigned i = 0; i < 400 && access(support_path(&dir, "CO261118.LOG"), F_OK) == 0; i++) {
+		records_connection(rec, &r, then);
+		nanosleep(&(struct timespec){ .tv_nsec = 50 * 1000000 }, NULL);
+	}
+	assert_int_equal(access(support_path(&dir, "CO261118.LOG"), F_OK), -1);
+	records_free(rec);
+}
+
 /* ---- data logs ---- */
 
 struct conn {
@@ -649,6 +667,7 @@ int main(void)
 		IN_DIR(a_line_that_cannot_be_written_is_counted_and_the_next_is_tried),
 		IN_DIR(settings_change_live_and_a_bad_folder_changes_nothing),
 		IN_DIR(files_past_their_age_are_removed_and_no_others),
+		IN_DIR(files_past_their_age_are_removed_while_there_is_work_too),
 		IN_DIR(a_data_log_shows_each_packet_in_hex_and_text),
 		IN_DIR(no_data_log_ever_writes_to_another_ones_file),
 		IN_DIR(every_byte_is_there_and_who_is_too_fast_waits_alone),

@@ -112,7 +112,7 @@ static const struct cfg_schema records_schema = SCHEMA("tunnel.records", records
 #define TUNNEL_LIMIT(member) .offset = offsetof(struct tunnel_config, limits.member) - offsetof(struct tunnel_config, limits)
 static const struct cfg_row tunnel_limits_rows[] = {
 	{ .name = "agents", .type = &cfg_u64, TUNNEL_LIMIT(agents), .flags = CFG_RELOAD, .min = 1, .max = 100000, .def = "1000",
-	  .unit = "agents", .help = "Agents that are connected at a time." },
+	  .unit = "agents", .help = "Agents that are known, connected or not; revoked ones do not count." },
 	{ .name = "jobs_per_agent", .type = &cfg_u64, TUNNEL_LIMIT(jobs), .flags = CFG_RELOAD, .min = 1, .max = 10000, .def = "200",
 	  .unit = "jobs", .help = "Forward jobs of an agent." },
 	{ .name = "ports_per_agent", .type = &cfg_u64, TUNNEL_LIMIT(ports), .flags = CFG_RELOAD, .min = 1, .max = 65535, .def = "1000",

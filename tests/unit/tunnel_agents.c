@@ -150,6 +150,7 @@ struct world {
 	struct store *store;
 	struct tunnel_agents *agents;
 	const char *password;
+	uint64_t agents_max;
 	char db[256];
 };
 
@@ -167,7 +168,7 @@ static void begin(struct world *w)
 					   .public_name = "tunnel.example.org",
 					   .port = 7443,
 					   .ports = &list,
-					   .agents_max = 20 };
+					   .agents_max = w->agents_max };
 	char err[512] = "";
 
 	assert_int_equal(loop_new(&w->loop), 0);
@@ -198,6 +199,7 @@ static int setup(void **state)
 	support_dir_make(&w->dir);
 	(void)snprintf(w->db, sizeof(w->db), "%s", support_path(&w->dir, "db"));
 	w->password = "correct horse";
+	w->agents_max = 20;
 	begin(w);
 	*state = w;
 	return 0;
@@ -676,6 +678,37 @@ static void a_restart_remembers_agents_codes_and_keys(void **state)
 	leave(w, v);
 }
 
+/* The limit is of those that come anew. */
+static void a_restart_remembers_also_agents_beyond_the_limit(void **state)
+{
+	struct world *w = *state;
+	struct tunnel_arrival *v;
+	struct code c;
+
+	for (uint8_t i = 1; i <= 3; i++) {
+		c = code_for(w, "one", 3600, false);
+		v = come_with_code(w, i, c.secret, "a");
+		assert_int_equal(v->verdict, ADMITTED);
+		leave(w, v);
+	}
+	approve(w, 2, ENTRY_REVOKED);
+	store_flush(w->store);
+	end(w);
+	w->agents_max = 1;
+	begin(w);
+	for (uint8_t i = 1; i <= 3; i++) {
+		v = visitor(i, i, 0, "a");
+		tunnel_agents_arrived(v, w->agents);
+		assert_int_equal(v->verdict, i == 2 ? REFUSED : ADMITTED);
+		assert_int_equal(v->reason, i == 2 ? WIRE_R_REVOKED : WIRE_R_NONE);
+		leave(w, v);
+	}
+	c = code_for(w, "new", 3600, false);
+	v = come_with_code(w, 4, c.secret, "a");
+	assert_int_equal(v->reason, WIRE_R_LIMIT);
+	leave(w, v);
+}
+
 /* Its login had begun before; what it knows is right, and its key is revoked all the same. */
 static void who_is_revoked_in_the_middle_of_a_login_is_not_let_in(void **state)
 {
@@ -742,6 +775,13 @@ static void the_table_has_an_end(void **state)
 	}
 	v = come_with_password(w, visitor(30, 1, WIRE_F_ENROL, "a"), "correct horse");
 	assert_int_equal(v->reason, WIRE_R_LIMIT);
+	leave(w, v);
+	approve(w, 20, ENTRY_REVOKED); /* one that may not come takes nobody's place */
+	store_flush(w->store);
+	support_run_for(w->loop, 20);
+	v = come_with_password(w, visitor(30, 1, WIRE_F_ENROL, "a"), "correct horse");
+	assert_int_equal(v->verdict, NONE);
+	wait_until_pending(w, 30);
 	leave(w, v);
 }
 
@@ -874,6 +914,7 @@ int main(void)
 		T(frames_that_do_not_belong_are_refused_once),
 		T(an_agent_that_leaves_while_the_disk_is_busy_is_enrolled_all_the_same),
 		T(a_restart_remembers_agents_codes_and_keys),
+		T(a_restart_remembers_also_agents_beyond_the_limit),
 		T(a_revocation_on_its_way_to_the_disk_is_not_overtaken),
 		T(who_is_revoked_in_the_middle_of_a_login_is_not_let_in),
 		T(the_table_has_an_end),

@@ -59,9 +59,8 @@ static void load_agent(const struct store_object *o, void *arg)
 	int r = entry_read(o->key, o->body, err, sizeof(err), &e);
 
 	if (r == 0) {
-		r = registry_put(l->a->registry, &e);
-		(void)snprintf(err, sizeof(err), "%s",
-			       r == -ENOSPC ? "tunnel.limits.agents" : strerror(-r));
+		r = registry_load(l->a->registry, &e);
+		(void)snprintf(err, sizeof(err), "%s", strerror(-r));
 	}
 	if (r < 0)
 		skipped(o, err);

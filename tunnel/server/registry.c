@@ -207,20 +207,18 @@ size_t registry_count(const struct registry *r, enum entry_state s)
 
 bool registry_full(const struct registry *r, enum entry_state s)
 {
-	return r->agents.count >= r->agents_max ||
+	return r->counts[ENTRY_PENDING] + r->counts[ENTRY_APPROVED] >= r->agents_max ||
 	       (s == ENTRY_PENDING && r->counts[ENTRY_PENDING] >= REGISTRY_PENDING_MAX);
 }
 
 /* ---- changing ---- */
 
-int registry_put(struct registry *r, const struct entry *e)
+int registry_load(struct registry *r, const struct entry *e)
 {
 	struct entry *at = registry_find(r, &e->id);
 	int rc;
 
 	if (!at) {
-		if (registry_full(r, (enum entry_state)e->state))
-			return -ENOSPC;
 		at = malloc(sizeof(*at));
 		if (!at)
 			return -ENOMEM;
@@ -240,6 +238,13 @@ int registry_put(struct registry *r, const struct entry *e)
 	}
 	r->counts[e->state]++;
 	return 0;
+}
+
+int registry_put(struct registry *r, const struct entry *e)
+{
+	if (!registry_find(r, &e->id) && registry_full(r, (enum entry_state)e->state))
+		return -ENOSPC;
+	return registry_load(r, e);
 }
 
 void registry_remove(struct registry *r, struct entry *e)

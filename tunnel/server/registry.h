@@ -78,10 +78,13 @@ struct entry *registry_find(const struct registry *r, const struct identity_hash
 struct entry *registry_look_up(const struct registry *r, struct text name_or_id);
 struct entry *registry_named(const struct registry *r, struct text name); /* NULL also for a revoked one's */
 size_t registry_count(const struct registry *r, enum entry_state s);
-bool registry_full(const struct registry *r, enum entry_state s); /* for one more of this state */
+bool registry_full(const struct registry *r,
+		   enum entry_state s); /* for one more of this state; those that are revoked take no place */
 void registry_each(const struct registry *r, bool (*fn)(struct entry *e, void *arg), void *arg);
 /* Puts a copy into the table, or in the place of the one with this identity. 0, -ENOMEM, -ENOSPC: too many. */
 int registry_put(struct registry *r, const struct entry *e);
+int registry_load(struct registry *r,
+		  const struct entry *e); /* the same of one that is known already, however many there are */
 void registry_remove(struct registry *r, struct entry *e); /* frees it */
 /* "site-17", or if that is taken: "site-17-2" … */
 void registry_free_name(struct text wanted, bool (*taken)(const char *name, void *arg), void *arg,

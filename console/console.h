@@ -73,7 +73,7 @@ enum route_flag {
 	ROUTE_METRICS = 1 << 2, /* a token of the scope metrics will do */
 	ROUTE_LONG = 1 << 3,	/* its body may be large: a backup */
 	ROUTE_READ = 1 << 4,	/* changes nothing although it is no GET */
-	ROUTE_BYTES = 1 << 5,	/* its body is a file, which the handler takes in pieces */
+	ROUTE_BYTES = 1 << 5,	/* its body is a file, which the handler takes in pieces; at its end: ask_may() */
 	ROUTE_TOOL = 1 << 6,	/* the tool may call it, too, by the verb console.api: it is about the console itself */
 };
 struct ask;
@@ -88,6 +88,8 @@ extern const size_t console_n_routes;
 void console_on_request(struct httpd_rq *rq, void *arg /* struct console */);
 void console_on_metrics(struct httpd_rq *rq, void *arg); /* of the plain listener */
 void console_on_tool(struct control_request *rq, const json_t *args, void *arg /* struct console */); /* the verb console.api */
+/* Who asks, and whether he may: fills in a->who. False: answered. Asked at the head of a request, and again when its body is there. */
+bool ask_may(struct ask *a);
 extern const char console_csp[];
 
 /* ---- ask.c ---- */

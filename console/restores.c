@@ -103,9 +103,12 @@ static void on_end(struct httpd_rq *rq, void *arg)
 	struct ask *a = arg;
 	struct upload *u = a->state, **kept = archives_upload(a->c->archives);
 	char err[512];
-	int r = judge(u, err, sizeof(err));
+	int r;
 
 	(void)rq;
+	if (!ask_may(a))
+		return;
+	r = judge(u, err, sizeof(err));
 	if (r < 0) {
 		ask_fail(a, r == -EPROTO ? 409 : 400, r == -EPROTO ? "newer-version" : "bad-backup", "%s", err);
 		return;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The API as one table, and the way of a request to its row: host → row → who asks → may he → the body → the handler. A row
- * is the only place where a right is given, so that no handler can forget to ask for it. tests/console/api.py holds
- * console/openapi.json against this table, both ways.
+ * is the only place where a right is given, so that no handler can forget to ask for it. A body takes as long as its sender likes:
+ * when it is there who asks is judged again, for his session may have ended, or his rights be less. tests/console/api.py
+ * holds console/openapi.json against this table, both ways.
  *
  * A session comes by its cookie; a request of it that changes something must show the session's CSRF token in a header, which
  * no other page can read or send, and must not come from another origin. A token comes by Authorization and needs neither.
@@ -216,13 +217,15 @@ static bool is_other_origin(const struct ask *a)
 	return strncmp(origin, "http://", 7) != 0 || strcasecmp(origin + 7, host) != 0;
 }
 
-static bool may(struct ask *a)
+bool ask_may(struct ask *a)
 {
 	const struct route *r = a->route;
 	const char *authorization = httpd_field(a->rq, "Authorization");
-	bool known = authorization ? take_bearer(a, authorization) : take_cookie(a);
+	bool known;
 	unsigned scope = r->flags & ROUTE_METRICS ? SCOPE_METRICS | SCOPE_READ : changes(r) ? SCOPE_WRITE : SCOPE_READ | SCOPE_WRITE;
 
+	a->who = (struct identity){ .session = NULL };
+	known = authorization ? take_bearer(a, authorization) : take_cookie(a);
 	if (changes(r) && is_other_origin(a)) {
 		ask_fail(a, 403, "csrf", "this request comes from a page of another site");
 		return false;
@@ -256,6 +259,8 @@ static void on_body(struct httpd_rq *rq, struct text body, void *arg)
 	json_error_t e;
 
 	(void)rq;
+	if (!ask_may(a))
+		return;
 	if (body.n > 0) {
 		a->body = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, &e);
 		if (!json_is_object(a->body)) {
@@ -325,7 +330,7 @@ void console_on_request(struct httpd_rq *rq, void *arg)
 	memcpy(a->params, params, sizeof(params));
 	if (!r)
 		ask_fail(a, known ? 405 : 404, "not-found", known ? "this resource has no such method" : "there is no such resource");
-	else if (may(a))
+	else if (ask_may(a))
 		go(a);
 }
 

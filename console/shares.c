@@ -260,6 +260,8 @@ static void on_end(struct httpd_rq *rq, void *arg)
 	int r;
 
 	(void)rq;
+	if (!ask_may(a))
+		return;
 	shut(s);
 	a->state = NULL;
 	a->state_free = NULL;

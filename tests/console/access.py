@@ -12,7 +12,7 @@ import threading
 import time
 from urllib.parse import quote
 
-from console_world import HERE, PASSWORD, Client, Failed, case, main, trusting, wait_for
+from console_world import HERE, PASSWORD, Answer, Client, Failed, case, main, trusting, wait_for
 
 
 def totp(secret, at=None):
@@ -89,6 +89,69 @@ def _(w):
         raise Failed(f"    {rows}")
     alice.delete("/api/v1/sessions/" + [r["id"] for r in rows if r["user"] == "bob"][0]).is_(200)
     bob.get("/api/v1/me").is_(401)
+
+
+class Held:
+    """A request whose head was judged; its body comes later."""
+
+    def __init__(self, client, method, path, body, kind="application/json"):
+        self.said, self.body, self.c = f"{method} {path}", body, client.connection()
+        self.c.putrequest(method, path)
+        for name, value in {**client.headers(method), "Content-Type": kind, "Content-Length": len(body), "Expect": "100-continue"}.items():
+            self.c.putheader(name, value)
+        self.c.endheaders()
+        go = b""
+        while not go.endswith(b"\r\n\r\n"):
+            more = self.c.sock.recv(1)
+            if not more:
+                raise Failed(f"    {self.said}: {go!r}")
+            go += more
+        if b" 100 " not in go:
+            raise Failed(f"    {self.said}: {go!r}")
+
+    def go(self):
+        self.c.send(self.body)
+        r = self.c.getresponse()
+        answer = Answer(self.said, r.status, dict(r.getheaders()), r.read())
+        self.c.close()
+        return answer
+
+
+@case("who has ended, or may less, before the body of his request is there is refused")
+def _(w):
+    w.console()
+    alice = w.first()
+    for method, path, body in (("POST", "/logout", b"{}"), ("PUT", "/me", b'{"language":"it"}'), ("POST", "/me/totp", b"{}"),
+                               ("POST", "/me/totp/confirm", b'{"code":"123456"}'),
+                               ("POST", "/me/totp/off", b'{"password":"' + PASSWORD.encode() + b'"}')):
+        held = Held(alice, method, "/api/v1" + path, body)
+        other = w.client()
+        other.cookie, other.csrf = alice.cookie, alice.csrf
+        other.post("/api/v1/logout").is_(200)
+        held.go().is_(401, "not-logged-in")
+        alice.login("alice").is_(200)
+    if alice.get("/api/v1/me").is_(200).json["language"] == "it":
+        raise Failed("    what was refused is done")
+    bob = w.user(alice, "bob", "administrator")
+    made = bob.post("/api/v1/tokens", {"name": "x", "role": "administrator", "scope": ["write"]}).is_(201).json
+    token = w.client(token=made["token"])
+    carol = b'{"name":"carol","role":"administrator","password":"' + PASSWORD.encode() + b'"}'
+    files = (("/api/v1/restores", b"no backup"), ("/api/v1/services/agent/shares?name=x", b"a file"))
+
+    def wait():
+        return [Held(token, "POST", "/api/v1/users", carol)] + [Held(token, "POST", *f, "application/octet-stream") for f in files]
+    by_session, by_token = Held(bob, "POST", "/api/v1/users", carol), wait()
+    alice.put("/api/v1/users/bob", {"role": "viewer"}).is_(200)
+    by_session.go().is_(401, "not-logged-in")
+    for held in by_token:
+        held.go().is_(403, "forbidden")
+    alice.put("/api/v1/users/bob", {"role": "administrator"}).is_(200)
+    by_token = wait()
+    alice.delete("/api/v1/tokens/" + made["id"]).is_(200)
+    for held in by_token:
+        held.go().is_(401, "not-logged-in")
+    if "carol" in alice.get("/api/v1/users").is_(200).text:
+        raise Failed("    what was refused is done")
 
 
 @case("what changes something needs the session's token, and comes from no other page")

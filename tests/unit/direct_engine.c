@@ -15,10 +15,13 @@
 #include <fcntl.h>
 #include <openssl/x509.h>
 #include <sys/socket.h>
+#include "common/clock.h"
 #include "common/fd.h"
 #include "common/stream.h"
 #include "tunnel/direct/channel.h"
 #include "tunnel/direct/engine.h"
+#include "tunnel/direct/peer_link.h"
+#include "tunnel/direct/stream_head.h"
 #include "tunnel/link/identity.h"
 
 enum { VISITOR, HOST, LINK = 7, VISIT = 3, WAIT_MS = 60000 };
@@ -30,12 +33,14 @@ struct side {
 	struct channel *channel;
 	struct identity *id;
 	bool ready, gone, ended;
-	unsigned path, state, refused, streams_ended, admits, carriers, pongs;
+	unsigned path, state, refused, streams_ended, admits, carriers, pongs, alive;
 	char why[200], gone_why[200];
 	uint64_t bytes[2];
 };
+struct hand;
 struct test {
 	struct loop *loop;
+	struct hand *hand; /* the host, in the place of its engine */
 	struct side sides[2];
 	struct addr target; /* where what the visitor asks for really is */
 	bool no_relay, refuse;
@@ -52,12 +57,16 @@ static void pass_ice(struct side *to, const struct child_ice *m)
 	assert_int_equal(channel_send(to->channel, CHILD_ICE_REMOTE, &c), 0);
 }
 
+static void hand_pipe(struct test *t, int fd);
+
 static void give_pipe(struct test *t)
 {
 	int fds[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-	for (unsigned i = 0; i < 2; i++) {
+	if (t->hand)
+		hand_pipe(t, fds[HOST]);
+	for (unsigned i = 0; i < (t->hand ? 1 : 2); i++) {
 		closep(&t->pipes[i]);
 		t->pipes[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
 		assert_int_equal(channel_send_fd(t->sides[i].channel, CHILD_CARRIER,
@@ -113,6 +122,7 @@ static void on_message(struct channel *c, unsigned type, const union child_any *
 	case CHILD_ADMIT: on_admit(t, s, &m->admit); break;
 	case CHILD_STREAM: on_stream(s, &m->stream); break;
 	case CHILD_PONG: s->pongs++; break;
+	case CHILD_ALIVE: s->alive++; break;
 	case CHILD_LOG: print_message("log: %.*s\n", (int)m->log.text.n, m->log.text.p); break;
 	default: break;
 	}
@@ -205,18 +215,21 @@ static void begin(struct test *t, uint32_t flags)
 	assert_true(wait_for(t, both_ready));
 }
 
-static void open_link(struct test *t, uint32_t head_start)
+static void open_link_of(struct test *t, unsigned side, uint32_t head_start)
 {
 	uint8_t dcid[CHILD_DCID];
+	struct child_link_open m = { .link = LINK, .role = side == VISITOR ? CHILD_VISITOR : CHILD_HOST, .name = text_of("peer"),
+				     .peer = { identity_hash(t->sides[!side].id)->b, IDENTITY_LEN }, .dcid = { dcid, sizeof(dcid) },
+				     .head_start = head_start };
 
 	memset(dcid, 0x77, sizeof(dcid));
-	for (unsigned i = 0; i < 2; i++) {
-		struct child_link_open m = { .link = LINK, .role = i == VISITOR ? CHILD_VISITOR : CHILD_HOST, .name = text_of("peer"),
-					     .peer = { identity_hash(t->sides[!i].id)->b, IDENTITY_LEN }, .dcid = { dcid, sizeof(dcid) },
-					     .head_start = head_start };
+	assert_int_equal(channel_send(t->sides[side].channel, CHILD_LINK_OPEN, &m), 0);
+}
 
-		assert_int_equal(channel_send(t->sides[i].channel, CHILD_LINK_OPEN, &m), 0);
-	}
+static void open_link(struct test *t, uint32_t head_start)
+{
+	open_link_of(t, VISITOR, head_start);
+	open_link_of(t, HOST, head_start);
 }
 
 static void finish(struct test *t)
@@ -557,6 +570,194 @@ static void datagrams_cross_and_come_back_long_ones_too(void **state)
 	finish(&t);
 }
 
+/* ---- a host by hand: it answers, and sends what it has to say when the test says so ---- */
+
+struct hand {
+	struct peer_link *l;
+	struct peer_link_ops ops;
+	struct quic_creds *creds;
+	struct chunk_pool pool;
+	struct quic_stream *s;
+	uint8_t head[STREAM_HEAD_MAX];
+	size_t head_n;
+	bool answered, ended, hold; /* ended: the visitor's way */
+	uint32_t flow;
+	unsigned datagrams;
+};
+
+static uint64_t hand_clock(void *arg)
+{
+	(void)arg;
+	return clock_steady_ns();
+}
+
+static void hand_pipe(struct test *t, int fd)
+{
+	struct path *p;
+
+	assert_int_equal(path_framed_new(t->loop, PATH_RELAY, fd, &p), 0);
+	assert_int_equal(peer_link_add_path(t->hand->l, p), 0);
+}
+
+static void hand_opened(struct quic_conn *q, struct quic_stream *s, void *arg)
+{
+	struct hand *h = arg;
+
+	(void)q;
+	h->s = s;
+	h->flow = (uint32_t)(s->id / 4 + 1);
+}
+
+static void hand_data(struct quic_conn *q, struct quic_stream *s, const uint8_t *p, size_t n, bool fin, void *arg)
+{
+	struct hand *h = arg;
+	uint8_t out[STREAM_ANSWER_MAX];
+	struct stream_head head;
+	size_t used;
+
+	assert_true(n <= sizeof(h->head) - h->head_n);
+	for (size_t i = 0; i < n; i++)
+		h->head[h->head_n++] = p[i];
+	h->ended |= fin;
+	quic_stream_consumed(q, s, n);
+	if (h->answered || stream_head_parse(h->head, h->head_n, &head, &used) < 0)
+		return;
+	assert_int_equal(head.kind, WIRE_JOB_UDP);
+	h->answered = true;
+	assert_int_equal(quic_stream_write(q, s, out, stream_answer_write(&(struct stream_answer){ .reason = 0 }, out)), 0);
+}
+
+static void hand_code(struct quic_conn *q, struct quic_stream *s, uint64_t code, void *arg)
+{
+	(void)q;
+	(void)s;
+	(void)code;
+	(void)arg;
+}
+
+static void hand_stream(struct quic_conn *q, struct quic_stream *s, void *arg)
+{
+	(void)q;
+	(void)s;
+	(void)arg;
+}
+
+static void hand_datagram(struct quic_conn *q, const uint8_t *p, size_t n, void *arg)
+{
+	(void)q;
+	(void)p;
+	(void)n;
+	((struct hand *)arg)->datagrams++;
+}
+
+static void hand_link(struct peer_link *l, void *arg)
+{
+	(void)l;
+	(void)arg;
+}
+
+static void hand_lost(struct peer_link *l, enum path_kind kind, void *arg)
+{
+	(void)l;
+	(void)kind;
+	(void)arg;
+}
+
+static void hand_pong(struct peer_link *l, uint64_t cookie, enum path_kind kind, void *arg)
+{
+	(void)l;
+	(void)cookie;
+	(void)kind;
+	(void)arg;
+}
+
+static void hand_step(struct hand *h)
+{
+	if (h->hold)
+		return;
+	if (peer_link_deadline(h->l) <= hand_clock(NULL))
+		peer_link_tick(h->l);
+	peer_link_flush(h->l);
+}
+
+static void hand_begin(struct test *t, struct hand *h)
+{
+	static const struct quic_ops quic = { .opened = hand_opened, .data = hand_data, .room = hand_stream, .reset = hand_code, .stopped = hand_code,
+					      .closed = hand_stream, .datagram = hand_datagram };
+	struct peer_link_options o = { .peer = *identity_hash(t->sides[VISITOR].id), .pool = &h->pool, .clock = hand_clock, .ops = &h->ops };
+
+	t->hand = h;
+	h->ops = (struct peer_link_ops){ .changed = hand_link, .down = hand_link, .want_relay = hand_link, .lost = hand_lost, .pong = hand_pong,
+					 .dirty = hand_link, .quic = &quic, .quic_arg = h, .arg = h };
+	assert_int_equal(quic_creds_of(t->sides[HOST].id, &h->creds), 0);
+	memset(o.dcid, 0x77, sizeof(o.dcid));
+	o.creds = h->creds;
+	assert_int_equal(peer_link_new(&o, &h->l), 0);
+}
+
+static void hand_end(struct hand *h)
+{
+	peer_link_free(h->l);
+	quic_creds_free(h->creds);
+	chunk_pool_trim(&h->pool);
+}
+
+static bool hand_has_a_flow(struct test *t)
+{
+	(void)sendto(udp_a, "x", 1, 0, &udp_at.sa, addr_len(&udp_at));
+	hand_step(t->hand);
+	return t->hand->answered && t->hand->datagrams;
+}
+
+static bool both_have_ended(struct test *t)
+{
+	hand_step(t->hand);
+	t->hand->hold = true;
+	return t->hand->ended;
+}
+
+static bool is_alive(struct test *t)
+{
+	hand_step(t->hand);
+	return t->sides[VISITOR].alive;
+}
+
+static bool visitor_told_the_end(struct test *t)
+{
+	hand_step(t->hand);
+	return t->sides[VISITOR].streams_ended == 1;
+}
+
+/* The visit ends while the flow is still QUIC's: then a late datagram comes, and what closes the stream. */
+static void a_flow_that_has_ended_outlives_its_listener(void **state)
+{
+	struct test t = { 0 };
+	struct hand h = { 0 };
+	uint8_t late[FLOW_HEAD + 4] = { 0 };
+	struct addr mine;
+
+	(void)state;
+	begin(&t, CHILD_F_NO_DIRECT);
+	hand_begin(&t, &h);
+	udp_at = visit(&t, SOCK_DGRAM);
+	udp_a = bound(SOCK_DGRAM, &mine);
+	open_link_of(&t, VISITOR, 0);
+	assert_true(wait_for(&t, hand_has_a_flow));
+	quic_stream_finish(peer_link_quic(h.l), h.s);
+	assert_true(wait_for(&t, both_have_ended));
+	assert_int_equal(channel_send(t.sides[VISITOR].channel, CHILD_UNLISTEN, &(struct child_visit){ .visit = VISIT }), 0);
+	assert_int_equal(channel_send(t.sides[VISITOR].channel, CHILD_PROBE, &(struct child_nothing){ 0 }), 0);
+	assert_true(wait_for(&t, is_alive));
+	assert_int_equal(t.sides[VISITOR].streams_ended, 0);
+	flow_head_write(&(struct flow_head){ .flow = h.flow, .number = 1, .parts = 1 }, late);
+	assert_int_equal(quic_datagram_send(peer_link_quic(h.l), late, sizeof(late)), 0);
+	h.hold = false;
+	assert_true(wait_for(&t, visitor_told_the_end));
+	closep(&udp_a);
+	hand_end(&h);
+	finish(&t);
+}
+
 static bool ponged(struct test *t)
 {
 	return t->sides[VISITOR].pongs == 1;
@@ -585,6 +786,7 @@ int main(void)
 		cmocka_unit_test(a_reset_is_passed_on_as_one),
 		cmocka_unit_test(the_end_of_a_link_is_told_and_resets_its_connections),
 		cmocka_unit_test(datagrams_cross_and_come_back_long_ones_too),
+		cmocka_unit_test(a_flow_that_has_ended_outlives_its_listener),
 		cmocka_unit_test(a_ping_comes_back),
 	};
 

@@ -20,7 +20,7 @@ struct early {
 struct flow {
 	struct hnode node; /* visitor: n->flows */
 	struct conn *c;
-	struct listener *n; /* visitor */
+	struct listener *n; /* visitor; NULL: the flow has ended */
 	struct addr source;
 	struct io io; /* host: of fd */
 	int fd;
@@ -102,6 +102,7 @@ void flow_ended(struct flow *f)
 	link_dirty(c->k);
 	if (f->n)
 		htable_remove(&f->n->flows, &f->node); /* a datagram that comes now begins another one */
+	f->n = NULL; /* it may go before QUIC has closed the stream */
 }
 
 static void on_idle(struct timer *t, uint64_t now)

@@ -12,7 +12,7 @@
 
 struct proxy_intake;
 
-struct proxy_tag { /* the owner's, given back with each word about a connection */
+struct proxy_tag { /* the owner's, given back with each word about a connection; what it points to must live until then */
 	void *of;
 	unsigned kind;
 };

@@ -30,15 +30,15 @@ static const struct gateway_config *config_in(const struct cfg *c)
 
 /* ---- connections ---- */
 
-static struct httpd *server_of(const struct listener *l)
+static struct httpd *server_of(const struct gateway_service *gs, unsigned proto)
 {
-	return l->at.proto == GATEWAY_TLS ? l->gs->tls : l->gs->plain;
+	return proto == GATEWAY_TLS ? gs->tls : gs->plain;
 }
 
+/* Its listener may be gone: a reload does not wait for headers. */
 static void on_arrival(const struct proxy_arrival *a, void *arg)
 {
-	(void)arg;
-	httpd_take(server_of(a->tag.of), a->fd, &a->client);
+	httpd_take(server_of(arg, a->tag.kind), a->fd, &a->client);
 }
 
 static void on_untold(const struct addr *sender, struct proxy_tag tag, const char *why, void *arg)
@@ -59,9 +59,9 @@ static void on_accept(int fd, const struct addr *peer, const struct addr *local,
 	struct listener *l = arg;
 
 	if (l->at.path[0])
-		proxy_intake_take(l->gs->intake, fd, peer, local, (struct proxy_tag){ .of = l });
+		proxy_intake_take(l->gs->intake, fd, peer, local, (struct proxy_tag){ .kind = l->at.proto });
 	else
-		httpd_take(server_of(l), fd, peer);
+		httpd_take(server_of(l->gs, l->at.proto), fd, peer);
 }
 
 static void on_accept_error(int err, void *arg)

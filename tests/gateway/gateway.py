@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """stile-gateway between browsers (curl, and sockets where curl is too polite) and shares that may do anything: pages, bodies of
 any length in both directions, back-pressure, what must be refused, and the service itself."""
+import fcntl
 import hashlib
 import os
 import re
 import socket
 import ssl
+import struct
 import sys
+import termios
 import threading
 import time
 
@@ -328,6 +331,34 @@ def _(w):
                 raise Failed("    it may stay without a PROXY header")
         except ConnectionResetError:
             pass
+
+
+def read_of(s):
+    """The gateway has taken the connection, and what was said on it."""
+    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0] == 0
+
+
+@case("a Unix socket that a reload closes: who waits there for his PROXY header goes on as what he came for")
+def _(w):
+    places = {kind: w.path(kind + ".sock") for kind in ("tls", "http")}
+    w.gateway(listen="[" + ", ".join(f'"{kind}:unix:{place}"' for kind, place in places.items()) + "]")
+    header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H4s4sHH", 12, b"\xc0\0\2\1", b"\xc0\0\2\2", 4000, 443)  # haproxy's version 2
+    waiting = {}
+    for kind, place in places.items():
+        s = waiting[kind] = socket.socket(socket.AF_UNIX)
+        s.settimeout(20)
+        s.connect(place)
+        s.sendall(header[:1])
+        wait_for("it is taken", lambda: read_of(s))
+    w.gateway_config()
+    w.ask("reload", "gateway").exits(0)
+    for kind, s in waiting.items():
+        s.sendall(header[1:])
+        if kind == "tls":
+            s = ssl.create_default_context(cafile=w.path("server.pem")).wrap_socket(s, server_hostname="localhost")
+        with s:
+            s.sendall(f"GET /s/{ID}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            expect(s.recv(12), b"HTTP/1.1 200")
 
 
 @case("whether stile-tunnel is there is told before a browser asks")

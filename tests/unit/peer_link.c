@@ -278,6 +278,58 @@ static void of_two_paths_of_one_kind_the_newer_is_used(void **state)
 	}
 }
 
+/* Of what the host has sent on wire 1 and is under way: large, as only the answer to a validation is before anything else goes there. */
+static struct packet **proof_under_way(struct world *w)
+{
+	struct packet **p = &w->wires[1].lanes[HOST].first;
+
+	while (*p && (*p)->n < 1000)
+		p = &(*p)->next;
+	return p;
+}
+
+static bool is_proof_under_way(struct world *w)
+{
+	return *proof_under_way(w);
+}
+
+/* A host may say on the old path that the new one works, and more behind it: with the first of these packets the old path goes. */
+static void a_path_that_goes_with_a_packet_is_not_asked_for_the_next_of_its_batch(void **state)
+{
+	struct world w = { 0 };
+	struct packet *proof, **at;
+	uint8_t *batch;
+	size_t n;
+
+	(void)state;
+	world_open(&w, 0);
+	world_wire(&w, 0, PATH_DIRECT, 10, 0, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	world_run(&w, 500);
+	world_wire(&w, 1, PATH_DIRECT, 20, 0, 0);
+	assert_true(world_until(&w, is_proof_under_way, 5000));
+	at = proof_under_way(&w);
+	proof = *at;
+	*at = proof->next;
+	if (!*at)
+		w.wires[1].lanes[HOST].last = at;
+	n = proof->n;
+	batch = malloc(2 * n);
+	assert_non_null(batch);
+	memcpy(batch, proof->bytes, n);
+	memcpy(batch + n, proof->bytes, n);
+	free(proof);
+	assert_non_null(w.ends[VISITOR].paths[0]);
+	path_arrived(&w.ends[VISITOR].paths[0]->p, batch, 2 * n, n);
+	free(batch);
+	assert_null(w.ends[VISITOR].paths[0]);
+	peer_link_flush(w.ends[VISITOR].l);
+	assert_true(world_until(&w, one_path, 5000));
+	world_send(&w, HOST, 10000, true);
+	assert_true(world_until(&w, all_arrived, 5000));
+	world_close(&w);
+}
+
 /* Probes are small and pass; what QUIC says to prove a path is not, and does not. */
 static void a_path_that_swallows_large_packets_is_not_moved_to(void **state)
 {
@@ -758,6 +810,7 @@ int main(void)
 		cmocka_unit_test(a_path_that_dies_within_the_handshake_is_left),
 		cmocka_unit_test(a_handshake_goes_on_where_there_is_a_path),
 		cmocka_unit_test(of_two_paths_of_one_kind_the_newer_is_used),
+		cmocka_unit_test(a_path_that_goes_with_a_packet_is_not_asked_for_the_next_of_its_batch),
 		cmocka_unit_test(a_path_that_swallows_large_packets_is_not_moved_to),
 		cmocka_unit_test(after_an_interruption_a_new_path_has_its_time),
 		cmocka_unit_test(a_path_that_is_taken_away_late_in_its_silence_is_left_once),

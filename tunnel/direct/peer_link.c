@@ -173,15 +173,12 @@ static void packet_came(struct peer_link *l, struct link_path *lp, uint8_t *p, s
 static void on_arrived(struct path *p, uint8_t *data, size_t n, size_t segment, void *arg)
 {
 	struct peer_link *l = arg;
+	struct link_path *lp = peer_path_of(l, p);
 	uint64_t now = peer_now(l);
 
-	for (size_t at = 0; at < n && l->state != PEER_LINK_DOWN; at += segment) {
-		struct link_path *lp = peer_path_of(l, p);
-
-		if (!lp)
-			break;
+	/* With any of the packets p may be freed, and data with it: another path may be in use then. */
+	for (size_t at = 0; at < n && lp && lp->p == p && l->state != PEER_LINK_DOWN; at += segment)
 		packet_came(l, lp, data + at, MIN(segment, n - at), now);
-	}
 	peer_dirty(l);
 }
 

@@ -553,6 +553,7 @@ static int begin(struct run *r)
 static int run_share(struct cli *cli)
 {
 	static struct run r; /* the thread may look at it until the process ends */
+	bool waited_for;
 
 	r.cli = cli;
 	r.json = cli_has(cli, "json");
@@ -560,6 +561,7 @@ static int run_share(struct cli *cli)
 	if (r.result == 0)
 		(void)loop_run(r.loop);
 	end_progress(&r);
+	waited_for = r.watch.socket[0] || cli_has(cli, "to") || share_forward_tests(r.forward);
 	share_forward_free(r.forward);
 	acceptor_free(r.acceptor);
 	share_server_free(r.server);
@@ -568,8 +570,8 @@ static int run_share(struct cli *cli)
 	fflush(stdout);
 	timer_stop(&r.progress);
 	timer_stop(&r.end);
-	if (r.watch.socket[0] || cli_has(cli, "to"))
-		_exit(r.result); /* the thread waits for the agent, and the loop is what it writes to */
+	if (waited_for)
+		_exit(r.result); /* a thread waits for the agent, and the loop is what it writes to */
 	loop_free(r.loop);
 	return r.result;
 }

@@ -23,7 +23,8 @@ enum { AGENT_MS = 30000, ASK_ROUTER_MS = 8000 };
 
 struct reach_test {
 	pthread_t thread;
-	struct share_forward *f;
+	struct loop *loop;
+	struct share_forward *f; /* the loop's: the thread may outlive it */
 	struct mail mail;
 	char socket[512], hex[2 * REACH_NONCE + 1];
 	uint16_t port;
@@ -135,7 +136,7 @@ static void *ask_agent(void *arg)
 		(void)snprintf(t->error, sizeof t->error, "%s", text_of_key(error, "text"));
 	json_decref(error);
 	control_client_free(cl);
-	loop_post(t->f->o.loop, &t->mail);
+	loop_post(t->loop, &t->mail);
 	return NULL;
 }
 
@@ -185,7 +186,7 @@ static void test(struct share_forward *f)
 		free(t);
 		return;
 	}
-	*t = (struct reach_test){ .f = f, .mail = { .deliver = on_tested }, .port = addr_port(&f->inside) };
+	*t = (struct reach_test){ .loop = f->o.loop, .f = f, .mail = { .deliver = on_tested }, .port = addr_port(&f->inside) };
 	(void)snprintf(t->socket, sizeof t->socket, "%s", i.socket_path);
 	hex_encode(f->nonce, sizeof f->nonce, t->hex);
 	f->heard = false;
@@ -324,6 +325,11 @@ int share_forward_begin(struct share_forward *f)
 const struct addr *share_forward_inside(const struct share_forward *f)
 {
 	return &f->inside;
+}
+
+bool share_forward_tests(const struct share_forward *f)
+{
+	return f && f->testing;
 }
 
 struct share_forward *share_forward_free(struct share_forward *f)

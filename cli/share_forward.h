@@ -22,6 +22,8 @@ struct share_forward_options {
 /* Reads the configuration, finds interface and port. 0 or an exit code, said why. */
 int share_forward_new(const struct share_forward_options *o, struct share_forward **ret_f);
 struct share_forward *share_forward_free(struct share_forward *f); /* the router closes the port again */
+/* A test from the outside is under way: its thread waits for the agent, and then writes to the loop, which must not have gone. */
+bool share_forward_tests(const struct share_forward *f); /* NULL: false */
 DEFINE_CLEANUP(struct share_forward, share_forward_free)
 const struct addr *share_forward_inside(const struct share_forward *f); /* where to listen */
 int share_forward_begin(struct share_forward *f); /* somebody listens: asks STUN servers and router. 0 or an exit code */

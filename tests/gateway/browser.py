@@ -14,7 +14,7 @@ import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "share"), os.path.join(HERE, "..", "interop")]
-from share_world import Failed, case, fill, main, share, sha, wait_for  # noqa: E402
+from share_world import Failed, case, fill, main, own_address, share, sha, wait_for  # noqa: E402
 from chromium import Browser  # noqa: E402
 from tunnel_world import BUILD  # noqa: E402
 
@@ -272,16 +272,6 @@ def _(w):
                 with open(os.path.join(top, name), "rb") as f:
                     if z.read("folder/" + name) != f.read():
                         raise Failed(f"    {name} is another one in the ZIP")
-
-
-def own_address():
-    """Of the way to the outside, as the share finds it; loopback where there is none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        try:
-            s.connect(("198.51.100.1", 9))
-        except OSError:
-            return "127.0.0.1"
-        return s.getsockname()[0]
 
 
 @case("port-forwarding mode: the same page by plain http, which says so; downloads by the browser itself, uploads in pieces")

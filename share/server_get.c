@@ -88,7 +88,7 @@ static int fill_record(struct share_rq *q)
 			return r < 0 ? -errno : -ESTALE;
 		got += (size_t)r;
 	}
-	if (!tree_same(q->s->o.tree, q->n, q->fd))
+	if (!tree_same(&q->was, q->fd))
 		return -ESTALE;
 	q->buf_pos = q->at % RECORD_SIZE;
 	q->buf_n = got + RECORD_TAG;
@@ -99,7 +99,7 @@ static int fill_plain(struct share_rq *q)
 {
 	ssize_t r = pread(q->fd, q->buf, MIN(q->end - q->at, (uint64_t)RECORD_PLAIN), (off_t)q->at);
 
-	if (r <= 0 || !tree_same(q->s->o.tree, q->n, q->fd))
+	if (r <= 0 || !tree_same(&q->was, q->fd))
 		return r < 0 ? -errno : -ESTALE;
 	q->buf_pos = 0;
 	q->buf_n = (size_t)r;
@@ -235,10 +235,10 @@ static void give_empty(struct share_rq *q, const char *type)
 static bool open_entry(struct share_rq *q)
 {
 	struct tree *t = q->s->o.tree;
-	int r = tree_entry(t, q->n) ? tree_open_entry(t, q->n, &q->fd) : -ENOENT;
+	int r = tree_entry(t, q->n) ? tree_open_entry(t, q->n, &q->fd, &q->was) : -ENOENT;
 
 	if (r == -ESTALE && q->plain)
-		r = tree_open_entry(t, q->n, &q->fd);
+		r = tree_open_entry(t, q->n, &q->fd, &q->was);
 	if (r == 0)
 		return true;
 	if (r == -ESTALE)

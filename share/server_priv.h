@@ -43,6 +43,7 @@ struct share_rq {
 	/* sending */
 	bool transfer; /* counted */
 	int fd;
+	struct tree_identity was;  /* of fd */
 	uint64_t n;		   /* entry */
 	uint64_t size, at, end;	   /* of what is sent: bytes of records, or plain ones; at: next */
 	uint64_t plain_size;

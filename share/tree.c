@@ -34,6 +34,7 @@ struct tree {
 	EVP_MD_CTX *md;
 	int hash_fd;
 	uint64_t hash_n, hashed; /* whose, and how much of it */
+	struct tree_identity hash_was;
 	uint8_t *chunk;
 };
 
@@ -319,7 +320,7 @@ const struct tree_entry *tree_named(const struct tree *t, struct text shown, uin
 	return NULL;
 }
 
-int tree_open_entry(struct tree *t, uint64_t n, int *ret_fd)
+int tree_open_entry(struct tree *t, uint64_t n, int *ret_fd, struct tree_identity *ret_was)
 {
 	struct tree_entry *e = n < t->n ? &t->entries[n] : NULL;
 	struct stat st;
@@ -329,6 +330,7 @@ int tree_open_entry(struct tree *t, uint64_t n, int *ret_fd)
 		e->there = true;
 		if (is_same(&e->identity, &st)) {
 			*ret_fd = fd;
+			*ret_was = e->identity;
 			return 0;
 		}
 		close(fd);
@@ -342,11 +344,11 @@ int tree_open_entry(struct tree *t, uint64_t n, int *ret_fd)
 	return fd < 0 && fd != -ELOOP ? fd : -ENOENT;
 }
 
-bool tree_same(const struct tree *t, uint64_t n, int fd)
+bool tree_same(const struct tree_identity *was, int fd)
 {
 	struct stat st;
 
-	return n < t->n && fstat(fd, &st) == 0 && is_same(&t->entries[n].identity, &st);
+	return fstat(fd, &st) == 0 && is_same(was, &st);
 }
 
 /* ---- hashes ---- */
@@ -362,10 +364,10 @@ static void finish_hash(struct tree *t, struct tree_wait *w, int r)
 
 static int begin_hash(struct tree *t, uint64_t n)
 {
-	int r = tree_open_entry(t, n, &t->hash_fd);
+	int r = tree_open_entry(t, n, &t->hash_fd, &t->hash_was);
 
 	if (r == -ESTALE)
-		r = tree_open_entry(t, n, &t->hash_fd);
+		r = tree_open_entry(t, n, &t->hash_fd, &t->hash_was);
 	if (r < 0)
 		return r;
 	t->hash_n = n;
@@ -401,7 +403,7 @@ static void hash_some(struct timer *timer, uint64_t now)
 		t->hashed += (uint64_t)got;
 		loop_timer_set(t->loop, &t->step, 0);
 	} else {
-		bool same = tree_same(t, w->n, t->hash_fd) && t->hashed == e->size;
+		bool same = tree_same(&t->hash_was, t->hash_fd) && tree_same(&e->identity, t->hash_fd) && t->hashed == e->size;
 
 		e->has_sha = same && EVP_DigestFinal_ex(t->md, e->sha, NULL) == 1;
 		finish_hash(t, w, e->has_sha ? 0 : -ESTALE);

@@ -41,10 +41,11 @@ int tree_scan(struct tree *t);		     /* again: what is new, gone or changed. 0 o
 size_t tree_count(const struct tree *t);
 const struct tree_entry *tree_entry(const struct tree *t, uint64_t n); /* NULL: none, or gone */
 const struct tree_entry *tree_named(const struct tree *t, struct text shown, uint64_t *ret_n);
-/* A descriptor of it; -ESTALE: it is another file than when it was scanned, and its entry is brought up to date; -ENOENT and others. */
-int tree_open_entry(struct tree *t, uint64_t n, int *ret_fd);
-/* As -ESTALE of above, while fd is being read. */
-bool tree_same(const struct tree *t, uint64_t n, int fd);
+/* A descriptor of it, and what it is; -ESTALE: it is another file than when it was scanned, and its entry is brought up to date;
+ * -ENOENT and others. */
+int tree_open_entry(struct tree *t, uint64_t n, int *ret_fd, struct tree_identity *ret_was);
+/* As -ESTALE of above, while fd is being read. The entry does not tell: another look may have brought it up to date meanwhile. */
+bool tree_same(const struct tree_identity *was, int fd);
 
 struct tree_wait { /* for the hash of an entry */
 	struct list node;

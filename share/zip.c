@@ -20,6 +20,7 @@ struct share_archive {
 	size_t next; /* entry */
 	uint64_t at; /* the one under way */
 	int fd;
+	struct tree_identity was;
 	uint64_t left;
 	bool closed;
 	char *out; /* what was written and not read yet */
@@ -93,9 +94,9 @@ static int begin_file(struct share_archive *a)
 	a->at = a->next++;
 	if (!e)
 		return 0;
-	r = tree_open_entry(a->tree, a->at, &a->fd);
+	r = tree_open_entry(a->tree, a->at, &a->fd, &a->was);
 	if (r == -ESTALE)
-		r = tree_open_entry(a->tree, a->at, &a->fd);
+		r = tree_open_entry(a->tree, a->at, &a->fd, &a->was);
 	if (r < 0)
 		return r == -EMFILE || r == -ENFILE ? r : 0; /* it has gone since: it is not in the archive */
 	h = archive_entry_new();
@@ -117,7 +118,7 @@ static int put_piece(struct share_archive *a)
 {
 	ssize_t n = a->left ? read(a->fd, a->piece, MIN(a->left, (uint64_t)PIECE)) : 0;
 
-	if (n < 0 || (a->left && n == 0) || (!a->left && !tree_same(a->tree, a->at, a->fd)))
+	if (n < 0 || (a->left && n == 0) || (!a->left && !tree_same(&a->was, a->fd)))
 		return n < 0 ? -errno : -ESTALE;
 	if (n && archive_write_data(a->zip, a->piece, (size_t)n) != n)
 		return -EIO;

@@ -114,6 +114,7 @@ static void regular_files_below_the_folder_are_there_and_nothing_else(void **sta
 static void a_share_of_one_file_has_that_one(void **state)
 {
 	int fd;
+	struct tree_identity was;
 
 	(void)state;
 	open_it(at("b"));
@@ -126,8 +127,8 @@ static void a_share_of_one_file_has_that_one(void **state)
 	assert_int_equal(unlink(at("b")), 0);
 	assert_int_equal(tree_scan(w.t), 0);
 	assert_gone("b");
-	assert_int_equal(tree_open_entry(w.t, 0, &fd), -ENOENT);
-	assert_int_equal(tree_open_entry(w.t, 1, &fd), -ENOENT);
+	assert_int_equal(tree_open_entry(w.t, 0, &fd, &was), -ENOENT);
+	assert_int_equal(tree_open_entry(w.t, 1, &fd, &was), -ENOENT);
 }
 
 static void what_cannot_be_shared_is_refused_with_its_reason(void **state)
@@ -146,6 +147,7 @@ static void entries_keep_their_numbers_and_changed_files_get_another_salt(void *
 {
 	uint8_t salt[SHARE_SALT];
 	int fd;
+	struct tree_identity was;
 
 	(void)state;
 	open_it(w.root);
@@ -160,13 +162,15 @@ static void entries_keep_their_numbers_and_changed_files_get_another_salt(void *
 	assert_int_equal(tree_total(w.t), 8);
 	assert_memory_equal(tree_entry(w.t, 1)->salt, salt, sizeof(salt));
 	put("b", "changed");
-	assert_int_equal(tree_open_entry(w.t, 1, &fd), -ESTALE); /* told once, and brought up to date */
+	assert_int_equal(tree_open_entry(w.t, 1, &fd, &was), -ESTALE); /* told once, and brought up to date */
 	assert_there("b", 1, 7);
 	assert_memory_not_equal(tree_entry(w.t, 1)->salt, salt, sizeof(salt));
-	assert_int_equal(tree_open_entry(w.t, 1, &fd), 0);
-	assert_true(tree_same(w.t, 1, fd));
+	assert_int_equal(tree_open_entry(w.t, 1, &fd, &was), 0);
+	assert_true(tree_same(&was, fd));
 	put("b", "while it is read");
-	assert_false(tree_same(w.t, 1, fd));
+	assert_false(tree_same(&was, fd));
+	assert_int_equal(tree_scan(w.t), 0); /* somebody else asks for the list */
+	assert_false(tree_same(&was, fd));
 	close(fd);
 }
 
@@ -174,22 +178,23 @@ static void entries_keep_their_numbers_and_changed_files_get_another_salt(void *
 static void nothing_outside_is_opened_by_a_link_that_came_later(void **state)
 {
 	int fd;
+	struct tree_identity was;
 
 	(void)state;
 	open_it(w.root);
 	assert_int_equal(unlink(at("b")), 0);
 	assert_int_equal(symlink("/etc/passwd", at("b")), 0);
-	assert_int_equal(tree_open_entry(w.t, 1, &fd), -ENOENT);
+	assert_int_equal(tree_open_entry(w.t, 1, &fd, &was), -ENOENT);
 	assert_gone("b");
 	assert_int_equal(rename(at("sub"), at("was")), 0);
 	assert_int_equal(symlink(at("was"), at("sub")), 0);
-	assert_int_equal(tree_open_entry(w.t, 2, &fd), -ENOENT);
+	assert_int_equal(tree_open_entry(w.t, 2, &fd, &was), -ENOENT);
 	assert_int_equal(unlink(at("a")), 0);
 	assert_int_equal(mkdir(at("a"), 0700), 0);
-	assert_int_equal(tree_open_entry(w.t, 0, &fd), -ENOENT);
+	assert_int_equal(tree_open_entry(w.t, 0, &fd, &was), -ENOENT);
 	assert_int_equal(rmdir(at("a")), 0);
 	put("a", "back"); /* and may come back under its number */
-	assert_int_equal(tree_open_entry(w.t, 0, &fd), -ESTALE);
+	assert_int_equal(tree_open_entry(w.t, 0, &fd, &was), -ESTALE);
 	assert_there("a", 0, 4);
 }
 
@@ -326,6 +331,12 @@ static void change_a(void)
 	put("a", "another content");
 }
 
+static void change_a_and_look(void)
+{
+	put("a", "as long as that");
+	assert_int_equal(tree_scan(w.t), 0);
+}
+
 static void an_archive_has_what_is_there_and_is_whole_or_broken(void **state)
 {
 	static char zip[1 << 17], listed[1024];
@@ -346,6 +357,7 @@ static void an_archive_has_what_is_there_and_is_whole_or_broken(void **state)
 	list_archive(zip, (size_t)n, listed, sizeof(listed));
 	assert_string_equal(listed, "a=first;b=bb;");
 	assert_int_equal(archive(zip, sizeof(zip), 1, change_a), -ESTALE);
+	assert_int_equal(archive(zip, sizeof(zip), 1, change_a_and_look), -ESTALE); /* also where another receiver has asked for the list */
 	assert_true(archive(zip, sizeof(zip), 100, NULL) > 0); /* and the next one has the new content */
 }
 

@@ -22,52 +22,61 @@ static const char MASKED_MARK[] = "# secrets are masked";
 
 /* ---- what this node has ---- */
 
-static json_t *item_called(json_t *list, struct text name)
+/* Where a service would have the objects of a kind in its file. */
+struct place {
+	const char *list; /* as in common/store.h */
+	const char *key;  /* what the key of an object is there */
+};
+
+/* The item of the list whose value of key is name. Of domains case means nothing. */
+static json_t *item_called(json_t *list, const char *key, struct text name)
 {
+	bool domain = strcmp(key, "domain") == 0;
 	size_t i;
 	json_t *item;
 
-	json_array_foreach(list, i, item)
-		if (text_eq(text_of(json_string_value(json_object_get(item, "name"))), name))
+	json_array_foreach(list, i, item) {
+		struct text its = text_of(json_string_value(json_object_get(item, key)));
+		if (domain ? text_ieq(its, name) : text_eq(its, name))
 			return item;
+	}
 	return NULL;
 }
 
-/* "turn.user" → the list users of the section turn; "turn.realms.user" with the key "partner.example/alice" → the
- * list users of that item of turn.realms, and alice is left of the key; NULL: there is no such item. The list is made
- * if it is not there. */
-static json_t *list_of_kind(json_t *root, const char *kind, const char **key)
+/* What `map` has under the name, made if it is not there. */
+static json_t *under(json_t *map, struct text name, bool list)
 {
-	struct text rest = text_of(kind), section = text_cut(&rest, '.'), within = { 0 };
-	char name[64], list_name[64];
+	char key[64];
+	json_t *j;
 
-	if (text_find(rest, '.') >= 0)
-		within = text_cut(&rest, '.');
-	if (text_eq(section, TEXT("relay"))) /* relay.route: the relay is configured in the tunnel's section */
-		section = TEXT("tunnel");
-	snprintf(name, sizeof name, "%.*s", TEXT_FMT(section));
-	snprintf(list_name, sizeof list_name, "%.*ss", TEXT_FMT(rest));
-	json_t *map = json_object_get(root, name), *list;
-	if (!map)
-		json_object_set_new(root, name, map = json_object());
-	if (within.n) {
+	snprintf(key, sizeof key, "%.*s", TEXT_FMT(name));
+	j = json_object_get(map, key);
+	if (!j)
+		json_object_set_new(map, key, j = list ? json_array() : json_object());
+	return j;
+}
+
+/* The list of the place, made if it is not there. "turn.realms[].users" with the key "partner.example/alice" → that of this item of
+ * turn.realms, and alice is left of the key; NULL: there is no such item. */
+static json_t *list_at(json_t *root, const struct place *at, const char **key)
+{
+	struct text rest = text_of(at->list);
+	json_t *map = root;
+
+	for (;;) {
+		struct text brackets = text_cut(&rest, '.'), step = text_cut(&brackets, '[');
+		if (!rest.p)
+			return under(map, step, true);
+		if (!brackets.p) {
+			map = under(map, step, false);
+			continue;
+		}
 		struct text left = text_of(*key), owner = text_cut(&left, '/');
-		snprintf(name, sizeof name, "%.*s", TEXT_FMT(within));
-		map = item_called(json_object_get(map, name), owner);
+		map = item_called(under(map, step, true), "name", owner);
 		if (!map || !left.p)
 			return NULL;
 		*key = left.p; /* to the end of the key */
 	}
-	list = json_object_get(map, list_name);
-	if (!list)
-		json_object_set_new(map, list_name, list = json_array());
-	return list;
-}
-
-/* The text of an item's first value tells it from others, as it does in a file. */
-static bool in_list(json_t *list, const char *key)
-{
-	return item_called(list, text_of(key)) != NULL;
 }
 
 /* A setting: what the file has not set. */
@@ -85,34 +94,38 @@ static void merge_under(json_t *into, json_t *piece)
 	}
 }
 
-static void add_object(json_t *root, const char *kind, const json_t *row)
+static void add_object(json_t *root, const char *kind, const struct place *at, const json_t *row)
 {
-	const char *key = json_string_value(json_object_get(row, "key")), *whole = key;
+	const char *whole = json_string_value(json_object_get(row, "key")), *key = whole;
+	json_t *body = json_object_get(row, "placed"), *list, *item;
 
-	if (strcmp(kind, "setting") == 0) {
-		merge_under(root, json_object_get(row, "body"));
+	if (!body)
+		body = json_object_get(row, "body");
+	if (!key || !json_is_object(body)) /* one that has no place in a file */
 		return;
-	}
-	json_t *list = key ? list_of_kind(root, kind, &key) : NULL, *body = json_object_get(row, "body"), *item;
-
-	if (whole && !list)
+	list = list_at(root, at, &key);
+	if (!list)
 		fprintf(stderr, "%s %s of the store belongs to nothing in the configuration, and is left out\n", kind, whole);
-	if (!list || in_list(list, key)) /* the file wins */
+	if (!list || item_called(list, at->key, text_of(key))) /* the file wins */
 		return;
-	/* shared secrets go by an id, all else by a name */
-	item = json_pack("{s:s}", (strlen(kind) > 7 && strcmp(kind + strlen(kind) - 7, ".secret") == 0) ? "id" : "name", key);
+	item = json_pack("{s:s}", at->key, key);
 	json_object_update(item, body);
 	json_array_append_new(list, item);
 }
 
-static int add_kind(struct cli *cli, struct control_client *cl, json_t *root, const char *kind, bool secrets)
+/* of: the place, as the service says it; NULL: settings, each a piece of the whole. */
+static int add_kind(struct cli *cli, struct control_client *cl, json_t *root, const char *kind, const json_t *of, bool secrets)
 {
+	const struct place at = { json_string_value(json_object_get(of, "list")), json_string_value(json_object_get(of, "key")) };
 	json_t *rows = json_array(), *row;
 	size_t i;
 	int r = cli_objects(cli, cl, kind, secrets, rows);
 
 	json_array_foreach(rows, i, row)
-		add_object(root, kind, row);
+		if (!of)
+			merge_under(root, json_object_get(row, "body"));
+		else if (at.list && at.key)
+			add_object(root, kind, &at, row);
 	json_decref(rows);
 	return r;
 }
@@ -123,8 +136,8 @@ static int add_objects(struct cli *cli, const char *program, json_t *root, bool 
 	_cleanup_(control_client_freep) struct control_client *cl = NULL;
 	struct instance at;
 	char err[256];
-	json_t *kinds = NULL, *kind;
-	size_t i;
+	json_t *answer = NULL, *places, *of;
+	const char *kind;
 	int r;
 
 	if (!manager_program(program, strlen(program)))
@@ -137,11 +150,16 @@ static int add_objects(struct cli *cli, const char *program, json_t *root, bool 
 		fprintf(stderr, "stile %s: %s cannot be asked: what was made in its store is not here\n", cli->command->name, at.full);
 		return 0;
 	}
-	r = cli_call(cli, cl, "service.objects", NULL, &kinds);
-	json_array_foreach(json_object_get(kinds, "kinds"), i, kind)
+	r = cli_call(cli, cl, "service.objects", NULL, &answer);
+	places = json_object_get(answer, "places");
+	if (r == 0 && !places) /* it was not restarted since its files were replaced */
+		r = cli_fail(cli, "%s is of an older version than this tool: restart it", at.full);
+	if (r == 0)
+		r = add_kind(cli, cl, root, "setting", NULL, secrets); /* first: a realm of theirs may have objects */
+	json_object_foreach(places, kind, of)
 		if (r == 0)
-			r = add_kind(cli, cl, root, json_string_value(kind), secrets);
-	json_decref(kinds);
+			r = add_kind(cli, cl, root, kind, of, secrets);
+	json_decref(answer);
 	return r;
 }
 
@@ -345,12 +363,14 @@ static int compare(struct cli *cli, const char *here, const char *there, const c
 	int r = 0;
 
 	for (size_t i = 0; i < cli_n_services && r == 0; i++) {
+		struct cfg_root root = *cli_services[i].ops.config;
 		_cleanup_(cfg_freep) struct cfg *a = NULL, *b = NULL;
 		const char *section = cli_services[i].section, *file;
 		unsigned line;
-		r = load_text(cli, here, "this node", cli_services[i].ops.config, &a);
+		root.masked = true;
+		r = load_text(cli, here, "this node", &root, &a);
 		if (r == 0)
-			r = load_text(cli, there, name, cli_services[i].ops.config, &b);
+			r = load_text(cli, there, name, &root, &b);
 		if (r)
 			break;
 		bool has_a = cfg_where(a, section, &file, &line), has_b = cfg_where(b, section, &file, &line);
@@ -427,8 +447,9 @@ static const struct option_row diff_options[] = {
 static const struct command rows[] = {
 	{ "config export", "", "this node's configuration as one file: what is written and what was made in the stores",
 	  "The file with its conf.d, and the objects that were added while the services run (users, routes) in the places where\n"
-	  "a file would have them: the output can be read as a configuration file. Only what was set is shown; stile check\n"
-	  "--reference has the defaults. Secrets are masked unless --secrets is given.",
+	  "a file would have them: the output can be read as a configuration file. What a file has no place for (enrolled agents,\n"
+	  "registrations) is left out; stile backup takes it. Only what was set is shown; stile check --reference has the\n"
+	  "defaults. Secrets are masked unless --secrets is given.",
 	  export_options, ARRAY_LEN(export_options), 0, 0, run_export },
 	{ "config diff", "HOST|FILE", "is another node configured alike?",
 	  "FILE is another node's export or its stile.yaml, - is standard input; any other word is a HOST that is asked by ssh:\n"

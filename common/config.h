@@ -131,6 +131,7 @@ struct cfg; /* a parsed configuration: values, their places, the errors */
 struct cfg_root {
 	const struct cfg_schema *schema;  /* its rows are the sections this program reads */
 	const char *const *other_sections; /* NULL-terminated: allowed, not read here */
+	bool masked; /* an export is read, to be compared: CFG_MASK is a secret of any length */
 };
 /* Reads path and its conf.d. 0, or -errno with at least one error to show. *ret_cfg is set in both
  * cases (unless -ENOMEM). */

@@ -432,7 +432,7 @@ static void list_kinds(struct service *s)
 
 	for (const struct store_kind *k = s->ops->store_kinds; k && k->name && n < SERVICE_KINDS - 2; k++)
 		s->kinds[n++] = *k;
-	s->kinds[n] = (struct store_kind){ .name = SETTING_KIND, .schema = s->ops->config->schema };
+	s->kinds[n] = (struct store_kind){ .name = SETTING_KIND, .schema = s->ops->config->schema, .place = "" };
 }
 
 /* The file tells where the store is, and the store's settings complete the file. */

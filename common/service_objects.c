@@ -61,25 +61,32 @@ void service_hide(const struct service *s, const char *kind, json_t *body)
 /* all: what the service has learnt, too */
 static void reply_kinds(struct control_request *rq, const struct service *s, bool all)
 {
-	json_t *kinds = json_array();
+	json_t *kinds = json_array(), *places = json_object();
 
-	for (const struct store_kind *k = s->kinds; s->store && k->name; k++)
-		if (!k->state || all)
+	for (const struct store_kind *k = s->kinds; s->store && k->name; k++) {
+		if (k->place || all)
 			json_array_append_new(kinds, json_string(k->name));
-	control_reply(rq, json_pack("{s:o}", "kinds", kinds));
+		if (k->place && *k->place)
+			json_object_set_new(places, k->name, json_pack("{s:s, s:s}", "list", k->place, "key", k->schema->rows[0].name));
+	}
+	control_reply(rq, json_pack("{s:o, s:o}", "kinds", kinds, "places", places));
 }
 
-/* One row for the answer, a copy: {key, body, revision, changed_at}. NULL without memory. */
+/* One row for the answer, a copy: {key, body, revision, changed_at}, and placed where it is not the body that stands in a file. NULL
+ * without memory. */
 static json_t *shown_row(const struct listing *l, const json_t *row)
 {
-	json_t *body = json_deep_copy(json_object_get(row, "body"));
+	json_t *body = json_deep_copy(json_object_get(row, "body")), *shown;
 
 	if (body && !l->secrets && l->kind->schema && store_hide(l->kind->schema, body) < 0) {
 		json_decref(body);
 		return NULL;
 	}
-	return body ? json_pack("{s:O, s:o, s:O, s:O}", "key", json_object_get(row, "key"), "body", body, "revision",
-				json_object_get(row, "revision"), "changed_at", json_object_get(row, "changed_at")) : NULL;
+	shown = body ? json_pack("{s:O, s:o, s:O, s:O}", "key", json_object_get(row, "key"), "body", body, "revision",
+				 json_object_get(row, "revision"), "changed_at", json_object_get(row, "changed_at")) : NULL;
+	if (shown && l->kind->placed)
+		json_object_set_new(shown, "placed", json_pack("o?", l->kind->placed(body)));
+	return shown;
 }
 
 static void on_listed(const struct store_outcome *o, void *arg)

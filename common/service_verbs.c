@@ -200,8 +200,9 @@ static const struct control_verb verbs[] = {
 	  "tells what changed; with \"dry_run\" it only tells." },
 	{ "service.stop", CONTROL_ADMIN, on_stop, "Stops the service, as SIGTERM does." },
 	{ "service.drain", CONTROL_ADMIN, on_drain, "Takes nothing new on; stops when nothing is left, or after \"deadline_ms\"." },
-	{ "service.objects", CONTROL_OPERATOR, service_on_objects, "What the store holds: its kinds, or with \"kind\" a page of "
-	  "objects behind \"after\"; secrets masked unless \"secrets\". Of \"all\" kinds: also what the service has learnt." },
+	{ "service.objects", CONTROL_OPERATOR, service_on_objects, "What the store holds: its kinds and their places in a "
+	  "file, or with \"kind\" a page of objects behind \"after\"; secrets masked unless \"secrets\". Of \"all\" kinds: also what the service has "
+	  "learnt." },
 	{ "log.level", CONTROL_VIEWER, on_log_level,
 	  "The log level; an operator sets it with \"level\" until the next reload." },
 };

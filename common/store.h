@@ -37,11 +37,16 @@ int store_schema_version(void); /* of the databases that this program writes */
 struct store;
 struct cfg_schema;
 
-/* A kind of object, with the schema that tells which of its values are secrets. The rows outlive the store. */
+/* A kind of object, with the schema that tells which of its values are secrets; of a kind with a place its first row is what an object's key
+ * says. The rows outlive the store. */
 struct store_kind {
 	const char *name;
 	const struct cfg_schema *schema;
-	bool state; /* what the service has learnt, no thing of the configuration: not exported */
+	const char *place; /* its list in a configuration file, "sip.lan.servers"; "turn.realms[].users": what stands before the first slash of a
+			    * key names the item of turn.realms; "": a piece of the whole file. NULL: what the service has learnt or keeps for
+			    * itself, no thing of the configuration: not exported */
+	/* What stands there for an object, if that is not its body: an object, or NULL (no memory, or this one has no place there). */
+	json_t *(*placed)(const json_t *body);
 	bool unaudited; /* its changes are many and nobody's decision: they leave no audit row, so none can be undone, and a
 			 * revision is the time of the change in ms */
 };

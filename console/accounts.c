@@ -32,11 +32,11 @@ static const struct cfg_row kept_rows[] = {
 static const struct cfg_schema kept_schema = { "console.kept", kept_rows, ARRAY_LEN(kept_rows), sizeof(struct kept) };
 #define CODES "console.code" /* of a user: the step of the last one-time code that was taken. Each login writes it, so that it is no part of him */
 const struct store_kind console_store_kinds[] = {
-	{ .name = "console.user", .schema = &kept_schema, .state = true },
-	{ .name = "console.token", .schema = &kept_schema, .state = true },
-	{ .name = "console.session", .state = true, .unaudited = true },
-	{ .name = CODES, .state = true, .unaudited = true },
-	{ .name = "console.action", .state = true },
+	{ .name = "console.user", .schema = &kept_schema },
+	{ .name = "console.token", .schema = &kept_schema },
+	{ .name = "console.session", .unaudited = true },
+	{ .name = CODES, .unaudited = true },
+	{ .name = "console.action" },
 	{ 0 },
 };
 

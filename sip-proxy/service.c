@@ -323,15 +323,17 @@ static bool sip_alive(struct service *s)
 	return true;
 }
 
-static const struct store_kind kinds[] = { { "sip.secret", &sip_secret_schema },
-					   { "sip.interface", &sip_interface_schema },
-					   { "sip.user", &sip_user_schema },
-					   { "sip.route", &sip_route_schema },
-					   { "sip.partner", &sip_partner_schema },
-					   { "sip.server", &sip_server_schema },
-					   { SIP_BINDING_KIND, NULL, true, true },
-					   { SIP_LOGON_KIND, NULL, true, true },
-					   { NULL, NULL } };
+static const struct store_kind kinds[] = {
+	{ "sip.secret", &sip_secret_schema }, /* of this server's own tokens */
+	{ "sip.interface", &sip_interface_schema, "sip.interfaces" },
+	{ "sip.user", &sip_user_schema, "sip.users" },
+	{ "sip.route", &sip_route_schema, "sip.routes" },
+	{ "sip.partner", &sip_partner_schema, "sip.federation.partners" },
+	{ "sip.server", &sip_server_schema, "sip.lan.servers" },
+	{ .name = SIP_BINDING_KIND, .unaudited = true },
+	{ .name = SIP_LOGON_KIND, .unaudited = true },
+	{ 0 },
+};
 
 const struct service_ops sip_service_ops = {
 	.program = "stile-sip",

@@ -14,8 +14,13 @@
 
 /* Of the default realm the key is the name; of another it is "realm/name", and no realm's name has a slash. */
 static const char KIND[] = "turn.user", REALM_KIND[] = "turn.realms.user";
-const struct store_kind turn_store_kinds[] = { { KIND, &turn_user_schema }, { REALM_KIND, &turn_user_schema },
-					      { "turn.secret", &turn_secret_schema }, { "turn.realms.secret", &turn_secret_schema }, { NULL, NULL } };
+const struct store_kind turn_store_kinds[] = {
+	{ KIND, &turn_user_schema, "turn.users" },
+	{ REALM_KIND, &turn_user_schema, "turn.realms[].users" },
+	{ "turn.secret", &turn_secret_schema, "turn.secrets" },
+	{ "turn.realms.secret", &turn_secret_schema, "turn.realms[].secrets" },
+	{ 0 },
+};
 enum { USER_MAX = 255 /* a password, too */, USER_CAP = 1024, KEY_CAP = USER_CAP + 128 };
 
 struct turn_users {

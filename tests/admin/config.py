@@ -77,6 +77,21 @@ def _(w):
     diff(w, "node-c", env=path).exits(1).says("node-c gave no export", "ssh node-c stile config export | stile config diff -")
 
 
+@case("users and secrets of a realm are exported with it, wherever the realm was made")
+def _(w):
+    w.config(tls=False, listen=f'["udp:127.0.0.1:{w.base}", "udp:127.0.0.1:{w.base + 2}"]')
+    w.start()
+    w.ask("config", "set", "turn.realms",
+          f'[{{"name": "partner.example", "listen": ["udp:127.0.0.1:{w.base + 2}"], "users": [{{"name": "carol", "password": "of-carol"}}]}}]').exits(0)
+    w.ask("turn", "user", "add", "dan", "--realm", "partner.example", stdin="builder12\n").exits(0)
+    w.ask("turn", "secret", "add", "web", "--realm", "partner.example", stdin="a-long-secret-of-web\n").exits(0)
+    realm = export(w, "--json", "--secrets").json()["turn"]["realms"][0]
+    if [u["name"] for u in realm["users"]] != ["carol", "dan"] or realm["secrets"] != [{"id": "web", "secret": "a-long-secret-of-web"}]:
+        raise Failed(f"    {realm}")
+    for other in (export(w).out, export(w, "--secrets").out):
+        diff(w, "-", stdin=other).exits(0).says("alike")
+
+
 @case("ready: 0 while the service runs, 1 and why when it does not, 2 if there is none of the name")
 def _(w):
     w.config(tls=False)

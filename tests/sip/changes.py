@@ -68,5 +68,39 @@ def _(w):
     wait_for("it is removed again", lambda: not listens(port))
 
 
+@case("what was made in the store is exported where a file has it: it can be read as a file, and is alike")
+def _(w):
+    w.certificate()
+    w.config(tls=True, routes="[ { domain: Out.Test, host: 127.0.0.1, port: {o0}, transport: udp } ]", users="[ { name: ann, password: of-the-file } ]")
+    w.start()
+    port = w.other(5)
+    call(w, "sip.user.put", name="zoe@uc.test", password="first-word")
+    call(w, "config.put", kind="sip.route", key="partner.test", body={"host": "127.0.0.1", "port": "5999", "transport": "tcp"})
+    w.ask("sip", "federation", "allow", "friend.test", "--messages", "out").exits(0)
+    call(w, "config.put", kind="sip.server", key="uc-a", body={"password": "of-the-server", "addresses": ["192.0.2.7/32"], "group": "north"})
+    w.ask("sip", "interface", "add", f"tcp:127.0.0.1:{port}").exits(0)
+    call(w, "config.set", path="sip.limits.transactions", value=1234)
+
+    def export(*more):
+        return w.ask("config", "export", "-c", w.path("stile.yaml"), *more).exits(0)
+    clear = export("--secrets").says("of-the-file").says("first-word").says("of-the-server").never_says("token").out
+    sip = export("--secrets", "--json").json()["sip"]
+    want([u["name"] for u in sip["users"]], ["ann", "zoe@uc.test"])
+    want([r["domain"] for r in sip["routes"]], ["Out.Test", "partner.test"])
+    want([(p["domain"], p["messages"]) for p in sip["federation"]["partners"]], [("friend.test", "out")])
+    want([(s["user"], s["group"]) for s in sip["lan"]["servers"]], [("uc-a", "north")])
+    want([i["listen"] for i in sip["interfaces"]], [f"tcp:127.0.0.1:{port}"])
+    want(sip["limits"]["transactions"], "1234")
+    for masked in (False, True):
+        other = export().never_says("of-the-file", "first-word", "of-the-server", "token").out if masked else clear
+        w.ask("config", "diff", "-", "-c", w.path("stile.yaml"), stdin=other).exits(0).says("alike")
+    w.ask("config", "diff", "-", "-c", w.path("stile.yaml"), stdin=clear.replace("group: north", "group: south")).exits(1).says("sip.lan.servers[uc-a].group")
+    w.write("copy.yaml", clear)
+    w.check("copy.yaml").exits(0)
+    # The file has one of a name meanwhile: it wins, however it writes a domain.
+    w.config(tls=True, routes="[ { domain: Partner.Test, host: 127.0.0.2, port: {o0}, transport: udp } ]")
+    want([(r["domain"], r["host"]) for r in export("--json").json()["sip"]["routes"]], [("Partner.Test", "127.0.0.2")])
+
+
 if __name__ == "__main__":
     sys.exit(main(27900))

@@ -350,5 +350,39 @@ def _(w):
     w.ask("relay", "events").exits(0).says("Ready to get data from local port")
 
 
+@case("what was made in the stores of tunnel and agent is exported where a file has it: it can be read as a file, and is alike")
+def _(w):
+    def alike(config, clear, masked, *more):
+        for other in (clear, masked):
+            w.ask("config", "diff", "-", "-c", w.path(config), *more, stdin=other).exits(0).says("alike")
+        w.write("copy.yaml", clear)
+        w.check("copy.yaml").exits(0)
+
+    w.server()
+    w.agent("site", jobs=[f'name: of-file, port: {w.job_port(3)}, target: "127.0.0.1:9"'])
+    w.connected("site")
+    pins = ["sha256:" + c * 64 for c in "ab"]
+    call(w, "config.put", SERVER, kind="relay.route", key="r", body={"listen": f"127.0.0.1:{w.target_port(1)}", "target": "127.0.0.1:9", "name": "r"})
+    offered = {"agent": "site", "name": "offer", "job": {"port": str(w.job_port(1)), "target": "127.0.0.1:9", "name": "offer"}}
+    call(w, "config.put", SERVER, kind="tunnel.job", key="site/offer", body=offered)
+    w.verb("agent.job.add", {"job": {"port": str(w.job_port(0)), "target": "127.0.0.1:9", "name": "one"}}, AGENT)
+    call(w, "config.put", AGENT, kind="agent.visit", key="v", body={"name": "v", "agent": "home", "target": "pc:3389", "listen": str(w.target_port(2))})
+    guest = {"identity": pins[0], "name": "home", "visitor": "true", "allow": ["127.0.0.1/32:22"]}
+    call(w, "config.put", AGENT, kind="agent.peer", key=pins[0], body=guest)
+    call(w, "config.put", AGENT, kind="agent.peer", key=pins[1], body={"identity": pins[1], "name": "host", "host": "true"})
+
+    def export(config, *more):
+        return w.ask("config", "export", "-c", w.path(config), *more).exits(0)
+    clear = export("stile.yaml", "--secrets").out
+    want([r["name"] for r in export("stile.yaml", "--json").json()["tunnel"]["routes"]], ["r"])
+    alike("stile.yaml", clear, export("stile.yaml").never_says("correct horse").out)
+    here = ("--instance", "site")
+    agent = export("site.yaml", "--json", *here).json()["agent"]
+    want([j["name"] for j in agent["jobs"]], ["of-file", "one"])
+    want([(v["name"], v["target"]) for v in agent["visits"]], [("v", "pc:3389")])
+    want(agent["visitors"], [{k: guest[k] for k in ("identity", "name", "allow")}])
+    alike("site.yaml", export("site.yaml", "--secrets", *here).out, export("site.yaml", *here).out, *here)
+
+
 if __name__ == "__main__":
     sys.exit(main(17400))

@@ -21,8 +21,8 @@ static struct sip_location *location;
 static struct sip_location_store *behind;
 static char path[64];
 
-static const struct store_kind kinds[] = { { SIP_BINDING_KIND, NULL, true, true },
-					   { NULL, NULL, false, false } };
+static const struct store_kind kinds[] = { { .name = SIP_BINDING_KIND, .unaudited = true },
+					   { 0 } };
 
 static void start(void)
 {

@@ -380,8 +380,12 @@ static bool agent_alive(struct service *s)
 	return true; /* it is its loop that asks */
 }
 
-static const struct store_kind kinds[] = { { "agent.job", &job_schema, false }, { "agent.peer", &peer_schema, false },
-					     { "agent.visit", &visit_schema, false }, { NULL, NULL, false } };
+static const struct store_kind kinds[] = {
+	{ "agent.job", &job_schema, "agent.jobs" },
+	{ "agent.peer", &peer_schema, "agent.visitors", peer_as_visitor },
+	{ "agent.visit", &visit_schema, "agent.visits" },
+	{ 0 },
+};
 
 const struct service_ops agent_service_ops = {
 	.program = "stile-agent",

@@ -290,6 +290,20 @@ int peer_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg)
 	return values_parse(&kind, o, err, err_n, ret_cfg);
 }
 
+json_t *peer_as_visitor(const json_t *body)
+{
+	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
+	char err[256];
+	json_t *v;
+
+	if (peer_parse(body, err, sizeof(err), &cfg) < 0 || !((const struct peer_config *)cfg_values(cfg))->visitor)
+		return NULL;
+	v = json_copy((json_t *)body);
+	(void)json_object_del(v, "visitor");
+	(void)json_object_del(v, "host");
+	return v;
+}
+
 void visits_check(struct cfg *c, const struct cfg_list *visits, const struct cfg_list *visitors)
 {
 	const struct visit_config *v = visits->items;

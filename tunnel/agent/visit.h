@@ -57,6 +57,8 @@ extern const struct cfg_root visit_cfg_root; /* "visit: {…}" as a whole docume
 enum { VISIT_NAME_STRLEN = 384 };
 const char *visit_name(const struct visit_config *v, char buf[static VISIT_NAME_STRLEN]);
 int visit_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg); /* as values_parse() */
+/* The entry of agent.visitors that a peer of the store is: what may come here. NULL: it is none, or there is no memory. */
+json_t *peer_as_visitor(const json_t *body);
 int peer_parse(const json_t *o, char *err, size_t err_n, struct cfg **ret_cfg);
 /* Between the entries: no name, address or identity twice. */
 void visits_check(struct cfg *c, const struct cfg_list *visits, const struct cfg_list *visitors);

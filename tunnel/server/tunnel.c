@@ -426,10 +426,10 @@ json_t *tunnel_jobs_json(struct tunnel *t)
 }
 
 const struct store_kind tunnel_store_kinds[] = {
-	{ "relay.route", &route_schema, false },
-	{ "tunnel.job", NULL, true }, /* of other machines' files, if anybody's */
-	{ "tunnel.held", NULL, true },
-	{ REGISTRY_AGENT_KIND, &registry_agent_schema, true },
-	{ REGISTRY_CODE_KIND, &registry_code_schema, true },
-	{ NULL, NULL, false },
+	{ "relay.route", &route_schema, "tunnel.routes" },
+	{ "tunnel.job" }, /* of other machines' files, if anybody's */
+	{ "tunnel.held" },
+	{ REGISTRY_AGENT_KIND, &registry_agent_schema },
+	{ REGISTRY_CODE_KIND, &registry_code_schema },
+	{ 0 },
 };

@@ -223,6 +223,12 @@ static int row_of(struct cli *cli, const char *program, const char *key, json_t 
 	return r;
 }
 
+/* "[::1]:8443" is an address, "[2001:db8::/64]:22" a prefix: one item of a list. */
+static bool is_bracketed(const char *s)
+{
+	return *s == '[' && !strpbrk(s, "\"{, ");
+}
+
 /* Words as they stand; of a list each is an item; [..] and {..} are JSON. NULL: said why. */
 static json_t *value_of(struct cli *cli, const json_t *row)
 {
@@ -240,7 +246,9 @@ static json_t *value_of(struct cli *cli, const json_t *row)
 	}
 	if ((*first == '[' || *first == '{') && cli->n_words == 2 && list) {
 		v = json_loads(first, 0, &e);
-		if (!v)
+		if (!v && is_bracketed(first))
+			v = json_pack("[s]", first);
+		else if (!v)
 			cli_fail(cli, "the value is no JSON: %s", e.text);
 		return v;
 	}
@@ -256,17 +264,30 @@ static json_t *value_of(struct cli *cli, const json_t *row)
 	return v;
 }
 
+/* The arguments of a change of the first word's key: only if it has still the revision that is named. */
+static int path_args(struct cli *cli, json_t **ret_args)
+{
+	uint64_t revision = 0;
+	int r = cli_number(cli, "revision", 0, INT64_MAX, &revision);
+
+	if (r)
+		return r;
+	*ret_args = json_pack("{s:s}", "path", cli->words[0]);
+	if (cli_has(cli, "revision"))
+		json_object_set_new(*ret_args, "revision", json_integer((json_int_t)revision));
+	return 0;
+}
+
 static int run_set(struct cli *cli)
 {
 	const char *key = cli->words[0];
 	char program[SERVICE_NAME];
-	uint64_t revision = UINT64_MAX;
-	json_t *got = NULL, *value = NULL, *args;
+	json_t *got = NULL, *value = NULL, *args = NULL;
 	const json_t *row = NULL;
 	int r = program_of(cli, key, program);
 
-	if (r == 0 && cli_has(cli, "revision"))
-		r = cli_number(cli, "revision", 0, INT64_MAX, &revision);
+	if (r == 0)
+		r = path_args(cli, &args);
 	if (r == 0)
 		r = row_of(cli, program, key, &got, &row);
 	if (r == 0 && json_is_true(json_object_get(row, "secret")) && cli->n_words > 1 && strcmp(cli->words[1], "-") != 0)
@@ -274,20 +295,23 @@ static int run_set(struct cli *cli)
 	if (r == 0 && !(value = value_of(cli, row)))
 		r = EXIT_USAGE;
 	json_decref(got);
-	if (r)
+	if (r) {
+		json_decref(args);
 		return r;
-	args = json_pack("{s:s, s:o}", "path", key, "value", value);
-	if (revision != UINT64_MAX)
-		json_object_set_new(args, "revision", json_integer((json_int_t)revision));
+	}
+	json_object_set_new(args, "value", value);
 	return config_send(cli, program, "config.set", args);
 }
 
 static int run_unset(struct cli *cli)
 {
 	char program[SERVICE_NAME];
+	json_t *args = NULL;
 	int r = program_of(cli, cli->words[0], program);
 
-	return r ? r : config_send(cli, program, "config.unset", json_pack("{s:s}", "path", cli->words[0]));
+	if (r == 0)
+		r = path_args(cli, &args);
+	return r ? r : config_send(cli, program, "config.unset", args);
 }
 
 /* ---- transactions ---- */
@@ -477,7 +501,6 @@ static int run_history(struct cli *cli)
 #define OPTION_REVISION { "revision", 0, "NUMBER", "only if it still is what you have seen (stile config get KEY); 0: only if it is not set" }
 static const struct option_row get_options[] = { OPTION_SERVICE };
 static const struct option_row set_options[] = { OPTION_SERVICE, CONFIG_OPTION_TRANSACTION, CONFIG_OPTION_CONFIRM, OPTION_REVISION };
-static const struct option_row unset_options[] = { OPTION_SERVICE, CONFIG_OPTION_TRANSACTION, CONFIG_OPTION_CONFIRM };
 static const struct option_row confirm_options[] = { CONFIG_OPTION_CONFIRM };
 static const struct option_row history_options[] = { { "limit", 0, "N", "the newest N; 50 if not given" } };
 
@@ -489,7 +512,7 @@ static const struct command rows[] = {
 	  "cannot be set here. Of a list each VALUE is an item, and a list of maps is given as JSON; a secret is asked for\n"
 	  "if no VALUE is given, or read from standard input.",
 	  set_options, ARRAY_LEN(set_options), 1, 16, run_set, WITHOUT_CONFIG },
-	{ "config unset", "KEY", "let a key go back to its default", NULL, unset_options, ARRAY_LEN(unset_options), 1, 1, run_unset, WITHOUT_CONFIG },
+	{ "config unset", "KEY", "let a key go back to its default", NULL, set_options, ARRAY_LEN(set_options), 1, 1, run_unset, WITHOUT_CONFIG },
 	{ "config begin", "SERVICE", "begin a transaction: changes that are made as one", NULL, NULL, 0, 1, 1, run_begin, WITHOUT_CONFIG },
 	{ "config review", "SERVICE TRANSACTION", "what a transaction would change, and what stands against it", NULL, NULL, 0, 2, 2, run_review,
 	  WITHOUT_CONFIG },

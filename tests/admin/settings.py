@@ -293,6 +293,17 @@ def _(w):
     w.ask("config", "set", "turn.relam", "x").exits(1).says("no key turn.relam")
     w.ask("config", "set", "turn.peers.deny", "198.51.100.0/24", "203.0.113.0/24").exits(0)
     want(row(w, "turn.peers.deny")["value"], ["198.51.100.0/24", "203.0.113.0/24"])
+    # Addresses and prefixes in brackets are items, and no JSON; what is meant as JSON and is none is refused.
+    w.ask("config", "set", "stun_servers", "[::1]:3478", "--service", "turn").exits(0)
+    want(row(w, "stun_servers")["value"], ["[::1]:3478"])
+    w.ask("config", "set", "stun_servers", '["[::1]:3479"]', "--service", "turn").exits(0)
+    want(row(w, "stun_servers")["value"], ["[::1]:3479"])
+    w.ask("config", "set", "turn.users", "[{name: eve}]").exits(2).says("no JSON")
+    # Who unsets what has been changed meanwhile is told so, too.
+    w.ask("config", "unset", "stun_servers", "--service", "turn", "--revision", "1").exits(1).says("meanwhile")
+    want(row(w, "stun_servers")["value"], ["[::1]:3479"])
+    w.ask("config", "unset", "stun_servers", "--service", "turn", "--revision", str(row(w, "stun_servers")["revision"])).exits(0)
+    want(row(w, "stun_servers")["source"], "default")
     w.ask("config", "set", "turn.users", '[{"name": "eve", "password": "eves-own-1"}]').exits(0)
     want(row(w, "turn.users")["value"], [{"name": "eve", "password": "***"}])
     w.ask("config", "begin", "turn").exits(0).says("transaction 1")

@@ -42,7 +42,7 @@ static const struct column data_columns[] = {
 	{ "age_ms", "FOR", COL_MS },
 };
 static const struct column agent_columns[] = {
-	{ "name", "NAME", COL_TEXT }, { "origin", "FROM", COL_TEXT }, { "port", "PORT", COL_COUNT }, { "target", "TARGET", COL_TEXT },
+	{ "name", "NAME", COL_TEXT }, { "origin", "FROM", COL_TEXT }, { "port", "PORT", COL_TEXT }, { "target", "TARGET", COL_TEXT },
 	{ "connections", "DATA", COL_COUNT }, { "accepted", "ALL", COL_COUNT }, { "errors", "ERRORS", COL_COUNT }, { "rate_up", "UP/s", COL_BYTES },
 	{ "rate_down", "DOWN/s", COL_BYTES },
 };
@@ -51,7 +51,7 @@ static const struct column transaction_columns[] = {
 	{ "peer", "PEER", COL_TEXT }, { "bytes", "BYTES", COL_BYTES }, { "age_ms", "AGE", COL_MS },
 };
 static const struct column flow_columns[] = {
-	{ "id", "CONN", COL_COUNT }, { "transport", "VIA", COL_TEXT }, { "state", "STATE", COL_TEXT }, { "peer", "PEER", COL_TEXT },
+	{ "id", "CONN", COL_COUNT }, { "transport", "VIA", COL_TEXT }, { "state", "STATE", COL_TEXT }, { "remote", "PEER", COL_TEXT },
 	{ "local", "LOCAL", COL_TEXT }, { "age_ms", "AGE", COL_MS },
 };
 static const struct column transfer_columns[] = {

@@ -15,7 +15,7 @@ import sys
 import termios
 import time
 
-from world import PATIENCE, SIP, STILE, Failed, Server, case, main, silent, wait_for
+from world import AGENT, PATIENCE, SIP, STILE, Failed, Server, case, main, silent, wait_for
 
 
 class Terminal:
@@ -98,9 +98,10 @@ def with_terminal(fn):
     return run
 
 
-def start_sip(w):
-    full, w.full = w.full, "stile-sip"
-    s = Server(w, [SIP, "-c", w.path("stile.yaml"), "--runtime-dir", w.path("run"), *(["--user", "root"] if os.getuid() == 0 else [])])
+def start_beside(w, binary):
+    """Another service of the same file."""
+    full, w.full = w.full, os.path.basename(binary)
+    s = Server(w, [binary, "-c", w.path("stile.yaml"), "--runtime-dir", w.path("run"), *(["--user", "root"] if os.getuid() == 0 else [])])
     w.full = full
     w.servers.append(s)
     s.wait_ready()
@@ -154,6 +155,23 @@ def _(w, terminal):
         load.wait(20)
 
 
+@case("top shows the far end of a SIP connection, and the port that an agent's job asks for")
+@with_terminal
+def _(w, terminal):
+    w.config(tls=False, top=f'sip:\n  domains: [uc.test]\n  listen: ["tcp:127.0.0.1:{w.base + 2}"]\n'
+                            f'agent:\n  server: 127.0.0.1:{w.base + 3}\n  jobs: [ {{ name: of-file, port: 2222-2224, target: "127.0.0.1:22" }} ]\n')
+    start_beside(w, SIP)
+    start_beside(w, AGENT)
+    with socket.create_connection(("127.0.0.1", w.base + 2)) as s:
+        t = terminal("top", "--every", "200ms")
+        number = re.compile(r"(\d) (sip flows|agent jobs)")
+        views = {name: n for n, name in number.findall(t.until("sip flows", "agent jobs"))}
+        t.type(views["sip flows"])
+        t.until("PEER", "127.0.0.1:%d" % s.getsockname()[1])
+        t.type(views["agent jobs"])
+        t.until("PORT", "2222-2224")
+
+
 @case("top ends with SIGTERM and gives the terminal back; without a terminal it says so, and --json prints all tables once")
 @with_terminal
 def _(w, terminal):
@@ -175,7 +193,7 @@ def _(w):
     p = w.base + 2
     w.config(top=f'sip:\n  domains: [uc.test]\n  listen: ["udp:127.0.0.1:{p}", "tcp:127.0.0.1:{p}"]\n')
     w.start()
-    start_sip(w)
+    start_beside(w, SIP)
     said = w.ask("test", timeout=240).exits(0)
     said.says("✔ stile check -c").says("✔ stile test turn -c", "all").says(f"✔ stile test sip sip:127.0.0.1:{p};transport=udp").says(
         "✔ stile status", "all 5 tests are good")

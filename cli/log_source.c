@@ -18,7 +18,7 @@
 #include "common/manager.h"
 #include "common/service.h"
 
-enum { ASK_MS = 10000 };
+enum { ASK_MS = 10000, JOURNAL_LOOK_MAX = 100000 /* entries, for the first lines */ };
 
 /* ---- asking ---- */
 
@@ -250,7 +250,7 @@ static int lines_by_supervisor(struct log_source *s, const struct log_wish *w, j
 {
 	json_t *args = name_args(s), *answer = NULL, *lines, *line;
 	long long had = strtoll(s->next, NULL, 10), total;
-	size_t i, n;
+	size_t i, n, before = json_array_size(rows);
 	int r = log_call(s->client, "supervisor.output", args, &answer, why);
 
 	if (r < 0)
@@ -260,42 +260,64 @@ static int lines_by_supervisor(struct log_source *s, const struct log_wish *w, j
 	n = json_array_size(lines);
 	json_array_foreach(lines, i, line) {
 		long long number = total - (long long)(n - i); /* of this line, from 0 */
-		if (s->begun ? number >= had : n - i <= w->lines)
-			if (is_wanted(w, json_string_value(line)))
-				json_array_append(rows, line);
+		if ((!s->begun || number >= had) && is_wanted(w, json_string_value(line)))
+			json_array_append(rows, line);
 	}
+	while (!s->begun && json_array_size(rows) - before > w->lines)
+		json_array_remove(rows, before);
 	snprintf(s->next, sizeof s->next, "%lld", total);
 	json_decref(answer);
 	return 0;
 }
 
+/* The journal's entry as a line of the log. False: it has no text. */
+static bool journal_line(sd_journal *j, char line[static LOG_LINE_MAX])
+{
+	const void *data;
+	char when[40] = "";
+	uint64_t usec;
+	struct tm tm;
+	time_t t;
+	size_t n;
+
+	if (sd_journal_get_data(j, "MESSAGE", &data, &n) < 0 || n < 8)
+		return false;
+	/* Ours have their time; others' lines (a library's, systemd's own) get the journal's. */
+	if (!(n > 12 && ((const char *)data)[12] == '-') && sd_journal_get_realtime_usec(j, &usec) >= 0) {
+		t = (time_t)(usec / 1000000);
+		if (gmtime_r(&t, &tm))
+			(void)strftime(when, sizeof when, "%FT%TZ error ", &tm);
+	}
+	snprintf(line, LOG_LINE_MAX, "%s%.*s", when, (int)MIN(n - 8, (size_t)3500), (const char *)data + 8);
+	return true;
+}
+
+/* Back from the end to the first of the last lines that are wanted, or as far as is looked. True: it stands on an entry to be shown. */
+static bool journal_back(sd_journal *j, const struct log_wish *w)
+{
+	char line[LOG_LINE_MAX];
+	unsigned found = 0;
+
+	if (sd_journal_seek_tail(j) < 0 || sd_journal_previous(j) <= 0 || !w->lines)
+		return false;
+	for (unsigned looked = 1; looked < JOURNAL_LOOK_MAX; looked++) {
+		found += journal_line(j, line) && is_wanted(w, line);
+		if (found == w->lines || sd_journal_previous(j) <= 0) /* before the first it stays there */
+			break;
+	}
+	return true;
+}
+
 static int lines_by_journal(struct log_source *s, const struct log_wish *w, json_t *rows)
 {
 	sd_journal *j = s->journal;
-	const void *data;
-	uint64_t usec;
-	size_t n;
+	char line[LOG_LINE_MAX];
+	bool here = !s->begun && journal_back(j, w);
 
-	if (!s->begun && (sd_journal_seek_tail(j) < 0 || sd_journal_previous_skip(j, w->lines + 1) < 0))
-		return -EIO;
 	(void)sd_journal_process(j);
-	while (sd_journal_next(j) > 0) {
-		char line[LOG_LINE_MAX], when[40] = "";
-		struct tm tm;
-		time_t t;
-
-		if (sd_journal_get_data(j, "MESSAGE", &data, &n) < 0 || n < 8)
-			continue;
-		/* Ours have their time; others' lines (a library's, systemd's own) get the journal's. */
-		if (!(n > 12 && ((const char *)data)[12] == '-') && sd_journal_get_realtime_usec(j, &usec) >= 0) {
-			t = (time_t)(usec / 1000000);
-			if (gmtime_r(&t, &tm))
-				(void)strftime(when, sizeof when, "%FT%TZ error ", &tm);
-		}
-		snprintf(line, sizeof line, "%s%.*s", when, (int)MIN(n - 8, (size_t)3500), (const char *)data + 8);
-		if (is_wanted(w, line))
+	for (; here || sd_journal_next(j) > 0; here = false)
+		if (journal_line(j, line) && is_wanted(w, line))
 			json_array_append_new(rows, json_string(line));
-	}
 	return 0;
 }
 
@@ -340,7 +362,7 @@ int log_source_files(struct log_source *s, json_t **ret_rows, char why[static LO
 /* All that a source of lines has. */
 static int read_lines(struct log_source *s, int (*fn)(const void *p, size_t n, void *arg), void *arg, char why[static LOG_WHY])
 {
-	struct log_wish all = { .lines = 100000 };
+	struct log_wish all = { .lines = JOURNAL_LOOK_MAX };
 	json_t *rows = json_array(), *line;
 	size_t i;
 	int r = log_source_lines(s, &all, rows, why);

@@ -9,10 +9,11 @@ import sys
 import time
 import zipfile
 
-from world import ROOT, STILE, Failed, Said, Skipped, case, main, need_root, silent, wait_for
+from world import BUILD, ROOT, STILE, Failed, Said, Skipped, case, main, need_root, silent, wait_for
 import socket
 
 USER = ["--user", "root"] if ROOT else []
+JOURNAL = os.path.join(BUILD, "tests/admin/libadmin-journal.so")
 
 
 class Supervisor:
@@ -69,6 +70,13 @@ def text(path):
 
 def pid(w):
     return w.verb("service.status")["pid"]
+
+
+def want_lines(said, ends):
+    """A line each, with this in it."""
+    lines = said.exits(0).out.splitlines()
+    if len(lines) != len(ends) or not all(e in line for e, line in zip(ends, lines)):
+        said.fail(f"not a line each with {ends}")
 
 
 @case("supervise starts what the file configures; start, stop and restart wait until it is done, and status shows what is stopped")
@@ -188,6 +196,26 @@ def _(w):
     with zipfile.ZipFile(w.path("x.zip")) as z:
         if b"service.ready" not in z.read("stile-turn.log"):
             raise Failed("    the archive lacks it")
+
+
+@case("of the supervisor's memory and of the journal, too, --match and --level find the last lines that fit, not those among the last")
+def _(w):
+    w.config(tls=False, log="{ level: debug }")
+    s = Supervisor(w)
+    s.says("stile-turn runs, pid")
+    here = ("logs", "turn", "-c", w.path("stile.yaml"))
+    wait_for("the log has it", lambda: "service.ready" in w.ask(*here).exits(0).out)
+    for _ in range(5):  # lines behind it
+        w.verb("service.reload")
+    want_lines(w.ask(*here, "-n", "1", "--match", "Service.Ready"), ["service.ready"])
+    want_lines(w.ask(*here, "-n", "2", "--match", "service.re"), ["service.re", "service.re"])
+    s.stop()
+    lines = [f"2026-01-01T00:00:{i:02}.000Z {'warn' if i in (3, 7) else 'info'} turn.line number={i}" for i in range(20)]
+    w.write("journal", "\n".join(lines) + "\n")
+    env = {"LD_PRELOAD": os.path.abspath(JOURNAL), "STILE_TEST_JOURNAL": w.path("journal")}
+    for more, expected in ((("-n", "2"), (18, 19)), (("-n", "50"), range(20)), (("-n", "1", "--level", "warn"), (7,)), (("--level", "warn"), (3, 7)),
+                           (("-n", "2", "--match", "NUMBER=1"), (18, 19)), (("-n", "3", "--match", "number=4"), (4,))):
+        want_lines(w.ask(*here, *more, env=env), [f"number={i}" for i in expected])
 
 
 @case("logs zip has every file byte for byte, logs delete empties and removes, and neither touches anything else")

@@ -108,19 +108,27 @@ static bool is_running(const struct cli *cli, const char *full)
 	return cli_connect_named(cli, full, 3000, &cl) == 0;
 }
 
+/* As stile start and stop take it: "stile-turn@lab" → "turn@lab". */
+static const char *short_name(const char *full)
+{
+	return strncmp(full, "stile-", 6) == 0 ? full + 6 : full;
+}
+
 static int refuse_running(struct cli *cli, const json_t *services)
 {
-	char list[512] = "";
-	struct sb names = sb_init(list, sizeof list);
+	char list[512] = "", list_of_words[512] = "";
+	struct sb names = sb_init(list, sizeof list), words = sb_init(list_of_words, sizeof list_of_words);
 	json_t *s;
 	size_t i;
 
 	json_array_foreach(services, i, s) {
 		const char *full = json_string_value(json_object_get(s, "service"));
-		if (is_wanted(cli, full) && is_running(cli, full))
-			sb_fmt(&names, "%s%s", names.n ? ", " : "", full);
+		if (!is_wanted(cli, full) || !is_running(cli, full))
+			continue;
+		sb_fmt(&names, "%s%s", names.n ? ", " : "", full);
+		sb_fmt(&words, " %s", short_name(full));
 	}
-	return names.n ? restore_refuse(cli, "running", "%s: stop what runs before you restore it (stile stop), or use --stop", list) : 0;
+	return names.n ? restore_refuse(cli, "running", "%s: stop what runs before you restore it (stile stop%s), or use --stop", list, list_of_words) : 0;
 }
 
 /* ---- stop and start ---- */
@@ -284,6 +292,20 @@ static void hold_signals(bool on)
 	(void)sigprocmask(on ? SIG_BLOCK : SIG_UNBLOCK, &these, NULL);
 }
 
+static void print_done(const struct restoring *w)
+{
+	json_t *s;
+	size_t i;
+
+	printf("restored; what was there is kept as NAME.before-restore. %s", w->n_stopped ? "What was stopped runs again." : "Start the services: stile start");
+	json_array_foreach(json_object_get(w->plan, "services"), i, s)
+		if (!w->n_stopped && !json_is_true(json_object_get(s, "left_out"))) {
+			printf(" ");
+			print_clean(stdout, short_name(json_string_value(json_object_get(s, "service"))));
+		}
+	printf("\n");
+}
+
 static int restore(struct cli *cli, const json_t *about, const json_t *contents)
 {
 	struct restoring w = { .cli = cli, .contents = contents, .plan = make_plan(cli, contents) };
@@ -303,9 +325,10 @@ static int restore(struct cli *cli, const json_t *about, const json_t *contents)
 	json_object_set_new(w.plan, "restored", json_boolean(!dry));
 	if (r == 0 && cli_has(cli, "json"))
 		print_json(w.plan);
+	else if (r == 0 && dry)
+		printf("nothing was changed\n");
 	else if (r == 0)
-		printf("%s%s\n", dry ? "nothing was changed" : "restored; what was there is kept as NAME.before-restore.",
-		       dry ? "" : w.n_stopped ? " What was stopped runs again." : " Start the services: stile start");
+		print_done(&w);
 	json_decref(w.plan);
 	hold_signals(false);
 	return r;

@@ -46,19 +46,19 @@ def _(w):
         raise Failed("    others may read the backup")
     backup(w, code=1).says("is there already")
     restore(w, word="another passphrase", code=1).says("not the passphrase")
-    restore(w, code=1).says("stop what runs")
+    restore(w, code=1).says("stop what runs", "(stile stop turn turn@lab)")
     restore(w, "all.backup", "--dry-run").says("stile-turn, ", "turn.user", "server.key", "word.txt", "nothing was changed")
     s.stop()
     restore(w, "all.backup", "--only", "nothing", code=1).says("not in this backup")
     restore(w, "all.backup", code=1).says("stile-turn@lab: stop what runs")
-    restore(w, "all.backup", "--only", "turn").says("restored")  # beside the one that runs
+    restore(w, "all.backup", "--only", "turn").says("restored", "stile start turn\n")  # beside the one that runs
     lab.stop()
     backup(w, "stopped.backup").says("2 services")
     for gone in ("stile.yaml", "server.pem", "server.key", "word.txt"):
         os.remove(w.path(gone))
     shutil.rmtree(w.path("store"))
     for name in ("all.backup", "stopped.backup"):
-        restore(w, name).says("restored")
+        restore(w, name).says("restored", "stile start turn turn@lab\n")
         if open(w.path("word.txt"), encoding="ascii").read() != "word-of-a-file\n" or os.stat(w.path("server.key")).st_mode & 0o077:
             raise Failed("    files are not as they were")
         s = w.start()

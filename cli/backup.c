@@ -34,7 +34,6 @@ struct taking {
 int backup_passphrase(struct cli *cli, bool twice, char out[static BACKUP_PASSPHRASE_CAP])
 {
 	const char *path = cli_option(cli, "passphrase-file");
-	char again[BACKUP_PASSPHRASE_CAP];
 	int r = 0;
 
 	if (path) {
@@ -46,13 +45,7 @@ int backup_passphrase(struct cli *cli, bool twice, char out[static BACKUP_PASSPH
 		fclose(f);
 		out[strcspn(out, "\r\n")] = 0;
 	} else {
-		r = cli_read_secret(cli, "passphrase of the backup", out, BACKUP_PASSPHRASE_CAP);
-	}
-	if (r == 0 && !path && twice && isatty(STDIN_FILENO)) {
-		r = cli_read_secret(cli, "passphrase once more", again, sizeof again);
-		if (r == 0 && strcmp(again, out) != 0)
-			r = cli_fail(cli, "these are two passphrases: nothing was written");
-		bytes_wipe(again, sizeof again);
+		r = (twice ? cli_read_new_secret : cli_read_secret)(cli, "passphrase of the backup", out, BACKUP_PASSPHRASE_CAP);
 	}
 	if (r == 0 && twice && strlen(out) < BACKUP_PASSPHRASE_MIN)
 		r = cli_fail(cli, "a passphrase has at least %d characters", BACKUP_PASSPHRASE_MIN);

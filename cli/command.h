@@ -94,6 +94,8 @@ int cli_wrong(const struct cli *c, const char *fmt, ...) _printf_(2, 3);
 
 /* A "password" that is typed without echo, or the first line of standard input. 0, or EXIT_FAILED after saying what is wrong. */
 int cli_read_secret(const struct cli *c, const char *what, char *out, size_t cap);
+/* One that locks something and is nowhere else: on a terminal it is typed twice. */
+int cli_read_new_secret(const struct cli *c, const char *what, char *out, size_t cap);
 
 /* Name or address: 0, or EXIT_FAILED after saying why. */
 int cli_resolve(const struct cli *c, const char *host, uint16_t port, struct addr *ret_a);

@@ -12,6 +12,9 @@
 #include <termios.h>
 #include <unistd.h>
 #include "cli/command.h"
+#include "common/bytes.h"
+
+enum { SECRET_MAX = 1024 };
 
 static const int endings[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 static volatile sig_atomic_t ended_by;
@@ -57,4 +60,21 @@ int cli_read_secret(const struct cli *c, const char *what, char *out, size_t cap
 		return cli_fail(c, "the %s is too long", what);
 	out[n] = 0;
 	return n ? 0 : cli_fail(c, "no %s was given (it is read from the terminal or from standard input)", what);
+}
+
+int cli_read_new_secret(const struct cli *c, const char *what, char *out, size_t cap)
+{
+	char again[SECRET_MAX], more[80];
+	int r = cli_read_secret(c, what, out, cap);
+
+	if (r || !isatty(STDIN_FILENO))
+		return r;
+	snprintf(more, sizeof more, "%s once more", what);
+	r = cli_read_secret(c, more, again, MIN(cap, sizeof again));
+	if (r == 0 && strcmp(again, out) != 0)
+		r = cli_fail(c, "that was another one than before: nothing was done");
+	if (r)
+		bytes_wipe(out, cap);
+	bytes_wipe(again, sizeof again);
+	return r;
 }

@@ -89,7 +89,7 @@ static int export(struct cli *cli, bool successor, bool remove)
 {
 	char passphrase[PASSPHRASE_MAX];
 	json_t *args, *result = NULL;
-	int r = cli_read_secret(cli, "passphrase of the backup", passphrase, PASSPHRASE_MAX);
+	int r = cli_read_new_secret(cli, "passphrase of the backup", passphrase, PASSPHRASE_MAX);
 
 	if (r)
 		return r;

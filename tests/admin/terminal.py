@@ -15,7 +15,7 @@ import sys
 import termios
 import time
 
-from world import AGENT, PATIENCE, SIP, STILE, Failed, Server, case, main, silent, wait_for
+from world import AGENT, PATIENCE, SIP, STILE, TUNNEL, Failed, Server, case, main, silent, wait_for
 
 
 class Terminal:
@@ -312,6 +312,25 @@ def _(w):
         page = w.write("stile-commands.1", w.stile("completion", "man").out)
         w.run("man", "--warnings", "-l", page, env={"MANPAGER": "cat", "LANG": "C.UTF-8"}).exits(0).says("stile turn sessions", "--realm").never_says(
             "warning:")
+
+
+@case("a passphrase that locks a backup is typed twice; of two that differ nothing is made, and the key stays where it is")
+@with_terminal
+def _(w, terminal):
+    w.config(tls=False, top=f'tunnel:\n  listen: ["tls:127.0.0.1:{w.base + 2}"]\n  ports: {w.base + 3}-{w.base + 4}\n')
+    start_beside(w, TUNNEL)
+    for again, status in (("open sesama", 1), ("open sesame", 0)):
+        t = terminal("tunnel", "identity", "successor", "export", w.path("successor.pem"))
+        t.until("Passphrase of the backup:")
+        t.type("open sesame\n")
+        t.until("Passphrase of the backup once more:")
+        if os.path.exists(w.path("successor.pem")):
+            raise Failed("    it is written before the passphrase was typed again")
+        t.type(again + "\n")
+        if "another one" in t.ends(status) and os.path.exists(w.path("successor.pem")):
+            raise Failed("    a backup was written with a passphrase that was mistyped once")
+        gone = w.ask("tunnel", "identity").exits(0)
+        gone.never_says("kept elsewhere") if status else gone.says("kept elsewhere")
 
 
 if __name__ == "__main__":

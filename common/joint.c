@@ -177,9 +177,9 @@ struct joint *joint_free(struct joint *j)
 	return NULL;
 }
 
-void joint_kill(struct joint *j)
+void joint_kill(struct joint *j, const char *why)
 {
-	end_later(j, JOINT_END_KILLED, 0, joint_end_text(JOINT_END_KILLED));
+	end_later(j, JOINT_END_KILLED, 0, why ? why : joint_end_text(JOINT_END_KILLED));
 }
 
 void joint_refuse(struct joint *j, int err, const char *why)

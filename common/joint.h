@@ -89,7 +89,8 @@ int joint_new(struct joint_pool *pool, const struct joint_options *opt, const st
  * may be NULL. What goes wrong is reported by want_b. */
 void joint_dial(struct joint *j, int fd, const struct joint_tls *tls);
 void joint_refuse(struct joint *j, int err, const char *why); /* there is no B: JOINT_END_CONNECT follows */
-void joint_kill(struct joint *j);	  /* both are reset; JOINT_END_KILLED follows */
+/* Both are reset; JOINT_END_KILLED follows. why NULL: by an administrator. */
+void joint_kill(struct joint *j, const char *why);
 struct joint *joint_free(struct joint *j); /* at once; both are closed */
 DEFINE_CLEANUP(struct joint, joint_free)
 

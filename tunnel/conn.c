@@ -363,7 +363,7 @@ void relay_conns_drop(struct relay_worker *w, const char *route)
 		if (route && strcmp(c->peer.route->name, route) != 0)
 			continue;
 		if (route) {
-			joint_kill(c->joint);
+			joint_kill(c->joint, NULL);
 			continue;
 		}
 		joint_info(c->joint, &i); /* the worker ends: nothing is told by the loop any more */
@@ -371,6 +371,16 @@ void relay_conns_drop(struct relay_worker *w, const char *route)
 		close_log(c, "the service stopped");
 		relay_peer_record(&c->peer, c->open ? RECORD_ENDED : RECORD_FAILED, "the service stopped", i.bytes);
 		conn_free(c);
+	}
+}
+
+void relay_conns_recheck(struct relay_worker *w, const struct route *r)
+{
+	list_for_each (it, &w->conns) {
+		struct relay_conn *c = conn_of(list_entry(it, struct relay_peer, node));
+
+		if (relay_peer_struck_off(&c->peer, r))
+			joint_kill(c->joint, RELAY_STRUCK_OFF);
 	}
 }
 
@@ -383,7 +393,7 @@ int relay_conn_act(struct relay_worker *w, uint64_t id, enum relay_act what)
 		if (c->peer.id != id)
 			continue;
 		if (what == RELAY_KICK)
-			joint_kill(c->joint);
+			joint_kill(c->joint, NULL);
 		else if (what == RELAY_LOG_ON)
 			r = relay_peer_log(&c->peer, on_log_room);
 		else if (what == RELAY_LOG_OFF)

@@ -5,7 +5,7 @@
  * batches (common/dgram) and go on in place.
  *
  * A flow ends when nothing came either way for a while, when its target refuses (the next datagram makes
- * another, to the next target), when it is kicked, or with its listener. While a name is being resolved a few
+ * another, to the next target), when it is kicked, when its route allows its source no more, or with its listener. While a name is being resolved a few
  * datagrams wait. Over the route's bit rate, and while its data log has to wait for the disk, datagrams are dropped.
  */
 #include <errno.h>
@@ -398,6 +398,16 @@ void relay_flows_drop(struct relay_worker *w, const char *route)
 
 		if (!route || strcmp(f->peer.route->name, route) == 0)
 			flow_free(f, route ? joint_end_text(JOINT_END_KILLED) : "the service stopped");
+	}
+}
+
+void relay_flows_recheck(struct relay_worker *w, const struct route *r)
+{
+	list_for_each_safe (it, &w->flows_by_age) {
+		struct relay_flow *f = flow_of(list_entry(it, struct relay_peer, node));
+
+		if (relay_peer_struck_off(&f->peer, r))
+			flow_free(f, RELAY_STRUCK_OFF);
 	}
 }
 

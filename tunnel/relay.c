@@ -4,7 +4,7 @@
  * connects is the workers' business.
  *
  * A route that is changed keeps its sockets if it listens where it did, so nothing that waits in their queues
- * is lost. Ports that cannot be bound, and names of targets that cannot be resolved, are tried again with
+ * is lost, and its connections, but for those of sources that it does not allow any more. Ports that cannot be bound, and names of targets that cannot be resolved, are tried again with
  * growing pauses; each change of fortune is one event. Whether a name resolves is only asked here to be
  * told: each connection asks for itself.
  */
@@ -192,6 +192,15 @@ static void entry_free(struct relay_entry *e)
 	free(e);
 }
 
+/* Whoever connects from now on is held against the new list already. */
+static void recheck(const struct relay_entry *e)
+{
+	struct relay_order o = { .what = RELAY_RECHECK, .route = e->route };
+
+	if (e->relay->started && e->route->c->allow.n)
+		workers_call(&e->relay->workers, relay_obey, &o);
+}
+
 /* What the entry is from now on, without binding anything yet. Takes the route. */
 static int entry_set(struct relay_entry *e, struct route *fresh)
 {
@@ -213,6 +222,7 @@ static int entry_set(struct relay_entry *e, struct route *fresh)
 	e->route = fresh;
 	if (stays)
 		relay_ports_reroute(e);
+	recheck(e);
 	return 0;
 }
 

@@ -104,11 +104,11 @@ struct relay_listener {
 	struct io io;		   /* UDP */
 };
 
-enum relay_command { RELAY_LISTEN, RELAY_REROUTE, RELAY_UNLISTEN, RELAY_DROP };
+enum relay_command { RELAY_LISTEN, RELAY_REROUTE, RELAY_UNLISTEN, RELAY_DROP, RELAY_RECHECK };
 struct relay_order { /* to all workers, by workers_call */
 	enum relay_command what;
 	uint64_t id;
-	struct route *route; /* of LISTEN, REROUTE and DROP */
+	struct route *route; /* of all but UNLISTEN */
 	unsigned index;
 	struct addr at;
 	const int *fds;
@@ -152,6 +152,9 @@ void relay_peer_record(const struct relay_peer *p, enum record_kind kind, const 
 int relay_peer_log(struct relay_peer *p, void (*room)(void *arg));
 /* What passes, for data log and watchers. DATA_LOG_WAIT: room() follows; DATA_LOG_STOPPED: there is no log any more. */
 int relay_peer_passes(struct relay_peer *p, unsigned way, const uint8_t *data, size_t n);
+#define RELAY_STRUCK_OFF "the route does not allow this source any more"
+/* Of this route, from where it does not allow any more? */
+bool relay_peer_struck_off(const struct relay_peer *p, const struct route *r);
 /* Refused before there was a peer. */
 void relay_refused(struct relay_listener *l, const struct addr *source, enum relay_refusal why);
 
@@ -180,6 +183,8 @@ void relay_dial_end(struct relay_dial *d);
 extern const struct acceptor_ops relay_acceptor_ops; /* arg: struct relay_listener */
 void relay_conns_count(struct relay_worker *w);
 void relay_conns_drop(struct relay_worker *w, const char *route); /* NULL: all, and now */
+void relay_conns_recheck(struct relay_worker *w,
+			 const struct route *r); /* those of its name, whose source it does not allow, end */
 int relay_conn_act(struct relay_worker *w, uint64_t id, enum relay_act what);
 json_t *relay_conn_json(const struct relay_peer *p, uint64_t now);
 
@@ -188,5 +193,6 @@ int relay_udp_open(struct relay_listener *l, int fd);
 void relay_udp_close(struct relay_listener *l);
 void relay_flows_count(struct relay_worker *w);
 void relay_flows_drop(struct relay_worker *w, const char *route);
+void relay_flows_recheck(struct relay_worker *w, const struct route *r); /* likewise */
 int relay_flow_act(struct relay_worker *w, uint64_t id, enum relay_act what);
 json_t *relay_flow_json(const struct relay_peer *p, uint64_t now);

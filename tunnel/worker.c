@@ -133,6 +133,11 @@ void relay_peer_count(struct relay_peer *p, const uint64_t bytes[2])
 	}
 }
 
+bool relay_peer_struck_off(const struct relay_peer *p, const struct route *r)
+{
+	return strcmp(p->route->name, r->name) == 0 && !route_allows(r, &p->source);
+}
+
 static const struct log_msg *const messages[RECORD_KINDS] = {
 	[RECORD_OPENED] = &MSG_RELAY_CONNECTION_OPENED,
 	[RECORD_ENDED] = &MSG_RELAY_CONNECTION_ENDED,
@@ -260,6 +265,10 @@ void relay_obey(struct worker *wk, void *arg)
 	case RELAY_DROP:
 		relay_conns_drop(w, o->route->name);
 		relay_flows_drop(w, o->route->name);
+		break;
+	case RELAY_RECHECK:
+		relay_conns_recheck(w, o->route);
+		relay_flows_recheck(w, o->route);
 		break;
 	}
 }

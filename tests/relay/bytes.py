@@ -442,5 +442,43 @@ def _(w):
             s.close()
 
 
+@case("a source that a reload strikes off a route's list loses its connections and flows, and who is on it keeps them")
+def _(w):
+    tcp = 'name: tcp, listen: "127.0.0.1:{p0}", target: "127.0.0.1:{t0}"'
+    udp = 'name: udp, listen: "127.0.0.1:{p1}", target: "127.0.0.1:{t1}", udp: true'
+    with Target(w.target_port(0), echo), UdpTarget(w.target_port(1), lambda d: d[::-1]):
+        w.config([tcp, udp])
+        w.start()
+        streams = [socket.create_connection(("127.0.0.1", w.base), 10, (f"127.0.0.{n}", 0)) for n in (1, 2)]
+        flows = [source() for _ in (1, 2)]
+        for n, s in enumerate(flows):
+            s.bind((f"127.0.0.{n + 1}", 0))
+            s.connect(("127.0.0.1", w.base + 1))
+
+        def works(n):
+            streams[n].sendall(b"stream")
+            expect("an echo", read_all(streams[n], 6), b"stream")
+            flows[n].send(b"camera")
+            expect("an answer", flows[n].recv(100), b"aremac")
+        works(0)
+        works(1)
+        w.config([f"{r}, allow: [127.0.0.1/32]" for r in (tcp, udp)])
+        w.reload()
+        works(0)
+        if not was_reset(streams[1]):
+            raise Failed("    the connection of the other one goes on")
+        flows[1].send(b"camera")
+        wait_for("its datagram is refused", lambda: w.route("udp")["refused"] == 1)
+        flows[1].settimeout(0.3)
+        try:
+            raise Failed(f"    it has an answer: {flows[1].recv(100)}")
+        except TimeoutError:
+            pass
+        for route in ("tcp", "udp"):
+            w.logged("relay.connection.ended", f"route={route}", "does not allow this source any more")
+        for s in streams + flows:
+            s.close()
+
+
 if __name__ == "__main__":
     sys.exit(main(24340))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forward jobs in the hands of an administrator: from the file, added, interrupted, changed, deleted while running, made on
 the server's side; ports, ranges, UDP, sources, limits, expiry, PROXY headers; what is refused, and why."""
+import contextlib
 import json
 import socket
 import struct
@@ -316,6 +317,45 @@ def _(w):
         for s in held:
             s.close()
         wait_for("the job has ended", lambda: is_closed(w.job_port(2)))
+
+
+@case("a source that is struck off a job's list loses its connections and flows, and who is on it keeps them")
+def _(w):
+    with Target(w.target_port(0), echo), contextlib.closing(udp_echo(w.target_port(1))), contextlib.ExitStack() as held:
+        def listed(**more):
+            return [job(w, 0, name="tcp", **more), job(w, 1, 1, name="udp", protocol="udp", **more)]
+
+        w.server()
+        w.agent("site", listed())
+        in_state(w, "tcp", "active")
+        in_state(w, "udp", "active")
+        streams = [held.enter_context(socket.create_connection(("127.0.0.1", w.job_port(0)), 20, (f"127.0.0.{n}", 0))) for n in (1, 2)]
+        flows = [held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in (1, 2)]
+        for n, s in enumerate(flows):
+            s.settimeout(1)
+            s.bind((f"127.0.0.{n + 1}", 0))
+            s.connect(("127.0.0.1", w.job_port(1)))
+
+        def works(n):
+            streams[n].sendall(b"stream")
+            if read_all(streams[n], 6) != b"stream" or asked(flows[n], b"camera") != b"camera":
+                raise Failed(f"    source {n} is not answered")
+        works(0)
+        works(1)
+        w.agent_config("site", listed(allow="[127.0.0.1/32]"))
+        w.agent_verb("site", "service.reload")
+        if not ended(streams[1]):
+            raise Failed("    the connection of the other one goes on")
+        wait_for("a flow is left, of the one on the list", lambda: len([c for c in w.ask_verb("tunnel.connections")["rows"] if c["job"] == "udp"]) == 1)
+        works(0)
+        flows[1].send(b"camera")
+        wait_for("its datagram is refused", lambda: one(w, "udp")["refused"])
+        try:
+            raise Failed(f"    it has an answer: {flows[1].recv(100)}")
+        except TimeoutError:
+            pass
+        for name in ("tcp", "udp"):
+            w.server_logged("tunnel.connection.ended", f"job={name}", "does not allow this source any more")
 
 
 @case("a bit rate holds for all connections of a job together")

@@ -705,8 +705,8 @@ static void a_killed_joint_resets_both(void **state)
 	(void)state;
 	scene_begin(&sc, NULL);
 	join(&sc, &(struct joint_options){ 0 }, tcp_pair);
-	joint_kill(sc.j);
-	joint_kill(sc.j);
+	joint_kill(sc.j, NULL);
+	joint_kill(sc.j, NULL);
 	assert_false(sc.ended); /* not from within the call */
 	support_run_until(sc.l, &sc.ended, 1000);
 	assert_int_equal(sc.end, JOINT_END_KILLED);
@@ -727,7 +727,7 @@ static void a_killed_joint_resets_a_side_that_has_not_taken_its_bytes(void **sta
 	join(&sc, &(struct joint_options){ 0 }, tcp_pair);
 	while ((n = send(sc.source, block, sizeof block, MSG_DONTWAIT)) > 0)
 		run_for(sc.l, 5); /* until the target's window is shut */
-	joint_kill(sc.j);
+	joint_kill(sc.j, NULL);
 	support_run_until(sc.l, &sc.ended, 1000);
 	do
 		n = recv(sc.target, (char[65536]){ 0 }, 65536, 0);

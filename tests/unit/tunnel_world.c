@@ -835,7 +835,7 @@ static void cut_all(struct worker *wk, void *arg)
 
 	(void)wk;
 	list_for_each_safe (it, &w->lines)
-		joint_kill(list_entry(it, struct line, node)->joint);
+		joint_kill(list_entry(it, struct line, node)->joint, NULL);
 }
 
 void world_cut_all(struct world *w)
@@ -856,7 +856,7 @@ static void cut_one(struct worker *wk, void *arg)
 	(void)wk;
 	list_for_each_safe (it, &c->w->lines) {
 		if (i++ == n) {
-			joint_kill(list_entry(it, struct line, node)->joint);
+			joint_kill(list_entry(it, struct line, node)->joint, NULL);
 			return;
 		}
 	}

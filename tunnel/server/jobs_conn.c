@@ -4,7 +4,7 @@
  * connection, counted, recorded, shown, watched. The data connection has the bytes; what happens to the carriers
  * beneath it is not seen here.
  *
- * A flow ends when nothing came either way for FLOW_IDLE_MS, or with its listener.
+ * A flow ends when nothing came either way for FLOW_IDLE_MS, when its job allows its source no more, or with its listener.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -67,6 +67,11 @@ void job_failed(struct server_job *j, const char *why)
 
 /* ---- admission ---- */
 
+static bool allows(const struct server_job *j, const struct addr *source)
+{
+	return !j->c->allow.n || prefixes_hold(&j->c->allow, source);
+}
+
 static bool admits(struct server_job *j, const struct addr *source, enum job_refusal *ret_why)
 {
 	struct tunnel_jobs *all = j->of->w->all;
@@ -75,7 +80,7 @@ static bool admits(struct server_job *j, const struct addr *source, enum job_ref
 		*ret_why = JOB_REFUSED_DRAINING;
 	else if (j->foreign) /* it would be led to whatever has its number now */
 		*ret_why = JOB_REFUSED_AWAY;
-	else if (j->c->allow.n && !prefixes_hold(&j->c->allow, source))
+	else if (!allows(j, source))
 		*ret_why = JOB_REFUSED_SOURCE;
 	else if (j->down)
 		*ret_why = JOB_REFUSED_TARGET;
@@ -217,8 +222,14 @@ static void update_taps(struct job_conn *c)
 
 void job_limit_all(struct server_job *j)
 {
-	list_for_each (it, &j->conns)
-		update_taps(list_entry(it, struct job_conn, node));
+	list_for_each_safe (it, &j->conns) {
+		struct job_conn *c = list_entry(it, struct job_conn, node);
+
+		if (allows(j, &c->source))
+			update_taps(c);
+		else
+			end(c, "the job does not allow this source any more");
+	}
 }
 
 static void on_log_room(void *arg)

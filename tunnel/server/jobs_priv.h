@@ -241,7 +241,7 @@ void job_datagram(struct job_listener *l, const struct dgram *d);
 void job_refused(struct server_job *j, const struct addr *source, const struct addr *server, enum job_refusal why);
 void job_drop_all(struct server_job *j, const char *why); /* its connections end, at once */
 void job_count_all(struct server_job *j);
-void job_limit_all(struct server_job *j); /* its values have changed */
+void job_limit_all(struct server_job *j); /* its values have changed: who is not allowed any more goes */
 enum job_act { JOB_KICK, JOB_WATCH_ON, JOB_WATCH_OFF, JOB_LOG_ON, JOB_LOG_OFF };
 int job_conn_act(struct job_conn *c, enum job_act what);
 

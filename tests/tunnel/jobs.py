@@ -3,6 +3,7 @@
 the server's side; ports, ranges, UDP, sources, limits, expiry, PROXY headers; what is refused, and why."""
 import contextlib
 import json
+import signal
 import socket
 import struct
 import sys
@@ -356,6 +357,53 @@ def _(w):
             pass
         for name in ("tcp", "udp"):
             w.server_logged("tunnel.connection.ended", f"job={name}", "does not allow this source any more")
+
+
+@case("a job that is stopped, deleted, or gone from the file ends at its agent, whatever the server does")
+def _(w):
+    targets = {}
+
+    def keep(name):
+        def serve(s):
+            targets[name] = s
+            s.settimeout(None)
+            try:
+                echo(s)
+            finally:
+                targets[name] = None
+        return serve
+
+    def end(name, by):
+        wait_for(f"the connection of the job that is {by} ends at its target", lambda: not targets[name])
+
+    names = ["stays", "listed", "stopped", "deleted"]
+    with contextlib.ExitStack() as held:
+        for n, name in enumerate(names):
+            held.enter_context(Target(w.target_port(n), keep(name)))
+        server = w.server(resume="600s")
+        w.agent("site", [job(w, n, n, name=names[n]) for n in (0, 1)])
+        for n in (2, 3):
+            w.ask_agent("site", "agent", "job", "add", str(w.job_port(n)), "127.0.0.1", str(w.target_port(n)), "--name", names[n]).exits(0)
+        streams = []
+        for n, name in enumerate(names):
+            in_state(w, name, "active")
+            streams.append(held.enter_context(connect(w.job_port(n))))
+            streams[-1].sendall(b"x")
+            read_all(streams[-1], 1)
+        server.process.send_signal(signal.SIGSTOP)  # a server that does nothing
+        try:
+            w.agent_verb("site", "agent.job.stop", {"name": "stopped"})
+            end("stopped", "stopped")
+            w.agent_verb("site", "agent.job.delete", {"name": "deleted"})
+            end("deleted", "deleted")
+            w.agent_config("site", [job(w, 0, 0, name="stays")])
+            w.agent_verb("site", "service.reload")
+            end("listed", "not in the file any more")
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        streams[0].sendall(b"y")
+        if not targets["stays"] or read_all(streams[0], 1) != b"y":
+            raise Failed("    the connection of another job ended, too")
 
 
 @case("a bit rate holds for all connections of a job together")

@@ -2,7 +2,9 @@
 /*
  * Data connections at the agent: a server opens one for a job; the job's target is resolved and held against the agent's
  * list, for each connection anew, and connected. The link layer has the bytes then. A job is named by its number all the
- * while, for it may be changed or gone before its connections are.
+ * while, for it may be changed before its connections are gone.
+ *
+ * What an own job does not allow any more ends here, whether its servers do their part or not.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +31,8 @@ struct agent_conn {
 	bool limited; /* held against agent.allow, also where that is empty */
 	bool share;   /* of a gateway: to this host, whatever agent.allow holds */
 };
-static const char over_list[] = "agent.allow does not hold the target any more";
+static const char over_list[] = "agent.allow does not hold the target any more",
+		  plain_over[] = "the job is encrypted at the agent";
 
 static struct agent_job *job_of(const struct agent_conn *c)
 {
@@ -152,7 +155,7 @@ void agent_conn_open(struct agent_end *e, struct data_conn *d, const struct wire
 		data_conn_info(d, &i);
 		if (i.plain && j->c->encrypt) {
 			reason = WIRE_R_NOT_ALLOWED;
-			text = "the job is encrypted at the agent";
+			text = plain_over;
 		} else {
 			reason = agent_jobs_reach(j, &open, on_reached, c, &c->reaching, &text);
 		}
@@ -176,6 +179,37 @@ void agent_conns_recheck(struct agent_service *as, const struct cfg_list *allow)
 		data_conn_info(c->d, &i);
 		if (addr_family(&i.target) != AF_UNSPEC && !c->share && !is_held(c, allow, &i.target))
 			data_conn_kill(c->d, WIRE_R_NOT_ALLOWED, over_list);
+	}
+}
+
+static enum wire_reason forbids(const struct agent_job *j, bool gone, const struct data_info *i,
+				const char **ret_text)
+{
+	if (gone || !j->c->enabled) {
+		*ret_text = gone ? "the agent does not have the job any more"
+				 : "the job was interrupted at the agent";
+		return WIRE_R_UNKNOWN_JOB;
+	}
+	if ((i->kind == WIRE_JOB_UDP) != j->c->udp) {
+		*ret_text = "the agent's job is another one by now";
+		return WIRE_R_UNKNOWN_JOB;
+	}
+	*ret_text = plain_over;
+	return i->plain && j->c->encrypt ? WIRE_R_NOT_ALLOWED : WIRE_R_NONE;
+}
+
+void agent_conns_of_job(struct agent_service *as, const struct agent_job *j, bool gone)
+{
+	list_for_each_safe (it, &as->conns) {
+		struct agent_conn *c = list_entry(it, struct agent_conn, node);
+		enum wire_reason reason;
+		struct data_info i;
+		const char *text;
+
+		data_conn_info(c->d, &i);
+		reason = c->share || c->job_id != j->id ? WIRE_R_NONE : forbids(j, gone, &i, &text);
+		if (reason != WIRE_R_NONE)
+			data_conn_kill(c->d, reason, text);
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table of an agent's jobs. A few hundred at most, so it is a list. A changed job keeps its number and gets
- * another revision; the connections that it has go on.
+ * another revision; the connections that it has go on where it still allows them (conns.c).
  *
  * Timers: `tick` once a second ends jobs whose time is over; `probing` of a job tries its target.
  */

@@ -40,14 +40,18 @@ static void on_job_put(const struct agent_job *j, void *arg)
 
 	for (unsigned i = 0; i < as->n_ends; i++)
 		tell_job(j, &as->ends[i]);
+	agent_conns_of_job(as, j, false);
 }
 
 static void on_job_gone(const struct agent_job *j, void *arg)
 {
 	struct agent_service *as = arg;
 
-	for (unsigned i = 0; i < as->n_ends && j->origin != AGENT_JOB_OF_SERVER; i++)
+	if (j->origin == AGENT_JOB_OF_SERVER)
+		return; /* it ends them, and offers the job anew when it comes back: they go on */
+	for (unsigned i = 0; i < as->n_ends; i++)
 		agent_drop_job(as->ends[i].agent, j->id);
+	agent_conns_of_job(as, j, true);
 }
 
 static void tell_target(const struct agent_job *j, const struct agent_end *e)

@@ -2,7 +2,8 @@
 /*
  * Files of a share, written here. Names come from the other side: each part of a path is checked, folders are opened one in the other without
  * following links, and no file is written over. Until it is whole a file is called NAME.part, and NAME.part.json says whose part it is: share,
- * salt and size; so another call goes on with it, if the file there is still the same.
+ * salt and size; so another call goes on with it, if the file there is still the same. Where either name is somebody else's, NAME gets a number.
+ * No file that comes is given the name of such a note, for it would be believed.
  *
  * What came is compared with the SHA-256 that the sender computes on its own.
  */
@@ -11,6 +12,7 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cli/get.h"
@@ -68,10 +70,11 @@ static int open_folder(struct get *g, int top, struct text path, char name[stati
 	return 0;
 }
 
-static int write_side(struct file *f)
+static int write_side(struct file *f, bool ours)
 {
 	char text[300], salt[SHARE_HEX_STRLEN], id[SHARE_ID_STRLEN];
-	int fd = openat(f->dir, f->side, O_CREAT | O_TRUNC | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600), n;
+	int how = O_CREAT | (ours ? O_TRUNC : O_EXCL);
+	int fd = openat(f->dir, f->side, how | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0600), n;
 
 	hex_encode(f->salt, SHARE_SALT, salt);
 	hex_encode(f->g->keys.id, SHARE_ID, id);
@@ -81,32 +84,37 @@ static int write_side(struct file *f)
 	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {
 		int error = errno;
 
-		if (fd >= 0)
+		if (fd >= 0) {
 			close(fd);
-		return fail_at(f, f->side, error);
+			(void)unlinkat(f->dir, f->side, 0);
+		}
+		return -error;
 	}
 	close(fd);
 	return 0;
 }
 
-/* Is the part that lies there of this very file? */
-static bool is_ours(struct file *f)
+/* Is the part that lies there of this share? And of this very file? */
+static bool is_ours(struct file *f, bool *ret_same)
 {
 	char text[400], salt[SHARE_HEX_STRLEN], id[SHARE_ID_STRLEN];
 	int fd = openat(f->dir, f->side, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
 	json_t *o = n > 0 ? json_loadb(text, (size_t)n, 0, NULL) : NULL;
-	bool same;
+	bool ours, same;
 
 	if (fd >= 0)
 		close(fd);
 	hex_encode(f->salt, SHARE_SALT, salt);
 	hex_encode(f->g->keys.id, SHARE_ID, id);
-	same = strcmp(text_of_key(o, "share"), id) == 0 && strcmp(text_of_key(o, "salt"), salt) == 0 && (uint64_t)number_of_key(o, "size") == f->size;
+	ours = strcmp(text_of_key(o, "share"), id) == 0;
+	same = ours && strcmp(text_of_key(o, "salt"), salt) == 0 &&
+	       (uint64_t)number_of_key(o, "size") == f->size;
 	if (same && share_hex16(text_of(text_of_key(o, "receiver")), f->g->http.receiver) < 0)
 		same = false; /* --once knows its receiver by it */
 	json_decref(o);
-	return same;
+	*ret_same = same;
+	return ours;
 }
 
 static int hash_there(struct file *f)
@@ -121,13 +129,41 @@ static int hash_there(struct file *f)
 	return 0;
 }
 
+/* -EEXIST: somebody else has this name, or that of the note beside it. */
+static int open_part_called(struct file *f, const char *name, bool *ret_goes_on)
+{
+	bool ours;
+	int how, r;
+
+	(void)snprintf(f->part, sizeof f->part, "%s.part", name);
+	(void)snprintf(f->side, sizeof f->side, "%s.json", f->part);
+	ours = is_ours(f, ret_goes_on);
+	how = !ours ? O_EXCL : *ret_goes_on ? 0 : O_TRUNC;
+	f->fd = openat(f->dir, f->part, O_CREAT | how | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0666);
+	if (f->fd < 0)
+		return -errno;
+	r = *ret_goes_on ? 0 : write_side(f, ours);
+	if (r < 0 && !ours) {
+		(void)unlinkat(f->dir, f->part, 0);
+		close(steal_fd(&f->fd));
+	}
+	return r;
+}
+
 static int open_part(struct file *f)
 {
+	char name[SHARE_NAME_MAX + 1];
 	struct stat st;
-	bool goes_on = is_ours(f);
+	bool goes_on;
+	int r = open_part_called(f, f->name, &goes_on);
 
-	f->fd = openat(f->dir, f->part, O_CREAT | (goes_on ? 0 : O_TRUNC) | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0666);
-	if (f->fd < 0 || fstat(f->fd, &st) < 0)
+	for (unsigned i = 2; r == -EEXIST && i < NAMES_TRIED; i++) {
+		share_name_again(f->name, i, name);
+		r = open_part_called(f, name, &goes_on);
+	}
+	if (r < 0)
+		return fail_at(f, f->part, -r);
+	if (fstat(f->fd, &st) < 0)
 		return fail_at(f, f->part, errno);
 	if (!S_ISREG(st.st_mode))
 		return fail_at(f, f->part, EEXIST);
@@ -137,7 +173,7 @@ static int open_part(struct file *f)
 	f->md = EVP_MD_CTX_new();
 	if (!f->md || EVP_DigestInit_ex(f->md, EVP_sha256(), NULL) != 1)
 		return fail_at(f, f->name, ENOMEM);
-	return goes_on ? hash_there(f) : write_side(f);
+	return goes_on ? hash_there(f) : 0;
 }
 
 /* ---- its records ---- */
@@ -254,10 +290,19 @@ static int ask_hash(struct file *f, char sha[static 2 * GET_SHA + 1])
 	return r;
 }
 
+/* On whatever file system. */
+static bool is_note(const char *name)
+{
+	static const char end[] = ".part.json";
+	size_t n = strlen(name);
+
+	return n >= sizeof end - 1 && strcasecmp(name + n - (sizeof end - 1), end) == 0;
+}
+
 static int give_name(struct file *f)
 {
 	char wanted[SHARE_NAME_MAX + 1];
-	int r = fd_rename_new(f->dir, f->part, f->name);
+	int r = is_note(f->name) ? -EEXIST : fd_rename_new(f->dir, f->part, f->name);
 
 	(void)snprintf(wanted, sizeof wanted, "%s", f->name);
 	for (unsigned i = 2; r == -EEXIST && i < NAMES_TRIED; i++) {
@@ -331,8 +376,6 @@ static int take(struct file *f)
 
 	if (strlen(f->name) > FILES_NAME)
 		return fail_at(f, f->name, ENAMETOOLONG);
-	(void)snprintf(f->part, sizeof f->part, "%s.part", f->name);
-	(void)snprintf(f->side, sizeof f->side, "%s.json", f->part);
 	r = is_there(f, &same);
 	if (r == 0 && same) {
 		char line[400];

@@ -3,6 +3,8 @@
 """stile share and stile get by real programs on loopback: files and folders both ways, broken off and gone on with, a service, one receiver
 only, a receiver without an agent, and the sender who is not there."""
 import contextlib
+import glob
+import json
 import os
 import shutil
 import signal
@@ -102,6 +104,61 @@ def _(w):
         if known := w.agent_verb("site", "agent.peers")["known"]:
             raise Failed(f"    who takes a share stands among the known agents: {known}")
     sock.close()
+
+
+def wrote(path, data=b"the receiver's own"):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+def holds(folder, *names):
+    """These and no other files, and what the receiver wrote is as it was."""
+    if sorted(os.listdir(folder)) != sorted(names):
+        raise Failed(f"    {sorted(os.listdir(folder))}")
+    for name in names:
+        if name in ("x.bin.part", "x.bin.part.json") and open(os.path.join(folder, name), "rb").read(100) != b"the receiver's own":
+            raise Failed(f"    {name} was written over")
+
+
+@case("a receiver's own NAME.part and NAME.part.json are left alone, and the transfer goes on all the same")
+def _(w):
+    two_agents(w)
+    path = fill(w.path("out/x.bin"), 60 * MB)
+    wrote(w.path("in/x.bin.part"))
+    wrote(w.path("noted/x.bin.part.json"))
+    with share(w, path) as s:
+        r = get(w, s.code, w.path("in"))
+        part = w.path("in/x (2).bin.part")
+        wait_for("some of it is there", lambda: r.p.poll() is not None or os.path.exists(part) and os.path.getsize(part) > 2 * MB)
+        r.stop(signal.SIGKILL)
+        get(w, s.code, w.path("in")).ends(0)
+        if not [x for x in s.lines if x["event"] == "begun" and x["at"] > 0]:
+            raise Failed("    it began anew")
+        holds(w.path("in"), "x.bin", "x.bin.part")
+        get(w, s.code, w.path("noted")).ends(0)
+        holds(w.path("noted"), "x.bin", "x.bin.part.json")
+        for folder in ("in", "noted"):
+            same(path, w.path(f"{folder}/x.bin"))
+
+
+@case("a sender cannot pass a receiver's own NAME.part off as the beginning of a file of his")
+def _(w):
+    def take_until(what, there):
+        """A share looks every other second what it has."""
+        wait_for(what, lambda: get(w, s.code, w.path("in")).ends(0) and there())
+
+    two_agents(w)
+    os.makedirs(w.path("out/d"))
+    with share(w, w.path("out/d")) as s:
+        wrote(w.path("out/d/x.bin.part.json"), json.dumps({"share": s.id, "salt": "00" * 16, "size": 17}).encode())
+        take_until("a note is taken", lambda: os.path.isdir(w.path("in/d")) and os.listdir(w.path("in/d")))
+        holds(w.path("in/d"), "x.bin.part (2).json")
+        wrote(w.path("in/d/x.bin.part"))
+        path = fill(w.path("out/d/x.bin"), MB)
+        take_until("its file is taken", lambda: os.path.exists(w.path("in/d/x.bin")))
+        same(path, w.path("in/d/x.bin"))
+        holds(w.path("in/d"), "x.bin", "x.bin.part", *glob.glob("x.bin.part (*).json", root_dir=w.path("in/d")))
 
 
 @case("a transfer that is broken off goes on where it was: the receiver killed, then the sender's agent, then the way")

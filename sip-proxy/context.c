@@ -24,6 +24,26 @@ static bool records_route(const struct sip_walk *w)
 	}
 }
 
+static bool is_of_ours(const struct sip_proxy *px, struct text uri)
+{
+	struct sip_uri u;
+	return px->o.is_domain && sip_uri_parse(uri, &u) == 0 && px->o.is_domain(px->o.edge, u.host);
+}
+
+/* Which sides of the dialog are none of ours. A NOTIFY that makes one within another has them of that: its Request-URI is what the
+ * other side has written. */
+static uint8_t sides_of(const struct sip_proxy *px, const struct sip_passage *p)
+{
+	const struct sip_basics *b = p->basics;
+	bool caller = p->from_outside, callee = p->to_outside;
+	if (!p->in_dialog) {
+		caller = !is_of_ours(px, b->from.uri);
+		callee = !is_of_ours(px, b->to.uri) && !is_of_ours(px, b->uri.raw);
+	}
+	return (uint8_t)((caller ? SIP_TOKEN_CALLER_OUTSIDE : 0) |
+			 (callee ? SIP_TOKEN_CALLEE_OUTSIDE : 0));
+}
+
 /* Of a group only the first is tried at once. */
 static void mark_reserves(struct sip_walk *w)
 {
@@ -104,6 +124,7 @@ enum sip_refusal sip_context_new(struct sip_proxy *px, struct sip_walk *w, struc
 	ctx->breadth = w->breadth;
 	ctx->made = px_now(px);
 	ctx->method = w->p.msg->method;
+	ctx->outside = sides_of(px, &w->p);
 	ctx->record_route = records_route(w);
 	ctx->path = w->path;
 	ctx->trusted = w->p.trusted;

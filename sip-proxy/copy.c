@@ -70,6 +70,7 @@ static int add_record_route(struct sip_branch *b, const struct sip_msg *m,
 		t.hop = b->place.hop;
 		t.hop.iface = out->id;
 	}
+	t.flags |= ctx->outside;
 	if (b->place.may_challenge)
 		t.flags |= SIP_TOKEN_CHALLENGE;
 	r = sip_token_make(&px->o.token_key, &t, basics->call_id, basics->from.tag, user);
@@ -78,7 +79,7 @@ static int add_record_route(struct sip_branch *b, const struct sip_msg *m,
 	put_own_uri(&px->edit, SIP_H_RECORD_ROUTE, out, sips, user, "");
 	if (!twice)
 		return 0;
-	t.flags = (uint8_t)(flow_in ? SIP_TOKEN_FLOW : SIP_TOKEN_IFACE);
+	t.flags = (uint8_t)(ctx->outside | (flow_in ? SIP_TOKEN_FLOW : SIP_TOKEN_IFACE));
 	t.hop = ctx->from; /* behind it in the list: the side of the caller */
 	r = sip_token_make(&px->o.token_key, &t, basics->call_id, basics->from.tag, user);
 	if (r == 0)

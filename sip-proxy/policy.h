@@ -61,6 +61,8 @@ struct sip_passage {
 	bool for_us; /* the Request-URI names this proxy or one of its domains, and no Route is left */
 	bool in_dialog; /* To has a tag, and the Route that we recorded for this dialog is proven by its MAC */
 	bool has_to_tag;
+	bool from_outside,
+		to_outside; /* in_dialog: this side was of no domain of ours when the dialog began */
 	bool has_flow; /* the dialog's Route, or a Path (RFC 5626), names the flow to go on: no other place is found for it */
 	bool strict_flow; /* and there is no other way: 430 when it is gone */
 	struct sip_hop flow;

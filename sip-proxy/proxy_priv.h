@@ -97,6 +97,7 @@ struct sip_context {
 	uint64_t made;
 	int breadth; /* what Max-Breadth allows at once */
 	enum sip_method method;
+	uint8_t outside; /* of its tokens: SIP_TOKEN_CALLER_OUTSIDE, SIP_TOKEN_CALLEE_OUTSIDE */
 	bool begins;	/* it is of no dialog yet */
 	bool asks;	/* whoever sent it takes part in overload control */
 	bool held_back; /* a next hop asked to be spared */

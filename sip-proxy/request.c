@@ -138,6 +138,8 @@ static void take_token(struct sip_walk *w, const struct sip_token *t)
 	if (!path && !w->p.has_to_tag)
 		return; /* a dialog's, on what begins something else: it opens nothing */
 	w->p.in_dialog = !path;
+	w->p.from_outside |= t->from_outside; /* of several tokens one may be of another dialog that has this Call-ID and tag */
+	w->p.to_outside |= t->to_outside;
 	w->p.has_flow = t->flags & SIP_TOKEN_FLOW;
 	w->p.flow = t->hop;
 	w->p.strict_flow = t->flags & SIP_TOKEN_STRICT;

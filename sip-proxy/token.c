@@ -104,6 +104,16 @@ int sip_token_make(const struct sip_token_key *key, const struct sip_token *t, s
 	return 0;
 }
 
+/* Whose tag is it? A callee may have chosen that of his caller: then nobody knows, and each is both. */
+static void name_sides(struct sip_token *t, const struct text tags[2], unsigned i)
+{
+	bool caller = t->flags & SIP_TOKEN_CALLER_OUTSIDE, callee = t->flags & SIP_TOKEN_CALLEE_OUTSIDE;
+	if (text_eq(tags[0], tags[1]))
+		caller = callee = caller || callee;
+	t->from_outside = i == 0 ? caller : callee;
+	t->to_outside = i == 0 ? callee : caller;
+}
+
 /* Undoes base64url_encode(): the strict decoder of common/ wants the other two characters, and padding. */
 static int decode(struct text t, uint8_t *out, size_t cap, size_t *ret_n)
 {
@@ -143,6 +153,7 @@ int sip_token_read(const struct sip_token_key *key, struct text user, struct tex
 			return -EPERM;
 		if (bytes_equal_ct(mac, raw + n - MAC, MAC)) {
 			t.hop.conn = of_run(key, &t.hop);
+			name_sides(&t, tags, i);
 			*ret_t = t;
 			return 0;
 		}

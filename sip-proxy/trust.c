@@ -239,11 +239,30 @@ static enum sip_step on_login(struct sip_passage *p, const struct sip_trusting *
 	return SIP_DECIDED;
 }
 
-/* What belongs to a dialog of ours has its proof in its Route; but it counts. */
+/* What belongs to a dialog has its proof in its Route, but this proves no new name: telephones know a dialog by its tags, and show
+ * whatever From it has. What ends it shows nothing, and must not fail. */
+static const char *false_name(const struct sip_passage *p, const struct sip_claim *c)
+{
+	if (p->msg->method == SIP_BYE || !c->from.n || text_ieq(c->from, text_of(ANONYMOUS)))
+		return NULL;
+	if (c->ours)
+		return p->from_outside
+			       ? "its From is ours, and its side of the dialog was not when it began"
+			       : NULL;
+	return c->federation && !proves(c, c->from) ? "its certificate names other domains than its From"
+						    : NULL;
+}
+
 static enum sip_step in_dialog(struct sip_passage *p, const struct sip_trusting *t)
 {
 	const struct sip_identity *id = sip_passage_identity(p);
+	struct sip_claim c = claim_of(p, t, domain_of(p->basics->from.uri));
+	const char *why = false_name(p, &c);
 
+	if (why) {
+		refuse(p, t, &c, SIP_REFUSE_IDENTITY, why);
+		return SIP_DECIDED;
+	}
 	if (!id || !id->verified || !id->n ||
 	    sip_federation_judge(t->federating->federation, text_of(id->names[0])) == SIP_FEDERATION_NONE ||
 	    sip_routes_find(t->routing->routes, text_of(id->names[0])))

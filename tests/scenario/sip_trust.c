@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "sip-proxy/routes_priv.h"
+#include "sip-proxy/token.h"
 #include "sip-proxy/trust.h"
 #include "tests/scenario/sip_world.h"
 
@@ -576,6 +577,174 @@ static void what_a_partner_sends_in_a_dialog_counts(void **state)
 	end();
 }
 
+/* A dialog that somebody begins, and what is said in it. */
+struct side {
+	const char *at, *names, *uri, *from, *from_tag, *to, *to_tag; /* to_tag NULL: it begins */
+};
+
+/* The answer's code, 0: it was passed on; *ret_s is then the copy. */
+static unsigned say_in(const char *method, const struct side *d, const char *more, struct sent *ret_s)
+{
+	static char text[4096];
+	const char *list[1] = { d->names };
+	const struct sip_identity id = { .verified = true, .names = list, .n = 1 };
+	struct sent s;
+	static unsigned cseq;
+	cseq++;
+	(void)snprintf(
+		text, sizeof text,
+		"%s %s SIP/2.0\r\nVia: SIP/2.0/%s %s;branch=z9hG4bK-s%u\r\nMax-Forwards: 70\r\nFrom: <sip:%s>;tag=%s\r\n"
+		"To: <sip:%s>%s%s\r\nCall-ID: dialog\r\nCSeq: %u %s\r\nContact: <sip:%s>\r\n%sContent-Length: 0\r\n\r\n",
+		method, d->uri, d->at[0] == 'u' ? "UDP" : "TLS", strchr(d->at, ':') + 1, cseq,
+		d->from, d->from_tag, d->to, d->to_tag ? ";tag=" : "", d->to_tag ? d->to_tag : "",
+		cseq, method, strchr(d->at, ':') + 1, more);
+	w.identity = d->names ? &id : NULL;
+	say(&w, d->at, text);
+	assert_true(take(&w, &s));
+	unsigned code = strncmp(s.bytes, "SIP/2.0 ", 8) == 0 ? (unsigned)atoi(s.bytes + 8) : 0;
+	if (ret_s)
+		*ret_s = s;
+	else
+		sent_free(&s);
+	world_forget(&w);
+	w.identity = NULL;
+	return code;
+}
+
+/* Begins it; the routes of either side. */
+static void begin_in(const char *method, const struct side *d, const char *more, char caller[1024],
+		     char callee[1024])
+{
+	struct sent s;
+	assert_int_equal(say_in(method, d, more, &s), 0);
+	sent_routes(&s, true, caller, 1024);
+	sent_routes(&s, false, callee, 1024);
+	sent_free(&s);
+	assert_int_not_equal(caller[0], 0);
+}
+
+static unsigned speak_as(const char *method, struct side d, const char *from, const char *more)
+{
+	d.from = from;
+	return say_in(method, &d, more, NULL);
+}
+
+/* Who began as a stranger or partner goes on as one, whoever he is now said to be; over whatever comes his next request. */
+static void nobody_becomes_one_of_ours_in_his_dialog(void **state)
+{
+	static const struct {
+		enum sip_federation_mode mode;
+		const char *at, *names;
+	} rows[] = { { SIP_FEDERATION_OPEN, FED, "third.test" },
+		     { SIP_FEDERATION_OFF, UDP_AWAY, NULL },
+		     { SIP_FEDERATION_OFF, TLS_AWAY, NULL } };
+	char caller[1024], callee[1024];
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct side d = {
+			rows[i].at,    rows[i].names, "sip:bob@uc.test", "x@third.test", "f",
+			"bob@uc.test", NULL
+		};
+		begin(rows[i].mode);
+		begin_in("INVITE", &d, "", caller, callee);
+		d.to_tag = "b";
+		d.uri = "sip:bob@192.0.2.20";
+		assert_int_equal(speak_as("MESSAGE", d, "x@third.test", caller), 0);
+		assert_int_equal(speak_as("INVITE", d, "x@third.test", caller), 0);
+		assert_int_equal(speak_as("MESSAGE", d, "x@anonymous.invalid", caller), 0);
+		assert_int_equal(speak_as("MESSAGE", d, "ceo@uc.test", caller), 403);
+		assert_int_equal(w.refused, SIP_REFUSE_IDENTITY);
+		assert_int_equal(speak_as("INVITE", d, "ceo@UC.test", caller), 403);
+		assert_int_equal(speak_as("BYE", d, "ceo@uc.test", caller), 0);
+		assert_int_equal(speak_as("MESSAGE", d, "x@fourth.test", caller),
+				 strcmp(d.at, FED) == 0 ? 403 : 0);
+		d.at = UDP_AWAY; /* a Route is good by whatever way */
+		d.names = NULL;
+		assert_int_equal(speak_as("MESSAGE", d, "ceo@uc.test", caller), 403);
+		d.at = LAN;
+		assert_int_equal(speak_as("MESSAGE", d, "ceo@uc.test", caller), 0);
+		const struct side bob = {
+			"udp:192.0.2.20:5060", NULL, "sip:x@203.0.113.9", "bob@uc.test", "b",
+			"x@third.test",	       "f"
+		};
+		assert_int_equal(say_in("MESSAGE", &bob, callee, NULL), 0);
+		assert_int_equal(speak_as("MESSAGE", bob, "bob.builder@uc.test", callee), 0); /* RFC 4916 */
+		end();
+	}
+}
+
+/* One of ours calls out by a static route: who is called there is held to it, and the caller is not. To a call for one of ours that
+ * was sent on, somebody else answers as him. */
+static void whom_one_of_ours_has_called_is_not_one_of_ours(void **state)
+{
+	static const struct {
+		const char *to, *to_tag, *from;
+		unsigned code;
+	} rows[] = {
+		{ "y@udp.test", "b", "y@udp.test", 0 },
+		{ "y@udp.test", "b", "ceo@uc.test", 403 },
+		{ "y@udp.test", "f", "ceo@uc.test", 403 }, /* the caller's own tag */
+		{ "bob@uc.test", "b", "bob@uc.test", 0 },
+	};
+	char caller[1024], callee[1024];
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct side d = { LAN,	      NULL, "sip:y@udp.test", "alice@uc.test", "f",
+				  rows[i].to, NULL };
+		struct sent s;
+		begin(SIP_FEDERATION_OFF);
+		(void)snprintf(routing.routes->v[4].next, sizeof routing.routes->v[4].next,
+			       "sip:192.0.2.50;transport=udp");
+		begin_in("INVITE", &d, "", caller, callee);
+		d = (struct side){ UDP,		 NULL,		 "sip:alice@10.0.0.9",
+				   rows[i].from, rows[i].to_tag, "alice@uc.test",
+				   "f" };
+		assert_int_equal(say_in("MESSAGE", &d, callee, &s), rows[i].code);
+		sent_free(&s);
+		d = (struct side){ UDP_AWAY,   NULL, "sip:y@192.0.2.50", "alice@uc.test", "f",
+				   rows[i].to, "b" };
+		assert_int_equal(say_in("MESSAGE", &d, caller, NULL),
+				 0); /* at home, without a password in his dialog */
+		end();
+	}
+}
+
+/* A NOTIFY records a route of its own, and goes to the Contact that a stranger has written. */
+static void a_route_recorded_within_a_dialog_says_no_more_than_the_dialogs(void **state)
+{
+	char caller[1024], callee[1024], of_notify[1024], rest[1024];
+	struct side d = { UDP_AWAY,	 NULL, "sip:bob@uc.test", "x@third.test", "f",
+			  "bob@uc.test", NULL };
+	(void)state;
+	begin(SIP_FEDERATION_OFF);
+	begin_in("INVITE", &d, "", caller, callee);
+	const struct side bob = {
+		"udp:192.0.2.20:5060", NULL, "sip:x@uc.test;maddr=203.0.113.9", "bob@uc.test", "b",
+		"x@third.test",	       "f"
+	};
+	begin_in("NOTIFY", &bob, callee, rest, of_notify);
+	d.to_tag = "b";
+	d.uri = "sip:bob@192.0.2.20";
+	assert_int_equal(speak_as("MESSAGE", d, "x@third.test", of_notify), 0);
+	assert_int_equal(speak_as("MESSAGE", d, "ceo@uc.test", of_notify), 403);
+	end();
+}
+
+/* A token of a version before says nothing of the sides, and calls go on over an upgrade. */
+static void a_call_that_began_before_the_upgrade_goes_on(void **state)
+{
+	const struct sip_token t = { .flags = SIP_TOKEN_IFACE, .hop = hop_of(UDP) };
+	const struct side d = { UDP_AWAY,	NULL, "sip:x@192.0.2.50", "alice@uc.test", "f",
+				"x@third.test", "b" };
+	char token[SIP_TOKEN_MAX], route[256];
+	(void)state;
+	begin(SIP_FEDERATION_OFF);
+	assert_int_equal(sip_token_make(&w.o.token_key, &t, TEXT("dialog"), TEXT("f"), token), 0);
+	(void)snprintf(route, sizeof route, "Route: <sip:%s@192.0.2.100;lr>\r\n", token);
+	assert_int_equal(say_in("MESSAGE", &d, route, NULL), 0);
+	end();
+}
+
 /* The first challenge for us, answered with this account. */
 static unsigned log_in_after(uint64_t ms, const char *user, const char *password)
 {
@@ -639,6 +808,10 @@ int main(void)
 		cmocka_unit_test(who_answers_in_our_network_is_no_strangers_business),
 		cmocka_unit_test(in_a_dialog_a_stranger_hears_no_identity_either),
 		cmocka_unit_test(what_a_partner_sends_in_a_dialog_counts),
+		cmocka_unit_test(nobody_becomes_one_of_ours_in_his_dialog),
+		cmocka_unit_test(whom_one_of_ours_has_called_is_not_one_of_ours),
+		cmocka_unit_test(a_route_recorded_within_a_dialog_says_no_more_than_the_dialogs),
+		cmocka_unit_test(a_call_that_began_before_the_upgrade_goes_on),
 		cmocka_unit_test(the_account_of_a_route_is_the_one_it_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,6 +135,8 @@ static int next_of(const struct sip_branch *b, const struct sip_msg *m, struct s
 				      sip_uri_parse(b->place.uri.p ? b->place.uri : m->uri, &u) < 0)
 		return -EBADMSG;
 	r = sip_px_next_hop(&u, ret_next);
+	ret_next->sips |= !b->place.next.p &&
+			  sip_branch_wants_tls(b); /* a Route without it is asked for as if it had it */
 	ret_next->federation = b->place.federation;
 	ret_next->sips_srv = b->place.sips_srv;
 	return r;
@@ -341,7 +343,10 @@ static void send_copy(struct sip_branch *b)
 	for (; b->at < b->n_targets; b->at++, b->no_tcp = false) {
 		const struct sip_target *to = b->targets ? &b->targets[b->at] : &b->one;
 		share_breadth(b);
-		r = b->place.elsewhere && is_us(b, to) ? -ELOOP : sip_px_hold_back(b, to) ? -EBUSY : try_target(b, to);
+		r = b->place.elsewhere && is_us(b, to)				       ? -ELOOP
+		    : !sip_proto_rows[to->hop.proto].secure && sip_branch_wants_tls(b) ? -EPROTO
+		    : sip_px_hold_back(b, to)					       ? -EBUSY
+					      : try_target(b, to);
 		if (r == 0) {
 			b->state = SIP_B_SENT;
 			wind(b);
@@ -352,7 +357,8 @@ static void send_copy(struct sip_branch *b)
 	}
 	if (r == -ELOOP)
 		sip_context_why(b->ctx, "the way leads back to a listener of ours");
-	done(b, r == -ELOOP				? SIP_REFUSE_LOOP
+	done(b, r == -ELOOP			       ? SIP_REFUSE_LOOP
+		: r == -EPROTO			       ? SIP_REFUSE_IN_CLEAR
 		: r == -ENOTCONN && b->place.only_flow ? SIP_REFUSE_FLOW
 						       : SIP_REFUSE_UNREACHABLE);
 }

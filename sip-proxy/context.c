@@ -332,6 +332,7 @@ static enum sip_refusal refusal_of(unsigned code)
 	switch (code) {
 	case 430: return SIP_REFUSE_FLOW;
 	case 408: return SIP_REFUSE_TIMEOUT;
+	case 480: return SIP_REFUSE_IN_CLEAR;
 	case 482: return SIP_REFUSE_LOOP;
 	case 502: return SIP_REFUSE_UNRESOLVED;
 	case 487: return SIP_REFUSE_CANCELLED;

@@ -21,11 +21,25 @@ void sip_px_via(const struct sip_interface *iface, const char *branch, struct sb
 	sb_str(out, ";rport");
 }
 
+bool sip_px_wants_tls(const struct sip_proxy *px, const struct sip_uri *u)
+{
+	return u->scheme == SIP_SCHEME_SIPS && !sip_px_is_ours(px, u);
+}
+
+bool sip_branch_wants_tls(const struct sip_branch *b)
+{
+	const struct sip_proxy *px = b->ctx->px;
+	return !b->place.has_flow && sip_context_request(b->ctx) &&
+	       sip_px_wants_tls(px, &px->base_basics.uri);
+}
+
+/* sips: where it is reached by TLS, or nobody would find it. */
 static void put_own_uri(struct sip_edit *e, enum sip_header id, const struct sip_interface *iface,
 			bool sips, const char *user, const char *params)
 {
 	char text[SIP_TOKEN_MAX + SIP_SENT_BY_MAX + 64];
 	struct sb sb = sb_init(text, sizeof text);
+	sips = sips && sip_proto_rows[iface->proto].secure;
 	sb_str(&sb, sips ? "<sips:" : "<sip:");
 	sb_str(&sb, user);
 	sb_char(&sb, '@');

@@ -9,6 +9,16 @@
 #include <string.h>
 #include "sip-proxy/proxy_priv.h"
 
+static bool is_in_clear(const struct sip_passage *p, const struct sip_place *pl)
+{
+	struct sip_next next = { 0 };
+	struct sip_uri u;
+
+	return sip_px_wants_tls(p->proxy, &p->basics->uri) && sip_uri_parse(pl->next, &u) == 0 &&
+	       sip_px_next_hop(&u, &next) == 0 && next.has_proto && !next.sips &&
+	       !sip_proto_rows[next.proto].secure;
+}
+
 static void say_place(const struct sip_passage *p, const struct sip_place *pl)
 {
 	const char *proto = sip_proto_rows[pl->hop.proto < SIP_PROTOS ? pl->hop.proto : 0].name;
@@ -21,6 +31,10 @@ static void say_place(const struct sip_passage *p, const struct sip_place *pl)
 		sip_note(p, "goes where the SRV record _sipfederationtls._tcp.%.*s leads%s; the certificate must name %.*s",
 			 TEXT_FMT(pl->name), pl->sips_srv ? " (or else _sips._tcp)" : "",
 			 TEXT_FMT(pl->name));
+	else if (pl->next.p && is_in_clear(p, pl))
+		sip_note(p, "%u: it would go to %.*s, and %s",
+			 sip_refusal_rows[SIP_REFUSE_IN_CLEAR].code, TEXT_FMT(pl->next),
+			 sip_refusal_rows[SIP_REFUSE_IN_CLEAR].sentence);
 	else if (pl->next.p)
 		sip_note(p, "goes to %.*s%s%.*s", TEXT_FMT(pl->next),
 			 pl->name.p ? "; the certificate must name " : "", TEXT_FMT(pl->name));

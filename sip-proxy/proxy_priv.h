@@ -220,6 +220,10 @@ static inline bool sip_px_is_long(size_t n, const struct sip_target *to)
 {
 	return n > SIP_UDP_MAX && to->hop.proto == SIP_UDP && !to->only_flow;
 }
+/* A sips Request-URI of another domain: TLS on each hop (RFC 3261 16.6 step 7, 26.2.2). Within our own domain it is ours to say, and
+ * who is reached by a connection that he has made has said it. */
+bool sip_px_wants_tls(const struct sip_proxy *px, const struct sip_uri *request_uri);
+bool sip_branch_wants_tls(const struct sip_branch *b);
 /* Where it goes then: the same address by TCP. False: TCP is known to fail there. */
 bool sip_px_by_tcp(const struct sip_proxy *px, const struct sip_target *to, struct sip_target *ret_tcp);
 /* "SIP/2.0/UDP host:5060;branch=…;rport". */

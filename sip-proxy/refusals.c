@@ -70,6 +70,7 @@ static const struct phrase phrases[] = {
 	X(REFUSE_OFFLINE,          T480, "offline",          &MSG_SIP_REFUSED_TARGET,     "the user is not registered") \
 	X(REFUSE_UNREACHABLE,      T500, "unreachable",      &MSG_SIP_REFUSED_UNREACHABLE, "no place of the target could be reached") \
 	X(REFUSE_UNRESOLVED,       T502, "unresolved",       &MSG_SIP_REFUSED_UNREACHABLE, "DNS does not know the target") \
+	X(REFUSE_IN_CLEAR,         T480, "in_clear",         &MSG_SIP_REFUSED_POLICY,     "the Request-URI is sips, and the way to its domain is not encrypted") \
 	X(REFUSE_TIMEOUT,          T408, "timeout",          &MSG_SIP_REFUSED_UNREACHABLE, "no answer in time") \
 	X(REFUSE_FLOW,             T430, "flow",             &MSG_SIP_REFUSED_FLOW,       "the flow to the client is gone") \
 	X(REFUSE_CANCELLED,        T487, "cancelled",        NULL,                        "the caller gave up") \

@@ -26,6 +26,7 @@ enum sip_refusal {
 	SIP_REFUSE_OFFLINE,	 /* 480: known, but nowhere registered */
 	SIP_REFUSE_UNREACHABLE, /* 503 from all places of a target, or none that could be reached: 500 upstream */
 	SIP_REFUSE_UNRESOLVED,	    /* 404/502: DNS has no such name */
+	SIP_REFUSE_IN_CLEAR,	    /* 480, RFC 5630 5.3: sips, and no place of it by TLS */
 	SIP_REFUSE_TIMEOUT,	    /* 408 */
 	SIP_REFUSE_FLOW,	    /* 430 */
 	SIP_REFUSE_CANCELLED,	    /* 487 */

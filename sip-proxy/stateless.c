@@ -146,8 +146,9 @@ static void route(struct sip_proxy *px, const struct sip_walk *w)
 	const struct sip_basics *b = w->p.basics;
 	struct sip_target to = { .hop = w->p.flow };
 	uint32_t iface = ops->interface(px->o.edge, w->p.flow.iface) ? w->p.flow.iface : 0;
-	struct sip_next next;
+	struct sip_next next = { 0 };
 	int r = next_of(w->p.msg, b, &next);
+	next.sips |= r == 0 && sip_px_wants_tls(px, &b->uri);
 	if (w->p.has_flow && ops->alive(px->o.edge, &w->p.flow)) {
 		to.only_flow = true;
 		if (r == 0)

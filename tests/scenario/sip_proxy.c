@@ -812,6 +812,10 @@ static void a_decision_is_explained_without_being_carried_out(void **state)
 	explain(&w, ASKED("MESSAGE", "sip:bob@uc.test", ""), "decision: goes to sip:bob@192.0.2.20\n");
 	explain(&w, ASKED("MESSAGE", "sip:bob@uc.test", ""), "decision: goes to sip:edge.test;transport=tls");
 	explain(&w, ASKED("MESSAGE", "sip:bob@uc.test", ""), "192.0.2.22:33000, over the connection that is there");
+	w.places[0] = (struct sip_place){ .next = TEXT("sip:edge.test;transport=udp"), .q = 1000 };
+	w.n_places = 1;
+	explain(&w, ASKED("MESSAGE", "sips:bob@partner.example", ""),
+		"decision: 480: it would go to sip:edge.test;transport=udp, and the Request-URI is sips");
 	x.arg = &told;
 	assert_true(sip_proxy_explain(w.px, TEXT("no message"), &from, &x) < 0);
 	assert_string_equal(told.text, "");
@@ -906,6 +910,71 @@ static void an_ack_waits_for_its_name_and_goes_with_the_proxy(void **state)
 	world_stop(&w); /* which leaves nothing */
 }
 
+/* RFC 3261 16.6 step 7, 26.2.2: to another domain's sips only by TLS; a Route without it is asked for as if it had it. Our own
+ * domain may be served as it likes, and a recorded Route is one by which we are reached. */
+static void sips_goes_to_other_domains_by_tls_alone(void **state)
+{
+	static const struct {
+		const char *uri, *next, *at; /* at NULL: refused */
+		const char *out, *in;	     /* the recorded Routes; out NULL: one */
+	} rows[] = {
+		{ "sips:bob@partner.example", "sip:192.0.2.20;transport=tcp", NULL, NULL, NULL },
+		{ "sips:bob@partner.example", "sip:192.0.2.20;transport=udp", NULL, NULL, NULL },
+		{ "sips:bob@partner.example", "sip:192.0.2.20;transport=tls", "tls:192.0.2.20:5061",
+		  "<sips:", "<sip:" },
+		{ "sip:bob@partner.example", "sip:192.0.2.20;transport=tcp", "tcp:192.0.2.20:5060",
+		  "<sip:", "<sip:" },
+		{ "sips:bob@uc.test", "sip:192.0.2.20;transport=tcp", "tcp:192.0.2.20:5060",
+		  "<sip:", "<sip:" },
+		{ "sips:bob@uc.test", "sip:192.0.2.20;transport=tls", "tls:192.0.2.20:5061",
+		  "<sips:", "<sip:" },
+		{ "sips:bob@uc.test", "sip:192.0.2.20;transport=udp", BOB, "<sip:", NULL },
+	};
+	static struct world w;
+	char routes[1024];
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		world_init(&w);
+		world_place(&w, NULL, rows[i].next, 1000);
+		w.places[0].uri.p = NULL;
+		world_start(&w);
+		say_req(&w, ALICE, &(struct req){ .uri = rows[i].uri });
+		if (!rows[i].at) {
+			expect_and_free(&w, 480, ALICE);
+			assert_int_equal(w.refused, SIP_REFUSE_IN_CLEAR);
+			world_stop(&w);
+			continue;
+		}
+		struct sent s = expect_request(&w, "INVITE", rows[i].at);
+		assert_int_equal(strncmp(sent_value(&s, SIP_H_RECORD_ROUTE, 0), rows[i].out,
+					 strlen(rows[i].out)),
+				 0);
+		if (rows[i].in)
+			assert_int_equal(strncmp(sent_value(&s, SIP_H_RECORD_ROUTE, 1), rows[i].in,
+						 strlen(rows[i].in)),
+					 0);
+		sent_free(&s);
+		world_stop(&w);
+	}
+	begin(&w);
+	call_up(&w, ALICE, BOB, routes, sizeof routes);
+	snprintf(routes + strlen(routes), sizeof routes - strlen(routes),
+		 "Route: <sip:192.0.2.50;lr>\r\n");
+	for (unsigned i = 0; i < 2; i++) {
+		const char *method = i ? "INFO" : "ACK";
+		say_req(&w, ALICE,
+			&(struct req){ .method = method,
+				       .uri = "sips:x@partner.example",
+				       .to_tag = "b",
+				       .branch = i ? "z9hG4bK-2" : "z9hG4bK-1a",
+				       .cseq = 1 + i,
+				       .more = routes });
+		struct sent s = expect_request(&w, method, "tls:192.0.2.50:5061");
+		sent_free(&s);
+	}
+	world_stop(&w);
+}
+
 static void a_route_that_is_not_ours_is_told(void **state)
 {
 	static struct world w;
@@ -953,6 +1022,7 @@ int main(void)
 		cmocka_unit_test(a_breadth_that_is_no_number_is_malformed_and_zero_is_440),
 		cmocka_unit_test(a_strict_routers_uri_must_be_ours),
 		cmocka_unit_test(an_ack_waits_for_its_name_and_goes_with_the_proxy),
+		cmocka_unit_test(sips_goes_to_other_domains_by_tls_alone),
 		cmocka_unit_test(a_route_that_is_not_ours_is_told),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

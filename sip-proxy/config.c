@@ -70,7 +70,8 @@ const struct cfg_schema sip_interface_schema = SCHEMA("sip.interfaces", interfac
 static const struct cfg_row lan_rows[] = {
 	{ .name = "listen", .type = &cfg_endpoint, IN(lan, listen), .flags = CFG_LIST | CFG_RELOAD, .choices = sip_listen_protocols,
 	  .help = "Interfaces of the own network, as in sip.listen: who comes in here is trusted, its P-Asserted-Identity stands, and it "
-		  "may send anywhere. Never an address that strangers can reach. With sip.lan.servers only they are trusted, once logged on." },
+		  "may send anywhere. Never an address that strangers can reach. With sip.lan.servers only they are trusted, once logged on. "
+		  "Never trusted is a page in a browser (WebSocket with an Origin), for any page could speak as whoever looks at it." },
 	{ .name = "servers", .sub = &sip_server_schema, IN(lan, servers), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "UC servers of our domains: each logs on (REGISTER for its own name), and the proxy finds out which user lives at which." },
 	{ .name = "remember", .type = &cfg_duration, IN(lan, remember_ms), .flags = CFG_RELOAD, .min = 1000, .max = 86400000, .def = "10m",
@@ -133,7 +134,7 @@ static const struct cfg_row sources_rows[] = {
 	{ .name = "unlimited", .type = &cfg_prefix, IN(sources, unlimited), .flags = CFG_LIST | CFG_RELOAD,
 	  .help = "Servers of one's own: no rate, no limit of connections, no ban." },
 	{ .name = "trusted", .type = &cfg_prefix, IN(sources, trusted), .flags = CFG_LIST | CFG_RELOAD,
-	  .help = "Who is trusted as if it came in by sip.lan: TCP and TLS only, for a UDP source can be forged." },
+	  .help = "Who is trusted as if it came in by sip.lan: TCP and TLS only, for a UDP source can be forged; and no page in a browser." },
 };
 static const struct cfg_schema sources_schema = SCHEMA("sip.sources", sources_rows, SIZE_OF(sources));
 

@@ -193,6 +193,13 @@ static struct sip_held *find_held(const struct sip_edge *e, const struct sip_wai
 	return NULL;
 }
 
+bool sip_conn_is_page(const struct sip_edge *e, const struct sip_hop *hop)
+{
+	const struct sip_conn *c = hop->conn ? sip_conn_find(e, hop->conn) : NULL;
+
+	return c ? c->page : hop->proto == SIP_WS || hop->proto == SIP_WSS;
+}
+
 bool sip_conn_held(struct sip_edge *e, const struct sip_wait *w)
 {
 	struct sip_conn *c;

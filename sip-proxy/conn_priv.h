@@ -40,6 +40,7 @@ struct sip_conn {
 	uint64_t since, last;
 	uint64_t in, out; /* messages */
 	struct sip_ws *ws; /* transport_ws.c */
+	bool page;	   /* a page in a browser has opened it: it came with an Origin */
 };
 
 extern const struct stream_ops sip_conn_stream_ops;

@@ -262,6 +262,11 @@ static bool edge_withdraw(void *edge, struct sip_wait *w)
 	return sip_conn_withdraw(edge, w);
 }
 
+static bool edge_is_page(void *edge, const struct sip_hop *hop)
+{
+	return sip_conn_is_page(edge, hop);
+}
+
 const struct sip_edge_ops sip_edge_ops = {
 	.send = edge_send,
 	.interface_for = edge_interface_for,
@@ -274,6 +279,7 @@ const struct sip_edge_ops sip_edge_ops = {
 	.report = edge_report,
 	.fails = edge_fails,
 	.held = edge_held,
+	.is_page = edge_is_page,
 	.withdraw = edge_withdraw,
 };
 

@@ -158,6 +158,7 @@ void sip_conn_accepted(struct sip_listener *l, int fd, const struct addr *peer,
 		       const struct addr *local);
 bool sip_conn_alive(struct sip_edge *e, uint64_t id);
 bool sip_conn_held(struct sip_edge *e, const struct sip_wait *w);
+bool sip_conn_is_page(const struct sip_edge *e, const struct sip_hop *hop);
 bool sip_conn_withdraw(struct sip_edge *e, struct sip_wait *w);
 const struct sip_identity *sip_conn_identity(struct sip_edge *e, uint64_t id);
 int sip_stream_open(struct sip_listener *l); /* open() and close() of all streams */

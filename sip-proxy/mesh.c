@@ -203,6 +203,20 @@ int sip_mesh_configure(struct sip_mesh *m, const struct sip_config *c)
 	return 0;
 }
 
+/* ---- asked ---- */
+
+bool mesh_trusts(const struct sip_mesh *m, const struct sip_hop *from)
+{
+	struct addr real = addr_canonical(&from->remote);
+
+	if (!sip_proto_rows[from->proto].reliable || mesh_from_page(m, from))
+		return false;
+	for (size_t i = 0; i < m->n_trusted; i++)
+		if (prefix_contains(&m->trusted[i], &real))
+			return true;
+	return false;
+}
+
 /* ---- shown ---- */
 
 static json_t *row_of(const struct mesh_server *s, uint64_t now)

@@ -97,6 +97,15 @@ static inline void mesh_count(const struct sip_mesh *m, unsigned metric, unsigne
 		metric_add(m->o.metrics, 0, metric, label, 1);
 }
 
+/* Of this hop the address is no proof. */
+static inline bool mesh_from_page(const struct sip_mesh *m, const struct sip_hop *hop)
+{
+	return m->o.ops->is_page && m->o.ops->is_page(m->o.edge, hop);
+}
+
+/* ---- mesh.c ---- */
+bool mesh_trusts(const struct sip_mesh *m, const struct sip_hop *from); /* by sip.sources.trusted */
+
 /* ---- mesh_servers.c ---- */
 struct mesh_server *mesh_server(const struct sip_mesh *m, unsigned number); /* NULL: gone */
 struct mesh_server *mesh_server_of_user(const struct sip_mesh *m, struct text user); /* NULL: there is none */

@@ -95,7 +95,7 @@ static struct mesh_server *find_at(const struct sip_mesh *m, const struct sip_ho
 	struct mesh_server *one = by_connection(m, hop->conn, now);
 
 	*ret_n = one != NULL;
-	if (one)
+	if (one || mesh_from_page(m, hop))
 		return one;
 	for (unsigned i = 0; i < m->n; i++) {
 		struct mesh_server *s = m->v[i];
@@ -393,6 +393,9 @@ static enum sip_step prove(struct sip_passage *p, struct sip_mesh *m, struct mes
 	enum sip_step step;
 	bool bad;
 
+	if (!s->password[0] && mesh_from_page(m, &p->from) && !has_name(m, s, p->from.conn))
+		return refuse(p, s, SIP_REFUSE_SOURCE,
+			      "it has no password in sip.lan.servers, and comes from a page in a browser");
 	if (s->n_addresses && !in_addresses(s, &real))
 		return refuse(p, s, SIP_REFUSE_SOURCE,
 			      "not from one of its addresses in sip.lan.servers");
@@ -564,16 +567,6 @@ struct mesh_server *mesh_server_of_user(const struct sip_mesh *m, struct text us
 	return find_user(m, user, &i) ? m->v[i] : NULL;
 }
 
-static bool is_trusted(const struct sip_mesh *m, const struct sip_hop *from)
-{
-	struct addr real = addr_canonical(&from->remote);
-
-	for (size_t i = 0; i < m->n_trusted && sip_proto_rows[from->proto].reliable; i++)
-		if (prefix_contains(&m->trusted[i], &real))
-			return true;
-	return false;
-}
-
 enum sip_step sip_servers_request(struct sip_passage *p, void *arg)
 {
 	struct sip_mesh *m = arg;
@@ -589,7 +582,7 @@ enum sip_step sip_servers_request(struct sip_passage *p, void *arg)
 		return on_logon(p, m, m->v[i], to.host);
 	s = find_at(m, &p->from, &p->basics->via, &n);
 	p->server = s ? s->number : 0;
-	p->trusted = n > 0 || is_trusted(m, &p->from);
+	p->trusted = n > 0 || mesh_trusts(m, &p->from);
 	p->origin = p->trusted ? SIP_ORIGIN_LAN : SIP_ORIGIN_STRANGER;
 	sip_note(p,
 		 s	      ? "UC server %s, which is logged on"

@@ -131,6 +131,9 @@ struct sip_edge_ops {
 	bool (*fails)(void *edge, const struct sip_target *to);
 	/* What was sent with w has not left yet: it waits for a connection that is being made. */
 	bool (*held)(void *edge, const struct sip_wait *w);
+	/* This connection is a page's in a browser, or it is gone and could have been one: who opens the page need not know, so that
+	 * where it comes from is no proof of who speaks. */
+	bool (*is_page)(void *edge, const struct sip_hop *hop);
 	/* Takes it back, if it has not left: true, then it will not be sent, and w is forgotten. The connection is made
 	 * nevertheless, for whoever comes next. */
 	bool (*withdraw)(void *edge, struct sip_wait *w);

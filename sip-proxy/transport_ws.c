@@ -89,7 +89,7 @@ static bool on_frame(struct sip_conn *c, int event, const struct ws_input *in)
 static size_t upgrade(struct sip_conn *c, const uint8_t *p, size_t n)
 {
 	char answer[WS_ANSWER_MAX];
-	ssize_t r = ws_upgrade((struct text){ (const char *)p, n }, answer);
+	ssize_t r = ws_upgrade((struct text){ (const char *)p, n }, answer, &c->page);
 
 	if (r == 0 && n < WS_HEAD_MAX)
 		return 0;

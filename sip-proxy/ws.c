@@ -96,7 +96,7 @@ static ssize_t judge(const struct head *h, char *answer)
 	return (ssize_t)h->length;
 }
 
-ssize_t ws_upgrade(struct text buf, char answer[static WS_ANSWER_MAX])
+ssize_t ws_upgrade(struct text buf, char answer[static WS_ANSWER_MAX], bool *ret_page)
 {
 	static const struct header_row rows[] = { { "Host", 0, HDR_SINGLE, 1 },
 						  { "Sec-WebSocket-Key", 0, HDR_SINGLE, 2 },
@@ -110,6 +110,7 @@ ssize_t ws_upgrade(struct text buf, char answer[static WS_ANSWER_MAX])
 	ssize_t r;
 
 	answer[0] = 0;
+	*ret_page = false;
 	if (header_table_init(&table, rows, ARRAY_LEN(rows)) < 0)
 		return -ENOMEM;
 	e = head_parse(buf, &rules, fields, FIELDS, &h);
@@ -119,6 +120,7 @@ ssize_t ws_upgrade(struct text buf, char answer[static WS_ANSWER_MAX])
 		r = refuse(answer, "400 Bad Request", "");
 	else
 		r = judge(&h, answer);
+	*ret_page = r > 0 && value_of(&h, TEXT("Origin")).p;
 	header_table_deinit(&table);
 	return r;
 }

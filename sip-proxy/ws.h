@@ -13,8 +13,9 @@
 enum { WS_HEAD_MAX = 8192, WS_FRAME_HEAD_MAX = 10, WS_CONTROL_MAX = 125, WS_ANSWER_MAX = 512 };
 
 /* The client's half of the upgrade. Its length and the answer to write, NUL-terminated; 0: not whole yet; -EBADMSG: no
- * upgrade to SIP, and then the answer, if it is not empty, says why and the connection ends. */
-ssize_t ws_upgrade(struct text buf, char answer[static WS_ANSWER_MAX]);
+ * upgrade to SIP, and then the answer, if it is not empty, says why and the connection ends. *ret_page: it has an Origin, so
+ * that a page in a browser asks, perhaps without its user's knowledge (RFC 6455 10.2). */
+ssize_t ws_upgrade(struct text buf, char answer[static WS_ANSWER_MAX], bool *ret_page);
 
 enum ws_event {
 	WS_MORE, /* not a whole frame yet, or the message goes on: *ret_used may go all the same */

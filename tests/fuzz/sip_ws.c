@@ -15,13 +15,15 @@ enum { BOUND = 2000 };
 static void upgrade(const uint8_t *p, size_t n)
 {
 	char answer[WS_ANSWER_MAX], part[WS_ANSWER_MAX];
-	ssize_t whole = ws_upgrade((struct text){ (const char *)p, n }, answer);
+	bool page, part_page;
+	ssize_t whole = ws_upgrade((struct text){ (const char *)p, n }, answer, &page);
 
 	assert(whole == -EBADMSG || (whole >= 0 && (size_t)whole <= n));
 	assert((whole > 0) == (strncmp(answer, "HTTP/1.1 101 ", 13) == 0));
 	for (size_t i = 0; i < n; i += n / 24 + 1) {
-		ssize_t r = ws_upgrade((struct text){ (const char *)p, i }, part);
+		ssize_t r = ws_upgrade((struct text){ (const char *)p, i }, part, &part_page);
 		assert(r == 0 || (r < 0) == (whole < 0));
+		assert(r <= 0 || part_page == page);
 	}
 }
 

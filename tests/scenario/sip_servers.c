@@ -636,6 +636,37 @@ static void who_is_trusted_is_a_server_or_stands_in_the_configuration(void **sta
 	assert_false(was_trusted);
 	ask("tcp:10.0.0.91:4000", "MESSAGE", "x", "");
 	assert_false(was_trusted);
+	ask(A_TCP, "MESSAGE", "x", "");
+	assert_true(was_trusted);
+	end();
+}
+
+/* Somebody looks at a page on the very machine. */
+static void a_page_has_no_part_in_the_place_where_it_is_looked_at(void **state)
+{
+	static const char *const names[] = { "n.test" };
+	const struct sip_identity id = { .verified = true, .n = 1, .names = names };
+
+	(void)state;
+	begin();
+	assert_int_equal(log_on(A, "uc-a", "Contact: <sip:uc-a@10.0.0.21>\r\n"), 200);
+	w.page = true;
+	ask(A_TCP, "MESSAGE", "x", "");
+	assert_false(was_trusted);
+	assert_null(known_at(A_TCP));
+	ask("tcp:10.0.0.90:4000", "MESSAGE", "x", "");
+	assert_false(was_trusted);
+	assert_int_equal(log_on("tcp:10.0.0.22:40000", "uc-b", "Contact: <sip:uc-b@10.0.0.22>\r\n"),
+			 403);
+	assert_int_equal(log_on("tcp:10.0.0.40:40000", "uc-f", "Contact: <sip:uc-f@10.0.0.40>\r\n"),
+			 403);
+	assert_int_equal(log_on("tcp:10.0.0.22:40000", "uc-p", "Contact: <sip:uc-p@10.0.0.22>\r\n"),
+			 401); /* it may have the password */
+	w.identity = &id;      /* or the certificate */
+	assert_int_equal(log_on("tls:10.0.0.23:40001", "uc-n",
+				"Contact: <sip:uc-n@10.0.0.23:5061;transport=tls>\r\n"),
+			 200);
+	w.identity = NULL;
 	end();
 }
 
@@ -679,6 +710,7 @@ int main(void)
 		cmocka_unit_test(a_server_by_its_name_is_looked_up_each_time),
 		cmocka_unit_test(of_two_behind_one_address_each_is_known),
 		cmocka_unit_test(who_is_trusted_is_a_server_or_stands_in_the_configuration),
+		cmocka_unit_test(a_page_has_no_part_in_the_place_where_it_is_looked_at),
 		cmocka_unit_test(without_a_core_or_a_contact_nothing_is_asked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

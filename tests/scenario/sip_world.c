@@ -172,6 +172,12 @@ static bool edge_withdraw(void *edge, struct sip_wait *wait)
 	return true;
 }
 
+static bool edge_is_page(void *edge, const struct sip_hop *hop)
+{
+	const struct world *w = edge;
+	return w->page && hop->conn;
+}
+
 static const struct sip_edge_ops ops = {
 	.send = edge_send,
 	.interface_for = edge_interface_for,
@@ -184,6 +190,7 @@ static const struct sip_edge_ops ops = {
 	.report = edge_report,
 	.fails = edge_fails,
 	.held = edge_held,
+	.is_page = edge_is_page,
 	.withdraw = edge_withdraw,
 };
 

@@ -54,6 +54,7 @@ struct world {
 	const char *fails;	   /* counts as failing */
 	unsigned held;
 	uint64_t dead_conn; /* a flow that is gone */
+	bool page;	    /* every connection is a page's in a browser */
 	unsigned reports, bad_reports, refusals;
 	enum sip_refusal refused;
 	unsigned answered;

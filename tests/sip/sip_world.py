@@ -243,13 +243,13 @@ class Ua:
 class WsUa(Ua):
     """SIP over WebSocket, as a browser speaks it: masked frames, a message each."""
 
-    def __init__(self, port, context=None, name=None, protocol="sip"):
+    def __init__(self, port, context=None, name=None, protocol="sip", origin="https://uc.test"):
         super().__init__("tls" if context else "tcp", ("127.0.0.1", port), context=context, name=name)
         self.secure = context is not None
         key = base64.b64encode(os.urandom(16)).decode()
         self.raw((f"GET /sip HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
                   f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chat, {protocol}\r\n"
-                  "Origin: https://uc.test\r\n\r\n").encode())
+                  + (f"Origin: {origin}\r\n" if origin else "") + "\r\n").encode())
         answer = self.head()
         want = base64.b64encode(hashlib.sha1((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest())
         self.upgraded = answer.startswith(b"HTTP/1.1 101 ") and want in answer

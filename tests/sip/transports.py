@@ -288,7 +288,7 @@ def _(w):
     with WsUa(w.tls, context=w.context(), name="uc.test") as a:
         if not a.upgraded or a.ask("OPTIONS", "sip:uc.test").status != 200:
             raise Failed(f"    {a.answer}")
-    with WsUa(w.lan) as alice, Ua("udp", None, ("127.0.0.1", w.other())) as bob:
+    with WsUa(w.lan, origin=None) as alice, Ua("udp", None, ("127.0.0.1", w.other())) as bob:
         via = "SIP/2.0/WS df7jal23ls0d.invalid;branch=z9hG4bKws%d;rport"
         data = alice.request("MESSAGE", "sip:bob@out.test", ["Content-Type: text/plain"], "hello", Via=via % 1)
         alice.frame(data[:50], final=False)
@@ -311,9 +311,27 @@ def _(w):
             raise Failed("    it goes on")
 
 
+@case("a page in a browser is not trusted for where it is looked at, a program that speaks WebSocket is")
+def _(w):
+    w.config(listen=f'["ws:127.0.0.1:{w.base}", "udp:127.0.0.1:{w.base}"]', lan=f'{{ listen: ["ws:127.0.0.1:{w.lan}"] }}', sources="{ trusted: [127.0.0.1] }")
+    w.start()
+    for port in (w.lan, w.base):
+        for origin in ("http://evil.test", "null"):
+            with WsUa(port, origin=origin) as page:
+                if page.ask("MESSAGE", "sip:bob@out.test", From="<sip:eve@evil.test>;tag=e").status != 403:
+                    raise Failed("    a page calls by the static routes")
+                if page.ask("MESSAGE", "sip:bob@out.test").status != 407:
+                    raise Failed("    a page speaks for one of ours")
+                if page.ask("REGISTER", "sip:uc.test", To="<sip:alice@uc.test>").status != 401:
+                    raise Failed("    a page registers one of ours")
+        with WsUa(port, origin=None) as program, Ua("udp", None, ("127.0.0.1", w.other())) as bob:
+            bob.reply(relay(w, program, method="MESSAGE", to=bob), 200)
+            program.expect(status=200)
+
+
 @case("what is no WebSocket for SIP is refused by HTTP, and a frame that is wrong ends the connection")
 def _(w):
-    w.config(listen=f'["ws:127.0.0.1:{w.base}"]', lan=None, routes=None, limits="{ ban_after: 0, message: 4096 }")
+    w.config(listen=f'["ws:127.0.0.1:{w.base}", "udp:127.0.0.1:{w.base}"]', lan=None, routes=None, limits="{ ban_after: 0, message: 4096 }")
     w.start()
     with WsUa(w.base, protocol="mqtt") as a:
         if a.upgraded or " 400 " not in a.answer:

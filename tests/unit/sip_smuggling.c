@@ -199,12 +199,14 @@ static int end_of_frames(const char *file, size_t step)
 static void over_websocket_each_ends_as_it_must(void **state)
 {
 	char answer[WS_ANSWER_MAX];
+	bool page;
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(smuggling_frames); i++) {
 		const struct smuggling_frames *row = &smuggling_frames[i];
 		load(row->file);
 		if (strncmp(row->file, "http-", 5) == 0) {
-			assert_int_equal(ws_upgrade((struct text){ block, block_n }, answer), -EBADMSG);
+			assert_int_equal(ws_upgrade((struct text){ block, block_n }, answer, &page),
+					 -EBADMSG);
 			assert_int_equal(strncmp(answer, "HTTP/1.1 400 ", 13), 0);
 			continue;
 		}

@@ -27,12 +27,28 @@ static void the_upgrade_is_answered_as_in_the_rfc(void **state)
 {
 	static const char head[] = START HOST UPGRADE KEY VERSION SIP "Content-Length: 0\r\n\r\n";
 	char answer[WS_ANSWER_MAX];
+	bool page = true;
 	(void)state;
 	for (size_t n = 0; n < sizeof(head) - 1; n++)
-		assert_int_equal(ws_upgrade((struct text){ head, n }, answer), 0);
-	assert_int_equal(ws_upgrade(text_of(head), answer), sizeof(head) - 1);
+		assert_int_equal(ws_upgrade((struct text){ head, n }, answer, &page), 0);
+	assert_int_equal(ws_upgrade(text_of(head), answer, &page), sizeof(head) - 1);
+	assert_false(page);
 	assert_string_equal(answer, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 				    "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: sip\r\n\r\n");
+}
+
+static void a_page_is_known_by_its_origin(void **state)
+{
+	static const char *const origins[] = { "Origin: http://evil.test\r\n\r\n",
+					       "origin: null\r\n\r\n", "ORIGIN:\r\n\r\n" };
+	char head[512], answer[WS_ANSWER_MAX];
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(origins); i++) {
+		bool page = false;
+		(void)snprintf(head, sizeof(head), START HOST UPGRADE KEY VERSION SIP "%s", origins[i]);
+		assert_int_equal(ws_upgrade(text_of(head), answer, &page), strlen(head));
+		assert_true(page);
+	}
 }
 
 static void what_is_no_upgrade_to_sip_is_told_what_is_missing(void **state)
@@ -61,9 +77,10 @@ static void what_is_no_upgrade_to_sip_is_told_what_is_missing(void **state)
 		{ START HOST ": nameless\r\n\r\n", "400 ", "" },
 	};
 	char answer[WS_ANSWER_MAX];
+	bool page;
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		assert_int_equal(ws_upgrade(text_of(rows[i].head), answer), -EBADMSG);
+		assert_int_equal(ws_upgrade(text_of(rows[i].head), answer, &page), -EBADMSG);
 		assert_int_equal(strncmp(answer, "HTTP/1.1 ", 9), 0);
 		assert_int_equal(strncmp(answer + 9, rows[i].status, strlen(rows[i].status)), 0);
 		assert_non_null(strstr(answer, rows[i].more));
@@ -238,6 +255,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_upgrade_is_answered_as_in_the_rfc),
+		cmocka_unit_test(a_page_is_known_by_its_origin),
 		cmocka_unit_test(what_is_no_upgrade_to_sip_is_told_what_is_missing),
 		cmocka_unit_test(a_frame_that_is_not_whole_waits_for_the_rest),
 		cmocka_unit_test(fragments_become_one_message_with_pings_between_them),

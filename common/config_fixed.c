@@ -4,11 +4,13 @@
  * say so, or the administrator takes them for applied.
  *
  * The values of the start are kept as a text, a line a key in the order of the rows, because the
- * configuration itself is replaced by each reload. Secrets are left out; all of them can be reloaded.
+ * configuration itself is replaced by each reload. Of a secret there is a hash.
  */
 #include <stdio.h>
 #include <string.h>
+#include "common/bytes.h"
 #include "common/config_priv.h"
+#include "common/hash.h"
 
 enum { VALUE_MAX = 1024 };
 
@@ -21,11 +23,17 @@ static void put_values(struct fixed *f, const struct cfg_schema *s, const void *
 
 static void put_one(struct fixed *f, const struct cfg_row *row, const void *at)
 {
+	static const struct hash_seed seed; /* it stays in this process */
 	char text[VALUE_MAX];
 	struct sb b = sb_init(text, sizeof(text));
 
 	row->type->print(row, at, &b);
-	fprintf(f->to, "%s;", text);
+	if (!(row->flags & CFG_SECRET)) {
+		fprintf(f->to, "%s;", text);
+		return;
+	}
+	fprintf(f->to, "%016llx;", (unsigned long long)hash_bytes(&seed, text, b.n));
+	bytes_wipe(text, sizeof(text));
 }
 
 static void put_list(struct fixed *f, const struct cfg_row *row, const struct cfg_list *l)
@@ -55,7 +63,7 @@ static void put_row(struct fixed *f, const struct cfg_row *row, const void *at, 
 		put_values(f, row->sub, at, path);
 		return;
 	}
-	if (row->flags & (CFG_RELOAD | CFG_SECRET))
+	if (row->flags & CFG_RELOAD)
 		return;
 	fprintf(f->to, "%s=", path);
 	if (at && list)

@@ -173,11 +173,26 @@ static void done(struct change *c)
 	change_end(c);
 }
 
-/* This process runs with what was rolled back, if keys that only a restart applies are other ones now: nobody can be trusted to see to
+static bool is_listed(const char *list, struct text key)
+{
+	struct text rest = text_of(list);
+
+	while (rest.n)
+		if (text_eq(text_trim(text_cut(&rest, ',')), key))
+			return true;
+	return false;
+}
+
+/* This process runs with what was rolled back, if a key that only a restart applies is another one since: nobody can be trusted to see to
  * that, for who made the change may be cut off. */
 static void restart_if_needed(struct service *s, const char *before)
 {
-	if (!s->restart_needed[0] || strcmp(before, s->restart_needed) == 0)
+	struct text rest = text_of(s->restart_needed);
+	bool other = false;
+
+	while (rest.n && !other)
+		other = !is_listed(before, text_trim(text_cut(&rest, ',')));
+	if (!other)
 		return;
 	log_emit(&MSG_CONFIG_RESTARTS, LF_STR("keys", s->restart_needed));
 	s->again = true;

@@ -232,6 +232,22 @@ def _(w):
     want(call(w, "config.get")["pending"], None)
 
 
+@case("a roll-back restarts the service for a key that was at work by a restart, and for no other")
+def _(w):
+    minimal(w)
+    s = w.start()
+    call(w, "config.set", path="turn.workers", value=1)  # waits for a restart
+    want(call(w, "config.set", path="turn.fast_path.channels", value=1000, confirm_within_ms=1500)["restart_needed"], "turn.workers, turn.fast_path.channels")
+    wait_for("rolled back", lambda: row(w, "turn.fast_path.channels")["source"] == "default")
+    want(call(w, "service.status")["restart_needed"], "turn.workers")
+    call(w, "config.set", path="turn.fast_path.channels", value=1000, confirm_within_ms=8000)
+    s.stop()
+    s = w.start()
+    wait_for("it ends, to be started with what was before", lambda: s.process.poll() is not None)
+    s.ended = True
+    w.logged("config.restarts", "turn.fast_path.channels")
+
+
 CLOCK = os.path.join(os.environ.get("STILE_BUILD", "build"), "tests/failure/libfailure-clock.so")
 
 

@@ -118,6 +118,9 @@ def _(w):
     w.agent("c", code=f'"{foreign}"')
     w.agent_logged("c", "this is not the server of the enrolment code")
     w.server_logged("tunnel.agent.refused", "there is no such code")
+    w.agent_config("c", code=f'"{w.enrol("c")["code"]}"')
+    expect("keys that a reload does not apply", w.agent_verb("c", "service.reload")["restart_needed"], "")
+    w.connected("c")
 
 
 @case("with the password alone an agent waits until it is approved, and both fingerprints are shown")

@@ -357,10 +357,10 @@ static void a_code_for_another_place_is_not_used_here(void **state)
 	begin(w);
 	assert_false(w->dialer->has_code);
 	w->conf.server.n = 1; /* an only one may be reached by another name */
-	assert_int_equal(dialer_configure(w->dialer, &w->conf_server, &w->conf, w->why, sizeof(w->why)), 0);
+	assert_int_equal(dialer_reload(w->dialer, &w->conf, w->why, sizeof(w->why)), 0);
 	assert_true(w->dialer->has_code);
 	w->conf.code = (char *)"no code at all";
-	assert_true(dialer_configure(w->dialer, &w->conf_server, &w->conf, w->why, sizeof(w->why)) < 0);
+	assert_true(dialer_reload(w->dialer, &w->conf, w->why, sizeof(w->why)) < 0);
 	assert_non_null(strstr(w->why, "agent.code: "));
 }
 
@@ -633,11 +633,11 @@ static void what_cannot_be_begun_is_told_with_its_reason(void **state)
 	assert_non_null(strstr(err, "cannot be made: Not a directory"));
 	begin(w);
 	w->conf.proxy = (char *)"socks5://127.0.0.1";
-	assert_int_equal(dialer_configure(w->dialer, &w->conf_server, &w->conf, err, sizeof(err)), -EINVAL);
+	assert_int_equal(dialer_reload(w->dialer, &w->conf, err, sizeof(err)), -EINVAL);
 	assert_string_equal(err, "agent.proxy: only http:// proxies are spoken to (CONNECT)");
 	w->conf.proxy = NULL;
 	w->conf.code = (char *)"no code";
-	assert_int_equal(dialer_configure(w->dialer, &w->conf_server, &w->conf, err, sizeof(err)), -EINVAL);
+	assert_int_equal(dialer_reload(w->dialer, &w->conf, err, sizeof(err)), -EINVAL);
 	assert_non_null(strstr(err, "agent.code: "));
 	w->conf.code = NULL;
 }

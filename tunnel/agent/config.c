@@ -62,14 +62,14 @@ static const struct cfg_row agent_rows[] = {
 	  "each, and every job runs on each." },
 	{ .name = "fallback_ports", .type = &cfg_ports, AGENT(fallback_ports), .flags = CFG_LIST | CFG_BARE, .def = "443,80",
 	  .help = "Ports of the server that are tried, one shortly after the other, when its own does not answer at once." },
-	{ .name = "password", .type = &cfg_string, AGENT(password), .flags = CFG_SECRET, .min = 1, .max = 255,
+	{ .name = "password", .type = &cfg_string, AGENT(password), .flags = CFG_SECRET | CFG_RELOAD, .min = 1, .max = 255,
 	  .help = "tunnel.password of the server, for the first connection; the keys decide from then on." },
-	{ .name = "code", .type = &cfg_string, AGENT(code), .flags = CFG_SECRET, .min = 1, .max = 255,
+	{ .name = "code", .type = &cfg_string, AGENT(code), .flags = CFG_SECRET | CFG_RELOAD, .min = 1, .max = 255,
 	  .help = "The code of stile tunnel enrol, for the first connection; it is good once." },
 	{ .name = "guest", .type = &cfg_string, AGENT(guest), .min = 16, .max = 16,
 	  .help = "The id of a share: this agent is not enrolled, and is let in as a guest of that share alone. stile get writes it for the agent "
 	  "that it starts where there is none." },
-	{ .name = "proxy", .type = &cfg_string, AGENT(proxy), .flags = CFG_SECRET, .min = 8, .max = 600,
+	{ .name = "proxy", .type = &cfg_string, AGENT(proxy), .flags = CFG_SECRET | CFG_RELOAD, .min = 8, .max = 600,
 	  .help = "An HTTP proxy that allows CONNECT: http://HOST:PORT or http://USER:PASSWORD@HOST:PORT (Basic or Digest, as it asks "
 	  "for). The servers are tried through it beside the direct way." },
 	{ .name = "jobs", .sub = &job_schema, AGENT(jobs), .flags = CFG_LIST | CFG_RELOAD,

@@ -34,9 +34,8 @@ const struct identity *dialers_identity(const struct dialers *ds);
 /* -EINVAL and a sentence for what the configuration's rows cannot know: a proxy that is none, a code that is none. */
 int dialers_add(struct dialers *ds, const struct agent_server *s, const struct agent_config *c,
 		char *err, size_t err_n, struct dialer **ret_d);
-/* A reload: password, code, proxy, ports. For the next connection. */
-int dialer_configure(struct dialer *d, const struct agent_server *s, const struct agent_config *c,
-		     char *err, size_t err_n);
+/* Password, code and proxy, for the next connection. -EINVAL and a sentence, as above; then all is as before. */
+int dialer_reload(struct dialer *d, const struct agent_config *c, char *err, size_t err_n);
 void dialer_remove(struct dialer *d); /* after its agent */
 void dialer_hooks(struct dialer *d, struct agent_dialer *ret_hooks);
 void dialer_attach(struct dialer *d,

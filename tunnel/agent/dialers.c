@@ -126,27 +126,26 @@ static int set_password(struct dialer *d, const char *password)
 	return 0;
 }
 
-static bool is_place_of(const struct enrol_code *code, const struct agent_server *s)
+static bool is_place_of(const struct enrol_code *code, const struct dialer *d)
 {
-	return code->host[0] && text_ieq(text_of(code->host), text_of(s->host)) && code->port == s->port;
+	return code->host[0] && text_ieq(text_of(code->host), text_of(d->host)) && code->port == d->ports[0];
 }
 
 /* The code of the file is for the server whose place stands in it. An only server may be reached by
  * another name than that: the root in the code says whether it is the right one. */
-static const char *code_for(const struct agent_server *s, const struct agent_config *conf)
+static const char *code_for(const struct dialer *d, const struct agent_config *conf)
 {
 	struct enrol_code c;
 	bool here;
 
 	if (!conf->code || enrol_code_parse(text_of(conf->code), &c) != ENROL_OK)
 		return conf->code; /* whoever reads it next says what is wrong */
-	here = !c.host[0] || conf->server.n <= 1 || is_place_of(&c, s);
+	here = !c.host[0] || conf->server.n <= 1 || is_place_of(&c, d);
 	bytes_wipe(&c, sizeof(c));
 	return here ? conf->code : NULL;
 }
 
-int dialer_configure(struct dialer *d, const struct agent_server *s, const struct agent_config *c,
-		     char *err, size_t err_n)
+int dialer_reload(struct dialer *d, const struct agent_config *c, char *err, size_t err_n)
 {
 	struct proxy proxy = { .port = 0 };
 	char why[256];
@@ -157,7 +156,7 @@ int dialer_configure(struct dialer *d, const struct agent_server *s, const struc
 		return -EINVAL;
 	}
 	if (!(d->has_code && d->code_by_verb)) {
-		r = dialer_set_code(d, code_for(s, c), false, why, sizeof(why));
+		r = dialer_set_code(d, code_for(d, c), false, why, sizeof(why));
 		if (r < 0) {
 			(void)snprintf(err, err_n, "agent.code: %s", why);
 			return r;
@@ -168,14 +167,8 @@ int dialer_configure(struct dialer *d, const struct agent_server *s, const struc
 		(void)snprintf(err, err_n, "%s", strerror(-r));
 		return r;
 	}
-	if (!c->guest || text_hex64(text_of(c->guest), &d->guest) < 0)
-		d->guest = 0;
 	d->has_proxy = c->proxy != NULL;
 	d->proxy = proxy;
-	d->fingerprint = (struct identity_hash){ { 0 } };
-	if (s->pinned)
-		memcpy(d->fingerprint.b, s->fingerprint, IDENTITY_LEN);
-	set_ports(d, s, c);
 	return 0;
 }
 
@@ -198,7 +191,12 @@ int dialers_add(struct dialers *ds, const struct agent_server *s, const struct a
 	(void)snprintf(d->host, sizeof(d->host), "%s", s->host);
 	(void)snprintf(server, sizeof(server), strchr(s->host, ':') ? "[%s]:%u" : "%s:%u", s->host,
 		       s->port);
-	r = dialer_configure(d, s, c, err, err_n);
+	if (!c->guest || text_hex64(text_of(c->guest), &d->guest) < 0)
+		d->guest = 0;
+	if (s->pinned)
+		memcpy(d->fingerprint.b, s->fingerprint, IDENTITY_LEN);
+	set_ports(d, s, c);
+	r = dialer_reload(d, c, err, err_n);
 	if (r == 0) {
 		r = memory_load(ds->o.folder, server, why, &d->memory);
 		if (r < 0)

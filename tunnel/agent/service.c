@@ -334,8 +334,15 @@ static int agent_reload(struct service *s, struct cfg *c, char *err, size_t err_
 {
 	struct agent_service *as = s->state;
 	const struct agent_config *fresh = &((const struct agent_root *)cfg_values(c))->agent;
-	int r = agent_jobs_allow(as->jobs, &fresh->allow);
+	struct agent_info info;
+	int r = 0;
 
+	for (unsigned i = 0; i < as->n_ends; i++) {
+		r = dialer_reload(as->ends[i].dialer, fresh, err, err_n);
+		if (r < 0)
+			return r;
+	}
+	r = agent_jobs_allow(as->jobs, &fresh->allow);
 	if (r == 0)
 		r = agent_jobs_put_file(as->jobs, &fresh->jobs);
 	if (r == 0)
@@ -346,6 +353,11 @@ static int agent_reload(struct service *s, struct cfg *c, char *err, size_t err_
 	}
 	agent_store_apply(as);
 	agent_conns_recheck(as, &fresh->allow);
+	for (unsigned i = 0; i < as->n_ends; i++) {
+		agent_info(as->ends[i].agent, &info);
+		if (info.state == AGENT_WAITING) /* what was in its way may be mended */
+			agent_network_changed(as->ends[i].agent);
+	}
 	return 0;
 }
 

@@ -320,6 +320,31 @@ def _(w):
         wait_for("the job has ended", lambda: is_closed(w.job_port(2)))
 
 
+@case("a job of the file whose time is a duration does not begin anew with a reload, neither before its end nor behind it")
+def _(w):
+    def listed(note, seconds):
+        w.agent_config("site", [job(w, 0, name="short", expire=f"{seconds}s", note=note)])
+
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("site", [job(w, 0, name="short", expire="6s", note="first")])
+        in_state(w, "short", "active")
+        began = time.monotonic()
+        time.sleep(2.5)
+        listed("second", 6)  # another one by its note: its end is as it was
+        w.agent_verb("site", "service.reload")
+        wait_for("the job has ended", lambda: is_closed(w.job_port(0)))
+        if time.monotonic() - began > 8:
+            raise Failed("    a reload has prolonged it")
+        listed("third", 6)
+        w.agent_verb("site", "service.reload")
+        if w.agent_verb("site", "agent.jobs")["rows"]:
+            raise Failed("    a reload has begun a job anew that had ended")
+        listed("longer", 3600)
+        w.agent_verb("site", "service.reload")
+        in_state(w, "short", "active")
+
+
 @case("a source that is struck off a job's list loses its connections and flows, and who is on it keeps them")
 def _(w):
     with Target(w.target_port(0), echo), contextlib.closing(udp_echo(w.target_port(1))), contextlib.ExitStack() as held:

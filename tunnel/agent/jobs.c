@@ -25,6 +25,7 @@ struct agent_jobs {
 	struct list all;
 	struct cfg_list allow; /* owned */
 	uint32_t last_id;
+	uint64_t began; /* ms of the loop: the agent's start */
 	struct timer tick;
 };
 
@@ -114,12 +115,11 @@ static void on_tick(struct timer *t, uint64_t now)
 	struct agent_jobs *js = container_of(t, struct agent_jobs, tick);
 	int64_t s = clock_unix_ms() / 1000;
 
-	(void)now;
 	loop_timer_set(js->loop, &js->tick, TICK_MS);
 	list_for_each_safe (it, &js->all) {
 		struct agent_job *j = list_entry(it, struct agent_job, node);
 
-		if (!j->expires || j->expires > s)
+		if (j->ends ? j->ends > now : !j->c->expire.at || j->c->expire.at > s)
 			continue;
 		log_emit(&MSG_AGENT_JOB_EXPIRED, LF_STR("job", j->name));
 		js->ops->expired(j, js->arg);
@@ -135,6 +135,7 @@ int agent_jobs_new(struct loop *l, const struct agent_jobs_ops *ops, void *arg, 
 	if (!js)
 		return -ENOMEM;
 	js->loop = l;
+	js->began = loop_now(l);
 	js->ops = ops;
 	js->arg = arg;
 	js->tick.fire = on_tick;
@@ -223,13 +224,19 @@ static struct agent_job *place_of(struct agent_jobs *js, const struct agent_job_
 	return NULL;
 }
 
-static int64_t expires_at(const struct job_config *c)
+/* In a file a duration counts from the agent's start, whatever is read again since, and however the clock is set. */
+static uint64_t ends_at(const struct agent_jobs *js, const struct job_config *c, enum agent_job_origin origin)
 {
-	return c->expire.in_ms ? (clock_unix_ms() + (int64_t)c->expire.in_ms) / 1000 : c->expire.at;
+	return c->expire.in_ms ? (origin == AGENT_JOB_OF_FILE ? js->began : loop_now(js->loop)) + c->expire.in_ms : 0;
+}
+
+int64_t agent_job_expires(const struct agent_job *j)
+{
+	return j->ends ? (clock_unix_ms() + (int64_t)(j->ends - loop_now(j->all->loop))) / 1000 : j->c->expire.at;
 }
 
 /* Its values are written and read again, so that the job does not hang on the file's. */
-static int set_values(struct agent_job *j, const struct job_config *c)
+static int set_values(struct agent_job *j, const struct job_config *c, enum agent_job_origin origin)
 {
 	json_t *json = job_config_json(c);
 	struct cfg *cfg = NULL;
@@ -245,7 +252,7 @@ static int set_values(struct agent_job *j, const struct job_config *c)
 	j->json = json;
 	j->cfg = cfg;
 	j->c = cfg_values(cfg);
-	j->expires = expires_at(j->c);
+	j->ends = ends_at(j->all, j->c, origin);
 	(void)job_name(j->c, j->name);
 	j->revision++;
 	return 0;
@@ -293,7 +300,7 @@ int agent_jobs_put(struct agent_jobs *js, const struct agent_job_from *from,
 	if (fresh && from->origin == AGENT_JOB_OF_SERVER && n_offered(js) >= AGENT_OFFERED_MAX)
 		r = -EUSERS;
 	if (r == 0)
-		r = set_values(j ? j : fresh, c);
+		r = set_values(j ? j : fresh, c, from->origin);
 	if (r < 0) {
 		job_free(fresh);
 		return r;
@@ -341,9 +348,11 @@ int agent_jobs_put_file(struct agent_jobs *js, const struct cfg_list *jobs)
 		if (j->origin == AGENT_JOB_OF_FILE && !is_listed(jobs, j->name))
 			agent_jobs_remove(j);
 	}
-	for (size_t i = 0; i < jobs->n && r == 0; i++)
-		r = agent_jobs_put(js, &(struct agent_job_from){ .origin = AGENT_JOB_OF_FILE },
-				   &c[i], NULL);
+	for (size_t i = 0; i < jobs->n && r == 0; i++) {
+		uint64_t ends = ends_at(js, &c[i], AGENT_JOB_OF_FILE);
+		if (!ends || ends > loop_now(js->loop)) /* or it has ended by itself */
+			r = agent_jobs_put(js, &(struct agent_job_from){ .origin = AGENT_JOB_OF_FILE }, &c[i], NULL);
+	}
 	return r;
 }
 
@@ -418,7 +427,7 @@ json_t *agent_job_row(const struct agent_job *j, const struct agent_job_server *
 		(json_int_t)j->connections, "accepted", (json_int_t)j->accepted, "errors",
 		(json_int_t)j->errors, "bytes_up", (json_int_t)j->bytes[0], "bytes_down",
 		(json_int_t)j->bytes[1], "last_error", j->error, "last_error_at",
-		(json_int_t)j->error_at, "expires_at", (json_int_t)(j->expires * 1000));
+		(json_int_t)j->error_at, "expires_at", (json_int_t)(agent_job_expires(j) * 1000));
 	json_t *told = json_array();
 
 	if (!o)

@@ -37,7 +37,7 @@ struct agent_job {
 	const struct job_config *c;
 	json_t *json;
 	char name[JOB_NAME_STRLEN];
-	int64_t expires; /* unix s; 0: never */
+	uint64_t ends; /* ms of the loop, where the end was said as a duration; 0: see c->expire.at */
 	struct agent_job_told told[AGENT_SERVERS_MAX];
 	struct timer probing;
 	struct agent_target *probe;
@@ -74,6 +74,7 @@ int agent_jobs_put(struct agent_jobs *js, const struct agent_job_from *from,
 /* All jobs of the file are these. 0 or -ENOMEM */
 int agent_jobs_put_file(struct agent_jobs *js, const struct cfg_list *jobs);
 void agent_jobs_remove(struct agent_job *j);
+int64_t agent_job_expires(const struct agent_job *j); /* unix s; 0: never */
 struct agent_job *agent_jobs_find(struct agent_jobs *js,
 				  const char *name); /* NULL: none; those of a server last */
 struct agent_job *agent_jobs_numbered(struct agent_jobs *js, unsigned server, uint32_t id);

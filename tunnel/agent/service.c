@@ -28,7 +28,7 @@ static void tell_job(const struct agent_job *j, const struct agent_end *e)
 {
 	struct wire_job w;
 
-	job_to_wire(j->c, j->name, j->expires, &w);
+	job_to_wire(j->c, j->name, agent_job_expires(j), &w);
 	w.id = j->id;
 	w.revision = j->revision;
 	(void)agent_put_job(e->agent, &w); /* without memory it is told after the next reconnection */

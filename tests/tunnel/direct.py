@@ -13,7 +13,11 @@ import time
 
 from false_server import FalseServer
 from tunnel_world import BUILD, HERE, PATIENCE, Failed, Target, case, connect, echo, flow, main, pattern, wait_for
-from settings import refused  # tests/admin, where tunnel_world has looked
+from names import NameServer, resolving  # tests/relay and tests/admin, where tunnel_world has looked
+from settings import refused
+from world import CASES
+
+del CASES[:]  # those of names.py run there
 
 SCRIPTED = os.path.join(HERE, "scripted_child.py")
 OPEN = "sandbox: false\n"  # a script needs its interpreter
@@ -352,6 +356,20 @@ def _(w):
     w.agent_config("home", visits=visits, top=OPEN + "stun_servers: [ 192.0.2.9:3478 ]\n")
     w.agent_verb("home", "service.reload")
     noted(w, "home", "setup", flags=before, stun=["192.0.2.9:3478"])
+
+
+@case("a STUN server whose name was not known at the start is asked for again")
+def _(w):
+    with NameServer({}, {"stun.lan": []}) as names:
+        apart(w)
+        target = f'agent: site, identity: "{identity(w, "site")}", target: "127.0.0.1:22"'
+        w.agents["home"].stop()
+        w.agent_config("home", visits=flow([target]), top=OPEN + "stun_servers: [ stun.lan:3478 ]\n")
+        w.start_agent("home", env=scripted_env(w, "home"), prefix=resolving(w))
+        noted(w, "home", "setup", stun=[])
+        wait_for("it has asked", lambda: "stun.lan" in names.asked)
+        names.addresses["stun.lan"] = ["192.0.2.9"]
+        noted(w, "home", "setup", stun=["192.0.2.9:3478"])
 
 
 @case("a reload is told also to the child that is just being started")

@@ -12,6 +12,8 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/policy.h"
 
+enum { NAMES_FIRST_MS = 5 * 1000, NAMES_UNKNOWN_MS = 60 * 1000, NAMES_KNOWN_MS = 3600 * 1000 };
+
 /* ---- the child is told ---- */
 
 int direct_tell(struct direct *d, unsigned type, const void *msg, int fd)
@@ -72,30 +74,71 @@ static void on_stun_address(const struct dns_answer *a, void *arg)
 	struct direct_stun *s = arg;
 
 	s->query = NULL;
-	if (a->status != DNS_OK)
-		return;
-	(void)addr_print(&a->addr[0], s->address);
-	direct_setup_child(s->d);
+	direct_name_found(s->d, a, s->address);
 }
 
-static void find_stun_servers(struct direct *d)
+/* True: all are known. */
+static bool find_stun_servers(struct direct *d)
 {
-	const struct cfg_list *list = &d->conf->stun_servers;
-	const struct cfg_hostport *h = list->items;
+	const struct cfg_hostport *h = d->conf->stun_servers.items;
+	bool known = true;
 
-	for (unsigned i = 0; i < CHILD_SERVERS_MAX; i++) {
+	for (size_t i = 0; i < MIN(d->conf->stun_servers.n, (size_t)CHILD_SERVERS_MAX); i++) {
 		struct direct_stun *s = &d->stun[i];
-		struct dns_request rq = { .family = AF_UNSPEC, .done = on_stun_address, .arg = s };
+		struct dns_request rq = { .host = h[i].host, .port = h[i].port, .family = AF_UNSPEC, .done = on_stun_address, .arg = s };
 
 		s->d = d;
-		s->query = dns_cancel(s->query);
-		s->address[0] = '\0';
-		if (i >= list->n)
-			continue;
-		rq.host = h[i].host;
-		rq.port = h[i].port;
-		(void)dns_addresses(d->dns, &rq, &s->query); /* without it there is one STUN server less */
+		if (!s->query)
+			(void)dns_addresses(d->dns, &rq, &s->query); /* without it there is one STUN server less */
+		known &= s->address[0] != '\0';
 	}
+	return known;
+}
+
+static void forget_stun_servers(struct direct *d)
+{
+	for (unsigned i = 0; i < CHILD_SERVERS_MAX; i++) {
+		d->stun[i].query = dns_cancel(d->stun[i].query);
+		d->stun[i].address[0] = '\0';
+	}
+}
+
+/* ---- names of STUN and TURN servers ---- */
+
+void direct_name_found(struct direct *d, const struct dns_answer *a, char address[static ADDR_STRLEN])
+{
+	char now[ADDR_STRLEN];
+
+	if (a->status != DNS_OK || strcmp(addr_print(&a->addr[0], now), address) == 0)
+		return;
+	memcpy(address, now, sizeof(now));
+	direct_setup_child(d);
+}
+
+/* An agent may be up before its router is, and servers move: names are asked for again, ever more seldom. */
+static void ask_names(struct direct *d)
+{
+	bool known = find_stun_servers(d);
+
+	known &= direct_turn_find(d);
+	loop_timer_set(d->loop, &d->names, d->names_ms);
+	d->names_ms = MIN(2 * d->names_ms, known ? NAMES_KNOWN_MS : NAMES_UNKNOWN_MS);
+}
+
+static void on_names(struct timer *t, uint64_t now)
+{
+	(void)now;
+	ask_names(container_of(t, struct direct, names));
+}
+
+static void begin_asking_names(struct direct *d)
+{
+	d->names.fire = on_names;
+	d->names_ms = NAMES_FIRST_MS;
+	if (d->conf->stun_servers.n || d->conf->agent.direct.turn_servers.n)
+		ask_names(d);
+	else
+		timer_stop(&d->names);
 }
 
 /* ---- the child speaks ---- */
@@ -285,6 +328,7 @@ struct direct *direct_free(struct direct *d)
 		dlink_end(list_entry(d->links.next, struct dlink, node), WIRE_R_STOPPING, "", true);
 	admits_free(d);
 	peers_free(d);
+	timer_stop(&d->names);
 	direct_turn_free(d);
 	child_free(d->child);
 	dns_free(d->dns);
@@ -302,8 +346,9 @@ int direct_configure(struct direct *d, const struct agent_root *conf)
 
 	d->conf = conf;
 	d->enabled = c->direct.enabled;
-	find_stun_servers(d);
+	forget_stun_servers(d);
 	direct_turn_configure(d, c);
+	begin_asking_names(d);
 	direct_turn_ask(d, NULL);
 	if (c->allow.n && (!before->agent.allow.n || prefixes_less(&before->agent.allow, &c->allow)))
 		peers_reach_less(d);
@@ -367,4 +412,5 @@ struct dns *direct_dns(struct direct *d)
 void direct_network_changed(struct direct *d)
 {
 	(void)direct_tell(d, CHILD_NETWORK_CHANGED, &(struct child_nothing){ 0 }, -1);
+	begin_asking_names(d);
 }

@@ -168,7 +168,8 @@ struct direct {
 		bool tcp;
 		char user[513], password[257];
 	} turn[DIRECT_TURN_MAX];
-	struct timer turn_timer;
+	struct timer turn_timer, names;
+	uint64_t names_ms; /* until names are asked for again */
 	struct log_gate gate;
 };
 
@@ -176,6 +177,8 @@ struct direct {
 void direct_setup_child(struct direct *d);
 void direct_want_child(struct direct *d);
 int direct_tell(struct direct *d, unsigned type, const void *msg, int fd);
+/* The child is told, if it is another one than before; an answer that is none leaves what was known. */
+void direct_name_found(struct direct *d, const struct dns_answer *a, char address[static ADDR_STRLEN]);
 
 /* direct_memory.c */
 void direct_memory_load(struct direct *d);
@@ -186,6 +189,7 @@ void direct_turn_configure(struct direct *d, const struct agent_config *c);
 void direct_turn_ask(struct direct *d, struct agent_end *e); /* NULL: all servers */
 void direct_turn_given(struct direct *d, struct agent_end *e, const struct wire_turn *m);
 void direct_turn_tell(struct direct *d); /* the child, of all of them */
+bool direct_turn_find(struct direct *d); /* asks for their addresses; true: all are known */
 const char *direct_turn_stun(const struct direct *d, unsigned i); /* the i-th as a STUN server; NULL: it is none */
 void direct_turn_free(struct direct *d);
 

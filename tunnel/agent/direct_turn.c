@@ -59,10 +59,28 @@ static void on_address(const struct dns_answer *a, void *arg)
 	struct direct_turn *t = arg;
 
 	t->query = NULL;
-	if (a->status != DNS_OK)
-		return;
-	(void)addr_print(&a->addr[0], t->address);
-	direct_setup_child(t->d);
+	direct_name_found(t->d, a, t->address);
+}
+
+static void find(struct direct_turn *t)
+{
+	struct dns_request rq = { .host = t->host, .port = t->port, .family = AF_UNSPEC, .done = on_address, .arg = t };
+
+	if (!t->query)
+		(void)dns_addresses(t->d->dns, &rq, &t->query); /* without it there is one server less */
+}
+
+bool direct_turn_find(struct direct *d)
+{
+	bool known = true;
+
+	for (unsigned i = 0; i < DIRECT_TURN_MAX; i++) {
+		if (!d->turn[i].host[0])
+			continue;
+		find(&d->turn[i]);
+		known &= d->turn[i].address[0] != '\0';
+	}
+	return known;
 }
 
 static struct direct_turn *free_one(struct direct *d)
@@ -76,16 +94,13 @@ static struct direct_turn *free_one(struct direct *d)
 static void add(struct direct *d, struct agent_end *end, const struct direct_turn *what)
 {
 	struct direct_turn *t = free_one(d);
-	struct dns_request rq = { .family = AF_UNSPEC, .done = on_address, .arg = t };
 
 	if (!t)
 		return;
 	*t = *what;
 	t->d = d;
 	t->end = end;
-	rq.host = t->host;
-	rq.port = t->port;
-	(void)dns_addresses(d->dns, &rq, &t->query); /* without it there is one server less */
+	find(t);
 }
 
 /* ---- configured ---- */

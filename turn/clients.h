@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many connections (TCP, TLS, DTLS sessions) each address holds, over all workers: an
+ * How many connections (TCP, TLS, DTLS sessions; at the tunnel strangers) each address holds, over all workers: an
  * address that has too many is refused before anything else is spent on it. IPv6 clients count by
  * /64. Entries live only while they count something, and there are never more of them than
  * connections allowed in total, so strangers cannot grow the table beyond that limit. Off the packet

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "tests/unit/tunnel_world.h"
+#include "tunnel/server/metrics.h"
 
 static void say(int fd, const void *p, size_t n)
 {
@@ -883,6 +884,103 @@ static void who_pings_and_never_says_what_it_resumes_is_closed(void **state)
 	world_free(w);
 }
 
+static int64_t strangers(struct world *w)
+{
+	return metric_sum(tunnel_server_metrics(world_server(w)), TUNNEL_M_STRANGERS, 0);
+}
+
+static int64_t beyond_the_limit(struct world *w)
+{
+	return metric_sum(tunnel_server_metrics(world_server(w)), TUNNEL_M_ARRIVED, TUNNEL_A_LIMIT);
+}
+
+/* With all the carriers that it wants. */
+static bool agent_has_come(struct world *w)
+{
+	struct agent_info i;
+
+	world_agent_info(w, &i);
+	return i.state == AGENT_UP && i.ready && i.ready >= i.wanted && !strangers(w);
+}
+
+static bool forty_have_come(struct world *w)
+{
+	return strangers(w) + beyond_the_limit(w) == 40;
+}
+
+static bool no_strangers(struct world *w)
+{
+	return !strangers(w);
+}
+
+static bool one_stranger(struct world *w)
+{
+	return strangers(w) == 1;
+}
+
+static int silent_stranger(struct world *w)
+{
+	struct addr to = addr_v4(INADDR_LOOPBACK, world_server_port(w));
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(connect(fd, &to.sa, addr_len(&to)), 0);
+	return fd;
+}
+
+/* The kernel gives the connections of one address to all workers. */
+static void an_address_has_its_share_of_the_places_of_all_workers_together(void **state)
+{
+	struct world *w = world_new(&(struct world_options){
+		.workers = 4, .strangers_per_source = 8, .hello_ms = 60000 });
+	int fds[40];
+
+	(void)state;
+	world_wait(w, agent_has_come, "the agent is there");
+	for (unsigned n = 0; n < ARRAY_LEN(fds); n++)
+		fds[n] = silent_stranger(w);
+	world_wait(w, forty_have_come, "all are counted");
+	assert_int_equal(strangers(w), 8);
+	for (unsigned n = 0; n < ARRAY_LEN(fds); n++)
+		close(fds[n]);
+	world_wait(w, no_strangers, "they have gone");
+	fds[0] = silent_stranger(w);
+	world_wait(w, one_stranger, "there is room again");
+	close(fds[0]);
+	world_free(w);
+}
+
+static bool is_pending(struct world *w)
+{
+	return state_of(w) == AGENT_PENDING;
+}
+
+static void of_one_address_four_wait_for_approval_in_all_workers_together(void **state)
+{
+	struct world *w = world_new(
+		&(struct world_options){ .workers = 4, .judge = WORLD_LETS_WAIT, .hello_ms = 60000 });
+	unsigned waiting = 1; /* the agent */
+	SSL *ssl[16];
+	int fd[16];
+
+	(void)state;
+	world_wait(w, is_pending, "the agent waits");
+	for (uint8_t i = 0; i < ARRAY_LEN(fd); i++) {
+		uint8_t instance[WIRE_INSTANCE], frame[4096];
+		const struct wire_hello hello = hello_of(instance);
+
+		memset(instance, 0x70 + i, sizeof(instance));
+		ssl[i] = world_stranger(w, &fd[i]);
+		tell(ssl[i], WIRE_HELLO, &hello);
+		assert_true(SSL_read(ssl[i], frame, sizeof(frame)) >= WIRE_HEAD);
+		assert_true(frame[0] == WIRE_PENDING || frame[0] == WIRE_REFUSED);
+		waiting += frame[0] == WIRE_PENDING;
+	}
+	assert_int_equal(waiting, 4);
+	for (unsigned i = 0; i < ARRAY_LEN(fd); i++)
+		hang_up(ssl[i], fd[i]);
+	world_free(w);
+}
+
 static bool is_revoked(struct world *w)
 {
 	struct agent_info i;
@@ -969,6 +1067,8 @@ int main(void)
 		cmocka_unit_test(a_frame_at_the_wrong_time_is_refused_in_words),
 		cmocka_unit_test(the_carriers_of_all_agents_leave_descriptors_to_the_service),
 		cmocka_unit_test(who_pings_and_never_says_what_it_resumes_is_closed),
+		cmocka_unit_test(an_address_has_its_share_of_the_places_of_all_workers_together),
+		cmocka_unit_test(of_one_address_four_wait_for_approval_in_all_workers_together),
 		cmocka_unit_test(who_is_revoked_while_it_is_let_in_does_not_stay),
 		cmocka_unit_test(a_server_cannot_make_the_agent_keep_what_it_likes),
 		cmocka_unit_test(garbage_from_a_port_scanner_is_counted),

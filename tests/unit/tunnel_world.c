@@ -386,6 +386,7 @@ static void server_start(struct worker *wk, void *arg)
 		.resume_ms = (uint32_t)MAX(w->o.resume_ms ? w->o.resume_ms : WORLD_RESUME_MS, 0),
 		.allow_plain = w->o.plain,
 		.hello_ms = w->o.hello_ms,
+		.strangers_per_source = w->o.strangers_per_source,
 		.carriers = w->o.carriers,
 		.window = w->o.window,
 		.arrived = on_arrived,

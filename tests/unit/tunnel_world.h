@@ -21,6 +21,7 @@ struct world_options {
 	bool udp, plain;
 	enum { WORLD_ADMITS, WORLD_LETS_WAIT, WORLD_IS_MUTE, WORLD_REVOKES /* as soon as it was let in */ } judge; /* what is said to HELLO */
 	uint64_t hello_ms;
+	unsigned strangers_per_source;
 	int64_t carriers;   /* the server's limit */
 	unsigned detached; /* the agent's */
 	unsigned plain_refused; /* so many times a plain carrier cannot be made at first */

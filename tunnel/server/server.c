@@ -21,7 +21,12 @@
 #include "tunnel/server/shares.h"
 #include "tunnel/server/server_priv.h"
 
-enum { WINDOW = 4 << 20, STRANGERS = 512, STRANGERS_PER_SOURCE = 32, HELLO_MS = 10 * 1000 };
+enum {
+	WINDOW = 4 << 20,
+	STRANGERS = 512,
+	STRANGERS_PER_SOURCE = 64 /* what an agent dials at once when it has lost all */,
+	HELLO_MS = 10 * 1000
+};
 
 static int64_t most_carriers(void)
 {
@@ -66,6 +71,10 @@ int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o, str
 	s->passes = calloc(s->n_workers, sizeof(*s->passes));
 	if (r == 0 && !s->passes)
 		r = -ENOMEM;
+	s->strangers = turn_clients_new();
+	s->pending = turn_clients_new();
+	if (r == 0 && (!s->strangers || !s->pending))
+		r = -ENOMEM;
 	if (r == 0)
 		r = notes_open(s);
 	if (r < 0) {
@@ -104,6 +113,8 @@ struct tunnel_server *tunnel_server_free(struct tunnel_server *s)
 	shares_free(s);
 	tls_ctx_unref(s->tls);
 	metrics_free(s->metrics);
+	turn_clients_free(s->strangers);
+	turn_clients_free(s->pending);
 	free(s->passes);
 	free(s);
 	return NULL;

@@ -46,7 +46,7 @@ struct tunnel_server_options {
 	uint32_t window;    /* bytes, of each way of a data connection; 0: 4 MiB */
 	uint32_t resume_ms; /* 0: nothing is resumed */
 	bool allow_plain;
-	unsigned strangers, strangers_per_source; /* connections before WELCOME; 0: 512 and 32 */
+	unsigned strangers, strangers_per_source; /* connections before WELCOME; 0: 512 and 64 */
 	uint64_t hello_ms;			  /* from accept to HELLO, and of a carrier to its RESUME; 0: 10 s */
 	int64_t carriers; /* of all agents; 0: three quarters of RLIMIT_NOFILE */
 	struct tunnel_rendezvous rendezvous;

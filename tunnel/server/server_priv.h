@@ -28,6 +28,7 @@
 #include "tunnel/server/reach.h"
 #include "tunnel/server/server.h"
 #include "tunnel/server/stream.h"
+#include "turn/clients.h"
 
 enum { SERVER_WORKERS_MAX = 250, WAITING_MAX = 1024, CARRIERS_MAX = 2048, HELLO_CARRIERS_MAX = 128 };
 enum { ENDED_KEPT = 64 };
@@ -81,7 +82,8 @@ struct tunnel_server {
 	struct tls_ctx *tls; /* the workers have references of their own */
 	struct metrics *metrics;
 	uint64_t *passes;
-	_Atomic int strangers, pending; /* of all workers; pending ones are not among the strangers */
+	struct turn_clients *strangers; /* of all workers */
+	struct turn_clients *pending;	/* of all workers; these are not among the strangers */
 	_Atomic int64_t carriers;	/* of all workers */
 };
 
@@ -169,8 +171,6 @@ struct tunnel_worker {
 	struct list listeners, strangers, links, pairs, reaches;
 	struct reach_budget reach; /* of all its links */
 	struct proxy_intake *intake; /* of connections that begin with a PROXY header; made when one is needed */
-	struct htable sources; /* strangers per address */
-	struct hash_seed seed;
 	uint64_t seq; /* of strangers and streams */
 	struct log_gate gates[TUNNEL_LINES];
 	struct tunnel_ended_identity ended[ENDED_KEPT]; /* the latest */

@@ -3,8 +3,8 @@
  * A connection to the tunnel's port before it is welcome: its first byte tells TLS from a plain carrier and from a port
  * scanner; then handshake, HELLO, and for a control connection whatever the registry in the main thread wants to know.
  *
- * Whatever a stranger can consume is limited here: their number, in all and of one source (an IPv4 address or an IPv6 /64),
- * and their time. What becomes of each is counted, and logged through a gate.
+ * Whatever a stranger can consume is limited here: their number, in all and of one source (an IPv4 address or an IPv6 /64) over all
+ * workers, and their time. What becomes of each is counted, and logged through a gate.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,17 +16,10 @@
 
 enum { PENDING_MS = 15 * 60 * 1000, PENDING_MAX = 64, PENDING_PER_SOURCE = 4, PEEK_MS = 100, LOGIN_FRAMES = 8 /* of a login, which takes two */ };
 
-struct source { /* counts strangers of one address */
-	struct hnode node;
-	struct addr a;
-	unsigned n, pending;
-};
-
 struct stranger {
 	struct list node; /* in worker->strangers */
 	struct tunnel_worker *worker;
 	uint64_t id;
-	struct source *source;
 	struct addr peer, local;
 	struct io io;		 /* until the first byte */
 	int fd;			 /* until a stream has it */
@@ -42,52 +35,11 @@ struct stranger {
 	size_t peeked; /* of a plain carrier's head */
 };
 
-/* ---- sources ---- */
-
-static bool has_addr(const struct hnode *n, const void *key)
-{
-	return addr_equal_ip(&container_of(n, struct source, node)->a, key);
-}
-
-/* Counts one more; NULL: no memory. */
-static struct source *source_enter(struct tunnel_worker *w, const struct addr *peer)
-{
-	struct addr a = addr_source(peer);
-	uint64_t hash = addr_hash_ip(&w->seed, &a);
-	struct hnode *n = htable_find(&w->sources, hash, has_addr, &a);
-	struct source *s = n ? container_of(n, struct source, node) : calloc(1, sizeof(*s));
-
-	if (!s)
-		return NULL;
-	s->a = a;
-	if (!n && htable_insert(&w->sources, &s->node, hash) < 0) {
-		free(s);
-		return NULL;
-	}
-	s->n++;
-	return s;
-}
-
-static void source_leave(struct tunnel_worker *w, struct source *s, bool pending)
-{
-	if (!s)
-		return;
-	if (pending)
-		s->pending--;
-	else
-		s->n--;
-	if (s->n || s->pending)
-		return;
-	htable_remove(&w->sources, &s->node);
-	free(s);
-}
-
 /* ---- its end ---- */
 
 static void stranger_free(struct stranger *s)
 {
 	struct tunnel_worker *w = s->worker;
-	bool pending = s->pending;
 
 	io_stop(&s->io);
 	timer_stop(&s->deadline);
@@ -97,12 +49,10 @@ static void stranger_free(struct stranger *s)
 	frame_conn_free(s->conn);
 	if (s->fd >= 0)
 		close(s->fd);
-	source_leave(w, s->source, s->pending);
+	turn_clients_leave(s->pending ? w->server->pending : w->server->strangers, &s->peer);
 	free(s->hello);
 	free(s);
 	worker_count(w, TUNNEL_M_STRANGERS, 0, -1);
-	atomic_fetch_sub_explicit(pending ? &w->server->pending : &w->server->strangers, 1,
-				  memory_order_relaxed);
 }
 
 static void tell_main_gone(struct stranger *s, const char *why)
@@ -472,25 +422,23 @@ static void on_first(struct io *io, int events)
 void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer, const struct addr *local)
 {
 	const struct tunnel_server_options *o = &w->server->o;
-	int all = atomic_fetch_add_explicit(&w->server->strangers, 1, memory_order_relaxed);
-	struct source *source = source_enter(w, peer);
-	struct stranger *s = source ? calloc(1, sizeof(*s)) : NULL;
-	bool many = source && (all >= (int)o->strangers || source->n > o->strangers_per_source);
+	enum turn_client_verdict v = turn_clients_enter(w->server->strangers, peer, o->strangers,
+							o->strangers_per_source);
+	struct stranger *s = v == TURN_CLIENT_OK && !w->draining ? calloc(1, sizeof(*s)) : NULL;
 
-	if (!s || many || w->draining) {
-		free(s);
-		source_leave(w, source, false);
-		atomic_fetch_sub_explicit(&w->server->strangers, 1, memory_order_relaxed);
-		stranger_outcome(w, peer, many ? TUNNEL_A_LIMIT : TUNNEL_A_SHORT, "");
+	if (!s) {
+		if (v == TURN_CLIENT_OK)
+			turn_clients_leave(w->server->strangers, peer);
+		stranger_outcome(w, peer,
+				 v == TURN_CLIENT_TOTAL || v == TURN_CLIENT_ADDRESS ? TUNNEL_A_LIMIT
+										    : TUNNEL_A_SHORT,
+				 "");
 		socket_reset(fd);
 		return;
 	}
-	*s = (struct stranger){ .worker = w,
-				.id = worker_next_id(w),
-				.source = source,
-				.peer = *peer,
-				.local = *local,
-				.fd = fd };
+	*s = (struct stranger){
+		.worker = w, .id = worker_next_id(w), .peer = *peer, .local = *local, .fd = fd
+	};
 	s->deadline.fire = on_deadline;
 	s->peek.fire = on_peek_timer;
 	list_append(&w->strangers, &s->node);
@@ -526,15 +474,10 @@ static bool may_wait(struct stranger *s)
 
 	if (s->pending)
 		return true;
-	if (s->source->pending >= PENDING_PER_SOURCE)
+	if (turn_clients_enter(server->pending, &s->peer, PENDING_MAX, PENDING_PER_SOURCE) !=
+	    TURN_CLIENT_OK)
 		return false;
-	if (atomic_fetch_add_explicit(&server->pending, 1, memory_order_relaxed) >= PENDING_MAX) {
-		atomic_fetch_sub_explicit(&server->pending, 1, memory_order_relaxed);
-		return false;
-	}
-	atomic_fetch_sub_explicit(&server->strangers, 1, memory_order_relaxed);
-	s->source->n--;
-	s->source->pending++;
+	turn_clients_leave(server->strangers, &s->peer);
 	s->pending = true;
 	loop_timer_set(s->worker->loop, &s->deadline, PENDING_MS);
 	return true;

@@ -211,7 +211,6 @@ static void teardown(struct worker *wk, void *arg)
 	if (w->server->o.worker_end && w->owner)
 		w->server->o.worker_end(w, w->owner, w->server->o.arg);
 	chunk_pool_trim(&w->chunks);
-	htable_deinit(&w->sources);
 	tls_ctx_unref(w->tls);
 	free(w);
 	wk->state = NULL;
@@ -231,14 +230,12 @@ static int setup(struct worker *wk, void *arg)
 				     .loop = wk->loop,
 				     .window = s->o.window,
 				     .resume_ms = s->o.resume_ms,
-				     .allow_plain = s->o.allow_plain,
-				     .seed = hash_seed_random() };
+				     .allow_plain = s->o.allow_plain };
 	list_init(&w->listeners);
 	list_init(&w->strangers);
 	list_init(&w->links);
 	list_init(&w->pairs);
 	list_init(&w->reaches);
-	htable_init(&w->sources);
 	w->tls = s->tls ? tls_ctx_ref(s->tls) : NULL;
 	w->tick.fire = on_tick;
 	loop_timer_set(w->loop, &w->tick, TICK_MS);

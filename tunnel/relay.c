@@ -401,10 +401,8 @@ static int place_or_tell(struct relay *r, struct route *fresh, struct relay_entr
 
 	if (rc < 0)
 		tell_about(r, EVENT_CANNOT_BIND,
-			   &(struct event_about){ .route = told->name,
-						  .listen = route_listen_name(told->c, buf),
-						  .target = told->target,
-						  .reason = strerror(-rc) });
+			   &(struct event_about){ .route = told->name, .listen = route_listen_name(told->c, buf),
+						  .target = told->target, .reason = strerror(-rc) });
 	return rc;
 }
 

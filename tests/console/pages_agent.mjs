@@ -390,6 +390,28 @@ test('Relay: of a route that somebody else has changed meanwhile both versions a
 	noFaults(page);
 });
 
+test('Relay: TLS to the target that is switched off is off, whatever stood beside it; without a word on it the certificate is checked', async () => {
+	const page = await at('relay');
+	const name = `127.0.0.1:${jobPort(17)}`;
+	const rows = grid(page, 'Routes');
+	const body = async () => (await api(page, 'GET', '/services/tunnel/objects/relay.route')).body.rows.find(o => o.key === name).body;
+	for (const target_tls of [{ verify: true, server_name: 'cam.test' }, { server_name: 'cam.test' }, {}]) {
+		const put = { key: name, body: { name, listen: name, target: [`127.0.0.1:${target}`], target_tls } };
+		equal((await api(page, 'PUT', '/services/tunnel/objects/relay.route', put)).status, 200, 'the route');
+		await rows.row(name).getByText('listening').waitFor();
+		await rows.choose(name);
+		await click(page, 'Edit');
+		const tls = dialog(page, name).locator('[name="target_tls.verify"]');
+		equal(await tls.inputValue(), 'true', `what is shown of ${JSON.stringify(target_tls)}`);
+		await tls.selectOption('');
+		await click(page, 'Save');
+		await dialog(page, name).waitFor({ state: 'detached' });
+		equal((await body()).target_tls, undefined, 'TLS to the target');
+	}
+	await api(page, 'DELETE', `/services/tunnel/objects/relay.route?key=${encodeURIComponent(name)}`);
+	noFaults(page);
+});
+
 test('Relay: connections are watched, logged and ended; events have their numbers; the log directory stands above', async () => {
 	const page = await at('relay/connections');
 	await page.getByText(/Log directory .*records/).waitFor();

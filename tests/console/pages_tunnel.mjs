@@ -122,6 +122,19 @@ test('A job is added in the blank last row, carries bytes, is interrupted, start
 	await form.getByRole('button', { name: 'Save' }).click();
 	await form.waitFor({ state: 'detached' });
 	await world('carries', { port: jobPort(2) });
+	// What only TCP has goes with it: it would be refused, and stand nowhere.
+	const protocol = async (before, text) => {
+		await rows.choose(name);
+		await click(page, 'Edit');
+		for (const [field, v] of Object.entries(before)) await form.locator(`[name=${field}]`).selectOption(v);
+		await form.locator('[name=protocol]').selectOption(text);
+		await form.getByRole('button', { name: 'Save' }).click();
+		await form.waitFor({ state: 'detached' });
+	};
+	await protocol({ proxy_protocol: 'v2', encrypt: 'true' }, 'tcp');
+	await protocol({}, 'udp');
+	await protocol({}, 'tcp');
+	await world('carries', { port: jobPort(2) });
 	await rows.row(name).dblclick();
 	const details = dialog(page, `site/${name}`);
 	await details.getByText(HOSTILE).waitFor();

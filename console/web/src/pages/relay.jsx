@@ -52,6 +52,9 @@ const FIELDS = () =>
 		},
 	);
 
+// The map target_tls is what switches TLS on: with nothing else in it, it verifies.
+const shaped = b => parted(b.target_tls ? { ...b, target_tls: { verify: true, ...b.target_tls } } : b);
+
 const keyOf = b => b.name || b.listen + (b.udp ? '/udp' : '');
 
 async function allRoutes(service) {
@@ -100,7 +103,7 @@ function Routes({ service }) {
 				detail={{ title: r => r.name }}
 			/>
 			{may('administrator') && <AddRow title="relay.add" fields={fieldsOf('at_address:any at_port:listen target:place', { at_address: LISTEN, target: { default: '127.0.0.1:' } })} save={b => put({ ...b, target: [b.target] }, 0)} />}
-			{form && <RowForm form={form} help="relay" fields={FIELDS()} shape={parted} close={() => open(null)} save={put} />}
+			{form && <RowForm form={form} help="relay" fields={FIELDS()} shape={shaped} close={() => open(null)} save={put} />}
 		</>
 	);
 }

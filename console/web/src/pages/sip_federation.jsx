@@ -60,8 +60,8 @@ const PARTNERS = {
 		{
 			domain: { fixed: true, required: true },
 			allow: { type: 'bool', default: true },
-			...Object.fromEntries(Object.keys(SERVICES).map(id => [id, { type: 'enum', choices: WAYS, default: 'both', show: v => v.allow === 'true' }])),
-			rate: { type: 'count', unit: 'messages/s', max: 1_000_000, default: 0, hint: 'sip.rate.hint', show: v => v.allow === 'true' },
+			...Object.fromEntries(Object.keys(SERVICES).map(id => [id, { type: 'enum', choices: WAYS, default: 'both', show: v => v.allow === 'true', kept: true }])),
+			rate: { type: 'count', unit: 'messages/s', max: 1_000_000, default: 0, hint: 'sip.rate.hint', show: v => v.allow === 'true', kept: true },
 		},
 	),
 	detail: { pairs: row => [[t('sip.in'), perService(row.in)], [t('sip.out'), perService(row.out)]] },

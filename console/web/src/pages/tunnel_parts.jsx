@@ -116,9 +116,9 @@ export const jobFields = bind =>
 			expire: { hint: 'tunnel.expire.hint' },
 			'limits.connections': { default: 1000 },
 			'limits.bitrate': { default: 'unlimited', unit: 'bit/s' },
-			health_check: { default: '0s', show: v => v.protocol === 'tcp' },
-			proxy_protocol: { show: v => v.protocol === 'tcp' },
-			encrypt: { show: v => v.protocol === 'tcp' },
+			health_check: { default: '0s', show: v => v.protocol !== 'udp' },
+			proxy_protocol: { show: v => v.protocol !== 'udp' },
+			encrypt: { show: v => v.protocol !== 'udp' },
 			connect_timeout: { default: '10s' },
 		},
 	);

@@ -41,7 +41,7 @@ function usePeople(service, what) {
 	return { list, form, open, realms };
 }
 
-const realmField = realms => ({ path: 'realm', label: 'turn.realm', type: 'enum', choices: realms, default: realms[0], fixed: true, show: () => realms.length > 1 });
+const realmField = realms => ({ path: 'realm', label: 'turn.realm', type: 'enum', choices: realms, default: realms[0], fixed: true, show: () => realms.length > 1, kept: true });
 
 function People({ people, what, service, columns, actions, fields, title, tools }) {
 	const { list, form, open, realms } = people;

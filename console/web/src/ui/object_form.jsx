@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A dialog in which one thing is made or changed. Its fields are data: { path, label, hint, type, choices, unit, min, max,
-// default, required, listen, transport (or transport(values)), fixed, locked, show(values), after(values, type) }; `after` is
-// what stands below the field, which may type(path, text) for the reader. A secret that is set is not shown; nothing typed
+// default, required, listen, transport (or transport(values)), fixed, locked, show(values), kept, after(values, type) }; what is not
+// shown because of another value is not there either, unless it is `kept`; `after` is what stands below the field, which may type(path, text) for the reader. A secret that is set is not shown; nothing typed
 // leaves it as it is (null, as of textOf), unless it is required. What the service refuses stands beside its
 // field; what somebody else changed meanwhile is shown beside what was typed: shape(body) is the store's body as the form
 // has it, where the two differ.
@@ -36,10 +36,13 @@ function put(body, path, value) {
 	else at[last] = value;
 }
 
-// What the form does not show stays as it was. An empty text is a value that is not there.
+const isShown = (f, texts) => f.show?.(texts) ?? true;
+
+// What the form does not know stays as it was. An empty text is a value that is not there.
 function bodyOf(fields, texts, before) {
 	const body = { ...before };
-	for (const f of fields) {
+	for (const f of fields) if (!isShown(f, texts) && !f.kept) put(body, f.path, undefined);
+	for (const f of fields.filter(x => isShown(x, texts))) {
 		const text = texts[f.path];
 		if (text !== null) put(body, f.path, text.trim() ? valueOf(rowOf(f), text) : undefined);
 	}
@@ -64,13 +67,13 @@ function useForm({ fields, value, revision, save, done, shape = body => body }) 
 	const [failed, setFailed] = useState(null);
 	const [busy, setBusy] = useState(false);
 	const [conflict, setConflict] = useState(null);
-	const shown = fields.filter(f => f.show?.(texts) ?? true);
+	const shown = fields.filter(f => isShown(f, texts));
 
 	async function send(at) {
 		setBusy(true);
 		setFailed(null);
 		try {
-			await save(bodyOf(shown, texts, before.body), at);
+			await save(bodyOf(fields, texts, before.body), at);
 			done();
 		} catch (e) {
 			setBusy(false);
@@ -101,7 +104,7 @@ function useForm({ fields, value, revision, save, done, shape = body => body }) 
 		setConflict(null);
 		send(conflict.revision ?? 0);
 	}
-	const mine = () => bodyOf(shown, texts, before.body);
+	const mine = () => bodyOf(fields, texts, before.body);
 	const secretIsSet = f => hasSecret(f, before.body);
 	return { shown, texts, errors, secretIsSet, failed, busy, conflict, submit, type, takeTheirs, keepMine, mine, leave: () => setConflict(null) };
 }

@@ -231,6 +231,12 @@ test('Federation: certificate against SRV record, public address; a partner with
 	await world('spoken', { server: 'uc-a', user: 'dave' });
 	await g.row('friend.test').waitFor();
 	await until(async () => Number(await g.cell('friend.test', 6).textContent()) > 0, 'what went out');
+	await act(page, 'Partners', ['friend.test'], 'Edit'); // the mode lets it in: it is no partner yet
+	await put(page, { allow: 'false' });
+	await saved(page);
+	await until(async () => (await g.cell('friend.test', 1).textContent()) === 'off', 'denied where it stood');
+	await act(page, 'Partners', ['friend.test'], 'Delete', { names: ['friend.test'], yes: 'Delete' });
+	await until(async () => (await g.cell('friend.test', 1).textContent()) === 'on', 'let in by the mode');
 	await click(page, 'Add');
 	await put(page, { domain: 'not a domain' });
 	await save(page);

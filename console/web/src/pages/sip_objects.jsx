@@ -53,7 +53,7 @@ export function Objects({ service, list, help, children }) {
 	async function edit(row) {
 		if (locked(row)) return open({ value: toForm(row, row[id]), locked: locked(row) });
 		const { body, revision } = (await objectsOf(service, kind)).find(o => o.key === row[id]) ?? {};
-		open({ value: toForm(body ?? row, row[id]), revision, key: row[id] });
+		open({ value: toForm(body ?? {}, row[id]), revision, key: row[id] }); // no object: a row of what is seen, not of what was set
 	}
 	async function save(value, revision) {
 		const { [id]: _, ...body } = list.toBody?.(value) ?? value;

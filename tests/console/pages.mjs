@@ -79,6 +79,26 @@ test('First run in Italian: token, password, address and domain, ports, and test
 	noFaults(page);
 });
 
+test('The wizard again: where the address is the machine’s own, the one that was set before goes', async () => {
+	state = null;
+	const page = await open(browser, url, { chosen: 'en', allowed: [UNKNOWN] });
+	await login(page);
+	await page.locator('nav').waitFor();
+	const external = async () => (await api(page, 'GET', '/services/turn/config')).body.rows.find(r => r.path === 'turn.relay.external');
+	const { addresses } = (await api(page, 'GET', '/wizard')).body;
+	holds(addresses.length, 'this machine has no address');
+	for (const [address, source] of [['203.0.113.9', 'store'], [addresses[0].address, 'default']]) {
+		await page.goto(`${url}#/setup`);
+		await page.reload();
+		await click(page, 'Next');
+		await page.locator('input[name=address]').fill(address);
+		await click(page, 'Next');
+		await page.getByRole('columnheader', { name: 'Port' }).waitFor();
+		equal((await external()).source, source, `where the address is from, told ${address}`);
+	}
+	noFaults(page);
+});
+
 test('A wrong password is refused in words, the right one opens the Overview', async () => {
 	const page = await open(browser, url, { allowed: [UNKNOWN] });
 	await page.locator('input[name=password]').waitFor();

@@ -87,14 +87,15 @@ export async function facts(found) {
 	};
 }
 
-// Sets what differs, in one transaction; locked values stay as the file has them.
+// Sets what differs, in one transaction; locked values stay as the file has them. An address of this machine needs no word: what
+// was set before goes (null: back to the default).
 export async function apply(known, { address, domain }) {
 	const own = known.addresses.some(a => a.address === address);
 	const wanted = [
 		[known.keys.domain, domain],
 		[known.keys.address, own ? null : [address]],
 	];
-	const changes = wanted.filter(([row, v]) => row && !row.locked && v !== null && JSON.stringify(row.value) !== JSON.stringify(v));
+	const changes = wanted.filter(([row, v]) => row && !row.locked && (v === null ? row.source === 'store' : JSON.stringify(row.value) !== JSON.stringify(v)));
 	if (!changes.length) return null;
 	const edits = Object.fromEntries(changes.map(([row, value]) => [row.path, { value, revision: row.revision ?? 0 }]));
 	return commitChange('turn', (await prepareChange('turn', edits)).transaction);

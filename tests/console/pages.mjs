@@ -291,6 +291,23 @@ test('The audit log has who changed what, before and after; a change is undone t
 	noFaults(page);
 });
 
+test('The audit of a service goes on behind the 200 changes that it gives at a time', async () => {
+	const page = await opened({}, '#/audit');
+	const at = '/api/v1/services/turn/config/turn.limits.channels';
+	await page.evaluate(async path => {
+		const { csrf } = await fetch('/api/v1/me').then(r => r.json());
+		const headers = { 'X-Stile-CSRF': csrf, 'Content-Type': 'application/json' };
+		for (let i = 0; i < 210; i++) await fetch(path, { method: 'PUT', headers, body: JSON.stringify({ value: 1000 + i }) });
+		await fetch(path, { method: 'DELETE', headers });
+	}, at);
+	await page.locator('select').first().selectOption('turn');
+	await page.getByRole('gridcell', { name: 'turn.limits.channels' }).first().waitFor();
+	await page.getByRole('columnheader', { name: 'Time' }).click(); // the oldest first
+	await page.getByRole('gridcell', { name: 'turn.realm', exact: true }).dblclick(); // set by the wizard
+	await page.getByRole('dialog', { name: 'setting turn.realm' }).getByText('example.org').waitFor();
+	noFaults(page);
+});
+
 test('F1 and ? open the manual at the topic of the field or page, in the language of the page', async () => {
 	const page = await opened({}, '#/configuration');
 	await page.locator('select').first().selectOption('turn');

@@ -30,7 +30,7 @@ function useRows(of, n) {
 				all = all.concat(page);
 				if (out.signal.aborted) return;
 				set({ of, rows: all });
-				if (page.length < PAGE) return;
+				if (!page.length) return; // a service gives fewer at a time than it is asked for
 			}
 		}
 		setError(null);

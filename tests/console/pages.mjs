@@ -37,6 +37,15 @@ async function keep(page) {
 	await page.getByRole('dialog', { name: 'Keep this change?' }).waitFor({ state: 'detached' });
 }
 
+// Esc does not close it; a browser closes what was told twice, whatever the page says.
+async function stays(page, name) {
+	for (let i = 0; i < 4; i++) {
+		await page.keyboard.press('Escape');
+		await page.waitForTimeout(100);
+	}
+	await page.getByRole('dialog', { name }).waitFor();
+}
+
 async function login(page, password = PASSWORD) {
 	await page.locator('input[name=username]').fill(USER);
 	await page.locator('input[name=password]').fill(password);
@@ -230,6 +239,7 @@ test('A value of the file is locked with its line; another is changed, reviewed,
 	await page.getByRole('dialog', { name: 'Keep this change?' }).waitFor();
 	await accessible(page, 'the confirmation');
 	await shot(page, 'configuration-confirm');
+	await stays(page, 'Keep this change?');
 	await keep(page);
 	await page.locator('[data-path="turn.limits.allocations"]').getByText('set in the console').waitFor();
 	noFaults(page);
@@ -404,6 +414,8 @@ test('A session that ends under the page is renewed over it; what was typed is k
 	await focused(page, 'name', 'password', 'the focus of the login over the page');
 	await accessible(page, 'the login over the page');
 	await shot(page, 'login-again');
+	await stays(page, 'Log in again');
+	await focused(page, 'name', 'password', 'the focus of the login that has stayed');
 	await again.locator('input[name=password]').fill(PASSWORD);
 	await page.keyboard.press('Enter');
 	await again.waitFor({ state: 'detached' });

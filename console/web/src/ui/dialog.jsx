@@ -22,6 +22,10 @@ export function Dialog({ title, close, wide, children, actions, help }) {
 			onCancel={e => {
 				e.preventDefault();
 				close?.();
+			}}
+			onClose={() => {
+				// Esc without anything in between closes it all the same (HTML, close watchers): what must be answered comes back.
+				if (!close) ref.current?.showModal();
 			}}>
 			<div class="bar">
 				<h2 id={id}>{title}</h2>

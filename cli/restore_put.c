@@ -2,8 +2,8 @@
 /*
  * What stile restore writes: files, folders and stores, each beside its place first and then renamed into it.
  *
- * Whatever is there with other contents is kept as NAME.before-restore; what is there already as it should be is left alone. Which files
- * and stores is said by cli/restore.c.
+ * Whatever is there with other contents is kept as NAME.before-restore (a store as NAME.before-restore-2 and so on where one was kept before);
+ * what is there already as it should be is left alone. Which files and stores is said by cli/restore.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -254,16 +254,43 @@ static void give_store(const char *path, const char *folder)
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
 }
 
+static const char *const store_parts[] = { "-wal", "-shm",
+					   "" }; /* what a store is made of: the last one is the file itself */
+
+static bool some_kept(const char *path, const char *suffix)
+{
+	char kept[2600];
+
+	for (size_t i = 0; i < ARRAY_LEN(store_parts); i++) {
+		snprintf(kept, sizeof kept, "%s%s%s", path, store_parts[i], suffix);
+		if (access(kept, F_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What an earlier run has kept stays, for a run that is repeated after a failure finds the restored store there. */
+static int keep_store(const char *path)
+{
+	char suffix[64], part[2600], kept[2700];
+	unsigned n = 1;
+
+	snprintf(suffix, sizeof suffix, "%s", KEPT);
+	while (some_kept(path, suffix))
+		snprintf(suffix, sizeof suffix, "%s-%u", KEPT, ++n);
+	for (size_t i = 0; i < ARRAY_LEN(store_parts); i++) {
+		snprintf(part, sizeof part, "%s%s", path, store_parts[i]);
+		snprintf(kept, sizeof kept, "%s%s", part, suffix);
+		if (rename(part, kept) < 0 && errno != ENOENT)
+			return -errno;
+	}
+	return 0;
+}
+
 static int move_in(const char *fresh, const char *path)
 {
-	static const char *const parts[] = { "-wal", "-shm", "" };
-	char part[2600];
-	int r = 0;
+	int r = keep_store(path);
 
-	for (size_t i = 0; i < ARRAY_LEN(parts) && r == 0; i++) {
-		snprintf(part, sizeof part, "%s%s", path, parts[i]);
-		r = keep(part);
-	}
 	return r == 0 && rename(fresh, path) < 0 ? -errno : r;
 }
 

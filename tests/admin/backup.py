@@ -75,6 +75,28 @@ def _(w):
         raise Failed("    what was there is not kept")
 
 
+@case("a restore that is repeated leaves what the first one has kept of a store, and keeps what it replaces beside it")
+def _(w):
+    minimal(w, "  realm: admin.test\n")
+    s = w.start()
+    backup(w)
+    call(w, "config.set", path="turn.software", value="Made after the backup")
+    s.stop()
+
+    def kept(suffix=""):
+        with open(w.path(f"store/stile-turn.db.before-restore{suffix}"), "rb") as f:
+            return f.read()
+    restore(w).says("restored")
+    first = kept()
+    want(b"Made after the backup" in first, True)
+    restore(w).says("restored")
+    restore(w).says("restored")
+    want(kept() == first, True, "what the first one has kept")
+    want([b"Made after the backup" in kept(suffix) for suffix in ("-2", "-3")], [False, False])
+    s = w.start()
+    want(row(w, "turn.software")["source"], "default")
+
+
 @case("Ctrl-C in the middle of a restore leaves no service stopped: what was stopped runs again first")
 def _(w):
     minimal(w, "  realm: admin.test\n")

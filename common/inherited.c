@@ -2,7 +2,8 @@
 /*
  * Sockets from systemd. The table is filled once, before there are threads, and read by the main thread alone, which
  * binds all listeners, at the start and at a reload. A stream socket stays in it, so that a listener may go
- * and come back; who has taken a datagram socket closes it, and a restart brings it back.
+ * and come back; who has taken a datagram socket closes it, and a restart brings it back. Until the start or reload has gone well it is only
+ * lent: a second descriptor stays here, for the next one if this one fails.
  */
 #include "common/inherited.h"
 
@@ -20,7 +21,7 @@ enum { MOST = 256 };
 static struct inherited {
 	int type, fd; /* -1: given away */
 	struct addr at;
-	bool used;
+	bool used, lent;
 } table[MOST];
 static size_t n_table;
 
@@ -74,7 +75,8 @@ int inherited_open(char *err, size_t err_n)
 static struct inherited *find(int type, const struct addr *at, bool gone_too)
 {
 	for (size_t i = 0; i < n_table; i++)
-		if (table[i].type == type && (gone_too || table[i].fd >= 0) && addr_equal(&table[i].at, at))
+		if (table[i].type == type && (gone_too || (table[i].fd >= 0 && !table[i].lent)) &&
+		    addr_equal(&table[i].at, at))
 			return &table[i];
 	return NULL;
 }
@@ -91,12 +93,18 @@ int inherited_take(int type, const struct addr *at, int *ret_fd)
 	if (!i)
 		return inherited_has(type, at) ? -EUSERS : -ENOENT;
 	i->used = true;
-	if (type == SOCK_DGRAM) {
-		*ret_fd = steal_fd(&i->fd);
-		return 0;
-	}
 	*ret_fd = fcntl(i->fd, F_DUPFD_CLOEXEC, 0);
+	i->lent = type == SOCK_DGRAM && *ret_fd >= 0;
 	return *ret_fd < 0 ? -errno : 0;
+}
+
+void inherited_settle(bool good)
+{
+	for (size_t i = 0; i < n_table; i++) {
+		if (table[i].lent && good)
+			close(steal_fd(&table[i].fd));
+		table[i].lent = false;
+	}
 }
 
 void inherited_tell_unused(void)

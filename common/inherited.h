@@ -20,5 +20,7 @@ bool inherited_has(int type, const struct addr *at);
 /* *ret_fd is the caller's: bound, non-blocking, close-on-exec; a stream listens already. -ENOENT: nothing of this address was
  * passed; -EUSERS: fewer datagram sockets than are asked for. */
 int inherited_take(int type, const struct addr *at, int *ret_fd);
+/* Datagram sockets that were taken since the last call are those of who took them; not good: he has failed, or only tried, and they may be taken again. */
+void inherited_settle(bool good);
 void inherited_tell_unused(void); /* a log line for each that nobody has taken */
 void inherited_close(void);

@@ -344,6 +344,7 @@ static int run_until_stopped(struct run *run)
 		run->embedding->begun(NULL, run->embedding->arg);
 	} else {
 		watchdog_start(&run->watchdog, s);
+		inherited_settle(true);
 		inherited_tell_unused();
 	}
 	service_sandbox_log(s);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "common/clock.h"
+#include "common/inherited.h"
 #include "common/log_msgs.h"
 #include "common/service_priv.h"
 
@@ -71,6 +72,18 @@ static void log_warnings(const struct cfg *c)
 	}
 }
 
+/* It may bind to see whether it can: what it has taken of systemd's it gives back. */
+static int examine(struct service *s, const struct cfg *c, struct service_changes *ch, char *err,
+		   size_t err_n)
+{
+	int r;
+
+	inherited_settle(true); /* what was taken between two reloads */
+	r = s->ops->examine ? s->ops->examine(s, c, ch, err, err_n) : 0;
+	inherited_settle(false);
+	return r;
+}
+
 /* Reads the file and finds out all that could stand against it. Changes nothing. */
 static int prepare(struct service *s, bool quiet, struct cfg **c, struct service_changes *ch, struct reload_err *err)
 {
@@ -84,8 +97,8 @@ static int prepare(struct service *s, bool quiet, struct cfg **c, struct service
 	r = service_changes_init(ch, s->cfg, *c);
 	if (r == 0)
 		r = service_sandbox_judge(s, *c, err->text, sizeof(err->text));
-	if (r == 0 && s->ops->examine)
-		r = s->ops->examine(s, *c, ch, err->text, sizeof(err->text));
+	if (r == 0)
+		r = examine(s, *c, ch, err->text, sizeof(err->text));
 	return r;
 }
 
@@ -109,6 +122,7 @@ static int apply(struct service *s, struct cfg **c, struct reload_err *err)
 	if (r < 0)
 		return r;
 	r = s->ops->reload ? s->ops->reload(s, *c, err->text, sizeof(err->text)) : 0;
+	inherited_settle(r == 0);
 	if (r < 0) {
 		if (open_log(s, s->cfg, &back) < 0)
 			log_emit(&MSG_SERVICE_LOG_REOPEN_FAILED, LF_STR("reason", back.text));
@@ -146,8 +160,8 @@ int service_examine(struct service *s, const json_t *settings, struct service_ch
 		r = service_changes_init(ret_changes, s->cfg, c);
 	if (r == 0)
 		r = service_sandbox_judge(s, c, err, err_n);
-	if (r == 0 && s->ops->examine)
-		r = s->ops->examine(s, c, ret_changes, err, err_n);
+	if (r == 0)
+		r = examine(s, c, ret_changes, err, err_n);
 	if (r == 0)
 		*ret_cfg = steal_ptr(&c);
 	return r;

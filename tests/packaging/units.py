@@ -272,6 +272,44 @@ def _(w):
     s.stop()
 
 
+@case("a reload that is refused uses up no datagram socket of systemd's: the next one has them")
+def _(w):
+    turn_config(w, workers="1", listen=f'["udp:127.0.0.1:{w.port}"]')
+    sockets = [bound(socket.SOCK_DGRAM, w.port + i) for i in (0, 0, 0, 1, 1, 1, 2)]
+    s = Activated(w, w.turn_argv(), sockets)
+    for x in sockets:
+        x.close()
+    s.wait_ready()
+    for _ in range(2):  # the last one has fewer sockets than it needs
+        turn_config(w, workers="1", listen=f'["udp:127.0.0.1:{w.port}", "udp:127.0.0.1:{w.port + 1}", "udp:127.0.0.1:{w.port + 2}"]')
+        w.ask("reload", "turn").exits(1).says(f"udp:127.0.0.1:{w.port + 2}", "systemd passed fewer sockets")
+    turn_config(w, workers="1", listen=f'["udp:127.0.0.1:{w.port}", "udp:127.0.0.1:{w.port + 1}"]')
+    w.ask("reload", "turn").exits(0)
+    for port in (w.port, w.port + 1):
+        w.stile("test", "turn", "127.0.0.1", "-p", str(port), "--packets", "4", *ALICE, "-t", "udp").exits(0)
+    s.stop()
+
+
+@case("stile-sip, which binds to see whether a reload could, has systemd's socket in the reload itself, too")
+def _(w):
+    def listen(*ports):
+        places = ", ".join(f'"udp:127.0.0.1:{p}"' for p in ports)
+        w.write("stile.yaml", f"log: {{ level: debug, dir: {w.path('log')} }}\nstore: {{ path: {w.path('store')} }}\n"
+                              f"sip:\n  domains: [unit.test]\n  listen: [{places}]\n")
+    listen(w.port)
+    w.full = "stile-sip"
+    sockets = [bound(socket.SOCK_DGRAM, w.port + i) for i in range(2)]
+    s = Activated(w, [SIP, "-c", w.path("stile.yaml"), "--runtime-dir", w.path("run"), *(["--user", "root"] if world.ROOT else [])], sockets)
+    for x in sockets:
+        x.close()
+    s.wait_ready()
+    listen(w.port, w.port + 1)
+    w.ask("reload", "sip", "--dry-run").exits(0)
+    w.ask("reload", "sip").exits(0)
+    w.stile("test", "sip", f"sip:127.0.0.1:{w.port + 1}").exits(0)
+    s.stop()
+
+
 @case("stile-console, whose unit gives it no right to a low port, takes one that systemd has bound")
 def _(w):
     w.certificate()

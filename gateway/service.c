@@ -322,11 +322,16 @@ static int on_start(struct service *s, char *err, size_t err_n)
 
 static int on_examine(struct service *s, const struct cfg *c, struct service_changes *ch, char *err, size_t err_n)
 {
+	struct gateway_service *gs = s->state;
 	_cleanup_(httpd_tls_unrefp) struct httpd_tls *tls = NULL;
+	int r = read_tls(config_in(c), err, err_n, &tls);
 
-	(void)s;
 	(void)ch;
-	return read_tls(config_in(c), err, err_n, &tls);
+	if (r < 0 || gs->draining)
+		return r;
+	r = bind_missing(gs, &config_in(c)->listen, err, err_n);
+	close_others(gs, &gs->g.config->listen); /* it was to see whether it can be done */
+	return r;
 }
 
 static int on_reload(struct service *s, struct cfg *c, char *err, size_t err_n)

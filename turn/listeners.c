@@ -478,8 +478,10 @@ static int examine_wanted(const struct turn_service *ts, const struct turn_liste
 			  char *err, size_t err_n)
 {
 	const struct turn_listener *l = find(ts, spec);
-	int r = spec->path[0] || (l && has_sockets(l)) ? 0 : probe_free(ts, NULL, spec);
+	int r = 0;
 
+	if (!l || !has_sockets(l))
+		r = spec->path[0] ? unix_socket_probe(spec->path) : probe_free(ts, NULL, spec);
 	if (r < 0)
 		return bind_error(ts, spec, r, err, err_n);
 	if (!l || l->spec.proto != spec->proto)

@@ -126,9 +126,12 @@ TURN = "{ alpn: [stun.turn, stun.nat-discovery], to: turn }"
 @case("by name and protocol: TURN here, the web server on a Unix socket, a second TURN server on another")
 def _(w):
     second = w.path("second.sock")
-    w.config("second.yaml", tls=False, listen=f'["udp:127.0.0.1:{w.base + 2}", "tls:unix:{second}"]', certificate="web.pem",
-             key="web.key", relay=f"{{ addresses: [127.0.0.1], ports: {w.base + 30}-{w.base + 39} }}",
-             log="{ level: debug, dir: %s }" % w.path("log"))
+
+    def second_listens(path):
+        w.config("second.yaml", tls=False, listen=f'["udp:127.0.0.1:{w.base + 2}", "tls:unix:{path}"]', certificate="web.pem",
+                 key="web.key", relay=f"{{ addresses: [127.0.0.1], ports: {w.base + 30}-{w.base + 39} }}",
+                 log="{ level: debug, dir: %s }" % w.path("log"))
+    second_listens(second)
     front(w, [f'{{ server_name: ["*.second.example"], to: "unix:{second}" }}', TURN, '{ server_name: [turn.example.org], to: turn }', web(w)])
     with Nginx(w) as nginx:
         w.start("second.yaml", "--instance", "second")
@@ -155,6 +158,9 @@ def _(w):
         for source, name in (("127.0.0.7", "a.second.example"), ("127.0.0.8", "turn.example.org")):
             with connect(w.tls, source) as s, ssl._create_unverified_context().wrap_socket(s, server_hostname=name) as t:
                 expect(name, mapped(t), t.getsockname())
+        second_listens(w.path("nodir/second.sock"))
+        for options in (["--dry-run"], []):
+            w.ask("reload", "turn", "--instance", "second", *options).exits(1).says("cannot listen on tls:unix:", "No such file or directory")
         w.ask("status").says("front:127.0.0.1:%d" % w.tls, "front ", "turn 4 taken", "second.sock 2 taken", "nginx.sock 5 taken")
         w.stop_all()
         expect("the socket's file is gone", os.path.exists(second), False)

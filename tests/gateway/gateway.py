@@ -433,7 +433,8 @@ def _(w):
         os.rename(w.path("server.key"), w.path("old.key"))
         w.certificate("server")
         w.gateway_config(listen=f'["tls:127.0.0.1:{w.base}", "tls:127.0.0.1:{w.base + 4}"]')
-        w.ask("reload", "gateway").exits(1).says("cannot listen", str(w.base + 4))
+        for options in (["--dry-run"], []):
+            w.ask("reload", "gateway", *options).exits(1).says("cannot listen", str(w.base + 4))
     expect(ssl.get_server_certificate(("127.0.0.1", w.base)), before)
     METRICS.check(samples(w.ask("gateway", "metrics").exits(0).out))
     server.stop()

@@ -489,37 +489,6 @@ const struct route *relay_find(const struct relay *r, const char *name)
 	return e ? e->route : NULL;
 }
 
-size_t relay_enabled(const struct relay *r)
-{
-	size_t n = 0;
-
-	list_for_each(it, &r->entries)
-		n += list_entry(it, struct relay_entry, node)->route->c->enabled;
-	return n;
-}
-
-size_t relay_listening(const struct relay *r)
-{
-	size_t n = 0;
-
-	list_for_each(it, &r->entries) {
-		const struct relay_entry *e = list_entry(it, struct relay_entry, node);
-
-		n += e->route->c->enabled && e->n_bound == e->n_ports;
-	}
-	return n;
-}
-
-int64_t relay_connections(const struct relay *r)
-{
-	return metric_sum(r->metrics, RELAY_M_CONNECTIONS, RELAY_TCP) + metric_sum(r->metrics, RELAY_M_CONNECTIONS, RELAY_UDP);
-}
-
-struct metrics *relay_metrics(struct relay *r)
-{
-	return r->metrics;
-}
-
 bool relay_alive(struct relay *r)
 {
 	bool all = true;

@@ -1,12 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is told to people: routes with their state and the reason for it, connections in pages, and what they may
+ * What is told to people: figures, routes with their state and the reason for it, connections in pages, and what they may
  * do with one of these. Rows are copies; what a worker owns is asked for by workers_call. Words of states are
  * read by programs, too: they are added to, never changed.
  */
 #include <errno.h>
 #include <string.h>
 #include "tunnel/relay_priv.h"
+
+/* ---- figures ---- */
+
+size_t relay_enabled(const struct relay *r)
+{
+	size_t n = 0;
+
+	list_for_each(it, &r->entries)
+		n += list_entry(it, struct relay_entry, node)->route->c->enabled;
+	return n;
+}
+
+size_t relay_listening(const struct relay *r)
+{
+	size_t n = 0;
+
+	list_for_each(it, &r->entries) {
+		const struct relay_entry *e = list_entry(it, struct relay_entry, node);
+
+		n += e->route->c->enabled && e->n_bound == e->n_ports;
+	}
+	return n;
+}
+
+int64_t relay_connections(const struct relay *r)
+{
+	return metric_sum(r->metrics, RELAY_M_CONNECTIONS, RELAY_TCP) + metric_sum(r->metrics, RELAY_M_CONNECTIONS, RELAY_UDP);
+}
+
+struct metrics *relay_metrics(struct relay *r)
+{
+	return r->metrics;
+}
 
 /* ---- routes ---- */
 

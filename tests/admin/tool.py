@@ -10,8 +10,8 @@ import sys
 import termios
 import threading
 
-from terminal import start_sip, with_terminal
-from world import STILE, Failed, case, main, wait_for
+from terminal import start_beside, with_terminal
+from world import SIP, STILE, Failed, case, main, wait_for
 
 
 def ends(process, seconds, what):
@@ -93,7 +93,7 @@ def _(w, terminal):
 def _(w):
     p = w.base + 2
     w.config(tls=False, top=f'sip:\n  domains: [uc.test]\n  listen: ["tcp:127.0.0.1:{p}"]\n')
-    start_sip(w)
+    start_beside(w, SIP)
     made = w.stile("sip", "certificate", "self-signed", "uc.test", "--key", w.path("k.pem"), "--out", w.path("c.pem"), "--json").exits(0).json()
     if made != {"file": w.path("c.pem"), "key": w.path("k.pem")}:
         raise Failed(f"    {made}")
@@ -153,7 +153,7 @@ def _(w, terminal):
 def _(w, terminal):
     w.config(tls=False, top=f'sip:\n  domains: [uc.test]\n  listen: ["tcp:127.0.0.1:{w.base + 2}"]\n')
     w.start()
-    start_sip(w)
+    start_beside(w, SIP)
     for words in (["backup", "-", "-c", w.path("stile.yaml")], ["logs", "zip", "-o", "-", "-c", w.path("stile.yaml")], ["sip", "trace", "--call", "x"]):
         if "not for a terminal: name a file" not in terminal(*words).ends(2):
             raise Failed(f"    {words}")

@@ -42,12 +42,10 @@ struct run {
 	struct agent_watch watch;
 	struct mail mail;
 	pthread_mutex_t lock; /* of mailed */
-	bool mailed, told, json, done;
+	bool mailed, told, json, done, shown; /* shown: a line of progress stands on the terminal */
 	char state[600], link[900];
-	struct timer progress;
+	struct timer progress, end; /* end: of a service that is shared for a time */
 	struct share_counts before; /* a second ago */
-	bool shown;		    /* a line of progress stands on the terminal */
-	struct timer end; /* of a service that is shared for a time */
 	int result;
 };
 

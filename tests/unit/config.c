@@ -776,6 +776,7 @@ static const char *changes(struct text then, struct text now)
 
 	assert_non_null(was);
 	assert_non_null(is);
+	assert_null(strstr(is, "hidden"));
 	cfg_fixed_changes(was, is, printed, sizeof(printed));
 	free(was);
 	free(is);
@@ -796,7 +797,7 @@ static void changed_keys_that_a_reload_does_not_apply_are_named(void **state)
 	assert_string_equal(changes(plain, TEXT("turn: { allow: [10.0.0.0/8], relay: { ports: 2000-3000, mode: open } }")),
 			    "turn.relay.mode"); /* the ports are reloadable */
 	assert_string_equal(changes(plain, TEXT("turn: { allow: [10.0.0.0/8], password: hidden, lan: {} }\nstun_servers: [a.example]")),
-			    "turn.lan.bind, turn.lan.idle, stun_servers");
+			    "turn.password, turn.lan.bind, turn.lan.idle, stun_servers"); /* of a secret there is a hash */
 	assert_string_equal(changes(plain, TEXT("turn: { allow: [10.0.0.0/8], users: [ { name: a } ] }")), "");
 	cfg_fixed_changes("a=1\nb=2\n", "a=2\nb=3\n", printed, 3); /* no room for both: cut, not overrun */
 	assert_string_equal(printed, "a,");

@@ -581,8 +581,8 @@ def meets(w, *names):
     return ends
 
 
-def wants(end, other, call):
-    body = field(1, other) + field(2, call)
+def wants(end, other, call, more=b""):
+    body = field(1, other) + field(2, call) + more
     end.s.sendall(bytes([0x22]) + len(body).to_bytes(3, "big") + body)
 
 
@@ -697,6 +697,24 @@ def _(w):
     is_refused(site, pins[2], calls[1], "this agent")
     is_refused(visitors[1], pins[0], calls[1], "that agent")
     for end in (site, *visitors):
+        end.close()
+
+
+@case("an agent that wants a relay no more after the half minute for which the server remembers that it did")
+def _(w):
+    w.server(direct="{ relays: 1 }")
+    call, pins = os.urandom(16), known(w, "one", "two")
+    one, two = meets(w, "one", "two")
+    wants(one, pins[1], call)
+    expect("what the other one hears", hears(two), {1: pins[0], 2: call})
+    for end in (one, two):
+        end.close()  # or it would have to answer PINGs
+    time.sleep(31)
+    one, two = meets(w, "one", "two")
+    wants(one, pins[1], call, more=field(4, LIMIT))
+    wants(one, pins[1], other := os.urandom(16))
+    expect("what the other one hears", hears(two), {1: pins[0], 2: other})
+    for end in (one, two):
         end.close()
 
 

@@ -452,7 +452,7 @@ static void want_relay(struct tunnel_server *s, const struct note *n, const stru
 
 static void on_relay(struct tunnel_server *s, const struct note *n, const struct wire_relay *m)
 {
-	struct relay_ask *mine = ask_of(s, n->link.identity, m->identity.p, m->call.p);
+	struct relay_ask *mine;
 
 	forget_old_asks(s);
 	if (n->link.guest && !share_guest_may(s, n, m->identity.p)) {
@@ -463,6 +463,7 @@ static void on_relay(struct tunnel_server *s, const struct note *n, const struct
 		want_relay(s, n, m);
 		return;
 	}
+	mine = ask_of(s, n->link.identity, m->identity.p, m->call.p);
 	if (mine)
 		drop_ask(s, mine);
 	end_pair(s, n->link.identity, m);

@@ -12,7 +12,7 @@
 #include "common/dtls.h"
 #include "common/service.h"
 #include "common/stream.h"
-#include "turn/clients.h"
+#include "common/clients.h"
 #include "turn/core.h"
 #include "turn/discovery.h"
 #include "turn/lanes.h"
@@ -42,8 +42,8 @@ struct turn_service {
 	struct turn_external *external; /* who finds and follows public addresses */
 	struct turn_policy *policy;
 	struct turn_totals *totals;
-	struct turn_clients *clients;
-	struct turn_clients *front_clients; /* that wait at a front, or are joined to a backend */
+	struct clients *clients;
+	struct clients *front_clients; /* that wait at a front, or are joined to a backend */
 	struct front_table *front;
 	struct turn_reservations *reservations;
 	struct turn_discovery *discovery; /* immutable; the workers read it */

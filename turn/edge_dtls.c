@@ -91,7 +91,7 @@ static void session_free(struct turn_dtls_session *s)
 	timer_stop(&s->unused);
 	htable_remove(&w->sessions, &s->node);
 	dtls_session_free(s->dtls);
-	turn_clients_leave(w->ts->clients, &s->client);
+	clients_leave(w->ts->clients, &s->client);
 	atomic_fetch_sub(&s->udp->listener->conns, 1);
 	free(s);
 }
@@ -166,7 +166,7 @@ static void session_new(struct turn_udp *u, struct dtls_session *dtls, const str
 	if (turn_client_admit(w, client)) {
 		s = calloc(1, sizeof *s);
 		if (!s || htable_insert(&w->sessions, &s->node, session_hash(w, client, local)) < 0) {
-			turn_clients_leave(w->ts->clients, client);
+			clients_leave(w->ts->clients, client);
 			free(s);
 			s = NULL;
 		}

@@ -96,22 +96,22 @@ static bool admit(const struct addr *client, void *arg)
 {
 	struct turn_worker *w = arg;
 	const struct turn_config *cfg = turn_policy_config(w->policy);
-	enum turn_client_verdict v = turn_clients_enter(w->ts->front_clients, client, cfg->front.connections,
+	enum clients_verdict v = clients_enter(w->ts->front_clients, client, cfg->front.connections,
 							cfg->front.connections_per_address);
 	uint64_t suppressed;
 
-	if (v == TURN_CLIENT_OK)
+	if (v == CLIENTS_OK)
 		return true;
 	count(w, TURN_DROP_FRONT_LIMIT);
 	if (turn_edge_may_log(w, TURN_LINE_FRONT, &suppressed))
-		log_emit(v == TURN_CLIENT_ADDRESS ? &MSG_TURN_FRONT_LIMIT_ADDRESS : &MSG_TURN_FRONT_LIMIT,
+		log_emit(v == CLIENTS_ADDRESS ? &MSG_TURN_FRONT_LIMIT_ADDRESS : &MSG_TURN_FRONT_LIMIT,
 			 LF_ADDR("client", client), LF_U64("suppressed", suppressed));
 	return false;
 }
 
 static void leave(const struct addr *client, void *tag, void *arg)
 {
-	turn_clients_leave(((struct turn_worker *)arg)->ts->front_clients, client);
+	clients_leave(((struct turn_worker *)arg)->ts->front_clients, client);
 	if (tag)
 		release(tag);
 }
@@ -245,6 +245,6 @@ json_t *turn_front_json(struct turn_service *ts)
 			json_object_set_new(row, "down", json_string(strerror(error)));
 		json_array_append_new(rows, row);
 	}
-	return json_pack("{s:I, s:I, s:o}", "waiting", waiting, "connections", (json_int_t)turn_clients_count(ts->front_clients),
+	return json_pack("{s:I, s:I, s:o}", "waiting", waiting, "connections", (json_int_t)clients_count(ts->front_clients),
 			 "backends", rows);
 }

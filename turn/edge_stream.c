@@ -96,7 +96,7 @@ static void conn_free(struct turn_conn *c)
 	timer_stop(&c->unused);
 	list_unlink(&c->node);
 	stream_free(c->stream);
-	turn_clients_leave(c->worker->ts->clients, &c->client);
+	clients_leave(c->worker->ts->clients, &c->client);
 	atomic_fetch_sub(&c->listener->conns, 1);
 	free(c);
 }
@@ -166,7 +166,7 @@ static const struct stream_ops conn_ops;
 
 static void conn_drop(struct turn_conn *c)
 {
-	turn_clients_leave(c->worker->ts->clients, &c->client);
+	clients_leave(c->worker->ts->clients, &c->client);
 	atomic_fetch_sub(&c->listener->conns, 1);
 	free(c);
 }
@@ -368,7 +368,7 @@ void turn_conn_arrived(struct turn_worker *w, const struct turn_arrival *a)
 	if (!turn_client_admit(w, a->client))
 		close(a->fd);
 	else if (conn_new(w, a) < 0)
-		turn_clients_leave(w->ts->clients, a->client);
+		clients_leave(w->ts->clients, a->client);
 }
 
 static void on_accept(int fd, const struct addr *peer, const struct addr *local, void *arg)

@@ -220,8 +220,8 @@ static int start_shared(struct turn_service *ts, const struct turn_config *cfg, 
 
 	snprintf(err, err_n, "%s", strerror(ENOMEM));
 	ts->totals = turn_totals_new();
-	ts->clients = turn_clients_new();
-	ts->front_clients = turn_clients_new();
+	ts->clients = clients_new();
+	ts->front_clients = clients_new();
 	ts->reservations = ts->totals ? turn_reservations_new(&turn_udp_relay_ops, ts->totals) : NULL;
 	if (!ts->totals || !ts->clients || !ts->front_clients || !ts->reservations ||
 	    turn_front_table(ts, cfg, &ts->front) < 0)
@@ -419,8 +419,8 @@ static void service_free(struct turn_service *ts)
 	turn_secrets_free(ts->secrets);
 	turn_self_test_free(ts->self_test);
 	metrics_free(ts->metrics);
-	turn_clients_free(ts->clients);
-	turn_clients_free(ts->front_clients);
+	clients_free(ts->clients);
+	clients_free(ts->front_clients);
 	front_table_unref(ts->front);
 	turn_reservations_free(ts->reservations);
 	turn_totals_free(ts->totals);

@@ -29,7 +29,7 @@ static void return_end(struct worker *w, void *arg)
 static void on_look(struct timer *t, uint64_t now)
 {
 	struct turn_service *ts = container_of(t, struct turn_service, trim_timer);
-	uint64_t clients = turn_clients_count(ts->clients), held = clients + turn_totals_allocations(ts->totals);
+	uint64_t clients = clients_count(ts->clients), held = clients + turn_totals_allocations(ts->totals);
 	uint64_t peak = clients + turn_totals_peak(ts->totals); /* a crowd may have come and gone since the last look */
 
 	(void)now;

@@ -177,7 +177,7 @@ static void verb_status(struct control_request *rq, const json_t *args, void *ar
 		"workers", (int)ts->n_workers,
 		"allocations", (json_int_t)turn_totals_allocations(ts->totals),
 		"allocations_limit", limit_json(cfg->limits.allocations),
-		"connections", (json_int_t)turn_clients_count(ts->clients),
+		"connections", (json_int_t)clients_count(ts->clients),
 		"password", cfg->password != NULL, "users", n_users(ts, turn_policy_realm(ts->policy, 0)),
 		"secrets", (json_int_t)turn_policy_realm(ts->policy, 0)->secrets.n, "peers_allowed", prefixes_json(&cfg->peers.allow),
 		"peers_denied", prefixes_json(&cfg->peers.deny), "fast_path", fast_path_json(ts),

@@ -55,15 +55,15 @@ void turn_client_failed(struct turn_worker *w, const struct turn_failure *f)
 bool turn_client_admit(struct turn_worker *w, const struct addr *from)
 {
 	const struct turn_config *cfg = turn_policy_config(w->policy);
-	enum turn_client_verdict v = turn_clients_enter(w->ts->clients, from, cfg->limits.connections,
+	enum clients_verdict v = clients_enter(w->ts->clients, from, cfg->limits.connections,
 							cfg->limits.connections_per_address);
 	uint64_t suppressed;
 
-	if (v == TURN_CLIENT_OK)
+	if (v == CLIENTS_OK)
 		return true;
 	metric_add(w->ts->metrics, w->index, TURN_M_DROPS, TURN_DROP_CONN_LIMIT, 1);
 	if (turn_edge_may_log(w, TURN_LINE_LIMIT, &suppressed))
-		log_emit(v == TURN_CLIENT_ADDRESS ? &MSG_TURN_CONN_LIMIT_ADDRESS : &MSG_TURN_CONN_LIMIT,
+		log_emit(v == CLIENTS_ADDRESS ? &MSG_TURN_CONN_LIMIT_ADDRESS : &MSG_TURN_CONN_LIMIT,
 			 LF_ADDR("client", from), LF_U64("suppressed", suppressed));
 	return false;
 }

@@ -71,8 +71,8 @@ int tunnel_server_new(struct loop *l, const struct tunnel_server_options *o, str
 	s->passes = calloc(s->n_workers, sizeof(*s->passes));
 	if (r == 0 && !s->passes)
 		r = -ENOMEM;
-	s->strangers = turn_clients_new();
-	s->pending = turn_clients_new();
+	s->strangers = clients_new();
+	s->pending = clients_new();
 	if (r == 0 && (!s->strangers || !s->pending))
 		r = -ENOMEM;
 	if (r == 0)
@@ -113,8 +113,8 @@ struct tunnel_server *tunnel_server_free(struct tunnel_server *s)
 	shares_free(s);
 	tls_ctx_unref(s->tls);
 	metrics_free(s->metrics);
-	turn_clients_free(s->strangers);
-	turn_clients_free(s->pending);
+	clients_free(s->strangers);
+	clients_free(s->pending);
 	free(s->passes);
 	free(s);
 	return NULL;

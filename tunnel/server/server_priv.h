@@ -28,7 +28,7 @@
 #include "tunnel/server/reach.h"
 #include "tunnel/server/server.h"
 #include "tunnel/server/stream.h"
-#include "turn/clients.h"
+#include "common/clients.h"
 
 enum { SERVER_WORKERS_MAX = 250, WAITING_MAX = 1024, CARRIERS_MAX = 2048, HELLO_CARRIERS_MAX = 128 };
 enum { ENDED_KEPT = 64 };
@@ -82,8 +82,8 @@ struct tunnel_server {
 	struct tls_ctx *tls; /* the workers have references of their own */
 	struct metrics *metrics;
 	uint64_t *passes;
-	struct turn_clients *strangers; /* of all workers */
-	struct turn_clients *pending;	/* of all workers; these are not among the strangers */
+	struct clients *strangers; /* of all workers */
+	struct clients *pending;	/* of all workers; these are not among the strangers */
 	_Atomic int64_t carriers;	/* of all workers */
 };
 

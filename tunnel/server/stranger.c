@@ -49,7 +49,7 @@ static void stranger_free(struct stranger *s)
 	frame_conn_free(s->conn);
 	if (s->fd >= 0)
 		close(s->fd);
-	turn_clients_leave(s->pending ? w->server->pending : w->server->strangers, &s->peer);
+	clients_leave(s->pending ? w->server->pending : w->server->strangers, &s->peer);
 	free(s->hello);
 	free(s);
 	worker_count(w, TUNNEL_M_STRANGERS, 0, -1);
@@ -422,15 +422,15 @@ static void on_first(struct io *io, int events)
 void stranger_accepted(struct tunnel_worker *w, int fd, const struct addr *peer, const struct addr *local)
 {
 	const struct tunnel_server_options *o = &w->server->o;
-	enum turn_client_verdict v = turn_clients_enter(w->server->strangers, peer, o->strangers,
+	enum clients_verdict v = clients_enter(w->server->strangers, peer, o->strangers,
 							o->strangers_per_source);
-	struct stranger *s = v == TURN_CLIENT_OK && !w->draining ? calloc(1, sizeof(*s)) : NULL;
+	struct stranger *s = v == CLIENTS_OK && !w->draining ? calloc(1, sizeof(*s)) : NULL;
 
 	if (!s) {
-		if (v == TURN_CLIENT_OK)
-			turn_clients_leave(w->server->strangers, peer);
+		if (v == CLIENTS_OK)
+			clients_leave(w->server->strangers, peer);
 		stranger_outcome(w, peer,
-				 v == TURN_CLIENT_TOTAL || v == TURN_CLIENT_ADDRESS ? TUNNEL_A_LIMIT
+				 v == CLIENTS_TOTAL || v == CLIENTS_ADDRESS ? TUNNEL_A_LIMIT
 										    : TUNNEL_A_SHORT,
 				 "");
 		socket_reset(fd);
@@ -474,10 +474,10 @@ static bool may_wait(struct stranger *s)
 
 	if (s->pending)
 		return true;
-	if (turn_clients_enter(server->pending, &s->peer, PENDING_MAX, PENDING_PER_SOURCE) !=
-	    TURN_CLIENT_OK)
+	if (clients_enter(server->pending, &s->peer, PENDING_MAX, PENDING_PER_SOURCE) !=
+	    CLIENTS_OK)
 		return false;
-	turn_clients_leave(server->strangers, &s->peer);
+	clients_leave(server->strangers, &s->peer);
 	s->pending = true;
 	loop_timer_set(s->worker->loop, &s->deadline, PENDING_MS);
 	return true;

@@ -10,34 +10,34 @@
 #include <cmocka.h>
 #include "common/text.h"
 #include "tests/oom/failing.h"
-#include "turn/clients.h"
+#include "common/clients.h"
 
 static void who_cannot_be_counted_is_not_let_in(void **state)
 {
 	const struct addr a = addr_v4(0xc0000201, 1), b = addr_v4(0xc0000202, 1);
-	struct turn_clients *c;
+	struct clients *c;
 
 	(void)state;
 	for (unsigned n = 1; oom_next(&n);) {
-		c = turn_clients_new();
+		c = clients_new();
 		assert_true(c || oom_hit());
-		turn_clients_free(c);
+		clients_free(c);
 	}
-	c = turn_clients_new();
+	c = clients_new();
 	assert_non_null(c);
 	for (unsigned n = 1; oom_next(&n);) {
-		enum turn_client_verdict v = turn_clients_enter(c, &a, 2, 1);
-		assert_int_equal(v, oom_hit() ? TURN_CLIENT_NO_MEMORY : TURN_CLIENT_OK);
-		if (v == TURN_CLIENT_OK)
-			turn_clients_leave(c, &a);
+		enum clients_verdict v = clients_enter(c, &a, 2, 1);
+		assert_int_equal(v, oom_hit() ? CLIENTS_NO_MEMORY : CLIENTS_OK);
+		if (v == CLIENTS_OK)
+			clients_leave(c, &a);
 	}
-	assert_int_equal(turn_clients_enter(c, &a, 2, 1), TURN_CLIENT_OK);
-	assert_int_equal(turn_clients_enter(c, &a, 2, 1), TURN_CLIENT_ADDRESS);
-	assert_int_equal(turn_clients_enter(c, &b, 2, 1), TURN_CLIENT_OK); /* what failed is not in the total */
-	assert_int_equal(turn_clients_enter(c, &b, 2, 2), TURN_CLIENT_TOTAL);
-	turn_clients_leave(c, &a);
-	turn_clients_leave(c, &b);
-	turn_clients_free(c);
+	assert_int_equal(clients_enter(c, &a, 2, 1), CLIENTS_OK);
+	assert_int_equal(clients_enter(c, &a, 2, 1), CLIENTS_ADDRESS);
+	assert_int_equal(clients_enter(c, &b, 2, 1), CLIENTS_OK); /* what failed is not in the total */
+	assert_int_equal(clients_enter(c, &b, 2, 2), CLIENTS_TOTAL);
+	clients_leave(c, &a);
+	clients_leave(c, &b);
+	clients_free(c);
 }
 
 int main(void)

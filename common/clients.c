@@ -4,7 +4,7 @@
  * Addresses are canonicalised first, so that an IPv4 client over a mapped address is the same client.
  * The table's nodes are owned here; nobody keeps a pointer to one.
  */
-#include "turn/clients.h"
+#include "common/clients.h"
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -21,16 +21,16 @@ struct client {
 	uint64_t count; /* > 0 while in the table */
 };
 
-struct turn_clients {
+struct clients {
 	pthread_mutex_t lock;
 	struct hash_seed seed;
 	struct htable table;
 	uint64_t total;
 };
 
-struct turn_clients *turn_clients_new(void)
+struct clients *clients_new(void)
 {
-	struct turn_clients *c = calloc(1, sizeof *c);
+	struct clients *c = calloc(1, sizeof *c);
 
 	if (!c)
 		return NULL;
@@ -47,7 +47,7 @@ static bool free_client(struct hnode *n, void *arg)
 	return true;
 }
 
-struct turn_clients *turn_clients_free(struct turn_clients *c)
+struct clients *clients_free(struct clients *c)
 {
 	if (!c)
 		return NULL;
@@ -74,14 +74,14 @@ static bool client_eq(const struct hnode *n, const void *key)
 	return memcmp(&container_of(n, struct client, node)->key, key, sizeof(struct client_key)) == 0;
 }
 
-static struct client *find(struct turn_clients *c, const struct client_key *key, uint64_t hash)
+static struct client *find(struct clients *c, const struct client_key *key, uint64_t hash)
 {
 	struct hnode *n = htable_find(&c->table, hash, client_eq, key);
 
 	return n ? container_of(n, struct client, node) : NULL;
 }
 
-static struct client *add(struct turn_clients *c, const struct client_key *key, uint64_t hash)
+static struct client *add(struct clients *c, const struct client_key *key, uint64_t hash)
 {
 	struct client *cl = calloc(1, sizeof *cl);
 
@@ -95,37 +95,37 @@ static struct client *add(struct turn_clients *c, const struct client_key *key, 
 	return cl;
 }
 
-static enum turn_client_verdict enter(struct turn_clients *c, const struct client_key *key,
+static enum clients_verdict enter(struct clients *c, const struct client_key *key,
 				      uint64_t max_total, uint64_t max_address)
 {
 	uint64_t hash = hash_bytes(&c->seed, key, sizeof *key);
 	struct client *cl = find(c, key, hash);
 
 	if (c->total >= max_total)
-		return TURN_CLIENT_TOTAL;
+		return CLIENTS_TOTAL;
 	if ((cl ? cl->count : 0) >= max_address)
-		return TURN_CLIENT_ADDRESS;
+		return CLIENTS_ADDRESS;
 	if (!cl)
 		cl = add(c, key, hash);
 	if (!cl)
-		return TURN_CLIENT_NO_MEMORY;
+		return CLIENTS_NO_MEMORY;
 	cl->count++;
 	c->total++;
-	return TURN_CLIENT_OK;
+	return CLIENTS_OK;
 }
 
-enum turn_client_verdict turn_clients_enter(struct turn_clients *c, const struct addr *from,
+enum clients_verdict clients_enter(struct clients *c, const struct addr *from,
 					    uint64_t max_total, uint64_t max_address)
 {
 	struct client_key key = key_of(from);
 
 	pthread_mutex_lock(&c->lock);
-	enum turn_client_verdict v = enter(c, &key, max_total, max_address);
+	enum clients_verdict v = enter(c, &key, max_total, max_address);
 	pthread_mutex_unlock(&c->lock);
 	return v;
 }
 
-void turn_clients_leave(struct turn_clients *c, const struct addr *from)
+void clients_leave(struct clients *c, const struct addr *from)
 {
 	struct client_key key = key_of(from);
 
@@ -139,7 +139,7 @@ void turn_clients_leave(struct turn_clients *c, const struct addr *from)
 	pthread_mutex_unlock(&c->lock);
 }
 
-uint64_t turn_clients_count(struct turn_clients *c)
+uint64_t clients_count(struct clients *c)
 {
 	pthread_mutex_lock(&c->lock);
 	uint64_t n = c->total;

@@ -65,7 +65,7 @@ function Listeners({ s, status }) {
 		s.change(row, next.join(', '));
 		s.commit(true);
 	};
-	const action = { role: 'administrator', can: r => r.listed && !row.locked && !r.address.startsWith('unix:') };
+	const action = { role: 'administrator', can: r => r.listed && !row.locked && !row.cut && !r.address.startsWith('unix:') };
 	return (
 		<>
 			{s.errors[row.path] && (

@@ -101,7 +101,7 @@ export function Realms({ service }) {
 		s.setEdits({ [PATH]: editOf(row, next, revision) });
 		s.commit(true);
 	};
-	const action = { role: 'administrator', can: r => !r.removed && r.name !== status.realm };
+	const action = { role: 'administrator', can: r => !row.cut && !r.removed && r.name !== status.realm };
 	return (
 		<div data-help="turn/realms">
 			{failed && <ErrorBox error={failed} retry={s.error ? s.load : load} />}

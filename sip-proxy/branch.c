@@ -135,11 +135,13 @@ static int next_of(const struct sip_branch *b, const struct sip_msg *m, struct s
 				      sip_uri_parse(b->place.uri.p ? b->place.uri : m->uri, &u) < 0)
 		return -EBADMSG;
 	r = sip_px_next_hop(&u, ret_next);
+	if (r < 0)
+		return r;
 	ret_next->sips |= !b->place.next.p &&
 			  sip_branch_wants_tls(b); /* a Route without it is asked for as if it had it */
 	ret_next->federation = b->place.federation;
 	ret_next->sips_srv = b->place.sips_srv;
-	return r;
+	return 0;
 }
 
 static struct text name_of(const struct sip_branch *b, const struct sip_next *next)

@@ -14,6 +14,26 @@
 
 enum { ROUTE_MS = 1000, OWN_MS = 2000 };
 
+/* ---- the machine's addresses ---- */
+
+static void read_own(struct sip_edge *e)
+{
+	struct ifaddrs *list;
+
+	if (e->own_at && loop_now(e->loop) - e->own_at < OWN_MS)
+		return;
+	e->own_at = loop_now(e->loop);
+	if (getifaddrs(&list) < 0)
+		return;
+	e->n_own = 0;
+	for (struct ifaddrs *i = list; i && e->n_own < SIP_FACES_MAX; i = i->ifa_next)
+		if (i->ifa_addr &&
+		    (i->ifa_addr->sa_family == AF_INET || i->ifa_addr->sa_family == AF_INET6) &&
+		    addr_from_sockaddr(i->ifa_addr, sizeof(struct sockaddr_in6), &e->own[e->n_own]) == 0)
+			e->n_own++;
+	freeifaddrs(list);
+}
+
 /* ---- faces ---- */
 
 void sip_face_name(struct sip_face *f)
@@ -39,19 +59,41 @@ void sip_face_name(struct sip_face *f)
 	memcpy(f->pub.sent_by, own, sizeof(own));
 }
 
+/* One that was removed and has connections still may have been added again since: then it is the new one. */
+static struct sip_face *find(struct sip_edge *e, uint32_t id)
+{
+	struct sip_face *gone = NULL;
+
+	list_for_each (it, &e->listeners) {
+		struct sip_listener *l = list_entry(it, struct sip_listener, node);
+		list_for_each (n, &l->faces) {
+			struct sip_face *f = list_entry(n, struct sip_face, node);
+			if (f->pub.id == id && !f->pub.removed)
+				return f;
+			if (f->pub.id == id)
+				gone = f;
+		}
+	}
+	return gone;
+}
+
 /*
  * The number of an interface follows from its transport and address, so that what remembers it (a token in a route set, a
  * binding in the store) means the same one after a restart, and never another one. Should two have the same number,
  * the later one takes the next.
  */
-static uint32_t number_of(struct sip_edge *e, enum sip_proto proto, const struct addr *at)
+static uint32_t first_number(enum sip_proto proto, const struct addr *at)
 {
 	static const struct hash_seed seed = { 0x5374696c65207369, 0x70206661636573 };
 	uint64_t h = addr_hash(&seed, at) + proto;
-	uint32_t id = (uint32_t)(h ^ h >> 32);
 
-	for (;; id++) {
-		const struct sip_face *f = id ? sip_face_by_id(e, id) : NULL;
+	return (uint32_t)(h ^ h >> 32);
+}
+
+static uint32_t number_of(struct sip_edge *e, enum sip_proto proto, const struct addr *at)
+{
+	for (uint32_t id = first_number(proto, at);; id++) {
+		const struct sip_face *f = id ? find(e, id) : NULL;
 		if (id && (!f || (f->pub.proto == proto && addr_equal(&f->pub.at, at))))
 			return id;
 	}
@@ -107,22 +149,28 @@ struct sip_face *sip_face_at(struct sip_listener *l, const struct addr *local)
 	return f;
 }
 
-/* One that was removed and has connections still may have been added again since: then it is the new one. */
-struct sip_face *sip_face_by_id(struct sip_edge *e, uint32_t id)
+/* Of a wildcard listener, for an address of this machine that was not used yet since the start: what remembers it (a binding in
+ * the store, a call) is older. */
+static struct sip_face *remembered(struct sip_edge *e, uint32_t id)
 {
-	struct sip_face *gone = NULL;
-
+	read_own(e);
 	list_for_each (it, &e->listeners) {
 		struct sip_listener *l = list_entry(it, struct sip_listener, node);
-		list_for_each (n, &l->faces) {
-			struct sip_face *f = list_entry(n, struct sip_face, node);
-			if (f->pub.id == id && !f->pub.removed)
-				return used(f);
-			if (f->pub.id == id)
-				gone = f;
+		for (unsigned i = 0; l->wildcard && !l->removed && i < e->n_own; i++) {
+			struct addr at = e->own[i];
+			addr_set_port(&at, addr_port(&l->at));
+			if (addr_family(&at) == addr_family(&l->at) && first_number(l->transport->proto, &at) == id)
+				return sip_face_at(l, &at);
 		}
 	}
-	return gone;
+	return NULL;
+}
+
+struct sip_face *sip_face_by_id(struct sip_edge *e, uint32_t id)
+{
+	struct sip_face *f = find(e, id);
+
+	return f ? used(f) : id ? remembered(e, id) : NULL;
 }
 
 /* ---- which one to leave by ---- */
@@ -259,24 +307,6 @@ uint32_t sip_edge_interface_like(struct sip_edge *e, const struct sip_interface 
 }
 
 /* ---- is it us? ---- */
-
-static void read_own(struct sip_edge *e)
-{
-	struct ifaddrs *list;
-
-	if (e->own_at && loop_now(e->loop) - e->own_at < OWN_MS)
-		return;
-	e->own_at = loop_now(e->loop);
-	if (getifaddrs(&list) < 0)
-		return;
-	e->n_own = 0;
-	for (struct ifaddrs *i = list; i && e->n_own < SIP_FACES_MAX; i = i->ifa_next)
-		if (i->ifa_addr &&
-		    (i->ifa_addr->sa_family == AF_INET || i->ifa_addr->sa_family == AF_INET6) &&
-		    addr_from_sockaddr(i->ifa_addr, sizeof(struct sockaddr_in6), &e->own[e->n_own]) == 0)
-			e->n_own++;
-	freeifaddrs(list);
-}
 
 static bool is_own(struct sip_edge *e, const struct addr *a)
 {

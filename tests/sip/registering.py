@@ -149,6 +149,20 @@ def _(w):
         w.ask("sip", "registrations").exits(0).says("carol@uc.test").never_says("bob@uc.test")
 
 
+@case("behind a restart a telephone behind its NAT is reached by its flow, also where the listener is for all addresses")
+def _(w):
+    w.config(listen=f'["udp:0.0.0.0:{w.base}"]', lan=f'{{ listen: ["tcp:127.0.0.1:{w.lan}"] }}', users="[ { name: bob, password: hush } ]")
+    server = w.start()
+    with w.udp(lan=False) as bob:
+        register(bob, "bob", "hush")
+        server.stop()
+        w.start()
+        with w.tcp() as eve:
+            eve.raw(eve.request("MESSAGE", "sip:bob@uc.test", body="hello", From="<sip:eve@evil.test>;tag=e"))
+            bob.reply(bob.expect("MESSAGE"), 200)
+            eve.expect(status=200)
+
+
 @case("two thousand users are listed whole, found at once, and told by which way to send (Service-Route)")
 def _(w):
     users = ", ".join(f"{{ name: user{i}, password: p{i} }}" for i in range(2000))

@@ -11,7 +11,7 @@
 #include "common/bytes.h"
 #include "sip-proxy/proxy_priv.h"
 
-enum { URI_MAX = 512, HOST_MAX = 256, HOPS = 3, OPTIONS_MAX = 2048 };
+enum { PLACES_MAX = 4, URI_MAX = 512, HOST_MAX = 256, HOPS = 3, OPTIONS_MAX = 2048 };
 
 struct sip_ask {
 	struct sip_proxy *px;
@@ -19,7 +19,8 @@ struct sip_ask {
 	struct sip_client_tx *tx;
 	struct sip_lookup lookup;
 	bool looking;
-	struct sip_target target;
+	struct sip_target target, next[PLACES_MAX]; /* next: of its name, those behind target */
+	unsigned n_next;
 	char uri[URI_MAX], host[HOST_MAX];
 };
 
@@ -135,6 +136,10 @@ static void looked_up(struct sip_lookup *l, int status, const char *why,
 		return;
 	}
 	a->target = targets[0];
+	while (a->n_next < PLACES_MAX && a->n_next + 1 < n) {
+		a->next[a->n_next] = targets[a->n_next + 1];
+		a->n_next++;
+	}
 	r = put_question(a);
 	if (r < 0)
 		answer(a, 0, strerror(-r), true);
@@ -181,6 +186,21 @@ int sip_ask(struct sip_proxy *px, const struct sip_asking *o, struct sip_ask **r
 	}
 	*ret_a = a;
 	return 0;
+}
+
+bool sip_ask_next(struct sip_ask *a)
+{
+	if (a->looking)
+		return false;
+	a->px->o.ops->report(a->px->o.edge, &a->target, ETIMEDOUT);
+	if (a->n_next == 0)
+		return false;
+	if (a->tx)
+		sip_client_abandon(a->tx);
+	a->tx = NULL;
+	a->target = a->next[0];
+	memmove(a->next, a->next + 1, --a->n_next * sizeof(*a->next));
+	return put_question(a) == 0;
 }
 
 struct sip_ask *sip_ask_cancel(struct sip_ask *a)

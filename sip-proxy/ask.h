@@ -23,4 +23,7 @@ struct sip_asking {			 /* texts are copied */
 };
 /* 0, -ENOMEM, or what kept it from being sent. */
 int sip_ask(struct sip_proxy *px, const struct sip_asking *o, struct sip_ask **ret_a);
+/* It has taken too long: others of its name come first for a while, and the next of them is asked. False: there is none, or it
+ * cannot be; then cancel. */
+bool sip_ask_next(struct sip_ask *a);
 struct sip_ask *sip_ask_cancel(struct sip_ask *a); /* done() will not come; NULL is fine */

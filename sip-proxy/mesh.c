@@ -114,7 +114,7 @@ static void take_over(struct mesh_server *was, struct mesh_server *fresh)
 {
 	bool still_fixed = fresh->fixed[0] != 0;
 
-	if (was->fixed[0] && !still_fixed)
+	if (was->fixed[0] && !still_fixed && was->until == UINT64_MAX)
 		mesh_server_logoff(was, "it has to log on now");
 	memcpy(was->group, fresh->group, sizeof(was->group));
 	memcpy(was->name, fresh->name, sizeof(was->name));
@@ -170,7 +170,7 @@ static void replace(struct sip_mesh *m, struct mesh_server **v, unsigned n)
 	}
 	free(old);
 	for (unsigned i = 0; i < n; i++)
-		if (v[i]->fixed[0])
+		if (v[i]->fixed[0] && (!v[i]->on || v[i]->until == UINT64_MAX)) /* a log-on counts until it is over */
 			mesh_server_fix(v[i]);
 }
 

@@ -79,8 +79,11 @@ static void tick_one(struct mesh_server *s, uint64_t now)
 		s->ping_at = now;
 	}
 	if (s->ping && now - s->ping_sent >= PING_MS) {
-		s->ping = sip_ask_cancel(s->ping);
-		on_pong(s, 0, "no answer to OPTIONS", NULL);
+		s->ping_sent = now;
+		if (!sip_ask_next(s->ping)) {
+			s->ping = sip_ask_cancel(s->ping);
+			on_pong(s, 0, "no answer to OPTIONS", NULL);
+		}
 	}
 	if (s->on && !s->ping && s->mesh->px && !s->mesh->quiet && s->ping_at <= now)
 		ping(s, now);

@@ -358,6 +358,8 @@ static void a_server_of_the_configuration_is_there_whatever_it_says(void **state
 	assert_null(known_at("udp:10.0.0.42:5060"));
 	assert_int_equal(log_on("udp:10.0.0.41:5070", "uc-f", "Contact: <sip:uc-f@10.0.0.55:5070>;expires=60\r\n"), 200);
 	assert_string_equal(mesh->v[UC_F]->contact, "sip:10.0.0.55:5070;transport=udp");
+	configure(SERVERS); /* a reload: a log-on counts until it is over */
+	assert_string_equal(mesh->v[UC_F]->contact, "sip:10.0.0.55:5070;transport=udp");
 	pass(62000); /* it does not come again */
 	assert_true(mesh_server_is_on(mesh->v[UC_F], w.now));
 	assert_string_equal(mesh->v[UC_F]->contact, "sip:10.0.0.40:5060;transport=udp");
@@ -601,6 +603,29 @@ static void a_server_by_its_name_is_looked_up_each_time(void **state)
 	end();
 }
 
+static void of_a_name_with_two_hosts_the_second_is_asked_when_the_first_is_silent(void **state)
+{
+	struct mesh_server *s;
+
+	(void)state;
+	begin();
+	configure(1);
+	s = mesh->v[UC_A];
+	w.names[0].name = "uc-a.test";
+	w.names[0].at[0] = A;
+	w.names[0].at[1] = B;
+	assert_int_equal(log_on(A, "uc-a", "Contact: <sip:uc-a@uc-a.test>\r\n"), 200);
+	pass(1000);
+	answer_lookup(&w, w.n_lookups - 1, true);
+	assert_true(asked_at(A));
+	world_forget(&w);
+	pass(3000);
+	assert_false(s->sick);
+	assert_true(asked(B, 200));
+	assert_false(s->sick);
+	end();
+}
+
 /* Two on one host: the port, the Via, and before all the connection. */
 static void of_two_behind_one_address_each_is_known(void **state)
 {
@@ -708,6 +733,7 @@ int main(void)
 		cmocka_unit_test(over_a_connection_it_is_reached_by_that_as_long_as_it_lives),
 		cmocka_unit_test(the_name_of_a_certificate_is_proven_not_the_address),
 		cmocka_unit_test(a_server_by_its_name_is_looked_up_each_time),
+		cmocka_unit_test(of_a_name_with_two_hosts_the_second_is_asked_when_the_first_is_silent),
 		cmocka_unit_test(of_two_behind_one_address_each_is_known),
 		cmocka_unit_test(who_is_trusted_is_a_server_or_stands_in_the_configuration),
 		cmocka_unit_test(a_page_has_no_part_in_the_place_where_it_is_looked_at),

@@ -372,6 +372,7 @@ static void on_open(struct stream *s, void *arg)
 {
 	struct sip_conn *c = arg;
 	SSL *ssl = stream_ssl(s);
+	struct sip_hop hop;
 
 	c->local = *stream_local(s);
 	if (ssl)
@@ -391,6 +392,8 @@ static void on_open(struct stream *s, void *arg)
 			conn_end(c, EPIPE, "writing failed");
 			return;
 		}
+		hop = sip_conn_hop(c);
+		sip_edge_sent(c->edge, &hop, (struct text){ h->bytes, h->n });
 		sip_held_free(c, h);
 	}
 	set_deadline(c, false);

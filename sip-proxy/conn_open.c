@@ -234,7 +234,8 @@ static int conn_write(struct sip_conn *c, const struct sip_send *s)
 		return r;
 	c->out++;
 	c->last = loop_now(c->edge->loop);
-	sip_edge_sent(c->edge, &hop, s->bytes);
+	if (c->open) /* else when it leaves */
+		sip_edge_sent(c->edge, &hop, s->bytes);
 	if (s->wait) {
 		sip_wait_forget(s->wait);
 		s->wait->remote = c->remote;

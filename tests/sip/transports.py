@@ -406,6 +406,17 @@ def _(w):
             raise Failed("    the wildcard does not know itself")
 
 
+@case("what waits for a connection that does not come about is not counted as sent")
+def _(w):
+    w.config(routes="[ { domain: out.test, host: 127.0.0.1, port: {o0}, transport: tcp } ]")  # where nobody listens
+    w.start()
+    with w.udp() as alice:
+        if alice.ask("MESSAGE", "sip:bob@out.test").status < 500:
+            raise Failed("    nobody was there to answer")
+    if w.metric("stile_sip_requests_sent_total", "MESSAGE"):
+        raise Failed("    a request is counted that never left")
+
+
 @case("a wildcard goes on serving when a hundred addresses of the machine have come and gone")
 def _(w):
     p = w.base

@@ -493,7 +493,7 @@ void sip_context_final(struct sip_branch *b, unsigned code, struct text bytes)
 	if (ctx->final || (was_orphan && !b->timed_out))
 		return;
 	consider(ctx, code, bytes);
-	if (code == 430 || code == 408 || code == 503)
+	if (code == 430 || code == 408 || code == 502 || code == 503)
 		call_reserve(b);
 	if (code >= 600 && !ctx->declined) {
 		bool starting = ctx->starting;

@@ -300,6 +300,20 @@ int sip_location_set(struct sip_location *l, const char *aor, const struct sip_b
 	return sip_location_set_all(l, aor, b, 1, now);
 }
 
+unsigned sip_location_drop(struct sip_location *l, const char *aor, bool (*over)(const struct sip_binding *b, void *arg), void *arg)
+{
+	struct aor *a = find(l, aor);
+	unsigned n = 0;
+	for (unsigned i = a ? a->n : 0; i-- > 0;)
+		if (over(&a->v[i], arg)) {
+			drop(l, a, i);
+			n++;
+		}
+	if (n)
+		tell(l, aor);
+	return n;
+}
+
 int sip_location_clear(struct sip_location *l, const char *aor, const char *call_id, uint32_t cseq)
 {
 	struct aor *a = find(l, aor);

@@ -47,6 +47,8 @@ int sip_location_set(struct sip_location *l, const char *aor, const struct sip_b
 /* Several of one request, all or none: -EALREADY and -ENOSPC as above, -ENOMEM; then nothing has changed. */
 int sip_location_set_all(struct sip_location *l, const char *aor, const struct sip_binding *v, unsigned n, uint64_t now);
 /* Contact: *. 0; -EALREADY: one of them has this Call-ID and a CSeq that is not lower; then all stay. */
+/* Those of which over() says so. How many there were. */
+unsigned sip_location_drop(struct sip_location *l, const char *aor, bool (*over)(const struct sip_binding *b, void *arg), void *arg);
 int sip_location_clear(struct sip_location *l, const char *aor, const char *call_id, uint32_t cseq);
 /* Tells from now on whose bindings are others than before: from within, so it changes nothing here. NULL: nobody. */
 void sip_location_watch(struct sip_location *l, void (*changed)(void *arg, const char *aor), void *arg);

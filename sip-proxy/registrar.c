@@ -203,11 +203,19 @@ static struct sip_binding binding_of(const struct sip_passage *p, const struct r
 	};
 }
 
-/* All or none (RFC 3261 10.3). */
+/* Nobody can call it any more: its connection is gone, and there is no other way (RFC 5626). */
+static bool is_dead(const struct sip_binding *b, void *arg)
+{
+	const struct sip_registrar *r = arg;
+	return b->outbound && !(b->use_flow && r->o.ops->alive(r->o.edge, &b->from));
+}
+
+/* All or none (RFC 3261 10.3). What is dead makes way. */
 static int take(struct sip_passage *p, struct sip_registrar *r, const char *aor, const struct registration *g)
 {
 	struct sip_binding v[CONTACTS_MAX];
 	struct taking texts[CONTACTS_MAX];
+	int rc;
 	char call_id[256] = "";
 	struct sb id = sb_init(call_id, sizeof call_id);
 	sb_text(&id, p->basics->call_id);
@@ -217,7 +225,10 @@ static int take(struct sip_passage *p, struct sip_registrar *r, const char *aor,
 		texts[i].uri[0] = texts[i].instance[0] = 0;
 		v[i] = binding_of(p, g, &g->contacts[i], call_id, &texts[i]);
 	}
-	return sip_location_set_all(r->o.location, aor, v, g->n, p->now);
+	rc = sip_location_set_all(r->o.location, aor, v, g->n, p->now);
+	if (rc == -ENOSPC && sip_location_drop(r->o.location, aor, is_dead, r))
+		rc = sip_location_set_all(r->o.location, aor, v, g->n, p->now);
+	return rc;
 }
 
 /* 200 with all that is bound now. */
@@ -329,6 +340,26 @@ static uint16_t group_of(const struct sip_registrar *r, const struct sip_binding
 	return (uint16_t)(b->instance ? h | 1 : 0);
 }
 
+static bool has_flow(const struct sip_registrar *r, const struct sip_binding *b)
+{
+	return b->use_flow && r->o.ops->alive(r->o.edge, &b->from);
+}
+
+static bool forward_to(struct sip_passage *p, const struct sip_registrar *r, const struct sip_binding *b, bool flow)
+{
+	struct sip_place place = { .uri = text_of(b->uri),
+				   .routes = text_of(b->path),
+				   .q = b->q,
+				   .has_flow = flow,
+				   .only_flow = b->outbound,
+				   .elsewhere = true, /* back here it would come as from our own side */
+				   .path_token = flow, /* what follows in the dialog, too */
+				   .hop = flow ? b->from : (struct sip_hop){ 0 },
+				   .group = group_of(r, b) };
+	return sip_forward(p, &place) == 0;
+}
+
+/* Of several contacts of one device the first is tried first: one that has a flow, and of those the newest. */
 static enum sip_step on_call(struct sip_passage *p, struct sip_registrar *r)
 {
 	unsigned n, dead = 0, placed = 0;
@@ -336,25 +367,14 @@ static enum sip_step on_call(struct sip_passage *p, struct sip_registrar *r)
 	if (sip_aor_of(&p->basics->uri, aor) < 0 || !r->o.is_domain(r->o.arg, p->basics->uri.host))
 		return SIP_GO_ON;
 	const struct sip_binding *b = sip_location_find(r->o.location, aor, p->now, &n);
-	for (unsigned i = 0; i < n; i++) {
-		bool flow = b[i].use_flow && r->o.ops->alive(r->o.edge, &b[i].from);
-		struct sip_place place = { .uri = text_of(b[i].uri),
-					   .routes = text_of(b[i].path),
-					   .q = b[i].q,
-					   .has_flow = flow,
-					   .only_flow = b[i].outbound,
-					   .elsewhere = true, /* back here it would come as from our own side */
-					   .path_token = flow, /* what follows in the dialog, too */
-					   .hop = b[i].from,
-					   .group = group_of(r, &b[i]) };
-		if (b[i].outbound && !flow) {
-			dead++;
-			continue;
+	for (unsigned i = n; i-- > 0;)
+		if (has_flow(r, &b[i]))
+			placed += forward_to(p, r, &b[i], true);
+	for (unsigned i = n; i-- > 0;)
+		if (!has_flow(r, &b[i])) {
+			dead += b[i].outbound;
+			placed += !b[i].outbound && forward_to(p, r, &b[i], false);
 		}
-		if (!flow)
-			place.hop = (struct sip_hop){ 0 };
-		placed += sip_forward(p, &place) == 0;
-	}
 	if (sip_wants_privacy(p->msg)) /* RFC 3325 7: telephones show whom it names */
 		sip_edit_remove(sip_passage_edit(p), SIP_H_P_ASSERTED_IDENTITY);
 	if (placed == 0)

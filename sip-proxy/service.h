@@ -116,6 +116,7 @@ void sip_service_count(struct sip_service *ss);	       /* before metrics are rea
 
 /* verbs.c */
 struct sip_listing { /* a page of rows: limit of them behind the first `cursor` */
+	const struct sip_service *ss;
 	json_t *rows;
 	uint64_t now, cursor, skip;
 	unsigned limit;

@@ -21,7 +21,8 @@ struct sip_listing sip_listing_begin(struct sip_service *ss, const json_t *args)
 {
 	uint64_t cursor = (uint64_t)json_integer_value(json_object_get(args, "cursor"));
 
-	return (struct sip_listing){ .rows = json_array(),
+	return (struct sip_listing){ .ss = ss,
+				     .rows = json_array(),
 				     .now = loop_now(ss->svc->loop),
 				     .cursor = cursor,
 				     .skip = cursor,

@@ -381,6 +381,62 @@ static void outbound_flows_are_one_device_and_a_dead_one_is_430(void **state)
 	end();
 }
 
+static void call_bob_by_message(const char *branch)
+{
+	char text[1024];
+	(void)snprintf(text, sizeof text,
+		       "MESSAGE sip:bob@uc.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK-%s\r\nMax-Forwards: 7\r\n"
+		       "From: <sip:carol@elsewhere.test>;tag=1\r\nTo: <sip:bob@uc.test>\r\nCall-ID: %s\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n",
+		       branch, branch);
+	say(&w, STRANGER, text);
+}
+
+/* It has moved, or was started anew, and says so by its instance alone. */
+static void of_two_contacts_of_one_device_the_newer_is_called_first(void **state)
+{
+	static const char more[] = "Contact: <sip:bob@%s>;+sip.instance=\"<urn:uuid:1>\"\r\n";
+	char contact[128];
+	(void)state;
+	begin();
+	(void)snprintf(contact, sizeof contact, more, "10.0.0.5");
+	struct sent s = do_register("udp:192.0.2.20:5060", "bob", "hush", contact);
+	sent_free(&s);
+	(void)snprintf(contact, sizeof contact, more, "10.0.0.6");
+	s = do_register("udp:192.0.2.30:5060", "bob", "hush", contact);
+	sent_free(&s);
+	assert_int_equal(sip_location_count(location), 2);
+	call_bob_by_message("newer");
+	s = expect_request(&w, "MESSAGE", "udp:192.0.2.30:5060");
+	sent_free(&s);
+	expect_nothing(&w);
+	/* one with a flow comes before one without, however new */
+	(void)snprintf(contact, sizeof contact, more, "gone.invalid");
+	s = do_register("tcp:192.0.2.40:40000", "bob", "hush", contact);
+	sent_free(&s);
+	w.dead_conn = 40000;
+	call_bob_by_message("flow");
+	s = expect_request(&w, "MESSAGE", "udp:192.0.2.30:5060");
+	sent_free(&s);
+	end();
+}
+
+/* A telephone in a browser: another instance and connection with each reload of its page. */
+static void connections_that_are_gone_make_way_for_new_ones(void **state)
+{
+	char at[32], more[256];
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < 6; i++) {
+		(void)snprintf(at, sizeof at, "tcp:192.0.2.20:%u", 40000 + i);
+		(void)snprintf(more, sizeof more,
+			       "Supported: outbound, path\r\nContact: <sip:bob@10.0.0.5:%u>;+sip.instance=\"<urn:uuid:%u>\";reg-id=1\r\n", 5060 + i, i);
+		w.dead_conn = i >= 3 ? 40000 + i - 1 : 0; /* there is room for three, and the one before is gone */
+		struct sent s = do_register(at, "bob", "hush", more);
+		sent_free(&s);
+	}
+	end();
+}
+
 static const char stranger_head[] = "Max-Forwards: 7\r\nFrom: <sip:carol@elsewhere.test>;tag=1\r\nCall-ID: nat\r\n";
 
 /* bob registers from behind his NAT, and a stranger calls him: INVITE … 200, and the routes that it left. */
@@ -627,6 +683,8 @@ int main(void)
 		cmocka_unit_test(who_guesses_waits),
 		cmocka_unit_test(limits_and_bad_contacts_are_said),
 		cmocka_unit_test(outbound_flows_are_one_device_and_a_dead_one_is_430),
+		cmocka_unit_test(of_two_contacts_of_one_device_the_newer_is_called_first),
+		cmocka_unit_test(connections_that_are_gone_make_way_for_new_ones),
 		cmocka_unit_test(what_follows_in_a_call_reaches_a_callee_behind_nat_by_his_flow),
 		cmocka_unit_test(nobody_else_asks_our_users_for_credentials),
 		cmocka_unit_test(a_path_leads_to_its_flow_and_to_nobody_else),

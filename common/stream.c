@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-	FLUSH_MS = 10 * 1000, /* for what is queued when either side has finished */
+	FLUSHES = 30, /* slow readers have so many times flush_ms for what is queued at the end */
 	LINGER_MS = 2 * 1000, /* for the peer's close after ours */
 	READS_PER_PASS = 8,
 	IOV_MAX_DIRECT = 64,
@@ -117,6 +117,21 @@ static void linger(struct stream *s)
 	loop_timer_set(s->loop, &s->deadline, LINGER_MS);
 }
 
+static void begin_flushing(struct stream *s)
+{
+	s->flush_until = loop_now(s->loop) + FLUSHES * s->flush_ms;
+	loop_timer_set(s->loop, &s->deadline, s->flush_ms);
+}
+
+/* What moves has more time. */
+static void go_on_flushing(struct stream *s)
+{
+	uint64_t now = loop_now(s->loop);
+
+	if ((s->state == STREAM_FINISHING || s->state == STREAM_ENDED) && now < s->flush_until)
+		loop_timer_set(s->loop, &s->deadline, MIN(s->flush_ms, s->flush_until - now));
+}
+
 /* Writes what is queued. False if the stream is closed or gone. */
 static bool flush(struct stream *s)
 {
@@ -134,6 +149,7 @@ static bool flush(struct stream *s)
 		}
 		stream_buf_consume(&s->out, (size_t)r);
 		touch(s);
+		go_on_flushing(s);
 	}
 	if (s->state == STREAM_ENDED) {
 		s->wire->shutdown(s);
@@ -266,7 +282,7 @@ static bool on_end(struct stream *s, const char *why)
 {
 	if (s->out.n) {
 		s->state = STREAM_ENDED;
-		loop_timer_set(s->loop, &s->deadline, FLUSH_MS);
+		begin_flushing(s);
 		return true;
 	}
 	close_now(s, 0, why);
@@ -505,7 +521,7 @@ void stream_finish(struct stream *s)
 	s->finish_wanted = true;
 	if (s->state == STREAM_OPEN || s->state == STREAM_ENDED) {
 		s->state = STREAM_FINISHING; /* s->in stays: we may be inside on_data */
-		loop_timer_set(s->loop, &s->deadline, FLUSH_MS);
+		begin_flushing(s);
 		loop_timer_set(s->loop, &s->soon, 0);
 	}
 }

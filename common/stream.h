@@ -40,6 +40,7 @@ struct stream_options {
 	size_t max_in, max_out;	   /* bytes; 0: 64 KiB + 4 and 256 KiB */
 	uint64_t handshake_ms;	   /* 0: 10 s. Covers connect and TLS */
 	uint64_t idle_ms;	   /* 0: none; restarted by any byte either way */
+	uint64_t flush_ms; /* 0: ten seconds; what is queued at the end may stand still so long, and takes thirty times that at most */
 };
 
 /* Takes over a connected or accepted non-blocking fd (closed by the stream, also on failure). */

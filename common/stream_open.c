@@ -10,7 +10,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-enum { OUT_DEFAULT = 256 * 1024, HANDSHAKE_MS = 10 * 1000 };
+enum { OUT_DEFAULT = 256 * 1024, HANDSHAKE_MS = 10 * 1000, FLUSH_DEFAULT_MS = 10 * 1000 };
 
 void stream_learn_addresses(struct stream *s)
 {
@@ -31,6 +31,7 @@ static int stream_setup(struct stream *s, const struct stream_options *opt)
 	s->max_in = opt->max_in ? opt->max_in : STREAM_IN_DEFAULT;
 	s->max_out = opt->max_out ? opt->max_out : OUT_DEFAULT;
 	s->idle_ms = opt->idle_ms;
+	s->flush_ms = opt->flush_ms ? opt->flush_ms : FLUSH_DEFAULT_MS;
 	s->handshake_wants = IO_READ;
 	s->wire = opt->tls || opt->ssl ? &stream_wire_tls : &stream_wire_plain;
 	stream_set_timers(s);

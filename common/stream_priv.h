@@ -66,7 +66,7 @@ struct stream {
 	SSL *ssl;
 	size_t max_in, max_out;
 	struct stream_buf in, out;
-	uint64_t idle_ms;
+	uint64_t idle_ms, flush_ms, flush_until; /* until: when what is queued at the end is given up, however it moves */
 	/* Timers: deadline bounds connecting and handshake, then flushing, then lingering; idle is
 	 * restarted by any byte; soon carries what may not be called back from inside a call. */
 	struct timer deadline, idle, soon;

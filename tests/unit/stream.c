@@ -418,6 +418,33 @@ static void finish_inside_on_data_sends_the_answer_first(void **state)
 	assert_int_equal(sc->server.err, 0);
 }
 
+/* The deadline is for what stands still. */
+static void what_is_queued_at_the_end_has_time_as_long_as_it_moves(void **state)
+{
+	enum { SIZE = 12 << 20, STEP_MS = 10, FLUSH_MS = 1000 }; /* more than the kernel takes at once */
+	struct scene *sc = *state;
+	uint8_t *p = malloc(SIZE);
+	uint64_t t0;
+
+	assert_non_null(p);
+	fill(p, 0, SIZE);
+	sc->client_opt.flush_ms = FLUSH_MS;
+	sc->client_opt.max_out = SIZE;
+	sc->server.pause_in_data = true;
+	sc->server.want = SIZE;
+	meet(sc);
+	assert_int_equal(stream_write(sc->client.s, p, SIZE), 0);
+	t0 = loop_now(sc->l);
+	stream_finish(sc->client.s);
+	for (unsigned i = 0; i < 1000 && !sc->server.complete && !sc->server.closed; i++) {
+		support_run_for(sc->l, STEP_MS);
+		stream_resume(sc->server.s);
+	}
+	assert_true(loop_now(sc->l) - t0 > FLUSH_MS); /* or nothing was shown */
+	assert_bytes(&sc->server, SIZE);
+	free(p);
+}
+
 static void a_peer_that_never_closes_is_left_after_two_seconds(void **state)
 {
 	struct scene *sc = *state;
@@ -648,6 +675,7 @@ int main(void)
 		both(a_stream_may_be_freed_in_any_callback),
 		both(a_stream_may_be_freed_in_on_open),
 		both(finish_inside_on_data_sends_the_answer_first),
+		both(what_is_queued_at_the_end_has_time_as_long_as_it_moves),
 		both(a_peer_that_never_closes_is_left_after_two_seconds),
 		both(an_idle_stream_is_closed_after_its_time),
 		both(a_queue_that_is_full_says_no_and_takes_all_or_nothing),

@@ -19,55 +19,113 @@ enum {
 	KNOWN_MS = 60 * 60 * 1000,
 };
 
-/* One slot for each hash value: a stranger can push another one's count out, not make it grow without end. */
-static struct sip_guess *guess_of(struct sip_registrar *r, uint64_t hash, uint64_t now)
+/* ---- who has guessed, and who was right ---- */
+
+/* Looks only: who is not judged leaves no trace, and wipes out none. NULL: nothing is held against him. */
+static struct sip_guess *guess_find(struct sip_registrar *r, uint64_t hash, uint64_t now)
 {
-	struct sip_guess *g = &r->guesses[hash % SIP_GUESSES];
-	if (g->hash != hash)
-		*g = (struct sip_guess){ .hash = hash };
-	if (now - g->last > FORGET_MS)
-		g->n = 0;
-	return g;
+	struct sip_guess *set = r->guesses[hash % SIP_SETS];
+	for (unsigned i = 0; i < SIP_WAYS; i++)
+		if (set[i].n && set[i].hash == hash && now - set[i].last <= FORGET_MS)
+			return &set[i];
+	return NULL;
 }
 
-static void guess_add(struct sip_guess *g, unsigned free_ones, uint64_t now)
+/* In a set that is full the one with the fewest gives way, of those the oldest: who has to wait stays. */
+static struct sip_guess *guess_find_or_make(struct sip_registrar *r, uint64_t hash, uint64_t now)
 {
+	struct sip_guess *g = guess_find(r, hash, now), *set = r->guesses[hash % SIP_SETS], *least = set;
+	if (g)
+		return g;
+	for (unsigned i = 0; i < SIP_WAYS; i++) {
+		if (now - set[i].last > FORGET_MS)
+			set[i].n = 0;
+		if (set[i].n < least->n || (set[i].n == least->n && set[i].last < least->last))
+			least = &set[i];
+	}
+	*least = (struct sip_guess){ .hash = hash };
+	return least;
+}
+
+/* How many there are now. */
+static unsigned guess_add(struct sip_registrar *r, uint64_t hash, unsigned free_ones, uint64_t now)
+{
+	struct sip_guess *g = guess_find_or_make(r, hash, now);
 	g->last = now;
-	if (++g->n < free_ones)
-		return;
-	unsigned shift = MIN(g->n - free_ones, 12u);
-	g->until = now + MIN((uint64_t)WAIT_MS << shift, (uint64_t)WAIT_MAX_MS);
+	if (++g->n >= free_ones) {
+		unsigned shift = MIN(g->n - free_ones, 12u);
+		g->until = now + MIN((uint64_t)WAIT_MS << shift, (uint64_t)WAIT_MAX_MS);
+	}
+	return g->n;
 }
 
-/* Who has guessed how often: a source (of IPv6 the /64), a user, and the one for the other. */
-struct counts {
-	struct sip_guess *source, *user, *pair;
+static bool waits(struct sip_registrar *r, uint64_t hash, uint64_t now)
+{
+	const struct sip_guess *g = guess_find(r, hash, now);
+	return g && now < g->until;
+}
+
+static bool is_known(const struct sip_registrar *r, uint64_t pair, uint64_t now)
+{
+	const struct sip_known *set = r->known[pair % SIP_SETS];
+	for (unsigned i = 0; i < SIP_WAYS; i++)
+		if (set[i].at && set[i].pair == pair)
+			return now - set[i].at < KNOWN_MS;
+	return false;
+}
+
+static void known_add(struct sip_registrar *r, uint64_t pair, uint64_t now)
+{
+	struct sip_known *set = r->known[pair % SIP_SETS], *at = set;
+	for (unsigned i = 0; i < SIP_WAYS; i++) {
+		if (set[i].pair == pair) {
+			at = &set[i];
+			break;
+		}
+		if (set[i].at < at->at)
+			at = &set[i];
+	}
+	*at = (struct sip_known){ pair, now };
+}
+
+/* What is counted, by its hash: a source (of IPv6 the /64), a user, and the one for the other. */
+struct keys {
+	uint64_t source, user, pair;
 };
 
-static struct counts counts_of(struct sip_registrar *r, const struct sip_passage *p, const char *aor)
+static struct keys keys_of(const struct sip_registrar *r, const struct sip_passage *p, const char *aor)
 {
 	struct addr source = addr_source(&p->from.remote);
 	uint64_t h[2] = { addr_hash_ip(&r->o.seed, &source), hash_bytes(&r->o.seed, aor, strlen(aor)) };
-	return (struct counts){ guess_of(r, h[0], p->now), guess_of(r, h[1], p->now),
-				guess_of(r, hash_bytes(&r->o.seed, h, sizeof h), p->now) };
+	return (struct keys){ h[0], h[1], hash_bytes(&r->o.seed, h, sizeof h) };
 }
 
 /* A pair that was right lately waits for its own faults alone: else anybody could keep a user from his own telephone, and
  * one broken telephone the whole office behind its NAT. */
-static bool must_wait(const struct counts *c, uint64_t now)
+static bool must_wait(struct sip_registrar *r, const struct keys *k, uint64_t now)
 {
-	bool known = c->pair->good_at && now - c->pair->good_at < KNOWN_MS;
-	return now < c->pair->until || (!known && (now < c->source->until || now < c->user->until));
+	return waits(r, k->pair, now) ||
+	       (!is_known(r, k->pair, now) && (waits(r, k->source, now) || waits(r, k->user, now)));
 }
 
-static void on_wrong(struct sip_passage *p, const struct sip_registrar *r, const struct counts *c)
+static void on_wrong(struct sip_passage *p, struct sip_registrar *r, const struct keys *k)
 {
-	guess_add(c->pair, PAIR_FREE, p->now);
-	guess_add(c->source, SOURCE_FREE, p->now);
-	guess_add(c->user, USER_FREE, p->now);
-	if (c->source->n % BAN_EVERY == 0 && r->o.guesses)
+	(void)guess_add(r, k->pair, PAIR_FREE, p->now);
+	(void)guess_add(r, k->user, USER_FREE, p->now);
+	if (guess_add(r, k->source, SOURCE_FREE, p->now) % BAN_EVERY == 0 && r->o.guesses)
 		r->o.guesses(r->o.arg, &p->from);
 }
+
+/* The others' counts stay: an account of one's own must not be a way to start anew. */
+static void on_right(struct sip_registrar *r, const struct keys *k, uint64_t now)
+{
+	struct sip_guess *g = guess_find(r, k->pair, now);
+	if (g)
+		*g = (struct sip_guess){ 0 };
+	known_add(r, k->pair, now);
+}
+
+/* ---- what credentials are asked for, and what they prove ---- */
 
 static void challenge(struct sip_passage *p, struct sip_registrar *r, struct text realm, bool stale)
 {
@@ -124,8 +182,8 @@ static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const
 					    .now = p->now };
 	char aor[SIP_AOR_MAX] = "";
 	bool named = user_of(a, realm, aor) == 0;
-	const struct counts guesses = counts_of(r, p, aor);
-	if (must_wait(&guesses, p->now)) {
+	const struct keys k = keys_of(r, p, aor);
+	if (must_wait(r, &k, p->now)) {
 		sip_refuse(p, SIP_REFUSE_BACKOFF, aor);
 		return SIP_DECIDED;
 	}
@@ -136,12 +194,11 @@ static enum sip_step judge(struct sip_passage *p, struct sip_registrar *r, const
 		return SIP_DECIDED;
 	}
 	if (v == SIP_DIGEST_BAD) {
-		on_wrong(p, r, &guesses);
+		on_wrong(p, r, &k);
 		sip_refuse(p, SIP_REFUSE_CREDENTIAL, aor);
 		return SIP_DECIDED;
 	}
-	guesses.pair->n = 0; /* the others' counts stay: an account of one's own must not be a way to start anew */
-	guesses.pair->good_at = p->now;
+	on_right(r, &k, p->now);
 	p->authenticated = true;
 	p->user[0] = 0;
 	text_append(p->user, sizeof p->user, aor);

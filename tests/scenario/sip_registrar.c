@@ -320,6 +320,50 @@ static void who_guesses_waits(void **state)
 	end();
 }
 
+/* Names that nobody has, and no password: whatever becomes of it, nothing of others may go with it. */
+static void name_anybody(const char *at, unsigned n)
+{
+	char line[128];
+	for (unsigned i = 0; i < n; i++) {
+		(void)snprintf(line, sizeof line,
+			       "Authorization: Digest realm=\"uc.test\", username=\"x%u\"\r\n", i);
+		send_as(at, "REGISTER", "sip:uc.test", "x", "x", line);
+		world_forget(&w);
+	}
+}
+
+static void who_waits_does_not_wait_less_for_what_he_or_others_send_meanwhile(void **state)
+{
+	static const struct login right = { "alice", "secret" };
+	char at[64], user[16];
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < 5; i++) {
+		with_credentials(ALICE, "REGISTER", "sip:uc.test",
+				 (struct login){ "alice", "wrong" }, "alice", "");
+		expect_and_free(&w, 403, ALICE);
+	}
+	name_anybody(ALICE, 30000);
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", right, "alice", "");
+	expect_and_free(&w, 403, ALICE);
+	assert_int_equal(w.refused, SIP_REFUSE_BACKOFF);
+	for (unsigned i = 0; i < 6000; i++) { /* more than the table holds, each from elsewhere */
+		(void)snprintf(at, sizeof at, "tcp:[2001:db8:0:%x::1]:5060", i);
+		(void)snprintf(user, sizeof user, "x%u", i);
+		with_credentials(at, "REGISTER", "sip:uc.test", (struct login){ user, "guess" },
+				 user, "");
+		expect_and_free(&w, 403, at);
+		assert_int_equal(w.refused, SIP_REFUSE_CREDENTIAL);
+	}
+	with_credentials(ALICE, "REGISTER", "sip:uc.test", right, "alice", "");
+	expect_and_free(&w, 403, ALICE);
+	assert_int_equal(w.refused, SIP_REFUSE_BACKOFF);
+	world_wait(&w, 1000);
+	struct sent s = do_register(ALICE, "alice", "secret", "");
+	sent_free(&s);
+	end();
+}
+
 static void limits_and_bad_contacts_are_said(void **state)
 {
 	(void)state;
@@ -552,6 +596,7 @@ static void a_user_is_not_locked_out_by_others_who_guess(void **state)
 	begin();
 	struct sent s = do_register(user_from, "alice", "secret", "");
 	sent_free(&s);
+	name_anybody(STRANGER, 15000);
 	for (unsigned i = 0; i < 40; i++) {
 		(void)snprintf(at, sizeof at, "udp:198.51.100.%u:5060", 10 + i);
 		with_credentials(at, "REGISTER", "sip:uc.test", (struct login){ "alice", "guess" }, "alice", "");
@@ -681,6 +726,7 @@ int main(void)
 		cmocka_unit_test(one_of_ours_must_prove_it_and_the_proof_stays_here),
 		cmocka_unit_test(another_ones_address_is_not_for_sale),
 		cmocka_unit_test(who_guesses_waits),
+		cmocka_unit_test(who_waits_does_not_wait_less_for_what_he_or_others_send_meanwhile),
 		cmocka_unit_test(limits_and_bad_contacts_are_said),
 		cmocka_unit_test(outbound_flows_are_one_device_and_a_dead_one_is_430),
 		cmocka_unit_test(of_two_contacts_of_one_device_the_newer_is_called_first),

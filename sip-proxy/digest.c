@@ -82,13 +82,12 @@ static bool find_alg(const struct sip_auth *a, enum sip_digest_alg *ret_alg)
 	return false;
 }
 
-/* Everything is there, qop is the one that we offer, and the URI is the request's or ours. */
+/* Everything else is there, qop is the one that we offer, and the URI is the request's or ours. */
 static bool is_complete(const struct sip_digest_check *c, const struct sip_auth *a)
 {
 	struct text nc = a->param[SIP_D_NC];
 	struct sip_uri uri;
-	if (!a->param[SIP_D_USERNAME].p || !a->param[SIP_D_NONCE].p || !a->param[SIP_D_URI].p ||
-	    !a->param[SIP_D_RESPONSE].p)
+	if (!a->param[SIP_D_USERNAME].p || !a->param[SIP_D_URI].p || !a->param[SIP_D_RESPONSE].p)
 		return false;
 	if (a->param[SIP_D_QOP].p &&
 	    (!text_ieq(a->param[SIP_D_QOP], TEXT("auth")) || !a->param[SIP_D_CNONCE].p ||
@@ -105,14 +104,14 @@ enum sip_digest_verdict sip_digest_verify(const struct sip_digest_check *c,
 	char ha1[SIP_DIGEST_HEX], want[SIP_DIGEST_HEX];
 	enum sip_digest_alg alg;
 	uint64_t age;
+	enum stun_nonce_state state = stun_nonce_check(c->nonces, a->param[SIP_D_NONCE], c->client,
+						       c->realm, c->now, &age);
+	if (state == STUN_NONCE_FOREIGN) /* first of all: nothing is held against a source that may be forged */
+		return SIP_DIGEST_NONE;
 	if (!find_alg(a, &alg) || !is_complete(c, a))
 		return SIP_DIGEST_BAD;
 	if (c->algorithms && !(c->algorithms & 1U << alg))
 		return SIP_DIGEST_NONE; /* it was offered before the last reload */
-	enum stun_nonce_state state = stun_nonce_check(c->nonces, a->param[SIP_D_NONCE], c->client,
-						       c->realm, c->now, &age);
-	if (state == STUN_NONCE_FOREIGN)
-		return SIP_DIGEST_NONE;
 	if (sip_digest_ha1(alg, a->param[SIP_D_USERNAME], c->realm,
 			   password.p ? password : TEXT("x"), ha1) < 0 ||
 	    sip_digest_response(alg, ha1, a, c->method, want) < 0)

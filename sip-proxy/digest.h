@@ -25,8 +25,8 @@ int sip_digest_response(enum sip_digest_alg alg, const char *ha1, const struct s
 enum sip_digest_verdict {
 	SIP_DIGEST_GOOD,
 	SIP_DIGEST_STALE, /* the response is right, the nonce is too old: challenge again with stale=TRUE */
-	SIP_DIGEST_NONE, /* nothing for this realm, or a nonce that is not ours: challenge */
-	SIP_DIGEST_BAD,	 /* wrong: count it */
+	SIP_DIGEST_NONE, /* no nonce that we gave this address, or an algorithm that is not offered any more: challenge */
+	SIP_DIGEST_BAD, /* wrong, by one who has seen our nonce: count it */
 };
 struct sip_digest_check {
 	const struct stun_nonces *nonces;

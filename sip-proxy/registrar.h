@@ -5,7 +5,8 @@
  * realm stay here, P-Asserted-Identity of strangers goes, nobody else challenges in our realm).
  *
  * Bad credentials are charged to their source and to the user that they name: after some of them, further ones are
- * refused without being looked at, for longer and longer.
+ * refused without being looked at, for longer and longer. Only who returns a nonce of ours is counted: a forged datagram
+ * leaves no trace.
  */
 #pragma once
 #include "sip-proxy/digest.h"

@@ -608,6 +608,31 @@ static void a_user_is_not_locked_out_by_others_who_guess(void **state)
 	end();
 }
 
+/* A datagram's source may be forged; who has not returned what we sent there has not been seen there. */
+static void a_user_is_not_locked_out_by_who_forges_his_address(void **state)
+{
+	static const char user_from[] = "udp:192.0.2.77:5060";
+	static const char *const forged[] = {
+		"username=\"alice\"",
+		"username=\"alice\", algorithm=SHA-1",
+		"username=\"alice\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth",
+	};
+	char line[256];
+	(void)state;
+	begin();
+	struct sent s = do_register(user_from, "alice", "secret", "");
+	sent_free(&s);
+	for (unsigned i = 0; i < 30; i++) {
+		(void)snprintf(line, sizeof line, "Authorization: Digest realm=\"uc.test\", %s\r\n",
+			       forged[i % 3]);
+		send_as(user_from, "REGISTER", "sip:uc.test", "alice", "alice", line);
+		expect_and_free(&w, 401, user_from);
+	}
+	s = do_register(user_from, "alice", "secret", "");
+	sent_free(&s);
+	end();
+}
+
 static void an_own_account_is_no_way_to_go_on_guessing_and_a_64_is_one_source(void **state)
 {
 	char at[64];
@@ -735,6 +760,7 @@ int main(void)
 		cmocka_unit_test(nobody_else_asks_our_users_for_credentials),
 		cmocka_unit_test(a_path_leads_to_its_flow_and_to_nobody_else),
 		cmocka_unit_test(a_user_is_not_locked_out_by_others_who_guess),
+		cmocka_unit_test(a_user_is_not_locked_out_by_who_forges_his_address),
 		cmocka_unit_test(an_own_account_is_no_way_to_go_on_guessing_and_a_64_is_one_source),
 		cmocka_unit_test(a_registration_through_another_proxy_needs_one_that_keeps_the_flow),
 		cmocka_unit_test(bindings_end_at_their_time),

@@ -132,34 +132,61 @@ static void only_what_is_offered_is_taken(void **state)
 	assert_int_equal(sip_digest_verify(&c, &a, TEXT("secret")), SIP_DIGEST_GOOD);
 }
 
-/* Credentials of these words alone, to a service that knows alice. */
-static enum sip_digest_verdict judge(const char *words)
+/* Credentials of these words, with the response that is right for them, to a service that knows whom they name. Their nonce
+ * is ours and that old, or (-1) another one. */
+static enum sip_digest_verdict judge(const char *words, int64_t age)
 {
+	const uint64_t now = 60 * 60 * 1000;
+	char nonce[STUN_NONCE_MAX] = "n", all[1024], ha1[SIP_DIGEST_HEX], response[SIP_DIGEST_HEX];
+	size_t n = age < 0 ? 1
+			   : stun_nonce_make(&nonces, &client, TEXT("uc.test"), 0,
+					     now - (uint64_t)age, nonce);
 	struct sip_auth a;
-	assert_int_equal(sip_auth_parse(text_of(words), &a), 0);
-	return verify(&a, "secret", 2000);
+	int len = snprintf(all, sizeof all, "Digest realm=\"uc.test\", nonce=\"%.*s\"%s", (int)n,
+			   nonce, words);
+	assert_int_equal(sip_auth_parse(text_of(all), &a), 0);
+	assert_int_equal(sip_digest_ha1(SIP_ALG_MD5, a.param[SIP_D_USERNAME], TEXT("uc.test"),
+					TEXT("secret"), ha1),
+			 0);
+	assert_int_equal(sip_digest_response(SIP_ALG_MD5, ha1, &a, TEXT("REGISTER"), response), 0);
+	(void)snprintf(all + len, sizeof all - (size_t)len, ", response=\"%s\"", response);
+	assert_int_equal(sip_auth_parse(text_of(all), &a), 0);
+	return verify(&a, "secret", now);
 }
 
-static void credentials_that_are_not_whole_are_wrong(void **state)
+static void credentials_that_are_not_whole_are_wrong_if_the_nonce_is_ours(void **state)
 {
+	static const char whole[] =
+		", username=\"a\", uri=\"sip:uc.test\""; /* without an algorithm, which is MD5 */
 	static const char *const rows[] = {
-		"Digest realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\"", /* no username */
-		"Digest username=\"a\", realm=\"uc.test\", uri=\"sip:uc.test\", response=\"0\"",
-		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", response=\"0\"",
-		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\"",
-		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"no uri\", response=\"0\"",
-		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth-int, cnonce=\"c\", nc=00000001",
-		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth, nc=00000001",
-		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth, cnonce=\"c\"",
-		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth, cnonce=\"c\", nc=1",
-		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", qop=auth, cnonce=\"c\", nc=0000000g",
-		"Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\", algorithm=SHA-1",
+		", uri=\"sip:uc.test\"", /* no username */
+		", username=\"a\"",
+		", username=\"a\", uri=\"no uri\"",
+		", username=\"a\", uri=\"sip:uc.test\", qop=auth-int, cnonce=\"c\", nc=00000001",
+		", username=\"a\", uri=\"sip:uc.test\", qop=auth, nc=00000001",
+		", username=\"a\", uri=\"sip:uc.test\", qop=auth, cnonce=\"c\"",
+		", username=\"a\", uri=\"sip:uc.test\", qop=auth, cnonce=\"c\", nc=1",
+		", username=\"a\", uri=\"sip:uc.test\", qop=auth, cnonce=\"c\", nc=0000000g",
+		", username=\"a\", uri=\"sip:uc.test\", algorithm=SHA-1",
 	};
+	const int64_t good = 1000, stale = 11 * 60 * 1000, foreign = -1;
+	struct sip_auth a;
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		assert_int_equal(judge(rows[i]), SIP_DIGEST_BAD);
-	/* whole, and without an algorithm, which is MD5: only the nonce is not ours */
-	assert_int_equal(judge("Digest username=\"a\", realm=\"uc.test\", nonce=\"n\", uri=\"sip:uc.test\", response=\"0\""), SIP_DIGEST_NONE);
+	client = addr_v4(0xc0000201, 5060);
+	assert_int_equal(stun_nonces_init(&nonces, 0), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(judge(rows[i], good), SIP_DIGEST_BAD);
+		assert_int_equal(judge(rows[i], stale), SIP_DIGEST_BAD); /* no way around being counted */
+		assert_int_equal(judge(rows[i], foreign), SIP_DIGEST_NONE); /* nobody to be counted */
+	}
+	assert_int_equal(judge(whole, good), SIP_DIGEST_GOOD);
+	assert_int_equal(judge(whole, stale), SIP_DIGEST_STALE);
+	assert_int_equal(judge(whole, foreign), SIP_DIGEST_NONE);
+	a = credentials(SIP_ALG_MD5, "a", "secret", "sip:uc.test", 1000);
+	a.param[SIP_D_RESPONSE] = (struct text){ 0 };
+	assert_int_equal(verify(&a, "secret", 2000), SIP_DIGEST_BAD);
+	a.param[SIP_D_NONCE] = (struct text){ 0 }; /* not even a foreign one */
+	assert_int_equal(verify(&a, "secret", 2000), SIP_DIGEST_NONE);
 }
 
 static void the_credentials_for_this_realm_are_found_among_others(void **state)
@@ -223,7 +250,7 @@ int main(void)
 		cmocka_unit_test(the_examples_of_the_rfcs_are_right),
 		cmocka_unit_test(credentials_are_judged),
 		cmocka_unit_test(only_what_is_offered_is_taken),
-		cmocka_unit_test(credentials_that_are_not_whole_are_wrong),
+		cmocka_unit_test(credentials_that_are_not_whole_are_wrong_if_the_nonce_is_ours),
 		cmocka_unit_test(the_credentials_for_this_realm_are_found_among_others),
 		cmocka_unit_test(a_challenge_is_one_that_we_can_read),
 		cmocka_unit_test(headers_that_break_the_grammar_are_no_credentials),

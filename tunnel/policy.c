@@ -85,7 +85,7 @@ int port_socket(const struct addr *at, const struct port_socket_options *o, int 
 		return dgram_socket(at,
 				    &(struct dgram_socket_options){ .reuseport = o->share,
 								    .freebind = o->absent,
-								    .gro = true,
+								    .gro = !o->single,
 								    .v6only = true,
 								    .pktinfo = addr_classify(at) ==
 									       ADDR_UNSPECIFIED,

@@ -21,6 +21,7 @@ struct port_socket_options {
 	bool udp;
 	bool share;  /* SO_REUSEPORT: several sockets of ours are bound there */
 	bool absent; /* also an address that this machine does not have yet */
+	bool single; /* UDP: whoever reads takes one datagram at a time, so the kernel joins none (UDP_GRO) */
 };
 /* A listening socket, whose connections have TCP_NODELAY and keep-alives; or a bound UDP one. 0 or -errno. */
 int port_socket(const struct addr *at, const struct port_socket_options *o, int *ret_fd);

@@ -3,6 +3,7 @@
 and (with the real child) bytes over a direct link and over the relay.
 
 Where a case looks at the supervisor alone, scripted_child.py stands in for stile-agent-direct."""
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import threading
 import time
 
 from false_server import FalseServer
+from jobs import asked, udp_echo
 from tunnel_world import BUILD, HERE, PATIENCE, Failed, Target, case, connect, echo, flow, main, pattern, wait_for
 from names import NameServer, resolving  # tests/relay and tests/admin, where tunnel_world has looked
 from settings import refused
@@ -451,13 +453,21 @@ def goes_through(port):
     return True
 
 
-def visit_for_real(w, target, **keys):
-    """keys: of both agents' sections."""
+def waiting(s):
+    """How long the next datagram is; 0: none comes."""
+    try:
+        return len(s.recv(65536))
+    except TimeoutError:
+        return 0
+
+
+def visit_for_real(w, target, visit="", **keys):
+    """visit: more of it; keys: of both agents' sections."""
     w.server()
     for agent in ("site", "home"):
         w.agent(agent, **keys)
         w.connected(agent)
-    introduce(w, f"127.0.0.0/8:{target}", f"127.0.0.1:{target}", w.job_port(0), **keys)
+    introduce(w, f"127.0.0.0/8:{target}", f"127.0.0.1:{target}", w.job_port(0), visit, **keys)
 
 
 @case("bytes over a direct link between two agents, and stile ping says so")
@@ -469,6 +479,24 @@ def _(w):
         carried(w.job_port(0), 3 << 20)
         w.ask_agent("home", "ping", "site", "--until-direct").exits(0)
         w.agent_logged("site", "agent.direct.opened")
+
+
+@case("datagrams that the kernel could join come out of a visit for UDP one by one")
+def _(w):
+    udp_segment = 103
+    with contextlib.closing(udp_echo(w.target_port(0))), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        visit_for_real(w, w.target_port(0), visit=", protocol: udp")
+        links_up(w, "home")
+        s.connect(("127.0.0.1", w.job_port(0)))
+        s.settimeout(2)
+        asked(s, b"are you there?")
+        while waiting(s):
+            pass  # that one was asked again
+        s.setsockopt(socket.SOL_UDP, udp_segment, 100)
+        s.send(bytes(300))
+        back = [waiting(s) for _ in range(3)]
+        if back != [100, 100, 100]:
+            raise Failed(f"    of three datagrams of 100 bytes came back: {back}")
 
 
 @case("a visit whose target is changed keeps its port, and one whose port is taken gets it when it is free")

@@ -197,7 +197,7 @@ void visit_news(struct dvisit *v)
 
 static int listen_at(struct dvisit *v)
 {
-	const struct port_socket_options o = { .udp = v->c->udp };
+	const struct port_socket_options o = { .udp = v->c->udp, .single = true };
 	struct addr local, peer;
 	int r = port_socket(&v->c->listen, &o, &v->fd);
 

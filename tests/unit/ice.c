@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,10 +14,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
-#include "tunnel/direct/ice.h"
+#include "tunnel/direct/ice_priv.h"
 
 enum { PATIENCE_MS = 20000 };
 
@@ -340,6 +342,49 @@ static void a_router_is_asked_as_soon_as_that_is_allowed(void **state)
 	close(net);
 }
 
+/* The loopback interface of a network of its own, called so and with an address of somebody's LAN. */
+static size_t candidates_of_an_interface(const char *name)
+{
+	struct ifreq q = { .ifr_name = "lo" };
+	struct sockaddr_in *in = (struct sockaddr_in *)&q.ifr_addr;
+	struct addr found[ICE_LOCAL_MAX];
+	int fd;
+
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	(void)snprintf(q.ifr_newname, sizeof q.ifr_newname, "%s", name);
+	assert_int_equal(ioctl(fd, SIOCSIFNAME, &q), 0);
+	(void)snprintf(q.ifr_name, sizeof q.ifr_name, "%s", name);
+	*in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(0xc0000201) };
+	assert_int_equal(ioctl(fd, SIOCSIFADDR, &q), 0);
+	q.ifr_flags = IFF_UP;
+	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &q), 0);
+	close(fd);
+	return ice_local_addresses(&(struct ice_settings){ 0 }, found);
+}
+
+static void bridges_of_a_network_have_candidates_and_those_of_containers_have_none(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t candidates;
+	} rows[] = {
+		{ "eth0", 1 }, { "br-lan", 1 },	   { "br-ex", 1 },   { "br0", 1 },    { "br-0123456789", 1 }, { "br-guestnetwork", 1 },
+		{ "br-0a1b2c3d4e5f", 0 }, { "docker0", 0 }, { "virbr0", 0 },
+	};
+	int net = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	if (net < 0 || unshare(CLONE_NEWNET) < 0)
+		skip();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (candidates_of_an_interface(rows[i].name) != rows[i].candidates)
+			fail_msg("%s has %zu candidates", rows[i].name, 1 - rows[i].candidates);
+	assert_int_equal(setns(net, CLONE_NEWNET), 0);
+	close(net);
+}
+
 static void what_a_peer_may_not_say_is_counted_and_bounded(void **state)
 {
 	struct world w;
@@ -405,6 +450,7 @@ int main(void)
 		cmocka_unit_test(strangers_at_the_tcp_port_do_no_harm),
 		cmocka_unit_test(a_peer_without_an_address_fails_with_a_reason),
 		cmocka_unit_test(a_router_is_asked_as_soon_as_that_is_allowed),
+		cmocka_unit_test(bridges_of_a_network_have_candidates_and_those_of_containers_have_none),
 		cmocka_unit_test(what_a_peer_may_not_say_is_counted_and_bounded),
 		cmocka_unit_test(an_attempt_may_be_freed_at_any_moment),
 	};

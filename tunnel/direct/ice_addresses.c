@@ -6,14 +6,23 @@
  */
 #include <ifaddrs.h>
 #include <net/if.h>
+#include <string.h>
 #include "tunnel/direct/ice_priv.h"
 
 /* Interfaces that lead to containers and virtual machines of this host. */
-static const char *const inner[] = { "docker", "br-", "veth", "virbr", "vnet", "lxc", "lxd", "cni", "cali", "flannel", "podman",
+static const char *const inner[] = { "docker", "veth", "virbr", "vnet", "lxc", "lxd", "cni", "cali", "flannel", "podman",
 				     "vmnet", "vboxnet" };
+
+/* A network of Docker's: "br-" and the first 12 digits of its id. Others have a way out: OpenWrt's "br-lan", "br-ex" of Open vSwitch. */
+static bool is_dockers(const char *name)
+{
+	return text_starts(text_of(name), TEXT("br-")) && strlen(name) == 15 && strspn(name + 3, "0123456789abcdef") == 12;
+}
 
 static bool is_inner(const char *name)
 {
+	if (is_dockers(name))
+		return true;
 	for (size_t i = 0; i < ARRAY_LEN(inner); i++)
 		if (text_starts(text_of(name), text_of(inner[i])))
 			return true;

@@ -6,8 +6,9 @@
  * only detaches the query; it is freed when c-ares is done with it. done() is called from the query's one timer,
  * which means "deadline" while c-ares works and "deliver" after, so never from inside of c-ares.
  *
- * A channel is c-ares with the name servers of one reading of /etc/resolv.conf. When that file has changed a new
- * channel is made; the old one goes when its last query has ended. c-ares reads /etc/hosts for each query.
+ * A channel is c-ares with the name servers of one reading of /etc/resolv.conf. When that file or the network has
+ * changed a new channel is made; the old one goes when its last query has ended, and what that learns is not
+ * remembered. c-ares reads /etc/hosts for each query.
  *
  * A query for the name of an address has the address's text as its host, and a memory of its own.
  */
@@ -210,24 +211,40 @@ static bool same_stamp(const struct stamp *a, const struct stamp *b)
 	       a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-/* New name servers: for those who ask from now on. If it cannot be done, the old ones stay. */
+/* New sockets and name servers, for those who ask from now on. */
+static int renew(struct dns *d)
+{
+	struct channel *old = d->channel;
+	int r = channel_new(d, &d->channel);
+
+	if (r < 0)
+		return r;
+	old->retired = true;
+	list_append(&d->retired, &old->node);
+	dns_arm(old);
+	return 0;
+}
+
+void dns_forget(struct dns *d)
+{
+	struct stamp now = stamp_now();
+
+	if (renew(d) == 0) /* else the old ones stay */
+		d->stamp = now;
+	d->age++;
+	dns_cache_clear(d->cache);
+	dns_cache_clear(d->names);
+}
+
 void dns_follow_resolv_conf(struct dns *d)
 {
 	struct stamp now;
-	struct channel *fresh, *old = d->channel;
 
 	if (d->servers)
 		return;
 	now = stamp_now();
-	if (same_stamp(&now, &d->stamp) || channel_new(d, &fresh) < 0)
-		return;
-	d->stamp = now;
-	d->channel = fresh;
-	dns_cache_clear(d->cache);
-	dns_cache_clear(d->names);
-	old->retired = true;
-	list_append(&d->retired, &old->node);
-	dns_arm(old);
+	if (!same_stamp(&now, &d->stamp))
+		dns_forget(d);
 }
 
 /* ---- queries ---- */
@@ -294,6 +311,8 @@ void dns_remember(struct dns_query *q, int kind, uint64_t now)
 {
 	struct dns_answers a = q->a;
 
+	if (dns_outdated(q))
+		return;
 	if (a.status == DNS_OK ? a.expires <= now : a.status == DNS_NO_MEMORY || a.status == DNS_BAD_NAME)
 		return;
 	if (a.status != DNS_OK)
@@ -382,6 +401,7 @@ struct dns_query *dns_query_new(struct dns *d, const struct dns_request *rq, con
 		return NULL;
 	q->dns = d;
 	q->rq = *rq;
+	q->age = d->age;
 	q->timer.fire = on_query_timer;
 	memcpy(q->host, host, n + 1);
 	list_append(&d->queries, &q->node);

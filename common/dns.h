@@ -60,6 +60,9 @@ struct dns_options {
 int dns_new(struct loop *l, const struct dns_options *o, struct dns **ret_d); /* o may be NULL; 0, -ENOMEM, -EINVAL */
 struct dns *dns_free(struct dns *d); /* queries under way are cancelled */
 DEFINE_CLEANUP(struct dns, dns_free)
+/* Another network: what was learnt in the one before counts no more (a VPN knows other names), and is asked anew by new
+ * sockets. Queries under way go on. */
+void dns_forget(struct dns *d);
 
 struct dns_request {
 	const char *host; /* name, or numeric address without brackets */

@@ -32,7 +32,7 @@ static void on_name(void *arg, int status, int timeouts, struct hostent *h)
 			q->a.status = DNS_SERVER_FAILED;
 		q->a.expires = loop_now(q->dns->loop) +
 			       (q->a.status == DNS_OK ? DNS_CACHE_NAME_MS : DNS_CACHE_NO_NAME_MS);
-		if (q->a.status != DNS_NO_MEMORY)
+		if (q->a.status != DNS_NO_MEMORY && !dns_outdated(q))
 			dns_cache_put(q->dns->names, q->host, AF_UNSPEC, &q->a);
 	}
 	dns_came_back(q);

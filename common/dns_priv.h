@@ -22,6 +22,7 @@ struct dns {
 	char *servers; /* NULL: RESOLV_CONF */
 	unsigned timeout_ms, tries;
 	struct stamp stamp;
+	unsigned age;			 /* how often everything was forgotten */
 	struct channel *channel;	 /* for new queries */
 	struct list retired;		 /* struct channel */
 	struct list queries;		 /* struct dns_query, whose owners wait */
@@ -47,6 +48,7 @@ struct dns_query {
 	struct dns_request rq; /* its host is below */
 	struct timer timer;    /* see above */
 	struct channel *in;    /* c-ares works on it */
+	unsigned age;	       /* of the resolver when it was asked */
 	bool detached;	       /* nobody waits: freed when c-ares is done */
 	bool answered;
 	bool naming;	  /* of dns_name() */
@@ -66,6 +68,11 @@ void dns_came_back(struct dns_query *q);
 void dns_arm(struct channel *ch);
 void dns_remember(struct dns_query *q, int kind, uint64_t now); /* kind: the address family, or one beyond all of them */
 void dns_answered(struct dns_query *q); /* done() is called from the loop */
+/* It was asked before everything was forgotten: what it learns is for its owner only. */
+static inline bool dns_outdated(const struct dns_query *q)
+{
+	return q->age != q->dns->age;
+}
 /* c-ares tells something, not that the channel ends. */
 static inline bool dns_tells(int status)
 {

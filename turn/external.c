@@ -189,6 +189,8 @@ static void on_network(void *arg)
 	struct turn_external *x = arg;
 
 	turn_network_changed(x->ts);
+	if (x->dns)
+		dns_forget(x->dns);
 	if (x->watch)
 		public_watch_now(x->watch);
 }

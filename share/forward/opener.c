@@ -106,6 +106,7 @@ static void on_network(void *arg)
 {
 	struct opener *o = arg;
 
+	dns_forget(o->dns);
 	if (o->watch)
 		public_watch_now(o->watch);
 	ask_router(o);

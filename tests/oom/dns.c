@@ -79,6 +79,8 @@ static void names_are_looked_up_or_it_is_said_why_not(void **state)
 		}
 		look_up(l, d, "a.test");
 		look_up(l, d, "a.test"); /* remembered, unless there was no memory for it */
+		dns_forget(d);
+		look_up(l, d, "a.test");
 		look_up(l, d, "127.0.0.1");
 		ask_name(l, d);
 		ask_name(l, d);

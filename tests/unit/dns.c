@@ -290,6 +290,40 @@ static void a_name_that_is_none_is_no_answer(void **state)
 	assert_string_equal(w->list, "");
 }
 
+static void in_another_network_names_are_asked_for_anew(void **state)
+{
+	static const struct dns_row inside[] = { { "v4.test", "198.51.100.7", NULL, 300, RCODE_OK },
+						 { "7.2.0.192.in-addr.arpa", "inside.example", NULL, 60, RCODE_OK } };
+	struct world *w = *state;
+
+	assert_int_equal(look_up(w, "v4.test", AF_INET), DNS_OK);
+	assert_int_equal(name_of(w, "192.0.2.7"), DNS_OK);
+	w->server.rows = inside;
+	w->server.n_rows = ARRAY_LEN(inside);
+	assert_int_equal(look_up(w, "v4.test", AF_INET), DNS_OK);
+	assert_string_equal(w->list, "192.0.2.7:3478"); /* nobody has said anything yet */
+	dns_forget(w->dns);
+	assert_int_equal(look_up(w, "v4.test", AF_INET), DNS_OK);
+	assert_string_equal(w->list, "198.51.100.7:3478");
+	assert_int_equal(name_of(w, "192.0.2.7"), DNS_OK);
+	assert_string_equal(w->list, "inside.example");
+}
+
+static void what_was_asked_in_another_network_is_not_remembered(void **state)
+{
+	static const struct dns_row inside[] = { { "v4.test", "198.51.100.7", NULL, 300, RCODE_OK } };
+	struct world *w = *state;
+
+	start(w, "v4.test", AF_INET);
+	dns_forget(w->dns);
+	support_run_until(w->l, &w->over, 8000);
+	assert_string_equal(w->list, "192.0.2.7:3478"); /* for who has asked then */
+	w->server.rows = inside;
+	w->server.n_rows = ARRAY_LEN(inside);
+	assert_int_equal(look_up(w, "v4.test", AF_INET), DNS_OK);
+	assert_string_equal(w->list, "198.51.100.7:3478");
+}
+
 static void names_have_a_deadline_and_a_bounded_number_under_way(void **state)
 {
 	struct world *w = *state;
@@ -423,6 +457,8 @@ int main(void)
 		cmocka_unit_test(the_memory_forgets_what_is_old_and_what_is_too_much),
 		cmocka_unit_test_setup_teardown(an_address_has_a_name_or_it_is_said_why_not, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_name_that_is_none_is_no_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(in_another_network_names_are_asked_for_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_asked_in_another_network_is_not_remembered, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_have_a_deadline_and_a_bounded_number_under_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_crowd_of_strangers_asks_for_so_many_names_a_second, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_second_name_server_answers_for_a_dead_one, setup, teardown),

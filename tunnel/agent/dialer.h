@@ -29,6 +29,7 @@ int dialers_new(const struct dialers_options *o, char *err, size_t err_n, struct
 struct dialers *dialers_free(struct dialers *ds); /* its dialers, too; after the agents */
 DEFINE_CLEANUP(struct dialers, dialers_free)
 void dialers_add_verbs(struct dialers *ds);
+void dialers_network_changed(struct dialers *ds); /* names are asked anew */
 const struct identity *dialers_identity(const struct dialers *ds);
 
 /* -EINVAL and a sentence for what the configuration's rows cannot know: a proxy that is none, a code that is none. */

@@ -68,6 +68,11 @@ struct dialers *dialers_free(struct dialers *ds)
 	return NULL;
 }
 
+void dialers_network_changed(struct dialers *ds)
+{
+	dns_forget(ds->dns);
+}
+
 const struct identity *dialers_identity(const struct dialers *ds)
 {
 	return ds->identity;

@@ -411,6 +411,7 @@ struct dns *direct_dns(struct direct *d)
 
 void direct_network_changed(struct direct *d)
 {
+	dns_forget(d->dns);
 	(void)direct_tell(d, CHILD_NETWORK_CHANGED, &(struct child_nothing){ 0 }, -1);
 	begin_asking_names(d);
 }

@@ -163,6 +163,11 @@ struct agent_jobs *agent_jobs_free(struct agent_jobs *js)
 	return NULL;
 }
 
+void agent_jobs_network_changed(struct agent_jobs *js)
+{
+	dns_forget(js->dns);
+}
+
 int agent_jobs_allow(struct agent_jobs *js, const struct cfg_list *allow)
 {
 	struct prefix *p = NULL;

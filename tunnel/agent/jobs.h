@@ -60,6 +60,7 @@ struct agent_jobs_ops { /* to all servers, or of an offered job to its own */
 int agent_jobs_new(struct loop *l, const struct agent_jobs_ops *ops, void *arg,
 		   struct agent_jobs **ret_js);
 struct agent_jobs *agent_jobs_free(struct agent_jobs *js);
+void agent_jobs_network_changed(struct agent_jobs *js); /* names are asked anew */
 /* Prefixes that targets are held against; copied. */
 int agent_jobs_allow(struct agent_jobs *js, const struct cfg_list *allow);
 /* Makes a job, or puts it in the place of the one of its name and origin. from: of an offered one, its server and number. */

@@ -257,6 +257,8 @@ static void on_network(void *arg)
 {
 	struct agent_service *as = arg;
 
+	dialers_network_changed(as->dialers); /* first: what follows asks for names */
+	agent_jobs_network_changed(as->jobs);
 	for (unsigned i = 0; i < as->n_ends; i++)
 		agent_network_changed(as->ends[i].agent);
 	direct_network_changed(as->direct);

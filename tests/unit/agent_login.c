@@ -578,6 +578,79 @@ static void a_wrong_code_by_hand_does_not_cut_an_agent_off(void **state)
 	assert_int_equal(w->features, WIRE_F_PINNED);
 }
 
+static void another_server(struct world *w)
+{
+	enum server_keys_news news;
+	char err[IDENTITY_ERRLEN];
+
+	server_keys_deinit(&w->keys);
+	support_dir_remove(&w->server_dir);
+	support_dir_make(&w->server_dir);
+	assert_int_equal(server_keys_open(w->server_dir.path, err, &news, &w->keys), 0);
+	new_server_tls(w);
+}
+
+static void enrol_by_hand(struct world *w)
+{
+	char text[ENROL_CODE_STRLEN];
+	struct enrol_code c = code_of(w, text);
+
+	assert_int_equal(dialer_set_code(w->dialer, text, true, w->why, sizeof(w->why)), 0);
+	greet(w);
+	assert_int_equal(enrolled(w, &c, true), 0);
+	assert_int_equal(welcome(w), 0);
+}
+
+static void the_files_used_code_of_another_server_does_not_cut_an_agent_off(void **state)
+{
+	struct world *w = *state;
+
+	enrol_by_code(w);
+	another_server(w);
+	enrol_by_hand(w);
+	restart(w); /* what the file says is of the server before */
+	assert_false(dial(w));
+	greet(w);
+	assert_int_equal(w->features, WIRE_F_PINNED);
+	assert_int_equal(welcome(w), 0);
+	assert_int_equal(dialer_reload(w->dialer, &w->conf, w->why, sizeof(w->why)), 0);
+	assert_false(dial(w));
+	greet(w);
+	assert_int_equal(w->features, WIRE_F_PINNED);
+}
+
+/* The code in the file is of a server that comes later. */
+static void a_code_that_was_set_aside_is_used_when_the_pins_do_not_fit_either(void **state)
+{
+	struct world *w = *state;
+	struct server_keys next, now;
+	struct support_dir folder;
+	struct enrol_code c;
+	enum server_keys_news news;
+	char text[ENROL_CODE_STRLEN], err[IDENTITY_ERRLEN];
+
+	enrol_by_code(w);
+	support_dir_make(&folder);
+	assert_int_equal(server_keys_open(folder.path, err, &news, &next), 0);
+	assert_int_equal(enrol_code_make(identity_hash(next.root), &c), 0);
+	w->conf.code = (char *)enrol_code_write(&c, text);
+	restart(w);
+	assert_false(dial(w));
+	greet(w); /* it is still the one that is known */
+	assert_int_equal(w->features, WIRE_F_PINNED);
+	assert_int_equal(welcome(w), 0);
+	now = w->keys;
+	w->keys = next;
+	new_server_tls(w);
+	assert_false(dial(w));
+	greet(w);
+	assert_int_equal(w->agent.sent, WIRE_ENROL);
+	assert_int_equal(enrolled(w, &c, true), 0);
+	assert_int_equal(welcome(w), 0);
+	server_keys_deinit(&now);
+	support_dir_remove(&folder);
+}
+
 static void pins_that_cannot_be_written_are_not_acted_upon(void **state)
 {
 	struct world *w = *state;
@@ -660,6 +733,8 @@ int main(void)
 		T(a_successor_is_learned_where_none_was_known_and_by_a_code),
 		T(a_server_that_has_forgotten_the_agent_gets_the_password_next_time),
 		T(a_wrong_code_by_hand_does_not_cut_an_agent_off),
+		T(the_files_used_code_of_another_server_does_not_cut_an_agent_off),
+		T(a_code_that_was_set_aside_is_used_when_the_pins_do_not_fit_either),
 		T(pins_that_cannot_be_written_are_not_acted_upon),
 		T(each_server_is_remembered_by_itself),
 		T(what_cannot_be_begun_is_told_with_its_reason),

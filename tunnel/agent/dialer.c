@@ -37,15 +37,24 @@ static bool pins_hold(const struct dialer *d)
 
 bool dialer_code_waits(const struct dialer *d)
 {
-	return d->has_code && strcmp(d->code_id, d->memory.code) != 0; /* no secret */
+	return d->has_code && !d->code_aside && strcmp(d->code_id, d->memory.code) != 0; /* no secret */
 }
 
-/* A code that was given by hand and does not fit must not cut off an agent that was connected without it. */
+/* A code that does not fit must not cut off an agent that was connected without it. One that was given by hand is
+ * forgotten; the file's may have been used before another one was, or be for a server that is still to come: it is
+ * set aside until the pins do not fit, either. */
 void dialer_drop_false_code(struct dialer *d)
 {
-	if (!d->has_code || !d->code_by_verb || !pins_hold(d))
+	if (!dialer_code_waits(d)) {
+		d->code_aside = false;
 		return;
-	(void)dialer_set_code(d, NULL, true, NULL, 0);
+	}
+	if (!pins_hold(d))
+		return;
+	if (d->code_by_verb)
+		(void)dialer_set_code(d, NULL, true, NULL, 0);
+	else
+		d->code_aside = true;
 	loop_timer_set(d->all->o.loop, &d->again, 0);
 }
 

@@ -277,7 +277,8 @@ static void refused(void *arg, enum wire_reason reason)
 
 	if (d->login.by_code)
 		dialer_enrol_ended(d, wire_reason_text(reason));
-	if (reason == WIRE_R_PASSWORD && d->login.by_code)
+	if (reason == WIRE_R_PASSWORD && d->login.by_code &&
+	    d->code_by_verb) /* the file's may only have to wait */
 		dialer_drop_false_code(d);
 	if (reason != WIRE_R_UNKNOWN_KEY || !m.enrolled)
 		return;

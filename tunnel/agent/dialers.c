@@ -102,6 +102,7 @@ int dialer_set_code(struct dialer *d, const char *text, bool by_verb, char *err,
 	d->code = c;
 	d->has_code = true;
 	d->code_by_verb = by_verb;
+	d->code_aside = false;
 	bytes_wipe(&c, sizeof(c));
 	return 0;
 }

@@ -651,6 +651,24 @@ static void a_code_that_was_set_aside_is_used_when_the_pins_do_not_fit_either(vo
 	support_dir_remove(&folder);
 }
 
+static void a_new_code_in_the_file_counts_after_one_by_hand_was_taken(void **state)
+{
+	struct world *w = *state;
+	char text[ENROL_CODE_STRLEN];
+	struct enrol_code c;
+	uint8_t id[ENROL_ID_LEN];
+
+	enrol_by_code(w);
+	enrol_by_hand(w);
+	c = code_of(w, text);
+	enrol_id(c.secret, id);
+	w->conf.code = text;
+	assert_int_equal(dialer_reload(w->dialer, &w->conf, w->why, sizeof(w->why)), 0);
+	greet(w);
+	assert_int_equal(w->agent.sent, WIRE_ENROL);
+	assert_memory_equal(w->agent.code, id, sizeof(id));
+}
+
 static void pins_that_cannot_be_written_are_not_acted_upon(void **state)
 {
 	struct world *w = *state;
@@ -735,6 +753,7 @@ int main(void)
 		T(a_wrong_code_by_hand_does_not_cut_an_agent_off),
 		T(the_files_used_code_of_another_server_does_not_cut_an_agent_off),
 		T(a_code_that_was_set_aside_is_used_when_the_pins_do_not_fit_either),
+		T(a_new_code_in_the_file_counts_after_one_by_hand_was_taken),
 		T(pins_that_cannot_be_written_are_not_acted_upon),
 		T(each_server_is_remembered_by_itself),
 		T(what_cannot_be_begun_is_told_with_its_reason),

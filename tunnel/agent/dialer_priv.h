@@ -46,7 +46,7 @@ struct dialer {
 	bool has_proxy;
 	struct enrol_code code;
 	char code_id[MEMORY_CODE_LEN + 1];
-	bool has_code, code_by_verb; /* code_by_verb: a reload does not take it away */
+	bool has_code, code_by_verb; /* code_by_verb: a reload does not take it away while it waits */
 	bool code_aside; /* it does not fit the server that answers; the pins are tried */
 	struct memory memory;
 	struct tls_ctx *tls; /* of the control connection, and of its carriers */

@@ -3,7 +3,7 @@
  * Life of the dialers of a process, and what they take from the configuration. The folder of keys and
  * pins is made with mode 0700.
  *
- * A code that came by the verb outlives a reload; one of the file goes as the file says.
+ * A code that came by the verb outlives a reload until a server has taken it; one of the file goes as the file says.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -161,7 +161,7 @@ int dialer_reload(struct dialer *d, const struct agent_config *c, char *err, siz
 		(void)snprintf(err, err_n, "agent.proxy: %s", why);
 		return -EINVAL;
 	}
-	if (!(d->has_code && d->code_by_verb)) {
+	if (!(d->code_by_verb && dialer_code_waits(d))) {
 		r = dialer_set_code(d, code_for(d, c), false, why, sizeof(why));
 		if (r < 0) {
 			(void)snprintf(err, err_n, "agent.code: %s", why);

@@ -220,6 +220,7 @@ static void find_program(const struct supervised *v, char out[static SV_PATH])
 
 _Noreturn static void run_child(const struct supervised *v, const char *path, int err)
 {
+	static const int heard[] = { SIGTERM, SIGINT, SIGHUP, SIGCHLD };
 	const char *argv[12] = { path, "-c", v->config, "--runtime-dir", v->sup->runtime_dir };
 	unsigned n = 5;
 	sigset_t none;
@@ -232,6 +233,8 @@ _Noreturn static void run_child(const struct supervised *v, const char *path, in
 		argv[n++] = "--user";
 		argv[n++] = v->sup->user;
 	}
+	for (size_t i = 0; i < ARRAY_LEN(heard); i++)
+		(void)signal(heard[i], SIG_DFL);
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
@@ -244,6 +247,21 @@ _Noreturn static void run_child(const struct supervised *v, const char *path, in
 	(void)execvp(path, (char *const *)argv);
 	fprintf(stderr, "cannot run %s: %s\n", path, strerror(errno));
 	_exit(127);
+}
+
+/* The child has the supervisor's handlers, which write into the supervisor's loop, until it has reset them: a stop that
+ * comes before that would be the supervisor's own. */
+static pid_t fork_unheard(void)
+{
+	sigset_t all, before;
+	pid_t pid;
+
+	sigfillset(&all);
+	(void)sigprocmask(SIG_BLOCK, &all, &before);
+	pid = fork();
+	if (pid != 0)
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
 }
 
 static void on_later(struct timer *t, uint64_t now)
@@ -284,7 +302,7 @@ void supervised_start(struct supervised *v)
 	v->last_error[0] = 0;
 	v->was_ready = false;
 	fflush(stdout);
-	v->pid = fork();
+	v->pid = fork_unheard();
 	if (v->pid == 0)
 		run_child(v, path, fds[1]);
 	close(fds[1]);

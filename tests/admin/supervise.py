@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting, stopping and looking after services without systemd, and their logs: `stile supervise`, `start`, `stop`, `restart`,
 `status` of what does not run, `logs`, `logs zip`, `logs delete`; and who may do so by the polkit rule."""
+import json
 import os
 import shutil
 import signal
@@ -9,7 +10,7 @@ import sys
 import time
 import zipfile
 
-from world import BUILD, ROOT, STILE, Failed, Said, Skipped, case, main, need_root, silent, wait_for
+from world import BUILD, PATIENCE, ROOT, STILE, Failed, Said, Skipped, case, main, need_root, silent, wait_for
 import socket
 
 USER = ["--user", "root"] if ROOT else []
@@ -133,6 +134,31 @@ def _(w):
     time.sleep(2)
     if row(w)["restarts"] != restarts:
         raise Failed("    a bad configuration is tried again, although nobody has changed it")
+
+
+@case("a service that is stopped as soon as it was started, ends, and none but it")
+def _(w):
+    w.config(tls=False)
+    p = w.base + 4
+    w.config("lab.yaml", tls=False, listen=f'["udp:127.0.0.1:{p}"]', relay=f"{{ addresses: [127.0.0.1], ports: {p + 1}-{p + 5} }}")
+    s = Supervisor(w, "turn", "turn@lab=" + w.path("lab.yaml"))
+    s.says("stile-turn runs, pid")
+    s.says("stile-turn@lab runs, pid")
+    w.ask("stop", "turn@lab").exits(0)
+    lab = {"program": "stile-turn", "instance": "lab"}
+    with socket.socket(socket.AF_UNIX) as c:
+        c.settimeout(PATIENCE)
+        c.connect(w.path("run/stile-supervisor.sock"))
+        f = c.makefile("rb")
+        f.readline()  # its hello
+        for i in range(20):
+            both = [{"id": 2 * i, "verb": "supervisor.start", "args": lab}, {"id": 2 * i + 1, "verb": "supervisor.stop", "args": lab}]
+            c.sendall("".join(json.dumps(r) + "\n" for r in both).encode())
+            answers = {a["id"]: a for a in (json.loads(f.readline()) for _n in both)}
+            if answers[2 * i + 1].get("result", {}).get("state") != "stopped":
+                raise Failed(f"    {answers}")
+    if row(w)["state"] != "running" or s.process.poll() is not None:
+        raise Failed(f"    {s.said().out}")
 
 
 @case("a viewer may look and not start or stop; an instance has a file of its own")

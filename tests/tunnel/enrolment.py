@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is who in the tunnel, with the real programs: enrolment by code and password, approval, revocation, keys that were
 copied, lost, rotated or are another server's, and what an agent or a stranger says that is wrong."""
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -154,6 +156,84 @@ def _(w):
     stays_out(w, "site", 1)
     w.ask("config", "set", "tunnel.accept", "true").exits(0)
     w.connected("site", 60)
+
+
+class Holding:
+    """Between an agent and the server: TCP connections are made, and while it holds, nothing goes through them."""
+
+    def __init__(self, port, to):
+        self.to, self.made, self.through = to, 0, threading.Event()
+        self.through.set()
+        self.listener = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                near = self.listener.accept()[0]
+                far = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                return
+            self.made += 1
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
+
+    def carry(self, a, b):
+        try:
+            while data := a.recv(65536):
+                self.through.wait()
+                b.sendall(data)
+        except OSError:
+            pass
+        for s in (a, b):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+
+
+@case("when no agents are let in, this is so too for one whose connection was there before, and said its name after")
+def _(w):
+    w.server()
+    port = w.target_port(1)
+    held = Holding(port, w.base)
+    w.agent("site", server=f"127.0.0.1:{port}")
+    w.agent_logged("site", "agent.connected")
+    w.agents["site"].stop()
+    wait_for("it is gone", lambda: not w.link("site"))
+    held.through.clear()
+    before = held.made
+    w.start_agent("site")
+    wait_for("its connection is made", lambda: held.made > before)
+    time.sleep(0.5)  # and accepted
+    w.ask("config", "set", "tunnel.accept", "false").exits(0)
+    held.through.set()
+    w.agent_logged("site", "lets no agents in at the moment")
+    stays_out(w, "site", 1)
+    w.ask("config", "set", "tunnel.accept", "true").exits(0)
+    w.connected("site", 60)
+    held.listener.close()
+
+
+def hung(w):
+    """site is connected and does not answer; the server asks it whether it lives, because twin has come with its key."""
+    w.server()
+    w.agent("site")
+    w.connected("site")
+    shutil.copytree(w.path("store-site/stile-agent@site"), w.path("store-twin/stile-agent@twin"), ignore=shutil.ignore_patterns("*.new"))
+    w.agent_config("twin", name="site", store=None)
+    w.agents["site"].process.send_signal(signal.SIGSTOP)
+    w.start_agent("twin")
+    time.sleep(1)  # of the three seconds that it has
+
+
+@case("when no agents are let in, this is so too for one who waits because the link before it is asked whether it lives")
+def _(w):
+    hung(w)
+    try:
+        w.ask("config", "set", "tunnel.accept", "false").exits(0)
+        w.agent_logged("twin", "lets no agents in at the moment")
+        stays_out(w, "site", 4)
+    finally:
+        w.agents["site"].process.send_signal(signal.SIGCONT)
 
 
 @case("with the password and the fingerprint an agent is taken at once")

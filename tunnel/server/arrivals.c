@@ -315,6 +315,10 @@ void tunnel_arrival_admit(struct tunnel_arrival *a, const struct tunnel_admissio
 	struct wire_welcome w = ad->welcome;
 	bool same = e && is_same_process(e, a);
 
+	if (a->server->closed) {
+		tunnel_arrival_refuse(a, WIRE_R_KICKED, a->server->closed, TUNNEL_AGAIN_S);
+		return;
+	}
 	w.version = WIRE_VERSION;
 	w.name = text_of(ad->name);
 	(void)snprintf(a->name, sizeof(a->name), "%s", ad->name);
@@ -391,7 +395,10 @@ static void on_arrived(struct tunnel_server *s, const struct note *n)
 	a->info.hello = m.hello;
 	a->probe.fire = on_probe_timer;
 	list_append(&s->arrivals, &a->node);
-	s->o.arrived(a, s->o.arg);
+	if (s->closed)
+		tunnel_arrival_refuse(a, WIRE_R_KICKED, s->closed, TUNNEL_AGAIN_S);
+	else
+		s->o.arrived(a, s->o.arg);
 }
 
 void arrivals_hear(struct note *n)
@@ -428,17 +435,34 @@ void arrivals_hear(struct note *n)
 	}
 }
 
+/* Let in, but the one before it is being asked whether it lives. identity NULL: of all. */
+static void refuse_admitted(struct tunnel_server *s, const uint8_t *identity,
+			    enum wire_reason reason, const char *text, uint32_t retry_after_s)
+{
+	list_for_each_safe (it, &s->arrivals) {
+		struct tunnel_arrival *a = list_entry(it, struct tunnel_arrival, node);
+
+		if (a->admit && (!identity || memcmp(a->info.identity, identity, WIRE_PIN) == 0))
+			tunnel_arrival_refuse(a, reason, text, retry_after_s);
+	}
+}
+
+void tunnel_server_close(struct tunnel_server *s, const char *why)
+{
+	s->closed = why;
+	if (!why)
+		return;
+	atomic_store(&s->closed_admission, s->last_admission);
+	refuse_admitted(s, NULL, WIRE_R_KICKED, why, TUNNEL_AGAIN_S);
+	rendezvous_end_relays(s, NULL, 0);
+}
+
 void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
 				enum wire_reason reason, const char *text)
 {
 	const struct wire_refused m = { .reason = (uint8_t)reason, .text = text_of(text) };
 
-	list_for_each_safe (it, &s->arrivals) { /* let in, but the one before it is being asked whether it lives */
-		struct tunnel_arrival *a = list_entry(it, struct tunnel_arrival, node);
-
-		if (a->admit && memcmp(a->info.identity, identity, WIRE_PIN) == 0)
-			tunnel_arrival_refuse(a, reason, text, 0);
-	}
+	refuse_admitted(s, identity, reason, text, 0);
 	rendezvous_end_relays(s, identity, 0); /* also of one whose link is over */
 	for (unsigned i = 0; s->started && i < s->n_workers; i++) {
 		struct order *o = order_new(tunnel_server_worker(s, i), ORDER_END, WIRE_REFUSED, &m);

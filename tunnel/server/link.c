@@ -360,6 +360,8 @@ static void take_control(struct tunnel_worker *w, struct handover *h)
 	welcome(l, h, again, other);
 	if (ended)
 		tunnel_link_end(l, ended->reason, wire_reason_text(ended->reason), 0);
+	else if (h->admission <= atomic_load(&w->server->closed_admission))
+		tunnel_link_end(l, WIRE_R_KICKED, wire_reason_text(WIRE_R_KICKED), TUNNEL_AGAIN_S);
 }
 
 static void take_carrier(struct tunnel_worker *w, struct handover *h)

@@ -356,11 +356,6 @@ void tunnel_server_configure(struct tunnel_server *s, uint32_t window, uint32_t 
 		workers_call(&s->workers, worker_obey, &o);
 }
 
-void tunnel_server_end_relays(struct tunnel_server *s)
-{
-	rendezvous_end_relays(s, NULL, 0);
-}
-
 void tunnel_server_drain(struct tunnel_server *s, const char *text, uint32_t retry_after_s)
 {
 	struct listen_order o = { .what = TUNNEL_DRAIN, .text = text, .retry_after_s = retry_after_s };

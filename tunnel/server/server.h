@@ -106,8 +106,9 @@ void tunnel_arrival_set_state(struct tunnel_arrival *a, void *state);
 /* A revoked agent: ends every link and relay of this identity (in its worker, soon). */
 void tunnel_server_end_identity(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
 				enum wire_reason reason, const char *text);
-/* No agents are let in: the relays of all end; their links are the owner's to end. */
-void tunnel_server_end_relays(struct tunnel_server *s);
+/* why, which stays: no agents are let in, those neither whose connection was there before; the relays of all end. Their links,
+ * and the arrivals that are not admitted yet, are the owner's to end, after this. NULL: they are let in again. */
+void tunnel_server_close(struct tunnel_server *s, const char *why);
 /* What other agents call it. Main thread. */
 void tunnel_server_rename(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN], const char *name);
 /* After so long an agent is to come again to a server that sends all away. */

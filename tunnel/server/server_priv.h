@@ -65,6 +65,8 @@ struct tunnel_server {
 	struct workers workers;
 	unsigned n_workers;
 	bool started, draining;
+	const char *closed; /* why nobody is let in at the moment; NULL: who may is */
+	_Atomic uint64_t closed_admission; /* the latest before that, for workers: it may be on its way to its link still */
 	struct list listeners, arrivals, directory;
 	struct list asks, pairs; /* of rendezvous.c */
 	unsigned n_asks;

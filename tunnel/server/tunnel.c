@@ -351,10 +351,10 @@ int tunnel_reload(struct tunnel *t, const struct tunnel_config *c, char *err, si
 		return r;
 	listen_take(t, fresh);
 	tunnel_server_gateway_take(t->server, c->gateway.path, c->gateway_url);
+	tunnel_server_close(t->server, c->accept ? NULL : why);
 	if (!c->accept) {
 		tunnel_agents_send_away(t->agents, why);
 		tunnel_jobs_send_away(t->jobs, why);
-		tunnel_server_end_relays(t->server);
 	}
 	t->config = c;
 	tunnel_server_configure(t->server, (uint32_t)c->window, (uint32_t)c->resume_ms, c->allow_plain);

@@ -236,6 +236,19 @@ def _(w):
         w.agents["site"].process.send_signal(signal.SIGCONT)
 
 
+@case("an agent that is renamed while the link before it is asked whether it lives comes in under its new name")
+def _(w):
+    hung(w)
+    try:
+        w.ask("tunnel", "agents", "rename", "site", "plant").exits(0)
+        w.agent_logged("twin", "agent.connected", "known_as=plant")
+        w.connected("plant")
+        if w.link("site"):
+            raise Failed("    it is here under its old name")
+    finally:
+        w.agents["site"].process.send_signal(signal.SIGCONT)
+
+
 @case("with the password and the fingerprint an agent is taken at once")
 def _(w):
     w.server()

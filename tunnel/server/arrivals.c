@@ -148,14 +148,6 @@ struct directory_entry *directory_entry_of(struct tunnel_server *s, const uint8_
 	return NULL;
 }
 
-void tunnel_server_rename(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN], const char *name)
-{
-	struct directory_entry *e = directory_entry_of(s, identity);
-
-	if (e)
-		(void)snprintf(e->name, sizeof(e->name), "%s", name);
-}
-
 static void on_link_over(struct tunnel_server *s, const struct note *n)
 {
 	list_for_each_safe (it, &s->directory) {
@@ -376,6 +368,38 @@ void *tunnel_arrival_state(const struct tunnel_arrival *a)
 void tunnel_arrival_set_state(struct tunnel_arrival *a, void *state)
 {
 	a->state = state;
+}
+
+/* Its WELCOME, which waits for the answer to a probe, has the old name. */
+static void rename_admitted(struct tunnel_arrival *a, const char *name)
+{
+	struct order *o;
+	union wire_msg m;
+
+	if (wire_parse(WIRE_WELCOME, a->admit->frame + WIRE_HEAD, a->admit->n - WIRE_HEAD, &m) != WIRE_OK)
+		return;
+	m.welcome.name = text_of(name);
+	o = order_new(worker_of(a), ORDER_ADMIT, WIRE_WELCOME, &m.welcome);
+	if (!o)
+		return; /* no memory: it has the old one until it comes again */
+	free(a->admit);
+	a->admit = o;
+	(void)snprintf(a->name, sizeof(a->name), "%s", name);
+}
+
+void tunnel_server_rename(struct tunnel_server *s, const uint8_t identity[static WIRE_PIN],
+			  const char *name)
+{
+	struct directory_entry *e = directory_entry_of(s, identity);
+
+	if (e)
+		(void)snprintf(e->name, sizeof(e->name), "%s", name);
+	list_for_each (it, &s->arrivals) {
+		struct tunnel_arrival *a = list_entry(it, struct tunnel_arrival, node);
+
+		if (a->admit && memcmp(a->info.identity, identity, WIRE_PIN) == 0)
+			rename_admitted(a, name);
+	}
 }
 
 /* ---- what workers say ---- */

@@ -552,6 +552,29 @@ def _(w):
         wait_for("it is interrupted", lambda: is_closed(w.job_port(1)))
 
 
+@case("the agent counts connections of a job made on the server over a reconnection, with which the job is offered anew")
+def _(w):
+    def count():
+        return [r["connections"] for r in w.agent_verb("open", "agent.jobs")["rows"] if r["name"] == "yes"]
+    with Target(w.target_port(0), echo):
+        w.server()
+        w.agent("open", [], allow="[127.0.0.1/32]")
+        w.connected("open")
+        w.ask("tunnel", "job", "add", "open", str(w.job_port(1)), "127.0.0.1", str(w.target_port(0)), "--name", "yes").exits(0)
+        in_state(w, "yes", "active")
+        with connect(w.job_port(1), timeout=30) as s:
+            s.sendall(b"x")
+            s.recv(1)
+            wait_for("it is counted", lambda: count() == [1])
+            before = w.link("open")["reconnects"]
+            w.ask_verb("tunnel.drop", {"agent": "open"})
+            wait_for("it has come back", lambda: (r := w.link("open")) and r["reconnects"] > before)
+            s.sendall(b"y")
+            s.recv(1)
+            wait_for("the job is offered again, with its connection", lambda: count() == [1])
+        wait_for("none is left", lambda: count() == [0])
+
+
 @case("kick ends a data connection, watch shows its bytes, sockets shows whose each is; who looked is in the log")
 def _(w):
     with Target(w.target_port(0), echo):

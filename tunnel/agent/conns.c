@@ -213,6 +213,18 @@ void agent_conns_of_job(struct agent_service *as, const struct agent_job *j, boo
 	}
 }
 
+unsigned agent_conns_count(const struct agent_end *e, uint32_t job_id)
+{
+	unsigned n = 0;
+
+	list_for_each (it, &e->as->conns) {
+		const struct agent_conn *c = list_entry(it, struct agent_conn, node);
+
+		n += c->end == e && !c->share && c->job_id == job_id;
+	}
+	return n;
+}
+
 int agent_conns_kick(struct agent_service *as, uint64_t stream)
 {
 	list_for_each(it, &as->conns) {

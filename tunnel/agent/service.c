@@ -124,7 +124,7 @@ static void answer(struct agent_end *e, const struct wire_job *w, const char *wh
 static void on_offer(struct agent_end *e, const struct wire_job *w)
 {
 	struct agent_job_from from = { .origin = AGENT_JOB_OF_SERVER, .server = e->index, .id = w->id };
-	struct agent_job *j = agent_jobs_numbered(e->as->jobs, e->index, w->id);
+	struct agent_job *j = agent_jobs_numbered(e->as->jobs, e->index, w->id), *put = NULL;
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
 	char err[512];
 	const char *why;
@@ -140,7 +140,9 @@ static void on_offer(struct agent_end *e, const struct wire_job *w)
 	else
 		why = job_from_wire(w, err, sizeof(err), &cfg) < 0 ? err :
 			agent_jobs_refuses(e->as->jobs, cfg_values(cfg), agent_config_of(e->as)->allow_plain);
-	r = why ? 0 : agent_jobs_put(e->as->jobs, &from, cfg_values(cfg), NULL);
+	r = why ? 0 : agent_jobs_put(e->as->jobs, &from, cfg_values(cfg), &put);
+	if (put && !j) /* offered again: of before the control connection was another one it may have some */
+		put->connections = agent_conns_count(e, w->id);
 	if (r < 0)
 		why = r == -EUSERS ? "the agent has as many jobs of servers as it takes (1024)" : "the agent is out of memory";
 	if (why && j && j->origin == AGENT_JOB_OF_SERVER)

@@ -59,6 +59,7 @@ void agent_conns_free(struct agent_service *as); /* before the agents */
 void agent_conns_recheck(struct agent_service *as, const struct cfg_list *allow); /* agent.allow has changed: what it does not hold ends */
 /* A job of the agent's own was changed, or is gone: what it does not allow any more ends. */
 void agent_conns_of_job(struct agent_service *as, const struct agent_job *j, bool gone);
+unsigned agent_conns_count(const struct agent_end *e, uint32_t job_id);
 json_t *agent_conns_json(struct agent_service *as, const char *job);
 int agent_conns_kick(struct agent_service *as, uint64_t stream); /* -ENOENT */
 

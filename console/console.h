@@ -90,6 +90,8 @@ void console_on_metrics(struct httpd_rq *rq, void *arg); /* of the plain listene
 void console_on_tool(struct control_request *rq, const json_t *args, void *arg /* struct console */); /* the verb console.api */
 /* Who asks, and whether he may: fills in a->who. False: answered. Asked at the head of a request, and again when its body is there. */
 bool ask_may(struct ask *a);
+/* And behind what took time, as a hash does. Nothing is done any more for who has gone; the tool has the right of its socket. */
+bool ask_may_still(struct ask *a);
 extern const char console_csp[];
 
 /* ---- ask.c ---- */
@@ -173,7 +175,8 @@ enum { PASSWORD_MIN = 10, PASSWORD_MAX = 256, HASH_MAX = 384 };
 typedef void (*hash_done_fn)(bool match, const char *hash, void *arg);
 int hasher_new(struct loop *home, struct hasher **ret_h);
 struct hasher *hasher_free(struct hasher *h);
-/* Both in the thread; done comes in the home loop. -EBUSY: too many wait. hash NULL: as long as for a real one, and no match. */
+/* Both in the thread; done comes in the home loop. -EBUSY: too many wait. hash NULL: as long as for a real one, and no match. The hash of a
+ * check that matches is the one it was checked against: the account may have another one by then. */
 int hasher_make(struct hasher *h, const char *password, hash_done_fn done, void *arg);
 int hasher_check(struct hasher *h, const char *password, const char *hash, hash_done_fn done, void *arg);
 

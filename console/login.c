@@ -4,7 +4,7 @@
  * text, whatever was wrong; that a code is asked for is told only to who has shown the password.
  *
  * Hashes are made in another thread: a handler goes on when its hash is there, and looks at everything anew then, because the
- * user may have been removed meanwhile.
+ * user may have been removed meanwhile, or have another password: one that was right is not enough, it is still to be his.
  */
 #include "console/console.h"
 
@@ -94,7 +94,7 @@ static void queued(struct ask *a, int r)
 		ask_fail(a, 503, "busy", "too many logins at this moment; try again");
 	else
 		ask_reply(a, 500, NULL);
-	ask_unref(a); /* the last one, if its client has gone while the old password was checked */
+	ask_unref(a);
 }
 
 /* ---- set-up ---- */
@@ -168,14 +168,14 @@ static void on_login_hash(bool match, const char *hash, void *arg)
 	struct user *u = user_find(a->c->accounts, name);
 	uint64_t step = 0;
 
-	(void)hash;
+	match = match && u && same_secret(hash, u->hash);
 	if (a->rq && !is_its_turn(a, name)) { /* who came in a crowd, before the first of them had failed, learns nothing either */
 		ask_unref(a);
 		return;
 	}
-	if (match && u && u->totp && code)
+	if (match && u->totp && code)
 		step = totp_check(u->totp_secret, code, clock_unix_ms() / 1000, u->totp_last);
-	if (!match || !u || (u->totp && code && !step)) {
+	if (!match || (u->totp && code && !step)) {
 		login_failed(a, name);
 	} else if (u->totp && !code) {
 		ask_fail(a, 401, "totp-needed", "this account asks for a one-time code, too");
@@ -238,13 +238,32 @@ static void save_me(struct ask *a, struct user *u) /* with the caller's referenc
 	user_save(a->c->accounts, u, ask_as(a, as), ask_on_saved, a);
 }
 
+/* He who still asks, if this hash, which his password has, is still the account's. NULL: answered, and the caller's reference is given up. */
+static struct user *proved(struct ask *a, bool match, const char *hash)
+{
+	struct user *u = NULL;
+
+	if (ask_may_still(a) && is_its_turn(a, a->who.name)) {
+		u = user_find(a->c->accounts, a->who.name);
+		if (!match || !u || !same_secret(hash, u->hash)) {
+			login_failed(a, a->who.name);
+			u = NULL;
+		}
+	}
+	if (!u)
+		ask_unref(a);
+	return u;
+}
+
 static void on_new_hash(bool match, const char *hash, void *arg)
 {
 	struct ask *a = arg;
-	struct user *u = user_find(a->c->accounts, a->who.name);
+	struct user *u = proved(a, true, a->state);
 
 	(void)match;
-	if (!u || !*hash) {
+	if (!u)
+		return;
+	if (!*hash) {
 		ask_reply(a, 500, NULL);
 		ask_unref(a);
 		return;
@@ -260,13 +279,11 @@ static void on_old_hash(bool match, const char *hash, void *arg)
 {
 	struct ask *a = arg;
 
-	(void)hash;
-	if (!match) {
-		login_failed(a, a->who.name);
-		ask_unref(a);
+	if (!proved(a, match, hash))
 		return;
-	}
-	queued(a, hasher_make(a->c->hasher, ask_string(a, "password"), on_new_hash, a));
+	a->state = strdup(hash); /* for it is asked again when the new one is there */
+	a->state_free = free;
+	queued(a, a->state ? hasher_make(a->c->hasher, ask_string(a, "password"), on_new_hash, a) : -ENOMEM);
 }
 
 void me_put(struct ask *a)
@@ -375,14 +392,10 @@ void totp_confirm(struct ask *a)
 static void on_off_hash(bool match, const char *hash, void *arg)
 {
 	struct ask *a = arg;
-	struct user *u = user_find(a->c->accounts, a->who.name);
+	struct user *u = proved(a, match, hash);
 
-	(void)hash;
-	if (!match || !u) {
-		login_failed(a, a->who.name);
-		ask_unref(a);
+	if (!u)
 		return;
-	}
 	u->totp = false;
 	log_emit(&MSG_CONSOLE_ACCOUNT, LF_STR("what", "one-time codes off"), LF_STR("user", u->name));
 	save_me(a, u);

@@ -251,6 +251,11 @@ bool ask_may(struct ask *a)
 	return true;
 }
 
+bool ask_may_still(struct ask *a)
+{
+	return a->control || (a->rq && ask_may(a));
+}
+
 /* ---- the body ---- */
 
 static void on_body(struct httpd_rq *rq, struct text body, void *arg)

@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 from console_world import HERE, PASSWORD, Answer, Client, Failed, case, main, trusting, wait_for
 
+NEW = "another one entirely"
+
 
 def totp(secret, at=None):
     """RFC 6238 in eight lines, to be held against the console's."""
@@ -373,21 +375,80 @@ def _(w):
         raise Failed(f"    console/backends.c does not know all arguments that need a role: {files}")
 
 
-@case("who guesses many at once gains nothing by it")
-def _(w):
-    w.console()
-    w.first()
+def many_at_once(guess):
     answers = []
-
-    def guess():
-        answers.append(w.client().login("alice", "guess guess guess").status)
-    crowd = [threading.Thread(target=guess) for _ in range(20)]
+    crowd = [threading.Thread(target=lambda: answers.append(guess().status)) for _ in range(20)]
     for t in crowd:
         t.start()
     for t in crowd:
         t.join()
     if answers.count(401) > 10 or answers.count(401) + answers.count(429) != 20:
         raise Failed(f"    five may fail before they wait, one, two, four seconds: {sorted(answers)}")
+
+
+@case("who guesses many at once gains nothing by it")
+def _(w):
+    w.console()
+    w.first()
+    many_at_once(lambda: w.client().login("alice", "guess guess guess"))
+
+
+@case("who has a session and guesses its password many times at once gains nothing by it")
+def _(w):
+    w.console()
+    alice = w.first()
+    many_at_once(lambda: alice.put("/api/v1/me", {"old_password": "guess guess guess", "password": NEW}))
+
+
+def while_he_goes_on(ask, change):
+    """change() while one asks again and again; he ends with the first answer that is not 200."""
+    began = threading.Event()
+
+    def go_on():
+        while ask().status == 200:
+            began.set()
+    one = threading.Thread(target=go_on)
+    one.start()
+    wait_for("he has begun", began.is_set)
+    change()
+    one.join()
+
+
+def has_new_password(w):
+    wait_for("the new password is taken", lambda: w.client().login("bob", NEW).status == 200)  # who failed before has to wait
+    w.client().login("bob").is_(401, "bad-login")
+
+
+@case("a new password keeps out who was let wait with the old one: logins, and changes of one's own account")
+def _(w):
+    w.console()
+    alice = w.first()
+    bob = w.user(alice, "bob", "viewer")
+    thieves = []
+
+    def log_in():
+        while True:
+            thief = w.client()
+            if thief.login("bob").status != 200:
+                return
+            thieves.append(thief)
+    crowd = [threading.Thread(target=log_in) for _ in range(8)]
+    for t in crowd:
+        t.start()
+    wait_for("some are in", lambda: len(thieves) >= 4)
+    alice.put("/api/v1/users/bob", {"password": NEW}).is_(200)
+    for t in crowd:
+        t.join()
+    stay = [t for t in thieves if t.get("/api/v1/me").status == 200]
+    if stay:
+        raise Failed(f"    {len(stay)} of {len(thieves)} sessions, begun with the old password, outlive it")
+    has_new_password(w)
+    alice.put("/api/v1/users/bob", {"password": PASSWORD}).is_(200)
+    bob.login("bob").is_(200)
+    while_he_goes_on(lambda: bob.put("/api/v1/me", {"old_password": PASSWORD, "password": PASSWORD}),
+                     lambda: alice.put("/api/v1/users/bob", {"password": NEW}).is_(200))
+    has_new_password(w)
+    bob.get("/api/v1/me").is_(401)
 
 
 @case("TLS: clients show their certificate, a reload brings another one, and a public address needs either")

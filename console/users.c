@@ -95,6 +95,10 @@ static void on_user_hash(bool match, const char *hash, void *arg)
 	char as[96];
 
 	(void)match;
+	if (!ask_may_still(a)) {
+		ask_unref(a);
+		return;
+	}
 	(void)role_parse(ask_string(a, "role"), &role);
 	if (*hash && !user_find(a->c->accounts, name))
 		u = user_add(a->c->accounts, name, role, hash);
@@ -175,6 +179,10 @@ static void on_changed_hash(bool match, const char *hash, void *arg)
 	struct user *u = user_find(a->c->accounts, a->params[0]);
 
 	(void)match;
+	if (!ask_may_still(a)) {
+		ask_unref(a);
+		return;
+	}
 	if (!u || !*hash)
 		ask_fail(a, 404, "not-found", "there is no account of this name any more");
 	else if (may_change(a, u))

@@ -451,6 +451,25 @@ def _(w):
     bob.get("/api/v1/me").is_(401)
 
 
+@case("who may no longer change passwords does not while his last one is hashed")
+def _(w):
+    w.console()
+    alice = w.first()
+    bob = w.user(alice, "bob", "administrator")
+    w.user(alice, "carol", "viewer")
+
+    def revision():
+        return [r["revision"] for r in alice.get("/api/v1/users").is_(200).json["rows"] if r["name"] == "carol"][0]
+    seen = []
+
+    def less():
+        alice.put("/api/v1/users/bob", {"role": "viewer"}).is_(200)
+        seen.append(revision())
+    while_he_goes_on(lambda: bob.put("/api/v1/users/carol", {"password": NEW}), less)
+    if revision() != seen[0]:
+        raise Failed("    a viewer has set somebody's password")
+
+
 @case("TLS: clients show their certificate, a reload brings another one, and a public address needs either")
 def _(w):
     w.certificate("server")

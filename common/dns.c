@@ -10,15 +10,22 @@
  * changed a new channel is made; the old one goes when its last query has ended, and what that learns is not
  * remembered. c-ares reads /etc/hosts for each query.
  *
+ * c-ares answers a question for both families when it has both, and some name servers are silent to AAAA: that takes
+ * longer than anybody waits. So what is not answered after APART_MS is asked for each family by itself, too; when one
+ * has addresses the other has REST_MS more (RFC 8305 3). Not from the start: what /etc/hosts and the search list
+ * have is found for both families at once. The question for both goes on, and what it learns is remembered in the
+ * place of a half.
+ *
  * A query for the name of an address has the address's text as its host, and a memory of its own.
  */
 #include "common/dns_priv.h"
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include "common/dns_records.h"
 
-enum { FIRST_TIMEOUT_MS = 1500, TRIES = 3 };
+enum { FIRST_TIMEOUT_MS = 1500, TRIES = 3, APART_MS = 300, REST_MS = 100 };
 #define RESOLV_CONF "/etc/resolv.conf"
 
 struct sock {
@@ -279,7 +286,7 @@ static void on_query_timer(struct timer *t, uint64_t now)
 	struct dns_query *q = container_of(t, struct dns_query, timer);
 
 	(void)now;
-	if (!q->answered)
+	if (!q->answered && !q->a.n)
 		q->a.status = DNS_TIMEOUT;
 	deliver(q);
 }
@@ -290,20 +297,21 @@ void dns_answered(struct dns_query *q)
 	loop_timer_set(q->dns->loop, &q->timer, 0);
 }
 
-static void take_addresses(struct dns_query *q, const struct ares_addrinfo *ai, uint64_t now)
+static void take_addresses(struct dns_answers *ret_a, const struct ares_addrinfo *ai, uint64_t now)
 {
 	uint64_t ttl_ms = DNS_CACHE_TTL_MAX_MS;
 
-	for (const struct ares_addrinfo_node *n = ai->nodes; n && q->a.n < DNS_ADDRESSES_MAX; n = n->ai_next) {
-		struct addr *a = &q->a.addr[q->a.n];
+	*ret_a = (struct dns_answers){ .status = DNS_OK };
+	for (const struct ares_addrinfo_node *n = ai->nodes; n && ret_a->n < DNS_ADDRESSES_MAX; n = n->ai_next) {
+		struct addr *a = &ret_a->addr[ret_a->n];
 		if (addr_from_sockaddr(n->ai_addr, n->ai_addrlen, a) < 0)
 			continue;
 		ttl_ms = MIN(ttl_ms, (uint64_t)MAX(n->ai_ttl, 0) * 1000);
-		q->a.n++;
+		ret_a->n++;
 	}
-	q->a.expires = now + ttl_ms;
-	if (!q->a.n)
-		q->a.status = DNS_NO_ADDRESS;
+	ret_a->expires = now + ttl_ms;
+	if (!ret_a->n)
+		ret_a->status = DNS_NO_ADDRESS;
 }
 
 /* What was looked up wrongly (no memory, no server) says nothing about the name. */
@@ -320,22 +328,31 @@ void dns_remember(struct dns_query *q, int kind, uint64_t now)
 	dns_cache_put(q->dns->cache, q->host, kind, &a);
 }
 
-/* From c-ares, which is done with it. */
-void dns_came_back(struct dns_query *q)
+/* c-ares is done with one of its questions. */
+static void put_down(struct dns_query *q)
 {
 	q->in->asked--;
+	if (--q->asked)
+		return;
 	q->in = NULL;
-	q->dns->naming -= q->naming;
 	if (q->detached)
 		query_free(q);
-	else
+}
+
+void dns_came_back(struct dns_query *q)
+{
+	q->dns->naming -= q->naming;
+	if (!q->detached)
 		dns_answered(q);
+	put_down(q);
 }
 
 struct channel *dns_goes_out(struct dns_query *q)
 {
-	q->in = q->dns->channel;
+	if (!q->in)
+		q->in = q->dns->channel;
 	q->in->asked++;
+	q->asked++;
 	return q->in;
 }
 
@@ -349,24 +366,102 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 	struct dns_query *q = arg;
 
 	(void)timeouts;
-	if (dns_tells(status)) {
+	if (dns_tells(status) && (status == ARES_SUCCESS || !q->a.n)) { /* a half is better than none */
 		uint64_t now = loop_now(q->dns->loop);
 		q->a.status = dns_status_of(status);
 		if (q->a.status == DNS_OK)
-			take_addresses(q, ai, now);
+			take_addresses(&q->a, ai, now);
 		dns_remember(q, q->rq.family, now);
 	}
 	ares_freeaddrinfo(ai);
 	dns_came_back(q);
 }
 
-static void ask(struct dns_query *q)
+static void ask_for(struct dns_query *q, const char *host, int family, ares_addrinfo_callback heard)
 {
 	struct channel *ch = dns_goes_out(q);
-	const struct ares_addrinfo_hints hints = { .ai_family = q->rq.family, .ai_socktype = SOCK_DGRAM };
+	const struct ares_addrinfo_hints hints = { .ai_family = family, .ai_socktype = SOCK_DGRAM };
 
-	ares_getaddrinfo(ch->ares, q->host, NULL, &hints, on_answer, q); /* may answer at once */
+	ares_getaddrinfo(ch->ares, host, NULL, &hints, heard, q); /* may answer at once */
 	dns_arm(ch);
+}
+
+static void ask(struct dns_query *q)
+{
+	ask_for(q, q->host, q->rq.family, on_answer);
+	if (q->rq.family == AF_UNSPEC)
+		loop_timer_set(q->dns->loop, &q->apart, APART_MS);
+}
+
+/* ---- one family at a time ---- */
+
+static bool has_way_to(const struct addr *a)
+{
+	struct addr own;
+
+	return addr_towards(a, &own) == 0;
+}
+
+/* IPv6 goes first if there is a way to it (RFC 6724 6, rules 1 and 6); among each other c-ares has put them in order. */
+static void add_half(struct dns_answers *a, const struct dns_answers *half)
+{
+	const struct dns_answers had = *a;
+	const struct dns_answers *v6 = addr_family(&half->addr[0]) == AF_INET6 ? half : &had;
+	const struct dns_answers *first = !had.n || (v6 == half) == has_way_to(&v6->addr[0]) ? half : &had;
+	const struct dns_answers *second = first == half ? &had : half;
+
+	a->n = MIN(first->n + second->n, (size_t)DNS_ADDRESSES_MAX);
+	for (size_t i = 0; i < a->n; i++)
+		a->addr[i] = i < first->n ? first->addr[i] : second->addr[i - first->n];
+	a->expires = had.n ? MIN(had.expires, half->expires) : half->expires;
+}
+
+static void on_half(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
+{
+	struct dns_query *q = arg;
+	uint64_t now = loop_now(q->dns->loop);
+	struct dns_answers half = { 0 };
+	bool wanted = !q->detached && !q->answered;
+
+	(void)timeouts;
+	q->halves--;
+	if (wanted && status == ARES_SUCCESS)
+		take_addresses(&half, ai, now);
+	ares_freeaddrinfo(ai);
+	if (half.n) {
+		add_half(&q->a, &half);
+		dns_remember(q, AF_UNSPEC, now);
+	}
+	if (wanted && q->a.n && q->halves)
+		loop_timer_set(q->dns->loop, &q->apart, REST_MS);
+	else if (wanted && q->a.n)
+		dns_answered(q);
+	put_down(q);
+}
+
+/* A name that has dots is asked for as it is: through a search list each family goes on by itself until it finds something, and
+ * what one finds may be another host's. */
+static void ask_half(struct dns_query *q, int family)
+{
+	const char *dot = strrchr(q->host, '.');
+	char host[DNS_NAME_MAX + 2];
+
+	(void)snprintf(host, sizeof(host), dot && dot[1] ? "%s." : "%s", q->host);
+	ask_for(q, host, family, on_half);
+}
+
+static void on_apart(struct timer *t, uint64_t now)
+{
+	struct dns_query *q = container_of(t, struct dns_query, apart);
+
+	(void)now;
+	if (q->a.n) {
+		deliver(q);
+	} else if (!q->answered) {
+		q->halves = 2;
+		ask_half(q, AF_INET);
+		ask_half(q, AF_INET6);
+	}
 }
 
 /* What needs nobody to be asked: an address, or a name asked before. */
@@ -403,6 +498,7 @@ struct dns_query *dns_query_new(struct dns *d, const struct dns_request *rq, con
 	q->rq = *rq;
 	q->age = d->age;
 	q->timer.fire = on_query_timer;
+	q->apart.fire = on_apart;
 	memcpy(q->host, host, n + 1);
 	list_append(&d->queries, &q->node);
 	return q;
@@ -430,6 +526,7 @@ struct dns_query *dns_cancel(struct dns_query *q)
 	if (!q)
 		return NULL;
 	timer_stop(&q->timer);
+	timer_stop(&q->apart);
 	list_unlink(&q->node);
 	if (q->in)
 		q->detached = true;

@@ -47,7 +47,10 @@ struct dns_query {
 	struct dns *dns;
 	struct dns_request rq; /* its host is below */
 	struct timer timer;    /* see above */
+	struct timer apart;    /* both families are asked for apart, or one of them has waited for the other */
 	struct channel *in;    /* c-ares works on it */
+	unsigned asked;	       /* its questions that c-ares works on */
+	unsigned halves;       /* those of them that are for one family of two */
 	unsigned age;	       /* of the resolver when it was asked */
 	bool detached;	       /* nobody waits: freed when c-ares is done */
 	bool answered;

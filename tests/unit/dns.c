@@ -17,6 +17,10 @@ static const struct dns_row names[] = {
 	{ "short.test", "192.0.2.8", NULL, 0, RCODE_OK },
 	{ "empty.test", NULL, NULL, 60, RCODE_OK },
 	{ "broken.test", NULL, NULL, 0, RCODE_SERVFAIL },
+	{ "no6.test", "192.0.2.9", SILENCE, 60, RCODE_OK },
+	{ "no4.test", SILENCE, "2001:db8::9", 60, RCODE_OK },
+	{ "none6.test", NULL, SILENCE, 60, RCODE_OK },
+	{ "v4.test.search.test", NULL, "2001:db8::4", 60, RCODE_OK },
 	{ "silent.test", NULL, NULL, 0, NO_ANSWER },
 	{ "7.2.0.192.in-addr.arpa", "client.example", NULL, 60, RCODE_OK },
 	{ "8.2.0.192.in-addr.arpa", "<img>.example", NULL, 60, RCODE_OK },
@@ -190,6 +194,88 @@ static void a_silent_name_ends_by_its_deadline_or_the_last_try(void **state)
 	w->over = false;
 	assert_int_equal(look_up(w, "silent.test", AF_INET), DNS_TIMEOUT); /* remembered */
 	assert_in_range(w->server.questions, 2, 2);
+}
+
+/* With its usual patience the question for both would go on for longer than anybody waits. */
+static void a_family_that_is_not_answered_does_not_take_the_other_one_along(void **state)
+{
+	struct world *w = *state;
+	const struct dns_options o = { .servers = w->server.servers };
+	uint64_t t0 = loop_now(w->l);
+
+	dns_free(w->dns);
+	assert_int_equal(dns_new(w->l, &o, &w->dns), 0);
+	assert_int_equal(look_up(w, "no6.test", AF_UNSPEC), DNS_OK);
+	assert_string_equal(w->list, "192.0.2.9:3478");
+	assert_int_equal(look_up(w, "no4.test", AF_UNSPEC), DNS_OK);
+	assert_string_equal(w->list, "[2001:db8::9]:3478");
+	assert_true(loop_now(w->l) - t0 < 5000);
+	w->server.questions = 0;
+	assert_int_equal(look_up(w, "no6.test", AF_UNSPEC), DNS_OK); /* remembered */
+	assert_string_equal(w->list, "192.0.2.9:3478");
+	assert_int_equal(w->server.questions, 0);
+	start(w, "no6.test", AF_INET6);
+	w->q = dns_cancel(w->q);
+	start(w, "none6.test", AF_UNSPEC); /* for dns_free() to cancel while it is asked apart */
+	support_run_for(w->l, 600);
+	assert_false(w->over);
+}
+
+/* Those questions get lost and are repeated: each family's own is quicker then. */
+static void families_that_were_asked_for_apart_come_together_and_in_order(void **state)
+{
+	struct world *w = *state;
+	const struct dns_options o = { .servers = w->server.servers };
+	uint64_t t0 = loop_now(w->l);
+	struct addr own, six;
+	unsigned first;
+
+	assert_int_equal(addr_parse(TEXT("2001:db8::1"), 0, &six), 0);
+	first = addr_towards(&six, &own) == 0 ? AF_INET6 : AF_INET; /* is there a way? */
+	dns_free(w->dns);
+	assert_int_equal(dns_new(w->l, &o, &w->dns), 0);
+	w->server.lost = 2;
+	assert_int_equal(look_up(w, "both.test", AF_UNSPEC), DNS_OK);
+	assert_true(loop_now(w->l) - t0 < 1500);
+	assert_int_equal(w->got.n, 3);
+	assert_int_equal(strncmp(w->list, "[2001:db8::1]:3478", 18) == 0, first == AF_INET6);
+	assert_in_range(w->got.ttl_ms, 59000, 60000);
+}
+
+static void a_family_that_is_asked_for_by_itself_is_not_looked_for_under_other_names(void **state)
+{
+	struct world *w = *state;
+	const struct dns_options o = { .servers = w->server.servers };
+
+	dns_free(w->dns);
+	assert_int_equal(setenv("LOCALDOMAIN", "search.test", 1), 0);
+	assert_int_equal(dns_new(w->l, &o, &w->dns), 0);
+	assert_int_equal(unsetenv("LOCALDOMAIN"), 0);
+	assert_int_equal(look_up(w, "v4.test", AF_INET6), DNS_OK); /* there is a list, and who asks for one family gets it */
+	assert_string_equal(w->list, "[2001:db8::4]:3478");
+	w->server.lost = 2;
+	assert_int_equal(look_up(w, "v4.test", AF_UNSPEC), DNS_OK);
+	assert_string_equal(w->list, "192.0.2.7:3478");
+}
+
+/* The answer for both comes after one for the halves: it has all of the name, and is what is remembered. */
+static void a_family_that_is_answered_late_is_remembered_with_the_other_one(void **state)
+{
+	static const struct dns_row late[] = { { "no6.test", "192.0.2.9", "2001:db8::9", 60, RCODE_OK } };
+	struct world *w = *state;
+	const struct dns_options o = { .servers = w->server.servers, .timeout_ms = 1000, .tries = 2 };
+
+	dns_free(w->dns);
+	assert_int_equal(dns_new(w->l, &o, &w->dns), 0);
+	assert_int_equal(look_up(w, "no6.test", AF_UNSPEC), DNS_OK);
+	assert_int_equal(w->got.n, 1);
+	w->server.rows = late; /* c-ares asks again */
+	w->server.n_rows = 1;
+	support_run_for(w->l, 1500);
+	w->server.questions = 0;
+	assert_int_equal(look_up(w, "no6.test", AF_UNSPEC), DNS_OK);
+	assert_int_equal(w->got.n, 2);
+	assert_int_equal(w->server.questions, 0);
 }
 
 static void who_cancelled_hears_nothing(void **state)
@@ -452,6 +538,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(numbers_and_localhost_ask_nobody, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_of_etc_hosts_are_found_there, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_silent_name_ends_by_its_deadline_or_the_last_try, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_family_that_is_not_answered_does_not_take_the_other_one_along, setup, teardown),
+		cmocka_unit_test_setup_teardown(families_that_were_asked_for_apart_come_together_and_in_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_family_that_is_asked_for_by_itself_is_not_looked_for_under_other_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_family_that_is_answered_late_is_remembered_with_the_other_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(who_cancelled_hears_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_answer_is_remembered_as_long_as_it_says, setup, teardown),
 		cmocka_unit_test(the_memory_forgets_what_is_old_and_what_is_too_much),

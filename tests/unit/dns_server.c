@@ -132,6 +132,13 @@ static const struct dns_row *find_row(const struct dns_server *s, const char *na
 	return NULL;
 }
 
+static bool is_ignored(const struct dns_row *row, unsigned type)
+{
+	const char *of = !row ? NULL : type == TYPE_A ? row->v4 : type == TYPE_AAAA ? row->v6 : NULL;
+
+	return of && !strcmp(of, SILENCE);
+}
+
 static void answer(struct dns_server *s, uint8_t *p, size_t n, const struct sockaddr *to, socklen_t to_n)
 {
 	char name[256];
@@ -145,7 +152,7 @@ static void answer(struct dns_server *s, uint8_t *p, size_t n, const struct sock
 	s->questions++;
 	row = find_row(s, name);
 	rcode = row ? row->rcode : RCODE_NXDOMAIN;
-	if (rcode == NO_ANSWER)
+	if (rcode == NO_ANSWER || is_ignored(row, load_be16(p + end)))
 		return;
 	p[2] |= 0x80; /* a response */
 	p[3] = (uint8_t)(0x80 | rcode);
@@ -166,7 +173,9 @@ static void on_question(struct io *io, int events)
 	ssize_t n = recvfrom(io->fd, buf, 512, 0, (struct sockaddr *)&from, &from_n);
 
 	(void)events;
-	if (n > 0)
+	if (s->lost)
+		s->lost--;
+	else if (n > 0)
 		answer(s, buf, (size_t)n, (const struct sockaddr *)&from, from_n);
 }
 

@@ -9,6 +9,8 @@
 
 enum { RCODE_OK = 0, RCODE_SERVFAIL = 2, RCODE_NXDOMAIN = 3, NO_ANSWER = 100 };
 
+#define SILENCE "silence" /* as v4 or v6: questions of this type are not answered */
+
 struct dns_row {
 	const char *name;
 	const char *v4, *v6; /* addresses, separated by blanks; NULL: none. v4 of a name of .arpa: what it points to */
@@ -23,6 +25,7 @@ struct dns_server {
 	const struct dns_row *rows;
 	size_t n_rows;
 	unsigned questions; /* that came in */
+	unsigned lost; /* so many of the next ones are not even that */
 	char servers[ADDR_STRLEN]; /* for struct dns_options */
 };
 void dns_server_start(struct dns_server *s, struct loop *l, const struct dns_row *rows, size_t n);

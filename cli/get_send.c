@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A file for the sender of a share, which takes some: sealed record by record, and where it breaks off it goes on at what the other side says it
- * has. The salt is new for each call, so the same file sent twice is two files.
+ * has. The salt is new for each call, so the same file sent twice is two files; and a file that is not what it was is sent no further, for a
+ * record may have gone already, and goes under one key with one content only.
  *
  * Blocking, one step after the other; what is sent is read from the disk a record at a time.
  */
@@ -15,6 +16,7 @@
 #include "common/bytes.h"
 #include "common/fd.h"
 #include "common/json.h"
+#include "share/tree.h"
 
 struct sending {
 	struct get *g;
@@ -22,7 +24,7 @@ struct sending {
 	char name[256], where[48], salt_hex[SHARE_HEX_STRLEN];
 	uint8_t salt[SHARE_SALT];
 	int fd;
-	struct stat st;
+	struct tree_identity was;
 	uint64_t size, offset; /* offset: of records */
 	struct share_records_ctx *ctx;
 	uint8_t buf[RECORD_SIZE];
@@ -37,14 +39,16 @@ static int fail_at(struct sending *s, const char *why)
 static int open_file(struct sending *s)
 {
 	char copy[4096];
+	struct stat st;
 	int r;
 
 	s->fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (s->fd < 0 || fstat(s->fd, &s->st) < 0)
+	if (s->fd < 0 || fstat(s->fd, &st) < 0)
 		return fail_at(s, strerror(errno));
-	if (!S_ISREG(s->st.st_mode))
+	if (!S_ISREG(st.st_mode))
 		return fail_at(s, "is no file");
-	s->size = (uint64_t)s->st.st_size;
+	s->was = tree_identity_of(&st);
+	s->size = (uint64_t)st.st_size;
 	(void)snprintf(copy, sizeof copy, "%s", s->path);
 	(void)snprintf(s->name, sizeof s->name, "%s", basename(copy));
 	r = bytes_random(s->salt, sizeof s->salt);
@@ -96,7 +100,6 @@ static int put_record(struct sending *s, uint64_t number)
 {
 	uint64_t at = number * RECORD_PLAIN;
 	size_t n = (size_t)MIN(s->size - at, (uint64_t)RECORD_PLAIN), got = 0;
-	struct stat now;
 
 	while (got < n) {
 		ssize_t r = pread(s->fd, s->buf + got, n - got, (off_t)(at + got));
@@ -105,7 +108,7 @@ static int put_record(struct sending *s, uint64_t number)
 			return fail_at(s, r < 0 ? strerror(errno) : "has become shorter while it was sent");
 		got += (size_t)r;
 	}
-	if (fstat(s->fd, &now) < 0 || now.st_mtim.tv_sec != s->st.st_mtim.tv_sec || now.st_mtim.tv_nsec != s->st.st_mtim.tv_nsec)
+	if (!tree_same(&s->was, s->fd))
 		return fail_at(s, "has changed while it was sent");
 	if (share_records_seal(s->ctx, (uint32_t)number, number + 1 == share_records_count(s->size), s->buf, n, s->buf) < 0)
 		return fail_at(s, "cannot be encrypted");

@@ -50,7 +50,7 @@ static int open_below(int root, const char *path, int flags)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-static struct tree_identity identity_of(const struct stat *st)
+struct tree_identity tree_identity_of(const struct stat *st)
 {
 	return (struct tree_identity){ .dev = st->st_dev, .ino = st->st_ino, .size = st->st_size, .mtime = st->st_mtim, .ctime = st->st_ctim };
 }
@@ -71,7 +71,7 @@ static int note(struct tree_entry *e, const struct stat *st)
 {
 	int r = bytes_random(e->salt, sizeof(e->salt));
 
-	e->identity = identity_of(st);
+	e->identity = tree_identity_of(st);
 	e->size = (uint64_t)st->st_size;
 	e->mtime = st->st_mtim.tv_sec;
 	e->has_sha = false;

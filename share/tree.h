@@ -44,6 +44,7 @@ const struct tree_entry *tree_named(const struct tree *t, struct text shown, uin
 /* A descriptor of it, and what it is; -ESTALE: it is another file than when it was scanned, and its entry is brought up to date;
  * -ENOENT and others. */
 int tree_open_entry(struct tree *t, uint64_t n, int *ret_fd, struct tree_identity *ret_was);
+struct tree_identity tree_identity_of(const struct stat *st);
 /* As -ESTALE of above, while fd is being read. The entry does not tell: another look may have brought it up to date meanwhile. */
 bool tree_same(const struct tree_identity *was, int fd);
 

@@ -246,6 +246,25 @@ def _(w):
         subprocess.run(["umount", "-l", box], check=False)
 
 
+@case("an upload whose file is written to while the way is away goes no further, be its date as before")
+def _(w):
+    two_agents(w)
+    os.mkdir(w.path("box"))
+    path = fill(w.path("out/a.bin"), 150 * MB)
+    date = os.stat(path).st_mtime_ns
+    with share(w, "--upload", w.path("box")) as s:
+        r = get(w, s.code, "--send", path)
+        s.event("uploading")
+        w.kill_hard(w.agents["home"])
+        with open(path, "r+b") as f:
+            f.write(b"another")
+        os.utime(path, ns=(date, date))
+        w.start_agent("home")
+        r.ends(1)
+        if "has changed while it was sent" not in "".join(r.errors):
+            raise Failed(f"    {r.errors}")
+
+
 @case("an upload that is broken off leaves nothing behind, and one that is interrupted goes on")
 def _(w):
     two_agents(w)

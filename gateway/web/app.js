@@ -337,30 +337,47 @@
 
 	// ---- uploads ----
 
-	// The salt of an upload is what it goes on by: kept, so that a page that was closed can go on with the same file.
-	const salt_key = (f) => "stile-upload-" + share.id + "-" + Stile.hex(Stile.sha256(Stile.utf8.encode([f.name, f.size, f.lastModified].join("\n"))));
-	const salt_of = (f) => {
-		const kept = store && store.getItem(salt_key(f));
-		if (kept)
-			return kept;
-		const salt = Stile.hex(crypto.getRandomValues(new Uint8Array(16)));
-		if (store)
-			store.setItem(salt_key(f), salt);
-		return salt;
+	// The salt of an upload is what it goes on by: kept, so that a page that was closed can go on with the same file. No two contents may
+	// meet one salt, and a name, a size and a date tell no content: so beside it is the digest of what has been sent, which the file must
+	// still have, and one line at a time has it, of all pages of this browser.
+	const note_key = (f) => "stile-upload-" + share.id + "-" + Stile.hex(Stile.sha256(Stile.utf8.encode([f.name, f.size, f.lastModified].join("\n"))));
+	const alone = (key, fn) => store && navigator.locks ? navigator.locks.request(key, { ifAvailable: true }, (lock) => fn(lock && key)) : fn(null);
+	const digest = (sha) => Stile.hex(sha.copy().digest());
+	const note_of = async (line, f, key) => {
+		let note = null;
+		try {
+			note = key && JSON.parse(store.getItem(key));
+		} catch (e) { /* an older page's */ }
+		if (note && note.n > 0 && digest(await hash_on(line, f, new Stile.Sha256(), note.n)) === note.sha256)
+			return note;
+		return { salt: Stile.hex(crypto.getRandomValues(new Uint8Array(16))), n: 0 };
+	};
+	const keep_note = (key, note) => {
+		try {
+			store.setItem(key, JSON.stringify(note));
+		} catch (e) {
+			store.removeItem(key); // none is better than one that does not tell all that has been sent
+		}
 	};
 	const offset_of = (res) => {
 		const v = Number(res.headers.get("Upload-Offset"));
 		return Number.isSafeInteger(v) && v >= 0 ? v : 0;
 	};
 	const read = async (f, from, to) => new Uint8Array(await f.slice(from, to).arrayBuffer());
-	// The digest of what has gone already, read again: a hash cannot be kept.
-	const hash_up_to = async (line, f, upto) => {
-		const sha = new Stile.Sha256(), step = PIECE * Stile.RECORD;
-		for (let at = 0; at < upto; at += step) {
+	// Up to there from where it is; a digest itself cannot be kept and gone on with.
+	const hash_on = async (line, f, sha, upto) => {
+		for (let at = sha.n; at < upto; at += PIECE * Stile.RECORD) {
 			if (line.stopped)
 				throw new Refused("cancelled");
-			sha.update(await read(f, at, Math.min(upto, at + step)));
+			sha.update(await read(f, at, Math.min(upto, at + PIECE * Stile.RECORD)));
 		}
+		return sha;
+	};
+	// The digest of what the other side has, read again; what was sent beyond that goes again only if it is what it was.
+	const hash_again = async (line, f, have, note) => {
+		const sha = await hash_on(line, f, new Stile.Sha256(), have);
+		if (note.n && digest(await hash_on(line, f, sha.copy(), note.n)) !== note.sha256)
+			throw new Refused("changed");
 		return sha;
 	};
 	const sealed_piece = async (key, f, number, total, sha) => {
@@ -380,11 +397,12 @@
 			try {
 				if (at === null) {
 					at = await way.offset();
-					sha = await hash_up_to(line, way.file, way.plain_of(at));
+					sha = await hash_again(line, way.file, way.plain_of(at), way.note);
 					if (at && at === way.all) // all of it is there: the answer to the last piece was lost
 						return { told: await way.whole(), sha256: Stile.hex(sha.digest()) };
 				}
 				const piece = await way.piece(at, sha);
+				way.sending(sha);
 				const res = await way.put(at, piece);
 				if (res.status === 409 && res.headers.get("Stile-Error"))
 					throw new Refused(res.headers.get("Stile-Error"));
@@ -411,11 +429,12 @@
 		line.abort = () => abort.abort();
 		return Object.assign({ signal: abort.signal }, options);
 	};
-	const sealed_way = async (line, f, salt) => {
-		const key = await Stile.streamKey(share.secret, Stile.unhex(salt), "upload"), total = Stile.recordsOf(f.size), all = Stile.cipherSize(f.size);
+	const sealed_way = async (line, f, kept_at) => {
+		const note = await note_of(line, f, kept_at), salt = note.salt, key = await Stile.streamKey(share.secret, Stile.unhex(salt), "upload");
+		const total = Stile.recordsOf(f.size), all = Stile.cipherSize(f.size);
 		const name = Stile.utf8.encode(JSON.stringify({ name: f.name, size: f.size })), step = Stile.RECORD + Stile.TAG;
 		return {
-			file: f, all, resumed: false,
+			file: f, note, all, resumed: false,
 			plain_of(at) {
 				return at === all ? f.size : Math.floor(at / step) * Stile.RECORD;
 			},
@@ -426,6 +445,13 @@
 			},
 			piece(at, sha) {
 				return sealed_piece(key, f, at / step, total, sha);
+			},
+			sending(sha) {
+				if (sha.n <= note.n)
+					return;
+				Object.assign(note, { n: sha.n, sha256: digest(sha) });
+				if (kept_at)
+					keep_note(kept_at, note);
 			},
 			put(at, piece) {
 				return ask("u/" + salt, abortable(line, { method: "PUT", body: piece, headers: { "Content-Range": `bytes ${at}-${at + piece.length - 1}/${all}` } }));
@@ -438,9 +464,16 @@
 			},
 		};
 	};
+	const send_sealed = async (line, f, key) => {
+		const got = await send_pieces(line, await sealed_way(line, f, key));
+		if (key)
+			store.removeItem(key);
+		return got;
+	};
 	const plain_way = (line, f) => ({
-		file: f, all: f.size, resumed: false,
+		file: f, note: { n: 0 }, all: f.size, resumed: false,
 		plain_of: (at) => at,
+		sending: () => {},
 		async offset() {
 			const res = await fetch(plain_place("n/" + encodeURIComponent(f.name)), abortable(line, { method: "HEAD", cache: "no-store" }));
 			const at = res.ok ? offset_of(res) : 0;
@@ -466,7 +499,7 @@
 		whole: async () => ({}),
 	});
 	const upload = async (line, f) => {
-		const limit = share.meta.upload && share.meta.upload.limit, salt = salt_of(f);
+		const limit = share.meta.upload && share.meta.upload.limit;
 		if (limit && f.size > limit)
 			throw new Refused("limit");
 		line.stopped = false;
@@ -476,12 +509,10 @@
 				line.abort();
 		};
 		try {
-			const got = await send_pieces(line, share.plain ? plain_way(line, f) : await sealed_way(line, f, salt));
+			const got = share.plain ? await send_pieces(line, plain_way(line, f)) : await alone(note_key(f), (key) => send_sealed(line, f, key));
 			line.sha = got.sha256;
 			if (got.told.sha256)
 				line.verdict = got.told.sha256 === got.sha256;
-			if (store)
-				store.removeItem(salt_key(f));
 			line.set("done", say("sent", size(f.size), got.told.name || f.name));
 		} finally {
 			line.stop = line.abort = null;

@@ -51,6 +51,9 @@ const Stile = (() => {
 			this.fill = bytes.length - whole;
 			return this;
 		}
+		copy() {
+			return Object.assign(new Sha256(), { h: this.h.slice(), block: this.block.slice(), fill: this.fill, n: this.n });
+		}
 		rounds(b, from, to) {
 			const w = this.w, s = this.h;
 			let h0 = s[0], h1 = s[1], h2 = s[2], h3 = s[3], h4 = s[4], h5 = s[5], h6 = s[6], h7 = s[7];

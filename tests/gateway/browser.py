@@ -227,6 +227,51 @@ def _(w):
             raise Failed(f"    {s.way.carried[1] - before} bytes went for {SIZE}: it began anew")
 
 
+def salts(page):
+    """Of the uploads that this page has asked for."""
+    return set(page.js("performance.getEntriesByType('resource').map((e) => e.name).filter((n) => n.includes('/u/')).map((n) => n.split('/u/')[1])"))
+
+
+@case("no two contents of uploads meet one salt: files alike in name, size and date, at once or one after the other")
+def _(w):
+    size, date = 9 * MB, time.time_ns()
+    paths = [fill(w.path(f"mine/{n}/x.bin"), size, n.encode()) for n in ("a", "b")]
+    for path in paths:
+        os.utime(path, ns=(date, date))
+    os.makedirs(w.path("in"))
+    with Set(w) as s, share(w, "--upload", w.path("in")) as t:
+        page = s.open(t.link).state("ready")
+        page.choose(*paths)
+        for n in (0, 1):
+            page.line("uploads", "done", n=n)
+        got = {sha(os.path.join(w.path("in"), name)) for name in os.listdir(w.path("in"))}
+        if got != {sha(p) for p in paths} or len(salts(page)) != 2:
+            raise Failed(f"    {os.listdir(w.path('in'))} by {salts(page)}")
+        page.close()
+        page = s.open(t.link).state("ready")
+        s.way.cut_up[:] = [MB] * 20
+        page.choose(paths[0])
+        wait_for("it is cut", lambda: s.way.cuts, PATIENCE)
+        s.way.asleep = True
+        other = fill(w.path("mine/other"), size, b"c")
+        os.utime(other, ns=(date, date))
+        os.replace(other, paths[0])
+        s.way.asleep = False
+        page.line("uploads", "failed")
+        if "changed meanwhile" not in page.says("#uploads .note"):
+            raise Failed(f"    {page.says('#uploads .note')}")
+        s.way.cut_up[:] = []
+        before = salts(page)
+        page.close()
+        page = s.open(t.link).state("ready")
+        page.choose(paths[0])
+        page.line("uploads", "done")
+        if not before or len(salts(page)) != 1 or salts(page) & before:
+            raise Failed(f"    {salts(page)} after {before}")
+        if sha(paths[0]) not in {sha(os.path.join(w.path("in"), name)) for name in os.listdir(w.path("in"))}:
+            raise Failed("    it is not the same")
+
+
 @case("an upload whose last answer is lost on the way is known to be there, with its checksum, and is there once")
 def _(w):
     path = fill(w.path("mine/small.bin"), 100000)

@@ -440,6 +440,8 @@
 			},
 			async offset() {
 				const at = offset_of(taken(await ask("u/" + salt, abortable(line, { method: "POST", body: await Stile.seal(share.secret, "name", name) }))));
+				if (at % step && at !== all) // within a record: it would go under the number of another one
+					throw new Refused("altered");
 				this.resumed = this.resumed || at > 0;
 				return at;
 			},

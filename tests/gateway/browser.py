@@ -272,6 +272,22 @@ def _(w):
             raise Failed("    it is not the same")
 
 
+@case("an upload that a gateway would have go on within a record does not, for it would go under another one's number")
+def _(w):
+    path = fill(w.path("mine/x.bin"), MB)
+    os.makedirs(w.path("in"))
+    with Set(w) as s, share(w, "--upload", w.path("in")) as t:
+        page = s.open(t.link).state("ready")
+        page.js("""{ const real = window.fetch; window.asked = []; window.fetch = async (url, o) => {
+            const r = await real(url, o);
+            window.asked.push(o.method);
+            return o.method === "POST" ? new Response(null, { status: 200, headers: { "Upload-Offset": "32776" } }) : r; }; }""")
+        page.choose(path)
+        wait_for("it has failed, or goes on", lambda: page.js("asked.includes('PUT') || document.querySelector('#uploads tr').dataset.state === 'failed'"))
+        if page.js("asked.includes('PUT')") or "altered" not in page.says("#uploads .note"):
+            raise Failed(f"    {page.says('#uploads .note')}")
+
+
 @case("an upload whose last answer is lost on the way is known to be there, with its checksum, and is there once")
 def _(w):
     path = fill(w.path("mine/small.bin"), 100000)

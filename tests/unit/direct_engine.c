@@ -523,6 +523,119 @@ static void the_end_of_a_link_is_told_and_resets_its_connections(void **state)
 	finish(&t);
 }
 
+/* ---- a visitor that has said all, and is slow to read the answer ---- */
+
+enum { ANSWER = 4500000, SMALL = 4096 };
+
+static bool answered_and_told(struct test *t)
+{
+	uint8_t p[16384];
+	ssize_t r;
+
+	if (talk.b < 0 && !talk.shut[1])
+		talk.b = accept4(talk.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (talk.b >= 0 && !talk.ended[1])
+		talk.ended[1] = recv(talk.b, p, sizeof(p), MSG_DONTWAIT) == 0;
+	while (talk.b >= 0 && talk.ended[1] && talk.sent[1] < ANSWER) {
+		size_t n = MIN(sizeof(p), ANSWER - talk.sent[1]);
+
+		for (size_t i = 0; i < n; i++)
+			p[i] = byte_at(1, talk.sent[1] + i);
+		r = send(talk.b, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (r < 0)
+			break;
+		talk.sent[1] += (size_t)r;
+	}
+	if (talk.sent[1] == ANSWER && talk.b >= 0) {
+		talk.shut[1] = true;
+		closep(&talk.b);
+	}
+	return t->sides[HOST].streams_ended == 1; /* so the visitor's engine has all */
+}
+
+/* All has crossed, both ways have ended, and a's socket has taken as much as it can. */
+static void answer_a_slow_reader(struct test *t)
+{
+	int small = SMALL;
+	struct addr at;
+
+	begin(t, 0);
+	at = visit(t, SOCK_STREAM);
+	open_link(t, 200);
+	assert_true(wait_for(t, up_direct));
+	talk = (struct talk){ .a = -1, .b = -1 };
+	talk.listener = bound(SOCK_STREAM, &t->target);
+	talk.a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(talk.a >= 0);
+	assert_int_equal(setsockopt(talk.a, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	assert_int_equal(connect(talk.a, &at.sa, addr_len(&at)), 0);
+	assert_int_equal(send(talk.a, "?", 1, MSG_NOSIGNAL), 1);
+	assert_int_equal(shutdown(talk.a, SHUT_WR), 0);
+	assert_true(wait_for(t, answered_and_told));
+}
+
+static bool all_is_read(struct test *t)
+{
+	uint8_t p[65536];
+	ssize_t r;
+
+	(void)t;
+	while ((r = recv(talk.a, p, sizeof(p), MSG_DONTWAIT)) > 0) {
+		for (ssize_t i = 0; i < r; i++)
+			if (p[i] != byte_at(1, talk.got[0] + (size_t)i))
+				fail_msg("byte %zu is another one", talk.got[0] + (size_t)i);
+		talk.got[0] += (size_t)r;
+	}
+	talk.ended[0] = r == 0;
+	talk.reset[0] = r < 0 && errno != EAGAIN;
+	return talk.ended[0] || talk.reset[0];
+}
+
+static void who_reads_the_answer_late_gets_all_of_it(void **state)
+{
+	struct test t = { .no_relay = true };
+
+	(void)state;
+	answer_a_slow_reader(&t);
+	assert_int_equal(t.sides[VISITOR].streams_ended, 0);
+	assert_true(wait_for(&t, all_is_read));
+	assert_int_equal(talk.got[0], ANSWER);
+	assert_true(talk.ended[0]);
+	assert_true(wait_for(&t, told_ends));
+	assert_int_equal(t.sides[VISITOR].bytes[1], ANSWER);
+	talk_end();
+	finish(&t);
+}
+
+static void the_end_of_a_visit_resets_who_has_not_read_all(void **state)
+{
+	struct test t = { .no_relay = true };
+
+	(void)state;
+	answer_a_slow_reader(&t);
+	assert_int_equal(channel_send(t.sides[VISITOR].channel, CHILD_UNLISTEN,
+				      &(struct child_visit){ .visit = VISIT }),
+			 0);
+	assert_true(wait_for(&t, told_ends));
+	assert_string_equal(t.sides[VISITOR].why, "the visit was ended");
+	assert_true(wait_for(&t, all_is_read));
+	assert_true(talk.reset[0] && talk.got[0] < ANSWER);
+	talk_end();
+	finish(&t);
+}
+
+static void an_engine_ends_with_an_answer_that_is_not_read(void **state)
+{
+	struct test t = { .no_relay = true };
+
+	(void)state;
+	answer_a_slow_reader(&t);
+	finish(&t);
+	assert_true(all_is_read(NULL));
+	assert_true(talk.reset[0]);
+	talk_end();
+}
+
 static int udp_a = -1, udp_b = -1;
 static unsigned udp_back;
 static struct addr udp_at;
@@ -785,6 +898,9 @@ int main(void)
 		cmocka_unit_test(what_the_host_does_not_allow_is_refused_with_its_reason),
 		cmocka_unit_test(a_reset_is_passed_on_as_one),
 		cmocka_unit_test(the_end_of_a_link_is_told_and_resets_its_connections),
+		cmocka_unit_test(who_reads_the_answer_late_gets_all_of_it),
+		cmocka_unit_test(the_end_of_a_visit_resets_who_has_not_read_all),
+		cmocka_unit_test(an_engine_ends_with_an_answer_that_is_not_read),
 		cmocka_unit_test(datagrams_cross_and_come_back_long_ones_too),
 		cmocka_unit_test(a_flow_that_has_ended_outlives_its_listener),
 		cmocka_unit_test(a_ping_comes_back),

@@ -623,6 +623,39 @@ static void a_reader_that_stalls_leaves_the_others_at_full_speed(void **state)
 	world_close(&w);
 }
 
+/* It is charged, and has its place, until it is taken: who ends his streams does not have more of them kept here. */
+static void what_is_not_taken_when_a_stream_has_ended_is_kept_and_counted(void **state)
+{
+	struct world w = { 0 };
+	struct app_stream *a, *sa;
+	struct quic_info i;
+
+	(void)state;
+	world_open(&w, 200);
+	world_wire(&w, 0, PATH_DIRECT, 10, 50, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	a = world_send(&w, VISITOR, 1000, false);
+	world_run(&w, 200);
+	sa = other(&w, VISITOR, a);
+	sa->stalled = sa->finish = true;
+	world_continue(&w.ends[HOST], sa, 0);
+	a->finish = true;
+	world_continue(&w.ends[VISITOR], a, 1000000);
+	world_run(&w, 3000);
+	assert_null(a->s);
+	assert_true(sa->finished && sa->pending == 1000000);
+	assert_non_null(sa->s);
+	quic_conn_info(peer_link_quic(w.ends[HOST].l), &i);
+	assert_true(i.held == 1000000 && i.streams == 1);
+	quic_stream_consumed(peer_link_quic(w.ends[HOST].l), sa->s, sa->pending);
+	assert_non_null(sa->s); /* not from inside of this */
+	peer_link_flush(w.ends[HOST].l);
+	assert_null(sa->s);
+	quic_conn_info(peer_link_quic(w.ends[HOST].l), &i);
+	assert_true(i.held == 0 && i.streams == 0);
+	world_close(&w);
+}
+
 static void seventy_idle_seconds_keep_the_path(void **state)
 {
 	struct world w = { 0 };
@@ -822,6 +855,7 @@ int main(void)
 		cmocka_unit_test(a_path_that_dies_one_way_only_is_left),
 		cmocka_unit_test(ten_forced_changes_lose_double_and_reorder_nothing),
 		cmocka_unit_test(a_reader_that_stalls_leaves_the_others_at_full_speed),
+		cmocka_unit_test(what_is_not_taken_when_a_stream_has_ended_is_kept_and_counted),
 		cmocka_unit_test(seventy_idle_seconds_keep_the_path),
 		cmocka_unit_test(a_nat_that_forgets_soon_is_reminded_sooner),
 		cmocka_unit_test(a_wrong_key_gets_no_byte_through),

@@ -407,6 +407,7 @@ size_t quic_conn_output(struct quic_conn *q, uint8_t *buf, unsigned *ret_k, size
 		return put_goodbye(q, buf, ret_k, ret_segment);
 	if (!q->conn)
 		return 0;
+	quic_call_closed(q);
 	q->now = now;
 	q->in_ngtcp2 = true;
 	n = gather(q, buf, ret_k, ret_segment, now);

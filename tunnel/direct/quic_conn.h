@@ -53,7 +53,8 @@ struct quic_ops {
 	void (*room)(struct quic_conn *q, struct quic_stream *s, void *arg); /* was full, and is no more */
 	void (*reset)(struct quic_conn *q, struct quic_stream *s, uint64_t code, void *arg);   /* nothing more will come of it */
 	void (*stopped)(struct quic_conn *q, struct quic_stream *s, uint64_t code, void *arg); /* nothing more of ours is wanted */
-	void (*closed)(struct quic_conn *q, struct quic_stream *s, void *arg); /* all is acknowledged, or it never will be */
+	/* All is acknowledged and consumed, or it never will be. */
+	void (*closed)(struct quic_conn *q, struct quic_stream *s, void *arg);
 	void (*datagram)(struct quic_conn *q, const uint8_t *p, size_t n, void *arg);
 	/* The outcome of quic_conn_move(): from now on packets go to path k, or it did not answer. */
 	void (*moved)(struct quic_conn *q, unsigned k, bool ok, void *arg);

@@ -31,6 +31,7 @@ struct stream {
 	size_t unsent;
 	size_t slice; /* bytes sent since it came to the front */
 	bool finish, finish_sent, full, blocked, dead, counted;
+	bool closed;   /* ngtcp2 has done with it; it is here until its last bytes are consumed */
 	uint64_t held; /* received and not consumed */
 	uint64_t window, taken; /* what the other side may have under way; what was consumed since it grew */
 };
@@ -55,6 +56,7 @@ struct quic_conn {
 	bool moved_on;		     /* the client has used another one: it is confirmed, and moves by itself */
 	bool handshaken, over, confirmed;
 	bool some_full; /* a stream waits for room() */
+	bool some_done; /* a stream waits for closed(): its last bytes were consumed after its end */
 	bool in_ngtcp2; /* inside one of its callbacks */
 	uint64_t now, expired;
 	char why[QUIC_WHY];
@@ -101,3 +103,4 @@ uint64_t quic_streams_lost(const struct quic_conn *q);
  * 0: nothing now; negative: of ngtcp2. */
 ngtcp2_ssize quic_write_packet(struct quic_conn *q, ngtcp2_path *path, uint8_t *buf, size_t n, uint64_t now);
 void quic_call_room(struct quic_conn *q); /* room() of the streams that were full */
+void quic_call_closed(struct quic_conn *q); /* closed() of those that were consumed after their end */

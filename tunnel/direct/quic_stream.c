@@ -77,6 +77,14 @@ static void stream_free(struct quic_conn *q, struct stream *st)
 	free(st);
 }
 
+/* Both ways have ended and all is consumed: the other side may open another one in its place. */
+static void stream_done(struct quic_conn *q, struct stream *st)
+{
+	if (st->counted)
+		ngtcp2_conn_extend_max_streams_bidi(q->conn, 1);
+	stream_free(q, st);
+}
+
 void quic_streams_free(struct quic_conn *q)
 {
 	while (!list_empty(&q->streams))
@@ -212,7 +220,10 @@ void quic_stream_reset(struct quic_conn *q, struct quic_stream *s, uint64_t code
 	abandon(st);
 	credit(q, st->held);
 	st->held = 0;
-	(void)ngtcp2_conn_shutdown_stream(q->conn, s->id, code);
+	if (st->closed)
+		q->some_done = true;
+	else
+		(void)ngtcp2_conn_shutdown_stream(q->conn, s->id, code);
 }
 
 /* n bytes more of it are under way. */
@@ -275,7 +286,9 @@ void quic_stream_consumed(struct quic_conn *q, struct quic_stream *s, size_t n)
 	st->held -= n;
 	st->taken += n;
 	credit(q, n);
-	if (!q->over && n)
+	if (st->closed)
+		q->some_done |= !st->held;
+	else if (!q->over && n)
 		(void)ngtcp2_conn_extend_max_stream_offset(q->conn, s->id, n + growth(q, st));
 }
 
@@ -333,9 +346,10 @@ static int on_close(ngtcp2_conn *c, uint32_t flags, int64_t id, uint64_t code, v
 	if (!st)
 		return 0;
 	q->lost += ngtcp2_conn_get_stream_loss_count(c, id);
-	if (st->counted)
-		ngtcp2_conn_extend_max_streams_bidi(c, 1);
-	stream_free(q, st);
+	abandon(st);
+	st->closed = true;
+	if (!st->held) /* else a reader that is slow has still to take what came */
+		stream_done(q, st);
 	return 0;
 }
 
@@ -535,5 +549,18 @@ void quic_call_room(struct quic_conn *q)
 			q->ops->room(q, &st->s, q->arg);
 		}
 		q->some_full |= st->full;
+	}
+}
+
+void quic_call_closed(struct quic_conn *q)
+{
+	if (!q->some_done)
+		return;
+	q->some_done = false;
+	list_for_each_safe (it, &q->streams) {
+		struct stream *st = list_entry(it, struct stream, node);
+
+		if (st->closed && !st->held)
+			stream_done(q, st);
 	}
 }

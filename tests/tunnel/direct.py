@@ -515,6 +515,45 @@ def _(w):
         kept_visits(w, f"127.0.0.1:{w.target_port(0)}", w.job_port(2), w.job_port(1))
 
 
+@case("a visit that ends, or leads elsewhere, while it waits for its link gives its port back")
+def _(w):
+    w.server()
+    for agent in ("site", "home"):
+        w.agent(agent)
+        w.connected(agent)
+    site = f'identity: "{identity(w, "site")}"'
+    guests = flow([f'name: site, {site}, allow: "127.0.0.1:1"'])  # for them home keeps its child
+
+    def visit(target):
+        configure(w, "home", visitors=guests, visits=flow([f'agent: site, {site}, target: "127.0.0.1:{target}", listen: {w.job_port(0)}']))
+
+    def row():
+        return w.agent_verb("home", "agent.peers")["visits"][0]
+
+    def until_it_waits():
+        links_up(w, "home")
+        configure(w, "site")  # nobody is let in there any more
+        wait_for("the visit waits", lambda: row()["state"] == "waiting")
+
+    def is_free():
+        try:
+            with socket.create_server(("127.0.0.1", w.job_port(0))):
+                return True
+        except OSError:
+            return False
+
+    introduce(w, "127.0.0.0/8", "127.0.0.1:22", w.job_port(0))
+    visit(22)
+    until_it_waits()
+    configure(w, "home", visitors=guests)
+    wait_for("the port of the visit that has ended is free", is_free)
+    introduce(w, "127.0.0.0/8", "127.0.0.1:22", w.job_port(0))
+    visit(22)
+    until_it_waits()
+    visit(23)
+    wait_for("the visit listens with its other target", lambda: row()["listen"])
+
+
 def refused_changes(w, target):
     """A change says what, and does not rename: the visit kept stays as it is, and so does one whose name is that of a long target."""
     long, full = "x" * 62 + ".test:22", "stile-agent@home"

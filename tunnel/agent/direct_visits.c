@@ -245,10 +245,10 @@ void visit_remove(struct dvisit *v)
 	struct dlink *l = steal_ptr(&v->link);
 
 	timer_stop(&v->retry);
-	if (l) {
-		(void)direct_tell(v->d, CHILD_UNLISTEN, &(struct child_visit){ v->number }, -1);
+	/* Also without a link: the child keeps the port from one to the next. */
+	(void)direct_tell(v->d, CHILD_UNLISTEN, &(struct child_visit){ v->number }, -1);
+	if (l)
 		dlink_release(l);
-	}
 	if (v->fd >= 0)
 		close(v->fd);
 	list_unlink(&v->node);

@@ -77,9 +77,9 @@ static size_t whole; /* bytes of the datagram that was whole last */
 
 static int add(struct flow_parts *a, const struct flow_head *h, char fill, size_t n)
 {
-	uint8_t p[2000];
+	static uint8_t p[FLOW_DATAGRAM_MAX];
 
-	memset(p, fill, sizeof(p));
+	memset(p, fill, n);
 	return flow_parts_add(a, h, p, n, &whole);
 }
 
@@ -102,6 +102,33 @@ static void parts_are_put_together_in_any_order_and_never_mixed(void **state)
 	assert_int_equal(ADD(4, 1, 3, 'a', 11), -EBADMSG); /* as long as each other */
 	assert_int_equal(ADD(5, 0, 64, 'a', 1300), -EBADMSG); /* more than a datagram may have */
 	assert_int_equal(ADD(6, 0, 2, 'a', 0), -EBADMSG);
+	flow_parts_free(&a);
+}
+
+/* As they are sent: evenly, rounded up, the last one shorter. */
+static void the_largest_datagram_comes_in_parts(void **state)
+{
+	enum { PARTS = 47, PART = 1394, LAST = FLOW_DATAGRAM_MAX - (PARTS - 1) * PART };
+	struct flow_parts a = { 0 };
+
+	(void)state;
+	for (uint8_t i = 0; i < PARTS - 1; i++)
+		assert_int_equal(ADD(1, i, PARTS, 'a', PART), -EAGAIN);
+	assert_int_equal(ADD(1, PARTS - 1, PARTS, 'b', LAST), 0);
+	assert_int_equal(whole, FLOW_DATAGRAM_MAX);
+	assert_true(a.buffer[0] == 'a' && a.buffer[whole - LAST - 1] == 'a' &&
+		    a.buffer[whole - LAST] == 'b' && a.buffer[whole - 1] == 'b');
+	assert_int_equal(ADD(2, PARTS - 1, PARTS, 'b', LAST), -EAGAIN); /* from behind */
+	for (uint8_t i = PARTS - 1; i > 1; i--)
+		assert_int_equal(ADD(2, i - 1, PARTS, 'a', PART), -EAGAIN);
+	assert_int_equal(ADD(2, 0, PARTS, 'a', PART), 0);
+	assert_int_equal(whole, FLOW_DATAGRAM_MAX);
+	for (uint8_t i = 0; i < PARTS - 1; i++)
+		assert_int_equal(ADD(3, i, PARTS, 'a', PART), -EAGAIN);
+	assert_int_equal(ADD(3, PARTS - 1, PARTS, 'b', LAST + 1), -EBADMSG); /* one more than there may be */
+	assert_int_equal(ADD(4, 0, 2, 'a', FLOW_DATAGRAM_MAX - 1), -EAGAIN);
+	assert_int_equal(ADD(4, 1, 2, 'b', 1), 0);
+	assert_int_equal(ADD(5, 0, 2, 'a', FLOW_DATAGRAM_MAX), -EBADMSG);
 	flow_parts_free(&a);
 }
 
@@ -226,6 +253,7 @@ int main(void)
 		cmocka_unit_test(an_answer_is_read_as_written_and_fit_to_be_shown),
 		cmocka_unit_test(a_frame_is_whole_or_waits_or_is_none),
 		cmocka_unit_test(parts_are_put_together_in_any_order_and_never_mixed),
+		cmocka_unit_test(the_largest_datagram_comes_in_parts),
 		cmocka_unit_test(a_path_takes_only_the_peers_packets_from_an_ice_agents_socket),
 		cmocka_unit_test(the_same_with_ipv6),
 	};

@@ -54,7 +54,8 @@ int flow_parts_add(struct flow_parts *a, const struct flow_head *h, const uint8_
 		return -ENOMEM;
 	if (a->number != h->number || a->parts != h->parts || !a->have)
 		restart(a, h);
-	if (!n || (!last && a->size && n != a->size) || (size_t)(h->parts - 1) * (last ? 1 : n) + n > FLOW_DATAGRAM_MAX || n > FLOW_DATAGRAM_MAX)
+	if (!n || (!last && a->size && n != a->size) || n > FLOW_DATAGRAM_MAX ||
+	    (size_t)(h->parts - 1) * (last ? 1 : n) + (last ? n : 1) > FLOW_DATAGRAM_MAX)
 		return -EBADMSG;
 	if (a->have & (UINT64_C(1) << h->part))
 		return -EAGAIN;

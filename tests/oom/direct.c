@@ -77,6 +77,29 @@ static void bytes_arrive_or_the_link_says_why_not(void **state)
 	}
 }
 
+/* Its reader is not told to read on by anything but room(). */
+static void a_stream_that_found_no_memory_goes_on_when_there_is_some(void **state)
+{
+	struct world w = { 0 };
+	struct app_stream *a;
+
+	(void)state;
+	world_open(&w, 200);
+	world_wire(&w, 0, PATH_DIRECT, 5, 50, 0);
+	assert_true(world_until(&w, world_up, 5000));
+	a = world_send(&w, VISITOR, 1, false);
+	world_run(&w, 1000); /* and what it had taken is given back */
+	chunk_pool_trim(&w.ends[VISITOR].pool);
+	a->finish = true;
+	oom_arm(1);
+	world_continue(&w.ends[VISITOR], a, BYTES - 1);
+	assert_true(oom_hit());
+	oom_arm(0);
+	assert_true(world_until(&w, arrived, 60000));
+	assert_int_equal(w.ends[HOST].streams[0].received, BYTES);
+	world_close(&w);
+}
+
 /* ---- the probe ---- */
 
 static void send_nothing(unsigned socket, const struct addr *to, const void *p, size_t n, void *arg)
@@ -200,6 +223,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_link_is_made_or_not),
 		cmocka_unit_test(bytes_arrive_or_the_link_says_why_not),
+		cmocka_unit_test(a_stream_that_found_no_memory_goes_on_when_there_is_some),
 		cmocka_unit_test(a_probe_begins_or_not),
 		cmocka_unit_test(words_wait_or_the_channel_ends),
 		cmocka_unit_test(a_question_of_another_service_is_over_once),

@@ -102,7 +102,7 @@ void quic_conn_keep_alive(struct quic_conn *q, uint64_t every_ns);
 /* ---- streams ---- */
 
 int quic_stream_open(struct quic_conn *q, struct quic_stream **ret_s); /* 0, -EAGAIN: as many as there may be, -ENOMEM, -ENOTCONN */
-/* Room for the stream's next bytes, at least 1; *ret_n is 0 while it is full (room() follows), or has no memory. */
+/* Room for the stream's next bytes, at least 1; *ret_n is 0 while it is full, or there is no memory (room() follows), or has ended. */
 uint8_t *quic_stream_space(struct quic_conn *q, struct quic_stream *s, size_t *ret_n);
 void quic_stream_commit(struct quic_conn *q, struct quic_stream *s, size_t n); /* n bytes were written there */
 int quic_stream_write(struct quic_conn *q, struct quic_stream *s, const void *p, size_t n); /* the same by copying: 0, -ENOMEM */

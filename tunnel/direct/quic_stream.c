@@ -146,8 +146,10 @@ uint8_t *quic_stream_space(struct quic_conn *q, struct quic_stream *s, size_t *r
 	}
 	if (!c || c->n == CHUNK_BYTES) {
 		c = chunk_take(q->o.pool);
-		if (!c)
+		if (!c) {
+			st->full = q->some_full = true; /* until there is some again */
 			return NULL;
+		}
 		if (st->tx.last)
 			st->tx.last->next = c;
 		else
@@ -184,7 +186,7 @@ int quic_stream_write(struct quic_conn *q, struct quic_stream *s, const void *p,
 		uint8_t *to = quic_stream_space(q, s, &room);
 
 		if (!to)
-			return stream_of(s)->full ? -ENOBUFS : -ENOMEM;
+			return stream_of(s)->unsent >= QUIC_UNSENT_MAX ? -ENOBUFS : -ENOMEM;
 		room = MIN(room, n);
 		memcpy(to, from, room);
 		quic_stream_commit(q, s, room);

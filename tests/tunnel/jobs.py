@@ -291,6 +291,31 @@ def _(w):
         in_state(w, "theirs", "active", 20)
 
 
+@case("what an agent has no more does not count against its limits: a range that became wider and a job that was renamed while it was away")
+def _(w):
+    def wide(last):
+        return f'port: {w.job_port(0)}-{w.job_port(last)}, target: "127.0.0.1:{w.target_port(0)}"', f"{w.job_port(0)}-{w.job_port(last)}"
+
+    with Target(w.target_port(0), echo):
+        w.server(limits="{ ports_per_agent: 10, jobs_per_agent: 1 }")
+        values, name = wide(5)
+        agent = w.agent("site", [values])
+        in_state(w, name, "active")
+        agent.stop()
+        values, name = wide(6)  # 6 and 7 ports are more than 10
+        w.agent_config("site", [values])
+        agent = w.start_agent("site")
+        in_state(w, name, "active")
+        carries(w, 0)
+        w.kill_hard(agent)  # its link waits for it, with the job
+        w.agent_config("site", [job(w, 0, name="other")])
+        w.start_agent("site")
+        in_state(w, "other", "active")
+        carries(w, 0)
+        if one(w, name):
+            raise Failed("    the former job is still there")
+
+
 @case("sources, the number of connections and the time of a job are limited, and each refusal is counted")
 def _(w):
     soon = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + 4))

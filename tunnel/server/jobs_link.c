@@ -4,7 +4,7 @@
  * for, and taken back by JOB-GONE or because JOBS-SYNCED did not name them. While the control connection is lost the
  * listeners stay; a link that is over closes them, and the book keeps the ports.
  *
- * A job's timers: `retry` asks for its ports again when they were taken; `ending` is its expiry.
+ * A job's timers: `retry` asks for its ports again when they were taken, or the agent had too many; `ending` is its expiry.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -13,49 +13,14 @@
 #include "tunnel/log_msgs.h"
 #include "tunnel/server/jobs_priv.h"
 
-enum { RETRY_MS = 5000, FRAMES_AT_ONCE = 4000, FRAME_MS = 2 };
+enum { RETRY_MS = 5000, RETRY_LIMIT_MS = 30000, FRAMES_AT_ONCE = 4000, FRAME_MS = 2 };
 
 static const char *claim_name(const struct server_job *j, char buf[static JOB_NAME_STRLEN])
 {
 	return jobs_claim_name(j->offered, j->name, buf);
 }
 
-/* ---- its state ---- */
-
-static void tell_agent(const struct server_job *j)
-{
-	struct wire_job_state_msg m = { .id = j->id, .revision = j->revision, .state = (uint8_t)j->state, .reason = (uint8_t)j->reason,
-					.port = addr_family(&j->at) == AF_UNSPEC ? 0 : addr_port(&j->at), .address = text_of(j->address),
-					.text = text_of(j->text) };
-
-	(void)tunnel_link_send(j->of->link, WIRE_JOB_STATE, &m); /* while it is down: said again when it is told again */
-}
-
-static void log_state(const struct server_job *j)
-{
-	if (j->state == WIRE_JOB_ACTIVE)
-		log_emit(&MSG_TUNNEL_JOB_ACTIVE, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_STR("address", j->address));
-	else if (j->state == WIRE_JOB_REFUSED || j->state == WIRE_JOB_PORT_TAKEN)
-		log_emit(&MSG_TUNNEL_JOB_REFUSED, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_STR("state", job_state_text(j->state)),
-			 LF_STR("reason", j->text));
-	else
-		log_emit(&MSG_TUNNEL_JOB_STATE, LF_STR("agent", j->of->agent), LF_STR("job", j->name), LF_STR("state", job_state_text(j->state)),
-			 LF_STR("reason", j->text));
-}
-
-void job_set_state(struct server_job *j, unsigned state, unsigned reason, const char *text)
-{
-	bool changed = state != j->state || strcmp(text, j->text) != 0;
-
-	j->state = state;
-	j->reason = reason;
-	(void)snprintf(j->text, sizeof(j->text), "%s", text);
-	tell_agent(j);
-	if (!changed)
-		return;
-	log_state(j);
-	jobs_event(j, "tunnel.jobs", job_state_text(state));
-}
+/* ---- ports ---- */
 
 static void listens(struct server_job *j)
 {
@@ -64,8 +29,6 @@ static void listens(struct server_job *j)
 	else
 		job_set_state(j, WIRE_JOB_ACTIVE, WIRE_R_NONE, j->warning);
 }
-
-/* ---- ports ---- */
 
 static void ask(struct server_job *j, bool have)
 {
@@ -146,6 +109,12 @@ static void on_ending(struct timer *t, uint64_t now)
 		start(j);
 }
 
+/* Others have the ports, or other jobs of the agent too many; both may end. 0: no. */
+static unsigned retry_ms(unsigned reason)
+{
+	return reason == WIRE_R_PORT_TAKEN ? RETRY_MS : reason == WIRE_R_LIMIT ? RETRY_LIMIT_MS : 0;
+}
+
 void jobs_on_grant(struct jobs_worker *w, struct jobs_granted *g)
 {
 	struct server_job *j = jobs_find(w, g->link, g->job);
@@ -158,6 +127,10 @@ void jobs_on_grant(struct jobs_worker *w, struct jobs_granted *g)
 		interrupt(j, JOBS_HELD_WHY);
 		return;
 	}
+	if (retry_ms(g->g.reason) && g->ticket == j->unsynced) { /* judged beside what the agent has no more */
+		start(j);
+		return;
+	}
 	if (g->g.reason) {
 		job_unlisten(j);
 		if (g->g.reason != WIRE_R_PORT_TAKEN)
@@ -165,8 +138,8 @@ void jobs_on_grant(struct jobs_worker *w, struct jobs_granted *g)
 		j->at = (struct addr){ 0 };
 		j->address[0] = 0;
 		job_set_state(j, g->g.reason == WIRE_R_PORT_TAKEN ? WIRE_JOB_PORT_TAKEN : WIRE_JOB_REFUSED, g->g.reason, g->g.text);
-		if (g->g.reason == WIRE_R_PORT_TAKEN)
-			loop_timer_set(w->loop, &j->retry, RETRY_MS);
+		if (retry_ms(g->g.reason))
+			loop_timer_set(w->loop, &j->retry, retry_ms(g->g.reason));
 		return;
 	}
 	(void)snprintf(j->address, sizeof(j->address), "%s", g->address);
@@ -290,6 +263,22 @@ static void refuse(struct link_jobs *lj, const struct wire_job *w, unsigned reas
 		 LF_STR("reason", text));
 }
 
+/*
+ * A job counts when the agent has told it since it came back; what is stale ends with JOBS-SYNCED. As many again may be stale: who comes back
+ * under other names again and again, and never says JOBS-SYNCED, has no more.
+ */
+static bool has_room(const struct link_jobs *lj)
+{
+	uint64_t most = atomic_load_explicit(&lj->w->all->most_jobs, memory_order_relaxed), n = 0;
+
+	list_for_each (it, &lj->jobs) {
+		const struct server_job *j = list_entry(it, struct server_job, node);
+
+		n += !j->stale || j->offered;
+	}
+	return n < most && lj->n_jobs < 2 * most;
+}
+
 static void on_job(struct link_jobs *lj, const struct wire_job *w)
 {
 	_cleanup_(cfg_freep) struct cfg *cfg = NULL;
@@ -303,7 +292,7 @@ static void on_job(struct link_jobs *lj, const struct wire_job *w)
 	}
 	(void)job_name(cfg_values(cfg), name);
 	j = named(lj, name, false);
-	if (!j && lj->n_jobs >= atomic_load_explicit(&lj->w->all->most_jobs, memory_order_relaxed)) {
+	if (!j && !has_room(lj)) {
 		refuse(lj, w, WIRE_R_LIMIT, "the agent has as many jobs as it may (tunnel.limits.jobs_per_agent)");
 		return;
 	}
@@ -351,8 +340,11 @@ static void on_synced(struct link_jobs *lj)
 	list_for_each(it, &lj->jobs) { /* their ports may be free by now: the order of the mail holds */
 		struct server_job *j = list_entry(it, struct server_job, node);
 
-		if (j->state == WIRE_JOB_PORT_TAKEN)
+		if (j->state == WIRE_JOB_PORT_TAKEN ||
+		    (j->state == WIRE_JOB_REFUSED && j->reason == WIRE_R_LIMIT))
 			start(j);
+		else
+			j->unsynced = j->ticket; /* whose answer may still be on its way */
 	}
 }
 
@@ -390,6 +382,7 @@ static void on_answer(struct link_jobs *lj, const struct wire_offer_answer *a)
 		start(j);
 		return;
 	}
+	timer_stop(&j->retry);
 	job_drop_all(j, text);
 	job_unlisten(j);
 	job_set_state(j, WIRE_JOB_REFUSED, WIRE_R_NOT_ALLOWED, *text ? text : "the agent does not take the job");

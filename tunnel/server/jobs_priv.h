@@ -6,7 +6,8 @@
  *   jobs_ask.c     main thread: a job's ask for ports, and the answer
  *   jobs_offer.c   main thread: jobs made on the server's side
  *   jobs_held.c    main thread: agents' jobs that are interrupted on the server's side
- *   jobs_link.c    worker: an agent's jobs, their states
+ *   jobs_link.c    worker: an agent's jobs, what becomes of them
+ *   jobs_state.c   worker: a job's state, told to whom it concerns
  *   jobs_listen.c  worker: a job's listeners, TCP and UDP
  *   jobs_conn.c    worker: a connection or flow of a job
  *   jobs_show.c    rows for people
@@ -142,6 +143,7 @@ struct server_job {
 	char down_why[JOB_TEXT];
 	uint32_t connect_us;
 	uint64_t ticket; /* of the ask for ports that is not answered yet; 0: none */
+	uint64_t unsynced; /* of the last one before the last JOBS-SYNCED */
 	struct addr at;	 /* with the first port; AF_UNSPEC: none */
 	bool any_port;	 /* was asked for by `*` */
 	struct job_listener *listeners;
@@ -224,8 +226,10 @@ void jobs_keep_ports(struct tunnel_jobs *j); /* what the book has changed, in th
 /* jobs_ask.c */
 void jobs_answer(struct tunnel_jobs *j, const struct jobs_said *s);
 
-/* jobs_link.c */
+/* jobs_state.c */
 void job_set_state(struct server_job *j, unsigned state, unsigned reason, const char *text); /* tells the agent, too */
+
+/* jobs_link.c */
 struct server_job *jobs_find(struct jobs_worker *w, uint64_t link, const char *name);
 struct dns *jobs_dns(struct jobs_worker *w);
 void jobs_count(struct jobs_worker *w, unsigned row, unsigned label, int64_t v);

@@ -519,6 +519,22 @@ static void plain_data_connections_are_joined_and_spliced(void **state)
 	world_free(w);
 }
 
+static void what_passed_last_over_a_plain_carrier_is_counted_when_it_is_ended(void **state)
+{
+	enum { N = 1 << 20 };
+	struct world *w = world_new(&(struct world_options){ .plain = true });
+	int fd = world_client(w);
+
+	(void)state;
+	ask_download(fd, N);
+	compare(fd, 0, N);
+	assert_int_equal(world_stop_server(w), 1);
+	assert_int_equal(world_told(w, DATA_UP), 5);
+	assert_int_equal(world_told(w, DATA_DOWN), N);
+	close(fd);
+	world_free(w);
+}
+
 static enum agent_state state_of(struct world *w)
 {
 	struct agent_info i;
@@ -1060,6 +1076,7 @@ int main(void)
 		cmocka_unit_test(datagrams_go_there_and_back),
 		cmocka_unit_test(plain_carriers_are_tried_again_until_they_are_there),
 		cmocka_unit_test(plain_data_connections_are_joined_and_spliced),
+		cmocka_unit_test(what_passed_last_over_a_plain_carrier_is_counted_when_it_is_ended),
 		cmocka_unit_test(
 			who_waits_for_approval_is_no_stranger_and_who_waits_for_nothing_is_turned_away),
 		cmocka_unit_test(who_says_more_than_a_login_takes_is_turned_away),

@@ -50,7 +50,7 @@ struct world {
 	int target_fd;
 	struct addr target;
 	pthread_t target_thread;
-	_Atomic uint64_t sent, read;
+	_Atomic uint64_t sent, read, told[2];
 	_Atomic int target_threads;
 	/* the answer of the last info */
 	struct agent_info info;
@@ -230,7 +230,11 @@ struct port { /* the job's, in the link's worker */
 static void on_server_end(struct data_conn *d, const struct data_end *e, void *arg)
 {
 	struct port *p = arg;
+	struct data_info i;
 
+	data_conn_info(d, &i);
+	for (unsigned w = 0; w < 2; w++)
+		p->w->told[w] += i.bytes[w];
 	if (p->flow == d)
 		p->flow = NULL;
 	data_conn_free(d); /* e stays until this returns */
@@ -984,6 +988,11 @@ unsigned world_ups(struct world *w)
 unsigned world_ended(struct world *w, bool lost)
 {
 	return lost ? w->lost : w->clean;
+}
+
+uint64_t world_told(struct world *w, enum data_way way)
+{
+	return w->told[way];
 }
 
 uint64_t world_sent(struct world *w)

@@ -56,6 +56,7 @@ void world_agent_info(struct world *w, struct agent_info *ret_i);
 unsigned world_ups(struct world *w); /* times the server said WELCOME */
 unsigned world_stop_server(struct world *w);	  /* at once; data connections that heard of it */
 unsigned world_ended(struct world *w, bool lost); /* data connections that ended at the server, cleanly or lost */
+uint64_t world_told(struct world *w, enum data_way way); /* bytes of these, as they are told at their end */
 
 /* What the target does: the first byte of a connection.
  *   'E' echoes   'D' and a u32: sends so many bytes of world_byte(), then ends   'U' reads to the end, then answers with u32 count and

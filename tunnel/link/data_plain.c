@@ -132,6 +132,7 @@ void data_plain_count(struct data_conn *d)
 
 void data_plain_close(struct data_conn *d, bool reset)
 {
+	data_plain_count(d); /* what passed since the last tick: the joint is the only one that knows */
 	for (enum joint_side s = JOINT_A; d->joint && reset && s <= JOINT_B; s++)
 		if (joint_fd(d->joint, s) >= 0)
 			socket_reset_on_close(joint_fd(d->joint, s));

@@ -113,6 +113,7 @@ struct cfg_row {
 	const char *unit;		/* shown in the reference and in range errors */
 	const char *help;		/* one sentence */
 	uint16_t default_port;		/* addr, endpoint, hostport; 0: a port must be written */
+	uint16_t most;			/* items of a list; 0: any number */
 };
 #define CFG_AT(type, member) .offset = offsetof(type, member)
 

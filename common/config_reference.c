@@ -55,6 +55,8 @@ static int check_shape(struct selftest *t, const struct cfg_row *row)
 		return fault(t, row, "has no choices");
 	if (row->type == &cfg_enum && !list && !row->def && !(row->flags & CFG_REQUIRED))
 		return fault(t, row, "a choice needs a default or is required");
+	if (row->most && !list)
+		return fault(t, row, "only a list has at most so many items");
 	if (row->max && row->min > row->max)
 		return fault(t, row, "min is above max");
 	if (!row->help || !*row->help || strpbrk(row->help, "\n\t"))
@@ -157,6 +159,8 @@ static void put_range(FILE *to, const struct cfg_row *row)
 	char low[40], high[40];
 	struct sb lo = sb_init(low, sizeof(low)), hi = sb_init(high, sizeof(high));
 	bool number = row->type && row->type->size == sizeof(uint64_t) && !row->type->free;
+	if (row->most)
+		fprintf(to, "at most %u items", row->most);
 	if (!number || (!row->min && !row->max))
 		return;
 	row->type->print(row, &row->min, &lo);

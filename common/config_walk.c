@@ -324,6 +324,9 @@ static int fill_list(struct cfg *c, const struct cfg_row *row, const struct cfg_
 	}
 	if (!n->n_children && (row->flags & CFG_REQUIRED))
 		cfg_note(&c->errors, &n->at, "'%s' needs at least one item", row->name);
+	if (row->most && n->n_children > row->most)
+		cfg_note(&c->errors, &n->at, "'%s' has at most %u items, not %u", row->name,
+			 row->most, n->n_children);
 	r = alloc_list(l, n->n_children, item);
 	for (const struct cfg_node *e = n->first; r == 0 && e; e = e->next, i++) {
 		void *dst = (char *)l->items + i * item;

@@ -6,6 +6,7 @@
  * Names and meanings of the keys are promised to administrators: they grow, they do not change.
  */
 #include "sip-proxy/config.h"
+#include "stun/public.h"
 
 #define IN(map, member)                                                                            \
 	.offset = offsetof(struct sip_config, map.member) - offsetof(struct sip_config, map)
@@ -256,7 +257,7 @@ static const struct cfg_row root_rows[] = {
 	SERVICE_SANDBOX_ROW(struct sip_root),
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct sip_root, store),
 	  .help = "Where objects are kept that are made while the services run." },
-	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct sip_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD,
+	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct sip_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD, .most = PUBLIC_SERVERS_MAX,
 	  .help = "STUN servers outside of this network, to find one's own public address." },
 	{ .name = "sip", .sub = &sip_schema, CFG_AT(struct sip_root, sip), .help = "The SIP proxy." },
 };

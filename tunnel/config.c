@@ -6,6 +6,8 @@
  * Names and meanings of the keys are promised to administrators: they grow, they do not change.
  */
 #include "tunnel/config.h"
+#include "stun/public.h"
+#include "tunnel/link/wire.h"
 
 #define SCHEMA(n, r, s) { .name = (n), .rows = (r), .n_rows = ARRAY_LEN(r), .size = (s) }
 #define LIMIT(member) .offset = offsetof(struct route_config, limits.member) - offsetof(struct route_config, limits)
@@ -137,7 +139,7 @@ static const struct cfg_row direct_rows[] = {
 	{ .name = "relay_bitrate", .type = &cfg_bitrate, DIRECT(relay_bitrate), .flags = CFG_RELOAD, .min = 8000, .def = "unlimited",
 	  .unit = "bit/s", .help = "Traffic of one relay, both ways together." },
 	{ .name = "turn_servers", .type = &cfg_hostport, DIRECT(turn_servers), .flags = CFG_LIST | CFG_BARE | CFG_RELOAD, .default_port = 3478,
-	  .help = "TURN servers that agents are given for their direct links (stile-turn or others), over UDP and TCP; they are STUN servers "
+	  .most = WIRE_URIS_MAX / 2, .help = "TURN servers that agents are given for their direct links (stile-turn or others), over UDP and TCP; they are STUN servers "
 	  "for them, too. An agent gets credentials of its own, good for six hours, made of turn_secret." },
 	{ .name = "turn_secret", .type = &cfg_string, DIRECT(turn_secret), .flags = CFG_SECRET | CFG_RELOAD, .min = 8, .max = 255,
 	  .help = "The secret that those servers share for time-limited credentials: one of turn.secrets, or static-auth-secret of "
@@ -164,7 +166,7 @@ static const struct cfg_row tunnel_rows[] = {
 	{ .name = "password", .type = &cfg_string, CFG_AT(struct tunnel_config, password), .flags = CFG_SECRET | CFG_RELOAD, .min = 8,
 	  .max = 255, .help = "Password with which agents may enrol. Without it they need a code of stile tunnel enrol." },
 	{ .name = "ports", .type = &cfg_ports, CFG_AT(struct tunnel_config, ports), .flags = CFG_LIST | CFG_BARE | CFG_RELOAD,
-	  .def = "20000-29999", .help = "Ports that agents may open, unless stile tunnel agents says otherwise of one. Those below 1024 "
+	  .def = "20000-29999", .most = WIRE_RANGES_MAX, .help = "Ports that agents may open, unless stile tunnel agents says otherwise of one. Those below 1024 "
 	  "must be named here, too, and a port that this server listens on itself is never given." },
 	{ .name = "bind", .type = &cfg_ip, CFG_AT(struct tunnel_config, bind), .flags = CFG_RELOAD, .def = "0.0.0.0",
 	  .help = "Address of this machine on which the ports of jobs appear, unless the job says otherwise." },
@@ -211,7 +213,7 @@ static const struct cfg_row root_rows[] = {
 	SERVICE_SANDBOX_ROW(struct tunnel_root),
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct tunnel_root, store),
 	  .help = "Where objects are kept that are made while the services run." },
-	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct tunnel_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD,
+	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct tunnel_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD, .most = PUBLIC_SERVERS_MAX,
 	  .help = "STUN servers outside of this network, to find one's own public address." },
 	{ .name = "tunnel", .sub = &tunnel_schema, CFG_AT(struct tunnel_root, tunnel), .help = "The tunnel server and the plain relay." },
 };

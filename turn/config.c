@@ -7,6 +7,7 @@
  * Names and meanings of the keys are promised to administrators: they grow, they do not change.
  */
 #include "common/front.h"
+#include "stun/public.h"
 #include "turn/config.h"
 
 /* Row of a member of a map inside struct turn_config: offsets are counted from the map's own struct. */
@@ -350,7 +351,7 @@ static const struct cfg_row root_rows[] = {
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct turn_root, store),
 	  .help = "Where objects are kept that are made while the services run." },
 	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct turn_root, stun_servers),
-	  .flags = CFG_LIST | CFG_RELOAD,
+	  .flags = CFG_LIST | CFG_RELOAD, .most = PUBLIC_SERVERS_MAX,
 	  .help = "STUN servers outside of this network, to find one's own public address." },
 	{ .name = "turn", .sub = &turn_config_schema, CFG_AT(struct turn_root, turn),
 	  .help = "The STUN and TURN server." },

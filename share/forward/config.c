@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "stun/public.h"
 
 #define SHARE(member) CFG_AT(struct share_config, member)
 
@@ -32,7 +33,7 @@ static const struct cfg_row share_rows[] = {
 static const struct cfg_schema share_schema = { .name = "share", .rows = share_rows, .n_rows = ARRAY_LEN(share_rows), .size = sizeof(struct share_config) };
 
 static const struct cfg_row root_rows[] = {
-	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct share_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD,
+	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct share_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD, .most = PUBLIC_SERVERS_MAX,
 	  .help = "STUN servers outside of this network, to find one's own public address." },
 	{ .name = "share", .sub = &share_schema, CFG_AT(struct share_root, share), .help = "Shares of this machine (stile share, stile get)." },
 };

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 
-from tunnel_world import PATIENCE, Failed, Target, case, connect, echo, main, wait_for
+from tunnel_world import PATIENCE, Failed, Target, case, connect, echo, flow, main, wait_for
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "admin"))
 from settings import call, refused, row, want  # noqa: E402
@@ -105,6 +105,38 @@ def _(w):
         want([a["state"] for a in w.verb("tunnel.agents", {}, SERVER)["rows"]], ["revoked"])
         call(w, "config.undo", SERVER, change=last(w, SERVER))
         want([a["state"] for a in w.verb("tunnel.agents", {}, SERVER)["rows"]], ["approved"])
+
+
+@case("a list of which only the first items would be used is refused: ranges of ports, STUN and TURN servers; in files, settings, objects")
+def _(w):
+    def ranges(n):
+        return [str(w.base + 10 + i) for i in range(n)]
+
+    def hosts(n):
+        return "[" + ", ".join(f'"192.0.2.{i + 1}:3478"' for i in range(n)) + "]"
+
+    own = 'server: "192.0.2.{}", user: u, password: p'
+    for n, over in ((16, None), (17, "'ports' has at most 16 items, not 17")):
+        w.server_config(ports="[" + ", ".join(ranges(n)) + "]")
+        w.check().exits(2 if over else 0).says(over or "good")
+    for n, over in ((4, None), (5, "'turn_servers' has at most 4 items, not 5")):
+        w.server_config(direct=f"{{ turn_servers: {hosts(n)}, turn_secret: some-secret-of-these }}")
+        w.check().exits(2 if over else 0).says(over or "good")
+    for n, over in ((8, None), (9, "has at most 8 items, not 9")):
+        for lists in ({"top": f"stun_servers: {hosts(n)}\n"}, {"direct": f"{{ turn_servers: {flow([own.format(i + 1) for i in range(n)])} }}"}):
+            w.agent_config("site", **lists)
+            w.check("site.yaml").exits(2 if over else 0).says(over or "good")
+    w.server(ports=None)
+    refused(w, "config.set", "bad-request", "at most 16 items", full=SERVER, path="tunnel.ports", value=ranges(17))
+    w.agent("site")
+    w.connected("site")
+    agent = call(w, "service.objects", SERVER, kind="tunnel.agent")["rows"][0]
+    for n in (16, 17):
+        put = {"kind": "tunnel.agent", "key": agent["key"], "body": {**agent["body"], "ports": ranges(n)}}
+        if n == 16:
+            call(w, "config.put", SERVER, **put)
+        else:
+            refused(w, "config.put", "bad-request", "at most 16 items", full=SERVER, **put)
 
 
 @case("who is late with a job is shown both versions, by the job's own command as by config.put")

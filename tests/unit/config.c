@@ -67,7 +67,7 @@ static const struct cfg_row relay_rows[] = {
 static const struct cfg_schema relay_schema = ROWS("turn.relay", relay_rows, struct relay);
 static const struct cfg_row turn_rows[] = {
 	{ .name = "realm", .type = &cfg_string, CFG_AT(struct turn, realm), .def = "stile", .help = "Realm." },
-	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct turn, listen), .flags = CFG_LIST, .choices = protos,
+	{ .name = "listen", .type = &cfg_endpoint, CFG_AT(struct turn, listen), .flags = CFG_LIST, .choices = protos, .most = 3,
 	  .def = "udp:0.0.0.0:3478, tcp:[::]:3478", .help = "Where." },
 	{ .name = "key", .type = &cfg_path, CFG_AT(struct turn, key), .help = "Key." },
 	{ .name = "password", .type = &cfg_string, CFG_AT(struct turn, password), .flags = CFG_SECRET, .min = 4, .help = "Password." },
@@ -348,6 +348,16 @@ static void a_value_of_the_wrong_kind_is_told_what_was_expected(void **state)
 	expect_errors("turn: x\n", "f:1:7: 'turn' must be a map of keys, not a text\n");
 	expect_errors("- a\n", "f:1:1: expected sections such as 'log:', found a list\n");
 	expect_errors("hello\n", "f:1:1: expected sections such as 'log:', found a text\n");
+}
+
+static void a_list_that_has_more_items_than_it_may_is_refused_and_not_cut(void **state)
+{
+	(void)state;
+	cfg_free(load(
+		TEXT("turn:\n  listen: [\"udp:192.0.2.1:1\", \"udp:192.0.2.1:2\", \"udp:192.0.2.1:3\"]\n" ALLOW),
+		0));
+	expect_errors("turn:\n  listen: [\"udp:192.0.2.1:1\", \"udp:192.0.2.1:2\", \"udp:192.0.2.1:3\", \"udp:192.0.2.1:4\"]\n" ALLOW,
+		      "f:2:11: 'listen' has at most 3 items, not 4\n");
 }
 
 static void a_key_without_a_value_is_an_error_and_never_an_empty_password(void **state)
@@ -757,6 +767,8 @@ static void the_reference_page_comes_from_the_rows(void **state)
 		"| `realm` | text | `stile` |  |  |  | Realm. |\n",
 		"| `password`, `password_file` | text |  |  |  |  | Password. |\n",
 		"| `users` | list of maps, see [turn.users](#turnusers) |  |  |  | yes | Users. |\n",
+		"| `listen` | list of ",
+		"| `udp:0.0.0.0:3478, tcp:[::]:3478` | at most 3 items |  |  | Where. |\n",
 		"| `allow` | list of prefix | required |",
 		"| `workers` | number |  | 0–64 | threads |  | Threads. |\n",
 		"### turn.users\n",
@@ -815,6 +827,7 @@ int main(void)
 		cmocka_unit_test(all_errors_are_shown_in_the_order_of_the_file),
 		cmocka_unit_test(unknown_keys_name_what_was_probably_meant),
 		cmocka_unit_test(a_value_of_the_wrong_kind_is_told_what_was_expected),
+		cmocka_unit_test(a_list_that_has_more_items_than_it_may_is_refused_and_not_cut),
 		cmocka_unit_test(a_key_without_a_value_is_an_error_and_never_an_empty_password),
 		cmocka_unit_test(duplicate_keys_name_both_places),
 		cmocka_unit_test(anchors_aliases_tags_and_merge_keys_are_refused),

@@ -859,6 +859,15 @@ static void values_survive_the_store(void **state)
 	assert_memory_equal(&e, &again, sizeof(e));
 	json_object_set_new(j, "surprise", json_true());
 	assert_int_equal(entry_read(e.key, j, err, sizeof(err), &again), -EINVAL);
+	json_object_del(j, "surprise");
+	json_object_set_new(j, "ports", json_array());
+	for (unsigned i = 0; i < WIRE_RANGES_MAX; i++)
+		json_array_append_new(json_object_get(j, "ports"), json_string("2000-2001"));
+	assert_int_equal(entry_read(e.key, j, err, sizeof(err), &again), 0);
+	assert_int_equal(again.n_ports, WIRE_RANGES_MAX);
+	json_array_append_new(json_object_get(j, "ports"), json_string("3000"));
+	assert_int_equal(entry_read(e.key, j, err, sizeof(err), &again), -EINVAL); /* as by the verb: not cut */
+	assert_non_null(strstr(err, "at most 16 items"));
 	json_decref(j);
 	assert_int_equal(entry_set_ports(&e, TEXT("1-2, 7"), err, sizeof(err)), 0);
 	assert_int_equal(e.ports[1].first, 7);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "stun/public.h"
 
 #define SCHEMA(n, r, s)                                                                            \
 	{                                                                                          \
@@ -44,7 +45,7 @@ static const struct cfg_row direct_rows[] = {
 	{ .name = "tcp", .type = &cfg_bool, DIRECT(tcp), .flags = CFG_RELOAD, .def = "true", .help = "Whether direct TCP is tried." },
 	{ .name = "turn", .type = &cfg_bool, DIRECT(turn), .flags = CFG_RELOAD, .def = "true",
 	  .help = "Whether TURN servers are used as relays beside the tunnel server." },
-	{ .name = "turn_servers", .sub = &turn_server_schema, DIRECT(turn_servers), .flags = CFG_LIST | CFG_RELOAD,
+	{ .name = "turn_servers", .sub = &turn_server_schema, DIRECT(turn_servers), .flags = CFG_LIST | CFG_RELOAD, .most = AGENT_TURN_MAX,
 	  .help = "TURN servers of one's own, beside those that the tunnel server gives with credentials (tunnel.direct.turn_servers there)." },
 	{ .name = "ports", .type = &cfg_ports, DIRECT(ports), .flags = CFG_RELOAD, .def = "1024-65535",
 	  .help = "UDP ports that direct paths use here, for firewalls that must know them." },
@@ -99,7 +100,7 @@ static const struct cfg_row root_rows[] = {
 	SERVICE_SANDBOX_ROW(struct agent_root),
 	{ .name = "store", .sub = &cfg_store_schema, CFG_AT(struct agent_root, store),
 	  .help = "Where objects are kept that are made while the services run." },
-	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct agent_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD,
+	{ .name = "stun_servers", .type = &cfg_hostport, CFG_AT(struct agent_root, stun_servers), .flags = CFG_LIST | CFG_RELOAD, .most = PUBLIC_SERVERS_MAX,
 	  .help = "STUN servers outside of this network, to find one's own public address." },
 	{ .name = "agent", .sub = &agent_schema, CFG_AT(struct agent_root, agent), .help = "The agent of a tunnel." },
 };

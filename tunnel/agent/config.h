@@ -51,7 +51,7 @@ struct agent_root { /* what stile-agent reads of stile.yaml */
 	struct cfg_list stun_servers; /* struct cfg_hostport */
 	struct agent_config agent;
 };
-enum { AGENT_SERVERS_MAX = 8 };
+enum { AGENT_SERVERS_MAX = 8, AGENT_TURN_MAX = 8 };
 extern const struct cfg_root agent_cfg_root;
 
 /* Of the whole section, for struct service_ops. */

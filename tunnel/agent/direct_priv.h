@@ -29,7 +29,7 @@ enum {
 	DIRECT_SEEN_MAX = 4096, /* calls of this epoch, so that none is answered twice */
 	DIRECT_VISITS_MAX = 1024,
 	DIRECT_WHY = 256,
-	DIRECT_TURN_MAX = 8,
+	DIRECT_TURN_MAX = AGENT_TURN_MAX,
 };
 
 struct direct_words { /* how much somebody may say: each word costs a signature check */

@@ -43,7 +43,7 @@ static const struct cfg_row agent_rows[] = {
 	{ .name = "program", .type = &cfg_string, CFG_AT(struct agent_values, program), .max = REGISTRY_TEXT_MAX, .help = "Its program and version." },
 	{ .name = "host", .type = &cfg_string, CFG_AT(struct agent_values, host), .max = REGISTRY_TEXT_MAX, .help = "What its machine calls itself." },
 	{ .name = "note", .type = &cfg_string, CFG_AT(struct agent_values, note), .max = REGISTRY_TEXT_MAX, .help = "For people." },
-	{ .name = "ports", .type = &cfg_ports, CFG_AT(struct agent_values, ports), .flags = CFG_LIST | CFG_BARE, .min = 1, .max = 65535,
+	{ .name = "ports", .type = &cfg_ports, CFG_AT(struct agent_values, ports), .flags = CFG_LIST | CFG_BARE, .min = 1, .max = 65535, .most = WIRE_RANGES_MAX,
 	  .help = "Ports that it may open. Default: tunnel.ports." },
 	{ .name = "root", .type = &cfg_string, CFG_AT(struct agent_values, root), .max = IDENTITY_STRLEN,
 	  .help = "The server's root key as the agent knew it last." },
@@ -128,7 +128,7 @@ static void from_values(const struct agent_values *v, struct entry *e)
 	e->last_seen = e->stored_seen = v->seen;
 	(void)identity_parse(text_of(v->root), &e->root);
 	(void)identity_parse(text_of(v->successor), &e->successor);
-	for (size_t i = 0; i < MIN(v->ports.n, (size_t)WIRE_RANGES_MAX); i++)
+	for (size_t i = 0; i < v->ports.n; i++) /* the row lets no more pass than there are places */
 		e->ports[e->n_ports++] = (struct wire_range){ ports[i].first, ports[i].last };
 }
 

@@ -226,20 +226,27 @@ static bool is_charged(const struct addr *peer)
 	return addr_family(peer) != AF_UNSPEC && addr_classify(peer) != ADDR_LOOPBACK;
 }
 
+static unsigned conns_of(const struct httpd *h, const struct addr *source)
+{
+	unsigned n = 0;
+
+	if (h)
+		list_for_each (it, &h->conns)
+			n += addr_equal_ip(&list_entry(it, struct httpd_conn, node)->source, source);
+	return n;
+}
+
 static bool has_room(struct httpd *h, const struct addr *peer)
 {
 	struct addr source = addr_source(peer);
-	unsigned of_addr = 0;
 
-	if (h->counts.conns >= h->limits.conns) {
+	if (h->counts.conns + (h->beside ? h->beside->counts.conns : 0) >= h->limits.conns) {
 		httpd_refuse(h, HTTPD_FULL, peer, "");
 		return false;
 	}
 	if (!is_charged(peer))
 		return true;
-	list_for_each(it, &h->conns)
-		of_addr += addr_equal_ip(&list_entry(it, struct httpd_conn, node)->source, &source);
-	if (of_addr < h->limits.conns_per_addr)
+	if (conns_of(h, &source) + conns_of(h->beside, &source) < h->limits.conns_per_addr)
 		return true;
 	httpd_refuse(h, HTTPD_FULL_OF_ADDR, peer, "");
 	return false;
@@ -439,6 +446,8 @@ struct httpd *httpd_free(struct httpd *h)
 {
 	if (!h)
 		return NULL;
+	if (h->beside)
+		h->beside->beside = NULL;
 	h->draining = true;
 	list_for_each_safe(it, &h->conns)
 		httpd_cut(list_entry(it, struct httpd_conn, node)); /* resumes it: nothing may be suspended at the stop */
@@ -462,6 +471,12 @@ void httpd_set_tls(struct httpd *h, struct httpd_tls *tls)
 void httpd_set_stall(struct httpd *h, uint64_t stall_ms)
 {
 	h->limits.stall_ms = stall_ms ? stall_ms : STALL_MS;
+}
+
+void httpd_count_together(struct httpd *a, struct httpd *b)
+{
+	a->beside = b;
+	b->beside = a;
 }
 
 void httpd_drain(struct httpd *h)

@@ -81,6 +81,8 @@ void httpd_take(struct httpd *h, int fd, const struct addr *peer);
 extern const struct acceptor_ops httpd_acceptor; /* its arg is the struct httpd */
 void httpd_set_tls(struct httpd *h, struct httpd_tls *tls); /* for connections from now on; only of one that began with TLS */
 void httpd_set_stall(struct httpd *h, uint64_t stall_ms); /* as in the limits; of a connection from the next time that it is looked at */
+/* What conns and conns_per_addr allow, each of two servers of one service counts in both. Either may be freed first. */
+void httpd_count_together(struct httpd *a, struct httpd *b);
 /* Idle connections are closed, the others after their answer. */
 void httpd_drain(struct httpd *h);
 const struct httpd_counts *httpd_counts(const struct httpd *h);

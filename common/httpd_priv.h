@@ -81,6 +81,7 @@ struct httpd {
 	struct io io;	     /* libmicrohttpd's epoll descriptor */
 	struct timer again; /* it has more to do */
 	struct list conns;
+	struct httpd *beside;	     /* whose connections count here, too; NULL: none */
 	struct httpd_conn *arriving; /* during MHD_add_connection() */
 	struct httpd_counts counts;
 	bool draining;

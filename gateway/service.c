@@ -237,16 +237,19 @@ static void on_pulse(struct timer *t, uint64_t now)
 
 /* ---- start ---- */
 
-/* A first certificate makes the server that has it. */
+/* A first certificate makes the server that has it, beside the one that is there. */
 static int take_tls(struct gateway_service *gs, const struct gateway_config *c, struct httpd_tls *tls)
 {
 	struct httpd_limits limits = limits_of(c);
+	int r = 0;
 
 	if (gs->tls && tls)
 		httpd_set_tls(gs->tls, tls);
 	else if (tls)
-		return httpd_new(gs->svc->loop, &limits, tls, &httpd_ops, &gs->g, &gs->tls);
-	return 0;
+		r = httpd_new(gs->svc->loop, &limits, tls, &httpd_ops, &gs->g, &gs->tls);
+	if (r == 0 && gs->tls)
+		httpd_count_together(gs->tls, gs->plain);
+	return r;
 }
 
 static int make_servers(struct gateway_service *gs, const struct gateway_config *c, char *err, size_t err_n)
@@ -258,10 +261,8 @@ static int make_servers(struct gateway_service *gs, const struct gateway_config 
 	if (r < 0)
 		return r;
 	(void)snprintf(err, err_n, "%s", strerror(ENOMEM));
-	r = take_tls(gs, c, tls);
-	if (r == 0)
-		r = httpd_new(gs->svc->loop, &limits, NULL, &httpd_ops, &gs->g, &gs->plain);
-	return r;
+	r = httpd_new(gs->svc->loop, &limits, NULL, &httpd_ops, &gs->g, &gs->plain);
+	return r < 0 ? r : take_tls(gs, c, tls);
 }
 
 static int on_open(struct service *s, char *err, size_t err_n)

@@ -13,7 +13,7 @@ import termios
 import threading
 import time
 
-from gateway_world import HERE, GatewayWorld, ID, ROOT, TURN, Failed, Tunnel, answers, case, head_of, main, says, wait_for
+from gateway_world import HERE, GatewayWorld, ID, PATIENCE, ROOT, TURN, Failed, Tunnel, answers, case, head_of, main, says, wait_for
 import world
 from metrics import Page, samples  # of tests/admin
 
@@ -359,6 +359,50 @@ def _(w):
         with s:
             s.sendall(f"GET /s/{ID}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             expect(s.recv(12), b"HTTP/1.1 200")
+
+
+def proxied(w, kind, source):
+    """A connection of this address through a front to the listener of this kind; None if the gateway has refused it."""
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(PATIENCE)
+    s.connect(w.path(kind + ".sock"))
+    s.sendall(b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H4s4sHH", 12, socket.inet_aton(source), b"\xc0\0\2\2", 4000, 443))
+    try:
+        if kind == "tls":
+            s = ssl.create_default_context(cafile=w.path("server.pem")).wrap_socket(s, server_hostname="localhost")
+        s.sendall(f"GET /s/{ID}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        if s.recv(12) == b"HTTP/1.1 200":
+            return s
+    except (ConnectionError, ssl.SSLError):
+        pass
+    s.close()
+    return None
+
+
+@case("limits of connections hold for listeners with TLS and without it together, also where the first certificate comes by a reload")
+def _(w):
+    def listeners(*kinds, **keys):
+        w.gateway_config(listen="[" + ", ".join(f'"{k}:unix:{w.path(k + ".sock")}"' for k in kinds) + "]",
+                         limits="{ connections: 3, connections_per_address: 2 }", **keys)
+
+    listeners("http", certificate=None, key=None)
+    w.start_gateway()
+    listeners("http", "tls")
+    w.ask("reload", "gateway").exits(0)
+    taken = []
+    try:
+        for kind, source, may in (("http", "192.0.2.1", True), ("tls", "192.0.2.1", True), ("http", "192.0.2.1", False), ("tls", "192.0.2.1", False),
+                                  ("http", "192.0.2.2", True), ("http", "192.0.2.3", False), ("tls", "192.0.2.3", False)):
+            s = proxied(w, kind, source)
+            if s:
+                taken.append(s)
+            if bool(s) != may:
+                raise Failed(f"    {kind} from {source} behind {len(taken) - bool(s)} connections: {'refused' if may else 'taken'}")
+        wait_for("the refusals are counted", lambda: (w.counted("stile_gateway_connections_refused_total", "full"),
+                                                      w.counted("stile_gateway_connections_refused_total", "full-of-address")) == (2, 2))
+    finally:
+        for s in taken:
+            s.close()
 
 
 @case("whether stile-tunnel is there is told before a browser asks")

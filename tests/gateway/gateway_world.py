@@ -12,7 +12,7 @@ import threading
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "admin"))
 import world  # noqa: E402
-from world import BUILD, ROOT, TURN, Failed, World, case, wait_for  # noqa: E402, F401
+from world import BUILD, PATIENCE, ROOT, TURN, Failed, World, case, wait_for  # noqa: E402, F401
 
 GATEWAY = os.path.join(BUILD, "gateway/stile-gateway")
 ID = "0123456789abcdef"

@@ -664,6 +664,32 @@ static void an_ipv6_network_is_one_address(void **state)
 		close(fd[i][1]);
 }
 
+static void two_servers_count_their_connections_together(void **state)
+{
+	static const char *const from[] = { "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3" };
+	struct scene *sc = *state;
+	struct httpd *other;
+	int fd[ARRAY_LEN(from)][2];
+
+	sc->limits = (struct httpd_limits){ .conns = 3, .conns_per_addr = 2 };
+	open_server(sc, NULL);
+	assert_int_equal(httpd_new(sc->l, &sc->limits, NULL, &ops, sc, &other), 0);
+	httpd_count_together(sc->h, other);
+	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+		struct addr peer;
+		assert_int_equal(addr_parse(text_of(from[i]), (uint16_t)(1000 + i), &peer), 0);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd[i]), 0);
+		httpd_take(i % 2 ? other : sc->h, fd[i][0], &peer);
+	}
+	assert_int_equal(sc->refused[HTTPD_FULL_OF_ADDR], 1);
+	assert_int_equal(sc->refused[HTTPD_FULL], 1);
+	assert_int_equal(httpd_counts(sc->h)->conns, 1);
+	assert_int_equal(httpd_counts(other)->conns, 2);
+	httpd_free(other);
+	for (size_t i = 0; i < ARRAY_LEN(from); i++)
+		close(fd[i][1]);
+}
+
 static void a_drain_ends_idle_connections_and_lets_answers_finish(void **state)
 {
 	struct scene *sc = *state;
@@ -844,6 +870,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_quiet_stream_is_not_slow, setup, teardown),
 		cmocka_unit_test_setup_teardown(connections_are_counted, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_ipv6_network_is_one_address, setup, teardown),
+		cmocka_unit_test_setup_teardown(two_servers_count_their_connections_together, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_drain_ends_idle_connections_and_lets_answers_finish, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_waits_is_told_when_the_server_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(certificates_are_replaced_while_it_runs, setup, teardown),

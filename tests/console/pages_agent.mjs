@@ -400,9 +400,15 @@ test('Relay: TLS to the target that is switched off is off, whatever stood besid
 		equal((await api(page, 'PUT', '/services/tunnel/objects/relay.route', put)).status, 200, 'the route');
 		await rows.row(name).getByText('listening').waitFor();
 		await rows.choose(name);
-		await click(page, 'Edit');
 		const tls = dialog(page, name).locator('[name="target_tls.verify"]');
-		equal(await tls.inputValue(), 'true', `what is shown of ${JSON.stringify(target_tls)}`);
+		await until(async () => { // the page may not have heard of it yet
+			await click(page, 'Edit');
+			if (await tls.inputValue() === 'true')
+				return true;
+			await click(page, 'Cancel');
+			await dialog(page, name).waitFor({ state: 'detached' });
+			return false;
+		}, `TLS is shown for ${JSON.stringify(target_tls)}`);
 		await tls.selectOption('');
 		await click(page, 'Save');
 		await dialog(page, name).waitFor({ state: 'detached' });

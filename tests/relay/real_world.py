@@ -18,7 +18,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "admin"))
 import world as admin  # noqa: E402
-from world import BUILD, PATIENCE, ROOT, STILE, Failed, Skipped, case, need_root  # noqa: E402, F401
+from world import BUILD, PATIENCE, ROOT, STILE, Failed, Skipped, case, need_root, wait_for  # noqa: E402, F401
 
 TUNNEL = os.path.join(BUILD, "tunnel/stile-tunnel")
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset

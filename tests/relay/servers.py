@@ -9,7 +9,7 @@ import smtplib
 import socket
 import threading
 
-from real_world import Failed, case, answers, connect, echo, noise, program, read_all, running, said
+from real_world import Failed, case, answers, connect, echo, noise, program, read_all, running, said, wait_for
 
 
 def nginx(w, port):
@@ -177,6 +177,7 @@ def _(w):
     if said(w.base + 2, noise(123457, 4)) != noise(300001, 3):
         raise Failed("    what the target said first differs")
     w.connections(0)
+    wait_for("the target has read to the end", lambda: w.counts)
     if w.counts != [123457]:
         raise Failed(f"    the target got {w.counts}")
 

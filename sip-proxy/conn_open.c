@@ -71,7 +71,7 @@ static enum sip_drop may_enter(struct sip_edge *e, const struct addr *peer, bool
 	return sip_sources_enter(e->sources, peer, loop_now(e->loop), ret_counted);
 }
 
-static void show_face(struct sip_conn *c, struct sip_face *f)
+static void set_face(struct sip_conn *c, struct sip_face *f)
 {
 	c->face = f;
 	if (f)
@@ -96,7 +96,7 @@ void sip_conn_accepted(struct sip_listener *l, int fd, const struct addr *peer, 
 	}
 	c->remote = *peer;
 	c->local = *local;
-	show_face(c, f);
+	set_face(c, f);
 	c->counted = counted;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
 	o = options_of(c);
@@ -124,7 +124,7 @@ static int connect_to(struct sip_edge *e, const struct sip_send *s, const struct
 		return e->n_conns < e->limits.connections ? -ENOMEM : -EUSERS;
 	c->outgoing = true;
 	c->remote = *remote;
-	show_face(c, s->face);
+	set_face(c, s->face);
 	if (sip_proto_rows[t->proto].secure && s->to->name.n) {
 		(void)snprintf(name, sizeof(name), "%.*s", TEXT_FMT(s->to->name));
 		c->name = s->to->name.n < sizeof(name) ? strdup(name) : NULL;

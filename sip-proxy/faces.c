@@ -80,7 +80,7 @@ static struct sip_face *find(struct sip_edge *e, uint32_t id)
 /*
  * The number of an interface follows from its transport and address, so that what remembers it (a token in a route set, a
  * binding in the store) means the same one after a restart, and never another one. Should two have the same number,
- * the later one takes the next.
+ * the later one takes the next (number_of()).
  */
 static uint32_t first_number(enum sip_proto proto, const struct addr *at)
 {

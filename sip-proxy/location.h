@@ -23,6 +23,11 @@ struct sip_binding {
 	bool use_flow; /* reach it by that flow: outbound, a connection, or a NAT in between */
 	bool outbound; /* and by no other way (RFC 5626) */
 };
+/* It is reached by its flow, and that is still there. */
+static inline bool sip_binding_has_flow(const struct sip_binding *b, const struct sip_edge_ops *ops, void *edge)
+{
+	return b->use_flow && ops->alive(edge, &b->from);
+}
 
 struct sip_location;
 struct sip_location_options {
@@ -46,9 +51,9 @@ const struct sip_binding *sip_location_find(struct sip_location *l, const char *
 int sip_location_set(struct sip_location *l, const char *aor, const struct sip_binding *b, uint64_t now);
 /* Several of one request, all or none: -EALREADY and -ENOSPC as above, -ENOMEM; then nothing has changed. */
 int sip_location_set_all(struct sip_location *l, const char *aor, const struct sip_binding *v, unsigned n, uint64_t now);
-/* Contact: *. 0; -EALREADY: one of them has this Call-ID and a CSeq that is not lower; then all stay. */
 /* Those of which over() says so. How many there were. */
 unsigned sip_location_drop(struct sip_location *l, const char *aor, bool (*over)(const struct sip_binding *b, void *arg), void *arg);
+/* Contact: *. 0; -EALREADY: one of them has this Call-ID and a CSeq that is not lower; then all stay. */
 int sip_location_clear(struct sip_location *l, const char *aor, const char *call_id, uint32_t cseq);
 /* Tells from now on whose bindings are others than before: from within, so it changes nothing here. NULL: nobody. */
 void sip_location_watch(struct sip_location *l, void (*changed)(void *arg, const char *aor), void *arg);

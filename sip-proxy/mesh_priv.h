@@ -100,7 +100,7 @@ static inline void mesh_count(const struct sip_mesh *m, unsigned metric, unsigne
 /* Of this hop the address is no proof. */
 static inline bool mesh_from_page(const struct sip_mesh *m, const struct sip_hop *hop)
 {
-	return m->o.ops->is_page && m->o.ops->is_page(m->o.edge, hop);
+	return sip_from_page(m->o.ops, m->o.edge, hop);
 }
 
 /* ---- mesh.c ---- */

@@ -207,7 +207,7 @@ static struct sip_binding binding_of(const struct sip_passage *p, const struct r
 static bool is_dead(const struct sip_binding *b, void *arg)
 {
 	const struct sip_registrar *r = arg;
-	return b->outbound && !(b->use_flow && r->o.ops->alive(r->o.edge, &b->from));
+	return b->outbound && !sip_binding_has_flow(b, r->o.ops, r->o.edge);
 }
 
 /* All or none (RFC 3261 10.3). What is dead makes way. */
@@ -340,11 +340,6 @@ static uint16_t group_of(const struct sip_registrar *r, const struct sip_binding
 	return (uint16_t)(b->instance ? h | 1 : 0);
 }
 
-static bool has_flow(const struct sip_registrar *r, const struct sip_binding *b)
-{
-	return b->use_flow && r->o.ops->alive(r->o.edge, &b->from);
-}
-
 static bool forward_to(struct sip_passage *p, const struct sip_registrar *r, const struct sip_binding *b, bool flow)
 {
 	struct sip_place place = { .uri = text_of(b->uri),
@@ -368,10 +363,10 @@ static enum sip_step on_call(struct sip_passage *p, struct sip_registrar *r)
 		return SIP_GO_ON;
 	const struct sip_binding *b = sip_location_find(r->o.location, aor, p->now, &n);
 	for (unsigned i = n; i-- > 0;)
-		if (has_flow(r, &b[i]))
+		if (sip_binding_has_flow(&b[i], r->o.ops, r->o.edge))
 			placed += forward_to(p, r, &b[i], true);
 	for (unsigned i = n; i-- > 0;)
-		if (!has_flow(r, &b[i])) {
+		if (!sip_binding_has_flow(&b[i], r->o.ops, r->o.edge)) {
 			dead += b[i].outbound;
 			placed += !b[i].outbound && forward_to(p, r, &b[i], false);
 		}

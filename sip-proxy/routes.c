@@ -131,17 +131,12 @@ json_t *sip_routes_json(const struct sip_routes *r)
 
 /* ---- hooks ---- */
 
-static bool from_page(const struct sip_routing *rt, const struct sip_hop *from)
-{
-	return rt->ops->is_page && rt->ops->is_page(rt->edge, from);
-}
-
 bool sip_sides_trust(const struct sip_routing *rt, const struct sip_hop *from)
 {
 	const struct sip_interface *f = rt->ops->interface(rt->edge, from->iface);
 	struct addr real = addr_canonical(&from->remote);
 
-	if (from_page(rt, from))
+	if (sip_from_page(rt->ops, rt->edge, from))
 		return false; /* any page that somebody in there looks at could speak for him */
 	if (f && f->lan)
 		return true;
@@ -154,7 +149,7 @@ bool sip_sides_trust(const struct sip_routing *rt, const struct sip_hop *from)
 enum sip_step sip_sides_request(struct sip_passage *p, void *arg)
 {
 	const struct sip_routing *rt = arg;
-	if (from_page(rt, &p->from))
+	if (sip_from_page(rt->ops, rt->edge, &p->from))
 		sip_note(p, "from a page in a browser (WebSocket with an Origin): where it comes from is no proof");
 	if (!sip_sides_trust(rt, &p->from))
 		return SIP_GO_ON;

@@ -144,7 +144,7 @@ static bool on_binding(const char *aor, const struct sip_binding *b, void *arg)
 				   "contact", b->uri, "transport", sip_proto_rows[b->from.proto].name,
 				   "source", addr_print(&b->from.remote, at), "expires_s",
 				   (json_int_t)((b->expires_at - l->now + 999) / 1000), "flow",
-				   b->use_flow && sip_edge_ops.alive(l->ss->edge, &b->from), "outbound", b->outbound, "q", (int)b->q));
+				   sip_binding_has_flow(b, &sip_edge_ops, l->ss->edge), "outbound", b->outbound, "q", (int)b->q));
 	return true;
 }
 

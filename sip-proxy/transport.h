@@ -138,6 +138,10 @@ struct sip_edge_ops {
 	 * nevertheless, for whoever comes next. */
 	bool (*withdraw)(void *edge, struct sip_wait *w);
 };
+static inline bool sip_from_page(const struct sip_edge_ops *ops, void *edge, const struct sip_hop *hop)
+{
+	return ops->is_page && ops->is_page(edge, hop);
+}
 
 /* ---- what the edge tells the core ---- */
 

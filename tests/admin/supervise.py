@@ -73,6 +73,17 @@ def pid(w):
     return w.verb("service.status")["pid"]
 
 
+def with_lab(w):
+    """Supervises two of a service: stile-turn, and stile-turn@lab with a file of its own."""
+    w.config(tls=False)
+    p = w.base + 4
+    w.config("lab.yaml", tls=False, listen=f'["udp:127.0.0.1:{p}"]', relay=f"{{ addresses: [127.0.0.1], ports: {p + 1}-{p + 5} }}")
+    s = Supervisor(w, "turn", "turn@lab=" + w.path("lab.yaml"))
+    s.says("stile-turn runs, pid")
+    s.says("stile-turn@lab runs, pid")
+    return s
+
+
 def want_lines(said, ends):
     """A line each, with this in it."""
     lines = said.exits(0).out.splitlines()
@@ -138,12 +149,7 @@ def _(w):
 
 @case("a service that is stopped as soon as it was started, ends, and none but it")
 def _(w):
-    w.config(tls=False)
-    p = w.base + 4
-    w.config("lab.yaml", tls=False, listen=f'["udp:127.0.0.1:{p}"]', relay=f"{{ addresses: [127.0.0.1], ports: {p + 1}-{p + 5} }}")
-    s = Supervisor(w, "turn", "turn@lab=" + w.path("lab.yaml"))
-    s.says("stile-turn runs, pid")
-    s.says("stile-turn@lab runs, pid")
+    s = with_lab(w)
     w.ask("stop", "turn@lab").exits(0)
     lab = {"program": "stile-turn", "instance": "lab"}
     with socket.socket(socket.AF_UNIX) as c:
@@ -164,12 +170,7 @@ def _(w):
 @case("a viewer may look and not start or stop; an instance has a file of its own")
 def _(w):
     need_root()
-    w.config(tls=False)
-    p = w.base + 4
-    w.config("lab.yaml", tls=False, listen=f'["udp:127.0.0.1:{p}"]', relay=f"{{ addresses: [127.0.0.1], ports: {p + 1}-{p + 5} }}")
-    s = Supervisor(w, "turn", "turn@lab=" + w.path("lab.yaml"))
-    s.says("stile-turn runs, pid")
-    s.says("stile-turn@lab runs, pid")
+    with_lab(w)
     lines = w.ask("logs", "-n", "3").exits(0).out.splitlines()
     if len(lines) != 3:  # of both together
         raise Failed(f"    {len(lines)} lines")

@@ -173,21 +173,11 @@ static void say_as(const char *at, struct said q)
 }
 
 /* The answer's code, 0: it was passed on; *ret_s is then the copy. */
-static unsigned ask(const char *at, const char *names, struct said q, struct sent *ret_s)
+static unsigned answered(struct sent *ret_s)
 {
-	static char own[128];
-	const char *list[4] = { 0 };
-	struct sip_identity id = { .verified = true, .names = list };
 	struct sent s;
-	unsigned code;
-
-	(void)snprintf(own, sizeof own, "%s", names ? names : "");
-	for (char *t = names ? strtok(own, " ") : NULL; t; t = strtok(NULL, " "))
-		list[id.n++] = t;
-	w.identity = names ? &id : NULL;
-	say_as(at, q);
 	assert_true(take(&w, &s));
-	code = strncmp(s.bytes, "SIP/2.0 ", 8) == 0 ? (unsigned)atoi(s.bytes + 8) : 0;
+	unsigned code = strncmp(s.bytes, "SIP/2.0 ", 8) == 0 ? (unsigned)atoi(s.bytes + 8) : 0;
 	if (ret_s)
 		*ret_s = s;
 	else
@@ -195,6 +185,21 @@ static unsigned ask(const char *at, const char *names, struct said q, struct sen
 	world_forget(&w);
 	w.identity = NULL;
 	return code;
+}
+
+/* As answered(). */
+static unsigned ask(const char *at, const char *names, struct said q, struct sent *ret_s)
+{
+	static char own[128];
+	const char *list[4] = { 0 };
+	struct sip_identity id = { .verified = true, .names = list };
+
+	(void)snprintf(own, sizeof own, "%s", names ? names : "");
+	for (char *t = names ? strtok(own, " ") : NULL; t; t = strtok(NULL, " "))
+		list[id.n++] = t;
+	w.identity = names ? &id : NULL;
+	say_as(at, q);
+	return answered(ret_s);
 }
 
 static const struct row {
@@ -582,13 +587,12 @@ struct side {
 	const char *at, *names, *uri, *from, *from_tag, *to, *to_tag; /* to_tag NULL: it begins */
 };
 
-/* The answer's code, 0: it was passed on; *ret_s is then the copy. */
+/* As answered(). */
 static unsigned say_in(const char *method, const struct side *d, const char *more, struct sent *ret_s)
 {
 	static char text[4096];
 	const char *list[1] = { d->names };
 	const struct sip_identity id = { .verified = true, .names = list, .n = 1 };
-	struct sent s;
 	static unsigned cseq;
 	cseq++;
 	(void)snprintf(
@@ -600,15 +604,7 @@ static unsigned say_in(const char *method, const struct side *d, const char *mor
 		cseq, method, strchr(d->at, ':') + 1, more);
 	w.identity = d->names ? &id : NULL;
 	say(&w, d->at, text);
-	assert_true(take(&w, &s));
-	unsigned code = strncmp(s.bytes, "SIP/2.0 ", 8) == 0 ? (unsigned)atoi(s.bytes + 8) : 0;
-	if (ret_s)
-		*ret_s = s;
-	else
-		sent_free(&s);
-	world_forget(&w);
-	w.identity = NULL;
-	return code;
+	return answered(ret_s);
 }
 
 /* Begins it; the routes of either side. */

@@ -5,8 +5,9 @@
  * batches (common/dgram) and go on in place.
  *
  * A flow ends when nothing came either way for a while, when its target refuses (the next datagram makes
- * another, to the next target), when it is kicked, when its route allows its source no more, or with its listener. While a name is being resolved a few
- * datagrams wait. Over the route's bit rate, and while its data log has to wait for the disk, datagrams are dropped.
+ * another, to the next target), when it is kicked, when its route allows its source no more, or with its listener.
+ * While a name is being resolved a few datagrams wait. Over the route's bit rate, and while its data log has to wait
+ * for the disk, datagrams are dropped.
  */
 #include <errno.h>
 #include <string.h>

@@ -4,9 +4,9 @@
  * connects is the workers' business.
  *
  * A route that is changed keeps its sockets if it listens where it did, so nothing that waits in their queues
- * is lost, and its connections, but for those of sources that it does not allow any more. Ports that cannot be bound, and names of targets that cannot be resolved, are tried again with
- * growing pauses; each change of fortune is one event. Whether a name resolves is only asked here to be
- * told: each connection asks for itself.
+ * is lost, and its connections, but for those of sources that it does not allow any more. Ports that cannot be bound,
+ * and names of targets that cannot be resolved, are tried again with growing pauses; each change of fortune is one
+ * event. Whether a name resolves is only asked here to be told: each connection asks for itself.
  */
 #include "tunnel/relay_priv.h"
 #include <errno.h>

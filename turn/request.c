@@ -9,8 +9,9 @@
  * The long-term credential of a request on an existing allocation is checked with the allocation's
  * own key first, so it goes on when the password has changed or a time-limited credential has run
  * out: nothing that lives is cut off. That holds for what comes from another five-tuple and names the allocation, too: a
- * ConnectionBind, a Refresh with a ticket; one that another worker may have is judged there. Who failed too often is not judged for a while (turn/backoff.h). An answer to a source that has not proved its address is
- * charged to its budget; a good nonce is such a proof, for it was sent there.
+ * ConnectionBind, a Refresh with a ticket; one that another worker may have is judged there. Who failed too often is not
+ * judged for a while (turn/backoff.h). An answer to a source that has not proved its address is charged to its budget;
+ * a good nonce is such a proof, for it was sent there.
  */
 #include <stdio.h>
 #include <string.h>

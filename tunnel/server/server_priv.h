@@ -17,6 +17,7 @@
  */
 #pragma once
 #include <stdatomic.h>
+#include "common/clients.h"
 #include "common/config.h"
 #include "common/log.h"
 #include "common/proxy_intake.h"
@@ -28,7 +29,6 @@
 #include "tunnel/server/reach.h"
 #include "tunnel/server/server.h"
 #include "tunnel/server/stream.h"
-#include "common/clients.h"
 
 enum { SERVER_WORKERS_MAX = 250, WAITING_MAX = 1024, CARRIERS_MAX = 2048, HELLO_CARRIERS_MAX = 128 };
 enum { ENDED_KEPT = 64 };
